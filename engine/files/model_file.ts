@@ -1,0 +1,43 @@
+/** What every model format's reader returns: checked metadata, a tensor table, and bounded reads. */
+
+import type { TensorType } from "../../kernels/tensor_types.ts";
+
+/** A metadata value as GGUF knows them; 64-bit integers that exceed 2^53 stay bigint. */
+export type MetadataValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | readonly MetadataValue[];
+
+/** One tensor: where its bytes are and how they are packed. */
+export interface TensorInfo {
+  readonly name: string;
+  readonly type: TensorType;
+  /** Outermost dimension first, e.g. [rows, columns]; a row is contiguous. (GGUF stores them reversed.) */
+  readonly shape: readonly number[];
+  /** Index into `ModelFile.paths`. */
+  readonly file: number;
+  /** Bytes from the start of that file. */
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
+
+/** An open model. Nothing but metadata is in memory; weights are read in pieces on demand. */
+export interface ModelFile {
+  readonly format: "gguf" | "safetensors";
+  /** The files read, split or sharded models having several. */
+  readonly paths: readonly string[];
+  /** Sum of the sizes of `paths` on disk, in bytes. */
+  readonly byteLength: number;
+  readonly metadata: ReadonlyMap<string, MetadataValue>;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /**
+   * Fills `into` with the tensor's bytes from `offset` (relative to the tensor) on.
+   *
+   * @throws {RangeError} if the range is not within the tensor.
+   * @throws {ModelFormatError} if the file got shorter since it was opened.
+   */
+  read(tensor: TensorInfo, offset: number, into: Uint8Array): void;
+  close(): void;
+}

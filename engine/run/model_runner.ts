@@ -1,0 +1,104 @@
+/**
+ * The one interface that the GPU and the CPU backend implement, and all that the scheduler and the
+ * generation loop know of a device. A batch's metadata is an argument, never a global.
+ */
+
+import type { ModelConfig } from "../models/config.ts";
+
+/** Tokens per block of the paged KV cache. */
+export const BLOCK_TOKENS = 16;
+
+/** How a sequence's next token is chosen. Greedy is temperature 0. */
+export interface SamplingOptions {
+  /** 0 is greedy: the most probable token, of equals the one with the lowest id. */
+  readonly temperature: number;
+  /** Keep the k most probable tokens; 0 keeps all. */
+  readonly topK: number;
+  /** Keep the fewest tokens whose probabilities sum to at least this; 1 keeps all. */
+  readonly topP: number;
+  /** Keep tokens at least this fraction as probable as the best; 0 keeps all. */
+  readonly minP: number;
+  /** Divides positive and multiplies negative logits of the last 64 tokens; 1 is off. */
+  readonly repeatPenalty: number;
+  /** Added to the logits of these token ids. */
+  readonly logitBias?: ReadonlyMap<number, number>;
+  /** Same seed, same device: same text. An unsigned 32-bit integer. */
+  readonly seed: number;
+}
+
+/** One sequence's share of a step. */
+export interface BatchSequence {
+  /** The runner's row for this sequence's last token and sampler state, in [0, maxSequences). */
+  readonly slot: number;
+  /**
+   * The tokens that enter, at positions `start`, `start + 1`, …
+   * `null`: one token, the one this slot sampled last, which need not have been read back.
+   */
+  readonly tokens: readonly number[] | null;
+  /** Tokens of this sequence that are in the KV cache already. */
+  readonly start: number;
+  /** Physical block of each BLOCK_TOKENS positions; covers all positions written by this batch. */
+  readonly blockTable: readonly number[];
+  /** Samples a token after the last one; absent where a prefill chunk ends before its prompt does. */
+  readonly sampling?: SamplingOptions;
+  /** Returns the logits after each token that enters ("all"), or after the last one ("last"). */
+  readonly logits?: "all" | "last";
+}
+
+/** What one step on the device does. */
+export interface Batch {
+  readonly sequences: readonly BatchSequence[];
+  /**
+   * Decode steps chained on the device, each feeding its tokens to the next; default 1.
+   * Above 1 every sequence must enter one token and sample.
+   */
+  readonly steps?: number;
+}
+
+/** What a step produced, per sequence of the batch. */
+export interface StepOutput {
+  /** The sampled tokens in order: `steps` of them, or none where the sequence did not sample. */
+  readonly tokens: readonly (readonly number[])[];
+  /** Rows of `vocabSize` logits, for sequences that asked. */
+  readonly logits: readonly (readonly Float32Array[])[];
+}
+
+/** A step that was handed to the device and not yet read. */
+export interface PendingStep {
+  read(): Promise<StepOutput>;
+}
+
+/** What runs the model, for reports. */
+export interface RunnerDevice {
+  readonly kind: "gpu" | "cpu";
+  /** The adapter's or processor's own description. */
+  readonly description: string;
+  readonly driver: "hardware" | "software";
+}
+
+/** Sizes the runner was made with. */
+export interface RunnerLimits {
+  /** Blocks of the KV cache. */
+  readonly blocks: number;
+  /** Sequences that may be in one batch. */
+  readonly maxSequences: number;
+  /** Tokens that may enter in one batch, all sequences together. */
+  readonly maxBatchTokens: number;
+}
+
+/** A loaded model on a device. */
+export interface ModelRunner {
+  readonly config: ModelConfig;
+  readonly device: RunnerDevice;
+  readonly limits: RunnerLimits;
+  /**
+   * Hands a step to the device. Steps run in the order submitted; a caller may submit the next
+   * before it reads the last.
+   *
+   * @throws {RangeError} if the batch exceeds `limits` or the context length.
+   */
+  submit(batch: Batch): PendingStep;
+  /** Copies KV blocks on the device, for copy on write: pairs of [from, to]. */
+  copyBlocks(pairs: readonly (readonly [number, number])[]): void;
+  destroy(): void;
+}

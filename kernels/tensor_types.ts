@@ -1,0 +1,51 @@
+/** The packed weight formats, as ggml defines them: block size in weights, and bytes a block. */
+
+/** Name of a packed weight format. */
+export type TensorType =
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "Q4_0"
+  | "Q4_1"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q8_0"
+  | "Q2_K"
+  | "Q3_K"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K";
+
+/** Weights per block, and bytes per block, of one format. */
+export interface BlockLayout {
+  readonly weights: number;
+  readonly bytes: number;
+}
+
+/** Source: ggml-common.h (`block_q4_0` and the others) of ggml, and its type-size table. */
+export const BLOCK_LAYOUT: Readonly<Record<TensorType, BlockLayout>> = {
+  F32: { weights: 1, bytes: 4 },
+  F16: { weights: 1, bytes: 2 },
+  BF16: { weights: 1, bytes: 2 },
+  Q4_0: { weights: 32, bytes: 18 },
+  Q4_1: { weights: 32, bytes: 20 },
+  Q5_0: { weights: 32, bytes: 22 },
+  Q5_1: { weights: 32, bytes: 24 },
+  Q8_0: { weights: 32, bytes: 34 },
+  Q2_K: { weights: 256, bytes: 84 },
+  Q3_K: { weights: 256, bytes: 110 },
+  Q4_K: { weights: 256, bytes: 144 },
+  Q5_K: { weights: 256, bytes: 176 },
+  Q6_K: { weights: 256, bytes: 210 },
+};
+
+/** Bytes of `count` weights in `type`; `count` must be a multiple of the block. */
+export function packedBytes(type: TensorType, count: number): number {
+  const { weights, bytes } = BLOCK_LAYOUT[type];
+  if (count % weights !== 0) {
+    throw new RangeError(
+      `Cannot pack ${count} weights as ${type}: not a multiple of its block of ${weights}`,
+    );
+  }
+  return count / weights * bytes;
+}
