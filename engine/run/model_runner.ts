@@ -8,6 +8,9 @@ import type { ModelConfig } from "../models/config.ts";
 /** Tokens per block of the paged KV cache. */
 export const BLOCK_TOKENS = 16;
 
+/** How many of a sequence's last tokens the repeat penalty looks at. */
+export const REPEAT_WINDOW = 64;
+
 /** How a sequence's next token is chosen. Greedy is temperature 0. */
 export interface SamplingOptions {
   /** 0 is greedy: the most probable token, of equals the one with the lowest id. */
@@ -18,11 +21,14 @@ export interface SamplingOptions {
   readonly topP: number;
   /** Keep tokens at least this fraction as probable as the best; 0 keeps all. */
   readonly minP: number;
-  /** Divides positive and multiplies negative logits of the last 64 tokens; 1 is off. */
+  /** Divides positive and multiplies negative logits of the last REPEAT_WINDOW tokens; 1 is off. */
   readonly repeatPenalty: number;
   /** Added to the logits of these token ids. */
   readonly logitBias?: ReadonlyMap<number, number>;
-  /** Same seed, same device: same text. An unsigned 32-bit integer. */
+  /**
+   * Same seed, same device: same text, whatever else runs; so a draw depends on the seed and the
+   * token's position alone. An unsigned 32-bit integer.
+   */
   readonly seed: number;
 }
 
@@ -37,6 +43,11 @@ export interface BatchSequence {
   readonly tokens: readonly number[] | null;
   /** Tokens of this sequence that are in the KV cache already. */
   readonly start: number;
+  /**
+   * Present on a sequence's first batch in its slot, where the runner forgets what the slot's last
+   * sequence left: the tokens before `start`, which the prefix cache has, at most REPEAT_WINDOW.
+   */
+  readonly prior?: readonly number[];
   /** Physical block of each BLOCK_TOKENS positions; covers all positions written by this batch. */
   readonly blockTable: readonly number[];
   /** Samples a token after the last one; absent where a prefill chunk ends before its prompt does. */
@@ -93,7 +104,7 @@ export interface ModelRunner {
   readonly limits: RunnerLimits;
   /**
    * Hands a step to the device. Steps run in the order submitted; a caller may submit the next
-   * before it reads the last.
+   * before it reads the last. The batch's arrays are the caller's and change after this returns.
    *
    * @throws {RangeError} if the batch exceeds `limits` or the context length.
    */
