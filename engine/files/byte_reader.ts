@@ -1,0 +1,216 @@
+/** A bounded cursor over a file's little-endian bytes: reads forward in pieces, never past the end. */
+
+import type { ModelFormatError } from "../errors.ts";
+import type { InputFile } from "./input_file.ts";
+import { quote } from "./quote.ts";
+
+const FIRST_PIECE = 1 << 16;
+const LARGEST_PIECE = 1 << 20;
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Reads scalars, strings and arrays one after the other from the start of a file. */
+export class ByteReader {
+  /** What is being read, for messages: `key 3 of 20`. */
+  place = "the header";
+  #window = new Uint8Array(0);
+  #view = new DataView(this.#window.buffer);
+  /** Cursor and end of the bytes present, in the window. */
+  #position = 0;
+  #filled = 0;
+  /** Offset in the file of the window's end. */
+  #next = 0;
+  #piece = FIRST_PIECE;
+
+  /** Reads at most the first `limit` bytes of `file`; `limitName` is said when they do not suffice. */
+  constructor(
+    readonly file: InputFile,
+    readonly limit: number,
+    readonly limitName: string,
+  ) {}
+
+  /** Bytes from the start of the file to the cursor. */
+  get offset(): number {
+    return this.#next - this.#filled + this.#position;
+  }
+
+  /** Bytes from the cursor to the end of the file. */
+  get remaining(): number {
+    return this.file.size - this.offset;
+  }
+
+  uint8(): number {
+    const at = this.#take(1);
+    return this.#view.getUint8(at);
+  }
+  int8(): number {
+    const at = this.#take(1);
+    return this.#view.getInt8(at);
+  }
+  uint16(): number {
+    const at = this.#take(2);
+    return this.#view.getUint16(at, true);
+  }
+  int16(): number {
+    const at = this.#take(2);
+    return this.#view.getInt16(at, true);
+  }
+  uint32(): number {
+    const at = this.#take(4);
+    return this.#view.getUint32(at, true);
+  }
+  int32(): number {
+    const at = this.#take(4);
+    return this.#view.getInt32(at, true);
+  }
+  float32(): number {
+    const at = this.#take(4);
+    return this.#view.getFloat32(at, true);
+  }
+  float64(): number {
+    const at = this.#take(8);
+    return this.#view.getFloat64(at, true);
+  }
+  /** A number, or a bigint where a number would round. */
+  uint64(): number | bigint {
+    const at = this.#take(8);
+    return exact(this.#view.getBigUint64(at, true));
+  }
+  /** A number, or a bigint where a number would round. */
+  int64(): number | bigint {
+    const at = this.#take(8);
+    return exact(this.#view.getBigInt64(at, true));
+  }
+
+  /**
+   * A count or length that the file states, checked before anything is allocated for it.
+   *
+   * @param what named in the message, "array length".
+   * @param bytesEach fewest bytes that one of the counted things takes in the file.
+   * @param limit largest count accepted.
+   */
+  count(what: string, bytesEach: number, limit: number): number {
+    const at = this.offset;
+    const value = this.uint64();
+    if (typeof value === "bigint" || value > Math.floor(this.remaining / bytesEach)) {
+      throw this.fault(
+        `${what} ${value} at byte ${at} of ${this.place} is more than the ${this.remaining} bytes ` +
+          `left can hold; the file is damaged or cut short, get it again`,
+      );
+    }
+    if (value > limit) {
+      throw this.fault(
+        `${what} ${value} at byte ${at} of ${this.place} is above the limit of ${limit}; ` +
+          `the file is damaged or not a language model`,
+      );
+    }
+    return value;
+  }
+
+  /** A string with its 64-bit length before it, of at most `limit` bytes. */
+  string(what: string, limit: number): string {
+    const length = this.count(`${what} length`, 1, limit);
+    const start = this.#take(length);
+    try {
+      return UTF8.decode(this.#window.subarray(start, start + length));
+    } catch {
+      const text = new TextDecoder().decode(this.#window.subarray(start, start + length));
+      throw this.fault(
+        `${what} ${quote(text)} at byte ${this.offset - length} of ${this.place} is not UTF-8; ` +
+          `the file is damaged, get it again`,
+      );
+    }
+  }
+
+  /**
+   * `count` strings, each with its 64-bit length before it. A vocabulary has 150,000 of them, so
+   * all that lie whole in the window are decoded at once and then cut apart.
+   */
+  strings(what: string, count: number, limit: number): string[] {
+    const texts: string[] = [];
+    while (texts.length < count) {
+      this.#wholeStrings(texts, what, count, limit);
+      // The next one is not whole in the window, or is wrong: the careful way reads it or says so.
+      if (texts.length < count) texts.push(this.string(`${what} ${texts.length}`, limit));
+    }
+    return texts;
+  }
+
+  #wholeStrings(texts: string[], what: string, count: number, limit: number): void {
+    const window = this.#window, end = this.#filled;
+    const joined = new Uint8Array(end - this.#position);
+    const units: number[] = [];
+    let position = this.#position, used = 0;
+    while (texts.length + units.length < count && position + 8 <= end) {
+      const length = this.#view.getUint32(position, true);
+      const start = position + 8;
+      if (this.#view.getUint32(position + 4, true) !== 0 || start + length > end) break;
+      // A string that starts within a character would be hidden by the one before it.
+      if (length > 0 && (window[start]! & 0xc0) === 0x80) break;
+      // UTF-16 code units: one for each lead byte, two for those of four bytes.
+      let size = 0;
+      for (let i = start; i < start + length; i++) {
+        const byte = window[i]!;
+        joined[used++] = byte;
+        if ((byte & 0xc0) !== 0x80) size += byte >= 0xf0 ? 2 : 1;
+      }
+      units.push(size);
+      position = start + length;
+    }
+    let all: string;
+    try {
+      all = UTF8.decode(joined.subarray(0, used));
+    } catch {
+      // One of them is not UTF-8: one by one, the careful way names it.
+      for (const _ of units) texts.push(this.string(`${what} ${texts.length}`, limit));
+      return;
+    }
+    let from = 0;
+    for (const size of units) texts.push(all.slice(from, from += size));
+    this.#position = position;
+  }
+
+  /** An error about the file's content. */
+  fault(detail: string): ModelFormatError {
+    return this.file.fault(detail);
+  }
+
+  /** Moves the cursor over `length` bytes and returns where in the window they start. */
+  #take(length: number): number {
+    if (this.#position + length > this.#filled) this.#refill(length);
+    const start = this.#position;
+    this.#position += length;
+    return start;
+  }
+
+  #refill(length: number): void {
+    const offset = this.offset;
+    if (length > this.file.size - offset) {
+      throw this.fault(
+        `it ends at byte ${this.file.size} within ${this.place} (${length} bytes from byte ` +
+          `${offset} on); the file is cut short, get it again`,
+      );
+    }
+    if (offset + length > this.limit) {
+      throw this.fault(
+        `${this.place} reaches past the limit of ${this.limit} bytes for ${this.limitName}; ` +
+          `the file is damaged or not a language model`,
+      );
+    }
+    const size = Math.min(Math.max(length, this.#piece), this.file.size - offset);
+    this.#piece = Math.min(2 * this.#piece, LARGEST_PIECE);
+    const window = new Uint8Array(size);
+    const kept = this.#window.subarray(this.#position, this.#filled);
+    window.set(kept);
+    this.file.read(this.#next, window.subarray(kept.length));
+    this.#next += size - kept.length;
+    this.#window = window;
+    this.#view = new DataView(window.buffer);
+    this.#position = 0;
+    this.#filled = size;
+  }
+}
+
+function exact(value: bigint): number | bigint {
+  const rounded = Number(value);
+  return Number.isSafeInteger(rounded) ? rounded : value;
+}

@@ -1,0 +1,278 @@
+/**
+ * The header of one GGUF file: metadata and tensor table, checked against the file's size.
+ * Source: docs/gguf.md of ggml.
+ */
+
+import { UnsupportedError } from "../errors.ts";
+import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { ByteReader } from "./byte_reader.ts";
+import {
+  DEFAULT_ALIGNMENT,
+  LEAST_VALUE_BYTES,
+  REMOVED_TENSOR_TYPES,
+  TENSOR_TYPE_NAMES,
+  VALUE_TYPES,
+} from "./gguf_types.ts";
+import type { InputFile } from "./input_file.ts";
+import { looksLike } from "./looks_like.ts";
+import type { MetadataValue } from "./model_file.ts";
+import { printable, quote } from "./quote.ts";
+
+// The largest vocabularies (260,000 tokens, 500,000 merges) take 15 MiB of header.
+export const MAX_HEADER_BYTES = 32 * 2 ** 20;
+export const MAX_KEYS = 2 ** 16;
+export const MAX_TENSORS = 2 ** 16;
+export const MAX_KEY_BYTES = 2 ** 16 - 1;
+export const MAX_STRING_BYTES = 16 * 2 ** 20;
+/** All arrays of a file together. */
+export const MAX_ARRAY_VALUES = 2 ** 22;
+export const MAX_ARRAY_DEPTH = 4;
+export const MAX_ALIGNMENT = 2 ** 20;
+/** GGML_MAX_NAME with its terminating zero. */
+export const MAX_TENSOR_NAME_BYTES = 63;
+export const MAX_DIMENSIONS = 4;
+
+/** One entry of the tensor table; `byteOffset` from the start of the file. */
+export interface GgufTensor {
+  readonly name: string;
+  readonly type: TensorType;
+  /** Outermost dimension first. */
+  readonly shape: readonly number[];
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
+
+/** What one GGUF file says of itself. */
+export interface GgufHeader {
+  readonly version: number;
+  readonly metadata: ReadonlyMap<string, MetadataValue>;
+  readonly tensors: readonly GgufTensor[];
+}
+
+/**
+ * Reads the header of `file`.
+ *
+ * @throws {ModelFormatError} if it is not GGUF, is damaged, or states more than the file holds.
+ * @throws {UnsupportedError} for a version or a tensor type that tvllm does not read.
+ */
+export function readGgufHeader(file: InputFile): GgufHeader {
+  return new HeaderReader(file).read();
+}
+
+class HeaderReader {
+  readonly #reader: ByteReader;
+  readonly #metadata = new Map<string, MetadataValue>();
+  #alignment = DEFAULT_ALIGNMENT;
+  #arrayValues = 0;
+
+  constructor(readonly file: InputFile) {
+    this.#reader = new ByteReader(file, MAX_HEADER_BYTES, "the metadata and the tensor table");
+  }
+
+  read(): GgufHeader {
+    const reader = this.#reader;
+    const version = this.#version();
+    reader.place = "the header";
+    // A tensor takes at least 33 bytes (a name of one), a key at least 14 of the header.
+    const tensorCount = reader.count("tensor count", 33, MAX_TENSORS);
+    const keyCount = reader.count("key count", 14, MAX_KEYS);
+    for (let i = 0; i < keyCount; i++) this.#pair(`key ${i + 1} of ${keyCount}`);
+    const table = Array.from(
+      { length: tensorCount },
+      (_, i) => this.#tensor(`tensor ${i + 1} of ${tensorCount}`),
+    );
+    const dataStart = Math.ceil(reader.offset / this.#alignment) * this.#alignment;
+    const tensors = table.map((tensor) => ({
+      ...tensor,
+      byteOffset: dataStart + tensor.byteOffset,
+    }));
+    this.#checkPlacement(tensors, dataStart);
+    return { version, metadata: this.#metadata, tensors };
+  }
+
+  #version(): number {
+    const head = new Uint8Array(Math.min(64, this.file.size));
+    this.file.read(0, head);
+    if (head.length < 4 || String.fromCharCode(...head.subarray(0, 4)) !== "GGUF") {
+      throw this.file.fault(looksLike(head));
+    }
+    const reader = this.#reader;
+    reader.place = "the magic and the version";
+    reader.uint32();
+    const version = reader.uint32();
+    if (version === 2 || version === 3) return version;
+    if (version === 0) throw this.file.fault("GGUF version 0; the file is damaged, get it again");
+    if (version % 65536 === 0) {
+      throw this.#unsupported("it is big-endian; get the little-endian file of this model");
+    }
+    throw this.#unsupported(
+      `GGUF version ${version}, and versions 2 and 3 are read; ` +
+        (version < 2 ? "convert the model again by llama.cpp" : "look for a newer tvllm"),
+    );
+  }
+
+  #pair(place: string): void {
+    const reader = this.#reader;
+    reader.place = place;
+    const key = reader.string("name", MAX_KEY_BYTES);
+    if (key === "") throw this.#damaged(`${place} has no name`);
+    if (this.#metadata.has(key)) throw this.#damaged(`key ${quote(key)} occurs twice`);
+    reader.place = `key ${quote(key)}`;
+    const id = reader.uint32();
+    const value = this.#value(id, 0);
+    if (key === "general.alignment") this.#setAlignment(id, value);
+    this.#metadata.set(key, value);
+  }
+
+  #value(id: number, depth: number): MetadataValue {
+    const reader = this.#reader;
+    const type = VALUE_TYPES[id];
+    switch (type) {
+      case undefined:
+        throw this.#damaged(`${reader.place} has the unknown value type ${id}`);
+      case "string":
+        return reader.string("value", MAX_STRING_BYTES);
+      case "array":
+        return this.#array(depth + 1);
+      case "bool": {
+        const byte = reader.uint8();
+        if (byte > 1) throw this.#damaged(`${reader.place} is a boolean of value ${byte}`);
+        return byte === 1;
+      }
+      default:
+        return reader[type]();
+    }
+  }
+
+  #array(depth: number): readonly MetadataValue[] {
+    const reader = this.#reader;
+    if (depth > MAX_ARRAY_DEPTH) {
+      throw this.#damaged(`${reader.place} has arrays nested more than ${MAX_ARRAY_DEPTH} deep`);
+    }
+    const id = reader.uint32();
+    const type = VALUE_TYPES[id];
+    if (type === undefined) {
+      throw this.#damaged(`${reader.place} is an array of the unknown value type ${id}`);
+    }
+    const length = reader.count("array length", LEAST_VALUE_BYTES[type], MAX_ARRAY_VALUES);
+    this.#arrayValues += length;
+    if (this.#arrayValues > MAX_ARRAY_VALUES) {
+      throw this.#damaged(
+        `${reader.place} brings the arrays above the limit of ${MAX_ARRAY_VALUES} values`,
+      );
+    }
+    if (type === "string") return reader.strings("value", length, MAX_STRING_BYTES);
+    const values: MetadataValue[] = [];
+    for (let i = 0; i < length; i++) values.push(this.#value(id, depth));
+    return values;
+  }
+
+  #setAlignment(id: number, value: MetadataValue): void {
+    if (VALUE_TYPES[id] !== "uint32") {
+      throw this.#damaged(`key 'general.alignment' is of type ${VALUE_TYPES[id]}, not uint32`);
+    }
+    const alignment = value as number;
+    if (alignment % 8 !== 0 || alignment === 0 || alignment > MAX_ALIGNMENT) {
+      throw this.#damaged(
+        `key 'general.alignment' is ${alignment}, not a multiple of 8 up to ${MAX_ALIGNMENT}`,
+      );
+    }
+    this.#alignment = alignment;
+  }
+
+  /** One entry of the table, its offset relative to the data still. */
+  #tensor(place: string): GgufTensor {
+    const reader = this.#reader;
+    reader.place = place;
+    const name = reader.string("name", MAX_KEY_BYTES);
+    const tensor = reader.place = `tensor ${quote(name)}`;
+    if (name === "") throw this.#damaged(`${place} has no name`);
+    if (new TextEncoder().encode(name).length > MAX_TENSOR_NAME_BYTES) {
+      throw this.#damaged(`${tensor} has a name longer than ${MAX_TENSOR_NAME_BYTES} bytes`);
+    }
+    const dimensions = reader.uint32();
+    if (dimensions < 1 || dimensions > MAX_DIMENSIONS) {
+      throw this.#damaged(`${tensor} has ${dimensions} dimensions, not 1 to ${MAX_DIMENSIONS}`);
+    }
+    const sizes = Array.from({ length: dimensions }, () => reader.uint64());
+    let weights = 1;
+    for (const size of sizes) {
+      weights *= Number(size);
+      if (weights === 0 || !Number.isSafeInteger(weights)) {
+        throw this.#damaged(
+          `${tensor} has the sizes ${sizes.join(" × ")}, which are 0 or too large`,
+        );
+      }
+    }
+    const shape = sizes.map(Number).reverse();
+    const type = this.#tensorType(tensor, reader.uint32());
+    if (shape.at(-1)! % BLOCK_LAYOUT[type].weights !== 0) {
+      throw this.#damaged(
+        `${tensor} has rows of ${shape.at(-1)} weights, not a multiple of the ` +
+          `${BLOCK_LAYOUT[type].weights} in a block of ${type}`,
+      );
+    }
+    const byteLength = packedBytes(type, weights);
+    const byteOffset = reader.uint64();
+    if (typeof byteOffset === "bigint" || byteOffset + byteLength > this.file.size) {
+      throw this.#pastEnd(tensor, byteLength, `offset ${byteOffset} of the data section`);
+    }
+    if (byteOffset % this.#alignment !== 0) {
+      throw this.#damaged(
+        `${tensor} is at offset ${byteOffset}, not a multiple of the alignment ${this.#alignment}`,
+      );
+    }
+    return { name, type, shape, byteOffset, byteLength };
+  }
+
+  #tensorType(tensor: string, id: number): TensorType {
+    const type = TENSOR_TYPE_NAMES[id];
+    if (type === undefined) {
+      throw this.#unsupported(
+        `${tensor} has the unknown type ${id}; the file is damaged or newer than tvllm`,
+      );
+    }
+    if (type in BLOCK_LAYOUT) return type as TensorType;
+    throw this.#unsupported(
+      `${tensor} has type ${type}` +
+        (REMOVED_TENSOR_TYPES.has(type) ? ", which GGUF no longer has" : "") +
+        `; get the model in one of ${Object.keys(BLOCK_LAYOUT).join(", ")}`,
+    );
+  }
+
+  /** Tensors lie within the file, apart from each other, and have names of their own. */
+  #checkPlacement(tensors: readonly GgufTensor[], dataStart: number): void {
+    const names = new Set<string>();
+    for (const { name } of tensors) {
+      if (names.has(name)) throw this.#damaged(`tensor ${quote(name)} occurs twice`);
+      names.add(name);
+    }
+    let end = dataStart, before = "the header";
+    for (const tensor of tensors.toSorted((a, b) => a.byteOffset - b.byteOffset)) {
+      const name = `tensor ${quote(tensor.name)}`;
+      if (tensor.byteOffset < end) {
+        throw this.#damaged(`${name} at byte ${tensor.byteOffset} overlaps ${before}`);
+      }
+      end = tensor.byteOffset + tensor.byteLength;
+      before = name;
+      if (end > this.file.size) {
+        throw this.#pastEnd(name, tensor.byteLength, `byte ${tensor.byteOffset}`);
+      }
+    }
+  }
+
+  #pastEnd(tensor: string, byteLength: number, from: string): Error {
+    return this.file.fault(
+      `${tensor} takes ${byteLength} bytes from ${from} on, past the end of the file ` +
+        `(${this.file.size} bytes); it is cut short or damaged, get it again`,
+    );
+  }
+
+  #damaged(detail: string): Error {
+    return this.file.fault(`${detail}; the file is damaged, get it again`);
+  }
+
+  #unsupported(detail: string): UnsupportedError {
+    return new UnsupportedError(`Cannot read ${printable(this.file.path)}: ${detail}`);
+  }
+}

@@ -1,0 +1,187 @@
+/** Writes GGUF version 3: header at once, weights as they come. Source: docs/gguf.md of ggml. */
+
+import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { DEFAULT_ALIGNMENT, TENSOR_TYPE_NAMES, VALUE_TYPES, type ValueType } from "./gguf_types.ts";
+
+type NumberType = Exclude<ValueType, "string" | "bool" | "array" | "uint64" | "int64">;
+
+/** A metadata value with the type it is written as. */
+export type GgufValue =
+  | { readonly type: NumberType; readonly value: number }
+  | { readonly type: "uint64" | "int64"; readonly value: bigint }
+  | { readonly type: "bool"; readonly value: boolean }
+  | { readonly type: "string"; readonly value: string }
+  | { readonly type: "array"; readonly of: NumberType; readonly value: readonly number[] }
+  | { readonly type: "array"; readonly of: "string"; readonly value: readonly string[] };
+
+/** A tensor to write. */
+export interface GgufTensorData {
+  readonly name: string;
+  readonly type: TensorType;
+  /** Outermost dimension first, each row contiguous. */
+  readonly shape: readonly number[];
+  /** The packed bytes in order, in pieces of any length. */
+  data(): Iterable<Uint8Array>;
+}
+
+/**
+ * Writes a model through `write`, which is called with the file's bytes in order.
+ *
+ * @throws {RangeError} if a tensor's rows are no multiple of its block, or its data are not as
+ * long as its shape says.
+ */
+export function writeGguf(
+  metadata: ReadonlyMap<string, GgufValue>,
+  tensors: readonly GgufTensorData[],
+  write: (bytes: Uint8Array) => void,
+): void {
+  const sizes = tensors.map((tensor) =>
+    packedBytes(tensor.type, tensor.shape.at(-1)!) * product(tensor.shape.slice(0, -1))
+  );
+  const header = headerBytes(metadata, tensors, sizes);
+  write(header);
+  write(new Uint8Array(padding(header.length)));
+  for (const [i, tensor] of tensors.entries()) {
+    let written = 0;
+    for (const piece of tensor.data()) {
+      write(piece);
+      written += piece.length;
+    }
+    if (written !== sizes[i]) {
+      throw new RangeError(
+        `Cannot write tensor '${tensor.name}': got ${written} bytes, its shape takes ${sizes[i]}`,
+      );
+    }
+    write(new Uint8Array(padding(written)));
+  }
+}
+
+function headerBytes(
+  metadata: ReadonlyMap<string, GgufValue>,
+  tensors: readonly GgufTensorData[],
+  sizes: readonly number[],
+): Uint8Array {
+  const out = new ByteWriter();
+  out.bytes(new TextEncoder().encode("GGUF"));
+  out.number("uint32", 3);
+  out.size(tensors.length);
+  out.size(metadata.size);
+  for (const [key, value] of metadata) {
+    out.string(key);
+    out.number("uint32", VALUE_TYPES.indexOf(value.type));
+    out.value(value);
+  }
+  let offset = 0;
+  for (const [i, tensor] of tensors.entries()) {
+    out.string(tensor.name);
+    out.number("uint32", tensor.shape.length);
+    for (const size of tensor.shape.toReversed()) out.size(size);
+    out.number("uint32", TENSOR_TYPE_NAMES.indexOf(tensor.type));
+    out.size(offset);
+    offset += sizes[i]! + padding(sizes[i]!);
+  }
+  return out.finish();
+}
+
+/** Little-endian values, one after the other, in a buffer that doubles. */
+class ByteWriter {
+  #bytes = new Uint8Array(1 << 16);
+  #view = new DataView(this.#bytes.buffer);
+  #length = 0;
+
+  value(value: GgufValue): void {
+    switch (value.type) {
+      case "array":
+        this.number("uint32", VALUE_TYPES.indexOf(value.of));
+        this.size(value.value.length);
+        if (value.of === "string") { for (const text of value.value) this.string(text); }
+        else for (const number of value.value) this.number(value.of, number);
+        break;
+      case "string":
+        this.string(value.value);
+        break;
+      case "bool":
+        this.number("uint8", Number(value.value));
+        break;
+      case "uint64":
+      case "int64":
+        this.#bits64(value.value);
+        break;
+      default:
+        this.number(value.type, value.value);
+    }
+  }
+
+  number(type: NumberType, value: number): void {
+    switch (type) {
+      case "uint8":
+      case "int8": {
+        const at = this.#room(1);
+        return this.#view.setUint8(at, value);
+      }
+      case "uint16":
+      case "int16": {
+        const at = this.#room(2);
+        return this.#view.setUint16(at, value, true);
+      }
+      case "uint32":
+      case "int32": {
+        const at = this.#room(4);
+        return this.#view.setUint32(at, value, true);
+      }
+      case "float32": {
+        const at = this.#room(4);
+        return this.#view.setFloat32(at, value, true);
+      }
+      case "float64": {
+        const at = this.#room(8);
+        return this.#view.setFloat64(at, value, true);
+      }
+    }
+  }
+
+  /** A count, length or offset: 64 bits in the file. */
+  size(value: number): void {
+    this.#bits64(BigInt(value));
+  }
+
+  string(text: string): void {
+    const bytes = new TextEncoder().encode(text);
+    this.size(bytes.length);
+    this.bytes(bytes);
+  }
+
+  bytes(bytes: Uint8Array): void {
+    const at = this.#room(bytes.length);
+    this.#bytes.set(bytes, at);
+  }
+
+  finish(): Uint8Array {
+    return this.#bytes.slice(0, this.#length);
+  }
+
+  #bits64(value: bigint): void {
+    const at = this.#room(8);
+    this.#view.setBigUint64(at, BigInt.asUintN(64, value), true);
+  }
+
+  #room(length: number): number {
+    const at = this.#length;
+    this.#length += length;
+    if (this.#length > this.#bytes.length) {
+      const larger = new Uint8Array(2 * this.#length);
+      larger.set(this.#bytes);
+      this.#bytes = larger;
+      this.#view = new DataView(larger.buffer);
+    }
+    return at;
+  }
+}
+
+function padding(length: number): number {
+  return (DEFAULT_ALIGNMENT - length % DEFAULT_ALIGNMENT) % DEFAULT_ALIGNMENT;
+}
+
+function product(sizes: readonly number[]): number {
+  return sizes.reduce((a, b) => a * b, 1);
+}

@@ -1,0 +1,34 @@
+/** Guesses what a file that is not the expected model is, for the message that refuses it. */
+
+import { quote } from "./quote.ts";
+
+const latin1 = new TextDecoder("latin1");
+
+/** How a file of another kind starts, and what to do about it. */
+const KNOWN: readonly (readonly [string | RegExp, string])[] = [
+  ["PK\x03\x04", "it is a ZIP archive or a PyTorch checkpoint; unpack it, or convert it to GGUF"],
+  ["\x1f\x8b", "it is compressed by gzip; unpack it first"],
+  ["\x28\xb5\x2f\xfd", "it is compressed by zstd; unpack it first"],
+  ["version https://git-lfs", "it is a Git LFS pointer; fetch the file itself by git lfs pull"],
+  [/^.{7}\0\{/s, "it looks like a safetensors file; name the directory that holds it"],
+  [
+    /^\s*<(!doctype|html|\?xml|head|body)/i,
+    "it is a web page; download the file itself, not the page about it",
+  ],
+  [/^\s*[{[]/, "it is JSON text; name the model file"],
+  [
+    /^(lmgg|fmgg|tjgg|algg)/,
+    "it is in a format older than GGUF; convert the model again by llama.cpp",
+  ],
+];
+
+/** `head`: the first bytes of the file, 64 are enough. Returns "it is …; way out". */
+export function looksLike(head: Uint8Array): string {
+  if (head.length === 0) return "it is empty; get it again";
+  const text = latin1.decode(head.subarray(0, 64));
+  for (const [start, verdict] of KNOWN) {
+    if (typeof start === "string" ? text.startsWith(start) : start.test(text)) return verdict;
+  }
+  return `it starts with ${quote(text.slice(0, 4))} where a GGUF file has 'GGUF'; ` +
+    `name a .gguf file or a directory of safetensors`;
+}
