@@ -1,0 +1,145 @@
+/**
+ * Packed weights to float32: the values that the `gguf` Python package's `dequantize` gives, bit for
+ * bit. A product of a half, a sub-block's scale and a quant has at most 24 significant bits, so it is
+ * exact in float32 and in a double alike; a minimum is subtracted in double, and the store rounds
+ * once, as float32 arithmetic would.
+ *
+ * Source of the layouts: ggml-common.h and ggml-quants.c of ggml; gguf-py's quants.py.
+ */
+
+import { unpackQ2K, unpackQ3K, unpackQ4K, unpackQ5K, unpackQ6K } from "./dequantize_k.ts";
+import { F16_VALUES } from "./f16.ts";
+import { packedBytes, type TensorType } from "./tensor_types.ts";
+
+/**
+ * Unpacks `count` weights, whole blocks, that start at byte `at` into `out` from `o` on.
+ * Nothing is checked: a caller's ranges are right once, not once per row.
+ */
+export type Unpack = (
+  bytes: Uint8Array,
+  at: number,
+  out: Float32Array,
+  o: number,
+  count: number,
+) => void;
+
+/** The unchecked inner loop of each format. */
+export const UNPACK: Readonly<Record<TensorType, Unpack>> = {
+  F32: unpackF32,
+  F16: unpackHalf,
+  BF16: unpackBf16,
+  Q4_0: unpackQ40,
+  Q4_1: unpackQ41,
+  Q5_0: unpackQ50,
+  Q5_1: unpackQ51,
+  Q8_0: unpackQ80,
+  Q2_K: unpackQ2K,
+  Q3_K: unpackQ3K,
+  Q4_K: unpackQ4K,
+  Q5_K: unpackQ5K,
+  Q6_K: unpackQ6K,
+};
+
+/**
+ * Unpacks the first `count` weights of `bytes` into `out`.
+ *
+ * @param type how `bytes` is packed
+ * @param bytes [packedBytes(type, count)] or more
+ * @param out [count] or more
+ * @param count a multiple of the format's block; default: all of `out`
+ * @throws {RangeError} if count is no multiple of the block, or `bytes` or `out` is too short.
+ */
+export function dequantize(
+  type: TensorType,
+  bytes: Uint8Array,
+  out: Float32Array,
+  count: number = out.length,
+): void {
+  const needed = packedBytes(type, count);
+  if (bytes.length < needed) {
+    throw new RangeError(
+      `Cannot unpack ${count} ${type} weights: they take ${needed} bytes, got ${bytes.length}`,
+    );
+  }
+  if (out.length < count) {
+    throw new RangeError(
+      `Cannot unpack ${count} ${type} weights: the output holds ${out.length}`,
+    );
+  }
+  UNPACK[type](bytes, 0, out, 0, count);
+}
+
+function unpackF32(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+  // Bytes, not floats: a tensor need not be aligned, and NaNs keep their bits.
+  new Uint8Array(out.buffer, out.byteOffset + o * 4, count * 4)
+    .set(b.subarray(at, at + count * 4));
+}
+
+function unpackHalf(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+  for (let i = 0; i < count; i++, at += 2) out[o + i] = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+}
+
+function unpackBf16(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+  const bits = new Uint32Array(out.buffer, out.byteOffset + o * 4, count);
+  for (let i = 0; i < count; i++, at += 2) bits[i] = b[at]! << 16 | b[at + 1]! << 24;
+}
+
+/** d, then 16 bytes: weight j in the low half of byte j, weight j + 16 in its high half. */
+function unpackQ40(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+  for (const end = o + count; o < end; o += 32, at += 18) {
+    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+    for (let j = 0; j < 16; j++) {
+      const q = b[at + 2 + j]!;
+      out[o + j] = d * ((q & 15) - 8);
+      out[o + j + 16] = d * ((q >> 4) - 8);
+    }
+  }
+}
+
+/** d, m, then 16 bytes as in Q4_0. */
+function unpackQ41(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+  for (const end = o + count; o < end; o += 32, at += 20) {
+    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+    const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
+    for (let j = 0; j < 16; j++) {
+      const q = b[at + 4 + j]!;
+      out[o + j] = d * (q & 15) + m;
+      out[o + j + 16] = d * (q >> 4) + m;
+    }
+  }
+}
+
+/** d, the fifth bit of weight j in bit j of a word, then 16 bytes as in Q4_0. */
+function unpackQ50(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+  for (const end = o + count; o < end; o += 32, at += 22) {
+    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+    const high = b[at + 2]! | b[at + 3]! << 8 | b[at + 4]! << 16 | b[at + 5]! << 24;
+    for (let j = 0; j < 16; j++) {
+      const q = b[at + 6 + j]!;
+      out[o + j] = d * ((q & 15 | (high >> j & 1) << 4) - 16);
+      out[o + j + 16] = d * ((q >> 4 | (high >> j + 16 & 1) << 4) - 16);
+    }
+  }
+}
+
+/** d, m, fifth bits, then 16 bytes as in Q4_0. */
+function unpackQ51(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+  for (const end = o + count; o < end; o += 32, at += 24) {
+    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+    const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
+    const high = b[at + 4]! | b[at + 5]! << 8 | b[at + 6]! << 16 | b[at + 7]! << 24;
+    for (let j = 0; j < 16; j++) {
+      const q = b[at + 8 + j]!;
+      out[o + j] = d * (q & 15 | (high >> j & 1) << 4) + m;
+      out[o + j + 16] = d * (q >> 4 | (high >> j + 16 & 1) << 4) + m;
+    }
+  }
+}
+
+/** d, then 32 signed bytes. */
+function unpackQ80(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+  for (const end = o + count; o < end; o += 32, at += 34) {
+    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+    for (let j = 0; j < 32; j++) out[o + j] = d * (b[at + 2 + j]! << 24 >> 24);
+  }
+}

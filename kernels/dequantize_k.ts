@@ -1,0 +1,137 @@
+/**
+ * The K-quants: super-blocks of 256 weights, whose sub-blocks of 16 or 32 have small integer scales.
+ * See dequantize.ts for the arithmetic. Source of the layouts: ggml-common.h and ggml-quants.c of ggml.
+ */
+
+import { F16_VALUES } from "./f16.ts";
+
+/** 16 bytes of scale (low half) and minimum (high half), 64 of 2-bit quants, d, dmin. */
+export function unpackQ2K(
+  b: Uint8Array,
+  at: number,
+  out: Float32Array,
+  o: number,
+  count: number,
+): void {
+  for (const end = o + count; o < end; o += 256, at += 84) {
+    const d = F16_VALUES[b[at + 80]! | b[at + 81]! << 8]!;
+    const min = F16_VALUES[b[at + 82]! | b[at + 83]! << 8]!;
+    for (let sub = 0; sub < 16; sub++) {
+      const scales = b[at + sub]!;
+      const dl = d * (scales & 15);
+      const ml = min * (scales >> 4);
+      // 32 bytes hold 128 weights: sub-blocks 2s and 2s + 1 are bits 2s and 2s + 1 of 16 bytes each.
+      const from = at + 16 + (sub >> 3) * 32 + (sub & 1) * 16;
+      const shift = sub & 6;
+      for (let l = 0; l < 16; l++) out[o + sub * 16 + l] = dl * (b[from + l]! >> shift & 3) - ml;
+    }
+  }
+}
+
+/** 32 bytes of inverted third bits, 64 of 2-bit quants, 12 of 6-bit scales, d. */
+export function unpackQ3K(
+  b: Uint8Array,
+  at: number,
+  out: Float32Array,
+  o: number,
+  count: number,
+): void {
+  for (const end = o + count; o < end; o += 256, at += 110) {
+    const d = F16_VALUES[b[at + 108]! | b[at + 109]! << 8]!;
+    for (let sub = 0; sub < 16; sub++) {
+      const low = sub < 8 ? b[at + 96 + sub]! & 15 : b[at + 88 + sub]! >> 4;
+      const high = b[at + 104 + (sub & 3)]! >> 2 * (sub >> 2) & 3;
+      const dl = d * ((low | high << 4) - 32);
+      const from = at + 32 + (sub >> 3) * 32 + (sub & 1) * 16;
+      const shift = sub & 6;
+      const mask = at + (sub & 1) * 16;
+      for (let l = 0; l < 16; l++) {
+        const third = b[mask + l]! >> (sub >> 1) & 1;
+        out[o + sub * 16 + l] = dl * ((b[from + l]! >> shift & 3) - (third ? 0 : 4));
+      }
+    }
+  }
+}
+
+/** d, dmin, 12 bytes of 6-bit scales and minima, 128 of 4-bit quants. */
+export function unpackQ4K(
+  b: Uint8Array,
+  at: number,
+  out: Float32Array,
+  o: number,
+  count: number,
+): void {
+  for (const end = o + count; o < end; o += 256, at += 144) {
+    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+    const min = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
+    for (let sub = 0; sub < 8; sub++) {
+      const dl = d * scaleOf(b, at + 4, sub);
+      const ml = min * minimumOf(b, at + 4, sub);
+      const from = at + 16 + (sub >> 1) * 32;
+      const shift = (sub & 1) * 4;
+      for (let l = 0; l < 32; l++) out[o + sub * 32 + l] = dl * (b[from + l]! >> shift & 15) - ml;
+    }
+  }
+}
+
+/** d, dmin, 12 bytes of 6-bit scales and minima, 32 of fifth bits, 128 of low 4 bits. */
+export function unpackQ5K(
+  b: Uint8Array,
+  at: number,
+  out: Float32Array,
+  o: number,
+  count: number,
+): void {
+  for (const end = o + count; o < end; o += 256, at += 176) {
+    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+    const min = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
+    for (let sub = 0; sub < 8; sub++) {
+      const dl = d * scaleOf(b, at + 4, sub);
+      const ml = min * minimumOf(b, at + 4, sub);
+      const from = at + 48 + (sub >> 1) * 32;
+      const shift = (sub & 1) * 4;
+      for (let l = 0; l < 32; l++) {
+        const fifth = b[at + 16 + l]! >> sub & 1;
+        out[o + sub * 32 + l] = dl * (b[from + l]! >> shift & 15 | fifth << 4) - ml;
+      }
+    }
+  }
+}
+
+/**
+ * Of the 12 bytes at `at`, 0–3 hold scales 0–3 and 4–7 minima 0–3, in their low six bits; 8–11 hold
+ * the low four bits of scales (low half) and minima (high half) 4–7, whose high two bits are on top
+ * of bytes 0–3 and 4–7.
+ */
+function scaleOf(b: Uint8Array, at: number, sub: number): number {
+  return sub < 4 ? b[at + sub]! & 63 : b[at + 4 + sub]! & 15 | b[at + sub - 4]! >> 6 << 4;
+}
+
+function minimumOf(b: Uint8Array, at: number, sub: number): number {
+  return sub < 4 ? b[at + 4 + sub]! & 63 : b[at + 4 + sub]! >> 4 | b[at + sub]! >> 6 << 4;
+}
+
+/** 128 bytes of low 4 bits, 64 of high 2 bits, 16 signed scales, d. */
+export function unpackQ6K(
+  b: Uint8Array,
+  at: number,
+  out: Float32Array,
+  o: number,
+  count: number,
+): void {
+  for (const end = o + count; o < end; o += 256, at += 210) {
+    const d = F16_VALUES[b[at + 208]! | b[at + 209]! << 8]!;
+    for (let sub = 0; sub < 16; sub++) {
+      const dl = d * (b[at + 192 + sub]! << 24 >> 24);
+      // 64 bytes hold the low bits of 128 weights, 64 to a half; 32 bytes the high bits, 32 to a pair.
+      const low = at + (sub >> 3) * 64 + (sub & 3) * 16;
+      const lowShift = sub & 4;
+      const high = at + 128 + (sub >> 3) * 32 + (sub & 1) * 16;
+      const highShift = sub & 6;
+      for (let l = 0; l < 16; l++) {
+        const q = b[low + l]! >> lowShift & 15 | (b[high + l]! >> highShift & 3) << 4;
+        out[o + sub * 16 + l] = dl * (q - 32);
+      }
+    }
+  }
+}
