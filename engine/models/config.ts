@@ -1,5 +1,29 @@
 /** What the engine needs to know of a model, checked once when it is opened. */
 
+/** How the rotation frequencies of RoPE were stretched to a longer context. */
+export type RopeScaling =
+  | { readonly kind: "none" }
+  /** Every frequency divided by `factor`. */
+  | { readonly kind: "linear"; readonly factor: number }
+  /** Low frequencies divided by `factor`, a ramp between the two bounds (Llama 3.1). */
+  | {
+    readonly kind: "llama3";
+    readonly factor: number;
+    readonly lowFrequencyFactor: number;
+    readonly highFrequencyFactor: number;
+    readonly originalContext: number;
+  }
+  /** A ramp by rotations within the original context (YaRN, arXiv:2309.00071). */
+  | {
+    readonly kind: "yarn";
+    readonly factor: number;
+    readonly originalContext: number;
+    readonly betaFast: number;
+    readonly betaSlow: number;
+    /** Multiplies the rotated vectors, on top of YaRN's own 0.1 ln(factor) + 1. */
+    readonly attentionFactor: number;
+  };
+
 /** Dimensions and constants of a decoder-only transformer. */
 export interface ModelConfig {
   /** `general.architecture`: names the file of engine/models that runs it. */
@@ -21,6 +45,13 @@ export interface ModelConfig {
   readonly ropeDims: number;
   /** Which pairs rotate together: (0,1),(2,3)… or (0,n/2),(1,n/2+1)… (GPT-NeoX). */
   readonly ropeLayout: "interleaved" | "half";
+  readonly ropeScaling: RopeScaling;
+  /** The weights have `ropeFactors` [ropeDims/2]: the frequency of pair i is divided by element i. */
+  readonly ropeFactors: boolean;
+  /** A bias is added to queries, keys and values. */
+  readonly qkvBias: boolean;
+  /** Each head's query and key pass an RMSNorm before RoPE. */
+  readonly queryKeyNorm: boolean;
   /** The output head is the embedding matrix. */
   readonly tiedOutput: boolean;
 }

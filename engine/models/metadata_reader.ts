@@ -1,0 +1,80 @@
+/** Reads a model's metadata by key, each value checked for its type and range. */
+
+import { ModelFormatError, UnsupportedError } from "../errors.ts";
+import type { MetadataValue, ModelFile } from "../files/model_file.ts";
+import { printable, quote } from "../files/quote.ts";
+
+/** Typed look-ups in `file.metadata`. A `fallback` is what a missing key stands for. */
+export class MetadataReader {
+  constructor(readonly file: ModelFile) {}
+
+  /** @throws {ModelFormatError} if it is missing, or no string. */
+  text(key: string, fallback?: string): string {
+    const value = this.#get(key) ?? fallback;
+    if (typeof value !== "string") throw this.#wrong(key, "a string");
+    return value;
+  }
+
+  /** @throws {ModelFormatError} if it is missing, no whole number, or not within [least, most]. */
+  integer(key: string, least: number, most: number, fallback?: number): number {
+    const value = this.#get(key) ?? fallback;
+    if (Array.isArray(value)) {
+      throw this.unsupported(`key '${key}' differs from layer to layer`);
+    }
+    if (
+      typeof value !== "number" || !Number.isInteger(value) || value < least || value > most
+    ) {
+      throw this.#wrong(key, `a whole number from ${least} to ${most}`);
+    }
+    return value;
+  }
+
+  /** @throws {ModelFormatError} if it is missing, or not a number above 0 and at most `most`. */
+  positive(key: string, most: number, fallback?: number): number {
+    const value = this.#get(key) ?? fallback;
+    if (typeof value !== "number" || !(value > 0 && value <= most)) {
+      throw this.#wrong(key, `a number above 0 and up to ${most}`);
+    }
+    return value;
+  }
+
+  /** Length of the array, or undefined where there is none. */
+  arrayLength(key: string): number | undefined {
+    const value = this.#get(key);
+    if (value === undefined) return undefined;
+    if (!Array.isArray(value)) throw this.#wrong(key, "an array");
+    return value.length;
+  }
+
+  has(key: string): boolean {
+    return this.file.metadata.has(key);
+  }
+
+  /** An error about the file's content. */
+  fault(detail: string): ModelFormatError {
+    return new ModelFormatError(`Cannot use ${printable(this.file.paths[0]!)}: ${detail}`);
+  }
+
+  unsupported(detail: string): UnsupportedError {
+    return new UnsupportedError(`Cannot run ${printable(this.file.paths[0]!)}: ${detail}`);
+  }
+
+  #get(key: string): MetadataValue | undefined {
+    return this.file.metadata.get(key);
+  }
+
+  #wrong(key: string, wanted: string): ModelFormatError {
+    const value = this.#get(key);
+    const shown = value === undefined
+      ? "missing"
+      : Array.isArray(value)
+      ? "an array"
+      : typeof value === "string"
+      ? quote(value)
+      : String(value);
+    return this.fault(
+      `key ${quote(key)} is ${shown}, not ${wanted}; ` +
+        `the file is damaged or badly converted, get another`,
+    );
+  }
+}
