@@ -1,0 +1,78 @@
+/** The command tree, and what an error makes of the exit code. */
+
+import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import denoJson from "../deno.json" with { type: "json" };
+import { addCompletions } from "./completions.ts";
+import { EXIT, exitCodeOf, InterruptedError, UsageError } from "./exit_codes.ts";
+import { addInspect } from "./inspect.ts";
+import { addGlobalOptions } from "./options.ts";
+import { Terminal } from "./terminal.ts";
+
+const SHORT_HELP = `\
+tvllm ${denoJson.version} runs language models on this machine's GPU, and measures them.
+
+  tvllm generate "Once upon a time"    writes on from these words
+  tvllm generate -m model.gguf         chats with a model of yours
+  tvllm devices                        says what will run here, and how fast
+
+tvllm --help lists all commands.
+`;
+
+/** The whole command tree; nothing runs yet. */
+function createProgram(): Command {
+  const program = new Command("tvllm")
+    .description("Runs language models on this machine's GPU, and measures them.")
+    .version(
+      `tvllm ${denoJson.version} (Deno ${Deno.version.deno}, V8 ${Deno.version.v8})`,
+      "-V, --version",
+      "show the versions of tvllm, Deno and V8",
+    )
+    .helpCommand("help [command]", "show the help of a command")
+    .exitOverride()
+    // Else a prompt that starts like a global option would be taken for one.
+    .enablePositionalOptions()
+    .configureOutput({
+      writeOut: (text) => new Terminal({}).write(text),
+      writeErr: () => {}, // main() reports errors, once
+      getOutHelpWidth: () => new Terminal({}).columns,
+    });
+  addGlobalOptions(program);
+  const root: Command = program;
+  addInspect(root);
+  addCompletions(root); // last: it completes the commands that are there
+  return root;
+}
+
+/** Runs `tvllm args…` and returns its exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  const program = createProgram();
+  let active: CommandUnknownOpts = program;
+  program.hook("preAction", (_, command) => {
+    active = command;
+  });
+  try {
+    if (args.length === 0) new Terminal({}).write(SHORT_HELP);
+    else await program.parseAsync(args, { from: "user" });
+    return EXIT.ok;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok; // help, version
+    const known = error instanceof CommanderError ? usageError(error, program, args) : error;
+    const exitCode = exitCodeOf(known);
+    if (exitCode !== EXIT.ok && !(known instanceof InterruptedError)) {
+      const terminal = new Terminal(active.optsWithGlobals());
+      terminal.error(known instanceof Error ? known : new Error(String(known)));
+      if (exitCode === EXIT.unknown) terminal.note("This may be a fault of tvllm; -v shows where.");
+    }
+    return exitCode;
+  }
+}
+
+/** A mistake that commander found, on one line and with the help that is nearest to it. */
+function usageError(error: CommanderError, program: Command, args: readonly string[]): UsageError {
+  const what = error.message.replace(/^error: /, "").replaceAll("\n", " ").replace(/\.$/, "");
+  const command = program.commands.find((c) => args.includes(c.name()));
+  const help = command === undefined ? "tvllm --help" : `tvllm ${command.name()} --help`;
+  return new UsageError(`Cannot run the command: ${what}; see ${help}`, { cause: error });
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

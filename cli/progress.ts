@@ -1,0 +1,66 @@
+/** A progress bar, or a spinner where the end is unknown, on a line of its own. */
+
+/** Where progress is drawn. */
+export interface ProgressScreen {
+  draw(text: string): void;
+  readonly columns: number;
+}
+
+/** What ends within this time, in ms, shows no progress. */
+const PATIENCE = 500;
+/** Time between two pictures, in ms. */
+const INTERVAL = 100;
+const SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
+const CLEAR_LINE = "\r\x1b[K";
+
+/** Progress of one piece of work. Without a screen it does nothing. */
+export class Progress implements Disposable {
+  readonly #screen: ProgressScreen | undefined;
+  readonly #label: string;
+  readonly #total: number | undefined;
+  readonly #started = performance.now();
+  readonly #timer: ReturnType<typeof setInterval> | undefined;
+  #lastDrawn = 0;
+  #done = 0;
+  #drawn = false;
+
+  constructor(label: string, total: number | undefined, screen: ProgressScreen | undefined) {
+    this.#label = label;
+    this.#total = total;
+    this.#screen = screen;
+    // The timer turns the spinner during a wait; work that never waits draws in update().
+    if (screen !== undefined) this.#timer = setInterval(() => this.#draw(), INTERVAL);
+  }
+
+  /** `done` of the total are done. */
+  update(done: number): void {
+    this.#done = done;
+    this.#draw();
+  }
+
+  #draw(): void {
+    const now = performance.now();
+    if (this.#screen === undefined || now - this.#started < PATIENCE) return;
+    if (now - this.#lastDrawn < INTERVAL / 2) return;
+    this.#lastDrawn = now;
+    this.#drawn = true;
+    const picture = this.#total === undefined
+      ? SPINNER[Math.floor(now / INTERVAL) % SPINNER.length]!
+      : bar(this.#done / this.#total, Math.min(30, this.#screen.columns - this.#label.length - 8));
+    this.#screen.draw(`${CLEAR_LINE}${this.#label} ${picture}`);
+  }
+
+  /** Removes the line. */
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    if (this.#drawn) this.#screen?.draw(CLEAR_LINE);
+  }
+}
+
+function bar(fraction: number, width: number): string {
+  const whole = Math.min(Math.max(fraction, 0), 1);
+  const percent = `${Math.floor(100 * whole)}%`.padStart(4);
+  if (width < 5) return percent;
+  const filled = Math.round(whole * width);
+  return `${"█".repeat(filled)}${"░".repeat(width - filled)} ${percent}`;
+}

@@ -1,0 +1,101 @@
+/** Reads what the user wants said from arguments, a file and standard input. */
+
+import { printable } from "../engine/files/quote.ts";
+import { UsageError } from "./exit_codes.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Where a prompt may come from. */
+export interface PromptSources {
+  /** The positional argument; `-` reads standard input. */
+  readonly argument?: string | undefined;
+  readonly prompt?: string | undefined;
+  readonly file?: string | undefined;
+}
+
+/** After this many ms without input the user is told what tvllm waits for. */
+const WAIT_NOTICE = 3000;
+
+/**
+ * Standard input (if it is a pipe or a file, or `-` asks for it), the file, then the prompt, a line
+ * each, less the line ends that close the first two. Undefined if there is nothing of these.
+ *
+ * @throws {UsageError} if the prompt is given twice, or a source cannot be read or is no UTF-8.
+ */
+export async function composePrompt(
+  sources: PromptSources,
+  terminal: Terminal,
+): Promise<string | undefined> {
+  const { argument, prompt, file } = sources;
+  if (argument !== undefined && argument !== "-" && prompt !== undefined) {
+    throw new UsageError("Cannot use both --prompt and a prompt as argument: give one of them");
+  }
+  const parts: string[] = [];
+  if (argument === "-" || !Deno.stdin.isTerminal()) {
+    const piped = withoutLineEnd(await readStdin(terminal));
+    // An empty standard input is what cron, systemd and containers give to every program.
+    if (piped !== "" || argument === "-") parts.push(piped);
+  }
+  if (file !== undefined) parts.push(withoutLineEnd(await readTextFile(file)));
+  const last = argument === "-" ? prompt : argument ?? prompt;
+  if (last !== undefined) parts.push(last);
+  return parts.length === 0 ? undefined : parts.join("\n");
+}
+
+/** All of standard input, as it is. */
+export async function readStdin(terminal: Terminal): Promise<string> {
+  const notice = setTimeout(() => {
+    terminal.note("Waiting for standard input to end (a terminal: Ctrl-D; none: < /dev/null)");
+  }, WAIT_NOTICE);
+  try {
+    return decodeUtf8(await new Response(Deno.stdin.readable).bytes(), "standard input");
+  } finally {
+    clearTimeout(notice);
+  }
+}
+
+async function readTextFile(path: string): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`Cannot read the prompt file: ${reason}`, { cause: error });
+  }
+  return decodeUtf8(bytes, printable(path));
+}
+
+/** @throws {UsageError} that names the first byte that is not UTF-8. */
+export function decodeUtf8(bytes: Uint8Array, source: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    const byte = firstInvalidByte(bytes);
+    const value = bytes[byte]!.toString(16).padStart(2, "0");
+    throw new UsageError(
+      `Cannot read text from ${source}: byte ${byte} (0x${value}) is not UTF-8; ` +
+        `convert it, for example by iconv`,
+    );
+  }
+}
+
+/** Offset of the first byte at which a decoder without `fatal` puts U+FFFD that is not in `bytes`. */
+function firstInvalidByte(bytes: Uint8Array): number {
+  const lenient = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  const encoder = new TextEncoder();
+  let offset = 0;
+  let from = 0;
+  for (;;) {
+    const at = lenient.indexOf("\ufffd", from);
+    if (at < 0) return offset;
+    offset += encoder.encode(lenient.slice(from, at)).length;
+    const genuine = bytes[offset] === 0xef && bytes[offset + 1] === 0xbf &&
+      bytes[offset + 2] === 0xbd;
+    if (!genuine) return offset;
+    offset += 3;
+    from = at + 1;
+  }
+}
+
+function withoutLineEnd(text: string): string {
+  return text.replace(/\r?\n$/, "");
+}

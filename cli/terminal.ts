@@ -1,0 +1,137 @@
+/**
+ * The only way to the outside: the answer or report goes to stdout, everything else to stderr.
+ * Colour and progress appear only where a person looks.
+ */
+
+import { styleText } from "node:util";
+import { printable } from "../engine/files/quote.ts";
+import { Progress } from "./progress.ts";
+
+/** What the global options ask for. */
+export interface TerminalOptions {
+  readonly color?: "auto" | "always" | "never" | undefined;
+  readonly quiet?: boolean | undefined;
+  readonly verbose?: boolean | undefined;
+}
+
+/** The part of `Deno.stdout` and `Deno.stderr` that is used. */
+export interface OutputStream {
+  writeSync(bytes: Uint8Array): number;
+  isTerminal(): boolean;
+}
+
+type Format = Parameters<typeof styleText>[0];
+
+const encoder = new TextEncoder();
+
+/** Standard output and error of one command. */
+export class Terminal {
+  readonly #options: TerminalOptions;
+  readonly #stdout: OutputStream;
+  readonly #stderr: OutputStream;
+
+  constructor(
+    options: TerminalOptions,
+    stdout: OutputStream = Deno.stdout,
+    stderr: OutputStream = Deno.stderr,
+  ) {
+    this.#options = options;
+    this.#stdout = stdout;
+    this.#stderr = stderr;
+  }
+
+  get stdoutIsTerminal(): boolean {
+    return this.#stdout.isTerminal();
+  }
+
+  /** Columns of the terminal, 80 where there is none. */
+  get columns(): number {
+    try {
+      return Deno.consoleSize().columns;
+    } catch {
+      return 80;
+    }
+  }
+
+  /**
+   * Writes to stdout as it is.
+   *
+   * @throws {Deno.errors.BrokenPipe} if the reader has gone: let it pass, main() ends quietly.
+   */
+  write(text: string): void {
+    writeAll(this.#stdout, text);
+  }
+
+  /** Writes to stdout what a model or a file made up; a terminal gets no control characters. */
+  writeUntrusted(text: string): void {
+    this.write(this.stdoutIsTerminal ? visibleControls(text) : text);
+  }
+
+  /** One line on stderr that a person wants to know; not with -q. */
+  note(line: string): void {
+    if (!this.#options.quiet) this.#log(line);
+  }
+
+  /** One line on stderr for who looks into something; with -v alone. */
+  detail(line: string): void {
+    if (this.#options.verbose) this.#log(this.style("dim", line));
+  }
+
+  /** One line on stderr about what is not as it should be; also with -q. */
+  warn(line: string): void {
+    this.#log(`${this.style("yellow", "warning:")} ${printable(line)}`);
+  }
+
+  /** Reports what ended the command: one line, and the stack with -v. */
+  error(error: Error): void {
+    const message = error.message || error.name;
+    this.#log(`${this.style("red", "error:")} ${printable(message.replaceAll("\n", " "))}`);
+    if (this.#options.verbose) this.#log(Deno.inspect(error));
+  }
+
+  /** `text` in colour, for stderr unless `stdout` is asked for. */
+  style(format: Format, text: string, stream: "stdout" | "stderr" = "stderr"): string {
+    if (!this.#hasColor(stream === "stdout" ? this.#stdout : this.#stderr)) return text;
+    return styleText(format, text, { validateStream: false });
+  }
+
+  /** Progress on `total` units, or on an unknown number of them; dispose of it when done. */
+  progress(label: string, total?: number): Progress {
+    const shown = this.#stderr.isTerminal() && !this.#options.quiet;
+    const draw = (line: string) => writeAll(this.#stderr, line);
+    return new Progress(label, total, shown ? { draw, columns: this.columns } : undefined);
+  }
+
+  #hasColor(stream: OutputStream): boolean {
+    const { color = "auto" } = this.#options;
+    if (color !== "auto") return color === "always";
+    // The order of node:tty: FORCE_COLOR outdoes NO_COLOR.
+    const force = Deno.env.get("FORCE_COLOR");
+    if (force !== undefined) return force !== "0";
+    if (Deno.env.get("NO_COLOR")) return false;
+    return stream.isTerminal() && Deno.env.get("TERM") !== "dumb";
+  }
+
+  #log(line: string): void {
+    try {
+      writeAll(this.#stderr, `${line}\n`);
+    } catch (error) {
+      // Nobody reads the log: no reason to stop the answer.
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+    }
+  }
+}
+
+/** `text` with control characters as their pictures (␛), except line feed and tab. */
+export function visibleControls(text: string): string {
+  // deno-lint-ignore no-control-regex
+  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (c) => {
+    const code = c.charCodeAt(0);
+    return code < 0x20 ? String.fromCharCode(0x2400 + code) : code === 0x7f ? "\u2421" : "\ufffd";
+  });
+}
+
+function writeAll(stream: OutputStream, text: string): void {
+  let bytes = encoder.encode(text);
+  while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
+}
