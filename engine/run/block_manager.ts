@@ -1,0 +1,132 @@
+/** Who holds which block of the paged KV cache. Knows block numbers, not what is in them. */
+
+import { BLOCK_TOKENS } from "./model_runner.ts";
+import type { PrefixCache } from "./prefix_cache.ts";
+
+/** Blocks that `tokens` tokens take. */
+export function blocksFor(tokens: number): number {
+  return Math.ceil(tokens / BLOCK_TOKENS);
+}
+
+export interface BlockManagerOptions {
+  /** Blocks there are at the start. */
+  readonly blocks: number;
+  /** Blocks there may ever be; default `blocks`. */
+  readonly budget?: number;
+  /**
+   * Asks the device for room for this many blocks in all; returns how many it has now. Fewer than
+   * asked means that it cannot grow further, and lowers the budget.
+   */
+  readonly grow?: (blocks: number) => number;
+  /** Cached blocks to keep that no request uses; default all. */
+  readonly keep?: number;
+}
+
+export interface BlockStats {
+  /** Blocks there are now: used + kept + free. */
+  readonly total: number;
+  readonly budget: number;
+  /** In the table of at least one request. */
+  readonly used: number;
+  /** Cached for later requests, evicted when blocks run out. */
+  readonly kept: number;
+  readonly free: number;
+  readonly evictions: number;
+}
+
+/**
+ * Every block is free, used (by one or more requests, counted) or kept (cached, unused, evictable).
+ * New blocks come from the free ones, then from growth, then from the least recently used kept one.
+ */
+export class BlockManager {
+  readonly #references: number[] = [];
+  readonly #free: number[] = [];
+  /** In order of last use: a Set iterates in the order of insertion. */
+  readonly #kept = new Set<number>();
+  readonly #keep: number;
+  readonly #growTo: (blocks: number) => number;
+  #budget: number;
+  #evictions = 0;
+
+  constructor(readonly cache: PrefixCache, options: BlockManagerOptions) {
+    this.#budget = options.budget ?? options.blocks;
+    this.#keep = options.keep ?? Infinity;
+    this.#growTo = options.grow ?? (() => 0);
+    this.#addBlocks(Math.min(options.blocks, this.#budget));
+  }
+
+  get budget(): number {
+    return this.#budget;
+  }
+
+  get stats(): BlockStats {
+    const total = this.#references.length, kept = this.#kept.size, free = this.#free.length;
+    const evictions = this.#evictions;
+    return { total, budget: this.#budget, used: total - kept - free, kept, free, evictions };
+  }
+
+  /** How many table entries hold this block. */
+  references(block: number): number {
+    return this.#references[block] ?? 0;
+  }
+
+  /** `count` blocks, held once each; undefined, and nothing changed for the holders, if too few. */
+  allocate(count: number): number[] | undefined {
+    const room = this.#free.length + this.#kept.size + this.#budget - this.#references.length;
+    if (room < count) return undefined;
+    while (this.#free.length < count) {
+      if (!this.#grow() && !this.#evict()) return undefined;
+    }
+    const blocks: number[] = [];
+    for (let i = 0; i < count; i++) blocks.push(this.#free.pop()!);
+    for (const block of blocks) this.#references[block] = 1;
+    return blocks;
+  }
+
+  /** Holds cached blocks once more. */
+  share(blocks: readonly number[]): void {
+    for (const block of blocks) {
+      this.#references[block]!++;
+      this.#kept.delete(block);
+    }
+  }
+
+  /**
+   * Lets go of blocks. Those that nobody else holds become kept or free: the last first, so that
+   * the tail of a prefix is evicted before its head, without which it cannot be found.
+   */
+  release(blocks: readonly number[]): void {
+    for (let i = blocks.length - 1; i >= 0; i--) {
+      const block = blocks[i]!;
+      if (--this.#references[block]! > 0) continue;
+      if (this.cache.has(block)) this.#kept.add(block);
+      else this.#free.push(block);
+    }
+    while (this.#kept.size > this.#keep) this.#evict();
+  }
+
+  #evict(): boolean {
+    const { value: block } = this.#kept.values().next();
+    if (block === undefined) return false;
+    this.#kept.delete(block);
+    this.cache.remove(block);
+    this.#free.push(block);
+    this.#evictions++;
+    return true;
+  }
+
+  /** Doubles: growing copies the cache on the device, so it should be rare. */
+  #grow(): boolean {
+    const total = this.#references.length;
+    if (total >= this.#budget) return false;
+    const wanted = Math.min(this.#budget, Math.max(2 * total, 1));
+    const got = Math.max(total, Math.min(wanted, this.#growTo(wanted)));
+    if (got < wanted) this.#budget = got;
+    this.#addBlocks(got - total);
+    return got > total;
+  }
+
+  #addBlocks(count: number): void {
+    for (let i = 0; i < count; i++) this.#free.push(this.#references.push(0) - 1);
+  }
+}

@@ -1,0 +1,227 @@
+/** The serving loop: schedule → run → postprocess, over any ModelRunner. Token ids only. */
+
+import { setImmediate } from "node:timers";
+import { DeviceError } from "../errors.ts";
+import { BlockManager, type BlockStats } from "./block_manager.ts";
+import { tokenLogprobs } from "./logprobs.ts";
+import type { ModelRunner, PendingStep } from "./model_runner.ts";
+import { PrefixCache, type PrefixStats } from "./prefix_cache.ts";
+import { type Plan, Scheduler } from "./scheduler.ts";
+import type { FinishReason, GenerationRequest, Sequence } from "./sequence.ts";
+import { TokenStream } from "./token_stream.ts";
+
+export interface EngineOptions {
+  /** Tokens that may enter in one step; default and most: what the runner takes. */
+  readonly maxBatchTokens?: number;
+  /** Sequences that may run at once; default and most: what the runner takes. */
+  readonly maxSequences?: number;
+  /** Prompt tokens that may enter in one step; default all of `maxBatchTokens`. */
+  readonly prefillChunk?: number;
+  /**
+   * Decode steps to chain on the device where all sequences decode, default 1. Saves a readback a
+   * token; tokens come in bursts, and up to twice as many are computed past a stop token.
+   */
+  readonly steps?: number;
+  /** Blocks kept for later requests when no request uses them; default all, 0 shares nothing. */
+  readonly prefixCacheBlocks?: number;
+  /** Longest sequence, prompt included; default the model's. */
+  readonly contextLength?: number;
+  /** Blocks that the KV cache may grow to with `growBlocks`; default what the runner has. */
+  readonly maxBlocks?: number;
+  /** Makes room for this many blocks in all and returns how many there are now. */
+  readonly growBlocks?: (blocks: number) => number;
+}
+
+/** What `generate` returns for each request. */
+export interface Generation {
+  readonly ids: readonly number[];
+  readonly finish: FinishReason;
+  /** `performance.now()` at submit, and when each token was read from the device. */
+  readonly timings: { readonly submitted: number; readonly tokens: readonly number[] };
+}
+
+export interface EngineStats {
+  readonly waiting: number;
+  readonly running: number;
+  /** Counts since the start: decode steps chained on the device count each. */
+  readonly steps: number;
+  /** Prompt tokens computed; those of a preempted request again. */
+  readonly prefillTokens: number;
+  readonly generatedTokens: number;
+  readonly preemptions: number;
+  readonly blocks: BlockStats;
+  readonly prefix: Readonly<PrefixStats>;
+}
+
+/**
+ * Serves any number of requests at once. It borrows the runner: whoever made that destroys it,
+ * after `stop()`.
+ *
+ * ```ts
+ * for await (const token of engine.submit({ promptIds, sampling, maxTokens: 16, stopIds: [2] })) {
+ *   console.log(token.id);
+ * }
+ * ```
+ */
+export class Engine {
+  readonly #runner: ModelRunner;
+  readonly #scheduler: Scheduler;
+  readonly #streams = new Map<Sequence, TokenStream>();
+  #loop: Promise<void> | undefined;
+  /** Set when no more requests are taken: stopped, or broken. */
+  #closed: Error | undefined;
+  #steps = 0;
+  #prefillTokens = 0;
+  #generatedTokens = 0;
+
+  constructor(runner: ModelRunner, options: EngineOptions = {}) {
+    const { limits, config } = runner;
+    const keep = options.prefixCacheBlocks ?? Infinity;
+    const blocks = new BlockManager(new PrefixCache(keep > 0), {
+      blocks: limits.blocks,
+      keep,
+      ...(options.maxBlocks !== undefined && { budget: options.maxBlocks }),
+      ...(options.growBlocks && { grow: options.growBlocks }),
+    });
+    this.#runner = runner;
+    this.#scheduler = new Scheduler(blocks, {
+      maxBatchTokens: Math.min(options.maxBatchTokens ?? Infinity, limits.maxBatchTokens),
+      maxSequences: Math.min(options.maxSequences ?? Infinity, limits.maxSequences),
+      contextLength: options.contextLength ?? config.contextLength,
+      vocabSize: config.vocabSize,
+      ...(options.prefillChunk !== undefined && { prefillChunk: options.prefillChunk }),
+      ...(options.steps !== undefined && { steps: options.steps }),
+    });
+  }
+
+  /**
+   * Queues a request, which starts at once, read or not.
+   *
+   * @throws {RangeError} if it can never be served.
+   * @throws {Error} if the engine was stopped, or its runner's error if that failed.
+   */
+  submit(request: GenerationRequest): TokenStream {
+    if (this.#closed) throw this.#closed;
+    const sequence = this.#scheduler.add(request);
+    const cancel = () => this.#end(sequence, "cancelled");
+    const stream = new TokenStream(sequence, cancel);
+    this.#streams.set(sequence, stream);
+    request.signal?.addEventListener("abort", cancel);
+    if (request.signal?.aborted) cancel();
+    this.#loop ??= this.#run();
+    return stream;
+  }
+
+  /** Serves all requests together; results in the order of the requests. Throws like `submit`. */
+  async generate(requests: readonly GenerationRequest[]): Promise<Generation[]> {
+    const streams: TokenStream[] = [];
+    try {
+      for (const request of requests) streams.push(this.submit(request));
+      return await Promise.all(streams.map(async (stream) => {
+        const ids: number[] = [];
+        for await (const token of stream) ids.push(token.id);
+        return { ids, finish: stream.finish!, timings: stream.timings };
+      }));
+    } finally {
+      for (const stream of streams) stream.cancel();
+    }
+  }
+
+  get stats(): EngineStats {
+    return {
+      waiting: this.#scheduler.waiting.length,
+      running: this.#scheduler.running.length,
+      steps: this.#steps,
+      prefillTokens: this.#prefillTokens,
+      generatedTokens: this.#generatedTokens,
+      preemptions: this.#scheduler.preemptions,
+      blocks: this.#scheduler.blocks.stats,
+      prefix: { ...this.#scheduler.blocks.cache.stats },
+    };
+  }
+
+  /** Cancels all requests, takes no more, and returns when the device has nothing left to do. */
+  async stop(): Promise<void> {
+    this.#closed ??= new Error("Cannot submit: the engine was stopped");
+    for (const sequence of [...this.#streams.keys()]) this.#end(sequence, "cancelled");
+    await this.#loop;
+  }
+
+  /** Runs until there is nothing to do. One step is always submitted before the last is read. */
+  async #run(): Promise<void> {
+    const inFlight: { plan: Plan; step: PendingStep }[] = [];
+    try {
+      while (true) {
+        // Signals, timers and readers get their turn. A MessageChannel would starve the timers.
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        const plan = this.#scheduler.schedule();
+        if (plan) inFlight.push({ plan, step: this.#submit(plan) });
+        if (inFlight.length > (plan ? 1 : 0)) {
+          const { plan, step } = inFlight.shift()!;
+          await this.#postprocess(plan, step);
+        } else if (!plan) {
+          const stuck = this.#scheduler.waiting[0];
+          if (!stuck) break;
+          this.#end(stuck, "cancelled", noRoom(stuck, this.#scheduler.blocks.budget));
+        }
+      }
+    } catch (error) {
+      // What the device holds is unknown now.
+      this.#closed = error instanceof Error ? error : new Error(String(error));
+      for (const sequence of [...this.#streams.keys()]) this.#end(sequence, "cancelled", error);
+    }
+    this.#loop = undefined;
+  }
+
+  #submit({ sequences, batch, copies }: Plan): PendingStep {
+    this.#steps += batch.steps ?? 1;
+    for (const [row, { start, tokens }] of batch.sequences.entries()) {
+      const end = Math.min(start + (tokens?.length ?? 1), sequences[row]!.promptLength);
+      this.#prefillTokens += Math.max(0, end - start);
+    }
+    if (copies.length > 0) this.#runner.copyBlocks(copies);
+    return this.#runner.submit(batch);
+  }
+
+  async #postprocess({ sequences, batch }: Plan, step: PendingStep): Promise<void> {
+    const output = await step.read();
+    const time = performance.now();
+    for (const [row, sequence] of sequences.entries()) {
+      const { logprobs: top } = sequence.request;
+      for (const id of output.tokens[row]!) {
+        if (!this.#scheduler.append(sequence, id, time)) break;
+        this.#generatedTokens++;
+        const logits = batch.sequences[row]!.logits && output.logits[row]?.[0];
+        this.#streams.get(sequence)!.push({
+          id,
+          index: sequence.times.length - 1,
+          time,
+          ...(logits && { logprobs: tokenLogprobs(logits, id, top!) }),
+        });
+        if (sequence.finish) this.#close(sequence);
+      }
+    }
+  }
+
+  #end(sequence: Sequence, reason: FinishReason, error?: unknown): void {
+    this.#scheduler.end(sequence, reason);
+    this.#close(sequence, error);
+  }
+
+  #close(sequence: Sequence, error?: unknown): void {
+    const stream = this.#streams.get(sequence);
+    if (!stream) return;
+    this.#streams.delete(sequence);
+    sequence.request.signal?.removeEventListener("abort", stream.cancel);
+    if (error === undefined) stream.end();
+    else stream.fail(error);
+  }
+}
+
+function noRoom(sequence: Sequence, blocks: number): DeviceError {
+  return new DeviceError(
+    "out-of-memory",
+    `Cannot finish a request of up to ${sequence.maxLength} tokens: the KV cache could not grow ` +
+      `beyond ${blocks} blocks; lower maxTokens or the KV memory`,
+  );
+}

@@ -1,0 +1,313 @@
+/**
+ * Decides what each step computes: continuous batching with chunked prefill over a paged cache,
+ * preemption by recomputation. Pure: it knows no device and no clock.
+ *
+ * A step may be scheduled before the last one is read. What steps in flight will have done is in
+ * `computed` and `pending` already; steps run in order, so a block that one request lets go of may
+ * be given to another at once.
+ *
+ * Why it never stalls: all running sequences are served in every step, in order of rank; for want
+ * of a block the one with the highest rank number steps back. So the first in rank always advances,
+ * and alone it has every block, which is enough (`add` checks). Ranks never change.
+ *
+ * Sources: Yu et al. 2022 (Orca), Kwon et al. 2023 (PagedAttention), Agrawal et al. 2024
+ * (Sarathi-Serve).
+ */
+
+import { type BlockManager, blocksFor } from "./block_manager.ts";
+import { type Batch, type BatchSequence, BLOCK_TOKENS, REPEAT_WINDOW } from "./model_runner.ts";
+import { checkRequest, type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
+
+export interface SchedulerOptions {
+  /** Tokens that may enter in one step, all sequences together. */
+  readonly maxBatchTokens: number;
+  /** Sequences that may run at once: rows of the device. */
+  readonly maxSequences: number;
+  /** Longest sequence, prompt included. */
+  readonly contextLength: number;
+  readonly vocabSize: number;
+  /** Prompt tokens that may enter in one step, so that decoding beside them stays fluent. */
+  readonly prefillChunk?: number;
+  /** Decode steps to chain on the device where all sequences decode; default 1. */
+  readonly steps?: number;
+}
+
+/** A step to hand to the device: `copies` first, then `batch`, whose rows are `sequences`. */
+export interface Plan {
+  readonly sequences: readonly Sequence[];
+  readonly batch: Batch;
+  readonly copies: readonly (readonly [number, number])[];
+}
+
+export class Scheduler {
+  /** Both in order of rank. */
+  readonly #waiting: Sequence[] = [];
+  readonly #running: Sequence[] = [];
+  readonly #freeSlots: number[];
+  readonly #prefillChunk: number;
+  readonly #steps: number;
+  readonly #maxRunning: number;
+  #arrivals = 0;
+  #preemptions = 0;
+  /** Copies that the step being scheduled begins with. */
+  #copies: [number, number][] = [];
+
+  constructor(readonly blocks: BlockManager, readonly options: SchedulerOptions) {
+    this.#prefillChunk = options.prefillChunk ?? options.maxBatchTokens;
+    this.#steps = options.steps ?? 1;
+    // Each running sequence can then always enter at least one token.
+    this.#maxRunning = Math.min(options.maxSequences, options.maxBatchTokens);
+    this.#freeSlots = Array.from({ length: options.maxSequences }, (_, i) => i).reverse();
+  }
+
+  get waiting(): readonly Sequence[] {
+    return this.#waiting;
+  }
+
+  get running(): readonly Sequence[] {
+    return this.#running;
+  }
+
+  /** Times that a running sequence had to step back. */
+  get preemptions(): number {
+    return this.#preemptions;
+  }
+
+  /**
+   * Queues a request.
+   *
+   * @throws {RangeError} if it can never be served: empty, not of this vocabulary, too long for
+   * the context or for all blocks together.
+   */
+  add(request: GenerationRequest): Sequence {
+    const { contextLength, vocabSize } = this.options;
+    checkRequest(request, contextLength, vocabSize);
+    const sequence = new Sequence(request, this.#arrivals++, contextLength);
+    const needed = blocksAtEnd(sequence);
+    if (needed > this.blocks.budget) {
+      throw new RangeError(
+        `Cannot accept the request: its ${sequence.maxLength} tokens need ${needed} blocks of the ` +
+          `KV cache, which may have ${this.blocks.budget}; lower maxTokens or raise the KV memory`,
+      );
+    }
+    insertByRank(this.#waiting, sequence);
+    return sequence;
+  }
+
+  /** The next step; undefined where nothing can be done before a step in flight is read. */
+  schedule(): Plan | undefined {
+    const batch: { sequence: Sequence; count: number }[] = [];
+    const preemptions = this.#preemptions;
+    let budget = this.options.maxBatchTokens;
+    this.#copies = [];
+
+    // Decodes first, one token each: a long prompt takes what they leave and stalls none of them.
+    // A sequence that steps back is the last one running, so it is not in the batch yet.
+    for (let i = 0; i < this.#running.length; i++) {
+      const sequence = this.#running[i]!;
+      if (sequence.left > 1 || sequence.complete) continue;
+      if (!this.#reserve(sequence)) continue;
+      batch.push({ sequence, count: 1 });
+      budget--;
+    }
+    budget = Math.min(budget, this.#prefillChunk);
+    for (const sequence of this.#running) {
+      if (sequence.left === 1 || budget === 0) continue;
+      const count = Math.min(sequence.left, budget);
+      batch.push({ sequence, count });
+      budget -= count;
+    }
+    // After a preemption blocks are short: whoever came in now would be the next to step back.
+    while (budget > 0 && this.#preemptions === preemptions) {
+      const sequence = this.#waiting[0];
+      if (!sequence || !this.#admit(sequence)) break;
+      const count = Math.min(sequence.left, budget);
+      batch.push({ sequence, count });
+      budget -= count;
+    }
+    // Held until here, so that no copy's source is another one's target.
+    for (const [from] of this.#copies) this.blocks.release([from]);
+    return batch.length > 0 ? this.#plan(batch) : undefined;
+  }
+
+  /**
+   * Takes in a token that a step sampled for this sequence; false, and nothing happens, where the
+   * sequence ended before it.
+   */
+  append(sequence: Sequence, token: number, time: number): boolean {
+    if (sequence.finish) return false;
+    sequence.pending--;
+    sequence.tokens.push(token);
+    sequence.times.push(time);
+    if (sequence.stopIds.has(token)) this.end(sequence, "stop");
+    else if (sequence.tokens.length >= sequence.maxLength) this.end(sequence, "length");
+    return true;
+  }
+
+  /** Ends a sequence in whatever state it is. Ending it again does nothing. */
+  end(sequence: Sequence, reason: FinishReason): void {
+    if (sequence.finish) return;
+    sequence.finish = reason;
+    if (sequence.slot < 0) {
+      remove(this.#waiting, sequence);
+    } else {
+      remove(this.#running, sequence);
+      this.#publish(sequence);
+      this.#vacate(sequence);
+    }
+  }
+
+  /** A block for the next token; false if this sequence itself had to step back for want of one. */
+  #reserve(sequence: Sequence): boolean {
+    while (sequence.blockTable.length * BLOCK_TOKENS <= sequence.computed) {
+      const blocks = this.blocks.allocate(1);
+      if (blocks) {
+        sequence.blockTable.push(...blocks);
+        return true;
+      }
+      const last = this.#running.pop()!;
+      this.#vacate(last);
+      last.preemptions++;
+      this.#preemptions++;
+      insertByRank(this.#waiting, last);
+      if (last === sequence) return false;
+    }
+    return true;
+  }
+
+  /**
+   * Gives the first waiting sequence a slot and the blocks of all its tokens and the next one, less
+   * those of its prefix that are cached. So only decoding can run out of blocks.
+   */
+  #admit(sequence: Sequence): boolean {
+    // Tokens still in flight when it was preempted have to be read before they can be recomputed.
+    if (this.#running.length >= this.#maxRunning || sequence.pending > 0) return false;
+    const { blocks } = this, { cache } = blocks;
+    const tokens = sequence.tokens;
+    const found = cache.match(tokens);
+    if (cache.enabled && this.#isComing(tokens, (found.length + 1) * BLOCK_TOKENS)) return false;
+
+    const table = found.map((entry) => entry.block);
+    blocks.share(table);
+    const needed = Math.min(blocksFor(tokens.length + 1), blocksAtEnd(sequence));
+    // All may be cached, but the last token has to enter for the next one to be sampled. It would
+    // write to a shared block, so copy that one; without room for both, compute it anew.
+    const full = table.length * BLOCK_TOKENS === tokens.length;
+    let own = blocks.allocate(needed - table.length + (full ? 1 : 0));
+    let start = table.length * BLOCK_TOKENS;
+    if (full && own) {
+      this.#copies.push([table.pop()!, own[0]!]);
+      start--;
+    } else if (full) {
+      found.pop();
+      blocks.release([table.pop()!]);
+      own = blocks.allocate(needed - table.length);
+      start -= BLOCK_TOKENS;
+    }
+    if (!own) {
+      blocks.release(table);
+      return false;
+    }
+    if (sequence.preemptions === 0) cache.record(tokens.length, found, start);
+
+    sequence.blockTable = [...table, ...own];
+    sequence.computed = start;
+    sequence.published = found.length;
+    sequence.prefix = found.at(-1);
+    sequence.slot = this.#freeSlots.pop()!;
+    sequence.newInSlot = true;
+    this.#waiting.shift();
+    insertByRank(this.#running, sequence);
+    return true;
+  }
+
+  /** Whether a running sequence is computing the first `end` of these tokens: worth waiting for. */
+  #isComing(tokens: readonly number[], end: number): boolean {
+    return end <= tokens.length && this.#running.some((other) => {
+      if (other.computed >= end || other.tokens.length < end) return false;
+      for (let i = 0; i < end; i++) if (other.tokens[i] !== tokens[i]) return false;
+      return true;
+    });
+  }
+
+  #plan(batch: readonly { sequence: Sequence; count: number }[]): Plan {
+    const steps = this.#chain(batch);
+    const rows: BatchSequence[] = [];
+    for (const { sequence, count } of batch) {
+      const { computed: start, tokens, slot, blockTable } = sequence;
+      const samples = count === sequence.left;
+      rows.push({
+        slot,
+        tokens: sequence.pending > 0 ? null : tokens.slice(start, start + count),
+        start,
+        blockTable,
+        ...(sequence.newInSlot &&
+          { prior: tokens.slice(Math.max(0, start - REPEAT_WINDOW), start) }),
+        ...(samples && { sampling: sequence.request.sampling }),
+        ...(samples && sequence.request.logprobs !== undefined && { logits: "last" }),
+      });
+      sequence.newInSlot = false;
+      sequence.computed += count + steps - 1;
+      if (samples) sequence.pending += steps;
+      this.#publish(sequence);
+    }
+    return {
+      sequences: batch.map((row) => row.sequence),
+      batch: { sequences: rows, steps },
+      copies: this.#copies,
+    };
+  }
+
+  /** How many steps to chain, with the blocks for them reserved. */
+  #chain(batch: readonly { sequence: Sequence; count: number }[]): number {
+    let steps = this.#steps;
+    for (const { sequence } of batch) {
+      if (sequence.left > 1 || sequence.request.logprobs !== undefined) return 1;
+      steps = Math.min(steps, sequence.maxLength - sequence.length);
+    }
+    if (steps === 1) return 1;
+    const missing = batch.map(({ sequence }) =>
+      blocksFor(sequence.computed + steps) - sequence.blockTable.length
+    );
+    const blocks = this.blocks.allocate(
+      missing.reduce((sum, count) => sum + Math.max(count, 0), 0),
+    );
+    if (!blocks) return 1;
+    batch.forEach(({ sequence }, i) => {
+      if (missing[i]! > 0) sequence.blockTable.push(...blocks.splice(0, missing[i]!));
+    });
+    return steps;
+  }
+
+  /** Lets later requests find the blocks that are full of known tokens. */
+  #publish(sequence: Sequence): void {
+    const { tokens, blockTable } = sequence;
+    const known = Math.min(sequence.computed, tokens.length);
+    while ((sequence.published + 1) * BLOCK_TOKENS <= known) {
+      const index = sequence.published++;
+      sequence.prefix = this.blocks.cache.add(sequence.prefix, tokens, index, blockTable[index]!);
+    }
+  }
+
+  /** Takes slot and blocks from a sequence that left `running`. */
+  #vacate(sequence: Sequence): void {
+    this.blocks.release(sequence.blockTable);
+    this.#freeSlots.push(sequence.slot);
+    sequence.slot = -1;
+    sequence.blockTable = [];
+    sequence.computed = 0;
+  }
+}
+
+/** Blocks of a sequence that gets all its tokens; the last one never enters. */
+function blocksAtEnd(sequence: Sequence): number {
+  return blocksFor(sequence.maxLength - 1);
+}
+
+function insertByRank(list: Sequence[], sequence: Sequence): void {
+  list.splice(list.findLastIndex((other) => other.rank <= sequence.rank) + 1, 0, sequence);
+}
+
+function remove(list: Sequence[], sequence: Sequence): void {
+  list.splice(list.indexOf(sequence), 1);
+}

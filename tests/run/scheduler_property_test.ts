@@ -1,0 +1,219 @@
+/** Whatever is asked of the scheduler and the block manager, in whatever order: nothing goes wrong. */
+
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { BlockManager, blocksFor } from "../../engine/run/block_manager.ts";
+import type { StepOutput } from "../../engine/run/model_runner.ts";
+import { PrefixCache } from "../../engine/run/prefix_cache.ts";
+import { type Plan, Scheduler } from "../../engine/run/scheduler.ts";
+import type { GenerationRequest, Sequence } from "../../engine/run/sequence.ts";
+import { answer, FakeRunner, VOCAB } from "./fake_runner.ts";
+
+const HISTORIES = 10_000;
+const CONTEXT = 100;
+
+const setup = fc.record({
+  blocks: fc.integer({ min: 1, max: 10 }),
+  growth: fc.integer({ min: 0, max: 6 }),
+  /** Blocks below the budget at which the device refuses to grow. */
+  refusal: fc.constantFrom(0, 0, 0, 1, 3),
+  keep: fc.constantFrom(0, 2, Infinity, Infinity),
+  maxSequences: fc.integer({ min: 1, max: 5 }),
+  maxBatchTokens: fc.integer({ min: 1, max: 40 }),
+  prefillChunk: fc.constantFrom(1, 7, 64),
+  steps: fc.constantFrom(1, 1, 2, 5),
+});
+type Setup = typeof setup extends fc.Arbitrary<infer T> ? T : never;
+
+const action = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("submit" as const),
+      /** Prompts are one of three texts cut somewhere, so that they share prefixes. */
+      text: fc.integer({ min: 0, max: 2 }),
+      length: fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(16, 32, 48)),
+      maxTokens: fc.integer({ min: 1, max: 40 }),
+      stops: fc.boolean(),
+      priority: fc.constantFrom(0, 0, 1, -0.01),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant("cancel" as const), which: fc.nat({ max: 10 }) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("step" as const),
+      times: fc.integer({ min: 1, max: 12 }),
+    }),
+  },
+);
+
+const texts = [1, 2, 3].map((seed) =>
+  Array.from({ length: 70 }, (_, i) => (i * i * seed + i * 7 + (i > 20 ? seed : 0)) % VOCAB)
+);
+
+/** The serving loop without its event loop, and with all the accounts checked at every turn. */
+class World {
+  readonly runner: FakeRunner;
+  readonly blocks: BlockManager;
+  readonly scheduler: Scheduler;
+  readonly sequences: Sequence[] = [];
+  readonly #inFlight: { plan: Plan; output: StepOutput }[] = [];
+  grown = 0;
+  stuck = 0;
+  chained = 0;
+
+  constructor(readonly setup: Setup) {
+    const { blocks, growth, refusal, keep } = setup;
+    const budget = blocks + growth;
+    this.runner = new FakeRunner({ ...setup, blocks }, CONTEXT);
+    this.blocks = new BlockManager(new PrefixCache(keep > 0), {
+      blocks,
+      budget,
+      keep,
+      grow: (wanted) => {
+        assert.ok(wanted > this.runner.limits.blocks && wanted <= budget, "growth asked for");
+        const got = Math.max(this.runner.limits.blocks, Math.min(wanted, budget - refusal));
+        this.runner.limits = { ...this.runner.limits, blocks: got };
+        this.grown++;
+        return got;
+      },
+    });
+    this.scheduler = new Scheduler(this.blocks, {
+      ...setup,
+      contextLength: CONTEXT,
+      vocabSize: VOCAB,
+    });
+  }
+
+  submit(request: GenerationRequest): void {
+    const end = Math.min(request.promptIds.length + request.maxTokens, CONTEXT);
+    if (blocksFor(end - 1) > this.blocks.budget) {
+      assert.throws(() => this.scheduler.add(request), RangeError);
+    } else {
+      this.sequences.push(this.scheduler.add(request));
+    }
+  }
+
+  /** False where nothing is left to do. */
+  step(): boolean {
+    const plan = this.scheduler.schedule();
+    if (plan) {
+      this.runner.copyBlocks(plan.copies);
+      if (plan.batch.steps! > 1) this.chained++;
+      this.#inFlight.push({ plan, output: this.runner.submitNow(plan.batch) });
+    }
+    if (this.#inFlight.length > (plan ? 1 : 0)) {
+      const { plan, output } = this.#inFlight.shift()!;
+      for (const [row, sequence] of plan.sequences.entries()) {
+        for (const token of output.tokens[row]!) this.scheduler.append(sequence, token, 0);
+      }
+    } else if (!plan) {
+      const stuck = this.scheduler.waiting[0];
+      if (!stuck) return false;
+      assert.ok(blocksFor(stuck.maxLength - 1) > this.blocks.budget, "stuck, yet it would fit");
+      this.scheduler.end(stuck, "cancelled");
+      this.stuck++;
+    }
+    return true;
+  }
+
+  check(): void {
+    const { running, waiting } = this.scheduler;
+    const { total, budget, used, kept, free } = this.blocks.stats;
+    assert.ok(total <= budget && budget <= this.setup.blocks + this.setup.growth, "budget");
+    assert.ok(total <= this.runner.limits.blocks, "more blocks than the device has");
+    assert.ok(kept <= this.setup.keep, "more kept than asked");
+
+    const holders = new Map<number, number>();
+    for (const { blockTable } of running) {
+      for (const block of blockTable) holders.set(block, (holders.get(block) ?? 0) + 1);
+    }
+    assert.equal(used, holders.size, "blocks that nobody holds are in use");
+    assert.equal(used + kept + free, total);
+    for (let block = 0; block < total; block++) {
+      const count = holders.get(block) ?? 0;
+      assert.equal(this.blocks.references(block), count, "reference count");
+      assert.ok(count < 2 || this.blocks.cache.has(block), "two requests own a block");
+    }
+    for (const list of [running, waiting]) {
+      for (let i = 1; i < list.length; i++) assert.ok(list[i - 1]!.rank <= list[i]!.rank, "rank");
+    }
+    for (const { blockTable, slot } of waiting) assert.ok(slot === -1 && blockTable.length === 0);
+    assert.equal(new Set(running.map(({ slot }) => slot)).size, running.length, "slots");
+    const alive = this.sequences.filter(({ finish }) => !finish).length;
+    assert.equal(running.length + waiting.length, alive, "a request is lost");
+  }
+
+  /** After the last step: all ended with the right tokens, and every block can be had. */
+  checkEnd(): void {
+    for (const { request, tokens, finish } of this.sequences) {
+      const expected = answer(request, CONTEXT);
+      const got = tokens.slice(request.promptIds.length);
+      if (finish === "cancelled") assert.deepEqual(got, expected.slice(0, got.length));
+      else assert.deepEqual(got, expected);
+      if (finish === "stop") assert.ok(request.stopIds.includes(got.at(-1)!));
+    }
+    const { budget, used } = this.blocks.stats;
+    assert.equal(used, 0);
+    const all = this.blocks.allocate(budget) ?? this.blocks.allocate(this.blocks.budget);
+    assert.equal(new Set(all).size, this.blocks.budget);
+  }
+}
+
+Deno.test("Scheduler keeps its accounts and its promises over 10,000 random histories", () => {
+  const seen = { preemptions: 0, evictions: 0, hits: 0, copies: 0, grown: 0, stuck: 0, chained: 0 };
+  const finishes = new Set<string | undefined>();
+  let requests = 0;
+
+  fc.assert(
+    fc.property(setup, fc.array(action, { minLength: 3, maxLength: 16 }), (setup, actions) => {
+      const world = new World(setup);
+      for (const action of actions) {
+        if (action.do === "submit") {
+          world.submit({
+            promptIds: texts[action.text]!.slice(0, action.length),
+            maxTokens: action.maxTokens,
+            stopIds: action.stops ? [3, 11] : [],
+            priority: action.priority,
+            sampling: { ...GREEDY, seed: action.text },
+          });
+        } else if (action.do === "cancel") {
+          const sequence = world.sequences[action.which];
+          if (sequence) world.scheduler.end(sequence, "cancelled");
+        } else {
+          for (let i = 0; i < action.times && world.step(); i++) world.check();
+        }
+        world.check();
+      }
+      // Some sequence advances in every step, so the end comes.
+      let left = 16 + world.sequences.reduce((sum, { maxLength }) => sum + 2 * maxLength, 0);
+      while (world.step()) {
+        world.check();
+        assert.ok(left-- > 0, "it does not end");
+      }
+      world.checkEnd();
+
+      requests += world.sequences.length;
+      for (const { finish } of world.sequences) finishes.add(finish);
+      seen.preemptions += world.scheduler.preemptions;
+      seen.evictions += world.blocks.stats.evictions;
+      seen.hits += world.blocks.cache.stats.hits;
+      seen.copies += world.runner.copies.length;
+      seen.grown += world.grown;
+      seen.stuck += world.stuck;
+      seen.chained += world.chained;
+    }),
+    { numRuns: HISTORIES, seed: 20240607 },
+  );
+
+  // The histories were worth it: they went through every path.
+  for (const [what, count] of Object.entries(seen)) assert.ok(count > 100, `${what}: ${count}`);
+  assert.ok(requests > 2 * HISTORIES);
+  assert.deepEqual([...finishes].sort(), ["cancelled", "length", "stop"]);
+});
+
+const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 };
