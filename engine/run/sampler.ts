@@ -1,0 +1,179 @@
+/**
+ * Which token comes next: pure functions of the logits. The CPU backend calls them; the kernels of
+ * the GPU sampler do the same arithmetic in float32, and are tested against them.
+ *
+ * The order is that of llama.cpp's default chain (common/sampling.h and src/llama-sampling.cpp):
+ * logit bias → repeat penalty → top-k → top-p → min-p → temperature. So truncation looks at the
+ * untempered probabilities: which tokens may be drawn does not depend on the temperature, which
+ * shapes the draw among them alone. It is also what users' settings are tuned to.
+ *
+ * Each filter is a lower bound on the logit, and the highest bound wins, so a device needs one
+ * number and one pass; tokens that tie with the last one kept are all kept (llama.cpp keeps those
+ * its sort happens to put first). The draw is a Gumbel-max: the kept token with the largest
+ * logit / temperature + g is distributed as their softmax, and needs no sum and no order.
+ */
+
+import { argmax } from "../../kernels/reference.ts";
+import { REPEAT_WINDOW, type SamplingOptions } from "./model_runner.ts";
+
+/** Below it logit / temperature leaves float32; 0 is what is meant. */
+const MIN_TEMPERATURE = 1e-6;
+
+/**
+ * Checks options once, where they enter the engine.
+ *
+ * @throws {RangeError} naming the option, its value and what it may be.
+ */
+export function validateSampling(options: SamplingOptions, vocabSize: number): void {
+  const { temperature, topK, topP, minP, repeatPenalty, logitBias, seed } = options;
+  const check = (name: string, value: number, valid: boolean, wanted: string): void => {
+    if (!valid) throw new RangeError(`Cannot sample with ${name} ${value}: must be ${wanted}`);
+  };
+  check(
+    "temperature",
+    temperature,
+    temperature === 0 || temperature >= MIN_TEMPERATURE && Number.isFinite(temperature),
+    `0 or a finite number of at least ${MIN_TEMPERATURE}`,
+  );
+  check("topK", topK, Number.isInteger(topK) && topK >= 0, "a whole number of at least 0");
+  check("topP", topP, topP >= 0 && topP <= 1, "within 0 and 1");
+  check("minP", minP, minP >= 0 && minP <= 1, "within 0 and 1");
+  check(
+    "repeatPenalty",
+    repeatPenalty,
+    repeatPenalty > 0 && Number.isFinite(repeatPenalty),
+    "a finite number above 0",
+  );
+  check("seed", seed, seed >>> 0 === seed, "a whole number within 0 and 4294967295");
+  for (const [id, bias] of logitBias ?? []) {
+    check(
+      "logit bias for token",
+      id,
+      Number.isInteger(id) && id >= 0 && id < vocabSize,
+      `a token id below ${vocabSize}`,
+    );
+    // Infinity would make the softmax NaN; −Infinity bans the token.
+    check(`logit bias of token ${id}`, bias, bias < Infinity, "a number below Infinity");
+  }
+}
+
+/**
+ * Adds the logit bias, then divides positive and multiplies negative logits of the tokens in
+ * `recent` by the penalty, once each however often they occur. In place.
+ *
+ * @param logits [vocabSize]
+ * @param recent the sequence's tokens, prompt included; the last REPEAT_WINDOW of them count
+ */
+export function adjustLogits(
+  logits: Float32Array,
+  options: SamplingOptions,
+  recent: readonly number[],
+): void {
+  const penalty = Math.fround(options.repeatPenalty);
+  for (const [id, bias] of options.logitBias ?? []) logits[id]! += Math.fround(bias);
+  if (penalty === 1) return;
+  for (const id of new Set(recent.slice(-REPEAT_WINDOW))) {
+    const logit = logits[id]!;
+    logits[id] = logit > 0 ? logit / penalty : logit * penalty;
+  }
+}
+
+/**
+ * The lowest logit that top-k, top-p and min-p all keep; −Infinity if they are off.
+ *
+ * top-k: the k-th largest logit. top-p: of the tokens that top-k keeps, in descending order, the
+ * logit of the first at which their renormalized probabilities sum to at least topP. min-p: the
+ * largest logit + ln(minP), that is a probability of minP times the best one.
+ *
+ * @param logits [vocabSize], adjusted
+ */
+export function keepThreshold(logits: Float32Array, options: SamplingOptions): number {
+  const { topK, topP, minP } = options;
+  const max = logits[argmax(logits)]!;
+  let threshold = minP > 0 ? Math.fround(max + Math.log(minP)) : -Infinity;
+  const cut = topK > 0 && topK < logits.length;
+  if (!cut && topP >= 1) return threshold;
+
+  const ascending = logits.slice().sort();
+  let first = cut ? ascending.length - topK : 0;
+  while (first > 0 && ascending[first - 1] === ascending[first]) first--;
+  threshold = Math.max(threshold, ascending[first]!);
+  if (topP >= 1) return threshold;
+
+  const kept = ascending.subarray(first).reverse();
+  const total = kept.reduce((sum, logit) => sum + Math.exp(logit - max), 0);
+  let sum = 0;
+  for (const logit of kept) {
+    sum += Math.exp(logit - max);
+    if (sum >= topP * total) return Math.max(threshold, logit);
+  }
+  return threshold;
+}
+
+/**
+ * PCG's output permutation over one step of its generator, RXS-M-XS 32; a bijection of u32.
+ * Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020.
+ *
+ * In WGSL, with v: u32, every operation wrapping:
+ * `let s = v * 747796405u + 2891336453u; let w = ((s >> ((s >> 28u) + 4u)) ^ s) * 277803737u;
+ * return (w >> 22u) ^ w;`
+ */
+export function pcg(v: number): number {
+  const state = (Math.imul(v, 747796405) + 2891336453) >>> 0;
+  const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737);
+  return ((word >>> 22) ^ word) >>> 0;
+}
+
+/** What one draw's hashes share: `pcg(position + pcg(seed))`, u32. */
+export function drawKey(seed: number, position: number): number {
+  return pcg((position + pcg(seed)) >>> 0);
+}
+
+/**
+ * A standard Gumbel variate for one token of one draw, in float32: g = −ln(E), E = −ln(1 − v),
+ * where v = ((h >> 9) + 0.5) · 2⁻²³ and h = pcg(id ^ key). v is exact in float32 and within (0, 1).
+ *
+ * Large g, which decide the draw, come from v near 0, where ln(1 − v) would lose all digits (WGSL
+ * bounds the error of `log` near 1 only absolutely, by 2⁻²¹): there E is its series,
+ * v + v²/2 + v³/3 + v⁴/4, off by less than 4 · 10⁻⁶ of itself below 1/16.
+ */
+export function gumbel(key: number, id: number): number {
+  const v = ((pcg(id ^ key) >>> 9) + 0.5) * 2 ** -23;
+  const exponential = v < 1 / 16
+    ? v * (1 + v * (1 / 2 + v * (1 / 3 + v * (1 / 4))))
+    : -Math.log(1 - v);
+  return Math.fround(-Math.log(exponential));
+}
+
+/**
+ * Draws the next token. Depends on nothing but its arguments, so a sequence gets the same tokens
+ * alone and in any batch. Temperature 0 takes the largest logit after bias and penalty; of equal
+ * logits or keys the lowest id wins, and NaN never does.
+ *
+ * @param logits [vocabSize]; bias and penalty are applied in place
+ * @param recent the sequence's tokens before `position`, see {@linkcode adjustLogits}
+ * @param position index in the sequence that the drawn token will have
+ */
+export function sampleToken(
+  logits: Float32Array,
+  options: SamplingOptions,
+  recent: readonly number[],
+  position: number,
+): number {
+  adjustLogits(logits, options, recent);
+  if (options.temperature === 0) return argmax(logits);
+  const threshold = keepThreshold(logits, options);
+  const temperature = Math.fround(options.temperature);
+  const key = drawKey(options.seed, position);
+  let best = 0;
+  let most = -Infinity;
+  for (let id = 0; id < logits.length; id++) {
+    if (!(logits[id]! >= threshold)) continue;
+    const value = Math.fround(Math.fround(logits[id]! / temperature) + gumbel(key, id));
+    if (value > most) {
+      most = value;
+      best = id;
+    }
+  }
+  return best;
+}

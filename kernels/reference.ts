@@ -1,0 +1,245 @@
+/**
+ * What every kernel must compute, written to be read: sums in float64, one rounding to float32 at
+ * the end. Tests hold the kernels to it. Arrays are row-major, their shapes in brackets.
+ */
+
+import { dequantize } from "./dequantize.ts";
+import { packedBytes, type TensorType } from "./tensor_types.ts";
+
+/**
+ * x / sqrt(mean(x²) + epsilon) · weight, row by row.
+ *
+ * @param x [rows, dim]
+ * @param weight [dim]
+ * @returns [rows, dim]
+ */
+export function rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number): Float32Array {
+  const dim = weight.length;
+  const out = new Float32Array(x.length);
+  for (let row = 0; row < x.length; row += dim) {
+    let squares = 0;
+    for (let i = 0; i < dim; i++) squares += x[row + i]! ** 2;
+    const scale = 1 / Math.sqrt(squares / dim + epsilon);
+    for (let i = 0; i < dim; i++) out[row + i] = x[row + i]! * scale * weight[i]!;
+  }
+  return out;
+}
+
+/** How heads are rotated. */
+export interface RopeShape {
+  readonly headDim: number;
+  /** [pairs]: radians per position. Dimensions beyond 2 · pairs pass through. */
+  readonly frequencies: ArrayLike<number>;
+  /** Multiplies what was rotated. */
+  readonly magnitude: number;
+  /** Which dimensions are pair i: 2i and 2i + 1, or i and pairs + i. */
+  readonly layout: "interleaved" | "half";
+}
+
+/**
+ * Rotary position embedding: pair i of a head at position p turns by p · frequencies[i].
+ * Su et al., RoFormer, https://arxiv.org/abs/2104.09864.
+ *
+ * @param x [tokens, heads, headDim]
+ * @param positions [tokens]
+ * @returns [tokens, heads, headDim]
+ */
+export function rope(
+  x: Float32Array,
+  positions: readonly number[],
+  shape: RopeShape,
+): Float32Array {
+  const { headDim, frequencies, magnitude, layout } = shape;
+  const pairs = frequencies.length;
+  const out = x.slice();
+  const perToken = x.length / positions.length;
+  for (let at = 0; at < x.length; at += headDim) {
+    const position = positions[Math.floor(at / perToken)]!;
+    for (let i = 0; i < pairs; i++) {
+      const angle = position * frequencies[i]!;
+      const cos = Math.cos(angle) * magnitude;
+      const sin = Math.sin(angle) * magnitude;
+      const a = at + (layout === "half" ? i : 2 * i);
+      const b = layout === "half" ? a + pairs : a + 1;
+      out[a] = x[a]! * cos - x[b]! * sin;
+      out[b] = x[a]! * sin + x[b]! * cos;
+    }
+  }
+  return out;
+}
+
+/** A packed weight matrix [rows, cols]; each row is whole blocks. */
+export interface PackedMatrix {
+  readonly type: TensorType;
+  readonly rows: number;
+  readonly cols: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Row `row` of a packed matrix: [cols]. */
+export function matrixRow(matrix: PackedMatrix, row: number): Float32Array {
+  const rowBytes = packedBytes(matrix.type, matrix.cols);
+  const out = new Float32Array(matrix.cols);
+  dequantize(matrix.type, matrix.bytes.subarray(row * rowBytes, (row + 1) * rowBytes), out);
+  return out;
+}
+
+/**
+ * x · weightsᵀ (+ bias), on the unpacked weights.
+ *
+ * @param x [tokens, cols]
+ * @param bias [rows]
+ * @returns [tokens, rows]
+ */
+export function matmul(weights: PackedMatrix, x: Float32Array, bias?: Float32Array): Float32Array {
+  const { rows, cols } = weights;
+  const tokens = x.length / cols;
+  const out = new Float32Array(tokens * rows);
+  for (let row = 0; row < rows; row++) {
+    const w = matrixRow(weights, row);
+    for (let token = 0; token < tokens; token++) {
+      let sum = bias?.[row] ?? 0;
+      for (let i = 0; i < cols; i++) sum += w[i]! * x[token * cols + i]!;
+      out[token * rows + row] = sum;
+    }
+  }
+  return out;
+}
+
+/**
+ * The same with the activations quantized to int8 per block of 32 first. Kernels multiply integers
+ * and scale the sums; in exact arithmetic that is the product with d · q, computed here.
+ */
+export function matmulQ8(
+  weights: PackedMatrix,
+  x: Float32Array,
+  bias?: Float32Array,
+): Float32Array {
+  return matmul(weights, dequantizeQ8(quantizeQ8(x)), bias);
+}
+
+/** Activations in int8 per block of 32. */
+export interface Q8Activations {
+  /** [n] */
+  readonly quants: Int8Array;
+  /** [n / 32]: d, so that x ≈ d · q. */
+  readonly scales: Float32Array;
+}
+
+/**
+ * d = max|x| / 127 per block of 32, q = x · (1 / d) rounded half to even, as WGSL's `round` does
+ * (ggml's quantize_row_q8_0 rounds half away from zero, and keeps d in half precision). All
+ * operations are float32, so that a kernel differs only where its division is inexact.
+ *
+ * @param x [n], n a multiple of 32
+ */
+export function quantizeQ8(x: Float32Array): Q8Activations {
+  const quants = new Int8Array(x.length);
+  const scales = new Float32Array(x.length / 32);
+  for (let block = 0; block < scales.length; block++) {
+    const values = x.subarray(block * 32, block * 32 + 32);
+    const d = Math.fround(values.reduce((most, v) => Math.max(most, Math.abs(v)), 0) / 127);
+    const inverse = d === 0 ? 0 : Math.fround(1 / d);
+    scales[block] = d;
+    values.forEach((v, i) => quants[block * 32 + i] = roundHalfEven(Math.fround(v * inverse)));
+  }
+  return { quants, scales };
+}
+
+/** d · q, [n]. */
+export function dequantizeQ8(x: Q8Activations): Float32Array {
+  return Float32Array.from(x.quants, (q, i) => q * x.scales[i >> 5]!);
+}
+
+function roundHalfEven(x: number): number {
+  const down = Math.floor(x);
+  const rest = x - down;
+  if (rest !== 0.5) return Math.round(x);
+  return down % 2 === 0 ? down : down + 1;
+}
+
+/** silu(gate) · up, element by element; silu(x) = x / (1 + e^−x). */
+export function siluMul(gate: Float32Array, up: Float32Array): Float32Array {
+  return gate.map((g, i) => g / (1 + Math.exp(-g)) * up[i]!);
+}
+
+/** e^x / Σ e^x. */
+export function softmax(x: Float32Array): Float32Array {
+  const max = x.reduce((most, v) => Math.max(most, v), -Infinity);
+  let sum = 0;
+  for (const v of x) sum += Math.exp(v - max);
+  return x.map((v) => Math.exp(v - max) / sum);
+}
+
+/** Head counts of attention; query head h reads KV head floor(h · kvHeads / heads). */
+export interface AttentionShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/**
+ * Causal attention, scaled by 1/√headDim: the token at position p sees positions 0 … p.
+ *
+ * @param q [tokens, heads, headDim], rotated
+ * @param positions [tokens]
+ * @param k [positions, kvHeads, headDim] the cache in order of position, rotated
+ * @param v [positions, kvHeads, headDim]
+ * @returns [tokens, heads, headDim]
+ */
+export function attention(
+  q: Float32Array,
+  positions: readonly number[],
+  k: Float32Array,
+  v: Float32Array,
+  shape: AttentionShape,
+): Float32Array {
+  const { heads, kvHeads, headDim } = shape;
+  const out = new Float32Array(q.length);
+  const rowOf = (cache: Float32Array, position: number, head: number): Float32Array => {
+    const at = (position * kvHeads + Math.floor(head * kvHeads / heads)) * headDim;
+    return cache.subarray(at, at + headDim);
+  };
+  positions.forEach((position, token) => {
+    for (let head = 0; head < heads; head++) {
+      const at = (token * heads + head) * headDim;
+      const query = q.subarray(at, at + headDim);
+      const scores = Array.from({ length: position + 1 }, (_, p) => {
+        const key = rowOf(k, p, head);
+        return query.reduce((sum, value, i) => sum + value * key[i]!, 0) / Math.sqrt(headDim);
+      });
+      const max = scores.reduce((most, s) => Math.max(most, s), -Infinity);
+      const weights = scores.map((s) => Math.exp(s - max));
+      const total = weights.reduce((sum, w) => sum + w, 0);
+      for (let i = 0; i < headDim; i++) {
+        out[at + i] = weights.reduce((sum, w, p) => sum + w * rowOf(v, p, head)[i]!, 0) / total;
+      }
+    }
+  });
+  return out;
+}
+
+/**
+ * Rows of the embedding matrix.
+ *
+ * @param table [vocabSize, dim]
+ * @returns [tokens, dim]
+ */
+export function embed(table: PackedMatrix, ids: readonly number[]): Float32Array {
+  const out = new Float32Array(ids.length * table.cols);
+  ids.forEach((id, token) => out.set(matrixRow(table, id), token * table.cols));
+  return out;
+}
+
+/** Index of the largest value, the lowest of equals; NaN is never the largest. */
+export function argmax(x: Float32Array): number {
+  let best = 0;
+  let most = -Infinity;
+  for (let i = 0; i < x.length; i++) {
+    if (x[i]! > most) {
+      most = x[i]!;
+      best = i;
+    }
+  }
+  return best;
+}
