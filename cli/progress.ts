@@ -4,6 +4,8 @@
 export interface ProgressScreen {
   draw(text: string): void;
   readonly columns: number;
+  /** The time in ms. */
+  now(): number;
 }
 
 /** What ends within this time, in ms, shows no progress. */
@@ -18,7 +20,7 @@ export class Progress implements Disposable {
   readonly #screen: ProgressScreen | undefined;
   readonly #label: string;
   readonly #total: number | undefined;
-  readonly #started = performance.now();
+  readonly #started: number;
   readonly #timer: ReturnType<typeof setInterval> | undefined;
   #lastDrawn = 0;
   #done = 0;
@@ -28,6 +30,7 @@ export class Progress implements Disposable {
     this.#label = label;
     this.#total = total;
     this.#screen = screen;
+    this.#started = screen?.now() ?? 0;
     // The timer turns the spinner during a wait; work that never waits draws in update().
     if (screen !== undefined) this.#timer = setInterval(() => this.#draw(), INTERVAL);
   }
@@ -39,8 +42,9 @@ export class Progress implements Disposable {
   }
 
   #draw(): void {
-    const now = performance.now();
-    if (this.#screen === undefined || now - this.#started < PATIENCE) return;
+    if (this.#screen === undefined) return;
+    const now = this.#screen.now();
+    if (now - this.#started < PATIENCE) return;
     if (now - this.#lastDrawn < INTERVAL / 2) return;
     this.#lastDrawn = now;
     this.#drawn = true;

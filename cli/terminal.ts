@@ -98,8 +98,12 @@ export class Terminal {
   /** Progress on `total` units, or on an unknown number of them; dispose of it when done. */
   progress(label: string, total?: number): Progress {
     const shown = this.#stderr.isTerminal() && !this.#options.quiet;
-    const draw = (line: string) => writeAll(this.#stderr, line);
-    return new Progress(label, total, shown ? { draw, columns: this.columns } : undefined);
+    const screen = {
+      draw: (line: string) => writeAll(this.#stderr, line),
+      columns: this.columns,
+      now: () => performance.now(),
+    };
+    return new Progress(label, total, shown ? screen : undefined);
   }
 
   #hasColor(stream: OutputStream): boolean {

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { UsageError } from "../../cli/exit_codes.ts";
+import { decodeUtf8 } from "../../cli/prompt_input.ts";
+import { ROOT, run, type RunResult } from "./run_tvllm.ts";
+
+Deno.test("decodeUtf8() keeps every character, a byte order mark and U+FFFD too", () => {
+  const text = "\ufeffnaïve \ufffd \0 🎉\r\n";
+  assert.equal(decodeUtf8(new TextEncoder().encode(text), "x"), text);
+});
+
+for (
+  const [bytes, byte, value] of [
+    [[0x61, 0xff], 1, "0xff"],
+    [[0xef, 0xbf, 0xbd, 0x80], 3, "0x80"], // after a genuine U+FFFD
+    [[0xc3, 0xa9, 0xe2, 0x82], 2, "0xe2"], // cut short
+    [[0xed, 0xa0, 0x80], 0, "0xed"], // a surrogate
+    [[0xc0, 0xaf], 0, "0xc0"], // overlong
+  ] as const
+) {
+  Deno.test(`decodeUtf8() finds byte ${byte} of ${bytes} invalid`, () => {
+    assert.throws(
+      () => decodeUtf8(new Uint8Array(bytes), "standard input"),
+      (error) =>
+        error instanceof UsageError &&
+        error.message.startsWith(`Cannot read text from standard input: byte ${byte} (${value})`),
+    );
+  });
+}
+
+/** Composes a prompt in a process of its own, and prints it as JSON. */
+async function compose(sources: object, stdin: string | Uint8Array): Promise<RunResult> {
+  const program = `
+    import { composePrompt } from ${JSON.stringify(join(ROOT, "cli/prompt_input.ts"))};
+    import { Terminal } from ${JSON.stringify(join(ROOT, "cli/terminal.ts"))};
+    const prompt = await composePrompt(JSON.parse(Deno.args[0]), new Terminal({}));
+    console.log(JSON.stringify(prompt ?? null));`;
+  return await run(Deno.execPath(), ["eval", program, JSON.stringify(sources)], { stdin });
+}
+
+Deno.test("composePrompt() puts stdin first, then the file, then the prompt", async () => {
+  const file = await Deno.makeTempFile();
+  await Deno.writeTextFile(file, "from a file\r\n");
+  for (
+    const [sources, stdin, expected] of [
+      [{ argument: "a prompt", file }, "piped\n\n", "piped\n\nfrom a file\na prompt"],
+      [{ prompt: "a prompt" }, "piped", "piped\na prompt"],
+      [{ argument: "-", prompt: "p" }, "piped", "piped\np"],
+      [{ argument: "a prompt" }, "", "a prompt"],
+      [{ argument: "" }, "", ""],
+      [{ argument: "-" }, "", ""],
+      [{}, "\ufeff naïve 🎉", "\ufeff naïve 🎉"],
+      [{}, "", null],
+    ] as const
+  ) {
+    const { stdout, stderr } = await compose(sources, stdin);
+    assert.equal(stderr, "");
+    assert.deepEqual(JSON.parse(stdout), expected);
+  }
+});
+
+Deno.test("composePrompt() refuses a prompt given twice, a missing file and other encodings", async () => {
+  for (
+    const [sources, stdin, message] of [
+      [{ argument: "a", prompt: "b" }, "", /both --prompt and a prompt as argument/],
+      [{ file: "/no/such/file" }, "", /Cannot read the prompt file: .*\/no\/such\/file/],
+      [{}, new Uint8Array([0x68, 0xe9]), /standard input: byte 1 \(0xe9\) is not UTF-8/],
+    ] as const
+  ) {
+    const { code, stderr } = await compose(sources, stdin);
+    assert.equal(code, 1);
+    assert.match(stderr, message);
+  }
+});

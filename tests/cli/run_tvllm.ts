@@ -1,0 +1,60 @@
+/** Runs the real program, through its launcher, as a user's shell would. */
+
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The project's folder. */
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** What a run left. */
+export interface RunResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Variables that find Deno and its downloaded packages; nothing else of the caller's is passed. */
+export function baseEnv(): Record<string, string> {
+  const env: Record<string, string> = {
+    PATH: `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`,
+  };
+  for (const name of ["HOME", "DENO_DIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "TMPDIR"]) {
+    const value = Deno.env.get(name);
+    if (value !== undefined) env[name] = value;
+  }
+  return env;
+}
+
+/** Runs a program with the variables of `baseEnv` and `env`; stdin is empty unless given. */
+export async function run(
+  program: string,
+  args: readonly string[],
+  options: { stdin?: string | Uint8Array; env?: Record<string, string>; cwd?: string } = {},
+): Promise<RunResult> {
+  const child = new Deno.Command(program, {
+    args: [...args],
+    clearEnv: true,
+    env: { ...baseEnv(), ...options.env },
+    cwd: options.cwd ?? ROOT,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const stdin = child.stdin.getWriter();
+  const { stdin: input = "" } = options;
+  // A program that does not read its input may end before it is written.
+  const written = stdin.write(typeof input === "string" ? new TextEncoder().encode(input) : input)
+    .then(() => stdin.close()).catch(() => {});
+  const { code, stdout, stderr } = await child.output();
+  await written;
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/** Runs `tvllm args…`. */
+export function runTvllm(
+  args: readonly string[],
+  options: Parameters<typeof run>[2] = {},
+): Promise<RunResult> {
+  return run("sh", [join(ROOT, "tvllm"), ...args], options);
+}

@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { Progress } from "../../cli/progress.ts";
+import { type OutputStream, Terminal, visibleControls } from "../../cli/terminal.ts";
+
+/** Keeps what is written, a few bytes a call, as a pipe may take them. */
+class FakeStream implements OutputStream {
+  readonly #decoder = new TextDecoder();
+  text = "";
+  constructor(readonly terminal: boolean) {}
+  writeSync(bytes: Uint8Array): number {
+    const taken = bytes.subarray(0, 3);
+    this.text += this.#decoder.decode(taken, { stream: true });
+    return taken.length;
+  }
+  isTerminal(): boolean {
+    return this.terminal;
+  }
+}
+
+/** Runs `body` with these variables alone of those that decide on colour. */
+function withEnv(env: Record<string, string>, body: () => void): void {
+  const names = ["NO_COLOR", "FORCE_COLOR", "TERM"];
+  const before = names.map((name) => [name, Deno.env.get(name)] as const);
+  try {
+    for (const name of names) Deno.env.delete(name);
+    for (const [name, value] of Object.entries(env)) Deno.env.set(name, value);
+    body();
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
+  }
+}
+
+Deno.test("Terminal.write() writes all of a text to stdout", () => {
+  const stdout = new FakeStream(false);
+  new Terminal({}, stdout, new FakeStream(false)).write("naïve 🎉 text");
+  assert.equal(stdout.text, "naïve 🎉 text");
+});
+
+Deno.test("Terminal.writeUntrusted() keeps control characters from a terminal alone", () => {
+  for (const [terminal, expected] of [[true, "a␛[31m\n\tb"], [false, "a\x1b[31m\n\tb"]] as const) {
+    const stdout = new FakeStream(terminal);
+    new Terminal({}, stdout, new FakeStream(false)).writeUntrusted("a\x1b[31m\n\tb");
+    assert.equal(stdout.text, expected);
+  }
+});
+
+Deno.test("visibleControls() leaves line feeds, tabs and all that is printed", () => {
+  assert.equal(visibleControls("é\t\n🎉👩‍🚀"), "é\t\n🎉👩‍🚀");
+  assert.equal(visibleControls("\0\r\x7f\x9b2J"), "␀␍␡�2J");
+});
+
+for (
+  const [options, note, detail] of [
+    [{}, true, false],
+    [{ quiet: true }, false, false],
+    [{ verbose: true }, true, true],
+  ] as const
+) {
+  Deno.test(`Terminal with ${JSON.stringify(options)} says ${note ? "" : "no "}notes`, () => {
+    const stderr = new FakeStream(false);
+    const terminal = new Terminal(options, new FakeStream(false), stderr);
+    terminal.note("a note");
+    terminal.detail("a detail");
+    terminal.warn("a\nwarning");
+    assert.equal(stderr.text.includes("a note\n"), note);
+    assert.equal(stderr.text.includes("a detail\n"), detail);
+    assert.ok(stderr.text.endsWith("warning: a\\u{a}warning\n"));
+  });
+}
+
+Deno.test("Terminal goes on when nobody reads stderr, and stops when nobody reads stdout", () => {
+  class ClosedPipe extends FakeStream {
+    override writeSync(): number {
+      throw new Deno.errors.BrokenPipe("closed");
+    }
+  }
+  const terminal = new Terminal({}, new ClosedPipe(false), new ClosedPipe(false));
+  terminal.note("unheard");
+  assert.throws(() => terminal.write("unread"), Deno.errors.BrokenPipe);
+});
+
+for (
+  const [color, env, isTerminal, expected] of [
+    ["auto", {}, true, true],
+    ["auto", {}, false, false],
+    ["auto", { TERM: "dumb" }, true, false],
+    ["auto", { NO_COLOR: "1" }, true, false],
+    ["auto", { NO_COLOR: "" }, true, true],
+    ["auto", { FORCE_COLOR: "1" }, false, true],
+    ["auto", { FORCE_COLOR: "1", NO_COLOR: "1" }, false, true],
+    ["auto", { FORCE_COLOR: "0" }, true, false],
+    ["always", { NO_COLOR: "1" }, false, true],
+    ["never", { FORCE_COLOR: "1" }, true, false],
+  ] as const
+) {
+  const where = isTerminal ? "a terminal" : "a pipe";
+  Deno.test(`--color ${color} with ${JSON.stringify(env)} into ${where}`, () => {
+    withEnv(env, () => {
+      const stream = new FakeStream(isTerminal);
+      const styled = new Terminal({ color }, stream, stream).style("red", "x");
+      assert.equal(styled, expected ? "\x1b[31mx\x1b[39m" : "x");
+    });
+  });
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+Deno.test("Terminal.progress() draws only on a terminal, and not with -q", async () => {
+  for (
+    const [terminal, quiet, drawn] of [[true, false, true], [true, true, false], [
+      false,
+      false,
+      false,
+    ]]
+  ) {
+    const stderr = new FakeStream(terminal!);
+    {
+      using progress = new Terminal({ quiet }, new FakeStream(false), stderr).progress(
+        "Loading",
+        4,
+      );
+      await pause(650);
+      progress.update(2);
+    }
+    assert.equal(stderr.text !== "", drawn);
+  }
+});
+
+Deno.test("Progress shows nothing in its first half second, then a bar, then removes it", () => {
+  const drawn: string[] = [];
+  let now = 1000;
+  const screen = { draw: (text: string) => drawn.push(text), columns: 40, now: () => now };
+  {
+    using progress = new Progress("Loading", 200, screen);
+    now += 499;
+    progress.update(50);
+    assert.deepEqual(drawn, []);
+    now += 1;
+    progress.update(50);
+    assert.deepEqual(drawn, [`\r\x1b[KLoading ${"█".repeat(6)}${"░".repeat(19)}  25%`]);
+    now += 10;
+    progress.update(60);
+    assert.equal(drawn.length, 1, "drawn too often");
+    now += 100;
+    progress.update(500);
+    assert.match(drawn[1]!, /Loading █{25} 100%$/);
+  }
+  assert.deepEqual(drawn.slice(2), ["\r\x1b[K"]);
+});
+
+Deno.test("Progress on a narrow terminal shows the percentage alone", () => {
+  const drawn: string[] = [];
+  let now = 0;
+  const screen = { draw: (text: string) => drawn.push(text), columns: 16, now: () => now };
+  using progress = new Progress("Loading", 8, screen);
+  now = 600;
+  progress.update(1);
+  assert.deepEqual(drawn, ["\r\x1b[KLoading  12%"]);
+});
+
+Deno.test("Progress of unknown length spins by itself", async () => {
+  const drawn = new Set<string>();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const draw = (text: string) => {
+    drawn.add(text);
+    if (drawn.size === 3) resolve();
+  };
+  using _progress = new Progress("Waiting", undefined, {
+    draw,
+    columns: 40,
+    now: () => performance.now(),
+  });
+  await promise;
+});
+
+Deno.test("Progress of quick work leaves no trace", () => {
+  const drawn: string[] = [];
+  {
+    using progress = new Progress("Quick", 1, {
+      draw: (text) => drawn.push(text),
+      columns: 40,
+      now: () => 0,
+    });
+    progress.update(1);
+  }
+  assert.deepEqual(drawn, []);
+});

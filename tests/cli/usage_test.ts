@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import denoJson from "../../deno.json" with { type: "json" };
+import { runTvllm } from "./run_tvllm.ts";
+
+Deno.test("tvllm alone shows three commands to try", async () => {
+  const { code, stdout, stderr } = await runTvllm([]);
+  assert.equal(code, 0);
+  assert.equal(stderr, "");
+  assert.equal(stdout.match(/^ {2}tvllm /gm)?.length, 3);
+});
+
+Deno.test("tvllm --version names tvllm, Deno and V8", async () => {
+  const { code, stdout } = await runTvllm(["--version"]);
+  assert.equal(code, 0);
+  const { deno, v8 } = Deno.version;
+  assert.equal(stdout, `tvllm ${denoJson.version} (Deno ${deno}, V8 ${v8})\n`);
+});
+
+Deno.test("tvllm --help and help COMMAND print to stdout and succeed", async () => {
+  const all = await runTvllm(["--help"]);
+  assert.equal(all.code, 0);
+  assert.match(all.stdout, /^ {2}inspect /m);
+  for (const args of [["help", "inspect"], ["inspect", "--help"]]) {
+    const { code, stdout, stderr } = await runTvllm(args);
+    assert.equal(code, 0);
+    assert.equal(stderr, "");
+    assert.match(stdout, /^Usage: tvllm inspect /);
+    assert.match(stdout, /--color/);
+  }
+});
+
+for (
+  const [args, message] of [
+    [["inspekt"], /unknown command 'inspekt' \(Did you mean inspect\?\); see tvllm --help$/],
+    [
+      ["inspect", "--jsn"],
+      /unknown option '--jsn' \(Did you mean --json\?\); see tvllm inspect --help$/,
+    ],
+    [["inspect", "-m"], /option '-m, --model <spec>' argument missing; see tvllm inspect --help$/],
+    [["inspect", "a", "b"], /too many arguments for 'inspect'.*; see tvllm inspect --help$/],
+    [["--color", "red", "inspect"], /'red' is invalid.*auto, always, never/],
+  ] as const
+) {
+  Deno.test(`tvllm ${args.join(" ")} is a usage error on one line`, async () => {
+    const { code, stdout, stderr } = await runTvllm(args);
+    assert.equal(code, 2);
+    assert.equal(stdout, "");
+    const lines = stderr.split("\n");
+    assert.equal(lines.length, 2);
+    assert.match(lines[0]!, /^error: Cannot run the command: /);
+    assert.match(lines[0]!, message);
+  });
+}
+
+Deno.test("no stack without -v, and one with it, before or after the command", async () => {
+  const { code, stderr } = await runTvllm(["inspect", "/no/such.gguf"]);
+  assert.equal(code, 3);
+  assert.match(stderr, /^error: Cannot open \/no\/such\.gguf: .*\n$/);
+  for (const args of [["-v", "inspect", "/no/such.gguf"], ["inspect", "/no/such.gguf", "-v"]]) {
+    assert.match((await runTvllm(args)).stderr, /^ +at .*input_file\.ts/m);
+  }
+});
+
+Deno.test("control characters of an argument do not reach the terminal", async () => {
+  const { stderr } = await runTvllm(["inspect", "\x1b[31mred\n.gguf"]);
+  // deno-lint-ignore no-control-regex
+  assert.doesNotMatch(stderr.trimEnd(), /[\x00-\x1f]/);
+});
+
+Deno.test("--color always colours what goes into a pipe; auto and never do not", async () => {
+  const args = ["inspect", "/no/such.gguf"];
+  const red = "\x1b[31merror:\x1b[39m";
+  const stderr = async (...more: Parameters<typeof runTvllm>) => (await runTvllm(...more)).stderr;
+  assert.ok((await stderr(["--color", "always", ...args])).startsWith(red));
+  assert.ok((await stderr(args, { env: { FORCE_COLOR: "1" } })).startsWith(red));
+  assert.ok((await stderr(args)).startsWith("error:"));
+  assert.ok((await stderr([...args, "--color=never"])).startsWith("error:"));
+});

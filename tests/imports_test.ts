@@ -1,0 +1,178 @@
+/** Holds the layout of the project: rooms, the one way through them, and who may print. */
+
+import assert from "node:assert/strict";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const MAX_LINES = 400;
+
+/** What each room may import besides itself; CONTRIBUTING.md draws it. */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  "kernels": [],
+  "engine/errors": [],
+  "engine/files": ["engine/errors", "kernels"],
+  "engine/gpu": ["engine/errors", "kernels"],
+  "engine/text": ["engine/files", "engine/errors"],
+  "engine/models": ["engine/gpu", "engine/files", "engine/errors", "kernels"],
+  "engine/run": [
+    "engine/models",
+    "engine/gpu",
+    "engine/text",
+    "engine/files",
+    "engine/errors",
+    "kernels",
+  ],
+  "engine/cpu": ["engine/run", "engine/models", "engine/files", "engine/errors", "kernels"],
+  "engine": [
+    "engine/cpu",
+    "engine/run",
+    "engine/models",
+    "engine/gpu",
+    "engine/text",
+    "engine/files",
+    "engine/errors",
+    "kernels",
+  ],
+  "bench": ["engine*", "kernels"],
+  "mod": ["bench", "engine*", "kernels"],
+  "cli": ["bench", "engine*", "kernels"],
+  // Programs and tests, which nothing else imports.
+  "fixtures": ["*"],
+  "tests": ["*"],
+};
+
+/** The room of a file: its folder, or two of them inside engine. */
+function roomOf(path: string): string {
+  const [top, second] = path.split("/");
+  if (second === undefined) return path.replace(/\.ts$/, "");
+  if (top !== "engine" || second === "mod.ts") return top!;
+  return `engine/${second.replace(/\.ts$/, "")}`;
+}
+
+function allows(from: string, to: string): boolean {
+  return from === to ||
+    (ARROWS[from] ?? []).some((room) =>
+      room === "*" || room === to || (room.endsWith("*") && to.startsWith(room.slice(0, -1)))
+    );
+}
+
+/** Every file of the project with this ending, relative to its root. */
+function* filesEndingIn(endings: readonly string[], folder = ""): Generator<string> {
+  for (const entry of Deno.readDirSync(join(ROOT, folder))) {
+    const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
+    if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
+    if (entry.isDirectory) yield* filesEndingIn(endings, path);
+    else if (endings.some((ending) => path.endsWith(ending))) yield path;
+  }
+}
+
+/** The modules of the project that `source` imports, relative to the project's root. */
+function importsOf(path: string, source: string): string[] {
+  const statements = /^(?:import\b[^;"']*?|export\b[^;"']*?\bfrom\s*)["']([^"']+)["']/gm;
+  const dynamic = /\bimport\(\s*["']([^"']+)["']/g;
+  const code = source.replaceAll(/^\s*(?:\*|\/\/).*$/gm, ""); // examples in comments
+  return [...code.matchAll(statements), ...code.matchAll(dynamic)]
+    .map((match) => match[1]!)
+    .filter((specifier) => specifier.startsWith(".") && specifier.endsWith(".ts"))
+    .map((specifier) => relative(ROOT, join(ROOT, dirname(path), specifier)));
+}
+
+function importGraph(): Map<string, string[]> {
+  const graph = new Map<string, string[]>();
+  for (const path of filesEndingIn([".ts"])) {
+    graph.set(path, importsOf(path, Deno.readTextFileSync(join(ROOT, path))));
+  }
+  return graph;
+}
+
+/** A way from a file back to itself, or undefined. */
+function findCycle(graph: ReadonlyMap<string, readonly string[]>): string[] | undefined {
+  const done = new Set<string>();
+  const way: string[] = [];
+  const visit = (path: string): string[] | undefined => {
+    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path];
+    if (done.has(path)) return undefined;
+    way.push(path);
+    for (const next of graph.get(path) ?? []) {
+      const cycle = visit(next);
+      if (cycle !== undefined) return cycle;
+    }
+    way.pop();
+    done.add(path);
+    return undefined;
+  };
+  for (const path of graph.keys()) {
+    const cycle = visit(path);
+    if (cycle !== undefined) return cycle;
+  }
+  return undefined;
+}
+
+Deno.test("importsOf() finds static, re-exported, side-effect and dynamic imports, not examples", () => {
+  const source = [
+    'import {\n  a,\n  b,\n} from "./a.ts";',
+    'import type { C } from "../kernels/c.ts";',
+    'export * from "./d.ts";',
+    'import "./e.ts";',
+    'const f = await import("./f.ts");',
+    ' * import { g } from "./g.ts";',
+    '// import { h } from "./h.ts";',
+    'import shader from "./s.wgsl" with { type: "text" };',
+    'import { x } from "commander";',
+  ].join("\n");
+  assert.deepEqual(importsOf("bench/x.ts", source), [
+    "bench/a.ts",
+    "kernels/c.ts",
+    "bench/d.ts",
+    "bench/e.ts",
+    "bench/f.ts",
+  ]);
+});
+
+Deno.test("findCycle() names the way round", () => {
+  assert.equal(findCycle(new Map([["a", ["b", "c"]], ["b", ["c"]], ["c", []]])), undefined);
+  assert.deepEqual(
+    findCycle(new Map([["a", ["b"]], ["b", ["c"]], ["c", ["b"]]])),
+    ["b", "c", "b"],
+  );
+});
+
+Deno.test("every import goes down the arrows between rooms", () => {
+  const upward: string[] = [];
+  const graph = importGraph();
+  assert.ok(graph.has("cli/main.ts"));
+  for (const [path, imports] of graph) {
+    assert.ok(roomOf(path) in ARROWS, `${path} is in no known room`);
+    for (const target of imports) {
+      if (!allows(roomOf(path), roomOf(target))) upward.push(`${path} imports ${target}`);
+    }
+  }
+  assert.deepEqual(upward, []);
+});
+
+Deno.test("no import leads back to where it started", () => {
+  assert.equal(findCycle(importGraph())?.join(" → "), undefined);
+});
+
+Deno.test("only cli/ prints and exits", () => {
+  const printing = /\bconsole\.\w|\bDeno\.(stdout|stderr|exit|exitCode)\b|\bprocess\.(exit|std)/;
+  const found: string[] = [];
+  for (const path of filesEndingIn([".ts"])) {
+    if (!/^(engine|bench|kernels)\/|^mod\.ts/.test(path)) continue;
+    for (const [i, line] of Deno.readTextFileSync(join(ROOT, path)).split("\n").entries()) {
+      const code = line.replace(/^\s*(\*|\/\*\*).*/, "").replace(/\/\/.*/, "");
+      if (printing.test(code)) found.push(`${path}:${i + 1}: ${line.trim()}`);
+    }
+  }
+  assert.deepEqual(found, []);
+});
+
+Deno.test(`no source file has more than ${MAX_LINES} lines`, () => {
+  const long: string[] = [];
+  for (const path of filesEndingIn([".ts", ".wgsl"])) {
+    const lines = Deno.readTextFileSync(join(ROOT, path)).split("\n").length - 1;
+    if (lines > MAX_LINES) long.push(`${path} has ${lines}`);
+  }
+  assert.deepEqual(long, []);
+});
