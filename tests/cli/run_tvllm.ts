@@ -25,6 +25,21 @@ export function baseEnv(): Record<string, string> {
   return env;
 }
 
+/** The path of a program on PATH, or undefined. */
+export function which(program: string): string | undefined {
+  return Deno.env.get("PATH")?.split(":").map((directory) => join(directory, program)).find(exists);
+}
+
+/** Whether there is something at `path`. */
+export function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Runs a program with the variables of `baseEnv` and `env`; stdin is empty unless given. */
 export async function run(
   program: string,

@@ -1,0 +1,248 @@
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { exists, ROOT, run, which } from "./run_tvllm.ts";
+
+/** Prints its arguments, its input and what it may do, in place of tvllm. */
+const FAKE_MAIN = `
+const granted = [];
+for (const name of ["read", "write", "net", "run", "ffi", "sys", "env", "import"]) {
+  if (Deno.permissions.querySync({ name }).state === "granted") granted.push(name);
+}
+const env = ["TVLLM_MODEL", "NO_COLOR", "FORCE_COLOR", "TERM", "DENO_WEBGPU_BACKEND", "HOME",
+  "SECRET"].filter((name) => Deno.env.get(name) !== undefined);
+const stdin = await new Response(Deno.stdin.readable).text();
+console.log(JSON.stringify({ args: Deno.args, granted, env, stdin }));
+`;
+
+/** A project of the launcher and FAKE_MAIN, and places for programs and caches beside it. */
+interface Sandbox {
+  readonly folder: string;
+  readonly launcher: string;
+  readonly bin: string;
+  readonly home: string;
+}
+
+/** All names have spaces, quotes and letters beyond ASCII. */
+function makeSandbox(): Sandbox {
+  const folder = Deno.makeTempDirSync({ prefix: "it's a naïve name " });
+  const [root, bin, home] = ["the project", "some programs", "a home"].map((name) => {
+    const path = join(folder, name);
+    Deno.mkdirSync(path);
+    return path;
+  }) as [string, string, string];
+  Deno.mkdirSync(join(root, "cli"));
+  for (const file of ["tvllm", "cli/find_deno.sh"]) {
+    Deno.copyFileSync(join(ROOT, file), join(root, file));
+  }
+  Deno.writeTextFileSync(join(root, "cli/main.ts"), FAKE_MAIN);
+  // The few programs that the launcher uses; no Deno, no npx.
+  for (const name of ["dirname", "readlink", "tail", "mkdir", "chmod", "ln", "mv", "cat"]) {
+    Deno.symlinkSync(which(name)!, join(bin, name));
+  }
+  return { folder, launcher: join(root, "tvllm"), bin, home };
+}
+
+function program({ bin }: Sandbox, name: string, script: string): void {
+  Deno.writeTextFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+}
+
+/** An npx that has Deno when it is asked as it should be, and notes each call. */
+function fakeNpx(sandbox: Sandbox): void {
+  program(
+    sandbox,
+    "npx",
+    `cat >/dev/null
+    echo "$*" >>"${sandbox.home}/npx calls"
+    case "$*" in
+      "--yes --prefer-offline deno@"*" eval console.log(Deno.execPath())")
+        echo "npm notice about something"
+        echo "${Deno.execPath()}" ;;
+      *) exit 1 ;;
+    esac`,
+  );
+}
+
+function npxCalls({ home }: Sandbox): number {
+  const calls = join(home, "npx calls");
+  return exists(calls) ? Deno.readTextFileSync(calls).trimEnd().split("\n").length : 0;
+}
+
+/** Runs the launcher with only the sandbox's programs on PATH. */
+function launch(
+  { launcher, bin, home, folder }: Sandbox,
+  args: readonly string[],
+  options: { shell?: readonly string[]; env?: Record<string, string>; stdin?: string } = {},
+) {
+  const [shell, ...shellArgs] = options.shell ?? ["sh"];
+  return run(which(shell!)!, [...shellArgs, launcher, ...args], {
+    cwd: folder,
+    stdin: options.stdin ?? "",
+    env: {
+      PATH: bin,
+      HOME: home,
+      XDG_CACHE_HOME: "",
+      XDG_RUNTIME_DIR: "",
+      DENO_DIR: join(home, "deno"),
+      ...options.env,
+    },
+  });
+}
+
+const posix = { ignore: Deno.build.os === "windows" };
+
+for (const shell of [["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"]]) {
+  const name = shell.join(" ");
+  Deno.test({
+    name: `the launcher under ${name} passes arguments and input on as they are`,
+    ignore: which(shell[0]!) === undefined,
+    fn: async () => {
+      const sandbox = makeSandbox();
+      Deno.symlinkSync(Deno.execPath(), join(sandbox.bin, "deno"));
+      const args = ["generate", "two  words", "", "$HOME *", "'\"\\", "--", "-x\n"];
+      const { code, stdout, stderr } = await launch(sandbox, args, { shell, stdin: "the prompt" });
+      assert.equal(stderr, "");
+      assert.equal(code, 0);
+      const seen = JSON.parse(stdout);
+      assert.deepEqual(seen.args, args);
+      assert.equal(seen.stdin, "the prompt");
+    },
+  });
+}
+
+Deno.test({
+  name: "the launcher works through links, relative ones too",
+  ...posix,
+  fn: async () => {
+    const sandbox = makeSandbox();
+    Deno.symlinkSync(Deno.execPath(), join(sandbox.bin, "deno"));
+    Deno.symlinkSync("../the project/tvllm", join(sandbox.bin, "first link"));
+    Deno.symlinkSync(join(sandbox.bin, "first link"), join(sandbox.home, "second link"));
+    const launcher = join(sandbox.home, "second link");
+    const { code, stdout } = await launch({ ...sandbox, launcher }, ["list"]);
+    assert.equal(code, 0);
+    assert.deepEqual(JSON.parse(stdout).args, ["list"]);
+  },
+});
+
+for (
+  const [args, more] of [
+    [[], []],
+    [["generate", "pull"], []],
+    [["tokenize"], []],
+    [["inspect"], []],
+    [["perplexity"], []],
+    [["devices"], []],
+    [["--color", "pull", "generate"], []],
+    [["-q", "pull"], ["net", "write"]],
+    [["bench", "latency"], ["write"]],
+    [["rm"], ["write"]],
+    [["synth"], ["write"]],
+  ] as const
+) {
+  Deno.test({
+    name: `tvllm ${args.join(" ")} may read${more.map((name) => ` and ${name}`).join("")} only`,
+    ...posix,
+    fn: async () => {
+      const sandbox = makeSandbox();
+      Deno.symlinkSync(Deno.execPath(), join(sandbox.bin, "deno"));
+      const env = { TVLLM_MODEL: "m", TERM: "t", SECRET: "s", DENO_WEBGPU_BACKEND: "gl" };
+      const { stdout } = await launch(sandbox, args, { env });
+      const seen = JSON.parse(stdout);
+      assert.deepEqual(seen.granted.sort(), [...more, "read"].sort());
+      assert.deepEqual(seen.env, ["TVLLM_MODEL", "TERM", "DENO_WEBGPU_BACKEND"]);
+    },
+  });
+}
+
+for (
+  const [deno, found] of [
+    ["echo deno 1.46.3 x", "too old"],
+    ["echo deno 2.8.9 x", "too old"],
+    ["echo not a version", "no Deno"],
+    ["exit 1", "broken"],
+    [undefined, "absent"],
+  ] as const
+) {
+  Deno.test({
+    name: `with the deno of PATH ${found}, npx is asked once and its Deno remembered`,
+    ...posix,
+    fn: async () => {
+      const sandbox = makeSandbox();
+      fakeNpx(sandbox);
+      if (deno !== undefined) program(sandbox, "deno", deno);
+      const first = await launch(sandbox, ["list"], { stdin: "the prompt" });
+      assert.equal(first.code, 0);
+      assert.match(first.stderr, /^Getting deno@\d+\.\d+\.\d+ from npm, once\n$/);
+      assert.equal(JSON.parse(first.stdout).stdin, "the prompt");
+      const second = await launch(sandbox, ["list"]);
+      assert.equal(second.code, 0);
+      assert.equal(second.stderr, "");
+      assert.equal(npxCalls(sandbox), 1);
+    },
+  });
+}
+
+Deno.test({
+  name: "a remembered Deno that is gone is asked for again",
+  ...posix,
+  fn: async () => {
+    const sandbox = makeSandbox();
+    fakeNpx(sandbox);
+    await launch(sandbox, ["list"]);
+    const cache = join(sandbox.home, ".cache/tvllm");
+    const [link] = [...Deno.readDirSync(cache)].filter((entry) => entry.isSymlink);
+    Deno.removeSync(join(cache, link!.name));
+    Deno.symlinkSync("/no/such/deno", join(cache, link!.name));
+    assert.equal((await launch(sandbox, ["list"])).code, 0);
+    assert.equal(npxCalls(sandbox), 2);
+  },
+});
+
+Deno.test({
+  name: "without a home the launcher works and remembers nothing",
+  ...posix,
+  fn: async () => {
+    const sandbox = makeSandbox();
+    fakeNpx(sandbox);
+    for (const HOME of ["", "/dev/null/home"]) {
+      assert.equal((await launch(sandbox, ["list"], { env: { HOME } })).code, 0);
+    }
+    assert.equal(npxCalls(sandbox), 2);
+  },
+});
+
+Deno.test({
+  name: "with neither Deno nor npx, or an npx that fails, one line says what to do",
+  ...posix,
+  fn: async () => {
+    const sandbox = makeSandbox();
+    const without = await launch(sandbox, ["list"]);
+    assert.equal(without.code, 1);
+    assert.equal(without.stdout, "");
+    assert.match(without.stderr, /^error: Cannot find Deno 2\.9 or newer, nor npx .*\n$/);
+    program(sandbox, "npx", "echo npm error: no network >&2; exit 1");
+    program(sandbox, "deno", "echo deno 1.0.0");
+    const offline = await launch(sandbox, ["list"]);
+    assert.equal(offline.code, 1);
+    assert.match(
+      offline.stderr,
+      /\nnpm error: no network\nerror: Cannot get deno@[\d.]+ from npm.*\n$/,
+    );
+  },
+});
+
+Deno.test({
+  name: "drivers get a private directory where the session has none",
+  ...posix,
+  fn: async () => {
+    const sandbox = makeSandbox();
+    program(sandbox, "deno", `[ "$1" = --version ] && echo deno 2.9.0 || echo "$XDG_RUNTIME_DIR"`);
+    for (const XDG_RUNTIME_DIR of ["", "/dev/null/directory"]) {
+      const directory = (await launch(sandbox, [], { env: { XDG_RUNTIME_DIR } })).stdout.trim();
+      assert.equal(Deno.statSync(directory).mode! & 0o777, 0o700);
+    }
+    const own = dirname(sandbox.launcher);
+    const { stdout } = await launch(sandbox, [], { env: { XDG_RUNTIME_DIR: own } });
+    assert.equal(stdout.trim(), own);
+  },
+});
