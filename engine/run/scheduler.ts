@@ -97,7 +97,6 @@ export class Scheduler {
   /** The next step; undefined where nothing can be done before a step in flight is read. */
   schedule(): Plan | undefined {
     const batch: { sequence: Sequence; count: number }[] = [];
-    const preemptions = this.#preemptions;
     let budget = this.options.maxBatchTokens;
     this.#copies = [];
 
@@ -117,8 +116,7 @@ export class Scheduler {
       batch.push({ sequence, count });
       budget -= count;
     }
-    // After a preemption blocks are short: whoever came in now would be the next to step back.
-    while (budget > 0 && this.#preemptions === preemptions) {
+    while (budget > 0) {
       const sequence = this.#waiting[0];
       if (!sequence || !this.#admit(sequence)) break;
       const count = Math.min(sequence.left, budget);

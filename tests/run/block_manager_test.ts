@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import {
+  BlockManager,
+  type BlockManagerOptions,
+  blocksFor,
+} from "../../engine/run/block_manager.ts";
+import { PrefixCache } from "../../engine/run/prefix_cache.ts";
+
+function make(options: BlockManagerOptions) {
+  const cache = new PrefixCache(true);
+  return { cache, manager: new BlockManager(cache, options) };
+}
+
+/** Allocates blocks, caches each as a prefix of its own, and lets go of them one after the other. */
+function keep(manager: BlockManager, cache: PrefixCache, count: number): number[] {
+  const blocks = manager.allocate(count)!;
+  for (const block of blocks) cache.add(undefined, Array<number>(16).fill(block), 0, block);
+  for (const block of blocks) manager.release([block]);
+  return blocks;
+}
+
+Deno.test("blocksFor() rounds up to blocks of 16", () => {
+  assert.deepEqual([0, 1, 16, 17, 32].map(blocksFor), [0, 1, 1, 2, 2]);
+});
+
+Deno.test("BlockManager.allocate() gives every block once, all or none", () => {
+  const { manager } = make({ blocks: 5 });
+  const blocks = [...manager.allocate(3)!, ...manager.allocate(2)!];
+  assert.deepEqual(blocks.toSorted(), [0, 1, 2, 3, 4]);
+  assert.equal(manager.allocate(1), undefined);
+  manager.release(blocks.slice(0, 2));
+  assert.equal(manager.allocate(3), undefined);
+  assert.deepEqual(manager.allocate(2)!.toSorted(), blocks.slice(0, 2).toSorted());
+});
+
+Deno.test("BlockManager frees a block when its last holder lets go", () => {
+  const { manager } = make({ blocks: 1 });
+  const [block] = manager.allocate(1)!;
+  manager.share([block!]);
+  assert.equal(manager.references(block!), 2);
+  manager.release([block!]);
+  assert.equal(manager.stats.used, 1);
+  manager.release([block!]);
+  assert.deepEqual({ used: manager.stats.used, free: manager.stats.free }, { used: 0, free: 1 });
+});
+
+Deno.test("BlockManager evicts the least recently used kept block, never a used one", () => {
+  const { manager, cache } = make({ blocks: 4 });
+  const [a, b, c, d] = keep(manager, cache, 4) as [number, number, number, number];
+  manager.share([b]); // in use
+  manager.share([a]);
+  manager.release([a]); // used last
+  assert.deepEqual(manager.allocate(3), [c, d, a].toReversed());
+  assert.ok(!cache.has(a) && cache.has(b));
+  assert.equal(manager.allocate(1), undefined);
+  assert.equal(manager.stats.evictions, 3);
+});
+
+Deno.test("BlockManager evicts the tail of a prefix before its head", () => {
+  const { manager, cache } = make({ blocks: 3 });
+  const tokens = Array.from({ length: 48 }, (_, i) => i);
+  const blocks = manager.allocate(3)!;
+  let parent;
+  for (const [i, block] of blocks.entries()) parent = cache.add(parent, tokens, i, block);
+  manager.release(blocks);
+  manager.allocate(1);
+  assert.deepEqual(cache.match(tokens).map((entry) => entry.block), blocks.slice(0, 2));
+});
+
+Deno.test("BlockManager keeps at most `keep` unused blocks", () => {
+  const { manager, cache } = make({ blocks: 6, keep: 2 });
+  const blocks = keep(manager, cache, 5);
+  assert.deepEqual(blocks.filter((block) => cache.has(block)), blocks.slice(3));
+  const { used, kept, free } = manager.stats;
+  assert.deepEqual({ used, kept, free }, { used: 0, kept: 2, free: 4 });
+});
+
+Deno.test("BlockManager grows by doubling before it evicts, up to the budget and not beyond", () => {
+  const asked: number[] = [];
+  const grow = (blocks: number) => (asked.push(blocks), blocks + 100);
+  const { manager, cache } = make({ blocks: 2, budget: 7, grow });
+  keep(manager, cache, 2);
+  const blocks = manager.allocate(5)!;
+  assert.deepEqual(asked, [4, 7]);
+  assert.equal(manager.stats.kept, 2);
+  assert.equal(manager.allocate(3), undefined);
+  blocks.push(...manager.allocate(2)!);
+  assert.deepEqual(blocks.toSorted(), [0, 1, 2, 3, 4, 5, 6]);
+  assert.deepEqual(asked, [4, 7]);
+});
+
+Deno.test("BlockManager takes a refusal to grow as the new budget", () => {
+  const { manager } = make({ blocks: 2, budget: 8, grow: () => 3 });
+  assert.equal(manager.allocate(5), undefined);
+  assert.equal(manager.budget, 3);
+  assert.equal(manager.allocate(3)!.length, 3);
+});

@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { DeviceError } from "../../engine/errors.ts";
+import { Engine, type EngineOptions } from "../../engine/run/engine.ts";
+import type { GenerationRequest } from "../../engine/run/sequence.ts";
+import { type Token, type TokenStream } from "../../engine/run/token_stream.ts";
+import { answer, FakeRunner, VOCAB } from "./fake_runner.ts";
+
+function ask(promptIds: readonly number[], more: Partial<GenerationRequest> = {}) {
+  const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 1 };
+  return { promptIds, sampling, maxTokens: 12, stopIds: [], ...more } satisfies GenerationRequest;
+}
+
+/** `length` tokens of a text that depends on `seed`. */
+function text(seed: number, length: number): number[] {
+  return Array.from({ length }, (_, i) => (i * i + seed * (i + 3)) % VOCAB);
+}
+
+async function collect(stream: TokenStream): Promise<Token[]> {
+  const tokens: Token[] = [];
+  for await (const token of stream) tokens.push(token);
+  return tokens;
+}
+
+async function within(ms: number, condition: () => boolean): Promise<void> {
+  for (const end = performance.now() + ms; !condition();) {
+    assert.ok(performance.now() < end, "it did not happen in time");
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+Deno.test("Engine gives a request the same tokens alone, in any batch, and by any schedule", async (t) => {
+  const system = text(5, 40);
+  const requests = [
+    ask([...system, ...text(1, 30)], { maxTokens: 30 }),
+    ask([...system, ...text(2, 3)], { maxTokens: 50, priority: 1 }),
+    ask(text(3, 64), { stopIds: [2, 3, 4] }),
+    ask([...system, ...text(1, 24)]), // a full hit, where `system` is cached
+    ask(text(4, 1), { maxTokens: 70, stopIds: [1] }),
+    ask(text(3, 64), { maxTokens: 1 }),
+    ask([...system, ...text(1, 30)], { maxTokens: 3 }),
+    // Short prompts with long answers come in together and outgrow a small cache.
+    ...[6, 7, 8, 9].map((seed) => ask(text(seed, 10), { maxTokens: 60 })),
+  ];
+  const expected = requests.map((request) => answer(request));
+  assert.ok(expected.some((ids, i) => ids.length < requests[i]!.maxTokens), "none stops");
+
+  const run = async (blocks: number, options: EngineOptions, alone = false) => {
+    const runner = new FakeRunner({ blocks, maxSequences: 5 });
+    const engine = new Engine(runner, options);
+    const results = [];
+    if (alone) {
+      for (const request of requests) {
+        results.push(...await engine.generate([request]));
+      }
+    } else results.push(...await engine.generate(requests));
+    for (const [i, { ids, finish }] of results.entries()) {
+      assert.deepEqual(ids, expected[i]);
+      assert.equal(finish, ids.length < requests[i]!.maxTokens ? "stop" : "length");
+    }
+    const { stats } = engine;
+    assert.deepEqual([stats.running, stats.waiting, stats.blocks.used], [0, 0, 0]);
+    assert.equal(stats.generatedTokens, expected.flat().length);
+    return stats;
+  };
+
+  for (const prefixCacheBlocks of [0, 3, Infinity]) {
+    for (const prefillChunk of [1, 7, 64, 512]) {
+      for (const steps of [1, 8]) {
+        const options = { prefixCacheBlocks, prefillChunk, steps };
+        await t.step(JSON.stringify(options), async () => {
+          await run(64, options, true);
+          assert.equal((await run(64, options)).preemptions, 0);
+          // 7 blocks are just enough for the longest one.
+          const tight = await run(7, options);
+          assert.equal(tight.blocks.total, 7);
+          assert.ok(tight.preemptions > 0);
+        });
+      }
+    }
+  }
+});
+
+Deno.test("Engine shares a system prompt of 286 tokens as computed by hand", async () => {
+  // 286 tokens fill 17 blocks (272 tokens); the rest of the 18th differs from request to request.
+  // Of 20 requests the first computes all, 19 find 17 blocks each: 19 · 17 = 323 hits, and
+  // 19 · 272 = 5168 tokens saved. Each prompt of 286 + 10 tokens has 18 full blocks, so there are
+  // 20 · 18 − 323 = 37 misses, and 20 · 296 − 5168 = 752 tokens to compute.
+  // A request has 296 + 8 − 1 = 303 tokens in the cache, 19 blocks, of which 2 are its own: ten at
+  // once need 17 + 10 · 2 = 37 blocks, where without sharing they would need 190.
+  const system = text(9, 286);
+  const requests = Array.from(
+    { length: 20 },
+    (_, i) => ask([...system, i, ...text(i, 9)], { maxTokens: 8 }),
+  );
+  for (const maxBatchTokens of [512, 64]) {
+    const runner = new FakeRunner({ blocks: 37, maxSequences: 10, maxBatchTokens });
+    const engine = new Engine(runner);
+    const results = [
+      ...await engine.generate(requests.slice(0, 10)),
+      ...await engine.generate(requests.slice(10)),
+    ];
+    assert.deepEqual(results.map(({ ids }) => ids), requests.map((request) => answer(request)));
+    const { prefix, prefillTokens, preemptions } = engine.stats;
+    assert.deepEqual(prefix, {
+      hits: 323,
+      misses: 37,
+      prefixHits: 19,
+      tokensSaved: 5168,
+      blocksShared: 17,
+    });
+    assert.deepEqual([prefillTokens, preemptions], [752, 0]);
+    assert.equal(Math.max(...runner.batches.map(({ sequences }) => sequences.length)), 10);
+  }
+});
+
+Deno.test("Engine submits a step before it reads the last one", async () => {
+  const runner = new FakeRunner();
+  const ahead: number[] = [];
+  runner.onRead = (reads) => void ahead.push(runner.batches.length - reads);
+  const engine = new Engine(runner);
+  await engine.generate([ask(text(1, 5)), ask(text(2, 9))]);
+  // 12 steps. At each read two are submitted and not read, at the last one only itself.
+  assert.deepEqual(ahead, [...Array<number>(11).fill(2), 1]);
+  for (const { sequences } of runner.batches.slice(1)) {
+    assert.deepEqual(sequences.map((row) => row.tokens), [null, null]);
+  }
+});
+
+Deno.test("Engine takes requests at any moment, and times every token", async () => {
+  const engine = new Engine(new FakeRunner({ maxSequences: 2 }));
+  const before = performance.now();
+  const first = engine.submit(ask(text(1, 20), { maxTokens: 200 }));
+  for await (const token of first) if (token.index === 20) break;
+  const requests = [ask(text(2, 20)), ask(text(3, 20)), ask(text(4, 20))];
+  const streams = requests.map((request) => engine.submit(request));
+  for (const [i, stream] of streams.entries()) {
+    const tokens = await collect(stream);
+    assert.deepEqual(tokens.map(({ id }) => id), answer(requests[i]!));
+    assert.deepEqual(tokens.map(({ index }) => index), tokens.map((_, i) => i));
+    assert.deepEqual(tokens.map(({ time }) => time), stream.timings.tokens);
+    const times = [before, stream.timings.submitted, ...stream.timings.tokens, performance.now()];
+    assert.deepEqual(times, times.toSorted((a, b) => a - b));
+    assert.deepEqual(tokens.map(({ finish }) => finish).filter(Boolean), ["length"]);
+    assert.equal(tokens.at(-1)!.finish, "length");
+  }
+});
+
+Deno.test("Engine cancels by leaving the loop, by cancel() and by signal", async () => {
+  const engine = new Engine(new FakeRunner({ blocks: 300 }));
+  const long = { maxTokens: 4000 };
+  const left = engine.submit(ask(text(1, 20), long));
+  for await (const token of left) if (token.index === 3) break;
+  assert.equal(left.finish, "cancelled");
+
+  const cancelled = engine.submit(ask(text(2, 20), long));
+  await cancelled.next();
+  cancelled.cancel();
+  const rest = await collect(cancelled);
+  assert.equal(cancelled.finish, "cancelled");
+  if (rest.length > 0) assert.equal(rest.at(-1)!.finish, "cancelled");
+
+  const controller = new AbortController();
+  const aborted = engine.submit(ask(text(3, 20), { ...long, signal: controller.signal }));
+  setTimeout(() => controller.abort(), 5);
+  const tokens = await collect(aborted);
+  assert.equal(aborted.finish, "cancelled");
+  assert.ok(tokens.length < 4000);
+
+  const late = engine.submit(ask(text(4, 20), { ...long, signal: AbortSignal.abort() }));
+  assert.deepEqual(await collect(late), []);
+  assert.equal(late.finish, "cancelled");
+  assert.equal(engine.stats.blocks.used, 0);
+});
+
+Deno.test("Engine.stop() ends all requests and waits for the device", async () => {
+  const runner = new FakeRunner();
+  const engine = new Engine(runner);
+  const streams = [1, 2].map((i) => engine.submit(ask(text(i, 20), { maxTokens: 400 })));
+  await streams[0]!.next();
+  await engine.stop();
+  assert.equal(runner.reads, runner.batches.length);
+  for (const stream of streams) {
+    await collect(stream);
+    assert.equal(stream.finish, "cancelled");
+  }
+  assert.throws(() => engine.submit(ask([1])), /Cannot submit: the engine was stopped/);
+  await engine.stop();
+});
+
+Deno.test("Engine hands an error of the runner to every request, and to later ones", async () => {
+  for (const place of ["onSubmit", "onRead"] as const) {
+    const runner = new FakeRunner({ maxSequences: 2 });
+    const lost = new DeviceError("lost", "Cannot go on: the device is lost");
+    runner[place] = (count) => {
+      if (count === 5) throw lost;
+    };
+    const engine = new Engine(runner);
+    const streams = [1, 2, 3].map((i) => engine.submit(ask(text(i, 20))));
+    const results = await Promise.allSettled(streams.map(collect));
+    assert.deepEqual(results.map((r) => r.status === "rejected" && r.reason), [lost, lost, lost]);
+    assert.deepEqual(streams.map(({ finish }) => finish), Array(3).fill(undefined));
+    assert.throws(() => engine.submit(ask([1])), lost);
+    await assert.rejects(engine.generate([ask([1])]), lost);
+    await engine.stop();
+  }
+});
+
+Deno.test("Engine.generate() cancels the requests before one that is refused", async () => {
+  const engine = new Engine(new FakeRunner());
+  await assert.rejects(engine.generate([ask(text(1, 9)), ask([VOCAB])]), /Cannot accept/);
+  assert.deepEqual([engine.stats.running, engine.stats.waiting], [0, 0]);
+});
+
+Deno.test("Engine grows the cache, and fails the request that it cannot grow for alone", async () => {
+  const runner = new FakeRunner({ blocks: 2 });
+  const engine = new Engine(runner, {
+    maxBlocks: 20,
+    growBlocks: (blocks) => {
+      runner.limits = { ...runner.limits, blocks: Math.min(blocks, 5) };
+      return runner.limits.blocks;
+    },
+  });
+  const big = engine.submit(ask(text(1, 40), { maxTokens: 80 })); // 119 tokens: 8 blocks
+  const small = engine.submit(ask(text(2, 60))); // 71 tokens: 5 blocks
+  await assert.rejects(collect(big), (error) => {
+    assert.ok(error instanceof DeviceError && error.kind === "out-of-memory");
+    assert.match(error.message, /^Cannot finish a request of up to 120 tokens: .* 5 blocks/);
+    return true;
+  });
+  assert.deepEqual((await collect(small)).map(({ id }) => id), answer(ask(text(2, 60))));
+  assert.throws(() => engine.submit(ask(text(1, 81))), /need 6 blocks .* may have 5/);
+});
+
+Deno.test("Engine returns the log-probabilities of tokens and alternatives that were asked for", async () => {
+  const engine = new Engine(new FakeRunner(), { steps: 8 });
+  const request = ask(text(1, 5), { logprobs: 3, maxTokens: 4 });
+  const tokens = await collect(engine.submit(request));
+  assert.equal(tokens.length, 4);
+  // The fake gives the sampled token half of the probability, all others the same.
+  for (const { id, logprobs } of tokens) {
+    const others = [0, 1, 2].filter((other) => other !== id).slice(0, 2);
+    assert.deepEqual(logprobs!.top.map((entry) => entry.id), [id, ...others]);
+    assert.ok(Math.abs(logprobs!.logprob - Math.log(0.5)) < 1e-6);
+    assert.ok(Math.abs(logprobs!.top[1]!.logprob - Math.log(0.5 / (VOCAB - 1))) < 1e-6);
+  }
+  const [plain] = await collect(engine.submit(ask(text(1, 5), { maxTokens: 1 })));
+  assert.ok(!("logprobs" in plain!));
+});
+
+Deno.test("Engine lets timers run while the device keeps it busy", async () => {
+  const runner = new FakeRunner({ blocks: 200 });
+  runner.onRead = () => {
+    for (const end = performance.now() + 2; performance.now() < end;);
+  };
+  const engine = new Engine(runner);
+  const stream = engine.submit(ask(text(1, 5), { maxTokens: 3000 }));
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  await within(2000, () => ticks > 20);
+  clearInterval(timer);
+  assert.equal(stream.finish, undefined);
+  await engine.stop();
+});

@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { PrefixCache } from "../../engine/run/prefix_cache.ts";
+
+/** A block's worth of one token. */
+const block = (token: number) => Array<number>(16).fill(token);
+
+/** Caches every full block of `tokens` in the given physical blocks. */
+function addAll(cache: PrefixCache, tokens: number[], blocks: number[]): void {
+  let parent;
+  for (const [i, physical] of blocks.entries()) parent = cache.add(parent, tokens, i, physical);
+}
+
+const matched = (cache: PrefixCache, tokens: number[]) => cache.match(tokens).map((e) => e.block);
+
+Deno.test("PrefixCache.match() finds the longest run of full blocks from the start", () => {
+  const cache = new PrefixCache(true);
+  addAll(cache, [...block(1), ...block(2), ...block(3)], [10, 11, 12]);
+  assert.deepEqual(matched(cache, [...block(1), ...block(2), ...block(3)]), [10, 11, 12]);
+  assert.deepEqual(matched(cache, [...block(1), ...block(2), ...block(9)]), [10, 11]);
+  assert.deepEqual(matched(cache, [...block(1), ...block(2).slice(1)]), [10]);
+  // The same tokens behind another prefix are another block.
+  assert.deepEqual(matched(cache, [...block(2), ...block(3)]), []);
+  assert.deepEqual(matched(cache, [...block(1), ...block(3)]), [10]);
+  assert.deepEqual(matched(cache, block(1).slice(1)), []);
+});
+
+Deno.test("PrefixCache does not take 1,23 for 12,3", () => {
+  const cache = new PrefixCache(true);
+  addAll(cache, [1, 23, ...block(0).slice(2)], [5]);
+  assert.deepEqual(matched(cache, [12, 3, ...block(0).slice(2)]), []);
+});
+
+Deno.test("PrefixCache.add() keeps the first of two equal blocks, and continues from it", () => {
+  const cache = new PrefixCache(true);
+  const tokens = [...block(1), ...block(2)];
+  addAll(cache, tokens.slice(0, 16), [10]);
+  addAll(cache, tokens, [20, 21]);
+  assert.deepEqual(matched(cache, tokens), [10, 21]);
+  assert.ok(!cache.has(20));
+});
+
+Deno.test("PrefixCache.remove() cuts what follows, and nothing is added behind the cut", () => {
+  const cache = new PrefixCache(true);
+  const tokens = [...block(1), ...block(2)];
+  const first = cache.add(undefined, tokens, 0, 10);
+  cache.remove(10);
+  cache.add(first, tokens, 1, 11);
+  assert.equal(cache.size, 0);
+  // Not even when the block came back with the same tokens: it may hold others by then.
+  cache.add(undefined, tokens, 0, 10);
+  cache.add(first, tokens, 1, 11);
+  assert.deepEqual(matched(cache, tokens), [10]);
+});
+
+Deno.test("PrefixCache that is off finds nothing and counts nothing", () => {
+  const cache = new PrefixCache(false);
+  addAll(cache, block(1), [1]);
+  cache.record(16, cache.match(block(1)), 0);
+  assert.equal(cache.size, 0);
+  assert.deepEqual(Object.values(cache.stats), [0, 0, 0, 0, 0]);
+});

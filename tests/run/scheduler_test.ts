@@ -1,0 +1,245 @@
+import assert from "node:assert/strict";
+import { BlockManager } from "../../engine/run/block_manager.ts";
+import { PrefixCache } from "../../engine/run/prefix_cache.ts";
+import { type Plan, Scheduler, type SchedulerOptions } from "../../engine/run/scheduler.ts";
+import {
+  type GenerationRequest,
+  PRIORITY_PLACES,
+  type Sequence,
+} from "../../engine/run/sequence.ts";
+
+const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
+
+function make(blocks: number, options: Partial<SchedulerOptions> = {}): Scheduler {
+  return new Scheduler(new BlockManager(new PrefixCache(true), { blocks }), {
+    maxBatchTokens: 64,
+    maxSequences: 8,
+    contextLength: 200,
+    vocabSize: 1000,
+    ...options,
+  });
+}
+
+/** A request whose prompt is `length` tokens, `first` and those after it. */
+function ask(first: number, length: number, more: Partial<GenerationRequest> = {}) {
+  const promptIds = Array.from({ length }, (_, i) => first + i);
+  return { promptIds, sampling, maxTokens: 10, stopIds: [], ...more };
+}
+
+/** Schedules and pretends that every row sampled `token`. */
+function step(scheduler: Scheduler, token = 0): Plan | undefined {
+  const plan = scheduler.schedule();
+  if (plan) read(scheduler, plan, token);
+  return plan;
+}
+
+function read(scheduler: Scheduler, plan: Plan, token = 0): void {
+  for (const [row, sequence] of plan.sequences.entries()) {
+    const sampled = plan.batch.sequences[row]!.sampling ? plan.batch.steps! : 0;
+    for (let i = 0; i < sampled; i++) scheduler.append(sequence, token, 0);
+  }
+}
+
+/** What enters: the sequence and how many of its tokens. */
+function entering(plan: Plan | undefined): [Sequence, number][] {
+  return plan!.batch.sequences.map((row, i) => [plan!.sequences[i]!, row.tokens?.length ?? 1]);
+}
+
+Deno.test("Scheduler serves every decode in every step and gives a long prompt the rest", () => {
+  const scheduler = make(64, { maxBatchTokens: 20 });
+  const a = scheduler.add(ask(0, 5)), b = scheduler.add(ask(100, 5));
+  assert.deepEqual(entering(step(scheduler)), [[a, 5], [b, 5]]);
+  const long = scheduler.add(ask(300, 50));
+  assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 1], [long, 18]]);
+  assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 1], [long, 18]]);
+  const plan = step(scheduler);
+  assert.deepEqual(entering(plan), [[a, 1], [b, 1], [long, 14]]);
+  // Only the last chunk samples.
+  assert.deepEqual(plan!.batch.sequences.map((row) => row.sampling), [
+    sampling,
+    sampling,
+    sampling,
+  ]);
+  assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 1], [long, 1]]);
+});
+
+Deno.test("Scheduler's prefillChunk bounds the prompt tokens of a step, all prompts together", () => {
+  const scheduler = make(64, { prefillChunk: 7 });
+  const a = scheduler.add(ask(0, 10)), b = scheduler.add(ask(100, 10));
+  assert.deepEqual(entering(step(scheduler)), [[a, 7]]);
+  assert.deepEqual(entering(step(scheduler)), [[a, 3], [b, 4]]);
+  assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 6]]);
+});
+
+Deno.test("Scheduler goes by priority, then by arrival", () => {
+  const scheduler = make(64, { maxSequences: 1 });
+  const more = { maxTokens: 1 };
+  const a = scheduler.add(ask(0, 5, more)), b = scheduler.add(ask(0, 5, more));
+  const urgent = scheduler.add(ask(0, 5, { ...more, priority: 1 }));
+  const last = scheduler.add(ask(0, 5, { ...more, priority: -1 }));
+  const c = scheduler.add(ask(0, 5, more));
+  const order = Array.from({ length: 5 }, () => step(scheduler)!.sequences[0]);
+  assert.deepEqual(order, [urgent, a, b, c, last]);
+});
+
+Deno.test("Scheduler lets no request wait for ever behind more urgent ones", () => {
+  const scheduler = make(64, { maxSequences: 1 });
+  const patient = scheduler.add(ask(0, 5, { maxTokens: 1 }));
+  for (let served = 0; !patient.finish; served++) {
+    assert.ok(served <= PRIORITY_PLACES);
+    scheduler.add(ask(0, 5, { maxTokens: 1, priority: 1 }));
+    step(scheduler);
+  }
+});
+
+Deno.test("Scheduler preempts the least urgent, of equals the last to arrive, and resumes it", () => {
+  // Three prompts of 15 tokens: a block each, and a second one after two more tokens.
+  const scheduler = make(4);
+  const low = scheduler.add(ask(0, 15, { priority: -1 }));
+  const a = scheduler.add(ask(100, 15)), b = scheduler.add(ask(200, 15));
+  assert.deepEqual(step(scheduler)!.sequences, [a, b, low]);
+  assert.deepEqual(step(scheduler)!.sequences, [a, b, low]);
+  // Now all three want a second block, and one is free: `a` takes it, `b` that of `low`.
+  assert.deepEqual(step(scheduler)!.sequences, [a, b]);
+  assert.deepEqual(scheduler.waiting, [low]);
+  assert.deepEqual([a.preemptions, b.preemptions, low.preemptions], [0, 0, 1]);
+  while (!b.finish) step(scheduler);
+  // Its two tokens are recomputed with its prompt, not sampled anew.
+  const plan = step(scheduler)!;
+  assert.deepEqual(entering(plan), [[low, 17]]);
+  assert.deepEqual(plan.batch.sequences[0]!.prior, []);
+  while (!low.finish) step(scheduler);
+  assert.equal(low.tokens.length, 25);
+  assert.equal(scheduler.blocks.stats.used, 0);
+});
+
+Deno.test("Scheduler schedules ahead by feedback, and not past a certain end", () => {
+  const scheduler = make(8);
+  const a = scheduler.add(ask(0, 5, { maxTokens: 2 })), b = scheduler.add(ask(100, 5));
+  const first = scheduler.schedule()!;
+  const second = scheduler.schedule()!;
+  assert.deepEqual(second.sequences, [a, b]);
+  assert.deepEqual(second.batch.sequences.map((row) => row.tokens), [null, null]);
+  const third = scheduler.schedule()!;
+  assert.deepEqual(third.sequences, [b]);
+  for (const plan of [first, second, third]) read(scheduler, plan, 7);
+  assert.equal(a.finish, "length");
+  assert.deepEqual(b.tokens.slice(5), [7, 7, 7]);
+  // All read: the token is named again.
+  assert.deepEqual(scheduler.schedule()!.batch.sequences[0]!.tokens, [7]);
+});
+
+Deno.test("Scheduler drops what was sampled past a stop token", () => {
+  const scheduler = make(8, { steps: 4 });
+  const sequence = scheduler.add(ask(0, 5, { stopIds: [7] }));
+  step(scheduler);
+  const ahead = [scheduler.schedule()!, scheduler.schedule()!];
+  assert.deepEqual(ahead.map((plan) => plan.batch.steps), [4, 4]);
+  for (const plan of ahead) read(scheduler, plan, 7);
+  assert.deepEqual(sequence.tokens.slice(5), [0, 7]);
+  assert.equal(sequence.finish, "stop");
+  assert.equal(scheduler.schedule(), undefined);
+});
+
+Deno.test("Scheduler chains decodes only, up to the first certain end, and not for logprobs", () => {
+  const scheduler = make(32, { steps: 8 });
+  scheduler.add(ask(0, 5, { maxTokens: 7 }));
+  assert.equal(step(scheduler)!.batch.steps, 1);
+  assert.equal(step(scheduler)!.batch.steps, 6);
+  scheduler.add(ask(0, 5, { maxTokens: 20 }));
+  step(scheduler);
+  assert.equal(step(scheduler)!.batch.steps, 8);
+  scheduler.add(ask(50, 5, { maxTokens: 20, logprobs: 2 }));
+  for (let i = 0; i < 3; i++) assert.equal(step(scheduler)!.batch.steps, 1);
+});
+
+Deno.test("Scheduler takes a single step where chained ones would not find blocks", () => {
+  const scheduler = make(2, { steps: 8 });
+  const a = scheduler.add(ask(0, 10, { maxTokens: 22 })), b = scheduler.add(ask(100, 10));
+  step(scheduler);
+  assert.deepEqual([a.blockTable.length, b.blockTable.length], [1, 1]);
+  assert.equal(step(scheduler)!.batch.steps, 1);
+});
+
+Deno.test("Scheduler starts a request after the prefix that another one is computing", () => {
+  const scheduler = make(64, { maxBatchTokens: 30 });
+  const a = scheduler.add(ask(0, 40)), b = scheduler.add(ask(0, 37));
+  // 32 tokens are shared. `b` waits for them although there would be room for it.
+  assert.deepEqual(entering(step(scheduler)), [[a, 30]]);
+  assert.deepEqual(entering(step(scheduler)), [[a, 10]]);
+  assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 5]]);
+  assert.deepEqual(b.blockTable.slice(0, 2), a.blockTable.slice(0, 2));
+  assert.deepEqual(scheduler.blocks.cache.stats, {
+    hits: 2,
+    misses: 2,
+    prefixHits: 1,
+    tokensSaved: 32,
+    blocksShared: 2,
+  });
+});
+
+Deno.test("Scheduler copies the last block of a full hit and recomputes its last token", () => {
+  const scheduler = make(64);
+  const a = scheduler.add(ask(0, 80));
+  step(scheduler), step(scheduler);
+  const b = scheduler.add(ask(0, 80));
+  const plan = step(scheduler)!;
+  const row = plan.batch.sequences[1]!;
+  assert.deepEqual([row.tokens, row.start], [[79], 79]);
+  // The sampler gets to know the 64 tokens before it.
+  assert.deepEqual(row.prior, Array.from({ length: 64 }, (_, i) => 15 + i));
+  assert.deepEqual(plan.copies, [[a.blockTable[4], b.blockTable[4]]]);
+  assert.notEqual(a.blockTable[4], b.blockTable[4]);
+  assert.deepEqual(a.blockTable.slice(0, 4), b.blockTable.slice(0, 4));
+  assert.equal(scheduler.blocks.cache.stats.tokensSaved, 79);
+});
+
+Deno.test("Scheduler recomputes the last block of a full hit where a copy has no room", () => {
+  const scheduler = make(2);
+  const request = ask(0, 32, { maxTokens: 1 });
+  scheduler.add(request);
+  step(scheduler);
+  const again = scheduler.add(request);
+  const plan = step(scheduler)!;
+  assert.deepEqual([plan.copies, plan.batch.sequences[0]!.start], [[], 16]);
+  assert.equal(again.finish, "length");
+  assert.equal(scheduler.blocks.cache.stats.tokensSaved, 16);
+});
+
+Deno.test("Scheduler starts the next turn of a conversation after the last answer", () => {
+  const scheduler = make(64);
+  const first = scheduler.add(ask(0, 30, { maxTokens: 20 }));
+  while (!first.finish) step(scheduler, 5);
+  // 49 tokens have entered, 3 full blocks; the 50th was sampled and never entered.
+  const second = scheduler.add({ ...ask(0, 0), promptIds: [...first.tokens, 9, 9] });
+  assert.equal(step(scheduler)!.batch.sequences[0]!.start, 48);
+  assert.equal(second.blockTable.length, 4);
+});
+
+Deno.test("Scheduler.add() refuses what can never be served, and says why", () => {
+  const scheduler = make(4);
+  const refused = (request: GenerationRequest, reason: RegExp) =>
+    assert.throws(() => scheduler.add(request), (error) => {
+      assert.ok(error instanceof RangeError);
+      assert.match(error.message, /^Cannot accept the request: /);
+      assert.match(error.message, reason);
+      return true;
+    });
+  refused(ask(0, 0), /its prompt has no tokens/);
+  refused(ask(0, 200), /prompt of 200 tokens leaves no room .* context of 200/);
+  refused(ask(998, 3), /token 2 of its prompt is 1000, the vocabulary is 0 to 999/);
+  refused({ ...ask(0, 1), promptIds: [1, 1.5] }, /token 1 of its prompt is 1.5/);
+  refused(ask(0, 5, { maxTokens: 0 }), /maxTokens is 0/);
+  refused(ask(0, 5, { priority: NaN }), /priority is NaN/);
+  // 66 tokens, of which the last one never enters: 65 need a fifth block.
+  refused(ask(0, 56, { maxTokens: 10 }), /its 66 tokens need 5 blocks .* may have 4/);
+  scheduler.add(ask(0, 55, { maxTokens: 10 }));
+  assert.equal(scheduler.waiting.length, 1);
+});
+
+Deno.test("Scheduler ends a sequence where the context does", () => {
+  const scheduler = make(64, { contextLength: 12 });
+  const sequence = scheduler.add(ask(0, 9));
+  while (!sequence.finish) step(scheduler);
+  assert.deepEqual([sequence.finish, sequence.tokens.length], ["length", 12]);
+});
