@@ -1,0 +1,72 @@
+/**
+ * Host time of the scheduler and the block manager per sequence and step, at 64 sequences. The aim
+ * is below 20 µs. Run: `deno run tests/run/bench_scheduler.ts`
+ */
+
+import { BlockManager, blocksFor } from "../../engine/run/block_manager.ts";
+import { PrefixCache } from "../../engine/run/prefix_cache.ts";
+import { type Plan, Scheduler } from "../../engine/run/scheduler.ts";
+
+const SEQUENCES = 64;
+const PROMPT = 512;
+const ANSWER = 256;
+const ROUNDS = 10;
+const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
+
+interface Case {
+  readonly name: string;
+  /** Tokens that all prompts begin with. */
+  readonly shared: number;
+  /** Blocks, as a share of what all sequences need at their end. */
+  readonly memory: number;
+  readonly cache: boolean;
+}
+
+const cases: Case[] = [
+  { name: "no prefix cache", shared: 0, memory: 1, cache: false },
+  { name: "prefix cache, nothing shared", shared: 0, memory: 1, cache: true },
+  { name: "prefix cache, 286 tokens shared", shared: 286, memory: 1, cache: true },
+  { name: "half the blocks, preemption", shared: 0, memory: 0.5, cache: true },
+];
+
+/** Serves 64 requests one step ahead, as the engine does; every row samples token 7. */
+function serve(scheduler: Scheduler, round: number, { shared }: Case, times: number[]): void {
+  for (let i = 0; i < SEQUENCES; i++) {
+    const own = (round * SEQUENCES + i) % 1000;
+    const promptIds = Array.from({ length: PROMPT }, (_, p) => p < shared ? p : (p * own) % 1000);
+    scheduler.add({ promptIds, sampling, maxTokens: ANSWER, stopIds: [] });
+  }
+  let last: Plan | undefined;
+  while (scheduler.running.length + scheduler.waiting.length > 0) {
+    const start = performance.now();
+    const plan = scheduler.schedule();
+    for (const [row, sequence] of last?.sequences.entries() ?? []) {
+      if (last!.batch.sequences[row]!.sampling) scheduler.append(sequence, 7, start);
+    }
+    const rows = plan?.sequences.length ?? 0;
+    if (rows > SEQUENCES / 2) times.push(1000 * (performance.now() - start) / rows);
+    last = plan;
+  }
+}
+
+for (const one of cases) {
+  const times: number[] = [];
+  const blocks = Math.ceil(one.memory * SEQUENCES * blocksFor(PROMPT + ANSWER));
+  const manager = new BlockManager(new PrefixCache(one.cache), { blocks });
+  const scheduler = new Scheduler(manager, {
+    maxBatchTokens: 2048,
+    maxSequences: SEQUENCES,
+    contextLength: 4096,
+    vocabSize: 1000,
+  });
+  for (let round = 0; round < ROUNDS; round++) serve(scheduler, round, one, times);
+  times.sort((a, b) => a - b);
+  const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
+  const [p50, p99] = [0.5, 0.99].map((q) => times[Math.floor(q * times.length)]!.toFixed(2));
+  console.log(
+    `${one.name}: mean ${mean.toFixed(2)} µs per sequence and step, median ${p50}, p99 ${p99}, ` +
+      `most ${
+        times.at(-1)!.toFixed(2)
+      } (${times.length} steps, ${scheduler.preemptions} preemptions)`,
+  );
+}
