@@ -198,11 +198,11 @@ export class ByteReader {
     }
     const size = Math.min(Math.max(length, this.#piece), this.file.size - offset);
     this.#piece = Math.min(2 * this.#piece, LARGEST_PIECE);
-    const window = new Uint8Array(size);
-    const kept = this.#window.subarray(this.#position, this.#filled);
-    window.set(kept);
-    this.file.read(this.#next, window.subarray(kept.length));
-    this.#next += size - kept.length;
+    const unread = this.#window.subarray(this.#position, this.#filled);
+    const window = size <= this.#window.length ? this.#window : new Uint8Array(size);
+    window.set(unread);
+    this.file.read(this.#next, window.subarray(unread.length, size));
+    this.#next += size - unread.length;
     this.#window = window;
     this.#view = new DataView(window.buffer);
     this.#position = 0;

@@ -23,7 +23,8 @@ export const MAX_HEADER_BYTES = 32 * 2 ** 20;
 export const MAX_KEYS = 2 ** 16;
 export const MAX_TENSORS = 2 ** 16;
 export const MAX_KEY_BYTES = 2 ** 16 - 1;
-export const MAX_STRING_BYTES = 16 * 2 ** 20;
+/** The longest chat templates have 0.1 MiB. */
+export const MAX_STRING_BYTES = 4 * 2 ** 20;
 /** All arrays of a file together. */
 export const MAX_ARRAY_VALUES = 2 ** 22;
 export const MAX_ARRAY_DEPTH = 4;
@@ -162,8 +163,9 @@ class HeaderReader {
       );
     }
     if (type === "string") return reader.strings("value", length, MAX_STRING_BYTES);
-    const values: MetadataValue[] = [];
-    for (let i = 0; i < length; i++) values.push(this.#value(id, depth));
+    // In its final size: pushing would leave as much again behind for the garbage collector.
+    const values = new Array<MetadataValue>(length);
+    for (let i = 0; i < length; i++) values[i] = this.#value(id, depth);
     return values;
   }
 

@@ -2,8 +2,6 @@
 
 import { quote } from "./quote.ts";
 
-const latin1 = new TextDecoder("latin1");
-
 /** How a file of another kind starts, and what to do about it. */
 const KNOWN: readonly (readonly [string | RegExp, string])[] = [
   ["PK\x03\x04", "it is a ZIP archive or a PyTorch checkpoint; unpack it, or convert it to GGUF"],
@@ -25,7 +23,7 @@ const KNOWN: readonly (readonly [string | RegExp, string])[] = [
 /** `head`: the first bytes of the file, 64 are enough. Returns "it is …; way out". */
 export function looksLike(head: Uint8Array): string {
   if (head.length === 0) return "it is empty; get it again";
-  const text = latin1.decode(head.subarray(0, 64));
+  const text = String.fromCharCode(...head.subarray(0, 64));
   for (const [start, verdict] of KNOWN) {
     if (typeof start === "string" ? text.startsWith(start) : start.test(text)) return verdict;
   }

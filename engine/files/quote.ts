@@ -10,5 +10,6 @@ export function printable(text: string): string {
 
 /** `text` printable, between quotation marks, and cut after 64 characters. */
 export function quote(text: string): string {
-  return text.length <= 64 ? `'${printable(text)}'` : `'${printable(text.slice(0, 64))}…'`;
+  const shown = printable(text.slice(0, 65));
+  return shown.length <= 64 ? `'${shown}'` : `'${shown.slice(0, 64)}…'`;
 }

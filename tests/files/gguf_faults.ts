@@ -1,0 +1,337 @@
+/** Every way in which a GGUF header is wrong on its own, by name, and what the error must say. */
+
+import {
+  array,
+  key,
+  rawGguf,
+  tensor,
+  text,
+  TYPE,
+  u32,
+  u64,
+  VALID_TENSORS,
+  withKeys,
+  withTensors,
+} from "./raw_gguf.ts";
+
+/** A damaged file, and a pattern that its error's message matches. */
+export interface Fault {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly says: RegExp;
+  /** UnsupportedError rather than ModelFormatError. */
+  readonly unsupported?: true;
+}
+
+const valid = rawGguf();
+const notUtf8 = Uint8Array.of(0x61, 0xff, 0x62);
+const first = VALID_TENSORS[0]!;
+
+/** A file whose only tensor has these sizes, innermost first, in F32 unless said. */
+function sized(sizes: readonly bigint[], type = 0): Uint8Array {
+  return withTensors(tensor("x", sizes, type, 0n));
+}
+
+function typed(id: number): Uint8Array {
+  return sized([256n], id);
+}
+
+function aligned(alignment: number): Uint8Array {
+  return withKeys(key("general.alignment", TYPE.uint32, u32(alignment)));
+}
+
+function nested(depth: number): Uint8Array {
+  let value = array(TYPE.uint8, []);
+  for (let i = 1; i < depth; i++) value = array(TYPE.array, [value]);
+  return withKeys(key("deep", TYPE.array, value));
+}
+
+export const FAULTS: readonly Fault[] = [
+  // Magic and version.
+  { name: "empty", bytes: new Uint8Array(0), says: /it is empty/ },
+  { name: "3 bytes", bytes: valid.slice(0, 3), says: /starts with 'GGU' where/ },
+  { name: "4 bytes", bytes: valid.slice(0, 4), says: /ends at byte 4 within the magic/ },
+  {
+    name: "23 bytes",
+    bytes: valid.slice(0, 23),
+    says: /tensor count 2 at byte 8 of the header is more than/,
+  },
+  { name: "wrong magic", bytes: rawGguf({ magic: "GGUX" }), says: /starts with 'GGUX' where/ },
+  { name: "version 0", bytes: rawGguf({ version: 0 }), says: /version 0; the file is damaged/ },
+  {
+    name: "version 1",
+    bytes: rawGguf({ version: 1 }),
+    says: /version 1, and versions 2 and 3 are read; convert/,
+    unsupported: true,
+  },
+  {
+    name: "version 4",
+    bytes: rawGguf({ version: 4 }),
+    says: /version 4, and versions 2 and 3 are read; look for a newer tvllm/,
+    unsupported: true,
+  },
+  {
+    name: "big-endian",
+    bytes: rawGguf({ bigEndianVersion: true }),
+    says: /it is big-endian/,
+    unsupported: true,
+  },
+  // Counts.
+  {
+    name: "2^64-1 tensors",
+    bytes: rawGguf({ tensorCount: 2n ** 64n - 1n }),
+    says: /tensor count 18446744073709551615 at byte 8 .* more than the \d+ bytes/,
+  },
+  {
+    name: "2^64-1 keys",
+    bytes: rawGguf({ keyCount: 2n ** 64n - 1n }),
+    says: /key count 18446744073709551615 at byte 16 /,
+  },
+  {
+    name: "more tensors than bytes",
+    bytes: rawGguf({ tensorCount: BigInt(valid.length) }),
+    says: /tensor count \d+ at byte 8 .* more than/,
+  },
+  {
+    name: "more keys than bytes",
+    bytes: rawGguf({ keyCount: BigInt(valid.length) }),
+    says: /key count \d+ at byte 16 .* more than/,
+  },
+  {
+    name: "too many tensors",
+    bytes: rawGguf({ tensorCount: 65537n, dataBytes: 3_000_000 }),
+    says: /tensor count 65537 .* above the limit of 65536/,
+  },
+  {
+    name: "too many keys",
+    bytes: rawGguf({ keyCount: 65537n, dataBytes: 3_000_000 }),
+    says: /key count 65537 .* above the limit of 65536/,
+  },
+  { name: "one key more than there are", bytes: rawGguf({ keyCount: 19n }), says: /more than/ },
+  // Keys.
+  {
+    name: "key length past the end",
+    bytes: rawGguf({ keys: [text("", 2n ** 40n)] }),
+    says: /name length 1099511627776 at byte 24 of key 1 of 1 is more than/,
+  },
+  {
+    name: "key length above the limit",
+    bytes: rawGguf({ keys: [text("k".repeat(65536))] }),
+    says: /name length 65536 at byte 24 of key 1 of 1 is above the limit of 65535/,
+  },
+  { name: "empty key", bytes: withKeys(key("", TYPE.bool, Uint8Array.of(1))), says: /has no name/ },
+  {
+    name: "duplicate key",
+    bytes: withKeys(key("a.bool", TYPE.bool, Uint8Array.of(1))),
+    says: /key 'a\.bool' occurs twice/,
+  },
+  {
+    name: "duplicate __proto__",
+    bytes: withKeys(key("__proto__", TYPE.bool, Uint8Array.of(1))),
+    says: /key '__proto__' occurs twice/,
+  },
+  {
+    name: "key not UTF-8",
+    bytes: withKeys(key(notUtf8, TYPE.bool, Uint8Array.of(1))),
+    says: /name 'a\ufffdb' at byte \d+ of key 19 of 19 is not UTF-8/,
+  },
+  {
+    name: "key with line ends",
+    bytes: withKeys(key("a\n\u001b[2J\u202e", 99, new Uint8Array(0))),
+    says: /key 'a\\u\{a\}\\u\{1b\}\[2J\\u\{202e\}' has the unknown value type 99/,
+  },
+  // Values.
+  {
+    name: "unknown value type",
+    bytes: withKeys(key("b", 13, u32(0))),
+    says: /key 'b' has the unknown value type 13/,
+  },
+  {
+    name: "boolean of value 2",
+    bytes: withKeys(key("b", TYPE.bool, Uint8Array.of(2))),
+    says: /key 'b' is a boolean of value 2/,
+  },
+  {
+    name: "string length past the end",
+    bytes: withKeys(key("b", TYPE.string, text("x", 10_000n))),
+    says: /value length 10000 at byte \d+ of key 'b' is more than/,
+  },
+  {
+    name: "string above the limit",
+    bytes: withKeys(key("b", TYPE.string, text(new Uint8Array(4 * 2 ** 20 + 1)))),
+    says: /value length 4194305 .* above the limit of 4194304/,
+  },
+  {
+    name: "string not UTF-8",
+    bytes: withKeys(key("b", TYPE.string, text(notUtf8))),
+    says: /value 'a\ufffdb' at byte \d+ of key 'b' is not UTF-8/,
+  },
+  {
+    name: "array of unknown type",
+    bytes: withKeys(key("b", TYPE.array, array(77, []))),
+    says: /key 'b' is an array of the unknown value type 77/,
+  },
+  {
+    name: "array longer than the file",
+    bytes: withKeys(key("b", TYPE.array, array(TYPE.uint64, [], 1000n))),
+    says: /array length 1000 at byte \d+ of key 'b' is more than/,
+  },
+  {
+    name: "array length × size that overflows",
+    bytes: withKeys(key("b", TYPE.array, array(TYPE.uint64, [], 2n ** 61n + 1n))),
+    says: /array length 2305843009213693953 .* more than/,
+  },
+  {
+    name: "array of strings longer than the file",
+    bytes: withKeys(key("b", TYPE.array, array(TYPE.string, [text("x")], 2n ** 32n))),
+    says: /array length 4294967296 .* more than/,
+  },
+  {
+    name: "array above the limit",
+    bytes: withKeys(
+      key("b", TYPE.array, array(TYPE.uint8, [new Uint8Array(2 ** 22 + 1)], 4194305n)),
+    ),
+    says: /array length 4194305 .* above the limit of 4194304/,
+  },
+  {
+    name: "arrays above the limit together",
+    bytes: withKeys(
+      key("b", TYPE.array, array(TYPE.uint8, [new Uint8Array(2 ** 21)], 2n ** 21n)),
+      key("c", TYPE.array, array(TYPE.uint8, [new Uint8Array(2 ** 21)], 2n ** 21n)),
+    ),
+    says: /key 'c' brings the arrays above the limit of 4194304 values/,
+  },
+  { name: "arrays nested too deep", bytes: nested(5), says: /nested more than 4 deep/ },
+  { name: "arrays nested 1,000 deep", bytes: nested(1000), says: /nested more than 4 deep/ },
+  {
+    name: "element of a string array past the end",
+    bytes: withKeys(
+      key("b", TYPE.array, array(TYPE.string, [text("ok"), text("x", 2n ** 33n)])),
+    ),
+    says: /value 1 length 8589934592 at byte \d+ of key 'b'/,
+  },
+  {
+    name: "element of a string array not UTF-8",
+    bytes: withKeys(
+      key("b", TYPE.array, array(TYPE.string, [text("ok"), text(notUtf8), text("ok")])),
+    ),
+    says: /value 1 'a\ufffdb' at byte \d+ of key 'b' is not UTF-8/,
+  },
+  {
+    name: "a character split over two elements",
+    bytes: withKeys(
+      key(
+        "b",
+        TYPE.array,
+        array(TYPE.string, [text(Uint8Array.of(0xc4)), text(Uint8Array.of(0xa0))]),
+      ),
+    ),
+    says: /value 0 '\ufffd' at byte \d+ of key 'b' is not UTF-8/,
+  },
+  {
+    name: "metadata above the limit",
+    bytes: withKeys(
+      ...Array.from(
+        { length: 8 },
+        (_, i) => key(`b${i}`, TYPE.string, text(new Uint8Array(4 * 2 ** 20))),
+      ),
+    ),
+    says: /key 'b7' reaches past the limit of 33554432 bytes for the metadata/,
+  },
+  // Alignment.
+  {
+    name: "alignment 0",
+    bytes: aligned(0),
+    says: /'general\.alignment' is 0, not a multiple of 8/,
+  },
+  { name: "alignment 13", bytes: aligned(13), says: /'general\.alignment' is 13, not/ },
+  { name: "alignment 2^31", bytes: aligned(2 ** 31), says: /'general\.alignment' is 2147483648/ },
+  {
+    name: "alignment of another type",
+    bytes: withKeys(key("general.alignment", TYPE.uint64, u64(32n))),
+    says: /'general\.alignment' is of type uint64, not uint32/,
+  },
+  // Tensors.
+  {
+    name: "tensor name of 64 bytes",
+    bytes: withTensors(tensor("é".repeat(32), [4n], 0, 0n)),
+    says: /has a name longer than 63 bytes/,
+  },
+  {
+    name: "tensor without a name",
+    bytes: withTensors(tensor("", [4n], 0, 0n)),
+    says: /tensor 1 of 1 has no name/,
+  },
+  {
+    name: "tensor name not UTF-8",
+    bytes: withTensors(tensor(notUtf8, [4n], 0, 0n)),
+    says: /name 'a\ufffdb' at byte \d+ of tensor 1 of 1 is not UTF-8/,
+  },
+  {
+    name: "duplicate tensor",
+    bytes: withTensors(first, tensor("x.weight", [2n], 0, 64n)),
+    says: /tensor 'x\.weight' occurs twice/,
+  },
+  { name: "0 dimensions", bytes: sized([]), says: /tensor 'x' has 0 dimensions/ },
+  { name: "5 dimensions", bytes: sized([1n, 1n, 1n, 1n, 1n]), says: /tensor 'x' has 5 dimensions/ },
+  {
+    name: "2^32-1 dimensions",
+    bytes: rawGguf({ tensors: [text("x"), u32(2 ** 32 - 1), new Uint8Array(40)], tensorCount: 1n }),
+    says: /tensor 'x' has 4294967295 dimensions/,
+  },
+  { name: "size 0", bytes: sized([4n, 0n]), says: /the sizes 4 × 0, which are 0 or too large/ },
+  { name: "size 2^63", bytes: sized([2n ** 63n]), says: /9223372036854775808, which are 0 or too/ },
+  {
+    name: "product that overflows",
+    bytes: sized([2n ** 32n, 2n ** 32n]),
+    says: /4294967296 × 4294967296, which are 0 or too large/,
+  },
+  {
+    name: "unknown tensor type",
+    bytes: typed(999),
+    says: /tensor 'x' has the unknown type 999/,
+    unsupported: true,
+  },
+  {
+    name: "removed tensor type",
+    bytes: typed(4),
+    says: /tensor 'x' has type Q4_2, which GGUF no longer has; get the model in one of F32/,
+    unsupported: true,
+  },
+  {
+    name: "tensor type that is not read",
+    bytes: typed(20),
+    says: /tensor 'x' has type IQ4_NL; get the model in one of F32, F16/,
+    unsupported: true,
+  },
+  {
+    name: "row that is no multiple of its block",
+    bytes: sized([33n, 32n], 2),
+    says: /tensor 'x' has rows of 33 weights, not a multiple of the 32 in a block of Q4_0/,
+  },
+  {
+    name: "unaligned offset",
+    bytes: withTensors(tensor("x", [4n], 0, 4n)),
+    says: /tensor 'x' is at offset 4, not a multiple of the alignment 32/,
+  },
+  {
+    name: "overlapping tensors",
+    bytes: withTensors(first, tensor("y", [4n], 0, 32n)),
+    says: /tensor 'y' at byte \d+ overlaps tensor 'x\.weight'/,
+  },
+  {
+    name: "offset past the end",
+    bytes: withTensors(tensor("x", [4n], 0, 2n ** 40n)),
+    says: /tensor 'x' takes 16 bytes from offset 1099511627776 .* past the end of the file/,
+  },
+  {
+    name: "offset 2^64-32",
+    bytes: withTensors(tensor("x", [4n], 0, 2n ** 64n - 32n)),
+    says: /from offset 18446744073709551584 .* past the end/,
+  },
+  {
+    name: "data section one byte short",
+    bytes: rawGguf({ dataBytes: 99 }),
+    says: /tensor 'y\.weight' takes 36 bytes .* past the end of the file \(\d+ bytes\)/,
+  },
+];

@@ -1,0 +1,89 @@
+/** openGguf() on what is no model file: nothing there, a directory, a pipe, another kind of file. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ModelFormatError, ModelNotFoundError } from "../../engine/errors.ts";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { withFile, withFiles } from "./on_disk.ts";
+
+Deno.test("openGguf() says that a file is missing", () => {
+  withFile("file", "x", (path) => {
+    const missing = path + ".gguf";
+    assert.throws(() => openGguf(missing), {
+      name: "ModelNotFoundError",
+      message: `Cannot open ${missing}: there is no such file; check the path`,
+    });
+    assert.throws(() => openGguf(join(path, "model.gguf")), ModelNotFoundError);
+    assert.throws(() => openGguf(`${path}\n${"x".repeat(5000)}`), (error) => {
+      assert.ok(error instanceof ModelNotFoundError);
+      assert.doesNotMatch(error.message, /\n/);
+      return true;
+    });
+  });
+});
+
+Deno.test("openGguf() refuses a directory", () => {
+  withFiles({}, (directory) => {
+    assert.throws(() => openGguf(directory), {
+      name: "ModelFormatError",
+      message: `Cannot open ${directory}: it is a directory; name the model file in it`,
+    });
+  });
+});
+
+Deno.test({
+  name: "openGguf() refuses a pipe and a device at once",
+  ignore: Deno.build.os === "windows", // It has neither.
+  fn: () => {
+    withFiles({}, (directory) => {
+      const pipe = join(directory, "pipe.gguf");
+      const { success } = new Deno.Command("sh", { args: ["-c", 'mkfifo "$0"', pipe] })
+        .outputSync();
+      assert.ok(success);
+      for (const path of [pipe, "/dev/null"]) {
+        assert.throws(() => openGguf(path), (error) => {
+          assert.ok(error instanceof ModelFormatError);
+          assert.match(error.message, /it is a pipe or a device/);
+          return true;
+        });
+      }
+    });
+  },
+});
+
+Deno.test({
+  name: "openGguf() says that it may not read a file",
+  permissions: { read: false },
+  fn: () => {
+    assert.throws(() => openGguf("/some/model.gguf"), {
+      name: "ModelNotFoundError",
+      message: "Cannot open /some/model.gguf: Deno was not given the permission to read it; " +
+        "add --allow-read for this path",
+    });
+  },
+});
+
+Deno.test("openGguf() says what a file of another kind is", () => {
+  const kinds: readonly (readonly [string | Uint8Array, RegExp])[] = [
+    ["<!DOCTYPE html><html><body>404</body></html>", /it is a web page; download the file itself/],
+    ["\n <html>", /it is a web page/],
+    [Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0), /it is a ZIP archive or a PyTorch checkpoint/],
+    [Uint8Array.of(0x1f, 0x8b, 8, 0), /it is compressed by gzip/],
+    [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd), /it is compressed by zstd/],
+    ["version https://git-lfs.github.com/spec/v1\noid sha256:0", /it is a Git LFS pointer/],
+    ['\x40\0\0\0\0\0\0\0{"__metadata__":{}}', /it looks like a safetensors file/],
+    ['{"error":"Repository not found"}', /it is JSON text/],
+    ["lmgg0000", /a format older than GGUF/],
+    ["Once upon a time", /it starts with 'Once' where a GGUF file has 'GGUF'/],
+  ];
+  for (const [content, says] of kinds) {
+    withFile("model.gguf", content, (path) => {
+      assert.throws(() => openGguf(path), (error) => {
+        assert.ok(error instanceof ModelFormatError);
+        assert.ok(error.message.startsWith(`Cannot read ${path}: `));
+        assert.match(error.message, says);
+        return true;
+      });
+    });
+  }
+});
