@@ -1,0 +1,144 @@
+/**
+ * Activations times packed weights. Each result is one sum in order of the column, however many
+ * tokens there are, so a token's results do not depend on what it is batched with. Weights are
+ * float32, products and sums doubles: a JS engine's float32 arithmetic is half as fast.
+ */
+
+import { UNPACK } from "../../kernels/dequantize.ts";
+import type { PackedMatrix } from "../../kernels/reference.ts";
+import { packedBytes } from "../../kernels/tensor_types.ts";
+import { ROW_DOTS } from "./row_dots.ts";
+
+/** Rows unpacked at a time, and tokens that share each load of their weights. */
+const TILE = 4;
+
+/** Memory that `matmul` unpacks to, for matrices of up to `cols` columns. */
+export function matmulScratch(cols: number): Float32Array {
+  return new Float32Array(TILE * cols);
+}
+
+/**
+ * out = x · weightsᵀ (+ bias).
+ *
+ * @param x [tokens, cols]
+ * @param out [tokens, rows]
+ * @param scratch from {@linkcode matmulScratch}
+ * @param bias [rows]
+ */
+export function matmul(
+  weights: PackedMatrix,
+  x: Float64Array,
+  tokens: number,
+  out: Float64Array,
+  scratch: Float32Array,
+  bias?: Float32Array,
+): void {
+  const { type, rows, cols, bytes } = weights;
+  const rowBytes = packedBytes(type, cols);
+  const unpack = UNPACK[type];
+  const rowDots = tokens === 1 ? ROW_DOTS[type] : undefined;
+  let row = 0;
+  if (rowDots !== undefined) {
+    for (; row + 2 <= rows; row += 2) rowDots(bytes, row * rowBytes, rowBytes, x, cols, out, row);
+  } else {
+    for (; row + TILE <= rows; row += TILE) {
+      for (let i = 0; i < TILE; i++) unpack(bytes, (row + i) * rowBytes, scratch, i * cols, cols);
+      let token = 0;
+      for (; token + TILE <= tokens; token += TILE) {
+        fourByFour(scratch, x, cols, token, out, rows, row);
+      }
+      for (; token < tokens; token++) fourByOne(scratch, x, cols, token, out, rows, row);
+    }
+  }
+  for (; row < rows; row++) {
+    unpack(bytes, row * rowBytes, scratch, 0, cols);
+    for (let token = 0; token < tokens; token++) {
+      let sum = 0;
+      for (let i = 0; i < cols; i++) sum += scratch[i]! * x[token * cols + i]!;
+      out[token * rows + row] = sum;
+    }
+  }
+  if (bias === undefined) return;
+  for (let token = 0; token < tokens; token++) {
+    for (let i = 0; i < rows; i++) out[token * rows + i]! += bias[i]!;
+  }
+}
+
+/** Four rows of `w` times one token. */
+function fourByOne(
+  w: Float32Array,
+  x: Float64Array,
+  cols: number,
+  token: number,
+  out: Float64Array,
+  rows: number,
+  row: number,
+): void {
+  const from = token * cols;
+  let a = 0, b = 0, c = 0, d = 0;
+  for (let i = 0; i < cols; i++) {
+    const v = x[from + i]!;
+    a += w[i]! * v;
+    b += w[cols + i]! * v;
+    c += w[2 * cols + i]! * v;
+    d += w[3 * cols + i]! * v;
+  }
+  const to = token * rows + row;
+  out[to] = a;
+  out[to + 1] = b;
+  out[to + 2] = c;
+  out[to + 3] = d;
+}
+
+/** Four rows of `w` times four tokens. */
+function fourByFour(
+  w: Float32Array,
+  x: Float64Array,
+  cols: number,
+  token: number,
+  out: Float64Array,
+  rows: number,
+  row: number,
+): void {
+  const x0 = token * cols, x1 = x0 + cols, x2 = x1 + cols, x3 = x2 + cols;
+  const w1 = cols, w2 = 2 * cols, w3 = 3 * cols;
+  let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+  let c0 = 0, c1 = 0, c2 = 0, c3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
+  for (let i = 0; i < cols; i++) {
+    const p = w[i]!, q = w[w1 + i]!, r = w[w2 + i]!, s = w[w3 + i]!;
+    const t = x[x0 + i]!, u = x[x1 + i]!, v = x[x2 + i]!, z = x[x3 + i]!;
+    a0 += p * t;
+    a1 += q * t;
+    a2 += r * t;
+    a3 += s * t;
+    b0 += p * u;
+    b1 += q * u;
+    b2 += r * u;
+    b3 += s * u;
+    c0 += p * v;
+    c1 += q * v;
+    c2 += r * v;
+    c3 += s * v;
+    d0 += p * z;
+    d1 += q * z;
+    d2 += r * z;
+    d3 += s * z;
+  }
+  const y0 = token * rows + row, y1 = y0 + rows, y2 = y1 + rows, y3 = y2 + rows;
+  out[y0] = a0;
+  out[y0 + 1] = a1;
+  out[y0 + 2] = a2;
+  out[y0 + 3] = a3;
+  out[y1] = b0;
+  out[y1 + 1] = b1;
+  out[y1 + 2] = b2;
+  out[y1 + 3] = b3;
+  out[y2] = c0;
+  out[y2 + 1] = c1;
+  out[y2 + 2] = c2;
+  out[y2 + 3] = c3;
+  out[y3] = d0;
+  out[y3 + 1] = d1;
+  out[y3 + 2] = d2;
+  out[y3 + 3] = d3;
+}

@@ -1,0 +1,65 @@
+/** Whether a batch is within what a runner was made for, checked before any of it runs. */
+
+import type { ModelConfig } from "../models/config.ts";
+import { type Batch, type BatchSequence, BLOCK_TOKENS, type RunnerLimits } from "./model_runner.ts";
+
+/**
+ * @throws {RangeError} if the batch exceeds `limits` or the context length, or contradicts itself.
+ */
+export function checkBatch(batch: Batch, config: ModelConfig, limits: RunnerLimits): void {
+  const steps = batch.steps ?? 1;
+  if (!Number.isInteger(steps) || steps < 1) {
+    throw fault(`${steps} steps; there must be at least 1`);
+  }
+  if (batch.sequences.length > limits.maxSequences) {
+    throw fault(`${batch.sequences.length} sequences; the runner takes ${limits.maxSequences}`);
+  }
+  const tokens = batch.sequences.reduce((sum, s) => sum + (s.tokens?.length ?? 1), 0);
+  if (tokens > limits.maxBatchTokens) {
+    throw fault(`${tokens} tokens; the runner takes ${limits.maxBatchTokens}`);
+  }
+  const slots = new Set<number>();
+  for (const sequence of batch.sequences) {
+    if (slots.has(sequence.slot)) throw fault(`two sequences in slot ${sequence.slot}`);
+    slots.add(sequence.slot);
+    checkSequence(sequence, steps, config, limits);
+  }
+}
+
+function checkSequence(
+  sequence: BatchSequence,
+  steps: number,
+  config: ModelConfig,
+  limits: RunnerLimits,
+): void {
+  const { slot, tokens, start, blockTable, sampling } = sequence;
+  const wrong = (what: string) => fault(`${what} in slot ${slot}`);
+  const count = tokens?.length ?? 1;
+  if (!within(slot, limits.maxSequences)) {
+    throw fault(`slot ${slot}; the runner has ${limits.maxSequences}`);
+  }
+  if (count === 0) throw wrong("no tokens");
+  if (steps > 1 && (count !== 1 || sampling === undefined)) {
+    throw wrong(`${steps} steps, and not one token that is sampled after,`);
+  }
+  if (!Number.isInteger(start) || start < 0) throw wrong(`start ${start}`);
+  const end = start + count + steps - 1;
+  if (end > config.contextLength) {
+    throw wrong(`${end} positions, beyond the context of ${config.contextLength},`);
+  }
+  if (blockTable.length * BLOCK_TOKENS < end) {
+    throw wrong(`${blockTable.length} blocks of ${BLOCK_TOKENS} for ${end} positions`);
+  }
+  const block = blockTable.find((b) => !within(b, limits.blocks));
+  if (block !== undefined) throw wrong(`block ${block} of ${limits.blocks}`);
+  const id = tokens?.find((id) => !within(id, config.vocabSize));
+  if (id !== undefined) throw wrong(`token ${id} of a vocabulary of ${config.vocabSize}`);
+}
+
+function within(value: number, end: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < end;
+}
+
+function fault(what: string): RangeError {
+  return new RangeError(`Cannot run the batch: ${what}`);
+}
