@@ -6,9 +6,9 @@
  * `computed` and `pending` already; steps run in order, so a block that one request lets go of may
  * be given to another at once.
  *
- * Why it never stalls: all running sequences are served in every step, in order of rank; for want
- * of a block the one with the highest rank number steps back. So the first in rank always advances,
- * and alone it has every block, which is enough (`add` checks). Ranks never change.
+ * Why it never stalls: running sequences are served in order of rank, which never changes, and for
+ * want of a block the last of them steps back. So the first in rank advances in every step, and
+ * alone it can have every block, which is enough (`add` checks).
  *
  * Sources: Yu et al. 2022 (Orca), Kwon et al. 2023 (PagedAttention), Agrawal et al. 2024
  * (Sarathi-Serve).
@@ -52,7 +52,11 @@ export class Scheduler {
   /** Copies that the step being scheduled begins with. */
   #copies: [number, number][] = [];
 
+  /** @throws {RangeError} if an option is less than 1. */
   constructor(readonly blocks: BlockManager, readonly options: SchedulerOptions) {
+    for (const [name, value] of Object.entries(options)) {
+      if (!(value >= 1)) throw new RangeError(`Cannot schedule: ${name} is ${value}, less than 1`);
+    }
     this.#prefillChunk = options.prefillChunk ?? options.maxBatchTokens;
     this.#steps = options.steps ?? 1;
     // Each running sequence can then always enter at least one token.

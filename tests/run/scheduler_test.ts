@@ -93,23 +93,24 @@ Deno.test("Scheduler lets no request wait for ever behind more urgent ones", () 
 });
 
 Deno.test("Scheduler preempts the least urgent, of equals the last to arrive, and resumes it", () => {
-  // Three prompts of 15 tokens: a block each, and a second one after two more tokens.
-  const scheduler = make(4);
-  const low = scheduler.add(ask(0, 15, { priority: -1 }));
-  const a = scheduler.add(ask(100, 15)), b = scheduler.add(ask(200, 15));
+  // Three prompts of 31 tokens: two blocks each, and a third one after two more tokens.
+  const scheduler = make(7, { maxBatchTokens: 100 });
+  const low = scheduler.add(ask(0, 31, { priority: -1 }));
+  const a = scheduler.add(ask(100, 31)), b = scheduler.add(ask(200, 31));
   assert.deepEqual(step(scheduler)!.sequences, [a, b, low]);
   assert.deepEqual(step(scheduler)!.sequences, [a, b, low]);
-  // Now all three want a second block, and one is free: `a` takes it, `b` that of `low`.
+  // Now `a` and `b` want a third block, and one is free: `a` takes it, `b` that of `low`.
   assert.deepEqual(step(scheduler)!.sequences, [a, b]);
   assert.deepEqual(scheduler.waiting, [low]);
   assert.deepEqual([a.preemptions, b.preemptions, low.preemptions], [0, 0, 1]);
   while (!b.finish) step(scheduler);
-  // Its two tokens are recomputed with its prompt, not sampled anew.
+  // Its first block is still there. Its two tokens are recomputed with its prompt, not sampled anew.
   const plan = step(scheduler)!;
   assert.deepEqual(entering(plan), [[low, 17]]);
-  assert.deepEqual(plan.batch.sequences[0]!.prior, []);
+  assert.deepEqual(plan.batch.sequences[0]!.prior, low.tokens.slice(0, 16));
+  assert.equal(scheduler.blocks.cache.stats.hits, 0); // of other requests' prefixes
   while (!low.finish) step(scheduler);
-  assert.equal(low.tokens.length, 25);
+  assert.equal(low.tokens.length, 41);
   assert.equal(scheduler.blocks.stats.used, 0);
 });
 
@@ -209,7 +210,12 @@ Deno.test("Scheduler recomputes the last block of a full hit where a copy has no
 Deno.test("Scheduler starts the next turn of a conversation after the last answer", () => {
   const scheduler = make(64);
   const first = scheduler.add(ask(0, 30, { maxTokens: 20 }));
-  while (!first.finish) step(scheduler, 5);
+  let last = scheduler.schedule()!;
+  while (!first.finish) {
+    const next = scheduler.schedule(); // before the last one is read
+    read(scheduler, last, 5);
+    if (next) last = next;
+  }
   // 49 tokens have entered, 3 full blocks; the 50th was sampled and never entered.
   const second = scheduler.add({ ...ask(0, 0), promptIds: [...first.tokens, 9, 9] });
   assert.equal(step(scheduler)!.batch.sequences[0]!.start, 48);
@@ -242,4 +248,9 @@ Deno.test("Scheduler ends a sequence where the context does", () => {
   const sequence = scheduler.add(ask(0, 9));
   while (!sequence.finish) step(scheduler);
   assert.deepEqual([sequence.finish, sequence.tokens.length], ["length", 12]);
+});
+
+Deno.test("Scheduler refuses options with which nothing could ever run", () => {
+  assert.throws(() => make(4, { prefillChunk: 0 }), /prefillChunk is 0, less than 1/);
+  assert.throws(() => make(4, { maxSequences: NaN }), RangeError);
 });
