@@ -29,7 +29,8 @@ export function assertAllClose(
     const a = actual[i]!, e = expected[i]!;
     const error = a === e ? 0 : Math.abs(a - e);
     sum += error;
-    if (!(error <= absolute + relative * Math.abs(e))) wrong++;
+    // Infinity is close to itself alone.
+    if (error !== 0 && !(Number.isFinite(e) && error <= absolute + relative * Math.abs(e))) wrong++;
     // A NaN is worse than any number.
     if (where < 0 || error > worst || Number.isNaN(error) && !Number.isNaN(worst)) {
       worst = error;
