@@ -54,14 +54,16 @@ export class Scheduler {
 
   /** @throws {RangeError} if an option is less than 1. */
   constructor(readonly blocks: BlockManager, readonly options: SchedulerOptions) {
-    for (const [name, value] of Object.entries(options)) {
+    const { maxBatchTokens, maxSequences, prefillChunk = maxBatchTokens, steps = 1 } = options;
+    const counts = { maxBatchTokens, maxSequences, prefillChunk, steps };
+    for (const [name, value] of Object.entries(counts)) {
       if (!(value >= 1)) throw new RangeError(`Cannot schedule: ${name} is ${value}, less than 1`);
     }
-    this.#prefillChunk = options.prefillChunk ?? options.maxBatchTokens;
-    this.#steps = options.steps ?? 1;
+    this.#prefillChunk = prefillChunk;
+    this.#steps = steps;
     // Each running sequence can then always enter at least one token.
-    this.#maxRunning = Math.min(options.maxSequences, options.maxBatchTokens);
-    this.#freeSlots = Array.from({ length: options.maxSequences }, (_, i) => i).reverse();
+    this.#maxRunning = Math.min(maxSequences, maxBatchTokens);
+    this.#freeSlots = Array.from({ length: maxSequences }, (_, i) => i).reverse();
   }
 
   get waiting(): readonly Sequence[] {
