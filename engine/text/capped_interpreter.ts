@@ -1,0 +1,298 @@
+/**
+ * `@huggingface/jinja`'s interpreter with limits. A template comes with the model file, so a
+ * hostile one must end in an error, soon and in little memory: what loops, recurses or grows is
+ * counted, and what would grow at one stroke is estimated before it is done.
+ */
+
+import { type Environment, Interpreter } from "@huggingface/jinja";
+import {
+  checkCharacters,
+  checkReplace,
+  checkSplit,
+  type FunctionValue,
+  isList,
+  isMap,
+  isText,
+  MAX_ARRAY,
+  MAX_DEPTH,
+  MAX_NESTING,
+  MAX_TEXT,
+  MAX_WORK,
+  occurrences,
+  range,
+  TemplateLimitError,
+  tooLong,
+  tooManyElements,
+  tooNested,
+  type Value,
+} from "./template_limits.ts";
+
+type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
+
+/** The fields of nodes that are looked into here; which of them a node has follows from its type. */
+interface Fields extends Node {
+  readonly value: string;
+  readonly object: Node;
+  readonly property: Fields;
+  readonly operand: Node;
+  readonly filter: Fields;
+  readonly callee: Fields;
+  readonly args: readonly Argument[];
+  readonly iterable: Fields;
+  readonly lhs: Node;
+  readonly right: Node;
+  readonly operator: { readonly value: string };
+  readonly body: readonly Node[];
+}
+
+interface Argument extends Node {
+  readonly value: Node;
+  readonly argument: Node;
+}
+
+/** A node that stands for a value already known, so that nothing is evaluated twice. */
+class Known implements Node {
+  readonly type = "Known";
+  constructor(readonly known: Value) {}
+}
+
+/** What a value takes when it is written out. */
+interface Size {
+  readonly chars: number;
+  readonly nodes: number;
+  readonly depth: number;
+  /** Holds no namespace, so it stays as it is. */
+  readonly fixed: boolean;
+}
+
+/** Filters that take a list of any length in the same time. */
+const INSTANT_FILTERS: ReadonlySet<string> = new Set(["length", "first", "last", "list"]);
+
+const LEAF: Size = { chars: 8, nodes: 1, depth: 0, fixed: true };
+
+export class CappedInterpreter extends Interpreter {
+  readonly #allowed: number;
+  #work = 0;
+  #depth = 0;
+  readonly #sizes = new WeakMap<object, Size>();
+
+  /**
+   * @param templateLength in characters: what looking through a macro may take
+   * @param inputLength characters of the messages and variables
+   */
+  constructor(
+    environment: Environment,
+    readonly templateLength: number,
+    inputLength: number,
+  ) {
+    super(environment);
+    this.#allowed = MAX_WORK + inputLength;
+    environment.set(
+      "range",
+      (start: unknown, stop?: unknown, step?: unknown) => {
+        const numbers = range(start, stop, step);
+        this.#charge(numbers.length);
+        return numbers;
+      },
+    );
+  }
+
+  override evaluate(node: Node | undefined, environment: Environment): Value {
+    if (node instanceof Known) return node.known;
+    if (node === undefined) return super.evaluate(node, environment);
+    this.#charge(1);
+    if (this.#depth >= MAX_DEPTH) {
+      throw new TemplateLimitError(`it nests more than ${MAX_DEPTH} deep`);
+    }
+    this.#depth++;
+    try {
+      const value = this.#evaluate(node as Fields, environment);
+      this.#check(value, node.type === "Identifier");
+      return value;
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  #evaluate(node: Fields, environment: Environment): Value {
+    switch (node.type) {
+      case "Identifier":
+        return this.#lookup(node.value, environment);
+      case "MemberExpression":
+        return this.#member(node, environment);
+      case "BinaryExpression":
+        return this.#binary(node, environment);
+      case "For":
+        return this.#for(node, environment);
+      case "FilterExpression":
+        return this.#filter(node.operand, node.filter, environment);
+      case "FilterStatement":
+        return this.#filter(statement("Program", { body: node.body }), node.filter, environment);
+      case "Break":
+      case "Continue":
+        // Thrown and caught as errors.
+        this.#charge(32);
+        return super.evaluate(node, environment);
+      case "Macro":
+      case "CallStatement":
+        // The library looks through the whole body for `kwargs` and `varargs`.
+        this.#charge(this.templateLength / 8);
+        return super.evaluate(node, environment);
+      default:
+        return super.evaluate(node, environment);
+    }
+  }
+
+  /** The library throws and catches an error for each unknown name, which takes ten times longer. */
+  #lookup(name: string, environment: Environment): Value {
+    for (let scope: Environment | undefined = environment; scope; scope = scope.parent) {
+      const value = scope.variables.get(name);
+      if (value !== undefined) return value;
+    }
+    return super.evaluate(undefined, environment);
+  }
+
+  #binary(node: Fields, environment: Environment): Value {
+    if (!node.operator.value.endsWith("in")) return super.evaluate(node, environment);
+    const right = this.evaluate(node.right, environment);
+    if (isList(right)) this.#charge(right.value.length / 8);
+    const known = statement(node.type, { ...node, right: new Known(right) });
+    return super.evaluate(known, environment);
+  }
+
+  #for(node: Fields, environment: Environment): Value {
+    const { iterable } = node;
+    const filtered = iterable.type === "SelectExpression";
+    const list = this.evaluate(filtered ? iterable.lhs : iterable, environment);
+    if (isList(list)) this.#charge(4 * list.value.length);
+    const known = new Known(list);
+    return super.evaluate(
+      statement("For", { ...node, iterable: filtered ? { ...iterable, lhs: known } : known }),
+      environment,
+    );
+  }
+
+  #member(node: Fields, environment: Environment): Value {
+    const object = this.evaluate(node.object, environment);
+    if (isText(object) && node.property.type === "SliceExpression") {
+      checkCharacters(object.value);
+      this.#charge(object.value.length / 8);
+    }
+    const known = statement("MemberExpression", { ...node, object: new Known(object) });
+    const value = super.evaluate(known, environment);
+    if (!isText(object) || value.type !== "FunctionValue") return value;
+    // A method of a string is checked when it is called, which may be elsewhere.
+    const method = value as FunctionValue;
+    const checked = (args: Value[], scope: Environment) => {
+      this.#checkMethod(node.property.value, object.value, args);
+      return method.value(args, scope);
+    };
+    return Object.assign(Object.create(Object.getPrototypeOf(method)), method, { value: checked });
+  }
+
+  #checkMethod(name: string, text: string, [first, second]: readonly Value[]): void {
+    if (name === "split") {
+      checkSplit(text, isText(first) && first.value !== "" ? first.value : undefined);
+    } else if (name === "replace" && isText(first) && isText(second)) {
+      // The library searches by a regular expression: at worst text × pattern comparisons.
+      this.#charge(text.length * first.value.length / 4096);
+      checkReplace(text, first.value, second.value);
+    }
+  }
+
+  #filter(operandNode: Node, filter: Fields, environment: Environment): Value {
+    const operand = this.evaluate(operandNode, environment);
+    const isCall = filter.type === "CallExpression";
+    const args = isCall ? filter.args.map((arg) => this.#argument(arg, environment)) : [];
+    const name = isCall ? filter.callee.value : filter.value;
+    if (isText(operand)) {
+      this.#checkMethod(name, operand.value, args.map(({ value }) => value));
+    }
+    this.#checkGrowth(name, operand, args.map(({ value }) => value));
+    const nodes = args.map(({ node }) => node);
+    return super.evaluate(
+      statement("FilterExpression", {
+        operand: new Known(operand),
+        filter: isCall ? { ...filter, args: nodes } : filter,
+      }),
+      environment,
+    );
+  }
+
+  /** An argument's value, and the argument with that value known. */
+  #argument(arg: Argument, environment: Environment): { value: Value; node: Node } {
+    const isNamed = arg.type === "KeywordArgumentExpression";
+    const isSpread = arg.type === "SpreadExpression" || arg.type === "KeywordSpreadExpression";
+    const value = this.evaluate(isNamed ? arg.value : isSpread ? arg.argument : arg, environment);
+    const known = new Known(value);
+    if (isNamed) return { value, node: statement(arg.type, { ...arg, value: known }) };
+    if (isSpread) return { value, node: statement(arg.type, { ...arg, argument: known }) };
+    // Some filters insist on a literal.
+    return { value, node: arg.type === "StringLiteral" ? arg : known };
+  }
+
+  /** Filters take their operand apart, and some put something between or before the parts. */
+  #checkGrowth(name: string, operand: Value, args: readonly Value[]): void {
+    const { chars, nodes, depth } = this.#size(operand, 0);
+    if (name === "sort" || name === "dictsort") this.#charge(2 * nodes + chars / 4);
+    else if (isList(operand) && !INSTANT_FILTERS.has(name)) this.#charge(operand.value.length / 8);
+    if (name === "join" && isText(operand)) checkCharacters(operand.value);
+    const parts: Record<string, number> = {
+      join: isText(operand) ? chars : nodes,
+      indent: isText(operand) ? occurrences(operand.value, "\n", Infinity) + 1 : 0,
+      tojson: nodes * (depth + 1),
+    };
+    let each = 4;
+    for (const arg of args) {
+      each += typeof arg.value === "number" ? arg.value : this.#size(arg, 0).chars;
+    }
+    if (chars + (parts[name] ?? 0) * each > MAX_TEXT) throw tooLong();
+  }
+
+  /** Holds a value against the limits. A variable's is only looked at, others were just made. */
+  #check(value: Value, isVariable: boolean): void {
+    if (isText(value)) {
+      if (value.value.length > MAX_TEXT) throw tooLong();
+      this.#charge(value.value.length / (isVariable ? 256 : 32));
+    } else if (isList(value) || isMap(value)) {
+      const size = this.#size(value, 0);
+      if (size.chars + size.nodes > MAX_TEXT) throw tooLong();
+      if (isList(value) && !isVariable) this.#charge(value.value.length / 8);
+    }
+  }
+
+  #size(value: Value, level: number): Size {
+    if (isText(value)) return { ...LEAF, chars: value.value.length };
+    if (!isList(value) && !isMap(value)) return LEAF;
+    const known = this.#sizes.get(value);
+    if (known !== undefined) return known;
+    if (level >= MAX_NESTING) throw tooNested();
+    if (isList(value) && value.value.length > MAX_ARRAY) throw tooManyElements();
+    let { chars, nodes, depth } = LEAF;
+    let fixed = value.type !== "NamespaceValue";
+    for (const [key, child] of value.value.entries()) {
+      this.#charge(1 / 2);
+      const size = this.#size(child, level + 1);
+      chars += size.chars + String(key).length;
+      nodes += size.nodes;
+      depth = Math.max(depth, size.depth + 1);
+      fixed &&= size.fixed;
+    }
+    if (depth > MAX_NESTING) throw tooNested();
+    const size = { chars, nodes, depth, fixed };
+    if (fixed) this.#sizes.set(value, size);
+    return size;
+  }
+
+  #charge(work: number): void {
+    this.#work += work;
+    if (this.#work > this.#allowed) {
+      throw new TemplateLimitError(`it takes more than ${this.#allowed} steps`);
+    }
+  }
+}
+
+/** A node as the interpreter takes it: it goes by `type` alone. */
+function statement(type: string, fields: object): Node {
+  return { ...fields, type };
+}

@@ -1,0 +1,90 @@
+/** The parts of the tokenizer that a GGUF file's metadata describes. */
+
+import { ModelFormatError, UnsupportedError } from "../errors.ts";
+import type { MetadataValue } from "../files/model_file.ts";
+import { quote } from "../files/quote.ts";
+import { BpeModel, MergeTable } from "./bpe.ts";
+import { type GgufVocabulary, readGgufVocabulary } from "./gguf_vocabulary.ts";
+import { preTokenizer, preTokenizerNames } from "./pre_tokenizers.ts";
+import { byteTokenIds, mergesByScore, wordSplit } from "./sentencepiece.ts";
+import type { TokenizerParts } from "./tokenizer_parts.ts";
+import { SPM_SPACE, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
+
+/** Reads byte-level BPE (`tokenizer.ggml.model` gpt2) and SentencePiece (llama). */
+export function ggufParts(
+  metadata: ReadonlyMap<string, MetadataValue>,
+  fileName: string,
+): TokenizerParts {
+  const source = readGgufVocabulary(metadata, fileName);
+  return source.model === "gpt2" ? byteLevel(source, fileName) : sentencePiece(source, fileName);
+}
+
+function byteLevel(source: GgufVocabulary, fileName: string): TokenizerParts {
+  const rule = preTokenizer(source.pre);
+  if (rule === undefined) {
+    throw new UnsupportedError(
+      `Cannot read the tokenizer of ${fileName}: its pre-tokenizer is ${quote(source.pre)}, ` +
+        `and these are supported: ${preTokenizerNames().join(", ")}`,
+    );
+  }
+  const merges = new MergeTable(source.merges.length);
+  for (const [rank, merge] of source.merges.entries()) merges.add(...merge, rank);
+  const ids = textIds(source, [TOKEN_KIND.control, TOKEN_KIND.unknown]);
+  return {
+    ...source,
+    vocabulary: new Vocabulary(source.pieces, source.kinds, "byte-level"),
+    model: new BpeModel(ids, merges, { ignoreMerges: rule.ignoreMerges }),
+    normalizer: null,
+    preTokenizer: rule.config,
+    addBos: source.addBos ?? rule.addBos,
+    spacePrefix: false,
+  };
+}
+
+function sentencePiece(source: GgufVocabulary, fileName: string): TokenizerParts {
+  const { pieces, kinds, unknownId, addSpacePrefix } = source;
+  const { control, unknown, unused, byte } = TOKEN_KIND;
+  const ids = textIds(source, [control, unknown, unused, byte]);
+  const byteIds = byteTokenIds(source.ids);
+  return {
+    ...source,
+    vocabulary: new Vocabulary(pieces, kinds, "sentencepiece"),
+    model: new BpeModel(ids, scoredMerges(ids, source.scores, fileName), {
+      ignoreMerges: false,
+      ...(byteIds && { byteIds }),
+      ...(unknownId !== undefined && { unknownId }),
+    }),
+    normalizer: {
+      type: "Sequence",
+      normalizers: [
+        ...(addSpacePrefix ? [{ type: "Prepend", prepend: SPM_SPACE }] : []),
+        { type: "Replace", pattern: { String: " " }, content: SPM_SPACE },
+      ],
+    },
+    preTokenizer: wordSplit(ids),
+    addBos: source.addBos ?? true,
+    spacePrefix: addSpacePrefix,
+  };
+}
+
+function scoredMerges(
+  ids: ReadonlyMap<string, number>,
+  scores: readonly number[],
+  fileName: string,
+): MergeTable {
+  try {
+    return mergesByScore(ids, scores);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new ModelFormatError(`Cannot read the tokenizer of ${fileName}: ${error.message}`);
+  }
+}
+
+/** The tokens that text may become: "<s>" in a user's text must not merge into BOS. */
+function textIds(source: GgufVocabulary, without: readonly number[]): Map<string, number> {
+  const ids = new Map(source.ids);
+  for (const [piece, id] of source.ids) {
+    if (without.includes(source.kinds[id]!)) ids.delete(piece);
+  }
+  return ids;
+}

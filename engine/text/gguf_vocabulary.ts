@@ -1,0 +1,275 @@
+/** The `tokenizer.ggml.*` metadata of a GGUF file, checked. */
+
+import { ModelFormatError, UnsupportedError } from "../errors.ts";
+import type { MetadataValue } from "../files/model_file.ts";
+import { quote } from "../files/quote.ts";
+import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
+
+/** What a GGUF file says of its tokens. */
+export interface GgufVocabulary {
+  readonly model: "gpt2" | "llama";
+  /** `tokenizer.ggml.pre`; files older than the key mean "default". */
+  readonly pre: string;
+  readonly pieces: readonly string[];
+  /** The id of each piece; empty pieces have none. */
+  readonly ids: ReadonlyMap<string, number>;
+  /** A `TOKEN_KIND` per piece. */
+  readonly kinds: Uint8Array;
+  /** For `llama`: one per piece. */
+  readonly scores: readonly number[];
+  /** For `gpt2`: ids of the two tokens that merge and of what they make, first merge first. */
+  readonly merges: readonly (readonly [left: number, right: number, result: number])[];
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  readonly unknownId: number | undefined;
+  /** Every token that ends generation, `eosId` among them. */
+  readonly endIds: ReadonlySet<number>;
+  readonly addBos: boolean | undefined;
+  readonly addSpacePrefix: boolean;
+}
+
+// Files seldom name all that ends an answer, so llama.cpp goes by spelling, and so does this.
+// Source: special_eog_ids in llama.cpp, src/llama-vocab.cpp.
+const END_TOKENS: readonly string[] = [
+  "<|eot_id|>",
+  "<|eom_id|>",
+  "<|im_end|>",
+  "<|end|>",
+  "<|endoftext|>",
+  "<|end_of_text|>",
+  "<end_of_turn>",
+  "<end_of_utterance>",
+  "<eos>",
+  "</s>",
+  "<EOT>",
+  "_<EOT>",
+  "[EOT]",
+  "[EOS]",
+  "<｜end▁of▁sentence｜>",
+  "<|fim_pad|>",
+  "<|fim_repo|>",
+  "<|repo_name|>",
+  "<|file_sep|>",
+];
+
+/**
+ * Reads and checks the vocabulary.
+ *
+ * @param fileName names the file in errors
+ * @throws {ModelFormatError} if a key is missing, of the wrong type, or contradicts another.
+ * @throws {UnsupportedError} for a kind of tokenizer that is not known here.
+ */
+export function readGgufVocabulary(
+  metadata: ReadonlyMap<string, MetadataValue>,
+  fileName: string,
+): GgufVocabulary {
+  return new VocabularyReader(metadata, fileName).read();
+}
+
+class VocabularyReader {
+  constructor(
+    readonly metadata: ReadonlyMap<string, MetadataValue>,
+    readonly fileName: string,
+  ) {}
+
+  read(): GgufVocabulary {
+    const model = this.#model();
+    const pieces = this.#array("tokens", isString, "a string");
+    if (pieces === undefined) throw this.#missing("tokens");
+    const ids = this.#ids(pieces);
+    const kinds = this.#kinds(pieces, model);
+    // Files older than the keys: SentencePiece's own names.
+    const named = (piece: string) => model === "llama" ? ids.get(piece) : undefined;
+    const bosId = this.#id("bos_token_id", pieces) ?? named("<s>");
+    const eosId = this.#id("eos_token_id", pieces) ?? named("</s>");
+    const unknownId = this.#id("unknown_token_id", pieces) ?? named("<unk>");
+    const merges = model === "gpt2" ? this.#merges(ids) : [];
+    const endIds = namedEnds(ids, kinds, merges);
+    // A file without any of these is sound: its answers end at --max-tokens or with the context.
+    for (const id of [eosId, this.#id("eot_token_id", pieces), this.#id("eom_token_id", pieces)]) {
+      if (id !== undefined) endIds.add(id);
+    }
+    // Some converters leave them normal; then they would be printed, and found in a user's text.
+    for (const id of endIds) kinds[id] = TOKEN_KIND.control;
+    if (bosId !== undefined) kinds[bosId] = TOKEN_KIND.control;
+    const addBos = this.#boolean("add_bos_token");
+    if (addBos === true && bosId === undefined) {
+      throw this.#fault("key 'tokenizer.ggml.add_bos_token' is true, but no BOS token is given");
+    }
+    return {
+      model,
+      pre: this.#string("pre") ?? "default",
+      pieces,
+      ids,
+      kinds,
+      scores: model === "llama" ? this.#scores(pieces) : [],
+      merges,
+      bosId,
+      eosId,
+      unknownId,
+      endIds,
+      addBos,
+      addSpacePrefix: this.#boolean("add_space_prefix") ?? model === "llama",
+    };
+  }
+
+  #model(): "gpt2" | "llama" {
+    const model = this.#string("model");
+    if (model === undefined) throw this.#missing("model");
+    if (model === "gpt2" || model === "llama") return model;
+    throw new UnsupportedError(
+      `Cannot read the tokenizer of ${this.fileName}: its kind is ${quote(model)}, ` +
+        "and 'gpt2' (byte-level BPE) and 'llama' (SentencePiece) are supported",
+    );
+  }
+
+  #ids(pieces: readonly string[]): Map<string, number> {
+    if (pieces.length === 0) throw this.#fault("key 'tokenizer.ggml.tokens' is an empty array");
+    const ids = new Map<string, number>();
+    for (const [id, piece] of pieces.entries()) {
+      // Padded vocabularies have empty pieces; no text becomes one, and it prints nothing.
+      if (piece === "") continue;
+      const first = ids.get(piece);
+      if (first !== undefined) {
+        throw this.#fault(
+          `key 'tokenizer.ggml.tokens' has ${quote(piece)} twice, as tokens ${first} and ${id}`,
+        );
+      }
+      ids.set(piece, id);
+    }
+    return ids;
+  }
+
+  /** Without the key every token is normal, save SentencePiece's bytes, known by their spelling. */
+  #kinds(pieces: readonly string[], model: "gpt2" | "llama"): Uint8Array {
+    const kinds = this.#array("token_type", isKind, "a token type (0 to 6)", pieces.length);
+    if (kinds === undefined) {
+      return Uint8Array.from(
+        pieces,
+        (piece) =>
+          model === "llama" && BYTE_TOKEN.test(piece) ? TOKEN_KIND.byte : TOKEN_KIND.normal,
+      );
+    }
+    const odd = model === "llama"
+      ? kinds.findIndex((kind, id) => kind === TOKEN_KIND.byte && !BYTE_TOKEN.test(pieces[id]!))
+      : -1;
+    if (odd >= 0) {
+      throw this.#fault(
+        `key 'tokenizer.ggml.tokens' has byte token ${odd} as ${quote(pieces[odd]!)}, ` +
+          "not as '<0x00>' to '<0xFF>'",
+      );
+    }
+    return Uint8Array.from(kinds);
+  }
+
+  #scores(pieces: readonly string[]): readonly number[] {
+    const scores = this.#array("scores", isFinite, "a finite number", pieces.length);
+    if (scores === undefined) throw this.#missing("scores");
+    return scores;
+  }
+
+  #merges(ids: ReadonlyMap<string, number>): [number, number, number][] {
+    const merges = this.#array("merges", isString, "a string");
+    if (merges === undefined) throw this.#missing("merges");
+    return merges.map((merge, i) => {
+      // From 1: the first token may itself begin with a space.
+      const space = merge.indexOf(" ", 1);
+      const fault = (what: string) =>
+        this.#fault(`key 'tokenizer.ggml.merges', merge ${i} ${quote(merge)}: ${what}`);
+      if (space < 0) throw fault("it is not two tokens with a space between");
+      const [first, second] = [merge.slice(0, space), merge.slice(space + 1)];
+      const [left, right, result] = [ids.get(first), ids.get(second), ids.get(first + second)];
+      if (left === undefined) throw fault(`${quote(first)} is not a token`);
+      if (right === undefined) throw fault(`${quote(second)} is not a token`);
+      if (result === undefined) throw fault(`${quote(first + second)} is not a token`);
+      return [left, right, result];
+    });
+  }
+
+  #id(key: string, pieces: readonly string[]): number | undefined {
+    const value = this.metadata.get(`tokenizer.ggml.${key}`);
+    if (value === undefined) return undefined;
+    if (typeof value === "number" && Number.isInteger(value) && value in pieces) return value;
+    throw this.#fault(
+      `key 'tokenizer.ggml.${key}' is ${shown(value)}, not one of the ${pieces.length} tokens`,
+    );
+  }
+
+  #string(key: string): string | undefined {
+    const value = this.metadata.get(`tokenizer.ggml.${key}`);
+    if (value === undefined || typeof value === "string") return value;
+    throw this.#fault(`key 'tokenizer.ggml.${key}' is ${shown(value)}, not a string`);
+  }
+
+  #boolean(key: string): boolean | undefined {
+    const value = this.metadata.get(`tokenizer.ggml.${key}`);
+    if (value === undefined || typeof value === "boolean") return value;
+    throw this.#fault(`key 'tokenizer.ggml.${key}' is ${shown(value)}, not a boolean`);
+  }
+
+  #array<T extends MetadataValue>(
+    key: string,
+    is: (value: MetadataValue) => value is T,
+    what: string,
+    length?: number,
+  ): readonly T[] | undefined {
+    const values = this.metadata.get(`tokenizer.ggml.${key}`);
+    if (values === undefined) return undefined;
+    if (!Array.isArray(values)) {
+      throw this.#fault(`key 'tokenizer.ggml.${key}' is ${shown(values)}, not an array`);
+    }
+    if (length !== undefined && values.length !== length) {
+      throw this.#fault(
+        `key 'tokenizer.ggml.${key}' has ${values.length} values for ${length} tokens`,
+      );
+    }
+    const odd = values.findIndex((value) => !is(value));
+    if (odd >= 0) {
+      throw this.#fault(
+        `key 'tokenizer.ggml.${key}' has ${shown(values[odd])} at index ${odd}, not ${what}`,
+      );
+    }
+    return values;
+  }
+
+  #missing(key: string): ModelFormatError {
+    return this.#fault(`key 'tokenizer.ggml.${key}' is missing`);
+  }
+
+  #fault(what: string): ModelFormatError {
+    return new ModelFormatError(`Cannot read the tokenizer of ${this.fileName}: ${what}`);
+  }
+}
+
+/**
+ * The tokens of END_TOKENS. A normal token that merges make is text: Qwen's "</s>" ends a
+ * strikethrough in HTML.
+ */
+function namedEnds(
+  ids: ReadonlyMap<string, number>,
+  kinds: Uint8Array,
+  merges: GgufVocabulary["merges"],
+): Set<number> {
+  const ends = new Set(END_TOKENS.flatMap((text) => ids.get(text) ?? []));
+  for (const [, , result] of merges) {
+    if (kinds[result] === TOKEN_KIND.normal) ends.delete(result);
+  }
+  return ends;
+}
+
+function isString(value: MetadataValue): value is string {
+  return typeof value === "string";
+}
+
+function isFinite(value: MetadataValue): value is number {
+  return Number.isFinite(value);
+}
+
+function isKind(value: MetadataValue): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 6;
+}
+
+function shown(value: MetadataValue): string {
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  return typeof value === "string" ? quote(value) : String(value);
+}

@@ -1,0 +1,65 @@
+/** What a SentencePiece vocabulary implies: merges, byte tokens, and where text may be cut. */
+
+import { MergeTable } from "./bpe.ts";
+import { isolate } from "./pre_tokenizers.ts";
+import type { TextRule } from "./tokenizer_parts.ts";
+import { SPM_SPACE } from "./vocabulary.ts";
+
+/** The sum of the squares of the token lengths: Llama's 32,000 need 2 million, Gemma's 16. */
+const MAX_SPLIT_WORK = 300_000_000;
+
+/**
+ * SentencePiece merges whichever two neighbours make the token with the highest score, so each
+ * split of a token into two tokens is a merge, ranked by the token's score. Equal scores share a
+ * rank: then the leftmost pair merges first.
+ *
+ * @param ids tokens that may take part in merges
+ * @throws {RangeError} if the tokens are too long for this.
+ */
+export function mergesByScore(
+  ids: ReadonlyMap<string, number>,
+  scores: readonly number[],
+): MergeTable {
+  let work = 0;
+  for (const piece of ids.keys()) work += piece.length ** 2;
+  if (work > MAX_SPLIT_WORK) {
+    throw new RangeError(
+      `the squares of the token lengths sum to ${work}, above the limit of ${MAX_SPLIT_WORK}`,
+    );
+  }
+  const merges: [left: number, right: number, result: number][] = [];
+  for (const [piece, result] of ids) {
+    for (let cut = 1; cut < piece.length; cut++) {
+      const left = ids.get(piece.slice(0, cut));
+      if (left === undefined) continue;
+      const right = ids.get(piece.slice(cut));
+      if (right !== undefined) merges.push([left, right, result]);
+    }
+  }
+  const order = [...new Set(merges.map(([, , result]) => scores[result]!))].sort((a, b) => b - a);
+  const ranks = new Map(order.map((score, rank) => [score, rank]));
+  const table = new MergeTable(merges.length);
+  for (const [left, right, result] of merges) {
+    table.add(left, right, result, ranks.get(scores[result]!)!);
+  }
+  return table;
+}
+
+/** The ids of `<0x00>` … `<0xFF>`, if the vocabulary has them all. */
+export function byteTokenIds(ids: ReadonlyMap<string, number>): number[] | undefined {
+  const found = Array.from(
+    { length: 256 },
+    (_, byte) => ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
+  );
+  return found.every((id) => id !== undefined) ? found : undefined;
+}
+
+/**
+ * Cuts text into words where no token reaches across the cut, so that words can be cached. A
+ * vocabulary with a space inside a token allows no cuts.
+ */
+export function wordSplit(ids: ReadonlyMap<string, number>): TextRule | null {
+  const inner = new RegExp(`[^${SPM_SPACE}]${SPM_SPACE}`);
+  for (const piece of ids.keys()) if (inner.test(piece)) return null;
+  return isolate(`${SPM_SPACE}+[^${SPM_SPACE}]*`);
+}

@@ -1,0 +1,101 @@
+/** How much a chat template may do, and what its values are to whoever counts. */
+
+import type { Environment, Interpreter } from "@huggingface/jinja";
+
+/**
+ * Evaluated nodes, and what else takes about as long as one; one more for each character of the
+ * messages. Qwen3's template takes 500 a message.
+ */
+export const MAX_WORK = 1_000_000;
+/** Nodes within each other, macro calls included. */
+export const MAX_DEPTH = 400;
+/** Characters of any string, the result included. */
+export const MAX_TEXT = 4 * 2 ** 20;
+/** Characters of a string that is taken apart into characters. */
+export const MAX_CHARACTERS = 2 ** 18;
+/** Elements of any array. */
+export const MAX_ARRAY = 2 ** 15;
+/** Values within each other, as in `[[[]]]`. */
+export const MAX_NESTING = 100;
+
+/** A template reached one of these limits. */
+export class TemplateLimitError extends Error {
+  override name = "TemplateLimitError";
+}
+
+export type Value = ReturnType<Interpreter["evaluate"]>;
+export type TextValue = Value & { value: string };
+export type ListValue = Value & { value: Value[] };
+export type MapValue = Value & { value: Map<string, Value> };
+export type FunctionValue = Value & { value: (args: Value[], scope: Environment) => Value };
+
+export function isText(value: Value | undefined): value is TextValue {
+  return value?.type === "StringValue";
+}
+
+export function isList(value: Value): value is ListValue {
+  return value.type === "ArrayValue" || value.type === "TupleValue";
+}
+
+export function isMap(value: Value): value is MapValue {
+  return value.type === "ObjectValue" || value.type === "NamespaceValue" ||
+    value.type === "KeywordArgumentsValue";
+}
+
+export function tooLong(): TemplateLimitError {
+  return new TemplateLimitError(`it makes a text of more than ${MAX_TEXT} characters`);
+}
+
+export function tooManyElements(): TemplateLimitError {
+  return new TemplateLimitError(`it makes an array of more than ${MAX_ARRAY} elements`);
+}
+
+export function tooNested(): TemplateLimitError {
+  return new TemplateLimitError(`its values nest more than ${MAX_NESTING} deep`);
+}
+
+/** Slicing and joining a string make an array of its characters. */
+export function checkCharacters(text: string): void {
+  if (text.length > MAX_CHARACTERS) {
+    throw new TemplateLimitError(
+      `it takes apart a text of more than ${MAX_CHARACTERS} characters`,
+    );
+  }
+}
+
+/** `text.replace(from, to)`, before it is done. */
+export function checkReplace(text: string, from: string, to: string): void {
+  const room = MAX_TEXT / Math.max(1, to.length);
+  const found = from === "" ? text.length + 1 : occurrences(text, from, room);
+  if (found > room) throw tooLong();
+}
+
+/** `text.split(separator)`, before it is done; by white space where there is no separator. */
+export function checkSplit(text: string, separator: string | undefined): void {
+  if (text.length <= MAX_ARRAY) return;
+  const parts = separator === undefined
+    ? occurrences(text.replace(/\s+/g, " "), " ", MAX_ARRAY)
+    : occurrences(text, separator, MAX_ARRAY);
+  if (parts >= MAX_ARRAY) throw tooManyElements();
+}
+
+/** How often `part`, which is not empty, occurs; counting ends a little past `enough`. */
+export function occurrences(text: string, part: string, enough: number): number {
+  let found = 0;
+  for (let at = text.indexOf(part); at >= 0 && found <= enough; found++) {
+    at = text.indexOf(part, at + part.length);
+  }
+  return found;
+}
+
+/** Python's `range`. */
+export function range(start: unknown, stop: unknown, step: unknown): number[] {
+  const [first, end] = stop === undefined ? [0, start] : [start, stop];
+  const by = step ?? 1;
+  if (![first, end, by].every(Number.isInteger) || by === 0) {
+    throw new TypeError("range() takes integers, and a step that is not 0");
+  }
+  const length = Math.max(0, Math.ceil((Number(end) - Number(first)) / Number(by)));
+  if (length > MAX_ARRAY) throw tooManyElements();
+  return Array.from({ length }, (_, i) => Number(first) + i * Number(by));
+}

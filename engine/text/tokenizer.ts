@@ -1,0 +1,194 @@
+/**
+ * Text to token ids and back. Normalizers and pre-tokenizers are run by `@huggingface/tokenizers`,
+ * fed by tokenizer.json or by the same description made from GGUF metadata; merging (bpe.ts) and
+ * the tokens' bytes (vocabulary.ts) are our own.
+ */
+
+import { Tokenizer as TextRules } from "@huggingface/tokenizers";
+import type { MetadataValue } from "../files/model_file.ts";
+import type { BpeModel } from "./bpe.ts";
+import { ggufParts } from "./gguf_parts.ts";
+import { SpecialTokens } from "./special_tokens.ts";
+import type { TokenizerParts } from "./tokenizer_parts.ts";
+import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
+
+/**
+ * Makes the tokenizer that a GGUF file's metadata describes: byte-level BPE
+ * (`tokenizer.ggml.model` gpt2) or SentencePiece (llama).
+ *
+ * @param fileName names the file in errors
+ * @throws {ModelFormatError} if the metadata is incomplete or contradicts itself.
+ * @throws {UnsupportedError} for another kind of tokenizer or an unknown pre-tokenizer.
+ */
+export function loadTokenizer(
+  metadata: ReadonlyMap<string, MetadataValue>,
+  fileName: string,
+): Tokenizer {
+  return new Tokenizer(ggufParts(metadata, fileName));
+}
+
+export interface EncodeOptions {
+  /**
+   * Control tokens that are written out in the text, such as `<|im_end|>`, become those tokens.
+   * Default false: they stay text, whatever a user writes.
+   */
+  readonly special?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Control tokens are written out; default false: they give nothing. */
+  readonly special?: boolean;
+  /**
+   * The ids go on from earlier text, so the space before the first word is kept. Default false:
+   * the space that SentencePiece puts before every text is taken away.
+   */
+  readonly continues?: boolean;
+}
+
+/** A model's tokenizer. It holds no state between calls but caches. */
+export class Tokenizer {
+  readonly vocabSize: number;
+  readonly bosId: number | undefined;
+  /** The token that the model file names as its end; `eosIds` has it and all others. */
+  readonly eosId: number | undefined;
+  /** Tokens that end generation: end of text, of turn, of message. May be empty. */
+  readonly eosIds: ReadonlySet<number>;
+  /** Whether the model expects BOS in front of a text; `encode` never adds it. */
+  readonly addBos: boolean;
+  readonly spacePrefix: boolean;
+
+  readonly #vocabulary: Vocabulary;
+  readonly #model: BpeModel;
+  readonly #rules: TextRules;
+  readonly #control: SpecialTokens;
+  readonly #userDefined: SpecialTokens;
+  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+  constructor(parts: TokenizerParts) {
+    const { vocabulary } = parts;
+    this.vocabSize = vocabulary.size;
+    this.bosId = parts.bosId;
+    this.eosId = parts.eosId;
+    this.eosIds = parts.endIds;
+    this.addBos = parts.addBos && parts.bosId !== undefined;
+    this.spacePrefix = parts.spacePrefix;
+    this.#vocabulary = vocabulary;
+    this.#model = parts.model;
+    this.#rules = new TextRules({
+      normalizer: parts.normalizer,
+      pre_tokenizer: parts.preTokenizer,
+      // Only its normalizer and pre-tokenizer are used.
+      model: { type: "BPE", vocab: {}, merges: [], ignore_merges: false },
+      post_processor: null,
+      decoder: null,
+      added_tokens: [],
+    }, {});
+    this.#control = tokensOfKind(vocabulary, [TOKEN_KIND.control, TOKEN_KIND.unknown]);
+    this.#userDefined = tokensOfKind(vocabulary, [TOKEN_KIND.userDefined]);
+  }
+
+  /**
+   * The text's token ids. Lone surrogates count as U+FFFD. No BOS is added.
+   *
+   * Tokens that the model's makers added as text (GGUF's type user-defined, such as Qwen3's
+   * `<think>`) are recognised always, as llama.cpp and Hugging Face do.
+   */
+  encode(text: string, { special = false }: EncodeOptions = {}): number[] {
+    const ids: number[] = [];
+    const wellFormed = text.toWellFormed();
+    for (const part of special ? this.#control.split(wellFormed) : [wellFormed]) {
+      if (typeof part === "number") ids.push(part);
+      else this.#encodeText(part, ids);
+    }
+    return ids;
+  }
+
+  /** Cuts text at the control tokens written out in it: their ids, and the text between. */
+  splitControl(text: string): (string | number)[] {
+    return this.#control.split(text);
+  }
+
+  /** Length of the end of `text` that more text could complete to a control token. */
+  openControlEnd(text: string): number {
+    return this.#control.openEnd(text);
+  }
+
+  /** The ids' text; bytes that are no UTF-8 give U+FFFD. */
+  decode(
+    ids: readonly number[],
+    { special = false, continues = false }: DecodeOptions = {},
+  ): string {
+    const parts = ids.map((id) => this.tokenBytes(id, special));
+    const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let length = 0;
+    for (const part of parts) {
+      bytes.set(part, length);
+      length += part.length;
+    }
+    const text = this.#decoder.decode(bytes);
+    return this.spacePrefix && !continues && text.startsWith(" ") ? text.slice(1) : text;
+  }
+
+  /**
+   * The bytes that the token stands for, not always whole characters; none for control tokens
+   * unless `special`. An id beyond the vocabulary, as padded output heads have, gives none.
+   */
+  tokenBytes(id: number, special = false): Uint8Array {
+    return !special && this.isControl(id) ? NO_BYTES : this.#vocabulary.bytes(id);
+  }
+
+  /** `tokenBytes` as text, or null where they are not whole characters. */
+  tokenText(id: number, special = false): string | null {
+    return !special && this.isControl(id) ? "" : this.#vocabulary.text(id);
+  }
+
+  /** Whether the token is none of the text: control, unknown or unused. */
+  isControl(id: number): boolean {
+    return this.#vocabulary.isControl(id);
+  }
+
+  /** The token as the vocabulary spells it, such as `<|im_end|>` or `Ġthe`. */
+  spelling(id: number): string {
+    return this.#vocabulary.pieces[id] ?? "";
+  }
+
+  /**
+   * The token for people to read: its text, with what does not print as escapes and bytes that
+   * are not whole characters as `\xHH`.
+   */
+  piece(id: number): string {
+    const text = this.#vocabulary.text(id);
+    if (text !== null) return text.replace(/[\p{C}\p{Zl}\p{Zp}\\]/gu, escapeCharacter);
+    return Array.from(
+      this.#vocabulary.bytes(id),
+      (byte) => `\\x${byte.toString(16).padStart(2, "0")}`,
+    ).join("");
+  }
+
+  #encodeText(text: string, into: number[]): void {
+    for (const part of this.#userDefined.split(text)) {
+      if (typeof part === "number") {
+        into.push(part);
+        continue;
+      }
+      const { normalizer, pre_tokenizer } = this.#rules;
+      const normal = normalizer === null ? part : normalizer.normalize(part);
+      this.#model.encode(pre_tokenizer?.pre_tokenize(normal) ?? [normal], into);
+    }
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+function escapeCharacter(c: string): string {
+  const short = { "\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\" }[c];
+  return short ?? `\\u{${c.codePointAt(0)!.toString(16)}}`;
+}
+
+function tokensOfKind(vocabulary: Vocabulary, kinds: readonly number[]): SpecialTokens {
+  const tokens = new Map<string, number>();
+  for (const [id, piece] of vocabulary.pieces.entries()) {
+    if (piece !== "" && kinds.includes(vocabulary.kinds[id]!)) tokens.set(piece, id);
+  }
+  return new SpecialTokens(tokens);
+}

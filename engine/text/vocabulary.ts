@@ -1,0 +1,105 @@
+/** The tokens of a model: how each is spelled, what kind it is, and the bytes it stands for. */
+
+/** GGUF's `tokenizer.ggml.token_type`. */
+export const TOKEN_KIND = {
+  undefined: 0,
+  normal: 1,
+  unknown: 2,
+  control: 3,
+  userDefined: 4,
+  unused: 5,
+  byte: 6,
+} as const;
+
+/**
+ * How pieces spell bytes: each byte as one printable character (GPT-2), or text with U+2581 for
+ * spaces and `<0xHH>` for bytes (SentencePiece).
+ */
+export type Spelling = "byte-level" | "sentencepiece";
+
+/** What SentencePiece writes for a space. */
+export const SPM_SPACE = "\u2581";
+
+/** How SentencePiece spells a token that is one byte. */
+export const BYTE_TOKEN = /^<0x([0-9A-F]{2})>$/;
+
+const NO_BYTES = new Uint8Array(0);
+
+/** Tokens by id. Bytes and texts are worked out when first asked for, and kept. */
+export class Vocabulary {
+  readonly #bytes: (Uint8Array | undefined)[];
+  readonly #texts: (string | null | undefined)[];
+  readonly #encoder = new TextEncoder();
+  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #byteOfChar: ReadonlyMap<number, number>;
+
+  constructor(
+    readonly pieces: readonly string[],
+    /** A `TOKEN_KIND` per piece. */
+    readonly kinds: Uint8Array,
+    readonly spelling: Spelling,
+  ) {
+    this.#bytes = new Array(pieces.length);
+    this.#texts = new Array(pieces.length);
+    this.#byteOfChar = new Map(byteCharacters().map((c, byte) => [c.charCodeAt(0), byte]));
+  }
+
+  get size(): number {
+    return this.pieces.length;
+  }
+
+  /** Whether the token steers the model and is no text: control, unknown or unused. */
+  isControl(id: number): boolean {
+    const kind = this.kinds[id];
+    return kind === TOKEN_KIND.control || kind === TOKEN_KIND.unknown || kind === TOKEN_KIND.unused;
+  }
+
+  /** The bytes the token stands for. An id beyond the vocabulary (a padded output head) has none. */
+  bytes(id: number): Uint8Array {
+    return this.#bytes[id] ??= this.#spelledBytes(id);
+  }
+
+  /** The token's bytes as text, or null where they are not whole UTF-8 characters. */
+  text(id: number): string | null {
+    const known = this.#texts[id];
+    if (known !== undefined) return known;
+    const text = this.#decoder.decode(this.bytes(id));
+    // A token that is U+FFFD itself goes the longer way, to the same text.
+    return this.#texts[id] = text.includes("\ufffd") ? null : text;
+  }
+
+  #spelledBytes(id: number): Uint8Array {
+    const piece = this.pieces[id];
+    if (piece === undefined || piece === "") return NO_BYTES;
+    if (this.isControl(id) || this.kinds[id] === TOKEN_KIND.userDefined) {
+      return this.#encoder.encode(piece);
+    }
+    if (this.spelling === "byte-level") return this.#byteLevel(piece);
+    const byte = this.kinds[id] === TOKEN_KIND.byte ? BYTE_TOKEN.exec(piece) : null;
+    if (byte !== null) return Uint8Array.of(parseInt(byte[1]!, 16));
+    return this.#encoder.encode(piece.replaceAll(SPM_SPACE, " "));
+  }
+
+  #byteLevel(piece: string): Uint8Array {
+    const bytes = new Uint8Array(piece.length);
+    for (let i = 0; i < piece.length; i++) {
+      const byte = this.#byteOfChar.get(piece.charCodeAt(i));
+      // Added tokens that a converter took for normal ones are spelled as plain text.
+      if (byte === undefined) return this.#encoder.encode(piece);
+      bytes[i] = byte;
+    }
+    return bytes;
+  }
+}
+
+/**
+ * The character that GPT-2's spelling has for each byte: itself where it is printable Latin-1, else
+ * one from U+0100 on. Source: bytes_to_unicode in openai/gpt-2, src/encoder.py.
+ */
+export function byteCharacters(): string[] {
+  let next = 0x100;
+  return Array.from({ length: 256 }, (_, byte) => {
+    const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
+    return String.fromCharCode(printable ? byte : next++);
+  });
+}
