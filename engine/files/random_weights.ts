@@ -1,6 +1,7 @@
 /** Seeded random weights in every packed format, for models that are made rather than trained. */
 
 import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { type BlockType, HALVES_AT } from "./finite_weights.ts";
 
 /** Pseudorandom numbers: mulberry32 by Tommy Ettinger (public domain), 32 bits of state. */
 export class RandomSource {
@@ -32,27 +33,21 @@ export class RandomSource {
   }
 }
 
-/** What a block of random bits stands for when its scale is 1. */
-interface RandomBlock {
-  /** Offset in the block of the float16 scale. */
-  readonly scaleAt: number;
-  readonly deviation: number;
-  /** Offset of the float16 minimum, and its ratio to the scale that makes the mean 0. */
-  readonly minimum?: readonly [at: number, ratio: number];
-}
-
-/** Offsets: ggml-common.h. Deviations and ratios: measured over a million random weights. */
-const RANDOM_BLOCKS: Readonly<Record<Exclude<TensorType, "F32" | "F16" | "BF16">, RandomBlock>> = {
-  Q4_0: { scaleAt: 0, deviation: 4.61 },
-  Q4_1: { scaleAt: 0, deviation: 4.61, minimum: [2, -7.5] },
-  Q5_0: { scaleAt: 0, deviation: 9.23 },
-  Q5_1: { scaleAt: 0, deviation: 9.23, minimum: [2, -15.5] },
-  Q8_0: { scaleAt: 0, deviation: 73.9 },
-  Q2_K: { scaleAt: 80, deviation: 13.8, minimum: [82, 1.5] },
-  Q3_K: { scaleAt: 108, deviation: 43.4 },
-  Q4_K: { scaleAt: 0, deviation: 258, minimum: [2, 7.5] },
-  Q5_K: { scaleAt: 0, deviation: 529, minimum: [2, 15.5] },
-  Q6_K: { scaleAt: 208, deviation: 1366 },
+/**
+ * What a block of random bits stands for when its scale is 1: the standard deviation, and the ratio
+ * of minimum to scale that makes the mean 0. Measured over a million random weights.
+ */
+const RANDOM_BLOCKS: Readonly<Record<BlockType, readonly [deviation: number, minimum?: number]>> = {
+  Q4_0: [4.61],
+  Q4_1: [4.61, -7.5],
+  Q5_0: [9.23],
+  Q5_1: [9.23, -15.5],
+  Q8_0: [73.9],
+  Q2_K: [13.8, 1.5],
+  Q3_K: [43.4],
+  Q4_K: [258, 7.5],
+  Q5_K: [529, 15.5],
+  Q6_K: [1366],
 };
 
 /**
@@ -94,15 +89,13 @@ export function randomWeights(
   if (mean !== 0) throw new RangeError(`Cannot make ${type} weights with a mean: got ${mean}`);
   for (let i = 0; i + 4 <= bytes.length; i += 4) view.setUint32(i, random.uint32(), true);
   if (bytes.length % 4 !== 0) view.setUint16(bytes.length - 2, random.uint32() & 0xffff, true);
-  const block = RANDOM_BLOCKS[type];
+  const [unit, ratio = 0] = RANDOM_BLOCKS[type];
+  const [scaleAt = 0, minimumAt] = HALVES_AT[type];
   for (let start = 0; start < bytes.length; start += BLOCK_LAYOUT[type].bytes) {
     const sign = random.uint32() % 2 === 0 ? 1 : -1;
-    const scale = sign * (0.75 + random.uniform() / 2) * deviation / block.deviation;
-    view.setFloat16(start + block.scaleAt, scale, true);
-    if (block.minimum !== undefined) {
-      const [at, ratio] = block.minimum;
-      view.setFloat16(start + at, ratio * scale, true);
-    }
+    const scale = sign * (0.75 + random.uniform() / 2) * deviation / unit;
+    view.setFloat16(start + scaleAt, scale, true);
+    if (minimumAt !== undefined) view.setFloat16(start + minimumAt, ratio * scale, true);
   }
   return bytes;
 }

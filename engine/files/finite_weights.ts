@@ -1,0 +1,102 @@
+/** Finds NaN and infinity among packed weights, at several GB/s, as they pass on their way in. */
+
+import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { ModelFormatError } from "../errors.ts";
+import type { ModelFile, TensorInfo } from "./model_file.ts";
+import { printable, quote } from "./quote.ts";
+
+/** A format whose weights are integers times float16 scales, plus float16 minima. */
+export type BlockType = Exclude<TensorType, "F32" | "F16" | "BF16">;
+
+/**
+ * Byte offsets in a block of its float16 scale and, where it has one, its minimum.
+ * Source: ggml-common.h.
+ */
+export const HALVES_AT: Readonly<Record<BlockType, readonly number[]>> = {
+  Q4_0: [0],
+  Q4_1: [0, 2],
+  Q5_0: [0],
+  Q5_1: [0, 2],
+  Q8_0: [0],
+  Q2_K: [80, 82],
+  Q3_K: [108],
+  Q4_K: [0, 2],
+  Q5_K: [0, 2],
+  Q6_K: [208],
+};
+
+/**
+ * Checks what was read of a tensor.
+ *
+ * @param offset of `bytes` in the tensor; whole blocks, as `bytes` is
+ * @throws {ModelFormatError} if a weight is NaN or infinite.
+ */
+export function assertFinite(
+  file: ModelFile,
+  tensor: TensorInfo,
+  offset: number,
+  bytes: Uint8Array,
+): void {
+  const found = firstNonFinite(tensor.type, bytes);
+  if (found < 0) return;
+  const { weights, bytes: blockBytes } = BLOCK_LAYOUT[tensor.type];
+  const weight = offset / blockBytes * weights + found;
+  throw new ModelFormatError(
+    `Cannot use ${printable(file.paths[tensor.file]!)}: tensor ${quote(tensor.name)} has NaN or ` +
+      `infinity at weight ${weight}; the file is damaged or badly converted, get another`,
+  );
+}
+
+/** Index of the first weight, or of its block's first, that is NaN or infinite; -1 if none is. */
+export function firstNonFinite(type: TensorType, bytes: Uint8Array): number {
+  // Words need an address that is a multiple of 4.
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  switch (type) {
+    case "F32":
+      return firstWord(aligned);
+    case "F16":
+      return firstHalf(aligned, 0x7c00);
+    case "BF16":
+      return firstHalf(aligned, 0x7f80);
+    default:
+      return firstBlock(type, aligned);
+  }
+}
+
+function firstWord(bytes: Uint8Array): number {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  for (let i = 0; i < words.length; i++) if ((words[i]! & 0x7f800000) === 0x7f800000) return i;
+  return -1;
+}
+
+/** `exponent`: the bits that are all set in NaN and infinity alone. */
+function firstHalf(bytes: Uint8Array, exponent: number): number {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+  const both = exponent * 0x10001;
+  let i = 0;
+  // Two halves at once: 0x7fff carries into a half's top bit unless its exponent bits were all set.
+  while (i < words.length && ((((words[i]! & both) ^ both) + 0x7fff7fff) & 0x80008000) === TOPS) {
+    i++;
+  }
+  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
+  for (i *= 2; i < halves.length; i++) if ((halves[i]! & exponent) === exponent) return i;
+  return -1;
+}
+
+const TOPS = 0x80008000 | 0;
+
+function firstBlock(type: BlockType, bytes: Uint8Array): number {
+  const layout = BLOCK_LAYOUT[type];
+  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
+  const step = layout.bytes / 2;
+  let first = Infinity;
+  for (const at of HALVES_AT[type]) {
+    for (let i = at / 2; i < halves.length; i += step) {
+      if ((halves[i]! & 0x7c00) === 0x7c00) {
+        first = Math.min(first, Math.floor(i / step) * layout.weights);
+        break;
+      }
+    }
+  }
+  return first === Infinity ? -1 : first;
+}
