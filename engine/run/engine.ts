@@ -169,6 +169,8 @@ export class Engine {
       // What the device holds is unknown now.
       this.#closed = error instanceof Error ? error : new Error(String(error));
       for (const sequence of [...this.#streams.keys()]) this.#end(sequence, "cancelled", error);
+      // A step that failed and was never read would be an unhandled rejection.
+      void Promise.allSettled(inFlight.map(async ({ step }) => await step.read()));
     }
     this.#loop = undefined;
   }

@@ -192,7 +192,7 @@ Deno.test("Engine hands an error of the runner to every request, and to later on
     const runner = new FakeRunner({ maxSequences: 2 });
     const lost = new DeviceError("lost", "Cannot go on: the device is lost");
     runner[place] = (count) => {
-      if (count === 5) throw lost;
+      if (count >= 5) throw lost;
     };
     const engine = new Engine(runner);
     const streams = [1, 2, 3].map((i) => engine.submit(ask(text(i, 20))));
@@ -202,6 +202,7 @@ Deno.test("Engine hands an error of the runner to every request, and to later on
     assert.throws(() => engine.submit(ask([1])), lost);
     await assert.rejects(engine.generate([ask([1])]), lost);
     await engine.stop();
+    assert.equal(runner.reads, runner.batches.length);
   }
 });
 
