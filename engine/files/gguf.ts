@@ -4,8 +4,9 @@ import { basename, dirname, join } from "node:path";
 import { ModelNotFoundError } from "../errors.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf_header.ts";
 import { InputFile } from "./input_file.ts";
-import type { MetadataValue, ModelFile, TensorInfo } from "./model_file.ts";
+import type { MetadataValue, ModelFile } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
+import { TensorFiles } from "./tensor_files.ts";
 
 /** The largest published models have some 160 parts. */
 export const MAX_PARTS = 1024;
@@ -26,69 +27,23 @@ export function openGguf(path: string): ModelFile {
   try {
     const first = open(path, files);
     const count = partCount(first.header, files[0]!);
-    if (count === 1) return new GgufFile(files, [first.header]);
+    if (count === 1) {
+      return new TensorFiles("gguf", files, [first.header.tensors], first.header.metadata);
+    }
     const paths = partPaths(files[0]!, count);
-    const headers = paths.map((part, i) => {
-      const { file, header } = part === path ? first : openPart(part, path, files);
-      checkPart(file, header, i, count);
-      return header;
-    });
-    const opened = paths.map((part) => files.find((file) => file.path === part)!);
-    return new GgufFile(opened, headers);
+    const parts = paths.map((name) => name === path ? first : openPart(name, path, files));
+    for (const [i, part] of parts.entries()) checkPart(part, i, count);
+    const model = new TensorFiles(
+      "gguf",
+      parts.map(({ file }) => file),
+      parts.map(({ header }) => header.tensors),
+      parts[0]!.header.metadata,
+    );
+    checkTensorCount(model, parts[0]!.file);
+    return model;
   } catch (error) {
     for (const file of files) file.close();
     throw error;
-  }
-}
-
-class GgufFile implements ModelFile {
-  readonly format = "gguf";
-  readonly paths: readonly string[];
-  readonly byteLength: number;
-  readonly metadata: ReadonlyMap<string, MetadataValue>;
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
-  readonly #files: readonly InputFile[];
-
-  constructor(files: readonly InputFile[], headers: readonly GgufHeader[]) {
-    this.#files = files;
-    this.paths = files.map((file) => file.path);
-    this.byteLength = files.reduce((sum, file) => sum + file.size, 0);
-    this.metadata = headers[0]!.metadata;
-    const tensors = new Map<string, TensorInfo>();
-    for (const [file, header] of headers.entries()) {
-      for (const tensor of header.tensors) {
-        const other = tensors.get(tensor.name);
-        if (other !== undefined) {
-          throw files[file]!.fault(
-            `tensor ${quote(tensor.name)} is also in ${printable(this.paths[other.file]!)}; ` +
-              `the parts are not of one model, get them again`,
-          );
-        }
-        tensors.set(tensor.name, { ...tensor, file });
-      }
-    }
-    this.tensors = tensors;
-    const stated = this.metadata.get("split.tensors.count");
-    if (headers.length > 1 && stated !== undefined && stated !== tensors.size) {
-      throw files[0]!.fault(
-        `key 'split.tensors.count' is ${stated}, and the ${headers.length} parts have ` +
-          `${tensors.size} tensors; the parts are not of one model, get them again`,
-      );
-    }
-  }
-
-  read(tensor: TensorInfo, offset: number, into: Uint8Array): void {
-    if (offset < 0 || offset + into.length > tensor.byteLength) {
-      throw new RangeError(
-        `Cannot read tensor ${quote(tensor.name)}: bytes ${offset} to ${offset + into.length} ` +
-          `are not within its ${tensor.byteLength}`,
-      );
-    }
-    this.#files[tensor.file]!.read(tensor.byteOffset + offset, into);
-  }
-
-  close(): void {
-    for (const file of this.#files) file.close();
   }
 }
 
@@ -142,7 +97,7 @@ function partPaths(file: InputFile, count: number): string[] {
   });
 }
 
-function checkPart(file: InputFile, header: GgufHeader, index: number, count: number): void {
+function checkPart({ file, header }: Part, index: number, count: number): void {
   for (const [key, expected] of [["split.count", count], ["split.no", index]] as const) {
     const value = header.metadata.get(key);
     if (value !== expected) {
@@ -151,6 +106,16 @@ function checkPart(file: InputFile, header: GgufHeader, index: number, count: nu
           `${count}; get it again`,
       );
     }
+  }
+}
+
+function checkTensorCount(model: ModelFile, first: InputFile): void {
+  const stated = model.metadata.get("split.tensors.count");
+  if (stated !== undefined && stated !== model.tensors.size) {
+    throw first.fault(
+      `key 'split.tensors.count' is ${shown(stated)}, and the ${model.paths.length} parts have ` +
+        `${model.tensors.size} tensors; the parts are not of one model, get them again`,
+    );
   }
 }
 

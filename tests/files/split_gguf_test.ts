@@ -89,7 +89,7 @@ Deno.test("openGguf() refuses parts that do not belong together", () => {
     }, /tensor 'token_embd\.weight' is also in .*00001-of-00003\.gguf/],
     [({ tensors }, i) => {
       if (i === 2) tensors.pop();
-    }, /'split\.tensors\.count' is 21, and the 3 parts have 20 tensors/],
+    }, /'split\.tensors\.count' is '21', and the 3 parts have 20 tensors/],
   ];
   for (const [change, says] of faults) {
     withFiles(split(change), (directory) => {

@@ -1,0 +1,189 @@
+/**
+ * The header of one safetensors file, checked against the file's size.
+ * Source: the format's description in the README of huggingface/safetensors.
+ */
+
+import { UnsupportedError } from "../errors.ts";
+import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import type { InputFile } from "./input_file.ts";
+import { isObject, type JsonValue, parseJsonObject } from "./json.ts";
+import { printable, quote } from "./quote.ts";
+
+/** A tensor's entry takes some 120 bytes; the format's own limit is 100 MB. */
+export const MAX_HEADER_BYTES = 8 * 2 ** 20;
+/** Qwen3-30B-A3B, its experts one by one, has 18,867 in all its shards. */
+export const MAX_TENSORS = 2 ** 16;
+export const MAX_DIMENSIONS = 8;
+
+/** The types that tvllm reads, as the format calls them. */
+const TENSOR_TYPES: ReadonlyMap<string, TensorType> = new Map([
+  ["F32", "F32"],
+  ["F16", "F16"],
+  ["BF16", "BF16"],
+]);
+
+/** The format's other types (`Dtype` in safetensors/src/tensor.rs). */
+// deno-fmt-ignore
+const OTHER_TYPES: ReadonlySet<string> = new Set([
+  "BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "I16", "U16",
+  "I32", "U32", "C64", "F64", "I64", "U64",
+]);
+
+/** One tensor; `byteOffset` from the start of the file. */
+export interface SafetensorsTensor {
+  readonly name: string;
+  readonly type: TensorType;
+  readonly shape: readonly number[];
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
+
+/** What one safetensors file says of itself. */
+export interface SafetensorsHeader {
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly tensors: readonly SafetensorsTensor[];
+}
+
+/**
+ * Reads the header of `file`.
+ *
+ * @throws {ModelFormatError} if it is not safetensors, is damaged, or states more than it holds.
+ * @throws {UnsupportedError} for a tensor type that tvllm does not read.
+ */
+export function readSafetensorsHeader(file: InputFile): SafetensorsHeader {
+  const json = headerBytes(file);
+  const dataStart = 8 + json.length;
+  let metadata: ReadonlyMap<string, string> = new Map();
+  const tensors: SafetensorsTensor[] = [];
+  const entries = Object.entries(parseJsonObject(file, "its header", json));
+  if (entries.length > MAX_TENSORS) {
+    throw file.fault(
+      `its header has ${entries.length} entries, above the limit of ${MAX_TENSORS}; ` +
+        `the file is damaged or not a language model`,
+    );
+  }
+  for (const [name, entry] of entries) {
+    if (name === "__metadata__") metadata = readMetadata(file, entry);
+    else tensors.push(readTensor(file, name, entry, dataStart));
+  }
+  checkPlacement(file, tensors, dataStart);
+  return { metadata, tensors };
+}
+
+function headerBytes(file: InputFile): Uint8Array {
+  const start = new Uint8Array(8);
+  if (file.size < 8) {
+    throw file.fault(
+      `it has ${file.size} bytes and no header; it is not safetensors or cut short, get it again`,
+    );
+  }
+  file.read(0, start);
+  const length = new DataView(start.buffer).getBigUint64(0, true);
+  if (length > file.size - 8) {
+    throw file.fault(
+      `its header length ${length} is more than the ${file.size - 8} bytes left; ` +
+        `it is not safetensors or cut short, get it again`,
+    );
+  }
+  if (length > MAX_HEADER_BYTES) {
+    throw file.fault(
+      `its header length ${length} is above the limit of ${MAX_HEADER_BYTES} bytes; ` +
+        `the file is damaged or not a language model`,
+    );
+  }
+  const json = new Uint8Array(Number(length));
+  file.read(8, json);
+  if (json[0] !== 0x7b) {
+    throw file.fault(`its header does not start with '{'; it is not safetensors, get it again`);
+  }
+  return json;
+}
+
+function readMetadata(file: InputFile, entry: JsonValue): ReadonlyMap<string, string> {
+  const pairs = isObject(entry) ? Object.entries(entry) : undefined;
+  if (pairs === undefined || pairs.some(([, value]) => typeof value !== "string")) {
+    throw damaged(file, "__metadata__ is not an object of strings");
+  }
+  return new Map(pairs as [string, string][]);
+}
+
+function readTensor(
+  file: InputFile,
+  name: string,
+  entry: JsonValue,
+  dataStart: number,
+): SafetensorsTensor {
+  const tensor = `tensor ${quote(name)}`;
+  if (!isObject(entry)) throw damaged(file, `${tensor} is not an object`);
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (typeof dtype !== "string") throw damaged(file, `${tensor} has no dtype`);
+  const type = readType(file, tensor, dtype);
+  if (!isSizes(shape) || shape.length > MAX_DIMENSIONS) {
+    throw damaged(
+      file,
+      `${tensor} has the shape ${shown(shape)}, not up to ${MAX_DIMENSIONS} whole numbers`,
+    );
+  }
+  if (!isSizes(offsets) || offsets.length !== 2) {
+    throw damaged(file, `${tensor} has the data_offsets ${shown(offsets)}, not two whole numbers`);
+  }
+  const [begin, end] = offsets as readonly [number, number];
+  if (begin > end || dataStart + end > file.size) {
+    throw file.fault(
+      `${tensor} has the data_offsets ${shown(offsets)}, which are reversed or past the end of ` +
+        `the ${file.size - dataStart} bytes of data; it is damaged or cut short, get it again`,
+    );
+  }
+  const bytes = shape.reduce((a, b) => a * b, BLOCK_LAYOUT[type].bytes);
+  if (bytes !== end - begin) {
+    throw damaged(file, `${tensor} has ${end - begin} bytes, its shape and type take ${bytes}`);
+  }
+  return { name, type, shape, byteOffset: dataStart + begin, byteLength: bytes };
+}
+
+function readType(file: InputFile, tensor: string, dtype: string): TensorType {
+  const type = TENSOR_TYPES.get(dtype);
+  if (type !== undefined) return type;
+  if (!OTHER_TYPES.has(dtype)) {
+    throw damaged(file, `${tensor} has the unknown dtype ${quote(dtype)}`);
+  }
+  throw new UnsupportedError(
+    `Cannot read ${printable(file.path)}: ${tensor} has dtype ${dtype}; ` +
+      `get the model in one of ${[...TENSOR_TYPES.keys()].join(", ")}`,
+  );
+}
+
+/** Tensors lie one after the other and fill the data: nothing hides between them. */
+function checkPlacement(
+  file: InputFile,
+  tensors: readonly SafetensorsTensor[],
+  dataStart: number,
+): void {
+  let end = dataStart;
+  const inOrder = tensors.toSorted((a, b) =>
+    a.byteOffset - b.byteOffset || a.byteLength - b.byteLength
+  );
+  for (const { name, byteOffset, byteLength } of inOrder) {
+    if (byteOffset !== end) {
+      const fault = byteOffset < end ? "overlaps what is before it" : "leaves a gap before it";
+      throw damaged(file, `tensor ${quote(name)} at byte ${byteOffset} ${fault}`);
+    }
+    end += byteLength;
+  }
+  if (end !== file.size) {
+    throw damaged(file, `its tensors end at byte ${end}, and the file at ${file.size}`);
+  }
+}
+
+function isSizes(value: JsonValue | undefined): value is readonly number[] {
+  return Array.isArray(value) &&
+    value.every((n) => typeof n === "number" && Number.isSafeInteger(n) && n >= 0);
+}
+
+function shown(value: JsonValue | undefined): string {
+  return quote(JSON.stringify(value) ?? "missing");
+}
+
+function damaged(file: InputFile, detail: string): Error {
+  return file.fault(`${detail}; the file is damaged, get it again`);
+}

@@ -1,0 +1,162 @@
+/** openSafetensors() meets damaged files with a typed error of one line. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import fc from "fast-check";
+import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
+import { openSafetensors } from "../../engine/files/safetensors.ts";
+import { withFiles } from "./on_disk.ts";
+import {
+  entry,
+  rawSafetensors,
+  single,
+  VALID_DATA_BYTES,
+  VALID_HEADER,
+  validSafetensors,
+} from "./raw_safetensors.ts";
+
+const valid = validSafetensors();
+const json = JSON.stringify(VALID_HEADER);
+
+/** Two tensors with these ranges in `dataBytes` bytes. */
+function two(a: readonly [number, number], b: readonly [number, number], dataBytes: number) {
+  const of = ([begin, end]: readonly [number, number]) =>
+    entry("F16", [(end - begin) / 2], begin, end);
+  return rawSafetensors(JSON.stringify({ a: of(a), b: of(b) }), dataBytes);
+}
+
+const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
+  "empty": [new Uint8Array(0), /it has 0 bytes and no header/],
+  "7 bytes": [valid.slice(0, 7), /it has 7 bytes and no header/],
+  "header length 0": [rawSafetensors(json, 36, 0n), /does not start with '\{'/],
+  "header length 2^63": [rawSafetensors(json, 36, 2n ** 63n), /length 9223372036854775808 is more/],
+  "header beyond the file": [rawSafetensors(json, 0, 10_000n), /length 10000 is more than the \d+/],
+  "header above the limit": [
+    rawSafetensors(`{${" ".repeat(8 * 2 ** 20)}}`),
+    /header length 8388610 is above the limit of 8388608/,
+  ],
+  "header not starting with {": [rawSafetensors(` ${json}`, 36), /does not start with '\{'/],
+  "header not UTF-8": [
+    rawSafetensors(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x7d)),
+    /its header is not UTF-8/,
+  ],
+  "header not JSON": [rawSafetensors("{"), /its header is not JSON/],
+  "header with more after it": [rawSafetensors(`${json}]`, 36), /its header is not JSON/],
+  "header nested deep": [
+    rawSafetensors(`{"x":${"[".repeat(1e6)}${"]".repeat(1e6)}}`),
+    /its header is nested more than 64 deep/,
+  ],
+  "100,000 entries": [
+    rawSafetensors(
+      JSON.stringify(
+        Object.fromEntries(Array.from({ length: 1e5 }, (_, i) => [i, entry("F16", [0], 0, 0)])),
+      ),
+    ),
+    /100000 entries, above the limit of 65536/,
+  ],
+  "duplicate tensors": [
+    rawSafetensors(`{"x":${JSON.stringify(entry("F16", [0], 0, 0))},"x":{}}`),
+    /its header has a key twice/,
+  ],
+  "duplicate fields": [
+    rawSafetensors('{"x":{"dtype":"F16","dtype":"F32","shape":[0],"data_offsets":[0,0]}}'),
+    /its header has a key twice/,
+  ],
+  "__proto__ in the place of fields": [
+    rawSafetensors(`{"x":{"__proto__":${JSON.stringify(entry("F16", [0], 0, 0))}}}`),
+    /tensor 'x' has no dtype/,
+  ],
+  "__proto__ that is no tensor": [
+    rawSafetensors('{"__proto__":1}'),
+    /'__proto__' is not an object/,
+  ],
+  "metadata that are no strings": [
+    rawSafetensors('{"__metadata__":{"a":1}}'),
+    /__metadata__ is not an object of strings/,
+  ],
+  "a tensor that is no object": [single([1], 0), /tensor 'x' is not an object/],
+  "no dtype": [single({ shape: [0], data_offsets: [0, 0] }, 0), /tensor 'x' has no dtype/],
+  "unknown dtype": [single(entry("F\n17", [0], 0, 0), 0), /unknown dtype 'F\\u\{a\}17'/],
+  "no shape": [single({ dtype: "F16", data_offsets: [0, 0] }, 0), /has the shape 'missing'/],
+  "negative shape": [single(entry("F16", [-1, -2], 0, 4), 4), /has the shape '\[-1,-2\]'/],
+  "fractional shape": [single(entry("F16", [1.5], 0, 3), 3), /has the shape '\[1\.5\]'/],
+  "a shape beyond 2^53": [
+    rawSafetensors('{"x":{"dtype":"F16","shape":[18446744073709551616],"data_offsets":[0,0]}}'),
+    /has the shape/,
+  ],
+  "nine dimensions": [single(entry("F16", Array(9).fill(1), 0, 2), 2), /not up to 8 whole numbers/],
+  "shape that overflows": [
+    single(entry("F16", [2 ** 31, 2 ** 31, 4], 0, 0), 0),
+    /has 0 bytes, its shape and type take 36893488147419103000/,
+  ],
+  "no offsets": [single({ dtype: "F16", shape: [0] }, 0), /has the data_offsets 'missing'/],
+  "three offsets": [single({ ...entry("F16", [0], 0, 0), data_offsets: [0, 0, 0] }, 0), /not two/],
+  "reversed offsets": [single(entry("F16", [1], 2, 0), 2), /'\[2,0\]', which are reversed or past/],
+  "offsets past the end": [single(entry("F16", [2], 0, 4), 3), /past the end of the 3 bytes/],
+  "offsets unlike the shape": [single(entry("F16", [3], 0, 4), 4), /has 4 bytes, .* take 6/],
+  "overlapping tensors": [two([0, 4], [2, 6], 6), /tensor 'b' at byte \d+ overlaps/],
+  "a gap": [two([0, 4], [6, 8], 8), /tensor 'b' at byte \d+ leaves a gap before it/],
+  "a gap at the start": [single(entry("F16", [1], 2, 4), 4), /leaves a gap before it/],
+  "data after the last tensor": [
+    single(entry("F16", [1], 0, 2), 3),
+    /its tensors end at byte \d+, and the file at \d+/,
+  ],
+};
+
+for (const [name, [bytes, says]] of Object.entries(FAULTS)) {
+  Deno.test(`openSafetensors() refuses: ${name}`, () => {
+    const start = performance.now();
+    const error = refusalOf(bytes);
+    assert.ok(performance.now() - start < 1000, "it took a second");
+    assert.ok(error instanceof ModelFormatError, String(error));
+    assert.match(error.message, says);
+  });
+}
+
+Deno.test("openSafetensors() names a type that it does not read", () => {
+  const error = refusalOf(single(entry("F8_E4M3", [4], 0, 4), 4));
+  assert.ok(error instanceof UnsupportedError);
+  assert.match(
+    error.message,
+    /tensor 'x' has dtype F8_E4M3; get the model in one of F32, F16, BF16/,
+  );
+});
+
+Deno.test("openSafetensors() refuses every file that is cut short", () => {
+  for (let length = 0; length < valid.length; length++) {
+    assert.ok(refusalOf(valid.subarray(0, length)) instanceof ModelFormatError, `${length} bytes`);
+  }
+});
+
+Deno.test("openSafetensors() reads or refuses a file with any bytes changed", () => {
+  const change = fc.tuple(fc.nat(valid.length - VALID_DATA_BYTES - 1), fc.nat(255));
+  let refused = 0;
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), (changes) => {
+      const bytes = valid.slice();
+      for (const [at, value] of changes) bytes[at] = value;
+      if (refusalOf(bytes) !== undefined) refused++;
+    }),
+    { seed: 1, numRuns: 400 },
+  );
+  assert.ok(refused > 200, `${refused} of 400 were refused`);
+});
+
+/** The error of a model with these weights, of one line and typed; undefined if there is none. */
+function refusalOf(weights: Uint8Array): Error | undefined {
+  return withFiles({ "config.json": "{}", "model.safetensors": weights }, (directory) => {
+    try {
+      openSafetensors(directory).close();
+    } catch (error) {
+      assert.ok(
+        error instanceof ModelFormatError || error instanceof UnsupportedError,
+        `not a refusal: ${error instanceof Error ? error.stack : error}`,
+      );
+      const path = join(directory, "model.safetensors");
+      assert.ok(error.message.startsWith(`Cannot read ${path}: `), error.message);
+      assert.doesNotMatch(error.message, /\p{Cc}/u);
+      return error;
+    }
+    return undefined;
+  });
+}
