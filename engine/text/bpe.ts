@@ -3,6 +3,25 @@
  * megabyte without a space took it 5 s and 1 GB, this 0.4 s.
  */
 
+import { quote } from "../files/quote.ts";
+
+/** Ids of two tokens that merge, and of the token they make. */
+export type Merge = readonly [left: number, right: number, result: number];
+
+/**
+ * The merge of two tokens by their spelling.
+ *
+ * @throws {RangeError} if one of the two, or what they make, is not a token.
+ */
+export function mergeOf(first: string, second: string, ids: ReadonlyMap<string, number>): Merge {
+  const idOf = (piece: string) => {
+    const id = ids.get(piece);
+    if (id === undefined) throw new RangeError(`${quote(piece)} is not a token`);
+    return id;
+  };
+  return [idOf(first), idOf(second), idOf(first + second)];
+}
+
 /** Which pairs of tokens merge, in what order and to what: an open-addressing hash table. */
 export class MergeTable {
   readonly #mask: number;
@@ -19,6 +38,13 @@ export class MergeTable {
     this.#right = new Int32Array(slots);
     this.#rank = new Int32Array(slots);
     this.#result = new Int32Array(slots);
+  }
+
+  /** A table of merges that are given in their order. */
+  static inOrder(merges: readonly Merge[]): MergeTable {
+    const table = new MergeTable(merges.length);
+    for (const [rank, merge] of merges.entries()) table.add(...merge, rank);
+    return table;
   }
 
   /** Of a pair added twice the first counts. Pairs of lower rank merge first. */

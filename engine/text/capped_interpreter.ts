@@ -20,41 +20,14 @@ import {
   MAX_WORK,
   occurrences,
   range,
+  strip,
   TemplateLimitError,
   tooLong,
   tooManyElements,
   tooNested,
   type Value,
 } from "./template_limits.ts";
-
-type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
-
-/** The fields of nodes that are looked into here; which of them a node has follows from its type. */
-interface Fields extends Node {
-  readonly value: string;
-  readonly object: Node;
-  readonly property: Fields;
-  readonly operand: Node;
-  readonly filter: Fields;
-  readonly callee: Fields;
-  readonly args: readonly Argument[];
-  readonly iterable: Fields;
-  readonly lhs: Node;
-  readonly right: Node;
-  readonly operator: { readonly value: string };
-  readonly body: readonly Node[];
-}
-
-interface Argument extends Node {
-  readonly value: Node;
-  readonly argument: Node;
-}
-
-/** A node that stands for a value already known, so that nothing is evaluated twice. */
-class Known implements Node {
-  readonly type = "Known";
-  constructor(readonly known: Value) {}
-}
+import { type Argument, type Fields, Known, type Node, statement } from "./template_nodes.ts";
 
 /** What a value takes when it is written out. */
 interface Size {
@@ -183,9 +156,13 @@ export class CappedInterpreter extends Interpreter {
     if (!isText(object) || value.type !== "FunctionValue") return value;
     // A method of a string is checked when it is called, which may be elsewhere.
     const method = value as FunctionValue;
+    const { value: name } = node.property;
     const checked = (args: Value[], scope: Environment) => {
-      this.#checkMethod(node.property.value, object.value, args);
-      return method.value(args, scope);
+      this.#checkMethod(name, object.value, args);
+      // The library's strip takes no characters, and would strip the spaces of indented code.
+      const stripped = isText(args[0]) && strip(name, object.value, args[0].value);
+      if (typeof stripped !== "string") return method.value(args, scope);
+      return super.evaluate(statement("StringLiteral", { value: stripped }), scope);
     };
     return Object.assign(Object.create(Object.getPrototypeOf(method)), method, { value: checked });
   }
@@ -290,9 +267,4 @@ export class CappedInterpreter extends Interpreter {
       throw new TemplateLimitError(`it takes more than ${this.#allowed} steps`);
     }
   }
-}
-
-/** A node as the interpreter takes it: it goes by `type` alone. */
-function statement(type: string, fields: object): Node {
-  return { ...fields, type };
 }

@@ -49,9 +49,7 @@ export function encodeChat(
     eosToken: eosId === undefined ? "" : tokenizer.spelling(eosId),
     variables: masked(options.variables ?? {}) as Record<string, unknown>,
   });
-  const ids = tokenizer.splitControl(text.toWellFormed()).flatMap((part) =>
-    typeof part === "number" ? part : tokenizer.encode(part.replaceAll(mark, ""))
-  );
+  const ids = tokenizer.encode(text, { special: true, without: mark });
   if (bosId !== undefined && tokenizer.addBos && ids[0] !== bosId) ids.unshift(bosId);
   return ids;
 }

@@ -27,8 +27,7 @@ function byteLevel(source: GgufVocabulary, fileName: string): TokenizerParts {
         `and these are supported: ${preTokenizerNames().join(", ")}`,
     );
   }
-  const merges = new MergeTable(source.merges.length);
-  for (const [rank, merge] of source.merges.entries()) merges.add(...merge, rank);
+  const merges = MergeTable.inOrder(source.merges);
   const ids = textIds(source, [TOKEN_KIND.control, TOKEN_KIND.unknown]);
   return {
     ...source,

@@ -3,6 +3,8 @@
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { quote } from "../files/quote.ts";
+import { type Merge, mergeOf } from "./bpe.ts";
+import { namedEnds } from "./end_tokens.ts";
 import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
 
 /** What a GGUF file says of its tokens. */
@@ -17,8 +19,8 @@ export interface GgufVocabulary {
   readonly kinds: Uint8Array;
   /** For `llama`: one per piece. */
   readonly scores: readonly number[];
-  /** For `gpt2`: ids of the two tokens that merge and of what they make, first merge first. */
-  readonly merges: readonly (readonly [left: number, right: number, result: number])[];
+  /** For `gpt2`, in order of rank. */
+  readonly merges: readonly Merge[];
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly unknownId: number | undefined;
@@ -27,30 +29,6 @@ export interface GgufVocabulary {
   readonly addBos: boolean | undefined;
   readonly addSpacePrefix: boolean;
 }
-
-// Files seldom name all that ends an answer, so llama.cpp goes by spelling, and so does this.
-// Source: special_eog_ids in llama.cpp, src/llama-vocab.cpp.
-const END_TOKENS: readonly string[] = [
-  "<|eot_id|>",
-  "<|eom_id|>",
-  "<|im_end|>",
-  "<|end|>",
-  "<|endoftext|>",
-  "<|end_of_text|>",
-  "<end_of_turn>",
-  "<end_of_utterance>",
-  "<eos>",
-  "</s>",
-  "<EOT>",
-  "_<EOT>",
-  "[EOT]",
-  "[EOS]",
-  "<｜end▁of▁sentence｜>",
-  "<|fim_pad|>",
-  "<|fim_repo|>",
-  "<|repo_name|>",
-  "<|file_sep|>",
-];
 
 /**
  * Reads and checks the vocabulary.
@@ -168,21 +146,21 @@ class VocabularyReader {
     return scores;
   }
 
-  #merges(ids: ReadonlyMap<string, number>): [number, number, number][] {
+  #merges(ids: ReadonlyMap<string, number>): Merge[] {
     const merges = this.#array("merges", isString, "a string");
     if (merges === undefined) throw this.#missing("merges");
     return merges.map((merge, i) => {
       // From 1: the first token may itself begin with a space.
       const space = merge.indexOf(" ", 1);
-      const fault = (what: string) =>
-        this.#fault(`key 'tokenizer.ggml.merges', merge ${i} ${quote(merge)}: ${what}`);
-      if (space < 0) throw fault("it is not two tokens with a space between");
-      const [first, second] = [merge.slice(0, space), merge.slice(space + 1)];
-      const [left, right, result] = [ids.get(first), ids.get(second), ids.get(first + second)];
-      if (left === undefined) throw fault(`${quote(first)} is not a token`);
-      if (right === undefined) throw fault(`${quote(second)} is not a token`);
-      if (result === undefined) throw fault(`${quote(first + second)} is not a token`);
-      return [left, right, result];
+      try {
+        if (space < 0) throw new RangeError("there are not two tokens with a space between");
+        return mergeOf(merge.slice(0, space), merge.slice(space + 1), ids);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        throw this.#fault(
+          `key 'tokenizer.ggml.merges' has ${quote(merge)} at index ${i}: ${error.message}`,
+        );
+      }
     });
   }
 
@@ -239,22 +217,6 @@ class VocabularyReader {
   #fault(what: string): ModelFormatError {
     return new ModelFormatError(`Cannot read the tokenizer of ${this.fileName}: ${what}`);
   }
-}
-
-/**
- * The tokens of END_TOKENS. A normal token that merges make is text: Qwen's "</s>" ends a
- * strikethrough in HTML.
- */
-function namedEnds(
-  ids: ReadonlyMap<string, number>,
-  kinds: Uint8Array,
-  merges: GgufVocabulary["merges"],
-): Set<number> {
-  const ends = new Set(END_TOKENS.flatMap((text) => ids.get(text) ?? []));
-  for (const [, , result] of merges) {
-    if (kinds[result] === TOKEN_KIND.normal) ends.delete(result);
-  }
-  return ends;
 }
 
 function isString(value: MetadataValue): value is string {

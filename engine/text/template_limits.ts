@@ -99,3 +99,13 @@ export function range(start: unknown, stop: unknown, step: unknown): number[] {
   if (length > MAX_ARRAY) throw tooManyElements();
   return Array.from({ length }, (_, i) => Number(first) + i * Number(by));
 }
+
+/** Python's `strip`, `lstrip` and `rstrip` with the characters to strip; other names: undefined. */
+export function strip(name: string, text: string, characters: string): string | undefined {
+  if (!["strip", "lstrip", "rstrip"].includes(name)) return undefined;
+  let start = 0;
+  let end = text.length;
+  if (name !== "rstrip") { while (start < end && characters.includes(text[start]!)) start++; }
+  if (name !== "lstrip") { while (end > start && characters.includes(text[end - 1]!)) end--; }
+  return text.slice(start, end);
+}

@@ -5,9 +5,12 @@
  */
 
 import { Tokenizer as TextRules } from "@huggingface/tokenizers";
+import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
+import { printable } from "../files/quote.ts";
 import type { BpeModel } from "./bpe.ts";
 import { ggufParts } from "./gguf_parts.ts";
+import { jsonParts } from "./json_parts.ts";
 import { SpecialTokens } from "./special_tokens.ts";
 import type { TokenizerParts } from "./tokenizer_parts.ts";
 import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
@@ -27,12 +30,42 @@ export function loadTokenizer(
   return new Tokenizer(ggufParts(metadata, fileName));
 }
 
+/**
+ * Makes the tokenizer that Hugging Face's tokenizer.json describes (model type BPE).
+ *
+ * @param json the content of tokenizer.json
+ * @param config that of tokenizer_config.json
+ * @param endIds the `eos_token_id`s of generation_config.json or config.json
+ * @param fileName names the file in errors
+ * @throws {ModelFormatError} if it is incomplete or contradicts itself.
+ * @throws {UnsupportedError} for another model type, or a rule the library does not know.
+ */
+export function tokenizerFromJson(
+  json: unknown,
+  config: unknown,
+  endIds: readonly number[],
+  fileName: string,
+): Tokenizer {
+  try {
+    return new Tokenizer(jsonParts(json, config, endIds, fileName));
+  } catch (error) {
+    if (error instanceof ModelFormatError || error instanceof UnsupportedError) throw error;
+    // The library's own errors: an unknown rule, or an expression that does not compile.
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UnsupportedError(
+      `Cannot read the tokenizer of ${fileName}: ${printable(reason)}`,
+    );
+  }
+}
+
 export interface EncodeOptions {
   /**
    * Control tokens that are written out in the text, such as `<|im_end|>`, become those tokens.
    * Default false: they stay text, whatever a user writes.
    */
   readonly special?: boolean;
+  /** Characters to leave out once control tokens have been found: they keep text from being one. */
+  readonly without?: string;
 }
 
 export interface DecodeOptions {
@@ -93,12 +126,17 @@ export class Tokenizer {
    * Tokens that the model's makers added as text (GGUF's type user-defined, such as Qwen3's
    * `<think>`) are recognised always, as llama.cpp and Hugging Face do.
    */
-  encode(text: string, { special = false }: EncodeOptions = {}): number[] {
+  encode(text: string, { special = false, without = "" }: EncodeOptions = {}): number[] {
     const ids: number[] = [];
     const wellFormed = text.toWellFormed();
-    for (const part of special ? this.#control.split(wellFormed) : [wellFormed]) {
+    const parts = (special ? this.#control.split(wellFormed) : [wellFormed])
+      .map((part) =>
+        typeof part === "string" && without !== "" ? part.replaceAll(without, "") : part
+      )
+      .flatMap((part) => typeof part === "string" ? this.#userDefined.split(part) : part);
+    for (const [at, part] of parts.entries()) {
       if (typeof part === "number") ids.push(part);
-      else this.#encodeText(part, ids);
+      else this.#model.encode(this.#words(part, at), ids);
     }
     return ids;
   }
@@ -165,16 +203,11 @@ export class Tokenizer {
     ).join("");
   }
 
-  #encodeText(text: string, into: number[]): void {
-    for (const part of this.#userDefined.split(text)) {
-      if (typeof part === "number") {
-        into.push(part);
-        continue;
-      }
-      const { normalizer, pre_tokenizer } = this.#rules;
-      const normal = normalizer === null ? part : normalizer.normalize(part);
-      this.#model.encode(pre_tokenizer?.pre_tokenize(normal) ?? [normal], into);
-    }
+  /** @param at place among the parts that special tokens cut the text into */
+  #words(text: string, at: number): string[] {
+    const { normalizer, pre_tokenizer } = this.#rules;
+    const normal = normalizer === null ? text : normalizer.normalize(text);
+    return pre_tokenizer?.pre_tokenize(normal, { section_index: at }) ?? [normal];
   }
 }
 

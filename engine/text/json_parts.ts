@@ -1,0 +1,187 @@
+/** The parts of the tokenizer that Hugging Face's tokenizer.json describes. */
+
+import { ModelFormatError, UnsupportedError } from "../errors.ts";
+import { printable, quote } from "../files/quote.ts";
+import { BpeModel, type Merge, mergeOf, MergeTable } from "./bpe.ts";
+import { namedEnds } from "./end_tokens.ts";
+import { byteTokenIds } from "./sentencepiece.ts";
+import type { TextRule, TokenizerParts } from "./tokenizer_parts.ts";
+import { BYTE_TOKEN, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+/**
+ * Reads a tokenizer of model type BPE, byte-level or with SentencePiece's spelling.
+ *
+ * @param json the content of tokenizer.json
+ * @param config that of tokenizer_config.json: `bos_token`, `eos_token`, `add_bos_token`
+ * @param endIds `eos_token_id` of generation_config.json or config.json
+ */
+export function jsonParts(
+  json: unknown,
+  config: unknown,
+  endIds: readonly number[],
+  fileName: string,
+): TokenizerParts {
+  return new TokenizerReader(object(json), object(config), fileName).read(endIds);
+}
+
+class TokenizerReader {
+  readonly model: Json;
+  readonly ids = new Map<string, number>();
+
+  constructor(readonly json: Json, readonly config: Json, readonly fileName: string) {
+    this.model = object(json.model);
+  }
+
+  read(endIds: readonly number[]): TokenizerParts {
+    this.#checkModel();
+    const byteFallback = this.model.byte_fallback === true;
+    const kinds = this.#kinds(byteFallback);
+    const pieces = new Array<string>(kinds.length).fill("");
+    for (const [piece, id] of this.ids) {
+      const other = pieces[id]!;
+      if (other !== "") {
+        throw this.#fault(`tokens ${quote(other)} and ${quote(piece)} share id ${id}`);
+      }
+      pieces[id] = piece;
+    }
+    const merges = this.#merges();
+    const eosId = this.#named("eos_token");
+    const ends = namedEnds(this.ids, kinds, merges);
+    for (const id of [...endIds, ...(eosId === undefined ? [] : [eosId])]) {
+      if (!(id in pieces)) throw this.#fault(`end token ${id} is not one of ${pieces.length}`);
+      ends.add(id);
+    }
+    for (const id of ends) kinds[id] = TOKEN_KIND.control;
+    const unknownId = this.ids.get(String(this.model.unk_token));
+    const textIds = new Map([...this.ids].filter(([, id]) => kinds[id] === TOKEN_KIND.normal));
+    const byteIds = byteFallback ? byteTokenIds(this.ids) : undefined;
+    const spelling = mentions(this.json.decoder, "ByteLevel") ? "byte-level" : "sentencepiece";
+    return {
+      vocabulary: new Vocabulary(pieces, kinds, spelling),
+      model: new BpeModel(textIds, MergeTable.inOrder(merges), {
+        ignoreMerges: this.model.ignore_merges === true,
+        ...(byteIds && { byteIds }),
+        ...(unknownId !== undefined && { unknownId }),
+      }),
+      normalizer: rule(this.json.normalizer),
+      preTokenizer: rule(this.json.pre_tokenizer),
+      bosId: this.#named("bos_token"),
+      eosId,
+      endIds: ends,
+      addBos: this.#addsBos(),
+      spacePrefix: spelling === "sentencepiece" && this.#prependsSpace(),
+    };
+  }
+
+  #checkModel(): void {
+    const { type, continuing_subword_prefix, end_of_word_suffix } = this.model;
+    const affix = continuing_subword_prefix || end_of_word_suffix;
+    if (type === "BPE" && !affix) return;
+    throw new UnsupportedError(
+      `Cannot read the tokenizer of ${this.fileName}: its model is ${quote(String(type))}` +
+        `${affix ? ` with the affix ${quote(String(affix))}` : ""}, and plain 'BPE' is supported`,
+    );
+  }
+
+  /** Fills `ids` from the vocabulary and the added tokens; returns a kind for each id. */
+  #kinds(byteFallback: boolean): Uint8Array {
+    const added = new Map<number, number>();
+    for (const token of list(this.json.added_tokens).map(object)) {
+      const { content, id, special, lstrip, rstrip } = token;
+      if (typeof content !== "string" || content === "") {
+        throw this.#fault(`added token ${id} has no content`);
+      }
+      if (lstrip === true || rstrip === true) {
+        throw new UnsupportedError(
+          `Cannot read the tokenizer of ${this.fileName}: token ${quote(content)} takes away ` +
+            "the white space beside it, which is not supported",
+        );
+      }
+      this.#add(content, id);
+      added.set(Number(id), special === true ? TOKEN_KIND.control : TOKEN_KIND.userDefined);
+    }
+    for (const [piece, id] of Object.entries(object(this.model.vocab))) this.#add(piece, id);
+    const last = [...this.ids.values()].reduce((a, b) => Math.max(a, b), -1);
+    if (last < 0) throw this.#fault("it has no tokens");
+    // Holes in the numbering stand for nothing.
+    const kinds = new Uint8Array(last + 1).fill(TOKEN_KIND.unused);
+    for (const [piece, id] of this.ids) {
+      const isByte = byteFallback && BYTE_TOKEN.test(piece);
+      kinds[id] = added.get(id) ?? (isByte ? TOKEN_KIND.byte : TOKEN_KIND.normal);
+    }
+    return kinds;
+  }
+
+  #add(piece: string, id: unknown): void {
+    // Ids beyond this would only make a huge table of holes.
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= 2 ** 22) {
+      throw this.#fault(`token ${quote(piece)} has the id ${printable(String(id))}`);
+    }
+    const known = this.ids.get(piece);
+    if (known !== undefined && known !== id) {
+      throw this.#fault(`token ${quote(piece)} has the ids ${known} and ${id}`);
+    }
+    this.ids.set(piece, id);
+  }
+
+  #merges(): Merge[] {
+    return list(this.model.merges).map((merge, i) => {
+      const [first, second, ...rest] = Array.isArray(merge) ? merge : String(merge).split(" ");
+      try {
+        if (typeof first !== "string" || typeof second !== "string" || rest.length > 0) {
+          throw new RangeError("it is not two tokens");
+        }
+        return mergeOf(first, second, this.ids);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        throw this.#fault(`merge ${i} ${quote(String(merge))}: ${error.message}`);
+      }
+    });
+  }
+
+  /** A token that tokenizer_config.json names, as a string or as `{ content }`. */
+  #named(key: string): number | undefined {
+    const value = this.config[key];
+    const text = typeof value === "string" ? value : object(value).content;
+    return typeof text === "string" ? this.ids.get(text) : undefined;
+  }
+
+  /** Newer files say it by the template that their post-processor fills in. */
+  #addsBos(): boolean {
+    const { add_bos_token } = this.config;
+    if (typeof add_bos_token === "boolean") return add_bos_token;
+    const post = object(this.json.post_processor);
+    const templates = [post, ...list(post.processors).map(object)];
+    return templates.some((item) => "SpecialToken" in object(list(item.single)[0]));
+  }
+
+  #prependsSpace(): boolean {
+    return mentions(this.json.normalizer, "Prepend") ||
+      (mentions(this.json.pre_tokenizer, "Metaspace") &&
+        !mentions(this.json.pre_tokenizer, "never"));
+  }
+
+  #fault(what: string): ModelFormatError {
+    return new ModelFormatError(`Cannot read the tokenizer of ${this.fileName}: ${what}`);
+  }
+}
+
+function object(value: unknown): Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value as Json : {};
+}
+
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function rule(value: unknown): TextRule | null {
+  return typeof value === "object" && value !== null ? value as TextRule : null;
+}
+
+/** Whether the rule or one within it has this string as a value. */
+function mentions(value: unknown, text: string): boolean {
+  if (typeof value !== "object" || value === null) return value === text;
+  return Object.values(value).some((inner) => mentions(inner, text));
+}

@@ -1,0 +1,38 @@
+/** The nodes of a parsed template, as far as the interpreter's limits look into them. */
+
+import type { Interpreter } from "@huggingface/jinja";
+import type { Value } from "./template_limits.ts";
+
+export type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
+
+/** The fields of nodes; which of them a node has follows from its type. */
+export interface Fields extends Node {
+  readonly value: string;
+  readonly object: Node;
+  readonly property: Fields;
+  readonly operand: Node;
+  readonly filter: Fields;
+  readonly callee: Fields;
+  readonly args: readonly Argument[];
+  readonly iterable: Fields;
+  readonly lhs: Node;
+  readonly right: Node;
+  readonly operator: { readonly value: string };
+  readonly body: readonly Node[];
+}
+
+export interface Argument extends Node {
+  readonly value: Node;
+  readonly argument: Node;
+}
+
+/** A node that stands for a value already known, so that nothing is evaluated twice. */
+export class Known implements Node {
+  readonly type = "Known";
+  constructor(readonly known: Value) {}
+}
+
+/** A node as the interpreter takes it: it goes by `type` alone. */
+export function statement(type: string, fields: object): Node {
+  return { ...fields, type };
+}

@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
+import type { MetadataValue } from "../../engine/files/model_file.ts";
+import { preTokenizer, preTokenizerNames } from "../../engine/text/pre_tokenizers.ts";
+import { loadTokenizer } from "../../engine/text/tokenizer.ts";
+import { tinyMetadata, tinySpmMetadata } from "./vocabularies.ts";
+
+const TOKENS = ["<|end|>", "a", "b", "c", "Ġ", "ab", "abc", "Ġa", "<tool>"];
+
+/** A fault, the metadata that has it, and what the message must name. */
+const FAULTS: readonly [string, Record<string, MetadataValue | undefined>, RegExp][] = [
+  ["no model", { model: undefined }, /key 'tokenizer\.ggml\.model' is missing/],
+  ["model of a wrong type", { model: 5 }, /key 'tokenizer\.ggml\.model' is 5, not a string/],
+  ["no tokens", { tokens: undefined }, /key 'tokenizer\.ggml\.tokens' is missing/],
+  ["tokens that are a string", { tokens: "a" }, /tokens' is 'a', not an array/],
+  ["tokens that are empty", { tokens: [], token_type: [] }, /tokens' is an empty array/],
+  ["a token that is a number", { tokens: [...TOKENS.slice(1), 7] }, /has 7 at index 8, not a str/],
+  [
+    "a duplicate token",
+    { tokens: TOKENS.with(3, "a") },
+    /tokens' has 'a' twice, as tokens 1 and 3/,
+  ],
+  ["too few token types", { token_type: [3, 1] }, /token_type' has 2 values for 9 tokens/],
+  [
+    "an unknown token type",
+    { token_type: [3, 1, 1, 1, 7, 1, 1, 1, 1] },
+    /token_type' has 7 at index 4, not a token type \(0 to 6\)/,
+  ],
+  ["no merges", { merges: undefined }, /key 'tokenizer\.ggml\.merges' is missing/],
+  ["merges that are a number", { merges: 3 }, /merges' is 3, not an array/],
+  ["a merge without a space", { merges: ["a b", "ab"] }, /merges' has 'ab' at index 1: there are/],
+  ["a merge of an unknown token", { merges: ["a x"] }, /has 'a x' at index 0: 'x' is not a token/],
+  ["a merge into an unknown token", { merges: ["b c"] }, /at index 0: 'bc' is not a token/],
+  ["a merge with two spaces", { merges: ["a b c"] }, /'b c' is not a token/],
+  ["EOS beyond the vocabulary", { eos_token_id: 9 }, /eos_token_id' is 9, not one of the 9 tok/],
+  ["EOS negative", { eos_token_id: -1 }, /eos_token_id' is -1/],
+  ["EOS of a wrong type", { eos_token_id: "0" }, /eos_token_id' is '0'/],
+  ["EOS of 64 bits", { eos_token_id: 2n ** 63n }, /eos_token_id' is 9223372036854775808/],
+  ["BOS beyond the vocabulary", { bos_token_id: 2 ** 32 - 1 }, /bos_token_id' is 4294967295/],
+  ["EOT beyond the vocabulary", { eot_token_id: 1e9 }, /eot_token_id' is 1000000000/],
+  ["a flag that is a number", { add_bos_token: 1 }, /add_bos_token' is 1, not a boolean/],
+  ["BOS asked for and not given", { add_bos_token: true }, /add_bos_token' is true, but no BOS/],
+];
+
+const SPM_FAULTS: typeof FAULTS = [
+  ["no scores", { scores: undefined }, /key 'tokenizer\.ggml\.scores' is missing/],
+  ["too many scores", { scores: Array(9).fill(0) }, /scores' has 9 values for 8 tokens/],
+  ["a score that is NaN", { scores: [0, 0, 0, NaN, 0, 0, 0, 0] }, /has NaN at index 3, not a fin/],
+  ["a score that is infinite", { scores: [0, 0, 0, 0, -Infinity, 0, 0, 0] }, /has -Infinity at/],
+  ...["<0x-1>", "<0xZZ>", "<0x1>", "<0x041>", "x"].map((piece) =>
+    [
+      `the byte token ${piece}`,
+      {
+        tokens: ["<unk>", "<s>", "</s>", piece, "a", "b", "▁a", "aa"],
+        token_type: [2, 3, 3, 6, 1, 1, 1, 1],
+      },
+      /tokens' has byte token 3 as '.*', not as '<0x00>' to '<0xFF>'/,
+    ] as const
+  ).map(([name, changes, message]) => [name, changes, message] as (typeof FAULTS)[number]),
+];
+
+function prefixed(changes: Record<string, MetadataValue | undefined>) {
+  return Object.fromEntries(
+    Object.entries(changes).map(([key, value]) => [`tokenizer.ggml.${key}`, value]),
+  );
+}
+
+for (
+  const [kind, faults, metadata] of [
+    ["byte-level", FAULTS, tinyMetadata],
+    ["SentencePiece", SPM_FAULTS, tinySpmMetadata],
+  ] as const
+) {
+  Deno.test(`loadTokenizer() refuses faulty ${kind} metadata, naming key and value`, async (t) => {
+    loadTokenizer(metadata(), "m.gguf");
+    for (const [name, changes, message] of faults) {
+      await t.step(name, () => {
+        assert.throws(() => loadTokenizer(metadata(prefixed(changes)), "m.gguf"), (error) => {
+          assert.ok(error instanceof ModelFormatError, String(error));
+          assert.match(error.message, /^Cannot read the tokenizer of m\.gguf: [^\n]*$/);
+          assert.match(error.message, message);
+          return true;
+        });
+      });
+    }
+  });
+}
+
+Deno.test("loadTokenizer() names a tokenizer it does not know, and those it does", () => {
+  const load = (changes: Record<string, MetadataValue>) => () =>
+    loadTokenizer(tinyMetadata(prefixed(changes)), "m.gguf");
+  assert.throws(load({ model: "bert" }), (error) => {
+    assert.ok(error instanceof UnsupportedError);
+    assert.match(error.message, /^Cannot read the tokenizer of m\.gguf: its kind is 'bert', and /);
+    assert.match(error.message, /'gpt2' .* and 'llama' /);
+    return true;
+  });
+  assert.throws(load({ pre: "viking\n" }), (error) => {
+    assert.ok(error instanceof UnsupportedError);
+    assert.match(error.message, /its pre-tokenizer is 'viking\\u\{a\}', and these are supported: /);
+    for (const name of ["gpt-2", "smollm", "llama-bpe", "qwen2", "default"]) {
+      assert.ok(error.message.includes(name), name);
+    }
+    return true;
+  });
+});
+
+Deno.test("loadTokenizer() takes what real files have", () => {
+  // Padded vocabularies: empty tokens, several of them.
+  const padded = loadTokenizer(
+    tinyMetadata(prefixed({ tokens: [...TOKENS, "", ""], token_type: Array(11).fill(1) })),
+    "m.gguf",
+  );
+  assert.deepEqual(padded.encode("abc a"), [6, 7]);
+  assert.equal(padded.decode([9, 6, 10]), "abc");
+  // "<|end|>" ends an answer, though the file calls it normal.
+  assert.ok(padded.isControl(0));
+  // Files of 2023: no types, no pre-tokenizer, no end.
+  const old = loadTokenizer(
+    tinyMetadata(prefixed({
+      tokens: TOKENS.with(0, "x"),
+      token_type: undefined,
+      pre: undefined,
+      eos_token_id: undefined,
+    })),
+    "m.gguf",
+  );
+  assert.deepEqual([...old.eosIds], []);
+  assert.deepEqual(old.encode("abc a"), [6, 7]);
+  // SentencePiece without types: bytes are known by their spelling.
+  const tokens = ["<unk>", "<s>", "</s>", "<0x41>", "a", "b", "▁a", "aa"];
+  const untyped = loadTokenizer(
+    tinySpmMetadata(prefixed({ tokens, token_type: undefined })),
+    "m.gguf",
+  );
+  assert.equal(untyped.decode([6, 3]), "aA");
+  assert.deepEqual([untyped.bosId, [...untyped.eosIds]], [1, [2]]);
+});
+
+Deno.test("loadTokenizer() takes names that JavaScript's objects have", () => {
+  const tokens = ["__proto__", "constructor", "t", "o", "S", "toString", "tS", "to"];
+  const tokenizer = loadTokenizer(
+    tinyMetadata(prefixed({
+      tokens,
+      token_type: [4, 4, 1, 1, 1, 4, 1, 1],
+      merges: ["t o"],
+      eos_token_id: undefined,
+    })),
+    "m.gguf",
+  );
+  assert.deepEqual(tokenizer.encode("to__proto__constructor"), [7, 0, 1]);
+  assert.equal(tokenizer.decode([0, 5]), "__proto__toString");
+});
+
+Deno.test("loadTokenizer() refuses SentencePiece tokens too long to split, soon", () => {
+  const start = performance.now();
+  const tokens = ["<unk>", "<s>", "</s>", "▁", "a", "b", "▁a", "a".repeat(2 ** 20)];
+  assert.throws(
+    () => loadTokenizer(tinySpmMetadata(prefixed({ tokens })), "m.gguf"),
+    /^ModelFormatError: Cannot read the tokenizer of m\.gguf: the squares of the token lengths/,
+  );
+  assert.ok(performance.now() - start < 1000);
+});
+
+Deno.test("every pre-tokenizer splits as its model's makers say", () => {
+  // One text, and what each rule cuts it into; worked out by hand from the expressions.
+  const text = "We'LL pay 1234€!!\n\n  now";
+  const words: Record<string, string[]> = {
+    "default": ["We", "'", "LL", " pay", " ", "123", "4", "€", "!!", "\n\n ", " now"],
+    "gpt-2": ["We", "'", "LL", " pay", " 1234", "€!!", "\n\n ", " now"],
+    "smollm": ["We", "'", "LL", " pay", " ", "1", "2", "3", "4", "€!!", "\n\n ", " now"],
+    "llama-bpe": ["We", "'LL", " pay", " ", "123", "4", "€!!\n\n", " ", " now"],
+    "qwen2": ["We", "'LL", " pay", " ", "1", "2", "3", "4", "€!!\n\n", " ", " now"],
+  };
+  for (const [name, expected] of Object.entries(words)) {
+    assert.deepEqual(split(name, text), expected, name);
+  }
+  assert.ok(preTokenizerNames().length >= 20);
+});
+
+/** The words that a pre-tokenizer makes. */
+function split(name: string, text: string): string[] {
+  const { config } = preTokenizer(name)!;
+  const rules = new LibraryTokenizer({
+    normalizer: null,
+    pre_tokenizer: config,
+    model: { type: "BPE", vocab: {}, merges: [], ignore_merges: false },
+    post_processor: null,
+    decoder: { type: "ByteLevel" },
+    added_tokens: [],
+  }, {});
+  return rules.pre_tokenizer!.pre_tokenize(text).map((word) =>
+    rules.decoder!.decode_chain([word]).join("")
+  );
+}

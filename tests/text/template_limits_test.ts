@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { ModelFormatError } from "../../engine/errors.ts";
+import { renderChat } from "../../engine/text/chat_template.ts";
+
+// 100,000 characters, which no limit minds.
+const long = "{% set ns = namespace(s='xxxxxxxxxx') %}{% for i in range(4) %}" +
+  "{% set ns.s = ns.s + ns.s + ns.s + ns.s + ns.s + ns.s + ns.s + ns.s + ns.s + ns.s %}" +
+  "{% endfor %}{% set long = ns.s %}";
+
+const nested = (open: string, close: string, times: number) =>
+  `{{ ${open.repeat(times)}1${close.repeat(times)} }}`;
+
+/** Repeats a statement often enough that it must be the limit that ends it. */
+const forever = (body: string) =>
+  "{% set r = range(30000) %}{% for a in r %}{% for b in r %}" + body + "{% endfor %}{% endfor %}";
+
+/** Templates that would take all memory or all time, and the limit that each must reach. */
+const HOSTILE: Record<string, [template: string, message: RegExp]> = {
+  "a huge range": ["{{ range(300000000) }}", /array of more than/],
+  "a huge range to loop over": ["{% for i in range(300000000) %}{% endfor %}", /array of more/],
+  "a range downwards": ["{{ range(0, -300000000, -1) }}", /array of more than/],
+  "loops in loops": [forever(""), /steps/],
+  "loops in loops that skip all": [
+    "{% set r = range(30000) %}{% for a in r %}{% for b in r if b < 0 %}{% endfor %}{% endfor %}",
+    /steps/,
+  ],
+  "string doubling": [
+    "{% set ns = namespace(s='a') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+    /text of more than/,
+  ],
+  "string doubling by ~": [
+    "{% set ns = namespace(s='a') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+    /text of more than/,
+  ],
+  "array doubling": [
+    "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+    /array of more than/,
+  ],
+  "an array that holds itself twice, many times over": [
+    "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}" +
+    "{{ ns.s }}",
+    /text of more than/,
+  ],
+  "dictionaries likewise": [
+    "{% set ns = namespace(d={}) %}{% for i in range(99) %}{% set ns.d = {'a': ns.d, 'b': ns.d} %}" +
+    "{% endfor %}{{ ns.d|tojson }}",
+    /text of more than/,
+  ],
+  "namespaces likewise, inside out": [
+    Array.from({ length: 40 }, (_, i) => `{% set n${i} = namespace() %}`).join("") +
+    Array.from({ length: 39 }, (_, i) => `{% set n${i}.x = [n${i + 1}, n${i + 1}] %}`).join("") +
+    "{{ n0 }}",
+    /steps/,
+  ],
+  "a namespace that holds itself": [
+    "{% set a = namespace() %}{% set a.x = [a, a] %}{{ a }}",
+    /values nest more than/,
+  ],
+  "a macro that calls itself": [
+    "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    /it nests more than/,
+  ],
+  "a macro that calls itself twice": [
+    "{% macro f(n) %}{% if n < 99 %}{{ f(n + 1) }}{{ f(n + 1) }}{% endif %}{% endmacro %}{{ f(0) }}",
+    /it nests more than|steps/,
+  ],
+  "deep parentheses": [nested("(", ")", 60_000), /nests too deep/],
+  "deep brackets": [nested("[", "]", 60_000), /nests too deep/],
+  "500 brackets": [nested("[", "]", 500), /nest/],
+  "deep negation": [nested("not ", "", 60_000), /nests too deep/],
+  "deep conditions": [
+    "{% if true %}".repeat(9000) + "{% endif %}".repeat(9000),
+    /nests too deep|it nests more than/,
+  ],
+  "a long sum": ["{{ 'a'" + " + 'a'".repeat(20_000) + " }}", /it nests more than/],
+  "a wide indent": ["{{ 'a\nb'|indent(1000000000) }}", /text of more than/],
+  "a wide indent of a block": [
+    "{% filter indent(1000000000) %}a\nb{% endfilter %}",
+    /text of more than/,
+  ],
+  "a wide indent of JSON": ["{{ [[[1]]]|tojson(indent=1000000000) }}", /text of more than/],
+  "long separators of JSON": [
+    long + "{{ range(30000)|tojson(separators=(long, long)) }}",
+    /text of more than/,
+  ],
+  "a long joint": [long + "{{ range(30000)|join(long) }}", /text of more than/],
+  "a long literal joint": [
+    `{{ range(30000)|join('${"y".repeat(200_000)}') }}`,
+    /text of more than/,
+  ],
+  "a string joined to itself": [long + "{{ long|join(long) }}", /text of more than/],
+  "a long replacement": [long + "{{ long|replace('x', long) }}", /text of more than/],
+  "a long replacement by method": [long + "{{ long.replace('x', long) }}", /text of more than/],
+  "a long replacement by a method kept": [
+    long + "{% set f = long.replace %}{{ f('x', long) }}",
+    /text of more than/,
+  ],
+  "a replacement between all characters": [
+    long + "{{ long|replace('', long) }}",
+    /text of more than/,
+  ],
+  "a slow search": [
+    long + forever("{% set y = long.replace(long[:50000] ~ 'y', '') %}"),
+    /steps/,
+  ],
+  "splitting to pieces": [long + "{{ long.split('x') }}", /array of more than/],
+  "splitting to words": [long + "{{ long.replace('x', 'a ').split() }}", /array of more than/],
+  "slicing again and again": [long + forever("{% set y = long[::-1] %}"), /steps/],
+  "upper case again and again": [long + forever("{% set y = long|upper %}"), /steps/],
+  "searching again and again": [long + forever("{% if 'y' in long %}{% endif %}"), /steps/],
+  "searching an array again and again": [forever("{% if 'y' in r %}{% endif %}"), /steps/],
+  "sorting again and again": [forever("{% set y = r|sort %}"), /steps/],
+  "unknown names again and again": [forever("{{ u }}"), /steps/],
+  "breaking out again and again": [forever("{% break %}"), /steps/],
+  "a large macro made again and again": [
+    "{% for i in range(30000) %}{% macro f() %}" + "{{ a }}".repeat(20_000) +
+    "{% endmacro %}{% endfor %}",
+    /steps/,
+  ],
+  "many arrays kept": [
+    Array.from({ length: 5000 }, (_, i) => `{% set v${i} = range(30000) %}`).join(""),
+    /steps/,
+  ],
+  "many strings kept": [
+    long + Array.from({ length: 5000 }, (_, i) => `{% set v${i} = long|upper %}`).join(""),
+    /steps/,
+  ],
+  "much output": [long + "{{ long }}".repeat(9000), /steps/],
+  "a long template": ["a".repeat(300_000), /has 300000 characters/],
+  "many spaces": [" ".repeat(200_000), /spaces or line ends in a row/],
+};
+
+Deno.test("renderChat() ends hostile templates within a second", async (t) => {
+  for (const [name, [template, message]] of Object.entries(HOSTILE)) {
+    await t.step(name, () => {
+      // The best of three, as other programs may take the processor for a while.
+      const seconds = [1, 2, 3].map(() => {
+        const start = performance.now();
+        assert.throws(() => renderChat(template, [{ role: "user", content: "hi" }]), (error) => {
+          assert.ok(error instanceof ModelFormatError, String(error));
+          assert.match(error.message, /^Cannot render the chat template: [^\n]*$/);
+          assert.match(error.message, message);
+          return true;
+        });
+        return (performance.now() - start) / 1000;
+      });
+      assert.ok(Math.min(...seconds) < 1, `${seconds} s`);
+    });
+  }
+});
+
+Deno.test("renderChat() reaches no limit in a long conversation", () => {
+  const template = "{% for m in messages %}{% if messages|length > loop.index0 %}" +
+    "{{ '<' + m.role + '>' + m.content|trim }}{% endif %}{% endfor %}";
+  const messages = Array.from({ length: 3000 }, (_, i) => ({
+    role: i % 2 === 0 ? "user" : "assistant",
+    content: "word ".repeat(200),
+  }));
+  assert.equal(renderChat(template, messages).length, 1500 * (6 + 11) + 3000 * 999);
+});

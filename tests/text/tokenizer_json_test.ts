@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
+import { tokenizerFromJson } from "../../engine/text/tokenizer.ts";
+
+/** A SentencePiece-like tokenizer.json, as Llama 2's and TinyLlama's are. */
+function llamaJson(changes: object = {}) {
+  const bytes = Array.from(
+    { length: 256 },
+    (_, byte) => [`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`, byte + 3],
+  );
+  return {
+    added_tokens: [
+      { id: 0, content: "<unk>", special: true },
+      { id: 1, content: "<s>", special: true },
+      { id: 2, content: "</s>", special: true },
+      { id: 265, content: "<tool>", special: false },
+    ],
+    normalizer: {
+      type: "Sequence",
+      normalizers: [
+        { type: "Prepend", prepend: "▁" },
+        { type: "Replace", pattern: { String: " " }, content: "▁" },
+      ],
+    },
+    pre_tokenizer: null,
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [{ SpecialToken: { id: "<s>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+    },
+    decoder: { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "Fuse" }] },
+    model: {
+      type: "BPE",
+      unk_token: "<unk>",
+      byte_fallback: true,
+      vocab: {
+        "<unk>": 0,
+        "<s>": 1,
+        "</s>": 2,
+        ...Object.fromEntries(bytes),
+        "▁": 259,
+        a: 260,
+        b: 261,
+        "▁a": 262,
+        "ab": 264,
+      },
+      merges: ["▁ a", "a b"],
+      ...changes,
+    },
+  };
+}
+
+const config = { bos_token: { content: "<s>" }, eos_token: "</s>" };
+
+Deno.test("tokenizerFromJson() reads a tokenizer with byte fallback", () => {
+  const tokenizer = tokenizerFromJson(llamaJson(), config, [264], "tokenizer.json");
+  assert.deepEqual(tokenizer.encode("a ab é"), [262, 262, 261, 259, 198, 172]);
+  assert.equal(tokenizer.decode([262, 262, 261, 259, 198, 172]), "a ab é");
+  assert.deepEqual(tokenizer.encode("b<tool>b</s>", { special: true }), [
+    259,
+    261,
+    265,
+    259,
+    261,
+    2,
+  ]);
+  assert.deepEqual([tokenizer.bosId, tokenizer.eosId, tokenizer.addBos], [1, 2, true]);
+  assert.deepEqual([...tokenizer.eosIds].sort(), [2, 264]);
+  // 263 is a hole in the numbering.
+  assert.equal(tokenizer.vocabSize, 266);
+  assert.equal(tokenizer.decode([263]), "");
+});
+
+Deno.test("tokenizerFromJson() takes Metaspace's first space for the text's beginning alone", () => {
+  const json = {
+    ...llamaJson(),
+    normalizer: null,
+    pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "first" },
+  };
+  const tokenizer = tokenizerFromJson(json, { ...config, add_bos_token: false }, [], "t.json");
+  assert.deepEqual(tokenizer.encode("a<tool>a"), [262, 265, 260]);
+  assert.equal(tokenizer.decode([262, 265, 260]), "a<tool>a");
+  assert.ok(!tokenizer.addBos);
+});
+
+const json = llamaJson();
+
+/** A fault, the file that has it, and what the message must name. */
+const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
+  ["no object", null, UnsupportedError, /its model is 'undefined', and plain 'BPE'/],
+  ["another model", llamaJson({ type: "Unigram" }), UnsupportedError, /its model is 'Unigram'/],
+  ["an affix", llamaJson({ end_of_word_suffix: "</w>" }), UnsupportedError, /affix '<\/w>'/],
+  ["an unknown rule", { ...json, normalizer: { type: "Rot13" } }, UnsupportedError, /Rot13/],
+  [
+    "an expression that does not compile",
+    { ...json, pre_tokenizer: { type: "Split", pattern: { Regex: "(" } } },
+    UnsupportedError,
+    /./,
+  ],
+  [
+    "a token that takes away spaces",
+    { ...json, added_tokens: [{ id: 0, content: "<x>", rstrip: true }] },
+    UnsupportedError,
+    /token '<x>' takes away/,
+  ],
+  ["no tokens", { model: { type: "BPE" } }, ModelFormatError, /it has no tokens/],
+  ["an id below 0", llamaJson({ vocab: { a: -1 } }), ModelFormatError, /'a' has the id -1/],
+  ["a huge id", llamaJson({ vocab: { a: 2 ** 31 } }), ModelFormatError, /has the id 2147483648/],
+  ["an id that is text", llamaJson({ vocab: { a: "1" } }), ModelFormatError, /'a' has the id 1/],
+  ["an id of two tokens", llamaJson({ vocab: { a: 5, b: 5 } }), ModelFormatError, /share id 5/],
+  ["a token of two ids", llamaJson({ vocab: { "<s>": 7 } }), ModelFormatError, /ids 1 and 7/],
+  [
+    "an added token without content",
+    { ...json, added_tokens: [{ id: 5 }] },
+    ModelFormatError,
+    /added token 5 has no content/,
+  ],
+  ["a merge of one", llamaJson({ merges: ["a"] }), ModelFormatError, /merge 0 'a': it is not two/],
+  ["an unknown merge", llamaJson({ merges: [["a", "x"]] }), ModelFormatError, /'x' is not a tok/],
+];
+
+Deno.test("tokenizerFromJson() refuses faulty files in one line", async (t) => {
+  for (const [name, json, kind, message] of FAULTS) {
+    await t.step(name, () => {
+      assert.throws(() => tokenizerFromJson(json, config, [], "tokenizer.json"), (error) => {
+        assert.ok(error instanceof kind, String(error));
+        assert.match(error.message, /^Cannot read the tokenizer of tokenizer\.json: [^\n]*$/);
+        assert.match(error.message, message);
+        return true;
+      });
+    });
+  }
+  assert.throws(
+    () => tokenizerFromJson(llamaJson(), config, [999], "tokenizer.json"),
+    /end token 999 is not one of 266/,
+  );
+});
