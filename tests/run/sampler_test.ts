@@ -56,6 +56,10 @@ Deno.test("keepThreshold() renormalizes what top-k left before top-p", () => {
   // Of 0.4 and 0.3 alone the first has 0.571.
   assert.deepEqual(kept(FOUR, { topK: 2, topP: 0.55 }), [2]);
   assert.deepEqual(kept(FOUR, { topK: 2, topP: 0.6 }), [0, 2]);
+  // Of 0.4 and three of 0.2, which tie, all stay.
+  const tied = Float32Array.of(0.4, 0.2, 0.2, 0.2).map(Math.log);
+  assert.deepEqual(kept(tied, { topK: 2, topP: 0.35 }), [0]);
+  assert.deepEqual(kept(tied, { topK: 2, topP: 0.5 }), [0, 1, 2, 3]);
 });
 
 Deno.test("keepThreshold() drops what is less than min-p times as probable as the best", () => {

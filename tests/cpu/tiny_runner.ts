@@ -1,0 +1,80 @@
+/** CPU runners of tiny models, and short ways to run a batch on them. */
+
+import { type CpuRunnerOptions, loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import {
+  type BatchSequence,
+  BLOCK_TOKENS,
+  type ModelRunner,
+  type SamplingOptions,
+} from "../../engine/run/model_runner.ts";
+import { type TinyArchitecture, type TinyFormat, tinyModel } from "../../fixtures/tiny_models.ts";
+import { withFile } from "../files/on_disk.ts";
+
+export const GREEDY: SamplingOptions = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
+  seed: 0,
+};
+
+/** A runner of the model that these bytes of a GGUF file hold. */
+export function runnerOf(gguf: Uint8Array, options?: CpuRunnerOptions): ModelRunner {
+  return withFile("model.gguf", gguf, (path) => {
+    const file = openGguf(path);
+    try {
+      return loadCpuRunner(file, configFromGguf(file), options);
+    } finally {
+      file.close();
+    }
+  });
+}
+
+export function tinyRunner(
+  architecture: TinyArchitecture,
+  format: TinyFormat,
+  options?: CpuRunnerOptions,
+): ModelRunner {
+  return runnerOf(tinyModel(architecture, format), options);
+}
+
+/** Blocks `first`, `first + 1`, … for so many tokens. */
+export function blocksFor(tokens: number, first = 0): number[] {
+  return Array.from({ length: Math.ceil(tokens / BLOCK_TOKENS) }, (_, i) => first + i);
+}
+
+/** The logits after each of `ids`, which enter in chunks of `chunk` tokens. */
+export async function logitsOf(
+  runner: ModelRunner,
+  ids: readonly number[],
+  { chunk = ids.length, blockTable = blocksFor(ids.length), slot = 0 } = {},
+): Promise<Float32Array[]> {
+  const rows: Float32Array[] = [];
+  for (let start = 0; start < ids.length; start += chunk) {
+    const tokens = ids.slice(start, start + chunk);
+    rows.push(...await run(runner, { slot, tokens, start, blockTable, logits: "all" }));
+  }
+  return rows;
+}
+
+/** Runs one sequence alone and returns its rows of logits. */
+export async function run(
+  runner: ModelRunner,
+  sequence: BatchSequence,
+): Promise<readonly Float32Array[]> {
+  const { logits } = await runner.submit({ sequences: [sequence] }).read();
+  return logits[0]!;
+}
+
+/** Runs one sequence alone for `steps` steps and returns the tokens that it sampled. */
+export async function sample(
+  runner: ModelRunner,
+  sequence: BatchSequence,
+  steps = 1,
+): Promise<readonly number[]> {
+  const { tokens } = await runner.submit({ sequences: [sequence], steps }).read();
+  return tokens[0]!;
+}

@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { checkBatch } from "../../engine/run/check_batch.ts";
+import type { ModelConfig } from "../../engine/models/config.ts";
+import type { Batch, BatchSequence } from "../../engine/run/model_runner.ts";
+
+const CONFIG = { contextLength: 40, vocabSize: 10 } as ModelConfig;
+const LIMITS = { blocks: 4, maxSequences: 2, maxBatchTokens: 20 };
+const SAMPLING = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
+const SEQUENCE: BatchSequence = { slot: 0, tokens: [1, 2], start: 14, blockTable: [0] };
+
+function batch(sequence: Partial<BatchSequence>, rest: Partial<Batch> = {}): Batch {
+  return { sequences: [{ ...SEQUENCE, ...sequence }], ...rest };
+}
+
+Deno.test("checkBatch() accepts a batch that is just within the limits", () => {
+  checkBatch({ sequences: [] }, CONFIG, LIMITS);
+  checkBatch(batch({}), CONFIG, LIMITS);
+  checkBatch(
+    {
+      sequences: [
+        { ...SEQUENCE, tokens: Array(19).fill(9), start: 21, blockTable: [3, 2, 0] },
+        { ...SEQUENCE, slot: 1, tokens: null },
+      ],
+    },
+    CONFIG,
+    LIMITS,
+  );
+  checkBatch(
+    batch({ tokens: null, sampling: SAMPLING, start: 31, blockTable: [1, 2, 3] }, { steps: 9 }),
+    CONFIG,
+    LIMITS,
+  );
+});
+
+const REFUSED: [string, Batch, RegExp][] = [
+  ["too many tokens", batch({ tokens: Array(21).fill(0) }), /21 tokens; the runner takes 20/],
+  [
+    "too many sequences",
+    { sequences: [0, 1, 2].map((slot) => ({ ...SEQUENCE, slot })) },
+    /3 sequences; the runner takes 2/,
+  ],
+  ["one slot twice", { sequences: [SEQUENCE, SEQUENCE] }, /two sequences in slot 0/],
+  ["a slot there is not", batch({ slot: 2 }), /slot 2; the runner has 2/],
+  ["no tokens", batch({ tokens: [] }), /no tokens in slot 0/],
+  ["a token beyond the vocabulary", batch({ tokens: [10] }), /token 10 of a vocabulary of 10/],
+  ["a negative start", batch({ start: -1 }), /start -1 in slot 0/],
+  ["too few blocks", batch({ start: 15 }), /1 blocks of 16 for 17 positions/],
+  ["a block there is not", batch({ blockTable: [4] }), /block 4 of 4/],
+  [
+    "positions beyond the context",
+    batch({ start: 39, blockTable: [0, 1, 2] }),
+    /41 positions, beyond the context of 40, in slot 0/,
+  ],
+  ["no steps", batch({}, { steps: 0 }), /0 steps/],
+  ["steps after several tokens", batch({ sampling: SAMPLING }, { steps: 2 }), /2 steps/],
+  ["steps without sampling", batch({ tokens: null }, { steps: 2 }), /2 steps/],
+  [
+    "steps beyond the blocks",
+    batch({ tokens: null, sampling: SAMPLING, start: 15 }, { steps: 2 }),
+    /1 blocks of 16 for 17/,
+  ],
+];
+
+for (const [what, refused, message] of REFUSED) {
+  Deno.test(`checkBatch() refuses ${what}`, () => {
+    assert.throws(() => checkBatch(refused, CONFIG, LIMITS), (error) => {
+      assert.ok(error instanceof RangeError, String(error));
+      assert.match(error.message, message);
+      return true;
+    });
+  });
+}
