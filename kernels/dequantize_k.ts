@@ -64,12 +64,19 @@ export function unpackQ4K(
   for (const end = o + count; o < end; o += 256, at += 144) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     const min = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
-    for (let sub = 0; sub < 8; sub++) {
-      const dl = d * scaleOf(b, at + 4, sub);
-      const ml = min * minimumOf(b, at + 4, sub);
-      const from = at + 16 + (sub >> 1) * 32;
-      const shift = (sub & 1) * 4;
-      for (let l = 0; l < 32; l++) out[o + sub * 32 + l] = dl * (b[from + l]! >> shift & 15) - ml;
+    for (let pair = 0; pair < 4; pair++) {
+      // 32 bytes hold two sub-blocks, the first in their low halves.
+      const dl = d * scaleOf(b, at + 4, 2 * pair);
+      const ml = min * minimumOf(b, at + 4, 2 * pair);
+      const dh = d * scaleOf(b, at + 4, 2 * pair + 1);
+      const mh = min * minimumOf(b, at + 4, 2 * pair + 1);
+      const from = at + 16 + pair * 32;
+      const to = o + pair * 64;
+      for (let l = 0; l < 32; l++) {
+        const q = b[from + l]!;
+        out[to + l] = dl * (q & 15) - ml;
+        out[to + l + 32] = dh * (q >> 4) - mh;
+      }
     }
   }
 }
@@ -121,16 +128,26 @@ export function unpackQ6K(
 ): void {
   for (const end = o + count; o < end; o += 256, at += 210) {
     const d = F16_VALUES[b[at + 208]! | b[at + 209]! << 8]!;
-    for (let sub = 0; sub < 16; sub++) {
-      const dl = d * (b[at + 192 + sub]! << 24 >> 24);
-      // 64 bytes hold the low bits of 128 weights, 64 to a half; 32 bytes the high bits, 32 to a pair.
-      const low = at + (sub >> 3) * 64 + (sub & 3) * 16;
-      const lowShift = sub & 4;
-      const high = at + 128 + (sub >> 3) * 32 + (sub & 1) * 16;
-      const highShift = sub & 6;
-      for (let l = 0; l < 16; l++) {
-        const q = b[low + l]! >> lowShift & 15 | (b[high + l]! >> highShift & 3) << 4;
-        out[o + sub * 16 + l] = dl * (q - 32);
+    for (let half = 0; half < 2; half++) {
+      const low = at + half * 64;
+      const high = at + 128 + half * 32;
+      for (let part = 0; part < 2; part++) {
+        // Of the 128 weights of a half: 16 each of the four runs of 32 that share their high bits.
+        const scales = at + 192 + half * 8 + part;
+        const d0 = d * (b[scales]! << 24 >> 24);
+        const d1 = d * (b[scales + 2]! << 24 >> 24);
+        const d2 = d * (b[scales + 4]! << 24 >> 24);
+        const d3 = d * (b[scales + 6]! << 24 >> 24);
+        const to = o + half * 128;
+        for (let l = part * 16; l < part * 16 + 16; l++) {
+          const q = b[low + l]!;
+          const r = b[low + l + 32]!;
+          const h = b[high + l]!;
+          out[to + l] = d0 * ((q & 15 | (h & 3) << 4) - 32);
+          out[to + l + 32] = d1 * ((r & 15 | (h >> 2 & 3) << 4) - 32);
+          out[to + l + 64] = d2 * ((q >> 4 | (h >> 4 & 3) << 4) - 32);
+          out[to + l + 96] = d3 * ((r >> 4 | (h >> 6) << 4) - 32);
+        }
       }
     }
   }
