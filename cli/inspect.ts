@@ -104,7 +104,8 @@ function toMarkdown(model: ModelFile): string {
 }
 
 function table(head: string[], rows: string[][], align: string): string {
-  return markdownTable([head, ...rows], {
+  const cells = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
+  return markdownTable([head, ...cells], {
     align: [...align],
     // Rows end ragged only where a column could be as wide as a chat template.
     alignDelimiters: align !== "",

@@ -7,6 +7,7 @@ import { EXIT, exitCodeOf, InterruptedError, UsageError } from "./exit_codes.ts"
 import { addInspect } from "./inspect.ts";
 import { addGlobalOptions } from "./options.ts";
 import { Terminal } from "./terminal.ts";
+import { addTokenize } from "./tokenize.ts";
 
 const SHORT_HELP = `\
 tvllm ${denoJson.version} runs language models on this machine's GPU, and measures them.
@@ -38,6 +39,7 @@ function createProgram(): Command {
     });
   addGlobalOptions(program);
   const root: Command = program;
+  addTokenize(root);
   addInspect(root);
   addCompletions(root); // last: it completes the commands that are there
   return root;

@@ -6,6 +6,7 @@ import {
   Option,
   type OptionValues,
 } from "@commander-js/extra-typings";
+import type { Command as UntypedCommand, Option as UntypedOption } from "commander";
 import type { SamplingOptions } from "../engine/run/model_runner.ts";
 
 /** Parses an integer from `min` to `max`, written in decimal digits. */
@@ -47,20 +48,23 @@ export function logitBiases(
 const MAX_INT32 = 2 ** 31 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
 
+/** What `addGlobalOptions` yields. (A type, as an interface is no `OptionValues`.) */
+export type GlobalValues = {
+  readonly color?: "auto" | "always" | "never";
+  readonly quiet?: true;
+  readonly verbose?: true;
+};
+
 /** Options of every command and of `tvllm` itself. */
 export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
-) {
-  return command
-    .optionsGroup("Global options:")
-    .addOption(
-      new Option("--color <when>", "colour: auto, always or never").choices(
-        ["auto", "always", "never"] as const,
-      ),
-    )
-    .option("-q, --quiet", "nothing on stderr but errors and warnings")
-    .option("-v, --verbose", "more on stderr; the stack of an error")
-    .helpOption("-h, --help", "show this help");
+): Command<A, O & GlobalValues> {
+  return withOptions<A, O, GlobalValues>(command, "Global options:", [
+    new Option("--color <when>", "colour: auto, always or never")
+      .choices(["auto", "always", "never"]),
+    new Option("-q, --quiet", "nothing on stderr but errors and warnings"),
+    new Option("-v, --verbose", "more on stderr; the stack of an error"),
+  ]).helpOption("-h, --help", "show this help");
 }
 
 /** `-m, --model`, else the environment variable TVLLM_MODEL. */
@@ -68,57 +72,60 @@ export function modelOption() {
   return new Option("-m, --model <spec>", "the model, a .gguf file").env("TVLLM_MODEL");
 }
 
+/** What `addDeviceOptions` yields. */
+export type DeviceValues = {
+  readonly device?: "gpu" | "cpu";
+  readonly backend?: "vulkan" | "metal" | "dx12";
+  readonly ctxSize?: number;
+  readonly kvType: "f16" | "f32";
+};
+
 /** Where the model runs, and how much of the device's memory it may take. */
 export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
-) {
-  return command
-    .optionsGroup("Device:")
-    .addOption(
-      new Option("--device <kind>", "gpu, or cpu; by default gpu where there is one").choices(
-        ["gpu", "cpu"] as const,
-      ),
-    )
-    .addOption(
-      new Option("--backend <name>", "graphics API of the gpu").choices(
-        ["vulkan", "metal", "dx12"] as const,
-      ),
-    )
-    .option(
-      "-c, --ctx-size <tokens>",
-      "longest sequence; by default the model's own limit",
-      integer(1, 2 ** 24),
-    )
-    .addOption(
-      new Option("--kv-type <type>", "precision of the KV cache")
-        .choices(["f16", "f32"] as const).default("f16" as const),
-    );
-}
-
-/** How the next token is chosen; `toSampling` reads them. Defaults as llama.cpp has them. */
-export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
-  command: Command<A, O>,
-) {
-  return command
-    .optionsGroup("Sampling:")
-    .option("--temp <t>", "temperature; 0 always takes the best token", decimal(0, 100), 0.8)
-    .option("--top-k <k>", "of the k best tokens; 0: of all", integer(0, MAX_INT32), 40)
-    .option("--top-p <p>", "of the best that sum to this probability", decimal(0, 1), 0.95)
-    .option("--min-p <p>", "of those at least p times as likely as the best", decimal(0, 1), 0.05)
-    .option("--repeat-penalty <r>", "makes the last 64 tokens rarer; 1: off", decimal(0.01, 100), 1)
-    .option("--logit-bias <id=bias>", "adds to a token's logit; repeatable", logitBiases)
-    .option("--seed <n>", "same seed, same text; by default random", integer(0, MAX_UINT32));
+): Command<A, O & DeviceValues> {
+  return withOptions<A, O, DeviceValues>(command, "Device:", [
+    new Option("--device <kind>", "gpu, or cpu; by default gpu where there is one")
+      .choices(["gpu", "cpu"]),
+    new Option("--backend <name>", "graphics API of the gpu").choices(["vulkan", "metal", "dx12"]),
+    new Option("-c, --ctx-size <tokens>", "longest sequence; by default the model's own limit")
+      .argParser(integer(1, 2 ** 24)),
+    new Option("--kv-type <type>", "precision of the KV cache").choices(["f16", "f32"])
+      .default("f16"),
+  ]);
 }
 
 /** What `addSamplingOptions` yields. */
-export interface SamplingValues {
+export type SamplingValues = {
   readonly temp: number;
   readonly topK: number;
   readonly topP: number;
   readonly minP: number;
   readonly repeatPenalty: number;
-  readonly logitBias?: ReadonlyMap<number, number> | undefined;
-  readonly seed?: number | undefined;
+  readonly logitBias?: ReadonlyMap<number, number>;
+  readonly seed?: number;
+};
+
+/** How the next token is chosen; `toSampling` reads them. Defaults as llama.cpp has them. */
+export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
+  command: Command<A, O>,
+): Command<A, O & SamplingValues> {
+  return withOptions<A, O, SamplingValues>(command, "Sampling:", [
+    new Option("--temp <t>", "temperature; 0 always takes the best token")
+      .argParser(decimal(0, 100)).default(0.8),
+    new Option("--top-k <k>", "of the k best tokens; 0: of all")
+      .argParser(integer(0, MAX_INT32)).default(40),
+    new Option("--top-p <p>", "of the best that sum to this probability")
+      .argParser(decimal(0, 1)).default(0.95),
+    new Option("--min-p <p>", "of those at least p times as likely as the best")
+      .argParser(decimal(0, 1)).default(0.05),
+    new Option("--repeat-penalty <r>", "makes the last 64 tokens rarer; 1: off")
+      .argParser(decimal(0.01, 100)).default(1),
+    new Option("--logit-bias <id=bias>", "adds to a token's logit; repeatable")
+      .argParser(logitBiases),
+    new Option("--seed <n>", "same seed, same text; by default random")
+      .argParser(integer(0, MAX_UINT32)),
+  ]);
 }
 
 /** The engine's sampling options; draws a seed where none was given. */
@@ -134,16 +141,42 @@ export function toSampling(values: SamplingValues): SamplingOptions {
   };
 }
 
+/** What `addPromptOptions` yields. */
+export type PromptValues = {
+  readonly prompt?: string;
+  readonly file?: string;
+  readonly system?: string;
+  readonly raw?: true;
+  readonly maxTokens?: number;
+  readonly stop?: readonly string[];
+};
+
 /** What to say to the model; `composePrompt` of prompt_input.ts puts the parts together. */
 export function addPromptOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
-) {
-  return command
-    .optionsGroup("Prompt:")
-    .option("-p, --prompt <text>", "the prompt, instead of the argument")
-    .option("-f, --file <path>", "a file that comes before the prompt")
-    .option("-s, --system <text>", "the system message")
-    .option("--raw", "the prompt as it is, without the model's chat template")
-    .option("-n, --max-tokens <n>", "longest answer, in tokens", integer(0, MAX_INT32))
-    .option("--stop <text>", "ends the answer before this text; repeatable", texts);
+): Command<A, O & PromptValues> {
+  return withOptions<A, O, PromptValues>(command, "Prompt:", [
+    new Option("-p, --prompt <text>", "the prompt, instead of the argument"),
+    new Option("-f, --file <path>", "a file that comes before the prompt"),
+    new Option("-s, --system <text>", "the system message"),
+    new Option("--raw", "the prompt as it is, without the model's chat template"),
+    new Option("-n, --max-tokens <n>", "longest answer, in tokens")
+      .argParser(integer(0, MAX_INT32)),
+    new Option("--stop <text>", "ends the answer before this text; repeatable").argParser(texts),
+  ]);
+}
+
+/**
+ * Adds options whose values are known by name. Inferring them instead, one type from the other, is
+ * more than the TypeScript compiler can write down: it never ends.
+ */
+function withOptions<A extends unknown[], O extends OptionValues, V>(
+  command: Command<A, O>,
+  group: string,
+  options: readonly UntypedOption[],
+): Command<A, O & V> {
+  const untyped = command as unknown as UntypedCommand;
+  untyped.optionsGroup(group);
+  for (const option of options) untyped.addOption(option);
+  return command as unknown as Command<A, O & V>;
 }

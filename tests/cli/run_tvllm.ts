@@ -73,3 +73,11 @@ export function runTvllm(
 ): Promise<RunResult> {
   return run("sh", [join(ROOT, "tvllm"), ...args], options);
 }
+
+/** Runs `tvllm args… | reader`; the exit code is tvllm's. */
+export async function pipeTvllm(args: readonly string[], reader: string): Promise<RunResult> {
+  const script = `{ sh "$0" "$@"; echo $? >&3; } 3>"$CODE" | ${reader}`;
+  const CODE = await Deno.makeTempFile();
+  const result = await run("sh", ["-c", script, join(ROOT, "tvllm"), ...args], { env: { CODE } });
+  return { ...result, code: Number(await Deno.readTextFile(CODE)) };
+}

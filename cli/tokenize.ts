@@ -1,0 +1,43 @@
+/** `tvllm tokenize [TEXT|-]`: the token ids that a model makes of a text. */
+
+import type { Command } from "@commander-js/extra-typings";
+import { loadTokenizer, type Tokenizer } from "../engine/text/tokenizer.ts";
+import { UsageError } from "./exit_codes.ts";
+import { openModel } from "./model_argument.ts";
+import { addGlobalOptions, modelOption } from "./options.ts";
+import { readStdin } from "./prompt_input.ts";
+import { Terminal } from "./terminal.ts";
+
+/** Adds the command to `program`. */
+export function addTokenize(program: Command): void {
+  const command = program.command("tokenize")
+    .summary("show the tokens of a text")
+    .description("Shows the tokens that a model makes of a text, an id and a piece a line. No BOS.")
+    .argument("[text]", "the text; - or nothing: standard input, as it is")
+    .addOption(modelOption())
+    .option("--json", "the ids as one JSON array")
+    .option("--special", "control tokens that the text writes out become those tokens");
+  addGlobalOptions(command).action(async (argument, options, command) => {
+    const terminal = new Terminal(command.optsWithGlobals());
+    if (argument === undefined && Deno.stdin.isTerminal()) {
+      throw new UsageError('Cannot tokenize nothing: give a text, as in tvllm tokenize "Hello"');
+    }
+    const tokenizer = openTokenizer(options.model);
+    const text = argument === undefined || argument === "-" ? await readStdin(terminal) : argument;
+    const ids = tokenizer.encode(text, { special: options.special === true });
+    terminal.write(
+      options.json
+        ? `${JSON.stringify(ids)}\n`
+        : ids.map((id) => `${id}\t${tokenizer.piece(id)}\n`).join(""),
+    );
+  });
+}
+
+function openTokenizer(spec: string | undefined): Tokenizer {
+  const model = openModel(spec);
+  try {
+    return loadTokenizer(model.metadata, model.paths[0]!);
+  } finally {
+    model.close();
+  }
+}

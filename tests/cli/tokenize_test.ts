@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { writeTinyModel } from "../../fixtures/tiny_models.ts";
+import { runTvllm } from "./run_tvllm.ts";
+
+/** Of the tiny vocabulary: three control tokens, the 256 bytes, then merges, "he" the second. */
+const byte = (b: number) => 3 + b;
+const HE = 260;
+
+function tokenize(args: readonly string[], options: Parameters<typeof runTvllm>[1] = {}) {
+  const TVLLM_MODEL = writeTinyModel(Deno.makeTempDirSync(), "llama", "F32");
+  return runTvllm(["tokenize", ...args], { env: { TVLLM_MODEL }, ...options });
+}
+
+Deno.test("tvllm tokenize prints an id and a piece a line", async () => {
+  const { code, stdout, stderr } = await tokenize(["hel\né"]);
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+  const lines = [`${HE}\the`, `${byte(108)}\tl`, `${byte(10)}\t\\n`];
+  assert.equal(stdout, [...lines, `${byte(0xc3)}\t\\xc3`, `${byte(0xa9)}\t\\xa9`, ""].join("\n"));
+});
+
+Deno.test("tvllm tokenize --json prints an array, of standard input as it is", async () => {
+  for (const args of [["--json"], ["--json", "-"]]) {
+    const { stdout } = await tokenize(args, { stdin: "\ufeffhe\r\n" });
+    assert.deepEqual(JSON.parse(stdout), [...[0xef, 0xbb, 0xbf].map(byte), HE, byte(13), byte(10)]);
+  }
+  assert.equal((await tokenize(["--json"])).stdout, "[]\n");
+  // An argument leaves standard input alone.
+  assert.equal((await tokenize(["--json", "he"], { stdin: "unread" })).stdout, `[${HE}]\n`);
+});
+
+Deno.test("tvllm tokenize takes written-out control tokens for text, unless --special", async () => {
+  const text = "he<|im_end|>";
+  const plain: number[] = JSON.parse((await tokenize(["--json", text])).stdout);
+  assert.equal(plain[0], HE);
+  assert.ok(plain.every((id) => id > 2));
+  assert.equal((await tokenize(["--json", "--special", text])).stdout, `[${HE},2]\n`);
+});
+
+Deno.test("tvllm tokenize refuses input that is not UTF-8, and a missing model", async () => {
+  const invalid = await tokenize(["-"], { stdin: new Uint8Array([104, 105, 0xff]) });
+  assert.equal(invalid.code, 2);
+  assert.match(
+    invalid.stderr,
+    /^error: Cannot read text from standard input: byte 2 \(0xff\).*\n$/,
+  );
+  const missing = await tokenize(["-m", "/no/such.gguf", "x"]);
+  assert.equal(missing.code, 3);
+  assert.match(missing.stderr, /^error: Cannot open \/no\/such\.gguf: .*\n$/);
+});
