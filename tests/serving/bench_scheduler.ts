@@ -1,6 +1,6 @@
 /**
  * Host time of the scheduler and the block manager per sequence and step, at 64 sequences. The aim
- * is below 20 µs. Run: `deno run tests/run/bench_scheduler.ts`
+ * is below 20 µs. Run: `deno run tests/serving/bench_scheduler.ts`
  */
 
 import { BlockManager, blocksFor } from "../../engine/run/block_manager.ts";
