@@ -5,6 +5,7 @@
 
 import { styleText } from "node:util";
 import { printable } from "../engine/files/quote.ts";
+import { escapeControls } from "../engine/text/terminal_text.ts";
 import { Progress } from "./progress.ts";
 
 /** What the global options ask for. */
@@ -64,7 +65,7 @@ export class Terminal {
 
   /** Writes to stdout what a model or a file made up; a terminal gets no control characters. */
   writeUntrusted(text: string): void {
-    this.write(this.stdoutIsTerminal ? visibleControls(text) : text);
+    this.write(this.stdoutIsTerminal ? escapeControls(text) : text);
   }
 
   /** One line on stderr that a person wants to know; not with -q. */
@@ -124,15 +125,6 @@ export class Terminal {
       if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
     }
   }
-}
-
-/** `text` with control characters as their pictures (␛), except line feed and tab. */
-export function visibleControls(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (c) => {
-    const code = c.charCodeAt(0);
-    return code < 0x20 ? String.fromCharCode(0x2400 + code) : code === 0x7f ? "\u2421" : "\ufffd";
-  });
 }
 
 function writeAll(stream: OutputStream, text: string): void {
