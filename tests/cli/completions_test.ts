@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { exists, ROOT, run, runTvllm, which } from "./run_tvllm.ts";
+import { exists, ROOT, run, runTvllm, symlink, which } from "./run_tvllm.ts";
 
 /** What the scripts get for a line of these words, less the descriptions. */
 async function complete(...words: string[]): Promise<string[]> {
@@ -33,7 +33,7 @@ Deno.test("tvllm completions prints a script for four shells, and no other", asy
 /** A folder with tvllm, as it would be on PATH, and a model in it. */
 function makeFolder(): string {
   const folder = Deno.makeTempDirSync();
-  Deno.symlinkSync(join(ROOT, "tvllm"), join(folder, "tvllm"));
+  symlink(join(ROOT, "tvllm"), join(folder, "tvllm"));
   Deno.writeTextFileSync(join(folder, "some-model.gguf"), "");
   return folder;
 }

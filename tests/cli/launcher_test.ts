@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
-import { exists, ROOT, run, which } from "./run_tvllm.ts";
+import { exists, ROOT, run, symlink, which } from "./run_tvllm.ts";
 
 /** Prints its arguments, its input and what it may do, in place of tvllm. */
 const FAKE_MAIN = `
@@ -37,7 +37,7 @@ function makeSandbox(): Sandbox {
   Deno.writeTextFileSync(join(root, "cli/main.ts"), FAKE_MAIN);
   // The few programs that the launcher uses; no Deno, no npx.
   for (const name of ["dirname", "readlink", "tail", "mkdir", "chmod", "ln", "mv", "cat"]) {
-    Deno.symlinkSync(which(name)!, join(bin, name));
+    symlink(which(name)!, join(bin, name));
   }
   return { folder, launcher: join(root, "tvllm"), bin, home };
 }
@@ -97,7 +97,7 @@ for (const shell of [["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"]]) 
     ignore: which(shell[0]!) === undefined,
     fn: async () => {
       const sandbox = makeSandbox();
-      Deno.symlinkSync(Deno.execPath(), join(sandbox.bin, "deno"));
+      symlink(Deno.execPath(), join(sandbox.bin, "deno"));
       const args = ["generate", "two  words", "", "$HOME *", "'\"\\", "--", "-x\n"];
       const { code, stdout, stderr } = await launch(sandbox, args, { shell, stdin: "the prompt" });
       assert.equal(stderr, "");
@@ -114,9 +114,9 @@ Deno.test({
   ...posix,
   fn: async () => {
     const sandbox = makeSandbox();
-    Deno.symlinkSync(Deno.execPath(), join(sandbox.bin, "deno"));
-    Deno.symlinkSync("../the project/tvllm", join(sandbox.bin, "first link"));
-    Deno.symlinkSync(join(sandbox.bin, "first link"), join(sandbox.home, "second link"));
+    symlink(Deno.execPath(), join(sandbox.bin, "deno"));
+    symlink("../the project/tvllm", join(sandbox.bin, "first link"));
+    symlink(join(sandbox.bin, "first link"), join(sandbox.home, "second link"));
     const launcher = join(sandbox.home, "second link");
     const { code, stdout } = await launch({ ...sandbox, launcher }, ["list"]);
     assert.equal(code, 0);
@@ -144,7 +144,7 @@ for (
     ...posix,
     fn: async () => {
       const sandbox = makeSandbox();
-      Deno.symlinkSync(Deno.execPath(), join(sandbox.bin, "deno"));
+      symlink(Deno.execPath(), join(sandbox.bin, "deno"));
       const env = { TVLLM_MODEL: "m", TERM: "t", SECRET: "s", DENO_WEBGPU_BACKEND: "gl" };
       const { stdout } = await launch(sandbox, args, { env });
       const seen = JSON.parse(stdout);
@@ -192,7 +192,7 @@ Deno.test({
     const cache = join(sandbox.home, ".cache/tvllm");
     const [link] = [...Deno.readDirSync(cache)].filter((entry) => entry.isSymlink);
     Deno.removeSync(join(cache, link!.name));
-    Deno.symlinkSync("/no/such/deno", join(cache, link!.name));
+    symlink("/no/such/deno", join(cache, link!.name));
     assert.equal((await launch(sandbox, ["list"])).code, 0);
     assert.equal(npxCalls(sandbox), 2);
   },

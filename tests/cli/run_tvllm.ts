@@ -1,5 +1,6 @@
 /** Runs the real program, through its launcher, as a user's shell would. */
 
+import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -38,6 +39,12 @@ export function exists(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Makes a link at `path`. (Deno.symlink wants to read and write everything.) */
+export function symlink(target: string, path: string): void {
+  const args = ["-c", 'ln -s "$0" "$1"', target, path];
+  assert.ok(new Deno.Command("sh", { args }).outputSync().success);
 }
 
 /** Runs a program with the variables of `baseEnv` and `env`; stdin is empty unless given. */
