@@ -20,7 +20,7 @@ export function addInspect(program: Command): void {
     .option("--json", "all of it as one JSON object, tokens included");
   addGlobalOptions(command).action((path, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
-    const model = openModel(path ?? options.model);
+    const model = openModel(path ?? options.model, terminal);
     try {
       terminal.write(options.json ? `${toJson(describeModel(model))}\n` : toMarkdown(model));
     } finally {

@@ -1,18 +1,19 @@
 /** Opens what `-m, --model` names. */
 
+import { fileURLToPath } from "node:url";
 import { openGguf } from "../engine/files/gguf.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
-import { UsageError } from "./exit_codes.ts";
+import type { Terminal } from "./terminal.ts";
+
+const BUILT_IN = new URL("../fixtures/builtin.gguf", import.meta.url);
 
 /**
- * Opens the model that `spec` names; the caller closes it.
+ * Opens the model that `spec` names, or the built-in one; the caller closes it.
  *
- * @throws {UsageError} if no model is named.
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openGguf` does.
  */
-export function openModel(spec: string | undefined): ModelFile {
-  if (spec === undefined) {
-    throw new UsageError("Cannot choose a model: name one by -m FILE or TVLLM_MODEL");
-  }
-  return openGguf(spec);
+export function openModel(spec: string | undefined, terminal: Terminal): ModelFile {
+  if (spec !== undefined) return openGguf(spec);
+  terminal.note("Using the built-in story model; -m FILE names another");
+  return openGguf(fileURLToPath(BUILT_IN));
 }

@@ -69,7 +69,8 @@ export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
 
 /** `-m, --model`, else the environment variable TVLLM_MODEL. */
 export function modelOption() {
-  return new Option("-m, --model <spec>", "the model, a .gguf file").env("TVLLM_MODEL");
+  return new Option("-m, --model <spec>", "the model, a .gguf file; by default the built-in one")
+    .env("TVLLM_MODEL");
 }
 
 /** What `addDeviceOptions` yields. */

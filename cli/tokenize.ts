@@ -22,7 +22,7 @@ export function addTokenize(program: Command): void {
     if (argument === undefined && Deno.stdin.isTerminal()) {
       throw new UsageError('Cannot tokenize nothing: give a text, as in tvllm tokenize "Hello"');
     }
-    const tokenizer = openTokenizer(options.model);
+    const tokenizer = openTokenizer(options.model, terminal);
     const text = argument === undefined || argument === "-" ? await readStdin(terminal) : argument;
     const ids = tokenizer.encode(text, { special: options.special === true });
     terminal.write(
@@ -33,8 +33,8 @@ export function addTokenize(program: Command): void {
   });
 }
 
-function openTokenizer(spec: string | undefined): Tokenizer {
-  const model = openModel(spec);
+function openTokenizer(spec: string | undefined, terminal: Terminal): Tokenizer {
+  const model = openModel(spec, terminal);
   try {
     return loadTokenizer(model.metadata, model.paths[0]!);
   } finally {

@@ -87,7 +87,6 @@ Deno.test("a file that is no model, and no file, end with their exit codes", asy
       [[join(import.meta.dirname!, "inspect_test.ts")], 4, /inspect_test\.ts: /],
       [["/no/such.gguf"], 3, /\/no\/such\.gguf/],
       [["/"], 4, /directory/],
-      [[], 2, /name one by -m FILE or TVLLM_MODEL/],
     ] as const
   ) {
     const result = await runTvllm(["inspect", ...args]);
@@ -96,6 +95,14 @@ Deno.test("a file that is no model, and no file, end with their exit codes", asy
     assert.match(result.stderr, /^error: Cannot [^\n]*\n$/);
     assert.match(result.stderr, message);
   }
+});
+
+Deno.test("without a model named, tvllm inspect shows the built-in one and says so", async () => {
+  const { code, stdout, stderr } = await runTvllm(["inspect", "--json"]);
+  assert.equal(code, 0);
+  assert.match(stderr, /^Using the built-in story model; -m FILE names another\n$/);
+  assert.equal(JSON.parse(stdout).metadata["general.architecture"], "llama");
+  assert.equal((await runTvllm(["inspect", "-q"])).stderr, "");
 });
 
 Deno.test("a reader that closes the pipe ends tvllm quietly, with exit code 0", async () => {
