@@ -1,0 +1,108 @@
+/** The one place that makes and fills buffers: sizes checked, memory counted, failures named. */
+
+import { DeviceError } from "../errors.ts";
+import type { BufferPurpose, Gpu } from "./device.ts";
+
+// Staging memory is freed at a submit; without one every 64 MiB it would double a load's peak.
+const FLUSH_BYTES = 64 << 20;
+
+/**
+ * Makes a storage (or uniform) buffer of `bytes` (rounded up to 16, the size of a vec4), zeroed.
+ *
+ * @throws {DeviceError} "out-of-memory" if it exceeds what the adapter can bind.
+ */
+export function createBuffer(
+  gpu: Gpu,
+  label: string,
+  bytes: number,
+  purpose: BufferPurpose,
+): GPUBuffer {
+  const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
+  if (size > most) {
+    throw new DeviceError(
+      "out-of-memory",
+      `Cannot make the buffer '${label}' of ${size} bytes: ${gpu.description} binds at most ${most}`,
+    );
+  }
+  gpu.memory[purpose] += size;
+  return gpu.device.createBuffer({
+    label,
+    size,
+    usage: GPUBufferUsage.STORAGE | GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST |
+      GPUBufferUsage.COPY_SRC,
+  });
+}
+
+/** Frees a buffer and takes it off the account. */
+export function destroyBuffer(gpu: Gpu, buffer: GPUBuffer, purpose: BufferPurpose): void {
+  gpu.memory[purpose] -= buffer.size;
+  buffer.destroy();
+}
+
+/** Runs `make`, and turns out-of-memory and validation errors of its buffers into a DeviceError. */
+export async function withMemoryCheck<T>(gpu: Gpu, what: string, make: () => T): Promise<T> {
+  gpu.device.pushErrorScope("out-of-memory");
+  gpu.device.pushErrorScope("validation");
+  let result: T | undefined;
+  let thrown: unknown;
+  try {
+    result = make();
+  } catch (error) {
+    thrown = error;
+  }
+  const errors = [await gpu.device.popErrorScope(), await gpu.device.popErrorScope()];
+  if (thrown !== undefined) throw thrown;
+  const error = errors.find((e) => e !== null);
+  if (error) {
+    const total = Object.values(gpu.memory).reduce((a, b) => a + b, 0);
+    throw new DeviceError(
+      "out-of-memory",
+      `Cannot allocate ${what}: ${gpu.description} gave out at ${total} bytes in all (${
+        error.message.replaceAll(/\s+/g, " ").trim()
+      })`,
+    );
+  }
+  return result as T;
+}
+
+/** Writes to buffers in pieces, freeing the staging memory behind it as it goes. */
+export class Uploader {
+  #pending = 0;
+  constructor(readonly gpu: Gpu) {}
+
+  /** Writes `data` at byte `offset`, a multiple of 4; an empty `data` writes nothing. */
+  write(
+    buffer: GPUBuffer,
+    offset: number,
+    data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
+  ): void {
+    // An empty or overlong write kills the process instead of failing.
+    if (data.byteLength === 0) return;
+    if (offset + data.byteLength > buffer.size) {
+      throw new RangeError(
+        `Cannot write ${data.byteLength} bytes at ${offset} of '${buffer.label}' (size ${buffer.size})`,
+      );
+    }
+    this.gpu.device.queue.writeBuffer(buffer, offset, data);
+    this.#pending += data.byteLength;
+    if (this.#pending >= FLUSH_BYTES) this.flush();
+  }
+
+  flush(): void {
+    this.gpu.device.queue.submit([]);
+    this.#pending = 0;
+  }
+}
+
+/** Makes a buffer that holds `data`. */
+export function bufferOf(
+  gpu: Gpu,
+  label: string,
+  data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
+  purpose: BufferPurpose,
+): GPUBuffer {
+  const buffer = createBuffer(gpu, label, data.byteLength, purpose);
+  new Uploader(gpu).write(buffer, 0, data);
+  return buffer;
+}

@@ -1,0 +1,124 @@
+/** Finding an adapter and opening it, with the limits and features that the engine uses. */
+
+import { DeviceError } from "../errors.ts";
+
+/** Hardware GPUs and software drivers want different kernels; see kernels/tuning.ts. */
+export type DriverKind = "hardware" | "software";
+
+/** An open device, what is known of it, and the bytes of the buffers made on it. */
+export interface Gpu {
+  readonly device: GPUDevice;
+  /** The adapter's own description, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  readonly description: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly driver: DriverKind;
+  readonly limits: GPUSupportedLimits;
+  readonly features: ReadonlySet<string>;
+  /** The fewest lanes that a subgroup has; 0 without subgroups. */
+  readonly subgroupSize: number;
+  /** Bytes of all buffers by purpose, kept by buffers.ts. */
+  readonly memory: Record<BufferPurpose, number>;
+  /** The first error that the device reported and nobody caught. */
+  failure: Error | undefined;
+}
+
+/** What a buffer is for, in reports. */
+export type BufferPurpose = "weights" | "kv" | "scratch";
+
+const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
+
+const LIMITS = [
+  "maxStorageBufferBindingSize",
+  "maxBufferSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupStorageSize",
+  "maxStorageBuffersPerShaderStage",
+] as const;
+
+/** How to get a driver, said wherever there is none. */
+export const NO_ADAPTER_HELP =
+  "install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers libvulkan1), or use --device cpu";
+
+// Software drivers by the names that they give themselves: Mesa's llvmpipe and softpipe,
+// SwiftShader, Microsoft's WARP ("Microsoft Basic Render Driver").
+const SOFTWARE = /llvmpipe|softpipe|swiftshader|basic render|\bwarp\b/i;
+
+/** Whether a description names a software driver. */
+export function driverKind(description: string): DriverKind {
+  return SOFTWARE.test(description) ? "software" : "hardware";
+}
+
+/**
+ * Opens the best adapter with its own limits.
+ *
+ * @throws {DeviceError} "no-adapter" if there is none or it refuses a device.
+ */
+export async function openGpu(): Promise<Gpu> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new DeviceError("no-adapter", `Cannot find a GPU adapter: ${NO_ADAPTER_HELP}`);
+  }
+  const requiredLimits: Record<string, number> = {};
+  for (const name of LIMITS) requiredLimits[name] = adapter.limits[name];
+  // adapter.features hides some that requestDevice accepts, so each is tried.
+  const features: GPUFeatureName[] = [];
+  for (const feature of OPTIONAL_FEATURES) {
+    if (await accepts(adapter, feature)) features.push(feature as GPUFeatureName);
+  }
+  let device: GPUDevice;
+  try {
+    device = await adapter.requestDevice({
+      label: "tvllm",
+      requiredFeatures: features,
+      requiredLimits,
+    });
+  } catch (error) {
+    throw new DeviceError("no-adapter", `Cannot open ${adapter.info.description}: ${error}`, {
+      cause: error,
+    });
+  }
+  const gpu: Gpu = {
+    device,
+    description: adapter.info.description || adapter.info.device || "unknown adapter",
+    vendor: adapter.info.vendor,
+    architecture: adapter.info.architecture,
+    driver: driverKind(`${adapter.info.description} ${adapter.info.device}`),
+    limits: device.limits,
+    features: new Set(features),
+    subgroupSize: features.includes("subgroups" as GPUFeatureName)
+      ? adapter.info.subgroupMinSize
+      : 0,
+    memory: { weights: 0, kv: 0, scratch: 0 },
+    failure: undefined,
+  };
+  device.addEventListener("uncapturederror", (event) => {
+    event.preventDefault();
+    gpu.failure ??= asError((event as GPUUncapturedErrorEvent).error);
+  });
+  device.lost.then((info) => {
+    if (info.reason === "destroyed") return;
+    gpu.failure ??= new DeviceError("lost", `Lost the device ${gpu.description}: ${info.message}`);
+  });
+  return gpu;
+}
+
+function asError(error: GPUError): Error {
+  const line = error.message.replaceAll(/\s+/g, " ").trim();
+  return error instanceof GPUOutOfMemoryError
+    ? new DeviceError("out-of-memory", `Out of device memory: ${line}`)
+    : new Error(`The device refused a command: ${line}`);
+}
+
+async function accepts(adapter: GPUAdapter, feature: string): Promise<boolean> {
+  if (adapter.features.has(feature as GPUFeatureName)) return true;
+  if (feature !== "subgroups") return false;
+  try {
+    (await adapter.requestDevice({ requiredFeatures: [feature as GPUFeatureName] })).destroy();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,133 @@
+/** Kernel specs to pipelines, each compiled once, with explicit layouts so bind groups are shared. */
+
+import { DeviceError } from "../errors.ts";
+import { type BindingKind, kernelKey, kernelSource, type KernelSpec } from "../../kernels/spec.ts";
+import type { Gpu } from "./device.ts";
+
+/** A compiled kernel and the layout of its bindings. */
+export interface Pipeline {
+  readonly spec: KernelSpec;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** Compiles and keeps the kernels of one device. */
+export class Pipelines {
+  readonly #byKey = new Map<string, Pipeline>();
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #modules = new Map<string, GPUShaderModule>();
+
+  /** `stepBytes`: how much of the metadata buffer a "step" binding sees. */
+  constructor(readonly gpu: Gpu, readonly stepBytes: number) {}
+
+  /** All kernels compiled so far. */
+  get all(): Iterable<Pipeline> {
+    return this.#byKey.values();
+  }
+
+  /**
+   * The pipeline of `spec`.
+   *
+   * @throws {DeviceError} "no-adapter" if its workgroups exceed the adapter's limits.
+   */
+  get(spec: KernelSpec): Pipeline {
+    const key = kernelKey(spec);
+    let found = this.#byKey.get(key);
+    if (found === undefined) {
+      this.#check(spec);
+      const layout = this.#layout(spec.bindings);
+      found = {
+        spec,
+        layout,
+        pipeline: this.gpu.device.createComputePipeline({
+          label: spec.name,
+          layout: this.gpu.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+          compute: {
+            module: this.#module(spec),
+            entryPoint: "main",
+            constants: { ...spec.overrides },
+          },
+        }),
+      };
+      this.#byKey.set(key, found);
+    }
+    return found;
+  }
+
+  /** Binds `buffers`, by binding number, for a kernel. */
+  bind(pipeline: Pipeline, buffers: Readonly<Record<number, GPUBuffer>>): GPUBindGroup {
+    return this.gpu.device.createBindGroup({
+      label: pipeline.spec.name,
+      layout: pipeline.layout,
+      entries: Object.entries(pipeline.spec.bindings).map(([number, kind]) => {
+        const buffer = buffers[Number(number)];
+        if (buffer === undefined) {
+          throw new RangeError(
+            `Cannot bind ${pipeline.spec.name}: no buffer for binding ${number}`,
+          );
+        }
+        return {
+          binding: Number(number),
+          resource: kind === "step" ? { buffer, size: this.stepBytes } : { buffer },
+        };
+      }),
+    });
+  }
+
+  #module(spec: KernelSpec): GPUShaderModule {
+    const code = kernelSource(spec);
+    let module = this.#modules.get(code);
+    if (module === undefined) {
+      module = this.gpu.device.createShaderModule({ label: spec.name, code });
+      this.#modules.set(code, module);
+    }
+    return module;
+  }
+
+  #layout(bindings: KernelSpec["bindings"]): GPUBindGroupLayout {
+    const key = JSON.stringify(bindings);
+    let layout = this.#layouts.get(key);
+    if (layout === undefined) {
+      layout = this.gpu.device.createBindGroupLayout({
+        label: key,
+        entries: Object.entries(bindings).map(([number, kind]) => ({
+          binding: Number(number),
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: bufferLayout(kind),
+        })),
+      });
+      this.#layouts.set(key, layout);
+    }
+    return layout;
+  }
+
+  // Sizes set by `override` are not refused when they exceed the limits, so they are checked here.
+  #check(spec: KernelSpec): void {
+    const { limits } = this.gpu;
+    const [x, y] = spec.workgroupSize;
+    const checks = [
+      ["invocations per workgroup", x * y, limits.maxComputeInvocationsPerWorkgroup],
+      ["bytes of workgroup memory", spec.workgroupBytes, limits.maxComputeWorkgroupStorageSize],
+      [
+        "storage buffers",
+        Object.values(spec.bindings).filter((kind) => kind !== "uniform").length,
+        limits.maxStorageBuffersPerShaderStage,
+      ],
+    ] as const;
+    for (const [what, wanted, most] of checks) {
+      if (wanted > most) {
+        throw new DeviceError(
+          "no-adapter",
+          `Cannot run the kernel ${spec.name} on ${this.gpu.description}: it needs ${wanted} ${what}, the adapter has ${most}; use --device cpu`,
+        );
+      }
+    }
+  }
+}
+
+function bufferLayout(kind: BindingKind): GPUBufferBindingLayout {
+  if (kind === "write") return { type: "storage" };
+  if (kind === "uniform") return { type: "uniform" };
+  if (kind === "read") return { type: "read-only-storage" };
+  return { type: "read-only-storage", hasDynamicOffset: true };
+}

@@ -1,0 +1,102 @@
+/**
+ * Reading results back. Awaiting mapAsync costs 10 ms and more in Deno, which polls the device and
+ * sleeps in between; getMappedRange right after an unawaited mapAsync blocks just until the work is
+ * done. That leans on the implementation, so it is tried once on a scratch buffer, and where it
+ * fails every read awaits.
+ */
+
+import type { Gpu } from "./device.ts";
+
+/** A pool of buffers that results are copied to and mapped from. */
+export class Readback {
+  readonly #free = new Map<number, GPUBuffer[]>();
+  /** Buffers whose mapping was awaited once, without which a blocking read panics the process. */
+  readonly #awaited = new WeakSet<GPUBuffer>();
+  #blocking = false;
+
+  private constructor(readonly gpu: Gpu) {}
+
+  /** Makes a pool and finds out whether blocking reads work. */
+  static async create(gpu: Gpu): Promise<Readback> {
+    const pool = new Readback(gpu);
+    pool.#blocking = await pool.#tryBlocking();
+    return pool;
+  }
+
+  /** Whether reads block until the work is done instead of waiting for Deno's next poll. */
+  get blocking(): boolean {
+    return this.#blocking;
+  }
+
+  /**
+   * Records a copy of `bytes` (a multiple of 4) of `source`; the returned function, called after
+   * the submit, gives them.
+   */
+  copy(
+    encoder: GPUCommandEncoder,
+    source: GPUBuffer,
+    offset: number,
+    bytes: number,
+  ): () => Promise<ArrayBuffer> {
+    // A few sizes only, so that buffers are used again.
+    const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
+    const staging = this.#take(size);
+    encoder.copyBufferToBuffer(source, offset, staging, 0, bytes);
+    return async () => {
+      const mapped = staging.mapAsync(GPUMapMode.READ, 0, bytes);
+      if (this.#blocking && this.#awaited.has(staging)) mapped.catch(() => {});
+      else await mapped;
+      this.#awaited.add(staging);
+      const data = staging.getMappedRange(0, bytes).slice(0);
+      staging.unmap();
+      this.#give(size, staging);
+      return data;
+    };
+  }
+
+  destroy(): void {
+    for (const buffers of this.#free.values()) for (const buffer of buffers) buffer.destroy();
+    this.#free.clear();
+  }
+
+  #take(size: number): GPUBuffer {
+    return this.#free.get(size)?.pop() ?? this.gpu.device.createBuffer({
+      label: "readback",
+      size,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+  }
+
+  #give(size: number, buffer: GPUBuffer): void {
+    const free = this.#free.get(size);
+    if (free === undefined) this.#free.set(size, [buffer]);
+    else free.push(buffer);
+  }
+
+  // Two values through one buffer: the first read awaits, as it must, the second does not.
+  async #tryBlocking(): Promise<boolean> {
+    const { device } = this.gpu;
+    const source = device.createBuffer({
+      label: "readback test",
+      size: 256,
+      usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    });
+    const read = async (value: number) => {
+      device.queue.writeBuffer(source, 0, new Uint32Array([value]));
+      const encoder = device.createCommandEncoder();
+      const finish = this.copy(encoder, source, 0, 4);
+      device.queue.submit([encoder.finish()]);
+      return new Uint32Array(await finish())[0];
+    };
+    try {
+      await read(1);
+      this.#blocking = true;
+      for (const value of [2, 3]) if (await read(value) !== value) return false;
+      return true;
+    } catch {
+      return false;
+    } finally {
+      source.destroy();
+    }
+  }
+}

@@ -1,0 +1,65 @@
+/** The buffers between kernels, made once for the largest step and used by every layer in turn. */
+
+import { createBuffer } from "./buffers.ts";
+import type { Gpu } from "./device.ts";
+
+/** Sizes that scratch buffers are made for. */
+export interface ScratchSizes {
+  /** Tokens in a step. */
+  readonly tokens: number;
+  readonly logitRows: number;
+  readonly sequences: number;
+  /** Decode steps chained in one submit. */
+  readonly steps: number;
+  readonly stepBytes: number;
+  readonly dim: number;
+  /** (heads + 2·kvHeads)·headDim and heads·headDim. */
+  readonly qkvDim: number;
+  readonly queryDim: number;
+  readonly ffnDim: number;
+  readonly vocabSize: number;
+  readonly sampleChunks: number;
+}
+
+/** Activations of one step and the state of each slot. */
+export interface Scratch {
+  /** The residual stream, [tokens, dim]. */
+  readonly hidden: GPUBuffer;
+  /** [tokens, heads + 2·kvHeads, headDim]. */
+  readonly qkv: GPUBuffer;
+  /** Rotated queries, and what attention makes of them, [tokens, heads, headDim]. */
+  readonly queries: GPUBuffer;
+  readonly attended: GPUBuffer;
+  /** silu(gate)·up, [tokens, ffnDim]. */
+  readonly gated: GPUBuffer;
+  readonly logits: GPUBuffer;
+  readonly chunks: GPUBuffer;
+  /** The token that each slot sampled last. */
+  readonly last: GPUBuffer;
+  /** The last tokens of each slot, [slots, 64]. */
+  readonly history: GPUBuffer;
+  /** The ids sampled in this submit, [steps, sequences]. */
+  readonly sampled: GPUBuffer;
+  readonly metadata: GPUBuffer;
+  /** Bound where a kernel declares a binding that this use of it does not read. */
+  readonly unused: GPUBuffer;
+}
+
+/** Makes the scratch buffers; their bytes count as "scratch". */
+export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
+  const make = (label: string, words: number) => createBuffer(gpu, label, words * 4, "scratch");
+  return {
+    hidden: make("hidden", s.tokens * s.dim),
+    qkv: make("qkv", s.tokens * s.qkvDim),
+    queries: make("queries", s.tokens * s.queryDim),
+    attended: make("attended", s.tokens * s.queryDim),
+    gated: make("gated", s.tokens * s.ffnDim),
+    logits: make("logits", s.logitRows * s.vocabSize),
+    chunks: make("sample chunks", s.sequences * s.sampleChunks * 4),
+    last: make("last tokens", s.sequences),
+    history: make("token history", s.sequences * 64),
+    sampled: make("sampled tokens", s.steps * s.sequences),
+    metadata: make("step metadata", s.steps * s.stepBytes / 4),
+    unused: make("unused", 4),
+  };
+}

@@ -1,0 +1,212 @@
+/** The layers that models are made of, as dispatches over buffers that exist already. */
+
+import type { KernelSpec } from "../../kernels/spec.ts";
+import {
+  attentionSpec,
+  embedSpec,
+  headNormSpec,
+  type KvType,
+  matmulSpec,
+  matrixShape,
+  type MatrixUse,
+  ropeAppendSpec,
+} from "../../kernels/specs.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
+import { bufferOf } from "../gpu/buffers.ts";
+import type { Dispatch } from "../gpu/pass.ts";
+import type { Pipelines } from "../gpu/pipelines.ts";
+import type { Scratch } from "../gpu/scratch.ts";
+
+import type { ModelConfig } from "./config.ts";
+import type { DeviceMatrix } from "./device_matrix.ts";
+
+/** What an operation runs over: the step's tokens, its rows of logits, or its sampled rows. */
+export type Over = "tokens" | "logits" | "samples";
+
+/** One dispatch of the model, its grid left open until the step's size is known. */
+export interface Operation {
+  readonly over: Over;
+  /** The dispatch for `count` (≥ 1) tokens or rows. */
+  at(count: number): Dispatch;
+}
+
+/** A layer's keys and values, [blocks, kvHeads, 16, headDim]. */
+export interface LayerCache {
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+}
+
+/** What a matrix product reads and writes. */
+export interface Product {
+  readonly x: GPUBuffer;
+  /** RMSNorm of x on the way, with this weight. */
+  readonly norm?: GPUBuffer;
+  readonly y: GPUBuffer;
+  /** Floats per token in y, and where the matrix's rows start within them. */
+  readonly stride: number;
+  readonly offset?: number;
+  readonly over: "tokens" | "logits";
+  /** Adds to `y` instead of overwriting it. */
+  readonly accumulate?: boolean;
+  readonly bias?: GPUBuffer | undefined;
+  /** Rows are gates and ups in turns of four, or ups whose gates are in y: see matmul.wgsl. */
+  readonly gate?: "both" | "ups";
+}
+
+/** Builds the operations of one model on one device. */
+export class Blocks {
+  constructor(
+    readonly pipelines: Pipelines,
+    readonly tuning: Tuning,
+    readonly scratch: Scratch,
+    readonly config: ModelConfig,
+    readonly kv: KvType,
+  ) {}
+
+  /** Gathers the step's embedding rows into the residual stream, one operation per part. */
+  embed(matrix: DeviceMatrix): Operation[] {
+    const { elementLanes: lanes, tile } = this.tuning;
+    const { hidden, last, metadata } = this.scratch;
+    const spec = embedSpec({ type: matrix.type, tile, lanes });
+    return matrix.parts.map((part) =>
+      this.#fixed(
+        "tokens",
+        spec,
+        {
+          0: part.quants,
+          1: part.scales,
+          4: hidden,
+          5: last,
+          6: metadata,
+          7: this.#shape({ ...part, columns: matrix.columns }),
+        },
+        (count) => [Math.ceil(matrix.columns / 32 / lanes), count],
+      )
+    );
+  }
+
+  /** y = W·x, one operation per part of the matrix. */
+  matmul(matrix: DeviceMatrix, p: Product): Operation[] {
+    const { tile, matmul: { lanes, split } } = this.tuning;
+    const share = this.tuning.share && this.pipelines.gpu.subgroupSize >= 8;
+    const { unused, metadata } = this.scratch;
+    const launch = (tokens: number) => {
+      const groups = tokens === 1 ? this.tuning.matmul.groups : 1;
+      const spec = matmulSpec({ type: matrix.type, tokens, groups, lanes, split, tile, share });
+      return { pipeline: this.pipelines.get(spec), rows: 4 * groups * lanes };
+    };
+    return matrix.parts.map((part): Operation => {
+      const group = this.pipelines.bind(launch(1).pipeline, {
+        0: part.quants,
+        ...(part.scales && { 1: part.scales }),
+        2: p.x,
+        3: p.norm ?? unused,
+        4: p.y,
+        5: p.bias ?? unused,
+        6: metadata,
+        7: this.#shape({
+          ...part,
+          columns: matrix.columns,
+          yStride: p.stride,
+          yOffset: (p.offset ?? 0) + part.firstRow / (p.gate === "both" ? 2 : 1),
+          over: p.over,
+          accumulate: p.accumulate ?? false,
+          bias: p.bias !== undefined,
+          normEpsilon: p.norm && this.config.rmsEpsilon,
+          gate: p.gate,
+        }),
+      });
+      const launches = new Map<number, ReturnType<typeof launch>>();
+      return {
+        over: p.over,
+        at: (count) => {
+          const tokens = Math.min(count, this.tuning.matmulTokens);
+          let found = launches.get(tokens);
+          if (found === undefined) launches.set(tokens, found = launch(tokens));
+          return {
+            pipeline: found.pipeline,
+            group,
+            workgroups: [Math.ceil(part.rows / found.rows), Math.ceil(count / tokens)],
+          };
+        },
+      };
+    });
+  }
+
+  /** Normalizes each query and key head in place. */
+  headNorm(queryWeight: GPUBuffer, keyWeight: GPUBuffer): Operation {
+    const { heads, kvHeads, headDim, rmsEpsilon: epsilon } = this.config;
+    const lanes = this.tuning.elementLanes;
+    return this.#fixed(
+      "tokens",
+      headNormSpec({ heads, kvHeads, headDim, epsilon, lanes }),
+      { 0: this.scratch.qkv, 1: queryWeight, 2: keyWeight },
+      (count) => [Math.ceil((heads + kvHeads) / lanes), count],
+    );
+  }
+
+  /** Rotates queries and keys and appends keys and values to the cache. */
+  ropeAppend(cache: LayerCache, angles: GPUBuffer): Operation {
+    const { heads, kvHeads, headDim, ropeDims, ropeLayout } = this.config;
+    const lanes = this.tuning.elementLanes;
+    const { qkv, queries, metadata } = this.scratch;
+    return this.#fixed(
+      "tokens",
+      ropeAppendSpec({
+        heads,
+        kvHeads,
+        headDim,
+        ropeDims,
+        half: ropeLayout === "half",
+        kv: this.kv,
+        lanes,
+      }),
+      { 0: qkv, 1: queries, 2: cache.keys, 3: cache.values, 4: angles, 5: metadata },
+      (count) => [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
+    );
+  }
+
+  /** Attends over the cache. */
+  attention(cache: LayerCache): Operation {
+    const { heads, kvHeads, headDim } = this.config;
+    const { queries, attended, metadata } = this.scratch;
+    return this.#fixed(
+      "tokens",
+      attentionSpec({
+        heads,
+        kvHeads,
+        headDim,
+        kv: this.kv,
+        lanes: this.tuning.attentionLanes,
+      }),
+      { 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values },
+      (count) => [heads, count],
+    );
+  }
+
+  #shape(use: MatrixUse): GPUBuffer {
+    return bufferOf(this.pipelines.gpu, "matrix shape", matrixShape(use), "scratch");
+  }
+
+  #fixed(
+    over: Over,
+    spec: KernelSpec,
+    buffers: Readonly<Record<number, GPUBuffer | undefined>>,
+    grid: (count: number) => readonly [number, number],
+  ): Operation {
+    const group = this.#bind(spec, buffers);
+    const pipeline = this.pipelines.get(spec);
+    return { over, at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
+  }
+
+  #bind(
+    spec: KernelSpec,
+    buffers: Readonly<Record<number, GPUBuffer | undefined>>,
+  ): GPUBindGroup {
+    const present: Record<number, GPUBuffer> = {};
+    for (const [number, buffer] of Object.entries(buffers)) {
+      if (buffer !== undefined) present[Number(number)] = buffer;
+    }
+    return this.pipelines.bind(this.pipelines.get(spec), present);
+  }
+}

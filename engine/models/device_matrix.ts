@@ -1,0 +1,128 @@
+/** Weights from a model file to device buffers, in pieces, packed as the kernels read them. */
+
+import { packedWords, packRows } from "../../kernels/pack.ts";
+import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import type { ModelFile, TensorInfo } from "../files/model_file.ts";
+import { createBuffer, type Uploader } from "../gpu/buffers.ts";
+import type { Gpu } from "../gpu/device.ts";
+
+// Large enough for full upload speed, small enough to keep a load's memory flat.
+const PIECE_BYTES = 4 << 20;
+
+/** Some rows of a matrix in buffers within the adapter's binding limit. */
+export interface MatrixPart {
+  readonly firstRow: number;
+  readonly rows: number;
+  readonly quants: GPUBuffer;
+  /** Undefined where the format has no scales. */
+  readonly scales: GPUBuffer | undefined;
+}
+
+/** A matrix on the device; several where one would exceed the binding limit. */
+export interface DeviceMatrix {
+  readonly type: TensorType;
+  readonly rows: number;
+  readonly columns: number;
+  readonly parts: readonly MatrixPart[];
+}
+
+/**
+ * Uploads tensors of one type and row length as one matrix: their rows one after the other, or in
+ * turns of `interleave` rows.
+ */
+export function uploadMatrix(
+  gpu: Gpu,
+  uploader: Uploader,
+  file: ModelFile,
+  tensors: readonly TensorInfo[],
+  tile: number,
+  interleave?: number,
+): DeviceMatrix {
+  const [first] = tensors;
+  if (first === undefined) throw new RangeError("Cannot upload a matrix of no tensors");
+  const { type } = first;
+  const columns = first.shape.at(-1) ?? 1;
+  const rowBytes = packedBytes(type, columns);
+  const rows = tensors.reduce((sum, t) => sum + t.byteLength / rowBytes, 0);
+  const label = tensors.map((t) => t.name).join("+");
+  const read = interleave === undefined
+    ? (row: number, count: number, into: Uint8Array) =>
+      readRows(file, tensors, rowBytes, row, count, into)
+    : interleavedReader(file, tensors, rowBytes, interleave);
+
+  const tileRows = 4 * tile;
+  const tileWords = packedWords(type, tileRows, columns, tile);
+  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
+  // Parts and pieces hold whole tiles, and whole rounds of tensors that take turns.
+  const step = tileRows * (interleave === undefined ? 1 : tensors.length);
+  const partRows = Math.floor(most / (tileWords.quants * 4) * tileRows / step) * step;
+  const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
+  const bytes = new Uint8Array(pieceRows * rowBytes);
+  const parts: MatrixPart[] = [];
+  for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
+    const count = Math.min(partRows, rows - firstRow);
+    const size = packedWords(type, count, columns, tile);
+    const quants = createBuffer(gpu, `${label} quants`, size.quants * 4, "weights");
+    const scales = size.scales > 0
+      ? createBuffer(gpu, `${label} scales`, size.scales * 4, "weights")
+      : undefined;
+    for (let row = 0; row < count; row += pieceRows) {
+      const pieceCount = Math.min(pieceRows, count - row);
+      const piece = bytes.subarray(0, pieceCount * rowBytes);
+      read(firstRow + row, pieceCount, piece);
+      const packed = packRows(type, piece, pieceCount, columns, tile);
+      const tiles = row / tileRows;
+      uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
+      if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);
+    }
+    parts.push({ firstRow, rows: count, quants, scales });
+  }
+  return { type, rows, columns, parts };
+}
+
+// Fills `into` with `count` rows from `row` on, of tensors that follow each other.
+function readRows(
+  file: ModelFile,
+  tensors: readonly TensorInfo[],
+  rowBytes: number,
+  row: number,
+  count: number,
+  into: Uint8Array,
+): void {
+  let done = 0;
+  let start = 0;
+  for (const tensor of tensors) {
+    const rows = tensor.byteLength / rowBytes;
+    const from = Math.max(row, start);
+    const to = Math.min(row + count, start + rows);
+    if (to > from) {
+      const bytes = (to - from) * rowBytes;
+      file.read(tensor, (from - start) * rowBytes, into.subarray(done, done + bytes));
+      done += bytes;
+    }
+    start += rows;
+  }
+}
+
+// The same, of tensors whose rows alternate in turns of `turn`; each is read once a piece.
+function interleavedReader(
+  file: ModelFile,
+  tensors: readonly TensorInfo[],
+  rowBytes: number,
+  turn: number,
+): (row: number, count: number, into: Uint8Array) => void {
+  const round = turn * tensors.length;
+  let buffer = new Uint8Array(0);
+  return (row, count, into) => {
+    const own = count / tensors.length * rowBytes;
+    if (buffer.length < own) buffer = new Uint8Array(own);
+    for (const [index, tensor] of tensors.entries()) {
+      const bytes = buffer.subarray(0, own);
+      file.read(tensor, row / tensors.length * rowBytes, bytes);
+      const chunk = turn * rowBytes;
+      for (let from = 0, to = index * chunk; from < own; from += chunk, to += round * rowBytes) {
+        into.set(bytes.subarray(from, from + chunk), to);
+      }
+    }
+  };
+}

@@ -1,0 +1,202 @@
+/**
+ * The decoder-only transformer that llama, qwen2 and qwen3 share: which weights go where, and the
+ * order of a step. In what they differ, the config says (biases, per-head norms, RoPE's layout).
+ */
+
+import type { KvType } from "../../kernels/specs.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
+import { UnsupportedError } from "../errors.ts";
+import type { ModelFile } from "../files/model_file.ts";
+import { bufferOf, createBuffer } from "../gpu/buffers.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Pipelines } from "../gpu/pipelines.ts";
+import type { Scratch } from "../gpu/scratch.ts";
+import { Blocks, type LayerCache, type Operation } from "./blocks.ts";
+import type { ModelConfig } from "./config.ts";
+import type { DeviceMatrix } from "./device_matrix.ts";
+import { ropeTable } from "./rope.ts";
+import { ggufName, type LayerWeight } from "./weight_names.ts";
+import { Weights } from "./weights.ts";
+
+/** A model on the device: its operations in order, and the caches that they write. */
+export interface Transformer {
+  readonly operations: readonly Operation[];
+  readonly caches: readonly LayerCache[];
+}
+
+export interface TransformerOptions {
+  readonly kv: KvType;
+  /** Blocks of the KV cache, and positions that RoPE is prepared for. */
+  readonly blocks: number;
+  readonly contextLength: number;
+  /** Called with the bytes of weights uploaded so far. */
+  readonly progress?: (bytes: number) => void;
+}
+
+const BLOCK_TOKENS = 16;
+
+/**
+ * Uploads the weights and lays out the step.
+ *
+ * @throws {UnsupportedError} if a dimension is not one that the kernels can do.
+ */
+export function loadTransformer(
+  gpu: Gpu,
+  pipelines: Pipelines,
+  tuning: Tuning,
+  scratch: Scratch,
+  file: ModelFile,
+  config: ModelConfig,
+  options: TransformerOptions,
+): Transformer {
+  checkDimensions(config, file);
+  const blocks = new Blocks(pipelines, tuning, scratch, config, options.kv);
+  const weights = new Weights(gpu, file, tuning.tile, options.progress);
+  const { dim, layers, heads, kvHeads, headDim, ffnDim, vocabSize } = config;
+  const queryDim = heads * headDim;
+  const keyDim = kvHeads * headDim;
+  const factors = config.ropeFactors ? weights.floats(ggufName("ropeFactors")) : undefined;
+  const angles = bufferOf(
+    gpu,
+    "rope angles",
+    ropeAngles(config, options.contextLength, factors),
+    "scratch",
+  );
+
+  const { hidden, qkv, attended, gated, logits } = scratch;
+  const embedding = weights.matrix(ggufName("embedding"));
+  const operations: Operation[] = blocks.embed(embedding);
+  const caches: LayerCache[] = [];
+  const residual = { y: hidden, stride: dim, over: "tokens", accumulate: true } as const;
+  for (let layer = 0; layer < layers; layer++) {
+    const name = (weight: LayerWeight) => ggufName(weight, layer);
+    const cache = createCache(gpu, layer, options, keyDim);
+    caches.push(cache);
+    const attentionNorm = weights.vector(name("attentionNorm"));
+    for (const { matrix, offset, bias } of projections(weights, config, name)) {
+      operations.push(...blocks.matmul(matrix, {
+        x: hidden,
+        norm: attentionNorm,
+        y: qkv,
+        stride: queryDim + 2 * keyDim,
+        offset,
+        over: "tokens",
+        bias,
+      }));
+    }
+    if (config.queryKeyNorm) {
+      operations.push(
+        blocks.headNorm(weights.vector(name("queryNorm")), weights.vector(name("keyNorm"))),
+      );
+    }
+    operations.push(
+      blocks.ropeAppend(cache, angles),
+      blocks.attention(cache),
+      ...blocks.matmul(weights.matrix(name("attentionOutput")), { ...residual, x: attended }),
+    );
+    const ffn = {
+      x: hidden,
+      norm: weights.vector(name("ffnNorm")),
+      y: gated,
+      stride: ffnDim,
+      over: "tokens",
+    } as const;
+    const [gate, up] = [name("gate"), name("up")];
+    if (weights.type(gate) === weights.type(up)) {
+      operations.push(...blocks.matmul(weights.gateUp(gate, up), { ...ffn, gate: "both" }));
+    } else {
+      operations.push(
+        ...blocks.matmul(weights.matrix(gate), ffn),
+        ...blocks.matmul(weights.matrix(up), { ...ffn, gate: "ups" }),
+      );
+    }
+    operations.push(
+      ...blocks.matmul(weights.matrix(name("down")), { ...residual, x: gated }),
+    );
+  }
+  const head = config.tiedOutput ? embedding : weights.matrix(ggufName("output"));
+  operations.push(
+    ...blocks.matmul(head, {
+      x: hidden,
+      norm: weights.vector(ggufName("outputNorm")),
+      y: logits,
+      stride: vocabSize,
+      over: "logits",
+    }),
+  );
+  weights.uploader.flush();
+  return { operations, caches };
+}
+
+/** A matrix of one type that yields some rows of queries, keys and values. */
+interface Projection {
+  readonly matrix: DeviceMatrix;
+  readonly offset: number;
+  readonly bias: GPUBuffer | undefined;
+}
+
+// Queries, keys and values: one matrix where neighbours have the same type (Q4_K_M files mix them).
+function projections(
+  weights: Weights,
+  config: ModelConfig,
+  name: (weight: LayerWeight) => string,
+): Projection[] {
+  const names = (["query", "key", "value"] as const).map(name);
+  const biases = config.qkvBias ? (["queryBias", "keyBias", "valueBias"] as const).map(name) : [];
+  const result: Projection[] = [];
+  let offset = 0;
+  for (let first = 0; first < names.length;) {
+    const type = weights.type(names[first]!);
+    let end = first + 1;
+    while (end < names.length && weights.type(names[end]!) === type) end++;
+    const matrix = weights.matrix(...names.slice(first, end));
+    const bias = config.qkvBias ? weights.vector(...biases.slice(first, end)) : undefined;
+    result.push({ matrix, offset, bias });
+    offset += matrix.rows;
+    first = end;
+  }
+  return result;
+}
+
+function createCache(
+  gpu: Gpu,
+  layer: number,
+  { blocks, kv }: TransformerOptions,
+  keyDim: number,
+): LayerCache {
+  const bytes = blocks * BLOCK_TOKENS * keyDim * (kv === "f16" ? 2 : 4);
+  return {
+    keys: createBuffer(gpu, `keys ${layer}`, bytes, "kv"),
+    values: createBuffer(gpu, `values ${layer}`, bytes, "kv"),
+  };
+}
+
+// cos and sin of every angle, [position, ropeDims / 2, 2]: WGSL's own lose digits far from zero.
+function ropeAngles(
+  config: ModelConfig,
+  positions: number,
+  factors: Float32Array | undefined,
+): Float32Array<ArrayBuffer> {
+  const { frequencies, magnitude } = ropeTable(config, factors);
+  const angles = new Float32Array(positions * frequencies.length * 2);
+  let i = 0;
+  for (let position = 0; position < positions; position++) {
+    for (const frequency of frequencies) {
+      angles[i++] = Math.cos(position * frequency) * magnitude;
+      angles[i++] = Math.sin(position * frequency) * magnitude;
+    }
+  }
+  return angles;
+}
+
+function checkDimensions(config: ModelConfig, file: ModelFile): void {
+  for (const key of ["dim", "ffnDim", "headDim"] as const) {
+    if (config[key] % 32 !== 0) {
+      throw new UnsupportedError(
+        `Cannot run ${file.paths[0]} on the GPU: its ${key} is ${
+          config[key]
+        }, no multiple of 32; use --device cpu`,
+      );
+    }
+  }
+}

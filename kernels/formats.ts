@@ -1,0 +1,64 @@
+/** How each weight format lies on the device, and the WGSL that reads it. */
+
+import bf16 from "./quant/bf16.wgsl" with { type: "text" };
+import f16 from "./quant/f16.wgsl" with { type: "text" };
+import f32 from "./quant/f32.wgsl" with { type: "text" };
+import halves from "./quant/halves.wgsl" with { type: "text" };
+import q2_k from "./quant/q2_k.wgsl" with { type: "text" };
+import q3_k from "./quant/q3_k.wgsl" with { type: "text" };
+import q4 from "./quant/q4.wgsl" with { type: "text" };
+import q4_0 from "./quant/q4_0.wgsl" with { type: "text" };
+import q5 from "./quant/q5.wgsl" with { type: "text" };
+import q5_0 from "./quant/q5_0.wgsl" with { type: "text" };
+import q6_k from "./quant/q6_k.wgsl" with { type: "text" };
+import q8_0 from "./quant/q8_0.wgsl" with { type: "text" };
+import scale_d from "./quant/scale_d.wgsl" with { type: "text" };
+import scale_dm from "./quant/scale_dm.wgsl" with { type: "text" };
+import scale_k4 from "./quant/scale_k4.wgsl" with { type: "text" };
+import type { TensorType } from "./tensor_types.ts";
+
+/** A format's layout in units of four rows × 32 weights (layout.wgsl), and what reads it. */
+export interface DeviceFormat {
+  /** 32-bit words of a unit, all four rows, in the quants buffer. */
+  readonly quantWords: number;
+  /** 32-bit words of a super-unit in the scales buffer; 0: there is none. */
+  readonly scaleWords: number;
+  /** Blocks of 32 that share a super-unit of scales. */
+  readonly superBlocks: number;
+  /** Whether weights have an offset, so that sums of activations are needed. */
+  readonly offset: boolean;
+  /** Whether the 32 weights of a block have one scale, not one per 16. */
+  readonly oneScale: boolean;
+  readonly wgsl: readonly string[];
+}
+
+function format(
+  wgsl: string[],
+  quantWords: number,
+  scaleWords: number,
+  { superBlocks = 1, offset = true, oneScale = true } = {},
+): DeviceFormat {
+  return { quantWords, scaleWords, superBlocks, offset, oneScale, wgsl };
+}
+
+/** The device layout of every tensor type. */
+export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
+  F32: format([f32], 128, 0, { offset: false }),
+  F16: format([f16, halves], 64, 0, { offset: false }),
+  BF16: format([bf16, halves], 64, 0, { offset: false }),
+  Q4_0: format([q4, scale_d, q4_0], 16, 2),
+  Q4_1: format([q4, scale_dm], 16, 4),
+  Q5_0: format([q5, scale_d, q5_0], 20, 2),
+  Q5_1: format([q5, scale_dm], 20, 4),
+  Q8_0: format([scale_d, q8_0], 32, 2, { offset: false }),
+  Q2_K: format([q2_k], 8, 20, { superBlocks: 8, oneScale: false }),
+  Q3_K: format([q3_k], 12, 16, { superBlocks: 8, oneScale: false }),
+  Q4_K: format([q4, scale_k4], 16, 16, { superBlocks: 8 }),
+  Q5_K: format([q5, scale_k4], 20, 16, { superBlocks: 8 }),
+  Q6_K: format([q6_k], 24, 20, { superBlocks: 8, oneScale: false }),
+};
+
+/** The `const` lines that a format's kernels start with. */
+export function formatConstants({ superBlocks, offset, oneScale }: DeviceFormat): string {
+  return `const SUPER = ${superBlocks}u;\nconst OFFSET = ${offset};\nconst ONE_SCALE = ${oneScale};`;
+}

@@ -1,0 +1,48 @@
+/** The kernels that choose the next token on the device. */
+
+import gumbel from "./gumbel.wgsl" with { type: "text" };
+import logitAdjust from "./logit_adjust.wgsl" with { type: "text" };
+import sampleChunks from "./sample_chunks.wgsl" with { type: "text" };
+import samplePick from "./sample_pick.wgsl" with { type: "text" };
+import sampler from "./sampler.wgsl" with { type: "text" };
+import type { KernelSpec } from "./spec.ts";
+
+/** Adds biases and the repeat penalty to the logits in place. */
+export function logitAdjustSpec(s: { vocabulary: number; lanes: number }): KernelSpec {
+  return {
+    name: "logit_adjust",
+    parts: [sampler, logitAdjust],
+    overrides: { VOCABULARY: s.vocabulary, LANES: s.lanes },
+    bindings: { 0: "write", 1: "read", 2: "step" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
+  };
+}
+
+/** Reduces each chunk of a row of logits to its best token and its sum of exponentials. */
+export function sampleChunksSpec(
+  s: { vocabulary: number; chunk: number; lanes: number },
+): KernelSpec {
+  return {
+    name: "sample_chunks",
+    parts: [sampler, sampleChunks],
+    overrides: { VOCABULARY: s.vocabulary, CHUNK: s.chunk, LANES: s.lanes },
+    bindings: { 0: "read", 1: "write", 2: "step" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: s.lanes * 16,
+  };
+}
+
+/** Chooses a token per row. Reference: engine/run/sampler.ts. */
+export function samplePickSpec(
+  s: { vocabulary: number; chunks: number; lanes: number },
+): KernelSpec {
+  return {
+    name: "sample_pick",
+    parts: [sampler, gumbel, samplePick],
+    overrides: { VOCABULARY: s.vocabulary, CHUNKS: s.chunks, LANES: s.lanes },
+    bindings: { 0: "read", 1: "read", 2: "step", 3: "write", 4: "write", 5: "write" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 1024 + 8 + s.lanes * 8,
+  };
+}

@@ -1,0 +1,30 @@
+/** A kernel as a value: everything needed to build a pipeline, and nothing of a device. */
+
+/** How a kernel uses a binding; "step" is the step's metadata, read at a dynamic offset. */
+export type BindingKind = "read" | "write" | "uniform" | "step";
+
+/** A kernel, ready to be compiled. Two specs with equal `kernelKey` are the same kernel. */
+export interface KernelSpec {
+  /** Name in reports and labels, e.g. `matmul_q4_1`. */
+  readonly name: string;
+  /** WGSL files and `const` lines, joined in this order. */
+  readonly parts: readonly string[];
+  /** Values of the `override` declarations. */
+  readonly overrides: Readonly<Record<string, number>>;
+  /** Kind of each binding of group 0, by binding number; numbers may be missing. */
+  readonly bindings: Readonly<Record<number, BindingKind>>;
+  /** Invocations per workgroup, to be checked against the device's limits. */
+  readonly workgroupSize: readonly [number, number];
+  /** Workgroup memory in bytes, likewise. */
+  readonly workgroupBytes: number;
+}
+
+/** The WGSL source of a kernel. */
+export function kernelSource(spec: KernelSpec): string {
+  return spec.parts.join("\n");
+}
+
+/** Identifies a kernel among others of one program. */
+export function kernelKey(spec: KernelSpec): string {
+  return JSON.stringify([spec.name, spec.parts.filter((p) => p.length < 100), spec.overrides]);
+}

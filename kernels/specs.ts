@@ -1,0 +1,199 @@
+/** The kernels of a transformer step, each made for given dimensions. */
+
+import attention from "./attention.wgsl" with { type: "text" };
+import embed from "./embed.wgsl" with { type: "text" };
+import headNorm from "./head_norm.wgsl" with { type: "text" };
+import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
+import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
+import kvWriteF16 from "./kv_write_f16.wgsl" with { type: "text" };
+import kvWriteF32 from "./kv_write_f32.wgsl" with { type: "text" };
+import layout from "./layout.wgsl" with { type: "text" };
+import matmul from "./matmul.wgsl" with { type: "text" };
+import ropeAppend from "./rope_append.wgsl" with { type: "text" };
+import step from "./step.wgsl" with { type: "text" };
+import xOwn from "./x_own.wgsl" with { type: "text" };
+import xShared from "./x_shared.wgsl" with { type: "text" };
+import { DEVICE_FORMATS, formatConstants } from "./formats.ts";
+import type { KernelSpec } from "./spec.ts";
+import type { TensorType } from "./tensor_types.ts";
+
+/** Element type of the KV cache. */
+export type KvType = "f16" | "f32";
+
+/** Which count of the step's metadata a kernel runs over: its index there. */
+const COUNT_OF = { tokens: 0, logits: 1 } as const;
+
+/** How matrix products of one format are launched. */
+export interface MatmulLaunch {
+  readonly type: TensorType;
+  /** Tokens that one invocation serves. */
+  readonly tokens: number;
+  /** Groups of four rows that one invocation owns. */
+  readonly groups: number;
+  readonly lanes: number;
+  readonly split: number;
+  readonly tile: number;
+  /** Lanes share the loading of activations (x_shared.wgsl), which needs subgroups of eight. */
+  readonly share: boolean;
+}
+
+/** y = W·x for a matrix in any format. Reference: `matmul`, `rmsNorm`, `siluMul` of reference.ts. */
+export function matmulSpec(s: MatmulLaunch): KernelSpec {
+  const format = DEVICE_FORMATS[s.type];
+  return {
+    name: `matmul_${s.type.toLowerCase()}`,
+    parts: [
+      `const TOKENS = ${s.tokens}u;\nconst GROUPS = ${s.groups}u;`,
+      formatConstants(format),
+      layout,
+      ...format.wgsl,
+      s.share ? xShared : xOwn,
+      matmul,
+    ],
+    overrides: { TILE: s.tile, LANES: s.lanes, SPLIT: s.split },
+    bindings: {
+      0: "read",
+      ...(format.scaleWords > 0 && { 1: "read" }),
+      2: "read",
+      3: "read",
+      4: "write",
+      5: "read",
+      6: "step",
+      7: "uniform",
+    },
+    workgroupSize: [s.lanes, s.split],
+    workgroupBytes: s.lanes * s.split * 16,
+  };
+}
+
+/** A matrix, or a part of one, and what is done with its product. */
+export interface MatrixUse {
+  readonly rows: number;
+  /** Weights a row, a multiple of 32. */
+  readonly columns: number;
+  /** First row of this part, within an embedding matrix or a bias. */
+  readonly firstRow?: number;
+  readonly yStride?: number;
+  readonly yOffset?: number;
+  /** What it runs over: all tokens of the step, or those whose logits are wanted. */
+  readonly over?: "tokens" | "logits";
+  /** Added to y instead of overwriting it. */
+  readonly accumulate?: boolean;
+  readonly bias?: boolean;
+  /** x is normalized on the way, with this epsilon. */
+  readonly normEpsilon?: number | undefined;
+  /** Rows are gates and ups by turns ("both"), or ups whose gates are in y ("ups"). */
+  readonly gate?: "both" | "ups" | undefined;
+}
+
+/** The uniform `Shape` of layout.wgsl. */
+export function matrixShape(use: MatrixUse): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(12);
+  const flags = [
+    use.accumulate,
+    use.bias,
+    use.normEpsilon !== undefined,
+    use.gate === "both",
+    use.gate === "ups",
+    use.over === "logits",
+  ];
+  words.set([
+    use.rows,
+    use.columns / 32,
+    use.firstRow ?? 0,
+    use.yStride ?? 0,
+    use.yOffset ?? 0,
+    COUNT_OF[use.over ?? "tokens"],
+    flags.reduce((bits, flag, i) => bits | (flag ? 1 << i : 0), 0),
+    use.firstRow ?? 0,
+  ]);
+  new Float32Array(words.buffer)[8] = use.normEpsilon ?? 0;
+  return words;
+}
+
+/** Gathers embedding rows. */
+export function embedSpec(
+  s: { type: TensorType; tile: number; lanes: number },
+): KernelSpec {
+  const format = DEVICE_FORMATS[s.type];
+  return {
+    name: `embed_${s.type.toLowerCase()}`,
+    parts: [formatConstants(format), layout, ...format.wgsl, step, embed],
+    overrides: { TILE: s.tile, LANES: s.lanes },
+    bindings: {
+      0: "read",
+      ...(format.scaleWords > 0 && { 1: "read" }),
+      4: "write",
+      5: "read",
+      6: "step",
+      7: "uniform",
+    },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
+  };
+}
+
+/** The heads of an attention layer. */
+export interface HeadShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** RMSNorm of every query and key head in place. */
+export function headNormSpec(s: HeadShape & { epsilon: number; lanes: number }): KernelSpec {
+  return {
+    name: "head_norm",
+    parts: [headNorm],
+    overrides: {
+      HEADS: s.heads,
+      KV_HEADS: s.kvHeads,
+      HEAD_DIM: s.headDim,
+      EPSILON: s.epsilon,
+      LANES: s.lanes,
+    },
+    bindings: { 0: "write", 1: "read", 2: "read" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
+  };
+}
+
+/** Rotates queries and keys, and appends keys and values to the paged cache. */
+export function ropeAppendSpec(
+  s: HeadShape & { ropeDims: number; half: boolean; kv: KvType; lanes: number },
+): KernelSpec {
+  return {
+    name: "rope_append",
+    parts: [step, s.kv === "f16" ? kvWriteF16 : kvWriteF32, ropeAppend],
+    overrides: {
+      HEADS: s.heads,
+      KV_HEADS: s.kvHeads,
+      HEAD_DIM: s.headDim,
+      ROPE_DIMS: s.ropeDims,
+      HALF: s.half ? 1 : 0,
+      LANES: s.lanes,
+    },
+    bindings: { 0: "read", 1: "write", 2: "write", 3: "write", 4: "read", 5: "step" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
+  };
+}
+
+/** Causal attention over the paged cache. */
+export function attentionSpec(
+  s: HeadShape & { kv: KvType; lanes: number },
+): KernelSpec {
+  return {
+    name: "attention",
+    parts: [
+      `const HEAD_DIM = ${s.headDim}u;`,
+      step,
+      s.kv === "f16" ? kvReadF16 : kvReadF32,
+      attention,
+    ],
+    overrides: { HEADS: s.heads, KV_HEADS: s.kvHeads, LANES: s.lanes },
+    bindings: { 0: "read", 1: "write", 3: "read", 4: "step", 5: "read" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: s.lanes * (8 + s.headDim * 4),
+  };
+}

@@ -1,0 +1,24 @@
+// Activations of one block of 32, eight lanes of a subgroup loading a part each and passing it to
+// the others: on software drivers a load costs the same for one lane's address as for all, and a
+// broadcast next to nothing. Subgroups must have eight lanes or more, all of them at the same
+// token and block. `squares` holds the lane's part of Σx².
+struct Block { x: array<vec4<f32>, 8>, squares: f32 }
+
+fn load_block(token: u32, block: u32, lane: u32) -> Block {
+  var v = x[(token * shape.blocks + block) * 8u + lane % 8u];
+  var squares = 0.0;
+  if (has(NORM)) {
+    squares = dot(v, v);
+    v *= norm_weight[block * 8u + lane % 8u];
+  }
+  return Block(array(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u),
+    subgroupBroadcast(v, 3u), subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u),
+    subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u)), squares);
+}
+
+fn total_squares(own: f32) -> f32 {
+  return ((subgroupBroadcast(own, 0u) + subgroupBroadcast(own, 1u)) +
+    (subgroupBroadcast(own, 2u) + subgroupBroadcast(own, 3u))) +
+    ((subgroupBroadcast(own, 4u) + subgroupBroadcast(own, 5u)) +
+    (subgroupBroadcast(own, 6u) + subgroupBroadcast(own, 7u)));
+}
