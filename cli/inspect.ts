@@ -107,9 +107,8 @@ function table(head: string[], rows: string[][], align: string): string {
   const cells = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
   return markdownTable([head, ...cells], {
     align: [...align],
-    // Rows end ragged only where a column could be as wide as a chat template.
+    // Metadata alone is not padded: its values differ too much in length.
     alignDelimiters: align !== "",
-    padding: true,
   });
 }
 

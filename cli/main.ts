@@ -63,7 +63,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (exitCode !== EXIT.ok && !(known instanceof InterruptedError)) {
       const terminal = new Terminal(active.optsWithGlobals());
       terminal.error(known instanceof Error ? known : new Error(String(known)));
-      if (exitCode === EXIT.unknown) terminal.note("This may be a fault of tvllm; -v shows where.");
+      if (exitCode === EXIT.unknown) terminal.note("-v shows where this happened.");
     }
     return exitCode;
   }

@@ -60,7 +60,12 @@ export class Terminal {
    * @throws {Deno.errors.BrokenPipe} if the reader has gone: let it pass, main() ends quietly.
    */
   write(text: string): void {
-    writeAll(this.#stdout, text);
+    try {
+      writeAll(this.#stdout, text);
+    } catch (error) {
+      if (!(error instanceof Error) || error instanceof Deno.errors.BrokenPipe) throw error;
+      throw new Error(`Cannot write to standard output: ${error.message}`, { cause: error });
+    }
   }
 
   /** Writes to stdout what a model or a file made up; a terminal gets no control characters. */

@@ -7,6 +7,9 @@ import { fileURLToPath } from "node:url";
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
+/** The program, for sh. */
+export const LAUNCHER = join(ROOT, "tvllm");
+
 /** What a run left. */
 export interface RunResult {
   readonly code: number;
@@ -78,13 +81,13 @@ export function runTvllm(
   args: readonly string[],
   options: Parameters<typeof run>[2] = {},
 ): Promise<RunResult> {
-  return run("sh", [join(ROOT, "tvllm"), ...args], options);
+  return run("sh", [LAUNCHER, ...args], options);
 }
 
 /** Runs `tvllm args… | reader`; the exit code is tvllm's. */
 export async function pipeTvllm(args: readonly string[], reader: string): Promise<RunResult> {
   const script = `{ sh "$0" "$@"; echo $? >&3; } 3>"$CODE" | ${reader}`;
   const CODE = await Deno.makeTempFile();
-  const result = await run("sh", ["-c", script, join(ROOT, "tvllm"), ...args], { env: { CODE } });
+  const result = await run("sh", ["-c", script, LAUNCHER, ...args], { env: { CODE } });
   return { ...result, code: Number(await Deno.readTextFile(CODE)) };
 }

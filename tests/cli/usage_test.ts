@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import denoJson from "../../deno.json" with { type: "json" };
-import { runTvllm } from "./run_tvllm.ts";
+import { LAUNCHER, run, runTvllm } from "./run_tvllm.ts";
 
 Deno.test("tvllm alone shows three commands to try", async () => {
   const { code, stdout, stderr } = await runTvllm([]);
@@ -75,4 +75,14 @@ Deno.test("--color always colours what goes into a pipe; auto and never do not",
   assert.ok((await stderr(args, { env: { FORCE_COLOR: "1" } })).startsWith(red));
   assert.ok((await stderr(args)).startsWith("error:"));
   assert.ok((await stderr([...args, "--color=never"])).startsWith("error:"));
+});
+
+Deno.test({
+  name: "output that cannot be written is an error",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    const { code, stderr } = await run("sh", ["-c", 'sh "$0" --version >/dev/full', LAUNCHER]);
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: Cannot write to standard output: .*\n-v shows where/);
+  },
 });
