@@ -1,0 +1,143 @@
+/** The facade: a model file in, a tokenizer and a serving engine out. */
+
+import { tuningFor } from "../kernels/tuning.ts";
+import type { KvType } from "../kernels/specs.ts";
+import { loadCpuRunner } from "./cpu/cpu_runner.ts";
+import { DeviceError } from "./errors.ts";
+import { openGguf } from "./files/gguf.ts";
+import type { ModelFile } from "./files/model_file.ts";
+import { openGpu } from "./gpu/device.ts";
+import type { ModelConfig } from "./models/config.ts";
+import { configFromGguf } from "./models/gguf_config.ts";
+import { blocksFor } from "./run/block_manager.ts";
+import { Engine, type EngineOptions } from "./run/engine.ts";
+import { GpuRunner } from "./run/gpu_runner.ts";
+import type { ModelRunner } from "./run/model_runner.ts";
+import { chatTemplate } from "./text/chat_prompt.ts";
+import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+
+/** Sequences longer than this take memory that few need; `contextLength` asks for more. */
+const DEFAULT_CONTEXT = 4096;
+
+/** How a model is loaded and served. */
+export interface LoadOptions {
+  /** Default: the GPU, or the CPU where there is no adapter. */
+  readonly device?: "gpu" | "cpu";
+  /** Longest sequence in tokens; default the model's own limit, at most 4,096. */
+  readonly contextLength?: number;
+  /** Element type of the KV cache, default f16. */
+  readonly kv?: KvType;
+  /** Sequences that may run at once, default 8. */
+  readonly maxSequences?: number;
+  /**
+   * Tokens that the KV cache holds, all sequences together; default two sequences of
+   * `contextLength`, or one of a software driver's.
+   */
+  readonly kvTokens?: number;
+  /** Called with the bytes of weights uploaded so far. */
+  readonly progress?: (bytes: number) => void;
+  readonly engine?: EngineOptions;
+}
+
+/** A model that is ready to answer. */
+export interface Model {
+  readonly file: ModelFile;
+  readonly config: ModelConfig;
+  readonly tokenizer: Tokenizer;
+  /** The chat template, as Jinja text. */
+  readonly chatTemplate: string;
+  readonly contextLength: number;
+  readonly runner: ModelRunner;
+  readonly engine: Engine;
+  /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
+  readonly fallback: string | undefined;
+  /** Milliseconds from the open file to here. */
+  readonly loadTime: number;
+  /** Stops the engine and frees the device; the file is closed too. */
+  close(): Promise<void>;
+}
+
+/**
+ * Loads an open GGUF model.
+ *
+ * ```ts
+ * import { loadModel, openGguf } from "./mod.ts";
+ * const model = await loadModel(openGguf("model.gguf"));
+ * const promptIds = model.tokenizer.encode("Once upon a time");
+ * const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 1 };
+ * const request = { promptIds, sampling, maxTokens: 32, stopIds: [...model.tokenizer.eosIds] };
+ * const [answer] = await model.engine.generate([request]);
+ * console.log(model.tokenizer.decode(answer!.ids));
+ * await model.close();
+ * ```
+ *
+ * @throws {ModelFormatError | UnsupportedError} if the file is not one that tvllm runs.
+ * @throws {DeviceError} "no-adapter" if `device` is "gpu" and there is none; "out-of-memory".
+ * @throws {RangeError} if `contextLength` is beyond the model's.
+ */
+export async function loadModel(file: ModelFile, options: LoadOptions = {}): Promise<Model> {
+  const started = performance.now();
+  const config = configFromGguf(file);
+  const contextLength = options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT);
+  if (contextLength > config.contextLength) {
+    throw new RangeError(
+      `Cannot use a context of ${contextLength} tokens: ${config.name} was made for ${config.contextLength}`,
+    );
+  }
+  const { runner, fallback } = await openRunner(file, config, contextLength, options);
+  const tokenizer = loadTokenizer(file.metadata, file.paths[0]!);
+  const engine = new Engine(runner, { contextLength, ...options.engine });
+  return {
+    file,
+    config,
+    tokenizer,
+    chatTemplate: chatTemplate(file.metadata, tokenizer),
+    contextLength,
+    runner,
+    engine,
+    fallback,
+    loadTime: performance.now() - started,
+    close: async () => {
+      await engine.stop();
+      runner.destroy();
+      file.close();
+    },
+  };
+}
+
+async function openRunner(
+  file: ModelFile,
+  config: ModelConfig,
+  contextLength: number,
+  options: LoadOptions,
+): Promise<{ runner: ModelRunner; fallback: string | undefined }> {
+  const { device, kv, maxSequences = 8, kvTokens, progress } = options;
+  let fallback: string | undefined;
+  if (device !== "cpu") {
+    try {
+      const gpu = await openGpu();
+      const tokens = kvTokens ?? contextLength * (gpu.driver === "hardware" ? 2 : 1);
+      const runner = await GpuRunner.load(gpu, file, config, {
+        contextLength,
+        blocks: blocksFor(tokens),
+        maxSequences,
+        ...(kv && { kv }),
+        ...(progress && { progress }),
+      });
+      return { runner, fallback: undefined };
+    } catch (error) {
+      const none = error instanceof DeviceError && error.kind === "no-adapter";
+      if (device === "gpu" || !none) throw error;
+      fallback = error.message;
+    }
+  }
+  const runner = loadCpuRunner(file, config, {
+    blocks: blocksFor(kvTokens ?? contextLength),
+    maxSequences,
+    maxBatchTokens: tuningFor("software").batchTokens,
+    ...(kv && { kvType: kv }),
+  });
+  return { runner, fallback };
+}
+
+export { openGguf };
