@@ -4,8 +4,10 @@ import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/
 import denoJson from "../deno.json" with { type: "json" };
 import { addCompletions } from "./completions.ts";
 import { EXIT, exitCodeOf, InterruptedError, UsageError } from "./exit_codes.ts";
+import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import { addGlobalOptions } from "./options.ts";
+import { addPerplexity } from "./perplexity.ts";
 import { Terminal } from "./terminal.ts";
 import { addTokenize } from "./tokenize.ts";
 
@@ -39,6 +41,8 @@ function createProgram(): Command {
     });
   addGlobalOptions(program);
   const root: Command = program;
+  addGenerate(root);
+  addPerplexity(root);
   addTokenize(root);
   addInspect(root);
   addCompletions(root); // last: it completes the commands that are there

@@ -161,8 +161,8 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
     new Option("-f, --file <path>", "a file that comes before the prompt"),
     new Option("-s, --system <text>", "the system message"),
     new Option("--raw", "the prompt as it is, without the model's chat template"),
-    new Option("-n, --max-tokens <n>", "longest answer, in tokens")
-      .argParser(integer(0, MAX_INT32)),
+    new Option("-n, --max-tokens <n>", "longest answer in tokens; by default 512")
+      .argParser(integer(1, MAX_INT32)),
     new Option("--stop <text>", "ends the answer before this text; repeatable").argParser(texts),
   ]);
 }

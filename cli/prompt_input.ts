@@ -53,13 +53,14 @@ export async function readStdin(terminal: Terminal): Promise<string> {
   }
 }
 
-async function readTextFile(path: string): Promise<string> {
+/** All of a file, as it is. */
+export async function readTextFile(path: string): Promise<string> {
   let bytes: Uint8Array;
   try {
     bytes = await Deno.readFile(path);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`Cannot read the prompt file: ${reason}`, { cause: error });
+    throw new UsageError(`Cannot read the text file: ${reason}`, { cause: error });
   }
   return decodeUtf8(bytes, printable(path));
 }

@@ -63,7 +63,7 @@ Deno.test("composePrompt() refuses a prompt given twice, a missing file and othe
   for (
     const [sources, stdin, message] of [
       [{ argument: "a", prompt: "b" }, "", /both --prompt and a prompt as argument/],
-      [{ file: "/no/such/file" }, "", /Cannot read the prompt file: .*\/no\/such\/file/],
+      [{ file: "/no/such/file" }, "", /Cannot read the text file: .*\/no\/such\/file/],
       [{}, new Uint8Array([0x68, 0xe9]), /standard input: byte 1 \(0xe9\) is not UTF-8/],
     ] as const
   ) {

@@ -1,0 +1,47 @@
+/** Loads what `-m` and the device options name, with progress and in the user's words. */
+
+import { loadModel, type LoadOptions, type Model } from "../engine/mod.ts";
+import { UsageError } from "./exit_codes.ts";
+import { openModel } from "./model_argument.ts";
+import type { DeviceValues } from "./options.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The options that every command which runs a model has. */
+export type EngineValues = DeviceValues & { readonly model?: string | undefined };
+
+/**
+ * Opens and loads the model; the caller closes it.
+ *
+ * @throws {UsageError} if the context asked for is more than the model has.
+ */
+export async function openEngine(
+  values: EngineValues,
+  terminal: Terminal,
+  options: LoadOptions = {},
+): Promise<Model> {
+  const file = openModel(values.model, terminal);
+  try {
+    let total = 0;
+    for (const { byteLength } of file.tensors.values()) total += byteLength;
+    using progress = terminal.progress("Loading", total);
+    const model = await loadModel(file, {
+      ...(values.device && { device: values.device }),
+      ...(values.ctxSize !== undefined && { contextLength: values.ctxSize }),
+      kv: values.kvType,
+      progress: (bytes) => progress.update(bytes),
+      ...options,
+    });
+    if (model.fallback !== undefined) terminal.note(`Running on the CPU: ${model.fallback}`);
+    const { kind, description } = model.runner.device;
+    terminal.detail(
+      `Loaded in ${(model.loadTime / 1000).toFixed(2)} s on the ${kind}, ${description}`,
+    );
+    return model;
+  } catch (error) {
+    file.close();
+    if (error instanceof RangeError && error.message.startsWith("Cannot use a context")) {
+      throw new UsageError(`${error.message}; give a smaller --ctx-size`, { cause: error });
+    }
+    throw error;
+  }
+}

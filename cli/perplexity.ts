@@ -1,0 +1,72 @@
+/** `tvllm perplexity -f FILE`: how well a model predicts a text. */
+
+import type { Command } from "@commander-js/extra-typings";
+import { perplexity, scoreTokens } from "../engine/run/perplexity.ts";
+import { UsageError } from "./exit_codes.ts";
+import { Interrupts } from "./interrupt.ts";
+import { openEngine } from "./open_engine.ts";
+import { addDeviceOptions, addGlobalOptions, integer, modelOption } from "./options.ts";
+import { readStdin, readTextFile } from "./prompt_input.ts";
+import { Terminal } from "./terminal.ts";
+
+/** Adds the command to `program`. */
+export function addPerplexity(program: Command): void {
+  const command = program.command("perplexity")
+    .summary("how well a model predicts a text")
+    .description(
+      "Measures how well a model predicts a text, token by token. Logarithms are natural; a text\n" +
+        "longer than the context is scored in windows of it.",
+    )
+    .addOption(modelOption())
+    .option("-f, --file <path>", "the text; by default standard input")
+    .option(
+      "--top-logprobs <k>",
+      "with --json: the k best tokens of each position",
+      integer(0, 1000),
+    )
+    .option("--json", "everything, position by position, as one JSON object");
+  addGlobalOptions(addDeviceOptions(command)).action(async (options, command) => {
+    const terminal = new Terminal(command.optsWithGlobals());
+    const text = await readText(options.file, terminal);
+    const model = await openEngine(options, terminal);
+    try {
+      using interrupts = new Interrupts();
+      const { tokenizer, runner, config, contextLength } = model;
+      const ids = tokenizer.encode(text);
+      if (tokenizer.addBos && tokenizer.bosId !== undefined) ids.unshift(tokenizer.bosId);
+      if (ids.length < 2) {
+        throw new UsageError(`Cannot measure a text of ${ids.length} tokens: give at least two`);
+      }
+      using progress = terminal.progress("Scoring", ids.length);
+      const scores = await scoreTokens(runner, ids, contextLength, {
+        top: options.topLogprobs ?? 0,
+        signal: interrupts.signal,
+        progress: (tokens) => progress.update(tokens),
+      });
+      const { value, error } = perplexity(scores);
+      terminal.write(
+        options.json
+          ? `${
+            JSON.stringify({
+              model: config.name,
+              tokens: ids,
+              perplexity: value,
+              positions: scores.map(({ nextLogprob, top }) => ({ next_logprob: nextLogprob, top })),
+              device: runner.device.description,
+            })
+          }\n`
+          : `perplexity ${value.toFixed(4)} ± ${error.toFixed(4)} over ${ids.length - 1} tokens\n`,
+      );
+    } finally {
+      await model.close();
+    }
+  });
+}
+
+async function readText(file: string | undefined, terminal: Terminal): Promise<string> {
+  if (file !== undefined && file !== "-") return await readTextFile(file);
+  if (Deno.stdin.isTerminal()) {
+    throw new UsageError("Cannot measure nothing: give a text with -f FILE, or by a pipe");
+  }
+  return await readStdin(terminal);
+}

@@ -1,0 +1,64 @@
+/** How well a model predicts a text: the log-probability of every token after those before it. */
+
+import { blocksFor } from "./block_manager.ts";
+import { tokenLogprobs } from "./logprobs.ts";
+import type { ModelRunner } from "./model_runner.ts";
+
+/** Rows of logits that one step returns at most; a GPU keeps room for 64. */
+const MOST_ROWS = 32;
+
+/** The model's prediction after one token of the text. */
+export interface PositionScore {
+  /** ln p of the token that follows; null after the last one. */
+  readonly nextLogprob: number | null;
+  /** The most probable tokens that follow, best first, with ln p. */
+  readonly top: readonly (readonly [number, number])[];
+}
+
+/**
+ * Scores `ids` position by position, in windows of the context where the text is longer: a
+ * window's first tokens then see none of the text before them, as in llama.cpp's perplexity tool.
+ *
+ * @param top alternatives to list per position
+ * @param progress called with the tokens done
+ */
+export async function scoreTokens(
+  runner: ModelRunner,
+  ids: readonly number[],
+  contextLength: number,
+  options: { top?: number; signal?: AbortSignal; progress?: (tokens: number) => void } = {},
+): Promise<PositionScore[]> {
+  const { top = 0, signal, progress } = options;
+  const blockTable = Array.from({ length: blocksFor(contextLength) }, (_, i) => i);
+  const chunk = Math.min(runner.limits.maxBatchTokens, MOST_ROWS);
+  const scores: PositionScore[] = [];
+  for (let window = 0; window < ids.length; window += contextLength) {
+    const end = Math.min(window + contextLength, ids.length);
+    for (let first = window; first < end; first += chunk) {
+      signal?.throwIfAborted();
+      const tokens = ids.slice(first, Math.min(first + chunk, end));
+      const step = runner.submit({
+        sequences: [{ slot: 0, tokens, start: first - window, blockTable, logits: "all" }],
+      });
+      for (const [i, logits] of (await step.read()).logits[0]!.entries()) {
+        const next = ids[first + i + 1];
+        const { logprob, top: best } = tokenLogprobs(logits, next ?? 0, top);
+        scores.push({
+          nextLogprob: next === undefined ? null : logprob,
+          top: best.map(({ id, logprob }) => [id, logprob] as const),
+        });
+      }
+      progress?.(scores.length);
+    }
+  }
+  return scores;
+}
+
+/** exp of the mean negative log-probability, and its standard error; NaN without a prediction. */
+export function perplexity(scores: readonly PositionScore[]): { value: number; error: number } {
+  const losses = scores.flatMap(({ nextLogprob }) => nextLogprob === null ? [] : [-nextLogprob]);
+  const mean = losses.reduce((a, b) => a + b, 0) / losses.length;
+  const variance = losses.reduce((a, b) => a + (b - mean) ** 2, 0) / (losses.length - 1);
+  const value = Math.exp(mean);
+  return { value, error: value * Math.sqrt(variance / losses.length) };
+}
