@@ -6,15 +6,17 @@ import { loadCpuRunner } from "./cpu/cpu_runner.ts";
 import { DeviceError } from "./errors.ts";
 import { openGguf } from "./files/gguf.ts";
 import type { ModelFile } from "./files/model_file.ts";
+import { openModelFile } from "./files/open_model.ts";
 import { openGpu } from "./gpu/device.ts";
 import type { ModelConfig } from "./models/config.ts";
-import { configFromGguf } from "./models/gguf_config.ts";
+import { readModel } from "./models/read_model.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import { Engine, type EngineOptions } from "./run/engine.ts";
 import { GpuRunner } from "./run/gpu_runner.ts";
 import type { ModelRunner } from "./run/model_runner.ts";
 import { chatTemplate } from "./text/chat_prompt.ts";
-import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+import { modelTokenizer } from "./text/model_tokenizer.ts";
+import type { Tokenizer } from "./text/tokenizer.ts";
 
 /** Sequences longer than this take memory that few need; `contextLength` asks for more. */
 const DEFAULT_CONTEXT = 4096;
@@ -58,7 +60,7 @@ export interface Model {
 }
 
 /**
- * Loads an open GGUF model.
+ * Loads an open model, GGUF or safetensors.
  *
  * ```ts
  * import { loadModel, openGguf } from "./mod.ts";
@@ -77,15 +79,15 @@ export interface Model {
  */
 export async function loadModel(file: ModelFile, options: LoadOptions = {}): Promise<Model> {
   const started = performance.now();
-  const config = configFromGguf(file);
+  const { config, weights } = readModel(file);
   const contextLength = options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT);
   if (contextLength > config.contextLength) {
     throw new RangeError(
       `Cannot use a context of ${contextLength} tokens: ${config.name} was made for ${config.contextLength}`,
     );
   }
-  const { runner, fallback } = await openRunner(file, config, contextLength, options);
-  const tokenizer = loadTokenizer(file.metadata, file.paths[0]!);
+  const { runner, fallback } = await openRunner(weights, config, contextLength, options);
+  const tokenizer = modelTokenizer(file);
   const engine = new Engine(runner, { contextLength, ...options.engine });
   return {
     file,
@@ -140,4 +142,4 @@ async function openRunner(
   return { runner, fallback };
 }
 
-export { openGguf };
+export { openGguf, openModelFile };

@@ -70,6 +70,19 @@ export class InputFile {
   }
 }
 
+/** @throws {ModelNotFoundError} if that cannot be found out. */
+export function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw new ModelNotFoundError(`Cannot open ${printable(path)}: ${reason(error)}`, {
+      cause: error,
+    });
+  }
+}
+
 function reason(cause: unknown): string {
   if (cause instanceof Deno.errors.NotFound) return "there is no such file; check the path";
   if (cause instanceof Deno.errors.NotADirectory) {

@@ -1,6 +1,6 @@
 /** JSON from a file or a part of one, bounded in size, depth and number of keys. */
 
-import type { InputFile } from "./input_file.ts";
+import { InputFile } from "./input_file.ts";
 
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject;
 
@@ -54,6 +54,16 @@ export function readJsonObject(file: InputFile, limit: number): JsonObject {
   const bytes = new Uint8Array(file.size);
   file.read(0, bytes);
   return parseJsonObject(file, "it", bytes);
+}
+
+/** readJsonObject() of the file at `path`. */
+export function readJson(path: string, limit: number): JsonObject {
+  const file = InputFile.open(path);
+  try {
+    return readJsonObject(file, limit);
+  } finally {
+    file.close();
+  }
 }
 
 export function isObject(value: JsonValue | undefined): value is JsonObject {

@@ -1,39 +1,44 @@
 /** Opens a model in a directory of safetensors, as Hugging Face has it: one file, or shards and an index. */
 
 import { join } from "node:path";
-import { ModelFormatError, ModelNotFoundError } from "../errors.ts";
-import { InputFile } from "./input_file.ts";
-import { isObject, type JsonObject, readJsonObject } from "./json.ts";
+import { ModelFormatError } from "../errors.ts";
+import { exists, InputFile } from "./input_file.ts";
+import { isObject, readJson } from "./json.ts";
 import type { ModelFile } from "./model_file.ts";
+import { type ModelTexts, readModelTexts, textMetadata } from "./model_texts.ts";
 import { printable, quote } from "./quote.ts";
 import { readSafetensorsHeader } from "./safetensors_header.ts";
 import { TensorFiles } from "./tensor_files.ts";
 
-export const MAX_CONFIG_BYTES = 2 ** 20;
 export const MAX_INDEX_BYTES = 8 * 2 ** 20;
 /** The largest published models have some 250 shards. */
 export const MAX_SHARDS = 1024;
 
 const WEIGHTS = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
-const CONFIG = "config.json";
 
-/** An open model in safetensors. */
-export interface SafetensorsModel extends ModelFile {
-  /** What config.json says, unchecked but for its being an object. */
-  readonly config: JsonObject;
+/**
+ * An open model in safetensors. Its metadata are what config.json says, `a.b` being key b of a, and
+ * under GGUF's keys the architecture, the name and the chat template.
+ */
+export interface SafetensorsModel extends ModelFile, ModelTexts {
+  readonly format: "safetensors";
+}
+
+export function isSafetensors(file: ModelFile): file is SafetensorsModel {
+  return file.format === "safetensors";
 }
 
 /**
- * Opens the model in `directory`: config.json, and model.safetensors or what
- * model.safetensors.index.json lists. No code that comes with a model is ever run.
+ * Opens the model in `directory`: config.json and the texts that may be beside it, and
+ * model.safetensors or what model.safetensors.index.json lists. No code that comes with a model is ever run.
  *
  * @throws {ModelNotFoundError} if the directory, config.json, the weights or a shard is missing.
  * @throws {ModelFormatError} if one of them is damaged, or they contradict each other.
  * @throws {UnsupportedError} for a tensor type that tvllm does not read.
  */
 export function openSafetensors(directory: string): SafetensorsModel {
-  const config = readJson(join(directory, CONFIG), MAX_CONFIG_BYTES);
+  const texts = readModelTexts(directory);
   const index = join(directory, INDEX);
   const shards = exists(index) ? readIndex(index) : new Map([[WEIGHTS, [] as string[]]]);
   const files: InputFile[] = [];
@@ -47,32 +52,13 @@ export function openSafetensors(directory: string): SafetensorsModel {
       "safetensors",
       files,
       headers.map(({ tensors }) => tensors),
-      headers[0]!.metadata,
+      textMetadata(texts),
     );
     checkIndex(model, shards, files);
-    return Object.assign(model, { config });
+    return Object.assign(model, { format: "safetensors" as const }, texts);
   } catch (error) {
     for (const file of files) file.close();
     throw error;
-  }
-}
-
-function readJson(path: string, limit: number): JsonObject {
-  const file = InputFile.open(path);
-  try {
-    return readJsonObject(file, limit);
-  } finally {
-    file.close();
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw new ModelNotFoundError(`Cannot open ${printable(path)}: ${error}`, { cause: error });
   }
 }
 

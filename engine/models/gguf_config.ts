@@ -3,16 +3,11 @@
 import { basename } from "node:path";
 import type { ModelFile } from "../files/model_file.ts";
 import { quote } from "../files/quote.ts";
+import { checkWeights } from "./check_weights.ts";
 import type { ModelConfig, RopeScaling } from "./config.ts";
+import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
 import { MetadataReader } from "./metadata_reader.ts";
-import { expectedWeights, ggufName } from "./weight_names.ts";
-
-// Bounds far above any published model; what lies beyond is a damaged number.
-const MAX_LAYERS = 1024;
-const MAX_HEADS = 1024;
-const MAX_HEAD_DIM = 1024;
-const MAX_WIDTH = 2 ** 20;
-const MAX_CONTEXT = 2 ** 27;
+import { ggufName } from "./weight_names.ts";
 
 /** In what the architectures differ, as far as the config says it. */
 interface Architecture {
@@ -43,7 +38,7 @@ export function configFromGguf(file: ModelFile): ModelConfig {
   const metadata = new MetadataReader(file);
   const config = readConfig(metadata);
   checkVocabulary(metadata, config);
-  checkWeights(metadata, config);
+  checkWeights(metadata, config, "name", IGNORED);
   return config;
 }
 
@@ -170,40 +165,6 @@ function checkVocabulary(metadata: MetadataReader, config: ModelConfig): void {
       throw metadata.fault(
         `${what} says ${size} tokens, and the embedding has ${config.vocabSize} rows; ` +
           `the file is damaged or badly converted, get another`,
-      );
-    }
-  }
-}
-
-function checkWeights(metadata: MetadataReader, config: ModelConfig): void {
-  const { tensors } = metadata.file;
-  const expected = new Set<string>();
-  for (const { name, shape } of expectedWeights(config)) {
-    expected.add(name);
-    const tensor = tensors.get(name);
-    if (tensor === undefined) {
-      throw metadata.fault(
-        `tensor '${name}' is missing, ${config.architecture} has one; ` +
-          `the file is damaged or badly converted, get another`,
-      );
-    }
-    if (tensor.shape.length !== shape.length || tensor.shape.some((n, i) => n !== shape[i])) {
-      throw metadata.fault(
-        `tensor '${name}' has the shape ${tensor.shape.join(" × ")}, and by the metadata it is ` +
-          `${shape.join(" × ")}; the file is damaged or badly converted, get another`,
-      );
-    }
-    if (shape.length === 1 && !["F32", "F16", "BF16"].includes(tensor.type)) {
-      throw metadata.unsupported(
-        `tensor '${name}' is a vector in ${tensor.type}; get a model with it in F32`,
-      );
-    }
-  }
-  for (const name of tensors.keys()) {
-    if (!expected.has(name) && !IGNORED.test(name)) {
-      throw metadata.unsupported(
-        `tensor ${quote(name)} is not one of ${config.architecture} as tvllm runs it, ` +
-          `and to leave it out would give wrong answers; get another model`,
       );
     }
   }

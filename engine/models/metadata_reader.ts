@@ -6,7 +6,8 @@ import { printable, quote } from "../files/quote.ts";
 
 /** Typed look-ups in `file.metadata`. A `fallback` is what a missing key stands for. */
 export class MetadataReader {
-  constructor(readonly file: ModelFile) {}
+  /** @param path the file that errors name */
+  constructor(readonly file: ModelFile, readonly path: string = file.paths[0]!) {}
 
   /** @throws {ModelFormatError} if it is missing, or no string. */
   text(key: string, fallback?: string): string {
@@ -38,6 +39,13 @@ export class MetadataReader {
     return value;
   }
 
+  /** @throws {ModelFormatError} if it is not true or false. */
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.#get(key) ?? fallback;
+    if (typeof value !== "boolean") throw this.#wrong(key, "true or false");
+    return value;
+  }
+
   /** Length of the array, or undefined where there is none. */
   arrayLength(key: string): number | undefined {
     const value = this.#get(key);
@@ -52,11 +60,11 @@ export class MetadataReader {
 
   /** An error about the file's content. */
   fault(detail: string): ModelFormatError {
-    return new ModelFormatError(`Cannot use ${printable(this.file.paths[0]!)}: ${detail}`);
+    return new ModelFormatError(`Cannot use ${printable(this.path)}: ${detail}`);
   }
 
   unsupported(detail: string): UnsupportedError {
-    return new UnsupportedError(`Cannot run ${printable(this.file.paths[0]!)}: ${detail}`);
+    return new UnsupportedError(`Cannot run ${printable(this.path)}: ${detail}`);
   }
 
   #get(key: string): MetadataValue | undefined {

@@ -9,36 +9,108 @@ export type WeightSize = "vocab" | "dim" | "queries" | "keys" | "head" | "ffn" |
 export interface WeightSpec {
   /** Name in GGUF; `{}` stands for the layer. */
   readonly gguf: string;
+  /** Name in Hugging Face's checkpoints; GGUF alone has a weight without one. */
+  readonly hf?: string;
   /** Outermost first: [rows, columns], or [elements] of a vector. */
   readonly shape: readonly WeightSize[];
   /** The config's field that says whether the model has it; always if absent. */
   readonly if?: "qkvBias" | "queryKeyNorm" | "ropeFactors" | "untiedOutput";
 }
 
-/** Weights that a model has once. Source of the names: llama.cpp's llama-arch.cpp. */
+/** Weights that a model has once. Sources of the names: llama.cpp's llama-arch.cpp; transformers. */
 export const MODEL_WEIGHTS = {
-  embedding: { gguf: "token_embd.weight", shape: ["vocab", "dim"] },
-  outputNorm: { gguf: "output_norm.weight", shape: ["dim"] },
-  output: { gguf: "output.weight", shape: ["vocab", "dim"], if: "untiedOutput" },
+  embedding: {
+    gguf: "token_embd.weight",
+    hf: "model.embed_tokens.weight",
+    shape: ["vocab", "dim"],
+  },
+  outputNorm: { gguf: "output_norm.weight", hf: "model.norm.weight", shape: ["dim"] },
+  output: {
+    gguf: "output.weight",
+    hf: "lm_head.weight",
+    shape: ["vocab", "dim"],
+    if: "untiedOutput",
+  },
   ropeFactors: { gguf: "rope_freqs.weight", shape: ["ropePairs"], if: "ropeFactors" },
 } as const satisfies Record<string, WeightSpec>;
 
 /** Weights that every layer has, in the order in which the forward pass uses them. */
 export const LAYER_WEIGHTS = {
-  attentionNorm: { gguf: "blk.{}.attn_norm.weight", shape: ["dim"] },
-  query: { gguf: "blk.{}.attn_q.weight", shape: ["queries", "dim"] },
-  queryBias: { gguf: "blk.{}.attn_q.bias", shape: ["queries"], if: "qkvBias" },
-  key: { gguf: "blk.{}.attn_k.weight", shape: ["keys", "dim"] },
-  keyBias: { gguf: "blk.{}.attn_k.bias", shape: ["keys"], if: "qkvBias" },
-  value: { gguf: "blk.{}.attn_v.weight", shape: ["keys", "dim"] },
-  valueBias: { gguf: "blk.{}.attn_v.bias", shape: ["keys"], if: "qkvBias" },
-  queryNorm: { gguf: "blk.{}.attn_q_norm.weight", shape: ["head"], if: "queryKeyNorm" },
-  keyNorm: { gguf: "blk.{}.attn_k_norm.weight", shape: ["head"], if: "queryKeyNorm" },
-  attentionOutput: { gguf: "blk.{}.attn_output.weight", shape: ["dim", "queries"] },
-  ffnNorm: { gguf: "blk.{}.ffn_norm.weight", shape: ["dim"] },
-  gate: { gguf: "blk.{}.ffn_gate.weight", shape: ["ffn", "dim"] },
-  up: { gguf: "blk.{}.ffn_up.weight", shape: ["ffn", "dim"] },
-  down: { gguf: "blk.{}.ffn_down.weight", shape: ["dim", "ffn"] },
+  attentionNorm: {
+    gguf: "blk.{}.attn_norm.weight",
+    hf: "model.layers.{}.input_layernorm.weight",
+    shape: ["dim"],
+  },
+  query: {
+    gguf: "blk.{}.attn_q.weight",
+    hf: "model.layers.{}.self_attn.q_proj.weight",
+    shape: ["queries", "dim"],
+  },
+  queryBias: {
+    gguf: "blk.{}.attn_q.bias",
+    hf: "model.layers.{}.self_attn.q_proj.bias",
+    shape: ["queries"],
+    if: "qkvBias",
+  },
+  key: {
+    gguf: "blk.{}.attn_k.weight",
+    hf: "model.layers.{}.self_attn.k_proj.weight",
+    shape: ["keys", "dim"],
+  },
+  keyBias: {
+    gguf: "blk.{}.attn_k.bias",
+    hf: "model.layers.{}.self_attn.k_proj.bias",
+    shape: ["keys"],
+    if: "qkvBias",
+  },
+  value: {
+    gguf: "blk.{}.attn_v.weight",
+    hf: "model.layers.{}.self_attn.v_proj.weight",
+    shape: ["keys", "dim"],
+  },
+  valueBias: {
+    gguf: "blk.{}.attn_v.bias",
+    hf: "model.layers.{}.self_attn.v_proj.bias",
+    shape: ["keys"],
+    if: "qkvBias",
+  },
+  queryNorm: {
+    gguf: "blk.{}.attn_q_norm.weight",
+    hf: "model.layers.{}.self_attn.q_norm.weight",
+    shape: ["head"],
+    if: "queryKeyNorm",
+  },
+  keyNorm: {
+    gguf: "blk.{}.attn_k_norm.weight",
+    hf: "model.layers.{}.self_attn.k_norm.weight",
+    shape: ["head"],
+    if: "queryKeyNorm",
+  },
+  attentionOutput: {
+    gguf: "blk.{}.attn_output.weight",
+    hf: "model.layers.{}.self_attn.o_proj.weight",
+    shape: ["dim", "queries"],
+  },
+  ffnNorm: {
+    gguf: "blk.{}.ffn_norm.weight",
+    hf: "model.layers.{}.post_attention_layernorm.weight",
+    shape: ["dim"],
+  },
+  gate: {
+    gguf: "blk.{}.ffn_gate.weight",
+    hf: "model.layers.{}.mlp.gate_proj.weight",
+    shape: ["ffn", "dim"],
+  },
+  up: {
+    gguf: "blk.{}.ffn_up.weight",
+    hf: "model.layers.{}.mlp.up_proj.weight",
+    shape: ["ffn", "dim"],
+  },
+  down: {
+    gguf: "blk.{}.ffn_down.weight",
+    hf: "model.layers.{}.mlp.down_proj.weight",
+    shape: ["dim", "ffn"],
+  },
 } as const satisfies Record<string, WeightSpec>;
 
 /** What the weights are called in the engine. */
@@ -47,7 +119,10 @@ export type LayerWeight = keyof typeof LAYER_WEIGHTS;
 
 /** A weight that a model must have. */
 export interface ExpectedWeight {
+  /** Name in GGUF. */
   readonly name: string;
+  /** Name in Hugging Face's checkpoints. */
+  readonly hf: string;
   readonly shape: readonly number[];
 }
 
@@ -60,16 +135,17 @@ export function ggufName(weight: ModelWeight | LayerWeight, layer?: number): str
     : LAYER_WEIGHTS[weight as LayerWeight].gguf.replace("{}", String(layer));
 }
 
-/** Every weight that a model of `config` has, by its name in GGUF. */
+/** Every weight that a model of `config` has. */
 export function* expectedWeights(config: ModelConfig): Generator<ExpectedWeight> {
-  for (const spec of Object.values(MODEL_WEIGHTS)) {
-    if (present(spec, config)) yield { name: spec.gguf, shape: shapeOf(spec, config) };
-  }
+  const weights = (specs: Readonly<Record<string, WeightSpec>>, layer = "") =>
+    Object.values(specs).filter((spec) => present(spec, config)).map((spec) => ({
+      name: spec.gguf.replace("{}", layer),
+      hf: (spec.hf ?? spec.gguf).replace("{}", layer),
+      shape: shapeOf(spec, config),
+    }));
+  yield* weights(MODEL_WEIGHTS);
   for (let layer = 0; layer < config.layers; layer++) {
-    for (const spec of Object.values(LAYER_WEIGHTS)) {
-      const name = spec.gguf.replace("{}", String(layer));
-      if (present(spec, config)) yield { name, shape: shapeOf(spec, config) };
-    }
+    yield* weights(LAYER_WEIGHTS, String(layer));
   }
 }
 

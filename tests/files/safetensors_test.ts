@@ -1,7 +1,7 @@
 /** openSafetensors() reads a directory as Hugging Face has it, in one file or in shards. */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { ModelFormatError, ModelNotFoundError } from "../../engine/errors.ts";
 import { openSafetensors } from "../../engine/files/safetensors.ts";
 import { withFiles } from "./on_disk.ts";
@@ -17,7 +17,13 @@ Deno.test("openSafetensors() reads config, metadata, tensors and their bytes", (
     const model = openSafetensors(directory);
     assert.equal(model.format, "safetensors");
     assert.deepEqual(model.config, JSON.parse(CONFIG));
-    assert.deepEqual([...model.metadata], [["format", "pt"]]);
+    assert.deepEqual([...model.metadata], [
+      ["general.name", basename(directory)],
+      ["general.architecture", "llama"],
+      ["model_type", "llama"],
+      ["auto_map.AutoModel", "code.py"],
+      ["eos_token_id", [1, 2]],
+    ]);
     assert.deepEqual(model.paths, [join(directory, "model.safetensors")]);
     const start = validSafetensors().length - 36;
     assert.deepEqual(model.tensors.get("a.weight"), {

@@ -1,0 +1,29 @@
+/** Opens a model of either format by its path. */
+
+import { basename, dirname } from "node:path";
+import { openGguf } from "./gguf.ts";
+import { CONFIG } from "./model_texts.ts";
+import type { ModelFile } from "./model_file.ts";
+import { openSafetensors } from "./safetensors.ts";
+
+/**
+ * Opens the model at `path`: a GGUF file (of a split model, any part), or safetensors by their
+ * directory, by its config.json, or by one of its .safetensors files or their index.
+ *
+ * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openGguf` and
+ * `openSafetensors` do.
+ */
+export function openModelFile(path: string): ModelFile {
+  if (isDirectory(path)) return openSafetensors(path);
+  const inside = basename(path) === CONFIG || /\.safetensors(\.index\.json)?$/.test(path);
+  return inside ? openSafetensors(dirname(path)) : openGguf(path);
+}
+
+/** What cannot be looked at is left to the reader, whose error says why. */
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,54 @@
+/** Holds a file's tensors against those that its config calls for. */
+
+import { quote } from "../files/quote.ts";
+import type { ModelConfig } from "./config.ts";
+import type { MetadataReader } from "./metadata_reader.ts";
+import { expectedWeights } from "./weight_names.ts";
+
+/**
+ * Checks that all weights are there, in the right shape, and no others.
+ *
+ * @param naming whose names the file has: GGUF's ("name") or Hugging Face's ("hf")
+ * @param ignored names of tensors that nothing needs
+ * @throws {ModelFormatError} if one is missing or of another shape.
+ * @throws {UnsupportedError} for a tensor that the model does not have, or a packed vector.
+ */
+export function checkWeights(
+  metadata: MetadataReader,
+  config: ModelConfig,
+  naming: "name" | "hf",
+  ignored: RegExp,
+): void {
+  const { tensors } = metadata.file;
+  const expected = new Set<string>();
+  for (const weight of expectedWeights(config)) {
+    const { [naming]: name, shape } = weight;
+    expected.add(name);
+    const tensor = tensors.get(name);
+    if (tensor === undefined) {
+      throw metadata.fault(
+        `tensor '${name}' is missing, ${config.architecture} has one; ` +
+          `the file is damaged or badly converted, get another`,
+      );
+    }
+    if (tensor.shape.length !== shape.length || tensor.shape.some((n, i) => n !== shape[i])) {
+      throw metadata.fault(
+        `tensor '${name}' has the shape ${tensor.shape.join(" × ")}, and by the metadata it is ` +
+          `${shape.join(" × ")}; the file is damaged or badly converted, get another`,
+      );
+    }
+    if (shape.length === 1 && !["F32", "F16", "BF16"].includes(tensor.type)) {
+      throw metadata.unsupported(
+        `tensor '${name}' is a vector in ${tensor.type}; get a model with it in F32`,
+      );
+    }
+  }
+  for (const name of tensors.keys()) {
+    if (!expected.has(name) && !ignored.test(name)) {
+      throw metadata.unsupported(
+        `tensor ${quote(name)} is not one of ${config.architecture} as tvllm runs it, ` +
+          `and to leave it out would give wrong answers; get another model`,
+      );
+    }
+  }
+}

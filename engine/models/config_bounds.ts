@@ -1,0 +1,7 @@
+/** Bounds far above any published model; a number beyond them is a damaged one. */
+
+export const MAX_LAYERS = 1024;
+export const MAX_HEADS = 1024;
+export const MAX_HEAD_DIM = 1024;
+export const MAX_WIDTH = 2 ** 20;
+export const MAX_CONTEXT = 2 ** 27;

@@ -1,0 +1,170 @@
+/** A checked ModelConfig from the config.json and the tensor table of a model in safetensors. */
+
+import { join } from "node:path";
+import type { ModelFile, TensorInfo } from "../files/model_file.ts";
+import { CONFIG } from "../files/model_texts.ts";
+import { quote } from "../files/quote.ts";
+import type { SafetensorsModel } from "../files/safetensors.ts";
+import { checkWeights } from "./check_weights.ts";
+import type { ModelConfig, RopeScaling } from "./config.ts";
+import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
+import { MetadataReader } from "./metadata_reader.ts";
+import { expectedWeights } from "./weight_names.ts";
+
+/** In what the architectures differ, by `model_type`. */
+const ARCHITECTURES: ReadonlyMap<string, Pick<ModelConfig, "qkvBias" | "queryKeyNorm">> = new Map([
+  ["llama", { qkvBias: false, queryKeyNorm: false }],
+  ["qwen2", { qkvBias: true, queryKeyNorm: false }],
+  ["qwen3", { qkvBias: false, queryKeyNorm: true }],
+]);
+
+/** Switches that change what is computed; tvllm runs models that have them off. */
+const OFF = ["attention_bias", "mlp_bias", "use_sliding_window"] as const;
+
+/** Old checkpoints carry what follows from the config; tied ones may carry the embedding twice. */
+const IGNORED = /\.rotary_emb\.inv_freq$/;
+const IGNORED_IF_TIED = /\.rotary_emb\.inv_freq$|^lm_head\.weight$/;
+
+/**
+ * The config of an open model in safetensors. All weights that it calls for are there, under
+ * Hugging Face's names and in the right shape, and no others.
+ *
+ * @throws {ModelFormatError} if config.json lacks a value, has one out of range, or contradicts the
+ * tensors.
+ * @throws {UnsupportedError} if tvllm does not run this architecture or a variant that it states.
+ */
+export function configFromSafetensors(file: SafetensorsModel): ModelConfig {
+  const config = readConfig(new MetadataReader(file, join(file.directory, CONFIG)));
+  const ignored = config.tiedOutput ? IGNORED_IF_TIED : IGNORED;
+  checkWeights(new MetadataReader(file), config, "hf", ignored);
+  return config;
+}
+
+/** The same file with its tensors under GGUF's names, by which the engine asks for them. */
+export function underGgufNames(file: ModelFile, config: ModelConfig): ModelFile {
+  const tensors = new Map<string, TensorInfo>();
+  for (const { name, hf } of expectedWeights(config)) tensors.set(name, file.tensors.get(hf)!);
+  return {
+    format: file.format,
+    paths: file.paths,
+    byteLength: file.byteLength,
+    metadata: file.metadata,
+    tensors,
+    read: (tensor, offset, into) => file.read(tensor, offset, into),
+    close: () => file.close(),
+  };
+}
+
+/** Source of the keys and of what a missing one stands for: transformers' configuration classes. */
+function readConfig(json: MetadataReader): ModelConfig {
+  const name = json.text("model_type");
+  const architecture = ARCHITECTURES.get(name);
+  if (architecture === undefined) {
+    throw json.unsupported(
+      `model_type ${quote(name)}; the supported ones are ${[...ARCHITECTURES.keys()].join(", ")}`,
+    );
+  }
+  checkVariants(json);
+  const dim = json.integer("hidden_size", 1, MAX_WIDTH);
+  const heads = json.integer("num_attention_heads", 1, MAX_HEADS);
+  const kvHeads = json.integer("num_key_value_heads", 1, MAX_HEADS, heads);
+  const headDim = json.integer("head_dim", 2, MAX_HEAD_DIM, name === "qwen3" ? 128 : dim / heads);
+  if (heads % kvHeads !== 0 || headDim % 2 !== 0) {
+    throw json.fault(
+      `it has ${heads} heads of ${headDim} dimensions and ${kvHeads} key-value heads, which ` +
+        `must divide the heads, and the dimensions must be even; get another model`,
+    );
+  }
+  const trained = json.integer("max_position_embeddings", 1, MAX_CONTEXT);
+  const ropeScaling = readRopeScaling(json, trained);
+  return {
+    architecture: name,
+    name: json.text("general.name"),
+    dim,
+    layers: json.integer("num_hidden_layers", 1, MAX_LAYERS),
+    heads,
+    kvHeads,
+    headDim,
+    ffnDim: json.integer("intermediate_size", 1, MAX_WIDTH),
+    vocabSize: json.integer("vocab_size", 1, 2 ** 22),
+    // Qwen's YaRN is added to a config that states the length before it.
+    contextLength: ropeScaling.kind === "yarn"
+      ? Math.max(trained, Math.floor(ropeScaling.factor * ropeScaling.originalContext))
+      : trained,
+    rmsEpsilon: json.positive("rms_norm_eps", 1, 1e-6),
+    ropeBase: json.positive(ropeKey(json, "rope_theta"), 1e12, 10_000),
+    ropeDims: headDim,
+    ropeLayout: "half", // llama too: only its GGUF conversion permutes rows.
+    ropeScaling,
+    ropeFactors: false,
+    tiedOutput: json.flag("tie_word_embeddings", false),
+    ...architecture,
+  };
+}
+
+function checkVariants(json: MetadataReader): void {
+  for (const key of OFF) {
+    if (json.flag(key, false)) throw json.unsupported(`${key}; get a model without it`);
+  }
+  const activation = json.text("hidden_act", "silu");
+  if (activation !== "silu") {
+    throw json.unsupported(`hidden_act ${quote(activation)}; get a model with 'silu'`);
+  }
+  const packed = [...json.file.metadata.keys()].find((key) => key.startsWith("quantization"));
+  if (packed !== undefined) {
+    throw json.unsupported(
+      `the packed weights that '${packed}' tells of; get the model in BF16, or as GGUF`,
+    );
+  }
+}
+
+/** Where config.json has a value of RoPE: newer ones in rope_parameters, older in rope_scaling. */
+function ropeKey(json: MetadataReader, name: string): string {
+  const places = [`rope_parameters.${name}`, `rope_scaling.${name}`];
+  return places.find((key) => json.has(key)) ?? name;
+}
+
+/** Source: modeling_rope_utils.py of transformers. */
+function readRopeScaling(json: MetadataReader, trained: number): RopeScaling {
+  const old = ropeKey(json, "type"); // "type" was the key before "rope_type".
+  const kind = json.text(ropeKey(json, "rope_type"), json.has(old) ? json.text(old) : "default");
+  const positive = (name: string, fallback?: number) =>
+    json.positive(ropeKey(json, name), 1e6, fallback);
+  const originalContext = () =>
+    json.integer(ropeKey(json, "original_max_position_embeddings"), 1, MAX_CONTEXT, trained);
+  switch (kind) {
+    case "default":
+      return { kind: "none" };
+    case "linear":
+      return { kind, factor: positive("factor") };
+    case "llama3":
+      return {
+        kind,
+        factor: positive("factor"),
+        lowFrequencyFactor: positive("low_freq_factor"),
+        highFrequencyFactor: positive("high_freq_factor"),
+        originalContext: originalContext(),
+      };
+    case "yarn": {
+      for (const name of ["mscale", "mscale_all_dim", "truncate"]) {
+        const key = ropeKey(json, name);
+        if (json.has(key)) throw json.unsupported(`YaRN with '${key}'; get a model without it`);
+      }
+      const factor = positive("factor");
+      // Stated, it replaces YaRN's own; the config's field multiplies that.
+      const own = 1 + 0.1 * Math.log(factor);
+      return {
+        kind,
+        factor,
+        originalContext: originalContext(),
+        betaFast: positive("beta_fast", 32),
+        betaSlow: positive("beta_slow", 1),
+        attentionFactor: positive("attention_factor", own) / own,
+      };
+    }
+    default:
+      throw json.unsupported(
+        `RoPE scaling ${quote(kind)}; the supported ones are linear, llama3, yarn`,
+      );
+  }
+}

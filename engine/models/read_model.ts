@@ -1,0 +1,22 @@
+/** What the engine needs of an open model, in either format. */
+
+import type { ModelFile } from "../files/model_file.ts";
+import { isSafetensors } from "../files/safetensors.ts";
+import type { ModelConfig } from "./config.ts";
+import { configFromGguf } from "./gguf_config.ts";
+import { configFromSafetensors, underGgufNames } from "./hf_config.ts";
+
+/** A model's checked config, and its weights under GGUF's names. */
+export interface ReadModel {
+  readonly config: ModelConfig;
+  readonly weights: ModelFile;
+}
+
+/**
+ * @throws {ModelFormatError | UnsupportedError} as `configFromGguf` and `configFromSafetensors` do.
+ */
+export function readModel(file: ModelFile): ReadModel {
+  if (!isSafetensors(file)) return { config: configFromGguf(file), weights: file };
+  const config = configFromSafetensors(file);
+  return { config, weights: underGgufNames(file, config) };
+}

@@ -1,0 +1,39 @@
+/** The tokenizer of an open model, in either format. */
+
+import { join } from "node:path";
+import { ModelFormatError } from "../errors.ts";
+import type { ModelFile } from "../files/model_file.ts";
+import { TOKENIZER } from "../files/model_texts.ts";
+import { printable, quote } from "../files/quote.ts";
+import { isSafetensors, type SafetensorsModel } from "../files/safetensors.ts";
+import { loadTokenizer, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
+
+/**
+ * Makes the tokenizer that GGUF metadata, or tokenizer.json and what is beside it, describe.
+ *
+ * @throws {ModelNotFoundError} if a directory has no tokenizer.json.
+ * @throws {ModelFormatError | UnsupportedError} as `loadTokenizer` and `tokenizerFromJson` do.
+ */
+export function modelTokenizer(file: ModelFile): Tokenizer {
+  if (!isSafetensors(file)) return loadTokenizer(file.metadata, file.paths[0]!);
+  return tokenizerFromJson(
+    file.readTokenizer(),
+    file.tokenizerConfig,
+    endIds(file),
+    printable(join(file.directory, TOKENIZER)),
+  );
+}
+
+/** `eos_token_id`, a number or a list; generation_config.json's counts before config.json's. */
+function endIds(file: SafetensorsModel): readonly number[] {
+  const stated = file.generationConfig["eos_token_id"] ?? file.config["eos_token_id"] ?? [];
+  const ids = Array.isArray(stated) ? stated : [stated];
+  const odd = ids.find((id) => !Number.isInteger(id));
+  if (odd !== undefined) {
+    throw new ModelFormatError(
+      `Cannot read the end tokens of ${printable(file.directory)}: eos_token_id has ` +
+        `${quote(JSON.stringify(odd))}, not a whole number; get the model again`,
+    );
+  }
+  return ids;
+}
