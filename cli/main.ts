@@ -2,6 +2,7 @@
 
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
+import { addBench } from "./bench.ts";
 import { addCompletions } from "./completions.ts";
 import { EXIT, exitCodeOf, InterruptedError, UsageError } from "./exit_codes.ts";
 import { addGenerate } from "./generate.ts";
@@ -45,6 +46,7 @@ function createProgram(): Command {
   addPerplexity(root);
   addTokenize(root);
   addInspect(root);
+  addBench(root);
   addCompletions(root); // last: it completes the commands that are there
   return root;
 }

@@ -17,14 +17,14 @@ export interface Gpu {
   readonly features: ReadonlySet<string>;
   /** The fewest lanes that a subgroup has; 0 without subgroups. */
   readonly subgroupSize: number;
-  /** Bytes of all buffers by purpose, kept by buffers.ts. */
+  /** Bytes of all buffers by purpose, kept by buffers.ts and readback.ts. */
   readonly memory: Record<BufferPurpose, number>;
   /** The first error that the device reported and nobody caught. */
   failure: Error | undefined;
 }
 
 /** What a buffer is for, in reports. */
-export type BufferPurpose = "weights" | "kv" | "scratch";
+export type BufferPurpose = "weights" | "kv" | "scratch" | "readback";
 
 const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
 
@@ -91,7 +91,7 @@ export async function openGpu(): Promise<Gpu> {
     subgroupSize: features.includes("subgroups" as GPUFeatureName)
       ? adapter.info.subgroupMinSize
       : 0,
-    memory: { weights: 0, kv: 0, scratch: 0 },
+    memory: { weights: 0, kv: 0, scratch: 0, readback: 0 },
     failure: undefined,
   };
   device.addEventListener("uncapturederror", (event) => {

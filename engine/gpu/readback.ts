@@ -5,6 +5,7 @@
  * fails every read awaits.
  */
 
+import { destroyBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
 /** A pool of buffers that results are copied to and mapped from. */
@@ -55,12 +56,17 @@ export class Readback {
   }
 
   destroy(): void {
-    for (const buffers of this.#free.values()) for (const buffer of buffers) buffer.destroy();
+    for (const buffers of this.#free.values()) {
+      for (const buffer of buffers) destroyBuffer(this.gpu, buffer, "readback");
+    }
     this.#free.clear();
   }
 
   #take(size: number): GPUBuffer {
-    return this.#free.get(size)?.pop() ?? this.gpu.device.createBuffer({
+    const free = this.#free.get(size)?.pop();
+    if (free !== undefined) return free;
+    this.gpu.memory.readback += size;
+    return this.gpu.device.createBuffer({
       label: "readback",
       size,
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,

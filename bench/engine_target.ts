@@ -1,0 +1,166 @@
+/** The target that is a real model: served by engines of its own, so that no run meets another's cache. */
+
+import type { Model } from "../engine/mod.ts";
+import { Engine } from "../engine/run/engine.ts";
+import { GpuRunner } from "../engine/run/gpu_runner.ts";
+import type { TokenStream } from "../engine/run/token_stream.ts";
+import { TextStream } from "../engine/text/streaming.ts";
+import { modelEnvironment } from "./environment.ts";
+import { probeGpu } from "./probe.ts";
+import type { Environment } from "./report.ts";
+import type {
+  BenchRequest,
+  HeldBlocks,
+  MemoryUse,
+  Probe,
+  Served,
+  ServeOptions,
+  Serving,
+  Target,
+} from "./target.ts";
+import { TimedRunner } from "./timed_runner.ts";
+
+// Each request arrives when the one before has this many tokens.
+const STAGGER_TOKENS = 4;
+
+const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 } as const;
+
+/** What is known of the program that runs the benchmark. */
+export interface Program {
+  readonly tvllm: string;
+  readonly kvType: "f16" | "f32";
+  /** ms from the start of the process until the command ran. */
+  readonly startup: number;
+}
+
+export class EngineTarget implements Target {
+  readonly environment: Environment;
+  readonly limits: Target["limits"];
+  readonly text: Target["text"];
+  readonly startup: number;
+  readonly loadTime: number;
+  readonly #runner: TimedRunner;
+  readonly #gpu: GpuRunner | undefined;
+  #probe: Promise<Probe | null> | undefined;
+  #peakRss = 0;
+
+  constructor(readonly model: Model, program: Program) {
+    this.#runner = new TimedRunner(model.runner);
+    this.#gpu = model.runner instanceof GpuRunner ? model.runner : undefined;
+    this.environment = modelEnvironment(model, this.#gpu?.gpu, program);
+    this.limits = model.runner.limits;
+    this.startup = program.startup;
+    this.loadTime = model.loadTime;
+    const { tokenizer } = model;
+    this.text = {
+      encode: (text) => tokenizer.encode(text),
+      decode: (ids, continues) => tokenizer.decode(ids, { continues }),
+      stream: () => new TextStream(tokenizer),
+    };
+  }
+
+  get hasTimestamps(): boolean {
+    return this.#gpu?.gpu.features.has("timestamp-query") ?? false;
+  }
+
+  now(): number {
+    return performance.now();
+  }
+
+  /** Measured once, however many suites ask. */
+  probe(): Promise<Probe | null> {
+    return this.#probe ??= this.#gpu === undefined
+      ? Promise.resolve(null)
+      : probeGpu(this.#gpu.gpu);
+  }
+
+  async serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
+    const { arrival = "together" } = options;
+    const profile = (options.profile ?? false) && this.hasTimestamps;
+    const engine = this.#engine(false);
+    this.#runner.steps.length = 0;
+    if (this.#gpu) {
+      this.#gpu.profile = profile;
+      this.#gpu.kernelTimes.length = 0;
+    }
+    try {
+      const served: Promise<Served>[] = [];
+      for (const request of requests) {
+        const stream = engine.submit(toGeneration(request));
+        const reading = consume(stream);
+        served.push(reading.done);
+        if (arrival === "in-turn") await reading.done;
+        if (arrival === "staggered") await reading.begun;
+      }
+      return {
+        requests: await Promise.all(served),
+        steps: [...this.#runner.steps],
+        kernels: [...this.#gpu?.kernelTimes ?? []],
+      };
+    } finally {
+      await engine.stop();
+      if (this.#gpu) this.#gpu.profile = false;
+      this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
+    }
+  }
+
+  async hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
+    const engine = this.#engine(share);
+    const endless = (promptIds: readonly number[]) =>
+      engine.submit(toGeneration({ promptIds, maxTokens: this.model.contextLength }));
+    try {
+      const streams: TokenStream[] = [];
+      for (const [i, prompt] of prompts.entries()) {
+        const stream = endless(prompt);
+        streams.push(stream);
+        // What the first one computes is there for the others only when it is done.
+        if (share && i === 0) await stream.next();
+      }
+      await Promise.all(streams.slice(share ? 1 : 0).map((stream) => stream.next()));
+      const sequences = streams.map((stream) => stream.sequence);
+      return {
+        used: engine.stats.blocks.used,
+        held: sequences.reduce((sum, sequence) => sum + sequence.blockTable.length, 0),
+        tokens: sequences.map((sequence) => sequence.computed),
+      };
+    } finally {
+      await engine.stop();
+      this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
+    }
+  }
+
+  memory(): MemoryUse | null {
+    if (this.#gpu === undefined) return null;
+    return { ...this.#gpu.gpu.memory, peakRss: Math.max(this.#peakRss, Deno.memoryUsage().rss) };
+  }
+
+  #engine(share: boolean): Engine {
+    return new Engine(this.#runner, {
+      contextLength: this.model.contextLength,
+      ...(!share && { prefixCacheBlocks: 0 }),
+    });
+  }
+}
+
+function toGeneration({ promptIds, maxTokens }: BenchRequest) {
+  return { promptIds, maxTokens, sampling: GREEDY, stopIds: [] };
+}
+
+/** Reads a stream as a user of it would, and notes when each token comes. */
+function consume(stream: TokenStream): { begun: Promise<void>; done: Promise<Served> } {
+  const begun = Promise.withResolvers<void>();
+  const read = async () => {
+    const ids: number[] = [];
+    const times: number[] = [];
+    try {
+      for await (const { id } of stream) {
+        times.push(performance.now());
+        if (ids.push(id) === STAGGER_TOKENS) begun.resolve();
+      }
+    } finally {
+      begun.resolve();
+    }
+    return { ids, times, submitted: stream.timings.submitted };
+  };
+  return { begun: begun.promise, done: read() };
+}

@@ -1,0 +1,61 @@
+/** What a report says of the device, the model and the program. */
+
+import type { Model } from "../engine/mod.ts";
+import type { Gpu } from "../engine/gpu/device.ts";
+import { ggufName } from "../engine/models/weight_names.ts";
+import type { Environment } from "./report.ts";
+
+/** The environment of a loaded model; `gpu` where one runs it. */
+export function modelEnvironment(
+  { file, config, runner, contextLength }: Model,
+  gpu: Gpu | undefined,
+  program: { readonly tvllm: string; readonly kvType: "f16" | "f32" },
+): Environment {
+  const bytesByType = new Map<string, number>();
+  let [parameters, tensorBytes, readBytes, readWeights] = [0, 0, 0, 0];
+  for (const { name, type, shape, byteLength } of file.tensors.values()) {
+    const weights = shape.reduce((a, b) => a * b, 1);
+    parameters += weights;
+    tensorBytes += byteLength;
+    bytesByType.set(type, (bytesByType.get(type) ?? 0) + byteLength);
+    // Of an embedding matrix that is not the output head too, a token reads one row.
+    const rows = name === ggufName("embedding") && !config.tiedOutput ? shape[0] ?? 1 : 1;
+    readBytes += byteLength / rows;
+    readWeights += weights / rows;
+  }
+  return {
+    device: {
+      description: runner.device.description,
+      vendor: gpu?.vendor ?? "",
+      architecture: gpu?.architecture ?? "",
+      kind: runner.device.kind,
+      driver: runner.device.driver,
+    },
+    model: {
+      name: config.name,
+      architecture: config.architecture,
+      parameters,
+      formats: [...bytesByType].sort((a, b) => b[1] - a[1]).map(([type]) => type),
+      bitsPerWeight: 8 * tensorBytes / parameters,
+      fileBytes: file.byteLength,
+      tensorBytes,
+      readBytes,
+      readWeights,
+      deviceBytes: gpu?.memory.weights ?? tensorBytes,
+      dim: config.dim,
+      layers: config.layers,
+      heads: config.heads,
+      kvHeads: config.kvHeads,
+      headDim: config.headDim,
+      ffnDim: config.ffnDim,
+      vocabSize: config.vocabSize,
+      contextLength,
+    },
+    engine: {
+      tvllm: program.tvllm,
+      deno: Deno.version.deno,
+      kernels: gpu === undefined ? "CPU" : runner.device.driver,
+      kvType: program.kvType,
+    },
+  };
+}

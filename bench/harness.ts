@@ -1,0 +1,255 @@
+/** Runs a suite's cases: warm-ups, repetitions, saving after each case, and the checks of them all. */
+
+import { createHash } from "node:crypto";
+import {
+  type Cell,
+  type Check,
+  isAboveLimit,
+  type Limits,
+  measured,
+  type Quantity,
+  type Report,
+  type RunOptions,
+  type Table,
+  type Unit,
+} from "./report.ts";
+import { doubts } from "./stats.ts";
+import { makePrompts } from "./prompts.ts";
+import type { BenchRequest, Probe, ServeOptions, Serving, Target } from "./target.ts";
+
+/** What the harness does besides measuring. */
+export interface HarnessHooks {
+  /** Called when a case begins, with what it is. */
+  readonly progress?: (label: string) => void;
+  /** Called after every case with all that is known by then. */
+  readonly save?: (report: Report) => void;
+  /** Aborts between two runs: the cases done so far stay. */
+  readonly signal?: AbortSignal;
+  /** Called with every measured serving, for a trace. */
+  readonly served?: (label: string, serving: Serving) => void;
+  /** Compares with another backend; its result joins the checks. */
+  readonly verify?: () => Promise<Check>;
+  /** GB/s to reckon with instead of the measured bandwidth. */
+  readonly bandwidth?: number;
+}
+
+/** A suite: measures, and adds its tables. */
+export type Suite = (bench: Bench) => Promise<void>;
+
+/** One run of one suite. */
+export class Bench {
+  readonly report: Report;
+  readonly #hashes = new Map<string, string>();
+  readonly #changed = new Set<string>();
+
+  private constructor(
+    readonly target: Target,
+    readonly hooks: HarnessHooks,
+    suite: string,
+    run: RunOptions,
+    limits: Limits | null,
+  ) {
+    this.report = {
+      format: "tvllm-bench-1",
+      suite,
+      complete: false,
+      environment: target.environment,
+      run,
+      limits,
+      tables: [],
+      checks: [],
+      warnings: [],
+      outputHash: "",
+    };
+  }
+
+  /** Probes the device and runs the suite; what is done stays in the report if it is cut off. */
+  static async run(
+    name: string,
+    suite: Suite,
+    target: Target,
+    run: RunOptions,
+    hooks: HarnessHooks = {},
+  ): Promise<Report> {
+    hooks.progress?.("device probe");
+    const probe = await target.probe();
+    const limits = probe && limitsOf(probe, target, run, hooks.bandwidth);
+    const bench = new Bench(target, hooks, name, run, limits);
+    try {
+      await suite(bench);
+      if (hooks.verify) {
+        bench.step("comparing with the CPU backend");
+        bench.report.checks.push(await hooks.verify());
+      }
+      bench.report.complete = true;
+    } catch (error) {
+      if (!hooks.signal?.aborted) throw error;
+    }
+    bench.#finish();
+    return bench.report;
+  }
+
+  get run(): RunOptions {
+    return this.report.run;
+  }
+
+  /** Prompts of `tokens` tokens each, no two alike from their first block on. */
+  prompts(count: number, tokens = this.run.promptTokens): number[][] {
+    return makePrompts(this.target, count, tokens, this.run.seed);
+  }
+
+  /** Requests for these prompts. */
+  requests(
+    prompts: readonly (readonly number[])[],
+    maxTokens = this.run.maxTokens,
+  ): BenchRequest[] {
+    return prompts.map((promptIds) => ({ promptIds, maxTokens }));
+  }
+
+  /** Serves the requests warm-up and repetition times, and returns the repetitions. */
+  async repeat(
+    label: string,
+    requests: readonly BenchRequest[],
+    options: ServeOptions = {},
+  ): Promise<Serving[]> {
+    const { warmup, repetitions } = this.run;
+    const runs: Serving[] = [];
+    for (let i = -warmup; i < repetitions; i++) {
+      this.step(`${label}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
+      const serving = await this.target.serve(requests, options);
+      if (i < 0) continue;
+      runs.push(serving);
+      this.hooks.served?.(label, serving);
+      if (options.arrival !== "staggered") this.#remember(label, requests, serving);
+    }
+    return runs;
+  }
+
+  /** Says what happens now, and stops here if it was interrupted. */
+  step(label: string): void {
+    this.hooks.signal?.throwIfAborted();
+    this.hooks.progress?.(label);
+  }
+
+  /** A measure of all repetitions; says so in the report where they are not to be trusted. */
+  measure(name: string, samples: readonly number[], unit: Unit, limit?: number): Quantity {
+    this.report.warnings.push(...doubts(name, samples));
+    return measured(samples, unit, limit);
+  }
+
+  /** Most tokens a second that `requests` at once can have: each step reads the weights once. */
+  limit(requests: number): number | undefined {
+    const { limits } = this.report;
+    return limits === null
+      ? undefined
+      : Math.min(limits.memoryBound * requests, limits.arithmeticBound);
+  }
+
+  /** Whether a request of this length fits into the context. */
+  fits(promptTokens: number, maxTokens: number): boolean {
+    return promptTokens + maxTokens <= this.report.environment.model.contextLength;
+  }
+
+  /** Adds a table that rows are added to as they are measured. */
+  table(
+    title: string,
+    columns: readonly (string | readonly [string, Unit])[],
+  ): { row(...cells: Cell[]): void; say(...lines: string[]): void } {
+    const table: Table = {
+      title,
+      columns: columns.map((column) =>
+        typeof column === "string" ? { title: column } : { title: column[0], unit: column[1] }
+      ),
+      rows: [],
+      summary: [],
+    };
+    this.report.tables.push(table);
+    return {
+      row: (...cells) => {
+        table.rows.push(cells);
+        this.#save();
+      },
+      say: (...lines) => {
+        table.summary.push(...lines);
+        this.#save();
+      },
+    };
+  }
+
+  /** Records a check; one that fails ends the command with exit code 7. */
+  check(name: string, ok: boolean, detail: string): void {
+    this.report.checks.push({ name, ok, detail });
+  }
+
+  #save(): void {
+    this.report.outputHash = this.#outputHash();
+    this.hooks.save?.(this.report);
+  }
+
+  // The same case must give the same tokens each time. Other batches may round otherwise, so that
+  // only runs whose batches are the same are compared.
+  #remember(label: string, requests: readonly BenchRequest[], { requests: served }: Serving): void {
+    for (const [i, { promptIds, maxTokens }] of requests.entries()) {
+      const key = `${label}:${hash([maxTokens, ...promptIds])}`;
+      const output = hash(served[i]!.ids);
+      const before = this.#hashes.get(key);
+      this.#hashes.set(key, output);
+      if (before !== undefined && before !== output) this.#changed.add(label);
+    }
+  }
+
+  #outputHash(): string {
+    if (this.#hashes.size === 0) return "";
+    const pairs = [...this.#hashes].map(([key, output]) => `${key}:${output}`).sort();
+    return createHash("sha256").update(pairs.join("\n")).digest("hex").slice(0, 16);
+  }
+
+  #finish(): void {
+    const { report } = this;
+    report.outputHash = this.#outputHash();
+    if (this.#hashes.size > 0) {
+      const same = this.#changed.size === 0;
+      const detail = same
+        ? `${this.#hashes.size} requests, in every repetition`
+        : `not in ${[...this.#changed].join(", ")}`;
+      this.check("same tokens each time", same, detail);
+    }
+    const above = report.tables.flatMap((t) => t.rows.flat()).filter(isAboveLimit).length;
+    if (report.limits !== null) {
+      this.check(
+        "within the limits",
+        above === 0,
+        above === 0 ? "no result is above what the device can do" : `${above} results are above it`,
+      );
+    }
+    report.warnings = [...new Set(report.warnings)];
+    this.hooks.save?.(report);
+  }
+}
+
+function hash(ids: readonly number[]): string {
+  return createHash("sha256").update(ids.join(",")).digest("hex").slice(0, 16);
+}
+
+/** What the probe allows this model. */
+function limitsOf(probe: Probe, target: Target, run: RunOptions, given?: number): Limits {
+  const { model } = target.environment;
+  const bandwidth = given ?? probe.bandwidth;
+  const position = run.promptTokens + run.maxTokens / 2;
+  const bytesPerToken = model.readBytes + position * kvBytesPerToken(target);
+  const attention = 4 * position * model.heads * model.headDim * model.layers;
+  return {
+    ...probe,
+    source: given === undefined ? "measured" : "given",
+    bandwidth,
+    bytesPerToken,
+    memoryBound: bandwidth * 1e9 / bytesPerToken,
+    arithmeticBound: probe.flops * 1e9 / (2 * model.readWeights + attention),
+  };
+}
+
+/** Bytes of keys and values of one token, all layers together. */
+export function kvBytesPerToken({ environment: { model, engine } }: Target): number {
+  const bytes = engine.kvType === "f16" ? 2 : 4;
+  return 2 * model.layers * model.kvHeads * model.headDim * bytes;
+}

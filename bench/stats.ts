@@ -1,0 +1,97 @@
+/** What is said of repeated measurements: median, spread, percentiles, and whether to trust them. */
+
+import {
+  linearRegression,
+  mean,
+  median,
+  medianAbsoluteDeviation,
+  quantile,
+  sampleStandardDeviation,
+} from "simple-statistics";
+
+/** A measure's samples in order, and what they come to. */
+export interface Summary {
+  readonly samples: readonly number[];
+  readonly median: number;
+  readonly mean: number;
+  /** Sample standard deviation; 0 of a single sample. */
+  readonly stddev: number;
+}
+
+/** Summarizes at least one sample. */
+export function summarize(samples: readonly number[]): Summary {
+  if (samples.length === 0) throw new RangeError("Cannot summarize no samples");
+  const values = [...samples];
+  return {
+    samples,
+    median: median(values),
+    mean: mean(values),
+    stddev: values.length > 1 ? sampleStandardDeviation(values) : 0,
+  };
+}
+
+/** The p-th percentile (0 to 100) of at least one sample. */
+export function percentile(samples: readonly number[], p: number): number {
+  return quantile([...samples], p / 100);
+}
+
+// The scale that makes the MAD of a normal distribution its standard deviation, and the modified
+// z-score beyond which a sample is an outlier: Iglewicz and Hoaglin, 1993.
+const NORMAL_MAD = 1.4826;
+const OUTLIER_SCORE = 3.5;
+// Samples this near to the median are no outliers, however still the machine was otherwise.
+const NEGLIGIBLE = 0.02;
+/** Coefficient of variation above which the machine was too noisy to compare runs. */
+const NOISY = 0.1;
+/** Change from the first to the last repetition, as a share of the mean, that is a drift. */
+const DRIFT = 0.1;
+
+/** The samples that are far from the others. */
+export function outliers(samples: readonly number[]): number[] {
+  if (samples.length < 4) return [];
+  const values = [...samples];
+  const middle = median(values);
+  const scale = medianAbsoluteDeviation(values) * NORMAL_MAD;
+  const near = Math.max(OUTLIER_SCORE * scale, NEGLIGIBLE * Math.abs(middle));
+  return values.filter((value) => Math.abs(value - middle) > near);
+}
+
+/** What a reader must know before believing `samples` of the measure `name`; with advice. */
+export function doubts(name: string, samples: readonly number[]): string[] {
+  const found: string[] = [];
+  const { mean, stddev } = summarize(samples);
+  const far = outliers(samples).length;
+  if (far > 0) {
+    found.push(
+      `${name}: ${far} of ${samples.length} samples are outliers; close other programs, or raise --warmup and --repetitions`,
+    );
+  }
+  const drift = driftOf(samples);
+  if (Math.abs(drift) > DRIFT) {
+    found.push(
+      `${name}: ${drift > 0 ? "rose" : "fell"} by ${
+        Math.round(Math.abs(drift) * 100)
+      } % from the first to the last repetition; the clock may have changed with the heat`,
+    );
+  } else if (samples.length > 1 && mean !== 0 && stddev / Math.abs(mean) > NOISY) {
+    found.push(
+      `${name}: the machine was noisy, the samples' coefficient of variation is ${
+        Math.round(100 * stddev / Math.abs(mean))
+      } %`,
+    );
+  }
+  return found;
+}
+
+/** The change along the samples' regression line, as a share of their mean; 0 where it is noise. */
+function driftOf(samples: readonly number[]): number {
+  const count = samples.length;
+  const average = mean([...samples]);
+  if (count < 5 || average === 0) return 0;
+  const { m, b } = linearRegression(samples.map((value, i) => [i, value]));
+  const residuals = samples.map((value, i) => value - (m * i + b));
+  const change = m * (count - 1);
+  // A trend smaller than twice the scatter around it is none.
+  if (Math.abs(change) < 2 * sampleStandardDeviation(residuals)) return 0;
+  return change / average;
+}

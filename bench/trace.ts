@@ -1,0 +1,100 @@
+/** Measured runs as a Chrome trace, for chrome://tracing and ui.perfetto.dev. */
+
+import type { HostStep, Serving } from "./target.ts";
+
+/** A complete event of the Trace Event Format ("ph": "X"); times in µs. */
+interface TraceEvent {
+  readonly name: string;
+  readonly ph: "X" | "M";
+  readonly pid: number;
+  readonly tid: number;
+  readonly ts?: number;
+  readonly dur?: number;
+  readonly args?: Readonly<Record<string, unknown>>;
+}
+
+const [RUNS, HOST, DEVICE, FIRST_REQUEST] = [1, 2, 3, 10];
+
+/** Collects servings and writes them as one trace. */
+export class Trace {
+  readonly #events: TraceEvent[] = [
+    named(RUNS, "measured runs"),
+    named(HOST, "host"),
+    named(DEVICE, "device kernels (lengths by its clock, laid end to end from the submit)"),
+  ];
+  readonly #requestRows = new Set<number>();
+
+  add(label: string, serving: Serving): void {
+    const { requests, steps } = serving;
+    const start = Math.min(...requests.map((r) => r.submitted));
+    const end = Math.max(...requests.map((r) => r.times.at(-1)!));
+    this.#push(label, RUNS, start, end);
+    for (const [i, { submitted, times, ids }] of requests.entries()) {
+      const row = FIRST_REQUEST + i;
+      if (!this.#requestRows.has(row)) {
+        this.#requestRows.add(row);
+        this.#events.push(named(row, `request ${i + 1}`));
+      }
+      this.#push("prefill", row, submitted, times[0]!, { firstToken: ids[0] });
+      this.#push("decode", row, times[0]!, times.at(-1)!, { tokens: ids.length });
+    }
+    for (const { submitStart, submitEnd, readStart, readEnd, tokens, sequences } of steps) {
+      this.#push("submit", HOST, submitStart, submitEnd, { tokens, sequences });
+      this.#push("wait and read", HOST, readStart, readEnd);
+    }
+    this.#addKernels(serving);
+  }
+
+  /** The JSON text. */
+  toJson(): string {
+    return JSON.stringify({ traceEvents: this.#events, displayTimeUnit: "ms" });
+  }
+
+  #addKernels({ steps, kernels }: Serving): void {
+    let end = -Infinity;
+    for (const [i, step] of kernelsByStep(kernels).entries()) {
+      const host: HostStep | undefined = steps[i];
+      if (host === undefined) return;
+      let at = Math.max(end, host.submitEnd);
+      for (const { name, milliseconds } of step) {
+        this.#push(name, DEVICE, at, at + milliseconds);
+        at += milliseconds;
+      }
+      end = at;
+    }
+  }
+
+  #push(
+    name: string,
+    tid: number,
+    from: number,
+    to: number,
+    args: Readonly<Record<string, unknown>> = {},
+  ): void {
+    this.#events.push({
+      name,
+      ph: "X",
+      pid: 1,
+      tid,
+      ts: from * 1000,
+      dur: (to - from) * 1000,
+      args,
+    });
+  }
+}
+
+/** Cuts the kernels of a serving into its steps, each of which begins with the embedding. */
+export function kernelsByStep(kernels: Serving["kernels"]): Serving["kernels"][] {
+  const steps: { name: string; milliseconds: number }[][] = [];
+  let before = "";
+  for (const kernel of kernels) {
+    if (kernel.name.startsWith("embed") && !before.startsWith("embed")) steps.push([]);
+    steps.at(-1)?.push(kernel);
+    before = kernel.name;
+  }
+  return steps;
+}
+
+function named(tid: number, name: string): TraceEvent {
+  return { name: "thread_name", ph: "M", pid: 1, tid, args: { name } };
+}

@@ -1,0 +1,172 @@
+/** `tvllm bench SUITE [MODEL]`: measures, and prints a report. */
+
+import { Argument, type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { z } from "zod";
+import { EngineTarget } from "../bench/engine_target.ts";
+import { Bench } from "../bench/harness.ts";
+import { toMarkdown } from "../bench/markdown.ts";
+import { type Report, reportSchema, type RunOptions } from "../bench/report.ts";
+import { makePrompts } from "../bench/prompts.ts";
+import { SUITES } from "../bench/suites/mod.ts";
+import { Trace } from "../bench/trace.ts";
+import { verifyOnCpu } from "../bench/verify.ts";
+import denoJson from "../deno.json" with { type: "json" };
+import { CheckFailedError, UsageError } from "./exit_codes.ts";
+import { Interrupts } from "./interrupt.ts";
+import { openEngine } from "./open_engine.ts";
+import { addDeviceOptions, addGlobalOptions, decimal, integer, modelOption } from "./options.ts";
+import { Terminal } from "./terminal.ts";
+
+/** Sequences and tokens of the KV cache that the suites need at least. */
+const SEQUENCES = 20;
+const KV_TOKENS = 8192;
+
+const MAX_TOKENS = 2 ** 20;
+
+/** Adds the command to `program`. */
+export function addBench(program: Command): void {
+  const command = program.command("bench")
+    .summary("measure speed and memory, and print a report")
+    .description("Measures a model on this machine and prints the report as markdown.")
+    .addArgument(
+      new Argument("<suite>", "what to measure; schema: print the JSON Schema of the results")
+        .choices([...Object.keys(SUITES), "all", "schema"]),
+    )
+    .argument("[model]", "a .gguf file, instead of -m")
+    .addOption(modelOption())
+    .option("-p, --prompt-tokens <n>", "length of the prompts", integer(1, MAX_TOKENS), 64)
+    .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
+    .option("--prompts <n>", "how many requests", integer(1, 256), 4)
+    .option("-r, --repetitions <n>", "runs that count", integer(1, 1000), 3)
+    .addOption(
+      new Option("--iterations <n>", "the same as --repetitions").argParser(integer(1, 1000))
+        .hideHelp(),
+    )
+    .option("--warmup <n>", "runs before them that do not", integer(0, 1000), 1)
+    .option("--concurrency <list>", "requests at once: 1,2,4 or 1-4", counts, [1, 2, 4, 8])
+    .option("--seed <n>", "chooses the prompts", integer(0, 2 ** 31 - 1), 0)
+    .option("--bandwidth <GB/s>", "memory bandwidth instead of the measured", decimal(0.001, 1e6))
+    .option("--json <file>", "the results as JSON; -: on stdout instead of the report")
+    .option("--output <file>", "the report")
+    .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
+    .option("--verify", "check some tokens on the CPU backend");
+  addGlobalOptions(addDeviceOptions(command)).action(async (suite, path, options, command) => {
+    const startup = performance.now();
+    const terminal = new Terminal(command.optsWithGlobals());
+    if (suite === "schema") {
+      terminal.write(`${JSON.stringify(z.toJSONSchema(reportSchema), null, 2)}\n`);
+      return;
+    }
+    const { concurrency, kvType } = options;
+    const run = {
+      promptTokens: options.promptTokens,
+      maxTokens: options.maxTokens,
+      prompts: options.prompts,
+      warmup: options.warmup,
+      repetitions: options.iterations ?? options.repetitions,
+      concurrency: [...concurrency],
+      seed: options.seed,
+      date: new Date().toISOString(),
+    };
+    const model = await openEngine({ ...options, model: path ?? options.model }, terminal, {
+      maxSequences: Math.max(SEQUENCES, run.prompts, ...concurrency),
+      kvTokens: Math.max(
+        KV_TOKENS,
+        Math.max(run.prompts, ...concurrency) * (run.promptTokens + run.maxTokens + 16),
+      ),
+    });
+    try {
+      checkLengths(run, model.contextLength);
+      const target = new EngineTarget(model, { tvllm: denoJson.version, kvType, startup });
+      using interrupts = new Interrupts();
+      const trace = options.trace === undefined ? undefined : new Trace();
+      const writer = new ReportWriter(options);
+      for (const name of suite === "all" ? Object.keys(SUITES) : [suite]) {
+        using progress = terminal.progress(`bench ${name}`);
+        const report = await Bench.run(name, SUITES[name]!, target, run, {
+          signal: interrupts.signal,
+          progress: (label) => {
+            terminal.detail(`${name}: ${label}`);
+            progress.update(0);
+          },
+          save: (report) => writer.save(report),
+          ...(trace && { served: (label, serving) => trace.add(`${name}: ${label}`, serving) }),
+          ...(options.bandwidth !== undefined && { bandwidth: options.bandwidth }),
+          ...(options.verify && {
+            verify: () => verifyOnCpu(model, target, makePrompts(target, 1, 16, run.seed)[0]!),
+          }),
+        });
+        for (const warning of report.warnings) terminal.detail(warning);
+        if (options.json !== "-") terminal.write(toMarkdown(report));
+        if (interrupts.signal.aborted) break;
+      }
+      if (options.json === "-") terminal.write(writer.json());
+      if (trace) writeFile(options.trace!, trace.toJson());
+      interrupts.signal.throwIfAborted();
+      failIfChecksFailed(writer.reports);
+    } finally {
+      await model.close();
+    }
+  });
+}
+
+/** Keeps files up to date with what was measured so far. */
+class ReportWriter {
+  readonly #bySuite = new Map<string, Report>();
+
+  constructor(readonly files: { readonly json?: string; readonly output?: string }) {}
+
+  get reports(): Report[] {
+    return [...this.#bySuite.values()];
+  }
+
+  save(report: Report): void {
+    this.#bySuite.set(report.suite, report);
+    const { json, output } = this.files;
+    if (json !== undefined && json !== "-") writeFile(json, this.json());
+    if (output !== undefined) writeFile(output, this.reports.map(toMarkdown).join("\n"));
+  }
+
+  /** One suite's results as an object, several as an array. */
+  json(): string {
+    const { reports } = this;
+    return `${JSON.stringify(reports.length === 1 ? reports[0] : reports, null, 2)}\n`;
+  }
+}
+
+/** Parses `1,2,4` and `1-4`, rising and without repeats. */
+export function counts(text: string): number[] {
+  const found = new Set<number>();
+  for (const part of text.split(",")) {
+    const [, from, to] = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part.trim()) ?? [];
+    const last = Number(to ?? from);
+    if (!(Number(from) >= 1 && last >= Number(from) && last <= 256)) {
+      throw new InvalidArgumentError("Expected counts from 1 to 256, as in 1,2,4 or 1-4.");
+    }
+    for (let count = Number(from); count <= last; count++) found.add(count);
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
+function checkLengths({ promptTokens, maxTokens }: RunOptions, contextLength: number): void {
+  if (promptTokens + maxTokens <= contextLength) return;
+  throw new UsageError(
+    `Cannot generate ${maxTokens} tokens after ${promptTokens}: the context has ${contextLength}; give a smaller -p or -n`,
+  );
+}
+
+function writeFile(path: string, text: string): void {
+  try {
+    Deno.writeTextFileSync(path, text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`Cannot write ${path}: ${reason}`, { cause: error });
+  }
+}
+
+function failIfChecksFailed(reports: readonly Report[]): void {
+  const failed = reports.flatMap(({ suite, checks }) =>
+    checks.filter((check) => !check.ok).map(({ name, detail }) => `${suite}: ${name} (${detail})`)
+  );
+  if (failed.length > 0) throw new CheckFailedError(`Check failed: ${failed.join("; ")}`);
+}
