@@ -1,7 +1,8 @@
 /** `tvllm tokenize [TEXT|-]`: the token ids that a model makes of a text. */
 
 import type { Command } from "@commander-js/extra-typings";
-import { loadTokenizer, type Tokenizer } from "../engine/text/tokenizer.ts";
+import { modelTokenizer } from "../engine/text/model_tokenizer.ts";
+import type { Tokenizer } from "../engine/text/tokenizer.ts";
 import { UsageError } from "./exit_codes.ts";
 import { openModel } from "./model_argument.ts";
 import { addGlobalOptions, modelOption } from "./options.ts";
@@ -36,7 +37,7 @@ export function addTokenize(program: Command): void {
 function openTokenizer(spec: string | undefined, terminal: Terminal): Tokenizer {
   const model = openModel(spec, terminal);
   try {
-    return loadTokenizer(model.metadata, model.paths[0]!);
+    return modelTokenizer(model);
   } finally {
     model.close();
   }
