@@ -76,21 +76,21 @@ export class GpuRunner implements ModelRunner {
     const bound = (
       spec: Parameters<Pipelines["get"]>[0],
       buffers: Record<number, GPUBuffer>,
-      x: number,
+      // Workgroups for one row; the kernels of one workgroup a row have the rows in x.
+      chunks?: number,
     ) => {
       const pipeline = pipelines.get(spec);
       const group = pipelines.bind(pipeline, buffers);
       return (count: number): Dispatch => ({
         pipeline,
         group,
-        workgroups: x === 1 ? [count, 1] : [x, count],
+        workgroups: chunks === undefined ? [count, 1] : [chunks, count],
       });
     };
     const count = Math.ceil(vocabulary / chunk);
     this.#adjust = bound(
       logitAdjustSpec({ vocabulary, lanes }),
       { 0: logits, 1: history, 2: metadata },
-      1,
     );
     this.#choose = [
       bound(
@@ -101,7 +101,6 @@ export class GpuRunner implements ModelRunner {
       bound(
         samplePickSpec({ vocabulary, chunks: count, lanes }),
         { 0: logits, 1: chunks, 2: metadata, 3: last, 4: history, 5: sampled },
-        1,
       ),
     ];
   }
