@@ -117,8 +117,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     var xs: array<Block, TOKENS>;
     var sums: array<vec2<f32>, TOKENS>;
+    let norm = load_norm(block, lane);
     for (var t = 0u; t < TOKENS; t++) {
-      xs[t] = load_block(sources[t], block, lane);
+      xs[t] = load_block(sources[t], block, lane, norm);
       squares[t] += xs[t].squares;
       if (OFFSET) { sums[t] = half_sums(xs[t]); }
     }

@@ -1,14 +1,24 @@
 // Activations of one block of 32, each invocation loading all of it; caches do the sharing.
 struct Block { x: array<vec4<f32>, 8>, squares: f32 }
 
-fn load_block(token: u32, block: u32, lane: u32) -> Block {
+fn load_norm(block: u32, lane: u32) -> array<vec4<f32>, 8> {
+  var weights: array<vec4<f32>, 8>;
+  if (has(NORM)) {
+    for (var i = 0u; i < 8u; i++) { weights[i] = norm_weight[block * 8u + i]; }
+  }
+  return weights;
+}
+
+fn load_block(token: u32, block: u32, lane: u32, norm: array<vec4<f32>, 8>) -> Block {
   let base = (token * shape.blocks + block) * 8u;
   var out: Block;
   for (var i = 0u; i < 8u; i++) {
-    let v = x[base + i];
-    if (has(NORM)) { out.squares += dot(v, v); }
+    var v = x[base + i];
+    if (has(NORM)) {
+      out.squares += dot(v, v);
+      v *= norm[i];
+    }
     out.x[i] = v;
-    if (has(NORM)) { out.x[i] *= norm_weight[block * 8u + i]; }
   }
   return out;
 }

@@ -4,13 +4,15 @@
 // token and block. `squares` holds the lane's part of Σx².
 struct Block { x: array<vec4<f32>, 8>, squares: f32 }
 
-fn load_block(token: u32, block: u32, lane: u32) -> Block {
+fn load_norm(block: u32, lane: u32) -> vec4<f32> {
+  if (has(NORM)) { return norm_weight[block * 8u + lane % 8u]; }
+  return vec4(1.0);
+}
+
+fn load_block(token: u32, block: u32, lane: u32, norm: vec4<f32>) -> Block {
   var v = x[(token * shape.blocks + block) * 8u + lane % 8u];
-  var squares = 0.0;
-  if (has(NORM)) {
-    squares = dot(v, v);
-    v *= norm_weight[block * 8u + lane % 8u];
-  }
+  let squares = dot(v, v);
+  v *= norm;
   return Block(array(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u),
     subgroupBroadcast(v, 3u), subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u),
     subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u)), squares);

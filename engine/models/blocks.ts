@@ -120,7 +120,7 @@ export class Blocks {
       return {
         over: p.over,
         at: (count) => {
-          const tokens = Math.min(count, this.tuning.matmulTokens);
+          const tokens = Math.ceil(count / Math.ceil(count / this.tuning.matmulTokens));
           let found = launches.get(tokens);
           if (found === undefined) launches.set(tokens, found = launch(tokens));
           return {
