@@ -10,6 +10,7 @@ import { addInspect } from "./inspect.ts";
 import { addGlobalOptions } from "./options.ts";
 import { addPerplexity } from "./perplexity.ts";
 import { Terminal } from "./terminal.ts";
+import { addSynth } from "./synth.ts";
 import { addTokenize } from "./tokenize.ts";
 
 const SHORT_HELP = `\
@@ -47,6 +48,7 @@ function createProgram(): Command {
   addTokenize(root);
   addInspect(root);
   addBench(root);
+  addSynth(root);
   addCompletions(root); // last: it completes the commands that are there
   return root;
 }

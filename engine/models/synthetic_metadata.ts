@@ -35,9 +35,9 @@ export function syntheticVocabulary(size: number): SyntheticVocabulary {
   const wanted = size - CONTROL_TOKENS.length - 256;
   if (wanted < 0) throw new RangeError(`Cannot make a vocabulary of ${size} tokens: too few`);
   const letters = Array.from("etaoinshrdlcumwfgypbvkjxqz"); // By their frequency in English.
-  const merges: string[] = [];
+  let merges: string[] = [];
   for (let words = ["Ġ", ...letters]; merges.length < wanted;) {
-    merges.push(...words.flatMap((word) => letters.map((letter) => `${word} ${letter}`)));
+    merges = merges.concat(words.flatMap((word) => letters.map((letter) => `${word} ${letter}`)));
     words = words.flatMap((word) => letters.map((letter) => word + letter));
   }
   return vocabularyOf(merges.slice(0, wanted));
