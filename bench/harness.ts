@@ -120,7 +120,7 @@ export class Bench {
       if (i < 0) continue;
       runs.push(serving);
       this.hooks.served?.(label, serving);
-      if (options.arrival !== "staggered") this.#remember(label, requests, serving);
+      this.#remember(label, requests, serving);
     }
     return runs;
   }
@@ -186,11 +186,10 @@ export class Bench {
     this.hooks.save?.(this.report);
   }
 
-  // The same case must give the same tokens each time. Other batches may round otherwise, so that
-  // only runs whose batches are the same are compared.
+  // A prompt must give the same tokens each time, whatever else is in the batch.
   #remember(label: string, requests: readonly BenchRequest[], { requests: served }: Serving): void {
     for (const [i, { promptIds, maxTokens }] of requests.entries()) {
-      const key = `${label}:${hash([maxTokens, ...promptIds])}`;
+      const key = hash([maxTokens, ...promptIds]);
       const output = hash(served[i]!.ids);
       const before = this.#hashes.get(key);
       this.#hashes.set(key, output);
@@ -210,8 +209,8 @@ export class Bench {
     if (this.#hashes.size > 0) {
       const same = this.#changed.size === 0;
       const detail = same
-        ? `${this.#hashes.size} requests, in every repetition`
-        : `not in ${[...this.#changed].join(", ")}`;
+        ? `${this.#hashes.size} prompts, alone and together, in every repetition`
+        : `a prompt gave other tokens than before in ${[...this.#changed].join(", ")}`;
       this.check("same tokens each time", same, detail);
     }
     const above = report.tables.flatMap((t) => t.rows.flat()).filter(isAboveLimit).length;
