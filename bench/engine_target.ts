@@ -5,7 +5,7 @@ import { Engine } from "../engine/run/engine.ts";
 import { GpuRunner } from "../engine/run/gpu_runner.ts";
 import type { TokenStream } from "../engine/run/token_stream.ts";
 import { TextStream } from "../engine/text/streaming.ts";
-import { modelEnvironment } from "./environment.ts";
+import { modelEnvironment, modelMatrices } from "./environment.ts";
 import { probeGpu } from "./probe.ts";
 import type { Environment } from "./report.ts";
 import type {
@@ -36,6 +36,7 @@ export interface Program {
 export class EngineTarget implements Target {
   readonly environment: Environment;
   readonly limits: Target["limits"];
+  readonly matrices: Target["matrices"];
   readonly text: Target["text"];
   readonly startup: number;
   readonly loadTime: number;
@@ -49,6 +50,7 @@ export class EngineTarget implements Target {
     this.#gpu = model.runner instanceof GpuRunner ? model.runner : undefined;
     this.environment = modelEnvironment(model, this.#gpu?.gpu, program);
     this.limits = model.runner.limits;
+    this.matrices = modelMatrices(model);
     this.startup = program.startup;
     this.loadTime = model.loadTime;
     const { tokenizer } = model;

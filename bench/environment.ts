@@ -4,6 +4,7 @@ import type { Model } from "../engine/mod.ts";
 import type { Gpu } from "../engine/gpu/device.ts";
 import { ggufName } from "../engine/models/weight_names.ts";
 import type { Environment } from "./report.ts";
+import type { Target } from "./target.ts";
 
 /** The environment of a loaded model; `gpu` where one runs it. */
 export function modelEnvironment(
@@ -58,4 +59,18 @@ export function modelEnvironment(
       kvType: program.kvType,
     },
   };
+}
+
+/** The matrices that a decoded token multiplies with. */
+export function modelMatrices({ file, config }: Model): Target["matrices"] {
+  return Array.from(file.tensors.values())
+    .filter(({ name, shape }) =>
+      shape.length === 2 && (config.tiedOutput || name !== ggufName("embedding"))
+    )
+    .map(({ type, shape, byteLength }) => ({
+      type,
+      rows: shape[0]!,
+      columns: shape[1]!,
+      bytes: byteLength,
+    }));
 }

@@ -13,7 +13,7 @@ import {
   type Table,
   type Unit,
 } from "./report.ts";
-import { doubts } from "./stats.ts";
+import { doubts, noise } from "./stats.ts";
 import { makePrompts } from "./prompts.ts";
 import type { BenchRequest, Probe, ServeOptions, Serving, Target } from "./target.ts";
 
@@ -41,6 +41,7 @@ export class Bench {
   readonly report: Report;
   readonly #hashes = new Map<string, string>();
   readonly #changed = new Set<string>();
+  readonly #measures = new Map<string, readonly number[]>();
 
   private constructor(
     readonly target: Target,
@@ -77,6 +78,7 @@ export class Bench {
     const bench = new Bench(target, hooks, name, run, limits);
     try {
       await suite(bench);
+      await bench.#generateIfNothingWas();
       if (hooks.verify) {
         bench.step("comparing with the CPU backend");
         bench.report.checks.push(await hooks.verify());
@@ -134,6 +136,7 @@ export class Bench {
   /** A measure of all repetitions; says so in the report where they are not to be trusted. */
   measure(name: string, samples: readonly number[], unit: Unit, limit?: number): Quantity {
     this.report.warnings.push(...doubts(name, samples));
+    this.#measures.set(name, samples);
     return measured(samples, unit, limit);
   }
 
@@ -181,6 +184,13 @@ export class Bench {
     this.report.checks.push({ name, ok, detail });
   }
 
+  // Every report has an output check, those of suites that generate nothing too.
+  async #generateIfNothingWas(): Promise<void> {
+    if (this.#hashes.size > 0) return;
+    const requests = this.requests(this.prompts(1));
+    this.#remember("output check", requests, await this.target.serve(requests));
+  }
+
   #save(): void {
     this.report.outputHash = this.#outputHash();
     this.hooks.save?.(this.report);
@@ -221,7 +231,7 @@ export class Bench {
         above === 0 ? "no result is above what the device can do" : `${above} results are above it`,
       );
     }
-    report.warnings = [...new Set(report.warnings)];
+    report.warnings = [...new Set([...report.warnings, ...noise(this.#measures)])];
     this.hooks.save?.(report);
   }
 }

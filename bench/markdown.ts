@@ -96,7 +96,6 @@ function notes({ checks, warnings, outputHash }: Report): string[] {
   return parts;
 }
 
-/** A table; the first column is text, and numbers are aligned at the right. */
 function grid(head: string[], rows: readonly string[][]): string {
   const cells = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
   return markdownTable([head, ...cells]);
@@ -109,8 +108,9 @@ export function text(cell: Cell, columnUnit?: Unit): string {
   const flag = isAboveLimit(cell) ? " (above its limit: wrong)" : "";
   if (unit === "bytes") return bytes(value) + flag;
   const digits = decimals(cell);
-  const number = digits === 0 ? count(Math.round(value)) : value.toFixed(digits);
-  const spread = stddev === undefined ? "" : ` ± ${stddev.toFixed(digits)}`;
+  const fixed = (x: number) => digits === 0 ? count(Math.round(x)) : x.toFixed(digits);
+  const number = fixed(value);
+  const spread = stddev === undefined ? "" : ` ± ${fixed(stddev)}`;
   return number + spread + suffix(unit, columnUnit) + flag;
 }
 

@@ -59,7 +59,6 @@ export function outliers(samples: readonly number[]): number[] {
 /** What a reader must know before believing `samples` of the measure `name`; with advice. */
 export function doubts(name: string, samples: readonly number[]): string[] {
   const found: string[] = [];
-  const { mean, stddev } = summarize(samples);
   const far = outliers(samples).length;
   if (far > 0) {
     found.push(
@@ -73,14 +72,27 @@ export function doubts(name: string, samples: readonly number[]): string[] {
         Math.round(Math.abs(drift) * 100)
       } % from the first to the last repetition; the clock may have changed with the heat`,
     );
-  } else if (samples.length > 1 && mean !== 0 && stddev / Math.abs(mean) > NOISY) {
-    found.push(
-      `${name}: the machine was noisy, the samples' coefficient of variation is ${
-        Math.round(100 * stddev / Math.abs(mean))
-      } %`,
-    );
   }
   return found;
+}
+
+/** What is to be said of all measures of a run: whether the machine was too noisy, and where most. */
+export function noise(measures: ReadonlyMap<string, readonly number[]>): string[] {
+  const noisy = [...measures].map(([name, samples]) => [name, variation(samples)] as const)
+    .filter(([, cv]) => cv > NOISY).sort(([, a], [, b]) => b - a);
+  const [worst] = noisy;
+  if (worst === undefined) return [];
+  return [
+    `the machine was noisy: the coefficient of variation is above ${100 * NOISY} % in ` +
+    `${noisy.length} of ${measures.size} measures, most in ${worst[0]} (${
+      Math.round(100 * worst[1])
+    } %); do not compare this run with another`,
+  ];
+}
+
+function variation(samples: readonly number[]): number {
+  const { mean, stddev } = summarize(samples);
+  return mean === 0 ? 0 : stddev / Math.abs(mean);
 }
 
 /** The change along the samples' regression line, as a share of their mean; 0 where it is noise. */

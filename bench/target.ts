@@ -90,6 +90,13 @@ export interface Target {
     readonly maxBatchTokens: number;
   };
   readonly hasTimestamps: boolean;
+  /** The matrices that a decoded token multiplies with. */
+  readonly matrices: readonly {
+    readonly type: string;
+    readonly rows: number;
+    readonly columns: number;
+    readonly bytes: number;
+  }[];
   /** ms from the start of the process until the command ran, and from the open file to ready. */
   readonly startup: number;
   readonly loadTime: number;

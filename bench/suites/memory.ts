@@ -90,10 +90,10 @@ async function sharing(bench: Bench): Promise<void> {
 
   const varied = await hold(bench, "sequences of many lengths", () => {
     const [shortest, longest] = [scaled(VARIED.shortest), scaled(VARIED.longest)];
-    return Array.from({ length: many }, (_, i) => {
-      const length = shortest + Math.round((longest - shortest) * i / Math.max(1, many - 1));
-      return bench.prompts(many, length)[i]!;
-    });
+    const step = (longest - shortest) / Math.max(1, many - 1);
+    return bench.prompts(many, longest).map((prompt, i) =>
+      prompt.slice(0, shortest + Math.round(step * i))
+    );
   }, false);
   const reserved = Math.min(VARIED.reserved, contextLength);
   table.row(

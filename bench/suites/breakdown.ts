@@ -1,0 +1,143 @@
+/** Where a request's time goes: phases, kernels, overheads, and which of them to work on. */
+
+import type { Bench } from "../harness.ts";
+import { type Quantity, value } from "../report.ts";
+import { summarize } from "../stats.ts";
+import type { Serving } from "../target.ts";
+import { endToEnd, tpot, ttft } from "../timings.ts";
+import { kernelsByStep } from "../trace.ts";
+import { bottleneck } from "./bottleneck.ts";
+import { kernelTable } from "./kernel_table.ts";
+
+const SAMPLING = /^(sample_|logit_adjust)/;
+
+export async function breakdown(bench: Bench): Promise<void> {
+  const prompt = bench.prompts(1)[0]!;
+  const requests = bench.requests([prompt]);
+  bench.step("first request");
+  const cold = await bench.target.serve(requests);
+  const runs = await bench.repeat("request", requests);
+  const profiled = bench.target.hasTimestamps
+    ? await bench.repeat("profiled request", requests, { profile: true })
+    : [];
+  operations(bench, runs, profiled);
+  const busy = kernelTable(bench, profiled, runs);
+  overheads(bench, cold, runs, profiled, busy);
+}
+
+function median(samples: readonly number[]): number {
+  return summarize(samples).median;
+}
+
+function operations(
+  bench: Bench,
+  runs: readonly Serving[],
+  profiled: readonly Serving[],
+): void {
+  const { target, run } = bench;
+  const served = runs.map((serving) => serving.requests[0]!);
+  const text = target.text.decode(bench.prompts(1)[0]!, false);
+  const tokenization = repeatTimed(bench, () => void target.text.encode(text));
+  const detokenization = repeatTimed(bench, () => {
+    const stream = target.text.stream();
+    for (const id of served[0]!.ids) stream.push(id);
+    stream.flush();
+  });
+  const sampled = profiled.map(({ kernels }) =>
+    kernels.reduce((sum, k) => sum + (SAMPLING.test(k.name) ? k.milliseconds : 0), 0)
+  );
+  const sampling = sampled.length > 0 ? median(sampled) : 0;
+  const share = (tokens: number) => sampling * tokens / run.maxTokens;
+  const rows: (readonly [string, Quantity])[] = [
+    [
+      "Decode forward",
+      bench.measure(
+        "decode forward",
+        served.map((s) => endToEnd(s) - ttft(s) - share(run.maxTokens - 1)),
+        "ms",
+      ),
+    ],
+    ["Prefill", bench.measure("prefill", served.map((s) => ttft(s) - share(1)), "ms")],
+    ...(sampled.length > 0
+      ? [["Sampling", bench.measure("sampling", sampled, "ms")] as const]
+      : []),
+    ["Tokenization", bench.measure("tokenization", tokenization, "ms")],
+    ["Detokenization", bench.measure("detokenization", detokenization, "ms")],
+  ];
+  const total = rows.reduce((sum, [, { value }]) => sum + value, 0);
+  const table = bench.table("Operations of one request", [
+    "Operation",
+    ["Median (ms)", "ms"],
+    "% of Total",
+  ]);
+  for (const [name, quantity] of rows) {
+    table.row(name, quantity, value(100 * quantity.value / total, "%"));
+  }
+  const rates = served.map((s) => 1000 / tpot(s));
+  table.say(
+    `**Decode throughput: ${median(rates).toFixed(1)} tok/s**`,
+    sampled.length > 0
+      ? "Sampling is its kernels' time by the device's clock, taken off prefill and decode."
+      : "Sampling is part of prefill and decode: the adapter has no timestamps to tell it apart.",
+  );
+}
+
+function overheads(
+  bench: Bench,
+  cold: Serving,
+  runs: readonly Serving[],
+  profiled: readonly Serving[],
+  busy: number | undefined,
+): void {
+  const { target } = bench;
+  const { limits, environment: { model } } = bench.report;
+  const served = runs.map((serving) => serving.requests[0]!);
+  const table = bench.table("Overheads", ["Overhead", "Value"]);
+  table.row("Startup", value(target.startup, "ms"));
+  table.row("Model load", value(target.loadTime / 1000, "s"));
+  table.row("Model load rate", value(model.tensorBytes / (target.loadTime * 1e6), "GB/s"));
+  const compile = ttft(cold.requests[0]!) - median(served.map(ttft));
+  table.row(
+    "Pipeline compile (first TTFT over the later ones)",
+    value(Math.max(0, compile), "ms"),
+  );
+  table.row("Host-to-device copies at load", value(model.deviceBytes, "bytes"));
+  if (limits !== null) table.row("Host-to-device rate (probe)", value(limits.upload, "GB/s"));
+  const dispatches = profiled.length === 0
+    ? undefined
+    : median(profiled.flatMap(({ kernels }) => kernelsByStep(kernels).map((step) => step.length)));
+  table.row(
+    "Dispatches per token",
+    dispatches === undefined ? "not counted: no timestamps" : value(dispatches, ""),
+  );
+  if (limits !== null) {
+    table.row("Kernel overhead (probe), per kernel", value(limits.dispatch, "us"));
+  }
+  const host = runs.map(hostTime);
+  table.row("Host time per token", bench.measure("host time per token", host, "ms"));
+  const step = median(served.map(tpot));
+  table.row(
+    "Idle GPU time per token",
+    busy === undefined ? "not measured: no timestamps" : value(Math.max(0, step - busy), "ms"),
+  );
+  if (limits !== null) {
+    table.say(bottleneck({ limits, model, step, dispatches, host: median(host), busy }));
+  }
+}
+
+/** ms that the host took to prepare and submit a decode step. */
+function hostTime({ steps }: Serving): number {
+  const decode = steps.filter(({ tokens, sequences }) => tokens === sequences);
+  return median(decode.map(({ submitStart, submitEnd }) => submitEnd - submitStart));
+}
+
+/** ms of one call, a sample a repetition. */
+function repeatTimed({ run, target }: Bench, work: () => void): number[] {
+  const samples: number[] = [];
+  for (let i = -run.warmup; i < run.repetitions; i++) {
+    const start = target.now();
+    work();
+    if (i >= 0) samples.push(target.now() - start);
+  }
+  return samples;
+}

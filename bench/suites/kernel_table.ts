@@ -1,0 +1,102 @@
+/** The kernels of the decode steps: how long, and how near to what the device can do. */
+
+import type { Bench } from "../harness.ts";
+import { decodeCost } from "../kernel_costs.ts";
+import { type Cell, value } from "../report.ts";
+import { summarize } from "../stats.ts";
+import type { Serving } from "../target.ts";
+import { tpot } from "../timings.ts";
+import { kernelsByStep } from "../trace.ts";
+
+interface KernelSum {
+  calls: number;
+  milliseconds: number;
+  operations: number;
+  bytes: number;
+  counted: boolean;
+}
+
+/** Adds the table; returns the kernels' ms of a decode step, undefined without timestamps. */
+export function kernelTable(
+  bench: Bench,
+  profiled: readonly Serving[],
+  unprofiled: readonly Serving[],
+): number | undefined {
+  const table = bench.table("Kernels of the decode steps", [
+    "Kernel",
+    "Calls",
+    ["Total (ms)", "ms"],
+    "%",
+    ["GFLOPS", "GFLOPS"],
+    ["GB/s", "GB/s"],
+    "% of limit",
+  ]);
+  if (profiled.length === 0) {
+    table.say("Not measured: the adapter has no timestamp queries.");
+    return undefined;
+  }
+  const { sums, steps } = sumKernels(bench, profiled);
+  const total = [...sums.values()].reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const byTime = [...sums].sort(([, a], [, b]) => b.milliseconds - a.milliseconds);
+  for (const [name, kernel] of byTime) {
+    table.row(
+      name,
+      value(kernel.calls, ""),
+      value(kernel.milliseconds, "ms"),
+      value(100 * kernel.milliseconds / total, "%"),
+      ...rates(bench, kernel),
+    );
+  }
+  const busy = total / steps;
+  const step = summarize(unprofiled.map(({ requests }) => tpot(requests[0]!))).median;
+  table.say(
+    `Kernels take ${busy.toFixed(3)} ms of a step, which takes ${step.toFixed(3)} ms unprofiled: ` +
+      `${(busy / step).toFixed(2)} of it. Totals are of ${steps} steps.`,
+    "Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.",
+  );
+  return busy;
+}
+
+function sumKernels(bench: Bench, profiled: readonly Serving[]) {
+  const { promptTokens, maxTokens } = bench.run;
+  const prefillSteps = Math.ceil(promptTokens / bench.target.limits.maxBatchTokens);
+  const sums = new Map<string, KernelSum>();
+  let steps = 0;
+  for (const { kernels } of profiled) {
+    const decode = kernelsByStep(kernels).slice(prefillSteps, prefillSteps + maxTokens - 1);
+    for (const [i, step] of decode.entries()) {
+      steps++;
+      for (const { name, milliseconds } of step) {
+        let sum = sums.get(name);
+        if (sum === undefined) {
+          sums.set(
+            name,
+            sum = { calls: 0, milliseconds: 0, operations: 0, bytes: 0, counted: false },
+          );
+        }
+        sum.calls++;
+        sum.milliseconds += milliseconds;
+      }
+      for (const name of new Set(step.map((kernel) => kernel.name))) {
+        const cost = decodeCost(bench.target, name, promptTokens + i);
+        const sum = sums.get(name)!;
+        if (cost === undefined) continue;
+        sum.counted = true;
+        sum.operations += cost.operations;
+        sum.bytes += cost.bytes;
+      }
+    }
+  }
+  return { sums, steps };
+}
+
+function rates(bench: Bench, { counted, operations, bytes, milliseconds }: KernelSum): Cell[] {
+  const { limits } = bench.report;
+  if (!counted || milliseconds === 0) return ["-", "-", "-"];
+  const gflops = operations / (milliseconds * 1e6);
+  const gigabytes = bytes / (milliseconds * 1e6);
+  const share = limits === null
+    ? "-"
+    : value(100 * Math.max(gflops / limits.flops, gigabytes / limits.bandwidth), "%");
+  return [value(gflops, "GFLOPS", limits?.flops), value(gigabytes, "GB/s"), share];
+}
