@@ -114,15 +114,26 @@ export class Bench {
     requests: readonly BenchRequest[],
     options: ServeOptions = {},
   ): Promise<Serving[]> {
+    return (await this.repeatByTurns(label, requests, [options]))[0]!;
+  }
+
+  /** The same in several ways by turns, so that what changes on the machine changes for all. */
+  async repeatByTurns(
+    label: string,
+    requests: readonly BenchRequest[],
+    ways: readonly ServeOptions[],
+  ): Promise<Serving[][]> {
     const { warmup, repetitions } = this.run;
-    const runs: Serving[] = [];
+    const runs: Serving[][] = ways.map(() => []);
     for (let i = -warmup; i < repetitions; i++) {
-      this.step(`${label}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
-      const serving = await this.target.serve(requests, options);
-      if (i < 0) continue;
-      runs.push(serving);
-      this.hooks.served?.(label, serving);
-      this.#remember(label, requests, serving);
+      for (const [way, options] of ways.entries()) {
+        this.step(`${label}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
+        const serving = await this.target.serve(requests, options);
+        if (i < 0) continue;
+        runs[way]!.push(serving);
+        this.hooks.served?.(label, serving);
+        this.#remember(label, requests, serving);
+      }
     }
     return runs;
   }

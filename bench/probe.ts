@@ -91,7 +91,7 @@ class GpuProbe {
       bandwidth: bytes / (readMs * 1e6),
       flops: await rate("probe_fma", fma),
       int8: await rate("probe_dot", dot),
-      dispatch: await this.#dispatchOverhead(),
+      ...await this.#dispatchOverhead(),
       readback: await this.#readbackLatency(),
       upload,
     };
@@ -146,8 +146,9 @@ class GpuProbe {
     return performance.now() - start;
   }
 
-  // µs; the difference of two runs, so that the readback drops out.
-  async #dispatchOverhead(): Promise<number> {
+  // µs of a dispatch among others, as the difference of two runs, so that the readback drops out;
+  // and how much more the timestamps of a dispatch in a pass of its own say.
+  async #dispatchOverhead(): Promise<Pick<Probe, "dispatch" | "timing">> {
     const dispatch = this.#dispatch(this.#spec("probe_nothing", nothing, {}, 1), 1);
     await this.#run(dispatch, 100);
     const samples: number[] = [];
@@ -155,7 +156,12 @@ class GpuProbe {
       const few = await this.#run(dispatch, 100);
       samples.push((await this.#run(dispatch, 100 + DISPATCHES) - few) / DISPATCHES * 1000);
     }
-    return Math.max(0, summarize(samples).median);
+    const among = Math.max(0, summarize(samples).median);
+    if (!this.gpu.features.has("timestamp-query")) return { dispatch: among, timing: 0 };
+    const recorder = new Recorder(this.gpu, true);
+    for (let i = 0; i < DISPATCHES; i++) recorder.dispatch(dispatch, 0);
+    const alone = (await recorder.submit()()).map(({ milliseconds }) => milliseconds * 1000);
+    return { dispatch: among, timing: Math.max(0, summarize(alone).median - among) };
   }
 
   async #readbackLatency(): Promise<number> {

@@ -8,6 +8,8 @@ export interface Probe {
   readonly flops: number;
   readonly int8: number;
   readonly dispatch: number;
+  /** µs that a kernel's timestamps add to it. */
+  readonly timing: number;
   readonly readback: number;
   readonly upload: number;
 }

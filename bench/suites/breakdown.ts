@@ -16,10 +16,11 @@ export async function breakdown(bench: Bench): Promise<void> {
   const requests = bench.requests([prompt]);
   bench.step("first request");
   const cold = await bench.target.serve(requests);
-  const runs = await bench.repeat("request", requests);
-  const profiled = bench.target.hasTimestamps
-    ? await bench.repeat("profiled request", requests, { profile: true })
-    : [];
+  const [runs = [], profiled = []] = await bench.repeatByTurns(
+    "request",
+    requests,
+    bench.target.hasTimestamps ? [{}, { profile: true }] : [{}],
+  );
   operations(bench, runs, profiled);
   const busy = kernelTable(bench, profiled, runs);
   overheads(bench, cold, runs, profiled, busy);
