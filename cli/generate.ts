@@ -74,6 +74,10 @@ export function addGenerate(program: Command): void {
           terminal.note(terminal.style("dim", statistics(model, summary)));
         } else terminal.detail(statistics(model, summary));
         interrupts.signal.throwIfAborted();
+      } catch (error) {
+        // What the engine refuses at submit is the user's to change.
+        if (!(error instanceof RangeError)) throw error;
+        throw new UsageError(error.message, { cause: error });
       } finally {
         await model.close();
       }

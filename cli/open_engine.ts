@@ -27,6 +27,7 @@ export async function openEngine(
     const model = await loadModel(file, {
       ...(values.device && { device: values.device }),
       ...(values.ctxSize !== undefined && { contextLength: values.ctxSize }),
+      ...(values.kvMemory !== undefined && { kvMemory: values.kvMemory }),
       kv: values.kvType,
       progress: (bytes) => progress.update(bytes),
       ...options,
@@ -39,9 +40,7 @@ export async function openEngine(
     return model;
   } catch (error) {
     file.close();
-    if (error instanceof RangeError && error.message.startsWith("Cannot use a context")) {
-      throw new UsageError(`${error.message}; give a smaller --ctx-size`, { cause: error });
-    }
-    throw error;
+    if (!(error instanceof RangeError)) throw error;
+    throw new UsageError(`${error.message}; change --ctx-size or --kv-memory`, { cause: error });
   }
 }

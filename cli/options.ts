@@ -27,6 +27,14 @@ export function decimal(min: number, max: number): (text: string) => number {
   };
 }
 
+/** Parses a size in bytes, with K, M or G for powers of 1,024. */
+export function byteSize(text: string): number {
+  const [, number, unit = ""] = /^(\d+)([KMG]?)$/i.exec(text) ?? [];
+  const value = Number(number) * 1024 ** ["", "K", "M", "G"].indexOf(unit.toUpperCase());
+  if (value > 0 && Number.isSafeInteger(value)) return value;
+  throw new InvalidArgumentError("Expected a size in bytes, as in 512M or 2G.");
+}
+
 /** Collects the values of an option that may be given several times; none may be empty. */
 export function texts(text: string, earlier: readonly string[] = []): readonly string[] {
   if (text === "") throw new InvalidArgumentError("Expected a text that is not empty.");
@@ -78,6 +86,7 @@ export type DeviceValues = {
   readonly device?: "gpu" | "cpu";
   readonly backend?: "vulkan" | "metal" | "dx12";
   readonly ctxSize?: number;
+  readonly kvMemory?: number;
   readonly kvType: "f16" | "f32";
 };
 
@@ -91,6 +100,8 @@ export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
     new Option("--backend <name>", "graphics API of the gpu").choices(["vulkan", "metal", "dx12"]),
     new Option("-c, --ctx-size <tokens>", "longest sequence; by default the model's own limit")
       .argParser(integer(1, 2 ** 24)),
+    new Option("--kv-memory <size>", "most memory of the KV cache, as in 512M or 2G")
+      .argParser(byteSize),
     new Option("--kv-type <type>", "precision of the KV cache").choices(["f16", "f32"])
       .default("f16"),
   ]);

@@ -13,13 +13,18 @@ import { readModel } from "./models/read_model.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import { Engine, type EngineOptions } from "./run/engine.ts";
 import { GpuRunner } from "./run/gpu_runner.ts";
-import type { ModelRunner } from "./run/model_runner.ts";
+import { BLOCK_TOKENS, type ModelRunner } from "./run/model_runner.ts";
 import { chatTemplate } from "./text/chat_prompt.ts";
 import { modelTokenizer } from "./text/model_tokenizer.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 
 /** Sequences longer than this take memory that few need; `contextLength` asks for more. */
 const DEFAULT_CONTEXT = 4096;
+
+const DEFAULT_SEQUENCES = 8;
+
+/** Tokens that a GPU's KV cache has room for before it grows. */
+const FIRST_TOKENS = 512;
 
 /** How a model is loaded and served. */
 export interface LoadOptions {
@@ -32,10 +37,12 @@ export interface LoadOptions {
   /** Sequences that may run at once, default 8. */
   readonly maxSequences?: number;
   /**
-   * Tokens that the KV cache holds, all sequences together; default two sequences of
-   * `contextLength`, or one of a software driver's.
+   * Most tokens that the KV cache may grow to, all sequences together; default `maxSequences` of
+   * `contextLength` on a GPU, one on the CPU, which makes room for them at once.
    */
   readonly kvTokens?: number;
+  /** The same in bytes; the lower bound of the two holds. */
+  readonly kvMemory?: number;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
   readonly engine?: EngineOptions;
@@ -86,9 +93,17 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
       `Cannot use a context of ${contextLength} tokens: ${config.name} was made for ${config.contextLength}`,
     );
   }
-  const { runner, fallback } = await openRunner(weights, config, contextLength, options);
+  const maxBlocks = kvBudget(config, contextLength, options);
+  const { runner, fallback } = await openRunner(weights, config, contextLength, maxBlocks, options);
   const tokenizer = modelTokenizer(file);
-  const engine = new Engine(runner, { contextLength, ...options.engine });
+  const engine = new Engine(runner, {
+    contextLength,
+    ...(runner.growBlocks && {
+      maxBlocks,
+      growBlocks: (blocks: number) => runner.growBlocks!(blocks),
+    }),
+    ...options.engine,
+  });
   return {
     file,
     config,
@@ -107,21 +122,37 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
   };
 }
 
+/** Blocks that the KV cache may have. */
+function kvBudget(
+  { layers, kvHeads, headDim }: ModelConfig,
+  contextLength: number,
+  { kv, maxSequences = DEFAULT_SEQUENCES, kvTokens, kvMemory = Infinity }: LoadOptions,
+): number {
+  const blockBytes = layers * 2 * BLOCK_TOKENS * kvHeads * headDim * (kv === "f32" ? 4 : 2);
+  const blocks = Math.floor(kvMemory / blockBytes);
+  if (blocks < 1) {
+    throw new RangeError(
+      `Cannot keep a KV cache in ${kvMemory} bytes: a block of ${BLOCK_TOKENS} tokens takes ${blockBytes}`,
+    );
+  }
+  return Math.min(blocks, blocksFor(kvTokens ?? contextLength * maxSequences));
+}
+
 async function openRunner(
   file: ModelFile,
   config: ModelConfig,
   contextLength: number,
+  maxBlocks: number,
   options: LoadOptions,
 ): Promise<{ runner: ModelRunner; fallback: string | undefined }> {
-  const { device, kv, maxSequences = 8, kvTokens, progress } = options;
+  const { device, kv, maxSequences = DEFAULT_SEQUENCES, kvTokens, progress } = options;
   let fallback: string | undefined;
   if (device !== "cpu") {
     try {
       const gpu = await openGpu();
-      const tokens = kvTokens ?? contextLength * (gpu.driver === "hardware" ? 2 : 1);
       const runner = await GpuRunner.load(gpu, file, config, {
         contextLength,
-        blocks: blocksFor(tokens),
+        blocks: Math.min(maxBlocks, blocksFor(FIRST_TOKENS)),
         maxSequences,
         ...(kv && { kv }),
         ...(progress && { progress }),
@@ -134,7 +165,7 @@ async function openRunner(
     }
   }
   const runner = loadCpuRunner(file, config, {
-    blocks: blocksFor(kvTokens ?? contextLength),
+    blocks: Math.min(maxBlocks, blocksFor(kvTokens ?? contextLength)),
     maxSequences,
     maxBatchTokens: tuningFor("software").batchTokens,
     ...(kv && { kvType: kv }),

@@ -8,10 +8,25 @@ import { DEVICE_FORMATS } from "./formats.ts";
 import { PACK_K } from "./pack_k.ts";
 import { BLOCK_LAYOUT, type TensorType } from "./tensor_types.ts";
 
-/** Packed rows, ready for the device. */
+/** Packed rows, ready for the device; valid until their arena packs again. */
 export interface PackedRows {
   readonly quants: Uint32Array<ArrayBuffer>;
   readonly scales: Uint32Array<ArrayBuffer>;
+}
+
+/** Memory that packing uses again and again, so that a load's peak stays flat. */
+export class PackArena {
+  #words = new Uint32Array(0);
+
+  /** Zeroed arrays of these lengths, over those handed out before. */
+  take(quants: number, scales: number): PackedRows {
+    if (this.#words.length < quants + scales) this.#words = new Uint32Array(quants + scales);
+    else this.#words.fill(0, 0, quants + scales);
+    return {
+      quants: this.#words.subarray(0, quants),
+      scales: this.#words.subarray(quants, quants + scales),
+    };
+  }
 }
 
 /** Sizes of a matrix on the device, in 32-bit words; rows are padded to whole tiles. */
@@ -57,19 +72,19 @@ export function packRows(
   rows: number,
   columns: number,
   tile: number,
+  arena: PackArena = new PackArena(),
 ): PackedRows {
   const { quantWords, scaleWords, superBlocks } = DEVICE_FORMATS[type];
   const words = packedWords(type, rows, columns, tile);
-  const quants = new Uint32Array(words.quants);
-  const scales = new Uint32Array(words.scales);
+  const { quants, scales } = arena.take(words.quants, words.scales);
   const from = new Uint16Array(source.buffer, source.byteOffset, source.byteLength >> 1);
   const supers = columns / 32 / superBlocks;
   const { weights, bytes } = BLOCK_LAYOUT[type];
   const superHalves = superBlocks * 32 / weights * bytes / 2;
   const fields = FIELDS[type];
   const packK = PACK_K[type];
-  const toQuants = new Uint16Array(quants.buffer);
-  const toScales = new Uint16Array(scales.buffer);
+  const toQuants = halvesOf(quants);
+  const toScales = halvesOf(scales);
   let i = 0;
   for (let row = 0; row < rows; row++) {
     const group = row >> 2;
@@ -122,4 +137,8 @@ function packBlock(
   for (let j = 0; j < fifths; j++) toQuants[to++] = from[i++]!;
   to = quantAt + row * quants;
   for (let j = 0; j < quants; j++) toQuants[to++] = from[i++]!;
+}
+
+function halvesOf(words: Uint32Array<ArrayBuffer>): Uint16Array {
+  return new Uint16Array(words.buffer, words.byteOffset, words.length * 2);
 }

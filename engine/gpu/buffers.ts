@@ -4,7 +4,7 @@ import { DeviceError } from "../errors.ts";
 import type { BufferPurpose, Gpu } from "./device.ts";
 
 // Staging memory is freed at a submit; without one every 64 MiB it would double a load's peak.
-const FLUSH_BYTES = 64 << 20;
+const FLUSH_BYTES = 16 << 20;
 
 /**
  * Makes a storage (or uniform) buffer of `bytes` (rounded up to 16, the size of a vec4), zeroed.

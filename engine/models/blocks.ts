@@ -30,10 +30,10 @@ export interface Operation {
   at(count: number): Dispatch;
 }
 
-/** A layer's keys and values, [blocks, kvHeads, 16, headDim]. */
+/** A layer's keys and values, [blocks, kvHeads, 16, headDim]; larger ones may take their place. */
 export interface LayerCache {
-  readonly keys: GPUBuffer;
-  readonly values: GPUBuffer;
+  keys: GPUBuffer;
+  values: GPUBuffer;
 }
 
 /** What a matrix product reads and writes. */
@@ -150,8 +150,8 @@ export class Blocks {
     const { heads, kvHeads, headDim, ropeDims, ropeLayout } = this.config;
     const lanes = this.tuning.elementLanes;
     const { qkv, queries, metadata } = this.scratch;
-    return this.#fixed(
-      "tokens",
+    return this.#overCache(
+      cache,
       ropeAppendSpec({
         heads,
         kvHeads,
@@ -161,7 +161,7 @@ export class Blocks {
         kv: this.kv,
         lanes,
       }),
-      { 0: qkv, 1: queries, 2: cache.keys, 3: cache.values, 4: angles, 5: metadata },
+      () => ({ 0: qkv, 1: queries, 2: cache.keys, 3: cache.values, 4: angles, 5: metadata }),
       (count) => [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
     );
   }
@@ -170,8 +170,8 @@ export class Blocks {
   attention(cache: LayerCache): Operation {
     const { heads, kvHeads, headDim } = this.config;
     const { queries, attended, metadata } = this.scratch;
-    return this.#fixed(
-      "tokens",
+    return this.#overCache(
+      cache,
       attentionSpec({
         heads,
         kvHeads,
@@ -179,7 +179,7 @@ export class Blocks {
         kv: this.kv,
         lanes: this.tuning.attentionLanes,
       }),
-      { 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values },
+      () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
       (count) => [heads, count],
     );
   }
@@ -197,6 +197,28 @@ export class Blocks {
     const group = this.#bind(spec, buffers);
     const pipeline = this.pipelines.get(spec);
     return { over, at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
+  }
+
+  // Like #fixed, and bound anew when the cache has grown.
+  #overCache(
+    cache: LayerCache,
+    spec: KernelSpec,
+    buffers: () => Readonly<Record<number, GPUBuffer>>,
+    grid: (count: number) => readonly [number, number],
+  ): Operation {
+    const pipeline = this.pipelines.get(spec);
+    let bound = cache.keys;
+    let group = this.pipelines.bind(pipeline, buffers());
+    return {
+      over: "tokens",
+      at: (count) => {
+        if (bound !== cache.keys) {
+          bound = cache.keys;
+          group = this.pipelines.bind(pipeline, buffers());
+        }
+        return { pipeline, group, workgroups: grid(count) };
+      },
+    };
   }
 
   #bind(

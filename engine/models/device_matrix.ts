@@ -1,6 +1,6 @@
 /** Weights from a model file to device buffers, in pieces, packed as the kernels read them. */
 
-import { packedWords, packRows } from "../../kernels/pack.ts";
+import { PackArena, packedWords, packRows } from "../../kernels/pack.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import { createBuffer, type Uploader } from "../gpu/buffers.ts";
@@ -26,6 +26,18 @@ export interface DeviceMatrix {
   readonly parts: readonly MatrixPart[];
 }
 
+/** Memory that the uploads of one model share, one after the other. */
+export class UploadMemory {
+  readonly arena = new PackArena();
+  #bytes = new Uint8Array(0);
+
+  /** Room for rows as the file has them. */
+  rows(bytes: number): Uint8Array<ArrayBuffer> {
+    if (this.#bytes.length < bytes) this.#bytes = new Uint8Array(bytes);
+    return this.#bytes.subarray(0, bytes);
+  }
+}
+
 /**
  * Uploads tensors of one type and row length as one matrix: their rows one after the other, or in
  * turns of `interleave` rows.
@@ -36,6 +48,7 @@ export function uploadMatrix(
   file: ModelFile,
   tensors: readonly TensorInfo[],
   tile: number,
+  memory: UploadMemory,
   interleave?: number,
 ): DeviceMatrix {
   const [first] = tensors;
@@ -57,7 +70,7 @@ export function uploadMatrix(
   const step = tileRows * (interleave === undefined ? 1 : tensors.length);
   const partRows = Math.floor(most / (tileWords.quants * 4) * tileRows / step) * step;
   const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
-  const bytes = new Uint8Array(pieceRows * rowBytes);
+  const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
   const parts: MatrixPart[] = [];
   for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
     const count = Math.min(partRows, rows - firstRow);
@@ -70,7 +83,7 @@ export function uploadMatrix(
       const pieceCount = Math.min(pieceRows, count - row);
       const piece = bytes.subarray(0, pieceCount * rowBytes);
       read(firstRow + row, pieceCount, piece);
-      const packed = packRows(type, piece, pieceCount, columns, tile);
+      const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena);
       const tiles = row / tileRows;
       uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
       if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);

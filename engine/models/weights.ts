@@ -6,11 +6,12 @@ import { ModelFormatError } from "../errors.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import { bufferOf, Uploader } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type DeviceMatrix, uploadMatrix } from "./device_matrix.ts";
+import { type DeviceMatrix, uploadMatrix, UploadMemory } from "./device_matrix.ts";
 
 /** Uploads the weights of one file as a model asks for them. */
 export class Weights {
   readonly uploader: Uploader;
+  readonly #memory = new UploadMemory();
   #bytes = 0;
 
   /** @param progress called with the bytes read so far */
@@ -30,7 +31,14 @@ export class Weights {
   /** One matrix of the tensors' rows, which must be of one type and length. */
   matrix(...names: string[]): DeviceMatrix {
     const tensors = names.map((name) => this.#tensor(name));
-    const matrix = uploadMatrix(this.gpu, this.uploader, this.file, tensors, this.tile);
+    const matrix = uploadMatrix(
+      this.gpu,
+      this.uploader,
+      this.file,
+      tensors,
+      this.tile,
+      this.#memory,
+    );
     this.#count(tensors);
     return matrix;
   }
@@ -38,7 +46,15 @@ export class Weights {
   /** Gates and ups as one matrix, row by row by turns. */
   gateUp(gate: string, up: string): DeviceMatrix {
     const tensors = [this.#tensor(gate), this.#tensor(up)];
-    const matrix = uploadMatrix(this.gpu, this.uploader, this.file, tensors, this.tile, 1);
+    const matrix = uploadMatrix(
+      this.gpu,
+      this.uploader,
+      this.file,
+      tensors,
+      this.tile,
+      this.#memory,
+      1,
+    );
     this.#count(tensors);
     return matrix;
   }

@@ -4,7 +4,7 @@ import type { KvType } from "../../kernels/specs.ts";
 import { logitAdjustSpec, sampleChunksSpec, samplePickSpec } from "../../kernels/sampling_specs.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import { Uploader, withMemoryCheck } from "../gpu/buffers.ts";
+import { createBuffer, destroyBuffer, Uploader, withMemoryCheck } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Dispatch, type KernelTime, Recorder } from "../gpu/pass.ts";
 import { Pipelines } from "../gpu/pipelines.ts";
@@ -45,7 +45,7 @@ export interface GpuRunnerOptions {
 /** Runs one model on one GPU. */
 export class GpuRunner implements ModelRunner {
   readonly device: RunnerDevice;
-  readonly limits: RunnerLimits;
+  #limits: RunnerLimits;
   /** Set to time every kernel of the steps submitted from then on; see `kernelTimes`. */
   profile = false;
   /** Times of the profiled steps that were read. */
@@ -67,7 +67,7 @@ export class GpuRunner implements ModelRunner {
     limits: RunnerLimits,
   ) {
     this.device = { kind: "gpu", description: gpu.description, driver: gpu.driver };
-    this.limits = limits;
+    this.#limits = limits;
     this.#uploader = new Uploader(gpu);
     this.#words = new Uint32Array(pipelines.stepBytes / 4);
     const { vocabSize: vocabulary } = config;
@@ -171,6 +171,10 @@ export class GpuRunner implements ModelRunner {
     );
   }
 
+  get limits(): RunnerLimits {
+    return this.#limits;
+  }
+
   submit(batch: Batch): PendingStep {
     if (this.gpu.failure) throw this.gpu.failure;
     const steps = batch.steps ?? 1;
@@ -253,6 +257,28 @@ export class GpuRunner implements ModelRunner {
       }
     }
     this.gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  growBlocks(blocks: number): number {
+    const { gpu, transformer: { caches } } = this;
+    const bytes = caches[0]!.keys.size / this.limits.blocks;
+    const most = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
+    const wanted = Math.min(blocks, Math.floor(most / bytes));
+    if (wanted <= this.limits.blocks) return this.limits.blocks;
+    // A layer at a time, so that old and new exist together for one layer alone.
+    for (const cache of caches) {
+      for (const name of ["keys", "values"] as const) {
+        const old = cache[name];
+        const grown = createBuffer(gpu, old.label, wanted * bytes, "kv");
+        const encoder = gpu.device.createCommandEncoder({ label: "grow the cache" });
+        encoder.copyBufferToBuffer(old, 0, grown, 0, old.size);
+        gpu.device.queue.submit([encoder.finish()]);
+        destroyBuffer(gpu, old, "kv");
+        cache[name] = grown;
+      }
+    }
+    this.#limits = { ...this.#limits, blocks: wanted };
+    return wanted;
   }
 
   destroy(): void {

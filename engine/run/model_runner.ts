@@ -89,7 +89,7 @@ export interface RunnerDevice {
 
 /** Sizes the runner was made with. */
 export interface RunnerLimits {
-  /** Blocks of the KV cache. */
+  /** Blocks that the KV cache has now. */
   readonly blocks: number;
   /** Sequences that may be in one batch. */
   readonly maxSequences: number;
@@ -111,5 +111,7 @@ export interface ModelRunner {
   submit(batch: Batch): PendingStep;
   /** Copies KV blocks on the device, for copy on write: pairs of [from, to]. */
   copyBlocks(pairs: readonly (readonly [number, number])[]): void;
+  /** Makes room for so many blocks in all, what they hold kept; returns how many there are now. */
+  growBlocks?(blocks: number): number;
   destroy(): void;
 }

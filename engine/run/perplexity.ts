@@ -29,7 +29,9 @@ export async function scoreTokens(
   options: { top?: number; signal?: AbortSignal; progress?: (tokens: number) => void } = {},
 ): Promise<PositionScore[]> {
   const { top = 0, signal, progress } = options;
-  const blockTable = Array.from({ length: blocksFor(contextLength) }, (_, i) => i);
+  const blocks = blocksFor(Math.min(ids.length, contextLength));
+  if (blocks > runner.limits.blocks) runner.growBlocks?.(blocks);
+  const blockTable = Array.from({ length: blocks }, (_, i) => i);
   const chunk = Math.min(runner.limits.maxBatchTokens, MOST_ROWS);
   const scores: PositionScore[] = [];
   for (let window = 0; window < ids.length; window += contextLength) {
