@@ -1,12 +1,12 @@
-/** `tvllm generate [PROMPT]`: answers a prompt, or writes on from it. */
+/** `tvllm generate [PROMPT]`: answers a prompt, or many, or writes on from them. */
 
 import type { Command } from "@commander-js/extra-typings";
 import type { Model } from "../engine/mod.ts";
-import type { TokenLogprobs } from "../engine/run/logprobs.ts";
+import type { AnswerSummary } from "../engine/run/generate.ts";
 import type { SamplingOptions } from "../engine/run/model_runner.ts";
-import { type AnswerSummary, TextAnswer } from "../engine/run/generate.ts";
-import { encodeChat, PLAIN_TEMPLATE } from "../engine/text/chat_prompt.ts";
+import { describeAnswer, printAnswer, startAnswer, statistics } from "./answers.ts";
 import { UsageError } from "./exit_codes.ts";
+import { printAnswers, readPrompts } from "./generate_many.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
 import {
@@ -22,8 +22,11 @@ import {
 import { composePrompt } from "./prompt_input.ts";
 import { Terminal } from "./terminal.ts";
 
-/** Longest answer where -n does not say. */
-const DEFAULT_TOKENS = 512;
+type GenerateValues = PromptValues & {
+  readonly json?: true | undefined;
+  readonly jsonl?: true | undefined;
+  readonly logprobs?: number | undefined;
+};
 
 /** Adds the command to `program`. */
 export function addGenerate(program: Command): void {
@@ -34,8 +37,10 @@ export function addGenerate(program: Command): void {
     )
     .argument("[prompt]", "the prompt; -: standard input")
     .addOption(modelOption())
+    .option("--prompts <file>", "many prompts, one a line or JSON objects with a prompt; -: stdin")
+    .option("--concurrency <n>", "with --prompts: answers at a time", integer(1, 64), 8)
     .option("--json", "the answer, its tokens and timings as one JSON object")
-    .option("--jsonl", "a JSON object a token as they come, then one with the timings")
+    .option("--jsonl", "a JSON object a token (with --prompts: an answer) as they come")
     .option(
       "--logprobs <k>",
       "with --json or --jsonl: each token's log-probability and the k best",
@@ -47,32 +52,21 @@ export function addGenerate(program: Command): void {
       if (options.logprobs !== undefined && !options.json && !options.jsonl) {
         throw new UsageError("Cannot print log-probabilities as text: add --json or --jsonl");
       }
-      const prompt = await composePrompt({ argument, ...options }, terminal);
-      if (prompt === undefined) {
-        throw new UsageError(
-          'Cannot generate without a prompt: give one, as in tvllm generate "Once upon a time"',
-        );
+      const many = options.prompts !== undefined;
+      if (many && (argument ?? options.prompt ?? options.file ?? options.logprobs) !== undefined) {
+        throw new UsageError("Cannot use --prompts with another prompt, --file or --logprobs");
       }
-      const model = await openEngine(options, terminal);
+      const prompts = many
+        ? await readPrompts(options.prompts!, terminal)
+        : [await onePrompt(argument, options, terminal)];
+      const model = await openEngine(options, terminal, {
+        maxSequences: many ? options.concurrency : 1,
+      });
       try {
         using interrupts = new Interrupts();
         const sampling = toSampling(options);
-        const answer = startAnswer(model, prompt, options, sampling, {
-          signal: interrupts.signal,
-          ...(options.logprobs !== undefined && { logprobs: options.logprobs }),
-        });
-        const { text, logprobs } = await printAnswer(answer, options, terminal);
-        const summary = answer.summary!;
-        if (options.json || options.jsonl) {
-          const report = describe(model, summary, sampling);
-          const whole = options.json
-            ? { ...report, text, tokens: summary.ids, ...(logprobs.length > 0 && { logprobs }) }
-            : report;
-          terminal.write(`${JSON.stringify(whole)}\n`);
-        }
-        if (terminal.stdoutIsTerminal) {
-          terminal.note(terminal.style("dim", statistics(model, summary)));
-        } else terminal.detail(statistics(model, summary));
+        const run = many ? answerMany : answerOne;
+        await run(model, prompts, options, sampling, interrupts.signal, terminal);
         interrupts.signal.throwIfAborted();
       } catch (error) {
         // What the engine refuses at submit is the user's to change.
@@ -84,120 +78,54 @@ export function addGenerate(program: Command): void {
     });
 }
 
-/** Token ids of the prompt, and whether the answer goes on with the prompt's own text. */
-export function promptIds(
-  model: Model,
-  prompt: string,
+async function onePrompt(
+  argument: string | undefined,
   values: PromptValues,
-): { ids: number[]; continues: boolean } {
-  const { tokenizer, chatTemplate } = model;
-  const plain = values.raw === true || chatTemplate === PLAIN_TEMPLATE;
-  if (plain && values.system === undefined) {
-    const ids = tokenizer.encode(prompt);
-    const { bosId } = tokenizer;
-    // Without any token there is nothing to start from but the beginning of a text.
-    if (bosId !== undefined && (tokenizer.addBos || ids.length === 0)) ids.unshift(bosId);
-    if (ids.length === 0) {
-      throw new UsageError(
-        "Cannot write on from an empty prompt: the model has no token to begin with",
-      );
-    }
-    return { ids, continues: true };
-  }
-  if (values.raw) {
-    throw new UsageError("Cannot use --system with --raw: there is no template to put it in");
-  }
-  const messages = [
-    ...(values.system === undefined ? [] : [{ role: "system", content: values.system }]),
-    { role: "user", content: prompt },
-  ];
-  return { ids: encodeChat(tokenizer, chatTemplate, messages), continues: plain };
-}
-
-/** Submits a prompt in the user's words. */
-export function startAnswer(
-  model: Model,
-  prompt: string,
-  values: PromptValues,
-  sampling: SamplingOptions,
-  request: { signal?: AbortSignal; logprobs?: number },
-): TextAnswer {
-  const { ids, continues } = promptIds(model, prompt, values);
-  if (ids.length >= model.contextLength) {
-    throw new UsageError(
-      `Cannot answer a prompt of ${ids.length} tokens: the context is ${model.contextLength}` +
-        `; shorten it, or raise --ctx-size (the model's own limit is ${model.config.contextLength})`,
-    );
-  }
-  return new TextAnswer(model.engine, model.tokenizer, {
-    promptIds: ids,
-    sampling,
-    maxTokens: values.maxTokens ?? DEFAULT_TOKENS,
-    continues,
-    ...(values.stop && { stops: values.stop }),
-    ...request,
-  });
-}
-
-interface Format {
-  readonly json?: true | undefined;
-  readonly jsonl?: true | undefined;
-}
-
-async function printAnswer(
-  answer: TextAnswer,
-  format: Format,
   terminal: Terminal,
-): Promise<{ text: string; logprobs: TokenLogprobs[] }> {
-  let text = "";
-  const logprobs: TokenLogprobs[] = [];
-  let printed = -1;
-  for await (const { token, text: piece } of answer) {
-    text += piece;
-    // Text that was held back comes with its last token once more.
-    const fresh = token.index !== printed;
-    printed = token.index;
-    if (fresh && token.logprobs) logprobs.push(token.logprobs);
-    if (format.jsonl) {
-      const { id, index, logprobs } = token;
-      const line = {
-        ...(fresh && { id, index }),
-        text: piece,
-        ...(fresh && logprobs && { logprobs }),
-      };
-      terminal.write(`${JSON.stringify(line)}\n`);
-    } else if (!format.json && piece !== "") terminal.writeUntrusted(piece);
+): Promise<string> {
+  const prompt = await composePrompt({ argument, ...values }, terminal);
+  if (prompt !== undefined) return prompt;
+  throw new UsageError(
+    'Cannot generate without a prompt: give one, as in tvllm generate "Once upon a time"',
+  );
+}
+
+async function answerOne(
+  model: Model,
+  [prompt]: readonly string[],
+  options: GenerateValues,
+  sampling: SamplingOptions,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<void> {
+  const { logprobs: top } = options;
+  const request = { signal, ...(top !== undefined && { logprobs: top }) };
+  const answer = startAnswer(model, prompt!, options, sampling, request);
+  const { text, logprobs } = await printAnswer(answer, options, terminal);
+  const summary = answer.summary!;
+  if (options.json || options.jsonl) {
+    const report = describeAnswer(model, summary, sampling);
+    const whole = options.json
+      ? { ...report, text, tokens: summary.ids, ...(logprobs.length > 0 && { logprobs }) }
+      : report;
+    terminal.write(`${JSON.stringify(whole)}\n`);
   }
-  if (!format.json && !format.jsonl && text !== "" && !text.endsWith("\n")) terminal.write("\n");
-  return { text, logprobs };
+  const line = statistics(model, summary);
+  if (terminal.stdoutIsTerminal) terminal.note(terminal.style("dim", line));
+  else terminal.detail(line);
 }
 
-function describe(model: Model, summary: AnswerSummary, { seed }: SamplingOptions) {
-  const { promptTokens, ids, finish, timeToFirst, total } = summary;
-  return {
-    model: model.config.name,
-    device: model.runner.device.description,
-    prompt_tokens: promptTokens,
-    generated_tokens: ids.length,
-    finish,
-    seed,
-    ttft_ms: timeToFirst,
-    total_ms: total,
-    decode_tokens_per_second: decodeRate(summary),
-  };
-}
-
-/** Tokens per second after the first; null where there are none. */
-function decodeRate({ ids, timeToFirst, total }: AnswerSummary): number | null {
-  return ids.length > 1 ? (ids.length - 1) / (total - timeToFirst) * 1000 : null;
-}
-
-function statistics(model: Model, summary: AnswerSummary): string {
-  const rate = decodeRate(summary);
-  return [
-    `${summary.ids.length} tokens after ${summary.promptTokens}`,
-    `first after ${summary.timeToFirst.toFixed(0)} ms`,
-    ...(rate === null ? [] : [`${rate.toFixed(1)} tok/s`]),
-    model.runner.device.description,
-  ].join(", ");
+async function answerMany(
+  model: Model,
+  prompts: readonly string[],
+  options: GenerateValues,
+  sampling: SamplingOptions,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<void> {
+  const answers = prompts.map((prompt) =>
+    startAnswer(model, prompt, options, sampling, { signal })
+  );
+  const describe = (summary: AnswerSummary) => describeAnswer(model, summary, sampling);
+  await printAnswers(model, answers, options, describe, terminal);
 }
