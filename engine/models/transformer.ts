@@ -189,13 +189,20 @@ function ropeAngles(
   return angles;
 }
 
-function checkDimensions(config: ModelConfig, file: ModelFile): void {
-  for (const key of ["dim", "ffnDim", "headDim"] as const) {
-    if (config[key] % 32 !== 0) {
+function checkDimensions({ dim, ffnDim, heads, headDim }: ModelConfig, file: ModelFile): void {
+  // Matrix products read rows by blocks of 32, attention heads by eights.
+  const checks = [
+    ["embedding length", dim, 32],
+    ["feed-forward length", ffnDim, 32],
+    ["length of all heads", heads * headDim, 32],
+    ["head size", headDim, 8],
+  ] as const;
+  for (const [what, size, multiple] of checks) {
+    if (size % multiple !== 0) {
       throw new UnsupportedError(
-        `Cannot run ${file.paths[0]} on the GPU: its ${key} is ${
-          config[key]
-        }, no multiple of 32; use --device cpu`,
+        `Cannot run ${
+          file.paths[0]
+        } on the GPU: its ${what} is ${size}, no multiple of ${multiple}; use --device cpu`,
       );
     }
   }

@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { baseEnv, LAUNCHER, pipeTvllm, ROOT, runTvllm } from "./run_tvllm.ts";
+
+const STORY = ["generate", "Once upon a time", "-n", "24", "--seed", "7"];
+/** No Vulkan driver at all, and no fallback to OpenGL. */
+const NO_ADAPTER = {
+  VK_DRIVER_FILES: "/none",
+  VK_ICD_FILENAMES: "/none",
+  DENO_WEBGPU_BACKEND: "vulkan",
+};
+
+Deno.test("tvllm generate writes on from a prompt, the same for a seed, and nothing else on stdout", async () => {
+  const first = await runTvllm(STORY);
+  assert.equal(first.code, 0, first.stderr);
+  assert.match(first.stderr, /built-in story model/);
+  assert.ok(first.stdout.split(/\s+/).length > 8, first.stdout);
+  assert.ok(first.stdout.endsWith("\n"));
+  assert.equal((await runTvllm(STORY)).stdout, first.stdout);
+  const other = await runTvllm([...STORY.slice(0, -1), "8", "-q"]);
+  assert.notEqual(other.stdout, first.stdout);
+  assert.equal(other.stderr, "");
+});
+
+Deno.test("tvllm generate on the CPU writes the same greedy text as on the GPU", async () => {
+  const greedy = ["generate", "There was once a king", "-n", "32", "--temp", "0", "-q"];
+  const gpu = await runTvllm([...greedy, "--device", "gpu"]);
+  const cpu = await runTvllm([...greedy, "--device", "cpu"]);
+  assert.equal(gpu.code, 0, gpu.stderr);
+  assert.equal(cpu.stdout, gpu.stdout);
+});
+
+Deno.test("tvllm generate --json and --jsonl tell tokens, finish, seed, timings and logprobs", async () => {
+  const json = await runTvllm([...STORY, "--json", "--logprobs", "3"]);
+  const whole = JSON.parse(json.stdout);
+  assert.equal(whole.tokens.length, 24);
+  assert.equal(whole.generated_tokens, 24);
+  assert.equal(whole.finish, "length");
+  assert.equal(whole.seed, 7);
+  assert.ok(whole.ttft_ms > 0 && whole.total_ms > whole.ttft_ms);
+  assert.equal(whole.logprobs.length, 24);
+  for (const { logprob, top } of whole.logprobs) {
+    assert.equal(top.length, 3);
+    assert.ok(top[0].logprob >= logprob && logprob <= 0);
+  }
+  const lines = (await runTvllm([...STORY, "--jsonl"])).stdout.trimEnd().split("\n")
+    .map((line) => JSON.parse(line));
+  assert.equal(lines.at(-1).generated_tokens, 24);
+  assert.deepEqual(lines.slice(0, -1).flatMap(({ id }) => id ?? []), whole.tokens);
+  assert.equal(lines.slice(0, -1).map(({ text }) => text).join(""), whole.text);
+});
+
+Deno.test("tvllm generate --stop ends before the text, across token borders", async () => {
+  const free = (await runTvllm([...STORY, "-q"])).stdout;
+  const stop = free.slice(9, 14);
+  const cut = await runTvllm([...STORY, "-q", "--stop", stop]);
+  assert.equal(cut.stdout.trimEnd(), free.slice(0, free.indexOf(stop)).trimEnd());
+});
+
+Deno.test("tvllm generate answers many prompts, each as it would alone", async () => {
+  const prompts = ["Once upon a time", "The king said", "In a wood"];
+  const options = ["-n", "12", "--temp", "0", "-q"];
+  const many = await runTvllm(
+    ["generate", "--prompts", "-", "--json", "--concurrency", "2", ...options],
+    { stdin: prompts.join("\n\n") },
+  );
+  const answers = JSON.parse(many.stdout);
+  assert.deepEqual(answers.map(({ index }: { index: number }) => index), [0, 1, 2]);
+  for (const [i, prompt] of prompts.entries()) {
+    const alone = JSON.parse((await runTvllm(["generate", prompt, "--json", ...options])).stdout);
+    assert.deepEqual(answers[i].tokens, alone.tokens);
+  }
+});
+
+Deno.test("tvllm generate keeps to a KV memory, and refuses what does not fit", async () => {
+  const answer = await runTvllm([...STORY, "--kv-memory", "200K"]);
+  assert.equal(answer.code, 0, answer.stderr);
+  const long = await runTvllm(["generate", "Once", "-n", "500", "--kv-memory", "200K"]);
+  assert.equal(long.code, 2);
+  assert.match(long.stderr, /need \d+ blocks of the KV cache, which may have \d+/);
+});
+
+Deno.test("tvllm generate without an adapter: the CPU answers, and --device gpu fails with 5", async () => {
+  const answer = await runTvllm(STORY, { env: NO_ADAPTER });
+  assert.equal(answer.code, 0, answer.stderr);
+  assert.match(answer.stderr, /Running on the CPU: Cannot find a GPU adapter: install/);
+  assert.equal(answer.stderr.trimEnd().split("\n").length, 2);
+  const refused = await runTvllm([...STORY, "--device", "gpu"], { env: NO_ADAPTER });
+  assert.equal(refused.code, 5);
+  assert.match(refused.stderr, /error: Cannot find a GPU adapter: install/);
+});
+
+const USAGE: readonly [string, string[], RegExp][] = [
+  ["a prompt beyond the context", ["a b c d e f g h i j k l", "-c", "8"], /Cannot answer a prompt/],
+  ["a context beyond the model's", ["hi", "-c", "9999"], /Cannot use a context of 9999 tokens/],
+  ["log-probabilities as text", ["hi", "--logprobs", "2"], /add --json or --jsonl/],
+  ["a system message without a template", ["hi", "--raw", "-s", "x"], /--system with --raw/],
+  ["two kinds of prompts", ["hi", "--prompts", "-"], /Cannot use --prompts with another/],
+  ["no prompt", [], /Cannot generate without a prompt/],
+];
+for (const [what, args, message] of USAGE) {
+  Deno.test(`tvllm generate refuses ${what} with exit code 2 and one line`, async () => {
+    const { code, stdout, stderr } = await runTvllm(["generate", ...args, "-q"]);
+    assert.equal(code, 2);
+    assert.equal(stdout, "");
+    assert.match(stderr, message);
+    assert.equal(stderr.trimEnd().split("\n").length, 1);
+  });
+}
+
+Deno.test("tvllm generate ends quietly when its reader closes the pipe", async () => {
+  const { code, stdout, stderr } = await pipeTvllm(
+    ["generate", "Once upon a time", "-n", "400", "-q"],
+    "head -c 20",
+  );
+  assert.equal(stdout.length, 20);
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+});
+
+Deno.test({
+  name: "tvllm generate: Ctrl-C ends the answer with what there is, and exit code 130",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const child = new Deno.Command("sh", {
+      args: ["-c", 'exec sh "$0" generate "Once upon a time" -n 2000 -v', LAUNCHER],
+      clearEnv: true,
+      env: baseEnv(),
+      cwd: ROOT,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    let text = "";
+    let stopped = 0;
+    const stderr = new Response(child.stderr).text();
+    for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      if (stopped === 0 && text.length > 40) {
+        stopped = performance.now();
+        child.kill("SIGINT");
+      }
+    }
+    const { code } = await child.status;
+    assert.equal(code, 130, await stderr);
+    assert.ok(performance.now() - stopped < 2000);
+    assert.match(await stderr, /\d+ tokens after \d+, first after/);
+  },
+});

@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { loadTokenizer } from "../../engine/text/tokenizer.ts";
+import { writeTinyModel } from "../../fixtures/tiny_models.ts";
+import { runTvllm } from "./run_tvllm.ts";
+
+const TEXT = "the hen and the other hen, né\n";
+
+Deno.test("tvllm perplexity --json scores every token of the text, alike on GPU and CPU", async () => {
+  const model = writeTinyModel(Deno.makeTempDirSync(), "llama", "F32");
+  const path = `${Deno.makeTempDirSync()}/text.txt`;
+  await Deno.writeTextFile(path, TEXT);
+  const file = openGguf(model);
+  const ids = loadTokenizer(file.metadata, model).encode(TEXT);
+  file.close();
+  const results = [];
+  for (const device of ["gpu", "cpu"]) {
+    const args = ["perplexity", "-m", model, "-f", path, "--json", "--top-logprobs", "4"];
+    const { code, stdout, stderr } = await runTvllm([...args, "--device", device]);
+    assert.equal(code, 0, stderr);
+    results.push(JSON.parse(stdout));
+  }
+  const [gpu, cpu] = results;
+  for (const result of results) {
+    assert.deepEqual(result.tokens, ids);
+    assert.equal(result.positions.length, ids.length);
+    const scored = result.positions.slice(0, -1);
+    const mean = scored.reduce((sum: number, p: { next_logprob: number }) =>
+      sum - p.next_logprob, 0) / scored.length;
+    assert.ok(Math.abs(Math.exp(mean) / result.perplexity - 1) < 1e-6);
+    assert.equal(result.positions.at(-1).next_logprob, null);
+    for (const { top } of result.positions) {
+      assert.equal(top.length, 4);
+      assert.ok(top[0][1] >= top[3][1]);
+    }
+  }
+  assert.ok(Math.abs(gpu.perplexity / cpu.perplexity - 1) < 1e-4);
+});
+
+Deno.test("tvllm perplexity reads standard input, in windows of the context", async () => {
+  const model = writeTinyModel(Deno.makeTempDirSync(), "llama", "Q4_0");
+  const text = TEXT.repeat(8);
+  const whole = await runTvllm(["perplexity", "-m", model], { stdin: text });
+  assert.match(whole.stdout, /^perplexity [\d.]+ ± [\d.]+ over \d+ tokens\n$/);
+  const windows = await runTvllm(["perplexity", "-m", model, "-c", "32"], { stdin: text });
+  assert.equal(windows.code, 0, windows.stderr);
+  assert.notEqual(windows.stdout, whole.stdout);
+  const nothing = await runTvllm(["perplexity", "-m", model], { stdin: "" });
+  assert.equal(nothing.code, 2);
+  assert.match(nothing.stderr, /Cannot measure a text of 0 tokens/);
+});
