@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { ModelFormatError } from "../errors.ts";
 import { exists, InputFile } from "./input_file.ts";
 import { isObject, readJson } from "./json.ts";
+import { MlxTensors } from "./mlx_tensors.ts";
 import type { ModelFile } from "./model_file.ts";
 import { type ModelTexts, readModelTexts, textMetadata } from "./model_texts.ts";
 import { printable, quote } from "./quote.ts";
@@ -41,12 +42,13 @@ export function openSafetensors(directory: string): SafetensorsModel {
   const texts = readModelTexts(directory);
   const index = join(directory, INDEX);
   const shards = exists(index) ? readIndex(index) : new Map([[WEIGHTS, [] as string[]]]);
+  const packed = isObject(texts.config["quantization"]);
   const files: InputFile[] = [];
   try {
     const headers = [...shards.keys()].map((name) => {
       const file = InputFile.open(join(directory, name));
       files.push(file);
-      return readSafetensorsHeader(file);
+      return readSafetensorsHeader(file, packed);
     });
     const model = new TensorFiles(
       "safetensors",
@@ -55,7 +57,9 @@ export function openSafetensors(directory: string): SafetensorsModel {
       textMetadata(texts),
     );
     checkIndex(model, shards, files);
-    return Object.assign(model, { format: "safetensors" as const }, texts);
+    const words = new Set(headers.flatMap((header) => header.words));
+    const known = packed ? new MlxTensors(model, words, texts.config) : model;
+    return Object.assign(known, { format: "safetensors" as const }, texts);
   } catch (error) {
     for (const file of files) file.close();
     throw error;

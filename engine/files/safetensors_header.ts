@@ -32,6 +32,7 @@ const OTHER_TYPES: ReadonlySet<string> = new Set([
 /** One tensor; `byteOffset` from the start of the file. */
 export interface SafetensorsTensor {
   readonly name: string;
+  /** Of 32-bit words F32, which is as long. */
   readonly type: TensorType;
   readonly shape: readonly number[];
   readonly byteOffset: number;
@@ -42,19 +43,23 @@ export interface SafetensorsTensor {
 export interface SafetensorsHeader {
   readonly metadata: ReadonlyMap<string, string>;
   readonly tensors: readonly SafetensorsTensor[];
+  /** Names of tensors that are 32-bit words (U32), into which MLX packs weights. */
+  readonly words: readonly string[];
 }
 
 /**
  * Reads the header of `file`.
  *
+ * @param packed whether tensors of 32-bit words may be among the others
  * @throws {ModelFormatError} if it is not safetensors, is damaged, or states more than it holds.
  * @throws {UnsupportedError} for a tensor type that tvllm does not read.
  */
-export function readSafetensorsHeader(file: InputFile): SafetensorsHeader {
+export function readSafetensorsHeader(file: InputFile, packed = false): SafetensorsHeader {
   const json = headerBytes(file);
   const dataStart = 8 + json.length;
   let metadata: ReadonlyMap<string, string> = new Map();
   const tensors: SafetensorsTensor[] = [];
+  const words: string[] = [];
   const entries = Object.entries(parseJsonObject(file, "its header", json));
   if (entries.length > MAX_TENSORS) {
     throw file.fault(
@@ -64,10 +69,14 @@ export function readSafetensorsHeader(file: InputFile): SafetensorsHeader {
   }
   for (const [name, entry] of entries) {
     if (name === "__metadata__") metadata = readMetadata(file, entry);
-    else tensors.push(readTensor(file, name, entry, dataStart));
+    else {
+      const isWords = packed && isObject(entry) && entry["dtype"] === "U32";
+      if (isWords) words.push(name);
+      tensors.push(readTensor(file, name, isWords ? { ...entry, dtype: "F32" } : entry, dataStart));
+    }
   }
   checkPlacement(file, tensors, dataStart);
-  return { metadata, tensors };
+  return { metadata, tensors, words };
 }
 
 function headerBytes(file: InputFile): Uint8Array {

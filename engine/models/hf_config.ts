@@ -110,7 +110,10 @@ function checkVariants(json: MetadataReader): void {
   if (activation !== "silu") {
     throw json.unsupported(`hidden_act ${quote(activation)}; get a model with 'silu'`);
   }
-  const packed = [...json.file.metadata.keys()].find((key) => key.startsWith("quantization"));
+  // MLX's, in `quantization`, has been unpacked by the reader; mlx-lm states it a second time.
+  const packed = json.has("quantization.bits")
+    ? undefined
+    : [...json.file.metadata.keys()].find((key) => key.startsWith("quantization"));
   if (packed !== undefined) {
     throw json.unsupported(
       `the packed weights that '${packed}' tells of; get the model in BF16, or as GGUF`,

@@ -1,0 +1,186 @@
+/**
+ * Weights that MLX has quantized, as tensors of types that the engine knows. MLX keeps a matrix in
+ * three tensors: .weight of 32-bit words with the quants in order, and .scales and .biases with one
+ * value a group of a row's weights: w = scale · quant + bias, quants unsigned.
+ * Source: `quantize` in MLX's documentation, and the config.json that mlx-lm writes.
+ */
+
+import { dequantize } from "../../kernels/dequantize.ts";
+import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { ModelFormatError, UnsupportedError } from "../errors.ts";
+import { isObject, type JsonObject } from "./json.ts";
+import type { ModelFile, TensorInfo } from "./model_file.ts";
+import { printable, quote } from "./quote.ts";
+
+/**
+ * What a matrix is read as, by its bits. Q4_1 is the same formula over 32 weights, its scales in
+ * float16, and stays packed; no type has 8 bits and an offset, so those are unpacked to float16.
+ */
+const READ_AS: ReadonlyMap<number, TensorType> = new Map([[4, "Q4_1"], [8, "F16"]]);
+const GROUP_SIZES: readonly number[] = [32, 64, 128];
+
+/** A matrix in MLX's three tensors. */
+interface Packed {
+  readonly weight: TensorInfo;
+  readonly scales: TensorInfo;
+  readonly biases: TensorInfo;
+  readonly bits: number;
+  readonly group: number;
+}
+
+/** A model file whose packed matrices appear as single tensors. Whole rows of them are read. */
+export class MlxTensors implements ModelFile {
+  readonly format = "safetensors";
+  readonly paths: readonly string[];
+  readonly byteLength: number;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly #packed = new Map<TensorInfo, Packed>();
+
+  /**
+   * @param raw the file's own tensors; those named in `words` are 32-bit words
+   * @param config that of config.json, whose `quantization` says how they are packed
+   * @throws {ModelFormatError} if scales or biases are missing or of another shape.
+   * @throws {UnsupportedError} for other bits, group sizes or modes.
+   */
+  constructor(readonly raw: ModelFile, words: ReadonlySet<string>, config: JsonObject) {
+    this.paths = raw.paths;
+    this.byteLength = raw.byteLength;
+    const tensors = new Map(raw.tensors);
+    for (const name of words) {
+      const packed = this.#find(name, config);
+      const { weight: { shape: [rows = 0, columns = 0] }, bits } = packed;
+      const type = READ_AS.get(bits)!;
+      const shape = [rows, columns * 32 / bits];
+      const byteLength = rows * packedBytes(type, shape[1]!);
+      const tensor = { ...packed.weight, type, shape, byteLength };
+      this.#packed.set(tensor, packed);
+      tensors.set(name, tensor);
+      tensors.delete(packed.scales.name);
+      tensors.delete(packed.biases.name);
+    }
+    this.tensors = tensors;
+  }
+
+  get metadata() {
+    return this.raw.metadata;
+  }
+
+  read(tensor: TensorInfo, offset: number, into: Uint8Array): void {
+    const packed = this.#packed.get(tensor);
+    if (packed === undefined) return this.raw.read(tensor, offset, into);
+    const [rows = 0, columns = 0] = tensor.shape;
+    const rowBytes = packedBytes(tensor.type, columns);
+    const first = offset / rowBytes;
+    const count = into.length / rowBytes;
+    if (!Number.isInteger(first) || !Number.isInteger(count) || first + count > rows) {
+      throw new RangeError(
+        `Cannot read tensor ${quote(tensor.name)}: bytes ${offset} to ${offset + into.length} ` +
+          `are not whole rows of its ${rows}`,
+      );
+    }
+    const words = new Uint32Array(this.#rows(packed.weight, first, count).buffer);
+    const scales = this.#floats(packed.scales, first, count);
+    const biases = this.#floats(packed.biases, first, count);
+    const out = new Uint16Array(into.length / 2);
+    if (packed.bits === 4) toQ41(words, scales, biases, packed.group, out);
+    else toF16(words, scales, biases, packed.group, out);
+    into.set(new Uint8Array(out.buffer));
+  }
+
+  close(): void {
+    this.raw.close();
+  }
+
+  #rows(tensor: TensorInfo, first: number, count: number): Uint8Array<ArrayBuffer> {
+    const rowBytes = tensor.byteLength / tensor.shape[0]!;
+    const bytes = new Uint8Array(count * rowBytes);
+    this.raw.read(tensor, first * rowBytes, bytes);
+    return bytes;
+  }
+
+  #floats(tensor: TensorInfo, first: number, count: number): Float32Array {
+    const values = new Float32Array(count * tensor.shape[1]!);
+    dequantize(tensor.type, this.#rows(tensor, first, count), values);
+    return values;
+  }
+
+  #find(name: string, config: JsonObject): Packed {
+    const stem = name.replace(/\.weight$/, "");
+    const { bits, group } = this.#widths(stem, config);
+    const weight = this.raw.tensors.get(name)!;
+    const [rows = 0, columns = 0] = weight.shape;
+    const groups = columns * 32 / bits / group;
+    const [scales, biases] = [`${stem}.scales`, `${stem}.biases`].map((part) => {
+      const tensor = this.raw.tensors.get(part);
+      const fits = tensor?.shape.length === 2 && tensor.shape[0] === rows &&
+        tensor.shape[1] === groups;
+      if (tensor !== undefined && fits && weight.shape.length === 2 && rows > 0) return tensor;
+      throw new ModelFormatError(
+        `Cannot read ${printable(this.paths[weight.file]!)}: tensor ${quote(part)} ` +
+          `${tensor ? `has the shape ${tensor.shape.join(" × ")}` : "is missing"}, and for ` +
+          `${bits} bits in groups of ${group} it is ${rows} × ${groups}; get the model again`,
+      );
+    });
+    return { weight, scales: scales!, biases: biases!, bits, group };
+  }
+
+  /** Bits and group size: those of all, unless config.json has others for this one. */
+  #widths(stem: string, config: JsonObject): { bits: number; group: number } {
+    const all = isObject(config["quantization"]) ? config["quantization"] : {};
+    const own = Object.entries(all).find(([key]) => key === stem)?.[1];
+    const { bits, group_size: group, mode = "affine" } = { ...all, ...(isObject(own) ? own : {}) };
+    if (
+      typeof bits === "number" && typeof group === "number" && READ_AS.has(bits) &&
+      GROUP_SIZES.includes(group) && mode === "affine"
+    ) {
+      return { bits, group };
+    }
+    throw new UnsupportedError(
+      `Cannot run ${printable(this.paths[0]!)}: tensor ${quote(stem)} is quantized as ` +
+        `${quote(JSON.stringify({ bits, group_size: group, mode }))}; get a model in 4 or 8 bits ` +
+        `with groups of 32, 64 or 128`,
+    );
+  }
+}
+
+/** Quant i of a block is nibble i of its words; in Q4_1, byte i has quants i and i + 16. */
+function toQ41(
+  words: Uint32Array,
+  scales: Float32Array,
+  biases: Float32Array,
+  group: number,
+  out: Uint16Array,
+): void {
+  const halves = new Float16Array(out.buffer);
+  const blocksPerGroup = group / 32;
+  for (let block = 0, to = 0; to < out.length; block++) {
+    const at = Math.floor(block / blocksPerGroup);
+    halves[to++] = scales[at]!;
+    halves[to++] = biases[at]!;
+    for (let word = 4 * block; word < 4 * block + 2; word++) {
+      const low = words[word]!;
+      const high = words[word + 2]!;
+      for (let shift = 0; shift < 32; shift += 8) {
+        const a = low >>> shift & 255;
+        const b = high >>> shift & 255;
+        out[to++] = a & 15 | (b & 15) << 4 | (a & 240) << 4 | (b & 240) << 8;
+      }
+    }
+  }
+}
+
+function toF16(
+  words: Uint32Array,
+  scales: Float32Array,
+  biases: Float32Array,
+  group: number,
+  out: Uint16Array,
+): void {
+  const halves = new Float16Array(out.buffer);
+  const quants = new Uint8Array(words.buffer);
+  for (let i = 0, at = 0; i < quants.length; at++) {
+    const scale = scales[at]!;
+    const bias = biases[at]!;
+    for (const end = i + group; i < end; i++) halves[i] = scale * quants[i]! + bias;
+  }
+}

@@ -1,0 +1,109 @@
+/** Models that MLX has quantized, against what the float32 reference says. */
+
+import assert from "node:assert/strict";
+import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
+import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
+import { openModelFile } from "../../engine/files/open_model.ts";
+import { openGpu } from "../../engine/gpu/device.ts";
+import { readModel } from "../../engine/models/read_model.ts";
+import { GpuRunner } from "../../engine/run/gpu_runner.ts";
+import { mlxName, TINY_MLX, tinyMlx } from "../../fixtures/tiny_mlx.ts";
+import { compareWithGolden, readGolden } from "../assert.ts";
+import { logitsOf } from "../cpu/tiny_runner.ts";
+import { withFiles } from "../files/on_disk.ts";
+
+for (const model of TINY_MLX) {
+  const name = mlxName(model);
+
+  Deno.test(`CPU runner gives the golden's probabilities for ${name}`, async () => {
+    const runner = withFiles(tinyMlx(model), (directory) => {
+      const file = openModelFile(directory);
+      const { config, weights } = readModel(file);
+      const runner = loadCpuRunner(weights, config);
+      file.close();
+      return runner;
+    });
+    const golden = readGolden(name);
+    const { meanKl, perplexityError } = compareWithGolden(
+      golden,
+      await logitsOf(runner, golden.ids),
+    );
+    assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
+    assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
+  });
+
+  Deno.test(`GPU runner gives the golden's probabilities for ${name}`, async () => {
+    const gpu = await openGpu();
+    const runner = await withFiles(tinyMlx(model), (directory) => {
+      const file = openModelFile(directory);
+      const { config, weights } = readModel(file);
+      return GpuRunner.load(gpu, weights, config, { contextLength: 64 })
+        .finally(() => file.close());
+    });
+    const golden = readGolden(name);
+    const prefill = await logitsOf(runner, golden.ids);
+    const decode = await logitsOf(runner, golden.ids, { chunk: 1 });
+    runner.destroy();
+    for (const logits of [prefill, decode]) {
+      const { meanKl, perplexityError } = compareWithGolden(golden, logits);
+      assert.ok(meanKl <= 1e-3, `mean KL ${meanKl}`);
+      assert.ok(perplexityError <= 5e-3, `perplexity off by ${perplexityError}`);
+    }
+  });
+}
+
+Deno.test("MlxTensors keeps 4 bits packed and reads any whole rows alike", () => {
+  withFiles(tinyMlx(TINY_MLX[0]), (directory) => {
+    const file = openModelFile(directory);
+    const name = "model.layers.1.self_attn.q_proj";
+    const tensor = file.tensors.get(`${name}.weight`)!;
+    assert.deepEqual([tensor.type, tensor.shape], ["Q4_1", [128, 128]]);
+    assert.equal(file.tensors.has(`${name}.scales`), false);
+    assert.equal(file.tensors.get("model.layers.1.mlp.down_proj.weight")!.type, "F16");
+    const whole = new Uint8Array(tensor.byteLength);
+    file.read(tensor, 0, whole);
+    const rowBytes = tensor.byteLength / 128;
+    const some = new Uint8Array(3 * rowBytes);
+    file.read(tensor, 5 * rowBytes, some);
+    assert.deepEqual(some, whole.slice(5 * rowBytes, 8 * rowBytes));
+    assert.throws(() => file.read(tensor, 2, some), RangeError);
+    assert.throws(() => file.read(tensor, 126 * rowBytes, some), RangeError);
+    file.close();
+  });
+});
+
+/** Opens a tiny model whose config.json's `quantization` was changed. */
+function openQuantizedAs(quantization: Record<string, unknown>): void {
+  const files = tinyMlx(TINY_MLX[0]);
+  const config = JSON.parse(files["config.json"] as string);
+  files["config.json"] = JSON.stringify({
+    ...config,
+    quantization: { ...config.quantization, ...quantization },
+  });
+  withFiles(files, (directory) => openModelFile(directory).close());
+}
+
+const FAULTS: Record<
+  string,
+  readonly [Record<string, unknown>, RegExp, typeof ModelFormatError | typeof UnsupportedError]
+> = {
+  "other bits": [{ bits: 3 }, /"bits":3.*4 or 8 bits/, UnsupportedError],
+  "other groups": [{ group_size: 16 }, /"group_size":16/, UnsupportedError],
+  "another mode": [{ mode: "mxfp4" }, /"mode":"mxfp4"/, UnsupportedError],
+  "bits that are none": [{ bits: null }, /"bits":null/, UnsupportedError],
+  "groups unlike the scales": [
+    { group_size: 32 },
+    /scales' has the shape 294 × 2, and for 4 bits in groups of 32 it is 294 × 4/,
+    ModelFormatError,
+  ],
+};
+
+for (const [name, [quantization, says, kind]] of Object.entries(FAULTS)) {
+  Deno.test(`openModelFile() refuses of MLX: ${name}`, () => {
+    assert.throws(() => openQuantizedAs(quantization), (error) => {
+      assert.ok(error instanceof kind, String(error));
+      assert.match(error.message, says);
+      return true;
+    });
+  });
+}
