@@ -49,7 +49,8 @@ export class EngineTarget implements Target {
     this.#runner = new TimedRunner(model.runner);
     this.#gpu = model.runner instanceof GpuRunner ? model.runner : undefined;
     this.environment = modelEnvironment(model, this.#gpu?.gpu, program);
-    this.limits = model.runner.limits;
+    // The cache grows up to what the model's own engine may have.
+    this.limits = { ...model.runner.limits, blocks: model.engine.stats.blocks.budget };
     this.matrices = modelMatrices(model);
     this.startup = program.startup;
     this.loadTime = model.loadTime;
@@ -137,8 +138,13 @@ export class EngineTarget implements Target {
   }
 
   #engine(share: boolean): Engine {
-    return new Engine(this.#runner, {
+    const runner = this.#runner;
+    return new Engine(runner, {
       contextLength: this.model.contextLength,
+      ...(this.model.runner.growBlocks && {
+        maxBlocks: this.limits.blocks,
+        growBlocks: (blocks: number) => runner.growBlocks(blocks),
+      }),
       ...(!share && { prefixCacheBlocks: 0 }),
     });
   }

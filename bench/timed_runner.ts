@@ -40,6 +40,10 @@ export class TimedRunner implements ModelRunner {
     this.inner.copyBlocks(pairs);
   }
 
+  growBlocks(blocks: number): number {
+    return this.inner.growBlocks?.(blocks) ?? this.limits.blocks;
+  }
+
   destroy(): void {
     this.inner.destroy();
   }

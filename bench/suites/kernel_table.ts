@@ -5,7 +5,7 @@ import { decodeCost } from "../kernel_costs.ts";
 import { type Cell, value } from "../report.ts";
 import { summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
-import { tpot } from "../timings.ts";
+import { interTokenLatencies } from "../timings.ts";
 import { kernelsByStep } from "../trace.ts";
 
 interface KernelSum {
@@ -35,7 +35,7 @@ export function kernelTable(
     table.say("Not measured: the adapter has no timestamp queries.");
     return undefined;
   }
-  const { sums, steps } = sumKernels(bench, profiled);
+  const { sums, stepTimes } = sumKernels(bench, profiled);
   const total = [...sums.values()].reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const byTime = [...sums].sort(([, a], [, b]) => b.milliseconds - a.milliseconds);
   for (const [name, kernel] of byTime) {
@@ -47,11 +47,14 @@ export function kernelTable(
       ...rates(bench, kernel),
     );
   }
-  const busy = total / steps;
-  const step = summarize(unprofiled.map(({ requests }) => tpot(requests[0]!))).median;
+  const busy = summarize(stepTimes).median;
+  const step = summarize(unprofiled.flatMap(({ requests }) => interTokenLatencies(requests[0]!)))
+    .median;
   table.say(
-    `Kernels take ${busy.toFixed(3)} ms of a step, which takes ${step.toFixed(3)} ms unprofiled: ` +
-      `${(busy / step).toFixed(2)} of it. Totals are of ${steps} steps.`,
+    `In the median, kernels take ${busy.toFixed(3)} ms of a step, which takes ${
+      step.toFixed(3)
+    } ms unprofiled: ` +
+      `${(busy / step).toFixed(2)} of it. Totals are of ${stepTimes.length} steps.`,
     "The time that profiling adds to each kernel, by the probe, is taken off. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.",
   );
   return busy;
@@ -63,11 +66,11 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
   const sums = new Map<string, KernelSum>();
   // Timestamps in a pass of its own make a kernel longer than it is among others.
   const timing = (bench.report.limits?.timing ?? 0) / 1000;
-  let steps = 0;
+  const stepTimes: number[] = [];
   for (const { kernels } of profiled) {
     const decode = kernelsByStep(kernels).slice(prefillSteps, prefillSteps + maxTokens - 1);
     for (const [i, step] of decode.entries()) {
-      steps++;
+      let stepTime = 0;
       for (const { name, milliseconds } of step) {
         let sum = sums.get(name);
         if (sum === undefined) {
@@ -77,8 +80,11 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
           );
         }
         sum.calls++;
-        sum.milliseconds += Math.max(0, milliseconds - timing);
+        const own = Math.max(0, milliseconds - timing);
+        sum.milliseconds += own;
+        stepTime += own;
       }
+      stepTimes.push(stepTime);
       for (const name of new Set(step.map((kernel) => kernel.name))) {
         const cost = decodeCost(bench.target, name, promptTokens + i);
         const sum = sums.get(name)!;
@@ -89,7 +95,7 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
       }
     }
   }
-  return { sums, steps };
+  return { sums, stepTimes };
 }
 
 function rates(bench: Bench, { counted, operations, bytes, milliseconds }: KernelSum): Cell[] {

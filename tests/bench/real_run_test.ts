@@ -1,0 +1,175 @@
+/** Every suite on the real adapter with the built-in model, short: what must hold of any report. */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { loadModel, openGguf } from "../../engine/mod.ts";
+import { EngineTarget } from "../../bench/engine_target.ts";
+import { Bench } from "../../bench/harness.ts";
+import { toMarkdown } from "../../bench/markdown.ts";
+import { type Cell, type Report, reportSchema, type RunOptions } from "../../bench/report.ts";
+import { SUITES } from "../../bench/suites/mod.ts";
+import { verifyOnCpu } from "../../bench/verify.ts";
+
+const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
+
+const RUN: RunOptions = {
+  promptTokens: 24,
+  maxTokens: 6,
+  prompts: 2,
+  warmup: 1,
+  repetitions: 3,
+  concurrency: [1, 2],
+  seed: 0,
+  date: new Date().toISOString(),
+};
+
+/** The tables that people compare: titles, and columns to the letter. */
+const COLUMNS: Readonly<Record<string, readonly string[]>> = {
+  throughput: [
+    "Benchmark | Tokens/sec | Utilization",
+    "Context Length | Tokens | Time (s) | Tok/sec",
+    "Requests | Total Tokens | Total Time (s) | Throughput (tok/s) | Requests/sec | Speedup",
+  ],
+  latency: [
+    "Metric | Value",
+    "Prompt | Tokens | TTFT (ms) | TPOT (ms) | tok/s",
+    "Context | TTFT (ms) | TPOT (ms) | Decode tok/s",
+    "Model | TTFT | Generation Speed",
+    "Model | Runs | Prompt Tok | Gen Tok | Total Time (s) | TTFT Mean (ms) | TPOT Mean (ms) | Gen Speed (tok/s) | Total Throughput (tok/s) | Memory",
+  ],
+  memory: [
+    "Metric | Value",
+    "Sequences | Tokens | KV Cache",
+    "Context Length | KV Cache",
+    "Scenario | Memory Savings",
+  ],
+  scalability: ["Requests | Tok/sec | Efficiency"],
+  breakdown: [
+    "Operation | Median (ms) | % of Total",
+    "Kernel | Calls | Total (ms) | % | GFLOPS | GB/s | % of limit",
+    "Overhead | Value",
+  ],
+  detokenizer: [
+    "Sequence | Tokens | decode() | Streaming | Speedup",
+    "What | Time",
+    "Metric | Naive decode() | Streaming (new instance) | Streaming (pooled)",
+  ],
+};
+
+/** Bytes of the GPU buffers that were made and not destroyed while it is in use. */
+class BufferCounter implements Disposable {
+  readonly live = new Map<GPUBuffer, number>();
+  readonly #create = GPUDevice.prototype.createBuffer;
+  readonly #destroy = GPUBuffer.prototype.destroy;
+
+  constructor() {
+    const { live } = this;
+    const [create, destroy] = [this.#create, this.#destroy];
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+      const buffer = create.call(this, descriptor);
+      live.set(buffer, buffer.size);
+      return buffer;
+    };
+    GPUBuffer.prototype.destroy = function () {
+      live.delete(this);
+      return destroy.call(this);
+    };
+  }
+
+  get bytes(): number {
+    return [...this.live.values()].reduce((a, b) => a + b, 0);
+  }
+
+  [Symbol.dispose](): void {
+    GPUDevice.prototype.createBuffer = this.#create;
+    GPUBuffer.prototype.destroy = this.#destroy;
+  }
+}
+
+function numberOf(cell: Cell | undefined): number {
+  assert.ok(typeof cell === "object", `not a number: ${cell}`);
+  return cell.value;
+}
+
+/** The value in the row of a "Metric | Value" table. */
+function metric(report: Report, table: number, name: string): number {
+  return numberOf(report.tables[table]!.rows.find(([cell]) => cell === name)?.[1]);
+}
+
+Deno.test("every suite runs on the adapter", async (t) => {
+  using counter = new BufferCounter();
+  const file = openGguf(MODEL);
+  const model = await loadModel(file, { contextLength: 256, maxSequences: 20, kvTokens: 4096 });
+  const reports = new Map<string, Report>();
+  let buffers = NaN;
+  try {
+    const target = new EngineTarget(model, { tvllm: "test", kvType: "f16", startup: 1 });
+    const prompt = model.tokenizer.encode("The old king had a garden");
+    for (const [name, suite] of Object.entries(SUITES)) {
+      await t.step(`${name}: all columns, every number finite, nothing failed`, async () => {
+        const report = await Bench.run(name, suite, target, RUN, {
+          save: ({ tables: [memory] }) => {
+            if (memory?.rows.at(-1)?.[0] === "Total device memory") buffers = counter.bytes;
+          },
+          ...(name === "latency" && { verify: () => verifyOnCpu(model, target, prompt) }),
+        });
+        reports.set(name, report);
+        reportSchema.parse(report);
+        assert.ok(report.complete);
+        const columns = report.tables.map((table) => table.columns.map((c) => c.title).join(" | "));
+        assert.deepEqual(columns, COLUMNS[name]);
+        for (const { title, rows, columns } of report.tables) {
+          assert.ok(rows.length > 0 || title.startsWith("Kernels"), `${title} is empty`);
+          for (const row of rows) assert.equal(row.length, columns.length, title);
+        }
+        assert.doesNotMatch(toMarkdown(report), /NaN|Infinity|undefined/);
+        assert.match(report.outputHash, /^[0-9a-f]{16}$/);
+        // A busy machine may measure too low a limit; that is no fault of what is tested here.
+        const failed = report.checks.filter((c) => !c.ok && c.name !== "within the limits");
+        assert.deepEqual(failed, []);
+      });
+    }
+
+    await t.step("memory: the identities hold to the byte", () => {
+      const report = reports.get("memory")!;
+      const { layers, kvHeads, headDim } = report.environment.model;
+      assert.equal(metric(report, 0, "KV memory per token"), 2 * layers * kvHeads * headDim * 2);
+      assert.equal(metric(report, 0, "Total device memory"), buffers);
+      const blockBytes = 16 * metric(report, 0, "KV memory per token");
+      assert.equal(metric(report, 0, "KV cache buffers") % blockBytes, 0);
+      const { tensorBytes } = report.environment.model;
+      assert.ok(metric(report, 0, "Model weights") <= 1.02 * tensorBytes);
+      // Blocks in use are what the tokens need, and at most one more each for the step in flight.
+      for (const [sequences, tokens, bytes] of report.tables[1]!.rows) {
+        const blocks = numberOf(bytes) / blockBytes;
+        assert.ok(blocks >= numberOf(tokens) / 16, "fewer blocks than tokens");
+        assert.ok(blocks <= numberOf(tokens) / 16 + 2 * numberOf(sequences), "blocks to spare");
+      }
+    });
+
+    await t.step("memory: equal prefixes are stored once", () => {
+      const savings = reports.get("memory")!.tables[3]!.rows.map(([, cell]) => cell as string);
+      assert.equal(savings.length, 3);
+      for (const text of savings) assert.ok(parseFloat(text) > 20, text);
+    });
+
+    await t.step("breakdown: the phases are the whole, and so are the kernels", () => {
+      const [phases, kernels] = reports.get("breakdown")!.tables;
+      const sum = (rows: readonly Cell[][], column: number) =>
+        rows.reduce((total, row) => total + numberOf(row[column]), 0);
+      assert.ok(Math.abs(sum(phases!.rows, 2) - 100) <= 1);
+      if (kernels!.rows.length > 0) assert.ok(Math.abs(sum(kernels!.rows, 3) - 100) <= 1);
+    });
+
+    await t.step("detokenizer: streaming is the faster way, and cheap to begin", () => {
+      const report = reports.get("detokenizer")!;
+      const [sequences, creation] = report.tables;
+      assert.ok(sequences!.summary.includes("identical: yes"));
+      const row = sequences!.rows.find(([name]) => name === "1K")!;
+      assert.ok(numberOf(row[4]) > 1.5, "2.1 on a quiet machine");
+      assert.ok(numberOf(creation!.rows[1]![1]) < 100, "an instance takes 0.1 ms");
+    });
+  } finally {
+    await model.close();
+  }
+});

@@ -1,0 +1,163 @@
+/** A target whose clock and measurements are scripted, so that a report is the same to the letter. */
+
+import type { Environment, RunOptions } from "../../bench/report.ts";
+import type {
+  BenchRequest,
+  HeldBlocks,
+  HostStep,
+  MemoryUse,
+  Probe,
+  Served,
+  ServeOptions,
+  Serving,
+  Target,
+} from "../../bench/target.ts";
+
+export const RUN: RunOptions = {
+  promptTokens: 64,
+  maxTokens: 5,
+  prompts: 2,
+  warmup: 1,
+  repetitions: 3,
+  concurrency: [1, 2],
+  seed: 7,
+  date: "2026-01-02T03:04:05.000Z",
+};
+
+export const ENVIRONMENT: Environment = {
+  device: {
+    description: "Scripted 3000",
+    vendor: "acme",
+    architecture: "toy",
+    kind: "gpu",
+    driver: "hardware",
+  },
+  model: {
+    name: "tiny",
+    architecture: "llama",
+    parameters: 1_000_000,
+    formats: ["Q8_0", "F32"],
+    bitsPerWeight: 8.5,
+    fileBytes: 1_100_000,
+    tensorBytes: 1_062_500,
+    readBytes: 1_062_500,
+    readWeights: 1_000_000,
+    deviceBytes: 1_062_500,
+    dim: 64,
+    layers: 2,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 32,
+    ffnDim: 128,
+    vocabSize: 512,
+    contextLength: 256,
+  },
+  engine: { tvllm: "1.2.3", deno: "2.9.6", kernels: "hardware", kvType: "f16" },
+};
+
+const PROBE: Probe = {
+  bandwidth: 100,
+  flops: 1000,
+  int8: 4000,
+  dispatch: 5,
+  timing: 0,
+  readback: 0.1,
+  upload: 8,
+};
+
+/** First token after 10 ms, the next ones every 2 ms; a little more in each repetition. */
+export class ScriptedTarget implements Target {
+  readonly environment: Environment = ENVIRONMENT;
+  readonly limits = { maxSequences: 20, blocks: 512, maxBatchTokens: 64 };
+  readonly hasTimestamps: boolean = true;
+  readonly matrices = [{ type: "Q8_0", rows: 1000, columns: 1000, bytes: 1_062_500 }];
+  readonly startup = 120;
+  readonly loadTime = 250;
+  /** ms between two tokens of the first serving. */
+  interval = 2;
+  /** Called before each serving with how many there were. */
+  onServe: (count: number) => void = () => {};
+  #time = 1000;
+  #servings = 0;
+
+  readonly text = {
+    encode: (text: string) => {
+      this.#time += 0.5;
+      return Array.from(text, (c) => c.codePointAt(0)! % 512);
+    },
+    decode: (ids: readonly number[]) => {
+      this.#time += 0.02;
+      return ids.map((id) => String.fromCodePoint(id)).join("");
+    },
+    stream: () => {
+      this.#time += 0.001;
+      return {
+        push: (id: number) => {
+          this.#time += 0.004;
+          return String.fromCodePoint(id);
+        },
+        flush: () => "",
+      };
+    },
+  };
+
+  now(): number {
+    return this.#time;
+  }
+
+  probe(): Promise<Probe | null> {
+    return Promise.resolve(PROBE);
+  }
+
+  serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
+    this.onServe(this.#servings);
+    const interval = this.interval + 0.1 * (this.#servings++ % 3);
+    const served: Served[] = [];
+    const steps: HostStep[] = [];
+    for (const { promptIds, maxTokens } of requests) {
+      const inTurn = options.arrival === "in-turn";
+      const submitted = inTurn ? this.#time : 1000 * this.#servings;
+      const ids = Array.from({ length: maxTokens }, (_, i) => (promptIds[0]! + i) % 512);
+      const times = ids.map((_, i) => submitted + 10 + i * interval);
+      served.push({ ids, submitted, times });
+      for (const [i, time] of times.entries()) {
+        steps.push({
+          tokens: i === 0 ? promptIds.length : 1,
+          sequences: 1,
+          submitStart: time - 1.5,
+          submitEnd: time - 1.25,
+          readStart: time - 1,
+          readEnd: time,
+        });
+      }
+      this.#time = times.at(-1)!;
+    }
+    return Promise.resolve({
+      requests: served,
+      steps,
+      kernels: options.profile ? steps.flatMap(() => KERNELS) : [],
+    });
+  }
+
+  hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
+    const blocks = prompts.map((prompt) => Math.ceil(prompt.length / 16));
+    const held = blocks.reduce((a, b) => a + b, 0);
+    return Promise.resolve({
+      used: share ? Math.ceil(held / 2) : held,
+      held,
+      tokens: prompts.map((prompt) => prompt.length),
+    });
+  }
+
+  memory(): MemoryUse | null {
+    return { weights: 1_062_500, kv: 2048, scratch: 4096, readback: 256, peakRss: 90_000_000 };
+  }
+}
+
+const KERNELS = [
+  { name: "embed_q8_0", milliseconds: 0.1 },
+  { name: "matmul_q8_0", milliseconds: 1 },
+  { name: "attention", milliseconds: 0.5 },
+  { name: "sample_chunks", milliseconds: 0.05 },
+  { name: "sample_pick", milliseconds: 0.05 },
+];
