@@ -41,7 +41,9 @@ export function bottleneck({ limits, model, step, dispatches, host, busy }: Step
   const [name, cost, why] = costs.reduce((a, b) => b[1] > a[1] ? b : a);
   const others = costs.filter((c) => c[0] !== name)
     .map(([other, ms]) => `${other} ${percent(ms, step)}`);
-  const kernels = busy === undefined ? "" : `; the kernels run ${percent(busy, step)} of it`;
+  const kernels = busy === undefined
+    ? ""
+    : `; the kernels run ${percent(busy, step)} of it, so what these do not explain is their own`;
   return `**Bottleneck: ${name}**: ${why} needs ${cost.toFixed(3)} ms, ${
     percent(cost, step)
   } of a ` +

@@ -1,10 +1,10 @@
 /** Where a request's time goes: phases, kernels, overheads, and which of them to work on. */
 
 import type { Bench } from "../harness.ts";
-import { type Quantity, value } from "../report.ts";
+import { type Cell, type Quantity, value } from "../report.ts";
 import { summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
-import { endToEnd, tpot, ttft } from "../timings.ts";
+import { endToEnd, interTokenLatencies, tpot, ttft } from "../timings.ts";
 import { kernelsByStep } from "../trace.ts";
 import { bottleneck } from "./bottleneck.ts";
 import { kernelTable } from "./kernel_table.ts";
@@ -100,7 +100,7 @@ function overheads(
   const compile = ttft(cold.requests[0]!) - median(served.map(ttft));
   table.row(
     "Pipeline compile (first TTFT over the later ones)",
-    value(Math.max(0, compile), "ms"),
+    compile > 0 ? value(compile, "ms") : "none: the first was as fast",
   );
   table.row("Host-to-device copies at load", value(model.deviceBytes, "bytes"));
   if (limits !== null) table.row("Host-to-device rate (probe)", value(limits.upload, "GB/s"));
@@ -116,14 +116,16 @@ function overheads(
   }
   const host = runs.map(hostTime);
   table.row("Host time per token", bench.measure("host time per token", host, "ms"));
-  const step = median(served.map(tpot));
-  table.row(
-    "Idle GPU time per token",
-    busy === undefined ? "not measured: no timestamps" : value(Math.max(0, step - busy), "ms"),
-  );
+  const step = median(served.flatMap(interTokenLatencies));
+  table.row("Idle GPU time per token", idle(step, busy));
   if (limits !== null) {
     table.say(bottleneck({ limits, model, step, dispatches, host: median(host), busy }));
   }
+}
+
+function idle(step: number, busy: number | undefined): Cell {
+  if (busy === undefined) return "not measured: no timestamps";
+  return step > busy ? value(step - busy, "ms") : "none: the kernels take the whole step";
 }
 
 /** ms that the host took to prepare and submit a decode step. */
