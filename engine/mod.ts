@@ -96,8 +96,11 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
   const maxBlocks = kvBudget(config, contextLength, options);
   const { runner, fallback } = await openRunner(weights, config, contextLength, maxBlocks, options);
   const tokenizer = modelTokenizer(file);
+  const { kind, driver } = runner.device;
   const engine = new Engine(runner, {
     contextLength,
+    // A hardware GPU is done with a token before the host has read the last one.
+    steps: kind === "gpu" && driver === "hardware" ? 4 : 1,
     ...(runner.growBlocks && {
       maxBlocks,
       growBlocks: (blocks: number) => runner.growBlocks!(blocks),

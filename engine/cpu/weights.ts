@@ -1,6 +1,7 @@
 /** A model's weights in memory: matrices packed as the file has them, vectors as float32. */
 
 import { ModelFormatError } from "../errors.ts";
+import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../models/weight_names.ts";
@@ -88,6 +89,7 @@ function readVector(file: ModelFile, name: string): Float32Array {
 function readBytes(file: ModelFile, tensor: TensorInfo): Uint8Array {
   const bytes = new Uint8Array(tensor.byteLength);
   file.read(tensor, 0, bytes);
+  assertFinite(file, tensor, 0, bytes);
   return bytes;
 }
 

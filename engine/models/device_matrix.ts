@@ -2,6 +2,7 @@
 
 import { PackArena, packedWords, packRows } from "../../kernels/pack.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import { createBuffer, type Uploader } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -110,7 +111,7 @@ function readRows(
     const to = Math.min(row + count, start + rows);
     if (to > from) {
       const bytes = (to - from) * rowBytes;
-      file.read(tensor, (from - start) * rowBytes, into.subarray(done, done + bytes));
+      readFinite(file, tensor, (from - start) * rowBytes, into.subarray(done, done + bytes));
       done += bytes;
     }
     start += rows;
@@ -131,11 +132,16 @@ function interleavedReader(
     if (buffer.length < own) buffer = new Uint8Array(own);
     for (const [index, tensor] of tensors.entries()) {
       const bytes = buffer.subarray(0, own);
-      file.read(tensor, row / tensors.length * rowBytes, bytes);
+      readFinite(file, tensor, row / tensors.length * rowBytes, bytes);
       const chunk = turn * rowBytes;
       for (let from = 0, to = index * chunk; from < own; from += chunk, to += round * rowBytes) {
         into.set(bytes.subarray(from, from + chunk), to);
       }
     }
   };
+}
+
+function readFinite(file: ModelFile, tensor: TensorInfo, offset: number, into: Uint8Array): void {
+  file.read(tensor, offset, into);
+  assertFinite(file, tensor, offset, into);
 }

@@ -3,6 +3,7 @@
 import { dequantize } from "../../kernels/dequantize.ts";
 import type { TensorType } from "../../kernels/tensor_types.ts";
 import { ModelFormatError } from "../errors.ts";
+import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import { bufferOf, Uploader } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -77,6 +78,7 @@ export class Weights {
     const tensor = this.#tensor(name);
     const bytes = new Uint8Array(tensor.byteLength);
     this.file.read(tensor, 0, bytes);
+    assertFinite(this.file, tensor, 0, bytes);
     const values = new Float32Array(tensor.shape.reduce((a, b) => a * b, 1));
     dequantize(tensor.type, bytes, values);
     return values;

@@ -12,6 +12,7 @@ import { Readback } from "../gpu/readback.ts";
 import { createScratch, type Scratch } from "../gpu/scratch.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { loadTransformer, type Transformer } from "../models/transformer.ts";
+import { checkBatch } from "./check_batch.ts";
 import {
   type Batch,
   BLOCK_TOKENS,
@@ -286,24 +287,17 @@ export class GpuRunner implements ModelRunner {
     this.gpu.device.destroy();
   }
 
-  #check({ sequences }: Batch, steps: number): void {
-    const { maxSequences, maxBatchTokens } = this.limits;
-    const tokens = sequences.reduce((sum, s) => sum + (s.tokens?.length ?? 1), 0);
-    const checks = [
-      ["sequences", sequences.length, maxSequences],
-      ["tokens", tokens, maxBatchTokens],
-      ["rows of logits", logitRows(sequences).length, Math.max(MAX_LOGIT_ROWS, maxSequences)],
-      ["steps", steps, MAX_STEPS],
-      [
-        "tokens in a sequence",
-        Math.max(...sequences.map((s) => s.start + (s.tokens?.length ?? 1) + steps - 1)),
-        this.contextLength,
-      ],
-    ] as const;
-    for (const [what, wanted, most] of checks) {
-      if (wanted > most) {
-        throw new RangeError(`Cannot run a batch of ${wanted} ${what}: the most is ${most}`);
-      }
+  #check(batch: Batch, steps: number): void {
+    checkBatch(batch, { ...this.config, contextLength: this.contextLength }, this.limits);
+    const rows = logitRows(batch.sequences).length;
+    const mostRows = Math.max(MAX_LOGIT_ROWS, this.limits.maxSequences);
+    if (rows > mostRows) {
+      throw new RangeError(
+        `Cannot run the batch: ${rows} rows of logits; the runner has ${mostRows}`,
+      );
+    }
+    if (steps > MAX_STEPS) {
+      throw new RangeError(`Cannot run the batch: ${steps} steps; the runner chains ${MAX_STEPS}`);
     }
   }
 
