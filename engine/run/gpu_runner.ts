@@ -54,6 +54,7 @@ export class GpuRunner implements ModelRunner {
   readonly #adjust: (count: number) => Dispatch;
   readonly #choose: ((count: number) => Dispatch)[];
   readonly #uploader: Uploader;
+  #copied: GPUBuffer | undefined;
   readonly #words: Uint32Array<ArrayBuffer>;
 
   private constructor(
@@ -249,15 +250,20 @@ export class GpuRunner implements ModelRunner {
   }
 
   copyBlocks(pairs: readonly (readonly [number, number])[]): void {
-    const encoder = this.gpu.device.createCommandEncoder({ label: "copy blocks" });
-    for (const { keys, values } of this.transformer.caches) {
-      const bytes = keys.size / this.limits.blocks;
-      for (const [from, to] of pairs) {
-        encoder.copyBufferToBuffer(keys, from * bytes, keys, to * bytes, bytes);
-        encoder.copyBufferToBuffer(values, from * bytes, values, to * bytes, bytes);
+    const { gpu, transformer: { caches } } = this;
+    const bytes = caches[0]!.keys.size / this.limits.blocks;
+    // A buffer cannot be copied within itself, so a block goes by another.
+    const between = this.#copied ??= createBuffer(gpu, "copied block", bytes, "scratch");
+    const encoder = gpu.device.createCommandEncoder({ label: "copy blocks" });
+    for (const { keys, values } of caches) {
+      for (const buffer of [keys, values]) {
+        for (const [from, to] of pairs) {
+          encoder.copyBufferToBuffer(buffer, from * bytes, between, 0, bytes);
+          encoder.copyBufferToBuffer(between, 0, buffer, to * bytes, bytes);
+        }
       }
     }
-    this.gpu.device.queue.submit([encoder.finish()]);
+    gpu.device.queue.submit([encoder.finish()]);
   }
 
   growBlocks(blocks: number): number {
