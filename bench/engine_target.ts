@@ -10,6 +10,7 @@ import { probeGpu } from "./probe.ts";
 import type { Environment } from "./report.ts";
 import type {
   BenchRequest,
+  CachedServing,
   HeldBlocks,
   MemoryUse,
   Probe,
@@ -104,6 +105,27 @@ export class EngineTarget implements Target {
       await engine.stop();
       if (this.#gpu) this.#gpu.profile = false;
       this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
+    }
+  }
+
+  async serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]> {
+    const engine = this.#engine(true);
+    const results: CachedServing[] = [];
+    try {
+      for (const request of requests) {
+        const before = engine.stats.prefix;
+        const served = await consume(engine.submit(toGeneration(request))).done;
+        const after = engine.stats.prefix;
+        results.push({
+          served,
+          hits: after.hits - before.hits,
+          misses: after.misses - before.misses,
+          tokensSaved: after.tokensSaved - before.tokensSaved,
+        });
+      }
+      return results;
+    } finally {
+      await engine.stop();
     }
   }
 

@@ -15,7 +15,7 @@ import {
 } from "./report.ts";
 import { doubts, noise } from "./stats.ts";
 import { makePrompts } from "./prompts.ts";
-import type { BenchRequest, Probe, ServeOptions, Serving, Target } from "./target.ts";
+import type { BenchRequest, Probe, Served, ServeOptions, Serving, Target } from "./target.ts";
 
 /** What the harness does besides measuring. */
 export interface HarnessHooks {
@@ -132,7 +132,7 @@ export class Bench {
         if (i < 0) continue;
         runs[way]!.push(serving);
         this.hooks.served?.(label, serving);
-        this.#remember(label, requests, serving);
+        this.remember(label, requests, serving.requests);
       }
     }
     return runs;
@@ -199,7 +199,7 @@ export class Bench {
   async #generateIfNothingWas(): Promise<void> {
     if (this.#hashes.size > 0) return;
     const requests = this.requests(this.prompts(1));
-    this.#remember("output check", requests, await this.target.serve(requests));
+    this.remember("output check", requests, (await this.target.serve(requests)).requests);
   }
 
   #save(): void {
@@ -207,8 +207,8 @@ export class Bench {
     this.hooks.save?.(this.report);
   }
 
-  // A prompt must give the same tokens each time, whatever else is in the batch.
-  #remember(label: string, requests: readonly BenchRequest[], { requests: served }: Serving): void {
+  /** Adds to the output check: a prompt must give the same tokens each time, in any batch. */
+  remember(label: string, requests: readonly BenchRequest[], served: readonly Served[]): void {
     for (const [i, { promptIds, maxTokens }] of requests.entries()) {
       const key = hash([maxTokens, ...promptIds]);
       const output = hash(served[i]!.ids);

@@ -66,6 +66,16 @@ export interface HeldBlocks {
   readonly tokens: readonly number[];
 }
 
+/** A request served after others by one engine with a prefix cache. */
+export interface CachedServing {
+  readonly served: Served;
+  /** Full blocks of the prompt that the cache had, and had not. */
+  readonly hits: number;
+  readonly misses: number;
+  /** Prompt tokens that were not computed. */
+  readonly tokensSaved: number;
+}
+
 /** Bytes on the device by purpose, and of the process. */
 export interface MemoryUse {
   readonly weights: number;
@@ -107,6 +117,8 @@ export interface Target {
   /** Null without a device. */
   probe(): Promise<Probe | null>;
   serve(requests: readonly BenchRequest[], options?: ServeOptions): Promise<Serving>;
+  /** Serves requests in turn by one engine that keeps prefixes, empty at the start. */
+  serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]>;
   /**
    * Runs sequences until each has its first token, then counts their blocks and cancels them.
    * With `share` equal prefixes are shared; the first sequence fills the cache for the others.

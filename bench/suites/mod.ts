@@ -5,6 +5,7 @@ import { breakdown } from "./breakdown.ts";
 import { detokenizer } from "./detokenizer.ts";
 import { latency } from "./latency.ts";
 import { memory } from "./memory.ts";
+import { prefixCache } from "./prefix_cache.ts";
 import { scalability } from "./scalability.ts";
 import { throughput } from "./throughput.ts";
 
@@ -16,4 +17,5 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   memory,
   scalability,
   detokenizer,
+  "prefix-cache": prefixCache,
 };

@@ -13,7 +13,8 @@ import { verifyOnCpu } from "../../bench/verify.ts";
 const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
 
 const RUN: RunOptions = {
-  promptTokens: 24,
+  // Whole blocks, so that a cached prompt needs its last block copied.
+  promptTokens: 32,
   maxTokens: 6,
   prompts: 2,
   warmup: 1,
@@ -53,6 +54,10 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
     "Sequence | Tokens | decode() | Streaming | Speedup",
     "What | Time",
     "Metric | Naive decode() | Streaming (new instance) | Streaming (pooled)",
+  ],
+  "prefix-cache": [
+    "Test | Expected | Actual | Time | Status",
+    "Cache Hits | Cache Misses | Hit Rate | Tokens Saved | Cached Speedup",
   ],
 };
 

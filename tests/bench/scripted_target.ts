@@ -3,6 +3,7 @@
 import type { Environment, RunOptions } from "../../bench/report.ts";
 import type {
   BenchRequest,
+  CachedServing,
   HeldBlocks,
   HostStep,
   MemoryUse,
@@ -139,6 +140,22 @@ export class ScriptedTarget implements Target {
     });
   }
 
+  async serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]> {
+    const results: CachedServing[] = [];
+    const seen: number[][] = [];
+    for (const request of requests) {
+      const { promptIds } = request;
+      const known = Math.max(0, ...seen.map((prompt) => sharedLength(prompt, promptIds)));
+      const tokensSaved = Math.floor(Math.min(known, promptIds.length - 1) / 16) * 16;
+      const { requests: [served] } = await this.serve([request], { arrival: "in-turn" });
+      const times = served!.times.map((time) => time - 8 * tokensSaved / promptIds.length);
+      const misses = Math.floor(promptIds.length / 16) - tokensSaved / 16;
+      results.push({ served: { ...served!, times }, hits: tokensSaved / 16, misses, tokensSaved });
+      seen.push([...promptIds]);
+    }
+    return results;
+  }
+
   hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
     const blocks = prompts.map((prompt) => Math.ceil(prompt.length / 16));
     const held = blocks.reduce((a, b) => a + b, 0);
@@ -152,6 +169,11 @@ export class ScriptedTarget implements Target {
   memory(): MemoryUse | null {
     return { weights: 1_062_500, kv: 2048, scratch: 4096, readback: 256, peakRss: 90_000_000 };
   }
+}
+
+function sharedLength(a: readonly number[], b: readonly number[]): number {
+  const end = a.findIndex((id, i) => id !== b[i]);
+  return end === -1 ? a.length : end;
 }
 
 const KERNELS = [
