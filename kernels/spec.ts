@@ -26,5 +26,5 @@ export function kernelSource(spec: KernelSpec): string {
 
 /** Identifies a kernel among others of one program. */
 export function kernelKey(spec: KernelSpec): string {
-  return JSON.stringify([spec.name, spec.parts.filter((p) => p.length < 100), spec.overrides]);
+  return JSON.stringify([spec.name, spec.parts, spec.overrides]);
 }

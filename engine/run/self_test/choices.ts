@@ -1,0 +1,85 @@
+/** The sampling kernels on the device, launched as the engine does. Reference: sampler.ts. */
+
+import {
+  logitAdjustSpec,
+  sampleChunksSpec,
+  samplePickSpec,
+} from "../../../kernels/sampling_specs.ts";
+import type { Dispatch } from "../../gpu/pass.ts";
+import { REPEAT_WINDOW, type SamplingOptions } from "../model_runner.ts";
+import type { Rig } from "./rig.ts";
+
+/** A row of logits and how its token is to be chosen. */
+export interface ChoiceCase {
+  readonly logits: Float32Array;
+  readonly options: SamplingOptions;
+  /** The sequence's tokens so far; the new one comes after them. */
+  readonly recent: readonly number[];
+}
+
+/** Does what neither an option nor a filter does: the most probable token. */
+export const GREEDY: SamplingOptions = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
+  seed: 0,
+};
+
+/** What the kernels left: the ids read back, and those that the next step would start from. */
+export interface Choices {
+  readonly sampled: readonly number[];
+  readonly last: readonly number[];
+}
+
+/** The ids that the device chooses for up to 16 rows of equal length; 0xffffffff where one is NaN. */
+export async function chooseOnDevice(rig: Rig, cases: readonly ChoiceCase[]): Promise<Choices> {
+  const vocabulary = cases[0]!.logits.length;
+  const { logits, history, metadata, chunks, last, sampled } = rig.scratch;
+  cases.forEach((c, slot) => {
+    rig.uploader.write(logits, slot * vocabulary * 4, new Float32Array(c.logits));
+    const ring = new Uint32Array(REPEAT_WINDOW);
+    c.recent.forEach((id, position) => ring[position % REPEAT_WINDOW] = id);
+    rig.uploader.write(history, slot * REPEAT_WINDOW * 4, ring);
+  });
+  const sequences = cases.map(({ options, recent }, slot) => ({
+    slot,
+    start: Math.max(0, recent.length - 1),
+    tokens: [0],
+    blockTable: Array.from({ length: 16 }, (_, i) => i),
+    sampling: options,
+  }));
+  const { sampleLanes: lanes, sampleChunk: chunk } = rig.tuning;
+  const count = Math.ceil(vocabulary / chunk);
+  const results = await rig.run({ sequences }, ({ samples, adjust }) => {
+    const at = (
+      spec: ReturnType<typeof logitAdjustSpec>,
+      buffers: Readonly<Record<number, GPUBuffer>>,
+      workgroups: [number, number],
+    ): Dispatch => {
+      const pipeline = rig.pipelines.get(spec);
+      return { pipeline, group: rig.pipelines.bind(pipeline, buffers), workgroups };
+    };
+    const choose = [
+      at(
+        sampleChunksSpec({ vocabulary, chunk, lanes }),
+        { 0: logits, 1: chunks, 2: metadata },
+        [count, samples],
+      ),
+      at(
+        samplePickSpec({ vocabulary, chunks: count, lanes }),
+        { 0: logits, 1: chunks, 2: metadata, 3: last, 4: history, 5: sampled },
+        [samples, 1],
+      ),
+    ];
+    const adjusting = () =>
+      at(logitAdjustSpec({ vocabulary, lanes }), { 0: logits, 1: history, 2: metadata }, [
+        samples,
+        1,
+      ]);
+    return adjust ? [adjusting(), ...choose] : choose;
+  }, [sampled, last]);
+  const [chosen, next] = results.map((bytes) => [...new Uint32Array(bytes, 0, cases.length)]);
+  return { sampled: chosen!, last: next! };
+}

@@ -1,0 +1,138 @@
+/** Every kernel against kernels/reference.ts, for both classes of adapter, whichever this one is. */
+
+import assert from "node:assert/strict";
+import { openGpu } from "../../engine/gpu/device.ts";
+import {
+  attentionError,
+  headNormError,
+  ropeAppendError,
+} from "../../engine/run/self_test/heads.ts";
+import { embedError, type ProductCase, productError } from "../../engine/run/self_test/products.ts";
+import { Rig } from "../../engine/run/self_test/rig.ts";
+import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { tuningFor } from "../../kernels/tuning.ts";
+
+const gpu = await openGpu();
+const software = await Rig.create(gpu, tuningFor("software"));
+const own = software.with({ ...tuningFor("software"), share: false });
+// A software driver compiles kernels of 256 invocations for 5–12 s at eight tokens, for one at two.
+const hardware = software.with({ ...tuningFor("hardware"), matmulTokens: 2 });
+/** By name: lanes that share activations where subgroups allow it, that do not, and hardware's. */
+const RIGS = { software, ...(gpu.subgroupSize >= 8 && { own }), hardware };
+
+const TYPES = Object.keys(BLOCK_LAYOUT) as TensorType[];
+
+/** In units of Σ|w·x|: see productError. Sixteen units in the last place of a float32. */
+const PRODUCT_TOLERANCE = 1e-6;
+/** How activations are loaded does not depend on the type: these stand for all. */
+const OWN_TYPES: readonly TensorType[] = ["F32", "Q4_1", "Q6_K"];
+
+async function assertProduct(rig: Rig, c: ProductCase): Promise<void> {
+  const error = await productError(rig, c);
+  assert.ok(error <= PRODUCT_TOLERANCE, `off by ${error}: ${JSON.stringify(c)}`);
+}
+
+Deno.test("each tuning runs where the adapter can", () => {
+  assert.equal(gpu.failure, undefined);
+  assert.ok(gpu.limits.maxComputeInvocationsPerWorkgroup >= 256);
+});
+
+for (const type of TYPES) {
+  const block = BLOCK_LAYOUT[type].weights;
+  const columns = block === 256 ? [256, 768] : [32, 96, 256, 768];
+  for (const [tuning, rig] of Object.entries(RIGS)) {
+    if (rig === own && !OWN_TYPES.includes(type)) continue;
+    Deno.test(`matmul in ${type}, ${tuning}: any number of rows, columns and tokens`, async () => {
+      for (const [i, tokens] of [1, 2, 3, 4, 5, 9].entries()) {
+        const rows = [1, 3, 5, 37, 64, 69][i]!;
+        for (const c of columns) await assertProduct(rig, { type, rows, columns: c, tokens });
+      }
+      for (const rows of [1, 3, 5, 37, 133]) {
+        await assertProduct(rig, { type, rows, columns: columns.at(-1)!, tokens: 1 });
+      }
+    });
+
+    Deno.test(`matmul in ${type}, ${tuning}: norm, bias, residual, gates, gathered rows`, async () => {
+      for (const tokens of [1, 5]) {
+        const shape = { type, rows: 36, columns: 256, tokens };
+        await assertProduct(rig, { ...shape, norm: true });
+        await assertProduct(rig, { ...shape, bias: true, norm: true });
+        await assertProduct(rig, { ...shape, accumulate: true });
+        await assertProduct(rig, { ...shape, gate: "both", norm: true });
+        await assertProduct(rig, { ...shape, gate: "ups", norm: true });
+        await assertProduct(rig, { ...shape, rows: 37, gather: tokens, norm: true });
+      }
+      await assertProduct(rig, { type, rows: 37, columns: 256, tokens: 13, gather: 3 });
+    });
+  }
+
+  Deno.test(`matmul in ${type}: a matrix in several buffers`, async () => {
+    for (const rig of [software, hardware]) {
+      // Gates and ups need two tiles: of four rows × 768 columns, 12 KiB at most, or of 64 rows.
+      const bytes = rig === software ? 32 << 10 : 512 << 10;
+      const small = rig.with(rig.tuning, limitsOf(bytes));
+      const rows = rig === software ? 133 : 801;
+      const shape = { type, rows, columns: 768, tokens: 1 };
+      await assertProduct(small, { ...shape, bias: true });
+      await assertProduct(small, { ...shape, rows: rows - 1, gate: "both" });
+    }
+  });
+
+  Deno.test(`embed in ${type}: rows of all parts, exactly`, async () => {
+    for (const rig of [software, hardware]) {
+      const ids = [0, 36, 5, 5, 35, 17, 4];
+      const shape = { type, rows: 37, columns: 256, ids };
+      // A weight is one product and one sum, so it may be a rounding off.
+      assert.ok(await embedError(rig, shape) <= 3e-7);
+    }
+    const small = software.with(software.tuning, limitsOf(32 << 10));
+    const ids = [132, 0, 100, 31, 77];
+    assert.ok(await embedError(small, { type, rows: 133, columns: 768, ids }) <= 3e-7);
+  });
+}
+
+/** The adapter's limits with a smaller binding. */
+function limitsOf(bytes: number): GPUSupportedLimits {
+  return {
+    maxStorageBufferBindingSize: bytes,
+    maxBufferSize: gpu.limits.maxBufferSize,
+  } as GPUSupportedLimits;
+}
+
+const HEADS = [
+  { heads: 3, kvHeads: 1, headDim: 32 },
+  { heads: 4, kvHeads: 2, headDim: 64 },
+  { heads: 2, kvHeads: 2, headDim: 128 },
+] as const;
+
+for (const shape of HEADS) {
+  const name = `${shape.heads} heads, ${shape.kvHeads} of keys, ${shape.headDim} wide`;
+  for (const rig of [software, hardware]) {
+    const tuning = rig === software ? "software" : "hardware";
+    Deno.test(`head_norm, ${tuning}: ${name}`, async () => {
+      assert.ok(await headNormError(rig, { ...shape, tokens: 3 }) <= 2e-6);
+    });
+
+    for (const kv of ["f16", "f32"] as const) {
+      Deno.test(`rope_append, ${tuning}, ${kv}: ${name}`, async () => {
+        for (const layout of ["interleaved", "half"] as const) {
+          for (const ropeDims of [shape.headDim, shape.headDim / 2]) {
+            const error = await ropeAppendError(rig, { ...shape, ropeDims, layout, kv });
+            // WGSL leaves open which neighbour pack2x16float rounds to: 2⁻¹⁰ of the number.
+            assert.ok(error <= (kv === "f16" ? 1e-3 : 1e-6), `${layout} ${ropeDims}: ${error}`);
+          }
+        }
+      });
+
+      Deno.test(`attention, ${tuning}, ${kv}: ${name}`, async () => {
+        const positions = [0, 1, 15, 16, 17, 31, 32, 300];
+        const error = await attentionError(rig, { ...shape, kv, positions });
+        assert.ok(error <= 1e-5, `${error}`);
+      });
+    }
+  }
+}
+
+Deno.test("no kernel left an error behind", () => {
+  assert.equal(gpu.failure, undefined);
+});
