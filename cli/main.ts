@@ -4,11 +4,15 @@ import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/
 import denoJson from "../deno.json" with { type: "json" };
 import { addBench } from "./bench.ts";
 import { addCompletions } from "./completions.ts";
+import { addDevices } from "./devices.ts";
 import { EXIT, exitCodeOf, InterruptedError, UsageError } from "./exit_codes.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
+import { addList } from "./list.ts";
 import { addGlobalOptions } from "./options.ts";
 import { addPerplexity } from "./perplexity.ts";
+import { addPull } from "./pull.ts";
+import { addRm } from "./rm.ts";
 import { Terminal } from "./terminal.ts";
 import { addSynth } from "./synth.ts";
 import { addTokenize } from "./tokenize.ts";
@@ -47,8 +51,12 @@ function createProgram(): Command {
   addPerplexity(root);
   addTokenize(root);
   addInspect(root);
+  addDevices(root);
   addBench(root);
   addSynth(root);
+  addPull(root);
+  addList(root);
+  addRm(root);
   addCompletions(root); // last: it completes the commands that are there
   return root;
 }

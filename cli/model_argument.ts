@@ -1,19 +1,41 @@
 /** Opens what `-m, --model` names. */
 
 import { fileURLToPath } from "node:url";
+import { ModelNotFoundError } from "../engine/errors.ts";
 import { openGguf } from "../engine/files/gguf.ts";
+import { formatHubSpec, isHubSpec } from "../engine/files/hub_spec.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
+import { printable } from "../engine/files/quote.ts";
+import { openSafetensors } from "../engine/files/safetensors.ts";
+import { hubCache, hubSpec } from "./hub_settings.ts";
 import type { Terminal } from "./terminal.ts";
 
 const BUILT_IN = new URL("../fixtures/builtin.gguf", import.meta.url);
 
 /**
- * Opens the model that `spec` names, or the built-in one; the caller closes it.
+ * Opens the model that `spec` names, or the built-in one; the caller closes it. A model of the hub
+ * comes from the cache: `tvllm pull` alone has the network.
  *
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openGguf` does.
+ * @throws {UsageError} if a hub's model is not spelled as it should be.
  */
 export function openModel(spec: string | undefined, terminal: Terminal): ModelFile {
-  if (spec !== undefined) return openGguf(spec);
+  if (spec !== undefined) return isHubSpec(spec) ? openCached(spec, terminal) : openGguf(spec);
   terminal.note("Using the built-in story model; -m FILE names another");
   return openGguf(fileURLToPath(BUILT_IN));
+}
+
+function openCached(text: string, terminal: Terminal): ModelFile {
+  const spec = hubSpec(text);
+  const cache = hubCache();
+  const model = cache.find(spec);
+  if (model === undefined) {
+    const name = formatHubSpec(spec);
+    throw new ModelNotFoundError(
+      `Cannot open ${name}: it is not in the cache ${printable(cache.directory)}; ` +
+        `get it by tvllm pull ${name}`,
+    );
+  }
+  terminal.detail(`Using ${printable(model.path)}`);
+  return model.format === "gguf" ? openGguf(model.path) : openSafetensors(model.path);
 }

@@ -24,6 +24,7 @@ export class Progress implements Disposable {
   readonly #timer: ReturnType<typeof setInterval> | undefined;
   #lastDrawn = 0;
   #done = 0;
+  #detail = "";
   #drawn = false;
 
   constructor(label: string, total: number | undefined, screen: ProgressScreen | undefined) {
@@ -35,9 +36,10 @@ export class Progress implements Disposable {
     if (screen !== undefined) this.#timer = setInterval(() => this.#draw(), INTERVAL);
   }
 
-  /** `done` of the total are done. */
-  update(done: number): void {
+  /** `done` of the total are done; `detail` is shown after the bar. */
+  update(done: number, detail = ""): void {
     this.#done = done;
+    this.#detail = detail === "" ? "" : ` ${detail}`;
     this.#draw();
   }
 
@@ -50,8 +52,11 @@ export class Progress implements Disposable {
     this.#drawn = true;
     const picture = this.#total === undefined
       ? SPINNER[Math.floor(now / INTERVAL) % SPINNER.length]!
-      : bar(this.#done / this.#total, Math.min(30, this.#screen.columns - this.#label.length - 8));
-    this.#screen.draw(`${CLEAR_LINE}${this.#label} ${picture}`);
+      : bar(
+        this.#done / this.#total,
+        Math.min(30, this.#screen.columns - this.#label.length - this.#detail.length - 8),
+      );
+    this.#screen.draw(`${CLEAR_LINE}${this.#label} ${picture}${this.#detail}`);
   }
 
   /** Removes the line. */

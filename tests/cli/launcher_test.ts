@@ -8,6 +8,10 @@ const granted = [];
 for (const name of ["read", "write", "net", "run", "ffi", "sys", "env", "import"]) {
   if (Deno.permissions.querySync({ name }).state === "granted") granted.push(name);
 }
+const cache = { name: "write", path: Deno.env.get("TVLLM_CACHE") };
+if (cache.path && !granted.includes("write") && Deno.permissions.querySync(cache).state === "granted") {
+  granted.push("write the cache");
+}
 const env = ["TVLLM_MODEL", "NO_COLOR", "FORCE_COLOR", "TERM", "DENO_WEBGPU_BACKEND", "HOME",
   "SECRET"].filter((name) => Deno.env.get(name) !== undefined);
 const stdin = await new Response(Deno.stdin.readable).text();
@@ -133,9 +137,10 @@ for (
     [["perplexity"], []],
     [["devices"], []],
     [["--color", "pull", "generate"], []],
-    [["-q", "pull"], ["net", "write"]],
+    [["-q", "pull"], ["net", "write the cache"]],
     [["bench", "latency"], ["write"]],
-    [["rm"], ["write"]],
+    [["rm"], ["write the cache"]],
+    [["list"], []],
     [["synth"], ["write"]],
   ] as const
 ) {

@@ -1,0 +1,33 @@
+/** `tvllm rm SPEC`: removes a model from the cache. */
+
+import type { Command } from "@commander-js/extra-typings";
+import { ModelNotFoundError } from "../engine/errors.ts";
+import { formatHubSpec } from "../engine/files/hub_spec.ts";
+import { hubCache, hubSpec } from "./hub_settings.ts";
+import { addGlobalOptions } from "./options.ts";
+import { Terminal } from "./terminal.ts";
+import { size } from "./transfer.ts";
+
+/** Adds the command to `program`. */
+export function addRm(program: Command): void {
+  const command = program.command("rm")
+    .summary("remove a model from the cache")
+    .description(
+      "Removes a model from the cache, as tvllm list calls it. hf:ORG/REPO alone removes all that\n" +
+        "is there of this repository, unfinished downloads included.",
+    )
+    .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION]");
+  addGlobalOptions(command).action(async (text, _options, command) => {
+    const terminal = new Terminal(command.optsWithGlobals());
+    const spec = hubSpec(text);
+    const cache = hubCache();
+    const freed = await cache.remove(spec);
+    if (freed === undefined) {
+      throw new ModelNotFoundError(
+        `Cannot remove ${formatHubSpec(spec)}: it is not in the cache ${cache.directory}; ` +
+          `tvllm list shows what is`,
+      );
+    }
+    terminal.note(`Removed ${formatHubSpec(spec)}, ${size(freed)}`);
+  });
+}

@@ -1,0 +1,114 @@
+/** A hub on this machine that misbehaves as it is told. */
+
+import { createHash } from "node:crypto";
+
+/** What a test sees of a request. */
+export interface SeenRequest {
+  readonly path: string;
+  readonly range: string | null;
+  readonly token: string | null;
+}
+
+/** Answers in place of the hub; undefined: the hub answers as it should. */
+export type Fault = (
+  request: SeenRequest,
+  earlier: readonly SeenRequest[],
+) => Response | Promise<Response> | undefined;
+
+export const COMMIT = "0123456789abcdef0123456789abcdef01234567";
+
+/** Bytes that differ from place to place. */
+export function content(length: number, seed = 1): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 255);
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** A hub with one repository, `org/repo`; small text files are git's, as at the real one. */
+export class BadHub implements AsyncDisposable {
+  readonly seen: SeenRequest[] = [];
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  fault: Fault = () => undefined;
+  commit = COMMIT;
+  /** Replaces what the list says of a file. */
+  lies: Record<string, Record<string, unknown>> = {};
+
+  constructor(readonly files: Record<string, Uint8Array<ArrayBuffer>>) {
+    this.#server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      (request) => this.#answer(request),
+    );
+  }
+
+  get endpoint(): string {
+    return `http://127.0.0.1:${this.#server.addr.port}`;
+  }
+
+  /** Requests for files' contents. */
+  get downloads(): SeenRequest[] {
+    return this.seen.filter(({ path }) => path.includes("/resolve/"));
+  }
+
+  async #answer(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    const seen = {
+      path: decodeURIComponent(url.pathname),
+      range: request.headers.get("range"),
+      token: request.headers.get("authorization"),
+    };
+    const earlier = [...this.seen];
+    this.seen.push(seen);
+    return await this.fault(seen, earlier) ?? this.serve(seen);
+  }
+
+  /** The right answer. */
+  serve({ path, range }: SeenRequest): Response {
+    if (path.startsWith("/api/models/org/repo/revision/")) {
+      return Response.json({
+        sha: this.commit,
+        siblings: Object.entries(this.files).map(([rfilename, bytes]) => ({
+          rfilename,
+          size: bytes.length,
+          ...(rfilename.endsWith(".json")
+            ? {
+              blobId: createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes)
+                .digest("hex"),
+            }
+            : { blobId: "1".repeat(40), lfs: { sha256: sha256(bytes), size: bytes.length } }),
+          ...this.lies[rfilename],
+        })),
+      });
+    }
+    const bytes = this.files[path.replace(/^\/org\/repo\/resolve\/[0-9a-f]{40}\//, "")];
+    if (bytes === undefined) return new Response("Entry not found", { status: 404 });
+    const start = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? NaN);
+    if (Number.isNaN(start)) return new Response(bytes);
+    if (start >= bytes.length) return new Response(null, { status: 416 });
+    return new Response(bytes.subarray(start), {
+      status: 206,
+      headers: { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` },
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server.shutdown();
+  }
+}
+
+/** The bytes, and then the connection is cut. */
+export function cut(bytes: Uint8Array<ArrayBuffer>, init: ResponseInit = {}): Response {
+  let sent = false;
+  const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      if (!sent) controller.enqueue(bytes);
+      else {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        controller.error(new Error("cut on purpose"));
+      }
+      sent = true;
+    },
+  });
+  return new Response(body, init);
+}

@@ -1,0 +1,298 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ModelNotFoundError } from "../../engine/errors.ts";
+import { pull, type PullOptions } from "../../engine/files/hub.ts";
+import { HubCache } from "../../engine/files/hub_cache.ts";
+import { parseHubSpec } from "../../engine/files/hub_spec.ts";
+import { BadHub, COMMIT, content, cut, sha256 } from "./bad_hub.ts";
+
+const NAME = "model-Q4_K_M.gguf";
+const BYTES = content(200_000);
+const PATH = `/org/repo/resolve/${COMMIT}/${NAME}`;
+const timing = { attempts: 3, backoff: 5, stall: 300, longestWait: 2000 };
+
+/** A test with a hub that has one model, and an empty cache. */
+function hubTest(
+  name: string,
+  fn: (
+    hub: BadHub,
+    cache: HubCache,
+    get: (options?: Partial<PullOptions>, spec?: string) => Promise<string>,
+  ) => Promise<void>,
+): void {
+  Deno.test(name, async () => {
+    await using hub = new BadHub({ [NAME]: BYTES });
+    const directory = await Deno.makeTempDir({ prefix: "tvllm-hub-" });
+    const cache = new HubCache(directory);
+    try {
+      await fn(hub, cache, async (options, spec = "hf:org/repo") => {
+        const endpoint = hub.endpoint;
+        return (await pull(parseHubSpec(spec), cache, { endpoint, timing, ...options })).path;
+      });
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  });
+}
+
+async function refused(work: Promise<unknown>, message: RegExp): Promise<void> {
+  await assert.rejects(work, (error: Error) => {
+    assert.ok(error instanceof ModelNotFoundError, Deno.inspect(error));
+    assert.match(error.message, message);
+    assert.doesNotMatch(error.message, /\n/);
+    return true;
+  });
+}
+
+hubTest("pull() fills the cache as Hugging Face's programs do, once", async (hub, cache, get) => {
+  const path = await get();
+  const repository = join(cache.directory, "models--org--repo");
+  assert.equal(path, join(repository, "snapshots", COMMIT, NAME));
+  assert.deepEqual(await Deno.readFile(path), BYTES);
+  assert.deepEqual(await Deno.readFile(join(repository, "blobs", sha256(BYTES))), BYTES);
+  assert.equal(await Deno.readTextFile(join(repository, "refs/main")), COMMIT);
+  assert.equal(await get(), path);
+  assert.equal(hub.downloads.length, 1);
+});
+
+hubTest("a cut connection is continued where it ended", async (hub, _cache, get) => {
+  hub.fault = ({ path, range }, earlier) =>
+    path !== PATH || range !== null || earlier.length > 1
+      ? undefined
+      : cut(BYTES.subarray(0, 70_000));
+  assert.deepEqual(await Deno.readFile(await get()), BYTES);
+  assert.deepEqual(hub.downloads.map(({ range }) => range), [null, "bytes=70000-"]);
+});
+
+hubTest("what an earlier process left is continued", async (hub, cache, get) => {
+  const blob = cache.blob("org/repo", sha256(BYTES));
+  await Deno.mkdir(join(blob, ".."), { recursive: true });
+  await Deno.writeFile(`${blob}.incomplete`, BYTES.subarray(0, 1234));
+  assert.equal(cache.find(parseHubSpec("hf:org/repo")), undefined);
+  assert.deepEqual(await Deno.readFile(await get()), BYTES);
+  assert.deepEqual(hub.downloads.map(({ range }) => range), ["bytes=1234-"]);
+});
+
+hubTest("a wrong earlier part is noticed, and got afresh", async (hub, cache, get) => {
+  const blob = cache.blob("org/repo", sha256(BYTES));
+  await Deno.mkdir(join(blob, ".."), { recursive: true });
+  for (const [length, requests] of [[1234, 2], [BYTES.length, 1], [BYTES.length + 5, 1]] as const) {
+    hub.seen.length = 0;
+    await Deno.remove(cache.folder("org/repo"), { recursive: true });
+    await Deno.mkdir(join(blob, ".."), { recursive: true });
+    await Deno.writeFile(`${blob}.incomplete`, new Uint8Array(length));
+    assert.deepEqual(await Deno.readFile(await get()), BYTES);
+    assert.equal(hub.downloads.length, requests);
+  }
+});
+
+for (
+  const [name, answer] of [
+    ["200, all of it", () => new Response(BYTES)],
+    ["416", () => new Response(null, { status: 416 })],
+    ["206 of another part", () =>
+      new Response(BYTES.subarray(5), {
+        status: 206,
+        headers: { "content-range": `bytes 5-${BYTES.length - 1}/${BYTES.length}` },
+      })],
+    ["206 of no stated part", () => new Response(BYTES.subarray(1234), { status: 206 })],
+  ] as const
+) {
+  hubTest(`a range answered by ${name} still gives the file`, async (hub, cache, get) => {
+    const blob = cache.blob("org/repo", sha256(BYTES));
+    await Deno.mkdir(join(blob, ".."), { recursive: true });
+    await Deno.writeFile(`${blob}.incomplete`, BYTES.subarray(0, 1234));
+    hub.fault = ({ range }) => range === null ? undefined : answer();
+    assert.deepEqual(await Deno.readFile(await get()), BYTES);
+  });
+}
+
+hubTest("a silent connection is given up and continued", async (hub, _cache, get) => {
+  hub.fault = ({ path, range }) => {
+    if (path !== PATH || range !== null) return undefined;
+    return new Response(
+      new ReadableStream({ start: (controller) => controller.enqueue(BYTES.subarray(0, 500)) }),
+    );
+  };
+  assert.deepEqual(await Deno.readFile(await get()), BYTES);
+  assert.deepEqual(hub.downloads.map(({ range }) => range), [null, "bytes=500-"]);
+});
+
+for (const status of [429, 500, 502, 503]) {
+  hubTest(`${status} is tried again, after Retry-After`, async (hub, _cache, get) => {
+    hub.fault = (_, earlier) =>
+      earlier.length === 0
+        ? new Response("later", { status, headers: { "retry-after": "1" } })
+        : undefined;
+    const start = performance.now();
+    assert.deepEqual(await Deno.readFile(await get()), BYTES);
+    assert.ok(performance.now() - start >= 950);
+  });
+}
+
+hubTest("a hub that stays down, or asks to wait long, is an error", async (hub, _cache, get) => {
+  hub.fault = () => new Response("down", { status: 503 });
+  await refused(get(), /the hub answers 503; 3 tries in a row failed/);
+  assert.equal(hub.seen.length, 3);
+  hub.fault = () => new Response("", { status: 429, headers: { "retry-after": "3600" } });
+  await refused(get(), /asks to wait 3600 s/);
+});
+
+for (
+  const [status, token, message] of [
+    [401, undefined, /private or gated \(401\); check the name, or set HF_TOKEN/],
+    [401, "secret", /does not accept HF_TOKEN/],
+    [403, "secret", /accept the model's terms/],
+    [404, undefined, /no such repository, revision or file \(404\)/],
+  ] as const
+) {
+  hubTest(
+    `${status} ${token ? "with" : "without"} a token says the way out`,
+    async (hub, _, get) => {
+      hub.fault = () => new Response("no", { status });
+      const work = get(token === undefined ? {} : { token });
+      await refused(work, message);
+      await refused(
+        get(token === undefined ? {} : { token }),
+        /^Cannot download hf:org\/repo: (?!.*secret)/,
+      );
+      assert.equal(hub.seen.length, 2);
+    },
+  );
+}
+
+hubTest("the token goes to the hub, not where it redirects", async (hub, _cache, get) => {
+  await using storage = new BadHub({ [NAME]: BYTES });
+  hub.fault = ({ path }) =>
+    path === PATH ? Response.redirect(`${storage.endpoint}${PATH}`, 302) : undefined;
+  assert.deepEqual(await Deno.readFile(await get({ token: "secret" })), BYTES);
+  assert.ok(hub.seen.every(({ token }) => token === "Bearer secret"));
+  assert.deepEqual(storage.seen.map(({ token }) => token), [null]);
+});
+
+hubTest("redirects without end, and to no web address, are refused", async (hub, _cache, get) => {
+  hub.fault = () => new Response(null, { status: 302, headers: { location: "/again" } });
+  await refused(get(), /more than 8 redirects/);
+  hub.fault = () =>
+    new Response(null, { status: 302, headers: { location: "file:///etc/passwd" } });
+  await refused(get(), /redirects to file:\/\/\/etc\/passwd/);
+});
+
+for (
+  const [name, fault, message] of [
+    ["other bytes of the same size", () => new Response(content(BYTES.length, 2)), /its hash/],
+    ["another size", () => new Response(content(99)), /99 bytes are offered/],
+    ["more than its size", () => cut(content(BYTES.length + 1)), /more than its 200000 bytes/],
+    [
+      "a web page",
+      () => new Response("<html>log in</html>", { headers: { "content-type": "text/html" } }),
+      /web page/,
+    ],
+  ] as const
+) {
+  hubTest(`${name} instead of the file is never used`, async (hub, cache, get) => {
+    hub.fault = ({ path }) => path === PATH ? fault() : undefined;
+    await refused(get(), message);
+    assert.equal(cache.find(parseHubSpec("hf:org/repo")), undefined);
+    assert.deepEqual(cache.list(), []);
+    hub.fault = () => undefined;
+    assert.deepEqual(await Deno.readFile(await get()), BYTES);
+  });
+}
+
+hubTest("lists that lie or make no sense are refused", async (hub, cache, get) => {
+  hub.lies = { [NAME]: { lfs: { sha256: "../../x", size: 5 } } };
+  await refused(get(), /no hash to check it by/);
+  hub.lies = { [NAME]: { lfs: { sha256: sha256(BYTES), size: -1 } } };
+  await refused(get(), /has no size/);
+  for (
+    const rfilename of ["../../evil-Q4_K_M.gguf", "/etc/evil-Q4_K_M.gguf", "a\\..\\b-Q4_K_M.gguf"]
+  ) {
+    hub.lies = { [NAME]: { rfilename } };
+    await refused(get(), /would leave the cache/);
+  }
+  for (const body of ["", "[]", "null", "{}", '{"sha":"../x","siblings":[]}']) {
+    hub.fault = () => new Response(body, { headers: { "content-type": "application/json" } });
+    await refused(get(), /is no list of files|is not JSON/);
+  }
+  assert.equal(hub.downloads.length, 0);
+  assert.deepEqual([...Deno.readDirSync(cache.directory)], []);
+});
+
+hubTest("two pulls at once download once", async (hub, _cache, get) => {
+  hub.fault = async (request) => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return hub.serve(request);
+  };
+  let waited = 0;
+  const options = { onWait: () => void waited++ };
+  const paths = await Promise.all([get(options), get(options)]);
+  assert.equal(paths[0], paths[1]);
+  assert.equal(waited, 1);
+  assert.equal(hub.downloads.length, 1);
+});
+
+hubTest("an abort stops at once and keeps what has come", async (hub, cache, get) => {
+  hub.fault = ({ path, range }) =>
+    path === PATH && range === null
+      ? new Response(
+        new ReadableStream({ start: (controller) => controller.enqueue(BYTES.subarray(0, 500)) }),
+      )
+      : undefined;
+  const stop = new AbortController();
+  const reason = new Error("stopped");
+  const onProgress = (bytes: number) => bytes === 500 && stop.abort(reason);
+  await assert.rejects(get({ signal: stop.signal, onProgress: (b) => void onProgress(b) }), reason);
+  assert.equal(Deno.statSync(`${cache.blob("org/repo", sha256(BYTES))}.incomplete`).size, 500);
+  assert.deepEqual(await Deno.readFile(await get()), BYTES);
+});
+
+hubTest("a cache that cannot be written says so", async (hub) => {
+  const file = await Deno.makeTempFile();
+  const spec = parseHubSpec("hf:org/repo");
+  const work = pull(spec, new HubCache(join(file, "cache")), { endpoint: hub.endpoint, timing });
+  await refused(work, /^Cannot write to the cache .*TVLLM_CACHE$/);
+});
+
+hubTest("safetensors: weights, index, config and tokenizer, no code", async (hub, cache, get) => {
+  delete hub.files[NAME];
+  const names = [
+    "config.json",
+    "model-00001-of-00002.safetensors",
+    "model-00002-of-00002.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+  ];
+  for (const [i, name] of names.entries()) hub.files[name] = content(100 + i, i);
+  for (const name of ["modeling.py", "pytorch_model.bin"]) hub.files[name] = content(10);
+  const path = await get();
+  assert.deepEqual([...Deno.readDirSync(path)].map(({ name }) => name).sort(), names);
+  assert.deepEqual(await Deno.readFile(join(path, "tokenizer.json")), hub.files["tokenizer.json"]);
+  assert.equal(cache.find(parseHubSpec("hf:org/repo"))?.format, "safetensors");
+});
+
+hubTest("models are told apart, listed and removed", async (hub, cache, get) => {
+  hub.files["split/x-q8_0-00001-of-00002.gguf"] = content(1000, 3);
+  hub.files["split/x-q8_0-00002-of-00002.gguf"] = content(2000, 4);
+  await get();
+  await get({}, "hf:org/repo:Q8_0");
+  assert.deepEqual(
+    cache.list().map(({ spec, bytes }) => [spec, bytes]),
+    [["hf:org/repo:Q4_K_M", 200_000], ["hf:org/repo:Q8_0", 3000]],
+  );
+  await refused(get({}, "hf:org/repo:Q2_K"), /has no 'Q2_K'; name one of 'Q4_K_M', 'Q8_0'/);
+  assert.equal(await cache.remove(parseHubSpec("hf:org/repo:q8_0")), 3000);
+  assert.equal(cache.find(parseHubSpec("hf:org/repo:Q8_0")), undefined);
+  assert.equal(await cache.remove(parseHubSpec("hf:org/repo:Q8_0")), undefined);
+  // The branch moves on: the older commit keeps a name.
+  hub.commit = "f".repeat(40);
+  hub.files[NAME] = content(50, 9);
+  await get();
+  assert.deepEqual(cache.list().map(({ spec }) => spec).sort(), [
+    "hf:org/repo:Q4_K_M",
+    `hf:org/repo:Q4_K_M@${COMMIT.slice(0, 12)}`,
+  ]);
+  assert.equal(cache.find(parseHubSpec(`hf:org/repo@${COMMIT.slice(0, 12)}`))?.bytes, 200_000);
+  assert.equal(await cache.remove(parseHubSpec("hf:org/repo")), 200_050);
+  assert.deepEqual(cache.list(), []);
+});
