@@ -1,0 +1,98 @@
+/** `tvllm devices` on this machine's adapter, on other drivers where they are installed, and on none. */
+
+import assert from "node:assert/strict";
+import { exists, runTvllm } from "./run_tvllm.ts";
+
+/** Finds no Vulkan driver: the loader looks at these alone. */
+const NO_DRIVER = {
+  DENO_WEBGPU_BACKEND: "vulkan",
+  VK_DRIVER_FILES: "/no/such.json",
+  VK_ICD_FILENAMES: "/no/such.json",
+};
+
+/** An independent Vulkan driver, part of Debian's chromium-common. */
+const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
+
+/** Drivers with other limits and features than the one that the kernel tests run on. */
+const DRIVERS = [
+  {
+    name: "llvmpipe through OpenGL",
+    env: { DENO_WEBGPU_BACKEND: "gl" },
+    description: /llvmpipe/,
+    subgroupSize: 0,
+  },
+  {
+    name: "SwiftShader",
+    env: {
+      DENO_WEBGPU_BACKEND: "vulkan",
+      VK_DRIVER_FILES: SWIFTSHADER,
+      VK_ICD_FILENAMES: SWIFTSHADER,
+    },
+    description: /SwiftShader/,
+    subgroupSize: 4,
+  },
+] as const;
+
+/** Every kernel and format once: what a check must not leave out. */
+const FAMILIES = 13 + 13 + 6;
+
+async function adapterOf(env: Readonly<Record<string, string>>) {
+  const { code, stdout, stderr } = await runTvllm(["devices", "--json"], {
+    env,
+  });
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout).adapter;
+}
+
+Deno.test("tvllm devices says in plain words what will run here", async () => {
+  const { code, stdout, stderr } = await runTvllm(["devices"]);
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+  for (const word of ["kind", "largest binding", "workgroup memory", "subgroups"]) {
+    assert.match(stdout, new RegExp(`^  ${word} `, "m"));
+  }
+  const { description, driver, limits } = await adapterOf({});
+  assert.ok(stdout.startsWith(`${description}\n`));
+  assert.ok(driver === "hardware" || driver === "software");
+  assert.ok(limits.maxStorageBufferBindingSize >= 1 << 27);
+});
+
+Deno.test("tvllm devices --check computes with every kernel", async () => {
+  const { code, stdout, stderr } = await runTvllm(["devices", "--check"]);
+  assert.equal(code, 0, stderr + stdout);
+  assert.equal(stdout.match(/^ {2}ok {4}/gm)?.length, FAMILIES);
+});
+
+Deno.test("without an adapter tvllm devices says what to install, and --check ends with 5", async () => {
+  const env = NO_DRIVER;
+  const plain = await runTvllm(["devices"], { env });
+  assert.equal(plain.code, 0);
+  assert.match(plain.stdout, /CPU backend.*install a Vulkan driver/);
+  const json = await runTvllm(["devices", "--json"], { env });
+  assert.equal(JSON.parse(json.stdout).adapter, null);
+  const check = await runTvllm(["devices", "--check"], { env });
+  assert.equal(check.code, 5);
+  assert.match(check.stderr, /^error: Cannot find a GPU adapter: [^\n]*\n$/);
+});
+
+for (const { name, env, description, subgroupSize } of DRIVERS) {
+  const present = description === DRIVERS[1].description
+    ? exists(SWIFTSHADER)
+    : description.test((await adapterOf(env))?.description ?? "");
+  if (!present) console.error(`skipping: there is no ${name}; .ci/run installs it`);
+  Deno.test({
+    name: `every kernel is right on ${name}`,
+    ignore: !present,
+    fn: async () => {
+      const { code, stdout, stderr } = await runTvllm(["devices", "--check", "--json"], {
+        env,
+      });
+      assert.equal(code, 0, stderr);
+      const { adapter, checks } = JSON.parse(stdout);
+      assert.match(adapter.description, description);
+      assert.equal(adapter.subgroupSize, subgroupSize);
+      assert.equal(checks.length, FAMILIES);
+      assert.deepEqual(checks.filter((check: { passed: boolean }) => !check.passed), []);
+    },
+  });
+}
