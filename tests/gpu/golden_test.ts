@@ -1,0 +1,97 @@
+/** Whole models on the GPU against what the float32 reference in Python says. */
+
+import assert from "node:assert/strict";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { openGpu } from "../../engine/gpu/device.ts";
+import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { GpuRunner } from "../../engine/run/gpu_runner.ts";
+import {
+  TINY_MODELS,
+  type TinyArchitecture,
+  type TinyFormat,
+  tinyModel,
+} from "../../fixtures/tiny_models.ts";
+import { assertAllClose, compareWithGolden, readGolden } from "../assert.ts";
+import { blocksFor, GREEDY, logitsOf } from "../cpu/tiny_runner.ts";
+import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
+
+async function gpuRunner(path: string, contextLength: number): Promise<GpuRunner> {
+  const gpu = await openGpu();
+  const file = openGguf(path);
+  try {
+    return await GpuRunner.load(gpu, file, configFromGguf(file), { contextLength });
+  } finally {
+    file.close();
+  }
+}
+
+async function tinyGpuRunner(
+  architecture: TinyArchitecture,
+  format: TinyFormat,
+): Promise<GpuRunner> {
+  const path = await Deno.makeTempFile({ suffix: ".gguf" });
+  await Deno.writeFile(path, tinyModel(architecture, format));
+  try {
+    return await gpuRunner(path, 256);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+for (const [architecture, format] of TINY_MODELS) {
+  Deno.test(`GPU runner gives the golden's probabilities for ${architecture} in ${format}`, async () => {
+    const runner = await tinyGpuRunner(architecture, format);
+    const golden = readGolden(`tiny-${architecture}-${format.toLowerCase()}`);
+    const { ids } = golden;
+    const chunk = Math.min(32, runner.limits.maxBatchTokens);
+    const rows = await logitsOf(runner, ids, { chunk });
+    const { meanKl, perplexityError } = compareWithGolden(golden, rows);
+    // The f16 cache alone is worth some 1e-7 of KL; 1e-3 is what a format may cost.
+    assert.ok(meanKl <= 1e-4, `mean KL ${meanKl}`);
+    assert.ok(perplexityError <= 5e-3, `perplexity off by ${perplexityError}`);
+    // Token by token, by other kernels.
+    const steps = await logitsOf(runner, ids.slice(0, 20), { chunk: 1, slot: 1 });
+    for (const [i, row] of steps.entries()) assertAllClose(row, rows[i]!, { absolute: 1e-3 });
+    runner.destroy();
+  });
+}
+
+Deno.test("two sequences in a batch get the bits that each gets alone", async () => {
+  const runner = await tinyGpuRunner("llama", "Q4_K_M");
+  const { ids } = readGolden("tiny-llama-q4_k_m");
+  const prompts = [ids.slice(0, 9), ids.slice(9, 14)];
+  const tables = [blocksFor(16), blocksFor(16, 4)];
+  const sequenceOf = (slot: number) => ({
+    slot,
+    start: 0,
+    tokens: prompts[slot]!,
+    blockTable: tables[slot]!,
+    logits: "last" as const,
+    sampling: { ...GREEDY, temperature: 1, seed: 5 + slot },
+  });
+  const alone = [];
+  for (const slot of [0, 1]) {
+    alone.push(await runner.submit({ sequences: [sequenceOf(slot)] }).read());
+  }
+  const together = await runner.submit({ sequences: [sequenceOf(0), sequenceOf(1)] }).read();
+  for (const slot of [0, 1]) {
+    assert.deepEqual(together.logits[slot], alone[slot]!.logits[0]);
+    assert.deepEqual(together.tokens[slot], alone[slot]!.tokens[0]);
+  }
+  runner.destroy();
+});
+
+Deno.test({
+  name: "GPU runner gives the golden's probabilities for SmolLM2 135M in Q4_1",
+  ignore: realModelMissing(),
+  fn: async () => {
+    const golden = readGolden("smollm2-135m-q4_1");
+    const runner = await gpuRunner(REAL_MODEL, 1024);
+    const chunk = Math.min(64, runner.limits.maxBatchTokens);
+    const rows = await logitsOf(runner, golden.ids, { chunk });
+    const { meanKl, perplexityError } = compareWithGolden(golden, rows);
+    assert.ok(meanKl <= 1e-3, `mean KL ${meanKl}`);
+    assert.ok(perplexityError <= 5e-3, `perplexity off by ${perplexityError}`);
+    runner.destroy();
+  },
+});
