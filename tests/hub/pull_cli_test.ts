@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { baseEnv, LAUNCHER, ROOT, run, runTvllm } from "../cli/run_tvllm.ts";
+import { BadHub, content, sha256 } from "./bad_hub.ts";
+
+const NAME = "tiny-Q8_0.gguf";
+const MODEL = Deno.readFileSync(
+  fileURLToPath(new URL("../../fixtures/models/tiny-llama-q8_0.gguf", import.meta.url)),
+);
+
+/** A hub, and the variables of a shell that knows it and an empty cache. */
+async function makeShell(bytes = MODEL, prefix = "a cache ") {
+  const hub = new BadHub({ [NAME]: bytes });
+  const cache = await Deno.makeTempDir({ prefix });
+  return { hub, cache, env: { HF_ENDPOINT: hub.endpoint, TVLLM_CACHE: cache, HF_TOKEN: "secret" } };
+}
+
+Deno.test("tvllm pull, list, -m and rm work together; a second pull needs no download", async () => {
+  const { hub, env } = await makeShell(MODEL, "with a comma, ");
+  await using _hub = hub;
+  const missing = await runTvllm(["inspect", "hf:org/repo:q8_0"], { env });
+  assert.equal(missing.code, 3);
+  assert.match(missing.stderr, /^error: Cannot open hf:org\/repo:q8_0: .* tvllm pull hf:.*\n$/);
+  const pulled = await runTvllm(["pull", "hf.co/org/repo"], { env });
+  assert.equal(pulled.code, 0, pulled.stderr);
+  assert.deepEqual(Deno.readFileSync(pulled.stdout.trimEnd()), MODEL);
+  assert.match(pulled.stderr, /^Downloading one file, .*\nDownloaded and verified in \d+ s\n$/);
+  assert.equal(hub.seen[0]!.token, "Bearer secret");
+  assert.match((await runTvllm(["pull", "hf:org/repo"], { env })).stderr, /is there already/);
+  assert.equal(hub.downloads.length, 1);
+  const requests = hub.seen.length;
+  for (
+    const [args, more] of [
+      [["pull", "--offline", "hf:org/repo"], {}],
+      [["pull", "hf:org/repo"], { HF_HUB_OFFLINE: "1" }],
+    ] as const
+  ) {
+    assert.equal((await runTvllm(args, { env: { ...env, ...more } })).stdout, pulled.stdout);
+  }
+  const inspected = await runTvllm(["inspect", "--json"], {
+    env: { ...env, TVLLM_MODEL: "hf:org/repo:q8_0" },
+  });
+  assert.deepEqual(JSON.parse(inspected.stdout).files, [pulled.stdout.trimEnd()]);
+  assert.match((await runTvllm(["list"], { env })).stdout, /\| hf:org\/repo:Q8_0 +\|.* [kM]B \|/);
+  assert.equal((await runTvllm(["rm", "hf:org/repo:Q8_0"], { env })).code, 0);
+  assert.equal((await runTvllm(["list"], { env })).stdout, "");
+  assert.equal((await runTvllm(["rm", "hf:org/repo:Q8_0"], { env })).code, 3);
+  assert.equal(hub.seen.length, requests);
+});
+
+Deno.test("a killed download is continued, by two processes at once, one time", async () => {
+  const bytes = content(300_000);
+  const { hub, cache, env } = await makeShell(bytes);
+  await using _hub = hub;
+  hub.fault = ({ path, range }) =>
+    path.endsWith(".gguf") && range === null
+      ? new Response(
+        new ReadableStream({ start: (controller) => controller.enqueue(bytes.subarray(0, 5000)) }),
+      )
+      : undefined;
+  const child = new Deno.Command("sh", {
+    args: [LAUNCHER, "pull", "hf:org/repo"],
+    env: { ...baseEnv(), ...env },
+    cwd: ROOT,
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const partial = join(cache, "models--org--repo/blobs", `${sha256(bytes)}.incomplete`);
+  for (let tries = 0; tries < 500; tries++) {
+    if ((await Deno.stat(partial).catch(() => undefined))?.size === 5000) break;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  child.kill("SIGKILL");
+  await child.status;
+  assert.equal(Deno.statSync(partial).size, 5000);
+  assert.equal((await runTvllm(["list"], { env })).stdout, "");
+  const both = await Promise.all([1, 2].map(() => runTvllm(["pull", "hf:org/repo"], { env })));
+  for (const { code, stdout, stderr } of both) {
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(Deno.readFileSync(stdout.trimEnd()), bytes);
+  }
+  assert.deepEqual(hub.downloads.map(({ range }) => range), [null, "bytes=5000-"]);
+});
+
+Deno.test({
+  name: "a disk with no room left is an error; what has come is continued",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const bytes = content(3_000_000);
+    const { hub, env } = await makeShell(bytes);
+    await using _hub = hub;
+    // A limit on the size of files stands in for the disk; ignored, its signal becomes an error.
+    const script = 'trap "" XFSZ; ulimit -f 2000; exec sh "$0" pull hf:org/repo';
+    const full = await run("sh", ["-c", script, LAUNCHER], { env });
+    assert.equal(full.code, 3, full.stderr);
+    assert.match(full.stderr, /error: Cannot write to the cache .*: the disk is full; .*\n$/);
+    const { code, stdout } = await runTvllm(["pull", "hf:org/repo"], { env });
+    assert.equal(code, 0);
+    assert.deepEqual(Deno.readFileSync(stdout.trimEnd()), bytes);
+    assert.match(hub.downloads[1]!.range!, /^bytes=\d{6,7}-$/);
+  },
+});
+
+Deno.test("what is no spec is a usage error; a refusal ends with exit code 3 on one line", async () => {
+  const { hub, env } = await makeShell();
+  await using _hub = hub;
+  for (
+    const spec of ["org/repo", "hf:org", "hf:../x", "hf:o/r:../../x", "hf:o/r@../x", "hf:a/b/c"]
+  ) {
+    const { code, stderr } = await runTvllm(["pull", spec], { env });
+    assert.equal(code, 2);
+    assert.match(stderr, /^error: Cannot understand the model '[^\n]*\n$/);
+  }
+  hub.fault = () => new Response("", { status: 404 });
+  const { code, stdout, stderr } = await runTvllm(["pull", "hf:org/repo"], { env });
+  assert.deepEqual([code, stdout], [3, ""]);
+  assert.match(stderr, /^error: Cannot download hf:org\/repo: [^\n]*\(404\)[^\n]*\n$/);
+});

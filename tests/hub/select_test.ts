@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { modelsAmong, modelsMeant, quantToName } from "../../engine/files/hub_select.ts";
+import { formatHubSpec, parseHubSpec } from "../../engine/files/hub_spec.ts";
+import { duration, size, transferLine, TransferRate } from "../../cli/transfer.ts";
+
+Deno.test("parseHubSpec() and formatHubSpec() are inverse", () => {
+  assert.deepEqual(parseHubSpec("hf.co/Qwen/Qwen3-0.6B:q8_0@refs/pr/1"), {
+    repository: "Qwen/Qwen3-0.6B",
+    quant: "q8_0",
+    revision: "refs/pr/1",
+  });
+  for (const text of ["hf:a/b", "hf:a/b:Q4_0", "hf:a/b@main", "hf:a/b:dir/x.gguf@v1"]) {
+    assert.equal(formatHubSpec(parseHubSpec(text)), text);
+  }
+  for (
+    const text of ["hf:a", "hf:a/b:", "hf:a/b@", "hf:a--b/c", "hf:/a", "hf:a/b@/x", "hf:a/b:c\\d"]
+  ) {
+    assert.throws(() => parseHubSpec(text), SyntaxError, text);
+  }
+});
+
+const meant = (paths: string[], quant?: string) =>
+  modelsMeant(modelsAmong(paths), quant).map(({ files }) => files);
+
+Deno.test("modelsMeant() takes the quantization named, its case and the file's style aside", () => {
+  const paths = [
+    "m-q4_k_m.gguf",
+    "m.Q4_K_S.gguf",
+    "m-fp16.gguf",
+    "BF16/m-BF16.gguf",
+    "m-UD-Q2_K_XL.gguf",
+  ];
+  assert.deepEqual(meant(paths, "Q4_K_M"), [["m-q4_k_m.gguf"]]);
+  assert.deepEqual(meant(paths, "q4_k_s"), [["m.Q4_K_S.gguf"]]);
+  assert.deepEqual(meant(paths, "F16"), [["m-fp16.gguf"]]);
+  assert.deepEqual(meant(paths, "bf16"), [["BF16/m-BF16.gguf"]]);
+  assert.deepEqual(meant(paths, "Q2_K_XL"), [["m-UD-Q2_K_XL.gguf"]]);
+  assert.deepEqual(meant(paths, "Q4_K"), []);
+  assert.deepEqual(meant(paths, "m-fp16.gguf"), [["m-fp16.gguf"]]);
+});
+
+Deno.test("modelsMeant() without a name: Q4_K_M, else Q8_0, else the only one", () => {
+  assert.deepEqual(meant(["a-Q8_0.gguf", "a-Q4_K_M.gguf", "a-F16.gguf"]), [["a-Q4_K_M.gguf"]]);
+  assert.deepEqual(meant(["a-Q8_0.gguf", "a-Q2_K.gguf"]), [["a-Q8_0.gguf"]]);
+  assert.deepEqual(meant(["a.gguf", "mmproj-a-f16.gguf"]), [["a.gguf"]]);
+  assert.equal(meant(["a-Q2_K.gguf", "a-Q3_K.gguf"]).length, 2);
+  assert.deepEqual(meant(["README.md"]), []);
+});
+
+Deno.test("modelsAmong() knows when a part is missing; quantToName() is unambiguous", () => {
+  const parts = ["m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"];
+  assert.deepEqual(modelsAmong(parts).map(({ complete }) => complete), [true]);
+  assert.deepEqual(modelsAmong(parts.slice(1)).map(({ complete }) => complete), [false]);
+  const two = modelsAmong(["7b-Q4_0.gguf", "13b-Q4_0.gguf", "7b-Q8_0.gguf"]);
+  assert.deepEqual(two.map((m) => quantToName(m, two)), ["13b-Q4_0.gguf", "7b-Q4_0.gguf", "Q8_0"]);
+});
+
+Deno.test("a transfer is shown with size, rate and time left", () => {
+  assert.deepEqual([0, 999, 1234, 98.4e6, 3.1e9].map(size), [
+    "0 B",
+    "999 B",
+    "1.23 kB",
+    "98.4 MB",
+    "3.10 GB",
+  ]);
+  assert.deepEqual([5, 185, 4800].map(duration), ["5 s", "3 min 05 s", "1 h 20 min"]);
+  const rate = new TransferRate();
+  assert.equal(rate.add(50e6, 0), undefined);
+  const perSecond = rate.add(60e6, 1000);
+  assert.equal(transferLine(60e6, 100e6, perSecond), "60.0 MB of 100 MB, 10.0 MB/s, 4 s left");
+  assert.equal(rate.add(0, 2000), undefined);
+});
