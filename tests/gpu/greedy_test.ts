@@ -1,0 +1,61 @@
+/** The GPU's greedy text of a real model, judged by the CPU backend token by token. */
+
+import assert from "node:assert/strict";
+import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
+import { encodeChat, loadModel, openGguf } from "../../mod.ts";
+import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { logSoftmax } from "../assert.ts";
+import { blocksFor, GREEDY, run } from "../cpu/tiny_runner.ts";
+import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
+
+const PROMPTS = [
+  "What is the capital of France?",
+  "Write two sentences about the sea.",
+  "List three uses of a rope.",
+];
+const TOKENS = 48;
+/** Two tokens whose log-probabilities are closer than this may change places by rounding. */
+const NEAR = 0.05;
+
+Deno.test({
+  name: "SmolLM2 135M answers chats alike on GPU and CPU, near-ties aside",
+  ignore: realModelMissing(),
+  fn: async () => {
+    const model = await loadModel(openGguf(REAL_MODEL), { device: "gpu", contextLength: 512 });
+    const prompts = PROMPTS.map((content) =>
+      encodeChat(model.tokenizer, model.chatTemplate, [{ role: "user", content }])
+    );
+    const answers = await model.engine.generate(
+      prompts.map((promptIds) => ({
+        promptIds,
+        sampling: GREEDY,
+        maxTokens: TOKENS,
+        stopIds: [...model.tokenizer.eosIds],
+      })),
+    );
+    await model.close();
+
+    const file = openGguf(REAL_MODEL);
+    const cpu = loadCpuRunner(file, configFromGguf(file));
+    file.close();
+    for (const [i, { ids }] of answers.entries()) {
+      assert.ok(ids.length >= 5, `${ids.length} tokens`);
+      const prompt = prompts[i]!;
+      // One pass over prompt and answer gives what the CPU would choose after each token.
+      const before = prompt.length - 1;
+      const blockTable = blocksFor(prompt.length + TOKENS);
+      const context = { slot: 0, blockTable };
+      await run(cpu, { ...context, tokens: prompt.slice(0, before), start: 0 });
+      const tokens = [prompt[before]!, ...ids.slice(0, -1)];
+      const rows = await run(cpu, { ...context, tokens, start: before, logits: "all" });
+      for (const [at, id] of ids.entries()) {
+        const logprobs = logSoftmax(rows[at]!);
+        const best = logprobs.indexOf(Math.max(...logprobs));
+        if (best === id) continue;
+        const gap = logprobs[best]! - logprobs[id]!;
+        console.log(`prompt ${i}, token ${at}: GPU ${id}, CPU ${best}, ${gap} apart`);
+        assert.ok(gap < NEAR, `token ${at} of '${PROMPTS[i]}' is ${gap} from the best`);
+      }
+    }
+  },
+});
