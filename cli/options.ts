@@ -77,7 +77,10 @@ export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
 
 /** `-m, --model`, else the environment variable TVLLM_MODEL. */
 export function modelOption() {
-  return new Option("-m, --model <spec>", "the model, a .gguf file; by default the built-in one")
+  return new Option(
+    "-m, --model <spec>",
+    "the model: a .gguf file, or hf:ORG/REPO of the cache; by default built in",
+  )
     .env("TVLLM_MODEL");
 }
 
