@@ -5,8 +5,8 @@ import { ModelNotFoundError } from "../engine/errors.ts";
 import { openGguf } from "../engine/files/gguf.ts";
 import { formatHubSpec, isHubSpec } from "../engine/files/hub_spec.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
+import { openModelFile } from "../engine/files/open_model.ts";
 import { printable } from "../engine/files/quote.ts";
-import { openSafetensors } from "../engine/files/safetensors.ts";
 import { hubCache, hubSpec } from "./hub_settings.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -20,7 +20,7 @@ const BUILT_IN = new URL("../fixtures/builtin.gguf", import.meta.url);
  * @throws {UsageError} if a hub's model is not spelled as it should be.
  */
 export function openModel(spec: string | undefined, terminal: Terminal): ModelFile {
-  if (spec !== undefined) return isHubSpec(spec) ? openCached(spec, terminal) : openGguf(spec);
+  if (spec !== undefined) return isHubSpec(spec) ? openCached(spec, terminal) : openModelFile(spec);
   terminal.note("Using the built-in story model; -m FILE names another");
   return openGguf(fileURLToPath(BUILT_IN));
 }
@@ -37,5 +37,5 @@ function openCached(text: string, terminal: Terminal): ModelFile {
     );
   }
   terminal.detail(`Using ${printable(model.path)}`);
-  return model.format === "gguf" ? openGguf(model.path) : openSafetensors(model.path);
+  return openModelFile(model.path);
 }

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
 import { baseEnv, LAUNCHER, pipeTvllm, ROOT, runTvllm } from "./run_tvllm.ts";
 
 const STORY = ["generate", "Once upon a time", "-n", "24", "--seed", "7"];
@@ -69,6 +71,19 @@ Deno.test("tvllm generate answers many prompts, each as it would alone", async (
     const alone = JSON.parse((await runTvllm(["generate", prompt, "--json", ...options])).stdout);
     assert.deepEqual(answers[i].tokens, alone.tokens);
   }
+});
+
+Deno.test("tvllm generate runs a directory of safetensors", async () => {
+  const directory = Deno.makeTempDirSync();
+  for (const [name, content] of Object.entries(tinySafetensors("llama", "BF16", 3))) {
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    Deno.writeFileSync(join(directory, name), bytes);
+  }
+  const { code, stdout, stderr } = await runTvllm(
+    ["generate", "-m", directory, "--raw", "hen", "-n", "4", "--temp", "0", "--json"],
+  );
+  assert.equal(code, 0, stderr);
+  assert.equal(JSON.parse(stdout).generated_tokens, 4);
 });
 
 Deno.test("tvllm generate keeps to a KV memory, and refuses what does not fit", async () => {
