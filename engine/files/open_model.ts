@@ -1,6 +1,6 @@
 /** Opens a model of either format by its path. */
 
-import { basename, dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { openGguf } from "./gguf.ts";
 import { CONFIG } from "./model_texts.ts";
 import type { ModelFile } from "./model_file.ts";
@@ -14,15 +14,17 @@ import { openSafetensors } from "./safetensors.ts";
  * `openSafetensors` do.
  */
 export function openModelFile(path: string): ModelFile {
-  if (isDirectory(path)) return openSafetensors(path);
+  // A directory of anything else is no model: openGguf says so, and what to name instead.
+  if (exists(join(path, CONFIG))) return openSafetensors(path);
   const inside = basename(path) === CONFIG || /\.safetensors(\.index\.json)?$/.test(path);
   return inside ? openSafetensors(dirname(path)) : openGguf(path);
 }
 
 /** What cannot be looked at is left to the reader, whose error says why. */
-function isDirectory(path: string): boolean {
+function exists(path: string): boolean {
   try {
-    return Deno.statSync(path).isDirectory;
+    Deno.statSync(path);
+    return true;
   } catch {
     return false;
   }
