@@ -1,5 +1,6 @@
 /** The target that is a real model: served by engines of its own, so that no run meets another's cache. */
 
+import { GREEDY } from "../engine/run/model_runner.ts";
 import type { Model } from "../engine/mod.ts";
 import { Engine } from "../engine/run/engine.ts";
 import { GpuRunner } from "../engine/run/gpu_runner.ts";
@@ -23,8 +24,6 @@ import { TimedRunner } from "./timed_runner.ts";
 
 // Each request arrives when the one before has this many tokens.
 const STAGGER_TOKENS = 4;
-
-const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 } as const;
 
 /** What is known of the program that runs the benchmark. */
 export interface Program {

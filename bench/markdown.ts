@@ -27,11 +27,6 @@ export function toMarkdown(report: Report): string {
   return `${parts.join("\n\n")}\n`;
 }
 
-/** Reports of several suites, one after the other. */
-export function allToMarkdown(reports: readonly Report[]): string {
-  return reports.map(toMarkdown).join("\n");
-}
-
 function parameters({ environment: { device, model, engine }, run }: Report): string[][] {
   const names = [device.description, device.vendor, device.architecture].filter((s) => s !== "");
   return [

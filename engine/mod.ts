@@ -10,6 +10,7 @@ import { openModelFile } from "./files/open_model.ts";
 import { openGpu } from "./gpu/device.ts";
 import type { ModelConfig } from "./models/config.ts";
 import { readModel } from "./models/read_model.ts";
+import { blockBytes } from "./models/kv_cache.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import { Engine, type EngineOptions } from "./run/engine.ts";
 import { GpuRunner } from "./run/gpu_runner.ts";
@@ -127,15 +128,15 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
 
 /** Blocks that the KV cache may have. */
 function kvBudget(
-  { layers, kvHeads, headDim }: ModelConfig,
+  config: ModelConfig,
   contextLength: number,
-  { kv, maxSequences = DEFAULT_SEQUENCES, kvTokens, kvMemory = Infinity }: LoadOptions,
+  { kv = "f16", maxSequences = DEFAULT_SEQUENCES, kvTokens, kvMemory = Infinity }: LoadOptions,
 ): number {
-  const blockBytes = layers * 2 * BLOCK_TOKENS * kvHeads * headDim * (kv === "f32" ? 4 : 2);
-  const blocks = Math.floor(kvMemory / blockBytes);
+  const bytes = config.layers * 2 * blockBytes(config, kv);
+  const blocks = Math.floor(kvMemory / bytes);
   if (blocks < 1) {
     throw new RangeError(
-      `Cannot keep a KV cache in ${kvMemory} bytes: a block of ${BLOCK_TOKENS} tokens takes ${blockBytes}`,
+      `Cannot keep a KV cache in ${kvMemory} bytes: a block of ${BLOCK_TOKENS} tokens takes ${bytes}`,
     );
   }
   return Math.min(blocks, blocksFor(kvTokens ?? contextLength * maxSequences));

@@ -1,6 +1,6 @@
 // Adds the logit biases, then divides positive and multiplies negative logits of the tokens seen
 // lately by the repeat penalty, each once. One workgroup a row to sample.
-const WINDOW = 64u;  // REPEAT_WINDOW of engine/run/model_runner.ts
+const WINDOW = 64u;  // REPEAT_WINDOW of sizes.ts
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;  // [row, VOCABULARY]
 @group(0) @binding(1) var<storage, read> history: array<u32>;       // [slot, position % WINDOW]

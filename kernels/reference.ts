@@ -106,58 +106,6 @@ export function matmul(weights: PackedMatrix, x: Float32Array, bias?: Float32Arr
   return out;
 }
 
-/**
- * The same with the activations quantized to int8 per block of 32 first. Kernels multiply integers
- * and scale the sums; in exact arithmetic that is the product with d · q, computed here.
- */
-export function matmulQ8(
-  weights: PackedMatrix,
-  x: Float32Array,
-  bias?: Float32Array,
-): Float32Array {
-  return matmul(weights, dequantizeQ8(quantizeQ8(x)), bias);
-}
-
-/** Activations in int8 per block of 32. */
-export interface Q8Activations {
-  /** [n] */
-  readonly quants: Int8Array;
-  /** [n / 32]: d, so that x ≈ d · q. */
-  readonly scales: Float32Array;
-}
-
-/**
- * d = max|x| / 127 per block of 32, q = x · (1 / d) rounded half to even, as WGSL's `round` does
- * (ggml's quantize_row_q8_0 rounds half away from zero, and keeps d in half precision). All
- * operations are float32, so that a kernel differs only where its division is inexact.
- *
- * @param x [n], n a multiple of 32
- */
-export function quantizeQ8(x: Float32Array): Q8Activations {
-  const quants = new Int8Array(x.length);
-  const scales = new Float32Array(x.length / 32);
-  for (let block = 0; block < scales.length; block++) {
-    const values = x.subarray(block * 32, block * 32 + 32);
-    const d = Math.fround(values.reduce((most, v) => Math.max(most, Math.abs(v)), 0) / 127);
-    const inverse = d === 0 ? 0 : Math.fround(1 / d);
-    scales[block] = d;
-    values.forEach((v, i) => quants[block * 32 + i] = roundHalfEven(Math.fround(v * inverse)));
-  }
-  return { quants, scales };
-}
-
-/** d · q, [n]. */
-export function dequantizeQ8(x: Q8Activations): Float32Array {
-  return Float32Array.from(x.quants, (q, i) => q * x.scales[i >> 5]!);
-}
-
-function roundHalfEven(x: number): number {
-  const down = Math.floor(x);
-  const rest = x - down;
-  if (rest !== 0.5) return Math.round(x);
-  return down % 2 === 0 ? down : down + 1;
-}
-
 /** silu(gate) · up, element by element; silu(x) = x / (1 + e^−x). */
 export function siluMul(gate: Float32Array, up: Float32Array): Float32Array {
   return gate.map((g, i) => g / (1 + Math.exp(-g)) * up[i]!);

@@ -1,6 +1,7 @@
 /** The CPU backend: ModelRunner in plain TypeScript. */
 
 import { cpus } from "node:os";
+import type { KvType } from "../../kernels/specs.ts";
 import { ModelFormatError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../models/config.ts";
@@ -17,7 +18,7 @@ import {
   type StepOutput,
 } from "../run/model_runner.ts";
 import { sampleToken } from "../run/sampler.ts";
-import { KvCache, type KvType } from "./kv_cache.ts";
+import { KvCache } from "./kv_cache.ts";
 import { type EnteringToken, Transformer } from "./transformer.ts";
 import { loadWeights } from "./weights.ts";
 

@@ -1,9 +1,7 @@
 /** The paged KV cache in memory: blocks of BLOCK_TOKENS positions, in any order. */
 
+import type { KvType } from "../../kernels/specs.ts";
 import { BLOCK_TOKENS } from "../run/model_runner.ts";
-
-/** How keys and values are kept. */
-export type KvType = "f32" | "f16";
 
 /** One layer's keys or values: [blocks, BLOCK_TOKENS, kvHeads, headDim]. */
 export type KvStore = Float32Array | Float16Array;

@@ -3,8 +3,13 @@
 import { DeviceError } from "../errors.ts";
 import type { BufferPurpose, Gpu } from "./device.ts";
 
-// Staging memory is freed at a submit; without one every 64 MiB it would double a load's peak.
+// Staging memory is freed at a submit; without one now and then it would double a load's peak.
 const FLUSH_BYTES = 16 << 20;
+
+/** Bytes of the largest buffer that the adapter makes and binds. */
+export function largestBuffer({ limits }: Gpu): number {
+  return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+}
 
 /**
  * Makes a storage (or uniform) buffer of `bytes` (rounded up to 16, the size of a vec4), zeroed.
@@ -18,7 +23,7 @@ export function createBuffer(
   purpose: BufferPurpose,
 ): GPUBuffer {
   const size = Math.max(16, Math.ceil(bytes / 16) * 16);
-  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
+  const most = largestBuffer(gpu);
   if (size > most) {
     throw new DeviceError(
       "out-of-memory",

@@ -1,5 +1,6 @@
 /** The buffers between kernels, made once for the largest step and used by every layer in turn. */
 
+import { REPEAT_WINDOW } from "../../kernels/sizes.ts";
 import { createBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
@@ -36,7 +37,7 @@ export interface Scratch {
   readonly chunks: GPUBuffer;
   /** The token that each slot sampled last. */
   readonly last: GPUBuffer;
-  /** The last tokens of each slot, [slots, 64]. */
+  /** The last tokens of each slot, [slots, REPEAT_WINDOW]. */
   readonly history: GPUBuffer;
   /** The ids sampled in this submit, [steps, sequences]. */
   readonly sampled: GPUBuffer;
@@ -57,7 +58,7 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     logits: make("logits", s.logitRows * s.vocabSize),
     chunks: make("sample chunks", s.sequences * s.sampleChunks * 4),
     last: make("last tokens", s.sequences),
-    history: make("token history", s.sequences * 64),
+    history: make("token history", s.sequences * REPEAT_WINDOW),
     sampled: make("sampled tokens", s.steps * s.sequences),
     metadata: make("step metadata", s.steps * s.stepBytes / 4),
     unused: make("unused", 4),

@@ -19,6 +19,7 @@ import type { Scratch } from "../gpu/scratch.ts";
 
 import type { ModelConfig } from "./config.ts";
 import type { DeviceMatrix } from "./device_matrix.ts";
+import type { LayerCache } from "./kv_cache.ts";
 
 /** What an operation runs over: the step's tokens, its rows of logits, or its sampled rows. */
 export type Over = "tokens" | "logits" | "samples";
@@ -28,12 +29,6 @@ export interface Operation {
   readonly over: Over;
   /** The dispatch for `count` (≥ 1) tokens or rows. */
   at(count: number): Dispatch;
-}
-
-/** A layer's keys and values, [blocks, kvHeads, 16, headDim]; larger ones may take their place. */
-export interface LayerCache {
-  keys: GPUBuffer;
-  values: GPUBuffer;
 }
 
 /** What a matrix product reads and writes. */

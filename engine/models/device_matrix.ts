@@ -4,7 +4,7 @@ import { PackArena, packedWords, packRows } from "../../kernels/pack.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
-import { createBuffer, type Uploader } from "../gpu/buffers.ts";
+import { createBuffer, largestBuffer, type Uploader } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
 
 // Large enough for full upload speed, small enough to keep a load's memory flat.
@@ -66,10 +66,9 @@ export function uploadMatrix(
 
   const tileRows = 4 * tile;
   const tileWords = packedWords(type, tileRows, columns, tile);
-  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
   // Parts and pieces hold whole tiles, and whole rounds of tensors that take turns.
   const step = tileRows * (interleave === undefined ? 1 : tensors.length);
-  const partRows = Math.floor(most / (tileWords.quants * 4) * tileRows / step) * step;
+  const partRows = Math.floor(largestBuffer(gpu) / (tileWords.quants * 4) * tileRows / step) * step;
   const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
   const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
   const parts: MatrixPart[] = [];

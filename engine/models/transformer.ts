@@ -7,21 +7,22 @@ import type { KvType } from "../../kernels/specs.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import { bufferOf, createBuffer } from "../gpu/buffers.ts";
+import { bufferOf } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Pipelines } from "../gpu/pipelines.ts";
 import type { Scratch } from "../gpu/scratch.ts";
-import { Blocks, type LayerCache, type Operation } from "./blocks.ts";
+import { Blocks, type Operation } from "./blocks.ts";
 import type { ModelConfig } from "./config.ts";
 import type { DeviceMatrix } from "./device_matrix.ts";
+import { KvCache } from "./kv_cache.ts";
 import { ropeTable } from "./rope.ts";
 import { ggufName, type LayerWeight } from "./weight_names.ts";
 import { Weights } from "./weights.ts";
 
-/** A model on the device: its operations in order, and the caches that they write. */
+/** A model on the device: its operations in order, and the cache that they write. */
 export interface Transformer {
   readonly operations: readonly Operation[];
-  readonly caches: readonly LayerCache[];
+  readonly cache: KvCache;
 }
 
 export interface TransformerOptions {
@@ -32,8 +33,6 @@ export interface TransformerOptions {
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
 }
-
-const BLOCK_TOKENS = 16;
 
 /**
  * Uploads the weights and lays out the step.
@@ -52,7 +51,7 @@ export function loadTransformer(
   checkDimensions(config, file);
   const blocks = new Blocks(pipelines, tuning, scratch, config, options.kv);
   const weights = new Weights(gpu, file, tuning.tile, options.progress);
-  const { dim, layers, heads, kvHeads, headDim, ffnDim, vocabSize } = config;
+  const { dim, heads, kvHeads, headDim, ffnDim, vocabSize } = config;
   const queryDim = heads * headDim;
   const keyDim = kvHeads * headDim;
   const factors = config.ropeFactors ? weights.floats(ggufName("ropeFactors")) : undefined;
@@ -66,12 +65,10 @@ export function loadTransformer(
   const { hidden, qkv, attended, gated, logits } = scratch;
   const embedding = weights.matrix(ggufName("embedding"));
   const operations: Operation[] = blocks.embed(embedding);
-  const caches: LayerCache[] = [];
+  const cache = new KvCache(gpu, config, options.kv, options.blocks);
   const residual = { y: hidden, stride: dim, over: "tokens", accumulate: true } as const;
-  for (let layer = 0; layer < layers; layer++) {
+  for (const [layer, layerCache] of cache.layers.entries()) {
     const name = (weight: LayerWeight) => ggufName(weight, layer);
-    const cache = createCache(gpu, layer, options, keyDim);
-    caches.push(cache);
     const attentionNorm = weights.vector(name("attentionNorm"));
     for (const { matrix, offset, bias } of projections(weights, config, name)) {
       operations.push(...blocks.matmul(matrix, {
@@ -90,8 +87,8 @@ export function loadTransformer(
       );
     }
     operations.push(
-      blocks.ropeAppend(cache, angles),
-      blocks.attention(cache),
+      blocks.ropeAppend(layerCache, angles),
+      blocks.attention(layerCache),
       ...blocks.matmul(weights.matrix(name("attentionOutput")), { ...residual, x: attended }),
     );
     const ffn = {
@@ -125,7 +122,7 @@ export function loadTransformer(
     }),
   );
   weights.uploader.flush();
-  return { operations, caches };
+  return { operations, cache };
 }
 
 /** A matrix of one type that yields some rows of queries, keys and values. */
@@ -156,19 +153,6 @@ function projections(
     first = end;
   }
   return result;
-}
-
-function createCache(
-  gpu: Gpu,
-  layer: number,
-  { blocks, kv }: TransformerOptions,
-  keyDim: number,
-): LayerCache {
-  const bytes = blocks * BLOCK_TOKENS * keyDim * (kv === "f16" ? 2 : 4);
-  return {
-    keys: createBuffer(gpu, `keys ${layer}`, bytes, "kv"),
-    values: createBuffer(gpu, `values ${layer}`, bytes, "kv"),
-  };
 }
 
 // cos and sin of every angle, [position, ropeDims / 2, 2]: WGSL's own lose digits far from zero.

@@ -31,33 +31,12 @@ export class Weights {
 
   /** One matrix of the tensors' rows, which must be of one type and length. */
   matrix(...names: string[]): DeviceMatrix {
-    const tensors = names.map((name) => this.#tensor(name));
-    const matrix = uploadMatrix(
-      this.gpu,
-      this.uploader,
-      this.file,
-      tensors,
-      this.tile,
-      this.#memory,
-    );
-    this.#count(tensors);
-    return matrix;
+    return this.#upload(names);
   }
 
   /** Gates and ups as one matrix, row by row by turns. */
   gateUp(gate: string, up: string): DeviceMatrix {
-    const tensors = [this.#tensor(gate), this.#tensor(up)];
-    const matrix = uploadMatrix(
-      this.gpu,
-      this.uploader,
-      this.file,
-      tensors,
-      this.tile,
-      this.#memory,
-      1,
-    );
-    this.#count(tensors);
-    return matrix;
+    return this.#upload([gate, up], 1);
   }
 
   /** The tensors' elements, one after the other, in float32. */
@@ -82,6 +61,14 @@ export class Weights {
     const values = new Float32Array(tensor.shape.reduce((a, b) => a * b, 1));
     dequantize(tensor.type, bytes, values);
     return values;
+  }
+
+  #upload(names: readonly string[], interleave?: number): DeviceMatrix {
+    const { gpu, uploader, file, tile } = this;
+    const tensors = names.map((name) => this.#tensor(name));
+    const matrix = uploadMatrix(gpu, uploader, file, tensors, tile, this.#memory, interleave);
+    this.#count(tensors);
+    return matrix;
   }
 
   #count(tensors: readonly TensorInfo[]): void {

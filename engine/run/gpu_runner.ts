@@ -4,7 +4,7 @@ import type { KvType } from "../../kernels/specs.ts";
 import { logitAdjustSpec, sampleChunksSpec, samplePickSpec } from "../../kernels/sampling_specs.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import { createBuffer, destroyBuffer, Uploader, withMemoryCheck } from "../gpu/buffers.ts";
+import { Uploader, withMemoryCheck } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Dispatch, type KernelTime, Recorder } from "../gpu/pass.ts";
 import { Pipelines } from "../gpu/pipelines.ts";
@@ -46,7 +46,7 @@ export interface GpuRunnerOptions {
 /** Runs one model on one GPU. */
 export class GpuRunner implements ModelRunner {
   readonly device: RunnerDevice;
-  #limits: RunnerLimits;
+  readonly #limits: Omit<RunnerLimits, "blocks">;
   /** Set to time every kernel of the steps submitted from then on; see `kernelTimes`. */
   profile = false;
   /** Times of the profiled steps that were read. */
@@ -54,7 +54,6 @@ export class GpuRunner implements ModelRunner {
   readonly #adjust: (count: number) => Dispatch;
   readonly #choose: ((count: number) => Dispatch)[];
   readonly #uploader: Uploader;
-  #copied: GPUBuffer | undefined;
   readonly #words: Uint32Array<ArrayBuffer>;
 
   private constructor(
@@ -66,7 +65,7 @@ export class GpuRunner implements ModelRunner {
     readonly readback: Readback,
     readonly contextLength: number,
     tuning: Tuning,
-    limits: RunnerLimits,
+    limits: Omit<RunnerLimits, "blocks">,
   ) {
     this.device = { kind: "gpu", description: gpu.description, driver: gpu.driver };
     this.#limits = limits;
@@ -165,16 +164,12 @@ export class GpuRunner implements ModelRunner {
       readback,
       contextLength,
       tuning,
-      {
-        blocks,
-        maxSequences,
-        maxBatchTokens: tuning.batchTokens,
-      },
+      { maxSequences, maxBatchTokens: tuning.batchTokens },
     );
   }
 
   get limits(): RunnerLimits {
-    return this.#limits;
+    return { ...this.#limits, blocks: this.transformer.cache.blocks };
   }
 
   submit(batch: Batch): PendingStep {
@@ -250,42 +245,11 @@ export class GpuRunner implements ModelRunner {
   }
 
   copyBlocks(pairs: readonly (readonly [number, number])[]): void {
-    const { gpu, transformer: { caches } } = this;
-    const bytes = caches[0]!.keys.size / this.limits.blocks;
-    // A buffer cannot be copied within itself, so a block goes by another.
-    const between = this.#copied ??= createBuffer(gpu, "copied block", bytes, "scratch");
-    const encoder = gpu.device.createCommandEncoder({ label: "copy blocks" });
-    for (const { keys, values } of caches) {
-      for (const buffer of [keys, values]) {
-        for (const [from, to] of pairs) {
-          encoder.copyBufferToBuffer(buffer, from * bytes, between, 0, bytes);
-          encoder.copyBufferToBuffer(between, 0, buffer, to * bytes, bytes);
-        }
-      }
-    }
-    gpu.device.queue.submit([encoder.finish()]);
+    this.transformer.cache.copy(pairs);
   }
 
   growBlocks(blocks: number): number {
-    const { gpu, transformer: { caches } } = this;
-    const bytes = caches[0]!.keys.size / this.limits.blocks;
-    const most = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
-    const wanted = Math.min(blocks, Math.floor(most / bytes));
-    if (wanted <= this.limits.blocks) return this.limits.blocks;
-    // A layer at a time, so that old and new exist together for one layer alone.
-    for (const cache of caches) {
-      for (const name of ["keys", "values"] as const) {
-        const old = cache[name];
-        const grown = createBuffer(gpu, old.label, wanted * bytes, "kv");
-        const encoder = gpu.device.createCommandEncoder({ label: "grow the cache" });
-        encoder.copyBufferToBuffer(old, 0, grown, 0, old.size);
-        gpu.device.queue.submit([encoder.finish()]);
-        destroyBuffer(gpu, old, "kv");
-        cache[name] = grown;
-      }
-    }
-    this.#limits = { ...this.#limits, blocks: wanted };
-    return wanted;
+    return this.transformer.cache.grow(blocks);
   }
 
   destroy(): void {

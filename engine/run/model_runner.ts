@@ -5,11 +5,7 @@
 
 import type { ModelConfig } from "../models/config.ts";
 
-/** Tokens per block of the paged KV cache. */
-export const BLOCK_TOKENS = 16;
-
-/** How many of a sequence's last tokens the repeat penalty looks at. */
-export const REPEAT_WINDOW = 64;
+export { BLOCK_TOKENS, REPEAT_WINDOW } from "../../kernels/sizes.ts";
 
 /** How a sequence's next token is chosen. Greedy is temperature 0. */
 export interface SamplingOptions {
@@ -31,6 +27,16 @@ export interface SamplingOptions {
    */
   readonly seed: number;
 }
+
+/** The most probable token each time, all filters off. */
+export const GREEDY: SamplingOptions = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
+  seed: 0,
+};
 
 /** One sequence's share of a step. */
 export interface BatchSequence {

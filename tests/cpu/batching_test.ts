@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import type { BatchSequence } from "../../engine/run/model_runner.ts";
 import { readGolden } from "../assert.ts";
-import { blocksFor, GREEDY, logitsOf, run, sample, tinyRunner } from "./tiny_runner.ts";
+import { GREEDY } from "../../engine/run/model_runner.ts";
+import { blocksFor, logitsOf, run, sample, tinyRunner } from "./tiny_runner.ts";
 
 const IDS = readGolden("tiny-llama-q4_1").ids;
 const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, minP: 0.01, repeatPenalty: 1.3 };

@@ -5,7 +5,8 @@ import { openGguf } from "../../engine/files/gguf.ts";
 import { configFromGguf } from "../../engine/models/gguf_config.ts";
 import { ggufBytes, tinyModel, tinyParts } from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
-import { GREEDY, logitsOf, runnerOf, sample, tinyRunner } from "./tiny_runner.ts";
+import { GREEDY } from "../../engine/run/model_runner.ts";
+import { logitsOf, runnerOf, sample, tinyRunner } from "./tiny_runner.ts";
 
 Deno.test("loadCpuRunner() takes its sizes from the options and the context", () => {
   const runner = tinyRunner("llama", "Q8_0");

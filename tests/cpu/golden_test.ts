@@ -9,7 +9,8 @@ import { ggufBytes, TINY_MODELS, tinyParts } from "../../fixtures/tiny_models.ts
 import { assertAllClose, compareWithGolden, type Golden, readGolden } from "../assert.ts";
 import { REAL_MODEL, realModelMissing, withFile } from "../files/on_disk.ts";
 import { referenceLogits } from "./reference_model.ts";
-import { blocksFor, GREEDY, logitsOf, runnerOf, tinyRunner } from "./tiny_runner.ts";
+import { GREEDY } from "../../engine/run/model_runner.ts";
+import { blocksFor, logitsOf, runnerOf, tinyRunner } from "./tiny_runner.ts";
 
 /** The goldens have six decimals, which alone is worth some 1e-7 of perplexity. */
 async function assertLikeGolden(runner: ModelRunner, golden: Golden): Promise<void> {

@@ -7,19 +7,9 @@ import {
   type BatchSequence,
   BLOCK_TOKENS,
   type ModelRunner,
-  type SamplingOptions,
 } from "../../engine/run/model_runner.ts";
 import { type TinyArchitecture, type TinyFormat, tinyModel } from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
-
-export const GREEDY: SamplingOptions = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  seed: 0,
-};
 
 /** A runner of the model that these bytes of a GGUF file hold. */
 export function runnerOf(gguf: Uint8Array, options?: CpuRunnerOptions): ModelRunner {

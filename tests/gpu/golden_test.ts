@@ -12,7 +12,8 @@ import {
   tinyModel,
 } from "../../fixtures/tiny_models.ts";
 import { assertAllClose, compareWithGolden, readGolden } from "../assert.ts";
-import { blocksFor, GREEDY, logitsOf } from "../cpu/tiny_runner.ts";
+import { GREEDY } from "../../engine/run/model_runner.ts";
+import { blocksFor, logitsOf } from "../cpu/tiny_runner.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 
 async function gpuRunner(path: string, contextLength: number): Promise<GpuRunner> {

@@ -5,7 +5,8 @@ import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
 import { encodeChat, loadModel, openGguf } from "../../mod.ts";
 import { configFromGguf } from "../../engine/models/gguf_config.ts";
 import { logSoftmax } from "../assert.ts";
-import { blocksFor, GREEDY, run } from "../cpu/tiny_runner.ts";
+import { GREEDY } from "../../engine/run/model_runner.ts";
+import { blocksFor, run } from "../cpu/tiny_runner.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 
 const PROMPTS = [

@@ -4,12 +4,9 @@ import assert from "node:assert/strict";
 import {
   argmax,
   attention,
-  dequantizeQ8,
   embed,
   matmul,
-  matmulQ8,
   type PackedMatrix,
-  quantizeQ8,
   rmsNorm,
   rope,
   siluMul,
@@ -71,26 +68,6 @@ Deno.test("matmul() unpacks quantized rows", () => {
   // Σ −4 … 3.5 is −4, twice; with x = the column's place in its half: 0.5 Σ j(j − 8) = 140, twice.
   close(matmul(q4Row(), new Float32Array(32).fill(1)), [-8]);
   close(matmul(q4Row(), Float32Array.from({ length: 32 }, (_, i) => i % 16)), [280]);
-});
-
-Deno.test("matmulQ8() sees the activations in int8 per block", () => {
-  // d = 1, and 0.5 and 1.5 round to 0 and 2: Σ w q = 127·(−4) + 0·(−3.5) + 2·(−3).
-  const x = new Float32Array(32);
-  x.set([127, 0.5, 1.5]);
-  close(matmulQ8(q4Row(), x), [-514]);
-});
-
-Deno.test("quantizeQ8() scales each block by its largest and rounds half to even", () => {
-  const x = new Float32Array(96);
-  x.set([127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.51, 126.4]);
-  x.set([-2, 1], 32);
-  const { quants, scales } = quantizeQ8(x);
-  assert.deepEqual([...quants.subarray(0, 9)], [127, 0, 2, 2, 0, -2, -3, 126, 0]);
-  assert.deepEqual([...quants.subarray(32, 35)], [-127, 64, 0]);
-  assert.deepEqual([...scales], [1, Math.fround(2 / 127), 0]);
-  assert.ok(quants.subarray(64).every((q) => q === 0));
-  const back = dequantizeQ8({ quants, scales });
-  assert.ok(back.every((v, i) => Math.abs(v - x[i]!) <= scales[i >> 5]! * 0.5001));
 });
 
 Deno.test("siluMul() gates", () => {

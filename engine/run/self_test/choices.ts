@@ -17,16 +17,6 @@ export interface ChoiceCase {
   readonly recent: readonly number[];
 }
 
-/** Does what neither an option nor a filter does: the most probable token. */
-export const GREEDY: SamplingOptions = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repeatPenalty: 1,
-  seed: 0,
-};
-
 /** What the kernels left: the ids read back, and those that the next step would start from. */
 export interface Choices {
   readonly sampled: readonly number[];

@@ -5,7 +5,7 @@ import type { Tuning } from "../../../kernels/tuning.ts";
 import type { ModelFile, TensorInfo } from "../../files/model_file.ts";
 import { bufferOf, createBuffer, destroyBuffer, Uploader } from "../../gpu/buffers.ts";
 import type { BufferPurpose, Gpu } from "../../gpu/device.ts";
-import { type Dispatch, type KernelTime, Recorder } from "../../gpu/pass.ts";
+import { type Dispatch, Recorder } from "../../gpu/pass.ts";
 import { Pipelines } from "../../gpu/pipelines.ts";
 import { Readback } from "../../gpu/readback.ts";
 import { createScratch, type Scratch } from "../../gpu/scratch.ts";
@@ -95,7 +95,7 @@ export class Rig {
   ): Promise<ArrayBuffer[]> {
     const { device } = this.gpu;
     device.pushErrorScope("validation");
-    const recorder = this.#record(batch, launch, false);
+    const recorder = this.#record(batch, launch);
     const results = reads.map((buffer) =>
       this.readback.copy(recorder.encoder, buffer, 0, buffer.size)
     );
@@ -108,19 +108,13 @@ export class Rig {
     return contents;
   }
 
-  /** Runs the dispatches and returns how long each took by the device's clock. */
-  time(batch: Batch, launch: (counts: StepCounts) => readonly Dispatch[]): Promise<KernelTime[]> {
-    return this.#record(batch, launch, true).submit()();
-  }
-
   #record(
     batch: Batch,
     launch: (counts: StepCounts) => readonly Dispatch[],
-    profile: boolean,
   ): Recorder {
     const counts = writeStep(this.#words, batch, 0, 0);
     this.uploader.write(this.scratch.metadata, 0, this.#words.subarray(0, counts.words));
-    const recorder = new Recorder(this.gpu, profile);
+    const recorder = new Recorder(this.gpu);
     for (const dispatch of launch(counts)) recorder.dispatch(dispatch, 0);
     recorder.endPass();
     return recorder;
