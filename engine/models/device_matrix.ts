@@ -2,6 +2,7 @@
 
 import { PackArena, packedWords, packRows } from "../../kernels/pack.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { DeviceError } from "../errors.ts";
 import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import { createBuffer, largestBuffer, type Uploader } from "../gpu/buffers.ts";
@@ -69,6 +70,14 @@ export function uploadMatrix(
   // Parts and pieces hold whole tiles, and whole rounds of tensors that take turns.
   const step = tileRows * (interleave === undefined ? 1 : tensors.length);
   const partRows = Math.floor(largestBuffer(gpu) / (tileWords.quants * 4) * tileRows / step) * step;
+  if (partRows === 0) {
+    throw new DeviceError(
+      "out-of-memory",
+      `Cannot upload '${label}': ${gpu.description} binds ${
+        largestBuffer(gpu)
+      } bytes at most, less than ${step} of its rows`,
+    );
+  }
   const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
   const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
   const parts: MatrixPart[] = [];

@@ -1,6 +1,7 @@
 /** One request while it is served: what is known of its text, and where it lies in the cache. */
 
 import type { SamplingOptions } from "./model_runner.ts";
+import { validateSampling } from "./sampler.ts";
 import type { CachedBlock } from "./prefix_cache.ts";
 
 /**
@@ -87,7 +88,7 @@ export class Sequence {
 
 /** @throws {RangeError} if no engine of this context and vocabulary can serve the request. */
 export function checkRequest(
-  { promptIds, maxTokens, priority = 0 }: GenerationRequest,
+  { promptIds, maxTokens, priority = 0, sampling }: GenerationRequest,
   contextLength: number,
   vocabSize: number,
 ): void {
@@ -113,4 +114,5 @@ export function checkRequest(
     refuse(`maxTokens is ${maxTokens}, not a whole number from 1 up`);
   }
   if (!Number.isFinite(priority)) refuse(`priority is ${priority}, not a number`);
+  validateSampling(sampling, vocabSize);
 }

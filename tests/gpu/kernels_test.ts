@@ -1,13 +1,21 @@
 /** Every kernel against kernels/reference.ts, for both classes of adapter, whichever this one is. */
 
 import assert from "node:assert/strict";
+import { DeviceError } from "../../engine/errors.ts";
+import { RandomSource } from "../../engine/files/random_weights.ts";
 import { openGpu } from "../../engine/gpu/device.ts";
 import {
   attentionError,
   headNormError,
   ropeAppendError,
 } from "../../engine/run/self_test/heads.ts";
-import { embedError, type ProductCase, productError } from "../../engine/run/self_test/products.ts";
+import {
+  embedError,
+  type ProductCase,
+  productError,
+  randomTensor,
+  upload,
+} from "../../engine/run/self_test/products.ts";
 import { Rig } from "../../engine/run/self_test/rig.ts";
 import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tuningFor } from "../../kernels/tuning.ts";
@@ -90,6 +98,17 @@ for (const type of TYPES) {
     assert.ok(await embedError(small, { type, rows: 133, columns: 768, ids }) <= 3e-7);
   });
 }
+
+Deno.test("a binding that holds less than a tile of rows is refused", () => {
+  // Four rows of 768 float32 weights are 12 KiB.
+  const small = software.with(software.tuning, limitsOf(8 << 10));
+  const tensor = randomTensor("w", "F32", 8, 768, new RandomSource(1, "w"));
+  assert.throws(
+    () => upload(small, [tensor]),
+    (error) =>
+      error instanceof DeviceError && /^Cannot upload 'w': .* 8192 bytes/.test(error.message),
+  );
+});
 
 /** The adapter's limits with a smaller binding. */
 function limitsOf(bytes: number): GPUSupportedLimits {
