@@ -18,9 +18,9 @@ export function addInspect(program: Command): void {
     .argument("[model]", "a .gguf file; of a split model, any part")
     .addOption(modelOption())
     .option("--json", "all of it as one JSON object, tokens included");
-  addGlobalOptions(command).action((path, options, command) => {
+  addGlobalOptions(command).action(async (path, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
-    const model = openModel(path ?? options.model, terminal);
+    const model = await openModel(path ?? options.model, terminal);
     try {
       terminal.write(options.json ? `${toJson(describeModel(model))}\n` : toMarkdown(model));
     } finally {

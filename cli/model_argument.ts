@@ -1,8 +1,7 @@
 /** Opens what `-m, --model` names. */
 
-import { fileURLToPath } from "node:url";
 import { ModelNotFoundError } from "../engine/errors.ts";
-import { openGguf } from "../engine/files/gguf.ts";
+import { openGgufBytes } from "../engine/files/gguf.ts";
 import { formatHubSpec, isHubSpec } from "../engine/files/hub_spec.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
@@ -10,19 +9,21 @@ import { printable } from "../engine/files/quote.ts";
 import { hubCache, hubSpec } from "./hub_settings.ts";
 import type { Terminal } from "./terminal.ts";
 
-const BUILT_IN = new URL("../fixtures/builtin.gguf", import.meta.url);
-
 /**
  * Opens the model that `spec` names, or the built-in one; the caller closes it. A model of the hub
  * comes from the cache: `tvllm pull` alone has the network.
  *
- * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openGguf` does.
+ * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openModelFile` does.
  * @throws {UsageError} if a hub's model is not spelled as it should be.
  */
-export function openModel(spec: string | undefined, terminal: Terminal): ModelFile {
+export async function openModel(
+  spec: string | undefined,
+  terminal: Terminal,
+): Promise<ModelFile> {
   if (spec !== undefined) return isHubSpec(spec) ? openCached(spec, terminal) : openModelFile(spec);
   terminal.note("Using the built-in story model; -m FILE names another");
-  return openGguf(fileURLToPath(BUILT_IN));
+  const { default: bytes } = await import("./builtin_model.ts");
+  return openGgufBytes(bytes, "builtin.gguf");
 }
 
 function openCached(text: string, terminal: Terminal): ModelFile {

@@ -19,7 +19,7 @@ export async function openEngine(
   terminal: Terminal,
   options: LoadOptions = {},
 ): Promise<Model> {
-  const file = openModel(values.model, terminal);
+  const file = await openModel(values.model, terminal);
   try {
     let total = 0;
     for (const { byteLength } of file.tensors.values()) total += byteLength;

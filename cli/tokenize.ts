@@ -23,7 +23,7 @@ export function addTokenize(program: Command): void {
     if (argument === undefined && Deno.stdin.isTerminal()) {
       throw new UsageError('Cannot tokenize nothing: give a text, as in tvllm tokenize "Hello"');
     }
-    const tokenizer = openTokenizer(options.model, terminal);
+    const tokenizer = await openTokenizer(options.model, terminal);
     const text = argument === undefined || argument === "-" ? await readStdin(terminal) : argument;
     const ids = tokenizer.encode(text, { special: options.special === true });
     terminal.write(
@@ -34,8 +34,8 @@ export function addTokenize(program: Command): void {
   });
 }
 
-function openTokenizer(spec: string | undefined, terminal: Terminal): Tokenizer {
-  const model = openModel(spec, terminal);
+async function openTokenizer(spec: string | undefined, terminal: Terminal): Promise<Tokenizer> {
+  const model = await openModel(spec, terminal);
   try {
     return modelTokenizer(model);
   } finally {

@@ -47,6 +47,18 @@ export function openGguf(path: string): ModelFile {
   }
 }
 
+/**
+ * Opens a GGUF model of one part that is in memory as `bytes`, a file's content; `name` is its path
+ * in errors and in `ModelFile.paths`.
+ *
+ * @throws {ModelFormatError | UnsupportedError} as `openGguf` does.
+ */
+export function openGgufBytes(bytes: Uint8Array, name: string): ModelFile {
+  const file = InputFile.ofBytes(bytes, name);
+  const { tensors, metadata } = readGgufHeader(file);
+  return new TensorFiles("gguf", [file], [tensors], metadata);
+}
+
 interface Part {
   readonly file: InputFile;
   readonly header: GgufHeader;

@@ -1,14 +1,23 @@
-/** A file opened for reading at any offset, with the errors that its user should see. */
+/** A file, or bytes in its place, to read at any offset, with the errors that its user should see. */
 
 import { ModelFormatError, ModelNotFoundError } from "../errors.ts";
 import { printable } from "./quote.ts";
 
-/** An open regular file. Reads fill their buffer or throw. */
+/** An open regular file, or bytes that stand for one. Reads fill their buffer or throw. */
 export class InputFile {
-  readonly #file: Deno.FsFile;
+  readonly #content: Deno.FsFile | Uint8Array;
 
-  private constructor(file: Deno.FsFile, readonly path: string, readonly size: number) {
-    this.#file = file;
+  private constructor(
+    content: Deno.FsFile | Uint8Array,
+    readonly path: string,
+    readonly size: number,
+  ) {
+    this.#content = content;
+  }
+
+  /** The bytes of a file that is in memory; errors call it `name`. */
+  static ofBytes(bytes: Uint8Array, name: string): InputFile {
+    return new InputFile(bytes, name, bytes.length);
   }
 
   /**
@@ -50,23 +59,30 @@ export class InputFile {
    * @throws {ModelFormatError} if the file ends before that.
    */
   read(offset: number, into: Uint8Array): void {
-    this.#file.seekSync(offset, Deno.SeekMode.Start);
+    const content = this.#content;
+    if (content instanceof Uint8Array) {
+      const found = content.subarray(offset, offset + into.length);
+      if (found.length < into.length) throw this.#shorter(content.length);
+      into.set(found);
+      return;
+    }
+    content.seekSync(offset, Deno.SeekMode.Start);
     for (let filled = 0; filled < into.length;) {
-      const count = this.#file.readSync(into.subarray(filled));
-      if (count === null) {
-        throw this.fault(
-          `it ends at byte ${
-            offset + filled
-          } and was ${this.size} bytes long when it was opened; ` +
-            `leave the file alone while it is in use`,
-        );
-      }
+      const count = content.readSync(into.subarray(filled));
+      if (count === null) throw this.#shorter(offset + filled);
       filled += count;
     }
   }
 
+  #shorter(end: number): ModelFormatError {
+    return this.fault(
+      `it ends at byte ${end} and was ${this.size} bytes long when it was opened; ` +
+        `leave the file alone while it is in use`,
+    );
+  }
+
   close(): void {
-    this.#file.close();
+    if (!(this.#content instanceof Uint8Array)) this.#content.close();
   }
 }
 
