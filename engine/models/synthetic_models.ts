@@ -86,7 +86,7 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
 ]);
 
 /** Llama 3.2's RoPE scaling, which its GGUF files state as a tensor of factors. */
-const LLAMA32_SCALING = {
+export const LLAMA32_SCALING = {
   kind: "llama3",
   factor: 32,
   lowFrequencyFactor: 1,
@@ -116,23 +116,33 @@ export function syntheticModel(
   format: SyntheticFormat,
   seed: number,
 ): SyntheticModel {
+  const config = syntheticConfig(name);
+  const tensors = [...expectedWeights(config)].map(({ name, shape }) =>
+    name === ggufName("ropeFactors")
+      ? ropeFactors(config, name)
+      : syntheticTensor(name, shape, tensorType(name, shape, format, config), seed)
+  );
+  const vocabulary = syntheticVocabulary(config.vocabSize);
+  return { metadata: syntheticMetadata(config, vocabulary, syntheticPre(config)), tensors };
+}
+
+/** The model's `tokenizer.ggml.pre`. */
+export function syntheticPre({ architecture }: ModelConfig): string {
+  return architecture === "llama" ? "smollm" : "qwen2";
+}
+
+/**
+ * The model's config as its GGUF file states it.
+ *
+ * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
+ */
+export function syntheticConfig(name: string): ModelConfig {
   const size = SIZES.get(name);
   if (size === undefined) {
     throw new RangeError(
       `Cannot make a model '${name}': the known ones are ${syntheticModelNames().join(", ")}`,
     );
   }
-  const config = configOf(name, size);
-  const tensors = [...expectedWeights(config)].map(({ name, shape }) =>
-    name === ggufName("ropeFactors")
-      ? ropeFactors(config, name)
-      : syntheticTensor(name, shape, tensorType(name, shape, format, config), seed)
-  );
-  const pre = config.architecture === "llama" ? "smollm" : "qwen2";
-  return { metadata: syntheticMetadata(config, syntheticVocabulary(size.vocabSize), pre), tensors };
-}
-
-function configOf(name: string, size: Size): ModelConfig {
   const isLlama = size.architecture === "llama";
   return {
     ...size,

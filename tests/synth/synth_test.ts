@@ -5,18 +5,21 @@ import { join } from "node:path";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import { loadModel } from "../../engine/mod.ts";
 import { readModel } from "../../engine/models/read_model.ts";
+import { DIRECTORY_FORMATS, syntheticDirectory } from "../../engine/models/synthetic_directory.ts";
 import {
   SYNTHETIC_FORMATS,
   syntheticModel,
   syntheticModelNames,
 } from "../../engine/models/synthetic_models.ts";
 import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
+import { preTokenizer } from "../../engine/text/pre_tokenizers.ts";
 import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
-import { logSoftmax } from "../assert.ts";
+import { assertAllClose, logSoftmax } from "../assert.ts";
 import { runTvllm } from "../cli/run_tvllm.ts";
 import { logitsOf } from "../cpu/tiny_runner.ts";
 import { ggufBytes } from "../../fixtures/tiny_models.ts";
-import { withFile } from "../files/on_disk.ts";
+import { safetensorsBytes } from "../../fixtures/tiny_safetensors.ts";
+import { withFile, withFiles } from "../files/on_disk.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
 
 const TINY = syntheticModelNames().filter((name) => name.startsWith("tiny-"));
@@ -30,14 +33,7 @@ function bytesOf(name: string, format: typeof SYNTHETIC_FORMATS[number], seed = 
 for (const name of TINY) {
   Deno.test(`synthetic ${name} runs in every format, and knows some tokens from others`, async () => {
     for (const format of SYNTHETIC_FORMATS) {
-      const { runner, ids } = withFile("m.gguf", bytesOf(name, format), (path) => {
-        const file = openModelFile(path);
-        const { config, weights } = readModel(file);
-        const runner = loadCpuRunner(weights, config);
-        const ids = modelTokenizer(file).encode("no one sees the sea again");
-        file.close();
-        return { runner, ids };
-      });
+      const { runner, ids } = withFile("m.gguf", bytesOf(name, format), opened);
       const logits = await logitsOf(runner, ids);
       for (const row of logits) {
         const probabilities = logSoftmax(row).map(Math.exp);
@@ -47,6 +43,38 @@ for (const name of TINY) {
       }
     }
   });
+}
+
+for (const name of TINY) {
+  Deno.test(`synthetic ${name} in safetensors has the logits that it has in GGUF`, async () => {
+    for (const format of DIRECTORY_FORMATS) {
+      const rule = (pre: string) => preTokenizer(pre)!.config;
+      const { texts, tensors } = syntheticDirectory(name, format, 1, rule);
+      const files = { ...texts, "model.safetensors": safetensorsBytes(tensors) };
+      const [gguf, safetensors] = [
+        withFile("m.gguf", bytesOf(name, format), opened),
+        withFiles(files, opened),
+      ];
+      assert.deepEqual(safetensors.ids, gguf.ids);
+      assertAllClose(
+        (await logitsOf(safetensors.runner, gguf.ids)).at(-1)!,
+        (await logitsOf(gguf.runner, gguf.ids)).at(-1)!,
+        { absolute: 1e-4 },
+      );
+    }
+  });
+}
+
+/** A model at this path: how it answers, and its tokens of a text. */
+function opened(path: string) {
+  const file = openModelFile(path);
+  try {
+    const { config, weights } = readModel(file);
+    const ids = modelTokenizer(file).encode("no one sees the sea again");
+    return { runner: loadCpuRunner(weights, config), ids };
+  } finally {
+    file.close();
+  }
 }
 
 Deno.test("synthetic models of equal seeds are equal, of others not", () => {
@@ -101,6 +129,27 @@ Deno.test("tvllm synth writes a file that generates on the default device", asyn
     const [answer] = await model.engine.generate([request]);
     assert.equal(answer!.ids.length, 4);
     await model.close();
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
+
+Deno.test("tvllm synth writes a directory of safetensors that generates, and touches no full one", async () => {
+  const directory = Deno.makeTempDirSync();
+  try {
+    const path = join(directory, "tiny");
+    const args = ["synth", "tiny-llama", "--format", "safetensors", "-o", path];
+    const made = await runTvllm(args);
+    assert.equal(made.code, 0, made.stderr);
+    const answer = await runTvllm(["generate", "-m", path, "--device", "cpu", "-n", "2", "a tale"]);
+    assert.equal(answer.code, 0, answer.stderr);
+    const again = await runTvllm(args);
+    assert.equal(again.code, 2);
+    assert.match(again.stderr, /^error: Cannot write .*tiny: it is there already.*by -o/);
+    assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["tiny"]);
+    const packed = await runTvllm([...args, "--quant", "Q8_0"]);
+    assert.equal(packed.code, 2);
+    assert.match(packed.stderr, /^error: Cannot write safetensors of Q8_0: .*BF16, F16, F32/);
   } finally {
     Deno.removeSync(directory, { recursive: true });
   }

@@ -1,0 +1,127 @@
+/** Writes models of random weights, with progress, and never half of one. */
+
+import { join } from "node:path";
+import { writeGguf } from "../engine/files/gguf_writer.ts";
+import { printable } from "../engine/files/quote.ts";
+import { writeSafetensors } from "../engine/files/safetensors_writer.ts";
+import type { SyntheticDirectory } from "../engine/models/synthetic_directory.ts";
+import type { SyntheticModel } from "../engine/models/synthetic_models.ts";
+import { packedBytes, type TensorType } from "../kernels/tensor_types.ts";
+import { UsageError } from "./exit_codes.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Where a model goes. */
+export interface Target {
+  readonly path: string;
+  /** Where it grows until it is whole. */
+  readonly unfinished: string;
+  /** What to do if it cannot be written, for the user. */
+  readonly wayOut: string;
+}
+
+/**
+ * Writes a GGUF file, which may take an older one's place, and returns its size in bytes.
+ *
+ * @throws {UsageError} if it cannot be written.
+ */
+export function writeGgufFile(
+  { metadata, tensors }: SyntheticModel,
+  target: Target,
+  terminal: Terminal,
+): number {
+  return whole(target, () => {
+    using output = new Output(target.unfinished, tensors, terminal);
+    writeGguf(metadata, tensors, output.write);
+    return output.bytes;
+  });
+}
+
+/**
+ * Writes a directory, which must not be there yet or be empty, and returns its size in bytes.
+ *
+ * @throws {UsageError} if it cannot be written.
+ */
+export function writeDirectory(
+  { texts, tensors }: SyntheticDirectory,
+  target: Target,
+  terminal: Terminal,
+): number {
+  return whole(target, () => {
+    refuseFull(target.path);
+    Deno.mkdirSync(target.unfinished);
+    let bytes = 0;
+    for (const [name, text] of Object.entries(texts)) {
+      const file = new TextEncoder().encode(text);
+      Deno.writeFileSync(join(target.unfinished, name), file);
+      bytes += file.length;
+    }
+    using output = new Output(join(target.unfinished, "model.safetensors"), tensors, terminal);
+    writeSafetensors(tensors, output.write);
+    return bytes + output.bytes;
+  });
+}
+
+/** Said before the work, as the renaming would say it only after. */
+function refuseFull(path: string): void {
+  try {
+    for (const _ of Deno.readDirSync(path)) {
+      throw new Error("it is there already, with files in it");
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** A file that shows how far it is. */
+class Output implements Disposable {
+  readonly #file: Deno.FsFile;
+  readonly #progress: ReturnType<Terminal["progress"]>;
+  readonly #total: number;
+  bytes = 0;
+
+  constructor(path: string, tensors: readonly Weights[], terminal: Terminal) {
+    this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
+    this.#total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+    this.#progress = terminal.progress("Making the model", this.#total);
+  }
+
+  readonly write = (bytes: Uint8Array): void => {
+    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+    this.bytes += bytes.length;
+    this.#progress.update(Math.min(this.#total, this.bytes));
+  };
+
+  [Symbol.dispose](): void {
+    this.#progress[Symbol.dispose]();
+    this.#file.close();
+  }
+}
+
+interface Weights {
+  readonly type: TensorType;
+  readonly shape: readonly number[];
+}
+
+function bytesOf({ type, shape }: Weights): number {
+  return packedBytes(type, shape.reduce((a, b) => a * b, 1));
+}
+
+/** Makes what is unfinished and renames it: what has the path is always whole. */
+function whole({ path, unfinished, wayOut }: Target, make: () => number): number {
+  try {
+    const bytes = make();
+    Deno.renameSync(unfinished, path);
+    return bytes;
+  } catch (cause) {
+    try {
+      Deno.removeSync(unfinished, { recursive: true });
+    } catch {
+      // It was never made.
+    }
+    if (cause instanceof RangeError) throw cause; // Ours, not the system's.
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new UsageError(`Cannot write ${printable(path)}: ${printable(reason)}; ${wayOut}`, {
+      cause,
+    });
+  }
+}
