@@ -1,6 +1,6 @@
 /**
- * Packed weights to float32: the values that the `gguf` Python package's `dequantize` gives, bit for
- * bit. A product of a half, a sub-block's scale and a quant has at most 24 significant bits, so it is
+ * Packed weights to float32: the values that the `gguf` Python package's `dequantize` gives, and of
+ * MLX's formats numpy in float32, bit for bit. A product of a half, a sub-block's scale and a quant has at most 24 significant bits, so it is
  * exact in float32 and in a double alike; a minimum is subtracted in double, and the store rounds
  * once, as float32 arithmetic would.
  *
@@ -29,7 +29,7 @@ export const UNPACK: Readonly<Record<TensorType, Unpack>> = {
   F16: unpackHalf,
   BF16: unpackBf16,
   Q4_0: unpackQ40,
-  Q4_1: unpackQ41,
+  Q4_1: (b, at, out, o, count) => unpackNibbles(b, at, out, o, count, 32),
   Q5_0: unpackQ50,
   Q5_1: unpackQ51,
   Q8_0: unpackQ80,
@@ -38,6 +38,11 @@ export const UNPACK: Readonly<Record<TensorType, Unpack>> = {
   Q4_K: unpackQ4K,
   Q5_K: unpackQ5K,
   Q6_K: unpackQ6K,
+  MLX4_64: (b, at, out, o, count) => unpackNibbles(b, at, out, o, count, 64),
+  MLX4_128: (b, at, out, o, count) => unpackNibbles(b, at, out, o, count, 128),
+  MLX8_32: (b, at, out, o, count) => unpackBytes(b, at, out, o, count, 32),
+  MLX8_64: (b, at, out, o, count) => unpackBytes(b, at, out, o, count, 64),
+  MLX8_128: (b, at, out, o, count) => unpackBytes(b, at, out, o, count, 128),
 };
 
 /**
@@ -96,16 +101,43 @@ function unpackQ40(b: Uint8Array, at: number, out: Float32Array, o: number, coun
   }
 }
 
-/** d, m, then 16 bytes as in Q4_0. */
-function unpackQ41(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
-  for (const end = o + count; o < end; o += 32, at += 20) {
+/** d, m, then for each 32 weights of the block 16 bytes as in Q4_0. */
+function unpackNibbles(
+  b: Uint8Array,
+  at: number,
+  out: Float32Array,
+  o: number,
+  count: number,
+  block: number,
+): void {
+  for (const end = o + count; o < end;) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
-    for (let j = 0; j < 16; j++) {
-      const q = b[at + 4 + j]!;
-      out[o + j] = d * (q & 15) + m;
-      out[o + j + 16] = d * (q >> 4) + m;
+    at += 4;
+    for (const next = o + block; o < next; o += 32, at += 16) {
+      for (let j = 0; j < 16; j++) {
+        const q = b[at + j]!;
+        out[o + j] = d * (q & 15) + m;
+        out[o + j + 16] = d * (q >> 4) + m;
+      }
     }
+  }
+}
+
+/** d, m, then an unsigned byte a weight. */
+function unpackBytes(
+  b: Uint8Array,
+  at: number,
+  out: Float32Array,
+  o: number,
+  count: number,
+  block: number,
+): void {
+  for (const end = o + count; o < end;) {
+    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+    const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
+    at += 4;
+    for (const next = o + block; o < next; o++, at++) out[o] = d * b[at]! + m;
   }
 }
 

@@ -4,6 +4,7 @@ import bf16 from "./quant/bf16.wgsl" with { type: "text" };
 import f16 from "./quant/f16.wgsl" with { type: "text" };
 import f32 from "./quant/f32.wgsl" with { type: "text" };
 import halves from "./quant/halves.wgsl" with { type: "text" };
+import mlx8 from "./quant/mlx8.wgsl" with { type: "text" };
 import q2_k from "./quant/q2_k.wgsl" with { type: "text" };
 import q3_k from "./quant/q3_k.wgsl" with { type: "text" };
 import q4 from "./quant/q4.wgsl" with { type: "text" };
@@ -56,6 +57,11 @@ export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
   Q4_K: format([q4, scale_k4], 16, 16, { superBlocks: 8 }),
   Q5_K: format([q5, scale_k4], 20, 16, { superBlocks: 8 }),
   Q6_K: format([q6_k], 24, 20, { superBlocks: 8, oneScale: false }),
+  MLX4_64: format([q4, scale_dm], 16, 4, { superBlocks: 2 }),
+  MLX4_128: format([q4, scale_dm], 16, 4, { superBlocks: 4 }),
+  MLX8_32: format([mlx8, scale_dm], 32, 4),
+  MLX8_64: format([mlx8, scale_dm], 32, 4, { superBlocks: 2 }),
+  MLX8_128: format([mlx8, scale_dm], 32, 4, { superBlocks: 4 }),
 };
 
 /** The `const` lines that a format's kernels start with. */

@@ -41,14 +41,16 @@ export function packedWords(
   return { quants: units * quantWords, scales: units / superBlocks * scaleWords };
 }
 
-/** A block as the file has it: halves (u16) of scales, of fifth bits, and of quants. */
+/**
+ * A block as the file has it: halves (u16) of scales, and for each 32 of its weights of fifth bits
+ * and of quants.
+ */
 interface Fields {
   readonly scales: number;
   readonly fifths: number;
   readonly quants: number;
 }
 
-// Halves per 32 weights.
 const FIELDS: Partial<Record<TensorType, Fields>> = {
   F32: { scales: 0, fifths: 0, quants: 64 },
   F16: { scales: 0, fifths: 0, quants: 32 },
@@ -58,6 +60,11 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
   Q5_0: { scales: 1, fifths: 2, quants: 8 },
   Q5_1: { scales: 2, fifths: 2, quants: 8 },
   Q8_0: { scales: 1, fifths: 0, quants: 16 },
+  MLX4_64: { scales: 2, fifths: 0, quants: 8 },
+  MLX4_128: { scales: 2, fifths: 0, quants: 8 },
+  MLX8_32: { scales: 2, fifths: 0, quants: 16 },
+  MLX8_64: { scales: 2, fifths: 0, quants: 16 },
+  MLX8_128: { scales: 2, fifths: 0, quants: 16 },
 };
 
 /**
@@ -91,9 +98,8 @@ export function packRows(
     const first = Math.floor(group / tile) * supers * tile + group % tile;
     for (let block = 0; block < supers; block++, i += superHalves) {
       const superUnit = first + block * tile;
+      const unit = (superUnit - group % tile) * superBlocks + group % tile;
       if (packK !== undefined) {
-        const unit = Math.floor(group / tile) * supers * superBlocks * tile +
-          block * superBlocks * tile + group % tile;
         packK(
           from,
           i,
@@ -110,8 +116,10 @@ export function packRows(
           i,
           row & 3,
           fields,
+          superBlocks,
           toQuants,
-          superUnit * quantWords * 2,
+          unit * quantWords * 2,
+          tile * quantWords * 2,
           toScales,
           superUnit * scaleWords * 2,
         );
@@ -126,17 +134,21 @@ function packBlock(
   i: number,
   row: number,
   { scales, fifths, quants }: Fields,
+  units: number,
   toQuants: Uint16Array,
   quantAt: number,
+  stride: number,
   toScales: Uint16Array,
   scaleAt: number,
 ): void {
   let to = scaleAt + row * scales;
   for (let j = 0; j < scales; j++) toScales[to++] = from[i++]!;
-  to = quantAt + 4 * quants + row * fifths;
-  for (let j = 0; j < fifths; j++) toQuants[to++] = from[i++]!;
-  to = quantAt + row * quants;
-  for (let j = 0; j < quants; j++) toQuants[to++] = from[i++]!;
+  for (let unit = 0; unit < units; unit++, quantAt += stride) {
+    to = quantAt + 4 * quants + row * fifths;
+    for (let j = 0; j < fifths; j++) toQuants[to++] = from[i++]!;
+    to = quantAt + row * quants;
+    for (let j = 0; j < quants; j++) toQuants[to++] = from[i++]!;
+  }
 }
 
 function halvesOf(words: Uint32Array<ArrayBuffer>): Uint16Array {

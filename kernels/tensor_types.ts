@@ -1,7 +1,10 @@
-/** The packed weight formats, as ggml defines them: block size in weights, and bytes a block. */
+/** The packed weight formats: block size in weights, and bytes a block. */
 
 /** Name of a packed weight format. */
-export type TensorType =
+export type TensorType = GgmlType | MlxType;
+
+/** As ggml defines them. */
+export type GgmlType =
   | "F32"
   | "F16"
   | "BF16"
@@ -16,6 +19,13 @@ export type TensorType =
   | "Q5_K"
   | "Q6_K";
 
+/**
+ * What MLX packs, by its bits and the size of its groups. A block is a group: its scale and its bias
+ * in float16, then its unsigned quants, in bytes or as Q4_1 has each 32 of them: w = scale · q + bias.
+ * Four bits in groups of 32 are Q4_1.
+ */
+export type MlxType = "MLX4_64" | "MLX4_128" | "MLX8_32" | "MLX8_64" | "MLX8_128";
+
 /** Weights per block, and bytes per block, of one format. */
 export interface BlockLayout {
   readonly weights: number;
@@ -23,7 +33,7 @@ export interface BlockLayout {
 }
 
 /** Source: ggml-common.h (`block_q4_0` and the others) of ggml, and its type-size table. */
-export const BLOCK_LAYOUT: Readonly<Record<TensorType, BlockLayout>> = {
+export const GGML_LAYOUT: Readonly<Record<GgmlType, BlockLayout>> = {
   F32: { weights: 1, bytes: 4 },
   F16: { weights: 1, bytes: 2 },
   BF16: { weights: 1, bytes: 2 },
@@ -37,6 +47,16 @@ export const BLOCK_LAYOUT: Readonly<Record<TensorType, BlockLayout>> = {
   Q4_K: { weights: 256, bytes: 144 },
   Q5_K: { weights: 256, bytes: 176 },
   Q6_K: { weights: 256, bytes: 210 },
+};
+
+/** The blocks of every format. */
+export const BLOCK_LAYOUT: Readonly<Record<TensorType, BlockLayout>> = {
+  ...GGML_LAYOUT,
+  MLX4_64: { weights: 64, bytes: 36 },
+  MLX4_128: { weights: 128, bytes: 68 },
+  MLX8_32: { weights: 32, bytes: 36 },
+  MLX8_64: { weights: 64, bytes: 68 },
+  MLX8_128: { weights: 128, bytes: 132 },
 };
 
 /** Bytes of `count` weights in `type`; `count` must be a multiple of the block. */

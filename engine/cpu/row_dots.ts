@@ -23,8 +23,13 @@ export type RowDots = (
 export const ROW_DOTS: Readonly<Partial<Record<TensorType, RowDots>>> = {
   F16: dotsF16,
   Q4_0: dotsQ40,
-  Q4_1: dotsQ41,
+  Q4_1: dotsNibbles(32),
   Q8_0: dotsQ80,
+  MLX4_64: dotsNibbles(64),
+  MLX4_128: dotsNibbles(128),
+  MLX8_32: dotsBytes(32),
+  MLX8_64: dotsBytes(64),
+  MLX8_128: dotsBytes(128),
 };
 
 // A load from a small table is faster than the conversion of an integer to a double.
@@ -32,6 +37,7 @@ const LOW = Float64Array.from({ length: 256 }, (_, byte) => byte & 15);
 const HIGH = Float64Array.from({ length: 256 }, (_, byte) => byte >> 4);
 const SIGNED_LOW = LOW.map((q) => q - 8);
 const SIGNED_HIGH = HIGH.map((q) => q - 8);
+const UNSIGNED = Float64Array.from({ length: 256 }, (_, byte) => byte);
 const SIGNED = Float64Array.from({ length: 256 }, (_, byte) => byte << 24 >> 24);
 
 function dotsF16(
@@ -83,35 +89,57 @@ function dotsQ40(
   out[row + 1] = second;
 }
 
-function dotsQ41(
-  b: Uint8Array,
-  at: number,
-  rowBytes: number,
-  x: Float64Array,
-  cols: number,
-  out: Float64Array,
-  row: number,
-): void {
-  let first = 0;
-  let second = 0;
-  for (let i = 0, a = at, c = at + rowBytes; i < cols; i += 32, a += 20, c += 20) {
-    const d = F16_VALUES[b[a]! | b[a + 1]! << 8]!;
-    const m = F16_VALUES[b[a + 2]! | b[a + 3]! << 8]!;
-    const e = F16_VALUES[b[c]! | b[c + 1]! << 8]!;
-    const n = F16_VALUES[b[c + 2]! | b[c + 3]! << 8]!;
-    for (let j = 0; j < 16; j++) {
-      const v = x[i + j]!;
-      first += Math.fround(d * LOW[b[a + 4 + j]!]! + m) * v;
-      second += Math.fround(e * LOW[b[c + 4 + j]!]! + n) * v;
+/** Four bits, a scale and a minimum for `block` weights. */
+function dotsNibbles(block: number): RowDots {
+  return (b, at, rowBytes, x, cols, out, row) => {
+    let first = 0;
+    let second = 0;
+    for (let i = 0, a = at, c = at + rowBytes; i < cols;) {
+      const d = F16_VALUES[b[a]! | b[a + 1]! << 8]!;
+      const m = F16_VALUES[b[a + 2]! | b[a + 3]! << 8]!;
+      const e = F16_VALUES[b[c]! | b[c + 1]! << 8]!;
+      const n = F16_VALUES[b[c + 2]! | b[c + 3]! << 8]!;
+      a += 4;
+      c += 4;
+      for (const next = i + block; i < next; i += 32, a += 16, c += 16) {
+        for (let j = 0; j < 16; j++) {
+          const v = x[i + j]!;
+          first += Math.fround(d * LOW[b[a + j]!]! + m) * v;
+          second += Math.fround(e * LOW[b[c + j]!]! + n) * v;
+        }
+        for (let j = 0; j < 16; j++) {
+          const v = x[i + 16 + j]!;
+          first += Math.fround(d * HIGH[b[a + j]!]! + m) * v;
+          second += Math.fround(e * HIGH[b[c + j]!]! + n) * v;
+        }
+      }
     }
-    for (let j = 0; j < 16; j++) {
-      const v = x[i + 16 + j]!;
-      first += Math.fround(d * HIGH[b[a + 4 + j]!]! + m) * v;
-      second += Math.fround(e * HIGH[b[c + 4 + j]!]! + n) * v;
+    out[row] = first;
+    out[row + 1] = second;
+  };
+}
+
+/** Unsigned bytes, likewise. */
+function dotsBytes(block: number): RowDots {
+  return (b, at, rowBytes, x, cols, out, row) => {
+    let first = 0;
+    let second = 0;
+    for (let i = 0, a = at, c = at + rowBytes; i < cols;) {
+      const d = F16_VALUES[b[a]! | b[a + 1]! << 8]!;
+      const m = F16_VALUES[b[a + 2]! | b[a + 3]! << 8]!;
+      const e = F16_VALUES[b[c]! | b[c + 1]! << 8]!;
+      const n = F16_VALUES[b[c + 2]! | b[c + 3]! << 8]!;
+      a += 4;
+      c += 4;
+      for (const next = i + block; i < next; i++, a++, c++) {
+        const v = x[i]!;
+        first += Math.fround(d * UNSIGNED[b[a]!]! + m) * v;
+        second += Math.fround(e * UNSIGNED[b[c]!]! + n) * v;
+      }
     }
-  }
-  out[row] = first;
-  out[row + 1] = second;
+    out[row] = first;
+    out[row + 1] = second;
+  };
 }
 
 function dotsQ80(

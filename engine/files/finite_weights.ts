@@ -10,7 +10,7 @@ export type BlockType = Exclude<TensorType, "F32" | "F16" | "BF16">;
 
 /**
  * Byte offsets in a block of its float16 scale and, where it has one, its minimum.
- * Source: ggml-common.h.
+ * Source: ggml-common.h; MLX's are ours (tensor_types.ts).
  */
 export const HALVES_AT: Readonly<Record<BlockType, readonly number[]>> = {
   Q4_0: [0],
@@ -23,6 +23,11 @@ export const HALVES_AT: Readonly<Record<BlockType, readonly number[]>> = {
   Q4_K: [0, 2],
   Q5_K: [0, 2],
   Q6_K: [208],
+  MLX4_64: [0, 2],
+  MLX4_128: [0, 2],
+  MLX8_32: [0, 2],
+  MLX8_64: [0, 2],
+  MLX8_128: [0, 2],
 };
 
 /**

@@ -4,7 +4,12 @@
  */
 
 import { UnsupportedError } from "../errors.ts";
-import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import {
+  BLOCK_LAYOUT,
+  GGML_LAYOUT,
+  packedBytes,
+  type TensorType,
+} from "../../kernels/tensor_types.ts";
 import { ByteReader } from "./byte_reader.ts";
 import {
   DEFAULT_ALIGNMENT,
@@ -234,11 +239,11 @@ class HeaderReader {
         `${tensor} has the unknown type ${id}; the file is damaged or newer than tvllm`,
       );
     }
-    if (type in BLOCK_LAYOUT) return type as TensorType;
+    if (type in GGML_LAYOUT) return type as TensorType;
     throw this.#unsupported(
       `${tensor} has type ${type}` +
         (REMOVED_TENSOR_TYPES.has(type) ? ", which GGUF no longer has" : "") +
-        `; get the model in one of ${Object.keys(BLOCK_LAYOUT).join(", ")}`,
+        `; get the model in one of ${Object.keys(GGML_LAYOUT).join(", ")}`,
     );
   }
 

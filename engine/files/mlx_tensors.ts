@@ -12,12 +12,15 @@ import { isObject, type JsonObject } from "./json.ts";
 import type { ModelFile, TensorInfo } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 
-/**
- * What a matrix is read as, by its bits. Q4_1 is the same formula over 32 weights, its scales in
- * float16, and stays packed; no type has 8 bits and an offset, so those are unpacked to float16.
- */
-const READ_AS: ReadonlyMap<number, TensorType> = new Map([[4, "Q4_1"], [8, "F16"]]);
-const GROUP_SIZES: readonly number[] = [32, 64, 128];
+/** What a matrix is read as, by its bits and group size: quants as they are, scales in float16. */
+const READ_AS: ReadonlyMap<string, TensorType> = new Map([
+  ["4/32", "Q4_1"],
+  ["4/64", "MLX4_64"],
+  ["4/128", "MLX4_128"],
+  ["8/32", "MLX8_32"],
+  ["8/64", "MLX8_64"],
+  ["8/128", "MLX8_128"],
+]);
 
 /** A matrix in MLX's three tensors. */
 interface Packed {
@@ -25,7 +28,7 @@ interface Packed {
   readonly scales: TensorInfo;
   readonly biases: TensorInfo;
   readonly bits: number;
-  readonly group: number;
+  readonly type: TensorType;
 }
 
 /** A model file whose packed matrices appear as single tensors. Whole rows of them are read. */
@@ -48,8 +51,7 @@ export class MlxTensors implements ModelFile {
     const tensors = new Map(raw.tensors);
     for (const name of words) {
       const packed = this.#find(name, config);
-      const { weight: { shape: [rows = 0, columns = 0] }, bits } = packed;
-      const type = READ_AS.get(bits)!;
+      const { weight: { shape: [rows = 0, columns = 0] }, bits, type } = packed;
       const shape = [rows, columns * 32 / bits];
       const byteLength = rows * packedBytes(type, shape[1]!);
       const tensor = { ...packed.weight, type, shape, byteLength };
@@ -82,8 +84,7 @@ export class MlxTensors implements ModelFile {
     const scales = this.#floats(packed.scales, first, count);
     const biases = this.#floats(packed.biases, first, count);
     const out = new Uint16Array(into.length / 2);
-    if (packed.bits === 4) toQ41(words, scales, biases, packed.group, out);
-    else toF16(words, scales, biases, packed.group, out);
+    toBlocks(words, scales, biases, packed.bits, out);
     into.set(new Uint8Array(out.buffer));
   }
 
@@ -106,7 +107,7 @@ export class MlxTensors implements ModelFile {
 
   #find(name: string, config: JsonObject): Packed {
     const stem = name.replace(/\.weight$/, "");
-    const { bits, group } = this.#widths(stem, config);
+    const { bits, group, type } = this.#widths(stem, config);
     const weight = this.raw.tensors.get(name)!;
     const [rows = 0, columns = 0] = weight.shape;
     const groups = columns * 32 / bits / group;
@@ -121,19 +122,20 @@ export class MlxTensors implements ModelFile {
           `${bits} bits in groups of ${group} it is ${rows} × ${groups}; get the model again`,
       );
     });
-    return { weight, scales: scales!, biases: biases!, bits, group };
+    return { weight, scales: scales!, biases: biases!, bits, type };
   }
 
   /** Bits and group size: those of all, unless config.json has others for this one. */
-  #widths(stem: string, config: JsonObject): { bits: number; group: number } {
+  #widths(
+    stem: string,
+    config: JsonObject,
+  ): { bits: number; group: number; type: TensorType } {
     const all = isObject(config["quantization"]) ? config["quantization"] : {};
     const own = Object.entries(all).find(([key]) => key === stem)?.[1];
     const { bits, group_size: group, mode = "affine" } = { ...all, ...(isObject(own) ? own : {}) };
-    if (
-      typeof bits === "number" && typeof group === "number" && READ_AS.has(bits) &&
-      GROUP_SIZES.includes(group) && mode === "affine"
-    ) {
-      return { bits, group };
+    if (typeof bits === "number" && typeof group === "number" && mode === "affine") {
+      const type = READ_AS.get(`${bits}/${group}`);
+      if (type !== undefined) return { bits, group, type };
     }
     throw new UnsupportedError(
       `Cannot run ${printable(this.paths[0]!)}: tensor ${quote(stem)} is quantized as ` +
@@ -143,44 +145,40 @@ export class MlxTensors implements ModelFile {
   }
 }
 
-/** Quant i of a block is nibble i of its words; in Q4_1, byte i has quants i and i + 16. */
-function toQ41(
+/** Blocks of scale, bias and quants, one a group. */
+function toBlocks(
   words: Uint32Array,
   scales: Float32Array,
   biases: Float32Array,
-  group: number,
+  bits: number,
   out: Uint16Array,
 ): void {
   const halves = new Float16Array(out.buffer);
-  const blocksPerGroup = group / 32;
-  for (let block = 0, to = 0; to < out.length; block++) {
-    const at = Math.floor(block / blocksPerGroup);
-    halves[to++] = scales[at]!;
-    halves[to++] = biases[at]!;
-    for (let word = 4 * block; word < 4 * block + 2; word++) {
-      const low = words[word]!;
-      const high = words[word + 2]!;
-      for (let shift = 0; shift < 32; shift += 8) {
-        const a = low >>> shift & 255;
-        const b = high >>> shift & 255;
-        out[to++] = a & 15 | (b & 15) << 4 | (a & 240) << 4 | (b & 240) << 8;
-      }
+  const quants = new Uint16Array(words.buffer);
+  const wordsPerGroup = words.length / scales.length;
+  for (let group = 0, word = 0, to = 0; group < scales.length; group++) {
+    halves[to++] = scales[group]!;
+    halves[to++] = biases[group]!;
+    const end = word + wordsPerGroup;
+    if (bits === 8) {
+      out.set(quants.subarray(2 * word, 2 * end), to);
+      to += 2 * wordsPerGroup;
+      word = end;
     }
+    for (; word < end; word += 4) to = interleave(words, word, out, to);
   }
 }
 
-function toF16(
-  words: Uint32Array,
-  scales: Float32Array,
-  biases: Float32Array,
-  group: number,
-  out: Uint16Array,
-): void {
-  const halves = new Float16Array(out.buffer);
-  const quants = new Uint8Array(words.buffer);
-  for (let i = 0, at = 0; i < quants.length; at++) {
-    const scale = scales[at]!;
-    const bias = biases[at]!;
-    for (const end = i + group; i < end; i++) halves[i] = scale * quants[i]! + bias;
+/** MLX has quant i of 32 in nibble i of four words; blocks have quants i and i + 16 in byte i. */
+function interleave(words: Uint32Array, from: number, out: Uint16Array, to: number): number {
+  for (let word = from; word < from + 2; word++) {
+    const low = words[word]!;
+    const high = words[word + 2]!;
+    for (let shift = 0; shift < 32; shift += 8) {
+      const a = low >>> shift & 255;
+      const b = high >>> shift & 255;
+      out[to++] = a & 15 | (b & 15) << 4 | (a & 240) << 4 | (b & 240) << 8;
+    }
   }
+  return to;
 }

@@ -48,6 +48,11 @@ const RANDOM_BLOCKS: Readonly<Record<BlockType, readonly [deviation: number, min
   Q4_K: [258, 7.5],
   Q5_K: [529, 15.5],
   Q6_K: [1366],
+  MLX4_64: [4.61, -7.5],
+  MLX4_128: [4.61, -7.5],
+  MLX8_32: [73.9, -127.5],
+  MLX8_64: [73.9, -127.5],
+  MLX8_128: [73.9, -127.5],
 };
 
 /**

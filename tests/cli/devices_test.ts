@@ -1,6 +1,7 @@
 /** `tvllm devices` on this machine's adapter, on other drivers where they are installed, and on none. */
 
 import assert from "node:assert/strict";
+import { BLOCK_LAYOUT } from "../../kernels/tensor_types.ts";
 import { exists, runTvllm } from "./run_tvllm.ts";
 
 /** Finds no Vulkan driver: the loader looks at these alone. */
@@ -34,7 +35,7 @@ const DRIVERS = [
 ] as const;
 
 /** Every kernel and format once: what a check must not leave out. */
-const FAMILIES = 13 + 13 + 6;
+const FAMILIES = 2 * Object.keys(BLOCK_LAYOUT).length + 6;
 
 async function adapterOf(env: Readonly<Record<string, string>>) {
   const { code, stdout, stderr } = await runTvllm(["devices", "--json"], {

@@ -47,7 +47,11 @@ Deno.test("each tuning runs where the adapter can", () => {
 
 for (const type of TYPES) {
   const block = BLOCK_LAYOUT[type].weights;
-  const columns = block === 256 ? [256, 768] : [32, 96, 256, 768];
+  const columns = block === 256
+    ? [256, 768]
+    : block > 32
+    ? [block, 3 * block, 768]
+    : [32, 96, 256, 768];
   for (const [tuning, rig] of Object.entries(RIGS)) {
     if (rig === own && !OWN_TYPES.includes(type)) continue;
     Deno.test(`matmul in ${type}, ${tuning}: any number of rows, columns and tokens`, async () => {

@@ -52,25 +52,33 @@ for (const model of TINY_MLX) {
   });
 }
 
-Deno.test("MlxTensors keeps 4 bits packed and reads any whole rows alike", () => {
-  withFiles(tinyMlx(TINY_MLX[0]), (directory) => {
-    const file = openModelFile(directory);
-    const name = "model.layers.1.self_attn.q_proj";
-    const tensor = file.tensors.get(`${name}.weight`)!;
-    assert.deepEqual([tensor.type, tensor.shape], ["Q4_1", [128, 128]]);
-    assert.equal(file.tensors.has(`${name}.scales`), false);
-    assert.equal(file.tensors.get("model.layers.1.mlp.down_proj.weight")!.type, "F16");
-    const whole = new Uint8Array(tensor.byteLength);
-    file.read(tensor, 0, whole);
-    const rowBytes = tensor.byteLength / 128;
-    const some = new Uint8Array(3 * rowBytes);
-    file.read(tensor, 5 * rowBytes, some);
-    assert.deepEqual(some, whole.slice(5 * rowBytes, 8 * rowBytes));
-    assert.throws(() => file.read(tensor, 2, some), RangeError);
-    assert.throws(() => file.read(tensor, 126 * rowBytes, some), RangeError);
-    file.close();
+for (const model of TINY_MLX) {
+  Deno.test(`MlxTensors keeps ${mlxName(model)} packed and reads any whole rows alike`, () => {
+    withFiles(tinyMlx(model), (directory) => {
+      const [, bits, group] = model;
+      const file = openModelFile(directory);
+      const name = "model.layers.1.self_attn.q_proj";
+      const tensor = file.tensors.get(`${name}.weight`)!;
+      const type = group === 32 && bits === 4 ? "Q4_1" : `MLX${bits}_${group}`;
+      const rows = tensor.shape[0]!;
+      assert.deepEqual([tensor.type, tensor.shape], [type, [rows, 128]]);
+      // The quants, and a scale and a bias in float16 for each group.
+      assert.equal(tensor.byteLength, rows * 128 * (bits / 8 + 4 / group));
+      assert.equal(file.tensors.has(`${name}.scales`), false);
+      const own = file.tensors.get("model.layers.1.mlp.down_proj.weight")!;
+      assert.equal(own.type, bits === 4 ? "MLX8_32" : "Q4_1");
+      const whole = new Uint8Array(tensor.byteLength);
+      file.read(tensor, 0, whole);
+      const rowBytes = tensor.byteLength / rows;
+      const some = new Uint8Array(3 * rowBytes);
+      file.read(tensor, 5 * rowBytes, some);
+      assert.deepEqual(some, whole.slice(5 * rowBytes, 8 * rowBytes));
+      assert.throws(() => file.read(tensor, 2, some), RangeError);
+      assert.throws(() => file.read(tensor, (rows - 2) * rowBytes, some), RangeError);
+      file.close();
+    });
   });
-});
+}
 
 /** Opens a tiny model whose config.json's `quantization` was changed. */
 function openQuantizedAs(quantization: Record<string, unknown>): void {
