@@ -11,6 +11,7 @@ import { addInspect } from "./inspect.ts";
 import { addList } from "./list.ts";
 import { addGlobalOptions } from "./options.ts";
 import { addPerplexity } from "./perplexity.ts";
+import { dropPermissions } from "./permissions.ts";
 import { addPull } from "./pull.ts";
 import { addRm } from "./rm.ts";
 import { Terminal } from "./terminal.ts";
@@ -67,6 +68,7 @@ export async function main(args: readonly string[]): Promise<number> {
   let active: CommandUnknownOpts = program;
   program.hook("preAction", (_, command) => {
     active = command;
+    dropPermissions(command.name());
   });
   try {
     if (args.length === 0) new Terminal({}).write(SHORT_HELP);

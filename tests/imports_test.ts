@@ -39,6 +39,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "cli": ["bench", "engine*", "kernels"],
   // Programs and tests, which nothing else imports.
   "fixtures": ["*"],
+  "release": ["*"],
   "tests": ["*"],
 };
 

@@ -1,0 +1,58 @@
+/** `deno task bundle`: one file that runs anywhere, with nothing beside it. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ROOT, run, type RunResult } from "../cli/run_tvllm.ts";
+
+const bundled = await run(Deno.execPath(), ["task", "bundle"]);
+
+/** A directory with a copy of the bundle and nothing else. */
+const directory = Deno.makeTempDirSync({ prefix: "tvllm bundle " });
+// Empty too, so that no package is found that an earlier run downloaded.
+const denoDir = Deno.makeTempDirSync();
+const bundle = join(directory, "tvllm.js");
+
+Deno.test("deno task bundle writes dist/tvllm.js", () => {
+  assert.equal(bundled.code, 0, bundled.stderr);
+  Deno.copyFileSync(join(ROOT, "dist/tvllm.js"), bundle);
+});
+
+/** Runs the bundle in its directory: no network, and nothing may be read or written. */
+async function runBundle(args: readonly string[], permissions: string[] = []): Promise<RunResult> {
+  const flags = ["--no-prompt", "--cached-only", "--no-config", "--ignore-env", ...permissions];
+  const result = await run(Deno.execPath(), ["run", ...flags, bundle, ...args], {
+    cwd: directory,
+    env: { DENO_DIR: denoDir, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
+  });
+  assert.equal(result.code, 0, result.stderr);
+  return result;
+}
+
+Deno.test("the bundle generates with the model in it", async () => {
+  const args = ["generate", "Once upon a time", "-n", "12", "--seed", "1"];
+  const { stdout } = await runBundle(args);
+  assert.match(stdout, /\w+ \w+ \w+/);
+  const checkout = await run("sh", [join(ROOT, "tvllm"), ...args]);
+  assert.equal(stdout, checkout.stdout);
+});
+
+Deno.test("the bundle measures, and its report can be parsed", async () => {
+  const args = "bench throughput -p 16 -n 4 --prompts 2 -r 1 --warmup 0 --json -".split(" ");
+  const report = JSON.parse((await runBundle(args)).stdout);
+  assert.equal(report.suite, "throughput");
+  assert.equal(report.complete, true);
+});
+
+Deno.test("the bundle says what runs here", async () => {
+  assert.match((await runBundle(["devices"])).stdout, /subgroups/);
+});
+
+Deno.test("the bundle reads a model that it may read", async () => {
+  const model = join(ROOT, "fixtures/builtin.gguf");
+  const { stdout } = await runBundle(["inspect", model], [`--allow-read=${model}`]);
+  assert.match(stdout, /^# tvllm stories\n/);
+});
+
+Deno.test("the directory of the bundle has nothing else in it after that", () => {
+  assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["tvllm.js"]);
+});
