@@ -5,6 +5,7 @@ import { markdownTable } from "markdown-table";
 import { printable } from "../engine/files/quote.ts";
 import { hubCache } from "./hub_settings.ts";
 import { addGlobalOptions } from "./options.ts";
+import { listSynthetics } from "./synthetic_cache.ts";
 import { Terminal } from "./terminal.ts";
 import { size } from "./transfer.ts";
 
@@ -17,7 +18,8 @@ export function addList(program: Command): void {
   addGlobalOptions(command).action((options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     const cache = hubCache();
-    const models = cache.list().sort((a, b) => b.time.getTime() - a.time.getTime());
+    const models = [...cache.list(), ...listSynthetics()]
+      .sort((a, b) => b.time.getTime() - a.time.getTime());
     if (options.json) {
       terminal.write(`${JSON.stringify(models)}\n`);
     } else if (models.length === 0) {

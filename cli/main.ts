@@ -68,7 +68,7 @@ export async function main(args: readonly string[]): Promise<number> {
   let active: CommandUnknownOpts = program;
   program.hook("preAction", (_, command) => {
     active = command;
-    dropPermissions(command.name());
+    dropPermissions(command.name(), [...command.args, command.opts()["model"]]);
   });
   try {
     if (args.length === 0) new Terminal({}).write(SHORT_HELP);

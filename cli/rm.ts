@@ -5,6 +5,7 @@ import { ModelNotFoundError } from "../engine/errors.ts";
 import { formatHubSpec } from "../engine/files/hub_spec.ts";
 import { hubCache, hubSpec } from "./hub_settings.ts";
 import { addGlobalOptions } from "./options.ts";
+import { isSyntheticSpec, removeSynthetic } from "./synthetic_cache.ts";
 import { Terminal } from "./terminal.ts";
 import { size } from "./transfer.ts";
 
@@ -16,18 +17,19 @@ export function addRm(program: Command): void {
       "Removes a model from the cache, as tvllm list calls it. hf:ORG/REPO alone removes all that\n" +
         "is there of this repository, unfinished downloads included.",
     )
-    .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION]");
+    .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION], or synth:NAME:QUANT");
   addGlobalOptions(command).action(async (text, _options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
-    const spec = hubSpec(text);
     const cache = hubCache();
-    const freed = await cache.remove(spec);
+    const isSynthetic = isSyntheticSpec(text);
+    const spec = isSynthetic ? text : formatHubSpec(hubSpec(text));
+    const freed = isSynthetic ? removeSynthetic(text) : await cache.remove(hubSpec(text));
     if (freed === undefined) {
       throw new ModelNotFoundError(
-        `Cannot remove ${formatHubSpec(spec)}: it is not in the cache ${cache.directory}; ` +
+        `Cannot remove ${spec}: it is not in the cache ${cache.directory}; ` +
           `tvllm list shows what is`,
       );
     }
-    terminal.note(`Removed ${formatHubSpec(spec)}, ${size(freed)}`);
+    terminal.note(`Removed ${spec}, ${size(freed)}`);
   });
 }

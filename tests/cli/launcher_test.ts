@@ -142,6 +142,7 @@ for (
     [["rm"], ["write the cache"]],
     [["list"], []],
     [["synth"], ["write"]],
+    [["inspect", "-m", "synth:tiny-llama"], ["write the cache"]],
   ] as const
 ) {
   Deno.test({

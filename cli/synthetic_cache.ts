@@ -1,0 +1,124 @@
+/** The models of random weights in the cache: `synth:NAME[:QUANT]`, made when first asked for. */
+
+import { dirname, join } from "node:path";
+import type { CachedModel } from "../engine/files/hub_cache.ts";
+import { printable, quote } from "../engine/files/quote.ts";
+import {
+  SYNTHETIC_FORMATS,
+  type SyntheticFormat,
+  syntheticModel,
+  syntheticModelNames,
+} from "../engine/models/synthetic_models.ts";
+import { UsageError } from "./exit_codes.ts";
+import { hubCache } from "./hub_settings.ts";
+import { writeGgufFile } from "./synthetic_files.ts";
+import type { Terminal } from "./terminal.ts";
+
+const PREFIX = "synth:";
+const SEED = 1;
+
+/** Whether `text` names such a model, well or not. */
+export function isSyntheticSpec(text: string): boolean {
+  return text.startsWith(PREFIX);
+}
+
+/**
+ * The path of the model that `text` names; it is made if it is not there.
+ *
+ * @throws {UsageError} if the name or the format is unknown, or the cache cannot be written.
+ */
+export async function cachedSynthetic(text: string, terminal: Terminal): Promise<string> {
+  const { name, format } = parse(text);
+  const path = pathOf(name, format);
+  if (isThere(path)) return path;
+  using _lock = await lock(path, () => terminal.note("Waiting for another process that makes it"));
+  if (isThere(path)) return path; // Whom we waited for made it.
+  terminal.note(`Making ${PREFIX}${name}:${format}, which is kept in the cache`);
+  const unfinished = `${path}.part`; // The lock keeps others from it, so that a killed one's is used again.
+  writeGgufFile(
+    syntheticModel(name, format, SEED),
+    { path, unfinished, wayOut: WAY_OUT },
+    terminal,
+  );
+  return path;
+}
+
+/** Those that are in the cache. */
+export function listSynthetics(): CachedModel[] {
+  const models: CachedModel[] = [];
+  for (const name of syntheticModelNames()) {
+    for (const format of SYNTHETIC_FORMATS) {
+      const path = pathOf(name, format);
+      if (!isThere(path)) continue;
+      const { size, mtime } = Deno.statSync(path);
+      const spec = `${PREFIX}${name}:${format}`;
+      models.push({
+        spec,
+        format: "gguf",
+        path,
+        files: [path],
+        bytes: size,
+        time: mtime ?? new Date(0),
+      });
+    }
+  }
+  return models;
+}
+
+/** Removes the model that `text` names; returns the bytes freed, or undefined if there is none. */
+export function removeSynthetic(text: string): number | undefined {
+  const { name, format } = parse(text);
+  const path = pathOf(name, format);
+  if (!isThere(path)) return undefined;
+  const { size } = Deno.statSync(path);
+  Deno.removeSync(path);
+  return size;
+}
+
+function parse(text: string): { name: string; format: SyntheticFormat } {
+  const [name = "", quant = "Q4_0", ...rest] = text.slice(PREFIX.length).split(":");
+  const fault = (what: string) =>
+    new UsageError(
+      `Cannot make ${quote(text)}: ${what}; expected ${PREFIX}NAME[:QUANT], as in ` +
+        `${PREFIX}tinyllama-1.1b:Q4_0`,
+    );
+  const names = syntheticModelNames();
+  if (!names.includes(name)) throw fault(`the known models are ${names.join(", ")}`);
+  const format = SYNTHETIC_FORMATS.find((known) => known === quant.toUpperCase());
+  if (format === undefined || rest.length > 0) {
+    throw fault(`the known formats are ${SYNTHETIC_FORMATS.join(", ")}`);
+  }
+  return { name, format };
+}
+
+function pathOf(name: string, format: SyntheticFormat): string {
+  return join(hubCache().directory, "synth", `${name}-${format}.gguf`);
+}
+
+function isThere(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+const WAY_OUT = "make it writable, or name another directory by TVLLM_CACHE";
+
+/** The lock on making the file at `path`; its end releases it. */
+async function lock(path: string, onWait: () => void): Promise<Disposable> {
+  try {
+    Deno.mkdirSync(dirname(path), { recursive: true });
+    const file = Deno.openSync(`${path}.lock`, { create: true, write: true });
+    if (!file.tryLockSync(true)) {
+      onWait();
+      await file.lock(true);
+    }
+    return file;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new UsageError(`Cannot write ${printable(path)}: ${printable(reason)}; ${WAY_OUT}`, {
+      cause,
+    });
+  }
+}

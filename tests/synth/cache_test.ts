@@ -1,0 +1,88 @@
+/** `-m synth:NAME:QUANT`: made once, kept in the cache, shown and removed there. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { runTvllm } from "../cli/run_tvllm.ts";
+
+const SPEC = "synth:tiny-qwen2:q4_0";
+
+/** The variables of a shell with an empty cache, and where a model is in it. */
+function makeShell() {
+  const cache = Deno.makeTempDirSync({ prefix: "a cache " });
+  return {
+    env: { TVLLM_CACHE: cache },
+    path: join(cache, "synth", "tiny-qwen2-Q4_0.gguf"),
+    [Symbol.dispose]: () => Deno.removeSync(cache, { recursive: true }),
+  };
+}
+
+Deno.test("two processes that want one synthetic model make it once; list shows it, rm removes it", async () => {
+  using shell = makeShell();
+  const { env, path } = shell;
+  const both = await Promise.all(
+    [1, 2].map(() => runTvllm(["inspect", "--json", "-m", SPEC], { env })),
+  );
+  for (const { code, stdout, stderr } of both) {
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(JSON.parse(stdout).files, [path]);
+  }
+  const made = both.map(({ stderr }) => /^Making synth:tiny-qwen2:Q4_0/m.test(stderr));
+  assert.equal(made.filter(Boolean).length, 1, both.map(({ stderr }) => stderr).join());
+  const bytes = Deno.readFileSync(path);
+  const again = await runTvllm(["generate", "-m", SPEC, "--device", "cpu", "-n", "2", "a"], {
+    env,
+  });
+  assert.equal(again.code, 0);
+  assert.doesNotMatch(again.stderr, /Making/);
+  assert.deepEqual(Deno.readFileSync(path), bytes);
+  assert.match(
+    (await runTvllm(["list"], { env })).stdout,
+    /\| synth:tiny-qwen2:Q4_0 +\|.* [kM]B \|/,
+  );
+  assert.equal((await runTvllm(["rm", SPEC], { env })).code, 0);
+  assert.equal((await runTvllm(["list"], { env })).stdout, "");
+  assert.equal((await runTvllm(["rm", SPEC], { env })).code, 3);
+});
+
+Deno.test("what a killed process left unfinished is no model, and is made again", async () => {
+  using shell = makeShell();
+  const { env, path } = shell;
+  Deno.mkdirSync(join(path, ".."));
+  Deno.writeTextFileSync(`${path}.part`, "half of a model");
+  assert.equal((await runTvllm(["list"], { env })).stdout, "");
+  const { code, stderr } = await runTvllm(["inspect", "-m", SPEC], { env });
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(
+    [...Deno.readDirSync(join(path, ".."))].map(({ name }) => name).sort(),
+    ["tiny-qwen2-Q4_0.gguf", "tiny-qwen2-Q4_0.gguf.lock"],
+  );
+});
+
+Deno.test("bench takes a synthetic model by -m, and names what there is where it does not know it", async () => {
+  using shell = makeShell();
+  const { env } = shell;
+  const size = "-p 4 -n 2 -r 1 --prompts 1 --warmup 0 --bandwidth 1000".split(" ");
+  const args = ["bench", "latency", "-m", "synth:tiny-qwen2", ...size];
+  const { code, stdout, stderr } = await runTvllm(args, { env });
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /tiny-qwen2/);
+  for (
+    const [spec, known] of [
+      ["synth:gpt-9", /^error: Cannot make 'synth:gpt-9': the known models are .*qwen3-0\.6b.*\n$/],
+      ["synth:tiny-qwen2:Q9", /^error: .*the known formats are F32, .*Q4_K_M.*\n$/],
+      ["synth:tiny-qwen2:Q8_0:x", /^error: .*expected synth:NAME\[:QUANT\].*\n$/],
+    ] as const
+  ) {
+    const { code, stderr } = await runTvllm(["bench", "latency", spec], { env });
+    assert.equal(code, 2);
+    assert.match(stderr, known);
+  }
+});
+
+Deno.test("a cache that cannot be written is an error that says so", async () => {
+  using shell = makeShell();
+  Deno.writeTextFileSync(join(shell.path, ".."), "a file in the way");
+  const { code, stderr } = await runTvllm(["inspect", "-m", SPEC], { env: shell.env });
+  assert.equal(code, 2);
+  assert.match(stderr, /^error: Cannot write .*tiny-qwen2-Q4_0\.gguf: .*TVLLM_CACHE\n$/);
+});
