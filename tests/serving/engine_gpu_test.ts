@@ -1,0 +1,165 @@
+/** The serving engine on the device: what a request gets does not depend on how it is served. */
+
+import assert from "node:assert/strict";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { openGpu } from "../../engine/gpu/device.ts";
+import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { Engine, type EngineOptions } from "../../engine/run/engine.ts";
+import { GpuRunner } from "../../engine/run/gpu_runner.ts";
+import { GREEDY } from "../../engine/run/model_runner.ts";
+
+const PATH = `${import.meta.dirname}/../../fixtures/models/tiny-llama-q8_0.gguf`;
+const SEQUENCES = 12;
+
+async function openRunner(): Promise<GpuRunner> {
+  const file = openGguf(PATH);
+  try {
+    const config = configFromGguf(file);
+    const options = { contextLength: 512, blocks: 400, maxSequences: SEQUENCES };
+    return await GpuRunner.load(await openGpu(), file, config, options);
+  } finally {
+    file.close();
+  }
+}
+
+/** `length` tokens of a text that depends on `seed`. */
+function text(seed: number, length: number): number[] {
+  return Array.from({ length }, (_, i) => (i * i + seed * (i + 3)) % 294);
+}
+
+function ask(promptIds: number[], maxTokens: number) {
+  return { promptIds, maxTokens, sampling: GREEDY, stopIds: [] };
+}
+
+/** A difference of logits that rounding explains, in units of the largest. */
+const ROUNDING = 1e-5;
+
+Deno.test("a sequence gets the same logits in batches of 1 to 12, and with a prompt in any chunks", async () => {
+  const runner = await openRunner();
+  const prompt = (slot: number) => text(slot, 5);
+  const at = (slot: number, start: number, tokens: number[]) => ({
+    slot,
+    start,
+    tokens,
+    blockTable: [2 * slot, 2 * slot + 1],
+    logits: "last" as const,
+  });
+  const logits = async (sequences: ReturnType<typeof at>[]) =>
+    (await runner.submit({ sequences }).read()).logits.map(([row]) => row!.slice());
+
+  const decodes = Array.from({ length: SEQUENCES }, (_, slot) => at(slot, 5, text(slot + 20, 1)));
+  const alone: Float32Array[] = [];
+  for (const [slot, decode] of decodes.entries()) {
+    await logits([at(slot, 0, prompt(slot))]);
+    alone.push(...await logits([decode]));
+  }
+  // Kernels are chosen by the number of tokens in a step. All of them sum in one order (see
+  // matmul.wgsl), so that a driver that rounds each operation alike gives the same bits: llvmpipe
+  // does. Others may fuse operations in one kernel and not in another; that is what is bounded.
+  const exact = runner.device.description.includes("llvmpipe");
+  const assertSame = (row: Float32Array, expected: Float32Array, what: string) => {
+    const most = expected.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
+    const error = row.reduce((max, v, i) => Math.max(max, Math.abs(v - expected[i]!)), 0) / most;
+    assert.ok(error <= (exact ? 0 : ROUNDING), `${what}: ${error}`);
+  };
+  for (let count = 1; count <= SEQUENCES; count++) {
+    const rows = await logits(decodes.slice(0, count));
+    for (const [slot, row] of rows.entries()) assertSame(row, alone[slot]!, `${count} at once`);
+    // In another order, among others: equal kernels, and so equal bits on every driver.
+    const last = decodes.slice(-count).reverse();
+    const others = await logits(last);
+    for (const [i, { slot }] of last.entries()) {
+      if (slot < count) assert.deepEqual(others[i], rows[slot], `slot ${slot} of ${count}`);
+    }
+  }
+  const whole = text(3, 60);
+  const [expected] = await logits([at(0, 0, whole.slice(0, 30))]);
+  for (const chunk of [1, 2, 3, 7, 16]) {
+    let row: Float32Array | undefined;
+    for (let start = 0; start < 30; start += chunk) {
+      [row] = await logits([at(1, start, whole.slice(start, Math.min(30, start + chunk)))]);
+    }
+    assertSame(row!, expected!, `chunks of ${chunk}`);
+  }
+  runner.destroy();
+});
+
+Deno.test("Engine on the device: greedy tokens are the same alone and by any schedule", async (t) => {
+  const runner = await openRunner();
+  const system = text(7, 37);
+  const requests = [
+    ask([...system, ...text(1, 20)], 24),
+    ask([...system, ...text(2, 3)], 40),
+    ask(text(3, 48), 16),
+    ask([...system, ...text(1, 11)], 16), // a full hit, where the first one is cached
+    ask(text(4, 1), 60),
+    ask(text(3, 48), 5),
+    ...[5, 6, 7].map((seed) => ask(text(seed, 9), 60)),
+  ];
+  const serve = async (options: EngineOptions, alone = false) => {
+    const engine = new Engine(runner, options);
+    const results = [];
+    if (alone) {
+      for (const request of requests) {
+        results.push(...await engine.generate([request]));
+      }
+    } else results.push(...await engine.generate(requests));
+    await engine.stop();
+    return { ids: results.map(({ ids }) => ids), stats: engine.stats };
+  };
+  const { ids: expected } = await serve({ prefixCacheBlocks: 0 }, true);
+  assert.equal(new Set(expected.map(String)).size, requests.length, "they say different things");
+
+  for (const prefixCacheBlocks of [0, Infinity]) {
+    for (const prefillChunk of [1, 7, 64, Infinity]) {
+      const options = { prefixCacheBlocks, prefillChunk };
+      const cache = prefixCacheBlocks > 0;
+      await t.step(`cache ${cache ? "on" : "off"}, chunks of ${prefillChunk}`, async () => {
+        const together = await serve(options);
+        assert.deepEqual(together.ids, expected);
+        assert.equal(together.stats.preemptions, 0);
+        assert.equal(together.stats.prefix.tokensSaved > 0, cache);
+        // Five blocks hold the longest request and little else.
+        const tight = await serve({ ...options, maxBlocks: 5 });
+        assert.deepEqual(tight.ids, expected);
+        assert.ok(tight.stats.preemptions > 0);
+      });
+    }
+  }
+  await t.step("alone with a cache, and four steps chained on the device", async () => {
+    assert.deepEqual((await serve({}, true)).ids, expected);
+    assert.deepEqual((await serve({ steps: 4 })).ids, expected);
+  });
+  runner.destroy();
+});
+
+Deno.test("Engine on the device: 20 requests share a system prompt of 286 tokens as computed by hand", async () => {
+  // 286 tokens fill 17 blocks (272 tokens). Each prompt of 296 has 18 full blocks. The first request
+  // misses all 18; the 19 others find 17 and miss their own: 19 · 17 = 323 hits, 18 + 19 = 37
+  // misses, and 19 · 272 = 5168 of 20 · 296 = 5920 prompt tokens are not computed.
+  const runner = await openRunner();
+  const system = text(9, 286);
+  const requests = Array.from({ length: 20 }, (_, i) => ask([...system, i, ...text(i, 9)], 8));
+  const serve = async (options: EngineOptions) => {
+    const engine = new Engine(runner, { maxSequences: 10, ...options });
+    const rounds = [
+      ...await engine.generate(requests.slice(0, 10)),
+      ...await engine.generate(requests.slice(10)),
+    ];
+    await engine.stop();
+    return { ids: rounds.map(({ ids }) => ids), stats: engine.stats };
+  };
+  const without = await serve({ prefixCacheBlocks: 0 });
+  const cached = await serve({});
+  assert.deepEqual(cached.ids, without.ids);
+  assert.deepEqual(cached.stats.prefix, {
+    hits: 323,
+    misses: 37,
+    prefixHits: 19,
+    tokensSaved: 5168,
+    blocksShared: 17,
+  });
+  assert.equal(without.stats.prefillTokens, 5920);
+  assert.equal(cached.stats.prefillTokens, 5920 - 5168);
+  runner.destroy();
+});
