@@ -12,14 +12,25 @@ import type { Terminal } from "./terminal.ts";
 /** Longest answer where -n does not say. */
 const DEFAULT_TOKENS = 512;
 
-/** Token ids of the prompt, and whether the answer goes on with the prompt's own text. */
-function promptIds(
-  model: Model,
-  prompt: string,
-  values: PromptValues,
-): { ids: number[]; continues: boolean } {
-  const { tokenizer, chatTemplate } = model;
-  const plain = values.raw === true || chatTemplate === PLAIN_TEMPLATE;
+/** What an answer is to follow. */
+export interface PromptIds {
+  readonly ids: readonly number[];
+  /** The answer goes on with the prompt's own text. */
+  readonly continues: boolean;
+}
+
+/** The chat template to use: the model's, or the plain one, which leaves text as it is. */
+export function templateOf(model: Model, values: PromptValues): string {
+  if (values.raw && values.system !== undefined) {
+    throw new UsageError("Cannot use --system with --raw: there is no template to put it in");
+  }
+  return values.raw ? PLAIN_TEMPLATE : model.chatTemplate;
+}
+
+function promptIds(model: Model, prompt: string, values: PromptValues): PromptIds {
+  const { tokenizer } = model;
+  const template = templateOf(model, values);
+  const plain = template === PLAIN_TEMPLATE;
   if (plain && values.system === undefined) {
     const ids = tokenizer.encode(prompt);
     const { bosId } = tokenizer;
@@ -32,14 +43,17 @@ function promptIds(
     }
     return { ids, continues: true };
   }
-  if (values.raw) {
-    throw new UsageError("Cannot use --system with --raw: there is no template to put it in");
-  }
   const messages = [
     ...(values.system === undefined ? [] : [{ role: "system", content: values.system }]),
     { role: "user", content: prompt },
   ];
-  return { ids: encodeChat(tokenizer, chatTemplate, messages), continues: plain };
+  return { ids: encodeChat(tokenizer, template, messages), continues: plain };
+}
+
+/** What a request may have besides its prompt and the user's options. */
+interface RequestOptions {
+  readonly signal?: AbortSignal;
+  readonly logprobs?: number;
 }
 
 /** Submits a prompt in the user's words. */
@@ -48,15 +62,27 @@ export function startAnswer(
   prompt: string,
   values: PromptValues,
   sampling: SamplingOptions,
-  request: { signal?: AbortSignal; logprobs?: number },
+  request: RequestOptions,
 ): TextAnswer {
-  const { ids, continues } = promptIds(model, prompt, values);
-  if (ids.length >= model.contextLength) {
+  const encoded = promptIds(model, prompt, values);
+  const { length } = encoded.ids;
+  if (length >= model.contextLength) {
     throw new UsageError(
-      `Cannot answer a prompt of ${ids.length} tokens: the context is ${model.contextLength}` +
+      `Cannot answer a prompt of ${length} tokens: the context is ${model.contextLength}` +
         `; shorten it, or raise --ctx-size (the model's own limit is ${model.config.contextLength})`,
     );
   }
+  return submitPrompt(model, encoded, values, sampling, request);
+}
+
+/** Submits a prompt in token ids. */
+export function submitPrompt(
+  model: Model,
+  { ids, continues }: PromptIds,
+  values: PromptValues,
+  sampling: SamplingOptions,
+  request: RequestOptions,
+): TextAnswer {
   return new TextAnswer(model.engine, model.tokenizer, {
     promptIds: ids,
     sampling,
@@ -118,7 +144,7 @@ export function describeAnswer(model: Model, summary: AnswerSummary, { seed }: S
 }
 
 /** Tokens per second after the first; null where there are none. */
-function decodeRate({ ids, timeToFirst, total }: AnswerSummary): number | null {
+export function decodeRate({ ids, timeToFirst, total }: AnswerSummary): number | null {
   return ids.length > 1 ? (ids.length - 1) / (total - timeToFirst) * 1000 : null;
 }
 

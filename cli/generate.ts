@@ -1,10 +1,11 @@
-/** `tvllm generate [PROMPT]`: answers a prompt, or many, or writes on from them. */
+/** `tvllm generate [PROMPT]`: answers a prompt, or many, or writes on from them; without any, chats. */
 
 import type { Command } from "@commander-js/extra-typings";
 import type { Model } from "../engine/mod.ts";
 import type { AnswerSummary } from "../engine/run/generate.ts";
 import type { SamplingOptions } from "../engine/run/model_runner.ts";
 import { describeAnswer, printAnswer, startAnswer, statistics } from "./answers.ts";
+import { chat } from "./chat.ts";
 import { UsageError } from "./exit_codes.ts";
 import { printAnswers, readPrompts } from "./generate_many.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -33,7 +34,8 @@ export function addGenerate(program: Command): void {
   const command = program.command("generate")
     .summary("answer a prompt, or write on from it")
     .description(
-      "Answers a prompt. Models with a chat template take it as a message, others write on from it.",
+      "Answers a prompt; without one, on a terminal, chats. Models with a chat template take a prompt " +
+        "as a message, others write on from it.",
     )
     .argument("[prompt]", "the prompt; -: standard input")
     .addOption(modelOption())
@@ -58,11 +60,12 @@ export function addGenerate(program: Command): void {
       }
       const prompts = many
         ? await readPrompts(options.prompts!, terminal)
-        : [await onePrompt(argument, options, terminal)];
+        : await onePrompt(argument, options, terminal);
       const model = await openEngine(options, terminal, {
         maxSequences: many ? options.concurrency : 1,
       });
       try {
+        if (prompts === undefined) return await chat(model, options, terminal);
         using interrupts = new Interrupts();
         const sampling = toSampling(options);
         const run = many ? answerMany : answerOne;
@@ -78,15 +81,19 @@ export function addGenerate(program: Command): void {
     });
 }
 
+/** The prompt; undefined where a person is at hand to be asked for it. */
 async function onePrompt(
   argument: string | undefined,
-  values: PromptValues,
+  values: GenerateValues,
   terminal: Terminal,
-): Promise<string> {
+): Promise<[string] | undefined> {
   const prompt = await composePrompt({ argument, ...values }, terminal);
-  if (prompt !== undefined) return prompt;
+  if (prompt !== undefined) return [prompt];
+  const forPrograms = values.json || values.jsonl;
+  if (Deno.stdin.isTerminal() && terminal.stdoutIsTerminal && !forPrograms) return undefined;
   throw new UsageError(
-    'Cannot generate without a prompt: give one, as in tvllm generate "Once upon a time"',
+    'Cannot generate without a prompt: give one, as in tvllm generate "Once upon a time"; ' +
+      "to chat, run it on a terminal",
   );
 }
 
