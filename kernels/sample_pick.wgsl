@@ -7,7 +7,7 @@ const WINDOW = 64u;
 const INVALID = 0xffffffffu;
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;         // [row, VOCABULARY]
-@group(0) @binding(1) var<storage, read> chunks: array<vec4<f32>>;   // [sampler, CHUNKS]
+@group(0) @binding(1) var<storage, read> chunks: array<vec4<u32>>;   // [sampler, CHUNKS], as sample_chunks.wgsl leaves them
 @group(0) @binding(2) var<storage, read> batch: array<u32>;
 @group(0) @binding(3) var<storage, read_write> last: array<u32>;     // [slot]
 @group(0) @binding(4) var<storage, read_write> history: array<u32>;  // [slot, position % WINDOW]
@@ -15,7 +15,7 @@ const INVALID = 0xffffffffu;
 
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> chosen: vec2<u32>;  // the bin, and what is left to find in it
-var<workgroup> draws: array<vec2<f32>, LANES>;
+var<workgroup> draws: array<vec2<u32>, LANES>;  // bits of the best draw, its id
 
 // Orders like the float.
 fn order_key(logit: f32) -> u32 {
@@ -88,20 +88,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let base = s.row * VOCABULARY;
   var most = -3.4e38;
   var id = 0u;
-  var bad = 0.0;
+  var bad = 0u;
   for (var i = 0u; i < CHUNKS; i++) {
     let c = chunks[workgroup.x * CHUNKS + i];
-    if (c.x > most) {
-      most = c.x;
-      id = bitcast<u32>(c.y);
+    let logit = bitcast<f32>(c.x);
+    if (logit > most) {
+      most = logit;
+      id = c.y;
     }
-    bad = max(bad, c.w);
+    bad |= c.w;
   }
   if (s.temperature > 0.0) {
     var total = 0.0;
     for (var i = 0u; i < CHUNKS; i++) {
       let c = chunks[workgroup.x * CHUNKS + i];
-      total += c.z * exp(c.x - most);
+      total += bitcast<f32>(c.z) * exp(bitcast<f32>(c.x) - most);
     }
     var floor = 0u;
     if (s.top_k > 0u && s.top_k < VOCABULARY) {
@@ -125,19 +126,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
       }
     }
-    draws[lane] = vec2(best, bitcast<f32>(id));
+    draws[lane] = vec2(bitcast<u32>(best), id);
     workgroupBarrier();
     for (var i = 0u; i < LANES; i++) {
       let other = draws[i];
-      if (other.x > best || (other.x == best && bitcast<u32>(other.y) < id)) {
-        best = other.x;
-        id = bitcast<u32>(other.y);
+      let draw = bitcast<f32>(other.x);
+      if (draw > best || (draw == best && other.y < id)) {
+        best = draw;
+        id = other.y;
       }
     }
   }
   if (lane == 0u) {
     last[s.slot] = id;
     history[s.slot * WINDOW + s.position % WINDOW] = id;
-    sampled[batch[5] + workgroup.x] = select(id, INVALID, bad > 0.0);
+    sampled[batch[5] + workgroup.x] = select(id, INVALID, bad != 0u);
   }
 }
