@@ -3,8 +3,8 @@
 import { DeviceError } from "../errors.ts";
 import type { BufferPurpose, Gpu } from "./device.ts";
 
-// Staging memory is freed at a submit; without one now and then it would double a load's peak.
-const FLUSH_BYTES = 16 << 20;
+// Staging memory is freed at a submit, and stays with the process: it adds to a load's peak.
+const FLUSH_BYTES = 8 << 20;
 
 /** Bytes of the largest buffer that the adapter makes and binds. */
 export function largestBuffer({ limits }: Gpu): number {

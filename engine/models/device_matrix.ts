@@ -40,19 +40,23 @@ export class UploadMemory {
   }
 }
 
+/** A matrix whose buffers are made, and what puts its weights there. */
+export interface MatrixUpload {
+  readonly matrix: DeviceMatrix;
+  fill(uploader: Uploader, memory: UploadMemory): void;
+}
+
 /**
- * Uploads tensors of one type and row length as one matrix: their rows one after the other, or in
- * turns of `interleave` rows.
+ * Makes the buffers of one matrix from tensors of one type and row length: their rows one after the
+ * other, or in turns of `interleave` rows.
  */
-export function uploadMatrix(
+export function allocateMatrix(
   gpu: Gpu,
-  uploader: Uploader,
   file: ModelFile,
   tensors: readonly TensorInfo[],
   tile: number,
-  memory: UploadMemory,
   interleave?: number,
-): DeviceMatrix {
+): MatrixUpload {
   const [first] = tensors;
   if (first === undefined) throw new RangeError("Cannot upload a matrix of no tensors");
   const { type } = first;
@@ -60,11 +64,6 @@ export function uploadMatrix(
   const rowBytes = packedBytes(type, columns);
   const rows = tensors.reduce((sum, t) => sum + t.byteLength / rowBytes, 0);
   const label = tensors.map((t) => t.name).join("+");
-  const read = interleave === undefined
-    ? (row: number, count: number, into: Uint8Array) =>
-      readRows(file, tensors, rowBytes, row, count, into)
-    : interleavedReader(file, tensors, rowBytes, interleave);
-
   const tileRows = 4 * tile;
   const tileWords = packedWords(type, tileRows, columns, tile);
   // Parts and pieces hold whole tiles, and whole rounds of tensors that take turns.
@@ -78,8 +77,6 @@ export function uploadMatrix(
       } bytes at most, less than ${step} of its rows`,
     );
   }
-  const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
-  const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
   const parts: MatrixPart[] = [];
   for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
     const count = Math.min(partRows, rows - firstRow);
@@ -88,18 +85,29 @@ export function uploadMatrix(
     const scales = size.scales > 0
       ? createBuffer(gpu, `${label} scales`, size.scales * 4, "weights")
       : undefined;
-    for (let row = 0; row < count; row += pieceRows) {
-      const pieceCount = Math.min(pieceRows, count - row);
-      const piece = bytes.subarray(0, pieceCount * rowBytes);
-      read(firstRow + row, pieceCount, piece);
-      const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena);
-      const tiles = row / tileRows;
-      uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
-      if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);
-    }
     parts.push({ firstRow, rows: count, quants, scales });
   }
-  return { type, rows, columns, parts };
+
+  const fill = (uploader: Uploader, memory: UploadMemory) => {
+    const read = interleave === undefined
+      ? (row: number, count: number, into: Uint8Array) =>
+        readRows(file, tensors, rowBytes, row, count, into)
+      : interleavedReader(file, tensors, rowBytes, interleave);
+    const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
+    const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
+    for (const { firstRow, rows: count, quants, scales } of parts) {
+      for (let row = 0; row < count; row += pieceRows) {
+        const pieceCount = Math.min(pieceRows, count - row);
+        const piece = bytes.subarray(0, pieceCount * rowBytes);
+        read(firstRow + row, pieceCount, piece);
+        const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena);
+        const tiles = row / tileRows;
+        uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
+        if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);
+      }
+    }
+  };
+  return { matrix: { type, rows, columns, parts }, fill };
 }
 
 // Fills `into` with `count` rows from `row` on, of tensors that follow each other.

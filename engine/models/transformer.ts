@@ -121,7 +121,7 @@ export function loadTransformer(
       over: "logits",
     }),
   );
-  weights.uploader.flush();
+  weights.upload();
   return { operations, cache };
 }
 

@@ -5,13 +5,18 @@ import type { TensorType } from "../../kernels/tensor_types.ts";
 import { ModelFormatError } from "../errors.ts";
 import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
-import { bufferOf, Uploader } from "../gpu/buffers.ts";
+import { createBuffer, Uploader } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type DeviceMatrix, uploadMatrix, UploadMemory } from "./device_matrix.ts";
+import { allocateMatrix, type DeviceMatrix, UploadMemory } from "./device_matrix.ts";
 
-/** Uploads the weights of one file as a model asks for them. */
+/**
+ * The weights of one file on the device. Buffers are made as a model asks for them, and filled
+ * together by `upload()`: what a write stages lies where the next buffer is made, and would leave
+ * holes between them, up to a third of the weights in all.
+ */
 export class Weights {
-  readonly uploader: Uploader;
+  readonly #fills: (() => void)[] = [];
+  readonly #uploader: Uploader;
   readonly #memory = new UploadMemory();
   #bytes = 0;
 
@@ -22,7 +27,13 @@ export class Weights {
     readonly tile: number,
     readonly progress?: (bytes: number) => void,
   ) {
-    this.uploader = new Uploader(gpu);
+    this.#uploader = new Uploader(gpu);
+  }
+
+  /** Fills the buffers that were made. */
+  upload(): void {
+    for (const fill of this.#fills.splice(0)) fill();
+    this.#uploader.flush();
   }
 
   type(name: string): TensorType {
@@ -31,12 +42,12 @@ export class Weights {
 
   /** One matrix of the tensors' rows, which must be of one type and length. */
   matrix(...names: string[]): DeviceMatrix {
-    return this.#upload(names);
+    return this.#make(names);
   }
 
   /** Gates and ups as one matrix, row by row by turns. */
   gateUp(gate: string, up: string): DeviceMatrix {
-    return this.#upload([gate, up], 1);
+    return this.#make([gate, up], 1);
   }
 
   /** The tensors' elements, one after the other, in float32. */
@@ -48,8 +59,12 @@ export class Weights {
       all.set(part, at);
       at += part.length;
     }
-    this.#count(names.map((name) => this.#tensor(name)));
-    return bufferOf(this.gpu, names.join("+"), all, "weights");
+    const buffer = createBuffer(this.gpu, names.join("+"), all.byteLength, "weights");
+    this.#fills.push(() => {
+      this.#uploader.write(buffer, 0, all);
+      this.#count(names.map((name) => this.#tensor(name)));
+    });
+    return buffer;
   }
 
   /** A small tensor in float32, for the host. */
@@ -63,11 +78,13 @@ export class Weights {
     return values;
   }
 
-  #upload(names: readonly string[], interleave?: number): DeviceMatrix {
-    const { gpu, uploader, file, tile } = this;
+  #make(names: readonly string[], interleave?: number): DeviceMatrix {
     const tensors = names.map((name) => this.#tensor(name));
-    const matrix = uploadMatrix(gpu, uploader, file, tensors, tile, this.#memory, interleave);
-    this.#count(tensors);
+    const { matrix, fill } = allocateMatrix(this.gpu, this.file, tensors, this.tile, interleave);
+    this.#fills.push(() => {
+      fill(this.#uploader, this.#memory);
+      this.#count(tensors);
+    });
     return matrix;
   }
 

@@ -3,7 +3,7 @@
 import { matmul, matrixRow, type PackedMatrix, rmsNorm } from "../../../kernels/reference.ts";
 import type { TensorType } from "../../../kernels/tensor_types.ts";
 import { RandomSource, randomWeights } from "../../files/random_weights.ts";
-import { type DeviceMatrix, uploadMatrix, UploadMemory } from "../../models/device_matrix.ts";
+import { allocateMatrix, type DeviceMatrix, UploadMemory } from "../../models/device_matrix.ts";
 import type { Batch } from "../model_runner.ts";
 import { memoryFile, type MemoryTensor, plainBatch, type Rig } from "./rig.ts";
 
@@ -173,7 +173,9 @@ export function upload(rig: Rig, tensors: readonly MemoryTensor[], turn?: number
   const infos = tensors.map((tensor) => tensor.info);
   const { gpu, uploader, tuning: { tile } } = rig;
   const file = memoryFile(tensors);
-  return uploadMatrix(gpu, uploader, file, infos, tile, new UploadMemory(), turn);
+  const { matrix, fill } = allocateMatrix(gpu, file, infos, tile, turn);
+  fill(uploader, new UploadMemory());
+  return matrix;
 }
 
 function packed({ info, bytes }: MemoryTensor): PackedMatrix {
