@@ -16,6 +16,9 @@ struct Shape {
   flags: u32,
   bias_offset: u32,  // where this matrix's rows start in the bias
   epsilon: f32,
+  slots: u32,         // of experts: how many a token has,
+  first_expert: u32,  // and which ones this part holds, `rows` rows each
+  experts: u32,
 }
 @group(0) @binding(7) var<uniform> shape: Shape;
 

@@ -7,6 +7,7 @@
 // NORM: x is the residual stream, and RMSNorm is done on the way: its weight is multiplied in, its
 // scale, a factor of the whole row, at the end. GATE: rows are gates and ups by turns, and y is
 // silu(gate)·up. GATED: rows are ups, their gates are in y already.
+// Which matrix a token's row is multiplied with, one_matrix.wgsl or experts.wgsl says.
 override LANES: u32;  // row-group owners per workgroup
 override SPLIT: u32;  // invocations along a row
 
@@ -16,6 +17,8 @@ const NORM = 4u;
 const GATE = 8u;
 const GATED = 16u;
 const GATHER = 32u;     // the tokens are those that the metadata lists
+const PER_SLOT = 64u;   // x has a row for each of a token's slots (experts.wgsl), not for each token
+const ELSEWHERE = 0xffffffffu;
 
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;            // [token, blocks, 8]
 @group(0) @binding(3) var<storage, read> norm_weight: array<vec4<f32>>;  // [blocks, 8]
@@ -101,19 +104,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var group: array<u32, GROUPS>;
   for (var g = 0u; g < GROUPS; g++) { group[g] = min(owned + g, groups - 1u); }
   let token = workgroup.y * TOKENS;
-  let tokens = batch[shape.count];
+  let tokens = rows_of_y();
+  let first = first_group(token);
+  if (first == ELSEWHERE) { return; }
   var sources: array<u32, TOKENS>;
-  for (var t = 0u; t < TOKENS; t++) {
-    sources[t] = min(token + t, tokens - 1u);
-    if (has(GATHER)) { sources[t] = batch[batch[3] + sources[t]]; }
-  }
+  for (var t = 0u; t < TOKENS; t++) { sources[t] = row_of_x(min(token + t, tokens - 1u)); }
   var sum: array<array<vec4<f32>, TOKENS>, GROUPS>;
   var squares: array<f32, TOKENS>;
   var scales: array<Scales, GROUPS>;
   for (var block = local.y; block < shape.blocks; block += SPLIT) {
     let part = block % SUPER;
     if (SUPER == 1u || SPLIT > 1u || part == 0u) {
-      for (var g = 0u; g < GROUPS; g++) { scales[g] = load_scales(super_unit_of(group[g], block)); }
+      for (var g = 0u; g < GROUPS; g++) {
+        scales[g] = load_scales(super_unit_of(first + group[g], block));
+      }
     }
     var xs: array<Block, TOKENS>;
     var sums: array<vec2<f32>, TOKENS>;
@@ -124,7 +128,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       if (OFFSET) { sums[t] = half_sums(xs[t]); }
     }
     for (var g = 0u; g < GROUPS; g++) {
-      let product = dot_block(unit_of(group[g], block), part, scales[g], xs, sums);
+      let product = dot_block(unit_of(first + group[g], block), part, scales[g], xs, sums);
       for (var t = 0u; t < TOKENS; t++) { sum[g][t] += product[t]; }
     }
   }

@@ -119,6 +119,26 @@ export function softmax(x: Float32Array): Float32Array {
   return x.map((v) => Math.exp(v - max) / sum);
 }
 
+/**
+ * A token's experts: those with the largest logits, best first, of equals the lower number, and
+ * their weights: the softmax over all, or, if `normalized`, over the chosen ones.
+ *
+ * @param logits [experts]
+ */
+export function topExperts(
+  logits: Float32Array,
+  count: number,
+  normalized: boolean,
+): { expert: number; weight: number }[] {
+  const order = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]! || a - b);
+  const chosen = order.slice(0, count);
+  const weights = softmax(normalized ? Float32Array.from(chosen, (e) => logits[e]!) : logits);
+  return chosen.map((expert, slot) => ({
+    expert,
+    weight: weights[normalized ? slot : expert]!,
+  }));
+}
+
 /** Head counts of attention; query head h reads KV head floor(h · kvHeads / heads). */
 export interface AttentionShape {
   readonly heads: number;

@@ -2,6 +2,7 @@
 
 import attention from "./attention.wgsl" with { type: "text" };
 import embed from "./embed.wgsl" with { type: "text" };
+import experts from "./experts.wgsl" with { type: "text" };
 import headNorm from "./head_norm.wgsl" with { type: "text" };
 import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
 import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
@@ -9,7 +10,9 @@ import kvWriteF16 from "./kv_write_f16.wgsl" with { type: "text" };
 import kvWriteF32 from "./kv_write_f32.wgsl" with { type: "text" };
 import layout from "./layout.wgsl" with { type: "text" };
 import matmul from "./matmul.wgsl" with { type: "text" };
+import oneMatrix from "./one_matrix.wgsl" with { type: "text" };
 import ropeAppend from "./rope_append.wgsl" with { type: "text" };
+import route from "./route.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import xOwn from "./x_own.wgsl" with { type: "text" };
 import xShared from "./x_shared.wgsl" with { type: "text" };
@@ -35,19 +38,22 @@ export interface MatmulLaunch {
   readonly tile: number;
   /** Lanes share the loading of activations (x_shared.wgsl), which needs subgroups of eight. */
   readonly share: boolean;
+  /** Each token has matrices of its own (experts.wgsl) instead of one for all; then `tokens` is 1. */
+  readonly experts?: boolean;
 }
 
 /** y = W·x for a matrix in any format. Reference: `matmul`, `rmsNorm`, `siluMul` of reference.ts. */
 export function matmulSpec(s: MatmulLaunch): KernelSpec {
   const format = DEVICE_FORMATS[s.type];
   return {
-    name: `matmul_${s.type.toLowerCase()}`,
+    name: `${s.experts ? "experts" : "matmul"}_${s.type.toLowerCase()}`,
     parts: [
       `const TOKENS = ${s.tokens}u;\nconst GROUPS = ${s.groups}u;`,
       formatConstants(format),
       layout,
       ...format.wgsl,
       s.share ? xShared : xOwn,
+      ...(s.experts ? [route, experts] : [oneMatrix]),
       matmul,
     ],
     overrides: { TILE: s.tile, LANES: s.lanes, SPLIT: s.split },
@@ -60,6 +66,7 @@ export function matmulSpec(s: MatmulLaunch): KernelSpec {
       5: "read",
       6: "step",
       7: "uniform",
+      ...(s.experts && { 8: "read" }),
     },
     workgroupSize: [s.lanes, s.split],
     workgroupBytes: s.lanes * s.split * 16,
@@ -84,6 +91,13 @@ export interface MatrixUse {
   readonly normEpsilon?: number | undefined;
   /** Rows are gates and ups by turns ("both"), or ups whose gates are in y ("ups"). */
   readonly gate?: "both" | "ups" | undefined;
+  /** Of experts: the slots of a token, whether x has a row for each, and which ones this part has. */
+  readonly experts?: {
+    readonly slots: number;
+    readonly perSlot: boolean;
+    readonly first: number;
+    readonly count: number;
+  };
 }
 
 /** The uniform `Shape` of layout.wgsl. */
@@ -96,6 +110,7 @@ export function matrixShape(use: MatrixUse): Uint32Array<ArrayBuffer> {
     use.gate === "both",
     use.gate === "ups",
     use.over === "logits",
+    use.experts?.perSlot,
   ];
   words.set([
     use.rows,
@@ -108,6 +123,7 @@ export function matrixShape(use: MatrixUse): Uint32Array<ArrayBuffer> {
     use.firstRow ?? 0,
   ]);
   new Float32Array(words.buffer)[8] = use.normEpsilon ?? 0;
+  if (use.experts) words.set([use.experts.slots, use.experts.first, use.experts.count], 9);
   return words;
 }
 

@@ -1,0 +1,37 @@
+/** The kernels around the products with routed experts, which are matmulSpec's. */
+
+import combine from "./combine.wgsl" with { type: "text" };
+import route from "./route.wgsl" with { type: "text" };
+import topK from "./top_k.wgsl" with { type: "text" };
+import type { KernelSpec } from "./spec.ts";
+
+/** Chooses each token's experts and their weights. Reference: `topExperts` of reference.ts. */
+export function topKSpec(
+  s: { experts: number; slots: number; normalized: boolean; lanes: number },
+): KernelSpec {
+  return {
+    name: "top_k",
+    parts: [route, topK],
+    overrides: {
+      EXPERTS: s.experts,
+      SLOTS: s.slots,
+      NORMALIZED: s.normalized ? 1 : 0,
+      LANES: s.lanes,
+    },
+    bindings: { 0: "read", 1: "write" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 4 * (s.experts + s.slots),
+  };
+}
+
+/** Adds what a token's experts gave, by their weights, to the residual stream. */
+export function combineSpec(s: { dim: number; slots: number; lanes: number }): KernelSpec {
+  return {
+    name: "combine",
+    parts: [route, combine],
+    overrides: { DIM: s.dim, SLOTS: s.slots, LANES: s.lanes },
+    bindings: { 0: "read", 1: "read", 2: "write" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
+  };
+}
