@@ -1,18 +1,19 @@
 /** Opens what `-m, --model` names. */
 
-import { ModelNotFoundError } from "../engine/errors.ts";
 import { openGgufBytes } from "../engine/files/gguf.ts";
-import { formatHubSpec, isHubSpec } from "../engine/files/hub_spec.ts";
+import { isHubSpec } from "../engine/files/hub_spec.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
 import { printable } from "../engine/files/quote.ts";
-import { hubCache, hubSpec } from "./hub_settings.ts";
+import { cachedOrDownloaded } from "./hub_model.ts";
+import { hubSpec } from "./hub_settings.ts";
 import { cachedSynthetic, isSyntheticSpec } from "./synthetic_cache.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
  * Opens the model that `spec` names, or the built-in one; the caller closes it. A model of the hub
- * comes from the cache: `tvllm pull` alone has the network. One of random weights is made there.
+ * that the cache lacks is downloaded, and one of random weights is made there. The network is given
+ * up before the file is opened, which is not to be trusted.
  *
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openModelFile` does.
  * @throws {UsageError} if a hub's model, or one of random weights, is not spelled as it should be.
@@ -21,26 +22,18 @@ export async function openModel(
   spec: string | undefined,
   terminal: Terminal,
 ): Promise<ModelFile> {
-  if (spec !== undefined) {
-    if (isHubSpec(spec)) return openCached(spec, terminal);
-    return openModelFile(isSyntheticSpec(spec) ? await cachedSynthetic(spec, terminal) : spec);
-  }
+  const path = spec === undefined ? undefined : await pathOf(spec, terminal);
+  Deno.permissions.revokeSync({ name: "net" });
+  if (path !== undefined) return openModelFile(path);
   terminal.note("Using the built-in story model; -m FILE names another");
   const { default: bytes } = await import("./builtin_model.ts");
   return openGgufBytes(bytes, "builtin.gguf");
 }
 
-function openCached(text: string, terminal: Terminal): ModelFile {
-  const spec = hubSpec(text);
-  const cache = hubCache();
-  const model = cache.find(spec);
-  if (model === undefined) {
-    const name = formatHubSpec(spec);
-    throw new ModelNotFoundError(
-      `Cannot open ${name}: it is not in the cache ${printable(cache.directory)}; ` +
-        `get it by tvllm pull ${name}`,
-    );
-  }
-  terminal.detail(`Using ${printable(model.path)}`);
-  return openModelFile(model.path);
+async function pathOf(spec: string, terminal: Terminal): Promise<string> {
+  if (isSyntheticSpec(spec)) return await cachedSynthetic(spec, terminal);
+  if (!isHubSpec(spec)) return spec;
+  const { path } = await cachedOrDownloaded(hubSpec(spec), terminal);
+  terminal.detail(`Using ${printable(path)}`);
+  return path;
 }

@@ -79,7 +79,7 @@ export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
 export function modelOption() {
   return new Option(
     "-m, --model <spec>",
-    "the model: a .gguf file, hf:ORG/REPO of the cache, synth:NAME:QUANT; by default built in",
+    "the model: a .gguf file, hf:ORG/REPO[:QUANT], synth:NAME:QUANT; by default built in",
   )
     .env("TVLLM_MODEL");
 }

@@ -1,5 +1,6 @@
 /** What each command may do where the launcher did not see to it: in the bundle and the binary. */
 
+import { isHubSpec } from "../engine/files/hub_spec.ts";
 import { isSyntheticSpec } from "./synthetic_cache.ts";
 
 /** As in the launcher's table. */
@@ -9,11 +10,16 @@ const WRITES: readonly string[] = ["pull", "rm", "bench", "synth", "tune"];
 /**
  * Gives back for good what `command` does not need; a model's file is not to be trusted.
  *
- * @param values of its arguments and `-m`: a model of random weights is made in the cache
+ * @param values of its arguments and `-m`: a model of the hub is downloaded to the cache, one of
+ * random weights is made there
  */
 export function dropPermissions(command: string, values: readonly unknown[] = []): void {
-  const makes = values.some((value) => typeof value === "string" && isSyntheticSpec(value));
+  const texts = values.filter((value) => typeof value === "string");
+  const downloads = command !== "rm" && texts.some(isHubSpec);
+  const makes = texts.some(isSyntheticSpec);
   for (const name of ["run", "ffi", "sys"] as const) Deno.permissions.revokeSync({ name });
-  if (!NETWORK.includes(command)) Deno.permissions.revokeSync({ name: "net" });
-  if (!makes && !WRITES.includes(command)) Deno.permissions.revokeSync({ name: "write" });
+  if (!downloads && !NETWORK.includes(command)) Deno.permissions.revokeSync({ name: "net" });
+  if (!downloads && !makes && !WRITES.includes(command)) {
+    Deno.permissions.revokeSync({ name: "write" });
+  }
 }

@@ -143,6 +143,12 @@ for (
     [["list"], []],
     [["synth"], ["write"]],
     [["inspect", "-m", "synth:tiny-llama"], ["write the cache"]],
+    [["bench", "latency", "synth:tiny-llama"], ["write"]],
+    [["generate", "-m", "hf:a/b"], ["net", "write the cache"]],
+    [["generate", "-mhf:a/b"], ["net", "write the cache"]],
+    [["tokenize", "--model=hf.co/a/b"], ["net", "write the cache"]],
+    [["bench", "latency", "hf:a/b"], ["net", "write"]],
+    [["rm", "hf:a/b"], ["write the cache"]],
   ] as const
 ) {
   Deno.test({

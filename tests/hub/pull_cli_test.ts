@@ -19,9 +19,6 @@ async function makeShell(bytes = MODEL, prefix = "a cache ") {
 Deno.test("tvllm pull, list, -m and rm work together; a second pull needs no download", async () => {
   const { hub, env } = await makeShell(MODEL, "with a comma, ");
   await using _hub = hub;
-  const missing = await runTvllm(["inspect", "hf:org/repo:q8_0"], { env });
-  assert.equal(missing.code, 3);
-  assert.match(missing.stderr, /^error: Cannot open hf:org\/repo:q8_0: .* tvllm pull hf:.*\n$/);
   const pulled = await runTvllm(["pull", "hf.co/org/repo"], { env });
   assert.equal(pulled.code, 0, pulled.stderr);
   assert.deepEqual(Deno.readFileSync(pulled.stdout.trimEnd()), MODEL);
@@ -46,6 +43,38 @@ Deno.test("tvllm pull, list, -m and rm work together; a second pull needs no dow
   assert.equal((await runTvllm(["rm", "hf:org/repo:Q8_0"], { env })).code, 0);
   assert.equal((await runTvllm(["list"], { env })).stdout, "");
   assert.equal((await runTvllm(["rm", "hf:org/repo:Q8_0"], { env })).code, 3);
+  assert.equal(hub.seen.length, requests);
+});
+
+Deno.test("-m downloads a model that the cache lacks, once, unless HF_HUB_OFFLINE is set", async () => {
+  const { hub, env } = await makeShell();
+  await using _hub = hub;
+  const offline = { ...env, HF_HUB_OFFLINE: "1" };
+  const spec = "hf:org/repo:q8_0";
+  const missing = await runTvllm(["inspect", spec], { env: offline });
+  assert.equal(missing.code, 3);
+  assert.match(missing.stderr, /^error: Cannot find hf:org\/repo:q8_0 in the cache .*\n$/);
+  assert.equal(hub.seen.length, 0);
+
+  hub.fault = () => new Response("", { status: 404 });
+  const unknown = await runTvllm(["tokenize", "-m", spec, "a"], { env });
+  assert.deepEqual([unknown.code, unknown.stdout], [3, ""]);
+  assert.match(unknown.stderr, /^error: Cannot download hf:org\/repo:q8_0: [^\n]*\(404\)[^\n]*\n$/);
+  hub.fault = () => undefined;
+
+  const args = ["generate", "-m", spec, "--raw", "-n", "4", "--temp", "0", "--device", "cpu", "a"];
+  const first = await runTvllm(args, { env });
+  assert.equal(first.code, 0, first.stderr);
+  assert.match(first.stderr, /^Downloading one file, .*\nDownloaded and verified in \d+ s\n/);
+  assert.equal(hub.seen.at(-1)!.token, "Bearer secret");
+  const requests = hub.seen.length;
+  const second = await runTvllm(args, { env: { ...env, TVLLM_MODEL: "hf:org/other" } });
+  assert.doesNotMatch(second.stderr, /Download/);
+  assert.equal(second.stdout, first.stdout);
+  const byVariable = await runTvllm(["inspect", "--json"], {
+    env: { ...offline, TVLLM_MODEL: spec },
+  });
+  assert.equal(byVariable.code, 0, byVariable.stderr);
   assert.equal(hub.seen.length, requests);
 });
 
