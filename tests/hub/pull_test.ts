@@ -1,48 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ModelNotFoundError } from "../../engine/errors.ts";
-import { pull, type PullOptions } from "../../engine/files/hub.ts";
+import { pull } from "../../engine/files/hub.ts";
 import { HubCache } from "../../engine/files/hub_cache.ts";
 import { parseHubSpec } from "../../engine/files/hub_spec.ts";
 import { BadHub, COMMIT, content, cut, sha256 } from "./bad_hub.ts";
-
-const NAME = "model-Q4_K_M.gguf";
-const BYTES = content(200_000);
-const PATH = `/org/repo/resolve/${COMMIT}/${NAME}`;
-const timing = { attempts: 3, backoff: 5, stall: 300, longestWait: 2000 };
-
-/** A test with a hub that has one model, and an empty cache. */
-function hubTest(
-  name: string,
-  fn: (
-    hub: BadHub,
-    cache: HubCache,
-    get: (options?: Partial<PullOptions>, spec?: string) => Promise<string>,
-  ) => Promise<void>,
-): void {
-  Deno.test(name, async () => {
-    await using hub = new BadHub({ [NAME]: BYTES });
-    const directory = await Deno.makeTempDir({ prefix: "tvllm-hub-" });
-    const cache = new HubCache(directory);
-    try {
-      await fn(hub, cache, async (options, spec = "hf:org/repo") => {
-        const endpoint = hub.endpoint;
-        return (await pull(parseHubSpec(spec), cache, { endpoint, timing, ...options })).path;
-      });
-    } finally {
-      await Deno.remove(directory, { recursive: true });
-    }
-  });
-}
-
-async function refused(work: Promise<unknown>, message: RegExp): Promise<void> {
-  await assert.rejects(work, (error: Error) => {
-    assert.ok(error instanceof ModelNotFoundError, Deno.inspect(error));
-    assert.match(error.message, message);
-    assert.doesNotMatch(error.message, /\n/);
-    return true;
-  });
-}
+import { BYTES, hubTest, NAME, PATH, refused, timing } from "./hub_case.ts";
 
 hubTest("pull() fills the cache as Hugging Face's programs do, once", async (hub, cache, get) => {
   const path = await get();

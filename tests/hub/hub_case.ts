@@ -1,0 +1,50 @@
+/** Tests with a hub that has one model, and an empty cache. */
+
+import assert from "node:assert/strict";
+import { ModelNotFoundError } from "../../engine/errors.ts";
+import { pull, type PullOptions } from "../../engine/files/hub.ts";
+import { HubCache } from "../../engine/files/hub_cache.ts";
+import { parseHubSpec } from "../../engine/files/hub_spec.ts";
+import { BadHub, COMMIT, content } from "./bad_hub.ts";
+
+/** The model's file. */
+export const NAME = "model-Q4_K_M.gguf";
+export const BYTES = content(200_000);
+/** Where the hub has it. */
+export const PATH = `/org/repo/resolve/${COMMIT}/${NAME}`;
+/** A client that loses patience soon. */
+export const timing = { attempts: 3, backoff: 5, stall: 300, longestWait: 2000 };
+
+/** A test; `get` pulls the model and gives its path. */
+export function hubTest(
+  name: string,
+  fn: (
+    hub: BadHub,
+    cache: HubCache,
+    get: (options?: Partial<PullOptions>, spec?: string) => Promise<string>,
+  ) => Promise<void>,
+): void {
+  Deno.test(name, async () => {
+    await using hub = new BadHub({ [NAME]: BYTES });
+    const directory = await Deno.makeTempDir({ prefix: "tvllm-hub-" });
+    const cache = new HubCache(directory);
+    try {
+      await fn(hub, cache, async (options, spec = "hf:org/repo") => {
+        const endpoint = hub.endpoint;
+        return (await pull(parseHubSpec(spec), cache, { endpoint, timing, ...options })).path;
+      });
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  });
+}
+
+/** Holds `work` to fail with one line that matches. */
+export async function refused(work: Promise<unknown>, message: RegExp): Promise<void> {
+  await assert.rejects(work, (error: Error) => {
+    assert.ok(error instanceof ModelNotFoundError, Deno.inspect(error));
+    assert.match(error.message, message);
+    assert.doesNotMatch(error.message, /\n/);
+    return true;
+  });
+}

@@ -1,0 +1,80 @@
+/** Connections that fail in ways of their own, and answers that are less than they seem. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { parseHubSpec } from "../../engine/files/hub_spec.ts";
+import { BadHub, content, cut } from "./bad_hub.ts";
+import { BYTES, hubTest, NAME, PATH, refused, timing } from "./hub_case.ts";
+
+hubTest(
+  "a download that is cut again and again ends, as long as it goes on",
+  async (hub, _, get) => {
+    hub.fault = ({ path, range }) => {
+      if (path !== PATH) return undefined;
+      const start = Number(/\d+/.exec(range ?? "0"));
+      const end = Math.min(start + 20_000, BYTES.length);
+      const headers = { "content-range": `bytes ${start}-${BYTES.length - 1}/${BYTES.length}` };
+      return cut(BYTES.subarray(start, end), start === 0 ? {} : { status: 206, headers });
+    };
+    const retries: string[] = [];
+    const path = await get({ onRetry: (line) => retries.push(line) });
+    assert.deepEqual(await Deno.readFile(path), BYTES);
+    assert.ok(retries.length > timing.attempts, `${retries.length} tries`);
+  },
+);
+
+hubTest("a hub that says nothing at all is given up", async (hub, _cache, get) => {
+  const { promise: silence, resolve: release } = Promise.withResolvers<void>();
+  hub.fault = () => silence.then(() => new Response(""));
+  const quick = { ...timing, attempts: 2, stall: 100 };
+  await refused(get({ timing: quick }), /nothing came for 0.1 s; 2 tries in a row failed/);
+  release();
+});
+
+hubTest("a hub that is not there is an error after some tries", async (_hub, _cache, get) => {
+  const gone = new BadHub({});
+  const { endpoint } = gone;
+  await gone[Symbol.asyncDispose]();
+  await refused(get({ endpoint }), /the connection failed .*; 3 tries in a row failed/);
+});
+
+hubTest(
+  "a link to a storage host that has expired is asked for again",
+  async (hub, _cache, get) => {
+    await using storage = new BadHub({ [NAME]: BYTES });
+    storage.fault = (_, earlier) =>
+      earlier.length === 0 ? new Response("expired", { status: 403 }) : undefined;
+    hub.fault = ({ path }) =>
+      path === PATH ? Response.redirect(`${storage.endpoint}${PATH}`, 302) : undefined;
+    assert.deepEqual(await Deno.readFile(await get()), BYTES);
+    assert.equal(hub.downloads.length, 2);
+  },
+);
+
+hubTest("less than its size, sent as if it were all, is never used", async (hub, cache, get) => {
+  // Without content-length, so that it shows at the end alone.
+  hub.fault = ({ path, range }) =>
+    path !== PATH
+      ? undefined
+      : range === null
+      ? new Response(new Blob([BYTES.subarray(0, 999)]).stream())
+      : new Response(null, { status: 416 });
+  await refused(get(), /Cannot download model-Q4_K_M.gguf: .*3 tries in a row failed/);
+  assert.equal(cache.find(parseHubSpec("hf:org/repo")), undefined);
+  hub.fault = () => undefined;
+  assert.deepEqual(await Deno.readFile(await get()), BYTES);
+});
+
+hubTest(
+  "a small file is held to git's hash, and a model without it is none",
+  async (hub, cache, get) => {
+    delete hub.files[NAME];
+    for (const name of ["config.json", "model.safetensors"]) hub.files[name] = content(100);
+    hub.fault = ({ path }) =>
+      path.endsWith("/config.json") ? new Response(content(100, 2)) : undefined;
+    await refused(get(), /^Cannot download config.json: .*its hash/);
+    assert.deepEqual(cache.list(), []);
+    hub.fault = () => undefined;
+    assert.deepEqual(await Deno.readFile(join(await get(), "config.json")), content(100));
+  },
+);
