@@ -1,6 +1,8 @@
-/** `tvllm devices`: what will run models here, and whether it computes what it should. */
+/** `tvllm devices`: what will run models here, how fast, and whether it computes what it should. */
 
 import type { Command } from "@commander-js/extra-typings";
+import { probeGpu } from "../bench/probe.ts";
+import type { Probe } from "../bench/target.ts";
 import { DeviceError } from "../engine/errors.ts";
 import { type Gpu, openGpu } from "../engine/gpu/device.ts";
 import { type CheckResult, selfTest } from "../engine/run/self_test/self_test.ts";
@@ -11,9 +13,14 @@ import { Terminal } from "./terminal.ts";
 /** Adds the command to `program`. */
 export function addDevices(program: Command): void {
   const command = program.command("devices")
-    .summary("show what will run here")
-    .description("Shows the GPU adapter that models run on, its limits and features.")
-    .option("--check", "compute with every kernel and compare; exit code 7 if one is wrong")
+    .summary("show what will run here, and how fast")
+    .description(
+      "Shows the GPU adapter that models run on, its limits, and what it does in a second of tests.",
+    )
+    .option(
+      "--check",
+      "instead of the speed, compute with every kernel; exit code 7 if one is wrong",
+    )
     .option("--json", "all of it as one JSON object");
   addGlobalOptions(command).action(async (options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
@@ -25,7 +32,8 @@ export function addDevices(program: Command): void {
       return;
     }
     try {
-      if (!options.json) terminal.write(describe(gpu));
+      const speed = options.check ? undefined : await measure(gpu, terminal);
+      if (!options.json) terminal.write(describe(gpu, speed));
       const checks: CheckResult[] = [];
       if (options.check) {
         for await (const result of selfTest(gpu)) {
@@ -34,7 +42,11 @@ export function addDevices(program: Command): void {
         }
       }
       if (options.json) {
-        const all = { adapter: facts(gpu), ...(options.check && { checks }) };
+        const all = {
+          adapter: facts(gpu),
+          ...(speed && { speed: speedFacts(speed) }),
+          ...(options.check && { checks }),
+        };
         terminal.write(`${JSON.stringify(all)}\n`);
       }
       const wrong = checks.filter((check) => !check.passed).map((check) => check.name);
@@ -57,8 +69,17 @@ async function findGpu(needed: boolean): Promise<Gpu | string> {
     return await openGpu();
   } catch (error) {
     if (needed || !(error instanceof DeviceError) || error.kind !== "no-adapter") throw error;
-    return `No GPU adapter: models run on the CPU backend. ${error.message}`;
+    return `No GPU adapter: models run on the CPU backend, slowly. ${error.message}`;
   }
+}
+
+async function measure(gpu: Gpu, terminal: Terminal): Promise<Probe> {
+  using _progress = terminal.progress("Measuring");
+  return await probeGpu(gpu);
+}
+
+function speedFacts({ bandwidth, flops }: Probe) {
+  return { bandwidth_gb_per_second: bandwidth, gflops: flops };
 }
 
 function facts(gpu: Gpu) {
@@ -79,7 +100,7 @@ function facts(gpu: Gpu) {
   };
 }
 
-function describe(gpu: Gpu): string {
+function describe(gpu: Gpu, speed: Probe | undefined): string {
   const { limits, features, subgroupSize } = gpu;
   const has = (feature: string) => features.has(feature) ? "yes" : "no";
   const mebibytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20).toLocaleString("en-US")} MiB`;
@@ -90,6 +111,7 @@ function describe(gpu: Gpu): string {
         ? "a GPU"
         : "a software driver: the processor does the work, slowly",
     ],
+    ...(speed === undefined ? [] : speedRows(speed)),
     ["largest buffer", mebibytes(limits.maxBufferSize)],
     [
       "largest binding",
@@ -103,6 +125,18 @@ function describe(gpu: Gpu): string {
   ];
   return `${gpu.description}\n` +
     rows.map(([name, value]) => `  ${name!.padEnd(18)}${value}\n`).join("");
+}
+
+/** What the measured limits allow, whatever the kernels make of it. */
+function speedRows({ bandwidth, flops }: Probe): [string, string][] {
+  const number = (value: number) => Number(value.toPrecision(2)).toLocaleString("en-US");
+  return [
+    [
+      "answers",
+      `at most ${number(bandwidth)} tok/s of a 1 GB file: memory reads ${number(bandwidth)} GB/s`,
+    ],
+    ["prompts", `at most ${number(flops / 2)} tok/s of 10⁹ weights: ${number(flops)} GFLOPS`],
+  ];
 }
 
 function line({ name, passed, error, tolerance, message }: CheckResult): string {

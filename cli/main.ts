@@ -7,6 +7,7 @@ import { addCompletions } from "./completions.ts";
 import { addDevices } from "./devices.ts";
 import { EXIT, exitCodeOf, InterruptedError, UsageError } from "./exit_codes.ts";
 import { addGenerate } from "./generate.ts";
+import { addHelp } from "./help.ts";
 import { addInspect } from "./inspect.ts";
 import { addList } from "./list.ts";
 import { addGlobalOptions } from "./options.ts";
@@ -37,7 +38,6 @@ function createProgram(): Command {
       "-V, --version",
       "show the versions of tvllm, Deno and V8",
     )
-    .helpCommand("help [command]", "show the help of a command")
     .exitOverride()
     // Else a prompt that starts like a global option would be taken for one.
     .enablePositionalOptions()
@@ -58,6 +58,7 @@ function createProgram(): Command {
   addPull(root);
   addList(root);
   addRm(root);
+  addHelp(root);
   addCompletions(root); // last: it completes the commands that are there
   return root;
 }
@@ -68,6 +69,9 @@ export async function main(args: readonly string[]): Promise<number> {
   let active: CommandUnknownOpts = program;
   program.hook("preAction", (_, command) => {
     active = command;
+    // Deno reads the variable when it looks for the first adapter.
+    const { backend } = command.opts();
+    if (typeof backend === "string") Deno.env.set("DENO_WEBGPU_BACKEND", backend);
     dropPermissions(command.name(), [...command.args, command.opts()["model"]]);
   });
   try {

@@ -14,7 +14,7 @@ export function addPerplexity(program: Command): void {
   const command = program.command("perplexity")
     .summary("how well a model predicts a text")
     .description(
-      "Measures how well a model predicts a text, token by token. Logarithms are natural; a text\n" +
+      "Measures how well a model predicts a text, token by token. Logarithms are natural; a text " +
         "longer than the context is scored in windows of it.",
     )
     .addOption(modelOption())

@@ -42,14 +42,16 @@ async function adapterOf(env: Readonly<Record<string, string>>) {
     env,
   });
   assert.equal(code, 0, stderr);
-  return JSON.parse(stdout).adapter;
+  const { adapter, speed } = JSON.parse(stdout);
+  if (adapter !== null) assert.ok(speed.bandwidth_gb_per_second > 0 && speed.gflops > 0);
+  return adapter;
 }
 
 Deno.test("tvllm devices says in plain words what will run here", async () => {
   const { code, stdout, stderr } = await runTvllm(["devices"]);
   assert.equal(stderr, "");
   assert.equal(code, 0);
-  for (const word of ["kind", "largest binding", "workgroup memory", "subgroups"]) {
+  for (const word of ["kind", "answers", "prompts", "largest binding", "subgroups"]) {
     assert.match(stdout, new RegExp(`^  ${word} `, "m"));
   }
   const { description, driver, limits } = await adapterOf({});
