@@ -8,13 +8,16 @@ import type { TokenStream } from "../engine/run/token_stream.ts";
 import { TextStream } from "../engine/text/streaming.ts";
 import { modelEnvironment, modelMatrices } from "./environment.ts";
 import { probeGpu } from "./probe.ts";
-import type { Environment } from "./report.ts";
+import { openKernels } from "./kernel_cases.ts";
+import type { Environment, RunOptions } from "./report.ts";
 import type {
   BenchRequest,
   CachedServing,
   HeldBlocks,
+  KernelBench,
   MemoryUse,
   Probe,
+  RoundsServing,
   Served,
   ServeOptions,
   Serving,
@@ -128,6 +131,33 @@ export class EngineTarget implements Target {
     }
   }
 
+  async serveRounds(
+    rounds: readonly (readonly BenchRequest[])[],
+    { share, arrival }: { readonly share: boolean; readonly arrival: "together" | "in-turn" },
+  ): Promise<RoundsServing> {
+    const engine = this.#engine(share);
+    try {
+      const requests: Served[] = [];
+      for (const round of rounds) {
+        const turns = arrival === "together" ? [round] : round.map((request) => [request]);
+        for (const turn of turns) {
+          const streams = turn.map((request) => consume(engine.submit(toGeneration(request))));
+          requests.push(...await Promise.all(streams.map(({ done }) => done)));
+        }
+      }
+      const { blocks, prefix } = engine.stats;
+      return {
+        requests,
+        blocksAllocated: blocks.allocations,
+        blocksShared: prefix.blocksShared,
+        hits: prefix.hits,
+        tokensSaved: prefix.tokensSaved,
+      };
+    } finally {
+      await engine.stop();
+    }
+  }
+
   async hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
     const engine = this.#engine(share);
     const endless = (promptIds: readonly number[]) =>
@@ -151,6 +181,12 @@ export class EngineTarget implements Target {
       await engine.stop();
       this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
     }
+  }
+
+  kernels(options: Pick<RunOptions, "only" | "shape">): Promise<KernelBench | null> {
+    return this.#gpu === undefined
+      ? Promise.resolve(null)
+      : openKernels(this.environment.model, options);
   }
 
   memory(): MemoryUse | null {

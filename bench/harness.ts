@@ -147,6 +147,16 @@ export class Bench {
   /** A measure of all repetitions; says so in the report where they are not to be trusted. */
   measure(name: string, samples: readonly number[], unit: Unit, limit?: number): Quantity {
     this.report.warnings.push(...doubts(name, samples));
+    return this.measureOfMany(name, samples, unit, limit);
+  }
+
+  /** The same of one measure among dozens: it counts for the noise, and has no warnings of its own. */
+  measureOfMany(
+    name: string,
+    samples: readonly number[],
+    unit: Unit,
+    limit?: number,
+  ): Quantity {
     this.#measures.set(name, samples);
     return measured(samples, unit, limit);
   }

@@ -1,51 +1,93 @@
-/** Bytes and operations that a kernel needs, from the shapes; what it does beyond them is waste. */
+/** Bytes and operations that kernels need, from the shapes; what they do beyond them is waste. */
 
+import type { HeadShape } from "../kernels/specs.ts";
 import type { Target } from "./target.ts";
 
-/** Of all calls of one kernel in a decode step of one sequence. */
+/** What some calls of a kernel need. */
 export interface Cost {
   readonly operations: number;
   readonly bytes: number;
 }
 
+/** A matrix of `bytes` bytes times `tokens` columns of float32. */
+export function productCost(
+  { rows, columns, bytes }: { rows: number; columns: number; bytes: number },
+  tokens: number,
+): Cost {
+  return {
+    operations: 2 * rows * columns * tokens,
+    bytes: bytes + 4 * (rows + columns) * tokens,
+  };
+}
+
+/** The heads of a layer, and the bytes of an element of its cache. */
+export type CachedHeads = HeadShape & { readonly kvBytes: number };
+
+/** A layer's attention for `tokens` tokens that see `positions` positions each. */
+export function attentionCost(s: CachedHeads, positions: number, tokens: number): Cost {
+  const queries = s.heads * s.headDim;
+  const keys = s.kvHeads * s.headDim;
+  return {
+    operations: 4 * queries * positions * tokens,
+    bytes: (2 * keys * positions * s.kvBytes + 8 * queries) * tokens,
+  };
+}
+
+/** A layer's rotations, and the keys and values that it writes. */
+export function ropeAppendCost(s: CachedHeads, tokens: number): Cost {
+  const queries = s.heads * s.headDim;
+  const keys = s.kvHeads * s.headDim;
+  return {
+    operations: 3 * (queries + keys) * tokens,
+    bytes: (4 * (queries + 2 * keys) + 4 * queries + 2 * keys * s.kvBytes) * tokens,
+  };
+}
+
+/** RMSNorm of a layer's query and key heads. */
+export function headNormCost({ heads, kvHeads, headDim }: HeadShape, tokens: number): Cost {
+  const elements = (heads + kvHeads) * headDim * tokens;
+  return { operations: 4 * elements, bytes: 8 * elements };
+}
+
+/** Embedding rows of `dim` numbers. */
+export function embedCost(dim: number, tokens: number): Cost {
+  return { operations: dim * tokens, bytes: 8 * dim * tokens };
+}
+
+/** The pass over all logits. */
+export function sampleChunksCost(vocabSize: number, tokens: number): Cost {
+  return { operations: vocabSize * tokens, bytes: 4 * vocabSize * tokens };
+}
+
 /**
- * The cost of the kernel `name` in a decode step whose token is at `position`; undefined where it
- * is not counted, as of those that move a few words.
+ * The cost of all calls of the kernel `name` in a decode step of one sequence whose token is at
+ * `position`; undefined where it is not counted, as of those that move a few words.
  */
 export function decodeCost(target: Target, name: string, position: number): Cost | undefined {
-  const { model, engine } = target.environment;
-  const { layers, heads, kvHeads, headDim, dim, vocabSize } = model;
-  const kvBytes = engine.kvType === "f16" ? 2 : 4;
-  const queries = heads * headDim;
-  const keys = kvHeads * headDim;
+  const { model } = target.environment;
+  const heads = cachedHeads(target);
   if (name.startsWith("matmul_")) {
-    const own = target.matrices.filter(({ type }) => name === `matmul_${type.toLowerCase()}`);
-    return {
-      operations: 2 * sum(own.map(({ rows, columns }) => rows * columns)),
-      bytes: sum(own.map(({ bytes, rows, columns }) => bytes + 4 * (rows + columns))),
-    };
+    return target.matrices.filter(({ type }) => name === `matmul_${type.toLowerCase()}`)
+      .map((matrix) => productCost(matrix, 1))
+      .reduce((a, b) => ({ operations: a.operations + b.operations, bytes: a.bytes + b.bytes }), {
+        operations: 0,
+        bytes: 0,
+      });
   }
-  if (name.startsWith("embed_")) return { operations: dim, bytes: 8 * dim };
-  if (name === "attention") {
-    const positions = position + 1;
-    return {
-      operations: layers * 4 * queries * positions,
-      bytes: layers * (2 * keys * positions * kvBytes + 8 * queries),
-    };
-  }
-  if (name === "rope_append") {
-    return {
-      operations: layers * 3 * (queries + keys),
-      bytes: layers * (4 * (queries + 2 * keys) + 4 * queries + 2 * keys * kvBytes),
-    };
-  }
-  if (name === "head_norm") {
-    return { operations: layers * 4 * (queries + keys), bytes: layers * 8 * (queries + keys) };
-  }
-  if (name === "sample_chunks") return { operations: vocabSize, bytes: 4 * vocabSize };
+  if (name.startsWith("embed_")) return embedCost(model.dim, 1);
+  if (name === "attention") return times(attentionCost(heads, position + 1, 1), model.layers);
+  if (name === "rope_append") return times(ropeAppendCost(heads, 1), model.layers);
+  if (name === "head_norm") return times(headNormCost(heads, 1), model.layers);
+  if (name === "sample_chunks") return sampleChunksCost(model.vocabSize, 1);
   return undefined;
 }
 
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
+/** The heads of a layer of the target's model. */
+export function cachedHeads({ environment: { model, engine } }: Target): CachedHeads {
+  const { heads, kvHeads, headDim } = model;
+  return { heads, kvHeads, headDim, kvBytes: engine.kvType === "f16" ? 2 : 4 };
+}
+
+function times({ operations, bytes }: Cost, count: number): Cost {
+  return { operations: operations * count, bytes: bytes * count };
 }

@@ -84,6 +84,8 @@ const run = z.object({
   repetitions: z.number(),
   concurrency: z.array(z.number()),
   seed: z.number(),
+  only: z.string().optional().describe("Kernels to measure: words of their names, by commas"),
+  shape: z.string().optional().describe("Rows x columns of the matrices of bench kernels"),
   date: z.string().describe("ISO 8601, when the run began"),
 });
 

@@ -1,6 +1,7 @@
 /** What suites measure, and the clock they measure it by. Tests script one; see engine_target.ts. */
 
-import type { Environment } from "./report.ts";
+import type { Cost } from "./kernel_costs.ts";
+import type { Environment, RunOptions } from "./report.ts";
 
 /** What the device can do, measured on it. Units as in the report's limits. */
 export interface Probe {
@@ -76,6 +77,18 @@ export interface CachedServing {
   readonly tokensSaved: number;
 }
 
+/** Requests in rounds, each served when the one before is done, by one engine. */
+export interface RoundsServing {
+  readonly requests: readonly Served[];
+  /** Blocks of the KV cache that were handed out, and that served more than one request. */
+  readonly blocksAllocated: number;
+  readonly blocksShared: number;
+  /** Full blocks of prompts that the cache had. */
+  readonly hits: number;
+  /** Prompt tokens that were not computed. */
+  readonly tokensSaved: number;
+}
+
 /** Bytes on the device by purpose, and of the process. */
 export interface MemoryUse {
   readonly weights: number;
@@ -83,6 +96,36 @@ export interface MemoryUse {
   readonly scratch: number;
   readonly readback: number;
   readonly peakRss: number;
+}
+
+/** A kernel in one shape. */
+export interface KernelCase {
+  readonly kernel: string;
+  readonly shape: string;
+  /** What a call for so many tokens needs; undefined where it is not counted. */
+  cost(tokens: number): Cost | undefined;
+  /**
+   * ms of a call for each of these numbers of tokens, `rounds` samples each, taken by turns after
+   * `warmups` (at least one, which compiles) that do not count.
+   */
+  time(tokens: readonly number[], warmups: number, rounds: number): Promise<number[][]>;
+}
+
+/** The kernels of a device. */
+export interface KernelBench {
+  /** Compares them with the reference, family by family. */
+  verify(): AsyncIterable<Verified>;
+  readonly cases: readonly KernelCase[];
+  close(): void;
+}
+
+/** How far a family of kernels was from the reference. */
+export interface Verified {
+  readonly name: string;
+  readonly passed: boolean;
+  readonly error: number;
+  readonly tolerance: number;
+  readonly message?: string;
 }
 
 /** The tokenizer's part that suites use. */
@@ -119,11 +162,18 @@ export interface Target {
   serve(requests: readonly BenchRequest[], options?: ServeOptions): Promise<Serving>;
   /** Serves requests in turn by one engine that keeps prefixes, empty at the start. */
   serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]>;
+  /** Serves rounds of requests by one engine, which with `share` keeps prefixes. */
+  serveRounds(
+    rounds: readonly (readonly BenchRequest[])[],
+    options: { readonly share: boolean; readonly arrival: "together" | "in-turn" },
+  ): Promise<RoundsServing>;
   /**
    * Runs sequences until each has its first token, then counts their blocks and cancels them.
    * With `share` equal prefixes are shared; the first sequence fills the cache for the others.
    */
   hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks>;
+  /** The kernels that `only` names, matrices in this `shape`; null without a device. */
+  kernels(options: Pick<RunOptions, "only" | "shape">): Promise<KernelBench | null>;
   /** Null where the device's buffers are not counted. */
   memory(): MemoryUse | null;
 }

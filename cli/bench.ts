@@ -4,6 +4,7 @@ import { Argument, type Command, InvalidArgumentError, Option } from "@commander
 import { z } from "zod";
 import { EngineTarget } from "../bench/engine_target.ts";
 import { Bench } from "../bench/harness.ts";
+import { namesKernels } from "../bench/kernel_names.ts";
 import { toMarkdown } from "../bench/markdown.ts";
 import { type Report, reportSchema, type RunOptions } from "../bench/report.ts";
 import { makePrompts } from "../bench/prompts.ts";
@@ -45,6 +46,12 @@ export function addBench(program: Command): void {
     .option("--warmup <n>", "runs before them that do not", integer(0, 1000), 1)
     .option("--concurrency <list>", "requests at once: 1,2,4 or 1-4", counts, [1, 2, 4, 8])
     .option("--seed <n>", "chooses the prompts", integer(0, 2 ** 31 - 1), 0)
+    .option(
+      "--only <list>",
+      "kernels: those with these words, as in matmul/q4_1,attention",
+      kernels,
+    )
+    .option("--shape <RxC>", "kernels: rows and columns of the matrices", shape)
     .option("--bandwidth <GB/s>", "memory bandwidth instead of the measured", decimal(0.001, 1e6))
     .option("--json <file>", "the results as JSON; -: on stdout instead of the report")
     .option("--output <file>", "the report")
@@ -57,7 +64,7 @@ export function addBench(program: Command): void {
       terminal.write(`${JSON.stringify(z.toJSONSchema(reportSchema), null, 2)}\n`);
       return;
     }
-    const { concurrency, kvType } = options;
+    const { concurrency, kvType, only, shape } = options;
     const run = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
@@ -66,6 +73,8 @@ export function addBench(program: Command): void {
       repetitions: options.iterations ?? options.repetitions,
       concurrency: [...concurrency],
       seed: options.seed,
+      ...(only !== undefined && { only }),
+      ...(shape !== undefined && { shape }),
       date: new Date().toISOString(),
     };
     const model = await openEngine({ ...options, model: path ?? options.model }, terminal, {
@@ -146,6 +155,21 @@ export function counts(text: string): number[] {
     for (let count = Number(from); count <= last; count++) found.add(count);
   }
   return [...found].sort((a, b) => a - b);
+}
+
+/** Words of the names of kernels, by commas. */
+function kernels(text: string): string {
+  if (namesKernels(text)) return text;
+  throw new InvalidArgumentError(
+    "Expected matmul, embed, head_norm, rope_append, attention, sampling or formats: matmul/q4_1.",
+  );
+}
+
+/** A matrix's rows and columns, as in `1536x768`; columns are whole blocks of 32. */
+function shape(text: string): string {
+  const [, rows, columns] = /^(\d{1,6})x(\d{1,6})$/.exec(text) ?? [];
+  if (Number(rows) >= 1 && Number(columns) >= 32 && Number(columns) % 32 === 0) return text;
+  throw new InvalidArgumentError("Expected ROWSxCOLUMNS, columns in multiples of 32: 1536x768.");
 }
 
 function checkLengths({ promptTokens, maxTokens }: RunOptions, contextLength: number): void {

@@ -1,7 +1,7 @@
 /** The kernels of the decode steps: how long, and how near to what the device can do. */
 
 import type { Bench } from "../harness.ts";
-import { decodeCost } from "../kernel_costs.ts";
+import { type Cost, decodeCost } from "../kernel_costs.ts";
 import { type Cell, value } from "../report.ts";
 import { percentile, summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
@@ -47,7 +47,7 @@ export function kernelTable(
       value(kernel.calls, ""),
       value(kernel.milliseconds, "ms"),
       value(100 * kernel.milliseconds / total, "%"),
-      ...rates(bench, kernel),
+      ...rates(bench, kernel.counted ? kernel : undefined, kernel.milliseconds),
     );
   }
   const gaps = unprofiled.flatMap(({ requests }) => interTokenLatencies(requests[0]!));
@@ -103,11 +103,12 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
   return { sums, stepTimes };
 }
 
-function rates(bench: Bench, { counted, operations, bytes, milliseconds }: KernelSum): Cell[] {
+/** GFLOPS, GB/s and % of the nearer limit of what took `milliseconds`. */
+export function rates(bench: Bench, cost: Cost | undefined, milliseconds: number): Cell[] {
   const { limits } = bench.report;
-  if (!counted || milliseconds === 0) return ["-", "-", "-"];
-  const gflops = operations / (milliseconds * 1e6);
-  const gigabytes = bytes / (milliseconds * 1e6);
+  if (cost === undefined || milliseconds === 0) return ["-", "-", "-"];
+  const gflops = cost.operations / (milliseconds * 1e6);
+  const gigabytes = cost.bytes / (milliseconds * 1e6);
   const share = limits === null
     ? "-"
     : value(100 * Math.max(gflops / limits.flops, gigabytes / limits.bandwidth), "%");

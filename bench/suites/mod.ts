@@ -3,8 +3,10 @@
 import type { Suite } from "../harness.ts";
 import { breakdown } from "./breakdown.ts";
 import { detokenizer } from "./detokenizer.ts";
+import { kernels } from "./kernels.ts";
 import { latency } from "./latency.ts";
 import { memory } from "./memory.ts";
+import { pagedCache } from "./paged_cache.ts";
 import { prefixCache } from "./prefix_cache.ts";
 import { scalability } from "./scalability.ts";
 import { throughput } from "./throughput.ts";
@@ -18,4 +20,6 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   scalability,
   detokenizer,
   "prefix-cache": prefixCache,
+  "paged-cache": pagedCache,
+  kernels,
 };

@@ -38,13 +38,14 @@ export class Recorder {
   /** Records a dispatch; `step` is the offset of its metadata. */
   dispatch(dispatch: Dispatch, step: number): void {
     const { pipeline, group, workgroups } = dispatch;
-    if (this.#queries !== undefined) this.#startTimed(pipeline.spec.name);
+    const alone = this.#queries !== undefined && this.#pass === undefined;
+    if (alone) this.beginTimed(pipeline.spec.name);
     const pass = this.#pass ??= this.encoder.beginComputePass({ label: "step" });
     if (this.#last !== pipeline) pass.setPipeline(pipeline.pipeline);
     this.#last = pipeline;
     pass.setBindGroup(0, group, usesStep(pipeline) ? [step] : []);
     pass.dispatchWorkgroups(workgroups[0], workgroups[1]);
-    if (this.#queries !== undefined) this.endPass();
+    if (alone) this.endPass();
   }
 
   /** Ends the pass, so that copies can be recorded. */
@@ -84,7 +85,8 @@ export class Recorder {
     };
   }
 
-  #startTimed(name: string): void {
+  /** While profiling, times all dispatches until `endPass` as one. */
+  beginTimed(name: string): void {
     const i = this.#names.push(name) - 1;
     if (this.#queries === undefined || i * 2 + 1 >= MOST_QUERIES) {
       throw new RangeError(`Cannot profile more than ${MOST_QUERIES / 2} dispatches at once`);

@@ -31,6 +31,8 @@ export interface BlockStats {
   /** Cached for later requests, evicted when blocks run out. */
   readonly kept: number;
   readonly free: number;
+  /** Counts since the start: blocks handed out, sharing left out; and those taken from the cache. */
+  readonly allocations: number;
   readonly evictions: number;
 }
 
@@ -46,6 +48,7 @@ export class BlockManager {
   readonly #keep: number;
   readonly #growTo: (blocks: number) => number;
   #budget: number;
+  #allocations = 0;
   #evictions = 0;
 
   constructor(readonly cache: PrefixCache, options: BlockManagerOptions) {
@@ -61,8 +64,8 @@ export class BlockManager {
 
   get stats(): BlockStats {
     const total = this.#references.length, kept = this.#kept.size, free = this.#free.length;
-    const evictions = this.#evictions;
-    return { total, budget: this.#budget, used: total - kept - free, kept, free, evictions };
+    const counts = { allocations: this.#allocations, evictions: this.#evictions };
+    return { total, budget: this.#budget, used: total - kept - free, kept, free, ...counts };
   }
 
   /** How many table entries hold this block. */
@@ -80,6 +83,7 @@ export class BlockManager {
     const blocks: number[] = [];
     for (let i = 0; i < count; i++) blocks.push(this.#free.pop()!);
     for (const block of blocks) this.#references[block] = 1;
+    this.#allocations += count;
     return blocks;
   }
 

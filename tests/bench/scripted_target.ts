@@ -6,8 +6,10 @@ import type {
   CachedServing,
   HeldBlocks,
   HostStep,
+  KernelBench,
   MemoryUse,
   Probe,
+  RoundsServing,
   Served,
   ServeOptions,
   Serving,
@@ -121,10 +123,13 @@ export class ScriptedTarget implements Target {
       const ids = Array.from({ length: maxTokens }, (_, i) => (promptIds[0]! + i) % 512);
       const times = ids.map((_, i) => submitted + 10 + i * interval);
       served.push({ ids, submitted, times });
+      // Those that are served together come in the same steps.
+      const sequences = inTurn ? 1 : requests.length;
+      if (steps.length > 0 && !inTurn) continue;
       for (const [i, time] of times.entries()) {
         steps.push({
-          tokens: i === 0 ? promptIds.length : 1,
-          sequences: 1,
+          tokens: sequences * (i === 0 ? promptIds.length : 1),
+          sequences,
           submitStart: time - 1.5,
           submitEnd: time - 1.25,
           readStart: time - 1,
@@ -156,6 +161,28 @@ export class ScriptedTarget implements Target {
     return results;
   }
 
+  async serveRounds(
+    rounds: readonly (readonly BenchRequest[])[],
+    { share, arrival }: { readonly share: boolean; readonly arrival: "together" | "in-turn" },
+  ): Promise<RoundsServing> {
+    const requests: Served[] = [];
+    for (const round of rounds) {
+      const { requests: served } = await this.serve(round, { arrival });
+      requests.push(...served.map((one) => ({
+        ...one,
+        times: one.times.map((time) => time - (share ? 5 : 0)),
+      })));
+    }
+    const count = requests.length;
+    return {
+      requests,
+      blocksAllocated: share ? 4 + count : 5 * count,
+      blocksShared: share ? 4 : 0,
+      hits: share ? 4 * (count - 1) : 0,
+      tokensSaved: share ? 64 * (count - 1) : 0,
+    };
+  }
+
   hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
     const blocks = prompts.map((prompt) => Math.ceil(prompt.length / 16));
     const held = blocks.reduce((a, b) => a + b, 0);
@@ -163,6 +190,32 @@ export class ScriptedTarget implements Target {
       used: share ? Math.ceil(held / 2) : held,
       held,
       tokens: prompts.map((prompt) => prompt.length),
+    });
+  }
+
+  kernels(): Promise<KernelBench | null> {
+    return Promise.resolve({
+      verify: async function* () {
+        yield { name: "matmul Q8_0", passed: true, error: 2.5e-7, tolerance: 1e-6 };
+        yield { name: "sampling", passed: true, error: 0, tolerance: 0 };
+      },
+      cases: [{
+        kernel: "matmul Q8_0",
+        shape: "1000 × 1000",
+        cost: (tokens) => ({ operations: 2e6 * tokens, bytes: 1_062_500 + 8000 * tokens }),
+        time: (tokens, _, rounds) =>
+          Promise.resolve(
+            tokens.map((n) =>
+              Array.from({ length: rounds }, (_, round) => 0.02 + 0.005 * n + 0.0001 * round)
+            ),
+          ),
+      }, {
+        kernel: "sampling sample_pick",
+        shape: "512 logits",
+        cost: () => undefined,
+        time: (tokens, _, rounds) => Promise.resolve(tokens.map(() => Array(rounds).fill(0.01))),
+      }],
+      close: () => {},
     });
   }
 

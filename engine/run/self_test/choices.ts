@@ -5,6 +5,7 @@ import {
   sampleChunksSpec,
   samplePickSpec,
 } from "../../../kernels/sampling_specs.ts";
+import type { KernelSpec } from "../../../kernels/spec.ts";
 import type { Dispatch } from "../../gpu/pass.ts";
 import { REPEAT_WINDOW, type SamplingOptions } from "../model_runner.ts";
 import type { Rig } from "./rig.ts";
@@ -26,7 +27,7 @@ export interface Choices {
 /** The ids that the device chooses for up to 16 rows of equal length; 0xffffffff where one is NaN. */
 export async function chooseOnDevice(rig: Rig, cases: readonly ChoiceCase[]): Promise<Choices> {
   const vocabulary = cases[0]!.logits.length;
-  const { logits, history, metadata, chunks, last, sampled } = rig.scratch;
+  const { logits, history, last, sampled } = rig.scratch;
   cases.forEach((c, slot) => {
     rig.uploader.write(logits, slot * vocabulary * 4, new Float32Array(c.logits));
     const ring = new Uint32Array(REPEAT_WINDOW);
@@ -40,36 +41,43 @@ export async function chooseOnDevice(rig: Rig, cases: readonly ChoiceCase[]): Pr
     blockTable: Array.from({ length: 16 }, (_, i) => i),
     sampling: options,
   }));
-  const { sampleLanes: lanes, sampleChunk: chunk } = rig.tuning;
-  const count = Math.ceil(vocabulary / chunk);
-  const results = await rig.run({ sequences }, ({ samples, adjust }) => {
-    const at = (
-      spec: ReturnType<typeof logitAdjustSpec>,
-      buffers: Readonly<Record<number, GPUBuffer>>,
-      workgroups: [number, number],
-    ): Dispatch => {
-      const pipeline = rig.pipelines.get(spec);
-      return { pipeline, group: rig.pipelines.bind(pipeline, buffers), workgroups };
-    };
-    const choose = [
-      at(
-        sampleChunksSpec({ vocabulary, chunk, lanes }),
-        { 0: logits, 1: chunks, 2: metadata },
-        [count, samples],
-      ),
-      at(
-        samplePickSpec({ vocabulary, chunks: count, lanes }),
-        { 0: logits, 1: chunks, 2: metadata, 3: last, 4: history, 5: sampled },
-        [samples, 1],
-      ),
-    ];
-    const adjusting = () =>
-      at(logitAdjustSpec({ vocabulary, lanes }), { 0: logits, 1: history, 2: metadata }, [
-        samples,
-        1,
-      ]);
-    return adjust ? [adjusting(), ...choose] : choose;
-  }, [sampled, last]);
+  const kernels = choiceKernels(rig, vocabulary);
+  const results = await rig.run({ sequences }, ({ samples, adjust }) => [
+    ...(adjust ? [kernels.logit_adjust(samples)] : []),
+    kernels.sample_chunks(samples),
+    kernels.sample_pick(samples),
+  ], [sampled, last]);
   const [chosen, next] = results.map((bytes) => [...new Uint32Array(bytes, 0, cases.length)]);
   return { sampled: chosen!, last: next! };
+}
+
+/** The dispatches of the sampling kernels for some rows of logits, as the engine launches them. */
+export function choiceKernels(rig: Rig, vocabulary: number) {
+  const { sampleLanes: lanes, sampleChunk: chunk } = rig.tuning;
+  const { logits, history, metadata, chunks, last, sampled } = rig.scratch;
+  const count = Math.ceil(vocabulary / chunk);
+  const bound = (spec: KernelSpec, buffers: Readonly<Record<number, GPUBuffer>>) => {
+    const pipeline = rig.pipelines.get(spec);
+    return { pipeline, group: rig.pipelines.bind(pipeline, buffers) };
+  };
+  return {
+    logit_adjust: (rows: number): Dispatch => ({
+      ...bound(logitAdjustSpec({ vocabulary, lanes }), { 0: logits, 1: history, 2: metadata }),
+      workgroups: [rows, 1],
+    }),
+    sample_chunks: (rows: number): Dispatch => ({
+      ...bound(
+        sampleChunksSpec({ vocabulary, chunk, lanes }),
+        { 0: logits, 1: chunks, 2: metadata },
+      ),
+      workgroups: [count, rows],
+    }),
+    sample_pick: (rows: number): Dispatch => ({
+      ...bound(
+        samplePickSpec({ vocabulary, chunks: count, lanes }),
+        { 0: logits, 1: chunks, 2: metadata, 3: last, 4: history, 5: sampled },
+      ),
+      workgroups: [rows, 1],
+    }),
+  };
 }

@@ -18,7 +18,14 @@ import { type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
 // What the largest case needs; see the cases beside this file.
 const STEP_LIMITS = { tokens: 64, sequences: 16, logitRows: 64, tableBlocks: 64 };
 const STEP_BYTES = Math.ceil(stepWords(STEP_LIMITS) * 4 / 256) * 256;
-const SIZES = { dim: 1024, qkvDim: 2048, queryDim: 1024, ffnDim: 1024, vocabSize: 8192 };
+const SIZES = {
+  dim: 1024,
+  qkvDim: 2048,
+  queryDim: 1024,
+  ffnDim: 1024,
+  vocabSize: 8192,
+  sampleChunks: 64,
+};
 
 /** A tensor that lies in memory. */
 export interface MemoryTensor {
@@ -42,13 +49,18 @@ export class Rig {
     this.uploader = new Uploader(gpu);
   }
 
-  static async create(gpu: Gpu, tuning: Tuning): Promise<Rig> {
+  /** `sizes`: where the scratch buffers are to be larger than the self-test needs. */
+  static async create(
+    gpu: Gpu,
+    tuning: Tuning,
+    sizes: Partial<typeof SIZES> = {},
+  ): Promise<Rig> {
     const scratch = createScratch(gpu, {
       ...SIZES,
+      ...sizes,
       ...STEP_LIMITS,
       steps: 1,
       stepBytes: STEP_BYTES,
-      sampleChunks: 64,
     });
     const readback = await Readback.create(gpu);
     return new Rig(gpu, new Pipelines(gpu, STEP_BYTES), readback, scratch, tuning);
@@ -65,7 +77,7 @@ export class Rig {
     return new Blocks(this.pipelines, this.tuning, this.scratch, { ...CONFIG, ...config }, kv);
   }
 
-  /** A buffer of this data, or zeroed, until the next `run` is over. */
+  /** A buffer of this data, or zeroed, until the next `run` or `release`. */
   buffer(data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | number): GPUBuffer {
     const buffer = typeof data === "number"
       ? createBuffer(this.gpu, "case", data, "scratch")
@@ -74,7 +86,7 @@ export class Rig {
     return buffer;
   }
 
-  /** Lets the next `run` free a matrix. */
+  /** Lets the next `run` or `release` free a matrix. */
   free(matrix: DeviceMatrix): void {
     for (const { quants, scales } of matrix.parts) {
       this.#made.push([quants, "weights"]);
@@ -104,17 +116,43 @@ export class Rig {
     if (error) throw new Error(`Cannot run a kernel: ${error.message.replaceAll(/\s+/g, " ")}`);
     const contents: ArrayBuffer[] = [];
     for (const read of results) contents.push(await read());
-    for (const [buffer, purpose] of this.#made.splice(0)) destroyBuffer(this.gpu, buffer, purpose);
+    this.release();
     return contents;
+  }
+
+  /** Frees the buffers of the case. */
+  release(): void {
+    for (const [buffer, purpose] of this.#made.splice(0)) destroyBuffer(this.gpu, buffer, purpose);
+  }
+
+  /**
+   * ms that all the dispatches that `launch` gives take together, one after the other in one pass:
+   * by the device's timestamps, or without them by the host's clock until a result is there.
+   */
+  async time(
+    batch: Batch,
+    launch: (counts: StepCounts) => readonly Dispatch[],
+  ): Promise<number> {
+    const timed = this.gpu.features.has("timestamp-query");
+    const recorder = this.#record(batch, launch, timed);
+    const finish = this.readback.copy(recorder.encoder, this.scratch.sampled, 0, 4);
+    const start = performance.now();
+    const times = recorder.submit();
+    await finish();
+    const elapsed = performance.now() - start;
+    const [own] = await times();
+    return own?.milliseconds ?? elapsed;
   }
 
   #record(
     batch: Batch,
     launch: (counts: StepCounts) => readonly Dispatch[],
+    timed = false,
   ): Recorder {
     const counts = writeStep(this.#words, batch, 0, 0);
     this.uploader.write(this.scratch.metadata, 0, this.#words.subarray(0, counts.words));
-    const recorder = new Recorder(this.gpu);
+    const recorder = new Recorder(this.gpu, timed);
+    if (timed) recorder.beginTimed("case");
     for (const dispatch of launch(counts)) recorder.dispatch(dispatch, 0);
     recorder.endPass();
     return recorder;

@@ -23,10 +23,21 @@ export interface CheckResult {
   readonly message?: string;
 }
 
+/** What to check; default every family, by a few telling cases. */
+export interface SelfTestOptions {
+  readonly select?: (name: string) => boolean;
+  /** Matrix products of this many tokens too, each of which may have a kernel of its own. */
+  readonly tokens?: readonly number[];
+}
+
 /** Checks every kernel family, as this adapter would run it, against the reference in float64. */
-export async function* selfTest(gpu: Gpu): AsyncGenerator<CheckResult> {
+export async function* selfTest(
+  gpu: Gpu,
+  { select = () => true, tokens = [] }: SelfTestOptions = {},
+): AsyncGenerator<CheckResult> {
   const rig = await Rig.create(gpu, tuningFor(gpu.driver));
-  for (const [name, tolerance, run] of families(rig)) {
+  for (const [name, tolerance, run] of families(rig, tokens)) {
+    if (!select(name)) continue;
     let error = Infinity;
     let message: string | undefined;
     try {
@@ -46,7 +57,7 @@ export async function* selfTest(gpu: Gpu): AsyncGenerator<CheckResult> {
 
 type Family = readonly [name: string, tolerance: number, run: () => Promise<number>];
 
-function families(rig: Rig): Family[] {
+function families(rig: Rig, tokenCounts: readonly number[]): Family[] {
   const types = Object.keys(BLOCK_LAYOUT) as TensorType[];
   const heads = { heads: 4, kvHeads: 2, headDim: 64 };
   const kvTypes = ["f16", "f32"] as const;
@@ -56,7 +67,12 @@ function families(rig: Rig): Family[] {
       const shape = { type, rows: 37, columns: 768 };
       const one = { ...shape, tokens: 1, norm: true };
       const several = { ...shape, tokens: 5, accumulate: true, bias: true };
-      const cases = [one, several, { ...shape, rows: 36, tokens: 3, gate: "both" as const }];
+      const cases = [
+        one,
+        several,
+        { ...shape, rows: 36, tokens: 3, gate: "both" as const },
+        ...tokenCounts.map((tokens) => ({ ...shape, tokens })),
+      ];
       return [`matmul ${type}`, 1e-6, () => worst(cases.map((c) => () => productError(rig, c)))];
     }),
     ...types.map((type): Family => [

@@ -1,0 +1,292 @@
+/** Every kernel in one shape, checked and timed on a device of its own. */
+
+import { packF16 } from "../kernels/f16.ts";
+import type { KvType } from "../kernels/specs.ts";
+import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../kernels/tensor_types.ts";
+import { tuningFor } from "../kernels/tuning.ts";
+import { RandomSource } from "../engine/files/random_weights.ts";
+import { createBuffer } from "../engine/gpu/buffers.ts";
+import { type Gpu, openGpu } from "../engine/gpu/device.ts";
+import type { Dispatch } from "../engine/gpu/pass.ts";
+import type { DeviceMatrix } from "../engine/models/device_matrix.ts";
+import {
+  type Batch,
+  BLOCK_TOKENS,
+  GREEDY,
+  type SamplingOptions,
+} from "../engine/run/model_runner.ts";
+import { choiceKernels } from "../engine/run/self_test/choices.ts";
+import { floats, randomTensor, upload } from "../engine/run/self_test/products.ts";
+import { Rig } from "../engine/run/self_test/rig.ts";
+import { selfTest } from "../engine/run/self_test/self_test.ts";
+import {
+  attentionCost,
+  type Cost,
+  embedCost,
+  headNormCost,
+  productCost,
+  ropeAppendCost,
+  sampleChunksCost,
+} from "./kernel_costs.ts";
+import { CHOICES, isNamed, KV_TYPES, TYPES } from "./kernel_names.ts";
+import type { Environment } from "./report.ts";
+import type { KernelBench, KernelCase } from "./target.ts";
+
+/** By class of adapter: the matrix, bytes that no cache holds, dispatches of a small kernel. */
+const SIZES = {
+  software: { rows: 1536, columns: 768, coldBytes: 64 << 20, calls: 100 },
+  hardware: { rows: 4096, columns: 4096, coldBytes: 256 << 20, calls: 1000 },
+} as const;
+
+const MOST_COPIES = 256;
+const MOST_TOKENS = 8;
+/** Positions that attention looks back on, a whole number of blocks. */
+const POSITIONS = 256;
+const SAMPLING: SamplingOptions = { ...GREEDY, temperature: 0.8, topK: 40, repeatPenalty: 1.1 };
+
+/** Opens a device for the kernels of a model of these dimensions. */
+export async function openKernels(
+  model: Environment["model"],
+  options: { readonly only?: string | undefined; readonly shape?: string | undefined },
+): Promise<KernelBench> {
+  const gpu = await openGpu();
+  const { driver } = gpu;
+  const { only } = options;
+  const { rows, columns } = parseShape(options.shape) ?? SIZES[driver];
+  const { heads, kvHeads, headDim, vocabSize } = model;
+  const tuning = tuningFor(driver);
+  const rig = await Rig.create(gpu, tuning, {
+    dim: columns,
+    qkvDim: (heads + 2 * kvHeads) * headDim,
+    queryDim: heads * headDim,
+    vocabSize,
+    sampleChunks: Math.ceil(vocabSize / tuning.sampleChunk),
+  });
+  const cases = new Cases(rig, model, rows, columns).all()
+    .filter(({ kernel }) => isNamed(kernel, only));
+  return {
+    verify: () =>
+      selfTest(gpu, {
+        // The three of sampling are checked as one.
+        select: (name) => cases.some(({ kernel }) => `${kernel} `.startsWith(`${name} `)),
+        tokens: Array.from({ length: MOST_TOKENS }, (_, i) => i + 1),
+      }),
+    cases,
+    close: () => gpu.device.destroy(),
+  };
+}
+
+/** `1536x768` as rows and columns. */
+function parseShape(shape: string | undefined) {
+  if (shape === undefined) return undefined;
+  const [rows, columns] = shape.split("x").map(Number);
+  return { rows: rows!, columns: columns! };
+}
+
+/** Dispatches to repeat for a number of tokens, and how many calls of the kernel they are. */
+interface Calls {
+  readonly dispatches: (tokens: number) => readonly Dispatch[];
+  readonly count: number;
+}
+
+class Cases {
+  readonly #random = new RandomSource(7);
+
+  constructor(
+    readonly rig: Rig,
+    readonly model: Environment["model"],
+    readonly rows: number,
+    readonly columns: number,
+  ) {}
+
+  all(): KernelCase[] {
+    const { columns, model } = this;
+    const types = TYPES.filter((type) => columns % BLOCK_LAYOUT[type].weights === 0);
+    const { headDim, heads, kvHeads, vocabSize } = model;
+    const ofHeads = `${heads}+${kvHeads} heads of ${headDim}`;
+    const cached = (kv: KvType) => ({ heads, kvHeads, headDim, kvBytes: kv === "f16" ? 2 : 4 });
+    return [
+      ...types.map((type) => this.#product(type)),
+      ...types.map((type) =>
+        this.#case(
+          `embed ${type}`,
+          `${columns}`,
+          (tokens) => embedCost(columns, tokens),
+          () => this.#embed(type),
+        )
+      ),
+      this.#case(
+        "head_norm",
+        ofHeads,
+        (tokens) => headNormCost(model, tokens),
+        () => this.#repeated(this.#headNorm()),
+      ),
+      ...KV_TYPES.flatMap((kv) => [
+        this.#case(
+          `rope_append ${kv}`,
+          ofHeads,
+          (tokens) => ropeAppendCost(cached(kv), tokens),
+          () => this.#repeated(this.#ropeAppend(kv)),
+        ),
+        this.#case(
+          `attention ${kv}`,
+          `${ofHeads}, ${POSITIONS} positions`,
+          (tokens) => attentionCost(cached(kv), POSITIONS, tokens),
+          () => this.#repeated(this.#attention(kv)),
+        ),
+      ]),
+      ...CHOICES.map((name) =>
+        this.#case(
+          `sampling ${name}`,
+          `${vocabSize} logits, top-k ${SAMPLING.topK}`,
+          (tokens) => name === "sample_chunks" ? sampleChunksCost(vocabSize, tokens) : undefined,
+          async () => this.#repeated(await this.#choice(name)),
+        )
+      ),
+    ];
+  }
+
+  #case(
+    kernel: string,
+    shape: string,
+    cost: (tokens: number) => Cost | undefined,
+    prepare: () => Calls | Promise<Calls>,
+  ): KernelCase {
+    return {
+      kernel,
+      shape,
+      cost,
+      time: async (counts, warmups, rounds) => {
+        const samples = counts.map((): number[] => []);
+        try {
+          const { dispatches, count } = await prepare();
+          for (let round = -warmups; round < rounds; round++) {
+            for (const [i, tokens] of counts.entries()) {
+              const ms = await this.rig.time(decodes(tokens), () => dispatches(tokens));
+              if (round >= 0) samples[i]!.push(ms / count);
+            }
+          }
+        } finally {
+          this.rig.release();
+        }
+        return samples;
+      },
+    };
+  }
+
+  #product(type: TensorType): KernelCase {
+    const { rows, columns } = this;
+    const bytes = packedBytes(type, rows * columns);
+    return this.#case(
+      `matmul ${type}`,
+      `${rows} × ${columns}`,
+      (tokens) => productCost({ rows, columns, bytes }, tokens),
+      () => this.#products(type, bytes),
+    );
+  }
+
+  // Copies of a matrix that together no cache holds, as in a model each is read once a step.
+  #products(type: TensorType, bytes: number): Calls {
+    const { rig, rows, columns } = this;
+    const { coldBytes } = SIZES[rig.gpu.driver];
+    const count = Math.min(MOST_COPIES, Math.max(1, Math.ceil(coldBytes / bytes)));
+    const matrix = upload(rig, [randomTensor("matrix", type, rows, columns, this.#random)]);
+    const x = rig.buffer(floats(MOST_TOKENS * columns, this.#random));
+    const y = rig.buffer(MOST_TOKENS * rows * 4);
+    const blocks = rig.blocks({});
+    const operations = Array.from({ length: count }, (_, i) => {
+      const copy = i === 0 ? matrix : duplicate(rig.gpu, matrix);
+      rig.free(copy);
+      return blocks.matmul(copy, { x, y, stride: rows, over: "tokens" });
+    }).flat();
+    return { dispatches: (tokens) => operations.map((operation) => operation.at(tokens)), count };
+  }
+
+  #embed(type: TensorType): Calls {
+    const { rig, columns } = this;
+    const matrix = upload(rig, [randomTensor("embedding", type, 64, columns, this.#random)]);
+    rig.free(matrix);
+    const parts = rig.blocks({ dim: columns }).embed(matrix);
+    return this.#repeated((tokens) => parts[0]!.at(tokens));
+  }
+
+  #headNorm(): (tokens: number) => Dispatch {
+    const { rig, model } = this;
+    const [query, key] = [0, 1].map(() => rig.buffer(floats(model.headDim, this.#random)));
+    const operation = rig.blocks(heads(model)).headNorm(query!, key!);
+    return (tokens) => operation.at(tokens);
+  }
+
+  #ropeAppend(kv: KvType): (tokens: number) => Dispatch {
+    const { rig, model } = this;
+    const angles = rig.buffer(floats(POSITIONS * model.headDim, this.#random));
+    const layer = rig.blocks({ ...heads(model), ropeDims: model.headDim }, kv);
+    const operation = layer.ropeAppend(this.#cache(kv), angles);
+    return (tokens) => operation.at(tokens);
+  }
+
+  #attention(kv: KvType): (tokens: number) => Dispatch {
+    const operation = this.rig.blocks(heads(this.model), kv).attention(this.#cache(kv));
+    return (tokens) => operation.at(tokens);
+  }
+
+  async #choice(
+    name: keyof ReturnType<typeof choiceKernels>,
+  ): Promise<(tokens: number) => Dispatch> {
+    const { rig, model } = this;
+    const logits = floats(MOST_TOKENS * model.vocabSize, this.#random);
+    rig.uploader.write(rig.scratch.logits, 0, logits);
+    const kernels = choiceKernels(rig, model.vocabSize);
+    // The pick reads what the pass over the chunks left.
+    await rig.time(decodes(MOST_TOKENS), () => [kernels.sample_chunks(MOST_TOKENS)]);
+    return kernels[name];
+  }
+
+  #cache(kv: KvType) {
+    const { kvHeads, headDim } = this.model;
+    const [keys, values] = [0, 1].map(() => {
+      const numbers = floats(MOST_TOKENS * POSITIONS * kvHeads * headDim, this.#random);
+      return this.rig.buffer(kv === "f16" ? new Uint32Array(packF16(numbers)) : numbers);
+    });
+    return { keys: keys!, values: values! };
+  }
+
+  #repeated(at: (tokens: number) => Dispatch): Calls {
+    const { calls } = SIZES[this.rig.gpu.driver];
+    return { dispatches: (tokens) => new Array<Dispatch>(calls).fill(at(tokens)), count: calls };
+  }
+}
+
+function heads({ heads, kvHeads, headDim }: Environment["model"]) {
+  return { heads, kvHeads, headDim };
+}
+
+/** A decode step of `tokens` sequences, each at the last of POSITIONS positions. */
+function decodes(tokens: number): Batch {
+  const blocks = POSITIONS / BLOCK_TOKENS;
+  return {
+    sequences: Array.from({ length: tokens }, (_, slot) => ({
+      slot,
+      start: POSITIONS - 1,
+      tokens: [slot],
+      blockTable: Array.from({ length: blocks }, (_, i) => slot * blocks + i),
+      sampling: { ...SAMPLING, seed: slot },
+    })),
+  };
+}
+
+function duplicate(gpu: Gpu, matrix: DeviceMatrix): DeviceMatrix {
+  const encoder = gpu.device.createCommandEncoder({ label: "copies of a matrix" });
+  const copy = (buffer: GPUBuffer) => {
+    const twin = createBuffer(gpu, buffer.label, buffer.size, "weights");
+    encoder.copyBufferToBuffer(buffer, 0, twin, 0, buffer.size);
+    return twin;
+  };
+  const parts = matrix.parts.map((part) => ({
+    ...part,
+    quants: copy(part.quants),
+    scales: part.scales && copy(part.scales),
+  }));
+  gpu.device.queue.submit([encoder.finish()]);
+  return { ...matrix, parts };
+}

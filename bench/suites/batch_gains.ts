@@ -1,0 +1,123 @@
+/** What requests at once gain in decoding, against what the matrix products of their steps allow. */
+
+import type { Bench } from "../harness.ts";
+import { type Cell, measured, value } from "../report.ts";
+import { summarize } from "../stats.ts";
+import type { Serving } from "../target.ts";
+import { kernelsByStep } from "../trace.ts";
+
+// Long prompts would take the time that the decode steps are to have.
+const MOST_PROMPT_TOKENS = 16;
+const LEAST_TOKENS = 8;
+
+/** Times of decode steps of a number of requests, ms: one sample a repetition. */
+interface StepTimes {
+  readonly requests: number;
+  readonly steps: number[];
+  readonly products: number[];
+}
+
+/** Adds the table. All numbers of requests take turns, plain and profiled. */
+export async function batchGains(bench: Bench): Promise<void> {
+  // More than can decode in one step never do.
+  const counts = [...new Set([1, ...bench.run.concurrency])]
+    .filter((count) => count <= bench.target.limits.maxBatchTokens)
+    .sort((a, b) => a - b);
+  const table = bench.table("Decode steps of several requests", [
+    "Requests",
+    ["Decode tok/s", "tok/s"],
+    "Speedup",
+    ["Matrix products of a step (ms)", "ms"],
+    "Speedup they allow",
+    "Reached",
+  ]);
+  const all = await measure(bench, counts);
+  const [one] = all;
+  // Of the same repetition, so that what changes on the machine changes for both.
+  const gain = (key: "steps" | "products", own: StepTimes) =>
+    summarize(own[key].map((ms, i) => own.requests * one![key][i]! / ms)).median;
+  for (const own of all) {
+    const { requests, steps, products } = own;
+    const speedup = gain("steps", own);
+    const cells: Cell[] = ["not measured: no timestamps", "-", "-"];
+    if (products.length > 0) {
+      const allowed = gain("products", own);
+      cells.splice(
+        0,
+        3,
+        measured(products, "ms"),
+        value(allowed, "x"),
+        value(100 * speedup / allowed, "%"),
+      );
+    }
+    table.row(
+      value(requests, ""),
+      bench.measure(
+        `decode of ${requests} at once`,
+        steps.map((ms) => 1000 * requests / ms),
+        "tok/s",
+        bench.limit(requests),
+      ),
+      value(speedup, "x"),
+      ...cells,
+    );
+  }
+  table.say(
+    "Steps in which all requests decode, by the host's clock; their matrix products by the device's, in runs of their own. The speedup that these allow is N times their time for one request over that for N.",
+  );
+}
+
+async function measure(bench: Bench, counts: readonly number[]): Promise<StepTimes[]> {
+  const { target, run } = bench;
+  const most = counts.at(-1)!;
+  // All prompts enter in one step, so that all requests decode from the next one on.
+  const together = Math.floor(target.limits.maxBatchTokens / most);
+  const prompts = bench.prompts(most, Math.min(run.promptTokens, MOST_PROMPT_TOKENS, together));
+  const all = counts.map((requests): StepTimes => ({ requests, steps: [], products: [] }));
+  const ways = target.hasTimestamps ? [false, true] : [false];
+  for (let i = -run.warmup; i < run.repetitions; i++) {
+    for (const profile of ways) {
+      for (const { requests, steps, products } of all) {
+        bench.step(`${requests} at once, ${i < 0 ? "warm-up" : `${i + 1} of ${run.repetitions}`}`);
+        const own = bench.requests(
+          prompts.slice(0, requests),
+          Math.max(run.maxTokens, LEAST_TOKENS),
+        );
+        const serving = await target.serve(own, { profile });
+        if (i < 0) continue;
+        bench.remember(`${requests} at once`, own, serving.requests);
+        if (profile) products.push(productTime(bench, serving, requests));
+        else steps.push(stepTime(serving, requests));
+      }
+    }
+  }
+  return all;
+}
+
+/** Median ms between two readings of steps in which all requests decode. */
+function stepTime({ steps }: Serving, requests: number): number {
+  const gaps = steps.slice(1).flatMap((step, i) =>
+    decodesAll(step, requests) && decodesAll(steps[i]!, requests)
+      ? [step.readEnd - steps[i]!.readEnd]
+      : []
+  );
+  return summarize(gaps).median;
+}
+
+/** Median ms of the matrix products of such a step. */
+function productTime(bench: Bench, { steps, kernels }: Serving, requests: number): number {
+  const timing = (bench.report.limits?.timing ?? 0) / 1000;
+  const times = kernelsByStep(kernels).filter((_, i) => decodesAll(steps[i]!, requests))
+    .map((step) =>
+      step.filter(({ name }) => name.startsWith("matmul_"))
+        .reduce((sum, { milliseconds }) => sum + Math.max(0, milliseconds - timing), 0)
+    );
+  return summarize(times).median;
+}
+
+function decodesAll(
+  { tokens, sequences }: Serving["steps"][number],
+  requests: number,
+): boolean {
+  return tokens === requests && sequences === requests;
+}
