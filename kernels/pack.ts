@@ -6,6 +6,7 @@
 
 import { DEVICE_FORMATS } from "./formats.ts";
 import { PACK_K } from "./pack_k.ts";
+import { halfAt, wordAt } from "./halves.ts";
 import { BLOCK_LAYOUT, type TensorType } from "./tensor_types.ts";
 
 /** Packed rows, ready for the device; valid until their arena packs again. */
@@ -18,10 +19,10 @@ export interface PackedRows {
 export class PackArena {
   #words = new Uint32Array(0);
 
-  /** Zeroed arrays of these lengths, over those handed out before. */
-  take(quants: number, scales: number): PackedRows {
+  /** Arrays of these lengths, over those handed out before and with what they held unless `zeroed`. */
+  take(quants: number, scales: number, zeroed: boolean): PackedRows {
     if (this.#words.length < quants + scales) this.#words = new Uint32Array(quants + scales);
-    else this.#words.fill(0, 0, quants + scales);
+    else if (zeroed) this.#words.fill(0, 0, quants + scales);
     return {
       quants: this.#words.subarray(0, quants),
       scales: this.#words.subarray(quants, quants + scales),
@@ -70,7 +71,7 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
 /**
  * Packs rows that start a tile.
  *
- * @param source the rows' bytes one after the other, at an even offset of their buffer
+ * @param source the rows' bytes one after the other
  * @param columns weights a row, a multiple of 32
  */
 export function packRows(
@@ -83,74 +84,127 @@ export function packRows(
 ): PackedRows {
   const { quantWords, scaleWords, superBlocks } = DEVICE_FORMATS[type];
   const words = packedWords(type, rows, columns, tile);
-  const { quants, scales } = arena.take(words.quants, words.scales);
-  const from = new Uint16Array(source.buffer, source.byteOffset, source.byteLength >> 1);
+  const { quants, scales } = arena.take(
+    words.quants,
+    words.scales,
+    rows % (4 * tile) !== 0, // Rows fill the rest.
+  );
+  const from = wordsOf(source);
   const supers = columns / 32 / superBlocks;
   const { weights, bytes } = BLOCK_LAYOUT[type];
   const superHalves = superBlocks * 32 / weights * bytes / 2;
   const fields = FIELDS[type];
   const packK = PACK_K[type];
-  const toQuants = halvesOf(quants);
-  const toScales = halvesOf(scales);
+  const toScales = new Uint16Array(scales.buffer, scales.byteOffset, scales.length * 2);
   let i = 0;
   for (let row = 0; row < rows; row++) {
     const group = row >> 2;
-    const first = Math.floor(group / tile) * supers * tile + group % tile;
-    for (let block = 0; block < supers; block++, i += superHalves) {
-      const superUnit = first + block * tile;
-      const unit = (superUnit - group % tile) * superBlocks + group % tile;
-      if (packK !== undefined) {
+    const lane = group % tile;
+    const superUnit = Math.floor(group / tile) * supers * tile + lane;
+    const unit = (superUnit - lane) * superBlocks + lane;
+    if (packK !== undefined) {
+      for (let block = 0; block < supers; block++, i += superHalves) {
         packK(
           from,
           i,
           row & 3,
           quants,
-          unit * quantWords,
+          (unit + block * superBlocks * tile) * quantWords,
           tile * quantWords,
           scales,
-          superUnit * scaleWords,
-        );
-      } else if (fields !== undefined) {
-        packBlock(
-          from,
-          i,
-          row & 3,
-          fields,
-          superBlocks,
-          toQuants,
-          unit * quantWords * 2,
-          tile * quantWords * 2,
-          toScales,
-          superUnit * scaleWords * 2,
+          (superUnit + block * tile) * scaleWords,
         );
       }
+    } else if (fields !== undefined) {
+      packRow(
+        from,
+        i,
+        supers,
+        row & 3,
+        fields,
+        superBlocks,
+        quants,
+        unit * quantWords,
+        tile * quantWords,
+        toScales,
+        superUnit * scaleWords * 2,
+        tile * scaleWords * 2,
+      );
+      i += supers * superHalves;
     }
   }
   return { quants, scales };
 }
 
-function packBlock(
-  from: Uint16Array,
+function packRow(
+  from: Uint32Array,
   i: number,
+  blocks: number,
   row: number,
   { scales, fifths, quants }: Fields,
   units: number,
-  toQuants: Uint16Array,
+  toQuants: Uint32Array,
   quantAt: number,
   stride: number,
   toScales: Uint16Array,
   scaleAt: number,
+  scaleStride: number,
 ): void {
-  let to = scaleAt + row * scales;
-  for (let j = 0; j < scales; j++) toScales[to++] = from[i++]!;
-  for (let unit = 0; unit < units; unit++, quantAt += stride) {
-    to = quantAt + 4 * quants + row * fifths;
-    for (let j = 0; j < fifths; j++) toQuants[to++] = from[i++]!;
-    to = quantAt + row * quants;
-    for (let j = 0; j < quants; j++) toQuants[to++] = from[i++]!;
+  const words = quants / 2;
+  quantAt += row * words;
+  scaleAt += row * scales;
+  const toFifths = 4 * words + row - row * words;
+  for (let block = 0; block < blocks; block++) {
+    for (let j = 0; j < scales; j++, i++) toScales[scaleAt + j] = halfAt(from, i);
+    scaleAt += scaleStride;
+    for (let unit = 0; unit < units; unit++) {
+      if (fifths > 0) {
+        toQuants[quantAt + toFifths] = wordAt(from, i);
+        i += fifths;
+      }
+      moveWords(from, i, toQuants, quantAt, words);
+      i += quants;
+      quantAt += stride;
+    }
   }
 }
 
-function halvesOf(words: Uint32Array<ArrayBuffer>): Uint16Array {
-  return new Uint16Array(words.buffer, words.byteOffset, words.length * 2);
+/** Copies `count` words, a multiple of four, from half `i` on. */
+function moveWords(
+  from: Uint32Array,
+  i: number,
+  to: Uint32Array,
+  at: number,
+  count: number,
+): void {
+  let next = i >> 1;
+  const end = at + count;
+  if ((i & 1) === 0) {
+    for (; at < end; at += 4, next += 4) {
+      to[at] = from[next]!;
+      to[at + 1] = from[next + 1]!;
+      to[at + 2] = from[next + 2]!;
+      to[at + 3] = from[next + 3]!;
+    }
+    return;
+  }
+  for (; at < end; at += 4, next += 4) {
+    const b = from[next + 1]!;
+    const c = from[next + 2]!;
+    const d = from[next + 3]!;
+    to[at] = from[next]! >>> 16 | b << 16;
+    to[at + 1] = b >>> 16 | c << 16;
+    to[at + 2] = c >>> 16 | d << 16;
+    to[at + 3] = d >>> 16 | from[next + 4]! << 16;
+  }
+}
+
+/** The bytes as words, the last filled up with zeros; a copy where they are not aligned to words. */
+function wordsOf(bytes: Uint8Array<ArrayBuffer>): Uint32Array {
+  if (bytes.byteOffset % 4 === 0 && bytes.length % 4 === 0) {
+    return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  }
+  const copy = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+  copy.set(bytes);
+  return new Uint32Array(copy.buffer);
 }

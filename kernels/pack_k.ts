@@ -4,16 +4,17 @@
  * the files' layouts: ggml-common.h and ggml-quants.c of ggml; the device's: quant/*.wgsl.
  */
 
+import { halfAt, wordAt } from "./halves.ts";
 import type { TensorType } from "./tensor_types.ts";
 
 /**
  * Packs one super-block of one row of a group.
  *
- * @param from the file's halves (u16), the super-block starting at `i`
+ * @param from the file's words, the super-block starting at half `i`
  * @param quantAt words; the next unit of the row is `stride` words on
  */
 type PackSuperBlock = (
-  from: Uint16Array,
+  from: Uint32Array,
   i: number,
   row: number,
   quants: Uint32Array,
@@ -24,73 +25,95 @@ type PackSuperBlock = (
 ) => void;
 
 const NIBBLES = 0x0f0f0f0f;
+const PAIRS = 0x03030303;
+const BITS = 0x01010101;
 
-/** The 32-bit word at half `i`, which need not be a multiple of two. */
-function word(from: Uint16Array, i: number): number {
-  return from[i]! | from[i + 1]! << 16;
+/**
+ * Four words whose bytes hold a pair of bits for each of four units, the first's lowest: a word for
+ * each unit, `stride` apart. The product has bits 2j of a word's byte j at 24 + 2j.
+ */
+function spreadPairs(
+  from: Uint32Array,
+  i: number,
+  quants: Uint32Array,
+  at: number,
+  stride: number,
+): void {
+  let a = 0, b = 0, c = 0, d = 0;
+  for (let shift = 0; shift < 32; shift += 8, i += 2) {
+    const word = wordAt(from, i);
+    a |= Math.imul(word & PAIRS, 0x01041040) >>> 24 << shift;
+    b |= Math.imul(word >>> 2 & PAIRS, 0x01041040) >>> 24 << shift;
+    c |= Math.imul(word >>> 4 & PAIRS, 0x01041040) >>> 24 << shift;
+    d |= Math.imul(word >>> 6 & PAIRS, 0x01041040) >>> 24 << shift;
+  }
+  quants[at] = a;
+  quants[at + stride] = b;
+  quants[at + 2 * stride] = c;
+  quants[at + 3 * stride] = d;
 }
 
-/** Eight words whose bytes hold a bit each, at bit `shift`, to one word: byte 4j + c to bit 4j + c. */
-function gatherBits(from: Uint16Array, i: number, shift: number): number {
-  let bits = 0;
-  for (let j = 0; j < 8; j++) {
-    const w = word(from, i + j * 2) >>> shift & 0x01010101;
-    bits |= ((w | w >>> 7 | w >>> 14 | w >>> 21) & 15) << 4 * j;
+/** Eight words whose bytes hold a bit for each of eight units: as above, a bit instead of a pair. */
+function spreadBits(
+  from: Uint32Array,
+  i: number,
+  quants: Uint32Array,
+  at: number,
+  stride: number,
+): void {
+  for (let unit = 0; unit < 8; unit += 4, at += 4 * stride) {
+    let a = 0, b = 0, c = 0, d = 0;
+    for (let j = 0; j < 8; j++) {
+      const word = wordAt(from, i + 2 * j) >>> unit;
+      a |= Math.imul(word & BITS, 0x01020408) >>> 24 << 4 * j;
+      b |= Math.imul(word >>> 1 & BITS, 0x01020408) >>> 24 << 4 * j;
+      c |= Math.imul(word >>> 2 & BITS, 0x01020408) >>> 24 << 4 * j;
+      d |= Math.imul(word >>> 3 & BITS, 0x01020408) >>> 24 << 4 * j;
+    }
+    quants[at] = a;
+    quants[at + stride] = b;
+    quants[at + 2 * stride] = c;
+    quants[at + 3 * stride] = d;
   }
-  return bits;
-}
-
-/** Four words whose bytes hold a pair of bits each, at bit `shift`, to one word. */
-function gatherPairs(from: Uint16Array, i: number, shift: number): number {
-  let pairs = 0;
-  for (let j = 0; j < 4; j++) {
-    const w = word(from, i + j * 2) >>> shift & 0x03030303;
-    pairs |= ((w | w >>> 6 | w >>> 12 | w >>> 18) & 255) << 8 * j;
-  }
-  return pairs;
 }
 
 /** 32 bytes that hold nibbles of two units (low: the first's): four words for each. */
 function splitNibbles(
-  from: Uint16Array,
+  from: Uint32Array,
   i: number,
   quants: Uint32Array,
   first: number,
   second: number,
 ): void {
   for (let j = 0; j < 4; j++) {
-    const a = word(from, i + j * 2);
-    const b = word(from, i + 8 + j * 2);
+    const a = wordAt(from, i + j * 2);
+    const b = wordAt(from, i + 8 + j * 2);
     quants[first + j] = a & NIBBLES | (b & NIBBLES) << 4;
     quants[second + j] = a >>> 4 & NIBBLES | b & ~NIBBLES;
   }
 }
 
 const packQ2K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
-  for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = word(from, i + j * 2);
-  scales[scaleAt + 16 + row] = word(from, i + 40);
-  for (let unit = 0; unit < 8; unit++) {
-    const source = i + 8 + (unit >> 2) * 16;
-    const to = quantAt + unit * stride + row * 2;
-    for (let j = 0; j < 2; j++) quants[to + j] = gatherPairs(from, source + j * 8, (unit & 3) * 2);
+  for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + j * 2);
+  scales[scaleAt + 16 + row] = wordAt(from, i + 40);
+  for (let j = 0; j < 4; j++) {
+    const to = quantAt + (j >> 1) * 4 * stride + row * 2 + (j & 1);
+    spreadPairs(from, i + 8 + j * 8, quants, to, stride);
   }
 };
 
 const packQ3K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
-  for (let j = 0; j < 3; j++) scales[scaleAt + row * 4 + j] = word(from, i + 48 + j * 2);
-  scales[scaleAt + row * 4 + 3] = from[i + 54]!;
-  for (let unit = 0; unit < 8; unit++) {
-    const source = i + 16 + (unit >> 2) * 16;
-    const to = quantAt + unit * stride;
-    for (let j = 0; j < 2; j++) {
-      quants[to + row * 2 + j] = gatherPairs(from, source + j * 8, (unit & 3) * 2);
-    }
-    quants[to + 8 + row] = gatherBits(from, i, unit);
+  for (let j = 0; j < 3; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + 48 + j * 2);
+  scales[scaleAt + row * 4 + 3] = halfAt(from, i + 54);
+  for (let j = 0; j < 4; j++) {
+    const to = quantAt + (j >> 1) * 4 * stride + row * 2 + (j & 1);
+    spreadPairs(from, i + 16 + j * 8, quants, to, stride);
   }
+  spreadBits(from, i, quants, quantAt + 8 + row, stride);
 };
 
 const packQ4K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
-  for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = word(from, i + j * 2);
+  for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + j * 2);
   for (let pair = 0; pair < 4; pair++) {
     const to = quantAt + pair * 2 * stride + row * 4;
     splitNibbles(from, i + 8 + pair * 16, quants, to, to + stride);
@@ -98,30 +121,28 @@ const packQ4K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, 
 };
 
 const packQ5K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
-  for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = word(from, i + j * 2);
+  for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + j * 2);
   for (let pair = 0; pair < 4; pair++) {
     const to = quantAt + pair * 2 * stride + row * 4;
     splitNibbles(from, i + 24 + pair * 16, quants, to, to + stride);
   }
-  for (let unit = 0; unit < 8; unit++) {
-    quants[quantAt + unit * stride + 16 + row] = gatherBits(from, i + 8, unit);
-  }
+  spreadBits(from, i + 8, quants, quantAt + 16 + row, stride);
 };
 
 const packQ6K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
-  for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = word(from, i + 96 + j * 2);
-  scales[scaleAt + 16 + (row >> 1)]! |= from[i + 104]! << 16 * (row & 1);
+  for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + 96 + j * 2);
+  const d = halfAt(from, i + 104);
+  const pair = scaleAt + 16 + (row >> 1);
+  scales[pair] = (row & 1) === 0 ? d : scales[pair]! | d << 16;
   for (let half = 0; half < 2; half++) {
     // Of the 128 weights of a half, bytes 0–31 have units 0 and 2, bytes 32–63 units 1 and 3.
     for (let j = 0; j < 2; j++) {
       const to = quantAt + (half * 4 + j) * stride + row * 4;
       splitNibbles(from, i + half * 32 + j * 16, quants, to, to + 2 * stride);
     }
-    for (let unit = 0; unit < 4; unit++) {
-      const to = quantAt + (half * 4 + unit) * stride + 16 + row * 2;
-      for (let j = 0; j < 2; j++) {
-        quants[to + j] = gatherPairs(from, i + 64 + half * 16 + j * 8, unit * 2);
-      }
+    for (let j = 0; j < 2; j++) {
+      const to = quantAt + half * 4 * stride + 16 + row * 2 + j;
+      spreadPairs(from, i + 64 + half * 16 + j * 8, quants, to, stride);
     }
   }
 };
