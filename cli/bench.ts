@@ -12,6 +12,7 @@ import { SUITES } from "../bench/suites/mod.ts";
 import { Trace } from "../bench/trace.ts";
 import { verifyOnCpu } from "../bench/verify.ts";
 import denoJson from "../deno.json" with { type: "json" };
+import { chartFile, writeCharts } from "./chart_file.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
@@ -55,6 +56,7 @@ export function addBench(program: Command): void {
     .option("--bandwidth <GB/s>", "memory bandwidth instead of the measured", decimal(0.001, 1e6))
     .option("--json <file>", "the results as JSON; -: on stdout instead of the report")
     .option("--output <file>", "the report")
+    .option("--chart <file>", "charts of the results: .svg or .png", chartFile)
     .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
     .option("--verify", "check some tokens on the CPU backend");
   addGlobalOptions(addDeviceOptions(command)).action(async (suite, path, options, command) => {
@@ -110,6 +112,9 @@ export function addBench(program: Command): void {
         if (interrupts.signal.aborted) break;
       }
       if (options.json === "-") terminal.write(writer.json());
+      if (options.chart !== undefined) {
+        await writeCharts(options.chart, writer.reports, terminal);
+      }
       if (trace) writeFile(options.trace!, trace.toJson());
       interrupts.signal.throwIfAborted();
       failIfChecksFailed(writer.reports);

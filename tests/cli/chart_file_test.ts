@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { runTvllm } from "./run_tvllm.ts";
+
+const SMALL = "-p 32 -n 2 -r 1 --warmup 0 --device cpu".split(" ");
+
+Deno.test("tvllm bench --chart writes a picture by the file's ending, and the report all the same", async () => {
+  const directory = Deno.makeTempDirSync();
+  for (const [name, start] of [["chart.svg", "<svg "], ["chart.PNG", "\x89PNG\r\n"]] as const) {
+    const path = join(directory, name);
+    const result = await runTvllm(["bench", "prefix-cache", ...SMALL, "--chart", path]);
+    assert.equal(result.code, 0, result.stderr);
+    assert.match(result.stdout, /^# tvllm bench prefix-cache\n/);
+    const bytes = Deno.readFileSync(path).subarray(0, start.length);
+    assert.equal(String.fromCharCode(...bytes), start);
+  }
+});
+
+Deno.test("tvllm bench --chart refuses other endings before it measures, and bad places after", async () => {
+  const jpeg = await runTvllm(["bench", "prefix-cache", "--chart", "chart.jpeg"]);
+  assert.equal(jpeg.code, 2);
+  assert.match(jpeg.stderr, /'chart\.jpeg'.*\.svg or \.png/);
+  const path = join(Deno.makeTempDirSync(), "none", "chart.svg");
+  const nowhere = await runTvllm(["bench", "prefix-cache", ...SMALL, "--chart", path]);
+  assert.equal(nowhere.code, 2);
+  assert.match(nowhere.stderr, /error: Cannot write .*chart\.svg: .*\n$/);
+});
