@@ -57,7 +57,7 @@ class Chat {
       const text = await editor.read(signal);
       if (text === undefined) return terminal.write("\n");
       if (text.startsWith("/")) this.#command(text);
-      else if (text.trim() !== "" || this.#goesOn()) await this.#turn(text.trim() && text, signal);
+      else if (text.trim() !== "" || this.#goesOn()) await this.#turn(text.trim(), signal);
     }
   }
 

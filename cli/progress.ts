@@ -56,7 +56,9 @@ export class Progress implements Disposable {
         this.#done / this.#total,
         Math.min(30, this.#screen.columns - this.#label.length - this.#detail.length - 8),
       );
-    this.#screen.draw(`${CLEAR_LINE}${this.#label} ${picture}${this.#detail}`);
+    const line = `${this.#label} ${picture}${this.#detail}`.trimStart();
+    // A line that wraps could not be removed.
+    this.#screen.draw(CLEAR_LINE + line.slice(0, this.#screen.columns - 1));
   }
 
   /** Removes the line. */

@@ -148,14 +148,16 @@ Deno.test("Progress shows nothing in its first half second, then a bar, then rem
   assert.deepEqual(drawn.slice(2), ["\r\x1b[K"]);
 });
 
-Deno.test("Progress on a narrow terminal shows the percentage alone", () => {
+Deno.test("Progress on a narrow terminal shows the percentage, and what fits of the rest", () => {
   const drawn: string[] = [];
   let now = 0;
   const screen = { draw: (text: string) => drawn.push(text), columns: 16, now: () => now };
   using progress = new Progress("Loading", 8, screen);
   now = 600;
   progress.update(1);
-  assert.deepEqual(drawn, ["\r\x1b[KLoading  12%"]);
+  now = 800;
+  progress.update(2, "1 of 4 MB");
+  assert.deepEqual(drawn, ["\r\x1b[KLoading  12%", "\r\x1b[KLoading  25% 1 "]);
 });
 
 Deno.test("Progress of unknown length spins by itself", async () => {

@@ -1,0 +1,120 @@
+/** The chat of `tvllm generate`, on a real terminal. On the CPU, whose answers are the same everywhere. */
+
+import assert from "node:assert/strict";
+import { masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
+
+const ignore = NO_TERMINAL !== undefined;
+if (NO_TERMINAL) console.error(`skipping the chat on a terminal: ${NO_TERMINAL}`);
+
+const CHAT = `sh "$0" generate --device cpu --temp 0 -n 12`;
+
+Deno.test({
+  name: "chat: a question, an answer, more of it, the statistics, a new start, the end",
+  ignore,
+  fn: async (t) => {
+    await using terminal = await PseudoTerminal.open(CHAT);
+    await terminal.shows(/^>/m);
+    await terminal.type("/stats\n");
+    await terminal.shows(/Nothing was answered yet\.\n>/);
+    await terminal.type("Once upon a time\n");
+    await terminal.shows(/Enter alone goes on\.\n>/);
+    await terminal.press("Enter");
+    await terminal.shows(/(goes on\.[^]*){2}\n>$/);
+    await terminal.type("/stats\n");
+    await terminal.shows(/device .*\n>/);
+    await terminal.type("/reset\n");
+    await terminal.shows(/forgotten\.\n>/);
+    await terminal.press("Enter"); // nothing to go on with
+    await terminal.press("Up", "Up", "Up", "Enter");
+    await terminal.shows(/(goes on\.[^]*){3}\n>$/);
+    await terminal.press("C-d");
+    await t.assertSnapshot(masked(await terminal.ended()));
+  },
+});
+
+Deno.test({
+  name: "chat: commands, and what is none",
+  ignore,
+  fn: async (t) => {
+    await using terminal = await PseudoTerminal.open(CHAT);
+    await terminal.shows(/^>/m);
+    await terminal.type("/help\n");
+    await terminal.shows(/Ctrl-D +ends the chat\n>$/);
+    await terminal.type("/sys\t A tale.\n");
+    await terminal.shows(/is set\.\n>/);
+    await terminal.type("/system\n");
+    await terminal.shows(/removed\.\n>/);
+    await terminal.type("/frobnicate\n");
+    await terminal.shows(/no command.*\n>/);
+    await terminal.press("C-z"); // changes nothing
+    await terminal.type("gone");
+    await terminal.press("C-c");
+    await terminal.shows(/gone\^C\n>$/);
+    await terminal.press("C-c");
+    await t.assertSnapshot(await terminal.ended());
+  },
+});
+
+Deno.test({
+  name: "chat: Ctrl-C stops the answer and keeps what came",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" generate --device cpu --seed 1 -n 2000`,
+    );
+    const used = async () => {
+      await terminal.type("/stats\n");
+      const screen = await terminal.shows(/context +\d+ of 2048 tokens used\n[^>]*\n>$/);
+      return Number(/^.*context +(\d+)/s.exec(screen)![1]);
+    };
+    const interrupted = async (text: string) => {
+      await terminal.type(`${text}\n`);
+      await terminal.shows(new RegExp(`> ${text}\n[^]{20}`));
+      await terminal.press("C-c");
+      await terminal.shows(/\n>$/);
+      return await used();
+    };
+    await terminal.shows(/^>/m);
+    const first = await interrupted("Once upon a time");
+    const second = await interrupted("Then the king");
+    assert.ok(first > 8 && first + 8 < second && second < 2000, await terminal.screen());
+    await terminal.press("C-d");
+    assert.match(await terminal.ended(), /\[exit 0\]$/);
+  },
+});
+
+Deno.test({
+  name: "chat: what is typed while the answer comes is not shown, but read after it",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" generate --device cpu --seed 1 -n 64`,
+    );
+    await terminal.shows(/^>/m);
+    await terminal.type("Once upon a time\n");
+    await terminal.shows(/a time\n[^]{20}/);
+    await terminal.type("/stats\n and two\nlines\n");
+    const screen = await terminal.shows(/(goes on\.[^]*){2}\n>$/);
+    assert.match(screen, /goes on\.\n> \/stats\n and two\nlines\n +last answer +64 tokens/);
+    await terminal.press("C-d");
+  },
+});
+
+Deno.test({
+  name: "chat: errors of a turn do not end it, a full context says what to do",
+  ignore,
+  fn: async (t) => {
+    await using terminal = await PseudoTerminal.open(`${CHAT} -c 32`);
+    await terminal.shows(/^>/m);
+    await terminal.type(`${"far and wide ".repeat(14)}\n`);
+    await terminal.shows(/shorten it; .*\n>/);
+    await terminal.type("Once upon a time there was a king who had a\n");
+    await terminal.shows(/-n allows .*\n>$/);
+    await terminal.press("Enter");
+    await terminal.shows(/is full: .*\n>$/);
+    await terminal.type("And then?\n");
+    await terminal.shows(/error: .*\n>$/);
+    await terminal.press("C-d");
+    await t.assertSnapshot(await terminal.ended());
+  },
+});
