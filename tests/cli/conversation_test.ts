@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { Conversation } from "../../cli/conversation.ts";
+import { loadModel, type Model, openGguf } from "../../engine/mod.ts";
+import { BLOCK_TOKENS } from "../../engine/run/model_runner.ts";
+import { CHATML_TEMPLATE, PLAIN_TEMPLATE } from "../../engine/text/chat_prompt.ts";
+
+const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 1 };
+const FILE = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
+
+/** The built-in model as if it had been trained on ChatML, or on no chats. */
+async function withModel(chatTemplate: string, body: (model: Model) => Promise<void>) {
+  const model = await loadModel(openGguf(FILE), { device: "cpu", maxSequences: 1 });
+  try {
+    await body({ ...model, chatTemplate });
+  } finally {
+    await model.close();
+  }
+}
+
+const { signal } = new AbortController();
+
+/** One turn: the text of its prompt, and of its answer. */
+async function turn(conversation: Conversation, text: string) {
+  const { tokenizer } = conversation.model;
+  const answer = conversation.ask(text, GREEDY, signal);
+  let answered = "";
+  for await (const piece of answer) answered += piece.text;
+  conversation.answered(answered);
+  const { promptIds } = answer.request;
+  return { prompt: tokenizer.decode(promptIds), tokens: promptIds.length, answered };
+}
+
+Deno.test("Conversation renders all messages each turn, and the engine computes the new ones alone", async () => {
+  await withModel(CHATML_TEMPLATE, async (model) => {
+    const conversation = new Conversation(model, { maxTokens: 20 }, "Be brief.");
+    const first = await turn(conversation, "Who is the king?");
+    assert.equal(
+      first.prompt,
+      "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWho is the king?<|im_end|>\n" +
+        "<|im_start|>assistant\n",
+    );
+    assert.equal(model.engine.stats.prefix.tokensSaved, 0);
+    const second = await turn(conversation, "And the queen?");
+    assert.equal(
+      second.prompt,
+      `${first.prompt}${first.answered}<|im_end|>\n<|im_start|>user\nAnd the queen?<|im_end|>\n` +
+        "<|im_start|>assistant\n",
+    );
+    const { prefillTokens, prefix: { tokensSaved } } = model.engine.stats;
+    // All full blocks of what the first turn computed: its last token was never an input.
+    assert.equal(tokensSaved, Math.floor((first.tokens + 20 - 1) / BLOCK_TOKENS) * BLOCK_TOKENS);
+    assert.equal(prefillTokens, first.tokens + second.tokens - tokensSaved);
+  });
+});
+
+Deno.test("Conversation forgets what was not answered, and what reset() and system replace", async () => {
+  await withModel(CHATML_TEMPLATE, async (model) => {
+    const conversation = new Conversation(model, { maxTokens: 4 });
+    assert.ok(conversation.isEmpty && !conversation.continues);
+    conversation.ask("lost", GREEDY, signal);
+    assert.doesNotMatch((await turn(conversation, "one")).prompt, /lost|system/);
+    conversation.system = "Be kind.";
+    assert.match((await turn(conversation, "two")).prompt, /Be kind\.[^]*one[^]*two/);
+    conversation.reset();
+    assert.match((await turn(conversation, "three")).prompt, /Be kind\.(?![^]*one)[^]*three/);
+  });
+});
+
+Deno.test("Conversation without a template goes on with the text", async () => {
+  await withModel(PLAIN_TEMPLATE, async (model) => {
+    const conversation = new Conversation(model, { maxTokens: 6 });
+    assert.ok(conversation.continues);
+    const first = await turn(conversation, "Once upon a time");
+    assert.equal(first.prompt, "Once upon a time");
+    const more = await turn(conversation, "");
+    assert.equal(more.prompt, `Once upon a time${first.answered}`);
+    const next = await turn(conversation, "A wolf");
+    assert.equal(next.prompt, `${more.prompt}${more.answered}\n\nA wolf`);
+  });
+});
