@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { tinyMlx } from "../../fixtures/tiny_mlx.ts";
 import { baseEnv, LAUNCHER, ROOT, run, runTvllm } from "../cli/run_tvllm.ts";
 import { BadHub, content, sha256 } from "./bad_hub.ts";
 
@@ -76,6 +77,24 @@ Deno.test("-m downloads a model that the cache lacks, once, unless HF_HUB_OFFLIN
   });
   assert.equal(byVariable.code, 0, byVariable.stderr);
   assert.equal(hub.seen.length, requests);
+});
+
+Deno.test("-m downloads a repository of MLX: weights, config and tokenizer", async () => {
+  const { hub, env } = await makeShell();
+  await using _hub = hub;
+  delete hub.files[NAME];
+  for (const [name, content] of Object.entries(tinyMlx(["qwen3", 8, 64, "BF16"]))) {
+    hub.files[name] = typeof content === "string"
+      ? new TextEncoder().encode(content)
+      : new Uint8Array(content);
+  }
+  const args = ["generate", "-m", "hf:org/repo", "-n", "3", "--device", "cpu", "hi"];
+  const { code, stderr } = await runTvllm(args, { env });
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /^Downloading 5 files, /);
+  const { stdout } = await runTvllm(["inspect", "hf:org/repo"], { env });
+  assert.match(stdout, /^# org\/repo\n/);
+  assert.match(stdout, /\| MLX8_64 +\|.*8\.50 \|/);
 });
 
 Deno.test("a killed download is continued, by two processes at once, one time", async () => {
