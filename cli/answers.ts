@@ -19,12 +19,12 @@ export interface PromptIds {
   readonly continues: boolean;
 }
 
-/** The chat template to use: the model's, or the plain one, which leaves text as it is. */
+/** The chat template to use: that of the options, the model's, or the plain one for --raw. */
 export function templateOf(model: Model, values: PromptValues): string {
   if (values.raw && values.system !== undefined) {
     throw new UsageError("Cannot use --system with --raw: there is no template to put it in");
   }
-  return values.raw ? PLAIN_TEMPLATE : model.chatTemplate;
+  return values.raw ? PLAIN_TEMPLATE : values.chatTemplate ?? model.chatTemplate;
 }
 
 function promptIds(model: Model, prompt: string, values: PromptValues): PromptIds {

@@ -6,6 +6,7 @@ import type { AnswerSummary } from "../engine/run/generate.ts";
 import type { SamplingOptions } from "../engine/run/model_runner.ts";
 import { describeAnswer, printAnswer, startAnswer, statistics } from "./answers.ts";
 import { chat } from "./chat.ts";
+import { readChatTemplate } from "./chat_template_option.ts";
 import { UsageError } from "./exit_codes.ts";
 import { printAnswers, readPrompts } from "./generate_many.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -58,6 +59,8 @@ export function addGenerate(program: Command): void {
       if (many && (argument ?? options.prompt ?? options.file ?? options.logprobs) !== undefined) {
         throw new UsageError("Cannot use --prompts with another prompt, --file or --logprobs");
       }
+      const chatTemplate = await readChatTemplate(options);
+      const values = { ...options, ...(chatTemplate !== undefined && { chatTemplate }) };
       const prompts = many
         ? await readPrompts(options.prompts!, terminal)
         : await onePrompt(argument, options, terminal);
@@ -65,11 +68,11 @@ export function addGenerate(program: Command): void {
         maxSequences: many ? options.concurrency : 1,
       });
       try {
-        if (prompts === undefined) return await chat(model, options, terminal);
+        if (prompts === undefined) return await chat(model, values, terminal);
         using interrupts = new Interrupts();
         const sampling = toSampling(options);
         const run = many ? answerMany : answerOne;
-        await run(model, prompts, options, sampling, interrupts.signal, terminal);
+        await run(model, prompts, values, sampling, interrupts.signal, terminal);
         interrupts.signal.throwIfAborted();
       } catch (error) {
         // What the engine refuses at submit is the user's to change.

@@ -2,6 +2,7 @@
 
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
+import { useBackend } from "./backend.ts";
 import { addBench } from "./bench.ts";
 import { addCompletions } from "./completions.ts";
 import { addDevices } from "./devices.ts";
@@ -69,9 +70,7 @@ export async function main(args: readonly string[]): Promise<number> {
   let active: CommandUnknownOpts = program;
   program.hook("preAction", (_, command) => {
     active = command;
-    // Deno reads the variable when it looks for the first adapter.
-    const { backend } = command.opts();
-    if (typeof backend === "string") Deno.env.set("DENO_WEBGPU_BACKEND", backend);
+    useBackend(command.opts()["backend"]);
     dropPermissions(command.name(), [...command.args, command.opts()["model"]]);
   });
   try {

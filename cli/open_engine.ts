@@ -1,6 +1,7 @@
 /** Loads what `-m` and the device options name, with progress and in the user's words. */
 
 import { loadModel, type LoadOptions, type Model } from "../engine/mod.ts";
+import { DeviceError } from "../engine/errors.ts";
 import { UsageError } from "./exit_codes.ts";
 import { openModel } from "./model_argument.ts";
 import type { DeviceValues } from "./options.ts";
@@ -12,20 +13,26 @@ export type EngineValues = DeviceValues & { readonly model?: string | undefined 
 /**
  * Opens and loads the model; the caller closes it.
  *
- * @throws {UsageError} if the context asked for is more than the model has.
+ * @throws {UsageError} if the context asked for is more than the model has, or a backend of the CPU.
+ * @throws {DeviceError} if there is no adapter and the GPU, or its backend, is asked for.
  */
 export async function openEngine(
   values: EngineValues,
   terminal: Terminal,
   options: LoadOptions = {},
 ): Promise<Model> {
+  if (values.backend && values.device === "cpu") {
+    throw new UsageError("Cannot use --backend with --device cpu: it names the GPU's graphics API");
+  }
+  // Who names a graphics API does not want the CPU where it is missing.
+  const device = values.backend ? "gpu" : values.device;
   const file = await openModel(values.model, terminal);
   try {
     let total = 0;
     for (const { byteLength } of file.tensors.values()) total += byteLength;
     using progress = terminal.progress("Loading", total);
     const model = await loadModel(file, {
-      ...(values.device && { device: values.device }),
+      ...(device && { device }),
       ...(values.ctxSize !== undefined && { contextLength: values.ctxSize }),
       ...(values.kvMemory !== undefined && { kvMemory: values.kvMemory }),
       kv: values.kvType,
@@ -40,6 +47,14 @@ export async function openEngine(
     return model;
   } catch (error) {
     file.close();
+    if (values.backend && error instanceof DeviceError && error.kind === "no-adapter") {
+      throw new DeviceError(
+        error.kind,
+        `Cannot find a GPU adapter for ${values.backend}: leave out --backend to try all, ` +
+          `or use --device cpu`,
+        { cause: error },
+      );
+    }
     if (!(error instanceof RangeError)) throw error;
     throw new UsageError(`${error.message}; change --ctx-size or --kv-memory`, { cause: error });
   }

@@ -162,6 +162,8 @@ export type PromptValues = {
   readonly file?: string;
   readonly system?: string;
   readonly raw?: true;
+  readonly chatTemplate?: string;
+  readonly chatTemplateFile?: string;
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
 };
@@ -175,6 +177,8 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
     new Option("-f, --file <path>", "a file that comes before the prompt"),
     new Option("-s, --system <text>", "the system message"),
     new Option("--raw", "the prompt as it is, without the model's chat template"),
+    new Option("--chat-template <template>", "chatml, llama2, llama3, zephyr, or Jinja text"),
+    new Option("--chat-template-file <path>", "a file with a chat template in Jinja"),
     new Option("-n, --max-tokens <n>", "longest answer in tokens; by default 512")
       .argParser(integer(1, MAX_INT32)),
     new Option("--stop <text>", "ends the answer before this text; repeatable").argParser(texts),
