@@ -235,10 +235,20 @@ Deno.test("modelTokenizer() says what is wrong with the texts beside the weights
     () => readChanged({}, (files) => files["generation_config.json"] = '{"eos_token_id":["2"]}'),
     /Cannot read the end tokens of .*: eos_token_id has '"2"', not a whole number/,
   );
-  const { tokenizer } = readChanged({ eos_token_id: 5 }, (files) => {
-    delete files["generation_config.json"];
-  });
-  assert.ok(tokenizer.eosIds.has(5));
+});
+
+Deno.test("modelTokenizer() takes one end token or a list, of generation_config.json first", () => {
+  const endsOf = (config: Record<string, unknown>, generation?: string) => {
+    const { tokenizer } = readChanged(config, (files) => {
+      delete files["generation_config.json"];
+      if (generation !== undefined) files["generation_config.json"] = generation;
+    });
+    return [5, 6, 7].filter((id) => tokenizer.eosIds.has(id));
+  };
+  assert.deepEqual(endsOf({ eos_token_id: 5 }), [5]);
+  assert.deepEqual(endsOf({ eos_token_id: [5, 7] }), [5, 7]);
+  assert.deepEqual(endsOf({ eos_token_id: [5, 7] }, '{"eos_token_id": [6]}'), [6]);
+  assert.deepEqual(endsOf({ eos_token_id: [5, 7] }, "{}"), [5, 7]);
 });
 
 Deno.test("openModelFile() takes chat_template.jinja before the template of tokenizer_config.json", () => {
