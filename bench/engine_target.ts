@@ -48,7 +48,8 @@ export class EngineTarget implements Target {
   #probe: Promise<Probe | null> | undefined;
   #peakRss = 0;
 
-  constructor(readonly model: Model, program: Program) {
+  /** `signal` cuts off what is being served, which then throws its reason. */
+  constructor(readonly model: Model, program: Program, readonly signal?: AbortSignal) {
     this.#runner = new TimedRunner(model.runner);
     this.#gpu = model.runner instanceof GpuRunner ? model.runner : undefined;
     this.environment = modelEnvironment(model, this.#gpu?.gpu, program);
@@ -80,20 +81,17 @@ export class EngineTarget implements Target {
       : probeGpu(this.#gpu.gpu);
   }
 
-  async serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
+  serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
     const { arrival = "together" } = options;
-    const profile = (options.profile ?? false) && this.hasTimestamps;
-    const engine = this.#engine(false);
     this.#runner.steps.length = 0;
     if (this.#gpu) {
-      this.#gpu.profile = profile;
+      this.#gpu.profile = (options.profile ?? false) && this.hasTimestamps;
       this.#gpu.kernelTimes.length = 0;
     }
-    try {
+    return this.#withEngine(false, async (engine) => {
       const served: Promise<Served>[] = [];
       for (const request of requests) {
-        const stream = engine.submit(toGeneration(request));
-        const reading = consume(stream);
+        const reading = consume(engine.submit(toGeneration(request)));
         served.push(reading.done);
         if (arrival === "in-turn") await reading.done;
         if (arrival === "staggered") await reading.begun;
@@ -103,17 +101,12 @@ export class EngineTarget implements Target {
         steps: [...this.#runner.steps],
         kernels: [...this.#gpu?.kernelTimes ?? []],
       };
-    } finally {
-      await engine.stop();
-      if (this.#gpu) this.#gpu.profile = false;
-      this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
-    }
+    });
   }
 
-  async serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]> {
-    const engine = this.#engine(true);
-    const results: CachedServing[] = [];
-    try {
+  serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]> {
+    return this.#withEngine(true, async (engine) => {
+      const results: CachedServing[] = [];
       for (const request of requests) {
         const before = engine.stats.prefix;
         const served = await consume(engine.submit(toGeneration(request))).done;
@@ -126,17 +119,14 @@ export class EngineTarget implements Target {
         });
       }
       return results;
-    } finally {
-      await engine.stop();
-    }
+    });
   }
 
-  async serveRounds(
+  serveRounds(
     rounds: readonly (readonly BenchRequest[])[],
     { share, arrival }: { readonly share: boolean; readonly arrival: "together" | "in-turn" },
   ): Promise<RoundsServing> {
-    const engine = this.#engine(share);
-    try {
+    return this.#withEngine(share, async (engine) => {
       const requests: Served[] = [];
       for (const round of rounds) {
         const turns = arrival === "together" ? [round] : round.map((request) => [request]);
@@ -153,16 +143,13 @@ export class EngineTarget implements Target {
         hits: prefix.hits,
         tokensSaved: prefix.tokensSaved,
       };
-    } finally {
-      await engine.stop();
-    }
+    });
   }
 
-  async hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
-    const engine = this.#engine(share);
-    const endless = (promptIds: readonly number[]) =>
-      engine.submit(toGeneration({ promptIds, maxTokens: this.model.contextLength }));
-    try {
+  hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
+    return this.#withEngine(share, async (engine) => {
+      const endless = (promptIds: readonly number[]) =>
+        engine.submit(toGeneration({ promptIds, maxTokens: this.model.contextLength }));
       const streams: TokenStream[] = [];
       for (const [i, prompt] of prompts.entries()) {
         const stream = endless(prompt);
@@ -177,10 +164,7 @@ export class EngineTarget implements Target {
         held: sequences.reduce((sum, sequence) => sum + sequence.blockTable.length, 0),
         tokens: sequences.map((sequence) => sequence.computed),
       };
-    } finally {
-      await engine.stop();
-      this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
-    }
+    });
   }
 
   kernels(options: Pick<RunOptions, "only" | "shape">): Promise<KernelBench | null> {
@@ -194,9 +178,10 @@ export class EngineTarget implements Target {
     return { ...this.#gpu.gpu.memory, peakRss: Math.max(this.#peakRss, Deno.memoryUsage().rss) };
   }
 
-  #engine(share: boolean): Engine {
+  /** Runs `use` on an engine of its own, which has nothing left to do afterwards. */
+  async #withEngine<T>(share: boolean, use: (engine: Engine) => Promise<T>): Promise<T> {
     const runner = this.#runner;
-    return new Engine(runner, {
+    const engine = new Engine(runner, {
       contextLength: this.model.contextLength,
       ...(this.model.runner.growBlocks && {
         maxBlocks: this.limits.blocks,
@@ -204,6 +189,18 @@ export class EngineTarget implements Target {
       }),
       ...(!share && { prefixCacheBlocks: 0 }),
     });
+    const stop = () => void engine.stop();
+    this.signal?.addEventListener("abort", stop);
+    try {
+      const result = await use(engine);
+      this.signal?.throwIfAborted();
+      return result;
+    } finally {
+      this.signal?.removeEventListener("abort", stop);
+      await engine.stop();
+      if (this.#gpu) this.#gpu.profile = false;
+      this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
+    }
   }
 }
 

@@ -161,12 +161,16 @@ export class Bench {
     return measured(samples, unit, limit);
   }
 
-  /** Most tokens a second that `requests` at once can have: each step reads the weights once. */
-  limit(requests: number): number | undefined {
+  /**
+   * Most tokens a second that `requests` at once can decode after prompts of this length: each step
+   * reads the weights once, and the keys and values of each.
+   */
+  limit(requests: number, promptTokens = this.run.promptTokens): number | undefined {
     const { limits } = this.report;
-    return limits === null
-      ? undefined
-      : Math.min(limits.memoryBound * requests, limits.arithmeticBound);
+    if (limits === null) return undefined;
+    const position = promptTokens + this.run.maxTokens / 2;
+    const { memoryBound, arithmeticBound } = bounds(this.target, limits, position, requests);
+    return Math.min(memoryBound, arithmeticBound);
   }
 
   /** Whether a request of this length fits into the context. */
@@ -263,18 +267,30 @@ function hash(ids: readonly number[]): string {
 
 /** What the probe allows this model. */
 function limitsOf(probe: Probe, target: Target, run: RunOptions, given?: number): Limits {
-  const { model } = target.environment;
   const bandwidth = given ?? probe.bandwidth;
   const position = run.promptTokens + run.maxTokens / 2;
-  const bytesPerToken = model.readBytes + position * kvBytesPerToken(target);
-  const attention = 4 * position * model.heads * model.headDim * model.layers;
   return {
     ...probe,
     source: given === undefined ? "measured" : "given",
     bandwidth,
+    ...bounds(target, { bandwidth, flops: probe.flops }, position, 1),
+  };
+}
+
+/** Of decode steps of `requests` requests that look back on `position` tokens each. */
+function bounds(
+  target: Target,
+  { bandwidth, flops }: Pick<Limits, "bandwidth" | "flops">,
+  position: number,
+  requests: number,
+): Pick<Limits, "bytesPerToken" | "memoryBound" | "arithmeticBound"> {
+  const { model } = target.environment;
+  const bytesPerToken = model.readBytes / requests + position * kvBytesPerToken(target);
+  const attention = 4 * position * model.heads * model.headDim * model.layers;
+  return {
     bytesPerToken,
     memoryBound: bandwidth * 1e9 / bytesPerToken,
-    arithmeticBound: probe.flops * 1e9 / (2 * model.readWeights + attention),
+    arithmeticBound: flops * 1e9 / (2 * model.readWeights + attention),
   };
 }
 

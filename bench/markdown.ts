@@ -118,8 +118,9 @@ function suffix(unit: Unit, columnUnit: Unit | undefined): string {
 function decimals({ value, unit }: Quantity): number {
   if (unit === "") return Number.isInteger(value) ? 0 : 1;
   if (unit === "x") return 2;
-  if (unit === "%") return 1;
   const size = Math.abs(value);
+  // What was measured is never shown as zero.
+  if (unit === "%") return size >= 0.1 || size === 0 ? 1 : -Math.floor(Math.log10(size));
   if (size >= 1000) return 0;
   if (size >= 100) return 1;
   if (size >= 1 || size === 0) return 2;

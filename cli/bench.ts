@@ -88,8 +88,9 @@ export function addBench(program: Command): void {
     });
     try {
       checkLengths(run, model.contextLength);
-      const target = new EngineTarget(model, { tvllm: denoJson.version, kvType, startup });
       using interrupts = new Interrupts();
+      const program = { tvllm: denoJson.version, kvType, startup };
+      const target = new EngineTarget(model, program, interrupts.signal);
       const trace = options.trace === undefined ? undefined : new Trace();
       const writer = new ReportWriter(options);
       for (const name of suite === "all" ? Object.keys(SUITES) : [suite]) {

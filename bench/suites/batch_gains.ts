@@ -56,7 +56,7 @@ export async function batchGains(bench: Bench): Promise<void> {
         `decode of ${requests} at once`,
         steps.map((ms) => 1000 * requests / ms),
         "tok/s",
-        bench.limit(requests),
+        bench.limit(requests, MOST_PROMPT_TOKENS),
       ),
       value(speedup, "x"),
       ...cells,

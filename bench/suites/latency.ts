@@ -105,7 +105,12 @@ async function contexts(bench: Bench): Promise<void> {
       value(context, ""),
       bench.measure(`TTFT at ${context} tokens`, served.map(ttft), "ms"),
       bench.measure(`TPOT at ${context} tokens`, served.map(tpot), "ms"),
-      bench.measure(`decode at ${context} tokens`, served.map(decodeRate), "tok/s", bench.limit(1)),
+      bench.measure(
+        `decode at ${context} tokens`,
+        served.map(decodeRate),
+        "tok/s",
+        bench.limit(1, context),
+      ),
     );
   }
 }

@@ -28,6 +28,8 @@ export async function pagedCache(bench: Bench): Promise<void> {
   const runs = await measure(bench, rounds);
   const times = runs.map((servings) => servings.map(totalTime));
 
+  const [prompt] = rounds[0]!;
+  const promptTokens = prompt!.promptIds.length;
   const modes = bench.table("Modes", ["Mode", ["Time (s)", "s"], ["Throughput (tok/s)", "tok/s"]]);
   for (const [i, { name }] of MODES.entries()) {
     const rates = runs[i]!.map(tokensPerSecond);
@@ -38,14 +40,13 @@ export async function pagedCache(bench: Bench): Promise<void> {
         name,
         rates,
         "tok/s",
-        bench.limit(MODES[i]!.arrival === "together" ? REQUESTS : 1),
+        bench.limit(MODES[i]!.arrival === "together" ? REQUESTS : 1, promptTokens),
       ),
     );
   }
-  const [prompt] = rounds[0]!;
   modes.say(
     `${ROUNDS} rounds of ${rounds[0]!.length} requests with ${
-      prompt!.promptIds.length - OWN_TOKENS
+      promptTokens - OWN_TOKENS
     } tokens in common, ${OWN_TOKENS} of their own and ${prompt!.maxTokens} generated.`,
   );
 

@@ -57,7 +57,12 @@ async function contexts(bench: Bench): Promise<void> {
       value(context, ""),
       value(generated(runs[0]!), ""),
       bench.measure(`time at ${context} tokens`, runs.map(totalTime), "s"),
-      bench.measure(`context of ${context}`, runs.map(tokensPerSecond), "tok/s", bench.limit(1)),
+      bench.measure(
+        `context of ${context}`,
+        runs.map(tokensPerSecond),
+        "tok/s",
+        bench.limit(1, context),
+      ),
     );
   }
   table.say("Time is that of the whole request, its prompt included.");

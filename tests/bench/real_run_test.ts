@@ -201,6 +201,17 @@ Deno.test("every suite runs on the adapter", async (t) => {
       assert.deepEqual(batches!.rows.map(([requests]) => numberOf(requests)), [1, 2]);
     });
 
+    await t.step("what is being served is cut off by the signal", async () => {
+      const controller = new AbortController();
+      const program = { tvllm: "test", kvType: "f16", startup: 1 } as const;
+      const cut = new EngineTarget(model, program, controller.signal);
+      const serving = cut.serve([{ promptIds: prompt, maxTokens: 200 }]);
+      setTimeout(() => controller.abort(new Error("Interrupted")), 50);
+      await assert.rejects(serving, /Interrupted/);
+      const whole = await target.serve([{ promptIds: prompt, maxTokens: 200 }]);
+      assert.equal(whole.requests[0]!.ids.length, 200);
+    });
+
     await t.step("detokenizer: streaming is the faster way, and cheap to begin", () => {
       const report = reports.get("detokenizer")!;
       const [sequences, creation] = report.tables;
