@@ -1,0 +1,57 @@
+/**
+ * What llama.cpp makes of texts, as JSON lines; greedy.ts runs it as a program of its own, because
+ * node-llama-cpp needs a node_modules directory, which the project has none of.
+ *
+ *     llama_cpp.ts PATH/TO/node-llama-cpp/dist/index.js <REQUESTS.jsonl
+ */
+
+/** A text in token ids. */
+export interface PeerRequest {
+  /** A GGUF file. */
+  readonly model: string;
+  /** What the prompt's ids were made from, for its own tokenizer. */
+  readonly text: string;
+  /** Prompt and answer. */
+  readonly ids: readonly number[];
+  /** Tokens of the prompt. */
+  readonly promptLength: number;
+}
+
+export interface PeerAnswer {
+  /** Its own ids of the text. */
+  readonly promptIds: readonly number[];
+  /** The token that it would choose in place of each token of the answer, given those before. */
+  readonly greedy: readonly number[];
+}
+
+if (import.meta.main) {
+  const { getLlama, LlamaLogLevel } = await import(Deno.args[0]!);
+  const llama = await getLlama({
+    gpu: false,
+    build: "never",
+    skipDownload: true,
+    progressLogs: false,
+    logLevel: LlamaLogLevel.error,
+  });
+  const lines = (await new Response(Deno.stdin.readable).text()).trimEnd().split("\n");
+  for (const line of lines) {
+    const { model: modelPath, text, ids, promptLength }: PeerRequest = JSON.parse(line);
+    const model = await llama.loadModel({ modelPath });
+    const context = await model.createContext({ contextSize: ids.length + 8, threads: 2 });
+    const results = await context.getSequence().controlledEvaluate(
+      ids.slice(0, -1).map((id, i) =>
+        i < promptLength - 1
+          ? id
+          : [id, { generateNext: { token: true, options: { temperature: 0 } } }]
+      ),
+    );
+    const answer: PeerAnswer = {
+      promptIds: model.tokenize(text, false),
+      greedy: ids.slice(promptLength).map((_, i) => results[promptLength - 1 + i].next.token),
+    };
+    console.log(JSON.stringify(answer));
+    await context.dispose();
+    await model.dispose();
+  }
+  await llama.dispose();
+}
