@@ -6,9 +6,10 @@ import { UNPACK } from "../../kernels/dequantize.ts";
 import type { PackedMatrix } from "../../kernels/reference.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
 import { attend } from "./attention.ts";
+import { Experts } from "./experts.ts";
 import type { KvCache } from "./kv_cache.ts";
 import { matmul, matmulScratch } from "./matmul.ts";
-import type { LayerWeights, ModelWeights } from "./weights.ts";
+import type { DenseWeights, LayerWeights, ModelWeights } from "./weights.ts";
 
 /** One token that enters. */
 export interface EnteringToken {
@@ -37,6 +38,7 @@ export class Transformer {
   readonly #attended: Float64Array; // [tokens, heads, headDim]
   readonly #gate: Float64Array; // [tokens, ffnDim]
   readonly #up: Float64Array; // [tokens, ffnDim]
+  readonly #experts: Experts | undefined;
   readonly #added: Float64Array; // [tokens, dim]
   readonly #logits: Float64Array; // [LOGIT_ROWS, vocabSize]
   readonly #cos: Float64Array; // [tokens, pairs]
@@ -49,8 +51,9 @@ export class Transformer {
     readonly cache: KvCache,
     sizes: { readonly maxTokens: number; readonly maxPositions: number },
   ) {
-    const { dim, heads, headDim, ffnDim, vocabSize, ropeDims } = config;
+    const { dim, heads, headDim, vocabSize, ropeDims, experts } = config;
     const { maxTokens } = sizes;
+    const ffnDim = experts ? 0 : config.ffnDim;
     const buffer = (width: number) => new Float64Array(maxTokens * width);
     this.#rope = ropeTable(config, weights.ropeFactors);
     this.#scratch = matmulScratch(Math.max(dim, heads * headDim, ffnDim));
@@ -63,6 +66,7 @@ export class Transformer {
     this.#attended = buffer(heads * headDim);
     this.#gate = buffer(ffnDim);
     this.#up = buffer(ffnDim);
+    this.#experts = experts && new Experts(experts, dim, maxTokens);
     this.#added = buffer(dim);
     this.#cos = buffer(ropeDims / 2);
     this.#sin = buffer(ropeDims / 2);
@@ -135,18 +139,27 @@ export class Transformer {
   }
 
   *#feedForward(layer: LayerWeights, count: number): Generator<void, void> {
-    const { dim, ffnDim } = this.config;
-    const gate = this.#gate, up = this.#up;
+    const { dim } = this.config;
     for (let t = 0; t < count; t++) {
       this.#norm(this.#hidden, t * dim, layer.ffnNorm, this.#normed, t * dim);
     }
-    yield* this.#product(layer.gate, this.#normed, count, gate);
-    yield* this.#product(layer.up, this.#normed, count, up);
-    for (let i = 0; i < count * ffnDim; i++) {
+    const weights = layer.feedForward;
+    if ("router" in weights) {
+      yield* this.#experts!.run(weights, this.#normed, count, this.#added);
+    } else {
+      yield* this.#dense(weights, count);
+    }
+    this.#addToHidden(count);
+  }
+
+  *#dense(weights: DenseWeights, count: number): Generator<void, void> {
+    const gate = this.#gate, up = this.#up;
+    yield* this.#product(weights.gate, this.#normed, count, gate);
+    yield* this.#product(weights.up, this.#normed, count, up);
+    for (let i = 0; i < count * this.config.ffnDim; i++) {
       gate[i] = gate[i]! / (1 + Math.exp(-gate[i]!)) * up[i]!;
     }
-    yield* this.#product(layer.down, gate, count, this.#added);
-    this.#addToHidden(count);
+    yield* this.#product(weights.down, gate, count, this.#added);
   }
 
   *#product(

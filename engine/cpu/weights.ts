@@ -21,9 +21,22 @@ export interface LayerWeights {
   readonly keyNorm: Float32Array | undefined;
   readonly attentionOutput: PackedMatrix;
   readonly ffnNorm: Float32Array;
+  readonly feedForward: DenseWeights | ExpertWeights;
+}
+
+/** A layer's one feed-forward network. */
+export interface DenseWeights {
   readonly gate: PackedMatrix;
   readonly up: PackedMatrix;
   readonly down: PackedMatrix;
+}
+
+/** A layer's routed experts; matrices by expert. */
+export interface ExpertWeights {
+  readonly router: PackedMatrix;
+  readonly gates: readonly PackedMatrix[];
+  readonly ups: readonly PackedMatrix[];
+  readonly downs: readonly PackedMatrix[];
 }
 
 export interface ModelWeights {
@@ -45,6 +58,7 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
   const embedding = readMatrix(file, ggufName("embedding"));
   const layer = (i: number): LayerWeights => {
     const matrix = (weight: LayerWeight) => readMatrix(file, ggufName(weight, i));
+    const stack = (weight: LayerWeight) => readStack(file, ggufName(weight, i));
     const vector = (weight: LayerWeight) => readVector(file, ggufName(weight, i));
     return {
       attentionNorm: vector("attentionNorm"),
@@ -58,9 +72,14 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
       keyNorm: queryKeyNorm ? vector("keyNorm") : undefined,
       attentionOutput: matrix("attentionOutput"),
       ffnNorm: vector("ffnNorm"),
-      gate: matrix("gate"),
-      up: matrix("up"),
-      down: matrix("down"),
+      feedForward: config.experts
+        ? {
+          router: matrix("router"),
+          gates: stack("expertGates"),
+          ups: stack("expertUps"),
+          downs: stack("expertDowns"),
+        }
+        : { gate: matrix("gate"), up: matrix("up"), down: matrix("down") },
     };
   };
   const once = (weight: ModelWeight) => readVector(file, ggufName(weight));
@@ -77,6 +96,17 @@ function readMatrix(file: ModelFile, name: string): PackedMatrix {
   const tensor = find(file, name);
   const [rows, cols] = tensor.shape as [number, number];
   return { type: tensor.type, rows, cols, bytes: readBytes(file, tensor) };
+}
+
+function readStack(file: ModelFile, name: string): PackedMatrix[] {
+  const tensor = find(file, name);
+  const [count, rows, cols] = tensor.shape as [number, number, number];
+  const all = readBytes(file, tensor);
+  const size = all.length / count;
+  return Array.from({ length: count }, (_, i) => {
+    const bytes = all.subarray(i * size, (i + 1) * size);
+    return { type: tensor.type, rows, cols, bytes };
+  });
 }
 
 function readVector(file: ModelFile, name: string): Float32Array {

@@ -51,9 +51,9 @@ export class MlxTensors implements ModelFile {
     const tensors = new Map(raw.tensors);
     for (const name of words) {
       const packed = this.#find(name, config);
-      const { weight: { shape: [rows = 0, columns = 0] }, bits, type } = packed;
-      const shape = [rows, columns * 32 / bits];
-      const byteLength = rows * packedBytes(type, shape[1]!);
+      const { weight: { shape: words }, bits, type } = packed;
+      const shape = words.with(-1, words.at(-1)! * 32 / bits);
+      const byteLength = packedBytes(type, shape.reduce((a, b) => a * b));
       const tensor = { ...packed.weight, type, shape, byteLength };
       this.#packed.set(tensor, packed);
       tensors.set(name, tensor);
@@ -70,8 +70,8 @@ export class MlxTensors implements ModelFile {
   read(tensor: TensorInfo, offset: number, into: Uint8Array): void {
     const packed = this.#packed.get(tensor);
     if (packed === undefined) return this.raw.read(tensor, offset, into);
-    const [rows = 0, columns = 0] = tensor.shape;
-    const rowBytes = packedBytes(tensor.type, columns);
+    const rows = rowsOf(tensor);
+    const rowBytes = tensor.byteLength / rows;
     const first = offset / rowBytes;
     const count = into.length / rowBytes;
     if (!Number.isInteger(first) || !Number.isInteger(count) || first + count > rows) {
@@ -93,14 +93,14 @@ export class MlxTensors implements ModelFile {
   }
 
   #rows(tensor: TensorInfo, first: number, count: number): Uint8Array<ArrayBuffer> {
-    const rowBytes = tensor.byteLength / tensor.shape[0]!;
+    const rowBytes = tensor.byteLength / rowsOf(tensor);
     const bytes = new Uint8Array(count * rowBytes);
     this.raw.read(tensor, first * rowBytes, bytes);
     return bytes;
   }
 
   #halves(tensor: TensorInfo, first: number, count: number): Uint16Array {
-    const values = new Float32Array(count * tensor.shape[1]!);
+    const values = new Float32Array(count * tensor.shape.at(-1)!);
     dequantize(tensor.type, this.#rows(tensor, first, count), values);
     // In bulk: storing halves one by one is ten times as slow.
     return new Uint16Array(new Float16Array(values).buffer);
@@ -110,17 +110,16 @@ export class MlxTensors implements ModelFile {
     const stem = name.replace(/\.weight$/, "");
     const { bits, group, type } = this.#widths(stem, config);
     const weight = this.raw.tensors.get(name)!;
-    const [rows = 0, columns = 0] = weight.shape;
-    const groups = columns * 32 / bits / group;
+    // Of a matrix, or of experts stacked.
+    const shape = weight.shape.with(-1, (weight.shape.at(-1) ?? 0) * 32 / bits / group);
+    const sound = [2, 3].includes(shape.length) && shape.every((size) => size > 0);
     const [scales, biases] = [`${stem}.scales`, `${stem}.biases`].map((part) => {
       const tensor = this.raw.tensors.get(part);
-      const fits = tensor?.shape.length === 2 && tensor.shape[0] === rows &&
-        tensor.shape[1] === groups;
-      if (tensor !== undefined && fits && weight.shape.length === 2 && rows > 0) return tensor;
+      if (tensor !== undefined && sound && String(tensor.shape) === String(shape)) return tensor;
       throw new ModelFormatError(
         `Cannot read ${printable(this.paths[weight.file]!)}: tensor ${quote(part)} ` +
           `${tensor ? `has the shape ${tensor.shape.join(" × ")}` : "is missing"}, and for ` +
-          `${bits} bits in groups of ${group} it is ${rows} × ${groups}; get the model again`,
+          `${bits} bits in groups of ${group} it is ${shape.join(" × ")}; get the model again`,
       );
     });
     return { weight, scales: scales!, biases: biases!, bits, type };
@@ -144,6 +143,10 @@ export class MlxTensors implements ModelFile {
         `with groups of 32, 64 or 128`,
     );
   }
+}
+
+function rowsOf({ shape }: TensorInfo): number {
+  return shape.slice(0, -1).reduce((a, b) => a * b, 1);
 }
 
 /** Blocks of scale, bias and quants, one a group. */

@@ -20,6 +20,7 @@ export interface ScratchSizes {
   readonly ffnDim: number;
   readonly vocabSize: number;
   readonly sampleChunks: number;
+  readonly experts?: { readonly count: number; readonly used: number; readonly ffnDim: number };
 }
 
 /** Activations of one step and the state of each slot. */
@@ -31,8 +32,9 @@ export interface Scratch {
   /** Rotated queries, and what attention makes of them, [tokens, heads, headDim]. */
   readonly queries: GPUBuffer;
   readonly attended: GPUBuffer;
-  /** silu(gate)·up, [tokens, ffnDim]. */
+  /** silu(gate)·up, [tokens, ffnDim], or of each of a token's experts. */
   readonly gated: GPUBuffer;
+  readonly experts: ExpertScratch | undefined;
   readonly logits: GPUBuffer;
   readonly chunks: GPUBuffer;
   /** The token that each slot sampled last. */
@@ -46,15 +48,31 @@ export interface Scratch {
   readonly unused: GPUBuffer;
 }
 
+/** What routed experts need beside `gated`. */
+export interface ExpertScratch {
+  /** The router's, [tokens, experts]. */
+  readonly logits: GPUBuffer;
+  /** Experts and their weights, [tokens, slots, 2]. */
+  readonly routes: GPUBuffer;
+  /** What each expert adds, [tokens, slots, dim]. */
+  readonly parts: GPUBuffer;
+}
+
 /** Makes the scratch buffers; their bytes count as "scratch". */
 export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
   const make = (label: string, words: number) => createBuffer(gpu, label, words * 4, "scratch");
+  const { experts } = s;
   return {
     hidden: make("hidden", s.tokens * s.dim),
     qkv: make("qkv", s.tokens * s.qkvDim),
     queries: make("queries", s.tokens * s.queryDim),
     attended: make("attended", s.tokens * s.queryDim),
-    gated: make("gated", s.tokens * s.ffnDim),
+    gated: make("gated", s.tokens * (experts ? experts.used * experts.ffnDim : s.ffnDim)),
+    experts: experts && {
+      logits: make("router logits", s.tokens * experts.count),
+      routes: make("routes", s.tokens * experts.used * 2),
+      parts: make("experts' parts", s.tokens * experts.used * s.dim),
+    },
     logits: make("logits", s.logitRows * s.vocabSize),
     chunks: make("sample chunks", s.sequences * s.sampleChunks * 4),
     last: make("last tokens", s.sequences),

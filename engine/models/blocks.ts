@@ -1,5 +1,6 @@
 /** The layers that models are made of, as dispatches over buffers that exist already. */
 
+import { combineSpec, topKSpec } from "../../kernels/expert_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
 import {
   attentionSpec,
@@ -15,9 +16,9 @@ import type { Tuning } from "../../kernels/tuning.ts";
 import { bufferOf } from "../gpu/buffers.ts";
 import type { Dispatch } from "../gpu/pass.ts";
 import type { Pipelines } from "../gpu/pipelines.ts";
-import type { Scratch } from "../gpu/scratch.ts";
+import type { ExpertScratch, Scratch } from "../gpu/scratch.ts";
 
-import type { ModelConfig } from "./config.ts";
+import type { ExpertConfig, ModelConfig } from "./config.ts";
 import type { DeviceMatrix } from "./device_matrix.ts";
 import type { LayerCache } from "./kv_cache.ts";
 
@@ -46,6 +47,17 @@ export interface Product {
   readonly bias?: GPUBuffer | undefined;
   /** Rows are gates and ups in turns of four, or ups whose gates are in y: see matmul.wgsl. */
   readonly gate?: "both" | "ups";
+  /**
+   * The matrix is that of all experts one below the other, and y has a row for each of a token's
+   * slots. `routes` [tokens, slots, 2] says whose expert serves it; x has a row for each slot
+   * (`perSlot`) or for each token.
+   */
+  readonly experts?: {
+    readonly count: number;
+    readonly slots: number;
+    readonly routes: GPUBuffer;
+    readonly perSlot: boolean;
+  };
 }
 
 /** Builds the operations of one model on one device. */
@@ -85,12 +97,17 @@ export class Blocks {
     const { tile, matmul: { lanes, split } } = this.tuning;
     const share = this.tuning.share && this.pipelines.gpu.subgroupSize >= 8;
     const { unused, metadata } = this.scratch;
+    const { type, columns } = matrix;
+    const { experts } = p;
     const launch = (tokens: number) => {
       const groups = tokens === 1 ? this.tuning.matmul.groups : 1;
-      const spec = matmulSpec({ type: matrix.type, tokens, groups, lanes, split, tile, share });
+      const sizes = { tokens, groups, lanes, split, tile };
+      const spec = matmulSpec({ ...sizes, type, share, experts: experts !== undefined });
       return { pipeline: this.pipelines.get(spec), rows: 4 * groups * lanes };
     };
     return matrix.parts.map((part): Operation => {
+      const rows = experts ? matrix.rows / experts.count : part.rows;
+      const firstRow = experts ? 0 : part.firstRow;
       const group = this.pipelines.bind(launch(1).pipeline, {
         0: part.quants,
         ...(part.scales && { 1: part.scales }),
@@ -100,32 +117,62 @@ export class Blocks {
         5: p.bias ?? unused,
         6: metadata,
         7: this.#shape({
-          ...part,
-          columns: matrix.columns,
+          rows,
+          firstRow,
+          columns,
           yStride: p.stride,
-          yOffset: (p.offset ?? 0) + part.firstRow / (p.gate === "both" ? 2 : 1),
+          yOffset: (p.offset ?? 0) + firstRow / (p.gate === "both" ? 2 : 1),
           over: p.over,
           accumulate: p.accumulate ?? false,
           bias: p.bias !== undefined,
           normEpsilon: p.norm && this.config.rmsEpsilon,
           gate: p.gate,
+          ...(experts && {
+            experts: { ...experts, first: part.firstRow / rows, count: part.rows / rows },
+          }),
         }),
+        8: experts?.routes ?? unused,
       });
       const launches = new Map<number, ReturnType<typeof launch>>();
       return {
         over: p.over,
         at: (count) => {
-          const tokens = Math.ceil(count / Math.ceil(count / this.tuning.matmulTokens));
+          const entries = count * (experts?.slots ?? 1);
+          const most = experts ? 1 : this.tuning.matmulTokens;
+          const tokens = Math.ceil(entries / Math.ceil(entries / most));
           let found = launches.get(tokens);
           if (found === undefined) launches.set(tokens, found = launch(tokens));
           return {
             pipeline: found.pipeline,
             group,
-            workgroups: [Math.ceil(part.rows / found.rows), Math.ceil(count / tokens)],
+            workgroups: [Math.ceil(rows / found.rows), Math.ceil(entries / tokens)],
           };
         },
       };
     });
+  }
+
+  /** Chooses each token's experts and their weights, by the router's logits. */
+  topK({ count, used, normalized }: ExpertConfig, { logits, routes }: ExpertScratch): Operation {
+    const lanes = this.tuning.elementLanes;
+    return this.#fixed(
+      "tokens",
+      topKSpec({ experts: count, slots: used, normalized, lanes }),
+      { 0: logits, 1: routes },
+      (tokens) => [tokens, 1],
+    );
+  }
+
+  /** Adds what the experts gave to the residual stream. */
+  combine({ used }: ExpertConfig, { parts, routes }: ExpertScratch): Operation {
+    const { dim } = this.config;
+    const lanes = this.tuning.elementLanes;
+    return this.#fixed(
+      "tokens",
+      combineSpec({ dim, slots: used, lanes }),
+      { 0: routes, 1: parts, 2: this.scratch.hidden },
+      (tokens) => [Math.ceil(dim / 4 / lanes), tokens],
+    );
   }
 
   /** Normalizes each query and key head in place. */

@@ -24,6 +24,16 @@ export type RopeScaling =
     readonly attentionFactor: number;
   };
 
+/** Routed experts, which stand in every layer in place of one feed-forward network. */
+export interface ExpertConfig {
+  readonly count: number;
+  /** How many of them a token is routed to. */
+  readonly used: number;
+  readonly ffnDim: number;
+  /** The weights of a token's experts sum to 1; otherwise they are shares of a softmax over all. */
+  readonly normalized: boolean;
+}
+
 /** Dimensions and constants of a decoder-only transformer. */
 export interface ModelConfig {
   /** `general.architecture`: names the file of engine/models that runs it. */
@@ -54,4 +64,6 @@ export interface ModelConfig {
   readonly queryKeyNorm: boolean;
   /** The output head is the embedding matrix. */
   readonly tiedOutput: boolean;
+  /** Absent: the model is dense. */
+  readonly experts?: ExpertConfig;
 }

@@ -49,6 +49,8 @@ export interface MatrixUpload {
 /**
  * Makes the buffers of one matrix from tensors of one type and row length: their rows one after the
  * other, or in turns of `interleave` rows.
+ *
+ * @param whole rows that stay in one buffer together, a multiple of the rows of a tile
  */
 export function allocateMatrix(
   gpu: Gpu,
@@ -56,6 +58,7 @@ export function allocateMatrix(
   tensors: readonly TensorInfo[],
   tile: number,
   interleave?: number,
+  whole?: number,
 ): MatrixUpload {
   const [first] = tensors;
   if (first === undefined) throw new RangeError("Cannot upload a matrix of no tensors");
@@ -68,13 +71,14 @@ export function allocateMatrix(
   const tileWords = packedWords(type, tileRows, columns, tile);
   // Parts and pieces hold whole tiles, and whole rounds of tensors that take turns.
   const step = tileRows * (interleave === undefined ? 1 : tensors.length);
-  const partRows = Math.floor(largestBuffer(gpu) / (tileWords.quants * 4) * tileRows / step) * step;
+  const unit = whole ?? step;
+  const partRows = Math.floor(largestBuffer(gpu) / (tileWords.quants * 4) * tileRows / unit) * unit;
   if (partRows === 0) {
     throw new DeviceError(
       "out-of-memory",
       `Cannot upload '${label}': ${gpu.description} binds ${
         largestBuffer(gpu)
-      } bytes at most, less than ${step} of its rows`,
+      } bytes at most, less than ${unit} of its rows`,
     );
   }
   const parts: MatrixPart[] = [];

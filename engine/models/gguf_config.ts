@@ -6,6 +6,7 @@ import { quote } from "../files/quote.ts";
 import { checkWeights } from "./check_weights.ts";
 import type { ModelConfig, RopeScaling } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
+import { expertsFromGguf } from "./expert_config.ts";
 import { MetadataReader } from "./metadata_reader.ts";
 import { ggufName } from "./weight_names.ts";
 
@@ -15,13 +16,16 @@ interface Architecture {
   /** Whether queries, keys and values have a bias; "optional": if the file has one. */
   readonly qkvBias: boolean | "optional";
   readonly queryKeyNorm: boolean;
+  /** Every layer's feed-forward network is one of routed experts. */
+  readonly experts?: true;
 }
 
 /** By `general.architecture`. llama.cpp permutes llama's query and key rows into interleaved pairs. */
-const ARCHITECTURES: ReadonlyMap<string, Architecture> = new Map([
+const ARCHITECTURES: ReadonlyMap<string, Architecture> = new Map<string, Architecture>([
   ["llama", { ropeLayout: "interleaved", qkvBias: "optional", queryKeyNorm: false }],
   ["qwen2", { ropeLayout: "half", qkvBias: true, queryKeyNorm: false }],
   ["qwen3", { ropeLayout: "half", qkvBias: false, queryKeyNorm: true }],
+  ["qwen3moe", { ropeLayout: "half", qkvBias: false, queryKeyNorm: true, experts: true }],
 ]);
 
 /** Tensors that old conversions carry and nothing uses. */
@@ -52,7 +56,7 @@ function readConfig(metadata: MetadataReader): ModelConfig {
     );
   }
   const key = (rest: string) => `${name}.${rest}`;
-  if (metadata.integer(key("expert_count"), 0, MAX_WIDTH, 0) > 0) {
+  if (!architecture.experts && metadata.integer(key("expert_count"), 0, MAX_WIDTH, 0) > 0) {
     throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
   }
   const dim = metadata.integer(key("embedding_length"), 1, MAX_WIDTH);
@@ -69,7 +73,7 @@ function readConfig(metadata: MetadataReader): ModelConfig {
   if (ropeDims % 2 !== 0) {
     throw metadata.fault(`key '${key("rope.dimension_count")}' is ${ropeDims}, which is odd`);
   }
-  const { qkvBias, ...traits } = architecture;
+  const { qkvBias, experts, ...traits } = architecture;
   return {
     architecture: name,
     name: metadata.text("general.name", basename(file.paths[0]!)),
@@ -89,6 +93,7 @@ function readConfig(metadata: MetadataReader): ModelConfig {
     qkvBias: qkvBias === "optional" ? file.tensors.has(ggufName("queryBias", 0)) : qkvBias,
     tiedOutput: !file.tensors.has(ggufName("output")),
     ...traits,
+    ...(experts && { experts: expertsFromGguf(metadata, key) }),
   };
 }
 

@@ -8,14 +8,27 @@ import type { SafetensorsModel } from "../files/safetensors.ts";
 import { checkWeights } from "./check_weights.ts";
 import type { ModelConfig, RopeScaling } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
+import { expertsFromHf } from "./expert_config.ts";
 import { MetadataReader } from "./metadata_reader.ts";
 import { expectedWeights } from "./weight_names.ts";
 
-/** In what the architectures differ, by `model_type`. */
-const ARCHITECTURES: ReadonlyMap<string, Pick<ModelConfig, "qkvBias" | "queryKeyNorm">> = new Map([
-  ["llama", { qkvBias: false, queryKeyNorm: false }],
-  ["qwen2", { qkvBias: true, queryKeyNorm: false }],
-  ["qwen3", { qkvBias: false, queryKeyNorm: true }],
+/** In what the architectures differ, as far as the config says it. */
+interface Architecture {
+  /** GGUF's name. */
+  readonly architecture: string;
+  readonly qkvBias: boolean;
+  readonly queryKeyNorm: boolean;
+  /** The head size where config.json has none; default the width by the heads. */
+  readonly headDim?: number;
+  readonly experts?: true;
+}
+
+/** By `model_type`. */
+const ARCHITECTURES: ReadonlyMap<string, Architecture> = new Map<string, Architecture>([
+  ["llama", { architecture: "llama", qkvBias: false, queryKeyNorm: false }],
+  ["qwen2", { architecture: "qwen2", qkvBias: true, queryKeyNorm: false }],
+  ["qwen3", { architecture: "qwen3", qkvBias: false, queryKeyNorm: true, headDim: 128 }],
+  ["qwen3_moe", { architecture: "qwen3moe", qkvBias: false, queryKeyNorm: true, experts: true }],
 ]);
 
 /** Switches that change what is computed; tvllm runs models that have them off. */
@@ -29,14 +42,15 @@ const IGNORED_IF_TIED = /\.rotary_emb\.inv_freq$|^lm_head\.weight$/;
  * The config of an open model in safetensors. All weights that it calls for are there, under
  * Hugging Face's names and in the right shape, and no others.
  *
+ * @param weights the same file with its experts stacked
  * @throws {ModelFormatError} if config.json lacks a value, has one out of range, or contradicts the
  * tensors.
  * @throws {UnsupportedError} if tvllm does not run this architecture or a variant that it states.
  */
-export function configFromSafetensors(file: SafetensorsModel): ModelConfig {
+export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile): ModelConfig {
   const config = readConfig(new MetadataReader(file, join(file.directory, CONFIG)));
   const ignored = config.tiedOutput ? IGNORED_IF_TIED : IGNORED;
-  checkWeights(new MetadataReader(file), config, "hf", ignored);
+  checkWeights(new MetadataReader(weights), config, "hf", ignored);
   return config;
 }
 
@@ -68,7 +82,8 @@ function readConfig(json: MetadataReader): ModelConfig {
   const dim = json.integer("hidden_size", 1, MAX_WIDTH);
   const heads = json.integer("num_attention_heads", 1, MAX_HEADS);
   const kvHeads = json.integer("num_key_value_heads", 1, MAX_HEADS, heads);
-  const headDim = json.integer("head_dim", 2, MAX_HEAD_DIM, name === "qwen3" ? 128 : dim / heads);
+  const { experts, headDim: usual = dim / heads, ...traits } = architecture;
+  const headDim = json.integer("head_dim", 2, MAX_HEAD_DIM, usual);
   if (heads % kvHeads !== 0 || headDim % 2 !== 0) {
     throw json.fault(
       `it has ${heads} heads of ${headDim} dimensions and ${kvHeads} key-value heads, which ` +
@@ -78,7 +93,6 @@ function readConfig(json: MetadataReader): ModelConfig {
   const trained = json.integer("max_position_embeddings", 1, MAX_CONTEXT);
   const ropeScaling = readRopeScaling(json, trained);
   return {
-    architecture: name,
     name: json.text("general.name"),
     dim,
     layers: json.integer("num_hidden_layers", 1, MAX_LAYERS),
@@ -98,7 +112,8 @@ function readConfig(json: MetadataReader): ModelConfig {
     ropeScaling,
     ropeFactors: false,
     tiedOutput: json.flag("tie_word_embeddings", false),
-    ...architecture,
+    ...traits,
+    ...(experts && { experts: expertsFromHf(json) }),
   };
 }
 

@@ -3,6 +3,7 @@
 import type { ModelFile } from "../files/model_file.ts";
 import { isSafetensors } from "../files/safetensors.ts";
 import type { ModelConfig } from "./config.ts";
+import { stackExperts } from "./expert_tensors.ts";
 import { configFromGguf } from "./gguf_config.ts";
 import { configFromSafetensors, underGgufNames } from "./hf_config.ts";
 
@@ -17,6 +18,7 @@ export interface ReadModel {
  */
 export function readModel(file: ModelFile): ReadModel {
   if (!isSafetensors(file)) return { config: configFromGguf(file), weights: file };
-  const config = configFromSafetensors(file);
-  return { config, weights: underGgufNames(file, config) };
+  const stacked = stackExperts(file);
+  const config = configFromSafetensors(file, stacked);
+  return { config, weights: underGgufNames(stacked, config) };
 }

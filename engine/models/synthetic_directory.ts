@@ -5,10 +5,10 @@ import type { ModelConfig } from "./config.ts";
 import { syntheticVocabulary } from "./synthetic_metadata.ts";
 import { LLAMA32_SCALING, syntheticConfig, syntheticPre } from "./synthetic_models.ts";
 import { syntheticTexts } from "./synthetic_texts.ts";
-import { syntheticTensor } from "./synthetic_weights.ts";
+import { checkpointTensors, staysF32 } from "./synthetic_weights.ts";
 import { expectedWeights } from "./weight_names.ts";
 
-/** What the matrices can be stored as; vectors stay F32, as in GGUF. */
+/** What the matrices can be stored as; vectors and routers stay F32, as in GGUF. */
 export const DIRECTORY_FORMATS = ["BF16", "F16", "F32"] as const;
 export type DirectoryFormat = typeof DIRECTORY_FORMATS[number];
 
@@ -38,16 +38,15 @@ export function syntheticDirectory(
     ropeFactors: false,
     ropeScaling: gguf.ropeFactors ? LLAMA32_SCALING : gguf.ropeScaling,
   };
-  const tensors = [...expectedWeights(config)].map(({ name, hf, shape }) => {
-    const type = shape.length === 1 ? "F32" : format;
-    const { data } = syntheticTensor(name, shape, type, seed);
+  const tensors = [...expectedWeights(config)].flatMap((weight) => {
+    const { name, hf, shape } = weight;
+    const made = checkpointTensors(weight, staysF32(name, shape) ? "F32" : format, seed);
     const turned = gguf.ropeLayout === "interleaved" && /\.[qk]_proj\.weight$/.test(hf);
-    return {
-      name: hf,
-      type,
-      shape,
-      data: turned ? () => inHalves(data(), shape[0]!, config.headDim) : data,
-    };
+    if (!turned) return made;
+    return made.map((tensor) => ({
+      ...tensor,
+      data: () => inHalves(tensor.data(), shape[0]!, config.headDim),
+    }));
   });
   const rule = preTokenizer(syntheticPre(gguf));
   return { texts: syntheticTexts(config, syntheticVocabulary(config.vocabSize), rule), tensors };

@@ -62,7 +62,7 @@ export function syntheticMetadata(
   const uint = (value: number) => ({ type: "uint32", value }) as const;
   const float = (value: number) => ({ type: "float32", value }) as const;
   const texts = (value: readonly string[]) => ({ type: "array", of: "string", value }) as const;
-  const architecture = config.architecture;
+  const { architecture, experts } = config;
   return new Map<string, GgufValue>([
     ["general.architecture", text(architecture)],
     ["general.name", text(config.name)],
@@ -79,6 +79,13 @@ export function syntheticMetadata(
     [`${architecture}.rope.freq_base`, float(config.ropeBase)],
     [`${architecture}.rope.dimension_count`, uint(config.ropeDims)],
     [`${architecture}.vocab_size`, uint(config.vocabSize)],
+    ...(experts
+      ? [
+        [`${architecture}.expert_count`, uint(experts.count)],
+        [`${architecture}.expert_used_count`, uint(experts.used)],
+        [`${architecture}.expert_feed_forward_length`, uint(experts.ffnDim)],
+      ] as const
+      : []),
     ["tokenizer.ggml.model", text("gpt2")],
     ["tokenizer.ggml.pre", text(pre)],
     ["tokenizer.ggml.tokens", texts(tokens)],

@@ -5,7 +5,7 @@ import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import type { ModelConfig } from "./config.ts";
 import { ropeTable } from "./rope.ts";
 import { syntheticMetadata, syntheticVocabulary } from "./synthetic_metadata.ts";
-import { syntheticTensor } from "./synthetic_weights.ts";
+import { staysF32, syntheticTensor } from "./synthetic_weights.ts";
 import { expectedWeights, ggufName } from "./weight_names.ts";
 
 /** How the matrices are packed: one type as llama.cpp applies it, or its mixture Q4_K_M. */
@@ -36,6 +36,7 @@ type Size = Pick<
   | "contextLength"
   | "ropeBase"
   | "tiedOutput"
+  | "experts"
 >;
 
 const TINY = {
@@ -63,6 +64,10 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   ["tiny-llama", { architecture: "llama", ...TINY, tiedOutput: false }],
   ["tiny-qwen2", { architecture: "qwen2", ...TINY }],
   ["tiny-qwen3", { architecture: "qwen3", ...TINY, headDim: 64 }],
+  ["tiny-qwen3moe", {
+    architecture: "qwen3moe", ...TINY, headDim: 64,
+    experts: { count: 8, used: 2, ffnDim: 256, normalized: true },
+  }],
   ["tinyllama-1.1b", {
     architecture: "llama", dim: 2048, layers: 22, heads: 32, kvHeads: 4, headDim: 64, ffnDim: 5632,
     vocabSize: 32_000, contextLength: 2048, ropeBase: 10_000, tiedOutput: false,
@@ -82,6 +87,11 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   ["qwen3-0.6b", {
     architecture: "qwen3", dim: 1024, layers: 28, heads: 16, kvHeads: 8, headDim: 128, ffnDim: 3072,
     ...QWEN, contextLength: 40_960,
+  }],
+  ["qwen3-30b-a3b", {
+    architecture: "qwen3moe", dim: 2048, layers: 48, heads: 32, kvHeads: 4, headDim: 128,
+    ffnDim: 6144, ...QWEN, contextLength: 40_960, tiedOutput: false,
+    experts: { count: 128, used: 8, ffnDim: 768, normalized: true },
   }],
 ]);
 
@@ -153,7 +163,7 @@ export function syntheticConfig(name: string): ModelConfig {
     ropeScaling: { kind: "none" },
     ropeFactors: name.startsWith("llama-3"),
     qkvBias: size.architecture === "qwen2",
-    queryKeyNorm: size.architecture === "qwen3",
+    queryKeyNorm: size.architecture.startsWith("qwen3"),
   };
 }
 
@@ -166,7 +176,7 @@ function ropeFactors(config: ModelConfig, name: string): GgufTensorData {
 }
 
 /**
- * As llama.cpp quantizes (llama_tensor_get_type of llama-quant.cpp): vectors stay F32; the output
+ * As llama.cpp quantizes (llama_tensor_get_type of llama-quant.cpp): vectors and routers stay F32; the output
  * head, or the embedding in its place, is Q6_K where it would be smaller; Q4_K_M has half of the
  * values and downs in Q6_K; rows that superblocks do not divide fall back to blocks of 32.
  */
@@ -176,10 +186,10 @@ function tensorType(
   format: SyntheticFormat,
   config: ModelConfig,
 ): TensorType {
-  if (shape.length === 1) return "F32";
+  if (staysF32(name, shape)) return "F32";
   const head = ggufName(config.tiedOutput ? "embedding" : "output");
   const small = format.startsWith("Q4");
-  const layer = Number(/^blk\.(\d+)\.(attn_v|ffn_down)\./.exec(name)?.[1] ?? NaN);
+  const layer = Number(/^blk\.(\d+)\.(attn_v|ffn_down|ffn_down_exps)\./.exec(name)?.[1] ?? NaN);
   const finer = small && name === head ||
     format === "Q4_K_M" && takesMoreBits(layer, config.layers);
   const type = finer ? "Q6_K" : format === "Q4_K_M" ? "Q4_K" : format;

@@ -35,7 +35,7 @@ export function syntheticTexts(
 /** What transformers calls the values, and what its files leave out. */
 function configJson(config: ModelConfig): Record<string, unknown> {
   return {
-    model_type: config.architecture,
+    model_type: config.architecture.replace(/moe$/, "_moe"),
     hidden_size: config.dim,
     num_hidden_layers: config.layers,
     num_attention_heads: config.heads,
@@ -48,6 +48,12 @@ function configJson(config: ModelConfig): Record<string, unknown> {
     rope_theta: config.ropeBase,
     rope_scaling: scalingJson(config.ropeScaling),
     hidden_act: "silu",
+    ...(config.experts && {
+      num_experts: config.experts.count,
+      num_experts_per_tok: config.experts.used,
+      moe_intermediate_size: config.experts.ffnDim,
+      norm_topk_prob: config.experts.normalized,
+    }),
     tie_word_embeddings: config.tiedOutput,
     eos_token_id: 0,
   };

@@ -1,6 +1,7 @@
 /**
- * The decoder-only transformer that llama, qwen2 and qwen3 share: which weights go where, and the
- * order of a step. In what they differ, the config says (biases, per-head norms, RoPE's layout).
+ * The decoder-only transformer that llama, qwen2, qwen3 and qwen3moe share: which weights go where,
+ * and the order of a step. In what they differ, the config says (biases, per-head norms, RoPE's
+ * layout, experts).
  */
 
 import type { KvType } from "../../kernels/specs.ts";
@@ -14,6 +15,7 @@ import type { Scratch } from "../gpu/scratch.ts";
 import { Blocks, type Operation } from "./blocks.ts";
 import type { ModelConfig } from "./config.ts";
 import type { DeviceMatrix } from "./device_matrix.ts";
+import { expertFeedForward } from "./experts.ts";
 import { KvCache } from "./kv_cache.ts";
 import { ropeTable } from "./rope.ts";
 import { ggufName, type LayerWeight } from "./weight_names.ts";
@@ -48,10 +50,10 @@ export function loadTransformer(
   config: ModelConfig,
   options: TransformerOptions,
 ): Transformer {
-  checkDimensions(config, file);
+  checkDimensions(config, file, tuning);
   const blocks = new Blocks(pipelines, tuning, scratch, config, options.kv);
   const weights = new Weights(gpu, file, tuning.tile, options.progress);
-  const { dim, heads, kvHeads, headDim, ffnDim, vocabSize } = config;
+  const { dim, heads, kvHeads, headDim, vocabSize } = config;
   const queryDim = heads * headDim;
   const keyDim = kvHeads * headDim;
   const factors = config.ropeFactors ? weights.floats(ggufName("ropeFactors")) : undefined;
@@ -62,7 +64,7 @@ export function loadTransformer(
     "scratch",
   );
 
-  const { hidden, qkv, attended, gated, logits } = scratch;
+  const { hidden, qkv, attended, logits } = scratch;
   const embedding = weights.matrix(ggufName("embedding"));
   const operations: Operation[] = blocks.embed(embedding);
   const cache = new KvCache(gpu, config, options.kv, options.blocks);
@@ -91,24 +93,10 @@ export function loadTransformer(
       blocks.attention(layerCache),
       ...blocks.matmul(weights.matrix(name("attentionOutput")), { ...residual, x: attended }),
     );
-    const ffn = {
-      x: hidden,
-      norm: weights.vector(name("ffnNorm")),
-      y: gated,
-      stride: ffnDim,
-      over: "tokens",
-    } as const;
-    const [gate, up] = [name("gate"), name("up")];
-    if (weights.type(gate) === weights.type(up)) {
-      operations.push(...blocks.matmul(weights.gateUp(gate, up), { ...ffn, gate: "both" }));
-    } else {
-      operations.push(
-        ...blocks.matmul(weights.matrix(gate), ffn),
-        ...blocks.matmul(weights.matrix(up), { ...ffn, gate: "ups" }),
-      );
-    }
     operations.push(
-      ...blocks.matmul(weights.matrix(name("down")), { ...residual, x: gated }),
+      ...config.experts && scratch.experts
+        ? expertFeedForward(blocks, weights, config.experts, scratch.experts, name)
+        : feedForward(blocks, weights, name),
     );
   }
   const head = config.tiedOutput ? embedding : weights.matrix(ggufName("output"));
@@ -123,6 +111,31 @@ export function loadTransformer(
   );
   weights.upload();
   return { operations, cache };
+}
+
+function feedForward(
+  blocks: Blocks,
+  weights: Weights,
+  name: (weight: LayerWeight) => string,
+): Operation[] {
+  const { scratch: { hidden, gated }, config: { dim, ffnDim } } = blocks;
+  const input = {
+    x: hidden,
+    norm: weights.vector(name("ffnNorm")),
+    y: gated,
+    stride: ffnDim,
+    over: "tokens",
+  } as const;
+  const [gate, up] = [name("gate"), name("up")];
+  const gating = weights.type(gate) === weights.type(up)
+    ? blocks.matmul(weights.gateUp(gate, up), { ...input, gate: "both" })
+    : [
+      ...blocks.matmul(weights.matrix(gate), input),
+      ...blocks.matmul(weights.matrix(up), { ...input, gate: "ups" }),
+    ];
+  const residual = { y: hidden, stride: dim, over: "tokens", accumulate: true } as const;
+  const down = weights.matrix(name("down"));
+  return [...gating, ...blocks.matmul(down, { ...residual, x: gated })];
 }
 
 /** A matrix of one type that yields some rows of queries, keys and values. */
@@ -173,11 +186,16 @@ function ropeAngles(
   return angles;
 }
 
-function checkDimensions({ dim, ffnDim, heads, headDim }: ModelConfig, file: ModelFile): void {
-  // Matrix products read rows by blocks of 32, attention heads by eights.
+function checkDimensions(
+  { dim, ffnDim, heads, headDim, experts }: ModelConfig,
+  file: ModelFile,
+  { tile }: Tuning,
+): void {
+  // Matrix products read rows by blocks of 32, attention heads by eights; experts start a tile.
+  const start = Math.max(32, 4 * tile);
   const checks = [
-    ["embedding length", dim, 32],
-    ["feed-forward length", ffnDim, 32],
+    ["embedding length", dim, experts ? start : 32],
+    ["feed-forward length", experts?.ffnDim ?? ffnDim, experts ? start : 32],
     ["length of all heads", heads * headDim, 32],
     ["head size", headDim, 8],
   ] as const;

@@ -3,7 +3,16 @@
 import type { ModelConfig } from "./config.ts";
 
 /** The sizes that shapes are made of. */
-export type WeightSize = "vocab" | "dim" | "queries" | "keys" | "head" | "ffn" | "ropePairs";
+export type WeightSize =
+  | "vocab"
+  | "dim"
+  | "queries"
+  | "keys"
+  | "head"
+  | "ffn"
+  | "experts"
+  | "expertFfn"
+  | "ropePairs";
 
 /** One weight: where files have it, how large it is, and which models have it. */
 export interface WeightSpec {
@@ -11,10 +20,10 @@ export interface WeightSpec {
   readonly gguf: string;
   /** Name in Hugging Face's checkpoints; GGUF alone has a weight without one. */
   readonly hf?: string;
-  /** Outermost first: [rows, columns], or [elements] of a vector. */
+  /** Outermost first: [rows, columns], [experts, rows, columns], or [elements] of a vector. */
   readonly shape: readonly WeightSize[];
   /** The config's field that says whether the model has it; always if absent. */
-  readonly if?: "qkvBias" | "queryKeyNorm" | "ropeFactors" | "untiedOutput";
+  readonly if?: "qkvBias" | "queryKeyNorm" | "ropeFactors" | "untiedOutput" | "dense" | "experts";
 }
 
 /** Weights that a model has once. Sources of the names: llama.cpp's llama-arch.cpp; transformers. */
@@ -100,16 +109,43 @@ export const LAYER_WEIGHTS = {
     gguf: "blk.{}.ffn_gate.weight",
     hf: "model.layers.{}.mlp.gate_proj.weight",
     shape: ["ffn", "dim"],
+    if: "dense",
   },
   up: {
     gguf: "blk.{}.ffn_up.weight",
     hf: "model.layers.{}.mlp.up_proj.weight",
     shape: ["ffn", "dim"],
+    if: "dense",
   },
   down: {
     gguf: "blk.{}.ffn_down.weight",
     hf: "model.layers.{}.mlp.down_proj.weight",
     shape: ["dim", "ffn"],
+    if: "dense",
+  },
+  router: {
+    gguf: "blk.{}.ffn_gate_inp.weight",
+    hf: "model.layers.{}.mlp.gate.weight",
+    shape: ["experts", "dim"],
+    if: "experts",
+  },
+  expertGates: {
+    gguf: "blk.{}.ffn_gate_exps.weight",
+    hf: "model.layers.{}.mlp.experts.gate_proj.weight",
+    shape: ["experts", "expertFfn", "dim"],
+    if: "experts",
+  },
+  expertUps: {
+    gguf: "blk.{}.ffn_up_exps.weight",
+    hf: "model.layers.{}.mlp.experts.up_proj.weight",
+    shape: ["experts", "expertFfn", "dim"],
+    if: "experts",
+  },
+  expertDowns: {
+    gguf: "blk.{}.ffn_down_exps.weight",
+    hf: "model.layers.{}.mlp.experts.down_proj.weight",
+    shape: ["experts", "dim", "expertFfn"],
+    if: "experts",
   },
 } as const satisfies Record<string, WeightSpec>;
 
@@ -121,7 +157,7 @@ export type LayerWeight = keyof typeof LAYER_WEIGHTS;
 export interface ExpectedWeight {
   /** Name in GGUF. */
   readonly name: string;
-  /** Name in Hugging Face's checkpoints. */
+  /** Name in Hugging Face's checkpoints; of experts, which are apart there, see expert_tensors.ts. */
   readonly hf: string;
   readonly shape: readonly number[];
 }
@@ -150,8 +186,18 @@ export function* expectedWeights(config: ModelConfig): Generator<ExpectedWeight>
 }
 
 function present(spec: WeightSpec, config: ModelConfig): boolean {
-  if (spec.if === undefined) return true;
-  return spec.if === "untiedOutput" ? !config.tiedOutput : config[spec.if];
+  switch (spec.if) {
+    case undefined:
+      return true;
+    case "untiedOutput":
+      return !config.tiedOutput;
+    case "dense":
+      return config.experts === undefined;
+    case "experts":
+      return config.experts !== undefined;
+    default:
+      return config[spec.if];
+  }
 }
 
 function shapeOf(spec: WeightSpec, config: ModelConfig): number[] {
@@ -162,6 +208,8 @@ function shapeOf(spec: WeightSpec, config: ModelConfig): number[] {
     keys: config.kvHeads * config.headDim,
     head: config.headDim,
     ffn: config.ffnDim,
+    experts: config.experts?.count ?? 0,
+    expertFfn: config.experts?.ffnDim ?? 0,
     ropePairs: config.ropeDims / 2,
   };
   return spec.shape.map((size) => sizes[size]);

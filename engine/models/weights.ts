@@ -50,6 +50,13 @@ export class Weights {
     return this.#make([gate, up], 1);
   }
 
+  /** All experts' matrices, each whole in one part; gates and ups likewise by turns. */
+  experts(name: string, up?: string): DeviceMatrix {
+    const names = up === undefined ? [name] : [name, up];
+    const rows = this.#tensor(name).shape[1]! * names.length;
+    return this.#make(names, up === undefined ? undefined : 1, rows);
+  }
+
   /** The tensors' elements, one after the other, in float32. */
   vector(...names: string[]): GPUBuffer {
     const parts = names.map((name) => this.floats(name));
@@ -78,9 +85,10 @@ export class Weights {
     return values;
   }
 
-  #make(names: readonly string[], interleave?: number): DeviceMatrix {
+  #make(names: readonly string[], interleave?: number, whole?: number): DeviceMatrix {
     const tensors = names.map((name) => this.#tensor(name));
-    const { matrix, fill } = allocateMatrix(this.gpu, this.file, tensors, this.tile, interleave);
+    const { gpu, file, tile } = this;
+    const { matrix, fill } = allocateMatrix(gpu, file, tensors, tile, interleave, whole);
     this.#fills.push(() => {
       fill(this.#uploader, this.#memory);
       this.#count(tensors);

@@ -1,0 +1,95 @@
+/** Experts that a checkpoint has one by one, as the tensors of three dimensions that GGUF has. */
+
+import { ModelFormatError } from "../errors.ts";
+import type { ModelFile, TensorInfo } from "../files/model_file.ts";
+import { printable } from "../files/quote.ts";
+import { MAX_EXPERTS } from "./config_bounds.ts";
+
+/** As transformers saves them: the part before, the expert's number, the part after. */
+const ONE =
+  /^(model\.layers\.\d+\.mlp\.experts)\.(0|[1-9]\d{0,3})\.((?:gate|up|down)_proj\.weight)$/;
+/** As mlx-lm saves them, stacked already. */
+const STACKED = /^(model\.layers\.\d+\.mlp)\.switch_mlp\.((?:gate|up|down)_proj\.weight)$/;
+
+/**
+ * The same file with the matrices `….mlp.experts.0.gate_proj.weight`, `….1.…` and so on as one
+ * tensor `….mlp.experts.gate_proj.weight` [experts, rows, columns] each.
+ *
+ * @throws {ModelFormatError} if one of them is missing, or they are not alike.
+ */
+export function stackExperts(file: ModelFile): ModelFile {
+  const tensors = new Map<string, TensorInfo>();
+  const stacks = new Map<string, TensorInfo[]>();
+  for (const [name, tensor] of file.tensors) {
+    const [, before, number, after] = ONE.exec(name) ?? [];
+    if (number !== undefined && Number(number) < MAX_EXPERTS) {
+      const stack = `${before}.${after}`;
+      if (!stacks.has(stack)) stacks.set(stack, []);
+      stacks.get(stack)![Number(number)] = tensor;
+    } else {
+      tensors.set(name.replace(STACKED, "$1.experts.$2"), tensor);
+    }
+  }
+  const partsOf = new Map<TensorInfo, readonly TensorInfo[]>();
+  for (const [name, parts] of stacks) {
+    const stacked = stackOf(file, name, parts);
+    tensors.set(name, stacked);
+    partsOf.set(stacked, parts);
+  }
+  return {
+    format: file.format,
+    paths: file.paths,
+    byteLength: file.byteLength,
+    metadata: file.metadata,
+    tensors,
+    read: (tensor, offset, into) => {
+      const parts = partsOf.get(tensor);
+      if (parts === undefined) file.read(tensor, offset, into);
+      else readParts(file, tensor, parts, offset, into);
+    },
+    close: () => file.close(),
+  };
+}
+
+function stackOf(file: ModelFile, name: string, parts: readonly TensorInfo[]): TensorInfo {
+  const first = parts.find((part) => part !== undefined)!;
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i];
+    const alike = part?.type === first.type && String(part.shape) === String(first.shape);
+    if (alike) continue;
+    throw new ModelFormatError(
+      `Cannot use ${printable(file.paths[first.file]!)}: of the ${parts.length} experts in ` +
+        `'${name}', number ${i} ${part ? "is not like the others" : "is missing"}; ` +
+        `the files are damaged, get them again`,
+    );
+  }
+  return {
+    ...first,
+    name,
+    shape: [parts.length, ...first.shape],
+    byteLength: parts.length * first.byteLength,
+  };
+}
+
+function readParts(
+  file: ModelFile,
+  tensor: TensorInfo,
+  parts: readonly TensorInfo[],
+  offset: number,
+  into: Uint8Array,
+): void {
+  if (offset < 0 || offset + into.length > tensor.byteLength) {
+    throw new RangeError(
+      `Cannot read tensor '${tensor.name}': bytes ${offset} to ${offset + into.length} ` +
+        `are beyond its ${tensor.byteLength}`,
+    );
+  }
+  const { byteLength: size } = parts[0]!;
+  for (let done = 0; done < into.length;) {
+    const at = offset + done;
+    const within = at % size;
+    const count = Math.min(size - within, into.length - done);
+    file.read(parts[Math.floor(at / size)]!, within, into.subarray(done, done + count));
+    done += count;
+  }
+}

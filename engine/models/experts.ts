@@ -1,0 +1,46 @@
+/**
+ * A layer's feed-forward network of routed experts: a router chooses some for each token, whose
+ * results are added by their weights. Shazeer et al., https://arxiv.org/abs/1701.06538.
+ */
+
+import type { ExpertScratch } from "../gpu/scratch.ts";
+import type { Blocks, Operation } from "./blocks.ts";
+import type { ExpertConfig } from "./config.ts";
+import type { LayerWeight } from "./weight_names.ts";
+import type { Weights } from "./weights.ts";
+
+/** The operations of one layer, from the residual stream to the residual stream. */
+export function expertFeedForward(
+  blocks: Blocks,
+  weights: Weights,
+  config: ExpertConfig,
+  scratch: ExpertScratch,
+  name: (weight: LayerWeight) => string,
+): Operation[] {
+  const { scratch: { hidden, gated }, config: { dim } } = blocks;
+  const { count, used: slots, ffnDim } = config;
+  const { logits, routes, parts } = scratch;
+  const input = { x: hidden, norm: weights.vector(name("ffnNorm")), over: "tokens" } as const;
+  const router = weights.matrix(name("router"));
+  const experts = { count, slots, routes };
+  const [gates, ups] = [name("expertGates"), name("expertUps")];
+  const gating = { ...input, y: gated, stride: ffnDim, experts: { ...experts, perSlot: false } };
+  return [
+    ...blocks.matmul(router, { ...input, y: logits, stride: count }),
+    blocks.topK(config, scratch),
+    ...weights.type(gates) === weights.type(ups)
+      ? blocks.matmul(weights.experts(gates, ups), { ...gating, gate: "both" })
+      : [
+        ...blocks.matmul(weights.experts(gates), gating),
+        ...blocks.matmul(weights.experts(ups), { ...gating, gate: "ups" }),
+      ],
+    ...blocks.matmul(weights.experts(name("expertDowns")), {
+      x: gated,
+      y: parts,
+      stride: dim,
+      over: "tokens",
+      experts: { ...experts, perSlot: true },
+    }),
+    blocks.combine(config, scratch),
+  ];
+}
