@@ -180,13 +180,8 @@ export class EngineTarget implements Target {
 
   /** Runs `use` on an engine of its own, which has nothing left to do afterwards. */
   async #withEngine<T>(share: boolean, use: (engine: Engine) => Promise<T>): Promise<T> {
-    const runner = this.#runner;
-    const engine = new Engine(runner, {
-      contextLength: this.model.contextLength,
-      ...(this.model.runner.growBlocks && {
-        maxBlocks: this.limits.blocks,
-        growBlocks: (blocks: number) => runner.growBlocks(blocks),
-      }),
+    const engine = new Engine(this.#runner, {
+      ...this.model.engineOptions,
       ...(!share && { prefixCacheBlocks: 0 }),
     });
     const stop = () => void engine.stop();

@@ -29,10 +29,13 @@ export interface Served {
   readonly times: readonly number[];
 }
 
-/** One step of the engine as the host saw it, in ms. */
+/** One submit of the engine as the host saw it; times in ms. */
 export interface HostStep {
+  /** Tokens that entered, and how many sequences they are of. */
   readonly tokens: number;
   readonly sequences: number;
+  /** Decode steps that the device chained in it. */
+  readonly chained: number;
   readonly submitStart: number;
   readonly submitEnd: number;
   readonly readStart: number;

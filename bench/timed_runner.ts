@@ -23,6 +23,7 @@ export class TimedRunner implements ModelRunner {
     const submitStart = performance.now();
     const tokens = batch.sequences.reduce((sum, s) => sum + (s.tokens?.length ?? 1), 0);
     const sequences = batch.sequences.length;
+    const chained = batch.steps ?? 1;
     const pending = this.inner.submit(batch);
     const submitEnd = performance.now();
     return {
@@ -30,7 +31,7 @@ export class TimedRunner implements ModelRunner {
         const readStart = performance.now();
         const output = await pending.read();
         const readEnd = performance.now();
-        this.steps.push({ tokens, sequences, submitStart, submitEnd, readStart, readEnd });
+        this.steps.push({ tokens, sequences, chained, submitStart, submitEnd, readStart, readEnd });
         return output;
       },
     };

@@ -1,6 +1,6 @@
 /** The field's metrics of served requests, from the times at the consumer. */
 
-import type { Served, Serving } from "./target.ts";
+import type { HostStep, Served, Serving } from "./target.ts";
 
 /** From submitting the request to its first token, ms. */
 export function ttft({ submitted, times }: Served): number {
@@ -20,6 +20,18 @@ export function tpot(served: Served): number {
 /** Gaps between consecutive tokens, ms. */
 export function interTokenLatencies({ times }: Served): number[] {
   return times.slice(1).map((time, i) => time - times[i]!);
+}
+
+/** Whether each of `requests` requests decoded in a step, and nothing else happened. */
+export function decodesAll({ tokens, sequences }: HostStep, requests: number): boolean {
+  return tokens === requests && sequences === requests;
+}
+
+/** ms of each step in which all of `requests` requests decoded, from reading to reading. */
+export function decodeStepTimes({ steps }: Serving, requests: number): number[] {
+  return steps.slice(1).flatMap((step, i) =>
+    decodesAll(step, requests) ? [(step.readEnd - steps[i]!.readEnd) / step.chained] : []
+  );
 }
 
 /** From the first submit to the last token of all, s. */

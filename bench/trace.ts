@@ -52,8 +52,9 @@ export class Trace {
 
   #addKernels({ steps, kernels }: Serving): void {
     let end = -Infinity;
+    const hosts = hostsByStep(steps);
     for (const [i, step] of kernelsByStep(kernels).entries()) {
-      const host: HostStep | undefined = steps[i];
+      const host: HostStep | undefined = hosts[i];
       if (host === undefined) return;
       let at = Math.max(end, host.submitEnd);
       for (const { name, milliseconds } of step) {
@@ -93,6 +94,11 @@ export function kernelsByStep(kernels: Serving["kernels"]): Serving["kernels"][]
     before = kernel.name;
   }
   return steps;
+}
+
+/** For each step on the device the submit that it was in. */
+export function hostsByStep(steps: readonly HostStep[]): HostStep[] {
+  return steps.flatMap((step) => Array.from({ length: step.chained }, () => step));
 }
 
 function named(tid: number, name: string): TraceEvent {

@@ -59,6 +59,8 @@ export interface Model {
   readonly contextLength: number;
   readonly runner: ModelRunner;
   readonly engine: Engine;
+  /** What the engine was made with, for another one like it on the same runner. */
+  readonly engineOptions: EngineOptions;
   /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
   readonly fallback: string | undefined;
   /** Milliseconds from the open file to here. */
@@ -98,7 +100,7 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
   const { runner, fallback } = await openRunner(weights, config, contextLength, maxBlocks, options);
   const tokenizer = modelTokenizer(file);
   const { kind, driver } = runner.device;
-  const engine = new Engine(runner, {
+  const engineOptions: EngineOptions = {
     contextLength,
     // A hardware GPU is done with a token before the host has read the last one.
     steps: kind === "gpu" && driver === "hardware" ? 4 : 1,
@@ -107,7 +109,8 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
       growBlocks: (blocks: number) => runner.growBlocks!(blocks),
     }),
     ...options.engine,
-  });
+  };
+  const engine = new Engine(runner, engineOptions);
   return {
     file,
     config,
@@ -116,6 +119,7 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
     contextLength,
     runner,
     engine,
+    engineOptions,
     fallback,
     loadTime: performance.now() - started,
     close: async () => {

@@ -4,7 +4,8 @@ import type { Bench } from "../harness.ts";
 import { type Cell, measured, value } from "../report.ts";
 import { summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
-import { kernelsByStep } from "../trace.ts";
+import { decodesAll, decodeStepTimes } from "../timings.ts";
+import { hostsByStep, kernelsByStep } from "../trace.ts";
 
 // Long prompts would take the time that the decode steps are to have.
 const MOST_PROMPT_TOKENS = 16;
@@ -87,37 +88,21 @@ async function measure(bench: Bench, counts: readonly number[]): Promise<StepTim
         if (i < 0) continue;
         bench.remember(`${requests} at once`, own, serving.requests);
         if (profile) products.push(productTime(bench, serving, requests));
-        else steps.push(stepTime(serving, requests));
+        else steps.push(summarize(decodeStepTimes(serving, requests)).median);
       }
     }
   }
   return all;
 }
 
-/** Median ms between two readings of steps in which all requests decode. */
-function stepTime({ steps }: Serving, requests: number): number {
-  const gaps = steps.slice(1).flatMap((step, i) =>
-    decodesAll(step, requests) && decodesAll(steps[i]!, requests)
-      ? [step.readEnd - steps[i]!.readEnd]
-      : []
-  );
-  return summarize(gaps).median;
-}
-
 /** Median ms of the matrix products of such a step. */
 function productTime(bench: Bench, { steps, kernels }: Serving, requests: number): number {
   const timing = (bench.report.limits?.timing ?? 0) / 1000;
-  const times = kernelsByStep(kernels).filter((_, i) => decodesAll(steps[i]!, requests))
+  const hosts = hostsByStep(steps);
+  const times = kernelsByStep(kernels).filter((_, i) => decodesAll(hosts[i]!, requests))
     .map((step) =>
       step.filter(({ name }) => name.startsWith("matmul_"))
         .reduce((sum, { milliseconds }) => sum + Math.max(0, milliseconds - timing), 0)
     );
   return summarize(times).median;
-}
-
-function decodesAll(
-  { tokens, sequences }: Serving["steps"][number],
-  requests: number,
-): boolean {
-  return tokens === requests && sequences === requests;
 }

@@ -4,7 +4,7 @@ import type { Bench } from "../harness.ts";
 import { type Cell, type Quantity, value } from "../report.ts";
 import { summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
-import { endToEnd, interTokenLatencies, tpot, ttft } from "../timings.ts";
+import { decodesAll, decodeStepTimes, endToEnd, tpot, ttft } from "../timings.ts";
 import { kernelsByStep } from "../trace.ts";
 import { bottleneck } from "./bottleneck.ts";
 import { kernelTable } from "./kernel_table.ts";
@@ -116,7 +116,7 @@ function overheads(
   }
   const host = runs.map(hostTime);
   table.row("Host time per token", bench.measure("host time per token", host, "ms"));
-  const step = median(served.flatMap(interTokenLatencies));
+  const step = median(runs.flatMap((serving) => decodeStepTimes(serving, 1)));
   table.row("Idle GPU time per token", idle(step, busy));
   if (limits !== null) {
     table.say(bottleneck({ limits, model, step, dispatches, host: median(host), busy }));
@@ -130,8 +130,10 @@ function idle(step: number, busy: number | undefined): Cell {
 
 /** ms that the host took to prepare and submit a decode step. */
 function hostTime({ steps }: Serving): number {
-  const decode = steps.filter(({ tokens, sequences }) => tokens === sequences);
-  return median(decode.map(({ submitStart, submitEnd }) => submitEnd - submitStart));
+  const decode = steps.filter((step) => decodesAll(step, 1));
+  return median(
+    decode.map(({ submitStart, submitEnd, chained }) => (submitEnd - submitStart) / chained),
+  );
 }
 
 /** ms of one call, a sample a repetition. */

@@ -7,7 +7,9 @@ import { EngineTarget } from "../../bench/engine_target.ts";
 import { Bench } from "../../bench/harness.ts";
 import { toMarkdown } from "../../bench/markdown.ts";
 import { type Cell, type Report, reportSchema, type RunOptions } from "../../bench/report.ts";
+import { makePrompts } from "../../bench/prompts.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
+import { decodeStepTimes } from "../../bench/timings.ts";
 import { verifyOnCpu } from "../../bench/verify.ts";
 
 const [MODEL, TINY] = ["builtin.gguf", "models/tiny-llama-q8_0.gguf"].map((name) =>
@@ -242,6 +244,31 @@ Deno.test("paged-cache counts blocks and tokens as computed by hand", async () =
       assert.deepEqual(row.slice(1).map(numberOf), [57, 17, 323, 5168]);
     }
     assert.ok(saved!.summary.includes("Same tokens in all modes: yes"));
+  } finally {
+    await model.close();
+  }
+});
+
+Deno.test("steps that the device chains are counted one by one", async () => {
+  const sizes = { contextLength: 128, maxSequences: 2, engine: { steps: 4 } };
+  const model = await loadModel(openGguf(TINY), sizes);
+  try {
+    const target = new EngineTarget(model, { tvllm: "test", kvType: "f16", startup: 1 });
+    const run = { ...RUN, maxTokens: 17 };
+    const serving = await target.serve(
+      makePrompts(target, 2, 16, 0).map((promptIds) => ({ promptIds, maxTokens: 17 })),
+    );
+    const { requests, steps } = serving;
+    // Of 17 tokens the prompt's step gives the first, and four chains of four the others.
+    assert.deepEqual(requests.map(({ ids }) => ids.length), [17, 17]);
+    assert.deepEqual(steps.map(({ chained }) => chained), [1, 4, 4, 4, 4]);
+    const [begin, ...reads] = steps.map(({ readEnd }) => readEnd);
+    const gaps = reads.map((read, i) => (read - [begin!, ...reads][i]!) / 4);
+    assert.deepEqual(decodeStepTimes(serving, 2), gaps);
+    const report = await Bench.run("breakdown", SUITES.breakdown!, target, run);
+    assertWhole(report);
+    // Two layers of six, the embedding, the head, and two that choose.
+    if (target.hasTimestamps) assert.equal(metric(report, 2, "Dispatches per token"), 16);
   } finally {
     await model.close();
   }

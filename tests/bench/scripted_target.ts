@@ -130,6 +130,7 @@ export class ScriptedTarget implements Target {
         steps.push({
           tokens: sequences * (i === 0 ? promptIds.length : 1),
           sequences,
+          chained: 1,
           submitStart: time - 1.5,
           submitEnd: time - 1.25,
           readStart: time - 1,
