@@ -27,7 +27,7 @@ export function modelInCache(spec: HubSpec): CachedModel {
   if (model !== undefined) return model;
   throw new ModelNotFoundError(
     `Cannot find ${formatHubSpec(spec)} in the cache ${printable(cache.directory)}: ` +
-      `run it again with the network, without --offline and HF_HUB_OFFLINE`,
+      `run it again without --offline and HF_HUB_OFFLINE to download it`,
   );
 }
 
