@@ -2,6 +2,7 @@
 
 import type { Model } from "../engine/mod.ts";
 import type { Gpu } from "../engine/gpu/device.ts";
+import type { ModelConfig } from "../engine/models/config.ts";
 import { ggufName } from "../engine/models/weight_names.ts";
 import type { Environment } from "./report.ts";
 import type { Target } from "./target.ts";
@@ -19,10 +20,9 @@ export function modelEnvironment(
     parameters += weights;
     tensorBytes += byteLength;
     bytesByType.set(type, (bytesByType.get(type) ?? 0) + byteLength);
-    // Of an embedding matrix that is not the output head too, a token reads one row.
-    const rows = name === ggufName("embedding") && !config.tiedOutput ? shape[0] ?? 1 : 1;
-    readBytes += byteLength / rows;
-    readWeights += weights / rows;
+    const share = shareRead(name, shape, config);
+    readBytes += byteLength * share;
+    readWeights += weights * share;
   }
   return {
     device: {
@@ -61,16 +61,28 @@ export function modelEnvironment(
   };
 }
 
-/** The matrices that a decoded token multiplies with. */
+/** How much of a tensor a decoded token reads: of experts those it is routed to. */
+function shareRead(name: string, shape: readonly number[], config: ModelConfig): number {
+  // Of an embedding matrix that is not the output head too, it is one row.
+  if (name === ggufName("embedding") && !config.tiedOutput) return 1 / (shape[0] ?? 1);
+  return shape.length === 3 && config.experts ? config.experts.used / config.experts.count : 1;
+}
+
+/** The matrices that a decoded token multiplies with, and the kernel that does. */
 export function modelMatrices({ file, config }: Model): Target["matrices"] {
   return Array.from(file.tensors.values())
     .filter(({ name, shape }) =>
-      shape.length === 2 && (config.tiedOutput || name !== ggufName("embedding"))
+      shape.length >= 2 && (config.tiedOutput || name !== ggufName("embedding"))
     )
-    .map(({ type, shape, byteLength }) => ({
-      type,
-      rows: shape[0]!,
-      columns: shape[1]!,
-      bytes: byteLength,
-    }));
+    .flatMap(({ name, type, shape, byteLength }) => {
+      const [columns = 1, rows = 1, count = 1] = shape.toReversed();
+      const matrix = {
+        kernel: `${count > 1 ? "experts" : "matmul"}_${type.toLowerCase()}`,
+        rows,
+        columns,
+        bytes: byteLength / count,
+      };
+      const used = Math.round(count * shareRead(name, shape, config));
+      return Array.from({ length: used }, () => matrix);
+    });
 }

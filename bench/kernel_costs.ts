@@ -66,8 +66,8 @@ export function sampleChunksCost(vocabSize: number, tokens: number): Cost {
 export function decodeCost(target: Target, name: string, position: number): Cost | undefined {
   const { model } = target.environment;
   const heads = cachedHeads(target);
-  if (name.startsWith("matmul_")) {
-    return target.matrices.filter(({ type }) => name === `matmul_${type.toLowerCase()}`)
+  if (isProduct(name)) {
+    return target.matrices.filter(({ kernel }) => kernel === name)
       .map((matrix) => productCost(matrix, 1))
       .reduce((a, b) => ({ operations: a.operations + b.operations, bytes: a.bytes + b.bytes }), {
         operations: 0,
@@ -82,8 +82,13 @@ export function decodeCost(target: Target, name: string, position: number): Cost
   return undefined;
 }
 
+/** Whether a kernel multiplies matrices. */
+export function isProduct(name: string): boolean {
+  return name.startsWith("matmul_") || name.startsWith("experts_");
+}
+
 /** The heads of a layer of the target's model. */
-export function cachedHeads({ environment: { model, engine } }: Target): CachedHeads {
+function cachedHeads({ environment: { model, engine } }: Target): CachedHeads {
   const { heads, kvHeads, headDim } = model;
   return { heads, kvHeads, headDim, kvBytes: engine.kvType === "f16" ? 2 : 4 };
 }

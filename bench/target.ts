@@ -150,7 +150,8 @@ export interface Target {
   readonly hasTimestamps: boolean;
   /** The matrices that a decoded token multiplies with. */
   readonly matrices: readonly {
-    readonly type: string;
+    /** The kernel that multiplies with it. */
+    readonly kernel: string;
     readonly rows: number;
     readonly columns: number;
     readonly bytes: number;

@@ -1,6 +1,7 @@
 /** What requests at once gain in decoding, against what the matrix products of their steps allow. */
 
 import type { Bench } from "../harness.ts";
+import { isProduct } from "../kernel_costs.ts";
 import { type Cell, measured, value } from "../report.ts";
 import { summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
@@ -101,7 +102,7 @@ function productTime(bench: Bench, { steps, kernels }: Serving, requests: number
   const hosts = hostsByStep(steps);
   const times = kernelsByStep(kernels).filter((_, i) => decodesAll(hosts[i]!, requests))
     .map((step) =>
-      step.filter(({ name }) => name.startsWith("matmul_"))
+      step.filter(({ name }) => isProduct(name))
         .reduce((sum, { milliseconds }) => sum + Math.max(0, milliseconds - timing), 0)
     );
   return summarize(times).median;

@@ -73,7 +73,7 @@ export class ScriptedTarget implements Target {
   readonly environment: Environment = ENVIRONMENT;
   readonly limits = { maxSequences: 20, blocks: 512, maxBatchTokens: 64 };
   readonly hasTimestamps: boolean = true;
-  readonly matrices = [{ type: "Q8_0", rows: 1000, columns: 1000, bytes: 1_062_500 }];
+  readonly matrices = [{ kernel: "matmul_q8_0", rows: 1000, columns: 1000, bytes: 1_062_500 }];
   readonly startup = 120;
   readonly loadTime = 250;
   /** ms between two tokens of the first serving. */
