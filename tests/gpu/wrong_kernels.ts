@@ -1,0 +1,18 @@
+/** `tvllm devices --check --json` where a driver computes one kernel wrongly and refuses another. */
+
+import { main } from "../../cli/main.ts";
+
+const CHANGES: Readonly<Record<string, (code: string) => string>> = {
+  head_norm: (code) => code.replace("inverseSqrt(", "1.001 * inverseSqrt("),
+  embed_q8_0: (code) => `${code}\nfn broken() -> u32 { return; }`,
+};
+
+const { createShaderModule } = GPUDevice.prototype;
+GPUDevice.prototype.createShaderModule = function (descriptor) {
+  const change = CHANGES[descriptor.label ?? ""];
+  const code = change?.(descriptor.code) ?? descriptor.code;
+  if (change && code === descriptor.code) throw new Error(`Cannot break ${descriptor.label}`);
+  return createShaderModule.call(this, { ...descriptor, code });
+};
+
+Deno.exit(await main(["devices", "--check", "--json"]));

@@ -1,0 +1,21 @@
+/** What `tvllm devices --check` makes of a driver that is not to be trusted. */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { run } from "../cli/run_tvllm.ts";
+
+Deno.test("devices --check ends with 7 and names the kernels that are wrong or refused, alone", async () => {
+  const program = fileURLToPath(new URL("wrong_kernels.ts", import.meta.url));
+  const permissions = ["--no-prompt", "--allow-read", "--allow-env"];
+  const { code, stdout, stderr } = await run(Deno.execPath(), ["run", ...permissions, program]);
+  assert.equal(code, 7, stderr);
+  // Deno's own WebGPU may have said something of the refused kernel before.
+  assert.match(stderr, /^error: Cannot trust .* from embed Q8_0, head_norm; .*\n$/m);
+  const { checks } = JSON.parse(stdout);
+  const wrong = checks.filter(({ passed }: { passed: boolean }) => !passed);
+  assert.deepEqual(wrong.map(({ name }: { name: string }) => name), ["embed Q8_0", "head_norm"]);
+  const [refused, norm] = wrong;
+  assert.match(refused.message, /embed_q8_0/);
+  // Every head is a thousandth too large.
+  assert.ok(norm.error > 1e-4 && norm.error < 1e-2, `${norm.error}`);
+});
