@@ -35,7 +35,7 @@ const DRIVERS = [
 ] as const;
 
 /** Every kernel and format once: what a check must not leave out. */
-const FAMILIES = 2 * Object.keys(BLOCK_LAYOUT).length + 6;
+const FAMILIES = 2 * Object.keys(BLOCK_LAYOUT).length + 9;
 
 async function adapterOf(env: Readonly<Record<string, string>>) {
   const { code, stdout, stderr } = await runTvllm(["devices", "--json"], {

@@ -210,8 +210,8 @@ function row(x: Float32Array, i: number, length: number): Float32Array {
   return x.subarray(i * length, (i + 1) * length);
 }
 
-// Σ|w·x| of each product, [tokens, rows].
-function magnitudes(weights: PackedMatrix, x: Float32Array): Float32Array {
+/** Σ|w·x| of each product, [tokens, rows]. */
+export function magnitudes(weights: PackedMatrix, x: Float32Array): Float32Array {
   const { rows, cols } = weights;
   const tokens = x.length / cols;
   const out = new Float32Array(tokens * rows);
@@ -226,6 +226,6 @@ function magnitudes(weights: PackedMatrix, x: Float32Array): Float32Array {
   return out;
 }
 
-function silu(v: number): number {
+export function silu(v: number): number {
   return v / (1 + Math.exp(-v));
 }

@@ -7,6 +7,7 @@ import type { Gpu } from "../../gpu/device.ts";
 import { sampleToken } from "../sampler.ts";
 import { type ChoiceCase, chooseOnDevice } from "./choices.ts";
 import { GREEDY } from "../model_runner.ts";
+import { combineError, expertsError, topKError } from "./experts.ts";
 import { attentionError, headNormError, ropeAppendError } from "./heads.ts";
 import { embedError, floats, productError, worse } from "./products.ts";
 import { Rig } from "./rig.ts";
@@ -96,6 +97,17 @@ function families(rig: Rig, tokenCounts: readonly number[]): Family[] {
       1e-5,
       () => attentionError(rig, { ...heads, kv, positions }),
     ]),
+    ["top_k", 2e-6, () => topKError(rig, { experts: 60, slots: 4, normalized: true, tokens: 3 })],
+    [
+      "experts",
+      1e-6,
+      () =>
+        worst((["BF16", "Q4_0", "Q4_K"] as const).map((type) => () => {
+          const shape = { type, experts: 3, slots: 2, rows: 64, columns: 256, tokens: 3 };
+          return expertsError(rig, { ...shape, gate: "both" });
+        })),
+    ],
+    ["combine", 1e-6, () => combineError(rig, { dim: 96, slots: 3, tokens: 3 })],
     ["sampling", 0, () => samplingError(rig)],
   ];
 }

@@ -1,0 +1,113 @@
+/** The kernels of routed experts, and batches of a model that has them. */
+
+import assert from "node:assert/strict";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { openGpu } from "../../engine/gpu/device.ts";
+import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { GpuRunner } from "../../engine/run/gpu_runner.ts";
+import { GREEDY } from "../../engine/run/model_runner.ts";
+import {
+  combineError,
+  type ExpertCase,
+  expertsError,
+  topKError,
+} from "../../engine/run/self_test/experts.ts";
+import { Rig } from "../../engine/run/self_test/rig.ts";
+import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { tuningFor } from "../../kernels/tuning.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
+import { readGolden } from "../assert.ts";
+import { blocksFor } from "../cpu/tiny_runner.ts";
+import { withFile } from "../files/on_disk.ts";
+
+const gpu = await openGpu();
+const software = await Rig.create(gpu, tuningFor("software"));
+const hardware = software.with({ ...tuningFor("hardware"), matmulTokens: 2 });
+const RIGS = { software, hardware };
+
+for (const [tuning, rig] of Object.entries(RIGS)) {
+  Deno.test(`top_k, ${tuning}: the largest logits, of equals the first, and their weights`, async () => {
+    for (const [experts, slots] of [[8, 2], [128, 8], [7, 7], [60, 4], [1, 1]] as const) {
+      for (const normalized of [true, false]) {
+        const error = await topKError(rig, { experts, slots, normalized, tokens: 5 });
+        assert.ok(error <= 2e-6, `${slots} of ${experts}: ${error}`);
+      }
+    }
+  });
+
+  Deno.test(`combine, ${tuning}: the weighted sum is added`, async () => {
+    for (const dim of [32, 96, 768]) {
+      assert.ok(await combineError(rig, { dim, slots: 3, tokens: 5 }) <= 1e-6);
+    }
+  });
+}
+
+async function assertExperts(rig: Rig, c: ExpertCase): Promise<void> {
+  const error = await expertsError(rig, c);
+  assert.ok(error <= 1e-6, `off by ${error}: ${JSON.stringify(c)}`);
+}
+
+const SHAPE = { experts: 6, slots: 3, rows: 64, columns: 256 };
+
+for (const type of Object.keys(BLOCK_LAYOUT) as TensorType[]) {
+  Deno.test(`products with experts in ${type}: gates, ups, downs`, async () => {
+    for (const tokens of [1, 7]) {
+      await assertExperts(software, { ...SHAPE, type, tokens, gate: "both" });
+      await assertExperts(software, { ...SHAPE, type, tokens, perSlot: true });
+    }
+  });
+}
+
+// How a type is read does not depend on the tuning: these stand for all.
+for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
+  Deno.test(`products with experts in ${type}: hardware's tuning, gates apart from ups`, async () => {
+    for (const tokens of [1, 7]) {
+      await assertExperts(hardware, { ...SHAPE, type, tokens, gate: "both" });
+      await assertExperts(hardware, { ...SHAPE, type, tokens, perSlot: true });
+      await assertExperts(software, { ...SHAPE, type, tokens, gate: "ups" });
+    }
+  });
+
+  Deno.test(`products with experts in ${type}: some experts a buffer`, async () => {
+    for (const rig of [software, hardware]) {
+      // Two experts' gates and ups, or five of one kind: bytes of quants a weight.
+      const bytes = 5 * 64 * 256 * { F32: 4, Q4_0: 0.5, Q6_K: 0.75 }[type];
+      const small = rig.with(rig.tuning, limitsOf(bytes));
+      await assertExperts(small, { ...SHAPE, type, tokens: 5, gate: "both" });
+      await assertExperts(small, { ...SHAPE, type, tokens: 5, perSlot: true });
+    }
+  });
+}
+
+/** The adapter's limits with a smaller binding. */
+function limitsOf(bytes: number): GPUSupportedLimits {
+  return {
+    maxStorageBufferBindingSize: bytes,
+    maxBufferSize: gpu.limits.maxBufferSize,
+  } as GPUSupportedLimits;
+}
+
+Deno.test("sequences with experts get in a batch the bits that each gets alone", async () => {
+  const runner = await withFile("moe.gguf", tinyModel("qwen3moe", "Q4_0"), (path) => {
+    const file = openGguf(path);
+    return GpuRunner.load(gpu, file, configFromGguf(file), { contextLength: 64 })
+      .finally(() => file.close());
+  });
+  const { ids } = readGolden("tiny-qwen3moe-q4_0");
+  const sequences = [ids.slice(0, 9), ids.slice(9, 10), ids.slice(10, 24)].map((tokens, slot) => ({
+    slot,
+    start: 0,
+    tokens,
+    blockTable: blocksFor(16, slot),
+    logits: "last" as const,
+    sampling: GREEDY,
+  }));
+  const together = await runner.submit({ sequences }).read();
+  for (const [i, sequence] of sequences.entries()) {
+    const alone = await runner.submit({ sequences: [sequence] }).read();
+    assert.deepEqual(together.logits[i], alone.logits[0]);
+    assert.deepEqual(together.tokens[i], alone.tokens[0]);
+  }
+  assert.equal(gpu.failure, undefined);
+  runner.destroy();
+});
