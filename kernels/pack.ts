@@ -71,7 +71,8 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
 /**
  * Packs rows that start a tile.
  *
- * @param source the rows' bytes one after the other
+ * @param source the rows' bytes one after the other; of several `turns`, all rows of the first
+ * come before those of the second, which on the device take turns
  * @param columns weights a row, a multiple of 32
  */
 export function packRows(
@@ -81,6 +82,7 @@ export function packRows(
   columns: number,
   tile: number,
   arena: PackArena = new PackArena(),
+  turns = 1,
 ): PackedRows {
   const { quantWords, scaleWords, superBlocks } = DEVICE_FORMATS[type];
   const words = packedWords(type, rows, columns, tile);
@@ -96,8 +98,10 @@ export function packRows(
   const fields = FIELDS[type];
   const packK = PACK_K[type];
   const toScales = new Uint16Array(scales.buffer, scales.byteOffset, scales.length * 2);
+  const each = rows / turns;
   let i = 0;
-  for (let row = 0; row < rows; row++) {
+  for (let at = 0; at < rows; at++) {
+    const row = at % each * turns + Math.floor(at / each);
     const group = row >> 2;
     const lane = group % tile;
     const superUnit = Math.floor(group / tile) * supers * tile + lane;

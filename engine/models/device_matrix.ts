@@ -48,8 +48,9 @@ export interface MatrixUpload {
 
 /**
  * Makes the buffers of one matrix from tensors of one type and row length: their rows one after the
- * other, or in turns of `interleave` rows.
+ * other.
  *
+ * @param byTurns row by row by turns instead, of tensors of the same size
  * @param whole rows that stay in one buffer together, a multiple of the rows of a tile
  */
 export function allocateMatrix(
@@ -57,7 +58,7 @@ export function allocateMatrix(
   file: ModelFile,
   tensors: readonly TensorInfo[],
   tile: number,
-  interleave?: number,
+  byTurns = false,
   whole?: number,
 ): MatrixUpload {
   const [first] = tensors;
@@ -70,7 +71,8 @@ export function allocateMatrix(
   const tileRows = 4 * tile;
   const tileWords = packedWords(type, tileRows, columns, tile);
   // Parts and pieces hold whole tiles, and whole rounds of tensors that take turns.
-  const step = tileRows * (interleave === undefined ? 1 : tensors.length);
+  const turns = byTurns ? tensors.length : 1;
+  const step = tileRows * turns;
   const unit = whole ?? step;
   const partRows = Math.floor(largestBuffer(gpu) / (tileWords.quants * 4) * tileRows / unit) * unit;
   if (partRows === 0) {
@@ -93,18 +95,15 @@ export function allocateMatrix(
   }
 
   const fill = (uploader: Uploader, memory: UploadMemory) => {
-    const read = interleave === undefined
-      ? (row: number, count: number, into: Uint8Array) =>
-        readRows(file, tensors, rowBytes, row, count, into)
-      : interleavedReader(file, tensors, rowBytes, interleave);
+    const read = byTurns ? readTurns : readRows;
     const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
     const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
     for (const { firstRow, rows: count, quants, scales } of parts) {
       for (let row = 0; row < count; row += pieceRows) {
         const pieceCount = Math.min(pieceRows, count - row);
         const piece = bytes.subarray(0, pieceCount * rowBytes);
-        read(firstRow + row, pieceCount, piece);
-        const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena);
+        read(file, tensors, rowBytes, firstRow + row, pieceCount, piece);
+        const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena, turns);
         const tiles = row / tileRows;
         uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
         if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);
@@ -138,27 +137,21 @@ function readRows(
   }
 }
 
-// The same, of tensors whose rows alternate in turns of `turn`; each is read once a piece.
-function interleavedReader(
+// The same, of tensors that take turns: the rows of one after those of the other.
+function readTurns(
   file: ModelFile,
   tensors: readonly TensorInfo[],
   rowBytes: number,
-  turn: number,
-): (row: number, count: number, into: Uint8Array) => void {
-  const round = turn * tensors.length;
-  let buffer = new Uint8Array(0);
-  return (row, count, into) => {
-    const own = count / tensors.length * rowBytes;
-    if (buffer.length < own) buffer = new Uint8Array(own);
-    for (const [index, tensor] of tensors.entries()) {
-      const bytes = buffer.subarray(0, own);
-      readFinite(file, tensor, row / tensors.length * rowBytes, bytes);
-      const chunk = turn * rowBytes;
-      for (let from = 0, to = index * chunk; from < own; from += chunk, to += round * rowBytes) {
-        into.set(bytes.subarray(from, from + chunk), to);
-      }
-    }
-  };
+  row: number,
+  count: number,
+  into: Uint8Array,
+): void {
+  const turns = tensors.length;
+  const bytes = count / turns * rowBytes;
+  for (const [turn, tensor] of tensors.entries()) {
+    const part = into.subarray(turn * bytes, (turn + 1) * bytes);
+    readFinite(file, tensor, row / turns * rowBytes, part);
+  }
 }
 
 function readFinite(file: ModelFile, tensor: TensorInfo, offset: number, into: Uint8Array): void {

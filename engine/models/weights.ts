@@ -47,14 +47,14 @@ export class Weights {
 
   /** Gates and ups as one matrix, row by row by turns. */
   gateUp(gate: string, up: string): DeviceMatrix {
-    return this.#make([gate, up], 1);
+    return this.#make([gate, up], true);
   }
 
   /** All experts' matrices, each whole in one part; gates and ups likewise by turns. */
   experts(name: string, up?: string): DeviceMatrix {
     const names = up === undefined ? [name] : [name, up];
     const rows = this.#tensor(name).shape[1]! * names.length;
-    return this.#make(names, up === undefined ? undefined : 1, rows);
+    return this.#make(names, up !== undefined, rows);
   }
 
   /** The tensors' elements, one after the other, in float32. */
@@ -85,10 +85,10 @@ export class Weights {
     return values;
   }
 
-  #make(names: readonly string[], interleave?: number, whole?: number): DeviceMatrix {
+  #make(names: readonly string[], byTurns = false, whole?: number): DeviceMatrix {
     const tensors = names.map((name) => this.#tensor(name));
     const { gpu, file, tile } = this;
-    const { matrix, fill } = allocateMatrix(gpu, file, tensors, tile, interleave, whole);
+    const { matrix, fill } = allocateMatrix(gpu, file, tensors, tile, byTurns, whole);
     this.#fills.push(() => {
       fill(this.#uploader, this.#memory);
       this.#count(tensors);

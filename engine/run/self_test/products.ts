@@ -146,7 +146,7 @@ function makeMatrix(rig: Rig, c: ProductCase, random: RandomSource) {
   const tensors = c.gate === "both"
     ? ["gates", "ups"].map((n) => randomTensor(n, c.type, c.rows / 2, c.columns, random))
     : [randomTensor("matrix", c.type, c.rows, c.columns, random)];
-  const device = upload(rig, tensors, c.gate === "both" ? 1 : undefined);
+  const device = upload(rig, tensors, c.gate === "both");
   return {
     x,
     device,
@@ -169,11 +169,11 @@ export function randomTensor(
 }
 
 /** Uploads tensors as one matrix, for the rig's tuning and limits. */
-export function upload(rig: Rig, tensors: readonly MemoryTensor[], turn?: number): DeviceMatrix {
+export function upload(rig: Rig, tensors: readonly MemoryTensor[], byTurns = false): DeviceMatrix {
   const infos = tensors.map((tensor) => tensor.info);
   const { gpu, uploader, tuning: { tile } } = rig;
   const file = memoryFile(tensors);
-  const { matrix, fill } = allocateMatrix(gpu, file, infos, tile, turn);
+  const { matrix, fill } = allocateMatrix(gpu, file, infos, tile, byTurns);
   fill(uploader, new UploadMemory());
   return matrix;
 }
