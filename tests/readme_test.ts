@@ -1,31 +1,46 @@
-/** Runs what the README tells its readers to run. */
+/** Runs what the README and the pages of docs/ tell their readers to run. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { writeTinyModel } from "../fixtures/tiny_models.ts";
-import { ROOT, run } from "./cli/run_tvllm.ts";
+import { LAUNCHER, ROOT, run } from "./cli/run_tvllm.ts";
 
-const readme = await Deno.readTextFile(join(ROOT, "README.md"));
-const commands = [...readme.matchAll(/^```sh\n(.*?)^```/gms)]
-  .flatMap(([, block]) => block!.replaceAll("\\\n", " ").split("\n"))
-  .filter((line) => line.includes("./tvllm"));
+const PAGES = ["README.md", "docs/quantization.md", "docs/troubleshooting.md"];
 
-const ofHub = (command: string) => command.includes("hf:");
+/** The lines of a page's blocks of commands that run tvllm, without their comments. */
+function commandsOf(page: string): string[] {
+  const text = Deno.readTextFileSync(join(ROOT, page));
+  return [...text.matchAll(/^```sh\n(.*?)^```/gms)]
+    .flatMap(([, block]) => block!.replaceAll("\\\n", " ").split("\n"))
+    .filter((line) => line.includes("./tvllm"))
+    .map((line) => line.replace(/ +#.*/, ""));
+}
+
+/** Where the commands run: what they write must not come into the project. */
+const directory = Deno.makeTempDirSync();
+const model = writeTinyModel(directory, "llama", "Q8_0");
+
+/** The command with a tiny model and few tokens: the speed of real ones is not what is tested. */
+function prepared(command: string): string {
+  return command.replace("./tvllm", `sh '${LAUNCHER}'`)
+    .replace(/-m (?:synth:\S+|[^\s:]+\.gguf)/, `-m '${model}'`)
+    .replace(/ docs\//, ` ${ROOT}/docs/`)
+    .replace(/( bench \w+).*?( --chart .*)?$/, `$1 -m '${model}' -p 16 -n 4 -r 1 --warmup 0$2`);
+}
 
 Deno.test("the README has commands to run", () => {
-  assert.ok(commands.length >= 2, String(commands.length));
+  assert.ok(commandsOf("README.md").length >= 5);
 });
 
-for (const command of new Set(commands)) {
+const commands = new Map(PAGES.flatMap(commandsOf).map((command) => [prepared(command), command]));
+for (const [line, command] of commands) {
+  const ofHub = command.includes("hf:");
   Deno.test({
     // Tests reach no network but the loopback; tests/hub pulls from a hub of its own.
-    name: `README: ${command}${ofHub(command) ? " (needs the hub)" : ""}`,
-    ignore: ofHub(command),
+    name: `the documentation's ${command}${ofHub ? " (needs the hub)" : ""}`,
+    ignore: ofHub,
     fn: async () => {
-      // Readers name a model of theirs; the speed of the real one is not what is tested here.
-      const model = writeTinyModel(Deno.makeTempDirSync(), "llama", "Q8_0");
-      const line = command.replace(/-m \S+\.gguf/, `-m ${model}`).replace(/ -r \d+/, " -r 1");
-      const result = await run("sh", ["-c", line], { stdin: "A short text.\n" });
+      const result = await run("sh", ["-c", line], { stdin: "A short text.\n", cwd: directory });
       assert.equal(result.code, 0, result.stderr);
       assert.notEqual(result.stdout.trim(), "");
     },

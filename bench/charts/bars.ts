@@ -21,7 +21,7 @@ export function drawBars({ title, axis, bars }: BarChart): string {
     },
     series: [
       { type: "bar", silent: true, barWidth: 16, data: bars.map(({ value }) => value) },
-      whiskers(bars.map((bar, at) => ({ ...bar, at })), true),
+      whiskers(bars.map((bar, at) => ({ ...bar, at })), true, () => 0),
     ],
   });
 }

@@ -41,7 +41,11 @@ export function drawLines({ title, xAxis, yAxis, logarithmic, lines }: LineChart
         lineStyle: { width: 2, type: computed ? "dashed" : "solid" },
         color: COLOURS[i % COLOURS.length],
       })),
-      whiskers(measured.map(({ x, ...mark }) => ({ ...mark, at: x })), false),
+      whiskers(
+        measured.map(({ x, ...mark }) => ({ ...mark, at: x })),
+        false,
+        (value) => logarithmic ? value / 2 : 0, // a logarithmic axis has no zero
+      ),
     ],
   });
 }

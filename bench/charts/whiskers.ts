@@ -12,21 +12,21 @@ interface Places {
 const HALF = 4;
 
 /**
- * A series of whiskers. `at` is where a mark stands on the other axis; `lying` ones run along x and
- * have the mark's value written beside them.
+ * A series of whiskers, none of which goes below `least`. `at` is where a mark stands on the other
+ * axis; `lying` ones run along x and have the mark's value written beside them.
  */
 export function whiskers(
   marks: readonly (Mark & { readonly at: number })[],
   lying: boolean,
+  least: (value: number) => number,
 ): Record<string, unknown> {
   return {
     type: "custom",
     silent: true,
     z: 10,
-    // None below nothing: a logarithmic axis has no place for it, and no time is negative.
     data: marks.map(({ at, value, stddev = 0 }) => [
       at,
-      stddev < value ? value - stddev : value,
+      Math.max(value - stddev, least(value)),
       value + stddev,
       value,
     ]),
