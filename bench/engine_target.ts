@@ -173,9 +173,11 @@ export class EngineTarget implements Target {
       : openKernels(this.environment.model, options);
   }
 
-  memory(): MemoryUse | null {
-    if (this.#gpu === undefined) return null;
-    return { ...this.#gpu.gpu.memory, peakRss: Math.max(this.#peakRss, Deno.memoryUsage().rss) };
+  memory(): MemoryUse {
+    return {
+      buffers: this.#gpu ? { ...this.#gpu.gpu.memory } : null,
+      peakRss: Math.max(this.#peakRss, Deno.memoryUsage().rss),
+    };
   }
 
   /** Runs `use` on an engine of its own, which has nothing left to do afterwards. */

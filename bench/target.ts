@@ -92,12 +92,15 @@ export interface RoundsServing {
   readonly tokensSaved: number;
 }
 
-/** Bytes on the device by purpose, and of the process. */
+/** Bytes of the buffers on the device by purpose, and of the process. */
 export interface MemoryUse {
-  readonly weights: number;
-  readonly kv: number;
-  readonly scratch: number;
-  readonly readback: number;
+  /** Null where they are not counted. */
+  readonly buffers: {
+    readonly weights: number;
+    readonly kv: number;
+    readonly scratch: number;
+    readonly readback: number;
+  } | null;
   readonly peakRss: number;
 }
 
@@ -178,6 +181,5 @@ export interface Target {
   hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks>;
   /** The kernels that `only` names, matrices in this `shape`; null without a device. */
   kernels(options: Pick<RunOptions, "only" | "shape">): Promise<KernelBench | null>;
-  /** Null where the device's buffers are not counted. */
-  memory(): MemoryUse | null;
+  memory(): MemoryUse;
 }

@@ -102,7 +102,10 @@ function overheads(
     "Pipeline compile (first TTFT over the later ones)",
     compile > 0 ? value(compile, "ms") : "none: the first was as fast",
   );
-  table.row("Host-to-device copies at load", value(model.deviceBytes, "bytes"));
+  table.row(
+    "Host-to-device copies at load",
+    limits === null ? "none: the CPU reads what was loaded" : value(model.deviceBytes, "bytes"),
+  );
   if (limits !== null) table.row("Host-to-device rate (probe)", value(limits.upload, "GB/s"));
   const dispatches = profiled.length === 0
     ? undefined

@@ -143,7 +143,7 @@ function summary(bench: Bench, runs: readonly Serving[]): void {
   const promptTokens = all.length * bench.run.promptTokens;
   const tokens = all.reduce((sum, { ids }) => sum + ids.length, 0);
   const decodeSeconds = seconds - all.reduce((sum, served) => sum + ttft(served), 0) / 1000;
-  const memory = bench.target.memory();
+  const { buffers } = bench.target.memory();
   table.row(
     bench.report.environment.model.name,
     value(all.length, ""),
@@ -154,8 +154,8 @@ function summary(bench: Bench, runs: readonly Serving[]): void {
     value(summarize(all.map(tpot)).mean, "ms"),
     value((tokens - all.length) / decodeSeconds, "tok/s", bench.limit(1)),
     value((promptTokens + tokens) / seconds, "tok/s"),
-    memory === null
+    buffers === null
       ? "not counted on the CPU"
-      : value(memory.weights + memory.kv + memory.scratch + memory.readback, "bytes"),
+      : value(Object.values(buffers).reduce((a, b) => a + b), "bytes"),
   );
 }

@@ -26,7 +26,7 @@ async function buffers(bench: Bench): Promise<void> {
   // The cache grows with what is asked of it.
   await bench.repeat("one request", bench.requests(bench.prompts(1)));
   const table = bench.table("Memory", ["Metric", "Value"]);
-  const use = bench.target.memory();
+  const { buffers: use, peakRss } = bench.target.memory();
   const row = (name: string, bytes: number | undefined) =>
     table.row(name, bytes === undefined ? "not counted on the CPU" : value(bytes, "bytes"));
   row("Model weights", use?.weights);
@@ -34,8 +34,8 @@ async function buffers(bench: Bench): Promise<void> {
   row("KV cache buffers", use?.kv);
   row("Scratch buffers", use?.scratch);
   row("Readback buffers", use?.readback);
-  row("Total device memory", use ? use.weights + use.kv + use.scratch + use.readback : undefined);
-  row("Peak process RSS", use?.peakRss);
+  row("Total device memory", use ? sum(Object.values(use)) : undefined);
+  row("Peak process RSS", peakRss);
   table.say("Buffers as one request leaves them; the KV cache grows with the requests.");
 }
 
@@ -94,8 +94,9 @@ async function sharing(bench: Bench): Promise<void> {
   const varied = await hold(bench, "sequences of many lengths", () => {
     const [shortest, longest] = [scaled(VARIED.shortest), scaled(VARIED.longest)];
     const step = (longest - shortest) / Math.max(1, many - 1);
+    // The longest first, as all go on generating until the last one has its first token.
     return bench.prompts(many, longest).map((prompt, i) =>
-      prompt.slice(0, shortest + Math.round(step * i))
+      prompt.slice(0, longest - Math.round(step * i))
     );
   }, false);
   const reserved = Math.min(VARIED.reserved, contextLength);

@@ -220,8 +220,11 @@ export class ScriptedTarget implements Target {
     });
   }
 
-  memory(): MemoryUse | null {
-    return { weights: 1_062_500, kv: 2048, scratch: 4096, readback: 256, peakRss: 90_000_000 };
+  memory(): MemoryUse {
+    return {
+      buffers: { weights: 1_062_500, kv: 2048, scratch: 4096, readback: 256 },
+      peakRss: 90_000_000,
+    };
   }
 }
 
