@@ -14,7 +14,7 @@ import { markdownTable } from "markdown-table";
 import { writeGguf } from "../../engine/files/gguf_writer.ts";
 import { syntheticModel, syntheticModelNames } from "../../engine/models/synthetic_models.ts";
 import { GREEDY } from "../../engine/run/model_runner.ts";
-import { TINY_MODELS, writeTinyModel } from "../../fixtures/tiny_models.ts";
+import { ggufBytes, TINY_MODELS, tinyParts, writeTinyModel } from "../../fixtures/tiny_models.ts";
 import { loadModel, openGguf } from "../../mod.ts";
 import { REAL_MODEL } from "../files/on_disk.ts";
 import type { PeerAnswer, PeerRequest } from "./llama_cpp.ts";
@@ -77,7 +77,27 @@ function tinyModels(directory: string): string[] {
       paths.push(path);
     }
   }
-  return paths;
+  return [...paths, ...scaledRope(directory)];
+}
+
+/** Models with both ways in which a file states that RoPE's frequencies are scaled. */
+function scaledRope(directory: string): string[] {
+  const factors = tinyParts("llama", "F32");
+  const byPair = Float32Array.of(1, 1, 1, 2, 4, 8, 32, 32);
+  factors.tensors.push({
+    name: "rope_freqs.weight",
+    type: "F32",
+    shape: [byPair.length],
+    data: () => [new Uint8Array(byPair.buffer)],
+  });
+  const linear = tinyParts("llama", "F32");
+  linear.metadata.set("llama.rope.scaling.type", { type: "string", value: "linear" });
+  linear.metadata.set("llama.rope.scaling.factor", { type: "float32", value: 4 });
+  return Object.entries({ factors, linear }).map(([name, parts]) => {
+    const path = join(directory, `tiny-llama-f32-rope-${name}.gguf`);
+    Deno.writeFileSync(path, ggufBytes(parts));
+    return path;
+  });
 }
 
 /** Installs llama.cpp, once. */
