@@ -90,6 +90,7 @@ const PUBLISHED = [
   ["qwen2.5-0.5b", 494, 151_936],
   ["qwen2.5-1.5b", 1544, 151_936],
   ["qwen3-0.6b", 596, 151_936],
+  ["qwen3-30b-a3b", 30_532, 151_936],
 ] as const;
 
 for (const [name, millions, vocabulary] of PUBLISHED) {
