@@ -1,8 +1,8 @@
-/** `tvllm devices` on this machine's adapter, on other drivers where they are installed, and on none. */
+/** `tvllm devices` on this machine's adapter and on none; tests/gpu/drivers_test.ts has other drivers. */
 
 import assert from "node:assert/strict";
 import { BLOCK_LAYOUT } from "../../kernels/tensor_types.ts";
-import { exists, runTvllm } from "./run_tvllm.ts";
+import { runTvllm } from "./run_tvllm.ts";
 
 /** Finds no Vulkan driver: the loader looks at these alone. */
 const NO_DRIVER = {
@@ -10,29 +10,6 @@ const NO_DRIVER = {
   VK_DRIVER_FILES: "/no/such.json",
   VK_ICD_FILENAMES: "/no/such.json",
 };
-
-/** An independent Vulkan driver, part of Debian's chromium-common. */
-const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
-
-/** Drivers with other limits and features than the one that the kernel tests run on. */
-const DRIVERS = [
-  {
-    name: "llvmpipe through OpenGL",
-    env: { DENO_WEBGPU_BACKEND: "gl" },
-    description: /llvmpipe/,
-    subgroupSize: 0,
-  },
-  {
-    name: "SwiftShader",
-    env: {
-      DENO_WEBGPU_BACKEND: "vulkan",
-      VK_DRIVER_FILES: SWIFTSHADER,
-      VK_ICD_FILENAMES: SWIFTSHADER,
-    },
-    description: /SwiftShader/,
-    subgroupSize: 4,
-  },
-] as const;
 
 /** Every kernel and format once: what a check must not leave out. */
 const FAMILIES = 2 * Object.keys(BLOCK_LAYOUT).length + 9;
@@ -77,25 +54,3 @@ Deno.test("without an adapter tvllm devices says what to install, and --check en
   assert.equal(check.code, 5);
   assert.match(check.stderr, /^error: Cannot find a GPU adapter: [^\n]*\n$/);
 });
-
-for (const { name, env, description, subgroupSize } of DRIVERS) {
-  const present = description === DRIVERS[1].description
-    ? exists(SWIFTSHADER)
-    : description.test((await adapterOf(env))?.description ?? "");
-  if (!present) console.error(`skipping: there is no ${name}; .ci/run installs it`);
-  Deno.test({
-    name: `every kernel is right on ${name}`,
-    ignore: !present,
-    fn: async () => {
-      const { code, stdout, stderr } = await runTvllm(["devices", "--check", "--json"], {
-        env,
-      });
-      assert.equal(code, 0, stderr);
-      const { adapter, checks } = JSON.parse(stdout);
-      assert.match(adapter.description, description);
-      assert.equal(adapter.subgroupSize, subgroupSize);
-      assert.equal(checks.length, FAMILIES);
-      assert.deepEqual(checks.filter((check: { passed: boolean }) => !check.passed), []);
-    },
-  });
-}

@@ -1,0 +1,73 @@
+/** The kernel tests on other drivers, where they are installed: other limits, other features. */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { exists, run } from "../cli/run_tvllm.ts";
+
+/** An independent Vulkan driver, part of Debian's chromium-common. */
+const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
+
+const OPENGL = { DENO_WEBGPU_BACKEND: "gl", TVLLM_TEST_TUNINGS: "software" };
+
+const DRIVERS = [
+  {
+    // No subgroups, no shader-f16. Its compiler takes minutes for the hardware's kernels.
+    name: "llvmpipe through OpenGL",
+    env: OPENGL,
+    present: await hasLlvmpipe(OPENGL),
+    adapter: /^Adapter: llvmpipe .*, subgroups of 0$/m,
+    tests: 100,
+  },
+  {
+    // Subgroups of four lanes, no shader-f16, bindings to 1 GiB.
+    name: "SwiftShader",
+    env: {
+      DENO_WEBGPU_BACKEND: "vulkan",
+      VK_DRIVER_FILES: SWIFTSHADER,
+      VK_ICD_FILENAMES: SWIFTSHADER,
+    },
+    present: exists(SWIFTSHADER),
+    adapter: /^Adapter: SwiftShader .*, subgroups of 4$/m,
+    tests: 160,
+  },
+];
+
+const TESTS = ["kernels_test.ts", "sampling_test.ts"].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url))
+);
+
+/** Runs Deno where `env` chooses the driver. */
+function runDeno(args: readonly string[], env: Record<string, string>) {
+  return run(Deno.execPath(), args, { env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" } });
+}
+
+async function hasLlvmpipe(env: Record<string, string>): Promise<boolean> {
+  const code = "console.log((await navigator.gpu.requestAdapter())?.info.description)";
+  return (await runDeno(["eval", code], env)).stdout.startsWith("llvmpipe");
+}
+
+// Their time goes into compilers, which use one core each.
+const present = DRIVERS.filter(({ present }) => present);
+const started = new Map(present.map(({ name, env }) => {
+  const permissions = ["--no-prompt", "--allow-read", "--allow-env"];
+  return [name, runDeno(["test", "--no-check", ...permissions, ...TESTS], env)];
+}));
+
+for (const { name, present, adapter, tests } of DRIVERS) {
+  if (!present) console.error(`skipping: there is no ${name}; .ci/run installs it`);
+  Deno.test({
+    name: `kernels and sampling are right on ${name}`,
+    ignore: !present,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async () => {
+      const { code, stdout, stderr } = await started.get(name)!;
+      assert.equal(code, 0, stdout + stderr);
+      assert.match(stdout, adapter);
+      const [, passed, failed] = /^ok \| (\d+) passed \| (\d+) failed/m.exec(stdout) ?? [];
+      assert.equal(failed, "0", stdout);
+      // So that a driver on which tests went missing does not count as right.
+      assert.ok(Number(passed) >= tests, stdout);
+    },
+  });
+}
