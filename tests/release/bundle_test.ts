@@ -36,11 +36,14 @@ Deno.test("the bundle generates with the model in it", async () => {
   assert.equal(stdout, checkout.stdout);
 });
 
-Deno.test("the bundle measures, and its report can be parsed", async () => {
+Deno.test("the bundle measures, and draws with the font in it", async () => {
   const args = "bench throughput -p 16 -n 4 --prompts 2 -r 1 --warmup 0 --json -".split(" ");
-  const report = JSON.parse((await runBundle(args)).stdout);
+  const chart = join(Deno.makeTempDirSync(), "chart.png");
+  const { stdout } = await runBundle([...args, "--chart", chart], [`--allow-write=${chart}`]);
+  const report = JSON.parse(stdout);
   assert.equal(report.suite, "throughput");
   assert.equal(report.complete, true);
+  assert.ok(Deno.statSync(chart).size > 10_000);
 });
 
 Deno.test("the bundle says what runs here", async () => {
