@@ -51,6 +51,7 @@ export interface LoadOptions {
 
 /** A model that is ready to answer. */
 export interface Model {
+  /** The open file, its weights under GGUF's names. */
   readonly file: ModelFile;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer;
@@ -112,7 +113,7 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
   };
   const engine = new Engine(runner, engineOptions);
   return {
-    file,
+    file: weights,
     config,
     tokenizer,
     chatTemplate: chatTemplate(file.metadata, tokenizer),

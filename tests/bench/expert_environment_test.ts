@@ -1,0 +1,37 @@
+/** Of a model with experts, what a token reads: those it is routed to, however a file has them. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { modelEnvironment, modelMatrices } from "../../bench/environment.ts";
+import { openModelFile } from "../../engine/files/open_model.ts";
+import { loadModel, type Model } from "../../engine/mod.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
+import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
+import { withFile, withFiles } from "../files/on_disk.ts";
+
+const load = (path: string) =>
+  loadModel(openModelFile(path), { device: "cpu", contextLength: 64, maxSequences: 1 });
+
+async function assertReads(model: Model, type: string, others: number): Promise<void> {
+  const { tensorBytes, readBytes, parameters, readWeights } =
+    modelEnvironment(model, undefined, { tvllm: "0", kvType: "f32" }).model;
+  // Three of each layer, for two experts of eight.
+  const experts = modelMatrices(model).filter(({ kernel }) => kernel === `experts_${type}`);
+  assert.equal(experts.length, 2 * 3 * 2);
+  assert.ok(experts.every(({ rows, columns }) => rows * columns === 64 * 128));
+  const used = experts.reduce((sum, { bytes }) => sum + bytes, 0);
+  assert.equal(tensorBytes - readBytes, 3 * used);
+  assert.equal(parameters - readWeights, 3 * 12 * 64 * 128);
+  assert.equal(modelMatrices(model).length - experts.length, others);
+  await model.close();
+}
+
+Deno.test("a token's experts are counted, not all of them, in GGUF and one by one", async () => {
+  // Four of attention and a router a layer, and the embedding, which is the head.
+  const others = 2 * 5 + 1;
+  const gguf = await withFile("moe.gguf", tinyModel("qwen3moe", "Q4_0"), load);
+  await assertReads(gguf, "q4_0", others);
+  const files = tinySafetensors("qwen3moe", "BF16");
+  const one = await withFiles(files, (directory) => load(join(directory, "config.json")));
+  await assertReads(one, "bf16", others);
+});
