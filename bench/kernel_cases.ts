@@ -9,40 +9,33 @@ import { createBuffer } from "../engine/gpu/buffers.ts";
 import { type Gpu, openGpu } from "../engine/gpu/device.ts";
 import type { Dispatch } from "../engine/gpu/pass.ts";
 import type { DeviceMatrix } from "../engine/models/device_matrix.ts";
-import {
-  type Batch,
-  BLOCK_TOKENS,
-  GREEDY,
-  type SamplingOptions,
-} from "../engine/run/model_runner.ts";
 import { choiceKernels } from "../engine/run/self_test/choices.ts";
 import { floats, randomTensor, upload } from "../engine/run/self_test/products.ts";
 import { Rig } from "../engine/run/self_test/rig.ts";
 import { selfTest } from "../engine/run/self_test/self_test.ts";
+import { expertCases } from "./expert_cases.ts";
 import {
   attentionCost,
-  type Cost,
   embedCost,
   headNormCost,
   productCost,
   ropeAppendCost,
   sampleChunksCost,
 } from "./kernel_costs.ts";
+import {
+  type Calls,
+  decodes,
+  kernelCase,
+  MOST_COPIES,
+  MOST_TOKENS,
+  POSITIONS,
+  repeated,
+  SAMPLING,
+  SIZES,
+} from "./kernel_timing.ts";
 import { CHOICES, isNamed, KV_TYPES, TYPES } from "./kernel_names.ts";
 import type { Environment } from "./report.ts";
 import type { KernelBench, KernelCase } from "./target.ts";
-
-/** By class of adapter: the matrix, bytes that no cache holds, dispatches of a small kernel. */
-const SIZES = {
-  software: { rows: 1536, columns: 768, coldBytes: 64 << 20, calls: 100 },
-  hardware: { rows: 4096, columns: 4096, coldBytes: 256 << 20, calls: 1000 },
-} as const;
-
-const MOST_COPIES = 256;
-const MOST_TOKENS = 8;
-/** Positions that attention looks back on, a whole number of blocks. */
-const POSITIONS = 256;
-const SAMPLING: SamplingOptions = { ...GREEDY, temperature: 0.8, topK: 40, repeatPenalty: 1.1 };
 
 /** Opens a device for the kernels of a model of these dimensions. */
 export async function openKernels(
@@ -83,12 +76,6 @@ function parseShape(shape: string | undefined) {
   return { rows: rows!, columns: columns! };
 }
 
-/** Dispatches to repeat for a number of tokens, and how many calls of the kernel they are. */
-interface Calls {
-  readonly dispatches: (tokens: number) => readonly Dispatch[];
-  readonly count: number;
-}
-
 class Cases {
   readonly #random = new RandomSource(7);
 
@@ -108,76 +95,55 @@ class Cases {
     return [
       ...types.map((type) => this.#product(type)),
       ...types.map((type) =>
-        this.#case(
+        kernelCase(
+          this.rig,
           `embed ${type}`,
           `${columns}`,
           (tokens) => embedCost(columns, tokens),
           () => this.#embed(type),
         )
       ),
-      this.#case(
+      kernelCase(
+        this.rig,
         "head_norm",
         ofHeads,
         (tokens) => headNormCost(model, tokens),
-        () => this.#repeated(this.#headNorm()),
+        () => repeated(this.rig, this.#headNorm()),
       ),
       ...KV_TYPES.flatMap((kv) => [
-        this.#case(
+        kernelCase(
+          this.rig,
           `rope_append ${kv}`,
           ofHeads,
           (tokens) => ropeAppendCost(cached(kv), tokens),
-          () => this.#repeated(this.#ropeAppend(kv)),
+          () => repeated(this.rig, this.#ropeAppend(kv)),
         ),
-        this.#case(
+        kernelCase(
+          this.rig,
           `attention ${kv}`,
           `${ofHeads}, ${POSITIONS} positions`,
           (tokens) => attentionCost(cached(kv), POSITIONS, tokens),
-          () => this.#repeated(this.#attention(kv)),
+          () => repeated(this.rig, this.#attention(kv)),
         ),
       ]),
+      ...expertCases(this.rig, this),
       ...CHOICES.map((name) =>
-        this.#case(
+        kernelCase(
+          this.rig,
           `sampling ${name}`,
           `${vocabSize} logits, top-k ${SAMPLING.topK}`,
           (tokens) => name === "sample_chunks" ? sampleChunksCost(vocabSize, tokens) : undefined,
-          async () => this.#repeated(await this.#choice(name)),
+          async () => repeated(this.rig, await this.#choice(name)),
         )
       ),
     ];
   }
 
-  #case(
-    kernel: string,
-    shape: string,
-    cost: (tokens: number) => Cost | undefined,
-    prepare: () => Calls | Promise<Calls>,
-  ): KernelCase {
-    return {
-      kernel,
-      shape,
-      cost,
-      time: async (counts, warmups, rounds) => {
-        const samples = counts.map((): number[] => []);
-        try {
-          const { dispatches, count } = await prepare();
-          for (let round = -warmups; round < rounds; round++) {
-            for (const [i, tokens] of counts.entries()) {
-              const ms = await this.rig.time(decodes(tokens), () => dispatches(tokens));
-              if (round >= 0) samples[i]!.push(ms / count);
-            }
-          }
-        } finally {
-          this.rig.release();
-        }
-        return samples;
-      },
-    };
-  }
-
   #product(type: TensorType): KernelCase {
     const { rows, columns } = this;
     const bytes = packedBytes(type, rows * columns);
-    return this.#case(
+    return kernelCase(
+      this.rig,
       `matmul ${type}`,
       `${rows} × ${columns}`,
       (tokens) => productCost({ rows, columns, bytes }, tokens),
@@ -207,7 +173,7 @@ class Cases {
     const matrix = upload(rig, [randomTensor("embedding", type, 64, columns, this.#random)]);
     rig.free(matrix);
     const parts = rig.blocks({ dim: columns }).embed(matrix);
-    return this.#repeated((tokens) => parts[0]!.at(tokens));
+    return repeated(this.rig, (tokens) => parts[0]!.at(tokens));
   }
 
   #headNorm(): (tokens: number) => Dispatch {
@@ -250,29 +216,10 @@ class Cases {
     });
     return { keys: keys!, values: values! };
   }
-
-  #repeated(at: (tokens: number) => Dispatch): Calls {
-    const { calls } = SIZES[this.rig.gpu.driver];
-    return { dispatches: (tokens) => new Array<Dispatch>(calls).fill(at(tokens)), count: calls };
-  }
 }
 
 function heads({ heads, kvHeads, headDim }: Environment["model"]) {
   return { heads, kvHeads, headDim };
-}
-
-/** A decode step of `tokens` sequences, each at the last of POSITIONS positions. */
-function decodes(tokens: number): Batch {
-  const blocks = POSITIONS / BLOCK_TOKENS;
-  return {
-    sequences: Array.from({ length: tokens }, (_, slot) => ({
-      slot,
-      start: POSITIONS - 1,
-      tokens: [slot],
-      blockTable: Array.from({ length: blocks }, (_, i) => slot * blocks + i),
-      sampling: { ...SAMPLING, seed: slot },
-    })),
-  };
 }
 
 function duplicate(gpu: Gpu, matrix: DeviceMatrix): DeviceMatrix {

@@ -54,6 +54,16 @@ export function embedCost(dim: number, tokens: number): Cost {
   return { operations: dim * tokens, bytes: 8 * dim * tokens };
 }
 
+/** Ranking a token's experts by their logits. */
+export function topKCost(experts: number, tokens: number): Cost {
+  return { operations: experts * experts * tokens, bytes: 4 * experts * tokens };
+}
+
+/** The weighted sum of what `slots` experts gave, added to `dim` numbers. */
+export function combineCost(dim: number, slots: number, tokens: number): Cost {
+  return { operations: 2 * dim * slots * tokens, bytes: 4 * dim * (slots + 2) * tokens };
+}
+
 /** The pass over all logits. */
 export function sampleChunksCost(vocabSize: number, tokens: number): Cost {
   return { operations: vocabSize * tokens, bytes: 4 * vocabSize * tokens };

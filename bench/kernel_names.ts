@@ -10,6 +10,9 @@ export const CHOICES = ["logit_adjust", "sample_chunks", "sample_pick"] as const
 const NAMES = [
   ...TYPES.flatMap((type) => [`matmul ${type}`, `embed ${type}`]),
   "head_norm",
+  "top_k",
+  "experts Q4_0",
+  "combine",
   ...KV_TYPES.flatMap((kv) => [`rope_append ${kv}`, `attention ${kv}`]),
   ...CHOICES.map((choice) => `sampling ${choice}`),
 ];

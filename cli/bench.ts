@@ -167,7 +167,7 @@ export function counts(text: string): number[] {
 function kernels(text: string): string {
   if (namesKernels(text)) return text;
   throw new InvalidArgumentError(
-    "Expected matmul, embed, head_norm, rope_append, attention, sampling or formats: matmul/q4_1.",
+    "Expected words such as matmul, experts, attention, sampling or a format: matmul/q4_1.",
   );
 }
 

@@ -76,7 +76,7 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
 
 /** What a suite measures less of, so that the test is quick. */
 const LESS: Readonly<Record<string, Partial<RunOptions>>> = {
-  kernels: { only: "q8_0,attention,head_norm,sampling", shape: "64x96" },
+  kernels: { only: "q8_0,attention,head_norm,top_k,experts,combine,sampling", shape: "64x96" },
 };
 
 /** Bytes of the GPU buffers that were made and not destroyed while it is in use. */
@@ -194,11 +194,20 @@ Deno.test("every suite runs on the adapter", async (t) => {
       const [verified, timed, batches] = reports.get("kernels")!.tables;
       assert.deepEqual(
         verified!.rows.map(([name, , , status]) => `${name} ${status}`),
-        ["matmul Q8_0", "embed Q8_0", "head_norm", "attention f16", "attention f32", "sampling"]
-          .map((name) => `${name} ok`),
+        [
+          "matmul Q8_0",
+          "embed Q8_0",
+          "head_norm",
+          "attention f16",
+          "attention f32",
+          "top_k",
+          "experts",
+          "combine",
+          "sampling",
+        ].map((name) => `${name} ok`),
       );
       // Of sampling, three kernels.
-      assert.equal(timed!.rows.length, 8 * (5 + 3));
+      assert.equal(timed!.rows.length, 8 * (8 + 3));
       for (const row of timed!.rows) assert.ok(numberOf(row[3]) > 0, String(row[0]));
       assert.deepEqual(batches!.rows.map(([requests]) => numberOf(requests)), [1, 2]);
     });

@@ -1,0 +1,102 @@
+/** The kernels of routed experts: routing, products with the experts chosen, and their sum. */
+
+import { packedBytes } from "../kernels/tensor_types.ts";
+import { RandomSource } from "../engine/files/random_weights.ts";
+import { Weights } from "../engine/models/weights.ts";
+import { floats, randomTensor } from "../engine/run/self_test/products.ts";
+import { memoryFile, type Rig } from "../engine/run/self_test/rig.ts";
+import { combineCost, productCost, topKCost } from "./kernel_costs.ts";
+import {
+  type Calls,
+  kernelCase,
+  MOST_COPIES,
+  MOST_TOKENS,
+  repeated,
+  SIZES,
+} from "./kernel_timing.ts";
+import type { KernelCase } from "./target.ts";
+
+/** As in Qwen3 30B-A3B. */
+const ROUTED = 128;
+const SLOTS = 8;
+/** A type with blocks of 32, so that it has any shape; the other types differ as in plain products. */
+const TYPE = "Q4_0";
+
+/** Cases of experts whose matrices have this shape. */
+export function expertCases(
+  rig: Rig,
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+): KernelCase[] {
+  const random = new RandomSource(8);
+  const config = { count: ROUTED, used: SLOTS, ffnDim: 0, normalized: true };
+  const { unused } = rig.scratch;
+  const one = productCost({ rows, columns, bytes: packedBytes(TYPE, rows * columns) }, 1);
+  return [
+    kernelCase(
+      rig,
+      "top_k",
+      `${SLOTS} of ${ROUTED} experts`,
+      (tokens) => topKCost(ROUTED, tokens),
+      () => {
+        const logits = rig.buffer(floats(MOST_TOKENS * ROUTED, random));
+        const routes = rig.buffer(MOST_TOKENS * SLOTS * 8);
+        const operation = rig.blocks({}).topK(config, { logits, routes, parts: unused });
+        return repeated(rig, (tokens) => operation.at(tokens));
+      },
+    ),
+    kernelCase(
+      rig,
+      `experts ${TYPE}`,
+      `${SLOTS} of ${rows} × ${columns}`,
+      (tokens) => ({
+        operations: one.operations * SLOTS * tokens,
+        bytes: one.bytes * SLOTS * tokens,
+      }),
+      () => products(rig, rows, columns, random),
+    ),
+    kernelCase(
+      rig,
+      "combine",
+      `${SLOTS} of ${columns}`,
+      (tokens) => combineCost(columns, SLOTS, tokens),
+      () => {
+        const parts = rig.buffer(floats(MOST_TOKENS * SLOTS * columns, random));
+        const routes = rig.buffer(floats(MOST_TOKENS * SLOTS * 2, random));
+        const operation = rig.blocks({ dim: columns }).combine(config, {
+          logits: unused,
+          routes,
+          parts,
+        });
+        return repeated(rig, (tokens) => operation.at(tokens));
+      },
+    ),
+  ];
+}
+
+// So many experts that no cache holds them, and calls that take all of them in turn.
+function products(rig: Rig, rows: number, columns: number, random: RandomSource): Calls {
+  const { coldBytes } = SIZES[rig.gpu.driver];
+  const needed = Math.ceil(coldBytes / packedBytes(TYPE, rows * columns) / SLOTS);
+  const calls = Math.min(MOST_COPIES / SLOTS, Math.max(MOST_TOKENS, needed));
+  const count = calls * SLOTS;
+  const { info, bytes } = randomTensor("experts", TYPE, count * rows, columns, random);
+  const file = memoryFile([{ info: { ...info, shape: [count, rows, columns] }, bytes }]);
+  const weights = new Weights(rig.gpu, file, rig.tuning.tile);
+  const matrix = weights.experts("experts");
+  weights.upload();
+  rig.free(matrix);
+  const x = rig.buffer(floats(MOST_TOKENS * columns, random));
+  const y = rig.buffer(MOST_TOKENS * SLOTS * rows * 4);
+  const operations = Array.from({ length: calls }, (_, call) => {
+    const routes = rig.buffer(Uint32Array.from(
+      { length: MOST_TOKENS * SLOTS * 2 },
+      (_, i) => i % 2 === 0 ? (call * SLOTS + i / 2) % count : 0,
+    ));
+    const experts = { count, slots: SLOTS, routes, perSlot: false };
+    return rig.blocks({}).matmul(matrix, { x, y, stride: rows, over: "tokens", experts });
+  }).flat();
+  return {
+    dispatches: (tokens) => operations.map((operation) => operation.at(tokens)),
+    count: calls,
+  };
+}
