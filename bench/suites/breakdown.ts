@@ -117,12 +117,24 @@ function overheads(
   if (limits !== null) {
     table.row("Kernel overhead (probe), per kernel", value(limits.dispatch, "us"));
   }
-  const host = runs.map(hostTime);
+  const host = runs.map((run) =>
+    hostTime(run, ({ submitStart, submitEnd }) => submitEnd - submitStart)
+  );
   table.row("Host time per token", bench.measure("host time per token", host, "ms"));
   const step = median(runs.flatMap((serving) => decodeStepTimes(serving, 1)));
   table.row("Idle GPU time per token", idle(step, busy));
+  const waits = runs.map((run) => hostTime(run, ({ readStart, readEnd }) => readEnd - readStart));
+  const [submit, wait] = [median(host), median(waits)];
+  table.say(
+    `The host's part of a decode step of ${step.toFixed(3)} ms: ${
+      submit.toFixed(3)
+    } ms to prepare and submit it, ` +
+      `${wait.toFixed(3)} ms to wait for it and read it, ${
+        Math.max(0, step - submit - wait).toFixed(3)
+      } ms for scheduler and reader.`,
+  );
   if (limits !== null) {
-    table.say(bottleneck({ limits, model, step, dispatches, host: median(host), busy }));
+    table.say(bottleneck({ limits, model, step, dispatches, host: submit, busy }));
   }
 }
 
@@ -131,12 +143,10 @@ function idle(step: number, busy: number | undefined): Cell {
   return step > busy ? value(step - busy, "ms") : "none: the kernels take the whole step";
 }
 
-/** ms that the host took to prepare and submit a decode step. */
-function hostTime({ steps }: Serving): number {
+/** Median ms that the host took for a part of a decode step. */
+function hostTime({ steps }: Serving, part: (step: Serving["steps"][number]) => number): number {
   const decode = steps.filter((step) => decodesAll(step, 1));
-  return median(
-    decode.map(({ submitStart, submitEnd, chained }) => (submitEnd - submitStart) / chained),
-  );
+  return median(decode.map((step) => part(step) / step.chained));
 }
 
 /** ms of one call, a sample a repetition. */
