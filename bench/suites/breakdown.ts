@@ -117,24 +117,13 @@ function overheads(
   if (limits !== null) {
     table.row("Kernel overhead (probe), per kernel", value(limits.dispatch, "us"));
   }
-  const host = runs.map((run) =>
-    hostTime(run, ({ submitStart, submitEnd }) => submitEnd - submitStart)
-  );
+  const host = runs.map(hostTime);
   table.row("Host time per token", bench.measure("host time per token", host, "ms"));
   const step = median(runs.flatMap((serving) => decodeStepTimes(serving, 1)));
   table.row("Idle GPU time per token", idle(step, busy));
-  const waits = runs.map((run) => hostTime(run, ({ readStart, readEnd }) => readEnd - readStart));
-  const [submit, wait] = [median(host), median(waits)];
-  table.say(
-    `The host's part of a decode step of ${step.toFixed(3)} ms: ${
-      submit.toFixed(3)
-    } ms to prepare and submit it, ` +
-      `${wait.toFixed(3)} ms to wait for it and read it, ${
-        Math.max(0, step - submit - wait).toFixed(3)
-      } ms for scheduler and reader.`,
-  );
+  table.say(hostPhases(runs));
   if (limits !== null) {
-    table.say(bottleneck({ limits, model, step, dispatches, host: submit, busy }));
+    table.say(bottleneck({ limits, model, step, dispatches, host: median(host), busy }));
   }
 }
 
@@ -143,10 +132,30 @@ function idle(step: number, busy: number | undefined): Cell {
   return step > busy ? value(step - busy, "ms") : "none: the kernels take the whole step";
 }
 
-/** Median ms that the host took for a part of a decode step. */
-function hostTime({ steps }: Serving, part: (step: Serving["steps"][number]) => number): number {
+/** ms that the host took to prepare and submit a decode step. */
+function hostTime({ steps }: Serving): number {
   const decode = steps.filter((step) => decodesAll(step, 1));
-  return median(decode.map((step) => part(step) / step.chained));
+  return median(
+    decode.map(({ submitStart, submitEnd, chained }) => (submitEnd - submitStart) / chained),
+  );
+}
+
+/** What the host did between the readings of decode steps, on average: its phases add up. */
+function hostPhases(runs: readonly Serving[]): string {
+  let [count, span, submits, reads] = [0, 0, 0, 0];
+  for (const { steps } of runs) {
+    const first = steps.findIndex((step, i) => i > 0 && decodesAll(step, 1));
+    const begin = steps[first - 1]!.readEnd;
+    span += steps.at(-1)!.readEnd - begin;
+    for (const step of steps.slice(first)) {
+      count += step.chained;
+      reads += step.readEnd - step.readStart;
+      if (step.submitStart >= begin) submits += step.submitEnd - step.submitStart;
+    }
+  }
+  const each = (ms: number) => `${(ms / count).toFixed(3)} ms`;
+  return `The host's mean decode step of ${each(span)}: ${each(submits)} to prepare and submit, ` +
+    `${each(reads)} to wait and read, ${each(span - submits - reads)} for scheduler and reader.`;
 }
 
 /** ms of one call, a sample a repetition. */
