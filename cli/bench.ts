@@ -109,7 +109,7 @@ export function addBench(program: Command): void {
           }),
         });
         for (const warning of report.warnings) terminal.detail(warning);
-        if (options.json !== "-") terminal.write(toMarkdown(report));
+        if (options.json !== "-") terminal.writeUntrusted(toMarkdown(report));
         if (interrupts.signal.aborted) break;
       }
       if (options.json === "-") terminal.write(writer.json());

@@ -93,13 +93,13 @@ class Chat {
 
   #explainEnd({ promptTokens, ids }: AnswerSummary): void {
     const { contextLength } = this.model;
-    this.terminal.note(this.terminal.style(
-      "dim",
+    this.terminal.note(
       promptTokens + ids.length >= contextLength
         ? `The context of ${contextLength} tokens is full: /reset starts anew.`
         : `Stopped after ${ids.length} tokens; -n allows longer answers.` +
           (this.#conversation.continues ? " Enter alone goes on." : ""),
-    ));
+      "dim",
+    );
   }
 
   #command(line: string): void {

@@ -121,7 +121,7 @@ async function answerOne(
     terminal.write(`${JSON.stringify(whole)}\n`);
   }
   const line = statistics(model, summary);
-  if (terminal.stdoutIsTerminal) terminal.note(terminal.style("dim", line));
+  if (terminal.stdoutIsTerminal) terminal.note(line, "dim");
   else terminal.detail(line);
 }
 

@@ -1,10 +1,11 @@
 /** Reads messages from a terminal by node:readline: with history, and pasted lines as one message. */
 
+import { EventEmitter } from "node:events";
 import process from "node:process";
-import { createInterface } from "node:readline";
+import { createInterface, type Interface } from "node:readline";
 import { EXIT, InterruptedError } from "./exit_codes.ts";
 
-/** Lines that follow one another within this many ms were pasted, not typed. */
+/** Several characters that come at once, within this many ms, were pasted, not typed. */
 const PASTE_GAP = 20;
 
 /** What a person types at a prompt. Between two reads the terminal is as it was. */
@@ -23,36 +24,23 @@ export class LineEditor {
    * @throws {InterruptedError} on Ctrl-C where nothing was typed, and when `signal` is aborted.
    */
   async read(signal: AbortSignal): Promise<string | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
+    using keys = new Keys();
     const editor = createInterface({
-      input: process.stdin,
+      input: keys.input,
       output: process.stdout,
       terminal: true,
       prompt: this.prompt,
       history: this.#history,
       completer: (line: string) => [this.commands.filter((word) => word.startsWith(line)), line],
     });
-    const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
-    const stop = () => reject(signal.reason);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const take = () => {
-      // The last line of a paste may still wait for its Enter.
-      if (editor.line !== "" || this.#lines.length === 0) return;
-      const isCommand = this.#lines[0]!.startsWith("/");
-      resolve(this.#lines.splice(0, isCommand ? 1 : this.#lines.length).join("\n"));
-    };
-    editor.on("line", (line) => {
-      this.#lines.push(line);
-      clearTimeout(timer);
-      timer = setTimeout(take, PASTE_GAP);
-    });
     editor.on("history", (history: string[]) => {
       this.#history = history;
     });
+    editor.on("line", (line) => this.#lines.push(line));
     editor.on("SIGINT", () => {
       process.stdout.write("^C\n");
-      if (this.#lines.length === 0 && editor.line === "") {
-        return reject(new InterruptedError(EXIT.interrupted));
-      }
+      if (editor.line === "") return reject(new InterruptedError(EXIT.interrupted));
       this.#lines = [];
       editor.write(null, { ctrl: true, name: "e" });
       editor.write(null, { ctrl: true, name: "u" });
@@ -60,17 +48,73 @@ export class LineEditor {
     // Else it would start a program to suspend this one, which tvllm may not.
     editor.on("SIGTSTP", () => {});
     editor.on("close", () => resolve(undefined));
+    const take = () => {
+      // The last line of a paste may still wait for its Enter.
+      if (editor.line !== "" || this.#lines.length === 0) return;
+      const isCommand = this.#lines[0]!.startsWith("/");
+      resolve(this.#lines.splice(0, isCommand ? 1 : this.#lines.length).join("\n"));
+    };
+    const stop = () => reject(signal.reason);
     signal.addEventListener("abort", stop);
     try {
       signal.throwIfAborted();
       editor.prompt();
       take();
+      keys.listen(editor, take);
       return await promise;
     } finally {
-      clearTimeout(timer);
       signal.removeEventListener("abort", stop);
       editor.close();
     }
+  }
+}
+
+/**
+ * Standard input for readline, which takes a key at a time and looks at the whole line each time:
+ * pasted text goes to it in one piece, or a page of it would take minutes.
+ */
+class Keys implements Disposable {
+  readonly input = Object.assign(new EventEmitter(), {
+    isTTY: true,
+    setRawMode: (raw: boolean) => process.stdin.setRawMode(raw),
+    resume: () => process.stdin.resume(),
+    pause: () => process.stdin.pause(),
+  }) as unknown as NodeJS.ReadableStream;
+  readonly #decoder = new TextDecoder();
+  #pasted = "";
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #onData: (bytes: Uint8Array) => void = () => {};
+  readonly #onEnd = () => this.input.emit("end");
+
+  /** Hands over what comes; `done` is called after each piece. */
+  listen(editor: Interface, done: () => void): void {
+    const paste = () => {
+      const text = this.#pasted;
+      this.#pasted = "";
+      if (text !== "") editor.write(text);
+      done();
+    };
+    this.#onData = (bytes) => {
+      const text = this.#decoder.decode(bytes, { stream: true });
+      clearTimeout(this.#timer);
+      // Keys that are no characters, or one that is.
+      if (/(?![\r\n\t])\p{Cc}/u.test(text) || (this.#pasted === "" && text.length < 2)) {
+        paste();
+        this.input.emit("data", text);
+        done();
+      } else {
+        this.#pasted += text.replaceAll("\r\n", "\n").replaceAll("\r", "\n");
+        this.#timer = setTimeout(paste, PASTE_GAP);
+      }
+    };
+    process.stdin.on("data", this.#onData);
+    process.stdin.on("end", this.#onEnd);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    process.stdin.off("data", this.#onData);
+    process.stdin.off("end", this.#onEnd);
   }
 }
 

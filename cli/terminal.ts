@@ -74,13 +74,15 @@ export class Terminal {
   }
 
   /** One line on stderr that a person wants to know; not with -q. */
-  note(line: string): void {
-    if (!this.#options.quiet) this.#log(line);
+  note(line: string, format?: Format): void {
+    if (this.#options.quiet) return;
+    const safe = printable(line);
+    this.#log(format === undefined ? safe : this.style(format, safe));
   }
 
   /** One line on stderr for who looks into something; with -v alone. */
   detail(line: string): void {
-    if (this.#options.verbose) this.#log(this.style("dim", line));
+    if (this.#options.verbose) this.#log(this.style("dim", printable(line)));
   }
 
   /** One line on stderr about what is not as it should be; also with -q. */
@@ -125,9 +127,8 @@ export class Terminal {
   #log(line: string): void {
     try {
       writeAll(this.#stderr, `${line}\n`);
-    } catch (error) {
-      // Nobody reads the log: no reason to stop the answer.
-      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+    } catch {
+      // Nobody reads the log, or its disk is full: no reason to stop the answer.
     }
   }
 }

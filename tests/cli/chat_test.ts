@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
+import { run } from "./run_tvllm.ts";
 
 const ignore = NO_TERMINAL !== undefined;
 if (NO_TERMINAL) console.error(`skipping the chat on a terminal: ${NO_TERMINAL}`);
@@ -40,7 +41,11 @@ Deno.test({
     await terminal.shows(/^>/m);
     await terminal.type("/help\n");
     await terminal.shows(/Ctrl-D +ends the chat\n>$/);
-    await terminal.type("/sys\t A tale.\n");
+    await terminal.type("/sys");
+    await terminal.shows(/> \/sys$/);
+    await terminal.press("Tab");
+    await terminal.shows(/> \/system$/);
+    await terminal.type(" A tale.\n");
     await terminal.shows(/is set\.\n>/);
     await terminal.type("/system\n");
     await terminal.shows(/removed\.\n>/);
@@ -97,6 +102,40 @@ Deno.test({
     const screen = await terminal.shows(/(goes on\.[^]*){2}\n>$/);
     assert.match(screen, /goes on\.\n> \/stats\n and two\nlines\n +last answer +64 tokens/);
     await terminal.press("C-d");
+  },
+});
+
+Deno.test({
+  name: "chat: a page that is pasted is one message, at once; Ctrl-C discards it",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(`${CHAT} -c 64`);
+    await terminal.shows(/^>/m);
+    await terminal.type("All work and no play.\n".repeat(30) + "The end");
+    await terminal.shows(/The end$/);
+    await terminal.press("C-c");
+    await terminal.shows(/The end\^C\n>$/);
+    const started = performance.now();
+    await terminal.type("word ".repeat(2000));
+    await terminal.press("Enter");
+    await terminal.shows(/the message has \d+ tokens/);
+    assert.ok(performance.now() - started < 10_000, "slow");
+    await terminal.press("C-d");
+    assert.match(await terminal.ended(), /\[exit 0\]$/);
+  },
+});
+
+Deno.test({
+  name: "chat: SIGTERM ends it with 143 and leaves the terminal as it was",
+  ignore,
+  fn: async () => {
+    // The launcher becomes the program, so its id is the one to signal.
+    await using terminal = await PseudoTerminal.open(
+      `sh -c 'echo "id $$"; exec sh "$@"' sh "$0" generate --device cpu`,
+    );
+    const screen = await terminal.shows(/^>/m);
+    await run("sh", ["-c", `kill -TERM ${/id (\d+)/.exec(screen)![1]}`]);
+    assert.match(await terminal.ended(), /\[exit 143\]$/);
   },
 });
 

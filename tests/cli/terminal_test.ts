@@ -68,14 +68,27 @@ for (
   });
 }
 
+Deno.test("Terminal.note() and detail() keep the names of models from the terminal", () => {
+  const stderr = new FakeStream(true);
+  const terminal = new Terminal({ verbose: true, color: "never" }, stderr, stderr);
+  terminal.note("a \x1b]0;name\x07 answers", "dim");
+  terminal.detail("a \u202ename");
+  assert.equal(stderr.text, "a \\u{1b}]0;name\\u{7} answers\na \\u{202e}name\n");
+});
+
 Deno.test("Terminal goes on when nobody reads stderr, and stops when nobody reads stdout", () => {
-  class ClosedPipe extends FakeStream {
+  class Failing extends FakeStream {
+    constructor(readonly error: Error) {
+      super(false);
+    }
     override writeSync(): number {
-      throw new Deno.errors.BrokenPipe("closed");
+      throw this.error;
     }
   }
-  const terminal = new Terminal({}, new ClosedPipe(false), new ClosedPipe(false));
+  const closed = new Failing(new Deno.errors.BrokenPipe("closed"));
+  const terminal = new Terminal({}, closed, closed);
   terminal.note("unheard");
+  new Terminal({}, closed, new Failing(new Error("No space left on device"))).note("unkept");
   assert.throws(() => terminal.write("unread"), Deno.errors.BrokenPipe);
 });
 
