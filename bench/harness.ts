@@ -29,6 +29,8 @@ export interface HarnessHooks {
   readonly served?: (label: string, serving: Serving) => void;
   /** Compares with another backend; its result joins the checks. */
   readonly verify?: () => Promise<Check>;
+  /** Another backend to measure beside this one, in suites that do. */
+  readonly baseline?: () => Promise<Target>;
   /** GB/s to reckon with instead of the measured bandwidth. */
   readonly bandwidth?: number;
 }

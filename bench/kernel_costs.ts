@@ -1,13 +1,7 @@
 /** Bytes and operations that kernels need, from the shapes; what they do beyond them is waste. */
 
 import type { HeadShape } from "../kernels/specs.ts";
-import type { Target } from "./target.ts";
-
-/** What some calls of a kernel need. */
-export interface Cost {
-  readonly operations: number;
-  readonly bytes: number;
-}
+import type { Cost, Target } from "./target.ts";
 
 /** A matrix of `bytes` bytes times `tokens` columns of float32. */
 export function productCost(

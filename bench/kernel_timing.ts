@@ -8,8 +8,7 @@ import {
   type SamplingOptions,
 } from "../engine/run/model_runner.ts";
 import type { Rig } from "../engine/run/self_test/rig.ts";
-import type { Cost } from "./kernel_costs.ts";
-import type { KernelCase } from "./target.ts";
+import type { Cost, KernelCase } from "./target.ts";
 
 /** By class of adapter: the matrix, bytes that no cache holds, dispatches of a small kernel. */
 export const SIZES = {

@@ -1,6 +1,5 @@
 /** What suites measure, and the clock they measure it by. Tests script one; see engine_target.ts. */
 
-import type { Cost } from "./kernel_costs.ts";
 import type { Environment, RunOptions } from "./report.ts";
 
 /** What the device can do, measured on it. Units as in the report's limits. */
@@ -102,6 +101,12 @@ export interface MemoryUse {
     readonly readback: number;
   } | null;
   readonly peakRss: number;
+}
+
+/** What some calls of a kernel need, by their shapes. */
+export interface Cost {
+  readonly operations: number;
+  readonly bytes: number;
 }
 
 /** A kernel in one shape. */

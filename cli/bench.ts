@@ -11,6 +11,7 @@ import { makePrompts } from "../bench/prompts.ts";
 import { SUITES } from "../bench/suites/mod.ts";
 import { Trace } from "../bench/trace.ts";
 import { verifyOnCpu } from "../bench/verify.ts";
+import type { Model } from "../engine/mod.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { chartFile, writeCharts } from "./chart_file.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
@@ -58,7 +59,10 @@ export function addBench(program: Command): void {
     .option("--output <file>", "the report")
     .option("--chart <file>", "charts of the results: .svg or .png", chartFile)
     .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
-    .option("--verify", "check some tokens on the CPU backend");
+    .option("--verify", "check some tokens on the CPU backend")
+    .addOption(
+      new Option("--baseline <device>", "scenarios: measure there too").choices(["cpu"] as const),
+    );
   addGlobalOptions(addDeviceOptions(command)).action(async (suite, path, options, command) => {
     const startup = performance.now();
     const terminal = new Terminal(command.optsWithGlobals());
@@ -66,13 +70,12 @@ export function addBench(program: Command): void {
       terminal.write(`${JSON.stringify(z.toJSONSchema(reportSchema), null, 2)}\n`);
       return;
     }
-    const { concurrency, kvType, only, shape } = options;
+    const { concurrency, kvType, only, shape, baseline } = options;
     const run = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
       prompts: options.prompts,
-      warmup: options.warmup,
-      repetitions: options.iterations ?? options.repetitions,
+      ...repetitionsOf(suite, options, (name) => command.getOptionValueSource(name) === "default"),
       concurrency: [...concurrency],
       seed: options.seed,
       ...(only !== undefined && { only }),
@@ -86,6 +89,7 @@ export function addBench(program: Command): void {
         Math.max(run.prompts, ...concurrency) * (run.promptTokens + run.maxTokens + 16),
       ),
     });
+    let other: Model | undefined;
     try {
       checkLengths(run, model.contextLength);
       using interrupts = new Interrupts();
@@ -104,6 +108,17 @@ export function addBench(program: Command): void {
           save: (report) => writer.save(report),
           ...(trace && { served: (label, serving) => trace.add(`${name}: ${label}`, serving) }),
           ...(options.bandwidth !== undefined && { bandwidth: options.bandwidth }),
+          ...(baseline && {
+            baseline: async () => {
+              const { backend: _, ...values } = options;
+              other ??= await openEngine(
+                { ...values, model: path ?? values.model, device: baseline },
+                terminal,
+                { maxSequences: 1 },
+              );
+              return new EngineTarget(other, program, interrupts.signal);
+            },
+          }),
           ...(options.verify && {
             verify: () => verifyOnCpu(model, target, makePrompts(target, 1, 16, run.seed)[0]!),
           }),
@@ -120,6 +135,7 @@ export function addBench(program: Command): void {
       interrupts.signal.throwIfAborted();
       failIfChecksFailed(writer.reports);
     } finally {
+      await other?.close();
       await model.close();
     }
   });
@@ -161,6 +177,20 @@ export function counts(text: string): number[] {
     for (let count = Number(from); count <= last; count++) found.add(count);
   }
   return [...found].sort((a, b) => a - b);
+}
+
+/** Runs to warm up and to count; scenarios, whose requests are long, have defaults of their own. */
+function repetitionsOf(
+  suite: string,
+  given: { readonly warmup: number; readonly repetitions: number; readonly iterations?: number },
+  isDefault: (option: "warmup" | "repetitions") => boolean,
+): Pick<RunOptions, "warmup" | "repetitions"> {
+  const own = suite === "scenarios" ? { warmup: 3, repetitions: 5 } : given;
+  return {
+    warmup: isDefault("warmup") ? own.warmup : given.warmup,
+    repetitions: given.iterations ??
+      (isDefault("repetitions") ? own.repetitions : given.repetitions),
+  };
 }
 
 /** Words of the names of kernels, by commas. */

@@ -163,6 +163,38 @@ const CHARTS: Readonly<Record<string, readonly ChartSpec[]>> = {
       y: ["Throughput (tok/s)"],
     },
   ],
+  scenarios: [
+    {
+      kind: "lines",
+      title: "Time to the first token by length of the prompt",
+      table: "Scenarios",
+      x: "Prompt",
+      xAxis: "tokens of the prompt",
+      y: ["TTFT (ms)"],
+    },
+    {
+      kind: "lines",
+      title: "Decoding of S6 by step",
+      table: "Decoding of S6",
+      x: "Tokens",
+      xAxis: "tokens decoded",
+      y: ["Decode TPS"],
+    },
+    {
+      kind: "bars",
+      title: "Prefill by scenario",
+      table: "Scenarios",
+      x: "ID",
+      y: ["Prefill TPS"],
+    },
+    {
+      kind: "bars",
+      title: "Decoding by scenario",
+      table: "Scenarios",
+      x: "ID",
+      y: ["Decode TPS"],
+    },
+  ],
   kernels: [
     {
       kind: "lines",

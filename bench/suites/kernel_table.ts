@@ -1,17 +1,12 @@
 /** The kernels of the decode steps: how long, and how near to what the device can do. */
 
 import type { Bench } from "../harness.ts";
-import { type Cost, decodeCost } from "../kernel_costs.ts";
+import { decodeCost } from "../kernel_costs.ts";
 import { type Cell, value } from "../report.ts";
-import { percentile, summarize } from "../stats.ts";
-import type { Serving } from "../target.ts";
-import { decodeStepTimes } from "../timings.ts";
+import { summarize } from "../stats.ts";
+import type { Cost, Serving } from "../target.ts";
 import { kernelsByStep } from "../trace.ts";
-
-/** The percentile of step times at which profiled and plain steps are compared. */
-const QUIET = 10;
-// Steps that are averaged first, as one that is read late makes the next one seem short.
-const WINDOW = 8;
+import { QUIET, quietStep, WINDOW } from "./quiet_step.ts";
 
 interface KernelSum {
   calls: number;
@@ -40,7 +35,7 @@ export function kernelTable(
     table.say("Not measured: the adapter has no timestamp queries.");
     return undefined;
   }
-  const { sums, stepTimes, quietTimes } = sumKernels(bench, profiled);
+  const { sums, stepTimes } = sumKernels(bench, profiled);
   const total = [...sums.values()].reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const byTime = [...sums].sort(([, a], [, b]) => b.milliseconds - a.milliseconds);
   for (const [name, kernel] of byTime) {
@@ -52,15 +47,13 @@ export function kernelTable(
       ...rates(bench, kernel.counted ? kernel : undefined, kernel.milliseconds),
     );
   }
-  const gaps = unprofiled.flatMap((serving) => windowMeans(decodeStepTimes(serving, 1)));
-  // Disturbances only ever add time, so that the quiet steps compare best.
-  const [quiet, step] = [percentile(quietTimes, QUIET), percentile(gaps, QUIET)];
+  const { kernels, step } = quietStep(bench, profiled, unprofiled);
   table.say(
     `In quiet steps (the ${QUIET}th percentile of means of ${WINDOW}), kernels take ${
-      quiet.toFixed(3)
+      kernels.toFixed(3)
     } ms, and a whole step ` +
       `${step.toFixed(3)} ms unprofiled: ${
-        (quiet / step).toFixed(2)
+        (kernels / step).toFixed(2)
       } of it. Totals are of ${stepTimes.length} steps.`,
     "The time that profiling adds to each kernel, by the probe, is taken off. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.",
   );
@@ -74,10 +67,8 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
   // Timestamps in a pass of its own make a kernel longer than it is among others.
   const timing = (bench.report.limits?.timing ?? 0) / 1000;
   const stepTimes: number[] = [];
-  const quietTimes: number[] = [];
   for (const { kernels } of profiled) {
     const decode = kernelsByStep(kernels).slice(prefillSteps, prefillSteps + maxTokens - 1);
-    const times: number[] = [];
     for (const [i, step] of decode.entries()) {
       let stepTime = 0;
       for (const { name, milliseconds } of step) {
@@ -93,7 +84,7 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
         sum.milliseconds += own;
         stepTime += own;
       }
-      times.push(stepTime);
+      stepTimes.push(stepTime);
       for (const name of new Set(step.map((kernel) => kernel.name))) {
         const cost = decodeCost(bench.target, name, promptTokens + i);
         const sum = sums.get(name)!;
@@ -103,19 +94,8 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
         sum.bytes += cost.bytes;
       }
     }
-    stepTimes.push(...times);
-    quietTimes.push(...windowMeans(times));
   }
-  return { sums, stepTimes, quietTimes };
-}
-
-/** Means of WINDOW times in a row, or of all where they are fewer. */
-function windowMeans(times: readonly number[]): number[] {
-  const size = Math.min(WINDOW, times.length);
-  return Array.from(
-    { length: times.length - size + 1 },
-    (_, i) => summarize(times.slice(i, i + size)).mean,
-  );
+  return { sums, stepTimes };
 }
 
 /** GFLOPS, GB/s and % of the nearer limit of what took `milliseconds`. */

@@ -9,6 +9,7 @@ import { memory } from "./memory.ts";
 import { pagedCache } from "./paged_cache.ts";
 import { prefixCache } from "./prefix_cache.ts";
 import { scalability } from "./scalability.ts";
+import { scenarios } from "./scenarios.ts";
 import { throughput } from "./throughput.ts";
 
 /** In the order in which `bench all` runs them: breakdown, which times the compiler, is first. */
@@ -21,5 +22,6 @@ export const SUITES: Readonly<Record<string, Suite>> = {
   detokenizer,
   "prefix-cache": prefixCache,
   "paged-cache": pagedCache,
+  scenarios,
   kernels,
 };

@@ -16,6 +16,8 @@ const [MODEL, TINY] = ["builtin.gguf", "models/tiny-llama-q8_0.gguf"].map((name)
   fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
 ) as [string, string];
 
+const PROGRAM = { tvllm: "test", kvType: "f16", startup: 1 } as const;
+
 const RUN: RunOptions = {
   // Whole blocks, so that a cached prompt needs its last block copied.
   promptTokens: 32,
@@ -67,6 +69,11 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
     "Mode | Time (s) | Throughput (tok/s)",
     "Speedup | Blocks Allocated | Shared Blocks | Cache Hits | Tokens Saved",
   ],
+  scenarios: [
+    "ID | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS",
+    "Metric | Value",
+    "ID | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS",
+  ],
   kernels: [
     "Kernel | Error | Tolerance | Status",
     "Kernel | Shape | Tokens | Time (µs) | GFLOPS | GB/s | % of limit | Time vs 1 token | Gain",
@@ -74,8 +81,9 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** What a suite measures less of, so that the test is quick. */
+/** What suites measure less of, so that the test is quick. */
 const LESS: Readonly<Record<string, Partial<RunOptions>>> = {
+  scenarios: { warmup: 0, repetitions: 2 },
   kernels: { only: "q8_0,attention,head_norm,top_k,experts,combine,sampling", shape: "64x96" },
 };
 
@@ -140,10 +148,11 @@ Deno.test("every suite runs on the adapter", async (t) => {
   using counter = new BufferCounter();
   const sizes = { contextLength: 256, maxSequences: 20, kvTokens: 4096 };
   const model = await loadModel(openGguf(MODEL), sizes);
+  const cpu = await loadModel(openGguf(MODEL), { ...sizes, device: "cpu", maxSequences: 1 });
   const reports = new Map<string, Report>();
   let buffers = NaN;
   try {
-    const target = new EngineTarget(model, { tvllm: "test", kvType: "f16", startup: 1 });
+    const target = new EngineTarget(model, PROGRAM);
     const prompt = model.tokenizer.encode("The old king had a garden");
     for (const [name, suite] of Object.entries(SUITES)) {
       if (name === "paged-cache") continue; // Below: twenty long prompts take this model too long.
@@ -152,12 +161,23 @@ Deno.test("every suite runs on the adapter", async (t) => {
           save: ({ tables: [memory] }) => {
             if (memory?.rows.at(-1)?.[0] === "Total device memory") buffers = counter.bytes;
           },
+          baseline: () => Promise.resolve(new EngineTarget(cpu, PROGRAM)),
           ...(name === "latency" && { verify: () => verifyOnCpu(model, target, prompt) }),
         });
         reports.set(name, report);
         assertWhole(report);
       });
     }
+
+    await t.step("scenarios: those that fit, here and on the CPU", () => {
+      const [own, , both] = reports.get("scenarios")!.tables;
+      assert.deepEqual(own!.rows.map(([id]) => id), ["S1", "S2"]);
+      assert.ok(own!.summary.some((line) => line.includes("S3, S4, S5, S6")));
+      assert.deepEqual(
+        both!.rows.map(([id]) => id),
+        ["S1 cpu", "S1 ratio", "S2 cpu", "S2 ratio"],
+      );
+    });
 
     await t.step("memory: the identities hold to the byte", () => {
       const report = reports.get("memory")!;
@@ -214,8 +234,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
 
     await t.step("what is being served is cut off by the signal", async () => {
       const controller = new AbortController();
-      const program = { tvllm: "test", kvType: "f16", startup: 1 } as const;
-      const cut = new EngineTarget(model, program, controller.signal);
+      const cut = new EngineTarget(model, PROGRAM, controller.signal);
       const serving = cut.serve([{ promptIds: prompt, maxTokens: 200 }]);
       setTimeout(() => controller.abort(new Error("Interrupted")), 50);
       await assert.rejects(serving, /Interrupted/);
@@ -233,6 +252,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
     });
   } finally {
     await model.close();
+    await cpu.close();
   }
 });
 
@@ -243,7 +263,7 @@ Deno.test("paged-cache counts blocks and tokens as computed by hand", async () =
   const sizes = { contextLength: 320, maxSequences: 20, kvTokens: 8192 };
   const model = await loadModel(openGguf(TINY), sizes);
   try {
-    const target = new EngineTarget(model, { tvllm: "test", kvType: "f16", startup: 1 });
+    const target = new EngineTarget(model, PROGRAM);
     const run = { ...RUN, maxTokens: 4, repetitions: 1 };
     const report = await Bench.run("paged-cache", SUITES["paged-cache"]!, target, run);
     assertWhole(report);
@@ -262,7 +282,7 @@ Deno.test("steps that the device chains are counted one by one", async () => {
   const sizes = { contextLength: 128, maxSequences: 2, engine: { steps: 4 } };
   const model = await loadModel(openGguf(TINY), sizes);
   try {
-    const target = new EngineTarget(model, { tvllm: "test", kvType: "f16", startup: 1 });
+    const target = new EngineTarget(model, PROGRAM);
     const run = { ...RUN, maxTokens: 17 };
     const serving = await target.serve(
       makePrompts(target, 2, 16, 0).map((promptIds) => ({ promptIds, maxTokens: 17 })),
