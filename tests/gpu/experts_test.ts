@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
-import { openGpu } from "../../engine/gpu/device.ts";
 import { configFromGguf } from "../../engine/models/gguf_config.ts";
 import { GpuRunner } from "../../engine/run/gpu_runner.ts";
 import { GREEDY } from "../../engine/run/model_runner.ts";
@@ -12,20 +11,17 @@ import {
   expertsError,
   topKError,
 } from "../../engine/run/self_test/experts.ts";
-import { Rig } from "../../engine/run/self_test/rig.ts";
+import type { Rig } from "../../engine/run/self_test/rig.ts";
 import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
-import { tuningFor } from "../../kernels/tuning.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { readGolden } from "../assert.ts";
 import { blocksFor } from "../cpu/tiny_runner.ts";
 import { withFile } from "../files/on_disk.ts";
+import { openRigs } from "./rigs.ts";
 
-const gpu = await openGpu();
-const software = await Rig.create(gpu, tuningFor("software"));
-const hardware = software.with({ ...tuningFor("hardware"), matmulTokens: 2 });
-const RIGS = { software, hardware };
+const { gpu, software, all } = await openRigs();
 
-for (const [tuning, rig] of Object.entries(RIGS)) {
+for (const [tuning, rig] of Object.entries(all)) {
   Deno.test(`top_k, ${tuning}: the largest logits, of equals the first, and their weights`, async () => {
     for (const [experts, slots] of [[8, 2], [128, 8], [7, 7], [60, 4], [1, 1]] as const) {
       for (const normalized of [true, false]) {
@@ -60,16 +56,18 @@ for (const type of Object.keys(BLOCK_LAYOUT) as TensorType[]) {
 
 // How a type is read does not depend on the tuning: these stand for all.
 for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
-  Deno.test(`products with experts in ${type}: hardware's tuning, gates apart from ups`, async () => {
+  Deno.test(`products with experts in ${type}: every tuning, gates apart from ups`, async () => {
     for (const tokens of [1, 7]) {
-      await assertExperts(hardware, { ...SHAPE, type, tokens, gate: "both" });
-      await assertExperts(hardware, { ...SHAPE, type, tokens, perSlot: true });
+      for (const rig of Object.values(all)) {
+        await assertExperts(rig, { ...SHAPE, type, tokens, gate: "both" });
+        await assertExperts(rig, { ...SHAPE, type, tokens, perSlot: true });
+      }
       await assertExperts(software, { ...SHAPE, type, tokens, gate: "ups" });
     }
   });
 
   Deno.test(`products with experts in ${type}: some experts a buffer`, async () => {
-    for (const rig of [software, hardware]) {
+    for (const rig of Object.values(all)) {
       // Two experts' gates and ups, or five of one kind: bytes of quants a weight.
       const bytes = 5 * 64 * 256 * { F32: 4, Q4_0: 0.5, Q6_K: 0.75 }[type];
       const small = rig.with(rig.tuning, limitsOf(bytes));

@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { DeviceError } from "../../engine/errors.ts";
 import { RandomSource } from "../../engine/files/random_weights.ts";
-import { openGpu } from "../../engine/gpu/device.ts";
 import {
   attentionError,
   headNormError,
@@ -16,24 +15,15 @@ import {
   randomTensor,
   upload,
 } from "../../engine/run/self_test/products.ts";
-import { Rig } from "../../engine/run/self_test/rig.ts";
+import type { Rig } from "../../engine/run/self_test/rig.ts";
 import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tuningFor } from "../../kernels/tuning.ts";
+import { openRigs } from "./rigs.ts";
 
-const gpu = await openGpu();
-// drivers_test.ts looks for this line.
-console.log(`Adapter: ${gpu.description}, subgroups of ${gpu.subgroupSize}`);
-const software = await Rig.create(gpu, tuningFor("software"));
+const { gpu, software, all } = await openRigs();
 const own = software.with({ ...tuningFor("software"), share: false });
-// A software driver compiles kernels of 256 invocations for 5–12 s at eight tokens, for one at two.
-const hardware = software.with({ ...tuningFor("hardware"), matmulTokens: 2 });
-/** By name; drivers_test.ts leaves out hardware's where it takes minutes to compile. */
-const TUNINGS = {
-  software,
-  ...(Deno.env.get("TVLLM_TEST_TUNINGS") !== "software" && { hardware }),
-};
 /** Also lanes that do not share activations where subgroups allow it. */
-const RIGS = { ...TUNINGS, ...(gpu.subgroupSize >= 8 && { own }) };
+const RIGS = { ...all, ...(gpu.subgroupSize >= 8 && { own }) };
 
 const TYPES = Object.keys(BLOCK_LAYOUT) as TensorType[];
 
@@ -86,7 +76,7 @@ for (const type of TYPES) {
   }
 
   Deno.test(`matmul in ${type}: a matrix in several buffers`, async () => {
-    for (const rig of Object.values(TUNINGS)) {
+    for (const rig of Object.values(all)) {
       // Gates and ups need two tiles: of four rows × 768 columns, 12 KiB at most, or of 64 rows.
       const bytes = rig === software ? 32 << 10 : 512 << 10;
       const small = rig.with(rig.tuning, limitsOf(bytes));
@@ -98,7 +88,7 @@ for (const type of TYPES) {
   });
 
   Deno.test(`embed in ${type}: rows of all parts, exactly`, async () => {
-    for (const rig of Object.values(TUNINGS)) {
+    for (const rig of Object.values(all)) {
       const ids = [0, 36, 5, 5, 35, 17, 4];
       const shape = { type, rows: 37, columns: 256, ids };
       // A weight is one product and one sum, so it may be a rounding off.
@@ -137,7 +127,7 @@ const HEADS = [
 
 for (const shape of HEADS) {
   const name = `${shape.heads} heads, ${shape.kvHeads} of keys, ${shape.headDim} wide`;
-  for (const [tuning, rig] of Object.entries(TUNINGS)) {
+  for (const [tuning, rig] of Object.entries(all)) {
     Deno.test(`head_norm, ${tuning}: ${name}`, async () => {
       assert.ok(await headNormError(rig, { ...shape, tokens: 3 }) <= 2e-6);
     });

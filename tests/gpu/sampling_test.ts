@@ -2,24 +2,15 @@
 
 import assert from "node:assert/strict";
 import { RandomSource } from "../../engine/files/random_weights.ts";
-import { openGpu } from "../../engine/gpu/device.ts";
 import type { SamplingOptions } from "../../engine/run/model_runner.ts";
 import { sampleToken } from "../../engine/run/sampler.ts";
 import { GREEDY } from "../../engine/run/model_runner.ts";
 import { type ChoiceCase, chooseOnDevice } from "../../engine/run/self_test/choices.ts";
 import { floats } from "../../engine/run/self_test/products.ts";
-import { Rig } from "../../engine/run/self_test/rig.ts";
-import { tuningFor } from "../../kernels/tuning.ts";
+import type { Rig } from "../../engine/run/self_test/rig.ts";
+import { openRigs } from "./rigs.ts";
 
-const gpu = await openGpu();
-const software = await Rig.create(gpu, tuningFor("software"));
-/** As in kernels_test.ts. */
-const TUNINGS = {
-  software,
-  ...(Deno.env.get("TVLLM_TEST_TUNINGS") !== "software" && {
-    hardware: software.with(tuningFor("hardware")),
-  }),
-};
+const { gpu, software, all } = await openRigs();
 const INVALID = 0xffffffff;
 
 function expected({ logits, options, recent }: ChoiceCase): number {
@@ -61,7 +52,7 @@ const FILTERS: readonly Partial<SamplingOptions>[] = [
   { temperature: 2, topK: 50, topP: 0.9, minP: 0.02 },
 ];
 
-for (const [name, rig] of Object.entries(TUNINGS)) {
+for (const [name, rig] of Object.entries(all)) {
   for (const vocabulary of [1, 5, 97, 4096, 4097, 8191]) {
     Deno.test(`sampling, ${name}: ${vocabulary} tokens, every filter`, async () => {
       await assertSame(rig, rows(vocabulary, FILTERS));
