@@ -54,3 +54,12 @@ Deno.test({
     assert.ok(stdout.endsWith(`tvllm-${Deno.build.target}\n`), stdout);
   },
 });
+
+Deno.test("a compiled program sees the variables that the launcher lets tvllm see", () => {
+  const launcher = Deno.readTextFileSync(join(ROOT, "tvllm"));
+  const lists = [...launcher.matchAll(/environment=(?:\$environment,)?([A-Z_,]+)/g)];
+  const names = lists.flatMap((match) => match[1]!.split(","));
+  assert.ok(names.length > 5);
+  const compile = Deno.readTextFileSync(join(ROOT, "release/compile.ts"));
+  assert.deepEqual(names.filter((name) => !compile.includes(`"${name}"`)), []);
+});
