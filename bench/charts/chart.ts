@@ -241,7 +241,7 @@ function lines(spec: ChartSpec, table: Table): LineChart {
     return table.rows.flatMap((row) => {
       const [at, cell] = [row[x]!, row[y]!];
       return typeof at === "string" || typeof cell === "string" ? [] : [{ x: at.value, cell }];
-    });
+    }).sort((a, b) => a.x - b.x); // rows may be in another order, as scenarios are
   });
   const { unit, scale } = scaleOf(cells.flat().map(({ cell }) => cell));
   const drawn = cells.map((points, i) => ({

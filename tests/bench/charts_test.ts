@@ -95,3 +95,9 @@ Deno.test("toPng() draws letters with no font of the system", () => {
   assert.deepEqual([view.getUint32(16), view.getUint32(20)], [600, 100]);
   assert.ok(png.length > toPng(`${blank}</svg>`).length);
 });
+
+Deno.test("a line goes from left to right, whatever the order of the rows", () => {
+  const report = golden("latency");
+  report.tables.find(({ title }) => title === "Context Length Scaling")!.rows.reverse();
+  assert.deepEqual(chartsOf(report), chartsOf(golden("latency")));
+});
