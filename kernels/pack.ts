@@ -89,7 +89,7 @@ export function packRows(
   const { quants, scales } = arena.take(
     words.quants,
     words.scales,
-    rows % (4 * tile) !== 0, // Rows fill the rest.
+    rows % (4 * tile) !== 0, // Whole tiles overwrite all of it.
   );
   const from = wordsOf(source);
   const supers = columns / 32 / superBlocks;
