@@ -24,7 +24,14 @@ export class LineEditor {
    * @throws {InterruptedError} on Ctrl-C where nothing was typed, and when `signal` is aborted.
    */
   async read(signal: AbortSignal): Promise<string | undefined> {
-    const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
+    let text: string | undefined | null;
+    do text = await this.#readOrDiscard(signal); while (text === null);
+    return text;
+  }
+
+  /** Null: what was typed is discarded. */
+  async #readOrDiscard(signal: AbortSignal): Promise<string | undefined | null> {
+    const { promise, resolve, reject } = Promise.withResolvers<string | undefined | null>();
     using keys = new Keys();
     const editor = createInterface({
       input: keys.input,
@@ -40,10 +47,10 @@ export class LineEditor {
     editor.on("line", (line) => this.#lines.push(line));
     editor.on("SIGINT", () => {
       process.stdout.write("^C\n");
-      if (editor.line === "") return reject(new InterruptedError(EXIT.interrupted));
       this.#lines = [];
-      editor.write(null, { ctrl: true, name: "e" });
-      editor.write(null, { ctrl: true, name: "u" });
+      keys.input.pause();
+      if (editor.line === "") reject(new InterruptedError(EXIT.interrupted));
+      else resolve(null);
     });
     // Else it would start a program to suspend this one, which tvllm may not.
     editor.on("SIGTSTP", () => {});
@@ -51,6 +58,8 @@ export class LineEditor {
     const take = () => {
       // The last line of a paste may still wait for its Enter.
       if (editor.line !== "" || this.#lines.length === 0) return;
+      // What comes from now on is for the next read.
+      keys.input.pause();
       const isCommand = this.#lines[0]!.startsWith("/");
       resolve(this.#lines.splice(0, isCommand ? 1 : this.#lines.length).join("\n"));
     };
@@ -89,9 +98,12 @@ class Keys implements Disposable {
   /** Hands over what comes; `done` is called after each piece. */
   listen(editor: Interface, done: () => void): void {
     const paste = () => {
-      const text = this.#pasted;
+      // On a terminal that is dumb, readline takes lines alone.
+      for (const [i, line] of this.#pasted.split("\n").entries()) {
+        if (i > 0) editor.write(null, { name: "return" });
+        editor.write(line);
+      }
       this.#pasted = "";
-      if (text !== "") editor.write(text);
       done();
     };
     this.#onData = (bytes) => {

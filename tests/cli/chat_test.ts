@@ -126,6 +126,24 @@ Deno.test({
 });
 
 Deno.test({
+  name: "chat: a dumb terminal gets no escape sequences, and the same chat",
+  ignore,
+  fn: async (t) => {
+    await using terminal = await PseudoTerminal.open(`TERM=dumb ${CHAT}`);
+    await terminal.shows(/^>/m);
+    await terminal.type("Once upon a time\nthere was\n");
+    await terminal.shows(/goes on\.\n>$/);
+    await terminal.type("gone");
+    await terminal.press("C-c");
+    await terminal.shows(/gone\^C\n>$/);
+    await terminal.press("C-c");
+    await t.assertSnapshot(await terminal.ended());
+    // deno-lint-ignore no-control-regex
+    assert.doesNotMatch(/\n> [^]*/.exec(terminal.written())![0], /\x1b/);
+  },
+});
+
+Deno.test({
   name: "chat: SIGTERM ends it with 143 and leaves the terminal as it was",
   ignore,
   fn: async () => {
