@@ -12,7 +12,7 @@ import type { Cost, KernelCase } from "./target.ts";
 
 /** By class of adapter: the matrix, bytes that no cache holds, dispatches of a small kernel. */
 export const SIZES = {
-  software: { rows: 1536, columns: 768, coldBytes: 64 << 20, calls: 100 },
+  software: { rows: 1536, columns: 768, coldBytes: 48 << 20, calls: 100 },
   hardware: { rows: 4096, columns: 4096, coldBytes: 256 << 20, calls: 1000 },
 } as const;
 
