@@ -2,7 +2,7 @@
 
 import tab from "@bomb.sh/tab/commander";
 import type { Command } from "@commander-js/extra-typings";
-import type { Command as UntypedCommand } from "commander";
+import type { Command as UntypedCommand, Option } from "commander";
 import { Terminal } from "./terminal.ts";
 
 /** Adds the command, and the hidden `complete` that the scripts call, to `program`. */
@@ -40,10 +40,15 @@ function describe(completions: UntypedCommand): void {
 /** Whether the last of `words` is where a file belongs. */
 function isFileName(tree: UntypedCommand, words: readonly string[]): boolean {
   const command = tree.commands.find((c) => words.includes(c.name()));
-  const [before, current] = words.slice(-2);
-  if (command === undefined || before === undefined || current === undefined) return false;
-  const option = command.options.find((o) => before === o.short || before === o.long);
+  const current = words.at(-1);
+  if (command === undefined || current === undefined) return false;
+  let position = 0;
+  let option: Option | undefined;
+  for (const word of words.slice(words.indexOf(command.name()) + 1, -1)) {
+    const isValue = option?.required === true;
+    option = isValue ? undefined : command.options.find((o) => word === o.short || word === o.long);
+    if (!isValue && !word.startsWith("-")) position++;
+  }
   if (option?.required) return /<(spec|path|file)>/.test(option.flags);
-  if (current.startsWith("-")) return false;
-  return command.registeredArguments.some((a) => a.name() === "model");
+  return !current.startsWith("-") && command.registeredArguments[position]?.name() === "model";
 }

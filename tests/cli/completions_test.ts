@@ -16,6 +16,10 @@ Deno.test("completions offer commands, options and choices, and leave files to t
   assert.deepEqual(await complete("tokenize", "--model", ""), [":0"]);
   assert.deepEqual(await complete("tokenize", "-m", "a/b"), [":0"]);
   assert.deepEqual(await complete("inspect", ""), [":0"]);
+  assert.deepEqual(await complete("inspect", "--color", "auto", "a"), [":0"]);
+  assert.deepEqual(await complete("bench", "lat"), ["latency", ":4"]);
+  assert.deepEqual(await complete("bench", "-r", "3", "latency", "a"), [":0"]);
+  assert.deepEqual(await complete("help", "sam"), ["sampling", ":4"]);
 });
 
 Deno.test("tvllm completions prints a script for four shells, and no other", async () => {
