@@ -4,7 +4,7 @@ import { DeviceError } from "../errors.ts";
 import type { BufferPurpose, Gpu } from "./device.ts";
 
 // Staging memory is freed at a submit, and stays with the process: it adds to a load's peak.
-const FLUSH_BYTES = 8 << 20;
+const FLUSH_BYTES = 4 << 20;
 
 /** Bytes of the largest buffer that the adapter makes and binds. */
 export function largestBuffer({ limits }: Gpu): number {

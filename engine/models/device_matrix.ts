@@ -9,7 +9,7 @@ import { createBuffer, largestBuffer, type Uploader } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
 
 // Large enough for full upload speed, small enough to keep a load's memory flat.
-const PIECE_BYTES = 4 << 20;
+const PIECE_BYTES = 2 << 20;
 
 /** Some rows of a matrix in buffers within the adapter's binding limit. */
 export interface MatrixPart {
