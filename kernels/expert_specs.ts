@@ -1,6 +1,7 @@
 /** The kernels around the products with routed experts, which are matmulSpec's. */
 
 import combine from "./combine.wgsl" with { type: "text" };
+import groupSlots from "./group_slots.wgsl" with { type: "text" };
 import route from "./route.wgsl" with { type: "text" };
 import topK from "./top_k.wgsl" with { type: "text" };
 import type { KernelSpec } from "./spec.ts";
@@ -21,6 +22,20 @@ export function topKSpec(
     bindings: { 0: "read", 1: "write" },
     workgroupSize: [s.lanes, 1],
     workgroupBytes: 4 * (s.experts + s.slots),
+  };
+}
+
+/** Sorts slots by expert, those of each filled up to a multiple of `tokens`. */
+export function groupSlotsSpec(
+  s: { experts: number; slots: number; tokens: number; lanes: number },
+): KernelSpec {
+  return {
+    name: "group_slots",
+    parts: [route, groupSlots],
+    overrides: { EXPERTS: s.experts, SLOTS: s.slots, TOKENS: s.tokens, LANES: s.lanes },
+    bindings: { 0: "read", 1: "write", 2: "step" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 4 * s.experts,
   };
 }
 

@@ -7,7 +7,7 @@
 // NORM: x is the residual stream, and RMSNorm is done on the way: its weight is multiplied in, its
 // scale, a factor of the whole row, at the end. GATE: rows are gates and ups by turns, and y is
 // silu(gate)·up. GATED: rows are ups, their gates are in y already.
-// Which matrix a token's row is multiplied with, one_matrix.wgsl or experts.wgsl says.
+// Which matrix a token is multiplied with, one_matrix.wgsl, experts.wgsl or grouped_experts.wgsl say.
 override LANES: u32;  // row-group owners per workgroup
 override SPLIT: u32;  // invocations along a row
 
@@ -104,7 +104,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var group: array<u32, GROUPS>;
   for (var g = 0u; g < GROUPS; g++) { group[g] = min(owned + g, groups - 1u); }
   let token = workgroup.y * TOKENS;
-  let tokens = rows_of_y();
+  let tokens = entry_count();
   let first = first_group(token);
   if (first == ELSEWHERE) { return; }
   var sources: array<u32, TOKENS>;
@@ -140,8 +140,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     for (var g = 0u; g < GROUPS; g++) {
       let total = total_of(sum[g][t] * scale, local);
-      if (local.y == 0u && token + t < tokens && owned + g < groups) {
-        write(token + t, group[g], total);
+      if (local.y == 0u && is_entry(token + t, tokens) && owned + g < groups) {
+        write(row_of_y(token + t), group[g], total);
       }
     }
   }

@@ -2,7 +2,9 @@
 
 import attention from "./attention.wgsl" with { type: "text" };
 import embed from "./embed.wgsl" with { type: "text" };
+import expertPart from "./expert_part.wgsl" with { type: "text" };
 import experts from "./experts.wgsl" with { type: "text" };
+import groupedExperts from "./grouped_experts.wgsl" with { type: "text" };
 import headNorm from "./head_norm.wgsl" with { type: "text" };
 import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
 import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
@@ -38,9 +40,17 @@ export interface MatmulLaunch {
   readonly tile: number;
   /** Lanes share the loading of activations (x_shared.wgsl), which needs subgroups of eight. */
   readonly share: boolean;
-  /** Each token has matrices of its own (experts.wgsl) instead of one for all; then `tokens` is 1. */
-  readonly experts?: boolean;
+  /**
+   * Tokens have matrices of their own instead of one for all: served slot by slot ("single", where
+   * `tokens` is 1), or sorted by groupSlotsSpec's kernel, in groups of `tokens`.
+   */
+  readonly experts?: "single" | "grouped" | undefined;
 }
+
+const MATRICES = {
+  single: [route, expertPart, experts],
+  grouped: [expertPart, groupedExperts],
+};
 
 /** y = W·x for a matrix in any format. Reference: `matmul`, `rmsNorm`, `siluMul` of reference.ts. */
 export function matmulSpec(s: MatmulLaunch): KernelSpec {
@@ -53,7 +63,7 @@ export function matmulSpec(s: MatmulLaunch): KernelSpec {
       layout,
       ...format.wgsl,
       s.share ? xShared : xOwn,
-      ...(s.experts ? [route, experts] : [oneMatrix]),
+      ...(s.experts ? MATRICES[s.experts] : [oneMatrix]),
       matmul,
     ],
     overrides: { TILE: s.tile, LANES: s.lanes, SPLIT: s.split },

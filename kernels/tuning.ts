@@ -49,6 +49,18 @@ const HARDWARE: Tuning = {
   batchTokens: 512,
 };
 
+/**
+ * How many of an expert's slots one invocation serves, in a step of so many tokens: at most half of
+ * what an expert has on average, so that few places of a group stay empty.
+ */
+export function slotsTogether(
+  { matmulTokens }: Tuning,
+  { count, slots }: { readonly count: number; readonly slots: number },
+  tokens: number,
+): number {
+  return Math.max(1, Math.min(matmulTokens, Math.floor(tokens * slots / count / 2)));
+}
+
 /** The launch sizes for a class of adapter. */
 export function tuningFor(driver: "hardware" | "software"): Tuning {
   return driver === "software" ? SOFTWARE : HARDWARE;

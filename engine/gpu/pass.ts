@@ -7,6 +7,7 @@ import type { Pipeline } from "./pipelines.ts";
 export interface Dispatch {
   readonly pipeline: Pipeline;
   readonly group: GPUBindGroup;
+  /** With a 0, there is nothing to do. */
   readonly workgroups: readonly [number, number];
 }
 
@@ -38,6 +39,7 @@ export class Recorder {
   /** Records a dispatch; `step` is the offset of its metadata. */
   dispatch(dispatch: Dispatch, step: number): void {
     const { pipeline, group, workgroups } = dispatch;
+    if (workgroups.includes(0)) return;
     const alone = this.#queries !== undefined && this.#pass === undefined;
     if (alone) this.beginTimed(pipeline.spec.name);
     const pass = this.#pass ??= this.encoder.beginComputePass({ label: "step" });

@@ -54,6 +54,8 @@ export interface ExpertScratch {
   readonly logits: GPUBuffer;
   /** Experts and their weights, [tokens, slots, 2]. */
   readonly routes: GPUBuffer;
+  /** Slots sorted by expert: how many, then expert and slot, [1 + 2 · tokens · slots, 2]. */
+  readonly entries: GPUBuffer;
   /** What each expert adds, [tokens, slots, dim]. */
   readonly parts: GPUBuffer;
 }
@@ -71,6 +73,7 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     experts: experts && {
       logits: make("router logits", s.tokens * experts.count),
       routes: make("routes", s.tokens * experts.used * 2),
+      entries: make("routes by expert", 2 + s.tokens * experts.used * 4),
       parts: make("experts' parts", s.tokens * experts.used * s.dim),
     },
     logits: make("logits", s.logitRows * s.vocabSize),

@@ -12,7 +12,7 @@ import {
   type MatrixUse,
   ropeAppendSpec,
 } from "../../kernels/specs.ts";
-import type { Tuning } from "../../kernels/tuning.ts";
+import { slotsTogether, type Tuning } from "../../kernels/tuning.ts";
 import { bufferOf } from "../gpu/buffers.ts";
 import type { Dispatch } from "../gpu/pass.ts";
 import type { Pipelines } from "../gpu/pipelines.ts";
@@ -49,13 +49,15 @@ export interface Product {
   readonly gate?: "both" | "ups";
   /**
    * The matrix is that of all experts one below the other, and y has a row for each of a token's
-   * slots. `routes` [tokens, slots, 2] says whose expert serves it; x has a row for each slot
-   * (`perSlot`) or for each token.
+   * slots. `routes` [tokens, slots, 2] says whose expert serves it, and `entries`, in a step where
+   * `slotsTogether` is above 1, group_slots.wgsl's order of them (absent: one slot at a time). x has
+   * a row for each slot (`perSlot`) or for each token.
    */
   readonly experts?: {
     readonly count: number;
     readonly slots: number;
     readonly routes: GPUBuffer;
+    readonly entries?: GPUBuffer;
     readonly perSlot: boolean;
   };
 }
@@ -102,13 +104,25 @@ export class Blocks {
     const launch = (tokens: number) => {
       const groups = tokens === 1 ? this.tuning.matmul.groups : 1;
       const sizes = { tokens, groups, lanes, split, tile };
-      const spec = matmulSpec({ ...sizes, type, share, experts: experts !== undefined });
+      const kind = experts && (tokens === 1 ? "single" : "grouped");
+      const spec = matmulSpec({ ...sizes, type, share, experts: kind });
       return { pipeline: this.pipelines.get(spec), rows: 4 * groups * lanes };
+    };
+    // Tokens that an invocation serves, and workgroups that all need at most.
+    const spread = (count: number): readonly [number, number] => {
+      if (experts === undefined) {
+        const tokens = Math.ceil(count / Math.ceil(count / this.tuning.matmulTokens));
+        return [tokens, Math.ceil(count / tokens)];
+      }
+      const slots = count * experts.slots;
+      const together = experts.entries ? slotsTogether(this.tuning, experts, count) : 1;
+      // Every expert may have a group that is not full.
+      return [together, Math.floor((slots + experts.count * (together - 1)) / together)];
     };
     return matrix.parts.map((part): Operation => {
       const rows = experts ? matrix.rows / experts.count : part.rows;
       const firstRow = experts ? 0 : part.firstRow;
-      const group = this.pipelines.bind(launch(1).pipeline, {
+      const buffers = {
         0: part.quants,
         ...(part.scales && { 1: part.scales }),
         2: p.x,
@@ -131,21 +145,22 @@ export class Blocks {
             experts: { ...experts, first: part.firstRow / rows, count: part.rows / rows },
           }),
         }),
-        8: experts?.routes ?? unused,
-      });
+      };
+      const bind = (routes: GPUBuffer) =>
+        this.pipelines.bind(launch(1).pipeline, { ...buffers, 8: routes });
+      const single = bind(experts?.routes ?? unused);
+      const grouped = experts?.entries ? bind(experts.entries) : single;
       const launches = new Map<number, ReturnType<typeof launch>>();
       return {
         over: p.over,
         at: (count) => {
-          const entries = count * (experts?.slots ?? 1);
-          const most = experts ? 1 : this.tuning.matmulTokens;
-          const tokens = Math.ceil(entries / Math.ceil(entries / most));
+          const [tokens, workgroups] = spread(count);
           let found = launches.get(tokens);
           if (found === undefined) launches.set(tokens, found = launch(tokens));
           return {
             pipeline: found.pipeline,
-            group,
-            workgroups: [Math.ceil(rows / found.rows), Math.ceil(entries / tokens)],
+            group: tokens === 1 ? single : grouped,
+            workgroups: [Math.ceil(rows / found.rows), workgroups],
           };
         },
       };
@@ -153,7 +168,10 @@ export class Blocks {
   }
 
   /** Chooses each token's experts and their weights, by the router's logits. */
-  topK({ count, used, normalized }: ExpertConfig, { logits, routes }: ExpertScratch): Operation {
+  topK(
+    { count, used, normalized }: ExpertConfig,
+    { logits, routes }: Omit<ExpertScratch, "entries">,
+  ): Operation {
     const lanes = this.tuning.elementLanes;
     return this.#fixed(
       "tokens",
@@ -164,7 +182,7 @@ export class Blocks {
   }
 
   /** Adds what the experts gave to the residual stream. */
-  combine({ used }: ExpertConfig, { parts, routes }: ExpertScratch): Operation {
+  combine({ used }: ExpertConfig, { parts, routes }: Omit<ExpertScratch, "entries">): Operation {
     const { dim } = this.config;
     const lanes = this.tuning.elementLanes;
     return this.#fixed(

@@ -3,6 +3,8 @@
  * results are added by their weights. Shazeer et al., https://arxiv.org/abs/1701.06538.
  */
 
+import { groupSlotsSpec } from "../../kernels/expert_specs.ts";
+import { slotsTogether } from "../../kernels/tuning.ts";
 import type { ExpertScratch } from "../gpu/scratch.ts";
 import type { Blocks, Operation } from "./blocks.ts";
 import type { ExpertConfig } from "./config.ts";
@@ -19,15 +21,16 @@ export function expertFeedForward(
 ): Operation[] {
   const { scratch: { hidden, gated }, config: { dim } } = blocks;
   const { count, used: slots, ffnDim } = config;
-  const { logits, routes, parts } = scratch;
+  const { logits, routes, entries, parts } = scratch;
   const input = { x: hidden, norm: weights.vector(name("ffnNorm")), over: "tokens" } as const;
   const router = weights.matrix(name("router"));
-  const experts = { count, slots, routes };
+  const experts = { count, slots, routes, entries };
   const [gates, ups] = [name("expertGates"), name("expertUps")];
   const gating = { ...input, y: gated, stride: ffnDim, experts: { ...experts, perSlot: false } };
   return [
     ...blocks.matmul(router, { ...input, y: logits, stride: count }),
     blocks.topK(config, scratch),
+    groupSlots(blocks, experts),
     ...weights.type(gates) === weights.type(ups)
       ? blocks.matmul(weights.experts(gates, ups), { ...gating, gate: "both" })
       : [
@@ -43,4 +46,27 @@ export function expertFeedForward(
     }),
     blocks.combine(config, scratch),
   ];
+}
+
+/** Sorts the slots by expert, in steps where the products serve several of one at a time. */
+export function groupSlots(
+  { pipelines, tuning, scratch: { metadata } }: Blocks,
+  { count, slots, routes, entries }: {
+    readonly count: number;
+    readonly slots: number;
+    readonly routes: GPUBuffer;
+    readonly entries: GPUBuffer;
+  },
+): Operation {
+  const lanes = tuning.elementLanes;
+  const pipeline = (together: number) =>
+    pipelines.get(groupSlotsSpec({ experts: count, slots, tokens: together, lanes }));
+  const group = pipelines.bind(pipeline(1), { 0: routes, 1: entries, 2: metadata });
+  return {
+    over: "tokens",
+    at: (tokens) => {
+      const together = slotsTogether(tuning, { count, slots }, tokens);
+      return { pipeline: pipeline(together), group, workgroups: [together > 1 ? 1 : 0, 1] };
+    },
+  };
 }

@@ -77,6 +77,30 @@ for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
   });
 }
 
+// 17 tokens have enough slots for groups of four, or of the two of hardware's tuning; three do not.
+for (const type of ["BF16", "Q4_0", "Q4_1", "Q6_K"] as const) {
+  Deno.test(`products with experts in ${type}, slots sorted by expert`, async () => {
+    for (const rig of Object.values(all)) {
+      for (const tokens of [3, 17]) {
+        const shape = { ...SHAPE, type, tokens, grouped: true };
+        await assertExperts(rig, { ...shape, gate: "both" });
+        await assertExperts(rig, { ...shape, perSlot: true });
+      }
+    }
+    const small = software.with(software.tuning, limitsOf(100_000));
+    await assertExperts(small, { ...SHAPE, type, tokens: 17, gate: "both", grouped: true });
+  });
+}
+
+Deno.test("an expert that many tokens chose, and those that none did, sorted", async () => {
+  for (const experts of [1, 2, 30]) {
+    for (const rig of Object.values(all)) {
+      const shape = { ...SHAPE, experts, type: "F16" as const, slots: 1, grouped: true };
+      for (const tokens of [61, 64]) await assertExperts(rig, { ...shape, tokens });
+    }
+  }
+});
+
 /** The adapter's limits with a smaller binding. */
 function limitsOf(bytes: number): GPUSupportedLimits {
   return {

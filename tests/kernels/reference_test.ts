@@ -11,6 +11,7 @@ import {
   rope,
   siluMul,
   softmax,
+  topExperts,
 } from "../../kernels/reference.ts";
 
 function close(actual: Float32Array, expected: readonly number[], tolerance = 1e-6): void {
@@ -115,4 +116,15 @@ Deno.test("embed() gathers rows in the order of the ids", () => {
 Deno.test("argmax() takes the first of equals and never NaN", () => {
   assert.equal(argmax(Float32Array.of(1, 3, NaN, 3)), 1);
   assert.equal(argmax(Float32Array.of(-Infinity, -Infinity)), 0);
+});
+
+Deno.test("topExperts() takes the largest logits, of equals the first, and weighs them", () => {
+  // e^logit: 1, 4, 2, 4, 1.
+  const logits = Float32Array.from([0, Math.log(4), Math.log(2), Math.log(4), 0]);
+  const over = (total: number) => [4, 4, 2, 1].map((share) => share / total);
+  for (const [normalized, total] of [[true, 11], [false, 12]] as const) {
+    const chosen = topExperts(logits, 4, normalized);
+    assert.deepEqual(chosen.map(({ expert }) => expert), [1, 3, 2, 0]);
+    close(Float32Array.from(chosen, ({ weight }) => weight), over(total));
+  }
 });

@@ -3,6 +3,7 @@
 import { matmul, type PackedMatrix, topExperts } from "../../../kernels/reference.ts";
 import type { TensorType } from "../../../kernels/tensor_types.ts";
 import { RandomSource } from "../../files/random_weights.ts";
+import { groupSlots } from "../../models/experts.ts";
 import { Weights } from "../../models/weights.ts";
 import { floats, magnitudes, randomTensor, silu, worse } from "./products.ts";
 import { memoryFile, type MemoryTensor, plainBatch, type Rig } from "./rig.ts";
@@ -54,6 +55,8 @@ export interface ExpertCase {
   readonly gate?: "both" | "ups";
   /** x has a row for each slot, not for each token. */
   readonly perSlot?: boolean;
+  /** Slots are sorted by expert first, where there are enough of them. */
+  readonly grouped?: boolean;
 }
 
 /** The largest error of an element in units of Σ|w·x|: see `productError`. */
@@ -77,15 +80,19 @@ export async function expertsError(rig: Rig, c: ExpertCase): Promise<number> {
   const before = floats(tokens * slots * rows, random);
   const y = rig.buffer(before);
   const [result] = await rig.run(plainBatch(tokens), (counts) => {
-    const operations = rig.blocks({}).matmul(matrix, {
+    const blocks = rig.blocks({});
+    const [routed, entries] = [rig.buffer(routes), rig.buffer((2 * tokens * slots + 1) * 8)];
+    const experts = { count, slots, routes: routed, perSlot, ...(c.grouped && { entries }) };
+    const operations = blocks.matmul(matrix, {
       x: rig.buffer(x),
       y,
       stride: rows,
       over: "tokens",
-      experts: { count, slots, routes: rig.buffer(routes), perSlot },
+      experts,
       ...(c.gate && { gate: c.gate }),
     });
-    return operations.map((operation) => operation.at(counts.tokens));
+    const sorted = c.grouped ? [groupSlots(blocks, { count, slots, routes: routed, entries })] : [];
+    return [...sorted, ...operations].map((operation) => operation.at(counts.tokens));
   }, [y]);
   rig.free(matrix);
   const actual = new Float32Array(result!);

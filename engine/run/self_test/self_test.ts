@@ -103,8 +103,18 @@ function families(rig: Rig, tokenCounts: readonly number[]): Family[] {
       1e-6,
       () =>
         worst((["BF16", "Q4_0", "Q4_K"] as const).map((type) => () => {
-          const shape = { type, experts: 3, slots: 2, rows: 64, columns: 256, tokens: 3 };
-          return expertsError(rig, { ...shape, gate: "both" });
+          const shape = {
+            type,
+            experts: 3,
+            slots: 2,
+            rows: 64,
+            columns: 256,
+            gate: "both" as const,
+          };
+          return worst([
+            () => expertsError(rig, { ...shape, tokens: 3 }),
+            () => expertsError(rig, { ...shape, tokens: 7, grouped: true }),
+          ]);
         })),
     ],
     ["combine", 1e-6, () => combineError(rig, { dim: 96, slots: 3, tokens: 3 })],

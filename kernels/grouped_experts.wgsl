@@ -1,0 +1,24 @@
+// The same as experts.wgsl, of slots that group_slots.wgsl has sorted: a workgroup serves several of
+// one expert, so that they share each weight that it reads. A token gets the same bits.
+const FILLER = 0xffffffffu;
+
+@group(0) @binding(8) var<storage, read> entries: array<vec2<u32>>;  // [0].x: how many, then expert and slot
+
+fn entry_count() -> u32 { return entries[0].x; }
+
+// What fills an expert up is none, and works along on a slot of it, unheard.
+fn is_entry(entry: u32, count: u32) -> bool { return entries[entry + 1u].y != FILLER; }
+
+fn row_of_x(entry: u32) -> u32 {
+  var slot = entries[entry + 1u].y;
+  if (slot == FILLER) { slot = entries[entry / TOKENS * TOKENS + 1u].y; }
+  if (has(PER_SLOT)) { return slot; }
+  return slot / shape.slots;
+}
+
+fn row_of_y(entry: u32) -> u32 { return entries[entry + 1u].y; }
+
+fn first_group(entry: u32) -> u32 {
+  if (entry >= entries[0].x) { return ELSEWHERE; }
+  return first_group_of(entries[entry + 1u].x);
+}
