@@ -74,8 +74,7 @@ export async function main(args: readonly string[]): Promise<number> {
     dropPermissions(command.name(), [...command.args, command.opts()["model"]]);
   });
   try {
-    if (args.length === 0) new Terminal({}).write(SHORT_HELP);
-    else await program.parseAsync(args, { from: "user" });
+    await run(program, args);
     return EXIT.ok;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok; // help, version
@@ -87,6 +86,19 @@ export async function main(args: readonly string[]): Promise<number> {
       if (exitCode === EXIT.unknown) terminal.note("-v shows where this happened.");
     }
     return exitCode;
+  }
+}
+
+async function run(program: Command, args: readonly string[]): Promise<void> {
+  // A variable that is empty is not set; commander takes it for a value.
+  if (Deno.env.get("TVLLM_MODEL") === "") Deno.env.delete("TVLLM_MODEL");
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    const noCommand = error instanceof CommanderError && error.code === "commander.help" &&
+      error.exitCode !== 0;
+    if (!noCommand) throw error;
+    new Terminal({}).write(SHORT_HELP);
   }
 }
 

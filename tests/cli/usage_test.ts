@@ -1,12 +1,21 @@
 import assert from "node:assert/strict";
 import denoJson from "../../deno.json" with { type: "json" };
-import { LAUNCHER, run, runTvllm } from "./run_tvllm.ts";
+import { LAUNCHER, pipeTvllm, run, runTvllm } from "./run_tvllm.ts";
 
-Deno.test("tvllm alone shows three commands to try", async () => {
-  const { code, stdout, stderr } = await runTvllm([]);
-  assert.equal(code, 0);
-  assert.equal(stderr, "");
-  assert.equal(stdout.match(/^ {2}tvllm /gm)?.length, 3);
+Deno.test("tvllm without a command shows three to try, in 80 columns", async () => {
+  for (const args of [[], ["--color", "never", "-q"]]) {
+    const { code, stdout, stderr } = await runTvllm(args);
+    assert.equal(code, 0);
+    assert.equal(stderr, "");
+    assert.equal(stdout.match(/^ {2}tvllm /gm)?.length, 3);
+    for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
+  }
+  assert.equal((await pipeTvllm([], "true")).stderr, "");
+});
+
+Deno.test("an empty TVLLM_MODEL is none", async () => {
+  const { code, stderr } = await runTvllm(["tokenize", "a"], { env: { TVLLM_MODEL: "" } });
+  assert.equal(code, 0, stderr);
 });
 
 Deno.test("tvllm --version names tvllm, Deno and V8", async () => {
