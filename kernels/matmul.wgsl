@@ -31,7 +31,7 @@ var<workgroup> parts: array<vec4<f32>, LANES * SPLIT>;
 fn has(flag: u32) -> bool { return (shape.flags & flag) != 0u; }
 
 // Four rows of one block times TOKENS tokens.
-fn dot_block(unit: u32, part: u32, scales: Scales, xs: array<Block, TOKENS>, sums: array<vec2<f32>, TOKENS>)
+fn dot_block(unit: u32, part: u32, scales: Scales, xs: array<Block, TOKENS>)
   -> array<vec4<f32>, TOKENS> {
   var result: array<vec4<f32>, TOKENS>;
   for (var r = 0u; r < 4u; r++) {
@@ -46,21 +46,15 @@ fn dot_block(unit: u32, part: u32, scales: Scales, xs: array<Block, TOKENS>, sum
       if (ONE_SCALE) {
         lo += hi;
         result[t][r] = row.scale.x * ((lo.x + lo.y) + (lo.z + lo.w));
+        if (OFFSET) { result[t][r] += row.offset.x * (xs[t].sums.x + xs[t].sums.y); }
       } else {
         result[t][r] = row.scale.x * ((lo.x + lo.y) + (lo.z + lo.w)) +
           row.scale.y * ((hi.x + hi.y) + (hi.z + hi.w));
+        if (OFFSET) { result[t][r] += dot(row.offset, xs[t].sums); }
       }
-      if (OFFSET) { result[t][r] += dot(row.offset, sums[t]); }
     }
   }
   return result;
-}
-
-// Σx of each half of a block, for formats whose weights have an offset.
-fn half_sums(b: Block) -> vec2<f32> {
-  let lo = (b.x[0] + b.x[1]) + (b.x[2] + b.x[3]);
-  let hi = (b.x[4] + b.x[5]) + (b.x[6] + b.x[7]);
-  return vec2((lo.x + lo.y) + (lo.z + lo.w), (hi.x + hi.y) + (hi.z + hi.w));
 }
 
 // The sum over the SPLIT invocations of a row.
@@ -120,15 +114,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       }
     }
     var xs: array<Block, TOKENS>;
-    var sums: array<vec2<f32>, TOKENS>;
     let norm = load_norm(block, lane);
     for (var t = 0u; t < TOKENS; t++) {
       xs[t] = load_block(sources[t], block, lane, norm);
       squares[t] += xs[t].squares;
-      if (OFFSET) { sums[t] = half_sums(xs[t]); }
     }
     for (var g = 0u; g < GROUPS; g++) {
-      let product = dot_block(unit_of(first + group[g], block), part, scales[g], xs, sums);
+      let product = dot_block(unit_of(first + group[g], block), part, scales[g], xs);
       for (var t = 0u; t < TOKENS; t++) { sum[g][t] += product[t]; }
     }
   }

@@ -1,5 +1,7 @@
 /** A kernel as a value: everything needed to build a pipeline, and nothing of a device. */
 
+import { unrollLoops } from "./unroll.ts";
+
 /** How a kernel uses a binding; "step" is the step's metadata, read at a dynamic offset. */
 export type BindingKind = "read" | "write" | "uniform" | "step";
 
@@ -21,7 +23,7 @@ export interface KernelSpec {
 
 /** The WGSL source of a kernel. */
 export function kernelSource(spec: KernelSpec): string {
-  return spec.parts.join("\n");
+  return unrollLoops(spec.parts.join("\n"));
 }
 
 /** Identifies a kernel among others of one program. */

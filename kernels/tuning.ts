@@ -28,7 +28,7 @@ const SOFTWARE: Tuning = {
   tile: 1,
   matmul: { lanes: 8, groups: 2, split: 1 },
   share: true,
-  matmulTokens: 4,
+  matmulTokens: 8,
   attentionLanes: 8,
   elementLanes: 8,
   sampleLanes: 8,

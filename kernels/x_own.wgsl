@@ -1,5 +1,6 @@
 // Activations of one block of 32, each invocation loading all of it; caches do the sharing.
-struct Block { x: array<vec4<f32>, 8>, squares: f32 }
+// `sums`: Σx of each half, for formats whose weights have an offset.
+struct Block { x: array<vec4<f32>, 8>, squares: f32, sums: vec2<f32> }
 
 fn load_norm(block: u32, lane: u32) -> array<vec4<f32>, 8> {
   var weights: array<vec4<f32>, 8>;
@@ -19,6 +20,11 @@ fn load_block(token: u32, block: u32, lane: u32, norm: array<vec4<f32>, 8>) -> B
       v *= norm[i];
     }
     out.x[i] = v;
+  }
+  if (OFFSET) {
+    let lo = (out.x[0] + out.x[1]) + (out.x[2] + out.x[3]);
+    let hi = (out.x[4] + out.x[5]) + (out.x[6] + out.x[7]);
+    out.sums = vec2((lo.x + lo.y) + (lo.z + lo.w), (hi.x + hi.y) + (hi.z + hi.w));
   }
   return out;
 }

@@ -1,8 +1,9 @@
 // Activations of one block of 32, eight lanes of a subgroup loading a part each and passing it to
 // the others: on software drivers a load costs the same for one lane's address as for all, and a
 // broadcast next to nothing. Subgroups must have eight lanes or more, all of them at the same
-// token and block. `squares` holds the lane's part of Σx².
-struct Block { x: array<vec4<f32>, 8>, squares: f32 }
+// token and block. `squares` holds the lane's part of Σx², `sums` is Σx of each half, for formats
+// whose weights have an offset.
+struct Block { x: array<vec4<f32>, 8>, squares: f32, sums: vec2<f32> }
 
 fn load_norm(block: u32, lane: u32) -> vec4<f32> {
   if (has(NORM)) { return norm_weight[block * 8u + lane % 8u]; }
@@ -13,9 +14,17 @@ fn load_block(token: u32, block: u32, lane: u32, norm: vec4<f32>) -> Block {
   var v = x[(token * shape.blocks + block) * 8u + lane % 8u];
   let squares = dot(v, v);
   v *= norm;
+  var sums: vec2<f32>;
+  if (OFFSET) {
+    let sum = (v.x + v.y) + (v.z + v.w);
+    sums = vec2((subgroupBroadcast(sum, 0u) + subgroupBroadcast(sum, 1u)) +
+      (subgroupBroadcast(sum, 2u) + subgroupBroadcast(sum, 3u)),
+      (subgroupBroadcast(sum, 4u) + subgroupBroadcast(sum, 5u)) +
+      (subgroupBroadcast(sum, 6u) + subgroupBroadcast(sum, 7u)));
+  }
   return Block(array(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u),
     subgroupBroadcast(v, 3u), subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u),
-    subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u)), squares);
+    subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u)), squares, sums);
 }
 
 fn total_squares(own: f32) -> f32 {

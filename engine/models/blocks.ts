@@ -96,13 +96,12 @@ export class Blocks {
 
   /** y = W·x, one operation per part of the matrix. */
   matmul(matrix: DeviceMatrix, p: Product): Operation[] {
-    const { tile, matmul: { lanes, split } } = this.tuning;
+    const { tile, matmul: { lanes, groups, split } } = this.tuning;
     const share = this.tuning.share && this.pipelines.gpu.subgroupSize >= 8;
     const { unused, metadata } = this.scratch;
     const { type, columns } = matrix;
     const { experts } = p;
     const launch = (tokens: number) => {
-      const groups = tokens === 1 ? this.tuning.matmul.groups : 1;
       const sizes = { tokens, groups, lanes, split, tile };
       const kind = experts && (tokens === 1 ? "single" : "grouped");
       const spec = matmulSpec({ ...sizes, type, share, experts: kind });

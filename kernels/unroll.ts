@@ -1,0 +1,59 @@
+/** Loops of a fixed length, written out. */
+
+const CONSTANT = /^const (\w+) = ([\w */]+);/gm;
+const LOOP = /for \(var (\w+) = (\d+)u; \1 < ([\w */]+); \1\+\+\) \{/;
+
+/**
+ * WGSL with every loop of a length known from its literals and `const` lines written out, each
+ * turn as a block with its counter as a `const`. WebGPU implementations add a counter of their own
+ * to loops, lest they never end, and software drivers keep it when they unroll: every assignment
+ * in the body then costs a select, and compile times explode.
+ */
+export function unrollLoops(source: string): string {
+  const constants = new Map<string, number>();
+  for (const [, name, expression] of source.matchAll(CONSTANT)) {
+    const value = evaluate(expression!, constants);
+    if (value !== undefined) constants.set(name!, value);
+  }
+  return unroll(source, constants);
+}
+
+function unroll(source: string, constants: ReadonlyMap<string, number>): string {
+  const loop = LOOP.exec(source);
+  if (loop === null) return source;
+  const [head, name, first, bound] = loop;
+  const start = loop.index + head.length;
+  const end = closingBrace(source, start);
+  const body = unroll(source.slice(start, end), constants);
+  const stop = evaluate(bound!, constants);
+  let turns = `${head}${body}}`;
+  if (stop !== undefined) {
+    turns = "";
+    for (let i = Number(first); i < stop; i++) turns += `{ const ${name} = ${i}u;${body}}\n`;
+  }
+  return source.slice(0, loop.index) + turns + unroll(source.slice(end + 1), constants);
+}
+
+/** Where the block that starts before `from` ends. */
+function closingBrace(source: string, from: number): number {
+  let depth = 1;
+  for (let i = from; i < source.length; i++) {
+    if (source[i] === "{") depth++;
+    else if (source[i] === "}" && --depth === 0) return i;
+  }
+  throw new SyntaxError("Cannot unroll a loop: its block has no end");
+}
+
+/** The value of a product or quotient of numbers and constants, read from left to right. */
+function evaluate(expression: string, constants: ReadonlyMap<string, number>): number | undefined {
+  const [first, ...rest] = expression.split(/ ([*/]) /).map((term, i) =>
+    i % 2 === 1 ? term : /^\d+u?$/.test(term) ? parseInt(term) : constants.get(term)
+  );
+  let value = first as number | undefined;
+  for (let i = 0; i < rest.length && value !== undefined; i += 2) {
+    const other = rest[i + 1] as number | undefined;
+    if (other === undefined) return undefined;
+    value = rest[i] === "*" ? value * other : Math.trunc(value / other);
+  }
+  return value;
+}
