@@ -50,15 +50,15 @@ const HARDWARE: Tuning = {
 };
 
 /**
- * How many of an expert's slots one invocation serves, in a step of so many tokens: at most half of
- * what an expert has on average, so that few places of a group stay empty.
+ * How many of an expert's slots one invocation serves, in a step of so many tokens: no more than an
+ * expert has on average, so that most places of a group are taken.
  */
 export function slotsTogether(
   { matmulTokens }: Tuning,
   { count, slots }: { readonly count: number; readonly slots: number },
   tokens: number,
 ): number {
-  return Math.max(1, Math.min(matmulTokens, Math.floor(tokens * slots / count / 2)));
+  return Math.max(1, Math.min(matmulTokens, Math.floor(tokens * slots / count)));
 }
 
 /** The launch sizes for a class of adapter. */

@@ -77,7 +77,7 @@ for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
   });
 }
 
-// 17 tokens have enough slots for groups of four, or of the two of hardware's tuning; three do not.
+// 17 tokens have enough slots for groups of eight, or of the two of hardware's tuning; three do not.
 for (const type of ["BF16", "Q4_0", "Q4_1", "Q6_K"] as const) {
   Deno.test(`products with experts in ${type}, slots sorted by expert`, async () => {
     for (const rig of Object.values(all)) {
