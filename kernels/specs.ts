@@ -205,14 +205,14 @@ export function ropeAppendSpec(
   };
 }
 
-/** Causal attention over the paged cache. */
+/** Causal attention over the paged cache, an invocation for `queries` heads of one KV head. */
 export function attentionSpec(
-  s: HeadShape & { kv: KvType; lanes: number },
+  s: HeadShape & { queries: number; kv: KvType; lanes: number },
 ): KernelSpec {
   return {
     name: "attention",
     parts: [
-      `const HEAD_DIM = ${s.headDim}u;`,
+      `const HEAD_DIM = ${s.headDim}u;\nconst QUERIES = ${s.queries}u;`,
       step,
       s.kv === "f16" ? kvReadF16 : kvReadF32,
       attention,

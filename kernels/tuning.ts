@@ -11,6 +11,8 @@ export interface Tuning {
   /** The most tokens that one invocation of a matrix product serves. */
   readonly matmulTokens: number;
   readonly attentionLanes: number;
+  /** The most heads of a KV head that one invocation of attention serves. */
+  readonly attentionHeads: number;
   /** Lanes of kernels that work element by element or block by block. */
   readonly elementLanes: number;
   readonly sampleLanes: number;
@@ -30,6 +32,7 @@ const SOFTWARE: Tuning = {
   share: true,
   matmulTokens: 8,
   attentionLanes: 8,
+  attentionHeads: 8,
   elementLanes: 8,
   sampleLanes: 8,
   sampleChunk: 4096,
@@ -43,6 +46,7 @@ const HARDWARE: Tuning = {
   share: false,
   matmulTokens: 8,
   attentionLanes: 32,
+  attentionHeads: 1,
   elementLanes: 64,
   sampleLanes: 256,
   sampleChunk: 4096,

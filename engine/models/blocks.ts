@@ -229,17 +229,13 @@ export class Blocks {
   attention(cache: LayerCache): Operation {
     const { heads, kvHeads, headDim } = this.config;
     const { queries, attended, metadata } = this.scratch;
+    const { attentionLanes: lanes, attentionHeads } = this.tuning;
+    const together = largestDivisor(heads / kvHeads, attentionHeads);
     return this.#overCache(
       cache,
-      attentionSpec({
-        heads,
-        kvHeads,
-        headDim,
-        kv: this.kv,
-        lanes: this.tuning.attentionLanes,
-      }),
+      attentionSpec({ heads, kvHeads, headDim, queries: together, kv: this.kv, lanes }),
       () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
-      (count) => [heads, count],
+      (count) => [heads / together, count],
     );
   }
 
@@ -290,4 +286,11 @@ export class Blocks {
     }
     return this.pipelines.bind(this.pipelines.get(spec), present);
   }
+}
+
+/** The largest number up to `most` that divides `n`. */
+function largestDivisor(n: number, most: number): number {
+  let divisor = Math.min(n, most);
+  while (n % divisor !== 0) divisor--;
+  return divisor;
 }
