@@ -10,6 +10,9 @@ import { type Plan, Scheduler } from "./scheduler.ts";
 import type { FinishReason, GenerationRequest, Sequence } from "./sequence.ts";
 import { TokenStream } from "./token_stream.ts";
 
+/** Longest time without a look for signals in ms, but for that of a step. A look takes about 1 ms. */
+const SIGNAL_INTERVAL = 100;
+
 export interface EngineOptions {
   /** Tokens that may enter in one step; default and most: what the runner takes. */
   readonly maxBatchTokens?: number;
@@ -149,11 +152,19 @@ export class Engine {
 
   /** Runs until there is nothing to do. One step is always submitted before the last is read. */
   async #run(): Promise<void> {
+    let idled = performance.now();
     const inFlight: { plan: Plan; step: PendingStep }[] = [];
     try {
       while (true) {
-        // Signals, timers and readers get their turn. A MessageChannel would starve the timers.
-        await new Promise<void>((resolve) => setImmediate(resolve));
+        // Timers and readers get their turn; a MessageChannel would starve the timers. Deno hears of
+        // signals where nothing is ready to run, else once in dozens of steps.
+        const now = performance.now();
+        const idle = now - idled >= SIGNAL_INTERVAL;
+        if (idle) idled = now;
+        await new Promise<void>((resolve) => {
+          if (idle) setTimeout(resolve, 0);
+          else setImmediate(resolve);
+        });
         const plan = this.#scheduler.schedule();
         if (plan) inFlight.push({ plan, step: this.#submit(plan) });
         if (inFlight.length > (plan ? 1 : 0)) {

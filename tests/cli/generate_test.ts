@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
+import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 import { baseEnv, LAUNCHER, pipeTvllm, ROOT, runTvllm } from "./run_tvllm.ts";
 
 const STORY = ["generate", "Once upon a time", "-n", "24", "--seed", "7"];
@@ -159,5 +160,38 @@ Deno.test({
     assert.equal(code, 130, await stderr);
     assert.ok(performance.now() - stopped < 2000);
     assert.match(await stderr, /\d+ tokens after \d+, first after/);
+  },
+});
+
+Deno.test({
+  name: "tvllm generate: Ctrl-C ends it while it reads a long prompt",
+  ignore: Deno.build.os === "windows" || realModelMissing(),
+  fn: async () => {
+    const prompt = Deno.makeTempFileSync();
+    Deno.writeTextFileSync(prompt, "The king said to the queen. ".repeat(170));
+    const child = new Deno.Command("sh", {
+      args: ["-c", 'exec sh "$0" generate -m "$1" -f "$2" -n 1 -v', LAUNCHER, REAL_MODEL, prompt],
+      clearEnv: true,
+      env: baseEnv(),
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    let log = "";
+    let sent = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      log += text;
+      if (timer !== undefined || !log.includes("Loaded in")) continue;
+      // In its midst: it is at the second step that Deno was too busy to listen.
+      timer = setTimeout(() => {
+        sent = true;
+        child.kill("SIGINT");
+      }, 2500);
+    }
+    clearTimeout(timer);
+    if (!sent) return console.error("the device reads too fast to be interrupted");
+    assert.equal((await child.status).code, 130, log);
+    assert.match(log, /^0 tokens after 1\d\d\d,/m);
   },
 });
