@@ -1,17 +1,14 @@
 /** The serving loop: schedule → run → postprocess, over any ModelRunner. Token ids only. */
 
-import { setImmediate } from "node:timers";
 import { DeviceError } from "../errors.ts";
 import { BlockManager, type BlockStats } from "./block_manager.ts";
+import { EventTurns } from "./event_turns.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import type { ModelRunner, PendingStep } from "./model_runner.ts";
 import { PrefixCache, type PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
 import type { FinishReason, GenerationRequest, Sequence } from "./sequence.ts";
 import { TokenStream } from "./token_stream.ts";
-
-/** Longest time without a look for signals in ms, but for that of a step. A look takes about 1 ms. */
-const SIGNAL_INTERVAL = 100;
 
 export interface EngineOptions {
   /** Tokens that may enter in one step; default and most: what the runner takes. */
@@ -152,19 +149,11 @@ export class Engine {
 
   /** Runs until there is nothing to do. One step is always submitted before the last is read. */
   async #run(): Promise<void> {
-    let idled = performance.now();
+    const turns = new EventTurns();
     const inFlight: { plan: Plan; step: PendingStep }[] = [];
     try {
       while (true) {
-        // Timers and readers get their turn; a MessageChannel would starve the timers. Deno hears of
-        // signals where nothing is ready to run, else once in dozens of steps.
-        const now = performance.now();
-        const idle = now - idled >= SIGNAL_INTERVAL;
-        if (idle) idled = now;
-        await new Promise<void>((resolve) => {
-          if (idle) setTimeout(resolve, 0);
-          else setImmediate(resolve);
-        });
+        await turns.next();
         const plan = this.#scheduler.schedule();
         if (plan) inFlight.push({ plan, step: this.#submit(plan) });
         if (inFlight.length > (plan ? 1 : 0)) {

@@ -1,6 +1,7 @@
 /** How well a model predicts a text: the log-probability of every token after those before it. */
 
 import { blocksFor } from "./block_manager.ts";
+import { EventTurns } from "./event_turns.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import type { ModelRunner } from "./model_runner.ts";
 
@@ -34,9 +35,11 @@ export async function scoreTokens(
   const blockTable = Array.from({ length: blocks }, (_, i) => i);
   const chunk = Math.min(runner.limits.maxBatchTokens, MOST_ROWS);
   const scores: PositionScore[] = [];
+  const turns = new EventTurns();
   for (let window = 0; window < ids.length; window += contextLength) {
     const end = Math.min(window + contextLength, ids.length);
     for (let first = window; first < end; first += chunk) {
+      await turns.next();
       signal?.throwIfAborted();
       const tokens = ids.slice(first, Math.min(first + chunk, end));
       const step = runner.submit({
