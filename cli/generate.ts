@@ -49,6 +49,11 @@ export function addGenerate(program: Command): void {
       "with --json or --jsonl: each token's log-probability and the k best",
       integer(0, 100),
     );
+  command.addHelpText(
+    "after",
+    "\nIn a chat /help lists the commands. It ends with exit code 0 after Ctrl-D, 130\n" +
+      "after Ctrl-C on an empty line, and 6 if the device fails.",
+  );
   addGlobalOptions(addDeviceOptions(addSamplingOptions(addPromptOptions(command))))
     .action(async (argument, options, command) => {
       const terminal = new Terminal(command.optsWithGlobals());
