@@ -4,6 +4,7 @@ import { GREEDY } from "../engine/run/model_runner.ts";
 import type { Model } from "../engine/mod.ts";
 import { Engine } from "../engine/run/engine.ts";
 import { GpuRunner } from "../engine/run/gpu_runner.ts";
+import { timingOverhead } from "./timing_overhead.ts";
 import type { TokenStream } from "../engine/run/token_stream.ts";
 import { TextStream } from "../engine/text/streaming.ts";
 import { modelEnvironment, modelMatrices } from "./environment.ts";
@@ -76,16 +77,20 @@ export class EngineTarget implements Target {
 
   /** Measured once, however many suites ask. */
   probe(): Promise<Probe | null> {
-    return this.#probe ??= this.#gpu === undefined
-      ? Promise.resolve(null)
-      : probeGpu(this.#gpu.gpu);
+    return this.#probe ??= this.#measureLimits();
+  }
+
+  async #measureLimits(): Promise<Probe | null> {
+    if (this.#gpu === undefined) return null;
+    const timing = this.hasTimestamps ? await timingOverhead(this.#gpu) : 0;
+    return { ...await probeGpu(this.#gpu.gpu), timing };
   }
 
   serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
     const { arrival = "together" } = options;
     this.#runner.steps.length = 0;
     if (this.#gpu) {
-      this.#gpu.profile = (options.profile ?? false) && this.hasTimestamps;
+      this.#gpu.profile = options.profile && this.hasTimestamps ? 1 : 0;
       this.#gpu.kernelTimes.length = 0;
     }
     return this.#withEngine(false, async (engine) => {
@@ -195,7 +200,7 @@ export class EngineTarget implements Target {
     } finally {
       this.signal?.removeEventListener("abort", stop);
       await engine.stop();
-      if (this.#gpu) this.#gpu.profile = false;
+      if (this.#gpu) this.#gpu.profile = 0;
       this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
     }
   }

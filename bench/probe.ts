@@ -14,7 +14,7 @@ import fma from "./probe/fma.wgsl" with { type: "text" };
 import nothing from "./probe/nothing.wgsl" with { type: "text" };
 import read from "./probe/read.wgsl" with { type: "text" };
 import { summarize } from "./stats.ts";
-import type { Probe } from "./target.ts";
+import type { DeviceProbe } from "./target.ts";
 
 /** Sizes of the probe by class of adapter: larger than its caches, and long enough to time. */
 const SIZES = {
@@ -32,7 +32,7 @@ const UPLOAD_PIECES = 8;
 const DISPATCHES = 1000;
 
 /** Measures the device, in about a second. Its buffers are freed again. */
-export async function probeGpu(gpu: Gpu): Promise<Probe> {
+export async function probeGpu(gpu: Gpu): Promise<DeviceProbe> {
   const probe = await GpuProbe.create(gpu);
   try {
     return await probe.measure();
@@ -68,7 +68,7 @@ class GpuProbe {
     destroyBuffer(this.gpu, this.#sums, "scratch");
   }
 
-  async measure(): Promise<Probe> {
+  async measure(): Promise<DeviceProbe> {
     const { lanes, invocations, rounds } = this.#sizes;
     const bytes = this.#data.size;
     const readers = bytes / VECTOR_BYTES / VECTORS;
@@ -91,7 +91,7 @@ class GpuProbe {
       bandwidth: bytes / (readMs * 1e6),
       flops: await rate("probe_fma", fma),
       int8: await rate("probe_dot", dot),
-      ...await this.#dispatchOverhead(),
+      dispatch: await this.#dispatchOverhead(),
       readback: await this.#readbackLatency(),
       upload,
     };
@@ -128,7 +128,7 @@ class GpuProbe {
       return (await this.#run(dispatch, 4 * times) - await this.#run(dispatch, times)) /
         (3 * times);
     }
-    const recorder = new Recorder(this.gpu, true);
+    const recorder = new Recorder(this.gpu, 1);
     for (let i = 0; i < times; i++) recorder.dispatch(dispatch, 0);
     const measured = await recorder.submit()();
     return Math.min(...measured.map((time) => time.milliseconds).filter((ms) => ms > 0));
@@ -146,9 +146,8 @@ class GpuProbe {
     return performance.now() - start;
   }
 
-  // µs of a dispatch among others, as the difference of two runs, so that the readback drops out;
-  // and how much more the timestamps of a dispatch in a pass of its own say.
-  async #dispatchOverhead(): Promise<Pick<Probe, "dispatch" | "timing">> {
+  // µs of a dispatch among others, as the difference of two runs, so that the readback drops out.
+  async #dispatchOverhead(): Promise<number> {
     const dispatch = this.#dispatch(this.#spec("probe_nothing", nothing, {}, 1), 1);
     await this.#run(dispatch, 100);
     const samples: number[] = [];
@@ -156,12 +155,7 @@ class GpuProbe {
       const few = await this.#run(dispatch, 100);
       samples.push((await this.#run(dispatch, 100 + DISPATCHES) - few) / DISPATCHES * 1000);
     }
-    const among = Math.max(0, summarize(samples).median);
-    if (!this.gpu.features.has("timestamp-query")) return { dispatch: among, timing: 0 };
-    const recorder = new Recorder(this.gpu, true);
-    for (let i = 0; i < DISPATCHES; i++) recorder.dispatch(dispatch, 0);
-    const alone = (await recorder.submit()()).map(({ milliseconds }) => milliseconds * 1000);
-    return { dispatch: among, timing: Math.max(0, summarize(alone).median - among) };
+    return Math.max(0, summarize(samples).median);
   }
 
   async #readbackLatency(): Promise<number> {

@@ -3,15 +3,19 @@
 import type { Environment, RunOptions } from "./report.ts";
 
 /** What the device can do, measured on it. Units as in the report's limits. */
-export interface Probe {
+export interface DeviceProbe {
   readonly bandwidth: number;
   readonly flops: number;
   readonly int8: number;
   readonly dispatch: number;
-  /** µs that a kernel's timestamps add to it. */
-  readonly timing: number;
   readonly readback: number;
   readonly upload: number;
+}
+
+/** The same, and what depends on the model too. */
+export interface Probe extends DeviceProbe {
+  /** µs that a kernel's timestamps add to it. */
+  readonly timing: number;
 }
 
 /** A request of a benchmark: decoded greedily, to its full length whatever it says. */

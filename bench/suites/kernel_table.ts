@@ -55,7 +55,7 @@ export function kernelTable(
       `${step.toFixed(3)} ms unprofiled: ${
         (kernels / step).toFixed(2)
       } of it. Totals are of ${stepTimes.length} steps.`,
-    "The time that profiling adds to each kernel, by the probe, is taken off. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.",
+    "The time that profiling adds to each kernel, measured before the run, is taken off. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.",
   );
   return summarize(stepTimes).median;
 }

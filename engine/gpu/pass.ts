@@ -1,4 +1,4 @@
-/** Recording dispatches: one pass a step, or, while profiling, one pass and two timestamps each. */
+/** Recording dispatches: one pass a step, or, while profiling, timed passes of one or a few. */
 
 import type { Gpu } from "./device.ts";
 import type { Pipeline } from "./pipelines.ts";
@@ -27,11 +27,16 @@ export class Recorder {
   readonly #queries: GPUQuerySet | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #last: Pipeline | undefined;
+  // Dispatches that the timed pass still takes.
+  #left = 0;
 
-  /** `profile` needs the feature "timestamp-query" and holds up to 2,048 dispatches. */
-  constructor(readonly gpu: Gpu, profile = false) {
+  /**
+   * `profile`: how many dispatches are timed together, under the first one's name; 0: none are. It
+   * needs the feature "timestamp-query" and holds up to 2,048 times.
+   */
+  constructor(readonly gpu: Gpu, readonly profile = 0) {
     this.encoder = gpu.device.createCommandEncoder({ label: "step" });
-    if (profile) {
+    if (profile > 0) {
       this.#queries = gpu.device.createQuerySet({ type: "timestamp", count: MOST_QUERIES });
     }
   }
@@ -40,14 +45,16 @@ export class Recorder {
   dispatch(dispatch: Dispatch, step: number): void {
     const { pipeline, group, workgroups } = dispatch;
     if (workgroups.includes(0)) return;
-    const alone = this.#queries !== undefined && this.#pass === undefined;
-    if (alone) this.beginTimed(pipeline.spec.name);
+    if (this.profile > 0 && this.#pass === undefined) {
+      this.beginTimed(pipeline.spec.name);
+      this.#left = this.profile;
+    }
     const pass = this.#pass ??= this.encoder.beginComputePass({ label: "step" });
     if (this.#last !== pipeline) pass.setPipeline(pipeline.pipeline);
     this.#last = pipeline;
     pass.setBindGroup(0, group, usesStep(pipeline) ? [step] : []);
     pass.dispatchWorkgroups(workgroups[0], workgroups[1]);
-    if (alone) this.endPass();
+    if (this.#left > 0 && --this.#left === 0) this.endPass();
   }
 
   /** Ends the pass, so that copies can be recorded. */
@@ -55,6 +62,7 @@ export class Recorder {
     this.#pass?.end();
     this.#pass = undefined;
     this.#last = undefined;
+    this.#left = 0;
   }
 
   /** Submits what was recorded. With profiling, the returned function gives the kernels' times. */

@@ -47,8 +47,8 @@ export interface GpuRunnerOptions {
 export class GpuRunner implements ModelRunner {
   readonly device: RunnerDevice;
   readonly #limits: Omit<RunnerLimits, "blocks">;
-  /** Set to time every kernel of the steps submitted from then on; see `kernelTimes`. */
-  profile = false;
+  /** Kernels that are timed together in the steps submitted from then on; see `kernelTimes`. */
+  profile = 0;
   /** Times of the profiled steps that were read. */
   readonly kernelTimes: KernelTime[] = [];
   readonly #adjust: (count: number) => Dispatch;

@@ -151,7 +151,7 @@ export class Rig {
   ): Recorder {
     const counts = writeStep(this.#words, batch, 0, 0);
     this.uploader.write(this.scratch.metadata, 0, this.#words.subarray(0, counts.words));
-    const recorder = new Recorder(this.gpu, timed);
+    const recorder = new Recorder(this.gpu, timed ? 1 : 0);
     if (timed) recorder.beginTimed("case");
     for (const dispatch of launch(counts)) recorder.dispatch(dispatch, 0);
     recorder.endPass();
