@@ -47,6 +47,7 @@ export class EngineTarget implements Target {
   readonly #runner: TimedRunner;
   readonly #gpu: GpuRunner | undefined;
   #probe: Promise<Probe | null> | undefined;
+  #timing: number | undefined;
   #peakRss = 0;
 
   /** `signal` cuts off what is being served, which then throws its reason. */
@@ -77,23 +78,26 @@ export class EngineTarget implements Target {
 
   /** Measured once, however many suites ask. */
   probe(): Promise<Probe | null> {
-    return this.#probe ??= this.#measureLimits();
+    return this.#probe ??= this.#gpu === undefined
+      ? Promise.resolve(null)
+      : probeGpu(this.#gpu.gpu);
   }
 
-  async #measureLimits(): Promise<Probe | null> {
-    if (this.#gpu === undefined) return null;
-    const timing = this.hasTimestamps ? await timingOverhead(this.#gpu) : 0;
-    return { ...await probeGpu(this.#gpu.gpu), timing };
+  /** µs; see `timingOverhead`. Not before it is needed: it compiles, which some suites time. */
+  get timing(): number {
+    return this.#timing ?? 0;
   }
 
-  serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
+  async serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
     const { arrival = "together" } = options;
-    this.#runner.steps.length = 0;
     if (this.#gpu) {
-      this.#gpu.profile = options.profile && this.hasTimestamps ? 1 : 0;
+      const profile = options.profile && this.hasTimestamps;
+      if (profile) this.#timing ??= await timingOverhead(this.#gpu, this.signal);
+      this.#gpu.profile = profile ? 1 : 0;
       this.#gpu.kernelTimes.length = 0;
     }
-    return this.#withEngine(false, async (engine) => {
+    this.#runner.steps.length = 0;
+    return await this.#withEngine(false, async (engine) => {
       const served: Promise<Served>[] = [];
       for (const request of requests) {
         const reading = consume(engine.submit(toGeneration(request)));
@@ -104,7 +108,10 @@ export class EngineTarget implements Target {
       return {
         requests: await Promise.all(served),
         steps: [...this.#runner.steps],
-        kernels: [...this.#gpu?.kernelTimes ?? []],
+        kernels: (this.#gpu?.kernelTimes ?? []).map(({ name, milliseconds }) => ({
+          name,
+          milliseconds: Math.max(0, milliseconds - this.timing / 1000),
+        })),
       };
     });
   }

@@ -252,6 +252,7 @@ export class Bench {
     }
     const above = report.tables.flatMap((t) => t.rows.flat()).filter(isAboveLimit).length;
     if (report.limits !== null) {
+      report.limits.timing = this.target.timing;
       this.check(
         "within the limits",
         above === 0,
@@ -269,13 +270,19 @@ function hash(ids: readonly number[]): string {
 
 /** What the probe allows this model. */
 function limitsOf(probe: Probe, target: Target, run: RunOptions, given?: number): Limits {
+  const { flops, int8, dispatch, readback, upload } = probe;
   const bandwidth = given ?? probe.bandwidth;
   const position = run.promptTokens + run.maxTokens / 2;
   return {
-    ...probe,
-    source: given === undefined ? "measured" : "given",
     bandwidth,
-    ...bounds(target, { bandwidth, flops: probe.flops }, position, 1),
+    flops,
+    int8,
+    dispatch,
+    timing: target.timing,
+    readback,
+    upload,
+    source: given === undefined ? "measured" : "given",
+    ...bounds(target, { bandwidth, flops }, position, 1),
   };
 }
 

@@ -14,7 +14,7 @@ import fma from "./probe/fma.wgsl" with { type: "text" };
 import nothing from "./probe/nothing.wgsl" with { type: "text" };
 import read from "./probe/read.wgsl" with { type: "text" };
 import { summarize } from "./stats.ts";
-import type { DeviceProbe } from "./target.ts";
+import type { Probe } from "./target.ts";
 
 /** Sizes of the probe by class of adapter: larger than its caches, and long enough to time. */
 const SIZES = {
@@ -32,7 +32,7 @@ const UPLOAD_PIECES = 8;
 const DISPATCHES = 1000;
 
 /** Measures the device, in about a second. Its buffers are freed again. */
-export async function probeGpu(gpu: Gpu): Promise<DeviceProbe> {
+export async function probeGpu(gpu: Gpu): Promise<Probe> {
   const probe = await GpuProbe.create(gpu);
   try {
     return await probe.measure();
@@ -68,7 +68,7 @@ class GpuProbe {
     destroyBuffer(this.gpu, this.#sums, "scratch");
   }
 
-  async measure(): Promise<DeviceProbe> {
+  async measure(): Promise<Probe> {
     const { lanes, invocations, rounds } = this.#sizes;
     const bytes = this.#data.size;
     const readers = bytes / VECTOR_BYTES / VECTORS;

@@ -3,19 +3,13 @@
 import type { Environment, RunOptions } from "./report.ts";
 
 /** What the device can do, measured on it. Units as in the report's limits. */
-export interface DeviceProbe {
+export interface Probe {
   readonly bandwidth: number;
   readonly flops: number;
   readonly int8: number;
   readonly dispatch: number;
   readonly readback: number;
   readonly upload: number;
-}
-
-/** The same, and what depends on the model too. */
-export interface Probe extends DeviceProbe {
-  /** µs that a kernel's timestamps add to it. */
-  readonly timing: number;
 }
 
 /** A request of a benchmark: decoded greedily, to its full length whatever it says. */
@@ -160,6 +154,8 @@ export interface Target {
     readonly maxBatchTokens: number;
   };
   readonly hasTimestamps: boolean;
+  /** µs that were taken off the time of each kernel, as timing adds them; 0 until one is timed. */
+  readonly timing: number;
   /** The matrices that a decoded token multiplies with. */
   readonly matrices: readonly {
     /** The kernel that multiplies with it. */

@@ -16,11 +16,12 @@ const MILLISECONDS = 4000;
  * of one kernel and of eight, and what the two differ by, in the median, is shared among the passes
  * by which they differ. An empty kernel says too little: real ones lose up to five times as much.
  */
-export async function timingOverhead(runner: GpuRunner): Promise<number> {
+export async function timingOverhead(runner: GpuRunner, signal?: AbortSignal): Promise<number> {
   await timeStep(runner, 1); // compiles
   const samples: number[] = [];
   const end = performance.now() + MILLISECONDS;
   while (samples.length < FEWEST || samples.length < MOST && performance.now() < end) {
+    signal?.throwIfAborted();
     const alone = await timeStep(runner, 1);
     const together = await timeStep(runner, TOGETHER);
     samples.push((alone.time - together.time) / (alone.passes - together.passes) * 1000);

@@ -2,7 +2,7 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { probeGpu } from "../bench/probe.ts";
-import type { DeviceProbe } from "../bench/target.ts";
+import type { Probe } from "../bench/target.ts";
 import { DeviceError } from "../engine/errors.ts";
 import { type Gpu, openGpu } from "../engine/gpu/device.ts";
 import { type CheckResult, selfTest } from "../engine/run/self_test/self_test.ts";
@@ -73,12 +73,12 @@ async function findGpu(needed: boolean): Promise<Gpu | string> {
   }
 }
 
-async function measure(gpu: Gpu, terminal: Terminal): Promise<DeviceProbe> {
+async function measure(gpu: Gpu, terminal: Terminal): Promise<Probe> {
   using _progress = terminal.progress("Measuring");
   return await probeGpu(gpu);
 }
 
-function speedFacts({ bandwidth, flops }: DeviceProbe) {
+function speedFacts({ bandwidth, flops }: Probe) {
   return { bandwidth_gb_per_second: bandwidth, gflops: flops };
 }
 
@@ -100,7 +100,7 @@ function facts(gpu: Gpu) {
   };
 }
 
-function describe(gpu: Gpu, speed: DeviceProbe | undefined): string {
+function describe(gpu: Gpu, speed: Probe | undefined): string {
   const { limits, features, subgroupSize } = gpu;
   const has = (feature: string) => features.has(feature) ? "yes" : "no";
   const mebibytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20).toLocaleString("en-US")} MiB`;
@@ -128,7 +128,7 @@ function describe(gpu: Gpu, speed: DeviceProbe | undefined): string {
 }
 
 /** What the measured limits allow, whatever the kernels make of it. */
-function speedRows({ bandwidth, flops }: DeviceProbe): [string, string][] {
+function speedRows({ bandwidth, flops }: Probe): [string, string][] {
   const number = (value: number) => Number(value.toPrecision(2)).toLocaleString("en-US");
   return [
     [

@@ -88,7 +88,7 @@ async function measure(bench: Bench, counts: readonly number[]): Promise<StepTim
         const serving = await target.serve(own, { profile });
         if (i < 0) continue;
         bench.remember(`${requests} at once`, own, serving.requests);
-        if (profile) products.push(productTime(bench, serving, requests));
+        if (profile) products.push(productTime(serving, requests));
         else steps.push(summarize(decodeStepTimes(serving, requests)).median);
       }
     }
@@ -97,13 +97,12 @@ async function measure(bench: Bench, counts: readonly number[]): Promise<StepTim
 }
 
 /** Median ms of the matrix products of such a step. */
-function productTime(bench: Bench, { steps, kernels }: Serving, requests: number): number {
-  const timing = (bench.report.limits?.timing ?? 0) / 1000;
+function productTime({ steps, kernels }: Serving, requests: number): number {
   const hosts = hostsByStep(steps);
   const times = kernelsByStep(kernels).filter((_, i) => decodesAll(hosts[i]!, requests))
     .map((step) =>
       step.filter(({ name }) => isProduct(name))
-        .reduce((sum, { milliseconds }) => sum + Math.max(0, milliseconds - timing), 0)
+        .reduce((sum, { milliseconds }) => sum + milliseconds, 0)
     );
   return summarize(times).median;
 }

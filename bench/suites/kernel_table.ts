@@ -47,7 +47,7 @@ export function kernelTable(
       ...rates(bench, kernel.counted ? kernel : undefined, kernel.milliseconds),
     );
   }
-  const { kernels, step } = quietStep(bench, profiled, unprofiled);
+  const { kernels, step } = quietStep(profiled, unprofiled);
   table.say(
     `In quiet steps (the ${QUIET}th percentile of means of ${WINDOW}), kernels take ${
       kernels.toFixed(3)
@@ -64,8 +64,6 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
   const { promptTokens, maxTokens } = bench.run;
   const prefillSteps = Math.ceil(promptTokens / bench.target.limits.maxBatchTokens);
   const sums = new Map<string, KernelSum>();
-  // Timestamps in a pass of its own make a kernel longer than it is among others.
-  const timing = (bench.report.limits?.timing ?? 0) / 1000;
   const stepTimes: number[] = [];
   for (const { kernels } of profiled) {
     const decode = kernelsByStep(kernels).slice(prefillSteps, prefillSteps + maxTokens - 1);
@@ -80,9 +78,8 @@ function sumKernels(bench: Bench, profiled: readonly Serving[]) {
           );
         }
         sum.calls++;
-        const own = Math.max(0, milliseconds - timing);
-        sum.milliseconds += own;
-        stepTime += own;
+        sum.milliseconds += milliseconds;
+        stepTime += milliseconds;
       }
       stepTimes.push(stepTime);
       for (const name of new Set(step.map((kernel) => kernel.name))) {

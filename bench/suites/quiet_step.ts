@@ -1,6 +1,5 @@
 /** A decode step and its kernels as they are when nothing disturbs them. */
 
-import type { Bench } from "../harness.ts";
 import { percentile, summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
 import { decodesAll, decodeStepTimes } from "../timings.ts";
@@ -13,25 +12,21 @@ export const WINDOW = 8;
 
 /** ms of the kernels of a quiet decode step, of profiled runs, and of a whole one, of plain runs. */
 export function quietStep(
-  bench: Bench,
   profiled: readonly Serving[],
   plain: readonly Serving[],
 ): { readonly kernels: number; readonly step: number } {
   const quiet = (runs: readonly number[][]) => percentile(runs.flatMap(windowMeans), QUIET);
   return {
-    kernels: quiet(profiled.map((serving) => kernelTimes(bench, serving))),
+    kernels: quiet(profiled.map(kernelTimes)),
     step: quiet(plain.map((serving) => decodeStepTimes(serving, 1))),
   };
 }
 
-/** ms of the kernels of each step that decodes the one request, what profiling adds taken off. */
-function kernelTimes(bench: Bench, { steps, kernels }: Serving): number[] {
-  const timing = (bench.report.limits?.timing ?? 0) / 1000;
+/** ms of the kernels of each step that decodes the one request. */
+function kernelTimes({ steps, kernels }: Serving): number[] {
   const hosts = hostsByStep(steps);
   return kernelsByStep(kernels).filter((_, i) => decodesAll(hosts[i]!, 1))
-    .map((step) =>
-      step.reduce((sum, { milliseconds }) => sum + Math.max(0, milliseconds - timing), 0)
-    );
+    .map((step) => step.reduce((sum, { milliseconds }) => sum + milliseconds, 0));
 }
 
 /** Means of WINDOW times in a row, or of all where they are fewer. */

@@ -30,16 +30,18 @@ interface Samples {
   readonly prefill: readonly number[];
 }
 
+const COLUMNS = [
+  "ID",
+  "Prompt",
+  "Decode",
+  ["TTFT (ms)", "ms"],
+  ["Decode TPS", "tok/s"],
+  ["Prefill TPS", "tok/s"],
+] as const;
+
 export async function scenarios(bench: Bench): Promise<void> {
   const { target } = bench;
-  const table = bench.table("Scenarios", [
-    "ID",
-    "Prompt",
-    "Decode",
-    ["TTFT (ms)", "ms"],
-    ["Decode TPS", "tok/s"],
-    ["Prefill TPS", "tok/s"],
-  ]);
+  const table = bench.table("Scenarios", COLUMNS);
   const able = SCENARIOS.filter(({ prompt, decode }) => bench.fits(prompt, decode));
   bench.step("first request");
   const cold = await target.serve(requestOf(bench, SCENARIOS[0]));
@@ -135,7 +137,7 @@ async function utilization(bench: Bench): Promise<Cell> {
   if (!bench.target.hasTimestamps) return "not measured: no timestamps";
   const requests = requestOf(bench, SCENARIOS[0]);
   const runs = await bench.repeatByTurns("utilization", requests, [{}, { profile: true }]);
-  const { kernels, step } = quietStep(bench, runs[1]!, runs[0]!);
+  const { kernels, step } = quietStep(runs[1]!, runs[0]!);
   return kernels < step ? value(100 * kernels / step, "%") : "100%: kernels take the whole step";
 }
 
@@ -160,14 +162,7 @@ async function against(
   own: ReadonlyMap<Scenario, Samples>,
 ): Promise<void> {
   const { kind } = baseline.environment.device;
-  const table = bench.table(`Against the ${kind.toUpperCase()} backend`, [
-    "ID",
-    "Prompt",
-    "Decode",
-    ["TTFT (ms)", "ms"],
-    ["Decode TPS", "tok/s"],
-    ["Prefill TPS", "tok/s"],
-  ]);
+  const table = bench.table(`Against the ${kind.toUpperCase()} backend`, COLUMNS);
   for (const [scenario, ours] of own) {
     const { id, prompt, decode } = scenario;
     const runs: Serving[] = [];

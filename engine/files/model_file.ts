@@ -41,3 +41,20 @@ export interface ModelFile {
   read(tensor: TensorInfo, offset: number, into: Uint8Array): void;
   close(): void;
 }
+
+/** The same file with other tensors, which are read as `read` says, else as in the file. */
+export function withTensors(
+  file: ModelFile,
+  tensors: ModelFile["tensors"],
+  read: ModelFile["read"] = (tensor, offset, into) => file.read(tensor, offset, into),
+): ModelFile {
+  return {
+    format: file.format,
+    paths: file.paths,
+    byteLength: file.byteLength,
+    metadata: file.metadata,
+    tensors,
+    read,
+    close: () => file.close(),
+  };
+}

@@ -1,7 +1,7 @@
 /** Experts that a checkpoint has one by one, as the tensors of three dimensions that GGUF has. */
 
 import { ModelFormatError } from "../errors.ts";
-import type { ModelFile, TensorInfo } from "../files/model_file.ts";
+import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
 import { printable } from "../files/quote.ts";
 import { MAX_EXPERTS } from "./config_bounds.ts";
 
@@ -36,19 +36,11 @@ export function stackExperts(file: ModelFile): ModelFile {
     tensors.set(name, stacked);
     partsOf.set(stacked, parts);
   }
-  return {
-    format: file.format,
-    paths: file.paths,
-    byteLength: file.byteLength,
-    metadata: file.metadata,
-    tensors,
-    read: (tensor, offset, into) => {
-      const parts = partsOf.get(tensor);
-      if (parts === undefined) file.read(tensor, offset, into);
-      else readParts(file, tensor, parts, offset, into);
-    },
-    close: () => file.close(),
-  };
+  return withTensors(file, tensors, (tensor, offset, into) => {
+    const parts = partsOf.get(tensor);
+    if (parts === undefined) file.read(tensor, offset, into);
+    else readParts(file, tensor, parts, offset, into);
+  });
 }
 
 function stackOf(file: ModelFile, name: string, parts: readonly TensorInfo[]): TensorInfo {

@@ -1,7 +1,7 @@
 /** A checked ModelConfig from the config.json and the tensor table of a model in safetensors. */
 
 import { join } from "node:path";
-import type { ModelFile, TensorInfo } from "../files/model_file.ts";
+import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
 import { CONFIG } from "../files/model_texts.ts";
 import { quote } from "../files/quote.ts";
 import type { SafetensorsModel } from "../files/safetensors.ts";
@@ -58,15 +58,7 @@ export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile
 export function underGgufNames(file: ModelFile, config: ModelConfig): ModelFile {
   const tensors = new Map<string, TensorInfo>();
   for (const { name, hf } of expectedWeights(config)) tensors.set(name, file.tensors.get(hf)!);
-  return {
-    format: file.format,
-    paths: file.paths,
-    byteLength: file.byteLength,
-    metadata: file.metadata,
-    tensors,
-    read: (tensor, offset, into) => file.read(tensor, offset, into),
-    close: () => file.close(),
-  };
+  return withTensors(file, tensors);
 }
 
 /** Source of the keys and of what a missing one stands for: transformers' configuration classes. */

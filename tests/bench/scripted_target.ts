@@ -63,7 +63,6 @@ const PROBE: Probe = {
   flops: 1000,
   int8: 4000,
   dispatch: 5,
-  timing: 0,
   readback: 0.1,
   upload: 8,
 };
@@ -73,6 +72,7 @@ export class ScriptedTarget implements Target {
   readonly environment: Environment = ENVIRONMENT;
   readonly limits = { maxSequences: 20, blocks: 512, maxBatchTokens: 64 };
   readonly hasTimestamps: boolean = true;
+  readonly timing = 0;
   readonly matrices = [{ kernel: "matmul_q8_0", rows: 1000, columns: 1000, bytes: 1_062_500 }];
   readonly startup = 120;
   readonly loadTime = 250;

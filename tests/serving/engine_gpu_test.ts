@@ -99,11 +99,9 @@ Deno.test("Engine on the device: greedy tokens are the same alone and by any sch
   const serve = async (options: EngineOptions, alone = false) => {
     const engine = new Engine(runner, options);
     const results = [];
-    if (alone) {
-      for (const request of requests) {
-        results.push(...await engine.generate([request]));
-      }
-    } else results.push(...await engine.generate(requests));
+    for (const batch of alone ? requests.map((request) => [request]) : [requests]) {
+      results.push(...await engine.generate(batch));
+    }
     await engine.stop();
     return { ids: results.map(({ ids }) => ids), stats: engine.stats };
   };

@@ -48,11 +48,9 @@ Deno.test("Engine gives a request the same tokens alone, in any batch, and by an
     const runner = new FakeRunner({ blocks, maxSequences: 5 });
     const engine = new Engine(runner, options);
     const results = [];
-    if (alone) {
-      for (const request of requests) {
-        results.push(...await engine.generate([request]));
-      }
-    } else results.push(...await engine.generate(requests));
+    for (const batch of alone ? requests.map((request) => [request]) : [requests]) {
+      results.push(...await engine.generate(batch));
+    }
     for (const [i, { ids, finish }] of results.entries()) {
       assert.deepEqual(ids, expected[i]);
       assert.equal(finish, ids.length < requests[i]!.maxTokens ? "stop" : "length");
