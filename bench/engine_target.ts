@@ -4,7 +4,6 @@ import { GREEDY } from "../engine/run/model_runner.ts";
 import type { Model } from "../engine/mod.ts";
 import { Engine } from "../engine/run/engine.ts";
 import { GpuRunner } from "../engine/run/gpu_runner.ts";
-import { timingOverhead } from "./timing_overhead.ts";
 import type { TokenStream } from "../engine/run/token_stream.ts";
 import { TextStream } from "../engine/text/streaming.ts";
 import { modelEnvironment, modelMatrices } from "./environment.ts";
@@ -47,7 +46,6 @@ export class EngineTarget implements Target {
   readonly #runner: TimedRunner;
   readonly #gpu: GpuRunner | undefined;
   #probe: Promise<Probe | null> | undefined;
-  #timing: number | undefined;
   #peakRss = 0;
 
   /** `signal` cuts off what is being served, which then throws its reason. */
@@ -83,20 +81,9 @@ export class EngineTarget implements Target {
       : probeGpu(this.#gpu.gpu);
   }
 
-  /** µs; see `timingOverhead`. Not before it is needed: it compiles, which some suites time. */
-  get timing(): number {
-    return this.#timing ?? 0;
-  }
-
   async serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
     const { arrival = "together" } = options;
-    if (this.#gpu) {
-      const profile = options.profile && this.hasTimestamps;
-      if (profile) this.#timing ??= await timingOverhead(this.#gpu, this.signal);
-      this.#gpu.profile = profile ? 1 : 0;
-      this.#gpu.kernelTimes.length = 0;
-    }
-    this.#runner.steps.length = 0;
+    this.#runner.begin(options.profile === true && this.hasTimestamps);
     return await this.#withEngine(false, async (engine) => {
       const served: Promise<Served>[] = [];
       for (const request of requests) {
@@ -105,14 +92,7 @@ export class EngineTarget implements Target {
         if (arrival === "in-turn") await reading.done;
         if (arrival === "staggered") await reading.begun;
       }
-      return {
-        requests: await Promise.all(served),
-        steps: [...this.#runner.steps],
-        kernels: (this.#gpu?.kernelTimes ?? []).map(({ name, milliseconds }) => ({
-          name,
-          milliseconds: Math.max(0, milliseconds - this.timing / 1000),
-        })),
-      };
+      return { requests: await Promise.all(served), steps: [...this.#runner.steps] };
     });
   }
 
@@ -207,7 +187,7 @@ export class EngineTarget implements Target {
     } finally {
       this.signal?.removeEventListener("abort", stop);
       await engine.stop();
-      if (this.#gpu) this.#gpu.profile = 0;
+      this.#runner.begin(false);
       this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
     }
   }

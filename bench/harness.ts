@@ -252,7 +252,6 @@ export class Bench {
     }
     const above = report.tables.flatMap((t) => t.rows.flat()).filter(isAboveLimit).length;
     if (report.limits !== null) {
-      report.limits.timing = this.target.timing;
       this.check(
         "within the limits",
         above === 0,
@@ -278,7 +277,6 @@ function limitsOf(probe: Probe, target: Target, run: RunOptions, given?: number)
     flops,
     int8,
     dispatch,
-    timing: target.timing,
     readback,
     upload,
     source: given === undefined ? "measured" : "given",

@@ -128,9 +128,9 @@ class GpuProbe {
       return (await this.#run(dispatch, 4 * times) - await this.#run(dispatch, times)) /
         (3 * times);
     }
-    const recorder = new Recorder(this.gpu, 1);
+    const recorder = new Recorder(this.gpu, "each");
     for (let i = 0; i < times; i++) recorder.dispatch(dispatch, 0);
-    const measured = await recorder.submit()();
+    const measured = await recorder.submit(this.readback)();
     return Math.min(...measured.map((time) => time.milliseconds).filter((ms) => ms > 0));
   }
 
@@ -141,7 +141,7 @@ class GpuProbe {
     recorder.endPass();
     const finish = this.readback.copy(recorder.encoder, this.#sums, 0, 4);
     const start = performance.now();
-    recorder.submit();
+    recorder.submit(this.readback);
     await finish();
     return performance.now() - start;
   }

@@ -95,9 +95,6 @@ const limits = z.object({
   flops: z.number().describe("float32, GFLOPS"),
   int8: z.number().describe("int8 dot products, GOPS"),
   dispatch: z.number().describe("µs a dispatch"),
-  timing: z.number().describe(
-    "µs that profiling adds to each kernel's time, taken off again; 0 if no kernel was timed",
-  ),
   readback: z.number().describe("ms from an empty submit to its result on the host"),
   upload: z.number().describe("GB/s to the device"),
   bytesPerToken: z.number(),

@@ -1,5 +1,6 @@
 /** What suites measure, and the clock they measure it by. Tests script one; see engine_target.ts. */
 
+import type { KernelTime, Timing } from "../engine/gpu/pass.ts";
 import type { Environment, RunOptions } from "./report.ts";
 
 /** What the device can do, measured on it. Units as in the report's limits. */
@@ -37,6 +38,9 @@ export interface HostStep {
   readonly submitEnd: number;
   readonly readStart: number;
   readonly readEnd: number;
+  /** Of profiled steps, how their kernels were timed, and those in the order they ran. */
+  readonly timing?: Timing;
+  readonly kernels?: readonly KernelTime[];
 }
 
 export interface ServeOptions {
@@ -45,7 +49,7 @@ export interface ServeOptions {
    * "staggered": each when the one before has its fourth token.
    */
   readonly arrival?: "together" | "in-turn" | "staggered";
-  /** Times each kernel. */
+  /** Times kernels, where the device has timestamps; see `kernelSteps`. */
   readonly profile?: boolean;
 }
 
@@ -53,8 +57,6 @@ export interface ServeOptions {
 export interface Serving {
   readonly requests: readonly Served[];
   readonly steps: readonly HostStep[];
-  /** Kernels in the order they ran, of a profiled run on a device that has timestamps. */
-  readonly kernels: readonly { readonly name: string; readonly milliseconds: number }[];
 }
 
 /** Blocks of sequences that are alive at the same moment. */
@@ -154,8 +156,6 @@ export interface Target {
     readonly maxBatchTokens: number;
   };
   readonly hasTimestamps: boolean;
-  /** µs that were taken off the time of each kernel, as timing adds them; 0 until one is timed. */
-  readonly timing: number;
   /** The matrices that a decoded token multiplies with. */
   readonly matrices: readonly {
     /** The kernel that multiplies with it. */

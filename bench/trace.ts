@@ -1,6 +1,7 @@
 /** Measured runs as a Chrome trace, for chrome://tracing and ui.perfetto.dev. */
 
-import type { HostStep, Serving } from "./target.ts";
+import { kernelSteps, sumOf } from "./kernel_steps.ts";
+import type { Serving } from "./target.ts";
 
 /** A complete event of the Trace Event Format ("ph": "X"); times in µs. */
 interface TraceEvent {
@@ -14,6 +15,8 @@ interface TraceEvent {
 }
 
 const [RUNS, HOST, DEVICE, FIRST_REQUEST] = [1, 2, 3, 10];
+/** The kernels of a step that was timed as one. */
+const TOGETHER = "kernels, timed together";
 
 /** Collects servings and writes them as one trace. */
 export class Trace {
@@ -50,14 +53,15 @@ export class Trace {
     return JSON.stringify({ traceEvents: this.#events, displayTimeUnit: "ms" });
   }
 
-  #addKernels({ steps, kernels }: Serving): void {
+  #addKernels(serving: Serving): void {
+    const each = kernelSteps([serving]).steps.flat();
     let end = -Infinity;
-    const hosts = hostsByStep(steps);
-    for (const [i, step] of kernelsByStep(kernels).entries()) {
-      const host: HostStep | undefined = hosts[i];
-      if (host === undefined) return;
+    for (const host of serving.steps) {
       let at = Math.max(end, host.submitEnd);
-      for (const { name, milliseconds } of step) {
+      const kernels = host.timing === "together"
+        ? [{ name: TOGETHER, milliseconds: sumOf(host.kernels!) }]
+        : each.filter((step) => step.host === host).flatMap((step) => step.kernels);
+      for (const { name, milliseconds } of kernels) {
         this.#push(name, DEVICE, at, at + milliseconds);
         at += milliseconds;
       }
@@ -82,23 +86,6 @@ export class Trace {
       args,
     });
   }
-}
-
-/** Cuts the kernels of a serving into its steps, each of which begins with the embedding. */
-export function kernelsByStep(kernels: Serving["kernels"]): Serving["kernels"][] {
-  const steps: { name: string; milliseconds: number }[][] = [];
-  let before = "";
-  for (const kernel of kernels) {
-    if (kernel.name.startsWith("embed") && !before.startsWith("embed")) steps.push([]);
-    steps.at(-1)?.push(kernel);
-    before = kernel.name;
-  }
-  return steps;
-}
-
-/** For each step on the device the submit that it was in. */
-export function hostsByStep(steps: readonly HostStep[]): HostStep[] {
-  return steps.flatMap((step) => Array.from({ length: step.chained }, () => step));
 }
 
 function named(tid: number, name: string): TraceEvent {

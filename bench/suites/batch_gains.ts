@@ -2,21 +2,22 @@
 
 import type { Bench } from "../harness.ts";
 import { isProduct } from "../kernel_costs.ts";
+import { type KernelStep, kernelSteps, sumOf } from "../kernel_steps.ts";
 import { type Cell, measured, value } from "../report.ts";
 import { summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
 import { decodesAll, decodeStepTimes } from "../timings.ts";
-import { hostsByStep, kernelsByStep } from "../trace.ts";
 
 // Long prompts would take the time that the decode steps are to have.
 const MOST_PROMPT_TOKENS = 16;
-const LEAST_TOKENS = 8;
+// Profiling times kernels in every fourth submit that decodes, each of up to four steps.
+const LEAST_TOKENS = 17;
 
 /** Times of decode steps of a number of requests, ms: one sample a repetition. */
 interface StepTimes {
   readonly requests: number;
-  readonly steps: number[];
-  readonly products: number[];
+  readonly steps: readonly number[];
+  readonly products: readonly number[];
 }
 
 /** Adds the table. All numbers of requests take turns, plain and profiled. */
@@ -75,11 +76,15 @@ async function measure(bench: Bench, counts: readonly number[]): Promise<StepTim
   // All prompts enter in one step, so that all requests decode from the next one on.
   const together = Math.floor(target.limits.maxBatchTokens / most);
   const prompts = bench.prompts(most, Math.min(run.promptTokens, MOST_PROMPT_TOKENS, together));
-  const all = counts.map((requests): StepTimes => ({ requests, steps: [], products: [] }));
+  const all = counts.map((requests) => ({
+    requests,
+    plain: [] as Serving[],
+    profiled: [] as Serving[],
+  }));
   const ways = target.hasTimestamps ? [false, true] : [false];
   for (let i = -run.warmup; i < run.repetitions; i++) {
     for (const profile of ways) {
-      for (const { requests, steps, products } of all) {
+      for (const { requests, plain, profiled } of all) {
         bench.step(`${requests} at once, ${i < 0 ? "warm-up" : `${i + 1} of ${run.repetitions}`}`);
         const own = bench.requests(
           prompts.slice(0, requests),
@@ -88,21 +93,20 @@ async function measure(bench: Bench, counts: readonly number[]): Promise<StepTim
         const serving = await target.serve(own, { profile });
         if (i < 0) continue;
         bench.remember(`${requests} at once`, own, serving.requests);
-        if (profile) products.push(productTime(serving, requests));
-        else steps.push(summarize(decodeStepTimes(serving, requests)).median);
+        (profile ? profiled : plain).push(serving);
       }
     }
   }
-  return all;
+  return all.map(({ requests, plain, profiled }) => ({
+    requests,
+    steps: plain.map((serving) => summarize(decodeStepTimes(serving, requests)).median),
+    products: kernelSteps(profiled).steps.map((steps) => productTime(steps, requests)),
+  }));
 }
 
-/** Median ms of the matrix products of such a step. */
-function productTime({ steps, kernels }: Serving, requests: number): number {
-  const hosts = hostsByStep(steps);
-  const times = kernelsByStep(kernels).filter((_, i) => decodesAll(hosts[i]!, requests))
-    .map((step) =>
-      step.filter(({ name }) => isProduct(name))
-        .reduce((sum, { milliseconds }) => sum + milliseconds, 0)
-    );
+/** Median ms of the matrix products of a step in which all of `requests` requests decode. */
+function productTime(steps: readonly KernelStep[], requests: number): number {
+  const times = steps.filter(({ host }) => decodesAll(host, requests))
+    .map(({ kernels }) => sumOf(kernels.filter(({ name }) => isProduct(name))));
   return summarize(times).median;
 }

@@ -11,12 +11,12 @@ export interface StepFacts {
   readonly dispatches: number | undefined;
   /** Host time to prepare and submit it. */
   readonly host: number;
-  /** The kernels' own time, by the device's clock. */
-  readonly busy: number | undefined;
+  /** The kernels' share of it, by the device's clock. */
+  readonly share: number | undefined;
 }
 
 /** One sentence. */
-export function bottleneck({ limits, model, step, dispatches, host, busy }: StepFacts): string {
+export function bottleneck({ limits, model, step, dispatches, host, share }: StepFacts): string {
   const costs: (readonly [string, number, string])[] = [
     [
       "memory",
@@ -41,9 +41,9 @@ export function bottleneck({ limits, model, step, dispatches, host, busy }: Step
   const [name, cost, why] = costs.reduce((a, b) => b[1] > a[1] ? b : a);
   const others = costs.filter((c) => c[0] !== name)
     .map(([other, ms]) => `${other} ${percent(ms, step)}`);
-  const kernels = busy === undefined
+  const kernels = share === undefined
     ? ""
-    : `; the kernels run ${percent(busy, step)} of it, so what these do not explain is their own`;
+    : `; the kernels run ${percent(share, 1)} of it, so what these do not explain is their own`;
   return `**Bottleneck: ${name}**: ${why} needs ${cost.toFixed(3)} ms, ${
     percent(cost, step)
   } of a ` +

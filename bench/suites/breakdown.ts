@@ -2,10 +2,10 @@
 
 import type { Bench } from "../harness.ts";
 import { type Cell, type Quantity, value } from "../report.ts";
+import { type KernelStep, type KernelSteps, kernelSteps, sumOf } from "../kernel_steps.ts";
 import { summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
 import { decodesAll, decodeStepTimes, endToEnd, tpot, ttft } from "../timings.ts";
-import { kernelsByStep } from "../trace.ts";
 import { bottleneck } from "./bottleneck.ts";
 import { kernelTable } from "./kernel_table.ts";
 
@@ -21,9 +21,10 @@ export async function breakdown(bench: Bench): Promise<void> {
     requests,
     bench.target.hasTimestamps ? [{}, { profile: true }] : [{}],
   );
-  operations(bench, runs, profiled);
-  const busy = kernelTable(bench, profiled, runs);
-  overheads(bench, cold, runs, profiled, busy);
+  const timed = kernelSteps(profiled);
+  operations(bench, runs, timed);
+  kernelTable(bench, timed);
+  overheads(bench, cold, runs, timed);
 }
 
 function median(samples: readonly number[]): number {
@@ -33,7 +34,7 @@ function median(samples: readonly number[]): number {
 function operations(
   bench: Bench,
   runs: readonly Serving[],
-  profiled: readonly Serving[],
+  timed: KernelSteps,
 ): void {
   const { target, run } = bench;
   const served = runs.map((serving) => serving.requests[0]!);
@@ -44,9 +45,7 @@ function operations(
     for (const id of served[0]!.ids) stream.push(id);
     stream.flush();
   });
-  const sampled = profiled.map(({ kernels }) =>
-    kernels.reduce((sum, k) => sum + (SAMPLING.test(k.name) ? k.milliseconds : 0), 0)
-  );
+  const sampled = timed.steps.map((steps) => run.maxTokens * samplingTime(steps));
   const sampling = sampled.length > 0 ? median(sampled) : 0;
   const share = (tokens: number) => sampling * tokens / run.maxTokens;
   const rows: (readonly [string, Quantity])[] = [
@@ -83,12 +82,18 @@ function operations(
   );
 }
 
+/** ms of choosing one token, on average. */
+function samplingTime(steps: readonly KernelStep[]): number {
+  const times = steps.map(({ kernels }) => kernels.filter(({ name }) => SAMPLING.test(name)))
+    .filter((kernels) => kernels.length > 0).map(sumOf);
+  return summarize(times).mean;
+}
+
 function overheads(
   bench: Bench,
   cold: Serving,
   runs: readonly Serving[],
-  profiled: readonly Serving[],
-  busy: number | undefined,
+  timed: KernelSteps,
 ): void {
   const { target } = bench;
   const { limits, environment: { model } } = bench.report;
@@ -107,9 +112,8 @@ function overheads(
     limits === null ? "none: the CPU reads what was loaded" : value(model.deviceBytes, "bytes"),
   );
   if (limits !== null) table.row("Host-to-device rate (probe)", value(limits.upload, "GB/s"));
-  const dispatches = profiled.length === 0
-    ? undefined
-    : median(profiled.flatMap(({ kernels }) => kernelsByStep(kernels).map((step) => step.length)));
+  const counts = timed.steps.flat().map(({ kernels }) => kernels.length);
+  const dispatches = counts.length === 0 ? undefined : median(counts);
   table.row(
     "Dispatches per token",
     dispatches === undefined ? "not counted: no timestamps" : value(dispatches, ""),
@@ -120,16 +124,19 @@ function overheads(
   const host = runs.map(hostTime);
   table.row("Host time per token", bench.measure("host time per token", host, "ms"));
   const step = median(runs.flatMap((serving) => decodeStepTimes(serving, 1)));
-  table.row("Idle GPU time per token", idle(step, busy));
+  table.row("Idle GPU time per token", idle(step, timed));
   table.say(hostPhases(runs));
   if (limits !== null) {
-    table.say(bottleneck({ limits, model, step, dispatches, host: median(host), busy }));
+    table.say(
+      bottleneck({ limits, model, step, dispatches, host: median(host), share: timed.share }),
+    );
   }
 }
 
-function idle(step: number, busy: number | undefined): Cell {
-  if (busy === undefined) return "not measured: no timestamps";
-  return step > busy ? value(step - busy, "ms") : "none: the kernels take the whole step";
+function idle(step: number, { steps, share }: KernelSteps): Cell {
+  if (steps.length === 0) return "not measured: no timestamps";
+  if (share === undefined) return "not known of so few tokens";
+  return share < 1 ? value(step * (1 - share), "ms") : "none: the kernels take the whole step";
 }
 
 /** ms that the host took to prepare and submit a decode step. */

@@ -3,10 +3,10 @@
 import type { Bench } from "../harness.ts";
 import { decodeCost } from "../kernel_costs.ts";
 import { type Cell, value } from "../report.ts";
+import { type KernelStep, type KernelSteps, sumOf } from "../kernel_steps.ts";
 import { summarize } from "../stats.ts";
-import type { Cost, Serving } from "../target.ts";
-import { kernelsByStep } from "../trace.ts";
-import { QUIET, quietStep, WINDOW } from "./quiet_step.ts";
+import type { Cost } from "../target.ts";
+import { decodesAll } from "../timings.ts";
 
 interface KernelSum {
   calls: number;
@@ -16,12 +16,8 @@ interface KernelSum {
   counted: boolean;
 }
 
-/** Adds the table; returns the kernels' ms of a decode step, undefined without timestamps. */
-export function kernelTable(
-  bench: Bench,
-  profiled: readonly Serving[],
-  unprofiled: readonly Serving[],
-): number | undefined {
+/** Adds the table. */
+export function kernelTable(bench: Bench, { steps: all, overhead, share }: KernelSteps): void {
   const table = bench.table("Kernels of the decode steps", [
     "Kernel",
     "Calls",
@@ -31,11 +27,12 @@ export function kernelTable(
     ["GB/s", "GB/s"],
     "% of limit",
   ]);
-  if (profiled.length === 0) {
+  const steps = all.flat().filter(({ host }) => decodesAll(host, 1));
+  if (steps.length === 0) {
     table.say("Not measured: the adapter has no timestamp queries.");
-    return undefined;
+    return;
   }
-  const { sums, stepTimes } = sumKernels(bench, profiled);
+  const sums = sumKernels(bench, steps);
   const total = [...sums.values()].reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const byTime = [...sums].sort(([, a], [, b]) => b.milliseconds - a.milliseconds);
   for (const [name, kernel] of byTime) {
@@ -47,52 +44,44 @@ export function kernelTable(
       ...rates(bench, kernel.counted ? kernel : undefined, kernel.milliseconds),
     );
   }
-  const { kernels, step } = quietStep(profiled, unprofiled);
+  const step = summarize(steps.map(({ kernels }) => sumOf(kernels))).median;
   table.say(
-    `In quiet steps (the ${QUIET}th percentile of means of ${WINDOW}), kernels take ${
-      kernels.toFixed(3)
-    } ms, and a whole step ` +
-      `${step.toFixed(3)} ms unprofiled: ${
-        (kernels / step).toFixed(2)
-      } of it. Totals are of ${stepTimes.length} steps.`,
-    "The time that profiling adds to each kernel, measured before the run, is taken off. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.",
+    `Kernels take ${step.toFixed(3)} ms of a decode step${
+      share === undefined ? "" : `: ${share.toFixed(2)} of one that is not timed`
+    }. Totals are of ${steps.length} steps.`,
+    (overhead === undefined
+      ? "What timing adds to each kernel is not known of so few tokens. "
+      : `Timing each kernel adds ${
+        (1000 * overhead).toFixed(1)
+      } µs to it, which is taken off. It and the share are medians over fours of steps: one timed kernel by kernel, two not, one as a whole. `) +
+      "Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.",
   );
-  return summarize(stepTimes).median;
 }
 
-function sumKernels(bench: Bench, profiled: readonly Serving[]) {
-  const { promptTokens, maxTokens } = bench.run;
+function sumKernels(bench: Bench, steps: readonly KernelStep[]): Map<string, KernelSum> {
+  const { promptTokens } = bench.run;
   const prefillSteps = Math.ceil(promptTokens / bench.target.limits.maxBatchTokens);
   const sums = new Map<string, KernelSum>();
-  const stepTimes: number[] = [];
-  for (const { kernels } of profiled) {
-    const decode = kernelsByStep(kernels).slice(prefillSteps, prefillSteps + maxTokens - 1);
-    for (const [i, step] of decode.entries()) {
-      let stepTime = 0;
-      for (const { name, milliseconds } of step) {
-        let sum = sums.get(name);
-        if (sum === undefined) {
-          sums.set(
-            name,
-            sum = { calls: 0, milliseconds: 0, operations: 0, bytes: 0, counted: false },
-          );
-        }
-        sum.calls++;
-        sum.milliseconds += milliseconds;
-        stepTime += milliseconds;
+  for (const { kernels, index } of steps) {
+    for (const { name, milliseconds } of kernels) {
+      let sum = sums.get(name);
+      if (sum === undefined) {
+        sum = { calls: 0, milliseconds: 0, operations: 0, bytes: 0, counted: false };
+        sums.set(name, sum);
       }
-      stepTimes.push(stepTime);
-      for (const name of new Set(step.map((kernel) => kernel.name))) {
-        const cost = decodeCost(bench.target, name, promptTokens + i);
-        const sum = sums.get(name)!;
-        if (cost === undefined) continue;
-        sum.counted = true;
-        sum.operations += cost.operations;
-        sum.bytes += cost.bytes;
-      }
+      sum.calls++;
+      sum.milliseconds += milliseconds;
+    }
+    for (const name of new Set(kernels.map((kernel) => kernel.name))) {
+      const cost = decodeCost(bench.target, name, promptTokens + index - prefillSteps);
+      const sum = sums.get(name)!;
+      if (cost === undefined) continue;
+      sum.counted = true;
+      sum.operations += cost.operations;
+      sum.bytes += cost.bytes;
     }
   }
-  return { sums, stepTimes };
+  return sums;
 }
 
 /** GFLOPS, GB/s and % of the nearer limit of what took `milliseconds`. */

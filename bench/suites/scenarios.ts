@@ -3,10 +3,10 @@
 import { linearRegression } from "simple-statistics";
 import type { Bench } from "../harness.ts";
 import { type Cell, measured, type Quantity, value } from "../report.ts";
+import { kernelSteps } from "../kernel_steps.ts";
 import { summarize } from "../stats.ts";
 import type { Served, Serving, Target } from "../target.ts";
 import { tpot, ttft } from "../timings.ts";
-import { quietStep } from "./quiet_step.ts";
 
 /** Tokens of the prompt, and to decode. */
 const SCENARIOS = [
@@ -134,11 +134,13 @@ function prefillScaling(own: ReadonlyMap<Scenario, Samples>): Cell {
 
 /** The kernels' share of the steps that decode S1. */
 async function utilization(bench: Bench): Promise<Cell> {
-  if (!bench.target.hasTimestamps) return "not measured: no timestamps";
   const requests = requestOf(bench, SCENARIOS[0]);
-  const runs = await bench.repeatByTurns("utilization", requests, [{}, { profile: true }]);
-  const { kernels, step } = quietStep(runs[1]!, runs[0]!);
-  return kernels < step ? value(100 * kernels / step, "%") : "100%: kernels take the whole step";
+  const runs = bench.target.hasTimestamps
+    ? await bench.repeat("utilization", requests, { profile: true })
+    : [];
+  const { share } = kernelSteps(runs);
+  if (share === undefined) return "not measured: no timestamps";
+  return share < 1 ? value(100 * share, "%") : "100%: kernels take the whole step";
 }
 
 /** How fast S6 is as its text grows. */

@@ -1,7 +1,8 @@
-/** Recording dispatches: one pass a step, or, while profiling, timed passes of one or a few. */
+/** Recording dispatches: all in one pass, or, while profiling, a timed pass for each. */
 
 import type { Gpu } from "./device.ts";
 import type { Pipeline } from "./pipelines.ts";
+import type { Readback } from "./readback.ts";
 
 /** One dispatch, all but its step's metadata. */
 export interface Dispatch {
@@ -17,6 +18,9 @@ export interface KernelTime {
   readonly milliseconds: number;
 }
 
+/** Which dispatches are timed: each in a pass of its own, or all in one under the first one's name. */
+export type Timing = "each" | "together";
+
 // Queries a set may have by the WebGPU specification.
 const MOST_QUERIES = 4096;
 
@@ -27,16 +31,11 @@ export class Recorder {
   readonly #queries: GPUQuerySet | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #last: Pipeline | undefined;
-  // Dispatches that the timed pass still takes.
-  #left = 0;
 
-  /**
-   * `profile`: how many dispatches are timed together, under the first one's name; 0: none are. It
-   * needs the feature "timestamp-query" and holds up to 2,048 times.
-   */
-  constructor(readonly gpu: Gpu, readonly profile = 0) {
+  /** `timing` needs the feature "timestamp-query", and there are up to 2,048 times. */
+  constructor(readonly gpu: Gpu, readonly timing?: Timing) {
     this.encoder = gpu.device.createCommandEncoder({ label: "step" });
-    if (profile > 0) {
+    if (timing !== undefined) {
       this.#queries = gpu.device.createQuerySet({ type: "timestamp", count: MOST_QUERIES });
     }
   }
@@ -45,16 +44,12 @@ export class Recorder {
   dispatch(dispatch: Dispatch, step: number): void {
     const { pipeline, group, workgroups } = dispatch;
     if (workgroups.includes(0)) return;
-    if (this.profile > 0 && this.#pass === undefined) {
-      this.beginTimed(pipeline.spec.name);
-      this.#left = this.profile;
-    }
-    const pass = this.#pass ??= this.encoder.beginComputePass({ label: "step" });
+    const pass = this.#pass ??= this.#begin(pipeline.spec.name);
     if (this.#last !== pipeline) pass.setPipeline(pipeline.pipeline);
     this.#last = pipeline;
     pass.setBindGroup(0, group, usesStep(pipeline) ? [step] : []);
     pass.dispatchWorkgroups(workgroups[0], workgroups[1]);
-    if (this.#left > 0 && --this.#left === 0) this.endPass();
+    if (this.timing === "each") this.endPass();
   }
 
   /** Ends the pass, so that copies can be recorded. */
@@ -62,11 +57,10 @@ export class Recorder {
     this.#pass?.end();
     this.#pass = undefined;
     this.#last = undefined;
-    this.#left = 0;
   }
 
-  /** Submits what was recorded. With profiling, the returned function gives the kernels' times. */
-  submit(): () => Promise<KernelTime[]> {
+  /** Submits what was recorded. The returned function gives the times, none without `timing`. */
+  submit(readback: Readback): () => Promise<KernelTime[]> {
     this.endPass();
     const queries = this.#queries;
     if (queries === undefined) {
@@ -74,18 +68,16 @@ export class Recorder {
       return () => Promise.resolve([]);
     }
     const bytes = this.#names.length * 16;
-    const [resolved, staging] = [
-      GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
-      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    ].map((usage) => this.gpu.device.createBuffer({ label: "timestamps", size: bytes, usage }));
-    if (resolved === undefined || staging === undefined) throw new Error("unreachable");
+    const resolved = this.gpu.device.createBuffer({
+      label: "timestamps",
+      size: bytes,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
     this.encoder.resolveQuerySet(queries, 0, this.#names.length * 2, resolved, 0);
-    this.encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
+    const read = readback.copy(this.encoder, resolved, 0, bytes);
     this.gpu.device.queue.submit([this.encoder.finish()]);
     return async () => {
-      await staging.mapAsync(GPUMapMode.READ);
-      const times = new BigUint64Array(staging.getMappedRange().slice(0));
-      staging.destroy();
+      const times = new BigUint64Array(await read());
       resolved.destroy();
       queries.destroy();
       return this.#names.map((name, i) => ({
@@ -95,13 +87,13 @@ export class Recorder {
     };
   }
 
-  /** While profiling, times all dispatches until `endPass` as one. */
-  beginTimed(name: string): void {
+  #begin(name: string): GPUComputePassEncoder {
+    if (this.#queries === undefined) return this.encoder.beginComputePass({ label: "step" });
     const i = this.#names.push(name) - 1;
-    if (this.#queries === undefined || i * 2 + 1 >= MOST_QUERIES) {
+    if (i * 2 + 1 >= MOST_QUERIES) {
       throw new RangeError(`Cannot profile more than ${MOST_QUERIES / 2} dispatches at once`);
     }
-    this.#pass = this.encoder.beginComputePass({
+    return this.encoder.beginComputePass({
       label: name,
       timestampWrites: {
         querySet: this.#queries,

@@ -6,7 +6,7 @@ import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { Uploader, withMemoryCheck } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type Dispatch, type KernelTime, Recorder } from "../gpu/pass.ts";
+import { type Dispatch, Recorder } from "../gpu/pass.ts";
 import { Pipelines } from "../gpu/pipelines.ts";
 import { Readback } from "../gpu/readback.ts";
 import { createScratch, type Scratch } from "../gpu/scratch.ts";
@@ -47,10 +47,6 @@ export interface GpuRunnerOptions {
 export class GpuRunner implements ModelRunner {
   readonly device: RunnerDevice;
   readonly #limits: Omit<RunnerLimits, "blocks">;
-  /** Kernels that are timed together in the steps submitted from then on; see `kernelTimes`. */
-  profile = 0;
-  /** Times of the profiled steps that were read. */
-  readonly kernelTimes: KernelTime[] = [];
   readonly #adjust: (count: number) => Dispatch;
   readonly #choose: ((count: number) => Dispatch)[];
   readonly #uploader: Uploader;
@@ -178,7 +174,7 @@ export class GpuRunner implements ModelRunner {
     this.#check(batch, steps);
     const { scratch } = this;
     this.#writeHistory(batch);
-    const recorder = new Recorder(this.gpu, this.profile);
+    const recorder = new Recorder(this.gpu, batch.timing);
     let samples = 0;
     for (let step = 0; step < steps; step++) {
       const counts = writeStep(this.#words, batch, step, step * this.limits.maxSequences);
@@ -215,12 +211,12 @@ export class GpuRunner implements ModelRunner {
         rows.length * this.config.vocabSize * 4,
       )
       : undefined;
-    const times = recorder.submit();
+    const times = recorder.submit(this.readback);
     return {
       read: async (): Promise<StepOutput> => {
         const ids = readIds && new Uint32Array(await readIds());
         const logits = readLogits && new Float32Array(await readLogits());
-        this.kernelTimes.push(...await times());
+        const kernels = await times();
         if (this.gpu.failure) throw this.gpu.failure;
         let sampler = 0;
         return {
@@ -239,6 +235,7 @@ export class GpuRunner implements ModelRunner {
               logits.subarray(row * this.config.vocabSize, (row + 1) * this.config.vocabSize)
             );
           }),
+          ...(kernels.length > 0 && { kernels }),
         };
       },
     };

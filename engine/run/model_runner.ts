@@ -3,6 +3,7 @@
  * generation loop know of a device. A batch's metadata is an argument, never a global.
  */
 
+import type { KernelTime, Timing } from "../gpu/pass.ts";
 import type { ModelConfig } from "../models/config.ts";
 
 export { BLOCK_TOKENS, REPEAT_WINDOW } from "../../kernels/sizes.ts";
@@ -70,6 +71,8 @@ export interface Batch {
    * Above 1 every sequence must enter one token and sample.
    */
   readonly steps?: number;
+  /** Times kernels, on a GPU that has timestamps. */
+  readonly timing?: Timing;
 }
 
 /** What a step produced, per sequence of the batch. */
@@ -78,6 +81,8 @@ export interface StepOutput {
   readonly tokens: readonly (readonly number[])[];
   /** Rows of `vocabSize` logits, for sequences that asked. */
   readonly logits: readonly (readonly Float32Array[])[];
+  /** In the order they ran, if the batch asked. */
+  readonly kernels?: readonly KernelTime[];
 }
 
 /** A step that was handed to the device and not yet read. */

@@ -70,14 +70,14 @@ Deno.test("a prompt that gives other tokens in another run fails a check", async
 Deno.test("Trace has a span for each request, step and kernel", async () => {
   const trace = new Trace();
   const target = new ScriptedTarget();
-  const serving = await target.serve([{ promptIds: [1, 2, 3], maxTokens: 4 }], { profile: true });
+  const serving = await target.serve([{ promptIds: [1, 2, 3], maxTokens: 5 }], { profile: true });
   trace.add("run", serving);
   const { traceEvents } = JSON.parse(trace.toJson());
   const count = (name: string) =>
     traceEvents.filter((e: { name: string; ph: string }) => e.name === name && e.ph === "X").length;
   assert.deepEqual(
-    ["run", "prefill", "decode", "submit", "attention"].map(count),
-    [1, 1, 1, 4, 4],
+    ["run", "prefill", "decode", "submit", "attention", "kernels, timed together"].map(count),
+    [1, 1, 1, 5, 2, 1],
   );
   for (const event of traceEvents) if (event.ph === "X") assert.ok(event.dur >= 0, event.name);
 });

@@ -111,7 +111,7 @@ export class Rig {
     const results = reads.map((buffer) =>
       this.readback.copy(recorder.encoder, buffer, 0, buffer.size)
     );
-    recorder.submit();
+    recorder.submit(this.readback);
     const error = await device.popErrorScope();
     if (error) throw new Error(`Cannot run a kernel: ${error.message.replaceAll(/\s+/g, " ")}`);
     const contents: ArrayBuffer[] = [];
@@ -137,7 +137,7 @@ export class Rig {
     const recorder = this.#record(batch, launch, timed);
     const finish = this.readback.copy(recorder.encoder, this.scratch.sampled, 0, 4);
     const start = performance.now();
-    const times = recorder.submit();
+    const times = recorder.submit(this.readback);
     await finish();
     const elapsed = performance.now() - start;
     const [own] = await times();
@@ -151,8 +151,7 @@ export class Rig {
   ): Recorder {
     const counts = writeStep(this.#words, batch, 0, 0);
     this.uploader.write(this.scratch.metadata, 0, this.#words.subarray(0, counts.words));
-    const recorder = new Recorder(this.gpu, timed ? 1 : 0);
-    if (timed) recorder.beginTimed("case");
+    const recorder = new Recorder(this.gpu, timed ? "together" : undefined);
     for (const dispatch of launch(counts)) recorder.dispatch(dispatch, 0);
     recorder.endPass();
     return recorder;
