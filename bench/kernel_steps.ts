@@ -20,54 +20,63 @@ export interface KernelSteps {
   readonly steps: readonly (readonly KernelStep[])[];
   /** ms that timing each kernel adds to it; undefined where too few tokens were decoded to tell. */
   readonly overhead: number | undefined;
-  /** The kernels' share of a decode step that is not profiled; undefined where `overhead` is. */
-  readonly share: number | undefined;
+  /**
+   * The share that the kernels named by `which`, or all, have of a decode step that is not timed;
+   * undefined where `overhead` is.
+   */
+  share(which?: (name: string) => boolean): number | undefined;
+}
+
+/** Decode steps near each other; times in ms. */
+interface Four {
+  /** Of a submit whose kernels were timed each. */
+  readonly each: readonly KernelTime[];
+  /** Steps that it chained. */
+  readonly chained: number;
+  /** A step that was not timed, by the host's clock. */
+  readonly plain: number;
+  /** ms that timing added to each kernel of the first. */
+  readonly overhead: number;
 }
 
 /**
  * The steps whose kernels were timed each. A kernel in a pass of its own takes longer than among
  * others: the overhead is what such decode steps and those near them that were timed as a whole
- * differ by, for each of the kernels. It and the share are the medians of all fours of steps, so
+ * differ by, for each of the kernels. It and the shares are medians over fours of steps in a row, so
  * that it does not matter how the machine's speed changes between them.
  */
 export function kernelSteps(servings: readonly Serving[]): KernelSteps {
-  const fours = servings.flatMap(({ steps }) => steps.flatMap((_, i) => four(steps, i)));
+  const fours = servings.flatMap(({ steps }) => steps.flatMap((_, i) => fourAt(steps, i)));
   const overhead = fours.length === 0
     ? undefined
-    : Math.max(0, median(fours.map((f) => (f.each - f.together) / f.passes)));
+    : Math.max(0, summarize(fours.map((four) => four.overhead)).median);
   return {
-    steps: servings.map((serving) => stepsOf(serving.steps, overhead ?? 0)),
+    steps: servings.map(({ steps }) => stepsOf(steps, overhead ?? 0)),
     overhead,
-    share: overhead === undefined
-      ? undefined
-      : median(fours.map((f) => (f.each - f.passes * overhead) / f.plain)),
+    share: (which = () => true) => {
+      if (overhead === undefined) return undefined;
+      const shares = fours.map(({ each, chained, plain }) =>
+        sumOf(less(each.filter(({ name }) => which(name)), overhead)) / chained / plain
+      );
+      return summarize(shares).median;
+    },
   };
 }
 
-/**
- * ms of one decode step in three of the ways in which four in a row were timed, and by how many
- * passes the first two differ; none if `i` does not begin such.
- */
-function four(steps: readonly HostStep[], i: number) {
-  const [each, first, plain, together] = steps.slice(i, i + 4);
-  if (each?.timing !== "each" || together?.timing !== "together") return [];
-  if (each.tokens !== together.tokens || each.sequences !== together.sequences) return [];
-  const { length = 0 } = each.kernels ?? [];
+/** The four that begins at `i`, if one does; see timed_runner.ts. */
+function fourAt(steps: readonly HostStep[], i: number): Four[] {
+  const [first, second, third, fourth] = steps.slice(i, i + 4);
+  if (first?.timing !== "each" || fourth?.timing !== "together") return [];
+  if (first.tokens !== fourth.tokens || first.sequences !== fourth.sequences) return [];
+  const { kernels: each = [], chained } = first;
+  const together = sumOf(fourth.kernels!) / fourth.chained;
+  const passes = each.length / chained - 1 / fourth.chained;
   return [{
-    each: sumOf(each.kernels!) / each.chained,
-    plain: (plain!.readEnd - first!.readEnd) / plain!.chained,
-    together: sumOf(together.kernels!) / together.chained,
-    passes: length / each.chained - 1 / together.chained,
+    each,
+    chained,
+    plain: (third!.readEnd - second!.readEnd) / third!.chained,
+    overhead: (sumOf(each) / chained - together) / passes,
   }];
-}
-
-function median(samples: readonly number[]): number {
-  return summarize(samples).median;
-}
-
-/** ms of these kernels. */
-export function sumOf(kernels: readonly KernelTime[]): number {
-  return kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
 }
 
 function stepsOf(hosts: readonly HostStep[], overhead: number): KernelStep[] {
@@ -76,15 +85,21 @@ function stepsOf(hosts: readonly HostStep[], overhead: number): KernelStep[] {
     const first = index;
     index += host.chained;
     if (host.timing !== "each") return [];
-    return cut(host.kernels ?? []).map((kernels, i) => ({
-      host,
-      index: first + i,
-      kernels: kernels.map(({ name, milliseconds }) => ({
-        name,
-        milliseconds: Math.max(0, milliseconds - overhead),
-      })),
-    }));
+    return cut(less(host.kernels!, overhead))
+      .map((kernels, i) => ({ host, index: first + i, kernels }));
   });
+}
+
+/** ms of these kernels. */
+export function sumOf(kernels: readonly KernelTime[]): number {
+  return kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+}
+
+function less(kernels: readonly KernelTime[], overhead: number): KernelTime[] {
+  return kernels.map(({ name, milliseconds }) => ({
+    name,
+    milliseconds: Math.max(0, milliseconds - overhead),
+  }));
 }
 
 /** Cuts the kernels of a submit into its steps, each of which begins with the embedding. */

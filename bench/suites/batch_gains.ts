@@ -2,11 +2,11 @@
 
 import type { Bench } from "../harness.ts";
 import { isProduct } from "../kernel_costs.ts";
-import { type KernelStep, kernelSteps, sumOf } from "../kernel_steps.ts";
+import { kernelSteps } from "../kernel_steps.ts";
 import { type Cell, measured, value } from "../report.ts";
 import { summarize } from "../stats.ts";
 import type { Serving } from "../target.ts";
-import { decodesAll, decodeStepTimes } from "../timings.ts";
+import { decodeStepTimes } from "../timings.ts";
 
 // Long prompts would take the time that the decode steps are to have.
 const MOST_PROMPT_TOKENS = 16;
@@ -66,7 +66,7 @@ export async function batchGains(bench: Bench): Promise<void> {
     );
   }
   table.say(
-    "Steps in which all requests decode, by the host's clock; their matrix products by the device's, in runs of their own. The speedup that these allow is N times their time for one request over that for N.",
+    "Steps in which all requests decode, by the host's clock; their matrix products by their share of a step, which profiled runs give. The speedup that these allow is N times their time for one request over that for N.",
   );
 }
 
@@ -97,16 +97,13 @@ async function measure(bench: Bench, counts: readonly number[]): Promise<StepTim
       }
     }
   }
-  return all.map(({ requests, plain, profiled }) => ({
-    requests,
-    steps: plain.map((serving) => summarize(decodeStepTimes(serving, requests)).median),
-    products: kernelSteps(profiled).steps.map((steps) => productTime(steps, requests)),
-  }));
-}
-
-/** Median ms of the matrix products of a step in which all of `requests` requests decode. */
-function productTime(steps: readonly KernelStep[], requests: number): number {
-  const times = steps.filter(({ host }) => decodesAll(host, requests))
-    .map(({ kernels }) => sumOf(kernels.filter(({ name }) => isProduct(name))));
-  return summarize(times).median;
+  return all.map(({ requests, plain, profiled }) => {
+    const steps = plain.map((serving) => summarize(decodeStepTimes(serving, requests)).median);
+    const share = kernelSteps(profiled).share(isProduct);
+    return {
+      requests,
+      steps,
+      products: steps.flatMap((ms) => share === undefined ? [] : ms * share),
+    };
+  });
 }

@@ -128,12 +128,13 @@ function overheads(
   table.say(hostPhases(runs));
   if (limits !== null) {
     table.say(
-      bottleneck({ limits, model, step, dispatches, host: median(host), share: timed.share }),
+      bottleneck({ limits, model, step, dispatches, host: median(host), share: timed.share() }),
     );
   }
 }
 
-function idle(step: number, { steps, share }: KernelSteps): Cell {
+function idle(step: number, { steps, share: shareOf }: KernelSteps): Cell {
+  const share = shareOf();
   if (steps.length === 0) return "not measured: no timestamps";
   if (share === undefined) return "not known of so few tokens";
   return share < 1 ? value(step * (1 - share), "ms") : "none: the kernels take the whole step";

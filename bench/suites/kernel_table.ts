@@ -17,7 +17,7 @@ interface KernelSum {
 }
 
 /** Adds the table. */
-export function kernelTable(bench: Bench, { steps: all, overhead, share }: KernelSteps): void {
+export function kernelTable(bench: Bench, timed: KernelSteps): void {
   const table = bench.table("Kernels of the decode steps", [
     "Kernel",
     "Calls",
@@ -27,7 +27,7 @@ export function kernelTable(bench: Bench, { steps: all, overhead, share }: Kerne
     ["GB/s", "GB/s"],
     "% of limit",
   ]);
-  const steps = all.flat().filter(({ host }) => decodesAll(host, 1));
+  const steps = timed.steps.flat().filter(({ host }) => decodesAll(host, 1));
   if (steps.length === 0) {
     table.say("Not measured: the adapter has no timestamp queries.");
     return;
@@ -44,6 +44,8 @@ export function kernelTable(bench: Bench, { steps: all, overhead, share }: Kerne
       ...rates(bench, kernel.counted ? kernel : undefined, kernel.milliseconds),
     );
   }
+  const { overhead } = timed;
+  const share = timed.share();
   const step = summarize(steps.map(({ kernels }) => sumOf(kernels))).median;
   table.say(
     `Kernels take ${step.toFixed(3)} ms of a decode step${

@@ -138,7 +138,7 @@ async function utilization(bench: Bench): Promise<Cell> {
   const runs = bench.target.hasTimestamps
     ? await bench.repeat("utilization", requests, { profile: true })
     : [];
-  const { share } = kernelSteps(runs);
+  const share = kernelSteps(runs).share();
   if (share === undefined) return "not measured: no timestamps";
   return share < 1 ? value(100 * share, "%") : "100%: kernels take the whole step";
 }
