@@ -59,14 +59,27 @@ export class Recorder {
     this.#last = undefined;
   }
 
-  /** Submits what was recorded. The returned function gives the times, none without `timing`. */
+  /** Submits what was recorded; see `finish`. */
   submit(readback: Readback): () => Promise<KernelTime[]> {
+    const { launch, times } = this.finish(readback);
+    launch();
+    return times;
+  }
+
+  /**
+   * Ends recording. `launch` hands it to the device; afterwards `times` gives the times, none without
+   * `timing`.
+   */
+  finish(readback: Readback): { launch: () => void; times: () => Promise<KernelTime[]> } {
     this.endPass();
+    const times = this.#readTimes(readback);
+    const commands = this.encoder.finish();
+    return { launch: () => this.gpu.device.queue.submit([commands]), times };
+  }
+
+  #readTimes(readback: Readback): () => Promise<KernelTime[]> {
     const queries = this.#queries;
-    if (queries === undefined) {
-      this.gpu.device.queue.submit([this.encoder.finish()]);
-      return () => Promise.resolve([]);
-    }
+    if (queries === undefined) return () => Promise.resolve([]);
     const bytes = this.#names.length * 16;
     const resolved = this.gpu.device.createBuffer({
       label: "timestamps",
@@ -75,7 +88,6 @@ export class Recorder {
     });
     this.encoder.resolveQuerySet(queries, 0, this.#names.length * 2, resolved, 0);
     const read = readback.copy(this.encoder, resolved, 0, bytes);
-    this.gpu.device.queue.submit([this.encoder.finish()]);
     return async () => {
       const times = new BigUint64Array(await read());
       resolved.destroy();

@@ -1,8 +1,8 @@
 /**
  * Reading results back. Awaiting mapAsync costs 10 ms and more in Deno, which polls the device and
- * sleeps in between; getMappedRange right after an unawaited mapAsync blocks just until the work is
- * done. That leans on the implementation, so it is tried once on a scratch buffer, and where it
- * fails every read awaits.
+ * sleeps in between; getMappedRange right after an unawaited mapAsync blocks just until all work that
+ * was submitted before, to read or not, is done. That leans on the implementation, so it is tried
+ * once on a scratch buffer, and where it fails every read awaits.
  */
 
 import { destroyBuffer } from "./buffers.ts";

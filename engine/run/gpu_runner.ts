@@ -17,6 +17,7 @@ import {
   type Batch,
   BLOCK_TOKENS,
   type ModelRunner,
+  MOST_LOGIT_ROWS,
   type PendingStep,
   REPEAT_WINDOW,
   type RunnerDevice,
@@ -27,8 +28,6 @@ import { logitRows, type StepLimits, stepWords, writeStep } from "./step_metadat
 
 /** Decode steps that one submit can chain. */
 const MAX_STEPS = 8;
-/** Rows of logits in one step; more would take memory that few callers use. */
-const MAX_LOGIT_ROWS = 64;
 /** What sample_pick writes where a logit is NaN. */
 const INVALID = 0xffffffff;
 
@@ -51,6 +50,14 @@ export class GpuRunner implements ModelRunner {
   readonly #choose: ((count: number) => Dispatch)[];
   readonly #uploader: Uploader;
   readonly #words: Uint32Array<ArrayBuffer>;
+  /**
+   * Launches the step that is recorded and not yet with the device. Deno's mapAsync waits for all that
+   * was launched, so a step is held back until the one before it is read: it is prepared while that
+   * one runs, and does not delay its result.
+   */
+  #launch: (() => void) | undefined;
+  /** Steps that were launched and not yet read. */
+  #running = 0;
 
   private constructor(
     readonly gpu: Gpu,
@@ -121,7 +128,7 @@ export class GpuRunner implements ModelRunner {
     const stepLimits: StepLimits = {
       tokens: tuning.batchTokens,
       sequences: maxSequences,
-      logitRows: Math.max(MAX_LOGIT_ROWS, maxSequences),
+      logitRows: Math.max(MOST_LOGIT_ROWS, maxSequences),
       tableBlocks,
     };
     const stepBytes = Math.ceil(stepWords(stepLimits) * 4 / 256) * 256;
@@ -173,6 +180,8 @@ export class GpuRunner implements ModelRunner {
     const steps = batch.steps ?? 1;
     this.#check(batch, steps);
     const { scratch } = this;
+    // It reads the metadata that is written now.
+    this.#launchRecorded();
     this.#writeHistory(batch);
     const recorder = new Recorder(this.gpu, batch.timing);
     let samples = 0;
@@ -211,12 +220,21 @@ export class GpuRunner implements ModelRunner {
         rows.length * this.config.vocabSize * 4,
       )
       : undefined;
-    const times = recorder.submit(this.readback);
+    const { launch, times } = recorder.finish(this.readback);
+    let launched = false;
+    this.#launch = () => {
+      launched = true;
+      this.#running++;
+      launch();
+    };
+    if (this.#running === 0) this.#launchRecorded();
     return {
       read: async (): Promise<StepOutput> => {
+        if (!launched) this.#launchRecorded();
         const ids = readIds && new Uint32Array(await readIds());
         const logits = readLogits && new Float32Array(await readLogits());
         const kernels = await times();
+        if (--this.#running === 0) this.#launchRecorded();
         if (this.gpu.failure) throw this.gpu.failure;
         let sampler = 0;
         return {
@@ -242,11 +260,18 @@ export class GpuRunner implements ModelRunner {
   }
 
   copyBlocks(pairs: readonly (readonly [number, number])[]): void {
+    this.#launchRecorded();
     this.transformer.cache.copy(pairs);
   }
 
   growBlocks(blocks: number): number {
+    this.#launchRecorded();
     return this.transformer.cache.grow(blocks);
+  }
+
+  #launchRecorded(): void {
+    this.#launch?.();
+    this.#launch = undefined;
   }
 
   destroy(): void {
@@ -257,7 +282,7 @@ export class GpuRunner implements ModelRunner {
   #check(batch: Batch, steps: number): void {
     checkBatch(batch, { ...this.config, contextLength: this.contextLength }, this.limits);
     const rows = logitRows(batch.sequences).length;
-    const mostRows = Math.max(MAX_LOGIT_ROWS, this.limits.maxSequences);
+    const mostRows = Math.max(MOST_LOGIT_ROWS, this.limits.maxSequences);
     if (rows > mostRows) {
       throw new RangeError(
         `Cannot run the batch: ${rows} rows of logits; the runner has ${mostRows}`,

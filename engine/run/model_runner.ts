@@ -8,6 +8,9 @@ import type { ModelConfig } from "../models/config.ts";
 
 export { BLOCK_TOKENS, REPEAT_WINDOW } from "../../kernels/sizes.ts";
 
+/** Rows of logits that any runner can return of one step; each takes a vocabulary of floats. */
+export const MOST_LOGIT_ROWS = 32;
+
 /** How a sequence's next token is chosen. Greedy is temperature 0. */
 export interface SamplingOptions {
   /** 0 is greedy: the most probable token, of equals the one with the lowest id. */

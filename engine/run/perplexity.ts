@@ -3,10 +3,7 @@
 import { blocksFor } from "./block_manager.ts";
 import { EventTurns } from "./event_turns.ts";
 import { tokenLogprobs } from "./logprobs.ts";
-import type { ModelRunner } from "./model_runner.ts";
-
-/** Rows of logits that one step returns at most; a GPU keeps room for 64. */
-const MOST_ROWS = 32;
+import { type ModelRunner, MOST_LOGIT_ROWS } from "./model_runner.ts";
 
 /** The model's prediction after one token of the text. */
 export interface PositionScore {
@@ -33,7 +30,7 @@ export async function scoreTokens(
   const blocks = blocksFor(Math.min(ids.length, contextLength));
   if (blocks > runner.limits.blocks) runner.growBlocks?.(blocks);
   const blockTable = Array.from({ length: blocks }, (_, i) => i);
-  const chunk = Math.min(runner.limits.maxBatchTokens, MOST_ROWS);
+  const chunk = Math.min(runner.limits.maxBatchTokens, MOST_LOGIT_ROWS);
   const scores: PositionScore[] = [];
   const turns = new EventTurns();
   for (let window = 0; window < ids.length; window += contextLength) {

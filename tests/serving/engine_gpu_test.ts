@@ -34,6 +34,43 @@ function ask(promptIds: number[], maxTokens: number) {
 /** A difference of logits that rounding explains, in units of the largest. */
 const ROUNDING = 1e-5;
 
+Deno.test("a step is launched when the one before is read, and does not delay it", async () => {
+  const runner = await openRunner();
+  const { queue } = runner.gpu.device;
+  const submit = queue.submit.bind(queue);
+  let launched = 0;
+  queue.submit = (commands) => {
+    launched++;
+    submit(commands);
+  };
+  const at = (tokens: number[] | null, start: number) =>
+    runner.submit({ sequences: [{ slot: 0, tokens, start, blockTable: [0], sampling: GREEDY }] });
+  const expected: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const { tokens } = await (i === 0 ? at([1, 2, 3], 0) : at(null, 2 + i)).read();
+    expected.push(tokens[0]![0]!);
+  }
+  launched = 0;
+  const steps = [at([1, 2, 3], 0), at(null, 3)];
+  assert.equal(launched, 1);
+  const read = async (i: number) => (await steps[i]!.read()).tokens[0]![0]!;
+  const tokens = [await read(0)];
+  assert.equal(launched, 2);
+  // What is recorded is launched before the next is recorded, and before blocks are copied.
+  steps.push(at(null, 4), at(null, 5));
+  assert.equal(launched, 3);
+  runner.copyBlocks([[0, 1]]);
+  assert.equal(launched, 5);
+  steps.push(at(null, 6));
+  assert.equal(launched, 5);
+  // To read a step those before it must run.
+  const last = await read(4);
+  tokens.push(await read(1), await read(2), await read(3), last);
+  assert.deepEqual(tokens, expected);
+  assert.equal(runner.gpu.failure, undefined);
+  runner.destroy();
+});
+
 Deno.test("a sequence gets the same logits in batches of 1 to 12, and with a prompt in any chunks", async () => {
   const runner = await openRunner();
   const prompt = (slot: number) => text(slot, 5);
