@@ -12,7 +12,7 @@ import {
   tinyModel,
 } from "../../fixtures/tiny_models.ts";
 import { assertAllClose, compareWithGolden, readGolden } from "../assert.ts";
-import { GREEDY } from "../../engine/run/model_runner.ts";
+import { GREEDY, MOST_LOGIT_ROWS } from "../../engine/run/model_runner.ts";
 import { blocksFor, logitsOf } from "../cpu/tiny_runner.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 
@@ -44,8 +44,7 @@ for (const [architecture, format] of TINY_MODELS) {
     const runner = await tinyGpuRunner(architecture, format);
     const golden = readGolden(`tiny-${architecture}-${format.toLowerCase()}`);
     const { ids } = golden;
-    const chunk = Math.min(32, runner.limits.maxBatchTokens);
-    const rows = await logitsOf(runner, ids, { chunk });
+    const rows = await logitsOf(runner, ids, { chunk: MOST_LOGIT_ROWS });
     const { meanKl, perplexityError } = compareWithGolden(golden, rows);
     // The f16 cache alone is worth some 1e-7 of KL; 1e-3 is what a format may cost.
     assert.ok(meanKl <= 1e-4, `mean KL ${meanKl}`);
@@ -88,8 +87,7 @@ Deno.test({
   fn: async () => {
     const golden = readGolden("smollm2-135m-q4_1");
     const runner = await gpuRunner(REAL_MODEL, 1024);
-    const chunk = Math.min(64, runner.limits.maxBatchTokens);
-    const rows = await logitsOf(runner, golden.ids, { chunk });
+    const rows = await logitsOf(runner, golden.ids, { chunk: MOST_LOGIT_ROWS });
     const { meanKl, perplexityError } = compareWithGolden(golden, rows);
     assert.ok(meanKl <= 1e-3, `mean KL ${meanKl}`);
     assert.ok(perplexityError <= 5e-3, `perplexity off by ${perplexityError}`);
