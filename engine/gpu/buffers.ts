@@ -1,4 +1,4 @@
-/** The one place that makes and fills buffers: sizes checked, memory counted, failures named. */
+/** Makes and fills the buffers that kernels bind: sizes checked, memory counted, failures named. */
 
 import { DeviceError } from "../errors.ts";
 import type { BufferPurpose, Gpu } from "./device.ts";

@@ -17,8 +17,10 @@ export interface Gpu {
   readonly features: ReadonlySet<string>;
   /** The fewest lanes that a subgroup has; 0 without subgroups. */
   readonly subgroupSize: number;
-  /** Bytes of all buffers by purpose, kept by buffers.ts and readback.ts. */
+  /** Bytes of all buffers by purpose, kept by those who make them: buffers.ts, readback.ts, pass.ts. */
   readonly memory: Record<BufferPurpose, number>;
+  /** What timestampPeriod() found; undefined until timestamps are used. */
+  timestampPeriod: Promise<number> | undefined;
   /** The first error that the device reported and nobody caught. */
   failure: Error | undefined;
 }
@@ -92,6 +94,7 @@ export async function openGpu(): Promise<Gpu> {
       ? adapter.info.subgroupMinSize
       : 0,
     memory: { weights: 0, kv: 0, scratch: 0, readback: 0 },
+    timestampPeriod: undefined,
     failure: undefined,
   };
   device.addEventListener("uncapturederror", (event) => {

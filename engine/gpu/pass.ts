@@ -1,8 +1,10 @@
 /** Recording dispatches: all in one pass, or, while profiling, a timed pass for each. */
 
+import { destroyBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 import type { Pipeline } from "./pipelines.ts";
 import type { Readback } from "./readback.ts";
+import { timestampPeriod } from "./timestamp_period.ts";
 
 /** One dispatch, all but its step's metadata. */
 export interface Dispatch {
@@ -21,23 +23,20 @@ export interface KernelTime {
 /** Which dispatches are timed: each in a pass of its own, or all in one under the first one's name. */
 export type Timing = "each" | "together";
 
-// Queries a set may have by the WebGPU specification.
-const MOST_QUERIES = 4096;
+// Two queries for each time, of the 4,096 that a set may have by the WebGPU specification.
+const TIMES_PER_SET = 2048;
 
 /** Records steps into one command buffer. */
 export class Recorder {
   readonly encoder: GPUCommandEncoder;
   readonly #names: string[] = [];
-  readonly #queries: GPUQuerySet | undefined;
+  readonly #sets: GPUQuerySet[] = [];
   #pass: GPUComputePassEncoder | undefined;
   #last: Pipeline | undefined;
 
-  /** `timing` needs the feature "timestamp-query", and there are up to 2,048 times. */
+  /** `timing` needs the feature "timestamp-query". */
   constructor(readonly gpu: Gpu, readonly timing?: Timing) {
     this.encoder = gpu.device.createCommandEncoder({ label: "step" });
-    if (timing !== undefined) {
-      this.#queries = gpu.device.createQuerySet({ type: "timestamp", count: MOST_QUERIES });
-    }
   }
 
   /** Records a dispatch; `step` is the offset of its metadata. */
@@ -78,37 +77,42 @@ export class Recorder {
   }
 
   #readTimes(readback: Readback): () => Promise<KernelTime[]> {
-    const queries = this.#queries;
-    if (queries === undefined) return () => Promise.resolve([]);
+    if (this.#names.length === 0) return () => Promise.resolve([]);
     const bytes = this.#names.length * 16;
+    this.gpu.memory.readback += bytes;
     const resolved = this.gpu.device.createBuffer({
       label: "timestamps",
       size: bytes,
       usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
     });
-    this.encoder.resolveQuerySet(queries, 0, this.#names.length * 2, resolved, 0);
+    for (const [i, queries] of this.#sets.entries()) {
+      const times = Math.min(TIMES_PER_SET, this.#names.length - i * TIMES_PER_SET);
+      this.encoder.resolveQuerySet(queries, 0, times * 2, resolved, i * TIMES_PER_SET * 16);
+    }
     const read = readback.copy(this.encoder, resolved, 0, bytes);
     return async () => {
-      const times = new BigUint64Array(await read());
-      resolved.destroy();
-      queries.destroy();
+      const ticks = new BigUint64Array(await read());
+      destroyBuffer(this.gpu, resolved, "readback");
+      for (const queries of this.#sets) queries.destroy();
+      const period = await timestampPeriod(this.gpu, readback);
       return this.#names.map((name, i) => ({
         name,
-        milliseconds: Number((times[i * 2 + 1] ?? 0n) - (times[i * 2] ?? 0n)) / 1e6,
+        milliseconds: Number((ticks[i * 2 + 1] ?? 0n) - (ticks[i * 2] ?? 0n)) * period / 1e6,
       }));
     };
   }
 
   #begin(name: string): GPUComputePassEncoder {
-    if (this.#queries === undefined) return this.encoder.beginComputePass({ label: "step" });
-    const i = this.#names.push(name) - 1;
-    if (i * 2 + 1 >= MOST_QUERIES) {
-      throw new RangeError(`Cannot profile more than ${MOST_QUERIES / 2} dispatches at once`);
+    if (this.timing === undefined) return this.encoder.beginComputePass({ label: "step" });
+    const i = (this.#names.push(name) - 1) % TIMES_PER_SET;
+    if (i === 0) {
+      const count = TIMES_PER_SET * 2;
+      this.#sets.push(this.gpu.device.createQuerySet({ type: "timestamp", count }));
     }
     return this.encoder.beginComputePass({
       label: name,
       timestampWrites: {
-        querySet: this.#queries,
+        querySet: this.#sets.at(-1)!,
         beginningOfPassWriteIndex: i * 2,
         endOfPassWriteIndex: i * 2 + 1,
       },

@@ -20,11 +20,6 @@ export class Pipelines {
   /** `stepBytes`: how much of the metadata buffer a "step" binding sees. */
   constructor(readonly gpu: Gpu, readonly stepBytes: number) {}
 
-  /** All kernels compiled so far. */
-  get all(): Iterable<Pipeline> {
-    return this.#byKey.values();
-  }
-
   /**
    * The pipeline of `spec`.
    *

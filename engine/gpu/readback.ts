@@ -5,7 +5,7 @@
  * once on a scratch buffer, and where it fails every read awaits.
  */
 
-import { destroyBuffer } from "./buffers.ts";
+import { createBuffer, destroyBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
 /** A pool of buffers that results are copied to and mapped from. */
@@ -13,6 +13,7 @@ export class Readback {
   readonly #free = new Map<number, GPUBuffer[]>();
   /** Buffers whose mapping was awaited once, without which a blocking read panics the process. */
   readonly #awaited = new WeakSet<GPUBuffer>();
+  /** Whether reads block until the work is done instead of waiting for Deno's next poll. */
   #blocking = false;
 
   private constructor(readonly gpu: Gpu) {}
@@ -22,11 +23,6 @@ export class Readback {
     const pool = new Readback(gpu);
     pool.#blocking = await pool.#tryBlocking();
     return pool;
-  }
-
-  /** Whether reads block until the work is done instead of waiting for Deno's next poll. */
-  get blocking(): boolean {
-    return this.#blocking;
   }
 
   /**
@@ -82,11 +78,7 @@ export class Readback {
   // Two values through one buffer: the first read awaits, as it must, the second does not.
   async #tryBlocking(): Promise<boolean> {
     const { device } = this.gpu;
-    const source = device.createBuffer({
-      label: "readback test",
-      size: 256,
-      usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-    });
+    const source = createBuffer(this.gpu, "readback test", 256, "readback");
     const read = async (value: number) => {
       device.queue.writeBuffer(source, 0, new Uint32Array([value]));
       const encoder = device.createCommandEncoder();
@@ -102,7 +94,7 @@ export class Readback {
     } catch {
       return false;
     } finally {
-      source.destroy();
+      destroyBuffer(this.gpu, source, "readback");
     }
   }
 }

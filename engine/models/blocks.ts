@@ -22,8 +22,8 @@ import type { ExpertConfig, ModelConfig } from "./config.ts";
 import type { DeviceMatrix } from "./device_matrix.ts";
 import type { LayerCache } from "./kv_cache.ts";
 
-/** What an operation runs over: the step's tokens, its rows of logits, or its sampled rows. */
-export type Over = "tokens" | "logits" | "samples";
+/** What an operation runs over: the step's tokens, or its rows of logits. */
+export type Over = "tokens" | "logits";
 
 /** One dispatch of the model, its grid left open until the step's size is known. */
 export interface Operation {
