@@ -4,7 +4,7 @@
  * @module
  */
 
-export { loadModel, type LoadOptions, type Model, openGguf } from "./engine/mod.ts";
+export { loadModel, type LoadOptions, type Model, openGguf, openModelFile } from "./engine/mod.ts";
 export {
   DeviceError,
   type DeviceErrorKind,

@@ -7,7 +7,7 @@ import { DeviceError } from "./errors.ts";
 import { openGguf } from "./files/gguf.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { openModelFile } from "./files/open_model.ts";
-import { openGpu } from "./gpu/device.ts";
+import { type Gpu, openGpu } from "./gpu/device.ts";
 import type { ModelConfig } from "./models/config.ts";
 import { readModel } from "./models/read_model.ts";
 import { blockBytes } from "./models/kv_cache.ts";
@@ -60,7 +60,11 @@ export interface Model {
   readonly contextLength: number;
   readonly runner: ModelRunner;
   readonly engine: Engine;
-  /** What the engine was made with, for another one like it on the same runner. */
+  /**
+   * What the engine was made with, for another one like it on the same runner. An engine takes all of
+   * the runner's cache for its own: once another one was used, do not use this one again, whose
+   * cached prompts may be overwritten.
+   */
   readonly engineOptions: EngineOptions;
   /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
   readonly fallback: string | undefined;
@@ -86,10 +90,11 @@ export interface Model {
  *
  * @throws {ModelFormatError | UnsupportedError} if the file is not one that tvllm runs.
  * @throws {DeviceError} "no-adapter" if `device` is "gpu" and there is none; "out-of-memory".
- * @throws {RangeError} if `contextLength` is beyond the model's.
+ * @throws {RangeError} if `contextLength` is beyond the model's, or an option is out of range.
  */
 export async function loadModel(file: ModelFile, options: LoadOptions = {}): Promise<Model> {
   const started = performance.now();
+  checkSizes(options);
   const { config, weights } = readModel(file);
   const contextLength = options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT);
   if (contextLength > config.contextLength) {
@@ -98,8 +103,10 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
     );
   }
   const maxBlocks = kvBudget(config, contextLength, options);
-  const { runner, fallback } = await openRunner(weights, config, contextLength, maxBlocks, options);
+  // Before the weights, so that what is wrong with it is said at once.
   const tokenizer = modelTokenizer(file);
+  const template = chatTemplate(file.metadata, tokenizer);
+  const { runner, fallback } = await openRunner(weights, config, contextLength, maxBlocks, options);
   const { kind, driver } = runner.device;
   const engineOptions: EngineOptions = {
     contextLength,
@@ -111,12 +118,18 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
     }),
     ...options.engine,
   };
-  const engine = new Engine(runner, engineOptions);
+  let engine: Engine;
+  try {
+    engine = new Engine(runner, engineOptions);
+  } catch (error) {
+    runner.destroy();
+    throw error;
+  }
   return {
     file: weights,
     config,
     tokenizer,
-    chatTemplate: chatTemplate(file.metadata, tokenizer),
+    chatTemplate: template,
     contextLength,
     runner,
     engine,
@@ -131,6 +144,17 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
   };
 }
 
+function checkSizes(options: LoadOptions): void {
+  for (const name of ["contextLength", "maxSequences", "kvTokens"] as const) {
+    const size = options[name];
+    if (size !== undefined && !(Number.isSafeInteger(size) && size >= 1)) {
+      throw new RangeError(
+        `Cannot load a model with a ${name} of ${size}: it must be a whole number, 1 or more`,
+      );
+    }
+  }
+}
+
 /** Blocks that the KV cache may have. */
 function kvBudget(
   config: ModelConfig,
@@ -139,7 +163,7 @@ function kvBudget(
 ): number {
   const bytes = config.layers * 2 * blockBytes(config, kv);
   const blocks = Math.floor(kvMemory / bytes);
-  if (blocks < 1) {
+  if (!(blocks >= 1)) {
     throw new RangeError(
       `Cannot keep a KV cache in ${kvMemory} bytes: a block of ${BLOCK_TOKENS} tokens takes ${bytes}`,
     );
@@ -157,8 +181,9 @@ async function openRunner(
   const { device, kv, maxSequences = DEFAULT_SEQUENCES, kvTokens, progress } = options;
   let fallback: string | undefined;
   if (device !== "cpu") {
+    let gpu: Gpu | undefined;
     try {
-      const gpu = await openGpu();
+      gpu = await openGpu();
       const runner = await GpuRunner.load(gpu, file, config, {
         contextLength,
         blocks: Math.min(maxBlocks, blocksFor(FIRST_TOKENS)),
@@ -168,6 +193,7 @@ async function openRunner(
       });
       return { runner, fallback: undefined };
     } catch (error) {
+      gpu?.device.destroy();
       const none = error instanceof DeviceError && error.kind === "no-adapter";
       if (device === "gpu" || !none) throw error;
       fallback = error.message;

@@ -1,0 +1,97 @@
+/** loadModel(): what it refuses, when, and that nothing stays open after it failed. */
+
+import assert from "node:assert/strict";
+import { tinyModel } from "../fixtures/tiny_models.ts";
+import { loadModel, type LoadOptions, openModelFile } from "../mod.ts";
+import { withFile } from "./files/on_disk.ts";
+
+// Of the devices that are opened to run a model, and of those that were destroyed.
+let opened = 0;
+let destroyed = 0;
+const { requestDevice } = GPUAdapter.prototype;
+GPUAdapter.prototype.requestDevice = function (options) {
+  if (options?.label === "tvllm") opened++;
+  return requestDevice.call(this, options);
+};
+const { destroy } = GPUDevice.prototype;
+GPUDevice.prototype.destroy = function () {
+  if (this.label === "tvllm") destroyed++;
+  return destroy.call(this);
+};
+
+/** Runs `use` on an open tiny model whose metadata are changed, and counts devices from 0. */
+async function withModel(
+  changes: Record<string, string>,
+  use: (load: (options?: LoadOptions) => ReturnType<typeof loadModel>) => Promise<void>,
+): Promise<void> {
+  const file = withFile("m.gguf", tinyModel("llama", "Q8_0"), openModelFile);
+  const metadata = new Map([...file.metadata, ...Object.entries(changes)]);
+  Object.defineProperty(file, "metadata", { value: metadata });
+  [opened, destroyed] = [0, 0];
+  try {
+    await use((options) => loadModel(file, options));
+  } finally {
+    file.close();
+  }
+}
+
+Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by their names", async () => {
+  await withModel({}, async (load) => {
+    for (const device of ["gpu", "cpu"] as const) {
+      for (const name of ["contextLength", "maxSequences", "kvTokens"] as const) {
+        for (const size of [0, -5, 2.5, NaN, Infinity]) {
+          await assert.rejects(load({ device, [name]: size }), {
+            name: "RangeError",
+            message:
+              `Cannot load a model with a ${name} of ${size}: it must be a whole number, 1 or more`,
+          });
+        }
+      }
+      for (const kvMemory of [0, -1, NaN]) {
+        await assert.rejects(load({ device, kvMemory }), {
+          name: "RangeError",
+          message: new RegExp(`^Cannot keep a KV cache in ${kvMemory} bytes: `),
+        });
+      }
+    }
+    assert.equal(opened, 0);
+  });
+});
+
+Deno.test("loadModel() says what is wrong with the tokenizer before it opens a device", async () => {
+  await withModel({ "tokenizer.ggml.pre": "nonsense" }, async (load) => {
+    await assert.rejects(load(), /nonsense/);
+    assert.equal(opened, 0);
+  });
+});
+
+Deno.test("loadModel() destroys the device when the upload, or what comes after it, fails", async () => {
+  await withModel({}, async (load) => {
+    const progress = () => {
+      throw new Error("no more");
+    };
+    await assert.rejects(load({ device: "gpu", progress }), /^Error: no more$/);
+    assert.deepEqual([opened, destroyed], [1, 1]);
+    await assert.rejects(load({ device: "gpu", engine: { steps: 0 } }), {
+      name: "RangeError",
+      message: "Cannot schedule: steps is 0, less than 1",
+    });
+    assert.deepEqual([opened, destroyed], [2, 2]);
+  });
+});
+
+Deno.test("loadModel() destroys a device that it falls back from", async () => {
+  const limits = GPUSupportedLimits.prototype;
+  const name = "maxComputeWorkgroupStorageSize";
+  const own = Object.getOwnPropertyDescriptor(limits, name)!;
+  using stack = new DisposableStack();
+  stack.defer(() => Object.defineProperty(limits, name, own));
+  await withModel({}, async (load) => {
+    Object.defineProperty(limits, name, { ...own, get: () => 64 });
+    const model = await load();
+    assert.equal(model.runner.device.kind, "cpu");
+    assert.match(model.fallback!, /^Cannot run the kernel .* bytes of workgroup memory/);
+    assert.deepEqual([opened, destroyed], [1, 1]);
+    model.runner.destroy();
+  });
+});
