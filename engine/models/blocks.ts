@@ -229,11 +229,19 @@ export class Blocks {
   attention(cache: LayerCache): Operation {
     const { heads, kvHeads, headDim } = this.config;
     const { queries, attended, metadata } = this.scratch;
-    const { attentionLanes: lanes, attentionHeads } = this.tuning;
-    const together = largestDivisor(heads / kvHeads, attentionHeads);
+    const together = largestDivisor(heads / kvHeads, this.tuning.attentionHeads);
+    const shape = { heads, kvHeads, headDim, queries: together, kv: this.kv };
+    let lanes = this.tuning.attentionLanes;
+    let spec = attentionSpec({ ...shape, lanes });
+    // Each lane has a head's sum in the workgroup's memory: of wide heads, fewer fit.
+    const memory = this.pipelines.gpu.limits.maxComputeWorkgroupStorageSize;
+    while (spec.workgroupBytes > memory && lanes > 1) {
+      lanes /= 2;
+      spec = attentionSpec({ ...shape, lanes });
+    }
     return this.#overCache(
       cache,
-      attentionSpec({ heads, kvHeads, headDim, queries: together, kv: this.kv, lanes }),
+      spec,
       () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
       (count) => [heads / together, count],
     );

@@ -152,6 +152,16 @@ for (const shape of HEADS) {
   }
 }
 
+Deno.test({
+  name: "attention, hardware: heads so wide that 32 KiB hold fewer lanes",
+  ignore: all["hardware"] === undefined,
+  fn: async () => {
+    const shape = { heads: 2, kvHeads: 1, headDim: 256, kv: "f16" as const };
+    const error = await attentionError(all["hardware"]!, { ...shape, positions: [0, 17, 300] });
+    assert.ok(error <= 1e-5, `${error}`);
+  },
+});
+
 Deno.test("no kernel left an error behind", () => {
   assert.equal(gpu.failure, undefined);
 });
