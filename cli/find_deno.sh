@@ -51,5 +51,13 @@ set_runtime_dir() {
   if [ -n "$tvllm_cache" ] && mkdir -p "$tvllm_cache/runtime" 2>/dev/null; then
     chmod 700 "$tvllm_cache/runtime"
     export XDG_RUNTIME_DIR="$tvllm_cache/runtime"
+    return
+  fi
+  # Services and containers have no home. Another user's directory must not be trusted.
+  runtime=${TMPDIR:-/tmp}/tvllm-runtime-$(id -u 2>/dev/null || :)
+  mkdir -m 700 "$runtime" 2>/dev/null || :
+  # shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh know -O
+  if [ -d "$runtime" ] && [ ! -L "$runtime" ] && [ -O "$runtime" ]; then
+    export XDG_RUNTIME_DIR="$runtime"
   fi
 }

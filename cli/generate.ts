@@ -36,7 +36,8 @@ export function addGenerate(program: Command): void {
     .summary("answer a prompt, or write on from it")
     .description(
       "Answers a prompt; without one, on a terminal, chats. Models with a chat template take a prompt " +
-        "as a message, others write on from it.",
+        "as a message, others write on from it. What is piped in and what a file has come before the " +
+        "prompt, a line each.",
     )
     .argument("[prompt]", "the prompt; -: standard input")
     .addOption(modelOption())
@@ -59,6 +60,11 @@ export function addGenerate(program: Command): void {
       const terminal = new Terminal(command.optsWithGlobals());
       if (options.logprobs !== undefined && !options.json && !options.jsonl) {
         throw new UsageError("Cannot print log-probabilities as text: add --json or --jsonl");
+      }
+      if (options.json && options.jsonl) {
+        throw new UsageError(
+          "Cannot print one JSON object and a stream of them: drop --json or --jsonl",
+        );
       }
       const many = options.prompts !== undefined;
       if (many && (argument ?? options.prompt ?? options.file ?? options.logprobs) !== undefined) {
@@ -125,9 +131,18 @@ async function answerOne(
       : report;
     terminal.write(`${JSON.stringify(whole)}\n`);
   }
+  if (summary.finish === "length" && full(model, summary)) {
+    terminal.warn(
+      `the answer was cut at the context's ${model.contextLength} tokens; raise --ctx-size`,
+    );
+  }
   const line = statistics(model, summary);
   if (terminal.stdoutIsTerminal) terminal.note(line, "dim");
   else terminal.detail(line);
+}
+
+function full({ contextLength }: Model, { promptTokens, ids }: AnswerSummary): boolean {
+  return promptTokens + ids.length >= contextLength;
 }
 
 async function answerMany(
@@ -138,9 +153,15 @@ async function answerMany(
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<void> {
-  const answers = prompts.map((prompt) =>
-    startAnswer(model, prompt, options, sampling, { signal })
-  );
+  const answers = prompts.map((prompt, i) => {
+    try {
+      return startAnswer(model, prompt, options, sampling, { signal });
+    } catch (error) {
+      if (!(error instanceof UsageError || error instanceof RangeError)) throw error;
+      const which = `prompt ${i + 1} of ${prompts.length}`;
+      throw new UsageError(`Cannot start on ${which}: ${error.message}`, { cause: error });
+    }
+  });
   const describe = (summary: AnswerSummary) => describeAnswer(model, summary, sampling);
   await printAnswers(model, answers, options, describe, terminal);
 }

@@ -14,7 +14,8 @@ import type { Terminal } from "./terminal.ts";
  */
 export async function readPrompts(path: string, terminal: Terminal): Promise<string[]> {
   const text = path === "-" ? await readStdin(terminal) : await readTextFile(path);
-  const lines = text.split(/\r?\n/);
+  // Windows programs begin a file with a mark of its encoding.
+  const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
   const json = lines.find((line) => line.trim() !== "")?.startsWith("{") ?? false;
   const prompts: string[] = [];
   for (const [i, line] of lines.entries()) {

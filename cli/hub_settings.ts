@@ -17,11 +17,21 @@ export function hubCache(): HubCache {
   throw new UsageError("Cannot find the cache of models: set TVLLM_CACHE to a directory");
 }
 
-/** Where the hub is, and the token for it. */
+/**
+ * Where the hub is, and the token for it.
+ *
+ * @throws {UsageError} if HF_ENDPOINT is no web address.
+ */
 export function hubAccess(): { readonly endpoint: string; readonly token?: string } {
   const token = variable("HF_TOKEN")?.trim();
+  const endpoint = variable("HF_ENDPOINT") ?? "https://huggingface.co";
+  if (!/^https?:$/.test(URL.parse(endpoint)?.protocol ?? "")) {
+    throw new UsageError(
+      `Cannot use the hub '${endpoint}' of HF_ENDPOINT: it is no http or https address`,
+    );
+  }
   return {
-    endpoint: variable("HF_ENDPOINT") ?? "https://huggingface.co",
+    endpoint,
     ...(token && { token }),
   };
 }

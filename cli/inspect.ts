@@ -6,6 +6,7 @@ import { markdownTable } from "markdown-table";
 import type { MetadataValue, ModelFile, TensorInfo } from "../engine/files/model_file.ts";
 import { printable } from "../engine/files/quote.ts";
 import type { TensorType } from "../kernels/tensor_types.ts";
+import { UsageError } from "./exit_codes.ts";
 import { openModel } from "./model_argument.ts";
 import { addGlobalOptions, modelOption } from "./options.ts";
 import { Terminal } from "./terminal.ts";
@@ -20,6 +21,10 @@ export function addInspect(program: Command): void {
     .option("--json", "all of it as one JSON object, tokens included");
   addGlobalOptions(command).action(async (path, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
+    // The variable gives way to an argument; two names do not.
+    if (path !== undefined && command.getOptionValueSource("model") === "cli") {
+      throw new UsageError("Cannot inspect two models: give an argument or --model");
+    }
     const model = await openModel(path ?? options.model, terminal);
     try {
       terminal.write(options.json ? `${toJson(describeModel(model))}\n` : toMarkdown(model));

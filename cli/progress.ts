@@ -61,10 +61,16 @@ export class Progress implements Disposable {
     this.#screen.draw(CLEAR_LINE + line.slice(0, this.#screen.columns - 1));
   }
 
+  /** Removes the line until the next picture. */
+  hide(): void {
+    if (this.#drawn) this.#screen?.draw(CLEAR_LINE);
+    this.#drawn = false;
+  }
+
   /** Removes the line. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
-    if (this.#drawn) this.#screen?.draw(CLEAR_LINE);
+    this.hide();
   }
 }
 

@@ -16,7 +16,7 @@ export interface PromptSources {
 const WAIT_NOTICE = 3000;
 
 /**
- * Standard input (if it is a pipe or a file, or `-` asks for it), the file, then the prompt, a line
+ * Standard input (if it is a pipe or a file, or `-` asks for it as argument or file), the file, then the prompt, a line
  * each, less the line ends that close the first two. Undefined if there is nothing of these.
  *
  * @throws {UsageError} if the prompt is given twice, or a source cannot be read or is no UTF-8.
@@ -30,12 +30,13 @@ export async function composePrompt(
     throw new UsageError("Cannot use both --prompt and a prompt as argument: give one of them");
   }
   const parts: string[] = [];
-  if (argument === "-" || !Deno.stdin.isTerminal()) {
+  const asked = argument === "-" || file === "-";
+  if (asked || !Deno.stdin.isTerminal()) {
     const piped = withoutLineEnd(await readStdin(terminal));
     // An empty standard input is what cron, systemd and containers give to every program.
-    if (piped !== "" || argument === "-") parts.push(piped);
+    if (piped !== "" || asked) parts.push(piped);
   }
-  if (file !== undefined) parts.push(withoutLineEnd(await readTextFile(file)));
+  if (file !== undefined && file !== "-") parts.push(withoutLineEnd(await readTextFile(file)));
   const last = argument === "-" ? prompt : argument ?? prompt;
   if (last !== undefined) parts.push(last);
   return parts.length === 0 ? undefined : parts.join("\n");
@@ -59,10 +60,23 @@ export async function readTextFile(path: string): Promise<string> {
   try {
     bytes = await Deno.readFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`Cannot read the text file: ${reason}`, { cause: error });
+    throw new UsageError(`Cannot read the text file ${printable(path)}: ${reason(error)}`, {
+      cause: error,
+    });
   }
   return decodeUtf8(bytes, printable(path));
+}
+
+function reason(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "there is no such file; check the path";
+  if (error instanceof Deno.errors.IsADirectory) return "it is a directory; name a file in it";
+  if (error instanceof Deno.errors.NotCapable) {
+    return "Deno does not read devices; name a file, or use - for standard input";
+  }
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return "no permission to read it; change its mode or its owner";
+  }
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** @throws {UsageError} that names the first byte that is not UTF-8. */

@@ -30,6 +30,7 @@ export class Terminal {
   readonly #options: TerminalOptions;
   readonly #stdout: OutputStream;
   readonly #stderr: OutputStream;
+  #progress: Progress | undefined;
 
   constructor(
     options: TerminalOptions,
@@ -60,6 +61,7 @@ export class Terminal {
    * @throws {Deno.errors.BrokenPipe} if the reader has gone: let it pass, main() ends quietly.
    */
   write(text: string): void {
+    this.#progress?.hide();
     try {
       writeAll(this.#stdout, text);
     } catch (error) {
@@ -111,7 +113,7 @@ export class Terminal {
       columns: this.columns,
       now: () => performance.now(),
     };
-    return new Progress(label, total, shown ? screen : undefined);
+    return this.#progress = new Progress(label, total, shown ? screen : undefined);
   }
 
   #hasColor(stream: OutputStream): boolean {
@@ -125,6 +127,7 @@ export class Terminal {
   }
 
   #log(line: string): void {
+    this.#progress?.hide();
     try {
       writeAll(this.#stderr, `${line}\n`);
     } catch {

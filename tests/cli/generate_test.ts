@@ -64,7 +64,7 @@ Deno.test("tvllm generate answers many prompts, each as it would alone", async (
   const options = ["-n", "12", "--temp", "0", "-q"];
   const many = await runTvllm(
     ["generate", "--prompts", "-", "--json", "--concurrency", "2", ...options],
-    { stdin: prompts.join("\n\n") },
+    { stdin: `\ufeff${prompts.join("\n\n")}` }, // as Windows programs write files
   );
   const answers = JSON.parse(many.stdout);
   assert.deepEqual(answers.map(({ index }: { index: number }) => index), [0, 1, 2]);
@@ -105,7 +105,18 @@ Deno.test("tvllm generate without an adapter: the CPU answers, and --device gpu 
   assert.match(refused.stderr, /error: Cannot find a GPU adapter: install/);
 });
 
+Deno.test("tvllm generate says that the context cut its answer", async () => {
+  const cut = await runTvllm(["generate", "Once", "-n", "12", "-c", "8", "-q"]);
+  assert.equal(cut.code, 0, cut.stderr);
+  assert.match(
+    cut.stderr,
+    /^warning: the answer was cut at the context's 8 tokens; raise --ctx-size\n$/,
+  );
+  assert.equal((await runTvllm(["generate", "Once", "-n", "3", "-c", "8", "-q"])).stderr, "");
+});
+
 const USAGE: readonly [string, string[], RegExp][] = [
+  ["one object and a stream of them", ["hi", "--json", "--jsonl"], /drop --json or --jsonl/],
   ["a prompt beyond the context", ["a b c d e f g h i j k l", "-c", "8"], /Cannot answer a prompt/],
   ["a context beyond the model's", ["hi", "-c", "9999"], /Cannot use a context of 9999 tokens/],
   ["log-probabilities as text", ["hi", "--logprobs", "2"], /add --json or --jsonl/],

@@ -253,6 +253,11 @@ Deno.test({
       const directory = (await launch(sandbox, [], { env: { XDG_RUNTIME_DIR } })).stdout.trim();
       assert.equal(Deno.statSync(directory).mode! & 0o777, 0o700);
     }
+    // Without a home there is a directory for temporary files.
+    const homeless = { XDG_RUNTIME_DIR: "", XDG_CACHE_HOME: "", HOME: "", TMPDIR: sandbox.home };
+    const made = (await launch(sandbox, [], { env: homeless })).stdout.trim();
+    assert.equal(dirname(made), sandbox.home);
+    assert.equal(Deno.statSync(made).mode! & 0o777, 0o700);
     const own = dirname(sandbox.launcher);
     const { stdout } = await launch(sandbox, [], { env: { XDG_RUNTIME_DIR: own } });
     assert.equal(stdout.trim(), own);

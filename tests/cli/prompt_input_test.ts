@@ -49,6 +49,7 @@ Deno.test("composePrompt() puts stdin first, then the file, then the prompt", as
       [{ argument: "a prompt" }, "", "a prompt"],
       [{ argument: "" }, "", ""],
       [{ argument: "-" }, "", ""],
+      [{ file: "-", prompt: "p" }, "piped\n", "piped\np"],
       [{}, "\ufeff naïve 🎉", "\ufeff naïve 🎉"],
       [{}, "", null],
     ] as const
@@ -63,7 +64,12 @@ Deno.test("composePrompt() refuses a prompt given twice, a missing file and othe
   for (
     const [sources, stdin, message] of [
       [{ argument: "a", prompt: "b" }, "", /both --prompt and a prompt as argument/],
-      [{ file: "/no/such/file" }, "", /Cannot read the text file: .*\/no\/such\/file/],
+      [
+        { file: "/no/such/file" },
+        "",
+        /Cannot read the text file \/no\/such\/file: there is no such file; check the path/,
+      ],
+      [{ file: "/" }, "", /Cannot read the text file \/: it is a directory; name a file in it/],
       [{}, new Uint8Array([0x68, 0xe9]), /standard input: byte 1 \(0xe9\) is not UTF-8/],
     ] as const
   ) {

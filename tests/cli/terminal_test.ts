@@ -39,6 +39,19 @@ Deno.test("Terminal.write() writes all of a text to stdout", () => {
   assert.equal(stdout.text, "naïve 🎉 text");
 });
 
+Deno.test("Terminal removes progress before it writes", () => {
+  const stderr = new FakeStream(true);
+  const terminal = new Terminal({}, stderr, stderr); // one screen, as a person has
+  using progress = terminal.progress("Working");
+  const end = performance.now() + 600; // longer than what shows none
+  while (performance.now() < end);
+  progress.update(0);
+  assert.match(stderr.text, /Working .$/);
+  terminal.write("report\n");
+  terminal.note("a note");
+  assert.ok(stderr.text.endsWith("\r\x1b[Kreport\na note\n"), JSON.stringify(stderr.text));
+});
+
 Deno.test("Terminal.writeUntrusted() keeps control characters from a terminal alone", () => {
   for (
     const [terminal, expected] of [[true, "a\\x1b[31m\n\tb"], [false, "a\x1b[31m\n\tb"]] as const
