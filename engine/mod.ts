@@ -149,7 +149,7 @@ function checkSizes(options: LoadOptions): void {
     const size = options[name];
     if (size !== undefined && !(Number.isSafeInteger(size) && size >= 1)) {
       throw new RangeError(
-        `Cannot load a model with a ${name} of ${size}: it must be a whole number, 1 or more`,
+        `Cannot load the model: ${name} is ${size}, not a whole number from 1 up`,
       );
     }
   }

@@ -42,8 +42,7 @@ Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by
         for (const size of [0, -5, 2.5, NaN, Infinity]) {
           await assert.rejects(load({ device, [name]: size }), {
             name: "RangeError",
-            message:
-              `Cannot load a model with a ${name} of ${size}: it must be a whole number, 1 or more`,
+            message: `Cannot load the model: ${name} is ${size}, not a whole number from 1 up`,
           });
         }
       }
@@ -74,9 +73,27 @@ Deno.test("loadModel() destroys the device when the upload, or what comes after 
     assert.deepEqual([opened, destroyed], [1, 1]);
     await assert.rejects(load({ device: "gpu", engine: { steps: 0 } }), {
       name: "RangeError",
-      message: "Cannot schedule: steps is 0, less than 1",
+      message: /^Cannot schedule: steps is 0, /,
     });
     assert.deepEqual([opened, destroyed], [2, 2]);
+  });
+});
+
+Deno.test("loadModel() finds out that a buffer cannot be made before it uploads any", async () => {
+  const { createBuffer } = GPUDevice.prototype;
+  using stack = new DisposableStack();
+  stack.defer(() => GPUDevice.prototype.createBuffer = createBuffer);
+  GPUDevice.prototype.createBuffer = function (options) {
+    const size = options.label?.startsWith("blk.1.ffn_down") ? 2 ** 45 : options.size;
+    return createBuffer.call(this, { ...options, size });
+  };
+  await withModel({}, async (load) => {
+    const uploaded: number[] = [];
+    await assert.rejects(
+      load({ device: "gpu", progress: (bytes) => uploaded.push(bytes) }),
+      /^Error: Cannot prepare the weights of .* refused it \(Buffer size/,
+    );
+    assert.deepEqual(uploaded, []);
   });
 });
 

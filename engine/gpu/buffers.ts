@@ -1,7 +1,7 @@
 /** Makes and fills the buffers that kernels bind: sizes checked, memory counted, failures named. */
 
 import { DeviceError } from "../errors.ts";
-import type { BufferPurpose, Gpu } from "./device.ts";
+import { type BufferPurpose, type Gpu, oneLine } from "./device.ts";
 
 // Staging memory is freed at a submit, and stays with the process: it adds to a load's peak.
 const FLUSH_BYTES = 4 << 20;
@@ -45,30 +45,40 @@ export function destroyBuffer(gpu: Gpu, buffer: GPUBuffer, purpose: BufferPurpos
   buffer.destroy();
 }
 
-/** Runs `make`, and turns out-of-memory and validation errors of its buffers into a DeviceError. */
+/**
+ * Runs `make`, which must make what it makes before it returns, and waits for the device's verdict.
+ *
+ * @throws {DeviceError} "out-of-memory" if there was no room.
+ * @throws {Error} if the device refused a kernel or a command.
+ */
 export async function withMemoryCheck<T>(gpu: Gpu, what: string, make: () => T): Promise<T> {
-  gpu.device.pushErrorScope("out-of-memory");
-  gpu.device.pushErrorScope("validation");
-  let result: T | undefined;
-  let thrown: unknown;
+  const { device } = gpu;
+  device.pushErrorScope("out-of-memory");
+  device.pushErrorScope("validation");
+  // Both at once, so that scopes of others do not come between.
+  const pop = () => Promise.all([device.popErrorScope(), device.popErrorScope()]);
+  let result: T;
   try {
     result = make();
   } catch (error) {
-    thrown = error;
+    await pop();
+    throw error;
   }
-  const errors = [await gpu.device.popErrorScope(), await gpu.device.popErrorScope()];
-  if (thrown !== undefined) throw thrown;
-  const error = errors.find((e) => e !== null);
-  if (error) {
+  const [refused, noRoom] = await pop();
+  // What has no room is invalid, and its use refused.
+  if (noRoom) {
     const total = Object.values(gpu.memory).reduce((a, b) => a + b, 0);
     throw new DeviceError(
       "out-of-memory",
       `Cannot allocate ${what}: ${gpu.description} gave out at ${total} bytes in all (${
-        error.message.replaceAll(/\s+/g, " ").trim()
+        oneLine(noRoom)
       })`,
     );
   }
-  return result as T;
+  if (refused) {
+    throw new Error(`Cannot prepare ${what}: ${gpu.description} refused it (${oneLine(refused)})`);
+  }
+  return result;
 }
 
 /** Writes to buffers in pieces, freeing the staging memory behind it as it goes. */

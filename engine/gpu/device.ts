@@ -109,10 +109,14 @@ export async function openGpu(): Promise<Gpu> {
 }
 
 function asError(error: GPUError): Error {
-  const line = error.message.replaceAll(/\s+/g, " ").trim();
   return error instanceof GPUOutOfMemoryError
-    ? new DeviceError("out-of-memory", `Out of device memory: ${line}`)
-    : new Error(`The device refused a command: ${line}`);
+    ? new DeviceError("out-of-memory", `Out of device memory: ${oneLine(error)}`)
+    : new Error(`The device refused a command: ${oneLine(error)}`);
+}
+
+/** What the device says, which may be a paragraph. */
+export function oneLine({ message }: GPUError): string {
+  return message.replaceAll(/\s+/g, " ").trim();
 }
 
 async function accepts(adapter: GPUAdapter, feature: string): Promise<boolean> {

@@ -8,7 +8,7 @@ import type { KvType } from "../../kernels/specs.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import { bufferOf } from "../gpu/buffers.ts";
+import { bufferOf, withMemoryCheck } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Pipelines } from "../gpu/pipelines.ts";
 import type { Scratch } from "../gpu/scratch.ts";
@@ -37,11 +37,12 @@ export interface TransformerOptions {
 }
 
 /**
- * Uploads the weights and lays out the step.
+ * Lays out the step and uploads the weights, once there is room for all of them.
  *
  * @throws {UnsupportedError} if a dimension is not one that the kernels can do.
+ * @throws {DeviceError} "out-of-memory" if it does not fit.
  */
-export function loadTransformer(
+export async function loadTransformer(
   gpu: Gpu,
   pipelines: Pipelines,
   tuning: Tuning,
@@ -49,10 +50,27 @@ export function loadTransformer(
   file: ModelFile,
   config: ModelConfig,
   options: TransformerOptions,
-): Transformer {
+): Promise<Transformer> {
   checkDimensions(config, file, tuning);
   const blocks = new Blocks(pipelines, tuning, scratch, config, options.kv);
   const weights = new Weights(gpu, file, tuning.tile, options.progress);
+  const transformer = await withMemoryCheck(
+    gpu,
+    `the weights of ${config.name}`,
+    () => layOut(gpu, blocks, weights, options),
+  );
+  await withMemoryCheck(gpu, `the upload of ${config.name}`, () => weights.upload());
+  return transformer;
+}
+
+// The buffers, and the operations in the order of a step; the weights are still to be uploaded.
+function layOut(
+  gpu: Gpu,
+  blocks: Blocks,
+  weights: Weights,
+  options: TransformerOptions,
+): Transformer {
+  const { config, scratch } = blocks;
   const { dim, heads, kvHeads, headDim, vocabSize } = config;
   const queryDim = heads * headDim;
   const keyDim = kvHeads * headDim;
@@ -109,7 +127,6 @@ export function loadTransformer(
       over: "logits",
     }),
   );
-  weights.upload();
   return { operations, cache };
 }
 
