@@ -8,7 +8,7 @@
 import { dequantize } from "../../kernels/dequantize.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
-import { isObject, type JsonObject } from "./json.ts";
+import { isObject, type JsonObject, type JsonValue } from "./json.ts";
 import type { ModelFile, TensorInfo } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 
@@ -49,8 +49,10 @@ export class MlxTensors implements ModelFile {
     this.paths = raw.paths;
     this.byteLength = raw.byteLength;
     const tensors = new Map(raw.tensors);
+    const { quantization } = config;
+    const widths = new Map(isObject(quantization) ? Object.entries(quantization) : []);
     for (const name of words) {
-      const packed = this.#find(name, config);
+      const packed = this.#find(name, widths);
       const { weight: { shape: words }, bits, type } = packed;
       const shape = words.with(-1, words.at(-1)! * 32 / bits);
       const byteLength = packedBytes(type, shape.reduce((a, b) => a * b));
@@ -106,20 +108,26 @@ export class MlxTensors implements ModelFile {
     return new Uint16Array(new Float16Array(values).buffer);
   }
 
-  #find(name: string, config: JsonObject): Packed {
+  #find(name: string, widths: ReadonlyMap<string, JsonValue>): Packed {
     const stem = name.replace(/\.weight$/, "");
-    const { bits, group, type } = this.#widths(stem, config);
+    const { bits, group, type } = this.#widths(stem, widths);
     const weight = this.raw.tensors.get(name)!;
-    // Of a matrix, or of experts stacked.
-    const shape = weight.shape.with(-1, (weight.shape.at(-1) ?? 0) * 32 / bits / group);
-    const sound = [2, 3].includes(shape.length) && shape.every((size) => size > 0);
+    const fault = (detail: string) =>
+      new ModelFormatError(
+        `Cannot read ${printable(this.paths[weight.file]!)}: tensor ${detail}; get the model again`,
+      );
+    // A matrix, or those of experts stacked.
+    if (![2, 3].includes(weight.shape.length) || weight.shape.includes(0)) {
+      throw fault(`${quote(name)} has the shape '${weight.shape.join(" × ")}', which is no matrix`);
+    }
+    const shape = weight.shape.with(-1, weight.shape.at(-1)! * 32 / bits / group);
     const [scales, biases] = [`${stem}.scales`, `${stem}.biases`].map((part) => {
       const tensor = this.raw.tensors.get(part);
-      if (tensor !== undefined && sound && String(tensor.shape) === String(shape)) return tensor;
-      throw new ModelFormatError(
-        `Cannot read ${printable(this.paths[weight.file]!)}: tensor ${quote(part)} ` +
+      if (tensor !== undefined && String(tensor.shape) === String(shape)) return tensor;
+      throw fault(
+        `${quote(part)} ` +
           `${tensor ? `has the shape ${tensor.shape.join(" × ")}` : "is missing"}, and for ` +
-          `${bits} bits in groups of ${group} it is ${shape.join(" × ")}; get the model again`,
+          `${bits} bits in groups of ${group} it is ${shape.join(" × ")}`,
       );
     });
     return { weight, scales: scales!, biases: biases!, bits, type };
@@ -128,11 +136,12 @@ export class MlxTensors implements ModelFile {
   /** Bits and group size: those of all, unless config.json has others for this one. */
   #widths(
     stem: string,
-    config: JsonObject,
+    widths: ReadonlyMap<string, JsonValue>,
   ): { bits: number; group: number; type: TensorType } {
-    const all = isObject(config["quantization"]) ? config["quantization"] : {};
-    const own = Object.entries(all).find(([key]) => key === stem)?.[1];
-    const { bits, group_size: group, mode = "affine" } = { ...all, ...(isObject(own) ? own : {}) };
+    const own = widths.get(stem);
+    const [bits, group, mode = "affine"] = ["bits", "group_size", "mode"].map((key) =>
+      (isObject(own) ? own[key] : undefined) ?? widths.get(key)
+    );
     if (typeof bits === "number" && typeof group === "number" && mode === "affine") {
       const type = READ_AS.get(`${bits}/${group}`);
       if (type !== undefined) return { bits, group, type };
