@@ -1,13 +1,25 @@
 /** The texts beside the weights of a Hugging Face model: configs, tokenizer, chat template. */
 
 import { basename, dirname, join, resolve } from "node:path";
-import { exists, InputFile } from "./input_file.ts";
-import { isObject, type JsonObject, type JsonValue, parseJsonObject, readJson } from "./json.ts";
+import { exists } from "./input_file.ts";
+import {
+  isObject,
+  type JsonObject,
+  type JsonValue,
+  parseJsonObject,
+  readJson,
+  readWhole,
+} from "./json.ts";
 import type { MetadataValue } from "./model_file.ts";
 
-export const MAX_CONFIG_BYTES = 2 ** 20;
+const MAX_CONFIG_BYTES = 2 ** 20;
+/** Most are in a tokenizer_config.json: 7 keys for each of some 1,000 added tokens. */
+const CONFIG_LIMITS = { keys: 2 ** 16, values: 2 ** 16 };
 /** The largest published vocabularies, of 256,000 tokens, take 34 MB. */
-export const MAX_TOKENIZER_BYTES = 64 * 2 ** 20;
+const MAX_TOKENIZER_BYTES = 64 * 2 ** 20;
+/** Gemma 3 has most: 262,144 tokens, 514,906 merges that are pairs, 6,415 added tokens of 7 keys. */
+const TOKENIZER_LIMITS = { keys: 400_000, values: 2_500_000 };
+const MAX_NAME = 256;
 
 export const CONFIG = "config.json";
 export const TOKENIZER = "tokenizer.json";
@@ -42,21 +54,21 @@ export interface ModelTexts {
 export function readModelTexts(directory: string): ModelTexts {
   const optional = (name: string): JsonObject => {
     const path = join(directory, name);
-    return exists(path) ? readJson(path, MAX_CONFIG_BYTES) : {};
+    return exists(path) ? readJson(path, MAX_CONFIG_BYTES, CONFIG_LIMITS) : {};
   };
   const tokenizerConfig = optional(TOKENIZER_CONFIG);
   const tokenizer = join(directory, TOKENIZER);
   // Read now: later the program may have given up its permission.
-  const known = exists(tokenizer) ? readBytes(tokenizer, MAX_TOKENIZER_BYTES) : undefined;
+  const known = exists(tokenizer) ? readWhole(tokenizer, MAX_TOKENIZER_BYTES) : undefined;
   return {
     directory,
-    config: readJson(join(directory, CONFIG), MAX_CONFIG_BYTES),
+    config: readJson(join(directory, CONFIG), MAX_CONFIG_BYTES, CONFIG_LIMITS),
     generationConfig: optional(GENERATION_CONFIG),
     tokenizerConfig,
     chatTemplate: readChatTemplate(join(directory, CHAT_TEMPLATE), tokenizerConfig),
     readTokenizer: () => {
-      const { file, bytes } = known ?? readBytes(tokenizer, MAX_TOKENIZER_BYTES);
-      return parseJsonObject(file, "it", bytes);
+      const { file, bytes } = known ?? readWhole(tokenizer, MAX_TOKENIZER_BYTES);
+      return parseJsonObject(file, "it", bytes, TOKENIZER_LIMITS);
     },
   };
 }
@@ -82,7 +94,7 @@ function nameOf(directory: string): string {
 
 function readChatTemplate(path: string, tokenizerConfig: JsonObject): string | undefined {
   if (exists(path)) {
-    const { bytes } = readBytes(path, MAX_CONFIG_BYTES);
+    const { bytes } = readWhole(path, MAX_CONFIG_BYTES);
     return new TextDecoder().decode(bytes);
   }
   const { chat_template: template } = tokenizerConfig;
@@ -96,25 +108,16 @@ function readChatTemplate(path: string, tokenizerConfig: JsonObject): string | u
   return typeof text === "string" ? text : undefined;
 }
 
-function readBytes(path: string, limit: number): { file: InputFile; bytes: Uint8Array } {
-  const file = InputFile.open(path);
-  try {
-    if (file.size > limit) {
-      throw file.fault(`it has ${file.size} bytes, above the limit of ${limit}; get another file`);
-    }
-    const bytes = new Uint8Array(file.size);
-    file.read(0, bytes);
-    return { file, bytes };
-  } finally {
-    file.close();
-  }
-}
-
-/** An object's scalars and lists of them by dotted keys; null stands for nothing. */
+/**
+ * An object's scalars and lists of them by dotted keys; null stands for nothing. Names that are too
+ * long for any that is read are left out: those in an object with a huge one would each be as long.
+ */
 function* flatten(object: JsonObject, prefix = ""): Generator<[string, MetadataValue]> {
   for (const [key, value] of Object.entries(object)) {
-    if (isObject(value)) yield* flatten(value, `${prefix}${key}.`);
-    else if (isMetadata(value)) yield [prefix + key, value];
+    const name = prefix + key;
+    if (name.length > MAX_NAME) continue;
+    if (isObject(value)) yield* flatten(value, `${name}.`);
+    else if (isMetadata(value)) yield [name, value];
   }
 }
 

@@ -11,9 +11,11 @@ import { printable, quote } from "./quote.ts";
 import { readSafetensorsHeader } from "./safetensors_header.ts";
 import { TensorFiles } from "./tensor_files.ts";
 
-export const MAX_INDEX_BYTES = 8 * 2 ** 20;
+const MAX_INDEX_BYTES = 8 * 2 ** 20;
+/** Qwen3-235B-A22B has 36,945 tensors. */
+const INDEX_LIMITS = { keys: 2 ** 16, values: 2 ** 16 };
 /** The largest published models have some 250 shards. */
-export const MAX_SHARDS = 1024;
+const MAX_SHARDS = 1024;
 
 const WEIGHTS = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
@@ -72,7 +74,7 @@ function readIndex(path: string): ReadonlyMap<string, readonly string[]> {
     new ModelFormatError(
       `Cannot read ${printable(path)}: ${detail}; the file is damaged, get it again`,
     );
-  const map = readJson(path, MAX_INDEX_BYTES)["weight_map"];
+  const map = readJson(path, MAX_INDEX_BYTES, INDEX_LIMITS)["weight_map"];
   if (!isObject(map)) throw fault("it has no weight_map");
   const shards = new Map<string, string[]>();
   for (const [tensor, shard] of Object.entries(map)) {

@@ -7,6 +7,7 @@ import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { FAULTS } from "./gguf_faults.ts";
 import { withFile, withFiles } from "./on_disk.ts";
+import { peakBytes } from "./peak_memory.ts";
 import { rawGguf } from "./raw_gguf.ts";
 
 for (const { name, bytes, says, unsupported } of FAULTS) {
@@ -77,16 +78,6 @@ Deno.test("openGguf() takes little memory for a file that claims much", () => {
     }
   });
 });
-
-/** Most memory that a process of its own ever took to try and open `paths`. */
-function peakBytes(paths: readonly string[]): number {
-  const program = new URL("peak_memory.ts", import.meta.url).href;
-  const { stdout, stderr, success } = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--allow-read", program, ...paths],
-  }).outputSync();
-  assert.ok(success, new TextDecoder().decode(stderr));
-  return Number(new TextDecoder().decode(stdout));
-}
 
 function thrownBy(path: string): Error {
   let file;

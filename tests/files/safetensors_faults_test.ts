@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
 import { openSafetensors } from "../../engine/files/safetensors.ts";
 import { withFiles } from "./on_disk.ts";
+import { peakBytes } from "./peak_memory.ts";
 import {
   entry,
   rawSafetensors,
@@ -32,8 +33,8 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
   "header length 2^63": [rawSafetensors(json, 36, 2n ** 63n), /length 9223372036854775808 is more/],
   "header beyond the file": [rawSafetensors(json, 0, 10_000n), /length 10000 is more than the \d+/],
   "header above the limit": [
-    rawSafetensors(`{${" ".repeat(8 * 2 ** 20)}}`),
-    /header length 8388610 is above the limit of 8388608/,
+    rawSafetensors(`{${" ".repeat(4 * 2 ** 20)}}`),
+    /header length 4194306 is above the limit of 4194304/,
   ],
   "header not starting with {": [rawSafetensors(` ${json}`, 36), /does not start with '\{'/],
   "header not UTF-8": [
@@ -46,13 +47,16 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
     rawSafetensors(`{"x":${"[".repeat(1e6)}${"]".repeat(1e6)}}`),
     /its header is nested more than 64 deep/,
   ],
-  "100,000 entries": [
+  "100,000 tensors": [
     rawSafetensors(
-      JSON.stringify(
-        Object.fromEntries(Array.from({ length: 1e5 }, (_, i) => [i, entry("F16", [0], 0, 0)])),
-      ),
+      `{${Array.from({ length: 1e5 }, (_, i) => `"${i}":{"dtype":"F16","shape":[]}`).join(",")}}`
+        .slice(0, 4 * 2 ** 20),
     ),
-    /100000 entries, above the limit of 65536/,
+    /its header has 300000 keys, above the limit of 80000/,
+  ],
+  "more values": [
+    rawSafetensors(`{"x":[${"0,".repeat(2e6)}0]}`),
+    /its header has 2000002 values, above the limit of 160000/,
   ],
   "duplicate tensors": [
     rawSafetensors(`{"x":${JSON.stringify(entry("F16", [0], 0, 0))},"x":{}}`),
@@ -142,9 +146,44 @@ Deno.test("openSafetensors() reads or refuses a file with any bytes changed", ()
   assert.ok(refused > 200, `${refused} of 400 were refused`);
 });
 
+const MLX = JSON.stringify({ quantization: { bits: 4, group_size: 32 } });
+
+for (const shape of [[], [0], [8], [2, 0], [1, 1, 1, 2]]) {
+  Deno.test(`openSafetensors() refuses a matrix packed by MLX of the shape [${shape}]`, () => {
+    const bytes = shape.reduce((a, b) => a * b, 4);
+    const error = refusalOf(single(entry("U32", shape, 0, bytes), bytes), MLX);
+    assert.ok(error instanceof ModelFormatError, String(error));
+    assert.match(error.message, /tensor 'x' has the shape '.*', which is no matrix/);
+  });
+}
+
+/** Headers and configs that take the most memory for what the limits let through, or more. */
+const LARGE = {
+  "all keys": `{${Array.from({ length: 79_990 }, (_, i) => `"${i.toString(36)}":0`)}}`,
+  "all keys, each an object's": `{"x":[${
+    Array.from({ length: 79_990 }, (_, i) => `{"${i.toString(36)}":0}`)
+  }]}`,
+  "all values": `{"x":[${"[0],".repeat(79_990)}0]}`,
+  "more keys": `{${Array.from({ length: 4e5 }, (_, i) => `"${i.toString(36)}":0`)}}`,
+  "more values": `{"x":[${"{},".repeat(1e6)}{}]}`,
+};
+
+Deno.test("openSafetensors() takes little memory for a header that has much", () => {
+  const peak = (weights: Uint8Array) =>
+    withFiles(
+      { "config.json": "{}", "model.safetensors": weights },
+      (directory) => peakBytes([directory]),
+    );
+  const least = peak(valid);
+  for (const [name, header] of Object.entries(LARGE)) {
+    const more = peak(rawSafetensors(header)) - least;
+    assert.ok(more < 64 * 2 ** 20, `${more} bytes more than for a valid file: ${name}`);
+  }
+});
+
 /** The error of a model with these weights, of one line and typed; undefined if there is none. */
-function refusalOf(weights: Uint8Array): Error | undefined {
-  return withFiles({ "config.json": "{}", "model.safetensors": weights }, (directory) => {
+function refusalOf(weights: Uint8Array, config = "{}"): Error | undefined {
+  return withFiles({ "config.json": config, "model.safetensors": weights }, (directory) => {
     try {
       openSafetensors(directory).close();
     } catch (error) {

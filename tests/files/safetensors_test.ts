@@ -126,6 +126,10 @@ const INDEX_FAULTS: Readonly<Record<string, readonly [string | Uint8Array, RegEx
     '{"weight_map":{"x":"a.safetensors","x":"b.safetensors"}}',
     /key twice/,
   ],
+  "more keys than tensors can be": [
+    `{"weight_map":{${Array.from({ length: 1e5 }, (_, i) => `"${i}":0`)}}}`,
+    /it has 100001 keys, above the limit of 65536/,
+  ],
   "no JSON": ["weight_map:", /it is not JSON/],
   "a list": ["[]", /it is not a JSON object/],
   "not UTF-8": [Uint8Array.of(0x7b, 0xff, 0x7d), /it is not UTF-8/],
@@ -171,3 +175,34 @@ function assertDamaged(directory: string, says: RegExp): void {
     return true;
   });
 }
+
+Deno.test("openSafetensors() refuses configs and a tokenizer.json of more values than there are", () => {
+  const many = (count: number) => `{"a":[${"{},".repeat(count)}{}]}`;
+  const limits = {
+    "config.json": [many(1e5), /200003 values, above the limit of 65536/],
+    "tokenizer_config.json": [many(1e5), /200003 values, above the limit of 65536/],
+    "tokenizer.json": [many(1.5e6), /3000003 values, above the limit of 2500000/],
+  } as const;
+  for (const [name, [text, says]] of Object.entries(limits)) {
+    withFiles(
+      { "config.json": "{}", "model.safetensors": validSafetensors(), [name]: text },
+      (directory) => {
+        assert.throws(() => openSafetensors(directory).readTokenizer(), (error) => {
+          assert.ok(error instanceof ModelFormatError, String(error));
+          assert.ok(error.message.startsWith(`Cannot read ${join(directory, name)}: `));
+          assert.match(error.message, says);
+          return true;
+        });
+      },
+    );
+  }
+});
+
+Deno.test("openSafetensors() leaves out metadata within an object of a huge name", () => {
+  const config = JSON.stringify({ a: { b: { c: 1 } }, ["k".repeat(1e5)]: { d: 1 } });
+  withFiles({ "config.json": config, "model.safetensors": validSafetensors() }, (directory) => {
+    const model = openSafetensors(directory);
+    assert.deepEqual([...model.metadata.keys()], ["general.name", "a.b.c"]);
+    model.close();
+  });
+});
