@@ -1,13 +1,7 @@
 /** The sampling kernels on the device, launched as the engine does. Reference: sampler.ts. */
 
-import {
-  logitAdjustSpec,
-  sampleChunksSpec,
-  samplePickSpec,
-} from "../../../kernels/sampling_specs.ts";
-import type { KernelSpec } from "../../../kernels/spec.ts";
-import type { Dispatch } from "../../gpu/pass.ts";
 import { REPEAT_WINDOW, type SamplingOptions } from "../model_runner.ts";
+import { type SamplingKernels, samplingKernels } from "../sampling_kernels.ts";
 import type { Rig } from "./rig.ts";
 
 /** A row of logits and how its token is to be chosen. */
@@ -51,33 +45,7 @@ export async function chooseOnDevice(rig: Rig, cases: readonly ChoiceCase[]): Pr
   return { sampled: chosen!, last: next! };
 }
 
-/** The dispatches of the sampling kernels for some rows of logits, as the engine launches them. */
-export function choiceKernels(rig: Rig, vocabulary: number) {
-  const { sampleLanes: lanes, sampleChunk: chunk } = rig.tuning;
-  const { logits, history, metadata, chunks, last, sampled } = rig.scratch;
-  const count = Math.ceil(vocabulary / chunk);
-  const bound = (spec: KernelSpec, buffers: Readonly<Record<number, GPUBuffer>>) => {
-    const pipeline = rig.pipelines.get(spec);
-    return { pipeline, group: rig.pipelines.bind(pipeline, buffers) };
-  };
-  return {
-    logit_adjust: (rows: number): Dispatch => ({
-      ...bound(logitAdjustSpec({ vocabulary, lanes }), { 0: logits, 1: history, 2: metadata }),
-      workgroups: [rows, 1],
-    }),
-    sample_chunks: (rows: number): Dispatch => ({
-      ...bound(
-        sampleChunksSpec({ vocabulary, chunk, lanes }),
-        { 0: logits, 1: chunks, 2: metadata },
-      ),
-      workgroups: [count, rows],
-    }),
-    sample_pick: (rows: number): Dispatch => ({
-      ...bound(
-        samplePickSpec({ vocabulary, chunks: count, lanes }),
-        { 0: logits, 1: chunks, 2: metadata, 3: last, 4: history, 5: sampled },
-      ),
-      workgroups: [rows, 1],
-    }),
-  };
+/** The sampling kernels for some rows of logits, as the engine launches them. */
+export function choiceKernels(rig: Rig, vocabulary: number): SamplingKernels {
+  return samplingKernels(rig.pipelines, rig.tuning, rig.scratch, vocabulary);
 }

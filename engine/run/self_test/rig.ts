@@ -4,7 +4,7 @@ import type { KvType } from "../../../kernels/specs.ts";
 import type { Tuning } from "../../../kernels/tuning.ts";
 import type { ModelFile, TensorInfo } from "../../files/model_file.ts";
 import { bufferOf, createBuffer, destroyBuffer, Uploader } from "../../gpu/buffers.ts";
-import type { BufferPurpose, Gpu } from "../../gpu/device.ts";
+import { type BufferPurpose, type Gpu, oneLine } from "../../gpu/device.ts";
 import { type Dispatch, Recorder } from "../../gpu/pass.ts";
 import { Pipelines } from "../../gpu/pipelines.ts";
 import { Readback } from "../../gpu/readback.ts";
@@ -113,7 +113,7 @@ export class Rig {
     );
     recorder.submit(this.readback);
     const error = await device.popErrorScope();
-    if (error) throw new Error(`Cannot run a kernel: ${error.message.replaceAll(/\s+/g, " ")}`);
+    if (error) throw new Error(`Cannot run a kernel: ${oneLine(error)}`);
     const contents: ArrayBuffer[] = [];
     for (const read of results) contents.push(await read());
     this.release();
