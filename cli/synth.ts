@@ -37,7 +37,7 @@ export function addSynth(program: Command): void {
     )
     .option("-o, --output <path>", "what to write; by default NAME-QUANT, with .gguf for a file")
     .option("--seed <n>", "other weights for another number", integer(0, 2 ** 32 - 1), 1);
-  addGlobalOptions(command).action((name, options, command) => {
+  addGlobalOptions(command).action(async (name, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     const isFile = options.format === "gguf";
     const quant = options.quant ?? (isFile ? "Q4_0" : "BF16");
@@ -48,18 +48,19 @@ export function addSynth(program: Command): void {
       wayOut: "give another place by -o",
     };
     const started = performance.now();
-    const bytes = isFile
+    const bytes = await (isFile
       ? writeGgufFile(syntheticModel(name, quant, options.seed), target, terminal)
       : writeDirectory(
         syntheticDirectory(
           name,
           directoryFormat(quant),
           options.seed,
-          (pre) => preTokenizer(pre)!.config,
+          (pre) =>
+            preTokenizer(pre)!.config,
         ),
         target,
         terminal,
-      );
+      ));
     terminal.detail(`Made it in ${((performance.now() - started) / 1000).toFixed(1)} s`);
     terminal.write(`${printable(path)}\t${bytes} bytes\n`);
   });

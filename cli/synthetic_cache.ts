@@ -35,7 +35,7 @@ export async function cachedSynthetic(text: string, terminal: Terminal): Promise
   if (isThere(path)) return path; // Whom we waited for made it.
   terminal.note(`Making ${PREFIX}${name}:${format}, which is kept in the cache`);
   const unfinished = `${path}.part`; // The lock keeps others from it, so that a killed one's is used again.
-  writeGgufFile(
+  await writeGgufFile(
     syntheticModel(name, format, SEED),
     { path, unfinished, wayOut: WAY_OUT },
     terminal,

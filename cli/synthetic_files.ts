@@ -1,13 +1,15 @@
 /** Writes models of random weights, with progress, and never half of one. */
 
 import { join } from "node:path";
-import { writeGguf } from "../engine/files/gguf_writer.ts";
+import { ggufPieces } from "../engine/files/gguf_writer.ts";
 import { printable } from "../engine/files/quote.ts";
-import { writeSafetensors } from "../engine/files/safetensors_writer.ts";
+import { safetensorsPieces } from "../engine/files/safetensors_writer.ts";
 import type { SyntheticDirectory } from "../engine/models/synthetic_directory.ts";
 import type { SyntheticModel } from "../engine/models/synthetic_models.ts";
 import { packedBytes, type TensorType } from "../kernels/tensor_types.ts";
-import { UsageError } from "./exit_codes.ts";
+import { EventTurns } from "../engine/run/event_turns.ts";
+import { InterruptedError, UsageError } from "./exit_codes.ts";
+import { Interrupts } from "./interrupt.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Where a model goes. */
@@ -23,15 +25,16 @@ export interface Target {
  * Writes a GGUF file, which may take an older one's place, and returns its size in bytes.
  *
  * @throws {UsageError} if it cannot be written.
+ * @throws {InterruptedError} after Ctrl-C or SIGTERM, with nothing left behind.
  */
 export function writeGgufFile(
   { metadata, tensors }: SyntheticModel,
   target: Target,
   terminal: Terminal,
-): number {
-  return whole(target, () => {
+): Promise<number> {
+  return whole(target, async (signal) => {
     using output = new Output(target.unfinished, tensors, terminal);
-    writeGguf(metadata, tensors, output.write);
+    await output.write(ggufPieces(metadata, tensors), signal);
     return output.bytes;
   });
 }
@@ -40,13 +43,14 @@ export function writeGgufFile(
  * Writes a directory, which must not be there yet or be empty, and returns its size in bytes.
  *
  * @throws {UsageError} if it cannot be written.
+ * @throws {InterruptedError} after Ctrl-C or SIGTERM, with nothing left behind.
  */
 export function writeDirectory(
   { texts, tensors }: SyntheticDirectory,
   target: Target,
   terminal: Terminal,
-): number {
-  return whole(target, () => {
+): Promise<number> {
+  return whole(target, async (signal) => {
     refuseFull(target.path);
     Deno.mkdirSync(target.unfinished);
     let bytes = 0;
@@ -56,7 +60,7 @@ export function writeDirectory(
       bytes += file.length;
     }
     using output = new Output(join(target.unfinished, "model.safetensors"), tensors, terminal);
-    writeSafetensors(tensors, output.write);
+    await output.write(safetensorsPieces(tensors), signal);
     return bytes + output.bytes;
   });
 }
@@ -85,11 +89,16 @@ class Output implements Disposable {
     this.#progress = terminal.progress("Making the model", this.#total);
   }
 
-  readonly write = (bytes: Uint8Array): void => {
-    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
-    this.bytes += bytes.length;
-    this.#progress.update(Math.min(this.#total, this.bytes));
-  };
+  async write(pieces: Iterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+    const turns = new EventTurns();
+    for (const bytes of pieces) {
+      for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+      this.bytes += bytes.length;
+      this.#progress.update(Math.min(this.#total, this.bytes));
+      await turns.next();
+      signal.throwIfAborted();
+    }
+  }
 
   [Symbol.dispose](): void {
     this.#progress[Symbol.dispose]();
@@ -107,9 +116,13 @@ function bytesOf({ type, shape }: Weights): number {
 }
 
 /** Makes what is unfinished and renames it: what has the path is always whole. */
-function whole({ path, unfinished, wayOut }: Target, make: () => number): number {
+async function whole(
+  { path, unfinished, wayOut }: Target,
+  make: (signal: AbortSignal) => Promise<number>,
+): Promise<number> {
+  using interrupts = new Interrupts();
   try {
-    const bytes = make();
+    const bytes = await make(interrupts.signal);
     Deno.renameSync(unfinished, path);
     return bytes;
   } catch (cause) {
@@ -118,7 +131,7 @@ function whole({ path, unfinished, wayOut }: Target, make: () => number): number
     } catch {
       // It was never made.
     }
-    if (cause instanceof RangeError) throw cause; // Ours, not the system's.
+    if (cause instanceof RangeError || cause instanceof InterruptedError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new UsageError(`Cannot write ${printable(path)}: ${printable(reason)}; ${wayOut}`, {
       cause,

@@ -25,26 +25,25 @@ export interface GgufTensorData {
 }
 
 /**
- * Writes a model through `write`, which is called with the file's bytes in order.
+ * The bytes of a model's file, in order and in pieces.
  *
  * @throws {RangeError} if a tensor's rows are no multiple of its block, or its data are not as
  * long as its shape says.
  */
-export function writeGguf(
+export function* ggufPieces(
   metadata: ReadonlyMap<string, GgufValue>,
   tensors: readonly GgufTensorData[],
-  write: (bytes: Uint8Array) => void,
-): void {
+): Iterable<Uint8Array> {
   const sizes = tensors.map((tensor) =>
     packedBytes(tensor.type, tensor.shape.at(-1)!) * product(tensor.shape.slice(0, -1))
   );
   const header = headerBytes(metadata, tensors, sizes);
-  write(header);
-  write(new Uint8Array(padding(header.length)));
+  yield header;
+  yield new Uint8Array(padding(header.length));
   for (const [i, tensor] of tensors.entries()) {
     let written = 0;
     for (const piece of tensor.data()) {
-      write(piece);
+      yield piece;
       written += piece.length;
     }
     if (written !== sizes[i]) {
@@ -52,7 +51,7 @@ export function writeGguf(
         `Cannot write tensor '${tensor.name}': got ${written} bytes, its shape takes ${sizes[i]}`,
       );
     }
-    write(new Uint8Array(padding(written)));
+    yield new Uint8Array(padding(written));
   }
 }
 

@@ -20,14 +20,11 @@ export interface SafetensorsData {
 export type SafetensorsType = SafetensorsData["type"];
 
 /**
- * Writes tensors through `write`, which is called with the file's bytes in order.
+ * The bytes of a file of these tensors, in order and in pieces.
  *
  * @throws {RangeError} if a tensor's data are not as long as its shape says.
  */
-export function writeSafetensors(
-  tensors: readonly SafetensorsData[],
-  write: (bytes: Uint8Array) => void,
-): void {
+export function* safetensorsPieces(tensors: readonly SafetensorsData[]): Iterable<Uint8Array> {
   const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
   let end = 0;
   for (const tensor of tensors) {
@@ -39,11 +36,11 @@ export function writeSafetensors(
   const start = new Uint8Array(Math.ceil((8 + json.length) / 8) * 8).fill(0x20);
   new DataView(start.buffer).setBigUint64(0, BigInt(start.length - 8), true);
   start.set(json, 8); // Spaces after it align the weights.
-  write(start);
+  yield start;
   for (const tensor of tensors) {
     let written = 0;
     for (const piece of tensor.data()) {
-      write(piece);
+      yield piece;
       written += piece.length;
     }
     if (written !== bytesOf(tensor)) {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type GgufValue, writeGguf } from "../../engine/files/gguf_writer.ts";
+import { ggufPieces, type GgufValue } from "../../engine/files/gguf_writer.ts";
 import { pipeTvllm, runTvllm } from "./run_tvllm.ts";
 
 /** A small file with a value of each kind that needs care when shown. */
 function writeModel(more: readonly (readonly [string, GgufValue])[] = []): string {
   const path = join(Deno.makeTempDirSync(), "a model.gguf");
   using file = Deno.openSync(path, { create: true, write: true });
-  writeGguf(
+  const pieces = ggufPieces(
     new Map<string, GgufValue>([
       ["general.architecture", { type: "string", value: "llama" }],
       ["general.name", { type: "string", value: "Tiny\x1b[31m" }],
@@ -27,10 +27,8 @@ function writeModel(more: readonly (readonly [string, GgufValue])[] = []): strin
       { name: "output.weight", type: "Q8_0", shape: [4, 64], data: () => [new Uint8Array(272)] },
       { name: "output_norm.weight", type: "F32", shape: [64], data: () => [new Uint8Array(256)] },
     ],
-    (bytes) => {
-      assert.equal(file.writeSync(bytes), bytes.length);
-    },
   );
+  for (const bytes of pieces) assert.equal(file.writeSync(bytes), bytes.length);
   return path;
 }
 

@@ -11,7 +11,7 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { markdownTable } from "markdown-table";
-import { writeGguf } from "../../engine/files/gguf_writer.ts";
+import { ggufPieces } from "../../engine/files/gguf_writer.ts";
 import { syntheticModel, syntheticModelNames } from "../../engine/models/synthetic_models.ts";
 import { GREEDY } from "../../engine/run/model_runner.ts";
 import { ggufBytes, TINY_MODELS, tinyParts, writeTinyModel } from "../../fixtures/tiny_models.ts";
@@ -71,9 +71,9 @@ function tinyModels(directory: string): string[] {
       const { metadata, tensors } = syntheticModel(name, format, 1);
       const path = join(directory, `synth-${name}-${format.toLowerCase()}.gguf`);
       using file = Deno.openSync(path, { write: true, create: true });
-      writeGguf(metadata, tensors, (bytes) => {
+      for (const bytes of ggufPieces(metadata, tensors)) {
         for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
-      });
+      }
       paths.push(path);
     }
   }

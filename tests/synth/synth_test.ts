@@ -15,7 +15,7 @@ import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
 import { preTokenizer } from "../../engine/text/pre_tokenizers.ts";
 import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
 import { assertAllClose, logSoftmax } from "../assert.ts";
-import { runTvllm } from "../cli/run_tvllm.ts";
+import { baseEnv, LAUNCHER, runTvllm } from "../cli/run_tvllm.ts";
 import { logitsOf } from "../cpu/tiny_runner.ts";
 import { ggufBytes } from "../../fixtures/tiny_models.ts";
 import { safetensorsBytes } from "../../fixtures/tiny_safetensors.ts";
@@ -166,4 +166,25 @@ Deno.test("tvllm synth names what it knows, and leaves nothing where it cannot w
   const nowhere = await runTvllm(["synth", "tiny-llama", "-o", "/nowhere/tiny.gguf"]);
   assert.equal(nowhere.code, 2);
   assert.match(nowhere.stderr, /^error: Cannot write \/nowhere\/tiny\.gguf: .*give another/);
+});
+
+Deno.test({
+  name: "tvllm synth leaves nothing behind after Ctrl-C",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const directory = Deno.makeTempDirSync();
+    const child = new Deno.Command("sh", {
+      args: [LAUNCHER, "synth", "tinyllama-1.1b", "-o", join(directory, "model.gguf")],
+      env: baseEnv(),
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    while ([...Deno.readDirSync(directory)].length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    child.kill("SIGINT");
+    assert.equal((await child.status).code, 130);
+    assert.deepEqual([...Deno.readDirSync(directory)], []);
+    Deno.removeSync(directory);
+  },
 });
