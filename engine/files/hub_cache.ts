@@ -25,6 +25,8 @@ export interface CachedModel {
 
 const FOLDER = /^models--([^-].*?)--(.+)$/;
 const COMMIT = /^[0-9a-f]{40}$/;
+/** Time between looks at a lock in ms. */
+const LOCK_INTERVAL = 100;
 
 /** The cache in one directory, which need not exist. */
 export class HubCache {
@@ -42,17 +44,30 @@ export class HubCache {
     return join(this.folder(repository), "snapshots", commit);
   }
 
-  /** Takes the lock of one blob, waiting for whoever has it; its end releases it. */
-  async lock(repository: string, hash: string, onWait: () => void): Promise<Disposable> {
+  /**
+   * Takes the lock of one blob; its end releases it. Whoever has it is waited for by `sleep` between
+   * looks: a wait of the system's own would not hear of an abort.
+   */
+  async lock(
+    repository: string,
+    hash: string,
+    onWait: () => void,
+    sleep: (ms: number) => Promise<void>,
+  ): Promise<Disposable> {
     const folder = `models--${repository.replace("/", "--")}`;
     const path = join(this.directory, ".locks", folder, `${hash}.lock`);
     const file = await this.writing(async () => {
       await Deno.mkdir(dirname(path), { recursive: true });
       return await Deno.open(path, { create: true, write: true });
     });
-    if (!await file.tryLock(true)) {
-      onWait();
-      await file.lock(true);
+    try {
+      if (!await file.tryLock(true)) {
+        onWait();
+        do await sleep(LOCK_INTERVAL); while (!await file.tryLock(true));
+      }
+    } catch (error) {
+      file.close();
+      throw error;
     }
     return file;
   }

@@ -88,7 +88,7 @@ export class HubClient {
           });
         }
         this.#access.onRetry?.(`${error.message}; trying again in ${(wait / 1000).toFixed(1)} s`);
-        await this.#sleep(wait);
+        await this.sleep(wait);
       }
     }
   }
@@ -217,9 +217,11 @@ export class HubClient {
     }
   }
 
-  #sleep(ms: number): Promise<void> {
+  /** Rejects with the reason of an abort, before it or during it. */
+  sleep(ms: number): Promise<void> {
     const { signal } = this.#access;
     return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
       const stop = () => {
         clearTimeout(timer);
         reject(signal?.reason);

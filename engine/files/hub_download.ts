@@ -31,7 +31,7 @@ export async function downloadBlob(
   onBytes: (bytes: number) => void,
   onWait: () => void,
 ): Promise<void> {
-  using _lock = await cache.lock(repository, file.hash, onWait);
+  using _lock = await cache.lock(repository, file.hash, onWait, (ms) => client.sleep(ms));
   const blob = cache.blob(repository, file.hash);
   if (isThere(blob)) return;
   const path = `${blob}.incomplete`;

@@ -258,3 +258,24 @@ hubTest("models are told apart, listed and removed", async (hub, cache, get) => 
   assert.equal(await cache.remove(parseHubSpec("hf:org/repo")), 200_050);
   assert.deepEqual(cache.list(), []);
 });
+
+hubTest("an abort is heard while another process has the lock", async (_hub, cache, get) => {
+  const other = await cache.lock("org/repo", sha256(BYTES), () => {}, () => Promise.resolve());
+  let held = true;
+  const release = () => {
+    if (held) other[Symbol.dispose]();
+    held = false;
+  };
+  // Only if the abort is not heard.
+  const timer = setTimeout(release, 5000);
+  const controller = new AbortController();
+  const reason = new Error("Ctrl-C");
+  const onWait = () => void setTimeout(() => controller.abort(reason), 10);
+  try {
+    await assert.rejects(get({ signal: controller.signal, onWait }), (error) => error === reason);
+    assert.ok(held, "the lock had to be released first");
+  } finally {
+    clearTimeout(timer);
+    release();
+  }
+});
