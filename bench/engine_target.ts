@@ -1,6 +1,6 @@
 /** The target that is a real model: served by engines of its own, so that no run meets another's cache. */
 
-import { GREEDY } from "../engine/run/model_runner.ts";
+import { BLOCK_TOKENS, GREEDY } from "../engine/run/model_runner.ts";
 import type { Model } from "../engine/mod.ts";
 import { Engine } from "../engine/run/engine.ts";
 import { GpuRunner } from "../engine/run/gpu_runner.ts";
@@ -27,6 +27,8 @@ import { TimedRunner } from "./timed_runner.ts";
 
 // Each request arrives when the one before has this many tokens.
 const STAGGER_TOKENS = 4;
+// ms between two looks at the process's memory, of about 20 µs each.
+const RSS_INTERVAL = 100;
 
 /** What is known of the program that runs the benchmark. */
 export interface Program {
@@ -47,6 +49,7 @@ export class EngineTarget implements Target {
   readonly #gpu: GpuRunner | undefined;
   #probe: Promise<Probe | null> | undefined;
   #peakRss = 0;
+  #served = false;
 
   /** `signal` cuts off what is being served, which then throws its reason. */
   constructor(readonly model: Model, program: Program, readonly signal?: AbortSignal) {
@@ -58,6 +61,7 @@ export class EngineTarget implements Target {
     this.matrices = modelMatrices(model);
     this.startup = program.startup;
     this.loadTime = model.loadTime;
+    this.#noteRss();
     const { tokenizer } = model;
     this.text = {
       encode: (text) => tokenizer.encode(text),
@@ -68,6 +72,10 @@ export class EngineTarget implements Target {
 
   get hasTimestamps(): boolean {
     return this.#gpu?.gpu.features.has("timestamp-query") ?? false;
+  }
+
+  get hasServed(): boolean {
+    return this.#served;
   }
 
   now(): number {
@@ -101,10 +109,12 @@ export class EngineTarget implements Target {
       const results: CachedServing[] = [];
       for (const request of requests) {
         const before = engine.stats.prefix;
+        const steps = this.#runner.steps.length;
         const served = await consume(engine.submit(toGeneration(request))).done;
         const after = engine.stats.prefix;
         results.push({
           served,
+          steps: this.#runner.steps.slice(steps),
           hits: after.hits - before.hits,
           misses: after.misses - before.misses,
           tokensSaved: after.tokensSaved - before.tokensSaved,
@@ -130,6 +140,7 @@ export class EngineTarget implements Target {
       const { blocks, prefix } = engine.stats;
       return {
         requests,
+        steps: [...this.#runner.steps],
         blocksAllocated: blocks.allocations,
         blocksShared: prefix.blocksShared,
         hits: prefix.hits,
@@ -166,10 +177,17 @@ export class EngineTarget implements Target {
   }
 
   memory(): MemoryUse {
+    this.#noteRss();
     return {
       buffers: this.#gpu ? { ...this.#gpu.gpu.memory } : null,
-      peakRss: Math.max(this.#peakRss, Deno.memoryUsage().rss),
+      kvTokens: this.#runner.limits.blocks * BLOCK_TOKENS,
+      peakRss: this.#peakRss,
     };
+  }
+
+  // The system's own count of the peak takes a permission that the program does without.
+  #noteRss(): void {
+    this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
   }
 
   /** Runs `use` on an engine of its own, which has nothing left to do afterwards. */
@@ -180,6 +198,8 @@ export class EngineTarget implements Target {
     });
     const stop = () => void engine.stop();
     this.signal?.addEventListener("abort", stop);
+    const looking = setInterval(() => this.#noteRss(), RSS_INTERVAL);
+    this.#served = true;
     try {
       const result = await use(engine);
       this.signal?.throwIfAborted();
@@ -188,7 +208,8 @@ export class EngineTarget implements Target {
       this.signal?.removeEventListener("abort", stop);
       await engine.stop();
       this.#runner.begin(false);
-      this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
+      clearInterval(looking);
+      this.#noteRss();
     }
   }
 }
@@ -213,5 +234,8 @@ function consume(stream: TokenStream): { begun: Promise<void>; done: Promise<Ser
     }
     return { ids, times, submitted: stream.timings.submitted };
   };
-  return { begun: begun.promise, done: read() };
+  const done = read();
+  // Who awaits it hears of an error; until then, as others arrive, it must not count as unhandled.
+  done.catch(() => {});
+  return { begun: begun.promise, done };
 }

@@ -1,6 +1,8 @@
 /** Runs a suite's cases: warm-ups, repetitions, saving after each case, and the checks of them all. */
 
 import { createHash } from "node:crypto";
+import { EventTurns } from "../engine/run/event_turns.ts";
+import { decodeBounds, limitsOf, prefillBound } from "./limits.ts";
 import {
   type Cell,
   type Check,
@@ -15,7 +17,7 @@ import {
 } from "./report.ts";
 import { doubts, noise } from "./stats.ts";
 import { makePrompts } from "./prompts.ts";
-import type { BenchRequest, Probe, Served, ServeOptions, Serving, Target } from "./target.ts";
+import type { BenchRequest, HostStep, Served, ServeOptions, Serving, Target } from "./target.ts";
 
 /** What the harness does besides measuring. */
 export interface HarnessHooks {
@@ -35,6 +37,8 @@ export interface HarnessHooks {
   readonly bandwidth?: number;
 }
 
+const CONTEXTS = [32, 128, 256, 512];
+
 /** A suite: measures, and adds its tables. */
 export type Suite = (bench: Bench) => Promise<void>;
 
@@ -44,6 +48,7 @@ export class Bench {
   readonly #hashes = new Map<string, string>();
   readonly #changed = new Set<string>();
   readonly #measures = new Map<string, readonly number[]>();
+  readonly #turns = new EventTurns();
 
   private constructor(
     readonly target: Target,
@@ -66,7 +71,10 @@ export class Bench {
     };
   }
 
-  /** Probes the device and runs the suite; what is done stays in the report if it is cut off. */
+  /**
+   * Probes the device and runs the suite. If it is cut off, what was done stays in the report; if it
+   * fails, that report is saved before the error is passed on.
+   */
   static async run(
     name: string,
     suite: Suite,
@@ -87,7 +95,10 @@ export class Bench {
       }
       bench.report.complete = true;
     } catch (error) {
-      if (!hooks.signal?.aborted) throw error;
+      if (!hooks.signal?.aborted) {
+        bench.#finish();
+        throw error;
+      }
     }
     bench.#finish();
     return bench.report;
@@ -125,19 +136,33 @@ export class Bench {
     requests: readonly BenchRequest[],
     ways: readonly ServeOptions[],
   ): Promise<Serving[][]> {
+    return await this.byTurns(ways, () => label, async (options, counts) => {
+      const serving = await this.target.serve(requests, options);
+      if (counts) this.remember(label, requests, serving.requests, serving.steps);
+      return serving;
+    });
+  }
+
+  /**
+   * Does `work` in each of these ways by turns, warm-up and repetition times, and returns what the
+   * repetitions, which count, gave for each way. Between them signals are heard.
+   */
+  async byTurns<Way, Result>(
+    ways: readonly Way[],
+    label: (way: Way) => string,
+    work: (way: Way, counts: boolean) => Result | Promise<Result>,
+  ): Promise<Result[][]> {
     const { warmup, repetitions } = this.run;
-    const runs: Serving[][] = ways.map(() => []);
+    const results: Result[][] = ways.map(() => []);
     for (let i = -warmup; i < repetitions; i++) {
-      for (const [way, options] of ways.entries()) {
-        this.step(`${label}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
-        const serving = await this.target.serve(requests, options);
-        if (i < 0) continue;
-        runs[way]!.push(serving);
-        this.hooks.served?.(label, serving);
-        this.remember(label, requests, serving.requests);
+      for (const [index, way] of ways.entries()) {
+        await this.#turns.next();
+        this.step(`${label(way)}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
+        const result = await work(way, i >= 0);
+        if (i >= 0) results[index]!.push(result);
       }
     }
-    return runs;
+    return results;
   }
 
   /** Says what happens now, and stops here if it was interrupted. */
@@ -167,17 +192,32 @@ export class Bench {
    * Most tokens a second that `requests` at once can decode after prompts of this length: each step
    * reads the weights once, and the keys and values of each.
    */
-  limit(requests: number, promptTokens = this.run.promptTokens): number | undefined {
+  limit(
+    requests: number,
+    promptTokens = this.run.promptTokens,
+    maxTokens = this.run.maxTokens,
+  ): number | undefined {
     const { limits } = this.report;
     if (limits === null) return undefined;
-    const position = promptTokens + this.run.maxTokens / 2;
-    const { memoryBound, arithmeticBound } = bounds(this.target, limits, position, requests);
+    const position = promptTokens + maxTokens / 2;
+    const { memoryBound, arithmeticBound } = decodeBounds(this.target, limits, position, requests);
     return Math.min(memoryBound, arithmeticBound);
+  }
+
+  /** Most tokens a second of a prompt of this length. */
+  prefillLimit(promptTokens: number): number | undefined {
+    const { limits } = this.report;
+    return limits === null ? undefined : prefillBound(this.target, limits, promptTokens);
   }
 
   /** Whether a request of this length fits into the context. */
   fits(promptTokens: number, maxTokens: number): boolean {
     return promptTokens + maxTokens <= this.report.environment.model.contextLength;
+  }
+
+  /** Lengths of the prompts in tables by context, as far as they fit. */
+  get contexts(): number[] {
+    return CONTEXTS.filter((context) => this.fits(context, this.run.maxTokens));
   }
 
   /** Adds a table that rows are added to as they are measured. */
@@ -215,7 +255,8 @@ export class Bench {
   async #generateIfNothingWas(): Promise<void> {
     if (this.#hashes.size > 0) return;
     const requests = this.requests(this.prompts(1));
-    this.remember("output check", requests, (await this.target.serve(requests)).requests);
+    const { requests: served, steps } = await this.target.serve(requests);
+    this.remember("output check", requests, served, steps);
   }
 
   #save(): void {
@@ -223,8 +264,17 @@ export class Bench {
     this.hooks.save?.(this.report);
   }
 
-  /** Adds to the output check: a prompt must give the same tokens each time, in any batch. */
-  remember(label: string, requests: readonly BenchRequest[], served: readonly Served[]): void {
+  /**
+   * Adds what was served to the trace and to the output check: a prompt must give the same tokens
+   * each time, in any batch.
+   */
+  remember(
+    label: string,
+    requests: readonly BenchRequest[],
+    served: readonly Served[],
+    steps: readonly HostStep[] = [],
+  ): void {
+    this.hooks.served?.(label, { requests: served, steps });
     for (const [i, { promptIds, maxTokens }] of requests.entries()) {
       const key = hash([maxTokens, ...promptIds]);
       const output = hash(served[i]!.ids);
@@ -246,7 +296,7 @@ export class Bench {
     if (this.#hashes.size > 0) {
       const same = this.#changed.size === 0;
       const detail = same
-        ? `${this.#hashes.size} prompts, alone and together, in every repetition`
+        ? `${this.#hashes.size} prompts gave the same tokens in every run`
         : `a prompt gave other tokens than before in ${[...this.#changed].join(", ")}`;
       this.check("same tokens each time", same, detail);
     }
@@ -265,44 +315,4 @@ export class Bench {
 
 function hash(ids: readonly number[]): string {
   return createHash("sha256").update(ids.join(",")).digest("hex").slice(0, 16);
-}
-
-/** What the probe allows this model. */
-function limitsOf(probe: Probe, target: Target, run: RunOptions, given?: number): Limits {
-  const { flops, int8, dispatch, readback, upload } = probe;
-  const bandwidth = given ?? probe.bandwidth;
-  const position = run.promptTokens + run.maxTokens / 2;
-  return {
-    bandwidth,
-    flops,
-    int8,
-    dispatch,
-    readback,
-    upload,
-    source: given === undefined ? "measured" : "given",
-    ...bounds(target, { bandwidth, flops }, position, 1),
-  };
-}
-
-/** Of decode steps of `requests` requests that look back on `position` tokens each. */
-function bounds(
-  target: Target,
-  { bandwidth, flops }: Pick<Limits, "bandwidth" | "flops">,
-  position: number,
-  requests: number,
-): Pick<Limits, "bytesPerToken" | "memoryBound" | "arithmeticBound"> {
-  const { model } = target.environment;
-  const bytesPerToken = model.readBytes / requests + position * kvBytesPerToken(target);
-  const attention = 4 * position * model.heads * model.headDim * model.layers;
-  return {
-    bytesPerToken,
-    memoryBound: bandwidth * 1e9 / bytesPerToken,
-    arithmeticBound: flops * 1e9 / (2 * model.readWeights + attention),
-  };
-}
-
-/** Bytes of keys and values of one token, all layers together. */
-export function kvBytesPerToken({ environment: { model, engine } }: Target): number {
-  const bytes = engine.kvType === "f16" ? 2 : 4;
-  return 2 * model.layers * model.kvHeads * model.headDim * bytes;
 }

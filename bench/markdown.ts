@@ -48,8 +48,9 @@ function parameters({ environment: { device, model, engine }, run }: Report): st
     ],
     [
       "Run",
-      `${run.prompts} prompts of ${run.promptTokens} tokens, max tokens ${run.maxTokens}, ` +
-      `${run.warmup} warm-ups, ${run.repetitions} repetitions, seed ${run.seed}, ${run.date}`,
+      // Some suites have requests of their own.
+      `options: prompts ${run.prompts}, prompt tokens ${run.promptTokens}, max tokens ${run.maxTokens}, ` +
+      `warm-ups ${run.warmup}, repetitions ${run.repetitions}, seed ${run.seed}, ${run.date}`,
     ],
   ];
 }

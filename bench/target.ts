@@ -72,6 +72,7 @@ export interface HeldBlocks {
 /** A request served after others by one engine with a prefix cache. */
 export interface CachedServing {
   readonly served: Served;
+  readonly steps: readonly HostStep[];
   /** Full blocks of the prompt that the cache had, and had not. */
   readonly hits: number;
   readonly misses: number;
@@ -80,8 +81,7 @@ export interface CachedServing {
 }
 
 /** Requests in rounds, each served when the one before is done, by one engine. */
-export interface RoundsServing {
-  readonly requests: readonly Served[];
+export interface RoundsServing extends Serving {
   /** Blocks of the KV cache that were handed out, and that served more than one request. */
   readonly blocksAllocated: number;
   readonly blocksShared: number;
@@ -100,7 +100,16 @@ export interface MemoryUse {
     readonly scratch: number;
     readonly readback: number;
   } | null;
+  /** Tokens that the KV cache has room for as it is now. */
+  readonly kvTokens: number;
+  /** The most that was seen. */
   readonly peakRss: number;
+}
+
+/** Bytes of all buffers on the device; undefined where they are not counted. */
+export function bufferBytes(target: Target): number | undefined {
+  const { buffers } = target.memory();
+  return buffers === null ? undefined : Object.values(buffers).reduce((a, b) => a + b);
 }
 
 /** What some calls of a kernel need, by their shapes. */
@@ -156,6 +165,8 @@ export interface Target {
     readonly maxBatchTokens: number;
   };
   readonly hasTimestamps: boolean;
+  /** Whether it has served requests: their kernels are compiled. */
+  readonly hasServed: boolean;
   /** The matrices that a decoded token multiplies with. */
   readonly matrices: readonly {
     /** The kernel that multiplies with it. */

@@ -23,7 +23,7 @@ export class Trace {
   readonly #events: TraceEvent[] = [
     named(RUNS, "measured runs"),
     named(HOST, "host"),
-    named(DEVICE, "device kernels (lengths by its clock, laid end to end from the submit)"),
+    named(DEVICE, "device kernels (lengths by its clock, laid end to end from the launch)"),
   ];
   readonly #requestRows = new Set<number>();
 
@@ -57,6 +57,7 @@ export class Trace {
     const each = kernelSteps([serving]).steps.flat();
     let end = -Infinity;
     for (const host of serving.steps) {
+      // A step is launched when it is submitted and the one before it was read.
       let at = Math.max(end, host.submitEnd);
       const kernels = host.timing === "together"
         ? [{ name: TOGETHER, milliseconds: sumOf(host.kernels!) }]
@@ -65,7 +66,7 @@ export class Trace {
         this.#push(name, DEVICE, at, at + milliseconds);
         at += milliseconds;
       }
-      end = at;
+      end = Math.max(at, host.readEnd);
     }
   }
 

@@ -28,7 +28,7 @@ const TEXT = "The miller's daughter walked along the river; it was half past fou
 /** Decodes token by token, and prints what is whole. */
 type Detokenize = (ids: readonly number[]) => string;
 
-export function detokenizer(bench: Bench): Promise<void> {
+export async function detokenizer(bench: Bench): Promise<void> {
   const { text } = bench.target;
   const naive: Detokenize = (ids) => decodeUnprinted(text, ids);
   const streaming: Detokenize = (ids) => push(text.stream(), ids);
@@ -46,11 +46,12 @@ export function detokenizer(bench: Bench): Promise<void> {
   const speedups: number[] = [];
   let identical = true;
   for (const [name, tokens] of SEQUENCES) {
-    bench.step(`${name} sequence`);
     const ids = all.slice(0, tokens);
     identical &&= naive(ids) === streaming(ids) && streaming(ids) === text.decode(ids, false);
-    const slow = time(bench, () => naive(ids));
-    const fast = time(bench, () => streaming(ids));
+    const [slow = [], fast = []] = await times(bench, `${name} sequence`, [
+      () => naive(ids),
+      () => streaming(ids),
+    ]);
     const speedup = summarize(slow).median / summarize(fast).median;
     speedups.push(speedup);
     table.row(
@@ -66,31 +67,34 @@ export function detokenizer(bench: Bench): Promise<void> {
     `identical: ${identical ? "yes" : "no"}`,
   );
   bench.check("identical text", identical, "naive, streaming and whole decoding, byte for byte");
-  creation(bench, all.slice(0, REQUEST_TOKENS), naive);
-  return Promise.resolve();
+  await creation(bench, all.slice(0, REQUEST_TOKENS), naive);
 }
 
-function creation(bench: Bench, ids: readonly number[], naive: Detokenize): void {
+async function creation(
+  bench: Bench,
+  ids: readonly number[],
+  naive: Detokenize,
+): Promise<void> {
   const { text } = bench.target;
-  bench.step("instances");
-  const create = time(bench, () => {
+  const [create = []] = await times(bench, "instances", [() => {
     for (let i = 0; i < CREATIONS; i++) text.stream();
-  });
+  }]);
   const table = bench.table("Instance creation", ["What", "Time"]);
   table.row(`${CREATIONS} creations`, bench.measure("creations", create, "ms"));
   table.row("Each", value(summarize(create).median / CREATIONS * 1000, "us"));
 
-  bench.step("requests");
   const pooled = text.stream();
   const ways: (readonly [string, Detokenize])[] = [
     ["Naive decode()", naive],
     ["Streaming (new instance)", (own) => push(text.stream(), own)],
     ["Streaming (pooled)", (own) => push(pooled, own)],
   ];
-  const times = ways.map(([, way]) =>
-    time(bench, () => {
+  const measured = await times(
+    bench,
+    "requests",
+    ways.map(([, way]) => () => {
       for (let i = 0; i < REQUESTS; i++) way(ids);
-    })
+    }),
   );
   const requests = bench.table("One instance per request, or one for all", [
     "Metric",
@@ -99,7 +103,7 @@ function creation(bench: Bench, ids: readonly number[], naive: Detokenize): void
   const row = (metric: string, unit: "tok/s" | "req/s", count: number) =>
     requests.row(
       metric,
-      ...times.map((samples, i) =>
+      ...measured.map((samples, i) =>
         bench.measure(`${ways[i]![0]}, ${metric}`, samples.map((ms) => count / ms * 1000), unit)
       ),
     );
@@ -126,10 +130,10 @@ function push(stream: ReturnType<BenchText["stream"]>, ids: readonly number[]): 
   return printed + stream.flush();
 }
 
-/** ms of one call, a sample a repetition, each over as many calls as a clock needs. */
-function time({ run, target }: Bench, work: () => void): number[] {
-  const samples: number[] = [];
-  for (let i = -run.warmup; i < run.repetitions; i++) {
+/** ms of one call of each way, a sample a repetition, each over as many calls as a clock needs. */
+function times(bench: Bench, label: string, ways: readonly (() => void)[]): Promise<number[][]> {
+  const { target } = bench;
+  return bench.byTurns(ways, () => label, (work) => {
     let calls = 0;
     const start = target.now();
     let elapsed: number;
@@ -138,7 +142,6 @@ function time({ run, target }: Bench, work: () => void): number[] {
       calls++;
       elapsed = target.now() - start;
     } while (elapsed < LEAST_MS);
-    if (i >= 0) samples.push(elapsed / calls);
-  }
-  return samples;
+    return elapsed / calls;
+  });
 }

@@ -1,9 +1,10 @@
 /** Where the memory goes: buffers by purpose, blocks of real sequences, and what sharing saves. */
 
 import { BLOCK_TOKENS } from "../../engine/run/model_runner.ts";
-import { type Bench, kvBytesPerToken } from "../harness.ts";
+import type { Bench } from "../harness.ts";
+import { kvBytesPerToken } from "../limits.ts";
 import { value } from "../report.ts";
-import type { HeldBlocks } from "../target.ts";
+import { bufferBytes, type HeldBlocks } from "../target.ts";
 
 const PROJECTED = [512, 1024, 2048, 4096];
 const HELD = [1, 2, 4, 8];
@@ -26,17 +27,20 @@ async function buffers(bench: Bench): Promise<void> {
   // The cache grows with what is asked of it.
   await bench.repeat("one request", bench.requests(bench.prompts(1)));
   const table = bench.table("Memory", ["Metric", "Value"]);
-  const { buffers: use, peakRss } = bench.target.memory();
+  const { buffers: use, kvTokens, peakRss } = bench.target.memory();
   const row = (name: string, bytes: number | undefined) =>
     table.row(name, bytes === undefined ? "not counted on the CPU" : value(bytes, "bytes"));
   row("Model weights", use?.weights);
-  row("KV memory per token", kvBytesPerToken(bench.target));
+  if (use) row("KV memory per token", use.kv / kvTokens);
+  else row("KV memory per token (computed)", kvBytesPerToken(bench.target));
   row("KV cache buffers", use?.kv);
   row("Scratch buffers", use?.scratch);
   row("Readback buffers", use?.readback);
-  row("Total device memory", use ? sum(Object.values(use)) : undefined);
+  row("Total device memory", bufferBytes(bench.target));
   row("Peak process RSS", peakRss);
-  table.say("Buffers as one request leaves them; the KV cache grows with the requests.");
+  table.say(
+    "Buffers as the requests so far left them; the KV cache grows with the requests. Peak process RSS is the most that was seen after loading and, ten times a second, while requests were served.",
+  );
 }
 
 async function kvScaling(bench: Bench): Promise<void> {

@@ -99,20 +99,13 @@ function makeRounds(bench: Bench): BenchRequest[][] {
 }
 
 /** Every mode in each repetition. A warm-up is one request in each mode, not all of them. */
-async function measure(bench: Bench, rounds: BenchRequest[][]): Promise<RoundsServing[][]> {
-  const { target, run } = bench;
-  const runs: RoundsServing[][] = MODES.map(() => []);
-  for (let i = -run.warmup; i < run.repetitions; i++) {
-    for (const [mode, { name, arrival, share }] of MODES.entries()) {
-      bench.step(`${name}, ${i < 0 ? "warm-up" : `${i + 1} of ${run.repetitions}`}`);
-      const own = i < 0 ? [rounds[0]!.slice(0, 1)] : rounds;
-      const serving = await target.serveRounds(own, { arrival, share });
-      if (i < 0) continue;
-      runs[mode]!.push(serving);
-      bench.remember(name, own.flat(), serving.requests);
-    }
-  }
-  return runs;
+function measure(bench: Bench, rounds: BenchRequest[][]): Promise<RoundsServing[][]> {
+  return bench.byTurns(MODES, ({ name }) => name, async ({ name, ...mode }, counts) => {
+    const own = counts ? rounds : [rounds[0]!.slice(0, 1)];
+    const serving = await bench.target.serveRounds(own, mode);
+    if (counts) bench.remember(name, own.flat(), serving.requests, serving.steps);
+    return serving;
+  });
 }
 
 function tokensOf({ requests }: RoundsServing): string {

@@ -5,7 +5,7 @@ import type { Bench } from "../harness.ts";
 import { type Cell, measured, type Quantity, value } from "../report.ts";
 import { kernelSteps } from "../kernel_steps.ts";
 import { summarize } from "../stats.ts";
-import type { Served, Serving, Target } from "../target.ts";
+import { bufferBytes, type Served, type Serving, type Target } from "../target.ts";
 import { tpot, ttft } from "../timings.ts";
 
 /** Tokens of the prompt, and to decode. */
@@ -44,6 +44,7 @@ export async function scenarios(bench: Bench): Promise<void> {
   const table = bench.table("Scenarios", COLUMNS);
   const able = SCENARIOS.filter(({ prompt, decode }) => bench.fits(prompt, decode));
   bench.step("first request");
+  const compiled = target.hasServed;
   const cold = await target.serve(requestOf(bench, SCENARIOS[0]));
   const own = new Map<Scenario, Samples>();
   let last: readonly Serving[] = [];
@@ -58,8 +59,8 @@ export async function scenarios(bench: Bench): Promise<void> {
       value(prompt, ""),
       value(decode, ""),
       bench.measure(`${id}, TTFT`, samples.ttft, "ms"),
-      bench.measure(`${id}, decode`, samples.decode, "tok/s", bench.limit(1, prompt)),
-      bench.measure(`${id}, prefill`, samples.prefill, "tok/s"),
+      bench.measure(`${id}, decode`, samples.decode, "tok/s", bench.limit(1, prompt, decode)),
+      bench.measure(`${id}, prefill`, samples.prefill, "tok/s", bench.prefillLimit(prompt)),
     );
   }
   const left = SCENARIOS.filter((scenario) => !own.has(scenario)).map(({ id }) => id);
@@ -67,7 +68,7 @@ export async function scenarios(bench: Bench): Promise<void> {
     const { contextLength } = bench.report.environment.model;
     table.say(`Left out, as the context has ${contextLength} tokens: ${left.join(", ")}.`);
   }
-  await metrics(bench, cold, own);
+  await metrics(bench, compiled ? undefined : cold, own);
   if (last.length > 0) bySteps(bench, last);
   if (bench.hooks.baseline) await against(bench, await bench.hooks.baseline(), own);
 }
@@ -88,23 +89,15 @@ function samplesOf(runs: readonly Serving[], promptTokens: number): Samples {
 
 async function metrics(
   bench: Bench,
-  cold: Serving,
+  cold: Serving | undefined,
   own: ReadonlyMap<Scenario, Samples>,
 ): Promise<void> {
   const { target, report: { limits } } = bench;
-  const [first] = [...own.values()];
-  const { buffers, peakRss } = target.memory();
+  const buffers = bufferBytes(target);
   const table = bench.table("Metrics", ["Metric", "Value"]);
-  const compile = ttft(cold.requests[0]!) - (first ? summarize(first.ttft).median : 0);
-  table.row(
-    "Compile time (first TTFT over the later ones)",
-    compile > 0 ? value(compile, "ms") : "none: the first was as fast",
-  );
+  table.row("Compile time (first TTFT over the later ones)", compileTime(cold, own));
   table.row("Weight load time", value(target.loadTime, "ms"));
-  table.row(
-    "Peak memory",
-    value(buffers === null ? peakRss : Object.values(buffers).reduce((a, b) => a + b), "bytes"),
-  );
+  table.row("Peak memory", value(buffers ?? target.memory().peakRss, "bytes"));
   table.row("Prefill scaling (ms/token)", prefillScaling(own));
   const variations = [...own.values()].map(({ decode }) => {
     const { mean, stddev } = summarize(decode);
@@ -120,9 +113,17 @@ async function metrics(
     limits === null ? "not measured: there is no device" : value(limits.dispatch, "us"),
   );
   table.say(
-    `Peak memory: ${buffers === null ? "of the process" : "of the buffers on the device"}. ` +
+    `Peak memory: ${buffers === undefined ? "of the process" : "of the buffers on the device"}. ` +
       "Prefill scaling: the slope of the TTFT over the prompt's length. The CV is the mean of the scenarios'. GPU utilization: the kernels' share of a decode step. The overhead is the probe's.",
   );
+}
+
+function compileTime(cold: Serving | undefined, own: ReadonlyMap<Scenario, Samples>): Cell {
+  if (cold === undefined) return "not known: the kernels were compiled before";
+  const [first] = own.values();
+  if (first === undefined) return "not known: no scenario fits";
+  const compile = ttft(cold.requests[0]!) - summarize(first.ttft).median;
+  return compile > 0 ? value(compile, "ms") : "none: the first was as fast";
 }
 
 function prefillScaling(own: ReadonlyMap<Scenario, Samples>): Cell {
@@ -147,14 +148,16 @@ async function utilization(bench: Bench): Promise<Cell> {
 function bySteps(bench: Bench, runs: readonly Serving[]): void {
   const table = bench.table("Decoding of S6", ["Tokens", ["Decode TPS", "tok/s"]]);
   const times = runs.map(({ requests }) => requests[0]!.times);
-  for (let end = BUCKET; end < times[0]!.length; end += BUCKET) {
-    const rates = times.map((own) => 1000 * BUCKET / (own[end]! - own[end - BUCKET]!));
+  const last = times[0]!.length - 1;
+  for (let start = 0; start < last; start += BUCKET) {
+    const end = Math.min(start + BUCKET, last);
+    const rates = times.map((own) => 1000 * (end - start) / (own[end]! - own[start]!));
     table.row(
       value(end, ""),
       bench.measureOfMany(`S6, tokens to ${end}`, rates, "tok/s"),
     );
   }
-  table.say(`Of each ${BUCKET} tokens to this one.`);
+  table.say(`Of each ${BUCKET} tokens to this one, and of those left at the end.`);
 }
 
 /** The same on another backend, and how many times as fast this one is. */
@@ -167,12 +170,11 @@ async function against(
   const table = bench.table(`Against the ${kind.toUpperCase()} backend`, COLUMNS);
   for (const [scenario, ours] of own) {
     const { id, prompt, decode } = scenario;
-    const runs: Serving[] = [];
-    for (let i = -bench.run.warmup; i < bench.run.repetitions; i++) {
-      bench.step(`${id} on the ${kind}, ${i < 0 ? "warm-up" : i + 1}`);
-      const serving = await baseline.serve(requestOf(bench, scenario));
-      if (i >= 0) runs.push(serving);
-    }
+    const [runs = []] = await bench.byTurns(
+      [requestOf(bench, scenario)],
+      () => `${id} on the ${kind}`,
+      (requests) => baseline.serve(requests),
+    );
     const theirs = samplesOf(runs, prompt);
     const sizes = [value(prompt, ""), value(decode, "")];
     table.row(

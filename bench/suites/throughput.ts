@@ -5,8 +5,6 @@ import { value } from "../report.ts";
 import { summarize } from "../stats.ts";
 import { generated, tokensPerSecond, totalTime } from "../timings.ts";
 
-const CONTEXTS = [32, 128, 256, 512];
-
 export async function throughput(bench: Bench): Promise<void> {
   await modes(bench);
   await contexts(bench);
@@ -48,9 +46,7 @@ async function contexts(bench: Bench): Promise<void> {
     ["Time (s)", "s"],
     ["Tok/sec", "tok/s"],
   ]);
-  const { maxTokens } = bench.run;
-  for (const context of CONTEXTS) {
-    if (!bench.fits(context, maxTokens)) continue;
+  for (const context of bench.contexts) {
     const requests = bench.requests(bench.prompts(1, context));
     const runs = await bench.repeat(`context of ${context}`, requests);
     table.row(

@@ -75,6 +75,8 @@ export class ScriptedTarget implements Target {
   readonly matrices = [{ kernel: "matmul_q8_0", rows: 1000, columns: 1000, bytes: 1_062_500 }];
   readonly startup = 120;
   readonly loadTime = 250;
+  /** Decode steps that the device chains in a submit. */
+  chained = 1;
   /** ms between two tokens of the first serving. */
   interval = 2;
   /** Called before each serving with how many there were. */
@@ -103,6 +105,10 @@ export class ScriptedTarget implements Target {
     },
   };
 
+  get hasServed(): boolean {
+    return this.#servings > 0;
+  }
+
   now(): number {
     return this.#time;
   }
@@ -129,7 +135,7 @@ export class ScriptedTarget implements Target {
         steps.push({
           tokens: sequences * (i === 0 ? promptIds.length : 1),
           sequences,
-          chained: 1,
+          chained: this.chained,
           submitStart: time - 1.5,
           submitEnd: time - 1.25,
           readStart: time - 1,
@@ -152,10 +158,11 @@ export class ScriptedTarget implements Target {
       const { promptIds } = request;
       const known = Math.max(0, ...seen.map((prompt) => sharedLength(prompt, promptIds)));
       const tokensSaved = Math.floor(Math.min(known, promptIds.length - 1) / 16) * 16;
-      const { requests: [served] } = await this.serve([request], { arrival: "in-turn" });
+      const { requests: [served], steps } = await this.serve([request], { arrival: "in-turn" });
       const times = served!.times.map((time) => time - 8 * tokensSaved / promptIds.length);
       const misses = Math.floor(promptIds.length / 16) - tokensSaved / 16;
-      results.push({ served: { ...served!, times }, hits: tokensSaved / 16, misses, tokensSaved });
+      const hits = tokensSaved / 16;
+      results.push({ served: { ...served!, times }, steps, hits, misses, tokensSaved });
       seen.push([...promptIds]);
     }
     return results;
@@ -166,8 +173,10 @@ export class ScriptedTarget implements Target {
     { share, arrival }: { readonly share: boolean; readonly arrival: "together" | "in-turn" },
   ): Promise<RoundsServing> {
     const requests: Served[] = [];
+    const steps: HostStep[] = [];
     for (const round of rounds) {
-      const { requests: served } = await this.serve(round, { arrival });
+      const { requests: served, steps: own } = await this.serve(round, { arrival });
+      steps.push(...own);
       requests.push(...served.map((one) => ({
         ...one,
         times: one.times.map((time) => time - (share ? 5 : 0)),
@@ -176,6 +185,7 @@ export class ScriptedTarget implements Target {
     const count = requests.length;
     return {
       requests,
+      steps,
       blocksAllocated: share ? 4 + count : 5 * count,
       blocksShared: share ? 4 : 0,
       hits: share ? 4 * (count - 1) : 0,
@@ -221,7 +231,8 @@ export class ScriptedTarget implements Target {
 
   memory(): MemoryUse {
     return {
-      buffers: { weights: 1_062_500, kv: 2048, scratch: 4096, readback: 256 },
+      buffers: { weights: 1_062_500, kv: 4096, scratch: 4096, readback: 256 },
+      kvTokens: 16,
       peakRss: 90_000_000,
     };
   }
