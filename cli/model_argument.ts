@@ -1,5 +1,6 @@
 /** Opens what `-m, --model` names. */
 
+import { ModelNotFoundError } from "../engine/errors.ts";
 import { openGgufBytes } from "../engine/files/gguf.ts";
 import { isHubSpec } from "../engine/files/hub_spec.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
@@ -24,10 +25,24 @@ export async function openModel(
 ): Promise<ModelFile> {
   const path = spec === undefined ? undefined : await pathOf(spec, terminal);
   Deno.permissions.revokeSync({ name: "net" });
-  if (path !== undefined) return openModelFile(path);
+  if (path !== undefined) return openPath(path);
   terminal.note("Using the built-in story model; -m FILE names another");
   const { default: bytes } = await import("./builtin_model.ts");
   return openGgufBytes(bytes, "builtin.gguf");
+}
+
+function openPath(path: string): ModelFile {
+  try {
+    return openModelFile(path);
+  } catch (error) {
+    const missing = error instanceof ModelNotFoundError &&
+      error.cause instanceof Deno.errors.NotFound;
+    if (!missing) throw error;
+    // Other programs have names for models, and take a hub's address.
+    throw new ModelNotFoundError(`${error.message}; a model of the hub is named hf:ORG/REPO`, {
+      cause: error.cause,
+    });
+  }
 }
 
 async function pathOf(spec: string, terminal: Terminal): Promise<string> {

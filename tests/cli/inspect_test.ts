@@ -84,7 +84,7 @@ Deno.test("a file that is no model, and no file, end with their exit codes", asy
     const [args, code, message] of [
       [[join(import.meta.dirname!, "inspect_test.ts")], 4, /inspect_test\.ts: /],
       [["a.gguf", "-m", "b.gguf"], 2, /two models: give an argument or --model/],
-      [["/no/such.gguf"], 3, /\/no\/such\.gguf/],
+      [["/no/such.gguf"], 3, /\/no\/such\.gguf.*hf:ORG\/REPO/],
       [["/"], 4, /directory/],
     ] as const
   ) {
