@@ -3,7 +3,7 @@
 import { Argument, type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { z } from "zod";
 import { EngineTarget } from "../bench/engine_target.ts";
-import { Bench } from "../bench/harness.ts";
+import { Bench, type HarnessHooks } from "../bench/harness.ts";
 import { namesKernels } from "../bench/kernel_names.ts";
 import { toMarkdown } from "../bench/markdown.ts";
 import { type Report, reportSchema, type RunOptions } from "../bench/report.ts";
@@ -18,6 +18,7 @@ import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
 import { addDeviceOptions, addGlobalOptions, decimal, integer, modelOption } from "./options.ts";
+import { checkWritable, ReportFiles, writeFile } from "./report_files.ts";
 import { Terminal } from "./terminal.ts";
 
 /** Sequences and tokens of the KV cache that the suites need at least. */
@@ -67,15 +68,25 @@ export function addBench(program: Command): void {
     const startup = performance.now();
     const terminal = new Terminal(command.optsWithGlobals());
     if (suite === "schema") {
-      terminal.write(`${JSON.stringify(z.toJSONSchema(reportSchema), null, 2)}\n`);
+      const schema = z.union([reportSchema, z.array(reportSchema).describe("Of bench all")]);
+      terminal.write(`${JSON.stringify(z.toJSONSchema(schema), null, 2)}\n`);
       return;
     }
     const { concurrency, kvType, only, shape, baseline } = options;
+    const source = (name: string) => command.getOptionValueSource(name);
+    if (path !== undefined && source("model") === "cli") {
+      throw new UsageError(`Cannot measure both ${path} and -m ${options.model}: give one model`);
+    }
+    const names = suite === "all" ? Object.keys(SUITES) : [suite];
+    refuseUnused(names, options);
+    const { json, output, chart, trace: traceFile } = options;
+    for (const file of [json === "-" ? undefined : json, output, chart, traceFile]) {
+      if (file !== undefined) checkWritable(file);
+    }
     const run = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
       prompts: options.prompts,
-      ...repetitionsOf(suite, options, (name) => command.getOptionValueSource(name) === "default"),
       concurrency: [...concurrency],
       seed: options.seed,
       ...(only !== undefined && { only }),
@@ -92,14 +103,23 @@ export function addBench(program: Command): void {
     let other: Model | undefined;
     try {
       checkLengths(run, model.contextLength);
+      if (model.runner.device.kind === "cpu" && (options.verify || baseline)) {
+        throw new UsageError(
+          `Cannot compare with the CPU backend: the model runs on it; leave out ${
+            baseline ? "--baseline" : "--verify"
+          }`,
+        );
+      }
       using interrupts = new Interrupts();
       const program = { tvllm: denoJson.version, kvType, startup };
       const target = new EngineTarget(model, program, interrupts.signal);
-      const trace = options.trace === undefined ? undefined : new Trace();
-      const writer = new ReportWriter(options);
-      for (const name of suite === "all" ? Object.keys(SUITES) : [suite]) {
+      const trace = traceFile === undefined ? undefined : new Trace();
+      const writer = new ReportFiles({ json, output }, suite === "all");
+      let verified: ReturnType<typeof verifyOnCpu> | undefined;
+      let failure: { readonly error: unknown } | undefined;
+      for (const name of names) {
         using progress = terminal.progress(`bench ${name}`);
-        const report = await Bench.run(name, SUITES[name]!, target, run, {
+        const hooks: HarnessHooks = {
           signal: interrupts.signal,
           progress: (label) => {
             terminal.detail(`${name}: ${label}`);
@@ -120,18 +140,25 @@ export function addBench(program: Command): void {
             },
           }),
           ...(options.verify && {
-            verify: () => verifyOnCpu(model, target, makePrompts(target, 1, 16, run.seed)[0]!),
+            verify: () =>
+              verified ??= verifyOnCpu(model, target, makePrompts(target, 1, 16, run.seed)[0]!),
           }),
-        });
-        for (const warning of report.warnings) terminal.detail(warning);
-        if (options.json !== "-") terminal.writeUntrusted(toMarkdown(report));
-        if (interrupts.signal.aborted) break;
+        };
+        const repetitions = repetitionsOf(name, options, (option) => source(option) === "default");
+        try {
+          await Bench.run(name, SUITES[name]!, target, { ...run, ...repetitions }, hooks);
+        } catch (error) {
+          failure = { error };
+        }
+        const report = writer.report(name);
+        for (const warning of report?.warnings ?? []) terminal.detail(warning);
+        if (report && json !== "-") terminal.writeUntrusted(toMarkdown(report));
+        if (trace) writeFile(traceFile!, trace.toJson());
+        if (failure || interrupts.signal.aborted) break;
       }
-      if (options.json === "-") terminal.write(writer.json());
-      if (options.chart !== undefined) {
-        await writeCharts(options.chart, writer.reports, terminal);
-      }
-      if (trace) writeFile(options.trace!, trace.toJson());
+      if (json === "-" && writer.reports.length > 0) terminal.write(writer.json());
+      if (chart !== undefined) await writeCharts(chart, writer.reports, terminal);
+      if (failure) throw failure.error;
       interrupts.signal.throwIfAborted();
       failIfChecksFailed(writer.reports);
     } finally {
@@ -139,30 +166,6 @@ export function addBench(program: Command): void {
       await model.close();
     }
   });
-}
-
-/** Keeps files up to date with what was measured so far. */
-class ReportWriter {
-  readonly #bySuite = new Map<string, Report>();
-
-  constructor(readonly files: { readonly json?: string; readonly output?: string }) {}
-
-  get reports(): Report[] {
-    return [...this.#bySuite.values()];
-  }
-
-  save(report: Report): void {
-    this.#bySuite.set(report.suite, report);
-    const { json, output } = this.files;
-    if (json !== undefined && json !== "-") writeFile(json, this.json());
-    if (output !== undefined) writeFile(output, this.reports.map(toMarkdown).join("\n"));
-  }
-
-  /** One suite's results as an object, several as an array. */
-  json(): string {
-    const { reports } = this;
-    return `${JSON.stringify(reports.length === 1 ? reports[0] : reports, null, 2)}\n`;
-  }
 }
 
 /** Parses `1,2,4` and `1-4`, rising and without repeats. */
@@ -180,7 +183,7 @@ export function counts(text: string): number[] {
 }
 
 /** Runs to warm up and to count; scenarios, whose requests are long, have defaults of their own. */
-function repetitionsOf(
+export function repetitionsOf(
   suite: string,
   given: { readonly warmup: number; readonly repetitions: number; readonly iterations?: number },
   isDefault: (option: "warmup" | "repetitions") => boolean,
@@ -191,6 +194,20 @@ function repetitionsOf(
     repetitions: given.iterations ??
       (isDefault("repetitions") ? own.repetitions : given.repetitions),
   };
+}
+
+/** Options of a single suite say nothing of others. */
+function refuseUnused(
+  suites: readonly string[],
+  options: { readonly only?: string; readonly shape?: string; readonly baseline?: string },
+): void {
+  const owners = { only: "kernels", shape: "kernels", baseline: "scenarios" } as const;
+  for (const [option, owner] of Object.entries(owners)) {
+    if (options[option as keyof typeof owners] === undefined || suites.includes(owner)) continue;
+    throw new UsageError(
+      `Cannot use --${option} with bench ${suites[0]}: it is for bench ${owner} and bench all`,
+    );
+  }
 }
 
 /** Words of the names of kernels, by commas. */
@@ -208,20 +225,14 @@ function shape(text: string): string {
   throw new InvalidArgumentError("Expected ROWSxCOLUMNS, columns in multiples of 32: 1536x768.");
 }
 
-function checkLengths({ promptTokens, maxTokens }: RunOptions, contextLength: number): void {
+function checkLengths(
+  { promptTokens, maxTokens }: Pick<RunOptions, "promptTokens" | "maxTokens">,
+  contextLength: number,
+): void {
   if (promptTokens + maxTokens <= contextLength) return;
   throw new UsageError(
     `Cannot generate ${maxTokens} tokens after ${promptTokens}: the context has ${contextLength}; give a smaller -p or -n`,
   );
-}
-
-function writeFile(path: string, text: string): void {
-  try {
-    Deno.writeTextFileSync(path, text);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`Cannot write ${path}: ${reason}`, { cause: error });
-  }
 }
 
 function failIfChecksFailed(reports: readonly Report[]): void {

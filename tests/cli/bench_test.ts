@@ -1,6 +1,9 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import assert from "node:assert/strict";
-import { counts } from "../../cli/bench.ts";
+import { join } from "node:path";
+import { reportSchema } from "../../bench/report.ts";
+import { counts, repetitionsOf } from "../../cli/bench.ts";
+import { ReportFiles } from "../../cli/report_files.ts";
 import { runTvllm } from "./run_tvllm.ts";
 
 Deno.test("counts() takes lists and ranges", () => {
@@ -14,9 +17,22 @@ Deno.test("counts() takes lists and ranges", () => {
 Deno.test("tvllm bench schema prints the JSON Schema of the results", async () => {
   const { code, stdout } = await runTvllm(["bench", "schema"]);
   assert.equal(code, 0);
-  const schema = JSON.parse(stdout);
-  assert.equal(schema.properties.format.const, "tvllm-bench-1");
-  assert.ok(schema.required.includes("outputHash"));
+  const [one, all] = JSON.parse(stdout).anyOf;
+  assert.equal(one.properties.format.const, "tvllm-bench-1");
+  assert.ok(one.required.includes("outputHash"));
+  assert.equal(all.items.properties.format.const, "tvllm-bench-1");
+});
+
+Deno.test("--json has an array for bench all, however few suites are done", async () => {
+  const { default: scalability } = await import(
+    "../../fixtures/goldens/bench/scalability.json",
+    { with: { type: "json" } }
+  );
+  for (const [several, expected] of [[true, [scalability]], [false, scalability]] as const) {
+    const files = new ReportFiles({ json: undefined, output: undefined }, several);
+    files.save(reportSchema.parse(scalability));
+    assert.deepEqual(JSON.parse(files.json()), expected);
+  }
 });
 
 Deno.test("tvllm bench prints the report, and writes it where it is told", async () => {
@@ -46,6 +62,78 @@ Deno.test("tvllm bench ends with 7 if a result is above its limit", async () => 
   assert.equal(code, 7);
   assert.match(stderr, /error: Check failed: scalability: within the limits/);
   assert.equal(JSON.parse(stdout).limits.source, "given");
+});
+
+Deno.test("tvllm bench prints and writes what it measured before it failed", async () => {
+  const directory = await Deno.makeTempDir();
+  // A cache of 256 KiB has no room for the second prompt by context, of 128 tokens.
+  const args = "throughput -p 32 -n 2 -r 1 --warmup 0 --prompts 2 --kv-memory 256K".split(" ");
+  const trace = join(directory, "trace.json");
+  const run = await runTvllm(["bench", ...args, "--json", "-", "--trace", trace]);
+  assert.equal(run.code, 1);
+  assert.match(run.stderr, /error: Cannot accept the request: /);
+  const report = JSON.parse(run.stdout);
+  assert.equal(report.complete, false);
+  assert.deepEqual(report.tables.map(({ rows }: { rows: [] }) => rows.length), [3, 1]);
+  assert.ok(report.checks.length > 0);
+  assert.ok(JSON.parse(await Deno.readTextFile(trace)).traceEvents.length > 10);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("tvllm bench tries the files that it is to write first, and leaves none behind", async () => {
+  const directory = await Deno.makeTempDir();
+  const there = join(directory, "there.json");
+  await Deno.writeTextFile(there, "earlier");
+  const path = join(directory, "none", "t.json");
+  // A model that is not there: it would be an error of its own if it was opened first.
+  const args = ["bench", "latency", "-m", join(directory, "no.gguf"), "--json", there];
+  for (const option of ["--output", "--trace", "--chart"]) {
+    const file = option === "--chart" ? `${path}.svg` : path;
+    const { code, stderr } = await runTvllm([...args, option, file]);
+    assert.equal(code, 2);
+    assert.match(stderr, /error: Cannot write .*none/);
+  }
+  const missing = await runTvllm([...args, "--output", join(directory, "new.md")]);
+  assert.equal(missing.code, 3);
+  const names = Array.from(Deno.readDirSync(directory), ({ name }) => name);
+  assert.deepEqual(names, ["there.json"]);
+  assert.equal(await Deno.readTextFile(there), "earlier");
+  await Deno.remove(directory, { recursive: true });
+});
+
+for (
+  const [args, message] of [
+    [
+      "latency --baseline cpu",
+      "Cannot use --baseline with bench latency: it is for bench scenarios",
+    ],
+    ["memory --only matmul", "Cannot use --only with bench memory: it is for bench kernels"],
+    ["memory --shape 64x64", "Cannot use --shape with bench memory: it is for bench kernels"],
+    ["latency a.gguf -m b.gguf", "Cannot measure both a.gguf and -m b.gguf"],
+    ["latency --device cpu --verify", "Cannot compare with the CPU backend: the model runs on it"],
+  ] as const
+) {
+  Deno.test(`tvllm bench ${args} is refused`, async () => {
+    const { code, stderr } = await runTvllm(["bench", ...args.split(" ")]);
+    assert.equal(code, 2);
+    assert.ok(stderr.includes(`error: ${message}`), stderr);
+  });
+}
+
+Deno.test("TVLLM_MODEL gives way to the model after the suite", async () => {
+  const env = { TVLLM_MODEL: "b.gguf" };
+  const { code, stderr } = await runTvllm(["bench", "latency", "a.gguf"], { env });
+  assert.equal(code, 3);
+  assert.match(stderr, /a\.gguf/);
+});
+
+Deno.test("repetitionsOf() has defaults for scenarios, which options replace", () => {
+  const given = { warmup: 1, repetitions: 3 };
+  const all = () => true;
+  assert.deepEqual(repetitionsOf("scenarios", given, all), { warmup: 3, repetitions: 5 });
+  assert.deepEqual(repetitionsOf("latency", given, all), given);
+  const own = repetitionsOf("scenarios", { warmup: 0, repetitions: 3 }, (o) => o !== "warmup");
+  assert.deepEqual(own, { warmup: 0, repetitions: 5 });
 });
 
 Deno.test("tvllm bench refuses what it cannot measure", async () => {

@@ -16,7 +16,7 @@ Deno.test("tvllm bench --chart writes a picture by the file's ending, and the re
   }
 });
 
-Deno.test("tvllm bench --chart refuses other endings before it measures, and bad places after", async () => {
+Deno.test("tvllm bench --chart refuses other endings and bad places before it measures", async () => {
   const jpeg = await runTvllm(["bench", "prefix-cache", "--chart", "chart.jpeg"]);
   assert.equal(jpeg.code, 2);
   assert.match(jpeg.stderr, /'chart\.jpeg'.*\.svg or \.png/);
@@ -24,4 +24,5 @@ Deno.test("tvllm bench --chart refuses other endings before it measures, and bad
   const nowhere = await runTvllm(["bench", "prefix-cache", ...SMALL, "--chart", path]);
   assert.equal(nowhere.code, 2);
   assert.match(nowhere.stderr, /error: Cannot write .*chart\.svg: .*\n$/);
+  assert.equal(nowhere.stdout, "");
 });

@@ -1,0 +1,71 @@
+/** The files that `tvllm bench` writes. */
+
+import { toMarkdown } from "../bench/markdown.ts";
+import type { Report } from "../bench/report.ts";
+import { UsageError } from "./exit_codes.ts";
+
+/** Keeps files up to date with what was measured so far. */
+export class ReportFiles {
+  readonly #bySuite = new Map<string, Report>();
+
+  constructor(
+    readonly files: { readonly json: string | undefined; readonly output: string | undefined },
+    readonly several: boolean,
+  ) {}
+
+  get reports(): Report[] {
+    return [...this.#bySuite.values()];
+  }
+
+  /** What is known of a suite by now. */
+  report(suite: string): Report | undefined {
+    return this.#bySuite.get(suite);
+  }
+
+  save(report: Report): void {
+    this.#bySuite.set(report.suite, report);
+    const { json, output } = this.files;
+    if (json !== undefined && json !== "-") writeFile(json, this.json());
+    if (output !== undefined) writeFile(output, this.reports.map(toMarkdown).join("\n"));
+  }
+
+  /** One suite's results as an object; of several an array, however many are done. */
+  json(): string {
+    const { reports } = this;
+    return `${JSON.stringify(this.several ? reports : reports[0], null, 2)}\n`;
+  }
+}
+
+/** @throws {UsageError} if the file cannot be written. */
+export function writeFile(path: string, text: string): void {
+  writing(path, () => Deno.writeTextFileSync(path, text));
+}
+
+/**
+ * To be called before the measurements, which would be lost after them; a file that is there stays
+ * as it is.
+ *
+ * @throws {UsageError} if the file could not be written.
+ */
+export function checkWritable(path: string): void {
+  writing(path, () => {
+    try {
+      Deno.openSync(path, { write: true, createNew: true }).close();
+      Deno.removeSync(path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+      // Who reads a pipe takes its first closing for the end.
+      if (Deno.statSync(path).isFifo) return;
+      Deno.openSync(path, { write: true }).close();
+    }
+  });
+}
+
+function writing(path: string, write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`Cannot write ${path}: ${reason}`, { cause: error });
+  }
+}
