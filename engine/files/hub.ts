@@ -5,7 +5,7 @@ import { type CachedModel, type HubCache, isThere } from "./hub_cache.ts";
 import { type HubAccess, HubClient, isWebPage } from "./hub_client.ts";
 import { downloadBlob, type RemoteFile } from "./hub_download.ts";
 import { DEFAULT_REVISION, formatHubSpec, type HubSpec, isSafePath } from "./hub_spec.ts";
-import { modelsAmong, modelsMeant, quantToName, type RepositoryModel } from "./hub_select.ts";
+import { listQuants, modelsAmong, modelsMeant, type RepositoryModel } from "./hub_select.ts";
 import { quote } from "./quote.ts";
 
 /** Where to get models, and who wants to know how far it is. */
@@ -116,15 +116,14 @@ async function listFiles(client: HubClient, spec: HubSpec) {
 function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryModel {
   const meant = modelsMeant(models, spec.quant);
   const [model] = meant;
-  const say = (names: readonly RepositoryModel[]) =>
-    names.slice(0, 40).map((each) => quote(quantToName(each, models) ?? "safetensors")).join(", ");
   const refuse = (why: string) =>
     new ModelNotFoundError(`Cannot download ${formatHubSpec(spec)}: ${why}`);
   if (models.length === 0) throw refuse("it has neither GGUF nor safetensors; name another");
   if (model === undefined) {
-    throw refuse(`it has no ${quote(spec.quant ?? "")}; name one of ${say(models)} after a colon`);
+    const names = listQuants(models, models);
+    throw refuse(`it has no ${quote(spec.quant ?? "")}; name one of ${names} after a colon`);
   }
-  if (meant.length > 1) throw refuse(`name one of ${say(meant)} after a colon`);
+  if (meant.length > 1) throw refuse(`name one of ${listQuants(meant, models)} after a colon`);
   if (!model.complete) throw refuse("parts of it are missing at the hub; name another");
   return model;
 }

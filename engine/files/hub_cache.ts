@@ -7,7 +7,13 @@
 import { dirname, join } from "node:path";
 import { ModelNotFoundError } from "../errors.ts";
 import { DEFAULT_REVISION, formatHubSpec, type HubSpec } from "./hub_spec.ts";
-import { modelsAmong, modelsMeant, quantToName, type RepositoryModel } from "./hub_select.ts";
+import {
+  listQuants,
+  modelsAmong,
+  modelsMeant,
+  quantToName,
+  type RepositoryModel,
+} from "./hub_select.ts";
 import { printable } from "./quote.ts";
 
 /** A model in the cache. */
@@ -114,7 +120,11 @@ export class HubCache {
     }
   }
 
-  /** The whole model that `spec` means, or undefined. */
+  /**
+   * The whole model that `spec` means, or undefined.
+   *
+   * @throws {ModelNotFoundError} if it may mean several.
+   */
   find(spec: HubSpec): CachedModel | undefined {
     const { repository, quant, revision } = spec;
     const folder = this.folder(repository);
@@ -125,7 +135,13 @@ export class HubCache {
     if (revision === undefined) order.push(...commits.filter((commit) => !order.includes(commit)));
     for (const commit of order) {
       const models = completeModels(this.snapshot(repository, commit));
-      const [model] = modelsMeant(models, quant);
+      const [model, ...others] = modelsMeant(models, quant);
+      if (others.length > 0) {
+        throw new ModelNotFoundError(
+          `Cannot tell which ${formatHubSpec(spec)} in the cache is meant: ` +
+            `name one of ${listQuants([model!, ...others], models)} after a colon`,
+        );
+      }
       if (model !== undefined) return this.#describe(spec.repository, commit, model, models);
     }
     return undefined;

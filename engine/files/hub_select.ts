@@ -1,6 +1,7 @@
 /** Which files of a repository are a model, and which of its models is meant. */
 
 import { basename } from "node:path";
+import { quote } from "./quote.ts";
 
 /** The files of one model in a repository, GGUF or safetensors. */
 export interface RepositoryModel {
@@ -94,6 +95,15 @@ export function quantToName(
   const { quant } = model;
   const unique = quant !== undefined && modelsMeant(models, quant).length === 1;
   return unique ? quant.toUpperCase() : model.files[0]!;
+}
+
+/** What to write after the colon to mean one of `some` among `models`, as a message lists it. */
+export function listQuants(
+  some: readonly RepositoryModel[],
+  models: readonly RepositoryModel[],
+): string {
+  const names = some.map((model) => quote(quantToName(model, models) ?? "safetensors"));
+  return names.slice(0, 40).join(", ");
 }
 
 function quantOf(path: string): string | undefined {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { ModelNotFoundError } from "../../engine/errors.ts";
 import { pull } from "../../engine/files/hub.ts";
 import { HubCache } from "../../engine/files/hub_cache.ts";
 import { parseHubSpec } from "../../engine/files/hub_spec.ts";
@@ -257,6 +258,25 @@ hubTest("models are told apart, listed and removed", async (hub, cache, get) => 
   assert.equal(cache.find(parseHubSpec(`hf:org/repo@${COMMIT.slice(0, 12)}`))?.bytes, 200_000);
   assert.equal(await cache.remove(parseHubSpec("hf:org/repo")), 200_050);
   assert.deepEqual(cache.list(), []);
+});
+
+hubTest("find() prefers as the hub's side does, and does not guess", async (hub, cache, get) => {
+  const find = (spec: string) => cache.find(parseHubSpec(spec))?.spec;
+  for (const quant of ["Q2_K", "Q3_K", "Q8_0"]) {
+    hub.files[`model-${quant}.gguf`] = content(100);
+  }
+  await get({}, "hf:org/repo:Q3_K");
+  assert.equal(find("hf:org/repo"), "hf:org/repo:Q3_K");
+  await get({}, "hf:org/repo:Q2_K");
+  const message = "Cannot tell which hf:org/repo in the cache is meant: " +
+    "name one of 'Q2_K', 'Q3_K' after a colon";
+  assert.throws(() => find("hf:org/repo"), { name: "ModelNotFoundError", message });
+  await assert.rejects(cache.remove(parseHubSpec("hf:org/repo@main")), ModelNotFoundError);
+  assert.equal(find("hf:org/repo:Q2_K"), "hf:org/repo:Q2_K");
+  await get({}, "hf:org/repo:Q8_0");
+  assert.equal(find("hf:org/repo"), "hf:org/repo:Q8_0");
+  await get();
+  assert.equal(find("hf:org/repo"), "hf:org/repo:Q4_K_M");
 });
 
 hubTest("an abort is heard while another process has the lock", async (_hub, cache, get) => {
