@@ -7,6 +7,7 @@ import { openModelFile } from "../../engine/files/open_model.ts";
 import { openGpu } from "../../engine/gpu/device.ts";
 import { readModel } from "../../engine/models/read_model.ts";
 import { GpuRunner } from "../../engine/run/gpu_runner.ts";
+import { MOST_LOGIT_ROWS } from "../../engine/run/model_runner.ts";
 import { mlxName, TINY_MLX, tinyMlx } from "../../fixtures/tiny_mlx.ts";
 import { compareWithGolden, readGolden } from "../assert.ts";
 import { logitsOf } from "../cpu/tiny_runner.ts";
@@ -42,7 +43,7 @@ for (const [i, model] of TINY_MLX.entries()) {
         .finally(() => file.close());
     });
     const golden = readGolden(name);
-    const prefill = await logitsOf(runner, golden.ids);
+    const prefill = await logitsOf(runner, golden.ids, { chunk: MOST_LOGIT_ROWS });
     const decode = await logitsOf(runner, golden.ids, { chunk: 1 });
     runner.destroy();
     for (const logits of [prefill, decode]) {

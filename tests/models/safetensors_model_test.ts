@@ -9,6 +9,7 @@ import { openGpu } from "../../engine/gpu/device.ts";
 import { loadModel } from "../../engine/mod.ts";
 import { readModel } from "../../engine/models/read_model.ts";
 import { GpuRunner } from "../../engine/run/gpu_runner.ts";
+import { MOST_LOGIT_ROWS } from "../../engine/run/model_runner.ts";
 import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
 import { type TinyArchitecture, tinyModel } from "../../fixtures/tiny_models.ts";
 import {
@@ -63,7 +64,7 @@ for (const [name, files] of Object.entries(MODELS)) {
     });
     const runner = await loading;
     const golden = readGolden(name);
-    const prefill = await logitsOf(runner, golden.ids);
+    const prefill = await logitsOf(runner, golden.ids, { chunk: MOST_LOGIT_ROWS });
     const decode = await logitsOf(runner, golden.ids, { chunk: 1 });
     runner.destroy();
     for (const logits of [prefill, decode]) {
