@@ -23,6 +23,9 @@ const QUANT = /(?:^|[-._/])((?:UD-)?(?:I?Q\d\w*|TQ\d_\d|MXFP4\w*|BF16|FP?16|FP?3
 /** Companions of a text model, in GGUF too, that are no text model. */
 const NO_MODEL = /^(mmproj|imatrix)|[-._](mmproj|imatrix)\b/i;
 const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors$/;
+/** As MLX named them at first. Nothing states their number: the first of them comes last. */
+const OLD_WEIGHTS = /^weights(\.\d{2,})?\.safetensors$/;
+const FIRST_OLD = /^weights(\.00)?\.safetensors$/;
 /** What goes with safetensors; no code is ever taken. */
 const COMPANIONS: ReadonlySet<string> = new Set([
   "config.json",
@@ -52,13 +55,14 @@ export function modelsAmong(paths: readonly string[]): RepositoryModel[] {
   }));
   const weights = paths.filter((path) => WEIGHTS.test(path)).toSorted();
   const shards = weights.filter((path) => PART.test(path));
-  if (weights.length > 0 && paths.includes("config.json")) {
-    const files = shards.length > 0 ? shards : weights;
+  const old = paths.filter((path) => OLD_WEIGHTS.test(path)).toSorted().reverse();
+  const files = [shards, weights, old].find((some) => some.length > 0);
+  if (files !== undefined && paths.includes("config.json")) {
     models.push({
       format: "safetensors",
       quant: undefined,
       files: [...paths.filter((path) => COMPANIONS.has(path)).toSorted(), ...files],
-      complete: isComplete(files),
+      complete: files === old ? FIRST_OLD.test(old.at(-1)!) : isComplete(files),
     });
   }
   return models;

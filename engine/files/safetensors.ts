@@ -18,6 +18,8 @@ const INDEX_LIMITS = { keys: 2 ** 16, values: 2 ** 16 };
 const MAX_SHARDS = 1024;
 
 const WEIGHTS = "model.safetensors";
+/** As MLX named one file at first; several are weights.00.safetensors and so on, without an index. */
+const OLD_WEIGHTS = "weights.safetensors";
 const INDEX = "model.safetensors.index.json";
 
 /**
@@ -34,7 +36,8 @@ export function isSafetensors(file: ModelFile): file is SafetensorsModel {
 
 /**
  * Opens the model in `directory`: config.json and the texts that may be beside it, and
- * model.safetensors or what model.safetensors.index.json lists. No code that comes with a model is ever run.
+ * model.safetensors or what model.safetensors.index.json lists; of old models of MLX
+ * weights.safetensors or weights.00.safetensors and so on. No code that comes with a model is ever run.
  *
  * @throws {ModelNotFoundError} if the directory, config.json, the weights or a shard is missing.
  * @throws {ModelFormatError} if one of them is damaged, or they contradict each other.
@@ -43,7 +46,7 @@ export function isSafetensors(file: ModelFile): file is SafetensorsModel {
 export function openSafetensors(directory: string): SafetensorsModel {
   const texts = readModelTexts(directory);
   const index = join(directory, INDEX);
-  const shards = exists(index) ? readIndex(index) : new Map([[WEIGHTS, [] as string[]]]);
+  const shards = exists(index) ? readIndex(index) : weightsIn(directory);
   const packed = isObject(texts.config["quantization"]);
   const files: InputFile[] = [];
   try {
@@ -66,6 +69,17 @@ export function openSafetensors(directory: string): SafetensorsModel {
     for (const file of files) file.close();
     throw error;
   }
+}
+
+/** The files of a model without an index, of which nothing says what tensors they are to hold. */
+function weightsIn(directory: string): ReadonlyMap<string, readonly string[]> {
+  const isThere = (name: string) => exists(join(directory, name));
+  const one = [WEIGHTS, OLD_WEIGHTS].find(isThere);
+  const numbered = (i: number) => `weights.${String(i).padStart(2, "0")}.safetensors`;
+  let count = 0;
+  if (one === undefined) { while (count < MAX_SHARDS && isThere(numbered(count))) count++; }
+  const names = count > 0 ? Array.from({ length: count }, (_, i) => numbered(i)) : [one ?? WEIGHTS];
+  return new Map(names.map((name) => [name, []]));
 }
 
 /** The shards that an index lists, each with the tensors that it is to hold. */

@@ -76,6 +76,23 @@ Deno.test("openSafetensors() reads shards by their index", () => {
   });
 });
 
+Deno.test("openSafetensors() reads weights by the names that MLX gave them at first", () => {
+  const x = single(entry("F16", [2], 0, 4), 4);
+  const y = rawSafetensors(JSON.stringify({ y: entry("F32", [1], 0, 4) }), 4);
+  const tensors = (files: Readonly<Record<string, Uint8Array>>) =>
+    withFiles({ "config.json": CONFIG, ...files }, (directory) => {
+      const model = openSafetensors(directory);
+      model.close();
+      return [...model.tensors.keys()];
+    });
+  assert.deepEqual(tensors({ "weights.safetensors": x }), ["x"]);
+  assert.deepEqual(tensors({ "weights.00.safetensors": x, "weights.01.safetensors": y }), [
+    "x",
+    "y",
+  ]);
+  assert.deepEqual(tensors({ "model.safetensors": y, "weights.00.safetensors": x }), ["y"]);
+});
+
 Deno.test("openSafetensors() says which file is missing", () => {
   const missing = (files: Readonly<Record<string, undefined>>, name: string) =>
     withShards(files, (directory) => {

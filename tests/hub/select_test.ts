@@ -55,6 +55,16 @@ Deno.test("modelsAmong() knows when a part is missing; quantToName() is unambigu
   assert.deepEqual(two.map((m) => quantToName(m, two)), ["13b-Q4_0.gguf", "7b-Q4_0.gguf", "Q8_0"]);
 });
 
+Deno.test("modelsAmong() knows old names of MLX, of which the first file comes last", () => {
+  const paths = ["config.json", "weights.00.safetensors", "weights.01.safetensors", "weights.npz"];
+  const [model] = modelsAmong(paths);
+  assert.deepEqual(model?.files, [paths[0], paths[2], paths[1]]);
+  assert.equal(model?.complete, true);
+  assert.equal(modelsAmong(["config.json", "weights.01.safetensors"])[0]?.complete, false);
+  assert.equal(modelsAmong(["config.json", "weights.safetensors"])[0]?.complete, true);
+  assert.deepEqual(meant([...paths, "model.safetensors"]), [["config.json", "model.safetensors"]]);
+});
+
 Deno.test("a transfer is shown with size, rate and time left", () => {
   assert.deepEqual([0, 999, 1234, 98.4e6, 3.1e9].map(size), [
     "0 B",
