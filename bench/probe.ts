@@ -16,7 +16,11 @@ import read from "./probe/read.wgsl" with { type: "text" };
 import { summarize } from "./stats.ts";
 import type { Probe } from "./target.ts";
 
-/** Sizes of the probe by class of adapter: larger than its caches, and long enough to time. */
+/**
+ * Sizes of the probe by class of adapter, long enough to time. Hardware's buffer is larger than its
+ * caches; a processor may have 300 MiB of cache, but to read more than that takes software adapters a
+ * second and longer.
+ */
 const SIZES = {
   software: { lanes: 8, bytes: 64 << 20, invocations: 4096, rounds: 256, times: 12 },
   hardware: { lanes: 256, bytes: 512 << 20, invocations: 1 << 20, rounds: 1024, times: 20 },
