@@ -27,7 +27,10 @@ export interface Served {
   readonly times: readonly number[];
 }
 
-/** One submit of the engine as the host saw it; times in ms. */
+/**
+ * One submit of the engine as the host saw it; times in ms. The device begins it when the one before
+ * was read, though it may be submitted earlier: from that reading to its own is the step's time.
+ */
 export interface HostStep {
   /** Tokens that entered, and how many sequences they are of. */
   readonly tokens: number;
