@@ -9,7 +9,7 @@ import { printable, quote } from "./quote.ts";
 import { TensorFiles } from "./tensor_files.ts";
 
 /** The largest published models have some 160 parts. */
-export const MAX_PARTS = 1024;
+const MAX_PARTS = 1024;
 
 /** `name-00002-of-00005.gguf`, as llama.cpp's gguf-split writes. */
 const PART_NAME = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;

@@ -24,19 +24,19 @@ import type { MetadataValue } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 
 // The largest vocabularies (260,000 tokens, 500,000 merges) take 15 MiB of header.
-export const MAX_HEADER_BYTES = 32 * 2 ** 20;
-export const MAX_KEYS = 2 ** 16;
-export const MAX_TENSORS = 2 ** 16;
-export const MAX_KEY_BYTES = 2 ** 16 - 1;
+const MAX_HEADER_BYTES = 32 * 2 ** 20;
+const MAX_KEYS = 2 ** 16;
+const MAX_TENSORS = 2 ** 16;
+const MAX_KEY_BYTES = 2 ** 16 - 1;
 /** The longest chat templates have 0.1 MiB. */
-export const MAX_STRING_BYTES = 4 * 2 ** 20;
+const MAX_STRING_BYTES = 4 * 2 ** 20;
 /** All arrays of a file together. */
-export const MAX_ARRAY_VALUES = 2 ** 22;
-export const MAX_ARRAY_DEPTH = 4;
-export const MAX_ALIGNMENT = 2 ** 20;
+const MAX_ARRAY_VALUES = 2 ** 22;
+const MAX_ARRAY_DEPTH = 4;
+const MAX_ALIGNMENT = 2 ** 20;
 /** GGML_MAX_NAME with its terminating zero. */
-export const MAX_TENSOR_NAME_BYTES = 63;
-export const MAX_DIMENSIONS = 4;
+const MAX_TENSOR_NAME_BYTES = 63;
+const MAX_DIMENSIONS = 4;
 
 /** One entry of the tensor table; `byteOffset` from the start of the file. */
 export interface GgufTensor {
@@ -50,7 +50,6 @@ export interface GgufTensor {
 
 /** What one GGUF file says of itself. */
 export interface GgufHeader {
-  readonly version: number;
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   readonly tensors: readonly GgufTensor[];
 }
@@ -77,7 +76,7 @@ class HeaderReader {
 
   read(): GgufHeader {
     const reader = this.#reader;
-    const version = this.#version();
+    this.#checkVersion();
     reader.place = "the header";
     // A tensor takes at least 33 bytes (a name of one), a key at least 14 of the header.
     const tensorCount = reader.count("tensor count", 33, MAX_TENSORS);
@@ -93,10 +92,10 @@ class HeaderReader {
       byteOffset: dataStart + tensor.byteOffset,
     }));
     this.#checkPlacement(tensors, dataStart);
-    return { version, metadata: this.#metadata, tensors };
+    return { metadata: this.#metadata, tensors };
   }
 
-  #version(): number {
+  #checkVersion(): void {
     const head = new Uint8Array(Math.min(64, this.file.size));
     this.file.read(0, head);
     if (head.length < 4 || String.fromCharCode(...head.subarray(0, 4)) !== "GGUF") {
@@ -106,7 +105,7 @@ class HeaderReader {
     reader.place = "the magic and the version";
     reader.uint32();
     const version = reader.uint32();
-    if (version === 2 || version === 3) return version;
+    if (version === 2 || version === 3) return;
     if (version === 0) throw this.file.fault("GGUF version 0; the file is damaged, get it again");
     if (version % 65536 === 0) {
       throw this.#unsupported("it is big-endian; get the little-endian file of this model");

@@ -1,5 +1,6 @@
 /** Metadata and vocabularies of models that are made rather than trained. */
 
+import { byteCharacters } from "../files/byte_characters.ts";
 import type { GgufValue } from "../files/gguf_writer.ts";
 import type { ModelConfig } from "./config.ts";
 
@@ -22,7 +23,7 @@ export const CHAT_TEMPLATE = "{% for message in messages %}" +
 /** The vocabulary that these merges make. */
 export function vocabularyOf(merges: readonly string[]): SyntheticVocabulary {
   const made = merges.map((merge) => merge.replace(" ", ""));
-  return { tokens: [...CONTROL_TOKENS, ...byteTokens(), ...made], merges };
+  return { tokens: [...CONTROL_TOKENS, ...byteCharacters(), ...made], merges };
 }
 
 /**
@@ -41,15 +42,6 @@ export function syntheticVocabulary(size: number): SyntheticVocabulary {
     words = words.flatMap((word) => letters.map((letter) => word + letter));
   }
   return vocabularyOf(merges.slice(0, wanted));
-}
-
-/** The 256 bytes as GPT-2 writes them: printable ones as they are, the others from U+0100 on. */
-function byteTokens(): string[] {
-  let next = 0x100;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const printable = byte >= 0x21 && byte <= 0x7e || byte >= 0xa1 && byte !== 0xad;
-    return String.fromCharCode(printable ? byte : next++);
-  });
 }
 
 /** What a GGUF file says of the model. @param pre `tokenizer.ggml.pre` */

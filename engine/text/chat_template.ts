@@ -6,9 +6,9 @@ import { printable } from "../files/quote.ts";
 import { CappedInterpreter } from "./capped_interpreter.ts";
 
 /** Characters of a template; the longest known ones have 25,000. */
-export const MAX_TEMPLATE_LENGTH = 2 ** 18;
+const MAX_TEMPLATE_LENGTH = 2 ** 18;
 /** The library's lexer takes time quadratic in the length of a run of white space. */
-export const MAX_TEMPLATE_SPACES = 250;
+const MAX_TEMPLATE_SPACES = 250;
 
 export interface ChatMessage {
   /** "system", "user", "assistant", or what else the template knows. */

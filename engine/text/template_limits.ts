@@ -12,7 +12,7 @@ export const MAX_DEPTH = 400;
 /** Characters of any string, the result included. */
 export const MAX_TEXT = 4 * 2 ** 20;
 /** Characters of a string that is taken apart into characters. */
-export const MAX_CHARACTERS = 2 ** 18;
+const MAX_CHARACTERS = 2 ** 18;
 /** Elements of any array. */
 export const MAX_ARRAY = 2 ** 15;
 /** Values within each other, as in `[[[]]]`. */

@@ -1,5 +1,7 @@
 /** The tokens of a model: how each is spelled, what kind it is, and the bytes it stands for. */
 
+import { byteCharacters } from "../files/byte_characters.ts";
+
 /** GGUF's `tokenizer.ggml.token_type`. */
 export const TOKEN_KIND = {
   undefined: 0,
@@ -90,16 +92,4 @@ export class Vocabulary {
     }
     return bytes;
   }
-}
-
-/**
- * The character that GPT-2's spelling has for each byte: itself where it is printable Latin-1, else
- * one from U+0100 on. Source: bytes_to_unicode in openai/gpt-2, src/encoder.py.
- */
-export function byteCharacters(): string[] {
-  let next = 0x100;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
-    return String.fromCharCode(printable ? byte : next++);
-  });
 }
