@@ -2,10 +2,10 @@
 
 import { cpus } from "node:os";
 import type { KvType } from "../../kernels/specs.ts";
-import { ModelFormatError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { checkBatch } from "../run/check_batch.ts";
+import { checkLogits } from "../run/finite_logits.ts";
 import {
   type Batch,
   type BatchSequence,
@@ -136,10 +136,14 @@ class CpuRunner implements ModelRunner {
       tokens: sequences.map((): number[] => []),
       logits: sequences.map((): Float32Array[] => []),
     };
-    for (let step = 0; step < steps; step++) {
-      const entering = sequences.map((sequence) =>
-        step === 0 ? sequence : { ...sequence, tokens: null, start: sequence.start + step }
-      );
+    await this.#step(sequences, output);
+    for (let step = 1; step < steps; step++) {
+      // Without `prior`, with which a slot would forget what the first step entered.
+      const entering = sequences.map(({ prior: _, ...sequence }) => ({
+        ...sequence,
+        tokens: null,
+        start: sequence.start + step,
+      }));
       await this.#step(entering, output);
     }
     return output;
@@ -164,12 +168,7 @@ class CpuRunner implements ModelRunner {
     const rows = await this.#drive(this.transformer.logits(wanted.flat()));
     for (const [i, { slot, sampling, logits }] of sequences.entries()) {
       const own = rows.splice(0, wanted[i]!.length);
-      if (own.some((row) => row.some(Number.isNaN))) {
-        throw new ModelFormatError(
-          `Cannot run ${this.config.name}: it gives logits that are not numbers; ` +
-            `its weights are damaged, get another file`,
-        );
-      }
+      checkLogits(own, this.config);
       if (logits) output.logits[i]!.push(...own);
       if (sampling) {
         // The sampler changes what it is given.

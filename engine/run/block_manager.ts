@@ -52,7 +52,7 @@ export class BlockManager {
   #evictions = 0;
 
   constructor(readonly cache: PrefixCache, options: BlockManagerOptions) {
-    this.#budget = options.budget ?? options.blocks;
+    this.#budget = Math.floor(options.budget ?? options.blocks);
     this.#keep = options.keep ?? Infinity;
     this.#growTo = options.grow ?? (() => 0);
     this.#addBlocks(Math.min(options.blocks, this.#budget));

@@ -1,15 +1,22 @@
 /** Whether a batch is within what a runner was made for, checked before any of it runs. */
 
 import type { ModelConfig } from "../models/config.ts";
-import { type Batch, type BatchSequence, BLOCK_TOKENS, type RunnerLimits } from "./model_runner.ts";
+import {
+  type Batch,
+  type BatchSequence,
+  BLOCK_TOKENS,
+  MOST_BIASES,
+  MOST_STEPS,
+  type RunnerLimits,
+} from "./model_runner.ts";
 
 /**
  * @throws {RangeError} if the batch exceeds `limits` or the context length, or contradicts itself.
  */
 export function checkBatch(batch: Batch, config: ModelConfig, limits: RunnerLimits): void {
   const steps = batch.steps ?? 1;
-  if (!Number.isInteger(steps) || steps < 1) {
-    throw fault(`${steps} steps; there must be at least 1`);
+  if (!Number.isInteger(steps) || steps < 1 || steps > MOST_STEPS) {
+    throw fault(`${steps} steps; there may be 1 to ${MOST_STEPS}`);
   }
   if (batch.sequences.length > limits.maxSequences) {
     throw fault(`${batch.sequences.length} sequences; the runner takes ${limits.maxSequences}`);
@@ -32,7 +39,7 @@ function checkSequence(
   config: ModelConfig,
   limits: RunnerLimits,
 ): void {
-  const { slot, tokens, start, blockTable, sampling } = sequence;
+  const { slot, tokens, start, blockTable, sampling, logits } = sequence;
   const wrong = (what: string) => fault(`${what} in slot ${slot}`);
   const count = tokens?.length ?? 1;
   if (!within(slot, limits.maxSequences)) {
@@ -42,6 +49,7 @@ function checkSequence(
   if (steps > 1 && (count !== 1 || sampling === undefined)) {
     throw wrong(`${steps} steps, and not one token that is sampled after,`);
   }
+  if (steps > 1 && logits !== undefined) throw wrong(`${steps} steps, and logits wanted,`);
   if (!Number.isInteger(start) || start < 0) throw wrong(`start ${start}`);
   const end = start + count + steps - 1;
   if (end > config.contextLength) {
@@ -54,6 +62,8 @@ function checkSequence(
   if (block !== undefined) throw wrong(`block ${block} of ${limits.blocks}`);
   const id = tokens?.find((id) => !within(id, config.vocabSize));
   if (id !== undefined) throw wrong(`token ${id} of a vocabulary of ${config.vocabSize}`);
+  const biases = sampling?.logitBias?.size ?? 0;
+  if (biases > MOST_BIASES) throw wrong(`${biases} logit biases, more than ${MOST_BIASES},`);
 }
 
 function within(value: number, end: number): boolean {

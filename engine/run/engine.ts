@@ -18,13 +18,13 @@ export interface EngineOptions {
   /** Prompt tokens that may enter in one step; default all of `maxBatchTokens`. */
   readonly prefillChunk?: number;
   /**
-   * Decode steps to chain on the device where all sequences decode, default 1. Saves a readback a
-   * token; tokens come in bursts, and up to twice as many are computed past a stop token.
+   * Decode steps to chain on the device where all sequences decode, default 1, at most 8. Saves a
+   * readback a token; tokens come in bursts, and up to twice as many are computed past a stop token.
    */
   readonly steps?: number;
   /** Blocks kept for later requests when no request uses them; default all, 0 shares nothing. */
   readonly prefixCacheBlocks?: number;
-  /** Longest sequence, prompt included; default the model's. */
+  /** Longest sequence, prompt included; default and most: what the runner takes. */
   readonly contextLength?: number;
   /** Blocks that the KV cache may grow to with `growBlocks`; default what the runner has. */
   readonly maxBlocks?: number;
@@ -87,7 +87,7 @@ export class Engine {
     this.#scheduler = new Scheduler(blocks, {
       maxBatchTokens: Math.min(options.maxBatchTokens ?? Infinity, limits.maxBatchTokens),
       maxSequences: Math.min(options.maxSequences ?? Infinity, limits.maxSequences),
-      contextLength: options.contextLength ?? config.contextLength,
+      contextLength: Math.min(options.contextLength ?? Infinity, config.contextLength),
       vocabSize: config.vocabSize,
       ...(options.prefillChunk !== undefined && { prefillChunk: options.prefillChunk }),
       ...(options.steps !== undefined && { steps: options.steps }),
@@ -224,6 +224,6 @@ function noRoom(sequence: Sequence, blocks: number): DeviceError {
   return new DeviceError(
     "out-of-memory",
     `Cannot finish a request of up to ${sequence.maxLength} tokens: the KV cache could not grow ` +
-      `beyond ${blocks} blocks; lower maxTokens or the KV memory`,
+      `beyond ${blocks} blocks; lower maxTokens, or free memory of the device`,
   );
 }

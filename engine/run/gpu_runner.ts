@@ -1,12 +1,12 @@
 /** The ModelRunner of the GPU: a step's metadata, its dispatches, and reading back what it made. */
 
 import type { KvType } from "../../kernels/specs.ts";
-import { logitAdjustSpec, sampleChunksSpec, samplePickSpec } from "../../kernels/sampling_specs.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import { DeviceError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { Uploader, withMemoryCheck } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type Dispatch, Recorder } from "../gpu/pass.ts";
+import { Recorder } from "../gpu/pass.ts";
 import { Pipelines } from "../gpu/pipelines.ts";
 import { Readback } from "../gpu/readback.ts";
 import { createScratch, type Scratch } from "../gpu/scratch.ts";
@@ -18,18 +18,16 @@ import {
   BLOCK_TOKENS,
   type ModelRunner,
   MOST_LOGIT_ROWS,
+  MOST_STEPS,
   type PendingStep,
   REPEAT_WINDOW,
   type RunnerDevice,
   type RunnerLimits,
   type StepOutput,
 } from "./model_runner.ts";
+import { type SamplingKernels, samplingKernels } from "./sampling_kernels.ts";
 import { logitRows, type StepLimits, stepWords, writeStep } from "./step_metadata.ts";
-
-/** Decode steps that one submit can chain. */
-const MAX_STEPS = 8;
-/** What sample_pick writes where a logit is NaN. */
-const INVALID = 0xffffffff;
+import { outputSorter } from "./step_output.ts";
 
 export interface GpuRunnerOptions {
   /** Longest sequence in tokens. */
@@ -46,8 +44,7 @@ export interface GpuRunnerOptions {
 export class GpuRunner implements ModelRunner {
   readonly device: RunnerDevice;
   readonly #limits: Omit<RunnerLimits, "blocks">;
-  readonly #adjust: (count: number) => Dispatch;
-  readonly #choose: ((count: number) => Dispatch)[];
+  readonly #sampling: SamplingKernels;
   readonly #uploader: Uploader;
   readonly #words: Uint32Array<ArrayBuffer>;
   /**
@@ -66,7 +63,6 @@ export class GpuRunner implements ModelRunner {
     readonly scratch: Scratch,
     readonly transformer: Transformer,
     readonly readback: Readback,
-    readonly contextLength: number,
     tuning: Tuning,
     limits: Omit<RunnerLimits, "blocks">,
   ) {
@@ -74,39 +70,7 @@ export class GpuRunner implements ModelRunner {
     this.#limits = limits;
     this.#uploader = new Uploader(gpu);
     this.#words = new Uint32Array(pipelines.stepBytes / 4);
-    const { vocabSize: vocabulary } = config;
-    const { sampleLanes: lanes, sampleChunk: chunk } = tuning;
-    const { logits, chunks, last, history, sampled, metadata } = scratch;
-    const bound = (
-      spec: Parameters<Pipelines["get"]>[0],
-      buffers: Record<number, GPUBuffer>,
-      // Workgroups for one row; the kernels of one workgroup a row have the rows in x.
-      chunks?: number,
-    ) => {
-      const pipeline = pipelines.get(spec);
-      const group = pipelines.bind(pipeline, buffers);
-      return (count: number): Dispatch => ({
-        pipeline,
-        group,
-        workgroups: chunks === undefined ? [count, 1] : [chunks, count],
-      });
-    };
-    const count = Math.ceil(vocabulary / chunk);
-    this.#adjust = bound(
-      logitAdjustSpec({ vocabulary, lanes }),
-      { 0: logits, 1: history, 2: metadata },
-    );
-    this.#choose = [
-      bound(
-        sampleChunksSpec({ vocabulary, chunk, lanes }),
-        { 0: logits, 1: chunks, 2: metadata },
-        count,
-      ),
-      bound(
-        samplePickSpec({ vocabulary, chunks: count, lanes }),
-        { 0: logits, 1: chunks, 2: metadata, 3: last, 4: history, 5: sampled },
-      ),
-    ];
+    this.#sampling = samplingKernels(pipelines, tuning, scratch, config.vocabSize);
   }
 
   /**
@@ -140,7 +104,7 @@ export class GpuRunner implements ModelRunner {
         tokens: tuning.batchTokens,
         logitRows: stepLimits.logitRows,
         sequences: maxSequences,
-        steps: MAX_STEPS,
+        steps: MOST_STEPS,
         stepBytes,
         qkvDim: (heads + 2 * kvHeads) * headDim,
         queryDim: heads * headDim,
@@ -160,12 +124,11 @@ export class GpuRunner implements ModelRunner {
     const readback = await Readback.create(gpu);
     return new GpuRunner(
       gpu,
-      config,
+      { ...config, contextLength },
       pipelines,
       scratch,
       transformer,
       readback,
-      contextLength,
       tuning,
       { maxSequences, maxBatchTokens: tuning.batchTokens },
     );
@@ -178,25 +141,36 @@ export class GpuRunner implements ModelRunner {
   submit(batch: Batch): PendingStep {
     if (this.gpu.failure) throw this.gpu.failure;
     const steps = batch.steps ?? 1;
-    this.#check(batch, steps);
+    this.#check(batch);
     const { scratch } = this;
+    const { maxSequences } = this.#limits;
+    const sort = outputSorter(batch, this.config, maxSequences);
     // It reads the metadata that is written now.
     this.#launchRecorded();
     this.#writeHistory(batch);
     const recorder = new Recorder(this.gpu, batch.timing);
     let samples = 0;
+    let readLogits: (() => Promise<ArrayBuffer>) | undefined;
     for (let step = 0; step < steps; step++) {
-      const counts = writeStep(this.#words, batch, step, step * this.limits.maxSequences);
+      const counts = writeStep(this.#words, batch, step, step * maxSequences);
       const offset = step * this.pipelines.stepBytes;
       this.#uploader.write(scratch.metadata, offset, this.#words.subarray(0, counts.words));
       for (const operation of this.transformer.operations) {
         const count = operation.over === "tokens" ? counts.tokens : counts.logits;
         if (count > 0) recorder.dispatch(operation.at(count), offset);
       }
+      // Before biases and penalties change them. A chain of steps returns none.
+      if (batch.sequences.some(({ logits }) => logits !== undefined)) {
+        recorder.endPass();
+        const bytes = counts.logits * this.config.vocabSize * 4;
+        readLogits = this.readback.copy(recorder.encoder, scratch.logits, 0, bytes);
+      }
       samples = counts.samples;
       if (samples > 0) {
-        if (counts.adjust) recorder.dispatch(this.#adjust(samples), offset);
-        for (const choose of this.#choose) recorder.dispatch(choose(samples), offset);
+        const { logit_adjust, sample_chunks, sample_pick } = this.#sampling;
+        if (counts.adjust) recorder.dispatch(logit_adjust(samples), offset);
+        recorder.dispatch(sample_chunks(samples), offset);
+        recorder.dispatch(sample_pick(samples), offset);
       }
     }
     recorder.endPass();
@@ -205,19 +179,7 @@ export class GpuRunner implements ModelRunner {
         recorder.encoder,
         scratch.sampled,
         0,
-        ((steps - 1) * this.limits.maxSequences + samples) * 4,
-      )
-      : undefined;
-    const rows = logitRows(batch.sequences);
-    const wanted = batch.sequences.map((s) => s.logits);
-    const sampling = batch.sequences.map((s) => s.sampling !== undefined);
-    const slots = batch.sequences.map((s) => s.slot);
-    const readLogits = wanted.some((w) => w !== undefined)
-      ? this.readback.copy(
-        recorder.encoder,
-        scratch.logits,
-        0,
-        rows.length * this.config.vocabSize * 4,
+        ((steps - 1) * maxSequences + samples) * 4,
       )
       : undefined;
     const { launch, times } = recorder.finish(this.readback);
@@ -231,32 +193,37 @@ export class GpuRunner implements ModelRunner {
     return {
       read: async (): Promise<StepOutput> => {
         if (!launched) this.#launchRecorded();
-        const ids = readIds && new Uint32Array(await readIds());
-        const logits = readLogits && new Float32Array(await readLogits());
-        const kernels = await times();
-        if (--this.#running === 0) this.#launchRecorded();
-        if (this.gpu.failure) throw this.gpu.failure;
-        let sampler = 0;
-        return {
-          tokens: sampling.map((samples) => {
-            if (!samples || ids === undefined) return [];
-            const row = sampler++;
-            return Array.from(
-              { length: steps },
-              (_, step) => checkedId(ids[step * this.limits.maxSequences + row]!, this.config),
-            );
-          }),
-          logits: wanted.map((want, i) => {
-            if (want === undefined || logits === undefined) return [];
-            const own = rows.flatMap((row, index) => row.slot === slots[i] ? [index] : []);
-            return own.map((row) =>
-              logits.subarray(row * this.config.vocabSize, (row + 1) * this.config.vocabSize)
-            );
-          }),
-          ...(kernels.length > 0 && { kernels }),
-        };
+        const [ids, logits, kernels] = await this.#read(async () => [
+          readIds && new Uint32Array(await readIds()),
+          readLogits && new Float32Array(await readLogits()),
+          await times(),
+        ]);
+        return { ...sort(ids, logits), ...(kernels.length > 0 && { kernels }) };
       },
     };
+  }
+
+  /**
+   * Reads what a launched step left, and launches the next.
+   *
+   * @throws {DeviceError} "lost", or whatever the device reported first.
+   */
+  async #read<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      const result = await read();
+      if (this.gpu.failure) throw this.gpu.failure;
+      return result;
+    } catch (cause) {
+      // What the device itself says of it comes a turn later.
+      await new Promise((resolve) => setTimeout(resolve));
+      throw this.gpu.failure ??= new DeviceError(
+        "lost",
+        `Cannot read from ${this.gpu.description}: the device was lost (${cause})`,
+        { cause },
+      );
+    } finally {
+      if (--this.#running === 0) this.#launchRecorded();
+    }
   }
 
   copyBlocks(pairs: readonly (readonly [number, number])[]): void {
@@ -279,17 +246,14 @@ export class GpuRunner implements ModelRunner {
     this.gpu.device.destroy();
   }
 
-  #check(batch: Batch, steps: number): void {
-    checkBatch(batch, { ...this.config, contextLength: this.contextLength }, this.limits);
+  #check(batch: Batch): void {
+    checkBatch(batch, this.config, this.limits);
     const rows = logitRows(batch.sequences).length;
     const mostRows = Math.max(MOST_LOGIT_ROWS, this.limits.maxSequences);
     if (rows > mostRows) {
       throw new RangeError(
         `Cannot run the batch: ${rows} rows of logits; the runner has ${mostRows}`,
       );
-    }
-    if (steps > MAX_STEPS) {
-      throw new RangeError(`Cannot run the batch: ${steps} steps; the runner chains ${MAX_STEPS}`);
     }
   }
 
@@ -307,13 +271,4 @@ export class GpuRunner implements ModelRunner {
       this.#uploader.write(this.scratch.history, base * 4, words.subarray(head));
     }
   }
-}
-
-function checkedId(id: number, config: ModelConfig): number {
-  if (id === INVALID) {
-    throw new Error(
-      `Cannot choose a token: ${config.name} computed logits that are not numbers; its weights may be damaged`,
-    );
-  }
-  return id;
 }

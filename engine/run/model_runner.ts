@@ -11,6 +11,12 @@ export { BLOCK_TOKENS, REPEAT_WINDOW } from "../../kernels/sizes.ts";
 /** Rows of logits that any runner can return of one step; each takes a vocabulary of floats. */
 export const MOST_LOGIT_ROWS = 32;
 
+/** Decode steps that one batch can chain. */
+export const MOST_STEPS = 8;
+
+/** Logit biases that one sequence can have; every runner has room for those of all its sequences. */
+export const MOST_BIASES = 1024;
+
 /** How a sequence's next token is chosen. Greedy is temperature 0. */
 export interface SamplingOptions {
   /** 0 is greedy: the most probable token, of equals the one with the lowest id. */
@@ -23,7 +29,7 @@ export interface SamplingOptions {
   readonly minP: number;
   /** Divides positive and multiplies negative logits of the last REPEAT_WINDOW tokens; 1 is off. */
   readonly repeatPenalty: number;
-  /** Added to the logits of these token ids. */
+  /** Added to the logits of these token ids, at most MOST_BIASES. */
   readonly logitBias?: ReadonlyMap<number, number>;
   /**
    * Same seed, same device: same text, whatever else runs; so a draw depends on the seed and the
@@ -62,7 +68,10 @@ export interface BatchSequence {
   readonly blockTable: readonly number[];
   /** Samples a token after the last one; absent where a prefill chunk ends before its prompt does. */
   readonly sampling?: SamplingOptions;
-  /** Returns the logits after each token that enters ("all"), or after the last one ("last"). */
+  /**
+   * Returns the logits after each token that enters ("all"), or after the last one ("last"): the
+   * model's own, before biases and penalties.
+   */
   readonly logits?: "all" | "last";
 }
 
@@ -70,8 +79,8 @@ export interface BatchSequence {
 export interface Batch {
   readonly sequences: readonly BatchSequence[];
   /**
-   * Decode steps chained on the device, each feeding its tokens to the next; default 1.
-   * Above 1 every sequence must enter one token and sample.
+   * Decode steps chained on the device, each feeding its tokens to the next; default 1, at most
+   * MOST_STEPS. Above 1 every sequence must enter one token, sample, and want no logits.
    */
   readonly steps?: number;
   /** Times kernels, on a GPU that has timestamps. */
@@ -113,6 +122,7 @@ export interface RunnerLimits {
 
 /** A loaded model on a device. */
 export interface ModelRunner {
+  /** The model's, its context length that of the longest sequence that the runner takes. */
   readonly config: ModelConfig;
   readonly device: RunnerDevice;
   readonly limits: RunnerLimits;

@@ -14,10 +14,10 @@
  */
 
 import { argmax } from "../../kernels/reference.ts";
-import { REPEAT_WINDOW, type SamplingOptions } from "./model_runner.ts";
+import { MOST_BIASES, REPEAT_WINDOW, type SamplingOptions } from "./model_runner.ts";
 
-/** Below it logit / temperature leaves float32; 0 is what is meant. */
-const MIN_TEMPERATURE = 1e-6;
+/** A logit divided by less leaves float32; of the temperature 0 is what is meant. */
+const LEAST_DIVISOR = 1e-6;
 
 /**
  * Checks options once, where they enter the engine.
@@ -32,19 +32,21 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
   check(
     "temperature",
     temperature,
-    temperature === 0 || temperature >= MIN_TEMPERATURE && Number.isFinite(temperature),
-    `0 or a finite number of at least ${MIN_TEMPERATURE}`,
+    temperature === 0 || isDivisor(temperature),
+    `0 or a finite float32 of at least ${LEAST_DIVISOR}`,
   );
-  check("topK", topK, Number.isInteger(topK) && topK >= 0, "a whole number of at least 0");
+  check("topK", topK, topK >>> 0 === topK, "a whole number within 0 and 4294967295");
   check("topP", topP, topP >= 0 && topP <= 1, "within 0 and 1");
   check("minP", minP, minP >= 0 && minP <= 1, "within 0 and 1");
   check(
     "repeatPenalty",
     repeatPenalty,
-    repeatPenalty > 0 && Number.isFinite(repeatPenalty),
-    "a finite number above 0",
+    isDivisor(repeatPenalty),
+    `a finite float32 of at least ${LEAST_DIVISOR}`,
   );
   check("seed", seed, seed >>> 0 === seed, "a whole number within 0 and 4294967295");
+  const biases = logitBias?.size ?? 0;
+  check("logit biases numbering", biases, biases <= MOST_BIASES, `at most ${MOST_BIASES}`);
   for (const [id, bias] of logitBias ?? []) {
     check(
       "logit bias for token",
@@ -53,8 +55,17 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
       `a token id below ${vocabSize}`,
     );
     // Infinity would make the softmax NaN; −Infinity bans the token.
-    check(`logit bias of token ${id}`, bias, bias < Infinity, "a number below Infinity");
+    check(
+      `logit bias of token ${id}`,
+      bias,
+      Math.fround(bias) < Infinity,
+      "a float32 below Infinity",
+    );
   }
+}
+
+function isDivisor(value: number): boolean {
+  return value >= LEAST_DIVISOR && Math.fround(value) < Infinity;
 }
 
 /**

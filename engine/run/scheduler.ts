@@ -15,7 +15,13 @@
  */
 
 import { type BlockManager, blocksFor } from "./block_manager.ts";
-import { type Batch, type BatchSequence, BLOCK_TOKENS, REPEAT_WINDOW } from "./model_runner.ts";
+import {
+  type Batch,
+  type BatchSequence,
+  BLOCK_TOKENS,
+  MOST_STEPS,
+  REPEAT_WINDOW,
+} from "./model_runner.ts";
 import { checkRequest, type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
 
 export interface SchedulerOptions {
@@ -28,7 +34,7 @@ export interface SchedulerOptions {
   readonly vocabSize: number;
   /** Prompt tokens that may enter in one step, so that decoding beside them stays fluent. */
   readonly prefillChunk?: number;
-  /** Decode steps to chain on the device where all sequences decode; default 1. */
+  /** Decode steps to chain on the device where all sequences decode; default 1, at most MOST_STEPS. */
   readonly steps?: number;
 }
 
@@ -52,12 +58,18 @@ export class Scheduler {
   /** Copies that the step being scheduled begins with. */
   #copies: [number, number][] = [];
 
-  /** @throws {RangeError} if an option is less than 1. */
+  /** @throws {RangeError} if an option is not a whole number of at least 1, or too many steps. */
   constructor(readonly blocks: BlockManager, readonly options: SchedulerOptions) {
-    const { maxBatchTokens, maxSequences, prefillChunk = maxBatchTokens, steps = 1 } = options;
-    const counts = { maxBatchTokens, maxSequences, prefillChunk, steps };
+    const { maxBatchTokens, maxSequences, contextLength, steps = 1 } = options;
+    const prefillChunk = Math.min(options.prefillChunk ?? Infinity, maxBatchTokens);
+    const counts = { maxBatchTokens, maxSequences, contextLength, prefillChunk, steps };
     for (const [name, value] of Object.entries(counts)) {
-      if (!(value >= 1)) throw new RangeError(`Cannot schedule: ${name} is ${value}, less than 1`);
+      if (!Number.isInteger(value) || value < 1) {
+        throw new RangeError(`Cannot schedule: ${name} is ${value}, not a whole number from 1 up`);
+      }
+    }
+    if (steps > MOST_STEPS) {
+      throw new RangeError(`Cannot schedule: steps is ${steps}, more than ${MOST_STEPS}`);
     }
     this.#prefillChunk = prefillChunk;
     this.#steps = steps;

@@ -88,7 +88,7 @@ export class Sequence {
 
 /** @throws {RangeError} if no engine of this context and vocabulary can serve the request. */
 export function checkRequest(
-  { promptIds, maxTokens, priority = 0, sampling }: GenerationRequest,
+  { promptIds, maxTokens, priority = 0, logprobs = 0, sampling }: GenerationRequest,
   contextLength: number,
   vocabSize: number,
 ): void {
@@ -114,5 +114,8 @@ export function checkRequest(
     refuse(`maxTokens is ${maxTokens}, not a whole number from 1 up`);
   }
   if (!Number.isFinite(priority)) refuse(`priority is ${priority}, not a number`);
+  if (!Number.isInteger(logprobs) || logprobs < 0) {
+    refuse(`logprobs is ${logprobs}, not a whole number from 0 up`);
+  }
   validateSampling(sampling, vocabSize);
 }

@@ -1,15 +1,13 @@
 /** A step's metadata as the kernels read it (kernels/step.wgsl, kernels/sampler.wgsl). */
 
 import type { Batch, BatchSequence } from "./model_runner.ts";
-import { BLOCK_TOKENS, REPEAT_WINDOW } from "./model_runner.ts";
+import { BLOCK_TOKENS, MOST_BIASES, REPEAT_WINDOW } from "./model_runner.ts";
 
 /** Token id that stands for "the one this slot sampled last". */
 const FEEDBACK = 0xffffffff;
 const HEADER_WORDS = 8;
 const TOKEN_WORDS = 4;
 const SAMPLER_WORDS = 16;
-/** Logit biases that the sequences of one step may have together. */
-export const MAX_BIASES = 4096;
 
 /** Upper bounds of what one step holds. */
 export interface StepLimits {
@@ -34,7 +32,7 @@ export interface StepCounts {
 /** 32-bit words that a step within `limits` needs at most. */
 export function stepWords(limits: StepLimits): number {
   return HEADER_WORDS + limits.tokens * TOKEN_WORDS + limits.logitRows +
-    limits.sequences * (SAMPLER_WORDS + limits.tableBlocks) + MAX_BIASES * 2;
+    limits.sequences * (SAMPLER_WORDS + limits.tableBlocks + MOST_BIASES * 2);
 }
 
 /**
@@ -43,7 +41,6 @@ export function stepWords(limits: StepLimits): number {
  *
  * @param words receives the metadata, from its start on
  * @param sampledOffset where in the buffer of sampled ids this step's go
- * @throws {RangeError} if there are more logit biases than MAX_BIASES
  */
 export function writeStep(
   words: Uint32Array,
@@ -76,15 +73,10 @@ export function writeStep(
   words.set(rows.map((row) => row.token), rowsOffset);
 
   let adjust = false;
-  let biases = 0;
   for (const [i, { slot, start, tokens, sampling }] of sampled.entries()) {
     if (sampling === undefined) continue;
     const position = start + step + (tokens?.length ?? 1);
     const bias = [...sampling.logitBias ?? []];
-    biases += bias.length;
-    if (biases > MAX_BIASES) {
-      throw new RangeError(`Cannot apply more than ${MAX_BIASES} logit biases in one step`);
-    }
     const o = samplersOffset + i * SAMPLER_WORDS;
     words[o] = slot;
     words[o + 1] = rows.findIndex((row) => row.samples && row.slot === slot);

@@ -42,11 +42,10 @@ Deno.test("CPU runner gives sequences of a batch what each gets alone", async ()
     sampling: { ...SAMPLED, seed: slot },
     logits: slot === 1 ? "all" : "last",
   });
-  const next = (prompt: readonly number[], slot: number): BatchSequence => ({
-    ...start(prompt, slot),
-    tokens: null,
-    start: prompt.length,
-  });
+  const next = (prompt: readonly number[], slot: number): BatchSequence => {
+    const { prior: _, logits: __, ...rest } = start(prompt, slot);
+    return { ...rest, tokens: null, start: prompt.length };
+  };
   const alone: number[][] = [];
   const rows: (readonly Float32Array[])[] = [];
   for (const [slot, prompt] of prompts.entries()) {
@@ -54,15 +53,15 @@ Deno.test("CPU runner gives sequences of a batch what each gets alone", async ()
     rows.push(first.logits[0]!);
     alone.push([
       ...first.tokens[0]!,
-      ...await sample(runner, without(next(prompt, slot), "prior"), 20),
+      ...await sample(runner, next(prompt, slot), 8),
     ]);
   }
 
   const together = await runner.submit({ sequences: prompts.map(start) }).read();
   assert.deepEqual(together.logits, rows);
   const rest = await runner.submit({
-    sequences: prompts.map((prompt, slot) => without(next(prompt, slot), "prior")),
-    steps: 20,
+    sequences: prompts.map(next),
+    steps: 8,
   }).read();
   const all = together.tokens.map((first, i) => [...first, ...rest.tokens[i]!]);
   assert.deepEqual(all, alone);
@@ -95,7 +94,11 @@ Deno.test("CPU runner feeds sampled tokens back in steps, and in batches submitt
     expected.push(...await sample(runner, { ...first, tokens: ids }));
   }
   assert.deepEqual(
-    [...await sample(runner, first), ...await sample(runner, later(5), 11)],
+    [
+      ...await sample(runner, first),
+      ...await sample(runner, later(5), 8),
+      ...await sample(runner, later(13), 3),
+    ],
     expected,
     "steps",
   );
@@ -105,6 +108,16 @@ Deno.test("CPU runner feeds sampled tokens back in steps, and in batches submitt
   }
   const read = await Promise.all(pending.reverse().map((step) => step.read()));
   assert.deepEqual(read.reverse().flatMap(({ tokens }) => tokens[0]!), expected, "ahead");
+});
+
+Deno.test("CPU runner keeps in mind what a chain samples that begins with a slot's first batch", async () => {
+  const runner = tinyRunner("llama", "Q4_0");
+  // Nothing comes again, but what is forgotten.
+  const sampling = { ...GREEDY, repeatPenalty: 1e6, logitBias: new Map([[1, 50], [2, 40]]) };
+  const first = { slot: 0, tokens: [5], start: 0, prior: [], blockTable: [0], sampling };
+  const ids = await sample(runner, first, 8);
+  assert.deepEqual(ids.slice(0, 2), [1, 2]);
+  assert.equal(new Set(ids).size, 8);
 });
 
 Deno.test("CPU runner takes from `prior` what a cached prefix keeps from it", async () => {
@@ -149,11 +162,6 @@ Deno.test("CPU runner has its own copy of a batch", async () => {
   blockTable.fill(9);
   assert.deepEqual((await step.read()).logits[0], expected);
 });
-
-function without<T, K extends keyof T>(value: T, key: K): Omit<T, K> {
-  const { [key]: _, ...rest } = value;
-  return rest;
-}
 
 Deno.test("CPU runner refuses to go on from a token that its slot has not sampled", async () => {
   const runner = tinyRunner("llama", "Q8_0");

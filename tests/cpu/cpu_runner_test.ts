@@ -3,10 +3,10 @@ import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
 import { ModelFormatError } from "../../engine/errors.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { configFromGguf } from "../../engine/models/gguf_config.ts";
-import { ggufBytes, tinyModel, tinyParts } from "../../fixtures/tiny_models.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
 import { GREEDY } from "../../engine/run/model_runner.ts";
-import { logitsOf, runnerOf, sample, tinyRunner } from "./tiny_runner.ts";
+import { changed, logitsOf, runnerOf, sample, tinyRunner } from "./tiny_runner.ts";
 
 Deno.test("loadCpuRunner() takes its sizes from the options and the context", () => {
   const runner = tinyRunner("llama", "Q8_0");
@@ -33,19 +33,6 @@ Deno.test("loadCpuRunner() names a weight that the file lacks", () => {
   });
 });
 
-/** The tiny llama in float32, one of its tensors changed weight by weight. */
-function changed(names: readonly string[], change: (weight: number, index: number) => number) {
-  const parts = tinyParts("llama", "F32");
-  for (const [at, tensor] of parts.tensors.entries()) {
-    if (!names.includes(tensor.name)) continue;
-    const [bytes] = [...tensor.data()];
-    const weights = new Float32Array(bytes!.buffer, bytes!.byteOffset, bytes!.length / 4);
-    weights.set(weights.map(change));
-    parts.tensors[at] = { ...tensor, data: () => [bytes!] };
-  }
-  return ggufBytes(parts);
-}
-
 Deno.test("loadCpuRunner() refuses weights that are not numbers, and says which", () => {
   const file = changed(["token_embd.weight"], (w, i) => i === 5 * 96 + 7 ? NaN : w);
   assert.throws(() => runnerOf(file), (error) => {
@@ -55,21 +42,30 @@ Deno.test("loadCpuRunner() refuses weights that are not numbers, and says which"
   });
 });
 
-Deno.test("CPU runner says so when weights make logits that are not numbers, each time", async () => {
+const OVERFLOWS: [string, () => Uint8Array][] = [
   // Values leave float16, so that attention adds +∞ and −∞.
-  const runner = runnerOf(changed(["blk.0.attn_v.weight"], (w) => w * 1e30), { kvType: "f16" });
-  const sequence = { slot: 0, start: 0, blockTable: [0], sampling: GREEDY };
-  for (const tokens of [[4, 5], [4, 6]]) {
-    await assert.rejects(
-      runner.submit({ sequences: [{ ...sequence, tokens }] }).read(),
-      (error) => {
-        assert.ok(error instanceof ModelFormatError);
-        assert.match(error.message, /^Cannot run tiny llama: it gives logits that are not numbers/);
-        return true;
-      },
-    );
-  }
-});
+  ["not numbers", () => changed(["blk.0.attn_v.weight"], (w) => w * 1e30)],
+  ["infinite", () => changed(["output_norm.weight"], () => 3e38)],
+];
+for (const [what, model] of OVERFLOWS) {
+  Deno.test(`CPU runner says so when weights make logits that are ${what}, each time`, async () => {
+    const runner = runnerOf(model(), { kvType: "f16" });
+    const sequence = { slot: 0, start: 0, blockTable: [0], sampling: GREEDY };
+    for (const tokens of [[4, 5], [4, 6]]) {
+      await assert.rejects(
+        runner.submit({ sequences: [{ ...sequence, tokens }] }).read(),
+        (error) => {
+          assert.ok(error instanceof ModelFormatError);
+          assert.match(
+            error.message,
+            /^Cannot run tiny llama: it gives logits that are not finite numbers/,
+          );
+          return true;
+        },
+      );
+    }
+  });
+}
 
 Deno.test("CPU runner returns the model's own logits, whatever the sampler does to them", async () => {
   const runner = tinyRunner("llama", "Q8_0");

@@ -23,10 +23,10 @@ function product(weights: PackedMatrix, x: Float32Array, bias?: Float32Array): F
   const wide = Float64Array.from(x);
   const scratch = matmulScratch(cols);
   const together = new Float64Array(TOKENS * rows);
-  matmul(weights, wide, TOKENS, together, scratch, bias);
+  for (const _ of matmul(weights, wide, TOKENS, together, scratch, bias));
   for (let token = 0; token < TOKENS; token++) {
     const alone = new Float64Array(rows);
-    matmul(weights, wide.subarray(token * cols), 1, alone, scratch, bias);
+    for (const _ of matmul(weights, wide.subarray(token * cols), 1, alone, scratch, bias));
     assert.deepEqual(alone, together.subarray(token * rows, (token + 1) * rows));
   }
   return together;
@@ -58,3 +58,17 @@ for (const type of TYPES) {
     }
   });
 }
+
+Deno.test("matmul() pauses within a large product, whose results are the reference's", () => {
+  const random = new RandomSource(5, "pauses");
+  const [rows, cols] = [9_999, 256];
+  const bytes = randomWeights("Q8_0", rows * cols, 0.1, random);
+  const weights = { type: "Q8_0", rows, cols, bytes } as const;
+  const x = randomTokens(cols, random);
+  const bias = Float32Array.from({ length: rows }, () => random.bell());
+  const out = new Float64Array(TOKENS * rows);
+  const all = matmul(weights, Float64Array.from(x), TOKENS, out, matmulScratch(cols), bias);
+  const pauses = [...all].length;
+  assert.ok(rows * cols * TOKENS / pauses <= 2 ** 23, `${pauses} pauses`);
+  assertAllClose(out, reference(weights, x, bias), { absolute: 1e-6, relative: 1e-6 });
+});

@@ -8,7 +8,13 @@ import {
   BLOCK_TOKENS,
   type ModelRunner,
 } from "../../engine/run/model_runner.ts";
-import { type TinyArchitecture, type TinyFormat, tinyModel } from "../../fixtures/tiny_models.ts";
+import {
+  ggufBytes,
+  type TinyArchitecture,
+  type TinyFormat,
+  tinyModel,
+  tinyParts,
+} from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
 
 /** A runner of the model that these bytes of a GGUF file hold. */
@@ -21,6 +27,22 @@ export function runnerOf(gguf: Uint8Array, options?: CpuRunnerOptions): ModelRun
       file.close();
     }
   });
+}
+
+/** The tiny llama in float32, some of its tensors changed weight by weight. */
+export function changed(
+  names: readonly string[],
+  change: (weight: number, index: number) => number,
+) {
+  const parts = tinyParts("llama", "F32");
+  for (const [at, tensor] of parts.tensors.entries()) {
+    if (!names.includes(tensor.name)) continue;
+    const [bytes] = [...tensor.data()];
+    const weights = new Float32Array(bytes!.buffer, bytes!.byteOffset, bytes!.length / 4);
+    weights.set(weights.map(change));
+    parts.tensors[at] = { ...tensor, data: () => [bytes!] };
+  }
+  return ggufBytes(parts);
 }
 
 export function tinyRunner(

@@ -26,11 +26,15 @@ Deno.test("checkBatch() accepts a batch that is just within the limits", () => {
     LIMITS,
   );
   checkBatch(
-    batch({ tokens: null, sampling: SAMPLING, start: 31, blockTable: [1, 2, 3] }, { steps: 9 }),
+    batch({ tokens: null, sampling: SAMPLING, start: 31, blockTable: [1, 2, 3] }, { steps: 8 }),
     CONFIG,
     LIMITS,
   );
 });
+
+function biases(count: number): Map<number, number> {
+  return new Map(Array.from({ length: count }, (_, id) => [id, 0.1]));
+}
 
 const REFUSED: [string, Batch, RegExp][] = [
   ["too many tokens", batch({ tokens: Array(21).fill(0) }), /21 tokens; the runner takes 20/],
@@ -52,6 +56,18 @@ const REFUSED: [string, Batch, RegExp][] = [
     /41 positions, beyond the context of 40, in slot 0/,
   ],
   ["no steps", batch({}, { steps: 0 }), /0 steps/],
+  ["half a step", batch({}, { steps: 1.5 }), /1\.5 steps/],
+  ["more steps than a chain has", batch({ tokens: [1] }, { steps: 9 }), /9 steps; .* 1 to 8/],
+  [
+    "logits of a chain of steps",
+    batch({ tokens: [1], sampling: SAMPLING, logits: "last" }, { steps: 2 }),
+    /2 steps, and logits wanted, in slot 0/,
+  ],
+  [
+    "too many logit biases",
+    batch({ sampling: { ...SAMPLING, logitBias: biases(1025) } }),
+    /1025 logit biases, more than 1024, in slot 0/,
+  ],
   ["steps after several tokens", batch({ sampling: SAMPLING }, { steps: 2 }), /2 steps/],
   ["steps without sampling", batch({ tokens: null }, { steps: 2 }), /2 steps/],
   [

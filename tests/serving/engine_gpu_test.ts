@@ -1,18 +1,21 @@
 /** The serving engine on the device: what a request gets does not depend on how it is served. */
 
 import assert from "node:assert/strict";
+import { DeviceError, ModelFormatError } from "../../engine/errors.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { openGpu } from "../../engine/gpu/device.ts";
 import { configFromGguf } from "../../engine/models/gguf_config.ts";
 import { Engine, type EngineOptions } from "../../engine/run/engine.ts";
 import { GpuRunner } from "../../engine/run/gpu_runner.ts";
-import { GREEDY } from "../../engine/run/model_runner.ts";
+import { type BatchSequence, GREEDY } from "../../engine/run/model_runner.ts";
+import { changed } from "../cpu/tiny_runner.ts";
+import { withFile } from "../files/on_disk.ts";
 
 const PATH = `${import.meta.dirname}/../../fixtures/models/tiny-llama-q8_0.gguf`;
 const SEQUENCES = 12;
 
-async function openRunner(): Promise<GpuRunner> {
-  const file = openGguf(PATH);
+async function openRunner(path = PATH): Promise<GpuRunner> {
+  const file = openGguf(path);
   try {
     const config = configFromGguf(file);
     const options = { contextLength: 512, blocks: 400, maxSequences: SEQUENCES };
@@ -68,6 +71,79 @@ Deno.test("a step is launched when the one before is read, and does not delay it
   tokens.push(await read(1), await read(2), await read(3), last);
   assert.deepEqual(tokens, expected);
   assert.equal(runner.gpu.failure, undefined);
+  runner.destroy();
+});
+
+Deno.test("logits are the model's own, whatever the sampler does to them", async () => {
+  const runner = await openRunner();
+  const sequence = { slot: 0, tokens: [5, 6, 7], start: 0, blockTable: [0] };
+  const read = (more: Partial<BatchSequence>) =>
+    runner.submit({ sequences: [{ ...sequence, ...more }] }).read();
+  const plain = await read({ logits: "all" });
+  const sampling = { ...GREEDY, repeatPenalty: 3, logitBias: new Map([[42, 30]]) };
+  for (const logits of ["all", "last"] as const) {
+    const adjusted = await read({ logits, sampling });
+    assert.deepEqual(adjusted.tokens, [[42]]);
+    assert.deepEqual(
+      adjusted.logits[0],
+      logits === "all" ? plain.logits[0] : [plain.logits[0]![2]],
+    );
+  }
+  runner.destroy();
+});
+
+Deno.test("weights that make logits NaN or infinite are said to be damaged, however they are used", async () => {
+  const damaged = changed(["output_norm.weight"], (_, i) => i % 2 ? 3e38 : -3e38);
+  const runner = await withFile("model.gguf", damaged, openRunner);
+  const sequence = { slot: 0, tokens: [5, 6, 7], start: 0, blockTable: [0] };
+  const uses = [
+    { sampling: GREEDY },
+    { sampling: { ...GREEDY, temperature: 1 } },
+    { logits: "all" as const },
+  ];
+  for (const use of uses) {
+    await assert.rejects(
+      runner.submit({ sequences: [{ ...sequence, ...use }] }).read(),
+      (error) => {
+        assert.ok(error instanceof ModelFormatError);
+        assert.match(error.message, /^Cannot run tiny llama: .* not finite numbers; its weights/);
+        return true;
+      },
+    );
+  }
+  runner.destroy();
+});
+
+Deno.test("a read that fails is a lost device, to later steps too, and holds none of them back", async () => {
+  const runner = await openRunner();
+  const { device } = runner.gpu;
+  const submit = device.queue.submit.bind(device.queue);
+  let launched = 0;
+  device.queue.submit = (commands) => {
+    launched++;
+    submit(commands);
+  };
+  const sequence = { slot: 0, start: 0, blockTable: [0], sampling: GREEDY };
+  const first = runner.submit({ sequences: [{ ...sequence, tokens: [1] }] });
+  const second = runner.submit({ sequences: [{ ...sequence, tokens: null, start: 1 }] });
+  device.destroy();
+  const lost = (error: unknown) => {
+    assert.ok(error instanceof DeviceError && error.kind === "lost", String(error));
+    assert.match(error.message, /^Cannot read from .*: the device was lost/);
+    return true;
+  };
+  await assert.rejects(first.read(), lost);
+  assert.equal(launched, 2);
+  await assert.rejects(second.read(), lost);
+  assert.throws(() => runner.submit({ sequences: [{ ...sequence, tokens: [1] }] }), lost);
+});
+
+Deno.test("Engine on the device refuses what is too long for its runner, and goes on", async () => {
+  const runner = await openRunner();
+  const engine = new Engine(runner);
+  assert.throws(() => engine.submit(ask(text(1, 520), 4)), /no room .* the context of 512/);
+  assert.equal((await engine.generate([ask(text(1, 5), 4)]))[0]!.ids.length, 4);
+  await engine.stop();
   runner.destroy();
 });
 

@@ -230,6 +230,16 @@ Deno.test("Engine grows the cache, and fails the request that it cannot grow for
   assert.throws(() => engine.submit(ask(text(1, 81))), /need 6 blocks .* may have 5/);
 });
 
+Deno.test("Engine refuses what its runner would, however its options read, and serves the others", async () => {
+  const runner = new FakeRunner({ blocks: 3 }, 40);
+  const engine = new Engine(runner, { contextLength: 100, maxBlocks: 2.5, prefillChunk: Infinity });
+  assert.throws(() => engine.submit(ask(text(1, 40))), /leaves no room .* context of 40/);
+  assert.throws(() => engine.submit(ask(text(1, 30))), /need 3 blocks .* may have 2/);
+  const fits = ask(text(1, 20));
+  assert.deepEqual((await collect(engine.submit(fits))).map(({ id }) => id), answer(fits));
+  assert.equal(engine.stats.blocks.total, 2);
+});
+
 Deno.test("Engine returns the log-probabilities of tokens and alternatives that were asked for", async () => {
   const engine = new Engine(new FakeRunner(), { steps: 8 });
   const request = ask(text(1, 5), { logprobs: 3, maxTokens: 4 });

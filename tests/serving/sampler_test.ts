@@ -191,14 +191,23 @@ Deno.test("validateSampling() accepts every option's bounds and names what is ou
     [{ temperature: 1e-9 }, /temperature 1e-9/],
     [{ topK: -1 }, /topK -1/],
     [{ topK: 1.5 }, /topK 1\.5/],
+    [{ topK: 2 ** 32 }, /topK 4294967296/],
     [{ topP: 1.1 }, /topP 1\.1: must be within 0 and 1/],
     [{ minP: -0.1 }, /minP -0\.1/],
-    [{ repeatPenalty: 0 }, /repeatPenalty 0: must be a finite number above 0/],
+    [{ repeatPenalty: 0 }, /repeatPenalty 0: must be a finite float32 of at least 0\.000001/],
+    [{ repeatPenalty: 1e-40 }, /repeatPenalty 1e-40/],
+    [{ repeatPenalty: 1e39 }, /repeatPenalty 1e\+39/],
+    [{ temperature: 1e39 }, /temperature 1e\+39/],
     [{ seed: 2 ** 32 }, /seed 4294967296/],
     [{ seed: 0.5 }, /seed 0\.5/],
     [{ logitBias: new Map([[10, 1]]) }, /token 10: must be a token id below 10/],
     [{ logitBias: new Map([[3, NaN]]) }, /token 3 NaN/],
     [{ logitBias: new Map([[3, Infinity]]) }, /token 3 Infinity/],
+    [{ logitBias: new Map([[3, 1e39]]) }, /token 3 1e\+39/],
+    [
+      { logitBias: new Map(Array.from({ length: 1025 }, (_, i) => [i % 10 + i / 2000, 0])) },
+      /logit biases numbering 1025: must be at most 1024/,
+    ],
   ];
   for (const [options, message] of refused) {
     assert.throws(() => validateSampling({ ...PLAIN, ...options }, 10), (error) => {

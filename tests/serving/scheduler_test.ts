@@ -237,6 +237,8 @@ Deno.test("Scheduler.add() refuses what can never be served, and says why", () =
   refused({ ...ask(0, 1), promptIds: [1, 1.5] }, /token 1 of its prompt is 1.5/);
   refused(ask(0, 5, { maxTokens: 0 }), /maxTokens is 0/);
   refused(ask(0, 5, { priority: NaN }), /priority is NaN/);
+  refused(ask(0, 5, { logprobs: 1.5 }), /logprobs is 1\.5/);
+  refused(ask(0, 5, { logprobs: -1 }), /logprobs is -1/);
   const sampling = { ...ask(0, 5).sampling, logitBias: new Map([[1000, 1]]) };
   assert.throws(() => scheduler.add({ ...ask(0, 5), sampling }), /a token id below 1000/);
   // 66 tokens, of which the last one never enters: 65 need a fifth block.
@@ -253,6 +255,11 @@ Deno.test("Scheduler ends a sequence where the context does", () => {
 });
 
 Deno.test("Scheduler refuses options with which nothing could ever run", () => {
-  assert.throws(() => make(4, { prefillChunk: 0 }), /prefillChunk is 0, less than 1/);
+  assert.throws(() => make(4, { prefillChunk: 0 }), /prefillChunk is 0, not a whole number/);
   assert.throws(() => make(4, { maxSequences: NaN }), RangeError);
+  // A step of them would be refused by the runner, which ends the engine.
+  assert.throws(() => make(4, { prefillChunk: 1.5 }), /prefillChunk is 1\.5, not a whole/);
+  assert.throws(() => make(4, { contextLength: 9.5 }), /contextLength is 9\.5, not a whole/);
+  assert.throws(() => make(4, { steps: 1.5 }), /steps is 1\.5, not a whole number from 1 up/);
+  assert.throws(() => make(4, { steps: 9 }), /steps is 9, more than 8/);
 });

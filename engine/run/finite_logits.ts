@@ -1,0 +1,17 @@
+/** A model's own logits are finite, or its weights are damaged. */
+
+import { ModelFormatError } from "../errors.ts";
+import type { ModelConfig } from "../models/config.ts";
+
+/** @throws {ModelFormatError} if a logit is NaN or infinite. */
+export function checkLogits(rows: readonly Float32Array[], config: ModelConfig): void {
+  if (!rows.every((row) => row.every(Number.isFinite))) throw infiniteLogits(config);
+}
+
+/** What is said of a model that computes NaN or infinity. */
+export function infiniteLogits({ name }: ModelConfig): ModelFormatError {
+  return new ModelFormatError(
+    `Cannot run ${name}: it gives logits that are not finite numbers; ` +
+      `its weights are damaged, get another file`,
+  );
+}

@@ -1,0 +1,21 @@
+import assert from "node:assert/strict";
+import { GREEDY, MOST_BIASES } from "../../engine/run/model_runner.ts";
+import { stepWords, writeStep } from "../../engine/run/step_metadata.ts";
+
+Deno.test("writeStep() has room for the most biases of as many sequences as a step has", () => {
+  const limits = { tokens: 6, sequences: 6, logitRows: 6, tableBlocks: 2 };
+  const logitBias = new Map(Array.from({ length: MOST_BIASES }, (_, id) => [id, id / 2]));
+  const sequences = Array.from({ length: limits.sequences }, (_, slot) => ({
+    slot,
+    tokens: [1],
+    start: 31,
+    blockTable: [2 * slot, 2 * slot + 1],
+    sampling: { ...GREEDY, logitBias },
+  }));
+  const words = new Uint32Array(stepWords(limits));
+  const floats = new Float32Array(words.buffer);
+  const counts = writeStep(words, { sequences }, 0, 0);
+  assert.equal(counts.words, words.length);
+  const last = words.length - 2;
+  assert.deepEqual([words[last], floats[last + 1]], [MOST_BIASES - 1, (MOST_BIASES - 1) / 2]);
+});
