@@ -1,7 +1,7 @@
 /** `tvllm perplexity -f FILE`: how well a model predicts a text. */
 
 import type { Command } from "@commander-js/extra-typings";
-import { perplexity, scoreTokens } from "../engine/run/perplexity.ts";
+import { perplexity, scoreTokens, windowLength } from "../engine/run/perplexity.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
@@ -15,7 +15,7 @@ export function addPerplexity(program: Command): void {
     .summary("how well a model predicts a text")
     .description(
       "Measures how well a model predicts a text, token by token. Logarithms are natural; a text " +
-        "longer than the context is scored in windows of it.",
+        "longer than the context, or than --kv-memory has room for, is scored in windows.",
     )
     .addOption(modelOption())
     .option("-f, --file <path>", "the text; by default standard input")
@@ -31,14 +31,19 @@ export function addPerplexity(program: Command): void {
     const model = await openEngine(options, terminal);
     try {
       using interrupts = new Interrupts();
-      const { tokenizer, runner, config, contextLength } = model;
+      const { tokenizer, runner, config, contextLength, engineOptions } = model;
       const ids = tokenizer.encode(text);
       if (tokenizer.addBos && tokenizer.bosId !== undefined) ids.unshift(tokenizer.bosId);
       if (ids.length < 2) {
         throw new UsageError(`Cannot measure a text of ${ids.length} tokens: give at least two`);
       }
+      const maxBlocks = engineOptions.maxBlocks ?? runner.limits.blocks;
+      const window = windowLength(runner, ids.length, contextLength, maxBlocks);
+      if (window < Math.min(ids.length, contextLength)) {
+        terminal.note(`The KV cache has room for ${window} tokens: scoring in windows of so many`);
+      }
       using progress = terminal.progress("Scoring", ids.length);
-      const scores = await scoreTokens(runner, ids, contextLength, {
+      const scores = await scoreTokens(runner, ids, window, {
         top: options.topLogprobs ?? 0,
         signal: interrupts.signal,
         progress: (tokens) => progress.update(tokens),

@@ -3,7 +3,7 @@
 import { blocksFor } from "./block_manager.ts";
 import { EventTurns } from "./event_turns.ts";
 import { tokenLogprobs } from "./logprobs.ts";
-import { type ModelRunner, MOST_LOGIT_ROWS } from "./model_runner.ts";
+import { BLOCK_TOKENS, type ModelRunner, MOST_LOGIT_ROWS } from "./model_runner.ts";
 
 /** The model's prediction after one token of the text. */
 export interface PositionScore {
@@ -14,27 +14,43 @@ export interface PositionScore {
 }
 
 /**
- * Scores `ids` position by position, in windows of the context where the text is longer: a
- * window's first tokens then see none of the text before them, as in llama.cpp's perplexity tool.
+ * Tokens that a window of a text of `tokens` may have: the context, or what the KV cache has room
+ * for, which grows up to `maxBlocks`.
+ */
+export function windowLength(
+  runner: ModelRunner,
+  tokens: number,
+  contextLength: number,
+  maxBlocks: number,
+): number {
+  const longest = Math.min(tokens, contextLength);
+  const wanted = Math.min(blocksFor(longest), maxBlocks);
+  let { blocks } = runner.limits;
+  if (blocks < wanted && runner.growBlocks) blocks = runner.growBlocks(wanted);
+  return Math.min(longest, Math.min(wanted, blocks) * BLOCK_TOKENS);
+}
+
+/**
+ * Scores `ids` position by position, in windows where the text is longer: a window's first tokens
+ * then see none of the text before them, as in llama.cpp's perplexity tool.
  *
+ * @param windowLength tokens that the runner has room for
  * @param top alternatives to list per position
  * @param progress called with the tokens done
  */
 export async function scoreTokens(
   runner: ModelRunner,
   ids: readonly number[],
-  contextLength: number,
+  windowLength: number,
   options: { top?: number; signal?: AbortSignal; progress?: (tokens: number) => void } = {},
 ): Promise<PositionScore[]> {
   const { top = 0, signal, progress } = options;
-  const blocks = blocksFor(Math.min(ids.length, contextLength));
-  if (blocks > runner.limits.blocks) runner.growBlocks?.(blocks);
-  const blockTable = Array.from({ length: blocks }, (_, i) => i);
+  const blockTable = Array.from({ length: blocksFor(windowLength) }, (_, i) => i);
   const chunk = Math.min(runner.limits.maxBatchTokens, MOST_LOGIT_ROWS);
   const scores: PositionScore[] = [];
   const turns = new EventTurns();
-  for (let window = 0; window < ids.length; window += contextLength) {
-    const end = Math.min(window + contextLength, ids.length);
+  for (let window = 0; window < ids.length; window += windowLength) {
+    const end = Math.min(window + windowLength, ids.length);
     for (let first = window; first < end; first += chunk) {
       await turns.next();
       signal?.throwIfAborted();

@@ -45,6 +45,16 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
   const windows = await runTvllm(["perplexity", "-m", model, "-c", "32"], { stdin: text });
   assert.equal(windows.code, 0, windows.stderr);
   assert.notEqual(windows.stdout, whole.stdout);
+  // 256 bytes a token: 16K hold the 64 of four blocks.
+  for (const device of ["gpu", "cpu"]) {
+    const args = ["perplexity", "-m", model, "--device", device];
+    const few = await runTvllm([...args, "--kv-memory", "16K"], { stdin: text });
+    assert.equal(few.code, 0, few.stderr);
+    assert.match(few.stderr, /room for 64 tokens: scoring in windows of so many/);
+    const same = await runTvllm([...args, "-c", "64"], { stdin: text });
+    assert.equal(few.stdout, same.stdout);
+    assert.doesNotMatch(same.stderr, /windows/);
+  }
   const nothing = await runTvllm(["perplexity", "-m", model], { stdin: "" });
   assert.equal(nothing.code, 2);
   assert.match(nothing.stderr, /Cannot measure a text of 0 tokens/);
