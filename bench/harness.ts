@@ -308,7 +308,17 @@ export class Bench {
         above === 0 ? "no result is above what the device can do" : `${above} results are above it`,
       );
     }
-    report.warnings = [...new Set([...report.warnings, ...noise(this.#measures)])];
+    const { warmup, repetitions } = this.run;
+    report.warnings = [
+      ...new Set([
+        ...report.warnings,
+        ...(warmup === 0
+          ? ["no run warmed up: the first one's times may have compiling in them"]
+          : []),
+        ...(repetitions === 1 ? ["one repetition: how far its results spread is not known"] : []),
+        ...noise(this.#measures),
+      ]),
+    ];
     this.hooks.save?.(report);
   }
 }

@@ -28,7 +28,9 @@ export function toMarkdown(report: Report): string {
 }
 
 function parameters({ environment: { device, model, engine }, run }: Report): string[][] {
-  const names = [device.description, device.vendor, device.architecture].filter((s) => s !== "");
+  // Drivers that have no name for their vendor give its number.
+  const names = [device.description, device.vendor, device.architecture]
+    .filter((name) => name !== "" && !/^\d+$/.test(name));
   return [
     ["Device", `${names.join(", ")}, ${device.driver}${device.kind === "cpu" ? ", CPU" : ""}`],
     [

@@ -80,8 +80,9 @@ export function addBench(program: Command): void {
     const names = suite === "all" ? Object.keys(SUITES) : [suite];
     refuseUnused(names, options);
     const { json, output, chart, trace: traceFile } = options;
-    for (const file of [json === "-" ? undefined : json, output, chart, traceFile]) {
-      if (file !== undefined) checkWritable(file);
+    const files = { json: json === "-" ? undefined : json, output, chart, trace: traceFile };
+    for (const [option, file] of Object.entries(files)) {
+      if (file !== undefined) checkWritable(option, file);
     }
     const run = {
       promptTokens: options.promptTokens,
@@ -123,7 +124,7 @@ export function addBench(program: Command): void {
           signal: interrupts.signal,
           progress: (label) => {
             terminal.detail(`${name}: ${label}`);
-            progress.update(0);
+            progress.update(0, label);
           },
           save: (report) => writer.save(report),
           ...(trace && { served: (label, serving) => trace.add(`${name}: ${label}`, serving) }),

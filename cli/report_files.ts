@@ -45,9 +45,13 @@ export function writeFile(path: string, text: string): void {
  * To be called before the measurements, which would be lost after them; a file that is there stays
  * as it is.
  *
- * @throws {UsageError} if the file could not be written.
+ * @throws {UsageError} if the file could not be written, or should not: what follows `--json` by
+ * mistake, as in other programs it takes no file, is an option or the model.
  */
-export function checkWritable(path: string): void {
+export function checkWritable(option: string, path: string): void {
+  if (path.startsWith("-")) {
+    throw new UsageError(`Cannot write ${path}: --${option} takes a file; write ./${path} for it`);
+  }
   writing(path, () => {
     try {
       Deno.openSync(path, { write: true, createNew: true }).close();
@@ -56,15 +60,29 @@ export function checkWritable(path: string): void {
       if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
       // Who reads a pipe takes its first closing for the end.
       if (Deno.statSync(path).isFifo) return;
+      if (isModel(path)) {
+        throw new UsageError(
+          `Cannot write ${path}: it is a model; --${option} takes another file`,
+        );
+      }
       Deno.openSync(path, { write: true }).close();
     }
   });
+}
+
+function isModel(path: string): boolean {
+  if (path.endsWith(".safetensors")) return true;
+  using file = Deno.openSync(path, { read: true });
+  const start = new Uint8Array(4);
+  file.readSync(start);
+  return new TextDecoder().decode(start) === "GGUF";
 }
 
 function writing(path: string, write: () => void): void {
   try {
     write();
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(`Cannot write ${path}: ${reason}`, { cause: error });
   }

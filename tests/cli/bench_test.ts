@@ -93,6 +93,17 @@ Deno.test("tvllm bench tries the files that it is to write first, and leaves non
     assert.equal(code, 2);
     assert.match(stderr, /error: Cannot write .*none/);
   }
+  // As by --json of the other commands, which takes no file.
+  const model = join(directory, "model.gguf");
+  await Deno.writeTextFile(model, "GGUF and more");
+  const swallowed = await runTvllm(["bench", "memory", "--json", model]);
+  assert.equal(swallowed.code, 2);
+  assert.match(swallowed.stderr, /error: Cannot write .*model\.gguf: it is a model; --json takes/);
+  const option = await runTvllm(["bench", "memory", "--json", "-m", model]);
+  assert.equal(option.code, 2);
+  assert.match(option.stderr, /error: Cannot write -m: --json takes a file/);
+  assert.equal(await Deno.readTextFile(model), "GGUF and more");
+  await Deno.remove(model);
   const missing = await runTvllm([...args, "--output", join(directory, "new.md")]);
   assert.equal(missing.code, 3);
   const names = Array.from(Deno.readDirSync(directory), ({ name }) => name);
