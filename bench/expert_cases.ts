@@ -73,14 +73,17 @@ export function expertCases(
   ];
 }
 
-// So many experts that no cache holds them, and calls that take all of them in turn.
+// More experts than most caches hold, and calls that take all of them in turn.
 function products(rig: Rig, rows: number, columns: number, random: RandomSource): Calls {
   const { coldBytes } = SIZES[rig.gpu.driver];
   const needed = Math.ceil(coldBytes / packedBytes(TYPE, rows * columns) / SLOTS);
   const calls = Math.min(MOST_COPIES / SLOTS, Math.max(MOST_TOKENS, needed));
   const count = calls * SLOTS;
-  const { info, bytes } = randomTensor("experts", TYPE, count * rows, columns, random);
-  const file = memoryFile([{ info: { ...info, shape: [count, rows, columns] }, bytes }]);
+  const one = randomTensor("experts", TYPE, rows, columns, random);
+  const bytes = new Uint8Array(count * one.bytes.length);
+  for (let i = 0; i < count; i++) bytes.set(one.bytes, i * one.bytes.length);
+  const info = { ...one.info, shape: [count, rows, columns], byteLength: bytes.length };
+  const file = memoryFile([{ info, bytes }]);
   const weights = new Weights(rig.gpu, file, rig.tuning.tile);
   const matrix = weights.experts("experts");
   weights.upload();
@@ -94,9 +97,9 @@ function products(rig: Rig, rows: number, columns: number, random: RandomSource)
     ));
     const experts = { count, slots: SLOTS, routes, perSlot: false };
     return rig.blocks({}).matmul(matrix, { x, y, stride: rows, over: "tokens", experts });
-  }).flat();
+  });
   return {
-    dispatches: (tokens) => operations.map((operation) => operation.at(tokens)),
+    at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens)),
     count: calls,
   };
 }

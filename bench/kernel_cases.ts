@@ -99,7 +99,7 @@ class Cases {
           this.rig,
           `embed ${type}`,
           `${columns}`,
-          (tokens) => embedCost(columns, tokens),
+          (tokens) => embedCost(type, columns, tokens),
           () => this.#embed(type),
         )
       ),
@@ -151,7 +151,8 @@ class Cases {
     );
   }
 
-  // Copies of a matrix that together no cache holds, as in a model each is read once a step.
+  // Copies of a matrix that take turns, as in a model each is read once a step: together more than
+  // most caches hold.
   #products(type: TensorType, bytes: number): Calls {
     const { rig, rows, columns } = this;
     const { coldBytes } = SIZES[rig.gpu.driver];
@@ -164,8 +165,11 @@ class Cases {
       const copy = i === 0 ? matrix : duplicate(rig.gpu, matrix);
       rig.free(copy);
       return blocks.matmul(copy, { x, y, stride: rows, over: "tokens" });
-    }).flat();
-    return { dispatches: (tokens) => operations.map((operation) => operation.at(tokens)), count };
+    });
+    return {
+      at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens)),
+      count,
+    };
   }
 
   #embed(type: TensorType): Calls {

@@ -1,6 +1,8 @@
 /** Bytes and operations that kernels need, from the shapes; what they do beyond them is waste. */
 
 import type { HeadShape } from "../kernels/specs.ts";
+import { packedBytes, type TensorType } from "../kernels/tensor_types.ts";
+import { TYPES } from "./kernel_names.ts";
 import type { Cost, Target } from "./target.ts";
 
 /** A matrix of `bytes` bytes times `tokens` columns of float32. */
@@ -43,9 +45,9 @@ export function headNormCost({ heads, kvHeads, headDim }: HeadShape, tokens: num
   return { operations: 4 * elements, bytes: 8 * elements };
 }
 
-/** Embedding rows of `dim` numbers. */
-export function embedCost(dim: number, tokens: number): Cost {
-  return { operations: dim * tokens, bytes: 8 * dim * tokens };
+/** Embedding rows of `dim` weights of this type, written as float32. */
+export function embedCost(type: TensorType, dim: number, tokens: number): Cost {
+  return { operations: dim * tokens, bytes: (packedBytes(type, dim) + 4 * dim) * tokens };
 }
 
 /** Ranking a token's experts by their logits. */
@@ -78,10 +80,17 @@ export function decodeCost(target: Target, name: string, position: number): Cost
         bytes: 0,
       });
   }
-  if (name.startsWith("embed_")) return embedCost(model.dim, 1);
+  const embedding = TYPES.find((type) => name === `embed_${type.toLowerCase()}`);
+  if (embedding !== undefined) return embedCost(embedding, model.dim, 1);
   if (name === "attention") return times(attentionCost(heads, position + 1, 1), model.layers);
   if (name === "rope_append") return times(ropeAppendCost(heads, 1), model.layers);
   if (name === "head_norm") return times(headNormCost(heads, 1), model.layers);
+  if (name === "combine") {
+    // Gate, up and down of each expert of a token.
+    const matrices = target.matrices.filter(({ kernel }) => kernel.startsWith("experts_"));
+    const slots = matrices.length / 3 / model.layers;
+    return times(combineCost(model.dim, slots, 1), model.layers);
+  }
   if (name === "sample_chunks") return sampleChunksCost(model.vocabSize, 1);
   return undefined;
 }

@@ -21,17 +21,36 @@ export interface KernelSteps {
   /** ms that timing each kernel adds to it; undefined where too few tokens were decoded to tell. */
   readonly overhead: number | undefined;
   /**
-   * The share that the kernels named by `which`, or all, have of a decode step that is not timed;
-   * undefined where `overhead` is.
+   * ms that the kernels named by `which`, or all, take of a decode step that is not timed, and ms of
+   * that step. Of all fours of steps they are those whose share is the median; undefined where
+   * `overhead` is.
    */
+  middle(which?: (name: string) => boolean): KernelShare | undefined;
+  /** The share that these have of the step. */
   share(which?: (name: string) => boolean): number | undefined;
 }
+
+/** How much of a decode step kernels take; in ms. */
+export interface KernelShare {
+  readonly kernels: number;
+  readonly step: number;
+}
+
+/**
+ * Submits that must decode before it is known what timing adds; see timed_runner.ts. Each is of one
+ * step, or of as many as are chained.
+ */
+export const FOUR = 4;
+
+/** Least share of a kernel's time, when it is timed alone, that is its own. */
+const LEAST = 1 / 8;
 
 /** Decode steps near each other; times in ms. */
 interface Four {
   /** Of a submit whose kernels were timed each. */
   readonly each: readonly KernelTime[];
-  /** Steps that it chained. */
+  /** Of the submit timed as a whole: a step of it, and how many it chained. */
+  readonly together: number;
   readonly chained: number;
   /** A step that was not timed, by the host's clock. */
   readonly plain: number;
@@ -50,32 +69,42 @@ export function kernelSteps(servings: readonly Serving[]): KernelSteps {
   const overhead = fours.length === 0
     ? undefined
     : Math.max(0, summarize(fours.map((four) => four.overhead)).median);
+  const middle: KernelSteps["middle"] = (which = () => true) => {
+    const all = fours.map(({ each, together, chained, plain }) => {
+      const own = without(each, overhead!);
+      const part = sumOf(own.filter(({ name }) => which(name))) / sumOf(own);
+      // Timing it as a whole added to the one pass.
+      return { kernels: part * (together - overhead! / chained), step: plain };
+    });
+    all.sort((a, b) => a.kernels / a.step - b.kernels / b.step);
+    return all[Math.floor((all.length - 1) / 2)];
+  };
   return {
     steps: servings.map(({ steps }) => stepsOf(steps, overhead ?? 0)),
     overhead,
-    share: (which = () => true) => {
-      if (overhead === undefined) return undefined;
-      const shares = fours.map(({ each, chained, plain }) =>
-        sumOf(less(each.filter(({ name }) => which(name)), overhead)) / chained / plain
-      );
-      return summarize(shares).median;
+    middle,
+    share: (which) => {
+      const found = middle(which);
+      return found && found.kernels / found.step;
     },
   };
 }
 
 /** The four that begins at `i`, if one does; see timed_runner.ts. */
 function fourAt(steps: readonly HostStep[], i: number): Four[] {
-  const [first, second, third, fourth] = steps.slice(i, i + 4);
+  const [first, second, third, fourth] = steps.slice(i, i + FOUR);
   if (first?.timing !== "each" || fourth?.timing !== "together") return [];
   if (first.tokens !== fourth.tokens || first.sequences !== fourth.sequences) return [];
-  const { kernels: each = [], chained } = first;
-  const together = sumOf(fourth.kernels!) / fourth.chained;
-  const passes = each.length / chained - 1 / fourth.chained;
+  const { kernels: each = [] } = first;
+  const { chained } = fourth;
+  const together = sumOf(fourth.kernels!) / chained;
+  const passes = each.length / first.chained - 1 / chained;
   return [{
     each,
+    together,
     chained,
     plain: (third!.readEnd - second!.readEnd) / third!.chained,
-    overhead: (sumOf(each) / chained - together) / passes,
+    overhead: (sumOf(each) / first.chained - together) / passes,
   }];
 }
 
@@ -85,7 +114,7 @@ function stepsOf(hosts: readonly HostStep[], overhead: number): KernelStep[] {
     const first = index;
     index += host.chained;
     if (host.timing !== "each") return [];
-    return cut(less(host.kernels!, overhead))
+    return cut(without(host.kernels!, overhead))
       .map((kernels, i) => ({ host, index: first + i, kernels }));
   });
 }
@@ -95,11 +124,26 @@ export function sumOf(kernels: readonly KernelTime[]): number {
   return kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
 }
 
-function less(kernels: readonly KernelTime[], overhead: number): KernelTime[] {
-  return kernels.map(({ name, milliseconds }) => ({
-    name,
-    milliseconds: Math.max(0, milliseconds - overhead),
-  }));
+/**
+ * Takes `overhead` off each kernel, so that they add up to the step as a whole. It differs from pass
+ * to pass, and a small kernel can be timed at less than its median: each keeps some of its time, and
+ * the larger ones give the more. Nothing is 0 that way, which nothing is, and large kernels lose no
+ * more than the overhead, which in proportion they would. An empty pass takes some 1 to 5 µs on
+ * hardware, where small kernels take 2 to 10, and 10 to 20 µs in software, where they take 60 and
+ * more: LEAST is met by accident alone.
+ */
+function without(kernels: readonly KernelTime[], overhead: number): KernelTime[] {
+  const result = [...kernels];
+  let left = overhead * kernels.length;
+  const shortest = kernels.map((_, i) => i)
+    .sort((a, b) => kernels[a]!.milliseconds - kernels[b]!.milliseconds);
+  for (const [done, i] of shortest.entries()) {
+    const { name, milliseconds } = kernels[i]!;
+    const taken = Math.min(left / (kernels.length - done), (1 - LEAST) * milliseconds);
+    result[i] = { name, milliseconds: milliseconds - taken };
+    left -= taken;
+  }
+  return result;
 }
 
 /** Cuts the kernels of a submit into its steps, each of which begins with the embedding. */

@@ -10,12 +10,17 @@ import {
 import type { Rig } from "../engine/run/self_test/rig.ts";
 import type { Cost, KernelCase } from "./target.ts";
 
-/** By class of adapter: the matrix, bytes that no cache holds, dispatches of a small kernel. */
+/** By class of adapter: the matrix, bytes of its copies together, most calls in a sample. */
 export const SIZES = {
   software: { rows: 1536, columns: 768, coldBytes: 48 << 20, calls: 100 },
   hardware: { rows: 4096, columns: 4096, coldBytes: 256 << 20, calls: 1000 },
 } as const;
 
+/**
+ * ms that a sample takes where its calls do not run out: long beside what begins and ends a pass, and
+ * short beside the hundreds of samples that a run has.
+ */
+const SAMPLE_MS = 10;
 export const MOST_COPIES = 256;
 export const MOST_TOKENS = 8;
 /** Positions that attention looks back on, a whole number of blocks. */
@@ -27,15 +32,16 @@ export const SAMPLING: SamplingOptions = {
   repeatPenalty: 1.1,
 };
 
-/** Dispatches to repeat for a number of tokens, and how many calls of the kernel they are. */
+/** Calls of a kernel that take turns, each on data of its own or all on the same. */
 export interface Calls {
-  readonly dispatches: (tokens: number) => readonly Dispatch[];
+  /** Dispatches of the call with this number, below `count`. */
+  readonly at: (call: number, tokens: number) => readonly Dispatch[];
   readonly count: number;
 }
 
 /** A kernel to time; what `prepare` makes is freed after it. */
 export function kernelCase(
-  rig: Rig,
+  rig: Pick<Rig, "time" | "release">,
   kernel: string,
   shape: string,
   cost: (tokens: number) => Cost | undefined,
@@ -48,11 +54,27 @@ export function kernelCase(
     time: async (counts, warmups, rounds) => {
       const samples = counts.map((): number[] => []);
       try {
-        const { dispatches, count } = await prepare();
-        for (let round = -warmups; round < rounds; round++) {
+        const { at, count } = await prepare();
+        let next = 0;
+        const time = async (tokens: number, calls: number) => {
+          const first = next;
+          next += calls;
+          const dispatches = Array.from(
+            { length: calls },
+            (_, i) => at((first + i) % count, tokens),
+          );
+          return await rig.time(decodes(tokens), () => dispatches.flat()) / calls;
+        };
+        const calls: number[] = [];
+        for (const tokens of counts) {
+          await time(tokens, 1); // compiles
+          calls.push(Math.min(count, Math.ceil(SAMPLE_MS / await time(tokens, 1))));
+        }
+        // The call that compiles was a warm-up.
+        for (let round = 1 - warmups; round < rounds; round++) {
           for (const [i, tokens] of counts.entries()) {
-            const ms = await rig.time(decodes(tokens), () => dispatches(tokens));
-            if (round >= 0) samples[i]!.push(ms / count);
+            const ms = await time(tokens, calls[i]!);
+            if (round >= 0) samples[i]!.push(ms);
           }
         }
       } finally {
@@ -65,8 +87,7 @@ export function kernelCase(
 
 /** The same dispatch again and again, for kernels that are too quick to be timed alone. */
 export function repeated(rig: Rig, at: (tokens: number) => Dispatch): Calls {
-  const { calls } = SIZES[rig.gpu.driver];
-  return { dispatches: (tokens) => new Array<Dispatch>(calls).fill(at(tokens)), count: calls };
+  return { at: (_, tokens) => [at(tokens)], count: SIZES[rig.gpu.driver].calls };
 }
 
 /** A decode step of `tokens` sequences, each at the last of POSITIONS positions. */

@@ -4,10 +4,10 @@ import type { Bench } from "../harness.ts";
 import { type Cell, type Quantity, value } from "../report.ts";
 import { type KernelStep, type KernelSteps, kernelSteps, sumOf } from "../kernel_steps.ts";
 import { summarize } from "../stats.ts";
-import type { Serving } from "../target.ts";
+import type { HostStep, Serving } from "../target.ts";
 import { decodesAll, decodeStepTimes, endToEnd, tpot, ttft } from "../timings.ts";
 import { bottleneck } from "./bottleneck.ts";
-import { kernelTable } from "./kernel_table.ts";
+import { kernelTable, TOO_FEW } from "./kernel_table.ts";
 
 const SAMPLING = /^(sample_|logit_adjust)/;
 
@@ -22,7 +22,7 @@ export async function breakdown(bench: Bench): Promise<void> {
     bench.target.hasTimestamps ? [{}, { profile: true }] : [{}],
   );
   const timed = kernelSteps(profiled);
-  operations(bench, runs, timed);
+  await operations(bench, runs, timed);
   kernelTable(bench, timed);
   overheads(bench, cold, runs, timed);
 }
@@ -31,20 +31,30 @@ function median(samples: readonly number[]): number {
   return summarize(samples).median;
 }
 
-function operations(
+async function operations(
   bench: Bench,
   runs: readonly Serving[],
   timed: KernelSteps,
-): void {
+): Promise<void> {
   const { target, run } = bench;
   const served = runs.map((serving) => serving.requests[0]!);
   const text = target.text.decode(bench.prompts(1)[0]!, false);
-  const tokenization = repeatTimed(bench, () => void target.text.encode(text));
-  const detokenization = repeatTimed(bench, () => {
-    const stream = target.text.stream();
-    for (const id of served[0]!.ids) stream.push(id);
-    stream.flush();
-  });
+  const [tokenization = [], detokenization = []] = await bench.byTurns(
+    [
+      () => void target.text.encode(text),
+      () => {
+        const stream = target.text.stream();
+        for (const id of served[0]!.ids) stream.push(id);
+        stream.flush();
+      },
+    ],
+    () => "tokenizer",
+    (work) => {
+      const start = target.now();
+      work();
+      return target.now() - start;
+    },
+  );
   const sampled = timed.steps.map((steps) => run.maxTokens * samplingTime(steps));
   const sampling = sampled.length > 0 ? median(sampled) : 0;
   const share = (tokens: number) => sampling * tokens / run.maxTokens;
@@ -112,7 +122,8 @@ function overheads(
     limits === null ? "none: the CPU reads what was loaded" : value(model.deviceBytes, "bytes"),
   );
   if (limits !== null) table.row("Host-to-device rate (probe)", value(limits.upload, "GB/s"));
-  const counts = timed.steps.flat().map(({ kernels }) => kernels.length);
+  const counts = timed.steps.flat().filter(({ host }) => decodesAll(host, 1))
+    .map(({ kernels }) => kernels.length);
   const dispatches = counts.length === 0 ? undefined : median(counts);
   table.row(
     "Dispatches per token",
@@ -125,10 +136,11 @@ function overheads(
   table.row("Host time per token", bench.measure("host time per token", host, "ms"));
   const step = median(runs.flatMap((serving) => decodeStepTimes(serving, 1)));
   table.row("Idle GPU time per token", idle(step, timed));
+  const chained = median(runs.flatMap(decodes).map((one) => one.chained));
   table.say(hostPhases(runs));
   if (limits !== null) {
     table.say(
-      bottleneck({ limits, model, step, dispatches, host: median(host), share: timed.share() }),
+      bottleneck({ limits, step, chained, dispatches, host: median(host), share: timed.share() }),
     );
   }
 }
@@ -136,16 +148,21 @@ function overheads(
 function idle(step: number, { steps, share: shareOf }: KernelSteps): Cell {
   const share = shareOf();
   if (steps.length === 0) return "not measured: no timestamps";
-  if (share === undefined) return "not known of so few tokens";
+  if (share === undefined) return `not known: ${TOO_FEW}`;
   return share < 1 ? value(step * (1 - share), "ms") : "none: the kernels take the whole step";
 }
 
 /** ms that the host took to prepare and submit a decode step. */
-function hostTime({ steps }: Serving): number {
-  const decode = steps.filter((step) => decodesAll(step, 1));
+function hostTime(serving: Serving): number {
   return median(
-    decode.map(({ submitStart, submitEnd, chained }) => (submitEnd - submitStart) / chained),
+    decodes(serving).map(({ submitStart, submitEnd, chained }) =>
+      (submitEnd - submitStart) / chained
+    ),
   );
+}
+
+function decodes({ steps }: Serving): HostStep[] {
+  return steps.filter((step) => decodesAll(step, 1));
 }
 
 /** What the host did between the readings of decode steps, on average: its phases add up. */
@@ -164,15 +181,4 @@ function hostPhases(runs: readonly Serving[]): string {
   const each = (ms: number) => `${(ms / count).toFixed(3)} ms`;
   return `The host's mean decode step of ${each(span)}: ${each(submits)} to prepare and submit, ` +
     `${each(reads)} to wait and read, ${each(span - submits - reads)} for scheduler and reader.`;
-}
-
-/** ms of one call, a sample a repetition. */
-function repeatTimed({ run, target }: Bench, work: () => void): number[] {
-  const samples: number[] = [];
-  for (let i = -run.warmup; i < run.repetitions; i++) {
-    const start = target.now();
-    work();
-    if (i >= 0) samples.push(target.now() - start);
-  }
-  return samples;
 }

@@ -3,10 +3,13 @@
 import type { Bench } from "../harness.ts";
 import { decodeCost } from "../kernel_costs.ts";
 import { type Cell, value } from "../report.ts";
-import { type KernelStep, type KernelSteps, sumOf } from "../kernel_steps.ts";
+import { FOUR, type KernelStep, type KernelSteps, sumOf } from "../kernel_steps.ts";
 import { summarize } from "../stats.ts";
 import type { Cost } from "../target.ts";
 import { decodesAll } from "../timings.ts";
+
+/** Why the fours of steps say nothing. */
+export const TOO_FEW = `it takes ${FOUR} submits that decode; a larger --max-tokens gives them`;
 
 interface KernelSum {
   calls: number;
@@ -45,18 +48,20 @@ export function kernelTable(bench: Bench, timed: KernelSteps): void {
     );
   }
   const { overhead } = timed;
-  const share = timed.share();
-  const step = summarize(steps.map(({ kernels }) => sumOf(kernels))).median;
+  const middle = timed.middle();
   table.say(
-    `Kernels take ${step.toFixed(3)} ms of a decode step${
-      share === undefined ? "" : `: ${share.toFixed(2)} of one that is not timed`
-    }. Totals are of ${steps.length} steps.`,
-    (overhead === undefined
-      ? "What timing adds to each kernel is not known of so few tokens. "
-      : `Timing each kernel adds ${
+    middle === undefined || overhead === undefined
+      ? `Kernels timed one by one take ${
+        summarize(steps.map(({ kernels }) => sumOf(kernels))).median.toFixed(3)
+      } ms of a decode step. What timing adds to each is not known and not taken off, nor is their share known of a step that is not timed: ${TOO_FEW}.`
+      : `Kernels take ${middle.kernels.toFixed(3)} ms of a decode step of ${
+        middle.step.toFixed(3)
+      } ms that is not timed, ${
+        (100 * middle.kernels / middle.step).toFixed(0)
+      } %: of all fours of steps (one timed kernel by kernel, two not, one as a whole) those with the median share. Timing each kernel adds ${
         (1000 * overhead).toFixed(1)
-      } µs to it, which is taken off. It and the share are medians over fours of steps: one timed kernel by kernel, two not, one as a whole. `) +
-      "Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.",
+      } µs to it, which is taken off.`,
+    `Totals are of ${steps.length} steps. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.`,
   );
 }
 
