@@ -3,9 +3,8 @@
 import type { Bench } from "../harness.ts";
 import { isProduct } from "../kernel_costs.ts";
 import { kernelSteps } from "../kernel_steps.ts";
-import { type Cell, measured, value } from "../report.ts";
+import { type Cell, value } from "../report.ts";
 import { summarize } from "../stats.ts";
-import type { Serving } from "../target.ts";
 import { decodeStepTimes } from "../timings.ts";
 
 // Long prompts would take the time that the decode steps are to have.
@@ -13,11 +12,13 @@ const MOST_PROMPT_TOKENS = 16;
 // Profiling times kernels in every fourth submit that decodes, each of up to four steps.
 const LEAST_TOKENS = 17;
 
-/** Times of decode steps of a number of requests, ms: one sample a repetition. */
-interface StepTimes {
+/** Decode steps of a number of requests at once. */
+interface Steps {
   readonly requests: number;
-  readonly steps: readonly number[];
-  readonly products: readonly number[];
+  /** ms, one sample a repetition. */
+  readonly times: readonly number[];
+  /** The share that their matrix products have of them; undefined without timestamps. */
+  readonly share: number | undefined;
 }
 
 /** Adds the table. All numbers of requests take turns, plain and profiled. */
@@ -35,75 +36,60 @@ export async function batchGains(bench: Bench): Promise<void> {
     "Reached",
   ]);
   const all = await measure(bench, counts);
-  const [one] = all;
-  // Of the same repetition, so that what changes on the machine changes for both.
-  const gain = (key: "steps" | "products", own: StepTimes) =>
-    summarize(own[key].map((ms, i) => own.requests * one![key][i]! / ms)).median;
-  for (const own of all) {
-    const { requests, steps, products } = own;
-    const speedup = gain("steps", own);
-    const cells: Cell[] = ["not measured: no timestamps", "-", "-"];
-    if (products.length > 0) {
-      const allowed = gain("products", own);
-      cells.splice(
-        0,
-        3,
-        measured(products, "ms"),
-        value(allowed, "x"),
-        value(100 * speedup / allowed, "%"),
-      );
-    }
+  const one = all[0]!;
+  for (const { requests, times, share } of all) {
+    // Of the same repetition, so that what changes on the machine changes for both.
+    const speedup = summarize(times.map((ms, i) => requests * one.times[i]! / ms)).median;
+    const cells: Cell[] = share === undefined || one.share === undefined
+      ? ["not measured: no timestamps", "-", "-"]
+      : [
+        value(share * summarize(times).median, "ms"),
+        value(speedup * one.share / share, "x"),
+        value(100 * share / one.share, "%"),
+      ];
     table.row(
       value(requests, ""),
       bench.measure(
         `decode of ${requests} at once`,
-        steps.map((ms) => 1000 * requests / ms),
+        times.map((ms) => 1000 * requests / ms),
         "tok/s",
-        bench.limit(requests, MOST_PROMPT_TOKENS),
+        bench.limit(requests, MOST_PROMPT_TOKENS, tokensOf(bench)),
       ),
       value(speedup, "x"),
       ...cells,
     );
   }
   table.say(
-    "Steps in which all requests decode, by the host's clock; their matrix products by their share of a step, which profiled runs give. The speedup that these allow is N times their time for one request over that for N.",
+    "Steps in which all requests decode, by the host's clock; their matrix products by their share of a step, which profiled runs give. The speedup that these allow is N times their time for one request over that for N. Reached is so their share of a step of N requests over that of one: above 100 %, what is beside them (attention, sampling, the host) gained the more.",
   );
 }
 
-async function measure(bench: Bench, counts: readonly number[]): Promise<StepTimes[]> {
+function tokensOf({ run }: Bench): number {
+  return Math.max(run.maxTokens, LEAST_TOKENS);
+}
+
+async function measure(bench: Bench, counts: readonly number[]): Promise<Steps[]> {
   const { target, run } = bench;
   const most = counts.at(-1)!;
   // All prompts enter in one step, so that all requests decode from the next one on.
   const together = Math.floor(target.limits.maxBatchTokens / most);
   const prompts = bench.prompts(most, Math.min(run.promptTokens, MOST_PROMPT_TOKENS, together));
-  const all = counts.map((requests) => ({
+  const ways = (target.hasTimestamps ? [false, true] : [false])
+    .flatMap((profile) => counts.map((requests) => ({ requests, profile })));
+  const label = (requests: number) => `${requests} at once`;
+  const servings = await bench.byTurns(
+    ways,
+    ({ requests }) => label(requests),
+    async ({ requests, profile }, counts) => {
+      const own = bench.requests(prompts.slice(0, requests), tokensOf(bench));
+      const serving = await target.serve(own, { profile });
+      if (counts) bench.remember(label(requests), own, serving.requests, serving.steps);
+      return serving;
+    },
+  );
+  return counts.map((requests, i) => ({
     requests,
-    plain: [] as Serving[],
-    profiled: [] as Serving[],
+    times: servings[i]!.map((serving) => summarize(decodeStepTimes(serving, requests)).median),
+    share: kernelSteps(servings[counts.length + i] ?? []).share(isProduct),
   }));
-  const ways = target.hasTimestamps ? [false, true] : [false];
-  for (let i = -run.warmup; i < run.repetitions; i++) {
-    for (const profile of ways) {
-      for (const { requests, plain, profiled } of all) {
-        bench.step(`${requests} at once, ${i < 0 ? "warm-up" : `${i + 1} of ${run.repetitions}`}`);
-        const own = bench.requests(
-          prompts.slice(0, requests),
-          Math.max(run.maxTokens, LEAST_TOKENS),
-        );
-        const serving = await target.serve(own, { profile });
-        if (i < 0) continue;
-        bench.remember(`${requests} at once`, own, serving.requests);
-        (profile ? profiled : plain).push(serving);
-      }
-    }
-  }
-  return all.map(({ requests, plain, profiled }) => {
-    const steps = plain.map((serving) => summarize(decodeStepTimes(serving, requests)).median);
-    const share = kernelSteps(profiled).share(isProduct);
-    return {
-      requests,
-      steps,
-      products: steps.flatMap((ms) => share === undefined ? [] : ms * share),
-    };
-  });
 }

@@ -86,6 +86,6 @@ async function time(bench: Bench, own: KernelBench): Promise<void> {
     }
   }
   table.say(
-    "A call among others of its kind, by the device's clock where it has one. The matrices are copies that together no cache holds; the other kernels work on data that caches hold. Gain: how many times as many tokens a second as one token at a time.",
+    "A call among others of its kind, by the device's clock where it has one. The matrices are copies that take turns, as in a model: a cache holds them if it is larger than all of them. The other kernels work on data that caches hold. Gain: how many times as many tokens a second as one token at a time.",
   );
 }

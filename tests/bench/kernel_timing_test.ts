@@ -1,0 +1,46 @@
+/** How many calls of a kernel a sample is made of, and which. */
+
+import assert from "node:assert/strict";
+import type { Dispatch } from "../../engine/gpu/pass.ts";
+import { kernelCase } from "../../bench/kernel_timing.ts";
+
+/** Times a kernel of `ms` a call; returns the numbers of calls of each pass, and the order of all. */
+async function timed(ms: number, count: number, warmups = 1) {
+  const passes: number[] = [];
+  const order: number[] = [];
+  let released = false;
+  const rig = {
+    time: (_: unknown, launch: (counts: never) => readonly Dispatch[]) => {
+      const dispatches = launch({} as never);
+      passes.push(dispatches.length);
+      return Promise.resolve(dispatches.length * ms);
+    },
+    release: () => void (released = true),
+  };
+  const at = (call: number): Dispatch[] => {
+    order.push(call);
+    return [{} as Dispatch];
+  };
+  const own = kernelCase(rig, "k", "s", () => undefined, () => ({ at, count }));
+  const samples = await own.time([1, 2], warmups, 3);
+  assert.ok(released);
+  assert.deepEqual(samples.map((all) => all.length), [3, 3]);
+  for (const sample of samples.flat()) assert.ok(Math.abs(sample - ms) < 1e-9);
+  return { passes, order };
+}
+
+Deno.test("a sample has as many calls as take some 10 ms, all of them where they are quick", async () => {
+  const compile = [1, 1, 1, 1];
+  assert.deepEqual((await timed(2.5, 100)).passes, [...compile, ...Array(6).fill(4)]);
+  assert.deepEqual((await timed(0.01, 100)).passes, [...compile, ...Array(6).fill(100)]);
+  assert.deepEqual((await timed(40, 100)).passes, [...compile, ...Array(6).fill(1)]);
+});
+
+Deno.test("further warm-ups are whole passes", async () => {
+  assert.equal((await timed(2.5, 100, 3)).passes.length, 4 + 2 * (2 + 3));
+});
+
+Deno.test("calls on data of their own take turns from sample to sample, so that caches do not help", async () => {
+  const { order } = await timed(2.5, 7);
+  assert.deepEqual(order, order.map((_, i) => i % 7));
+});
