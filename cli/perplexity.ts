@@ -1,7 +1,7 @@
 /** `tvllm perplexity -f FILE`: how well a model predicts a text. */
 
 import type { Command } from "@commander-js/extra-typings";
-import { perplexity, scoreTokens, windowLength } from "../engine/run/perplexity.ts";
+import { perplexity, scoreTokens, scoringWindow } from "../engine/run/perplexity.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
@@ -38,7 +38,7 @@ export function addPerplexity(program: Command): void {
         throw new UsageError(`Cannot measure a text of ${ids.length} tokens: give at least two`);
       }
       const maxBlocks = engineOptions.maxBlocks ?? runner.limits.blocks;
-      const window = windowLength(runner, ids.length, contextLength, maxBlocks);
+      const window = scoringWindow(runner, ids.length, contextLength, maxBlocks);
       if (window < Math.min(ids.length, contextLength)) {
         terminal.note(`The KV cache has room for ${window} tokens: scoring in windows of so many`);
       }

@@ -17,7 +17,7 @@ export interface PositionScore {
  * Tokens that a window of a text of `tokens` may have: the context, or what the KV cache has room
  * for, which grows up to `maxBlocks`.
  */
-export function windowLength(
+export function scoringWindow(
   runner: ModelRunner,
   tokens: number,
   contextLength: number,
