@@ -32,7 +32,7 @@ export class Experts {
 
   /**
    * out = Σ weight · expert(x) over each token's experts, in order of their numbers, so that a
-   * token's result does not depend on the batch. Pauses after every expert.
+   * token's result does not depend on the batch. Pauses as matmul() does.
    *
    * @param x [tokens, dim]
    * @param out [tokens, dim]
@@ -44,7 +44,7 @@ export class Experts {
     out: Float64Array,
   ): Generator<void, void> {
     const { dim } = this;
-    this.#product(weights.router, x, tokens, this.#logits);
+    yield* this.#product(weights.router, x, tokens, this.#logits);
     const routes = this.#route(tokens);
     out.fill(0, 0, tokens * dim);
     for (const [expert, own] of routes.entries()) {
@@ -52,11 +52,10 @@ export class Experts {
       own.forEach(({ token }, i) => {
         this.#x.set(x.subarray(token * dim, (token + 1) * dim), i * dim);
       });
-      this.#expert(weights, expert, own.length);
+      yield* this.#expert(weights, expert, own.length);
       own.forEach(({ token, weight }, i) => {
         for (let d = 0; d < dim; d++) out[token * dim + d]! += weight * this.#part[i * dim + d]!;
       });
-      yield;
     }
   }
 
@@ -79,17 +78,26 @@ export class Experts {
   }
 
   /** part = down · (silu(gate · x) · up · x). */
-  #expert({ gates, ups, downs }: ExpertWeights, expert: number, tokens: number): void {
+  *#expert(
+    { gates, ups, downs }: ExpertWeights,
+    expert: number,
+    tokens: number,
+  ): Generator<void, void> {
     const gate = this.#gate, up = this.#up;
-    this.#product(gates[expert]!, this.#x, tokens, gate);
-    this.#product(ups[expert]!, this.#x, tokens, up);
+    yield* this.#product(gates[expert]!, this.#x, tokens, gate);
+    yield* this.#product(ups[expert]!, this.#x, tokens, up);
     for (let i = 0; i < tokens * this.config.ffnDim; i++) {
       gate[i] = gate[i]! / (1 + Math.exp(-gate[i]!)) * up[i]!;
     }
-    this.#product(downs[expert]!, gate, tokens, this.#part);
+    yield* this.#product(downs[expert]!, gate, tokens, this.#part);
   }
 
-  #product(weights: PackedMatrix, x: Float64Array, tokens: number, out: Float64Array): void {
-    matmul(weights, x, tokens, out, this.#scratch);
+  #product(
+    weights: PackedMatrix,
+    x: Float64Array,
+    tokens: number,
+    out: Float64Array,
+  ): Generator<void, void> {
+    return matmul(weights, x, tokens, out, this.#scratch);
   }
 }

@@ -12,36 +12,63 @@ import { ROW_DOTS } from "./row_dots.ts";
 /** Rows unpacked at a time, and tokens that share each load of their weights. */
 const TILE = 4;
 
+/** Products of a weight and an activation between pauses: some 10 ms. */
+const PAUSE_WORK = 2 ** 23;
+/** What unpacking a weight takes at most, in such products. */
+const UNPACK_WORK = 3;
+
 /** Memory that `matmul` unpacks to, for matrices of up to `cols` columns. */
 export function matmulScratch(cols: number): Float32Array {
   return new Float32Array(TILE * cols);
 }
 
 /**
- * out = x · weightsᵀ (+ bias).
+ * out = x · weightsᵀ (+ bias). Pauses every few milliseconds, and at least once.
  *
  * @param x [tokens, cols]
  * @param out [tokens, rows]
  * @param scratch from {@linkcode matmulScratch}
  * @param bias [rows]
  */
-export function matmul(
+export function* matmul(
   weights: PackedMatrix,
   x: Float64Array,
   tokens: number,
   out: Float64Array,
   scratch: Float32Array,
   bias?: Float32Array,
+): Generator<void, void> {
+  const { rows, cols } = weights;
+  const tiles = Math.floor(PAUSE_WORK / (TILE * cols * (tokens + UNPACK_WORK)));
+  const step = TILE * Math.max(1, tiles);
+  for (let row = 0; row < rows; row += step) {
+    multiplyRows(weights, row, Math.min(rows, row + step), x, tokens, out, scratch);
+    yield;
+  }
+  if (bias === undefined) return;
+  for (let token = 0; token < tokens; token++) {
+    for (let i = 0; i < rows; i++) out[token * rows + i]! += bias[i]!;
+  }
+}
+
+/** The results of rows `from` to `end`. */
+function multiplyRows(
+  { type, rows, cols, bytes }: PackedMatrix,
+  from: number,
+  end: number,
+  x: Float64Array,
+  tokens: number,
+  out: Float64Array,
+  scratch: Float32Array,
 ): void {
-  const { type, rows, cols, bytes } = weights;
   const rowBytes = packedBytes(type, cols);
   const unpack = UNPACK[type];
   const rowDots = tokens === 1 ? ROW_DOTS[type] : undefined;
-  let row = 0;
+  let row = from;
   if (rowDots !== undefined) {
-    for (; row + 2 <= rows; row += 2) rowDots(bytes, row * rowBytes, rowBytes, x, cols, out, row);
+    for (; row + 2 <= end; row += 2) rowDots(bytes, row * rowBytes, rowBytes, x, cols, out, row);
   } else {
-    for (; row + TILE <= rows; row += TILE) {
+    for (; row + TILE <= end; row += TILE) {
       for (let i = 0; i < TILE; i++) unpack(bytes, (row + i) * rowBytes, scratch, i * cols, cols);
       let token = 0;
       for (; token + TILE <= tokens; token += TILE) {
@@ -50,17 +77,13 @@ export function matmul(
       for (; token < tokens; token++) fourByOne(scratch, x, cols, token, out, rows, row);
     }
   }
-  for (; row < rows; row++) {
+  for (; row < end; row++) {
     unpack(bytes, row * rowBytes, scratch, 0, cols);
     for (let token = 0; token < tokens; token++) {
       let sum = 0;
       for (let i = 0; i < cols; i++) sum += scratch[i]! * x[token * cols + i]!;
       out[token * rows + row] = sum;
     }
-  }
-  if (bias === undefined) return;
-  for (let token = 0; token < tokens; token++) {
-    for (let i = 0; i < rows; i++) out[token * rows + i]! += bias[i]!;
   }
 }
 

@@ -22,9 +22,9 @@ export interface EnteringToken {
 const LOGIT_ROWS = 16;
 
 /**
- * The model and the memory it works in. `forward` and `logits` are generators that pause after
- * every product with a matrix, so that their caller can let other work run; they must run to their
- * end, one after the other.
+ * The model and the memory it works in. `forward` and `logits` are generators that pause every few
+ * milliseconds, within large products too, so that their caller can let other work run; they must
+ * run to their end, one after the other.
  */
 export class Transformer {
   readonly #rope: RopeTable;
@@ -122,7 +122,7 @@ export class Transformer {
       cache.write(index, tokens[t]!.rows.at(-1)!, keys, values, t * cache.kvDim);
     }
     for (let t = 0; t < count; t++) {
-      attend(
+      yield* attend(
         config,
         queries,
         t * heads * headDim,
@@ -132,7 +132,6 @@ export class Transformer {
         this.#scores,
         this.#attended,
       );
-      yield;
     }
     yield* this.#product(layer.attentionOutput, this.#attended, count, this.#added);
     this.#addToHidden(count);
@@ -162,15 +161,14 @@ export class Transformer {
     yield* this.#product(weights.down, gate, count, this.#added);
   }
 
-  *#product(
+  #product(
     weights: PackedMatrix,
     x: Float64Array,
     tokens: number,
     out: Float64Array,
     bias?: Float32Array,
   ): Generator<void, void> {
-    matmul(weights, x, tokens, out, this.#scratch, bias);
-    yield;
+    return matmul(weights, x, tokens, out, this.#scratch, bias);
   }
 
   #embed(tokens: readonly EnteringToken[]): void {
