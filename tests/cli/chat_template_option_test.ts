@@ -52,7 +52,10 @@ Deno.test("--chat-template takes the names of known templates", async () => {
 Deno.test("a chat template that cannot be used is refused before the model is loaded", async () => {
   assert.match(await refused("--chat-template", "mistral"), /'mistral': it is none of chatml, /);
   assert.match(await refused("--chat-template", "{% if %}"), /Cannot render the chat template: /);
-  assert.match(await refused("--chat-template-file", "/no/such"), /Cannot read the text file: /);
+  assert.match(
+    await refused("--chat-template-file", "/no/such"),
+    /Cannot read the text file \/no\/such: /,
+  );
   assert.match(
     await refused("--chat-template", "chatml", "--chat-template-file", "f"),
     /Cannot use both --chat-template and --chat-template-file/,
