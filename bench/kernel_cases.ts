@@ -1,7 +1,7 @@
 /** Every kernel in one shape, checked and timed on a device of its own. */
 
 import { packF16 } from "../kernels/f16.ts";
-import type { KvType } from "../kernels/specs.ts";
+import { KV_BYTES, type KvType } from "../kernels/specs.ts";
 import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../kernels/tensor_types.ts";
 import { tuningFor } from "../kernels/tuning.ts";
 import { RandomSource } from "../engine/files/random_weights.ts";
@@ -91,7 +91,7 @@ class Cases {
     const types = TYPES.filter((type) => columns % BLOCK_LAYOUT[type].weights === 0);
     const { headDim, heads, kvHeads, vocabSize } = model;
     const ofHeads = `${heads}+${kvHeads} heads of ${headDim}`;
-    const cached = (kv: KvType) => ({ heads, kvHeads, headDim, kvBytes: kv === "f16" ? 2 : 4 });
+    const cached = (kv: KvType) => ({ heads, kvHeads, headDim, kvBytes: KV_BYTES[kv] });
     return [
       ...types.map((type) => this.#product(type)),
       ...types.map((type) =>

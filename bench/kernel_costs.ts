@@ -1,6 +1,6 @@
 /** Bytes and operations that kernels need, from the shapes; what they do beyond them is waste. */
 
-import type { HeadShape } from "../kernels/specs.ts";
+import { type HeadShape, KV_BYTES } from "../kernels/specs.ts";
 import { packedBytes, type TensorType } from "../kernels/tensor_types.ts";
 import { TYPES } from "./kernel_names.ts";
 import type { Cost, Target } from "./target.ts";
@@ -103,7 +103,7 @@ export function isProduct(name: string): boolean {
 /** The heads of a layer of the target's model. */
 function cachedHeads({ environment: { model, engine } }: Target): CachedHeads {
   const { heads, kvHeads, headDim } = model;
-  return { heads, kvHeads, headDim, kvBytes: engine.kvType === "f16" ? 2 : 4 };
+  return { heads, kvHeads, headDim, kvBytes: KV_BYTES[engine.kvType] };
 }
 
 function times({ operations, bytes }: Cost, count: number): Cost {

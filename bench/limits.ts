@@ -1,5 +1,6 @@
 /** What the probe allows a model: the limits that its results are read against. */
 
+import { KV_BYTES } from "../kernels/specs.ts";
 import type { Limits, RunOptions } from "./report.ts";
 import type { Probe, Target } from "./target.ts";
 
@@ -63,6 +64,5 @@ function attentionOperations({ environment: { model } }: Target, position: numbe
 
 /** Bytes of keys and values of one token, all layers together. */
 export function kvBytesPerToken({ environment: { model, engine } }: Target): number {
-  const bytes = engine.kvType === "f16" ? 2 : 4;
-  return 2 * model.layers * model.kvHeads * model.headDim * bytes;
+  return 2 * model.layers * model.kvHeads * model.headDim * KV_BYTES[engine.kvType];
 }

@@ -110,8 +110,7 @@ export interface MemoryUse {
 }
 
 /** Bytes of all buffers on the device; undefined where they are not counted. */
-export function bufferBytes(target: Target): number | undefined {
-  const { buffers } = target.memory();
+export function bufferBytes({ buffers }: MemoryUse): number | undefined {
   return buffers === null ? undefined : Object.values(buffers).reduce((a, b) => a + b);
 }
 

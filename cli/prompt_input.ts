@@ -1,5 +1,6 @@
 /** Reads what the user wants said from arguments, a file and standard input. */
 
+import { readFailure } from "../engine/files/input_file.ts";
 import { printable } from "../engine/files/quote.ts";
 import { UsageError } from "./exit_codes.ts";
 import type { Terminal } from "./terminal.ts";
@@ -68,15 +69,11 @@ export async function readTextFile(path: string): Promise<string> {
 }
 
 function reason(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "there is no such file; check the path";
   if (error instanceof Deno.errors.IsADirectory) return "it is a directory; name a file in it";
   if (error instanceof Deno.errors.NotCapable) {
     return "Deno does not read devices; name a file, or use - for standard input";
   }
-  if (error instanceof Deno.errors.PermissionDenied) {
-    return "no permission to read it; change its mode or its owner";
-  }
-  return error instanceof Error ? error.message : String(error);
+  return readFailure(error);
 }
 
 /** @throws {UsageError} that names the first byte that is not UTF-8. */

@@ -25,6 +25,9 @@ import type { TensorType } from "./tensor_types.ts";
 /** Element type of the KV cache. */
 export type KvType = "f16" | "f32";
 
+/** Bytes of an element of the KV cache. */
+export const KV_BYTES = { f16: 2, f32: 4 } as const;
+
 /** Which count of the step's metadata a kernel runs over: its index there. */
 const COUNT_OF = { tokens: 0, logits: 1 } as const;
 

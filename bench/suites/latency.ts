@@ -150,7 +150,7 @@ function summary(bench: Bench, runs: readonly Serving[]): void {
   const promptTokens = all.length * bench.run.promptTokens;
   const tokens = all.reduce((sum, { ids }) => sum + ids.length, 0);
   const decodeSeconds = seconds - all.reduce((sum, served) => sum + ttft(served), 0) / 1000;
-  const memory = bufferBytes(bench.target);
+  const memory = bufferBytes(bench.target.memory());
   table.row(
     bench.report.environment.model.name,
     value(all.length, ""),

@@ -27,7 +27,8 @@ async function buffers(bench: Bench): Promise<void> {
   // The cache grows with what is asked of it.
   await bench.repeat("one request", bench.requests(bench.prompts(1)));
   const table = bench.table("Memory", ["Metric", "Value"]);
-  const { buffers: use, kvTokens, peakRss } = bench.target.memory();
+  const all = bench.target.memory();
+  const { buffers: use, kvTokens, peakRss } = all;
   const row = (name: string, bytes: number | undefined) =>
     table.row(name, bytes === undefined ? "not counted on the CPU" : value(bytes, "bytes"));
   row("Model weights", use?.weights);
@@ -36,7 +37,7 @@ async function buffers(bench: Bench): Promise<void> {
   row("KV cache buffers", use?.kv);
   row("Scratch buffers", use?.scratch);
   row("Readback buffers", use?.readback);
-  row("Total device memory", bufferBytes(bench.target));
+  row("Total device memory", bufferBytes(all));
   row("Peak process RSS", peakRss);
   table.say(
     "Buffers as the requests so far left them; the KV cache grows with the requests. Peak process RSS is the most that was seen after loading and, ten times a second, while requests were served.",

@@ -93,11 +93,12 @@ async function metrics(
   own: ReadonlyMap<Scenario, Samples>,
 ): Promise<void> {
   const { target, report: { limits } } = bench;
-  const buffers = bufferBytes(target);
+  const memory = target.memory();
+  const buffers = bufferBytes(memory);
   const table = bench.table("Metrics", ["Metric", "Value"]);
   table.row("Compile time (first TTFT over the later ones)", compileTime(cold, own));
   table.row("Weight load time", value(target.loadTime, "ms"));
-  table.row("Peak memory", value(buffers ?? target.memory().peakRss, "bytes"));
+  table.row("Peak memory", value(buffers ?? memory.peakRss, "bytes"));
   table.row("Prefill scaling (ms/token)", prefillScaling(own));
   const variations = [...own.values()].map(({ decode }) => {
     const { mean, stddev } = summarize(decode);

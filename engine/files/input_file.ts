@@ -44,7 +44,7 @@ export class InputFile {
       return new InputFile(file, path, file.statSync().size);
     } catch (cause) {
       if (cause instanceof ModelFormatError) throw cause;
-      throw new ModelNotFoundError(`${refuse}: ${reason(cause)}`, { cause });
+      throw new ModelNotFoundError(`${refuse}: ${readFailure(cause)}`, { cause });
     }
   }
 
@@ -93,13 +93,14 @@ export function exists(path: string): boolean {
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
-    throw new ModelNotFoundError(`Cannot open ${printable(path)}: ${reason(error)}`, {
+    throw new ModelNotFoundError(`Cannot open ${printable(path)}: ${readFailure(error)}`, {
       cause: error,
     });
   }
 }
 
-function reason(cause: unknown): string {
+/** Why a file could not be read, and the way out: what an error says after a colon. */
+export function readFailure(cause: unknown): string {
   if (cause instanceof Deno.errors.NotFound) return "there is no such file; check the path";
   if (cause instanceof Deno.errors.NotADirectory) {
     return "a part of the path is a file, not a directory; check the path";

@@ -1,7 +1,7 @@
 /** The paged KV cache on the device: two buffers a layer, which grow and whose blocks are copied. */
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
-import type { KvType } from "../../kernels/specs.ts";
+import { KV_BYTES, type KvType } from "../../kernels/specs.ts";
 import { createBuffer, destroyBuffer, largestBuffer } from "../gpu/buffers.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "./config.ts";
@@ -14,7 +14,7 @@ export interface LayerCache {
 
 /** Bytes of one block in one of the two buffers of one layer. */
 export function blockBytes({ kvHeads, headDim }: ModelConfig, kv: KvType): number {
-  return BLOCK_TOKENS * kvHeads * headDim * (kv === "f16" ? 2 : 4);
+  return BLOCK_TOKENS * kvHeads * headDim * KV_BYTES[kv];
 }
 
 /** The caches of all layers, which have the same blocks. */
