@@ -13,14 +13,14 @@ export {
   UnsupportedError,
 } from "./engine/errors.ts";
 export type { ModelFile } from "./engine/files/model_file.ts";
-export type { ModelConfig } from "./engine/models/config.ts";
+export type { ModelConfig } from "./engine/model/config.ts";
 export {
   Engine,
   type EngineOptions,
   type EngineStats,
   type Generation,
 } from "./engine/run/engine.ts";
-export type { ModelRunner, SamplingOptions } from "./engine/run/model_runner.ts";
+export type { ModelRunner, SamplingOptions } from "./engine/run/runner.ts";
 export type { FinishReason, GenerationRequest } from "./engine/run/sequence.ts";
 export type { Token, TokenStream } from "./engine/run/token_stream.ts";
 export type { Tokenizer } from "./engine/text/tokenizer.ts";

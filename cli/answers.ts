@@ -3,7 +3,7 @@
 import type { Model } from "../engine/mod.ts";
 import { type AnswerSummary, TextAnswer } from "../engine/run/generate.ts";
 import type { TokenLogprobs } from "../engine/run/logprobs.ts";
-import type { SamplingOptions } from "../engine/run/model_runner.ts";
+import type { SamplingOptions } from "../engine/run/runner.ts";
 import { encodeChat, PLAIN_TEMPLATE } from "../engine/text/chat_prompt.ts";
 import { UsageError } from "./exit_codes.ts";
 import type { PromptValues } from "./options.ts";

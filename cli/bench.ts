@@ -2,15 +2,15 @@
 
 import { Argument, type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { z } from "zod";
-import { EngineTarget } from "../bench/engine_target.ts";
-import { Bench, type HarnessHooks } from "../bench/harness.ts";
-import { namesKernels } from "../bench/kernel_names.ts";
-import { toMarkdown } from "../bench/markdown.ts";
-import { type Report, reportSchema, type RunOptions } from "../bench/report.ts";
-import { makePrompts } from "../bench/prompts.ts";
+import { EngineTarget } from "../bench/targets/engine_target.ts";
+import { Bench, type HarnessHooks } from "../bench/harness/harness.ts";
+import { namesKernels } from "../bench/kernels/names.ts";
+import { toMarkdown } from "../bench/report/markdown.ts";
+import { type Report, reportSchema, type RunOptions } from "../bench/report/report.ts";
+import { makePrompts } from "../bench/harness/prompts.ts";
 import { SUITES } from "../bench/suites/mod.ts";
-import { Trace } from "../bench/trace.ts";
-import { verifyOnCpu } from "../bench/verify.ts";
+import { Trace } from "../bench/report/trace.ts";
+import { verifyOnCpu } from "../bench/harness/verify.ts";
 import type { Model } from "../engine/mod.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { chartFile, writeCharts } from "./chart_file.ts";

@@ -1,7 +1,7 @@
 /** `--chart FILE`: the charts of a benchmark as a picture. */
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
-import type { Report } from "../bench/report.ts";
+import type { Report } from "../bench/report/report.ts";
 import { UsageError } from "./exit_codes.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -22,7 +22,7 @@ export async function writeCharts(
   terminal: Terminal,
 ): Promise<void> {
   // Large packages draw: they are loaded here, so that nothing else waits for them.
-  const { drawReports } = await import("../bench/charts/mod.ts");
+  const { drawReports } = await import("../bench/report/charts/mod.ts");
   const svg = drawReports(reports);
   if (svg === undefined) {
     terminal.note(`${path} was not written: there is nothing to draw`);
@@ -30,7 +30,7 @@ export async function writeCharts(
   }
   const bytes = /\.svg$/i.test(path)
     ? new TextEncoder().encode(svg)
-    : (await import("../bench/charts/png.ts")).toPng(svg);
+    : (await import("../bench/report/charts/png.ts")).toPng(svg);
   try {
     Deno.writeFileSync(path, bytes);
   } catch (error) {

@@ -2,7 +2,7 @@
 
 import type { Model } from "../engine/mod.ts";
 import type { TextAnswer } from "../engine/run/generate.ts";
-import type { SamplingOptions } from "../engine/run/model_runner.ts";
+import type { SamplingOptions } from "../engine/run/runner.ts";
 import { encodeChat, PLAIN_TEMPLATE } from "../engine/text/chat_prompt.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
 import { submitPrompt, templateOf } from "./answers.ts";

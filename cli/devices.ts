@@ -1,11 +1,11 @@
 /** `tvllm devices`: what will run models here, how fast, and whether it computes what it should. */
 
 import type { Command } from "@commander-js/extra-typings";
-import { probeGpu } from "../bench/probe.ts";
-import type { Probe } from "../bench/target.ts";
+import { probeGpu } from "../bench/targets/probe.ts";
+import type { Probe } from "../bench/targets/target.ts";
 import { DeviceError } from "../engine/errors.ts";
 import { type Gpu, openGpu } from "../engine/gpu/device.ts";
-import { type CheckResult, selfTest } from "../engine/run/self_test/self_test.ts";
+import { type CheckResult, selfTest } from "../engine/gpu/self_test/self_test.ts";
 import { CheckFailedError } from "./exit_codes.ts";
 import { addGlobalOptions } from "./options.ts";
 import { Terminal } from "./terminal.ts";

@@ -3,7 +3,7 @@
 import type { Command } from "@commander-js/extra-typings";
 import type { Model } from "../engine/mod.ts";
 import type { AnswerSummary } from "../engine/run/generate.ts";
-import type { SamplingOptions } from "../engine/run/model_runner.ts";
+import type { SamplingOptions } from "../engine/run/runner.ts";
 import { describeAnswer, printAnswer, startAnswer, statistics } from "./answers.ts";
 import { chat } from "./chat.ts";
 import { readChatTemplate } from "./chat_template_option.ts";

@@ -1,9 +1,9 @@
 /** Gets a model of the hub, with progress and in the user's words. */
 
 import { ModelNotFoundError } from "../engine/errors.ts";
-import { pull } from "../engine/files/hub.ts";
-import type { CachedModel } from "../engine/files/hub_cache.ts";
-import { formatHubSpec, type HubSpec } from "../engine/files/hub_spec.ts";
+import { pull } from "../engine/hub/pull.ts";
+import type { CachedModel } from "../engine/hub/cache.ts";
+import { formatHubSpec, type HubSpec } from "../engine/hub/spec.ts";
 import { printable } from "../engine/files/quote.ts";
 import { hubAccess, hubCache, isOffline } from "./hub_settings.ts";
 import { Interrupts } from "./interrupt.ts";

@@ -1,8 +1,8 @@
 /** What the environment says about the hub and its cache. */
 
 import { join } from "node:path";
-import { HubCache } from "../engine/files/hub_cache.ts";
-import { type HubSpec, parseHubSpec } from "../engine/files/hub_spec.ts";
+import { HubCache } from "../engine/hub/cache.ts";
+import { type HubSpec, parseHubSpec } from "../engine/hub/spec.ts";
 import { UsageError } from "./exit_codes.ts";
 
 /** The cache: TVLLM_CACHE, else where Hugging Face's programs have theirs. */

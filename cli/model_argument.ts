@@ -2,7 +2,7 @@
 
 import { ModelNotFoundError } from "../engine/errors.ts";
 import { openGgufBytes } from "../engine/files/gguf.ts";
-import { isHubSpec } from "../engine/files/hub_spec.ts";
+import { isHubSpec } from "../engine/hub/spec.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
 import { printable } from "../engine/files/quote.ts";

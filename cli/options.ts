@@ -7,7 +7,7 @@ import {
   type OptionValues,
 } from "@commander-js/extra-typings";
 import type { Command as UntypedCommand, Option as UntypedOption } from "commander";
-import type { SamplingOptions } from "../engine/run/model_runner.ts";
+import type { SamplingOptions } from "../engine/run/runner.ts";
 
 /** Parses an integer from `min` to `max`, written in decimal digits. */
 export function integer(min: number, max: number): (text: string) => number {

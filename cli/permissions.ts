@@ -1,6 +1,6 @@
 /** What each command may do where the launcher did not see to it: in the bundle and the binary. */
 
-import { isHubSpec } from "../engine/files/hub_spec.ts";
+import { isHubSpec } from "../engine/hub/spec.ts";
 import { isSyntheticSpec } from "./synthetic_cache.ts";
 
 /** As in the launcher's table. */

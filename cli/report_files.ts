@@ -1,7 +1,7 @@
 /** The files that `tvllm bench` writes. */
 
-import { toMarkdown } from "../bench/markdown.ts";
-import type { Report } from "../bench/report.ts";
+import { toMarkdown } from "../bench/report/markdown.ts";
+import type { Report } from "../bench/report/report.ts";
 import { UsageError } from "./exit_codes.ts";
 
 /** Keeps files up to date with what was measured so far. */

@@ -2,7 +2,7 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { ModelNotFoundError } from "../engine/errors.ts";
-import { formatHubSpec } from "../engine/files/hub_spec.ts";
+import { formatHubSpec } from "../engine/hub/spec.ts";
 import { hubCache, hubSpec } from "./hub_settings.ts";
 import { addGlobalOptions } from "./options.ts";
 import { isSyntheticSpec, removeSynthetic } from "./synthetic_cache.ts";

@@ -2,13 +2,13 @@
 
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { printable } from "../engine/files/quote.ts";
-import { DIRECTORY_FORMATS, syntheticDirectory } from "../engine/models/synthetic_directory.ts";
+import { DIRECTORY_FORMATS, syntheticDirectory } from "../engine/synthetic/directory.ts";
 import {
   SYNTHETIC_FORMATS,
   type SyntheticFormat,
   syntheticModel,
   syntheticModelNames,
-} from "../engine/models/synthetic_models.ts";
+} from "../engine/synthetic/models.ts";
 import { preTokenizer } from "../engine/text/pre_tokenizers.ts";
 import { UsageError } from "./exit_codes.ts";
 import { addGlobalOptions, integer } from "./options.ts";

@@ -1,14 +1,14 @@
 /** The models of random weights in the cache: `synth:NAME[:QUANT]`, made when first asked for. */
 
 import { dirname, join } from "node:path";
-import type { CachedModel } from "../engine/files/hub_cache.ts";
+import type { CachedModel } from "../engine/hub/cache.ts";
 import { printable, quote } from "../engine/files/quote.ts";
 import {
   SYNTHETIC_FORMATS,
   type SyntheticFormat,
   syntheticModel,
   syntheticModelNames,
-} from "../engine/models/synthetic_models.ts";
+} from "../engine/synthetic/models.ts";
 import { UsageError } from "./exit_codes.ts";
 import { hubCache } from "./hub_settings.ts";
 import { writeGgufFile } from "./synthetic_files.ts";

@@ -2,19 +2,19 @@
 
 import { tuningFor } from "../kernels/tuning.ts";
 import type { KvType } from "../kernels/specs.ts";
-import { loadCpuRunner } from "./cpu/cpu_runner.ts";
+import { loadReferenceRunner } from "./reference/runner.ts";
 import { DeviceError } from "./errors.ts";
 import { openGguf } from "./files/gguf.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { openModelFile } from "./files/open_model.ts";
 import { type Gpu, openGpu } from "./gpu/device.ts";
-import type { ModelConfig } from "./models/config.ts";
-import { readModel } from "./models/read_model.ts";
-import { blockBytes } from "./models/kv_cache.ts";
+import type { ModelConfig } from "./model/config.ts";
+import { readModel } from "./model/read_model.ts";
+import { blockBytes } from "./gpu/kv_cache.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import { Engine, type EngineOptions } from "./run/engine.ts";
-import { GpuRunner } from "./run/gpu_runner.ts";
-import { BLOCK_TOKENS, type ModelRunner } from "./run/model_runner.ts";
+import { GpuRunner } from "./gpu/runner.ts";
+import { BLOCK_TOKENS, type ModelRunner } from "./run/runner.ts";
 import { chatTemplate } from "./text/chat_prompt.ts";
 import { modelTokenizer } from "./text/model_tokenizer.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
@@ -199,7 +199,7 @@ async function openRunner(
       fallback = error.message;
     }
   }
-  const runner = loadCpuRunner(file, config, {
+  const runner = loadReferenceRunner(file, config, {
     blocks: Math.min(maxBlocks, blocksFor(kvTokens ?? contextLength)),
     maxSequences,
     maxBatchTokens: tuningFor("software").batchTokens,

@@ -1,11 +1,11 @@
 /** What requests at once gain in decoding, against what the matrix products of their steps allow. */
 
-import type { Bench } from "../harness.ts";
-import { isProduct } from "../kernel_costs.ts";
-import { kernelSteps } from "../kernel_steps.ts";
-import { type Cell, value } from "../report.ts";
-import { summarize } from "../stats.ts";
-import { decodeStepTimes } from "../timings.ts";
+import type { Bench } from "../harness/harness.ts";
+import { isProduct } from "../kernels/costs.ts";
+import { kernelSteps } from "../kernels/steps.ts";
+import { type Cell, value } from "../report/report.ts";
+import { summarize } from "../harness/stats.ts";
+import { decodeStepTimes } from "../harness/timings.ts";
 
 // Long prompts would take the time that the decode steps are to have.
 const MOST_PROMPT_TOKENS = 16;

@@ -1,6 +1,6 @@
 /** Names what a decode step waits for most, and why that is believed. */
 
-import type { Limits } from "../report.ts";
+import type { Limits } from "../report/report.ts";
 
 /** What is known of a decode step; times in ms. */
 export interface StepFacts {

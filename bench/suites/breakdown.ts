@@ -1,11 +1,11 @@
 /** Where a request's time goes: phases, kernels, overheads, and which of them to work on. */
 
-import type { Bench } from "../harness.ts";
-import { type Cell, type Quantity, value } from "../report.ts";
-import { type KernelStep, type KernelSteps, kernelSteps, sumOf } from "../kernel_steps.ts";
-import { summarize } from "../stats.ts";
-import type { HostStep, Serving } from "../target.ts";
-import { decodesAll, decodeStepTimes, endToEnd, tpot, ttft } from "../timings.ts";
+import type { Bench } from "../harness/harness.ts";
+import { type Cell, type Quantity, value } from "../report/report.ts";
+import { type KernelStep, type KernelSteps, kernelSteps, sumOf } from "../kernels/steps.ts";
+import { summarize } from "../harness/stats.ts";
+import type { HostStep, Serving } from "../targets/target.ts";
+import { decodesAll, decodeStepTimes, endToEnd, tpot, ttft } from "../harness/timings.ts";
 import { bottleneck } from "./bottleneck.ts";
 import { kernelTable, TOO_FEW } from "./kernel_table.ts";
 

@@ -1,9 +1,9 @@
 /** Token ids to text as they come: our incremental way against decoding what is not printed yet. */
 
-import type { Bench } from "../harness.ts";
-import { value } from "../report.ts";
-import { summarize } from "../stats.ts";
-import type { BenchText } from "../target.ts";
+import type { Bench } from "../harness/harness.ts";
+import { value } from "../report/report.ts";
+import { summarize } from "../harness/stats.ts";
+import type { BenchText } from "../targets/target.ts";
 
 const SEQUENCES = [
   ["Short", 8],

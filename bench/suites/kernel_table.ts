@@ -1,12 +1,12 @@
 /** The kernels of the decode steps: how long, and how near to what the device can do. */
 
-import type { Bench } from "../harness.ts";
-import { decodeCost } from "../kernel_costs.ts";
-import { type Cell, value } from "../report.ts";
-import { FOUR, type KernelStep, type KernelSteps, sumOf } from "../kernel_steps.ts";
-import { summarize } from "../stats.ts";
-import type { Cost } from "../target.ts";
-import { decodesAll } from "../timings.ts";
+import type { Bench } from "../harness/harness.ts";
+import { decodeCost } from "../kernels/costs.ts";
+import { type Cell, value } from "../report/report.ts";
+import { FOUR, type KernelStep, type KernelSteps, sumOf } from "../kernels/steps.ts";
+import { summarize } from "../harness/stats.ts";
+import type { Cost } from "../targets/target.ts";
+import { decodesAll } from "../harness/timings.ts";
 
 /** Why the fours of steps say nothing. */
 export const TOO_FEW = `it takes ${FOUR} submits that decode; a larger --max-tokens gives them`;

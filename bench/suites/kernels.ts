@@ -1,9 +1,9 @@
 /** Each kernel against the reference and against the device's limits, and what batches gain. */
 
-import type { Bench } from "../harness.ts";
-import { value } from "../report.ts";
-import { summarize } from "../stats.ts";
-import type { KernelBench } from "../target.ts";
+import type { Bench } from "../harness/harness.ts";
+import { value } from "../report/report.ts";
+import { summarize } from "../harness/stats.ts";
+import type { KernelBench } from "../targets/target.ts";
 import { batchGains } from "./batch_gains.ts";
 import { rates } from "./kernel_table.ts";
 

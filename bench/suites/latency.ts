@@ -1,10 +1,10 @@
 /** How long a request waits: for its first token, between tokens, in all. */
 
-import type { Bench } from "../harness.ts";
-import { value } from "../report.ts";
-import { percentile, summarize } from "../stats.ts";
-import { bufferBytes, type Served, type Serving } from "../target.ts";
-import { endToEnd, interTokenLatencies, tpot, ttft } from "../timings.ts";
+import type { Bench } from "../harness/harness.ts";
+import { value } from "../report/report.ts";
+import { percentile, summarize } from "../harness/stats.ts";
+import { bufferBytes, type Served, type Serving } from "../targets/target.ts";
+import { endToEnd, interTokenLatencies, tpot, ttft } from "../harness/timings.ts";
 
 export async function latency(bench: Bench): Promise<void> {
   const prompts = bench.prompts(bench.run.prompts);

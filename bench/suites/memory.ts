@@ -1,10 +1,10 @@
 /** Where the memory goes: buffers by purpose, blocks of real sequences, and what sharing saves. */
 
-import { BLOCK_TOKENS } from "../../engine/run/model_runner.ts";
-import type { Bench } from "../harness.ts";
-import { kvBytesPerToken } from "../limits.ts";
-import { value } from "../report.ts";
-import { bufferBytes, type HeldBlocks } from "../target.ts";
+import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
+import type { Bench } from "../harness/harness.ts";
+import { kvBytesPerToken } from "../harness/limits.ts";
+import { value } from "../report/report.ts";
+import { bufferBytes, type HeldBlocks } from "../targets/target.ts";
 
 const PROJECTED = [512, 1024, 2048, 4096];
 const HELD = [1, 2, 4, 8];

@@ -1,6 +1,6 @@
 /** The suites by name. */
 
-import type { Suite } from "../harness.ts";
+import type { Suite } from "../harness/harness.ts";
 import { breakdown } from "./breakdown.ts";
 import { detokenizer } from "./detokenizer.ts";
 import { kernels } from "./kernels.ts";

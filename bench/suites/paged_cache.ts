@@ -1,11 +1,11 @@
 /** Requests that share a system prompt, with and without the cache that keeps its blocks. */
 
-import { BLOCK_TOKENS } from "../../engine/run/model_runner.ts";
-import type { Bench } from "../harness.ts";
-import { value } from "../report.ts";
-import { summarize } from "../stats.ts";
-import type { BenchRequest, RoundsServing } from "../target.ts";
-import { tokensPerSecond, totalTime } from "../timings.ts";
+import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
+import type { Bench } from "../harness/harness.ts";
+import { value } from "../report/report.ts";
+import { summarize } from "../harness/stats.ts";
+import type { BenchRequest, RoundsServing } from "../targets/target.ts";
+import { tokensPerSecond, totalTime } from "../harness/timings.ts";
 
 const ROUNDS = 2;
 const REQUESTS = 10;

@@ -1,11 +1,11 @@
 /** Whether equal prompts are computed once: hits and misses as expected, and what a hit saves. */
 
-import { BLOCK_TOKENS } from "../../engine/run/model_runner.ts";
-import type { Bench } from "../harness.ts";
-import { value } from "../report.ts";
-import { summarize } from "../stats.ts";
-import type { CachedServing } from "../target.ts";
-import { ttft } from "../timings.ts";
+import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
+import type { Bench } from "../harness/harness.ts";
+import { value } from "../report/report.ts";
+import { summarize } from "../harness/stats.ts";
+import type { CachedServing } from "../targets/target.ts";
+import { ttft } from "../harness/timings.ts";
 
 export async function prefixCache(bench: Bench): Promise<void> {
   // A prompt without a full block of its own cannot hit.

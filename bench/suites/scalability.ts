@@ -1,8 +1,8 @@
 /** Tokens a second against the number of requests at once. */
 
-import type { Bench } from "../harness.ts";
-import { value } from "../report.ts";
-import { tokensPerSecond } from "../timings.ts";
+import type { Bench } from "../harness/harness.ts";
+import { value } from "../report/report.ts";
+import { tokensPerSecond } from "../harness/timings.ts";
 
 export async function scalability(bench: Bench): Promise<void> {
   const table = bench.table("Scalability", ["Requests", ["Tok/sec", "tok/s"], "Efficiency"]);

@@ -1,12 +1,12 @@
 /** Six requests from a short question to a long story, alone on the device. */
 
 import { linearRegression } from "simple-statistics";
-import type { Bench } from "../harness.ts";
-import { type Cell, measured, type Quantity, value } from "../report.ts";
-import { kernelSteps } from "../kernel_steps.ts";
-import { summarize } from "../stats.ts";
-import { bufferBytes, type Served, type Serving, type Target } from "../target.ts";
-import { tpot, ttft } from "../timings.ts";
+import type { Bench } from "../harness/harness.ts";
+import { type Cell, measured, type Quantity, value } from "../report/report.ts";
+import { kernelSteps } from "../kernels/steps.ts";
+import { summarize } from "../harness/stats.ts";
+import { bufferBytes, type Served, type Serving, type Target } from "../targets/target.ts";
+import { tpot, ttft } from "../harness/timings.ts";
 
 /** Tokens of the prompt, and to decode. */
 const SCENARIOS = [

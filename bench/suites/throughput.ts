@@ -1,9 +1,9 @@
 /** Tokens a second: one request, many in turn, many at once, by context, and arriving staggered. */
 
-import type { Bench } from "../harness.ts";
-import { value } from "../report.ts";
-import { summarize } from "../stats.ts";
-import { generated, tokensPerSecond, totalTime } from "../timings.ts";
+import type { Bench } from "../harness/harness.ts";
+import { value } from "../report/report.ts";
+import { summarize } from "../harness/stats.ts";
+import { generated, tokensPerSecond, totalTime } from "../harness/timings.ts";
 
 export async function throughput(bench: Bench): Promise<void> {
   await modes(bench);

@@ -1,5 +1,6 @@
 /** Recording dispatches: all in one pass, or, while profiling, a timed pass for each. */
 
+import type { KernelTime, Timing } from "../run/runner.ts";
 import { destroyBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 import type { Pipeline } from "./pipelines.ts";
@@ -13,15 +14,6 @@ export interface Dispatch {
   /** With a 0, there is nothing to do. */
   readonly workgroups: readonly [number, number];
 }
-
-/** How long a kernel ran, by the device's own clock. */
-export interface KernelTime {
-  readonly name: string;
-  readonly milliseconds: number;
-}
-
-/** Which dispatches are timed: each in a pass of its own, or all in one under the first one's name. */
-export type Timing = "each" | "together";
 
 // Two queries for each time, of the 4,096 that a set may have by the WebGPU specification.
 const TIMES_PER_SET = 2048;

@@ -1,6 +1,6 @@
 /** Who holds which block of the paged KV cache. Knows block numbers, not what is in them. */
 
-import { BLOCK_TOKENS } from "./model_runner.ts";
+import { BLOCK_TOKENS } from "./runner.ts";
 import type { PrefixCache } from "./prefix_cache.ts";
 
 /** Blocks that `tokens` tokens take. */

@@ -1,6 +1,6 @@
 /** Whether a batch is within what a runner was made for, checked before any of it runs. */
 
-import type { ModelConfig } from "../models/config.ts";
+import type { ModelConfig } from "../model/config.ts";
 import {
   type Batch,
   type BatchSequence,
@@ -8,7 +8,7 @@ import {
   MOST_BIASES,
   MOST_STEPS,
   type RunnerLimits,
-} from "./model_runner.ts";
+} from "./runner.ts";
 
 /**
  * @throws {RangeError} if the batch exceeds `limits` or the context length, or contradicts itself.

@@ -4,7 +4,7 @@ import { DeviceError } from "../errors.ts";
 import { BlockManager, type BlockStats } from "./block_manager.ts";
 import { EventTurns } from "./event_turns.ts";
 import { tokenLogprobs } from "./logprobs.ts";
-import type { ModelRunner, PendingStep } from "./model_runner.ts";
+import type { ModelRunner, PendingStep } from "./runner.ts";
 import { PrefixCache, type PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
 import type { FinishReason, GenerationRequest, Sequence } from "./sequence.ts";

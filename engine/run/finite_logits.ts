@@ -1,7 +1,7 @@
 /** A model's own logits are finite, or its weights are damaged. */
 
 import { ModelFormatError } from "../errors.ts";
-import type { ModelConfig } from "../models/config.ts";
+import type { ModelConfig } from "../model/config.ts";
 
 /** @throws {ModelFormatError} if a logit is NaN or infinite. */
 export function checkLogits(rows: readonly Float32Array[], config: ModelConfig): void {

@@ -3,7 +3,7 @@
 import { blocksFor } from "./block_manager.ts";
 import { EventTurns } from "./event_turns.ts";
 import { tokenLogprobs } from "./logprobs.ts";
-import { BLOCK_TOKENS, type ModelRunner, MOST_LOGIT_ROWS } from "./model_runner.ts";
+import { BLOCK_TOKENS, type ModelRunner, MOST_LOGIT_ROWS } from "./runner.ts";
 
 /** The model's prediction after one token of the text. */
 export interface PositionScore {

@@ -1,6 +1,6 @@
 /** Which full blocks of the KV cache hold which tokens, so that equal prefixes are computed once. */
 
-import { BLOCK_TOKENS } from "./model_runner.ts";
+import { BLOCK_TOKENS } from "./runner.ts";
 
 /** A full block that requests may share. */
 export interface CachedBlock {

@@ -14,7 +14,7 @@
  */
 
 import { argmax } from "../../kernels/reference.ts";
-import { MOST_BIASES, REPEAT_WINDOW, type SamplingOptions } from "./model_runner.ts";
+import { MOST_BIASES, REPEAT_WINDOW, type SamplingOptions } from "./runner.ts";
 
 /** A logit divided by less leaves float32; of the temperature 0 is what is meant. */
 const LEAST_DIVISOR = 1e-6;

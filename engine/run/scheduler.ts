@@ -21,7 +21,7 @@ import {
   BLOCK_TOKENS,
   MOST_STEPS,
   REPEAT_WINDOW,
-} from "./model_runner.ts";
+} from "./runner.ts";
 import { checkRequest, type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
 
 export interface SchedulerOptions {

@@ -1,6 +1,6 @@
 /** One request while it is served: what is known of its text, and where it lies in the cache. */
 
-import type { SamplingOptions } from "./model_runner.ts";
+import type { SamplingOptions } from "./runner.ts";
 import { validateSampling } from "./sampler.ts";
 import type { CachedBlock } from "./prefix_cache.ts";
 

@@ -1,10 +1,10 @@
 /** What a breakdown says of scripted steps that are not as in the golden report. */
 
 import assert from "node:assert/strict";
-import { Bench } from "../../bench/harness.ts";
-import { toMarkdown } from "../../bench/markdown.ts";
+import { Bench } from "../../bench/harness/harness.ts";
+import { toMarkdown } from "../../bench/report/markdown.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
-import type { BenchRequest, ServeOptions, Serving } from "../../bench/target.ts";
+import type { BenchRequest, ServeOptions, Serving } from "../../bench/targets/target.ts";
 import { RUN, ScriptedTarget } from "./scripted_target.ts";
 
 Deno.test("dispatches per token are those of decode steps, and not of the prompt's", async () => {

@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { chartsOf } from "../../bench/charts/chart.ts";
-import { drawReports } from "../../bench/charts/mod.ts";
-import { toPng } from "../../bench/charts/png.ts";
-import type { Report } from "../../bench/report.ts";
+import { chartsOf } from "../../bench/report/charts/chart.ts";
+import { drawReports } from "../../bench/report/charts/mod.ts";
+import { toPng } from "../../bench/report/charts/png.ts";
+import type { Report } from "../../bench/report/report.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
 
 function golden(suite: string): Report {

@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { DeviceError } from "../../engine/errors.ts";
 import { loadModel, type Model, openGguf } from "../../engine/mod.ts";
-import type { ModelRunner } from "../../engine/run/model_runner.ts";
-import { EngineTarget } from "../../bench/engine_target.ts";
-import { makePrompts } from "../../bench/prompts.ts";
-import { summarize } from "../../bench/stats.ts";
-import { interTokenLatencies, tpot } from "../../bench/timings.ts";
+import type { ModelRunner } from "../../engine/run/runner.ts";
+import { EngineTarget } from "../../bench/targets/engine_target.ts";
+import { makePrompts } from "../../bench/harness/prompts.ts";
+import { summarize } from "../../bench/harness/stats.ts";
+import { interTokenLatencies, tpot } from "../../bench/harness/timings.ts";
 
 const TINY = fileURLToPath(
   new URL("../../fixtures/models/tiny-llama-q8_0.gguf", import.meta.url),

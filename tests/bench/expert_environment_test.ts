@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { modelEnvironment, modelMatrices } from "../../bench/environment.ts";
+import { modelEnvironment, modelMatrices } from "../../bench/targets/environment.ts";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import { loadModel, type Model } from "../../engine/mod.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { Bench } from "../../bench/harness.ts";
-import { toMarkdown } from "../../bench/markdown.ts";
-import { reportSchema } from "../../bench/report.ts";
+import { Bench } from "../../bench/harness/harness.ts";
+import { toMarkdown } from "../../bench/report/markdown.ts";
+import { reportSchema } from "../../bench/report/report.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
 import { RUN, ScriptedTarget } from "./scripted_target.ts";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers";
-import { Bench } from "../../bench/harness.ts";
-import { toMarkdown } from "../../bench/markdown.ts";
-import type { Cell, Report } from "../../bench/report.ts";
+import { Bench } from "../../bench/harness/harness.ts";
+import { toMarkdown } from "../../bench/report/markdown.ts";
+import type { Cell, Report } from "../../bench/report/report.ts";
 import { detokenizer } from "../../bench/suites/detokenizer.ts";
 import { latency } from "../../bench/suites/latency.ts";
 import { pagedCache } from "../../bench/suites/paged_cache.ts";
@@ -10,8 +10,8 @@ import { prefixCache } from "../../bench/suites/prefix_cache.ts";
 import { scalability } from "../../bench/suites/scalability.ts";
 import { scenarios } from "../../bench/suites/scenarios.ts";
 import { throughput } from "../../bench/suites/throughput.ts";
-import { Trace } from "../../bench/trace.ts";
-import type { BenchRequest, ServeOptions, Serving } from "../../bench/target.ts";
+import { Trace } from "../../bench/report/trace.ts";
+import type { BenchRequest, ServeOptions, Serving } from "../../bench/targets/target.ts";
 import { ENVIRONMENT, RUN, ScriptedTarget } from "./scripted_target.ts";
 
 Deno.test("Bench.run() saves after every case, and keeps what was done when it is cut off", async () => {

@@ -1,7 +1,7 @@
 /** Bytes and operations that kernels are said to need. */
 
 import assert from "node:assert/strict";
-import { decodeCost } from "../../bench/kernel_costs.ts";
+import { decodeCost } from "../../bench/kernels/costs.ts";
 import { ScriptedTarget } from "./scripted_target.ts";
 
 Deno.test("decodeCost() counts an embedding's weights as they are packed, and float32 written", () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { isNamed, namesKernels } from "../../bench/kernel_names.ts";
+import { isNamed, namesKernels } from "../../bench/kernels/names.ts";
 
 Deno.test("isNamed() goes by whole words, however they are joined", () => {
   for (const only of ["matmul", "matmul/q4_1", "Q4_1", "attention, matmul q4-1", undefined]) {

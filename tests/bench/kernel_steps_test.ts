@@ -1,8 +1,8 @@
 /** What timing kernels adds to them, and what is left without it. */
 
 import assert from "node:assert/strict";
-import { kernelSteps, sumOf } from "../../bench/kernel_steps.ts";
-import type { HostStep, Serving } from "../../bench/target.ts";
+import { kernelSteps, sumOf } from "../../bench/kernels/steps.ts";
+import type { HostStep, Serving } from "../../bench/targets/target.ts";
 
 /** Steps one after the other, each of so many ms, the first a prefill of 16 tokens. */
 function serving(...steps: (Pick<HostStep, "timing" | "kernels"> & { ms: number })[]): Serving {

@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import type { Dispatch } from "../../engine/gpu/pass.ts";
-import { kernelCase } from "../../bench/kernel_timing.ts";
+import { kernelCase } from "../../bench/kernels/timing.ts";
 
 /** Times a kernel of `ms` a call; returns the numbers of calls of each pass, and the order of all. */
 async function timed(ms: number, count: number, warmups = 1) {
   const passes: number[] = [];
   const order: number[] = [];
   let released = false;
-  const rig = {
+  const harness = {
     time: (_: unknown, launch: (counts: never) => readonly Dispatch[]) => {
       const dispatches = launch({} as never);
       passes.push(dispatches.length);
@@ -21,7 +21,7 @@ async function timed(ms: number, count: number, warmups = 1) {
     order.push(call);
     return [{} as Dispatch];
   };
-  const own = kernelCase(rig, "k", "s", () => undefined, () => ({ at, count }));
+  const own = kernelCase(harness, "k", "s", () => undefined, () => ({ at, count }));
   const samples = await own.time([1, 2], warmups, 3);
   assert.ok(released);
   assert.deepEqual(samples.map((all) => all.length), [3, 3]);

@@ -3,14 +3,19 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { loadModel, openGguf } from "../../engine/mod.ts";
-import { EngineTarget } from "../../bench/engine_target.ts";
-import { Bench } from "../../bench/harness.ts";
-import { toMarkdown } from "../../bench/markdown.ts";
-import { type Cell, type Report, reportSchema, type RunOptions } from "../../bench/report.ts";
-import { makePrompts } from "../../bench/prompts.ts";
+import { EngineTarget } from "../../bench/targets/engine_target.ts";
+import { Bench } from "../../bench/harness/harness.ts";
+import { toMarkdown } from "../../bench/report/markdown.ts";
+import {
+  type Cell,
+  type Report,
+  reportSchema,
+  type RunOptions,
+} from "../../bench/report/report.ts";
+import { makePrompts } from "../../bench/harness/prompts.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
-import { decodeStepTimes } from "../../bench/timings.ts";
-import { verifyOnCpu } from "../../bench/verify.ts";
+import { decodeStepTimes } from "../../bench/harness/timings.ts";
+import { verifyOnCpu } from "../../bench/harness/verify.ts";
 
 const [MODEL, TINY] = ["builtin.gguf", "models/tiny-llama-q8_0.gguf"].map((name) =>
   fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))

@@ -1,6 +1,6 @@
 /** A target whose clock and measurements are scripted, so that a report is the same to the letter. */
 
-import type { Environment, RunOptions } from "../../bench/report.ts";
+import type { Environment, RunOptions } from "../../bench/report/report.ts";
 import type {
   BenchRequest,
   CachedServing,
@@ -14,7 +14,7 @@ import type {
   ServeOptions,
   Serving,
   Target,
-} from "../../bench/target.ts";
+} from "../../bench/targets/target.ts";
 
 export const RUN: RunOptions = {
   promptTokens: 64,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { doubts, noise, outliers, percentile, summarize } from "../../bench/stats.ts";
+import { doubts, noise, outliers, percentile, summarize } from "../../bench/harness/stats.ts";
 
 Deno.test("summarize() gives median, mean and sample standard deviation", () => {
   const { median, mean, stddev } = summarize([4, 1, 3, 2]);

@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { reportSchema } from "../../bench/report.ts";
+import { reportSchema } from "../../bench/report/report.ts";
 import { counts, repetitionsOf } from "../../cli/bench.ts";
 import { ReportFiles } from "../../cli/report_files.ts";
 import { runTvllm } from "./run_tvllm.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { Conversation } from "../../cli/conversation.ts";
 import { loadModel, type Model, openGguf } from "../../engine/mod.ts";
-import { BLOCK_TOKENS } from "../../engine/run/model_runner.ts";
+import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { CHATML_TEMPLATE, PLAIN_TEMPLATE } from "../../engine/text/chat_prompt.ts";
 
 const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 1 };

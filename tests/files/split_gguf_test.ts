@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ModelFormatError, ModelNotFoundError } from "../../engine/errors.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import type { GgufTensorData, GgufValue } from "../../engine/files/gguf_writer.ts";
-import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { ggufBytes, type GgufParts, tinyParts } from "../../fixtures/tiny_models.ts";
 import { withFiles } from "./on_disk.ts";
 

@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { ggufPieces } from "../../engine/files/gguf_writer.ts";
 import { RandomSource, randomWeights } from "../../engine/files/random_weights.ts";
-import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { TINY_MODELS, tinyModel, writeTinyModel } from "../../fixtures/tiny_models.ts";
 import { dequantize } from "../../kernels/dequantize.ts";
 import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";

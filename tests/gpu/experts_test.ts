@@ -2,30 +2,30 @@
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
-import { configFromGguf } from "../../engine/models/gguf_config.ts";
-import { GpuRunner } from "../../engine/run/gpu_runner.ts";
-import { GREEDY } from "../../engine/run/model_runner.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { GpuRunner } from "../../engine/gpu/runner.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
 import {
   combineError,
   type ExpertCase,
   expertsError,
   topKError,
-} from "../../engine/run/self_test/experts.ts";
-import type { Rig } from "../../engine/run/self_test/rig.ts";
+} from "../../engine/gpu/self_test/experts.ts";
+import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { readGolden } from "../assert.ts";
-import { blocksFor } from "../cpu/tiny_runner.ts";
+import { blocksFor } from "../reference/tiny_runner.ts";
 import { withFile } from "../files/on_disk.ts";
-import { openRigs } from "./rigs.ts";
+import { openRigs } from "./kernel_harnesses.ts";
 
 const { gpu, software, all } = await openRigs();
 
-for (const [tuning, rig] of Object.entries(all)) {
+for (const [tuning, harness] of Object.entries(all)) {
   Deno.test(`top_k, ${tuning}: the largest logits, of equals the first, and their weights`, async () => {
     for (const [experts, slots] of [[8, 2], [128, 8], [7, 7], [60, 4], [1, 1]] as const) {
       for (const normalized of [true, false]) {
-        const error = await topKError(rig, { experts, slots, normalized, tokens: 5 });
+        const error = await topKError(harness, { experts, slots, normalized, tokens: 5 });
         assert.ok(error <= 2e-6, `${slots} of ${experts}: ${error}`);
       }
     }
@@ -33,13 +33,13 @@ for (const [tuning, rig] of Object.entries(all)) {
 
   Deno.test(`combine, ${tuning}: the weighted sum is added`, async () => {
     for (const dim of [32, 96, 768]) {
-      assert.ok(await combineError(rig, { dim, slots: 3, tokens: 5 }) <= 1e-6);
+      assert.ok(await combineError(harness, { dim, slots: 3, tokens: 5 }) <= 1e-6);
     }
   });
 }
 
-async function assertExperts(rig: Rig, c: ExpertCase): Promise<void> {
-  const error = await expertsError(rig, c);
+async function assertExperts(harness: KernelHarness, c: ExpertCase): Promise<void> {
+  const error = await expertsError(harness, c);
   assert.ok(error <= 1e-6, `off by ${error}: ${JSON.stringify(c)}`);
 }
 
@@ -58,19 +58,19 @@ for (const type of Object.keys(BLOCK_LAYOUT) as TensorType[]) {
 for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
   Deno.test(`products with experts in ${type}: every tuning, gates apart from ups`, async () => {
     for (const tokens of [1, 7]) {
-      for (const rig of Object.values(all)) {
-        await assertExperts(rig, { ...SHAPE, type, tokens, gate: "both" });
-        await assertExperts(rig, { ...SHAPE, type, tokens, perSlot: true });
+      for (const harness of Object.values(all)) {
+        await assertExperts(harness, { ...SHAPE, type, tokens, gate: "both" });
+        await assertExperts(harness, { ...SHAPE, type, tokens, perSlot: true });
       }
       await assertExperts(software, { ...SHAPE, type, tokens, gate: "ups" });
     }
   });
 
   Deno.test(`products with experts in ${type}: some experts a buffer`, async () => {
-    for (const rig of Object.values(all)) {
+    for (const harness of Object.values(all)) {
       // Two experts' gates and ups, or five of one kind: bytes of quants a weight.
       const bytes = 5 * 64 * 256 * { F32: 4, Q4_0: 0.5, Q6_K: 0.75 }[type];
-      const small = rig.with(rig.tuning, limitsOf(bytes));
+      const small = harness.with(harness.tuning, limitsOf(bytes));
       await assertExperts(small, { ...SHAPE, type, tokens: 5, gate: "both" });
       await assertExperts(small, { ...SHAPE, type, tokens: 5, perSlot: true });
     }
@@ -80,11 +80,11 @@ for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
 // 17 tokens have enough slots for groups of eight, or of the two of hardware's tuning; three do not.
 for (const type of ["Q4_0", "Q6_K"] as const) {
   Deno.test(`products with experts in ${type}, slots sorted by expert`, async () => {
-    for (const rig of Object.values(all)) {
+    for (const harness of Object.values(all)) {
       for (const tokens of [3, 17]) {
         const shape = { ...SHAPE, type, tokens, grouped: true };
-        await assertExperts(rig, { ...shape, gate: "both" });
-        await assertExperts(rig, { ...shape, perSlot: true });
+        await assertExperts(harness, { ...shape, gate: "both" });
+        await assertExperts(harness, { ...shape, perSlot: true });
       }
     }
     const small = software.with(software.tuning, limitsOf(100_000));
@@ -94,9 +94,9 @@ for (const type of ["Q4_0", "Q6_K"] as const) {
 
 Deno.test("an expert that many tokens chose, and those that none did, sorted", async () => {
   for (const experts of [1, 2, 30]) {
-    for (const rig of Object.values(all)) {
+    for (const harness of Object.values(all)) {
       const shape = { ...SHAPE, experts, type: "Q4_0" as const, slots: 1, grouped: true };
-      for (const tokens of [61, 64]) await assertExperts(rig, { ...shape, tokens });
+      for (const tokens of [61, 64]) await assertExperts(harness, { ...shape, tokens });
     }
   }
 });

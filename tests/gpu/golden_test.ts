@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { openGpu } from "../../engine/gpu/device.ts";
-import { configFromGguf } from "../../engine/models/gguf_config.ts";
-import { GpuRunner } from "../../engine/run/gpu_runner.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { GpuRunner } from "../../engine/gpu/runner.ts";
 import {
   TINY_MODELS,
   type TinyArchitecture,
@@ -12,8 +12,8 @@ import {
   tinyModel,
 } from "../../fixtures/tiny_models.ts";
 import { assertAllClose, compareWithGolden, readGolden } from "../assert.ts";
-import { GREEDY, MOST_LOGIT_ROWS } from "../../engine/run/model_runner.ts";
-import { blocksFor, logitsOf } from "../cpu/tiny_runner.ts";
+import { GREEDY, MOST_LOGIT_ROWS } from "../../engine/run/runner.ts";
+import { blocksFor, logitsOf } from "../reference/tiny_runner.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 
 async function gpuRunner(path: string, contextLength: number): Promise<GpuRunner> {

@@ -1,12 +1,12 @@
 /** The GPU's greedy text of a real model, judged by the CPU backend token by token. */
 
 import assert from "node:assert/strict";
-import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { encodeChat, loadModel, openGguf } from "../../mod.ts";
-import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { logSoftmax } from "../assert.ts";
-import { GREEDY } from "../../engine/run/model_runner.ts";
-import { blocksFor, run } from "../cpu/tiny_runner.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
+import { blocksFor, run } from "../reference/tiny_runner.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 
 const PROMPTS = [
@@ -37,7 +37,7 @@ Deno.test({
     await model.close();
 
     const file = openGguf(REAL_MODEL);
-    const cpu = loadCpuRunner(file, configFromGguf(file));
+    const cpu = loadReferenceRunner(file, configFromGguf(file));
     file.close();
     for (const [i, { ids }] of answers.entries()) {
       assert.ok(ids.length >= 5, `${ids.length} tokens`);

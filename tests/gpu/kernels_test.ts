@@ -7,18 +7,18 @@ import {
   attentionError,
   headNormError,
   ropeAppendError,
-} from "../../engine/run/self_test/heads.ts";
+} from "../../engine/gpu/self_test/heads.ts";
 import {
   embedError,
   type ProductCase,
   productError,
   randomTensor,
   upload,
-} from "../../engine/run/self_test/products.ts";
-import type { Rig } from "../../engine/run/self_test/rig.ts";
+} from "../../engine/gpu/self_test/products.ts";
+import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tuningFor } from "../../kernels/tuning.ts";
-import { openRigs } from "./rigs.ts";
+import { openRigs } from "./kernel_harnesses.ts";
 
 const { gpu, software, all } = await openRigs();
 const own = software.with({ ...tuningFor("software"), share: false });
@@ -32,8 +32,8 @@ const PRODUCT_TOLERANCE = 1e-6;
 /** How activations are loaded does not depend on the type: these stand for all. */
 const OWN_TYPES: readonly TensorType[] = ["F32", "Q4_1", "Q6_K"];
 
-async function assertProduct(rig: Rig, c: ProductCase): Promise<void> {
-  const error = await productError(rig, c);
+async function assertProduct(harness: KernelHarness, c: ProductCase): Promise<void> {
+  const error = await productError(harness, c);
   assert.ok(error <= PRODUCT_TOLERANCE, `off by ${error}: ${JSON.stringify(c)}`);
 }
 
@@ -49,38 +49,38 @@ for (const type of TYPES) {
     : block > 32
     ? [block, 3 * block, 768]
     : [32, 96, 256, 768];
-  for (const [tuning, rig] of Object.entries(RIGS)) {
-    if (rig === own && !OWN_TYPES.includes(type)) continue;
+  for (const [tuning, harness] of Object.entries(RIGS)) {
+    if (harness === own && !OWN_TYPES.includes(type)) continue;
     Deno.test(`matmul in ${type}, ${tuning}: any number of rows, columns and tokens`, async () => {
       for (const [i, tokens] of [1, 2, 3, 4, 5, 9].entries()) {
         const rows = [1, 3, 5, 37, 64, 69][i]!;
-        for (const c of columns) await assertProduct(rig, { type, rows, columns: c, tokens });
+        for (const c of columns) await assertProduct(harness, { type, rows, columns: c, tokens });
       }
       for (const rows of [1, 3, 5, 37, 133]) {
-        await assertProduct(rig, { type, rows, columns: columns.at(-1)!, tokens: 1 });
+        await assertProduct(harness, { type, rows, columns: columns.at(-1)!, tokens: 1 });
       }
     });
 
     Deno.test(`matmul in ${type}, ${tuning}: norm, bias, residual, gates, gathered rows`, async () => {
       for (const tokens of [1, 5]) {
         const shape = { type, rows: 36, columns: 256, tokens };
-        await assertProduct(rig, { ...shape, norm: true });
-        await assertProduct(rig, { ...shape, bias: true, norm: true });
-        await assertProduct(rig, { ...shape, accumulate: true });
-        await assertProduct(rig, { ...shape, gate: "both", norm: true });
-        await assertProduct(rig, { ...shape, gate: "ups", norm: true });
-        await assertProduct(rig, { ...shape, rows: 37, gather: tokens, norm: true });
+        await assertProduct(harness, { ...shape, norm: true });
+        await assertProduct(harness, { ...shape, bias: true, norm: true });
+        await assertProduct(harness, { ...shape, accumulate: true });
+        await assertProduct(harness, { ...shape, gate: "both", norm: true });
+        await assertProduct(harness, { ...shape, gate: "ups", norm: true });
+        await assertProduct(harness, { ...shape, rows: 37, gather: tokens, norm: true });
       }
-      await assertProduct(rig, { type, rows: 37, columns: 256, tokens: 13, gather: 3 });
+      await assertProduct(harness, { type, rows: 37, columns: 256, tokens: 13, gather: 3 });
     });
   }
 
   Deno.test(`matmul in ${type}: a matrix in several buffers`, async () => {
-    for (const rig of Object.values(all)) {
+    for (const harness of Object.values(all)) {
       // Gates and ups need two tiles: of four rows × 768 columns, 12 KiB at most, or of 64 rows.
-      const bytes = rig === software ? 32 << 10 : 512 << 10;
-      const small = rig.with(rig.tuning, limitsOf(bytes));
-      const rows = rig === software ? 133 : 801;
+      const bytes = harness === software ? 32 << 10 : 512 << 10;
+      const small = harness.with(harness.tuning, limitsOf(bytes));
+      const rows = harness === software ? 133 : 801;
       const shape = { type, rows, columns: 768, tokens: 1 };
       await assertProduct(small, { ...shape, bias: true });
       await assertProduct(small, { ...shape, rows: rows - 1, gate: "both" });
@@ -88,11 +88,11 @@ for (const type of TYPES) {
   });
 
   Deno.test(`embed in ${type}: rows of all parts, exactly`, async () => {
-    for (const rig of Object.values(all)) {
+    for (const harness of Object.values(all)) {
       const ids = [0, 36, 5, 5, 35, 17, 4];
       const shape = { type, rows: 37, columns: 256, ids };
       // A weight is one product and one sum, so it may be a rounding off.
-      assert.ok(await embedError(rig, shape) <= 3e-7);
+      assert.ok(await embedError(harness, shape) <= 3e-7);
     }
     const small = software.with(software.tuning, limitsOf(32 << 10));
     const ids = [132, 0, 100, 31, 77];
@@ -127,16 +127,16 @@ const HEADS = [
 
 for (const shape of HEADS) {
   const name = `${shape.heads} heads, ${shape.kvHeads} of keys, ${shape.headDim} wide`;
-  for (const [tuning, rig] of Object.entries(all)) {
+  for (const [tuning, harness] of Object.entries(all)) {
     Deno.test(`head_norm, ${tuning}: ${name}`, async () => {
-      assert.ok(await headNormError(rig, { ...shape, tokens: 3 }) <= 2e-6);
+      assert.ok(await headNormError(harness, { ...shape, tokens: 3 }) <= 2e-6);
     });
 
     for (const kv of ["f16", "f32"] as const) {
       Deno.test(`rope_append, ${tuning}, ${kv}: ${name}`, async () => {
         for (const layout of ["interleaved", "half"] as const) {
           for (const ropeDims of [shape.headDim, shape.headDim / 2]) {
-            const error = await ropeAppendError(rig, { ...shape, ropeDims, layout, kv });
+            const error = await ropeAppendError(harness, { ...shape, ropeDims, layout, kv });
             // WGSL leaves open which neighbour pack2x16float rounds to: 2⁻¹⁰ of the number.
             assert.ok(error <= (kv === "f16" ? 1e-3 : 1e-6), `${layout} ${ropeDims}: ${error}`);
           }
@@ -145,7 +145,7 @@ for (const shape of HEADS) {
 
       Deno.test(`attention, ${tuning}, ${kv}: ${name}`, async () => {
         const positions = [0, 1, 15, 16, 17, 31, 32, 300];
-        const error = await attentionError(rig, { ...shape, kv, positions });
+        const error = await attentionError(harness, { ...shape, kv, positions });
         assert.ok(error <= 1e-5, `${error}`);
       });
     }

@@ -2,13 +2,13 @@
 
 import assert from "node:assert/strict";
 import { RandomSource } from "../../engine/files/random_weights.ts";
-import type { SamplingOptions } from "../../engine/run/model_runner.ts";
+import type { SamplingOptions } from "../../engine/run/runner.ts";
 import { sampleToken } from "../../engine/run/sampler.ts";
-import { GREEDY } from "../../engine/run/model_runner.ts";
-import { type ChoiceCase, chooseOnDevice } from "../../engine/run/self_test/choices.ts";
-import { floats } from "../../engine/run/self_test/products.ts";
-import type { Rig } from "../../engine/run/self_test/rig.ts";
-import { openRigs } from "./rigs.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
+import { type ChoiceCase, chooseOnDevice } from "../../engine/gpu/self_test/choices.ts";
+import { floats } from "../../engine/gpu/self_test/products.ts";
+import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
+import { openRigs } from "./kernel_harnesses.ts";
 
 const { gpu, software, all } = await openRigs();
 const INVALID = 0xffffffff;
@@ -30,8 +30,8 @@ function rows(
   }));
 }
 
-async function assertSame(rig: Rig, cases: readonly ChoiceCase[]): Promise<void> {
-  const { sampled, last } = await chooseOnDevice(rig, cases);
+async function assertSame(harness: KernelHarness, cases: readonly ChoiceCase[]): Promise<void> {
+  const { sampled, last } = await chooseOnDevice(harness, cases);
   assert.deepEqual(sampled, cases.map(expected));
   assert.deepEqual(last, sampled);
 }
@@ -52,11 +52,11 @@ const FILTERS: readonly Partial<SamplingOptions>[] = [
   { temperature: 2, topK: 50, topP: 0.9, minP: 0.02 },
 ];
 
-for (const [name, rig] of Object.entries(all)) {
+for (const [name, harness] of Object.entries(all)) {
   for (const vocabulary of [1, 5, 97, 4096, 4097, 8191]) {
     Deno.test(`sampling, ${name}: ${vocabulary} tokens, every filter`, async () => {
-      await assertSame(rig, rows(vocabulary, FILTERS));
-      await assertSame(rig, rows(vocabulary, FILTERS.slice(1), [0], 0.5));
+      await assertSame(harness, rows(vocabulary, FILTERS));
+      await assertSame(harness, rows(vocabulary, FILTERS.slice(1), [0], 0.5));
     });
   }
 
@@ -70,7 +70,7 @@ for (const [name, rig] of Object.entries(all)) {
       { repeatPenalty: 1.3, temperature: 0.7, topP: 0.9, logitBias: new Map([[60, 4]]) },
     ];
     for (const recent of [[5], long, long.slice(0, 64), long.slice(0, 65)]) {
-      await assertSame(rig, rows(97, options, recent));
+      await assertSame(harness, rows(97, options, recent));
     }
     const flat = (penalized: number): ChoiceCase => ({
       logits: Float32Array.from({ length: 97 }, (_, i) => i === penalized ? 2 : i === 96 ? 1.5 : 0),
@@ -78,7 +78,7 @@ for (const [name, rig] of Object.entries(all)) {
       recent: Array.from({ length: 65 }, (_, i) => i),
     });
     // The token 65 places back is out of the window, the one 64 places back is in it, once.
-    const { sampled } = await chooseOnDevice(rig, [flat(0), flat(1), flat(64)]);
+    const { sampled } = await chooseOnDevice(harness, [flat(0), flat(1), flat(64)]);
     assert.deepEqual(sampled, [0, 96, 96]);
   });
 
@@ -90,12 +90,12 @@ for (const [name, rig] of Object.entries(all)) {
       options: { ...GREEDY, ...options, seed },
       recent: [0],
     }));
-    const { sampled } = await chooseOnDevice(rig, cases);
+    const { sampled } = await chooseOnDevice(harness, cases);
     assert.equal(sampled[0], 700);
     // Tokens that tie with the k-th are kept, and drawn from.
     assert.deepEqual(sampled, cases.map(expected));
     const all = new Float32Array(8191);
-    assert.deepEqual((await chooseOnDevice(rig, [{ ...cases[0]!, logits: all }])).sampled, [0]);
+    assert.deepEqual((await chooseOnDevice(harness, [{ ...cases[0]!, logits: all }])).sampled, [0]);
   });
 
   Deno.test(`sampling, ${name}: a NaN is reported, an infinite logit is not`, async () => {
@@ -104,7 +104,7 @@ for (const [name, rig] of Object.entries(all)) {
     cases[1]!.logits[7] = NaN;
     cases[2]!.logits[9] = -Infinity;
     cases[3]!.logits.fill(-Infinity, 1, 2000);
-    const { sampled } = await chooseOnDevice(rig, cases);
+    const { sampled } = await chooseOnDevice(harness, cases);
     assert.deepEqual(sampled.slice(0, 2), [INVALID, INVALID]);
     assert.deepEqual(sampled.slice(2), cases.slice(2).map(expected));
   });

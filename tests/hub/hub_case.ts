@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { ModelNotFoundError } from "../../engine/errors.ts";
-import { pull, type PullOptions } from "../../engine/files/hub.ts";
-import { HubCache } from "../../engine/files/hub_cache.ts";
-import { parseHubSpec } from "../../engine/files/hub_spec.ts";
+import { pull, type PullOptions } from "../../engine/hub/pull.ts";
+import { HubCache } from "../../engine/hub/cache.ts";
+import { parseHubSpec } from "../../engine/hub/spec.ts";
 import { BadHub, COMMIT, content } from "./bad_hub.ts";
 
 /** The model's file. */

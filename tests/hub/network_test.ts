@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { parseHubSpec } from "../../engine/files/hub_spec.ts";
+import { parseHubSpec } from "../../engine/hub/spec.ts";
 import { BadHub, content, cut } from "./bad_hub.ts";
 import { BYTES, hubTest, NAME, PATH, refused, timing } from "./hub_case.ts";
 

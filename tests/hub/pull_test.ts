@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ModelNotFoundError } from "../../engine/errors.ts";
-import { pull } from "../../engine/files/hub.ts";
-import { HubCache } from "../../engine/files/hub_cache.ts";
-import { parseHubSpec } from "../../engine/files/hub_spec.ts";
+import { pull } from "../../engine/hub/pull.ts";
+import { HubCache } from "../../engine/hub/cache.ts";
+import { parseHubSpec } from "../../engine/hub/spec.ts";
 import { BadHub, COMMIT, content, cut, sha256 } from "./bad_hub.ts";
 import { BYTES, hubTest, NAME, PATH, refused, timing } from "./hub_case.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { modelsAmong, modelsMeant, quantToName } from "../../engine/files/hub_select.ts";
-import { formatHubSpec, parseHubSpec } from "../../engine/files/hub_spec.ts";
+import { modelsAmong, modelsMeant, quantToName } from "../../engine/hub/select.ts";
+import { formatHubSpec, parseHubSpec } from "../../engine/hub/spec.ts";
 import { duration, size, transferLine, TransferRate } from "../../cli/transfer.ts";
 
 Deno.test("parseHubSpec() and formatHubSpec() are inverse", () => {

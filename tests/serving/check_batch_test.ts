@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { checkBatch } from "../../engine/run/check_batch.ts";
-import type { ModelConfig } from "../../engine/models/config.ts";
-import type { Batch, BatchSequence } from "../../engine/run/model_runner.ts";
+import type { ModelConfig } from "../../engine/model/config.ts";
+import type { Batch, BatchSequence } from "../../engine/run/runner.ts";
 
 const CONFIG = { contextLength: 40, vocabSize: 10 } as ModelConfig;
 const LIMITS = { blocks: 4, maxSequences: 2, maxBatchTokens: 20 };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
-import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { Engine, type EngineOptions } from "../../engine/run/engine.ts";
 
 const PATH = `${import.meta.dirname}/../../fixtures/models/tiny-llama-q8_0.gguf`;
@@ -20,7 +20,7 @@ Deno.test("Engine over the CPU backend samples the same tokens by any schedule",
       stopIds: [],
     }));
     const run = async (blocks: number, options: EngineOptions, alone = false) => {
-      const runner = loadCpuRunner(file, config, { blocks, maxSequences: 4 });
+      const runner = loadReferenceRunner(file, config, { blocks, maxSequences: 4 });
       const engine = new Engine(runner, options);
       const results = [];
       if (alone) {

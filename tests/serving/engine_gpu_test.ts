@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { DeviceError, ModelFormatError } from "../../engine/errors.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { openGpu } from "../../engine/gpu/device.ts";
-import { configFromGguf } from "../../engine/models/gguf_config.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { Engine, type EngineOptions } from "../../engine/run/engine.ts";
-import { GpuRunner } from "../../engine/run/gpu_runner.ts";
-import { type BatchSequence, GREEDY } from "../../engine/run/model_runner.ts";
-import { changed } from "../cpu/tiny_runner.ts";
+import { GpuRunner } from "../../engine/gpu/runner.ts";
+import { type BatchSequence, GREEDY } from "../../engine/run/runner.ts";
+import { changed } from "../reference/tiny_runner.ts";
 import { withFile } from "../files/on_disk.ts";
 
 const PATH = `${import.meta.dirname}/../../fixtures/models/tiny-llama-q8_0.gguf`;

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { ModelConfig } from "../../engine/models/config.ts";
+import type { ModelConfig } from "../../engine/model/config.ts";
 import {
   type Batch,
   type BatchSequence,
@@ -16,7 +16,7 @@ import {
   REPEAT_WINDOW,
   type RunnerLimits,
   type StepOutput,
-} from "../../engine/run/model_runner.ts";
+} from "../../engine/run/runner.ts";
 
 export const VOCAB = 32;
 

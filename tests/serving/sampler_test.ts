@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { SamplingOptions } from "../../engine/run/model_runner.ts";
+import type { SamplingOptions } from "../../engine/run/runner.ts";
 import {
   adjustLogits,
   drawKey,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BlockManager, blocksFor } from "../../engine/run/block_manager.ts";
-import type { StepOutput } from "../../engine/run/model_runner.ts";
+import type { StepOutput } from "../../engine/run/runner.ts";
 import { PrefixCache } from "../../engine/run/prefix_cache.ts";
 import { type Plan, Scheduler } from "../../engine/run/scheduler.ts";
 import type { GenerationRequest, Sequence } from "../../engine/run/sequence.ts";

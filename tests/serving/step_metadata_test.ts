@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { GREEDY, MOST_BIASES } from "../../engine/run/model_runner.ts";
-import { stepWords, writeStep } from "../../engine/run/step_metadata.ts";
+import { GREEDY, MOST_BIASES } from "../../engine/run/runner.ts";
+import { stepWords, writeStep } from "../../engine/gpu/step_metadata.ts";
 
 Deno.test("writeStep() has room for the most biases of as many sequences as a step has", () => {
   const limits = { tokens: 6, sequences: 6, logitRows: 6, tableBlocks: 2 };

@@ -4,19 +4,19 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import { loadModel } from "../../engine/mod.ts";
-import { readModel } from "../../engine/models/read_model.ts";
-import { DIRECTORY_FORMATS, syntheticDirectory } from "../../engine/models/synthetic_directory.ts";
+import { readModel } from "../../engine/model/read_model.ts";
+import { DIRECTORY_FORMATS, syntheticDirectory } from "../../engine/synthetic/directory.ts";
 import {
   SYNTHETIC_FORMATS,
   syntheticModel,
   syntheticModelNames,
-} from "../../engine/models/synthetic_models.ts";
+} from "../../engine/synthetic/models.ts";
 import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
 import { preTokenizer } from "../../engine/text/pre_tokenizers.ts";
-import { loadCpuRunner } from "../../engine/cpu/cpu_runner.ts";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { assertAllClose, logSoftmax } from "../assert.ts";
 import { baseEnv, LAUNCHER, runTvllm } from "../cli/run_tvllm.ts";
-import { logitsOf } from "../cpu/tiny_runner.ts";
+import { logitsOf } from "../reference/tiny_runner.ts";
 import { ggufBytes } from "../../fixtures/tiny_models.ts";
 import { safetensorsBytes } from "../../fixtures/tiny_safetensors.ts";
 import { withFile, withFiles } from "../files/on_disk.ts";
@@ -71,7 +71,7 @@ function opened(path: string) {
   try {
     const { config, weights } = readModel(file);
     const ids = modelTokenizer(file).encode("no one sees the sea again");
-    return { runner: loadCpuRunner(weights, config), ids };
+    return { runner: loadReferenceRunner(weights, config), ids };
   } finally {
     file.close();
   }

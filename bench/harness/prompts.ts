@@ -1,0 +1,46 @@
+/** Prompts of a wanted length from a text of our own, the same for the same seed. */
+
+import type { Target } from "../targets/target.ts";
+
+const SENTENCES = [
+  "The miller's daughter walked along the river until the light was gone.",
+  "On the third day a stranger came to the gate and asked for bread.",
+  "Nobody in the village could say who had lit the lamp in the tower.",
+  "She counted the coins twice and put one of them aside for the ferry.",
+  "Beyond the hills there was a garden where it was always early spring.",
+  "The old clock struck thirteen, and the fox lifted its head to listen.",
+  "He wrote the answer on a leaf and let the stream carry it to the sea.",
+  "When the snow melted they found the road again, and a key beside it.",
+  "A ship with green sails lay in the harbour, but there was no crew on it.",
+  "Every evening the baker told the same story, and every time it ended well.",
+  "The bridge was too narrow for two, so each waited for the other to cross.",
+  "In the smallest room of the castle slept a cat that knew all the songs.",
+];
+
+/** `count` prompts of `tokens` tokens; each begins with other words than the others. */
+export function makePrompts(
+  target: Target,
+  count: number,
+  tokens: number,
+  seed: number,
+): number[][] {
+  return Array.from({ length: count }, (_, i) => {
+    // A number first, as sentences alone would begin alike after the twelfth.
+    let text = `${seed + i}. `;
+    const ids: number[] = [];
+    for (let next = hash(seed + i); ids.length < tokens; next = hash(next)) {
+      text += `${SENTENCES[next % SENTENCES.length]} `;
+      if (text.length < tokens) continue;
+      ids.splice(0, ids.length, ...target.text.encode(text));
+    }
+    return ids.slice(0, tokens);
+  });
+}
+
+// Murmur3's finalizer, to step through the sentences without a pattern.
+function hash(n: number): number {
+  let h = (n + 0x9e3779b9) | 0;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}

@@ -1,0 +1,50 @@
+/** Whether the CPU backend would have chosen the same tokens. */
+
+import type { Model } from "../../engine/mod.ts";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
+import { BLOCK_TOKENS, type ModelRunner } from "../../engine/run/runner.ts";
+import type { Check } from "../report/report.ts";
+import type { Target } from "../targets/target.ts";
+
+const PROMPT_TOKENS = 16;
+const TOKENS = 12;
+// Two backends round differently: a token counts as the same if its logit is this near the best.
+const TIE = 0.1;
+
+/** Generates a few tokens on the target and scores them, teacher-forced, on the CPU. */
+export async function verifyOnCpu(model: Model, target: Target, prompt: number[]): Promise<Check> {
+  const promptIds = prompt.slice(0, PROMPT_TOKENS);
+  const { requests } = await target.serve([{ promptIds, maxTokens: TOKENS }]);
+  const ids = requests[0]!.ids;
+  const tokens = [...promptIds, ...ids.slice(0, -1)];
+  const blocks = Math.ceil(tokens.length / BLOCK_TOKENS);
+  const runner = loadReferenceRunner(model.file, model.config, {
+    blocks,
+    maxBatchTokens: tokens.length,
+  });
+  const agreed = await agreement(runner, tokens, promptIds.length, ids);
+  return {
+    name: "CPU backend agrees",
+    ok: agreed === ids.length,
+    detail: `${agreed} of ${ids.length} tokens are its first choice or within ${TIE} of it`,
+  };
+}
+
+async function agreement(
+  runner: ModelRunner,
+  tokens: readonly number[],
+  promptLength: number,
+  ids: readonly number[],
+): Promise<number> {
+  const blockTable = Array.from({ length: runner.limits.blocks }, (_, i) => i);
+  try {
+    const { logits } = await runner.submit({
+      sequences: [{ slot: 0, tokens, start: 0, prior: [], blockTable, logits: "all" }],
+    }).read();
+    const rows = logits[0]!.slice(promptLength - 1);
+    return ids.filter((id, i) => rows[i]![id]! >= rows[i]!.reduce((a, b) => Math.max(a, b)) - TIE)
+      .length;
+  } finally {
+    runner.destroy();
+  }
+}

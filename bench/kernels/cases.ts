@@ -1,0 +1,243 @@
+/** Every kernel in one shape, checked and timed on a device of its own. */
+
+import { packF16 } from "../../kernels/f16.ts";
+import { KV_BYTES, type KvType } from "../../kernels/specs.ts";
+import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { tuningFor } from "../../kernels/tuning.ts";
+import { RandomSource } from "../../engine/files/random_weights.ts";
+import { createBuffer } from "../../engine/gpu/buffers.ts";
+import { type Gpu, openGpu } from "../../engine/gpu/device.ts";
+import type { Dispatch } from "../../engine/gpu/pass.ts";
+import type { DeviceMatrix } from "../../engine/gpu/matrix.ts";
+import { choiceKernels } from "../../engine/gpu/self_test/choices.ts";
+import { floats, randomTensor, upload } from "../../engine/gpu/self_test/products.ts";
+import { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
+import { selfTest } from "../../engine/gpu/self_test/self_test.ts";
+import { expertCases } from "./expert_cases.ts";
+import {
+  attentionCost,
+  embedCost,
+  headNormCost,
+  productCost,
+  ropeAppendCost,
+  sampleChunksCost,
+} from "./costs.ts";
+import {
+  type Calls,
+  decodes,
+  kernelCase,
+  MOST_COPIES,
+  MOST_TOKENS,
+  POSITIONS,
+  repeated,
+  SAMPLING,
+  SIZES,
+} from "./timing.ts";
+import { CHOICES, isNamed, KV_TYPES, TYPES } from "./names.ts";
+import type { Environment } from "../report/report.ts";
+import type { KernelBench, KernelCase } from "../targets/target.ts";
+
+/** Opens a device for the kernels of a model of these dimensions. */
+export async function openKernels(
+  model: Environment["model"],
+  options: { readonly only?: string | undefined; readonly shape?: string | undefined },
+): Promise<KernelBench> {
+  const gpu = await openGpu();
+  const { driver } = gpu;
+  const { only } = options;
+  const { rows, columns } = parseShape(options.shape) ?? SIZES[driver];
+  const { heads, kvHeads, headDim, vocabSize } = model;
+  const tuning = tuningFor(driver);
+  const harness = await KernelHarness.create(gpu, tuning, {
+    dim: columns,
+    qkvDim: (heads + 2 * kvHeads) * headDim,
+    queryDim: heads * headDim,
+    vocabSize,
+    sampleChunks: Math.ceil(vocabSize / tuning.sampleChunk),
+  });
+  const cases = new Cases(harness, model, rows, columns).all()
+    .filter(({ kernel }) => isNamed(kernel, only));
+  return {
+    verify: () =>
+      selfTest(gpu, {
+        // The three of sampling are checked as one.
+        select: (name) => cases.some(({ kernel }) => `${kernel} `.startsWith(`${name} `)),
+        tokens: Array.from({ length: MOST_TOKENS }, (_, i) => i + 1),
+      }),
+    cases,
+    close: () => gpu.device.destroy(),
+  };
+}
+
+/** `1536x768` as rows and columns. */
+function parseShape(shape: string | undefined) {
+  if (shape === undefined) return undefined;
+  const [rows, columns] = shape.split("x").map(Number);
+  return { rows: rows!, columns: columns! };
+}
+
+class Cases {
+  readonly #random = new RandomSource(7);
+
+  constructor(
+    readonly harness: KernelHarness,
+    readonly model: Environment["model"],
+    readonly rows: number,
+    readonly columns: number,
+  ) {}
+
+  all(): KernelCase[] {
+    const { columns, model } = this;
+    const types = TYPES.filter((type) => columns % BLOCK_LAYOUT[type].weights === 0);
+    const { headDim, heads, kvHeads, vocabSize } = model;
+    const ofHeads = `${heads}+${kvHeads} heads of ${headDim}`;
+    const cached = (kv: KvType) => ({ heads, kvHeads, headDim, kvBytes: KV_BYTES[kv] });
+    return [
+      ...types.map((type) => this.#product(type)),
+      ...types.map((type) =>
+        kernelCase(
+          this.harness,
+          `embed ${type}`,
+          `${columns}`,
+          (tokens) => embedCost(type, columns, tokens),
+          () => this.#embed(type),
+        )
+      ),
+      kernelCase(
+        this.harness,
+        "head_norm",
+        ofHeads,
+        (tokens) => headNormCost(model, tokens),
+        () => repeated(this.harness, this.#headNorm()),
+      ),
+      ...KV_TYPES.flatMap((kv) => [
+        kernelCase(
+          this.harness,
+          `rope_append ${kv}`,
+          ofHeads,
+          (tokens) => ropeAppendCost(cached(kv), tokens),
+          () => repeated(this.harness, this.#ropeAppend(kv)),
+        ),
+        kernelCase(
+          this.harness,
+          `attention ${kv}`,
+          `${ofHeads}, ${POSITIONS} positions`,
+          (tokens) => attentionCost(cached(kv), POSITIONS, tokens),
+          () => repeated(this.harness, this.#attention(kv)),
+        ),
+      ]),
+      ...expertCases(this.harness, this),
+      ...CHOICES.map((name) =>
+        kernelCase(
+          this.harness,
+          `sampling ${name}`,
+          `${vocabSize} logits, top-k ${SAMPLING.topK}`,
+          (tokens) => name === "sample_chunks" ? sampleChunksCost(vocabSize, tokens) : undefined,
+          async () => repeated(this.harness, await this.#choice(name)),
+        )
+      ),
+    ];
+  }
+
+  #product(type: TensorType): KernelCase {
+    const { rows, columns } = this;
+    const bytes = packedBytes(type, rows * columns);
+    return kernelCase(
+      this.harness,
+      `matmul ${type}`,
+      `${rows} × ${columns}`,
+      (tokens) => productCost({ rows, columns, bytes }, tokens),
+      () => this.#products(type, bytes),
+    );
+  }
+
+  // Copies of a matrix that take turns, as in a model each is read once a step: together more than
+  // most caches hold.
+  #products(type: TensorType, bytes: number): Calls {
+    const { harness, rows, columns } = this;
+    const { coldBytes } = SIZES[harness.gpu.driver];
+    const count = Math.min(MOST_COPIES, Math.max(1, Math.ceil(coldBytes / bytes)));
+    const matrix = upload(harness, [randomTensor("matrix", type, rows, columns, this.#random)]);
+    const x = harness.buffer(floats(MOST_TOKENS * columns, this.#random));
+    const y = harness.buffer(MOST_TOKENS * rows * 4);
+    const blocks = harness.blocks({});
+    const operations = Array.from({ length: count }, (_, i) => {
+      const copy = i === 0 ? matrix : duplicate(harness.gpu, matrix);
+      harness.free(copy);
+      return blocks.matmul(copy, { x, y, stride: rows, over: "tokens" });
+    });
+    return {
+      at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens)),
+      count,
+    };
+  }
+
+  #embed(type: TensorType): Calls {
+    const { harness, columns } = this;
+    const matrix = upload(harness, [randomTensor("embedding", type, 64, columns, this.#random)]);
+    harness.free(matrix);
+    const parts = harness.blocks({ dim: columns }).embed(matrix);
+    return repeated(this.harness, (tokens) => parts[0]!.at(tokens));
+  }
+
+  #headNorm(): (tokens: number) => Dispatch {
+    const { harness, model } = this;
+    const [query, key] = [0, 1].map(() => harness.buffer(floats(model.headDim, this.#random)));
+    const operation = harness.blocks(heads(model)).headNorm(query!, key!);
+    return (tokens) => operation.at(tokens);
+  }
+
+  #ropeAppend(kv: KvType): (tokens: number) => Dispatch {
+    const { harness, model } = this;
+    const angles = harness.buffer(floats(POSITIONS * model.headDim, this.#random));
+    const layer = harness.blocks({ ...heads(model), ropeDims: model.headDim }, kv);
+    const operation = layer.ropeAppend(this.#cache(kv), angles);
+    return (tokens) => operation.at(tokens);
+  }
+
+  #attention(kv: KvType): (tokens: number) => Dispatch {
+    const operation = this.harness.blocks(heads(this.model), kv).attention(this.#cache(kv));
+    return (tokens) => operation.at(tokens);
+  }
+
+  async #choice(
+    name: keyof ReturnType<typeof choiceKernels>,
+  ): Promise<(tokens: number) => Dispatch> {
+    const { harness, model } = this;
+    const logits = floats(MOST_TOKENS * model.vocabSize, this.#random);
+    harness.uploader.write(harness.scratch.logits, 0, logits);
+    const kernels = choiceKernels(harness, model.vocabSize);
+    // The pick reads what the pass over the chunks left.
+    await harness.time(decodes(MOST_TOKENS), () => [kernels.sample_chunks(MOST_TOKENS)]);
+    return kernels[name];
+  }
+
+  #cache(kv: KvType) {
+    const { kvHeads, headDim } = this.model;
+    const [keys, values] = [0, 1].map(() => {
+      const numbers = floats(MOST_TOKENS * POSITIONS * kvHeads * headDim, this.#random);
+      return this.harness.buffer(kv === "f16" ? new Uint32Array(packF16(numbers)) : numbers);
+    });
+    return { keys: keys!, values: values! };
+  }
+}
+
+function heads({ heads, kvHeads, headDim }: Environment["model"]) {
+  return { heads, kvHeads, headDim };
+}
+
+function duplicate(gpu: Gpu, matrix: DeviceMatrix): DeviceMatrix {
+  const encoder = gpu.device.createCommandEncoder({ label: "copies of a matrix" });
+  const copy = (buffer: GPUBuffer) => {
+    const twin = createBuffer(gpu, buffer.label, buffer.size, "weights");
+    encoder.copyBufferToBuffer(buffer, 0, twin, 0, buffer.size);
+    return twin;
+  };
+  const parts = matrix.parts.map((part) => ({
+    ...part,
+    quants: copy(part.quants),
+    scales: part.scales && copy(part.scales),
+  }));
+  gpu.device.queue.submit([encoder.finish()]);
+  return { ...matrix, parts };
+}

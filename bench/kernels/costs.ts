@@ -1,0 +1,111 @@
+/** Bytes and operations that kernels need, from the shapes; what they do beyond them is waste. */
+
+import { type HeadShape, KV_BYTES } from "../../kernels/specs.ts";
+import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { TYPES } from "./names.ts";
+import type { Cost, Target } from "../targets/target.ts";
+
+/** A matrix of `bytes` bytes times `tokens` columns of float32. */
+export function productCost(
+  { rows, columns, bytes }: { rows: number; columns: number; bytes: number },
+  tokens: number,
+): Cost {
+  return {
+    operations: 2 * rows * columns * tokens,
+    bytes: bytes + 4 * (rows + columns) * tokens,
+  };
+}
+
+/** The heads of a layer, and the bytes of an element of its cache. */
+export type CachedHeads = HeadShape & { readonly kvBytes: number };
+
+/** A layer's attention for `tokens` tokens that see `positions` positions each. */
+export function attentionCost(s: CachedHeads, positions: number, tokens: number): Cost {
+  const queries = s.heads * s.headDim;
+  const keys = s.kvHeads * s.headDim;
+  return {
+    operations: 4 * queries * positions * tokens,
+    bytes: (2 * keys * positions * s.kvBytes + 8 * queries) * tokens,
+  };
+}
+
+/** A layer's rotations, and the keys and values that it writes. */
+export function ropeAppendCost(s: CachedHeads, tokens: number): Cost {
+  const queries = s.heads * s.headDim;
+  const keys = s.kvHeads * s.headDim;
+  return {
+    operations: 3 * (queries + keys) * tokens,
+    bytes: (4 * (queries + 2 * keys) + 4 * queries + 2 * keys * s.kvBytes) * tokens,
+  };
+}
+
+/** RMSNorm of a layer's query and key heads. */
+export function headNormCost({ heads, kvHeads, headDim }: HeadShape, tokens: number): Cost {
+  const elements = (heads + kvHeads) * headDim * tokens;
+  return { operations: 4 * elements, bytes: 8 * elements };
+}
+
+/** Embedding rows of `dim` weights of this type, written as float32. */
+export function embedCost(type: TensorType, dim: number, tokens: number): Cost {
+  return { operations: dim * tokens, bytes: (packedBytes(type, dim) + 4 * dim) * tokens };
+}
+
+/** Ranking a token's experts by their logits. */
+export function topKCost(experts: number, tokens: number): Cost {
+  return { operations: experts * experts * tokens, bytes: 4 * experts * tokens };
+}
+
+/** The weighted sum of what `slots` experts gave, added to `dim` numbers. */
+export function combineCost(dim: number, slots: number, tokens: number): Cost {
+  return { operations: 2 * dim * slots * tokens, bytes: 4 * dim * (slots + 2) * tokens };
+}
+
+/** The pass over all logits. */
+export function sampleChunksCost(vocabSize: number, tokens: number): Cost {
+  return { operations: vocabSize * tokens, bytes: 4 * vocabSize * tokens };
+}
+
+/**
+ * The cost of all calls of the kernel `name` in a decode step of one sequence whose token is at
+ * `position`; undefined where it is not counted, as of those that move a few words.
+ */
+export function decodeCost(target: Target, name: string, position: number): Cost | undefined {
+  const { model } = target.environment;
+  const heads = cachedHeads(target);
+  if (isProduct(name)) {
+    return target.matrices.filter(({ kernel }) => kernel === name)
+      .map((matrix) => productCost(matrix, 1))
+      .reduce((a, b) => ({ operations: a.operations + b.operations, bytes: a.bytes + b.bytes }), {
+        operations: 0,
+        bytes: 0,
+      });
+  }
+  const embedding = TYPES.find((type) => name === `embed_${type.toLowerCase()}`);
+  if (embedding !== undefined) return embedCost(embedding, model.dim, 1);
+  if (name === "attention") return times(attentionCost(heads, position + 1, 1), model.layers);
+  if (name === "rope_append") return times(ropeAppendCost(heads, 1), model.layers);
+  if (name === "head_norm") return times(headNormCost(heads, 1), model.layers);
+  if (name === "combine") {
+    // Gate, up and down of each expert of a token.
+    const matrices = target.matrices.filter(({ kernel }) => kernel.startsWith("experts_"));
+    const slots = matrices.length / 3 / model.layers;
+    return times(combineCost(model.dim, slots, 1), model.layers);
+  }
+  if (name === "sample_chunks") return sampleChunksCost(model.vocabSize, 1);
+  return undefined;
+}
+
+/** Whether a kernel multiplies matrices. */
+export function isProduct(name: string): boolean {
+  return name.startsWith("matmul_") || name.startsWith("experts_");
+}
+
+/** The heads of a layer of the target's model. */
+function cachedHeads({ environment: { model, engine } }: Target): CachedHeads {
+  const { heads, kvHeads, headDim } = model;
+  return { heads, kvHeads, headDim, kvBytes: KV_BYTES[engine.kvType] };
+}
+
+function times({ operations, bytes }: Cost, count: number): Cost {
+  return { operations: operations * count, bytes: bytes * count };
+}

@@ -1,0 +1,103 @@
+/** The kernels of routed experts: routing, products with the experts chosen, and their sum. */
+
+import { packedBytes } from "../../kernels/tensor_types.ts";
+import { RandomSource } from "../../engine/files/random_weights.ts";
+import { Weights } from "../../engine/gpu/weights.ts";
+import { floats, randomTensor } from "../../engine/gpu/self_test/products.ts";
+import { type KernelHarness, memoryFile } from "../../engine/gpu/self_test/kernel_harness.ts";
+import { combineCost, productCost, topKCost } from "./costs.ts";
+import { type Calls, kernelCase, MOST_COPIES, MOST_TOKENS, repeated, SIZES } from "./timing.ts";
+import type { KernelCase } from "../targets/target.ts";
+
+/** As in Qwen3 30B-A3B. */
+const ROUTED = 128;
+const SLOTS = 8;
+/** A type with blocks of 32, so that it has any shape; the other types differ as in plain products. */
+const TYPE = "Q4_0";
+
+/** Cases of experts whose matrices have this shape. */
+export function expertCases(
+  harness: KernelHarness,
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+): KernelCase[] {
+  const random = new RandomSource(8);
+  const config = { count: ROUTED, used: SLOTS, ffnDim: 0, normalized: true };
+  const { unused } = harness.scratch;
+  const one = productCost({ rows, columns, bytes: packedBytes(TYPE, rows * columns) }, 1);
+  return [
+    kernelCase(
+      harness,
+      "top_k",
+      `${SLOTS} of ${ROUTED} experts`,
+      (tokens) => topKCost(ROUTED, tokens),
+      () => {
+        const logits = harness.buffer(floats(MOST_TOKENS * ROUTED, random));
+        const routes = harness.buffer(MOST_TOKENS * SLOTS * 8);
+        const operation = harness.blocks({}).topK(config, { logits, routes, parts: unused });
+        return repeated(harness, (tokens) => operation.at(tokens));
+      },
+    ),
+    kernelCase(
+      harness,
+      `experts ${TYPE}`,
+      `${SLOTS} of ${rows} × ${columns}`,
+      (tokens) => ({
+        operations: one.operations * SLOTS * tokens,
+        bytes: one.bytes * SLOTS * tokens,
+      }),
+      () => products(harness, rows, columns, random),
+    ),
+    kernelCase(
+      harness,
+      "combine",
+      `${SLOTS} of ${columns}`,
+      (tokens) => combineCost(columns, SLOTS, tokens),
+      () => {
+        const parts = harness.buffer(floats(MOST_TOKENS * SLOTS * columns, random));
+        const routes = harness.buffer(floats(MOST_TOKENS * SLOTS * 2, random));
+        const operation = harness.blocks({ dim: columns }).combine(config, {
+          logits: unused,
+          routes,
+          parts,
+        });
+        return repeated(harness, (tokens) => operation.at(tokens));
+      },
+    ),
+  ];
+}
+
+// More experts than most caches hold, and calls that take all of them in turn.
+function products(
+  harness: KernelHarness,
+  rows: number,
+  columns: number,
+  random: RandomSource,
+): Calls {
+  const { coldBytes } = SIZES[harness.gpu.driver];
+  const needed = Math.ceil(coldBytes / packedBytes(TYPE, rows * columns) / SLOTS);
+  const calls = Math.min(MOST_COPIES / SLOTS, Math.max(MOST_TOKENS, needed));
+  const count = calls * SLOTS;
+  const one = randomTensor("experts", TYPE, rows, columns, random);
+  const bytes = new Uint8Array(count * one.bytes.length);
+  for (let i = 0; i < count; i++) bytes.set(one.bytes, i * one.bytes.length);
+  const info = { ...one.info, shape: [count, rows, columns], byteLength: bytes.length };
+  const file = memoryFile([{ info, bytes }]);
+  const weights = new Weights(harness.gpu, file, harness.tuning.tile);
+  const matrix = weights.experts("experts");
+  weights.upload();
+  harness.free(matrix);
+  const x = harness.buffer(floats(MOST_TOKENS * columns, random));
+  const y = harness.buffer(MOST_TOKENS * SLOTS * rows * 4);
+  const operations = Array.from({ length: calls }, (_, call) => {
+    const routes = harness.buffer(Uint32Array.from(
+      { length: MOST_TOKENS * SLOTS * 2 },
+      (_, i) => i % 2 === 0 ? (call * SLOTS + i / 2) % count : 0,
+    ));
+    const experts = { count, slots: SLOTS, routes, perSlot: false };
+    return harness.blocks({}).matmul(matrix, { x, y, stride: rows, over: "tokens", experts });
+  });
+  return {
+    at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens)),
+    count: calls,
+  };
+}

@@ -1,0 +1,94 @@
+/** Measured runs as a Chrome trace, for chrome://tracing and ui.perfetto.dev. */
+
+import { kernelSteps, sumOf } from "../kernels/steps.ts";
+import type { Serving } from "../targets/target.ts";
+
+/** A complete event of the Trace Event Format ("ph": "X"); times in µs. */
+interface TraceEvent {
+  readonly name: string;
+  readonly ph: "X" | "M";
+  readonly pid: number;
+  readonly tid: number;
+  readonly ts?: number;
+  readonly dur?: number;
+  readonly args?: Readonly<Record<string, unknown>>;
+}
+
+const [RUNS, HOST, DEVICE, FIRST_REQUEST] = [1, 2, 3, 10];
+/** The kernels of a step that was timed as one. */
+const TOGETHER = "kernels, timed together";
+
+/** Collects servings and writes them as one trace. */
+export class Trace {
+  readonly #events: TraceEvent[] = [
+    named(RUNS, "measured runs"),
+    named(HOST, "host"),
+    named(DEVICE, "device kernels (lengths by its clock, laid end to end from the launch)"),
+  ];
+  readonly #requestRows = new Set<number>();
+
+  add(label: string, serving: Serving): void {
+    const { requests, steps } = serving;
+    const start = Math.min(...requests.map((r) => r.submitted));
+    const end = Math.max(...requests.map((r) => r.times.at(-1)!));
+    this.#push(label, RUNS, start, end);
+    for (const [i, { submitted, times, ids }] of requests.entries()) {
+      const row = FIRST_REQUEST + i;
+      if (!this.#requestRows.has(row)) {
+        this.#requestRows.add(row);
+        this.#events.push(named(row, `request ${i + 1}`));
+      }
+      this.#push("prefill", row, submitted, times[0]!, { firstToken: ids[0] });
+      this.#push("decode", row, times[0]!, times.at(-1)!, { tokens: ids.length });
+    }
+    for (const { submitStart, submitEnd, readStart, readEnd, tokens, sequences } of steps) {
+      this.#push("submit", HOST, submitStart, submitEnd, { tokens, sequences });
+      this.#push("wait and read", HOST, readStart, readEnd);
+    }
+    this.#addKernels(serving);
+  }
+
+  /** The JSON text. */
+  toJson(): string {
+    return JSON.stringify({ traceEvents: this.#events, displayTimeUnit: "ms" });
+  }
+
+  #addKernels(serving: Serving): void {
+    const each = kernelSteps([serving]).steps.flat();
+    let end = -Infinity;
+    for (const host of serving.steps) {
+      // A step is launched when it is submitted and the one before it was read.
+      let at = Math.max(end, host.submitEnd);
+      const kernels = host.timing === "together"
+        ? [{ name: TOGETHER, milliseconds: sumOf(host.kernels!) }]
+        : each.filter((step) => step.host === host).flatMap((step) => step.kernels);
+      for (const { name, milliseconds } of kernels) {
+        this.#push(name, DEVICE, at, at + milliseconds);
+        at += milliseconds;
+      }
+      end = Math.max(at, host.readEnd);
+    }
+  }
+
+  #push(
+    name: string,
+    tid: number,
+    from: number,
+    to: number,
+    args: Readonly<Record<string, unknown>> = {},
+  ): void {
+    this.#events.push({
+      name,
+      ph: "X",
+      pid: 1,
+      tid,
+      ts: from * 1000,
+      dur: (to - from) * 1000,
+      args,
+    });
+  }
+}
+
+function named(tid: number, name: string): TraceEvent {
+  return { name: "thread_name", ph: "M", pid: 1, tid, args: { name } };
+}

@@ -1,0 +1,197 @@
+/**
+ * What this device can do, measured on it: the limits that results are read against. Kernels are
+ * timed by the device's timestamps where it has them, else by many repetitions and one reading.
+ */
+
+import type { KernelSpec } from "../../kernels/spec.ts";
+import { createBuffer, destroyBuffer } from "../../engine/gpu/buffers.ts";
+import type { Gpu } from "../../engine/gpu/device.ts";
+import { type Dispatch, Recorder } from "../../engine/gpu/pass.ts";
+import { Pipelines } from "../../engine/gpu/pipelines.ts";
+import { Readback } from "../../engine/gpu/readback.ts";
+import dot from "./probe/dot.wgsl" with { type: "text" };
+import fma from "./probe/fma.wgsl" with { type: "text" };
+import nothing from "./probe/nothing.wgsl" with { type: "text" };
+import read from "./probe/read.wgsl" with { type: "text" };
+import { summarize } from "../harness/stats.ts";
+import type { Probe } from "./target.ts";
+
+/**
+ * Sizes of the probe by class of adapter, long enough to time. Hardware's buffer is larger than its
+ * caches; a processor may have 300 MiB of cache, but to read more than that takes software adapters a
+ * second and longer.
+ */
+const SIZES = {
+  software: { lanes: 8, bytes: 64 << 20, invocations: 4096, rounds: 256, times: 12 },
+  hardware: { lanes: 256, bytes: 512 << 20, invocations: 1 << 20, rounds: 1024, times: 20 },
+} as const;
+
+const VECTOR_BYTES = 16;
+// Vector loads of one invocation.
+const VECTORS = 256;
+// Chains in fma.wgsl (of vec4) and dot.wgsl (of four products), two operations a step.
+const CHAIN_OPERATIONS = 8 * 4 * 2;
+const UPLOAD_PIECE = 4 << 20;
+const UPLOAD_PIECES = 8;
+const DISPATCHES = 1000;
+
+/** Measures the device, in about a second. Its buffers are freed again. */
+export async function probeGpu(gpu: Gpu): Promise<Probe> {
+  const probe = await GpuProbe.create(gpu);
+  try {
+    return await probe.measure();
+  } finally {
+    probe.destroy();
+  }
+}
+
+class GpuProbe {
+  readonly #pipelines: Pipelines;
+  readonly #data: GPUBuffer;
+  readonly #sums: GPUBuffer;
+  readonly #sizes: typeof SIZES["software" | "hardware"];
+
+  private constructor(readonly gpu: Gpu, readonly readback: Readback) {
+    this.#sizes = SIZES[gpu.driver];
+    const { maxStorageBufferBindingSize, maxBufferSize } = gpu.limits;
+    const most = 2 ** Math.floor(Math.log2(Math.min(maxStorageBufferBindingSize, maxBufferSize)));
+    const bytes = Math.min(this.#sizes.bytes, most);
+    this.#pipelines = new Pipelines(gpu, 256);
+    this.#data = createBuffer(gpu, "probe data", bytes, "scratch");
+    const invocations = Math.max(bytes / VECTOR_BYTES / VECTORS, this.#sizes.invocations);
+    this.#sums = createBuffer(gpu, "probe sums", invocations * 4, "scratch");
+  }
+
+  static async create(gpu: Gpu): Promise<GpuProbe> {
+    return new GpuProbe(gpu, await Readback.create(gpu));
+  }
+
+  destroy(): void {
+    this.readback.destroy();
+    destroyBuffer(this.gpu, this.#data, "scratch");
+    destroyBuffer(this.gpu, this.#sums, "scratch");
+  }
+
+  async measure(): Promise<Probe> {
+    const { lanes, invocations, rounds } = this.#sizes;
+    const bytes = this.#data.size;
+    const readers = bytes / VECTOR_BYTES / VECTORS;
+    // Filled with something, as pages that were never written may not exist.
+    const upload = await this.#upload();
+    // Neighbours read neighbouring vectors on hardware; software runs one lane's loads in a row.
+    const strides = this.gpu.driver === "hardware"
+      ? { STEP: readers, SPREAD: 1 }
+      : { STEP: 1, SPREAD: VECTORS };
+    const readMs = await this.#time(
+      this.#spec("probe_read", read, { LANES: lanes, VECTORS, ...strides }, lanes),
+      readers / lanes,
+    );
+    const operations = invocations * rounds * CHAIN_OPERATIONS;
+    const rate = async (name: string, code: string) => {
+      const spec = this.#spec(name, code, { LANES: lanes, ROUNDS: rounds }, lanes);
+      return operations / (await this.#time(spec, invocations / lanes) * 1e6);
+    };
+    return {
+      bandwidth: bytes / (readMs * 1e6),
+      flops: await rate("probe_fma", fma),
+      int8: await rate("probe_dot", dot),
+      dispatch: await this.#dispatchOverhead(),
+      readback: await this.#readbackLatency(),
+      upload,
+    };
+  }
+
+  #spec(
+    name: string,
+    code: string,
+    overrides: KernelSpec["overrides"],
+    lanes: number,
+  ): KernelSpec {
+    return {
+      name,
+      parts: [code],
+      overrides,
+      bindings: { ...(code === read && { 0: "read" as const }), 1: "write" },
+      workgroupSize: [lanes, 1],
+      workgroupBytes: 0,
+    };
+  }
+
+  #dispatch(spec: KernelSpec, groups: number): Dispatch {
+    const pipeline = this.#pipelines.get(spec);
+    const group = this.#pipelines.bind(pipeline, { 0: this.#data, 1: this.#sums });
+    return { pipeline, group, workgroups: [groups, 1] };
+  }
+
+  // The best of several dispatches, ms: a limit is what the device can do when nothing disturbs it.
+  async #time(spec: KernelSpec, groups: number): Promise<number> {
+    const dispatch = this.#dispatch(spec, groups);
+    const { times } = this.#sizes;
+    await this.#run(dispatch, 1); // compiles
+    if (!this.gpu.features.has("timestamp-query")) {
+      return (await this.#run(dispatch, 4 * times) - await this.#run(dispatch, times)) /
+        (3 * times);
+    }
+    const recorder = new Recorder(this.gpu, "each");
+    for (let i = 0; i < times; i++) recorder.dispatch(dispatch, 0);
+    const measured = await recorder.submit(this.readback)();
+    return Math.min(...measured.map((time) => time.milliseconds).filter((ms) => ms > 0));
+  }
+
+  // Wall time of `count` dispatches and one small readback, ms.
+  async #run(dispatch: Dispatch, count: number): Promise<number> {
+    const recorder = new Recorder(this.gpu);
+    for (let i = 0; i < count; i++) recorder.dispatch(dispatch, 0);
+    recorder.endPass();
+    const finish = this.readback.copy(recorder.encoder, this.#sums, 0, 4);
+    const start = performance.now();
+    recorder.submit(this.readback);
+    await finish();
+    return performance.now() - start;
+  }
+
+  // µs of a dispatch among others, as the difference of two runs, so that the readback drops out.
+  async #dispatchOverhead(): Promise<number> {
+    const dispatch = this.#dispatch(this.#spec("probe_nothing", nothing, {}, 1), 1);
+    await this.#run(dispatch, 100);
+    const samples: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const few = await this.#run(dispatch, 100);
+      samples.push((await this.#run(dispatch, 100 + DISPATCHES) - few) / DISPATCHES * 1000);
+    }
+    return Math.max(0, summarize(samples).median);
+  }
+
+  async #readbackLatency(): Promise<number> {
+    const samples: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const encoder = this.gpu.device.createCommandEncoder({ label: "probe readback" });
+      const finish = this.readback.copy(encoder, this.#sums, 0, 4);
+      const start = performance.now();
+      this.gpu.device.queue.submit([encoder.finish()]);
+      await finish();
+      samples.push(performance.now() - start);
+    }
+    return summarize(samples).median;
+  }
+
+  // GB/s of writes in the loader's pieces, to the end of the copy on the device.
+  async #upload(): Promise<number> {
+    const piece = new Uint32Array(UPLOAD_PIECE / 4).fill(0x01010101);
+    const all = this.#data.size / UPLOAD_PIECE;
+    const rates: number[] = [];
+    for (let at = 0; at < all; at += UPLOAD_PIECES) {
+      const count = Math.min(UPLOAD_PIECES, all - at);
+      const start = performance.now();
+      for (let i = at; i < at + count; i++) {
+        this.gpu.device.queue.writeBuffer(this.#data, i * UPLOAD_PIECE, piece);
+      }
+      const encoder = this.gpu.device.createCommandEncoder({ label: "probe upload" });
+      const finish = this.readback.copy(encoder, this.#data, 0, 4);
+      this.gpu.device.queue.submit([encoder.finish()]);
+      await finish();
+      rates.push(count * UPLOAD_PIECE / ((performance.now() - start) * 1e6));
+    }
+    return summarize(rates).median;
+  }
+}

@@ -1,0 +1,80 @@
+/** A ModelRunner that notes when the host submits and reads each step, and how long kernels take. */
+
+import type { Batch, ModelRunner, PendingStep } from "../../engine/run/runner.ts";
+import type { HostStep } from "./target.ts";
+
+/**
+ * How the kernels of four decode steps are timed while profiling. The third step follows one that
+ * was not timed, and timing does not delay the next, so that it is as long as any unprofiled one.
+ */
+const ROTATION = ["each", undefined, undefined, "together"] as const;
+
+export class TimedRunner implements ModelRunner {
+  /** The steps that were read since `begin`, in order. */
+  readonly steps: HostStep[] = [];
+  #profile = false;
+  #decodes = 0;
+
+  constructor(readonly inner: ModelRunner) {}
+
+  /**
+   * Empties `steps`. With `profile` kernels are timed from now on: each of them, but of steps that
+   * only decode as ROTATION says.
+   */
+  begin(profile: boolean): void {
+    this.steps.length = 0;
+    this.#profile = profile;
+    this.#decodes = 0;
+  }
+
+  get config() {
+    return this.inner.config;
+  }
+  get device() {
+    return this.inner.device;
+  }
+  get limits() {
+    return this.inner.limits;
+  }
+
+  submit(batch: Batch): PendingStep {
+    const submitStart = performance.now();
+    const tokens = batch.sequences.reduce((sum, s) => sum + (s.tokens?.length ?? 1), 0);
+    const sequences = batch.sequences.length;
+    const chained = batch.steps ?? 1;
+    const turn = tokens === sequences ? this.#decodes++ % ROTATION.length : 0;
+    const timing = this.#profile ? ROTATION[turn] : undefined;
+    const pending = this.inner.submit(timing ? { ...batch, timing } : batch);
+    const submitEnd = performance.now();
+    return {
+      read: async () => {
+        const readStart = performance.now();
+        const output = await pending.read();
+        const readEnd = performance.now();
+        this.steps.push({
+          tokens,
+          sequences,
+          chained,
+          submitStart,
+          submitEnd,
+          readStart,
+          readEnd,
+          ...(timing && output.kernels && { timing, kernels: output.kernels }),
+        });
+        return output;
+      },
+    };
+  }
+
+  copyBlocks(pairs: Parameters<ModelRunner["copyBlocks"]>[0]): void {
+    this.inner.copyBlocks(pairs);
+  }
+
+  growBlocks(blocks: number): number {
+    return this.inner.growBlocks?.(blocks) ?? this.limits.blocks;
+  }
+
+  destroy(): void {
+    this.inner.destroy();
+  }
+}

@@ -1,0 +1,160 @@
+/** Weights from a model file to device buffers, in pieces, packed as the kernels read them. */
+
+import { PackArena, packedWords, packRows } from "../../kernels/pack.ts";
+import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { DeviceError } from "../errors.ts";
+import { assertFinite } from "../files/finite_weights.ts";
+import type { ModelFile, TensorInfo } from "../files/model_file.ts";
+import { createBuffer, largestBuffer, type Uploader } from "./buffers.ts";
+import type { Gpu } from "./device.ts";
+
+// Large enough for full upload speed, small enough to keep a load's memory flat.
+const PIECE_BYTES = 2 << 20;
+
+/** Some rows of a matrix in buffers within the adapter's binding limit. */
+export interface MatrixPart {
+  readonly firstRow: number;
+  readonly rows: number;
+  readonly quants: GPUBuffer;
+  /** Undefined where the format has no scales. */
+  readonly scales: GPUBuffer | undefined;
+}
+
+/** A matrix on the device; several where one would exceed the binding limit. */
+export interface DeviceMatrix {
+  readonly type: TensorType;
+  readonly rows: number;
+  readonly columns: number;
+  readonly parts: readonly MatrixPart[];
+}
+
+/** Memory that the uploads of one model share, one after the other. */
+export class UploadMemory {
+  readonly arena = new PackArena();
+  #bytes = new Uint8Array(0);
+
+  /** Room for rows as the file has them. */
+  rows(bytes: number): Uint8Array<ArrayBuffer> {
+    if (this.#bytes.length < bytes) this.#bytes = new Uint8Array(bytes);
+    return this.#bytes.subarray(0, bytes);
+  }
+}
+
+/** A matrix whose buffers are made, and what puts its weights there. */
+export interface MatrixUpload {
+  readonly matrix: DeviceMatrix;
+  fill(uploader: Uploader, memory: UploadMemory): void;
+}
+
+/**
+ * Makes the buffers of one matrix from tensors of one type and row length: their rows one after the
+ * other.
+ *
+ * @param byTurns row by row by turns instead, of tensors of the same size
+ * @param whole rows that stay in one buffer together, a multiple of the rows of a tile
+ */
+export function allocateMatrix(
+  gpu: Gpu,
+  file: ModelFile,
+  tensors: readonly TensorInfo[],
+  tile: number,
+  byTurns = false,
+  whole?: number,
+): MatrixUpload {
+  const [first] = tensors;
+  if (first === undefined) throw new RangeError("Cannot upload a matrix of no tensors");
+  const { type } = first;
+  const columns = first.shape.at(-1) ?? 1;
+  const rowBytes = packedBytes(type, columns);
+  const rows = tensors.reduce((sum, t) => sum + t.byteLength / rowBytes, 0);
+  const label = tensors.map((t) => t.name).join("+");
+  const tileRows = 4 * tile;
+  const tileWords = packedWords(type, tileRows, columns, tile);
+  // Parts and pieces hold whole tiles, and whole rounds of tensors that take turns.
+  const turns = byTurns ? tensors.length : 1;
+  const step = tileRows * turns;
+  const unit = whole ?? step;
+  const partRows = Math.floor(largestBuffer(gpu) / (tileWords.quants * 4) * tileRows / unit) * unit;
+  if (partRows === 0) {
+    throw new DeviceError(
+      "out-of-memory",
+      `Cannot upload '${label}': ${gpu.description} binds ${
+        largestBuffer(gpu)
+      } bytes at most, less than ${unit} of its rows`,
+    );
+  }
+  const parts: MatrixPart[] = [];
+  for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
+    const count = Math.min(partRows, rows - firstRow);
+    const size = packedWords(type, count, columns, tile);
+    const quants = createBuffer(gpu, `${label} quants`, size.quants * 4, "weights");
+    const scales = size.scales > 0
+      ? createBuffer(gpu, `${label} scales`, size.scales * 4, "weights")
+      : undefined;
+    parts.push({ firstRow, rows: count, quants, scales });
+  }
+
+  const fill = (uploader: Uploader, memory: UploadMemory) => {
+    const read = byTurns ? readTurns : readRows;
+    const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
+    const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
+    for (const { firstRow, rows: count, quants, scales } of parts) {
+      for (let row = 0; row < count; row += pieceRows) {
+        const pieceCount = Math.min(pieceRows, count - row);
+        const piece = bytes.subarray(0, pieceCount * rowBytes);
+        read(file, tensors, rowBytes, firstRow + row, pieceCount, piece);
+        const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena, turns);
+        const tiles = row / tileRows;
+        uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
+        if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);
+      }
+    }
+  };
+  return { matrix: { type, rows, columns, parts }, fill };
+}
+
+// Fills `into` with `count` rows from `row` on, of tensors that follow each other.
+function readRows(
+  file: ModelFile,
+  tensors: readonly TensorInfo[],
+  rowBytes: number,
+  row: number,
+  count: number,
+  into: Uint8Array,
+): void {
+  let done = 0;
+  let start = 0;
+  for (const tensor of tensors) {
+    const rows = tensor.byteLength / rowBytes;
+    const from = Math.max(row, start);
+    const to = Math.min(row + count, start + rows);
+    if (to > from) {
+      const bytes = (to - from) * rowBytes;
+      readFinite(file, tensor, (from - start) * rowBytes, into.subarray(done, done + bytes));
+      done += bytes;
+    }
+    start += rows;
+  }
+}
+
+// The same, of tensors that take turns: the rows of one after those of the other.
+function readTurns(
+  file: ModelFile,
+  tensors: readonly TensorInfo[],
+  rowBytes: number,
+  row: number,
+  count: number,
+  into: Uint8Array,
+): void {
+  const turns = tensors.length;
+  const bytes = count / turns * rowBytes;
+  for (const [turn, tensor] of tensors.entries()) {
+    const part = into.subarray(turn * bytes, (turn + 1) * bytes);
+    readFinite(file, tensor, row / turns * rowBytes, part);
+  }
+}
+
+function readFinite(file: ModelFile, tensor: TensorInfo, offset: number, into: Uint8Array): void {
+  file.read(tensor, offset, into);
+  assertFinite(file, tensor, offset, into);
+}

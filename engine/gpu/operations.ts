@@ -1,0 +1,304 @@
+/** The layers that models are made of, as dispatches over buffers that exist already. */
+
+import { combineSpec, topKSpec } from "../../kernels/expert_specs.ts";
+import type { KernelSpec } from "../../kernels/spec.ts";
+import {
+  attentionSpec,
+  embedSpec,
+  headNormSpec,
+  type KvType,
+  matmulSpec,
+  matrixShape,
+  type MatrixUse,
+  ropeAppendSpec,
+} from "../../kernels/specs.ts";
+import { slotsTogether, type Tuning } from "../../kernels/tuning.ts";
+import { bufferOf } from "./buffers.ts";
+import type { Dispatch } from "./pass.ts";
+import type { Pipelines } from "./pipelines.ts";
+import type { ExpertScratch, Scratch } from "./scratch.ts";
+
+import type { ExpertConfig, ModelConfig } from "../model/config.ts";
+import type { DeviceMatrix } from "./matrix.ts";
+import type { LayerCache } from "./kv_cache.ts";
+
+/** What an operation runs over: the step's tokens, or its rows of logits. */
+export type Over = "tokens" | "logits";
+
+/** One dispatch of the model, its grid left open until the step's size is known. */
+export interface Operation {
+  readonly over: Over;
+  /** The dispatch for `count` (≥ 1) tokens or rows. */
+  at(count: number): Dispatch;
+}
+
+/** What a matrix product reads and writes. */
+export interface Product {
+  readonly x: GPUBuffer;
+  /** RMSNorm of x on the way, with this weight. */
+  readonly norm?: GPUBuffer;
+  readonly y: GPUBuffer;
+  /** Floats per token in y, and where the matrix's rows start within them. */
+  readonly stride: number;
+  readonly offset?: number;
+  readonly over: "tokens" | "logits";
+  /** Adds to `y` instead of overwriting it. */
+  readonly accumulate?: boolean;
+  readonly bias?: GPUBuffer | undefined;
+  /** Rows are gates and ups in turns of four, or ups whose gates are in y: see matmul.wgsl. */
+  readonly gate?: "both" | "ups";
+  /**
+   * The matrix is that of all experts one below the other, and y has a row for each of a token's
+   * slots. `routes` [tokens, slots, 2] says whose expert serves it, and `entries`, in a step where
+   * `slotsTogether` is above 1, group_slots.wgsl's order of them (absent: one slot at a time). x has
+   * a row for each slot (`perSlot`) or for each token.
+   */
+  readonly experts?: {
+    readonly count: number;
+    readonly slots: number;
+    readonly routes: GPUBuffer;
+    readonly entries?: GPUBuffer;
+    readonly perSlot: boolean;
+  };
+}
+
+/** Builds the operations of one model on one device. */
+export class OperationBuilder {
+  constructor(
+    readonly pipelines: Pipelines,
+    readonly tuning: Tuning,
+    readonly scratch: Scratch,
+    readonly config: ModelConfig,
+    readonly kv: KvType,
+  ) {}
+
+  /** Gathers the step's embedding rows into the residual stream, one operation per part. */
+  embed(matrix: DeviceMatrix): Operation[] {
+    const { elementLanes: lanes, tile } = this.tuning;
+    const { hidden, last, metadata } = this.scratch;
+    const spec = embedSpec({ type: matrix.type, tile, lanes });
+    return matrix.parts.map((part) =>
+      this.#fixed(
+        "tokens",
+        spec,
+        {
+          0: part.quants,
+          1: part.scales,
+          4: hidden,
+          5: last,
+          6: metadata,
+          7: this.#shape({ ...part, columns: matrix.columns }),
+        },
+        (count) => [Math.ceil(matrix.columns / 32 / lanes), count],
+      )
+    );
+  }
+
+  /** y = W·x, one operation per part of the matrix. */
+  matmul(matrix: DeviceMatrix, p: Product): Operation[] {
+    const { tile, matmul: { lanes, groups, split } } = this.tuning;
+    const share = this.tuning.share && this.pipelines.gpu.subgroupSize >= 8;
+    const { unused, metadata } = this.scratch;
+    const { type, columns } = matrix;
+    const { experts } = p;
+    const launch = (tokens: number) => {
+      const sizes = { tokens, groups, lanes, split, tile };
+      const kind = experts && (tokens === 1 ? "single" : "grouped");
+      const spec = matmulSpec({ ...sizes, type, share, experts: kind });
+      return { pipeline: this.pipelines.get(spec), rows: 4 * groups * lanes };
+    };
+    // Tokens that an invocation serves, and workgroups that all need at most.
+    const spread = (count: number): readonly [number, number] => {
+      if (experts === undefined) {
+        const tokens = Math.ceil(count / Math.ceil(count / this.tuning.matmulTokens));
+        return [tokens, Math.ceil(count / tokens)];
+      }
+      const slots = count * experts.slots;
+      const together = experts.entries ? slotsTogether(this.tuning, experts, count) : 1;
+      // Every expert may have a group that is not full.
+      return [together, Math.floor((slots + experts.count * (together - 1)) / together)];
+    };
+    return matrix.parts.map((part): Operation => {
+      const rows = experts ? matrix.rows / experts.count : part.rows;
+      const firstRow = experts ? 0 : part.firstRow;
+      const buffers = {
+        0: part.quants,
+        ...(part.scales && { 1: part.scales }),
+        2: p.x,
+        3: p.norm ?? unused,
+        4: p.y,
+        5: p.bias ?? unused,
+        6: metadata,
+        7: this.#shape({
+          rows,
+          firstRow,
+          columns,
+          yStride: p.stride,
+          yOffset: (p.offset ?? 0) + firstRow / (p.gate === "both" ? 2 : 1),
+          over: p.over,
+          accumulate: p.accumulate ?? false,
+          bias: p.bias !== undefined,
+          normEpsilon: p.norm && this.config.rmsEpsilon,
+          gate: p.gate,
+          ...(experts && {
+            experts: { ...experts, first: part.firstRow / rows, count: part.rows / rows },
+          }),
+        }),
+      };
+      const bind = (routes: GPUBuffer) =>
+        this.pipelines.bind(launch(1).pipeline, { ...buffers, 8: routes });
+      const single = bind(experts?.routes ?? unused);
+      const grouped = experts?.entries ? bind(experts.entries) : single;
+      const launches = new Map<number, ReturnType<typeof launch>>();
+      return {
+        over: p.over,
+        at: (count) => {
+          const [tokens, workgroups] = spread(count);
+          let found = launches.get(tokens);
+          if (found === undefined) launches.set(tokens, found = launch(tokens));
+          return {
+            pipeline: found.pipeline,
+            group: tokens === 1 ? single : grouped,
+            workgroups: [Math.ceil(rows / found.rows), workgroups],
+          };
+        },
+      };
+    });
+  }
+
+  /** Chooses each token's experts and their weights, by the router's logits. */
+  topK(
+    { count, used, normalized }: ExpertConfig,
+    { logits, routes }: Omit<ExpertScratch, "entries">,
+  ): Operation {
+    const lanes = this.tuning.elementLanes;
+    return this.#fixed(
+      "tokens",
+      topKSpec({ experts: count, slots: used, normalized, lanes }),
+      { 0: logits, 1: routes },
+      (tokens) => [tokens, 1],
+    );
+  }
+
+  /** Adds what the experts gave to the residual stream. */
+  combine({ used }: ExpertConfig, { parts, routes }: Omit<ExpertScratch, "entries">): Operation {
+    const { dim } = this.config;
+    const lanes = this.tuning.elementLanes;
+    return this.#fixed(
+      "tokens",
+      combineSpec({ dim, slots: used, lanes }),
+      { 0: routes, 1: parts, 2: this.scratch.hidden },
+      (tokens) => [Math.ceil(dim / 4 / lanes), tokens],
+    );
+  }
+
+  /** Normalizes each query and key head in place. */
+  headNorm(queryWeight: GPUBuffer, keyWeight: GPUBuffer): Operation {
+    const { heads, kvHeads, headDim, rmsEpsilon: epsilon } = this.config;
+    const lanes = this.tuning.elementLanes;
+    return this.#fixed(
+      "tokens",
+      headNormSpec({ heads, kvHeads, headDim, epsilon, lanes }),
+      { 0: this.scratch.qkv, 1: queryWeight, 2: keyWeight },
+      (count) => [Math.ceil((heads + kvHeads) / lanes), count],
+    );
+  }
+
+  /** Rotates queries and keys and appends keys and values to the cache. */
+  ropeAppend(cache: LayerCache, angles: GPUBuffer): Operation {
+    const { heads, kvHeads, headDim, ropeDims, ropeLayout } = this.config;
+    const lanes = this.tuning.elementLanes;
+    const { qkv, queries, metadata } = this.scratch;
+    return this.#overCache(
+      cache,
+      ropeAppendSpec({
+        heads,
+        kvHeads,
+        headDim,
+        ropeDims,
+        half: ropeLayout === "half",
+        kv: this.kv,
+        lanes,
+      }),
+      () => ({ 0: qkv, 1: queries, 2: cache.keys, 3: cache.values, 4: angles, 5: metadata }),
+      (count) => [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
+    );
+  }
+
+  /** Attends over the cache. */
+  attention(cache: LayerCache): Operation {
+    const { heads, kvHeads, headDim } = this.config;
+    const { queries, attended, metadata } = this.scratch;
+    const together = largestDivisor(heads / kvHeads, this.tuning.attentionHeads);
+    const shape = { heads, kvHeads, headDim, queries: together, kv: this.kv };
+    let lanes = this.tuning.attentionLanes;
+    let spec = attentionSpec({ ...shape, lanes });
+    // Each lane has a head's sum in the workgroup's memory: of wide heads, fewer fit.
+    const memory = this.pipelines.gpu.limits.maxComputeWorkgroupStorageSize;
+    while (spec.workgroupBytes > memory && lanes > 1) {
+      lanes /= 2;
+      spec = attentionSpec({ ...shape, lanes });
+    }
+    return this.#overCache(
+      cache,
+      spec,
+      () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
+      (count) => [heads / together, count],
+    );
+  }
+
+  #shape(use: MatrixUse): GPUBuffer {
+    return bufferOf(this.pipelines.gpu, "matrix shape", matrixShape(use), "scratch");
+  }
+
+  #fixed(
+    over: Over,
+    spec: KernelSpec,
+    buffers: Readonly<Record<number, GPUBuffer | undefined>>,
+    grid: (count: number) => readonly [number, number],
+  ): Operation {
+    const group = this.#bind(spec, buffers);
+    const pipeline = this.pipelines.get(spec);
+    return { over, at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
+  }
+
+  // Like #fixed, and bound anew when the cache has grown.
+  #overCache(
+    cache: LayerCache,
+    spec: KernelSpec,
+    buffers: () => Readonly<Record<number, GPUBuffer>>,
+    grid: (count: number) => readonly [number, number],
+  ): Operation {
+    const pipeline = this.pipelines.get(spec);
+    let bound = cache.keys;
+    let group = this.pipelines.bind(pipeline, buffers());
+    return {
+      over: "tokens",
+      at: (count) => {
+        if (bound !== cache.keys) {
+          bound = cache.keys;
+          group = this.pipelines.bind(pipeline, buffers());
+        }
+        return { pipeline, group, workgroups: grid(count) };
+      },
+    };
+  }
+
+  #bind(
+    spec: KernelSpec,
+    buffers: Readonly<Record<number, GPUBuffer | undefined>>,
+  ): GPUBindGroup {
+    const present: Record<number, GPUBuffer> = {};
+    for (const [number, buffer] of Object.entries(buffers)) {
+      if (buffer !== undefined) present[Number(number)] = buffer;
+    }
+    return this.pipelines.bind(this.pipelines.get(spec), present);
+  }
+}
+
+/** The largest number up to `most` that divides `n`. */
+function largestDivisor(n: number, most: number): number {
+  let divisor = Math.min(n, most);
+  while (n % divisor !== 0) divisor--;
+  return divisor;
+}

@@ -1,0 +1,274 @@
+/** The ModelRunner of the GPU: a step's metadata, its dispatches, and reading back what it made. */
+
+import type { KvType } from "../../kernels/specs.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import { DeviceError } from "../errors.ts";
+import type { ModelFile } from "../files/model_file.ts";
+import { Uploader, withMemoryCheck } from "./buffers.ts";
+import type { Gpu } from "./device.ts";
+import { Recorder } from "./pass.ts";
+import { Pipelines } from "./pipelines.ts";
+import { Readback } from "./readback.ts";
+import { createScratch, type Scratch } from "./scratch.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { loadLayers, type Transformer } from "./layers.ts";
+import { checkBatch } from "../run/check_batch.ts";
+import {
+  type Batch,
+  BLOCK_TOKENS,
+  type ModelRunner,
+  MOST_LOGIT_ROWS,
+  MOST_STEPS,
+  type PendingStep,
+  REPEAT_WINDOW,
+  type RunnerDevice,
+  type RunnerLimits,
+  type StepOutput,
+} from "../run/runner.ts";
+import { type SamplingKernels, samplingKernels } from "./sampling.ts";
+import { logitRows, type StepLimits, stepWords, writeStep } from "./step_metadata.ts";
+import { outputSorter } from "./step_output.ts";
+
+export interface GpuRunnerOptions {
+  /** Longest sequence in tokens. */
+  readonly contextLength: number;
+  /** Blocks of the KV cache; default one sequence of `contextLength`. */
+  readonly blocks?: number;
+  readonly maxSequences?: number;
+  readonly kv?: KvType;
+  /** Called with the bytes of weights uploaded so far. */
+  readonly progress?: (bytes: number) => void;
+}
+
+/** Runs one model on one GPU. */
+export class GpuRunner implements ModelRunner {
+  readonly device: RunnerDevice;
+  readonly #limits: Omit<RunnerLimits, "blocks">;
+  readonly #sampling: SamplingKernels;
+  readonly #uploader: Uploader;
+  readonly #words: Uint32Array<ArrayBuffer>;
+  /**
+   * Launches the step that is recorded and not yet with the device. Deno's mapAsync waits for all that
+   * was launched, so a step is held back until the one before it is read: it is prepared while that
+   * one runs, and does not delay its result.
+   */
+  #launch: (() => void) | undefined;
+  /** Steps that were launched and not yet read. */
+  #running = 0;
+
+  private constructor(
+    readonly gpu: Gpu,
+    readonly config: ModelConfig,
+    readonly pipelines: Pipelines,
+    readonly scratch: Scratch,
+    readonly transformer: Transformer,
+    readonly readback: Readback,
+    tuning: Tuning,
+    limits: Omit<RunnerLimits, "blocks">,
+  ) {
+    this.device = { kind: "gpu", description: gpu.description, driver: gpu.driver };
+    this.#limits = limits;
+    this.#uploader = new Uploader(gpu);
+    this.#words = new Uint32Array(pipelines.stepBytes / 4);
+    this.#sampling = samplingKernels(pipelines, tuning, scratch, config.vocabSize);
+  }
+
+  /**
+   * Uploads the model and prepares its steps.
+   *
+   * @throws {UnsupportedError} if the GPU has no kernel for one of its tensors.
+   * @throws {DeviceError} "out-of-memory" if it does not fit.
+   */
+  static async load(
+    gpu: Gpu,
+    file: ModelFile,
+    config: ModelConfig,
+    options: GpuRunnerOptions,
+  ): Promise<GpuRunner> {
+    const tuning = tuningFor(gpu.driver);
+    const { contextLength, maxSequences = 8, kv = "f16" } = options;
+    const tableBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
+    const blocks = options.blocks ?? tableBlocks;
+    const stepLimits: StepLimits = {
+      tokens: tuning.batchTokens,
+      sequences: maxSequences,
+      logitRows: Math.max(MOST_LOGIT_ROWS, maxSequences),
+      tableBlocks,
+    };
+    const stepBytes = Math.ceil(stepWords(stepLimits) * 4 / 256) * 256;
+    const pipelines = new Pipelines(gpu, stepBytes);
+    const { heads, kvHeads, headDim } = config;
+    const scratch = await withMemoryCheck(gpu, "the buffers of a step", () =>
+      createScratch(gpu, {
+        ...config,
+        tokens: tuning.batchTokens,
+        logitRows: stepLimits.logitRows,
+        sequences: maxSequences,
+        steps: MOST_STEPS,
+        stepBytes,
+        qkvDim: (heads + 2 * kvHeads) * headDim,
+        queryDim: heads * headDim,
+        sampleChunks: Math.ceil(config.vocabSize / tuning.sampleChunk),
+      }));
+    const transformer = await withMemoryCheck(
+      gpu,
+      `the weights of ${config.name}`,
+      () =>
+        loadLayers(gpu, pipelines, tuning, scratch, file, config, {
+          kv,
+          blocks,
+          contextLength,
+          ...(options.progress && { progress: options.progress }),
+        }),
+    );
+    const readback = await Readback.create(gpu);
+    return new GpuRunner(
+      gpu,
+      { ...config, contextLength },
+      pipelines,
+      scratch,
+      transformer,
+      readback,
+      tuning,
+      { maxSequences, maxBatchTokens: tuning.batchTokens },
+    );
+  }
+
+  get limits(): RunnerLimits {
+    return { ...this.#limits, blocks: this.transformer.cache.blocks };
+  }
+
+  submit(batch: Batch): PendingStep {
+    if (this.gpu.failure) throw this.gpu.failure;
+    const steps = batch.steps ?? 1;
+    this.#check(batch);
+    const { scratch } = this;
+    const { maxSequences } = this.#limits;
+    const sort = outputSorter(batch, this.config, maxSequences);
+    // It reads the metadata that is written now.
+    this.#launchRecorded();
+    this.#writeHistory(batch);
+    const recorder = new Recorder(this.gpu, batch.timing);
+    let samples = 0;
+    let readLogits: (() => Promise<ArrayBuffer>) | undefined;
+    for (let step = 0; step < steps; step++) {
+      const counts = writeStep(this.#words, batch, step, step * maxSequences);
+      const offset = step * this.pipelines.stepBytes;
+      this.#uploader.write(scratch.metadata, offset, this.#words.subarray(0, counts.words));
+      for (const operation of this.transformer.operations) {
+        const count = operation.over === "tokens" ? counts.tokens : counts.logits;
+        if (count > 0) recorder.dispatch(operation.at(count), offset);
+      }
+      // Before biases and penalties change them. A chain of steps returns none.
+      if (batch.sequences.some(({ logits }) => logits !== undefined)) {
+        recorder.endPass();
+        const bytes = counts.logits * this.config.vocabSize * 4;
+        readLogits = this.readback.copy(recorder.encoder, scratch.logits, 0, bytes);
+      }
+      samples = counts.samples;
+      if (samples > 0) {
+        const { logit_adjust, sample_chunks, sample_pick } = this.#sampling;
+        if (counts.adjust) recorder.dispatch(logit_adjust(samples), offset);
+        recorder.dispatch(sample_chunks(samples), offset);
+        recorder.dispatch(sample_pick(samples), offset);
+      }
+    }
+    recorder.endPass();
+    const readIds = samples > 0
+      ? this.readback.copy(
+        recorder.encoder,
+        scratch.sampled,
+        0,
+        ((steps - 1) * maxSequences + samples) * 4,
+      )
+      : undefined;
+    const { launch, times } = recorder.finish(this.readback);
+    let launched = false;
+    this.#launch = () => {
+      launched = true;
+      this.#running++;
+      launch();
+    };
+    if (this.#running === 0) this.#launchRecorded();
+    return {
+      read: async (): Promise<StepOutput> => {
+        if (!launched) this.#launchRecorded();
+        const [ids, logits, kernels] = await this.#read(async () => [
+          readIds && new Uint32Array(await readIds()),
+          readLogits && new Float32Array(await readLogits()),
+          await times(),
+        ]);
+        return { ...sort(ids, logits), ...(kernels.length > 0 && { kernels }) };
+      },
+    };
+  }
+
+  /**
+   * Reads what a launched step left, and launches the next.
+   *
+   * @throws {DeviceError} "lost", or whatever the device reported first.
+   */
+  async #read<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      const result = await read();
+      if (this.gpu.failure) throw this.gpu.failure;
+      return result;
+    } catch (cause) {
+      // What the device itself says of it comes a turn later.
+      await new Promise((resolve) => setTimeout(resolve));
+      throw this.gpu.failure ??= new DeviceError(
+        "lost",
+        `Cannot read from ${this.gpu.description}: the device was lost (${cause})`,
+        { cause },
+      );
+    } finally {
+      if (--this.#running === 0) this.#launchRecorded();
+    }
+  }
+
+  copyBlocks(pairs: readonly (readonly [number, number])[]): void {
+    this.#launchRecorded();
+    this.transformer.cache.copy(pairs);
+  }
+
+  growBlocks(blocks: number): number {
+    this.#launchRecorded();
+    return this.transformer.cache.grow(blocks);
+  }
+
+  #launchRecorded(): void {
+    this.#launch?.();
+    this.#launch = undefined;
+  }
+
+  destroy(): void {
+    this.readback.destroy();
+    this.gpu.device.destroy();
+  }
+
+  #check(batch: Batch): void {
+    checkBatch(batch, this.config, this.limits);
+    const rows = logitRows(batch.sequences).length;
+    const mostRows = Math.max(MOST_LOGIT_ROWS, this.limits.maxSequences);
+    if (rows > mostRows) {
+      throw new RangeError(
+        `Cannot run the batch: ${rows} rows of logits; the runner has ${mostRows}`,
+      );
+    }
+  }
+
+  // The repeat penalty looks at the last tokens of a slot; those that the host knows go there now,
+  // those that the device samples it adds itself.
+  #writeHistory({ sequences }: Batch): void {
+    for (const { slot, start, tokens, prior } of sequences) {
+      if (tokens === null) continue;
+      const known = [...prior ?? [], ...tokens].slice(-REPEAT_WINDOW);
+      const first = (start + tokens.length - known.length) % REPEAT_WINDOW;
+      const words = new Uint32Array(known);
+      const head = Math.min(words.length, REPEAT_WINDOW - first);
+      const base = slot * REPEAT_WINDOW;
+      this.#uploader.write(this.scratch.history, (base + first) * 4, words.subarray(0, head));
+      this.#uploader.write(this.scratch.history, base * 4, words.subarray(head));
+    }
+  }
+}

@@ -1,0 +1,49 @@
+/** The kernels that choose tokens, bound to the buffers of a step. */
+
+import { logitAdjustSpec, sampleChunksSpec, samplePickSpec } from "../../kernels/sampling_specs.ts";
+import type { KernelSpec } from "../../kernels/spec.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
+import type { Dispatch } from "./pass.ts";
+import type { Pipelines } from "./pipelines.ts";
+import type { Scratch } from "./scratch.ts";
+
+/** Their dispatches for so many rows of logits, by name, in the order that they run. */
+export type SamplingKernels = Readonly<
+  Record<"logit_adjust" | "sample_chunks" | "sample_pick", (rows: number) => Dispatch>
+>;
+
+/** Compiles and binds them. Reference: sampler.ts. */
+export function samplingKernels(
+  pipelines: Pipelines,
+  { sampleLanes: lanes, sampleChunk: chunk }: Tuning,
+  { logits, chunks, last, history, sampled, metadata }: Scratch,
+  vocabulary: number,
+): SamplingKernels {
+  const count = Math.ceil(vocabulary / chunk);
+  const bound = (
+    spec: KernelSpec,
+    buffers: Readonly<Record<number, GPUBuffer>>,
+    workgroups: (rows: number) => readonly [number, number],
+  ) => {
+    const pipeline = pipelines.get(spec);
+    const group = pipelines.bind(pipeline, buffers);
+    return (rows: number): Dispatch => ({ pipeline, group, workgroups: workgroups(rows) });
+  };
+  return {
+    logit_adjust: bound(
+      logitAdjustSpec({ vocabulary, lanes }),
+      { 0: logits, 1: history, 2: metadata },
+      (rows) => [rows, 1],
+    ),
+    sample_chunks: bound(
+      sampleChunksSpec({ vocabulary, chunk, lanes }),
+      { 0: logits, 1: chunks, 2: metadata },
+      (rows) => [count, rows],
+    ),
+    sample_pick: bound(
+      samplePickSpec({ vocabulary, chunks: count, lanes }),
+      { 0: logits, 1: chunks, 2: metadata, 3: last, 4: history, 5: sampled },
+      (rows) => [rows, 1],
+    ),
+  };
+}

@@ -1,0 +1,54 @@
+/** The sampling kernels on the device, launched as the engine does. Reference: sampler.ts. */
+
+import { REPEAT_WINDOW, type SamplingOptions } from "../../run/runner.ts";
+import { type SamplingKernels, samplingKernels } from "../sampling.ts";
+import type { KernelHarness } from "./kernel_harness.ts";
+
+/** A row of logits and how its token is to be chosen. */
+export interface ChoiceCase {
+  readonly logits: Float32Array;
+  readonly options: SamplingOptions;
+  /** The sequence's tokens so far; the new one comes after them. */
+  readonly recent: readonly number[];
+}
+
+/** What the kernels left: the ids read back, and those that the next step would start from. */
+export interface Choices {
+  readonly sampled: readonly number[];
+  readonly last: readonly number[];
+}
+
+/** The ids that the device chooses for up to 16 rows of equal length; 0xffffffff where one is NaN. */
+export async function chooseOnDevice(
+  harness: KernelHarness,
+  cases: readonly ChoiceCase[],
+): Promise<Choices> {
+  const vocabulary = cases[0]!.logits.length;
+  const { logits, history, last, sampled } = harness.scratch;
+  cases.forEach((c, slot) => {
+    harness.uploader.write(logits, slot * vocabulary * 4, new Float32Array(c.logits));
+    const ring = new Uint32Array(REPEAT_WINDOW);
+    c.recent.forEach((id, position) => ring[position % REPEAT_WINDOW] = id);
+    harness.uploader.write(history, slot * REPEAT_WINDOW * 4, ring);
+  });
+  const sequences = cases.map(({ options, recent }, slot) => ({
+    slot,
+    start: Math.max(0, recent.length - 1),
+    tokens: [0],
+    blockTable: Array.from({ length: 16 }, (_, i) => i),
+    sampling: options,
+  }));
+  const kernels = choiceKernels(harness, vocabulary);
+  const results = await harness.run({ sequences }, ({ samples, adjust }) => [
+    ...(adjust ? [kernels.logit_adjust(samples)] : []),
+    kernels.sample_chunks(samples),
+    kernels.sample_pick(samples),
+  ], [sampled, last]);
+  const [chosen, next] = results.map((bytes) => [...new Uint32Array(bytes, 0, cases.length)]);
+  return { sampled: chosen!, last: next! };
+}
+
+/** The sampling kernels for some rows of logits, as the engine launches them. */
+export function choiceKernels(harness: KernelHarness, vocabulary: number): SamplingKernels {
+  return samplingKernels(harness.pipelines, harness.tuning, harness.scratch, vocabulary);
+}

@@ -1,0 +1,197 @@
+/** Head norms, RoPE with the cache's append, and attention on the device against the reference. */
+
+import { packF16, roundF16, unpackF16 } from "../../../kernels/f16.ts";
+import { attention, rmsNorm, rope } from "../../../kernels/reference.ts";
+import type { HeadShape, KvType } from "../../../kernels/specs.ts";
+import { RandomSource } from "../../files/random_weights.ts";
+import { type Batch, BLOCK_TOKENS } from "../../run/runner.ts";
+import { floats, worse } from "./products.ts";
+import { type KernelHarness, plainBatch } from "./kernel_harness.ts";
+
+/** RMSNorm of query and key heads, in units of the largest result. */
+export async function headNormError(
+  harness: KernelHarness,
+  shape: HeadShape & { tokens: number },
+): Promise<number> {
+  const { heads, kvHeads, headDim, tokens } = shape;
+  const random = new RandomSource(3);
+  const qkv = floats(tokens * (heads + 2 * kvHeads) * headDim, random);
+  const weights = [floats(headDim, random), floats(headDim, random)] as const;
+  harness.uploader.write(harness.scratch.qkv, 0, qkv);
+  const [result] = await harness.run(
+    plainBatch(tokens),
+    (counts) => [
+      harness.blocks(shape).headNorm(harness.buffer(weights[0]), harness.buffer(weights[1])).at(
+        counts.tokens,
+      ),
+    ],
+    [harness.scratch.qkv],
+  );
+  const expected = qkv.slice();
+  for (let at = 0; at < qkv.length; at += headDim) {
+    const head = at / headDim % (heads + 2 * kvHeads);
+    if (head >= heads + kvHeads) continue;
+    const weight = head < heads ? weights[0] : weights[1];
+    expected.set(rmsNorm(qkv.subarray(at, at + headDim), weight, 1e-5), at);
+  }
+  return errorOf(new Float32Array(result!), expected);
+}
+
+/** A step of RoPE and of writing to the cache. */
+export interface RopeCase extends HeadShape {
+  readonly ropeDims: number;
+  readonly layout: "interleaved" | "half";
+  readonly kv: KvType;
+}
+
+/**
+ * Rotated queries, and all of the cache after several sequences appended to blocks out of order;
+ * in units of the largest number, which an f16 cache rounds to eleven bits.
+ */
+export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Promise<number> {
+  const { heads, kvHeads, headDim, ropeDims, layout, kv } = c;
+  const random = new RandomSource(4);
+  const blocks = 24;
+  const sequences = shuffledSequences([[0, 3], [15, 1], [14, 4], [100, 2]], blocks);
+  const places = sequences.flatMap(({ start, tokens, blockTable }) =>
+    tokens!.map((_, i) => ({ position: start + i, blockTable }))
+  );
+  const positions = places.map((place) => place.position);
+  const frequencies = Array.from({ length: ropeDims / 2 }, (_, i) => 100 ** (-2 * i / ropeDims));
+  const width = heads + 2 * kvHeads;
+  const qkv = floats(positions.length * width * headDim, random);
+  const cache = floats(blocks * kvHeads * BLOCK_TOKENS * headDim, random);
+  const keys = harness.buffer(stored(cache, kv));
+  const values = harness.buffer(stored(cache, kv));
+  harness.uploader.write(harness.scratch.qkv, 0, qkv);
+  const results = await harness.run({ sequences }, (counts) => {
+    const angles = new Float32Array(128 * ropeDims);
+    for (let i = 0; i < 128 * ropeDims / 2; i++) {
+      const angle = Math.floor(i / (ropeDims / 2)) * frequencies[i % (ropeDims / 2)]!;
+      angles.set([Math.cos(angle), Math.sin(angle)], i * 2);
+    }
+    const layer = harness.blocks({ heads, kvHeads, headDim, ropeDims, ropeLayout: layout }, kv);
+    return [layer.ropeAppend({ keys, values }, harness.buffer(angles)).at(counts.tokens)];
+  }, [harness.scratch.queries, keys, values]);
+
+  // Every token's heads, split into queries, keys and values.
+  const part = (first: number, count: number) =>
+    Float32Array.from(positions.flatMap((_, token) => {
+      const at = (token * width + first) * headDim;
+      return [...qkv.subarray(at, at + count * headDim)];
+    }));
+  const shape = { headDim, frequencies, magnitude: 1, layout };
+  const newKeys = rope(part(heads, kvHeads), positions, shape);
+  const newValues = part(heads + kvHeads, kvHeads);
+  const expected = [newKeys, newValues].map((added) => {
+    const all = cache.slice();
+    places.forEach(({ position, blockTable }, token) => {
+      for (let head = 0; head < kvHeads; head++) {
+        const from = (token * kvHeads + head) * headDim;
+        const to = cacheIndex(blockTable, position, head, kvHeads) * headDim;
+        all.set(added.subarray(from, from + headDim), to);
+      }
+    });
+    return kv === "f16" ? roundF16(all) : all;
+  });
+  const queries = rope(part(0, heads), positions, shape);
+  return [
+    errorOf(new Float32Array(results[0]!), queries),
+    errorOf(loaded(results[1]!, kv), expected[0]!),
+    errorOf(loaded(results[2]!, kv), expected[1]!),
+  ].reduce(worse, 0);
+}
+
+/** Attention of tokens at these positions, each but the last in a sequence of its own. */
+export interface AttentionCase extends HeadShape {
+  readonly kv: KvType;
+  readonly positions: readonly number[];
+}
+
+/** Attention over caches of blocks out of order, in units of the largest value. */
+export async function attentionError(harness: KernelHarness, c: AttentionCase): Promise<number> {
+  const { heads, kvHeads, headDim, kv, positions } = c;
+  const random = new RandomSource(5);
+  const runs = positions.map((position, i) =>
+    [position, i === positions.length - 1 ? 3 : 1] as const
+  );
+  const sequences = shuffledSequences(runs, 64);
+  const tokens = runs.reduce((sum, [, count]) => sum + count, 0);
+  const q = floats(tokens * heads * headDim, random);
+  // Blocks that no sequence has, and what lies past a position, would show as NaN.
+  const cacheSize = 64 * kvHeads * BLOCK_TOKENS * headDim;
+  const caches = [0, 1].map(() => new Float32Array(cacheSize).fill(NaN));
+  const histories = sequences.map(({ start, tokens, blockTable }) => {
+    const length = start + tokens!.length;
+    return caches.map((cache) => {
+      const values = floats(length * kvHeads * headDim, random);
+      for (let i = 0; i < length * kvHeads; i++) {
+        const to = cacheIndex(blockTable, Math.floor(i / kvHeads), i % kvHeads, kvHeads) * headDim;
+        cache.set(values.subarray(i * headDim, (i + 1) * headDim), to);
+      }
+      return kv === "f16" ? roundF16(values) : values;
+    });
+  });
+  harness.uploader.write(harness.scratch.queries, 0, q);
+  const [result] = await harness.run({ sequences }, (counts) => {
+    const [keys, values] = caches.map((cache) => harness.buffer(stored(cache, kv)));
+    const layer = harness.blocks({ heads, kvHeads, headDim }, kv);
+    return [layer.attention({ keys: keys!, values: values! }).at(counts.tokens)];
+  }, [harness.scratch.attended]);
+
+  let token = 0;
+  const expected = new Float32Array(q.length);
+  sequences.forEach(({ start, tokens }, i) => {
+    const from = token * heads * headDim;
+    token += tokens!.length;
+    const own = q.subarray(from, token * heads * headDim);
+    const [k, v] = histories[i]!;
+    const at = tokens!.map((_, j) => start + j);
+    expected.set(attention(own, at, k!, v!, { heads, kvHeads, headDim }), from);
+  });
+  return errorOf(new Float32Array(result!), expected);
+}
+
+// The largest difference in units of the largest expected number; the rest of `actual` is not ours.
+function errorOf(actual: Float32Array, expected: Float32Array): number {
+  const unit = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  return expected.reduce((worst, v, i) => worse(worst, Math.abs(actual[i]! - v) / unit), 0);
+}
+
+// Sequences of so many tokens from a position on, whose blocks are strewn over the cache.
+function shuffledSequences(runs: readonly (readonly [number, number])[], blocks: number) {
+  // A step that has no divisor in common with the number of blocks reaches all of them.
+  const step = blocks === 64 ? 27 : 7;
+  let taken = 0;
+  return runs.map(([start, count], slot): Batch["sequences"][0] => ({
+    slot,
+    start,
+    tokens: Array.from({ length: count }, () => 0),
+    blockTable: Array.from(
+      { length: Math.ceil((start + count) / BLOCK_TOKENS) },
+      () => (5 + step * taken++) % blocks,
+    ),
+  }));
+}
+
+// Which head's row of the cache, [blocks, kvHeads, BLOCK_TOKENS], holds a position.
+function cacheIndex(
+  blockTable: readonly number[],
+  position: number,
+  head: number,
+  kvHeads: number,
+): number {
+  const block = blockTable[Math.floor(position / BLOCK_TOKENS)]!;
+  return (block * kvHeads + head) * BLOCK_TOKENS + position % BLOCK_TOKENS;
+}
+
+function stored(
+  values: Float32Array<ArrayBuffer>,
+  kv: KvType,
+): Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> {
+  return kv === "f16" ? new Uint32Array(packF16(values)) : values;
+}
+
+function loaded(bytes: ArrayBuffer, kv: KvType): Float32Array {
+  return kv === "f16" ? unpackF16(new Uint32Array(bytes)) : new Float32Array(bytes);
+}

@@ -1,0 +1,215 @@
+/** Runs single kernels on made-up data, the way the engine launches them, and reads what they made. */
+
+import type { KvType } from "../../../kernels/specs.ts";
+import type { Tuning } from "../../../kernels/tuning.ts";
+import type { ModelFile, TensorInfo } from "../../files/model_file.ts";
+import { bufferOf, createBuffer, destroyBuffer, Uploader } from "../buffers.ts";
+import { type BufferPurpose, type Gpu, oneLine } from "../device.ts";
+import { type Dispatch, Recorder } from "../pass.ts";
+import { Pipelines } from "../pipelines.ts";
+import { Readback } from "../readback.ts";
+import { createScratch, type Scratch } from "../scratch.ts";
+import { OperationBuilder } from "../operations.ts";
+import type { ModelConfig } from "../../model/config.ts";
+import type { DeviceMatrix } from "../matrix.ts";
+import type { Batch } from "../../run/runner.ts";
+import { type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
+
+// What the largest case needs; see the cases beside this file.
+const STEP_LIMITS = { tokens: 64, sequences: 16, logitRows: 64, tableBlocks: 64 };
+const STEP_BYTES = Math.ceil(stepWords(STEP_LIMITS) * 4 / 256) * 256;
+const SIZES = {
+  dim: 1024,
+  qkvDim: 2048,
+  queryDim: 1024,
+  ffnDim: 1024,
+  vocabSize: 8192,
+  sampleChunks: 64,
+};
+
+/** A tensor that lies in memory. */
+export interface MemoryTensor {
+  readonly info: TensorInfo;
+  readonly bytes: Uint8Array;
+}
+
+/** One device, its compiled kernels, and the buffers between them. */
+export class KernelHarness {
+  readonly #made: [GPUBuffer, BufferPurpose][] = [];
+  readonly #words = new Uint32Array(STEP_BYTES / 4);
+  readonly uploader: Uploader;
+
+  private constructor(
+    readonly gpu: Gpu,
+    readonly pipelines: Pipelines,
+    readonly readback: Readback,
+    readonly scratch: Scratch,
+    readonly tuning: Tuning,
+  ) {
+    this.uploader = new Uploader(gpu);
+  }
+
+  /** `sizes`: where the scratch buffers are to be larger than the self-test needs. */
+  static async create(
+    gpu: Gpu,
+    tuning: Tuning,
+    sizes: Partial<typeof SIZES> = {},
+  ): Promise<KernelHarness> {
+    const scratch = createScratch(gpu, {
+      ...SIZES,
+      ...sizes,
+      ...STEP_LIMITS,
+      steps: 1,
+      stepBytes: STEP_BYTES,
+    });
+    const readback = await Readback.create(gpu);
+    return new KernelHarness(gpu, new Pipelines(gpu, STEP_BYTES), readback, scratch, tuning);
+  }
+
+  /** The same device and kernels, launched otherwise or within other limits. */
+  with(tuning: Tuning, limits: GPUSupportedLimits = this.gpu.limits): KernelHarness {
+    const gpu = { ...this.gpu, limits };
+    return new KernelHarness(gpu, this.pipelines, this.readback, this.scratch, tuning);
+  }
+
+  /** The engine's layers for a model of these dimensions. */
+  blocks(config: Partial<ModelConfig>, kv: KvType = "f32"): OperationBuilder {
+    return new OperationBuilder(
+      this.pipelines,
+      this.tuning,
+      this.scratch,
+      { ...CONFIG, ...config },
+      kv,
+    );
+  }
+
+  /** A buffer of this data, or zeroed, until the next `run` or `release`. */
+  buffer(data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | number): GPUBuffer {
+    const buffer = typeof data === "number"
+      ? createBuffer(this.gpu, "case", data, "scratch")
+      : bufferOf(this.gpu, "case", data, "scratch");
+    this.#made.push([buffer, "scratch"]);
+    return buffer;
+  }
+
+  /** Lets the next `run` or `release` free a matrix. */
+  free(matrix: DeviceMatrix): void {
+    for (const { quants, scales } of matrix.parts) {
+      this.#made.push([quants, "weights"]);
+      if (scales) this.#made.push([scales, "weights"]);
+    }
+  }
+
+  /**
+   * Runs the dispatches that `launch` gives for the step that `batch` describes, and returns the
+   * contents of `reads`. The case's buffers are freed.
+   *
+   * @throws {Error} if the device refuses any of it.
+   */
+  async run(
+    batch: Batch,
+    launch: (counts: StepCounts) => readonly Dispatch[],
+    reads: readonly GPUBuffer[],
+  ): Promise<ArrayBuffer[]> {
+    const { device } = this.gpu;
+    device.pushErrorScope("validation");
+    const recorder = this.#record(batch, launch);
+    const results = reads.map((buffer) =>
+      this.readback.copy(recorder.encoder, buffer, 0, buffer.size)
+    );
+    recorder.submit(this.readback);
+    const error = await device.popErrorScope();
+    if (error) throw new Error(`Cannot run a kernel: ${oneLine(error)}`);
+    const contents: ArrayBuffer[] = [];
+    for (const read of results) contents.push(await read());
+    this.release();
+    return contents;
+  }
+
+  /** Frees the buffers of the case. */
+  release(): void {
+    for (const [buffer, purpose] of this.#made.splice(0)) destroyBuffer(this.gpu, buffer, purpose);
+  }
+
+  /**
+   * ms that all the dispatches that `launch` gives take together, one after the other in one pass:
+   * by the device's timestamps, or without them by the host's clock until a result is there.
+   */
+  async time(
+    batch: Batch,
+    launch: (counts: StepCounts) => readonly Dispatch[],
+  ): Promise<number> {
+    const timed = this.gpu.features.has("timestamp-query");
+    const recorder = this.#record(batch, launch, timed);
+    const finish = this.readback.copy(recorder.encoder, this.scratch.sampled, 0, 4);
+    const start = performance.now();
+    const times = recorder.submit(this.readback);
+    await finish();
+    const elapsed = performance.now() - start;
+    const [own] = await times();
+    return own?.milliseconds ?? elapsed;
+  }
+
+  #record(
+    batch: Batch,
+    launch: (counts: StepCounts) => readonly Dispatch[],
+    timed = false,
+  ): Recorder {
+    const counts = writeStep(this.#words, batch, 0, 0);
+    this.uploader.write(this.scratch.metadata, 0, this.#words.subarray(0, counts.words));
+    const recorder = new Recorder(this.gpu, timed ? "together" : undefined);
+    for (const dispatch of launch(counts)) recorder.dispatch(dispatch, 0);
+    recorder.endPass();
+    return recorder;
+  }
+}
+
+/** A model file of tensors in memory. */
+export function memoryFile(tensors: readonly MemoryTensor[]): ModelFile {
+  const bytesOf = new Map(tensors.map(({ info, bytes }) => [info.name, bytes]));
+  return {
+    format: "gguf",
+    paths: ["memory"],
+    byteLength: 0,
+    metadata: new Map(),
+    tensors: new Map(tensors.map(({ info }) => [info.name, info])),
+    read: (tensor, offset, into) =>
+      into.set(bytesOf.get(tensor.name)!.subarray(offset, offset + into.length)),
+    close: () => {},
+  };
+}
+
+/** One sequence of `tokens` tokens from position 0 on. */
+export function plainBatch(tokens: number, more: Partial<Batch["sequences"][0]> = {}): Batch {
+  return {
+    sequences: [{
+      slot: 0,
+      start: 0,
+      tokens: Array.from({ length: tokens }, (_, i) => i),
+      blockTable: Array.from({ length: STEP_LIMITS.tableBlocks }, (_, i) => i),
+      ...more,
+    }],
+  };
+}
+
+const CONFIG: ModelConfig = {
+  architecture: "llama",
+  name: "case",
+  dim: 32,
+  layers: 1,
+  heads: 1,
+  kvHeads: 1,
+  headDim: 32,
+  ffnDim: 32,
+  vocabSize: 32,
+  contextLength: 1024,
+  rmsEpsilon: 1e-5,
+  ropeBase: 10000,
+  ropeDims: 32,
+  ropeLayout: "half",
+  ropeScaling: { kind: "none" },
+  ropeFactors: false,
+  qkvBias: false,
+  queryKeyNorm: false,
+  tiedOutput: true,
+};

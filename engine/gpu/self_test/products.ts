@@ -1,0 +1,236 @@
+/** Matrix products and embedding rows on the device against kernels/reference.ts. */
+
+import { matmul, matrixRow, type PackedMatrix, rmsNorm } from "../../../kernels/reference.ts";
+import type { TensorType } from "../../../kernels/tensor_types.ts";
+import { RandomSource, randomWeights } from "../../files/random_weights.ts";
+import { allocateMatrix, type DeviceMatrix, UploadMemory } from "../matrix.ts";
+import type { Batch } from "../../run/runner.ts";
+import { type KernelHarness, memoryFile, type MemoryTensor, plainBatch } from "./kernel_harness.ts";
+
+/** A matrix product to check. */
+export interface ProductCase {
+  readonly type: TensorType;
+  readonly rows: number;
+  readonly columns: number;
+  readonly tokens: number;
+  readonly norm?: boolean;
+  readonly bias?: boolean;
+  readonly accumulate?: boolean;
+  /** Gates and ups in one matrix ("both"), or ups whose gates are in y ("ups"). */
+  readonly gate?: "both" | "ups";
+  /** Runs over the last token of each of this many sequences, of `tokens` tokens together. */
+  readonly gather?: number;
+}
+
+const EPSILON = 1e-5;
+
+/**
+ * How far the device's product is from the reference: the largest error of an element in units of
+ * Σ|w·x| (and of what is added to it); infinite if anything beside the product was overwritten.
+ *
+ * A float32 sum of n products is off by at most about n·2⁻²⁴·Σ|w·x| (Higham, Accuracy and Stability
+ * of Numerical Algorithms, 2nd ed., section 3.1), usually by √n·2⁻²⁴.
+ */
+export async function productError(harness: KernelHarness, c: ProductCase): Promise<number> {
+  const random = new RandomSource(1, JSON.stringify(c));
+  const { x, device, gates, ups } = makeMatrix(harness, c, random);
+  const normWeight = floats(c.columns, random);
+  const bias = floats(c.rows, random);
+  const outputs = c.gate === "both" ? c.rows / 2 : c.rows;
+  // A stride and an offset of their own, so that writing past a row's end shows.
+  const stride = outputs + 3;
+  const batch = batchOf(c);
+  const taken = takenTokens(c);
+  const before = floats(taken.length * stride, random);
+  const y = harness.buffer(before);
+  const [result] = await harness.run(batch, (counts) => {
+    const operations = harness.blocks({ rmsEpsilon: EPSILON }).matmul(device, {
+      x: harness.buffer(x),
+      y,
+      stride,
+      offset: 2,
+      over: c.gather === undefined ? "tokens" : "logits",
+      ...(c.norm && { norm: harness.buffer(normWeight) }),
+      ...(c.bias && { bias: harness.buffer(bias) }),
+      ...(c.accumulate && { accumulate: true }),
+      ...(c.gate && { gate: c.gate }),
+    });
+    const count = c.gather === undefined ? counts.tokens : counts.logits;
+    return operations.map((operation) => operation.at(count));
+  }, [y]);
+  harness.free(device);
+
+  const inputs = Float32Array.from(taken.flatMap((token) => [...row(x, token, c.columns)]));
+  const normed = c.norm ? rmsNorm(inputs, normWeight, EPSILON) : inputs;
+  const product = matmul(ups, normed);
+  const size = magnitudes(ups, normed);
+  const gate = gates && matmul(gates, normed);
+  const gateSize = gates && magnitudes(gates, normed);
+  const actual = new Float32Array(result!);
+  let worst = 0;
+  for (let i = 0; i < before.length; i++) {
+    const r = i % stride - 2;
+    if (r < 0 || r >= outputs) {
+      if (actual[i] !== before[i]) return Infinity;
+      continue;
+    }
+    const at = Math.floor(i / stride) * outputs + r;
+    let expected = product[at]!;
+    let unit = size[at]!;
+    if (gate && gateSize) {
+      const g = gate[at]!;
+      // The slope of silu is at most 1.1.
+      unit = 1.1 * gateSize[at]! * Math.abs(expected) + Math.abs(silu(g)) * unit;
+      expected *= silu(g);
+    }
+    if (c.bias) {
+      expected += bias[r]!;
+      unit += Math.abs(bias[r]!);
+    }
+    if (c.accumulate) {
+      expected += before[i]!;
+      unit += Math.abs(before[i]!);
+    }
+    if (c.gate === "ups") {
+      expected *= silu(before[i]!);
+      unit *= Math.abs(silu(before[i]!));
+    }
+    worst = worse(worst, Math.abs(actual[i]! - expected) / unit);
+  }
+  return worst;
+}
+
+/** An embedding matrix in a type; its rows are compared in units of their largest weight. */
+export async function embedError(
+  harness: KernelHarness,
+  { type, rows, columns, ids }: {
+    type: TensorType;
+    rows: number;
+    columns: number;
+    ids: readonly number[];
+  },
+): Promise<number> {
+  const random = new RandomSource(2, type);
+  const tensor = randomTensor("embedding", type, rows, columns, random);
+  const matrix = upload(harness, [tensor]);
+  const [result] = await harness.run(
+    plainBatch(ids.length, { tokens: ids }),
+    (counts) =>
+      harness.blocks({ dim: columns }).embed(matrix).map((part) => part.at(counts.tokens)),
+    [harness.scratch.hidden],
+  );
+  harness.free(matrix);
+  const actual = new Float32Array(result!, 0, ids.length * columns);
+  let worst = 0;
+  for (const [token, id] of ids.entries()) {
+    const expected = matrixRow(packed(tensor), id);
+    const unit = expected.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
+    for (const [i, w] of expected.entries()) {
+      worst = worse(worst, Math.abs(actual[token * columns + i]! - w) / unit);
+    }
+  }
+  return worst;
+}
+
+/** The larger of two errors; a NaN is an infinite one. */
+export function worse(a: number, b: number): number {
+  return Number.isNaN(b) ? Infinity : Math.max(a, b);
+}
+
+/** Random numbers around 0. */
+export function floats(count: number, random: RandomSource): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: count }, () => random.bell());
+}
+
+function makeMatrix(harness: KernelHarness, c: ProductCase, random: RandomSource) {
+  const x = floats(c.tokens * c.columns, random);
+  const tensors = c.gate === "both"
+    ? ["gates", "ups"].map((n) => randomTensor(n, c.type, c.rows / 2, c.columns, random))
+    : [randomTensor("matrix", c.type, c.rows, c.columns, random)];
+  const device = upload(harness, tensors, c.gate === "both");
+  return {
+    x,
+    device,
+    gates: c.gate === "both" ? packed(tensors[0]!) : undefined,
+    ups: packed(tensors.at(-1)!),
+  };
+}
+
+/** A seeded matrix in memory, its products with numbers around 1 being around 1. */
+export function randomTensor(
+  name: string,
+  type: TensorType,
+  rows: number,
+  columns: number,
+  random: RandomSource,
+): MemoryTensor {
+  const bytes = randomWeights(type, rows * columns, 1 / Math.sqrt(columns), random);
+  const info = { name, type, shape: [rows, columns], file: 0, byteOffset: 0 };
+  return { info: { ...info, byteLength: bytes.length }, bytes };
+}
+
+/** Uploads tensors as one matrix, for the harness's tuning and limits. */
+export function upload(
+  harness: KernelHarness,
+  tensors: readonly MemoryTensor[],
+  byTurns = false,
+): DeviceMatrix {
+  const infos = tensors.map((tensor) => tensor.info);
+  const { gpu, uploader, tuning: { tile } } = harness;
+  const file = memoryFile(tensors);
+  const { matrix, fill } = allocateMatrix(gpu, file, infos, tile, byTurns);
+  fill(uploader, new UploadMemory());
+  return matrix;
+}
+
+function packed({ info, bytes }: MemoryTensor): PackedMatrix {
+  return { type: info.type, rows: info.shape[0]!, cols: info.shape[1]!, bytes };
+}
+
+// The tokens in as many sequences as are gathered from, the first ones one token longer.
+function lengths({ tokens, gather = 1 }: ProductCase): number[] {
+  const short = Math.floor(tokens / gather);
+  return Array.from({ length: gather }, (_, i) => short + (i < tokens % gather ? 1 : 0));
+}
+
+function batchOf(c: ProductCase): Batch {
+  return {
+    sequences: lengths(c).map((length, slot) => ({
+      slot,
+      start: 0,
+      tokens: Array.from({ length }, () => 0),
+      blockTable: [0, 1, 2, 3],
+      logits: "last" as const,
+    })),
+  };
+}
+
+function takenTokens(c: ProductCase): number[] {
+  if (c.gather === undefined) return Array.from({ length: c.tokens }, (_, i) => i);
+  let end = 0;
+  return lengths(c).map((length) => (end += length) - 1);
+}
+
+function row(x: Float32Array, i: number, length: number): Float32Array {
+  return x.subarray(i * length, (i + 1) * length);
+}
+
+/** Σ|w·x| of each product, [tokens, rows]. */
+export function magnitudes(weights: PackedMatrix, x: Float32Array): Float32Array {
+  const { rows, cols } = weights;
+  const tokens = x.length / cols;
+  const out = new Float32Array(tokens * rows);
+  for (let r = 0; r < rows; r++) {
+    const w = matrixRow(weights, r);
+    for (let token = 0; token < tokens; token++) {
+      let sum = 0;
+      for (let i = 0; i < cols; i++) sum += Math.abs(w[i]! * x[token * cols + i]!);
+      out[token * rows + r] = sum;
+    }
+  }
+  return out;
+}
+
+export function silu(v: number): number {
+  return v / (1 + Math.exp(-v));
+}

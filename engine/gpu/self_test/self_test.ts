@@ -1,0 +1,160 @@
+/** A few telling cases of every kernel family: what `tvllm devices --check` runs. */
+
+import { BLOCK_LAYOUT, type TensorType } from "../../../kernels/tensor_types.ts";
+import { tuningFor } from "../../../kernels/tuning.ts";
+import { RandomSource } from "../../files/random_weights.ts";
+import type { Gpu } from "../device.ts";
+import { sampleToken } from "../../run/sampler.ts";
+import { type ChoiceCase, chooseOnDevice } from "./choices.ts";
+import { GREEDY } from "../../run/runner.ts";
+import { combineError, expertsError, topKError } from "./experts.ts";
+import { attentionError, headNormError, ropeAppendError } from "./heads.ts";
+import { embedError, floats, productError, worse } from "./products.ts";
+import { KernelHarness } from "./kernel_harness.ts";
+
+/** How one kernel family did. */
+export interface CheckResult {
+  /** Kernel and, where it has several, format. */
+  readonly name: string;
+  readonly passed: boolean;
+  /** Largest error, relative to what was summed up; of sampling, the share of wrong tokens. */
+  readonly error: number;
+  readonly tolerance: number;
+  /** What the device said when it refused the kernel. */
+  readonly message?: string;
+}
+
+/** What to check; default every family, by a few telling cases. */
+export interface SelfTestOptions {
+  readonly select?: (name: string) => boolean;
+  /** Matrix products of this many tokens too, each of which may have a kernel of its own. */
+  readonly tokens?: readonly number[];
+}
+
+/** Checks every kernel family, as this adapter would run it, against the reference in float64. */
+export async function* selfTest(
+  gpu: Gpu,
+  { select = () => true, tokens = [] }: SelfTestOptions = {},
+): AsyncGenerator<CheckResult> {
+  const harness = await KernelHarness.create(gpu, tuningFor(gpu.driver));
+  for (const [name, tolerance, run] of families(harness, tokens)) {
+    if (!select(name)) continue;
+    let error = Infinity;
+    let message: string | undefined;
+    try {
+      error = await run();
+    } catch (thrown) {
+      message = String(thrown);
+    }
+    yield {
+      name,
+      passed: error <= tolerance,
+      error,
+      tolerance,
+      ...(message !== undefined && { message }),
+    };
+  }
+}
+
+type Family = readonly [name: string, tolerance: number, run: () => Promise<number>];
+
+function families(harness: KernelHarness, tokenCounts: readonly number[]): Family[] {
+  const types = Object.keys(BLOCK_LAYOUT) as TensorType[];
+  const heads = { heads: 4, kvHeads: 2, headDim: 64 };
+  const kvTypes = ["f16", "f32"] as const;
+  const positions = [0, 15, 16, 17, 100];
+  return [
+    ...types.map((type): Family => {
+      const shape = { type, rows: 37, columns: 768 };
+      const one = { ...shape, tokens: 1, norm: true };
+      const several = { ...shape, tokens: 5, accumulate: true, bias: true };
+      const cases = [
+        one,
+        several,
+        { ...shape, rows: 36, tokens: 3, gate: "both" as const },
+        ...tokenCounts.map((tokens) => ({ ...shape, tokens })),
+      ];
+      return [
+        `matmul ${type}`,
+        1e-6,
+        () => worst(cases.map((c) => () => productError(harness, c))),
+      ];
+    }),
+    ...types.map((type): Family => [
+      `embed ${type}`,
+      3e-7,
+      () => embedError(harness, { type, rows: 37, columns: 256, ids: [0, 36, 5] }),
+    ]),
+    ["head_norm", 2e-6, () => headNormError(harness, { ...heads, tokens: 3 })],
+    ...kvTypes.map((kv): Family => [
+      `rope_append ${kv}`,
+      kv === "f16" ? 1e-3 : 1e-6,
+      () =>
+        worst(
+          (["half", "interleaved"] as const).map((layout) => () =>
+            ropeAppendError(harness, { ...heads, ropeDims: 32, layout, kv })
+          ),
+        ),
+    ]),
+    ...kvTypes.map((kv): Family => [
+      `attention ${kv}`,
+      1e-5,
+      () => attentionError(harness, { ...heads, kv, positions }),
+    ]),
+    [
+      "top_k",
+      2e-6,
+      () => topKError(harness, { experts: 60, slots: 4, normalized: true, tokens: 3 }),
+    ],
+    [
+      "experts",
+      1e-6,
+      () =>
+        worst((["BF16", "Q4_0", "Q4_K"] as const).map((type) => () => {
+          const shape = {
+            type,
+            experts: 3,
+            slots: 2,
+            rows: 64,
+            columns: 256,
+            gate: "both" as const,
+          };
+          return worst([
+            () => expertsError(harness, { ...shape, tokens: 3 }),
+            () => expertsError(harness, { ...shape, tokens: 7, grouped: true }),
+          ]);
+        })),
+    ],
+    ["combine", 1e-6, () => combineError(harness, { dim: 96, slots: 3, tokens: 3 })],
+    ["sampling", 0, () => samplingError(harness)],
+  ];
+}
+
+async function worst(runs: readonly (() => Promise<number>)[]): Promise<number> {
+  let error = 0;
+  for (const run of runs) error = worse(error, await run());
+  return error;
+}
+
+// The share of rows whose token is not the one that sampler.ts draws.
+async function samplingError(harness: KernelHarness): Promise<number> {
+  const random = new RandomSource(6);
+  const recent = Array.from({ length: 70 }, (_, i) => i * 7 % 5003);
+  const cases = [
+    {},
+    { repeatPenalty: 1.5, logitBias: new Map([[11, 2], [400, -Infinity]]) },
+    { temperature: 0.8, topK: 40 },
+    { temperature: 1, topP: 0.9 },
+    { temperature: 1.2, minP: 0.05, topK: 100, topP: 0.95 },
+    { temperature: 1 },
+  ].map((options, seed): ChoiceCase => ({
+    logits: floats(5003, random).map((v) => v * 4),
+    options: { ...GREEDY, seed, ...options },
+    recent,
+  }));
+  const { sampled } = await chooseOnDevice(harness, cases);
+  const wrong = cases.filter((c, i) =>
+    sampleToken(c.logits.slice(), c.options, c.recent, c.recent.length) !== sampled[i]
+  );
+  return wrong.length / cases.length;
+}

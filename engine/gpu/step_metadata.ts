@@ -1,0 +1,134 @@
+/** A step's metadata as the kernels read it (kernels/step.wgsl, kernels/sampler.wgsl). */
+
+import type { Batch, BatchSequence } from "../run/runner.ts";
+import { BLOCK_TOKENS, MOST_BIASES, REPEAT_WINDOW } from "../run/runner.ts";
+
+/** Token id that stands for "the one this slot sampled last". */
+const FEEDBACK = 0xffffffff;
+const HEADER_WORDS = 8;
+const TOKEN_WORDS = 4;
+const SAMPLER_WORDS = 16;
+
+/** Upper bounds of what one step holds. */
+export interface StepLimits {
+  readonly tokens: number;
+  readonly sequences: number;
+  readonly logitRows: number;
+  /** Blocks in a sequence's table. */
+  readonly tableBlocks: number;
+}
+
+/** What the dispatches of a step run over. */
+export interface StepCounts {
+  readonly tokens: number;
+  readonly logits: number;
+  readonly samples: number;
+  /** Some sampler changes logits before the choice. */
+  readonly adjust: boolean;
+  /** Words of metadata that were written. */
+  readonly words: number;
+}
+
+/** 32-bit words that a step within `limits` needs at most. */
+export function stepWords(limits: StepLimits): number {
+  return HEADER_WORDS + limits.tokens * TOKEN_WORDS + limits.logitRows +
+    limits.sequences * (SAMPLER_WORDS + limits.tableBlocks + MOST_BIASES * 2);
+}
+
+/**
+ * Writes step `step` of a batch: the tokens that enter, which of them get logits, how each row is
+ * sampled, and the block tables.
+ *
+ * @param words receives the metadata, from its start on
+ * @param sampledOffset where in the buffer of sampled ids this step's go
+ */
+export function writeStep(
+  words: Uint32Array,
+  batch: Batch,
+  step: number,
+  sampledOffset: number,
+): StepCounts {
+  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  const { sequences } = batch;
+  const tokens = sequences.reduce((sum, s) => sum + (s.tokens?.length ?? 1), 0);
+  const rowsOffset = HEADER_WORDS + tokens * TOKEN_WORDS;
+  const rows = logitRows(sequences);
+  const samplersOffset = rowsOffset + rows.length;
+  const sampled = sequences.filter((s) => s.sampling !== undefined);
+  let at = samplersOffset + sampled.length * SAMPLER_WORDS;
+
+  let token = HEADER_WORDS;
+  for (const { slot, start, tokens, blockTable } of sequences) {
+    const last = start + step + (tokens?.length ?? 1) - 1;
+    const used = Math.floor(last / BLOCK_TOKENS) + 1;
+    for (let i = 0; i < used; i++) words[at + i] = blockTable[i]!;
+    for (let i = 0; i < (tokens?.length ?? 1); i++) {
+      words[token++] = step > 0 ? FEEDBACK : tokens?.[i] ?? FEEDBACK;
+      words[token++] = start + step + i;
+      words[token++] = slot;
+      words[token++] = at;
+    }
+    at += used;
+  }
+  words.set(rows.map((row) => row.token), rowsOffset);
+
+  let adjust = false;
+  for (const [i, { slot, start, tokens, sampling }] of sampled.entries()) {
+    if (sampling === undefined) continue;
+    const position = start + step + (tokens?.length ?? 1);
+    const bias = [...sampling.logitBias ?? []];
+    const o = samplersOffset + i * SAMPLER_WORDS;
+    words[o] = slot;
+    words[o + 1] = rows.findIndex((row) => row.samples && row.slot === slot);
+    words[o + 2] = position;
+    words[o + 3] = sampling.seed;
+    floats[o + 4] = sampling.temperature;
+    words[o + 5] = sampling.topK;
+    floats[o + 6] = sampling.topP;
+    floats[o + 7] = sampling.minP;
+    floats[o + 8] = sampling.repeatPenalty;
+    words[o + 9] = Math.min(position, REPEAT_WINDOW);
+    words[o + 10] = bias.length;
+    words[o + 11] = at;
+    for (const [id, value] of bias) {
+      words[at++] = id;
+      floats[at++] = value;
+    }
+    adjust ||= bias.length > 0 || sampling.repeatPenalty !== 1;
+  }
+  words[0] = tokens;
+  words[1] = rows.length;
+  words[2] = sampled.length;
+  words[3] = rowsOffset;
+  words[4] = samplersOffset;
+  words[5] = sampledOffset;
+  return { tokens, logits: rows.length, samples: sampled.length, adjust, words: at };
+}
+
+/** A row of logits: after which of the step's tokens, and whether the next one is drawn from it. */
+export interface LogitRow {
+  readonly token: number;
+  readonly slot: number;
+  readonly samples: boolean;
+}
+
+/** The rows of logits that a step computes, sequence by sequence. */
+export function logitRows(sequences: readonly BatchSequence[]): LogitRow[] {
+  const rows: LogitRow[] = [];
+  let token = 0;
+  for (const { slot, tokens, logits, sampling } of sequences) {
+    const count = tokens?.length ?? 1;
+    const first = logits === "all" ? 0 : count - 1;
+    if (logits !== undefined || sampling !== undefined) {
+      for (let i = first; i < count; i++) {
+        rows.push({
+          token: token + i,
+          slot,
+          samples: i === count - 1 && sampling !== undefined,
+        });
+      }
+    }
+    token += count;
+  }
+  return rows;
+}

@@ -1,0 +1,111 @@
+/** A model's tensors on the device, by name: matrices packed, vectors in float32. */
+
+import { dequantize } from "../../kernels/dequantize.ts";
+import type { TensorType } from "../../kernels/tensor_types.ts";
+import { ModelFormatError } from "../errors.ts";
+import { assertFinite } from "../files/finite_weights.ts";
+import type { ModelFile, TensorInfo } from "../files/model_file.ts";
+import { createBuffer, Uploader } from "./buffers.ts";
+import type { Gpu } from "./device.ts";
+import { allocateMatrix, type DeviceMatrix, UploadMemory } from "./matrix.ts";
+
+/**
+ * The weights of one file on the device. Buffers are made as a model asks for them, and filled
+ * together by `upload()`: what a write stages lies where the next buffer is made, and would leave
+ * holes between them, up to a third of the weights in all.
+ */
+export class Weights {
+  readonly #fills: (() => void)[] = [];
+  readonly #uploader: Uploader;
+  readonly #memory = new UploadMemory();
+  #bytes = 0;
+
+  /** @param progress called with the bytes read so far */
+  constructor(
+    readonly gpu: Gpu,
+    readonly file: ModelFile,
+    readonly tile: number,
+    readonly progress?: (bytes: number) => void,
+  ) {
+    this.#uploader = new Uploader(gpu);
+  }
+
+  /** Fills the buffers that were made. */
+  upload(): void {
+    for (const fill of this.#fills.splice(0)) fill();
+    this.#uploader.flush();
+  }
+
+  type(name: string): TensorType {
+    return this.#tensor(name).type;
+  }
+
+  /** One matrix of the tensors' rows, which must be of one type and length. */
+  matrix(...names: string[]): DeviceMatrix {
+    return this.#make(names);
+  }
+
+  /** Gates and ups as one matrix, row by row by turns. */
+  gateUp(gate: string, up: string): DeviceMatrix {
+    return this.#make([gate, up], true);
+  }
+
+  /** All experts' matrices, each whole in one part; gates and ups likewise by turns. */
+  experts(name: string, up?: string): DeviceMatrix {
+    const names = up === undefined ? [name] : [name, up];
+    const rows = this.#tensor(name).shape[1]! * names.length;
+    return this.#make(names, up !== undefined, rows);
+  }
+
+  /** The tensors' elements, one after the other, in float32. */
+  vector(...names: string[]): GPUBuffer {
+    const parts = names.map((name) => this.floats(name));
+    const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    const buffer = createBuffer(this.gpu, names.join("+"), all.byteLength, "weights");
+    this.#fills.push(() => {
+      this.#uploader.write(buffer, 0, all);
+      this.#count(names.map((name) => this.#tensor(name)));
+    });
+    return buffer;
+  }
+
+  /** A small tensor in float32, for the host. */
+  floats(name: string): Float32Array {
+    const tensor = this.#tensor(name);
+    const bytes = new Uint8Array(tensor.byteLength);
+    this.file.read(tensor, 0, bytes);
+    assertFinite(this.file, tensor, 0, bytes);
+    const values = new Float32Array(tensor.shape.reduce((a, b) => a * b, 1));
+    dequantize(tensor.type, bytes, values);
+    return values;
+  }
+
+  #make(names: readonly string[], byTurns = false, whole?: number): DeviceMatrix {
+    const tensors = names.map((name) => this.#tensor(name));
+    const { gpu, file, tile } = this;
+    const { matrix, fill } = allocateMatrix(gpu, file, tensors, tile, byTurns, whole);
+    this.#fills.push(() => {
+      fill(this.#uploader, this.#memory);
+      this.#count(tensors);
+    });
+    return matrix;
+  }
+
+  #count(tensors: readonly TensorInfo[]): void {
+    for (const { byteLength } of tensors) this.#bytes += byteLength;
+    this.progress?.(this.#bytes);
+  }
+
+  #tensor(name: string): TensorInfo {
+    const tensor = this.file.tensors.get(name);
+    if (tensor === undefined) {
+      throw new ModelFormatError(`Cannot find tensor '${name}' in ${this.file.paths[0]}`);
+    }
+    return tensor;
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * The cache of models, in the layout that Hugging Face's own programs share
+ * (https://huggingface.co/docs/hub/local-cache). Snapshots are hard links to the blobs, where
+ * those programs make symbolic ones, for which Deno asks for every permission.
+ */
+
+import { dirname, join } from "node:path";
+import { ModelNotFoundError } from "../errors.ts";
+import { DEFAULT_REVISION, formatHubSpec, type HubSpec } from "./spec.ts";
+import {
+  listQuants,
+  modelsAmong,
+  modelsMeant,
+  quantToName,
+  type RepositoryModel,
+} from "./select.ts";
+import { printable } from "../files/quote.ts";
+
+/** A model in the cache. */
+export interface CachedModel {
+  /** Names it, unlike any other in the cache. */
+  readonly spec: string;
+  readonly format: RepositoryModel["format"];
+  /** A GGUF file, or the directory of safetensors. */
+  readonly path: string;
+  readonly files: readonly string[];
+  readonly bytes: number;
+  /** When it was downloaded. */
+  readonly time: Date;
+}
+
+const FOLDER = /^models--([^-].*?)--(.+)$/;
+const COMMIT = /^[0-9a-f]{40}$/;
+/** Time between looks at a lock in ms. */
+const LOCK_INTERVAL = 100;
+
+/** The cache in one directory, which need not exist. */
+export class HubCache {
+  constructor(readonly directory: string) {}
+
+  folder(repository: string): string {
+    return join(this.directory, `models--${repository.replace("/", "--")}`);
+  }
+
+  blob(repository: string, hash: string): string {
+    return join(this.folder(repository), "blobs", hash);
+  }
+
+  snapshot(repository: string, commit: string): string {
+    return join(this.folder(repository), "snapshots", commit);
+  }
+
+  /**
+   * Takes the lock of one blob; its end releases it. Whoever has it is waited for by `sleep` between
+   * looks: a wait of the system's own would not hear of an abort.
+   */
+  async lock(
+    repository: string,
+    hash: string,
+    onWait: () => void,
+    sleep: (ms: number) => Promise<void>,
+  ): Promise<Disposable> {
+    const folder = `models--${repository.replace("/", "--")}`;
+    const path = join(this.directory, ".locks", folder, `${hash}.lock`);
+    const file = await this.writing(async () => {
+      await Deno.mkdir(dirname(path), { recursive: true });
+      return await Deno.open(path, { create: true, write: true });
+    });
+    try {
+      if (!await file.tryLock(true)) {
+        onWait();
+        do await sleep(LOCK_INTERVAL); while (!await file.tryLock(true));
+      }
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    return file;
+  }
+
+  /** Puts a blob into a snapshot, at once. */
+  async link(repository: string, commit: string, name: string, hash: string): Promise<void> {
+    const target = join(this.snapshot(repository, commit), name);
+    const blob = this.blob(repository, hash);
+    await this.writing(async () => {
+      await Deno.mkdir(dirname(target), { recursive: true });
+      await Deno.remove(target).catch(() => {});
+      // Where there are no hard links the file moves, as it does on Windows without symbolic ones.
+      await Deno.link(blob, target).catch(() => Deno.rename(blob, target));
+    });
+  }
+
+  /** Points a branch or tag to a commit. */
+  async writeRef(repository: string, revision: string, commit: string): Promise<void> {
+    if (COMMIT.test(revision)) return;
+    const path = join(this.folder(repository), "refs", revision);
+    if (readRef(path) === commit) return;
+    await this.writing(async () => {
+      await Deno.mkdir(dirname(path), { recursive: true });
+      const aside = `${path}.${crypto.randomUUID()}.tmp`;
+      await Deno.writeTextFile(aside, commit);
+      await Deno.rename(aside, path);
+    });
+  }
+
+  /** Runs `work`, which writes, and says what is in its way. */
+  async writing<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : String(cause);
+      const why = /os error (28|27)\b|No space|File too large/.test(message)
+        ? "the disk is full; free some space and run it again, which goes on from here"
+        : `${printable(message)}; make it writable`;
+      throw new ModelNotFoundError(
+        `Cannot write to the cache ${printable(this.directory)}: ${why}, or name another ` +
+          `directory by TVLLM_CACHE`,
+        { cause },
+      );
+    }
+  }
+
+  /**
+   * The whole model that `spec` means, or undefined.
+   *
+   * @throws {ModelNotFoundError} if it may mean several.
+   */
+  find(spec: HubSpec): CachedModel | undefined {
+    const { repository, quant, revision } = spec;
+    const folder = this.folder(repository);
+    const named = readRef(join(folder, "refs", revision ?? DEFAULT_REVISION)) ?? revision;
+    const commits = entries(join(folder, "snapshots"));
+    // Without a revision, what has left its branch is better than nothing.
+    const order = commits.filter((commit) => named !== undefined && commit.startsWith(named));
+    if (revision === undefined) order.push(...commits.filter((commit) => !order.includes(commit)));
+    for (const commit of order) {
+      const models = completeModels(this.snapshot(repository, commit));
+      const [model, ...others] = modelsMeant(models, quant);
+      if (others.length > 0) {
+        throw new ModelNotFoundError(
+          `Cannot tell which ${formatHubSpec(spec)} in the cache is meant: ` +
+            `name one of ${listQuants([model!, ...others], models)} after a colon`,
+        );
+      }
+      if (model !== undefined) return this.#describe(spec.repository, commit, model, models);
+    }
+    return undefined;
+  }
+
+  /** Every whole model in the cache. */
+  list(): CachedModel[] {
+    return entries(this.directory).flatMap((folder) => {
+      const [, owner, name] = FOLDER.exec(folder) ?? [];
+      if (owner === undefined) return [];
+      const repository = `${owner}/${name}`;
+      return entries(join(this.directory, folder, "snapshots")).flatMap((commit) => {
+        const models = completeModels(this.snapshot(repository, commit));
+        return models.map((model) => this.#describe(repository, commit, model, models));
+      });
+    });
+  }
+
+  /**
+   * Removes what `spec` means: without a quantization and a revision the whole repository,
+   * unfinished downloads included. Returns the bytes freed, or undefined if there is nothing.
+   */
+  async remove(spec: HubSpec): Promise<number | undefined> {
+    const folder = this.folder(spec.repository);
+    if (spec.quant === undefined && spec.revision === undefined) {
+      const blobs = entries(join(folder, "blobs")).map((name) => join(folder, "blobs", name));
+      if (!isThere(folder)) return undefined;
+      const bytes = blobs.reduce((sum, path) => sum + (statOf(path)?.size ?? 0), 0);
+      // Moved first: nobody sees half of it.
+      const aside = `${folder}.${crypto.randomUUID()}.removed`;
+      await this.writing(async () => {
+        await Deno.rename(folder, aside);
+        await Deno.remove(aside, { recursive: true });
+      });
+      return bytes;
+    }
+    const model = this.find(spec);
+    if (model === undefined) return undefined;
+    await this.writing(async () => {
+      for (const path of model.files) await Deno.remove(path);
+    });
+    return await this.#removeUnusedBlobs(folder);
+  }
+
+  async #removeUnusedBlobs(folder: string): Promise<number> {
+    const snapshots = join(folder, "snapshots");
+    const used = new Set(
+      entries(snapshots).flatMap((commit) => filesUnder(join(snapshots, commit)))
+        .map((name) => identityOf(join(snapshots, name))),
+    );
+    let freed = 0;
+    for (const name of entries(join(folder, "blobs"))) {
+      const path = join(folder, "blobs", name);
+      if (name.includes(".") || used.has(identityOf(path))) continue;
+      freed += statOf(path)?.size ?? 0;
+      await this.writing(() => Deno.remove(path));
+    }
+    return freed;
+  }
+
+  #describe(
+    repository: string,
+    commit: string,
+    model: RepositoryModel,
+    models: readonly RepositoryModel[],
+  ): CachedModel {
+    const root = this.snapshot(repository, commit);
+    const files = model.files.map((name) => join(root, name));
+    const stats = files.map((path) => Deno.statSync(path));
+    const quant = quantToName(model, models);
+    const isMain = readRef(join(this.folder(repository), "refs", DEFAULT_REVISION)) === commit;
+    return {
+      spec: formatHubSpec({
+        repository,
+        ...(quant !== undefined && { quant }),
+        ...(!isMain && { revision: commit.slice(0, 12) }),
+      }),
+      format: model.format,
+      path: model.format === "gguf" ? files[0]! : root,
+      files,
+      bytes: stats.reduce((sum, { size }) => sum + size, 0),
+      time: new Date(Math.max(...stats.map(({ mtime }) => mtime?.getTime() ?? 0))),
+    };
+  }
+}
+
+function completeModels(snapshot: string): RepositoryModel[] {
+  const there = filesUnder(snapshot).map((path) => path.split("/").slice(1).join("/"))
+    .filter((path) => isThere(join(snapshot, path)));
+  return modelsAmong(there).filter((model) => model.complete);
+}
+
+/** Files below a directory, each path starting with the directory's own name. */
+function filesUnder(directory: string, name = directory.split(/[/\\]/).at(-1)!): string[] {
+  try {
+    return [...Deno.readDirSync(directory)].flatMap((entry) =>
+      entry.isDirectory
+        ? filesUnder(join(directory, entry.name), `${name}/${entry.name}`)
+        : [`${name}/${entry.name}`]
+    );
+  } catch {
+    return [];
+  }
+}
+
+function entries(directory: string): string[] {
+  try {
+    return Array.from(Deno.readDirSync(directory), ({ name }) => name).sort();
+  } catch {
+    return [];
+  }
+}
+
+function readRef(path: string): string | undefined {
+  try {
+    const commit = Deno.readTextFileSync(path).trim();
+    return COMMIT.test(commit) ? commit : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function statOf(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.statSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether there is something at `path`, behind links. */
+export function isThere(path: string): boolean {
+  return statOf(path) !== undefined;
+}
+
+function identityOf(path: string): string {
+  const stat = statOf(path);
+  // Without an inode number nothing is known to be unused.
+  return stat === undefined || stat.ino === null ? "" : `${stat.dev}:${stat.ino}`;
+}

@@ -1,0 +1,260 @@
+/** Requests to the hub: redirects, the token, retries, and the errors that users should see. */
+
+import { ModelNotFoundError } from "../errors.ts";
+import { printable } from "../files/quote.ts";
+
+/** How patient the client is; times in ms. */
+export interface HubTiming {
+  /** Tries of one request in a row that bring nothing. */
+  readonly attempts: number;
+  /** The wait before the second try; it doubles with each. */
+  readonly backoff: number;
+  /** How long a connection may be silent. */
+  readonly stall: number;
+  /** The longest Retry-After that is waited for. */
+  readonly longestWait: number;
+}
+
+const TIMING: HubTiming = { attempts: 5, backoff: 500, stall: 30_000, longestWait: 60_000 };
+const MAX_REDIRECTS = 8;
+
+/** Where the hub is and how to talk to it. */
+export interface HubAccess {
+  /** For example https://huggingface.co. */
+  readonly endpoint: string;
+  readonly token?: string;
+  readonly timing?: Partial<HubTiming>;
+  readonly signal?: AbortSignal;
+  /** Told of each wait before another try. */
+  readonly onRetry?: (line: string) => void;
+}
+
+/** A failure that may pass. */
+export class TransientError extends Error {
+  override name = "TransientError";
+  /** @param wait what the server asks to wait, in ms */
+  constructor(message: string, readonly wait?: number, options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
+/** Speaks to one hub. */
+export class HubClient {
+  readonly timing: HubTiming;
+  readonly #access: HubAccess;
+  readonly #origin: string;
+
+  /** @throws {SyntaxError} if the endpoint is no http or https address. */
+  constructor(access: HubAccess) {
+    if (!/^https?:/.test(access.endpoint) || !URL.canParse(access.endpoint)) {
+      throw new SyntaxError(
+        `Cannot use the hub ${printable(access.endpoint)}: HF_ENDPOINT must be an https address`,
+      );
+    }
+    this.#access = access;
+    this.#origin = new URL(access.endpoint).origin;
+    this.timing = { ...TIMING, ...access.timing };
+  }
+
+  /** The address of `path` on the hub. */
+  url(path: string): string {
+    return `${this.#access.endpoint.replace(/\/+$/, "")}${path}`;
+  }
+
+  /**
+   * Runs `work` until it ends without a TransientError. `progress` is what it has got so far: as
+   * long as that grows, there is another try.
+   *
+   * @throws {ModelNotFoundError} if it keeps failing.
+   */
+  async retry<T>(what: string, work: () => Promise<T>, progress = () => 0): Promise<T> {
+    const { attempts, backoff, longestWait } = this.timing;
+    for (let failures = 0, best = 0;;) {
+      this.#access.signal?.throwIfAborted();
+      try {
+        return await work();
+      } catch (error) {
+        this.#access.signal?.throwIfAborted();
+        if (!(error instanceof TransientError)) throw error;
+        failures = progress() > best ? 1 : failures + 1;
+        best = Math.max(best, progress());
+        const wait = error.wait ?? backoff * 2 ** (failures - 1) * (0.75 + Math.random() / 2);
+        if (failures >= attempts || wait > longestWait) {
+          const tries = failures >= attempts
+            ? `${failures} tries in a row failed; check the network, then run it again`
+            : `the hub asks to wait ${Math.ceil(wait / 1000)} s; run it again later`;
+          throw new ModelNotFoundError(`Cannot download ${what}: ${error.message}; ${tries}`, {
+            cause: error,
+          });
+        }
+        this.#access.onRetry?.(`${error.message}; trying again in ${(wait / 1000).toFixed(1)} s`);
+        await this.sleep(wait);
+      }
+    }
+  }
+
+  /**
+   * One request, redirects followed; the token goes to the hub's own host alone. `use` reads the
+   * answer and calls `alive` whenever something comes.
+   *
+   * @throws {TransientError} if the connection fails, stalls or is refused for now.
+   * @throws {ModelNotFoundError} if the hub says no.
+   */
+  async request<T>(
+    what: string,
+    url: string,
+    headers: Readonly<Record<string, string>>,
+    use: (response: Response, alive: () => void) => Promise<T>,
+  ): Promise<T> {
+    const stalled = new AbortController();
+    const { stall } = this.timing;
+    let seen = performance.now();
+    const alive = () => {
+      seen = performance.now();
+    };
+    const watch = setInterval(() => {
+      if (performance.now() - seen > stall) {
+        stalled.abort(new TransientError(`nothing came for ${stall / 1000} s`));
+      }
+    }, Math.min(stall / 4, 1000));
+    const user = this.#access.signal;
+    const signal = user === undefined ? stalled.signal : AbortSignal.any([stalled.signal, user]);
+    try {
+      const { response, hub } = await this.#follow(what, url, headers, signal);
+      await this.#check(what, response, hub);
+      alive();
+      return await use(response, alive);
+    } catch (error) {
+      user?.throwIfAborted();
+      if (stalled.signal.aborted) throw stalled.signal.reason;
+      if (error instanceof Deno.errors.NotCapable) {
+        throw new ModelNotFoundError(
+          `Cannot download ${what}: Deno was not given the permission; add --allow-net`,
+          { cause: error },
+        );
+      }
+      if (isNetworkError(error)) {
+        throw new TransientError(`the connection failed (${shown(error)})`, undefined, {
+          cause: error,
+        });
+      }
+      throw error;
+    } finally {
+      clearInterval(watch);
+      // Ends what is still coming.
+      stalled.abort();
+    }
+  }
+
+  async #follow(
+    what: string,
+    start: string,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<{ response: Response; hub: boolean }> {
+    let url = new URL(start);
+    for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+      const hub = url.origin === this.#origin;
+      const { token } = this.#access;
+      const response = await fetch(url, {
+        redirect: "manual",
+        signal,
+        headers: {
+          ...headers,
+          "user-agent": "tvllm",
+          ...(hub && token !== undefined && { authorization: `Bearer ${token}` }),
+        },
+      });
+      const location = response.headers.get("location");
+      if (response.status < 300 || response.status > 399 || location === null) {
+        return { response, hub };
+      }
+      await response.body?.cancel();
+      const next = URL.canParse(location, url) ? new URL(location, url) : undefined;
+      const secure = next?.protocol === "https:" ||
+        (next?.protocol === "http:" && url.protocol === "http:");
+      if (next === undefined || !secure) {
+        throw new ModelNotFoundError(
+          `Cannot download ${what}: the hub redirects to ${printable(location)}, which is not ` +
+            `secure; check HF_ENDPOINT`,
+        );
+      }
+      url = next;
+    }
+    throw new ModelNotFoundError(
+      `Cannot download ${what}: more than ${MAX_REDIRECTS} redirects; check HF_ENDPOINT`,
+    );
+  }
+
+  async #check(what: string, response: Response, hub: boolean): Promise<void> {
+    const { status } = response;
+    if (status === 200 || status === 206 || status === 416) return;
+    const retryAfter = response.headers.get("retry-after");
+    await response.body?.cancel();
+    // A link to a storage host expires: the hub gives a new one.
+    const expired = !hub && status === 403;
+    if (status === 408 || status === 429 || status >= 500 || expired) {
+      throw new TransientError(`the hub answers ${status}`, waitOf(retryAfter));
+    }
+    throw new ModelNotFoundError(`Cannot download ${what}: ${this.#refusal(status)}`);
+  }
+
+  #refusal(status: number): string {
+    const token = this.#access.token !== undefined;
+    switch (status) {
+      case 401:
+        return token
+          ? "the hub does not accept HF_TOKEN (401); make a new token in your account's settings"
+          : "there is no such repository, or it is private or gated (401); check the name, or " +
+            "set HF_TOKEN";
+      case 403:
+        return "the hub does not give access (403); accept the model's terms on its page, and " +
+          (token ? "let HF_TOKEN read gated repositories" : "set HF_TOKEN");
+      case 404:
+        return "the hub has no such repository, revision or file (404); check the name";
+      default:
+        return `the hub answers ${status}; check HF_ENDPOINT`;
+    }
+  }
+
+  /** Rejects with the reason of an abort, before it or during it. */
+  sleep(ms: number): Promise<void> {
+    const { signal } = this.#access;
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const stop = () => {
+        clearTimeout(timer);
+        reject(signal?.reason);
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", stop);
+        resolve();
+      }, ms);
+      signal?.addEventListener("abort", stop, { once: true });
+    });
+  }
+}
+
+/** Whether the answer is a web page, as a login page of a network gives for everything. */
+export function isWebPage(response: Response): boolean {
+  return /^text\/html\b/i.test(response.headers.get("content-type") ?? "");
+}
+
+function waitOf(retryAfter: string | null): number | undefined {
+  if (retryAfter === null) return undefined;
+  const wait = /^\d+$/.test(retryAfter)
+    ? 1000 * Number(retryAfter)
+    : Date.parse(retryAfter) - Date.now();
+  return Number.isFinite(wait) ? Math.max(wait, 0) : undefined;
+}
+
+/** fetch() and a body that is cut fail with a TypeError, or with an error of the system. */
+function isNetworkError(error: unknown): boolean {
+  return error instanceof TypeError || error instanceof Deno.errors.Http ||
+    error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.UnexpectedEof ||
+    error instanceof Deno.errors.ConnectionRefused;
+}
+
+function shown(error: unknown): string {
+  return printable(error instanceof Error ? error.message : String(error)).slice(0, 200);
+}

@@ -1,0 +1,180 @@
+/** Downloads one file of the hub into the cache: resumed, verified, and there as a whole or not. */
+
+import { createHash, type Hash } from "node:crypto";
+import { dirname } from "node:path";
+import { ModelNotFoundError } from "../errors.ts";
+import { type HubCache, isThere } from "./cache.ts";
+import { type HubClient, isWebPage, TransientError } from "./client.ts";
+import { printable } from "../files/quote.ts";
+
+/** A file as the hub lists it. */
+export interface RemoteFile {
+  readonly name: string;
+  readonly url: string;
+  readonly size: number;
+  /** SHA-256 of the content in hexadecimal digits, or git's SHA-1 of small files. */
+  readonly hash: string;
+}
+
+/**
+ * Makes `file` a blob of the cache, unless it is one; another process that does the same is waited
+ * for. What has come stays beside it under another name, and the next try goes on from there.
+ *
+ * @param onBytes told of the bytes that are there, growing; back to 0 when it starts afresh
+ * @throws {ModelNotFoundError} if it cannot be had, or is not what the hub says it is.
+ */
+export async function downloadBlob(
+  client: HubClient,
+  cache: HubCache,
+  repository: string,
+  file: RemoteFile,
+  onBytes: (bytes: number) => void,
+  onWait: () => void,
+): Promise<void> {
+  using _lock = await cache.lock(repository, file.hash, onWait, (ms) => client.sleep(ms));
+  const blob = cache.blob(repository, file.hash);
+  if (isThere(blob)) return;
+  const path = `${blob}.incomplete`;
+  {
+    using partial = await PartialFile.open(cache, path, file);
+    onBytes(partial.length);
+    let resumed = partial.length > 0;
+    for (;;) {
+      await client.retry(
+        printable(file.name),
+        () => fetchRest(client, file, partial, onBytes),
+        () => partial.length,
+      );
+      if (partial.digest() === file.hash) break;
+      await partial.clear();
+      // An earlier part may be what is wrong: once more from the start.
+      if (!resumed) throw refuse(file, "its content is not what its hash says; try again later");
+      resumed = false;
+    }
+    await partial.sync();
+  }
+  await cache.writing(() => Deno.rename(path, blob));
+}
+
+async function fetchRest(
+  client: HubClient,
+  file: RemoteFile,
+  partial: PartialFile,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  if (partial.length === file.size) return;
+  const headers = {
+    "accept-encoding": "identity",
+    ...(partial.length > 0 && { range: `bytes=${partial.length}-` }),
+  };
+  await client.request(printable(file.name), file.url, headers, async (response, alive) => {
+    if (isWebPage(response)) {
+      throw refuse(file, "a web page came instead; log in to the network, or check HF_ENDPOINT");
+    }
+    await checkRange(response, file, partial);
+    for await (const chunk of response.body ?? []) {
+      alive();
+      if (partial.length + chunk.length > file.size) {
+        await partial.clear();
+        throw refuse(file, `more than its ${file.size} bytes came; try again later`);
+      }
+      await partial.append(chunk);
+      onBytes(partial.length);
+    }
+    if (partial.length < file.size) {
+      throw new TransientError(`the connection ended at byte ${partial.length} of ${file.size}`);
+    }
+  });
+}
+
+/** Sees to it that the body continues `partial`, which may have to be cleared for that. */
+async function checkRange(response: Response, file: RemoteFile, partial: PartialFile) {
+  const { status, headers } = response;
+  if (status === 416) {
+    await partial.clear();
+    throw new TransientError("the hub has nothing to continue with", 0);
+  }
+  if (status === 200) {
+    await partial.clear();
+    const stated = headers.get("content-length");
+    if (stated !== null && Number(stated) !== file.size) {
+      throw refuse(file, `${Number(stated)} bytes are offered, and the list says ${file.size}`);
+    }
+    return;
+  }
+  const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers.get("content-range") ?? "") ??
+    [];
+  if (Number(start) === partial.length && Number(total) === file.size) return;
+  await partial.clear();
+  throw new TransientError("the hub sends another part than was asked for");
+}
+
+function refuse(file: RemoteFile, why: string): ModelNotFoundError {
+  return new ModelNotFoundError(`Cannot download ${printable(file.name)}: ${why}`);
+}
+
+/** What has come of a file, and its hash. */
+class PartialFile implements Disposable {
+  #length = 0;
+  #hash: Hash;
+  private constructor(
+    private readonly cache: HubCache,
+    private readonly handle: Deno.FsFile,
+    private readonly file: RemoteFile,
+  ) {
+    this.#hash = newHash(file);
+  }
+
+  static async open(cache: HubCache, path: string, file: RemoteFile): Promise<PartialFile> {
+    const handle = await cache.writing(async () => {
+      await Deno.mkdir(dirname(path), { recursive: true });
+      return await Deno.open(path, { read: true, write: true, create: true });
+    });
+    const partial = new PartialFile(cache, handle, file);
+    const buffer = new Uint8Array(2 ** 20);
+    for (let count; (count = await handle.read(buffer)) !== null;) {
+      partial.#hash.update(buffer.subarray(0, count));
+      partial.#length += count;
+    }
+    if (partial.#length > file.size) await partial.clear();
+    return partial;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    await this.cache.writing(async () => {
+      for (let rest = bytes; rest.length > 0;) {
+        rest = rest.subarray(await this.handle.write(rest));
+      }
+    });
+    this.#hash.update(bytes);
+    this.#length += bytes.length;
+  }
+
+  async clear(): Promise<void> {
+    await this.cache.writing(() => this.handle.truncate(0));
+    await this.handle.seek(0, Deno.SeekMode.Start);
+    this.#hash = newHash(this.file);
+    this.#length = 0;
+  }
+
+  digest(): string {
+    return this.#hash.copy().digest("hex");
+  }
+
+  sync(): Promise<void> {
+    return this.cache.writing(() => this.handle.sync());
+  }
+
+  [Symbol.dispose](): void {
+    this.handle.close();
+  }
+}
+
+/** Git hashes a file's length with its content. */
+function newHash({ hash, size }: RemoteFile): Hash {
+  return hash.length === 64 ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
+}

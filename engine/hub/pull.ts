@@ -1,0 +1,148 @@
+/** Gets models from the hub into the cache. */
+
+import { ModelNotFoundError } from "../errors.ts";
+import { type CachedModel, type HubCache, isThere } from "./cache.ts";
+import { type HubAccess, HubClient, isWebPage } from "./client.ts";
+import { downloadBlob, type RemoteFile } from "./download.ts";
+import { DEFAULT_REVISION, formatHubSpec, type HubSpec, isSafePath } from "./spec.ts";
+import { listQuants, modelsAmong, modelsMeant, type RepositoryModel } from "./select.ts";
+import { quote } from "../files/quote.ts";
+
+/** Where to get models, and who wants to know how far it is. */
+export interface PullOptions extends HubAccess {
+  /** Told before the first byte what will come. */
+  readonly onStart?: (files: number, bytes: number) => void;
+  readonly onProgress?: (bytes: number) => void;
+  /** Another process downloads the same file and is waited for. */
+  readonly onWait?: () => void;
+}
+
+const MAX_LIST_BYTES = 32 * 2 ** 20;
+
+/**
+ * Asks the hub what `spec` means now, and downloads what the cache does not have of it. Branches
+ * move on only when all files are there.
+ *
+ * @throws {ModelNotFoundError} if there is no such model, or it cannot be downloaded.
+ */
+export async function pull(
+  spec: HubSpec,
+  cache: HubCache,
+  options: PullOptions,
+): Promise<CachedModel> {
+  const { repository, revision = DEFAULT_REVISION } = spec;
+  const client = new HubClient(options);
+  const { commit, files } = await listFiles(client, spec);
+  const model = choose(spec, modelsAmong([...files.keys()]));
+  const wanted = model.files.map((name) => remoteFile(client, spec, commit, files.get(name)!));
+  const missing = wanted.filter(({ name }) =>
+    !isThere(`${cache.snapshot(repository, commit)}/${name}`)
+  );
+  if (missing.length > 0) {
+    options.onStart?.(missing.length, missing.reduce((sum, { size }) => sum + size, 0));
+  }
+  let before = 0;
+  for (const file of missing) {
+    await downloadBlob(
+      client,
+      cache,
+      repository,
+      file,
+      (bytes) => options.onProgress?.(before + bytes),
+      () => options.onWait?.(),
+    );
+    await cache.link(repository, commit, file.name, file.hash);
+    before += file.size;
+    options.onProgress?.(before);
+  }
+  await cache.writeRef(repository, revision, commit);
+  const found = cache.find({
+    repository,
+    revision: commit,
+    ...(model.format === "gguf" && { quant: model.files[0]! }),
+  });
+  if (found === undefined) throw new Error(`Cannot find ${formatHubSpec(spec)} after its download`);
+  return found;
+}
+
+/** A file of the list, its values as they came. */
+interface Sibling {
+  readonly rfilename?: unknown;
+  readonly size?: unknown;
+  readonly blobId?: unknown;
+  readonly lfs?: { readonly sha256?: unknown; readonly size?: unknown } | null;
+}
+
+/** The files of a revision by name, and its commit. */
+async function listFiles(client: HubClient, spec: HubSpec) {
+  const what = formatHubSpec(spec);
+  const revision = encodeURIComponent(spec.revision ?? DEFAULT_REVISION);
+  const url = client.url(`/api/models/${spec.repository}/revision/${revision}?blobs=true`);
+  const fault = (why: string) =>
+    new ModelNotFoundError(`Cannot download ${what}: ${why}; check HF_ENDPOINT and the network`);
+  const text = await client.retry(
+    what,
+    () =>
+      client.request(what, url, { accept: "application/json" }, async (response, alive) => {
+        if (isWebPage(response)) throw fault("a web page came instead of the list of files");
+        const decoder = new TextDecoder();
+        let text = "";
+        for await (const chunk of response.body ?? []) {
+          alive();
+          text += decoder.decode(chunk, { stream: true });
+          if (text.length > MAX_LIST_BYTES) throw fault("the list of files is too long");
+        }
+        return text + decoder.decode();
+      }),
+  );
+  let answer: { sha?: unknown; siblings?: unknown } | null;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    throw fault("the list of files is not JSON");
+  }
+  const { sha: commit, siblings } = answer ?? {};
+  if (typeof commit !== "string" || !/^[0-9a-f]{40}$/.test(commit) || !Array.isArray(siblings)) {
+    throw fault("the answer is no list of files");
+  }
+  const files = new Map<string, Sibling>();
+  for (const file of siblings as (Sibling | null)[]) {
+    if (typeof file?.rfilename === "string") files.set(file.rfilename, file);
+  }
+  return { commit, files };
+}
+
+/** The one model that `spec` means. */
+function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryModel {
+  const meant = modelsMeant(models, spec.quant);
+  const [model] = meant;
+  const refuse = (why: string) =>
+    new ModelNotFoundError(`Cannot download ${formatHubSpec(spec)}: ${why}`);
+  if (models.length === 0) throw refuse("it has neither GGUF nor safetensors; name another");
+  if (model === undefined) {
+    const names = listQuants(models, models);
+    throw refuse(`it has no ${quote(spec.quant ?? "")}; name one of ${names} after a colon`);
+  }
+  if (meant.length > 1) throw refuse(`name one of ${listQuants(meant, models)} after a colon`);
+  if (!model.complete) throw refuse("parts of it are missing at the hub; name another");
+  return model;
+}
+
+function remoteFile(client: HubClient, spec: HubSpec, commit: string, file: Sibling): RemoteFile {
+  const name = String(file.rfilename);
+  const fault = (why: string) =>
+    new ModelNotFoundError(
+      `Cannot download ${formatHubSpec(spec)}: its file ${quote(name)} ${why}; name another`,
+    );
+  if (!isSafePath(name)) throw fault("would leave the cache");
+  const size = file.lfs?.size ?? file.size;
+  const hash = file.lfs?.sha256 ?? file.blobId;
+  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
+    throw fault("has no size");
+  }
+  if (typeof hash !== "string" || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) {
+    throw fault("has no hash to check it by");
+  }
+  const path = name.split("/").map(encodeURIComponent).join("/");
+  return { name, size, hash, url: client.url(`/${spec.repository}/resolve/${commit}/${path}`) };
+}

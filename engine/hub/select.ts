@@ -1,0 +1,130 @@
+/** Which files of a repository are a model, and which of its models is meant. */
+
+import { basename } from "node:path";
+import { quote } from "../files/quote.ts";
+
+/** The files of one model in a repository, GGUF or safetensors. */
+export interface RepositoryModel {
+  readonly format: "gguf" | "safetensors";
+  /** The quantization that the file's name states, as it spells it. */
+  readonly quant: string | undefined;
+  /** Paths in the repository, in order; of split models all parts. */
+  readonly files: readonly string[];
+  /** Whether no part of a split model is missing. */
+  readonly complete: boolean;
+}
+
+/** What is taken where no quantization is named: small and good, then nearly exact. */
+const DEFAULT_QUANTS = ["Q4_K_M", "Q8_0"];
+
+const PART = /^(.*)-(\d{5})-of-(\d{5})(\.gguf|\.safetensors)$/;
+/** The last of these in a path is its quantization; `_` is part of names, so it ends none. */
+const QUANT = /(?:^|[-._/])((?:UD-)?(?:I?Q\d\w*|TQ\d_\d|MXFP4\w*|BF16|FP?16|FP?32))(?=[-./]|$)/gi;
+/** Companions of a text model, in GGUF too, that are no text model. */
+const NO_MODEL = /^(mmproj|imatrix)|[-._](mmproj|imatrix)\b/i;
+const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors$/;
+/** As MLX named them at first. Nothing states their number: the first of them comes last. */
+const OLD_WEIGHTS = /^weights(\.\d{2,})?\.safetensors$/;
+const FIRST_OLD = /^weights(\.00)?\.safetensors$/;
+/** What goes with safetensors; no code is ever taken. */
+const COMPANIONS: ReadonlySet<string> = new Set([
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "chat_template.jinja",
+  "chat_template.json",
+  "model.safetensors.index.json",
+]);
+
+/** The models among the files of a repository: each GGUF, and the safetensors as one. */
+export function modelsAmong(paths: readonly string[]): RepositoryModel[] {
+  const groups = new Map<string, string[]>();
+  for (const path of paths.toSorted()) {
+    if (!path.endsWith(".gguf") || NO_MODEL.test(basename(path))) continue;
+    const part = PART.exec(path);
+    const key = part === null ? path : `${part[1]}-of-${part[3]}`;
+    groups.set(key, [...groups.get(key) ?? [], path]);
+  }
+  const models = [...groups.values()].map((files): RepositoryModel => ({
+    format: "gguf",
+    quant: quantOf(files[0]!),
+    files,
+    complete: isComplete(files),
+  }));
+  const weights = paths.filter((path) => WEIGHTS.test(path)).toSorted();
+  const shards = weights.filter((path) => PART.test(path));
+  const old = paths.filter((path) => OLD_WEIGHTS.test(path)).toSorted().reverse();
+  const files = [shards, weights, old].find((some) => some.length > 0);
+  if (files !== undefined && paths.includes("config.json")) {
+    models.push({
+      format: "safetensors",
+      quant: undefined,
+      files: [...paths.filter((path) => COMPANIONS.has(path)).toSorted(), ...files],
+      complete: files === old ? FIRST_OLD.test(old.at(-1)!) : isComplete(files),
+    });
+  }
+  return models;
+}
+
+/**
+ * The models that `quant` means, its case aside: by quantization, or by file name. Without it the
+ * default quantizations, else the only model. None or several: the user must say.
+ */
+export function modelsMeant(
+  models: readonly RepositoryModel[],
+  quant: string | undefined,
+): RepositoryModel[] {
+  const gguf = models.filter((model) => model.format === "gguf");
+  if (quant === undefined) {
+    for (const name of DEFAULT_QUANTS) {
+      const meant = gguf.filter((model) => same(model.quant, name));
+      if (meant.length > 0) return meant;
+    }
+    return gguf.length > 0 ? gguf : [...models];
+  }
+  const named = gguf.filter((model) => model.files.some((path) => same(path, quant)));
+  if (named.length > 0) return named;
+  const meant = gguf.filter((model) => same(model.quant, quant));
+  return meant.length > 0 ? meant : gguf.filter((model) => same(model.quant, `UD-${quant}`));
+}
+
+/** What to write after the colon of a spec to mean `model` among `models`; undefined: nothing. */
+export function quantToName(
+  model: RepositoryModel,
+  models: readonly RepositoryModel[],
+): string | undefined {
+  if (model.format === "safetensors") return undefined;
+  const { quant } = model;
+  const unique = quant !== undefined && modelsMeant(models, quant).length === 1;
+  return unique ? quant.toUpperCase() : model.files[0]!;
+}
+
+/** What to write after the colon to mean one of `some` among `models`, as a message lists it. */
+export function listQuants(
+  some: readonly RepositoryModel[],
+  models: readonly RepositoryModel[],
+): string {
+  const names = some.map((model) => quote(quantToName(model, models) ?? "safetensors"));
+  return names.slice(0, 40).join(", ");
+}
+
+function quantOf(path: string): string | undefined {
+  const stem = path.replace(PART, "$1").replace(/\.gguf$/, "");
+  return [...stem.matchAll(QUANT)].at(-1)?.[1];
+}
+
+function isComplete(files: readonly string[]): boolean {
+  const count = Number(PART.exec(files[0]!)?.[3] ?? 1);
+  return files.length === count &&
+    files.every((path, i) => count === 1 || Number(PART.exec(path)?.[2]) === i + 1);
+}
+
+function same(a: string | undefined, b: string): boolean {
+  return a !== undefined && plain(a) === plain(b);
+}
+
+function plain(quant: string): string {
+  return quant.toUpperCase().replace(/^FP(16|32)$/, "F$1");
+}

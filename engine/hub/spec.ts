@@ -1,0 +1,64 @@
+/** `hf:org/repo[:QUANT][@rev]`, the name of a model on the hub. */
+
+import { quote } from "../files/quote.ts";
+
+/** What a spec says. */
+export interface HubSpec {
+  /** `org/repo`. */
+  readonly repository: string;
+  /** A quantization as file names spell it, or a GGUF file's path in the repository. */
+  readonly quant?: string;
+  /** A branch, tag or commit. */
+  readonly revision?: string;
+}
+
+/** The revision where a spec names none. */
+export const DEFAULT_REVISION = "main";
+
+const PREFIX = /^(hf:|hf\.co\/)/;
+const SPEC = /^([^/:@]+\/[^/:@]+)(?::([^:@]+))?(?:@(.+))?$/;
+/** No `--`, which stands for the slash in the cache's folder names. */
+const NAME = /^(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$/;
+
+/** Whether `text` names a model on the hub, well or not. */
+export function isHubSpec(text: string): boolean {
+  return PREFIX.test(text);
+}
+
+/**
+ * Parses `hf:org/repo[:QUANT][@rev]` or `hf.co/org/repo[:QUANT][@rev]`.
+ *
+ * @throws {SyntaxError} if it is not one.
+ */
+export function parseHubSpec(text: string): HubSpec {
+  const match = PREFIX.test(text) ? SPEC.exec(text.replace(PREFIX, "")) : null;
+  const [, repository = "", quant, revision] = match ?? [];
+  const sound = repository !== "" && repository.split("/").every((name) => NAME.test(name)) &&
+    (quant === undefined || isSafePath(quant)) &&
+    (revision === undefined || (/^[\w./-]{1,255}$/.test(revision) && isSafePath(revision)));
+  if (!sound) {
+    throw new SyntaxError(
+      `Cannot understand the model ${quote(text)}: expected hf:ORG/REPO[:QUANT][@REVISION], ` +
+        `as in hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M`,
+    );
+  }
+  return {
+    repository,
+    ...(quant !== undefined && { quant }),
+    ...(revision !== undefined && { revision }),
+  };
+}
+
+/** The text that parses to `spec`. */
+export function formatHubSpec({ repository, quant, revision }: HubSpec): string {
+  return `hf:${repository}${quant === undefined ? "" : `:${quant}`}${
+    revision === undefined ? "" : `@${revision}`
+  }`;
+}
+
+/** Whether a path with slashes stays in its directory, on any system. */
+export function isSafePath(path: string): boolean {
+  // deno-lint-ignore no-control-regex
+  return !/[\\:\x00-\x1f]/.test(path) &&
+    path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+}

@@ -1,0 +1,213 @@
+/** The CPU backend: ModelRunner in plain TypeScript. */
+
+import { cpus } from "node:os";
+import type { KvType } from "../../kernels/specs.ts";
+import type { ModelFile } from "../files/model_file.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { checkBatch } from "../run/check_batch.ts";
+import { checkLogits } from "../run/finite_logits.ts";
+import {
+  type Batch,
+  type BatchSequence,
+  BLOCK_TOKENS,
+  type ModelRunner,
+  type PendingStep,
+  REPEAT_WINDOW,
+  type RunnerDevice,
+  type RunnerLimits,
+  type StepOutput,
+} from "../run/runner.ts";
+import { sampleToken } from "../run/sampler.ts";
+import { KvCache } from "./kv_cache.ts";
+import { type EnteringToken, Transformer } from "./transformer.ts";
+import { loadWeights } from "./weights.ts";
+
+/** What a CPU runner may be told. */
+export interface ReferenceRunnerOptions {
+  /** Default: as many as one sequence of the context length needs, of at most 4,096 tokens. */
+  readonly blocks?: number;
+  /** Default 8. */
+  readonly maxSequences?: number;
+  /** Default 128. */
+  readonly maxBatchTokens?: number;
+  /** How keys and values are kept; default f32. */
+  readonly kvType?: KvType;
+}
+
+/**
+ * Loads a model into memory, its weights packed as the file has them; rows are unpacked to float32
+ * as they are used. One thread, no device; sums are float64. A token's results are the same bits
+ * alone and in any batch.
+ *
+ * @throws {ModelFormatError} if the file lacks a weight that `config` calls for, or got shorter.
+ */
+export function loadReferenceRunner(
+  file: ModelFile,
+  config: ModelConfig,
+  options: ReferenceRunnerOptions = {},
+): ModelRunner {
+  const context = Math.min(config.contextLength, 4096);
+  const limits = {
+    blocks: options.blocks ?? Math.ceil(context / BLOCK_TOKENS),
+    maxSequences: options.maxSequences ?? 8,
+    maxBatchTokens: options.maxBatchTokens ?? 128,
+  };
+  const kvDim = config.kvHeads * config.headDim;
+  const cache = new KvCache(config.layers, limits.blocks, kvDim, options.kvType ?? "f32");
+  const sizes = {
+    maxTokens: limits.maxBatchTokens,
+    maxPositions: Math.min(config.contextLength, limits.blocks * BLOCK_TOKENS),
+  };
+  const transformer = new Transformer(config, loadWeights(file, config), cache, sizes);
+  return new ReferenceRunner(config, limits, cache, transformer);
+}
+
+/** What a slot knows of its sequence. */
+interface Slot {
+  /** How many tokens are in the KV cache, and the last of them. */
+  length: number;
+  readonly recent: number[];
+  sampled: number;
+}
+
+/** How long the event loop may wait for the model, so that Ctrl-C and timers are heard. */
+const TURN_MS = 50;
+
+class ReferenceRunner implements ModelRunner {
+  readonly device: RunnerDevice = {
+    kind: "cpu",
+    description: processorName(),
+    driver: "software",
+  };
+  readonly #slots: Slot[];
+  /** Slots whose last submitted step samples. */
+  readonly #sampling = new Set<number>();
+  /** Ends when all that was submitted has run. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #turnStarted = performance.now();
+
+  constructor(
+    readonly config: ModelConfig,
+    readonly limits: RunnerLimits,
+    readonly cache: KvCache,
+    readonly transformer: Transformer,
+  ) {
+    this.#slots = Array.from(
+      { length: limits.maxSequences },
+      () => ({ length: 0, recent: [], sampled: 0 }),
+    );
+  }
+
+  submit(batch: Batch): PendingStep {
+    checkBatch(batch, this.config, this.limits);
+    for (const { slot, tokens, sampling } of batch.sequences) {
+      if (tokens === null && !this.#sampling.has(slot)) {
+        throw new RangeError(
+          `Cannot run the batch: slot ${slot} has sampled no token to go on from`,
+        );
+      }
+      if (sampling) this.#sampling.add(slot);
+      else this.#sampling.delete(slot);
+    }
+    const sequences = structuredClone(batch.sequences);
+    const output = this.#enqueue(() => this.#run(sequences, batch.steps ?? 1));
+    return { read: () => output };
+  }
+
+  copyBlocks(pairs: readonly (readonly [number, number])[]): void {
+    const copies = structuredClone(pairs);
+    this.#enqueue(() => copies.forEach(([from, to]) => this.cache.copyBlock(from, to)));
+  }
+
+  destroy(): void {
+    // Nothing to give back: the memory goes with the last reference.
+  }
+
+  /** Runs `work` after all that was submitted before. */
+  #enqueue<T>(work: () => T | Promise<T>): Promise<T> {
+    const done = this.#queue.then(work);
+    // A failure is its reader's; the steps after it run.
+    this.#queue = done.catch(() => {});
+    return done;
+  }
+
+  async #run(sequences: readonly BatchSequence[], steps: number): Promise<StepOutput> {
+    const output = {
+      tokens: sequences.map((): number[] => []),
+      logits: sequences.map((): Float32Array[] => []),
+    };
+    await this.#step(sequences, output);
+    for (let step = 1; step < steps; step++) {
+      // Without `prior`, with which a slot would forget what the first step entered.
+      const entering = sequences.map(({ prior: _, ...sequence }) => ({
+        ...sequence,
+        tokens: null,
+        start: sequence.start + step,
+      }));
+      await this.#step(entering, output);
+    }
+    return output;
+  }
+
+  /** One token, or the tokens of one prefill chunk, of each sequence. */
+  async #step(
+    sequences: readonly BatchSequence[],
+    output: { readonly tokens: number[][]; readonly logits: Float32Array[][] },
+  ): Promise<void> {
+    const tokens: EnteringToken[] = [];
+    const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
+    for (const sequence of sequences) {
+      const { start, blockTable, sampling, logits } = sequence;
+      const ids = enter(this.#slots[sequence.slot]!, sequence);
+      const rows = this.cache.rows(blockTable, start + ids.length);
+      const places = ids.map((_, i) => tokens.length + i);
+      ids.forEach((id, i) => tokens.push({ id, rows: rows.subarray(0, start + i + 1) }));
+      wanted.push(logits === "all" ? places : logits || sampling ? places.slice(-1) : []);
+    }
+    await this.#drive(this.transformer.forward(tokens));
+    const rows = await this.#drive(this.transformer.logits(wanted.flat()));
+    for (const [i, { slot, sampling, logits }] of sequences.entries()) {
+      const own = rows.splice(0, wanted[i]!.length);
+      checkLogits(own, this.config);
+      if (logits) output.logits[i]!.push(...own);
+      if (sampling) {
+        // The sampler changes what it is given.
+        const row = logits ? own.at(-1)!.slice() : own.at(-1)!;
+        const state = this.#slots[slot]!;
+        state.sampled = sampleToken(row, sampling, state.recent, state.length);
+        output.tokens[i]!.push(state.sampled);
+      }
+    }
+  }
+
+  /** Runs a computation to its end, and the event loop in between. */
+  async #drive<T>(work: Generator<void, T>): Promise<T> {
+    for (;;) {
+      const { done, value } = work.next();
+      if (done) return value;
+      if (performance.now() - this.#turnStarted > TURN_MS) {
+        await new Promise((resolve) => setTimeout(resolve));
+        this.#turnStarted = performance.now();
+      }
+    }
+  }
+}
+
+/** Notes in the slot what enters, and returns it. */
+function enter(slot: Slot, { tokens, start, prior }: BatchSequence): readonly number[] {
+  const ids = tokens ?? [slot.sampled];
+  if (prior !== undefined) slot.recent.splice(0, Infinity, ...prior);
+  // A sequence that goes back, e.g. in a test, forgets what came after.
+  else slot.recent.splice(Math.max(0, slot.recent.length - (slot.length - start)));
+  slot.recent.push(...ids);
+  slot.recent.splice(0, slot.recent.length - REPEAT_WINDOW);
+  slot.length = start + ids.length;
+  return ids;
+}
+
+/** The processor's name, where the program may read it. */
+function processorName(): string {
+  const permission = Deno.permissions.querySync({ name: "sys", kind: "cpus" });
+  const model = permission.state === "granted" ? cpus()[0]?.model.trim() : undefined;
+  return model || `${Deno.build.arch} processor`;
+}

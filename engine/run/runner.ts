@@ -1,0 +1,149 @@
+/**
+ * The one interface that every backend implements, and all that the scheduler and the
+ * generation loop know of a device. A batch's metadata is an argument, never a global.
+ */
+
+import type { ModelConfig } from "../model/config.ts";
+
+export { BLOCK_TOKENS, REPEAT_WINDOW } from "../../kernels/sizes.ts";
+
+/** Rows of logits that any runner can return of one step; each takes a vocabulary of floats. */
+export const MOST_LOGIT_ROWS = 32;
+
+/** Decode steps that one batch can chain. */
+export const MOST_STEPS = 8;
+
+/** Logit biases that one sequence can have; every runner has room for those of all its sequences. */
+export const MOST_BIASES = 1024;
+
+/** How a sequence's next token is chosen. Greedy is temperature 0. */
+export interface SamplingOptions {
+  /** 0 is greedy: the most probable token, of equals the one with the lowest id. */
+  readonly temperature: number;
+  /** Keep the k most probable tokens; 0 keeps all. */
+  readonly topK: number;
+  /** Keep the fewest tokens whose probabilities sum to at least this; 1 keeps all. */
+  readonly topP: number;
+  /** Keep tokens at least this fraction as probable as the best; 0 keeps all. */
+  readonly minP: number;
+  /** Divides positive and multiplies negative logits of the last REPEAT_WINDOW tokens; 1 is off. */
+  readonly repeatPenalty: number;
+  /** Added to the logits of these token ids, at most MOST_BIASES. */
+  readonly logitBias?: ReadonlyMap<number, number>;
+  /**
+   * Same seed, same device: same text, whatever else runs; so a draw depends on the seed and the
+   * token's position alone. An unsigned 32-bit integer.
+   */
+  readonly seed: number;
+}
+
+/** The most probable token each time, all filters off. */
+export const GREEDY: SamplingOptions = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
+  seed: 0,
+};
+
+/** One sequence's share of a step. */
+export interface BatchSequence {
+  /** The runner's row for this sequence's last token and sampler state, in [0, maxSequences). */
+  readonly slot: number;
+  /**
+   * The tokens that enter, at positions `start`, `start + 1`, …
+   * `null`: one token, the one this slot sampled last, which need not have been read back.
+   */
+  readonly tokens: readonly number[] | null;
+  /** Tokens of this sequence that are in the KV cache already. */
+  readonly start: number;
+  /**
+   * Present on a sequence's first batch in its slot, where the runner forgets what the slot's last
+   * sequence left: the tokens before `start`, which the prefix cache has, at most REPEAT_WINDOW.
+   */
+  readonly prior?: readonly number[];
+  /** Physical block of each BLOCK_TOKENS positions; covers all positions written by this batch. */
+  readonly blockTable: readonly number[];
+  /** Samples a token after the last one; absent where a prefill chunk ends before its prompt does. */
+  readonly sampling?: SamplingOptions;
+  /**
+   * Returns the logits after each token that enters ("all"), or after the last one ("last"): the
+   * model's own, before biases and penalties.
+   */
+  readonly logits?: "all" | "last";
+}
+
+/** How long a kernel ran, by the device's own clock. */
+export interface KernelTime {
+  readonly name: string;
+  readonly milliseconds: number;
+}
+
+/** Which dispatches are timed: each in a pass of its own, or all in one under the first one's name. */
+export type Timing = "each" | "together";
+
+/** What one step on the device does. */
+export interface Batch {
+  readonly sequences: readonly BatchSequence[];
+  /**
+   * Decode steps chained on the device, each feeding its tokens to the next; default 1, at most
+   * MOST_STEPS. Above 1 every sequence must enter one token, sample, and want no logits.
+   */
+  readonly steps?: number;
+  /** Times kernels, on a GPU that has timestamps. */
+  readonly timing?: Timing;
+}
+
+/** What a step produced, per sequence of the batch. */
+export interface StepOutput {
+  /** The sampled tokens in order: `steps` of them, or none where the sequence did not sample. */
+  readonly tokens: readonly (readonly number[])[];
+  /** Rows of `vocabSize` logits, for sequences that asked. */
+  readonly logits: readonly (readonly Float32Array[])[];
+  /** In the order they ran, if the batch asked. */
+  readonly kernels?: readonly KernelTime[];
+}
+
+/** A step that was handed to the device and not yet read. */
+export interface PendingStep {
+  read(): Promise<StepOutput>;
+}
+
+/** What runs the model, for reports. */
+export interface RunnerDevice {
+  readonly kind: "gpu" | "cpu";
+  /** The adapter's or processor's own description. */
+  readonly description: string;
+  readonly driver: "hardware" | "software";
+}
+
+/** Sizes the runner was made with. */
+export interface RunnerLimits {
+  /** Blocks that the KV cache has now. */
+  readonly blocks: number;
+  /** Sequences that may be in one batch. */
+  readonly maxSequences: number;
+  /** Tokens that may enter in one batch, all sequences together. */
+  readonly maxBatchTokens: number;
+}
+
+/** A loaded model on a device. */
+export interface ModelRunner {
+  /** The model's, its context length that of the longest sequence that the runner takes. */
+  readonly config: ModelConfig;
+  readonly device: RunnerDevice;
+  readonly limits: RunnerLimits;
+  /**
+   * Hands a step to the device. Steps run in the order submitted; a caller may submit the next
+   * before it reads the last. The batch's arrays are the caller's and change after this returns.
+   *
+   * @throws {RangeError} if the batch exceeds `limits` or the context length.
+   */
+  submit(batch: Batch): PendingStep;
+  /** Copies KV blocks on the device, for copy on write: pairs of [from, to]. */
+  copyBlocks(pairs: readonly (readonly [number, number])[]): void;
+  /** Makes room for so many blocks in all, what they hold kept; returns how many there are now. */
+  growBlocks?(blocks: number): number;
+  destroy(): void;
+}

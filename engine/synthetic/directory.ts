@@ -1,0 +1,72 @@
+/** Models of random weights as Hugging Face has them: safetensors and the texts beside them. */
+
+import type { SafetensorsData } from "../files/safetensors_writer.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { syntheticVocabulary } from "./metadata.ts";
+import { LLAMA32_SCALING, syntheticConfig, syntheticPre } from "./models.ts";
+import { syntheticTexts } from "./texts.ts";
+import { checkpointTensors, staysF32 } from "./weights.ts";
+import { expectedWeights } from "../model/weight_names.ts";
+
+/** What the matrices can be stored as; vectors and routers stay F32, as in GGUF. */
+export const DIRECTORY_FORMATS = ["BF16", "F16", "F32"] as const;
+export type DirectoryFormat = typeof DIRECTORY_FORMATS[number];
+
+/** What a directory is written from. */
+export interface SyntheticDirectory {
+  /** The files beside the weights, by name. */
+  readonly texts: Readonly<Record<string, string>>;
+  readonly tensors: readonly (SafetensorsData & { readonly type: DirectoryFormat })[];
+}
+
+/**
+ * Describes the model with the weights that `syntheticModel` gives it in that type for that seed.
+ *
+ * @param preTokenizer gives the rule that a `tokenizer.ggml.pre` stands for
+ * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
+ */
+export function syntheticDirectory(
+  name: string,
+  format: DirectoryFormat,
+  seed: number,
+  preTokenizer: (name: string) => object,
+): SyntheticDirectory {
+  const gguf = syntheticConfig(name);
+  const config: ModelConfig = {
+    ...gguf,
+    ropeLayout: "half",
+    ropeFactors: false,
+    ropeScaling: gguf.ropeFactors ? LLAMA32_SCALING : gguf.ropeScaling,
+  };
+  const tensors = [...expectedWeights(config)].flatMap((weight) => {
+    const { name, hf, shape } = weight;
+    const made = checkpointTensors(weight, staysF32(name, shape) ? "F32" : format, seed);
+    const turned = gguf.ropeLayout === "interleaved" && /\.[qk]_proj\.weight$/.test(hf);
+    if (!turned) return made;
+    return made.map((tensor) => ({
+      ...tensor,
+      data: () => inHalves(tensor.data(), shape[0]!, config.headDim),
+    }));
+  });
+  const rule = preTokenizer(syntheticPre(gguf));
+  return { texts: syntheticTexts(config, syntheticVocabulary(config.vocabSize), rule), tensors };
+}
+
+/** Rows of queries or keys as RoPE takes them in halves: of each head the even ones, then the odd. */
+function inHalves(pieces: Iterable<Uint8Array>, rows: number, headDim: number): Uint8Array[] {
+  const parts = [...pieces];
+  const from = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    from.set(part, at);
+    at += part.length;
+  }
+  const to = new Uint8Array(from.length);
+  const rowBytes = from.length / rows;
+  for (let row = 0; row < rows; row++) {
+    const within = row % headDim;
+    const target = row - within + (within >> 1) + (within & 1) * headDim / 2;
+    to.set(from.subarray(row * rowBytes, (row + 1) * rowBytes), target * rowBytes);
+  }
+  return [to];
+}

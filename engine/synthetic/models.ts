@@ -1,0 +1,204 @@
+/** Models with the dimensions of published ones and random weights, to measure speed and memory by. */
+
+import type { GgufTensorData, GgufValue } from "../files/gguf_writer.ts";
+import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { ropeTable } from "../model/rope.ts";
+import { syntheticMetadata, syntheticVocabulary } from "./metadata.ts";
+import { staysF32, syntheticTensor } from "./weights.ts";
+import { expectedWeights, ggufName } from "../model/weight_names.ts";
+
+/** How the matrices are packed: one type as llama.cpp applies it, or its mixture Q4_K_M. */
+export const SYNTHETIC_FORMATS = [
+  "F32",
+  "F16",
+  "BF16",
+  "Q4_0",
+  "Q4_1",
+  "Q8_0",
+  "Q4_K",
+  "Q4_K_M",
+  "Q6_K",
+] as const;
+export type SyntheticFormat = typeof SYNTHETIC_FORMATS[number];
+
+/** What a model's config.json says, as far as models differ. */
+type Size = Pick<
+  ModelConfig,
+  | "architecture"
+  | "dim"
+  | "layers"
+  | "heads"
+  | "kvHeads"
+  | "headDim"
+  | "ffnDim"
+  | "vocabSize"
+  | "contextLength"
+  | "ropeBase"
+  | "tiedOutput"
+  | "experts"
+>;
+
+const TINY = {
+  dim: 256,
+  layers: 2,
+  heads: 8,
+  kvHeads: 2,
+  headDim: 32,
+  ffnDim: 512,
+  vocabSize: 1024,
+  contextLength: 2048,
+  ropeBase: 10_000,
+  tiedOutput: true,
+} as const;
+const QWEN = {
+  vocabSize: 151_936,
+  contextLength: 32_768,
+  ropeBase: 1e6,
+  tiedOutput: true,
+} as const;
+
+/** Source: config.json of each. */
+// deno-fmt-ignore
+const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
+  ["tiny-llama", { architecture: "llama", ...TINY, tiedOutput: false }],
+  ["tiny-qwen2", { architecture: "qwen2", ...TINY }],
+  ["tiny-qwen3", { architecture: "qwen3", ...TINY, headDim: 64 }],
+  ["tiny-qwen3moe", {
+    architecture: "qwen3moe", ...TINY, headDim: 64,
+    experts: { count: 8, used: 2, ffnDim: 256, normalized: true },
+  }],
+  ["tinyllama-1.1b", {
+    architecture: "llama", dim: 2048, layers: 22, heads: 32, kvHeads: 4, headDim: 64, ffnDim: 5632,
+    vocabSize: 32_000, contextLength: 2048, ropeBase: 10_000, tiedOutput: false,
+  }],
+  ["llama-3.2-1b", {
+    architecture: "llama", dim: 2048, layers: 16, heads: 32, kvHeads: 8, headDim: 64, ffnDim: 8192,
+    vocabSize: 128_256, contextLength: 131_072, ropeBase: 500_000, tiedOutput: true,
+  }],
+  ["qwen2.5-0.5b", {
+    architecture: "qwen2", dim: 896, layers: 24, heads: 14, kvHeads: 2, headDim: 64, ffnDim: 4864,
+    ...QWEN,
+  }],
+  ["qwen2.5-1.5b", {
+    architecture: "qwen2", dim: 1536, layers: 28, heads: 12, kvHeads: 2, headDim: 128, ffnDim: 8960,
+    ...QWEN,
+  }],
+  ["qwen3-0.6b", {
+    architecture: "qwen3", dim: 1024, layers: 28, heads: 16, kvHeads: 8, headDim: 128, ffnDim: 3072,
+    ...QWEN, contextLength: 40_960,
+  }],
+  ["qwen3-30b-a3b", {
+    architecture: "qwen3moe", dim: 2048, layers: 48, heads: 32, kvHeads: 4, headDim: 128,
+    ffnDim: 6144, ...QWEN, contextLength: 40_960, tiedOutput: false,
+    experts: { count: 128, used: 8, ffnDim: 768, normalized: true },
+  }],
+]);
+
+/** Llama 3.2's RoPE scaling, which its GGUF files state as a tensor of factors. */
+export const LLAMA32_SCALING = {
+  kind: "llama3",
+  factor: 32,
+  lowFrequencyFactor: 1,
+  highFrequencyFactor: 4,
+  originalContext: 8192,
+} as const;
+
+/** The names of the models that can be made. */
+export function syntheticModelNames(): string[] {
+  return [...SIZES.keys()];
+}
+
+/** What a GGUF file is written from. */
+export interface SyntheticModel {
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly tensors: readonly GgufTensorData[];
+}
+
+/**
+ * Describes the model; its weights are made as they are written.
+ *
+ * @param seed decides the weights: equal ones give the same file
+ * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
+ */
+export function syntheticModel(
+  name: string,
+  format: SyntheticFormat,
+  seed: number,
+): SyntheticModel {
+  const config = syntheticConfig(name);
+  const tensors = [...expectedWeights(config)].map(({ name, shape }) =>
+    name === ggufName("ropeFactors")
+      ? ropeFactors(config, name)
+      : syntheticTensor(name, shape, tensorType(name, shape, format, config), seed)
+  );
+  const vocabulary = syntheticVocabulary(config.vocabSize);
+  return { metadata: syntheticMetadata(config, vocabulary, syntheticPre(config)), tensors };
+}
+
+/** The model's `tokenizer.ggml.pre`. */
+export function syntheticPre({ architecture }: ModelConfig): string {
+  return architecture === "llama" ? "smollm" : "qwen2";
+}
+
+/**
+ * The model's config as its GGUF file states it.
+ *
+ * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
+ */
+export function syntheticConfig(name: string): ModelConfig {
+  const size = SIZES.get(name);
+  if (size === undefined) {
+    throw new RangeError(
+      `Cannot make a model '${name}': the known ones are ${syntheticModelNames().join(", ")}`,
+    );
+  }
+  const isLlama = size.architecture === "llama";
+  return {
+    ...size,
+    name: `${name} with random weights`,
+    rmsEpsilon: isLlama ? 1e-5 : 1e-6,
+    ropeDims: size.headDim,
+    ropeLayout: isLlama ? "interleaved" : "half",
+    ropeScaling: { kind: "none" },
+    ropeFactors: name.startsWith("llama-3"),
+    qkvBias: size.architecture === "qwen2",
+    queryKeyNorm: size.architecture.startsWith("qwen3"),
+  };
+}
+
+function ropeFactors(config: ModelConfig, name: string): GgufTensorData {
+  const plain = ropeTable(config).frequencies;
+  const scaled = ropeTable({ ...config, ropeScaling: LLAMA32_SCALING }).frequencies;
+  const factors = Float32Array.from(plain, (frequency, i) => frequency / scaled[i]!);
+  const data = () => [new Uint8Array(factors.buffer)];
+  return { name, type: "F32", shape: [factors.length], data };
+}
+
+/**
+ * As llama.cpp quantizes (llama_tensor_get_type of llama-quant.cpp): vectors and routers stay F32; the output
+ * head, or the embedding in its place, is Q6_K where it would be smaller; Q4_K_M has half of the
+ * values and downs in Q6_K; rows that superblocks do not divide fall back to blocks of 32.
+ */
+function tensorType(
+  name: string,
+  shape: readonly number[],
+  format: SyntheticFormat,
+  config: ModelConfig,
+): TensorType {
+  if (staysF32(name, shape)) return "F32";
+  const head = ggufName(config.tiedOutput ? "embedding" : "output");
+  const small = format.startsWith("Q4");
+  const layer = Number(/^blk\.(\d+)\.(attn_v|ffn_down|ffn_down_exps)\./.exec(name)?.[1] ?? NaN);
+  const finer = small && name === head ||
+    format === "Q4_K_M" && takesMoreBits(layer, config.layers);
+  const type = finer ? "Q6_K" : format === "Q4_K_M" ? "Q4_K" : format;
+  if (shape.at(-1)! % BLOCK_LAYOUT[type].weights === 0) return type;
+  return type === "Q4_K" ? "Q5_0" : "Q8_0";
+}
+
+/** The first and the last eighth of the layers, and every third between; of NaN, none. */
+function takesMoreBits(layer: number, layers: number): boolean {
+  const eighth = Math.floor(layers / 8);
+  return layer < eighth || layer >= Math.floor(7 * layers / 8) || (layer - eighth) % 3 === 2;
+}

@@ -1,0 +1,28 @@
+/** This machine's adapter, and the tunings that the kernel tests run on it. */
+
+import { type Gpu, openGpu } from "../../engine/gpu/device.ts";
+import { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
+import { tuningFor } from "../../kernels/tuning.ts";
+
+export interface KernelHarnesses {
+  readonly gpu: Gpu;
+  readonly software: KernelHarness;
+  /** By the tuning's name: both, whichever class this adapter is of. */
+  readonly all: Readonly<Record<string, KernelHarness>>;
+}
+
+/**
+ * TVLLM_TEST_TUNINGS=software leaves out hardware's, and products of many tokens: some drivers
+ * compile them for minutes.
+ */
+export async function openRigs(): Promise<KernelHarnesses> {
+  const gpu = await openGpu();
+  // drivers_test.ts looks for this line.
+  console.log(`Adapter: ${gpu.description}, subgroups of ${gpu.subgroupSize}`);
+  const both = Deno.env.get("TVLLM_TEST_TUNINGS") !== "software";
+  const few = { matmulTokens: 2 };
+  const software = await KernelHarness.create(gpu, { ...tuningFor("software"), ...(!both && few) });
+  // A software driver compiles kernels of 256 invocations for 5–12 s at eight tokens, for one at two.
+  const hardware = software.with({ ...tuningFor("hardware"), ...few });
+  return { gpu, software, all: { software, ...(both && { hardware }) } };
+}

@@ -1,0 +1,263 @@
+/** Safetensors models from a directory to logits, against what the float32 reference says. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ModelFormatError, ModelNotFoundError, UnsupportedError } from "../../engine/errors.ts";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
+import { openModelFile } from "../../engine/files/open_model.ts";
+import { openGpu } from "../../engine/gpu/device.ts";
+import { loadModel } from "../../engine/mod.ts";
+import { readModel } from "../../engine/model/read_model.ts";
+import { GpuRunner } from "../../engine/gpu/runner.ts";
+import { MOST_LOGIT_ROWS } from "../../engine/run/runner.ts";
+import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
+import { type TinyArchitecture, tinyModel } from "../../fixtures/tiny_models.ts";
+import {
+  type ModelDirectory,
+  TINY_SAFETENSORS,
+  tinySafetensors,
+  tinyScaled,
+} from "../../fixtures/tiny_safetensors.ts";
+import { compareWithGolden, readGolden } from "../assert.ts";
+import { logitsOf } from "../reference/tiny_runner.ts";
+import { withFile, withFiles } from "../files/on_disk.ts";
+
+/** By the golden's name; those in BF16 are in several files. */
+const MODELS: Record<string, ModelDirectory> = {
+  ...Object.fromEntries(
+    TINY_SAFETENSORS.map(([architecture, type]) => [
+      `safetensors-${architecture}-${type.toLowerCase()}`,
+      tinySafetensors(architecture, type, type === "BF16" ? 3 : 1),
+    ]),
+  ),
+  "safetensors-qwen2-yarn": tinyScaled("yarn"),
+  "safetensors-qwen2-linear": tinyScaled("linear"),
+};
+
+for (const [name, files] of Object.entries(MODELS)) {
+  Deno.test(`CPU runner gives the golden's probabilities for ${name}`, async () => {
+    const runner = withFiles(files, (directory) => {
+      const file = openModelFile(directory);
+      try {
+        const { config, weights } = readModel(file);
+        return loadReferenceRunner(weights, config);
+      } finally {
+        file.close();
+      }
+    });
+    const golden = readGolden(name);
+    const { meanKl, perplexityError } = compareWithGolden(
+      golden,
+      await logitsOf(runner, golden.ids),
+    );
+    assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
+    assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
+  });
+
+  Deno.test(`GPU runner gives the golden's probabilities for ${name}`, async () => {
+    const gpu = await openGpu();
+    const loading = withFiles(files, (directory) => {
+      const file = openModelFile(directory);
+      const { config, weights } = readModel(file);
+      return GpuRunner.load(gpu, weights, config, { contextLength: 64 })
+        .finally(() => file.close());
+    });
+    const runner = await loading;
+    const golden = readGolden(name);
+    const prefill = await logitsOf(runner, golden.ids, { chunk: MOST_LOGIT_ROWS });
+    const decode = await logitsOf(runner, golden.ids, { chunk: 1 });
+    runner.destroy();
+    for (const logits of [prefill, decode]) {
+      const { meanKl, perplexityError } = compareWithGolden(golden, logits);
+      assert.ok(meanKl <= 1e-3, `mean KL ${meanKl}`);
+      assert.ok(perplexityError <= 5e-3, `perplexity off by ${perplexityError}`);
+    }
+  });
+}
+
+Deno.test("loadModel() takes a directory: tokenizer, template, end tokens, answers", async () => {
+  const directory = Deno.makeTempDirSync({ prefix: "tvllm-files-" });
+  for (const [name, content] of Object.entries(tinySafetensors("qwen3", "BF16"))) {
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    Deno.writeFileSync(join(directory, name), bytes);
+  }
+  const model = await loadModel(openModelFile(directory), { device: "cpu", contextLength: 64 });
+  Deno.removeSync(directory, { recursive: true });
+  const { tokenizer, engine } = model;
+  assert.deepEqual([...tokenizer.eosIds].sort(), [0, 2]);
+  assert.match(model.chatTemplate, /^\{% for message in messages %\}\{\{ '<\|im_start\|>'/);
+  const expected = withFile("tiny.gguf", tinyModel("qwen3", "F32"), (path) => {
+    const gguf = openModelFile(path);
+    const ids = modelTokenizer(gguf).encode("The hen and the ark");
+    gguf.close();
+    return ids;
+  });
+  const promptIds = tokenizer.encode("The hen and the ark");
+  assert.deepEqual(promptIds, expected);
+  const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
+  const [answer] = await engine.generate([{ promptIds, sampling, maxTokens: 4, stopIds: [] }]);
+  assert.equal(answer!.ids.length, 4);
+  await model.close();
+});
+
+Deno.test("openModelFile() finds a directory by any of its files, and GGUF by its content", () => {
+  withFiles(tinySafetensors("llama", "F16", 2), (directory) => {
+    const names = [
+      ".",
+      "config.json",
+      "model-2-of-2.safetensors",
+      "model.safetensors.index.json",
+    ];
+    for (const name of names) {
+      const file = openModelFile(join(directory, name));
+      assert.equal(file.format, "safetensors", name);
+      assert.equal(file.paths.length, 2, name);
+      file.close();
+    }
+  });
+  withFile("x.gguf", tinyModel("llama", "Q8_0"), (path) => {
+    const file = openModelFile(path);
+    assert.equal(file.format, "gguf");
+    file.close();
+  });
+  assert.throws(() => openModelFile("/nowhere/at/all"), ModelNotFoundError);
+});
+
+/** Opens and reads a tiny model whose config.json, or another file, was changed. */
+function readChanged(
+  config: Record<string, unknown>,
+  change: (files: ModelDirectory) => void = () => {},
+  architecture: TinyArchitecture = "llama",
+) {
+  const files = tinySafetensors(architecture, "F16");
+  files["config.json"] = JSON.stringify({ ...JSON.parse(String(files["config.json"])), ...config });
+  change(files);
+  return withFiles(files, (directory) => {
+    const file = openModelFile(directory);
+    try {
+      return { ...readModel(file), tokenizer: modelTokenizer(file), file };
+    } finally {
+      file.close();
+    }
+  });
+}
+
+Deno.test("readModel() reads RoPE scaling of config.json, older and newer", () => {
+  const ropeOf = (config: Record<string, unknown>) => readChanged(config).config;
+  assert.deepEqual(
+    ropeOf({ rope_scaling: { type: "linear", factor: 2 } }).ropeScaling,
+    { kind: "linear", factor: 2 },
+  );
+  const yarn = ropeOf({
+    max_position_embeddings: 32768,
+    rope_scaling: { type: "yarn", factor: 4, original_max_position_embeddings: 32768 },
+  });
+  assert.deepEqual(yarn.ropeScaling, {
+    kind: "yarn",
+    factor: 4,
+    originalContext: 32768,
+    betaFast: 32,
+    betaSlow: 1,
+    attentionFactor: 1,
+  });
+  assert.equal(yarn.contextLength, 131072);
+  const newer = ropeOf({
+    rope_theta: undefined,
+    rope_scaling: undefined,
+    rope_parameters: { rope_type: "default", rope_theta: 12345 },
+  });
+  assert.deepEqual(newer.ropeScaling, { kind: "none" });
+  assert.equal(newer.ropeBase, 12345);
+  assert.equal(newer.ropeLayout, "half");
+});
+
+Deno.test("readModel() passes over tensors that nothing needs", () => {
+  // An untied model, so there is a head that becomes superfluous.
+  const { config } = readChanged({ tie_word_embeddings: true }, undefined, "qwen2");
+  assert.equal(config.tiedOutput, true);
+  assert.throws(() => readChanged({ tie_word_embeddings: false }), /'lm_head\.weight' is missing/);
+});
+
+type Refusal = typeof ModelFormatError | typeof UnsupportedError;
+
+const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]> = {
+  "another architecture": [
+    { model_type: "mamba" },
+    /config\.json: model_type 'mamba'; the supported ones are llama, qwen2, qwen3\b/,
+    UnsupportedError,
+  ],
+  "no architecture": [{ model_type: null }, /'model_type' is missing/, ModelFormatError],
+  "no layers": [{ num_hidden_layers: 0 }, /'num_hidden_layers' is 0, not/, ModelFormatError],
+  "too many layers": [
+    { num_hidden_layers: 3 },
+    /'model\.layers\.2\.input_layernorm\.weight' is m/,
+    ModelFormatError,
+  ],
+  "another width": [{ hidden_size: 64 }, /embed_tokens\.weight' has the shape/, ModelFormatError],
+  "heads in no proportion": [{ num_key_value_heads: 3 }, /3 key-value heads/, ModelFormatError],
+  "biases everywhere": [{ attention_bias: true }, /attention_bias; get/, UnsupportedError],
+  "a flag that is none": [{ mlp_bias: "no" }, /'mlp_bias' is 'no', not true/, ModelFormatError],
+  "another activation": [{ hidden_act: "gelu" }, /hidden_act 'gelu'/, UnsupportedError],
+  "packed weights": [
+    { quantization_config: { quant_method: "gptq" } },
+    /'quantization_config\.quant_method'/,
+    UnsupportedError,
+  ],
+  "another RoPE scaling": [
+    { rope_scaling: { rope_type: "longrope" } },
+    /scaling 'longrope'/,
+    UnsupportedError,
+  ],
+  "RoPE scaling without its factor": [
+    { rope_scaling: { rope_type: "linear" } },
+    /'factor' is missing/,
+    ModelFormatError,
+  ],
+};
+
+for (const [name, [config, says, kind]] of Object.entries(FAULTS)) {
+  Deno.test(`readModel() refuses: ${name}`, () => {
+    assert.throws(() => readChanged(config), (error) => {
+      assert.ok(error instanceof kind, String(error));
+      assert.match(error.message, /^Cannot (use|run) \/.*: /);
+      assert.match(error.message, says);
+      return true;
+    });
+  });
+}
+
+Deno.test("modelTokenizer() says what is wrong with the texts beside the weights", () => {
+  assert.throws(
+    () => readChanged({}, (files) => delete files["tokenizer.json"]),
+    (error) =>
+      error instanceof ModelNotFoundError && /tokenizer\.json: there is/.test(error.message),
+  );
+  assert.throws(
+    () => readChanged({}, (files) => files["generation_config.json"] = '{"eos_token_id":["2"]}'),
+    /Cannot read the end tokens of .*: eos_token_id has '"2"', not a whole number/,
+  );
+});
+
+Deno.test("modelTokenizer() takes one end token or a list, of generation_config.json first", () => {
+  const endsOf = (config: Record<string, unknown>, generation?: string) => {
+    const { tokenizer } = readChanged(config, (files) => {
+      delete files["generation_config.json"];
+      if (generation !== undefined) files["generation_config.json"] = generation;
+    });
+    return [5, 6, 7].filter((id) => tokenizer.eosIds.has(id));
+  };
+  assert.deepEqual(endsOf({ eos_token_id: 5 }), [5]);
+  assert.deepEqual(endsOf({ eos_token_id: [5, 7] }), [5, 7]);
+  assert.deepEqual(endsOf({ eos_token_id: [5, 7] }, '{"eos_token_id": [6]}'), [6]);
+  assert.deepEqual(endsOf({ eos_token_id: [5, 7] }, "{}"), [5, 7]);
+});
+
+Deno.test("openModelFile() takes chat_template.jinja before the template of tokenizer_config.json", () => {
+  const templateOf = (change: (files: ModelDirectory) => void) =>
+    readChanged({}, change).file.metadata.get("tokenizer.chat_template");
+  assert.equal(templateOf((files) => files["chat_template.jinja"] = "{{ 1 }}"), "{{ 1 }}");
+  const several = [{ name: "tool_use", template: "a" }, { name: "default", template: "b" }];
+  const config = JSON.stringify({ chat_template: several });
+  assert.equal(templateOf((files) => files["tokenizer_config.json"] = config), "b");
+  assert.equal(templateOf((files) => files["tokenizer_config.json"] = "{}"), undefined);
+});

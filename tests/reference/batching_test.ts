@@ -1,0 +1,175 @@
+/** What a sequence gets must not depend on how it is cut, where it lies, or what runs beside it. */
+
+import assert from "node:assert/strict";
+import type { BatchSequence } from "../../engine/run/runner.ts";
+import { readGolden } from "../assert.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
+import { blocksFor, logitsOf, run, sample, tinyRunner } from "./tiny_runner.ts";
+
+const IDS = readGolden("tiny-llama-q4_1").ids;
+const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, minP: 0.01, repeatPenalty: 1.3 };
+
+// Q4_1 has a fused loop for one token and rounds its weights; Q5_K has neither. Experts serve the
+// tokens of a chunk together.
+const CUT = [["llama", "Q4_1"], ["llama", "Q5_K"], ["qwen3moe", "Q4_0"]] as const;
+for (const [architecture, format] of CUT) {
+  Deno.test(`CPU runner gives the same bits for a prompt in chunks of any size, ${architecture} ${format}`, async () => {
+    const runner = tinyRunner(architecture, format);
+    const whole = await logitsOf(runner, IDS);
+    for (const chunk of [1, 2, 7, 16, 39]) {
+      assert.deepEqual(await logitsOf(runner, IDS, { chunk }), whole, `chunks of ${chunk}`);
+    }
+  });
+}
+
+Deno.test("CPU runner follows block tables in any order", async () => {
+  const runner = tinyRunner("qwen3", "Q8_0", { blocks: 8 });
+  const straight = await logitsOf(runner, IDS, { chunk: 5 });
+  for (const blockTable of [[7, 0, 3], [2, 1, 0, 5]]) {
+    assert.deepEqual(await logitsOf(runner, IDS, { chunk: 5, blockTable }), straight);
+  }
+});
+
+Deno.test("CPU runner gives sequences of a batch what each gets alone", async () => {
+  const runner = tinyRunner("qwen2", "Q4_0", { blocks: 16 });
+  const prompts = [IDS.slice(0, 17), IDS.slice(3, 5), IDS.slice(20)];
+  const start = (prompt: readonly number[], slot: number): BatchSequence => ({
+    slot,
+    tokens: prompt,
+    start: 0,
+    prior: [],
+    blockTable: blocksFor(40, slot * 4),
+    sampling: { ...SAMPLED, seed: slot },
+    logits: slot === 1 ? "all" : "last",
+  });
+  const next = (prompt: readonly number[], slot: number): BatchSequence => {
+    const { prior: _, logits: __, ...rest } = start(prompt, slot);
+    return { ...rest, tokens: null, start: prompt.length };
+  };
+  const alone: number[][] = [];
+  const rows: (readonly Float32Array[])[] = [];
+  for (const [slot, prompt] of prompts.entries()) {
+    const first = await runner.submit({ sequences: [start(prompt, slot)] }).read();
+    rows.push(first.logits[0]!);
+    alone.push([
+      ...first.tokens[0]!,
+      ...await sample(runner, next(prompt, slot), 8),
+    ]);
+  }
+
+  const together = await runner.submit({ sequences: prompts.map(start) }).read();
+  assert.deepEqual(together.logits, rows);
+  const rest = await runner.submit({
+    sequences: prompts.map(next),
+    steps: 8,
+  }).read();
+  const all = together.tokens.map((first, i) => [...first, ...rest.tokens[i]!]);
+  assert.deepEqual(all, alone);
+  assert.ok(new Set(all[0]).size > 5, "sampling that repeats itself would prove little");
+});
+
+Deno.test("CPU runner mixes a prefill chunk with a decode", async () => {
+  const runner = tinyRunner("llama", "Q8_0", { blocks: 8 });
+  const decode = { slot: 0, start: 20, blockTable: [0, 1], logits: "last" } as const;
+  const prefill = { slot: 1, start: 0, blockTable: [4, 5, 6], logits: "all" } as const;
+  await logitsOf(runner, IDS.slice(0, 20));
+  const one = await run(runner, { ...decode, tokens: [IDS[20]!] });
+  const other = await run(runner, { ...prefill, tokens: IDS });
+  const { logits } = await runner.submit({
+    sequences: [{ ...decode, tokens: [IDS[20]!] }, { ...prefill, tokens: IDS }],
+  }).read();
+  assert.deepEqual(logits, [one, other]);
+});
+
+Deno.test("CPU runner feeds sampled tokens back in steps, and in batches submitted ahead", async () => {
+  const sampling = { ...SAMPLED, seed: 9 };
+  const blockTable = blocksFor(64);
+  const first = { slot: 2, tokens: IDS.slice(0, 5), start: 0, prior: [], blockTable, sampling };
+  const later = (start: number) => ({ slot: 2, tokens: null, start, blockTable, sampling });
+
+  const runner = tinyRunner("llama", "Q4_0");
+  const expected: number[] = [];
+  for (let i = 0; i < 12; i++) {
+    const ids = [...IDS.slice(0, 5), ...expected];
+    expected.push(...await sample(runner, { ...first, tokens: ids }));
+  }
+  assert.deepEqual(
+    [
+      ...await sample(runner, first),
+      ...await sample(runner, later(5), 8),
+      ...await sample(runner, later(13), 3),
+    ],
+    expected,
+    "steps",
+  );
+  const pending = [runner.submit({ sequences: [first] })];
+  for (let start = 5; start < 16; start++) {
+    pending.push(runner.submit({ sequences: [later(start)] }));
+  }
+  const read = await Promise.all(pending.reverse().map((step) => step.read()));
+  assert.deepEqual(read.reverse().flatMap(({ tokens }) => tokens[0]!), expected, "ahead");
+});
+
+Deno.test("CPU runner keeps in mind what a chain samples that begins with a slot's first batch", async () => {
+  const runner = tinyRunner("llama", "Q4_0");
+  // Nothing comes again, but what is forgotten.
+  const sampling = { ...GREEDY, repeatPenalty: 1e6, logitBias: new Map([[1, 50], [2, 40]]) };
+  const first = { slot: 0, tokens: [5], start: 0, prior: [], blockTable: [0], sampling };
+  const ids = await sample(runner, first, 8);
+  assert.deepEqual(ids.slice(0, 2), [1, 2]);
+  assert.equal(new Set(ids).size, 8);
+});
+
+Deno.test("CPU runner takes from `prior` what a cached prefix keeps from it", async () => {
+  const runner = tinyRunner("llama", "F16", { blocks: 8 });
+  // The first token would always be next, if it were not penalized for being in the prompt.
+  const first = IDS[0]!;
+  assert.ok(!IDS.slice(1).includes(first));
+  const sampling = { ...GREEDY, repeatPenalty: 1e6, logitBias: new Map([[first, 100]]) };
+  const whole = { slot: 0, tokens: IDS, start: 0, prior: [], blockTable: [0, 1, 2], sampling };
+  const expected = await sample(runner, whole);
+  assert.notEqual(expected[0], first);
+  const end = { ...whole, slot: 1, tokens: IDS.slice(32), start: 32 };
+  assert.deepEqual(await sample(runner, { ...end, prior: IDS.slice(0, 32) }), expected);
+  // Now slot 1 knows the whole prompt, and must forget it.
+  assert.deepEqual(await sample(runner, { ...end, prior: [] }), [first]);
+});
+
+Deno.test("CPU runner copies blocks between steps, in order", async () => {
+  const runner = tinyRunner("qwen3", "F32", { blocks: 8 });
+  const expected = (await logitsOf(runner, IDS)).at(-1)!;
+  const tokens = IDS.slice(32);
+  const fork = { slot: 1, tokens, start: 32, logits: "last" } as const;
+  const pairs: [number, number][] = [[0, 6], [1, 4]];
+  runner.copyBlocks(pairs);
+  pairs.length = 0;
+  // Block 0 is overwritten after the copy was asked for.
+  const other = runner.submit({ sequences: [{ slot: 2, tokens: [1], start: 0, blockTable: [0] }] });
+  assert.deepEqual((await run(runner, { ...fork, blockTable: [6, 4, 2] })).at(-1), expected);
+  await other.read();
+  assert.notDeepEqual((await run(runner, { ...fork, blockTable: [0, 4, 2] })).at(-1), expected);
+});
+
+Deno.test("CPU runner has its own copy of a batch", async () => {
+  const runner = tinyRunner("llama", "Q8_0");
+  const expected = await logitsOf(runner, IDS);
+  const tokens = [...IDS];
+  const blockTable = [0, 1, 2];
+  const step = runner.submit({
+    sequences: [{ slot: 0, tokens, start: 0, blockTable, logits: "all" }],
+  });
+  tokens.fill(0);
+  blockTable.fill(9);
+  assert.deepEqual((await step.read()).logits[0], expected);
+});
+
+Deno.test("CPU runner refuses to go on from a token that its slot has not sampled", async () => {
+  const runner = tinyRunner("llama", "Q8_0");
+  const start = { slot: 0, tokens: IDS, start: 0, blockTable: [0, 1, 2] };
+  const next = { slot: 0, tokens: null, start: IDS.length, blockTable: [0, 1, 2] };
+  const goOn = () => runner.submit({ sequences: [next] });
+  assert.throws(goOn, /slot 0 has sampled no token/);
+  await sample(runner, { ...start, sampling: GREEDY });
+  assert.equal((await run(runner, { ...next, logits: "last" })).length, 1);
+  assert.throws(goOn, RangeError);
+});

@@ -1,0 +1,129 @@
+/** The CPU backend against what the float32 reference in Python says. */
+
+import assert from "node:assert/strict";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import type { ModelRunner } from "../../engine/run/runner.ts";
+import { ggufBytes, TINY_MODELS, tinyParts } from "../../fixtures/tiny_models.ts";
+import { assertAllClose, compareWithGolden, type Golden, readGolden } from "../assert.ts";
+import { REAL_MODEL, realModelMissing, withFile } from "../files/on_disk.ts";
+import { referenceLogits } from "./reference_model.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
+import { blocksFor, logitsOf, runnerOf, tinyRunner } from "./tiny_runner.ts";
+
+/** The goldens have six decimals, which alone is worth some 1e-7 of perplexity. */
+async function assertLikeGolden(runner: ModelRunner, golden: Golden): Promise<void> {
+  const logits = await logitsOf(runner, golden.ids, { chunk: runner.limits.maxBatchTokens });
+  const { meanKl, perplexityError } = compareWithGolden(golden, logits);
+  assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
+  assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
+}
+
+for (const [architecture, format] of TINY_MODELS) {
+  Deno.test(`CPU runner gives the golden's probabilities for ${architecture} in ${format}`, () =>
+    assertLikeGolden(
+      tinyRunner(architecture, format),
+      readGolden(`tiny-${architecture}-${format.toLowerCase()}`),
+    ));
+}
+
+Deno.test("CPU runner keeps within the GPU's bounds with its KV cache in f16", async () => {
+  const golden = readGolden("tiny-qwen3-f32");
+  const exact = await logitsOf(tinyRunner("qwen3", "F32"), golden.ids);
+  const rounded = await logitsOf(tinyRunner("qwen3", "F32", { kvType: "f16" }), golden.ids);
+  const { meanKl, perplexityError } = compareWithGolden(golden, rounded);
+  assert.ok(meanKl <= 1e-3 && perplexityError <= 5e-3, `${meanKl}, ${perplexityError}`);
+  assert.notDeepEqual(rounded.at(-1), exact.at(-1));
+});
+
+/** What no golden has: scaled RoPE, factors, a rotation of part of a head, llama with biases. */
+const VARIANTS: Record<string, (parts: ReturnType<typeof tinyParts>) => void> = {
+  "YaRN": ({ metadata }) => {
+    metadata.set("llama.rope.scaling.type", { type: "string", value: "yarn" });
+    metadata.set("llama.rope.scaling.factor", { type: "float32", value: 4 });
+    metadata.set("llama.rope.scaling.original_context_length", { type: "uint32", value: 512 });
+  },
+  "RoPE factors": ({ tensors }) =>
+    tensors.push(vector("rope_freqs.weight", [1, 1, 1, 1, 2, 4, 8, 8])),
+  "part of each head rotated": ({ metadata }) => {
+    metadata.set("llama.rope.dimension_count", { type: "uint32", value: 10 });
+  },
+  "biases": ({ tensors }) => {
+    for (const layer of [0, 1]) {
+      for (const [name, size] of [["q", 96], ["k", 32], ["v", 32]] as const) {
+        const values = Array.from({ length: size }, (_, i) => Math.sin(i + layer));
+        tensors.push(vector(`blk.${layer}.attn_${name}.bias`, values));
+      }
+    }
+  },
+};
+
+function vector(name: string, values: readonly number[]) {
+  const data = () => [new Uint8Array(Float32Array.from(values).buffer)];
+  return { name, type: "F32", shape: [values.length], data } as const;
+}
+
+for (const [variant, change] of Object.entries(VARIANTS)) {
+  Deno.test(`CPU runner agrees with the kernels' reference on ${variant}`, async () => {
+    const parts = tinyParts("llama", "Q8_0");
+    change(parts);
+    const bytes = ggufBytes(parts);
+    const ids = readGolden("tiny-llama-q8_0").ids.slice(0, 12);
+    const expected = withFile("model.gguf", bytes, (path) => {
+      const file = openGguf(path);
+      try {
+        return referenceLogits(file, configFromGguf(file), ids);
+      } finally {
+        file.close();
+      }
+    });
+    const actual = await logitsOf(runnerOf(bytes), ids);
+    const plain = await logitsOf(tinyRunner("llama", "Q8_0"), ids);
+    assertAllClose(actual.at(-1)!, expected.at(-1)!, { absolute: 2e-5 });
+    assertAllClose(actual[5]!, expected[5]!, { absolute: 2e-5 });
+    assert.throws(() => assertAllClose(plain.at(-1)!, expected.at(-1)!, { absolute: 1e-3 }));
+  });
+}
+
+Deno.test({
+  name: "CPU runner gives the golden's probabilities for SmolLM2 135M in Q4_1, and hears timers",
+  ignore: realModelMissing(),
+  async fn() {
+    const file = openGguf(REAL_MODEL);
+    const runner = loadReferenceRunner(file, configFromGguf(file));
+    file.close();
+    let heard = 0;
+    const timer = setInterval(() => heard++, 50);
+    const started = performance.now();
+    await assertLikeGolden(runner, firstTokens(readGolden("smollm2-135m-q4_1"), 72));
+    clearInterval(timer);
+    const due = (performance.now() - started) / 50;
+    assert.ok(heard >= due / 10, `${heard} of ${due} timers ran meanwhile`);
+
+    // One token after 72 that entered together, by the fused loops: the 73rd of the text alone.
+    const { ids, positions } = readGolden("smollm2-135m-q4_1");
+    const { tokens } = await runner.submit({
+      sequences: [{
+        slot: 0,
+        tokens: [ids[72]!],
+        start: 72,
+        blockTable: blocksFor(80),
+        sampling: GREEDY,
+      }],
+    }).read();
+    assert.equal(tokens[0]![0], positions[72]!.top[0]![0]);
+  },
+});
+
+/** The golden of the first `count` tokens alone. */
+function firstTokens(golden: Golden, count: number): Golden {
+  const positions = golden.positions.slice(0, count);
+  const losses = positions.slice(0, -1).map((p) => -p.next_logprob!);
+  return {
+    ...golden,
+    ids: golden.ids.slice(0, count),
+    positions,
+    perplexity: Math.exp(losses.reduce((sum, loss) => sum + loss, 0) / losses.length),
+  };
+}
