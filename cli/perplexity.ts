@@ -37,8 +37,8 @@ export function addPerplexity(program: Command): void {
       if (ids.length < 2) {
         throw new UsageError(`Cannot measure a text of ${ids.length} tokens: give at least two`);
       }
-      const maxBlocks = engineOptions.maxBlocks ?? runner.limits.blocks;
-      const window = scoringWindow(runner, ids.length, contextLength, maxBlocks);
+      const [maxBlocks] = engineOptions.maxBlocks ?? runner.limits.blocks;
+      const window = scoringWindow(runner, ids.length, maxBlocks!);
       if (window < Math.min(ids.length, contextLength)) {
         terminal.note(`The KV cache has room for ${window} tokens: scoring in windows of so many`);
       }

@@ -1,7 +1,7 @@
 /** The facade: a model file in, a tokenizer and a serving engine out. */
 
 import { tuningFor } from "../kernels/tuning.ts";
-import type { KvType } from "../kernels/specs.ts";
+import { KV_BYTES, type KvType } from "../kernels/specs.ts";
 import { loadReferenceRunner } from "./reference/runner.ts";
 import { DeviceError } from "./errors.ts";
 import { openGguf } from "./files/gguf.ts";
@@ -9,8 +9,8 @@ import type { ModelFile } from "./files/model_file.ts";
 import { openModelFile } from "./files/open_model.ts";
 import { type Gpu, openGpu } from "./gpu/device.ts";
 import type { ModelConfig } from "./model/config.ts";
+import { kvBlockBytes, kvBlocksHeld, kvGroups } from "./model/kv_groups.ts";
 import { readModel } from "./model/read_model.ts";
-import { blockBytes } from "./gpu/kv_cache.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import { Engine, type EngineOptions } from "./run/engine.ts";
 import { GpuRunner } from "./gpu/runner.ts";
@@ -106,16 +106,14 @@ export async function loadModel(file: ModelFile, options: LoadOptions = {}): Pro
   // Before the weights, so that what is wrong with it is said at once.
   const tokenizer = modelTokenizer(file);
   const template = chatTemplate(file.metadata, tokenizer);
-  const { runner, fallback } = await openRunner(weights, config, contextLength, maxBlocks, options);
+  const model = { file: weights, config: { ...config, contextLength } };
+  const { runner, fallback } = await openRunner(model, maxBlocks, options);
   const { kind, driver } = runner.device;
   const engineOptions: EngineOptions = {
     contextLength,
     // A hardware GPU is done with a token before the host has read the last one.
     steps: kind === "gpu" && driver === "hardware" ? 4 : 1,
-    ...(runner.growBlocks && {
-      maxBlocks,
-      growBlocks: (blocks: number) => runner.growBlocks!(blocks),
-    }),
+    ...(runner.growBlocks && { maxBlocks }),
     ...options.engine,
   };
   let engine: Engine;
@@ -155,38 +153,61 @@ function checkSizes(options: LoadOptions): void {
   }
 }
 
-/** Blocks that the KV cache may have. */
+/**
+ * Blocks that the KV cache may have, by group of layers: those with a window have what all running
+ * sequences can hold, and the rest of the memory is for those that keep everything.
+ */
 function kvBudget(
   config: ModelConfig,
   contextLength: number,
   { kv = "f16", maxSequences = DEFAULT_SEQUENCES, kvTokens, kvMemory = Infinity }: LoadOptions,
-): number {
-  const bytes = config.layers * 2 * blockBytes(config, kv);
-  const blocks = Math.floor(kvMemory / bytes);
-  if (!(blocks >= 1)) {
+): number[] {
+  const groups = kvGroups(config);
+  const bytes = groups.map((group) => kvBlockBytes(config, group, KV_BYTES[kv]));
+  const tokens = kvTokens ?? contextLength * maxSequences;
+  const entering = tuningFor("hardware").batchTokens;
+  const held = groups.map((group) =>
+    kvBlocksHeld(group, { tokens, sequences: maxSequences, entering })
+  );
+  // Of `blocks` blocks of the first group, the others need no more than as many.
+  const total = (blocks: number) =>
+    bytes.reduce((sum, size, group) => sum + size * Math.min(held[group]!, blocks), 0);
+  let blocks = held[0]!;
+  if (!(total(blocks) <= kvMemory)) {
+    let least = 0;
+    while (blocks - least > 1) {
+      const middle = Math.floor((least + blocks) / 2);
+      if (total(middle) <= kvMemory) least = middle;
+      else blocks = middle;
+    }
+    blocks = least;
+  }
+  if (blocks < 1) {
     throw new RangeError(
-      `Cannot keep a KV cache in ${kvMemory} bytes: a block of ${BLOCK_TOKENS} tokens takes ${bytes}`,
+      `Cannot keep a KV cache in ${kvMemory} bytes: a block of ${BLOCK_TOKENS} tokens takes ${
+        total(1)
+      }`,
     );
   }
-  return Math.min(blocks, blocksFor(kvTokens ?? contextLength * maxSequences));
+  return held.map((most) => Math.min(most, blocks));
 }
 
 async function openRunner(
-  file: ModelFile,
-  config: ModelConfig,
-  contextLength: number,
-  maxBlocks: number,
+  model: { readonly file: ModelFile; readonly config: ModelConfig },
+  maxBlocks: readonly number[],
   options: LoadOptions,
 ): Promise<{ runner: ModelRunner; fallback: string | undefined }> {
   const { device, kv, maxSequences = DEFAULT_SEQUENCES, kvTokens, progress } = options;
+  const { contextLength } = model.config;
+  const atMost = (tokens: number) => maxBlocks.map((most) => Math.min(most, blocksFor(tokens)));
   let fallback: string | undefined;
   if (device !== "cpu") {
     let gpu: Gpu | undefined;
     try {
       gpu = await openGpu();
-      const runner = await GpuRunner.load(gpu, file, config, {
+      const runner = await GpuRunner.load(gpu, model, {
         contextLength,
-        blocks: Math.min(maxBlocks, blocksFor(FIRST_TOKENS)),
+        blocks: atMost(FIRST_TOKENS),
         maxSequences,
         ...(kv && { kv }),
         ...(progress && { progress }),
@@ -199,8 +220,8 @@ async function openRunner(
       fallback = error.message;
     }
   }
-  const runner = loadReferenceRunner(file, config, {
-    blocks: Math.min(maxBlocks, blocksFor(kvTokens ?? contextLength)),
+  const runner = loadReferenceRunner(model.file, model.config, {
+    blocks: atMost(kvTokens ?? contextLength),
     maxSequences,
     maxBatchTokens: tuningFor("software").batchTokens,
     ...(kv && { kvType: kv }),

@@ -1,10 +1,14 @@
 // Causal attention of one token over its sequence's paged cache, one workgroup for QUERIES heads
 // that share a KV head, so that each key and value that is read serves all of them. Every lane
-// walks its share of the positions with a running maximum and sum (the online softmax of Milakov
+// walks its share of the positions that the token sees with a running maximum and sum (the online softmax of Milakov
 // and Gimelshein, 2018); the lanes' parts are then added in a fixed order.
 override HEADS: u32;
 override KV_HEADS: u32;
 override LANES: u32;
+override SCALE: f32;   // multiplies q · k
+override WINDOW: u32;  // positions that a token sees, its own included; 0: all
+override KV_GROUPS: u32;  // tables of blocks that a sequence has, and the one that this layer uses
+override KV_GROUP: u32;
 const BLOCK_TOKENS = 16u;
 // HEAD_DIM, a multiple of 8, and QUERIES are set by the line before this file: they size private
 // arrays.
@@ -26,17 +30,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let token = token_at(workgroup.y);
   let kv_head = head / (HEADS / KV_HEADS);
   let q_base = (workgroup.y * HEADS + head) * EIGHTS * 2u;
-  let scale = inverseSqrt(f32(HEAD_DIM));
 
   var heads: array<Head, QUERIES>;
   for (var n = 0u; n < QUERIES; n++) {
     heads[n].most = -3.0e38;
     for (var i = 0u; i < EIGHTS * 2u; i++) {
-      heads[n].query[i] = q[q_base + n * EIGHTS * 2u + i] * scale;
+      heads[n].query[i] = q[q_base + n * EIGHTS * 2u + i] * SCALE;
     }
   }
-  for (var position = lane; position <= token.position; position += LANES) {
-    let block = batch[token.table + position / BLOCK_TOKENS];
+  var start = 0u;
+  if (WINDOW > 0u && token.position >= WINDOW) { start = token.position + 1u - WINDOW; }
+  for (var position = start + lane; position <= token.position; position += LANES) {
+    let block = batch[token.table + position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
     let base = ((block * KV_HEADS + kv_head) * BLOCK_TOKENS + position % BLOCK_TOKENS) * EIGHTS;
     var scores = array<f32, QUERIES>();  // zeros, in every turn
     for (var i = 0u; i < EIGHTS; i++) {

@@ -39,12 +39,14 @@ export function groupSlotsSpec(
   };
 }
 
-/** Adds what a token's experts gave, by their weights, to the residual stream. */
-export function combineSpec(s: { dim: number; slots: number; lanes: number }): KernelSpec {
+/** Sums what a token's experts gave by their weights; `add` to what is there. */
+export function combineSpec(
+  s: { dim: number; slots: number; add: boolean; lanes: number },
+): KernelSpec {
   return {
     name: "combine",
     parts: [route, combine],
-    overrides: { DIM: s.dim, SLOTS: s.slots, LANES: s.lanes },
+    overrides: { DIM: s.dim, SLOTS: s.slots, ADD: s.add ? 1 : 0, LANES: s.lanes },
     bindings: { 0: "read", 1: "read", 2: "write" },
     workgroupSize: [s.lanes, 1],
     workgroupBytes: 0,

@@ -5,8 +5,8 @@
 // does not depend on the batch that it is in.
 //
 // NORM: x is the residual stream, and RMSNorm is done on the way: its weight is multiplied in, its
-// scale, a factor of the whole row, at the end. GATE: rows are gates and ups by turns, and y is
-// silu(gate)·up. GATED: rows are ups, their gates are in y already.
+// scale, a factor of the whole row, at the end. GATE: gates and ups alternate row by row, and y is
+// act(gate)·up. GATED: rows are ups, their gates are in y already. act is silu, or GELU.
 // Which matrix a token is multiplied with, one_matrix.wgsl, experts.wgsl or grouped_experts.wgsl say.
 override LANES: u32;  // row-group owners per workgroup
 override SPLIT: u32;  // invocations along a row
@@ -18,6 +18,7 @@ const GATE = 8u;
 const GATED = 16u;
 const GATHER = 32u;     // the tokens are those that the metadata lists
 const PER_SLOT = 64u;   // x has a row for each of a token's slots (experts.wgsl), not for each token
+const GELU = 128u;      // act is the tanh approximation of GELU
 const ELSEWHERE = 0xffffffffu;
 
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;            // [token, blocks, 8]
@@ -68,13 +69,17 @@ fn total_of(value: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
   return total;
 }
 
-fn silu(v: f32) -> f32 { return v / (1.0 + exp(-v)); }
+// v·sigmoid(v) is silu; GELU by tanh is v·sigmoid(2u), u = √(2/π)·(v + 0.044715·v³).
+fn act(v: f32) -> f32 {
+  let u = select(v, 1.5957691216057308 * (v + 0.044715 * v * v * v), has(GELU));
+  return v / (1.0 + exp(-u));
+}
 
 fn write(token: u32, group: u32, sum: vec4<f32>) {
   let base = token * shape.y_stride + shape.y_offset;
   if (has(GATE)) {
-    y[base + group * 2u] = silu(sum.x) * sum.y;
-    y[base + group * 2u + 1u] = silu(sum.z) * sum.w;
+    y[base + group * 2u] = act(sum.x) * sum.y;
+    y[base + group * 2u + 1u] = act(sum.z) * sum.w;
     return;
   }
   for (var r = 0u; r < 4u; r++) {
@@ -83,7 +88,7 @@ fn write(token: u32, group: u32, sum: vec4<f32>) {
       var value = sum[r];
       if (has(BIAS)) { value += bias[shape.bias_offset + row]; }
       if (has(ACCUMULATE)) { value += y[base + row]; }
-      if (has(GATED)) { value *= silu(y[base + row]); }
+      if (has(GATED)) { value *= act(y[base + row]); }
       y[base + row] = value;
     }
   }
@@ -94,7 +99,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   @builtin(local_invocation_index) lane: u32) {
   let groups = (shape.rows + 3u) / 4u;
   let owned = (workgroup.x * LANES + local.x) * GROUPS;
-  // Invocations beyond the last group work along, unheard: barriers and broadcasts need them.
+  // Invocations past the last group still run (barriers and broadcasts need them); their results are discarded.
   var group: array<u32, GROUPS>;
   for (var g = 0u; g < GROUPS; g++) { group[g] = min(owned + g, groups - 1u); }
   let token = workgroup.y * TOKENS;

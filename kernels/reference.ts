@@ -106,9 +106,22 @@ export function matmul(weights: PackedMatrix, x: Float32Array, bias?: Float32Arr
   return out;
 }
 
-/** silu(gate) · up, element by element; silu(x) = x / (1 + e^−x). */
-export function siluMul(gate: Float32Array, up: Float32Array): Float32Array {
-  return gate.map((g, i) => g / (1 + Math.exp(-g)) * up[i]!);
+/**
+ * silu: x / (1 + e^−x). gelu, by its tanh approximation: x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
+ * Hendrycks and Gimpel, https://arxiv.org/abs/1606.08415.
+ */
+export function activate(x: number, activation: "silu" | "gelu"): number {
+  if (activation === "silu") return x / (1 + Math.exp(-x));
+  return x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+}
+
+/** activation(gate) · up, element by element. */
+export function gatedMul(
+  gate: Float32Array,
+  up: Float32Array,
+  activation: "silu" | "gelu",
+): Float32Array {
+  return gate.map((g, i) => activate(g, activation) * up[i]!);
 }
 
 /** e^x / Σ e^x. */
@@ -144,25 +157,33 @@ export interface AttentionShape {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  /** Multiplies q · k. */
+  readonly scale: number;
+  /** Positions that a token sees, its own included; absent: all. */
+  readonly window?: number | undefined;
+}
+
+/** What attention reads. */
+export interface AttentionInput {
+  /** [tokens, heads, headDim], rotated. */
+  readonly q: Float32Array;
+  /** [tokens] */
+  readonly positions: readonly number[];
+  /** [positions, kvHeads, headDim]: the cache in order of position, rotated. */
+  readonly k: Float32Array;
+  /** [positions, kvHeads, headDim] */
+  readonly v: Float32Array;
 }
 
 /**
- * Causal attention, scaled by 1/√headDim: the token at position p sees positions 0 … p.
+ * Causal attention: the token at position p sees positions 0 … p, or the last `window` of them.
  *
- * @param q [tokens, heads, headDim], rotated
- * @param positions [tokens]
- * @param k [positions, kvHeads, headDim] the cache in order of position, rotated
- * @param v [positions, kvHeads, headDim]
  * @returns [tokens, heads, headDim]
  */
 export function attention(
-  q: Float32Array,
-  positions: readonly number[],
-  k: Float32Array,
-  v: Float32Array,
-  shape: AttentionShape,
+  { q, positions, k, v }: AttentionInput,
+  { heads, kvHeads, headDim, scale, window = Infinity }: AttentionShape,
 ): Float32Array {
-  const { heads, kvHeads, headDim } = shape;
   const out = new Float32Array(q.length);
   const rowOf = (cache: Float32Array, position: number, head: number): Float32Array => {
     const at = (position * kvHeads + Math.floor(head * kvHeads / heads)) * headDim;
@@ -172,15 +193,17 @@ export function attention(
     for (let head = 0; head < heads; head++) {
       const at = (token * heads + head) * headDim;
       const query = q.subarray(at, at + headDim);
-      const scores = Array.from({ length: position + 1 }, (_, p) => {
-        const key = rowOf(k, p, head);
-        return query.reduce((sum, value, i) => sum + value * key[i]!, 0) / Math.sqrt(headDim);
+      const first = Math.max(0, position + 1 - window);
+      const scores = Array.from({ length: position + 1 - first }, (_, p) => {
+        const key = rowOf(k, first + p, head);
+        return query.reduce((sum, value, i) => sum + value * key[i]!, 0) * scale;
       });
       const max = scores.reduce((most, s) => Math.max(most, s), -Infinity);
       const weights = scores.map((s) => Math.exp(s - max));
       const total = weights.reduce((sum, w) => sum + w, 0);
       for (let i = 0; i < headDim; i++) {
-        out[at + i] = weights.reduce((sum, w, p) => sum + w * rowOf(v, p, head)[i]!, 0) / total;
+        const sum = weights.reduce((sum, w, p) => sum + w * rowOf(v, first + p, head)[i]!, 0);
+        out[at + i] = sum / total;
       }
     }
   });

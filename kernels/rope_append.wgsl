@@ -6,6 +6,8 @@ override HEAD_DIM: u32;
 override ROPE_DIMS: u32;                // elements of a head that rotate, from its start on
 override HALF: bool;                    // pairs are (i, i + ROPE_DIMS / 2), else (2i, 2i + 1)
 override LANES: u32;
+override KV_GROUPS: u32;                // see attention.wgsl
+override KV_GROUP: u32;
 const BLOCK_TOKENS = 16u;
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;          // [token, HEADS + 2·KV_HEADS, HEAD_DIM]
@@ -44,7 +46,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       vec2(rotated(base, e, token.position), rotated(base, e + 1u, token.position));
     return;
   }
-  let block = batch[token.table + token.position / BLOCK_TOKENS];
+  let block = batch[token.table + token.position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
   let row = token.position % BLOCK_TOKENS;
   if (head < HEADS + KV_HEADS) {
     let i = ((block * KV_HEADS + head - HEADS) * BLOCK_TOKENS + row) * words + e / 2u;

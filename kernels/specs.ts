@@ -10,6 +10,7 @@ import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
 import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
 import kvWriteF16 from "./kv_write_f16.wgsl" with { type: "text" };
 import kvWriteF32 from "./kv_write_f32.wgsl" with { type: "text" };
+import normAdd from "./norm_add.wgsl" with { type: "text" };
 import layout from "./layout.wgsl" with { type: "text" };
 import matmul from "./matmul.wgsl" with { type: "text" };
 import oneMatrix from "./one_matrix.wgsl" with { type: "text" };
@@ -102,8 +103,10 @@ export interface MatrixUse {
   readonly bias?: boolean;
   /** x is normalized on the way, with this epsilon. */
   readonly normEpsilon?: number | undefined;
-  /** Rows are gates and ups by turns ("both"), or ups whose gates are in y ("ups"). */
+  /** Gates and ups alternate row by row ("both"), or rows are ups whose gates are in y ("ups"). */
   readonly gate?: "both" | "ups" | undefined;
+  /** What gates pass; default silu. */
+  readonly activation?: "silu" | "gelu" | undefined;
   /** Of experts: the slots of a token, whether x has a row for each, and which ones this part has. */
   readonly experts?: {
     readonly slots: number;
@@ -124,6 +127,7 @@ export function matrixShape(use: MatrixUse): Uint32Array<ArrayBuffer> {
     use.gate === "ups",
     use.over === "logits",
     use.experts?.perSlot,
+    use.activation === "gelu",
   ];
   words.set([
     use.rows,
@@ -140,15 +144,15 @@ export function matrixShape(use: MatrixUse): Uint32Array<ArrayBuffer> {
   return words;
 }
 
-/** Gathers embedding rows. */
+/** Gathers embedding rows, times `scale`. */
 export function embedSpec(
-  s: { type: TensorType; tile: number; lanes: number },
+  s: { type: TensorType; scale: number; tile: number; lanes: number },
 ): KernelSpec {
   const format = DEVICE_FORMATS[s.type];
   return {
     name: `embed_${s.type.toLowerCase()}`,
     parts: [formatConstants(format), layout, ...format.wgsl, step, embed],
-    overrides: { TILE: s.tile, LANES: s.lanes },
+    overrides: { TILE: s.tile, LANES: s.lanes, SCALE: s.scale },
     bindings: {
       0: "read",
       ...(format.scaleWords > 0 && { 1: "read" }),
@@ -167,6 +171,24 @@ export interface HeadShape {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+}
+
+/** RMSNorm of a branch, added to the residual stream. Reference: `rmsNorm` of reference.ts. */
+export function normAddSpec(s: { dim: number; epsilon: number; lanes: number }): KernelSpec {
+  return {
+    name: "norm_add",
+    parts: [normAdd],
+    overrides: { DIM: s.dim, EPSILON: s.epsilon, LANES: s.lanes },
+    bindings: { 0: "read", 1: "read", 2: "write" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 4 * s.lanes,
+  };
+}
+
+/** Which of a sequence's tables of blocks a layer uses, and how many there are. */
+export interface KvTable {
+  readonly group: number;
+  readonly groups: number;
 }
 
 /** RMSNorm of every query and key head in place. */
@@ -189,7 +211,13 @@ export function headNormSpec(s: HeadShape & { epsilon: number; lanes: number }):
 
 /** Rotates queries and keys, and appends keys and values to the paged cache. */
 export function ropeAppendSpec(
-  s: HeadShape & { ropeDims: number; half: boolean; kv: KvType; lanes: number },
+  s: HeadShape & {
+    ropeDims: number;
+    half: boolean;
+    kv: KvType;
+    table: KvTable;
+    lanes: number;
+  },
 ): KernelSpec {
   return {
     name: "rope_append",
@@ -201,6 +229,8 @@ export function ropeAppendSpec(
       ROPE_DIMS: s.ropeDims,
       HALF: s.half ? 1 : 0,
       LANES: s.lanes,
+      KV_GROUPS: s.table.groups,
+      KV_GROUP: s.table.group,
     },
     bindings: { 0: "read", 1: "write", 2: "write", 3: "write", 4: "read", 5: "step" },
     workgroupSize: [s.lanes, 1],
@@ -208,9 +238,19 @@ export function ropeAppendSpec(
   };
 }
 
-/** Causal attention over the paged cache, an invocation for `queries` heads of one KV head. */
+/**
+ * Causal attention over the paged cache, a workgroup for `queries` heads of one KV head; with a
+ * `window` over the last positions alone.
+ */
 export function attentionSpec(
-  s: HeadShape & { queries: number; kv: KvType; lanes: number },
+  s: HeadShape & {
+    scale: number;
+    window?: number | undefined;
+    queries: number;
+    kv: KvType;
+    table: KvTable;
+    lanes: number;
+  },
 ): KernelSpec {
   return {
     name: "attention",
@@ -220,7 +260,15 @@ export function attentionSpec(
       s.kv === "f16" ? kvReadF16 : kvReadF32,
       attention,
     ],
-    overrides: { HEADS: s.heads, KV_HEADS: s.kvHeads, LANES: s.lanes },
+    overrides: {
+      HEADS: s.heads,
+      KV_HEADS: s.kvHeads,
+      LANES: s.lanes,
+      SCALE: s.scale,
+      WINDOW: s.window ?? 0,
+      KV_GROUPS: s.table.groups,
+      KV_GROUP: s.table.group,
+    },
     bindings: { 0: "read", 1: "write", 3: "read", 4: "step", 5: "read" },
     workgroupSize: [s.lanes, 1],
     workgroupBytes: s.lanes * (8 + s.headDim * 4),

@@ -1,6 +1,8 @@
 /** Whether the CPU backend would have chosen the same tokens. */
 
+import { tablesAlone } from "../../engine/run/kv_blocks.ts";
 import type { Model } from "../../engine/mod.ts";
+import { kvGroups } from "../../engine/model/kv_groups.ts";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { BLOCK_TOKENS, type ModelRunner } from "../../engine/run/runner.ts";
 import type { Check } from "../report/report.ts";
@@ -19,7 +21,7 @@ export async function verifyOnCpu(model: Model, target: Target, prompt: number[]
   const tokens = [...promptIds, ...ids.slice(0, -1)];
   const blocks = Math.ceil(tokens.length / BLOCK_TOKENS);
   const runner = loadReferenceRunner(model.file, model.config, {
-    blocks,
+    blocks: kvGroups(model.config).map(() => blocks),
     maxBatchTokens: tokens.length,
   });
   const agreed = await agreement(runner, tokens, promptIds.length, ids);
@@ -36,10 +38,10 @@ async function agreement(
   promptLength: number,
   ids: readonly number[],
 ): Promise<number> {
-  const blockTable = Array.from({ length: runner.limits.blocks }, (_, i) => i);
+  const blockTables = tablesAlone(runner.limits.blocks, tokens.length);
   try {
     const { logits } = await runner.submit({
-      sequences: [{ slot: 0, tokens, start: 0, prior: [], blockTable, logits: "all" }],
+      sequences: [{ slot: 0, tokens, start: 0, prior: [], blockTables, logits: "all" }],
     }).read();
     const rows = logits[0]!.slice(promptLength - 1);
     return ids.filter((id, i) => rows[i]![id]! >= rows[i]!.reduce((a, b) => Math.max(a, b)) - TIE)

@@ -157,14 +157,14 @@ class Cases {
     const { harness, rows, columns } = this;
     const { coldBytes } = SIZES[harness.gpu.driver];
     const count = Math.min(MOST_COPIES, Math.max(1, Math.ceil(coldBytes / bytes)));
-    const matrix = upload(harness, [randomTensor("matrix", type, rows, columns, this.#random)]);
+    const matrix = upload(harness, [randomTensor("matrix", { type, rows, columns }, this.#random)]);
     const x = harness.buffer(floats(MOST_TOKENS * columns, this.#random));
     const y = harness.buffer(MOST_TOKENS * rows * 4);
-    const blocks = harness.blocks({});
+    const build = harness.build();
     const operations = Array.from({ length: count }, (_, i) => {
       const copy = i === 0 ? matrix : duplicate(harness.gpu, matrix);
       harness.free(copy);
-      return blocks.matmul(copy, { x, y, stride: rows, over: "tokens" });
+      return build.matmul(copy, { x, y, stride: rows, over: "tokens" });
     });
     return {
       at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens)),
@@ -174,29 +174,39 @@ class Cases {
 
   #embed(type: TensorType): Calls {
     const { harness, columns } = this;
-    const matrix = upload(harness, [randomTensor("embedding", type, 64, columns, this.#random)]);
+    const matrix = upload(harness, [
+      randomTensor("embedding", { type, rows: 64, columns }, this.#random),
+    ]);
     harness.free(matrix);
-    const parts = harness.blocks({ dim: columns }).embed(matrix);
+    const parts = harness.build({ dim: columns }).embed(matrix, 1);
     return repeated(this.harness, (tokens) => parts[0]!.at(tokens));
   }
 
   #headNorm(): (tokens: number) => Dispatch {
     const { harness, model } = this;
     const [query, key] = [0, 1].map(() => harness.buffer(floats(model.headDim, this.#random)));
-    const operation = harness.blocks(heads(model)).headNorm(query!, key!);
+    const operation = harness.build().headNorm(model, query!, key!);
     return (tokens) => operation.at(tokens);
   }
 
   #ropeAppend(kv: KvType): (tokens: number) => Dispatch {
     const { harness, model } = this;
     const angles = harness.buffer(floats(POSITIONS * model.headDim, this.#random));
-    const layer = harness.blocks({ ...heads(model), ropeDims: model.headDim }, kv);
-    const operation = layer.ropeAppend(this.#cache(kv), angles);
+    const rope = {
+      base: 1e4,
+      dims: model.headDim,
+      layout: "half",
+      scaling: { kind: "none" },
+      factors: false,
+    } as const;
+    const layer = { ...model, rope };
+    const operation = harness.build({ kv }).ropeAppend(layer, this.#cache(kv), angles);
     return (tokens) => operation.at(tokens);
   }
 
   #attention(kv: KvType): (tokens: number) => Dispatch {
-    const operation = this.harness.blocks(heads(this.model), kv).attention(this.#cache(kv));
+    const layer = { ...this.model, scale: 1 / Math.sqrt(this.model.headDim) };
+    const operation = this.harness.build({ kv }).attention(layer, this.#cache(kv));
     return (tokens) => operation.at(tokens);
   }
 
@@ -218,12 +228,8 @@ class Cases {
       const numbers = floats(MOST_TOKENS * POSITIONS * kvHeads * headDim, this.#random);
       return this.harness.buffer(kv === "f16" ? new Uint32Array(packF16(numbers)) : numbers);
     });
-    return { keys: keys!, values: values! };
+    return { keys: keys!, values: values!, table: { group: 0, groups: 1 } };
   }
-}
-
-function heads({ heads, kvHeads, headDim }: Environment["model"]) {
-  return { heads, kvHeads, headDim };
 }
 
 function duplicate(gpu: Gpu, matrix: DeviceMatrix): DeviceMatrix {

@@ -22,7 +22,6 @@ export function expertCases(
 ): KernelCase[] {
   const random = new RandomSource(8);
   const config = { count: ROUTED, used: SLOTS, ffnDim: 0, normalized: true };
-  const { unused } = harness.scratch;
   const one = productCost({ rows, columns, bytes: packedBytes(TYPE, rows * columns) }, 1);
   return [
     kernelCase(
@@ -33,7 +32,7 @@ export function expertCases(
       () => {
         const logits = harness.buffer(floats(MOST_TOKENS * ROUTED, random));
         const routes = harness.buffer(MOST_TOKENS * SLOTS * 8);
-        const operation = harness.blocks({}).topK(config, { logits, routes, parts: unused });
+        const operation = harness.build().topK(config, { logits, routes });
         return repeated(harness, (tokens) => operation.at(tokens));
       },
     ),
@@ -55,11 +54,12 @@ export function expertCases(
       () => {
         const parts = harness.buffer(floats(MOST_TOKENS * SLOTS * columns, random));
         const routes = harness.buffer(floats(MOST_TOKENS * SLOTS * 2, random));
-        const operation = harness.blocks({ dim: columns }).combine(config, {
-          logits: unused,
-          routes,
-          parts,
-        });
+        const target = { y: harness.scratch.hidden, add: true };
+        const operation = harness.build({ dim: columns }).combine(
+          SLOTS,
+          { routes, parts },
+          target,
+        );
         return repeated(harness, (tokens) => operation.at(tokens));
       },
     ),
@@ -77,12 +77,12 @@ function products(
   const needed = Math.ceil(coldBytes / packedBytes(TYPE, rows * columns) / SLOTS);
   const calls = Math.min(MOST_COPIES / SLOTS, Math.max(MOST_TOKENS, needed));
   const count = calls * SLOTS;
-  const one = randomTensor("experts", TYPE, rows, columns, random);
+  const one = randomTensor("experts", { type: TYPE, rows, columns }, random);
   const bytes = new Uint8Array(count * one.bytes.length);
   for (let i = 0; i < count; i++) bytes.set(one.bytes, i * one.bytes.length);
   const info = { ...one.info, shape: [count, rows, columns], byteLength: bytes.length };
   const file = memoryFile([{ info, bytes }]);
-  const weights = new Weights(harness.gpu, file, harness.tuning.tile);
+  const weights = new Weights(harness.gpu, file, harness.tuning);
   const matrix = weights.experts("experts");
   weights.upload();
   harness.free(matrix);
@@ -94,7 +94,7 @@ function products(
       (_, i) => i % 2 === 0 ? (call * SLOTS + i / 2) % count : 0,
     ));
     const experts = { count, slots: SLOTS, routes, perSlot: false };
-    return harness.blocks({}).matmul(matrix, { x, y, stride: rows, over: "tokens", experts });
+    return harness.build().matmul(matrix, { x, y, stride: rows, over: "tokens", experts });
   });
   return {
     at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens)),

@@ -93,7 +93,7 @@ export function decodes(tokens: number): Batch {
       slot,
       start: POSITIONS - 1,
       tokens: [slot],
-      blockTable: Array.from({ length: blocks }, (_, i) => slot * blocks + i),
+      blockTables: [Array.from({ length: blocks }, (_, i) => slot * blocks + i)],
       sampling: { ...SAMPLING, seed: slot },
     })),
   };

@@ -164,7 +164,7 @@ export class EngineTarget implements Target {
       const sequences = streams.map((stream) => stream.sequence);
       return {
         used: engine.stats.blocks.used,
-        held: sequences.reduce((sum, sequence) => sum + sequence.blockTable.length, 0),
+        held: sequences.reduce((sum, sequence) => sum + sequence.blocks.tables[0]!.length, 0),
         tokens: sequences.map((sequence) => sequence.computed),
       };
     });
@@ -180,7 +180,7 @@ export class EngineTarget implements Target {
     this.#noteRss();
     return {
       buffers: this.#gpu ? { ...this.#gpu.gpu.memory } : null,
-      kvTokens: this.#runner.limits.blocks * BLOCK_TOKENS,
+      kvTokens: this.#runner.limits.blocks[0]! * BLOCK_TOKENS,
       peakRss: this.#peakRss,
     };
   }

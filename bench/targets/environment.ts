@@ -24,6 +24,8 @@ export function modelEnvironment(
     readBytes += byteLength * share;
     readWeights += weights * share;
   }
+  // Layers are alike in these, in all architectures that there are.
+  const { mixer, feedForward } = config.layers[0]!;
   return {
     device: {
       description: runner.device.description,
@@ -44,11 +46,11 @@ export function modelEnvironment(
       readWeights,
       deviceBytes: gpu?.memory.weights ?? tensorBytes,
       dim: config.dim,
-      layers: config.layers,
-      heads: config.heads,
-      kvHeads: config.kvHeads,
-      headDim: config.headDim,
-      ffnDim: config.ffnDim,
+      layers: config.layers.length,
+      heads: mixer.heads,
+      kvHeads: mixer.kvHeads,
+      headDim: mixer.headDim,
+      ffnDim: feedForward.width,
       vocabSize: config.vocabSize,
       contextLength,
     },
@@ -65,7 +67,8 @@ export function modelEnvironment(
 function shareRead(name: string, shape: readonly number[], config: ModelConfig): number {
   // Of an embedding matrix that is not the output head too, it is one row.
   if (name === ggufName("embedding") && !config.tiedOutput) return 1 / (shape[0] ?? 1);
-  return shape.length === 3 && config.experts ? config.experts.used / config.experts.count : 1;
+  const { feedForward: f } = config.layers[0]!;
+  return shape.length === 3 && f.kind === "experts" ? f.used / f.count : 1;
 }
 
 /** The matrices that a decoded token multiplies with, and the kernel that does. */

@@ -66,12 +66,12 @@ export class TimedRunner implements ModelRunner {
     };
   }
 
-  copyBlocks(pairs: Parameters<ModelRunner["copyBlocks"]>[0]): void {
-    this.inner.copyBlocks(pairs);
+  copyBlocks(copies: Parameters<ModelRunner["copyBlocks"]>[0]): void {
+    this.inner.copyBlocks(copies);
   }
 
-  growBlocks(blocks: number): number {
-    return this.inner.growBlocks?.(blocks) ?? this.limits.blocks;
+  growBlocks(group: number, blocks: number): number {
+    return this.inner.growBlocks?.(group, blocks) ?? this.limits.blocks[group]!;
   }
 
   destroy(): void {

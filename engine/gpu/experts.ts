@@ -5,46 +5,54 @@
 
 import { groupSlotsSpec } from "../../kernels/expert_specs.ts";
 import { slotsTogether } from "../../kernels/tuning.ts";
-import type { ExpertScratch } from "./scratch.ts";
-import type { Operation, OperationBuilder } from "./operations.ts";
-import type { ExpertConfig } from "../model/config.ts";
-import type { LayerWeight } from "../model/weight_names.ts";
-import type { Weights } from "./weights.ts";
+import type { ExpertsSpec } from "../model/config.ts";
+import type { LayerContext, Operation, OperationBuilder } from "./operations.ts";
 
-/** The operations of one layer, from the residual stream to the residual stream. */
+/**
+ * The operations of one layer, from the residual stream to the residual stream.
+ *
+ * @param postNorm the norm that the sum passes before it is added, if the layer has one
+ */
 export function expertFeedForward(
-  blocks: OperationBuilder,
-  weights: Weights,
-  config: ExpertConfig,
-  scratch: ExpertScratch,
-  name: (weight: LayerWeight) => string,
+  { build, weights, name }: LayerContext,
+  spec: ExpertsSpec,
+  postNorm: "ffnPostNorm" | undefined,
 ): Operation[] {
-  const { scratch: { hidden, gated }, config: { dim } } = blocks;
-  const { count, used: slots, ffnDim } = config;
-  const { logits, routes, entries, parts } = scratch;
+  const { scratch: { hidden, gated, branch, experts: scratch }, context: { dim } } = build;
+  const { count, used: slots, width, activation } = spec;
+  const { logits, routes, entries, parts } = scratch!;
   const input = { x: hidden, norm: weights.vector(name("ffnNorm")), over: "tokens" } as const;
   const router = weights.matrix(name("router"));
   const experts = { count, slots, routes, entries };
   const [gates, ups] = [name("expertGates"), name("expertUps")];
-  const gating = { ...input, y: gated, stride: ffnDim, experts: { ...experts, perSlot: false } };
+  const gating = {
+    ...input,
+    y: gated,
+    stride: width,
+    activation,
+    experts: { ...experts, perSlot: false },
+  };
   return [
-    ...blocks.matmul(router, { ...input, y: logits, stride: count }),
-    blocks.topK(config, scratch),
-    groupSlots(blocks, experts),
+    ...build.matmul(router, { ...input, y: logits, stride: count }),
+    build.topK(spec, scratch!),
+    groupSlots(build, experts),
     ...weights.type(gates) === weights.type(ups)
-      ? blocks.matmul(weights.experts(gates, ups), { ...gating, gate: "both" })
+      ? build.matmul(weights.experts(gates, ups), { ...gating, gate: "both" })
       : [
-        ...blocks.matmul(weights.experts(gates), gating),
-        ...blocks.matmul(weights.experts(ups), { ...gating, gate: "ups" }),
+        ...build.matmul(weights.experts(gates), gating),
+        ...build.matmul(weights.experts(ups), { ...gating, gate: "ups" }),
       ],
-    ...blocks.matmul(weights.experts(name("expertDowns")), {
+    ...build.matmul(weights.experts(name("expertDowns")), {
       x: gated,
       y: parts,
       stride: dim,
       over: "tokens",
       experts: { ...experts, perSlot: true },
     }),
-    blocks.combine(config, scratch),
+    ...postNorm === undefined ? [build.combine(slots, scratch!, { y: hidden, add: true })] : [
+      build.combine(slots, scratch!, { y: branch!, add: false }),
+      build.normAdd(branch!, weights.vector(name(postNorm))),
+    ],
   ];
 }
 

@@ -1,158 +1,170 @@
-/**
- * The decoder-only transformer that llama, qwen2, qwen3 and qwen3moe share: which weights go where,
- * and the order of a step. In what they differ, the config says (biases, per-head norms, RoPE's
- * layout, experts).
- */
+/** A model's list of layers as the operations of a step, and the buffers that they work on. */
 
 import type { KvType } from "../../kernels/specs.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
+import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import { type RopeSpec, ropeTable } from "../model/rope.ts";
+import { ggufName, type LayerWeight } from "../model/weight_names.ts";
 import { bufferOf, withMemoryCheck } from "./buffers.ts";
-import type { Gpu } from "./device.ts";
+import { expertFeedForward } from "./experts.ts";
+import { KvCache, type LayerCache } from "./kv_cache.ts";
+import type { DeviceMatrix } from "./matrix.ts";
+import { type LayerContext, type Operation, OperationBuilder } from "./operations.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { Scratch } from "./scratch.ts";
-import { type Operation, OperationBuilder } from "./operations.ts";
-import type { ModelConfig } from "../model/config.ts";
-import type { DeviceMatrix } from "./matrix.ts";
-import { expertFeedForward } from "./experts.ts";
-import { KvCache } from "./kv_cache.ts";
-import { ropeTable } from "../model/rope.ts";
-import { ggufName, type LayerWeight } from "../model/weight_names.ts";
 import { Weights } from "./weights.ts";
 
 /** A model on the device: its operations in order, and the cache that they write. */
-export interface Transformer {
+export interface DeviceModel {
   readonly operations: readonly Operation[];
   readonly cache: KvCache;
 }
 
+/** What a model is laid out for. */
 export interface LayersOptions {
+  readonly tuning: Tuning;
+  readonly scratch: Scratch;
   readonly kv: KvType;
-  /** Blocks of the KV cache, and positions that RoPE is prepared for. */
-  readonly blocks: number;
-  readonly contextLength: number;
+  /** Blocks of the KV cache, by group of layers (model/kv_groups.ts). */
+  readonly blocks: readonly number[];
   /** Called with the bytes of weights uploaded so far. */
-  readonly progress?: (bytes: number) => void;
+  readonly progress?: ((bytes: number) => void) | undefined;
 }
 
 /**
- * Lays out the step and uploads the weights, once there is room for all of them.
+ * Lays out the step of `config`, for sequences as long as its context, and uploads the weights once
+ * there is room for all of them.
  *
  * @throws {UnsupportedError} if a dimension is not one that the kernels can do.
  * @throws {DeviceError} "out-of-memory" if it does not fit.
  */
 export async function loadLayers(
-  gpu: Gpu,
   pipelines: Pipelines,
-  tuning: Tuning,
-  scratch: Scratch,
-  file: ModelFile,
-  config: ModelConfig,
+  { file, config }: { readonly file: ModelFile; readonly config: ModelConfig },
   options: LayersOptions,
-): Promise<Transformer> {
+): Promise<DeviceModel> {
+  const { gpu } = pipelines;
+  const { tuning, scratch, kv, progress } = options;
   checkDimensions(config, file, tuning);
-  const blocks = new OperationBuilder(pipelines, tuning, scratch, config, options.kv);
-  const weights = new Weights(gpu, file, tuning.tile, options.progress);
-  const transformer = await withMemoryCheck(
-    gpu,
-    `the weights of ${config.name}`,
-    () => layOut(gpu, blocks, weights, options),
-  );
+  const { dim, rmsEpsilon } = config;
+  const build = new OperationBuilder({ pipelines, tuning, scratch, dim, rmsEpsilon, kv });
+  const weights = new Weights(gpu, file, { tile: tuning.tile, progress });
+  const model = await withMemoryCheck(gpu, `the weights of ${config.name}`, () => {
+    const cache = new KvCache(gpu, config, options);
+    return { operations: layOut(build, weights, { config, cache }), cache };
+  });
   await withMemoryCheck(gpu, `the upload of ${config.name}`, () => weights.upload());
-  return transformer;
+  return model;
 }
 
-// The buffers, and the operations in the order of a step; the weights are still to be uploaded.
+// The operations in the order of a step; the weights are still to be uploaded.
 function layOut(
-  gpu: Gpu,
-  blocks: OperationBuilder,
+  build: OperationBuilder,
   weights: Weights,
-  options: LayersOptions,
-): Transformer {
-  const { config, scratch } = blocks;
-  const { dim, heads, kvHeads, headDim, vocabSize } = config;
-  const queryDim = heads * headDim;
-  const keyDim = kvHeads * headDim;
-  const factors = config.ropeFactors ? weights.floats(ggufName("ropeFactors")) : undefined;
-  const angles = bufferOf(
-    gpu,
-    "rope angles",
-    ropeAngles(config, options.contextLength, factors),
-    "scratch",
-  );
-
-  const { hidden, qkv, attended, logits } = scratch;
+  { config, cache }: { readonly config: ModelConfig; readonly cache: KvCache },
+): Operation[] {
+  const { hidden, logits } = build.scratch;
   const embedding = weights.matrix(ggufName("embedding"));
-  const operations: Operation[] = blocks.embed(embedding);
-  const cache = new KvCache(gpu, config, options.kv, options.blocks);
-  const residual = { y: hidden, stride: dim, over: "tokens", accumulate: true } as const;
-  for (const [layer, layerCache] of cache.layers.entries()) {
-    const name = (weight: LayerWeight) => ggufName(weight, layer);
-    const attentionNorm = weights.vector(name("attentionNorm"));
-    for (const { matrix, offset, bias } of projections(weights, config, name)) {
-      operations.push(...blocks.matmul(matrix, {
-        x: hidden,
-        norm: attentionNorm,
-        y: qkv,
-        stride: queryDim + 2 * keyDim,
-        offset,
-        over: "tokens",
-        bias,
-      }));
-    }
-    if (config.queryKeyNorm) {
-      operations.push(
-        blocks.headNorm(weights.vector(name("queryNorm")), weights.vector(name("keyNorm"))),
-      );
-    }
+  const operations = build.embed(embedding, config.embeddingScale);
+  const angles = new Map<RopeSpec, GPUBuffer>();
+  for (const [layer, spec] of config.layers.entries()) {
+    const context = { build, weights, name: (weight: LayerWeight) => ggufName(weight, layer) };
+    const { rope } = spec.mixer;
+    if (!angles.has(rope)) angles.set(rope, ropeAngles(weights, rope, config.contextLength));
+    const place = { cache: cache.layers[layer]!, angles: angles.get(rope)! };
     operations.push(
-      blocks.ropeAppend(layerCache, angles),
-      blocks.attention(layerCache),
-      ...blocks.matmul(weights.matrix(name("attentionOutput")), { ...residual, x: attended }),
-    );
-    operations.push(
-      ...config.experts && scratch.experts
-        ? expertFeedForward(blocks, weights, config.experts, scratch.experts, name)
-        : feedForward(blocks, weights, name),
+      ...attention(context, spec, place),
+      ...feedForward(context, spec),
     );
   }
   const head = config.tiedOutput ? embedding : weights.matrix(ggufName("output"));
   operations.push(
-    ...blocks.matmul(head, {
+    ...build.matmul(head, {
       x: hidden,
       norm: weights.vector(ggufName("outputNorm")),
       y: logits,
-      stride: vocabSize,
+      stride: config.vocabSize,
       over: "logits",
     }),
   );
-  return { operations, cache };
+  return operations;
 }
 
-function feedForward(
-  blocks: OperationBuilder,
-  weights: Weights,
-  name: (weight: LayerWeight) => string,
+function attention(
+  context: LayerContext,
+  { mixer, postNorms }: LayerSpec,
+  { cache, angles }: { readonly cache: LayerCache; readonly angles: GPUBuffer },
 ): Operation[] {
-  const { scratch: { hidden, gated }, config: { dim, ffnDim } } = blocks;
+  const { build, weights, name } = context;
+  const { hidden, qkv, attended } = build.scratch;
+  const norm = weights.vector(name("attentionNorm"));
+  const stride = (mixer.heads + 2 * mixer.kvHeads) * mixer.headDim;
+  const operations = projections(context, mixer).flatMap(({ matrix, offset, bias }) =>
+    build.matmul(matrix, { x: hidden, norm, y: qkv, stride, offset, over: "tokens", bias })
+  );
+  if (mixer.headNorm) {
+    const queryNorm = weights.vector(name("queryNorm"));
+    operations.push(build.headNorm(mixer, queryNorm, weights.vector(name("keyNorm"))));
+  }
+  operations.push(build.ropeAppend(mixer, cache, angles), build.attention(mixer, cache));
+  const output = weights.matrix(name("attentionOutput"));
+  operations.push(...addProduct(context, output, {
+    x: attended,
+    postNorm: postNorms ? "attentionPostNorm" : undefined,
+  }));
+  return operations;
+}
+
+function feedForward(context: LayerContext, { feedForward, postNorms }: LayerSpec): Operation[] {
+  const postNorm = postNorms ? "ffnPostNorm" : undefined;
+  return feedForward.kind === "experts"
+    ? expertFeedForward(context, feedForward, postNorm)
+    : denseFeedForward(context, feedForward, postNorm);
+}
+
+function denseFeedForward(
+  context: LayerContext,
+  { width, activation }: DenseSpec,
+  postNorm: "ffnPostNorm" | undefined,
+): Operation[] {
+  const { build, weights, name } = context;
+  const { hidden, gated } = build.scratch;
   const input = {
     x: hidden,
     norm: weights.vector(name("ffnNorm")),
     y: gated,
-    stride: ffnDim,
+    stride: width,
     over: "tokens",
+    activation,
   } as const;
   const [gate, up] = [name("gate"), name("up")];
   const gating = weights.type(gate) === weights.type(up)
-    ? blocks.matmul(weights.gateUp(gate, up), { ...input, gate: "both" })
+    ? build.matmul(weights.gateUp(gate, up), { ...input, gate: "both" })
     : [
-      ...blocks.matmul(weights.matrix(gate), input),
-      ...blocks.matmul(weights.matrix(up), { ...input, gate: "ups" }),
+      ...build.matmul(weights.matrix(gate), input),
+      ...build.matmul(weights.matrix(up), { ...input, gate: "ups" }),
     ];
-  const residual = { y: hidden, stride: dim, over: "tokens", accumulate: true } as const;
   const down = weights.matrix(name("down"));
-  return [...gating, ...blocks.matmul(down, { ...residual, x: gated })];
+  return [...gating, ...addProduct(context, down, { x: gated, postNorm })];
+}
+
+// Adds a product to the residual stream; with `postNorm`, normalized first.
+function addProduct(
+  { build, weights, name }: LayerContext,
+  matrix: DeviceMatrix,
+  { x, postNorm }: { readonly x: GPUBuffer; readonly postNorm: LayerWeight | undefined },
+): Operation[] {
+  const { hidden, branch } = build.scratch;
+  const output = { x, stride: build.context.dim, over: "tokens" } as const;
+  if (postNorm === undefined) {
+    return build.matmul(matrix, { ...output, y: hidden, accumulate: true });
+  }
+  return [
+    ...build.matmul(matrix, { ...output, y: branch! }),
+    build.normAdd(branch!, weights.vector(name(postNorm))),
+  ];
 }
 
 /** A matrix of one type that yields some rows of queries, keys and values. */
@@ -163,13 +175,9 @@ interface Projection {
 }
 
 // Queries, keys and values: one matrix where neighbours have the same type (Q4_K_M files mix them).
-function projections(
-  weights: Weights,
-  config: ModelConfig,
-  name: (weight: LayerWeight) => string,
-): Projection[] {
+function projections({ weights, name }: LayerContext, { bias }: AttentionSpec): Projection[] {
   const names = (["query", "key", "value"] as const).map(name);
-  const biases = config.qkvBias ? (["queryBias", "keyBias", "valueBias"] as const).map(name) : [];
+  const biases = (["queryBias", "keyBias", "valueBias"] as const).map(name);
   const result: Projection[] = [];
   let offset = 0;
   for (let first = 0; first < names.length;) {
@@ -177,21 +185,18 @@ function projections(
     let end = first + 1;
     while (end < names.length && weights.type(names[end]!) === type) end++;
     const matrix = weights.matrix(...names.slice(first, end));
-    const bias = config.qkvBias ? weights.vector(...biases.slice(first, end)) : undefined;
-    result.push({ matrix, offset, bias });
+    const own = bias ? weights.vector(...biases.slice(first, end)) : undefined;
+    result.push({ matrix, offset, bias: own });
     offset += matrix.rows;
     first = end;
   }
   return result;
 }
 
-// cos and sin of every angle, [position, ropeDims / 2, 2]: WGSL's own lose digits far from zero.
-function ropeAngles(
-  config: ModelConfig,
-  positions: number,
-  factors: Float32Array | undefined,
-): Float32Array<ArrayBuffer> {
-  const { frequencies, magnitude } = ropeTable(config, factors);
+// cos and sin of every angle, [position, dims / 2, 2]: WGSL's own lose digits far from zero.
+function ropeAngles(weights: Weights, rope: RopeSpec, positions: number): GPUBuffer {
+  const factors = rope.factors ? weights.floats(ggufName("ropeFactors")) : undefined;
+  const { frequencies, magnitude } = ropeTable(rope, factors);
   const angles = new Float32Array(positions * frequencies.length * 2);
   let i = 0;
   for (let position = 0; position < positions; position++) {
@@ -200,24 +205,21 @@ function ropeAngles(
       angles[i++] = Math.sin(position * frequency) * magnitude;
     }
   }
-  return angles;
+  return bufferOf(weights.gpu, "rope angles", angles, "scratch");
 }
 
-function checkDimensions(
-  { dim, ffnDim, heads, headDim, experts }: ModelConfig,
-  file: ModelFile,
-  { tile }: Tuning,
-): void {
-  // Matrix products read rows by blocks of 32, attention heads by eights; experts start a tile.
-  const start = Math.max(32, 4 * tile);
-  const checks = [
-    ["embedding length", dim, experts ? start : 32],
-    ["feed-forward length", experts?.ffnDim ?? ffnDim, experts ? start : 32],
-    ["length of all heads", heads * headDim, 32],
-    ["head size", headDim, 8],
-  ] as const;
-  for (const [what, size, multiple] of checks) {
-    if (size % multiple !== 0) {
+function checkDimensions({ dim, layers }: ModelConfig, file: ModelFile, { tile }: Tuning): void {
+  for (const { mixer, feedForward } of layers) {
+    // Matrix products read rows in groups of 32, attention heads by eights; experts start a tile.
+    const start = feedForward.kind === "experts" ? Math.max(32, 4 * tile) : 32;
+    const checks = [
+      ["embedding length", dim, start],
+      ["feed-forward length", feedForward.width, start],
+      ["length of all heads", mixer.heads * mixer.headDim, 32],
+      ["head size", mixer.headDim, 8],
+    ] as const;
+    for (const [what, size, multiple] of checks) {
+      if (size % multiple === 0) continue;
       throw new UnsupportedError(
         `Cannot run ${
           file.paths[0]

@@ -46,20 +46,21 @@ export interface MatrixUpload {
   fill(uploader: Uploader, memory: UploadMemory): void;
 }
 
-/**
- * Makes the buffers of one matrix from tensors of one type and row length: their rows one after the
- * other.
- *
- * @param byTurns row by row by turns instead, of tensors of the same size
- * @param whole rows that stay in one buffer together, a multiple of the rows of a tile
- */
+/** How the rows of several tensors become one matrix. */
+export interface MatrixLayout {
+  /** Groups of four rows that lie next to each other in memory; see kernels/tuning.ts. */
+  readonly tile: number;
+  /** Rows of the tensors, of equal sizes, alternate; else the tensors follow each other. */
+  readonly interleaved?: boolean;
+  /** Rows that stay in one buffer together, a multiple of the rows of a tile. */
+  readonly together?: number;
+}
+
+/** Makes the buffers of one matrix from tensors of one type and row length. */
 export function allocateMatrix(
   gpu: Gpu,
-  file: ModelFile,
-  tensors: readonly TensorInfo[],
-  tile: number,
-  byTurns = false,
-  whole?: number,
+  { file, tensors }: { readonly file: ModelFile; readonly tensors: readonly TensorInfo[] },
+  { tile, interleaved = false, together }: MatrixLayout,
 ): MatrixUpload {
   const [first] = tensors;
   if (first === undefined) throw new RangeError("Cannot upload a matrix of no tensors");
@@ -70,10 +71,10 @@ export function allocateMatrix(
   const label = tensors.map((t) => t.name).join("+");
   const tileRows = 4 * tile;
   const tileWords = packedWords(type, tileRows, columns, tile);
-  // Parts and pieces hold whole tiles, and whole rounds of tensors that take turns.
-  const turns = byTurns ? tensors.length : 1;
-  const step = tileRows * turns;
-  const unit = whole ?? step;
+  // Parts and pieces hold whole tiles, and a row of each interleaved tensor.
+  const stride = interleaved ? tensors.length : 1;
+  const step = tileRows * stride;
+  const unit = together ?? step;
   const partRows = Math.floor(largestBuffer(gpu) / (tileWords.quants * 4) * tileRows / unit) * unit;
   if (partRows === 0) {
     throw new DeviceError(
@@ -95,15 +96,15 @@ export function allocateMatrix(
   }
 
   const fill = (uploader: Uploader, memory: UploadMemory) => {
-    const read = byTurns ? readTurns : readRows;
+    const read = interleaved ? readInterleaved : readRows;
     const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
     const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
     for (const { firstRow, rows: count, quants, scales } of parts) {
       for (let row = 0; row < count; row += pieceRows) {
         const pieceCount = Math.min(pieceRows, count - row);
         const piece = bytes.subarray(0, pieceCount * rowBytes);
-        read(file, tensors, rowBytes, firstRow + row, pieceCount, piece);
-        const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena, turns);
+        read({ file, tensors, rowBytes }, firstRow + row, piece);
+        const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena, stride);
         const tiles = row / tileRows;
         uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
         if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);
@@ -113,15 +114,15 @@ export function allocateMatrix(
   return { matrix: { type, rows, columns, parts }, fill };
 }
 
-// Fills `into` with `count` rows from `row` on, of tensors that follow each other.
-function readRows(
-  file: ModelFile,
-  tensors: readonly TensorInfo[],
-  rowBytes: number,
-  row: number,
-  count: number,
-  into: Uint8Array,
-): void {
+interface Rows {
+  readonly file: ModelFile;
+  readonly tensors: readonly TensorInfo[];
+  readonly rowBytes: number;
+}
+
+// Fills `into` with the rows from `row` on, of tensors that follow each other.
+function readRows({ file, tensors, rowBytes }: Rows, row: number, into: Uint8Array): void {
+  const count = into.length / rowBytes;
   let done = 0;
   let start = 0;
   for (const tensor of tensors) {
@@ -130,31 +131,30 @@ function readRows(
     const to = Math.min(row + count, start + rows);
     if (to > from) {
       const bytes = (to - from) * rowBytes;
-      readFinite(file, tensor, (from - start) * rowBytes, into.subarray(done, done + bytes));
+      readFinite(file, tensor, {
+        offset: (from - start) * rowBytes,
+        into: into.subarray(done, done + bytes),
+      });
       done += bytes;
     }
     start += rows;
   }
 }
 
-// The same, of tensors that take turns: the rows of one after those of the other.
-function readTurns(
-  file: ModelFile,
-  tensors: readonly TensorInfo[],
-  rowBytes: number,
-  row: number,
-  count: number,
-  into: Uint8Array,
-): void {
-  const turns = tensors.length;
-  const bytes = count / turns * rowBytes;
-  for (const [turn, tensor] of tensors.entries()) {
-    const part = into.subarray(turn * bytes, (turn + 1) * bytes);
-    readFinite(file, tensor, row / turns * rowBytes, part);
+// The same of tensors whose rows alternate: the rows of one after those of the other, for packRows.
+function readInterleaved({ file, tensors, rowBytes }: Rows, row: number, into: Uint8Array): void {
+  const bytes = into.length / tensors.length;
+  const offset = row / tensors.length * rowBytes;
+  for (const [i, tensor] of tensors.entries()) {
+    readFinite(file, tensor, { offset, into: into.subarray(i * bytes, (i + 1) * bytes) });
   }
 }
 
-function readFinite(file: ModelFile, tensor: TensorInfo, offset: number, into: Uint8Array): void {
+function readFinite(
+  file: ModelFile,
+  tensor: TensorInfo,
+  { offset, into }: { readonly offset: number; readonly into: Uint8Array },
+): void {
   file.read(tensor, offset, into);
   assertFinite(file, tensor, offset, into);
 }

@@ -1,4 +1,4 @@
-/** The layers that models are made of, as dispatches over buffers that exist already. */
+/** The steps that layers are made of, as dispatches over buffers that exist already. */
 
 import { combineSpec, topKSpec } from "../../kernels/expert_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
@@ -6,21 +6,24 @@ import {
   attentionSpec,
   embedSpec,
   headNormSpec,
+  type HeadShape,
   type KvType,
   matmulSpec,
   matrixShape,
   type MatrixUse,
+  normAddSpec,
   ropeAppendSpec,
 } from "../../kernels/specs.ts";
 import { slotsTogether, type Tuning } from "../../kernels/tuning.ts";
+import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
+import type { LayerWeight } from "../model/weight_names.ts";
 import { bufferOf } from "./buffers.ts";
+import type { LayerCache } from "./kv_cache.ts";
+import type { DeviceMatrix } from "./matrix.ts";
 import type { Dispatch } from "./pass.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { ExpertScratch, Scratch } from "./scratch.ts";
-
-import type { ExpertConfig, ModelConfig } from "../model/config.ts";
-import type { DeviceMatrix } from "./matrix.ts";
-import type { LayerCache } from "./kv_cache.ts";
+import type { Weights } from "./weights.ts";
 
 /** What an operation runs over: the step's tokens, or its rows of logits. */
 export type Over = "tokens" | "logits";
@@ -41,12 +44,13 @@ export interface Product {
   /** Floats per token in y, and where the matrix's rows start within them. */
   readonly stride: number;
   readonly offset?: number;
-  readonly over: "tokens" | "logits";
+  readonly over: Over;
   /** Adds to `y` instead of overwriting it. */
   readonly accumulate?: boolean;
   readonly bias?: GPUBuffer | undefined;
-  /** Rows are gates and ups in turns of four, or ups whose gates are in y: see matmul.wgsl. */
+  /** Gates and ups alternate by fours of rows, or rows are ups whose gates are in y: see matmul.wgsl. */
   readonly gate?: "both" | "ups";
+  readonly activation?: Activation;
   /**
    * The matrix is that of all experts one below the other, and y has a row for each of a token's
    * slots. `routes` [tokens, slots, 2] says whose expert serves it, and `entries`, in a step where
@@ -62,26 +66,45 @@ export interface Product {
   };
 }
 
+/** What the operations of one model share. */
+export interface OperationContext {
+  readonly pipelines: Pipelines;
+  readonly tuning: Tuning;
+  readonly scratch: Scratch;
+  /** Floats of the residual stream a token. */
+  readonly dim: number;
+  readonly rmsEpsilon: number;
+  readonly kv: KvType;
+}
+
+/** What one layer is laid out with. */
+export interface LayerContext {
+  readonly build: OperationBuilder;
+  readonly weights: Weights;
+  /** The name in the file of one of the layer's weights. */
+  readonly name: (weight: LayerWeight) => string;
+}
+
 /** Builds the operations of one model on one device. */
 export class OperationBuilder {
-  constructor(
-    readonly pipelines: Pipelines,
-    readonly tuning: Tuning,
-    readonly scratch: Scratch,
-    readonly config: ModelConfig,
-    readonly kv: KvType,
-  ) {}
+  readonly pipelines: Pipelines;
+  readonly tuning: Tuning;
+  readonly scratch: Scratch;
 
-  /** Gathers the step's embedding rows into the residual stream, one operation per part. */
-  embed(matrix: DeviceMatrix): Operation[] {
+  constructor(readonly context: OperationContext) {
+    this.pipelines = context.pipelines;
+    this.tuning = context.tuning;
+    this.scratch = context.scratch;
+  }
+
+  /** Gathers the step's embedding rows, times `scale`, into the residual stream; one operation a part. */
+  embed(matrix: DeviceMatrix, scale: number): Operation[] {
     const { elementLanes: lanes, tile } = this.tuning;
     const { hidden, last, metadata } = this.scratch;
-    const spec = embedSpec({ type: matrix.type, tile, lanes });
+    const spec = embedSpec({ type: matrix.type, scale, tile, lanes });
     return matrix.parts.map((part) =>
-      this.#fixed(
-        "tokens",
-        spec,
-        {
+      this.#fixed(spec, {
+        buffers: {
           0: part.quants,
           1: part.scales,
           4: hidden,
@@ -89,8 +112,8 @@ export class OperationBuilder {
           6: metadata,
           7: this.#shape({ ...part, columns: matrix.columns }),
         },
-        (count) => [Math.ceil(matrix.columns / 32 / lanes), count],
-      )
+        grid: (count) => [Math.ceil(matrix.columns / 32 / lanes), count],
+      })
     );
   }
 
@@ -138,8 +161,9 @@ export class OperationBuilder {
           over: p.over,
           accumulate: p.accumulate ?? false,
           bias: p.bias !== undefined,
-          normEpsilon: p.norm && this.config.rmsEpsilon,
+          normEpsilon: p.norm && this.context.rmsEpsilon,
           gate: p.gate,
+          activation: p.activation,
           ...(experts && {
             experts: { ...experts, first: part.firstRow / rows, count: part.rows / rows },
           }),
@@ -166,71 +190,98 @@ export class OperationBuilder {
     });
   }
 
-  /** Chooses each token's experts and their weights, by the router's logits. */
-  topK(
-    { count, used, normalized }: ExpertConfig,
-    { logits, routes }: Omit<ExpertScratch, "entries">,
-  ): Operation {
-    const lanes = this.tuning.elementLanes;
-    return this.#fixed(
-      "tokens",
-      topKSpec({ experts: count, slots: used, normalized, lanes }),
-      { 0: logits, 1: routes },
-      (tokens) => [tokens, 1],
-    );
+  /** Adds RMSNorm(x) · weight to the residual stream. @param x [tokens, dim] */
+  normAdd(x: GPUBuffer, weight: GPUBuffer): Operation {
+    const { dim, rmsEpsilon: epsilon } = this.context;
+    const spec = normAddSpec({ dim, epsilon, lanes: this.tuning.elementLanes });
+    return this.#fixed(spec, {
+      buffers: { 0: x, 1: weight, 2: this.scratch.hidden },
+      grid: (tokens) => [tokens, 1],
+    });
   }
 
-  /** Adds what the experts gave to the residual stream. */
-  combine({ used }: ExpertConfig, { parts, routes }: Omit<ExpertScratch, "entries">): Operation {
-    const { dim } = this.config;
+  /** Chooses each token's experts and their weights, by the router's logits. */
+  topK(
+    { count, used, normalized }: Pick<ExpertsSpec, "count" | "used" | "normalized">,
+    { logits, routes }: Pick<ExpertScratch, "logits" | "routes">,
+  ): Operation {
     const lanes = this.tuning.elementLanes;
-    return this.#fixed(
-      "tokens",
-      combineSpec({ dim, slots: used, lanes }),
-      { 0: routes, 1: parts, 2: this.scratch.hidden },
-      (tokens) => [Math.ceil(dim / 4 / lanes), tokens],
-    );
+    return this.#fixed(topKSpec({ experts: count, slots: used, normalized, lanes }), {
+      buffers: { 0: logits, 1: routes },
+      grid: (tokens) => [tokens, 1],
+    });
+  }
+
+  /** Sums what a token's experts gave, `slots` rows of `parts`; `add` to what is in y. */
+  combine(
+    slots: number,
+    { parts, routes }: Pick<ExpertScratch, "parts" | "routes">,
+    { y, add }: { readonly y: GPUBuffer; readonly add: boolean },
+  ): Operation {
+    const { dim } = this.context;
+    const lanes = this.tuning.elementLanes;
+    return this.#fixed(combineSpec({ dim, slots, add, lanes }), {
+      buffers: { 0: routes, 1: parts, 2: y },
+      grid: (tokens) => [Math.ceil(dim / 4 / lanes), tokens],
+    });
   }
 
   /** Normalizes each query and key head in place. */
-  headNorm(queryWeight: GPUBuffer, keyWeight: GPUBuffer): Operation {
-    const { heads, kvHeads, headDim, rmsEpsilon: epsilon } = this.config;
-    const lanes = this.tuning.elementLanes;
-    return this.#fixed(
-      "tokens",
-      headNormSpec({ heads, kvHeads, headDim, epsilon, lanes }),
-      { 0: this.scratch.qkv, 1: queryWeight, 2: keyWeight },
-      (count) => [Math.ceil((heads + kvHeads) / lanes), count],
-    );
+  headNorm(heads: HeadShape, queryWeight: GPUBuffer, keyWeight: GPUBuffer): Operation {
+    const { elementLanes: lanes } = this.tuning;
+    const spec = headNormSpec({ ...sizesOf(heads), epsilon: this.context.rmsEpsilon, lanes });
+    return this.#fixed(spec, {
+      buffers: { 0: this.scratch.qkv, 1: queryWeight, 2: keyWeight },
+      grid: (count) => [Math.ceil((heads.heads + heads.kvHeads) / lanes), count],
+    });
   }
 
   /** Rotates queries and keys and appends keys and values to the cache. */
-  ropeAppend(cache: LayerCache, angles: GPUBuffer): Operation {
-    const { heads, kvHeads, headDim, ropeDims, ropeLayout } = this.config;
+  ropeAppend(
+    attention: HeadShape & Pick<AttentionSpec, "rope">,
+    cache: LayerCache,
+    angles: GPUBuffer,
+  ): Operation {
+    const { heads, kvHeads, headDim, rope } = attention;
     const lanes = this.tuning.elementLanes;
     const { qkv, queries, metadata } = this.scratch;
-    return this.#overCache(
-      cache,
-      ropeAppendSpec({
-        heads,
-        kvHeads,
-        headDim,
-        ropeDims,
-        half: ropeLayout === "half",
-        kv: this.kv,
-        lanes,
+    const spec = ropeAppendSpec({
+      ...sizesOf(attention),
+      ropeDims: rope.dims,
+      half: rope.layout === "half",
+      kv: this.context.kv,
+      table: cache.table,
+      lanes,
+    });
+    return this.#overCache(cache, spec, {
+      buffers: () => ({
+        0: qkv,
+        1: queries,
+        2: cache.keys,
+        3: cache.values,
+        4: angles,
+        5: metadata,
       }),
-      () => ({ 0: qkv, 1: queries, 2: cache.keys, 3: cache.values, 4: angles, 5: metadata }),
-      (count) => [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
-    );
+      grid: (count) => [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
+    });
   }
 
   /** Attends over the cache. */
-  attention(cache: LayerCache): Operation {
-    const { heads, kvHeads, headDim } = this.config;
+  attention(
+    attention: HeadShape & { readonly scale: number; readonly window?: number | undefined },
+    cache: LayerCache,
+  ): Operation {
+    const { heads, kvHeads, scale, window } = attention;
     const { queries, attended, metadata } = this.scratch;
     const together = largestDivisor(heads / kvHeads, this.tuning.attentionHeads);
-    const shape = { heads, kvHeads, headDim, queries: together, kv: this.kv };
+    const shape = {
+      ...sizesOf(attention),
+      scale,
+      window,
+      queries: together,
+      kv: this.context.kv,
+      table: cache.table,
+    };
     let lanes = this.tuning.attentionLanes;
     let spec = attentionSpec({ ...shape, lanes });
     // Each lane has a head's sum in the workgroup's memory: of wide heads, fewer fit.
@@ -239,12 +290,10 @@ export class OperationBuilder {
       lanes /= 2;
       spec = attentionSpec({ ...shape, lanes });
     }
-    return this.#overCache(
-      cache,
-      spec,
-      () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
-      (count) => [heads / together, count],
-    );
+    return this.#overCache(cache, spec, {
+      buffers: () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
+      grid: (count) => [heads / together, count],
+    });
   }
 
   #shape(use: MatrixUse): GPUBuffer {
@@ -252,22 +301,29 @@ export class OperationBuilder {
   }
 
   #fixed(
-    over: Over,
     spec: KernelSpec,
-    buffers: Readonly<Record<number, GPUBuffer | undefined>>,
-    grid: (count: number) => readonly [number, number],
+    { buffers, grid }: {
+      readonly buffers: Readonly<Record<number, GPUBuffer | undefined>>;
+      readonly grid: (count: number) => readonly [number, number];
+    },
   ): Operation {
-    const group = this.#bind(spec, buffers);
+    const present: Record<number, GPUBuffer> = {};
+    for (const [number, buffer] of Object.entries(buffers)) {
+      if (buffer !== undefined) present[Number(number)] = buffer;
+    }
     const pipeline = this.pipelines.get(spec);
-    return { over, at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
+    const group = this.pipelines.bind(pipeline, present);
+    return { over: "tokens", at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
   }
 
   // Like #fixed, and bound anew when the cache has grown.
   #overCache(
     cache: LayerCache,
     spec: KernelSpec,
-    buffers: () => Readonly<Record<number, GPUBuffer>>,
-    grid: (count: number) => readonly [number, number],
+    { buffers, grid }: {
+      readonly buffers: () => Readonly<Record<number, GPUBuffer>>;
+      readonly grid: (count: number) => readonly [number, number];
+    },
   ): Operation {
     const pipeline = this.pipelines.get(spec);
     let bound = cache.keys;
@@ -283,17 +339,11 @@ export class OperationBuilder {
       },
     };
   }
+}
 
-  #bind(
-    spec: KernelSpec,
-    buffers: Readonly<Record<number, GPUBuffer | undefined>>,
-  ): GPUBindGroup {
-    const present: Record<number, GPUBuffer> = {};
-    for (const [number, buffer] of Object.entries(buffers)) {
-      if (buffer !== undefined) present[Number(number)] = buffer;
-    }
-    return this.pipelines.bind(this.pipelines.get(spec), present);
-  }
+/** The sizes alone, so that kernels that differ in nothing else are one. */
+function sizesOf({ heads, kvHeads, headDim }: HeadShape): HeadShape {
+  return { heads, kvHeads, headDim };
 }
 
 /** The largest number up to `most` that divides `n`. */

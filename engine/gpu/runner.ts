@@ -9,13 +9,15 @@ import type { Gpu } from "./device.ts";
 import { Recorder } from "./pass.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
-import { createScratch, type Scratch } from "./scratch.ts";
-import type { ModelConfig } from "../model/config.ts";
-import { loadLayers, type Transformer } from "./layers.ts";
+import { createScratch, type Scratch, type ScratchSizes } from "./scratch.ts";
+import type { LayerSpec, ModelConfig } from "../model/config.ts";
+import { kvGroups } from "../model/kv_groups.ts";
+import { type DeviceModel, loadLayers } from "./layers.ts";
 import { checkBatch } from "../run/check_batch.ts";
 import {
   type Batch,
   BLOCK_TOKENS,
+  type BlockCopy,
   type ModelRunner,
   MOST_LOGIT_ROWS,
   MOST_STEPS,
@@ -32,8 +34,8 @@ import { outputSorter } from "./step_output.ts";
 export interface GpuRunnerOptions {
   /** Longest sequence in tokens. */
   readonly contextLength: number;
-  /** Blocks of the KV cache; default one sequence of `contextLength`. */
-  readonly blocks?: number;
+  /** Blocks of the KV cache, by group of layers; default those of one sequence of `contextLength`. */
+  readonly blocks?: readonly number[];
   readonly maxSequences?: number;
   readonly kv?: KvType;
   /** Called with the bytes of weights uploaded so far. */
@@ -42,7 +44,11 @@ export interface GpuRunnerOptions {
 
 /** Runs one model on one GPU. */
 export class GpuRunner implements ModelRunner {
+  readonly gpu: Gpu;
+  readonly scratch: Scratch;
+  readonly readback: Readback;
   readonly device: RunnerDevice;
+  readonly #model: DeviceModel;
   readonly #limits: Omit<RunnerLimits, "blocks">;
   readonly #sampling: SamplingKernels;
   readonly #uploader: Uploader;
@@ -57,20 +63,26 @@ export class GpuRunner implements ModelRunner {
   #running = 0;
 
   private constructor(
-    readonly gpu: Gpu,
     readonly config: ModelConfig,
     readonly pipelines: Pipelines,
-    readonly scratch: Scratch,
-    readonly transformer: Transformer,
-    readonly readback: Readback,
-    tuning: Tuning,
-    limits: Omit<RunnerLimits, "blocks">,
+    { scratch, model, readback, tuning, limits }: {
+      readonly scratch: Scratch;
+      readonly model: DeviceModel;
+      readonly readback: Readback;
+      readonly tuning: Tuning;
+      readonly limits: Omit<RunnerLimits, "blocks">;
+    },
   ) {
+    const { gpu } = pipelines;
+    this.gpu = gpu;
+    this.scratch = scratch;
+    this.readback = readback;
+    this.#model = model;
     this.device = { kind: "gpu", description: gpu.description, driver: gpu.driver };
     this.#limits = limits;
     this.#uploader = new Uploader(gpu);
     this.#words = new Uint32Array(pipelines.stepBytes / 4);
-    this.#sampling = samplingKernels(pipelines, tuning, scratch, config.vocabSize);
+    this.#sampling = samplingKernels(pipelines, { tuning, scratch, vocabulary: config.vocabSize });
   }
 
   /**
@@ -81,61 +93,50 @@ export class GpuRunner implements ModelRunner {
    */
   static async load(
     gpu: Gpu,
-    file: ModelFile,
-    config: ModelConfig,
+    { file, config: whole }: { readonly file: ModelFile; readonly config: ModelConfig },
     options: GpuRunnerOptions,
   ): Promise<GpuRunner> {
     const tuning = tuningFor(gpu.driver);
-    const { contextLength, maxSequences = 8, kv = "f16" } = options;
-    const tableBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
-    const blocks = options.blocks ?? tableBlocks;
+    const { contextLength, maxSequences = 8, kv = "f16", progress } = options;
+    const config = { ...whole, contextLength };
+    const groups = kvGroups(config);
+    const contextBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
+    const blocks = options.blocks ?? groups.map(() => contextBlocks);
     const stepLimits: StepLimits = {
       tokens: tuning.batchTokens,
       sequences: maxSequences,
       logitRows: Math.max(MOST_LOGIT_ROWS, maxSequences),
-      tableBlocks,
+      tableBlocks: groups.length * contextBlocks,
     };
     const stepBytes = Math.ceil(stepWords(stepLimits) * 4 / 256) * 256;
     const pipelines = new Pipelines(gpu, stepBytes);
-    const { heads, kvHeads, headDim } = config;
-    const scratch = await withMemoryCheck(gpu, "the buffers of a step", () =>
-      createScratch(gpu, {
-        ...config,
-        tokens: tuning.batchTokens,
-        logitRows: stepLimits.logitRows,
-        sequences: maxSequences,
-        steps: MOST_STEPS,
-        stepBytes,
-        qkvDim: (heads + 2 * kvHeads) * headDim,
-        queryDim: heads * headDim,
-        sampleChunks: Math.ceil(config.vocabSize / tuning.sampleChunk),
-      }));
-    const transformer = await withMemoryCheck(
+    const sizes = {
+      ...scratchSizes(config),
+      tokens: tuning.batchTokens,
+      logitRows: stepLimits.logitRows,
+      sequences: maxSequences,
+      steps: MOST_STEPS,
+      stepBytes,
+      sampleChunks: Math.ceil(config.vocabSize / tuning.sampleChunk),
+    };
+    const scratch = await withMemoryCheck(
+      gpu,
+      "the buffers of a step",
+      () => createScratch(gpu, sizes),
+    );
+    const layers = { tuning, scratch, kv, blocks, progress };
+    const model = await withMemoryCheck(
       gpu,
       `the weights of ${config.name}`,
-      () =>
-        loadLayers(gpu, pipelines, tuning, scratch, file, config, {
-          kv,
-          blocks,
-          contextLength,
-          ...(options.progress && { progress: options.progress }),
-        }),
+      () => loadLayers(pipelines, { file, config }, layers),
     );
     const readback = await Readback.create(gpu);
-    return new GpuRunner(
-      gpu,
-      { ...config, contextLength },
-      pipelines,
-      scratch,
-      transformer,
-      readback,
-      tuning,
-      { maxSequences, maxBatchTokens: tuning.batchTokens },
-    );
+    const limits = { maxSequences, maxBatchTokens: tuning.batchTokens };
+    return new GpuRunner(config, pipelines, { scratch, model, readback, tuning, limits });
   }
 
   get limits(): RunnerLimits {
-    return { ...this.#limits, blocks: this.transformer.cache.blocks };
+    return { ...this.#limits, blocks: this.#model.cache.blocks };
   }
 
   submit(batch: Batch): PendingStep {
@@ -152,10 +153,13 @@ export class GpuRunner implements ModelRunner {
     let samples = 0;
     let readLogits: (() => Promise<ArrayBuffer>) | undefined;
     for (let step = 0; step < steps; step++) {
-      const counts = writeStep(this.#words, batch, step, step * maxSequences);
+      const counts = writeStep(this.#words, batch, {
+        step,
+        sampledOffset: step * maxSequences,
+      });
       const offset = step * this.pipelines.stepBytes;
       this.#uploader.write(scratch.metadata, offset, this.#words.subarray(0, counts.words));
-      for (const operation of this.transformer.operations) {
+      for (const operation of this.#model.operations) {
         const count = operation.over === "tokens" ? counts.tokens : counts.logits;
         if (count > 0) recorder.dispatch(operation.at(count), offset);
       }
@@ -226,14 +230,14 @@ export class GpuRunner implements ModelRunner {
     }
   }
 
-  copyBlocks(pairs: readonly (readonly [number, number])[]): void {
+  copyBlocks(copies: readonly BlockCopy[]): void {
     this.#launchRecorded();
-    this.transformer.cache.copy(pairs);
+    this.#model.cache.copy(copies);
   }
 
-  growBlocks(blocks: number): number {
+  growBlocks(group: number, blocks: number): number {
     this.#launchRecorded();
-    return this.transformer.cache.grow(blocks);
+    return this.#model.cache.grow(group, blocks);
   }
 
   #launchRecorded(): void {
@@ -271,4 +275,29 @@ export class GpuRunner implements ModelRunner {
       this.#uploader.write(this.scratch.history, base * 4, words.subarray(head));
     }
   }
+}
+
+/** The widths of the buffers between kernels: of each, the widest layer's. */
+export function scratchSizes(
+  { dim, vocabSize, layers }: ModelConfig,
+): Pick<
+  ScratchSizes,
+  "dim" | "vocabSize" | "qkvDim" | "queryDim" | "gatedDim" | "branch" | "experts"
+> {
+  const widest = (width: (layer: LayerSpec) => number) => Math.max(...layers.map(width));
+  const routed = layers.flatMap(({ feedForward }) =>
+    feedForward.kind === "experts" ? [feedForward] : []
+  );
+  return {
+    dim,
+    vocabSize,
+    qkvDim: widest(({ mixer: m }) => (m.heads + 2 * m.kvHeads) * m.headDim),
+    queryDim: widest(({ mixer: m }) => m.heads * m.headDim),
+    gatedDim: widest(({ feedForward: f }) => f.kind === "experts" ? f.used * f.width : f.width),
+    branch: layers.some(({ postNorms }) => postNorms),
+    experts: routed.length === 0 ? undefined : {
+      count: Math.max(...routed.map(({ count }) => count)),
+      used: Math.max(...routed.map(({ used }) => used)),
+    },
+  };
 }

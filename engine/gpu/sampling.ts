@@ -15,10 +15,14 @@ export type SamplingKernels = Readonly<
 /** Compiles and binds them. Reference: sampler.ts. */
 export function samplingKernels(
   pipelines: Pipelines,
-  { sampleLanes: lanes, sampleChunk: chunk }: Tuning,
-  { logits, chunks, last, history, sampled, metadata }: Scratch,
-  vocabulary: number,
+  { tuning, scratch, vocabulary }: {
+    readonly tuning: Pick<Tuning, "sampleLanes" | "sampleChunk">;
+    readonly scratch: Scratch;
+    readonly vocabulary: number;
+  },
 ): SamplingKernels {
+  const { sampleLanes: lanes, sampleChunk: chunk } = tuning;
+  const { logits, chunks, last, history, sampled, metadata } = scratch;
   const count = Math.ceil(vocabulary / chunk);
   const bound = (
     spec: KernelSpec,

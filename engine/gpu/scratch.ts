@@ -14,13 +14,16 @@ export interface ScratchSizes {
   readonly steps: number;
   readonly stepBytes: number;
   readonly dim: number;
-  /** (heads + 2·kvHeads)·headDim and heads·headDim. */
+  /** (heads + 2·kvHeads)·headDim and heads·headDim, of the widest layer. */
   readonly qkvDim: number;
   readonly queryDim: number;
-  readonly ffnDim: number;
+  /** What feed-forward networks have between gate and down, of all of a token's experts together. */
+  readonly gatedDim: number;
+  /** Some layers normalize a branch before it joins the residual stream. */
+  readonly branch: boolean;
   readonly vocabSize: number;
   readonly sampleChunks: number;
-  readonly experts?: { readonly count: number; readonly used: number; readonly ffnDim: number };
+  readonly experts?: { readonly count: number; readonly used: number } | undefined;
 }
 
 /** Activations of one step and the state of each slot. */
@@ -32,7 +35,9 @@ export interface Scratch {
   /** Rotated queries, and what attention makes of them, [tokens, heads, headDim]. */
   readonly queries: GPUBuffer;
   readonly attended: GPUBuffer;
-  /** silu(gate)·up, [tokens, ffnDim], or of each of a token's experts. */
+  /** What a layer adds, where it is normalized first, [tokens, dim]. */
+  readonly branch: GPUBuffer | undefined;
+  /** act(gate)·up, [tokens, ffnDim], or of each of a token's experts. */
   readonly gated: GPUBuffer;
   readonly experts: ExpertScratch | undefined;
   readonly logits: GPUBuffer;
@@ -69,7 +74,8 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     qkv: make("qkv", s.tokens * s.qkvDim),
     queries: make("queries", s.tokens * s.queryDim),
     attended: make("attended", s.tokens * s.queryDim),
-    gated: make("gated", s.tokens * (experts ? experts.used * experts.ffnDim : s.ffnDim)),
+    branch: s.branch ? make("branch", s.tokens * s.dim) : undefined,
+    gated: make("gated", s.tokens * s.gatedDim),
     experts: experts && {
       logits: make("router logits", s.tokens * experts.count),
       routes: make("routes", s.tokens * experts.used * 2),

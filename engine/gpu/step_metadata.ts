@@ -1,7 +1,12 @@
 /** A step's metadata as the kernels read it (kernels/step.wgsl, kernels/sampler.wgsl). */
 
-import type { Batch, BatchSequence } from "../run/runner.ts";
-import { BLOCK_TOKENS, MOST_BIASES, REPEAT_WINDOW } from "../run/runner.ts";
+import {
+  type Batch,
+  type BatchSequence,
+  BLOCK_TOKENS,
+  MOST_BIASES,
+  REPEAT_WINDOW,
+} from "../run/runner.ts";
 
 /** Token id that stands for "the one this slot sampled last". */
 const FEEDBACK = 0xffffffff;
@@ -14,7 +19,7 @@ export interface StepLimits {
   readonly tokens: number;
   readonly sequences: number;
   readonly logitRows: number;
-  /** Blocks in a sequence's table. */
+  /** Blocks in all of a sequence's tables. */
   readonly tableBlocks: number;
 }
 
@@ -37,16 +42,15 @@ export function stepWords(limits: StepLimits): number {
 
 /**
  * Writes step `step` of a batch: the tokens that enter, which of them get logits, how each row is
- * sampled, and the block tables.
+ * sampled, and the block tables: a sequence's, one for each group of layers, alternate entry by entry.
  *
  * @param words receives the metadata, from its start on
- * @param sampledOffset where in the buffer of sampled ids this step's go
+ * @param options.sampledOffset where in the buffer of sampled ids this step's go
  */
 export function writeStep(
   words: Uint32Array,
   batch: Batch,
-  step: number,
-  sampledOffset: number,
+  { step, sampledOffset }: { readonly step: number; readonly sampledOffset: number },
 ): StepCounts {
   const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
   const { sequences } = batch;
@@ -58,17 +62,20 @@ export function writeStep(
   let at = samplersOffset + sampled.length * SAMPLER_WORDS;
 
   let token = HEADER_WORDS;
-  for (const { slot, start, tokens, blockTable } of sequences) {
+  for (const { slot, start, tokens, blockTables } of sequences) {
     const last = start + step + (tokens?.length ?? 1) - 1;
     const used = Math.floor(last / BLOCK_TOKENS) + 1;
-    for (let i = 0; i < used; i++) words[at + i] = blockTable[i]!;
+    const groups = blockTables.length;
+    for (const [group, table] of blockTables.entries()) {
+      for (let i = 0; i < used; i++) words[at + i * groups + group] = table[i]!;
+    }
     for (let i = 0; i < (tokens?.length ?? 1); i++) {
       words[token++] = step > 0 ? FEEDBACK : tokens?.[i] ?? FEEDBACK;
       words[token++] = start + step + i;
       words[token++] = slot;
       words[token++] = at;
     }
-    at += used;
+    at += used * groups;
   }
   words.set(rows.map((row) => row.token), rowsOffset);
 

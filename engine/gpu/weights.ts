@@ -7,7 +7,7 @@ import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import { createBuffer, Uploader } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
-import { allocateMatrix, type DeviceMatrix, UploadMemory } from "./matrix.ts";
+import { allocateMatrix, type DeviceMatrix, type MatrixLayout, UploadMemory } from "./matrix.ts";
 
 /**
  * The weights of one file on the device. Buffers are made as a model asks for them, and filled
@@ -20,12 +20,17 @@ export class Weights {
   readonly #memory = new UploadMemory();
   #bytes = 0;
 
-  /** @param progress called with the bytes read so far */
+  /**
+   * @param options.tile of matrices; see MatrixLayout
+   * @param options.progress called with the bytes read so far
+   */
   constructor(
     readonly gpu: Gpu,
     readonly file: ModelFile,
-    readonly tile: number,
-    readonly progress?: (bytes: number) => void,
+    readonly options: {
+      readonly tile: number;
+      readonly progress?: ((bytes: number) => void) | undefined;
+    },
   ) {
     this.#uploader = new Uploader(gpu);
   }
@@ -45,16 +50,16 @@ export class Weights {
     return this.#make(names);
   }
 
-  /** Gates and ups as one matrix, row by row by turns. */
+  /** Gates and ups as one matrix whose rows alternate. */
   gateUp(gate: string, up: string): DeviceMatrix {
-    return this.#make([gate, up], true);
+    return this.#make([gate, up], { interleaved: true });
   }
 
-  /** All experts' matrices, each whole in one part; gates and ups likewise by turns. */
+  /** All experts' matrices, none of them cut by parts; rows of gates and ups alternate. */
   experts(name: string, up?: string): DeviceMatrix {
     const names = up === undefined ? [name] : [name, up];
-    const rows = this.#tensor(name).shape[1]! * names.length;
-    return this.#make(names, up !== undefined, rows);
+    const together = this.#tensor(name).shape[1]! * names.length;
+    return this.#make(names, { interleaved: up !== undefined, together });
   }
 
   /** The tensors' elements, one after the other, in float32. */
@@ -85,10 +90,10 @@ export class Weights {
     return values;
   }
 
-  #make(names: readonly string[], byTurns = false, whole?: number): DeviceMatrix {
+  #make(names: readonly string[], layout: Omit<MatrixLayout, "tile"> = {}): DeviceMatrix {
     const tensors = names.map((name) => this.#tensor(name));
-    const { gpu, file, tile } = this;
-    const { matrix, fill } = allocateMatrix(gpu, file, tensors, tile, byTurns, whole);
+    const { gpu, file, options: { tile } } = this;
+    const { matrix, fill } = allocateMatrix(gpu, { file, tensors }, { tile, ...layout });
     this.#fills.push(() => {
       fill(this.#uploader, this.#memory);
       this.#count(tensors);
@@ -98,7 +103,7 @@ export class Weights {
 
   #count(tensors: readonly TensorInfo[]): void {
     for (const { byteLength } of tensors) this.#bytes += byteLength;
-    this.progress?.(this.#bytes);
+    this.options.progress?.(this.#bytes);
   }
 
   #tensor(name: string): TensorInfo {

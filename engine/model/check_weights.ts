@@ -3,26 +3,26 @@
 import { quote } from "../files/quote.ts";
 import type { ModelConfig } from "./config.ts";
 import type { MetadataReader } from "./metadata_reader.ts";
-import { expectedWeights } from "./weight_names.ts";
+import { expectedWeights } from "./expected_weights.ts";
 
 /**
  * Checks that all weights are there, in the right shape, and no others.
  *
- * @param naming whose names the file has: GGUF's ("name") or Hugging Face's ("hf")
- * @param ignored names of tensors that nothing needs
+ * @param options.naming whose names the file has: GGUF's or Hugging Face's
+ * @param options.ignored names of tensors that nothing needs
  * @throws {ModelFormatError} if one is missing or of another shape.
  * @throws {UnsupportedError} for a tensor that the model does not have, or a packed vector.
  */
 export function checkWeights(
   metadata: MetadataReader,
   config: ModelConfig,
-  naming: "name" | "hf",
-  ignored: RegExp,
+  { naming, ignored }: { readonly naming: "gguf" | "hf"; readonly ignored: RegExp },
 ): void {
   const { tensors } = metadata.file;
   const expected = new Set<string>();
   for (const weight of expectedWeights(config)) {
-    const { [naming]: name, shape } = weight;
+    const name = naming === "gguf" ? weight.name : weight.hf;
+    const { shape } = weight;
     expected.add(name);
     const tensor = tensors.get(name);
     if (tensor === undefined) {

@@ -1,69 +1,76 @@
-/** What the engine needs to know of a model, checked once when it is opened. */
+/** What the engine runs: a model as a list of layers, checked once when its file is opened. */
 
-/** How the rotation frequencies of RoPE were stretched to a longer context. */
-export type RopeScaling =
-  | { readonly kind: "none" }
-  /** Every frequency divided by `factor`. */
-  | { readonly kind: "linear"; readonly factor: number }
-  /** Low frequencies divided by `factor`, a ramp between the two bounds (Llama 3.1). */
-  | {
-    readonly kind: "llama3";
-    readonly factor: number;
-    readonly lowFrequencyFactor: number;
-    readonly highFrequencyFactor: number;
-    readonly originalContext: number;
-  }
-  /** A ramp by rotations within the original context (YaRN, arXiv:2309.00071). */
-  | {
-    readonly kind: "yarn";
-    readonly factor: number;
-    readonly originalContext: number;
-    readonly betaFast: number;
-    readonly betaSlow: number;
-    /** Multiplies the rotated vectors, on top of YaRN's own 0.1 ln(factor) + 1. */
-    readonly attentionFactor: number;
-  };
+import type { RopeSpec } from "./rope.ts";
 
-/** Routed experts, which stand in every layer in place of one feed-forward network. */
-export interface ExpertConfig {
+/** The nonlinearity of a gated feed-forward network; `gelu` is the tanh approximation. */
+export type Activation = "silu" | "gelu";
+
+/** Softmax attention over the keys and values of earlier tokens, its own included. */
+export interface AttentionSpec {
+  readonly kind: "attention";
+  readonly heads: number;
+  /** Divides `heads`: each serves heads / kvHeads query heads. */
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Multiplies q · k. */
+  readonly scale: number;
+  /** Positions that a token sees, its own included; absent: all of them. */
+  readonly window?: number;
+  readonly rope: RopeSpec;
+  /** Each head's query and key pass an RMSNorm before RoPE. */
+  readonly headNorm: boolean;
+  /** A bias is added to queries, keys and values. */
+  readonly bias: boolean;
+}
+
+/** How a layer mixes tokens. A recurrent kind would be another member, with a state of its own. */
+export type MixerSpec = AttentionSpec;
+
+/** down · (activation(gate · x) ⊙ up · x). */
+export interface DenseSpec {
+  readonly kind: "dense";
+  /** Rows of gate and up. */
+  readonly width: number;
+  readonly activation: Activation;
+}
+
+/** A router sends each token to some of many such networks, whose results are summed by weight. */
+export interface ExpertsSpec {
+  readonly kind: "experts";
   readonly count: number;
   /** How many of them a token is routed to. */
   readonly used: number;
-  readonly ffnDim: number;
+  /** Rows of gate and up of one expert. */
+  readonly width: number;
   /** The weights of a token's experts sum to 1; otherwise they are shares of a softmax over all. */
   readonly normalized: boolean;
+  readonly activation: Activation;
 }
 
-/** Dimensions and constants of a decoder-only transformer. */
+export type FeedForwardSpec = DenseSpec | ExpertsSpec;
+
+/** One layer: h += mixer(norm(h)), then h += feedForward(norm(h)). */
+export interface LayerSpec {
+  readonly mixer: MixerSpec;
+  readonly feedForward: FeedForwardSpec;
+  /** What the mixer and the feed-forward give passes an RMSNorm too before it is added. */
+  readonly postNorms: boolean;
+}
+
+/** A decoder-only model. */
 export interface ModelConfig {
-  /** `general.architecture`: the name of its family. */
+  /** `general.architecture` of GGUF; for reports and file names, no backend looks at it. */
   readonly architecture: string;
   /** `general.name`, or the file's name. */
   readonly name: string;
   readonly dim: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly ffnDim: number;
   readonly vocabSize: number;
   /** Longest sequence the model was trained for, in tokens. */
   readonly contextLength: number;
   readonly rmsEpsilon: number;
-  readonly ropeBase: number;
-  /** Dimensions of a head that are rotated, from its start on. */
-  readonly ropeDims: number;
-  /** Which pairs rotate together: (0,1),(2,3)… or (0,n/2),(1,n/2+1)… (GPT-NeoX). */
-  readonly ropeLayout: "interleaved" | "half";
-  readonly ropeScaling: RopeScaling;
-  /** The weights have `ropeFactors` [ropeDims/2]: the frequency of pair i is divided by element i. */
-  readonly ropeFactors: boolean;
-  /** A bias is added to queries, keys and values. */
-  readonly qkvBias: boolean;
-  /** Each head's query and key pass an RMSNorm before RoPE. */
-  readonly queryKeyNorm: boolean;
+  /** Multiplies the embedding of each token that enters. */
+  readonly embeddingScale: number;
   /** The output head is the embedding matrix. */
   readonly tiedOutput: boolean;
-  /** Absent: the model is dense. */
-  readonly experts?: ExpertConfig;
+  readonly layers: readonly LayerSpec[];
 }

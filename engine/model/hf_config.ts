@@ -1,35 +1,17 @@
 /** A checked ModelConfig from the config.json and the tensor table of a model in safetensors. */
 
 import { join } from "node:path";
-import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
+import type { ModelFile } from "../files/model_file.ts";
 import { CONFIG } from "../files/model_texts.ts";
 import { quote } from "../files/quote.ts";
 import type { SafetensorsModel } from "../files/safetensors.ts";
+import { ARCHITECTURES, configOf } from "./architectures/mod.ts";
 import { checkWeights } from "./check_weights.ts";
-import type { ModelConfig, RopeScaling } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
-import { expertsFromHf } from "./expert_config.ts";
+import type { Hyperparameters } from "./hyperparameters.ts";
 import { MetadataReader } from "./metadata_reader.ts";
-import { expectedWeights } from "./weight_names.ts";
-
-/** In what the architectures differ, as far as the config says it. */
-interface Architecture {
-  /** GGUF's name. */
-  readonly architecture: string;
-  readonly qkvBias: boolean;
-  readonly queryKeyNorm: boolean;
-  /** The head size where config.json has none; default the width by the heads. */
-  readonly headDim?: number;
-  readonly experts?: true;
-}
-
-/** By `model_type`. */
-const ARCHITECTURES: ReadonlyMap<string, Architecture> = new Map<string, Architecture>([
-  ["llama", { architecture: "llama", qkvBias: false, queryKeyNorm: false }],
-  ["qwen2", { architecture: "qwen2", qkvBias: true, queryKeyNorm: false }],
-  ["qwen3", { architecture: "qwen3", qkvBias: false, queryKeyNorm: true, headDim: 128 }],
-  ["qwen3_moe", { architecture: "qwen3moe", qkvBias: false, queryKeyNorm: true, experts: true }],
-]);
+import type { RopeScaling } from "./rope.ts";
 
 /** Switches that change what is computed; tvllm runs models that have them off. */
 const OFF = ["attention_bias", "mlp_bias", "use_sliding_window"] as const;
@@ -48,34 +30,27 @@ const IGNORED_IF_TIED = /\.rotary_emb\.inv_freq$|^lm_head\.weight$/;
  * @throws {UnsupportedError} if tvllm does not run this architecture or a variant that it states.
  */
 export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile): ModelConfig {
-  const config = readConfig(new MetadataReader(file, join(file.directory, CONFIG)));
+  const json = new MetadataReader(file, { path: join(file.directory, CONFIG) });
+  const config = configOf(readHyperparameters(json));
+  checkActivation(json, config);
   const ignored = config.tiedOutput ? IGNORED_IF_TIED : IGNORED;
-  checkWeights(new MetadataReader(weights), config, "hf", ignored);
+  checkWeights(new MetadataReader(weights), config, { naming: "hf", ignored });
   return config;
 }
 
-/** The same file with its tensors under GGUF's names, by which the engine asks for them. */
-export function underGgufNames(file: ModelFile, config: ModelConfig): ModelFile {
-  const tensors = new Map<string, TensorInfo>();
-  for (const { name, hf } of expectedWeights(config)) tensors.set(name, file.tensors.get(hf)!);
-  return withTensors(file, tensors);
-}
-
 /** Source of the keys and of what a missing one stands for: transformers' configuration classes. */
-function readConfig(json: MetadataReader): ModelConfig {
+function readHyperparameters(json: MetadataReader): Hyperparameters {
   const name = json.text("model_type");
-  const architecture = ARCHITECTURES.get(name);
+  const architecture = ARCHITECTURES.find(({ modelType }) => modelType === name);
   if (architecture === undefined) {
-    throw json.unsupported(
-      `model_type ${quote(name)}; the supported ones are ${[...ARCHITECTURES.keys()].join(", ")}`,
-    );
+    const known = ARCHITECTURES.map(({ modelType }) => modelType).join(", ");
+    throw json.unsupported(`model_type ${quote(name)}; the supported ones are ${known}`);
   }
   checkVariants(json);
   const dim = json.integer("hidden_size", 1, MAX_WIDTH);
   const heads = json.integer("num_attention_heads", 1, MAX_HEADS);
   const kvHeads = json.integer("num_key_value_heads", 1, MAX_HEADS, heads);
-  const { experts, headDim: usual = dim / heads, ...traits } = architecture;
-  const headDim = json.integer("head_dim", 2, MAX_HEAD_DIM, usual);
+  const headDim = json.integer("head_dim", 2, MAX_HEAD_DIM, architecture.headDim ?? dim / heads);
   if (heads % kvHeads !== 0 || headDim % 2 !== 0) {
     throw json.fault(
       `it has ${heads} heads of ${headDim} dimensions and ${kvHeads} key-value heads, which ` +
@@ -83,8 +58,9 @@ function readConfig(json: MetadataReader): ModelConfig {
     );
   }
   const trained = json.integer("max_position_embeddings", 1, MAX_CONTEXT);
-  const ropeScaling = readRopeScaling(json, trained);
+  const scaling = readRopeScaling(json, trained);
   return {
+    architecture: architecture.gguf,
     name: json.text("general.name"),
     dim,
     layers: json.integer("num_hidden_layers", 1, MAX_LAYERS),
@@ -94,28 +70,26 @@ function readConfig(json: MetadataReader): ModelConfig {
     ffnDim: json.integer("intermediate_size", 1, MAX_WIDTH),
     vocabSize: json.integer("vocab_size", 1, 2 ** 22),
     // Qwen's YaRN is added to a config that states the length before it.
-    contextLength: ropeScaling.kind === "yarn"
-      ? Math.max(trained, Math.floor(ropeScaling.factor * ropeScaling.originalContext))
+    contextLength: scaling.kind === "yarn"
+      ? Math.max(trained, Math.floor(scaling.factor * scaling.originalContext))
       : trained,
     rmsEpsilon: json.positive("rms_norm_eps", 1, 1e-6),
-    ropeBase: json.positive(ropeKey(json, "rope_theta"), 1e12, 10_000),
-    ropeDims: headDim,
-    ropeLayout: "half", // llama too: only its GGUF conversion permutes rows.
-    ropeScaling,
-    ropeFactors: false,
+    rope: {
+      base: json.positive(ropeKey(json, "rope_theta"), 1e12, 10_000),
+      dims: headDim,
+      layout: "half", // llama too: only its GGUF conversion permutes rows.
+      scaling,
+      factors: false,
+    },
+    attentionBias: architecture.attentionBias === true,
     tiedOutput: json.flag("tie_word_embeddings", false),
-    ...traits,
-    ...(experts && { experts: expertsFromHf(json) }),
+    ...architecture.read?.(json),
   };
 }
 
 function checkVariants(json: MetadataReader): void {
   for (const key of OFF) {
     if (json.flag(key, false)) throw json.unsupported(`${key}; get a model without it`);
-  }
-  const activation = json.text("hidden_act", "silu");
-  if (activation !== "silu") {
-    throw json.unsupported(`hidden_act ${quote(activation)}; get a model with 'silu'`);
   }
   // MLX's, in `quantization`, has been unpacked by the reader; mlx-lm states it a second time.
   const packed = json.has("quantization.bits")
@@ -125,6 +99,18 @@ function checkVariants(json: MetadataReader): void {
     throw json.unsupported(
       `the packed weights that '${packed}' tells of; get the model in BF16, or as GGUF`,
     );
+  }
+}
+
+/** What transformers calls the activations. */
+export const HF_ACTIVATIONS = { silu: "silu", gelu: "gelu_pytorch_tanh" } as const;
+
+function checkActivation(json: MetadataReader, { layers }: ModelConfig): void {
+  const key = json.has("hidden_activation") ? "hidden_activation" : "hidden_act";
+  const expected = HF_ACTIVATIONS[layers[0]!.feedForward.activation];
+  const stated = json.text(key, expected);
+  if (stated !== expected) {
+    throw json.unsupported(`${key} ${quote(stated)}; get a model with '${expected}'`);
   }
 }
 

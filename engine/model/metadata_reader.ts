@@ -6,8 +6,27 @@ import { printable, quote } from "../files/quote.ts";
 
 /** Typed look-ups in `file.metadata`. A `fallback` is what a missing key stands for. */
 export class MetadataReader {
-  /** @param path the file that errors name */
-  constructor(readonly file: ModelFile, readonly path: string = file.paths[0]!) {}
+  readonly #path: string;
+  readonly #prefix: string;
+
+  /**
+   * @param options.path the file that errors name; default the model's first
+   * @param options.prefix what every key begins with, which callers leave out
+   */
+  constructor(readonly file: ModelFile, options: { path?: string; prefix?: string } = {}) {
+    this.#path = options.path ?? file.paths[0]!;
+    this.#prefix = options.prefix ?? "";
+  }
+
+  /** The same file's keys below `prefix`. */
+  under(prefix: string): MetadataReader {
+    return new MetadataReader(this.file, { path: this.#path, prefix });
+  }
+
+  /** The whole key. */
+  key(rest: string): string {
+    return this.#prefix + rest;
+  }
 
   /** @throws {ModelFormatError} if it is missing, or no string. */
   text(key: string, fallback?: string): string {
@@ -20,7 +39,7 @@ export class MetadataReader {
   integer(key: string, least: number, most: number, fallback?: number): number {
     const value = this.#get(key) ?? fallback;
     if (Array.isArray(value)) {
-      throw this.unsupported(`key '${key}' differs from layer to layer`);
+      throw this.unsupported(`key '${this.key(key)}' differs from layer to layer`);
     }
     if (
       typeof value !== "number" || !Number.isInteger(value) || value < least || value > most
@@ -55,20 +74,20 @@ export class MetadataReader {
   }
 
   has(key: string): boolean {
-    return this.file.metadata.has(key);
+    return this.file.metadata.has(this.key(key));
   }
 
   /** An error about the file's content. */
   fault(detail: string): ModelFormatError {
-    return new ModelFormatError(`Cannot use ${printable(this.path)}: ${detail}`);
+    return new ModelFormatError(`Cannot use ${printable(this.#path)}: ${detail}`);
   }
 
   unsupported(detail: string): UnsupportedError {
-    return new UnsupportedError(`Cannot run ${printable(this.path)}: ${detail}`);
+    return new UnsupportedError(`Cannot run ${printable(this.#path)}: ${detail}`);
   }
 
   #get(key: string): MetadataValue | undefined {
-    return this.file.metadata.get(key);
+    return this.file.metadata.get(this.key(key));
   }
 
   #wrong(key: string, wanted: string): ModelFormatError {
@@ -81,7 +100,7 @@ export class MetadataReader {
       ? quote(value)
       : String(value);
     return this.fault(
-      `key ${quote(key)} is ${shown}, not ${wanted}; ` +
+      `key ${quote(this.key(key))} is ${shown}, not ${wanted}; ` +
         `the file is damaged or badly converted, get another`,
     );
   }

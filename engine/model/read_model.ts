@@ -2,10 +2,11 @@
 
 import type { ModelFile } from "../files/model_file.ts";
 import { isSafetensors } from "../files/safetensors.ts";
+import { underGgufNames } from "./checkpoint_tensors.ts";
 import type { ModelConfig } from "./config.ts";
 import { stackExperts } from "./expert_tensors.ts";
 import { configFromGguf } from "./gguf_config.ts";
-import { configFromSafetensors, underGgufNames } from "./hf_config.ts";
+import { configFromSafetensors } from "./hf_config.ts";
 
 /** A model's checked config, and its weights under GGUF's names. */
 export interface ReadModel {

@@ -1,29 +1,62 @@
-/** By how much RoPE turns each pair of a head, for every kind of scaling that a config states. */
+/** How RoPE rotates, and by how much each pair of a head turns, for every scaling that files state. */
 
-import type { ModelConfig } from "./config.ts";
+/** How the rotation frequencies of RoPE were stretched to a longer context. */
+export type RopeScaling =
+  | { readonly kind: "none" }
+  /** Every frequency divided by `factor`. */
+  | { readonly kind: "linear"; readonly factor: number }
+  /** Low frequencies divided by `factor`, a ramp between the two bounds (Llama 3.1). */
+  | {
+    readonly kind: "llama3";
+    readonly factor: number;
+    readonly lowFrequencyFactor: number;
+    readonly highFrequencyFactor: number;
+    readonly originalContext: number;
+  }
+  /** A ramp by rotations within the original context (YaRN, arXiv:2309.00071). */
+  | {
+    readonly kind: "yarn";
+    readonly factor: number;
+    readonly originalContext: number;
+    readonly betaFast: number;
+    readonly betaSlow: number;
+    /** Multiplies the rotated vectors, on top of YaRN's own 0.1 ln(factor) + 1. */
+    readonly attentionFactor: number;
+  };
+
+/** One table of rotations; layers may share one. */
+export interface RopeSpec {
+  readonly base: number;
+  /** Dimensions of a head that are rotated, from its start on; even. */
+  readonly dims: number;
+  /** Which pairs rotate together: (0,1),(2,3)… or (0,n/2),(1,n/2+1)… (GPT-NeoX). */
+  readonly layout: "interleaved" | "half";
+  readonly scaling: RopeScaling;
+  /** The model's weight `ropeFactors` [dims / 2] divides the frequencies. */
+  readonly factors: boolean;
+}
 
 /** At position p, pair i turns by p · frequencies[i] and is then multiplied by `magnitude`. */
 export interface RopeTable {
-  /** Radians per position: [ropeDims / 2]. */
+  /** Radians per position: [dims / 2]. */
   readonly frequencies: Float64Array;
   readonly magnitude: number;
 }
 
 /**
- * base^(−2i / ropeDims), divided by the model's own factors, then scaled as the config says.
+ * base^(−2i / dims), divided by the model's own factors, then scaled as the config says.
  * Sources: RoFormer (arXiv:2104.09864); Llama 3.1 as Hugging Face transformers has it
  * (modeling_rope_utils.py); YaRN (arXiv:2309.00071) as ggml has it (`rope_yarn`).
  *
- * @param factors [ropeDims / 2]; the weight `ropeFactors`, if the model has it
+ * @param factors [dims / 2]; the weight `ropeFactors`, if the model has it
  */
 export function ropeTable(
-  config: Pick<ModelConfig, "ropeBase" | "ropeDims" | "ropeScaling">,
+  { base, dims, scaling }: Pick<RopeSpec, "base" | "dims" | "scaling">,
   factors?: Float32Array,
 ): RopeTable {
-  const { ropeBase, ropeDims, ropeScaling: scaling } = config;
   const plain = Float64Array.from(
-    { length: ropeDims / 2 },
-    (_, i) => ropeBase ** (-2 * i / ropeDims) / (factors?.[i] ?? 1),
+    { length: dims / 2 },
+    (_, i) => base ** (-2 * i / dims) / (factors?.[i] ?? 1),
   );
   switch (scaling.kind) {
     case "none":
@@ -42,10 +75,10 @@ export function ropeTable(
       const { factor, betaFast, betaSlow } = scaling;
       // The pair that turns `turns` times within the original context.
       const pairOf = (turns: number): number =>
-        ropeDims * Math.log(scaling.originalContext / (turns * 2 * Math.PI)) /
-        (2 * Math.log(ropeBase));
+        dims * Math.log(scaling.originalContext / (turns * 2 * Math.PI)) /
+        (2 * Math.log(base));
       const first = Math.max(0, Math.floor(pairOf(betaFast)));
-      const last = Math.min(ropeDims - 1, Math.ceil(pairOf(betaSlow)));
+      const last = Math.min(dims - 1, Math.ceil(pairOf(betaSlow)));
       const frequencies = plain.map((f, i) =>
         mix(f, f / factor, (i - first) / Math.max(0.001, last - first))
       );

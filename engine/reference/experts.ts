@@ -1,7 +1,7 @@
 /** A layer's feed-forward network of routed experts. */
 
-import type { PackedMatrix } from "../../kernels/reference.ts";
-import type { ExpertConfig } from "../model/config.ts";
+import { activate, type PackedMatrix } from "../../kernels/reference.ts";
+import type { ExpertsSpec, ModelConfig } from "../model/config.ts";
 import { matmul, matmulScratch } from "./matmul.ts";
 import type { ExpertWeights } from "./weights.ts";
 
@@ -11,7 +11,7 @@ interface Route {
   readonly weight: number;
 }
 
-/** The layer and the memory it works in. */
+/** Runs the layers of a model that have experts; the memory they work in. */
 export class Experts {
   readonly #scratch: Float32Array;
   readonly #logits: Float64Array; // [tokens, count]
@@ -20,13 +20,17 @@ export class Experts {
   readonly #up: Float64Array; // [tokens, ffnDim]
   readonly #part: Float64Array; // [tokens, dim]
 
-  constructor(readonly config: ExpertConfig, readonly dim: number, maxTokens: number) {
-    const { count, ffnDim } = config;
-    this.#scratch = matmulScratch(Math.max(dim, ffnDim));
-    this.#logits = new Float64Array(maxTokens * count);
+  readonly dim: number;
+
+  constructor({ dim, layers }: ModelConfig, maxTokens: number) {
+    const specs = layers.flatMap(({ feedForward: f }) => f.kind === "experts" ? [f] : []);
+    const width = Math.max(...specs.map((spec) => spec.width));
+    this.dim = dim;
+    this.#scratch = matmulScratch(Math.max(dim, width));
+    this.#logits = new Float64Array(maxTokens * Math.max(...specs.map(({ count }) => count)));
     this.#x = new Float64Array(maxTokens * dim);
-    this.#gate = new Float64Array(maxTokens * ffnDim);
-    this.#up = new Float64Array(maxTokens * ffnDim);
+    this.#gate = new Float64Array(maxTokens * width);
+    this.#up = new Float64Array(maxTokens * width);
     this.#part = new Float64Array(maxTokens * dim);
   }
 
@@ -34,25 +38,26 @@ export class Experts {
    * out = Σ weight · expert(x) over each token's experts, in order of their numbers, so that a
    * token's result does not depend on the batch. Pauses as matmul() does.
    *
-   * @param x [tokens, dim]
-   * @param out [tokens, dim]
+   * @param tokens.x [count, dim]
+   * @param tokens.out [count, dim]
    */
   *run(
+    spec: ExpertsSpec,
     weights: ExpertWeights,
-    x: Float64Array,
-    tokens: number,
-    out: Float64Array,
+    { x, count, out }: { x: Float64Array; count: number; out: Float64Array },
   ): Generator<void, void> {
     const { dim } = this;
-    yield* this.#product(weights.router, x, tokens, this.#logits);
-    const routes = this.#route(tokens);
-    out.fill(0, 0, tokens * dim);
+    yield* this.#product(weights.router, x, count, this.#logits);
+    const routes = this.#route(spec, count);
+    out.fill(0, 0, count * dim);
     for (const [expert, own] of routes.entries()) {
       if (own.length === 0) continue;
       own.forEach(({ token }, i) => {
         this.#x.set(x.subarray(token * dim, (token + 1) * dim), i * dim);
       });
-      yield* this.#expert(weights, expert, own.length);
+      const { gates, ups, downs } = weights;
+      const matrices = [gates[expert]!, ups[expert]!, downs[expert]!] as const;
+      yield* this.#expert(spec, matrices, own.length);
       own.forEach(({ token, weight }, i) => {
         for (let d = 0; d < dim; d++) out[token * dim + d]! += weight * this.#part[i * dim + d]!;
       });
@@ -60,8 +65,7 @@ export class Experts {
   }
 
   /** The tokens of each expert: a token's are those of the largest logits, of equals the first. */
-  #route(tokens: number): Route[][] {
-    const { count, used, normalized } = this.config;
+  #route({ count, used, normalized }: ExpertsSpec, tokens: number): Route[][] {
     const routes = Array.from({ length: count }, (): Route[] => []);
     for (let token = 0; token < tokens; token++) {
       const logits = this.#logits.subarray(token * count, (token + 1) * count);
@@ -77,19 +81,19 @@ export class Experts {
     return routes;
   }
 
-  /** part = down · (silu(gate · x) · up · x). */
+  /** part = down · (act(gate · x) · up · x). */
   *#expert(
-    { gates, ups, downs }: ExpertWeights,
-    expert: number,
+    { width, activation }: ExpertsSpec,
+    [gates, ups, downs]: readonly [PackedMatrix, PackedMatrix, PackedMatrix],
     tokens: number,
   ): Generator<void, void> {
     const gate = this.#gate, up = this.#up;
-    yield* this.#product(gates[expert]!, this.#x, tokens, gate);
-    yield* this.#product(ups[expert]!, this.#x, tokens, up);
-    for (let i = 0; i < tokens * this.config.ffnDim; i++) {
-      gate[i] = gate[i]! / (1 + Math.exp(-gate[i]!)) * up[i]!;
+    yield* this.#product(gates, this.#x, tokens, gate);
+    yield* this.#product(ups, this.#x, tokens, up);
+    for (let i = 0; i < tokens * width; i++) {
+      gate[i] = activate(gate[i]!, activation) * up[i]!;
     }
-    yield* this.#product(downs[expert]!, gate, tokens, this.#part);
+    yield* this.#product(downs, gate, tokens, this.#part);
   }
 
   #product(

@@ -1,49 +1,77 @@
 /** The paged KV cache in memory: blocks of BLOCK_TOKENS positions, in any order. */
 
 import type { KvType } from "../../kernels/specs.ts";
-import { BLOCK_TOKENS } from "../run/runner.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { kvGroups } from "../model/kv_groups.ts";
+import { BLOCK_TOKENS, type BlockCopy } from "../run/runner.ts";
 
 /** One layer's keys or values: [blocks, BLOCK_TOKENS, kvHeads, headDim]. */
 export type KvStore = Float32Array | Float16Array;
 
+/** The keys and values of one layer. */
+export interface LayerCache {
+  readonly keys: KvStore;
+  readonly values: KvStore;
+  /** kvHeads · headDim. */
+  readonly kvDim: number;
+  /** Which of a sequence's tables has its blocks. */
+  readonly group: number;
+}
+
 export class KvCache {
-  readonly keys: readonly KvStore[];
-  readonly values: readonly KvStore[];
+  /** By layer. */
+  readonly layers: readonly LayerCache[];
 
-  /** @param kvDim kvHeads · headDim */
-  constructor(layers: number, blocks: number, readonly kvDim: number, type: KvType) {
-    const size = blocks * BLOCK_TOKENS * kvDim;
-    // The system hands out zeroed pages as they are first written, so blocks not used cost nothing.
-    const store = () => type === "f16" ? new Float16Array(size) : new Float32Array(size);
-    this.keys = Array.from({ length: layers }, store);
-    this.values = Array.from({ length: layers }, store);
-  }
-
-  /** The rows, of kvDim elements each, that hold the first `positions` positions of a sequence. */
-  rows(blockTable: readonly number[], positions: number): Int32Array {
-    const rows = new Int32Array(positions);
-    for (let p = 0; p < positions; p++) {
-      rows[p] = blockTable[Math.floor(p / BLOCK_TOKENS)]! * BLOCK_TOKENS + p % BLOCK_TOKENS;
+  /** @param blocks by group of layers */
+  constructor(config: ModelConfig, blocks: readonly number[], type: KvType) {
+    const layers: LayerCache[] = [];
+    for (const [group, own] of kvGroups(config).entries()) {
+      for (const layer of own.layers) {
+        const { kvHeads, headDim } = config.layers[layer]!.mixer;
+        const kvDim = kvHeads * headDim;
+        const size = blocks[group]! * BLOCK_TOKENS * kvDim;
+        // The system hands out zeroed pages as they are first written: unused blocks cost nothing.
+        const store = () => type === "f16" ? new Float16Array(size) : new Float32Array(size);
+        layers[layer] = { keys: store(), values: store(), kvDim, group };
+      }
     }
-    return rows;
+    this.layers = layers;
   }
 
   /**
    * Stores the key and the value that start at `from`.
    *
-   * @param key [tokens, kvDim]
-   * @param value [tokens, kvDim]
+   * @param row of the layer's cache, of kvDim elements
+   * @param entering.keys [tokens, kvDim]
+   * @param entering.values [tokens, kvDim]
    */
-  write(layer: number, row: number, key: Float64Array, value: Float64Array, from: number): void {
-    const at = row * this.kvDim;
-    this.keys[layer]!.set(key.subarray(from, from + this.kvDim), at);
-    this.values[layer]!.set(value.subarray(from, from + this.kvDim), at);
+  write(
+    layer: number,
+    row: number,
+    { keys, values, from }: { keys: Float64Array; values: Float64Array; from: number },
+  ): void {
+    const cache = this.layers[layer]!;
+    const at = row * cache.kvDim;
+    cache.keys.set(keys.subarray(from, from + cache.kvDim), at);
+    cache.values.set(values.subarray(from, from + cache.kvDim), at);
   }
 
-  copyBlock(from: number, to: number): void {
-    const size = BLOCK_TOKENS * this.kvDim;
-    for (const store of [...this.keys, ...this.values]) {
-      store.copyWithin(to * size, from * size, (from + 1) * size);
+  copyBlock({ group, from, to }: BlockCopy): void {
+    for (const { keys, values, kvDim, group: own } of this.layers) {
+      if (own !== group) continue;
+      const size = BLOCK_TOKENS * kvDim;
+      for (const store of [keys, values]) {
+        store.copyWithin(to * size, from * size, (from + 1) * size);
+      }
     }
   }
+}
+
+/** The rows of a cache that hold the first `positions` positions of a sequence. */
+export function rowsOf(blockTable: readonly number[], positions: number): Int32Array {
+  const rows = new Int32Array(positions);
+  for (let p = 0; p < positions; p++) {
+    rows[p] = blockTable[Math.floor(p / BLOCK_TOKENS)]! * BLOCK_TOKENS + p % BLOCK_TOKENS;
+  }
+  return rows;
 }

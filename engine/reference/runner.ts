@@ -1,15 +1,17 @@
-/** The CPU backend: ModelRunner in plain TypeScript. */
+/** The oracle: ModelRunner in plain TypeScript, which also runs models where there is no GPU. */
 
 import { cpus } from "node:os";
 import type { KvType } from "../../kernels/specs.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../model/config.ts";
+import { kvGroups } from "../model/kv_groups.ts";
 import { checkBatch } from "../run/check_batch.ts";
 import { checkLogits } from "../run/finite_logits.ts";
 import {
   type Batch,
   type BatchSequence,
   BLOCK_TOKENS,
+  type BlockCopy,
   type ModelRunner,
   type PendingStep,
   REPEAT_WINDOW,
@@ -18,14 +20,14 @@ import {
   type StepOutput,
 } from "../run/runner.ts";
 import { sampleToken } from "../run/sampler.ts";
-import { KvCache } from "./kv_cache.ts";
+import { KvCache, rowsOf } from "./kv_cache.ts";
 import { type EnteringToken, Transformer } from "./transformer.ts";
 import { loadWeights } from "./weights.ts";
 
 /** What a CPU runner may be told. */
 export interface ReferenceRunnerOptions {
-  /** Default: as many as one sequence of the context length needs, of at most 4,096 tokens. */
-  readonly blocks?: number;
+  /** By group of layers; default those of one sequence of the context length, of at most 4,096 tokens. */
+  readonly blocks?: readonly number[];
   /** Default 8. */
   readonly maxSequences?: number;
   /** Default 128. */
@@ -48,15 +50,14 @@ export function loadReferenceRunner(
 ): ModelRunner {
   const context = Math.min(config.contextLength, 4096);
   const limits = {
-    blocks: options.blocks ?? Math.ceil(context / BLOCK_TOKENS),
+    blocks: options.blocks ?? kvGroups(config).map(() => Math.ceil(context / BLOCK_TOKENS)),
     maxSequences: options.maxSequences ?? 8,
     maxBatchTokens: options.maxBatchTokens ?? 128,
   };
-  const kvDim = config.kvHeads * config.headDim;
-  const cache = new KvCache(config.layers, limits.blocks, kvDim, options.kvType ?? "f32");
+  const cache = new KvCache(config, limits.blocks, options.kvType ?? "f32");
   const sizes = {
     maxTokens: limits.maxBatchTokens,
-    maxPositions: Math.min(config.contextLength, limits.blocks * BLOCK_TOKENS),
+    maxPositions: Math.min(config.contextLength, limits.blocks[0]! * BLOCK_TOKENS),
   };
   const transformer = new Transformer(config, loadWeights(file, config), cache, sizes);
   return new ReferenceRunner(config, limits, cache, transformer);
@@ -114,9 +115,9 @@ class ReferenceRunner implements ModelRunner {
     return { read: () => output };
   }
 
-  copyBlocks(pairs: readonly (readonly [number, number])[]): void {
-    const copies = structuredClone(pairs);
-    this.#enqueue(() => copies.forEach(([from, to]) => this.cache.copyBlock(from, to)));
+  copyBlocks(copies: readonly BlockCopy[]): void {
+    const own = structuredClone(copies);
+    this.#enqueue(() => own.forEach((copy) => this.cache.copyBlock(copy)));
   }
 
   destroy(): void {
@@ -157,11 +158,14 @@ class ReferenceRunner implements ModelRunner {
     const tokens: EnteringToken[] = [];
     const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
     for (const sequence of sequences) {
-      const { start, blockTable, sampling, logits } = sequence;
+      const { start, blockTables, sampling, logits } = sequence;
       const ids = enter(this.#slots[sequence.slot]!, sequence);
-      const rows = this.cache.rows(blockTable, start + ids.length);
+      const rows = blockTables.map((table) => rowsOf(table, start + ids.length));
       const places = ids.map((_, i) => tokens.length + i);
-      ids.forEach((id, i) => tokens.push({ id, rows: rows.subarray(0, start + i + 1) }));
+      ids.forEach((id, i) => {
+        const position = start + i;
+        tokens.push({ id, position, rows: rows.map((own) => own.subarray(0, position + 1)) });
+      });
       wanted.push(logits === "all" ? places : logits || sampling ? places.slice(-1) : []);
     }
     await this.#drive(this.transformer.forward(tokens));

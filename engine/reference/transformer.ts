@@ -1,21 +1,28 @@
 /** The forward pass of a decoder-only transformer over a batch of tokens. */
 
-import type { ModelConfig } from "../model/config.ts";
-import { type RopeTable, ropeTable } from "../model/rope.ts";
+import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import { type RopeSpec, type RopeTable, ropeTable } from "../model/rope.ts";
 import { UNPACK } from "../../kernels/dequantize.ts";
-import type { PackedMatrix } from "../../kernels/reference.ts";
+import { activate, type PackedMatrix } from "../../kernels/reference.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
 import { attend } from "./attention.ts";
 import { Experts } from "./experts.ts";
 import type { KvCache } from "./kv_cache.ts";
 import { matmul, matmulScratch } from "./matmul.ts";
-import type { DenseWeights, LayerWeights, ModelWeights } from "./weights.ts";
+import type { DenseWeights, ExpertWeights, LayerWeights, ModelWeights } from "./weights.ts";
 
 /** One token that enters. */
 export interface EnteringToken {
   readonly id: number;
-  /** [position + 1]: the rows of the KV cache that hold its sequence, its own last. */
-  readonly rows: Int32Array;
+  readonly position: number;
+  /** By group of layers, [position + 1]: the rows of the KV cache of its sequence, its own last. */
+  readonly rows: readonly Int32Array[];
+}
+
+/** A table of rotations, and those of the tokens that enter. */
+interface Rotation extends RopeTable {
+  readonly cos: Float64Array; // [tokens, pairs]
+  readonly sin: Float64Array; // [tokens, pairs]
 }
 
 /** Rows of logits computed together: enough to share the unpacking, few enough for any vocabulary. */
@@ -27,7 +34,7 @@ const LOGIT_ROWS = 16;
  * run to their end, one after the other.
  */
 export class Transformer {
-  readonly #rope: RopeTable;
+  readonly #rotations = new Map<RopeSpec, Rotation>();
   readonly #scratch: Float32Array;
   readonly #row: Float32Array; // [dim]
   readonly #hidden: Float64Array; // [tokens, dim]
@@ -41,8 +48,6 @@ export class Transformer {
   readonly #experts: Experts | undefined;
   readonly #added: Float64Array; // [tokens, dim]
   readonly #logits: Float64Array; // [LOGIT_ROWS, vocabSize]
-  readonly #cos: Float64Array; // [tokens, pairs]
-  readonly #sin: Float64Array; // [tokens, pairs]
   readonly #scores: Float64Array; // [positions]
 
   constructor(
@@ -51,25 +56,32 @@ export class Transformer {
     readonly cache: KvCache,
     sizes: { readonly maxTokens: number; readonly maxPositions: number },
   ) {
-    const { dim, heads, headDim, vocabSize, ropeDims, experts } = config;
+    const { dim, vocabSize, layers } = config;
     const { maxTokens } = sizes;
-    const ffnDim = experts ? 0 : config.ffnDim;
     const buffer = (width: number) => new Float64Array(maxTokens * width);
-    this.#rope = ropeTable(config, weights.ropeFactors);
-    this.#scratch = matmulScratch(Math.max(dim, heads * headDim, ffnDim));
+    const widest = (width: (layer: LayerSpec) => number) => Math.max(...layers.map(width));
+    const queryDim = widest(({ mixer }) => mixer.heads * mixer.headDim);
+    const kvDim = widest(({ mixer }) => mixer.kvHeads * mixer.headDim);
+    const ffnDim = widest(({ feedForward: f }) => f.kind === "dense" ? f.width : 0);
+    for (const { mixer: { rope } } of layers) {
+      if (this.#rotations.has(rope)) continue;
+      const table = ropeTable(rope, rope.factors ? weights.ropeFactors : undefined);
+      const [cos, sin] = [buffer(rope.dims / 2), buffer(rope.dims / 2)];
+      this.#rotations.set(rope, { ...table, cos, sin });
+    }
+    this.#scratch = matmulScratch(Math.max(dim, queryDim, ffnDim));
     this.#row = new Float32Array(dim);
     this.#hidden = buffer(dim);
     this.#normed = buffer(dim);
-    this.#queries = buffer(heads * headDim);
-    this.#keys = buffer(cache.kvDim);
-    this.#values = buffer(cache.kvDim);
-    this.#attended = buffer(heads * headDim);
+    this.#queries = buffer(queryDim);
+    this.#keys = buffer(kvDim);
+    this.#values = buffer(kvDim);
+    this.#attended = buffer(queryDim);
     this.#gate = buffer(ffnDim);
     this.#up = buffer(ffnDim);
-    this.#experts = experts && new Experts(experts, dim, maxTokens);
+    const routed = layers.some(({ feedForward }) => feedForward.kind === "experts");
+    this.#experts = routed ? new Experts(config, maxTokens) : undefined;
     this.#added = buffer(dim);
-    this.#cos = buffer(ropeDims / 2);
-    this.#sin = buffer(ropeDims / 2);
     this.#logits = new Float64Array(LOGIT_ROWS * vocabSize);
     this.#scores = new Float64Array(sizes.maxPositions);
   }
@@ -77,10 +89,10 @@ export class Transformer {
   /** Runs all layers over `tokens`; those of one sequence in order of their positions. */
   *forward(tokens: readonly EnteringToken[]): Generator<void, void> {
     this.#embed(tokens);
-    this.#turn(tokens);
+    for (const rotation of this.#rotations.values()) setAngles(rotation, tokens);
     for (const [i, layer] of this.weights.layers.entries()) {
       yield* this.#attention(i, layer, tokens);
-      yield* this.#feedForward(layer, tokens.length);
+      yield* this.#feedForward(i, layer, tokens.length);
     }
   }
 
@@ -106,8 +118,10 @@ export class Transformer {
     layer: LayerWeights,
     tokens: readonly EnteringToken[],
   ): Generator<void, void> {
-    const { config, cache } = this;
-    const { dim, heads, kvHeads, headDim } = config;
+    const { config: { dim }, cache } = this;
+    const { mixer } = this.config.layers[index]!;
+    const { heads, kvHeads, headDim } = mixer;
+    const own = cache.layers[index]!;
     const count = tokens.length;
     const queries = this.#queries, keys = this.#keys, values = this.#values;
     for (let t = 0; t < count; t++) {
@@ -117,46 +131,47 @@ export class Transformer {
     yield* this.#product(layer.key, this.#normed, count, keys, layer.keyBias);
     yield* this.#product(layer.value, this.#normed, count, values, layer.valueBias);
     for (let t = 0; t < count; t++) {
-      this.#positionHeads(queries, t, heads, layer.queryNorm);
-      this.#positionHeads(keys, t, kvHeads, layer.keyNorm);
-      cache.write(index, tokens[t]!.rows.at(-1)!, keys, values, t * cache.kvDim);
+      this.#positionHeads(queries, t, { mixer, heads, norm: layer.queryNorm });
+      this.#positionHeads(keys, t, { mixer, heads: kvHeads, norm: layer.keyNorm });
+      const row = tokens[t]!.rows[own.group]!.at(-1)!;
+      cache.write(index, row, { keys, values, from: t * own.kvDim });
     }
     for (let t = 0; t < count; t++) {
-      yield* attend(
-        config,
+      yield* attend(mixer, {
         queries,
-        t * heads * headDim,
-        cache.keys[index]!,
-        cache.values[index]!,
-        tokens[t]!.rows,
-        this.#scores,
-        this.#attended,
-      );
+        from: t * heads * headDim,
+        cache: own,
+        rows: tokens[t]!.rows[own.group]!,
+        scores: this.#scores,
+        out: this.#attended,
+      });
     }
     yield* this.#product(layer.attentionOutput, this.#attended, count, this.#added);
-    this.#addToHidden(count);
+    this.#addToHidden(count, layer.attentionPostNorm);
   }
 
-  *#feedForward(layer: LayerWeights, count: number): Generator<void, void> {
-    const { dim } = this.config;
+  *#feedForward(index: number, layer: LayerWeights, count: number): Generator<void, void> {
+    const { dim, layers } = this.config;
+    const spec = layers[index]!.feedForward;
     for (let t = 0; t < count; t++) {
       this.#norm(this.#hidden, t * dim, layer.ffnNorm, this.#normed, t * dim);
     }
     const weights = layer.feedForward;
-    if ("router" in weights) {
-      yield* this.#experts!.run(weights, this.#normed, count, this.#added);
+    if (spec.kind === "experts") {
+      const tokens = { x: this.#normed, count, out: this.#added };
+      yield* this.#experts!.run(spec, weights as ExpertWeights, tokens);
     } else {
-      yield* this.#dense(weights, count);
+      yield* this.#dense(spec, weights as DenseWeights, count);
     }
-    this.#addToHidden(count);
+    this.#addToHidden(count, layer.ffnPostNorm);
   }
 
-  *#dense(weights: DenseWeights, count: number): Generator<void, void> {
+  *#dense(spec: DenseSpec, weights: DenseWeights, count: number): Generator<void, void> {
     const gate = this.#gate, up = this.#up;
     yield* this.#product(weights.gate, this.#normed, count, gate);
     yield* this.#product(weights.up, this.#normed, count, up);
-    for (let i = 0; i < count * this.config.ffnDim; i++) {
-      gate[i] = gate[i]! / (1 + Math.exp(-gate[i]!)) * up[i]!;
+    for (let i = 0; i < count * spec.width; i++) {
+      gate[i] = activate(gate[i]!, spec.activation) * up[i]!;
     }
     yield* this.#product(weights.down, gate, count, this.#added);
   }
@@ -176,37 +191,31 @@ export class Transformer {
     const rowBytes = packedBytes(type, cols);
     tokens.forEach(({ id }, t) => {
       UNPACK[type](bytes, id * rowBytes, this.#row, 0, cols);
-      this.#hidden.set(this.#row, t * cols);
+      const scale = this.config.embeddingScale;
+      for (let i = 0; i < cols; i++) this.#hidden[t * cols + i] = this.#row[i]! * scale;
     });
   }
 
-  /** Cosines and sines of RoPE, which all layers and heads share. */
-  #turn(tokens: readonly EnteringToken[]): void {
-    const { frequencies, magnitude } = this.#rope;
-    const pairs = frequencies.length;
-    tokens.forEach(({ rows }, t) => {
-      const position = rows.length - 1;
-      for (let i = 0; i < pairs; i++) {
-        this.#cos[t * pairs + i] = Math.cos(position * frequencies[i]!) * magnitude;
-        this.#sin[t * pairs + i] = Math.sin(position * frequencies[i]!) * magnitude;
-      }
-    });
-  }
-
-  /** Normalizes (where the model does) and rotates the heads of token `t`, in place. */
-  #positionHeads(x: Float64Array, t: number, heads: number, norm: Float32Array | undefined): void {
-    const { headDim, ropeLayout } = this.config;
-    const pairs = this.#rope.frequencies.length;
-    const [stride, apart] = ropeLayout === "half" ? [1, pairs] : [2, 1];
+  /** Normalizes (where the layer does) and rotates the heads of token `t`, in place. */
+  #positionHeads(
+    x: Float64Array,
+    t: number,
+    { mixer: { headDim, rope }, heads, norm }: {
+      readonly mixer: AttentionSpec;
+      readonly heads: number;
+      readonly norm: Float32Array | undefined;
+    },
+  ): void {
+    const { cos, sin, frequencies: { length: pairs } } = this.#rotations.get(rope)!;
+    const [stride, apart] = rope.layout === "half" ? [1, pairs] : [2, 1];
     for (let at = t * heads * headDim; at < (t + 1) * heads * headDim; at += headDim) {
       if (norm !== undefined) this.#norm(x, at, norm, x, at);
       for (let i = 0; i < pairs; i++) {
-        const cos = this.#cos[t * pairs + i]!;
-        const sin = this.#sin[t * pairs + i]!;
+        const [c, s] = [cos[t * pairs + i]!, sin[t * pairs + i]!];
         const a = x[at + i * stride]!;
         const b = x[at + i * stride + apart]!;
-        x[at + i * stride] = a * cos - b * sin;
-        x[at + i * stride + apart] = a * sin + b * cos;
+        x[at + i * stride] = a * c - b * s;
+        x[at + i * stride + apart] = a * s + b * c;
       }
     }
   }
@@ -220,8 +229,24 @@ export class Transformer {
     for (let i = 0; i < size; i++) out[to + i] = x[from + i]! * scale * weight[i]!;
   }
 
-  #addToHidden(count: number): void {
-    const size = count * this.config.dim;
-    for (let i = 0; i < size; i++) this.#hidden[i]! += this.#added[i]!;
+  /** Adds what a branch gave, normalized where the layer has a norm for it. */
+  #addToHidden(count: number, norm: Float32Array | undefined): void {
+    const { dim } = this.config;
+    if (norm !== undefined) {
+      for (let t = 0; t < count; t++) this.#norm(this.#added, t * dim, norm, this.#added, t * dim);
+    }
+    for (let i = 0; i < count * dim; i++) this.#hidden[i]! += this.#added[i]!;
   }
+}
+
+/** The cosines and sines of the tokens, which all heads share. */
+function setAngles(rotation: Rotation, tokens: readonly EnteringToken[]): void {
+  const { frequencies, magnitude, cos, sin } = rotation;
+  const pairs = frequencies.length;
+  tokens.forEach(({ position }, t) => {
+    for (let i = 0; i < pairs; i++) {
+      cos[t * pairs + i] = Math.cos(position * frequencies[i]!) * magnitude;
+      sin[t * pairs + i] = Math.sin(position * frequencies[i]!) * magnitude;
+    }
+  });
 }

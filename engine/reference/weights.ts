@@ -3,7 +3,7 @@
 import { ModelFormatError } from "../errors.ts";
 import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
-import type { ModelConfig } from "../model/config.ts";
+import type { LayerSpec, ModelConfig } from "../model/config.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
 import { dequantize } from "../../kernels/dequantize.ts";
 import type { PackedMatrix } from "../../kernels/reference.ts";
@@ -20,8 +20,10 @@ export interface LayerWeights {
   readonly queryNorm: Float32Array | undefined;
   readonly keyNorm: Float32Array | undefined;
   readonly attentionOutput: PackedMatrix;
+  readonly attentionPostNorm: Float32Array | undefined;
   readonly ffnNorm: Float32Array;
   readonly feedForward: DenseWeights | ExpertWeights;
+  readonly ffnPostNorm: Float32Array | undefined;
 }
 
 /** A layer's one feed-forward network. */
@@ -54,25 +56,27 @@ export interface ModelWeights {
  * @throws {ModelFormatError} if the file lacks one or got shorter.
  */
 export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights {
-  const { qkvBias, queryKeyNorm, tiedOutput } = config;
+  const { tiedOutput } = config;
   const embedding = readMatrix(file, ggufName("embedding"));
-  const layer = (i: number): LayerWeights => {
+  const layer = ({ mixer, feedForward, postNorms }: LayerSpec, i: number): LayerWeights => {
+    const { bias, headNorm } = mixer;
     const matrix = (weight: LayerWeight) => readMatrix(file, ggufName(weight, i));
     const stack = (weight: LayerWeight) => readStack(file, ggufName(weight, i));
     const vector = (weight: LayerWeight) => readVector(file, ggufName(weight, i));
     return {
       attentionNorm: vector("attentionNorm"),
       query: matrix("query"),
-      queryBias: qkvBias ? vector("queryBias") : undefined,
+      queryBias: bias ? vector("queryBias") : undefined,
       key: matrix("key"),
-      keyBias: qkvBias ? vector("keyBias") : undefined,
+      keyBias: bias ? vector("keyBias") : undefined,
       value: matrix("value"),
-      valueBias: qkvBias ? vector("valueBias") : undefined,
-      queryNorm: queryKeyNorm ? vector("queryNorm") : undefined,
-      keyNorm: queryKeyNorm ? vector("keyNorm") : undefined,
+      valueBias: bias ? vector("valueBias") : undefined,
+      queryNorm: headNorm ? vector("queryNorm") : undefined,
+      keyNorm: headNorm ? vector("keyNorm") : undefined,
       attentionOutput: matrix("attentionOutput"),
+      attentionPostNorm: postNorms ? vector("attentionPostNorm") : undefined,
       ffnNorm: vector("ffnNorm"),
-      feedForward: config.experts
+      feedForward: feedForward.kind === "experts"
         ? {
           router: matrix("router"),
           gates: stack("expertGates"),
@@ -80,15 +84,18 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
           downs: stack("expertDowns"),
         }
         : { gate: matrix("gate"), up: matrix("up"), down: matrix("down") },
+      ffnPostNorm: postNorms ? vector("ffnPostNorm") : undefined,
     };
   };
   const once = (weight: ModelWeight) => readVector(file, ggufName(weight));
   return {
     embedding,
-    layers: Array.from({ length: config.layers }, (_, i) => layer(i)),
+    layers: config.layers.map(layer),
     outputNorm: once("outputNorm"),
     output: tiedOutput ? embedding : readMatrix(file, ggufName("output")),
-    ropeFactors: config.ropeFactors ? once("ropeFactors") : undefined,
+    ropeFactors: config.layers.some(({ mixer }) => mixer.rope.factors)
+      ? once("ropeFactors")
+      : undefined,
   };
 }
 

@@ -1,11 +1,17 @@
 /** Who holds which block of the paged KV cache. Knows block numbers, not what is in them. */
 
 import { BLOCK_TOKENS } from "./runner.ts";
-import type { PrefixCache } from "./prefix_cache.ts";
 
 /** Blocks that `tokens` tokens take. */
 export function blocksFor(tokens: number): number {
   return Math.ceil(tokens / BLOCK_TOKENS);
+}
+
+/** Which blocks are cached; PrefixCache has one for each group of layers. */
+export interface CachedBlocks {
+  has(block: number): boolean;
+  /** Forgets a block, before it is used for something else. */
+  remove(block: number): void;
 }
 
 export interface BlockManagerOptions {
@@ -37,7 +43,7 @@ export interface BlockStats {
 }
 
 /**
- * Every block is free, used (by one or more requests, counted) or kept (cached, unused, evictable).
+ * The blocks of one group of layers. Every block is free, used (by one or more requests, counted) or kept (cached, unused, evictable).
  * New blocks come from the free ones, then from growth, then from the least recently used kept one.
  */
 export class BlockManager {
@@ -51,7 +57,7 @@ export class BlockManager {
   #allocations = 0;
   #evictions = 0;
 
-  constructor(readonly cache: PrefixCache, options: BlockManagerOptions) {
+  constructor(readonly cache: CachedBlocks, options: BlockManagerOptions) {
     this.#budget = Math.floor(options.budget ?? options.blocks);
     this.#keep = options.keep ?? Infinity;
     this.#growTo = options.grow ?? (() => 0);

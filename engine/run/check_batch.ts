@@ -39,7 +39,7 @@ function checkSequence(
   config: ModelConfig,
   limits: RunnerLimits,
 ): void {
-  const { slot, tokens, start, blockTable, sampling, logits } = sequence;
+  const { slot, tokens, start, blockTables, sampling, logits } = sequence;
   const wrong = (what: string) => fault(`${what} in slot ${slot}`);
   const count = tokens?.length ?? 1;
   if (!within(slot, limits.maxSequences)) {
@@ -55,11 +55,17 @@ function checkSequence(
   if (end > config.contextLength) {
     throw wrong(`${end} positions, beyond the context of ${config.contextLength},`);
   }
-  if (blockTable.length * BLOCK_TOKENS < end) {
-    throw wrong(`${blockTable.length} blocks of ${BLOCK_TOKENS} for ${end} positions`);
+  if (blockTables.length !== limits.blocks.length) {
+    throw wrong(`${blockTables.length} tables of blocks for ${limits.blocks.length} groups`);
   }
-  const block = blockTable.find((b) => !within(b, limits.blocks));
-  if (block !== undefined) throw wrong(`block ${block} of ${limits.blocks}`);
+  for (const [group, table] of blockTables.entries()) {
+    if (table.length * BLOCK_TOKENS < end) {
+      throw wrong(`${table.length} blocks of ${BLOCK_TOKENS} for ${end} positions`);
+    }
+    const blocks = limits.blocks[group]!;
+    const block = table.find((b) => !within(b, blocks));
+    if (block !== undefined) throw wrong(`block ${block} of ${blocks}`);
+  }
   const id = tokens?.find((id) => !within(id, config.vocabSize));
   if (id !== undefined) throw wrong(`token ${id} of a vocabulary of ${config.vocabSize}`);
   const biases = sampling?.logitBias?.size ?? 0;

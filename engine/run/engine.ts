@@ -1,11 +1,13 @@
 /** The serving loop: schedule → run → postprocess, over any ModelRunner. Token ids only. */
 
 import { DeviceError } from "../errors.ts";
-import { BlockManager, type BlockStats } from "./block_manager.ts";
+import { kvGroups } from "../model/kv_groups.ts";
+import type { BlockStats } from "./block_manager.ts";
 import { EventTurns } from "./event_turns.ts";
 import { tokenLogprobs } from "./logprobs.ts";
+import { KvBlocks } from "./kv_blocks.ts";
 import type { ModelRunner, PendingStep } from "./runner.ts";
-import { PrefixCache, type PrefixStats } from "./prefix_cache.ts";
+import type { PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
 import type { FinishReason, GenerationRequest, Sequence } from "./sequence.ts";
 import { TokenStream } from "./token_stream.ts";
@@ -26,10 +28,8 @@ export interface EngineOptions {
   readonly prefixCacheBlocks?: number;
   /** Longest sequence, prompt included; default and most: what the runner takes. */
   readonly contextLength?: number;
-  /** Blocks that the KV cache may grow to with `growBlocks`; default what the runner has. */
-  readonly maxBlocks?: number;
-  /** Makes room for this many blocks in all and returns how many there are now. */
-  readonly growBlocks?: (blocks: number) => number;
+  /** Blocks that the KV cache may grow to, by group of layers; default what the runner has. */
+  readonly maxBlocks?: readonly number[];
 }
 
 /** What `generate` returns for each request. */
@@ -49,7 +49,9 @@ export interface EngineStats {
   readonly prefillTokens: number;
   readonly generatedTokens: number;
   readonly preemptions: number;
+  /** Of the group of layers that keeps the most positions, and of each group. */
   readonly blocks: BlockStats;
+  readonly kvGroups: readonly BlockStats[];
   readonly prefix: Readonly<PrefixStats>;
 }
 
@@ -77,12 +79,13 @@ export class Engine {
   constructor(runner: ModelRunner, options: EngineOptions = {}) {
     const { limits, config } = runner;
     const keep = options.prefixCacheBlocks ?? Infinity;
-    const blocks = new BlockManager(new PrefixCache(keep > 0), {
-      blocks: limits.blocks,
-      keep,
-      ...(options.maxBlocks !== undefined && { budget: options.maxBlocks }),
-      ...(options.growBlocks && { grow: options.growBlocks }),
-    });
+    const groups = kvGroups(config).map(({ window }, group) => ({
+      ...(window !== undefined && { window }),
+      blocks: limits.blocks[group]!,
+      budget: options.maxBlocks?.[group] ?? limits.blocks[group]!,
+      ...(runner.growBlocks && { grow: (blocks: number) => runner.growBlocks!(group, blocks) }),
+    }));
+    const blocks = new KvBlocks(groups, { share: keep > 0, keep });
     this.#runner = runner;
     this.#scheduler = new Scheduler(blocks, {
       maxBatchTokens: Math.min(options.maxBatchTokens ?? Infinity, limits.maxBatchTokens),
@@ -135,7 +138,8 @@ export class Engine {
       prefillTokens: this.#prefillTokens,
       generatedTokens: this.#generatedTokens,
       preemptions: this.#scheduler.preemptions,
-      blocks: this.#scheduler.blocks.stats,
+      blocks: this.#scheduler.blocks.stats[0]!,
+      kvGroups: this.#scheduler.blocks.stats,
       prefix: { ...this.#scheduler.blocks.cache.stats },
     };
   }

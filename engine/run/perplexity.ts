@@ -1,7 +1,8 @@
 /** How well a model predicts a text: the log-probability of every token after those before it. */
 
-import { blocksFor } from "./block_manager.ts";
+import { kvBlocksHeld, kvGroups } from "../model/kv_groups.ts";
 import { EventTurns } from "./event_turns.ts";
+import { tablesAlone } from "./kv_blocks.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { BLOCK_TOKENS, type ModelRunner, MOST_LOGIT_ROWS } from "./runner.ts";
 
@@ -20,14 +21,18 @@ export interface PositionScore {
 export function scoringWindow(
   runner: ModelRunner,
   tokens: number,
-  contextLength: number,
   maxBlocks: number,
 ): number {
-  const longest = Math.min(tokens, contextLength);
-  const wanted = Math.min(blocksFor(longest), maxBlocks);
-  let { blocks } = runner.limits;
-  if (blocks < wanted && runner.growBlocks) blocks = runner.growBlocks(wanted);
-  return Math.min(longest, Math.min(wanted, blocks) * BLOCK_TOKENS);
+  const { config: { contextLength }, limits } = runner;
+  const longest = Math.min(tokens, contextLength, maxBlocks * BLOCK_TOKENS);
+  const alone = { tokens: longest, sequences: 1, entering: limits.maxBatchTokens };
+  const rooms = kvGroups(runner.config).map((group, i) => {
+    const wanted = kvBlocksHeld(group, alone);
+    let blocks = limits.blocks[i]!;
+    if (blocks < wanted && runner.growBlocks) blocks = runner.growBlocks(i, wanted);
+    return blocks < wanted ? blocks * BLOCK_TOKENS : longest;
+  });
+  return Math.min(longest, ...rooms);
 }
 
 /**
@@ -45,7 +50,7 @@ export async function scoreTokens(
   options: { top?: number; signal?: AbortSignal; progress?: (tokens: number) => void } = {},
 ): Promise<PositionScore[]> {
   const { top = 0, signal, progress } = options;
-  const blockTable = Array.from({ length: blocksFor(windowLength) }, (_, i) => i);
+  const blockTables = tablesAlone(runner.limits.blocks, windowLength);
   const chunk = Math.min(runner.limits.maxBatchTokens, MOST_LOGIT_ROWS);
   const scores: PositionScore[] = [];
   const turns = new EventTurns();
@@ -56,7 +61,7 @@ export async function scoreTokens(
       signal?.throwIfAborted();
       const tokens = ids.slice(first, Math.min(first + chunk, end));
       const step = runner.submit({
-        sequences: [{ slot: 0, tokens, start: first - window, blockTable, logits: "all" }],
+        sequences: [{ slot: 0, tokens, start: first - window, blockTables, logits: "all" }],
       });
       for (const [i, logits] of (await step.read()).logits[0]!.entries()) {
         const next = ids[first + i + 1];

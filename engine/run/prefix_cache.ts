@@ -1,5 +1,6 @@
 /** Which full blocks of the KV cache hold which tokens, so that equal prefixes are computed once. */
 
+import type { CachedBlocks } from "./block_manager.ts";
 import { BLOCK_TOKENS } from "./runner.ts";
 
 /** A full block that requests may share. */
@@ -7,8 +8,8 @@ export interface CachedBlock {
   /** Stands for this block's tokens and all before them; never given twice. */
   readonly id: number;
   readonly key: string;
-  /** The physical block. */
-  readonly block: number;
+  /** The physical block in each group of layers; undefined where a window's was used otherwise. */
+  readonly blocks: (number | undefined)[];
   /** A second request has used it. */
   shared: boolean;
 }
@@ -39,21 +40,42 @@ export class PrefixCache {
     blocksShared: 0,
   };
   readonly #byKey = new Map<string, CachedBlock>();
-  readonly #byBlock = new Map<number, CachedBlock>();
+  /** By group of layers. */
+  readonly #byBlock: readonly Map<number, CachedBlock>[];
   #lastId = 0;
 
-  /** `enabled` false: finds nothing and takes nothing. */
-  constructor(readonly enabled: boolean) {}
+  /**
+   * @param enabled false: finds nothing and takes nothing
+   * @param windows positions that tokens of each group see; the first group's blocks decide what is
+   * cached
+   */
+  constructor(readonly enabled: boolean, readonly windows: readonly number[]) {
+    this.#byBlock = windows.map(() => new Map<number, CachedBlock>());
+  }
 
   get size(): number {
-    return this.#byBlock.size;
+    return this.#byKey.size;
   }
 
-  has(block: number): boolean {
-    return this.#byBlock.has(block);
+  /** The cached blocks of one group. */
+  group(group: number): CachedBlocks {
+    const byBlock = this.#byBlock[group]!;
+    return {
+      has: (block) => byBlock.has(block),
+      remove: (block) => {
+        const entry = byBlock.get(block);
+        if (entry === undefined) return;
+        byBlock.delete(block);
+        if (group > 0) entry.blocks[group] = undefined;
+        else this.#remove(entry);
+      },
+    };
   }
 
-  /** The longest run of full blocks, from the first token on, that are cached. */
+  /**
+   * The longest run of full blocks, from the first token on, after which a sequence can go on: cached,
+   * and with all that is within a window in its group.
+   */
   match(tokens: readonly number[]): CachedBlock[] {
     const found: CachedBlock[] = [];
     const full = this.enabled ? Math.floor(tokens.length / BLOCK_TOKENS) : 0;
@@ -62,7 +84,16 @@ export class PrefixCache {
       if (!entry) break;
       found.push(entry);
     }
+    while (!this.#reaches(found)) found.pop();
     return found;
+  }
+
+  // Whether the last token of these blocks, and all after it, find what they see.
+  #reaches(found: readonly CachedBlock[]): boolean {
+    return this.windows.every((window, group) => {
+      const first = Math.floor(Math.max(0, found.length * BLOCK_TOKENS - window) / BLOCK_TOKENS);
+      return found.slice(first).every(({ blocks }) => blocks[group] !== undefined);
+    });
   }
 
   /** Counts what a request of `tokens` tokens made of its match. */
@@ -79,34 +110,35 @@ export class PrefixCache {
   }
 
   /**
-   * Makes `block`, which holds the `index`-th full block of `tokens` and follows `parent`, findable.
-   * Returns what stands for the prefix from now on: where another block has the same tokens
-   * already, that one.
+   * Makes blocks findable that hold the `index`-th full block of `tokens` after `parent`, one in each
+   * group. Returns what stands for the prefix from now on: where other blocks have the same tokens
+   * already, those.
+   *
+   * @param place.blocks undefined where a group has given its block back
    */
   add(
     parent: CachedBlock | undefined,
     tokens: readonly number[],
-    index: number,
-    block: number,
+    { index, blocks }: { readonly index: number; readonly blocks: readonly (number | undefined)[] },
   ): CachedBlock | undefined {
     // Nothing can be found behind a parent that was evicted.
-    if (!this.enabled || (parent && this.#byBlock.get(parent.block) !== parent)) return parent;
+    if (!this.enabled || (parent && this.#byKey.get(parent.key) !== parent)) return parent;
     const key = keyOf(parent, tokens, index);
-    let entry = this.#byKey.get(key);
-    if (!entry) {
-      entry = { id: ++this.#lastId, key, block, shared: false };
-      this.#byKey.set(key, entry);
-      this.#byBlock.set(block, entry);
+    const before = this.#byKey.get(key);
+    if (before || blocks[0] === undefined) return before ?? parent;
+    const entry = { id: ++this.#lastId, key, blocks: [...blocks], shared: false };
+    this.#byKey.set(key, entry);
+    for (const [group, block] of blocks.entries()) {
+      if (block !== undefined) this.#byBlock[group]!.set(block, entry);
     }
     return entry;
   }
 
-  /** Forgets a block, before it is used for something else. */
-  remove(block: number): void {
-    const entry = this.#byBlock.get(block);
-    if (!entry) return;
-    this.#byBlock.delete(block);
+  #remove(entry: CachedBlock): void {
     this.#byKey.delete(entry.key);
+    for (const [group, block] of entry.blocks.entries()) {
+      if (block !== undefined) this.#byBlock[group]!.delete(block);
+    }
   }
 }
 

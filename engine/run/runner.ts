@@ -63,8 +63,11 @@ export interface BatchSequence {
    * sequence left: the tokens before `start`, which the prefix cache has, at most REPEAT_WINDOW.
    */
   readonly prior?: readonly number[];
-  /** Physical block of each BLOCK_TOKENS positions; covers all positions written by this batch. */
-  readonly blockTable: readonly number[];
+  /**
+   * For each group of layers (model/kv_groups.ts), the physical block of each BLOCK_TOKENS positions:
+   * covers all positions that this batch writes or reads. Those that left a window may be anything.
+   */
+  readonly blockTables: readonly (readonly number[])[];
   /** Samples a token after the last one; absent where a prefill chunk ends before its prompt does. */
   readonly sampling?: SamplingOptions;
   /**
@@ -120,12 +123,19 @@ export interface RunnerDevice {
 
 /** Sizes the runner was made with. */
 export interface RunnerLimits {
-  /** Blocks that the KV cache has now. */
-  readonly blocks: number;
+  /** Blocks that the KV cache has now, by group of layers. */
+  readonly blocks: readonly number[];
   /** Sequences that may be in one batch. */
   readonly maxSequences: number;
   /** Tokens that may enter in one batch, all sequences together. */
   readonly maxBatchTokens: number;
+}
+
+/** A block to copy to another in the layers of a group. */
+export interface BlockCopy {
+  readonly group: number;
+  readonly from: number;
+  readonly to: number;
 }
 
 /** A loaded model on a device. */
@@ -141,9 +151,12 @@ export interface ModelRunner {
    * @throws {RangeError} if the batch exceeds `limits` or the context length.
    */
   submit(batch: Batch): PendingStep;
-  /** Copies KV blocks on the device, for copy on write: pairs of [from, to]. */
-  copyBlocks(pairs: readonly (readonly [number, number])[]): void;
-  /** Makes room for so many blocks in all, what they hold kept; returns how many there are now. */
-  growBlocks?(blocks: number): number;
+  /** Copies KV blocks on the device, for copy on write. */
+  copyBlocks(copies: readonly BlockCopy[]): void;
+  /**
+   * Makes room for so many blocks in all in the layers of a group, what they hold kept; returns how
+   * many there are now.
+   */
+  growBlocks?(group: number, blocks: number): number;
   destroy(): void;
 }

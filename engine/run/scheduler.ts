@@ -14,11 +14,13 @@
  * (Sarathi-Serve).
  */
 
-import { type BlockManager, blocksFor } from "./block_manager.ts";
+import { blocksFor } from "./block_manager.ts";
+import type { KvBlocks } from "./kv_blocks.ts";
 import {
   type Batch,
   type BatchSequence,
   BLOCK_TOKENS,
+  type BlockCopy,
   MOST_STEPS,
   REPEAT_WINDOW,
 } from "./runner.ts";
@@ -42,7 +44,7 @@ export interface SchedulerOptions {
 export interface Plan {
   readonly sequences: readonly Sequence[];
   readonly batch: Batch;
-  readonly copies: readonly (readonly [number, number])[];
+  readonly copies: readonly BlockCopy[];
 }
 
 export class Scheduler {
@@ -56,10 +58,10 @@ export class Scheduler {
   #arrivals = 0;
   #preemptions = 0;
   /** Copies that the step being scheduled begins with. */
-  #copies: [number, number][] = [];
+  #copies: BlockCopy[] = [];
 
   /** @throws {RangeError} if an option is not a whole number of at least 1, or too many steps. */
-  constructor(readonly blocks: BlockManager, readonly options: SchedulerOptions) {
+  constructor(readonly blocks: KvBlocks, readonly options: SchedulerOptions) {
     const { maxBatchTokens, maxSequences, contextLength, steps = 1 } = options;
     const prefillChunk = Math.min(options.prefillChunk ?? Infinity, maxBatchTokens);
     const counts = { maxBatchTokens, maxSequences, contextLength, prefillChunk, steps };
@@ -101,11 +103,11 @@ export class Scheduler {
     const { contextLength, vocabSize } = this.options;
     checkRequest(request, contextLength, vocabSize);
     const sequence = new Sequence(request, this.#arrivals++, contextLength);
-    const needed = blocksAtEnd(sequence);
-    if (needed > this.blocks.budget) {
+    const lacking = this.#lacking(sequence);
+    if (lacking) {
       throw new RangeError(
-        `Cannot accept the request: its ${sequence.maxLength} tokens need ${needed} blocks of the ` +
-          `KV cache, which may have ${this.blocks.budget}; lower maxTokens or raise the KV memory`,
+        `Cannot accept the request: its ${sequence.maxLength} tokens need ${lacking.needed} blocks ` +
+          `of the KV cache, which may have ${lacking.budget}; lower maxTokens or raise the KV memory`,
       );
     }
     insertByRank(this.#waiting, sequence);
@@ -123,14 +125,16 @@ export class Scheduler {
     for (let i = 0; i < this.#running.length; i++) {
       const sequence = this.#running[i]!;
       if (sequence.left > 1 || sequence.complete) continue;
-      if (!this.#reserve(sequence)) continue;
+      if (!this.#reserve(sequence, sequence.computed + 1, batch)) continue;
       batch.push({ sequence, count: 1 });
       budget--;
     }
     budget = Math.min(budget, this.#prefillChunk);
-    for (const sequence of this.#running) {
-      if (sequence.left === 1 || budget === 0) continue;
+    for (let i = 0; i < this.#running.length; i++) {
+      const sequence = this.#running[i]!;
+      if (sequence.left <= 1 || budget === 0) continue;
       const count = Math.min(sequence.left, budget);
+      if (!this.#reserve(sequence, sequence.computed + count, batch)) continue;
       batch.push({ sequence, count });
       budget -= count;
     }
@@ -138,11 +142,12 @@ export class Scheduler {
       const sequence = this.#waiting[0];
       if (!sequence || !this.#admit(sequence)) break;
       const count = Math.min(sequence.left, budget);
+      if (!this.#reserve(sequence, sequence.computed + count, batch)) break;
       batch.push({ sequence, count });
       budget -= count;
     }
     // Held until here, so that no copy's source is another one's target.
-    for (const [from] of this.#copies) this.blocks.release([from]);
+    for (const { group, from } of this.#copies) this.blocks.release(group, [from]);
     return batch.length > 0 ? this.#plan(batch) : undefined;
   }
 
@@ -173,15 +178,19 @@ export class Scheduler {
     }
   }
 
-  /** A block for the next token; false if this sequence itself had to step back for want of one. */
-  #reserve(sequence: Sequence): boolean {
-    while (sequence.blockTable.length * BLOCK_TOKENS <= sequence.computed) {
-      const blocks = this.blocks.allocate(1);
-      if (blocks) {
-        sequence.blockTable.push(...blocks);
-        return true;
-      }
-      const last = this.#running.pop()!;
+  /**
+   * Blocks for all positions below `end`; false if there are none: either this sequence itself had to
+   * step back, or the last one that runs is in the batch already, and it tries again in the next step.
+   */
+  #reserve(
+    sequence: Sequence,
+    end: number,
+    batch: readonly { readonly sequence: Sequence }[],
+  ): boolean {
+    while (!this.blocks.extend(sequence.blocks, end)) {
+      const last = this.#running.at(-1)!;
+      if (batch.some((row) => row.sequence === last)) return false;
+      this.#running.pop();
       this.#vacate(last);
       last.preemptions++;
       this.#preemptions++;
@@ -193,40 +202,47 @@ export class Scheduler {
 
   /**
    * Gives the first waiting sequence a slot and the blocks of all its tokens and the next one, less
-   * those of its prefix that are cached. So only decoding can run out of blocks.
+   * those of its prefix that are cached. So only decoding can run out of blocks. Layers with a window
+   * get theirs as tokens enter.
    */
   #admit(sequence: Sequence): boolean {
     // Tokens still in flight when it was preempted have to be read before they can be recomputed.
     if (this.#running.length >= this.#maxRunning || sequence.pending > 0) return false;
+    // The device may have refused to grow since it was queued.
+    if (this.#lacking(sequence)) return false;
     const { blocks } = this, { cache } = blocks;
     const tokens = sequence.tokens;
-    const found = cache.match(tokens);
+    let found = cache.match(tokens);
     if (cache.enabled && this.#isComing(tokens, (found.length + 1) * BLOCK_TOKENS)) return false;
 
-    const table = found.map((entry) => entry.block);
-    blocks.share(table);
     const needed = Math.min(blocksFor(tokens.length + 1), blocksAtEnd(sequence));
     // All may be cached, but the last token has to enter for the next one to be sampled. It would
     // write to a shared block, so copy that one; without room for both, compute it anew.
-    const full = table.length * BLOCK_TOKENS === tokens.length;
-    let own = blocks.allocate(needed - table.length + (full ? 1 : 0));
-    let start = table.length * BLOCK_TOKENS;
+    const full = found.length > 0 && found.length * BLOCK_TOKENS === tokens.length;
+    let start = found.length * BLOCK_TOKENS - (full ? 1 : 0);
+    let held = blocks.share(found, start);
+    const wanted = (copies: number) =>
+      held.tables.map((table, group) => group === 0 ? needed - table.length + copies : copies);
+    let own = blocks.allocate(wanted(full ? 1 : 0));
     if (full && own) {
-      this.#copies.push([table.pop()!, own[0]!]);
-      start--;
+      for (const [group, table] of held.tables.entries()) {
+        this.#copies.push({ group, from: table.pop()!, to: own[group]![0]! });
+      }
     } else if (full) {
-      found.pop();
-      blocks.release([table.pop()!]);
-      own = blocks.allocate(needed - table.length);
-      start -= BLOCK_TOKENS;
+      blocks.releaseAll(held);
+      found = cache.match(tokens.slice(0, -1));
+      start = found.length * BLOCK_TOKENS;
+      held = blocks.share(found, start);
+      own = blocks.allocate(wanted(0));
     }
     if (!own) {
-      blocks.release(table);
+      blocks.releaseAll(held);
       return false;
     }
     if (sequence.preemptions === 0) cache.record(tokens.length, found, start);
 
-    sequence.blockTable = [...table, ...own];
+    for (const [group, table] of held.tables.entries()) table.push(...own[group]!);
+    sequence.blocks = held;
     sequence.computed = start;
     sequence.published = found.length;
     sequence.prefix = found.at(-1);
@@ -235,6 +251,11 @@ export class Scheduler {
     this.#waiting.shift();
     insertByRank(this.#running, sequence);
     return true;
+  }
+
+  // The last token of a sequence never enters.
+  #lacking({ maxLength }: Sequence) {
+    return this.blocks.lacking(maxLength - 1, this.options.maxBatchTokens);
   }
 
   /** Whether a running sequence is computing the first `end` of these tokens: worth waiting for. */
@@ -250,13 +271,13 @@ export class Scheduler {
     const steps = this.#chain(batch);
     const rows: BatchSequence[] = [];
     for (const { sequence, count } of batch) {
-      const { computed: start, tokens, slot, blockTable } = sequence;
+      const { computed: start, tokens, slot, blocks } = sequence;
       const samples = count === sequence.left;
       rows.push({
         slot,
         tokens: sequence.pending > 0 ? null : tokens.slice(start, start + count),
         start,
-        blockTable,
+        blockTables: blocks.tables,
         ...(sequence.newInSlot &&
           { prior: tokens.slice(Math.max(0, start - REPEAT_WINDOW), start) }),
         ...(samples && { sampling: sequence.request.sampling }),
@@ -266,6 +287,7 @@ export class Scheduler {
       sequence.computed += count + steps - 1;
       if (samples) sequence.pending += steps;
       this.#publish(sequence);
+      this.blocks.releaseUnseen(blocks, sequence.computed);
     }
     return {
       sequences: batch.map((row) => row.sequence),
@@ -282,35 +304,32 @@ export class Scheduler {
       steps = Math.min(steps, sequence.maxLength - sequence.length);
     }
     if (steps === 1) return 1;
-    const missing = batch.map(({ sequence }) =>
-      blocksFor(sequence.computed + steps) - sequence.blockTable.length
+    // Those that found room keep it for their next steps.
+    const room = batch.every(({ sequence }) =>
+      this.blocks.extend(sequence.blocks, sequence.computed + steps)
     );
-    const blocks = this.blocks.allocate(
-      missing.reduce((sum, count) => sum + Math.max(count, 0), 0),
-    );
-    if (!blocks) return 1;
-    batch.forEach(({ sequence }, i) => {
-      if (missing[i]! > 0) sequence.blockTable.push(...blocks.splice(0, missing[i]!));
-    });
-    return steps;
+    return room ? steps : 1;
   }
 
   /** Lets later requests find the blocks that are full of known tokens. */
   #publish(sequence: Sequence): void {
-    const { tokens, blockTable } = sequence;
+    const { tokens, blocks: { tables, givenBack } } = sequence;
     const known = Math.min(sequence.computed, tokens.length);
     while ((sequence.published + 1) * BLOCK_TOKENS <= known) {
       const index = sequence.published++;
-      sequence.prefix = this.blocks.cache.add(sequence.prefix, tokens, index, blockTable[index]!);
+      const blocks = tables.map((table, group) =>
+        index < givenBack[group]! ? undefined : table[index]
+      );
+      sequence.prefix = this.blocks.cache.add(sequence.prefix, tokens, { index, blocks });
     }
   }
 
   /** Takes slot and blocks from a sequence that left `running`. */
   #vacate(sequence: Sequence): void {
-    this.blocks.release(sequence.blockTable);
+    this.blocks.releaseAll(sequence.blocks);
     this.#freeSlots.push(sequence.slot);
     sequence.slot = -1;
-    sequence.blockTable = [];
+    sequence.blocks = { tables: [], givenBack: [] };
     sequence.computed = 0;
   }
 }

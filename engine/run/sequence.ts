@@ -2,6 +2,7 @@
 
 import type { SamplingOptions } from "./runner.ts";
 import { validateSampling } from "./sampler.ts";
+import type { BlockTables } from "./kv_blocks.ts";
 import type { CachedBlock } from "./prefix_cache.ts";
 
 /**
@@ -51,7 +52,7 @@ export class Sequence {
   slot = -1;
   /** The slot does not know this sequence yet. */
   newInSlot = true;
-  blockTable: number[] = [];
+  blocks: BlockTables = { tables: [], givenBack: [] };
   /** How many blocks of the table the prefix cache has seen, and what stands for them there. */
   published = 0;
   prefix: CachedBlock | undefined;

@@ -1,12 +1,12 @@
 /** Models of random weights as Hugging Face has them: safetensors and the texts beside them. */
 
 import type { SafetensorsData } from "../files/safetensors_writer.ts";
-import type { ModelConfig } from "../model/config.ts";
+import { configOf } from "../model/architectures/mod.ts";
+import { expectedWeights } from "../model/expected_weights.ts";
 import { syntheticVocabulary } from "./metadata.ts";
-import { LLAMA32_SCALING, syntheticConfig, syntheticPre } from "./models.ts";
+import { LLAMA32_SCALING, syntheticHyperparameters, syntheticPre } from "./models.ts";
 import { syntheticTexts } from "./texts.ts";
 import { checkpointTensors, staysF32 } from "./weights.ts";
-import { expectedWeights } from "../model/weight_names.ts";
 
 /** What the matrices can be stored as; vectors and routers stay F32, as in GGUF. */
 export const DIRECTORY_FORMATS = ["BF16", "F16", "F32"] as const;
@@ -31,25 +31,29 @@ export function syntheticDirectory(
   seed: number,
   preTokenizer: (name: string) => object,
 ): SyntheticDirectory {
-  const gguf = syntheticConfig(name);
-  const config: ModelConfig = {
+  const gguf = syntheticHyperparameters(name);
+  const { rope, headDim } = gguf;
+  const h = {
     ...gguf,
-    ropeLayout: "half",
-    ropeFactors: false,
-    ropeScaling: gguf.ropeFactors ? LLAMA32_SCALING : gguf.ropeScaling,
-  };
-  const tensors = [...expectedWeights(config)].flatMap((weight) => {
+    rope: {
+      ...rope,
+      layout: "half",
+      factors: false,
+      scaling: rope.factors ? LLAMA32_SCALING : rope.scaling,
+    },
+  } as const;
+  const tensors = [...expectedWeights(configOf(h))].flatMap((weight) => {
     const { name, hf, shape } = weight;
     const made = checkpointTensors(weight, staysF32(name, shape) ? "F32" : format, seed);
-    const turned = gguf.ropeLayout === "interleaved" && /\.[qk]_proj\.weight$/.test(hf);
+    const turned = rope.layout === "interleaved" && /\.[qk]_proj\.weight$/.test(hf);
     if (!turned) return made;
     return made.map((tensor) => ({
       ...tensor,
-      data: () => inHalves(tensor.data(), shape[0]!, config.headDim),
+      data: () => inHalves(tensor.data(), shape[0]!, headDim),
     }));
   });
   const rule = preTokenizer(syntheticPre(gguf));
-  return { texts: syntheticTexts(config, syntheticVocabulary(config.vocabSize), rule), tensors };
+  return { texts: syntheticTexts(h, syntheticVocabulary(h.vocabSize), rule), tensors };
 }
 
 /** Rows of queries or keys as RoPE takes them in halves: of each head the even ones, then the odd. */

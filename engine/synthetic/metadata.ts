@@ -2,7 +2,8 @@
 
 import { byteCharacters } from "../files/byte_characters.ts";
 import type { GgufValue } from "../files/gguf_writer.ts";
-import type { ModelConfig } from "../model/config.ts";
+import { architectureOf } from "../model/architectures/mod.ts";
+import type { Hyperparameters } from "../model/hyperparameters.ts";
 
 /** A vocabulary of byte-level BPE: control tokens, the 256 bytes, and what `merges` make. */
 export interface SyntheticVocabulary {
@@ -46,7 +47,7 @@ export function syntheticVocabulary(size: number): SyntheticVocabulary {
 
 /** What a GGUF file says of the model. @param pre `tokenizer.ggml.pre` */
 export function syntheticMetadata(
-  config: ModelConfig,
+  h: Hyperparameters,
   { tokens, merges }: SyntheticVocabulary,
   pre: string,
 ): Map<string, GgufValue> {
@@ -54,30 +55,26 @@ export function syntheticMetadata(
   const uint = (value: number) => ({ type: "uint32", value }) as const;
   const float = (value: number) => ({ type: "float32", value }) as const;
   const texts = (value: readonly string[]) => ({ type: "array", of: "string", value }) as const;
-  const { architecture, experts } = config;
+  const number = (value: number) => Number.isInteger(value) ? uint(value) : float(value);
+  const { architecture } = h;
+  const own = Object.entries(architectureOf(h).write?.(h).gguf ?? {});
   return new Map<string, GgufValue>([
     ["general.architecture", text(architecture)],
-    ["general.name", text(config.name)],
+    ["general.name", text(h.name)],
     ["general.license", text("mit")],
-    [`${architecture}.block_count`, uint(config.layers)],
-    [`${architecture}.context_length`, uint(config.contextLength)],
-    [`${architecture}.embedding_length`, uint(config.dim)],
-    [`${architecture}.feed_forward_length`, uint(config.ffnDim)],
-    [`${architecture}.attention.head_count`, uint(config.heads)],
-    [`${architecture}.attention.head_count_kv`, uint(config.kvHeads)],
-    [`${architecture}.attention.key_length`, uint(config.headDim)],
-    [`${architecture}.attention.value_length`, uint(config.headDim)],
-    [`${architecture}.attention.layer_norm_rms_epsilon`, float(config.rmsEpsilon)],
-    [`${architecture}.rope.freq_base`, float(config.ropeBase)],
-    [`${architecture}.rope.dimension_count`, uint(config.ropeDims)],
-    [`${architecture}.vocab_size`, uint(config.vocabSize)],
-    ...(experts
-      ? [
-        [`${architecture}.expert_count`, uint(experts.count)],
-        [`${architecture}.expert_used_count`, uint(experts.used)],
-        [`${architecture}.expert_feed_forward_length`, uint(experts.ffnDim)],
-      ] as const
-      : []),
+    [`${architecture}.block_count`, uint(h.layers)],
+    [`${architecture}.context_length`, uint(h.contextLength)],
+    [`${architecture}.embedding_length`, uint(h.dim)],
+    [`${architecture}.feed_forward_length`, uint(h.ffnDim)],
+    [`${architecture}.attention.head_count`, uint(h.heads)],
+    [`${architecture}.attention.head_count_kv`, uint(h.kvHeads)],
+    [`${architecture}.attention.key_length`, uint(h.headDim)],
+    [`${architecture}.attention.value_length`, uint(h.headDim)],
+    [`${architecture}.attention.layer_norm_rms_epsilon`, float(h.rmsEpsilon)],
+    [`${architecture}.rope.freq_base`, float(h.rope.base)],
+    [`${architecture}.rope.dimension_count`, uint(h.rope.dims)],
+    [`${architecture}.vocab_size`, uint(h.vocabSize)],
+    ...own.map(([key, value]) => [`${architecture}.${key}`, number(value)] as const),
     ["tokenizer.ggml.model", text("gpt2")],
     ["tokenizer.ggml.pre", text(pre)],
     ["tokenizer.ggml.tokens", texts(tokens)],

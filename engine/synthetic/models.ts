@@ -2,11 +2,13 @@
 
 import type { GgufTensorData, GgufValue } from "../files/gguf_writer.ts";
 import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
-import type { ModelConfig } from "../model/config.ts";
-import { ropeTable } from "../model/rope.ts";
+import { architectureOf, configOf } from "../model/architectures/mod.ts";
+import { type ExpectedWeight, expectedWeights } from "../model/expected_weights.ts";
+import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { type RopeSpec, ropeTable } from "../model/rope.ts";
 import { syntheticMetadata, syntheticVocabulary } from "./metadata.ts";
 import { staysF32, syntheticTensor } from "./weights.ts";
-import { expectedWeights, ggufName } from "../model/weight_names.ts";
+import { ggufName } from "../model/weight_names.ts";
 
 /** How the matrices are packed: one type as llama.cpp applies it, or its mixture Q4_K_M. */
 export const SYNTHETIC_FORMATS = [
@@ -23,21 +25,9 @@ export const SYNTHETIC_FORMATS = [
 export type SyntheticFormat = typeof SYNTHETIC_FORMATS[number];
 
 /** What a model's config.json says, as far as models differ. */
-type Size = Pick<
-  ModelConfig,
-  | "architecture"
-  | "dim"
-  | "layers"
-  | "heads"
-  | "kvHeads"
-  | "headDim"
-  | "ffnDim"
-  | "vocabSize"
-  | "contextLength"
-  | "ropeBase"
-  | "tiedOutput"
-  | "experts"
->;
+type Size =
+  & Omit<Hyperparameters, "name" | "rmsEpsilon" | "rope" | "attentionBias">
+  & { readonly ropeBase: number };
 
 const TINY = {
   dim: 256,
@@ -66,7 +56,7 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   ["tiny-qwen3", { architecture: "qwen3", ...TINY, headDim: 64 }],
   ["tiny-qwen3moe", {
     architecture: "qwen3moe", ...TINY, headDim: 64,
-    experts: { count: 8, used: 2, ffnDim: 256, normalized: true },
+    experts: { count: 8, used: 2, width: 256, normalized: true },
   }],
   ["tinyllama-1.1b", {
     architecture: "llama", dim: 2048, layers: 22, heads: 32, kvHeads: 4, headDim: 64, ffnDim: 5632,
@@ -91,7 +81,7 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   ["qwen3-30b-a3b", {
     architecture: "qwen3moe", dim: 2048, layers: 48, heads: 32, kvHeads: 4, headDim: 128,
     ffnDim: 6144, ...QWEN, contextLength: 40_960, tiedOutput: false,
-    experts: { count: 128, used: 8, ffnDim: 768, normalized: true },
+    experts: { count: 128, used: 8, width: 768, normalized: true },
   }],
 ]);
 
@@ -126,50 +116,53 @@ export function syntheticModel(
   format: SyntheticFormat,
   seed: number,
 ): SyntheticModel {
-  const config = syntheticConfig(name);
-  const tensors = [...expectedWeights(config)].map(({ name, shape }) =>
+  const h = syntheticHyperparameters(name);
+  const tensors = [...expectedWeights(configOf(h))].map(({ name, shape }) =>
     name === ggufName("ropeFactors")
-      ? ropeFactors(config, name)
-      : syntheticTensor(name, shape, tensorType(name, shape, format, config), seed)
+      ? ropeFactors(h.rope, name)
+      : syntheticTensor(name, shape, tensorType({ name, shape }, format, h), seed)
   );
-  const vocabulary = syntheticVocabulary(config.vocabSize);
-  return { metadata: syntheticMetadata(config, vocabulary, syntheticPre(config)), tensors };
+  const vocabulary = syntheticVocabulary(h.vocabSize);
+  return { metadata: syntheticMetadata(h, vocabulary, syntheticPre(h)), tensors };
 }
 
 /** The model's `tokenizer.ggml.pre`. */
-export function syntheticPre({ architecture }: ModelConfig): string {
+export function syntheticPre({ architecture }: Hyperparameters): string {
   return architecture === "llama" ? "smollm" : "qwen2";
 }
 
 /**
- * The model's config as its GGUF file states it.
+ * The model as its GGUF file states it.
  *
  * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
  */
-export function syntheticConfig(name: string): ModelConfig {
-  const size = SIZES.get(name);
-  if (size === undefined) {
+export function syntheticHyperparameters(name: string): Hyperparameters {
+  const found = SIZES.get(name);
+  if (found === undefined) {
     throw new RangeError(
       `Cannot make a model '${name}': the known ones are ${syntheticModelNames().join(", ")}`,
     );
   }
-  const isLlama = size.architecture === "llama";
+  const { ropeBase: base, ...size } = found;
+  const { ggufRopeLayout: layout, attentionBias } = architectureOf(size);
   return {
     ...size,
     name: `${name} with random weights`,
-    rmsEpsilon: isLlama ? 1e-5 : 1e-6,
-    ropeDims: size.headDim,
-    ropeLayout: isLlama ? "interleaved" : "half",
-    ropeScaling: { kind: "none" },
-    ropeFactors: name.startsWith("llama-3"),
-    qkvBias: size.architecture === "qwen2",
-    queryKeyNorm: size.architecture.startsWith("qwen3"),
+    rmsEpsilon: size.architecture === "llama" ? 1e-5 : 1e-6,
+    attentionBias: attentionBias === true,
+    rope: {
+      base,
+      dims: size.headDim,
+      layout,
+      scaling: { kind: "none" },
+      factors: name.startsWith("llama-3"),
+    },
   };
 }
 
-function ropeFactors(config: ModelConfig, name: string): GgufTensorData {
-  const plain = ropeTable(config).frequencies;
-  const scaled = ropeTable({ ...config, ropeScaling: LLAMA32_SCALING }).frequencies;
+function ropeFactors(rope: RopeSpec, name: string): GgufTensorData {
+  const plain = ropeTable(rope).frequencies;
+  const scaled = ropeTable({ ...rope, scaling: LLAMA32_SCALING }).frequencies;
   const factors = Float32Array.from(plain, (frequency, i) => frequency / scaled[i]!);
   const data = () => [new Uint8Array(factors.buffer)];
   return { name, type: "F32", shape: [factors.length], data };
@@ -181,17 +174,16 @@ function ropeFactors(config: ModelConfig, name: string): GgufTensorData {
  * values and downs in Q6_K; rows that superblocks do not divide fall back to blocks of 32.
  */
 function tensorType(
-  name: string,
-  shape: readonly number[],
+  { name, shape }: Pick<ExpectedWeight, "name" | "shape">,
   format: SyntheticFormat,
-  config: ModelConfig,
+  h: Hyperparameters,
 ): TensorType {
   if (staysF32(name, shape)) return "F32";
-  const head = ggufName(config.tiedOutput ? "embedding" : "output");
+  const head = ggufName(h.tiedOutput ? "embedding" : "output");
   const small = format.startsWith("Q4");
   const layer = Number(/^blk\.(\d+)\.(attn_v|ffn_down|ffn_down_exps)\./.exec(name)?.[1] ?? NaN);
   const finer = small && name === head ||
-    format === "Q4_K_M" && takesMoreBits(layer, config.layers);
+    format === "Q4_K_M" && takesMoreBits(layer, h.layers);
   const type = finer ? "Q6_K" : format === "Q4_K_M" ? "Q4_K" : format;
   if (shape.at(-1)! % BLOCK_LAYOUT[type].weights === 0) return type;
   return type === "Q4_K" ? "Q5_0" : "Q8_0";

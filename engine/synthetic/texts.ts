@@ -1,6 +1,9 @@
 /** The texts that Hugging Face keeps beside the weights, of models that are made rather than trained. */
 
-import type { ModelConfig, RopeScaling } from "../model/config.ts";
+import { architectureOf, configOf } from "../model/architectures/mod.ts";
+import { HF_ACTIVATIONS } from "../model/hf_config.ts";
+import type { Hyperparameters } from "../model/hyperparameters.ts";
+import type { RopeScaling } from "../model/rope.ts";
 import {
   BOS_ID,
   CHAT_TEMPLATE,
@@ -15,12 +18,12 @@ import {
  * @param preTokenizer the rule of tokenizer.json's `pre_tokenizer`
  */
 export function syntheticTexts(
-  config: ModelConfig,
+  h: Hyperparameters,
   vocabulary: SyntheticVocabulary,
   preTokenizer: object,
 ): Record<string, string> {
   return {
-    "config.json": JSON.stringify(configJson(config), null, 2),
+    "config.json": JSON.stringify(configJson(h), null, 2),
     "generation_config.json": JSON.stringify({ eos_token_id: [EOS_ID, 0] }),
     "tokenizer.json": JSON.stringify(tokenizerJson(vocabulary, preTokenizer)),
     "tokenizer_config.json": JSON.stringify({
@@ -33,28 +36,25 @@ export function syntheticTexts(
 }
 
 /** What transformers calls the values, and what its files leave out. */
-function configJson(config: ModelConfig): Record<string, unknown> {
+function configJson(h: Hyperparameters): Record<string, unknown> {
+  const architecture = architectureOf(h);
+  const usualHeadDim = architecture.headDim ?? h.dim / h.heads;
   return {
-    model_type: config.architecture.replace(/moe$/, "_moe"),
-    hidden_size: config.dim,
-    num_hidden_layers: config.layers,
-    num_attention_heads: config.heads,
-    num_key_value_heads: config.kvHeads,
-    ...(config.architecture.startsWith("qwen3") && { head_dim: config.headDim }),
-    intermediate_size: config.ffnDim,
-    vocab_size: config.vocabSize,
-    max_position_embeddings: config.contextLength,
-    rms_norm_eps: config.rmsEpsilon,
-    rope_theta: config.ropeBase,
-    rope_scaling: scalingJson(config.ropeScaling),
-    hidden_act: "silu",
-    ...(config.experts && {
-      num_experts: config.experts.count,
-      num_experts_per_tok: config.experts.used,
-      moe_intermediate_size: config.experts.ffnDim,
-      norm_topk_prob: config.experts.normalized,
-    }),
-    tie_word_embeddings: config.tiedOutput,
+    model_type: architecture.modelType,
+    hidden_size: h.dim,
+    num_hidden_layers: h.layers,
+    num_attention_heads: h.heads,
+    num_key_value_heads: h.kvHeads,
+    ...(h.headDim !== usualHeadDim && { head_dim: h.headDim }),
+    intermediate_size: h.ffnDim,
+    vocab_size: h.vocabSize,
+    max_position_embeddings: h.contextLength,
+    rms_norm_eps: h.rmsEpsilon,
+    rope_theta: h.rope.base,
+    rope_scaling: scalingJson(h.rope.scaling),
+    hidden_act: HF_ACTIVATIONS[configOf(h).layers[0]!.feedForward.activation],
+    ...architecture.write?.(h).hf,
+    tie_word_embeddings: h.tiedOutput,
     eos_token_id: 0,
   };
 }

@@ -3,7 +3,7 @@
 import type { GgufTensorData } from "../files/gguf_writer.ts";
 import { RandomSource, randomWeights } from "../files/random_weights.ts";
 import type { TensorType } from "../../kernels/tensor_types.ts";
-import type { ExpectedWeight } from "../model/weight_names.ts";
+import type { ExpectedWeight } from "../model/expected_weights.ts";
 
 /** Weights made at a time: a multiple of every block, small enough to stay in a processor's cache. */
 const PIECE_WEIGHTS = 2 ** 18;

@@ -17,9 +17,9 @@ import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { readGolden } from "../assert.ts";
 import { blocksFor } from "../reference/tiny_runner.ts";
 import { withFile } from "../files/on_disk.ts";
-import { openRigs } from "./kernel_harnesses.ts";
+import { openHarnesses } from "./kernel_harnesses.ts";
 
-const { gpu, software, all } = await openRigs();
+const { gpu, software, all } = await openHarnesses();
 
 for (const [tuning, harness] of Object.entries(all)) {
   Deno.test(`top_k, ${tuning}: the largest logits, of equals the first, and their weights`, async () => {
@@ -31,9 +31,11 @@ for (const [tuning, harness] of Object.entries(all)) {
     }
   });
 
-  Deno.test(`combine, ${tuning}: the weighted sum is added`, async () => {
+  Deno.test(`combine, ${tuning}: the weighted sum, alone or added`, async () => {
     for (const dim of [32, 96, 768]) {
-      assert.ok(await combineError(harness, { dim, slots: 3, tokens: 5 }) <= 1e-6);
+      for (const add of [true, false]) {
+        assert.ok(await combineError(harness, { dim, slots: 3, tokens: 5, add }) <= 1e-6);
+      }
     }
   });
 }
@@ -112,7 +114,7 @@ function limitsOf(bytes: number): GPUSupportedLimits {
 Deno.test("sequences with experts get in a batch the bits that each gets alone", async () => {
   const runner = await withFile("moe.gguf", tinyModel("qwen3moe", "Q4_0"), (path) => {
     const file = openGguf(path);
-    return GpuRunner.load(gpu, file, configFromGguf(file), { contextLength: 64 })
+    return GpuRunner.load(gpu, { file, config: configFromGguf(file) }, { contextLength: 64 })
       .finally(() => file.close());
   });
   const { ids } = readGolden("tiny-qwen3moe-q4_0");
@@ -120,7 +122,7 @@ Deno.test("sequences with experts get in a batch the bits that each gets alone",
     slot,
     start: 0,
     tokens,
-    blockTable: blocksFor(16, slot),
+    blockTables: [blocksFor(16, slot)],
     logits: "last" as const,
     sampling: GREEDY,
   }));

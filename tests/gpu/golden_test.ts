@@ -20,7 +20,7 @@ async function gpuRunner(path: string, contextLength: number): Promise<GpuRunner
   const gpu = await openGpu();
   const file = openGguf(path);
   try {
-    return await GpuRunner.load(gpu, file, configFromGguf(file), { contextLength });
+    return await GpuRunner.load(gpu, { file, config: configFromGguf(file) }, { contextLength });
   } finally {
     file.close();
   }
@@ -65,7 +65,7 @@ Deno.test("two sequences in a batch get the bits that each gets alone", async ()
     slot,
     start: 0,
     tokens: prompts[slot]!,
-    blockTable: tables[slot]!,
+    blockTables: [tables[slot]!],
     logits: "last" as const,
     sampling: { ...GREEDY, temperature: 1, seed: 5 + slot },
   });

@@ -44,8 +44,8 @@ Deno.test({
       const prompt = prompts[i]!;
       // One pass over prompt and answer gives what the CPU would choose after each token.
       const before = prompt.length - 1;
-      const blockTable = blocksFor(prompt.length + TOKENS);
-      const context = { slot: 0, blockTable };
+      const blockTables = [blocksFor(prompt.length + TOKENS)];
+      const context = { slot: 0, blockTables };
       await run(cpu, { ...context, tokens: prompt.slice(0, before), start: 0 });
       const tokens = [prompt[before]!, ...ids.slice(0, -1)];
       const rows = await run(cpu, { ...context, tokens, start: before, logits: "all" });

@@ -15,7 +15,7 @@ export interface KernelHarnesses {
  * TVLLM_TEST_TUNINGS=software leaves out hardware's, and products of many tokens: some drivers
  * compile them for minutes.
  */
-export async function openRigs(): Promise<KernelHarnesses> {
+export async function openHarnesses(): Promise<KernelHarnesses> {
   const gpu = await openGpu();
   // drivers_test.ts looks for this line.
   console.log(`Adapter: ${gpu.description}, subgroups of ${gpu.subgroupSize}`);

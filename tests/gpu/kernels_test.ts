@@ -6,6 +6,7 @@ import { RandomSource } from "../../engine/files/random_weights.ts";
 import {
   attentionError,
   headNormError,
+  normAddError,
   ropeAppendError,
 } from "../../engine/gpu/self_test/heads.ts";
 import {
@@ -18,12 +19,12 @@ import {
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tuningFor } from "../../kernels/tuning.ts";
-import { openRigs } from "./kernel_harnesses.ts";
+import { openHarnesses } from "./kernel_harnesses.ts";
 
-const { gpu, software, all } = await openRigs();
+const { gpu, software, all } = await openHarnesses();
 const own = software.with({ ...tuningFor("software"), share: false });
 /** Also lanes that do not share activations where subgroups allow it. */
-const RIGS = { ...all, ...(gpu.subgroupSize >= 8 && { own }) };
+const HARNESSES = { ...all, ...(gpu.subgroupSize >= 8 && { own }) };
 
 const TYPES = Object.keys(BLOCK_LAYOUT) as TensorType[];
 
@@ -49,7 +50,7 @@ for (const type of TYPES) {
     : block > 32
     ? [block, 3 * block, 768]
     : [32, 96, 256, 768];
-  for (const [tuning, harness] of Object.entries(RIGS)) {
+  for (const [tuning, harness] of Object.entries(HARNESSES)) {
     if (harness === own && !OWN_TYPES.includes(type)) continue;
     Deno.test(`matmul in ${type}, ${tuning}: any number of rows, columns and tokens`, async () => {
       for (const [i, tokens] of [1, 2, 3, 4, 5, 9].entries()) {
@@ -69,6 +70,8 @@ for (const type of TYPES) {
         await assertProduct(harness, { ...shape, accumulate: true });
         await assertProduct(harness, { ...shape, gate: "both", norm: true });
         await assertProduct(harness, { ...shape, gate: "ups", norm: true });
+        await assertProduct(harness, { ...shape, gate: "both", activation: "gelu" });
+        await assertProduct(harness, { ...shape, gate: "ups", activation: "gelu" });
         await assertProduct(harness, { ...shape, rows: 37, gather: tokens, norm: true });
       }
       await assertProduct(harness, { type, rows: 37, columns: 256, tokens: 13, gather: 3 });
@@ -90,20 +93,24 @@ for (const type of TYPES) {
   Deno.test(`embed in ${type}: rows of all parts, exactly`, async () => {
     for (const harness of Object.values(all)) {
       const ids = [0, 36, 5, 5, 35, 17, 4];
-      const shape = { type, rows: 37, columns: 256, ids };
+      const shape = { type, rows: 37, columns: 256, ids, scale: 1.5 };
       // A weight is one product and one sum, so it may be a rounding off.
       assert.ok(await embedError(harness, shape) <= 3e-7);
     }
     const small = software.with(software.tuning, limitsOf(32 << 10));
     const ids = [132, 0, 100, 31, 77];
-    assert.ok(await embedError(small, { type, rows: 133, columns: 768, ids }) <= 3e-7);
+    assert.ok(await embedError(small, { type, rows: 133, columns: 768, ids, scale: 1 }) <= 3e-7);
   });
 }
 
 Deno.test("a binding that holds less than a tile of rows is refused", () => {
   // Four rows of 768 float32 weights are 12 KiB.
   const small = software.with(software.tuning, limitsOf(8 << 10));
-  const tensor = randomTensor("w", "F32", 8, 768, new RandomSource(1, "w"));
+  const tensor = randomTensor(
+    "w",
+    { type: "F32", rows: 8, columns: 768 },
+    new RandomSource(1, "w"),
+  );
   assert.throws(
     () => upload(small, [tensor]),
     (error) =>
@@ -145,11 +152,27 @@ for (const shape of HEADS) {
 
       Deno.test(`attention, ${tuning}, ${kv}: ${name}`, async () => {
         const positions = [0, 1, 15, 16, 17, 31, 32, 300];
-        const error = await attentionError(harness, { ...shape, kv, positions });
-        assert.ok(error <= 1e-5, `${error}`);
+        for (const window of [undefined, 1, 16, 40]) {
+          const error = await attentionError(harness, {
+            ...shape,
+            kv,
+            positions,
+            ...(window !== undefined && { window }),
+          });
+          assert.ok(error <= 1e-5, `window ${window}: ${error}`);
+        }
       });
     }
   }
+}
+
+for (const [tuning, harness] of Object.entries(all)) {
+  Deno.test(`norm_add, ${tuning}`, async () => {
+    for (const dim of [32, 96, 768]) {
+      const error = await normAddError(harness, { dim, tokens: 3 });
+      assert.ok(error <= 2e-6, `${dim}: ${error}`);
+    }
+  });
 }
 
 Deno.test({

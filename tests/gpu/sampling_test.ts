@@ -8,9 +8,9 @@ import { GREEDY } from "../../engine/run/runner.ts";
 import { type ChoiceCase, chooseOnDevice } from "../../engine/gpu/self_test/choices.ts";
 import { floats } from "../../engine/gpu/self_test/products.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
-import { openRigs } from "./kernel_harnesses.ts";
+import { openHarnesses } from "./kernel_harnesses.ts";
 
-const { gpu, software, all } = await openRigs();
+const { gpu, software, all } = await openHarnesses();
 const INVALID = 0xffffffff;
 
 function expected({ logits, options, recent }: ChoiceCase): number {

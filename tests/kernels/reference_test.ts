@@ -5,11 +5,11 @@ import {
   argmax,
   attention,
   embed,
+  gatedMul,
   matmul,
   type PackedMatrix,
   rmsNorm,
   rope,
-  siluMul,
   softmax,
   topExperts,
 } from "../../kernels/reference.ts";
@@ -71,8 +71,14 @@ Deno.test("matmul() unpacks quantized rows", () => {
   close(matmul(q4Row(), Float32Array.from({ length: 32 }, (_, i) => i % 16)), [280]);
 });
 
-Deno.test("siluMul() gates", () => {
-  close(siluMul(Float32Array.of(0, 1, -1, 30), Float32Array.of(5, 2, 2, 1)), [
+Deno.test("gatedMul() gates by silu or gelu", () => {
+  // gelu(1) by its tanh approximation, from Hendrycks and Gimpel's formula.
+  close(gatedMul(Float32Array.of(0, 1, -1), Float32Array.of(5, 2, 2), "gelu"), [
+    0,
+    2 * 0.841192,
+    -2 * 0.158808,
+  ], 1e-5);
+  close(gatedMul(Float32Array.of(0, 1, -1, 30), Float32Array.of(5, 2, 2, 1), "silu"), [
     0,
     2 / (1 + Math.exp(-1)),
     -2 / (1 + Math.E),
@@ -85,19 +91,23 @@ Deno.test("softmax() sums to one and does not overflow", () => {
 });
 
 Deno.test("attention() is causal, scaled, and shares KV heads among query heads", () => {
-  const shape = { heads: 2, kvHeads: 1, headDim: 4 };
+  const shape = { heads: 2, kvHeads: 1, headDim: 4, scale: 1 / 2 };
   // Scores are q·k / 2: head 0 scores 0 and ln 3 for positions 0 and 1, head 1 the same reversed.
   const k = Float32Array.of(0, 0, 0, 0, 2 * Math.log(3), 0, 0, 0);
   const v = Float32Array.of(4, 0, 0, 1, 0, 8, 0, 1);
   const q = Float32Array.of(1, 9, 9, 9, -1, 9, 9, 9);
-  close(attention(q, [1], k, v, shape), [1, 6, 0, 1, 3, 2, 0, 1], 1e-5);
-  close(attention(q, [0], k, v, shape), [4, 0, 0, 1, 4, 0, 0, 1]);
+  close(attention({ q, positions: [1], k, v }, shape), [1, 6, 0, 1, 3, 2, 0, 1], 1e-5);
+  close(attention({ q, positions: [0], k, v }, shape), [4, 0, 0, 1, 4, 0, 0, 1]);
+  // A window of one position is the value itself, of two it is all there is.
+  close(attention({ q, positions: [1], k, v }, { ...shape, window: 1 }), [0, 8, 0, 1, 0, 8, 0, 1]);
+  const all = attention({ q, positions: [1], k, v }, shape);
+  assert.deepEqual(attention({ q, positions: [1], k, v }, { ...shape, window: 2 }), all);
 });
 
 Deno.test("attention() gives each group of query heads its own KV head", () => {
-  const shape = { heads: 4, kvHeads: 2, headDim: 2 };
+  const shape = { heads: 4, kvHeads: 2, headDim: 2, scale: Math.SQRT1_2 };
   const v = Float32Array.of(1, 2, 3, 4);
-  close(attention(new Float32Array(8), [0], new Float32Array(4), v, shape), [
+  close(attention({ q: new Float32Array(8), positions: [0], k: new Float32Array(4), v }, shape), [
     1,
     2,
     1,

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
 import { openModelFile } from "../../engine/files/open_model.ts";
+import type { ModelConfig } from "../../engine/model/config.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { tinyMlx } from "../../fixtures/tiny_mlx.ts";
 import { tinyParts } from "../../fixtures/tiny_models.ts";
@@ -20,12 +21,24 @@ const own = (rest: string, value: ReturnType<typeof uint> | null): Change => ({ 
   else metadata.set(`qwen3moe.${rest}`, value);
 };
 
+function expertsOf({ layers }: ModelConfig) {
+  const { feedForward } = layers[0]!;
+  return feedForward.kind === "experts" ? feedForward : undefined;
+}
+
 Deno.test("configFromGguf() reads experts, whose weights are normalized unless it says no", () => {
-  const experts = { count: 8, used: 2, ffnDim: 64, normalized: true };
-  assert.deepEqual(configOf("qwen3moe").experts, experts);
+  const experts = {
+    kind: "experts",
+    count: 8,
+    used: 2,
+    width: 64,
+    normalized: true,
+    activation: "silu",
+  };
+  assert.deepEqual(expertsOf(configOf("qwen3moe")), experts);
   const not = own("expert_weights_norm", { type: "bool", value: false });
-  assert.deepEqual(configOf("qwen3moe", not).experts, { ...experts, normalized: false });
-  assert.equal(configOf("qwen3").experts, undefined);
+  assert.deepEqual(expertsOf(configOf("qwen3moe", not)), { ...experts, normalized: false });
+  assert.equal(expertsOf(configOf("qwen3")), undefined);
 });
 
 type Refusal = typeof ModelFormatError | typeof UnsupportedError;
@@ -89,8 +102,14 @@ function changed(values: Record<string, unknown>): ModelDirectory {
 Deno.test("readModel() reads experts from config.json", () => {
   const { config } = read(changed({ norm_topk_prob: true, mlp_only_layers: [] }));
   assert.equal(config.architecture, "qwen3moe");
-  assert.deepEqual(config.experts, { count: 8, used: 2, ffnDim: 64, normalized: true });
-  assert.equal(read(changed({ norm_topk_prob: undefined })).config.experts!.normalized, false);
+  const { count, used, width, normalized } = expertsOf(config)!;
+  assert.deepEqual({ count, used, width, normalized }, {
+    count: 8,
+    used: 2,
+    width: 64,
+    normalized: true,
+  });
+  assert.equal(expertsOf(read(changed({ norm_topk_prob: undefined })).config)!.normalized, false);
   for (const dense of [{ mlp_only_layers: [1] }, { decoder_sparse_step: 2 }]) {
     assert.throws(() => read(changed(dense)), (error) => {
       assert.ok(error instanceof UnsupportedError);

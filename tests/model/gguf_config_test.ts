@@ -3,49 +3,69 @@
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
 import type { GgufValue } from "../../engine/files/gguf_writer.ts";
-import type { ModelConfig } from "../../engine/model/config.ts";
+import type { LayerSpec, ModelConfig } from "../../engine/model/config.ts";
 import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import type { RopeSpec } from "../../engine/model/rope.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 import { type Change, configOf, float, keys, text, uint, zeros } from "./tiny_config.ts";
 
 Deno.test("configFromGguf() reads llama, qwen2 and qwen3", () => {
-  const llama = configOf("llama");
+  const rope: RopeSpec = {
+    base: 1e4,
+    dims: 16,
+    layout: "interleaved",
+    scaling: { kind: "none" },
+    factors: false,
+  };
+  const layer: LayerSpec = {
+    mixer: {
+      kind: "attention",
+      heads: 6,
+      kvHeads: 2,
+      headDim: 16,
+      scale: 1 / 4,
+      rope,
+      headNorm: false,
+      bias: false,
+    },
+    feedForward: { kind: "dense", width: 160, activation: "silu" },
+    postNorms: false,
+  };
   const expected: ModelConfig = {
     architecture: "llama",
     name: "tiny llama",
     dim: 96,
-    layers: 2,
-    heads: 6,
-    kvHeads: 2,
-    headDim: 16,
-    ffnDim: 160,
     vocabSize: 294,
     contextLength: 2048,
     rmsEpsilon: Math.fround(1e-5),
-    ropeBase: 1e4,
-    ropeDims: 16,
-    ropeLayout: "interleaved",
-    ropeScaling: { kind: "none" },
-    ropeFactors: false,
-    qkvBias: false,
-    queryKeyNorm: false,
+    embeddingScale: 1,
     tiedOutput: false,
+    layers: [layer, layer],
   };
-  assert.deepEqual(llama, expected);
-  const qwen = { ...expected, ropeBase: 1e6, ropeLayout: "half", tiedOutput: true } as const;
+  assert.deepEqual(configOf("llama"), expected);
+  const turned = { ...rope, base: 1e6, layout: "half" } as const;
+  const qwen2 = { ...layer, mixer: { ...layer.mixer, rope: turned, bias: true } };
   assert.deepEqual(configOf("qwen2"), {
-    ...qwen,
+    ...expected,
     architecture: "qwen2",
     name: "tiny qwen2",
-    qkvBias: true,
+    tiedOutput: true,
+    layers: [qwen2, qwen2],
   });
+  const mixer = {
+    ...layer.mixer,
+    headDim: 32,
+    scale: 1 / Math.sqrt(32),
+    rope: { ...turned, dims: 32 },
+    headNorm: true,
+  };
+  const qwen3 = { ...layer, mixer };
   assert.deepEqual(configOf("qwen3"), {
-    ...qwen,
+    ...expected,
     architecture: "qwen3",
     name: "tiny qwen3",
-    headDim: 32,
-    ropeDims: 32,
-    queryKeyNorm: true,
+    tiedOutput: true,
+    layers: [qwen3, qwen3],
   });
 });
 
@@ -54,10 +74,11 @@ Deno.test({
   ignore: realModelMissing(),
   fn: () => {
     const file = openGguf(REAL_MODEL);
-    const { dim, layers, heads, kvHeads, headDim, vocabSize, tiedOutput } = configFromGguf(file);
+    const { dim, layers, vocabSize, tiedOutput } = configFromGguf(file);
     file.close();
+    const { heads, kvHeads, headDim } = layers[0]!.mixer;
     assert.deepEqual(
-      { dim, layers, heads, kvHeads, headDim, vocabSize, tiedOutput },
+      { dim, layers: layers.length, heads, kvHeads, headDim, vocabSize, tiedOutput },
       {
         dim: 576,
         layers: 30,
@@ -91,27 +112,29 @@ Deno.test("configFromGguf() knows what missing keys stand for", () => {
       if (/attn_[kv]\.weight/.test(name)) parts.tensors[i] = { ...kv, name };
     }
   });
-  assert.equal(full.kvHeads, 6);
+  assert.equal(full.layers[0]!.mixer.kvHeads, 6);
 });
 
 Deno.test("configFromGguf() takes integers of any type", () => {
   const wide: GgufValue = { type: "uint64", value: 2n };
-  assert.equal(configOf("llama", keys({ block_count: wide })).layers, 2);
+  assert.equal(configOf("llama", keys({ block_count: wide })).layers.length, 2);
   const signed: GgufValue = { type: "int32", value: 2 };
-  assert.equal(configOf("llama", keys({ block_count: signed })).layers, 2);
+  assert.equal(configOf("llama", keys({ block_count: signed })).layers.length, 2);
 });
+
+const ropeOf = (change: Change) => configOf("llama", change).layers[0]!.mixer.rope;
 
 Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional biases", () => {
   const linear = keys({ "rope.scaling.type": text("linear"), "rope.scaling.factor": float(4) });
-  assert.deepEqual(configOf("llama", linear).ropeScaling, { kind: "linear", factor: 4 });
+  assert.deepEqual(ropeOf(linear).scaling, { kind: "linear", factor: 4 });
   const old = keys({ "rope.scale_linear": float(2) });
-  assert.deepEqual(configOf("llama", old).ropeScaling, { kind: "linear", factor: 2 });
+  assert.deepEqual(ropeOf(old).scaling, { kind: "linear", factor: 2 });
   const yarn = keys({
     "rope.scaling.type": text("yarn"),
     "rope.scaling.factor": float(4),
     "rope.scaling.original_context_length": uint(512),
   });
-  assert.deepEqual(configOf("llama", yarn).ropeScaling, {
+  assert.deepEqual(ropeOf(yarn).scaling, {
     kind: "yarn",
     factor: 4,
     originalContext: 512,
@@ -122,7 +145,7 @@ Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional bia
   const factors: Change = ({ tensors }) => {
     tensors.push(zeros("rope_freqs.weight", [8], "F32"));
   };
-  assert.equal(configOf("llama", factors).ropeFactors, true);
+  assert.equal(ropeOf(factors).factors, true);
   const biased: Change = ({ tensors }) => {
     for (const layer of [0, 1]) {
       tensors.push(zeros(`blk.${layer}.attn_q.bias`, [96], "F32"));
@@ -130,5 +153,5 @@ Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional bia
       tensors.push(zeros(`blk.${layer}.attn_v.bias`, [32], "F32"));
     }
   };
-  assert.equal(configOf("llama", biased).qkvBias, true);
+  assert.equal(configOf("llama", biased).layers[1]!.mixer.bias, true);
 });

@@ -39,7 +39,7 @@ for (const [i, model] of TINY_MLX.entries()) {
     const runner = await withFiles(files, (directory) => {
       const file = openModelFile(directory);
       const { config, weights } = readModel(file);
-      return GpuRunner.load(gpu, weights, config, { contextLength: 64 })
+      return GpuRunner.load(gpu, { file: weights, config }, { contextLength: 64 })
         .finally(() => file.close());
     });
     const golden = readGolden(name);

@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
-import { ropeTable } from "../../engine/model/rope.ts";
-import type { RopeScaling } from "../../engine/model/config.ts";
+import { type RopeScaling, ropeTable } from "../../engine/model/rope.ts";
 
-const table = (ropeScaling: RopeScaling, ropeDims = 4, ropeBase = 10_000, factors?: Float32Array) =>
-  ropeTable({ ropeBase, ropeDims, ropeScaling }, factors);
+const table = (
+  scaling: RopeScaling,
+  { dims = 4, base = 10_000, factors }: {
+    dims?: number;
+    base?: number;
+    factors?: Float32Array;
+  } = {},
+) => ropeTable({ base, dims, scaling }, factors);
 
 function assertClose(actual: Float64Array, expected: number[]): void {
   assert.equal(actual.length, expected.length);
@@ -15,7 +20,7 @@ function assertClose(actual: Float64Array, expected: number[]): void {
 Deno.test("ropeTable() falls off with the base and is divided by the model's factors", () => {
   assertClose(table({ kind: "none" }).frequencies, [1, 0.01]);
   const factors = Float32Array.of(2, 4);
-  assertClose(table({ kind: "none" }, 4, 10_000, factors).frequencies, [0.5, 0.0025]);
+  assertClose(table({ kind: "none" }, { factors }).frequencies, [0.5, 0.0025]);
 });
 
 Deno.test("ropeTable() divides every frequency for linear scaling", () => {
@@ -54,8 +59,7 @@ Deno.test("ropeTable() leaves fast pairs, divides slow ones and ramps between fo
       highFrequencyFactor: 4,
       originalContext: 8192,
     },
-    64,
-    500_000,
+    { dims: 64, base: 500_000 },
   );
   const pairs = Object.keys(LLAMA3).map((i) => frequencies[Number(i)]!);
   assertClose(Float64Array.from(pairs), Object.values(LLAMA3));
@@ -64,7 +68,7 @@ Deno.test("ropeTable() leaves fast pairs, divides slow ones and ramps between fo
 
 Deno.test("ropeTable() ramps by turns within the original context for YaRN, and magnifies", () => {
   const scaling = { factor: 4, originalContext: 32768, betaFast: 32, betaSlow: 1 };
-  const yarn = table({ kind: "yarn", ...scaling, attentionFactor: 1 }, 128, 1e6);
+  const yarn = table({ kind: "yarn", ...scaling, attentionFactor: 1 }, { dims: 128, base: 1e6 });
   const pairs = Object.keys(YARN).map((i) => yarn.frequencies[Number(i)]!);
   assertClose(Float64Array.from(pairs), Object.values(YARN));
   assert.equal(yarn.magnitude, 1.138629436111989);

@@ -59,7 +59,7 @@ for (const [name, files] of Object.entries(MODELS)) {
     const loading = withFiles(files, (directory) => {
       const file = openModelFile(directory);
       const { config, weights } = readModel(file);
-      return GpuRunner.load(gpu, weights, config, { contextLength: 64 })
+      return GpuRunner.load(gpu, { file: weights, config }, { contextLength: 64 })
         .finally(() => file.close());
     });
     const runner = await loading;
@@ -143,16 +143,19 @@ function readChanged(
 }
 
 Deno.test("readModel() reads RoPE scaling of config.json, older and newer", () => {
-  const ropeOf = (config: Record<string, unknown>) => readChanged(config).config;
+  const modelOf = (config: Record<string, unknown>) => {
+    const { contextLength, layers } = readChanged(config).config;
+    return { contextLength, ...layers[0]!.mixer.rope };
+  };
   assert.deepEqual(
-    ropeOf({ rope_scaling: { type: "linear", factor: 2 } }).ropeScaling,
+    modelOf({ rope_scaling: { type: "linear", factor: 2 } }).scaling,
     { kind: "linear", factor: 2 },
   );
-  const yarn = ropeOf({
+  const yarn = modelOf({
     max_position_embeddings: 32768,
     rope_scaling: { type: "yarn", factor: 4, original_max_position_embeddings: 32768 },
   });
-  assert.deepEqual(yarn.ropeScaling, {
+  assert.deepEqual(yarn.scaling, {
     kind: "yarn",
     factor: 4,
     originalContext: 32768,
@@ -161,14 +164,14 @@ Deno.test("readModel() reads RoPE scaling of config.json, older and newer", () =
     attentionFactor: 1,
   });
   assert.equal(yarn.contextLength, 131072);
-  const newer = ropeOf({
+  const newer = modelOf({
     rope_theta: undefined,
     rope_scaling: undefined,
     rope_parameters: { rope_type: "default", rope_theta: 12345 },
   });
-  assert.deepEqual(newer.ropeScaling, { kind: "none" });
-  assert.equal(newer.ropeBase, 12345);
-  assert.equal(newer.ropeLayout, "half");
+  assert.deepEqual(newer.scaling, { kind: "none" });
+  assert.equal(newer.base, 12345);
+  assert.equal(newer.layout, "half");
 });
 
 Deno.test("readModel() passes over tensors that nothing needs", () => {

@@ -18,7 +18,10 @@ Deno.test("Weights fills its buffers together, after the last one was made", asy
     using stack = new DisposableStack();
     const file = stack.adopt(openGguf(path), (file) => file.close());
     const done: number[] = [];
-    const weights = new Weights(gpu, file, 1, (bytes) => done.push(bytes));
+    const weights = new Weights(gpu, file, {
+      tile: 1,
+      progress: (bytes) => done.push(bytes),
+    });
     const names = ["blk.0.attn_q.weight", "blk.0.attn_norm.weight"] as const;
     weights.matrix(names[0]);
     weights.vector(names[1]);

@@ -23,22 +23,22 @@ for (const [architecture, format] of CUT) {
 }
 
 Deno.test("CPU runner follows block tables in any order", async () => {
-  const runner = tinyRunner("qwen3", "Q8_0", { blocks: 8 });
+  const runner = tinyRunner("qwen3", "Q8_0", { blocks: [8] });
   const straight = await logitsOf(runner, IDS, { chunk: 5 });
-  for (const blockTable of [[7, 0, 3], [2, 1, 0, 5]]) {
-    assert.deepEqual(await logitsOf(runner, IDS, { chunk: 5, blockTable }), straight);
+  for (const blockTables of [[[7, 0, 3]], [[2, 1, 0, 5]]]) {
+    assert.deepEqual(await logitsOf(runner, IDS, { chunk: 5, blockTables }), straight);
   }
 });
 
 Deno.test("CPU runner gives sequences of a batch what each gets alone", async () => {
-  const runner = tinyRunner("qwen2", "Q4_0", { blocks: 16 });
+  const runner = tinyRunner("qwen2", "Q4_0", { blocks: [16] });
   const prompts = [IDS.slice(0, 17), IDS.slice(3, 5), IDS.slice(20)];
   const start = (prompt: readonly number[], slot: number): BatchSequence => ({
     slot,
     tokens: prompt,
     start: 0,
     prior: [],
-    blockTable: blocksFor(40, slot * 4),
+    blockTables: [blocksFor(40, slot * 4)],
     sampling: { ...SAMPLED, seed: slot },
     logits: slot === 1 ? "all" : "last",
   });
@@ -69,9 +69,9 @@ Deno.test("CPU runner gives sequences of a batch what each gets alone", async ()
 });
 
 Deno.test("CPU runner mixes a prefill chunk with a decode", async () => {
-  const runner = tinyRunner("llama", "Q8_0", { blocks: 8 });
-  const decode = { slot: 0, start: 20, blockTable: [0, 1], logits: "last" } as const;
-  const prefill = { slot: 1, start: 0, blockTable: [4, 5, 6], logits: "all" } as const;
+  const runner = tinyRunner("llama", "Q8_0", { blocks: [8] });
+  const decode = { slot: 0, start: 20, blockTables: [[0, 1]], logits: "last" } as const;
+  const prefill = { slot: 1, start: 0, blockTables: [[4, 5, 6]], logits: "all" } as const;
   await logitsOf(runner, IDS.slice(0, 20));
   const one = await run(runner, { ...decode, tokens: [IDS[20]!] });
   const other = await run(runner, { ...prefill, tokens: IDS });
@@ -83,9 +83,9 @@ Deno.test("CPU runner mixes a prefill chunk with a decode", async () => {
 
 Deno.test("CPU runner feeds sampled tokens back in steps, and in batches submitted ahead", async () => {
   const sampling = { ...SAMPLED, seed: 9 };
-  const blockTable = blocksFor(64);
-  const first = { slot: 2, tokens: IDS.slice(0, 5), start: 0, prior: [], blockTable, sampling };
-  const later = (start: number) => ({ slot: 2, tokens: null, start, blockTable, sampling });
+  const blockTables = [blocksFor(64)];
+  const first = { slot: 2, tokens: IDS.slice(0, 5), start: 0, prior: [], blockTables, sampling };
+  const later = (start: number) => ({ slot: 2, tokens: null, start, blockTables, sampling });
 
   const runner = tinyRunner("llama", "Q4_0");
   const expected: number[] = [];
@@ -114,19 +114,19 @@ Deno.test("CPU runner keeps in mind what a chain samples that begins with a slot
   const runner = tinyRunner("llama", "Q4_0");
   // Nothing comes again, but what is forgotten.
   const sampling = { ...GREEDY, repeatPenalty: 1e6, logitBias: new Map([[1, 50], [2, 40]]) };
-  const first = { slot: 0, tokens: [5], start: 0, prior: [], blockTable: [0], sampling };
+  const first = { slot: 0, tokens: [5], start: 0, prior: [], blockTables: [[0]], sampling };
   const ids = await sample(runner, first, 8);
   assert.deepEqual(ids.slice(0, 2), [1, 2]);
   assert.equal(new Set(ids).size, 8);
 });
 
 Deno.test("CPU runner takes from `prior` what a cached prefix keeps from it", async () => {
-  const runner = tinyRunner("llama", "F16", { blocks: 8 });
+  const runner = tinyRunner("llama", "F16", { blocks: [8] });
   // The first token would always be next, if it were not penalized for being in the prompt.
   const first = IDS[0]!;
   assert.ok(!IDS.slice(1).includes(first));
   const sampling = { ...GREEDY, repeatPenalty: 1e6, logitBias: new Map([[first, 100]]) };
-  const whole = { slot: 0, tokens: IDS, start: 0, prior: [], blockTable: [0, 1, 2], sampling };
+  const whole = { slot: 0, tokens: IDS, start: 0, prior: [], blockTables: [[0, 1, 2]], sampling };
   const expected = await sample(runner, whole);
   assert.notEqual(expected[0], first);
   const end = { ...whole, slot: 1, tokens: IDS.slice(32), start: 32 };
@@ -136,37 +136,39 @@ Deno.test("CPU runner takes from `prior` what a cached prefix keeps from it", as
 });
 
 Deno.test("CPU runner copies blocks between steps, in order", async () => {
-  const runner = tinyRunner("qwen3", "F32", { blocks: 8 });
+  const runner = tinyRunner("qwen3", "F32", { blocks: [8] });
   const expected = (await logitsOf(runner, IDS)).at(-1)!;
   const tokens = IDS.slice(32);
   const fork = { slot: 1, tokens, start: 32, logits: "last" } as const;
-  const pairs: [number, number][] = [[0, 6], [1, 4]];
-  runner.copyBlocks(pairs);
-  pairs.length = 0;
+  const copies = [{ group: 0, from: 0, to: 6 }, { group: 0, from: 1, to: 4 }];
+  runner.copyBlocks(copies);
+  copies.length = 0;
   // Block 0 is overwritten after the copy was asked for.
-  const other = runner.submit({ sequences: [{ slot: 2, tokens: [1], start: 0, blockTable: [0] }] });
-  assert.deepEqual((await run(runner, { ...fork, blockTable: [6, 4, 2] })).at(-1), expected);
+  const other = runner.submit({
+    sequences: [{ slot: 2, tokens: [1], start: 0, blockTables: [[0]] }],
+  });
+  assert.deepEqual((await run(runner, { ...fork, blockTables: [[6, 4, 2]] })).at(-1), expected);
   await other.read();
-  assert.notDeepEqual((await run(runner, { ...fork, blockTable: [0, 4, 2] })).at(-1), expected);
+  assert.notDeepEqual((await run(runner, { ...fork, blockTables: [[0, 4, 2]] })).at(-1), expected);
 });
 
 Deno.test("CPU runner has its own copy of a batch", async () => {
   const runner = tinyRunner("llama", "Q8_0");
   const expected = await logitsOf(runner, IDS);
   const tokens = [...IDS];
-  const blockTable = [0, 1, 2];
+  const blockTables = [[0, 1, 2]];
   const step = runner.submit({
-    sequences: [{ slot: 0, tokens, start: 0, blockTable, logits: "all" }],
+    sequences: [{ slot: 0, tokens, start: 0, blockTables, logits: "all" }],
   });
   tokens.fill(0);
-  blockTable.fill(9);
+  blockTables[0]!.fill(9);
   assert.deepEqual((await step.read()).logits[0], expected);
 });
 
 Deno.test("CPU runner refuses to go on from a token that its slot has not sampled", async () => {
   const runner = tinyRunner("llama", "Q8_0");
-  const start = { slot: 0, tokens: IDS, start: 0, blockTable: [0, 1, 2] };
-  const next = { slot: 0, tokens: null, start: IDS.length, blockTable: [0, 1, 2] };
+  const start = { slot: 0, tokens: IDS, start: 0, blockTables: [[0, 1, 2]] };
+  const next = { slot: 0, tokens: null, start: IDS.length, blockTables: [[0, 1, 2]] };
   const goOn = () => runner.submit({ sequences: [next] });
   assert.throws(goOn, /slot 0 has sampled no token/);
   await sample(runner, { ...start, sampling: GREEDY });

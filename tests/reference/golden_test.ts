@@ -108,7 +108,7 @@ Deno.test({
         slot: 0,
         tokens: [ids[72]!],
         start: 72,
-        blockTable: blocksFor(80),
+        blockTables: [blocksFor(80)],
         sampling: GREEDY,
       }],
     }).read();

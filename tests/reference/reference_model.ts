@@ -1,5 +1,6 @@
 /** The forward pass composed of the kernels' reference functions: slow, in float64, to be read. */
 
+import assert from "node:assert/strict";
 import type { ModelFile } from "../../engine/files/model_file.ts";
 import type { ModelConfig } from "../../engine/model/config.ts";
 import { ropeTable } from "../../engine/model/rope.ts";
@@ -8,11 +9,11 @@ import { dequantize } from "../../kernels/dequantize.ts";
 import {
   attention,
   embed,
+  gatedMul,
   matmul,
   type PackedMatrix,
   rmsNorm,
   rope,
-  siluMul,
 } from "../../kernels/reference.ts";
 
 /** The logits after each of `ids`, which start a sequence. */
@@ -39,31 +40,37 @@ export function referenceLogits(
     return out;
   };
 
-  const { headDim, ropeLayout, rmsEpsilon } = config;
+  const { rmsEpsilon } = config;
   const positions = [...ids.keys()];
-  const turns = {
-    headDim,
-    layout: ropeLayout,
-    ...ropeTable(config, vector(ggufName("ropeFactors"))),
-  };
   const embedding = matrix(ggufName("embedding"));
-  let hidden = embed(embedding, ids);
-  const add = (x: Float32Array) => hidden = hidden.map((h, i) => h + x[i]!);
-  for (let layer = 0; layer < config.layers; layer++) {
+  let hidden = embed(embedding, ids).map((v) => v * config.embeddingScale);
+  for (const [layer, { mixer, feedForward, postNorms }] of config.layers.entries()) {
+    assert.ok(feedForward.kind === "dense");
     const name = (weight: LayerWeight) => ggufName(weight, layer);
     const product = (weight: LayerWeight, x: Float32Array, bias?: LayerWeight) =>
       matmul(matrix(name(weight)), x, bias && vector(name(bias)));
-    const placed = (x: Float32Array, norm: LayerWeight) => {
-      const weight = vector(name(norm));
-      return rope(weight ? rmsNorm(x, weight, rmsEpsilon) : x, positions, turns);
+    const normed = (x: Float32Array, norm: LayerWeight) =>
+      rmsNorm(x, vector(name(norm))!, rmsEpsilon);
+    const add = (x: Float32Array, norm: LayerWeight) => {
+      const branch = postNorms ? normed(x, norm) : x;
+      hidden = hidden.map((h, i) => h + branch[i]!);
     };
-    const x = rmsNorm(hidden, vector(name("attentionNorm"))!, rmsEpsilon);
-    const query = placed(product("query", x, "queryBias"), "queryNorm");
-    const key = placed(product("key", x, "keyBias"), "keyNorm");
-    const value = product("value", x, "valueBias");
-    add(product("attentionOutput", attention(query, positions, key, value, config)));
-    const y = rmsNorm(hidden, vector(name("ffnNorm"))!, rmsEpsilon);
-    add(product("down", siluMul(product("gate", y), product("up", y))));
+    const shape = {
+      headDim: mixer.headDim,
+      layout: mixer.rope.layout,
+      ...ropeTable(mixer.rope, vector(ggufName("ropeFactors"))),
+    };
+    const placed = (x: Float32Array, norm: LayerWeight) =>
+      rope(mixer.headNorm ? normed(x, norm) : x, positions, shape);
+    const x = normed(hidden, "attentionNorm");
+    const q = placed(product("query", x, "queryBias"), "queryNorm");
+    const k = placed(product("key", x, "keyBias"), "keyNorm");
+    const v = product("value", x, "valueBias");
+    const attended = attention({ q, positions, k, v }, mixer);
+    add(product("attentionOutput", attended), "attentionPostNorm");
+    const y = normed(hidden, "ffnNorm");
+    const gated = gatedMul(product("gate", y), product("up", y), feedForward.activation);
+    add(product("down", gated), "ffnPostNorm");
   }
   const normed = rmsNorm(hidden, vector(ggufName("outputNorm"))!, rmsEpsilon);
   const output = config.tiedOutput ? embedding : matrix(ggufName("output"));

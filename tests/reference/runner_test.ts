@@ -10,17 +10,22 @@ import { changed, logitsOf, runnerOf, sample, tinyRunner } from "./tiny_runner.t
 
 Deno.test("loadReferenceRunner() takes its sizes from the options and the context", () => {
   const runner = tinyRunner("llama", "Q8_0");
-  assert.deepEqual(runner.limits, { blocks: 128, maxSequences: 8, maxBatchTokens: 128 });
+  assert.deepEqual(runner.limits, { blocks: [128], maxSequences: 8, maxBatchTokens: 128 });
   assert.equal(runner.device.kind, "cpu");
   assert.match(runner.device.description, /\w/);
-  const limits = { blocks: 3, maxSequences: 2, maxBatchTokens: 5 };
+  const limits = { blocks: [3], maxSequences: 2, maxBatchTokens: 5 };
   assert.deepEqual(tinyRunner("llama", "Q8_0", limits).limits, limits);
 });
 
 Deno.test("loadReferenceRunner() names a weight that the file lacks", () => {
   withFile("model.gguf", tinyModel("llama", "Q8_0"), (path) => {
     const file = openGguf(path);
-    const config = { ...configFromGguf(file), qkvBias: true };
+    const whole = configFromGguf(file);
+    const layers = whole.layers.map((layer) => ({
+      ...layer,
+      mixer: { ...layer.mixer, bias: true },
+    }));
+    const config = { ...whole, layers };
     assert.throws(() => loadReferenceRunner(file, config), (error) => {
       assert.ok(error instanceof ModelFormatError);
       assert.match(
@@ -50,7 +55,7 @@ const OVERFLOWS: [string, () => Uint8Array][] = [
 for (const [what, model] of OVERFLOWS) {
   Deno.test(`CPU runner says so when weights make logits that are ${what}, each time`, async () => {
     const runner = runnerOf(model(), { kvType: "f16" });
-    const sequence = { slot: 0, start: 0, blockTable: [0], sampling: GREEDY };
+    const sequence = { slot: 0, start: 0, blockTables: [[0]], sampling: GREEDY };
     for (const tokens of [[4, 5], [4, 6]]) {
       await assert.rejects(
         runner.submit({ sequences: [{ ...sequence, tokens }] }).read(),
@@ -73,7 +78,7 @@ Deno.test("CPU runner returns the model's own logits, whatever the sampler does 
   const plain = (await logitsOf(runner, ids)).at(-1)!;
   const best = plain.indexOf(plain.reduce((a, b) => Math.max(a, b)));
   const sampling = { ...GREEDY, logitBias: new Map([[best, -Infinity]]) };
-  const sequence = { slot: 0, tokens: ids, start: 0, blockTable: [0], sampling };
+  const sequence = { slot: 0, tokens: ids, start: 0, blockTables: [[0]], sampling };
   const step = runner.submit({ sequences: [{ ...sequence, logits: "last" }] });
   const { tokens, logits } = await step.read();
   assert.deepEqual(logits[0]![0], plain);

@@ -3,6 +3,7 @@
 import { loadReferenceRunner, type ReferenceRunnerOptions } from "../../engine/reference/runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { tablesAlone } from "../../engine/run/kv_blocks.ts";
 import { type BatchSequence, BLOCK_TOKENS, type ModelRunner } from "../../engine/run/runner.ts";
 import {
   ggufBytes,
@@ -58,12 +59,16 @@ export function blocksFor(tokens: number, first = 0): number[] {
 export async function logitsOf(
   runner: ModelRunner,
   ids: readonly number[],
-  { chunk = ids.length, blockTable = blocksFor(ids.length), slot = 0 } = {},
+  {
+    chunk = ids.length,
+    blockTables = tablesAlone(runner.limits.blocks, ids.length),
+    slot = 0,
+  } = {},
 ): Promise<Float32Array[]> {
   const rows: Float32Array[] = [];
   for (let start = 0; start < ids.length; start += chunk) {
     const tokens = ids.slice(start, start + chunk);
-    rows.push(...await run(runner, { slot, tokens, start, blockTable, logits: "all" }));
+    rows.push(...await run(runner, { slot, tokens, start, blockTables, logits: "all" }));
   }
   return rows;
 }

@@ -3,8 +3,8 @@
  * is below 20 µs. Run: `deno run tests/serving/bench_scheduler.ts`
  */
 
-import { BlockManager, blocksFor } from "../../engine/run/block_manager.ts";
-import { PrefixCache } from "../../engine/run/prefix_cache.ts";
+import { blocksFor } from "../../engine/run/block_manager.ts";
+import { KvBlocks } from "../../engine/run/kv_blocks.ts";
 import { type Plan, Scheduler } from "../../engine/run/scheduler.ts";
 
 const SEQUENCES = 64;
@@ -52,7 +52,7 @@ function serve(scheduler: Scheduler, round: number, { shared }: Case, times: num
 for (const one of cases) {
   const times: number[] = [];
   const blocks = Math.ceil(one.memory * SEQUENCES * blocksFor(PROMPT + ANSWER));
-  const manager = new BlockManager(new PrefixCache(one.cache), { blocks });
+  const manager = new KvBlocks([{ blocks }], { share: one.cache });
   const scheduler = new Scheduler(manager, {
     maxBatchTokens: 2048,
     maxSequences: SEQUENCES,

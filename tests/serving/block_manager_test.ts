@@ -7,14 +7,17 @@ import {
 import { PrefixCache } from "../../engine/run/prefix_cache.ts";
 
 function make(options: BlockManagerOptions) {
-  const cache = new PrefixCache(true);
-  return { cache, manager: new BlockManager(cache, options) };
+  const prefixes = new PrefixCache(true, [Infinity]);
+  const cache = prefixes.group(0);
+  return { prefixes, cache, manager: new BlockManager(cache, options) };
 }
 
 /** Allocates blocks, caches each as a prefix of its own, and lets go of them one after the other. */
 function keep(manager: BlockManager, cache: PrefixCache, count: number): number[] {
   const blocks = manager.allocate(count)!;
-  for (const block of blocks) cache.add(undefined, Array<number>(16).fill(block), 0, block);
+  for (const block of blocks) {
+    cache.add(undefined, Array<number>(16).fill(block), { index: 0, blocks: [block] });
+  }
   for (const block of blocks) manager.release([block]);
   return blocks;
 }
@@ -45,8 +48,8 @@ Deno.test("BlockManager frees a block when its last holder lets go", () => {
 });
 
 Deno.test("BlockManager evicts the least recently used kept block, never a used one", () => {
-  const { manager, cache } = make({ blocks: 4 });
-  const [a, b, c, d] = keep(manager, cache, 4) as [number, number, number, number];
+  const { manager, cache, prefixes } = make({ blocks: 4 });
+  const [a, b, c, d] = keep(manager, prefixes, 4) as [number, number, number, number];
   manager.share([b]); // in use
   manager.share([a]);
   manager.release([a]); // used last
@@ -57,19 +60,21 @@ Deno.test("BlockManager evicts the least recently used kept block, never a used 
 });
 
 Deno.test("BlockManager evicts the tail of a prefix before its head", () => {
-  const { manager, cache } = make({ blocks: 3 });
+  const { manager, prefixes } = make({ blocks: 3 });
   const tokens = Array.from({ length: 48 }, (_, i) => i);
   const blocks = manager.allocate(3)!;
   let parent;
-  for (const [i, block] of blocks.entries()) parent = cache.add(parent, tokens, i, block);
+  for (const [i, block] of blocks.entries()) {
+    parent = prefixes.add(parent, tokens, { index: i, blocks: [block] });
+  }
   manager.release(blocks);
   manager.allocate(1);
-  assert.deepEqual(cache.match(tokens).map((entry) => entry.block), blocks.slice(0, 2));
+  assert.deepEqual(prefixes.match(tokens).map((entry) => entry.blocks[0]), blocks.slice(0, 2));
 });
 
 Deno.test("BlockManager keeps at most `keep` unused blocks", () => {
-  const { manager, cache } = make({ blocks: 6, keep: 2 });
-  const blocks = keep(manager, cache, 5);
+  const { manager, cache, prefixes } = make({ blocks: 6, keep: 2 });
+  const blocks = keep(manager, prefixes, 5);
   assert.deepEqual(blocks.filter((block) => cache.has(block)), blocks.slice(3));
   const { used, kept, free } = manager.stats;
   assert.deepEqual({ used, kept, free }, { used: 0, kept: 2, free: 4 });
@@ -78,8 +83,8 @@ Deno.test("BlockManager keeps at most `keep` unused blocks", () => {
 Deno.test("BlockManager grows by doubling before it evicts, up to the budget and not beyond", () => {
   const asked: number[] = [];
   const grow = (blocks: number) => (asked.push(blocks), blocks + 100);
-  const { manager, cache } = make({ blocks: 2, budget: 7, grow });
-  keep(manager, cache, 2);
+  const { manager, prefixes } = make({ blocks: 2, budget: 7, grow });
+  keep(manager, prefixes, 2);
   const blocks = manager.allocate(5)!;
   assert.deepEqual(asked, [4, 7]);
   assert.equal(manager.stats.kept, 2);

@@ -4,9 +4,9 @@ import type { ModelConfig } from "../../engine/model/config.ts";
 import type { Batch, BatchSequence } from "../../engine/run/runner.ts";
 
 const CONFIG = { contextLength: 40, vocabSize: 10 } as ModelConfig;
-const LIMITS = { blocks: 4, maxSequences: 2, maxBatchTokens: 20 };
+const LIMITS = { blocks: [4], maxSequences: 2, maxBatchTokens: 20 };
 const SAMPLING = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
-const SEQUENCE: BatchSequence = { slot: 0, tokens: [1, 2], start: 14, blockTable: [0] };
+const SEQUENCE: BatchSequence = { slot: 0, tokens: [1, 2], start: 14, blockTables: [[0]] };
 
 function batch(sequence: Partial<BatchSequence>, rest: Partial<Batch> = {}): Batch {
   return { sequences: [{ ...SEQUENCE, ...sequence }], ...rest };
@@ -18,7 +18,7 @@ Deno.test("checkBatch() accepts a batch that is just within the limits", () => {
   checkBatch(
     {
       sequences: [
-        { ...SEQUENCE, tokens: Array(19).fill(9), start: 21, blockTable: [3, 2, 0] },
+        { ...SEQUENCE, tokens: Array(19).fill(9), start: 21, blockTables: [[3, 2, 0]] },
         { ...SEQUENCE, slot: 1, tokens: null },
       ],
     },
@@ -26,7 +26,7 @@ Deno.test("checkBatch() accepts a batch that is just within the limits", () => {
     LIMITS,
   );
   checkBatch(
-    batch({ tokens: null, sampling: SAMPLING, start: 31, blockTable: [1, 2, 3] }, { steps: 8 }),
+    batch({ tokens: null, sampling: SAMPLING, start: 31, blockTables: [[1, 2, 3]] }, { steps: 8 }),
     CONFIG,
     LIMITS,
   );
@@ -49,10 +49,10 @@ const REFUSED: [string, Batch, RegExp][] = [
   ["a token beyond the vocabulary", batch({ tokens: [10] }), /token 10 of a vocabulary of 10/],
   ["a negative start", batch({ start: -1 }), /start -1 in slot 0/],
   ["too few blocks", batch({ start: 15 }), /1 blocks of 16 for 17 positions/],
-  ["a block there is not", batch({ blockTable: [4] }), /block 4 of 4/],
+  ["a block there is not", batch({ blockTables: [[4]] }), /block 4 of 4/],
   [
     "positions beyond the context",
-    batch({ start: 39, blockTable: [0, 1, 2] }),
+    batch({ start: 39, blockTables: [[0, 1, 2]] }),
     /41 positions, beyond the context of 40, in slot 0/,
   ],
   ["no steps", batch({}, { steps: 0 }), /0 steps/],

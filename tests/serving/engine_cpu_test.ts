@@ -20,7 +20,7 @@ Deno.test("Engine over the CPU backend samples the same tokens by any schedule",
       stopIds: [],
     }));
     const run = async (blocks: number, options: EngineOptions, alone = false) => {
-      const runner = loadReferenceRunner(file, config, { blocks, maxSequences: 4 });
+      const runner = loadReferenceRunner(file, config, { blocks: [blocks], maxSequences: 4 });
       const engine = new Engine(runner, options);
       const results = [];
       if (alone) {

@@ -18,8 +18,8 @@ async function openRunner(path = PATH): Promise<GpuRunner> {
   const file = openGguf(path);
   try {
     const config = configFromGguf(file);
-    const options = { contextLength: 512, blocks: 400, maxSequences: SEQUENCES };
-    return await GpuRunner.load(await openGpu(), file, config, options);
+    const options = { contextLength: 512, blocks: [400], maxSequences: SEQUENCES };
+    return await GpuRunner.load(await openGpu(), { file, config }, options);
   } finally {
     file.close();
   }
@@ -47,7 +47,9 @@ Deno.test("a step is launched when the one before is read, and does not delay it
     submit(commands);
   };
   const at = (tokens: number[] | null, start: number) =>
-    runner.submit({ sequences: [{ slot: 0, tokens, start, blockTable: [0], sampling: GREEDY }] });
+    runner.submit({
+      sequences: [{ slot: 0, tokens, start, blockTables: [[0]], sampling: GREEDY }],
+    });
   const expected: number[] = [];
   for (let i = 0; i < 5; i++) {
     const { tokens } = await (i === 0 ? at([1, 2, 3], 0) : at(null, 2 + i)).read();
@@ -62,7 +64,7 @@ Deno.test("a step is launched when the one before is read, and does not delay it
   // What is recorded is launched before the next is recorded, and before blocks are copied.
   steps.push(at(null, 4), at(null, 5));
   assert.equal(launched, 3);
-  runner.copyBlocks([[0, 1]]);
+  runner.copyBlocks([{ group: 0, from: 0, to: 1 }]);
   assert.equal(launched, 5);
   steps.push(at(null, 6));
   assert.equal(launched, 5);
@@ -76,7 +78,7 @@ Deno.test("a step is launched when the one before is read, and does not delay it
 
 Deno.test("logits are the model's own, whatever the sampler does to them", async () => {
   const runner = await openRunner();
-  const sequence = { slot: 0, tokens: [5, 6, 7], start: 0, blockTable: [0] };
+  const sequence = { slot: 0, tokens: [5, 6, 7], start: 0, blockTables: [[0]] };
   const read = (more: Partial<BatchSequence>) =>
     runner.submit({ sequences: [{ ...sequence, ...more }] }).read();
   const plain = await read({ logits: "all" });
@@ -95,7 +97,7 @@ Deno.test("logits are the model's own, whatever the sampler does to them", async
 Deno.test("weights that make logits NaN or infinite are said to be damaged, however they are used", async () => {
   const damaged = changed(["output_norm.weight"], (_, i) => i % 2 ? 3e38 : -3e38);
   const runner = await withFile("model.gguf", damaged, openRunner);
-  const sequence = { slot: 0, tokens: [5, 6, 7], start: 0, blockTable: [0] };
+  const sequence = { slot: 0, tokens: [5, 6, 7], start: 0, blockTables: [[0]] };
   const uses = [
     { sampling: GREEDY },
     { sampling: { ...GREEDY, temperature: 1 } },
@@ -123,7 +125,7 @@ Deno.test("a read that fails is a lost device, to later steps too, and holds non
     launched++;
     submit(commands);
   };
-  const sequence = { slot: 0, start: 0, blockTable: [0], sampling: GREEDY };
+  const sequence = { slot: 0, start: 0, blockTables: [[0]], sampling: GREEDY };
   const first = runner.submit({ sequences: [{ ...sequence, tokens: [1] }] });
   const second = runner.submit({ sequences: [{ ...sequence, tokens: null, start: 1 }] });
   device.destroy();
@@ -154,7 +156,7 @@ Deno.test("a sequence gets the same logits in batches of 1 to 12, and with a pro
     slot,
     start,
     tokens,
-    blockTable: [2 * slot, 2 * slot + 1],
+    blockTables: [[2 * slot, 2 * slot + 1]],
     logits: "last" as const,
   });
   const logits = async (sequences: ReturnType<typeof at>[]) =>
@@ -231,7 +233,7 @@ Deno.test("Engine on the device: greedy tokens are the same alone and by any sch
         assert.equal(together.stats.preemptions, 0);
         assert.equal(together.stats.prefix.tokensSaved > 0, cache);
         // Five blocks hold the longest request and little else.
-        const tight = await serve({ ...options, maxBlocks: 5 });
+        const tight = await serve({ ...options, maxBlocks: [5] });
         assert.deepEqual(tight.ids, expected);
         assert.ok(tight.stats.preemptions > 0);
       });

@@ -211,14 +211,13 @@ Deno.test("Engine.generate() cancels the requests before one that is refused", a
 });
 
 Deno.test("Engine grows the cache, and fails the request that it cannot grow for alone", async () => {
-  const runner = new FakeRunner({ blocks: 2 });
-  const engine = new Engine(runner, {
-    maxBlocks: 20,
-    growBlocks: (blocks) => {
-      runner.limits = { ...runner.limits, blocks: Math.min(blocks, 5) };
-      return runner.limits.blocks;
+  const runner = Object.assign(new FakeRunner({ blocks: 2 }), {
+    growBlocks: (_: number, blocks: number) => {
+      runner.limits = { ...runner.limits, blocks: [Math.min(blocks, 5)] };
+      return runner.limits.blocks[0]!;
     },
   });
+  const engine = new Engine(runner, { maxBlocks: [20] });
   const big = engine.submit(ask(text(1, 40), { maxTokens: 80 })); // 119 tokens: 8 blocks
   const small = engine.submit(ask(text(2, 60))); // 71 tokens: 5 blocks
   await assert.rejects(collect(big), (error) => {
@@ -232,7 +231,11 @@ Deno.test("Engine grows the cache, and fails the request that it cannot grow for
 
 Deno.test("Engine refuses what its runner would, however its options read, and serves the others", async () => {
   const runner = new FakeRunner({ blocks: 3 }, 40);
-  const engine = new Engine(runner, { contextLength: 100, maxBlocks: 2.5, prefillChunk: Infinity });
+  const engine = new Engine(runner, {
+    contextLength: 100,
+    maxBlocks: [2.5],
+    prefillChunk: Infinity,
+  });
   assert.throws(() => engine.submit(ask(text(1, 40))), /leaves no room .* context of 40/);
   assert.throws(() => engine.submit(ask(text(1, 30))), /need 3 blocks .* may have 2/);
   const fits = ask(text(1, 20));

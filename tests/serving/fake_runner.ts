@@ -2,7 +2,8 @@
  * A ModelRunner without a model. Its KV cache holds, for each position of each block, which token
  * was written there; the token it samples is a hash of all that a sequence reads through its block
  * table. So a wrong table, a block used twice or a lost token changes what comes out, and `answer`
- * says what should come out. It also checks that the batch keeps the contract.
+ * says what should come out. It also checks that the batch keeps the contract. Groups of layers with a
+ * window must find there what the first group has.
  */
 
 import assert from "node:assert/strict";
@@ -11,6 +12,7 @@ import {
   type Batch,
   type BatchSequence,
   BLOCK_TOKENS,
+  type BlockCopy,
   type ModelRunner,
   type PendingStep,
   REPEAT_WINDOW,
@@ -57,20 +59,30 @@ export class FakeRunner implements ModelRunner {
   limits: RunnerLimits;
   /** Every batch that was submitted, for tests to look at. */
   readonly batches: Batch[] = [];
-  readonly copies: (readonly [number, number])[] = [];
+  readonly copies: BlockCopy[] = [];
   reads = 0;
   /** Called at each submit and each read with how many there were before. */
   onSubmit: (count: number) => void = () => {};
   onRead: (count: number) => void | Promise<void> = () => {};
-  readonly #cells: (Cell | undefined)[] = [];
+  /** By group. */
+  readonly #cells: (Cell | undefined)[][];
   /** What each slot remembers: the tokens that entered, and the one sampled last. */
   readonly #slots = new Map<number, { recent: number[]; sampled: number }>();
 
-  constructor(limits: Partial<RunnerLimits> = {}, contextLength = 4096) {
-    this.limits = { blocks: 64, maxSequences: 8, maxBatchTokens: 512, ...limits };
+  /** @param windows of the groups of layers after the first, which keeps everything */
+  constructor(
+    { blocks = 64, ...limits }: Partial<Omit<RunnerLimits, "blocks">> & {
+      blocks?: number | readonly number[];
+    } = {},
+    contextLength = 4096,
+    readonly windows: readonly number[] = [],
+  ) {
+    const all = typeof blocks === "number" ? [blocks, ...windows.map(() => blocks)] : blocks;
+    this.limits = { maxSequences: 8, maxBatchTokens: 512, ...limits, blocks: all };
+    this.#cells = all.map(() => []);
     // All that the engine looks at.
-    const config: Partial<ModelConfig> = { vocabSize: VOCAB, contextLength };
-    this.config = config as ModelConfig;
+    const layers = [{ mixer: {} }, ...windows.map((window) => ({ mixer: { window } }))];
+    this.config = { vocabSize: VOCAB, contextLength, layers } as unknown as ModelConfig;
   }
 
   submit(batch: Batch): PendingStep {
@@ -92,16 +104,17 @@ export class FakeRunner implements ModelRunner {
     return this.#execute(batch);
   }
 
-  copyBlocks(pairs: readonly (readonly [number, number])[]): void {
-    const targets = new Set(pairs.map(([, to]) => to));
-    assert.equal(targets.size, pairs.length, "two copies into one block");
-    for (const [from, to] of pairs) {
-      assert.ok(!targets.has(from), "a block is source and target of copies");
+  copyBlocks(copies: readonly BlockCopy[]): void {
+    const targets = new Set(copies.map(({ group, to }) => `${group} ${to}`));
+    assert.equal(targets.size, copies.length, "two copies into one block");
+    for (const { group, from, to } of copies) {
+      assert.ok(!targets.has(`${group} ${from}`), "a block is source and target of copies");
+      const cells = this.#cells[group]!;
       for (let i = 0; i < BLOCK_TOKENS; i++) {
-        this.#cells[to * BLOCK_TOKENS + i] = this.#cells[from * BLOCK_TOKENS + i];
+        cells[to * BLOCK_TOKENS + i] = cells[from * BLOCK_TOKENS + i];
       }
     }
-    this.copies.push(...pairs);
+    this.copies.push(...copies);
   }
 
   destroy(): void {}
@@ -114,23 +127,35 @@ export class FakeRunner implements ModelRunner {
     assert.ok(entering.every((count) => count > 0), "a sequence enters nothing");
     assert.ok(entering.reduce((a, b) => a + b) <= maxBatchTokens, "tokens in the batch");
     assert.equal(new Set(sequences.map(({ slot }) => slot)).size, sequences.length, "equal slots");
-    const writer = new Map<number, BatchSequence>();
+    const writer = blocks.map(() => new Map<number, BatchSequence>());
     for (const [i, row] of sequences.entries()) {
       assert.ok(row.slot >= 0 && row.slot < maxSequences, "slot");
       assert.ok(steps === 1 || (entering[i] === 1 && row.sampling), "a chain of more than decodes");
       const end = row.start + entering[i]! + steps - 1;
       assert.ok(end <= this.config.contextLength, "context length");
-      assert.ok(end <= row.blockTable.length * BLOCK_TOKENS, "the table covers what is written");
-      assert.equal(new Set(row.blockTable).size, row.blockTable.length, "a block twice in a table");
-      assert.ok(row.blockTable.every((block) => block >= 0 && block < blocks), "block numbers");
       const first = Math.floor(row.start / BLOCK_TOKENS), last = Math.ceil(end / BLOCK_TOKENS);
-      for (const block of row.blockTable.slice(first, last)) writer.set(block, row);
-    }
-    for (const row of sequences) {
-      for (const block of row.blockTable) {
-        assert.ok((writer.get(block) ?? row) === row, "a block is written by one, read by another");
+      for (const [group, table] of row.blockTables.entries()) {
+        assert.ok(end <= table.length * BLOCK_TOKENS, "the table covers what is written");
+        const seen = this.#seen(group, row.start, table);
+        assert.equal(new Set(seen).size, seen.length, "a block twice in a table");
+        assert.ok(table.every((block) => block >= 0 && block < blocks[group]!), "block numbers");
+        for (const block of table.slice(first, last)) writer[group]!.set(block, row);
       }
     }
+    for (const row of sequences) {
+      for (const [group, table] of row.blockTables.entries()) {
+        for (const block of this.#seen(group, row.start, table)) {
+          const other = writer[group]!.get(block) ?? row;
+          assert.ok(other === row, "a block is written by one, read by another");
+        }
+      }
+    }
+  }
+
+  /** The blocks of a group that tokens from `start` on see. */
+  #seen(group: number, start: number, table: readonly number[]): readonly number[] {
+    const window = group === 0 ? Infinity : this.windows[group - 1]!;
+    return table.slice(Math.floor(Math.max(0, start + 1 - window) / BLOCK_TOKENS));
   }
 
   #execute({ sequences, steps = 1 }: Batch): StepOutput {
@@ -162,21 +187,29 @@ export class FakeRunner implements ModelRunner {
     return { tokens, logits };
   }
 
-  #write({ blockTable }: BatchSequence, start: number, tokens: readonly number[]): void {
-    for (const [i, token] of tokens.entries()) {
-      this.#cells[cellOf(blockTable, start + i)] = { position: start + i, token };
+  #write({ blockTables }: BatchSequence, start: number, tokens: readonly number[]): void {
+    for (const [group, table] of blockTables.entries()) {
+      for (const [i, token] of tokens.entries()) {
+        this.#cells[group]![cellOf(table, start + i)] = { position: start + i, token };
+      }
     }
   }
 
   /** What attention sees: the tokens at positions 0 to `length` − 1. */
-  #read({ blockTable }: BatchSequence, length: number): number[] {
-    const history: number[] = [];
-    for (let position = 0; position < length; position++) {
-      const cell = this.#cells[cellOf(blockTable, position)];
-      assert.equal(cell?.position, position, "a cell holds another position");
-      history.push(cell.token);
-    }
-    return history;
+  #read({ blockTables }: BatchSequence, length: number): number[] {
+    const histories = blockTables.map((table, group) => {
+      const window = group === 0 ? Infinity : this.windows[group - 1]!;
+      const history: number[] = [];
+      for (let position = Math.max(0, length - window); position < length; position++) {
+        const cell = this.#cells[group]![cellOf(table, position)];
+        assert.equal(cell?.position, position, "a cell holds another position");
+        history.push(cell.token);
+      }
+      return history;
+    });
+    const [all, ...within] = histories;
+    for (const own of within) assert.deepEqual(own, all!.slice(-own.length), "within a window");
+    return all!;
   }
 }
 

@@ -7,13 +7,16 @@ const block = (token: number) => Array<number>(16).fill(token);
 /** Caches every full block of `tokens` in the given physical blocks. */
 function addAll(cache: PrefixCache, tokens: number[], blocks: number[]): void {
   let parent;
-  for (const [i, physical] of blocks.entries()) parent = cache.add(parent, tokens, i, physical);
+  for (const [i, physical] of blocks.entries()) {
+    parent = cache.add(parent, tokens, { index: i, blocks: [physical] });
+  }
 }
 
-const matched = (cache: PrefixCache, tokens: number[]) => cache.match(tokens).map((e) => e.block);
+const matched = (cache: PrefixCache, tokens: number[]) =>
+  cache.match(tokens).map((e) => e.blocks[0]);
 
 Deno.test("PrefixCache.match() finds the longest run of full blocks from the start", () => {
-  const cache = new PrefixCache(true);
+  const cache = new PrefixCache(true, [Infinity]);
   addAll(cache, [...block(1), ...block(2), ...block(3)], [10, 11, 12]);
   assert.deepEqual(matched(cache, [...block(1), ...block(2), ...block(3)]), [10, 11, 12]);
   assert.deepEqual(matched(cache, [...block(1), ...block(2), ...block(9)]), [10, 11]);
@@ -25,37 +28,58 @@ Deno.test("PrefixCache.match() finds the longest run of full blocks from the sta
 });
 
 Deno.test("PrefixCache does not take 1,23 for 12,3", () => {
-  const cache = new PrefixCache(true);
+  const cache = new PrefixCache(true, [Infinity]);
   addAll(cache, [1, 23, ...block(0).slice(2)], [5]);
   assert.deepEqual(matched(cache, [12, 3, ...block(0).slice(2)]), []);
 });
 
 Deno.test("PrefixCache.add() keeps the first of two equal blocks, and continues from it", () => {
-  const cache = new PrefixCache(true);
+  const cache = new PrefixCache(true, [Infinity]);
   const tokens = [...block(1), ...block(2)];
   addAll(cache, tokens.slice(0, 16), [10]);
   addAll(cache, tokens, [20, 21]);
   assert.deepEqual(matched(cache, tokens), [10, 21]);
-  assert.ok(!cache.has(20));
+  assert.ok(!cache.group(0).has(20));
 });
 
 Deno.test("PrefixCache.remove() cuts what follows, and nothing is added behind the cut", () => {
-  const cache = new PrefixCache(true);
+  const cache = new PrefixCache(true, [Infinity]);
   const tokens = [...block(1), ...block(2)];
-  const first = cache.add(undefined, tokens, 0, 10);
-  cache.remove(10);
-  cache.add(first, tokens, 1, 11);
+  const first = cache.add(undefined, tokens, { index: 0, blocks: [10] });
+  cache.group(0).remove(10);
+  cache.add(first, tokens, { index: 1, blocks: [11] });
   assert.equal(cache.size, 0);
   // Not even when the block came back with the same tokens: it may hold others by then.
-  cache.add(undefined, tokens, 0, 10);
-  cache.add(first, tokens, 1, 11);
+  cache.add(undefined, tokens, { index: 0, blocks: [10] });
+  cache.add(first, tokens, { index: 1, blocks: [11] });
   assert.deepEqual(matched(cache, tokens), [10]);
 });
 
 Deno.test("PrefixCache that is off finds nothing and counts nothing", () => {
-  const cache = new PrefixCache(false);
+  const cache = new PrefixCache(false, [Infinity]);
   addAll(cache, block(1), [1]);
   cache.record(16, cache.match(block(1)), 0);
   assert.equal(cache.size, 0);
   assert.deepEqual(Object.values(cache.stats), [0, 0, 0, 0, 0]);
+});
+
+Deno.test("PrefixCache with a window finds a prefix whose window is there, though earlier blocks left", () => {
+  const cache = new PrefixCache(true, [Infinity, 20]);
+  const tokens = [1, 2, 3, 4].flatMap(block);
+  let parent;
+  for (const index of [0, 1, 2, 3]) {
+    const blocks = [10 + index, index === 0 ? undefined : 20 + index];
+    parent = cache.add(parent, tokens, { index, blocks });
+  }
+  const found = (text: number[]) => cache.match(text).map(({ blocks }) => blocks);
+  const all = [[10, undefined], [11, 21], [12, 22], [13, 23]];
+  assert.deepEqual(found(tokens), all);
+  // After two blocks a token sees 19 positions back: into the first, which is gone.
+  assert.deepEqual(found(tokens.slice(0, 40)), []);
+  cache.group(1).remove(22);
+  assert.ok(!cache.group(1).has(22) && cache.group(0).has(12));
+  // Neither after four blocks, nor after three, nor after two is all there.
+  assert.deepEqual(found(tokens), []);
+  cache.group(0).remove(10);
+  assert.equal(cache.size, 3);
 });

@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { BlockManager, blocksFor } from "../../engine/run/block_manager.ts";
+import { kvBlocksHeld } from "../../engine/model/kv_groups.ts";
+import { blocksFor } from "../../engine/run/block_manager.ts";
+import { KvBlocks } from "../../engine/run/kv_blocks.ts";
 import type { StepOutput } from "../../engine/run/runner.ts";
-import { PrefixCache } from "../../engine/run/prefix_cache.ts";
 import { type Plan, Scheduler } from "../../engine/run/scheduler.ts";
 import type { GenerationRequest, Sequence } from "../../engine/run/sequence.ts";
 import { answer, FakeRunner, VOCAB } from "./fake_runner.ts";
@@ -18,6 +19,8 @@ const setup = fc.record({
   /** Blocks below the budget at which the device refuses to grow. */
   refusal: fc.constantFrom(0, 0, 0, 1, 3),
   keep: fc.constantFrom(0, 2, Infinity, Infinity),
+  /** Of the group of layers after the first, if there is one. */
+  window: fc.constantFrom(undefined, 1, 16, 20, 50),
   maxSequences: fc.integer({ min: 1, max: 5 }),
   maxBatchTokens: fc.integer({ min: 1, max: 40 }),
   prefillChunk: fc.constantFrom(1, 7, 64),
@@ -60,30 +63,38 @@ const texts = [1, 2, 3].map((seed) =>
 /** The serving loop without its event loop, and with all the accounts checked at every turn. */
 class World {
   readonly runner: FakeRunner;
-  readonly blocks: BlockManager;
+  readonly blocks: KvBlocks;
   readonly scheduler: Scheduler;
   readonly sequences: Sequence[] = [];
   readonly #inFlight: { plan: Plan; output: StepOutput }[] = [];
+  readonly #windows: readonly number[];
   grown = 0;
+  givenBack = 0;
   stuck = 0;
   chained = 0;
 
   constructor(readonly setup: Setup) {
-    const { blocks, growth, refusal, keep } = setup;
-    const budget = blocks + growth;
-    this.runner = new FakeRunner({ ...setup, blocks }, CONTEXT);
-    this.blocks = new BlockManager(new PrefixCache(keep > 0), {
-      blocks,
-      budget,
-      keep,
-      grow: (wanted) => {
-        assert.ok(wanted > this.runner.limits.blocks && wanted <= budget, "growth asked for");
-        const got = Math.max(this.runner.limits.blocks, Math.min(wanted, budget - refusal));
-        this.runner.limits = { ...this.runner.limits, blocks: got };
-        this.grown++;
-        return got;
-      },
+    const { blocks, growth, refusal, keep, window } = setup;
+    this.#windows = window === undefined ? [] : [window];
+    this.runner = new FakeRunner({ ...setup, blocks }, CONTEXT, this.#windows);
+    const groups = [Infinity, ...this.#windows].map((window, group) => {
+      const budget = this.#mostBlocks(window);
+      return {
+        ...(window !== Infinity && { window }),
+        blocks,
+        budget,
+        grow: (wanted: number) => {
+          const now = this.runner.limits.blocks[group]!;
+          assert.ok(wanted > now && wanted <= budget, "growth asked for");
+          const got = Math.max(now, Math.min(wanted, budget - refusal));
+          const all = this.runner.limits.blocks.with(group, got);
+          this.runner.limits = { ...this.runner.limits, blocks: all };
+          this.grown++;
+          return got;
+        },
+      };
     });
+    this.blocks = new KvBlocks(groups, { share: keep > 0, keep });
     this.scheduler = new Scheduler(this.blocks, {
       ...setup,
       contextLength: CONTEXT,
@@ -92,12 +103,28 @@ class World {
   }
 
   submit(request: GenerationRequest): void {
-    const end = Math.min(request.promptIds.length + request.maxTokens, CONTEXT);
-    if (blocksFor(end - 1) > this.blocks.budget) {
+    const maxLength = Math.min(request.promptIds.length + request.maxTokens, CONTEXT);
+    if (!this.#fits({ maxLength })) {
       assert.throws(() => this.scheduler.add(request), RangeError);
     } else {
       this.sequences.push(this.scheduler.add(request));
     }
+  }
+
+  /** What the engine would give a group at most. */
+  #mostBlocks(window: number): number {
+    const { blocks, growth, maxSequences, maxBatchTokens } = this.setup;
+    const tokens = 16 * (blocks + growth);
+    const most = { tokens, sequences: maxSequences, entering: maxBatchTokens };
+    return Math.max(blocks, kvBlocksHeld({ window }, most));
+  }
+
+  /** Whether a sequence alone would find room in all groups, as far as they could grow. */
+  #fits({ maxLength }: { readonly maxLength: number }): boolean {
+    const alone = { tokens: maxLength - 1, sequences: 1, entering: this.setup.maxBatchTokens };
+    return [Infinity, ...this.#windows].every((window, group) =>
+      kvBlocksHeld({ window }, alone) <= this.blocks.stats[group]!.budget
+    );
   }
 
   /** False where nothing is left to do. */
@@ -116,7 +143,7 @@ class World {
     } else if (!plan) {
       const stuck = this.scheduler.waiting[0];
       if (!stuck) return false;
-      assert.ok(blocksFor(stuck.maxLength - 1) > this.blocks.budget, "stuck, yet it would fit");
+      assert.ok(!this.#fits(stuck), "stuck, yet it would fit");
       this.scheduler.end(stuck, "cancelled");
       this.stuck++;
     }
@@ -125,26 +152,41 @@ class World {
 
   check(): void {
     const { running, waiting } = this.scheduler;
-    const { total, budget, used, kept, free } = this.blocks.stats;
-    assert.ok(total <= budget && budget <= this.setup.blocks + this.setup.growth, "budget");
-    assert.ok(total <= this.runner.limits.blocks, "more blocks than the device has");
-    assert.ok(kept <= this.setup.keep, "more kept than asked");
-
-    const holders = new Map<number, number>();
-    for (const { blockTable } of running) {
-      for (const block of blockTable) holders.set(block, (holders.get(block) ?? 0) + 1);
+    for (const [group, { total, budget, used, kept, free }] of this.blocks.stats.entries()) {
+      assert.ok(total <= budget, "budget");
+      assert.ok(total <= this.runner.limits.blocks[group]!, "more blocks than the device has");
+      assert.ok(kept <= this.setup.keep, "more kept than asked");
+      const holders = new Map<number, number>();
+      for (const { blocks: { tables, givenBack } } of running) {
+        for (const block of tables[group]!.slice(givenBack[group]!)) {
+          holders.set(block, (holders.get(block) ?? 0) + 1);
+        }
+      }
+      assert.equal(used, holders.size, "blocks that nobody holds are in use");
+      assert.equal(used + kept + free, total);
+      for (let block = 0; block < total; block++) {
+        const count = holders.get(block) ?? 0;
+        assert.equal(this.blocks.references(group, block), count, "reference count");
+        assert.ok(
+          count < 2 || this.blocks.cache.group(group).has(block),
+          "two requests own a block",
+        );
+      }
     }
-    assert.equal(used, holders.size, "blocks that nobody holds are in use");
-    assert.equal(used + kept + free, total);
-    for (let block = 0; block < total; block++) {
-      const count = holders.get(block) ?? 0;
-      assert.equal(this.blocks.references(block), count, "reference count");
-      assert.ok(count < 2 || this.blocks.cache.has(block), "two requests own a block");
+    for (const { computed, blocks: { tables, givenBack } } of running) {
+      for (const [i, window] of this.#windows.entries()) {
+        const held = tables[i + 1]!.length - givenBack[i + 1]!;
+        const chunk = tables[i + 1]!.length - Math.floor(computed / 16);
+        this.givenBack += givenBack[i + 1]!;
+        assert.ok(held <= blocksFor(window - 1) + 1 + Math.max(chunk, 0), "more than the window");
+      }
     }
     for (const list of [running, waiting]) {
       for (let i = 1; i < list.length; i++) assert.ok(list[i - 1]!.rank <= list[i]!.rank, "rank");
     }
-    for (const { blockTable, slot } of waiting) assert.ok(slot === -1 && blockTable.length === 0);
+    for (const { blocks: { tables }, slot } of waiting) {
+      assert.ok(slot === -1 && tables.length === 0);
+    }
     assert.equal(new Set(running.map(({ slot }) => slot)).size, running.length, "slots");
     const alive = this.sequences.filter(({ finish }) => !finish).length;
     assert.equal(running.length + waiting.length, alive, "a request is lost");
@@ -159,15 +201,28 @@ class World {
       else assert.deepEqual(got, expected);
       if (finish === "stop") assert.ok(request.stopIds.includes(got.at(-1)!));
     }
-    const { budget, used } = this.blocks.stats;
-    assert.equal(used, 0);
-    const all = this.blocks.allocate(budget) ?? this.blocks.allocate(this.blocks.budget);
-    assert.equal(new Set(all).size, this.blocks.budget);
+    for (const { used } of this.blocks.stats) assert.equal(used, 0);
+    const budgets = () => this.blocks.stats.map(({ budget }) => budget);
+    // A refusal to grow lowers a budget, of one group after the other.
+    let all;
+    for (let i = 0; i <= this.#windows.length + 1 && !all; i++) {
+      all = this.blocks.allocate(budgets());
+    }
+    assert.deepEqual(all!.map((blocks) => new Set(blocks).size), budgets());
   }
 }
 
 Deno.test("Scheduler keeps its accounts and its promises over 10,000 random histories", () => {
-  const seen = { preemptions: 0, evictions: 0, hits: 0, copies: 0, grown: 0, stuck: 0, chained: 0 };
+  const seen = {
+    preemptions: 0,
+    evictions: 0,
+    hits: 0,
+    copies: 0,
+    grown: 0,
+    stuck: 0,
+    chained: 0,
+    givenBack: 0,
+  };
   const finishes = new Set<string | undefined>();
   let requests = 0;
 
@@ -202,11 +257,12 @@ Deno.test("Scheduler keeps its accounts and its promises over 10,000 random hist
       requests += world.sequences.length;
       for (const { finish } of world.sequences) finishes.add(finish);
       seen.preemptions += world.scheduler.preemptions;
-      seen.evictions += world.blocks.stats.evictions;
+      seen.evictions += world.blocks.stats[0]!.evictions;
       seen.hits += world.blocks.cache.stats.hits;
       seen.copies += world.runner.copies.length;
       seen.grown += world.grown;
       seen.stuck += world.stuck;
+      seen.givenBack += world.givenBack;
       seen.chained += world.chained;
     }),
     { numRuns: HISTORIES, seed: 20240607 },

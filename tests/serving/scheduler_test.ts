@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { BlockManager } from "../../engine/run/block_manager.ts";
-import { PrefixCache } from "../../engine/run/prefix_cache.ts";
+import { KvBlocks, type KvGroupOptions } from "../../engine/run/kv_blocks.ts";
 import { type Plan, Scheduler, type SchedulerOptions } from "../../engine/run/scheduler.ts";
 import {
   type GenerationRequest,
@@ -10,8 +9,12 @@ import {
 
 const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
 
-function make(blocks: number, options: Partial<SchedulerOptions> = {}): Scheduler {
-  return new Scheduler(new BlockManager(new PrefixCache(true), { blocks }), {
+function make(
+  blocks: number,
+  options: Partial<SchedulerOptions> = {},
+  more: readonly KvGroupOptions[] = [],
+): Scheduler {
+  return new Scheduler(new KvBlocks([{ blocks }, ...more], { share: true }), {
     maxBatchTokens: 64,
     maxSequences: 8,
     contextLength: 200,
@@ -111,7 +114,7 @@ Deno.test("Scheduler preempts the least urgent, of equals the last to arrive, an
   assert.equal(scheduler.blocks.cache.stats.hits, 0); // of other requests' prefixes
   while (!low.finish) step(scheduler);
   assert.equal(low.tokens.length, 41);
-  assert.equal(scheduler.blocks.stats.used, 0);
+  assert.equal(scheduler.blocks.stats[0]!.used, 0);
 });
 
 Deno.test("Scheduler schedules ahead by feedback, and not past a certain end", () => {
@@ -158,7 +161,7 @@ Deno.test("Scheduler takes a single step where chained ones would not find block
   const scheduler = make(2, { steps: 8 });
   const a = scheduler.add(ask(0, 10, { maxTokens: 22 })), b = scheduler.add(ask(100, 10));
   step(scheduler);
-  assert.deepEqual([a.blockTable.length, b.blockTable.length], [1, 1]);
+  assert.deepEqual([a.blocks.tables[0]!.length, b.blocks.tables[0]!.length], [1, 1]);
   assert.equal(step(scheduler)!.batch.steps, 1);
 });
 
@@ -169,7 +172,7 @@ Deno.test("Scheduler starts a request after the prefix that another one is compu
   assert.deepEqual(entering(step(scheduler)), [[a, 30]]);
   assert.deepEqual(entering(step(scheduler)), [[a, 10]]);
   assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 5]]);
-  assert.deepEqual(b.blockTable.slice(0, 2), a.blockTable.slice(0, 2));
+  assert.deepEqual(b.blocks.tables[0]!.slice(0, 2), a.blocks.tables[0]!.slice(0, 2));
   assert.deepEqual(scheduler.blocks.cache.stats, {
     hits: 2,
     misses: 2,
@@ -189,9 +192,13 @@ Deno.test("Scheduler copies the last block of a full hit and recomputes its last
   assert.deepEqual([row.tokens, row.start], [[79], 79]);
   // The sampler gets to know the 64 tokens before it.
   assert.deepEqual(row.prior, Array.from({ length: 64 }, (_, i) => 15 + i));
-  assert.deepEqual(plan.copies, [[a.blockTable[4], b.blockTable[4]]]);
-  assert.notEqual(a.blockTable[4], b.blockTable[4]);
-  assert.deepEqual(a.blockTable.slice(0, 4), b.blockTable.slice(0, 4));
+  assert.deepEqual(plan.copies, [{
+    group: 0,
+    from: a.blocks.tables[0]![4],
+    to: b.blocks.tables[0]![4],
+  }]);
+  assert.notEqual(a.blocks.tables[0]![4], b.blocks.tables[0]![4]);
+  assert.deepEqual(a.blocks.tables[0]!.slice(0, 4), b.blocks.tables[0]!.slice(0, 4));
   assert.equal(scheduler.blocks.cache.stats.tokensSaved, 79);
 });
 
@@ -219,7 +226,7 @@ Deno.test("Scheduler starts the next turn of a conversation after the last answe
   // 49 tokens have entered, 3 full blocks; the 50th was sampled and never entered.
   const second = scheduler.add({ ...ask(0, 0), promptIds: [...first.tokens, 9, 9] });
   assert.equal(step(scheduler)!.batch.sequences[0]!.start, 48);
-  assert.equal(second.blockTable.length, 4);
+  assert.equal(second.blocks.tables[0]!.length, 4);
 });
 
 Deno.test("Scheduler.add() refuses what can never be served, and says why", () => {

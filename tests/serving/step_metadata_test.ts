@@ -9,12 +9,12 @@ Deno.test("writeStep() has room for the most biases of as many sequences as a st
     slot,
     tokens: [1],
     start: 31,
-    blockTable: [2 * slot, 2 * slot + 1],
+    blockTables: [[2 * slot, 2 * slot + 1]],
     sampling: { ...GREEDY, logitBias },
   }));
   const words = new Uint32Array(stepWords(limits));
   const floats = new Float32Array(words.buffer);
-  const counts = writeStep(words, { sequences }, 0, 0);
+  const counts = writeStep(words, { sequences }, { step: 0, sampledOffset: 0 });
   assert.equal(counts.words, words.length);
   const last = words.length - 2;
   assert.deepEqual([words[last], floats[last + 1]], [MOST_BIASES - 1, (MOST_BIASES - 1) / 2]);

@@ -35,7 +35,7 @@ export async function chooseOnDevice(
     slot,
     start: Math.max(0, recent.length - 1),
     tokens: [0],
-    blockTable: Array.from({ length: 16 }, (_, i) => i),
+    blockTables: [Array.from({ length: 16 }, (_, i) => i)],
     sampling: options,
   }));
   const kernels = choiceKernels(harness, vocabulary);
@@ -50,5 +50,6 @@ export async function chooseOnDevice(
 
 /** The sampling kernels for some rows of logits, as the engine launches them. */
 export function choiceKernels(harness: KernelHarness, vocabulary: number): SamplingKernels {
-  return samplingKernels(harness.pipelines, harness.tuning, harness.scratch, vocabulary);
+  const { pipelines, tuning, scratch } = harness;
+  return samplingKernels(pipelines, { tuning, scratch, vocabulary });
 }

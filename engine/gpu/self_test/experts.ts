@@ -1,11 +1,11 @@
 /** The kernels of routed experts on the device against kernels/reference.ts. */
 
-import { matmul, type PackedMatrix, topExperts } from "../../../kernels/reference.ts";
+import { activate, matmul, type PackedMatrix, topExperts } from "../../../kernels/reference.ts";
 import type { TensorType } from "../../../kernels/tensor_types.ts";
 import { RandomSource } from "../../files/random_weights.ts";
 import { groupSlots } from "../experts.ts";
 import { Weights } from "../weights.ts";
-import { floats, magnitudes, randomTensor, silu, worse } from "./products.ts";
+import { floats, magnitudes, maxError, randomTensor } from "./products.ts";
 import { type KernelHarness, memoryFile, type MemoryTensor, plainBatch } from "./kernel_harness.ts";
 
 /** A router's choice to check. */
@@ -22,11 +22,10 @@ export async function topKError(harness: KernelHarness, c: RoutingCase): Promise
   // Halves, so that there are ties.
   const logits = floats(c.tokens * c.experts, random).map((v) => Math.round(4 * v) / 2);
   const routes = harness.buffer(c.tokens * c.slots * 8);
-  const unused = harness.scratch.unused;
-  const config = { count: c.experts, used: c.slots, ffnDim: 0, normalized: c.normalized };
+  const spec = { count: c.experts, used: c.slots, normalized: c.normalized };
   const [result] = await harness.run(plainBatch(c.tokens), ({ tokens }) => {
-    const scratch = { logits: harness.buffer(logits), routes, parts: unused };
-    return [harness.blocks({}).topK(config, scratch).at(tokens)];
+    const scratch = { logits: harness.buffer(logits), routes };
+    return [harness.build().topK(spec, scratch).at(tokens)];
   }, [routes]);
   const words = new Uint32Array(result!);
   const weights = new Float32Array(result!);
@@ -36,7 +35,7 @@ export async function topKError(harness: KernelHarness, c: RoutingCase): Promise
     for (const [slot, { expert, weight }] of topExperts(own, c.slots, c.normalized).entries()) {
       const at = 2 * (token * c.slots + slot);
       if (words[at] !== expert) return Infinity;
-      worst = worse(worst, Math.abs(weights[at + 1]! - weight) / weight);
+      worst = maxError(worst, Math.abs(weights[at + 1]! - weight) / weight);
     }
   }
   return worst;
@@ -64,7 +63,7 @@ export async function expertsError(harness: KernelHarness, c: ExpertCase): Promi
   const { experts: count, slots, rows, columns, tokens, perSlot = false } = c;
   const random = new RandomSource(4, JSON.stringify(c));
   const stack = (name: string): MemoryTensor => {
-    const { info, bytes } = randomTensor(name, c.type, count * rows, columns, random);
+    const { info, bytes } = randomTensor(name, { ...c, rows: count * rows }, random);
     return { info: { ...info, shape: [count, rows, columns] }, bytes };
   };
   const gates = c.gate === "both" ? stack("gates") : undefined;
@@ -72,7 +71,7 @@ export async function expertsError(harness: KernelHarness, c: ExpertCase): Promi
   const weights = new Weights(
     harness.gpu,
     memoryFile(gates ? [gates, ups] : [ups]),
-    harness.tuning.tile,
+    harness.tuning,
   );
   const matrix = gates ? weights.experts("gates", "ups") : weights.experts("ups");
   weights.upload();
@@ -84,13 +83,13 @@ export async function expertsError(harness: KernelHarness, c: ExpertCase): Promi
   const before = floats(tokens * slots * rows, random);
   const y = harness.buffer(before);
   const [result] = await harness.run(plainBatch(tokens), (counts) => {
-    const blocks = harness.blocks({});
+    const build = harness.build();
     const [routed, entries] = [
       harness.buffer(routes),
       harness.buffer((2 * tokens * slots + 1) * 8),
     ];
     const experts = { count, slots, routes: routed, perSlot, ...(c.grouped && { entries }) };
-    const operations = blocks.matmul(matrix, {
+    const operations = build.matmul(matrix, {
       x: harness.buffer(x),
       y,
       stride: rows,
@@ -98,7 +97,7 @@ export async function expertsError(harness: KernelHarness, c: ExpertCase): Promi
       experts,
       ...(c.gate && { gate: c.gate }),
     });
-    const sorted = c.grouped ? [groupSlots(blocks, { count, slots, routes: routed, entries })] : [];
+    const sorted = c.grouped ? [groupSlots(build, { count, slots, routes: routed, entries })] : [];
     return [...sorted, ...operations].map((operation) => operation.at(counts.tokens));
   }, [y]);
   harness.free(matrix);
@@ -115,11 +114,11 @@ export async function expertsError(harness: KernelHarness, c: ExpertCase): Promi
     for (let r = 0; r < rows; r++) {
       const at = slot * rows + r;
       const g = gateProduct?.[r] ?? (c.gate === "ups" ? before[at]! : undefined);
-      const expected = product[r]! * (g === undefined ? 1 : silu(g));
+      const expected = product[r]! * (g === undefined ? 1 : activate(g, "silu"));
       // The slope of silu is at most 1.1.
-      const unit = size[r]! * (g === undefined ? 1 : Math.abs(silu(g))) +
+      const unit = size[r]! * (g === undefined ? 1 : Math.abs(activate(g, "silu"))) +
         1.1 * (gateSize?.[r] ?? 0) * Math.abs(product[r]!);
-      worst = worse(worst, Math.abs(actual[at]! - expected) / unit);
+      worst = maxError(worst, Math.abs(actual[at]! - expected) / unit);
     }
   }
   return worst;
@@ -128,30 +127,30 @@ export async function expertsError(harness: KernelHarness, c: ExpertCase): Promi
 /** The weighted sum of experts' results, its error in units of the sum of magnitudes. */
 export async function combineError(
   harness: KernelHarness,
-  { dim, slots, tokens }: { dim: number; slots: number; tokens: number },
+  { dim, slots, tokens, add }: { dim: number; slots: number; tokens: number; add: boolean },
 ): Promise<number> {
   const random = new RandomSource(5);
   const parts = floats(tokens * slots * dim, random);
   const weights = floats(tokens * slots * 2, random);
   const before = floats(tokens * dim, random);
   harness.uploader.write(harness.scratch.hidden, 0, before);
-  const config = { count: slots, used: slots, ffnDim: 0, normalized: true };
   const [result] = await harness.run(plainBatch(tokens), (counts) => {
     const [partsBuffer, routes] = [harness.buffer(parts), harness.buffer(weights)];
-    const scratch = { logits: harness.scratch.unused, routes, parts: partsBuffer };
-    return [harness.blocks({ dim }).combine(config, scratch).at(counts.tokens)];
+    const y = harness.scratch.hidden;
+    const sum = harness.build({ dim }).combine(slots, { routes, parts: partsBuffer }, { y, add });
+    return [sum.at(counts.tokens)];
   }, [harness.scratch.hidden]);
   const actual = new Float32Array(result!);
   let worst = 0;
   for (const [at, start] of before.entries()) {
     const token = Math.floor(at / dim);
-    let [sum, unit] = [start, Math.abs(start)];
+    let [sum, unit] = add ? [start, Math.abs(start)] : [0, 0];
     for (let slot = token * slots; slot < (token + 1) * slots; slot++) {
       const part = weights[2 * slot + 1]! * parts[slot * dim + at % dim]!;
       sum += part;
       unit += Math.abs(part);
     }
-    worst = worse(worst, Math.abs(actual[at]! - sum) / unit);
+    worst = maxError(worst, Math.abs(actual[at]! - sum) / unit);
   }
   return worst;
 }

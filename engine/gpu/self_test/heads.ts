@@ -5,8 +5,11 @@ import { attention, rmsNorm, rope } from "../../../kernels/reference.ts";
 import type { HeadShape, KvType } from "../../../kernels/specs.ts";
 import { RandomSource } from "../../files/random_weights.ts";
 import { type Batch, BLOCK_TOKENS } from "../../run/runner.ts";
-import { floats, worse } from "./products.ts";
+import { floats, maxError } from "./products.ts";
 import { type KernelHarness, plainBatch } from "./kernel_harness.ts";
+
+/** The layers of these cases use the second of three tables of blocks. */
+const TABLE = { group: 1, groups: 3 } as const;
 
 /** RMSNorm of query and key heads, in units of the largest result. */
 export async function headNormError(
@@ -21,7 +24,7 @@ export async function headNormError(
   const [result] = await harness.run(
     plainBatch(tokens),
     (counts) => [
-      harness.blocks(shape).headNorm(harness.buffer(weights[0]), harness.buffer(weights[1])).at(
+      harness.build().headNorm(shape, harness.buffer(weights[0]), harness.buffer(weights[1])).at(
         counts.tokens,
       ),
     ],
@@ -35,6 +38,23 @@ export async function headNormError(
     expected.set(rmsNorm(qkv.subarray(at, at + headDim), weight, 1e-5), at);
   }
   return errorOf(new Float32Array(result!), expected);
+}
+
+/** RMSNorm of a branch, added to the residual stream, in units of the largest result. */
+export async function normAddError(
+  harness: KernelHarness,
+  { dim, tokens }: { readonly dim: number; readonly tokens: number },
+): Promise<number> {
+  const random = new RandomSource(7);
+  const [branch, before] = [floats(tokens * dim, random), floats(tokens * dim, random)];
+  const weight = floats(dim, random);
+  harness.uploader.write(harness.scratch.hidden, 0, before);
+  const [result] = await harness.run(plainBatch(tokens), (counts) => [
+    harness.build({ dim }).normAdd(harness.buffer(branch), harness.buffer(weight))
+      .at(counts.tokens),
+  ], [harness.scratch.hidden]);
+  const normed = rmsNorm(branch, weight, 1e-5);
+  return errorOf(new Float32Array(result!), before.map((v, i) => v + normed[i]!));
 }
 
 /** A step of RoPE and of writing to the cache. */
@@ -53,8 +73,8 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
   const random = new RandomSource(4);
   const blocks = 24;
   const sequences = shuffledSequences([[0, 3], [15, 1], [14, 4], [100, 2]], blocks);
-  const places = sequences.flatMap(({ start, tokens, blockTable }) =>
-    tokens!.map((_, i) => ({ position: start + i, blockTable }))
+  const places = sequences.flatMap(({ start, tokens, blockTables }) =>
+    tokens!.map((_, i) => ({ position: start + i, blockTable: blockTables[TABLE.group]! }))
   );
   const positions = places.map((place) => place.position);
   const frequencies = Array.from({ length: ropeDims / 2 }, (_, i) => 100 ** (-2 * i / ropeDims));
@@ -70,8 +90,19 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
       const angle = Math.floor(i / (ropeDims / 2)) * frequencies[i % (ropeDims / 2)]!;
       angles.set([Math.cos(angle), Math.sin(angle)], i * 2);
     }
-    const layer = harness.blocks({ heads, kvHeads, headDim, ropeDims, ropeLayout: layout }, kv);
-    return [layer.ropeAppend({ keys, values }, harness.buffer(angles)).at(counts.tokens)];
+    const rope = {
+      base: 100,
+      dims: ropeDims,
+      layout,
+      scaling: { kind: "none" },
+      factors: false,
+    } as const;
+    const append = harness.build({ kv }).ropeAppend(
+      { heads, kvHeads, headDim, rope },
+      { keys, values, table: TABLE },
+      harness.buffer(angles),
+    );
+    return [append.at(counts.tokens)];
   }, [harness.scratch.queries, keys, values]);
 
   // Every token's heads, split into queries, keys and values.
@@ -88,7 +119,7 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
     places.forEach(({ position, blockTable }, token) => {
       for (let head = 0; head < kvHeads; head++) {
         const from = (token * kvHeads + head) * headDim;
-        const to = cacheIndex(blockTable, position, head, kvHeads) * headDim;
+        const to = cacheIndex(blockTable, position, { head, kvHeads }) * headDim;
         all.set(added.subarray(from, from + headDim), to);
       }
     });
@@ -99,18 +130,22 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
     errorOf(new Float32Array(results[0]!), queries),
     errorOf(loaded(results[1]!, kv), expected[0]!),
     errorOf(loaded(results[2]!, kv), expected[1]!),
-  ].reduce(worse, 0);
+  ].reduce(maxError, 0);
 }
 
 /** Attention of tokens at these positions, each but the last in a sequence of its own. */
 export interface AttentionCase extends HeadShape {
   readonly kv: KvType;
   readonly positions: readonly number[];
+  /** Positions that a token sees; those before them, and their blocks, hold NaN. */
+  readonly window?: number;
 }
 
 /** Attention over caches of blocks out of order, in units of the largest value. */
 export async function attentionError(harness: KernelHarness, c: AttentionCase): Promise<number> {
-  const { heads, kvHeads, headDim, kv, positions } = c;
+  const { heads, kvHeads, headDim, kv, positions, window } = c;
+  // Not 1/√headDim, so that a scale that is passed over shows.
+  const shape = { heads, kvHeads, headDim, scale: 0.8 / Math.sqrt(headDim), window };
   const random = new RandomSource(5);
   const runs = positions.map((position, i) =>
     [position, i === positions.length - 1 ? 3 : 1] as const
@@ -121,12 +156,15 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
   // Blocks that no sequence has, and what lies past a position, would show as NaN.
   const cacheSize = 64 * kvHeads * BLOCK_TOKENS * headDim;
   const caches = [0, 1].map(() => new Float32Array(cacheSize).fill(NaN));
-  const histories = sequences.map(({ start, tokens, blockTable }) => {
+  const histories = sequences.map(({ start, tokens, blockTables }) => {
+    const blockTable = blockTables[TABLE.group]!;
     const length = start + tokens!.length;
+    const seen = Math.max(0, start + 1 - (window ?? Infinity));
     return caches.map((cache) => {
       const values = floats(length * kvHeads * headDim, random);
-      for (let i = 0; i < length * kvHeads; i++) {
-        const to = cacheIndex(blockTable, Math.floor(i / kvHeads), i % kvHeads, kvHeads) * headDim;
+      for (let i = seen * kvHeads; i < length * kvHeads; i++) {
+        const head = i % kvHeads;
+        const to = cacheIndex(blockTable, Math.floor(i / kvHeads), { head, kvHeads }) * headDim;
         cache.set(values.subarray(i * headDim, (i + 1) * headDim), to);
       }
       return kv === "f16" ? roundF16(values) : values;
@@ -135,8 +173,8 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
   harness.uploader.write(harness.scratch.queries, 0, q);
   const [result] = await harness.run({ sequences }, (counts) => {
     const [keys, values] = caches.map((cache) => harness.buffer(stored(cache, kv)));
-    const layer = harness.blocks({ heads, kvHeads, headDim }, kv);
-    return [layer.attention({ keys: keys!, values: values! }).at(counts.tokens)];
+    const cache = { keys: keys!, values: values!, table: TABLE };
+    return [harness.build({ kv }).attention(shape, cache).at(counts.tokens)];
   }, [harness.scratch.attended]);
 
   let token = 0;
@@ -147,7 +185,7 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
     const own = q.subarray(from, token * heads * headDim);
     const [k, v] = histories[i]!;
     const at = tokens!.map((_, j) => start + j);
-    expected.set(attention(own, at, k!, v!, { heads, kvHeads, headDim }), from);
+    expected.set(attention({ q: own, positions: at, k: k!, v: v! }, shape), from);
   });
   return errorOf(new Float32Array(result!), expected);
 }
@@ -155,7 +193,7 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
 // The largest difference in units of the largest expected number; the rest of `actual` is not ours.
 function errorOf(actual: Float32Array, expected: Float32Array): number {
   const unit = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-  return expected.reduce((worst, v, i) => worse(worst, Math.abs(actual[i]! - v) / unit), 0);
+  return expected.reduce((worst, v, i) => maxError(worst, Math.abs(actual[i]! - v) / unit), 0);
 }
 
 // Sequences of so many tokens from a position on, whose blocks are strewn over the cache.
@@ -167,10 +205,12 @@ function shuffledSequences(runs: readonly (readonly [number, number])[], blocks:
     slot,
     start,
     tokens: Array.from({ length: count }, () => 0),
-    blockTable: Array.from(
-      { length: Math.ceil((start + count) / BLOCK_TOKENS) },
-      () => (5 + step * taken++) % blocks,
-    ),
+    // The other groups' entries are no blocks of this cache.
+    blockTables: Array.from({ length: TABLE.groups }, (_, group) =>
+      Array.from(
+        { length: Math.ceil((start + count) / BLOCK_TOKENS) },
+        () => group === TABLE.group ? (5 + step * taken++) % blocks : 1e6,
+      )),
   }));
 }
 
@@ -178,8 +218,7 @@ function shuffledSequences(runs: readonly (readonly [number, number])[], blocks:
 function cacheIndex(
   blockTable: readonly number[],
   position: number,
-  head: number,
-  kvHeads: number,
+  { head, kvHeads }: { readonly head: number; readonly kvHeads: number },
 ): number {
   const block = blockTable[Math.floor(position / BLOCK_TOKENS)]!;
   return (block * kvHeads + head) * BLOCK_TOKENS + position % BLOCK_TOKENS;

@@ -1,6 +1,5 @@
 /** Runs single kernels on made-up data, the way the engine launches them, and reads what they made. */
 
-import type { KvType } from "../../../kernels/specs.ts";
 import type { Tuning } from "../../../kernels/tuning.ts";
 import type { ModelFile, TensorInfo } from "../../files/model_file.ts";
 import { bufferOf, createBuffer, destroyBuffer, Uploader } from "../buffers.ts";
@@ -9,20 +8,20 @@ import { type Dispatch, Recorder } from "../pass.ts";
 import { Pipelines } from "../pipelines.ts";
 import { Readback } from "../readback.ts";
 import { createScratch, type Scratch } from "../scratch.ts";
-import { OperationBuilder } from "../operations.ts";
-import type { ModelConfig } from "../../model/config.ts";
+import { OperationBuilder, type OperationContext } from "../operations.ts";
 import type { DeviceMatrix } from "../matrix.ts";
 import type { Batch } from "../../run/runner.ts";
 import { type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
 
 // What the largest case needs; see the cases beside this file.
-const STEP_LIMITS = { tokens: 64, sequences: 16, logitRows: 64, tableBlocks: 64 };
+const STEP_LIMITS = { tokens: 64, sequences: 16, logitRows: 64, tableBlocks: 192 };
 const STEP_BYTES = Math.ceil(stepWords(STEP_LIMITS) * 4 / 256) * 256;
 const SIZES = {
   dim: 1024,
   qkvDim: 2048,
   queryDim: 1024,
-  ffnDim: 1024,
+  gatedDim: 1024,
+  branch: true,
   vocabSize: 8192,
   sampleChunks: 64,
 };
@@ -39,13 +38,18 @@ export class KernelHarness {
   readonly #words = new Uint32Array(STEP_BYTES / 4);
   readonly uploader: Uploader;
 
+  readonly pipelines: Pipelines;
+  readonly readback: Readback;
+  readonly scratch: Scratch;
+
   private constructor(
     readonly gpu: Gpu,
-    readonly pipelines: Pipelines,
-    readonly readback: Readback,
-    readonly scratch: Scratch,
     readonly tuning: Tuning,
+    shared: Pick<KernelHarness, "pipelines" | "readback" | "scratch">,
   ) {
+    this.pipelines = shared.pipelines;
+    this.readback = shared.readback;
+    this.scratch = shared.scratch;
     this.uploader = new Uploader(gpu);
   }
 
@@ -63,24 +67,21 @@ export class KernelHarness {
       stepBytes: STEP_BYTES,
     });
     const readback = await Readback.create(gpu);
-    return new KernelHarness(gpu, new Pipelines(gpu, STEP_BYTES), readback, scratch, tuning);
+    const pipelines = new Pipelines(gpu, STEP_BYTES);
+    return new KernelHarness(gpu, tuning, { pipelines, readback, scratch });
   }
 
   /** The same device and kernels, launched otherwise or within other limits. */
   with(tuning: Tuning, limits: GPUSupportedLimits = this.gpu.limits): KernelHarness {
-    const gpu = { ...this.gpu, limits };
-    return new KernelHarness(gpu, this.pipelines, this.readback, this.scratch, tuning);
+    return new KernelHarness({ ...this.gpu, limits }, tuning, this);
   }
 
-  /** The engine's layers for a model of these dimensions. */
-  blocks(config: Partial<ModelConfig>, kv: KvType = "f32"): OperationBuilder {
-    return new OperationBuilder(
-      this.pipelines,
-      this.tuning,
-      this.scratch,
-      { ...CONFIG, ...config },
-      kv,
-    );
+  /** Builds the engine's operations, for a residual stream of `dim` floats. */
+  build(
+    { dim = 32, rmsEpsilon = 1e-5, kv = "f32" }: Partial<OperationContext> = {},
+  ): OperationBuilder {
+    const { pipelines, tuning, scratch } = this;
+    return new OperationBuilder({ pipelines, tuning, scratch, dim, rmsEpsilon, kv });
   }
 
   /** A buffer of this data, or zeroed, until the next `run` or `release`. */
@@ -155,7 +156,7 @@ export class KernelHarness {
     launch: (counts: StepCounts) => readonly Dispatch[],
     timed = false,
   ): Recorder {
-    const counts = writeStep(this.#words, batch, 0, 0);
+    const counts = writeStep(this.#words, batch, { step: 0, sampledOffset: 0 });
     this.uploader.write(this.scratch.metadata, 0, this.#words.subarray(0, counts.words));
     const recorder = new Recorder(this.gpu, timed ? "together" : undefined);
     for (const dispatch of launch(counts)) recorder.dispatch(dispatch, 0);
@@ -186,30 +187,8 @@ export function plainBatch(tokens: number, more: Partial<Batch["sequences"][0]> 
       slot: 0,
       start: 0,
       tokens: Array.from({ length: tokens }, (_, i) => i),
-      blockTable: Array.from({ length: STEP_LIMITS.tableBlocks }, (_, i) => i),
+      blockTables: [Array.from({ length: STEP_LIMITS.tableBlocks }, (_, i) => i)],
       ...more,
     }],
   };
 }
-
-const CONFIG: ModelConfig = {
-  architecture: "llama",
-  name: "case",
-  dim: 32,
-  layers: 1,
-  heads: 1,
-  kvHeads: 1,
-  headDim: 32,
-  ffnDim: 32,
-  vocabSize: 32,
-  contextLength: 1024,
-  rmsEpsilon: 1e-5,
-  ropeBase: 10000,
-  ropeDims: 32,
-  ropeLayout: "half",
-  ropeScaling: { kind: "none" },
-  ropeFactors: false,
-  qkvBias: false,
-  queryKeyNorm: false,
-  tiedOutput: true,
-};

@@ -1,6 +1,12 @@
 /** Matrix products and embedding rows on the device against kernels/reference.ts. */
 
-import { matmul, matrixRow, type PackedMatrix, rmsNorm } from "../../../kernels/reference.ts";
+import {
+  activate,
+  matmul,
+  matrixRow,
+  type PackedMatrix,
+  rmsNorm,
+} from "../../../kernels/reference.ts";
 import type { TensorType } from "../../../kernels/tensor_types.ts";
 import { RandomSource, randomWeights } from "../../files/random_weights.ts";
 import { allocateMatrix, type DeviceMatrix, UploadMemory } from "../matrix.ts";
@@ -18,6 +24,8 @@ export interface ProductCase {
   readonly accumulate?: boolean;
   /** Gates and ups in one matrix ("both"), or ups whose gates are in y ("ups"). */
   readonly gate?: "both" | "ups";
+  /** Of gates; default silu. */
+  readonly activation?: "silu" | "gelu";
   /** Runs over the last token of each of this many sequences, of `tokens` tokens together. */
   readonly gather?: number;
 }
@@ -44,7 +52,7 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
   const before = floats(taken.length * stride, random);
   const y = harness.buffer(before);
   const [result] = await harness.run(batch, (counts) => {
-    const operations = harness.blocks({ rmsEpsilon: EPSILON }).matmul(device, {
+    const operations = harness.build({ rmsEpsilon: EPSILON }).matmul(device, {
       x: harness.buffer(x),
       y,
       stride,
@@ -54,6 +62,7 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
       ...(c.bias && { bias: harness.buffer(bias) }),
       ...(c.accumulate && { accumulate: true }),
       ...(c.gate && { gate: c.gate }),
+      ...(c.activation && { activation: c.activation }),
     });
     const count = c.gather === undefined ? counts.tokens : counts.logits;
     return operations.map((operation) => operation.at(count));
@@ -67,6 +76,7 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
   const gate = gates && matmul(gates, normed);
   const gateSize = gates && magnitudes(gates, normed);
   const actual = new Float32Array(result!);
+  const act = (v: number) => activate(v, c.activation ?? "silu");
   let worst = 0;
   for (let i = 0; i < before.length; i++) {
     const r = i % stride - 2;
@@ -78,10 +88,10 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
     let expected = product[at]!;
     let unit = size[at]!;
     if (gate && gateSize) {
-      const g = gate[at]!;
-      // The slope of silu is at most 1.1.
-      unit = 1.1 * gateSize[at]! * Math.abs(expected) + Math.abs(silu(g)) * unit;
-      expected *= silu(g);
+      const g = act(gate[at]!);
+      // The slope of silu is at most 1.1, that of gelu 1.13.
+      unit = 1.13 * gateSize[at]! * Math.abs(expected) + Math.abs(g) * unit;
+      expected *= g;
     }
     if (c.bias) {
       expected += bias[r]!;
@@ -92,10 +102,10 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
       unit += Math.abs(before[i]!);
     }
     if (c.gate === "ups") {
-      expected *= silu(before[i]!);
-      unit *= Math.abs(silu(before[i]!));
+      expected *= act(before[i]!);
+      unit *= Math.abs(act(before[i]!));
     }
-    worst = worse(worst, Math.abs(actual[i]! - expected) / unit);
+    worst = maxError(worst, Math.abs(actual[i]! - expected) / unit);
   }
   return worst;
 }
@@ -103,37 +113,38 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
 /** An embedding matrix in a type; its rows are compared in units of their largest weight. */
 export async function embedError(
   harness: KernelHarness,
-  { type, rows, columns, ids }: {
+  { type, rows, columns, ids, scale }: {
     type: TensorType;
     rows: number;
     columns: number;
     ids: readonly number[];
+    scale: number;
   },
 ): Promise<number> {
   const random = new RandomSource(2, type);
-  const tensor = randomTensor("embedding", type, rows, columns, random);
+  const tensor = randomTensor("embedding", { type, rows, columns }, random);
   const matrix = upload(harness, [tensor]);
   const [result] = await harness.run(
     plainBatch(ids.length, { tokens: ids }),
     (counts) =>
-      harness.blocks({ dim: columns }).embed(matrix).map((part) => part.at(counts.tokens)),
+      harness.build({ dim: columns }).embed(matrix, scale).map((part) => part.at(counts.tokens)),
     [harness.scratch.hidden],
   );
   harness.free(matrix);
   const actual = new Float32Array(result!, 0, ids.length * columns);
   let worst = 0;
   for (const [token, id] of ids.entries()) {
-    const expected = matrixRow(packed(tensor), id);
+    const expected = matrixRow(packed(tensor), id).map((w) => w * scale);
     const unit = expected.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
     for (const [i, w] of expected.entries()) {
-      worst = worse(worst, Math.abs(actual[token * columns + i]! - w) / unit);
+      worst = maxError(worst, Math.abs(actual[token * columns + i]! - w) / unit);
     }
   }
   return worst;
 }
 
 /** The larger of two errors; a NaN is an infinite one. */
-export function worse(a: number, b: number): number {
+export function maxError(a: number, b: number): number {
   return Number.isNaN(b) ? Infinity : Math.max(a, b);
 }
 
@@ -145,8 +156,8 @@ export function floats(count: number, random: RandomSource): Float32Array<ArrayB
 function makeMatrix(harness: KernelHarness, c: ProductCase, random: RandomSource) {
   const x = floats(c.tokens * c.columns, random);
   const tensors = c.gate === "both"
-    ? ["gates", "ups"].map((n) => randomTensor(n, c.type, c.rows / 2, c.columns, random))
-    : [randomTensor("matrix", c.type, c.rows, c.columns, random)];
+    ? ["gates", "ups"].map((n) => randomTensor(n, { ...c, rows: c.rows / 2 }, random))
+    : [randomTensor("matrix", c, random)];
   const device = upload(harness, tensors, c.gate === "both");
   return {
     x,
@@ -159,9 +170,7 @@ function makeMatrix(harness: KernelHarness, c: ProductCase, random: RandomSource
 /** A seeded matrix in memory, its products with numbers around 1 being around 1. */
 export function randomTensor(
   name: string,
-  type: TensorType,
-  rows: number,
-  columns: number,
+  { type, rows, columns }: Pick<ProductCase, "type" | "rows" | "columns">,
   random: RandomSource,
 ): MemoryTensor {
   const bytes = randomWeights(type, rows * columns, 1 / Math.sqrt(columns), random);
@@ -173,12 +182,11 @@ export function randomTensor(
 export function upload(
   harness: KernelHarness,
   tensors: readonly MemoryTensor[],
-  byTurns = false,
+  interleaved = false,
 ): DeviceMatrix {
-  const infos = tensors.map((tensor) => tensor.info);
   const { gpu, uploader, tuning: { tile } } = harness;
-  const file = memoryFile(tensors);
-  const { matrix, fill } = allocateMatrix(gpu, file, infos, tile, byTurns);
+  const source = { file: memoryFile(tensors), tensors: tensors.map(({ info }) => info) };
+  const { matrix, fill } = allocateMatrix(gpu, source, { tile, interleaved });
   fill(uploader, new UploadMemory());
   return matrix;
 }
@@ -199,7 +207,7 @@ function batchOf(c: ProductCase): Batch {
       slot,
       start: 0,
       tokens: Array.from({ length }, () => 0),
-      blockTable: [0, 1, 2, 3],
+      blockTables: [[0, 1, 2, 3]],
       logits: "last" as const,
     })),
   };
@@ -229,8 +237,4 @@ export function magnitudes(weights: PackedMatrix, x: Float32Array): Float32Array
     }
   }
   return out;
-}
-
-export function silu(v: number): number {
-  return v / (1 + Math.exp(-v));
 }

@@ -8,8 +8,8 @@ import { sampleToken } from "../../run/sampler.ts";
 import { type ChoiceCase, chooseOnDevice } from "./choices.ts";
 import { GREEDY } from "../../run/runner.ts";
 import { combineError, expertsError, topKError } from "./experts.ts";
-import { attentionError, headNormError, ropeAppendError } from "./heads.ts";
-import { embedError, floats, productError, worse } from "./products.ts";
+import { attentionError, headNormError, normAddError, ropeAppendError } from "./heads.ts";
+import { embedError, floats, maxError, productError } from "./products.ts";
 import { KernelHarness } from "./kernel_harness.ts";
 
 /** How one kernel family did. */
@@ -72,25 +72,26 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
         one,
         several,
         { ...shape, rows: 36, tokens: 3, gate: "both" as const },
+        { ...shape, rows: 36, tokens: 1, gate: "both" as const, activation: "gelu" as const },
         ...tokenCounts.map((tokens) => ({ ...shape, tokens })),
       ];
       return [
         `matmul ${type}`,
         1e-6,
-        () => worst(cases.map((c) => () => productError(harness, c))),
+        () => maxOf(cases.map((c) => () => productError(harness, c))),
       ];
     }),
     ...types.map((type): Family => [
       `embed ${type}`,
       3e-7,
-      () => embedError(harness, { type, rows: 37, columns: 256, ids: [0, 36, 5] }),
+      () => embedError(harness, { type, rows: 37, columns: 256, ids: [0, 36, 5], scale: 1.5 }),
     ]),
     ["head_norm", 2e-6, () => headNormError(harness, { ...heads, tokens: 3 })],
     ...kvTypes.map((kv): Family => [
       `rope_append ${kv}`,
       kv === "f16" ? 1e-3 : 1e-6,
       () =>
-        worst(
+        maxOf(
           (["half", "interleaved"] as const).map((layout) => () =>
             ropeAppendError(harness, { ...heads, ropeDims: 32, layout, kv })
           ),
@@ -99,7 +100,11 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
     ...kvTypes.map((kv): Family => [
       `attention ${kv}`,
       1e-5,
-      () => attentionError(harness, { ...heads, kv, positions }),
+      () =>
+        maxOf([
+          () => attentionError(harness, { ...heads, kv, positions }),
+          () => attentionError(harness, { ...heads, kv, positions, window: 20 }),
+        ]),
     ]),
     [
       "top_k",
@@ -110,7 +115,7 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
       "experts",
       1e-6,
       () =>
-        worst((["BF16", "Q4_0", "Q4_K"] as const).map((type) => () => {
+        maxOf((["BF16", "Q4_0", "Q4_K"] as const).map((type) => () => {
           const shape = {
             type,
             experts: 3,
@@ -119,20 +124,21 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
             columns: 256,
             gate: "both" as const,
           };
-          return worst([
+          return maxOf([
             () => expertsError(harness, { ...shape, tokens: 3 }),
             () => expertsError(harness, { ...shape, tokens: 7, grouped: true }),
           ]);
         })),
     ],
-    ["combine", 1e-6, () => combineError(harness, { dim: 96, slots: 3, tokens: 3 })],
+    ["combine", 1e-6, () => combineError(harness, { dim: 96, slots: 3, tokens: 3, add: true })],
+    ["norm_add", 2e-6, () => normAddError(harness, { dim: 96, tokens: 3 })],
     ["sampling", 0, () => samplingError(harness)],
   ];
 }
 
-async function worst(runs: readonly (() => Promise<number>)[]): Promise<number> {
+async function maxOf(runs: readonly (() => Promise<number>)[]): Promise<number> {
   let error = 0;
-  for (const run of runs) error = worse(error, await run());
+  for (const run of runs) error = maxError(error, await run());
   return error;
 }
 

@@ -1,0 +1,38 @@
+/** The architectures that tvllm runs: one table for GGUF, safetensors, synthetic models and fixtures. */
+
+import type { ModelConfig } from "../config.ts";
+import type { Hyperparameters } from "../hyperparameters.ts";
+import type { Architecture } from "./architecture.ts";
+import { llama } from "./llama.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
+import { qwen3moe } from "./qwen3moe.ts";
+
+export type { Architecture } from "./architecture.ts";
+
+export const ARCHITECTURES: readonly Architecture[] = [llama, qwen2, qwen3, qwen3moe];
+
+/** The architecture of this name in GGUF. */
+export function architectureOf({ architecture }: { readonly architecture: string }): Architecture {
+  const found = ARCHITECTURES.find(({ gguf }) => gguf === architecture);
+  if (found === undefined) throw new TypeError(`Cannot find the architecture ${architecture}`);
+  return found;
+}
+
+/** The model that these hyperparameters describe. */
+export function configOf(h: Hyperparameters): ModelConfig {
+  const { architecture, name, dim, vocabSize, contextLength, rmsEpsilon, tiedOutput } = h;
+  const own = architectureOf(h);
+  return {
+    architecture,
+    name,
+    dim,
+    vocabSize,
+    contextLength,
+    rmsEpsilon,
+    embeddingScale: 1,
+    tiedOutput,
+    ...own.config?.(h),
+    layers: own.layers(h),
+  };
+}

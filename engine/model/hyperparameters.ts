@@ -1,0 +1,28 @@
+/** What a model's file says of it, the same for GGUF and config.json; architectures make layers of it. */
+
+import type { ExpertsSpec } from "./config.ts";
+import type { RopeSpec } from "./rope.ts";
+
+/** Sizes and constants as files state them: one number for all layers. */
+export interface Hyperparameters {
+  /** `general.architecture` of GGUF. */
+  readonly architecture: string;
+  /** `general.name`, or the file's name. */
+  readonly name: string;
+  readonly dim: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Rows of gate and up of the dense feed-forward network. */
+  readonly ffnDim: number;
+  readonly vocabSize: number;
+  readonly contextLength: number;
+  readonly rmsEpsilon: number;
+  readonly rope: RopeSpec;
+  readonly tiedOutput: boolean;
+  /** The file has biases of queries, keys and values. */
+  readonly attentionBias: boolean;
+  /** Of architectures with routed experts. */
+  readonly experts?: Omit<ExpertsSpec, "kind" | "activation">;
+}

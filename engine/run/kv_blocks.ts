@@ -1,0 +1,147 @@
+/**
+ * The blocks of all groups of layers (model/kv_groups.ts): each group has blocks of its own, and the
+ * prefix cache finds a prefix in all of them. A group with a window gives back what left it.
+ */
+
+import { kvBlocksHeld, type KvGroup } from "../model/kv_groups.ts";
+import {
+  BlockManager,
+  type BlockManagerOptions,
+  blocksFor,
+  type BlockStats,
+} from "./block_manager.ts";
+import { type CachedBlock, PrefixCache } from "./prefix_cache.ts";
+import { BLOCK_TOKENS } from "./runner.ts";
+
+/** A group's window, and the blocks that it has. */
+export type KvGroupOptions = Pick<KvGroup, "window"> & Omit<BlockManagerOptions, "keep">;
+
+/** A sequence's blocks by group. */
+export interface BlockTables {
+  /** By group, the block of each BLOCK_TOKENS positions; of those given back, whatever it was. */
+  tables: number[][];
+  /** By group, how many of its first blocks it has given back. */
+  givenBack: number[];
+}
+
+export class KvBlocks {
+  readonly cache: PrefixCache;
+  readonly #groups: readonly BlockManager[];
+  readonly #windows: readonly number[];
+
+  /**
+   * @param groups the one that keeps the most first
+   * @param options.share keep prefixes for later requests
+   * @param options.keep blocks of a group to keep that no request uses; default all
+   */
+  constructor(
+    groups: readonly KvGroupOptions[],
+    { share, keep }: { readonly share: boolean; readonly keep?: number },
+  ) {
+    this.#windows = groups.map(({ window = Infinity }) => window);
+    this.cache = new PrefixCache(share, this.#windows);
+    this.#groups = groups.map((options, group) =>
+      new BlockManager(this.cache.group(group), { ...options, ...(keep !== undefined && { keep }) })
+    );
+  }
+
+  /** Blocks that the group that keeps the most may ever have. */
+  get budget(): number {
+    return this.#groups[0]!.budget;
+  }
+
+  /**
+   * The first group that may not have all blocks of a sequence of `tokens` tokens that is alone;
+   * undefined if all may.
+   *
+   * @param entering most tokens that enter in a step
+   */
+  lacking(tokens: number, entering: number): { needed: number; budget: number } | undefined {
+    for (const [group, { budget }] of this.#groups.entries()) {
+      const window = this.#windows[group]!;
+      const needed = kvBlocksHeld({ window }, { tokens, sequences: 1, entering });
+      if (needed > budget) return { needed, budget };
+    }
+    return undefined;
+  }
+
+  /** By group. */
+  get stats(): BlockStats[] {
+    return this.#groups.map((group) => group.stats);
+  }
+
+  /** How many table entries hold this block of the group. */
+  references(group: number, block: number): number {
+    return this.#groups[group]!.references(block);
+  }
+
+  /** `counts[g]` blocks of each group, held once each; undefined, and none taken, if too few. */
+  allocate(counts: readonly number[]): number[][] | undefined {
+    const taken: number[][] = [];
+    for (const [group, count] of counts.entries()) {
+      const blocks = this.#groups[group]!.allocate(Math.max(0, count));
+      if (blocks === undefined) {
+        taken.forEach((blocks, group) => this.release(group, blocks));
+        return undefined;
+      }
+      taken.push(blocks);
+    }
+    return taken;
+  }
+
+  /** Appends blocks to the tables for all positions below `end`; false, and nothing changed, if too few. */
+  extend({ tables }: BlockTables, end: number): boolean {
+    const needed = blocksFor(end);
+    const blocks = this.allocate(tables.map((table) => needed - table.length));
+    if (blocks === undefined) return false;
+    for (const [group, own] of blocks.entries()) tables[group]!.push(...own);
+    return true;
+  }
+
+  /** The tables of a sequence that begins after these cached blocks, at position `start`. */
+  share(found: readonly CachedBlock[], start: number): BlockTables {
+    const givenBack = this.#windows.map((window) => firstSeen(start, window));
+    const tables = this.#groups.map((manager, group) => {
+      const blocks = found.map(({ blocks }) => blocks[group] ?? 0);
+      manager.share(blocks.slice(givenBack[group]!));
+      return blocks;
+    });
+    return { tables, givenBack };
+  }
+
+  release(group: number, blocks: readonly number[]): void {
+    this.#groups[group]!.release(blocks);
+  }
+
+  /** Gives back all that a sequence still holds. */
+  releaseAll({ tables, givenBack }: BlockTables): void {
+    for (const [group, table] of tables.entries()) {
+      this.release(group, table.slice(givenBack[group]!));
+    }
+  }
+
+  /** Gives back what no token from position `next` on sees. */
+  releaseUnseen({ tables, givenBack }: BlockTables, next: number): void {
+    for (const [group, window] of this.#windows.entries()) {
+      const seen = Math.min(firstSeen(next, window), tables[group]!.length);
+      if (seen <= givenBack[group]!) continue;
+      this.release(group, tables[group]!.slice(givenBack[group]!, seen));
+      givenBack[group] = seen;
+    }
+  }
+}
+
+/**
+ * Tables for one sequence of `tokens` tokens that has all blocks to itself: a group that has fewer uses
+ * them over and over, which is right if it has those of its window (see kvBlocksHeld).
+ *
+ * @param blocks by group, as in RunnerLimits
+ */
+export function tablesAlone(blocks: readonly number[], tokens: number): number[][] {
+  return blocks.map((own) => Array.from({ length: blocksFor(tokens) }, (_, i) => i % own));
+}
+
+/** The first block of which a token at `position` sees anything. */
+function firstSeen(position: number, window: number): number {
+  return Math.floor(Math.max(0, position + 1 - window) / BLOCK_TOKENS);
+}
