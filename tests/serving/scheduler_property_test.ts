@@ -74,7 +74,7 @@ class World {
   chained = 0;
 
   constructor(readonly setup: Setup) {
-    const { blocks, growth, refusal, keep, window } = setup;
+    const { blocks, refusal, keep, window } = setup;
     this.#windows = window === undefined ? [] : [window];
     this.runner = new FakeRunner({ ...setup, blocks }, CONTEXT, this.#windows);
     const groups = [Infinity, ...this.#windows].map((window, group) => {
