@@ -82,7 +82,7 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
       factors: false,
     },
     attentionBias: architecture.attentionBias === true,
-    tiedOutput: json.flag("tie_word_embeddings", false),
+    tiedOutput: json.flag("tie_word_embeddings", architecture.hfTied ?? false),
     ...architecture.read?.(json),
   };
 }

@@ -65,6 +65,14 @@ export class MetadataReader {
     return value;
   }
 
+  /** @throws {ModelFormatError} if it is missing, or no array of strings. */
+  texts(key: string): readonly string[] {
+    const value = this.#get(key);
+    const valid = Array.isArray(value) && value.every((item) => typeof item === "string");
+    if (!valid) throw this.#wrong(key, "an array of strings");
+    return value as readonly string[];
+  }
+
   /** Length of the array, or undefined where there is none. */
   arrayLength(key: string): number | undefined {
     const value = this.#get(key);

@@ -1,7 +1,7 @@
 /** Models of random weights as Hugging Face has them: safetensors and the texts beside them. */
 
 import type { SafetensorsData } from "../files/safetensors_writer.ts";
-import { configOf } from "../model/architectures/mod.ts";
+import { architectureOf, configOf } from "../model/architectures/mod.ts";
 import { expectedWeights } from "../model/expected_weights.ts";
 import { syntheticVocabulary } from "./metadata.ts";
 import { LLAMA32_SCALING, syntheticHyperparameters, syntheticPre } from "./models.ts";
@@ -33,6 +33,7 @@ export function syntheticDirectory(
 ): SyntheticDirectory {
   const gguf = syntheticHyperparameters(name);
   const { rope, headDim } = gguf;
+  const { hfNormOffset: normOffset } = architectureOf(gguf);
   const h = {
     ...gguf,
     rope: {
@@ -44,7 +45,8 @@ export function syntheticDirectory(
   } as const;
   const tensors = [...expectedWeights(configOf(h))].flatMap((weight) => {
     const { name, hf, shape } = weight;
-    const made = checkpointTensors(weight, staysF32(name, shape) ? "F32" : format, seed);
+    const type = staysF32(name, shape) ? "F32" : format;
+    const made = checkpointTensors(weight, { type, seed, normOffset });
     const turned = rope.layout === "interleaved" && /\.[qk]_proj\.weight$/.test(hf);
     if (!turned) return made;
     return made.map((tensor) => ({

@@ -120,7 +120,7 @@ export function syntheticModel(
   const tensors = [...expectedWeights(configOf(h))].map(({ name, shape }) =>
     name === ggufName("ropeFactors")
       ? ropeFactors(h.rope, name)
-      : syntheticTensor(name, shape, tensorType({ name, shape }, format, h), seed)
+      : syntheticTensor({ name, shape, type: tensorType({ name, shape }, format, h) }, seed)
   );
   const vocabulary = syntheticVocabulary(h.vocabSize);
   return { metadata: syntheticMetadata(h, vocabulary, syntheticPre(h)), tensors };

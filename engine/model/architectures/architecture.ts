@@ -23,6 +23,8 @@ export interface Architecture {
   readonly headDim?: number;
   /** Its checkpoints' names where they differ from LAYER_WEIGHTS; `{}` stands for the layer. */
   readonly hfNames?: Partial<Readonly<Record<LayerWeight, string>>>;
+  /** What config.json means where it has no tie_word_embeddings; default false. */
+  readonly hfTied?: boolean;
   /** Its checkpoints store the weights of norms less this; default 0. */
   readonly hfNormOffset?: number;
   /** Reads what this architecture alone has. */
