@@ -23,6 +23,15 @@ export interface Hyperparameters {
   readonly tiedOutput: boolean;
   /** The file has biases of queries, keys and values. */
   readonly attentionBias: boolean;
+  /** Of architectures in which all layers but the last of every `period` see this many tokens alone. */
+  readonly window?: {
+    readonly tokens: number;
+    readonly period: number;
+    /** RoPE base of the layers with the window. */
+    readonly ropeBase: number;
+  };
+  /** q · k is divided by its square root; default the head size. */
+  readonly queryScalar?: number;
   /** Of architectures with routed experts. */
   readonly experts?: Omit<ExpertsSpec, "kind" | "activation">;
 }

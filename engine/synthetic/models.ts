@@ -58,6 +58,10 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
     architecture: "qwen3moe", ...TINY, headDim: 64,
     experts: { count: 8, used: 2, width: 256, normalized: true },
   }],
+  ["tiny-gemma3", {
+    architecture: "gemma3", ...TINY, dim: 128, layers: 6, headDim: 64, ropeBase: 1e6,
+    window: { tokens: 32, period: 6, ropeBase: 10_000 },
+  }],
   ["tinyllama-1.1b", {
     architecture: "llama", dim: 2048, layers: 22, heads: 32, kvHeads: 4, headDim: 64, ffnDim: 5632,
     vocabSize: 32_000, contextLength: 2048, ropeBase: 10_000, tiedOutput: false,

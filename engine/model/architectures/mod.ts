@@ -3,6 +3,7 @@
 import type { ModelConfig } from "../config.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
 import type { Architecture } from "./architecture.ts";
+import { gemma3 } from "./gemma3.ts";
 import { llama } from "./llama.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
@@ -10,7 +11,7 @@ import { qwen3moe } from "./qwen3moe.ts";
 
 export type { Architecture } from "./architecture.ts";
 
-export const ARCHITECTURES: readonly Architecture[] = [llama, qwen2, qwen3, qwen3moe];
+export const ARCHITECTURES: readonly Architecture[] = [llama, qwen2, qwen3, qwen3moe, gemma3];
 
 /** The architecture of this name in GGUF. */
 export function architectureOf({ architecture }: { readonly architecture: string }): Architecture {

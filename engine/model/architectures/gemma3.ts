@@ -1,0 +1,109 @@
+/**
+ * Gemma 3, its text layers: norms before and after each branch, GELU, most layers seeing a window with
+ * a RoPE table of their own. Source of structure and keys: Gemma3TextConfig and modeling_gemma3.py of
+ * transformers, gemma3.cpp of llama.cpp. arXiv:2503.19786.
+ */
+
+import { MAX_CONTEXT, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "../config_bounds.ts";
+import type { Hyperparameters } from "../hyperparameters.ts";
+import type { MetadataReader } from "../metadata_reader.ts";
+import { type Architecture, attention } from "./architecture.ts";
+
+/** What files without the key mean: every sixth layer sees all, the others turn with this base. */
+const PERIOD = 6;
+const LOCAL_BASE = 10_000;
+/** llama.cpp knows the model whose queries are scaled by dim / heads, 27B, by its layers. */
+const LAYERS_OF_27B = 62;
+
+export const gemma3: Architecture = {
+  gguf: "gemma3",
+  modelType: "gemma3_text",
+  ggufRopeLayout: "half",
+  attentionBias: false,
+  headDim: 256,
+  hfNames: {
+    ffnNorm: "model.layers.{}.pre_feedforward_layernorm.weight",
+  },
+  hfNormOffset: 1,
+  hfTied: true,
+  read: (metadata) => metadata.file.format === "gguf" ? fromGguf(metadata) : fromJson(metadata),
+  write: (h) => {
+    const { tokens, period, ropeBase } = h.window!;
+    return {
+      gguf: {
+        "attention.sliding_window": tokens,
+        "attention.sliding_window_pattern": period,
+        "rope.freq_base_swa": ropeBase,
+      },
+      hf: {
+        hidden_activation: "gelu_pytorch_tanh",
+        sliding_window: tokens,
+        sliding_window_pattern: period,
+        rope_local_base_freq: ropeBase,
+        query_pre_attn_scalar: h.queryScalar ?? h.headDim,
+      },
+    };
+  },
+  layers: (h) => {
+    const { tokens, period, ropeBase } = h.window!;
+    const scale = 1 / Math.sqrt(h.queryScalar ?? h.headDim);
+    const feedForward = { kind: "dense", width: h.ffnDim, activation: "gelu" } as const;
+    const all = attention(h, { scale, headNorm: true });
+    // The longer context is that of the layers that see it.
+    const rope = { ...h.rope, base: ropeBase, scaling: { kind: "none" } } as const;
+    const local = { ...all, rope, window: tokens };
+    return Array.from({ length: h.layers }, (_, i) => {
+      return { mixer: (i + 1) % period === 0 ? all : local, feedForward, postNorms: true };
+    });
+  },
+  config: ({ dim }) => ({ embeddingScale: Math.sqrt(dim) }),
+};
+
+type Own = Pick<Hyperparameters, "window" | "queryScalar">;
+
+function fromGguf(metadata: MetadataReader): Own {
+  if (metadata.has("final_logit_softcapping")) {
+    throw metadata.unsupported("capped logits; get a model without them");
+  }
+  const dim = metadata.integer("embedding_length", 1, MAX_WIDTH);
+  const heads = metadata.integer("attention.head_count", 1, MAX_HEADS);
+  const is27B = metadata.integer("block_count", 1, MAX_LAYERS) === LAYERS_OF_27B;
+  return {
+    window: {
+      tokens: metadata.integer("attention.sliding_window", 1, MAX_CONTEXT),
+      period: metadata.integer("attention.sliding_window_pattern", 1, MAX_LAYERS, PERIOD),
+      ropeBase: metadata.positive("rope.freq_base_swa", 1e12, LOCAL_BASE),
+    },
+    ...(is27B && { queryScalar: dim / heads }),
+  };
+}
+
+function fromJson(json: MetadataReader): Own {
+  for (const key of ["attn_logit_softcapping", "final_logit_softcapping"]) {
+    if (json.has(key)) throw json.unsupported(`${key}; get a model without it`);
+  }
+  const period = json.has("layer_types")
+    ? periodOf(json, json.texts("layer_types"))
+    : json.integer("sliding_window_pattern", 1, MAX_LAYERS, PERIOD);
+  return {
+    window: {
+      tokens: json.integer("sliding_window", 1, MAX_CONTEXT, 4096),
+      period,
+      ropeBase: json.positive("rope_local_base_freq", 1e12, LOCAL_BASE),
+    },
+    queryScalar: json.integer("query_pre_attn_scalar", 1, MAX_WIDTH, 256),
+  };
+}
+
+/** Newer files name each layer's kind: the last of every `period` sees all. */
+function periodOf(json: MetadataReader, kinds: readonly string[]): number {
+  const first = kinds.indexOf("full_attention");
+  const period = first < 0 ? kinds.length + 1 : first + 1;
+  const regular = kinds.every((kind, i) =>
+    kind === ((i + 1) % period === 0 ? "full_attention" : "sliding_attention")
+  );
+  if (!regular) {
+    throw json.unsupported("layer_types that do not repeat; get a model whose layers alternate");
+  }
+  return period;
+}

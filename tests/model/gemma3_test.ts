@@ -1,0 +1,129 @@
+/** Gemma 3's own features: read from both kinds of file, and each of them missed by the goldens if off. */
+
+import assert from "node:assert/strict";
+import { openModelFile } from "../../engine/files/open_model.ts";
+import type { AttentionSpec, LayerSpec, ModelConfig } from "../../engine/model/config.ts";
+import { readModel } from "../../engine/model/read_model.ts";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
+import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
+import { compareWithGolden, readGolden } from "../assert.ts";
+import { withFile, withFiles } from "../files/on_disk.ts";
+import { logitsOf } from "../reference/tiny_runner.ts";
+import { configOf, float, text, uint } from "./tiny_config.ts";
+
+const layers = (config: ModelConfig, change: (layer: LayerSpec) => LayerSpec): ModelConfig => ({
+  ...config,
+  layers: config.layers.map(change),
+});
+const mixers = (config: ModelConfig, change: (mixer: AttentionSpec) => AttentionSpec) =>
+  layers(config, (layer) => ({ ...layer, mixer: change(layer.mixer) }));
+
+/** The model without one of its features. */
+const WITHOUT: Record<string, (config: ModelConfig) => ModelConfig> = {
+  "norms after the branches": (c) => layers(c, (layer) => ({ ...layer, postNorms: false })),
+  "GELU": (c) =>
+    layers(c, (layer) => ({
+      ...layer,
+      feedForward: { ...layer.feedForward, activation: "silu" },
+    })),
+  "windows": (c) => mixers(c, ({ window: _, ...mixer }) => mixer),
+  "a RoPE base of the window's layers": (c) => {
+    const { rope } = c.layers.at(-1)!.mixer;
+    return mixers(c, (mixer) => ({ ...mixer, rope }));
+  },
+  "the scale of embeddings": (c) => ({ ...c, embeddingScale: 1 }),
+  "norms of heads": (c) => mixers(c, (mixer) => ({ ...mixer, headNorm: false })),
+};
+
+const MODELS = {
+  "tiny-gemma3-f16": () => withFile("m.gguf", tinyModel("gemma3", "F16"), read),
+  "safetensors-gemma3-f32": () => withFiles(tinySafetensors("gemma3", "F32"), read),
+};
+
+/** Runners of the model as it is and without each feature. */
+function read(path: string) {
+  const file = openModelFile(path);
+  try {
+    const { config, weights } = readModel(file);
+    return Object.entries(WITHOUT).map(([feature, change]) => {
+      const runner = loadReferenceRunner(weights, change(config));
+      return { feature, runner };
+    });
+  } finally {
+    file.close();
+  }
+}
+
+for (const [name, open] of Object.entries(MODELS)) {
+  Deno.test(`${name} has a golden that notices each feature of Gemma 3`, async () => {
+    const golden = readGolden(name);
+    for (const { feature, runner } of open()) {
+      const { meanKl } = compareWithGolden(golden, await logitsOf(runner, golden.ids));
+      // A hundred times what the runners may be off.
+      assert.ok(meanKl > 1e-3, `without ${feature}: mean KL ${meanKl}`);
+    }
+  });
+}
+
+Deno.test("configFromGguf() reads what Gemma 3's files leave out, and 27B by its layers", () => {
+  const bare = configOf("gemma3", ({ metadata }) => {
+    for (const key of ["attention.sliding_window_pattern", "rope.freq_base_swa"]) {
+      metadata.delete(`gemma3.${key}`);
+    }
+  });
+  assert.deepEqual(bare.layers.map(({ mixer }) => mixer.window), [13, 13, 13, 13, 13, undefined]);
+  assert.deepEqual(bare.layers.map(({ mixer }) => mixer.rope.base), [1e4, 1e4, 1e4, 1e4, 1e4, 1e6]);
+  assert.equal(bare.layers[0]!.mixer.scale, 1 / Math.sqrt(16));
+  assert.equal(bare.embeddingScale, 8);
+  const capped = () =>
+    configOf("gemma3", ({ metadata }) => {
+      metadata.set("gemma3.final_logit_softcapping", float(30));
+    });
+  assert.throws(capped, /capped logits/);
+  // Queries of the largest model are scaled by dim / heads; the file lacks its layers.
+  const large = () =>
+    configOf("gemma3", ({ metadata }) => metadata.set("gemma3.block_count", uint(62)));
+  assert.throws(large, /'blk\.6\.attn_norm\.weight' is missing/);
+  const scaled = configOf("gemma3", ({ metadata }) => {
+    metadata.set("gemma3.rope.scaling.type", text("linear"));
+    metadata.set("gemma3.rope.scaling.factor", float(8));
+  });
+  assert.deepEqual(
+    scaled.layers.map(({ mixer }) => mixer.rope.scaling.kind),
+    ["none", "none", "linear", "none", "none", "linear"],
+  );
+});
+
+Deno.test("readModel() reads Gemma 3's layer_types, and refuses those that do not repeat", () => {
+  const windows = (change: Record<string, unknown>) => {
+    const files = tinySafetensors("gemma3", "BF16");
+    const config = JSON.parse(String(files["config.json"]));
+    files["config.json"] = JSON.stringify({
+      ...config,
+      sliding_window_pattern: undefined,
+      tie_word_embeddings: undefined,
+      ...change,
+    });
+    return withFiles(files, (directory) => {
+      const file = openModelFile(directory);
+      try {
+        return readModel(file).config.layers.map(({ mixer }) => mixer.window ?? 0);
+      } finally {
+        file.close();
+      }
+    });
+  };
+  const [sees, all] = ["sliding_attention", "full_attention"];
+  assert.deepEqual(
+    windows({ layer_types: [sees, all, sees, all, sees, all] }),
+    [13, 0, 13, 0, 13, 0],
+  );
+  assert.deepEqual(windows({}), [13, 13, 13, 13, 13, 0]);
+  assert.throws(
+    () => windows({ layer_types: [sees, all, all, sees, sees, sees] }),
+    /do not repeat/,
+  );
+  assert.throws(() => windows({ final_logit_softcapping: 30 }), /final_logit_softcapping; get/);
+  assert.throws(() => windows({ hidden_activation: "gelu" }), /'gelu'; get a model with 'gelu_py/);
+});
