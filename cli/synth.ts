@@ -51,13 +51,12 @@ export function addSynth(program: Command): void {
     const bytes = await (isFile
       ? writeGgufFile(syntheticModel(name, quant, options.seed), target, terminal)
       : writeDirectory(
-        syntheticDirectory(
-          name,
-          directoryFormat(quant),
-          options.seed,
-          (pre) =>
+        syntheticDirectory(name, {
+          format: directoryFormat(quant),
+          seed: options.seed,
+          preTokenizer: (pre) =>
             preTokenizer(pre)!.config,
-        ),
+        }),
         target,
         terminal,
       ));

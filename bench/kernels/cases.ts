@@ -235,7 +235,7 @@ class Cases {
 function duplicate(gpu: Gpu, matrix: DeviceMatrix): DeviceMatrix {
   const encoder = gpu.device.createCommandEncoder({ label: "copies of a matrix" });
   const copy = (buffer: GPUBuffer) => {
-    const twin = createBuffer(gpu, buffer.label, buffer.size, "weights");
+    const twin = createBuffer(gpu, { label: buffer.label, bytes: buffer.size, purpose: "weights" });
     encoder.copyBufferToBuffer(buffer, 0, twin, 0, buffer.size);
     return twin;
   };

@@ -57,9 +57,13 @@ class GpuProbe {
     const most = 2 ** Math.floor(Math.log2(Math.min(maxStorageBufferBindingSize, maxBufferSize)));
     const bytes = Math.min(this.#sizes.bytes, most);
     this.#pipelines = new Pipelines(gpu, 256);
-    this.#data = createBuffer(gpu, "probe data", bytes, "scratch");
+    this.#data = createBuffer(gpu, { label: "probe data", bytes, purpose: "scratch" });
     const invocations = Math.max(bytes / VECTOR_BYTES / VECTORS, this.#sizes.invocations);
-    this.#sums = createBuffer(gpu, "probe sums", invocations * 4, "scratch");
+    this.#sums = createBuffer(gpu, {
+      label: "probe sums",
+      bytes: invocations * 4,
+      purpose: "scratch",
+    });
   }
 
   static async create(gpu: Gpu): Promise<GpuProbe> {
@@ -143,7 +147,7 @@ class GpuProbe {
     const recorder = new Recorder(this.gpu);
     for (let i = 0; i < count; i++) recorder.dispatch(dispatch, 0);
     recorder.endPass();
-    const finish = this.readback.copy(recorder.encoder, this.#sums, 0, 4);
+    const finish = this.readback.copy(recorder.encoder, this.#sums, 4);
     const start = performance.now();
     recorder.submit(this.readback);
     await finish();
@@ -166,7 +170,7 @@ class GpuProbe {
     const samples: number[] = [];
     for (let i = 0; i < 20; i++) {
       const encoder = this.gpu.device.createCommandEncoder({ label: "probe readback" });
-      const finish = this.readback.copy(encoder, this.#sums, 0, 4);
+      const finish = this.readback.copy(encoder, this.#sums, 4);
       const start = performance.now();
       this.gpu.device.queue.submit([encoder.finish()]);
       await finish();
@@ -187,7 +191,7 @@ class GpuProbe {
         this.gpu.device.queue.writeBuffer(this.#data, i * UPLOAD_PIECE, piece);
       }
       const encoder = this.gpu.device.createCommandEncoder({ label: "probe upload" });
-      const finish = this.readback.copy(encoder, this.#data, 0, 4);
+      const finish = this.readback.copy(encoder, this.#data, 4);
       this.gpu.device.queue.submit([encoder.finish()]);
       await finish();
       rates.push(count * UPLOAD_PIECE / ((performance.now() - start) * 1e6));

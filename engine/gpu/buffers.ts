@@ -18,9 +18,11 @@ export function largestBuffer({ limits }: Gpu): number {
  */
 export function createBuffer(
   gpu: Gpu,
-  label: string,
-  bytes: number,
-  purpose: BufferPurpose,
+  { label, bytes, purpose }: {
+    readonly label: string;
+    readonly bytes: number;
+    readonly purpose: BufferPurpose;
+  },
 ): GPUBuffer {
   const size = Math.max(16, Math.ceil(bytes / 16) * 16);
   const most = largestBuffer(gpu);
@@ -113,11 +115,10 @@ export class Uploader {
 /** Makes a buffer that holds `data`. */
 export function bufferOf(
   gpu: Gpu,
-  label: string,
   data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
-  purpose: BufferPurpose,
+  { label, purpose }: { readonly label: string; readonly purpose: BufferPurpose },
 ): GPUBuffer {
-  const buffer = createBuffer(gpu, label, data.byteLength, purpose);
+  const buffer = createBuffer(gpu, { label, bytes: data.byteLength, purpose });
   new Uploader(gpu).write(buffer, 0, data);
   return buffer;
 }

@@ -43,8 +43,8 @@ export class KvCache {
         const blockBytes = BLOCK_TOKENS * kvHeads * headDim * KV_BYTES[kv];
         const bytes = blocks[index]! * blockBytes;
         return layers[layer] = {
-          keys: createBuffer(gpu, `keys ${layer}`, bytes, "kv"),
-          values: createBuffer(gpu, `values ${layer}`, bytes, "kv"),
+          keys: createBuffer(gpu, { label: `keys ${layer}`, bytes, purpose: "kv" }),
+          values: createBuffer(gpu, { label: `values ${layer}`, bytes, purpose: "kv" }),
           table: { group: index, groups: groups.length },
           blockBytes,
         };
@@ -63,12 +63,11 @@ export class KvCache {
   copy(copies: readonly BlockCopy[]): void {
     const encoder = this.gpu.device.createCommandEncoder({ label: "copy blocks" });
     // A buffer cannot be copied within itself, so a block goes through another.
-    const staging = this.#staging ??= createBuffer(
-      this.gpu,
-      "copied block",
-      Math.max(...this.#groups.flat().map(({ blockBytes }) => blockBytes)),
-      "scratch",
-    );
+    const staging = this.#staging ??= createBuffer(this.gpu, {
+      label: "copied block",
+      bytes: Math.max(...this.#groups.flat().map(({ blockBytes }) => blockBytes)),
+      purpose: "scratch",
+    });
     for (const { group, from, to } of copies) {
       for (const { keys, values, blockBytes: bytes } of this.#groups[group]!) {
         for (const buffer of [keys, values]) {
@@ -94,7 +93,11 @@ export class KvCache {
     for (const layer of layers) {
       for (const name of ["keys", "values"] as const) {
         const old = layer[name];
-        const grown = createBuffer(gpu, old.label, wanted * layer.blockBytes, "kv");
+        const grown = createBuffer(gpu, {
+          label: old.label,
+          bytes: wanted * layer.blockBytes,
+          purpose: "kv",
+        });
         const encoder = gpu.device.createCommandEncoder({ label: "grow the cache" });
         encoder.copyBufferToBuffer(old, 0, grown, 0, old.size);
         gpu.device.queue.submit([encoder.finish()]);

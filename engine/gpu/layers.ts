@@ -205,7 +205,7 @@ function ropeAngles(weights: Weights, rope: RopeSpec, positions: number): GPUBuf
       angles[i++] = Math.sin(position * frequency) * magnitude;
     }
   }
-  return bufferOf(weights.gpu, "rope angles", angles, "scratch");
+  return bufferOf(weights.gpu, angles, { label: "rope angles", purpose: "scratch" });
 }
 
 function checkDimensions({ dim, layers }: ModelConfig, file: ModelFile, { tile }: Tuning): void {

@@ -88,9 +88,13 @@ export function allocateMatrix(
   for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
     const count = Math.min(partRows, rows - firstRow);
     const size = packedWords(type, count, columns, tile);
-    const quants = createBuffer(gpu, `${label} quants`, size.quants * 4, "weights");
+    const quants = createBuffer(gpu, {
+      label: `${label} quants`,
+      bytes: size.quants * 4,
+      purpose: "weights",
+    });
     const scales = size.scales > 0
-      ? createBuffer(gpu, `${label} scales`, size.scales * 4, "weights")
+      ? createBuffer(gpu, { label: `${label} scales`, bytes: size.scales * 4, purpose: "weights" })
       : undefined;
     parts.push({ firstRow, rows: count, quants, scales });
   }

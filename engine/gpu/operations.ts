@@ -297,7 +297,10 @@ export class OperationBuilder {
   }
 
   #shape(use: MatrixUse): GPUBuffer {
-    return bufferOf(this.pipelines.gpu, "matrix shape", matrixShape(use), "scratch");
+    return bufferOf(this.pipelines.gpu, matrixShape(use), {
+      label: "matrix shape",
+      purpose: "scratch",
+    });
   }
 
   #fixed(

@@ -81,7 +81,7 @@ export class Recorder {
       const times = Math.min(TIMES_PER_SET, this.#names.length - i * TIMES_PER_SET);
       this.encoder.resolveQuerySet(queries, 0, times * 2, resolved, i * TIMES_PER_SET * 16);
     }
-    const read = readback.copy(this.encoder, resolved, 0, bytes);
+    const read = readback.copy(this.encoder, resolved, bytes);
     return async () => {
       const ticks = new BigUint64Array(await read());
       destroyBuffer(this.gpu, resolved, "readback");

@@ -29,16 +29,11 @@ export class Readback {
    * Records a copy of `bytes` (a multiple of 4) of `source`; the returned function, called after
    * the submit, gives them.
    */
-  copy(
-    encoder: GPUCommandEncoder,
-    source: GPUBuffer,
-    offset: number,
-    bytes: number,
-  ): () => Promise<ArrayBuffer> {
+  copy(encoder: GPUCommandEncoder, source: GPUBuffer, bytes: number): () => Promise<ArrayBuffer> {
     // A few sizes only, so that buffers are used again.
     const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
     const staging = this.#take(size);
-    encoder.copyBufferToBuffer(source, offset, staging, 0, bytes);
+    encoder.copyBufferToBuffer(source, 0, staging, 0, bytes);
     return async () => {
       const mapped = staging.mapAsync(GPUMapMode.READ, 0, bytes);
       if (this.#blocking && this.#awaited.has(staging)) mapped.catch(() => {});
@@ -78,11 +73,15 @@ export class Readback {
   // Two values through one buffer: the first read awaits, as it must, the second does not.
   async #tryBlocking(): Promise<boolean> {
     const { device } = this.gpu;
-    const source = createBuffer(this.gpu, "readback test", 256, "readback");
+    const source = createBuffer(this.gpu, {
+      label: "readback test",
+      bytes: 256,
+      purpose: "readback",
+    });
     const read = async (value: number) => {
       device.queue.writeBuffer(source, 0, new Uint32Array([value]));
       const encoder = device.createCommandEncoder();
-      const finish = this.copy(encoder, source, 0, 4);
+      const finish = this.copy(encoder, source, 4);
       device.queue.submit([encoder.finish()]);
       return new Uint32Array(await finish())[0];
     };

@@ -167,7 +167,7 @@ export class GpuRunner implements ModelRunner {
       if (batch.sequences.some(({ logits }) => logits !== undefined)) {
         recorder.endPass();
         const bytes = counts.logits * this.config.vocabSize * 4;
-        readLogits = this.readback.copy(recorder.encoder, scratch.logits, 0, bytes);
+        readLogits = this.readback.copy(recorder.encoder, scratch.logits, bytes);
       }
       samples = counts.samples;
       if (samples > 0) {
@@ -182,7 +182,6 @@ export class GpuRunner implements ModelRunner {
       ? this.readback.copy(
         recorder.encoder,
         scratch.sampled,
-        0,
         ((steps - 1) * maxSequences + samples) * 4,
       )
       : undefined;

@@ -67,7 +67,8 @@ export interface ExpertScratch {
 
 /** Makes the scratch buffers; their bytes count as "scratch". */
 export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
-  const make = (label: string, words: number) => createBuffer(gpu, label, words * 4, "scratch");
+  const make = (label: string, words: number) =>
+    createBuffer(gpu, { label, bytes: words * 4, purpose: "scratch" });
   const { experts } = s;
   return {
     hidden: make("hidden", s.tokens * s.dim),

@@ -47,7 +47,7 @@ async function measurePeriod(gpu: Gpu, readback: Readback): Promise<number> {
       timestampWrites: { querySet: queries, beginningOfPassWriteIndex: 0 },
     }).end();
     encoder.resolveQuerySet(queries, 0, 1, resolved, 0);
-    const bytes = readback.copy(encoder, resolved, 0, 8);
+    const bytes = readback.copy(encoder, resolved, 8);
     device.queue.submit([encoder.finish()]);
     const ticks = new BigUint64Array(await bytes())[0]!;
     return { ticks, before, after: performance.now() };

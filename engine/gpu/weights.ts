@@ -71,7 +71,11 @@ export class Weights {
       all.set(part, at);
       at += part.length;
     }
-    const buffer = createBuffer(this.gpu, names.join("+"), all.byteLength, "weights");
+    const buffer = createBuffer(this.gpu, {
+      label: names.join("+"),
+      bytes: all.byteLength,
+      purpose: "weights",
+    });
     this.#fills.push(() => {
       this.#uploader.write(buffer, 0, all);
       this.#count(names.map((name) => this.#tensor(name)));

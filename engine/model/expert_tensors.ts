@@ -39,7 +39,7 @@ export function stackExperts(file: ModelFile): ModelFile {
   return withTensors(file, tensors, (tensor, offset, into) => {
     const parts = partsOf.get(tensor);
     if (parts === undefined) file.read(tensor, offset, into);
-    else readParts(file, tensor, parts, offset, into);
+    else readParts({ file, tensor, parts }, offset, into);
   });
 }
 
@@ -63,13 +63,13 @@ function stackOf(file: ModelFile, name: string, parts: readonly TensorInfo[]): T
   };
 }
 
-function readParts(
-  file: ModelFile,
-  tensor: TensorInfo,
-  parts: readonly TensorInfo[],
-  offset: number,
-  into: Uint8Array,
-): void {
+interface Stack {
+  readonly file: ModelFile;
+  readonly tensor: TensorInfo;
+  readonly parts: readonly TensorInfo[];
+}
+
+function readParts({ file, tensor, parts }: Stack, offset: number, into: Uint8Array): void {
   if (offset < 0 || offset + into.length > tensor.byteLength) {
     throw new RangeError(
       `Cannot read tensor '${tensor.name}': bytes ${offset} to ${offset + into.length} ` +

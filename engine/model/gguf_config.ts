@@ -41,12 +41,12 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   const { gguf: name, attentionBias } = architecture;
   const metadata = root.under(`${name}.`);
   const own = architecture.read?.(metadata);
-  if (own?.experts === undefined && metadata.integer("expert_count", 0, MAX_WIDTH, 0) > 0) {
+  if (own?.experts === undefined && metadata.integer("expert_count", [0, MAX_WIDTH], 0) > 0) {
     throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
   }
-  const dim = metadata.integer("embedding_length", 1, MAX_WIDTH);
-  const heads = metadata.integer("attention.head_count", 1, MAX_HEADS);
-  const kvHeads = metadata.integer("attention.head_count_kv", 1, MAX_HEADS, heads);
+  const dim = metadata.integer("embedding_length", [1, MAX_WIDTH]);
+  const heads = metadata.integer("attention.head_count", [1, MAX_HEADS]);
+  const kvHeads = metadata.integer("attention.head_count_kv", [1, MAX_HEADS], heads);
   if (heads % kvHeads !== 0) {
     throw metadata.fault(
       `key '${metadata.key("attention.head_count_kv")}' is ${kvHeads}, which does not divide the ` +
@@ -54,7 +54,7 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
     );
   }
   const headDim = readHeadDim(metadata, dim, heads);
-  const ropeDims = metadata.integer("rope.dimension_count", 2, headDim, headDim);
+  const ropeDims = metadata.integer("rope.dimension_count", [2, headDim], headDim);
   if (ropeDims % 2 !== 0) {
     throw metadata.fault(
       `key '${metadata.key("rope.dimension_count")}' is ${ropeDims}, which is odd`,
@@ -64,13 +64,13 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
     architecture: name,
     name: root.text("general.name", basename(file.paths[0]!)),
     dim,
-    layers: metadata.integer("block_count", 1, MAX_LAYERS),
+    layers: metadata.integer("block_count", [1, MAX_LAYERS]),
     heads,
     kvHeads,
     headDim,
-    ffnDim: metadata.integer("feed_forward_length", 1, MAX_WIDTH),
+    ffnDim: metadata.integer("feed_forward_length", [1, MAX_WIDTH]),
     vocabSize: file.tensors.get(ggufName("embedding"))?.shape[0] ?? 0,
-    contextLength: metadata.integer("context_length", 1, MAX_CONTEXT),
+    contextLength: metadata.integer("context_length", [1, MAX_CONTEXT]),
     rmsEpsilon: metadata.positive("attention.layer_norm_rms_epsilon", 1),
     rope: {
       base: metadata.positive("rope.freq_base", 1e12, 10_000),
@@ -94,14 +94,14 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
         `divide; the file is damaged or badly converted, get another`,
     );
   }
-  const headDim = metadata.integer("attention.key_length", 1, MAX_HEAD_DIM, dim / heads);
+  const headDim = metadata.integer("attention.key_length", [1, MAX_HEAD_DIM], dim / heads);
   if (headDim % 2 !== 0) {
     throw metadata.fault(
       `the head size is ${headDim}, and RoPE turns pairs; ` +
         `the file is damaged or badly converted, get another`,
     );
   }
-  const values = metadata.integer("attention.value_length", 1, MAX_HEAD_DIM, headDim);
+  const values = metadata.integer("attention.value_length", [1, MAX_HEAD_DIM], headDim);
   if (values !== headDim) {
     throw metadata.unsupported(
       `values of ${values} dimensions with keys of ${headDim}; get a model with equal ones`,
@@ -126,7 +126,7 @@ function readRopeScaling(metadata: MetadataReader): RopeScaling {
       return {
         kind,
         factor: metadata.positive("rope.scaling.factor", 1e6),
-        originalContext: metadata.integer("rope.scaling.original_context_length", 1, MAX_CONTEXT),
+        originalContext: metadata.integer("rope.scaling.original_context_length", [1, MAX_CONTEXT]),
         betaFast: metadata.positive("rope.scaling.yarn_beta_fast", 1e6, 32),
         betaSlow: metadata.positive("rope.scaling.yarn_beta_slow", 1e6, 1),
         attentionFactor: metadata.positive("rope.scaling.attn_factor", 1e6, 1),
@@ -142,7 +142,7 @@ function readRopeScaling(metadata: MetadataReader): RopeScaling {
 function checkVocabulary(metadata: MetadataReader, config: ModelConfig): void {
   const stated = `${config.architecture}.vocab_size`;
   const sizes: [string, number | undefined][] = [
-    [`key '${stated}'`, metadata.has(stated) ? metadata.integer(stated, 1, 2 ** 31) : undefined],
+    [`key '${stated}'`, metadata.has(stated) ? metadata.integer(stated, [1, 2 ** 31]) : undefined],
     ["key 'tokenizer.ggml.tokens'", metadata.arrayLength("tokenizer.ggml.tokens")],
   ];
   if (!metadata.file.tensors.has(ggufName("embedding"))) return; // checkWeights says so.

@@ -47,28 +47,28 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
     throw json.unsupported(`model_type ${quote(name)}; the supported ones are ${known}`);
   }
   checkVariants(json);
-  const dim = json.integer("hidden_size", 1, MAX_WIDTH);
-  const heads = json.integer("num_attention_heads", 1, MAX_HEADS);
-  const kvHeads = json.integer("num_key_value_heads", 1, MAX_HEADS, heads);
-  const headDim = json.integer("head_dim", 2, MAX_HEAD_DIM, architecture.headDim ?? dim / heads);
+  const dim = json.integer("hidden_size", [1, MAX_WIDTH]);
+  const heads = json.integer("num_attention_heads", [1, MAX_HEADS]);
+  const kvHeads = json.integer("num_key_value_heads", [1, MAX_HEADS], heads);
+  const headDim = json.integer("head_dim", [2, MAX_HEAD_DIM], architecture.headDim ?? dim / heads);
   if (heads % kvHeads !== 0 || headDim % 2 !== 0) {
     throw json.fault(
       `it has ${heads} heads of ${headDim} dimensions and ${kvHeads} key-value heads, which ` +
         `must divide the heads, and the dimensions must be even; get another model`,
     );
   }
-  const trained = json.integer("max_position_embeddings", 1, MAX_CONTEXT);
+  const trained = json.integer("max_position_embeddings", [1, MAX_CONTEXT]);
   const scaling = readRopeScaling(json, trained);
   return {
     architecture: architecture.gguf,
     name: json.text("general.name"),
     dim,
-    layers: json.integer("num_hidden_layers", 1, MAX_LAYERS),
+    layers: json.integer("num_hidden_layers", [1, MAX_LAYERS]),
     heads,
     kvHeads,
     headDim,
-    ffnDim: json.integer("intermediate_size", 1, MAX_WIDTH),
-    vocabSize: json.integer("vocab_size", 1, 2 ** 22),
+    ffnDim: json.integer("intermediate_size", [1, MAX_WIDTH]),
+    vocabSize: json.integer("vocab_size", [1, 2 ** 22]),
     // Qwen's YaRN is added to a config that states the length before it.
     contextLength: scaling.kind === "yarn"
       ? Math.max(trained, Math.floor(scaling.factor * scaling.originalContext))
@@ -127,7 +127,7 @@ function readRopeScaling(json: MetadataReader, trained: number): RopeScaling {
   const positive = (name: string, fallback?: number) =>
     json.positive(ropeKey(json, name), 1e6, fallback);
   const originalContext = () =>
-    json.integer(ropeKey(json, "original_max_position_embeddings"), 1, MAX_CONTEXT, trained);
+    json.integer(ropeKey(json, "original_max_position_embeddings"), [1, MAX_CONTEXT], trained);
   switch (kind) {
     case "default":
       return { kind: "none" };

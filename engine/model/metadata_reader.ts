@@ -35,8 +35,8 @@ export class MetadataReader {
     return value;
   }
 
-  /** @throws {ModelFormatError} if it is missing, no whole number, or not within [least, most]. */
-  integer(key: string, least: number, most: number, fallback?: number): number {
+  /** @throws {ModelFormatError} if it is missing, no whole number, or not within the range. */
+  integer(key: string, [least, most]: readonly [number, number], fallback?: number): number {
     const value = this.#get(key) ?? fallback;
     if (Array.isArray(value)) {
       throw this.unsupported(`key '${this.key(key)}' differs from layer to layer`);

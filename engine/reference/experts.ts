@@ -2,7 +2,7 @@
 
 import { activate, type PackedMatrix } from "../../kernels/reference.ts";
 import type { ExpertsSpec, ModelConfig } from "../model/config.ts";
-import { matmul, matmulScratch } from "./matmul.ts";
+import { matmul, type MatmulOperands, matmulScratch } from "./matmul.ts";
 import type { ExpertWeights } from "./weights.ts";
 
 /** One of a token's experts and its share in the result. */
@@ -47,7 +47,7 @@ export class Experts {
     { x, count, out }: { x: Float64Array; count: number; out: Float64Array },
   ): Generator<void, void> {
     const { dim } = this;
-    yield* this.#product(weights.router, x, count, this.#logits);
+    yield* this.#product(weights.router, { x, tokens: count, out: this.#logits });
     const routes = this.#route(spec, count);
     out.fill(0, 0, count * dim);
     for (const [expert, own] of routes.entries()) {
@@ -88,20 +88,15 @@ export class Experts {
     tokens: number,
   ): Generator<void, void> {
     const gate = this.#gate, up = this.#up;
-    yield* this.#product(gates, this.#x, tokens, gate);
-    yield* this.#product(ups, this.#x, tokens, up);
+    yield* this.#product(gates, { x: this.#x, tokens, out: gate });
+    yield* this.#product(ups, { x: this.#x, tokens, out: up });
     for (let i = 0; i < tokens * width; i++) {
       gate[i] = activate(gate[i]!, activation) * up[i]!;
     }
-    yield* this.#product(downs, gate, tokens, this.#part);
+    yield* this.#product(downs, { x: gate, tokens, out: this.#part });
   }
 
-  #product(
-    weights: PackedMatrix,
-    x: Float64Array,
-    tokens: number,
-    out: Float64Array,
-  ): Generator<void, void> {
-    return matmul(weights, x, tokens, out, this.#scratch);
+  #product(weights: PackedMatrix, operands: MatmulOperands): Generator<void, void> {
+    return matmul(weights, operands, this.#scratch);
   }
 }

@@ -22,27 +22,33 @@ export function matmulScratch(cols: number): Float32Array {
   return new Float32Array(TILE * cols);
 }
 
+/** What a product reads and writes. */
+export interface MatmulOperands {
+  /** [tokens, cols] */
+  readonly x: Float64Array;
+  readonly tokens: number;
+  /** [tokens, rows] */
+  readonly out: Float64Array;
+  /** [rows] */
+  readonly bias?: Float32Array | undefined;
+}
+
 /**
  * out = x · weightsᵀ (+ bias). Pauses every few milliseconds, and at least once.
  *
- * @param x [tokens, cols]
- * @param out [tokens, rows]
  * @param scratch from {@linkcode matmulScratch}
- * @param bias [rows]
  */
 export function* matmul(
   weights: PackedMatrix,
-  x: Float64Array,
-  tokens: number,
-  out: Float64Array,
+  operands: MatmulOperands,
   scratch: Float32Array,
-  bias?: Float32Array,
 ): Generator<void, void> {
+  const { tokens, out, bias } = operands;
   const { rows, cols } = weights;
   const tiles = Math.floor(PAUSE_WORK / (TILE * cols * (tokens + UNPACK_WORK)));
   const step = TILE * Math.max(1, tiles);
   for (let row = 0; row < rows; row += step) {
-    multiplyRows(weights, row, Math.min(rows, row + step), x, tokens, out, scratch);
+    multiplyRows(weights, [row, Math.min(rows, row + step)], { ...operands, scratch });
     yield;
   }
   if (bias === undefined) return;
@@ -54,12 +60,8 @@ export function* matmul(
 /** The results of rows `from` to `end`. */
 function multiplyRows(
   { type, rows, cols, bytes }: PackedMatrix,
-  from: number,
-  end: number,
-  x: Float64Array,
-  tokens: number,
-  out: Float64Array,
-  scratch: Float32Array,
+  [from, end]: readonly [number, number],
+  { x, tokens, out, scratch }: MatmulOperands & { readonly scratch: Float32Array },
 ): void {
   const rowBytes = packedBytes(type, cols);
   const unpack = UNPACK[type];

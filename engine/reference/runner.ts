@@ -59,8 +59,9 @@ export function loadReferenceRunner(
     maxTokens: limits.maxBatchTokens,
     maxPositions: Math.min(config.contextLength, limits.blocks[0]! * BLOCK_TOKENS),
   };
-  const transformer = new Transformer(config, loadWeights(file, config), cache, sizes);
-  return new ReferenceRunner(config, limits, cache, transformer);
+  const parts = { weights: loadWeights(file, config), cache };
+  const transformer = new Transformer(config, parts, sizes);
+  return new ReferenceRunner(transformer, limits);
 }
 
 /** What a slot knows of its sequence. */
@@ -75,6 +76,7 @@ interface Slot {
 const TURN_MS = 50;
 
 class ReferenceRunner implements ModelRunner {
+  readonly config: ModelConfig;
   readonly device: RunnerDevice = {
     kind: "cpu",
     description: processorName(),
@@ -87,12 +89,8 @@ class ReferenceRunner implements ModelRunner {
   #queue: Promise<unknown> = Promise.resolve();
   #turnStarted = performance.now();
 
-  constructor(
-    readonly config: ModelConfig,
-    readonly limits: RunnerLimits,
-    readonly cache: KvCache,
-    readonly transformer: Transformer,
-  ) {
+  constructor(readonly transformer: Transformer, readonly limits: RunnerLimits) {
+    this.config = transformer.config;
     this.#slots = Array.from(
       { length: limits.maxSequences },
       () => ({ length: 0, recent: [], sampled: 0 }),
@@ -117,7 +115,7 @@ class ReferenceRunner implements ModelRunner {
 
   copyBlocks(copies: readonly BlockCopy[]): void {
     const own = structuredClone(copies);
-    this.#enqueue(() => own.forEach((copy) => this.cache.copyBlock(copy)));
+    this.#enqueue(() => own.forEach((copy) => this.transformer.cache.copyBlock(copy)));
   }
 
   destroy(): void {

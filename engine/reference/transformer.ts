@@ -8,7 +8,7 @@ import { packedBytes } from "../../kernels/tensor_types.ts";
 import { attend } from "./attention.ts";
 import { Experts } from "./experts.ts";
 import type { KvCache } from "./kv_cache.ts";
-import { matmul, matmulScratch } from "./matmul.ts";
+import { matmul, type MatmulOperands, matmulScratch } from "./matmul.ts";
 import type { DenseWeights, ExpertWeights, LayerWeights, ModelWeights } from "./weights.ts";
 
 /** One token that enters. */
@@ -50,12 +50,16 @@ export class Transformer {
   readonly #logits: Float64Array; // [LOGIT_ROWS, vocabSize]
   readonly #scores: Float64Array; // [positions]
 
+  readonly weights: ModelWeights;
+  readonly cache: KvCache;
+
   constructor(
     readonly config: ModelConfig,
-    readonly weights: ModelWeights,
-    readonly cache: KvCache,
+    { weights, cache }: { readonly weights: ModelWeights; readonly cache: KvCache },
     sizes: { readonly maxTokens: number; readonly maxPositions: number },
   ) {
+    this.weights = weights;
+    this.cache = cache;
     const { dim, vocabSize, layers } = config;
     const { maxTokens } = sizes;
     const buffer = (width: number) => new Float64Array(maxTokens * width);
@@ -103,9 +107,16 @@ export class Transformer {
     for (let start = 0; start < indices.length; start += LOGIT_ROWS) {
       const chunk = indices.slice(start, start + LOGIT_ROWS);
       chunk.forEach((index, i) => {
-        this.#norm(this.#hidden, index * dim, this.weights.outputNorm, this.#normed, i * dim);
+        this.#norm(this.weights.outputNorm, { x: this.#hidden, from: index * dim }, {
+          out: this.#normed,
+          to: i * dim,
+        });
       });
-      yield* this.#product(this.weights.output, this.#normed, chunk.length, this.#logits);
+      yield* this.#product(this.weights.output, {
+        x: this.#normed,
+        tokens: chunk.length,
+        out: this.#logits,
+      });
       for (let i = 0; i < chunk.length; i++) {
         all.push(Float32Array.from(this.#logits.subarray(i * vocabSize, (i + 1) * vocabSize)));
       }
@@ -125,11 +136,29 @@ export class Transformer {
     const count = tokens.length;
     const queries = this.#queries, keys = this.#keys, values = this.#values;
     for (let t = 0; t < count; t++) {
-      this.#norm(this.#hidden, t * dim, layer.attentionNorm, this.#normed, t * dim);
+      this.#norm(layer.attentionNorm, { x: this.#hidden, from: t * dim }, {
+        out: this.#normed,
+        to: t * dim,
+      });
     }
-    yield* this.#product(layer.query, this.#normed, count, queries, layer.queryBias);
-    yield* this.#product(layer.key, this.#normed, count, keys, layer.keyBias);
-    yield* this.#product(layer.value, this.#normed, count, values, layer.valueBias);
+    yield* this.#product(layer.query, {
+      x: this.#normed,
+      tokens: count,
+      out: queries,
+      bias: layer.queryBias,
+    });
+    yield* this.#product(layer.key, {
+      x: this.#normed,
+      tokens: count,
+      out: keys,
+      bias: layer.keyBias,
+    });
+    yield* this.#product(layer.value, {
+      x: this.#normed,
+      tokens: count,
+      out: values,
+      bias: layer.valueBias,
+    });
     for (let t = 0; t < count; t++) {
       this.#positionHeads(queries, t, { mixer, heads, norm: layer.queryNorm });
       this.#positionHeads(keys, t, { mixer, heads: kvHeads, norm: layer.keyNorm });
@@ -146,7 +175,11 @@ export class Transformer {
         out: this.#attended,
       });
     }
-    yield* this.#product(layer.attentionOutput, this.#attended, count, this.#added);
+    yield* this.#product(layer.attentionOutput, {
+      x: this.#attended,
+      tokens: count,
+      out: this.#added,
+    });
     this.#addToHidden(count, layer.attentionPostNorm);
   }
 
@@ -154,7 +187,10 @@ export class Transformer {
     const { dim, layers } = this.config;
     const spec = layers[index]!.feedForward;
     for (let t = 0; t < count; t++) {
-      this.#norm(this.#hidden, t * dim, layer.ffnNorm, this.#normed, t * dim);
+      this.#norm(layer.ffnNorm, { x: this.#hidden, from: t * dim }, {
+        out: this.#normed,
+        to: t * dim,
+      });
     }
     const weights = layer.feedForward;
     if (spec.kind === "experts") {
@@ -168,22 +204,16 @@ export class Transformer {
 
   *#dense(spec: DenseSpec, weights: DenseWeights, count: number): Generator<void, void> {
     const gate = this.#gate, up = this.#up;
-    yield* this.#product(weights.gate, this.#normed, count, gate);
-    yield* this.#product(weights.up, this.#normed, count, up);
+    yield* this.#product(weights.gate, { x: this.#normed, tokens: count, out: gate });
+    yield* this.#product(weights.up, { x: this.#normed, tokens: count, out: up });
     for (let i = 0; i < count * spec.width; i++) {
       gate[i] = activate(gate[i]!, spec.activation) * up[i]!;
     }
-    yield* this.#product(weights.down, gate, count, this.#added);
+    yield* this.#product(weights.down, { x: gate, tokens: count, out: this.#added });
   }
 
-  #product(
-    weights: PackedMatrix,
-    x: Float64Array,
-    tokens: number,
-    out: Float64Array,
-    bias?: Float32Array,
-  ): Generator<void, void> {
-    return matmul(weights, x, tokens, out, this.#scratch, bias);
+  #product(weights: PackedMatrix, operands: MatmulOperands): Generator<void, void> {
+    return matmul(weights, operands, this.#scratch);
   }
 
   #embed(tokens: readonly EnteringToken[]): void {
@@ -209,7 +239,7 @@ export class Transformer {
     const { cos, sin, frequencies: { length: pairs } } = this.#rotations.get(rope)!;
     const [stride, apart] = rope.layout === "half" ? [1, pairs] : [2, 1];
     for (let at = t * heads * headDim; at < (t + 1) * heads * headDim; at += headDim) {
-      if (norm !== undefined) this.#norm(x, at, norm, x, at);
+      if (norm !== undefined) this.#norm(norm, { x, from: at }, { out: x, to: at });
       for (let i = 0; i < pairs; i++) {
         const [c, s] = [cos[t * pairs + i]!, sin[t * pairs + i]!];
         const a = x[at + i * stride]!;
@@ -221,7 +251,11 @@ export class Transformer {
   }
 
   /** RMSNorm of the `weight.length` elements at `from`. */
-  #norm(x: Float64Array, from: number, weight: Float32Array, out: Float64Array, to: number): void {
+  #norm(
+    weight: Float32Array,
+    { x, from }: { readonly x: Float64Array; readonly from: number },
+    { out, to }: { readonly out: Float64Array; readonly to: number },
+  ): void {
     const size = weight.length;
     let squares = 0;
     for (let i = 0; i < size; i++) squares += x[from + i]! * x[from + i]!;
@@ -233,7 +267,9 @@ export class Transformer {
   #addToHidden(count: number, norm: Float32Array | undefined): void {
     const { dim } = this.config;
     if (norm !== undefined) {
-      for (let t = 0; t < count; t++) this.#norm(this.#added, t * dim, norm, this.#added, t * dim);
+      for (let t = 0; t < count; t++) {
+        this.#norm(norm, { x: this.#added, from: t * dim }, { out: this.#added, to: t * dim });
+      }
     }
     for (let i = 0; i < count * dim; i++) this.#hidden[i]! += this.#added[i]!;
   }

@@ -22,14 +22,16 @@ export interface SyntheticDirectory {
 /**
  * Describes the model with the weights that `syntheticModel` gives it in that type for that seed.
  *
- * @param preTokenizer gives the rule that a `tokenizer.ggml.pre` stands for
+ * @param options.preTokenizer gives the rule that a `tokenizer.ggml.pre` stands for
  * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
  */
 export function syntheticDirectory(
   name: string,
-  format: DirectoryFormat,
-  seed: number,
-  preTokenizer: (name: string) => object,
+  { format, seed, preTokenizer }: {
+    readonly format: DirectoryFormat;
+    readonly seed: number;
+    readonly preTokenizer: (name: string) => object;
+  },
 ): SyntheticDirectory {
   const gguf = syntheticHyperparameters(name);
   const { rope, headDim } = gguf;

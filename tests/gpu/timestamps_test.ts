@@ -23,7 +23,7 @@ const pipeline = pipelines.get({
   workgroupSize: [1, 1],
   workgroupBytes: 0,
 });
-const counter = createBuffer(gpu, "counter", 4, "scratch");
+const counter = createBuffer(gpu, { label: "counter", bytes: 4, purpose: "scratch" });
 const dispatch = {
   pipeline,
   group: pipelines.bind(pipeline, { 0: counter }),

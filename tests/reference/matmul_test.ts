@@ -23,10 +23,16 @@ function product(weights: PackedMatrix, x: Float32Array, bias?: Float32Array): F
   const wide = Float64Array.from(x);
   const scratch = matmulScratch(cols);
   const together = new Float64Array(TOKENS * rows);
-  for (const _ of matmul(weights, wide, TOKENS, together, scratch, bias));
+  for (const _ of matmul(weights, { x: wide, tokens: TOKENS, out: together, bias }, scratch));
   for (let token = 0; token < TOKENS; token++) {
     const alone = new Float64Array(rows);
-    for (const _ of matmul(weights, wide.subarray(token * cols), 1, alone, scratch, bias));
+    for (
+      const _ of matmul(
+        weights,
+        { x: wide.subarray(token * cols), tokens: 1, out: alone, bias },
+        scratch,
+      )
+    );
     assert.deepEqual(alone, together.subarray(token * rows, (token + 1) * rows));
   }
   return together;
@@ -67,7 +73,11 @@ Deno.test("matmul() pauses within a large product, whose results are the referen
   const x = randomTokens(cols, random);
   const bias = Float32Array.from({ length: rows }, () => random.bell());
   const out = new Float64Array(TOKENS * rows);
-  const all = matmul(weights, Float64Array.from(x), TOKENS, out, matmulScratch(cols), bias);
+  const all = matmul(
+    weights,
+    { x: Float64Array.from(x), tokens: TOKENS, out, bias },
+    matmulScratch(cols),
+  );
   const pauses = [...all].length;
   assert.ok(rows * cols * TOKENS / pauses <= 2 ** 23, `${pauses} pauses`);
   assertAllClose(out, reference(weights, x, bias), { absolute: 1e-6, relative: 1e-6 });

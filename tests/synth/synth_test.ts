@@ -49,7 +49,7 @@ for (const name of TINY) {
   Deno.test(`synthetic ${name} in safetensors has the logits that it has in GGUF`, async () => {
     for (const format of DIRECTORY_FORMATS) {
       const rule = (pre: string) => preTokenizer(pre)!.config;
-      const { texts, tensors } = syntheticDirectory(name, format, 1, rule);
+      const { texts, tensors } = syntheticDirectory(name, { format, seed: 1, preTokenizer: rule });
       const files = { ...texts, "model.safetensors": safetensorsBytes(tensors) };
       const [gguf, safetensors] = [
         withFile("m.gguf", bytesOf(name, format), opened),

@@ -87,8 +87,8 @@ export class KernelHarness {
   /** A buffer of this data, or zeroed, until the next `run` or `release`. */
   buffer(data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | number): GPUBuffer {
     const buffer = typeof data === "number"
-      ? createBuffer(this.gpu, "case", data, "scratch")
-      : bufferOf(this.gpu, "case", data, "scratch");
+      ? createBuffer(this.gpu, { label: "case", bytes: data, purpose: "scratch" })
+      : bufferOf(this.gpu, data, { label: "case", purpose: "scratch" });
     this.#made.push([buffer, "scratch"]);
     return buffer;
   }
@@ -116,7 +116,7 @@ export class KernelHarness {
     device.pushErrorScope("validation");
     const recorder = this.#record(batch, launch);
     const results = reads.map((buffer) =>
-      this.readback.copy(recorder.encoder, buffer, 0, buffer.size)
+      this.readback.copy(recorder.encoder, buffer, buffer.size)
     );
     recorder.submit(this.readback);
     const error = await device.popErrorScope();
@@ -142,7 +142,7 @@ export class KernelHarness {
   ): Promise<number> {
     const timed = this.gpu.features.has("timestamp-query");
     const recorder = this.#record(batch, launch, timed);
-    const finish = this.readback.copy(recorder.encoder, this.scratch.sampled, 0, 4);
+    const finish = this.readback.copy(recorder.encoder, this.scratch.sampled, 4);
     const start = performance.now();
     const times = recorder.submit(this.readback);
     await finish();

@@ -65,13 +65,13 @@ function fromGguf(metadata: MetadataReader): Own {
   if (metadata.has("final_logit_softcapping")) {
     throw metadata.unsupported("capped logits; get a model without them");
   }
-  const dim = metadata.integer("embedding_length", 1, MAX_WIDTH);
-  const heads = metadata.integer("attention.head_count", 1, MAX_HEADS);
-  const is27B = metadata.integer("block_count", 1, MAX_LAYERS) === LAYERS_OF_27B;
+  const dim = metadata.integer("embedding_length", [1, MAX_WIDTH]);
+  const heads = metadata.integer("attention.head_count", [1, MAX_HEADS]);
+  const is27B = metadata.integer("block_count", [1, MAX_LAYERS]) === LAYERS_OF_27B;
   return {
     window: {
-      tokens: metadata.integer("attention.sliding_window", 1, MAX_CONTEXT),
-      period: metadata.integer("attention.sliding_window_pattern", 1, MAX_LAYERS, PERIOD),
+      tokens: metadata.integer("attention.sliding_window", [1, MAX_CONTEXT]),
+      period: metadata.integer("attention.sliding_window_pattern", [1, MAX_LAYERS], PERIOD),
       ropeBase: metadata.positive("rope.freq_base_swa", 1e12, LOCAL_BASE),
     },
     ...(is27B && { queryScalar: dim / heads }),
@@ -84,14 +84,14 @@ function fromJson(json: MetadataReader): Own {
   }
   const period = json.has("layer_types")
     ? periodOf(json, json.texts("layer_types"))
-    : json.integer("sliding_window_pattern", 1, MAX_LAYERS, PERIOD);
+    : json.integer("sliding_window_pattern", [1, MAX_LAYERS], PERIOD);
   return {
     window: {
-      tokens: json.integer("sliding_window", 1, MAX_CONTEXT, 4096),
+      tokens: json.integer("sliding_window", [1, MAX_CONTEXT], 4096),
       period,
       ropeBase: json.positive("rope_local_base_freq", 1e12, LOCAL_BASE),
     },
-    queryScalar: json.integer("query_pre_attn_scalar", 1, MAX_WIDTH, 256),
+    queryScalar: json.integer("query_pre_attn_scalar", [1, MAX_WIDTH], 256),
   };
 }
 

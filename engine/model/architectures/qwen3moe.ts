@@ -54,26 +54,26 @@ function fromGguf(metadata: MetadataReader): Experts {
       throw metadata.unsupported(`experts with '${name}' of ${value}; get a model with ${plain}`);
     }
   }
-  const count = metadata.integer("expert_count", 1, MAX_EXPERTS);
+  const count = metadata.integer("expert_count", [1, MAX_EXPERTS]);
   return {
     count,
-    used: metadata.integer("expert_used_count", 1, count),
-    width: metadata.integer("expert_feed_forward_length", 1, MAX_WIDTH),
+    used: metadata.integer("expert_used_count", [1, count]),
+    width: metadata.integer("expert_feed_forward_length", [1, MAX_WIDTH]),
     normalized: metadata.flag("expert_weights_norm", true),
   };
 }
 
 /** Source of the keys and defaults: Qwen3MoeConfig of transformers. */
 function fromJson(json: MetadataReader): Experts {
-  const step = json.integer("decoder_sparse_step", 1, MAX_WIDTH, 1);
+  const step = json.integer("decoder_sparse_step", [1, MAX_WIDTH], 1);
   if (step > 1 || (json.arrayLength("mlp_only_layers") ?? 0) > 0) {
     throw json.unsupported("experts in some layers only; get a model with them in all");
   }
-  const count = json.integer("num_experts", 1, MAX_EXPERTS, 128);
+  const count = json.integer("num_experts", [1, MAX_EXPERTS], 128);
   return {
     count,
-    used: json.integer("num_experts_per_tok", 1, count, 8),
-    width: json.integer("moe_intermediate_size", 1, MAX_WIDTH, 768),
+    used: json.integer("num_experts_per_tok", [1, count], 8),
+    width: json.integer("moe_intermediate_size", [1, MAX_WIDTH], 768),
     normalized: json.flag("norm_topk_prob", false),
   };
 }
