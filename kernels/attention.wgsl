@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var position = start + lane; position <= token.position; position += LANES) {
     let block = batch[token.table + position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
     let base = ((block * KV_HEADS + kv_head) * BLOCK_TOKENS + position % BLOCK_TOKENS) * EIGHTS;
-    var scores = array<f32, QUERIES>();  // zeros, in every turn
+    var scores = array<f32, QUERIES>();  // zeros, in every iteration
     for (var i = 0u; i < EIGHTS; i++) {
       let k = load_key(base + i);
       for (var n = 0u; n < QUERIES; n++) {

@@ -37,7 +37,7 @@ export interface RopeShape {
 }
 
 /**
- * Rotary position embedding: pair i of a head at position p turns by p · frequencies[i].
+ * Rotary position embedding: pair i of a head at position p is rotated by p · frequencies[i].
  * Su et al., RoFormer, https://arxiv.org/abs/2104.09864.
  *
  * @param x [tokens, heads, headDim]

@@ -217,7 +217,7 @@ export class GpuRunner implements ModelRunner {
       if (this.gpu.failure) throw this.gpu.failure;
       return result;
     } catch (cause) {
-      // What the device itself says of it comes a turn later.
+      // The device reports the cause in a later task of the event loop.
       await new Promise((resolve) => setTimeout(resolve));
       throw this.gpu.failure ??= new DeviceError(
         "lost",

@@ -1,4 +1,4 @@
-/** The buffers between kernels, made once for the largest step and used by every layer in turn. */
+/** The buffers between kernels, made once for the largest step and used by one layer after the other. */
 
 import { REPEAT_WINDOW } from "../../kernels/sizes.ts";
 import { createBuffer } from "./buffers.ts";

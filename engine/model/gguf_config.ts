@@ -97,7 +97,7 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
   const headDim = metadata.integer("attention.key_length", [1, MAX_HEAD_DIM], dim / heads);
   if (headDim % 2 !== 0) {
     throw metadata.fault(
-      `the head size is ${headDim}, and RoPE turns pairs; ` +
+      `the head size is ${headDim}, and RoPE rotates pairs; ` +
         `the file is damaged or badly converted, get another`,
     );
   }

@@ -1,4 +1,4 @@
-/** How RoPE rotates, and by how much each pair of a head turns, for every scaling that files state. */
+/** How RoPE rotates, and how fast each pair of a head does, for every scaling that files state. */
 
 /** How the rotation frequencies of RoPE were stretched to a longer context. */
 export type RopeScaling =
@@ -36,7 +36,7 @@ export interface RopeSpec {
   readonly factors: boolean;
 }
 
-/** At position p, pair i turns by p · frequencies[i] and is then multiplied by `magnitude`. */
+/** At position p, pair i is rotated by p · frequencies[i] and multiplied by `magnitude`. */
 export interface RopeTable {
   /** Radians per position: [dims / 2]. */
   readonly frequencies: Float64Array;
@@ -66,16 +66,16 @@ export function ropeTable(
     case "llama3": {
       const { factor, lowFrequencyFactor: low, highFrequencyFactor: high } = scaling;
       const frequencies = plain.map((f) => {
-        const turns = scaling.originalContext * f / (2 * Math.PI);
-        return mix(f / factor, f, (turns - low) / (high - low));
+        const rotations = scaling.originalContext * f / (2 * Math.PI);
+        return mix(f / factor, f, (rotations - low) / (high - low));
       });
       return { frequencies, magnitude: 1 };
     }
     case "yarn": {
       const { factor, betaFast, betaSlow } = scaling;
-      // The pair that turns `turns` times within the original context.
-      const pairOf = (turns: number): number =>
-        dims * Math.log(scaling.originalContext / (turns * 2 * Math.PI)) /
+      // The pair that makes so many full rotations within the original context.
+      const pairOf = (rotations: number): number =>
+        dims * Math.log(scaling.originalContext / (rotations * 2 * Math.PI)) /
         (2 * Math.log(base));
       const first = Math.max(0, Math.floor(pairOf(betaFast)));
       const last = Math.min(dims - 1, Math.ceil(pairOf(betaSlow)));

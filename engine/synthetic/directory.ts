@@ -49,8 +49,8 @@ export function syntheticDirectory(
     const { name, hf, shape } = weight;
     const type = staysF32(name, shape) ? "F32" : format;
     const made = checkpointTensors(weight, { type, seed, normOffset });
-    const turned = rope.layout === "interleaved" && /\.[qk]_proj\.weight$/.test(hf);
-    if (!turned) return made;
+    const permuted = rope.layout === "interleaved" && /\.[qk]_proj\.weight$/.test(hf);
+    if (!permuted) return made;
     return made.map((tensor) => ({
       ...tensor,
       data: () => inHalves(tensor.data(), shape[0]!, headDim),

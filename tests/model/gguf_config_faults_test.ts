@@ -50,7 +50,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
       "attention.value_length": null,
       "rope.dimension_count": null,
     }),
-    /the head size is 3, and RoPE turns pairs/,
+    /the head size is 3, and RoPE rotates pairs/,
   ],
   "another head size": [
     keys({ "attention.key_length": uint(32), "attention.value_length": uint(32) }),

@@ -9,7 +9,7 @@ import type { Hyperparameters } from "../hyperparameters.ts";
 import type { MetadataReader } from "../metadata_reader.ts";
 import { type Architecture, attention } from "./architecture.ts";
 
-/** What files without the key mean: every sixth layer sees all, the others turn with this base. */
+/** What files without the key mean: every sixth layer sees all, the others have this RoPE base. */
 const PERIOD = 6;
 const LOCAL_BASE = 10_000;
 /** llama.cpp knows the model whose queries are scaled by dim / heads, 27B, by its layers. */
