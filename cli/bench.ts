@@ -1,18 +1,23 @@
 /** `tvllm bench SUITE [MODEL]`: measures, and prints a report. */
 
-import { Argument, type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import {
+  Argument,
+  type Command,
+  type CommandUnknownOpts,
+  InvalidArgumentError,
+  Option,
+} from "@commander-js/extra-typings";
 import { z } from "zod";
-import { EngineTarget } from "../bench/targets/engine_target.ts";
-import { Bench, type HarnessHooks } from "../bench/harness/harness.ts";
-import { namesKernels } from "../bench/kernels/names.ts";
+import { Harness, type HarnessOptions, type Suite } from "../bench/harness/harness.ts";
+import { makePrompts } from "../bench/harness/prompts.ts";
+import { Trace } from "../bench/harness/trace.ts";
+import { verifyOnCpu } from "../bench/harness/verify.ts";
 import { toMarkdown } from "../bench/report/markdown.ts";
 import { type Report, reportSchema, type RunOptions } from "../bench/report/report.ts";
-import { makePrompts } from "../bench/harness/prompts.ts";
 import { SUITES } from "../bench/suites/mod.ts";
-import { Trace } from "../bench/report/trace.ts";
-import { verifyOnCpu } from "../bench/harness/verify.ts";
-import type { Model } from "../engine/mod.ts";
+import { EngineTarget } from "../bench/targets/engine_target.ts";
 import denoJson from "../deno.json" with { type: "json" };
+import type { Model } from "../engine/mod.ts";
 import { chartFile, writeCharts } from "./chart_file.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -21,9 +26,8 @@ import { addDeviceOptions, addGlobalOptions, decimal, integer, modelOption } fro
 import { checkWritable, ReportFiles, writeFile } from "./report_files.ts";
 import { Terminal } from "./terminal.ts";
 
-/** Sequences and tokens of the KV cache that the suites need at least. */
-const SEQUENCES = 20;
-const KV_TOKENS = 8192;
+/** Tokens that the KV cache has room for at least: what `--verify` takes, and some. */
+const LEAST_KV_TOKENS = 512;
 
 const MAX_TOKENS = 2 ** 20;
 
@@ -34,7 +38,7 @@ export function addBench(program: Command): void {
     .description("Measures a model on this machine and prints the report as markdown.")
     .addArgument(
       new Argument("<suite>", "what to measure; schema: print the JSON Schema of the results")
-        .choices([...Object.keys(SUITES), "all", "schema"]),
+        .choices([...SUITES.map(({ name }) => name), "all", "schema"]),
     )
     .argument("[model]", "a .gguf file, instead of -m")
     .addOption(modelOption())
@@ -49,61 +53,59 @@ export function addBench(program: Command): void {
     .option("--warmup <n>", "runs before them that do not", integer(0, 1000), 1)
     .option("--concurrency <list>", "requests at once: 1,2,4 or 1-4", counts, [1, 2, 4, 8])
     .option("--seed <n>", "chooses the prompts", integer(0, 2 ** 31 - 1), 0)
-    .option(
-      "--only <list>",
-      "kernels: those with these words, as in matmul/q4_1,attention",
-      kernels,
-    )
-    .option("--shape <RxC>", "kernels: rows and columns of the matrices", shape)
     .option("--bandwidth <GB/s>", "memory bandwidth instead of the measured", decimal(0.001, 1e6))
     .option("--json <file>", "the results as JSON; -: on stdout instead of the report")
+    .option("--csv <file>", "the results as CSV, a line each")
     .option("--output <file>", "the report")
     .option("--chart <file>", "charts of the results: .svg or .png", chartFile)
     .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
-    .option("--verify", "check some tokens on the CPU backend")
-    .addOption(
-      new Option("--baseline <device>", "scenarios: measure there too").choices(["cpu"] as const),
-    );
-  addGlobalOptions(addDeviceOptions(command)).action(async (suite, path, options, command) => {
+    .option("--verify", "check some tokens on the CPU backend");
+  addSuiteOptions(command);
+  addGlobalOptions(addDeviceOptions(command)).action(async (name, path, options, command) => {
     const startup = performance.now();
     const terminal = new Terminal(command.optsWithGlobals());
-    if (suite === "schema") {
+    if (name === "schema") {
       const schema = z.union([reportSchema, z.array(reportSchema).describe("Of bench all")]);
       terminal.write(`${JSON.stringify(z.toJSONSchema(schema), null, 2)}\n`);
       return;
     }
-    const { concurrency, kvType, only, shape, baseline } = options;
-    const source = (name: string) => command.getOptionValueSource(name);
+    const source = (option: string) => command.getOptionValueSource(option);
     if (path !== undefined && source("model") === "cli") {
       throw new UsageError(`Cannot measure both ${path} and -m ${options.model}: give one model`);
     }
-    const names = suite === "all" ? Object.keys(SUITES) : [suite];
-    refuseUnused(names, options);
-    const { json, output, chart, trace: traceFile } = options;
-    const files = { json: json === "-" ? undefined : json, output, chart, trace: traceFile };
+    const suites = SUITES.filter((suite) => name === "all" || suite.name === name);
+    const values: Values = command.opts();
+    refuseUnused(suites, values);
+    const { json, csv, output, chart, trace: traceFile } = options;
+    const files = { json: json === "-" ? undefined : json, csv, output, chart, trace: traceFile };
     for (const [option, file] of Object.entries(files)) {
       if (file !== undefined) checkWritable(option, file);
     }
-    const run = {
+    const common = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
       prompts: options.prompts,
-      concurrency: [...concurrency],
+      warmup: options.warmup,
+      repetitions: options.iterations ?? options.repetitions,
+      concurrency: [...options.concurrency],
       seed: options.seed,
-      ...(only !== undefined && { only }),
-      ...(shape !== undefined && { shape }),
       date: new Date().toISOString(),
     };
+    const isGiven = (option: string) =>
+      source(option) !== "default" ||
+      (option === "repetitions" && options.iterations !== undefined);
+    const plans = suites.map((suite) => {
+      const run = { ...common, ...defaultsOf(suite, isGiven), suiteOptions: ownOf(suite, values) };
+      return { suite, run, needs: suite.needs(run) };
+    });
     const model = await openEngine({ ...options, model: path ?? options.model }, terminal, {
-      maxSequences: Math.max(SEQUENCES, run.prompts, ...concurrency),
-      kvTokens: Math.max(
-        KV_TOKENS,
-        Math.max(run.prompts, ...concurrency) * (run.promptTokens + run.maxTokens + 16),
-      ),
+      maxSequences: Math.max(...plans.map(({ needs }) => needs.sequences)),
+      kvTokens: Math.max(LEAST_KV_TOKENS, ...plans.map(({ needs }) => needs.kvTokens)),
     });
     let other: Model | undefined;
     try {
-      checkLengths(run, model.contextLength);
+      checkLengths(common, model.contextLength);
+      const baseline = plans.find(({ needs }) => needs.baseline !== undefined)?.needs.baseline;
       if (model.runner.device.kind === "cpu" && (options.verify || baseline)) {
         throw new UsageError(
           `Cannot compare with the CPU backend: the model runs on it; leave out ${
@@ -112,61 +114,119 @@ export function addBench(program: Command): void {
         );
       }
       using interrupts = new Interrupts();
-      const program = { tvllm: denoJson.version, kvType, startup };
-      const target = new EngineTarget(model, program, interrupts.signal);
+      const { signal } = interrupts;
+      const program = { tvllm: denoJson.version, kvType: options.kvType, startup };
+      const target = new EngineTarget(model, program, signal);
       const trace = traceFile === undefined ? undefined : new Trace();
-      const writer = new ReportFiles({ json, output }, suite === "all");
+      const writer = new ReportFiles({ ...files }, name === "all");
       let verified: ReturnType<typeof verifyOnCpu> | undefined;
-      let failure: { readonly error: unknown } | undefined;
-      for (const name of names) {
-        using progress = terminal.progress(`bench ${name}`);
-        const hooks: HarnessHooks = {
-          signal: interrupts.signal,
-          progress: (label) => {
-            terminal.detail(`${name}: ${label}`);
-            progress.update(0, label);
+      const hooks: Omit<HarnessOptions, "run"> = {
+        signal,
+        save: (report) => writer.save(report),
+        ...(options.bandwidth !== undefined && { bandwidth: options.bandwidth }),
+        ...(baseline && {
+          baseline: async () => {
+            const { backend: _, ...values } = options;
+            other ??= await openEngine(
+              { ...values, model: path ?? values.model, device: baseline },
+              terminal,
+              { maxSequences: 1 },
+            );
+            return new EngineTarget(other, program, signal);
           },
-          save: (report) => writer.save(report),
-          ...(trace && { served: (label, serving) => trace.add(`${name}: ${label}`, serving) }),
-          ...(options.bandwidth !== undefined && { bandwidth: options.bandwidth }),
-          ...(baseline && {
-            baseline: async () => {
-              const { backend: _, ...values } = options;
-              other ??= await openEngine(
-                { ...values, model: path ?? values.model, device: baseline },
-                terminal,
-                { maxSequences: 1 },
-              );
-              return new EngineTarget(other, program, interrupts.signal);
-            },
-          }),
-          ...(options.verify && {
-            verify: () =>
-              verified ??= verifyOnCpu(model, target, makePrompts(target, 1, 16, run.seed)[0]!),
-          }),
-        };
-        const repetitions = repetitionsOf(name, options, (option) => source(option) === "default");
+        }),
+        ...(options.verify && {
+          verify: () => {
+            const prompt = { count: 1, tokens: 16, seed: common.seed };
+            return verified ??= verifyOnCpu(model, target, makePrompts(target.text, prompt)[0]!);
+          },
+        }),
+      };
+      let failure: { readonly error: unknown } | undefined;
+      for (const { suite, run } of plans) {
+        using progress = terminal.progress(`bench ${suite.name}`);
         try {
-          await Bench.run(name, SUITES[name]!, target, { ...run, ...repetitions }, hooks);
+          await Harness.run(suite, target, {
+            ...hooks,
+            run,
+            progress: (label) => {
+              terminal.detail(`${suite.name}: ${label}`);
+              progress.update(0, label);
+            },
+            ...(trace && {
+              served: (label, serving) => trace.add(`${suite.name}: ${label}`, serving),
+            }),
+          });
         } catch (error) {
           failure = { error };
         }
-        const report = writer.report(name);
+        const report = writer.report(suite.name);
         for (const warning of report?.warnings ?? []) terminal.detail(warning);
         if (report && json !== "-") terminal.writeUntrusted(toMarkdown(report));
         if (trace) writeFile(traceFile!, trace.toJson());
-        if (failure || interrupts.signal.aborted) break;
+        if (failure || signal.aborted) break;
       }
       if (json === "-" && writer.reports.length > 0) terminal.write(writer.json());
       if (chart !== undefined) await writeCharts(chart, writer.reports, terminal);
       if (failure) throw failure.error;
-      interrupts.signal.throwIfAborted();
+      signal.throwIfAborted();
       failIfChecksFailed(writer.reports);
     } finally {
       await other?.close();
       await model.close();
     }
   });
+}
+
+/** The options as they were given. */
+type Values = Readonly<Record<string, unknown>>;
+
+/** Adds the options that only some suites have. */
+function addSuiteOptions(command: CommandUnknownOpts): void {
+  for (const suite of SUITES) {
+    for (const [name, { value, summary, parse }] of Object.entries(suite.options ?? {})) {
+      command.addOption(
+        new Option(`--${name} ${value}`, `${suite.name}: ${summary}`).argParser((text) => {
+          try {
+            return parse(text);
+          } catch (error) {
+            throw error instanceof RangeError ? new InvalidArgumentError(error.message) : error;
+          }
+        }),
+      );
+    }
+  }
+}
+
+/** What is given of a suite's own options. */
+function ownOf(suite: Suite, values: Values): RunOptions["suiteOptions"] {
+  return Object.fromEntries(
+    Object.keys(suite.options ?? {}).flatMap((name) =>
+      values[name] === undefined ? [] : [[name, String(values[name])]]
+    ),
+  );
+}
+
+/** A suite's defaults, of those options that are not given. */
+export function defaultsOf(
+  { defaults = {} }: Pick<Suite, "defaults">,
+  isGiven: (option: string) => boolean,
+): NonNullable<Suite["defaults"]> {
+  return Object.fromEntries(Object.entries(defaults).filter(([option]) => !isGiven(option)));
+}
+
+/** Options of a suite say nothing of others. */
+function refuseUnused(suites: readonly Suite[], values: Values): void {
+  for (const owner of SUITES) {
+    for (const option of Object.keys(ownOf(owner, values))) {
+      if (suites.includes(owner)) continue;
+      throw new UsageError(
+        `Cannot use --${option} with bench ${
+          suites[0]!.name
+        }: it is for bench ${owner.name} and bench all`,
+      );
+    }
+  }
 }
 
 /** Parses `1,2,4` and `1-4`, rising and without repeats. */
@@ -181,49 +241,6 @@ export function counts(text: string): number[] {
     for (let count = Number(from); count <= last; count++) found.add(count);
   }
   return [...found].sort((a, b) => a - b);
-}
-
-/** Runs to warm up and to count; scenarios, whose requests are long, have defaults of their own. */
-export function repetitionsOf(
-  suite: string,
-  given: { readonly warmup: number; readonly repetitions: number; readonly iterations?: number },
-  isDefault: (option: "warmup" | "repetitions") => boolean,
-): Pick<RunOptions, "warmup" | "repetitions"> {
-  const own = suite === "scenarios" ? { warmup: 3, repetitions: 5 } : given;
-  return {
-    warmup: isDefault("warmup") ? own.warmup : given.warmup,
-    repetitions: given.iterations ??
-      (isDefault("repetitions") ? own.repetitions : given.repetitions),
-  };
-}
-
-/** Options of a single suite say nothing of others. */
-function refuseUnused(
-  suites: readonly string[],
-  options: { readonly only?: string; readonly shape?: string; readonly baseline?: string },
-): void {
-  const owners = { only: "kernels", shape: "kernels", baseline: "scenarios" } as const;
-  for (const [option, owner] of Object.entries(owners)) {
-    if (options[option as keyof typeof owners] === undefined || suites.includes(owner)) continue;
-    throw new UsageError(
-      `Cannot use --${option} with bench ${suites[0]}: it is for bench ${owner} and bench all`,
-    );
-  }
-}
-
-/** Words of the names of kernels, by commas. */
-function kernels(text: string): string {
-  if (namesKernels(text)) return text;
-  throw new InvalidArgumentError(
-    "Expected words such as matmul, experts, attention, sampling or a format: matmul/q4_1.",
-  );
-}
-
-/** A matrix's rows and columns, as in `1536x768`; columns are whole blocks of 32. */
-function shape(text: string): string {
-  const [, rows, columns] = /^(\d{1,6})x(\d{1,6})$/.exec(text) ?? [];
-  if (Number(rows) >= 1 && Number(columns) >= 32 && Number(columns) % 32 === 0) return text;
-  throw new InvalidArgumentError("Expected ROWSxCOLUMNS, columns in multiples of 32: 1536x768.");
 }
 
 function checkLengths(

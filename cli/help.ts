@@ -2,6 +2,7 @@
 
 import { Argument, type Command } from "@commander-js/extra-typings";
 import type { Command as UntypedCommand } from "commander";
+import { SUITES } from "../bench/suites/mod.ts";
 import { printable } from "../engine/files/quote.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Terminal } from "./terminal.ts";
@@ -13,7 +14,7 @@ import sampling from "./help/sampling.txt" with { type: "text" };
 const TOPICS: ReadonlyMap<string, string> = new Map([
   ["models", models],
   ["sampling", sampling],
-  ["bench", bench],
+  ["bench", bench.replace("{suites}", suiteList())],
   ["devices", devices],
 ]);
 
@@ -46,4 +47,9 @@ export function addHelp(program: Command): void {
         );
       }
     });
+}
+
+function suiteList(): string {
+  const rows = [...SUITES, { name: "all", summary: "all of them" }];
+  return rows.map(({ name, summary }) => `    ${name.padEnd(13)} ${summary}`).join("\n");
 }

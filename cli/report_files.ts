@@ -1,5 +1,6 @@
 /** The files that `tvllm bench` writes. */
 
+import { toCsv } from "../bench/report/csv.ts";
 import { toMarkdown } from "../bench/report/markdown.ts";
 import type { Report } from "../bench/report/report.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -9,7 +10,7 @@ export class ReportFiles {
   readonly #bySuite = new Map<string, Report>();
 
   constructor(
-    readonly files: { readonly json: string | undefined; readonly output: string | undefined },
+    readonly files: Readonly<Partial<Record<"json" | "csv" | "output", string | undefined>>>,
     readonly several: boolean,
   ) {}
 
@@ -24,8 +25,9 @@ export class ReportFiles {
 
   save(report: Report): void {
     this.#bySuite.set(report.suite, report);
-    const { json, output } = this.files;
-    if (json !== undefined && json !== "-") writeFile(json, this.json());
+    const { json, csv, output } = this.files;
+    if (json !== undefined) writeFile(json, this.json());
+    if (csv !== undefined) writeFile(csv, toCsv(this.reports));
     if (output !== undefined) writeFile(output, this.reports.map(toMarkdown).join("\n"));
   }
 

@@ -1,33 +1,61 @@
-/** Runs a suite's cases: warm-ups, repetitions, saving after each case, and the checks of them all. */
+/** Runs a suite: warm-ups, repetitions, saving after each case, and the checks of them all. */
 
-import { createHash } from "node:crypto";
 import { EventTurns } from "../../engine/run/event_turns.ts";
-import { decodeBounds, limitsOf, prefillBound } from "./limits.ts";
-import {
-  type Cell,
-  type Check,
-  isAboveLimit,
-  type Limits,
-  measured,
-  type Quantity,
-  type Report,
-  type RunOptions,
-  type Table,
-  type Unit,
-} from "../report/report.ts";
-import { doubts, noise } from "./stats.ts";
-import { makePrompts } from "./prompts.ts";
+import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
+import type { ChartSpec, Check, Limits, Report, RunOptions } from "../report/report.ts";
 import type {
   BenchRequest,
-  HostStep,
-  Served,
   ServeOptions,
   Serving,
+  Session,
+  SessionOptions,
   Target,
 } from "../targets/target.ts";
+import { decodeBounds, limitsOf, prefillBound } from "./limits.ts";
+import { OutputCheck } from "./output_check.ts";
+import { makePrompts } from "./prompts.ts";
+import { Recorder } from "./recorder.ts";
 
-/** What the harness does besides measuring. */
-export interface HarnessHooks {
+/** A benchmark; docs/bench/README.md says how one is added. */
+export interface Suite {
+  readonly name: string;
+  /** What it answers, in a line. */
+  readonly summary: string;
+  /** Options whose default is another than that of most suites. */
+  readonly defaults?: Partial<Pick<RunOptions, "warmup" | "repetitions">>;
+  /** Options of its own by name; their values are in `run.suiteOptions`. */
+  readonly options?: Readonly<Record<string, SuiteOption>>;
+  needs(run: RunOptions): Needs;
+  /** Measures; what it records is saved as it comes. */
+  run(harness: Harness): Promise<void>;
+  readonly charts: ChartSpec[];
+}
+
+export interface SuiteOption {
+  /** What follows its name, as in `<RxC>`. */
+  readonly value: string;
+  readonly summary: string;
+  /** @throws {RangeError} with a sentence on what was expected. */
+  readonly parse: (text: string) => string;
+}
+
+/** What the model that is measured must have room for. */
+export interface Needs {
+  readonly sequences: number;
+  /** Tokens of the KV cache, all sequences together. */
+  readonly kvTokens: number;
+  /** The device that it is measured on besides. */
+  readonly baseline?: "cpu";
+}
+
+/** Room for so many sequences at once, of so many tokens each. */
+export function roomFor(sequences: number, tokens: number): Needs {
+  return { sequences, kvTokens: sequences * (tokens + BLOCK_TOKENS) };
+}
+
+/** How a suite is run, and what is done besides measuring. */
+export interface HarnessOptions {
+  readonly run: RunOptions;
   /** Called when a case begins, with what it is. */
   readonly progress?: (label: string) => void;
   /** Called after every case with all that is known by then. */
@@ -38,161 +66,135 @@ export interface HarnessHooks {
   readonly served?: (label: string, serving: Serving) => void;
   /** Compares with another backend; its result joins the checks. */
   readonly verify?: () => Promise<Check>;
-  /** Another backend to measure beside this one, in suites that do. */
+  /** Opens the baseline that the suite needs. */
   readonly baseline?: () => Promise<Target>;
   /** GB/s to reckon with instead of the measured bandwidth. */
   readonly bandwidth?: number;
 }
 
-const CONTEXTS = [32, 128, 256, 512];
-
-/** A suite: measures, and adds its tables. */
-export type Suite = (bench: Bench) => Promise<void>;
+/** Prompt lengths of tables by context. */
+export const CONTEXTS: readonly number[] = [32, 128, 256, 512];
 
 /** One run of one suite. */
-export class Bench {
-  readonly report: Report;
-  readonly #hashes = new Map<string, string>();
-  readonly #changed = new Set<string>();
-  readonly #measures = new Map<string, readonly number[]>();
-  readonly #turns = new EventTurns();
+export class Harness extends Recorder {
+  readonly #outputs = new OutputCheck();
+  readonly #eventTurns = new EventTurns();
+  /** The case whose repetitions run; undefined while warming up and between cases. */
+  #measuring: string | undefined;
 
   private constructor(
+    suite: Suite,
     readonly target: Target,
-    readonly hooks: HarnessHooks,
-    suite: string,
-    run: RunOptions,
+    readonly options: HarnessOptions,
     limits: Limits | null,
   ) {
-    this.report = {
-      format: "tvllm-bench-1",
-      suite,
-      complete: false,
-      environment: target.environment,
-      run,
-      limits,
-      tables: [],
-      checks: [],
-      warnings: [],
-      outputHash: "",
-    };
+    super({ suite, environment: target.environment, run: options.run, limits }, options.save);
   }
 
   /**
    * Probes the device and runs the suite. If it is cut off, what was done stays in the report; if it
    * fails, that report is saved before the error is passed on.
    */
-  static async run(
-    name: string,
-    suite: Suite,
-    target: Target,
-    run: RunOptions,
-    hooks: HarnessHooks = {},
-  ): Promise<Report> {
-    hooks.progress?.("device probe");
+  static async run(suite: Suite, target: Target, options: HarnessOptions): Promise<Report> {
+    options.progress?.("device probe");
     const probe = await target.probe();
-    const limits = probe && limitsOf(probe, target, run, hooks.bandwidth);
-    const bench = new Bench(target, hooks, name, run, limits);
+    const limits = probe && limitsOf(probe, target, options);
+    const harness = new Harness(suite, target, options, limits);
     try {
-      await suite(bench);
-      await bench.#generateIfNothingWas();
-      if (hooks.verify) {
-        bench.step("comparing with the CPU backend");
-        bench.report.checks.push(await hooks.verify());
+      await suite.run(harness);
+      await harness.#generateIfNothingWas();
+      if (options.verify) {
+        harness.step("comparing with the CPU backend");
+        harness.report.checks.push(await options.verify());
       }
-      bench.report.complete = true;
+      harness.report.complete = true;
     } catch (error) {
-      if (!hooks.signal?.aborted) {
-        bench.#finish();
+      if (!options.signal?.aborted) {
+        harness.finish();
         throw error;
       }
     }
-    bench.#finish();
-    return bench.report;
+    harness.finish();
+    return harness.report;
   }
 
-  get run(): RunOptions {
-    return this.report.run;
+  get runOptions(): RunOptions {
+    return this.options.run;
   }
 
   /** Prompts of `tokens` tokens each, no two alike from their first block on. */
-  prompts(count: number, tokens = this.run.promptTokens): number[][] {
-    return makePrompts(this.target, count, tokens, this.run.seed);
+  prompts(count: number, tokens = this.runOptions.promptTokens): number[][] {
+    return makePrompts(this.target.text, { count, tokens, seed: this.runOptions.seed });
   }
 
   /** Requests for these prompts. */
   requests(
     prompts: readonly (readonly number[])[],
-    maxTokens = this.run.maxTokens,
+    maxTokens = this.runOptions.maxTokens,
   ): BenchRequest[] {
     return prompts.map((promptIds) => ({ promptIds, maxTokens }));
   }
 
-  /** Serves the requests warm-up and repetition times, and returns the repetitions. */
+  /** Serves the requests in a session of their own, warm-up and repetition times. */
   async repeat(
     label: string,
     requests: readonly BenchRequest[],
     options: ServeOptions = {},
   ): Promise<Serving[]> {
-    return (await this.repeatByTurns(label, requests, [options]))[0]!;
-  }
-
-  /** The same in several ways by turns, so that what changes on the machine changes for all. */
-  async repeatByTurns(
-    label: string,
-    requests: readonly BenchRequest[],
-    ways: readonly ServeOptions[],
-  ): Promise<Serving[][]> {
-    return await this.byTurns(ways, () => label, async (options, counts) => {
-      const serving = await this.target.serve(requests, options);
-      if (counts) this.remember(label, requests, serving.requests, serving.steps);
-      return serving;
+    const [servings] = await this.interleave([options], () => label, async (options) => {
+      await using session = this.open();
+      return await session.serve(requests, options);
     });
+    return servings!;
   }
 
   /**
-   * Does `work` in each of these ways by turns, warm-up and repetition times, and returns what the
-   * repetitions, which count, gave for each way. Between them signals are heard.
+   * Does `work` for each of these in every repetition, so that what changes on the machine changes
+   * for all, and returns what the repetitions gave for each. Warm-ups, which come first, do not
+   * count. Between two of them signals are heard.
    */
-  async byTurns<Way, Result>(
+  async interleave<Way, Outcome>(
     ways: readonly Way[],
     label: (way: Way) => string,
-    work: (way: Way, counts: boolean) => Result | Promise<Result>,
-  ): Promise<Result[][]> {
-    const { warmup, repetitions } = this.run;
-    const results: Result[][] = ways.map(() => []);
+    work: (way: Way, counts: boolean) => Outcome | Promise<Outcome>,
+  ): Promise<Outcome[][]> {
+    const { warmup, repetitions } = this.runOptions;
+    const outcomes: Outcome[][] = ways.map(() => []);
     for (let i = -warmup; i < repetitions; i++) {
       for (const [index, way] of ways.entries()) {
-        await this.#turns.next();
-        this.step(`${label(way)}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
-        const result = await work(way, i >= 0);
-        if (i >= 0) results[index]!.push(result);
+        await this.#eventTurns.next();
+        const name = label(way);
+        this.step(`${name}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
+        this.#measuring = i < 0 ? undefined : name;
+        const outcome = await work(way, i >= 0);
+        this.#measuring = undefined;
+        if (i >= 0) outcomes[index]!.push(outcome);
       }
     }
-    return results;
+    return outcomes;
+  }
+
+  /** A session whose servings join the trace and the output check where they count. */
+  open(options?: SessionOptions): Session {
+    const session = this.target.open(options);
+    return {
+      get cacheUse() {
+        return session.cacheUse;
+      },
+      serve: async (requests, options) => {
+        const serving = await session.serve(requests, options);
+        if (this.#measuring !== undefined) this.#remember(this.#measuring, requests, serving);
+        return serving;
+      },
+      holdSequences: (prompts) => session.holdSequences(prompts),
+      [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+    };
   }
 
   /** Says what happens now, and stops here if it was interrupted. */
   step(label: string): void {
-    this.hooks.signal?.throwIfAborted();
-    this.hooks.progress?.(label);
-  }
-
-  /** A measure of all repetitions; says so in the report where they are not to be trusted. */
-  measure(name: string, samples: readonly number[], unit: Unit, limit?: number): Quantity {
-    this.report.warnings.push(...doubts(name, samples));
-    return this.measureOfMany(name, samples, unit, limit);
-  }
-
-  /** The same of one measure among dozens: it counts for the noise, and has no warnings of its own. */
-  measureOfMany(
-    name: string,
-    samples: readonly number[],
-    unit: Unit,
-    limit?: number,
-  ): Quantity {
-    this.#measures.set(name, samples);
-    return measured(samples, unit, limit);
+    this.options.signal?.throwIfAborted();
+    this.options.progress?.(label);
   }
 
   /**
@@ -201,13 +203,16 @@ export class Bench {
    */
   limit(
     requests: number,
-    promptTokens = this.run.promptTokens,
-    maxTokens = this.run.maxTokens,
+    promptTokens = this.runOptions.promptTokens,
+    maxTokens = this.runOptions.maxTokens,
   ): number | undefined {
     const { limits } = this.report;
     if (limits === null) return undefined;
     const position = promptTokens + maxTokens / 2;
-    const { memoryBound, arithmeticBound } = decodeBounds(this.target, limits, position, requests);
+    const { memoryBound, arithmeticBound } = decodeBounds(this.target, limits, {
+      position,
+      requests,
+    });
     return Math.min(memoryBound, arithmeticBound);
   }
 
@@ -224,112 +229,34 @@ export class Bench {
 
   /** Lengths of the prompts in tables by context, as far as they fit. */
   get contexts(): number[] {
-    return CONTEXTS.filter((context) => this.fits(context, this.run.maxTokens));
+    return CONTEXTS.filter((context) => this.fits(context, this.runOptions.maxTokens));
   }
 
-  /** Adds a table that rows are added to as they are measured. */
-  table(
-    title: string,
-    columns: readonly (string | readonly [string, Unit])[],
-  ): { row(...cells: Cell[]): void; say(...lines: string[]): void } {
-    const table: Table = {
-      title,
-      columns: columns.map((column) =>
-        typeof column === "string" ? { title: column } : { title: column[0], unit: column[1] }
-      ),
-      rows: [],
-      summary: [],
-    };
-    this.report.tables.push(table);
-    return {
-      row: (...cells) => {
-        table.rows.push(cells);
-        this.#save();
-      },
-      say: (...lines) => {
-        table.summary.push(...lines);
-        this.#save();
-      },
-    };
+  override finish(): void {
+    const { prompts, changed } = this.#outputs;
+    if (prompts > 0) {
+      this.check(
+        "same tokens each time",
+        changed.length === 0,
+        changed.length === 0
+          ? `${prompts} prompts gave the same tokens in every run`
+          : `a prompt gave other tokens than before in ${changed.join(", ")}`,
+      );
+    }
+    super.finish();
   }
 
-  /** Records a check; one that fails ends the command with exit code 7. */
-  check(name: string, ok: boolean, detail: string): void {
-    this.report.checks.push({ name, ok, detail });
+  #remember(label: string, requests: readonly BenchRequest[], serving: Serving): void {
+    this.options.served?.(label, serving);
+    this.#outputs.add(label, requests, serving.requests);
+    this.report.outputHash = this.#outputs.hash;
   }
 
   // Every report has an output check, those of suites that generate nothing too.
   async #generateIfNothingWas(): Promise<void> {
-    if (this.#hashes.size > 0) return;
+    if (this.#outputs.prompts > 0) return;
     const requests = this.requests(this.prompts(1));
-    const { requests: served, steps } = await this.target.serve(requests);
-    this.remember("output check", requests, served, steps);
+    await using session = this.target.open();
+    this.#remember("output check", requests, await session.serve(requests));
   }
-
-  #save(): void {
-    this.report.outputHash = this.#outputHash();
-    this.hooks.save?.(this.report);
-  }
-
-  /**
-   * Adds what was served to the trace and to the output check: a prompt must give the same tokens
-   * each time, in any batch.
-   */
-  remember(
-    label: string,
-    requests: readonly BenchRequest[],
-    served: readonly Served[],
-    steps: readonly HostStep[] = [],
-  ): void {
-    this.hooks.served?.(label, { requests: served, steps });
-    for (const [i, { promptIds, maxTokens }] of requests.entries()) {
-      const key = hash([maxTokens, ...promptIds]);
-      const output = hash(served[i]!.ids);
-      const before = this.#hashes.get(key);
-      this.#hashes.set(key, output);
-      if (before !== undefined && before !== output) this.#changed.add(label);
-    }
-  }
-
-  #outputHash(): string {
-    if (this.#hashes.size === 0) return "";
-    const pairs = [...this.#hashes].map(([key, output]) => `${key}:${output}`).sort();
-    return createHash("sha256").update(pairs.join("\n")).digest("hex").slice(0, 16);
-  }
-
-  #finish(): void {
-    const { report } = this;
-    report.outputHash = this.#outputHash();
-    if (this.#hashes.size > 0) {
-      const same = this.#changed.size === 0;
-      const detail = same
-        ? `${this.#hashes.size} prompts gave the same tokens in every run`
-        : `a prompt gave other tokens than before in ${[...this.#changed].join(", ")}`;
-      this.check("same tokens each time", same, detail);
-    }
-    const above = report.tables.flatMap((t) => t.rows.flat()).filter(isAboveLimit).length;
-    if (report.limits !== null) {
-      this.check(
-        "within the limits",
-        above === 0,
-        above === 0 ? "no result is above what the device can do" : `${above} results are above it`,
-      );
-    }
-    const { warmup, repetitions } = this.run;
-    report.warnings = [
-      ...new Set([
-        ...report.warnings,
-        ...(warmup === 0
-          ? ["no run warmed up: the first one's times may have compiling in them"]
-          : []),
-        ...(repetitions === 1 ? ["one repetition: how far its results spread is not known"] : []),
-        ...noise(this.#measures),
-      ]),
-    ];
-    this.hooks.save?.(report);
-  }
-}
-
-function hash(ids: readonly number[]): string {
-  return createHash("sha256").update(ids.join(",")).digest("hex").slice(0, 16);
 }

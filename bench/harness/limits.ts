@@ -4,8 +4,12 @@ import { KV_BYTES } from "../../kernels/specs.ts";
 import type { Limits, RunOptions } from "../report/report.ts";
 import type { Probe, Target } from "../targets/target.ts";
 
-/** What the probe allows this model. */
-export function limitsOf(probe: Probe, target: Target, run: RunOptions, given?: number): Limits {
+/** What the probe allows this model; `bandwidth` replaces the measured. */
+export function limitsOf(
+  probe: Probe,
+  target: Target,
+  { run, bandwidth: given }: { readonly run: RunOptions; readonly bandwidth?: number },
+): Limits {
   const { flops, int8, dispatch, readback, upload } = probe;
   const bandwidth = given ?? probe.bandwidth;
   const position = run.promptTokens + run.maxTokens / 2;
@@ -17,7 +21,7 @@ export function limitsOf(probe: Probe, target: Target, run: RunOptions, given?: 
     readback,
     upload,
     source: given === undefined ? "measured" : "given",
-    ...decodeBounds(target, { bandwidth, flops }, position, 1),
+    ...decodeBounds(target, { bandwidth, flops }, { position, requests: 1 }),
   };
 }
 
@@ -25,8 +29,7 @@ export function limitsOf(probe: Probe, target: Target, run: RunOptions, given?: 
 export function decodeBounds(
   target: Target,
   { bandwidth, flops }: Pick<Limits, "bandwidth" | "flops">,
-  position: number,
-  requests: number,
+  { position, requests }: { readonly position: number; readonly requests: number },
 ): Pick<Limits, "bytesPerToken" | "memoryBound" | "arithmeticBound"> {
   const { model } = target.environment;
   const bytesPerToken = model.readBytes / requests + position * kvBytesPerToken(target);

@@ -1,6 +1,6 @@
 /** Prompts of a wanted length from a text of our own, the same for the same seed. */
 
-import type { Target } from "../targets/target.ts";
+import type { BenchText } from "../targets/target.ts";
 
 const SENTENCES = [
   "The miller's daughter walked along the river until the light was gone.",
@@ -19,10 +19,12 @@ const SENTENCES = [
 
 /** `count` prompts of `tokens` tokens; each begins with other words than the others. */
 export function makePrompts(
-  target: Target,
-  count: number,
-  tokens: number,
-  seed: number,
+  encoder: Pick<BenchText, "encode">,
+  { count, tokens, seed }: {
+    readonly count: number;
+    readonly tokens: number;
+    readonly seed: number;
+  },
 ): number[][] {
   return Array.from({ length: count }, (_, i) => {
     // A number first, as sentences alone would begin alike after the twelfth.
@@ -31,7 +33,7 @@ export function makePrompts(
     for (let next = hash(seed + i); ids.length < tokens; next = hash(next)) {
       text += `${SENTENCES[next % SENTENCES.length]} `;
       if (text.length < tokens) continue;
-      ids.splice(0, ids.length, ...target.text.encode(text));
+      ids.splice(0, ids.length, ...encoder.encode(text));
     }
     return ids.slice(0, tokens);
   });

@@ -17,6 +17,16 @@ export function tpot(served: Served): number {
   return (endToEnd(served) - ttft(served)) / (served.times.length - 1);
 }
 
+/** Output tokens a second after the first. */
+export function decodeRate(served: Served): number {
+  return 1000 / tpot(served);
+}
+
+/** Prompt tokens a second until the first token. */
+export function prefillRate(served: Served, promptTokens: number): number {
+  return 1000 * promptTokens / ttft(served);
+}
+
 /** Gaps between consecutive tokens, ms. */
 export function interTokenLatencies({ times }: Served): number[] {
   return times.slice(1).map((time, i) => time - times[i]!);

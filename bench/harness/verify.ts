@@ -16,7 +16,8 @@ const TIE = 0.1;
 /** Generates a few tokens on the target and scores them, teacher-forced, on the CPU. */
 export async function verifyOnCpu(model: Model, target: Target, prompt: number[]): Promise<Check> {
   const promptIds = prompt.slice(0, PROMPT_TOKENS);
-  const { requests } = await target.serve([{ promptIds, maxTokens: TOKENS }]);
+  await using session = target.open();
+  const { requests } = await session.serve([{ promptIds, maxTokens: TOKENS }]);
   const ids = requests[0]!.ids;
   const tokens = [...promptIds, ...ids.slice(0, -1)];
   const blocks = Math.ceil(tokens.length / BLOCK_TOKENS);

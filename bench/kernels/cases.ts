@@ -35,17 +35,17 @@ import {
 } from "./timing.ts";
 import { CHOICES, isNamed, KV_TYPES, TYPES } from "./names.ts";
 import type { Environment } from "../report/report.ts";
-import type { KernelBench, KernelCase } from "../targets/target.ts";
+import type { KernelBench, KernelCase, KernelChoice } from "./kernel_bench.ts";
 
 /** Opens a device for the kernels of a model of these dimensions. */
 export async function openKernels(
   model: Environment["model"],
-  options: { readonly only?: string | undefined; readonly shape?: string | undefined },
+  choice: KernelChoice,
 ): Promise<KernelBench> {
   const gpu = await openGpu();
   const { driver } = gpu;
-  const { only } = options;
-  const { rows, columns } = parseShape(options.shape) ?? SIZES[driver];
+  const { only } = choice;
+  const { rows, columns } = parseShape(choice.shape) ?? SIZES[driver];
   const { heads, kvHeads, headDim, vocabSize } = model;
   const tuning = tuningFor(driver);
   const harness = await KernelHarness.create(gpu, tuning, {

@@ -3,11 +3,27 @@
 import { type HeadShape, KV_BYTES } from "../../kernels/specs.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { TYPES } from "./names.ts";
-import type { Cost, Target } from "../targets/target.ts";
+import type { Environment } from "../report/report.ts";
+import type { Cost } from "./kernel_bench.ts";
+
+/** A matrix that a decoded token multiplies with. */
+export interface Matrix {
+  /** The kernel that multiplies with it. */
+  readonly kernel: string;
+  readonly rows: number;
+  readonly columns: number;
+  readonly bytes: number;
+}
+
+/** A model, and its matrices. */
+interface Decoder {
+  readonly environment: Environment;
+  readonly matrices: readonly Matrix[];
+}
 
 /** A matrix of `bytes` bytes times `tokens` columns of float32. */
 export function productCost(
-  { rows, columns, bytes }: { rows: number; columns: number; bytes: number },
+  { rows, columns, bytes }: Omit<Matrix, "kernel">,
   tokens: number,
 ): Cost {
   return {
@@ -69,11 +85,11 @@ export function sampleChunksCost(vocabSize: number, tokens: number): Cost {
  * The cost of all calls of the kernel `name` in a decode step of one sequence whose token is at
  * `position`; undefined where it is not counted, as of those that move a few words.
  */
-export function decodeCost(target: Target, name: string, position: number): Cost | undefined {
-  const { model } = target.environment;
-  const heads = cachedHeads(target);
+export function decodeCost(decoder: Decoder, name: string, position: number): Cost | undefined {
+  const { model } = decoder.environment;
+  const heads = cachedHeads(decoder);
   if (isProduct(name)) {
-    return target.matrices.filter(({ kernel }) => kernel === name)
+    return decoder.matrices.filter(({ kernel }) => kernel === name)
       .map((matrix) => productCost(matrix, 1))
       .reduce((a, b) => ({ operations: a.operations + b.operations, bytes: a.bytes + b.bytes }), {
         operations: 0,
@@ -87,7 +103,7 @@ export function decodeCost(target: Target, name: string, position: number): Cost
   if (name === "head_norm") return times(headNormCost(heads, 1), model.layers);
   if (name === "combine") {
     // Gate, up and down of each expert of a token.
-    const matrices = target.matrices.filter(({ kernel }) => kernel.startsWith("experts_"));
+    const matrices = decoder.matrices.filter(({ kernel }) => kernel.startsWith("experts_"));
     const slots = matrices.length / 3 / model.layers;
     return times(combineCost(model.dim, slots, 1), model.layers);
   }
@@ -100,8 +116,8 @@ export function isProduct(name: string): boolean {
   return name.startsWith("matmul_") || name.startsWith("experts_");
 }
 
-/** The heads of a layer of the target's model. */
-function cachedHeads({ environment: { model, engine } }: Target): CachedHeads {
+/** The heads of a layer. */
+function cachedHeads({ environment: { model, engine } }: Decoder): CachedHeads {
   const { heads, kvHeads, headDim } = model;
   return { heads, kvHeads, headDim, kvBytes: KV_BYTES[engine.kvType] };
 }

@@ -7,7 +7,7 @@ import { floats, randomTensor } from "../../engine/gpu/self_test/products.ts";
 import { type KernelHarness, memoryFile } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { combineCost, productCost, topKCost } from "./costs.ts";
 import { type Calls, kernelCase, MOST_COPIES, MOST_TOKENS, repeated, SIZES } from "./timing.ts";
-import type { KernelCase } from "../targets/target.ts";
+import type { KernelCase } from "./kernel_bench.ts";
 
 /** As in Qwen3 30B-A3B. */
 const ROUTED = 128;

@@ -3,7 +3,7 @@
 import type { Dispatch } from "../../engine/gpu/pass.ts";
 import { type Batch, BLOCK_TOKENS, GREEDY, type SamplingOptions } from "../../engine/run/runner.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
-import type { Cost, KernelCase } from "../targets/target.ts";
+import type { Cost, KernelCase } from "./kernel_bench.ts";
 
 /** By class of adapter: the matrix, bytes of its copies together, most calls in a sample. */
 export const SIZES = {

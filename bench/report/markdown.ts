@@ -1,15 +1,8 @@
 /** A report as markdown. */
 
 import { markdownTable } from "markdown-table";
-import {
-  type Cell,
-  isAboveLimit,
-  type Limits,
-  type Quantity,
-  type Report,
-  type Table,
-  type Unit,
-} from "./report.ts";
+import { bytes, count, text } from "./format.ts";
+import type { Limits, Report, Table, Unit } from "./report.ts";
 
 /** The report, from its title to its output check. */
 export function toMarkdown(report: Report): string {
@@ -21,8 +14,8 @@ export function toMarkdown(report: Report): string {
     report.limits === null
       ? "Not measured: the CPU backend has no device to probe."
       : grid(["Limit", "Value"], limitRows(report.limits)),
-    ...report.tables.flatMap(tableParts),
-    ...notes(report),
+    ...report.tables.flatMap((table) => tableParts(table, report)),
+    ...endOf(report),
   ];
   return `${parts.join("\n\n")}\n`;
 }
@@ -58,7 +51,7 @@ function parameters({ environment: { device, model, engine }, run }: Report): st
 }
 
 function limitRows(limits: Limits): string[][] {
-  const rate = (x: number, unit: Unit) => text({ value: x, unit });
+  const rate = (value: number, unit: Unit) => text({ value, unit });
   return [
     [`GPU memory bandwidth (${limits.source})`, rate(limits.bandwidth, "GB/s")],
     ["float32 rate (measured)", rate(limits.flops, "GFLOPS")],
@@ -76,12 +69,14 @@ function limitRows(limits: Limits): string[][] {
   ];
 }
 
-function tableParts({ title, columns, rows, summary }: Table): string[] {
-  const cells = rows.map((row) => row.map((cell, i) => text(cell, columns[i]?.unit)));
-  return [`## ${title}`, grid(columns.map((c) => c.title), cells), ...summary];
+function tableParts({ title, columns, rows, notes }: Table, { results }: Report): string[] {
+  const cells = rows.map((row) =>
+    row.map((cell, i) => typeof cell === "string" ? cell : text(results[cell]!, columns[i]?.unit))
+  );
+  return [`## ${title}`, grid(columns.map((c) => c.title), cells), ...notes];
 }
 
-function notes({ checks, warnings, outputHash }: Report): string[] {
+function endOf({ checks, warnings, outputHash }: Report): string[] {
   const parts: string[] = [];
   if (warnings.length > 0) {
     parts.push("## Warnings", warnings.map((warning) => `- ${warning}`).join("\n"));
@@ -97,52 +92,4 @@ function notes({ checks, warnings, outputHash }: Report): string[] {
 function grid(head: string[], rows: readonly string[][]): string {
   const cells = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
   return markdownTable([head, ...cells]);
-}
-
-/** A cell's text; the unit is left out where the column's title says it. */
-export function text(cell: Cell, columnUnit?: Unit): string {
-  if (typeof cell === "string") return cell;
-  const { value, unit, stddev } = cell;
-  const flag = isAboveLimit(cell) ? " (above its limit: wrong)" : "";
-  if (unit === "bytes") return bytes(value) + flag;
-  const digits = decimals(cell);
-  const fixed = (x: number) => digits === 0 ? count(Math.round(x)) : x.toFixed(digits);
-  const number = fixed(value);
-  const spread = stddev === undefined ? "" : ` ± ${fixed(stddev)}`;
-  return number + spread + suffix(unit, columnUnit) + flag;
-}
-
-function suffix(unit: Unit, columnUnit: Unit | undefined): string {
-  if (unit === "%" || unit === "x") return unit;
-  if (unit === "" || unit === columnUnit) return "";
-  return ` ${unit === "us" ? "µs" : unit}`;
-}
-
-function decimals({ value, unit }: Quantity): number {
-  if (unit === "") return Number.isInteger(value) ? 0 : 1;
-  if (unit === "x") return 2;
-  const size = Math.abs(value);
-  // What was measured is never shown as zero.
-  if (unit === "%") return size >= 0.1 || size === 0 ? 1 : -Math.floor(Math.log10(size));
-  if (size >= 1000) return 0;
-  if (size >= 100) return 1;
-  if (size >= 1 || size === 0) return 2;
-  return Math.min(8, 2 - Math.floor(Math.log10(size)));
-}
-
-/** 3701760 as `3.53 MiB (3,701,760 bytes)`. */
-function bytes(n: number): string {
-  const units = ["KiB", "MiB", "GiB", "TiB"];
-  let size = n / 1024;
-  let unit = 0;
-  while (size >= 1024 && unit < units.length - 1) {
-    size /= 1024;
-    unit++;
-  }
-  const exact = `${count(Math.round(n))} bytes`;
-  return n < 1024 ? exact : `${size.toFixed(2)} ${units[unit]} (${exact})`;
-}
-
-function count(n: number): string {
-  return n.toLocaleString("en-US");
 }

@@ -1,7 +1,9 @@
-/** The one form of a benchmark's results. Renderers and comparisons read nothing else. */
+/** The one form of a benchmark's results. Its views and comparisons read nothing else. */
 
 import { z } from "zod";
-import { summarize } from "../harness/stats.ts";
+
+/** The version of the form: it changes when a program that reads the JSON has to. */
+export const FORMAT = "tvllm-bench-2";
 
 /** Units of the values in reports; "x" is a ratio, "" a count. */
 export const UNITS = [
@@ -20,15 +22,19 @@ export const UNITS = [
   "GOPS",
 ] as const;
 
-const quantity = z.object({
-  value: z.number().describe("The median where there are samples"),
+const settings = z.record(z.string(), z.union([z.string(), z.number()]));
+
+const result = z.object({
+  metric: z.string().describe("Id of what was measured, the same in every run"),
+  settings: settings.describe('What it belongs to, as {"context": 512}; empty: the whole run'),
   unit: z.enum(UNITS),
+  value: z.number().describe("The median where there are samples"),
   samples: z.array(z.number()).optional().describe("Every sample, in the order measured"),
   stddev: z.number().optional().describe("Sample standard deviation, where there are two samples"),
   limit: z.number().optional().describe("What the device probe allows at most"),
-}).describe("A measured or computed number");
+}).describe("A number, measured or computed; metric and settings name it, in other runs too");
 
-const cell = z.union([z.string(), quantity]);
+const cell = z.union([z.string(), z.int().nonnegative().describe("Index of a result")]);
 
 const table = z.object({
   title: z.string(),
@@ -37,7 +43,18 @@ const table = z.object({
     unit: z.enum(UNITS).optional().describe("The title says this unit, so that cells need not"),
   })),
   rows: z.array(z.array(cell)),
-  summary: z.array(z.string()).describe("Sentences below the table"),
+  notes: z.array(z.string()).describe("Sentences below the table"),
+});
+
+const chart = z.object({
+  kind: z.enum(["bars", "lines"]),
+  title: z.string(),
+  metric: z.string().describe("Id of what is drawn"),
+  by: z.string().describe("The setting that names bars, and that lines run along"),
+  series: z.string().optional().describe("A setting that tells lines, or bars of a name, apart"),
+  xAxis: z.string().optional().describe("What lines run along, in words"),
+  logarithmic: z.boolean().optional(),
+  ideal: z.boolean().optional().describe("With the line on which twice as many are twice as fast"),
 });
 
 const environment = z.object({
@@ -84,8 +101,7 @@ const run = z.object({
   repetitions: z.number(),
   concurrency: z.array(z.number()),
   seed: z.number(),
-  only: z.string().optional().describe("Kernels to measure: words of their names, by commas"),
-  shape: z.string().optional().describe("Rows x columns of the matrices of bench kernels"),
+  suiteOptions: z.record(z.string(), z.string()).describe("Options that only some suites have"),
   date: z.string().describe("ISO 8601, when the run began"),
 });
 
@@ -106,44 +122,43 @@ const check = z.object({ name: z.string(), ok: z.boolean(), detail: z.string() }
 
 /** A suite's whole result. `tvllm bench schema` prints it as JSON Schema. */
 export const reportSchema = z.object({
-  format: z.literal("tvllm-bench-1"),
+  format: z.literal(FORMAT),
   suite: z.string(),
-  complete: z.boolean().describe("false: the run was cut off, and the tables have what was done"),
+  complete: z.boolean().describe(
+    "false: the run was cut off, and the results are of what was done",
+  ),
   environment,
   run,
   limits: limits.nullable().describe("null where there is no device to probe"),
+  results: z.array(result),
   tables: z.array(table),
+  charts: z.array(chart),
   checks: z.array(check),
   warnings: z.array(z.string()),
   outputHash: z.string().describe("Of the token ids generated greedily; empty if none were"),
 });
 
 export type Unit = typeof UNITS[number];
-export type Quantity = z.infer<typeof quantity>;
+export type Settings = Readonly<z.infer<typeof settings>>;
+export type Result = z.infer<typeof result>;
 export type Cell = z.infer<typeof cell>;
 export type Table = z.infer<typeof table>;
+export type ChartSpec = Readonly<z.infer<typeof chart>>;
 export type Environment = z.infer<typeof environment>;
 export type RunOptions = z.infer<typeof run>;
 export type Limits = z.infer<typeof limits>;
 export type Check = z.infer<typeof check>;
 export type Report = z.infer<typeof reportSchema>;
 
-/** A single number. */
-export function value(value: number, unit: Unit, limit?: number): Quantity {
-  return { value, unit, ...(limit !== undefined && { limit }) };
-}
-
-/** A repeated measure: its median, and every sample. */
-export function measured(samples: readonly number[], unit: Unit, limit?: number): Quantity {
-  const { median, stddev } = summarize(samples);
-  return {
-    ...value(median, unit, limit),
-    samples: [...samples],
-    ...(samples.length > 1 && { stddev }),
-  };
+/** What names a result among those of its suite, in any run. */
+export function keyOf({ metric, settings }: Pick<Result, "metric" | "settings">): string {
+  const sorted = Object.entries(settings).sort(([a], [b]) => a < b ? -1 : 1);
+  return sorted.length === 0
+    ? metric
+    : `${metric} (${sorted.map(([name, value]) => `${name} ${value}`).join(", ")})`;
 }
 
 /** Whether a result is more than the device can do, and therefore wrong. */
-export function isAboveLimit(cell: Cell): boolean {
-  return typeof cell !== "string" && cell.limit !== undefined && cell.value > cell.limit;
+export function isAboveLimit({ value, limit }: Pick<Result, "value" | "limit">): boolean {
+  return limit !== undefined && value > limit;
 }

@@ -1,16 +1,28 @@
 /** What requests at once gain in decoding, against what the matrix products of their steps allow. */
 
-import type { Bench } from "../harness/harness.ts";
-import { isProduct } from "../kernels/costs.ts";
-import { kernelSteps } from "../kernels/steps.ts";
-import { type Cell, value } from "../report/report.ts";
-import { summarize } from "../harness/stats.ts";
+import type { Harness } from "../harness/harness.ts";
+import { kernelSteps } from "../harness/kernel_steps.ts";
 import { decodeStepTimes } from "../harness/timings.ts";
+import { isProduct } from "../kernels/costs.ts";
+import { DECODE_THROUGHPUT, type Metric } from "../report/metrics.ts";
+import { medianOf, pairedRatio } from "../report/stats.ts";
 
-// Long prompts would take the time that the decode steps are to have.
-const MOST_PROMPT_TOKENS = 16;
+const DECODE_SPEEDUP: Metric = { id: "decode_speedup", unit: "x" };
+/** Matrix products of a decode step. */
+const PRODUCT_TIME: Metric = { id: "product_time", unit: "ms" };
+/** The speedup that the matrix products allow, and what is reached of it. */
+const ALLOWED_SPEEDUP: Metric = { id: "allowed_speedup", unit: "x" };
+const REACHED_SPEEDUP: Metric = { id: "reached_speedup", unit: "%" };
+
+/** Long prompts would take the time that the decode steps are to have. */
+export const MOST_PROMPT_TOKENS = 16;
 // Profiling times kernels in every fourth submit that decodes, each of up to four steps.
 const LEAST_TOKENS = 17;
+
+/** Tokens that each request generates. */
+export function batchTokens(maxTokens: number): number {
+  return Math.max(maxTokens, LEAST_TOKENS);
+}
 
 /** Decode steps of a number of requests at once. */
 interface Steps {
@@ -21,13 +33,14 @@ interface Steps {
   readonly share: number | undefined;
 }
 
-/** Adds the table. All numbers of requests take turns, plain and profiled. */
-export async function batchGains(bench: Bench): Promise<void> {
+/** Adds the table. All numbers of requests are interleaved, plain and profiled. */
+export async function batchGains(harness: Harness): Promise<void> {
+  const { concurrency, maxTokens } = harness.runOptions;
   // More than can decode in one step never do.
-  const counts = [...new Set([1, ...bench.run.concurrency])]
-    .filter((count) => count <= bench.target.limits.maxBatchTokens)
+  const counts = [...new Set([1, ...concurrency])]
+    .filter((count) => count <= harness.target.limits.maxBatchTokens)
     .sort((a, b) => a - b);
-  const table = bench.table("Decode steps of several requests", [
+  const table = harness.table("Decode steps of several requests", [
     "Requests",
     ["Decode tok/s", "tok/s"],
     "Speedup",
@@ -35,61 +48,53 @@ export async function batchGains(bench: Bench): Promise<void> {
     "Speedup they allow",
     "Reached",
   ]);
-  const all = await measure(bench, counts);
+  const all = await measure(harness, counts);
   const one = all[0]!;
   for (const { requests, times, share } of all) {
-    // Of the same repetition, so that what changes on the machine changes for both.
-    const speedup = summarize(times.map((ms, i) => requests * one.times[i]! / ms)).median;
-    const cells: Cell[] = share === undefined || one.share === undefined
-      ? ["not measured: no timestamps", "-", "-"]
-      : [
-        value(share * summarize(times).median, "ms"),
-        value(speedup * one.share / share, "x"),
-        value(100 * share / one.share, "%"),
-      ];
+    const at = harness.at({ requests });
+    const speedup = requests * pairedRatio(one.times, times);
     table.row(
-      value(requests, ""),
-      bench.measure(
-        `decode of ${requests} at once`,
+      requests,
+      at.measure(
+        DECODE_THROUGHPUT,
         times.map((ms) => 1000 * requests / ms),
-        "tok/s",
-        bench.limit(requests, MOST_PROMPT_TOKENS, tokensOf(bench)),
+        harness.limit(requests, MOST_PROMPT_TOKENS, batchTokens(maxTokens)),
       ),
-      value(speedup, "x"),
-      ...cells,
+      at.value(DECODE_SPEEDUP, speedup),
+      ...(share === undefined || one.share === undefined
+        ? ["not measured: no timestamps", "-", "-"]
+        : [
+          at.value(PRODUCT_TIME, share * medianOf(times)),
+          at.value(ALLOWED_SPEEDUP, speedup * one.share / share),
+          at.value(REACHED_SPEEDUP, 100 * share / one.share),
+        ]),
     );
   }
-  table.say(
+  table.note(
     "Steps in which all requests decode, by the host's clock; their matrix products by their share of a step, which profiled runs give. The speedup that these allow is N times their time for one request over that for N. Reached is so their share of a step of N requests over that of one: above 100 %, what is beside them (attention, sampling, the host) gained the more.",
   );
 }
 
-function tokensOf({ run }: Bench): number {
-  return Math.max(run.maxTokens, LEAST_TOKENS);
-}
-
-async function measure(bench: Bench, counts: readonly number[]): Promise<Steps[]> {
-  const { target, run } = bench;
+async function measure(harness: Harness, counts: readonly number[]): Promise<Steps[]> {
+  const { target, runOptions: { promptTokens, maxTokens } } = harness;
   const most = counts.at(-1)!;
   // All prompts enter in one step, so that all requests decode from the next one on.
   const together = Math.floor(target.limits.maxBatchTokens / most);
-  const prompts = bench.prompts(most, Math.min(run.promptTokens, MOST_PROMPT_TOKENS, together));
+  const prompts = harness.prompts(most, Math.min(promptTokens, MOST_PROMPT_TOKENS, together));
   const ways = (target.hasTimestamps ? [false, true] : [false])
     .flatMap((profile) => counts.map((requests) => ({ requests, profile })));
-  const label = (requests: number) => `${requests} at once`;
-  const servings = await bench.byTurns(
+  const servings = await harness.interleave(
     ways,
-    ({ requests }) => label(requests),
-    async ({ requests, profile }, counts) => {
-      const own = bench.requests(prompts.slice(0, requests), tokensOf(bench));
-      const serving = await target.serve(own, { profile });
-      if (counts) bench.remember(label(requests), own, serving.requests, serving.steps);
-      return serving;
+    ({ requests }) => `${requests} at once`,
+    async ({ requests, profile }) => {
+      await using session = harness.open();
+      const own = harness.requests(prompts.slice(0, requests), batchTokens(maxTokens));
+      return await session.serve(own, { profile });
     },
   );
   return counts.map((requests, i) => ({
     requests,
-    times: servings[i]!.map((serving) => summarize(decodeStepTimes(serving, requests)).median),
-    share: kernelSteps(servings[counts.length + i] ?? []).share(isProduct),
+    times: servings[i]!.map((serving) => medianOf(decodeStepTimes(serving, requests))),
+    share: kernelSteps(servings[counts.length + i] ?? []).medianShare(isProduct)?.share,
   }));
 }

@@ -16,42 +16,50 @@ export interface StepFacts {
   readonly share: number | undefined;
 }
 
+/** What a step needs at least for one reason. */
+export interface StepCost {
+  readonly name: string;
+  readonly milliseconds: number;
+  readonly reason: string;
+}
+
 /** Below this share of a step its largest cost does not explain it. */
 const EXPLAINS = 0.5;
 
-/** One sentence. */
-export function bottleneck(facts: StepFacts): string {
-  const { limits, step, chained, dispatches = 0, host, share } = facts;
-  const costs: (readonly [string, number, string])[] = [
-    [
-      "memory",
-      limits.bytesPerToken / (limits.bandwidth * 1e6),
-      `reading ${(limits.bytesPerToken / 1e6).toFixed(2)} MB at ${
-        limits.bandwidth.toFixed(2)
-      } GB/s`,
-    ],
-    [
-      "arithmetic",
-      1000 / limits.arithmeticBound,
-      `${(limits.flops / limits.arithmeticBound).toPrecision(3)} GFLOP at ${
-        limits.flops.toFixed(1)
-      } GFLOPS`,
-    ],
-    [
-      "dispatch",
-      dispatches * limits.dispatch / 1000,
-      `${dispatches} dispatches of ${limits.dispatch.toFixed(1)} µs`,
-    ],
-    ["host", host, "preparing and submitting the step"],
-    ["copies", limits.readback / chained, "reading the token back"],
+/** What a step costs, reason by reason; they overlap. */
+export function stepCosts({ limits, chained, dispatches = 0, host }: StepFacts): StepCost[] {
+  const { bytesPerToken, bandwidth, arithmeticBound, flops, dispatch, readback } = limits;
+  return [
+    {
+      name: "memory",
+      milliseconds: bytesPerToken / (bandwidth * 1e6),
+      reason: `reading ${(bytesPerToken / 1e6).toFixed(2)} MB at ${bandwidth.toFixed(2)} GB/s`,
+    },
+    {
+      name: "arithmetic",
+      milliseconds: 1000 / arithmeticBound,
+      reason: `${(flops / arithmeticBound).toPrecision(3)} GFLOP at ${flops.toFixed(1)} GFLOPS`,
+    },
+    {
+      name: "dispatch",
+      milliseconds: dispatches * dispatch / 1000,
+      reason: `${dispatches} dispatches of ${dispatch.toFixed(1)} µs`,
+    },
+    { name: "host", milliseconds: host, reason: "preparing and submitting the step" },
+    { name: "copies", milliseconds: readback / chained, reason: "reading the token back" },
   ];
-  const [name, cost, why] = costs.reduce((a, b) => b[1] > a[1] ? b : a);
-  const others = costs.filter((c) => c[0] !== name)
-    .map(([other, ms]) => `${other} ${percent(ms, step)}`).join(", ");
-  const needs = `${why} needs ${cost.toFixed(3)} ms, ${percent(cost, step)}`;
+}
+
+/** The largest cost, or what else the step is, in a sentence. */
+export function bottleneck({ step, share }: StepFacts, costs: readonly StepCost[]): string {
+  const largest = costs.reduce((a, b) => b.milliseconds > a.milliseconds ? b : a);
+  const { name, milliseconds, reason } = largest;
+  const others = costs.filter((cost) => cost !== largest)
+    .map((cost) => `${cost.name} ${percent(cost.milliseconds, step)}`).join(", ");
+  const needs = `${reason} needs ${milliseconds.toFixed(3)} ms, ${percent(milliseconds, step)}`;
   const of = `a step of ${step.toFixed(3)} ms`;
   const kernels = share === undefined ? undefined : percent(Math.min(share, 1), 1);
-  if (cost >= EXPLAINS * step) {
+  if (milliseconds >= EXPLAINS * step) {
     const more = kernels === undefined ? "" : `; the kernels run ${kernels} of it`;
     return `**Bottleneck: ${name}**: ${needs} of ${of} (${others}${more}).`;
   }

@@ -1,9 +1,20 @@
 /** Token ids to text as they come: our incremental way against decoding what is not printed yet. */
 
-import type { Bench } from "../harness/harness.ts";
-import { value } from "../report/report.ts";
-import { summarize } from "../harness/stats.ts";
+import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { text } from "../report/format.ts";
+import { lines, type Metric } from "../report/metrics.ts";
+import { medianOf, summarize } from "../report/stats.ts";
 import type { BenchText } from "../targets/target.ts";
+
+const DETOKENIZE_TIME: Metric = { id: "detokenize_time", unit: "ms" };
+/** Of streaming over decode(). */
+const STREAMING_SPEEDUP: Metric = { id: "streaming_speedup", unit: "x" };
+const STREAMING_SPEEDUP_MEAN: Metric = { id: "streaming_speedup_mean", unit: "x" };
+/** Of so many instances, and of one. */
+const CREATION_TIME: Metric = { id: "creation_time", unit: "ms" };
+const CREATION_TIME_EACH: Metric = { id: "creation_time_each", unit: "us" };
+const DETOKENIZE_THROUGHPUT: Metric = { id: "detokenize_throughput", unit: "tok/s" };
+const DETOKENIZE_REQUESTS: Metric = { id: "detokenize_requests", unit: "req/s" };
 
 const SEQUENCES = [
   ["Short", 8],
@@ -28,15 +39,33 @@ const TEXT = "The miller's daughter walked along the river; it was half past fou
 /** Decodes token by token, and prints what is whole. */
 type Detokenize = (ids: readonly number[]) => string;
 
-export async function detokenizer(bench: Bench): Promise<void> {
-  const { text } = bench.target;
-  const naive: Detokenize = (ids) => decodeUnprinted(text, ids);
-  const streaming: Detokenize = (ids) => push(text.stream(), ids);
-  const unit = text.encode(TEXT);
-  const longest = SEQUENCES.at(-1)![1];
-  const all = Array.from({ length: longest }, (_, i) => unit[i % unit.length]!);
+export const detokenizer: Suite = {
+  name: "detokenizer",
+  summary: "what turning token ids into text costs",
+  needs: ({ promptTokens, maxTokens }) => roomFor(1, promptTokens + maxTokens),
+  async run(harness) {
+    const { text: tokenizer } = harness.target;
+    const unit = tokenizer.encode(TEXT);
+    const longest = SEQUENCES.at(-1)![1];
+    const ids = Array.from({ length: longest }, (_, i) => unit[i % unit.length]!);
+    await sequences(harness, ids);
+    await creation(harness);
+    await requests(harness, ids.slice(0, REQUEST_TOKENS));
+  },
+  charts: [
+    lines("Time by length of the text", DETOKENIZE_TIME, {
+      by: "tokens",
+      series: "way",
+      logarithmic: true,
+    }),
+  ],
+};
 
-  const table = bench.table("Detokenizer", [
+async function sequences(harness: Harness, all: readonly number[]): Promise<void> {
+  const { text: tokenizer } = harness.target;
+  const naive: Detokenize = (ids) => decodeUnprinted(tokenizer, ids);
+  const streaming: Detokenize = (ids) => push(tokenizer.stream(), ids);
+  const table = harness.table("Detokenizer", [
     "Sequence",
     "Tokens",
     "decode()",
@@ -47,68 +76,70 @@ export async function detokenizer(bench: Bench): Promise<void> {
   let identical = true;
   for (const [name, tokens] of SEQUENCES) {
     const ids = all.slice(0, tokens);
-    identical &&= naive(ids) === streaming(ids) && streaming(ids) === text.decode(ids, false);
-    const [slow = [], fast = []] = await times(bench, `${name} sequence`, [
+    identical &&= naive(ids) === streaming(ids) && streaming(ids) === tokenizer.decode(ids, false);
+    const samples = await times(harness, `${name} sequence`, [
       () => naive(ids),
       () => streaming(ids),
     ]);
-    const speedup = summarize(slow).median / summarize(fast).median;
-    speedups.push(speedup);
-    table.row(
-      name,
-      value(tokens, ""),
-      bench.measure(`decode() of ${tokens} tokens`, slow, "ms"),
-      bench.measure(`streaming ${tokens} tokens`, fast, "ms"),
-      value(speedup, "x"),
+    const [slow, fast] = ["decode()", "streaming"].map((way, i) =>
+      harness.at({ way, tokens }).measure(DETOKENIZE_TIME, samples[i]!)
     );
+    const speedup = slow!.value / fast!.value;
+    speedups.push(speedup);
+    const at = harness.at({ tokens });
+    table.row(name, tokens, slow!, fast!, at.value(STREAMING_SPEEDUP, speedup));
   }
-  table.say(
-    `**Average speedup: ${summarize(speedups).mean.toFixed(2)}x**`,
+  const mean = harness.at().value(STREAMING_SPEEDUP_MEAN, summarize(speedups).mean);
+  table.note(
+    `**Average speedup: ${text(mean)}**`,
     `identical: ${identical ? "yes" : "no"}`,
   );
-  bench.check("identical text", identical, "naive, streaming and whole decoding, byte for byte");
-  await creation(bench, all.slice(0, REQUEST_TOKENS), naive);
+  harness.check("identical text", identical, "naive, streaming and whole decoding, byte for byte");
 }
 
-async function creation(
-  bench: Bench,
-  ids: readonly number[],
-  naive: Detokenize,
-): Promise<void> {
-  const { text } = bench.target;
-  const [create = []] = await times(bench, "instances", [() => {
-    for (let i = 0; i < CREATIONS; i++) text.stream();
+async function creation(harness: Harness): Promise<void> {
+  const { text: tokenizer } = harness.target;
+  const [create = []] = await times(harness, "instances", [() => {
+    for (let i = 0; i < CREATIONS; i++) tokenizer.stream();
   }]);
-  const table = bench.table("Instance creation", ["What", "Time"]);
-  table.row(`${CREATIONS} creations`, bench.measure("creations", create, "ms"));
-  table.row("Each", value(summarize(create).median / CREATIONS * 1000, "us"));
+  const table = harness.table("Instance creation", ["What", "Time"]);
+  const at = harness.at();
+  table.row(
+    `${CREATIONS} creations`,
+    harness.at({ creations: CREATIONS }).measure(CREATION_TIME, create),
+  );
+  table.row("Each", at.value(CREATION_TIME_EACH, medianOf(create) / CREATIONS * 1000));
+}
 
-  const pooled = text.stream();
-  const ways: (readonly [string, Detokenize])[] = [
-    ["Naive decode()", naive],
-    ["Streaming (new instance)", (own) => push(text.stream(), own)],
+async function requests(harness: Harness, ids: readonly number[]): Promise<void> {
+  const { text: tokenizer } = harness.target;
+  const pooled = tokenizer.stream();
+  const ways: readonly (readonly [string, Detokenize])[] = [
+    ["Naive decode()", (own) => decodeUnprinted(tokenizer, own)],
+    ["Streaming (new instance)", (own) => push(tokenizer.stream(), own)],
     ["Streaming (pooled)", (own) => push(pooled, own)],
   ];
   const measured = await times(
-    bench,
+    harness,
     "requests",
     ways.map(([, way]) => () => {
       for (let i = 0; i < REQUESTS; i++) way(ids);
     }),
   );
-  const requests = bench.table("One instance per request, or one for all", [
+  const table = harness.table("One instance per request, or one for all", [
     "Metric",
     ...ways.map(([name]) => name),
   ]);
-  const row = (metric: string, unit: "tok/s" | "req/s", count: number) =>
-    requests.row(
-      metric,
-      ...measured.map((samples, i) =>
-        bench.measure(`${ways[i]![0]}, ${metric}`, samples.map((ms) => count / ms * 1000), unit)
+  const row = (name: string, metric: Metric, count: number) =>
+    table.row(
+      name,
+      ...ways.map(([way], i) =>
+        harness.at({ way: way.toLowerCase() })
+          .measure(metric, measured[i]!.map((ms) => count / ms * 1000))
       ),
     );
-  row("Tokens/sec", "tok/s", REQUESTS * ids.length);
-  row("Requests/sec", "req/s", REQUESTS);
+  row("Tokens/sec", DETOKENIZE_THROUGHPUT, REQUESTS * ids.length);
+  row("Requests/sec", DETOKENIZE_REQUESTS, REQUESTS);
 }
 
 /** The naive way that is right: decode the tokens not printed yet, print them if they are whole. */
@@ -131,9 +162,13 @@ function push(stream: ReturnType<BenchText["stream"]>, ids: readonly number[]): 
 }
 
 /** ms of one call of each way, a sample a repetition, each over as many calls as a clock needs. */
-function times(bench: Bench, label: string, ways: readonly (() => void)[]): Promise<number[][]> {
-  const { target } = bench;
-  return bench.byTurns(ways, () => label, (work) => {
+function times(
+  harness: Harness,
+  label: string,
+  ways: readonly (() => void)[],
+): Promise<number[][]> {
+  const { target } = harness;
+  return harness.interleave(ways, () => label, (work) => {
     let calls = 0;
     const start = target.now();
     let elapsed: number;

@@ -1,27 +1,46 @@
 /** The kernels of the decode steps: how long, and how near to what the device can do. */
 
-import type { Bench } from "../harness/harness.ts";
-import { decodeCost } from "../kernels/costs.ts";
-import { type Cell, value } from "../report/report.ts";
-import { FOUR, type KernelStep, type KernelSteps, sumOf } from "../kernels/steps.ts";
-import { summarize } from "../harness/stats.ts";
-import type { Cost } from "../targets/target.ts";
+import type { Harness } from "../harness/harness.ts";
+import { type KernelStep, type KernelSteps, sumOf } from "../harness/kernel_steps.ts";
+import type { Recording } from "../harness/recorder.ts";
 import { decodesAll } from "../harness/timings.ts";
+import { decodeCost } from "../kernels/costs.ts";
+import type { Cost } from "../kernels/kernel_bench.ts";
+import type { Metric } from "../report/metrics.ts";
+import type { Limits, Result } from "../report/report.ts";
+import { medianOf } from "../report/stats.ts";
+import { CYCLE_SUBMITS } from "../targets/timed_runner.ts";
 
-/** Why the fours of steps say nothing. */
-export const TOO_FEW = `it takes ${FOUR} submits that decode; a larger --max-tokens gives them`;
+/** Of all decode steps whose kernels were timed each. */
+const KERNEL_CALLS: Metric = { id: "kernel_calls", unit: "" };
+export const KERNEL_TIME: Metric = { id: "kernel_time", unit: "ms" };
+/** A kernel's part of the time of all. */
+const KERNEL_SHARE: Metric = { id: "kernel_share", unit: "%" };
+/** Operations and bytes that a kernel's shape calls for, per second. */
+const KERNEL_RATE: Metric = { id: "kernel_rate", unit: "GFLOPS" };
+const KERNEL_BANDWIDTH: Metric = { id: "kernel_bandwidth", unit: "GB/s" };
+/** What a kernel reaches of the nearer limit. */
+const KERNEL_LIMIT_SHARE: Metric = { id: "kernel_limit_share", unit: "%" };
+/** Kernels of a decode step that is not timed, that step, and the one's part of the other. */
+const KERNELS_OF_STEP: Metric = { id: "kernels_of_step", unit: "ms" };
+const UNTIMED_STEP: Metric = { id: "untimed_step", unit: "ms" };
+const KERNELS_SHARE: Metric = { id: "kernels_share", unit: "%" };
+/** What timing adds to a kernel. */
+const TIMING_OVERHEAD: Metric = { id: "timing_overhead", unit: "us" };
 
-interface KernelSum {
-  calls: number;
-  milliseconds: number;
-  operations: number;
-  bytes: number;
-  counted: boolean;
+/** Why no cycle of steps is complete. */
+export const TOO_FEW =
+  `it takes ${CYCLE_SUBMITS} submits that decode; a larger --max-tokens gives them`;
+
+interface KernelSum extends Cost {
+  readonly calls: number;
+  readonly milliseconds: number;
+  readonly counted: boolean;
 }
 
 /** Adds the table. */
-export function kernelTable(bench: Bench, timed: KernelSteps): void {
-  const table = bench.table("Kernels of the decode steps", [
+export function kernelTable(harness: Harness, timed: KernelSteps): void {
+  const table = harness.table("Kernels of the decode steps", [
     "Kernel",
     "Calls",
     ["Total (ms)", "ms"],
@@ -32,73 +51,88 @@ export function kernelTable(bench: Bench, timed: KernelSteps): void {
   ]);
   const steps = timed.steps.flat().filter(({ host }) => decodesAll(host, 1));
   if (steps.length === 0) {
-    table.say("Not measured: the adapter has no timestamp queries.");
+    table.note("Not measured: the adapter has no timestamp queries.");
     return;
   }
-  const sums = sumKernels(bench, steps);
+  const sums = sumKernels(harness, steps);
   const total = [...sums.values()].reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const byTime = [...sums].sort(([, a], [, b]) => b.milliseconds - a.milliseconds);
-  for (const [name, kernel] of byTime) {
+  for (const [kernel, sum] of byTime) {
+    const at = harness.at({ kernel });
+    const { calls, milliseconds, counted } = sum;
     table.row(
-      name,
-      value(kernel.calls, ""),
-      value(kernel.milliseconds, "ms"),
-      value(100 * kernel.milliseconds / total, "%"),
-      ...rates(bench, kernel.counted ? kernel : undefined, kernel.milliseconds),
+      kernel,
+      at.value(KERNEL_CALLS, calls),
+      at.value(KERNEL_TIME, milliseconds),
+      at.value(KERNEL_SHARE, 100 * milliseconds / total),
+      ...rates(at, harness.report.limits, { cost: counted ? sum : undefined, milliseconds }),
     );
   }
-  const { overhead } = timed;
-  const middle = timed.middle();
-  table.say(
-    middle === undefined || overhead === undefined
-      ? `Kernels timed one by one take ${
-        summarize(steps.map(({ kernels }) => sumOf(kernels))).median.toFixed(3)
-      } ms of a decode step. What timing adds to each is not known and not taken off, nor is their share known of a step that is not timed: ${TOO_FEW}.`
-      : `Kernels take ${middle.kernels.toFixed(3)} ms of a decode step of ${
-        middle.step.toFixed(3)
-      } ms that is not timed, ${
-        (100 * middle.kernels / middle.step).toFixed(0)
-      } %: of all fours of steps (one timed kernel by kernel, two not, one as a whole) those with the median share. Timing each kernel adds ${
-        (1000 * overhead).toFixed(1)
-      } µs to it, which is taken off.`,
+  table.note(
+    shareOfStep(harness, timed, steps),
     `Totals are of ${steps.length} steps. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.`,
   );
 }
 
-function sumKernels(bench: Bench, steps: readonly KernelStep[]): Map<string, KernelSum> {
-  const { promptTokens } = bench.run;
-  const prefillSteps = Math.ceil(promptTokens / bench.target.limits.maxBatchTokens);
+function shareOfStep(harness: Harness, timed: KernelSteps, steps: readonly KernelStep[]): string {
+  const { overhead } = timed;
+  const median = timed.medianShare();
+  if (median === undefined || overhead === undefined) {
+    const kernels = medianOf(steps.map(({ kernels }) => sumOf(kernels)));
+    return `Kernels timed one by one take ${
+      kernels.toFixed(3)
+    } ms of a decode step. What timing adds to each is not known and not taken off, nor is their share known of a step that is not timed: ${TOO_FEW}.`;
+  }
+  const at = harness.at();
+  const kernels = at.value(KERNELS_OF_STEP, median.kernels);
+  const step = at.value(UNTIMED_STEP, median.step);
+  const share = at.value(KERNELS_SHARE, 100 * median.share);
+  const added = at.value(TIMING_OVERHEAD, 1000 * overhead);
+  return `Kernels take ${kernels.value.toFixed(3)} ms of a decode step of ${
+    step.value.toFixed(3)
+  } ms that is not timed, ${
+    share.value.toFixed(0)
+  } %: of all fours of steps (one timed kernel by kernel, two not, one as a whole) those with the median share. Timing each kernel adds ${
+    added.value.toFixed(1)
+  } µs to it, which is taken off.`;
+}
+
+function sumKernels(harness: Harness, steps: readonly KernelStep[]): Map<string, KernelSum> {
+  const { promptTokens } = harness.runOptions;
+  const prefillSteps = Math.ceil(promptTokens / harness.target.limits.maxBatchTokens);
+  const none = { calls: 0, milliseconds: 0, operations: 0, bytes: 0, counted: false };
   const sums = new Map<string, KernelSum>();
   for (const { kernels, index } of steps) {
-    for (const { name, milliseconds } of kernels) {
-      let sum = sums.get(name);
-      if (sum === undefined) {
-        sum = { calls: 0, milliseconds: 0, operations: 0, bytes: 0, counted: false };
-        sums.set(name, sum);
-      }
-      sum.calls++;
-      sum.milliseconds += milliseconds;
-    }
-    for (const name of new Set(kernels.map((kernel) => kernel.name))) {
-      const cost = decodeCost(bench.target, name, promptTokens + index - prefillSteps);
-      const sum = sums.get(name)!;
-      if (cost === undefined) continue;
-      sum.counted = true;
-      sum.operations += cost.operations;
-      sum.bytes += cost.bytes;
+    for (const [name, own] of Map.groupBy(kernels, (kernel) => kernel.name)) {
+      const cost = decodeCost(harness.target, name, promptTokens + index - prefillSteps);
+      const sum = sums.get(name) ?? none;
+      sums.set(name, {
+        calls: sum.calls + own.length,
+        milliseconds: sum.milliseconds + sumOf(own),
+        operations: sum.operations + (cost?.operations ?? 0),
+        bytes: sum.bytes + (cost?.bytes ?? 0),
+        counted: cost !== undefined,
+      });
     }
   }
   return sums;
 }
 
-/** GFLOPS, GB/s and % of the nearer limit of what took `milliseconds`. */
-export function rates(bench: Bench, cost: Cost | undefined, milliseconds: number): Cell[] {
-  const { limits } = bench.report;
+/** GFLOPS, GB/s and % of the nearer limit of what took so long. */
+export function rates(
+  at: Recording,
+  limits: Limits | null,
+  { cost, milliseconds }: { readonly cost: Cost | undefined; readonly milliseconds: number },
+): (Result | string)[] {
   if (cost === undefined || milliseconds === 0) return ["-", "-", "-"];
   const gflops = cost.operations / (milliseconds * 1e6);
   const gigabytes = cost.bytes / (milliseconds * 1e6);
-  const share = limits === null
-    ? "-"
-    : value(100 * Math.max(gflops / limits.flops, gigabytes / limits.bandwidth), "%");
-  return [value(gflops, "GFLOPS", limits?.flops), value(gigabytes, "GB/s"), share];
+  return [
+    at.value(KERNEL_RATE, gflops, limits?.flops),
+    at.value(KERNEL_BANDWIDTH, gigabytes),
+    limits === null ? "-" : at.value(
+      KERNEL_LIMIT_SHARE,
+      100 * Math.max(gflops / limits.flops, gigabytes / limits.bandwidth),
+    ),
+  ];
 }

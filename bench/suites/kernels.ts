@@ -1,57 +1,109 @@
 /** Each kernel against the reference and against the device's limits, and what batches gain. */
 
-import type { Bench } from "../harness/harness.ts";
-import { value } from "../report/report.ts";
-import { summarize } from "../harness/stats.ts";
-import type { KernelBench } from "../targets/target.ts";
-import { batchGains } from "./batch_gains.ts";
+import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import type { KernelBench } from "../kernels/kernel_bench.ts";
+import { namesKernels } from "../kernels/names.ts";
+import { DECODE_THROUGHPUT, lines, type Metric } from "../report/metrics.ts";
+import { medianOf, pairedRatio } from "../report/stats.ts";
+import { batchGains, batchTokens, MOST_PROMPT_TOKENS } from "./batch_gains.ts";
 import { rates } from "./kernel_table.ts";
+
+/** Largest error in units of what is summed up, and what is allowed. */
+const KERNEL_ERROR: Metric = { id: "kernel_error", unit: "" };
+const KERNEL_TOLERANCE: Metric = { id: "kernel_tolerance", unit: "" };
+const KERNEL_CALL_TIME: Metric = { id: "kernel_call_time", unit: "us", detail: true };
+/** What a call for so many tokens takes over one for a single token, and the tokens a second. */
+const KERNEL_TIME_RATIO: Metric = { id: "kernel_time_ratio", unit: "x" };
+const KERNEL_GAIN: Metric = { id: "kernel_gain", unit: "x" };
 
 /** Tokens at once: from one request to a small batch. */
 const TOKENS = [1, 2, 3, 4, 5, 6, 7, 8];
 
-export async function kernels(bench: Bench): Promise<void> {
-  const own = await bench.target.kernels(bench.run);
-  if (own === null) {
-    bench.table("Kernels", ["Kernel"]).say("Not measured: there is no device.");
-    return;
-  }
-  try {
-    await verify(bench, own);
-    await time(bench, own);
-  } finally {
-    own.close();
-  }
-  await batchGains(bench);
-}
+export const kernels: Suite = {
+  name: "kernels",
+  summary: "whether each kernel is right, how fast, and what batches gain",
+  options: {
+    only: {
+      value: "<list>",
+      summary: "those with these words, as in matmul/q4_1,attention",
+      parse: (text) => {
+        if (namesKernels(text)) return text;
+        throw new RangeError(
+          "Expected words such as matmul, experts, attention, sampling or a format: matmul/q4_1.",
+        );
+      },
+    },
+    shape: {
+      value: "<RxC>",
+      summary: "rows and columns of the matrices",
+      parse: (text) => {
+        const [, rows, columns] = /^(\d{1,6})x(\d{1,6})$/.exec(text) ?? [];
+        if (Number(rows) >= 1 && Number(columns) >= 32 && Number(columns) % 32 === 0) return text;
+        throw new RangeError("Expected ROWSxCOLUMNS, columns in multiples of 32: 1536x768.");
+      },
+    },
+  },
+  needs: ({ concurrency, promptTokens, maxTokens }) => {
+    const batch = roomFor(Math.max(...concurrency), MOST_PROMPT_TOKENS + batchTokens(maxTokens));
+    const single = roomFor(1, promptTokens + maxTokens); // the output check
+    return { ...batch, kvTokens: Math.max(batch.kvTokens, single.kvTokens) };
+  },
+  async run(harness) {
+    const { only, shape } = harness.runOptions.suiteOptions;
+    const own = await harness.target.kernels({ only, shape });
+    if (own === null) {
+      harness.table("Kernels", ["Kernel"]).note("Not measured: there is no device.");
+      return;
+    }
+    try {
+      await verify(harness, own);
+      await time(harness, own);
+    } finally {
+      own.close();
+    }
+    await batchGains(harness);
+  },
+  charts: [
+    lines("Decoding by requests at once", DECODE_THROUGHPUT, {
+      by: "requests",
+      xAxis: "requests at once",
+      ideal: true,
+    }),
+  ],
+};
 
-async function verify(bench: Bench, own: KernelBench): Promise<void> {
-  const table = bench.table("Kernels against the reference", [
+async function verify(harness: Harness, own: KernelBench): Promise<void> {
+  const table = harness.table("Kernels against the reference", [
     "Kernel",
     "Error",
     "Tolerance",
     "Status",
   ]);
-  bench.step("comparing with the reference");
+  harness.step("comparing with the reference");
   const wrong: string[] = [];
   let count = 0;
   for await (const { name, passed, error, tolerance, message } of own.verify()) {
+    const at = harness.at({ kernel: name });
+    at.value(KERNEL_ERROR, error);
+    at.value(KERNEL_TOLERANCE, tolerance);
     table.row(name, error.toExponential(1), tolerance.toExponential(0), passed ? "ok" : "FAILED");
     if (!passed) wrong.push(message === undefined ? name : `${name}: ${message}`);
     count++;
-    bench.step(`comparing with the reference, ${name} done`);
+    harness.step(`comparing with the reference, ${name} done`);
   }
   const detail = count === 0
     ? "none was checked: their blocks do not fit the columns of this shape"
     : wrong.length === 0
     ? `${count} families of kernels`
     : wrong.join("; ");
-  bench.check("kernels agree with the reference", count > 0 && wrong.length === 0, detail);
-  table.say("Largest error in units of what is summed up; of sampling, the share of wrong tokens.");
+  harness.check("kernels agree with the reference", count > 0 && wrong.length === 0, detail);
+  table.note(
+    "Largest error in units of what is summed up; of sampling, the share of wrong tokens.",
+  );
 }
 
-async function time(bench: Bench, own: KernelBench): Promise<void> {
-  const table = bench.table("Kernels by the number of tokens", [
+async function time(harness: Harness, own: KernelBench): Promise<void> {
+  const table = harness.table("Kernels by the number of tokens", [
     "Kernel",
     "Shape",
     "Tokens",
@@ -62,30 +114,28 @@ async function time(bench: Bench, own: KernelBench): Promise<void> {
     "Time vs 1 token",
     "Gain",
   ]);
-  const { repetitions, warmup } = bench.run;
+  const { repetitions, warmup } = harness.runOptions;
   for (const one of own.cases) {
-    bench.step(`timing ${one.kernel}`);
+    const { kernel, shape } = one;
+    harness.step(`timing ${kernel}`);
     const all = await one.time(TOKENS, Math.max(1, warmup), repetitions);
     for (const [i, tokens] of TOKENS.entries()) {
       const samples = all[i]!;
-      // Of the same turn, so that what changes on the machine changes for both.
-      const ratio = summarize(samples.map((ms, turn) => ms / all[0]![turn]!)).median;
+      const at = harness.at({ kernel, shape, tokens });
+      const ratio = pairedRatio(samples, all[0]!);
+      const cost = one.cost(tokens);
       table.row(
-        one.kernel,
-        one.shape,
-        value(tokens, ""),
-        bench.measureOfMany(
-          `${one.kernel} of ${tokens} tokens`,
-          samples.map((ms) => ms * 1000),
-          "us",
-        ),
-        ...rates(bench, one.cost(tokens), summarize(samples).median),
-        value(ratio, "x"),
-        value(tokens / ratio, "x"),
+        kernel,
+        shape,
+        tokens,
+        at.measure(KERNEL_CALL_TIME, samples.map((ms) => ms * 1000)),
+        ...rates(at, harness.report.limits, { cost, milliseconds: medianOf(samples) }),
+        at.value(KERNEL_TIME_RATIO, ratio),
+        at.value(KERNEL_GAIN, tokens / ratio),
       );
     }
   }
-  table.say(
+  table.note(
     "A call among others of its kind, by the device's clock where it has one. The matrices are copies that take turns, as in a model: a cache holds them if it is larger than all of them. The other kernels work on data that caches hold. Gain: how many times as many tokens a second as one token at a time.",
   );
 }

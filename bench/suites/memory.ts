@@ -1,10 +1,25 @@
 /** Where the memory goes: buffers by purpose, blocks of real sequences, and what sharing saves. */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
-import type { Bench } from "../harness/harness.ts";
+import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
 import { kvBytesPerToken } from "../harness/limits.ts";
-import { value } from "../report/report.ts";
+import { count, text } from "../report/format.ts";
+import { bars, DEVICE_MEMORY, lines, type Metric } from "../report/metrics.ts";
+import type { Settings } from "../report/report.ts";
 import { bufferBytes, type HeldBlocks } from "../targets/target.ts";
+
+const KV_BYTES_PER_TOKEN: Metric = { id: "kv_bytes_per_token", unit: "bytes" };
+/** The most memory of the process that was seen. */
+const PEAK_RSS: Metric = { id: "peak_rss", unit: "bytes" };
+/** Tokens of all sequences in the cache, and the blocks that hold them. */
+const CACHED_TOKENS: Metric = { id: "cached_tokens", unit: "" };
+const KV_CACHE: Metric = { id: "kv_cache", unit: "bytes" };
+/** What a sequence of that length takes, computed. */
+const KV_PROJECTION: Metric = { id: "kv_projection", unit: "bytes" };
+/** Blocks in use, and without sharing or paging; what of those is saved. */
+const BLOCKS_USED: Metric = { id: "blocks_used", unit: "" };
+const BLOCKS_WITHOUT: Metric = { id: "blocks_without", unit: "" };
+const MEMORY_SAVINGS: Metric = { id: "memory_savings", unit: "%" };
 
 const PROJECTED = [512, 1024, 2048, 4096];
 const HELD = [1, 2, 4, 8];
@@ -16,135 +31,184 @@ const BRANCHES = { branches: 4, trunk: 256, own: 256 };
 /** The context that they need: the longest of them, and what is generated meanwhile. */
 const SCENARIO_CONTEXT = 1024;
 
-export async function memory(bench: Bench): Promise<void> {
-  await buffers(bench);
-  await kvScaling(bench);
-  projections(bench);
-  await sharing(bench);
-}
+export const memory: Suite = {
+  name: "memory",
+  summary: "where the memory goes, and what sharing saves",
+  needs: ({ promptTokens }) => {
+    const { sequences, longest } = VARIED;
+    // Those of many lengths have 288 tokens on average, and generate until the last has begun.
+    const varied = roomFor(sequences, longest * 3 / 4);
+    const held = roomFor(Math.max(...HELD), 2 * promptTokens + 32);
+    return { sequences, kvTokens: Math.max(varied.kvTokens, held.kvTokens) };
+  },
+  async run(harness) {
+    await buffers(harness);
+    await kvScaling(harness);
+    projections(harness);
+    await sharing(harness);
+  },
+  charts: [
+    bars("Memory of the device, one request", DEVICE_MEMORY, { by: "purpose" }),
+    lines("KV cache by sequences of the same length", KV_CACHE, { by: "sequences" }),
+  ],
+};
 
-async function buffers(bench: Bench): Promise<void> {
+async function buffers(harness: Harness): Promise<void> {
   // The cache grows with what is asked of it.
-  await bench.repeat("one request", bench.requests(bench.prompts(1)));
-  const table = bench.table("Memory", ["Metric", "Value"]);
-  const all = bench.target.memory();
-  const { buffers: use, kvTokens, peakRss } = all;
-  const row = (name: string, bytes: number | undefined) =>
-    table.row(name, bytes === undefined ? "not counted on the CPU" : value(bytes, "bytes"));
-  row("Model weights", use?.weights);
-  if (use) row("KV memory per token", use.kv / kvTokens);
-  else row("KV memory per token (computed)", kvBytesPerToken(bench.target));
-  row("KV cache buffers", use?.kv);
-  row("Scratch buffers", use?.scratch);
-  row("Readback buffers", use?.readback);
-  row("Total device memory", bufferBytes(all));
-  row("Peak process RSS", peakRss);
-  table.say(
+  await harness.repeat("one request", harness.requests(harness.prompts(1)));
+  const table = harness.table("Memory", ["Metric", "Value"]);
+  const use = harness.target.memory();
+  const row = (name: string, purpose: string, bytes: number | undefined) =>
+    table.row(
+      name,
+      bytes === undefined
+        ? "not counted on the CPU"
+        : harness.at({ purpose }).value(DEVICE_MEMORY, bytes),
+    );
+  const { buffers, kvTokens, peakRss } = use;
+  row("Model weights", "weights", buffers?.weights);
+  const perToken = buffers ? buffers.kv / kvTokens : kvBytesPerToken(harness.target);
+  table.row(
+    `KV memory per token${buffers ? "" : " (computed)"}`,
+    harness.at().value(KV_BYTES_PER_TOKEN, perToken),
+  );
+  row("KV cache buffers", "KV cache", buffers?.kv);
+  row("Scratch buffers", "scratch", buffers?.scratch);
+  row("Readback buffers", "readback", buffers?.readback);
+  row("Total device memory", "total", bufferBytes(use));
+  table.row("Peak process RSS", harness.at().value(PEAK_RSS, peakRss));
+  table.note(
     "Buffers as the requests so far left them; the KV cache grows with the requests. Peak process RSS is the most that was seen after loading and, ten times a second, while requests were served.",
   );
 }
 
-async function kvScaling(bench: Bench): Promise<void> {
-  const table = bench.table("KV Cache Scaling", ["Sequences", "Tokens", "KV Cache"]);
-  const { maxSequences, blocks } = bench.target.limits;
-  const { promptTokens } = bench.run;
-  for (const count of HELD) {
-    const needed = count * Math.ceil((2 * promptTokens + 32) / BLOCK_TOKENS);
-    if (count > maxSequences || needed > blocks) continue;
-    bench.step(`KV cache of ${count}`);
-    const held = await bench.target.hold(bench.prompts(count), false);
+async function kvScaling(harness: Harness): Promise<void> {
+  const table = harness.table("KV Cache Scaling", ["Sequences", "Tokens", "KV Cache"]);
+  const { maxSequences, blocks } = harness.target.limits;
+  const { promptTokens } = harness.runOptions;
+  for (const sequences of HELD) {
+    const needed = sequences * Math.ceil((2 * promptTokens + 32) / BLOCK_TOKENS);
+    if (sequences > maxSequences || needed > blocks) continue;
+    const held = await hold(harness, `KV cache of ${sequences}`, {
+      prompts: harness.prompts(sequences),
+      share: false,
+    });
+    const at = harness.at({ sequences });
+    const tokens = held.tokens.reduce((a, b) => a + b, 0);
     table.row(
-      value(held.tokens.length, ""),
-      value(sum(held.tokens), ""),
-      value(blockBytes(bench, held.used), "bytes"),
+      sequences,
+      at.value(CACHED_TOKENS, tokens),
+      at.value(KV_CACHE, blockBytes(harness, held.used)),
     );
   }
-  table.say("Blocks allocated at the moment when all sequences had their first token.");
+  table.note("Blocks allocated at the moment when all sequences had their first token.");
 }
 
-function projections(bench: Bench): void {
-  const table = bench.table("Memory Projections (per sequence, computed)", [
+function projections(harness: Harness): void {
+  const table = harness.table("Memory Projections (per sequence, computed)", [
     "Context Length",
     "KV Cache",
   ]);
   for (const context of PROJECTED) {
-    const blocks = Math.ceil(context / BLOCK_TOKENS);
-    table.row(value(context, ""), value(blockBytes(bench, blocks), "bytes"));
+    const bytes = blockBytes(harness, Math.ceil(context / BLOCK_TOKENS));
+    table.row(context, harness.at({ context }).value(KV_PROJECTION, bytes));
   }
 }
 
-async function sharing(bench: Bench): Promise<void> {
-  const table = bench.table("Sharing", ["Scenario", "Memory Savings"]);
-  const { contextLength } = bench.report.environment.model;
+async function sharing(harness: Harness): Promise<void> {
+  const table = harness.table("Sharing", ["Scenario", "Memory Savings"]);
+  const { contextLength } = harness.report.environment.model;
   const scale = Math.min(1, contextLength / SCENARIO_CONTEXT);
   const scaled = (tokens: number) =>
     Math.max(BLOCK_TOKENS, Math.floor(tokens * scale / BLOCK_TOKENS) * BLOCK_TOKENS);
-  const note = scale < 1 ? ", scaled to the model's context" : "";
-  const many = Math.min(VARIED.sequences, bench.target.limits.maxSequences);
-
-  const system = await hold(bench, "shared system prompts", () => {
-    const [shared, own] = [scaled(SHARED.shared), scaled(SHARED.own)];
-    const prefix = bench.prompts(1, shared)[0]!;
-    const count = Math.min(SHARED.sequences, many);
-    return bench.prompts(count, own).map((prompt) => [...prefix, ...prompt]);
-  }, true);
-  table.row(
-    `Shared system prompts: ${system.tokens.length} sequences, ${
-      scaled(SHARED.shared)
-    } shared and ` +
-      `${scaled(SHARED.own)} own tokens${note}`,
-    saving(system.used, system.held),
-  );
-
-  const varied = await hold(bench, "sequences of many lengths", () => {
-    const [shortest, longest] = [scaled(VARIED.shortest), scaled(VARIED.longest)];
-    const step = (longest - shortest) / Math.max(1, many - 1);
-    // The longest first, as all go on generating until the last one has its first token.
-    return bench.prompts(many, longest).map((prompt, i) =>
-      prompt.slice(0, longest - Math.round(step * i))
+  const scaledNote = scale < 1 ? ", scaled to the model's context" : "";
+  const most = Math.min(VARIED.sequences, harness.target.limits.maxSequences);
+  const row = (
+    name: string,
+    details: string,
+    { settings, used, without }: { settings: Settings; used: number; without: number },
+  ) => {
+    const at = harness.at({ sharing: name.toLowerCase(), ...settings });
+    const savings = at.value(MEMORY_SAVINGS, 100 * (1 - used / without));
+    const blocks = [at.value(BLOCKS_USED, used), at.value(BLOCKS_WITHOUT, without)];
+    table.row(
+      `${name}: ${details}${scaledNote}`,
+      `${text(savings)} (${blocks.map((result) => text(result)).join(" of ")} blocks)`,
     );
-  }, false);
-  const reserved = Math.min(VARIED.reserved, contextLength);
-  table.row(
-    `Concurrent memory efficiency: ${varied.tokens.length} sequences of ` +
-      `${Math.min(...varied.tokens)} to ${Math.max(...varied.tokens)} tokens against ` +
-      `${reserved.toLocaleString("en-US")} reserved for each${note}`,
-    saving(varied.used, varied.tokens.length * Math.ceil(reserved / BLOCK_TOKENS)),
+  };
+
+  const [shared, own] = [scaled(SHARED.shared), scaled(SHARED.own)];
+  const system = await hold(harness, "shared system prompts", {
+    prompts: branches(harness, Math.min(SHARED.sequences, most), { shared, own }),
+    share: true,
+  });
+  const sequences = system.tokens.length;
+  row(
+    "Shared system prompts",
+    `${sequences} sequences, ${shared} shared and ${own} own tokens`,
+    { settings: { sequences, shared, own }, used: system.used, without: system.held },
   );
 
-  const branched = await hold(bench, "branches", () => {
-    const [trunk, own] = [scaled(BRANCHES.trunk), scaled(BRANCHES.own)];
-    const prefix = bench.prompts(1, trunk)[0]!;
-    return bench.prompts(Math.min(BRANCHES.branches, many), own).map((p) => [...prefix, ...p]);
-  }, true);
-  table.row(
-    `Prefix sharing branches: ${branched.tokens.length} of ${scaled(BRANCHES.own)} tokens from a ` +
-      `conversation of ${scaled(BRANCHES.trunk)}${note}`,
-    saving(branched.used, branched.held),
+  const [shortest, longest] = [scaled(VARIED.shortest), scaled(VARIED.longest)];
+  const step = (longest - shortest) / Math.max(1, most - 1);
+  const varied = await hold(harness, "sequences of many lengths", {
+    // The longest first, as all go on generating until the last one has its first token.
+    prompts: harness.prompts(most, longest).map((prompt, i) =>
+      prompt.slice(0, longest - Math.round(step * i))
+    ),
+    share: false,
+  });
+  const reserved = Math.min(VARIED.reserved, contextLength);
+  row(
+    "Concurrent memory efficiency",
+    `${most} sequences of ${Math.min(...varied.tokens)} to ${Math.max(...varied.tokens)} tokens ` +
+      `against ${count(reserved)} reserved for each`,
+    {
+      settings: { sequences: most, shortest, longest, reserved },
+      used: varied.used,
+      without: most * Math.ceil(reserved / BLOCK_TOKENS),
+    },
   );
-  table.say(
+
+  const [trunk, branch] = [scaled(BRANCHES.trunk), scaled(BRANCHES.own)];
+  const branched = await hold(harness, "branches", {
+    prompts: branches(harness, Math.min(BRANCHES.branches, most), { shared: trunk, own: branch }),
+    share: true,
+  });
+  row(
+    "Prefix sharing branches",
+    `${branched.tokens.length} of ${branch} tokens from a conversation of ${trunk}`,
+    {
+      settings: { sequences: branched.tokens.length, shared: trunk, own: branch },
+      used: branched.used,
+      without: branched.held,
+    },
+  );
+  table.note(
     "Blocks counted while the sequences ran: those in use against all entries of their tables (or against the reservation).",
   );
 }
 
-function hold(
-  bench: Bench,
+/** Prompts that begin alike. */
+function branches(
+  harness: Harness,
+  count: number,
+  { shared, own }: { readonly shared: number; readonly own: number },
+): number[][] {
+  const prefix = harness.prompts(1, shared)[0]!;
+  return harness.prompts(count, own).map((prompt) => [...prefix, ...prompt]);
+}
+
+async function hold(
+  harness: Harness,
   label: string,
-  prompts: () => number[][],
-  share: boolean,
+  { prompts, share }: { readonly prompts: number[][]; readonly share: boolean },
 ): Promise<HeldBlocks> {
-  bench.step(label);
-  return bench.target.hold(prompts(), share);
+  harness.step(label);
+  await using session = harness.open({ sharePrefixes: share });
+  return await session.holdSequences(prompts);
 }
 
-function saving(used: number, without: number): string {
-  return `${(100 * (1 - used / without)).toFixed(1)}% (${used} of ${without} blocks)`;
-}
-
-function blockBytes(bench: Bench, blocks: number): number {
-  return blocks * BLOCK_TOKENS * kvBytesPerToken(bench.target);
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
+function blockBytes(harness: Harness, blocks: number): number {
+  return blocks * BLOCK_TOKENS * kvBytesPerToken(harness.target);
 }

@@ -1,4 +1,4 @@
-/** The suites by name. */
+/** All suites. */
 
 import type { Suite } from "../harness/harness.ts";
 import { breakdown } from "./breakdown.ts";
@@ -13,15 +13,15 @@ import { scenarios } from "./scenarios.ts";
 import { throughput } from "./throughput.ts";
 
 /** In the order in which `bench all` runs them: breakdown, which times the compiler, is first. */
-export const SUITES: Readonly<Record<string, Suite>> = {
+export const SUITES: readonly Suite[] = [
   breakdown,
   throughput,
   latency,
   memory,
   scalability,
   detokenizer,
-  "prefix-cache": prefixCache,
-  "paged-cache": pagedCache,
+  prefixCache,
+  pagedCache,
   scenarios,
   kernels,
-};
+];

@@ -1,85 +1,109 @@
 /** Whether equal prompts are computed once: hits and misses as expected, and what a hit saves. */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
-import type { Bench } from "../harness/harness.ts";
-import { value } from "../report/report.ts";
-import { summarize } from "../harness/stats.ts";
-import type { CachedServing } from "../targets/target.ts";
+import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
 import { ttft } from "../harness/timings.ts";
+import { bars, CACHE_HITS, type Metric, TOKENS_SAVED, TTFT } from "../report/metrics.ts";
+import type { CacheUse, Served } from "../targets/target.ts";
 
-export async function prefixCache(bench: Bench): Promise<void> {
-  // A prompt without a full block of its own cannot hit.
-  const length = Math.max(bench.run.promptTokens, BLOCK_TOKENS + 1);
-  const [first, other] = bench.prompts(2, length);
-  const requests = bench.requests([first!, first!, other!, first!]);
-  const reference = await bench.repeat("without a cache", requests.slice(0, 1));
-  const label = "with a cache";
-  const [runs = []] = await bench.byTurns([requests], () => label, async (own, counts) => {
-    const run = await bench.target.serveCached(own);
-    if (counts) {
-      bench.remember(
-        label,
-        own,
-        run.map(({ served }) => served),
-        run.flatMap(({ steps }) => steps),
-      );
-    }
-    return run;
-  });
+/** Full blocks of prompts that the cache had not. */
+const CACHE_MISSES: Metric = { id: "cache_misses", unit: "" };
+const CACHE_HIT_RATE: Metric = { id: "cache_hit_rate", unit: "%" };
+/** TTFT without a cache over that of a prompt which is cached whole. */
+const CACHED_TTFT: Metric = { id: "cached_ttft", unit: "ms" };
+const UNCACHED_TTFT: Metric = { id: "uncached_ttft", unit: "ms" };
+const CACHED_SPEEDUP: Metric = { id: "cached_speedup", unit: "x" };
 
-  const table = bench.table("Prefix cache", ["Test", "Expected", "Actual", "Time", "Status"]);
-  const tests = [
-    ["First request", ["MISS"]],
-    ["Same prompt", ["HIT"]],
-    ["Different prompt", ["MISS", "PREFIX_HIT"]],
-    ["Return to prompt 1", ["HIT"]],
-  ] as const;
-  for (const [i, [name, expected]] of tests.entries()) {
-    const own = runs.map((run) => run[i]!);
-    const outcomes = own.map((serving) => outcome(serving, requests[i]!.promptIds.length));
-    const ok = outcomes.every((actual) => expected.some((e) => actual.startsWith(e)));
-    const actual = [...new Set(outcomes)].join(", ");
-    table.row(
-      name,
-      expected.join(" or "),
-      actual,
-      bench.measure(`TTFT, ${name}`, own.map(({ served }) => ttft(served)), "ms"),
-      ok ? "ok" : "FAILED",
-    );
-    bench.check(name, ok, `${actual}, expected ${expected.join(" or ")}`);
-  }
-  table.say("Time is the TTFT.");
-  totals(bench, runs, reference.map((run) => ttft(run.requests[0]!)));
+/** The requests in order, and the outcomes that are right. */
+const TESTS = [
+  ["First request", ["MISS"]],
+  ["Same prompt", ["HIT"]],
+  ["Different prompt", ["MISS", "PREFIX_HIT"]],
+  ["Return to prompt 1", ["HIT"]],
+] as const;
+
+interface CachedRequest {
+  readonly served: Served;
+  /** Of its prompt. */
+  readonly tokensSaved: number;
+  /** Of all requests so far. */
+  readonly use: CacheUse;
 }
 
+export const prefixCache: Suite = {
+  name: "prefix-cache",
+  summary: "whether equal prompts are computed once",
+  // The two prompts, each after the other, while both are cached.
+  needs: ({ promptTokens, maxTokens }) => ({
+    ...roomFor(3, Math.max(promptTokens, BLOCK_TOKENS + 1) + maxTokens),
+    sequences: 1,
+  }),
+  async run(harness) {
+    // A prompt without a full block of its own cannot hit.
+    const length = Math.max(harness.runOptions.promptTokens, BLOCK_TOKENS + 1);
+    const [first, other] = harness.prompts(2, length);
+    const requests = harness.requests([first!, first!, other!, first!]);
+    const uncached = await harness.repeat("without a cache", requests.slice(0, 1));
+    const [runs = []] = await harness.interleave([requests], () => "with a cache", async (own) => {
+      await using session = harness.open({ sharePrefixes: true });
+      const cached: CachedRequest[] = [];
+      for (const request of own) {
+        const { tokensSaved } = session.cacheUse;
+        const { requests: [served] } = await session.serve([request]);
+        const use = session.cacheUse;
+        cached.push({ served: served!, use, tokensSaved: use.tokensSaved - tokensSaved });
+      }
+      return cached;
+    });
+
+    const table = harness.table("Prefix cache", ["Test", "Expected", "Actual", "Time", "Status"]);
+    for (const [i, [name, expected]] of TESTS.entries()) {
+      const own = runs.map((run) => run[i]!);
+      const outcomes = own.map(({ tokensSaved }) => outcome(tokensSaved, length));
+      const ok = outcomes.every((actual) => expected.some((e) => actual.startsWith(e)));
+      const actual = [...new Set(outcomes)].join(", ");
+      const time = harness.at({ test: name }).measure(TTFT, own.map(({ served }) => ttft(served)));
+      table.row(name, expected.join(" or "), actual, time, ok ? "ok" : "FAILED");
+      harness.check(name, ok, `${actual}, expected ${expected.join(" or ")}`);
+    }
+    table.note("Time is the TTFT.");
+    totals(harness, runs, uncached.map(({ requests: [served] }) => ttft(served!)));
+  },
+  charts: [bars("Time to the first token", TTFT, { by: "test" })],
+};
+
 /** A hit is all of the prompt's full blocks before its last token, which is always computed. */
-function outcome({ tokensSaved }: CachedServing, promptTokens: number): string {
+function outcome(tokensSaved: number, promptTokens: number): string {
   if (tokensSaved === 0) return "MISS";
   const most = Math.floor((promptTokens - 1) / BLOCK_TOKENS) * BLOCK_TOKENS;
   return tokensSaved >= most ? "HIT" : `PREFIX_HIT (${tokensSaved} tok)`;
 }
 
-function totals(bench: Bench, runs: readonly CachedServing[][], without: readonly number[]): void {
-  const table = bench.table("Cache", [
+function totals(
+  harness: Harness,
+  runs: readonly CachedRequest[][],
+  uncachedTimes: readonly number[],
+): void {
+  const table = harness.table("Cache", [
     "Cache Hits",
     "Cache Misses",
     "Hit Rate",
     "Tokens Saved",
     "Cached Speedup",
   ]);
-  const [run] = runs;
-  const sum = (key: "hits" | "misses" | "tokensSaved") =>
-    run!.reduce((total, serving) => total + serving[key], 0);
-  const [hits, misses] = [sum("hits"), sum("misses")];
-  const cached = runs.flatMap((run) => [run[1]!, run[3]!]).map(({ served }) => ttft(served));
+  const { hits, misses, tokensSaved } = runs[0]!.at(-1)!.use;
+  const cachedTimes = runs.flatMap((run) => [run[1]!, run[3]!]).map(({ served }) => ttft(served));
+  const at = harness.at();
+  const uncached = at.measure(UNCACHED_TTFT, uncachedTimes);
+  const cached = at.measure(CACHED_TTFT, cachedTimes);
   table.row(
-    value(hits, ""),
-    value(misses, ""),
-    value(100 * hits / Math.max(1, hits + misses), "%"),
-    value(sum("tokensSaved"), ""),
-    value(summarize(without).median / summarize(cached).median, "x"),
+    at.value(CACHE_HITS, hits),
+    at.value(CACHE_MISSES, misses),
+    at.value(CACHE_HIT_RATE, 100 * hits / Math.max(1, hits + misses)),
+    at.value(TOKENS_SAVED, tokensSaved),
+    at.value(CACHED_SPEEDUP, uncached.value / cached.value),
   );
-  table.say(
+  table.note(
     "Hits and misses are full blocks of prompts, of the four requests above once; the speedup is that of the TTFT of a prompt that is cached whole.",
   );
 }

@@ -1,71 +1,118 @@
-/** Tokens a second: one request, many in turn, many at once, by context, and arriving staggered. */
+/** Tokens a second: one request, several by how they arrive, and by context. */
 
-import type { Bench } from "../harness/harness.ts";
-import { value } from "../report/report.ts";
-import { summarize } from "../harness/stats.ts";
+import { CONTEXTS, type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import type { Recording } from "../harness/recorder.ts";
 import { generated, tokensPerSecond, totalTime } from "../harness/timings.ts";
+import { text } from "../report/format.ts";
+import {
+  bars,
+  DURATION,
+  lines,
+  type Metric,
+  OUTPUT_TOKENS,
+  THROUGHPUT,
+} from "../report/metrics.ts";
+import type { Result } from "../report/report.ts";
+import type { Arrival, Serving } from "../targets/target.ts";
 
-export async function throughput(bench: Bench): Promise<void> {
-  await modes(bench);
-  await contexts(bench);
-  await batching(bench);
+/** The share of the max tok/s (memory-bound) of one request. */
+const UTILIZATION: Metric = { id: "utilization", unit: "%" };
+const REQUEST_THROUGHPUT: Metric = { id: "request_throughput", unit: "req/s" };
+/** Of concurrent requests over sequential ones. */
+const CONCURRENT_SPEEDUP: Metric = { id: "concurrent_speedup", unit: "x" };
+/** Of several requests over a single one. */
+const BATCHING_SPEEDUP: Metric = { id: "batching_speedup", unit: "x" };
+
+export const throughput: Suite = {
+  name: "throughput",
+  summary: "how many tokens a second, alone and with many requests at once",
+  needs: ({ prompts, promptTokens, maxTokens }) =>
+    roomFor(prompts, Math.max(promptTokens, ...CONTEXTS) + maxTokens),
+  async run(harness) {
+    const { prompts } = harness.runOptions;
+    const table = harness.table("Throughput", [
+      "Benchmark",
+      ["Tokens/sec", "tok/s"],
+      "Utilization",
+    ]);
+    const measureRow = async (name: string, arrival: Arrival | "single") => {
+      const measured = await measure(harness, arrival);
+      table.row(name, measured.rate, utilization(harness, measured));
+      return measured;
+    };
+    const single = await measureRow("Single request", "single");
+    const sequential = await measureRow(`Sequential (${prompts} requests)`, "sequential");
+    const concurrent = await measureRow(`Concurrent (${prompts} requests)`, "concurrent");
+    const speedup = harness.at()
+      .value(CONCURRENT_SPEEDUP, concurrent.rate.value / sequential.rate.value);
+    table.note(
+      `**Concurrent vs Sequential speedup: ${text(speedup)}**`,
+      "Utilization is the share of the max tok/s (memory-bound) of one request; requests that run together share the reading of the weights and may exceed it.",
+    );
+    await contexts(harness);
+    await batching(harness, single, concurrent);
+  },
+  charts: [
+    bars("Throughput of one request, and of several", THROUGHPUT, {
+      by: "arrival",
+      series: "requests",
+    }),
+    lines("Throughput by length of the prompt", THROUGHPUT, {
+      by: "context",
+      xAxis: "tokens of the prompt",
+    }),
+  ],
+};
+
+/** Requests that arrived in one way. */
+interface Measured {
+  readonly at: Recording;
+  readonly requests: number;
+  readonly runs: readonly Serving[];
+  readonly rate: Result;
 }
 
-async function modes(bench: Bench): Promise<void> {
-  const { prompts } = bench.run;
-  const requests = bench.requests(bench.prompts(prompts));
-  const table = bench.table("Throughput", ["Benchmark", ["Tokens/sec", "tok/s"], "Utilization"]);
-  const cases = [
-    ["Single request", requests.slice(0, 1), "together"],
-    [`Sequential (${prompts} requests)`, requests, "in-turn"],
-    [`Concurrent (${prompts} requests)`, requests, "together"],
-  ] as const;
-  const medians: number[] = [];
-  for (const [name, own, arrival] of cases) {
-    const samples = (await bench.repeat(name, own, { arrival })).map(tokensPerSecond);
-    const limit = bench.limit(arrival === "together" ? own.length : 1);
-    const rate = bench.measure(name, samples, "tok/s", limit);
-    medians.push(rate.value);
-    table.row(name, rate, utilization(bench, rate.value));
-  }
-  table.say(
-    `**Concurrent vs Sequential speedup: ${(medians[2]! / medians[1]!).toFixed(2)}x**`,
-    "Utilization is the share of the max tok/s (memory-bound) of one request; requests that run together share the reading of the weights and may exceed it.",
+async function measure(harness: Harness, arrival: Arrival | "single"): Promise<Measured> {
+  const requests = arrival === "single" ? 1 : harness.runOptions.prompts;
+  const runs = await harness.repeat(
+    arrival,
+    harness.requests(harness.prompts(requests)),
+    arrival === "single" ? {} : { arrival },
   );
+  const at = harness.at({ arrival, requests });
+  const limit = harness.limit(arrival === "sequential" ? 1 : requests);
+  return { at, requests, runs, rate: at.measure(THROUGHPUT, runs.map(tokensPerSecond), limit) };
 }
 
-function utilization(bench: Bench, rate: number) {
-  const { limits } = bench.report;
-  return limits === null ? "no limit known" : value(100 * rate / limits.memoryBound, "%");
+function utilization({ report: { limits } }: Harness, { at, rate }: Measured): Result | string {
+  return limits === null
+    ? "no limit known"
+    : at.value(UTILIZATION, 100 * rate.value / limits.memoryBound);
 }
 
-async function contexts(bench: Bench): Promise<void> {
-  const table = bench.table("Context Length Scaling", [
+async function contexts(harness: Harness): Promise<void> {
+  const table = harness.table("Context Length Scaling", [
     "Context Length",
     "Tokens",
     ["Time (s)", "s"],
     ["Tok/sec", "tok/s"],
   ]);
-  for (const context of bench.contexts) {
-    const requests = bench.requests(bench.prompts(1, context));
-    const runs = await bench.repeat(`context of ${context}`, requests);
+  for (const context of harness.contexts) {
+    const requests = harness.requests(harness.prompts(1, context));
+    const runs = await harness.repeat(`context of ${context}`, requests);
+    const at = harness.at({ context });
     table.row(
-      value(context, ""),
-      value(generated(runs[0]!), ""),
-      bench.measure(`time at ${context} tokens`, runs.map(totalTime), "s"),
-      bench.measure(
-        `context of ${context}`,
-        runs.map(tokensPerSecond),
-        "tok/s",
-        bench.limit(1, context),
-      ),
+      context,
+      at.value(OUTPUT_TOKENS, generated(runs[0]!)),
+      at.measure(DURATION, runs.map(totalTime)),
+      at.measure(THROUGHPUT, runs.map(tokensPerSecond), harness.limit(1, context)),
     );
   }
-  table.say("Time is that of the whole request, its prompt included.");
+  table.note("Time is that of the whole request, its prompt included.");
 }
 
-async function batching(bench: Bench): Promise<void> {
-  const table = bench.table("Continuous batching", [
+async function batching(harness: Harness, single: Measured, concurrent: Measured): Promise<void> {
+  const table = harness.table("Continuous batching", [
     "Requests",
     "Total Tokens",
     ["Total Time (s)", "s"],
@@ -73,31 +120,18 @@ async function batching(bench: Bench): Promise<void> {
     ["Requests/sec", "req/s"],
     "Speedup",
   ]);
-  const { prompts } = bench.run;
-  const requests = bench.requests(bench.prompts(prompts));
-  const cases = [
-    ["1", requests.slice(0, 1), "together"],
-    [`${prompts} at once`, requests, "together"],
-    [`${prompts} staggered`, requests, "staggered"],
-  ] as const;
-  let single: number | undefined;
-  for (const [name, own, arrival] of cases) {
-    const runs = await bench.repeat(`batching, ${name}`, own, { arrival });
-    const rates = runs.map(tokensPerSecond);
-    const rate = summarize(rates).median;
-    single ??= rate;
+  const row = (name: string, { at, requests, runs, rate }: Measured) =>
     table.row(
       name,
-      value(generated(runs[0]!), ""),
-      bench.measure(`batching ${name}, time`, runs.map(totalTime), "s"),
-      bench.measure(`batching ${name}`, rates, "tok/s", bench.limit(own.length)),
-      bench.measure(
-        `batching ${name}, requests`,
-        runs.map((run) => own.length / totalTime(run)),
-        "req/s",
-      ),
-      value(rate / single, "x"),
+      at.value(OUTPUT_TOKENS, generated(runs[0]!)),
+      at.measure(DURATION, runs.map(totalTime)),
+      rate,
+      at.measure(REQUEST_THROUGHPUT, runs.map((run) => requests / totalTime(run))),
+      at.value(BATCHING_SPEEDUP, rate.value / single.rate.value),
     );
-  }
-  table.say("Staggered: each request arrives when the one before has its fourth token.");
+  row("1", single);
+  row(`${concurrent.requests} at once`, concurrent);
+  const staggered = await measure(harness, "staggered");
+  row(`${staggered.requests} staggered`, staggered);
+  table.note("Staggered: each request arrives when the one before has its fourth token.");
 }

@@ -1,32 +1,19 @@
-/** The target that is a real model: served by engines of its own, so that no run meets another's cache. */
+/** The target that is a real model, and what is known of its device and process. */
 
-import { BLOCK_TOKENS, GREEDY } from "../../engine/run/runner.ts";
 import type { Model } from "../../engine/mod.ts";
-import { Engine } from "../../engine/run/engine.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
-import type { TokenStream } from "../../engine/run/token_stream.ts";
+import { Engine } from "../../engine/run/engine.ts";
+import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { TextStream } from "../../engine/text/streaming.ts";
+import { openKernels } from "../kernels/cases.ts";
+import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
+import type { Environment } from "../report/report.ts";
+import { EngineSession } from "./engine_session.ts";
 import { modelEnvironment, modelMatrices } from "./environment.ts";
 import { probeGpu } from "./probe.ts";
-import { openKernels } from "../kernels/cases.ts";
-import type { Environment, RunOptions } from "../report/report.ts";
-import type {
-  BenchRequest,
-  CachedServing,
-  HeldBlocks,
-  KernelBench,
-  MemoryUse,
-  Probe,
-  RoundsServing,
-  Served,
-  ServeOptions,
-  Serving,
-  Target,
-} from "./target.ts";
+import type { MemoryUse, Probe, Session, SessionOptions, Target } from "./target.ts";
 import { TimedRunner } from "./timed_runner.ts";
 
-// Each request arrives when the one before has this many tokens.
-const STAGGER_TOKENS = 4;
 // ms between two looks at the process's memory, of about 20 µs each.
 const RSS_INTERVAL = 100;
 
@@ -49,7 +36,6 @@ export class EngineTarget implements Target {
   readonly #gpu: GpuRunner | undefined;
   #probe: Promise<Probe | null> | undefined;
   #peakRss = 0;
-  #served = false;
 
   /** `signal` cuts off what is being served, which then throws its reason. */
   constructor(readonly model: Model, program: Program, readonly signal?: AbortSignal) {
@@ -75,7 +61,7 @@ export class EngineTarget implements Target {
   }
 
   get hasServed(): boolean {
-    return this.#served;
+    return this.#runner.hasRun;
   }
 
   now(): number {
@@ -89,91 +75,31 @@ export class EngineTarget implements Target {
       : probeGpu(this.#gpu.gpu);
   }
 
-  async serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
-    const { arrival = "together" } = options;
-    this.#runner.begin(options.profile === true && this.hasTimestamps);
-    return await this.#withEngine(false, async (engine) => {
-      const served: Promise<Served>[] = [];
-      for (const request of requests) {
-        const reading = consume(engine.submit(toGeneration(request)));
-        served.push(reading.done);
-        if (arrival === "in-turn") await reading.done;
-        if (arrival === "staggered") await reading.begun;
-      }
-      return { requests: await Promise.all(served), steps: [...this.#runner.steps] };
+  open({ sharePrefixes = false }: SessionOptions = {}): Session {
+    const engine = new Engine(this.#runner, {
+      ...this.model.engineOptions,
+      ...(!sharePrefixes && { prefixCacheBlocks: 0 }),
+    });
+    const { signal } = this;
+    const stop = () => void engine.stop();
+    signal?.addEventListener("abort", stop);
+    const looking = setInterval(() => this.#noteRss(), RSS_INTERVAL);
+    return new EngineSession(engine, this.#runner, {
+      sharePrefixes,
+      contextLength: this.model.contextLength,
+      signal,
+      close: () => {
+        signal?.removeEventListener("abort", stop);
+        clearInterval(looking);
+        this.#noteRss();
+      },
     });
   }
 
-  serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]> {
-    return this.#withEngine(true, async (engine) => {
-      const results: CachedServing[] = [];
-      for (const request of requests) {
-        const before = engine.stats.prefix;
-        const steps = this.#runner.steps.length;
-        const served = await consume(engine.submit(toGeneration(request))).done;
-        const after = engine.stats.prefix;
-        results.push({
-          served,
-          steps: this.#runner.steps.slice(steps),
-          hits: after.hits - before.hits,
-          misses: after.misses - before.misses,
-          tokensSaved: after.tokensSaved - before.tokensSaved,
-        });
-      }
-      return results;
-    });
-  }
-
-  serveRounds(
-    rounds: readonly (readonly BenchRequest[])[],
-    { share, arrival }: { readonly share: boolean; readonly arrival: "together" | "in-turn" },
-  ): Promise<RoundsServing> {
-    return this.#withEngine(share, async (engine) => {
-      const requests: Served[] = [];
-      for (const round of rounds) {
-        const turns = arrival === "together" ? [round] : round.map((request) => [request]);
-        for (const turn of turns) {
-          const streams = turn.map((request) => consume(engine.submit(toGeneration(request))));
-          requests.push(...await Promise.all(streams.map(({ done }) => done)));
-        }
-      }
-      const { blocks, prefix } = engine.stats;
-      return {
-        requests,
-        steps: [...this.#runner.steps],
-        blocksAllocated: blocks.allocations,
-        blocksShared: prefix.blocksShared,
-        hits: prefix.hits,
-        tokensSaved: prefix.tokensSaved,
-      };
-    });
-  }
-
-  hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
-    return this.#withEngine(share, async (engine) => {
-      const endless = (promptIds: readonly number[]) =>
-        engine.submit(toGeneration({ promptIds, maxTokens: this.model.contextLength }));
-      const streams: TokenStream[] = [];
-      for (const [i, prompt] of prompts.entries()) {
-        const stream = endless(prompt);
-        streams.push(stream);
-        // What the first one computes is there for the others only when it is done.
-        if (share && i === 0) await stream.next();
-      }
-      await Promise.all(streams.slice(share ? 1 : 0).map((stream) => stream.next()));
-      const sequences = streams.map((stream) => stream.sequence);
-      return {
-        used: engine.stats.blocks.used,
-        held: sequences.reduce((sum, sequence) => sum + sequence.blocks.tables[0]!.length, 0),
-        tokens: sequences.map((sequence) => sequence.computed),
-      };
-    });
-  }
-
-  kernels(options: Pick<RunOptions, "only" | "shape">): Promise<KernelBench | null> {
+  kernels(choice: KernelChoice): Promise<KernelBench | null> {
     return this.#gpu === undefined
       ? Promise.resolve(null)
-      : openKernels(this.environment.model, options);
+      : openKernels(this.environment.model, choice);
   }
 
   memory(): MemoryUse {
@@ -189,53 +115,4 @@ export class EngineTarget implements Target {
   #noteRss(): void {
     this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
   }
-
-  /** Runs `use` on an engine of its own, which has nothing left to do afterwards. */
-  async #withEngine<T>(share: boolean, use: (engine: Engine) => Promise<T>): Promise<T> {
-    const engine = new Engine(this.#runner, {
-      ...this.model.engineOptions,
-      ...(!share && { prefixCacheBlocks: 0 }),
-    });
-    const stop = () => void engine.stop();
-    this.signal?.addEventListener("abort", stop);
-    const looking = setInterval(() => this.#noteRss(), RSS_INTERVAL);
-    this.#served = true;
-    try {
-      const result = await use(engine);
-      this.signal?.throwIfAborted();
-      return result;
-    } finally {
-      this.signal?.removeEventListener("abort", stop);
-      await engine.stop();
-      this.#runner.begin(false);
-      clearInterval(looking);
-      this.#noteRss();
-    }
-  }
-}
-
-function toGeneration({ promptIds, maxTokens }: BenchRequest) {
-  return { promptIds, maxTokens, sampling: GREEDY, stopIds: [] };
-}
-
-/** Reads a stream as a user of it would, and notes when each token comes. */
-function consume(stream: TokenStream): { begun: Promise<void>; done: Promise<Served> } {
-  const begun = Promise.withResolvers<void>();
-  const read = async () => {
-    const ids: number[] = [];
-    const times: number[] = [];
-    try {
-      for await (const { id } of stream) {
-        times.push(performance.now());
-        if (ids.push(id) === STAGGER_TOKENS) begun.resolve();
-      }
-    } finally {
-      begun.resolve();
-    }
-    return { ids, times, submitted: stream.timings.submitted };
-  };
-  const done = read();
-  // Who awaits it hears of an error; until then, as others arrive, it must not count as unhandled.
-  done.catch(() => {});
-  return { begun: begun.promise, done };
 }

@@ -13,7 +13,7 @@ import dot from "./probe/dot.wgsl" with { type: "text" };
 import fma from "./probe/fma.wgsl" with { type: "text" };
 import nothing from "./probe/nothing.wgsl" with { type: "text" };
 import read from "./probe/read.wgsl" with { type: "text" };
-import { summarize } from "../harness/stats.ts";
+import { summarize } from "../report/stats.ts";
 import type { Probe } from "./target.ts";
 
 /**

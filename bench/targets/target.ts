@@ -1,7 +1,9 @@
 /** What suites measure, and the clock they measure it by. Tests script one; see engine_target.ts. */
 
 import type { KernelTime, Timing } from "../../engine/run/runner.ts";
-import type { Environment, RunOptions } from "../report/report.ts";
+import type { Matrix } from "../kernels/costs.ts";
+import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
+import type { Environment } from "../report/report.ts";
 
 /** What the device can do, measured on it. Units as in the report's limits. */
 export interface Probe {
@@ -46,13 +48,16 @@ export interface HostStep {
   readonly kernels?: readonly KernelTime[];
 }
 
+/**
+ * How requests arrive: all at once, each when the one before is done, or each when the one before has
+ * its fourth token.
+ */
+export type Arrival = "concurrent" | "sequential" | "staggered";
+
 export interface ServeOptions {
-  /**
-   * "together": all at once, the default. "in-turn": each when the one before is done.
-   * "staggered": each when the one before has its fourth token.
-   */
-  readonly arrival?: "together" | "in-turn" | "staggered";
-  /** Times kernels, where the device has timestamps; see `kernelSteps`. */
+  /** Default: concurrent. */
+  readonly arrival?: Arrival;
+  /** Times kernels; only for targets with timestamps. See `kernelSteps`. */
   readonly profile?: boolean;
 }
 
@@ -60,6 +65,18 @@ export interface ServeOptions {
 export interface Serving {
   readonly requests: readonly Served[];
   readonly steps: readonly HostStep[];
+}
+
+/** What the requests of a session did to its KV cache. */
+export interface CacheUse {
+  /** Blocks that were handed out, and that served more than one request. */
+  readonly blocksAllocated: number;
+  readonly blocksShared: number;
+  /** Full blocks of prompts that were in it, and that were not. */
+  readonly hits: number;
+  readonly misses: number;
+  /** Prompt tokens that were not computed. */
+  readonly tokensSaved: number;
 }
 
 /** Blocks of sequences that are alive at the same moment. */
@@ -72,26 +89,22 @@ export interface HeldBlocks {
   readonly tokens: readonly number[];
 }
 
-/** A request served after others by one engine with a prefix cache. */
-export interface CachedServing {
-  readonly served: Served;
-  readonly steps: readonly HostStep[];
-  /** Full blocks of the prompt that the cache had, and had not. */
-  readonly hits: number;
-  readonly misses: number;
-  /** Prompt tokens that were not computed. */
-  readonly tokensSaved: number;
+export interface SessionOptions {
+  /** Keeps the blocks of prompts for later ones that begin alike; default no. */
+  readonly sharePrefixes?: boolean;
 }
 
-/** Requests in rounds, each served when the one before is done, by one engine. */
-export interface RoundsServing extends Serving {
-  /** Blocks of the KV cache that were handed out, and that served more than one request. */
-  readonly blocksAllocated: number;
-  readonly blocksShared: number;
-  /** Full blocks of prompts that the cache had. */
-  readonly hits: number;
-  /** Prompt tokens that were not computed. */
-  readonly tokensSaved: number;
+/** An engine of its own with an empty cache, one at a time. */
+export interface Session extends AsyncDisposable {
+  /** Counts since it was opened. */
+  readonly cacheUse: CacheUse;
+  /** Serves requests until all are done. */
+  serve(requests: readonly BenchRequest[], options?: ServeOptions): Promise<Serving>;
+  /**
+   * Runs sequences until each has its first token, and counts their blocks; they live until the
+   * session ends. Where it shares prefixes, the first sequence fills the cache for the others.
+   */
+  holdSequences(prompts: readonly (readonly number[])[]): Promise<HeldBlocks>;
 }
 
 /** Bytes of the buffers on the device by purpose, and of the process. */
@@ -114,42 +127,6 @@ export function bufferBytes({ buffers }: MemoryUse): number | undefined {
   return buffers === null ? undefined : Object.values(buffers).reduce((a, b) => a + b);
 }
 
-/** What some calls of a kernel need, by their shapes. */
-export interface Cost {
-  readonly operations: number;
-  readonly bytes: number;
-}
-
-/** A kernel in one shape. */
-export interface KernelCase {
-  readonly kernel: string;
-  readonly shape: string;
-  /** What a call for so many tokens needs; undefined where it is not counted. */
-  cost(tokens: number): Cost | undefined;
-  /**
-   * ms of a call for each of these numbers of tokens, `rounds` samples each, taken by turns after
-   * `warmups` (at least one, which compiles) that do not count.
-   */
-  time(tokens: readonly number[], warmups: number, rounds: number): Promise<number[][]>;
-}
-
-/** The kernels of a device. */
-export interface KernelBench {
-  /** Compares them with the reference, family by family. */
-  verify(): AsyncIterable<Verified>;
-  readonly cases: readonly KernelCase[];
-  close(): void;
-}
-
-/** How far a family of kernels was from the reference. */
-export interface Verified {
-  readonly name: string;
-  readonly passed: boolean;
-  readonly error: number;
-  readonly tolerance: number;
-  readonly message?: string;
-}
-
 /** The tokenizer's part that suites use. */
 export interface BenchText {
   encode(text: string): number[];
@@ -170,13 +147,7 @@ export interface Target {
   /** Whether it has served requests: their kernels are compiled. */
   readonly hasServed: boolean;
   /** The matrices that a decoded token multiplies with. */
-  readonly matrices: readonly {
-    /** The kernel that multiplies with it. */
-    readonly kernel: string;
-    readonly rows: number;
-    readonly columns: number;
-    readonly bytes: number;
-  }[];
+  readonly matrices: readonly Matrix[];
   /** ms from the start of the process until the command ran, and from the open file to ready. */
   readonly startup: number;
   readonly loadTime: number;
@@ -184,20 +155,8 @@ export interface Target {
   now(): number;
   /** Null without a device. */
   probe(): Promise<Probe | null>;
-  serve(requests: readonly BenchRequest[], options?: ServeOptions): Promise<Serving>;
-  /** Serves requests in turn by one engine that keeps prefixes, empty at the start. */
-  serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]>;
-  /** Serves rounds of requests by one engine, which with `share` keeps prefixes. */
-  serveRounds(
-    rounds: readonly (readonly BenchRequest[])[],
-    options: { readonly share: boolean; readonly arrival: "together" | "in-turn" },
-  ): Promise<RoundsServing>;
-  /**
-   * Runs sequences until each has its first token, then counts their blocks and cancels them.
-   * With `share` equal prefixes are shared; the first sequence fills the cache for the others.
-   */
-  hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks>;
-  /** The kernels that `only` names, matrices in this `shape`; null without a device. */
-  kernels(options: Pick<RunOptions, "only" | "shape">): Promise<KernelBench | null>;
+  open(options?: SessionOptions): Session;
+  /** Null without a device. */
+  kernels(choice: KernelChoice): Promise<KernelBench | null>;
   memory(): MemoryUse;
 }

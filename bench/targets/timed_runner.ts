@@ -7,11 +7,16 @@ import type { HostStep } from "./target.ts";
  * How the kernels of four decode steps are timed while profiling. The third step follows one that
  * was not timed, and timing does not delay the next, so that it is as long as any unprofiled one.
  */
-const ROTATION = ["each", undefined, undefined, "together"] as const;
+const PROFILE_CYCLE = ["each", undefined, undefined, "together"] as const;
+
+/** Submits that decode in a cycle. */
+export const CYCLE_SUBMITS = PROFILE_CYCLE.length;
 
 export class TimedRunner implements ModelRunner {
   /** The steps that were read since `begin`, in order. */
   readonly steps: HostStep[] = [];
+  /** Whether anything was submitted. */
+  hasRun = false;
   #profile = false;
   #decodes = 0;
 
@@ -19,7 +24,7 @@ export class TimedRunner implements ModelRunner {
 
   /**
    * Empties `steps`. With `profile` kernels are timed from now on: each of them, but of steps that
-   * only decode as ROTATION says.
+   * only decode as PROFILE_CYCLE says.
    */
   begin(profile: boolean): void {
     this.steps.length = 0;
@@ -38,12 +43,13 @@ export class TimedRunner implements ModelRunner {
   }
 
   submit(batch: Batch): PendingStep {
+    this.hasRun = true;
     const submitStart = performance.now();
     const tokens = batch.sequences.reduce((sum, s) => sum + (s.tokens?.length ?? 1), 0);
     const sequences = batch.sequences.length;
     const chained = batch.steps ?? 1;
-    const turn = tokens === sequences ? this.#decodes++ % ROTATION.length : 0;
-    const timing = this.#profile ? ROTATION[turn] : undefined;
+    const place = tokens === sequences ? this.#decodes++ % CYCLE_SUBMITS : 0;
+    const timing = this.#profile ? PROFILE_CYCLE[place] : undefined;
     const pending = this.inner.submit(timing ? { ...batch, timing } : batch);
     const submitEnd = performance.now();
     return {

@@ -1,7 +1,11 @@
 /** What a decode step is said to wait for. */
 
 import assert from "node:assert/strict";
-import { bottleneck, type StepFacts } from "../../bench/suites/bottleneck.ts";
+import { bottleneck, stepCosts, type StepFacts } from "../../bench/suites/bottleneck.ts";
+
+function sentence(facts: StepFacts): string {
+  return bottleneck(facts, stepCosts(facts));
+}
 
 const FACTS: StepFacts = {
   limits: {
@@ -25,7 +29,7 @@ const FACTS: StepFacts = {
 
 Deno.test("bottleneck() names the limit that explains most of a step", () => {
   assert.equal(
-    bottleneck(FACTS),
+    sentence(FACTS),
     "**Bottleneck: memory**: reading 10.00 MB at 10.00 GB/s needs 1.000 ms, 80 % of a step of " +
       "1.250 ms (arithmetic 2 %, dispatch 8 %, host 16 %, copies 8 %; the kernels run 90 % of it).",
   );
@@ -33,7 +37,7 @@ Deno.test("bottleneck() names the limit that explains most of a step", () => {
 
 Deno.test("bottleneck() names the kernels where they take a step that no limit explains", () => {
   assert.equal(
-    bottleneck({ ...FACTS, step: 5 }),
+    sentence({ ...FACTS, step: 5 }),
     "**Bottleneck: the kernels**: they run 90 % of a step of 5.000 ms, of which no cost explains half; " +
       "the largest, memory: reading 10.00 MB at 10.00 GB/s needs 1.000 ms, 20 % " +
       "(arithmetic 0 %, dispatch 2 %, host 4 %, copies 2 %).",
@@ -42,11 +46,11 @@ Deno.test("bottleneck() names the kernels where they take a step that no limit e
 
 Deno.test("bottleneck() says so where the device waits, or where it is not known whether it does", () => {
   assert.match(
-    bottleneck({ ...FACTS, step: 5, share: 0.3 }),
+    sentence({ ...FACTS, step: 5, share: 0.3 }),
     /^\*\*Bottleneck: waiting\*\*: the kernels run only 30 % of a step of 5\.000 ms/,
   );
   assert.match(
-    bottleneck({ ...FACTS, step: 5, share: undefined }),
+    sentence({ ...FACTS, step: 5, share: undefined }),
     /^\*\*Bottleneck: not known\*\*: the kernels' share of a step of 5\.000 ms was not measured/,
   );
 });
@@ -54,7 +58,7 @@ Deno.test("bottleneck() says so where the device waits, or where it is not known
 Deno.test("bottleneck() counts of arithmetic what its limit counts, attention too", () => {
   const limits = { ...FACTS.limits, arithmeticBound: 800 };
   assert.match(
-    bottleneck({ ...FACTS, limits }),
+    sentence({ ...FACTS, limits }),
     /arithmetic\*\*: 0\.125 GFLOP at 100\.0 GFLOPS needs 1\.250 ms/,
   );
 });

@@ -7,7 +7,7 @@ import { loadModel, type Model, openGguf } from "../../engine/mod.ts";
 import type { ModelRunner } from "../../engine/run/runner.ts";
 import { EngineTarget } from "../../bench/targets/engine_target.ts";
 import { makePrompts } from "../../bench/harness/prompts.ts";
-import { summarize } from "../../bench/harness/stats.ts";
+import { summarize } from "../../bench/report/stats.ts";
 import { interTokenLatencies, tpot } from "../../bench/harness/timings.ts";
 
 const TINY = fileURLToPath(
@@ -28,8 +28,9 @@ Deno.test("the last token of a request comes a step after the one before", () =>
   withModel(async (model) => {
     const target = new EngineTarget(model, PROGRAM);
     const serve = async (maxTokens: number) => {
-      const [promptIds] = makePrompts(target, 1, 16, 0);
-      return (await target.serve([{ promptIds: promptIds!, maxTokens }])).requests[0]!;
+      const [promptIds] = makePrompts(target.text, { count: 1, tokens: 16, seed: 0 });
+      await using session = target.open();
+      return (await session.serve([{ promptIds: promptIds!, maxTokens }])).requests[0]!;
     };
     await serve(2); // compiles
     const gaps = interTokenLatencies(await serve(24));
@@ -59,18 +60,18 @@ Deno.test("staggered requests whose engine fails give one error, the device's", 
       get: (_, key) => key === "runner" ? runner : Reflect.get(model, key),
     });
     const target = new EngineTarget(failing, PROGRAM);
-    const requests = makePrompts(target, 4, 16, 0).map((promptIds) => ({
-      promptIds,
-      maxTokens: 8,
-    }));
+    const requests = makePrompts(target.text, { count: 4, tokens: 16, seed: 0 })
+      .map((promptIds) => ({ promptIds, maxTokens: 8 }));
+    await using session = target.open();
     // An error that nobody awaits would fail this test too.
-    await assert.rejects(target.serve(requests, { arrival: "staggered" }), DeviceError);
+    await assert.rejects(session.serve(requests, { arrival: "staggered" }), DeviceError);
   }));
 
 Deno.test("EngineTarget.hasServed tells when kernels were compiled by requests before", () =>
   withModel(async (model) => {
     const target = new EngineTarget(model, PROGRAM);
     assert.equal(target.hasServed, false);
-    await target.serve([{ promptIds: [1, 2], maxTokens: 2 }]);
+    await using session = target.open();
+    await session.serve([{ promptIds: [1, 2], maxTokens: 2 }]);
     assert.equal(target.hasServed, true);
   }));

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { Bench } from "../../bench/harness/harness.ts";
+import { Harness } from "../../bench/harness/harness.ts";
 import { toMarkdown } from "../../bench/report/markdown.ts";
 import { reportSchema } from "../../bench/report/report.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
@@ -11,9 +11,10 @@ import { RUN, ScriptedTarget } from "./scripted_target.ts";
 const GOLDENS = fileURLToPath(new URL("../../fixtures/goldens/bench/", import.meta.url));
 const REMAKE = Deno.args.includes("--remake-goldens");
 
-for (const [name, suite] of Object.entries(SUITES)) {
+for (const suite of SUITES) {
+  const { name } = suite;
   Deno.test(`bench ${name} prints its report, and writes the same as JSON`, async () => {
-    const report = await Bench.run(name, suite, new ScriptedTarget(), RUN);
+    const report = await Harness.run(suite, new ScriptedTarget(), { run: RUN });
     const json = `${JSON.stringify(report, null, 1)}\n`;
     for (const [ending, text] of [["md", toMarkdown(report)], ["json", json]]) {
       const path = `${GOLDENS}${name}.${ending}`;

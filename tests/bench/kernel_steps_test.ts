@@ -1,25 +1,24 @@
 /** What timing kernels adds to them, and what is left without it. */
 
 import assert from "node:assert/strict";
-import { kernelSteps, sumOf } from "../../bench/kernels/steps.ts";
-import type { HostStep, Serving } from "../../bench/targets/target.ts";
+import { kernelSteps, sumOf } from "../../bench/harness/kernel_steps.ts";
+import type { HostStep } from "../../bench/targets/target.ts";
 
 /** Steps one after the other, each of so many ms, the first a prefill of 16 tokens. */
-function serving(...steps: (Pick<HostStep, "timing" | "kernels"> & { ms: number })[]): Serving {
+function inSequence(
+  ...steps: (Pick<HostStep, "timing" | "kernels"> & { ms: number })[]
+): HostStep[] {
   let now = 0;
-  return {
-    requests: [],
-    steps: steps.map(({ ms, ...timed }, i) => ({
-      tokens: i === 0 ? 16 : 1,
-      sequences: 1,
-      chained: 1,
-      submitStart: now,
-      submitEnd: now,
-      readStart: now,
-      readEnd: now += ms,
-      ...timed,
-    })),
-  };
+  return steps.map(({ ms, ...timed }, i) => ({
+    tokens: i === 0 ? 16 : 1,
+    sequences: 1,
+    chained: 1,
+    submitStart: now,
+    submitEnd: now,
+    readStart: now,
+    readEnd: now += ms,
+    ...timed,
+  }));
 }
 
 function kernels(...times: number[]) {
@@ -29,26 +28,24 @@ function kernels(...times: number[]) {
   }));
 }
 
-/** A prefill and a four, in which timing adds 10 µs to each kernel on average. */
-function four(speed: number, waits: number): HostStep[] {
+/** A prefill and a cycle, in which timing adds 10 µs to each kernel on average. */
+function cycle(speed: number, waits: number): HostStep[] {
   const whole = 3.02;
-  return [
-    ...serving(
-      { ms: 20 },
-      // 1, 1 and 1 ms and 20 µs, of which one was timed at less than is added on average.
-      { ms: 9, timing: "each", kernels: kernels(...[0.008, 1.014, 1.014, 1.014].map(by)) },
-      { ms: 5 },
-      { ms: by(whole - 0.01) / (1 - waits) },
-      { ms: 5, timing: "together", kernels: kernels(by(whole)) },
-    ).steps,
-  ];
+  return inSequence(
+    { ms: 20 },
+    // 1, 1 and 1 ms and 20 µs, of which one was timed at less than is added on average.
+    { ms: 9, timing: "each", kernels: kernels(...[0.008, 1.014, 1.014, 1.014].map(by)) },
+    { ms: 5 },
+    { ms: by(whole - 0.01) / (1 - waits) },
+    { ms: 5, timing: "together", kernels: kernels(by(whole)) },
+  );
   function by(ms: number) {
     return ms * speed;
   }
 }
 
 Deno.test("kernelSteps() leaves of each kernel what adds up to the step as a whole, and nothing at 0", () => {
-  const { steps, overhead } = kernelSteps([{ requests: [], steps: four(1, 0.25) }]);
+  const { steps, overhead } = kernelSteps([{ steps: cycle(1, 0.25) }]);
   assert.ok(Math.abs(overhead! - 0.01) < 1e-9);
   const [step] = steps[0]!;
   // What is timed together has the overhead once.
@@ -58,24 +55,23 @@ Deno.test("kernelSteps() leaves of each kernel what adds up to the step as a who
   for (const ms of large) assert.ok(1.014 - ms >= overhead! && 1.014 - ms < 1.5 * overhead!);
 });
 
-Deno.test("kernelSteps() gives the kernels and the step of the four whose share is the median", () => {
-  const fours = [[1, 0.5], [3, 0.25], [2, 0.1]].map(([speed, waits]) => four(speed!, waits!));
-  const timed = kernelSteps(fours.map((steps) => ({ requests: [], steps })));
-  const { kernels, step } = timed.middle()!;
+Deno.test("kernelSteps() gives the kernels and the step of the cycle whose share is the median", () => {
+  const cycles = [[1, 0.5], [3, 0.25], [2, 0.1]].map(([speed, waits]) => cycle(speed!, waits!));
+  const timed = kernelSteps(cycles.map((steps) => ({ steps })));
+  const { kernels, step, share } = timed.medianShare()!;
   // Of the second, but for what timing added to it.
   assert.ok(Math.abs(step - 3 * 3.01 / 0.75) < 1e-9);
   assert.ok(Math.abs(kernels / step - 0.75) < 0.01);
-  assert.equal(timed.share(), kernels / step);
+  assert.equal(share, kernels / step);
   const embed = (name: string) => name.startsWith("embed");
-  const parts = timed.share(embed)! + timed.share((name) => !embed(name))!;
-  assert.ok(Math.abs(parts - timed.share()!) < 0.01);
+  const others = timed.medianShare((name) => !embed(name))!;
+  assert.ok(Math.abs(timed.medianShare(embed)!.share + others.share - share) < 0.01);
 });
 
 Deno.test("kernelSteps() knows neither overhead nor share of fewer than four decode steps", () => {
-  const { steps, ...timed } = kernelSteps([{ requests: [], steps: four(1, 0.25).slice(0, 4) }]);
+  const { steps, ...timed } = kernelSteps([{ steps: cycle(1, 0.25).slice(0, 4) }]);
   assert.equal(timed.overhead, undefined);
-  assert.equal(timed.middle(), undefined);
-  assert.equal(timed.share(), undefined);
+  assert.equal(timed.medianShare(), undefined);
   // As they were timed.
   assert.deepEqual(steps[0]![0]!.kernels, kernels(0.008, 1.014, 1.014, 1.014));
 });

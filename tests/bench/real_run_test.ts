@@ -4,18 +4,16 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { loadModel, openGguf } from "../../engine/mod.ts";
 import { EngineTarget } from "../../bench/targets/engine_target.ts";
-import { Bench } from "../../bench/harness/harness.ts";
+import { Harness } from "../../bench/harness/harness.ts";
 import { toMarkdown } from "../../bench/report/markdown.ts";
-import {
-  type Cell,
-  type Report,
-  reportSchema,
-  type RunOptions,
-} from "../../bench/report/report.ts";
+import { type Report, reportSchema, type RunOptions } from "../../bench/report/report.ts";
 import { makePrompts } from "../../bench/harness/prompts.ts";
+import { breakdown } from "../../bench/suites/breakdown.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
+import { pagedCache } from "../../bench/suites/paged_cache.ts";
 import { decodeStepTimes } from "../../bench/harness/timings.ts";
 import { verifyOnCpu } from "../../bench/harness/verify.ts";
+import { numberOf, resultOf } from "./scripted_target.ts";
 
 const [MODEL, TINY] = ["builtin.gguf", "models/tiny-llama-q8_0.gguf"].map((name) =>
   fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
@@ -32,6 +30,7 @@ const RUN: RunOptions = {
   repetitions: 3,
   concurrency: [1, 2],
   seed: 0,
+  suiteOptions: {},
   date: new Date().toISOString(),
 };
 
@@ -88,8 +87,13 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
 
 /** What suites measure less of, so that the test is quick. */
 const LESS: Readonly<Record<string, Partial<RunOptions>>> = {
-  scenarios: { warmup: 0, repetitions: 2 },
-  kernels: { only: "q8_0,attention,head_norm,top_k,experts,combine,sampling", shape: "64x96" },
+  scenarios: { warmup: 0, repetitions: 2, suiteOptions: { baseline: "cpu" } },
+  kernels: {
+    suiteOptions: {
+      only: "q8_0,attention,head_norm,top_k,experts,combine,sampling",
+      shape: "64x96",
+    },
+  },
 };
 
 /** Bytes of the GPU buffers that were made and not destroyed while it is in use. */
@@ -122,14 +126,13 @@ class BufferCounter implements Disposable {
   }
 }
 
-function numberOf(cell: Cell | undefined): number {
-  assert.ok(typeof cell === "object", `not a number: ${cell}`);
-  return cell.value;
+/** All values of a metric. */
+function valuesOf({ results }: Report, metric: string): number[] {
+  return results.filter((result) => result.metric === metric).map(({ value }) => value);
 }
 
-/** The value in the row of a "Metric | Value" table. */
-function metric(report: Report, table: number, name: string): number {
-  return numberOf(report.tables[table]!.rows.find(([cell]) => cell === name)?.[1]);
+function sumOf(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
 }
 
 /** What must hold of the report of any suite. */
@@ -140,7 +143,10 @@ function assertWhole(report: Report): void {
   assert.deepEqual(columns, COLUMNS[report.suite]);
   for (const { title, rows, columns } of report.tables) {
     assert.ok(rows.length > 0 || title.startsWith("Kernels"), `${title} is empty`);
-    for (const row of rows) assert.equal(row.length, columns.length, title);
+    for (const row of rows) {
+      assert.equal(row.length, columns.length, title);
+      for (const cell of row) assert.ok(typeof cell === "string" || report.results[cell]);
+    }
   }
   assert.doesNotMatch(toMarkdown(report), /NaN|Infinity|undefined/);
   assert.match(report.outputHash, /^[0-9a-f]{16}$/);
@@ -159,10 +165,12 @@ Deno.test("every suite runs on the adapter", async (t) => {
   try {
     const target = new EngineTarget(model, PROGRAM);
     const prompt = model.tokenizer.encode("The old king had a garden");
-    for (const [name, suite] of Object.entries(SUITES)) {
+    for (const suite of SUITES) {
+      const { name } = suite;
       if (name === "paged-cache") continue; // Below: twenty long prompts take this model too long.
       await t.step(`${name}: all columns, every number finite, nothing failed`, async () => {
-        const report = await Bench.run(name, suite, target, { ...RUN, ...LESS[name] }, {
+        const report = await Harness.run(suite, target, {
+          run: { ...RUN, ...LESS[name] },
           save: ({ tables: [memory] }) => {
             if (memory?.rows.at(-1)?.[0] === "Total device memory") buffers = counter.bytes;
           },
@@ -177,7 +185,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
     await t.step("scenarios: those that fit, here and on the CPU", () => {
       const [own, , both] = reports.get("scenarios")!.tables;
       assert.deepEqual(own!.rows.map(([id]) => id), ["S1", "S2"]);
-      assert.ok(own!.summary.some((line) => line.includes("S3, S4, S5, S6")));
+      assert.ok(own!.notes.some((line) => line.includes("S3, S4, S5, S6")));
       assert.deepEqual(
         both!.rows.map(([id]) => id),
         ["S1 cpu", "S1 ratio", "S2 cpu", "S2 ratio"],
@@ -187,36 +195,38 @@ Deno.test("every suite runs on the adapter", async (t) => {
     await t.step("memory: the identities hold to the byte", () => {
       const report = reports.get("memory")!;
       const { layers, kvHeads, headDim } = report.environment.model;
-      assert.equal(metric(report, 0, "KV memory per token"), 2 * layers * kvHeads * headDim * 2);
-      assert.equal(metric(report, 0, "Total device memory"), buffers);
-      const blockBytes = 16 * metric(report, 0, "KV memory per token");
-      assert.equal(metric(report, 0, "KV cache buffers") % blockBytes, 0);
+      const memory = (purpose: string) => numberOf(report, "device_memory", { purpose });
+      assert.equal(numberOf(report, "kv_bytes_per_token"), 2 * layers * kvHeads * headDim * 2);
+      assert.equal(memory("total"), buffers);
+      const blockBytes = 16 * numberOf(report, "kv_bytes_per_token");
+      assert.equal(memory("KV cache") % blockBytes, 0);
       const { tensorBytes } = report.environment.model;
-      assert.ok(metric(report, 0, "Model weights") <= 1.02 * tensorBytes);
+      assert.ok(memory("weights") <= 1.02 * tensorBytes);
       // Blocks in use are what the tokens need, and at most one more each for the step in flight.
-      for (const [sequences, tokens, bytes] of report.tables[1]!.rows) {
-        const blocks = numberOf(bytes) / blockBytes;
-        assert.ok(blocks >= numberOf(tokens) / 16, "fewer blocks than tokens");
-        assert.ok(blocks <= numberOf(tokens) / 16 + 2 * numberOf(sequences), "blocks to spare");
+      for (const sequences of [1, 2, 4, 8]) {
+        const blocks = numberOf(report, "kv_cache", { sequences }) / blockBytes;
+        const full = numberOf(report, "cached_tokens", { sequences }) / 16;
+        assert.ok(blocks >= full, "fewer blocks than tokens");
+        assert.ok(blocks <= full + 2 * sequences, "blocks to spare");
       }
     });
 
     await t.step("memory: equal prefixes are stored once", () => {
-      const savings = reports.get("memory")!.tables[3]!.rows.map(([, cell]) => cell as string);
+      const savings = valuesOf(reports.get("memory")!, "memory_savings");
       assert.equal(savings.length, 3);
-      for (const text of savings) assert.ok(parseFloat(text) > 20, text);
+      for (const percent of savings) assert.ok(percent > 20, String(percent));
     });
 
     await t.step("breakdown: the phases are the whole, and so are the kernels", () => {
-      const [phases, kernels] = reports.get("breakdown")!.tables;
-      const sum = (rows: readonly Cell[][], column: number) =>
-        rows.reduce((total, row) => total + numberOf(row[column]), 0);
-      assert.ok(Math.abs(sum(phases!.rows, 2) - 100) <= 1);
-      if (kernels!.rows.length > 0) assert.ok(Math.abs(sum(kernels!.rows, 3) - 100) <= 1);
+      const report = reports.get("breakdown")!;
+      assert.ok(Math.abs(sumOf(valuesOf(report, "operation_share")) - 100) <= 1e-6);
+      const kernels = valuesOf(report, "kernel_share");
+      if (target.hasTimestamps) assert.ok(Math.abs(sumOf(kernels) - 100) <= 1e-6);
     });
 
     await t.step("kernels: each that was named is right, and timed for 1 to 8 tokens", () => {
-      const [verified, timed, batches] = reports.get("kernels")!.tables;
+      const report = reports.get("kernels")!;
+      const [verified] = report.tables;
       assert.deepEqual(
         verified!.rows.map(([name, , , status]) => `${name} ${status}`),
         [
@@ -232,28 +242,32 @@ Deno.test("every suite runs on the adapter", async (t) => {
         ].map((name) => `${name} ok`),
       );
       // Of sampling, three kernels.
-      assert.equal(timed!.rows.length, 8 * (8 + 3));
-      for (const row of timed!.rows) assert.ok(numberOf(row[3]) > 0, String(row[0]));
-      assert.deepEqual(batches!.rows.map(([requests]) => numberOf(requests)), [1, 2]);
+      const times = valuesOf(report, "kernel_call_time");
+      assert.equal(times.length, 8 * (8 + 3));
+      assert.ok(times.every((time) => time > 0));
+      for (const requests of [1, 2]) resultOf(report, "decode_throughput", { requests });
     });
 
     await t.step("what is being served is cut off by the signal", async () => {
       const controller = new AbortController();
       const cut = new EngineTarget(model, PROGRAM, controller.signal);
-      const serving = cut.serve([{ promptIds: prompt, maxTokens: 200 }]);
-      setTimeout(() => controller.abort(new Error("Interrupted")), 50);
-      await assert.rejects(serving, /Interrupted/);
-      const whole = await target.serve([{ promptIds: prompt, maxTokens: 200 }]);
-      assert.equal(whole.requests[0]!.ids.length, 200);
+      {
+        await using session = cut.open();
+        const serving = session.serve([{ promptIds: prompt, maxTokens: 200 }]);
+        setTimeout(() => controller.abort(new Error("Interrupted")), 50);
+        await assert.rejects(serving, /Interrupted/);
+      }
+      await using session = target.open();
+      const complete = await session.serve([{ promptIds: prompt, maxTokens: 200 }]);
+      assert.equal(complete.requests[0]!.ids.length, 200);
     });
 
     await t.step("detokenizer: streaming is the faster way, and cheap to begin", () => {
       const report = reports.get("detokenizer")!;
-      const [sequences, creation] = report.tables;
-      assert.ok(sequences!.summary.includes("identical: yes"));
-      const row = sequences!.rows.find(([name]) => name === "1K")!;
-      assert.ok(numberOf(row[4]) > 1.5, "2.1 on a quiet machine");
-      assert.ok(numberOf(creation!.rows[1]![1]) < 100, "an instance takes 0.1 ms");
+      assert.ok(report.tables[0]!.notes.includes("identical: yes"));
+      const speedup = numberOf(report, "streaming_speedup", { tokens: 1191 });
+      assert.ok(speedup > 1.5, "2.1 on a quiet machine");
+      assert.ok(numberOf(report, "creation_time_each") < 100, "an instance takes 0.1 ms");
     });
   } finally {
     await model.close();
@@ -270,14 +284,17 @@ Deno.test("paged-cache counts blocks and tokens as computed by hand", async () =
   try {
     const target = new EngineTarget(model, PROGRAM);
     const run = { ...RUN, maxTokens: 4, repetitions: 1 };
-    const report = await Bench.run("paged-cache", SUITES["paged-cache"]!, target, run);
+    const report = await Harness.run(pagedCache, target, { run });
     assertWhole(report);
     const [modes, saved] = report.tables;
     assert.equal(modes!.rows.length, 4);
-    for (const row of saved!.rows) {
-      assert.deepEqual(row.slice(1).map(numberOf), [57, 17, 323, 5168]);
+    const counts = ["blocks_allocated", "blocks_shared", "cache_hits", "tokens_saved"];
+    for (const arrival of ["sequential", "concurrent"]) {
+      const settings = { cache: "paged cache", arrival };
+      const values = counts.map((metric) => numberOf(report, metric, settings));
+      assert.deepEqual(values, [57, 17, 323, 5168]);
     }
-    assert.ok(saved!.summary.includes("Same tokens in all modes: yes"));
+    assert.ok(saved!.notes.includes("Same tokens in all modes: yes"));
   } finally {
     await model.close();
   }
@@ -289,9 +306,12 @@ Deno.test("steps that the device chains are counted one by one", async () => {
   try {
     const target = new EngineTarget(model, PROGRAM);
     const run = { ...RUN, maxTokens: 17 };
-    const serving = await target.serve(
-      makePrompts(target, 2, 16, 0).map((promptIds) => ({ promptIds, maxTokens: 17 })),
+    const prompts = makePrompts(target.text, { count: 2, tokens: 16, seed: 0 });
+    const session = target.open();
+    const serving = await session.serve(
+      prompts.map((promptIds) => ({ promptIds, maxTokens: 17 })),
     );
+    await session[Symbol.asyncDispose]();
     const { requests, steps } = serving;
     // Of 17 tokens the prompt's step gives the first, and four chains of four the others.
     assert.deepEqual(requests.map(({ ids }) => ids.length), [17, 17]);
@@ -299,10 +319,10 @@ Deno.test("steps that the device chains are counted one by one", async () => {
     const [begin, ...reads] = steps.map(({ readEnd }) => readEnd);
     const gaps = reads.map((read, i) => (read - [begin!, ...reads][i]!) / 4);
     assert.deepEqual(decodeStepTimes(serving, 2), gaps);
-    const report = await Bench.run("breakdown", SUITES.breakdown!, target, run);
+    const report = await Harness.run(breakdown, target, { run });
     assertWhole(report);
     // Two layers of six, the embedding, the head, and two that choose.
-    if (target.hasTimestamps) assert.equal(metric(report, 2, "Dispatches per token"), 16);
+    if (target.hasTimestamps) assert.equal(numberOf(report, "dispatches_per_token"), 16);
   } finally {
     await model.close();
   }

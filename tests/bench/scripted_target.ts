@@ -1,18 +1,26 @@
 /** A target whose clock and measurements are scripted, so that a report is the same to the letter. */
 
-import type { Environment, RunOptions } from "../../bench/report/report.ts";
+import assert from "node:assert/strict";
+import {
+  type Environment,
+  keyOf,
+  type Report,
+  type Result,
+  type RunOptions,
+  type Settings,
+} from "../../bench/report/report.ts";
+import type { KernelBench } from "../../bench/kernels/kernel_bench.ts";
 import type {
   BenchRequest,
-  CachedServing,
   HeldBlocks,
   HostStep,
-  KernelBench,
   MemoryUse,
   Probe,
-  RoundsServing,
   Served,
   ServeOptions,
   Serving,
+  Session,
+  SessionOptions,
   Target,
 } from "../../bench/targets/target.ts";
 
@@ -24,6 +32,7 @@ export const RUN: RunOptions = {
   repetitions: 3,
   concurrency: [1, 2],
   seed: 7,
+  suiteOptions: {},
   date: "2026-01-02T03:04:05.000Z",
 };
 
@@ -66,6 +75,18 @@ const PROBE: Probe = {
   readback: 0.1,
   upload: 8,
 };
+
+/** The result of this metric and these settings. */
+export function resultOf(report: Report, metric: string, settings: Settings = {}): Result {
+  const key = keyOf({ metric, settings });
+  const result = report.results.find((result) => keyOf(result) === key);
+  assert.ok(result, `${report.suite} has no ${key}`);
+  return result;
+}
+
+export function numberOf(report: Report, metric: string, settings?: Settings): number {
+  return resultOf(report, metric, settings).value;
+}
 
 /** First token after 10 ms, the next ones every 2 ms; a little more in each repetition. */
 export class ScriptedTarget implements Target {
@@ -117,20 +138,55 @@ export class ScriptedTarget implements Target {
     return Promise.resolve(PROBE);
   }
 
-  serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
+  open({ sharePrefixes = false }: SessionOptions = {}): Session {
+    const seen: (readonly number[])[] = [];
+    let cacheUse = { blocksAllocated: 0, blocksShared: 0, hits: 0, misses: 0, tokensSaved: 0 };
+    return {
+      get cacheUse() {
+        return cacheUse;
+      },
+      serve: (requests, options = {}) => {
+        const saved = requests.map(({ promptIds, maxTokens }) => {
+          const hits = knownBlocks(promptIds, seen);
+          cacheUse = {
+            blocksAllocated: cacheUse.blocksAllocated - hits +
+              Math.ceil((promptIds.length + maxTokens - 1) / 16),
+            // By the second prompt that begins so; later ones find the same blocks.
+            blocksShared: cacheUse.blocksShared + (seen.length === 1 ? hits : 0),
+            hits: cacheUse.hits + hits,
+            misses: cacheUse.misses + Math.floor(promptIds.length / 16) - hits,
+            tokensSaved: cacheUse.tokensSaved + 16 * hits,
+          };
+          if (sharePrefixes) seen.push(promptIds);
+          return 16 * hits;
+        });
+        return Promise.resolve(this.serve(requests, options, saved));
+      },
+      holdSequences: (prompts) => Promise.resolve(holdSequences(prompts, sharePrefixes)),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+  }
+
+  /** Serves requests of which so many prompt tokens are cached, which saves time. */
+  serve(
+    requests: readonly BenchRequest[],
+    options: ServeOptions,
+    saved: readonly number[],
+  ): Serving {
     this.onServe(this.#servings);
     const interval = this.interval + 0.1 * (this.#servings++ % 3);
+    const sequential = options.arrival === "sequential";
     const served: Served[] = [];
     const steps: HostStep[] = [];
-    for (const { promptIds, maxTokens } of requests) {
-      const inTurn = options.arrival === "in-turn";
-      const submitted = inTurn ? this.#time : 1000 * this.#servings;
+    for (const [i, { promptIds, maxTokens }] of requests.entries()) {
+      const submitted = sequential ? this.#time : 1000 * this.#servings;
+      const begin = submitted + 10 - 8 * saved[i]! / promptIds.length;
       const ids = Array.from({ length: maxTokens }, (_, i) => (promptIds[0]! + i) % 512);
-      const times = ids.map((_, i) => submitted + 10 + i * interval);
+      const times = ids.map((_, i) => begin + i * interval);
       served.push({ ids, submitted, times });
       // Those that are served together come in the same steps.
-      const sequences = inTurn ? 1 : requests.length;
-      if (steps.length > 0 && !inTurn) continue;
+      const sequences = sequential ? 1 : requests.length;
+      if (steps.length > 0 && !sequential) continue;
       for (const [i, time] of times.entries()) {
         steps.push({
           tokens: sequences * (i === 0 ? promptIds.length : 1),
@@ -145,62 +201,7 @@ export class ScriptedTarget implements Target {
       }
       this.#time = times.at(-1)!;
     }
-    return Promise.resolve({
-      requests: served,
-      steps,
-    });
-  }
-
-  async serveCached(requests: readonly BenchRequest[]): Promise<CachedServing[]> {
-    const results: CachedServing[] = [];
-    const seen: number[][] = [];
-    for (const request of requests) {
-      const { promptIds } = request;
-      const known = Math.max(0, ...seen.map((prompt) => sharedLength(prompt, promptIds)));
-      const tokensSaved = Math.floor(Math.min(known, promptIds.length - 1) / 16) * 16;
-      const { requests: [served], steps } = await this.serve([request], { arrival: "in-turn" });
-      const times = served!.times.map((time) => time - 8 * tokensSaved / promptIds.length);
-      const misses = Math.floor(promptIds.length / 16) - tokensSaved / 16;
-      const hits = tokensSaved / 16;
-      results.push({ served: { ...served!, times }, steps, hits, misses, tokensSaved });
-      seen.push([...promptIds]);
-    }
-    return results;
-  }
-
-  async serveRounds(
-    rounds: readonly (readonly BenchRequest[])[],
-    { share, arrival }: { readonly share: boolean; readonly arrival: "together" | "in-turn" },
-  ): Promise<RoundsServing> {
-    const requests: Served[] = [];
-    const steps: HostStep[] = [];
-    for (const round of rounds) {
-      const { requests: served, steps: own } = await this.serve(round, { arrival });
-      steps.push(...own);
-      requests.push(...served.map((one) => ({
-        ...one,
-        times: one.times.map((time) => time - (share ? 5 : 0)),
-      })));
-    }
-    const count = requests.length;
-    return {
-      requests,
-      steps,
-      blocksAllocated: share ? 4 + count : 5 * count,
-      blocksShared: share ? 4 : 0,
-      hits: share ? 4 * (count - 1) : 0,
-      tokensSaved: share ? 64 * (count - 1) : 0,
-    };
-  }
-
-  hold(prompts: readonly (readonly number[])[], share: boolean): Promise<HeldBlocks> {
-    const blocks = prompts.map((prompt) => Math.ceil(prompt.length / 16));
-    const held = blocks.reduce((a, b) => a + b, 0);
-    return Promise.resolve({
-      used: share ? Math.ceil(held / 2) : held,
-      held,
-      tokens: prompts.map((prompt) => prompt.length),
-    });
+    return { requests: served, steps };
   }
 
   kernels(): Promise<KernelBench | null> {
@@ -238,9 +239,21 @@ export class ScriptedTarget implements Target {
   }
 }
 
+/** Full blocks of a prompt that these begin with too; its last token is always computed. */
+function knownBlocks(promptIds: readonly number[], seen: readonly (readonly number[])[]): number {
+  const known = Math.max(0, ...seen.map((prompt) => sharedLength(prompt, promptIds)));
+  return Math.floor(Math.min(known, promptIds.length - 1) / 16);
+}
+
 function sharedLength(a: readonly number[], b: readonly number[]): number {
   const end = a.findIndex((id, i) => id !== b[i]);
   return end === -1 ? a.length : end;
+}
+
+function holdSequences(prompts: readonly (readonly number[])[], share: boolean): HeldBlocks {
+  const tokens = prompts.map((prompt) => prompt.length);
+  const held = tokens.reduce((sum, length) => sum + Math.ceil(length / 16), 0);
+  return { used: share ? Math.ceil(held / 2) : held, held, tokens };
 }
 
 const TIMED_EACH: Pick<HostStep, "timing" | "kernels"> = {

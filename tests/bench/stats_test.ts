@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { doubts, noise, outliers, percentile, summarize } from "../../bench/harness/stats.ts";
+import { doubts, noise, outliers } from "../../bench/harness/noise.ts";
+import { pairedRatio, percentile, summarize } from "../../bench/report/stats.ts";
 
 Deno.test("summarize() gives median, mean and sample standard deviation", () => {
   const { median, mean, stddev } = summarize([4, 1, 3, 2]);
@@ -18,6 +19,11 @@ Deno.test("percentile() is the sample below which p percent are", () => {
   assert.equal(percentile([5], 99), 5);
 });
 
+Deno.test("pairedRatio() is the median of ratios in the same repetition", () => {
+  // The machine is half as fast from the second repetition on.
+  assert.equal(pairedRatio([3, 6, 6], [1, 2, 2]), 3);
+});
+
 Deno.test("outliers() finds what is far from the median in units of the MAD", () => {
   assert.deepEqual(outliers([10, 10.2, 9.9, 10.1, 20]), [20]);
   assert.deepEqual(outliers([10, 10.2, 9.9, 10.1, 10.3]), []);
@@ -33,7 +39,7 @@ Deno.test("doubts() advises on outliers and notes a drift", () => {
 });
 
 Deno.test("noise() names the noisiest measure", () => {
-  const measures = new Map([["still", [10, 10.1]], ["loud", [10, 20]], ["louder", [1, 9]]]);
+  const measures = [["still", [10, 10.1]], ["loud", [10, 20]], ["louder", [1, 9]]] as const;
   assert.match(noise(measures).join(), /in 2 of 3 measures, most in louder \(113 %\)/);
-  assert.deepEqual(noise(new Map([["still", [10, 10.1]]])), []);
+  assert.deepEqual(noise([["still", [10, 10.1]]]), []);
 });

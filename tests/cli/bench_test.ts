@@ -1,8 +1,9 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { toCsv } from "../../bench/report/csv.ts";
 import { reportSchema } from "../../bench/report/report.ts";
-import { counts, repetitionsOf } from "../../cli/bench.ts";
+import { counts, defaultsOf } from "../../cli/bench.ts";
 import { ReportFiles } from "../../cli/report_files.ts";
 import { runTvllm } from "./run_tvllm.ts";
 
@@ -18,9 +19,9 @@ Deno.test("tvllm bench schema prints the JSON Schema of the results", async () =
   const { code, stdout } = await runTvllm(["bench", "schema"]);
   assert.equal(code, 0);
   const [one, all] = JSON.parse(stdout).anyOf;
-  assert.equal(one.properties.format.const, "tvllm-bench-1");
+  assert.equal(one.properties.format.const, "tvllm-bench-2");
   assert.ok(one.required.includes("outputHash"));
-  assert.equal(all.items.properties.format.const, "tvllm-bench-1");
+  assert.equal(all.items.properties.format.const, "tvllm-bench-2");
 });
 
 Deno.test("--json has an array for bench all, however few suites are done", async () => {
@@ -29,7 +30,7 @@ Deno.test("--json has an array for bench all, however few suites are done", asyn
     { with: { type: "json" } }
   );
   for (const [several, expected] of [[true, [scalability]], [false, scalability]] as const) {
-    const files = new ReportFiles({ json: undefined, output: undefined }, several);
+    const files = new ReportFiles({}, several);
     files.save(reportSchema.parse(scalability));
     assert.deepEqual(JSON.parse(files.json()), expected);
   }
@@ -40,15 +41,17 @@ Deno.test("tvllm bench prints the report, and writes it where it is told", async
   try {
     const file = (name: string) => `${directory}/${name}`;
     const args = ["scalability", "-p", "8", "-n", "3", "--iterations", "2", "--warmup", "0"];
-    const files = ["--json", file("r.json"), "--output", file("r.md"), "--trace", file("t.json")];
-    const run = await runTvllm(["bench", ...args, "--concurrency", "2", ...files]);
+    const files = ["--json", file("r.json"), "--csv", file("r.csv"), "--output", file("r.md")];
+    const trace = ["--trace", file("t.json")];
+    const run = await runTvllm(["bench", ...args, "--concurrency", "2", ...files, ...trace]);
     assert.ok(run.code === 0, run.stderr);
     assert.match(run.stdout, /^# tvllm bench scalability\n/);
     assert.match(run.stdout, /\*\*Best throughput: /);
     assert.equal(await Deno.readTextFile(file("r.md")), run.stdout);
-    const report = JSON.parse(await Deno.readTextFile(file("r.json")));
+    const report = reportSchema.parse(JSON.parse(await Deno.readTextFile(file("r.json"))));
     assert.equal(report.run.repetitions, 2);
-    assert.equal(report.tables[0].rows[1][1].samples.length, 2);
+    assert.equal(report.results[2]!.samples!.length, 2);
+    assert.equal(await Deno.readTextFile(file("r.csv")), toCsv([report]));
     assert.ok(JSON.parse(await Deno.readTextFile(file("t.json"))).traceEvents.length > 10);
   } finally {
     await Deno.remove(directory, { recursive: true });
@@ -138,13 +141,11 @@ Deno.test("TVLLM_MODEL gives way to the model after the suite", async () => {
   assert.match(stderr, /a\.gguf/);
 });
 
-Deno.test("repetitionsOf() has defaults for scenarios, which options replace", () => {
-  const given = { warmup: 1, repetitions: 3 };
-  const all = () => true;
-  assert.deepEqual(repetitionsOf("scenarios", given, all), { warmup: 3, repetitions: 5 });
-  assert.deepEqual(repetitionsOf("latency", given, all), given);
-  const own = repetitionsOf("scenarios", { warmup: 0, repetitions: 3 }, (o) => o !== "warmup");
-  assert.deepEqual(own, { warmup: 0, repetitions: 5 });
+Deno.test("defaultsOf() are a suite's defaults, which options replace", () => {
+  const defaults = { warmup: 3, repetitions: 5 };
+  assert.deepEqual(defaultsOf({ defaults }, () => false), defaults);
+  assert.deepEqual(defaultsOf({ defaults }, (option) => option === "warmup"), { repetitions: 5 });
+  assert.deepEqual(defaultsOf({}, () => false), {});
 });
 
 Deno.test("tvllm bench refuses what it cannot measure", async () => {

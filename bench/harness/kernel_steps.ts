@@ -1,8 +1,9 @@
 /** The kernels of profiled servings, step by step, less what timing each of them adds. */
 
 import type { KernelTime } from "../../engine/run/runner.ts";
-import { summarize } from "../harness/stats.ts";
+import { medianOf } from "../report/stats.ts";
 import type { HostStep, Serving } from "../targets/target.ts";
+import { CYCLE_SUBMITS } from "../targets/timed_runner.ts";
 
 /** One step on the device whose kernels were timed each. */
 export interface KernelStep {
@@ -22,31 +23,24 @@ export interface KernelSteps {
   readonly overhead: number | undefined;
   /**
    * ms that the kernels named by `which`, or all, take of a decode step that is not timed, and ms of
-   * that step. Of all fours of steps they are those whose share is the median; undefined where
-   * `overhead` is.
+   * that step. Of all cycles they are those whose share is the median; undefined where `overhead` is.
    */
-  middle(which?: (name: string) => boolean): KernelShare | undefined;
-  /** The share that these have of the step. */
-  share(which?: (name: string) => boolean): number | undefined;
+  medianShare(which?: (name: string) => boolean): KernelShare | undefined;
 }
 
 /** How much of a decode step kernels take; in ms. */
 export interface KernelShare {
   readonly kernels: number;
   readonly step: number;
+  /** The one over the other. */
+  readonly share: number;
 }
 
-/**
- * Submits that must decode before it is known what timing adds; see timed_runner.ts. Each is of one
- * step, or of as many as are chained.
- */
-export const FOUR = 4;
-
 /** Least share of a kernel's time, when it is timed alone, that is its own. */
-const LEAST = 1 / 8;
+const LEAST_SHARE = 1 / 8;
 
-/** Decode steps near each other; times in ms. */
-interface Four {
+/** Decode steps near each other, as timed_runner.ts times them; in ms. */
+interface Cycle {
   /** Of a submit whose kernels were timed each. */
   readonly each: readonly KernelTime[];
   /** Of the submit timed as a whole: a step of it, and how many it chained. */
@@ -61,38 +55,35 @@ interface Four {
 /**
  * The steps whose kernels were timed each. A kernel in a pass of its own takes longer than among
  * others: the overhead is what such decode steps and those near them that were timed as a whole
- * differ by, for each of the kernels. It and the shares are medians over fours of steps in a row, so
- * that it does not matter how the machine's speed changes between them.
+ * differ by, for each of the kernels. It and the shares are medians over cycles, so that it does not
+ * matter how the machine's speed changes between them.
  */
-export function kernelSteps(servings: readonly Serving[]): KernelSteps {
-  const fours = servings.flatMap(({ steps }) => steps.flatMap((_, i) => fourAt(steps, i)));
-  const overhead = fours.length === 0
+export function kernelSteps(servings: readonly Pick<Serving, "steps">[]): KernelSteps {
+  const cycles = servings.flatMap(({ steps }) => steps.flatMap((_, i) => cycleAt(steps, i)));
+  const overhead = cycles.length === 0
     ? undefined
-    : Math.max(0, summarize(fours.map((four) => four.overhead)).median);
-  const middle: KernelSteps["middle"] = (which = () => true) => {
-    const all = fours.map(({ each, together, chained, plain }) => {
-      const own = without(each, overhead!);
+    : Math.max(0, medianOf(cycles.map((cycle) => cycle.overhead)));
+  const medianShare: KernelSteps["medianShare"] = (which = () => true) => {
+    const all = cycles.map(({ each, together, chained, plain }) => {
+      const own = lessOverhead(each, overhead!);
       const part = sumOf(own.filter(({ name }) => which(name))) / sumOf(own);
       // Timing it as a whole added to the one pass.
-      return { kernels: part * (together - overhead! / chained), step: plain };
+      const kernels = part * (together - overhead! / chained);
+      return { kernels, step: plain, share: kernels / plain };
     });
-    all.sort((a, b) => a.kernels / a.step - b.kernels / b.step);
+    all.sort((a, b) => a.share - b.share);
     return all[Math.floor((all.length - 1) / 2)];
   };
   return {
     steps: servings.map(({ steps }) => stepsOf(steps, overhead ?? 0)),
     overhead,
-    middle,
-    share: (which) => {
-      const found = middle(which);
-      return found && found.kernels / found.step;
-    },
+    medianShare,
   };
 }
 
-/** The four that begins at `i`, if one does; see timed_runner.ts. */
-function fourAt(steps: readonly HostStep[], i: number): Four[] {
-  const [first, second, third, fourth] = steps.slice(i, i + FOUR);
+/** The cycle that begins at `i`, if one does. */
+function cycleAt(steps: readonly HostStep[], i: number): Cycle[] {
+  const [first, second, third, fourth] = steps.slice(i, i + CYCLE_SUBMITS);
   if (first?.timing !== "each" || fourth?.timing !== "together") return [];
   if (first.tokens !== fourth.tokens || first.sequences !== fourth.sequences) return [];
   const { kernels: each = [] } = first;
@@ -114,7 +105,7 @@ function stepsOf(hosts: readonly HostStep[], overhead: number): KernelStep[] {
     const first = index;
     index += host.chained;
     if (host.timing !== "each") return [];
-    return cut(without(host.kernels!, overhead))
+    return splitSteps(lessOverhead(host.kernels!, overhead))
       .map((kernels, i) => ({ host, index: first + i, kernels }));
   });
 }
@@ -127,27 +118,27 @@ export function sumOf(kernels: readonly KernelTime[]): number {
 /**
  * Takes `overhead` off each kernel, so that they add up to the step as a whole. It differs from pass
  * to pass, and a small kernel can be timed at less than its median: each keeps some of its time, and
- * the larger ones give the more. Nothing is 0 that way, which nothing is, and large kernels lose no
- * more than the overhead, which in proportion they would. An empty pass takes some 1 to 5 µs on
+ * the larger ones give the more. No kernel drops to 0, and large kernels lose only the overhead, as
+ * they would not if it were spread in proportion. An empty pass takes some 1 to 5 µs on
  * hardware, where small kernels take 2 to 10, and 10 to 20 µs in software, where they take 60 and
- * more: LEAST is met by accident alone.
+ * more: LEAST_SHARE is met by accident alone.
  */
-function without(kernels: readonly KernelTime[], overhead: number): KernelTime[] {
+function lessOverhead(kernels: readonly KernelTime[], overhead: number): KernelTime[] {
   const result = [...kernels];
   let left = overhead * kernels.length;
   const shortest = kernels.map((_, i) => i)
     .sort((a, b) => kernels[a]!.milliseconds - kernels[b]!.milliseconds);
   for (const [done, i] of shortest.entries()) {
     const { name, milliseconds } = kernels[i]!;
-    const taken = Math.min(left / (kernels.length - done), (1 - LEAST) * milliseconds);
+    const taken = Math.min(left / (kernels.length - done), (1 - LEAST_SHARE) * milliseconds);
     result[i] = { name, milliseconds: milliseconds - taken };
     left -= taken;
   }
   return result;
 }
 
-/** Cuts the kernels of a submit into its steps, each of which begins with the embedding. */
-function cut(kernels: readonly KernelTime[]): KernelTime[][] {
+/** Splits the kernels of a submit into its steps, each of which begins with the embedding. */
+function splitSteps(kernels: readonly KernelTime[]): KernelTime[][] {
   const steps: KernelTime[][] = [];
   let before = "";
   for (const kernel of kernels) {

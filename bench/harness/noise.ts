@@ -1,39 +1,13 @@
-/** What is said of repeated measurements: median, spread, percentiles, and whether to trust them. */
+/** Whether measurements are to be believed: outliers, a drift, and the noise of the machine. */
 
 import {
   linearRegression,
   mean,
   median,
   medianAbsoluteDeviation,
-  quantile,
   sampleStandardDeviation,
 } from "simple-statistics";
-
-/** A measure's samples in order, and what they come to. */
-export interface Summary {
-  readonly samples: readonly number[];
-  readonly median: number;
-  readonly mean: number;
-  /** Sample standard deviation; 0 of a single sample. */
-  readonly stddev: number;
-}
-
-/** Summarizes at least one sample. */
-export function summarize(samples: readonly number[]): Summary {
-  if (samples.length === 0) throw new RangeError("Cannot summarize no samples");
-  const values = [...samples];
-  return {
-    samples,
-    median: median(values),
-    mean: mean(values),
-    stddev: values.length > 1 ? sampleStandardDeviation(values) : 0,
-  };
-}
-
-/** The p-th percentile (0 to 100) of at least one sample. */
-export function percentile(samples: readonly number[], p: number): number {
-  return quantile([...samples], p / 100);
-}
+import { summarize } from "../report/stats.ts";
 
 // The scale that makes the MAD of a normal distribution its standard deviation, and the modified
 // z-score beyond which a sample is an outlier: Iglewicz and Hoaglin, 1993.
@@ -50,10 +24,10 @@ const DRIFT = 0.1;
 export function outliers(samples: readonly number[]): number[] {
   if (samples.length < 4) return [];
   const values = [...samples];
-  const middle = median(values);
+  const center = median(values);
   const scale = medianAbsoluteDeviation(values) * NORMAL_MAD;
-  const near = Math.max(OUTLIER_SCORE * scale, NEGLIGIBLE * Math.abs(middle));
-  return values.filter((value) => Math.abs(value - middle) > near);
+  const near = Math.max(OUTLIER_SCORE * scale, NEGLIGIBLE * Math.abs(center));
+  return values.filter((value) => Math.abs(value - center) > near);
 }
 
 /** What a reader must know before believing `samples` of the measure `name`; with advice. */
@@ -77,14 +51,14 @@ export function doubts(name: string, samples: readonly number[]): string[] {
 }
 
 /** What is to be said of all measures of a run: whether the machine was too noisy, and where most. */
-export function noise(measures: ReadonlyMap<string, readonly number[]>): string[] {
-  const noisy = [...measures].map(([name, samples]) => [name, variation(samples)] as const)
+export function noise(measures: readonly (readonly [string, readonly number[]])[]): string[] {
+  const noisy = measures.map(([name, samples]) => [name, variation(samples)] as const)
     .filter(([, cv]) => cv > NOISY).sort(([, a], [, b]) => b - a);
   const [worst] = noisy;
   if (worst === undefined) return [];
   return [
     `the machine was noisy: the coefficient of variation is above ${100 * NOISY} % in ` +
-    `${noisy.length} of ${measures.size} measures, most in ${worst[0]} (${
+    `${noisy.length} of ${measures.length} measures, most in ${worst[0]} (${
       Math.round(100 * worst[1])
     } %); do not compare this run with another`,
   ];

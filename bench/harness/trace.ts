@@ -1,7 +1,7 @@
 /** Measured runs as a Chrome trace, for chrome://tracing and ui.perfetto.dev. */
 
-import { kernelSteps, sumOf } from "../kernels/steps.ts";
 import type { Serving } from "../targets/target.ts";
+import { kernelSteps, sumOf } from "./kernel_steps.ts";
 
 /** A complete event of the Trace Event Format ("ph": "X"); times in µs. */
 interface TraceEvent {
@@ -18,6 +18,8 @@ const [RUNS, HOST, DEVICE, FIRST_REQUEST] = [1, 2, 3, 10];
 /** The kernels of a step that was timed as one. */
 const TOGETHER = "kernels, timed together";
 
+type TracedServing = Pick<Serving, "requests" | "steps">;
+
 /** Collects servings and writes them as one trace. */
 export class Trace {
   readonly #events: TraceEvent[] = [
@@ -27,7 +29,7 @@ export class Trace {
   ];
   readonly #requestRows = new Set<number>();
 
-  add(label: string, serving: Serving): void {
+  add(label: string, serving: TracedServing): void {
     const { requests, steps } = serving;
     const start = Math.min(...requests.map((r) => r.submitted));
     const end = Math.max(...requests.map((r) => r.times.at(-1)!));
@@ -53,7 +55,7 @@ export class Trace {
     return JSON.stringify({ traceEvents: this.#events, displayTimeUnit: "ms" });
   }
 
-  #addKernels(serving: Serving): void {
+  #addKernels(serving: TracedServing): void {
     const each = kernelSteps([serving]).steps.flat();
     let end = -Infinity;
     for (const host of serving.steps) {

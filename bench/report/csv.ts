@@ -1,0 +1,26 @@
+/** Reports as CSV: a line a result, for spreadsheets and data frames. */
+
+import type { Report } from "./report.ts";
+
+/** All results of these reports; each setting has a column, samples are separated by spaces. */
+export function toCsv(reports: readonly Report[]): string {
+  const settings = new Set(
+    reports.flatMap(({ results }) => results.flatMap((result) => Object.keys(result.settings))),
+  );
+  const lines = reports.flatMap(({ suite, environment, run, results }) =>
+    results.map((result) => [
+      ...[suite, environment.model.name, environment.device.description, run.date],
+      ...[result.metric, ...[...settings].map((name) => result.settings[name])],
+      ...[result.unit, result.value, result.stddev, result.limit, result.samples?.join(" ")],
+    ])
+  );
+  const names = ["suite", "model", "device", "date", "metric", ...settings];
+  return [[...names, "unit", "value", "stddev", "limit", "samples"], ...lines]
+    .map((fields) => `${fields.map(field).join(",")}\n`).join("");
+}
+
+/** A field of RFC 4180. */
+function field(value: string | number | undefined): string {
+  const text = String(value ?? "");
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

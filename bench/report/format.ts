@@ -1,0 +1,53 @@
+/** Numbers as people read them. */
+
+import { isAboveLimit, type Result, type Unit } from "./report.ts";
+
+type Written = Pick<Result, "value" | "unit" | "stddev" | "limit">;
+
+/** A result as text; its unit is left out where the column's title says it. */
+export function text(result: Written, columnUnit?: Unit): string {
+  const { value, unit, stddev } = result;
+  const flag = isAboveLimit(result) ? " (above its limit: wrong)" : "";
+  if (unit === "bytes") return bytes(value) + flag;
+  const digits = decimals(result);
+  const fixed = (x: number) => digits === 0 ? count(Math.round(x)) : x.toFixed(digits);
+  const number = fixed(value);
+  const spread = stddev === undefined ? "" : ` ± ${fixed(stddev)}`;
+  return number + spread + suffix(unit, columnUnit) + flag;
+}
+
+function suffix(unit: Unit, columnUnit: Unit | undefined): string {
+  if (unit === "%" || unit === "x") return unit;
+  if (unit === "" || unit === columnUnit) return "";
+  return ` ${unit === "us" ? "µs" : unit}`;
+}
+
+function decimals({ value, unit }: Written): number {
+  if (unit === "") return Number.isInteger(value) ? 0 : 1;
+  if (unit === "x") return 2;
+  const size = Math.abs(value);
+  // What was measured is never shown as zero.
+  if (unit === "%") return size >= 0.1 || size === 0 ? 1 : -Math.floor(Math.log10(size));
+  if (size >= 1000) return 0;
+  if (size >= 100) return 1;
+  if (size >= 1 || size === 0) return 2;
+  return Math.min(8, 2 - Math.floor(Math.log10(size)));
+}
+
+/** 3701760 as `3.53 MiB (3,701,760 bytes)`. */
+export function bytes(n: number): string {
+  const units = ["KiB", "MiB", "GiB", "TiB"];
+  let size = n / 1024;
+  let unit = 0;
+  while (size >= 1024 && unit < units.length - 1) {
+    size /= 1024;
+    unit++;
+  }
+  const exact = `${count(Math.round(n))} bytes`;
+  return n < 1024 ? exact : `${size.toFixed(2)} ${units[unit]} (${exact})`;
+}
+
+/** 4761 as `4,761`. */
+export function count(n: number): string {
+  return n.toLocaleString("en-US");
+}

@@ -1,0 +1,106 @@
+/** A session on an engine: how requests arrive, and when their tokens reach a consumer. */
+
+import type { Engine } from "../../engine/run/engine.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
+import type { TokenStream } from "../../engine/run/token_stream.ts";
+import type {
+  BenchRequest,
+  CacheUse,
+  HeldBlocks,
+  Served,
+  ServeOptions,
+  Serving,
+  Session,
+} from "./target.ts";
+import type { TimedRunner } from "./timed_runner.ts";
+
+// Staggered requests arrive when the one before has this many tokens.
+const STAGGER_TOKENS = 4;
+
+export class EngineSession implements Session {
+  /** The engine is its own, and runs on `runner`; `close` frees what else it has. */
+  constructor(
+    readonly engine: Engine,
+    readonly runner: TimedRunner,
+    readonly options: {
+      readonly sharePrefixes: boolean;
+      readonly contextLength: number;
+      /** Cuts off what is being served, which then throws its reason. */
+      readonly signal: AbortSignal | undefined;
+      readonly close: () => void;
+    },
+  ) {}
+
+  get cacheUse(): CacheUse {
+    const { blocks, prefix: { hits, misses, tokensSaved, blocksShared } } = this.engine.stats;
+    return { blocksAllocated: blocks.allocations, blocksShared, hits, misses, tokensSaved };
+  }
+
+  async serve(
+    requests: readonly BenchRequest[],
+    { arrival = "concurrent", profile = false }: ServeOptions = {},
+  ): Promise<Serving> {
+    this.runner.begin(profile);
+    const served: Promise<Served>[] = [];
+    for (const request of requests) {
+      const reading = consume(this.#submit(request));
+      served.push(reading.done);
+      if (arrival === "sequential") await reading.done;
+      if (arrival === "staggered") await reading.begun;
+    }
+    const done = await Promise.all(served);
+    this.options.signal?.throwIfAborted();
+    return { requests: done, steps: [...this.runner.steps] };
+  }
+
+  async holdSequences(prompts: readonly (readonly number[])[]): Promise<HeldBlocks> {
+    const { contextLength, sharePrefixes } = this.options;
+    const streams: TokenStream[] = [];
+    for (const [i, promptIds] of prompts.entries()) {
+      const stream = this.#submit({ promptIds, maxTokens: contextLength });
+      streams.push(stream);
+      // What the first one computes is there for the others only when it is done.
+      if (sharePrefixes && i === 0) await stream.next();
+    }
+    await Promise.all(streams.slice(sharePrefixes ? 1 : 0).map((stream) => stream.next()));
+    this.options.signal?.throwIfAborted();
+    const sequences = streams.map((stream) => stream.sequence);
+    return {
+      used: this.engine.stats.blocks.used,
+      held: sequences.reduce((sum, sequence) => sum + sequence.blocks.tables[0]!.length, 0),
+      tokens: sequences.map((sequence) => sequence.computed),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.engine.stop();
+    this.runner.begin(false);
+    this.options.close();
+  }
+
+  #submit({ promptIds, maxTokens }: BenchRequest): TokenStream {
+    return this.engine.submit({ promptIds, maxTokens, sampling: GREEDY, stopIds: [] });
+  }
+}
+
+/** Reads a stream as a user of it would, and notes when each token comes. */
+function consume(stream: TokenStream): { begun: Promise<void>; done: Promise<Served> } {
+  const begun = Promise.withResolvers<void>();
+  const read = async () => {
+    const ids: number[] = [];
+    const times: number[] = [];
+    try {
+      for await (const { id } of stream) {
+        times.push(performance.now());
+        if (ids.push(id) === STAGGER_TOKENS) begun.resolve();
+      }
+    } finally {
+      begun.resolve();
+    }
+    return { ids, times, submitted: stream.timings.submitted };
+  };
+  const done = read();
+  // Who awaits it hears of an error; until then, as others arrive, it must not count as unhandled.
+  done.catch(() => {});
+  return { begun: begun.promise, done };
+}

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { toCsv } from "../../bench/report/csv.ts";
+import type { Report, Result } from "../../bench/report/report.ts";
+import { ENVIRONMENT, RUN } from "./scripted_target.ts";
+
+function reportOf(suite: string, results: Result[]): Report {
+  return {
+    format: "tvllm-bench-2",
+    suite,
+    complete: true,
+    environment: ENVIRONMENT,
+    run: RUN,
+    limits: null,
+    results,
+    tables: [],
+    charts: [],
+    checks: [],
+    warnings: [],
+    outputHash: "",
+  };
+}
+
+Deno.test("toCsv() has a line a result, and a column a setting of any report", () => {
+  const rate = {
+    metric: "throughput",
+    settings: { requests: 2 },
+    unit: "tok/s",
+    value: 2.5,
+    samples: [2, 2.5, 3],
+    stddev: 0.5,
+    limit: 10,
+  } as const;
+  const way = { way: 'decode("a", b)' };
+  const time = { metric: "detokenize_time", settings: way, unit: "ms", value: 1 } as const;
+  const reports = [
+    reportOf("scalability", [{ ...rate, samples: [...rate.samples] }]),
+    reportOf("detokenizer", [time]),
+  ];
+  const run = `tiny,Scripted 3000,${RUN.date}`;
+  assert.deepEqual(toCsv(reports).split("\n"), [
+    "suite,model,device,date,metric,requests,way,unit,value,stddev,limit,samples",
+    `scalability,${run},throughput,2,,tok/s,2.5,0.5,10,2 2.5 3`,
+    `detokenizer,${run},detokenize_time,,"decode(""a"", b)",ms,1,,,`,
+    "",
+  ]);
+});
