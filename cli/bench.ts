@@ -18,6 +18,7 @@ import { SUITES } from "../bench/suites/mod.ts";
 import { EngineTarget } from "../bench/targets/engine_target.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import type { Model } from "../engine/mod.ts";
+import { BLOCK_TOKENS } from "../engine/run/runner.ts";
 import { chartFile, writeCharts } from "./chart_file.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -100,7 +101,11 @@ export function addBench(program: Command): void {
     });
     const model = await openEngine({ ...options, model: path ?? options.model }, terminal, {
       maxSequences: Math.max(...plans.map(({ needs }) => needs.sequences)),
-      kvTokens: Math.max(LEAST_KV_TOKENS, ...plans.map(({ needs }) => needs.kvTokens)),
+      kvTokens: Math.max(
+        LEAST_KV_TOKENS,
+        // A sequence's last block may hold one token.
+        ...plans.map(({ needs }) => needs.sequences * (needs.tokens + BLOCK_TOKENS)),
+      ),
     });
     let other: Model | undefined;
     try {

@@ -1,7 +1,6 @@
 /** Runs a suite: warm-ups, repetitions, saving after each case, and the checks of them all. */
 
 import { EventTurns } from "../../engine/run/event_turns.ts";
-import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import type { ChartSpec, Check, Limits, Report, RunOptions } from "../report/report.ts";
 import type {
   BenchRequest,
@@ -39,18 +38,13 @@ export interface SuiteOption {
   readonly parse: (text: string) => string;
 }
 
-/** What the model that is measured must have room for. */
+/** What a suite needs of the model. */
 export interface Needs {
+  /** Sequences at once, and tokens of each in the KV cache. */
   readonly sequences: number;
-  /** Tokens of the KV cache, all sequences together. */
-  readonly kvTokens: number;
-  /** The device that it is measured on besides. */
+  readonly tokens: number;
+  /** The device that the model is measured on besides. */
   readonly baseline?: "cpu";
-}
-
-/** Room for so many sequences at once, of so many tokens each. */
-export function roomFor(sequences: number, tokens: number): Needs {
-  return { sequences, kvTokens: sequences * (tokens + BLOCK_TOKENS) };
 }
 
 /** How a suite is run, and what is done besides measuring. */

@@ -13,7 +13,6 @@ import {
   type RunOptions,
   type Settings,
   type Table,
-  type Unit,
 } from "../report/report.ts";
 import { summarize } from "../report/stats.ts";
 import { doubts, noise } from "./noise.ts";
@@ -85,15 +84,9 @@ export class Recorder {
     };
   }
 
-  table(title: string, columns: readonly (string | readonly [string, Unit])[]): TableWriter {
-    const table: Table = {
-      title,
-      columns: columns.map((column) =>
-        typeof column === "string" ? { title: column } : { title: column[0], unit: column[1] }
-      ),
-      rows: [],
-      notes: [],
-    };
+  /** A table of these columns, as in `Requests | Time (s)`; a unit there is left out of the cells. */
+  table(title: string, columns: string): TableWriter {
+    const table: Table = { title, columns: columns.split(" | "), rows: [], notes: [] };
     this.report.tables.push(table);
     return {
       row: (...cells) => {

@@ -4,8 +4,8 @@ import { isAboveLimit, type Result, type Unit } from "./report.ts";
 
 type Written = Pick<Result, "value" | "unit" | "stddev" | "limit">;
 
-/** A result as text; its unit is left out where the column's title says it. */
-export function text(result: Written, columnUnit?: Unit): string {
+/** A result as text; its unit is left out where the title of its column says it. */
+export function text(result: Written, title = ""): string {
   const { value, unit, stddev } = result;
   const flag = isAboveLimit(result) ? " (above its limit: wrong)" : "";
   if (unit === "bytes") return bytes(value) + flag;
@@ -13,13 +13,14 @@ export function text(result: Written, columnUnit?: Unit): string {
   const fixed = (x: number) => digits === 0 ? count(Math.round(x)) : x.toFixed(digits);
   const number = fixed(value);
   const spread = stddev === undefined ? "" : ` ± ${fixed(stddev)}`;
-  return number + spread + suffix(unit, columnUnit) + flag;
+  return number + spread + suffix(unit, title) + flag;
 }
 
-function suffix(unit: Unit, columnUnit: Unit | undefined): string {
+function suffix(unit: Unit, title: string): string {
   if (unit === "%" || unit === "x") return unit;
-  if (unit === "" || unit === columnUnit) return "";
-  return ` ${unit === "us" ? "µs" : unit}`;
+  const written = unit === "us" ? "µs" : unit;
+  const words = title.replace(/Tok(ens)?\/sec|TPS/, "tok/s").replace("Requests/sec", "req/s");
+  return unit === "" || words.split(/[ ()]+/).includes(written) ? "" : ` ${written}`;
 }
 
 function decimals({ value, unit }: Written): number {

@@ -71,9 +71,9 @@ function limitRows(limits: Limits): string[][] {
 
 function tableParts({ title, columns, rows, notes }: Table, { results }: Report): string[] {
   const cells = rows.map((row) =>
-    row.map((cell, i) => typeof cell === "string" ? cell : text(results[cell]!, columns[i]?.unit))
+    row.map((cell, i) => typeof cell === "string" ? cell : text(results[cell]!, columns[i]))
   );
-  return [`## ${title}`, grid(columns.map((c) => c.title), cells), ...notes];
+  return [`## ${title}`, grid(columns, cells), ...notes];
 }
 
 function endOf({ checks, warnings, outputHash }: Report): string[] {

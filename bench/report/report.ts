@@ -38,10 +38,7 @@ const cell = z.union([z.string(), z.int().nonnegative().describe("Index of a res
 
 const table = z.object({
   title: z.string(),
-  columns: z.array(z.object({
-    title: z.string(),
-    unit: z.enum(UNITS).optional().describe("The title says this unit, so that cells need not"),
-  })),
+  columns: z.array(z.string()),
   rows: z.array(z.array(cell)),
   notes: z.array(z.string()).describe("Sentences below the table"),
 });

@@ -40,14 +40,10 @@ export async function batchGains(harness: Harness): Promise<void> {
   const counts = [...new Set([1, ...concurrency])]
     .filter((count) => count <= harness.target.limits.maxBatchTokens)
     .sort((a, b) => a - b);
-  const table = harness.table("Decode steps of several requests", [
-    "Requests",
-    ["Decode tok/s", "tok/s"],
-    "Speedup",
-    ["Matrix products of a step (ms)", "ms"],
-    "Speedup they allow",
-    "Reached",
-  ]);
+  const table = harness.table(
+    "Decode steps of several requests",
+    "Requests | Decode tok/s | Speedup | Matrix products of a step (ms) | Speedup they allow | Reached",
+  );
   const all = await measure(harness, counts);
   const one = all[0]!;
   for (const { requests, times, share } of all) {

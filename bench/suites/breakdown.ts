@@ -1,6 +1,6 @@
 /** Where a request's time goes: phases, kernels, overheads, and which of them to work on. */
 
-import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { type Harness, type Suite } from "../harness/harness.ts";
 import { type KernelStep, type KernelSteps, kernelSteps, sumOf } from "../harness/kernel_steps.ts";
 import { decodeRate, decodesAll, decodeStepTimes, endToEnd, ttft } from "../harness/timings.ts";
 import { text } from "../report/format.ts";
@@ -42,7 +42,7 @@ const SAMPLING = /^(sample_|logit_adjust)/;
 export const breakdown: Suite = {
   name: "breakdown",
   summary: "where the time goes, and what to work on",
-  needs: ({ promptTokens, maxTokens }) => roomFor(1, promptTokens + maxTokens),
+  needs: ({ promptTokens, maxTokens }) => ({ sequences: 1, tokens: promptTokens + maxTokens }),
   async run(harness) {
     const requests = harness.requests(harness.prompts(1));
     const serve = async (profile: boolean) => {
@@ -106,11 +106,7 @@ async function operations(
     return { operation, at, time: at.measure(OPERATION_TIME, samples) };
   });
   const total = rows.reduce((sum, { time }) => sum + time.value, 0);
-  const table = harness.table("Operations of one request", [
-    "Operation",
-    ["Median (ms)", "ms"],
-    "% of Total",
-  ]);
+  const table = harness.table("Operations of one request", "Operation | Median (ms) | % of Total");
   for (const { operation, at, time } of rows) {
     table.row(operation, time, at.value(OPERATION_SHARE, 100 * time.value / total));
   }
@@ -139,7 +135,7 @@ function overheads(
   },
 ): void {
   const { target, report: { limits, environment: { model } } } = harness;
-  const table = harness.table("Overheads", ["Overhead", "Value"]);
+  const table = harness.table("Overheads", "Overhead | Value");
   const at = harness.at();
   table.row("Startup", at.value(STARTUP, target.startup));
   table.row("Model load", at.value(MODEL_LOAD_TIME, target.loadTime / 1000));

@@ -1,6 +1,6 @@
 /** Token ids to text as they come: our incremental way against decoding what is not printed yet. */
 
-import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { type Harness, type Suite } from "../harness/harness.ts";
 import { text } from "../report/format.ts";
 import { lines, type Metric } from "../report/metrics.ts";
 import { medianOf, summarize } from "../report/stats.ts";
@@ -42,7 +42,7 @@ type Detokenize = (ids: readonly number[]) => string;
 export const detokenizer: Suite = {
   name: "detokenizer",
   summary: "what turning token ids into text costs",
-  needs: ({ promptTokens, maxTokens }) => roomFor(1, promptTokens + maxTokens),
+  needs: ({ promptTokens, maxTokens }) => ({ sequences: 1, tokens: promptTokens + maxTokens }),
   async run(harness) {
     const { text: tokenizer } = harness.target;
     const unit = tokenizer.encode(TEXT);
@@ -65,13 +65,7 @@ async function sequences(harness: Harness, all: readonly number[]): Promise<void
   const { text: tokenizer } = harness.target;
   const naive: Detokenize = (ids) => decodeUnprinted(tokenizer, ids);
   const streaming: Detokenize = (ids) => push(tokenizer.stream(), ids);
-  const table = harness.table("Detokenizer", [
-    "Sequence",
-    "Tokens",
-    "decode()",
-    "Streaming",
-    "Speedup",
-  ]);
+  const table = harness.table("Detokenizer", "Sequence | Tokens | decode() | Streaming | Speedup");
   const speedups: number[] = [];
   let identical = true;
   for (const [name, tokens] of SEQUENCES) {
@@ -102,7 +96,7 @@ async function creation(harness: Harness): Promise<void> {
   const [create = []] = await times(harness, "instances", [() => {
     for (let i = 0; i < CREATIONS; i++) tokenizer.stream();
   }]);
-  const table = harness.table("Instance creation", ["What", "Time"]);
+  const table = harness.table("Instance creation", "What | Time");
   const at = harness.at();
   table.row(
     `${CREATIONS} creations`,
@@ -126,10 +120,10 @@ async function requests(harness: Harness, ids: readonly number[]): Promise<void>
       for (let i = 0; i < REQUESTS; i++) way(ids);
     }),
   );
-  const table = harness.table("One instance per request, or one for all", [
-    "Metric",
-    ...ways.map(([name]) => name),
-  ]);
+  const table = harness.table(
+    "One instance per request, or one for all",
+    ["Metric", ...ways.map(([name]) => name)].join(" | "),
+  );
   const row = (name: string, metric: Metric, count: number) =>
     table.row(
       name,

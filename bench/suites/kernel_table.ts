@@ -40,15 +40,10 @@ interface KernelSum extends Cost {
 
 /** Adds the table. */
 export function kernelTable(harness: Harness, timed: KernelSteps): void {
-  const table = harness.table("Kernels of the decode steps", [
-    "Kernel",
-    "Calls",
-    ["Total (ms)", "ms"],
-    "%",
-    ["GFLOPS", "GFLOPS"],
-    ["GB/s", "GB/s"],
-    "% of limit",
-  ]);
+  const table = harness.table(
+    "Kernels of the decode steps",
+    "Kernel | Calls | Total (ms) | % | GFLOPS | GB/s | % of limit",
+  );
   const steps = timed.steps.flat().filter(({ host }) => decodesAll(host, 1));
   if (steps.length === 0) {
     table.note("Not measured: the adapter has no timestamp queries.");

@@ -1,6 +1,6 @@
 /** Each kernel against the reference and against the device's limits, and what batches gain. */
 
-import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { type Harness, type Suite } from "../harness/harness.ts";
 import type { KernelBench } from "../kernels/kernel_bench.ts";
 import { namesKernels } from "../kernels/names.ts";
 import { DECODE_THROUGHPUT, lines, type Metric } from "../report/metrics.ts";
@@ -43,16 +43,15 @@ export const kernels: Suite = {
       },
     },
   },
-  needs: ({ concurrency, promptTokens, maxTokens }) => {
-    const batch = roomFor(Math.max(...concurrency), MOST_PROMPT_TOKENS + batchTokens(maxTokens));
-    const single = roomFor(1, promptTokens + maxTokens); // the output check
-    return { ...batch, kvTokens: Math.max(batch.kvTokens, single.kvTokens) };
-  },
+  needs: ({ concurrency, promptTokens, maxTokens }) => ({
+    sequences: Math.max(...concurrency),
+    tokens: Math.max(promptTokens, MOST_PROMPT_TOKENS) + batchTokens(maxTokens),
+  }),
   async run(harness) {
     const { only, shape } = harness.runOptions.suiteOptions;
     const own = await harness.target.kernels({ only, shape });
     if (own === null) {
-      harness.table("Kernels", ["Kernel"]).note("Not measured: there is no device.");
+      harness.table("Kernels", "Kernel").note("Not measured: there is no device.");
       return;
     }
     try {
@@ -73,12 +72,10 @@ export const kernels: Suite = {
 };
 
 async function verify(harness: Harness, own: KernelBench): Promise<void> {
-  const table = harness.table("Kernels against the reference", [
-    "Kernel",
-    "Error",
-    "Tolerance",
-    "Status",
-  ]);
+  const table = harness.table(
+    "Kernels against the reference",
+    "Kernel | Error | Tolerance | Status",
+  );
   harness.step("comparing with the reference");
   const wrong: string[] = [];
   let count = 0;
@@ -103,17 +100,10 @@ async function verify(harness: Harness, own: KernelBench): Promise<void> {
 }
 
 async function time(harness: Harness, own: KernelBench): Promise<void> {
-  const table = harness.table("Kernels by the number of tokens", [
-    "Kernel",
-    "Shape",
-    "Tokens",
-    ["Time (µs)", "us"],
-    ["GFLOPS", "GFLOPS"],
-    ["GB/s", "GB/s"],
-    "% of limit",
-    "Time vs 1 token",
-    "Gain",
-  ]);
+  const table = harness.table(
+    "Kernels by the number of tokens",
+    "Kernel | Shape | Tokens | Time (µs) | GFLOPS | GB/s | % of limit | Time vs 1 token | Gain",
+  );
   const { repetitions, warmup } = harness.runOptions;
   for (const one of own.cases) {
     const { kernel, shape } = one;

@@ -1,6 +1,6 @@
 /** How long a request waits: for its first token, between tokens, in all. */
 
-import { CONTEXTS, type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { CONTEXTS, type Harness, type Suite } from "../harness/harness.ts";
 import {
   decodeRate,
   endToEnd,
@@ -42,8 +42,10 @@ const MEAN_TOTAL_THROUGHPUT: Metric = { id: "total_throughput_mean", unit: "tok/
 export const latency: Suite = {
   name: "latency",
   summary: "how long a request waits for its first token, and between them",
-  needs: ({ promptTokens, maxTokens }) =>
-    roomFor(1, Math.max(promptTokens, ...CONTEXTS) + maxTokens),
+  needs: ({ promptTokens, maxTokens }) => ({
+    sequences: 1,
+    tokens: Math.max(promptTokens, ...CONTEXTS) + maxTokens,
+  }),
   async run(harness) {
     const prompts = harness.prompts(harness.runOptions.prompts);
     // One table after the other needs the same runs: each prompt alone, one after the other.
@@ -54,7 +56,7 @@ export const latency: Suite = {
     const { first, decode } = metrics(harness, all, chainedSteps(runs));
     perPrompt(harness, runs, prompts);
     await contexts(harness);
-    const streaming = harness.table("Streaming", ["Model", "TTFT", "Generation Speed"]);
+    const streaming = harness.table("Streaming", "Model | TTFT | Generation Speed");
     streaming.row(harness.report.environment.model.name, first, decode);
     streaming.note("Measured at the reader of the token stream, as are all times of this report.");
     summary(harness, all);
@@ -82,7 +84,7 @@ function metrics(
   chained: number,
 ): { first: Result; decode: Result } {
   const { promptTokens, maxTokens } = harness.runOptions;
-  const table = harness.table("Latency", ["Metric", "Value"]);
+  const table = harness.table("Latency", "Metric | Value");
   const at = harness.at();
   const first = at.measure(TTFT, all.map(ttft));
   table.row("TTFT", first);
@@ -120,13 +122,10 @@ function perPrompt(
   runs: readonly Serving[],
   prompts: readonly (readonly number[])[],
 ): void {
-  const table = harness.table("Per-Prompt Latency", [
-    "Prompt",
-    "Tokens",
-    ["TTFT (ms)", "ms"],
-    ["TPOT (ms)", "ms"],
-    ["tok/s", "tok/s"],
-  ]);
+  const table = harness.table(
+    "Per-Prompt Latency",
+    "Prompt | Tokens | TTFT (ms) | TPOT (ms) | tok/s",
+  );
   for (const [i, prompt] of prompts.entries()) {
     const own = runs.map((run) => run.requests[i]!);
     const at = harness.at({ prompt: i + 1 });
@@ -147,12 +146,10 @@ function title(text: string): string {
 }
 
 async function contexts(harness: Harness): Promise<void> {
-  const table = harness.table("Context Length Scaling", [
-    "Context",
-    ["TTFT (ms)", "ms"],
-    ["TPOT (ms)", "ms"],
-    ["Decode tok/s", "tok/s"],
-  ]);
+  const table = harness.table(
+    "Context Length Scaling",
+    "Context | TTFT (ms) | TPOT (ms) | Decode tok/s",
+  );
   for (const context of harness.contexts) {
     const requests = harness.requests(harness.prompts(1, context));
     const served = (await harness.repeat(`context of ${context}`, requests))
@@ -168,18 +165,10 @@ async function contexts(harness: Harness): Promise<void> {
 }
 
 function summary(harness: Harness, all: readonly Served[]): void {
-  const table = harness.table("Run summary", [
-    "Model",
-    "Runs",
-    "Prompt Tok",
-    "Gen Tok",
-    ["Total Time (s)", "s"],
-    ["TTFT Mean (ms)", "ms"],
-    ["TPOT Mean (ms)", "ms"],
-    ["Gen Speed (tok/s)", "tok/s"],
-    ["Total Throughput (tok/s)", "tok/s"],
-    "Memory",
-  ]);
+  const table = harness.table(
+    "Run summary",
+    "Model | Runs | Prompt Tok | Gen Tok | Total Time (s) | TTFT Mean (ms) | TPOT Mean (ms) | Gen Speed (tok/s) | Total Throughput (tok/s) | Memory",
+  );
   const seconds = all.reduce((sum, served) => sum + endToEnd(served), 0) / 1000;
   const promptTokens = all.length * harness.runOptions.promptTokens;
   const tokens = all.reduce((sum, { ids }) => sum + ids.length, 0);

@@ -1,7 +1,7 @@
 /** Where the memory goes: buffers by purpose, blocks of real sequences, and what sharing saves. */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
-import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { type Harness, type Suite } from "../harness/harness.ts";
 import { kvBytesPerToken } from "../harness/limits.ts";
 import { count, text } from "../report/format.ts";
 import { bars, DEVICE_MEMORY, lines, type Metric } from "../report/metrics.ts";
@@ -34,13 +34,11 @@ const SCENARIO_CONTEXT = 1024;
 export const memory: Suite = {
   name: "memory",
   summary: "where the memory goes, and what sharing saves",
-  needs: ({ promptTokens }) => {
-    const { sequences, longest } = VARIED;
-    // Those of many lengths have 288 tokens on average, and generate until the last has begun.
-    const varied = roomFor(sequences, longest * 3 / 4);
-    const held = roomFor(Math.max(...HELD), 2 * promptTokens + 32);
-    return { sequences, kvTokens: Math.max(varied.kvTokens, held.kvTokens) };
-  },
+  // Those of many lengths have 288 tokens on average, and generate until the last has begun.
+  needs: ({ promptTokens }) => ({
+    sequences: VARIED.sequences,
+    tokens: Math.max(VARIED.longest * 3 / 4, promptTokens),
+  }),
   async run(harness) {
     await buffers(harness);
     await kvScaling(harness);
@@ -56,7 +54,7 @@ export const memory: Suite = {
 async function buffers(harness: Harness): Promise<void> {
   // The cache grows with what is asked of it.
   await harness.repeat("one request", harness.requests(harness.prompts(1)));
-  const table = harness.table("Memory", ["Metric", "Value"]);
+  const table = harness.table("Memory", "Metric | Value");
   const use = harness.target.memory();
   const row = (name: string, purpose: string, bytes: number | undefined) =>
     table.row(
@@ -83,7 +81,7 @@ async function buffers(harness: Harness): Promise<void> {
 }
 
 async function kvScaling(harness: Harness): Promise<void> {
-  const table = harness.table("KV Cache Scaling", ["Sequences", "Tokens", "KV Cache"]);
+  const table = harness.table("KV Cache Scaling", "Sequences | Tokens | KV Cache");
   const { maxSequences, blocks } = harness.target.limits;
   const { promptTokens } = harness.runOptions;
   for (const sequences of HELD) {
@@ -105,10 +103,10 @@ async function kvScaling(harness: Harness): Promise<void> {
 }
 
 function projections(harness: Harness): void {
-  const table = harness.table("Memory Projections (per sequence, computed)", [
-    "Context Length",
-    "KV Cache",
-  ]);
+  const table = harness.table(
+    "Memory Projections (per sequence, computed)",
+    "Context Length | KV Cache",
+  );
   for (const context of PROJECTED) {
     const bytes = blockBytes(harness, Math.ceil(context / BLOCK_TOKENS));
     table.row(context, harness.at({ context }).value(KV_PROJECTION, bytes));
@@ -116,81 +114,86 @@ function projections(harness: Harness): void {
 }
 
 async function sharing(harness: Harness): Promise<void> {
-  const table = harness.table("Sharing", ["Scenario", "Memory Savings"]);
+  const table = harness.table("Sharing", "Scenario | Memory Savings");
   const { contextLength } = harness.report.environment.model;
   const scale = Math.min(1, contextLength / SCENARIO_CONTEXT);
   const scaled = (tokens: number) =>
     Math.max(BLOCK_TOKENS, Math.floor(tokens * scale / BLOCK_TOKENS) * BLOCK_TOKENS);
-  const scaledNote = scale < 1 ? ", scaled to the model's context" : "";
   const most = Math.min(VARIED.sequences, harness.target.limits.maxSequences);
-  const row = (
-    name: string,
-    details: string,
-    { settings, used, without }: { settings: Settings; used: number; without: number },
-  ) => {
+  for (const { name, settings, ...own } of sharingCases(harness, most, scaled)) {
+    const held = await hold(harness, name.toLowerCase(), own);
+    const without = own.without ?? held.held;
     const at = harness.at({ sharing: name.toLowerCase(), ...settings });
-    const savings = at.value(MEMORY_SAVINGS, 100 * (1 - used / without));
-    const blocks = [at.value(BLOCKS_USED, used), at.value(BLOCKS_WITHOUT, without)];
+    const used = at.value(BLOCKS_USED, held.used);
+    const all = at.value(BLOCKS_WITHOUT, without);
+    const savings = at.value(MEMORY_SAVINGS, 100 * (1 - held.used / without));
     table.row(
-      `${name}: ${details}${scaledNote}`,
-      `${text(savings)} (${blocks.map((result) => text(result)).join(" of ")} blocks)`,
+      `${name}: ${own.details(held.tokens)}${scale < 1 ? ", scaled to the model's context" : ""}`,
+      `${text(savings)} (${text(used)} of ${text(all)} blocks)`,
     );
-  };
-
-  const [shared, own] = [scaled(SHARED.shared), scaled(SHARED.own)];
-  const system = await hold(harness, "shared system prompts", {
-    prompts: branches(harness, Math.min(SHARED.sequences, most), { shared, own }),
-    share: true,
-  });
-  const sequences = system.tokens.length;
-  row(
-    "Shared system prompts",
-    `${sequences} sequences, ${shared} shared and ${own} own tokens`,
-    { settings: { sequences, shared, own }, used: system.used, without: system.held },
-  );
-
-  const [shortest, longest] = [scaled(VARIED.shortest), scaled(VARIED.longest)];
-  const step = (longest - shortest) / Math.max(1, most - 1);
-  const varied = await hold(harness, "sequences of many lengths", {
-    // The longest first, as all go on generating until the last one has its first token.
-    prompts: harness.prompts(most, longest).map((prompt, i) =>
-      prompt.slice(0, longest - Math.round(step * i))
-    ),
-    share: false,
-  });
-  const reserved = Math.min(VARIED.reserved, contextLength);
-  row(
-    "Concurrent memory efficiency",
-    `${most} sequences of ${Math.min(...varied.tokens)} to ${Math.max(...varied.tokens)} tokens ` +
-      `against ${count(reserved)} reserved for each`,
-    {
-      settings: { sequences: most, shortest, longest, reserved },
-      used: varied.used,
-      without: most * Math.ceil(reserved / BLOCK_TOKENS),
-    },
-  );
-
-  const [trunk, branch] = [scaled(BRANCHES.trunk), scaled(BRANCHES.own)];
-  const branched = await hold(harness, "branches", {
-    prompts: branches(harness, Math.min(BRANCHES.branches, most), { shared: trunk, own: branch }),
-    share: true,
-  });
-  row(
-    "Prefix sharing branches",
-    `${branched.tokens.length} of ${branch} tokens from a conversation of ${trunk}`,
-    {
-      settings: { sequences: branched.tokens.length, shared: trunk, own: branch },
-      used: branched.used,
-      without: branched.held,
-    },
-  );
+  }
   table.note(
     "Blocks counted while the sequences ran: those in use against all entries of their tables (or against the reservation).",
   );
 }
 
+/** Sequences whose blocks are counted. */
+interface SharingCase {
+  readonly name: string;
+  readonly settings: Settings;
+  readonly prompts: number[][];
+  readonly share: boolean;
+  /** Of sequences that have so many tokens each. */
+  readonly details: (tokens: readonly number[]) => string;
+  /** Blocks that they would take; default all entries of their tables. */
+  readonly without?: number;
+}
+
+function sharingCases(
+  harness: Harness,
+  most: number,
+  scaled: (tokens: number) => number,
+): SharingCase[] {
+  const sequences = Math.min(SHARED.sequences, most);
+  const [shared, own] = [scaled(SHARED.shared), scaled(SHARED.own)];
+  const [shortest, longest] = [scaled(VARIED.shortest), scaled(VARIED.longest)];
+  const step = (longest - shortest) / Math.max(1, most - 1);
+  const reserved = Math.min(VARIED.reserved, harness.report.environment.model.contextLength);
+  const branches = Math.min(BRANCHES.branches, most);
+  const [trunk, branch] = [scaled(BRANCHES.trunk), scaled(BRANCHES.own)];
+  return [
+    {
+      name: "Shared system prompts",
+      settings: { sequences, shared, own },
+      prompts: alike(harness, sequences, { shared, own }),
+      share: true,
+      details: () => `${sequences} sequences, ${shared} shared and ${own} own tokens`,
+    },
+    {
+      name: "Concurrent memory efficiency",
+      settings: { sequences: most, shortest, longest, reserved },
+      // The longest first, as all go on generating until the last one has its first token.
+      prompts: harness.prompts(most, longest).map((prompt, i) =>
+        prompt.slice(0, longest - Math.round(step * i))
+      ),
+      share: false,
+      details: (tokens) =>
+        `${most} sequences of ${Math.min(...tokens)} to ${Math.max(...tokens)} tokens against ` +
+        `${count(reserved)} reserved for each`,
+      without: most * Math.ceil(reserved / BLOCK_TOKENS),
+    },
+    {
+      name: "Prefix sharing branches",
+      settings: { sequences: branches, shared: trunk, own: branch },
+      prompts: alike(harness, branches, { shared: trunk, own: branch }),
+      share: true,
+      details: () => `${branches} of ${branch} tokens from a conversation of ${trunk}`,
+    },
+  ];
+}
+
 /** Prompts that begin alike. */
-function branches(
+function alike(
   harness: Harness,
   count: number,
   { shared, own }: { readonly shared: number; readonly own: number },

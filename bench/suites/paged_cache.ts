@@ -1,7 +1,7 @@
 /** Requests that share a system prompt, with and without the cache that keeps its blocks. */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
-import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { type Harness, type Suite } from "../harness/harness.ts";
 import { tokensPerSecond, totalTime } from "../harness/timings.ts";
 import { count } from "../report/format.ts";
 import {
@@ -43,20 +43,20 @@ interface Rounds {
 export const pagedCache: Suite = {
   name: "paged-cache",
   summary: "what requests with a common system prompt gain from it",
-  needs: ({ maxTokens }) => roomFor(REQUESTS, SYSTEM_TOKENS + OWN_TOKENS + maxTokens),
+  needs: ({ maxTokens }) => ({
+    sequences: REQUESTS,
+    tokens: SYSTEM_TOKENS + OWN_TOKENS + maxTokens,
+  }),
   async run(harness) {
     const rounds = makeRounds(harness);
     const runs = await measure(harness, rounds);
     const times = runs.map((servings) => servings.map(totalTime));
     modes(harness, rounds, runs);
 
-    const table = harness.table("What the cache saves", [
-      "Speedup",
-      "Blocks Allocated",
-      "Shared Blocks",
-      "Cache Hits",
-      "Tokens Saved",
-    ]);
+    const table = harness.table(
+      "What the cache saves",
+      "Speedup | Blocks Allocated | Shared Blocks | Cache Hits | Tokens Saved",
+    );
     for (const [i, { share, settings }] of MODES.entries()) {
       const at = harness.at(settings);
       const { use } = runs[i]![0]!;
@@ -121,10 +121,7 @@ function modes(
 ): void {
   const [round] = rounds;
   const { promptIds: { length: promptTokens }, maxTokens } = round![0]!;
-  const table = harness.table("Modes", ["Mode", ["Time (s)", "s"], [
-    "Throughput (tok/s)",
-    "tok/s",
-  ]]);
+  const table = harness.table("Modes", "Mode | Time (s) | Throughput (tok/s)");
   for (const [i, { name, settings, arrival }] of MODES.entries()) {
     const at = harness.at(settings);
     const limit = harness.limit(arrival === "concurrent" ? REQUESTS : 1, promptTokens);

@@ -1,7 +1,7 @@
 /** Whether equal prompts are computed once: hits and misses as expected, and what a hit saves. */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
-import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { type Harness, type Suite } from "../harness/harness.ts";
 import { ttft } from "../harness/timings.ts";
 import { bars, CACHE_HITS, type Metric, TOKENS_SAVED, TTFT } from "../report/metrics.ts";
 import type { CacheUse, Served } from "../targets/target.ts";
@@ -35,8 +35,8 @@ export const prefixCache: Suite = {
   summary: "whether equal prompts are computed once",
   // The two prompts, each after the other, while both are cached.
   needs: ({ promptTokens, maxTokens }) => ({
-    ...roomFor(3, Math.max(promptTokens, BLOCK_TOKENS + 1) + maxTokens),
     sequences: 1,
+    tokens: 3 * (Math.max(promptTokens, BLOCK_TOKENS + 1) + maxTokens + BLOCK_TOKENS),
   }),
   async run(harness) {
     // A prompt without a full block of its own cannot hit.
@@ -56,7 +56,7 @@ export const prefixCache: Suite = {
       return cached;
     });
 
-    const table = harness.table("Prefix cache", ["Test", "Expected", "Actual", "Time", "Status"]);
+    const table = harness.table("Prefix cache", "Test | Expected | Actual | Time | Status");
     for (const [i, [name, expected]] of TESTS.entries()) {
       const own = runs.map((run) => run[i]!);
       const outcomes = own.map(({ tokensSaved }) => outcome(tokensSaved, length));
@@ -84,13 +84,10 @@ function totals(
   runs: readonly CachedRequest[][],
   uncachedTimes: readonly number[],
 ): void {
-  const table = harness.table("Cache", [
-    "Cache Hits",
-    "Cache Misses",
-    "Hit Rate",
-    "Tokens Saved",
-    "Cached Speedup",
-  ]);
+  const table = harness.table(
+    "Cache",
+    "Cache Hits | Cache Misses | Hit Rate | Tokens Saved | Cached Speedup",
+  );
   const { hits, misses, tokensSaved } = runs[0]!.at(-1)!.use;
   const cachedTimes = runs.flatMap((run) => [run[1]!, run[3]!]).map(({ served }) => ttft(served));
   const at = harness.at();

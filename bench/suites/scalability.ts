@@ -1,6 +1,6 @@
 /** Tokens a second against the number of requests at once. */
 
-import { roomFor, type Suite } from "../harness/harness.ts";
+import { type Suite } from "../harness/harness.ts";
 import { tokensPerSecond } from "../harness/timings.ts";
 import { text } from "../report/format.ts";
 import { lines, type Metric, THROUGHPUT } from "../report/metrics.ts";
@@ -13,10 +13,12 @@ const BEST_REQUESTS: Metric = { id: "best_requests", unit: "" };
 export const scalability: Suite = {
   name: "scalability",
   summary: "how many requests at once are worth it",
-  needs: ({ concurrency, promptTokens, maxTokens }) =>
-    roomFor(Math.max(...concurrency), promptTokens + maxTokens),
+  needs: ({ concurrency, promptTokens, maxTokens }) => ({
+    sequences: Math.max(...concurrency),
+    tokens: promptTokens + maxTokens,
+  }),
   async run(harness) {
-    const table = harness.table("Scalability", ["Requests", ["Tok/sec", "tok/s"], "Efficiency"]);
+    const table = harness.table("Scalability", "Requests | Tok/sec | Efficiency");
     const counts = [...new Set([1, ...harness.runOptions.concurrency])].sort((a, b) => a - b);
     const prompts = harness.prompts(counts.at(-1)!);
     const rates: number[] = [];

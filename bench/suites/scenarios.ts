@@ -1,7 +1,7 @@
 /** Six requests from a short question to a long story, alone on the device. */
 
 import { linearRegression } from "simple-statistics";
-import { type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { type Harness, type Suite } from "../harness/harness.ts";
 import { kernelSteps } from "../harness/kernel_steps.ts";
 import { decodeRate, prefillRate, ttft } from "../harness/timings.ts";
 import {
@@ -15,7 +15,7 @@ import {
   TTFT,
 } from "../report/metrics.ts";
 import type { Result } from "../report/report.ts";
-import { medianOf, summarize } from "../report/stats.ts";
+import { summarize } from "../report/stats.ts";
 import { bufferBytes, type Serving, type Target } from "../targets/target.ts";
 
 /** From the open file to a model that is ready. */
@@ -57,14 +57,7 @@ interface Measured {
   readonly prefill: Result;
 }
 
-const COLUMNS = [
-  "ID",
-  "Prompt",
-  "Decode",
-  ["TTFT (ms)", "ms"],
-  ["Decode TPS", "tok/s"],
-  ["Prefill TPS", "tok/s"],
-] as const;
+const COLUMNS = "ID | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS";
 
 export const scenarios: Suite = {
   name: "scenarios",
@@ -81,7 +74,8 @@ export const scenarios: Suite = {
     },
   },
   needs: ({ suiteOptions }) => ({
-    ...roomFor(1, Math.max(...SCENARIOS.map((one) => one.promptTokens + one.maxTokens))),
+    sequences: 1,
+    tokens: Math.max(...SCENARIOS.map((one) => one.promptTokens + one.maxTokens)),
     ...(suiteOptions.baseline !== undefined && { baseline: "cpu" }),
   }),
   async run(harness) {
@@ -169,12 +163,10 @@ async function metrics(
   const { target, report: { limits } } = harness;
   const memory = target.memory();
   const buffers = bufferBytes(memory);
-  const table = harness.table("Metrics", ["Metric", "Value"]);
+  const table = harness.table("Metrics", "Metric | Value");
   const at = harness.at();
-  table.row(
-    "Compile time (first TTFT over the later ones)",
-    compileTime(harness, cold, measured),
-  );
+  const compile = compileTime(harness, cold, measured);
+  table.row("Compile time (first TTFT over the later ones)", compile);
   table.row("Weight load time", at.value(WEIGHT_LOAD_TIME, target.loadTime));
   table.row("Peak memory", at.value(PEAK_MEMORY, buffers ?? memory.peakRss));
   table.row("Prefill scaling (ms/token)", prefillScaling(harness, measured));
@@ -234,7 +226,7 @@ async function utilization(harness: Harness): Promise<Result | string> {
 
 /** How fast S6 is as its text grows. */
 function bySteps(harness: Harness, runs: readonly Serving[]): void {
-  const table = harness.table("Decoding of S6", ["Tokens", ["Decode TPS", "tok/s"]]);
+  const table = harness.table("Decoding of S6", "Tokens | Decode TPS");
   const times = runs.map(({ requests }) => requests[0]!.times);
   const last = times[0]!.length - 1;
   for (let start = 0; start < last; start += BUCKET) {
@@ -262,18 +254,11 @@ async function against(
     );
     const theirs = record(harness, scenario, { runs, baseline: kind });
     const at = harness.at({ ...scenario, baseline: kind });
-    table.row(
-      `${id} ${kind}`,
-      promptTokens,
-      maxTokens,
-      theirs.first,
-      theirs.decode,
-      theirs.prefill,
-    );
+    const sizes = [promptTokens, maxTokens];
+    table.row(`${id} ${kind}`, ...sizes, theirs.first, theirs.decode, theirs.prefill);
     table.row(
       `${id} ratio`,
-      promptTokens,
-      maxTokens,
+      ...sizes,
       at.value(TTFT_RATIO, theirs.first.value / ours.first.value),
       at.value(DECODE_RATIO, ours.decode.value / theirs.decode.value),
       at.value(PREFILL_RATIO, ours.prefill.value / theirs.prefill.value),

@@ -1,6 +1,6 @@
 /** Tokens a second: one request, several by how they arrive, and by context. */
 
-import { CONTEXTS, type Harness, roomFor, type Suite } from "../harness/harness.ts";
+import { CONTEXTS, type Harness, type Suite } from "../harness/harness.ts";
 import type { Recording } from "../harness/recorder.ts";
 import { generated, tokensPerSecond, totalTime } from "../harness/timings.ts";
 import { text } from "../report/format.ts";
@@ -26,15 +26,13 @@ const BATCHING_SPEEDUP: Metric = { id: "batching_speedup", unit: "x" };
 export const throughput: Suite = {
   name: "throughput",
   summary: "how many tokens a second, alone and with many requests at once",
-  needs: ({ prompts, promptTokens, maxTokens }) =>
-    roomFor(prompts, Math.max(promptTokens, ...CONTEXTS) + maxTokens),
+  needs: ({ prompts, promptTokens, maxTokens }) => ({
+    sequences: prompts,
+    tokens: Math.max(promptTokens, ...CONTEXTS) + maxTokens,
+  }),
   async run(harness) {
     const { prompts } = harness.runOptions;
-    const table = harness.table("Throughput", [
-      "Benchmark",
-      ["Tokens/sec", "tok/s"],
-      "Utilization",
-    ]);
+    const table = harness.table("Throughput", "Benchmark | Tokens/sec | Utilization");
     const measureRow = async (name: string, arrival: Arrival | "single") => {
       const measured = await measure(harness, arrival);
       table.row(name, measured.rate, utilization(harness, measured));
@@ -91,12 +89,10 @@ function utilization({ report: { limits } }: Harness, { at, rate }: Measured): R
 }
 
 async function contexts(harness: Harness): Promise<void> {
-  const table = harness.table("Context Length Scaling", [
-    "Context Length",
-    "Tokens",
-    ["Time (s)", "s"],
-    ["Tok/sec", "tok/s"],
-  ]);
+  const table = harness.table(
+    "Context Length Scaling",
+    "Context Length | Tokens | Time (s) | Tok/sec",
+  );
   for (const context of harness.contexts) {
     const requests = harness.requests(harness.prompts(1, context));
     const runs = await harness.repeat(`context of ${context}`, requests);
@@ -112,14 +108,10 @@ async function contexts(harness: Harness): Promise<void> {
 }
 
 async function batching(harness: Harness, single: Measured, concurrent: Measured): Promise<void> {
-  const table = harness.table("Continuous batching", [
-    "Requests",
-    "Total Tokens",
-    ["Total Time (s)", "s"],
-    ["Throughput (tok/s)", "tok/s"],
-    ["Requests/sec", "req/s"],
-    "Speedup",
-  ]);
+  const table = harness.table(
+    "Continuous batching",
+    "Requests | Total Tokens | Total Time (s) | Throughput (tok/s) | Requests/sec | Speedup",
+  );
   const row = (name: string, { at, requests, runs, rate }: Measured) =>
     table.row(
       name,
