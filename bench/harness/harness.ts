@@ -79,10 +79,10 @@ export class Harness extends Recorder {
   private constructor(
     suite: Suite,
     readonly target: Target,
-    readonly options: HarnessOptions,
-    limits: Limits | null,
+    readonly options: HarnessOptions & { readonly limits: Limits | null },
   ) {
-    super({ suite, environment: target.environment, run: options.run, limits }, options.save);
+    const { run, limits, save } = options;
+    super({ suite, environment: target.environment, run, limits }, save);
   }
 
   /**
@@ -93,7 +93,7 @@ export class Harness extends Recorder {
     options.progress?.("device probe");
     const probe = await target.probe();
     const limits = probe && limitsOf(probe, target, options);
-    const harness = new Harness(suite, target, options, limits);
+    const harness = new Harness(suite, target, { ...options, limits });
     try {
       await suite.run(harness);
       await harness.#generateIfNothingWas();

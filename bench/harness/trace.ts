@@ -33,19 +33,20 @@ export class Trace {
     const { requests, steps } = serving;
     const start = Math.min(...requests.map((r) => r.submitted));
     const end = Math.max(...requests.map((r) => r.times.at(-1)!));
-    this.#push(label, RUNS, start, end);
+    this.#push(label, RUNS, { from: start, to: end });
     for (const [i, { submitted, times, ids }] of requests.entries()) {
       const row = FIRST_REQUEST + i;
       if (!this.#requestRows.has(row)) {
         this.#requestRows.add(row);
         this.#events.push(named(row, `request ${i + 1}`));
       }
-      this.#push("prefill", row, submitted, times[0]!, { firstToken: ids[0] });
-      this.#push("decode", row, times[0]!, times.at(-1)!, { tokens: ids.length });
+      const [first, last] = [times[0]!, times.at(-1)!];
+      this.#push("prefill", row, { from: submitted, to: first, args: { firstToken: ids[0] } });
+      this.#push("decode", row, { from: first, to: last, args: { tokens: ids.length } });
     }
     for (const { submitStart, submitEnd, readStart, readEnd, tokens, sequences } of steps) {
-      this.#push("submit", HOST, submitStart, submitEnd, { tokens, sequences });
-      this.#push("wait and read", HOST, readStart, readEnd);
+      this.#push("submit", HOST, { from: submitStart, to: submitEnd, args: { tokens, sequences } });
+      this.#push("wait and read", HOST, { from: readStart, to: readEnd });
     }
     this.#addKernels(serving);
   }
@@ -65,7 +66,7 @@ export class Trace {
         ? [{ name: TOGETHER, milliseconds: sumOf(host.kernels!) }]
         : each.filter((step) => step.host === host).flatMap((step) => step.kernels);
       for (const { name, milliseconds } of kernels) {
-        this.#push(name, DEVICE, at, at + milliseconds);
+        this.#push(name, DEVICE, { from: at, to: at + milliseconds });
         at += milliseconds;
       }
       end = Math.max(at, host.readEnd);
@@ -75,9 +76,11 @@ export class Trace {
   #push(
     name: string,
     tid: number,
-    from: number,
-    to: number,
-    args: Readonly<Record<string, unknown>> = {},
+    { from, to, args = {} }: {
+      readonly from: number;
+      readonly to: number;
+      readonly args?: Readonly<Record<string, unknown>>;
+    },
   ): void {
     this.#events.push({
       name,

@@ -18,14 +18,14 @@ export async function verifyOnCpu(model: Model, target: Target, prompt: number[]
   const promptIds = prompt.slice(0, PROMPT_TOKENS);
   await using session = target.open();
   const { requests } = await session.serve([{ promptIds, maxTokens: TOKENS }]);
-  const ids = requests[0]!.ids;
+  const { ids } = requests[0]!;
   const tokens = [...promptIds, ...ids.slice(0, -1)];
   const blocks = Math.ceil(tokens.length / BLOCK_TOKENS);
   const runner = loadReferenceRunner(model.file, model.config, {
     blocks: kvGroups(model.config).map(() => blocks),
     maxBatchTokens: tokens.length,
   });
-  const agreed = await agreement(runner, tokens, promptIds.length, ids);
+  const agreed = await agreement(runner, tokens, ids);
   return {
     name: "CPU backend agrees",
     ok: agreed === ids.length,
@@ -36,7 +36,6 @@ export async function verifyOnCpu(model: Model, target: Target, prompt: number[]
 async function agreement(
   runner: ModelRunner,
   tokens: readonly number[],
-  promptLength: number,
   ids: readonly number[],
 ): Promise<number> {
   const blockTables = tablesAlone(runner.limits.blocks, tokens.length);
@@ -44,7 +43,7 @@ async function agreement(
     const { logits } = await runner.submit({
       sequences: [{ slot: 0, tokens, start: 0, prior: [], blockTables, logits: "all" }],
     }).read();
-    const rows = logits[0]!.slice(promptLength - 1);
+    const rows = logits[0]!.slice(-ids.length);
     return ids.filter((id, i) => rows[i]![id]! >= rows[i]!.reduce((a, b) => Math.max(a, b)) - TIE)
       .length;
   } finally {

@@ -32,10 +32,11 @@ import {
   repeated,
   SAMPLING,
   SIZES,
+  type TimedKernel,
 } from "./timing.ts";
 import { CHOICES, isNamed, KV_TYPES, TYPES } from "./names.ts";
 import type { Environment } from "../report/report.ts";
-import type { KernelBench, KernelCase, KernelChoice } from "./kernel_bench.ts";
+import type { KernelBench, KernelChoice } from "./kernel_bench.ts";
 
 /** Opens a device for the kernels of a model of these dimensions. */
 export async function openKernels(
@@ -55,8 +56,9 @@ export async function openKernels(
     vocabSize,
     sampleChunks: Math.ceil(vocabSize / tuning.sampleChunk),
   });
-  const cases = new Cases(harness, model, rows, columns).all()
-    .filter(({ kernel }) => isNamed(kernel, only));
+  const cases = new Cases(harness, model, { rows, columns }).all()
+    .filter(({ kernel }) => isNamed(kernel, only))
+    .map((kernel) => kernelCase(harness, kernel));
   return {
     verify: () =>
       selfTest(gpu, {
@@ -82,79 +84,69 @@ class Cases {
   constructor(
     readonly harness: KernelHarness,
     readonly model: Environment["model"],
-    readonly rows: number,
-    readonly columns: number,
+    readonly matrix: { readonly rows: number; readonly columns: number },
   ) {}
 
-  all(): KernelCase[] {
-    const { columns, model } = this;
+  all(): TimedKernel[] {
+    const { matrix: { columns }, model } = this;
     const types = TYPES.filter((type) => columns % BLOCK_LAYOUT[type].weights === 0);
     const { headDim, heads, kvHeads, vocabSize } = model;
     const ofHeads = `${heads}+${kvHeads} heads of ${headDim}`;
     const cached = (kv: KvType) => ({ heads, kvHeads, headDim, kvBytes: KV_BYTES[kv] });
     return [
       ...types.map((type) => this.#product(type)),
-      ...types.map((type) =>
-        kernelCase(
-          this.harness,
-          `embed ${type}`,
-          `${columns}`,
-          (tokens) => embedCost(type, columns, tokens),
-          () => this.#embed(type),
-        )
-      ),
-      kernelCase(
-        this.harness,
-        "head_norm",
-        ofHeads,
-        (tokens) => headNormCost(model, tokens),
-        () => repeated(this.harness, this.#headNorm()),
-      ),
-      ...KV_TYPES.flatMap((kv) => [
-        kernelCase(
-          this.harness,
-          `rope_append ${kv}`,
-          ofHeads,
-          (tokens) => ropeAppendCost(cached(kv), tokens),
-          () => repeated(this.harness, this.#ropeAppend(kv)),
-        ),
-        kernelCase(
-          this.harness,
-          `attention ${kv}`,
-          `${ofHeads}, ${POSITIONS} positions`,
-          (tokens) => attentionCost(cached(kv), POSITIONS, tokens),
-          () => repeated(this.harness, this.#attention(kv)),
-        ),
+      ...types.map((type): TimedKernel => ({
+        kernel: `embed ${type}`,
+        shape: `${columns}`,
+        cost: (tokens) => embedCost(type, columns, tokens),
+        prepare: () => this.#embed(type),
+      })),
+      {
+        kernel: "head_norm",
+        shape: ofHeads,
+        cost: (tokens) => headNormCost(model, tokens),
+        prepare: () => repeated(this.harness, this.#headNorm()),
+      },
+      ...KV_TYPES.flatMap((kv): TimedKernel[] => [
+        {
+          kernel: `rope_append ${kv}`,
+          shape: ofHeads,
+          cost: (tokens) => ropeAppendCost(cached(kv), tokens),
+          prepare: () => repeated(this.harness, this.#ropeAppend(kv)),
+        },
+        {
+          kernel: `attention ${kv}`,
+          shape: `${ofHeads}, ${POSITIONS} positions`,
+          cost: (tokens) => attentionCost(cached(kv), POSITIONS, tokens),
+          prepare: () => repeated(this.harness, this.#attention(kv)),
+        },
       ]),
-      ...expertCases(this.harness, this),
-      ...CHOICES.map((name) =>
-        kernelCase(
-          this.harness,
-          `sampling ${name}`,
-          `${vocabSize} logits, top-k ${SAMPLING.topK}`,
-          (tokens) => name === "sample_chunks" ? sampleChunksCost(vocabSize, tokens) : undefined,
-          async () => repeated(this.harness, await this.#choice(name)),
-        )
-      ),
+      ...expertCases(this.harness, this.matrix),
+      ...CHOICES.map((name): TimedKernel => ({
+        kernel: `sampling ${name}`,
+        shape: `${vocabSize} logits, top-k ${SAMPLING.topK}`,
+        cost: (tokens) =>
+          name === "sample_chunks" ? sampleChunksCost(vocabSize, tokens) : undefined,
+        prepare: async () => repeated(this.harness, await this.#choice(name)),
+      })),
     ];
   }
 
-  #product(type: TensorType): KernelCase {
-    const { rows, columns } = this;
+  #product(type: TensorType): TimedKernel {
+    const { rows, columns } = this.matrix;
     const bytes = packedBytes(type, rows * columns);
-    return kernelCase(
-      this.harness,
-      `matmul ${type}`,
-      `${rows} × ${columns}`,
-      (tokens) => productCost({ rows, columns, bytes }, tokens),
-      () => this.#products(type, bytes),
-    );
+    return {
+      kernel: `matmul ${type}`,
+      shape: `${rows} × ${columns}`,
+      cost: (tokens) => productCost({ rows, columns, bytes }, tokens),
+      prepare: () => this.#products(type, bytes),
+    };
   }
 
   // Copies of a matrix that take turns, as in a model each is read once a step: together more than
   // most caches hold.
   #products(type: TensorType, bytes: number): Calls {
-    const { harness, rows, columns } = this;
+    const { harness, matrix: { rows, columns } } = this;
     const { coldBytes } = SIZES[harness.gpu.driver];
     const count = Math.min(MOST_COPIES, Math.max(1, Math.ceil(coldBytes / bytes)));
     const matrix = upload(harness, [randomTensor("matrix", { type, rows, columns }, this.#random)]);
@@ -173,7 +165,7 @@ class Cases {
   }
 
   #embed(type: TensorType): Calls {
-    const { harness, columns } = this;
+    const { harness, matrix: { columns } } = this;
     const matrix = upload(harness, [
       randomTensor("embedding", { type, rows: 64, columns }, this.#random),
     ]);

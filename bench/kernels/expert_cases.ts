@@ -6,8 +6,14 @@ import { Weights } from "../../engine/gpu/weights.ts";
 import { floats, randomTensor } from "../../engine/gpu/self_test/products.ts";
 import { type KernelHarness, memoryFile } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { combineCost, productCost, topKCost } from "./costs.ts";
-import { type Calls, kernelCase, MOST_COPIES, MOST_TOKENS, repeated, SIZES } from "./timing.ts";
-import type { KernelCase } from "./kernel_bench.ts";
+import {
+  type Calls,
+  MOST_COPIES,
+  MOST_TOKENS,
+  repeated,
+  SIZES,
+  type TimedKernel,
+} from "./timing.ts";
 
 /** As in Qwen3 30B-A3B. */
 const ROUTED = 128;
@@ -19,39 +25,36 @@ const TYPE = "Q4_0";
 export function expertCases(
   harness: KernelHarness,
   { rows, columns }: { readonly rows: number; readonly columns: number },
-): KernelCase[] {
+): TimedKernel[] {
   const random = new RandomSource(8);
   const config = { count: ROUTED, used: SLOTS, ffnDim: 0, normalized: true };
   const one = productCost({ rows, columns, bytes: packedBytes(TYPE, rows * columns) }, 1);
   return [
-    kernelCase(
-      harness,
-      "top_k",
-      `${SLOTS} of ${ROUTED} experts`,
-      (tokens) => topKCost(ROUTED, tokens),
-      () => {
+    {
+      kernel: "top_k",
+      shape: `${SLOTS} of ${ROUTED} experts`,
+      cost: (tokens) => topKCost(ROUTED, tokens),
+      prepare: () => {
         const logits = harness.buffer(floats(MOST_TOKENS * ROUTED, random));
         const routes = harness.buffer(MOST_TOKENS * SLOTS * 8);
         const operation = harness.build().topK(config, { logits, routes });
         return repeated(harness, (tokens) => operation.at(tokens));
       },
-    ),
-    kernelCase(
-      harness,
-      `experts ${TYPE}`,
-      `${SLOTS} of ${rows} × ${columns}`,
-      (tokens) => ({
+    },
+    {
+      kernel: `experts ${TYPE}`,
+      shape: `${SLOTS} of ${rows} × ${columns}`,
+      cost: (tokens) => ({
         operations: one.operations * SLOTS * tokens,
         bytes: one.bytes * SLOTS * tokens,
       }),
-      () => products(harness, rows, columns, random),
-    ),
-    kernelCase(
-      harness,
-      "combine",
-      `${SLOTS} of ${columns}`,
-      (tokens) => combineCost(columns, SLOTS, tokens),
-      () => {
+      prepare: () => products(harness, { rows, columns }, random),
+    },
+    {
+      kernel: "combine",
+      shape: `${SLOTS} of ${columns}`,
+      cost: (tokens) => combineCost(columns, SLOTS, tokens),
+      prepare: () => {
         const parts = harness.buffer(floats(MOST_TOKENS * SLOTS * columns, random));
         const routes = harness.buffer(floats(MOST_TOKENS * SLOTS * 2, random));
         const target = { y: harness.scratch.hidden, add: true };
@@ -62,15 +65,14 @@ export function expertCases(
         );
         return repeated(harness, (tokens) => operation.at(tokens));
       },
-    ),
+    },
   ];
 }
 
 // More experts than most caches hold, and calls that take all of them in turn.
 function products(
   harness: KernelHarness,
-  rows: number,
-  columns: number,
+  { rows, columns }: { readonly rows: number; readonly columns: number },
   random: RandomSource,
 ): Calls {
   const { coldBytes } = SIZES[harness.gpu.driver];

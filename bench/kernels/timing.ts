@@ -1,9 +1,9 @@
-/** How a kernel is timed: many calls in one pass, for several numbers of tokens by turns. */
+/** How a kernel is timed: many calls in one pass, for several numbers of tokens interleaved. */
 
 import type { Dispatch } from "../../engine/gpu/pass.ts";
 import { type Batch, BLOCK_TOKENS, GREEDY, type SamplingOptions } from "../../engine/run/runner.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
-import type { Cost, KernelCase } from "./kernel_bench.ts";
+import type { KernelCase } from "./kernel_bench.ts";
 
 /** By class of adapter: the matrix, bytes of its copies together, most calls in a sample. */
 export const SIZES = {
@@ -34,18 +34,18 @@ export interface Calls {
   readonly count: number;
 }
 
-/** A kernel to time; what `prepare` makes is freed after it. */
+/** A kernel to time. */
+export interface TimedKernel extends Omit<KernelCase, "time"> {
+  /** What it makes is freed afterwards. */
+  readonly prepare: () => Calls | Promise<Calls>;
+}
+
 export function kernelCase(
   harness: Pick<KernelHarness, "time" | "release">,
-  kernel: string,
-  shape: string,
-  cost: (tokens: number) => Cost | undefined,
-  prepare: () => Calls | Promise<Calls>,
+  { prepare, ...kernel }: TimedKernel,
 ): KernelCase {
   return {
-    kernel,
-    shape,
-    cost,
+    ...kernel,
     time: async (counts, warmups, rounds) => {
       const samples = counts.map((): number[] => []);
       try {

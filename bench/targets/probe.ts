@@ -87,12 +87,12 @@ class GpuProbe {
       ? { STEP: readers, SPREAD: 1 }
       : { STEP: 1, SPREAD: VECTORS };
     const readMs = await this.#time(
-      this.#spec("probe_read", read, { LANES: lanes, VECTORS, ...strides }, lanes),
+      this.#spec("probe_read", read, { LANES: lanes, VECTORS, ...strides }),
       readers / lanes,
     );
     const operations = invocations * rounds * CHAIN_OPERATIONS;
     const rate = async (name: string, code: string) => {
-      const spec = this.#spec(name, code, { LANES: lanes, ROUNDS: rounds }, lanes);
+      const spec = this.#spec(name, code, { LANES: lanes, ROUNDS: rounds });
       return operations / (await this.#time(spec, invocations / lanes) * 1e6);
     };
     return {
@@ -105,18 +105,13 @@ class GpuProbe {
     };
   }
 
-  #spec(
-    name: string,
-    code: string,
-    overrides: KernelSpec["overrides"],
-    lanes: number,
-  ): KernelSpec {
+  #spec(name: string, code: string, overrides: KernelSpec["overrides"]): KernelSpec {
     return {
       name,
       parts: [code],
       overrides,
       bindings: { ...(code === read && { 0: "read" as const }), 1: "write" },
-      workgroupSize: [lanes, 1],
+      workgroupSize: [overrides.LANES ?? 1, 1],
       workgroupBytes: 0,
     };
   }
@@ -156,7 +151,7 @@ class GpuProbe {
 
   // µs of a dispatch among others, as the difference of two runs, so that the readback drops out.
   async #dispatchOverhead(): Promise<number> {
-    const dispatch = this.#dispatch(this.#spec("probe_nothing", nothing, {}, 1), 1);
+    const dispatch = this.#dispatch(this.#spec("probe_nothing", nothing, {}), 1);
     await this.#run(dispatch, 100);
     const samples: number[] = [];
     for (let i = 0; i < 5; i++) {

@@ -21,7 +21,8 @@ async function timed(ms: number, count: number, warmups = 1) {
     order.push(call);
     return [{} as Dispatch];
   };
-  const own = kernelCase(harness, "k", "s", () => undefined, () => ({ at, count }));
+  const kernel = { kernel: "k", shape: "s", cost: () => undefined };
+  const own = kernelCase(harness, { ...kernel, prepare: () => ({ at, count }) });
   const samples = await own.time([1, 2], warmups, 3);
   assert.ok(released);
   assert.deepEqual(samples.map((all) => all.length), [3, 3]);
