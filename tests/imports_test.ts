@@ -32,21 +32,25 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     "engine/errors",
     "kernels",
   ],
-  "bench": ["engine*", "kernels"],
-  "mod": ["bench", "engine*", "kernels"],
-  "cli": ["bench", "engine*", "kernels"],
+  "bench/report": [],
+  "bench/kernels": ["bench/report", "engine*", "kernels"],
+  "bench/targets": ["bench/kernels", "bench/report", "engine*", "kernels"],
+  "bench/harness": ["bench/targets", "bench/report", "engine*", "kernels"],
+  "bench/suites": ["bench/harness", "bench/targets", "bench/kernels", "bench/report", "engine/run"],
+  "mod": ["bench*", "engine*", "kernels"],
+  "cli": ["bench*", "engine*", "kernels"],
   // Programs and tests, which nothing else imports.
   "fixtures": ["*"],
   "release": ["*"],
   "tests": ["*"],
 };
 
-/** The room of a file: its folder, or two of them inside engine. */
+/** The room of a file: its folder, or two of them inside engine and bench. */
 function roomOf(path: string): string {
   const [top, second] = path.split("/");
   if (second === undefined) return path.replace(/\.ts$/, "");
-  if (top !== "engine" || second === "mod.ts") return top!;
-  return `engine/${second.replace(/\.ts$/, "")}`;
+  if (!["engine", "bench"].includes(top!) || second === "mod.ts") return top!;
+  return `${top}/${second.replace(/\.ts$/, "")}`;
 }
 
 function allows(from: string, to: string): boolean {

@@ -135,10 +135,11 @@ export class Harness extends Recorder {
     requests: readonly BenchRequest[],
     options: ServeOptions = {},
   ): Promise<Serving[]> {
-    const [servings] = await this.interleave([options], () => label, async (options) => {
-      await using session = this.open();
-      return await session.serve(requests, options);
-    });
+    const [servings] = await this.interleave(
+      [options],
+      () => label,
+      (options) => this.serve(requests, options),
+    );
     return servings!;
   }
 
@@ -168,21 +169,25 @@ export class Harness extends Recorder {
     return outcomes;
   }
 
-  /** A session whose servings join the trace and the output check where they count. */
-  open(options?: SessionOptions): Session {
-    const session = this.target.open(options);
-    return {
-      get cacheUse() {
-        return session.cacheUse;
-      },
-      serve: async (requests, options) => {
-        const serving = await session.serve(requests, options);
-        if (this.#measuring !== undefined) this.#remember(this.#measuring, requests, serving);
-        return serving;
-      },
-      holdSequences: (prompts) => session.holdSequences(prompts),
-      [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
-    };
+  /** Serves requests in a session of their own. */
+  serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
+    return this.withSession({}, (session) => session.serve(requests, options));
+  }
+
+  /** A session of the target; where a repetition counts, the trace and the output check hear of it. */
+  withSession<T>(options: SessionOptions, use: (session: Session) => Promise<T>): Promise<T> {
+    return this.target.withSession(options, (session) =>
+      use({
+        get cacheUse() {
+          return session.cacheUse;
+        },
+        serve: async (requests, options) => {
+          const serving = await session.serve(requests, options);
+          if (this.#measuring !== undefined) this.#remember(this.#measuring, requests, serving);
+          return serving;
+        },
+        holdSequences: (prompts) => session.holdSequences(prompts),
+      }));
   }
 
   /** Says what happens now, and stops here if it was interrupted. */
@@ -250,7 +255,6 @@ export class Harness extends Recorder {
   async #generateIfNothingWas(): Promise<void> {
     if (this.#outputs.prompts > 0) return;
     const requests = this.requests(this.prompts(1));
-    await using session = this.target.open();
-    this.#remember("output check", requests, await session.serve(requests));
+    this.#remember("output check", requests, await this.serve(requests));
   }
 }

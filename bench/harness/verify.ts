@@ -16,8 +16,10 @@ const TIE = 0.1;
 /** Generates a few tokens on the target and scores them, teacher-forced, on the CPU. */
 export async function verifyOnCpu(model: Model, target: Target, prompt: number[]): Promise<Check> {
   const promptIds = prompt.slice(0, PROMPT_TOKENS);
-  await using session = target.open();
-  const { requests } = await session.serve([{ promptIds, maxTokens: TOKENS }]);
+  const { requests } = await target.withSession(
+    {},
+    (session) => session.serve([{ promptIds, maxTokens: TOKENS }]),
+  );
   const { ids } = requests[0]!;
   const tokens = [...promptIds, ...ids.slice(0, -1)];
   const blocks = Math.ceil(tokens.length / BLOCK_TOKENS);

@@ -82,10 +82,9 @@ async function measure(harness: Harness, counts: readonly number[]): Promise<Ste
   const servings = await harness.interleave(
     ways,
     ({ requests }) => `${requests} at once`,
-    async ({ requests, profile }) => {
-      await using session = harness.open();
+    ({ requests, profile }) => {
       const own = harness.requests(prompts.slice(0, requests), batchTokens(maxTokens));
-      return await session.serve(own, { profile });
+      return harness.serve(own, { profile });
     },
   );
   return counts.map((requests, i) => ({

@@ -45,16 +45,12 @@ export const breakdown: Suite = {
   needs: ({ promptTokens, maxTokens }) => ({ sequences: 1, tokens: promptTokens + maxTokens }),
   async run(harness) {
     const requests = harness.requests(harness.prompts(1));
-    const serve = async (profile: boolean) => {
-      await using session = harness.open();
-      return await session.serve(requests, { profile });
-    };
     harness.step("first request");
-    const cold = await serve(false);
+    const cold = await harness.serve(requests);
     const [runs = [], profiled = []] = await harness.interleave(
       harness.target.hasTimestamps ? [false, true] : [false],
       () => "request",
-      serve,
+      (profile) => harness.serve(requests, { profile }),
     );
     const timed = kernelSteps(profiled);
     await operations(harness, runs, timed);

@@ -202,14 +202,16 @@ function alike(
   return harness.prompts(count, own).map((prompt) => [...prefix, ...prompt]);
 }
 
-async function hold(
+function hold(
   harness: Harness,
   label: string,
   { prompts, share }: { readonly prompts: number[][]; readonly share: boolean },
 ): Promise<HeldBlocks> {
   harness.step(label);
-  await using session = harness.open({ sharePrefixes: share });
-  return await session.holdSequences(prompts);
+  return harness.withSession(
+    { sharePrefixes: share },
+    (session) => session.holdSequences(prompts),
+  );
 }
 
 function blockBytes(harness: Harness, blocks: number): number {

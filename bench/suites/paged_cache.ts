@@ -104,14 +104,18 @@ function makeRounds(harness: Harness): BenchRequest[][] {
 
 /** Every mode in each repetition. A warm-up is one request in each mode, not all of them. */
 function measure(harness: Harness, rounds: readonly BenchRequest[][]): Promise<Rounds[][]> {
-  return harness.interleave(MODES, ({ name }) => name, async ({ share, arrival }, counts) => {
-    await using session = harness.open({ sharePrefixes: share });
-    const requests: Served[] = [];
-    for (const round of counts ? rounds : [rounds[0]!.slice(0, 1)]) {
-      requests.push(...(await session.serve(round, { arrival })).requests);
-    }
-    return { requests, use: session.cacheUse };
-  });
+  return harness.interleave(
+    MODES,
+    ({ name }) => name,
+    ({ share, arrival }, counts) =>
+      harness.withSession({ sharePrefixes: share }, async (session) => {
+        const requests: Served[] = [];
+        for (const round of counts ? rounds : [rounds[0]!.slice(0, 1)]) {
+          requests.push(...(await session.serve(round, { arrival })).requests);
+        }
+        return { requests, use: session.cacheUse };
+      }),
+  );
 }
 
 function modes(

@@ -4,7 +4,7 @@ import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { type Harness, type Suite } from "../harness/harness.ts";
 import { ttft } from "../harness/timings.ts";
 import { bars, CACHE_HITS, type Metric, TOKENS_SAVED, TTFT } from "../report/metrics.ts";
-import type { CacheUse, Served } from "../targets/target.ts";
+import type { BenchRequest, CacheUse, Served, Session } from "../targets/target.ts";
 
 /** Full blocks of prompts that the cache had not. */
 const CACHE_MISSES: Metric = { id: "cache_misses", unit: "" };
@@ -44,17 +44,11 @@ export const prefixCache: Suite = {
     const [first, other] = harness.prompts(2, length);
     const requests = harness.requests([first!, first!, other!, first!]);
     const uncached = await harness.repeat("without a cache", requests.slice(0, 1));
-    const [runs = []] = await harness.interleave([requests], () => "with a cache", async (own) => {
-      await using session = harness.open({ sharePrefixes: true });
-      const cached: CachedRequest[] = [];
-      for (const request of own) {
-        const { tokensSaved } = session.cacheUse;
-        const { requests: [served] } = await session.serve([request]);
-        const use = session.cacheUse;
-        cached.push({ served: served!, use, tokensSaved: use.tokensSaved - tokensSaved });
-      }
-      return cached;
-    });
+    const [runs = []] = await harness.interleave(
+      [requests],
+      () => "with a cache",
+      (own) => harness.withSession({ sharePrefixes: true }, (session) => serveAll(session, own)),
+    );
 
     const table = harness.table("Prefix cache", "Test | Expected | Actual | Time | Status");
     for (const [i, [name, expected]] of TESTS.entries()) {
@@ -71,6 +65,20 @@ export const prefixCache: Suite = {
   },
   charts: [bars("Time to the first token", TTFT, { by: "test" })],
 };
+
+async function serveAll(
+  session: Session,
+  requests: readonly BenchRequest[],
+): Promise<CachedRequest[]> {
+  const cached: CachedRequest[] = [];
+  for (const request of requests) {
+    const { tokensSaved } = session.cacheUse;
+    const { requests: [served] } = await session.serve([request]);
+    const use = session.cacheUse;
+    cached.push({ served: served!, use, tokensSaved: use.tokensSaved - tokensSaved });
+  }
+  return cached;
+}
 
 /** A hit is all of the prompt's full blocks before its last token, which is always computed. */
 function outcome(tokensSaved: number, promptTokens: number): string {

@@ -82,7 +82,7 @@ export const scenarios: Suite = {
     const { target } = harness;
     const compiled = target.hasServed;
     harness.step("first request");
-    const cold = await serve(harness, target, SCENARIOS[0]);
+    const cold = await harness.serve(requestOf(harness, SCENARIOS[0]));
     const { measured, last } = await measure(harness);
     await metrics(harness, compiled ? undefined : cold, measured);
     if (last.length > 0) bySteps(harness, last);
@@ -127,11 +127,6 @@ async function measure(harness: Harness): Promise<{ measured: Measured[]; last: 
 
 function requestOf(harness: Harness, { promptTokens, maxTokens }: Scenario) {
   return harness.requests(harness.prompts(1, promptTokens), maxTokens);
-}
-
-async function serve(harness: Harness, target: Target, scenario: Scenario): Promise<Serving> {
-  await using session = target.open();
-  return await session.serve(requestOf(harness, scenario));
 }
 
 function record(
@@ -250,7 +245,8 @@ async function against(
     const [runs = []] = await harness.interleave(
       [scenario],
       () => `${id} on the ${kind}`,
-      (scenario) => serve(harness, target, scenario),
+      (scenario) =>
+        target.withSession({}, (session) => session.serve(requestOf(harness, scenario))),
     );
     const theirs = record(harness, scenario, { runs, baseline: kind });
     const at = harness.at({ ...scenario, baseline: kind });

@@ -18,7 +18,7 @@ import type { TimedRunner } from "./timed_runner.ts";
 const STAGGER_TOKENS = 4;
 
 export class EngineSession implements Session {
-  /** The engine is its own, and runs on `runner`; `close` frees what else it has. */
+  /** The engine is its own, and runs on `runner`. */
   constructor(
     readonly engine: Engine,
     readonly runner: TimedRunner,
@@ -27,7 +27,6 @@ export class EngineSession implements Session {
       readonly contextLength: number;
       /** Cuts off what is being served, which then throws its reason. */
       readonly signal: AbortSignal | undefined;
-      readonly close: () => void;
     },
   ) {}
 
@@ -70,12 +69,6 @@ export class EngineSession implements Session {
       held: sequences.reduce((sum, sequence) => sum + sequence.blocks.tables[0]!.length, 0),
       tokens: sequences.map((sequence) => sequence.computed),
     };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.engine.stop();
-    this.runner.begin(false);
-    this.options.close();
   }
 
   #submit({ promptIds, maxTokens }: BenchRequest): TokenStream {

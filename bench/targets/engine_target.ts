@@ -75,25 +75,28 @@ export class EngineTarget implements Target {
       : probeGpu(this.#gpu.gpu);
   }
 
-  open({ sharePrefixes = false }: SessionOptions = {}): Session {
+  async withSession<T>(
+    { sharePrefixes = false }: SessionOptions,
+    use: (session: Session) => Promise<T>,
+  ): Promise<T> {
     const engine = new Engine(this.#runner, {
       ...this.model.engineOptions,
       ...(!sharePrefixes && { prefixCacheBlocks: 0 }),
     });
-    const { signal } = this;
+    const { model: { contextLength }, signal } = this;
     const stop = () => void engine.stop();
     signal?.addEventListener("abort", stop);
     const looking = setInterval(() => this.#noteRss(), RSS_INTERVAL);
-    return new EngineSession(engine, this.#runner, {
-      sharePrefixes,
-      contextLength: this.model.contextLength,
-      signal,
-      close: () => {
-        signal?.removeEventListener("abort", stop);
-        clearInterval(looking);
-        this.#noteRss();
-      },
-    });
+    try {
+      const options = { sharePrefixes, contextLength, signal };
+      return await use(new EngineSession(engine, this.#runner, options));
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      await engine.stop();
+      this.#runner.begin(false);
+      clearInterval(looking);
+      this.#noteRss();
+    }
   }
 
   kernels(choice: KernelChoice): Promise<KernelBench | null> {

@@ -94,8 +94,8 @@ export interface SessionOptions {
   readonly sharePrefixes?: boolean;
 }
 
-/** An engine of its own with an empty cache, one at a time. */
-export interface Session extends AsyncDisposable {
+/** An engine of its own, whose cache is empty at first. */
+export interface Session {
   /** Counts since it was opened. */
   readonly cacheUse: CacheUse;
   /** Serves requests until all are done. */
@@ -155,7 +155,8 @@ export interface Target {
   now(): number;
   /** Null without a device. */
   probe(): Promise<Probe | null>;
-  open(options?: SessionOptions): Session;
+  /** Lets `use` have a session, one at a time; what it left running is cancelled. */
+  withSession<T>(options: SessionOptions, use: (session: Session) => Promise<T>): Promise<T>;
   /** Null without a device. */
   kernels(choice: KernelChoice): Promise<KernelBench | null>;
   memory(): MemoryUse;

@@ -29,8 +29,12 @@ Deno.test("the last token of a request comes a step after the one before", () =>
     const target = new EngineTarget(model, PROGRAM);
     const serve = async (maxTokens: number) => {
       const [promptIds] = makePrompts(target.text, { count: 1, tokens: 16, seed: 0 });
-      await using session = target.open();
-      return (await session.serve([{ promptIds: promptIds!, maxTokens }])).requests[0]!;
+      const requests = [{ promptIds: promptIds!, maxTokens }];
+      const { requests: [served] } = await target.withSession(
+        {},
+        (session) => session.serve(requests),
+      );
+      return served!;
     };
     await serve(2); // compiles
     const gaps = interTokenLatencies(await serve(24));
@@ -62,16 +66,20 @@ Deno.test("staggered requests whose engine fails give one error, the device's", 
     const target = new EngineTarget(failing, PROGRAM);
     const requests = makePrompts(target.text, { count: 4, tokens: 16, seed: 0 })
       .map((promptIds) => ({ promptIds, maxTokens: 8 }));
-    await using session = target.open();
     // An error that nobody awaits would fail this test too.
-    await assert.rejects(session.serve(requests, { arrival: "staggered" }), DeviceError);
+    await assert.rejects(
+      target.withSession({}, (session) => session.serve(requests, { arrival: "staggered" })),
+      DeviceError,
+    );
   }));
 
 Deno.test("EngineTarget.hasServed tells when kernels were compiled by requests before", () =>
   withModel(async (model) => {
     const target = new EngineTarget(model, PROGRAM);
     assert.equal(target.hasServed, false);
-    await using session = target.open();
-    await session.serve([{ promptIds: [1, 2], maxTokens: 2 }]);
+    await target.withSession(
+      {},
+      (session) => session.serve([{ promptIds: [1, 2], maxTokens: 2 }]),
+    );
     assert.equal(target.hasServed, true);
   }));

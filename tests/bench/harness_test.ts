@@ -11,7 +11,7 @@ import { scalability } from "../../bench/suites/scalability.ts";
 import { scenarios } from "../../bench/suites/scenarios.ts";
 import { throughput } from "../../bench/suites/throughput.ts";
 import { Trace } from "../../bench/harness/trace.ts";
-import type { Serving, SessionOptions } from "../../bench/targets/target.ts";
+import type { Serving, Session, SessionOptions } from "../../bench/targets/target.ts";
 import { ENVIRONMENT, numberOf, resultOf, RUN, ScriptedTarget } from "./scripted_target.ts";
 
 Deno.test("Harness.run() saves after every case, and keeps what was done when it is cut off", async () => {
@@ -112,9 +112,12 @@ Deno.test("latency says where tokens come in bursts", async () => {
 Deno.test("a row of prefix-cache that failed in any run says what it was", async () => {
   class Forgetful extends ScriptedTarget {
     #sessions = 0;
-    override open({ sharePrefixes = false }: SessionOptions = {}) {
+    override withSession<T>(
+      { sharePrefixes = false }: SessionOptions,
+      use: (session: Session) => Promise<T>,
+    ) {
       // The last repetition finds nothing.
-      return super.open({ sharePrefixes: sharePrefixes && ++this.#sessions < 4 });
+      return super.withSession({ sharePrefixes: sharePrefixes && ++this.#sessions < 4 }, use);
     }
   }
   const report = await Harness.run(prefixCache, new Forgetful(), { run: RUN });
@@ -209,8 +212,10 @@ Deno.test("Trace has a span for each request, step and kernel", async () => {
   const trace = new Trace();
   const target = new ScriptedTarget();
   const requests = [{ promptIds: [1, 2, 3], maxTokens: 5 }];
-  await using session = target.open();
-  const serving = await session.serve(requests, { profile: true });
+  const serving = await target.withSession(
+    {},
+    (session) => session.serve(requests, { profile: true }),
+  );
   trace.add("run", serving);
   const { traceEvents } = JSON.parse(trace.toJson());
   const count = (name: string) =>

@@ -251,14 +251,12 @@ Deno.test("every suite runs on the adapter", async (t) => {
     await t.step("what is being served is cut off by the signal", async () => {
       const controller = new AbortController();
       const cut = new EngineTarget(model, PROGRAM, controller.signal);
-      {
-        await using session = cut.open();
-        const serving = session.serve([{ promptIds: prompt, maxTokens: 200 }]);
-        setTimeout(() => controller.abort(new Error("Interrupted")), 50);
-        await assert.rejects(serving, /Interrupted/);
-      }
-      await using session = target.open();
-      const complete = await session.serve([{ promptIds: prompt, maxTokens: 200 }]);
+      const serve = (target: EngineTarget) =>
+        target.withSession({}, (s) => s.serve([{ promptIds: prompt, maxTokens: 200 }]));
+      const serving = serve(cut);
+      setTimeout(() => controller.abort(new Error("Interrupted")), 50);
+      await assert.rejects(serving, /Interrupted/);
+      const complete = await serve(target);
       assert.equal(complete.requests[0]!.ids.length, 200);
     });
 
@@ -307,11 +305,10 @@ Deno.test("steps that the device chains are counted one by one", async () => {
     const target = new EngineTarget(model, PROGRAM);
     const run = { ...RUN, maxTokens: 17 };
     const prompts = makePrompts(target.text, { count: 2, tokens: 16, seed: 0 });
-    const session = target.open();
-    const serving = await session.serve(
-      prompts.map((promptIds) => ({ promptIds, maxTokens: 17 })),
+    const serving = await target.withSession(
+      {},
+      (session) => session.serve(prompts.map((promptIds) => ({ promptIds, maxTokens: 17 }))),
     );
-    await session[Symbol.asyncDispose]();
     const { requests, steps } = serving;
     // Of 17 tokens the prompt's step gives the first, and four chains of four the others.
     assert.deepEqual(requests.map(({ ids }) => ids.length), [17, 17]);

@@ -138,10 +138,13 @@ export class ScriptedTarget implements Target {
     return Promise.resolve(PROBE);
   }
 
-  open({ sharePrefixes = false }: SessionOptions = {}): Session {
+  withSession<T>(
+    { sharePrefixes = false }: SessionOptions,
+    use: (session: Session) => Promise<T>,
+  ): Promise<T> {
     const seen: (readonly number[])[] = [];
     let cacheUse = { blocksAllocated: 0, blocksShared: 0, hits: 0, misses: 0, tokensSaved: 0 };
-    return {
+    return use({
       get cacheUse() {
         return cacheUse;
       },
@@ -163,8 +166,7 @@ export class ScriptedTarget implements Target {
         return Promise.resolve(this.serve(requests, options, saved));
       },
       holdSequences: (prompts) => Promise.resolve(holdSequences(prompts, sharePrefixes)),
-      [Symbol.asyncDispose]: () => Promise.resolve(),
-    };
+    });
   }
 
   /** Serves requests of which so many prompt tokens are cached, which saves time. */
