@@ -123,7 +123,7 @@ export function addBench(program: Command): void {
       const program = { tvllm: denoJson.version, kvType: options.kvType, startup };
       const target = new EngineTarget(model, program, signal);
       const trace = traceFile === undefined ? undefined : new Trace();
-      const writer = new ReportFiles({ ...files }, name === "all");
+      const writer = new ReportFiles(files, name === "all");
       let verified: ReturnType<typeof verifyOnCpu> | undefined;
       const hooks: Omit<HarnessOptions, "run"> = {
         signal,

@@ -143,7 +143,7 @@ class Cases {
     };
   }
 
-  // Copies of a matrix that take turns, as in a model each is read once a step: together more than
+  // Copies of a matrix, used in rotation as in a model each is read once a step: together more than
   // most caches hold.
   #products(type: TensorType, bytes: number): Calls {
     const { harness, matrix: { rows, columns } } = this;

@@ -69,7 +69,7 @@ export function expertCases(
   ];
 }
 
-// More experts than most caches hold, and calls that take all of them in turn.
+// More experts than most caches hold, and calls that use them in rotation.
 function products(
   harness: KernelHarness,
   { rows, columns }: { readonly rows: number; readonly columns: number },

@@ -27,7 +27,7 @@ export const SAMPLING: SamplingOptions = {
   repeatPenalty: 1.1,
 };
 
-/** Calls of a kernel that take turns, each on data of its own or all on the same. */
+/** Calls of a kernel, used in rotation, each on data of its own or all on the same. */
 export interface Calls {
   /** Dispatches of the call with this number, below `count`. */
   readonly at: (call: number, tokens: number) => readonly Dispatch[];

@@ -41,7 +41,7 @@ Deno.test("further warm-ups are whole passes", async () => {
   assert.equal((await timed(2.5, 100, 3)).passes.length, 4 + 2 * (2 + 3));
 });
 
-Deno.test("calls on data of their own take turns from sample to sample, so that caches do not help", async () => {
+Deno.test("calls rotate through data of their own from sample to sample, so that caches do not help", async () => {
   const { order } = await timed(2.5, 7);
   assert.deepEqual(order, order.map((_, i) => i % 7));
 });

@@ -269,7 +269,7 @@ const TIMED_EACH: Pick<HostStep, "timing" | "kernels"> = {
   ],
 };
 
-/** How decode steps are timed by turns. Timing adds 10 µs to each pass. */
+/** How the decode steps of a cycle are timed. Timing adds 10 µs to each pass. */
 const TIMED: readonly Pick<HostStep, "timing" | "kernels">[] = [
   TIMED_EACH,
   {},

@@ -1,0 +1,39 @@
+/** What docs/bench says of suites: that each has a page, and that the one it shows works as it stands. */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { Harness, type Suite } from "../../bench/harness/harness.ts";
+import { chartsOf } from "../../bench/report/charts/chart.ts";
+import { SUITES } from "../../bench/suites/mod.ts";
+import { numberOf, RUN, ScriptedTarget } from "./scripted_target.ts";
+
+const DOCS = new URL("../../docs/bench/", import.meta.url);
+const README = Deno.readTextFileSync(fileURLToPath(new URL("README.md", DOCS)));
+
+Deno.test("every suite has a page, and its summary in the table of docs/bench", () => {
+  for (const { name, summary } of SUITES) {
+    const page = Deno.readTextFileSync(fileURLToPath(new URL(`${name}.md`, DOCS)));
+    assert.ok(page.startsWith(`# tvllm bench ${name}\n`), name);
+    const row = new RegExp(`^\\| \\[${name}\\]\\(${name}\\.md\\) +\\| (.*?) *\\|$`, "m").exec(
+      README,
+    );
+    assert.equal(row?.[1], summary);
+  }
+});
+
+Deno.test("the suite that docs/bench shows measures, and draws its chart", async () => {
+  const [, code] = /```ts\n(.*?)```/s.exec(README)!;
+  const base = new URL("../../bench/suites/", import.meta.url);
+  const source = code!.replaceAll(
+    /from "(\.[^"]*)"/g,
+    (_, path) => `from "${new URL(path, base)}"`,
+  );
+  const url = `data:application/typescript,${encodeURIComponent(source)}`;
+  const { queue } = await import(url) as { queue: Suite };
+  const target = new ScriptedTarget();
+  const report = await Harness.run(queue, target, { run: RUN });
+  assert.ok(report.complete);
+  assert.equal(numberOf(report, "ttft", { requests: 2 }), 10);
+  assert.deepEqual(chartsOf(report).map(({ title }) => title), [queue.charts[0]!.title]);
+  assert.deepEqual(queue.needs(RUN), { sequences: 2, tokens: RUN.promptTokens + RUN.maxTokens });
+});
