@@ -41,6 +41,8 @@ export const OUTPUT_TOKENS: Metric = { id: "output_tokens", unit: "" };
 export const DEVICE_MEMORY: Metric = { id: "device_memory", unit: "bytes" };
 /** What the first request waited longer than later ones. */
 export const COMPILE_TIME: Metric = { id: "compile_time", unit: "ms" };
+/** The kernels' share of a decode step, by the device's clock. */
+export const KERNELS_SHARE: Metric = { id: "kernels_share", unit: "%" };
 /** What a dispatch costs among others, by the probe. */
 export const DISPATCH_OVERHEAD: Metric = { id: "dispatch_overhead", unit: "us" };
 /** Full blocks of prompts that the cache had. */

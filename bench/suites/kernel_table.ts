@@ -6,7 +6,7 @@ import type { Recording } from "../harness/recorder.ts";
 import { decodesAll } from "../harness/timings.ts";
 import { decodeCost } from "../kernels/costs.ts";
 import type { Cost } from "../kernels/kernel_bench.ts";
-import type { Metric } from "../report/metrics.ts";
+import { KERNELS_SHARE, type Metric } from "../report/metrics.ts";
 import type { Limits, Result } from "../report/report.ts";
 import { medianOf } from "../report/stats.ts";
 import { CYCLE_SUBMITS } from "../targets/timed_runner.ts";
@@ -21,10 +21,9 @@ const KERNEL_RATE: Metric = { id: "kernel_rate", unit: "GFLOPS" };
 const KERNEL_BANDWIDTH: Metric = { id: "kernel_bandwidth", unit: "GB/s" };
 /** What a kernel reaches of the nearer limit. */
 const KERNEL_LIMIT_SHARE: Metric = { id: "kernel_limit_share", unit: "%" };
-/** Kernels of a decode step that is not timed, that step, and the one's part of the other. */
+/** Kernels of a decode step that is not timed, and that step. */
 const KERNELS_OF_STEP: Metric = { id: "kernels_of_step", unit: "ms" };
 const UNTIMED_STEP: Metric = { id: "untimed_step", unit: "ms" };
-const KERNELS_SHARE: Metric = { id: "kernels_share", unit: "%" };
 /** What timing adds to a kernel. */
 const TIMING_OVERHEAD: Metric = { id: "timing_overhead", unit: "us" };
 

@@ -185,6 +185,8 @@ function summary(harness: Harness, all: readonly Served[]): void {
     at.value(MEAN_TPOT, summarize(all.map(tpot)).mean),
     at.value(MEAN_DECODE_THROUGHPUT, (tokens - all.length) / decodeSeconds, harness.limit(1)),
     at.value(MEAN_TOTAL_THROUGHPUT, (promptTokens + tokens) / seconds),
-    memory === undefined ? "not counted on the CPU" : at.value(DEVICE_MEMORY, memory),
+    memory === undefined
+      ? "not counted on the CPU"
+      : harness.at({ purpose: "total" }).value(DEVICE_MEMORY, memory),
   );
 }

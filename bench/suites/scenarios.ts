@@ -9,6 +9,7 @@ import {
   COMPILE_TIME,
   DECODE_THROUGHPUT,
   DISPATCH_OVERHEAD,
+  KERNELS_SHARE,
   lines,
   type Metric,
   PREFILL_THROUGHPUT,
@@ -25,8 +26,6 @@ const PEAK_MEMORY: Metric = { id: "peak_memory", unit: "bytes" };
 const PREFILL_SCALING: Metric = { id: "prefill_scaling", unit: "ms/token" };
 /** The mean of the scenarios' coefficients of variation. */
 const DECODE_CV: Metric = { id: "decode_throughput_cv", unit: "%" };
-/** The kernels' share of a decode step. */
-const GPU_UTILIZATION: Metric = { id: "gpu_utilization", unit: "%" };
 /** Decoding of the tokens before the one that its setting names. */
 const STEP_THROUGHPUT: Metric = { id: "step_throughput", unit: "tok/s", detail: true };
 /** How many times as fast as the baseline this device is. */
@@ -215,7 +214,7 @@ async function utilization(harness: Harness): Promise<Result | string> {
   const share = kernelSteps(runs).medianShare()?.share;
   if (share === undefined) return "not measured: no timestamps";
   return share < 1
-    ? harness.at().value(GPU_UTILIZATION, 100 * share)
+    ? harness.at().value(KERNELS_SHARE, 100 * share)
     : "100%: kernels take the whole step";
 }
 

@@ -25,3 +25,16 @@ for (const suite of SUITES) {
     assert.ok(report.complete);
   });
 }
+
+Deno.test("a metric has the same unit in all suites", () => {
+  const units = new Map<string, string>();
+  for (const { name } of SUITES) {
+    const { results } = reportSchema.parse(
+      JSON.parse(Deno.readTextFileSync(`${GOLDENS}${name}.json`)),
+    );
+    for (const { metric, unit } of results) {
+      assert.equal(unit, units.get(metric) ?? unit, `${metric} in ${name}`);
+      units.set(metric, unit);
+    }
+  }
+});
