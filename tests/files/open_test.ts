@@ -1,4 +1,4 @@
-/** openGguf() on what is no model file: nothing there, a directory, a pipe, another kind of file. */
+/** openGguf() on what is no model file: nothing there, a directory, a device, another kind of file. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -32,21 +32,12 @@ Deno.test("openGguf() refuses a directory", () => {
 });
 
 Deno.test({
-  name: "openGguf() refuses a pipe and a device at once",
-  ignore: Deno.build.os === "windows", // It has neither.
+  name: "openGguf() refuses a device at once",
+  ignore: Deno.build.os === "windows", // It has none.
   fn: () => {
-    withFiles({}, (directory) => {
-      const pipe = join(directory, "pipe.gguf");
-      const { success } = new Deno.Command("sh", { args: ["-c", 'mkfifo "$0"', pipe] })
-        .outputSync();
-      assert.ok(success);
-      for (const path of [pipe, "/dev/null"]) {
-        assert.throws(() => openGguf(path), (error) => {
-          assert.ok(error instanceof ModelFormatError);
-          assert.match(error.message, /it is a pipe or a device/);
-          return true;
-        });
-      }
+    assert.throws(() => openGguf("/dev/null"), {
+      name: "ModelFormatError",
+      message: /it is a pipe or a device/,
     });
   },
 });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { exists, run } from "../cli/run_tvllm.ts";
+import { exists, run } from "../program/run_tvllm.ts";
 
 /** An independent Vulkan driver, part of Debian's chromium-common. */
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";

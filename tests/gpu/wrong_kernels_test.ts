@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { run } from "../cli/run_tvllm.ts";
+import { run } from "../program/run_tvllm.ts";
 
 Deno.test("devices --check ends with 7 and names the kernels that are wrong or refused, alone", async () => {
   const program = fileURLToPath(new URL("wrong_kernels.ts", import.meta.url));

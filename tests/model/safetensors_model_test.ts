@@ -1,79 +1,15 @@
-/** Safetensors models from a directory to logits, against what the float32 reference says. */
+/** Models of safetensors: config, tokenizer and template of a directory, and what is refused. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ModelFormatError, ModelNotFoundError, UnsupportedError } from "../../engine/errors.ts";
-import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { openModelFile } from "../../engine/files/open_model.ts";
-import { openGpu } from "../../engine/gpu/device.ts";
 import { loadModel } from "../../engine/mod.ts";
 import { readModel } from "../../engine/model/read_model.ts";
-import { GpuRunner } from "../../engine/gpu/runner.ts";
-import { MOST_LOGIT_ROWS } from "../../engine/run/runner.ts";
 import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
 import { type TinyArchitecture, tinyModel } from "../../fixtures/tiny_models.ts";
-import {
-  type ModelDirectory,
-  TINY_SAFETENSORS,
-  tinySafetensors,
-  tinyScaled,
-} from "../../fixtures/tiny_safetensors.ts";
-import { compareWithGolden, readGolden } from "../assert.ts";
-import { logitsOf } from "../reference/tiny_runner.ts";
+import { type ModelDirectory, tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
 import { withFile, withFiles } from "../files/on_disk.ts";
-
-/** By the golden's name; those in BF16 are in several files. */
-const MODELS: Record<string, ModelDirectory> = {
-  ...Object.fromEntries(
-    TINY_SAFETENSORS.map(([architecture, type]) => [
-      `safetensors-${architecture}-${type.toLowerCase()}`,
-      tinySafetensors(architecture, type, type === "BF16" ? 3 : 1),
-    ]),
-  ),
-  "safetensors-qwen2-yarn": tinyScaled("yarn"),
-  "safetensors-qwen2-linear": tinyScaled("linear"),
-};
-
-for (const [name, files] of Object.entries(MODELS)) {
-  Deno.test(`CPU runner gives the golden's probabilities for ${name}`, async () => {
-    const runner = withFiles(files, (directory) => {
-      const file = openModelFile(directory);
-      try {
-        const { config, weights } = readModel(file);
-        return loadReferenceRunner(weights, config);
-      } finally {
-        file.close();
-      }
-    });
-    const golden = readGolden(name);
-    const { meanKl, perplexityError } = compareWithGolden(
-      golden,
-      await logitsOf(runner, golden.ids),
-    );
-    assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
-    assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
-  });
-
-  Deno.test(`GPU runner gives the golden's probabilities for ${name}`, async () => {
-    const gpu = await openGpu();
-    const loading = withFiles(files, (directory) => {
-      const file = openModelFile(directory);
-      const { config, weights } = readModel(file);
-      return GpuRunner.load(gpu, { file: weights, config }, { contextLength: 64 })
-        .finally(() => file.close());
-    });
-    const runner = await loading;
-    const golden = readGolden(name);
-    const prefill = await logitsOf(runner, golden.ids, { chunk: MOST_LOGIT_ROWS });
-    const decode = await logitsOf(runner, golden.ids, { chunk: 1 });
-    runner.destroy();
-    for (const logits of [prefill, decode]) {
-      const { meanKl, perplexityError } = compareWithGolden(golden, logits);
-      assert.ok(meanKl <= 1e-3, `mean KL ${meanKl}`);
-      assert.ok(perplexityError <= 5e-3, `perplexity off by ${perplexityError}`);
-    }
-  });
-}
 
 Deno.test("loadModel() takes a directory: tokenizer, template, end tokens, answers", async () => {
   const directory = Deno.makeTempDirSync({ prefix: "tvllm-files-" });

@@ -1,9 +1,7 @@
-/** `tvllm synth`: models of random weights that load, run and have llama.cpp's sizes. */
+/** Models of random weights: they load, run and have llama.cpp's sizes. */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { openModelFile } from "../../engine/files/open_model.ts";
-import { loadModel } from "../../engine/mod.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { DIRECTORY_FORMATS, syntheticDirectory } from "../../engine/synthetic/directory.ts";
 import {
@@ -15,7 +13,6 @@ import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
 import { preTokenizer } from "../../engine/text/pre_tokenizers.ts";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { assertAllClose, logSoftmax } from "../assert.ts";
-import { baseEnv, LAUNCHER, runTvllm } from "../cli/run_tvllm.ts";
 import { logitsOf } from "../reference/tiny_runner.ts";
 import { ggufBytes } from "../../fixtures/tiny_models.ts";
 import { safetensorsBytes } from "../../fixtures/tiny_safetensors.ts";
@@ -113,78 +110,4 @@ Deno.test("synthetic tinyllama-1.1b takes the bytes that llama.cpp's Q4_0 and Q4
   // The published files are 637 and 668 MB, of which the vocabulary is below 2 MB.
   assert.ok(Math.abs(size("Q4_0") - 636e6) < 2e6, String(size("Q4_0")));
   assert.ok(Math.abs(size("Q4_K_M") - 667e6) < 2e6, String(size("Q4_K_M")));
-});
-
-Deno.test("tvllm synth writes a file that generates on the default device", async () => {
-  const directory = Deno.makeTempDirSync();
-  try {
-    const path = join(directory, "tiny.gguf");
-    const made = await runTvllm(["synth", "tiny-qwen3", "--quant", "q8_0", "-o", path]);
-    assert.equal(made.code, 0, made.stderr);
-    assert.equal(made.stdout, `${path}\t${Deno.statSync(path).size} bytes\n`);
-    assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["tiny.gguf"]);
-    const model = await loadModel(openModelFile(path), { contextLength: 64, maxSequences: 1 });
-    const promptIds = model.tokenizer.encode("a tale");
-    const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 1 };
-    const request = { promptIds, sampling, maxTokens: 4, stopIds: [] };
-    const [answer] = await model.engine.generate([request]);
-    assert.equal(answer!.ids.length, 4);
-    await model.close();
-  } finally {
-    Deno.removeSync(directory, { recursive: true });
-  }
-});
-
-Deno.test("tvllm synth writes a directory of safetensors that generates, and touches no full one", async () => {
-  const directory = Deno.makeTempDirSync();
-  try {
-    const path = join(directory, "tiny");
-    const args = ["synth", "tiny-llama", "--format", "safetensors", "-o", path];
-    const made = await runTvllm(args);
-    assert.equal(made.code, 0, made.stderr);
-    const answer = await runTvllm(["generate", "-m", path, "--device", "cpu", "-n", "2", "a tale"]);
-    assert.equal(answer.code, 0, answer.stderr);
-    const again = await runTvllm(args);
-    assert.equal(again.code, 2);
-    assert.match(again.stderr, /^error: Cannot write .*tiny: it is there already.*by -o/);
-    assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["tiny"]);
-    const packed = await runTvllm([...args, "--quant", "Q8_0"]);
-    assert.equal(packed.code, 2);
-    assert.match(packed.stderr, /^error: Cannot write safetensors of Q8_0: .*BF16, F16, F32/);
-  } finally {
-    Deno.removeSync(directory, { recursive: true });
-  }
-});
-
-Deno.test("tvllm synth names what it knows, and leaves nothing where it cannot write", async () => {
-  const unknown = await runTvllm(["synth", "gpt-9"]);
-  assert.equal(unknown.code, 2);
-  assert.match(unknown.stderr, /'gpt-9'.*tinyllama-1\.1b, llama-3\.2-1b/);
-  const format = await runTvllm(["synth", "tiny-llama", "--quant", "Q9"]);
-  assert.equal(format.code, 2);
-  assert.match(format.stderr, /'Q9'.*Q4_K_M/);
-  const nowhere = await runTvllm(["synth", "tiny-llama", "-o", "/nowhere/tiny.gguf"]);
-  assert.equal(nowhere.code, 2);
-  assert.match(nowhere.stderr, /^error: Cannot write \/nowhere\/tiny\.gguf: .*give another/);
-});
-
-Deno.test({
-  name: "tvllm synth leaves nothing behind after Ctrl-C",
-  ignore: Deno.build.os === "windows",
-  fn: async () => {
-    const directory = Deno.makeTempDirSync();
-    const child = new Deno.Command("sh", {
-      args: [LAUNCHER, "synth", "tinyllama-1.1b", "-o", join(directory, "model.gguf")],
-      env: baseEnv(),
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    while ([...Deno.readDirSync(directory)].length === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    child.kill("SIGINT");
-    assert.equal((await child.status).code, 130);
-    assert.deepEqual([...Deno.readDirSync(directory)], []);
-    Deno.removeSync(directory);
-  },
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ModelFormatError } from "../../engine/errors.ts";
 import { renderChat } from "../../engine/text/chat_template.ts";
+import { cpuSeconds } from "../cpu_time.ts";
 
 // 100,000 characters, which no limit minds.
 const long = "{% set ns = namespace(s='xxxxxxxxxx') %}{% for i in range(4) %}" +
@@ -130,21 +131,24 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   "many spaces": [" ".repeat(200_000), /spaces or line ends in a row/],
 };
 
-Deno.test("renderChat() ends hostile templates within a second", async (t) => {
+/**
+ * Processor time that a template may take, s. The slowest of these take half a second; without the
+ * limit that ends it each takes minutes, or all memory.
+ */
+const PATIENCE = 2;
+
+Deno.test("renderChat() ends hostile templates soon", async (t) => {
   for (const [name, [template, message]] of Object.entries(HOSTILE)) {
     await t.step(name, () => {
-      // The best of three, as other programs may take the processor for a while.
-      const seconds = [1, 2, 3].map(() => {
-        const start = performance.now();
+      const seconds = cpuSeconds(() => {
         assert.throws(() => renderChat(template, [{ role: "user", content: "hi" }]), (error) => {
           assert.ok(error instanceof ModelFormatError, String(error));
           assert.match(error.message, /^Cannot render the chat template: [^\n]*$/);
           assert.match(error.message, message);
           return true;
         });
-        return (performance.now() - start) / 1000;
       });
-      assert.ok(Math.min(...seconds) < 1, `${seconds} s`);
+      assert.ok(seconds < PATIENCE, `${seconds} s`);
     });
   }
 });

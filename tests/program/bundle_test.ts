@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ROOT, run, type RunResult } from "../cli/run_tvllm.ts";
+import { ROOT, run, type RunResult } from "./run_tvllm.ts";
 
 // With all of the environment, which may say how the registry of packages is reached: Deno gets
 // its bundler from there, once.

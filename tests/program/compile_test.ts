@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ROOT, run, type RunResult, which } from "../cli/run_tvllm.ts";
+import { ROOT, run, type RunResult, which } from "./run_tvllm.ts";
 
 /** Compiles a one-line program into a new directory, with no network but a proxy that is not there. */
 async function compile(

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { tinyMlx } from "../../fixtures/tiny_mlx.ts";
-import { baseEnv, LAUNCHER, ROOT, run, runTvllm } from "../cli/run_tvllm.ts";
-import { BadHub, content, sha256 } from "./bad_hub.ts";
+import { baseEnv, LAUNCHER, ROOT, run, runTvllm } from "./run_tvllm.ts";
+import { BadHub, content, sha256 } from "../hub/bad_hub.ts";
 
 const NAME = "tiny-Q8_0.gguf";
 const MODEL = Deno.readFileSync(

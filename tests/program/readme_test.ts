@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { writeTinyModel } from "../fixtures/tiny_models.ts";
-import { LAUNCHER, ROOT, run } from "./cli/run_tvllm.ts";
+import { writeTinyModel } from "../../fixtures/tiny_models.ts";
+import { LAUNCHER, ROOT, run } from "./run_tvllm.ts";
 
 const PAGES = ["README.md", "docs/quantization.md", "docs/troubleshooting.md"];
 

@@ -1,9 +1,9 @@
 /** loadModel(): what it refuses, when, and that nothing stays open after it failed. */
 
 import assert from "node:assert/strict";
-import { tinyModel } from "../fixtures/tiny_models.ts";
-import { loadModel, type LoadOptions, openModelFile } from "../mod.ts";
-import { withFile } from "./files/on_disk.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
+import { loadModel, type LoadOptions, openModelFile } from "../../mod.ts";
+import { withFile } from "../files/on_disk.ts";
 
 // Of the devices that are opened to run a model, and of those that were destroyed.
 let opened = 0;

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { runTvllm } from "../cli/run_tvllm.ts";
+import { runTvllm } from "./run_tvllm.ts";
 
 const SPEC = "synth:tiny-qwen2:q4_0";
 
