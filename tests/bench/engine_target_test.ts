@@ -7,6 +7,7 @@ import { loadModel, type Model, openGguf } from "../../engine/mod.ts";
 import type { ModelRunner } from "../../engine/run/runner.ts";
 import { EngineTarget } from "../../bench/targets/engine_target.ts";
 import { makePrompts } from "../../bench/harness/prompts.ts";
+import { ScriptedClock } from "../time.ts";
 
 const TINY = fileURLToPath(
   new URL("../../fixtures/models/tiny-llama-q8_0.gguf", import.meta.url),
@@ -41,15 +42,11 @@ function withSubmit(model: Model, submit: ModelRunner["submit"]): Model {
 
 Deno.test("a token's time is when its step was read, of the last one too", () =>
   withModel(async (model) => {
-    // A clock that tells how many steps were read.
-    let reads = 0;
-    using stack = new DisposableStack();
-    const { now } = performance;
-    stack.defer(() => performance.now = now);
-    performance.now = () => reads;
+    // It tells how many steps were read.
+    using clock = new ScriptedClock();
     const counting = withSubmit(model, (batch) => {
       const step = model.runner.submit(batch);
-      return { read: async () => await Promise.resolve(step.read()).finally(() => reads++) };
+      return { read: async () => await Promise.resolve(step.read()).finally(() => clock.time++) };
     });
     const target = new EngineTarget(counting, PROGRAM);
     const [promptIds] = makePrompts(target.text, { count: 1, tokens: 16, seed: 0 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Progress } from "../../cli/progress.ts";
 import { type OutputStream, Terminal } from "../../cli/terminal.ts";
+import { ScriptedClock } from "../time.ts";
 
 /** Keeps what is written, a few bytes a call, as a pipe may take them. */
 class FakeStream implements OutputStream {
@@ -42,9 +43,9 @@ Deno.test("Terminal.write() writes all of a text to stdout", () => {
 Deno.test("Terminal removes progress before it writes", () => {
   const stderr = new FakeStream(true);
   const terminal = new Terminal({}, stderr, stderr); // one screen, as a person has
+  using clock = new ScriptedClock();
   using progress = terminal.progress("Working");
-  const end = performance.now() + 600; // longer than what shows none
-  while (performance.now() < end);
+  clock.time = 600; // longer than what shows none
   progress.update(0);
   assert.match(stderr.text, /Working .$/);
   terminal.write("report\n");
@@ -129,9 +130,7 @@ for (
   });
 }
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-Deno.test("Terminal.progress() draws only on a terminal, and not with -q", async () => {
+Deno.test("Terminal.progress() draws only on a terminal, and not with -q", () => {
   for (
     const [terminal, quiet, drawn] of [[true, false, true], [true, true, false], [
       false,
@@ -140,12 +139,13 @@ Deno.test("Terminal.progress() draws only on a terminal, and not with -q", async
     ]]
   ) {
     const stderr = new FakeStream(terminal!);
+    using clock = new ScriptedClock();
     {
       using progress = new Terminal({ quiet }, new FakeStream(false), stderr).progress(
         "Loading",
         4,
       );
-      await pause(650);
+      clock.time += 650;
       progress.update(2);
     }
     assert.equal(stderr.text !== "", drawn);
@@ -187,6 +187,7 @@ Deno.test("Progress on a narrow terminal shows the percentage, and what fits of 
 });
 
 Deno.test("Progress of unknown length spins by itself", async () => {
+  let now = 0;
   const drawn = new Set<string>();
   const { promise, resolve } = Promise.withResolvers<void>();
   const draw = (text: string) => {
@@ -196,7 +197,7 @@ Deno.test("Progress of unknown length spins by itself", async () => {
   using _progress = new Progress("Waiting", undefined, {
     draw,
     columns: 40,
-    now: () => performance.now(),
+    now: () => now += 200,
   });
   await promise;
 });

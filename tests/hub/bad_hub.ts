@@ -30,6 +30,7 @@ export function sha256(bytes: Uint8Array): string {
 export class BadHub implements AsyncDisposable {
   readonly seen: SeenRequest[] = [];
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #readers: { readonly bytes: number; readonly resolve: () => void }[] = [];
   fault: Fault = () => undefined;
   commit = COMMIT;
   /** Replaces what the list says of a file. */
@@ -40,6 +41,16 @@ export class BadHub implements AsyncDisposable {
       { hostname: "127.0.0.1", port: 0, onListen: () => {} },
       (request) => this.#answer(request),
     );
+  }
+
+  /** Tells the hub how many bytes of its file the client has. */
+  progress(bytes: number): void {
+    for (const reader of this.#readers) if (bytes >= reader.bytes) reader.resolve();
+  }
+
+  /** Ends when the client has this many bytes of the file. */
+  read(bytes: number): Promise<void> {
+    return new Promise((resolve) => this.#readers.push({ bytes, resolve }));
   }
 
   get endpoint(): string {
@@ -97,15 +108,19 @@ export class BadHub implements AsyncDisposable {
   }
 }
 
-/** The bytes, and then the connection is cut. */
-export function cut(bytes: Uint8Array<ArrayBuffer>, init: ResponseInit = {}): Response {
+/** The bytes, and then the connection is cut, but not before the client has read them. */
+export function cut(
+  bytes: Uint8Array<ArrayBuffer>,
+  read: Promise<void>,
+  init: ResponseInit = {},
+): Response {
   let sent = false;
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
     async pull(controller) {
       if (!sent) controller.enqueue(bytes);
       else {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        controller.error(new Error("cut on purpose"));
+        await read;
+        controller.error(new Error("cut"));
       }
       sent = true;
     },

@@ -14,7 +14,8 @@ hubTest(
       const start = Number(/\d+/.exec(range ?? "0"));
       const end = Math.min(start + 20_000, BYTES.length);
       const headers = { "content-range": `bytes ${start}-${BYTES.length - 1}/${BYTES.length}` };
-      return cut(BYTES.subarray(start, end), start === 0 ? {} : { status: 206, headers });
+      const init = start === 0 ? {} : { status: 206, headers };
+      return cut(BYTES.subarray(start, end), hub.read(end), init);
     };
     const retries: string[] = [];
     const path = await get({ onRetry: (line) => retries.push(line) });

@@ -82,7 +82,7 @@ Deno.test({
     await terminal.type("Then the king\n");
     await terminal.shows(/the king\n[^]+\n>$/);
     const second = await used();
-    assert.ok(first > 8 && first < 400 && first + 8 < second, await terminal.screen());
+    assert.ok(first > 8 && first < 600 && first + 8 < second, await terminal.screen());
     await terminal.press("C-d");
     assert.match(await terminal.ended(), /\[exit 0\]$/);
   },
@@ -109,19 +109,24 @@ Deno.test({
   name: "chat: a page that is pasted is one message, at once; Ctrl-C discards it",
   ignore,
   fn: async () => {
-    await using terminal = await PseudoTerminal.open(`${CHAT} -c 64`);
+    // At the end the shell tells how long its children had the processor.
+    await using terminal = await PseudoTerminal.open(
+      `{ ${CHAT} -c 64; code=$?; times; (exit $code); }`,
+    );
     await terminal.shows(/^>/m);
     await terminal.type("All work and no play.\n".repeat(30) + "The end");
     await terminal.shows(/The end$/);
     await terminal.press("C-c");
     await terminal.shows(/The end\^C\n>$/);
-    const started = performance.now();
     await terminal.type("word ".repeat(2000));
     await terminal.press("Enter");
     await terminal.shows(/the message has \d+ tokens/);
-    assert.ok(performance.now() - started < 10_000, "slow");
     await terminal.press("C-d");
-    assert.match(await terminal.ended(), /\[exit 0\]$/);
+    const screen = await terminal.ended();
+    assert.match(screen, /\[exit 0\]$/);
+    const [, minutes, seconds] = /^(\d+)m([\d.]+)s .*\n\[exit/m.exec(screen)!;
+    // Handed over key by key the page takes minutes.
+    assert.ok(60 * Number(minutes) + Number(seconds) < 5, screen);
   },
 });
 

@@ -158,19 +158,19 @@ Deno.test({
       stderr: "piped",
     }).spawn();
     let text = "";
-    let stopped = 0;
+    let stopped = false;
     const stderr = new Response(child.stderr).text();
     for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
       text += piece;
-      if (stopped === 0 && text.length > 40) {
-        stopped = performance.now();
+      if (!stopped && text.length > 40) {
+        stopped = true;
         child.kill("SIGINT");
       }
     }
     const { code } = await child.status;
     assert.equal(code, 130, await stderr);
-    assert.ok(performance.now() - stopped < 2000);
-    assert.match(await stderr, /\d+ tokens after \d+, first after/);
+    const [, tokens] = /(\d+) tokens after \d+, first after/.exec(await stderr)!;
+    assert.ok(Number(tokens) < 1000, `${tokens} of 2000 tokens`);
   },
 });
 
@@ -196,8 +196,12 @@ Deno.test({
       if (timer !== undefined || !log.includes("Loaded in")) continue;
       // In its midst: it is at the second step that Deno was too busy to listen.
       timer = setTimeout(() => {
-        sent = true;
-        child.kill("SIGINT");
+        try {
+          child.kill("SIGINT");
+          sent = true;
+        } catch {
+          // It has just ended.
+        }
       }, 2500);
     }
     clearTimeout(timer);

@@ -2,16 +2,12 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { baseEnv, LAUNCHER, ROOT, which } from "./run_tvllm.ts";
+import { baseEnv, LAUNCHER, ROOT, until, which } from "./run_tvllm.ts";
 
 /** Why tests of the terminal are skipped; undefined where they can run. */
 export const NO_TERMINAL = which("tmux") === undefined
   ? "tmux is not installed; .ci/run installs it"
   : undefined;
-
-/** Longest wait for a screen, ms: what is waited for takes a tenth of it on an idle machine. */
-const PATIENCE = 30_000;
-const INTERVAL = 30;
 
 /** One window of 80 by 40 with a shell script in it, on a tmux server of its own. */
 export class PseudoTerminal implements AsyncDisposable {
@@ -62,15 +58,11 @@ export class PseudoTerminal implements AsyncDisposable {
 
   /** The screen, when it shows `pattern`. */
   async shows(pattern: RegExp): Promise<string> {
-    const started = performance.now();
-    for (;;) {
-      const screen = await this.screen();
-      if (pattern.test(screen)) return screen;
-      if (performance.now() - started > PATIENCE) {
-        assert.fail(`Waited in vain for ${pattern} on the screen:\n${screen}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, INTERVAL));
-    }
+    let screen = "";
+    return await until(async () => {
+      screen = await this.screen();
+      return pattern.test(screen) ? screen : undefined;
+    }, () => `Waited in vain for ${pattern} on the screen:\n${screen}`);
   }
 
   /** The screen when the script has ended. */

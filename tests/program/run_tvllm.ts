@@ -50,6 +50,22 @@ export function symlink(target: string, path: string): void {
   assert.ok(new Deno.Command("sh", { args }).outputSync().success);
 }
 
+/**
+ * Looks again and again until `condition` gives a value, and fails when it never does. Looks are
+ * counted, not time: on a busy machine they take longer too.
+ */
+export async function until<T>(
+  condition: () => T | undefined | Promise<T | undefined>,
+  complaint: () => string,
+): Promise<T> {
+  for (let looks = 0; looks < 3000; looks++) {
+    const value = await condition();
+    if (value !== undefined) return value;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  assert.fail(complaint());
+}
+
 /** Runs a program with the variables of `baseEnv` and `env`; stdin is empty unless given. */
 export async function run(
   program: string,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import { loadModel } from "../../engine/mod.ts";
-import { baseEnv, LAUNCHER, runTvllm } from "./run_tvllm.ts";
+import { baseEnv, LAUNCHER, runTvllm, until } from "./run_tvllm.ts";
 
 Deno.test("tvllm synth writes a file that generates on the default device", async () => {
   const directory = Deno.makeTempDirSync();
@@ -68,9 +68,10 @@ Deno.test({
       stdout: "null",
       stderr: "null",
     }).spawn();
-    while ([...Deno.readDirSync(directory)].length === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await until(
+      () => [...Deno.readDirSync(directory)][0],
+      () => "tvllm synth began no file",
+    );
     child.kill("SIGINT");
     assert.equal((await child.status).code, 130);
     assert.deepEqual([...Deno.readDirSync(directory)], []);

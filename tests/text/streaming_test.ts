@@ -29,6 +29,23 @@ Deno.test("TextStream.push() gives each word as soon as it comes", () => {
   assert.equal(pieces(llama, ids, { special: true }).join(""), "<s> Hello there, you</s>");
 });
 
+Deno.test("TextStream.push() looks at each token once, however long the text", async () => {
+  const smol = await smollm2();
+  const ids = smol.encode("naïve café 🎉 水は高い ".repeat(100));
+  let looks = 0;
+  const text = ids.map((id) => smol.tokenText(id));
+  const counted: Tokenizer = Object.assign(Object.create(smol), {
+    tokenText: (...args: Parameters<Tokenizer["tokenText"]>) => (looks++, smol.tokenText(...args)),
+    tokenBytes: (...args: Parameters<Tokenizer["tokenBytes"]>) => (
+      looks++, smol.tokenBytes(...args)
+    ),
+    decode: () => assert.fail("decodes what it has given"),
+  });
+  assert.equal(pieces(counted, ids).join(""), smol.decode(ids));
+  // Text of its own, or else the bytes; a character that is open needs the bytes alone.
+  assert.ok(looks <= ids.length + text.filter((text) => text === null).length);
+});
+
 Deno.test("TextStream.flush() gives U+FFFD for a character that stayed open", async () => {
   const smol = await smollm2();
   const ids = smol.encode("🎉").slice(0, -1);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ModelFormatError } from "../../engine/errors.ts";
 import { renderChat } from "../../engine/text/chat_template.ts";
-import { cpuSeconds } from "../cpu_time.ts";
+import { cpuSeconds } from "../time.ts";
 
 // 100,000 characters, which no limit minds.
 const long = "{% set ns = namespace(s='xxxxxxxxxx') %}{% for i in range(4) %}" +

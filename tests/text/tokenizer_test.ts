@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { loadTokenizer } from "../../engine/text/tokenizer.ts";
 import { smollm2, spm, tinyMetadata, tinySpmMetadata } from "./vocabularies.ts";
+import { cpuSeconds } from "../time.ts";
 
 Deno.test("encode() leaves the text of control tokens text unless special", async () => {
   const smol = await smollm2();
@@ -138,7 +139,7 @@ Deno.test("encode() of SentencePiece works on whole texts where tokens have inne
   assert.deepEqual(llama.encode("a b"), [3, 7]);
 });
 
-Deno.test("encode() takes a megabyte without a space in less than 5 s", async () => {
+Deno.test("encode() takes a megabyte without a space in seconds", async () => {
   const random = (alphabet: string) => {
     let state = 1;
     return Array.from({ length: 1_000_000 }, () => {
@@ -153,10 +154,9 @@ Deno.test("encode() takes a megabyte without a space in less than 5 s", async ()
   ];
   for (const tokenizer of [await smollm2(), spm()]) {
     for (const text of texts) {
-      const start = performance.now();
-      const ids = tokenizer.encode(text);
-      const seconds = (performance.now() - start) / 1000;
-      assert.ok(seconds < 5, `${seconds} s`);
+      let ids: number[] = [];
+      const seconds = cpuSeconds(() => ids = tokenizer.encode(text));
+      assert.ok(seconds < 5, `${seconds} s of the processor`);
       assert.equal(tokenizer.decode(ids), text);
     }
   }
