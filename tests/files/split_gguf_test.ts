@@ -40,7 +40,7 @@ for (const named of [0, 2]) {
       const file = openGguf(join(directory, partName(named)));
       assert.deepEqual(file.paths, [0, 1, 2].map((i) => join(directory, partName(i))));
       assert.equal(file.tensors.size, whole.tensors.length);
-      assert.equal(configFromGguf(file).layers, 2);
+      assert.equal(configFromGguf(file).layers.length, 2);
       assert.equal(file.byteLength, Object.values(split()).reduce((sum, b) => sum + b.length, 0));
       for (const { name, data } of whole.tensors) {
         const tensor = file.tensors.get(name)!;
