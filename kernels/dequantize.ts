@@ -12,16 +12,10 @@ import { F16_VALUES } from "./f16.ts";
 import { packedBytes, type TensorType } from "./tensor_types.ts";
 
 /**
- * Unpacks `count` weights, whole blocks, that start at byte `at` into `out` from `o` on.
- * Nothing is checked: a caller's ranges are right once, not once per row.
+ * Unpacks the first `count` weights, whole groups, of `bytes` into `out`. Nothing is checked: a
+ * caller's ranges are right once, not once per row.
  */
-export type Unpack = (
-  bytes: Uint8Array,
-  at: number,
-  out: Float32Array,
-  o: number,
-  count: number,
-) => void;
+export type Unpack = (bytes: Uint8Array, out: Float32Array, count: number) => void;
 
 /** The unchecked inner loop of each format. */
 export const UNPACK: Readonly<Record<TensorType, Unpack>> = {
@@ -29,7 +23,7 @@ export const UNPACK: Readonly<Record<TensorType, Unpack>> = {
   F16: unpackHalf,
   BF16: unpackBf16,
   Q4_0: unpackQ40,
-  Q4_1: (b, at, out, o, count) => unpackNibbles(b, at, out, o, count, 32),
+  Q4_1: nibbles(32),
   Q5_0: unpackQ50,
   Q5_1: unpackQ51,
   Q8_0: unpackQ80,
@@ -38,60 +32,47 @@ export const UNPACK: Readonly<Record<TensorType, Unpack>> = {
   Q4_K: unpackQ4K,
   Q5_K: unpackQ5K,
   Q6_K: unpackQ6K,
-  MLX4_64: (b, at, out, o, count) => unpackNibbles(b, at, out, o, count, 64),
-  MLX4_128: (b, at, out, o, count) => unpackNibbles(b, at, out, o, count, 128),
-  MLX8_32: (b, at, out, o, count) => unpackBytes(b, at, out, o, count, 32),
-  MLX8_64: (b, at, out, o, count) => unpackBytes(b, at, out, o, count, 64),
-  MLX8_128: (b, at, out, o, count) => unpackBytes(b, at, out, o, count, 128),
+  MLX4_64: nibbles(64),
+  MLX4_128: nibbles(128),
+  MLX8_32: unsignedBytes(32),
+  MLX8_64: unsignedBytes(64),
+  MLX8_128: unsignedBytes(128),
 };
 
 /**
- * Unpacks the first `count` weights of `bytes` into `out`.
+ * Unpacks as many weights as `out` takes.
  *
  * @param type how `bytes` is packed
- * @param bytes [packedBytes(type, count)] or more
- * @param out [count] or more
- * @param count a multiple of the format's block; default: all of `out`
- * @throws {RangeError} if count is no multiple of the block, or `bytes` or `out` is too short.
+ * @param bytes [packedBytes(type, out.length)] or more
+ * @throws {RangeError} if `out` is not whole groups, or `bytes` is too short for it.
  */
-export function dequantize(
-  type: TensorType,
-  bytes: Uint8Array,
-  out: Float32Array,
-  count: number = out.length,
-): void {
-  const needed = packedBytes(type, count);
+export function dequantize(type: TensorType, bytes: Uint8Array, out: Float32Array): void {
+  const needed = packedBytes(type, out.length);
   if (bytes.length < needed) {
     throw new RangeError(
-      `Cannot unpack ${count} ${type} weights: they take ${needed} bytes, got ${bytes.length}`,
+      `Cannot unpack ${out.length} ${type} weights: they take ${needed} bytes, got ${bytes.length}`,
     );
   }
-  if (out.length < count) {
-    throw new RangeError(
-      `Cannot unpack ${count} ${type} weights: the output holds ${out.length}`,
-    );
-  }
-  UNPACK[type](bytes, 0, out, 0, count);
+  UNPACK[type](bytes, out, out.length);
 }
 
-function unpackF32(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
+function unpackF32(b: Uint8Array, out: Float32Array, count: number): void {
   // Bytes, not floats: a tensor need not be aligned, and NaNs keep their bits.
-  new Uint8Array(out.buffer, out.byteOffset + o * 4, count * 4)
-    .set(b.subarray(at, at + count * 4));
+  new Uint8Array(out.buffer, out.byteOffset, count * 4).set(b.subarray(0, count * 4));
 }
 
-function unpackHalf(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
-  for (let i = 0; i < count; i++, at += 2) out[o + i] = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+function unpackHalf(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let i = 0, at = 0; i < count; i++, at += 2) out[i] = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
 }
 
-function unpackBf16(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
-  const bits = new Uint32Array(out.buffer, out.byteOffset + o * 4, count);
-  for (let i = 0; i < count; i++, at += 2) bits[i] = b[at]! << 16 | b[at + 1]! << 24;
+function unpackBf16(b: Uint8Array, out: Float32Array, count: number): void {
+  const bits = new Uint32Array(out.buffer, out.byteOffset, count);
+  for (let i = 0, at = 0; i < count; i++, at += 2) bits[i] = b[at]! << 16 | b[at + 1]! << 24;
 }
 
 /** d, then 16 bytes: weight j in the low half of byte j, weight j + 16 in its high half. */
-function unpackQ40(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
-  for (const end = o + count; o < end; o += 32, at += 18) {
+function unpackQ40(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 32, at += 18) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     for (let j = 0; j < 16; j++) {
       const q = b[at + 2 + j]!;
@@ -101,49 +82,39 @@ function unpackQ40(b: Uint8Array, at: number, out: Float32Array, o: number, coun
   }
 }
 
-/** d, m, then for each 32 weights of the block 16 bytes as in Q4_0. */
-function unpackNibbles(
-  b: Uint8Array,
-  at: number,
-  out: Float32Array,
-  o: number,
-  count: number,
-  block: number,
-): void {
-  for (const end = o + count; o < end;) {
-    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
-    const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
-    at += 4;
-    for (const next = o + block; o < next; o += 32, at += 16) {
-      for (let j = 0; j < 16; j++) {
-        const q = b[at + j]!;
-        out[o + j] = d * (q & 15) + m;
-        out[o + j + 16] = d * (q >> 4) + m;
+/** d, m, then for each 32 weights of the group 16 bytes as in Q4_0. */
+function nibbles(group: number): Unpack {
+  return (b, out, count) => {
+    for (let o = 0, at = 0; o < count;) {
+      const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+      const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
+      at += 4;
+      for (const next = o + group; o < next; o += 32, at += 16) {
+        for (let j = 0; j < 16; j++) {
+          const q = b[at + j]!;
+          out[o + j] = d * (q & 15) + m;
+          out[o + j + 16] = d * (q >> 4) + m;
+        }
       }
     }
-  }
+  };
 }
 
 /** d, m, then an unsigned byte a weight. */
-function unpackBytes(
-  b: Uint8Array,
-  at: number,
-  out: Float32Array,
-  o: number,
-  count: number,
-  block: number,
-): void {
-  for (const end = o + count; o < end;) {
-    const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
-    const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
-    at += 4;
-    for (const next = o + block; o < next; o++, at++) out[o] = d * b[at]! + m;
-  }
+function unsignedBytes(group: number): Unpack {
+  return (b, out, count) => {
+    for (let o = 0, at = 0; o < count;) {
+      const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
+      const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
+      at += 4;
+      for (const next = o + group; o < next; o++, at++) out[o] = d * b[at]! + m;
+    }
+  };
 }
 
 /** d, the fifth bit of weight j in bit j of a word, then 16 bytes as in Q4_0. */
-function unpackQ50(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
-  for (const end = o + count; o < end; o += 32, at += 22) {
+function unpackQ50(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 32, at += 22) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     const high = b[at + 2]! | b[at + 3]! << 8 | b[at + 4]! << 16 | b[at + 5]! << 24;
     for (let j = 0; j < 16; j++) {
@@ -155,8 +126,8 @@ function unpackQ50(b: Uint8Array, at: number, out: Float32Array, o: number, coun
 }
 
 /** d, m, fifth bits, then 16 bytes as in Q4_0. */
-function unpackQ51(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
-  for (const end = o + count; o < end; o += 32, at += 24) {
+function unpackQ51(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 32, at += 24) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     const m = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
     const high = b[at + 4]! | b[at + 5]! << 8 | b[at + 6]! << 16 | b[at + 7]! << 24;
@@ -169,8 +140,8 @@ function unpackQ51(b: Uint8Array, at: number, out: Float32Array, o: number, coun
 }
 
 /** d, then 32 signed bytes. */
-function unpackQ80(b: Uint8Array, at: number, out: Float32Array, o: number, count: number): void {
-  for (const end = o + count; o < end; o += 32, at += 34) {
+function unpackQ80(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 32, at += 34) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     for (let j = 0; j < 32; j++) out[o + j] = d * (b[at + 2 + j]! << 24 >> 24);
   }

@@ -6,14 +6,8 @@
 import { F16_VALUES } from "./f16.ts";
 
 /** 16 bytes of scale (low half) and minimum (high half), 64 of 2-bit quants, d, dmin. */
-export function unpackQ2K(
-  b: Uint8Array,
-  at: number,
-  out: Float32Array,
-  o: number,
-  count: number,
-): void {
-  for (const end = o + count; o < end; o += 256, at += 84) {
+export function unpackQ2K(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 256, at += 84) {
     const d = F16_VALUES[b[at + 80]! | b[at + 81]! << 8]!;
     const min = F16_VALUES[b[at + 82]! | b[at + 83]! << 8]!;
     for (let sub = 0; sub < 16; sub++) {
@@ -29,14 +23,8 @@ export function unpackQ2K(
 }
 
 /** 32 bytes of inverted third bits, 64 of 2-bit quants, 12 of 6-bit scales, d. */
-export function unpackQ3K(
-  b: Uint8Array,
-  at: number,
-  out: Float32Array,
-  o: number,
-  count: number,
-): void {
-  for (const end = o + count; o < end; o += 256, at += 110) {
+export function unpackQ3K(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 256, at += 110) {
     const d = F16_VALUES[b[at + 108]! | b[at + 109]! << 8]!;
     for (let sub = 0; sub < 16; sub++) {
       const low = sub < 8 ? b[at + 96 + sub]! & 15 : b[at + 88 + sub]! >> 4;
@@ -54,14 +42,8 @@ export function unpackQ3K(
 }
 
 /** d, dmin, 12 bytes of 6-bit scales and minima, 128 of 4-bit quants. */
-export function unpackQ4K(
-  b: Uint8Array,
-  at: number,
-  out: Float32Array,
-  o: number,
-  count: number,
-): void {
-  for (const end = o + count; o < end; o += 256, at += 144) {
+export function unpackQ4K(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 256, at += 144) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     const min = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
     for (let pair = 0; pair < 4; pair++) {
@@ -82,14 +64,8 @@ export function unpackQ4K(
 }
 
 /** d, dmin, 12 bytes of 6-bit scales and minima, 32 of fifth bits, 128 of low 4 bits. */
-export function unpackQ5K(
-  b: Uint8Array,
-  at: number,
-  out: Float32Array,
-  o: number,
-  count: number,
-): void {
-  for (const end = o + count; o < end; o += 256, at += 176) {
+export function unpackQ5K(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 256, at += 176) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     const min = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
     for (let sub = 0; sub < 8; sub++) {
@@ -119,14 +95,8 @@ function minimumOf(b: Uint8Array, at: number, sub: number): number {
 }
 
 /** 128 bytes of low 4 bits, 64 of high 2 bits, 16 signed scales, d. */
-export function unpackQ6K(
-  b: Uint8Array,
-  at: number,
-  out: Float32Array,
-  o: number,
-  count: number,
-): void {
-  for (const end = o + count; o < end; o += 256, at += 210) {
+export function unpackQ6K(b: Uint8Array, out: Float32Array, count: number): void {
+  for (let o = 0, at = 0; o < count; o += 256, at += 210) {
     const d = F16_VALUES[b[at + 208]! | b[at + 209]! << 8]!;
     for (let half = 0; half < 2; half++) {
       const low = at + half * 64;

@@ -70,8 +70,9 @@ function multiplyRows(
   if (rowDots !== undefined) {
     for (; row + 2 <= end; row += 2) rowDots(bytes, row * rowBytes, rowBytes, x, cols, out, row);
   } else {
+    const lanes = Array.from({ length: TILE }, (_, i) => scratch.subarray(i * cols));
     for (; row + TILE <= end; row += TILE) {
-      for (let i = 0; i < TILE; i++) unpack(bytes, (row + i) * rowBytes, scratch, i * cols, cols);
+      for (let i = 0; i < TILE; i++) unpack(bytes.subarray((row + i) * rowBytes), lanes[i]!, cols);
       let token = 0;
       for (; token + TILE <= tokens; token += TILE) {
         fourByFour(scratch, x, cols, token, out, rows, row);
@@ -80,7 +81,7 @@ function multiplyRows(
     }
   }
   for (; row < end; row++) {
-    unpack(bytes, row * rowBytes, scratch, 0, cols);
+    unpack(bytes.subarray(row * rowBytes), scratch, cols);
     for (let token = 0; token < tokens; token++) {
       let sum = 0;
       for (let i = 0; i < cols; i++) sum += scratch[i]! * x[token * cols + i]!;

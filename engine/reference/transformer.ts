@@ -220,7 +220,7 @@ export class Transformer {
     const { type, cols, bytes } = this.weights.embedding;
     const rowBytes = packedBytes(type, cols);
     tokens.forEach(({ id }, t) => {
-      UNPACK[type](bytes, id * rowBytes, this.#row, 0, cols);
+      UNPACK[type](bytes.subarray(id * rowBytes), this.#row, cols);
       const scale = this.config.embeddingScale;
       for (let i = 0; i < cols; i++) this.#hidden[t * cols + i] = this.#row[i]! * scale;
     });

@@ -32,7 +32,7 @@ Deno.test("dequantize() reads bytes at any alignment and leaves the rest of its 
     const plain = new Float32Array(2 * weights);
     const out = new Float32Array(3 * weights).fill(7);
     dequantize(type, blocks, plain);
-    dequantize(type, shifted.subarray(1), out.subarray(weights), weights);
+    dequantize(type, shifted.subarray(1), out.subarray(weights, 2 * weights));
     assert.deepEqual(out.subarray(weights, 2 * weights), plain.subarray(0, weights), type);
     assert.ok(out.subarray(0, weights).every((v) => v === 7), type);
     assert.ok(out.subarray(2 * weights).every((v) => v === 7), type);
@@ -41,9 +41,8 @@ Deno.test("dequantize() reads bytes at any alignment and leaves the rest of its 
 
 Deno.test("dequantize() refuses part of a block and ranges that are too short", () => {
   const block = new Uint8Array(18);
-  assert.throws(() => dequantize("Q4_0", block, new Float32Array(32), 31), RangeError);
+  assert.throws(() => dequantize("Q4_0", block, new Float32Array(31)), RangeError);
   assert.throws(() => dequantize("Q4_0", block, new Float32Array(64)), /take 36 bytes, got 18/);
-  assert.throws(() => dequantize("Q4_0", block, new Float32Array(16), 32), /output holds 16/);
 });
 
 Deno.test("packF16() packs pairs low half first and rounds ties to even", () => {
