@@ -1,6 +1,6 @@
 /**
  * Packed weights to float32: the values that the `gguf` Python package's `dequantize` gives, and of
- * MLX's formats numpy in float32, bit for bit. A product of a half, a sub-block's scale and a quant has at most 24 significant bits, so it is
+ * MLX's formats numpy in float32, bit for bit. A product of a half, a group's own scale and a quant has at most 24 significant bits, so it is
  * exact in float32 and in a double alike; a minimum is subtracted in double, and the store rounds
  * once, as float32 arithmetic would.
  *

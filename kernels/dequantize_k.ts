@@ -1,5 +1,5 @@
 /**
- * The K-quants: super-blocks of 256 weights, whose sub-blocks of 16 or 32 have small integer scales.
+ * The K-quants: superblocks of 256 weights, whose groups of 16 or 32 have small integer scales.
  * See dequantize.ts for the arithmetic. Source of the layouts: ggml-common.h and ggml-quants.c of ggml.
  */
 
@@ -14,7 +14,7 @@ export function unpackQ2K(b: Uint8Array, out: Float32Array, count: number): void
       const scales = b[at + sub]!;
       const dl = d * (scales & 15);
       const ml = min * (scales >> 4);
-      // 32 bytes hold 128 weights: sub-blocks 2s and 2s + 1 are bits 2s and 2s + 1 of 16 bytes each.
+      // 32 bytes hold 128 weights: groups 2s and 2s + 1 are bits 2s and 2s + 1 of 16 bytes each.
       const from = at + 16 + (sub >> 3) * 32 + (sub & 1) * 16;
       const shift = sub & 6;
       for (let l = 0; l < 16; l++) out[o + sub * 16 + l] = dl * (b[from + l]! >> shift & 3) - ml;
@@ -47,7 +47,7 @@ export function unpackQ4K(b: Uint8Array, out: Float32Array, count: number): void
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     const min = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
     for (let pair = 0; pair < 4; pair++) {
-      // 32 bytes hold two sub-blocks, the first in their low halves.
+      // 32 bytes hold two groups, the first in their low halves.
       const dl = d * scaleOf(b, at + 4, 2 * pair);
       const ml = min * minimumOf(b, at + 4, 2 * pair);
       const dh = d * scaleOf(b, at + 4, 2 * pair + 1);

@@ -7,7 +7,7 @@
 import { DEVICE_FORMATS } from "./formats.ts";
 import { PACK_K } from "./pack_k.ts";
 import { halfAt, wordAt } from "./halves.ts";
-import { BLOCK_LAYOUT, type TensorType } from "./tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "./tensor_types.ts";
 
 /** Packed rows, ready for the device; valid until their arena packs again. */
 export interface PackedRows {
@@ -93,7 +93,7 @@ export function packRows(
   );
   const from = wordsOf(source);
   const supers = columns / 32 / superBlocks;
-  const { weights, bytes } = BLOCK_LAYOUT[type];
+  const { weights, bytes } = GROUP_LAYOUT[type];
   const superHalves = superBlocks * 32 / weights * bytes / 2;
   const fields = FIELDS[type];
   const packK = PACK_K[type];

@@ -68,7 +68,7 @@ export function rope(
   return out;
 }
 
-/** A packed weight matrix [rows, cols]; each row is whole blocks. */
+/** A packed weight matrix [rows, cols]; each row is whole groups. */
 export interface PackedMatrix {
   readonly type: TensorType;
   readonly rows: number;

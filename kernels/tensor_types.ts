@@ -1,4 +1,7 @@
-/** The packed weight formats: block size in weights, and bytes a block. */
+/**
+ * The packed weight formats. A group is what a format packs as one: weights that share a scale, or,
+ * of the K-quants, a superblock of 256. (ggml calls both blocks.)
+ */
 
 /** Name of a packed weight format. */
 export type TensorType = GgmlType | MlxType;
@@ -20,20 +23,20 @@ export type GgmlType =
   | "Q6_K";
 
 /**
- * What MLX packs, by its bits and the size of its groups. A block is a group: its scale and its bias
+ * What MLX packs, by its bits and the size of its groups: a group's scale and its bias
  * in float16, then its unsigned quants, in bytes or as Q4_1 has each 32 of them: w = scale · q + bias.
  * Four bits in groups of 32 are Q4_1.
  */
 export type MlxType = "MLX4_64" | "MLX4_128" | "MLX8_32" | "MLX8_64" | "MLX8_128";
 
-/** Weights per block, and bytes per block, of one format. */
-export interface BlockLayout {
+/** Weights per group, and bytes per group, of one format. */
+export interface GroupLayout {
   readonly weights: number;
   readonly bytes: number;
 }
 
 /** Source: ggml-common.h (`block_q4_0` and the others) of ggml, and its type-size table. */
-export const GGML_LAYOUT: Readonly<Record<GgmlType, BlockLayout>> = {
+export const GGML_LAYOUT: Readonly<Record<GgmlType, GroupLayout>> = {
   F32: { weights: 1, bytes: 4 },
   F16: { weights: 1, bytes: 2 },
   BF16: { weights: 1, bytes: 2 },
@@ -49,8 +52,8 @@ export const GGML_LAYOUT: Readonly<Record<GgmlType, BlockLayout>> = {
   Q6_K: { weights: 256, bytes: 210 },
 };
 
-/** The blocks of every format. */
-export const BLOCK_LAYOUT: Readonly<Record<TensorType, BlockLayout>> = {
+/** The groups of every format. */
+export const GROUP_LAYOUT: Readonly<Record<TensorType, GroupLayout>> = {
   ...GGML_LAYOUT,
   MLX4_64: { weights: 64, bytes: 36 },
   MLX4_128: { weights: 128, bytes: 68 },
@@ -59,12 +62,12 @@ export const BLOCK_LAYOUT: Readonly<Record<TensorType, BlockLayout>> = {
   MLX8_128: { weights: 128, bytes: 132 },
 };
 
-/** Bytes of `count` weights in `type`; `count` must be a multiple of the block. */
+/** Bytes of `count` weights in `type`; `count` must be whole groups. */
 export function packedBytes(type: TensorType, count: number): number {
-  const { weights, bytes } = BLOCK_LAYOUT[type];
+  const { weights, bytes } = GROUP_LAYOUT[type];
   if (count % weights !== 0) {
     throw new RangeError(
-      `Cannot pack ${count} weights as ${type}: not a multiple of its block of ${weights}`,
+      `Cannot pack ${count} weights as ${type}: not a multiple of its groups of ${weights}`,
     );
   }
   return count / weights * bytes;

@@ -2,7 +2,7 @@
 
 import { packF16 } from "../../kernels/f16.ts";
 import { KV_BYTES, type KvType } from "../../kernels/specs.ts";
-import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { tuningFor } from "../../kernels/tuning.ts";
 import { RandomSource } from "../../engine/files/random_weights.ts";
 import { createBuffer } from "../../engine/gpu/buffers.ts";
@@ -89,7 +89,7 @@ class Cases {
 
   all(): TimedKernel[] {
     const { matrix: { columns }, model } = this;
-    const types = TYPES.filter((type) => columns % BLOCK_LAYOUT[type].weights === 0);
+    const types = TYPES.filter((type) => columns % GROUP_LAYOUT[type].weights === 0);
     const { headDim, heads, kvHeads, vocabSize } = model;
     const ofHeads = `${heads}+${kvHeads} heads of ${headDim}`;
     const cached = (kv: KvType) => ({ heads, kvHeads, headDim, kvBytes: KV_BYTES[kv] });

@@ -1,9 +1,9 @@
 /** The kernels that can be measured, by name. */
 
 import type { KvType } from "../../kernels/specs.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 
-export const TYPES = Object.keys(BLOCK_LAYOUT) as readonly TensorType[];
+export const TYPES = Object.keys(GROUP_LAYOUT) as readonly TensorType[];
 export const KV_TYPES: readonly KvType[] = ["f16", "f32"];
 export const CHOICES = ["logit_adjust", "sample_chunks", "sample_pick"] as const;
 

@@ -123,19 +123,21 @@ export class ByteReader {
 
   /**
    * `count` strings, each with its 64-bit length before it. A vocabulary has 150,000 of them, so
-   * all that lie whole in the window are decoded at once and then cut apart.
+   * all that end in the window are decoded at once and then cut apart.
    */
   strings(what: string, count: number, limit: number): string[] {
     const texts: string[] = [];
+    const readOne = () => void texts.push(this.string(`${what} ${texts.length}`, limit));
     while (texts.length < count) {
-      this.#wholeStrings(texts, what, count, limit);
-      // The next one is not whole in the window, or is wrong: the careful way reads it or says so.
-      if (texts.length < count) texts.push(this.string(`${what} ${texts.length}`, limit));
+      this.#readWindow(texts, count, readOne);
+      // The next one reaches past the window, or is wrong: the careful way reads it or says so.
+      if (texts.length < count) readOne();
     }
     return texts;
   }
 
-  #wholeStrings(texts: string[], what: string, count: number, limit: number): void {
+  /** Strings that end in the window, up to `count` in all; by `readOne` if they are not UTF-8. */
+  #readWindow(texts: string[], count: number, readOne: () => void): void {
     const window = this.#window, end = this.#filled;
     const joined = new Uint8Array(end - this.#position);
     const units: number[] = [];
@@ -161,7 +163,7 @@ export class ByteReader {
       all = UTF8.decode(joined.subarray(0, used));
     } catch {
       // One of them is not UTF-8: one by one, the careful way names it.
-      for (const _ of units) texts.push(this.string(`${what} ${texts.length}`, limit));
+      for (const _ of units) readOne();
       return;
     }
     let from = 0;

@@ -1,18 +1,18 @@
 /** Finds NaN and infinity among packed weights, at several GB/s, as they pass on their way in. */
 
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { ModelFormatError } from "../errors.ts";
 import type { ModelFile, TensorInfo } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 
 /** A format whose weights are integers times float16 scales, plus float16 minima. */
-export type BlockType = Exclude<TensorType, "F32" | "F16" | "BF16">;
+export type QuantizedType = Exclude<TensorType, "F32" | "F16" | "BF16">;
 
 /**
- * Byte offsets in a block of its float16 scale and, where it has one, its minimum.
+ * Byte offsets in a group of its float16 scale and, where it has one, its minimum.
  * Source: ggml-common.h; MLX's are ours (tensor_types.ts).
  */
-export const HALVES_AT: Readonly<Record<BlockType, readonly number[]>> = {
+export const HALVES_AT: Readonly<Record<QuantizedType, readonly number[]>> = {
   Q4_0: [0],
   Q4_1: [0, 2],
   Q5_0: [0],
@@ -31,28 +31,26 @@ export const HALVES_AT: Readonly<Record<BlockType, readonly number[]>> = {
 };
 
 /**
- * Checks what was read of a tensor.
+ * Checks what was read of a tensor: `bytes` from `offset` on, both whole groups.
  *
- * @param offset of `bytes` in the tensor; whole blocks, as `bytes` is
  * @throws {ModelFormatError} if a weight is NaN or infinite.
  */
 export function assertFinite(
   file: ModelFile,
   tensor: TensorInfo,
-  offset: number,
-  bytes: Uint8Array,
+  { bytes, offset = 0 }: { readonly bytes: Uint8Array; readonly offset?: number },
 ): void {
   const found = firstNonFinite(tensor.type, bytes);
   if (found < 0) return;
-  const { weights, bytes: blockBytes } = BLOCK_LAYOUT[tensor.type];
-  const weight = offset / blockBytes * weights + found;
+  const layout = GROUP_LAYOUT[tensor.type];
+  const weight = offset / layout.bytes * layout.weights + found;
   throw new ModelFormatError(
     `Cannot use ${printable(file.paths[tensor.file]!)}: tensor ${quote(tensor.name)} has NaN or ` +
       `infinity at weight ${weight}; the file is damaged or badly converted, get another`,
   );
 }
 
-/** Index of the first weight, or of its block's first, that is NaN or infinite; -1 if none is. */
+/** Index of the first weight, or of its group's first, that is NaN or infinite; -1 if none is. */
 export function firstNonFinite(type: TensorType, bytes: Uint8Array): number {
   // Words need an address that is a multiple of 4.
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
@@ -64,7 +62,7 @@ export function firstNonFinite(type: TensorType, bytes: Uint8Array): number {
     case "BF16":
       return firstHalf(aligned, 0x7f80);
     default:
-      return firstBlock(type, aligned);
+      return firstGroup(type, aligned);
   }
 }
 
@@ -90,8 +88,8 @@ function firstHalf(bytes: Uint8Array, exponent: number): number {
 
 const TOPS = 0x80008000 | 0;
 
-function firstBlock(type: BlockType, bytes: Uint8Array): number {
-  const layout = BLOCK_LAYOUT[type];
+function firstGroup(type: QuantizedType, bytes: Uint8Array): number {
+  const layout = GROUP_LAYOUT[type];
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
   const step = layout.bytes / 2;
   let first = Infinity;

@@ -6,7 +6,7 @@ import { type GgufHeader, readGgufHeader } from "./gguf_header.ts";
 import { InputFile } from "./input_file.ts";
 import type { MetadataValue, ModelFile } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
-import { TensorFiles } from "./tensor_files.ts";
+import { type TensorFile, TensorFiles } from "./tensor_files.ts";
 
 /** The largest published models have some 160 parts. */
 const MAX_PARTS = 1024;
@@ -28,17 +28,12 @@ export function openGguf(path: string): ModelFile {
     const first = open(path, files);
     const count = partCount(first.header, files[0]!);
     if (count === 1) {
-      return new TensorFiles("gguf", files, [first.header.tensors], first.header.metadata);
+      return new TensorFiles("gguf", first.header.metadata, [tensorsOf(first)]);
     }
     const paths = partPaths(files[0]!, count);
     const parts = paths.map((name) => name === path ? first : openPart(name, path, files));
     for (const [i, part] of parts.entries()) checkPart(part, i, count);
-    const model = new TensorFiles(
-      "gguf",
-      parts.map(({ file }) => file),
-      parts.map(({ header }) => header.tensors),
-      parts[0]!.header.metadata,
-    );
+    const model = new TensorFiles("gguf", parts[0]!.header.metadata, parts.map(tensorsOf));
     checkTensorCount(model, parts[0]!.file);
     return model;
   } catch (error) {
@@ -56,12 +51,16 @@ export function openGguf(path: string): ModelFile {
 export function openGgufBytes(bytes: Uint8Array, name: string): ModelFile {
   const file = InputFile.ofBytes(bytes, name);
   const { tensors, metadata } = readGgufHeader(file);
-  return new TensorFiles("gguf", [file], [tensors], metadata);
+  return new TensorFiles("gguf", metadata, [{ file, tensors }]);
 }
 
 interface Part {
   readonly file: InputFile;
   readonly header: GgufHeader;
+}
+
+function tensorsOf({ file, header }: Part): TensorFile {
+  return { file, tensors: header.tensors };
 }
 
 function open(path: string, files: InputFile[]): Part {

@@ -5,8 +5,8 @@
 
 import { UnsupportedError } from "../errors.ts";
 import {
-  BLOCK_LAYOUT,
   GGML_LAYOUT,
+  GROUP_LAYOUT,
   packedBytes,
   type TensorType,
 } from "../../kernels/tensor_types.ts";
@@ -212,10 +212,10 @@ class HeaderReader {
     }
     const shape = sizes.map(Number).reverse();
     const type = this.#tensorType(tensor, reader.uint32());
-    if (shape.at(-1)! % BLOCK_LAYOUT[type].weights !== 0) {
+    if (shape.at(-1)! % GROUP_LAYOUT[type].weights !== 0) {
       throw this.#damaged(
         `${tensor} has rows of ${shape.at(-1)} weights, not a multiple of the ` +
-          `${BLOCK_LAYOUT[type].weights} in a block of ${type}`,
+          `${GROUP_LAYOUT[type].weights} in a group of ${type}`,
       );
     }
     const byteLength = packedBytes(type, weights);

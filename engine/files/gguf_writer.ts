@@ -27,7 +27,7 @@ export interface GgufTensorData {
 /**
  * The bytes of a model's file, in order and in pieces.
  *
- * @throws {RangeError} if a tensor's rows are no multiple of its block, or its data are not as
+ * @throws {RangeError} if a tensor's rows are not whole groups, or its data are not as
  * long as its shape says.
  */
 export function* ggufPieces(

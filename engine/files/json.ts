@@ -22,16 +22,21 @@ export interface JsonLimits {
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
+/** Bytes of JSON, and what to call them in errors: `what` of `file`. */
+export interface JsonSource {
+  readonly file: InputFile;
+  readonly what: string;
+  readonly bytes: Uint8Array;
+}
+
 /**
- * The JSON object in `bytes`, which are `what` of `file`.
+ * The JSON object in a source's bytes.
  *
  * @throws {ModelFormatError} if it is above `limits`, not UTF-8, not JSON, not an object, nested too
  * deep, or has a key twice, which readers would take differently.
  */
 export function parseJsonObject(
-  file: InputFile,
-  what: string,
-  bytes: Uint8Array,
+  { file, what, bytes }: JsonSource,
   limits: JsonLimits,
 ): JsonObject {
   const { depth, ...counts } = scan(bytes);
@@ -72,12 +77,11 @@ export function parseJsonObject(
  * @throws {ModelFormatError} as parseJsonObject(), and if the file is longer.
  */
 export function readJson(path: string, maxBytes: number, limits: JsonLimits): JsonObject {
-  const { file, bytes } = readWhole(path, maxBytes);
-  return parseJsonObject(file, "it", bytes, limits);
+  return parseJsonObject(readWhole(path, maxBytes), limits);
 }
 
 /** All of the file at `path`, which is closed again: it serves to say what is wrong in it. */
-export function readWhole(path: string, maxBytes: number): { file: InputFile; bytes: Uint8Array } {
+export function readWhole(path: string, maxBytes: number): JsonSource {
   const file = InputFile.open(path);
   try {
     if (file.size > maxBytes) {
@@ -87,7 +91,7 @@ export function readWhole(path: string, maxBytes: number): { file: InputFile; by
     }
     const bytes = new Uint8Array(file.size);
     file.read(0, bytes);
-    return { file, bytes };
+    return { file, what: "it", bytes };
   } finally {
     file.close();
   }

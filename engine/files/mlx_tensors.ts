@@ -86,7 +86,7 @@ export class MlxTensors implements ModelFile {
     const scales = this.#halves(packed.scales, first, count);
     const biases = this.#halves(packed.biases, first, count);
     const out = new Uint32Array(into.length / 4);
-    toBlocks(words, scales, biases, packed.bits, out);
+    toGroups({ words, scales, biases, bits: packed.bits }, out);
     into.set(new Uint8Array(out.buffer));
   }
 
@@ -158,14 +158,16 @@ function rowsOf({ shape }: TensorInfo): number {
   return shape.slice(0, -1).reduce((a, b) => a * b, 1);
 }
 
-/** Blocks of scale, bias and quants, one a group. */
-function toBlocks(
-  words: Uint32Array,
-  scales: Uint16Array,
-  biases: Uint16Array,
-  bits: number,
-  out: Uint32Array,
-): void {
+/** What MLX has in three tensors. */
+interface MlxParts {
+  readonly words: Uint32Array;
+  readonly scales: Uint16Array;
+  readonly biases: Uint16Array;
+  readonly bits: number;
+}
+
+/** Groups as a GGUF file would have them: scale, bias and quants. */
+function toGroups({ words, scales, biases, bits }: MlxParts, out: Uint32Array): void {
   const wordsPerGroup = words.length / scales.length;
   for (let group = 0, word = 0, to = 0; group < scales.length; group++) {
     out[to++] = scales[group]! | biases[group]! << 16;
@@ -173,7 +175,7 @@ function toBlocks(
     if (bits === 8) {
       while (word < end) out[to++] = words[word++]!;
     } else {
-      // MLX has quant i of 32 in nibble i of four words; blocks have quants i and i + 16 in byte i.
+      // MLX has quant i of 32 in nibble i of four words; GGUF has quants i and i + 16 in byte i.
       for (; word < end; word += 4) {
         for (let half = word; half < word + 2; half++) {
           const low = words[half]!;

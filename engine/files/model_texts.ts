@@ -67,8 +67,7 @@ export function readModelTexts(directory: string): ModelTexts {
     tokenizerConfig,
     chatTemplate: readChatTemplate(join(directory, CHAT_TEMPLATE), tokenizerConfig),
     readTokenizer: () => {
-      const { file, bytes } = known ?? readWhole(tokenizer, MAX_TOKENIZER_BYTES);
-      return parseJsonObject(file, "it", bytes, TOKENIZER_LIMITS);
+      return parseJsonObject(known ?? readWhole(tokenizer, MAX_TOKENIZER_BYTES), TOKENIZER_LIMITS);
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Seeded random weights in every packed format, for models that are made rather than trained. */
 
-import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
-import { type BlockType, HALVES_AT } from "./finite_weights.ts";
+import { GROUP_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { HALVES_AT, type QuantizedType } from "./finite_weights.ts";
 
 /** Pseudorandom numbers: mulberry32 by Tommy Ettinger (public domain), 32 bits of state. */
 export class RandomSource {
@@ -34,10 +34,12 @@ export class RandomSource {
 }
 
 /**
- * What a block of random bits stands for when its scale is 1: the standard deviation, and the ratio
+ * What a group of random bits stands for when its scale is 1: the standard deviation, and the ratio
  * of minimum to scale that makes the mean 0. Measured over a million random weights.
  */
-const RANDOM_BLOCKS: Readonly<Record<BlockType, readonly [deviation: number, minimum?: number]>> = {
+const RANDOM_GROUPS: Readonly<
+  Record<QuantizedType, readonly [deviation: number, minimum?: number]>
+> = {
   Q4_0: [4.61],
   Q4_1: [4.61, -7.5],
   Q5_0: [9.23],
@@ -55,19 +57,24 @@ const RANDOM_BLOCKS: Readonly<Record<BlockType, readonly [deviation: number, min
   MLX8_128: [73.9, -127.5],
 };
 
+/** What random weights are drawn from. */
+export interface WeightDistribution {
+  readonly random: RandomSource;
+  /** Their standard deviation. */
+  readonly deviation: number;
+  /** Default 0, which is all that quantized formats take. */
+  readonly mean?: number;
+}
+
 /**
  * Packed bytes of `count` random weights.
  *
- * @param deviation standard deviation of the weights.
- * @param mean mean of the weights; block formats take 0 alone.
- * @throws {RangeError} if `count` is no multiple of the block, or a block format is to have a mean.
+ * @throws {RangeError} if `count` is not whole groups, or a quantized format is to have a mean.
  */
 export function randomWeights(
   type: TensorType,
   count: number,
-  deviation: number,
-  random: RandomSource,
-  mean = 0,
+  { random, deviation, mean = 0 }: WeightDistribution,
 ): Uint8Array {
   const bytes = new Uint8Array(packedBytes(type, count));
   const view = new DataView(bytes.buffer);
@@ -94,9 +101,9 @@ export function randomWeights(
   if (mean !== 0) throw new RangeError(`Cannot make ${type} weights with a mean: got ${mean}`);
   for (let i = 0; i + 4 <= bytes.length; i += 4) view.setUint32(i, random.uint32(), true);
   if (bytes.length % 4 !== 0) view.setUint16(bytes.length - 2, random.uint32() & 0xffff, true);
-  const [unit, ratio = 0] = RANDOM_BLOCKS[type];
+  const [unit, ratio = 0] = RANDOM_GROUPS[type];
   const [scaleAt = 0, minimumAt] = HALVES_AT[type];
-  for (let start = 0; start < bytes.length; start += BLOCK_LAYOUT[type].bytes) {
+  for (let start = 0; start < bytes.length; start += GROUP_LAYOUT[type].bytes) {
     const sign = random.uint32() % 2 === 0 ? 1 : -1;
     const scale = sign * (0.75 + random.uniform() / 2) * deviation / unit;
     view.setFloat16(start + scaleAt, scale, true);

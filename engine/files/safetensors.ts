@@ -55,12 +55,8 @@ export function openSafetensors(directory: string): SafetensorsModel {
       files.push(file);
       return readSafetensorsHeader(file, packed);
     });
-    const model = new TensorFiles(
-      "safetensors",
-      files,
-      headers.map(({ tensors }) => tensors),
-      textMetadata(texts),
-    );
+    const parts = headers.map(({ tensors }, i) => ({ file: files[i]!, tensors }));
+    const model = new TensorFiles("safetensors", textMetadata(texts), parts);
     checkIndex(model, shards, files);
     const words = new Set(headers.flatMap((header) => header.words));
     const known = packed ? new MlxTensors(model, words, texts.config) : model;

@@ -4,7 +4,7 @@
  */
 
 import { UnsupportedError } from "../errors.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import type { InputFile } from "./input_file.ts";
 import { isObject, type JsonValue, parseJsonObject } from "./json.ts";
 import { printable, quote } from "./quote.ts";
@@ -61,13 +61,15 @@ export function readSafetensorsHeader(file: InputFile, packed = false): Safetens
   const dataStart = 8 + json.length;
   const tensors: SafetensorsTensor[] = [];
   const words: string[] = [];
-  const entries = Object.entries(parseJsonObject(file, "its header", json, HEADER_LIMITS));
+  const source = { file, what: "its header", bytes: json };
+  const entries = Object.entries(parseJsonObject(source, HEADER_LIMITS));
   for (const [name, entry] of entries) {
     if (name === "__metadata__") checkMetadata(file, entry);
     else {
       const isWords = packed && isObject(entry) && entry["dtype"] === "U32";
       if (isWords) words.push(name);
-      tensors.push(readTensor(file, name, isWords ? { ...entry, dtype: "F32" } : entry, dataStart));
+      const known = isWords ? { ...entry, dtype: "F32" } : entry;
+      tensors.push(readTensor({ file, dataStart }, name, known));
     }
   }
   checkPlacement(file, tensors, dataStart);
@@ -110,10 +112,9 @@ function checkMetadata(file: InputFile, entry: JsonValue): void {
 }
 
 function readTensor(
-  file: InputFile,
+  { file, dataStart }: { readonly file: InputFile; readonly dataStart: number },
   name: string,
   entry: JsonValue,
-  dataStart: number,
 ): SafetensorsTensor {
   const tensor = `tensor ${quote(name)}`;
   if (!isObject(entry)) throw damaged(file, `${tensor} is not an object`);
@@ -136,7 +137,7 @@ function readTensor(
         `the ${file.size - dataStart} bytes of data; it is damaged or cut short, get it again`,
     );
   }
-  const bytes = shape.reduce((a, b) => a * b, BLOCK_LAYOUT[type].bytes);
+  const bytes = shape.reduce((a, b) => a * b, GROUP_LAYOUT[type].bytes);
   if (bytes !== end - begin) {
     throw damaged(file, `${tensor} has ${end - begin} bytes, its shape and type take ${bytes}`);
   }

@@ -4,6 +4,12 @@ import type { InputFile } from "./input_file.ts";
 import type { MetadataValue, ModelFile, TensorInfo } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 
+/** An open file, and the tensors that its header lists. */
+export interface TensorFile {
+  readonly file: InputFile;
+  readonly tensors: readonly Omit<TensorInfo, "file">[];
+}
+
 /** A ModelFile over files whose headers have been read. */
 export class TensorFiles implements ModelFile {
   readonly paths: readonly string[];
@@ -11,30 +17,26 @@ export class TensorFiles implements ModelFile {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly #files: readonly InputFile[];
 
-  /**
-   * @param tables the tensors of each of `files`
-   * @throws {ModelFormatError} if a tensor is in two files.
-   */
+  /** @throws {ModelFormatError} if a tensor is in two files. */
   constructor(
     readonly format: ModelFile["format"],
-    files: readonly InputFile[],
-    tables: readonly (readonly Omit<TensorInfo, "file">[])[],
     readonly metadata: ReadonlyMap<string, MetadataValue>,
+    parts: readonly TensorFile[],
   ) {
-    this.#files = files;
-    this.paths = files.map((file) => file.path);
-    this.byteLength = files.reduce((sum, file) => sum + file.size, 0);
+    this.#files = parts.map(({ file }) => file);
+    this.paths = this.#files.map((file) => file.path);
+    this.byteLength = this.#files.reduce((sum, file) => sum + file.size, 0);
     const tensors = new Map<string, TensorInfo>();
-    for (const [file, table] of tables.entries()) {
-      for (const tensor of table) {
+    for (const [index, part] of parts.entries()) {
+      for (const tensor of part.tensors) {
         const other = tensors.get(tensor.name);
         if (other !== undefined) {
-          throw files[file]!.fault(
+          throw part.file.fault(
             `tensor ${quote(tensor.name)} is also in ${printable(this.paths[other.file]!)}; ` +
               `the files are not of one model, get them again`,
           );
         }
-        tensors.set(tensor.name, { ...tensor, file });
+        tensors.set(tensor.name, { ...tensor, file: index });
       }
     }
     this.tensors = tensors;

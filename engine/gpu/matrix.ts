@@ -160,5 +160,5 @@ function readFinite(
   { offset, into }: { readonly offset: number; readonly into: Uint8Array },
 ): void {
   file.read(tensor, offset, into);
-  assertFinite(file, tensor, offset, into);
+  assertFinite(file, tensor, { bytes: into, offset });
 }

@@ -88,7 +88,7 @@ export class Weights {
     const tensor = this.#tensor(name);
     const bytes = new Uint8Array(tensor.byteLength);
     this.file.read(tensor, 0, bytes);
-    assertFinite(this.file, tensor, 0, bytes);
+    assertFinite(this.file, tensor, { bytes });
     const values = new Float32Array(tensor.shape.reduce((a, b) => a * b, 1));
     dequantize(tensor.type, bytes, values);
     return values;

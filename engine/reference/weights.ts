@@ -126,7 +126,7 @@ function readVector(file: ModelFile, name: string): Float32Array {
 function readBytes(file: ModelFile, tensor: TensorInfo): Uint8Array {
   const bytes = new Uint8Array(tensor.byteLength);
   file.read(tensor, 0, bytes);
-  assertFinite(file, tensor, 0, bytes);
+  assertFinite(file, tensor, { bytes });
   return bytes;
 }
 

@@ -1,7 +1,7 @@
 /** Models with the dimensions of published ones and random weights, to measure speed and memory by. */
 
 import type { GgufTensorData, GgufValue } from "../files/gguf_writer.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { architectureOf, configOf } from "../model/architectures/mod.ts";
 import { type ExpectedWeight, expectedWeights } from "../model/expected_weights.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
@@ -189,7 +189,7 @@ function tensorType(
   const finer = small && name === head ||
     format === "Q4_K_M" && takesMoreBits(layer, h.layers);
   const type = finer ? "Q6_K" : format === "Q4_K_M" ? "Q4_K" : format;
-  if (shape.at(-1)! % BLOCK_LAYOUT[type].weights === 0) return type;
+  if (shape.at(-1)! % GROUP_LAYOUT[type].weights === 0) return type;
   return type === "Q4_K" ? "Q5_0" : "Q8_0";
 }
 

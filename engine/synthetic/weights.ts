@@ -39,7 +39,7 @@ export function syntheticTensor(
       const random = new RandomSource(seed, name);
       for (let done = 0; done < count; done += PIECE_WEIGHTS) {
         const piece = Math.min(PIECE_WEIGHTS, count - done);
-        yield randomWeights(type, piece, deviation, random, mean);
+        yield randomWeights(type, piece, { random, deviation, mean });
       }
     },
   };

@@ -6,26 +6,26 @@ import { assertFinite, firstNonFinite, HALVES_AT } from "../../engine/files/fini
 import { RandomSource, randomWeights } from "../../engine/files/random_weights.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { dequantize } from "../../kernels/dequantize.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { withFile } from "./on_disk.ts";
 
 const BAD_HALVES = [0x7c00, 0xfc00, 0x7c01, 0xffff];
 const GOOD_HALVES = [0, 0x8000, 1, 0x7bff, 0xfbff];
 
-for (const type of Object.keys(BLOCK_LAYOUT) as TensorType[]) {
+for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
   Deno.test(`firstNonFinite() finds each bad weight of ${type}`, () => {
-    const layout = BLOCK_LAYOUT[type];
-    const blocks = 9; // Odd: halves that do not fill a word.
-    const count = blocks * layout.weights;
-    const sound = randomWeights(type, count, 0.1, new RandomSource(5));
+    const layout = GROUP_LAYOUT[type];
+    const groups = 9; // Odd: halves that do not fill a word.
+    const count = groups * layout.weights;
+    const sound = randomWeights(type, count, { random: new RandomSource(5), deviation: 0.1 });
     assert.equal(firstNonFinite(type, sound), -1);
     const places = type in HALVES_AT ? HALVES_AT[type as keyof typeof HALVES_AT] : [0];
     for (const place of places) {
-      for (let block = 0; block < blocks; block++) {
+      for (let group = 0; group < groups; group++) {
         for (const half of [...GOOD_HALVES, ...BAD_HALVES]) {
           const bytes = sound.slice();
           const view = new DataView(bytes.buffer);
-          const at = block * layout.bytes + place;
+          const at = group * layout.bytes + place;
           if (type === "F32") view.setUint32(at, widened(half), true);
           else view.setUint16(at, type === "BF16" ? widened(half) >>> 16 : half, true);
           // The truth: the weights as they unpack.
@@ -33,7 +33,7 @@ for (const type of Object.keys(BLOCK_LAYOUT) as TensorType[]) {
           dequantize(type, bytes, weights);
           const bad = weights.findIndex((weight) => !Number.isFinite(weight));
           const expected = bad < 0 ? -1 : bad - bad % layout.weights;
-          assert.equal(expected, BAD_HALVES.includes(half) ? block * layout.weights : -1);
+          assert.equal(expected, BAD_HALVES.includes(half) ? group * layout.weights : -1);
           assert.equal(firstNonFinite(type, bytes), expected);
           // At an address that words do not like.
           const shifted = new Uint8Array(bytes.length + 2).subarray(2);
@@ -58,10 +58,10 @@ Deno.test("assertFinite() names file, tensor and weight", () => {
     const tensor = file.tensors.get("output.weight")!;
     const bytes = new Uint8Array(34 * 4);
     file.read(tensor, 340, bytes);
-    assertFinite(file, tensor, 340, bytes);
+    assertFinite(file, tensor, { bytes, offset: 340 });
     bytes[34 * 2] = 0;
     bytes[34 * 2 + 1] = 0x7c;
-    assert.throws(() => assertFinite(file, tensor, 340, bytes), {
+    assert.throws(() => assertFinite(file, tensor, { bytes, offset: 340 }), {
       name: "ModelFormatError",
       message: `Cannot use ${path}: tensor 'output.weight' has NaN or infinity at weight 384; ` +
         "the file is damaged or badly converted, get another",

@@ -305,9 +305,9 @@ export const FAULTS: readonly Fault[] = [
     unsupported: true,
   },
   {
-    name: "row that is no multiple of its block",
+    name: "row that is not whole groups",
     bytes: sized([33n, 32n], 2),
-    says: /tensor 'x' has rows of 33 weights, not a multiple of the 32 in a block of Q4_0/,
+    says: /tensor 'x' has rows of 33 weights, not a multiple of the 32 in a group of Q4_0/,
   },
   {
     name: "unaligned offset",

@@ -8,7 +8,7 @@ import { RandomSource, randomWeights } from "../../engine/files/random_weights.t
 import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { TINY_MODELS, tinyModel, writeTinyModel } from "../../fixtures/tiny_models.ts";
 import { dequantize } from "../../kernels/dequantize.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { readGolden } from "../assert.ts";
 import { withFiles } from "./on_disk.ts";
 
@@ -36,11 +36,15 @@ Deno.test("tinyModel() makes sound models of every architecture and format, with
   });
 });
 
-for (const type of Object.keys(BLOCK_LAYOUT) as TensorType[]) {
+for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
   Deno.test(`randomWeights() spreads ${type} weights as asked, around 0`, () => {
     const count = 256 * 400;
     const weights = new Float32Array(count);
-    dequantize(type, randomWeights(type, count, 0.05, new RandomSource(3)), weights);
+    dequantize(
+      type,
+      randomWeights(type, count, { random: new RandomSource(3), deviation: 0.05 }),
+      weights,
+    );
     const mean = weights.reduce((sum, w) => sum + w, 0) / count;
     const deviation = Math.sqrt(weights.reduce((sum, w) => sum + (w - mean) ** 2, 0) / count);
     assert.ok(Math.abs(mean) < 0.002, `mean ${mean}`);
@@ -50,14 +54,15 @@ for (const type of Object.keys(BLOCK_LAYOUT) as TensorType[]) {
 
 Deno.test("randomWeights() depends on seed and name, and gives vectors a mean", () => {
   const make = (seed: number, name: string) =>
-    randomWeights("F32", 64, 0.1, new RandomSource(seed, name), 1);
+    randomWeights("F32", 64, { random: new RandomSource(seed, name), deviation: 0.1, mean: 1 });
   assert.deepEqual(make(1, "a"), make(1, "a"));
   assert.notDeepEqual(make(1, "a"), make(2, "a"));
   assert.notDeepEqual(make(1, "a"), make(1, "b"));
   const weights = new Float32Array(make(1, "a").buffer);
   assert.ok(weights.every((w) => w > 0.7 && w < 1.3));
-  assert.throws(() => randomWeights("Q8_0", 64, 0.1, new RandomSource(1), 1), RangeError);
-  assert.throws(() => randomWeights("Q4_K", 64, 0.1, new RandomSource(1)), RangeError);
+  const drawn = { random: new RandomSource(1), deviation: 0.1 };
+  assert.throws(() => randomWeights("Q8_0", 64, { ...drawn, mean: 1 }), RangeError);
+  assert.throws(() => randomWeights("Q4_K", 64, drawn), RangeError);
 });
 
 Deno.test("ggufPieces() refuses data that are not as long as the shape says", () => {

@@ -12,7 +12,7 @@ import {
   topKError,
 } from "../../engine/gpu/self_test/experts.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { readGolden } from "../assert.ts";
 import { blocksFor } from "../reference/tiny_runner.ts";
@@ -47,7 +47,7 @@ async function assertExperts(harness: KernelHarness, c: ExpertCase): Promise<voi
 
 const SHAPE = { experts: 6, slots: 3, rows: 64, columns: 256 };
 
-for (const type of Object.keys(BLOCK_LAYOUT) as TensorType[]) {
+for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
   Deno.test(`products with experts in ${type}: gates, ups, downs`, async () => {
     for (const tokens of [1, 7]) {
       await assertExperts(software, { ...SHAPE, type, tokens, gate: "both" });

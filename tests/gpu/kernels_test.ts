@@ -17,7 +17,7 @@ import {
   upload,
 } from "../../engine/gpu/self_test/products.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tuningFor } from "../../kernels/tuning.ts";
 import { openHarnesses } from "./kernel_harnesses.ts";
 
@@ -26,7 +26,7 @@ const own = software.with({ ...tuningFor("software"), share: false });
 /** Also lanes that do not share activations where subgroups allow it. */
 const HARNESSES = { ...all, ...(gpu.subgroupSize >= 8 && { own }) };
 
-const TYPES = Object.keys(BLOCK_LAYOUT) as TensorType[];
+const TYPES = Object.keys(GROUP_LAYOUT) as TensorType[];
 
 /** In units of Σ|w·x|: see productError. Sixteen units in the last place of a float32. */
 const PRODUCT_TOLERANCE = 1e-6;
@@ -44,7 +44,7 @@ Deno.test("each tuning runs where the adapter can", () => {
 });
 
 for (const type of TYPES) {
-  const block = BLOCK_LAYOUT[type].weights;
+  const block = GROUP_LAYOUT[type].weights;
   const columns = block === 256
     ? [256, 768]
     : block > 32

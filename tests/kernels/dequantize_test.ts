@@ -1,21 +1,21 @@
 import assert from "node:assert/strict";
 import { dequantize } from "../../kernels/dequantize.ts";
 import { packF16, roundF16, unpackF16 } from "../../kernels/f16.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 
 const VECTORS: Record<string, { blocks: string; values: string }> = JSON.parse(
   Deno.readTextFileSync(new URL("../../fixtures/goldens/dequantize.json", import.meta.url)),
 );
-const TYPES = Object.keys(BLOCK_LAYOUT) as TensorType[];
+const TYPES = Object.keys(GROUP_LAYOUT) as TensorType[];
 
 for (const type of TYPES) {
   Deno.test(`dequantize() gives the gguf package's bits for ${type}`, () => {
     const vector = VECTORS[type];
     assert.ok(vector, "no golden");
-    const blocks = Uint8Array.fromBase64(vector.blocks);
+    const packed = Uint8Array.fromBase64(vector.blocks);
     const expected = new Uint32Array(Uint8Array.fromBase64(vector.values).buffer);
     const out = new Float32Array(expected.length);
-    dequantize(type, blocks, out);
+    dequantize(type, packed, out);
     const bits = new Uint32Array(out.buffer);
     for (let i = 0; i < bits.length; i++) {
       assert.equal(bits[i], expected[i], `value ${i}: ${out[i]}`);
@@ -25,13 +25,13 @@ for (const type of TYPES) {
 
 Deno.test("dequantize() reads bytes at any alignment and leaves the rest of its output alone", () => {
   for (const type of TYPES) {
-    const { weights, bytes } = BLOCK_LAYOUT[type];
-    const blocks = Uint8Array.fromBase64(VECTORS[type]!.blocks).subarray(0, 2 * bytes);
-    const shifted = new Uint8Array(blocks.length + 1);
-    shifted.set(blocks, 1);
+    const { weights, bytes } = GROUP_LAYOUT[type];
+    const packed = Uint8Array.fromBase64(VECTORS[type]!.blocks).subarray(0, 2 * bytes);
+    const shifted = new Uint8Array(packed.length + 1);
+    shifted.set(packed, 1);
     const plain = new Float32Array(2 * weights);
     const out = new Float32Array(3 * weights).fill(7);
-    dequantize(type, blocks, plain);
+    dequantize(type, packed, plain);
     dequantize(type, shifted.subarray(1), out.subarray(weights, 2 * weights));
     assert.deepEqual(out.subarray(weights, 2 * weights), plain.subarray(0, weights), type);
     assert.ok(out.subarray(0, weights).every((v) => v === 7), type);
@@ -39,10 +39,10 @@ Deno.test("dequantize() reads bytes at any alignment and leaves the rest of its 
   }
 });
 
-Deno.test("dequantize() refuses part of a block and ranges that are too short", () => {
-  const block = new Uint8Array(18);
-  assert.throws(() => dequantize("Q4_0", block, new Float32Array(31)), RangeError);
-  assert.throws(() => dequantize("Q4_0", block, new Float32Array(64)), /take 36 bytes, got 18/);
+Deno.test("dequantize() refuses part of a group and ranges that are too short", () => {
+  const group = new Uint8Array(18);
+  assert.throws(() => dequantize("Q4_0", group, new Float32Array(31)), RangeError);
+  assert.throws(() => dequantize("Q4_0", group, new Float32Array(64)), /take 36 bytes, got 18/);
 });
 
 Deno.test("packF16() packs pairs low half first and rounds ties to even", () => {

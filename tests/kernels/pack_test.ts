@@ -6,7 +6,7 @@ Deno.test("packRows() packs alike from any address, into memory that was used be
   for (const type of ["F16", "Q4_0", "Q5_1", "Q8_0", "Q3_K", "Q4_K"] as const) {
     const arena = new PackArena();
     for (const rows of [8, 5]) { // Five rows leave room in their tile.
-      const bytes = randomWeights(type, rows * 768, 1, new RandomSource(3));
+      const bytes = randomWeights(type, rows * 768, { random: new RandomSource(3), deviation: 1 });
       const shifted = new Uint8Array(bytes.length + 2).subarray(2);
       shifted.set(bytes);
       const expected = packRows(type, new Uint8Array(bytes), rows, 768, 1);

@@ -1,7 +1,7 @@
 /** `tvllm devices` on this machine's adapter and on none; tests/gpu/drivers_test.ts has other drivers. */
 
 import assert from "node:assert/strict";
-import { BLOCK_LAYOUT } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT } from "../../kernels/tensor_types.ts";
 import { runTvllm } from "./run_tvllm.ts";
 
 /** Finds no Vulkan driver: the loader looks at these alone. */
@@ -12,7 +12,7 @@ const NO_DRIVER = {
 };
 
 /** Every kernel and format once: what a check must not leave out. */
-const FAMILIES = 2 * Object.keys(BLOCK_LAYOUT).length + 9;
+const FAMILIES = 2 * Object.keys(GROUP_LAYOUT).length + 9;
 
 async function adapterOf(env: Readonly<Record<string, string>>) {
   const { code, stdout, stderr } = await runTvllm(["devices", "--json"], {

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { matmul, matmulScratch } from "../../engine/reference/matmul.ts";
 import { RandomSource, randomWeights } from "../../engine/files/random_weights.ts";
 import { matmul as reference, type PackedMatrix } from "../../kernels/reference.ts";
-import { BLOCK_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { assertAllClose } from "../assert.ts";
 
-const TYPES = Object.keys(BLOCK_LAYOUT) as TensorType[];
+const TYPES = Object.keys(GROUP_LAYOUT) as TensorType[];
 const TOKENS = 6;
 
-/** Blocks with scales of every kind: subnormal, the largest, zero, minima far larger than steps. */
+/** Groups with scales of every kind: subnormal, the largest, zero, minima far larger than steps. */
 const VECTORS: Record<string, { blocks: string }> = JSON.parse(
   Deno.readTextFileSync(new URL("../../fixtures/goldens/dequantize.json", import.meta.url)),
 );
@@ -41,9 +41,9 @@ function product(weights: PackedMatrix, x: Float32Array, bias?: Float32Array): F
 for (const type of TYPES) {
   Deno.test(`matmul() of ${type} is the reference's, and the same bits for one token and several`, () => {
     const random = new RandomSource(3, type);
-    const cols = 2 * Math.max(32, BLOCK_LAYOUT[type].weights);
+    const cols = 2 * Math.max(32, GROUP_LAYOUT[type].weights);
     for (const rows of [1, 2, 7, 8]) {
-      const bytes = randomWeights(type, rows * cols, 0.1, random);
+      const bytes = randomWeights(type, rows * cols, { random, deviation: 0.1 });
       const weights = { type, rows, cols, bytes };
       const x = randomTokens(cols, random);
       const bias = Float32Array.from({ length: rows }, () => random.bell());
@@ -54,7 +54,7 @@ for (const type of TYPES) {
 
   Deno.test(`matmul() of ${type} rounds extreme weights alike for one token and several`, () => {
     const bytes = Uint8Array.fromBase64(VECTORS[type]!.blocks);
-    const cols = BLOCK_LAYOUT[type].weights;
+    const cols = GROUP_LAYOUT[type].weights;
     const rowBytes = packedBytes(type, cols);
     const x = randomTokens(cols, new RandomSource(4, type));
     // Each row once as the first and once as the second of a pair.
@@ -68,7 +68,7 @@ for (const type of TYPES) {
 Deno.test("matmul() pauses within a large product, whose results are the reference's", () => {
   const random = new RandomSource(5, "pauses");
   const [rows, cols] = [9_999, 256];
-  const bytes = randomWeights("Q8_0", rows * cols, 0.1, random);
+  const bytes = randomWeights("Q8_0", rows * cols, { random, deviation: 0.1 });
   const weights = { type: "Q8_0", rows, cols, bytes } as const;
   const x = randomTokens(cols, random);
   const bias = Float32Array.from({ length: rows }, () => random.bell());

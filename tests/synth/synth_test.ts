@@ -96,7 +96,7 @@ for (const [name, millions, vocabulary] of PUBLISHED) {
       const { metadata, tensors } = syntheticModel(name, format, 1);
       const weights = tensors.reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0);
       assert.equal(Math.round(weights / 1e6), millions);
-      // Every row fits its type's blocks, else this throws.
+      // Every row is whole groups of its type, else this throws.
       for (const { type, shape } of tensors) packedBytes(type, shape.at(-1)!);
       assert.equal((metadata.get("tokenizer.ggml.tokens")!.value as string[]).length, vocabulary);
     }

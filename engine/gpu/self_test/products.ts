@@ -173,7 +173,7 @@ export function randomTensor(
   { type, rows, columns }: Pick<ProductCase, "type" | "rows" | "columns">,
   random: RandomSource,
 ): MemoryTensor {
-  const bytes = randomWeights(type, rows * columns, 1 / Math.sqrt(columns), random);
+  const bytes = randomWeights(type, rows * columns, { random, deviation: 1 / Math.sqrt(columns) });
   const info = { name, type, shape: [rows, columns], file: 0, byteOffset: 0 };
   return { info: { ...info, byteLength: bytes.length }, bytes };
 }

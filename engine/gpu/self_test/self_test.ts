@@ -1,6 +1,6 @@
 /** A few telling cases of every kernel family: what `tvllm devices --check` runs. */
 
-import { BLOCK_LAYOUT, type TensorType } from "../../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../../../kernels/tensor_types.ts";
 import { tuningFor } from "../../../kernels/tuning.ts";
 import { RandomSource } from "../../files/random_weights.ts";
 import type { Gpu } from "../device.ts";
@@ -59,7 +59,7 @@ export async function* selfTest(
 type Family = readonly [name: string, tolerance: number, run: () => Promise<number>];
 
 function families(harness: KernelHarness, tokenCounts: readonly number[]): Family[] {
-  const types = Object.keys(BLOCK_LAYOUT) as TensorType[];
+  const types = Object.keys(GROUP_LAYOUT) as TensorType[];
   const heads = { heads: 4, kvHeads: 2, headDim: 64 };
   const kvTypes = ["f16", "f32"] as const;
   const positions = [0, 15, 16, 17, 100];
