@@ -34,6 +34,19 @@ const COMMIT = /^[0-9a-f]{40}$/;
 /** Time between looks at a lock in ms. */
 const LOCK_INTERVAL = 100;
 
+/** Names the content of a file. */
+export interface BlobId {
+  readonly repository: string;
+  readonly hash: string;
+}
+
+/** A file of a commit, and its content. */
+export interface SnapshotFile extends BlobId {
+  readonly commit: string;
+  /** Its path in the repository. */
+  readonly name: string;
+}
+
 /** The cache in one directory, which need not exist. */
 export class HubCache {
   constructor(readonly directory: string) {}
@@ -42,7 +55,7 @@ export class HubCache {
     return join(this.directory, `models--${repository.replace("/", "--")}`);
   }
 
-  blob(repository: string, hash: string): string {
+  blob({ repository, hash }: BlobId): string {
     return join(this.folder(repository), "blobs", hash);
   }
 
@@ -55,8 +68,7 @@ export class HubCache {
    * looks: a wait of the system's own would not hear of an abort.
    */
   async lock(
-    repository: string,
-    hash: string,
+    { repository, hash }: BlobId,
     onWait: () => void,
     sleep: (ms: number) => Promise<void>,
   ): Promise<Disposable> {
@@ -79,9 +91,9 @@ export class HubCache {
   }
 
   /** Puts a blob into a snapshot, at once. */
-  async link(repository: string, commit: string, name: string, hash: string): Promise<void> {
+  async link({ repository, hash, commit, name }: SnapshotFile): Promise<void> {
     const target = join(this.snapshot(repository, commit), name);
-    const blob = this.blob(repository, hash);
+    const blob = this.blob({ repository, hash });
     await this.writing(async () => {
       await Deno.mkdir(dirname(target), { recursive: true });
       await Deno.remove(target).catch(() => {});
@@ -142,7 +154,7 @@ export class HubCache {
             `name one of ${listQuants([model!, ...others], models)} after a colon`,
         );
       }
-      if (model !== undefined) return this.#describe(spec.repository, commit, model, models);
+      if (model !== undefined) return this.#describe({ repository, commit }, model, models);
     }
     return undefined;
   }
@@ -155,7 +167,7 @@ export class HubCache {
       const repository = `${owner}/${name}`;
       return entries(join(this.directory, folder, "snapshots")).flatMap((commit) => {
         const models = completeModels(this.snapshot(repository, commit));
-        return models.map((model) => this.#describe(repository, commit, model, models));
+        return models.map((model) => this.#describe({ repository, commit }, model, models));
       });
     });
   }
@@ -203,8 +215,7 @@ export class HubCache {
   }
 
   #describe(
-    repository: string,
-    commit: string,
+    { repository, commit }: Pick<SnapshotFile, "repository" | "commit">,
     model: RepositoryModel,
     models: readonly RepositoryModel[],
   ): CachedModel {

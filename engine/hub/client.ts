@@ -29,6 +29,14 @@ export interface HubAccess {
   readonly onRetry?: (line: string) => void;
 }
 
+/** What to ask for. */
+export interface HubRequest {
+  /** What it is called in errors. */
+  readonly what: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /** A failure that may pass. */
 export class TransientError extends Error {
   override name = "TransientError";
@@ -101,11 +109,10 @@ export class HubClient {
    * @throws {ModelNotFoundError} if the hub says no.
    */
   async request<T>(
-    what: string,
-    url: string,
-    headers: Readonly<Record<string, string>>,
+    request: HubRequest,
     use: (response: Response, alive: () => void) => Promise<T>,
   ): Promise<T> {
+    const { what } = request;
     const stalled = new AbortController();
     const { stall } = this.timing;
     let seen = performance.now();
@@ -120,7 +127,7 @@ export class HubClient {
     const user = this.#access.signal;
     const signal = user === undefined ? stalled.signal : AbortSignal.any([stalled.signal, user]);
     try {
-      const { response, hub } = await this.#follow(what, url, headers, signal);
+      const { response, hub } = await this.#follow(request, signal);
       await this.#check(what, response, hub);
       alive();
       return await use(response, alive);
@@ -147,9 +154,7 @@ export class HubClient {
   }
 
   async #follow(
-    what: string,
-    start: string,
-    headers: Readonly<Record<string, string>>,
+    { what, url: start, headers }: HubRequest,
     signal: AbortSignal,
   ): Promise<{ response: Response; hub: boolean }> {
     let url = new URL(start);

@@ -16,23 +16,35 @@ export interface RemoteFile {
   readonly hash: string;
 }
 
+/** From where to where a repository is downloaded. */
+export interface Route {
+  readonly client: HubClient;
+  readonly cache: HubCache;
+  readonly repository: string;
+}
+
+/** Who wants to know how far a download is. */
+export interface DownloadEvents {
+  /** Told of the bytes that are there, growing; back to 0 when it starts afresh. */
+  readonly onBytes: (bytes: number) => void;
+  /** Another process downloads the same file and is waited for. */
+  readonly onWait: () => void;
+}
+
 /**
  * Makes `file` a blob of the cache, unless it is one; another process that does the same is waited
  * for. What has come stays beside it under another name, and the next try goes on from there.
  *
- * @param onBytes told of the bytes that are there, growing; back to 0 when it starts afresh
  * @throws {ModelNotFoundError} if it cannot be had, or is not what the hub says it is.
  */
 export async function downloadBlob(
-  client: HubClient,
-  cache: HubCache,
-  repository: string,
+  { client, cache, repository }: Route,
   file: RemoteFile,
-  onBytes: (bytes: number) => void,
-  onWait: () => void,
+  { onBytes, onWait }: DownloadEvents,
 ): Promise<void> {
-  using _lock = await cache.lock(repository, file.hash, onWait, (ms) => client.sleep(ms));
-  const blob = cache.blob(repository, file.hash);
+  const id = { repository, hash: file.hash };
+  using _lock = await cache.lock(id, onWait, (ms) => client.sleep(ms));
+  const blob = cache.blob(id);
   if (isThere(blob)) return;
   const path = `${blob}.incomplete`;
   {
@@ -42,7 +54,7 @@ export async function downloadBlob(
     for (;;) {
       await client.retry(
         printable(file.name),
-        () => fetchRest(client, file, partial, onBytes),
+        () => fetchRest(client, partial, onBytes),
         () => partial.length,
       );
       if (partial.digest() === file.hash) break;
@@ -58,20 +70,21 @@ export async function downloadBlob(
 
 async function fetchRest(
   client: HubClient,
-  file: RemoteFile,
   partial: PartialFile,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
+  const { file } = partial;
   if (partial.length === file.size) return;
   const headers = {
     "accept-encoding": "identity",
     ...(partial.length > 0 && { range: `bytes=${partial.length}-` }),
   };
-  await client.request(printable(file.name), file.url, headers, async (response, alive) => {
+  const request = { what: printable(file.name), url: file.url, headers };
+  await client.request(request, async (response, alive) => {
     if (isWebPage(response)) {
       throw refuse(file, "a web page came instead; log in to the network, or check HF_ENDPOINT");
     }
-    await checkRange(response, file, partial);
+    await checkRange(response, partial);
     for await (const chunk of response.body ?? []) {
       alive();
       if (partial.length + chunk.length > file.size) {
@@ -88,7 +101,8 @@ async function fetchRest(
 }
 
 /** Sees to it that the body continues `partial`, which may have to be cleared for that. */
-async function checkRange(response: Response, file: RemoteFile, partial: PartialFile) {
+async function checkRange(response: Response, partial: PartialFile) {
+  const { file } = partial;
   const { status, headers } = response;
   if (status === 416) {
     await partial.clear();
@@ -120,7 +134,7 @@ class PartialFile implements Disposable {
   private constructor(
     private readonly cache: HubCache,
     private readonly handle: Deno.FsFile,
-    private readonly file: RemoteFile,
+    readonly file: RemoteFile,
   ) {
     this.#hash = newHash(file);
   }

@@ -34,7 +34,11 @@ export async function pull(
   const client = new HubClient(options);
   const { commit, files } = await listFiles(client, spec);
   const model = choose(spec, modelsAmong([...files.keys()]));
-  const wanted = model.files.map((name) => remoteFile(client, spec, commit, files.get(name)!));
+  const wanted = model.files.map((name) => {
+    const file = remoteFile(spec, files.get(name)!);
+    const path = name.split("/").map(encodeURIComponent).join("/");
+    return { ...file, url: client.url(`/${repository}/resolve/${commit}/${path}`) };
+  });
   const missing = wanted.filter(({ name }) =>
     !isThere(`${cache.snapshot(repository, commit)}/${name}`)
   );
@@ -43,15 +47,11 @@ export async function pull(
   }
   let before = 0;
   for (const file of missing) {
-    await downloadBlob(
-      client,
-      cache,
-      repository,
-      file,
-      (bytes) => options.onProgress?.(before + bytes),
-      () => options.onWait?.(),
-    );
-    await cache.link(repository, commit, file.name, file.hash);
+    await downloadBlob({ client, cache, repository }, file, {
+      onBytes: (bytes) => options.onProgress?.(before + bytes),
+      onWait: () => options.onWait?.(),
+    });
+    await cache.link({ repository, commit, name: file.name, hash: file.hash });
     before += file.size;
     options.onProgress?.(before);
   }
@@ -78,12 +78,13 @@ async function listFiles(client: HubClient, spec: HubSpec) {
   const what = formatHubSpec(spec);
   const revision = encodeURIComponent(spec.revision ?? DEFAULT_REVISION);
   const url = client.url(`/api/models/${spec.repository}/revision/${revision}?blobs=true`);
+  const headers = { accept: "application/json" };
   const fault = (why: string) =>
     new ModelNotFoundError(`Cannot download ${what}: ${why}; check HF_ENDPOINT and the network`);
   const text = await client.retry(
     what,
     () =>
-      client.request(what, url, { accept: "application/json" }, async (response, alive) => {
+      client.request({ what, url, headers }, async (response, alive) => {
         if (isWebPage(response)) throw fault("a web page came instead of the list of files");
         const decoder = new TextDecoder();
         let text = "";
@@ -128,7 +129,8 @@ function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryMo
   return model;
 }
 
-function remoteFile(client: HubClient, spec: HubSpec, commit: string, file: Sibling): RemoteFile {
+/** A file of the list, checked. */
+function remoteFile(spec: HubSpec, file: Sibling): Omit<RemoteFile, "url"> {
   const name = String(file.rfilename);
   const fault = (why: string) =>
     new ModelNotFoundError(
@@ -143,6 +145,5 @@ function remoteFile(client: HubClient, spec: HubSpec, commit: string, file: Sibl
   if (typeof hash !== "string" || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) {
     throw fault("has no hash to check it by");
   }
-  const path = name.split("/").map(encodeURIComponent).join("/");
-  return { name, size, hash, url: client.url(`/${spec.repository}/resolve/${commit}/${path}`) };
+  return { name, size, hash };
 }

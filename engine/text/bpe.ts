@@ -43,12 +43,12 @@ export class MergeTable {
   /** A table of merges that are given in their order. */
   static inOrder(merges: readonly Merge[]): MergeTable {
     const table = new MergeTable(merges.length);
-    for (const [rank, merge] of merges.entries()) table.add(...merge, rank);
+    for (const [rank, merge] of merges.entries()) table.add(merge, rank);
     return table;
   }
 
   /** Of a pair added twice the first counts. Pairs of lower rank merge first. */
-  add(left: number, right: number, result: number, rank: number): void {
+  add([left, right, result]: Merge, rank: number): void {
     const slot = this.#probe(left, right);
     if (this.#left[slot] !== -1) return;
     this.#left[slot] = left;

@@ -52,7 +52,7 @@ class VocabularyReader {
 
   read(): GgufVocabulary {
     const model = this.#model();
-    const pieces = this.#array("tokens", isString, "a string");
+    const pieces = this.#array("tokens", STRING);
     if (pieces === undefined) throw this.#missing("tokens");
     const ids = this.#ids(pieces);
     const kinds = this.#kinds(pieces, model);
@@ -120,7 +120,7 @@ class VocabularyReader {
 
   /** Without the key every token is normal, save SentencePiece's bytes, known by their spelling. */
   #kinds(pieces: readonly string[], model: "gpt2" | "llama"): Uint8Array {
-    const kinds = this.#array("token_type", isKind, "a token type (0 to 6)", pieces.length);
+    const kinds = this.#array("token_type", KIND, pieces.length);
     if (kinds === undefined) {
       return Uint8Array.from(
         pieces,
@@ -141,13 +141,13 @@ class VocabularyReader {
   }
 
   #scores(pieces: readonly string[]): readonly number[] {
-    const scores = this.#array("scores", isFinite, "a finite number", pieces.length);
+    const scores = this.#array("scores", FINITE, pieces.length);
     if (scores === undefined) throw this.#missing("scores");
     return scores;
   }
 
   #merges(ids: ReadonlyMap<string, number>): Merge[] {
-    const merges = this.#array("merges", isString, "a string");
+    const merges = this.#array("merges", STRING);
     if (merges === undefined) throw this.#missing("merges");
     return merges.map((merge, i) => {
       // From 1: the first token may itself begin with a space.
@@ -187,8 +187,7 @@ class VocabularyReader {
 
   #array<T extends MetadataValue>(
     key: string,
-    is: (value: MetadataValue) => value is T,
-    what: string,
+    element: ElementType<T>,
     length?: number,
   ): readonly T[] | undefined {
     const values = this.metadata.get(`tokenizer.ggml.${key}`);
@@ -201,10 +200,12 @@ class VocabularyReader {
         `key 'tokenizer.ggml.${key}' has ${values.length} values for ${length} tokens`,
       );
     }
-    const odd = values.findIndex((value) => !is(value));
+    const odd = values.findIndex((value) => !element.is(value));
     if (odd >= 0) {
       throw this.#fault(
-        `key 'tokenizer.ggml.${key}' has ${shown(values[odd])} at index ${odd}, not ${what}`,
+        `key 'tokenizer.ggml.${key}' has ${
+          shown(values[odd])
+        } at index ${odd}, not ${element.name}`,
       );
     }
     return values;
@@ -219,17 +220,27 @@ class VocabularyReader {
   }
 }
 
-function isString(value: MetadataValue): value is string {
-  return typeof value === "string";
+/** What an array must hold. */
+interface ElementType<T extends MetadataValue> {
+  readonly name: string;
+  is(value: MetadataValue): value is T;
 }
 
-function isFinite(value: MetadataValue): value is number {
-  return Number.isFinite(value);
-}
+const STRING: ElementType<string> = {
+  name: "a string",
+  is: (value): value is string => typeof value === "string",
+};
 
-function isKind(value: MetadataValue): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 6;
-}
+const FINITE: ElementType<number> = {
+  name: "a finite number",
+  is: (value): value is number => Number.isFinite(value),
+};
+
+const KIND: ElementType<number> = {
+  name: "a token type (0 to 6)",
+  is: (value): value is number =>
+    typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 6,
+};
 
 function shown(value: MetadataValue): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;

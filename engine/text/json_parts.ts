@@ -10,17 +10,19 @@ import { BYTE_TOKEN, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/**
- * Reads a tokenizer of model type BPE, byte-level or with SentencePiece's spelling.
- *
- * @param json the content of tokenizer.json
- * @param config that of tokenizer_config.json: `bos_token`, `eos_token`, `add_bos_token`
- * @param endIds `eos_token_id` of generation_config.json or config.json
- */
+/** What the files of a checkpoint say of its tokenizer. */
+export interface TokenizerFiles {
+  /** The content of tokenizer.json. */
+  readonly json: unknown;
+  /** That of tokenizer_config.json: `bos_token`, `eos_token`, `add_bos_token`. */
+  readonly config: unknown;
+  /** `eos_token_id` of generation_config.json or config.json. */
+  readonly endIds: readonly number[];
+}
+
+/** Reads a tokenizer of model type BPE, byte-level or with SentencePiece's spelling. */
 export function jsonParts(
-  json: unknown,
-  config: unknown,
-  endIds: readonly number[],
+  { json, config, endIds }: TokenizerFiles,
   fileName: string,
 ): TokenizerParts {
   return new TokenizerReader(object(json), object(config), fileName).read(endIds);

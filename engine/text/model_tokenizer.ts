@@ -16,12 +16,8 @@ import { loadTokenizer, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts
  */
 export function modelTokenizer(file: ModelFile): Tokenizer {
   if (!isSafetensors(file)) return loadTokenizer(file.metadata, file.paths[0]!);
-  return tokenizerFromJson(
-    file.readTokenizer(),
-    file.tokenizerConfig,
-    endIds(file),
-    printable(join(file.directory, TOKENIZER)),
-  );
+  const files = { json: file.readTokenizer(), config: file.tokenizerConfig, endIds: endIds(file) };
+  return tokenizerFromJson(files, printable(join(file.directory, TOKENIZER)));
 }
 
 /** `eos_token_id`, a number or a list; generation_config.json's counts before config.json's. */

@@ -1,6 +1,6 @@
 /** What a SentencePiece vocabulary implies: merges, byte tokens, and where text may be cut. */
 
-import { MergeTable } from "./bpe.ts";
+import { type Merge, MergeTable } from "./bpe.ts";
 import { isolate } from "./pre_tokenizers.ts";
 import type { TextRule } from "./tokenizer_parts.ts";
 import { SPM_SPACE } from "./vocabulary.ts";
@@ -27,7 +27,7 @@ export function mergesByScore(
       `the squares of the token lengths sum to ${work}, above the limit of ${MAX_SPLIT_WORK}`,
     );
   }
-  const merges: [left: number, right: number, result: number][] = [];
+  const merges: Merge[] = [];
   for (const [piece, result] of ids) {
     for (let cut = 1; cut < piece.length; cut++) {
       const left = ids.get(piece.slice(0, cut));
@@ -39,9 +39,7 @@ export function mergesByScore(
   const order = [...new Set(merges.map(([, , result]) => scores[result]!))].sort((a, b) => b - a);
   const ranks = new Map(order.map((score, rank) => [score, rank]));
   const table = new MergeTable(merges.length);
-  for (const [left, right, result] of merges) {
-    table.add(left, right, result, ranks.get(scores[result]!)!);
-  }
+  for (const merge of merges) table.add(merge, ranks.get(scores[merge[2]]!)!);
   return table;
 }
 

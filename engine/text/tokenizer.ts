@@ -10,7 +10,7 @@ import type { MetadataValue } from "../files/model_file.ts";
 import { printable } from "../files/quote.ts";
 import type { BpeModel } from "./bpe.ts";
 import { ggufParts } from "./gguf_parts.ts";
-import { jsonParts } from "./json_parts.ts";
+import { jsonParts, type TokenizerFiles } from "./json_parts.ts";
 import { SpecialTokens } from "./special_tokens.ts";
 import type { TokenizerParts } from "./tokenizer_parts.ts";
 import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
@@ -33,21 +33,13 @@ export function loadTokenizer(
 /**
  * Makes the tokenizer that Hugging Face's tokenizer.json describes (model type BPE).
  *
- * @param json the content of tokenizer.json
- * @param config that of tokenizer_config.json
- * @param endIds the `eos_token_id`s of generation_config.json or config.json
- * @param fileName names the file in errors
+ * @param fileName names tokenizer.json in errors
  * @throws {ModelFormatError} if it is incomplete or contradicts itself.
  * @throws {UnsupportedError} for another model type, or a rule the library does not know.
  */
-export function tokenizerFromJson(
-  json: unknown,
-  config: unknown,
-  endIds: readonly number[],
-  fileName: string,
-): Tokenizer {
+export function tokenizerFromJson(files: TokenizerFiles, fileName: string): Tokenizer {
   try {
-    return new Tokenizer(jsonParts(json, config, endIds, fileName));
+    return new Tokenizer(jsonParts(files, fileName));
   } catch (error) {
     if (error instanceof ModelFormatError || error instanceof UnsupportedError) throw error;
     // The library's own errors: an unknown rule, or an expression that does not compile.

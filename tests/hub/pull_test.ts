@@ -29,7 +29,7 @@ hubTest("a cut connection is continued where it ended", async (hub, _cache, get)
 });
 
 hubTest("what an earlier process left is continued", async (hub, cache, get) => {
-  const blob = cache.blob("org/repo", sha256(BYTES));
+  const blob = cache.blob({ repository: "org/repo", hash: sha256(BYTES) });
   await Deno.mkdir(join(blob, ".."), { recursive: true });
   await Deno.writeFile(`${blob}.incomplete`, BYTES.subarray(0, 1234));
   assert.equal(cache.find(parseHubSpec("hf:org/repo")), undefined);
@@ -38,7 +38,7 @@ hubTest("what an earlier process left is continued", async (hub, cache, get) => 
 });
 
 hubTest("a wrong earlier part is noticed, and got afresh", async (hub, cache, get) => {
-  const blob = cache.blob("org/repo", sha256(BYTES));
+  const blob = cache.blob({ repository: "org/repo", hash: sha256(BYTES) });
   await Deno.mkdir(join(blob, ".."), { recursive: true });
   for (const [length, requests] of [[1234, 2], [BYTES.length, 1], [BYTES.length + 5, 1]] as const) {
     hub.seen.length = 0;
@@ -63,7 +63,7 @@ for (
   ] as const
 ) {
   hubTest(`a range answered by ${name} still gives the file`, async (hub, cache, get) => {
-    const blob = cache.blob("org/repo", sha256(BYTES));
+    const blob = cache.blob({ repository: "org/repo", hash: sha256(BYTES) });
     await Deno.mkdir(join(blob, ".."), { recursive: true });
     await Deno.writeFile(`${blob}.incomplete`, BYTES.subarray(0, 1234));
     hub.fault = ({ range }) => range === null ? undefined : answer();
@@ -224,7 +224,10 @@ hubTest("an abort stops at once and keeps what has come", async (hub, cache, get
   const reason = new Error("stopped");
   const onProgress = (bytes: number) => bytes === 500 && stop.abort(reason);
   await assert.rejects(get({ signal: stop.signal, onProgress: (b) => void onProgress(b) }), reason);
-  assert.equal(Deno.statSync(`${cache.blob("org/repo", sha256(BYTES))}.incomplete`).size, 500);
+  assert.equal(
+    Deno.statSync(`${cache.blob({ repository: "org/repo", hash: sha256(BYTES) })}.incomplete`).size,
+    500,
+  );
   assert.deepEqual(await Deno.readFile(await get()), BYTES);
 });
 
@@ -298,7 +301,11 @@ hubTest("find() prefers as the hub's side does, and does not guess", async (hub,
 });
 
 hubTest("an abort is heard while another process has the lock", async (_hub, cache, get) => {
-  const other = await cache.lock("org/repo", sha256(BYTES), () => {}, () => Promise.resolve());
+  const other = await cache.lock(
+    { repository: "org/repo", hash: sha256(BYTES) },
+    () => {},
+    () => Promise.resolve(),
+  );
   const controller = new AbortController();
   const reason = new Error("Ctrl-C");
   const onWait = () => void setTimeout(() => controller.abort(reason), 10);

@@ -52,8 +52,14 @@ Deno.test("renderChat() and encodeChat() do what @huggingface/transformers does"
     tinyllama: { eosToken: tinyllamaConfig.eos_token },
   };
   const tokenizers = {
-    qwen3: tokenizerFromJson(qwen3Json, qwen3Config, [], "tokenizer.json"),
-    "llama3.2": tokenizerFromJson(llama32Json, llama32Config, [], "tokenizer.json"),
+    qwen3: tokenizerFromJson(
+      { json: qwen3Json, config: qwen3Config, endIds: [] },
+      "tokenizer.json",
+    ),
+    "llama3.2": tokenizerFromJson(
+      { json: llama32Json, config: llama32Config, endIds: [] },
+      "tokenizer.json",
+    ),
   };
   for (const { template, messages, text, ids, ...rest } of await readCases("chat-transformers")) {
     const options = { ...rest, ...tokens[template], now: NOW };

@@ -105,7 +105,7 @@ for (
     const text = (await mixedText()).normalize("NFC");
     const ids = library.encode(text, { add_special_tokens: false }).ids;
     assert.deepEqual(fromGguf.encode(text, { special: true }), ids);
-    const fromJson = tokenizerFromJson(json, config, [], "tokenizer.json");
+    const fromJson = tokenizerFromJson({ json, config, endIds: [] }, "tokenizer.json");
     assert.deepEqual(fromJson.encode(text, { special: true }), ids);
     assert.equal(fromJson.decode(ids, { special: true }), text);
   });

@@ -52,7 +52,10 @@ function llamaJson(changes: object = {}) {
 const config = { bos_token: { content: "<s>" }, eos_token: "</s>" };
 
 Deno.test("tokenizerFromJson() reads a tokenizer with byte fallback", () => {
-  const tokenizer = tokenizerFromJson(llamaJson(), config, [264], "tokenizer.json");
+  const tokenizer = tokenizerFromJson(
+    { json: llamaJson(), config, endIds: [264] },
+    "tokenizer.json",
+  );
   assert.deepEqual(tokenizer.encode("a ab é"), [262, 262, 261, 259, 198, 172]);
   assert.equal(tokenizer.decode([262, 262, 261, 259, 198, 172]), "a ab é");
   assert.deepEqual(tokenizer.encode("b<tool>b</s>", { special: true }), [
@@ -76,7 +79,11 @@ Deno.test("tokenizerFromJson() takes Metaspace's first space for the text's begi
     normalizer: null,
     pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "first" },
   };
-  const tokenizer = tokenizerFromJson(json, { ...config, add_bos_token: false }, [], "t.json");
+  const tokenizer = tokenizerFromJson({
+    json,
+    config: { ...config, add_bos_token: false },
+    endIds: [],
+  }, "t.json");
   assert.deepEqual(tokenizer.encode("a<tool>a"), [262, 265, 260]);
   assert.equal(tokenizer.decode([262, 265, 260]), "a<tool>a");
   assert.ok(!tokenizer.addBos);
@@ -121,16 +128,19 @@ const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
 Deno.test("tokenizerFromJson() refuses faulty files in one line", async (t) => {
   for (const [name, json, kind, message] of FAULTS) {
     await t.step(name, () => {
-      assert.throws(() => tokenizerFromJson(json, config, [], "tokenizer.json"), (error) => {
-        assert.ok(error instanceof kind, String(error));
-        assert.match(error.message, /^Cannot read the tokenizer of tokenizer\.json: [^\n]*$/);
-        assert.match(error.message, message);
-        return true;
-      });
+      assert.throws(
+        () => tokenizerFromJson({ json, config, endIds: [] }, "tokenizer.json"),
+        (error) => {
+          assert.ok(error instanceof kind, String(error));
+          assert.match(error.message, /^Cannot read the tokenizer of tokenizer\.json: [^\n]*$/);
+          assert.match(error.message, message);
+          return true;
+        },
+      );
     });
   }
   assert.throws(
-    () => tokenizerFromJson(llamaJson(), config, [999], "tokenizer.json"),
+    () => tokenizerFromJson({ json: llamaJson(), config, endIds: [999] }, "tokenizer.json"),
     /end token 999 is not one of 266/,
   );
 });
