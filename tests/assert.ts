@@ -6,6 +6,8 @@ import { AssertionError } from "node:assert/strict";
 export interface Tolerance {
   readonly absolute?: number;
   readonly relative?: number;
+  /** What the error begins with. */
+  readonly message?: string;
 }
 
 /**
@@ -15,10 +17,8 @@ export interface Tolerance {
 export function assertAllClose(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
-  tolerance: Tolerance,
-  message = "values differ",
+  { absolute = 0, relative = 0, message = "values differ" }: Tolerance,
 ): void {
-  const { absolute = 0, relative = 0 } = tolerance;
   if (actual.length !== expected.length) {
     throw new AssertionError({
       message: `${message}: ${actual.length} values, expected ${expected.length}`,

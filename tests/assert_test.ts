@@ -9,7 +9,7 @@ Deno.test("assertAllClose() passes what is within the tolerance", () => {
 });
 
 Deno.test("assertAllClose() says how many, how far and where", () => {
-  assert.throws(() => assertAllClose([1, 2, 5], [1, 2.5, 3], { absolute: 0.1 }, "rows"), {
+  assert.throws(() => assertAllClose([1, 2, 5], [1, 2.5, 3], { absolute: 0.1, message: "rows" }), {
     message: "rows: 2 of 3 beyond absolute 0.1, relative 0; mean error 0.8333333333333334, " +
       "max 2 at [2] (got 5, expected 3)",
   });

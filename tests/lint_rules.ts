@@ -1,7 +1,21 @@
 /** Rules of this project that `deno lint` holds: a plugin of it, see deno.json. */
 
+import { fileURLToPath } from "node:url";
+
 /** More of them are an options object, whose fields have names at the call too. */
 const MAX_PARAMETERS = 3;
+
+/** Files and folders where some have more of them yet. */
+const PENDING = [
+  "bench/",
+  "cli/",
+  "engine/reference/",
+  "engine/run/",
+  "engine/text/chat_prompt.ts",
+  "kernels/formats.ts",
+  "kernels/pack.ts",
+  "kernels/pack_k.ts",
+].map((path) => fileURLToPath(new URL(`../${path}`, import.meta.url)));
 
 type Parametrized =
   | Deno.lint.ArrowFunctionExpression
@@ -17,12 +31,13 @@ const plugin: Deno.lint.Plugin = {
   rules: {
     "max-parameters": {
       create(context) {
+        if (PENDING.some((path) => context.filename.startsWith(path))) return {};
         const check = (node: Parametrized) => {
           if (node.params.length <= MAX_PARAMETERS) return;
           context.report({
             node,
             message: `${node.params.length} positional parameters; take an options object`,
-            hint: "An inner loop that it would slow down says so after deno-lint-ignore",
+            hint: "An inner loop that this slows down, as measured, says so after deno-lint-ignore",
           });
         };
         return {

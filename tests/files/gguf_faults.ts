@@ -29,7 +29,7 @@ const first = VALID_TENSORS[0]!;
 
 /** A file whose only tensor has these sizes, innermost first, in F32 unless said. */
 function sized(sizes: readonly bigint[], type = 0): Uint8Array {
-  return withTensors(tensor("x", sizes, type, 0n));
+  return withTensors(tensor("x", sizes, { type }));
 }
 
 function typed(id: number): Uint8Array {
@@ -254,22 +254,22 @@ export const FAULTS: readonly Fault[] = [
   // Tensors.
   {
     name: "tensor name of 64 bytes",
-    bytes: withTensors(tensor("é".repeat(32), [4n], 0, 0n)),
+    bytes: withTensors(tensor("é".repeat(32), [4n])),
     says: /has a name longer than 63 bytes/,
   },
   {
     name: "tensor without a name",
-    bytes: withTensors(tensor("", [4n], 0, 0n)),
+    bytes: withTensors(tensor("", [4n])),
     says: /tensor 1 of 1 has no name/,
   },
   {
     name: "tensor name not UTF-8",
-    bytes: withTensors(tensor(notUtf8, [4n], 0, 0n)),
+    bytes: withTensors(tensor(notUtf8, [4n])),
     says: /name 'a\ufffdb' at byte \d+ of tensor 1 of 1 is not UTF-8/,
   },
   {
     name: "duplicate tensor",
-    bytes: withTensors(first, tensor("x.weight", [2n], 0, 64n)),
+    bytes: withTensors(first, tensor("x.weight", [2n], { offset: 64n })),
     says: /tensor 'x\.weight' occurs twice/,
   },
   { name: "0 dimensions", bytes: sized([]), says: /tensor 'x' has 0 dimensions/ },
@@ -311,22 +311,22 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: "unaligned offset",
-    bytes: withTensors(tensor("x", [4n], 0, 4n)),
+    bytes: withTensors(tensor("x", [4n], { offset: 4n })),
     says: /tensor 'x' is at offset 4, not a multiple of the alignment 32/,
   },
   {
     name: "overlapping tensors",
-    bytes: withTensors(first, tensor("y", [4n], 0, 32n)),
+    bytes: withTensors(first, tensor("y", [4n], { offset: 32n })),
     says: /tensor 'y' at byte \d+ overlaps tensor 'x\.weight'/,
   },
   {
     name: "offset past the end",
-    bytes: withTensors(tensor("x", [4n], 0, 2n ** 40n)),
+    bytes: withTensors(tensor("x", [4n], { offset: 2n ** 40n })),
     says: /tensor 'x' takes 16 bytes from offset 1099511627776 .* past the end of the file/,
   },
   {
     name: "offset 2^64-32",
-    bytes: withTensors(tensor("x", [4n], 0, 2n ** 64n - 32n)),
+    bytes: withTensors(tensor("x", [4n], { offset: 2n ** 64n - 32n })),
     says: /from offset 18446744073709551584 .* past the end/,
   },
   {

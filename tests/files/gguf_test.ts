@@ -85,7 +85,7 @@ Deno.test("openGguf() honours general.alignment", () => {
   const keys = [...VALID_KEYS, key("general.alignment", TYPE.uint32, u32(512))];
   const bytes = rawGguf({ keys, alignment: 512, tensors: [] });
   withFile("aligned.gguf", bytes, (path) => openGguf(path).close());
-  const tensors = [tensor("first", [2n], 0, 0n), tensor("second", [2n], 0, 512n)];
+  const tensors = [tensor("first", [2n]), tensor("second", [2n], { offset: 512n })];
   withFile("aligned.gguf", rawGguf({ keys, alignment: 512, tensors, dataBytes: 520 }), (path) => {
     const file = openGguf(path);
     const at = [...file.tensors.values()].map((tensor) => tensor.byteOffset);

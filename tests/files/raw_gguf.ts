@@ -55,8 +55,8 @@ export const VALID_KEYS: readonly Uint8Array[] = [
 
 /** Two tensors of 64 and 36 bytes; sizes innermost first, as the file has them. */
 export const VALID_TENSORS: readonly Uint8Array[] = [
-  tensor("x.weight", [4n, 2n, 2n], 0, 0n),
-  tensor("y.weight", [32n, 2n], 2, 64n),
+  tensor("x.weight", [4n, 2n, 2n]),
+  tensor("y.weight", [32n, 2n], { type: 2, offset: 64n }),
 ];
 
 export const VALID_DATA_BYTES = 100;
@@ -97,11 +97,11 @@ export function array(type: number, values: readonly Uint8Array[], length?: bigi
   return join(u32(type), u64(length ?? BigInt(values.length)), ...values);
 }
 
+/** A tensor's entry, its sizes innermost first; in F32, type 0, unless said. */
 export function tensor(
   name: string | Uint8Array,
   sizes: readonly bigint[],
-  type: number,
-  offset: bigint,
+  { type = 0, offset = 0n } = {},
 ): Uint8Array {
   return join(text(name), u32(sizes.length), ...sizes.map(u64), u32(type), u64(offset));
 }

@@ -15,18 +15,22 @@ export function rawSafetensors(
 }
 
 /** One entry of a header. */
-export function entry(dtype: string, shape: readonly number[], begin: number, end: number) {
-  return { dtype, shape, data_offsets: [begin, end] };
+export function entry(
+  dtype: string,
+  shape: readonly number[],
+  offsets: readonly [begin: number, end: number],
+) {
+  return { dtype, shape, data_offsets: offsets };
 }
 
 /** Every type and rank that is read: 36 bytes of data. */
 export const VALID_HEADER = {
   __metadata__: { format: "pt" },
-  "a.weight": entry("F32", [2, 3], 0, 24),
-  "b.weight": entry("BF16", [4], 24, 32),
-  "scalar": entry("F16", [], 32, 34),
-  "empty": entry("F16", [0, 7], 34, 34),
-  "__proto": entry("F16", [1], 34, 36),
+  "a.weight": entry("F32", [2, 3], [0, 24]),
+  "b.weight": entry("BF16", [4], [24, 32]),
+  "scalar": entry("F16", [], [32, 34]),
+  "empty": entry("F16", [0, 7], [34, 34]),
+  "__proto": entry("F16", [1], [34, 36]),
 };
 
 export const VALID_DATA_BYTES = 36;

@@ -22,7 +22,7 @@ const json = JSON.stringify(VALID_HEADER);
 /** Two tensors with these ranges in `dataBytes` bytes. */
 function two(a: readonly [number, number], b: readonly [number, number], dataBytes: number) {
   const of = ([begin, end]: readonly [number, number]) =>
-    entry("F16", [(end - begin) / 2], begin, end);
+    entry("F16", [(end - begin) / 2], [begin, end]);
   return rawSafetensors(JSON.stringify({ a: of(a), b: of(b) }), dataBytes);
 }
 
@@ -59,7 +59,7 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
     /its header has 2000002 values, above the limit of 160000/,
   ],
   "duplicate tensors": [
-    rawSafetensors(`{"x":${JSON.stringify(entry("F16", [0], 0, 0))},"x":{}}`),
+    rawSafetensors(`{"x":${JSON.stringify(entry("F16", [0], [0, 0]))},"x":{}}`),
     /its header has a key twice/,
   ],
   "duplicate fields": [
@@ -67,7 +67,7 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
     /its header has a key twice/,
   ],
   "__proto__ in the place of fields": [
-    rawSafetensors(`{"x":{"__proto__":${JSON.stringify(entry("F16", [0], 0, 0))}}}`),
+    rawSafetensors(`{"x":{"__proto__":${JSON.stringify(entry("F16", [0], [0, 0]))}}}`),
     /tensor 'x' has no dtype/,
   ],
   "__proto__ that is no tensor": [
@@ -80,29 +80,38 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
   ],
   "a tensor that is no object": [single([1], 0), /tensor 'x' is not an object/],
   "no dtype": [single({ shape: [0], data_offsets: [0, 0] }, 0), /tensor 'x' has no dtype/],
-  "unknown dtype": [single(entry("F\n17", [0], 0, 0), 0), /unknown dtype 'F\\u\{a\}17'/],
+  "unknown dtype": [single(entry("F\n17", [0], [0, 0]), 0), /unknown dtype 'F\\u\{a\}17'/],
   "no shape": [single({ dtype: "F16", data_offsets: [0, 0] }, 0), /has the shape 'missing'/],
-  "negative shape": [single(entry("F16", [-1, -2], 0, 4), 4), /has the shape '\[-1,-2\]'/],
-  "fractional shape": [single(entry("F16", [1.5], 0, 3), 3), /has the shape '\[1\.5\]'/],
+  "negative shape": [single(entry("F16", [-1, -2], [0, 4]), 4), /has the shape '\[-1,-2\]'/],
+  "fractional shape": [single(entry("F16", [1.5], [0, 3]), 3), /has the shape '\[1\.5\]'/],
   "a shape beyond 2^53": [
     rawSafetensors('{"x":{"dtype":"F16","shape":[18446744073709551616],"data_offsets":[0,0]}}'),
     /has the shape/,
   ],
-  "nine dimensions": [single(entry("F16", Array(9).fill(1), 0, 2), 2), /not up to 8 whole numbers/],
+  "nine dimensions": [
+    single(entry("F16", Array(9).fill(1), [0, 2]), 2),
+    /not up to 8 whole numbers/,
+  ],
   "shape that overflows": [
-    single(entry("F16", [2 ** 31, 2 ** 31, 4], 0, 0), 0),
+    single(entry("F16", [2 ** 31, 2 ** 31, 4], [0, 0]), 0),
     /has 0 bytes, its shape and type take 36893488147419103000/,
   ],
   "no offsets": [single({ dtype: "F16", shape: [0] }, 0), /has the data_offsets 'missing'/],
-  "three offsets": [single({ ...entry("F16", [0], 0, 0), data_offsets: [0, 0, 0] }, 0), /not two/],
-  "reversed offsets": [single(entry("F16", [1], 2, 0), 2), /'\[2,0\]', which are reversed or past/],
-  "offsets past the end": [single(entry("F16", [2], 0, 4), 3), /past the end of the 3 bytes/],
-  "offsets unlike the shape": [single(entry("F16", [3], 0, 4), 4), /has 4 bytes, .* take 6/],
+  "three offsets": [
+    single({ ...entry("F16", [0], [0, 0]), data_offsets: [0, 0, 0] }, 0),
+    /not two/,
+  ],
+  "reversed offsets": [
+    single(entry("F16", [1], [2, 0]), 2),
+    /'\[2,0\]', which are reversed or past/,
+  ],
+  "offsets past the end": [single(entry("F16", [2], [0, 4]), 3), /past the end of the 3 bytes/],
+  "offsets unlike the shape": [single(entry("F16", [3], [0, 4]), 4), /has 4 bytes, .* take 6/],
   "overlapping tensors": [two([0, 4], [2, 6], 6), /tensor 'b' at byte \d+ overlaps/],
   "a gap": [two([0, 4], [6, 8], 8), /tensor 'b' at byte \d+ leaves a gap before it/],
-  "a gap at the start": [single(entry("F16", [1], 2, 4), 4), /leaves a gap before it/],
+  "a gap at the start": [single(entry("F16", [1], [2, 4]), 4), /leaves a gap before it/],
   "data after the last tensor": [
-    single(entry("F16", [1], 0, 2), 3),
+    single(entry("F16", [1], [0, 2]), 3),
     /its tensors end at byte \d+, and the file at \d+/,
   ],
 };
@@ -118,7 +127,7 @@ for (const [name, [bytes, says]] of Object.entries(FAULTS)) {
 }
 
 Deno.test("openSafetensors() names a type that it does not read", () => {
-  const error = refusalOf(single(entry("F8_E4M3", [4], 0, 4), 4));
+  const error = refusalOf(single(entry("F8_E4M3", [4], [0, 4]), 4));
   assert.ok(error instanceof UnsupportedError);
   assert.match(
     error.message,
@@ -151,7 +160,7 @@ const MLX = JSON.stringify({ quantization: { bits: 4, group_size: 32 } });
 for (const shape of [[], [0], [8], [2, 0], [1, 1, 1, 2]]) {
   Deno.test(`openSafetensors() refuses a matrix packed by MLX of the shape [${shape}]`, () => {
     const bytes = shape.reduce((a, b) => a * b, 4);
-    const error = refusalOf(single(entry("U32", shape, 0, bytes), bytes), MLX);
+    const error = refusalOf(single(entry("U32", shape, [0, bytes]), bytes), MLX);
     assert.ok(error instanceof ModelFormatError, String(error));
     assert.match(error.message, /tensor 'x' has the shape '.*', which is no matrix/);
   });

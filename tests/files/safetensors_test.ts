@@ -53,8 +53,8 @@ function withShards(
   const all: Record<string, Uint8Array | string | undefined> = {
     "config.json": CONFIG,
     [INDEX]: JSON.stringify({ weight_map: { x: SHARDS[0], y: SHARDS[1] } }),
-    [SHARDS[0]]: single(entry("F16", [2], 0, 4), 4),
-    [SHARDS[1]]: rawSafetensors(JSON.stringify({ y: entry("F32", [1], 0, 4) }), 4),
+    [SHARDS[0]]: single(entry("F16", [2], [0, 4]), 4),
+    [SHARDS[1]]: rawSafetensors(JSON.stringify({ y: entry("F32", [1], [0, 4]) }), 4),
     ...files,
   };
   const present = Object.entries(all).flatMap(([name, content]) =>
@@ -77,8 +77,8 @@ Deno.test("openSafetensors() reads shards by their index", () => {
 });
 
 Deno.test("openSafetensors() reads weights by the names that MLX gave them at first", () => {
-  const x = single(entry("F16", [2], 0, 4), 4);
-  const y = rawSafetensors(JSON.stringify({ y: entry("F32", [1], 0, 4) }), 4);
+  const x = single(entry("F16", [2], [0, 4]), 4);
+  const y = rawSafetensors(JSON.stringify({ y: entry("F32", [1], [0, 4]) }), 4);
   const tensors = (files: Readonly<Record<string, Uint8Array>>) =>
     withFiles({ "config.json": CONFIG, ...files }, (directory) => {
       const model = openSafetensors(directory);
@@ -161,7 +161,7 @@ for (const [name, [index, says]] of Object.entries(INDEX_FAULTS)) {
 
 Deno.test("openSafetensors() refuses a tensor that is in two shards", () => {
   const both = rawSafetensors(
-    JSON.stringify({ x: entry("F32", [1], 0, 4), y: entry("F32", [1], 4, 8) }),
+    JSON.stringify({ x: entry("F32", [1], [0, 4]), y: entry("F32", [1], [4, 8]) }),
     8,
   );
   withShards({ [SHARDS[1]]: both }, (directory) => {

@@ -20,8 +20,7 @@ function expected({ logits, options, recent }: ChoiceCase): number {
 function rows(
   vocabulary: number,
   all: readonly Partial<SamplingOptions>[],
-  recent: readonly number[] = [0],
-  scale = 3,
+  { recent = [0], scale = 3 }: { recent?: readonly number[]; scale?: number } = {},
 ): ChoiceCase[] {
   return all.map((options, i) => ({
     logits: floats(vocabulary, new RandomSource(i, `${vocabulary}`)).map((v) => v * scale),
@@ -56,7 +55,7 @@ for (const [name, harness] of Object.entries(all)) {
   for (const vocabulary of [1, 5, 97, 4096, 4097, 8191]) {
     Deno.test(`sampling, ${name}: ${vocabulary} tokens, every filter`, async () => {
       await assertSame(harness, rows(vocabulary, FILTERS));
-      await assertSame(harness, rows(vocabulary, FILTERS.slice(1), [0], 0.5));
+      await assertSame(harness, rows(vocabulary, FILTERS.slice(1), { scale: 0.5 }));
     });
   }
 
@@ -70,7 +69,7 @@ for (const [name, harness] of Object.entries(all)) {
       { repeatPenalty: 1.3, temperature: 0.7, topP: 0.9, logitBias: new Map([[60, 4]]) },
     ];
     for (const recent of [[5], long, long.slice(0, 64), long.slice(0, 65)]) {
-      await assertSame(harness, rows(97, options, recent));
+      await assertSame(harness, rows(97, options, { recent }));
     }
     const flat = (penalized: number): ChoiceCase => ({
       logits: Float32Array.from({ length: 97 }, (_, i) => i === penalized ? 2 : i === 96 ? 1.5 : 0),

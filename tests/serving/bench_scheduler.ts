@@ -30,7 +30,8 @@ const cases: Case[] = [
 ];
 
 /** Serves 64 requests one step ahead, as the engine does; every row samples token 7. */
-function serve(scheduler: Scheduler, round: number, { shared }: Case, times: number[]): void {
+function serve(scheduler: Scheduler, round: number, { shared }: Case): number[] {
+  const times: number[] = [];
   for (let i = 0; i < SEQUENCES; i++) {
     const own = (round * SEQUENCES + i) % 1000;
     const promptIds = Array.from({ length: PROMPT }, (_, p) => p < shared ? p : (p * own) % 1000);
@@ -47,6 +48,7 @@ function serve(scheduler: Scheduler, round: number, { shared }: Case, times: num
     if (rows > SEQUENCES / 2) times.push(1000 * (performance.now() - start) / rows);
     last = plan;
   }
+  return times;
 }
 
 for (const one of cases) {
@@ -59,7 +61,7 @@ for (const one of cases) {
     contextLength: 4096,
     vocabSize: 1000,
   });
-  for (let round = 0; round < ROUNDS; round++) serve(scheduler, round, one, times);
+  for (let round = 0; round < ROUNDS; round++) times.push(...serve(scheduler, round, one));
   times.sort((a, b) => a - b);
   const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
   const [p50, p99] = [0.5, 0.99].map((q) => times[Math.floor(q * times.length)]!.toFixed(2));
