@@ -7,7 +7,6 @@ const MAX_PARAMETERS = 3;
 
 /** Files and folders where some have more of them yet. */
 const PENDING = [
-  "bench/",
   "cli/",
   "engine/reference/",
   "engine/run/",

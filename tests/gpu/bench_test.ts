@@ -13,7 +13,7 @@ import { SUITES } from "../../bench/suites/mod.ts";
 import { pagedCache } from "../../bench/suites/paged_cache.ts";
 import { decodeStepTimes } from "../../bench/harness/timings.ts";
 import { verifyOnCpu } from "../../bench/harness/verify.ts";
-import { numberOf, resultOf } from "./scripted_target.ts";
+import { numberOf, resultOf } from "../bench/scripted_target.ts";
 
 const [MODEL, TINY] = ["builtin.gguf", "models/tiny-llama-q8_0.gguf"].map((name) =>
   fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
