@@ -1,14 +1,14 @@
 /** `tvllm generate` without a prompt, on a terminal: a chat. */
 
 import type { Model } from "../engine/mod.ts";
-import type { AnswerSummary } from "../engine/run/generate.ts";
+import type { AnswerSummary } from "../engine/run/answer.ts";
 import { DeviceError } from "../engine/errors.ts";
 import { decodeRate, printAnswer } from "./answers.ts";
 import { Conversation } from "./conversation.ts";
 import { EXIT, InterruptedError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { LineEditor, QuietKeys } from "./line_editor.ts";
-import { type PromptValues, type SamplingValues, toSampling } from "./options.ts";
+import { type PromptValues, type SamplingValues, toGenerateOptions } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
 const COMMANDS = {
@@ -42,7 +42,7 @@ class Chat {
     readonly values: PromptValues & SamplingValues,
     readonly terminal: Terminal,
   ) {
-    this.#conversation = new Conversation(model, values);
+    this.#conversation = new Conversation(model, toGenerateOptions(values));
   }
 
   async run(): Promise<void> {
@@ -72,13 +72,13 @@ class Chat {
     try {
       using _keys = new QuietKeys();
       // Without --seed, asking the same again should not give the same again.
-      const answer = this.#conversation.ask(text, toSampling(this.values), signal);
-      const { text: answered } = await printAnswer(answer, {}, terminal);
-      const summary = answer.summary!;
+      const { seed } = toGenerateOptions(this.values);
+      const answer = this.#conversation.ask(text, { seed: seed!, signal });
+      const summary = await printAnswer(answer, {}, terminal);
       const reused = model.engine.stats.prefix.tokensSaved - before;
       this.#last = { summary, reused };
-      if (answered !== "" || summary.finish !== "cancelled") {
-        this.#conversation.answered(answered);
+      if (summary.text !== "" || summary.finish !== "cancelled") {
+        this.#conversation.answered(summary.text);
       }
       if (summary.finish === "length") this.#explainEnd(summary);
     } catch (error) {
@@ -137,7 +137,7 @@ class Chat {
       prefix: `${reused} of ${promptTokens} prompt tokens reused`,
       context: `${promptTokens + ids.length} of ${model.contextLength} tokens used`,
       "all answers": `${generatedTokens} tokens`,
-      device: model.runner.device.description,
+      device: model.device.description,
     });
   }
 }

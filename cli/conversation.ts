@@ -1,34 +1,28 @@
 /** A chat as data: its messages, and the request of its next turn. */
 
-import type { Model } from "../engine/mod.ts";
-import type { TextAnswer } from "../engine/run/generate.ts";
-import type { SamplingOptions } from "../engine/run/runner.ts";
-import { encodeChat, PLAIN_TEMPLATE } from "../engine/text/chat_prompt.ts";
+import { RequestError } from "../engine/errors.ts";
+import type { GenerateOptions, Model } from "../engine/mod.ts";
+import { templateOf } from "../engine/prompt.ts";
+import type { Answer } from "../engine/run/answer.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
-import { submitPrompt, templateOf } from "./answers.ts";
-import { UsageError } from "./exit_codes.ts";
-import type { PromptValues } from "./options.ts";
 
 /**
  * The messages so far. Every turn is the whole conversation anew, so that the template sees it all;
  * the engine's prefix cache computes only what the turn before has not.
  */
 export class Conversation {
-  readonly #template: string;
+  readonly #options: GenerateOptions;
   #messages: readonly ChatMessage[] = [];
   #asked: readonly ChatMessage[] = [];
-
-  constructor(
-    readonly model: Model,
-    readonly values: PromptValues,
-    public system: string | undefined = values.system,
-  ) {
-    this.#template = templateOf(model, values);
-  }
-
   /** The model has no chat template: its answers go on with what was written. */
-  get continues(): boolean {
-    return this.#template === PLAIN_TEMPLATE;
+  readonly continues: boolean;
+  system: string | undefined;
+
+  /** `options` are those of every turn. */
+  constructor(readonly model: Model, { system, ...options }: GenerateOptions) {
+    this.system = system;
+    this.#options = options;
+    this.continues = templateOf(model, options) === undefined;
   }
 
   get isEmpty(): boolean {
@@ -43,18 +37,21 @@ export class Conversation {
    * Asks for the answer to `text`; "" goes on with the text so far. The conversation changes when
    * `answered` is called.
    *
-   * @throws {UsageError} if the context has no room for an answer.
-   * @throws {ModelFormatError | UnsupportedError} if the template fails or refuses the messages.
+   * @throws {RequestError} if the context has no room for an answer, or the template refuses the
+   * messages.
+   * @throws {ModelFormatError} if the template fails.
    */
-  ask(text: string, sampling: SamplingOptions, signal: AbortSignal): TextAnswer {
-    const { model } = this;
+  ask(text: string, options: GenerateOptions): Answer {
     this.#asked = text === "" ? this.#messages : [...this.#messages, message("user", text)];
     const { system } = this;
     const all = system === undefined ? this.#asked : [message("system", system), ...this.#asked];
-    const ids = encodeChat(model.tokenizer, this.#template, all);
-    if (ids.length >= model.contextLength) throw this.#full(ids.length);
-    const prompt = { ids, continues: this.continues };
-    return submitPrompt(model, prompt, this.values, sampling, { signal });
+    try {
+      return this.model.generate(all, { ...this.#options, ...options });
+    } catch (error) {
+      const tooLong = error instanceof RequestError && error.kind === "too-long";
+      if (!tooLong || this.isEmpty) throw error;
+      throw new RequestError(`${error.message}; /reset starts anew`, { kind: "too-long" });
+    }
   }
 
   /** Adds the turn: what was asked, and the answer to it. */
@@ -63,22 +60,6 @@ export class Conversation {
     this.#messages = this.continues
       ? [...this.#asked.slice(0, -1), message(last.role, last.content + text)]
       : [...this.#asked, message("assistant", text)];
-  }
-
-  #full(tokens: number): UsageError {
-    const { contextLength, config } = this.model;
-    const what = this.isEmpty ? "the message" : "the conversation";
-    const ways = [
-      this.isEmpty ? "shorten it" : "/reset starts anew",
-      ...(contextLength < config.contextLength
-        ? [`tvllm generate --ctx-size takes up to ${config.contextLength}`]
-        : []),
-    ];
-    return new UsageError(
-      `Cannot answer: ${what} has ${tokens} tokens, the context ${contextLength}; ${
-        ways.join("; ")
-      }`,
-    );
   }
 }
 

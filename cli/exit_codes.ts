@@ -4,6 +4,7 @@ import {
   DeviceError,
   ModelFormatError,
   ModelNotFoundError,
+  RequestError,
   UnsupportedError,
 } from "../engine/errors.ts";
 
@@ -41,7 +42,7 @@ export class InterruptedError extends Error {
 
 /** The exit code that says what `error` was. */
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof UsageError) return EXIT.usage;
+  if (error instanceof UsageError || error instanceof RequestError) return EXIT.usage;
   if (error instanceof ModelNotFoundError) return EXIT.modelNotFound;
   if (error instanceof ModelFormatError || error instanceof UnsupportedError) {
     return EXIT.modelFormat;

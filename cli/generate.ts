@@ -1,10 +1,11 @@
 /** `tvllm generate [PROMPT]`: answers a prompt, or many, or writes on from them; without any, chats. */
 
 import type { Command } from "@commander-js/extra-typings";
-import type { Model } from "../engine/mod.ts";
-import type { AnswerSummary } from "../engine/run/generate.ts";
-import type { SamplingOptions } from "../engine/run/runner.ts";
-import { describeAnswer, printAnswer, startAnswer, statistics } from "./answers.ts";
+import { RequestError } from "../engine/errors.ts";
+import type { GenerateOptions, Model } from "../engine/mod.ts";
+import { checkPromptOptions } from "../engine/prompt.ts";
+import type { AnswerSummary } from "../engine/run/answer.ts";
+import { describeAnswer, printAnswer, statistics } from "./answers.ts";
 import { chat } from "./chat.ts";
 import { readChatTemplate } from "./chat_template_option.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -19,12 +20,13 @@ import {
   integer,
   modelOption,
   type PromptValues,
-  toSampling,
+  type SamplingValues,
+  toGenerateOptions,
 } from "./options.ts";
 import { composePrompt } from "./prompt_input.ts";
 import { Terminal } from "./terminal.ts";
 
-type GenerateValues = PromptValues & {
+type GenerateValues = PromptValues & SamplingValues & {
   readonly json?: true | undefined;
   readonly jsonl?: true | undefined;
   readonly logprobs?: number | undefined;
@@ -72,6 +74,7 @@ export function addGenerate(program: Command): void {
       }
       const chatTemplate = await readChatTemplate(options);
       const values = { ...options, ...(chatTemplate !== undefined && { chatTemplate }) };
+      checkPromptOptions(toGenerateOptions(values));
       const prompts = many
         ? await readPrompts(options.prompts!, terminal)
         : await onePrompt(argument, options, terminal);
@@ -81,18 +84,23 @@ export function addGenerate(program: Command): void {
       try {
         if (prompts === undefined) return await chat(model, values, terminal);
         using interrupts = new Interrupts();
-        const sampling = toSampling(options);
-        const run = many ? answerMany : answerOne;
-        await run(model, prompts, values, sampling, interrupts.signal, terminal);
-        interrupts.signal.throwIfAborted();
-      } catch (error) {
-        // What the engine refuses at submit is the user's to change.
-        if (!(error instanceof RangeError)) throw error;
-        throw new UsageError(error.message, { cause: error });
+        const { signal } = interrupts;
+        const job = { model, prompts, values, signal, terminal };
+        await (many ? answerMany(job) : answerOne(job));
+        signal.throwIfAborted();
       } finally {
         await model.close();
       }
     });
+}
+
+/** What is to be answered, and for whom. */
+interface Job {
+  readonly model: Model;
+  readonly prompts: readonly string[];
+  readonly values: GenerateValues;
+  readonly signal: AbortSignal;
+  readonly terminal: Terminal;
 }
 
 /** The prompt; undefined where a person is at hand to be asked for it. */
@@ -111,23 +119,19 @@ async function onePrompt(
   );
 }
 
-async function answerOne(
-  model: Model,
-  [prompt]: readonly string[],
-  options: GenerateValues,
-  sampling: SamplingOptions,
-  signal: AbortSignal,
-  terminal: Terminal,
-): Promise<void> {
-  const { logprobs: top } = options;
-  const request = { signal, ...(top !== undefined && { logprobs: top }) };
-  const answer = startAnswer(model, prompt!, options, sampling, request);
-  const { text, logprobs } = await printAnswer(answer, options, terminal);
-  const summary = answer.summary!;
-  if (options.json || options.jsonl) {
-    const report = describeAnswer(model, summary, sampling);
-    const whole = options.json
-      ? { ...report, text, tokens: summary.ids, ...(logprobs.length > 0 && { logprobs }) }
+async function answerOne({ model, prompts, values, signal, terminal }: Job): Promise<void> {
+  const { logprobs } = values;
+  const options: GenerateOptions = {
+    ...toGenerateOptions(values),
+    signal,
+    ...(logprobs !== undefined && { logprobs }),
+  };
+  const summary = await printAnswer(model.generate(prompts[0]!, options), values, terminal);
+  if (values.json || values.jsonl) {
+    const report = describeAnswer(model, summary);
+    const { text, ids: tokens, logprobs = [] } = summary;
+    const whole = values.json
+      ? { ...report, text, tokens, ...(logprobs.length > 0 && { logprobs }) }
       : report;
     terminal.write(`${JSON.stringify(whole)}\n`);
   }
@@ -145,23 +149,16 @@ function full({ contextLength }: Model, { promptTokens, ids }: AnswerSummary): b
   return promptTokens + ids.length >= contextLength;
 }
 
-async function answerMany(
-  model: Model,
-  prompts: readonly string[],
-  options: GenerateValues,
-  sampling: SamplingOptions,
-  signal: AbortSignal,
-  terminal: Terminal,
-): Promise<void> {
+async function answerMany({ model, prompts, values, signal, terminal }: Job): Promise<void> {
+  const options = { ...toGenerateOptions(values), signal };
   const answers = prompts.map((prompt, i) => {
     try {
-      return startAnswer(model, prompt, options, sampling, { signal });
+      return model.generate(prompt, options);
     } catch (error) {
-      if (!(error instanceof UsageError || error instanceof RangeError)) throw error;
+      if (!(error instanceof RequestError)) throw error;
       const which = `prompt ${i + 1} of ${prompts.length}`;
       throw new UsageError(`Cannot start on ${which}: ${error.message}`, { cause: error });
     }
   });
-  const describe = (summary: AnswerSummary) => describeAnswer(model, summary, sampling);
-  await printAnswers(model, answers, options, describe, terminal);
+  await printAnswers(model, answers, { ...values, terminal });
 }

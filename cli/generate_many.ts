@@ -1,7 +1,8 @@
 /** `tvllm generate --prompts FILE`: many prompts at once, through one engine. */
 
 import type { Model } from "../engine/mod.ts";
-import type { AnswerSummary, TextAnswer } from "../engine/run/generate.ts";
+import type { Answer } from "../engine/run/answer.ts";
+import { describeAnswer } from "./answers.ts";
 import { UsageError } from "./exit_codes.ts";
 import { readStdin, readTextFile } from "./prompt_input.ts";
 import type { Terminal } from "./terminal.ts";
@@ -45,25 +46,19 @@ export interface ManyFormat {
   readonly jsonl?: true | undefined;
 }
 
-/**
- * Runs the answers together and prints them.
- *
- * @param describe what the JSON of an answer says besides its prompt's index and its text
- */
+/** Runs the answers together and prints them. */
 export async function printAnswers(
   model: Model,
-  answers: readonly TextAnswer[],
-  format: ManyFormat,
-  describe: (summary: AnswerSummary) => object,
-  terminal: Terminal,
+  answers: readonly Answer[],
+  { terminal, ...format }: ManyFormat & { readonly terminal: Terminal },
 ): Promise<void> {
   const started = performance.now();
   let printed = 0;
   const done: (string | undefined)[] = answers.map(() => undefined);
   await Promise.all(answers.map(async (answer, index) => {
-    let text = "";
-    for await (const piece of answer) text += piece.text;
-    const object = { index, ...describe(answer.summary!), text, tokens: answer.summary!.ids };
+    const summary = await answer.complete();
+    const { text, ids } = summary;
+    const object = { index, ...describeAnswer(model, summary), text, tokens: ids };
     if (format.jsonl) terminal.write(`${JSON.stringify(object)}\n`);
     done[index] = format.json ? JSON.stringify(object) : `${text.trimEnd()}\n`;
     if (format.json || format.jsonl) return;

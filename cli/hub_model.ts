@@ -1,51 +1,42 @@
 /** Gets a model of the hub, with progress and in the user's words. */
 
-import { ModelNotFoundError } from "../engine/errors.ts";
-import { pull } from "../engine/hub/pull.ts";
 import type { CachedModel } from "../engine/hub/cache.ts";
-import { formatHubSpec, type HubSpec } from "../engine/hub/spec.ts";
-import { printable } from "../engine/files/quote.ts";
-import { hubAccess, hubCache, isOffline } from "./hub_settings.ts";
+import { getModel, pullModel } from "../engine/hub/get.ts";
+import type { PullOptions } from "../engine/hub/pull.ts";
+import type { HubSpec } from "../engine/hub/spec.ts";
 import { Interrupts } from "./interrupt.ts";
 import type { Terminal } from "./terminal.ts";
 import { duration, size, transferLine, TransferRate } from "./transfer.ts";
 
 /**
- * The model in the cache, which is asked first.
+ * The model in the cache, which is asked first, or downloaded.
  *
  * @throws {ModelNotFoundError} if it is not there and cannot be downloaded, or HF_HUB_OFFLINE is set.
- */
-export async function cachedOrDownloaded(spec: HubSpec, terminal: Terminal): Promise<CachedModel> {
-  return hubCache().find(spec) ??
-    (isOffline() ? modelInCache(spec) : await downloadModel(spec, terminal));
-}
-
-/** @throws {ModelNotFoundError} if it is not there. */
-export function modelInCache(spec: HubSpec): CachedModel {
-  const cache = hubCache();
-  const model = cache.find(spec);
-  if (model !== undefined) return model;
-  throw new ModelNotFoundError(
-    `Cannot find ${formatHubSpec(spec)} in the cache ${printable(cache.directory)}: ` +
-      `run it again without --offline and HF_HUB_OFFLINE to download it`,
-  );
-}
-
-/**
- * Downloads what the cache does not have of what the hub means by `spec` now.
- *
- * @throws {ModelNotFoundError} as `pull` does.
  * @throws {InterruptedError} after Ctrl-C; what has come is kept.
  */
+export async function cachedOrDownloaded(spec: HubSpec, terminal: Terminal): Promise<CachedModel> {
+  return (await shown(terminal, (events) => getModel(spec, events))).model;
+}
+
+/** The model as the hub has it now; throws as `cachedOrDownloaded` does. */
 export async function downloadModel(spec: HubSpec, terminal: Terminal): Promise<CachedModel> {
+  const { model, downloaded } = await shown(terminal, (events) => pullModel(spec, events));
+  if (!downloaded) terminal.note(`${model.spec} is there already`);
+  return model;
+}
+
+/** Runs a download, if it is one, and shows how far it is; Ctrl-C ends it. */
+async function shown(
+  terminal: Terminal,
+  get: (events: Partial<PullOptions>) => Promise<CachedModel>,
+): Promise<{ readonly model: CachedModel; readonly downloaded: boolean }> {
   using interrupts = new Interrupts();
   const started = performance.now();
   const rate = new TransferRate();
   let total = 0;
   let progress: ReturnType<Terminal["progress"]> | undefined;
   try {
-    const model = await pull(spec, hubCache(), {
-      ...hubAccess(),
+    const model = await get({
       signal: interrupts.signal,
       onStart: (files, bytes) => {
         total = bytes;
@@ -60,12 +51,11 @@ export async function downloadModel(spec: HubSpec, terminal: Terminal): Promise<
       onWait: () => terminal.note("Waiting for another process that downloads the same file"),
     });
     progress?.[Symbol.dispose]();
-    terminal.note(
-      total === 0
-        ? `${model.spec} is there already`
-        : `Downloaded and verified in ${duration((performance.now() - started) / 1000)}`,
-    );
-    return model;
+    const downloaded = progress !== undefined;
+    if (downloaded) {
+      terminal.note(`Downloaded and verified in ${duration((performance.now() - started) / 1000)}`);
+    }
+    return { model, downloaded };
   } finally {
     progress?.[Symbol.dispose]();
   }

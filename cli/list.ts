@@ -3,7 +3,7 @@
 import type { Command } from "@commander-js/extra-typings";
 import { markdownTable } from "markdown-table";
 import { printable } from "../engine/files/quote.ts";
-import { hubCache } from "./hub_settings.ts";
+import { hubCache } from "../engine/hub/settings.ts";
 import { addGlobalOptions } from "./options.ts";
 import { listSynthetics } from "./synthetic_cache.ts";
 import { Terminal } from "./terminal.ts";

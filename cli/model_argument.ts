@@ -2,12 +2,11 @@
 
 import { ModelNotFoundError } from "../engine/errors.ts";
 import { openGgufBytes } from "../engine/files/gguf.ts";
-import { isHubSpec } from "../engine/hub/spec.ts";
+import { isHubSpec, parseHubSpec } from "../engine/hub/spec.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
 import { printable } from "../engine/files/quote.ts";
 import { cachedOrDownloaded } from "./hub_model.ts";
-import { hubSpec } from "./hub_settings.ts";
 import { cachedSynthetic, isSyntheticSpec } from "./synthetic_cache.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -17,7 +16,8 @@ import type { Terminal } from "./terminal.ts";
  * up before the file is opened, which is not to be trusted.
  *
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openModelFile` does.
- * @throws {UsageError} if a hub's model, or one of random weights, is not spelled as it should be.
+ * @throws {RequestError | UsageError} if a hub's model, or one of random weights, is not spelled as it
+ * should be.
  */
 export async function openModel(
   spec: string | undefined,
@@ -48,7 +48,7 @@ function openPath(path: string): ModelFile {
 async function pathOf(spec: string, terminal: Terminal): Promise<string> {
   if (isSyntheticSpec(spec)) return await cachedSynthetic(spec, terminal);
   if (!isHubSpec(spec)) return spec;
-  const { path } = await cachedOrDownloaded(hubSpec(spec), terminal);
+  const { path } = await cachedOrDownloaded(parseHubSpec(spec), terminal);
   terminal.detail(`Using ${printable(path)}`);
   return path;
 }

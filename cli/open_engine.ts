@@ -1,7 +1,7 @@
 /** Loads what `-m` and the device options name, with progress and in the user's words. */
 
-import { loadModel, type LoadOptions, type Model } from "../engine/mod.ts";
-import { DeviceError } from "../engine/errors.ts";
+import { loadModel, type Model, type ModelOptions } from "../engine/mod.ts";
+import { DeviceError, RequestError } from "../engine/errors.ts";
 import { UsageError } from "./exit_codes.ts";
 import { openModel } from "./model_argument.ts";
 import type { DeviceValues } from "./options.ts";
@@ -19,7 +19,7 @@ export type EngineValues = DeviceValues & { readonly model?: string | undefined 
 export async function openEngine(
   values: EngineValues,
   terminal: Terminal,
-  options: LoadOptions = {},
+  options: ModelOptions = {},
 ): Promise<Model> {
   if (values.backend && values.device === "cpu") {
     throw new UsageError("Cannot use --backend with --device cpu: it names the GPU's graphics API");
@@ -36,11 +36,11 @@ export async function openEngine(
       ...(values.ctxSize !== undefined && { contextLength: values.ctxSize }),
       ...(values.kvMemory !== undefined && { kvMemory: values.kvMemory }),
       kv: values.kvType,
-      progress: (bytes) => progress.update(bytes),
+      progress: ({ bytes }) => progress.update(bytes),
       ...options,
     });
     if (model.fallback !== undefined) terminal.note(`Running on the CPU: ${model.fallback}`);
-    const { kind, description } = model.runner.device;
+    const { kind, description } = model.device;
     terminal.detail(
       `Loaded in ${(model.loadTime / 1000).toFixed(2)} s on the ${kind}, ${description}`,
     );
@@ -55,7 +55,7 @@ export async function openEngine(
         { cause: error },
       );
     }
-    if (!(error instanceof RangeError)) throw error;
+    if (!(error instanceof RequestError)) throw error;
     throw new UsageError(`${error.message}; change --ctx-size or --kv-memory`, { cause: error });
   }
 }

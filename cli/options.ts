@@ -7,7 +7,8 @@ import {
   type OptionValues,
 } from "@commander-js/extra-typings";
 import type { Command as UntypedCommand, Option as UntypedOption } from "commander";
-import type { SamplingOptions } from "../engine/run/runner.ts";
+import type { GenerateOptions } from "../engine/mod.ts";
+import { DEFAULT_MAX_TOKENS, DEFAULT_SAMPLING } from "../engine/run/defaults.ts";
 
 /** Parses an integer from `min` to `max`, written in decimal digits. */
 export function integer(min: number, max: number): (text: string) => number {
@@ -121,39 +122,26 @@ export type SamplingValues = {
   readonly seed?: number;
 };
 
-/** How the next token is chosen; `toSampling` reads them. Defaults as llama.cpp has them. */
+/** How the next token is chosen. */
 export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & SamplingValues> {
   return withOptions<A, O, SamplingValues>(command, "Sampling:", [
     new Option("--temp <t>", "temperature; 0 always takes the best token")
-      .argParser(decimal(0, 100)).default(0.8),
+      .argParser(decimal(0, 100)).default(DEFAULT_SAMPLING.temperature),
     new Option("--top-k <k>", "of the k best tokens; 0: of all")
-      .argParser(integer(0, MAX_INT32)).default(40),
+      .argParser(integer(0, MAX_INT32)).default(DEFAULT_SAMPLING.topK),
     new Option("--top-p <p>", "of the best that sum to this probability")
-      .argParser(decimal(0, 1)).default(0.95),
+      .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.topP),
     new Option("--min-p <p>", "of those at least p times as likely as the best")
-      .argParser(decimal(0, 1)).default(0.05),
+      .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.minP),
     new Option("--repeat-penalty <r>", "makes the last 64 tokens rarer; 1: off")
-      .argParser(decimal(0.01, 100)).default(1),
+      .argParser(decimal(0.01, 100)).default(DEFAULT_SAMPLING.repeatPenalty),
     new Option("--logit-bias <id=bias>", "adds to a token's logit; repeatable")
       .argParser(logitBiases),
     new Option("--seed <n>", "same seed, same text; by default random")
       .argParser(integer(0, MAX_UINT32)),
   ]);
-}
-
-/** The engine's sampling options; draws a seed where none was given. */
-export function toSampling(values: SamplingValues): SamplingOptions {
-  return {
-    temperature: values.temp,
-    topK: values.topK,
-    topP: values.topP,
-    minP: values.minP,
-    repeatPenalty: values.repeatPenalty,
-    ...(values.logitBias !== undefined && { logitBias: values.logitBias }),
-    seed: values.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
-  };
 }
 
 /** What `addPromptOptions` yields. */
@@ -179,10 +167,29 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
     new Option("--raw", "the prompt as it is, without the model's chat template"),
     new Option("--chat-template <template>", "chatml, llama2, llama3, zephyr, or Jinja text"),
     new Option("--chat-template-file <path>", "a file with a chat template in Jinja"),
-    new Option("-n, --max-tokens <n>", "longest answer in tokens; by default 512")
+    new Option("-n, --max-tokens <n>", `longest answer in tokens; by default ${DEFAULT_MAX_TOKENS}`)
       .argParser(integer(1, MAX_INT32)),
     new Option("--stop <text>", "ends the answer before this text; repeatable").argParser(texts),
   ]);
+}
+
+/** What the options ask of a model; draws a seed where none was given. */
+export function toGenerateOptions(values: PromptValues & SamplingValues): GenerateOptions {
+  const { system, raw, chatTemplate, maxTokens, stop, temp, logitBias } = values;
+  return {
+    ...(system !== undefined && { system }),
+    ...(raw && { raw }),
+    ...(chatTemplate !== undefined && { chatTemplate }),
+    ...(maxTokens !== undefined && { maxTokens }),
+    ...(stop && { stop }),
+    temperature: temp,
+    topK: values.topK,
+    topP: values.topP,
+    minP: values.minP,
+    repeatPenalty: values.repeatPenalty,
+    ...(logitBias && { logitBias }),
+    seed: values.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
+  };
 }
 
 /**

@@ -1,7 +1,6 @@
 /** `tvllm perplexity -f FILE`: how well a model predicts a text. */
 
 import type { Command } from "@commander-js/extra-typings";
-import { perplexity, scoreTokens, scoringWindow } from "../engine/run/perplexity.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
@@ -31,36 +30,32 @@ export function addPerplexity(program: Command): void {
     const model = await openEngine(options, terminal);
     try {
       using interrupts = new Interrupts();
-      const { tokenizer, runner, config, contextLength, engineOptions } = model;
-      const ids = tokenizer.encode(text);
-      if (tokenizer.addBos && tokenizer.bosId !== undefined) ids.unshift(tokenizer.bosId);
-      if (ids.length < 2) {
-        throw new UsageError(`Cannot measure a text of ${ids.length} tokens: give at least two`);
-      }
-      const [maxBlocks] = engineOptions.maxBlocks ?? runner.limits.blocks;
-      const window = scoringWindow(runner, ids.length, maxBlocks!);
-      if (window < Math.min(ids.length, contextLength)) {
-        terminal.note(`The KV cache has room for ${window} tokens: scoring in windows of so many`);
-      }
-      using progress = terminal.progress("Scoring", ids.length);
-      const scores = await scoreTokens(runner, ids, window, {
+      let shown: ReturnType<Terminal["progress"]> | undefined;
+      const { ids, perplexity, error, positions, window } = await model.perplexity(text, {
         top: options.topLogprobs ?? 0,
         signal: interrupts.signal,
-        progress: (tokens) => progress.update(tokens),
-      });
-      const { value, error } = perplexity(scores);
+        progress: (tokens, total) => (shown ??= terminal.progress("Scoring", total)).update(tokens),
+      }).finally(() => shown?.[Symbol.dispose]());
+      if (window < Math.min(ids.length, model.contextLength)) {
+        terminal.note(`The KV cache has room for ${window} tokens: scored in windows of so many`);
+      }
       terminal.write(
         options.json
           ? `${
             JSON.stringify({
-              model: config.name,
+              model: model.config.name,
               tokens: ids,
-              perplexity: value,
-              positions: scores.map(({ nextLogprob, top }) => ({ next_logprob: nextLogprob, top })),
-              device: runner.device.description,
+              perplexity,
+              positions: positions.map(({ nextLogprob, top }) => ({
+                next_logprob: nextLogprob,
+                top,
+              })),
+              device: model.device.description,
             })
           }\n`
-          : `perplexity ${value.toFixed(4)} ± ${error.toFixed(4)} over ${ids.length - 1} tokens\n`,
+          : `perplexity ${perplexity.toFixed(4)} ± ${error.toFixed(4)} over ${
+            ids.length - 1
+          } tokens\n`,
       );
     } finally {
       await model.close();

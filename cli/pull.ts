@@ -1,8 +1,10 @@
 /** `tvllm pull SPEC`: gets a model from the hub into the cache. */
 
 import type { Command } from "@commander-js/extra-typings";
-import { downloadModel, modelInCache } from "./hub_model.ts";
-import { hubSpec, isOffline } from "./hub_settings.ts";
+import { getModel } from "../engine/hub/get.ts";
+import { isOffline } from "../engine/hub/settings.ts";
+import { parseHubSpec } from "../engine/hub/spec.ts";
+import { downloadModel } from "./hub_model.ts";
 import { addGlobalOptions } from "./options.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -18,9 +20,9 @@ export function addPull(program: Command): void {
     .option("--offline", "no network: only look into the cache");
   addGlobalOptions(command).action(async (text, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
-    const spec = hubSpec(text);
+    const spec = parseHubSpec(text);
     const offline = options.offline || isOffline();
-    const model = offline ? modelInCache(spec) : await downloadModel(spec, terminal);
+    const model = await (offline ? getModel(spec, { offline }) : downloadModel(spec, terminal));
     terminal.write(`${model.path}\n`);
   });
 }

@@ -2,8 +2,8 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { ModelNotFoundError } from "../engine/errors.ts";
-import { formatHubSpec } from "../engine/hub/spec.ts";
-import { hubCache, hubSpec } from "./hub_settings.ts";
+import { hubCache } from "../engine/hub/settings.ts";
+import { formatHubSpec, parseHubSpec } from "../engine/hub/spec.ts";
 import { addGlobalOptions } from "./options.ts";
 import { isSyntheticSpec, removeSynthetic } from "./synthetic_cache.ts";
 import { Terminal } from "./terminal.ts";
@@ -22,8 +22,8 @@ export function addRm(program: Command): void {
     const terminal = new Terminal(command.optsWithGlobals());
     const cache = hubCache();
     const isSynthetic = isSyntheticSpec(text);
-    const spec = isSynthetic ? text : formatHubSpec(hubSpec(text));
-    const freed = isSynthetic ? removeSynthetic(text) : await cache.remove(hubSpec(text));
+    const spec = isSynthetic ? text : formatHubSpec(parseHubSpec(text));
+    const freed = isSynthetic ? removeSynthetic(text) : await cache.remove(parseHubSpec(text));
     if (freed === undefined) {
       throw new ModelNotFoundError(
         `Cannot remove ${spec}: it is not in the cache ${cache.directory}; ` +

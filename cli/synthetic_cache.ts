@@ -10,7 +10,7 @@ import {
   syntheticModelNames,
 } from "../engine/synthetic/models.ts";
 import { UsageError } from "./exit_codes.ts";
-import { hubCache } from "./hub_settings.ts";
+import { hubCache } from "../engine/hub/settings.ts";
 import { writeGgufFile } from "./synthetic_files.ts";
 import type { Terminal } from "./terminal.ts";
 

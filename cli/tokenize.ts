@@ -1,6 +1,7 @@
 /** `tvllm tokenize [TEXT|-]`: the token ids that a model makes of a text. */
 
 import type { Command } from "@commander-js/extra-typings";
+import { encodeText } from "../engine/prompt.ts";
 import { modelTokenizer } from "../engine/text/model_tokenizer.ts";
 import type { Tokenizer } from "../engine/text/tokenizer.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -25,7 +26,7 @@ export function addTokenize(program: Command): void {
     }
     const tokenizer = await openTokenizer(options.model, terminal);
     const text = argument === undefined || argument === "-" ? await readStdin(terminal) : argument;
-    const ids = tokenizer.encode(text, { special: options.special === true });
+    const ids = encodeText(tokenizer, text, { special: options.special === true });
     terminal.write(
       options.json
         ? `${JSON.stringify(ids)}\n`

@@ -1,34 +1,41 @@
-/** The facade: a model file in, a tokenizer and a serving engine out. */
+/** The facade: a model's name or open file in, a model that answers out. */
 
-import { tuningFor } from "../kernels/tuning.ts";
-import { KV_BYTES, type KvType } from "../kernels/specs.ts";
-import { loadReferenceRunner } from "./reference/runner.ts";
-import { DeviceError } from "./errors.ts";
+import { fileURLToPath } from "node:url";
+import type { KvType } from "../kernels/specs.ts";
+import { openBackend } from "./backends.ts";
+import { RequestError } from "./errors.ts";
 import { openGguf } from "./files/gguf.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { openModelFile } from "./files/open_model.ts";
-import { type Gpu, openGpu } from "./gpu/device.ts";
-import type { ModelConfig } from "./model/config.ts";
-import { kvBlockBytes, kvBlocksHeld, kvGroups } from "./model/kv_groups.ts";
+import { getModel } from "./hub/get.ts";
+import { isHubSpec, parseHubSpec } from "./hub/spec.ts";
+import { kvBudget } from "./kv_budget.ts";
+import { Model } from "./loaded_model.ts";
 import { readModel } from "./model/read_model.ts";
 import { blocksFor } from "./run/block_manager.ts";
-import { Engine, type EngineOptions } from "./run/engine.ts";
-import { GpuRunner } from "./gpu/runner.ts";
-import { BLOCK_TOKENS, type ModelRunner } from "./run/runner.ts";
 import { chatTemplate } from "./text/chat_prompt.ts";
 import { modelTokenizer } from "./text/model_tokenizer.ts";
-import type { Tokenizer } from "./text/tokenizer.ts";
+
+export { Model, openGguf, openModelFile };
+export type { GenerateOptions, ModelParts, OwnEngineOptions, TextScores } from "./loaded_model.ts";
 
 /** Sequences longer than this take memory that few need; `contextLength` asks for more. */
 const DEFAULT_CONTEXT = 4096;
 
 const DEFAULT_SEQUENCES = 8;
 
-/** Tokens that a GPU's KV cache has room for before it grows. */
-const FIRST_TOKENS = 512;
+/** How far loading is. */
+export interface LoadProgress {
+  /** A download from the hub, then the weights' way to the device. The CPU reports no weights. */
+  readonly stage: "download" | "weights";
+  /** Bytes done so far. */
+  readonly bytes: number;
+  /** Bytes of all. */
+  readonly total: number;
+}
 
-/** How a model is loaded and served. */
-export interface LoadOptions {
+/** How a model is put on a device and served. */
+export interface ModelOptions {
   /** Default: the GPU, or the CPU where there is no adapter. */
   readonly device?: "gpu" | "cpu";
   /** Longest sequence in tokens; default the model's own limit, at most 4,096. */
@@ -44,189 +51,140 @@ export interface LoadOptions {
   readonly kvTokens?: number;
   /** The same in bytes; the lower bound of the two holds. */
   readonly kvMemory?: number;
-  /** Called with the bytes of weights uploaded so far. */
-  readonly progress?: (bytes: number) => void;
-  readonly engine?: EngineOptions;
+  /** Called as bytes arrive. */
+  readonly progress?: (progress: LoadProgress) => void;
 }
 
-/** A model that is ready to answer. */
-export interface Model {
-  /** The open file, its weights under GGUF's names. */
-  readonly file: ModelFile;
-  readonly config: ModelConfig;
-  readonly tokenizer: Tokenizer;
-  /** The chat template, as Jinja text. */
-  readonly chatTemplate: string;
-  readonly contextLength: number;
-  readonly runner: ModelRunner;
-  readonly engine: Engine;
+/** Where a model of the hub comes from, besides. */
+export interface LoadOptions extends ModelOptions {
   /**
-   * What the engine was made with, for another one like it on the same runner. An engine takes all of
-   * the runner's cache for its own: once another one was used, do not use this one again, whose
-   * cached prompts may be overwritten.
+   * The directory of the hub's cache; default TVLLM_CACHE, else Hugging Face's own (HF_HUB_CACHE,
+   * HF_HOME, ~/.cache/huggingface/hub).
    */
-  readonly engineOptions: EngineOptions;
-  /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
-  readonly fallback: string | undefined;
-  /** Milliseconds from the open file to here. */
-  readonly loadTime: number;
-  /** Stops the engine and frees the device; the file is closed too. */
-  close(): Promise<void>;
+  readonly cache?: string;
+  /** No network: a model of the hub must be in the cache. Default: as HF_HUB_OFFLINE says. */
+  readonly offline?: boolean;
+  /** Opens private and gated models of the hub; default HF_TOKEN. */
+  readonly token?: string;
+  /** The hub's address; default HF_ENDPOINT, else https://huggingface.co. */
+  readonly endpoint?: string;
+  /** Ends a download when it is aborted; what has come is kept, and the next one goes on from there. */
+  readonly signal?: AbortSignal;
 }
 
 /**
- * Loads an open model, GGUF or safetensors.
+ * Loads a model: a .gguf file, a directory of safetensors, or `hf:ORG/REPO[:QUANT][@REVISION]`, a
+ * model of the hub, which is downloaded unless the cache has it.
  *
  * ```ts
- * import { loadModel, openGguf } from "./mod.ts";
- * const model = await loadModel(openGguf("model.gguf"));
- * const promptIds = model.tokenizer.encode("Once upon a time");
- * const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 1 };
- * const request = { promptIds, sampling, maxTokens: 32, stopIds: [...model.tokenizer.eosIds] };
- * const [answer] = await model.engine.generate([request]);
- * console.log(model.tokenizer.decode(answer!.ids));
- * await model.close();
+ * import { load } from "@tvllm/tvllm";
+ *
+ * await using model = await load("hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0", {
+ *   progress: ({ stage, bytes, total }) => console.error(stage, bytes, "of", total),
+ * });
+ * const { text } = await model.complete("What is the capital of France?", { maxTokens: 16 });
+ * console.log(text);
  * ```
  *
+ * @throws {ModelNotFoundError} if there is no such model, or it cannot be downloaded.
  * @throws {ModelFormatError | UnsupportedError} if the file is not one that tvllm runs.
  * @throws {DeviceError} "no-adapter" if `device` is "gpu" and there is none; "out-of-memory".
- * @throws {RangeError} if `contextLength` is beyond the model's, or an option is out of range.
+ * @throws {RequestError} if `contextLength` is beyond the model's, or an option is out of range.
  */
-export async function loadModel(file: ModelFile, options: LoadOptions = {}): Promise<Model> {
+export async function load(model: string | URL, options: LoadOptions = {}): Promise<Model> {
+  const file = openModelFile(await pathOf(model, options));
+  try {
+    return await loadModel(file, options);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+async function pathOf(
+  model: string | URL,
+  { cache, offline, token, endpoint, signal, progress }: LoadOptions,
+): Promise<string> {
+  if (model instanceof URL) return fileURLToPath(model);
+  if (!isHubSpec(model)) return model;
+  let total = 0;
+  const { path } = await getModel(parseHubSpec(model), {
+    ...(cache !== undefined && { cache }),
+    ...(offline !== undefined && { offline }),
+    ...(token !== undefined && { token }),
+    ...(endpoint !== undefined && { endpoint }),
+    ...(signal && { signal }),
+    onStart: (_, bytes) => total = bytes,
+    onProgress: (bytes) => progress?.({ stage: "download", bytes, total }),
+  });
+  return path;
+}
+
+/**
+ * Loads an open model, GGUF or safetensors. Closing the model closes the file; if loading fails, the
+ * file stays open.
+ *
+ * ```ts
+ * import { loadModel, openModelFile } from "@tvllm/tvllm";
+ *
+ * await using model = await loadModel(openModelFile("model.gguf"), { device: "cpu" });
+ * console.log(model.file.tensors.size, "tensors on", model.device.description);
+ * ```
+ *
+ * Throws as `load` does.
+ */
+export async function loadModel(file: ModelFile, options: ModelOptions = {}): Promise<Model> {
   const started = performance.now();
   checkSizes(options);
   const { config, weights } = readModel(file);
   const contextLength = options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT);
   if (contextLength > config.contextLength) {
-    throw new RangeError(
+    throw new RequestError(
       `Cannot use a context of ${contextLength} tokens: ${config.name} was made for ${config.contextLength}`,
     );
   }
-  const maxBlocks = kvBudget(config, contextLength, options);
+  const { device, kv = "f16", maxSequences = DEFAULT_SEQUENCES, progress } = options;
+  const model = { file: weights, config: { ...config, contextLength } };
+  const maxBlocks = kvBudget(model.config, { ...options, kv, maxSequences });
   // Before the weights, so that what is wrong with it is said at once.
   const tokenizer = modelTokenizer(file);
   const template = chatTemplate(file.metadata, tokenizer);
-  const model = { file: weights, config: { ...config, contextLength } };
-  const { runner, fallback } = await openRunner(model, maxBlocks, options);
+  let total = 0;
+  for (const { byteLength } of file.tensors.values()) total += byteLength;
+  const { runner, fallback } = await openBackend(model, {
+    ...(device && { device }),
+    maxSequences,
+    kv,
+    maxBlocks,
+    fixedBlocks: blocksFor(options.kvTokens ?? contextLength),
+    ...(progress && { progress: (bytes) => progress({ stage: "weights", bytes, total }) }),
+  });
   const { kind, driver } = runner.device;
-  const engineOptions: EngineOptions = {
-    contextLength,
-    // A hardware GPU is done with a token before the host has read the last one.
-    steps: kind === "gpu" && driver === "hardware" ? 4 : 1,
-    ...(runner.growBlocks && { maxBlocks }),
-    ...options.engine,
-  };
-  let engine: Engine;
-  try {
-    engine = new Engine(runner, engineOptions);
-  } catch (error) {
-    runner.destroy();
-    throw error;
-  }
-  return {
+  return new Model({
     file: weights,
     config,
     tokenizer,
     chatTemplate: template,
     contextLength,
     runner,
-    engine,
-    engineOptions,
+    engineOptions: {
+      contextLength,
+      // A hardware GPU is done with a token before the host has read the last one.
+      steps: kind === "gpu" && driver === "hardware" ? 4 : 1,
+      maxBlocks,
+    },
     fallback,
     loadTime: performance.now() - started,
-    close: async () => {
-      await engine.stop();
-      runner.destroy();
-      file.close();
-    },
-  };
+  });
 }
 
-function checkSizes(options: LoadOptions): void {
+function checkSizes(options: ModelOptions): void {
   for (const name of ["contextLength", "maxSequences", "kvTokens"] as const) {
     const size = options[name];
     if (size !== undefined && !(Number.isSafeInteger(size) && size >= 1)) {
-      throw new RangeError(
+      throw new RequestError(
         `Cannot load the model: ${name} is ${size}, not a whole number from 1 up`,
       );
     }
   }
 }
-
-/**
- * Blocks that the KV cache may have, by group of layers: those with a window have what all running
- * sequences can hold, and the rest of the memory is for those that keep everything.
- */
-function kvBudget(
-  config: ModelConfig,
-  contextLength: number,
-  { kv = "f16", maxSequences = DEFAULT_SEQUENCES, kvTokens, kvMemory = Infinity }: LoadOptions,
-): number[] {
-  const groups = kvGroups(config);
-  const bytes = groups.map((group) => kvBlockBytes(config, group, KV_BYTES[kv]));
-  const tokens = kvTokens ?? contextLength * maxSequences;
-  const entering = tuningFor("hardware").batchTokens;
-  const held = groups.map((group) =>
-    kvBlocksHeld(group, { tokens, sequences: maxSequences, entering })
-  );
-  // Of `blocks` blocks of the first group, the others need no more than as many.
-  const total = (blocks: number) =>
-    bytes.reduce((sum, size, group) => sum + size * Math.min(held[group]!, blocks), 0);
-  let blocks = held[0]!;
-  if (!(total(blocks) <= kvMemory)) {
-    let least = 0;
-    while (blocks - least > 1) {
-      const middle = Math.floor((least + blocks) / 2);
-      if (total(middle) <= kvMemory) least = middle;
-      else blocks = middle;
-    }
-    blocks = least;
-  }
-  if (blocks < 1) {
-    throw new RangeError(
-      `Cannot keep a KV cache in ${kvMemory} bytes: a block of ${BLOCK_TOKENS} tokens takes ${
-        total(1)
-      }`,
-    );
-  }
-  return held.map((most) => Math.min(most, blocks));
-}
-
-async function openRunner(
-  model: { readonly file: ModelFile; readonly config: ModelConfig },
-  maxBlocks: readonly number[],
-  options: LoadOptions,
-): Promise<{ runner: ModelRunner; fallback: string | undefined }> {
-  const { device, kv, maxSequences = DEFAULT_SEQUENCES, kvTokens, progress } = options;
-  const { contextLength } = model.config;
-  const atMost = (tokens: number) => maxBlocks.map((most) => Math.min(most, blocksFor(tokens)));
-  let fallback: string | undefined;
-  if (device !== "cpu") {
-    let gpu: Gpu | undefined;
-    try {
-      gpu = await openGpu();
-      const runner = await GpuRunner.load(gpu, model, {
-        contextLength,
-        blocks: atMost(FIRST_TOKENS),
-        maxSequences,
-        ...(kv && { kv }),
-        ...(progress && { progress }),
-      });
-      return { runner, fallback: undefined };
-    } catch (error) {
-      gpu?.device.destroy();
-      const none = error instanceof DeviceError && error.kind === "no-adapter";
-      if (device === "gpu" || !none) throw error;
-      fallback = error.message;
-    }
-  }
-  const runner = loadReferenceRunner(model.file, model.config, {
-    blocks: atMost(kvTokens ?? contextLength),
-    maxSequences,
-    maxBatchTokens: tuningFor("software").batchTokens,
-    ...(kv && { kvType: kv }),
-  });
-  return { runner, fallback };
-}
-
-export { openGguf, openModelFile };

@@ -45,11 +45,12 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "tests": ["*"],
 };
 
-/** The room of a file: its folder, or two of them inside engine and bench. */
+/** The room of a file: its folder, or two of them inside engine, whose own files are the facade, and bench. */
 function roomOf(path: string): string {
   const [top, second] = path.split("/");
   if (second === undefined) return path.replace(/\.ts$/, "");
   if (!["engine", "bench"].includes(top!) || second === "mod.ts") return top!;
+  if (top === "engine" && second.endsWith(".ts") && second !== "errors.ts") return top;
   return `${top}/${second.replace(/\.ts$/, "")}`;
 }
 

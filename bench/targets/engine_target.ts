@@ -2,7 +2,6 @@
 
 import type { Model } from "../../engine/mod.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
-import { Engine } from "../../engine/run/engine.ts";
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { TextStream } from "../../engine/text/streaming.ts";
 import { openKernels } from "../kernels/cases.ts";
@@ -79,20 +78,22 @@ export class EngineTarget implements Target {
     { sharePrefixes = false }: SessionOptions,
     use: (session: Session) => Promise<T>,
   ): Promise<T> {
-    const engine = new Engine(this.#runner, {
-      ...this.model.engineOptions,
-      ...(!sharePrefixes && { prefixCacheBlocks: 0 }),
-    });
-    const { model: { contextLength }, signal } = this;
-    const stop = () => void engine.stop();
-    signal?.addEventListener("abort", stop);
+    const { model, signal } = this;
+    const { contextLength } = model;
+    const options = { runner: this.#runner, ...(!sharePrefixes && { prefixCacheBlocks: 0 }) };
     const looking = setInterval(() => this.#noteRss(), RSS_INTERVAL);
     try {
-      const options = { sharePrefixes, contextLength, signal };
-      return await use(new EngineSession(engine, this.#runner, options));
+      return await model.withEngine(options, async (engine) => {
+        const stop = () => void engine.stop();
+        signal?.addEventListener("abort", stop);
+        try {
+          const kind = { sharePrefixes, contextLength, signal };
+          return await use(new EngineSession(engine, this.#runner, kind));
+        } finally {
+          signal?.removeEventListener("abort", stop);
+        }
+      });
     } finally {
-      signal?.removeEventListener("abort", stop);
-      await engine.stop();
       this.#runner.begin(false);
       clearInterval(looking);
       this.#noteRss();

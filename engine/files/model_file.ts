@@ -12,7 +12,9 @@ export type MetadataValue =
 
 /** One tensor: where its bytes are and how they are packed. */
 export interface TensorInfo {
+  /** As the file spells it. */
   readonly name: string;
+  /** How its weights are packed. */
   readonly type: TensorType;
   /** Outermost dimension first, e.g. [rows, columns]; a row is contiguous. (GGUF stores them reversed.) */
   readonly shape: readonly number[];
@@ -20,17 +22,21 @@ export interface TensorInfo {
   readonly file: number;
   /** Bytes from the start of that file. */
   readonly byteOffset: number;
+  /** Bytes that it has there. */
   readonly byteLength: number;
 }
 
 /** An open model. Nothing but metadata is in memory; weights are read in pieces on demand. */
 export interface ModelFile {
+  /** The kind of its files. */
   readonly format: "gguf" | "safetensors";
   /** The files read, split or sharded models having several. */
   readonly paths: readonly string[];
   /** Sum of the sizes of `paths` on disk, in bytes. */
   readonly byteLength: number;
+  /** By key, such as `general.name`. */
   readonly metadata: ReadonlyMap<string, MetadataValue>;
+  /** By name, such as `token_embd.weight`. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /**
    * Fills `into` with the tensor's bytes from `offset` (relative to the tensor) on.
@@ -39,6 +45,7 @@ export interface ModelFile {
    * @throws {ModelFormatError} if the file got shorter since it was opened.
    */
   read(tensor: TensorInfo, offset: number, into: Uint8Array): void;
+  /** Closes its files, once. */
   close(): void;
 }
 

@@ -1,7 +1,7 @@
 /** Requests to the hub: redirects, the token, retries, and the errors that users should see. */
 
-import { ModelNotFoundError } from "../errors.ts";
-import { printable } from "../files/quote.ts";
+import { ModelNotFoundError, RequestError } from "../errors.ts";
+import { printable, quote } from "../files/quote.ts";
 
 /** How patient the client is; times in ms. */
 export interface HubTiming {
@@ -52,11 +52,12 @@ export class HubClient {
   readonly #access: HubAccess;
   readonly #origin: string;
 
-  /** @throws {SyntaxError} if the endpoint is no http or https address. */
+  /** @throws {RequestError} if the endpoint is no http or https address. */
   constructor(access: HubAccess) {
-    if (!/^https?:/.test(access.endpoint) || !URL.canParse(access.endpoint)) {
-      throw new SyntaxError(
-        `Cannot use the hub ${printable(access.endpoint)}: HF_ENDPOINT must be an https address`,
+    if (!/^https?:$/.test(URL.parse(access.endpoint)?.protocol ?? "")) {
+      throw new RequestError(
+        `Cannot use the hub ${quote(access.endpoint)}: it is no http or https address; ` +
+          `check HF_ENDPOINT`,
       );
     }
     this.#access = access;

@@ -1,5 +1,6 @@
 /** `hf:org/repo[:QUANT][@rev]`, the name of a model on the hub. */
 
+import { RequestError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
 
 /** What a spec says. */
@@ -28,7 +29,7 @@ export function isHubSpec(text: string): boolean {
 /**
  * Parses `hf:org/repo[:QUANT][@rev]` or `hf.co/org/repo[:QUANT][@rev]`.
  *
- * @throws {SyntaxError} if it is not one.
+ * @throws {RequestError} if it is not one.
  */
 export function parseHubSpec(text: string): HubSpec {
   const match = PREFIX.test(text) ? SPEC.exec(text.replace(PREFIX, "")) : null;
@@ -37,7 +38,7 @@ export function parseHubSpec(text: string): HubSpec {
     (quant === undefined || isSafePath(quant)) &&
     (revision === undefined || (/^[\w./-]{1,255}$/.test(revision) && isSafePath(revision)));
   if (!sound) {
-    throw new SyntaxError(
+    throw new RequestError(
       `Cannot understand the model ${quote(text)}: expected hf:ORG/REPO[:QUANT][@REVISION], ` +
         `as in hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M`,
     );

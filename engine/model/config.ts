@@ -7,15 +7,19 @@ export type Activation = "silu" | "gelu";
 
 /** Softmax attention over the keys and values of earlier tokens, its own included. */
 export interface AttentionSpec {
+  /** Tells it from other mixers. */
   readonly kind: "attention";
+  /** Heads of the queries. */
   readonly heads: number;
   /** Divides `heads`: each serves heads / kvHeads query heads. */
   readonly kvHeads: number;
+  /** Width of a head. */
   readonly headDim: number;
   /** Multiplies q · k. */
   readonly scale: number;
   /** Positions that a token sees, its own included; absent: all of them. */
   readonly window?: number;
+  /** How queries and keys are rotated. */
   readonly rope: RopeSpec;
   /** Each head's query and key pass an RMSNorm before RoPE. */
   readonly headNorm: boolean;
@@ -28,15 +32,19 @@ export type MixerSpec = AttentionSpec;
 
 /** down · (activation(gate · x) ⊙ up · x). */
 export interface DenseSpec {
+  /** Tells it from experts. */
   readonly kind: "dense";
   /** Rows of gate and up. */
   readonly width: number;
+  /** What the gate passes. */
   readonly activation: Activation;
 }
 
 /** A router sends each token to some of many such networks, whose results are summed by weight. */
 export interface ExpertsSpec {
+  /** Tells it from one dense network. */
   readonly kind: "experts";
+  /** How many there are. */
   readonly count: number;
   /** How many of them a token is routed to. */
   readonly used: number;
@@ -44,14 +52,18 @@ export interface ExpertsSpec {
   readonly width: number;
   /** The weights of a token's experts sum to 1; otherwise they are shares of a softmax over all. */
   readonly normalized: boolean;
+  /** What each gate passes. */
   readonly activation: Activation;
 }
 
+/** What follows the mixer in a layer. */
 export type FeedForwardSpec = DenseSpec | ExpertsSpec;
 
 /** One layer: h += mixer(norm(h)), then h += feedForward(norm(h)). */
 export interface LayerSpec {
+  /** What looks at other tokens. */
   readonly mixer: MixerSpec;
+  /** What each token passes on its own. */
   readonly feedForward: FeedForwardSpec;
   /** What the mixer and the feed-forward give passes an RMSNorm too before it is added. */
   readonly postNorms: boolean;
@@ -63,14 +75,18 @@ export interface ModelConfig {
   readonly architecture: string;
   /** `general.name`, or the file's name. */
   readonly name: string;
+  /** Width of a token between the layers. */
   readonly dim: number;
+  /** Token ids that it reads and writes. */
   readonly vocabSize: number;
   /** Longest sequence the model was trained for, in tokens. */
   readonly contextLength: number;
+  /** Added to the mean square in every RMSNorm. */
   readonly rmsEpsilon: number;
   /** Multiplies the embedding of each token that enters. */
   readonly embeddingScale: number;
   /** The output head is the embedding matrix. */
   readonly tiedOutput: boolean;
+  /** In the order that a token passes them. */
   readonly layers: readonly LayerSpec[];
 }

@@ -26,11 +26,13 @@ export type RopeScaling =
 
 /** One table of rotations; layers may share one. */
 export interface RopeSpec {
+  /** The frequencies are its powers. */
   readonly base: number;
   /** Dimensions of a head that are rotated, from its start on; even. */
   readonly dims: number;
   /** Which pairs rotate together: (0,1),(2,3)… or (0,n/2),(1,n/2+1)… (GPT-NeoX). */
   readonly layout: "interleaved" | "half";
+  /** How the frequencies were stretched. */
   readonly scaling: RopeScaling;
   /** The model's weight `ropeFactors` [dims / 2] divides the frequencies. */
   readonly factors: boolean;

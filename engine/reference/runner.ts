@@ -176,7 +176,10 @@ class ReferenceRunner implements ModelRunner {
         // The sampler changes what it is given.
         const row = logits ? own.at(-1)!.slice() : own.at(-1)!;
         const state = this.#slots[slot]!;
-        state.sampled = sampleToken(row, sampling, state.recent, state.length);
+        state.sampled = sampleToken(row, sampling, {
+          recent: state.recent,
+          position: state.length,
+        });
         output.tokens[i]!.push(state.sampled);
       }
     }

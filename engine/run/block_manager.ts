@@ -28,17 +28,21 @@ export interface BlockManagerOptions {
   readonly keep?: number;
 }
 
+/** What the blocks of the KV cache are used for. */
 export interface BlockStats {
   /** Blocks there are now: used + kept + free. */
   readonly total: number;
+  /** Blocks there may be. */
   readonly budget: number;
   /** In the table of at least one request. */
   readonly used: number;
   /** Cached for later requests, evicted when blocks run out. */
   readonly kept: number;
+  /** Neither used nor kept. */
   readonly free: number;
-  /** Counts since the start: blocks handed out, sharing left out; and those taken from the cache. */
+  /** Blocks handed out since the start, sharing left out. */
   readonly allocations: number;
+  /** Blocks taken from the cache since the start. */
   readonly evictions: number;
 }
 

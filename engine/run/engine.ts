@@ -7,18 +7,16 @@ import { EventTurns } from "./event_turns.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { KvBlocks } from "./kv_blocks.ts";
 import type { ModelRunner, PendingStep } from "./runner.ts";
+import { type ScoreOptions, scoreTokens, scoringChunk, type TokenScores } from "./perplexity.ts";
 import type { PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
-import type { FinishReason, GenerationRequest, Sequence } from "./sequence.ts";
+import { checkIds, type FinishReason, type GenerationRequest, type Sequence } from "./sequence.ts";
 import { TokenStream } from "./token_stream.ts";
 
+/** How an engine serves; every option has a default. */
 export interface EngineOptions {
   /** Tokens that may enter in one step; default and most: what the runner takes. */
   readonly maxBatchTokens?: number;
-  /** Sequences that may run at once; default and most: what the runner takes. */
-  readonly maxSequences?: number;
-  /** Prompt tokens that may enter in one step; default all of `maxBatchTokens`. */
-  readonly prefillChunk?: number;
   /**
    * Decode steps to chain on the device where all sequences decode, default 1, at most 8. Saves a
    * readback a token; tokens come in bursts, and up to twice as many are computed past a stop token.
@@ -32,26 +30,41 @@ export interface EngineOptions {
   readonly maxBlocks?: readonly number[];
 }
 
+/** A text that waits to be scored. */
+interface ScoreJob {
+  readonly run: () => Promise<void>;
+  readonly fail: (error: unknown) => void;
+}
+
 /** What `generate` returns for each request. */
 export interface Generation {
+  /** The generated tokens, a stop token included. */
   readonly ids: readonly number[];
+  /** Why it ended. */
   readonly finish: FinishReason;
   /** `performance.now()` at submit, and when each token was read from the device. */
   readonly timings: { readonly submitted: number; readonly tokens: readonly number[] };
 }
 
+/** What an engine has done since it was made, and what it is doing. */
 export interface EngineStats {
+  /** Requests that wait for room. */
   readonly waiting: number;
+  /** Requests that are being served. */
   readonly running: number;
-  /** Counts since the start: decode steps chained on the device count each. */
+  /** Steps of the device; decode steps chained on it count each. */
   readonly steps: number;
   /** Prompt tokens computed; those of a preempted request again. */
   readonly prefillTokens: number;
+  /** Tokens read from the device. */
   readonly generatedTokens: number;
+  /** Times that a running request had to step back for want of room. */
   readonly preemptions: number;
-  /** Of the group of layers that keeps the most positions, and of each group. */
+  /** The KV cache of the group of layers that keeps the most positions. */
   readonly blocks: BlockStats;
+  /** The KV cache of each group. */
   readonly kvGroups: readonly BlockStats[];
+  /** The prefixes that requests share. */
   readonly prefix: Readonly<PrefixStats>;
 }
 
@@ -69,6 +82,9 @@ export class Engine {
   readonly #runner: ModelRunner;
   readonly #scheduler: Scheduler;
   readonly #streams = new Map<Sequence, TokenStream>();
+  /** Texts that wait to be scored. */
+  readonly #scoring: ScoreJob[] = [];
+  readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
   /** Set when no more requests are taken: stopped, or broken. */
   #closed: Error | undefined;
@@ -76,23 +92,27 @@ export class Engine {
   #prefillTokens = 0;
   #generatedTokens = 0;
 
+  /** Serves on `runner`, whose cache it takes for its own: let it have no other engine. */
   constructor(runner: ModelRunner, options: EngineOptions = {}) {
     const { limits, config } = runner;
     const keep = options.prefixCacheBlocks ?? Infinity;
-    const groups = kvGroups(config).map(({ window }, group) => ({
-      ...(window !== undefined && { window }),
-      blocks: limits.blocks[group]!,
-      budget: options.maxBlocks?.[group] ?? limits.blocks[group]!,
-      ...(runner.growBlocks && { grow: (blocks: number) => runner.growBlocks!(group, blocks) }),
-    }));
+    const groups = kvGroups(config).map(({ window }, group) => {
+      const blocks = limits.blocks[group]!;
+      const most = options.maxBlocks?.[group] ?? blocks;
+      return {
+        ...(window !== undefined && { window }),
+        blocks,
+        budget: runner.growBlocks ? most : Math.min(most, blocks),
+        ...(runner.growBlocks && { grow: (blocks: number) => runner.growBlocks!(group, blocks) }),
+      };
+    });
     const blocks = new KvBlocks(groups, { share: keep > 0, keep });
     this.#runner = runner;
     this.#scheduler = new Scheduler(blocks, {
       maxBatchTokens: Math.min(options.maxBatchTokens ?? Infinity, limits.maxBatchTokens),
-      maxSequences: Math.min(options.maxSequences ?? Infinity, limits.maxSequences),
+      maxSequences: limits.maxSequences,
       contextLength: Math.min(options.contextLength ?? Infinity, config.contextLength),
       vocabSize: config.vocabSize,
-      ...(options.prefillChunk !== undefined && { prefillChunk: options.prefillChunk }),
       ...(options.steps !== undefined && { steps: options.steps }),
     });
   }
@@ -100,7 +120,7 @@ export class Engine {
   /**
    * Queues a request, which starts at once, read or not.
    *
-   * @throws {RangeError} if it can never be served.
+   * @throws {RequestError} if it can never be served.
    * @throws {Error} if the engine was stopped, or its runner's error if that failed.
    */
   submit(request: GenerationRequest): TokenStream {
@@ -130,6 +150,43 @@ export class Engine {
     }
   }
 
+  /**
+   * Scores a text, position by position. The requests that are running pause for it, and those that
+   * it takes the room of in the cache are computed again after it.
+   *
+   * @throws {RequestError} if an id is not one of the vocabulary.
+   * @throws what `options.signal` was aborted with; as `submit` does.
+   */
+  async score(ids: readonly number[], options: ScoreOptions = {}): Promise<TokenScores> {
+    if (this.#closed) throw this.#closed;
+    checkIds(ids, this.#runner.config.vocabSize);
+    const { promise, resolve, reject } = Promise.withResolvers<TokenScores>();
+    const run = async () => {
+      try {
+        resolve(await this.#score(ids, options));
+      } catch (error) {
+        reject(error);
+      }
+    };
+    this.#scoring.push({ run, fail: reject });
+    this.#loop ??= this.#run();
+    return await promise;
+  }
+
+  async #score(ids: readonly number[], options: ScoreOptions): Promise<TokenScores> {
+    const signals = [this.#stopping.signal, ...(options.signal ? [options.signal] : [])];
+    const signal = AbortSignal.any(signals);
+    signal.throwIfAborted();
+    const entering = scoringChunk(this.#runner);
+    const room = this.#scheduler.borrow({ tokens: ids.length, entering });
+    try {
+      return await scoreTokens(this.#runner, ids, { ...options, ...room, signal });
+    } finally {
+      this.#scheduler.giveBack(room);
+    }
+  }
+
+  /** What it has done since the start, and what it is doing. */
   get stats(): EngineStats {
     return {
       waiting: this.#scheduler.waiting.length,
@@ -147,6 +204,7 @@ export class Engine {
   /** Cancels all requests, takes no more, and returns when the device has nothing left to do. */
   async stop(): Promise<void> {
     this.#closed ??= new Error("Cannot submit: the engine was stopped");
+    this.#stopping.abort(this.#closed);
     for (const sequence of [...this.#streams.keys()]) this.#end(sequence, "cancelled");
     await this.#loop;
   }
@@ -158,7 +216,11 @@ export class Engine {
     try {
       while (true) {
         await turns.next();
-        const plan = this.#scheduler.schedule();
+        if (this.#scoring.length > 0 && inFlight.length === 0) {
+          await this.#scoring.shift()!.run();
+          continue;
+        }
+        const plan = this.#scoring.length > 0 ? undefined : this.#scheduler.schedule();
         if (plan) inFlight.push({ plan, step: this.#submit(plan) });
         if (inFlight.length > (plan ? 1 : 0)) {
           const { plan, step } = inFlight.shift()!;
@@ -173,6 +235,7 @@ export class Engine {
       // What the device holds is unknown now.
       this.#closed = error instanceof Error ? error : new Error(String(error));
       for (const sequence of [...this.#streams.keys()]) this.#end(sequence, "cancelled", error);
+      for (const job of this.#scoring.splice(0)) job.fail(error);
       // A step that failed and was never read would be an unhandled rejection.
       void Promise.allSettled(inFlight.map(async ({ step }) => await step.read()));
     }

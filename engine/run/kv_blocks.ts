@@ -16,6 +16,12 @@ import { BLOCK_TOKENS } from "./runner.ts";
 /** A group's window, and the blocks that it has. */
 export type KvGroupOptions = Pick<KvGroup, "window"> & Omit<BlockManagerOptions, "keep">;
 
+/** The tokens of a text, and how many of them enter in a step. */
+export interface TextSize {
+  readonly tokens: number;
+  readonly entering: number;
+}
+
 /** A sequence's blocks by group. */
 export interface BlockTables {
   /** By group, the block of each BLOCK_TOKENS positions; of those given back, whatever it was. */
@@ -54,15 +60,32 @@ export class KvBlocks {
    * The first group that may not have all blocks of a sequence of `tokens` tokens that is alone;
    * undefined if all may.
    *
-   * @param entering most tokens that enter in a step
+   * @param size.entering most tokens that enter in a step
    */
-  lacking(tokens: number, entering: number): { needed: number; budget: number } | undefined {
+  lacking(size: TextSize): { needed: number; budget: number } | undefined {
     for (const [group, { budget }] of this.#groups.entries()) {
-      const window = this.#windows[group]!;
-      const needed = kvBlocksHeld({ window }, { tokens, sequences: 1, entering });
+      const needed = this.#heldAlone(group, size);
       if (needed > budget) return { needed, budget };
     }
     return undefined;
+  }
+
+  /** The longest text alone, of up to `tokens` tokens, that every group may have the blocks for. */
+  longestAlone({ tokens, entering }: TextSize): number {
+    const rooms = this.#groups.map(({ budget }, group) => {
+      const needed = this.#heldAlone(group, { tokens, entering });
+      return needed > budget ? budget * BLOCK_TOKENS : tokens;
+    });
+    return Math.min(tokens, ...rooms);
+  }
+
+  /** By group, blocks for a text alone; undefined, and none taken, if there are too few. */
+  allocateAlone(size: TextSize): number[][] | undefined {
+    return this.allocate(this.#groups.map((_, group) => this.#heldAlone(group, size)));
+  }
+
+  #heldAlone(group: number, size: TextSize): number {
+    return kvBlocksHeld({ window: this.#windows[group]! }, { ...size, sequences: 1 });
   }
 
   /** By group. */
@@ -138,7 +161,14 @@ export class KvBlocks {
  * @param blocks by group, as in RunnerLimits
  */
 export function tablesAlone(blocks: readonly number[], tokens: number): number[][] {
-  return blocks.map((own) => Array.from({ length: blocksFor(tokens) }, (_, i) => i % own));
+  return tablesOver(blocks.map((own) => Array.from({ length: own }, (_, i) => i)), tokens);
+}
+
+/** The same over these blocks alone. */
+export function tablesOver(blocks: readonly (readonly number[])[], tokens: number): number[][] {
+  return blocks.map((own) =>
+    Array.from({ length: blocksFor(tokens) }, (_, i) => own[i % own.length]!)
+  );
 }
 
 /** The first block of which a token at `position` sees anything. */

@@ -1,10 +1,9 @@
 /** How well a model predicts a text: the log-probability of every token after those before it. */
 
-import { kvBlocksHeld, kvGroups } from "../model/kv_groups.ts";
 import { EventTurns } from "./event_turns.ts";
-import { tablesAlone } from "./kv_blocks.ts";
+import { tablesOver } from "./kv_blocks.ts";
 import { tokenLogprobs } from "./logprobs.ts";
-import { BLOCK_TOKENS, type ModelRunner, MOST_LOGIT_ROWS } from "./runner.ts";
+import { type ModelRunner, MOST_LOGIT_ROWS } from "./runner.ts";
 
 /** The model's prediction after one token of the text. */
 export interface PositionScore {
@@ -14,45 +13,50 @@ export interface PositionScore {
   readonly top: readonly (readonly [number, number])[];
 }
 
-/**
- * Tokens that a window of a text of `tokens` may have: the context, or what the KV cache has room
- * for, which grows up to `maxBlocks`.
- */
-export function scoringWindow(
-  runner: ModelRunner,
-  tokens: number,
-  maxBlocks: number,
-): number {
-  const { config: { contextLength }, limits } = runner;
-  const longest = Math.min(tokens, contextLength, maxBlocks * BLOCK_TOKENS);
-  const alone = { tokens: longest, sequences: 1, entering: limits.maxBatchTokens };
-  const rooms = kvGroups(runner.config).map((group, i) => {
-    const wanted = kvBlocksHeld(group, alone);
-    let blocks = limits.blocks[i]!;
-    if (blocks < wanted && runner.growBlocks) blocks = runner.growBlocks(i, wanted);
-    return blocks < wanted ? blocks * BLOCK_TOKENS : longest;
-  });
-  return Math.min(longest, ...rooms);
+/** What to note while a text is scored. */
+export interface ScoreOptions {
+  /** Alternatives to list at each position, default none. */
+  readonly top?: number;
+  /** Ends it early when it is aborted. */
+  readonly signal?: AbortSignal;
+  /** Called with the tokens done, of how many. */
+  readonly progress?: (tokens: number, total: number) => void;
+}
+
+/** The scores of a text. */
+export interface TokenScores {
+  /** One for each token of the text. */
+  readonly positions: readonly PositionScore[];
+  /** Tokens that were scored together: a longer text is scored in windows of so many. */
+  readonly window: number;
+}
+
+/** Where on the device a text is scored: nothing else uses it meanwhile. */
+export interface ScoringPlace {
+  readonly slot: number;
+  /** Tokens that there is room for. */
+  readonly tokens: number;
+  /** By group of layers, as `tablesOver` takes them. */
+  readonly blocks: readonly (readonly number[])[];
+}
+
+/** Tokens of a text that enter the runner in a step. */
+export function scoringChunk({ limits }: ModelRunner): number {
+  return Math.min(limits.maxBatchTokens, MOST_LOGIT_ROWS);
 }
 
 /**
- * Scores `ids` position by position, in windows where the text is longer: a window's first tokens
- * then see none of the text before them, as in llama.cpp's perplexity tool.
- *
- * @param windowLength tokens that the runner has room for
- * @param top alternatives to list per position
- * @param progress called with the tokens done
+ * Scores `ids` position by position, in windows where the text is longer than the room: a window's
+ * first tokens then see none of the text before them, as in llama.cpp's perplexity tool.
  */
 export async function scoreTokens(
   runner: ModelRunner,
   ids: readonly number[],
-  windowLength: number,
-  options: { top?: number; signal?: AbortSignal; progress?: (tokens: number) => void } = {},
-): Promise<PositionScore[]> {
-  const { top = 0, signal, progress } = options;
-  const blockTables = tablesAlone(runner.limits.blocks, windowLength);
-  const chunk = Math.min(runner.limits.maxBatchTokens, MOST_LOGIT_ROWS);
-  const scores: PositionScore[] = [];
+  { slot, tokens: room, blocks, top = 0, signal, progress }: ScoringPlace & ScoreOptions,
+): Promise<TokenScores> {
+  const windowLength = Math.min(ids.length, room);
+  const chunk = scoringChunk(runner);
+  const positions: PositionScore[] = [];
   const turns = new EventTurns();
   for (let window = 0; window < ids.length; window += windowLength) {
     const end = Math.min(window + windowLength, ids.length);
@@ -60,21 +64,24 @@ export async function scoreTokens(
       await turns.next();
       signal?.throwIfAborted();
       const tokens = ids.slice(first, Math.min(first + chunk, end));
+      const start = first - window;
+      const blockTables = tablesOver(blocks, start + tokens.length);
+      const row = { slot, tokens, start, blockTables, logits: "all" } as const;
       const step = runner.submit({
-        sequences: [{ slot: 0, tokens, start: first - window, blockTables, logits: "all" }],
+        sequences: [start === 0 ? { ...row, prior: [] } : row],
       });
       for (const [i, logits] of (await step.read()).logits[0]!.entries()) {
         const next = ids[first + i + 1];
         const { logprob, top: best } = tokenLogprobs(logits, next ?? 0, top);
-        scores.push({
+        positions.push({
           nextLogprob: next === undefined ? null : logprob,
           top: best.map(({ id, logprob }) => [id, logprob] as const),
         });
       }
-      progress?.(scores.length);
+      progress?.(positions.length, ids.length);
     }
   }
-  return scores;
+  return { positions, window: windowLength };
 }
 
 /** exp of the mean negative log-probability, and its standard error; NaN without a prediction. */

@@ -16,8 +16,9 @@ export interface CachedBlock {
 
 /** Counts since the start. Requests that resume after a preemption are left out. */
 export interface PrefixStats {
-  /** Full blocks of prompts that were found, and that were not. */
+  /** Full blocks of prompts that were found. */
   hits: number;
+  /** Full blocks of prompts that were not. */
   misses: number;
   /** Requests that began after a cached prefix. */
   prefixHits: number;

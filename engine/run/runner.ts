@@ -79,7 +79,9 @@ export interface BatchSequence {
 
 /** How long a kernel ran, by the device's own clock. */
 export interface KernelTime {
+  /** The kernel, and what it is for. */
   readonly name: string;
+  /** By the device's own clock. */
   readonly milliseconds: number;
 }
 
@@ -88,6 +90,7 @@ export type Timing = "each" | "together";
 
 /** What one step on the device does. */
 export interface Batch {
+  /** Each in a slot of its own. */
   readonly sequences: readonly BatchSequence[];
   /**
    * Decode steps chained on the device, each feeding its tokens to the next; default 1, at most
@@ -110,14 +113,17 @@ export interface StepOutput {
 
 /** A step that was handed to the device and not yet read. */
 export interface PendingStep {
+  /** Waits for the step, and returns what it produced. Once. */
   read(): Promise<StepOutput>;
 }
 
 /** What runs the model, for reports. */
 export interface RunnerDevice {
+  /** A GPU through WebGPU, or the processor. */
   readonly kind: "gpu" | "cpu";
   /** The adapter's or processor's own description. */
   readonly description: string;
+  /** Whether the driver of a GPU is one, or has the processor compute. */
   readonly driver: "hardware" | "software";
 }
 
@@ -133,8 +139,11 @@ export interface RunnerLimits {
 
 /** A block to copy to another in the layers of a group. */
 export interface BlockCopy {
+  /** Number of the group. */
   readonly group: number;
+  /** The block that is read. */
   readonly from: number;
+  /** The block that is written. */
   readonly to: number;
 }
 
@@ -142,7 +151,9 @@ export interface BlockCopy {
 export interface ModelRunner {
   /** The model's, its context length that of the longest sequence that the runner takes. */
   readonly config: ModelConfig;
+  /** What runs it. */
   readonly device: RunnerDevice;
+  /** What a batch may have. */
   readonly limits: RunnerLimits;
   /**
    * Hands a step to the device. Steps run in the order submitted; a caller may submit the next
@@ -158,5 +169,6 @@ export interface ModelRunner {
    * many there are now.
    */
   growBlocks?(group: number, blocks: number): number;
+  /** Frees the device. */
   destroy(): void;
 }

@@ -14,54 +14,67 @@
  */
 
 import { argmax } from "../../kernels/reference.ts";
+import { RequestError } from "../errors.ts";
 import { MOST_BIASES, REPEAT_WINDOW, type SamplingOptions } from "./runner.ts";
 
 /** A logit divided by less leaves float32; of the temperature 0 is what is meant. */
 const LEAST_DIVISOR = 1e-6;
 
+/** The largest unsigned 32-bit integer. */
+const MAX_UINT32 = 2 ** 32 - 1;
+
 /**
  * Checks options once, where they enter the engine.
  *
- * @throws {RangeError} naming the option, its value and what it may be.
+ * @throws {RequestError} naming the option, its value and what it may be.
  */
 export function validateSampling(options: SamplingOptions, vocabSize: number): void {
   const { temperature, topK, topP, minP, repeatPenalty, logitBias, seed } = options;
-  const check = (name: string, value: number, valid: boolean, wanted: string): void => {
-    if (!valid) throw new RangeError(`Cannot sample with ${name} ${value}: must be ${wanted}`);
+  const checkValue = (name: string, value: number, { valid, wanted }: Rule): void => {
+    if (!valid) throw new RequestError(`Cannot sample with ${name} ${value}: must be ${wanted}`);
   };
-  check(
-    "temperature",
-    temperature,
-    temperature === 0 || isDivisor(temperature),
-    `0 or a finite float32 of at least ${LEAST_DIVISOR}`,
-  );
-  check("topK", topK, topK >>> 0 === topK, "a whole number within 0 and 4294967295");
-  check("topP", topP, topP >= 0 && topP <= 1, "within 0 and 1");
-  check("minP", minP, minP >= 0 && minP <= 1, "within 0 and 1");
-  check(
-    "repeatPenalty",
-    repeatPenalty,
-    isDivisor(repeatPenalty),
-    `a finite float32 of at least ${LEAST_DIVISOR}`,
-  );
-  check("seed", seed, seed >>> 0 === seed, "a whole number within 0 and 4294967295");
+  checkValue("temperature", temperature, {
+    valid: temperature === 0 || isDivisor(temperature),
+    wanted: `0 or a finite float32 of at least ${LEAST_DIVISOR}`,
+  });
+  checkValue("topK", topK, isUint32(topK));
+  checkValue("topP", topP, isFraction(topP));
+  checkValue("minP", minP, isFraction(minP));
+  checkValue("repeatPenalty", repeatPenalty, {
+    valid: isDivisor(repeatPenalty),
+    wanted: `a finite float32 of at least ${LEAST_DIVISOR}`,
+  });
+  checkValue("seed", seed, isUint32(seed));
   const biases = logitBias?.size ?? 0;
-  check("logit biases numbering", biases, biases <= MOST_BIASES, `at most ${MOST_BIASES}`);
+  checkValue("logit biases numbering", biases, {
+    valid: biases <= MOST_BIASES,
+    wanted: `at most ${MOST_BIASES}`,
+  });
   for (const [id, bias] of logitBias ?? []) {
-    check(
-      "logit bias for token",
-      id,
-      Number.isInteger(id) && id >= 0 && id < vocabSize,
-      `a token id below ${vocabSize}`,
-    );
+    checkValue("logit bias for token", id, {
+      valid: Number.isInteger(id) && id >= 0 && id < vocabSize,
+      wanted: `a token id below ${vocabSize}`,
+    });
     // Infinity would make the softmax NaN; −Infinity bans the token.
-    check(
-      `logit bias of token ${id}`,
-      bias,
-      Math.fround(bias) < Infinity,
-      "a float32 below Infinity",
-    );
+    checkValue(`logit bias of token ${id}`, bias, {
+      valid: Math.fround(bias) < Infinity,
+      wanted: "a float32 below Infinity",
+    });
   }
+}
+
+/** What a value must be, and whether it is. */
+interface Rule {
+  readonly valid: boolean;
+  readonly wanted: string;
+}
+
+function isUint32(value: number): Rule {
+  return { valid: value >>> 0 === value, wanted: `a whole number within 0 and ${MAX_UINT32}` };
+}
+
+function isFraction(value: number): Rule {
+  return { valid: value >= 0 && value <= 1, wanted: "within 0 and 1" };
 }
 
 function isDivisor(value: number): boolean {
@@ -156,20 +169,25 @@ export function gumbel(key: number, id: number): number {
   return Math.fround(-Math.log(exponential));
 }
 
+/** Where a draw stands. */
+export interface DrawPlace {
+  /** The sequence's tokens before `position`, see {@linkcode adjustLogits}. */
+  readonly recent: readonly number[];
+  /** Index in the sequence that the drawn token will have. */
+  readonly position: number;
+}
+
 /**
  * Draws the next token. Depends on nothing but its arguments, so a sequence gets the same tokens
  * alone and in any batch. Temperature 0 takes the largest logit after bias and penalty; of equal
  * logits or keys the lowest id wins, and NaN never does.
  *
  * @param logits [vocabSize]; bias and penalty are applied in place
- * @param recent the sequence's tokens before `position`, see {@linkcode adjustLogits}
- * @param position index in the sequence that the drawn token will have
  */
 export function sampleToken(
   logits: Float32Array,
   options: SamplingOptions,
-  recent: readonly number[],
-  position: number,
+  { recent, position }: DrawPlace,
 ): number {
   adjustLogits(logits, options, recent);
   if (options.temperature === 0) return argmax(logits);

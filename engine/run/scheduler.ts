@@ -6,16 +6,17 @@
  * `computed` and `pending` already; steps run in order, so a block that one request lets go of may
  * be given to another at once.
  *
- * Why it never stalls: running sequences are served in order of rank, which never changes, and for
- * want of a block the last of them steps back. So the first in rank advances in every step, and
- * alone it can have every block, which is enough (`add` checks).
+ * Why it never stalls: running sequences are served in order of arrival, and for want of a block the
+ * last of them steps back. So the first advances in every step, and alone it can have every block,
+ * which is enough (`add` checks).
  *
  * Sources: Yu et al. 2022 (Orca), Kwon et al. 2023 (PagedAttention), Agrawal et al. 2024
  * (Sarathi-Serve).
  */
 
+import { RequestError } from "../errors.ts";
 import { blocksFor } from "./block_manager.ts";
-import type { KvBlocks } from "./kv_blocks.ts";
+import type { KvBlocks, TextSize } from "./kv_blocks.ts";
 import {
   type Batch,
   type BatchSequence,
@@ -24,20 +25,29 @@ import {
   MOST_STEPS,
   REPEAT_WINDOW,
 } from "./runner.ts";
-import { checkRequest, type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
+import {
+  type FinishReason,
+  type GenerationRequest,
+  type RequestLimits,
+  Sequence,
+} from "./sequence.ts";
 
-export interface SchedulerOptions {
+export interface SchedulerOptions extends RequestLimits {
   /** Tokens that may enter in one step, all sequences together. */
   readonly maxBatchTokens: number;
   /** Sequences that may run at once: rows of the device. */
   readonly maxSequences: number;
-  /** Longest sequence, prompt included. */
-  readonly contextLength: number;
-  readonly vocabSize: number;
-  /** Prompt tokens that may enter in one step, so that decoding beside them stays fluent. */
-  readonly prefillChunk?: number;
   /** Decode steps to chain on the device where all sequences decode; default 1, at most MOST_STEPS. */
   readonly steps?: number;
+}
+
+/** Room on the device that the scheduler does not use meanwhile. */
+export interface BorrowedRoom {
+  readonly slot: number;
+  /** Tokens that there is room for. */
+  readonly tokens: number;
+  /** By group of layers; see `tablesOver`. */
+  readonly blocks: readonly (readonly number[])[];
 }
 
 /** A step to hand to the device: `copies` first, then `batch`, whose rows are `sequences`. */
@@ -48,11 +58,10 @@ export interface Plan {
 }
 
 export class Scheduler {
-  /** Both in order of rank. */
+  /** Both in order of arrival. */
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
   readonly #freeSlots: number[];
-  readonly #prefillChunk: number;
   readonly #steps: number;
   readonly #maxRunning: number;
   #arrivals = 0;
@@ -60,20 +69,20 @@ export class Scheduler {
   /** Copies that the step being scheduled begins with. */
   #copies: BlockCopy[] = [];
 
-  /** @throws {RangeError} if an option is not a whole number of at least 1, or too many steps. */
+  /** @throws {RequestError} if an option is not a whole number of at least 1, or too many steps. */
   constructor(readonly blocks: KvBlocks, readonly options: SchedulerOptions) {
     const { maxBatchTokens, maxSequences, contextLength, steps = 1 } = options;
-    const prefillChunk = Math.min(options.prefillChunk ?? Infinity, maxBatchTokens);
-    const counts = { maxBatchTokens, maxSequences, contextLength, prefillChunk, steps };
+    const counts = { maxBatchTokens, maxSequences, contextLength, steps };
     for (const [name, value] of Object.entries(counts)) {
       if (!Number.isInteger(value) || value < 1) {
-        throw new RangeError(`Cannot schedule: ${name} is ${value}, not a whole number from 1 up`);
+        throw new RequestError(
+          `Cannot schedule: ${name} is ${value}, not a whole number from 1 up`,
+        );
       }
     }
     if (steps > MOST_STEPS) {
-      throw new RangeError(`Cannot schedule: steps is ${steps}, more than ${MOST_STEPS}`);
+      throw new RequestError(`Cannot schedule: steps is ${steps}, more than ${MOST_STEPS}`);
     }
-    this.#prefillChunk = prefillChunk;
     this.#steps = steps;
     // Each running sequence can then always enter at least one token.
     this.#maxRunning = Math.min(maxSequences, maxBatchTokens);
@@ -96,21 +105,19 @@ export class Scheduler {
   /**
    * Queues a request.
    *
-   * @throws {RangeError} if it can never be served: empty, not of this vocabulary, too long for
+   * @throws {RequestError} if it can never be served: empty, not of this vocabulary, too long for
    * the context or for all blocks together.
    */
   add(request: GenerationRequest): Sequence {
-    const { contextLength, vocabSize } = this.options;
-    checkRequest(request, contextLength, vocabSize);
-    const sequence = new Sequence(request, this.#arrivals++, contextLength);
+    const sequence = new Sequence(request, this.#arrivals++, this.options);
     const lacking = this.#lacking(sequence);
     if (lacking) {
-      throw new RangeError(
+      throw new RequestError(
         `Cannot accept the request: its ${sequence.maxLength} tokens need ${lacking.needed} blocks ` +
           `of the KV cache, which may have ${lacking.budget}; lower maxTokens or raise the KV memory`,
       );
     }
-    insertByRank(this.#waiting, sequence);
+    insertByArrival(this.#waiting, sequence);
     return sequence;
   }
 
@@ -129,7 +136,6 @@ export class Scheduler {
       batch.push({ sequence, count: 1 });
       budget--;
     }
-    budget = Math.min(budget, this.#prefillChunk);
     for (let i = 0; i < this.#running.length; i++) {
       const sequence = this.#running[i]!;
       if (sequence.left <= 1 || budget === 0) continue;
@@ -179,6 +185,31 @@ export class Scheduler {
   }
 
   /**
+   * A slot, and blocks for a text alone of up to `tokens` tokens, for work beside the schedule: until
+   * they are given back nothing may be scheduled, and every step must have been read before. Running
+   * sequences step back if there is no room otherwise.
+   */
+  borrow({ tokens, entering }: TextSize): BorrowedRoom {
+    for (;;) {
+      // A device that refuses to grow lowers the budget.
+      const longest = this.blocks.longestAlone({
+        tokens: Math.min(tokens, this.options.contextLength),
+        entering,
+      });
+      const size = { tokens: longest, entering };
+      const blocks = this.#freeSlots.length > 0 ? this.blocks.allocateAlone(size) : undefined;
+      if (blocks) return { slot: this.#freeSlots.pop()!, tokens: longest, blocks };
+      if (this.#running.length > 0) this.#preemptLast();
+    }
+  }
+
+  /** Gives back what `borrow` gave. */
+  giveBack({ slot, blocks }: BorrowedRoom): void {
+    for (const [group, own] of blocks.entries()) this.blocks.release(group, own);
+    this.#freeSlots.push(slot);
+  }
+
+  /**
    * Blocks for all positions below `end`; false if there are none: either this sequence itself had to
    * step back, or the last one that runs is in the batch already, and it tries again in the next step.
    */
@@ -190,14 +221,20 @@ export class Scheduler {
     while (!this.blocks.extend(sequence.blocks, end)) {
       const last = this.#running.at(-1)!;
       if (batch.some((row) => row.sequence === last)) return false;
-      this.#running.pop();
-      this.#vacate(last);
-      last.preemptions++;
-      this.#preemptions++;
-      insertByRank(this.#waiting, last);
+      this.#preemptLast();
       if (last === sequence) return false;
     }
     return true;
+  }
+
+  /** Sends the last running sequence back to wait; its tokens are kept, their cache is not. */
+  #preemptLast(): Sequence {
+    const last = this.#running.pop()!;
+    this.#vacate(last);
+    last.preemptions++;
+    this.#preemptions++;
+    insertByArrival(this.#waiting, last);
+    return last;
   }
 
   /**
@@ -249,13 +286,14 @@ export class Scheduler {
     sequence.slot = this.#freeSlots.pop()!;
     sequence.newInSlot = true;
     this.#waiting.shift();
-    insertByRank(this.#running, sequence);
+    insertByArrival(this.#running, sequence);
     return true;
   }
 
   // The last token of a sequence never enters.
   #lacking({ maxLength }: Sequence) {
-    return this.blocks.lacking(maxLength - 1, this.options.maxBatchTokens);
+    const { maxBatchTokens: entering } = this.options;
+    return this.blocks.lacking({ tokens: maxLength - 1, entering });
   }
 
   /** Whether a running sequence is computing the first `end` of these tokens: worth waiting for. */
@@ -280,7 +318,7 @@ export class Scheduler {
         blockTables: blocks.tables,
         ...(sequence.newInSlot &&
           { prior: tokens.slice(Math.max(0, start - REPEAT_WINDOW), start) }),
-        ...(samples && { sampling: sequence.request.sampling }),
+        ...(samples && { sampling: sequence.sampling }),
         ...(samples && sequence.request.logprobs !== undefined && { logits: "last" }),
       });
       sequence.newInSlot = false;
@@ -339,8 +377,8 @@ function blocksAtEnd(sequence: Sequence): number {
   return blocksFor(sequence.maxLength - 1);
 }
 
-function insertByRank(list: Sequence[], sequence: Sequence): void {
-  list.splice(list.findLastIndex((other) => other.rank <= sequence.rank) + 1, 0, sequence);
+function insertByArrival(list: Sequence[], sequence: Sequence): void {
+  list.splice(list.findLastIndex((other) => other.arrival < sequence.arrival) + 1, 0, sequence);
 }
 
 function remove(list: Sequence[], sequence: Sequence): void {

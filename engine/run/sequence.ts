@@ -1,9 +1,11 @@
 /** One request while it is served: what is known of its text, and where it lies in the cache. */
 
-import type { SamplingOptions } from "./runner.ts";
-import { validateSampling } from "./sampler.ts";
+import { RequestError } from "../errors.ts";
+import { completeSampling, DEFAULT_MAX_TOKENS } from "./defaults.ts";
 import type { BlockTables } from "./kv_blocks.ts";
 import type { CachedBlock } from "./prefix_cache.ts";
+import type { SamplingOptions } from "./runner.ts";
+import { validateSampling } from "./sampler.ts";
 
 /**
  * Why a request ended: it sampled a stop token, it has as many tokens as it may have (its own
@@ -15,23 +17,23 @@ export type FinishReason = "stop" | "length" | "cancelled";
 export interface GenerationRequest {
   /** At least one token. */
   readonly promptIds: readonly number[];
-  readonly sampling: SamplingOptions;
-  /** Tokens to generate at most; the end of the context may come first. */
-  readonly maxTokens: number;
-  /** Tokens that end the answer; the one that did is its last token. */
-  readonly stopIds: readonly number[];
-  /** Higher goes first, default 0; equals go in order of arrival. See PRIORITY_PLACES. */
-  readonly priority?: number;
+  /** How tokens are chosen; what is left out is as in `DEFAULT_SAMPLING`. */
+  readonly sampling?: Partial<SamplingOptions>;
+  /** Tokens to generate at most, by default 512; the end of the context may come first. */
+  readonly maxTokens?: number;
+  /** Tokens that end the answer, by default none; the one that did is its last token. */
+  readonly stopIds?: readonly number[];
+  /** Cancels the request when it is aborted. */
   readonly signal?: AbortSignal;
   /** Return each token's log-probability and those of this many most probable tokens. */
   readonly logprobs?: number;
 }
 
-/**
- * Places in the queue that one step of priority is worth. Within so many arrivals the order is by
- * priority alone; beyond them even the least urgent request comes first, so none waits for ever.
- */
-export const PRIORITY_PLACES = 1024;
+/** What serves a request: the longest sequence in tokens, and how many token ids there are. */
+export interface RequestLimits {
+  readonly contextLength: number;
+  readonly vocabSize: number;
+}
 
 /** A request's state. The scheduler writes it; everyone else reads. */
 export class Sequence {
@@ -40,9 +42,8 @@ export class Sequence {
   readonly promptLength: number;
   /** The length at which it ends, prompt included. */
   readonly maxLength: number;
+  readonly sampling: SamplingOptions;
   readonly stopIds: ReadonlySet<number>;
-  /** Place in the order of service, lowest first. */
-  readonly rank: number;
 
   /** Tokens in the KV cache once every submitted step has run. */
   computed = 0;
@@ -63,12 +64,23 @@ export class Sequence {
   readonly submitted = performance.now();
   readonly times: number[] = [];
 
-  constructor(readonly request: GenerationRequest, arrival: number, contextLength: number) {
-    this.tokens = [...request.promptIds];
+  /**
+   * @param arrival its place in the order of service
+   * @throws {RequestError} if nothing within these limits can serve the request.
+   */
+  constructor(
+    readonly request: GenerationRequest,
+    readonly arrival: number,
+    limits: RequestLimits,
+  ) {
+    const { promptIds, maxTokens = DEFAULT_MAX_TOKENS, stopIds = [] } = request;
+    this.sampling = completeSampling(request.sampling);
+    checkRequest(request, limits);
+    validateSampling(this.sampling, limits.vocabSize);
+    this.tokens = [...promptIds];
     this.promptLength = this.tokens.length;
-    this.maxLength = Math.min(this.promptLength + request.maxTokens, contextLength);
-    this.stopIds = new Set(request.stopIds);
-    this.rank = arrival - (request.priority ?? 0) * PRIORITY_PLACES;
+    this.maxLength = Math.min(this.promptLength + maxTokens, limits.contextLength);
+    this.stopIds = new Set(stopIds);
   }
 
   /** Tokens it has, whether or not they were read back. */
@@ -87,36 +99,50 @@ export class Sequence {
   }
 }
 
-/** @throws {RangeError} if no engine of this context and vocabulary can serve the request. */
-export function checkRequest(
-  { promptIds, maxTokens, priority = 0, logprobs = 0, sampling }: GenerationRequest,
-  contextLength: number,
-  vocabSize: number,
+function checkRequest(
+  { promptIds, maxTokens = DEFAULT_MAX_TOKENS, logprobs = 0 }: GenerationRequest,
+  { contextLength, vocabSize }: RequestLimits,
 ): void {
   const refuse = (reason: string) => {
-    throw new RangeError(`Cannot accept the request: ${reason}`);
+    throw new RequestError(`Cannot accept the request: ${reason}`);
   };
   if (promptIds.length === 0) refuse("its prompt has no tokens");
-  if (promptIds.length >= contextLength) {
-    refuse(
-      `its prompt of ${promptIds.length} tokens leaves no room for an answer in the context of ` +
-        `${contextLength}; shorten it or raise the context size`,
-    );
-  }
-  const wrong = promptIds.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
-  if (wrong >= 0) {
-    refuse(
-      `token ${wrong} of its prompt is ${promptIds[wrong]}, the vocabulary is 0 to ${
-        vocabSize - 1
-      }`,
-    );
-  }
+  if (promptIds.length >= contextLength) throw promptTooLong(promptIds.length, contextLength);
+  checkIds(promptIds, vocabSize);
   if (!Number.isInteger(maxTokens) || maxTokens < 1) {
     refuse(`maxTokens is ${maxTokens}, not a whole number from 1 up`);
   }
-  if (!Number.isFinite(priority)) refuse(`priority is ${priority}, not a number`);
   if (!Number.isInteger(logprobs) || logprobs < 0) {
     refuse(`logprobs is ${logprobs}, not a whole number from 0 up`);
   }
-  validateSampling(sampling, vocabSize);
+}
+
+/** @throws {RequestError} if an id is not one of the vocabulary. */
+export function checkIds(ids: readonly number[], vocabSize: number): void {
+  const wrong = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
+  if (wrong < 0) return;
+  throw new RequestError(
+    `Cannot accept the token ids: number ${wrong} is ${ids[wrong]}, the vocabulary is 0 to ${
+      vocabSize - 1
+    }`,
+  );
+}
+
+/**
+ * What is said of a prompt that leaves no room for an answer.
+ *
+ * @param largest the largest context that the model can be loaded with
+ */
+export function promptTooLong(
+  tokens: number,
+  contextLength: number,
+  largest: number = contextLength,
+): RequestError {
+  const ways = largest > contextLength
+    ? `shorten it, or raise the context size (contextLength, --ctx-size), at most ${largest}`
+    : "shorten it";
+  return new RequestError(
+    `Cannot answer a prompt of ${tokens} tokens: the context has room for ${contextLength}; ${ways}`,
+    { kind: "too-long" },
+  );
 }

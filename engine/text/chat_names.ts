@@ -1,5 +1,7 @@
 /** Chat templates that many models share, under the names that llama.cpp gives them. */
 
+import { RequestError } from "../errors.ts";
+import { quote } from "../files/quote.ts";
 import { CHATML_TEMPLATE } from "./chat_prompt.ts";
 
 /** Source: the chat_template of Llama-2-7b-chat-hf, whose checks of the roles' order it leaves out. */
@@ -30,3 +32,19 @@ export const NAMED_TEMPLATES: ReadonlyMap<string, string> = new Map([
   ["llama3", LLAMA3],
   ["zephyr", ZEPHYR],
 ]);
+
+/**
+ * The template that `text` names, or that it is.
+ *
+ * @throws {RequestError} if it is neither.
+ */
+export function templateNamed(text: string): string {
+  const named = NAMED_TEMPLATES.get(text);
+  if (named !== undefined) return named;
+  if (/\{[{%]/.test(text)) return text;
+  const names = [...NAMED_TEMPLATES.keys()].join(", ");
+  throw new RequestError(
+    `Cannot use the chat template ${quote(text)}: it is none of ${names}, and as Jinja text ` +
+      `it would have {{ or {%`,
+  );
+}

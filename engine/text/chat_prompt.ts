@@ -1,5 +1,6 @@
 /** A conversation made token ids, what users write staying text. */
 
+import { RequestError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { type ChatMessage, type ChatOptions, renderChat } from "./chat_template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -9,36 +10,36 @@ export const CHATML_TEMPLATE = "{% for message in messages %}" +
   "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}" +
   "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-/** For models that were trained on no chats: the contents alone, a blank line between. */
-export const PLAIN_TEMPLATE =
-  "{% for message in messages %}{{ message.content }}{% if not loop.last %}{{ '\n\n' }}{% endif %}{% endfor %}";
-
 /**
- * The template to use for a model: its own (`tokenizer.chat_template`), else ChatML where the
- * vocabulary has ChatML's tokens, else the contents as plain text.
+ * The template of a model: its own (`tokenizer.chat_template`), else ChatML where the vocabulary has
+ * ChatML's tokens; undefined for models that were trained on no chats.
  */
 export function chatTemplate(
   metadata: ReadonlyMap<string, MetadataValue>,
   tokenizer: Tokenizer,
-): string {
+): string | undefined {
   const own = metadata.get("tokenizer.chat_template");
   if (typeof own === "string" && own.trim() !== "") return own;
   const isToken = (text: string) => typeof tokenizer.splitControl(text)[0] === "number";
-  return isToken("<|im_start|>") && isToken("<|im_end|>") ? CHATML_TEMPLATE : PLAIN_TEMPLATE;
+  return isToken("<|im_start|>") && isToken("<|im_end|>") ? CHATML_TEMPLATE : undefined;
+}
+
+/** How messages are rendered: by which template, as Jinja text, and with what else it asks for. */
+export interface EncodeChatOptions extends Omit<ChatOptions, "bosToken" | "eosToken"> {
+  readonly template: string;
 }
 
 /**
  * Renders and encodes the messages. Control tokens that the template writes become tokens; those
  * that stand in the messages or in `variables` stay text. Otherwise the ids are those of the
- * rendered text. BOS is put in front where the model expects it and the template did not.
+ * rendered text.
  *
- * @throws {ModelFormatError | UnsupportedError} as `renderChat` does.
+ * @throws {ModelFormatError | RequestError} as `renderChat` does.
  */
 export function encodeChat(
   tokenizer: Tokenizer,
-  template: string,
   messages: readonly ChatMessage[],
-  options: Omit<ChatOptions, "bosToken" | "eosToken"> = {},
+  { template, ...options }: EncodeChatOptions,
 ): number[] {
   const mark = unusedMark(JSON.stringify([template, messages, options.variables]));
   const masked = (value: unknown) => maskControl(tokenizer, value, mark);
@@ -49,9 +50,7 @@ export function encodeChat(
     eosToken: eosId === undefined ? "" : tokenizer.spelling(eosId),
     variables: masked(options.variables ?? {}) as Record<string, unknown>,
   });
-  const ids = tokenizer.encode(text, { special: true, without: mark });
-  if (bosId !== undefined && tokenizer.addBos && ids[0] !== bosId) ids.unshift(bosId);
-  return ids;
+  return tokenizer.encode(text, { special: true, without: mark });
 }
 
 /**
@@ -64,7 +63,7 @@ function unusedMark(json: string): string {
     const mark = String.fromCharCode(code);
     if (!json.includes(mark)) return mark;
   }
-  throw new RangeError("Cannot encode the messages: they use every noncharacter of Unicode");
+  throw new RequestError("Cannot encode the messages: they use every noncharacter of Unicode");
 }
 
 /** Puts `mark` into each control token in the value's strings, and into one that the end begins. */

@@ -1,7 +1,7 @@
 /** A conversation made the text that a model was trained on, by the model's own Jinja template. */
 
 import { Environment, parse, tokenize } from "@huggingface/jinja";
-import { ModelFormatError, UnsupportedError } from "../errors.ts";
+import { ModelFormatError, RequestError } from "../errors.ts";
 import { printable } from "../files/quote.ts";
 import { CappedInterpreter } from "./capped_interpreter.ts";
 
@@ -10,9 +10,11 @@ const MAX_TEMPLATE_LENGTH = 2 ** 18;
 /** The library's lexer takes time quadratic in the length of a run of white space. */
 const MAX_TEMPLATE_SPACES = 250;
 
+/** What one side says in a conversation. */
 export interface ChatMessage {
   /** "system", "user", "assistant", or what else the template knows. */
   readonly role: string;
+  /** What it says. */
   readonly content: string;
 }
 
@@ -31,7 +33,7 @@ export interface ChatOptions {
  * Renders the messages. The template runs within limits (template_limits.ts).
  *
  * @throws {ModelFormatError} if the template does not parse, fails, or reaches a limit.
- * @throws {UnsupportedError} if the template refuses the messages by `raise_exception`.
+ * @throws {RequestError} if the template refuses the messages by `raise_exception`.
  */
 export function renderChat(
   template: string,
@@ -89,7 +91,7 @@ class Refusal extends Error {}
 
 function failure(error: unknown): Error {
   if (error instanceof Refusal) {
-    return new UnsupportedError(
+    return new RequestError(
       `Cannot render the chat template: it refuses the messages: ${oneLine(error.message)}`,
     );
   }

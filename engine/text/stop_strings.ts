@@ -1,5 +1,7 @@
 /** Ending an answer at a string that may come in pieces. */
 
+import { RequestError } from "../errors.ts";
+
 /** What to print of an answer so far. */
 export interface StopResult {
   /** Text that no stop string can begin in any more. */
@@ -16,9 +18,9 @@ export class StopStrings {
   readonly #stops: readonly string[];
   #held = "";
 
-  /** @throws {RangeError} if a stop string is empty: every answer would end before it began. */
+  /** @throws {RequestError} if a stop string is empty: every answer would end before it began. */
   constructor(stops: readonly string[]) {
-    if (stops.includes("")) throw new RangeError("Cannot stop at a string that is empty");
+    if (stops.includes("")) throw new RequestError("Cannot stop at a string that is empty");
     this.#stops = stops;
   }
 

@@ -17,6 +17,7 @@ export class TextStream {
   readonly #open = new Uint8Array(4);
   #openCount = 0;
 
+  /** For one sequence; the options are those of `Tokenizer.decode`. */
   constructor(
     tokenizer: Tokenizer,
     { special = false, continues = false }: DecodeOptions = {},

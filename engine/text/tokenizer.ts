@@ -50,6 +50,7 @@ export function tokenizerFromJson(files: TokenizerFiles, fileName: string): Toke
   }
 }
 
+/** How text is read. */
 export interface EncodeOptions {
   /**
    * Control tokens that are written out in the text, such as `<|im_end|>`, become those tokens.
@@ -60,6 +61,7 @@ export interface EncodeOptions {
   readonly without?: string;
 }
 
+/** How tokens are written. */
 export interface DecodeOptions {
   /** Control tokens are written out; default false: they give nothing. */
   readonly special?: boolean;
@@ -72,7 +74,9 @@ export interface DecodeOptions {
 
 /** A model's tokenizer. It holds no state between calls but caches. */
 export class Tokenizer {
+  /** Token ids there are, from 0 up. */
   readonly vocabSize: number;
+  /** The token that begins a text (BOS). */
   readonly bosId: number | undefined;
   /** The token that the model file names as its end; `eosIds` has it and all others. */
   readonly eosId: number | undefined;
@@ -80,6 +84,7 @@ export class Tokenizer {
   readonly eosIds: ReadonlySet<number>;
   /** Whether the model expects BOS in front of a text; `encode` never adds it. */
   readonly addBos: boolean;
+  /** A space is put before every text, as SentencePiece does. */
   readonly spacePrefix: boolean;
 
   readonly #vocabulary: Vocabulary;
@@ -89,6 +94,7 @@ export class Tokenizer {
   readonly #userDefined: SpecialTokens;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
+  /** @ignore `modelTokenizer` makes them. */
   constructor(parts: TokenizerParts) {
     const { vocabulary } = parts;
     this.vocabSize = vocabulary.size;

@@ -36,7 +36,11 @@ function withSubmit(model: Model, submit: ModelRunner["submit"]): Model {
     destroy: () => {},
   };
   return new Proxy(model, {
-    get: (_, key) => key === "runner" ? runner : Reflect.get(model, key),
+    get: (_, key) => {
+      if (key === "runner") return runner;
+      const value = Reflect.get(model, key);
+      return typeof value === "function" ? value.bind(model) : value;
+    },
   });
 }
 

@@ -1,39 +1,36 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { RequestError } from "../../engine/errors.ts";
 import { Conversation } from "../../cli/conversation.ts";
 import { loadModel, type Model, openGguf } from "../../engine/mod.ts";
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
-import { CHATML_TEMPLATE, PLAIN_TEMPLATE } from "../../engine/text/chat_prompt.ts";
 
-const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 1 };
 const FILE = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
+const OPTIONS = { temperature: 0, seed: 1 };
 
-/** The built-in model as if it had been trained on ChatML, or on no chats. */
-async function withModel(chatTemplate: string, body: (model: Model) => Promise<void>) {
-  const model = await loadModel(openGguf(FILE), { device: "cpu", maxSequences: 1 });
-  try {
-    await body({ ...model, chatTemplate });
-  } finally {
-    await model.close();
-  }
+/** The built-in model, which was trained on no chats. */
+async function withModel(body: (model: Model) => Promise<void>) {
+  await using model = await loadModel(openGguf(FILE), { device: "cpu", maxSequences: 1 });
+  await body(model);
 }
-
-const { signal } = new AbortController();
 
 /** One turn: the text of its prompt, and of its answer. */
 async function turn(conversation: Conversation, text: string) {
   const { tokenizer } = conversation.model;
-  const answer = conversation.ask(text, GREEDY, signal);
-  let answered = "";
-  for await (const piece of answer) answered += piece.text;
+  const answer = conversation.ask(text, OPTIONS);
+  const { text: answered } = await answer.complete();
   conversation.answered(answered);
-  const { promptIds } = answer.request;
+  const { promptIds } = answer;
   return { prompt: tokenizer.decode(promptIds), tokens: promptIds.length, answered };
 }
 
 Deno.test("Conversation renders all messages each turn, and the engine computes the new ones alone", async () => {
-  await withModel(CHATML_TEMPLATE, async (model) => {
-    const conversation = new Conversation(model, { maxTokens: 20 }, "Be brief.");
+  await withModel(async (model) => {
+    const conversation = new Conversation(model, {
+      chatTemplate: "chatml",
+      maxTokens: 20,
+      system: "Be brief.",
+    });
     const first = await turn(conversation, "Who is the king?");
     assert.equal(
       first.prompt,
@@ -55,10 +52,10 @@ Deno.test("Conversation renders all messages each turn, and the engine computes 
 });
 
 Deno.test("Conversation forgets what was not answered, and what reset() and system replace", async () => {
-  await withModel(CHATML_TEMPLATE, async (model) => {
-    const conversation = new Conversation(model, { maxTokens: 4 });
+  await withModel(async (model) => {
+    const conversation = new Conversation(model, { chatTemplate: "chatml", maxTokens: 4 });
     assert.ok(conversation.isEmpty && !conversation.continues);
-    conversation.ask("lost", GREEDY, signal);
+    conversation.ask("lost", OPTIONS);
     assert.doesNotMatch((await turn(conversation, "one")).prompt, /lost|system/);
     conversation.system = "Be kind.";
     assert.match((await turn(conversation, "two")).prompt, /Be kind\.[^]*one[^]*two/);
@@ -68,7 +65,7 @@ Deno.test("Conversation forgets what was not answered, and what reset() and syst
 });
 
 Deno.test("Conversation without a template goes on with the text", async () => {
-  await withModel(PLAIN_TEMPLATE, async (model) => {
+  await withModel(async (model) => {
     const conversation = new Conversation(model, { maxTokens: 6 });
     assert.ok(conversation.continues);
     const first = await turn(conversation, "Once upon a time");
@@ -78,4 +75,19 @@ Deno.test("Conversation without a template goes on with the text", async () => {
     const next = await turn(conversation, "A wolf");
     assert.equal(next.prompt, `${more.prompt}${more.answered}\n\nA wolf`);
   });
+});
+
+Deno.test("Conversation says that the context is full, and how to go on", async () => {
+  await using model = await loadModel(openGguf(FILE), { device: "cpu", contextLength: 16 });
+  const conversation = new Conversation(model, { maxTokens: 4 });
+  const long = "far and wide ".repeat(9);
+  const refused = (reason: RegExp) =>
+    assert.throws(() => conversation.ask(long, OPTIONS), (error) => {
+      assert.ok(error instanceof RequestError && error.kind === "too-long");
+      assert.match(error.message, reason);
+      return true;
+    });
+  refused(/the context has room for 16; shorten it, .*, at most 2048$/);
+  await turn(conversation, "Once");
+  refused(/at most 2048; \/reset starts anew$/);
 });

@@ -9,6 +9,7 @@ import {
   DeviceError,
   ModelFormatError,
   ModelNotFoundError,
+  RequestError,
   UnsupportedError,
 } from "../../engine/errors.ts";
 
@@ -16,7 +17,9 @@ for (
   const [error, code] of [
     [new TypeError("a fault of ours"), 1],
     ["not even an error", 1],
+    [new RangeError("Invalid array length"), 1],
     [new UsageError("u"), 2],
+    [new RequestError("r"), 2],
     [new ModelNotFoundError("m"), 3],
     [new ModelFormatError("m"), 4],
     [new UnsupportedError("m"), 4],

@@ -7,8 +7,9 @@ import {
   decimal,
   integer,
   logitBiases,
-  toSampling,
+  toGenerateOptions,
 } from "../../cli/options.ts";
+import { DEFAULT_SAMPLING } from "../../engine/run/defaults.ts";
 
 Deno.test("integer() takes decimal integers within its range", () => {
   const parse = integer(-1, 10);
@@ -52,12 +53,13 @@ Deno.test("shared options have their defaults", () => {
   });
 });
 
-Deno.test("toSampling() passes every option on, and draws a seed where none is given", () => {
+Deno.test("toGenerateOptions() passes every option on, and draws a seed where none is given", () => {
   const given = parse(
     ...["--temp", "0", "--top-k", "0", "--top-p", "1", "--min-p", "0", "--repeat-penalty", "1.1"],
     ...["--seed", "4294967295", "--logit-bias", "3=-100", "--logit-bias", "4=1"],
+    ...["-s", "Be brief.", "-n", "9", "--stop", "x", "--chat-template", "chatml"],
   );
-  assert.deepEqual(toSampling(given), {
+  assert.deepEqual(toGenerateOptions(given), {
     temperature: 0,
     topK: 0,
     topP: 1,
@@ -65,8 +67,15 @@ Deno.test("toSampling() passes every option on, and draws a seed where none is g
     repeatPenalty: 1.1,
     seed: 4294967295,
     logitBias: new Map([[3, -100], [4, 1]]),
+    system: "Be brief.",
+    maxTokens: 9,
+    stop: ["x"],
+    chatTemplate: "chatml",
   });
-  const seeds = new Set(Array.from({ length: 8 }, () => toSampling(parse()).seed));
+  assert.equal(toGenerateOptions(parse("--raw")).raw, true);
+  const { seed: _, ...rest } = toGenerateOptions(parse());
+  assert.deepEqual(rest, DEFAULT_SAMPLING);
+  const seeds = new Set(Array.from({ length: 8 }, () => toGenerateOptions(parse()).seed));
   assert.ok(seeds.size > 1);
 });
 

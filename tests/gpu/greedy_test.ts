@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
-import { encodeChat, loadModel, openGguf } from "../../mod.ts";
+import { loadModel, openGguf } from "../../mod.ts";
 import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { logSoftmax } from "../assert.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
@@ -23,9 +23,7 @@ Deno.test({
   ignore: realModelMissing(),
   fn: async () => {
     const model = await loadModel(openGguf(REAL_MODEL), { device: "gpu", contextLength: 512 });
-    const prompts = PROMPTS.map((content) =>
-      encodeChat(model.tokenizer, model.chatTemplate, [{ role: "user", content }])
-    );
+    const prompts = PROMPTS.map((content) => model.encodePrompt(content).ids);
     const answers = await model.engine.generate(
       prompts.map((promptIds) => ({
         promptIds,

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
-import { loadModel, type LoadOptions, openModelFile } from "../../mod.ts";
+import { loadModel, type ModelOptions, openModelFile } from "../../mod.ts";
 import { withFile } from "../files/on_disk.ts";
 
 // Of the devices that are opened to run a model, and of those that were destroyed.
@@ -22,7 +22,7 @@ GPUDevice.prototype.destroy = function () {
 /** Runs `use` on an open tiny model whose metadata are changed, and counts devices from 0. */
 async function withModel(
   changes: Record<string, string>,
-  use: (load: (options?: LoadOptions) => ReturnType<typeof loadModel>) => Promise<void>,
+  use: (load: (options?: ModelOptions) => ReturnType<typeof loadModel>) => Promise<void>,
 ): Promise<void> {
   const file = withFile("m.gguf", tinyModel("llama", "Q8_0"), openModelFile);
   const metadata = new Map([...file.metadata, ...Object.entries(changes)]);
@@ -41,14 +41,14 @@ Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by
       for (const name of ["contextLength", "maxSequences", "kvTokens"] as const) {
         for (const size of [0, -5, 2.5, NaN, Infinity]) {
           await assert.rejects(load({ device, [name]: size }), {
-            name: "RangeError",
+            name: "RequestError",
             message: `Cannot load the model: ${name} is ${size}, not a whole number from 1 up`,
           });
         }
       }
       for (const kvMemory of [0, -1, NaN]) {
         await assert.rejects(load({ device, kvMemory }), {
-          name: "RangeError",
+          name: "RequestError",
           message: new RegExp(`^Cannot keep a KV cache in ${kvMemory} bytes: `),
         });
       }
@@ -64,18 +64,13 @@ Deno.test("loadModel() says what is wrong with the tokenizer before it opens a d
   });
 });
 
-Deno.test("loadModel() destroys the device when the upload, or what comes after it, fails", async () => {
+Deno.test("loadModel() destroys the device when the upload fails", async () => {
   await withModel({}, async (load) => {
     const progress = () => {
       throw new Error("no more");
     };
     await assert.rejects(load({ device: "gpu", progress }), /^Error: no more$/);
     assert.deepEqual([opened, destroyed], [1, 1]);
-    await assert.rejects(load({ device: "gpu", engine: { steps: 0 } }), {
-      name: "RangeError",
-      message: /^Cannot schedule: steps is 0, /,
-    });
-    assert.deepEqual([opened, destroyed], [2, 2]);
   });
 });
 
@@ -90,7 +85,7 @@ Deno.test("loadModel() finds out that a buffer cannot be made before it uploads 
   await withModel({}, async (load) => {
     const uploaded: number[] = [];
     await assert.rejects(
-      load({ device: "gpu", progress: (bytes) => uploaded.push(bytes) }),
+      load({ device: "gpu", progress: ({ bytes }) => uploaded.push(bytes) }),
       /^Error: Cannot prepare the weights of .* refused it \(Buffer size/,
     );
     assert.deepEqual(uploaded, []);

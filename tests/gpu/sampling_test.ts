@@ -14,7 +14,7 @@ const { gpu, software, all } = await openHarnesses();
 const INVALID = 0xffffffff;
 
 function expected({ logits, options, recent }: ChoiceCase): number {
-  return sampleToken(logits.slice(), options, recent, recent.length);
+  return sampleToken(logits.slice(), options, { recent, position: recent.length });
 }
 
 function rows(

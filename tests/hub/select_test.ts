@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { RequestError } from "../../engine/errors.ts";
 import { modelsAmong, modelsMeant, quantToName } from "../../engine/hub/select.ts";
 import { formatHubSpec, parseHubSpec } from "../../engine/hub/spec.ts";
 import { duration, size, transferLine, TransferRate } from "../../cli/transfer.ts";
@@ -15,7 +16,7 @@ Deno.test("parseHubSpec() and formatHubSpec() are inverse", () => {
   for (
     const text of ["hf:a", "hf:a/b:", "hf:a/b@", "hf:a--b/c", "hf:/a", "hf:a/b@/x", "hf:a/b:c\\d"]
   ) {
-    assert.throws(() => parseHubSpec(text), SyntaxError, text);
+    assert.throws(() => parseHubSpec(text), RequestError, text);
   }
 });
 

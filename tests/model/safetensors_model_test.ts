@@ -21,7 +21,7 @@ Deno.test("loadModel() takes a directory: tokenizer, template, end tokens, answe
   Deno.removeSync(directory, { recursive: true });
   const { tokenizer, engine } = model;
   assert.deepEqual([...tokenizer.eosIds].sort(), [0, 2]);
-  assert.match(model.chatTemplate, /^\{% for message in messages %\}\{\{ '<\|im_start\|>'/);
+  assert.match(model.chatTemplate!, /^\{% for message in messages %\}\{\{ '<\|im_start\|>'/);
   const expected = withFile("tiny.gguf", tinyModel("qwen3", "F32"), (path) => {
     const gguf = openModelFile(path);
     const ids = modelTokenizer(gguf).encode("The hen and the ark");

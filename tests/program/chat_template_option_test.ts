@@ -60,5 +60,8 @@ Deno.test("a chat template that cannot be used is refused before the model is lo
     await refused("--chat-template", "chatml", "--chat-template-file", "f"),
     /Cannot use both --chat-template and --chat-template-file/,
   );
-  assert.match(await refused("--chat-template", "chatml", "--raw"), /with --raw/);
+  assert.match(
+    await refused("--chat-template", "chatml", "--raw"),
+    /Cannot use a chat template with a raw prompt/,
+  );
 });

@@ -120,7 +120,7 @@ Deno.test({
     await terminal.shows(/The end\^C\n>$/);
     await terminal.type("word ".repeat(2000));
     await terminal.press("Enter");
-    await terminal.shows(/the message has \d+ tokens/);
+    await terminal.shows(/a prompt of \d+ tokens: the context has room/);
     await terminal.press("C-d");
     const screen = await terminal.ended();
     assert.match(screen, /\[exit 0\]$/);
@@ -169,7 +169,7 @@ Deno.test({
     await using terminal = await PseudoTerminal.open(`${CHAT} -c 32`);
     await terminal.shows(/^>/m);
     await terminal.type(`${"far and wide ".repeat(14)}\n`);
-    await terminal.shows(/shorten it; .*\n>/);
+    await terminal.shows(/shorten it, .*\n>/);
     await terminal.type("Once upon a time there was a king who had a\n");
     await terminal.shows(/-n allows .*\n>$/);
     await terminal.press("Enter");

@@ -120,7 +120,11 @@ const USAGE: readonly [string, string[], RegExp][] = [
   ["a prompt beyond the context", ["a b c d e f g h i j k l", "-c", "8"], /Cannot answer a prompt/],
   ["a context beyond the model's", ["hi", "-c", "9999"], /Cannot use a context of 9999 tokens/],
   ["log-probabilities as text", ["hi", "--logprobs", "2"], /add --json or --jsonl/],
-  ["a system message without a template", ["hi", "--raw", "-s", "x"], /--system with --raw/],
+  [
+    "a system message without a template",
+    ["hi", "--raw", "-s", "x"],
+    /Cannot use a system message with a raw prompt/,
+  ],
   ["two kinds of prompts", ["hi", "--prompts", "-"], /Cannot use --prompts with another/],
   ["no prompt", [], /Cannot generate without a prompt/],
 ];

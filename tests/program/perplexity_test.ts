@@ -50,7 +50,7 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
     const args = ["perplexity", "-m", model, "--device", device];
     const few = await runTvllm([...args, "--kv-memory", "16K"], { stdin: text });
     assert.equal(few.code, 0, few.stderr);
-    assert.match(few.stderr, /room for 64 tokens: scoring in windows of so many/);
+    assert.match(few.stderr, /room for 64 tokens: scored in windows of so many/);
     const same = await runTvllm([...args, "-c", "64"], { stdin: text });
     assert.equal(few.stdout, same.stdout);
     assert.doesNotMatch(same.stderr, /windows/);

@@ -36,8 +36,8 @@ Deno.test("Engine over the CPU backend samples the same tokens by any schedule",
     const shared = await run(32, {});
     assert.deepEqual(shared.ids, expected);
     assert.ok(shared.stats.prefix.tokensSaved >= 4 * 32);
-    assert.deepEqual((await run(32, { steps: 8, prefillChunk: 7 }, true)).ids, expected);
-    for (const options of [{ prefixCacheBlocks: 0 }, { steps: 2, prefillChunk: 1 }]) {
+    assert.deepEqual((await run(32, { steps: 8, maxBatchTokens: 7 }, true)).ids, expected);
+    for (const options of [{ prefixCacheBlocks: 0 }, { steps: 2, maxBatchTokens: 4 }]) {
       const tight = await run(7, options);
       assert.deepEqual(tight.ids, expected);
       assert.ok(tight.stats.preemptions > 0);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { DeviceError } from "../../engine/errors.ts";
-import { Engine, type EngineOptions } from "../../engine/run/engine.ts";
+import { DEFAULT_MAX_TOKENS, DEFAULT_SAMPLING } from "../../engine/run/defaults.ts";
+import { Engine, type EngineOptions, type Generation } from "../../engine/run/engine.ts";
 import type { GenerationRequest } from "../../engine/run/sequence.ts";
 import { type Token, type TokenStream } from "../../engine/run/token_stream.ts";
 import { answer, FakeRunner, VOCAB } from "./fake_runner.ts";
@@ -25,7 +26,7 @@ Deno.test("Engine gives a request the same tokens alone, in any batch, and by an
   const system = text(5, 40);
   const requests = [
     ask([...system, ...text(1, 30)], { maxTokens: 30 }),
-    ask([...system, ...text(2, 3)], { maxTokens: 50, priority: 1 }),
+    ask([...system, ...text(2, 3)], { maxTokens: 50 }),
     ask(text(3, 64), { stopIds: [2, 3, 4] }),
     ask([...system, ...text(1, 24)]), // a full hit, where `system` is cached
     ask(text(4, 1), { maxTokens: 70, stopIds: [1] }),
@@ -55,9 +56,9 @@ Deno.test("Engine gives a request the same tokens alone, in any batch, and by an
   };
 
   for (const prefixCacheBlocks of [0, 3, Infinity]) {
-    for (const prefillChunk of [1, 7, 64, 512]) {
+    for (const maxBatchTokens of [5, 7, 64, 512]) {
       for (const steps of [1, 8]) {
-        const options = { prefixCacheBlocks, prefillChunk, steps };
+        const options = { prefixCacheBlocks, maxBatchTokens, steps };
         await t.step(JSON.stringify(options), async () => {
           await run(64, options, true);
           assert.equal((await run(64, options)).preemptions, 0);
@@ -199,17 +200,15 @@ Deno.test("Engine hands an error of the runner to every request, and to later on
 
 Deno.test("Engine.generate() cancels the requests before one that is refused", async () => {
   const engine = new Engine(new FakeRunner());
-  await assert.rejects(engine.generate([ask(text(1, 9)), ask([VOCAB])]), /Cannot accept/);
+  await assert.rejects(
+    engine.generate([ask(text(1, 9)), ask([VOCAB])]),
+    /Cannot accept the token ids/,
+  );
   assert.deepEqual([engine.stats.running, engine.stats.waiting], [0, 0]);
 });
 
 Deno.test("Engine grows the cache, and fails the request that it cannot grow for alone", async () => {
-  const runner = Object.assign(new FakeRunner({ blocks: 2 }), {
-    growBlocks: (_: number, blocks: number) => {
-      runner.limits = { ...runner.limits, blocks: [Math.min(blocks, 5)] };
-      return runner.limits.blocks[0]!;
-    },
-  });
+  const runner = new FakeRunner({ blocks: 2 }).growing(5);
   const engine = new Engine(runner, { maxBlocks: [20] });
   const big = engine.submit(ask(text(1, 40), { maxTokens: 80 })); // 119 tokens: 8 blocks
   const small = engine.submit(ask(text(2, 60))); // 71 tokens: 5 blocks
@@ -224,16 +223,46 @@ Deno.test("Engine grows the cache, and fails the request that it cannot grow for
 
 Deno.test("Engine refuses what its runner would, however its options read, and serves the others", async () => {
   const runner = new FakeRunner({ blocks: 3 }, 40);
-  const engine = new Engine(runner, {
-    contextLength: 100,
-    maxBlocks: [2.5],
-    prefillChunk: Infinity,
-  });
-  assert.throws(() => engine.submit(ask(text(1, 40))), /leaves no room .* context of 40/);
+  const engine = new Engine(runner, { contextLength: 100, maxBlocks: [2.5] });
+  assert.throws(() => engine.submit(ask(text(1, 40))), /has room for 40; shorten it$/);
   assert.throws(() => engine.submit(ask(text(1, 30))), /need 3 blocks .* may have 2/);
   const fits = ask(text(1, 20));
   assert.deepEqual((await collect(engine.submit(fits))).map(({ id }) => id), answer(fits));
   assert.equal(engine.stats.blocks.total, 2);
+});
+
+Deno.test("Engine gives every next() of a stream a token or the end, however many wait at once", async () => {
+  const engine = new Engine(new FakeRunner());
+  const request = ask(text(1, 5), { maxTokens: 3 });
+  const stream = engine.submit(request);
+  const results = await Promise.all([1, 2, 3, 4, 5].map(() => stream.next()));
+  assert.deepEqual(results.map(({ value }) => value?.id), [
+    ...answer(request),
+    undefined,
+    undefined,
+  ]);
+  assert.deepEqual(results.map(({ done }) => done), [false, false, false, true, true]);
+  const broken = engine.submit(ask(text(2, 5), { maxTokens: 300 }));
+  await broken.next();
+  const waiting = [broken.next(), broken.next()];
+  await engine.stop();
+  while (!(await broken.next()).done);
+  await Promise.all(waiting);
+});
+
+Deno.test("Engine gives a request that says nothing more the default sampling and length", async () => {
+  const runner = new FakeRunner();
+  const seeds = [];
+  for (const length of [4, 5]) {
+    const [{ ids }] = await new Engine(runner).generate([{ promptIds: text(1, length) }]) as [
+      Generation,
+    ];
+    assert.equal(ids.length, DEFAULT_MAX_TOKENS);
+    const { seed, ...rest } = runner.batches.at(-1)!.sequences[0]!.sampling!;
+    assert.deepEqual(rest, DEFAULT_SAMPLING);
+    seeds.push(seed);
+  }
+  assert.notEqual(seeds[0], seeds[1]);
 });
 
 Deno.test("Engine returns the log-probabilities of tokens and alternatives that were asked for", async () => {

@@ -7,6 +7,7 @@
  */
 
 import assert from "node:assert/strict";
+import { DEFAULT_MAX_TOKENS } from "../../engine/run/defaults.ts";
 import type { ModelConfig } from "../../engine/model/config.ts";
 import {
   type Batch,
@@ -19,6 +20,7 @@ import {
   type RunnerLimits,
   type StepOutput,
 } from "../../engine/run/runner.ts";
+import type { GenerationRequest } from "../../engine/run/sequence.ts";
 
 export const VOCAB = 32;
 
@@ -31,21 +33,21 @@ function nextToken(history: readonly number[], seed: number): number {
 
 /** What a request must get, computed without any engine. */
 export function answer(
-  request: {
-    readonly promptIds: readonly number[];
-    readonly maxTokens: number;
-    readonly stopIds: readonly number[];
-    readonly sampling: { readonly seed: number };
-  },
+  { promptIds, maxTokens = DEFAULT_MAX_TOKENS, stopIds = [], sampling }: GenerationRequest,
   contextLength = Infinity,
 ): number[] {
-  const history = [...request.promptIds];
-  const end = Math.min(history.length + request.maxTokens, contextLength);
+  const history = [...promptIds];
+  const end = Math.min(history.length + maxTokens, contextLength);
   while (history.length < end) {
-    history.push(nextToken(history, request.sampling.seed));
-    if (request.stopIds.includes(history.at(-1)!)) break;
+    history.push(nextToken(history, sampling?.seed ?? 0));
+    if (stopIds.includes(history.at(-1)!)) break;
   }
-  return history.slice(request.promptIds.length);
+  return history.slice(promptIds.length);
+}
+
+/** The tokens that a runner must find the most probable after each one of a text. */
+export function favourites(text: readonly number[]): number[] {
+  return text.map((_, i) => nextToken(text.slice(0, i + 1), 0));
 }
 
 interface Cell {
@@ -117,6 +119,17 @@ export class FakeRunner implements ModelRunner {
     this.copies.push(...copies);
   }
 
+  /** The same runner with a cache that grows, up to `most` blocks in each group. */
+  growing(most: number): this & Required<Pick<ModelRunner, "growBlocks">> {
+    return Object.assign(this, {
+      growBlocks: (group: number, blocks: number): number => {
+        const grown = this.limits.blocks.with(group, Math.min(blocks, most));
+        this.limits = { ...this.limits, blocks: grown };
+        return grown[group]!;
+      },
+    });
+  }
+
   destroy(): void {}
 
   /** The contract of ModelRunner and of Batch. */
@@ -183,8 +196,16 @@ export class FakeRunner implements ModelRunner {
       }
       return sampled;
     });
-    const logits = sequences.map((row, i) => row.logits ? [peak(tokens[i]![0]!)] : []);
+    const logits = sequences.map((row, i) => {
+      if (row.logits === "all") return this.#favourites(row).map(peak);
+      return row.logits ? [peak(tokens[i]![0]!)] : [];
+    });
     return { tokens, logits };
+  }
+
+  #favourites(row: BatchSequence): number[] {
+    const length = row.start + row.tokens!.length;
+    return favourites(this.#read(row, length)).slice(row.start);
   }
 
   #write({ blockTables }: BatchSequence, start: number, tokens: readonly number[]): void {

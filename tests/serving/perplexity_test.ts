@@ -1,26 +1,132 @@
-import assert from "node:assert/strict";
-import { scoringWindow } from "../../engine/run/perplexity.ts";
-import { FakeRunner } from "./fake_runner.ts";
+/** Engine.score(): alone, among requests, in windows, and where it ends early. */
 
-Deno.test("scoringWindow() is the text, the context, or what the cache has room for and can grow to", () => {
-  const fixed = (contextLength: number) => new FakeRunner({ blocks: 4 }, contextLength);
-  assert.equal(scoringWindow(fixed(100), 50, 4), 50);
-  assert.equal(scoringWindow(fixed(30), 500, 4), 30);
-  assert.equal(scoringWindow(fixed(100), 500, 4), 64);
-  assert.equal(scoringWindow(fixed(100), 500, 3), 48);
-  const asked: number[][] = [];
-  const growing = (contextLength: number, windows: number[] = []) =>
-    Object.assign(new FakeRunner({ blocks: 4, maxBatchTokens: 16 }, contextLength, windows), {
-      growBlocks: (group: number, blocks: number) => {
-        asked.push([group, blocks]);
-        return Math.min(blocks, 6);
-      },
-    });
-  assert.equal(scoringWindow(growing(100), 64, 9), 64);
-  assert.equal(scoringWindow(growing(70), 500, 9), 70);
-  assert.equal(scoringWindow(growing(200), 500, 9), 96);
-  assert.deepEqual(asked.splice(0), [[0, 5], [0, 9]]);
-  // A window of 20 needs four blocks besides the one that enters, whatever the length.
-  assert.equal(scoringWindow(growing(96, [20]), 500, 9), 96);
-  assert.deepEqual(asked, [[0, 6], [1, 5]]);
+import assert from "node:assert/strict";
+import { RequestError } from "../../engine/errors.ts";
+import { Engine } from "../../engine/run/engine.ts";
+import { perplexity, type TokenScores } from "../../engine/run/perplexity.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
+import { answer, FakeRunner, favourites, VOCAB } from "./fake_runner.ts";
+
+/** `length` tokens of a text that depends on `seed`. */
+function text(seed: number, length: number): number[] {
+  return Array.from({ length }, (_, i) => (i * i + seed * (i + 3)) % VOCAB);
+}
+
+/** The favourites of a text scored in windows. */
+function inWindows(ids: readonly number[], window: number): number[] {
+  const starts = Array.from({ length: Math.ceil(ids.length / window) }, (_, i) => i * window);
+  return starts.flatMap((start) => favourites(ids.slice(start, start + window)));
+}
+
+function best({ positions }: TokenScores): number[] {
+  return positions.map(({ top }) => top[0]![0]);
+}
+
+Deno.test("Engine.score() gives the log-probability of each next token, and the most probable", async () => {
+  const engine = new Engine(new FakeRunner());
+  const ids = text(1, 90);
+  const done: number[] = [];
+  const scores = await engine.score(ids, { top: 2, progress: (tokens) => done.push(tokens) });
+  assert.deepEqual(best(scores), favourites(ids));
+  assert.equal(scores.window, 90);
+  assert.deepEqual(done, [32, 64, 90]);
+  for (const [i, { nextLogprob }] of scores.positions.entries()) {
+    // The fake gives its favourite half of the probability, all others the same.
+    const p = favourites(ids)[i] === ids[i + 1] ? 0.5 : 0.5 / (VOCAB - 1);
+    if (i === 89) assert.equal(nextLogprob, null);
+    else assert.ok(Math.abs(nextLogprob! - Math.log(p)) < 1e-6);
+  }
+  const losses = scores.positions.slice(0, -1).map(({ nextLogprob }) => -nextLogprob!);
+  const mean = losses.reduce((a, b) => a + b) / 89;
+  const { value, error } = perplexity(scores.positions);
+  assert.ok(Math.abs(value / Math.exp(mean) - 1) < 1e-12);
+  const deviation = Math.sqrt(losses.reduce((sum, loss) => sum + (loss - mean) ** 2, 0) / 88);
+  assert.ok(Math.abs(error / (value * deviation / Math.sqrt(89)) - 1) < 1e-12);
+  assert.equal(engine.stats.blocks.used, 0);
+});
+
+Deno.test("Engine.score() uses windows of the context, or of what the cache has and can grow to", async () => {
+  const ids = text(2, 150);
+  const four = { blocks: 4 };
+  const cases = [
+    [new FakeRunner(four), {}, 64],
+    [new FakeRunner(four), { maxBlocks: [3] }, 48],
+    [new FakeRunner(four), { contextLength: 30 }, 30],
+    [new FakeRunner(four, 50), {}, 50],
+    [new FakeRunner({ blocks: 20 }), {}, 150],
+    [new FakeRunner(four).growing(6), { maxBlocks: [9] }, 96],
+    [new FakeRunner(four).growing(20), { maxBlocks: [9] }, 144],
+    // Layers with a window of 20 need four blocks besides those of a chunk of 16, whatever the length.
+    [new FakeRunner({ blocks: 10, maxBatchTokens: 16 }, 200, [20]), { maxBlocks: [10, 5] }, 150],
+    [new FakeRunner({ blocks: 10, maxBatchTokens: 16 }, 200, [20]), { maxBlocks: [10, 4] }, 64],
+    [
+      new FakeRunner({ ...four, maxBatchTokens: 16 }, 200, [20]).growing(9),
+      { maxBlocks: [20, 20] },
+      144,
+    ],
+  ] as const;
+  for (const [runner, options, window] of cases) {
+    const engine = new Engine(runner, options);
+    const scores = await engine.score(ids, { top: 1 });
+    assert.equal(scores.window, window);
+    assert.deepEqual(best(scores), inWindows(ids, window));
+    for (const { used } of engine.stats.kvGroups) assert.equal(used, 0);
+  }
+});
+
+Deno.test("Engine.score() among requests spoils neither them nor the cache of their prefixes", async () => {
+  // Where the requests take the whole of the cache, or every slot, some of them must step back.
+  const cases = [[64, 4, false], [10, 4, true], [64, 3, true]] as const;
+  for (const [blocks, maxSequences, preempts] of cases) {
+    const engine = new Engine(new FakeRunner({ blocks, maxSequences }));
+    const requests = [1, 2, 3].map((seed) => ({
+      promptIds: text(seed, 40),
+      sampling: GREEDY,
+      maxTokens: 20,
+    }));
+    const streams = requests.map((request) => engine.submit(request));
+    await streams[0]!.next();
+    const ids = [text(4, 100), text(1, 40)];
+    const scored = ids.map((ids) => engine.score(ids, { top: 1 }));
+    for (const [i, scores] of (await Promise.all(scored)).entries()) {
+      assert.deepEqual(best(scores), favourites(ids[i]!));
+    }
+    for (const [i, stream] of streams.entries()) {
+      const tokens = await Array.fromAsync(stream, ({ id }) => id);
+      assert.deepEqual(tokens, answer(requests[i]!).slice(i === 0 ? 1 : 0));
+    }
+    assert.equal(engine.stats.preemptions > 0, preempts);
+    const again = await engine.generate(requests);
+    assert.deepEqual(again.map(({ ids }) => ids), requests.map((request) => answer(request)));
+    assert.equal(engine.stats.blocks.used, 0);
+  }
+});
+
+Deno.test("Engine.score() ends by its signal, with the engine, and with the runner's failure", async () => {
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  const engine = new Engine(new FakeRunner());
+  const progress = () => controller.abort(reason);
+  const options = { signal: controller.signal, progress };
+  await assert.rejects(engine.score(text(1, 200), options), reason);
+  await assert.rejects(engine.score([1, VOCAB]), RequestError);
+  assert.equal((await engine.score(text(1, 20))).positions.length, 20);
+
+  const cut = engine.score(text(1, 1000), { progress: () => void engine.stop() });
+  const waiting = engine.score([1, 2]);
+  await assert.rejects(cut, /the engine was stopped/);
+  await assert.rejects(waiting, /the engine was stopped/);
+  await assert.rejects(engine.score([1, 2]), /the engine was stopped/);
+  assert.equal(engine.stats.blocks.used, 0);
+
+  const lost = new Error("the device is lost");
+  const runner = new FakeRunner();
+  const failing = new Engine(runner);
+  const stream = failing.submit({ promptIds: [1] });
+  await stream.next();
+  runner.onSubmit = () => {
+    throw lost;
+  };
+  await assert.rejects(failing.score([1, 2]), lost);
+  await assert.rejects(async () => await Array.fromAsync(stream), lost);
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { RequestError } from "../../engine/errors.ts";
 import type { SamplingOptions } from "../../engine/run/runner.ts";
 import {
   adjustLogits,
@@ -93,12 +94,15 @@ Deno.test("adjustLogits() looks back 64 tokens", () => {
 
 Deno.test("sampleToken() at temperature 0 takes the best, the lowest id of equals", () => {
   const greedy = { ...PLAIN, temperature: 0 };
-  assert.equal(sampleToken(Float32Array.of(1, 3, 2, 3), greedy, [], 0), 1);
+  assert.equal(sampleToken(Float32Array.of(1, 3, 2, 3), greedy, { recent: [], position: 0 }), 1);
   assert.equal(
-    sampleToken(Float32Array.of(1, 3, 2, 3), { ...greedy, repeatPenalty: 2 }, [1], 0),
+    sampleToken(Float32Array.of(1, 3, 2, 3), { ...greedy, repeatPenalty: 2 }, {
+      recent: [1],
+      position: 0,
+    }),
     3,
   );
-  assert.equal(sampleToken(Float32Array.of(NaN, -5, -4), greedy, [], 0), 2);
+  assert.equal(sampleToken(Float32Array.of(NaN, -5, -4), greedy, { recent: [], position: 0 }), 2);
 });
 
 Deno.test("pcg() is the published hash, in u32 arithmetic", () => {
@@ -137,7 +141,7 @@ Deno.test("sampleToken() draws from the softmax over seeds", () => {
   const total = exps.reduce((sum, e) => sum + e, 0);
   const seen = Array<number>(8).fill(0);
   for (let seed = 0; seed < 20_000; seed++) {
-    seen[sampleToken(logits.slice(), { ...PLAIN, seed }, [], 17)]!++;
+    seen[sampleToken(logits.slice(), { ...PLAIN, seed }, { recent: [], position: 17 })]!++;
   }
   // The 99.9th percentile of χ² with 7 degrees of freedom.
   assert.ok(chiSquare(seen, exps.map((e) => e / total)) < 24.3, `${seen}`);
@@ -147,7 +151,7 @@ Deno.test("sampleToken() draws from the tempered softmax over positions, without
   const options = { ...PLAIN, temperature: 0.5, topK: 3, seed: 4_000_000_000 };
   const seen = Array<number>(4).fill(0);
   for (let position = 0; position < 20_000; position++) {
-    seen[sampleToken(FOUR.slice(), options, [], position)]!++;
+    seen[sampleToken(FOUR.slice(), options, { recent: [], position })]!++;
   }
   assert.equal(seen[1], 0);
   const squares = [0.09, 0.16, 0.04].map((p) => p / 0.29);
@@ -157,7 +161,7 @@ Deno.test("sampleToken() draws from the tempered softmax over positions, without
 
 Deno.test("sampleToken() draws neighbouring positions and seeds independently", () => {
   const draw = (seed: number, position: number): number =>
-    sampleToken(new Float32Array(4), { ...PLAIN, seed }, [], position);
+    sampleToken(new Float32Array(4), { ...PLAIN, seed }, { recent: [], position });
   for (const [seeds, positions] of [[0, 1], [1, 0]] as const) {
     const pairs = Array<number>(16).fill(0);
     for (let i = 0; i < 20_000; i++) {
@@ -173,7 +177,7 @@ Deno.test("sampleToken() draws neighbouring positions and seeds independently", 
 Deno.test("sampleToken() depends on seed and position alone, and on both", () => {
   const logits = new Float32Array(1000);
   const draw = (seed: number, position: number): number =>
-    sampleToken(logits.slice(), { ...PLAIN, seed }, [], position);
+    sampleToken(logits.slice(), { ...PLAIN, seed }, { recent: [], position });
   const tokens = Array.from({ length: 20 }, (_, position) => draw(5, position));
   assert.deepEqual(Array.from({ length: 20 }, (_, position) => draw(5, position)), tokens);
   assert.ok(new Set(tokens).size > 15);
@@ -211,7 +215,7 @@ Deno.test("validateSampling() accepts every option's bounds and names what is ou
   ];
   for (const [options, message] of refused) {
     assert.throws(() => validateSampling({ ...PLAIN, ...options }, 10), (error) => {
-      assert.ok(error instanceof RangeError);
+      assert.ok(error instanceof RequestError);
       assert.match(error.message, message);
       return true;
     });

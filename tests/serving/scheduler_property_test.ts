@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { RequestError } from "../../engine/errors.ts";
 import { kvBlocksHeld } from "../../engine/model/kv_groups.ts";
 import { blocksFor } from "../../engine/run/block_manager.ts";
 import { KvBlocks } from "../../engine/run/kv_blocks.ts";
@@ -23,7 +24,6 @@ const setup = fc.record({
   window: fc.constantFrom(undefined, 1, 16, 20, 50),
   maxSequences: fc.integer({ min: 1, max: 5 }),
   maxBatchTokens: fc.integer({ min: 1, max: 40 }),
-  prefillChunk: fc.constantFrom(1, 7, 64),
   steps: fc.constantFrom(1, 1, 2, 5),
   /** Steps that may be in flight when the next one is scheduled. The engine has one. */
   ahead: fc.constantFrom(0, 1, 1, 3),
@@ -40,7 +40,6 @@ const action = fc.oneof(
       length: fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(16, 32, 48)),
       maxTokens: fc.integer({ min: 1, max: 40 }),
       stops: fc.boolean(),
-      priority: fc.constantFrom(0, 0, 1, -0.01),
     }),
   },
   {
@@ -103,9 +102,9 @@ class World {
   }
 
   submit(request: GenerationRequest): void {
-    const maxLength = Math.min(request.promptIds.length + request.maxTokens, CONTEXT);
+    const maxLength = Math.min(request.promptIds.length + request.maxTokens!, CONTEXT);
     if (!this.#fits({ maxLength })) {
-      assert.throws(() => this.scheduler.add(request), RangeError);
+      assert.throws(() => this.scheduler.add(request), RequestError);
     } else {
       this.sequences.push(this.scheduler.add(request));
     }
@@ -182,7 +181,9 @@ class World {
       }
     }
     for (const list of [running, waiting]) {
-      for (let i = 1; i < list.length; i++) assert.ok(list[i - 1]!.rank <= list[i]!.rank, "rank");
+      for (let i = 1; i < list.length; i++) {
+        assert.ok(list[i - 1]!.arrival < list[i]!.arrival, "order");
+      }
     }
     for (const { blocks: { tables }, slot } of waiting) {
       assert.ok(slot === -1 && tables.length === 0);
@@ -199,7 +200,7 @@ class World {
       const got = tokens.slice(request.promptIds.length);
       if (finish === "cancelled") assert.deepEqual(got, expected.slice(0, got.length));
       else assert.deepEqual(got, expected);
-      if (finish === "stop") assert.ok(request.stopIds.includes(got.at(-1)!));
+      if (finish === "stop") assert.ok(request.stopIds!.includes(got.at(-1)!));
     }
     for (const { used } of this.blocks.stats) assert.equal(used, 0);
     const budgets = () => this.blocks.stats.map(({ budget }) => budget);
@@ -235,7 +236,6 @@ Deno.test("Scheduler keeps its accounts and its promises over 10,000 random hist
             promptIds: texts[action.text]!.slice(0, action.length),
             maxTokens: action.maxTokens,
             stopIds: action.stops ? [3, 11] : [],
-            priority: action.priority,
             sampling: { ...GREEDY, seed: action.text },
           });
         } else if (action.do === "cancel") {

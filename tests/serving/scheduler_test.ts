@@ -1,11 +1,8 @@
 import assert from "node:assert/strict";
+import { RequestError } from "../../engine/errors.ts";
 import { KvBlocks, type KvGroupOptions } from "../../engine/run/kv_blocks.ts";
 import { type Plan, Scheduler, type SchedulerOptions } from "../../engine/run/scheduler.ts";
-import {
-  type GenerationRequest,
-  PRIORITY_PLACES,
-  type Sequence,
-} from "../../engine/run/sequence.ts";
+import type { GenerationRequest, Sequence } from "../../engine/run/sequence.ts";
 
 const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
 
@@ -66,54 +63,32 @@ Deno.test("Scheduler serves every decode in every step and gives a long prompt t
   assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 1], [long, 1]]);
 });
 
-Deno.test("Scheduler's prefillChunk bounds the prompt tokens of a step, all prompts together", () => {
-  const scheduler = make(64, { prefillChunk: 7 });
-  const a = scheduler.add(ask(0, 10)), b = scheduler.add(ask(100, 10));
-  assert.deepEqual(entering(step(scheduler)), [[a, 7]]);
-  assert.deepEqual(entering(step(scheduler)), [[a, 3], [b, 4]]);
-  assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 6]]);
-});
-
-Deno.test("Scheduler goes by priority, then by arrival", () => {
+Deno.test("Scheduler serves in order of arrival", () => {
   const scheduler = make(64, { maxSequences: 1 });
-  const more = { maxTokens: 1 };
-  const a = scheduler.add(ask(0, 5, more)), b = scheduler.add(ask(0, 5, more));
-  const urgent = scheduler.add(ask(0, 5, { ...more, priority: 1 }));
-  const last = scheduler.add(ask(0, 5, { ...more, priority: -1 }));
-  const c = scheduler.add(ask(0, 5, more));
-  const order = Array.from({ length: 5 }, () => step(scheduler)!.sequences[0]);
-  assert.deepEqual(order, [urgent, a, b, c, last]);
+  const sequences = Array.from({ length: 4 }, () => scheduler.add(ask(0, 5, { maxTokens: 1 })));
+  const order = sequences.map(() => step(scheduler)!.sequences[0]);
+  assert.deepEqual(order, sequences);
 });
 
-Deno.test("Scheduler lets no request wait for ever behind more urgent ones", () => {
-  const scheduler = make(64, { maxSequences: 1 });
-  const patient = scheduler.add(ask(0, 5, { maxTokens: 1 }));
-  for (let served = 0; !patient.finish; served++) {
-    assert.ok(served <= PRIORITY_PLACES);
-    scheduler.add(ask(0, 5, { maxTokens: 1, priority: 1 }));
-    step(scheduler);
-  }
-});
-
-Deno.test("Scheduler preempts the least urgent, of equals the last to arrive, and resumes it", () => {
+Deno.test("Scheduler preempts the last to arrive, and resumes it", () => {
   // Three prompts of 31 tokens: two blocks each, and a third one after two more tokens.
   const scheduler = make(7, { maxBatchTokens: 100 });
-  const low = scheduler.add(ask(0, 31, { priority: -1 }));
   const a = scheduler.add(ask(100, 31)), b = scheduler.add(ask(200, 31));
-  assert.deepEqual(step(scheduler)!.sequences, [a, b, low]);
-  assert.deepEqual(step(scheduler)!.sequences, [a, b, low]);
-  // Now `a` and `b` want a third block, and one is free: `a` takes it, `b` that of `low`.
+  const last = scheduler.add(ask(0, 31));
+  assert.deepEqual(step(scheduler)!.sequences, [a, b, last]);
+  assert.deepEqual(step(scheduler)!.sequences, [a, b, last]);
+  // Now `a` and `b` want a third block, and one is free: `a` takes it, `b` that of `last`.
   assert.deepEqual(step(scheduler)!.sequences, [a, b]);
-  assert.deepEqual(scheduler.waiting, [low]);
-  assert.deepEqual([a.preemptions, b.preemptions, low.preemptions], [0, 0, 1]);
+  assert.deepEqual(scheduler.waiting, [last]);
+  assert.deepEqual([a.preemptions, b.preemptions, last.preemptions], [0, 0, 1]);
   while (!b.finish) step(scheduler);
   // Its first block is still there. Its two tokens are recomputed with its prompt, not sampled anew.
   const plan = step(scheduler)!;
-  assert.deepEqual(entering(plan), [[low, 17]]);
-  assert.deepEqual(plan.batch.sequences[0]!.prior, low.tokens.slice(0, 16));
+  assert.deepEqual(entering(plan), [[last, 17]]);
+  assert.deepEqual(plan.batch.sequences[0]!.prior, last.tokens.slice(0, 16));
   assert.equal(scheduler.blocks.cache.stats.hits, 0); // of other requests' prefixes
-  while (!low.finish) step(scheduler);
-  assert.equal(low.tokens.length, 41);
+  while (!last.finish) step(scheduler);
+  assert.equal(last.tokens.length, 41);
   assert.equal(scheduler.blocks.stats[0]!.used, 0);
 });
 
@@ -233,17 +208,16 @@ Deno.test("Scheduler.add() refuses what can never be served, and says why", () =
   const scheduler = make(4);
   const refused = (request: GenerationRequest, reason: RegExp) =>
     assert.throws(() => scheduler.add(request), (error) => {
-      assert.ok(error instanceof RangeError);
-      assert.match(error.message, /^Cannot accept the request: /);
+      assert.ok(error instanceof RequestError);
+      assert.match(error.message, /^Cannot (accept the|answer a prompt)/);
       assert.match(error.message, reason);
       return true;
     });
   refused(ask(0, 0), /its prompt has no tokens/);
-  refused(ask(0, 200), /prompt of 200 tokens leaves no room .* context of 200/);
-  refused(ask(998, 3), /token 2 of its prompt is 1000, the vocabulary is 0 to 999/);
-  refused({ ...ask(0, 1), promptIds: [1, 1.5] }, /token 1 of its prompt is 1.5/);
+  refused(ask(0, 200), /prompt of 200 tokens: the context has room for 200; shorten it$/);
+  refused(ask(998, 3), /token ids: number 2 is 1000, the vocabulary is 0 to 999/);
+  refused({ ...ask(0, 1), promptIds: [1, 1.5] }, /token ids: number 1 is 1.5/);
   refused(ask(0, 5, { maxTokens: 0 }), /maxTokens is 0/);
-  refused(ask(0, 5, { priority: NaN }), /priority is NaN/);
   refused(ask(0, 5, { logprobs: 1.5 }), /logprobs is 1\.5/);
   refused(ask(0, 5, { logprobs: -1 }), /logprobs is -1/);
   const sampling = { ...ask(0, 5).sampling, logitBias: new Map([[1000, 1]]) };
@@ -254,6 +228,34 @@ Deno.test("Scheduler.add() refuses what can never be served, and says why", () =
   assert.equal(scheduler.waiting.length, 1);
 });
 
+Deno.test("Scheduler lends a slot and blocks, for which running sequences step back, the last first", () => {
+  const scheduler = make(6, { maxSequences: 3 });
+  const a = scheduler.add(ask(0, 15)), b = scheduler.add(ask(100, 15));
+  step(scheduler);
+  // One slot and four blocks are free.
+  const borrow = (tokens: number) => {
+    const { slot, tokens: room, blocks } = scheduler.borrow({ tokens, entering: 32 });
+    scheduler.giveBack({ slot, tokens: room, blocks });
+    return { slot, room, blocks: blocks[0]! };
+  };
+  const small = borrow(40);
+  assert.deepEqual([small.room, small.blocks.length, scheduler.running.length], [40, 3, 2]);
+  for (const { slot, blocks: { tables } } of [a, b]) {
+    assert.ok(slot !== small.slot && !tables[0]!.some((block) => small.blocks.includes(block)));
+  }
+  const large = borrow(80);
+  assert.deepEqual([large.room, large.blocks.length, scheduler.running], [80, 5, [a]]);
+  assert.deepEqual(scheduler.waiting, [b]);
+  // Never more than the context or all blocks.
+  const all = borrow(1000);
+  assert.deepEqual([all.room, all.blocks.length, scheduler.waiting], [96, 6, [a, b]]);
+  while (!(a.finish && b.finish)) step(scheduler);
+  assert.deepEqual([a.tokens.length, b.tokens.length], [25, 25]);
+  assert.equal(scheduler.blocks.stats[0]!.used, 0);
+  const { tokens } = make(64, { contextLength: 30 }).borrow({ tokens: 1000, entering: 32 });
+  assert.equal(tokens, 30);
+});
+
 Deno.test("Scheduler ends a sequence where the context does", () => {
   const scheduler = make(64, { contextLength: 12 });
   const sequence = scheduler.add(ask(0, 9));
@@ -262,10 +264,10 @@ Deno.test("Scheduler ends a sequence where the context does", () => {
 });
 
 Deno.test("Scheduler refuses options with which nothing could ever run", () => {
-  assert.throws(() => make(4, { prefillChunk: 0 }), /prefillChunk is 0, not a whole number/);
-  assert.throws(() => make(4, { maxSequences: NaN }), RangeError);
+  assert.throws(() => make(4, { maxBatchTokens: 0 }), /maxBatchTokens is 0, not a whole number/);
+  assert.throws(() => make(4, { maxSequences: NaN }), RequestError);
   // A step of them would be refused by the runner, which ends the engine.
-  assert.throws(() => make(4, { prefillChunk: 1.5 }), /prefillChunk is 1\.5, not a whole/);
+  assert.throws(() => make(4, { maxBatchTokens: 1.5 }), /maxBatchTokens is 1\.5, not a whole/);
   assert.throws(() => make(4, { contextLength: 9.5 }), /contextLength is 9\.5, not a whole/);
   assert.throws(() => make(4, { steps: 1.5 }), /steps is 1\.5, not a whole number from 1 up/);
   assert.throws(() => make(4, { steps: 9 }), /steps is 9, more than 8/);

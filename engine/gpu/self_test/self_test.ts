@@ -160,7 +160,8 @@ async function samplingError(harness: KernelHarness): Promise<number> {
   }));
   const { sampled } = await chooseOnDevice(harness, cases);
   const wrong = cases.filter((c, i) =>
-    sampleToken(c.logits.slice(), c.options, c.recent, c.recent.length) !== sampled[i]
+    sampleToken(c.logits.slice(), c.options, { recent: c.recent, position: c.recent.length }) !==
+      sampled[i]
   );
   return wrong.length / cases.length;
 }

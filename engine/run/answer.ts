@@ -1,0 +1,131 @@
+/** One request's answer as text while it comes: detokenized, cut at stop strings. */
+
+import { StopStrings } from "../text/stop_strings.ts";
+import { TextStream } from "../text/streaming.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Engine } from "./engine.ts";
+import type { TokenLogprobs } from "./logprobs.ts";
+import type { FinishReason, GenerationRequest } from "./sequence.ts";
+import type { Token, TokenStream } from "./token_stream.ts";
+
+/** A request whose answer is text. */
+export interface TextRequest extends GenerationRequest {
+  /** Strings that end the answer and are not part of it. */
+  readonly stops?: readonly string[];
+  /** The answer goes on with the prompt's own text, not with a new message. */
+  readonly continues?: boolean;
+}
+
+/** A token, and the text that became whole by it. */
+export interface AnswerPiece {
+  /** Absent from a last piece of text that was held back, as the beginning of a stop string. */
+  readonly token?: Token;
+  /** "" while a character, or what may be a stop string, is incomplete. */
+  readonly text: string;
+}
+
+/** An answer that has ended. */
+export interface AnswerSummary {
+  /** All of it, less a stop string. */
+  readonly text: string;
+  /** The generated tokens, the one that ended the answer included. */
+  readonly ids: readonly number[];
+  /** Why it ended. */
+  readonly finish: FinishReason;
+  /** Tokens of the prompt. */
+  readonly promptTokens: number;
+  /** Repeats the answer, on the same device. */
+  readonly seed: number;
+  /** Milliseconds from the request to the first token. */
+  readonly timeToFirst: number;
+  /** Milliseconds from the request to the last token. */
+  readonly total: number;
+  /** Of each token, if the request asked. */
+  readonly logprobs?: readonly TokenLogprobs[];
+}
+
+/**
+ * An answer that is being generated, whether or not it is read; iterate it once. Leaving the loop
+ * early cancels the rest.
+ */
+export class Answer implements AsyncIterable<AnswerPiece> {
+  readonly #stream: TokenStream;
+  readonly #strings: StopStrings;
+  readonly #text: TextStream;
+  readonly #pieces: string[] = [];
+  readonly #tokens: Token[] = [];
+  #summary: AnswerSummary | undefined;
+
+  /**
+   * Submits the request.
+   *
+   * @throws {RequestError} if it can never be served; as `Engine.submit` does.
+   */
+  constructor(engine: Engine, tokenizer: Tokenizer, request: TextRequest) {
+    const { stops = [], continues = false, ...rest } = request;
+    this.#strings = new StopStrings(stops);
+    this.#text = new TextStream(tokenizer, { continues });
+    this.#stream = engine.submit({ stopIds: [...tokenizer.eosIds], ...rest });
+  }
+
+  /** The prompt's tokens. */
+  get promptIds(): readonly number[] {
+    return this.#stream.sequence.request.promptIds;
+  }
+
+  /** Undefined until the iteration has ended, and if it failed. */
+  get summary(): AnswerSummary | undefined {
+    return this.#summary;
+  }
+
+  /**
+   * The whole answer, for who does not iterate it.
+   *
+   * @throws the engine's error if it fails.
+   */
+  async complete(): Promise<AnswerSummary> {
+    if (!this.#summary) { for await (const _ of this); }
+    return this.#summary!;
+  }
+
+  /**
+   * Text and tokens as they come.
+   *
+   * @throws the engine's error if it fails.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<AnswerPiece> {
+    let finish: FinishReason = "cancelled";
+    try {
+      for await (const token of this.#stream) {
+        this.#tokens.push(token);
+        const { text, stopped } = this.#strings.push(this.#text.push(token.id));
+        if (stopped) finish = "stop";
+        this.#pieces.push(text);
+        yield { token, text };
+        if (stopped) return; // which cancels the request
+      }
+      finish = this.#stream.finish!;
+      const text = this.#strings.push(this.#text.flush()).text + this.#strings.flush();
+      this.#pieces.push(text);
+      if (text !== "") yield { text };
+    } finally {
+      if (!this.#stream.failed) this.#summary = this.#summarize(finish);
+    }
+  }
+
+  #summarize(finish: FinishReason): AnswerSummary {
+    const { request, sampling, submitted } = this.#stream.sequence;
+    const sinceSubmit = (token: Token | undefined) => (token?.time ?? submitted) - submitted;
+    return {
+      text: this.#pieces.join(""),
+      ids: this.#tokens.map(({ id }) => id),
+      finish,
+      promptTokens: request.promptIds.length,
+      seed: sampling.seed,
+      timeToFirst: sinceSubmit(this.#tokens[0]),
+      total: sinceSubmit(this.#tokens.at(-1)),
+      ...(request.logprobs !== undefined &&
+        { logprobs: this.#tokens.flatMap(({ logprobs }) => logprobs ?? []) }),
+    };
+  }
+}
