@@ -4,7 +4,7 @@
  * counted, and what would grow at one stroke is estimated before it is done.
  */
 
-import { type Environment, Interpreter } from "@huggingface/jinja";
+import { type Environment, Interpreter } from "./packages.ts";
 import {
   checkCharacters,
   checkReplace,

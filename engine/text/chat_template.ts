@@ -1,6 +1,6 @@
 /** A conversation made the text that a model was trained on, by the model's own Jinja template. */
 
-import { Environment, parse, tokenize } from "@huggingface/jinja";
+import { Environment, parse, tokenize } from "./packages.ts";
 import { ModelFormatError, RequestError } from "../errors.ts";
 import { printable } from "../files/quote.ts";
 import { CappedInterpreter } from "./capped_interpreter.ts";

@@ -1,6 +1,6 @@
 /** How much a chat template may do, and what its values are to whoever counts. */
 
-import type { Environment, Interpreter } from "@huggingface/jinja";
+import type { Environment, Interpreter } from "./packages.ts";
 
 /**
  * Evaluated nodes, and what else takes about as long as one; one more for each character of the

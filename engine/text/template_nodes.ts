@@ -1,6 +1,6 @@
 /** The nodes of a parsed template, as far as the interpreter's limits look into them. */
 
-import type { Interpreter } from "@huggingface/jinja";
+import type { Interpreter } from "./packages.ts";
 import type { Value } from "./template_limits.ts";
 
 export type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;

@@ -4,7 +4,7 @@
  * the tokens' bytes (vocabulary.ts) are our own.
  */
 
-import { Tokenizer as TextRules } from "@huggingface/tokenizers";
+import { TextRules } from "./packages.ts";
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { printable } from "../files/quote.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import { TextRules as LibraryTokenizer } from "../../engine/text/packages.ts";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
 import type { MetadataValue } from "../../engine/files/model_file.ts";
 import { preTokenizer, preTokenizerNames } from "../../engine/text/pre_tokenizers.ts";

