@@ -59,6 +59,8 @@ const MATRICES = {
 /** y = W·x for a matrix in any format. Reference: `matmul`, `rmsNorm`, `siluMul` of reference.ts. */
 export function matmulSpec(s: MatmulLaunch): KernelSpec {
   const format = DEVICE_FORMATS[s.type];
+  const scales: KernelSpec["bindings"] = format.scaleWords > 0 ? { 1: "read" } : {};
+  const routes: KernelSpec["bindings"] = s.experts ? { 8: "read" } : {};
   return {
     name: `${s.experts ? "experts" : "matmul"}_${s.type.toLowerCase()}`,
     parts: [
@@ -73,14 +75,14 @@ export function matmulSpec(s: MatmulLaunch): KernelSpec {
     overrides: { TILE: s.tile, LANES: s.lanes, SPLIT: s.split },
     bindings: {
       0: "read",
-      ...(format.scaleWords > 0 && { 1: "read" }),
+      ...scales,
       2: "read",
       3: "read",
       4: "write",
       5: "read",
       6: "step",
       7: "uniform",
-      ...(s.experts && { 8: "read" }),
+      ...routes,
     },
     workgroupSize: [s.lanes, s.split],
     workgroupBytes: s.lanes * s.split * 16,
@@ -149,13 +151,14 @@ export function embedSpec(
   s: { type: TensorType; scale: number; tile: number; lanes: number },
 ): KernelSpec {
   const format = DEVICE_FORMATS[s.type];
+  const scales: KernelSpec["bindings"] = format.scaleWords > 0 ? { 1: "read" } : {};
   return {
     name: `embed_${s.type.toLowerCase()}`,
     parts: [formatConstants(format), layout, ...format.wgsl, step, embed],
     overrides: { TILE: s.tile, LANES: s.lanes, SCALE: s.scale },
     bindings: {
       0: "read",
-      ...(format.scaleWords > 0 && { 1: "read" }),
+      ...scales,
       4: "write",
       5: "read",
       6: "step",

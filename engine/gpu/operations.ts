@@ -144,9 +144,10 @@ export class OperationBuilder {
     return matrix.parts.map((part): Operation => {
       const rows = experts ? matrix.rows / experts.count : part.rows;
       const firstRow = experts ? 0 : part.firstRow;
+      const scales: Record<number, GPUBuffer> = part.scales ? { 1: part.scales } : {};
       const buffers = {
         0: part.quants,
-        ...(part.scales && { 1: part.scales }),
+        ...scales,
         2: p.x,
         3: p.norm ?? unused,
         4: p.y,

@@ -69,13 +69,16 @@ export interface EngineStats {
 }
 
 /**
- * Serves any number of requests at once. It borrows the runner: whoever made that destroys it,
- * after `stop()`.
+ * Serves any number of requests at once, in token ids. It borrows the runner: whoever made that
+ * destroys it, after `stop()`.
  *
  * ```ts
- * for await (const token of engine.submit({ promptIds, sampling, maxTokens: 16, stopIds: [2] })) {
- *   console.log(token.id);
- * }
+ * import { load } from "@tvllm/tvllm";
+ *
+ * await using model = await load("model.gguf");
+ * const { ids: promptIds } = model.encodePrompt("Once upon a time");
+ * for await (const { id } of model.engine.submit({ promptIds, maxTokens: 16 })) console.log(id);
+ * console.log(model.engine.stats.prefillTokens, "prompt tokens computed");
  * ```
  */
 export class Engine {

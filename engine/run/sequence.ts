@@ -61,7 +61,7 @@ export class Sequence {
 
   finish: FinishReason | undefined;
   /** `performance.now()` at submit, and when each generated token was read. */
-  readonly submitted = performance.now();
+  readonly submitted: number = performance.now();
   readonly times: number[] = [];
 
   /**

@@ -1,0 +1,92 @@
+/** Projects elsewhere import the library by its path and by its name, and get the command line's tokens. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import denoJson from "../../deno.json" with { type: "json" };
+import { ROOT, runTvllm } from "../cli/run_tvllm.ts";
+import { deno, LIBRARY, makeProject, MODEL, NAME } from "./project.ts";
+
+/** Runs as a project's own program would: no configuration of ours, and no permission but to read. */
+const RUN = ["run", "--no-prompt", "--allow-read"];
+
+const program = (specifier: string) =>
+  `import { load, type Model } from "${specifier}";
+const model: Model = await load(${JSON.stringify(MODEL)}, { device: "cpu" });
+const { ids } = await model.complete("Once upon a time", { maxTokens: 12, seed: 7 });
+await model.close();
+console.log(JSON.stringify(ids));
+`;
+
+/** The tokens that the command line gives for the same prompt. */
+const expected = runTvllm([
+  ...["generate", "Once upon a time", "-n", "12", "--seed", "7", "--device", "cpu", "--json"],
+]).then(({ stdout }) => JSON.parse(stdout).tokens);
+
+Deno.test("a program in an empty directory imports the library by its path", async () => {
+  const project = makeProject({ "main.ts": program(LIBRARY) });
+  const { code, stdout, stderr } = await deno(project, [...RUN, "main.ts"]);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(JSON.parse(stdout), await expected);
+  // Under Deno's own compiler options, which are not all of ours.
+  const checked = await deno(project, ["check", "main.ts"]);
+  assert.equal(checked.code, 0, checked.stderr);
+});
+
+const CONFIGS = {
+  "an import map": { imports: { [NAME]: LIBRARY } },
+  "the link that stands for the published package": {
+    links: [ROOT],
+    imports: { [NAME]: `jsr:${NAME}@^${denoJson.version}` },
+  },
+  "an import map beside packages of its own": {
+    imports: { [NAME]: LIBRARY, "@huggingface/jinja": "npm:@huggingface/jinja@0.5.11" },
+  },
+};
+for (const [what, config] of Object.entries(CONFIGS)) {
+  Deno.test(`a project imports the library by its name, with ${what}`, async () => {
+    const project = makeProject({
+      "main.ts": program(NAME),
+      "deno.json": JSON.stringify(config),
+    });
+    const { code, stdout, stderr } = await deno(project, [...RUN, "main.ts"]);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(JSON.parse(stdout), await expected);
+  });
+}
+
+Deno.test("what the library imports resolves without its import map", async () => {
+  const { stdout } = await deno(ROOT, ["info", "--json", LIBRARY]);
+  const { modules } = JSON.parse(stdout) as { modules: Module[] };
+  const files = modules.flatMap(({ specifier, dependencies = [] }) =>
+    specifier.startsWith("file:")
+      ? [{ path: fileURLToPath(specifier), names: dependencies.map((one) => one.specifier) }]
+      : []
+  );
+  assert.ok(files.some(({ path }) => path === LIBRARY) && files.length > 50);
+  for (const { path, names } of files) {
+    assert.ok(path.startsWith(ROOT), path);
+    const bare = names.filter((name) => !/^(\.\.?\/|node:|npm:.+@\d+\.\d+\.\d+$)/.test(name));
+    assert.deepEqual(bare, [], `${path} imports by a name that deno.json alone knows`);
+  }
+});
+
+/** What `deno info --json` tells of a module. */
+interface Module {
+  readonly specifier: string;
+  readonly dependencies?: readonly { readonly specifier: string }[];
+}
+
+Deno.test("the package that would be published has the library and no slow types", async () => {
+  const { code, stderr } = await deno(ROOT, ["publish", "--dry-run", "--allow-dirty"]);
+  assert.equal(code, 0, stderr);
+  for (const file of ["mod.ts", "engine/mod.ts", "kernels/matmul.wgsl"]) {
+    assert.match(stderr, new RegExp(`${join(ROOT, file)} `));
+  }
+  assert.doesNotMatch(stderr, /\/(tests|cli|fixtures)\//);
+});
+
+Deno.test("every export of the library is documented, and every type that it names is exported", async () => {
+  const { code, stderr } = await deno(ROOT, ["doc", "--lint", "mod.ts"]);
+  assert.equal(code, 0, stderr);
+});
