@@ -1,0 +1,104 @@
+/** load(): paths, directories and the hub; its progress, and what it refuses. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
+import { load, type LoadOptions, type LoadProgress, ModelNotFoundError } from "../../mod.ts";
+import { BadHub } from "../hub/bad_hub.ts";
+import { MODEL } from "./project.ts";
+
+const BYTES = Deno.readFileSync(MODEL);
+
+Deno.test("load() takes a file, a file URL and a directory of safetensors", async () => {
+  const directory = Deno.makeTempDirSync({ prefix: "tvllm-load-" });
+  for (const [name, content] of Object.entries(tinySafetensors("llama", "BF16"))) {
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    Deno.writeFileSync(join(directory, name), bytes);
+  }
+  for (
+    const [model, format] of [
+      [MODEL, "gguf"],
+      [new URL(`file://${MODEL}`), "gguf"],
+      [directory, "safetensors"],
+    ] as const
+  ) {
+    await using loaded = await load(model, { device: "cpu", contextLength: 64 });
+    assert.equal(loaded.file.format, format);
+    assert.equal((await loaded.complete("a", { maxTokens: 2 })).ids.length, 2);
+  }
+});
+
+Deno.test("load() reports the weights' way to the device, up to all of them", async () => {
+  const seen: LoadProgress[] = [];
+  await using model = await load(MODEL, {
+    device: "gpu",
+    contextLength: 64,
+    progress: (progress) => seen.push(progress),
+  });
+  const all = [...model.file.tensors.values()].reduce((sum, t) => sum + t.byteLength, 0);
+  assert.deepEqual(seen.at(-1), { stage: "weights", bytes: all, total: all });
+  const bytes = seen.map((progress) => progress.bytes);
+  assert.deepEqual(bytes, bytes.toSorted((a, b) => a - b));
+});
+
+Deno.test("load() downloads a model of the hub once, with progress, and then needs no network", async () => {
+  await using hub = new BadHub({ "story-Q8_0.gguf": BYTES });
+  const cache = Deno.makeTempDirSync({ prefix: "tvllm-cache-" });
+  const seen: LoadProgress[] = [];
+  const options: LoadOptions = {
+    ...{ device: "cpu", contextLength: 64, cache, endpoint: hub.endpoint, token: "secret" },
+    progress: (progress) => seen.push(progress),
+  };
+  const offline = { ...options, offline: true };
+  await assert.rejects(load("hf:org/repo", offline), (error) => {
+    assert.ok(error instanceof ModelNotFoundError);
+    assert.match(error.message, /^Cannot find hf:org\/repo in the cache .*: run it again online/);
+    return true;
+  });
+  assert.equal(hub.seen.length, 0);
+  {
+    await using model = await load("hf:org/repo:q8_0", options);
+    assert.ok(model.file.paths[0]!.startsWith(cache));
+  }
+  assert.equal(hub.seen[0]!.token, "Bearer secret");
+  const downloads = seen.filter(({ stage }) => stage === "download");
+  const { length } = BYTES;
+  assert.deepEqual(downloads.at(-1), { stage: "download", bytes: length, total: length });
+  assert.ok(downloads.every(({ total }) => total === length));
+  const requests = hub.seen.length;
+  for (const again of [options, offline]) await (await load("hf:org/repo", again)).close();
+  assert.equal(hub.seen.length, requests);
+});
+
+Deno.test("load() ends a download by its signal", async () => {
+  await using hub = new BadHub({ "story-Q8_0.gguf": BYTES });
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  hub.fault = () => {
+    controller.abort(reason);
+    return undefined;
+  };
+  const cache = Deno.makeTempDirSync({ prefix: "tvllm-cache-" });
+  const options = { cache, endpoint: hub.endpoint, signal: controller.signal };
+  await assert.rejects(load("hf:org/repo", options), reason);
+});
+
+Deno.test("load() refuses what it is asked wrongly, and leaves no file open", async () => {
+  const cache = Deno.makeTempDirSync();
+  const refused: [string, LoadOptions, string, RegExp][] = [
+    [MODEL, { contextLength: 9999 }, "RequestError", /Cannot use a context of 9999 tokens/],
+    [MODEL, { kvMemory: 1 }, "RequestError", /Cannot keep a KV cache in 1 bytes/],
+    ["hf:nothing", {}, "RequestError", /expected hf:ORG\/REPO/],
+    [
+      "hf:a/b",
+      { cache, endpoint: "ftp://x" },
+      "RequestError",
+      /'ftp:\/\/x': it is no http or https/,
+    ],
+    ["/no/such.gguf", {}, "ModelNotFoundError", /Cannot open \/no\/such\.gguf/],
+    [import.meta.filename!, {}, "ModelFormatError", /where a GGUF file has 'GGUF'/],
+  ];
+  for (const [model, options, name, message] of refused) {
+    await assert.rejects(load(model, { device: "cpu", ...options }), { name, message });
+  }
+});

@@ -1,0 +1,247 @@
+/** A loaded model: what it generates, how its answers end, and how it shares its device. */
+
+import assert from "node:assert/strict";
+import { DeviceError, load, type Model, RequestError } from "../../mod.ts";
+import { MODEL } from "./project.ts";
+
+const STORY = "Once upon a time";
+const GREEDY = { temperature: 0, maxTokens: 24 };
+
+/** The built-in model on the CPU. */
+function withModel(use: (model: Model) => Promise<void>): () => Promise<void> {
+  return async () => {
+    await using model = await load(MODEL, { device: "cpu", contextLength: 256, maxSequences: 4 });
+    await use(model);
+  };
+}
+
+function isIdle({ engine }: Model): void {
+  const { running, waiting, blocks } = engine.stats;
+  assert.deepEqual([running, waiting, blocks.used], [0, 0, 0]);
+}
+
+Deno.test(
+  "Model.generate() gives text and tokens as they come, and a summary when done",
+  withModel(async (model) => {
+    const answer = model.generate(STORY, { ...GREEDY, seed: 5, logprobs: 2 });
+    assert.equal(answer.summary, undefined);
+    assert.deepEqual(answer.promptIds, model.encodePrompt(STORY).ids);
+    let text = "";
+    const ids: number[] = [];
+    for await (const piece of answer) {
+      text += piece.text;
+      if (piece.token) ids.push(piece.token.id);
+    }
+    const summary = answer.summary!;
+    assert.equal(ids.length, 24);
+    assert.equal(text, model.tokenizer.decode(ids, { continues: true }));
+    const { timeToFirst, total, logprobs, ...rest } = summary;
+    assert.deepEqual(rest, {
+      text,
+      ids,
+      finish: "length",
+      promptTokens: answer.promptIds.length,
+      seed: 5,
+    });
+    assert.ok(timeToFirst > 0 && total >= timeToFirst);
+    assert.deepEqual(logprobs!.map(({ top }) => top[0]!.id), ids);
+    isIdle(model);
+    const complete = await model.complete(STORY, GREEDY);
+    assert.deepEqual([complete.text, complete.ids, complete.logprobs], [text, ids, undefined]);
+  }),
+);
+
+Deno.test(
+  "Model.generate() draws another seed each time, and repeats what a seed gave",
+  withModel(async (model) => {
+    const options = { maxTokens: 24 };
+    const [a, b] = [await model.complete(STORY, options), await model.complete(STORY, options)];
+    assert.notEqual(a.seed, b.seed);
+    assert.notDeepEqual(a.ids, b.ids);
+    assert.deepEqual((await model.complete(STORY, { ...options, seed: a.seed })).ids, a.ids);
+  }),
+);
+
+Deno.test(
+  "Model.generate() ends before a stop string, and gives back text that only began one",
+  withModel(async (model) => {
+    const { text } = await model.complete(STORY, GREEDY);
+    const stop = text.slice(20, 26);
+    for (const stops of [stop, ["never in it", stop]]) {
+      const cut = await model.complete(STORY, { ...GREEDY, stop: stops });
+      assert.equal(cut.text, text.slice(0, text.indexOf(stop)));
+      assert.equal(cut.finish, "stop");
+    }
+    const answer = model.generate(STORY, { ...GREEDY, stop: `${text.slice(-4)} and no more` });
+    const pieces = await Array.fromAsync(answer);
+    assert.equal(pieces.map((piece) => piece.text).join(""), text);
+    assert.deepEqual(pieces.map(({ token }) => token === undefined), [
+      ...Array(24).fill(false),
+      true,
+    ]);
+    isIdle(model);
+  }),
+);
+
+Deno.test(
+  "Model.generate() computes answers together, each as it would alone, read or not",
+  withModel(async (model) => {
+    const prompts = ["The king said", "In a wood", "A wolf"];
+    const alone = [];
+    for (const prompt of prompts) alone.push((await model.complete(prompt, GREEDY)).ids);
+    const before = model.engine.stats.steps;
+    const answers = prompts.map((prompt) => model.generate(prompt, GREEDY));
+    const together = await Promise.all(answers.map((answer) => answer.complete()));
+    assert.deepEqual(together.map(({ ids }) => ids), alone);
+    assert.ok(model.engine.stats.steps - before < 3 * 24);
+    // What was complete can be asked for again.
+    assert.deepEqual((await answers[0]!.complete()).ids, alone[0]);
+  }),
+);
+
+Deno.test(
+  "leaving the loop, or a signal, ends an answer with what there is",
+  withModel(async (model) => {
+    const answer = model.generate(STORY, { ...GREEDY, maxTokens: 200 });
+    const seen: number[] = [];
+    for await (const { token } of answer) if (seen.push(token!.id) === 3) break;
+    assert.deepEqual([answer.summary!.ids, answer.summary!.finish], [seen, "cancelled"]);
+    isIdle(model);
+    const controller = new AbortController();
+    const aborted = model.generate(STORY, { maxTokens: 200, signal: controller.signal });
+    for await (const { token } of aborted) if (token?.index === 2) controller.abort();
+    assert.equal(aborted.summary!.finish, "cancelled");
+    assert.ok(aborted.summary!.ids.length < 200);
+    isIdle(model);
+  }),
+);
+
+Deno.test(
+  "Model.generate() refuses at once what a request asks wrongly",
+  withModel(async (model) => {
+    const wrong: [Parameters<Model["generate"]>[1], RegExp][] = [
+      [{ maxTokens: 0 }, /maxTokens is 0/],
+      [{ temperature: -1 }, /temperature -1/],
+      [{ topP: 2 }, /topP 2/],
+      [{ seed: 1.5 }, /seed 1\.5/],
+      [{ logprobs: -1 }, /logprobs is -1/],
+      [{ stop: "" }, /Cannot stop at a string that is empty/],
+      [{ logitBias: new Map([[1e6, 1]]) }, /a token id below/],
+      [{ raw: true, system: "x" }, /Cannot use a system message/],
+    ];
+    for (const [options, message] of wrong) {
+      assert.throws(() => model.generate(STORY, options), (error) => {
+        assert.ok(error instanceof RequestError && error.kind === "invalid", String(error));
+        assert.match(error.message, message);
+        return true;
+      });
+      await assert.rejects(model.complete(STORY, options), message);
+    }
+    assert.throws(() => model.generate("a ".repeat(300)), { kind: "too-long" });
+    isIdle(model);
+  }),
+);
+
+Deno.test(
+  "an answer whose engine fails throws its error, and has no summary",
+  withModel(async (model) => {
+    const lost = new DeviceError("lost", "Cannot go on: the device is lost");
+    const runner = Object.create(model.runner, {
+      submit: {
+        value: (batch: Parameters<Model["runner"]["submit"]>[0]) => {
+          if (batch.sequences[0]!.start > 8) throw lost;
+          return model.runner.submit(batch);
+        },
+      },
+    });
+    await model.withEngine({ runner }, async () => {
+      const answer = model.generate(STORY, GREEDY);
+      await assert.rejects(answer.complete(), lost);
+      assert.equal(answer.summary, undefined);
+    });
+    assert.equal((await model.complete(STORY, GREEDY)).ids.length, 24);
+  }),
+);
+
+Deno.test(
+  "Model.withEngine() lends the device to a fresh engine, and then goes on with another",
+  withModel(async (model) => {
+    const long = "The king said to the queen, ".repeat(4);
+    const { ids } = await model.complete(long, GREEDY);
+    const running = model.generate(STORY, { maxTokens: 200 });
+    const own = model.engine;
+    const used = await model.withEngine({ prefixCacheBlocks: 0 }, async (engine) => {
+      assert.notEqual(engine, own);
+      assert.equal((await running.complete()).finish, "cancelled");
+      assert.throws(() => own.submit({ promptIds: [1] }), /the engine was stopped/);
+      await assert.rejects(
+        model.withEngine({}, () => Promise.resolve()),
+        /another one has the device/,
+      );
+      const { ids: promptIds } = model.encodePrompt(long);
+      const request = { promptIds, maxTokens: 24, sampling: { temperature: 0 } };
+      for (let i = 0; i < 2; i++) {
+        assert.deepEqual((await engine.generate([request]))[0]!.ids, ids);
+      }
+      assert.equal(engine.stats.prefix.tokensSaved, 0);
+      return engine;
+    });
+    assert.throws(() => used.submit({ promptIds: [1] }), /the engine was stopped/);
+    // The cache of before was overwritten, and nobody believes in it.
+    assert.deepEqual((await model.complete(long, GREEDY)).ids, ids);
+    assert.equal(model.engine.stats.prefix.tokensSaved, 0);
+    assert.deepEqual((await model.complete(long, GREEDY)).ids, ids);
+    assert.ok(model.engine.stats.prefix.tokensSaved > 0);
+    const failure = new Error("no");
+    await assert.rejects(model.withEngine({}, () => Promise.reject(failure)), failure);
+    assert.deepEqual((await model.complete(long, GREEDY)).ids, ids);
+  }),
+);
+
+for (const device of ["cpu", "gpu"] as const) {
+  Deno.test(`Model.perplexity() spoils no answer and no cached prefix (${device})`, async () => {
+    await using model = await load(MODEL, { device, contextLength: 256, maxSequences: 2 });
+    const text = "The king said to the queen that the wolf was in the wood. ".repeat(4);
+    const alone = await model.perplexity(text);
+    assert.equal(alone.positions.length, alone.ids.length);
+    assert.deepEqual(alone.ids, model.tokenize(text, { bos: true }));
+    const expected = await model.complete(text, GREEDY);
+    const answers = [1, 2].map(() => model.generate(text, GREEDY));
+    const among = model.perplexity(text);
+    for (const answer of answers) assert.deepEqual((await answer.complete()).ids, expected.ids);
+    const { perplexity, error } = await among;
+    assert.ok(Math.abs(perplexity / alone.perplexity - 1) < 1e-6);
+    assert.ok(error > 0 && perplexity > 1);
+    assert.deepEqual((await model.complete(text, GREEDY)).ids, expected.ids);
+    isIdle(model);
+    await assert.rejects(model.perplexity(""), {
+      name: "RequestError",
+      message: /^Cannot measure a text of \d tokens: give at least two$/,
+    });
+  });
+}
+
+Deno.test("Model.close() ends what runs, can be called again, and leaves a model that says so", async () => {
+  const model = await load(new URL(`file://${MODEL}`), { device: "cpu", contextLength: 256 });
+  const answer = model.generate(STORY, { maxTokens: 200 });
+  await Promise.all([model.close(), model.close()]);
+  await model.close();
+  await model[Symbol.asyncDispose]();
+  assert.equal((await answer.complete()).finish, "cancelled");
+  assert.throws(() => model.generate(STORY), /the engine was stopped/);
+  await assert.rejects(model.perplexity(STORY), /the engine was stopped/);
+  await assert.rejects(model.withEngine({}, () => Promise.resolve()), /the model is closed/);
+});
+
+Deno.test("Model.close() during withEngine() ends that engine too", async () => {
+  const model = await load(MODEL, { device: "cpu", contextLength: 256 });
+  const lent = model.withEngine({}, async (engine) => {
+    const stream = engine.submit({ promptIds: [1, 2], maxTokens: 200 });
+    await stream.next();
+    await model.close();
+    while (!(await stream.next()).done);
+    return stream.finish;
+  });
+  assert.equal(await lent, "cancelled");
+  assert.throws(() => model.generate(STORY), /the engine was stopped/);
+});
