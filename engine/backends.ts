@@ -67,11 +67,30 @@ export async function openBackend(
       fallback = error.message;
     }
   }
-  const runner = loadReferenceRunner(file, config, {
-    blocks: atMost(fixedBlocks),
-    maxSequences,
-    maxBatchTokens: tuningFor("software").batchTokens,
-    kvType: kv,
-  });
+  const runner = inMemory(config, () =>
+    loadReferenceRunner(file, config, {
+      blocks: atMost(fixedBlocks),
+      maxSequences,
+      maxBatchTokens: tuningFor("software").batchTokens,
+      kvType: kv,
+    }));
   return { runner, fallback };
+}
+
+/** What V8 says, by a RangeError, when it cannot make an array. */
+const NO_MEMORY = /^(Array buffer allocation failed|Invalid (typed )?array (buffer )?length)/;
+
+/** Runs `load`, and says what to do if the memory does not suffice. */
+function inMemory<T>({ name, contextLength }: ModelConfig, load: () => T): T {
+  try {
+    return load();
+  } catch (cause) {
+    if (!(cause instanceof RangeError) || !NO_MEMORY.test(cause.message)) throw cause;
+    throw new DeviceError(
+      "out-of-memory",
+      `Cannot load ${name} with a context of ${contextLength} tokens: the memory does not suffice; ` +
+        `lower the context size (contextLength, --ctx-size) or the KV memory (kvMemory, --kv-memory)`,
+      { cause },
+    );
+  }
 }

@@ -88,6 +88,12 @@ Deno.test("load() refuses what it is asked wrongly, and leaves no file open", as
   const refused: [string, LoadOptions, string, RegExp][] = [
     [MODEL, { contextLength: 9999 }, "RequestError", /Cannot use a context of 9999 tokens/],
     [MODEL, { kvMemory: 1 }, "RequestError", /Cannot keep a KV cache in 1 bytes/],
+    [
+      MODEL,
+      { kvTokens: 2 ** 45 },
+      "DeviceError",
+      /Cannot load tvllm stories .* memory does not suf/,
+    ],
     ["hf:nothing", {}, "RequestError", /expected hf:ORG\/REPO/],
     [
       "hf:a/b",
