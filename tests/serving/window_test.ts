@@ -58,3 +58,15 @@ Deno.test("Engine gives back blocks that left a window, and shares prefixes whos
   assert.ok(kvGroups[1]!.allocations > 9, "no block was used again");
   await together.stop();
 });
+
+Deno.test("Engine.score() uses the few blocks of a window over and over, and scores the same", async () => {
+  const ids = text(4, 200);
+  const [plenty, few] = [engineOf([16, 16]), engineOf([16, 5])];
+  const expected = await plenty.score(ids, { top: 3 });
+  assert.equal(expected.window, 200);
+  assert.deepEqual(await few.score(ids, { top: 3 }), expected);
+  for (const engine of [plenty, few]) {
+    assert.deepEqual(engine.stats.kvGroups.map(({ used }) => used), [0, 0]);
+    await engine.stop();
+  }
+});
