@@ -29,15 +29,17 @@ export function checkBatch(batch: Batch, config: ModelConfig, limits: RunnerLimi
   for (const sequence of batch.sequences) {
     if (slots.has(sequence.slot)) throw fault(`two sequences in slot ${sequence.slot}`);
     slots.add(sequence.slot);
-    checkSequence(sequence, steps, config, limits);
+    checkSequence(sequence, { steps, config, limits });
   }
 }
 
 function checkSequence(
   sequence: BatchSequence,
-  steps: number,
-  config: ModelConfig,
-  limits: RunnerLimits,
+  { steps, config, limits }: {
+    readonly steps: number;
+    readonly config: ModelConfig;
+    readonly limits: RunnerLimits;
+  },
 ): void {
   const { slot, tokens, start, blockTables, sampling, logits } = sequence;
   const wrong = (what: string) => fault(`${what} in slot ${slot}`);
