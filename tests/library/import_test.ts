@@ -33,6 +33,17 @@ Deno.test("a program in an empty directory imports the library by its path", asy
   assert.equal(checked.code, 0, checked.stderr);
 });
 
+Deno.test("a project with a package.json imports the library by its path", async () => {
+  const project = makeProject({
+    "main.ts": program(LIBRARY),
+    "package.json": JSON.stringify({ dependencies: {} }),
+    "deno.json": JSON.stringify({ nodeModulesDir: "none" }),
+  });
+  const { code, stdout, stderr } = await deno(project, [...RUN, "main.ts"]);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(JSON.parse(stdout), await expected);
+});
+
 const CONFIGS = {
   "an import map": { imports: { [NAME]: LIBRARY } },
   "the link that stands for the published package": {
