@@ -38,7 +38,7 @@ async function withModel(
 Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by their names", async () => {
   await withModel({}, async (load) => {
     for (const device of ["gpu", "cpu"] as const) {
-      for (const name of ["contextLength", "maxSequences", "kvTokens"] as const) {
+      for (const name of ["contextLength", "maxSequences", "kvTokens", "steps"] as const) {
         for (const size of [0, -5, 2.5, NaN, Infinity]) {
           await assert.rejects(load({ device, [name]: size }), {
             name: "RequestError",
@@ -46,6 +46,7 @@ Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by
           });
         }
       }
+      await assert.rejects(load({ device, steps: 9 }), /steps is 9, more than 8/);
       for (const kvMemory of [0, -1, NaN]) {
         await assert.rejects(load({ device, kvMemory }), {
           name: "RequestError",

@@ -73,7 +73,7 @@ Deno.test("tvllm bench prints and writes what it measured before it failed", asy
   const args = "throughput -p 32 -n 2 -r 1 --warmup 0 --prompts 2 --kv-memory 256K".split(" ");
   const trace = join(directory, "trace.json");
   const run = await runTvllm(["bench", ...args, "--json", "-", "--trace", trace]);
-  assert.equal(run.code, 1);
+  assert.equal(run.code, 2);
   assert.match(run.stderr, /error: Cannot accept the request: /);
   const report = JSON.parse(run.stdout);
   assert.equal(report.complete, false);
