@@ -1,9 +1,11 @@
 /** A loaded model: what it generates, how its answers end, and how it shares its device. */
 
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { scoresAmongAnswers } from "./scores_among_answers.ts";
 import { DeviceError, load, type Model, RequestError } from "../../mod.ts";
-import { MODEL } from "./project.ts";
 
+const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
 const STORY = "Once upon a time";
 const GREEDY = { temperature: 0, maxTokens: 24 };
 
@@ -198,28 +200,9 @@ Deno.test(
   }),
 );
 
-for (const device of ["cpu", "gpu"] as const) {
-  Deno.test(`Model.perplexity() spoils no answer and no cached prefix (${device})`, async () => {
-    await using model = await load(MODEL, { device, contextLength: 256, maxSequences: 2 });
-    const text = "The king said to the queen that the wolf was in the wood. ".repeat(4);
-    const alone = await model.perplexity(text);
-    assert.equal(alone.positions.length, alone.ids.length);
-    assert.deepEqual(alone.ids, model.tokenize(text, { bos: true }));
-    const expected = await model.complete(text, GREEDY);
-    const answers = [1, 2].map(() => model.generate(text, GREEDY));
-    const among = model.perplexity(text);
-    for (const answer of answers) assert.deepEqual((await answer.complete()).ids, expected.ids);
-    const { perplexity, error } = await among;
-    assert.ok(Math.abs(perplexity / alone.perplexity - 1) < 1e-6);
-    assert.ok(error > 0 && perplexity > 1);
-    assert.deepEqual((await model.complete(text, GREEDY)).ids, expected.ids);
-    isIdle(model);
-    await assert.rejects(model.perplexity(""), {
-      name: "RequestError",
-      message: /^Cannot measure a text of \d tokens: give at least two$/,
-    });
-  });
-}
+Deno.test("Model.perplexity() spoils no answer and no cached prefix", () => {
+  return scoresAmongAnswers("cpu");
+});
 
 Deno.test("Model.close() ends what runs, can be called again, and leaves a model that says so", async () => {
   const model = await load(new URL(`file://${MODEL}`), { device: "cpu", contextLength: 256 });

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run, type RunResult } from "../cli/run_tvllm.ts";
+import { run, type RunResult } from "./run_tvllm.ts";
 
 /** The library's entry point. */
 export const LIBRARY = fileURLToPath(new URL("../../mod.ts", import.meta.url));

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ROOT } from "../cli/run_tvllm.ts";
-import { deno, LIBRARY, makeProject, MODEL, NAME } from "./project.ts";
+import { ROOT } from "./run_tvllm.ts";
+import { deno, LIBRARY, makeProject, MODEL, NAME } from "./library_project.ts";
 
 const PAGE = "docs/library.md";
 

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import denoJson from "../../deno.json" with { type: "json" };
-import { ROOT, runTvllm } from "../cli/run_tvllm.ts";
-import { deno, LIBRARY, makeProject, MODEL, NAME } from "./project.ts";
+import { ROOT, runTvllm } from "./run_tvllm.ts";
+import { deno, LIBRARY, makeProject, MODEL, NAME } from "./library_project.ts";
 
 /** Runs as a project's own program would: no configuration of ours, and no permission but to read. */
 const RUN = ["run", "--no-prompt", "--allow-read"];
