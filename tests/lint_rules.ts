@@ -8,7 +8,6 @@ const MAX_PARAMETERS = 3;
 /** Files and folders where some have more of them yet. */
 const PENDING = [
   "cli/",
-  "engine/reference/",
   "engine/run/",
   "engine/text/chat_prompt.ts",
   "kernels/formats.ts",

@@ -68,16 +68,17 @@ function multiplyRows(
   const rowDots = tokens === 1 ? ROW_DOTS[type] : undefined;
   let row = from;
   if (rowDots !== undefined) {
-    for (; row + 2 <= end; row += 2) rowDots(bytes, row * rowBytes, rowBytes, x, cols, out, row);
+    for (; row + 2 <= end; row += 2) rowDots({ bytes, rowBytes, cols, row }, x, out);
   } else {
+    const tile = { w: scratch, x, cols, out, rows };
     const lanes = Array.from({ length: TILE }, (_, i) => scratch.subarray(i * cols));
     for (; row + TILE <= end; row += TILE) {
       for (let i = 0; i < TILE; i++) unpack(bytes.subarray((row + i) * rowBytes), lanes[i]!, cols);
       let token = 0;
       for (; token + TILE <= tokens; token += TILE) {
-        fourByFour(scratch, x, cols, token, out, rows, row);
+        fourByFour(tile, token, row);
       }
-      for (; token < tokens; token++) fourByOne(scratch, x, cols, token, out, rows, row);
+      for (; token < tokens; token++) fourByOne(tile, token, row);
     }
   }
   for (; row < end; row++) {
@@ -90,16 +91,20 @@ function multiplyRows(
   }
 }
 
-/** Four rows of `w` times one token. */
-function fourByOne(
-  w: Float32Array,
-  x: Float64Array,
-  cols: number,
-  token: number,
-  out: Float64Array,
-  rows: number,
-  row: number,
-): void {
+/** Four unpacked rows, and what they are multiplied with. */
+interface Tile {
+  /** [TILE, cols] */
+  readonly w: Float32Array;
+  /** [tokens, cols] */
+  readonly x: Float64Array;
+  readonly cols: number;
+  /** [tokens, rows] */
+  readonly out: Float64Array;
+  readonly rows: number;
+}
+
+/** Four rows, from `row` on, times one token. */
+function fourByOne({ w, x, cols, out, rows }: Tile, token: number, row: number): void {
   const from = token * cols;
   let a = 0, b = 0, c = 0, d = 0;
   for (let i = 0; i < cols; i++) {
@@ -116,16 +121,8 @@ function fourByOne(
   out[to + 3] = d;
 }
 
-/** Four rows of `w` times four tokens. */
-function fourByFour(
-  w: Float32Array,
-  x: Float64Array,
-  cols: number,
-  token: number,
-  out: Float64Array,
-  rows: number,
-  row: number,
-): void {
+/** Four rows, from `row` on, times four tokens. */
+function fourByFour({ w, x, cols, out, rows }: Tile, token: number, row: number): void {
   const x0 = token * cols, x1 = x0 + cols, x2 = x1 + cols, x3 = x2 + cols;
   const w1 = cols, w2 = 2 * cols, w3 = 3 * cols;
   let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;

@@ -8,16 +8,16 @@
 import { F16_VALUES } from "../../kernels/f16.ts";
 import type { TensorType } from "../../kernels/tensor_types.ts";
 
-/** out[row] and out[row + 1] = two rows, the first at byte `at`, times x [cols]. */
-export type RowDots = (
-  bytes: Uint8Array,
-  at: number,
-  rowBytes: number,
-  x: Float64Array,
-  cols: number,
-  out: Float64Array,
-  row: number,
-) => void;
+/** Two rows of a packed matrix, `row` and the next. */
+export interface RowPair {
+  readonly bytes: Uint8Array;
+  readonly rowBytes: number;
+  readonly cols: number;
+  readonly row: number;
+}
+
+/** out[row] and out[row + 1] = the two rows times x [cols]. */
+export type RowDots = (rows: RowPair, x: Float64Array, out: Float64Array) => void;
 
 /** The formats that have a fused loop. */
 export const ROW_DOTS: Readonly<Partial<Record<TensorType, RowDots>>> = {
@@ -40,18 +40,11 @@ const SIGNED_HIGH = HIGH.map((q) => q - 8);
 const UNSIGNED = Float64Array.from({ length: 256 }, (_, byte) => byte);
 const SIGNED = Float64Array.from({ length: 256 }, (_, byte) => byte << 24 >> 24);
 
-function dotsF16(
-  b: Uint8Array,
-  at: number,
-  rowBytes: number,
-  x: Float64Array,
-  cols: number,
-  out: Float64Array,
-  row: number,
-): void {
+function dotsF16(rows: RowPair, x: Float64Array, out: Float64Array): void {
+  const { bytes: b, rowBytes, cols, row } = rows;
   let first = 0;
   let second = 0;
-  for (let i = 0, a = at, c = at + rowBytes; i < cols; i++, a += 2, c += 2) {
+  for (let i = 0, a = row * rowBytes, c = a + rowBytes; i < cols; i++, a += 2, c += 2) {
     const v = x[i]!;
     first += F16_VALUES[b[a]! | b[a + 1]! << 8]! * v;
     second += F16_VALUES[b[c]! | b[c + 1]! << 8]! * v;
@@ -60,18 +53,11 @@ function dotsF16(
   out[row + 1] = second;
 }
 
-function dotsQ40(
-  b: Uint8Array,
-  at: number,
-  rowBytes: number,
-  x: Float64Array,
-  cols: number,
-  out: Float64Array,
-  row: number,
-): void {
+function dotsQ40(rows: RowPair, x: Float64Array, out: Float64Array): void {
+  const { bytes: b, rowBytes, cols, row } = rows;
   let first = 0;
   let second = 0;
-  for (let i = 0, a = at, c = at + rowBytes; i < cols; i += 32, a += 18, c += 18) {
+  for (let i = 0, a = row * rowBytes, c = a + rowBytes; i < cols; i += 32, a += 18, c += 18) {
     const d = F16_VALUES[b[a]! | b[a + 1]! << 8]!;
     const e = F16_VALUES[b[c]! | b[c + 1]! << 8]!;
     for (let j = 0; j < 16; j++) {
@@ -89,19 +75,19 @@ function dotsQ40(
   out[row + 1] = second;
 }
 
-/** Four bits, a scale and a minimum for `block` weights. */
-function dotsNibbles(block: number): RowDots {
-  return (b, at, rowBytes, x, cols, out, row) => {
+/** Four bits, a scale and a minimum for `group` weights. */
+function dotsNibbles(group: number): RowDots {
+  return ({ bytes: b, rowBytes, cols, row }, x, out) => {
     let first = 0;
     let second = 0;
-    for (let i = 0, a = at, c = at + rowBytes; i < cols;) {
+    for (let i = 0, a = row * rowBytes, c = a + rowBytes; i < cols;) {
       const d = F16_VALUES[b[a]! | b[a + 1]! << 8]!;
       const m = F16_VALUES[b[a + 2]! | b[a + 3]! << 8]!;
       const e = F16_VALUES[b[c]! | b[c + 1]! << 8]!;
       const n = F16_VALUES[b[c + 2]! | b[c + 3]! << 8]!;
       a += 4;
       c += 4;
-      for (const next = i + block; i < next; i += 32, a += 16, c += 16) {
+      for (const next = i + group; i < next; i += 32, a += 16, c += 16) {
         for (let j = 0; j < 16; j++) {
           const v = x[i + j]!;
           first += Math.fround(d * LOW[b[a + j]!]! + m) * v;
@@ -120,18 +106,18 @@ function dotsNibbles(block: number): RowDots {
 }
 
 /** Unsigned bytes, likewise. */
-function dotsBytes(block: number): RowDots {
-  return (b, at, rowBytes, x, cols, out, row) => {
+function dotsBytes(group: number): RowDots {
+  return ({ bytes: b, rowBytes, cols, row }, x, out) => {
     let first = 0;
     let second = 0;
-    for (let i = 0, a = at, c = at + rowBytes; i < cols;) {
+    for (let i = 0, a = row * rowBytes, c = a + rowBytes; i < cols;) {
       const d = F16_VALUES[b[a]! | b[a + 1]! << 8]!;
       const m = F16_VALUES[b[a + 2]! | b[a + 3]! << 8]!;
       const e = F16_VALUES[b[c]! | b[c + 1]! << 8]!;
       const n = F16_VALUES[b[c + 2]! | b[c + 3]! << 8]!;
       a += 4;
       c += 4;
-      for (const next = i + block; i < next; i++, a++, c++) {
+      for (const next = i + group; i < next; i++, a++, c++) {
         const v = x[i]!;
         first += Math.fround(d * UNSIGNED[b[a]!]! + m) * v;
         second += Math.fround(e * UNSIGNED[b[c]!]! + n) * v;
@@ -142,18 +128,11 @@ function dotsBytes(block: number): RowDots {
   };
 }
 
-function dotsQ80(
-  b: Uint8Array,
-  at: number,
-  rowBytes: number,
-  x: Float64Array,
-  cols: number,
-  out: Float64Array,
-  row: number,
-): void {
+function dotsQ80(rows: RowPair, x: Float64Array, out: Float64Array): void {
+  const { bytes: b, rowBytes, cols, row } = rows;
   let first = 0;
   let second = 0;
-  for (let i = 0, a = at, c = at + rowBytes; i < cols; i += 32, a += 34, c += 34) {
+  for (let i = 0, a = row * rowBytes, c = a + rowBytes; i < cols; i += 32, a += 34, c += 34) {
     const d = F16_VALUES[b[a]! | b[a + 1]! << 8]!;
     const e = F16_VALUES[b[c]! | b[c + 1]! << 8]!;
     for (let j = 0; j < 32; j++) {

@@ -92,7 +92,8 @@ const PUBLISHED = [
 
 for (const [name, millions, vocabulary] of PUBLISHED) {
   Deno.test(`synthetic ${name} has the published number of weights and tokens`, () => {
-    for (const format of SYNTHETIC_FORMATS) {
+    // Of one, of 32 and of 256 weights a group.
+    for (const format of ["F16", "Q8_0", "Q4_K_M"] as const) {
       const { metadata, tensors } = syntheticModel(name, format, 1);
       const weights = tensors.reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0);
       assert.equal(Math.round(weights / 1e6), millions);
