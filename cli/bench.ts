@@ -62,6 +62,7 @@ export function addBench(program: Command): void {
     .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
     .option("--verify", "check some tokens on the CPU backend");
   addSuiteOptions(command);
+  // deno-lint-ignore tvllm/max-parameters -- commander's callback
   addGlobalOptions(addDeviceOptions(command)).action(async (name, path, options, command) => {
     const startup = performance.now();
     const terminal = new Terminal(command.optsWithGlobals());

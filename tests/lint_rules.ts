@@ -5,11 +5,8 @@ import { fileURLToPath } from "node:url";
 /** More of them are an options object, whose fields have names at the call too. */
 const MAX_PARAMETERS = 3;
 
-/** Files and folders where some have more of them yet. */
+/** Files where some have more of them yet. */
 const PENDING = [
-  "cli/",
-  "engine/run/",
-  "engine/text/chat_prompt.ts",
   "kernels/formats.ts",
   "kernels/pack.ts",
   "kernels/pack_k.ts",
