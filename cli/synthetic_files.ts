@@ -7,7 +7,7 @@ import { safetensorsPieces } from "../engine/files/safetensors_writer.ts";
 import type { SyntheticDirectory } from "../engine/synthetic/directory.ts";
 import type { SyntheticModel } from "../engine/synthetic/models.ts";
 import { packedBytes, type TensorType } from "../kernels/tensor_types.ts";
-import { EventTurns } from "../engine/run/event_turns.ts";
+import { EventLoop } from "../engine/run/event_loop.ts";
 import { InterruptedError, UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import type { Terminal } from "./terminal.ts";
@@ -90,12 +90,12 @@ class Output implements Disposable {
   }
 
   async write(pieces: Iterable<Uint8Array>, signal: AbortSignal): Promise<void> {
-    const turns = new EventTurns();
+    const eventLoop = new EventLoop();
     for (const bytes of pieces) {
       for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
       this.bytes += bytes.length;
       this.#progress.update(Math.min(this.#total, this.bytes));
-      await turns.next();
+      await eventLoop.yield();
       signal.throwIfAborted();
     }
   }

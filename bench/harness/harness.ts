@@ -1,6 +1,6 @@
 /** Runs a suite: warm-ups, repetitions, saving after each case, and the checks of them all. */
 
-import { EventTurns } from "../../engine/run/event_turns.ts";
+import { EventLoop } from "../../engine/run/event_loop.ts";
 import type { ChartSpec, Check, Limits, Report, RunOptions } from "../report/report.ts";
 import type {
   BenchRequest,
@@ -72,7 +72,7 @@ export const CONTEXTS: readonly number[] = [32, 128, 256, 512];
 /** One run of one suite. */
 export class Harness extends Recorder {
   readonly #outputs = new OutputCheck();
-  readonly #eventTurns = new EventTurns();
+  readonly #eventLoop = new EventLoop();
   /** The case whose repetitions run; undefined while warming up and between cases. */
   #measuring: string | undefined;
 
@@ -157,7 +157,7 @@ export class Harness extends Recorder {
     const outcomes: Outcome[][] = ways.map(() => []);
     for (let i = -warmup; i < repetitions; i++) {
       for (const [index, way] of ways.entries()) {
-        await this.#eventTurns.next();
+        await this.#eventLoop.yield();
         const name = label(way);
         this.step(`${name}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
         this.#measuring = i < 0 ? undefined : name;

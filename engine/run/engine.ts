@@ -3,7 +3,7 @@
 import { DeviceError } from "../errors.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import type { BlockStats } from "./block_manager.ts";
-import { EventTurns } from "./event_turns.ts";
+import { EventLoop } from "./event_loop.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { KvBlocks } from "./kv_blocks.ts";
 import type { ModelRunner, PendingStep } from "./runner.ts";
@@ -214,11 +214,11 @@ export class Engine {
 
   /** Runs until there is nothing to do. One step is always submitted before the last is read. */
   async #run(): Promise<void> {
-    const turns = new EventTurns();
+    const eventLoop = new EventLoop();
     const inFlight: { plan: Plan; step: PendingStep }[] = [];
     try {
       while (true) {
-        await turns.next();
+        await eventLoop.yield();
         if (this.#scoring.length > 0 && inFlight.length === 0) {
           await this.#scoring.shift()!.run();
           continue;

@@ -1,6 +1,6 @@
 /** How well a model predicts a text: the log-probability of every token after those before it. */
 
-import { EventTurns } from "./event_turns.ts";
+import { EventLoop } from "./event_loop.ts";
 import { tablesOver } from "./kv_blocks.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { type ModelRunner, MOST_LOGIT_ROWS } from "./runner.ts";
@@ -57,11 +57,11 @@ export async function scoreTokens(
   const windowLength = Math.min(ids.length, room);
   const chunk = scoringChunk(runner);
   const positions: PositionScore[] = [];
-  const turns = new EventTurns();
+  const eventLoop = new EventLoop();
   for (let window = 0; window < ids.length; window += windowLength) {
     const end = Math.min(window + windowLength, ids.length);
     for (let first = window; first < end; first += chunk) {
-      await turns.next();
+      await eventLoop.yield();
       signal?.throwIfAborted();
       const tokens = ids.slice(first, Math.min(first + chunk, end));
       const start = first - window;
