@@ -24,7 +24,8 @@ import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
 import { addDeviceOptions, addGlobalOptions, decimal, integer, modelOption } from "./options.ts";
-import { checkWritable, ReportFiles, writeFile } from "./report_files.ts";
+import { openOutputFiles } from "./output_file.ts";
+import { ReportFiles } from "./report_files.ts";
 import { Terminal } from "./terminal.ts";
 
 /** Tokens that the KV cache has room for at least: what `--verify` takes, and some. */
@@ -78,11 +79,14 @@ export function addBench(program: Command): void {
     const suites = SUITES.filter((suite) => name === "all" || suite.name === name);
     const values: Values = command.opts();
     refuseUnused(suites, values);
-    const { json, csv, output, chart, trace: traceFile } = options;
-    const files = { json: json === "-" ? undefined : json, csv, output, chart, trace: traceFile };
-    for (const [option, file] of Object.entries(files)) {
-      if (file !== undefined) checkWritable(option, file);
-    }
+    const { json, csv, output, chart, trace: tracePath } = options;
+    using files = openOutputFiles({
+      json: json === "-" ? undefined : json,
+      csv,
+      output,
+      chart,
+      trace: tracePath,
+    });
     const common = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
@@ -123,7 +127,7 @@ export function addBench(program: Command): void {
       const { signal } = interrupts;
       const program = { tvllm: denoJson.version, kvType: options.kvType, startup };
       const target = new EngineTarget(model, program, signal);
-      const trace = traceFile === undefined ? undefined : new Trace();
+      const trace = files.trace && new Trace();
       const writer = new ReportFiles(files, name === "all");
       let verified: ReturnType<typeof verifyOnCpu> | undefined;
       const hooks: Omit<HarnessOptions, "run"> = {
@@ -169,11 +173,11 @@ export function addBench(program: Command): void {
         const report = writer.report(suite.name);
         for (const warning of report?.warnings ?? []) terminal.detail(warning);
         if (report && json !== "-") terminal.writeUntrusted(toMarkdown(report));
-        if (trace) writeFile(traceFile!, trace.toJson());
+        if (trace) files.trace?.write(trace.toJson());
         if (failure || signal.aborted) break;
       }
       if (json === "-" && writer.reports.length > 0) terminal.write(writer.json());
-      if (chart !== undefined) await writeCharts(chart, writer.reports, terminal);
+      if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
       if (failure) throw failure.error;
       signal.throwIfAborted();
       failIfChecksFailed(writer.reports);

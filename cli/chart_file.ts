@@ -2,7 +2,7 @@
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Report } from "../bench/report/report.ts";
-import { UsageError } from "./exit_codes.ts";
+import type { OutputFile } from "./output_file.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Parses the option: the file's name says what is written. */
@@ -17,7 +17,7 @@ export function chartFile(text: string): string {
  * @throws {UsageError} if the file cannot be written.
  */
 export async function writeCharts(
-  path: string,
+  file: OutputFile,
   reports: readonly Report[],
   terminal: Terminal,
 ): Promise<void> {
@@ -25,16 +25,10 @@ export async function writeCharts(
   const { drawReports } = await import("../bench/report/charts/mod.ts");
   const svg = drawReports(reports);
   if (svg === undefined) {
-    terminal.note(`${path} was not written: there is nothing to draw`);
+    terminal.note(`${file.path} was not written: there is nothing to draw`);
     return;
   }
-  const bytes = /\.svg$/i.test(path)
-    ? new TextEncoder().encode(svg)
-    : (await import("../bench/report/charts/png.ts")).toPng(svg);
-  try {
-    Deno.writeFileSync(path, bytes);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`Cannot write ${path}: ${reason}`, { cause: error });
-  }
+  file.write(
+    /\.svg$/i.test(file.path) ? svg : (await import("../bench/report/charts/png.ts")).toPng(svg),
+  );
 }

@@ -1,13 +1,9 @@
 # shellcheck shell=sh
-# Finds Deno for tvllm, tests/run and .ci/run, which source this file with $root set.
+# Finds Deno for tvllm, tests/run and .ci/run, which source this file after launch.sh, with $root set.
 
 deno_npm=deno@2.9.6 # the version that the project is tested with
 
-# Keeps what is worth keeping between runs; empty where there is no home directory.
-tvllm_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
-tvllm_cache=${tvllm_cache:+$tvllm_cache/tvllm}
-
-# shellcheck disable=SC2154 # root is set by the caller
+# shellcheck disable=SC2154 # root and tvllm_cache are set by the caller
 # Sets DENO to a Deno that is new enough: from PATH, or from npm, which is asked once.
 find_deno() {
   DENO=$(command -v deno) && deno_is_new_enough "$DENO" && return
@@ -43,21 +39,4 @@ deno_is_new_enough() {
   minor=${version#*.}
   [ "${version%%.*}" -gt 2 ] 2>/dev/null ||
     { [ "${version%%.*}" -eq 2 ] && [ "${minor%%.*}" -ge 9 ]; } 2>/dev/null
-}
-
-# Mesa's software Vulkan driver prints an error for every run without this directory.
-set_runtime_dir() {
-  [ ! -d "${XDG_RUNTIME_DIR:-}" ] || return 0
-  if [ -n "$tvllm_cache" ] && mkdir -p "$tvllm_cache/runtime" 2>/dev/null; then
-    chmod 700 "$tvllm_cache/runtime"
-    export XDG_RUNTIME_DIR="$tvllm_cache/runtime"
-    return
-  fi
-  # Services and containers have no home. Another user's directory must not be trusted.
-  runtime=${TMPDIR:-/tmp}/tvllm-runtime-$(id -u 2>/dev/null || :)
-  mkdir -m 700 "$runtime" 2>/dev/null || :
-  # shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh know -O
-  if [ -d "$runtime" ] && [ ! -L "$runtime" ] && [ -O "$runtime" ]; then
-    export XDG_RUNTIME_DIR="$runtime"
-  fi
 }

@@ -7,13 +7,14 @@ import type { ModelFile } from "../engine/files/model_file.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
 import { printable } from "../engine/files/quote.ts";
 import { cachedOrDownloaded } from "./hub_model.ts";
+import { dropBeforeModel } from "./permissions.ts";
 import { cachedSynthetic, isSyntheticSpec } from "./synthetic_cache.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
  * Opens the model that `spec` names, or the built-in one; the caller closes it. A model of the hub
- * that the cache lacks is downloaded, and one of random weights is made there. The network is given
- * up before the file is opened, which is not to be trusted.
+ * that the cache lacks is downloaded, and one of random weights is made there. The network and the
+ * right to write are given up before the file is opened, which is not to be trusted.
  *
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openModelFile` does.
  * @throws {RequestError | UsageError} if a hub's model, or one of random weights, is not spelled as it
@@ -24,7 +25,8 @@ export async function openModel(
   terminal: Terminal,
 ): Promise<ModelFile> {
   const path = spec === undefined ? undefined : await pathOf(spec, terminal);
-  Deno.permissions.revokeSync({ name: "net" });
+  // A file that is not there does no harm, and what was made for the output may be removed again.
+  if (path === undefined || isThere(path)) dropBeforeModel();
   if (path !== undefined) return openPath(path);
   terminal.note("Using the built-in story model; -m FILE names another");
   const { default: bytes } = await import("./builtin_model.ts");
@@ -42,6 +44,15 @@ function openPath(path: string): ModelFile {
     throw new ModelNotFoundError(`${error.message}; a model of the hub is named hf:ORG/REPO`, {
       cause: error.cause,
     });
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    return !(error instanceof Deno.errors.NotFound);
   }
 }
 

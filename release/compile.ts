@@ -5,36 +5,31 @@
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { denoFlags, parsePermissions, unionOf } from "../cli/permissions.mjs";
+import denoJson from "../deno.json" with { type: "json" };
+import table from "../cli/permissions.txt" with { type: "text" };
+import { checkDenort, TARGETS } from "./denort.ts";
+import { causes, megabytes, runTask } from "./task.ts";
 
-const TARGETS = [
-  "x86_64-unknown-linux-gnu",
-  "aarch64-unknown-linux-gnu",
-  "x86_64-apple-darwin",
-  "aarch64-apple-darwin",
-  "x86_64-pc-windows-msvc",
-];
+/** Where the launcher sees to it, the cache of models has one variable. */
+const CACHE_VARIABLES = ["HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME", "USERPROFILE"];
 
 /** A program has its permissions for good: all that the launcher ever grants. main.ts drops some. */
-const PERMISSIONS = [
-  "--no-prompt",
-  "--allow-read",
-  "--allow-write",
-  "--allow-net",
-  "--ignore-env",
-  "--allow-env=" + [
-    ...["TVLLM_MODEL", "TVLLM_CACHE", "HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"],
-    ...["HOME", "USERPROFILE", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"],
-    ...["NO_COLOR", "FORCE_COLOR", "TERM", "DENO_WEBGPU_BACKEND"],
-  ].join(","),
-];
+export function compiledPermissions(): string[] {
+  const all = unionOf(parsePermissions(table));
+  return denoFlags({ ...all, variables: [...all.variables, ...CACHE_VARIABLES] }, "");
+}
 
 /** Compiles for one target; throws an error of one line that says why it did not. */
 async function compile(bundle: string, directory: string, target: string): Promise<string> {
+  const denort = Deno.env.get("DENORT_BIN");
+  if (denort) checkRuntime(denort, target);
   const windows = target.includes("windows");
   const program = join(directory, `tvllm-${target}${windows ? ".exe" : ""}`);
   // `deno compile` writes beside the program and renames, so that a failure leaves nothing.
+  const flags = ["--no-config", ...compiledPermissions(), "--target", target, "-o", program];
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["compile", "--no-config", ...PERMISSIONS, "--target", target, "-o", program, bundle],
+    args: ["compile", ...flags, bundle],
     env: { NO_COLOR: "1" },
     stderr: "piped",
   }).output();
@@ -48,36 +43,60 @@ async function compile(bundle: string, directory: string, target: string): Promi
   throw new Error(`Cannot compile for ${target}: ${reason}`);
 }
 
-/** What Deno says of an error and its causes, on one line. */
-function causes(stderr: string): string {
-  const [report = ""] = stderr.split("Stack backtrace:");
-  const lines = report.split("\n").map((line) => line.trim());
-  return lines.filter((line) => /^(error|\d+): /.test(line))
-    .map((line) => line.replace(/^(error|\d+): /, "")).join(": ");
-}
-
-async function main(args: string[]): Promise<number> {
-  const host = Deno.build.target;
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: { target: { type: "string", multiple: true, default: [host] } },
-  });
-  const [bundle, directory] = positionals as [string, string];
-  const asked = values.target.flatMap((target) => target === "all" ? TARGETS : [target]);
-  for (const target of asked) {
-    if (TARGETS.includes(target)) continue;
-    throw new TypeError(
-      `Cannot compile for ${target}: the targets are ${TARGETS.join(", ")} and all`,
-    );
+/** `deno compile` takes any file for a runtime, and makes a program of it that does something else. */
+function checkRuntime(path: string, target: string): void {
+  try {
+    checkDenort(Deno.readFileSync(path), target, Deno.version.deno);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`Cannot compile for ${target} with DENORT_BIN=${path}: ${message}`);
   }
-  for (const target of asked) console.log(await compile(bundle, directory, target));
-  return 0;
 }
 
-try {
-  Deno.exit(await main(Deno.args));
-} catch (error) {
-  console.error(`error: ${(error as Error).message}`);
-  Deno.exit(1);
+/** Starts what was made for this machine; a program that does not say who it is goes again. */
+async function start(program: string): Promise<void> {
+  const expected = `tvllm ${denoJson.version} (Deno ${Deno.version.deno}`;
+  let answer: string;
+  try {
+    const output = await new Deno.Command(program, { args: ["--version"] }).output();
+    answer = new TextDecoder().decode(output.success ? output.stdout : output.stderr).trim();
+  } catch (error) {
+    answer = (error as Error).message;
+  }
+  if (answer.startsWith(expected)) return;
+  Deno.removeSync(program);
+  throw new Error(
+    `Cannot use what was compiled: ${program} --version says ${JSON.stringify(answer)} ` +
+      `rather than "${expected} …"`,
+  );
+}
+
+if (import.meta.main) {
+  await runTask(async (args) => {
+    const host = Deno.build.target;
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { target: { type: "string", multiple: true, default: [host] } },
+    });
+    const [bundle, directory] = positionals as [string, string];
+    const known = Object.keys(TARGETS);
+    const asked = values.target.flatMap((target) => target === "all" ? known : [target]);
+    for (const target of asked) {
+      if (known.includes(target)) continue;
+      throw new TypeError(
+        `Cannot compile for ${target}: the targets are ${known.join(", ")} and all`,
+      );
+    }
+    const bundled = megabytes(Deno.statSync(bundle).size);
+    for (const target of asked) {
+      const program = await compile(bundle, directory, target);
+      if (target === host) await start(program);
+      console.log(
+        `${program}: ${megabytes(Deno.statSync(program).size)}: the runtime of Deno ` +
+          `${Deno.version.deno}, and ${bundled} of tvllm ${denoJson.version} with its model and ` +
+          `fonts; ${target === host ? "started" : "not started, as it is for another system"}`,
+      );
+    }
+  });
 }

@@ -35,7 +35,7 @@ function makeSandbox(): Sandbox {
     return path;
   }) as [string, string, string];
   Deno.mkdirSync(join(root, "cli"));
-  for (const file of ["tvllm", "cli/find_deno.sh"]) {
+  for (const file of ["tvllm", "cli/find_deno.sh", "cli/launch.sh", "cli/permissions.txt"]) {
     Deno.copyFileSync(join(ROOT, file), join(root, file));
   }
   Deno.writeTextFileSync(join(root, "cli/main.ts"), FAKE_MAIN);

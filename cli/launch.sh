@@ -1,0 +1,84 @@
+# shellcheck shell=sh
+# How tvllm is started once there is a Deno: the launcher of a checkout and the standalone program
+# have these functions. cli/permissions.mjs is the same for Node.js.
+
+# Keeps what is worth keeping between runs; empty where there is no home directory.
+tvllm_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+tvllm_cache=${tvllm_cache:+$tvllm_cache/tvllm}
+
+# Sets $permissions, a list of Deno's flags, and $writable, the one directory that may be written or
+# nothing, for these arguments of tvllm; exports TVLLM_CACHE. Standard input is permissions.txt.
+grant() {
+  # The command: the first argument that is neither an option nor the value of one.
+  command='' previous=''
+  for argument; do
+    if [ "$previous" != --color ]; then
+      case $argument in
+        -*) ;;
+        *)
+          command=$argument
+          break
+          ;;
+      esac
+    fi
+    previous=$argument
+  done
+
+  TVLLM_CACHE=${TVLLM_CACHE:-${HF_HUB_CACHE:-${HF_HOME:+$HF_HOME/hub}}}
+  cache_home=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+  TVLLM_CACHE=${TVLLM_CACHE:-${cache_home:+$cache_home/huggingface/hub}}
+  export TVLLM_CACHE
+
+  net='' write='' variables='' opens=yes
+  words="$command ${TVLLM_MODEL:-} $*"
+  while read -r name row_net row_write row_variables row_model; do
+    case $name in
+      '#'* | '') continue ;;
+      *: | */)
+        # A word that is not a model's name may look like one; main.ts gives such permissions back.
+        case $opens$words in yes*[\ =m]"$name"*) ;; *) continue ;; esac
+        ;;
+      '*' | "$command") ;;
+      *) continue ;;
+    esac
+    [ "$row_model" != no ] || opens=''
+    [ "$row_net" = - ] || net=yes
+    [ "$row_write" = - ] || [ "$write" = yes ] || write=$row_write
+    [ "$row_variables" = - ] || variables=${variables:+$variables,}$row_variables
+  done
+
+  # Variables outside the list read as unset, so that libraries that look at others do not fail.
+  permissions="--no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
+  # The hub sends its files from other hosts, whose names change.
+  [ -z "$net" ] || permissions="$permissions --allow-net"
+  case $write in
+    yes) permissions="$permissions --allow-write" ;;
+    cache)
+      # Deno takes a comma for the end of a path.
+      case $TVLLM_CACHE in
+        *,*) permissions="$permissions --allow-write" ;;
+        *) writable=$TVLLM_CACHE ;;
+      esac
+      ;;
+  esac
+}
+
+# Mesa's software Vulkan driver prints an error for every run without this directory.
+set_runtime_dir() {
+  [ ! -d "${XDG_RUNTIME_DIR:-}" ] || return 0
+  if [ -n "$tvllm_cache" ] && mkdir -p "$tvllm_cache/runtime" 2>/dev/null; then
+    chmod 700 "$tvllm_cache/runtime"
+    export XDG_RUNTIME_DIR="$tvllm_cache/runtime"
+    return
+  fi
+  # Services and containers have no home.
+  runtime=${TMPDIR:-/tmp}/tvllm-runtime-$(id -u 2>/dev/null || :)
+  ! make_private "$runtime" || export XDG_RUNTIME_DIR="$runtime"
+}
+
+# Makes a directory among temporary files. Another user's must not be trusted.
+make_private() {
+  mkdir -m 700 "$1" 2>/dev/null || :
+  # shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh know -O
+  [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ]
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/env node
+/**
+ * Runs tvllm with Deno under Node.js, on any system: the program of the npm package, which brings the
+ * pinned Deno as a dependency; in a checkout it is for systems without sh.
+ */
+
+import { spawn, spawnSync } from "node:child_process";
+import { accessSync, constants, mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { homedir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { denoFlags, grantsOf, parsePermissions } from "./permissions.mjs";
+
+/** The oldest Deno that will do: major and minor version. */
+const OLDEST = [2, 9];
+
+/**
+ * The command: the first argument that is neither an option nor the value of one.
+ *
+ * @param {readonly string[]} args
+ */
+export function commandOf(args) {
+  return args.find((arg, i) => args[i - 1] !== "--color" && !arg.startsWith("-")) ?? "";
+}
+
+/**
+ * The directory of models, as the program itself finds it.
+ *
+ * @param {Readonly<Record<string, string | undefined>>} env
+ */
+export function modelCache(env) {
+  const own = env["TVLLM_CACHE"] || env["HF_HUB_CACHE"];
+  if (own) return own;
+  if (env["HF_HOME"]) return join(env["HF_HOME"], "hub");
+  const home = env["HOME"] || env["USERPROFILE"];
+  const cache = env["XDG_CACHE_HOME"] || (home && join(home, ".cache"));
+  return cache ? join(cache, "huggingface", "hub") : "";
+}
+
+/**
+ * Deno's flags for what these arguments may do.
+ *
+ * @param {string} table the text of permissions.txt
+ * @param {readonly string[]} args
+ * @param {Readonly<Record<string, string | undefined>>} env
+ */
+export function permissionFlags(table, args, env) {
+  const command = commandOf(args);
+  // A word that is not a model's name may look like one; main.ts gives such permissions back.
+  const words = [command, env["TVLLM_MODEL"] ?? "", ...args].join(" ");
+  const hasModel = (/** @type {string} */ prefix) =>
+    [" ", "=", "m"].some((before) => words.includes(before + prefix));
+  return denoFlags(grantsOf(parsePermissions(table), command, hasModel), modelCache(env));
+}
+
+/**
+ * The packages of npm that may have Deno's executable for a system, in the order to look.
+ *
+ * @param {string} platform as Node.js names it
+ * @param {string} arch
+ */
+export function denoPackages(platform, arch) {
+  return ["deno", `@deno/${platform}-${arch}${platform === "linux" ? "-glibc" : ""}`];
+}
+
+/**
+ * Whether this version, as `deno --version` prints it, is new enough.
+ *
+ * @param {string} output
+ */
+export function isNewEnough(output) {
+  const [, major, minor] = /^deno (\d+)\.(\d+)\./.exec(output) ?? [];
+  const [oldestMajor, oldestMinor] = /** @type {[number, number]} */ (OLDEST);
+  return Number(major) > oldestMajor ||
+    (Number(major) === oldestMajor && Number(minor) >= oldestMinor);
+}
+
+/** The pinned Deno that npm installed with this package, or a Deno of PATH. */
+function findDeno() {
+  const name = process.platform === "win32" ? "deno.exe" : "deno";
+  let resolve = createRequire(import.meta.url).resolve;
+  for (const packageName of denoPackages(process.platform, process.arch)) {
+    try {
+      const manifest = resolve(`${packageName}/package.json`);
+      const path = join(dirname(manifest), name);
+      if (isExecutable(path)) return path;
+      resolve = createRequire(manifest).resolve; // Its dependency is beside it, not beside us.
+    } catch {
+      // npm leaves out what is not for this system.
+    }
+  }
+  for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
+    const path = join(directory, name);
+    if (directory === "" || !isExecutable(path)) continue;
+    if (isNewEnough(spawnSync(path, ["--version"], { encoding: "utf8" }).stdout ?? "")) return path;
+  }
+  return undefined;
+}
+
+/** @param {string} path */
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** Mesa's software Vulkan driver prints an error for every run without this directory. */
+function runtimeDir() {
+  const given = process.env["XDG_RUNTIME_DIR"];
+  if (process.platform !== "linux" || (given && isDirectory(given))) return given;
+  const path = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "tvllm", "runtime");
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    return path;
+  } catch {
+    return given;
+  }
+}
+
+/** @param {string} path */
+function isDirectory(path) {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * What Deno is run with: in a checkout the sources or a task, in the package the bundle.
+ *
+ * @param {string} root
+ * @param {readonly string[]} args
+ */
+function denoArguments(root, args) {
+  const sources = join(root, "cli", "main.ts");
+  const isCheckout = statSync(sources, { throwIfNoEntry: false }) !== undefined;
+  if (isCheckout && args[0] === "task") {
+    return ["task", "--config", join(root, "deno.json"), ...args.slice(1)];
+  }
+  const table = readFileSync(join(root, "cli", "permissions.txt"), "utf8");
+  const flags = permissionFlags(table, args, process.env);
+  return isCheckout
+    ? ["run", `--lock=${join(root, "cli", "deno.lock")}`, ...flags, sources, ...args]
+    : ["run", "--no-config", "--no-lock", ...flags, join(root, "dist", "npm", "main.js"), ...args];
+}
+
+function main() {
+  const deno = findDeno();
+  if (deno === undefined) {
+    console.error(
+      `error: Cannot find Deno ${
+        OLDEST.join(".")
+      } or newer: let npm install optional dependencies ` +
+        "(npm install --include=optional), or install Deno (https://deno.com)",
+    );
+    process.exit(1);
+  }
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  const env = { ...process.env, DENO_NO_UPDATE_CHECK: "1", TVLLM_CACHE: modelCache(process.env) };
+  const runtime = runtimeDir();
+  if (runtime !== undefined) env["XDG_RUNTIME_DIR"] = runtime;
+  const child = spawn(deno, denoArguments(root, process.argv.slice(2)), { stdio: "inherit", env });
+  // A terminal sends its signals to both; one that was sent to this process is passed on.
+  process.on("SIGINT", () => {});
+  for (const signal of /** @type {const} */ (["SIGTERM", "SIGHUP"])) {
+    process.on(signal, () => child.kill(signal));
+  }
+  child.on("error", (error) => {
+    console.error(`error: Cannot run ${deno}: ${error.message}`);
+    process.exit(1);
+  });
+  child.on("exit", (code, signal) => {
+    if (signal !== null) {
+      process.removeAllListeners(signal);
+      process.kill(process.pid, signal);
+      return;
+    }
+    process.exit(code ?? 1);
+  });
+}
+
+// npm links to this file; the path given is then not the one of this module.
+const started = process.argv[1];
+if (started !== undefined && realpathSync(started) === fileURLToPath(import.meta.url)) main();

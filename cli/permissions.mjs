@@ -1,0 +1,97 @@
+/**
+ * What permissions.txt says, and Deno's flags for it. The launcher for Node.js imports this as well as
+ * the program, so that it is plain JavaScript; cli/launch.sh is the same in sh.
+ */
+
+/**
+ * @typedef {object} Row of the table
+ * @property {string} name
+ * @property {boolean} net
+ * @property {"none" | "cache" | "all"} write
+ * @property {readonly string[]} variables
+ * @property {boolean} opensModel
+ */
+
+/**
+ * @typedef {object} Grants
+ * @property {boolean} net
+ * @property {"none" | "cache" | "all"} write
+ * @property {readonly string[]} variables
+ */
+
+const WRITE = /** @type {const} */ ({ "-": "none", "cache": "cache", "yes": "all" });
+
+/**
+ * Parses the table.
+ *
+ * @param {string} text
+ * @returns {Row[]}
+ */
+export function parsePermissions(text) {
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "" && !line.startsWith("#"));
+  return lines.map((line) => {
+    const [name = "", net, write = "", variables = "-", model] = line.trim().split(/\s+/);
+    return {
+      name,
+      net: net === "yes",
+      write: WRITE[/** @type {keyof typeof WRITE} */ (write)],
+      variables: variables === "-" ? [] : variables.split(","),
+      opensModel: model !== "no",
+    };
+  });
+}
+
+/**
+ * What `command` may do.
+ *
+ * @param {readonly Row[]} rows
+ * @param {string} command
+ * @param {(prefix: string) => boolean} hasModel whether it is given a model that is spelled like this
+ * @returns {Grants}
+ */
+export function grantsOf(rows, command, hasModel) {
+  const own = rows.filter(({ name }) => name === "*" || (name === command && !isPrefix(name)));
+  const models = own.every(({ opensModel }) => opensModel)
+    ? rows.filter(({ name }) => isPrefix(name) && hasModel(name))
+    : [];
+  return unionOf([...own, ...models]);
+}
+
+/**
+ * All that any command may do.
+ *
+ * @param {readonly Row[]} rows
+ * @returns {Grants}
+ */
+export function unionOf(rows) {
+  const writes = rows.map(({ write }) => write);
+  return {
+    net: rows.some(({ net }) => net),
+    write: writes.includes("all") ? "all" : writes.includes("cache") ? "cache" : "none",
+    variables: [...new Set(rows.flatMap(({ variables }) => variables))],
+  };
+}
+
+/**
+ * Deno's flags for these permissions, and for no more.
+ *
+ * @param {Grants} grants
+ * @param {string} cache the directory of models
+ * @returns {string[]}
+ */
+export function denoFlags({ net, write, variables }, cache) {
+  const flags = ["--no-prompt", "--allow-read"];
+  // Variables outside the list read as unset, so that libraries that look at others do not fail.
+  flags.push("--ignore-env", `--allow-env=${variables.join(",")}`);
+  // The hub sends its files from other hosts, whose names change.
+  if (net) flags.push("--allow-net");
+  // Deno takes a comma for the end of a path.
+  if (write === "all" || (write === "cache" && cache.includes(","))) flags.push("--allow-write");
+  else if (write === "cache" && cache !== "") flags.push(`--allow-write=${cache}`);
+  return flags;
+}
+
+/** @param {string} name */
+function isPrefix(name) {
+  return /[:/]$/.test(name);
+}

@@ -1,0 +1,61 @@
+/** The packages of npm that the bundle has in it. */
+
+import { join } from "node:path";
+import { readLock, runDeno } from "./task.ts";
+
+/** One of them. */
+export interface Package {
+  /** As dependencies name it: NAME@VERSION, and what it was resolved with. */
+  readonly key: string;
+  readonly name: string;
+  readonly version: string;
+  /** Keys of the packages that it imports. */
+  readonly dependencies: readonly string[];
+  /** Whether tvllm imports it. */
+  readonly isDirect: boolean;
+  /** SHA-512 of its archive, in base64. */
+  readonly sha512: string;
+  /** Its package.json. */
+  readonly manifest: { readonly license?: string; readonly description?: string };
+  /** Its licence's files, and notices that it asks to pass on. */
+  readonly texts: readonly string[];
+}
+
+/** As `deno info` lists them. */
+interface Info {
+  readonly npmPackages: Readonly<
+    Record<string, {
+      readonly name: string;
+      readonly version: string;
+      readonly dependencies: readonly string[];
+      readonly localPath: string;
+    }>
+  >;
+}
+
+/** What the lock file of the program names, with what Deno's cache has of it. */
+export async function bundledPackages(): Promise<Package[]> {
+  const args = ["info", "--json", "--lock=cli/deno.lock", "--frozen", "cli/main.ts"];
+  const info: Info = JSON.parse(await runDeno(args, "list the packages"));
+  const { direct, hashes } = readLock("cli/deno.lock");
+  return Object.entries(hashes).map(([key, sha512]) => {
+    const found = info.npmPackages[key];
+    if (found === undefined) throw new Error(`Cannot find ${key} of cli/deno.lock: it is not used`);
+    const { name, version, dependencies, localPath } = found;
+    const manifest = JSON.parse(Deno.readTextFileSync(join(localPath, "package.json")));
+    const names = [...Deno.readDirSync(localPath)].filter(({ isFile, name }) =>
+      isFile && /^(licen[cs]e|copying|notice|copyrightnotice)(\.(md|txt))?$/i.test(name)
+    ).map(({ name }) => name).sort();
+    const texts = names.map((file) => Deno.readTextFileSync(join(localPath, file)).trim());
+    return {
+      key,
+      name,
+      version,
+      dependencies,
+      isDirect: direct.has(key),
+      sha512,
+      manifest,
+      texts,
+    };
+  });
+}

@@ -1,0 +1,100 @@
+#!/bin/sh
+# tvllm @VERSION@ for Linux on @MACHINE@, in one file: this script, then Deno @DENO_VERSION@ and tvllm's program,
+# compressed. The first run unpacks them into the cache; that takes gzip and the usual small programs
+# of a system (coreutils or busybox), nothing else.
+set -eu
+
+# Who has an empty PATH has these all the same.
+PATH=${PATH:+$PATH:}/usr/local/bin:/usr/bin:/bin
+
+@LAUNCH@
+
+fail() {
+  echo "error: $1" >&2
+  exit 1
+}
+
+cannot_unpack() {
+  fail "Cannot unpack tvllm into $place: $1; it takes @UNPACKED@ of a directory that can be written and run from: make room, or name another by XDG_CACHE_HOME"
+}
+
+# Both are moved here whole and checked, but a crash of the system may cut what was not yet on the disk.
+is_unpacked() {
+  [ -x "$place/deno" ] && [ -f "$place/tvllm.js" ] &&
+    [ "$(wc -c <"$place/deno")" -eq @DENO_BYTES@ ] &&
+    [ "$(wc -c <"$place/tvllm.js")" -eq @PROGRAM_BYTES@ ]
+}
+
+# Makes the lock, or waits until another process has unpacked. (Who takes over a dead one's lock at the
+# same moment as another unpacks once more: aside, so that no harm is done.)
+lock() {
+  waited=0
+  until mkdir "$place/lock" 2>/dev/null; do
+    ! is_unpacked || return 1
+    { read -r owner <"$place/lock/pid"; } 2>/dev/null || owner=''
+    if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
+      [ "$waited" -ne 5 ] || echo "Waiting for another process that unpacks tvllm" >&2
+    elif [ "$waited" -ge 20 ] || [ -n "$owner" ]; then
+      rm -rf "$place/lock"
+      mkdir "$place/lock" 2>/dev/null && break
+      [ -d "$place/lock" ] || cannot_unpack "it cannot be written"
+    fi
+    waited=$((waited + 1))
+    sleep 0.1 2>/dev/null || sleep 1
+  done
+  echo $$ 2>/dev/null >"$place/lock/pid" || :
+}
+
+# extract FILE SHA256: what standard input has compressed.
+extract() {
+  reason=$(gzip -dc 2>&1 >"$scratch/$1") || cannot_unpack "${reason:-its file system refuses a file of this size}"
+  sum=$(sha256sum <"$scratch/$1")
+  [ "${sum%% *}" = "$2" ] || fail "Cannot unpack tvllm: $0 is damaged; get it again"
+}
+
+unpack() {
+  for program in chmod gzip head mkdir mv rm sha256sum sleep tail wc; do
+    command -v "$program" >/dev/null || fail "Cannot unpack tvllm: there is no $program, of coreutils or busybox; install it"
+  done
+  reason=$(mkdir -p "$place" 2>&1) || cannot_unpack "$reason"
+  lock || return 0
+  scratch=$place/part.$$
+  trap 'rm -rf "$scratch" "$place/lock"' EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  # Whom we waited for has done it, if all went well; what a killed one left is of no use.
+  if ! is_unpacked; then
+    echo "Unpacking tvllm into $place, once" >&2
+    rm -rf "$place"/part.*
+    reason=$(mkdir "$scratch" 2>&1) || cannot_unpack "$reason"
+    tail -c +@DENO_START@ "$0" | head -c @DENO_PACKED@ | extract deno @DENO_SHA256@
+    tail -c +@PROGRAM_START@ "$0" | extract tvllm.js @PROGRAM_SHA256@
+    chmod 755 "$scratch/deno"
+    reason=$("$scratch/deno" --version 2>&1) ||
+      fail "Cannot run tvllm: this file is for Linux on @MACHINE@, with glibc, and its Deno does not start here: $reason"
+    mv -f "$scratch/deno" "$scratch/tvllm.js" "$place/"
+  fi
+  trap - EXIT HUP INT TERM
+  rm -rf "$scratch" "$place/lock"
+}
+
+if [ -z "$tvllm_cache" ]; then
+  # Services and containers have no home.
+  tvllm_cache=${TMPDIR:-/tmp}/tvllm-$(id -u)
+  make_private "$tvllm_cache" ||
+    fail "Cannot unpack tvllm into $tvllm_cache, which is not yours alone: name another directory by XDG_CACHE_HOME"
+fi
+place=$tvllm_cache/@NAME@
+is_unpacked || unpack
+
+grant "$@" <<'PERMISSIONS'
+@PERMISSIONS@
+PERMISSIONS
+set_runtime_dir
+# Deno's own cache is part of what can be removed with this directory.
+export DENO_NO_UPDATE_CHECK=1 DENO_DIR="$place/cache"
+# shellcheck disable=SC2086 # $permissions is a list of flags
+exec "$place/deno" run --no-config --no-lock --cached-only $permissions ${writable:+"--allow-write=$writable"} \
+  "$place/tvllm.js" "$@"
+exit 1

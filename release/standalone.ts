@@ -1,0 +1,105 @@
+/**
+ * Makes tvllm one file that runs on Linux with nothing installed: `deno task standalone [--target
+ * TARGET|all]…`. It is a script for sh (standalone.sh), then the Deno that npm has for the target and
+ * the bundle, both compressed by gzip: every system can unpack that.
+ */
+
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+import denoJson from "../deno.json" with { type: "json" };
+import launch from "../cli/launch.sh" with { type: "text" };
+import permissions from "../cli/permissions.txt" with { type: "text" };
+import template from "./standalone.sh" with { type: "text" };
+import { DENO_VERSION, megabytes, ROOT, runDeno, runTask } from "./task.ts";
+
+/** The packages of npm that have Deno's executable, and what their machines are called. */
+const TARGETS: Readonly<Record<string, { npm: string; machine: string }>> = {
+  "x86_64-unknown-linux-gnu": { npm: "@deno/linux-x64-glibc", machine: "x86-64" },
+  "aarch64-unknown-linux-gnu": { npm: "@deno/linux-arm64-glibc", machine: "arm64" },
+};
+
+/** Where the compressed parts begin. */
+const HEADER_BYTES = 16384;
+
+/** A part of the file. */
+interface Part {
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly packed: Uint8Array;
+}
+
+function pack(bytes: Uint8Array): Part {
+  return {
+    bytes: bytes.length,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+    packed: gzipSync(bytes, { level: 9 }),
+  };
+}
+
+/** Deno for a target, by Deno's own client of npm, which checks it against release/deno.lock. */
+async function denoFor(target: string): Promise<Uint8Array> {
+  const specifier = `npm:${TARGETS[target]!.npm}@${DENO_VERSION}`;
+  const flags = ["--no-config", `--lock=${join(ROOT, "release/deno.lock")}`, "--frozen"];
+  await runDeno(["cache", ...flags, specifier], `get ${specifier}`);
+  const info = JSON.parse(await runDeno(["info", "--json", ...flags, specifier], "find it"));
+  const { localPath } = info.npmPackages[specifier.slice("npm:".length)];
+  return Deno.readFileSync(join(localPath, "deno"));
+}
+
+/** The script with its values. */
+export function header(target: string, deno: Part, program: Part): Uint8Array {
+  const values: Readonly<Record<string, string | number>> = {
+    VERSION: denoJson.version,
+    MACHINE: TARGETS[target]!.machine,
+    DENO_VERSION,
+    LAUNCH: launch.trim(),
+    PERMISSIONS: permissions.trim(),
+    // Another build has another place.
+    NAME: `standalone-${deno.sha256.slice(0, 8)}${program.sha256.slice(0, 8)}`,
+    UNPACKED: megabytes(deno.bytes + program.bytes),
+    DENO_BYTES: deno.bytes,
+    DENO_SHA256: deno.sha256,
+    DENO_START: HEADER_BYTES + 1,
+    DENO_PACKED: deno.packed.length,
+    PROGRAM_BYTES: program.bytes,
+    PROGRAM_SHA256: program.sha256,
+    PROGRAM_START: HEADER_BYTES + deno.packed.length + 1,
+  };
+  const script = template.replaceAll(/@([A-Z0-9_]+)@/g, (_, name) => `${values[name]}`);
+  const bytes = new Uint8Array(HEADER_BYTES).fill(10); // lines that the shell does not come to
+  const { read } = new TextEncoder().encodeInto(script, bytes);
+  if (read < script.length) throw new Error("Cannot make the file: its script is too long");
+  return bytes;
+}
+
+if (import.meta.main) {
+  await runTask(async (args) => {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { target: { type: "string", multiple: true, default: ["all"] } },
+    });
+    const [bundle, directory] = positionals as [string, string];
+    const known = Object.keys(TARGETS);
+    const asked = values.target.flatMap((target) => target === "all" ? known : [target]);
+    const unknown = asked.find((target) => !known.includes(target));
+    if (unknown !== undefined) {
+      throw new TypeError(
+        `Cannot make a file for ${unknown}: the targets are ${known.join(", ")} and all`,
+      );
+    }
+    const program = pack(Deno.readFileSync(bundle));
+    for (const target of asked) {
+      const deno = pack(await denoFor(target));
+      const path = join(directory, `tvllm-standalone-${target}`);
+      const parts = [header(target, deno, program), deno.packed, program.packed];
+      await Deno.writeFile(path, ReadableStream.from(parts), { mode: 0o755 });
+      console.log(
+        `${path}: ${megabytes(Deno.statSync(path).size)}: Deno ${DENO_VERSION} and tvllm ` +
+          `${denoJson.version}, ${megabytes(deno.bytes + program.bytes)} when unpacked`,
+      );
+    }
+  });
+}

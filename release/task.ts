@@ -1,0 +1,69 @@
+/** What the programs of this folder have in common. */
+
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import packageJson from "../package.json" with { type: "json" };
+
+/** The project's folder. */
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** The Deno of npm that the project is tested with, and that its programs carry. */
+export const DENO_VERSION: string = packageJson.optionalDependencies.deno;
+
+/** Runs a program's main function; an error is one line and exit code 1. */
+export async function runTask(main: (args: readonly string[]) => unknown): Promise<never> {
+  try {
+    await main(Deno.args);
+  } catch (error) {
+    console.error(`error: ${(error as Error).message}`);
+    Deno.exit(1);
+  }
+  Deno.exit(0);
+}
+
+/** Runs Deno, with all of the environment, and returns what it printed on stdout. */
+export async function runDeno(args: readonly string[], what: string): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const decoder = new TextDecoder();
+  if (!success) throw new Error(`Cannot ${what}: ${causes(decoder.decode(stderr))}`);
+  return decoder.decode(stdout);
+}
+
+/** What Deno says of an error and its causes, on one line. */
+export function causes(stderr: string): string {
+  const [report = ""] = stderr.split("Stack backtrace:");
+  const lines = report.split("\n").map((line) => line.trim());
+  const said = lines.filter((line) => /^(error|\d+): /.test(line))
+    .map((line) => line.replace(/^(error|\d+): /, ""));
+  return said.length > 0 ? said.join(": ") : lines.filter((line) => line !== "").join("; ");
+}
+
+/** What a lock file of Deno says. */
+interface Lock {
+  /** The packages that the program imports, others' dependencies left out. */
+  readonly direct: ReadonlySet<string>;
+  /** The SHA-512 of each package's archive, in base64. */
+  readonly hashes: Readonly<Record<string, string>>;
+}
+
+/** Reads a lock file of the project. */
+export function readLock(path: string): Lock {
+  const { specifiers, npm } = JSON.parse(Deno.readTextFileSync(join(ROOT, path)));
+  // "npm:NAME@RANGE": "VERSION", and the same package is "NAME@VERSION".
+  const direct = Object.entries<string>(specifiers).map(([specifier, version]) =>
+    `${specifier.slice("npm:".length, specifier.lastIndexOf("@"))}@${version}`
+  );
+  const hashes = Object.entries<{ readonly integrity: string }>(npm).map(([key, { integrity }]) =>
+    [key, integrity.replace(/^sha512-/, "")] as const
+  );
+  return { direct: new Set(direct), hashes: Object.fromEntries(hashes) };
+}
+
+/** A size for people. */
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
