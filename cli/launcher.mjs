@@ -13,6 +13,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { denoFlags, grantsOf, parsePermissions } from "./permissions.mjs";
 
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
 /** The oldest Deno that will do: major and minor version. */
 const OLDEST = [2, 9];
 
@@ -96,7 +98,30 @@ function findDeno() {
     if (directory === "" || !isExecutable(path)) continue;
     if (isNewEnough(spawnSync(path, ["--version"], { encoding: "utf8" }).stdout ?? "")) return path;
   }
-  return undefined;
+  return isCheckout() ? denoOfNpx(createRequire(import.meta.url)("../package.json")) : undefined;
+}
+
+/**
+ * Deno as npm keeps it for npx: a checkout has no dependencies installed.
+ *
+ * @param {{ optionalDependencies: { deno: string } }} manifest
+ */
+function denoOfNpx({ optionalDependencies }) {
+  const code = '"console.log(Deno.execPath())"'; // One line for the shell: npx is a script for it.
+  const command = `npx --yes --prefer-offline deno@${optionalDependencies.deno} eval ${code}`;
+  const options = /** @type {const} */ ({
+    cwd: ROOT, // Not where an .npmrc may say something else.
+    encoding: "utf8",
+    shell: true,
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, npm_config_update_notifier: "false", npm_config_loglevel: "error" },
+  });
+  const path = spawnSync(command, options).stdout.trim().split("\n").at(-1)?.trim();
+  return path !== undefined && isExecutable(path) ? path : undefined;
+}
+
+function isCheckout() {
+  return statSync(join(ROOT, "cli", "main.ts"), { throwIfNoEntry: false }) !== undefined;
 }
 
 /** @param {string} path */
@@ -134,20 +159,30 @@ function isDirectory(path) {
 /**
  * What Deno is run with: in a checkout the sources or a task, in the package the bundle.
  *
- * @param {string} root
  * @param {readonly string[]} args
  */
-function denoArguments(root, args) {
-  const sources = join(root, "cli", "main.ts");
-  const isCheckout = statSync(sources, { throwIfNoEntry: false }) !== undefined;
-  if (isCheckout && args[0] === "task") {
-    return ["task", "--config", join(root, "deno.json"), ...args.slice(1)];
+function denoArguments(args) {
+  if (isCheckout() && args[0] === "task") {
+    return ["task", "--config", join(ROOT, "deno.json"), ...args.slice(1)];
   }
-  const table = readFileSync(join(root, "cli", "permissions.txt"), "utf8");
+  const table = readFileSync(join(ROOT, "cli", "permissions.txt"), "utf8");
   const flags = permissionFlags(table, args, process.env);
-  return isCheckout
-    ? ["run", `--lock=${join(root, "cli", "deno.lock")}`, ...flags, sources, ...args]
-    : ["run", "--no-config", "--no-lock", ...flags, join(root, "dist", "npm", "main.js"), ...args];
+  return isCheckout()
+    ? [
+      "run",
+      `--lock=${join(ROOT, "cli", "deno.lock")}`,
+      ...flags,
+      join(ROOT, "cli", "main.ts"),
+      ...args,
+    ]
+    : [
+      "run",
+      "--no-config",
+      "--no-lock",
+      ...flags,
+      join(ROOT, "dist", "npm", "cli", "main.js"),
+      ...args,
+    ];
 }
 
 function main() {
@@ -161,11 +196,10 @@ function main() {
     );
     process.exit(1);
   }
-  const root = fileURLToPath(new URL("..", import.meta.url));
   const env = { ...process.env, DENO_NO_UPDATE_CHECK: "1", TVLLM_CACHE: modelCache(process.env) };
   const runtime = runtimeDir();
   if (runtime !== undefined) env["XDG_RUNTIME_DIR"] = runtime;
-  const child = spawn(deno, denoArguments(root, process.argv.slice(2)), { stdio: "inherit", env });
+  const child = spawn(deno, denoArguments(process.argv.slice(2)), { stdio: "inherit", env });
   // A terminal sends its signals to both; one that was sent to this process is passed on.
   process.on("SIGINT", () => {});
   for (const signal of /** @type {const} */ (["SIGTERM", "SIGHUP"])) {
