@@ -15,7 +15,8 @@ fail() {
 }
 
 cannot_unpack() {
-  fail "Cannot unpack tvllm into $place: $1; it takes @UNPACKED@ of a directory that can be written and run from: make room, or name another by XDG_CACHE_HOME"
+  # shellcheck disable=SC2086 # made one line
+  fail "Cannot unpack tvllm into $place: $(set -f && echo $1); it takes @UNPACKED@ of a directory that can be written and run from: make room, or name another by XDG_CACHE_HOME"
 }
 
 # Both are moved here whole and checked, but a crash of the system may cut what was not yet on the disk.
@@ -45,11 +46,23 @@ lock() {
   echo $$ 2>/dev/null >"$place/lock/pid" || :
 }
 
-# extract FILE SHA256: what standard input has compressed.
+part_deno() {
+  tail -c +@DENO_START@ "$0" | head -c @DENO_PACKED@
+}
+
+part_program() {
+  tail -c +@PROGRAM_START@ "$0"
+}
+
+# extract PART FILE SHA256
 extract() {
-  reason=$(gzip -dc 2>&1 >"$scratch/$1") || cannot_unpack "${reason:-its file system refuses a file of this size}"
-  sum=$(sha256sum <"$scratch/$1")
-  [ "${sum%% *}" = "$2" ] || fail "Cannot unpack tvllm: $0 is damaged; get it again"
+  # (The shell would add what killed gzip.)
+  if ! reason=$({ part_"$1" | gzip -dc 2>&1 >"$scratch/$2"; } 2>/dev/null); then
+    ! part_"$1" | gzip -t 2>/dev/null || cannot_unpack "${reason:-a file of this size is refused}"
+  elif sum=$(sha256sum <"$scratch/$2") && [ "${sum%% *}" = "$3" ]; then
+    return
+  fi
+  fail "Cannot unpack tvllm: $0 is damaged; get it again"
 }
 
 unpack() {
@@ -68,8 +81,8 @@ unpack() {
     echo "Unpacking tvllm into $place, once" >&2
     rm -rf "$place"/part.*
     reason=$(mkdir "$scratch" 2>&1) || cannot_unpack "$reason"
-    tail -c +@DENO_START@ "$0" | head -c @DENO_PACKED@ | extract deno @DENO_SHA256@
-    tail -c +@PROGRAM_START@ "$0" | extract tvllm.js @PROGRAM_SHA256@
+    extract deno deno @DENO_SHA256@
+    extract program tvllm.js @PROGRAM_SHA256@
     chmod 755 "$scratch/deno"
     reason=$("$scratch/deno" --version 2>&1) ||
       fail "Cannot run tvllm: this file is for Linux on @MACHINE@, with glibc, and its Deno does not start here: $reason"

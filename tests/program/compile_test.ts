@@ -2,7 +2,11 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ROOT, run, type RunResult, which } from "./run_tvllm.ts";
+import denoJson from "../../deno.json" with { type: "json" };
+import { compiledPermissions } from "../../release/compile.ts";
+import { checkDenort, executableKind } from "../../release/denort.ts";
+import { ROOT, run, type RunResult } from "./run_tvllm.ts";
+import { ARM64, HEADERS, printingElf } from "./tiny_elf.ts";
 
 /** Compiles a one-line program into a new directory, with no network but a proxy that is not there. */
 async function compile(
@@ -12,7 +16,8 @@ async function compile(
   const source = join(Deno.makeTempDirSync(), "bundle.js");
   Deno.writeTextFileSync(source, "console.log(1);\n");
   const directory = Deno.makeTempDirSync();
-  const command = ["run", "--no-prompt", "--allow-run", join(ROOT, "release/compile.ts")];
+  const flags = ["--allow-read", `--allow-write=${directory}`, "--allow-env=DENORT_BIN"];
+  const command = ["run", "--no-prompt", "--allow-run", ...flags, join(ROOT, "release/compile.ts")];
   const result = await run(Deno.execPath(), [...command, source, directory, ...args], {
     env: {
       DENO_DIR: Deno.makeTempDirSync(),
@@ -44,22 +49,148 @@ Deno.test("compile refuses a target that it does not know, and names those it do
   assert.deepEqual(left, []);
 });
 
+/** What only denort says, and what its requests do. */
+const MARKS = `Could not find standalone binary section. Deno/${Deno.version.deno}`;
+
+/** A runtime in place of denort. */
+function runtime(bytes: Uint8Array, text: string): string {
+  const path = join(Deno.makeTempDirSync(), "denort");
+  const marks = new TextEncoder().encode(text);
+  Deno.writeFileSync(path, new Uint8Array([...bytes, ...marks]), { mode: 0o755 });
+  return path;
+}
+
+for (
+  const [kind, target] of [
+    ["ELF for x86-64", "x86_64-unknown-linux-gnu"],
+    ["ELF for arm64", "aarch64-unknown-linux-gnu"],
+    ["Mach-O for x86-64", "x86_64-apple-darwin"],
+    ["Mach-O for arm64", "aarch64-apple-darwin"],
+    ["PE for x86-64", "x86_64-pc-windows-msvc"],
+  ] as const
+) {
+  Deno.test(`checkDenort() takes denort for ${target}, and of no other machine`, () => {
+    const marks = new TextEncoder().encode(MARKS);
+    for (const [other, header] of Object.entries(HEADERS)) {
+      assert.equal(executableKind(header), other);
+      const check = () =>
+        checkDenort(new Uint8Array([...header, ...marks]), target, Deno.version.deno);
+      if (other === kind) check();
+      else {
+        assert.throws(check, { message: `it is ${other}, but the target needs ${kind}` });
+      }
+    }
+  });
+}
+
+Deno.test("executableKind() knows no other files, however short", () => {
+  for (
+    const bytes of [[], [0x4d, 0x5a], [0x7f, 0x45, 0x4c, 0x46], [0xca, 0xfe, 0xba, 0xbe, 0, 0]]
+  ) {
+    assert.equal(executableKind(new Uint8Array(bytes)), undefined);
+  }
+  // A header of PE beyond the file's end.
+  const bytes = HEADERS["PE for x86-64"]!.slice();
+  new DataView(bytes.buffer).setUint32(0x3c, 0xffff_fff0, true);
+  assert.equal(executableKind(bytes), undefined);
+  assert.equal(
+    executableKind(Deno.readFileSync(Deno.execPath()))?.split(" ")[0],
+    {
+      linux: "ELF",
+      darwin: "Mach-O",
+      windows: "PE",
+    }[Deno.build.os as string],
+  );
+});
+
+for (
+  const [what, header, marks, reason] of [
+    ["is no executable", "", MARKS, /it is not a Linux, macOS or Windows executable/],
+    ["is of another system", "PE for x86-64", MARKS, /it is PE for x86-64, but the target/],
+    ["is no denort", "ELF for x86-64", `Deno/${Deno.version.deno}`, /it is not denort/],
+    ["is of another Deno", "ELF for x86-64", MARKS.replace(/\d+$/, "x"), /it is not from Deno/],
+  ] as const
+) {
+  Deno.test(`compile refuses a DENORT_BIN that ${what}`, async () => {
+    const DENORT_BIN = runtime(HEADERS[header] ?? new Uint8Array(), marks);
+    const target = ["--target", "x86_64-unknown-linux-gnu"];
+    const { code, stdout, stderr, left } = await compile(target, { DENORT_BIN });
+    assert.equal(code, 1);
+    assert.equal(stdout, "");
+    assert.match(stderr, /^error: Cannot compile for x86_64\S+ with DENORT_BIN=\S+: .*\n$/);
+    assert.match(stderr, reason);
+    assert.deepEqual(left, []);
+  });
+}
+
+Deno.test("compile refuses Deno itself for the runtime, and a file that is not there", async () => {
+  for (const DENORT_BIN of [Deno.execPath(), "/no/such/denort"]) {
+    const { code, stderr, left } = await compile([], { DENORT_BIN });
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: Cannot compile for \S+ with DENORT_BIN=\S+: .*\n$/);
+    assert.deepEqual(left, []);
+  }
+});
+
+const onLinux = { ignore: Deno.build.target !== "x86_64-unknown-linux-gnu" };
+
 Deno.test({
-  name: "compile names the program that it made",
-  ignore: Deno.build.os !== "linux", // there any program will do for the runtime
+  name: "compile starts what it made, and says what is in it",
+  ...onLinux,
   fn: async () => {
-    const { code, stdout, left } = await compile([], { DENORT_BIN: which("true")! });
-    assert.equal(code, 0);
-    assert.deepEqual(left, [`tvllm-${Deno.build.target}`]);
-    assert.ok(stdout.endsWith(`tvllm-${Deno.build.target}\n`), stdout);
+    const said = `tvllm ${denoJson.version} (Deno ${Deno.version.deno}, V8 1)\n`;
+    const DENORT_BIN = runtime(printingElf(said), MARKS);
+    const { code, stdout, stderr, left } = await compile([], { DENORT_BIN });
+    assert.equal(code, 0, stderr);
+    const [program] = left;
+    assert.equal(program, `tvllm-${Deno.build.target}`);
+    assert.match(
+      stdout,
+      /\/tvllm-\S+: [\d.]+ MB, with the runtime of Deno [\d.]+ and tvllm .*\(0\.0 MB\); it starts\n$/,
+    );
   },
 });
 
-Deno.test("a compiled program sees the variables that the launcher lets tvllm see", () => {
-  const launcher = Deno.readTextFileSync(join(ROOT, "tvllm"));
-  const lists = [...launcher.matchAll(/environment=(?:\$environment,)?([A-Z_,]+)/g)];
-  const names = lists.flatMap((match) => match[1]!.split(","));
-  assert.ok(names.length > 5);
-  const compile = Deno.readTextFileSync(join(ROOT, "release/compile.ts"));
-  assert.deepEqual(names.filter((name) => !compile.includes(`"${name}"`)), []);
+Deno.test({
+  name: "compile removes a program that does not say that it is tvllm",
+  ...onLinux,
+  fn: async () => {
+    const DENORT_BIN = runtime(printingElf("something else\n"), MARKS);
+    const { code, stdout, stderr, left } = await compile([], { DENORT_BIN });
+    assert.equal(code, 1);
+    assert.equal(stdout, "");
+    assert.match(
+      stderr,
+      /^error: Cannot use what was compiled: .* says "something else" rather .*\n$/,
+    );
+    assert.deepEqual(left, []);
+  },
+});
+
+Deno.test({
+  name: "compile does not start what is for another system",
+  ...onLinux,
+  fn: async () => {
+    const DENORT_BIN = runtime(printingElf("unread", ARM64), MARKS);
+    const target = "aarch64-unknown-linux-gnu";
+    const { code, stdout, stderr, left } = await compile(["--target", target], { DENORT_BIN });
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /; not started, as it is for another system\n$/);
+    assert.deepEqual(left, [`tvllm-${target}`]);
+  },
+});
+
+Deno.test("a compiled program may do what any command may, and no more", () => {
+  const flags = compiledPermissions();
+  const names = flags.map((flag) => flag.split("=")[0]).sort();
+  assert.deepEqual(names, [
+    "--allow-env",
+    "--allow-net",
+    "--allow-read",
+    "--allow-write",
+    "--ignore-env",
+    "--no-prompt",
+  ]);
+  const variables = flags.find((flag) => flag.startsWith("--allow-env="))!.split(/[=,]/);
+  for (const name of ["TVLLM_MODEL", "HF_TOKEN", "HOME"]) assert.ok(variables.includes(name), name);
 });

@@ -18,7 +18,16 @@ const stdin = await new Response(Deno.stdin.readable).text();
 console.log(JSON.stringify({ args: Deno.args, granted, env, stdin }));
 `;
 
-/** A project of the launcher and FAKE_MAIN, and places for programs and caches beside it. */
+/** What the launchers consist of. */
+const FILES = [
+  "tvllm",
+  "package.json",
+  ...["find_deno.sh", "launch.sh", "launcher.mjs", "permissions.mjs", "permissions.txt"].map((
+    name,
+  ) => `cli/${name}`),
+];
+
+/** A project of the launchers and FAKE_MAIN, and places for programs and caches beside it. */
 interface Sandbox {
   readonly folder: string;
   readonly launcher: string;
@@ -35,7 +44,7 @@ function makeSandbox(): Sandbox {
     return path;
   }) as [string, string, string];
   Deno.mkdirSync(join(root, "cli"));
-  for (const file of ["tvllm", "cli/find_deno.sh", "cli/launch.sh", "cli/permissions.txt"]) {
+  for (const file of FILES) {
     Deno.copyFileSync(join(ROOT, file), join(root, file));
   }
   Deno.writeTextFileSync(join(root, "cli/main.ts"), FAKE_MAIN);
@@ -64,6 +73,28 @@ function fakeNpx(sandbox: Sandbox): void {
       *) exit 1 ;;
     esac`,
   );
+}
+
+/** Runs the launcher for Node.js with only the sandbox's programs on PATH. */
+function launchOnNode(
+  { launcher, bin, home, folder }: Sandbox,
+  args: readonly string[],
+  { runtime = "deno", stdin = "" }: { runtime?: "deno" | "node"; stdin?: string } = {},
+) {
+  const script = join(dirname(launcher), "cli/launcher.mjs");
+  const command = runtime === "node" ? [script] : ["run", "-A", "--no-config", script];
+  const program = runtime === "node" ? which("node")! : Deno.execPath();
+  return run(program, [...command, ...args], {
+    cwd: folder,
+    stdin,
+    env: {
+      PATH: `${bin}:${dirname(which("sh")!)}`,
+      HOME: home,
+      XDG_CACHE_HOME: "",
+      XDG_RUNTIME_DIR: "",
+      DENO_DIR: join(home, "deno"),
+    },
+  });
 }
 
 function npxCalls({ home }: Sandbox): number {
@@ -242,6 +273,85 @@ Deno.test({
     );
   },
 });
+
+for (const runtime of ["deno", "node"] as const) {
+  // What Node.js has of its interface Deno has too, so that the launcher is tested without Node.js.
+  const onRuntime = {
+    ignore: posix.ignore || (runtime === "node" && which("node") === undefined),
+  };
+
+  Deno.test({
+    name: `launcher.mjs on ${runtime} passes arguments, input and the exit code on as they are`,
+    ...onRuntime,
+    fn: async () => {
+      const sandbox = makeSandbox();
+      symlink(Deno.execPath(), join(sandbox.bin, "deno"));
+      const args = ["generate", "two  words", "", "$HOME *", "'\"\\", "--", "-x\n"];
+      const options = { runtime, stdin: "the prompt" };
+      const { code, stdout, stderr } = await launchOnNode(sandbox, args, options);
+      assert.equal(code, 0, stderr);
+      const seen = JSON.parse(stdout);
+      assert.deepEqual(seen.args, args);
+      assert.equal(seen.stdin, "the prompt");
+      assert.deepEqual(seen.granted, ["read"]);
+      const main = join(dirname(sandbox.launcher), "cli/main.ts");
+      Deno.writeTextFileSync(main, "Deno.exit(42);");
+      assert.equal((await launchOnNode(sandbox, ["list"], { runtime })).code, 42);
+      // A signal that ends tvllm ends the launcher likewise.
+      Deno.writeTextFileSync(main, "setTimeout(() => {}, 60_000); console.log('ready');");
+      const script = `"$@" >"$0" & launcher=$!
+        until [ -s "$0" ]; do sleep 0.05; done; kill -TERM $launcher; wait $launcher; echo $?`;
+      const command = runtime === "node" ? [which("node")!] : [Deno.execPath(), "run", "-A"];
+      const launcher = join(dirname(sandbox.launcher), "cli/launcher.mjs");
+      const log = join(sandbox.home, "log");
+      const killed = await run("sh", ["-c", script, log, ...command, launcher, "list"], {
+        env: { PATH: `${sandbox.bin}:${Deno.env.get("PATH")}`, HOME: sandbox.home },
+      });
+      assert.equal(killed.stdout, "143\n", killed.stderr);
+    },
+  });
+
+  Deno.test({
+    name: `launcher.mjs on ${runtime} asks npx in a checkout, and says what to do without it`,
+    ...onRuntime,
+    fn: async () => {
+      const sandbox = makeSandbox();
+      fakeNpx(sandbox);
+      const found = await launchOnNode(sandbox, ["list"], { runtime });
+      assert.equal(found.code, 0, found.stderr);
+      assert.deepEqual(JSON.parse(found.stdout).args, ["list"]);
+      program(sandbox, "npx", "echo npm error: no network >&2; exit 1");
+      const offline = await launchOnNode(sandbox, ["list"], { runtime });
+      assert.equal(offline.code, 1);
+      assert.match(offline.stderr, /^npm error: no network\nerror: Cannot find Deno 2\.9 .*\n$/);
+    },
+  });
+}
+
+for (const launcher of ["tvllm", "cli/launcher.mjs"]) {
+  Deno.test({
+    name:
+      `${launcher} task runs the tasks of the project, from any directory and with no deno on PATH`,
+    ...posix,
+    fn: async () => {
+      const sandbox = makeSandbox();
+      fakeNpx(sandbox);
+      const root = dirname(sandbox.launcher);
+      const tasks = { where: "pwd", version: "deno --version", args: "echo" };
+      Deno.writeTextFileSync(join(root, "deno.json"), JSON.stringify({ tasks }));
+      const task = async (...args: string[]) => {
+        const result = launcher === "tvllm"
+          ? await launch(sandbox, ["task", ...args])
+          : await launchOnNode(sandbox, ["task", ...args]);
+        assert.equal(result.code, 0, result.stderr);
+        return result.stdout.trimEnd();
+      };
+      assert.equal(await task("where"), Deno.realPathSync(root));
+      assert.match(await task("version"), new RegExp(`^deno ${Deno.version.deno} `));
+      assert.equal(await task("args", "two  words", "$HOME"), "two  words $HOME");
+    },
+  });
+}
 
 Deno.test({
   name: "drivers get a private directory where the session has none",

@@ -65,3 +65,48 @@ for (
     assert.match(stdout, /\bnet (prompt|denied)\n$/, stderr);
   });
 }
+
+for (
+  const [what, args, code] of [
+    ["an ordinary one", ["inspect"], 0],
+    ["a damaged one", ["inspect"], 4],
+    ["a damaged one that it was to measure", ["bench", "memory", "--json", "report.json"], 4],
+  ] as const
+) {
+  Deno.test(`the program can neither write nor reach the network once a model is open: ${what}`, async () => {
+    const directory = Deno.makeTempDirSync();
+    const script = join(directory, "program.ts");
+    const model = join(directory, "model.gguf");
+    const bytes = Deno.readFileSync(join(ROOT, "fixtures/models/tiny-llama-q8_0.gguf"));
+    Deno.writeFileSync(model, code === 0 ? bytes : bytes.subarray(0, 1000));
+    Deno.writeTextFileSync(
+      script,
+      `import { main } from ${JSON.stringify(join(ROOT, "cli/main.ts"))};
+      Deno.chdir(${JSON.stringify(directory)});
+      const code = await main(${JSON.stringify([...args, "-m", model])});
+      const state = (name) => Deno.permissions.querySync({ name }).state;
+      console.log("\\n" + JSON.stringify([code, state("write"), state("net")]));`,
+    );
+    const flags = [`--config=${join(ROOT, "deno.json")}`, "-A", "--no-prompt"];
+    const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script]);
+    const [last] = stdout.trimEnd().split("\n").slice(-1);
+    assert.deepEqual(JSON.parse(last!), [code, "prompt", "prompt"], stderr);
+  });
+}
+
+Deno.test("a command that reaches no hub gives back the hub's token", async () => {
+  const script = join(Deno.makeTempDirSync(), "program.ts");
+  Deno.writeTextFileSync(
+    script,
+    `import { dropPermissions } from ${JSON.stringify(join(ROOT, "cli/permissions.ts"))};
+    const states = () => ["HF_TOKEN", "TERM"].map((variable) =>
+      Deno.permissions.querySync({ name: "env", variable }).state);
+    dropPermissions("pull");
+    console.log(states().join());
+    dropPermissions("generate", ["a.gguf"]);
+    console.log(states().join());`,
+  );
+  const flags = ["--no-prompt", "--allow-env=HF_TOKEN,HF_ENDPOINT,HF_HUB_OFFLINE,TERM"];
+  const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script]);
+  assert.equal(stdout, "granted,granted\nprompt,granted\n", stderr);
+});

@@ -1,0 +1,248 @@
+/** `deno task standalone`: one file that runs on a Linux with nothing installed. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import denoJson from "../../deno.json" with { type: "json" };
+import { executableKind } from "../../release/denort.ts";
+import { ROOT, run, type RunResult, which } from "./run_tvllm.ts";
+
+const HOST = Deno.build.target;
+const MACHINES: Readonly<Record<string, string>> = {
+  "x86_64-unknown-linux-gnu": "ELF for x86-64",
+  "aarch64-unknown-linux-gnu": "ELF for arm64",
+};
+/** On other systems the file can be made, but not run. */
+const linux = { ignore: !(HOST in MACHINES) };
+
+// With all of the environment, which may say how the registry of packages is reached.
+const made = await new Deno.Command(Deno.execPath(), { args: ["task", "standalone"], cwd: ROOT })
+  .output();
+
+const fileFor = (target: string) => join(ROOT, `dist/tvllm-standalone-${target}`);
+const FILE = fileFor(HOST);
+
+/** Runs a standalone file with nothing but these variables, in an empty directory. */
+function start(
+  args: readonly string[],
+  options: { file?: string; env?: Record<string, string>; cwd?: string; limit?: string } = {},
+): Promise<RunResult> {
+  const { file = FILE, env = {}, cwd = Deno.makeTempDirSync(), limit = ":" } = options;
+  const script = `${limit}; exec "$0" "$@"`;
+  return run(which("sh")!, ["-c", script, file, ...args], {
+    cwd,
+    // `run` sets these, as other tests need them.
+    env: { PATH: "", HOME: "", XDG_CACHE_HOME: "", XDG_RUNTIME_DIR: "", DENO_DIR: "", ...env },
+  });
+}
+
+/** A cache that the file was unpacked into, and the place there. */
+const cache = Deno.makeTempDirSync();
+
+function placeIn(cache: string): string {
+  const [entry] = [...Deno.readDirSync(join(cache, "tvllm"))].filter(({ name }) =>
+    name.startsWith("standalone-")
+  );
+  return join(cache, "tvllm", entry!.name);
+}
+
+Deno.test("deno task standalone makes an executable of at most 60 MB for each machine", () => {
+  assert.equal(made.code, 0, new TextDecoder().decode(made.stderr));
+  const lines = new TextDecoder().decode(made.stdout).trimEnd().split("\n");
+  assert.equal(lines.length, Object.keys(MACHINES).length);
+  for (const [i, target] of Object.keys(MACHINES).entries()) {
+    assert.match(lines[i]!, new RegExp(`tvllm-standalone-${target}: [\\d.]+ MB: Deno [\\d.]+ and`));
+    const { size, mode } = Deno.statSync(fileFor(target));
+    assert.ok(size <= 60e6, `${size} bytes`);
+    assert.equal(mode! & 0o111, 0o111);
+  }
+});
+
+for (const [target, kind] of Object.entries(MACHINES)) {
+  Deno.test(`the file for ${target} has Deno for this machine in it`, () => {
+    const bytes = Deno.readFileSync(fileFor(target));
+    const script = new TextDecoder().decode(bytes.subarray(0, 16384));
+    const packed = Number(/head -c (\d+)/.exec(script)![1]);
+    assert.equal(executableKind(gunzipSync(bytes.subarray(16384, 16384 + packed))), kind);
+    assert.doesNotMatch(script, /@[A-Z_]+@/);
+  });
+}
+
+Deno.test({
+  name: "the standalone file needs no home and no PATH, and generates as the checkout does",
+  ...linux,
+  fn: async () => {
+    const cwd = Deno.makeTempDirSync({ prefix: "it's an empty directory " });
+    const args = ["generate", "Once upon a time", "-n", "12", "--seed", "1", "--device", "cpu"];
+    const TMPDIR = Deno.makeTempDirSync();
+    const first = await start(args, { cwd, env: { TMPDIR } });
+    assert.equal(first.code, 0, first.stderr);
+    assert.match(first.stderr, /^Unpacking tvllm into \S+, once\n/);
+    assert.equal(first.stdout, (await run("sh", [join(ROOT, "tvllm"), ...args])).stdout);
+    const [directory] = [...Deno.readDirSync(TMPDIR)];
+    assert.equal(Deno.statSync(join(TMPDIR, directory!.name)).mode! & 0o777, 0o700);
+    const second = await start(["--version"], { cwd, env: { TMPDIR } });
+    assert.equal(second.stderr, "");
+    assert.match(second.stdout, new RegExp(`^tvllm ${denoJson.version} \\(Deno `));
+    assert.deepEqual([...Deno.readDirSync(cwd)], []);
+  },
+});
+
+Deno.test({
+  name: "two standalone files that start at once unpack once",
+  ...linux,
+  fn: async () => {
+    const env = { XDG_CACHE_HOME: cache };
+    const runs = await Promise.all([1, 2, 3].map(() => start(["--version"], { env })));
+    for (const { code, stdout, stderr } of runs) {
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /^tvllm /);
+    }
+    const said = runs.map(({ stderr }) => stderr).join("");
+    assert.equal(said.match(/^Unpacking /gm)?.length, 1, said);
+    const names = [...Deno.readDirSync(placeIn(cache))].map(({ name }) => name).sort();
+    assert.deepEqual(names.filter((name) => !name.endsWith(".js")), ["cache", "deno"]);
+    assert.ok(names.includes("main.js"));
+  },
+});
+
+Deno.test({
+  name: "once unpacked, the standalone file starts nothing but wc and Deno",
+  ...linux,
+  fn: async () => {
+    const bin = Deno.makeTempDirSync();
+    const log = join(bin, "log");
+    for (const name of ["wc", "gzip", "tail", "head", "sha256sum", "mkdir", "mv", "rm"]) {
+      const script = `#!/bin/sh\necho ${name} >>'${log}'\nexec ${which(name)} "$@"\n`;
+      Deno.writeTextFileSync(join(bin, name), script, { mode: 0o755 });
+    }
+    const env = { XDG_CACHE_HOME: cache, XDG_RUNTIME_DIR: bin, PATH: bin };
+    const { code, stderr } = await start(["--version"], { env });
+    assert.equal(code, 0, stderr);
+    assert.equal(Deno.readTextFileSync(log), "wc\n");
+  },
+});
+
+Deno.test({
+  name: "the standalone file measures and draws, and says what runs here",
+  ...linux,
+  fn: async () => {
+    const cwd = Deno.makeTempDirSync();
+    const args = "bench latency -p 16 -n 4 -r 1 --warmup 0 --json -".split(" ");
+    const env = { XDG_CACHE_HOME: cache };
+    const bench = await start([...args, "--chart", "chart.png"], { cwd, env });
+    assert.equal(bench.code, 0, bench.stderr);
+    assert.equal(JSON.parse(bench.stdout).complete, true);
+    assert.ok(Deno.statSync(join(cwd, "chart.png")).size > 10_000);
+    const devices = await start(["devices"], { env });
+    assert.equal(devices.code, 0, devices.stderr);
+    assert.match(devices.stdout, /subgroups/);
+    assert.equal(devices.stderr, "");
+  },
+});
+
+Deno.test({
+  name: "the standalone file unpacks again what is cut, whoever left a lock there",
+  ...linux,
+  fn: async () => {
+    const place = placeIn(cache);
+    Deno.truncateSync(join(place, "deno"), 1000);
+    // Of a process that has ended.
+    const dead = await run("sh", ["-c", "echo $$"]);
+    Deno.mkdirSync(join(place, "lock"));
+    Deno.writeTextFileSync(join(place, "lock/pid"), dead.stdout);
+    Deno.mkdirSync(join(place, `part.${dead.stdout.trim()}`));
+    const { code, stderr } = await start(["--version"], { env: { XDG_CACHE_HOME: cache } });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^Unpacking .*\n$/);
+    const names = [...Deno.readDirSync(place)].map(({ name }) => name).sort();
+    assert.deepEqual(names.filter((name) => !name.endsWith(".js")), ["cache", "deno"]);
+    assert.ok(names.includes("main.js"));
+  },
+});
+
+/** A copy of the file with other bytes. */
+async function damaged(change: (bytes: Uint8Array) => Uint8Array): Promise<string> {
+  const path = join(Deno.makeTempDirSync(), "tvllm");
+  await Deno.writeFile(path, change(Deno.readFileSync(FILE)), { mode: 0o755 });
+  return path;
+}
+
+for (
+  const [what, change] of [
+    ["a byte of Deno is another", (bytes) => bytes.with(1_000_000, bytes[1_000_000]! ^ 1)],
+    ["a byte of the program is another", (bytes) => bytes.with(-1_000_000, bytes.at(-1e6)! ^ 1)],
+    ["its end is missing", (bytes) => bytes.subarray(0, -1000)],
+    ["its half is missing", (bytes) => bytes.subarray(0, 2e7)],
+  ] as [string, (bytes: Uint8Array) => Uint8Array][]
+) {
+  Deno.test({
+    name: `a standalone file is refused if ${what}, and leaves nothing`,
+    ...linux,
+    fn: async () => {
+      const XDG_CACHE_HOME = Deno.makeTempDirSync();
+      const file = await damaged(change);
+      const { code, stdout, stderr } = await start(["--version"], {
+        file,
+        env: { XDG_CACHE_HOME },
+      });
+      assert.equal(code, 1);
+      assert.equal(stdout, "");
+      assert.match(
+        stderr,
+        /^Unpacking .*\nerror: Cannot unpack tvllm: \S+ is damaged; download it again\n$/,
+      );
+      assert.deepEqual([...Deno.readDirSync(placeIn(XDG_CACHE_HOME))], []);
+    },
+  });
+}
+
+Deno.test({
+  name: "where nothing can be written, the standalone file says so in one line",
+  ...linux,
+  fn: async () => {
+    for (const XDG_CACHE_HOME of ["/dev/null", "/proc"]) {
+      const { code, stderr } = await start(["--version"], { env: { XDG_CACHE_HOME } });
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /^error: Cannot unpack tvllm into \S+: .*; it needs .* XDG_CACHE_HOME .*\n$/,
+      );
+    }
+  },
+});
+
+/** Whether this user may mount a small disk, where nobody else sees it. */
+const mounts = (await run("sh", ["-c", "unshare --mount mount -t tmpfs none /mnt"])).code === 0;
+
+for (
+  const [what, shell, limit, reason] of [
+    [
+      "a disk is full",
+      "unshare --mount sh",
+      'mount -t tmpfs -o size=20m none "$XDG_CACHE_HOME"',
+      /No space left on device/,
+    ],
+    ["files may not be as large", "sh", "ulimit -f 20000", /files of this size are not allowed/],
+  ] as const
+) {
+  Deno.test({
+    name: `where ${what}, the standalone file says so in one line and leaves nothing`,
+    ignore: linux.ignore || (shell !== "sh" && !mounts),
+    fn: async () => {
+      const script =
+        `${limit}; "$0" --version; code=$?; find "$XDG_CACHE_HOME" -type f; exit $code`;
+      const { code, stdout, stderr } = await run(
+        "sh",
+        ["-c", `${shell} -c '${script}' "$0"`, FILE],
+        {
+          env: { HOME: "", XDG_CACHE_HOME: Deno.makeTempDirSync() },
+        },
+      );
+      assert.equal(code, 1, stderr);
+      assert.equal(stdout, "");
+      assert.match(stderr, reason);
+      assert.match(stderr, /^Unpacking .*\nerror: Cannot unpack tvllm into .*\n$/);
+    },
+  });
+}
