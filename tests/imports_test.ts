@@ -65,7 +65,7 @@ function allows(from: string, to: string): boolean {
 function* filesEndingIn(endings: readonly string[], folder = ""): Generator<string> {
   for (const entry of Deno.readDirSync(join(ROOT, folder))) {
     const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
-    if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
+    if (entry.name.startsWith(".") || ["node_modules", "dist"].includes(entry.name)) continue;
     if (entry.isDirectory) yield* filesEndingIn(endings, path);
     else if (endings.some((ending) => path.endsWith(ending))) yield path;
   }
