@@ -55,6 +55,7 @@ grant() {
     yes) permissions="$permissions --allow-write" ;;
     cache)
       # Deno takes a comma for the end of a path.
+      # shellcheck disable=SC2034 # $writable is for who sources this
       case $TVLLM_CACHE in
         *,*) permissions="$permissions --allow-write" ;;
         *) writable=$TVLLM_CACHE ;;
