@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# How tvllm is started once there is a Deno: the launcher of a checkout and the standalone program
-# have these functions. cli/permissions.mjs is the same for Node.js.
+# Prepares the start of tvllm once Deno is found. The launcher of a checkout and the standalone program
+# share these functions; cli/permissions.mjs does the same for Node.js.
 
-# Keeps what is worth keeping between runs; empty where there is no home directory.
+# Kept between runs; empty if there is no home directory.
 tvllm_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 tvllm_cache=${tvllm_cache:+$tvllm_cache/tvllm}
 
-# Sets $permissions, a list of Deno's flags, and $writable, the one directory that may be written or
-# nothing, for these arguments of tvllm; exports TVLLM_CACHE. Standard input is permissions.txt.
+# Sets $permissions, a list of Deno's flags, and $writable, the only directory that may be written (or
+# nothing), from tvllm's arguments; exports TVLLM_CACHE. Reads permissions.txt on standard input.
 grant() {
   # The command: the first argument that is neither an option nor the value of one.
   command='' previous=''
@@ -35,7 +35,7 @@ grant() {
     case $name in
       '#'* | '') continue ;;
       *: | */)
-        # A word that is not a model's name may look like one; main.ts gives such permissions back.
+        # The word may be part of a prompt; main.ts knows, and drops what was granted for it.
         case $opens$words in yes*[\ =m]"$name"*) ;; *) continue ;; esac
         ;;
       '*' | "$command") ;;
@@ -47,14 +47,14 @@ grant() {
     [ "$row_variables" = - ] || variables=${variables:+$variables,}$row_variables
   done
 
-  # Variables outside the list read as unset, so that libraries that look at others do not fail.
+  # Other variables read as unset, so that libraries that look for them do not fail.
   permissions="--no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
   # The hub sends its files from other hosts, whose names change.
   [ -z "$net" ] || permissions="$permissions --allow-net"
   case $write in
     yes) permissions="$permissions --allow-write" ;;
     cache)
-      # Deno takes a comma for the end of a path.
+      # To Deno a comma ends a path.
       # shellcheck disable=SC2034 # $writable is for who sources this
       case $TVLLM_CACHE in
         *,*) permissions="$permissions --allow-write" ;;
@@ -77,7 +77,7 @@ set_runtime_dir() {
   ! make_private "$runtime" || export XDG_RUNTIME_DIR="$runtime"
 }
 
-# Makes a directory among temporary files. Another user's must not be trusted.
+# Makes a directory in a place that others can write; fails if it is another user's.
 make_private() {
   mkdir -m 700 "$1" 2>/dev/null || :
   # shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh know -O

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Runs tvllm with Deno under Node.js, on any system: the program of the npm package, which brings the
- * pinned Deno as a dependency; in a checkout it is for systems without sh.
+ * Starts tvllm from Node.js: the `tvllm` command of the npm package, which depends on the pinned Deno. In a
+ * checkout it serves systems without sh.
  */
 
 import { spawn, spawnSync } from "node:child_process";
@@ -15,7 +15,7 @@ import { denoFlags, grantsOf, parsePermissions } from "./permissions.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-/** The oldest Deno that will do: major and minor version. */
+/** The oldest Deno that works: major and minor version. */
 const OLDEST = [2, 9];
 
 /**
@@ -28,7 +28,7 @@ export function commandOf(args) {
 }
 
 /**
- * The directory of models, as the program itself finds it.
+ * The model cache, found as the program itself finds it.
  *
  * @param {Readonly<Record<string, string | undefined>>} env
  */
@@ -42,7 +42,7 @@ export function modelCache(env) {
 }
 
 /**
- * Deno's flags for what these arguments may do.
+ * Deno's flags for these arguments.
  *
  * @param {string} table the text of permissions.txt
  * @param {readonly string[]} args
@@ -50,7 +50,7 @@ export function modelCache(env) {
  */
 export function permissionFlags(table, args, env) {
   const command = commandOf(args);
-  // A word that is not a model's name may look like one; main.ts gives such permissions back.
+  // The word may be part of a prompt; main.ts knows, and drops what was granted for it.
   const words = [command, env["TVLLM_MODEL"] ?? "", ...args].join(" ");
   const hasModel = (/** @type {string} */ prefix) =>
     [" ", "=", "m"].some((before) => words.includes(before + prefix));
@@ -58,7 +58,7 @@ export function permissionFlags(table, args, env) {
 }
 
 /**
- * The packages of npm that may have Deno's executable for a system, in the order to look.
+ * The npm packages that may contain Deno's executable, in the order to search.
  *
  * @param {string} platform as Node.js names it
  * @param {string} arch
@@ -88,9 +88,9 @@ function findDeno() {
       const manifest = resolve(`${packageName}/package.json`);
       const path = join(dirname(manifest), name);
       if (isExecutable(path)) return path;
-      resolve = createRequire(manifest).resolve; // Its dependency is beside it, not beside us.
+      resolve = createRequire(manifest).resolve; // The next one is a dependency of this one.
     } catch {
-      // npm leaves out what is not for this system.
+      // npm skips packages for other systems.
     }
   }
   for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
@@ -102,15 +102,15 @@ function findDeno() {
 }
 
 /**
- * Deno as npm keeps it for npx: a checkout has no dependencies installed.
+ * Deno from npm's cache, for a checkout in which nothing is installed.
  *
  * @param {{ optionalDependencies: { deno: string } }} manifest
  */
 function denoOfNpx({ optionalDependencies }) {
-  const code = '"console.log(Deno.execPath())"'; // One line for the shell: npx is a script for it.
+  const code = '"console.log(Deno.execPath())"'; // Quoted for the shell, which npx needs on Windows.
   const command = `npx --yes --prefer-offline deno@${optionalDependencies.deno} eval ${code}`;
   const options = /** @type {const} */ ({
-    cwd: ROOT, // Not where an .npmrc may say something else.
+    cwd: ROOT, // The current directory may have an .npmrc.
     encoding: "utf8",
     shell: true,
     stdio: ["ignore", "pipe", "inherit"],
@@ -157,7 +157,7 @@ function isDirectory(path) {
 }
 
 /**
- * What Deno is run with: in a checkout the sources or a task, in the package the bundle.
+ * Deno's arguments: the sources or a task in a checkout, the bundle in the package.
  *
  * @param {readonly string[]} args
  */
@@ -191,8 +191,8 @@ function main() {
     console.error(
       `error: Cannot find Deno ${
         OLDEST.join(".")
-      } or newer: let npm install optional dependencies ` +
-        "(npm install --include=optional), or install Deno (https://deno.com)",
+      } or newer: run npm install --include=optional, or install ` +
+        "Deno (https://deno.com)",
     );
     process.exit(1);
   }
@@ -200,7 +200,7 @@ function main() {
   const runtime = runtimeDir();
   if (runtime !== undefined) env["XDG_RUNTIME_DIR"] = runtime;
   const child = spawn(deno, denoArguments(process.argv.slice(2)), { stdio: "inherit", env });
-  // A terminal sends its signals to both; one that was sent to this process is passed on.
+  // Ctrl-C in a terminal reaches both processes; other signals are passed on.
   process.on("SIGINT", () => {});
   for (const signal of /** @type {const} */ (["SIGTERM", "SIGHUP"])) {
     process.on(signal, () => child.kill(signal));
@@ -219,6 +219,6 @@ function main() {
   });
 }
 
-// npm links to this file; the path given is then not the one of this module.
+// npm starts this file through a link.
 const started = process.argv[1];
 if (started !== undefined && realpathSync(started) === fileURLToPath(import.meta.url)) main();

@@ -13,8 +13,8 @@ import type { Terminal } from "./terminal.ts";
 
 /**
  * Opens the model that `spec` names, or the built-in one; the caller closes it. A model of the hub
- * that the cache lacks is downloaded, and one of random weights is made there. The network and the
- * right to write are given up before the file is opened, which is not to be trusted.
+ * that the cache lacks is downloaded, and one of random weights is made there. Network and write
+ * access are dropped before the file is opened, which may be malicious.
  *
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openModelFile` does.
  * @throws {RequestError | UsageError} if a hub's model, or one of random weights, is not spelled as it
@@ -25,7 +25,7 @@ export async function openModel(
   terminal: Terminal,
 ): Promise<ModelFile> {
   const path = spec === undefined ? undefined : await pathOf(spec, terminal);
-  // A file that is not there does no harm, and what was made for the output may be removed again.
+  // A missing file does no harm, and the new output files can then be removed again.
   if (path === undefined || isThere(path)) dropBeforeModel();
   if (path !== undefined) return openPath(path);
   terminal.note("Using the built-in story model; -m FILE names another");

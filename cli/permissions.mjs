@@ -1,6 +1,6 @@
 /**
- * What permissions.txt says, and Deno's flags for it. The launcher for Node.js imports this as well as
- * the program, so that it is plain JavaScript; cli/launch.sh is the same in sh.
+ * Reads permissions.txt and turns it into Deno's flags. Plain JavaScript, since the launcher for Node.js
+ * imports it as well as the program; cli/launch.sh does the same in sh.
  */
 
 /**
@@ -42,11 +42,11 @@ export function parsePermissions(text) {
 }
 
 /**
- * What `command` may do.
+ * The permissions of `command`.
  *
  * @param {readonly Row[]} rows
  * @param {string} command
- * @param {(prefix: string) => boolean} hasModel whether it is given a model that is spelled like this
+ * @param {(prefix: string) => boolean} hasModel whether it opens a model whose name starts with this
  * @returns {Grants}
  */
 export function grantsOf(rows, command, hasModel) {
@@ -58,7 +58,7 @@ export function grantsOf(rows, command, hasModel) {
 }
 
 /**
- * All that any command may do.
+ * Everything that these rows grant.
  *
  * @param {readonly Row[]} rows
  * @returns {Grants}
@@ -73,7 +73,7 @@ export function unionOf(rows) {
 }
 
 /**
- * Deno's flags for these permissions, and for no more.
+ * Deno's flags for exactly these permissions.
  *
  * @param {Grants} grants
  * @param {string} cache the directory of models
@@ -81,11 +81,11 @@ export function unionOf(rows) {
  */
 export function denoFlags({ net, write, variables }, cache) {
   const flags = ["--no-prompt", "--allow-read"];
-  // Variables outside the list read as unset, so that libraries that look at others do not fail.
+  // Other variables read as unset, so that libraries that look for them do not fail.
   flags.push("--ignore-env", `--allow-env=${variables.join(",")}`);
   // The hub sends its files from other hosts, whose names change.
   if (net) flags.push("--allow-net");
-  // Deno takes a comma for the end of a path.
+  // To Deno a comma ends a path.
   if (write === "all" || (write === "cache" && cache.includes(","))) flags.push("--allow-write");
   else if (write === "cache" && cache !== "") flags.push(`--allow-write=${cache}`);
   return flags;

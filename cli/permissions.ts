@@ -1,6 +1,6 @@
 /**
- * Gives back what a command was granted beyond its row of permissions.txt: the compiled program has
- * the permissions of all commands, the bundle those that its user thought of.
+ * Drops the permissions that a command does not need: a compiled program starts with those of all commands,
+ * and the bundle with whatever its user grants.
  */
 
 import { grantsOf, parsePermissions, unionOf } from "./permissions.mjs";
@@ -9,7 +9,7 @@ import table from "./permissions.txt" with { type: "text" };
 const ROWS = parsePermissions(table);
 
 /**
- * Gives back for good what `command` does not need.
+ * Drops, for good, every permission that permissions.txt does not grant to `command`.
  *
  * @param values of its arguments and `-m`: a model of the hub is downloaded to the cache, one of
  * random weights is made there
@@ -31,8 +31,8 @@ export function dropPermissions(command: string, values: readonly unknown[] = []
 }
 
 /**
- * Gives back for good the network and the right to write, before a model's file is opened, which is not
- * to be trusted. Files that are open stay so.
+ * Drops, for good, network and write access. To be called before a model's file is opened, which may be
+ * malicious; files that are open can still be written.
  */
 export function dropBeforeModel(): void {
   for (const name of ["net", "write"] as const) Deno.permissions.revokeSync({ name });

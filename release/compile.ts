@@ -11,10 +11,10 @@ import table from "../cli/permissions.txt" with { type: "text" };
 import { checkDenort, TARGETS } from "./denort.ts";
 import { causes, megabytes, runTask } from "./task.ts";
 
-/** Where the launcher sees to it, the cache of models has one variable. */
+/** The launcher reads these for tvllm and passes the result on in TVLLM_CACHE. */
 const CACHE_VARIABLES = ["HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME", "USERPROFILE"];
 
-/** A program has its permissions for good: all that the launcher ever grants. main.ts drops some. */
+/** A compiled program gets every permission that the launcher grants to any command; main.ts drops the rest. */
 export function compiledPermissions(): string[] {
   const all = unionOf(parsePermissions(table));
   return denoFlags({ ...all, variables: [...all.variables, ...CACHE_VARIABLES] }, "");
@@ -43,7 +43,7 @@ async function compile(bundle: string, directory: string, target: string): Promi
   throw new Error(`Cannot compile for ${target}: ${reason}`);
 }
 
-/** `deno compile` takes any file for a runtime, and makes a program of it that does something else. */
+/** `deno compile` accepts any file as its runtime, and then writes a program that does something else. */
 function checkRuntime(path: string, target: string): void {
   try {
     checkDenort(Deno.readFileSync(path), target, Deno.version.deno);
@@ -53,7 +53,7 @@ function checkRuntime(path: string, target: string): void {
   }
 }
 
-/** Starts what was made for this machine; a program that does not say who it is goes again. */
+/** Starts a program once; one that does not identify itself is removed. */
 async function start(program: string): Promise<void> {
   const expected = `tvllm ${denoJson.version} (Deno ${Deno.version.deno}`;
   let answer: string;
@@ -93,9 +93,9 @@ if (import.meta.main) {
       const program = await compile(bundle, directory, target);
       if (target === host) await start(program);
       console.log(
-        `${program}: ${megabytes(Deno.statSync(program).size)}: the runtime of Deno ` +
-          `${Deno.version.deno}, and ${bundled} of tvllm ${denoJson.version} with its model and ` +
-          `fonts; ${target === host ? "started" : "not started, as it is for another system"}`,
+        `${program}: ${megabytes(Deno.statSync(program).size)}, with the runtime of Deno ` +
+          `${Deno.version.deno} and tvllm ${denoJson.version}, its model and fonts (${bundled}); ` +
+          (target === host ? "it starts" : "not started, as it is for another system"),
       );
     }
   });

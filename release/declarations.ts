@@ -1,17 +1,17 @@
-/** The types of the library, for the npm package: Deno does not compile TypeScript of packages. */
+/** The library's type declarations for the npm package: Deno does not compile TypeScript in packages. */
 
 import { dirname, join, relative } from "node:path";
 import ts from "typescript";
 import { ROOT, runDeno } from "./task.ts";
 
-/** Texts that are imported: `deno transpile --declaration` cannot declare those, TypeScript can. */
+/** Imported texts. `deno transpile --declaration` fails on them, so TypeScript is called directly. */
 const TEXTS = ["*.wgsl", "*.txt", "*.gguf"].map((pattern) =>
   `declare module "${pattern}" { const content: any; export default content; }`
 );
 
 /**
- * The declarations of these modules and of the modules whose types theirs name, by their paths in the
- * project with the ending .d.ts.
+ * The declarations of these modules and of all modules that these refer to, by path (ending in .d.ts)
+ * relative to the project.
  *
  * @param entries modules of the project
  */
@@ -24,7 +24,7 @@ export async function declarationsOf(entries: readonly string[]): Promise<Map<st
       throw new Error(`Cannot declare the library's types: ${path} is missing`);
     }
     if (needed.has(path)) return;
-    // A declaration is found by the name of the module that it declares.
+    // A declaration file is found under the name of its JavaScript module.
     needed.set(path, text.replaceAll(/(["']\.{1,2}\/[^"'\n]+)\.ts(["'])/g, "$1.js$2"));
     for (
       const [, specifier] of text.matchAll(/(?:from|import\()\s*["'](\.{1,2}\/[^"']+)\.ts["']/g)
@@ -40,7 +40,7 @@ export async function declarationsOf(entries: readonly string[]): Promise<Map<st
 async function declareAll(entries: readonly string[]): Promise<Map<string, string>> {
   const lib = join(ROOT, "deno.d.ts");
   const sources = new Map([
-    // Its references are to TypeScript's own libraries, which `lib` names.
+    // It refers to TypeScript's own libraries, which the option `lib` names.
     [lib, (await runDeno(["types"], "list Deno's types")).replaceAll(/^\/\/\/ <reference.*/gm, "")],
     [join(ROOT, "texts.d.ts"), TEXTS.join("\n")],
   ]);

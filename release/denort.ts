@@ -1,4 +1,4 @@
-/** Recognises denort, the runtime that a compiled program consists of. */
+/** Recognizes denort, the runtime that `deno compile` adds a program to. */
 
 import { Buffer } from "node:buffer";
 
@@ -8,7 +8,7 @@ interface Target {
   readonly machine: "x86-64" | "arm64";
 }
 
-/** The targets, by Deno's names. */
+/** The targets, under Deno's names. */
 export const TARGETS: Readonly<Record<string, Target>> = {
   "x86_64-unknown-linux-gnu": { format: "ELF", machine: "x86-64" },
   "aarch64-unknown-linux-gnu": { format: "ELF", machine: "arm64" },
@@ -25,12 +25,12 @@ const MACHINES = {
 } as const;
 
 /**
- * What denort, and nothing else, says when it is started with no program in it (Deno's cli/rt/binary.rs).
- * Deno itself writes programs, but does not read them.
+ * The error of a denort that contains no program (Deno's cli/rt/binary.rs). No other executable has this
+ * text: Deno itself writes such programs but does not read them.
  */
 const MARK = "Could not find standalone binary section";
 
-/** The system and the machine that an executable is for, or undefined if it is none that we know. */
+/** The format and machine of an executable; undefined if it is not one we know. */
 export function executableKind(bytes: Uint8Array): string | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const u32 = (at: number) => at + 4 <= bytes.length ? view.getUint32(at, true) : 0;
@@ -50,21 +50,21 @@ export function executableKind(bytes: Uint8Array): string | undefined {
 }
 
 /**
- * @param version of Deno
+ * @param version Deno's
  * @throws {Error} that says why these bytes are not the denort of this version for `target`.
  */
 export function checkDenort(bytes: Uint8Array, target: string, version: string): void {
   const { format, machine } = TARGETS[target]!;
   const wanted = `${format} for ${machine}`;
   const kind = executableKind(bytes);
-  if (kind === undefined) throw new Error("it is no executable of Linux, macOS or Windows");
-  if (kind !== wanted) throw new Error(`it is ${kind}, and the target takes ${wanted}`);
+  if (kind === undefined) throw new Error("it is not a Linux, macOS or Windows executable");
+  if (kind !== wanted) throw new Error(`it is ${kind}, but the target needs ${wanted}`);
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (!buffer.includes(MARK)) {
-    throw new Error("it is no denort, the runtime of compiled programs that Deno's releases have");
+    throw new Error("it is not denort, Deno's runtime for compiled programs");
   }
-  // As its requests say who sends them.
+  // The user agent of its requests.
   if (!buffer.includes(`Deno/${version}`)) {
-    throw new Error(`it is not of Deno ${version}, which compiles`);
+    throw new Error(`it is not from Deno ${version}, the version that compiles`);
   }
 }

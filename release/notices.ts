@@ -1,12 +1,12 @@
-/** What the licences of the bundled packages ask to pass on. */
+/** The licence texts and notices that must accompany the bundled packages. */
 
 import { bundledPackages } from "./packages.ts";
 
-/** Their names and licences as one text. */
+/** All of them as one text. */
 export async function makeNotices(): Promise<string> {
   const parts = [
-    "tvllm has these packages in it, each under its own licence. The model and all else are tvllm's\n" +
-    "own, under the licence in LICENSE.",
+    "tvllm contains these packages, each under its own licence. Everything else, the model included, is\n" +
+    "under the licence in LICENSE.",
   ];
   for (const { name, version, manifest, texts } of await bundledPackages()) {
     const link = `https://www.npmjs.com/package/${name}/v/${version}`;

@@ -1,7 +1,7 @@
 /**
- * Makes what the npm package carries, in dist/npm: `deno task npm`, which `npm pack` runs. That is the
- * program and the library as JavaScript with all packages in it, so that nothing else is downloaded
- * but Deno, the types of the library, and the notices of the packages.
+ * Builds the contents of the npm package in dist/npm: `deno task npm`, which `npm pack` runs. They are the
+ * program and the library as JavaScript, the library's types, and the notices of the bundled packages.
+ * Everything is bundled, so the package depends on Deno alone.
  */
 
 import { dirname, join } from "node:path";
@@ -10,7 +10,7 @@ import { declarationsOf } from "./declarations.ts";
 import { makeNotices } from "./notices.ts";
 import { ROOT, runDeno, runTask } from "./task.ts";
 
-/** The modules that others may import, by the names that deno.json exports them under. */
+/** The library's modules, under the names that deno.json exports. */
 export function libraryModules(): Readonly<Record<string, string>> {
   const exported: string | Readonly<Record<string, string>> = denoJson.exports;
   const named = typeof exported === "string" ? { ".": exported } : exported;
@@ -24,8 +24,7 @@ if (import.meta.main) {
     const directory = join(ROOT, "dist/npm");
     await Deno.remove(directory, { recursive: true }).catch(() => {});
     const entries = Object.values(libraryModules());
-    // Split, so that the library and the program share what they have in common, and what draws
-    // charts is only read when they are asked for.
+    // Split: the library and the program share code, and the code of charts is loaded when needed.
     const flags = ["--lock=cli/deno.lock", "--frozen", "--code-splitting", "--outdir", directory];
     await runDeno(["bundle", ...flags, "cli/main.ts", ...entries], "bundle");
     for (const [path, text] of await declarationsOf(entries)) {

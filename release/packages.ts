@@ -1,27 +1,27 @@
-/** The packages of npm that the bundle has in it. */
+/** The npm packages in the bundle. */
 
 import { join } from "node:path";
 import { readLock, runDeno } from "./task.ts";
 
 /** One of them. */
 export interface Package {
-  /** As dependencies name it: NAME@VERSION, and what it was resolved with. */
+  /** NAME@VERSION and the peers it was resolved with, as in a lock file. */
   readonly key: string;
   readonly name: string;
   readonly version: string;
-  /** Keys of the packages that it imports. */
+  /** Keys of its dependencies. */
   readonly dependencies: readonly string[];
-  /** Whether tvllm imports it. */
+  /** Whether tvllm itself imports it. */
   readonly isDirect: boolean;
-  /** SHA-512 of its archive, in base64. */
+  /** SHA-512 of its tarball, in base64. */
   readonly sha512: string;
   /** Its package.json. */
   readonly manifest: { readonly license?: string; readonly description?: string };
-  /** Its licence's files, and notices that it asks to pass on. */
+  /** Its licence and notice files. */
   readonly texts: readonly string[];
 }
 
-/** As `deno info` lists them. */
+/** From `deno info --json`. */
 interface Info {
   readonly npmPackages: Readonly<
     Record<string, {
@@ -33,7 +33,7 @@ interface Info {
   >;
 }
 
-/** What the lock file of the program names, with what Deno's cache has of it. */
+/** The packages in the program's lock file, with their files in Deno's cache. */
 export async function bundledPackages(): Promise<Package[]> {
   const args = ["info", "--json", "--lock=cli/deno.lock", "--frozen", "cli/main.ts"];
   const info: Info = JSON.parse(await runDeno(args, "list the packages"));

@@ -1,6 +1,6 @@
 /**
- * Writes the software bill of materials, in CycloneDX's form: `deno run … release/sbom.ts FILE`. It names
- * Deno and the packages that are in the bundle, with the hashes of the archives they came from.
+ * Writes the software bill of materials in CycloneDX's JSON format: `deno task sbom`. It lists Deno, the
+ * built-in model and the bundled packages, with the hashes of the tarballs they came from.
  */
 
 import { Enums, Models, Serialize, SPDX, Spec } from "@cyclonedx/cyclonedx-library";
@@ -10,7 +10,7 @@ import denoJson from "../deno.json" with { type: "json" };
 import { bundledPackages } from "./packages.ts";
 import { DENO_VERSION, readLock, ROOT, runTask } from "./task.ts";
 
-/** The bill as JSON; the same for the same lock files. */
+/** The bill as JSON; the same lock files give the same text. */
 export async function makeSbom(): Promise<string> {
   const bom = new Models.Bom();
   const tvllm = component(Enums.ComponentType.Application, denoJson.name.split("/")[1]!, {
@@ -22,7 +22,7 @@ export async function makeSbom(): Promise<string> {
     version: DENO_VERSION,
     licence: "MIT",
     description:
-      "The runtime: in the standalone and the compiled program, a dependency of the package",
+      "The runtime: part of the standalone and compiled programs, a dependency of the npm package",
   });
   bom.components.add(deno);
   tvllm.dependencies.add(deno.bomRef);
@@ -32,7 +32,7 @@ export async function makeSbom(): Promise<string> {
       version: version!,
       licence: "MIT",
       sha512,
-      description: "Deno's executable for one system, in the standalone program for it",
+      description: "Deno's executable for one system, part of its standalone program",
     });
     bom.components.add(runtime);
     deno.dependencies.add(runtime.bomRef);
@@ -96,7 +96,7 @@ function component(
   });
 }
 
-/** A licence by its identifier of SPDX; the fonts' package has words of its own. */
+/** A licence by its SPDX identifier; the package of fonts has none. */
 function licenceOf(text: string): Models.License {
   return SPDX.isSupportedSpdxId(text)
     ? new Models.SpdxLicense(text)

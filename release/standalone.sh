@@ -1,10 +1,9 @@
 #!/bin/sh
-# tvllm @VERSION@ for Linux on @MACHINE@, in one file: this script, then Deno @DENO_VERSION@ and tvllm's program,
-# compressed. The first run unpacks them into the cache; that takes gzip and the usual small programs
-# of a system (coreutils or busybox), nothing else.
+# tvllm @VERSION@ for Linux on @MACHINE@ in one file: this script, then Deno @DENO_VERSION@ and tvllm, compressed.
+# The first run unpacks them into the cache, using gzip and a few programs of coreutils or busybox.
 set -eu
 
-# Who has an empty PATH has these all the same.
+# PATH may be empty.
 PATH=${PATH:+$PATH:}/usr/local/bin:/usr/bin:/bin
 
 @LAUNCH@
@@ -16,29 +15,29 @@ fail() {
 
 cannot_unpack() {
   # shellcheck disable=SC2086 # made one line
-  fail "Cannot unpack tvllm into $place: $(set -f && echo $1); it takes @UNPACKED@ of a directory that can be written and run from: make room, or name another by XDG_CACHE_HOME"
+  fail "Cannot unpack tvllm into $place: $(set -f && echo $1); it needs @UNPACKED@ in a directory where files can be written and run: free some space, or set XDG_CACHE_HOME to another directory"
 }
 
-# Both are moved here whole and checked, but a crash of the system may cut what was not yet on the disk.
+# Only complete, verified files are moved here; a system crash may still truncate them, so check their sizes.
 is_unpacked() {
   [ -x "$place/deno" ] && [ -f "$place/tvllm.js" ] &&
     [ "$(wc -c <"$place/deno")" -eq @DENO_BYTES@ ] &&
     [ "$(wc -c <"$place/tvllm.js")" -eq @PROGRAM_BYTES@ ]
 }
 
-# Makes the lock, or waits until another process has unpacked. (Who takes over a dead one's lock at the
-# same moment as another unpacks once more: aside, so that no harm is done.)
+# Takes the lock, or returns 1 once another process has unpacked. If two processes take over the lock of a
+# dead one at the same moment, both unpack, each into a directory of its own, which does no harm.
 lock() {
   waited=0
   until mkdir "$place/lock" 2>/dev/null; do
     ! is_unpacked || return 1
     { read -r owner <"$place/lock/pid"; } 2>/dev/null || owner=''
     if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
-      [ "$waited" -ne 5 ] || echo "Waiting for another process that unpacks tvllm" >&2
+      [ "$waited" -ne 5 ] || echo "Waiting for another process that is unpacking tvllm" >&2
     elif [ "$waited" -ge 20 ] || [ -n "$owner" ]; then
       rm -rf "$place/lock"
       mkdir "$place/lock" 2>/dev/null && break
-      [ -d "$place/lock" ] || cannot_unpack "it cannot be written"
+      [ -d "$place/lock" ] || cannot_unpack "the directory is not writable"
     fi
     waited=$((waited + 1))
     sleep 0.1 2>/dev/null || sleep 1
@@ -56,18 +55,18 @@ part_program() {
 
 # extract PART FILE SHA256
 extract() {
-  # (The shell would add what killed gzip.)
+  # The shell's own message about a killed gzip is dropped.
   if ! reason=$({ part_"$1" | gzip -dc 2>&1 >"$scratch/$2"; } 2>/dev/null); then
-    ! part_"$1" | gzip -t 2>/dev/null || cannot_unpack "${reason:-a file of this size is refused}"
+    ! part_"$1" | gzip -t 2>/dev/null || cannot_unpack "${reason:-files of this size are not allowed}"
   elif sum=$(sha256sum <"$scratch/$2") && [ "${sum%% *}" = "$3" ]; then
     return
   fi
-  fail "Cannot unpack tvllm: $0 is damaged; get it again"
+  fail "Cannot unpack tvllm: $0 is damaged; download it again"
 }
 
 unpack() {
   for program in chmod gzip head mkdir mv rm sha256sum sleep tail wc; do
-    command -v "$program" >/dev/null || fail "Cannot unpack tvllm: there is no $program, of coreutils or busybox; install it"
+    command -v "$program" >/dev/null || fail "Cannot unpack tvllm: $program is missing; install coreutils or busybox, and gzip"
   done
   reason=$(mkdir -p "$place" 2>&1) || cannot_unpack "$reason"
   lock || return 0
@@ -76,7 +75,7 @@ unpack() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  # Whom we waited for has done it, if all went well; what a killed one left is of no use.
+  # The process we waited for may have unpacked; one that was killed left a useless part.
   if ! is_unpacked; then
     echo "Unpacking tvllm into $place, once" >&2
     rm -rf "$place"/part.*
@@ -85,7 +84,7 @@ unpack() {
     extract program tvllm.js @PROGRAM_SHA256@
     chmod 755 "$scratch/deno"
     reason=$("$scratch/deno" --version 2>&1) ||
-      fail "Cannot run tvllm: this file is for Linux on @MACHINE@, with glibc, and its Deno does not start here: $reason"
+      fail "Cannot run tvllm: this file is for Linux with glibc on @MACHINE@; its Deno does not start here: $reason"
     mv -f "$scratch/deno" "$scratch/tvllm.js" "$place/"
   fi
   trap - EXIT HUP INT TERM
@@ -96,7 +95,7 @@ if [ -z "$tvllm_cache" ]; then
   # Services and containers have no home.
   tvllm_cache=${TMPDIR:-/tmp}/tvllm-$(id -u)
   make_private "$tvllm_cache" ||
-    fail "Cannot unpack tvllm into $tvllm_cache, which is not yours alone: name another directory by XDG_CACHE_HOME"
+    fail "Cannot unpack tvllm into $tvllm_cache, which another user owns: set XDG_CACHE_HOME to a directory of yours"
 fi
 place=$tvllm_cache/@NAME@
 is_unpacked || unpack
@@ -105,7 +104,7 @@ grant "$@" <<'PERMISSIONS'
 @PERMISSIONS@
 PERMISSIONS
 set_runtime_dir
-# Deno's own cache is part of what can be removed with this directory.
+# With Deno's own cache inside, this directory is all there is to remove.
 export DENO_NO_UPDATE_CHECK=1 DENO_DIR="$place/cache"
 # shellcheck disable=SC2086 # $permissions is a list of flags
 exec "$place/deno" run --no-config --no-lock --cached-only $permissions ${writable:+"--allow-write=$writable"} \

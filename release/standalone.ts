@@ -1,7 +1,7 @@
 /**
- * Makes tvllm one file that runs on Linux with nothing installed: `deno task standalone [--target
- * TARGET|all]…`. It is a script for sh (standalone.sh), then the Deno that npm has for the target and
- * the bundle, both compressed by gzip: every system can unpack that.
+ * Builds one file that runs on Linux with nothing else installed: `deno task standalone [--target
+ * TARGET|all]…`. The file is a shell script (standalone.sh) followed by npm's Deno for the target and the
+ * bundle, both compressed with gzip, which every system can unpack.
  */
 
 import { createHash } from "node:crypto";
@@ -14,7 +14,7 @@ import permissions from "../cli/permissions.txt" with { type: "text" };
 import template from "./standalone.sh" with { type: "text" };
 import { DENO_VERSION, megabytes, ROOT, runDeno, runTask } from "./task.ts";
 
-/** The packages of npm that have Deno's executable, and what their machines are called. */
+/** The npm packages that contain Deno's executable, and the machine of each. */
 const TARGETS: Readonly<Record<string, { npm: string; machine: string }>> = {
   "x86_64-unknown-linux-gnu": { npm: "@deno/linux-x64-glibc", machine: "x86-64" },
   "aarch64-unknown-linux-gnu": { npm: "@deno/linux-arm64-glibc", machine: "arm64" },
@@ -23,7 +23,7 @@ const TARGETS: Readonly<Record<string, { npm: string; machine: string }>> = {
 /** Where the compressed parts begin. */
 const HEADER_BYTES = 16384;
 
-/** A part of the file. */
+/** A compressed part of the file. */
 interface Part {
   readonly bytes: number;
   readonly sha256: string;
@@ -38,7 +38,7 @@ function pack(bytes: Uint8Array): Part {
   };
 }
 
-/** Deno for a target, by Deno's own client of npm, which checks it against release/deno.lock. */
+/** Deno for a target, downloaded from npm by Deno itself, which verifies it against release/deno.lock. */
 async function denoFor(target: string): Promise<Uint8Array> {
   const specifier = `npm:${TARGETS[target]!.npm}@${DENO_VERSION}`;
   const flags = ["--no-config", `--lock=${join(ROOT, "release/deno.lock")}`, "--frozen"];
@@ -48,7 +48,7 @@ async function denoFor(target: string): Promise<Uint8Array> {
   return Deno.readFileSync(join(localPath, "deno"));
 }
 
-/** The script with its values. */
+/** The script with its placeholders filled in. */
 export function header(target: string, deno: Part, program: Part): Uint8Array {
   const values: Readonly<Record<string, string | number>> = {
     VERSION: denoJson.version,
@@ -56,7 +56,7 @@ export function header(target: string, deno: Part, program: Part): Uint8Array {
     DENO_VERSION,
     LAUNCH: launch.trim(),
     PERMISSIONS: permissions.trim(),
-    // Another build has another place.
+    // Each build unpacks into a directory of its own.
     NAME: `standalone-${deno.sha256.slice(0, 8)}${program.sha256.slice(0, 8)}`,
     UNPACKED: megabytes(deno.bytes + program.bytes),
     DENO_BYTES: deno.bytes,
@@ -68,7 +68,7 @@ export function header(target: string, deno: Part, program: Part): Uint8Array {
     PROGRAM_START: HEADER_BYTES + deno.packed.length + 1,
   };
   const script = template.replaceAll(/@([A-Z0-9_]+)@/g, (_, name) => `${values[name]}`);
-  const bytes = new Uint8Array(HEADER_BYTES).fill(10); // lines that the shell does not come to
+  const bytes = new Uint8Array(HEADER_BYTES).fill(10); // newlines, which the shell never reaches
   const { read } = new TextEncoder().encodeInto(script, bytes);
   if (read < script.length) throw new Error("Cannot make the file: its script is too long");
   return bytes;

@@ -1,7 +1,7 @@
 /**
- * Measures how long each form of tvllm takes from its start to the first token of the built-in model:
- * `deno task startup [RUNS [OPTION of generate]…]`. The forms run by turns, so that what else the machine
- * does falls on all of them; `deno task standalone` and `npm pack --pack-destination dist` make them.
+ * Measures the time from the start of each form of tvllm to the first token of the built-in model:
+ * `deno task startup [RUNS [OPTION of generate]…]`. The forms take turns, so other load on the machine
+ * affects all of them; `deno task standalone` and `npm pack --pack-destination dist` build them.
  */
 
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { ROOT, runTask } from "./task.ts";
 
 const PROMPT = "Once upon a time";
 
-/** The command lines of the forms; `directory` is where npm installed the package. */
+/** The command line of each form; npm installed the package in `directory`. */
 function formsIn(directory: string): Readonly<Record<string, readonly string[]>> {
   const bundle = join(ROOT, "dist/tvllm.js");
   const tarball = join(ROOT, `dist/tvllm-${packageJson.version}.tgz`);
@@ -26,7 +26,7 @@ function formsIn(directory: string): Readonly<Record<string, readonly string[]>>
   };
 }
 
-/** Milliseconds until the command prints something. */
+/** Milliseconds until the command writes its first byte. */
 async function timeToFirstByte(
   [program, ...args]: readonly string[],
   cwd: string,
@@ -50,7 +50,7 @@ if (import.meta.main) {
       if (!(await install.output()).success) throw new Error(`Cannot install ${tarball}`);
       const forms = Object.entries(formsIn(directory));
       const times = new Map<string, number[]>(forms.map(([name]) => [name, []]));
-      // The first run of each unpacks, downloads, or fills a cache, and does not count.
+      // The first run of each unpacks, downloads or fills a cache, and is not counted.
       for (let run = 0; run <= Number(runs); run++) {
         for (const [name, command] of forms) {
           const args = [...command, "generate", "-q", "-n", "1", ...options, PROMPT];

@@ -1,4 +1,4 @@
-/** What the programs of this folder have in common. */
+/** Shared by the programs in this folder. */
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,10 +7,10 @@ import packageJson from "../package.json" with { type: "json" };
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-/** The Deno of npm that the project is tested with, and that its programs carry. */
+/** The version of Deno that the project is tested with and that its programs contain. */
 export const DENO_VERSION: string = packageJson.optionalDependencies.deno;
 
-/** Runs a program's main function; an error is one line and exit code 1. */
+/** Runs a program's main function; an error is printed on one line and gives exit code 1. */
 export async function runTask(main: (args: readonly string[]) => unknown): Promise<never> {
   try {
     await main(Deno.args);
@@ -21,7 +21,7 @@ export async function runTask(main: (args: readonly string[]) => unknown): Promi
   Deno.exit(0);
 }
 
-/** Runs Deno, with all of the environment, and returns what it printed on stdout. */
+/** Runs Deno with the whole environment and returns its stdout. */
 export async function runDeno(args: readonly string[], what: string): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
@@ -33,7 +33,7 @@ export async function runDeno(args: readonly string[], what: string): Promise<st
   return decoder.decode(stdout);
 }
 
-/** What Deno says of an error and its causes, on one line. */
+/** Deno's message about an error and its causes, on one line. */
 export function causes(stderr: string): string {
   const [report = ""] = stderr.split("Stack backtrace:");
   const lines = report.split("\n").map((line) => line.trim());
@@ -42,15 +42,15 @@ export function causes(stderr: string): string {
   return said.length > 0 ? said.join(": ") : lines.filter((line) => line !== "").join("; ");
 }
 
-/** What a lock file of Deno says. */
+/** The packages in a lock file. */
 interface Lock {
-  /** The packages that the program imports, others' dependencies left out. */
+  /** Keys of the packages that the project itself imports. */
   readonly direct: ReadonlySet<string>;
-  /** The SHA-512 of each package's archive, in base64. */
+  /** SHA-512 of each package's tarball, in base64, by key. */
   readonly hashes: Readonly<Record<string, string>>;
 }
 
-/** Reads a lock file of the project. */
+/** Reads one of the project's lock files. */
 export function readLock(path: string): Lock {
   const { specifiers, npm } = JSON.parse(Deno.readTextFileSync(join(ROOT, path)));
   // "npm:NAME@RANGE": "VERSION", and the same package is "NAME@VERSION".
@@ -63,7 +63,7 @@ export function readLock(path: string): Lock {
   return { direct: new Set(direct), hashes: Object.fromEntries(hashes) };
 }
 
-/** A size for people. */
+/** A size for humans. */
 export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }

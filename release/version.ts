@@ -1,7 +1,7 @@
 /**
- * The version, whose place is deno.json: `deno task version` prints it, `deno task version 0.2.0` sets it
- * there, in package.json and in CHANGELOG.md, and `deno task version --release` dates it there.
- * `deno task version --notes TAG` prints what CHANGELOG.md says of it, if TAG is its tag.
+ * `deno task version` prints the version, which deno.json holds. `deno task version 0.2.0` sets it there,
+ * in package.json and in CHANGELOG.md; `deno task version --release` dates it in CHANGELOG.md.
+ * `deno task version --notes TAG` prints its section of CHANGELOG.md, if TAG is its tag.
  */
 
 import { join } from "node:path";
@@ -11,21 +11,23 @@ import { ROOT, runTask } from "./task.ts";
 
 const HEADING = /^## (\S+) \((unreleased|\d{4}-\d\d-\d\d)\)$/m;
 
-/** The changelog with a heading for a version that is to come, and with what was not released yet. */
+/** The changelog with a new version on top, which takes over what is unreleased. */
 export function withVersion(changelog: string, version: string): string {
   const [first, , state] = topHeading(changelog);
   const heading = `## ${version} (unreleased)`;
   return changelog.replace(first, state === "unreleased" ? heading : `${heading}\n\n${first}`);
 }
 
-/** The changelog with a date (YYYY-MM-DD) for the version on top. */
+/** The changelog with a date (YYYY-MM-DD) for the top version. */
 export function withDate(changelog: string, date: string): string {
   const [first, version, state] = topHeading(changelog);
-  if (state !== "unreleased") throw new Error(`Cannot release ${version}: it was, on ${state}`);
+  if (state !== "unreleased") {
+    throw new Error(`Cannot release ${version}: it was released on ${state}`);
+  }
   return changelog.replace(first, `## ${version} (${date})`);
 }
 
-/** What the changelog says of the version on top, if `tag` is its tag and it has a date. */
+/** The changelog's section of the top version, if `tag` is its tag and it has a date. */
 export function notesOf(changelog: string, tag: string): string {
   const [first, version, state] = topHeading(changelog);
   if (tag !== `v${version}`) {
@@ -44,7 +46,7 @@ function topHeading(changelog: string): [heading: string, version: string, state
   return [heading!, version!, state];
 }
 
-/** Replaces the text of a file of the project. */
+/** Rewrites a file of the project. */
 function edit(path: string, change: (text: string) => string): void {
   const text = Deno.readTextFileSync(join(ROOT, path));
   Deno.writeTextFileSync(join(ROOT, path), change(text));
