@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import denoJson from "../deno.json" with { type: "json" };
 import { declarationsOf } from "./declarations.ts";
 import { makeNotices } from "./notices.ts";
-import { ROOT, runDeno, runTask } from "./task.ts";
+import { bundleSplit, ROOT, runTask } from "./task.ts";
 
 /** The library's modules, under the names that deno.json exports. */
 export function libraryModules(): Readonly<Record<string, string>> {
@@ -22,11 +22,8 @@ export function libraryModules(): Readonly<Record<string, string>> {
 if (import.meta.main) {
   await runTask(async () => {
     const directory = join(ROOT, "dist/npm");
-    await Deno.remove(directory, { recursive: true }).catch(() => {});
     const entries = Object.values(libraryModules());
-    // Split: the library and the program share code, and the code of charts is loaded when needed.
-    const flags = ["--lock=cli/deno.lock", "--frozen", "--code-splitting", "--outdir", directory];
-    await runDeno(["bundle", ...flags, "cli/main.ts", ...entries], "bundle");
+    await bundleSplit(directory, ["cli/main.ts", ...entries]);
     for (const [path, text] of await declarationsOf(entries)) {
       await Deno.mkdir(join(directory, dirname(path)), { recursive: true });
       await Deno.writeTextFile(join(directory, path), text);

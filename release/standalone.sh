@@ -20,9 +20,8 @@ cannot_unpack() {
 
 # Only complete, verified files are moved here; a system crash may still truncate them, so check their sizes.
 is_unpacked() {
-  [ -x "$place/deno" ] && [ -f "$place/tvllm.js" ] &&
-    [ "$(wc -c <"$place/deno")" -eq @DENO_BYTES@ ] &&
-    [ "$(wc -c <"$place/tvllm.js")" -eq @PROGRAM_BYTES@ ]
+  sizes=$(cd "$place" 2>/dev/null && wc -c deno @FILES@ 2>/dev/null) || return 1
+  case $sizes in *[!0-9]@BYTES@" total") ;; *) return 1 ;; esac
 }
 
 # Takes the lock, or returns 1 once another process has unpacked. If two processes take over the lock of a
@@ -53,15 +52,25 @@ part_program() {
   tail -c +@PROGRAM_START@ "$0"
 }
 
-# extract PART FILE SHA256
+# extract PART SHA256
 extract() {
   # The shell's own message about a killed gzip is dropped.
-  if ! reason=$({ part_"$1" | gzip -dc 2>&1 >"$scratch/$2"; } 2>/dev/null); then
+  if ! reason=$({ part_"$1" | gzip -dc 2>&1 >"$scratch/$1"; } 2>/dev/null); then
     ! part_"$1" | gzip -t 2>/dev/null || cannot_unpack "${reason:-files of this size are not allowed}"
-  elif sum=$(sha256sum <"$scratch/$2") && [ "${sum%% *}" = "$3" ]; then
+  elif sum=$(sha256sum <"$scratch/$1") && [ "${sum%% *}" = "$2" ]; then
     return
   fi
   fail "Cannot unpack tvllm: $0 is damaged; download it again"
+}
+
+# Cuts the program, which is several files: those that few commands need are not loaded by the others.
+split_program() {
+  while read -r file start bytes; do
+    reason=$({ tail -c "+$start" "$scratch/program" | head -c "$bytes" 2>&1 >"$scratch/$file"; } 2>/dev/null) ||
+      cannot_unpack "${reason:-files of this size are not allowed}"
+  done <<'FILES'
+@TABLE@
+FILES
 }
 
 unpack() {
@@ -80,12 +89,13 @@ unpack() {
     echo "Unpacking tvllm into $place, once" >&2
     rm -rf "$place"/part.*
     reason=$(mkdir "$scratch" 2>&1) || cannot_unpack "$reason"
-    extract deno deno @DENO_SHA256@
-    extract program tvllm.js @PROGRAM_SHA256@
+    extract deno @DENO_SHA256@
+    extract program @PROGRAM_SHA256@
+    split_program
     chmod 755 "$scratch/deno"
     reason=$("$scratch/deno" --version 2>&1) ||
       fail "Cannot run tvllm: this file is for Linux with glibc on @MACHINE@; its Deno does not start here: $reason"
-    mv -f "$scratch/deno" "$scratch/tvllm.js" "$place/"
+    (cd "$scratch" && mv -f deno @FILES@ "$place/")
   fi
   trap - EXIT HUP INT TERM
   rm -rf "$scratch" "$place/lock"
@@ -108,5 +118,5 @@ set_runtime_dir
 export DENO_NO_UPDATE_CHECK=1 DENO_DIR="$place/cache"
 # shellcheck disable=SC2086 # $permissions is a list of flags
 exec "$place/deno" run --no-config --no-lock --cached-only $permissions ${writable:+"--allow-write=$writable"} \
-  "$place/tvllm.js" "$@"
+  "$place/main.js" "$@"
 exit 1

@@ -1,9 +1,10 @@
 /**
  * Builds one file that runs on Linux with nothing else installed: `deno task standalone [--target
- * TARGET|all]…`. The file is a shell script (standalone.sh) followed by npm's Deno for the target and the
- * bundle, both compressed with gzip, which every system can unpack.
+ * TARGET|all]…`. The file is a shell script (standalone.sh) followed by npm's Deno for the target and
+ * tvllm's program, both compressed with gzip, which every system can unpack.
  */
 
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,7 +13,7 @@ import denoJson from "../deno.json" with { type: "json" };
 import launch from "../cli/launch.sh" with { type: "text" };
 import permissions from "../cli/permissions.txt" with { type: "text" };
 import template from "./standalone.sh" with { type: "text" };
-import { DENO_VERSION, megabytes, ROOT, runDeno, runTask } from "./task.ts";
+import { bundleSplit, DENO_VERSION, megabytes, ROOT, runDeno, runTask } from "./task.ts";
 
 /** The npm packages that contain Deno's executable, and the machine of each. */
 const TARGETS: Readonly<Record<string, { npm: string; machine: string }>> = {
@@ -48,8 +49,31 @@ async function denoFor(target: string): Promise<Uint8Array> {
   return Deno.readFileSync(join(localPath, "deno"));
 }
 
+/** tvllm's program: its files one after the other. */
+interface Program extends Part {
+  readonly files: readonly {
+    readonly name: string;
+    readonly start: number;
+    readonly bytes: number;
+  }[];
+}
+
+/** Bundles the program into several files, so that the code of charts, say, is loaded when needed. */
+async function bundleProgram(directory: string): Promise<Program> {
+  await bundleSplit(directory, ["cli/main.ts"]);
+  const names = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+  const files: Program["files"][number][] = [];
+  const pieces = names.map((name) => {
+    const bytes = Deno.readFileSync(join(directory, name));
+    const last = files.at(-1);
+    files.push({ name, start: last ? last.start + last.bytes : 1, bytes: bytes.length });
+    return bytes;
+  });
+  return { ...pack(Buffer.concat(pieces)), files };
+}
+
 /** The script with its placeholders filled in. */
-export function header(target: string, deno: Part, program: Part): Uint8Array {
+function header(target: string, deno: Part, program: Program): Uint8Array {
   const values: Readonly<Record<string, string | number>> = {
     VERSION: denoJson.version,
     MACHINE: TARGETS[target]!.machine,
@@ -59,13 +83,14 @@ export function header(target: string, deno: Part, program: Part): Uint8Array {
     // Each build unpacks into a directory of its own.
     NAME: `standalone-${deno.sha256.slice(0, 8)}${program.sha256.slice(0, 8)}`,
     UNPACKED: megabytes(deno.bytes + program.bytes),
-    DENO_BYTES: deno.bytes,
+    BYTES: deno.bytes + program.bytes,
     DENO_SHA256: deno.sha256,
     DENO_START: HEADER_BYTES + 1,
     DENO_PACKED: deno.packed.length,
-    PROGRAM_BYTES: program.bytes,
     PROGRAM_SHA256: program.sha256,
     PROGRAM_START: HEADER_BYTES + deno.packed.length + 1,
+    FILES: program.files.map(({ name }) => name).join(" "),
+    TABLE: program.files.map(({ name, start, bytes }) => `${name} ${start} ${bytes}`).join("\n"),
   };
   const script = template.replaceAll(/@([A-Z0-9_]+)@/g, (_, name) => `${values[name]}`);
   const bytes = new Uint8Array(HEADER_BYTES).fill(10); // newlines, which the shell never reaches
@@ -81,7 +106,7 @@ if (import.meta.main) {
       allowPositionals: true,
       options: { target: { type: "string", multiple: true, default: ["all"] } },
     });
-    const [bundle, directory] = positionals as [string, string];
+    const [directory] = positionals as [string];
     const known = Object.keys(TARGETS);
     const asked = values.target.flatMap((target) => target === "all" ? known : [target]);
     const unknown = asked.find((target) => !known.includes(target));
@@ -90,7 +115,7 @@ if (import.meta.main) {
         `Cannot make a file for ${unknown}: the targets are ${known.join(", ")} and all`,
       );
     }
-    const program = pack(Deno.readFileSync(bundle));
+    const program = await bundleProgram(join(directory, "standalone"));
     for (const target of asked) {
       const deno = pack(await denoFor(target));
       const path = join(directory, `tvllm-standalone-${target}`);

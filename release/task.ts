@@ -33,6 +33,16 @@ export async function runDeno(args: readonly string[], what: string): Promise<st
   return decoder.decode(stdout);
 }
 
+/**
+ * Bundles modules with all packages into several files of an empty directory: what they share, and what
+ * they import when it is needed, is apart.
+ */
+export async function bundleSplit(directory: string, modules: readonly string[]): Promise<void> {
+  await Deno.remove(directory, { recursive: true }).catch(() => {});
+  const flags = ["--lock=cli/deno.lock", "--frozen", "--code-splitting", "--outdir", directory];
+  await runDeno(["bundle", ...flags, ...modules], "bundle");
+}
+
 /** Deno's message about an error and its causes, on one line. */
 export function causes(stderr: string): string {
   const [report = ""] = stderr.split("Stack backtrace:");
