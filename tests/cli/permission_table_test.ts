@@ -1,19 +1,10 @@
-/** One table of permissions, and its three readers: sh, Node.js and the program. */
+/** One table of permissions, read for the launcher of Node.js and the program. */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import fc from "fast-check";
-import {
-  commandOf,
-  denoPackages,
-  isNewEnough,
-  modelCache,
-  permissionFlags,
-} from "../../cli/launcher.mjs";
+import { commandOf, denoPackages, isNewEnough, modelCache } from "../../cli/launcher.mjs";
 import { denoFlags, grantsOf, parsePermissions, unionOf } from "../../cli/permissions.mjs";
-import { ROOT, run, which } from "./run_tvllm.ts";
 
-const TABLE = Deno.readTextFileSync(join(ROOT, "cli/permissions.txt"));
+const TABLE = Deno.readTextFileSync(new URL("../../cli/permissions.txt", import.meta.url));
 const ROWS = parsePermissions(TABLE);
 
 Deno.test("parsePermissions() reads the table", () => {
@@ -38,14 +29,6 @@ Deno.test("every row of permissions.txt says something that its readers know", (
   assert.ok(names.slice(firstModel).every((name) => /[:/]$/.test(name)));
 });
 
-Deno.test("every command of permissions.txt is one of the program's, or will be", async () => {
-  const { stdout } = await run("sh", [join(ROOT, "tvllm"), "--help"]);
-  const commands = ROWS.map(({ name }) => name).filter((name) => /^[a-z]+$/.test(name));
-  const planned = ["tune"];
-  const unknown = commands.filter((name) => !new RegExp(`^  ${name} `, "m").test(stdout));
-  assert.deepEqual(unknown.filter((name) => !planned.includes(name)), []);
-});
-
 Deno.test("grantsOf() adds up the rows of a command and of its models", () => {
   const none = () => false;
   assert.deepEqual(grantsOf(ROWS, "inspect", none), { ...unionOf(ROWS.slice(0, 1)) });
@@ -64,65 +47,6 @@ Deno.test("denoFlags() writes no directory that Deno would take for two", () => 
   assert.deepEqual(denoFlags(grants, "/a b"), [...start, "--allow-write=/a b"]);
   assert.deepEqual(denoFlags(grants, "/a,b"), [...start, "--allow-write"]);
   assert.deepEqual(denoFlags(grants, ""), start);
-});
-
-/** What the shell's grant() makes of each case: its flags, a line each, and an empty line. */
-async function shellFlags(
-  cases: readonly { readonly args: readonly string[]; readonly env: Record<string, string> }[],
-): Promise<string[][]> {
-  const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
-  const lines = cases.map(({ args, env }) => {
-    const set = Object.entries(env).map(([name, value]) => `export ${name}=${quote(value)};`);
-    return `(${set.join(" ")} . ./cli/launch.sh; grant ${args.map(quote).join(" ")} <"$0"
-      printf '%s\\n' $permissions \${writable:+"--allow-write=$writable"} '')`;
-  });
-  const result = await run(which("sh")!, ["-euc", lines.join("\n"), "cli/permissions.txt"], {
-    env: { HOME: "", XDG_CACHE_HOME: "" },
-  });
-  assert.equal(result.stderr, "");
-  return result.stdout.split("\n\n").slice(0, -1).map((flags) => flags.split("\n"));
-}
-
-Deno.test({
-  name: "the launchers grant the same for whatever arguments and variables",
-  ignore: Deno.build.os === "windows",
-  fn: async () => {
-    const words = [
-      ...ROWS.map(({ name }) => name),
-      ...["generate", "inspect", "--color", "always", "-q", "-m", "--model", "a.gguf", "two words"],
-      ...[
-        "hf:a/b",
-        "-mhf:a/b",
-        "--model=hf.co/a/b",
-        "xhf:a/b",
-        "synth:tiny-llama",
-        "-msynth:a",
-        "",
-      ],
-      ...["*", "--", "-", "a\nhf:b", "it's"],
-    ];
-    const variables = ["HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "TVLLM_CACHE"];
-    const values = fc.constantFrom("", "/a", "/with a space", "/with,comma");
-    const model = fc.constantFrom("", "hf:a/b", "synth:x", "a.gguf", "rm");
-    const env = fc.record(Object.fromEntries(variables.map((name) => [name, values])));
-    const cases = fc.sample(
-      fc.record({ args: fc.array(fc.constantFrom(...words), { maxLength: 5 }), env, model }),
-      { numRuns: 300, seed: 1 },
-    ).map(({ args, env, model }) => ({ args, env: { ...env, TVLLM_MODEL: model } }));
-    const shell = await shellFlags(cases);
-    assert.equal(shell.length, cases.length);
-    for (const [i, { args, env }] of cases.entries()) {
-      const said = permissionFlags(TABLE, args, env);
-      const sorted = (flags: readonly string[]) => flags.flatMap((flag) => flag.split(" ")).sort();
-      // A list of variables may name one twice in sh.
-      const once = shell[i]!.map((flag) =>
-        flag.startsWith("--allow-env=")
-          ? `--allow-env=${[...new Set(flag.slice(12).split(","))].join(",")}`
-          : flag
-      );
-      assert.deepEqual(sorted(once), sorted(said), JSON.stringify({ args, env }));
-    }
-  },
 });
 
 Deno.test("commandOf() is the first argument that is no option and no option's value", () => {

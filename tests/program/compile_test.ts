@@ -3,10 +3,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
-import { compiledPermissions } from "../../release/compile.ts";
-import { checkDenort, executableKind } from "../../release/denort.ts";
 import { ROOT, run, type RunResult } from "./run_tvllm.ts";
-import { ARM64, HEADERS, printingElf } from "./tiny_elf.ts";
+import { ARM64, HEADERS, printingElf } from "../release/tiny_elf.ts";
 
 /** Compiles a one-line program into a new directory, with no network but a proxy that is not there. */
 async function compile(
@@ -59,49 +57,6 @@ function runtime(bytes: Uint8Array, text: string): string {
   Deno.writeFileSync(path, new Uint8Array([...bytes, ...marks]), { mode: 0o755 });
   return path;
 }
-
-for (
-  const [kind, target] of [
-    ["ELF for x86-64", "x86_64-unknown-linux-gnu"],
-    ["ELF for arm64", "aarch64-unknown-linux-gnu"],
-    ["Mach-O for x86-64", "x86_64-apple-darwin"],
-    ["Mach-O for arm64", "aarch64-apple-darwin"],
-    ["PE for x86-64", "x86_64-pc-windows-msvc"],
-  ] as const
-) {
-  Deno.test(`checkDenort() takes denort for ${target}, and of no other machine`, () => {
-    const marks = new TextEncoder().encode(MARKS);
-    for (const [other, header] of Object.entries(HEADERS)) {
-      assert.equal(executableKind(header), other);
-      const check = () =>
-        checkDenort(new Uint8Array([...header, ...marks]), target, Deno.version.deno);
-      if (other === kind) check();
-      else {
-        assert.throws(check, { message: `it is ${other}, but the target needs ${kind}` });
-      }
-    }
-  });
-}
-
-Deno.test("executableKind() knows no other files, however short", () => {
-  for (
-    const bytes of [[], [0x4d, 0x5a], [0x7f, 0x45, 0x4c, 0x46], [0xca, 0xfe, 0xba, 0xbe, 0, 0]]
-  ) {
-    assert.equal(executableKind(new Uint8Array(bytes)), undefined);
-  }
-  // A header of PE beyond the file's end.
-  const bytes = HEADERS["PE for x86-64"]!.slice();
-  new DataView(bytes.buffer).setUint32(0x3c, 0xffff_fff0, true);
-  assert.equal(executableKind(bytes), undefined);
-  assert.equal(
-    executableKind(Deno.readFileSync(Deno.execPath()))?.split(" ")[0],
-    {
-      linux: "ELF",
-      darwin: "Mach-O",
-      windows: "PE",
-    }[Deno.build.os as string],
-  );
-});
 
 for (
   const [what, header, marks, reason] of [
@@ -178,19 +133,4 @@ Deno.test({
     assert.match(stdout, /; not started, as it is for another system\n$/);
     assert.deepEqual(left, [`tvllm-${target}`]);
   },
-});
-
-Deno.test("a compiled program may do what any command may, and no more", () => {
-  const flags = compiledPermissions();
-  const names = flags.map((flag) => flag.split("=")[0]).sort();
-  assert.deepEqual(names, [
-    "--allow-env",
-    "--allow-net",
-    "--allow-read",
-    "--allow-write",
-    "--ignore-env",
-    "--no-prompt",
-  ]);
-  const variables = flags.find((flag) => flag.startsWith("--allow-env="))!.split(/[=,]/);
-  for (const name of ["TVLLM_MODEL", "HF_TOKEN", "HOME"]) assert.ok(variables.includes(name), name);
 });
