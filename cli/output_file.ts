@@ -8,15 +8,17 @@ import { UsageError } from "./exit_codes.ts";
  */
 export class OutputFile implements Disposable {
   readonly #file: Deno.FsFile;
-  readonly #isNew: boolean;
-  readonly #isRegular: boolean;
+  readonly #kind: "new" | "regular" | "pipe";
   #written = false;
   #last: Uint8Array | undefined;
 
-  private constructor(readonly path: string, file: Deno.FsFile, isNew: boolean) {
+  private constructor(
+    readonly path: string,
+    file: Deno.FsFile,
+    kind: "new" | "regular" | "pipe",
+  ) {
     this.#file = file;
-    this.#isNew = isNew;
-    this.#isRegular = file.statSync().isFile;
+    this.#kind = kind;
   }
 
   /**
@@ -35,16 +37,18 @@ export class OutputFile implements Disposable {
     return writing(path, () => {
       try {
         const file = Deno.openSync(path, { write: true, createNew: true });
-        return new OutputFile(path, file, true);
+        return new OutputFile(path, file, "new");
       } catch (error) {
         if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
       }
-      if (Deno.statSync(path).isFile && isModel(path)) {
+      const { isFile } = Deno.statSync(path);
+      if (isFile && isModel(path)) {
         throw new UsageError(
           `Cannot write ${path}: it is a model; --${option} takes another file`,
         );
       }
-      return new OutputFile(path, Deno.openSync(path, { write: true }), false);
+      const file = Deno.openSync(path, { write: true });
+      return new OutputFile(path, file, isFile ? "regular" : "pipe");
     });
   }
 
@@ -56,7 +60,7 @@ export class OutputFile implements Disposable {
   write(content: string | Uint8Array): void {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     this.#written = true;
-    if (!this.#isRegular) {
+    if (this.#kind === "pipe") {
       this.#last = bytes; // What is in a pipe cannot be replaced: write the last content, at the end.
       return;
     }
@@ -74,7 +78,7 @@ export class OutputFile implements Disposable {
     } finally {
       this.#file.close();
     }
-    if (!this.#isNew || this.#written) return;
+    if (this.#kind !== "new" || this.#written) return;
     try {
       Deno.removeSync(this.path);
     } catch {
