@@ -5,9 +5,9 @@ const LOOP = /for \(var (\w+) = (\d+)u; \1 < ([\w */]+); \1\+\+\) \{/;
 
 /**
  * WGSL with every loop of a length known from its literals and `const` lines written out, each
- * turn as a block with its counter as a `const`. WebGPU implementations add a counter of their own
- * to loops, lest they never end, and software drivers keep it when they unroll: every assignment
- * in the body then costs a select, and compile times explode.
+ * iteration in braces of its own with the counter as a `const`. WebGPU implementations add a counter
+ * to loops, lest they never end, and software drivers keep it when they unroll: every assignment in
+ * the body then costs a select, and compile times explode.
  */
 export function unrollLoops(source: string): string {
   const constants = new Map<string, number>();
@@ -26,22 +26,22 @@ function unroll(source: string, constants: ReadonlyMap<string, number>): string 
   const end = closingBrace(source, start);
   const body = unroll(source.slice(start, end), constants);
   const stop = evaluate(bound!, constants);
-  let turns = `${head}${body}}`;
+  let unrolled = `${head}${body}}`;
   if (stop !== undefined) {
-    turns = "";
-    for (let i = Number(first); i < stop; i++) turns += `{ const ${name} = ${i}u;${body}}\n`;
+    unrolled = "";
+    for (let i = Number(first); i < stop; i++) unrolled += `{ const ${name} = ${i}u;${body}}\n`;
   }
-  return source.slice(0, loop.index) + turns + unroll(source.slice(end + 1), constants);
+  return source.slice(0, loop.index) + unrolled + unroll(source.slice(end + 1), constants);
 }
 
-/** Where the block that starts before `from` ends. */
+/** Where the braces close that open before `from`. */
 function closingBrace(source: string, from: number): number {
   let depth = 1;
   for (let i = from; i < source.length; i++) {
     if (source[i] === "{") depth++;
     else if (source[i] === "}" && --depth === 0) return i;
   }
-  throw new SyntaxError("Cannot unroll a loop: its block has no end");
+  throw new SyntaxError("Cannot unroll a loop: its braces do not close");
 }
 
 /** The value of a product or quotient of numbers and constants, read from left to right. */

@@ -39,45 +39,45 @@ export class ByteReader {
   }
 
   uint8(): number {
-    const at = this.#take(1);
+    const at = this.#advance(1);
     return this.#view.getUint8(at);
   }
   int8(): number {
-    const at = this.#take(1);
+    const at = this.#advance(1);
     return this.#view.getInt8(at);
   }
   uint16(): number {
-    const at = this.#take(2);
+    const at = this.#advance(2);
     return this.#view.getUint16(at, true);
   }
   int16(): number {
-    const at = this.#take(2);
+    const at = this.#advance(2);
     return this.#view.getInt16(at, true);
   }
   uint32(): number {
-    const at = this.#take(4);
+    const at = this.#advance(4);
     return this.#view.getUint32(at, true);
   }
   int32(): number {
-    const at = this.#take(4);
+    const at = this.#advance(4);
     return this.#view.getInt32(at, true);
   }
   float32(): number {
-    const at = this.#take(4);
+    const at = this.#advance(4);
     return this.#view.getFloat32(at, true);
   }
   float64(): number {
-    const at = this.#take(8);
+    const at = this.#advance(8);
     return this.#view.getFloat64(at, true);
   }
   /** A number, or a bigint where a number would round. */
   uint64(): number | bigint {
-    const at = this.#take(8);
+    const at = this.#advance(8);
     return exact(this.#view.getBigUint64(at, true));
   }
   /** A number, or a bigint where a number would round. */
   int64(): number | bigint {
-    const at = this.#take(8);
+    const at = this.#advance(8);
     return exact(this.#view.getBigInt64(at, true));
   }
 
@@ -109,7 +109,7 @@ export class ByteReader {
   /** A string with its 64-bit length before it, of at most `limit` bytes. */
   string(what: string, limit: number): string {
     const length = this.count(`${what} length`, 1, limit);
-    const start = this.#take(length);
+    const start = this.#advance(length);
     try {
       return UTF8.decode(this.#window.subarray(start, start + length));
     } catch {
@@ -177,7 +177,7 @@ export class ByteReader {
   }
 
   /** Moves the cursor over `length` bytes and returns where in the window they start. */
-  #take(length: number): number {
+  #advance(length: number): number {
     if (this.#position + length > this.#filled) this.#refill(length);
     const start = this.#position;
     this.#position += length;

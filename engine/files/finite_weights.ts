@@ -31,7 +31,7 @@ export const HALVES_AT: Readonly<Record<QuantizedType, readonly number[]>> = {
 };
 
 /**
- * Checks what was read of a tensor: `bytes` from `offset` on, both whole groups.
+ * Checks what was read of a tensor: `bytes` from `offset` on, mask whole groups.
  *
  * @throws {ModelFormatError} if a weight is NaN or infinite.
  */
@@ -75,10 +75,12 @@ function firstWord(bytes: Uint8Array): number {
 /** `exponent`: the bits that are all set in NaN and infinity alone. */
 function firstHalf(bytes: Uint8Array, exponent: number): number {
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
-  const both = exponent * 0x10001;
+  const mask = exponent * 0x10001;
   let i = 0;
   // Two halves at once: 0x7fff carries into a half's top bit unless its exponent bits were all set.
-  while (i < words.length && ((((words[i]! & both) ^ both) + 0x7fff7fff) & 0x80008000) === TOPS) {
+  while (
+    i < words.length && ((((words[i]! & mask) ^ mask) + 0x7fff7fff) & 0x80008000) === TOP_BITS
+  ) {
     i++;
   }
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
@@ -86,7 +88,7 @@ function firstHalf(bytes: Uint8Array, exponent: number): number {
   return -1;
 }
 
-const TOPS = 0x80008000 | 0;
+const TOP_BITS = 0x80008000 | 0;
 
 function firstGroup(type: QuantizedType, bytes: Uint8Array): number {
   const layout = GROUP_LAYOUT[type];

@@ -115,25 +115,25 @@ class ByteWriter {
     switch (type) {
       case "uint8":
       case "int8": {
-        const at = this.#room(1);
+        const at = this.#reserve(1);
         return this.#view.setUint8(at, value);
       }
       case "uint16":
       case "int16": {
-        const at = this.#room(2);
+        const at = this.#reserve(2);
         return this.#view.setUint16(at, value, true);
       }
       case "uint32":
       case "int32": {
-        const at = this.#room(4);
+        const at = this.#reserve(4);
         return this.#view.setUint32(at, value, true);
       }
       case "float32": {
-        const at = this.#room(4);
+        const at = this.#reserve(4);
         return this.#view.setFloat32(at, value, true);
       }
       case "float64": {
-        const at = this.#room(8);
+        const at = this.#reserve(8);
         return this.#view.setFloat64(at, value, true);
       }
     }
@@ -151,7 +151,7 @@ class ByteWriter {
   }
 
   bytes(bytes: Uint8Array): void {
-    const at = this.#room(bytes.length);
+    const at = this.#reserve(bytes.length);
     this.#bytes.set(bytes, at);
   }
 
@@ -160,11 +160,11 @@ class ByteWriter {
   }
 
   #bits64(value: bigint): void {
-    const at = this.#room(8);
+    const at = this.#reserve(8);
     this.#view.setBigUint64(at, BigInt.asUintN(64, value), true);
   }
 
-  #room(length: number): number {
+  #reserve(length: number): number {
     const at = this.#length;
     this.#length += length;
     if (this.#length > this.#bytes.length) {

@@ -77,11 +77,11 @@ export function parseJsonObject(
  * @throws {ModelFormatError} as parseJsonObject(), and if the file is longer.
  */
 export function readJson(path: string, maxBytes: number, limits: JsonLimits): JsonObject {
-  return parseJsonObject(readWhole(path, maxBytes), limits);
+  return parseJsonObject(readAll(path, maxBytes), limits);
 }
 
 /** All of the file at `path`, which is closed again: it serves to say what is wrong in it. */
-export function readWhole(path: string, maxBytes: number): JsonSource {
+export function readAll(path: string, maxBytes: number): JsonSource {
   const file = InputFile.open(path);
   try {
     if (file.size > maxBytes) {

@@ -3,7 +3,7 @@
 import { quote } from "./quote.ts";
 
 /** How a file of another kind starts, and what to do about it. */
-const KNOWN: readonly (readonly [string | RegExp, string])[] = [
+const SIGNATURES: readonly (readonly [string | RegExp, string])[] = [
   ["PK\x03\x04", "it is a ZIP archive or a PyTorch checkpoint; unpack it, or convert it to GGUF"],
   ["\x1f\x8b", "it is compressed by gzip; unpack it first"],
   ["\x28\xb5\x2f\xfd", "it is compressed by zstd; unpack it first"],
@@ -24,7 +24,7 @@ const KNOWN: readonly (readonly [string | RegExp, string])[] = [
 export function looksLike(head: Uint8Array): string {
   if (head.length === 0) return "it is empty; get it again";
   const text = String.fromCharCode(...head.subarray(0, 64));
-  for (const [start, verdict] of KNOWN) {
+  for (const [start, verdict] of SIGNATURES) {
     if (typeof start === "string" ? text.startsWith(start) : start.test(text)) return verdict;
   }
   return `it starts with ${quote(text.slice(0, 4))} where a GGUF file has 'GGUF'; ` +

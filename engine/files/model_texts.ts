@@ -7,8 +7,8 @@ import {
   type JsonObject,
   type JsonValue,
   parseJsonObject,
+  readAll,
   readJson,
-  readWhole,
 } from "./json.ts";
 import type { MetadataValue } from "./model_file.ts";
 
@@ -59,7 +59,7 @@ export function readModelTexts(directory: string): ModelTexts {
   const tokenizerConfig = optional(TOKENIZER_CONFIG);
   const tokenizer = join(directory, TOKENIZER);
   // Read now: later the program may have given up its permission.
-  const known = exists(tokenizer) ? readWhole(tokenizer, MAX_TOKENIZER_BYTES) : undefined;
+  const read = exists(tokenizer) ? readAll(tokenizer, MAX_TOKENIZER_BYTES) : undefined;
   return {
     directory,
     config: readJson(join(directory, CONFIG), MAX_CONFIG_BYTES, CONFIG_LIMITS),
@@ -67,7 +67,7 @@ export function readModelTexts(directory: string): ModelTexts {
     tokenizerConfig,
     chatTemplate: readChatTemplate(join(directory, CHAT_TEMPLATE), tokenizerConfig),
     readTokenizer: () => {
-      return parseJsonObject(known ?? readWhole(tokenizer, MAX_TOKENIZER_BYTES), TOKENIZER_LIMITS);
+      return parseJsonObject(read ?? readAll(tokenizer, MAX_TOKENIZER_BYTES), TOKENIZER_LIMITS);
     },
   };
 }
@@ -93,7 +93,7 @@ function nameOf(directory: string): string {
 
 function readChatTemplate(path: string, tokenizerConfig: JsonObject): string | undefined {
   if (exists(path)) {
-    const { bytes } = readWhole(path, MAX_CONFIG_BYTES);
+    const { bytes } = readAll(path, MAX_CONFIG_BYTES);
     return new TextDecoder().decode(bytes);
   }
   const { chat_template: template } = tokenizerConfig;

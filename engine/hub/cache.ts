@@ -9,8 +9,8 @@ import { ModelNotFoundError } from "../errors.ts";
 import { DEFAULT_REVISION, formatHubSpec, type HubSpec } from "./spec.ts";
 import {
   listQuants,
+  matchingModels,
   modelsAmong,
-  modelsMeant,
   quantToName,
   type RepositoryModel,
 } from "./select.ts";
@@ -109,9 +109,9 @@ export class HubCache {
     if (readRef(path) === commit) return;
     await this.writing(async () => {
       await Deno.mkdir(dirname(path), { recursive: true });
-      const aside = `${path}.${crypto.randomUUID()}.tmp`;
-      await Deno.writeTextFile(aside, commit);
-      await Deno.rename(aside, path);
+      const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+      await Deno.writeTextFile(temporary, commit);
+      await Deno.rename(temporary, path);
     });
   }
 
@@ -147,7 +147,7 @@ export class HubCache {
     if (revision === undefined) order.push(...commits.filter((commit) => !order.includes(commit)));
     for (const commit of order) {
       const models = completeModels(this.snapshot(repository, commit));
-      const [model, ...others] = modelsMeant(models, quant);
+      const [model, ...others] = matchingModels(models, quant);
       if (others.length > 0) {
         throw new ModelNotFoundError(
           `Cannot tell which ${formatHubSpec(spec)} in the cache is meant: ` +
@@ -183,10 +183,10 @@ export class HubCache {
       if (!isThere(folder)) return undefined;
       const bytes = blobs.reduce((sum, path) => sum + (statOf(path)?.size ?? 0), 0);
       // Moved first: nobody sees half of it.
-      const aside = `${folder}.${crypto.randomUUID()}.removed`;
+      const removed = `${folder}.${crypto.randomUUID()}.removed`;
       await this.writing(async () => {
-        await Deno.rename(folder, aside);
-        await Deno.remove(aside, { recursive: true });
+        await Deno.rename(folder, removed);
+        await Deno.remove(removed, { recursive: true });
       });
       return bytes;
     }
@@ -240,9 +240,9 @@ export class HubCache {
 }
 
 function completeModels(snapshot: string): RepositoryModel[] {
-  const there = filesUnder(snapshot).map((path) => path.split("/").slice(1).join("/"))
+  const present = filesUnder(snapshot).map((path) => path.split("/").slice(1).join("/"))
     .filter((path) => isThere(join(snapshot, path)));
-  return modelsAmong(there).filter((model) => model.complete);
+  return modelsAmong(present).filter((model) => model.complete);
 }
 
 /** Files below a directory, each path starting with the directory's own name. */

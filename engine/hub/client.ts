@@ -104,24 +104,24 @@ export class HubClient {
 
   /**
    * One request, redirects followed; the token goes to the hub's own host alone. `use` reads the
-   * answer and calls `alive` whenever something comes.
+   * answer and calls `onActivity` whenever something comes.
    *
    * @throws {TransientError} if the connection fails, stalls or is refused for now.
    * @throws {ModelNotFoundError} if the hub says no.
    */
   async request<T>(
     request: HubRequest,
-    use: (response: Response, alive: () => void) => Promise<T>,
+    use: (response: Response, onActivity: () => void) => Promise<T>,
   ): Promise<T> {
     const { what } = request;
     const stalled = new AbortController();
     const { stall } = this.timing;
-    let seen = performance.now();
-    const alive = () => {
-      seen = performance.now();
+    let lastActivity = performance.now();
+    const onActivity = () => {
+      lastActivity = performance.now();
     };
     const watch = setInterval(() => {
-      if (performance.now() - seen > stall) {
+      if (performance.now() - lastActivity > stall) {
         stalled.abort(new TransientError(`nothing came for ${stall / 1000} s`));
       }
     }, Math.min(stall / 4, 1000));
@@ -130,8 +130,8 @@ export class HubClient {
     try {
       const { response, hub } = await this.#follow(request, signal);
       await this.#check(what, response, hub);
-      alive();
-      return await use(response, alive);
+      onActivity();
+      return await use(response, onActivity);
     } catch (error) {
       user?.throwIfAborted();
       if (stalled.signal.aborted) throw stalled.signal.reason;

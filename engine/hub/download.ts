@@ -80,13 +80,13 @@ async function fetchRest(
     ...(partial.length > 0 && { range: `bytes=${partial.length}-` }),
   };
   const request = { what: printable(file.name), url: file.url, headers };
-  await client.request(request, async (response, alive) => {
+  await client.request(request, async (response, onActivity) => {
     if (isWebPage(response)) {
       throw refuse(file, "a web page came instead; log in to the network, or check HF_ENDPOINT");
     }
     await checkRange(response, partial);
     for await (const chunk of response.body ?? []) {
-      alive();
+      onActivity();
       if (partial.length + chunk.length > file.size) {
         await partial.clear();
         throw refuse(file, `more than its ${file.size} bytes came; try again later`);

@@ -5,7 +5,7 @@ import { type CachedModel, type HubCache, isThere } from "./cache.ts";
 import { type HubAccess, HubClient, isWebPage } from "./client.ts";
 import { downloadBlob, type RemoteFile } from "./download.ts";
 import { DEFAULT_REVISION, formatHubSpec, type HubSpec, isSafePath } from "./spec.ts";
-import { listQuants, modelsAmong, modelsMeant, type RepositoryModel } from "./select.ts";
+import { listQuants, matchingModels, modelsAmong, type RepositoryModel } from "./select.ts";
 import { quote } from "../files/quote.ts";
 
 /** Where to get models, and who wants to know how far it is. */
@@ -84,12 +84,12 @@ async function listFiles(client: HubClient, spec: HubSpec) {
   const text = await client.retry(
     what,
     () =>
-      client.request({ what, url, headers }, async (response, alive) => {
+      client.request({ what, url, headers }, async (response, onActivity) => {
         if (isWebPage(response)) throw fault("a web page came instead of the list of files");
         const decoder = new TextDecoder();
         let text = "";
         for await (const chunk of response.body ?? []) {
-          alive();
+          onActivity();
           text += decoder.decode(chunk, { stream: true });
           if (text.length > MAX_LIST_BYTES) throw fault("the list of files is too long");
         }
@@ -115,8 +115,8 @@ async function listFiles(client: HubClient, spec: HubSpec) {
 
 /** The one model that `spec` means. */
 function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryModel {
-  const meant = modelsMeant(models, spec.quant);
-  const [model] = meant;
+  const matches = matchingModels(models, spec.quant);
+  const [model] = matches;
   const refuse = (why: string) =>
     new ModelNotFoundError(`Cannot download ${formatHubSpec(spec)}: ${why}`);
   if (models.length === 0) throw refuse("it has neither GGUF nor safetensors; name another");
@@ -124,7 +124,7 @@ function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryMo
     const names = listQuants(models, models);
     throw refuse(`it has no ${quote(spec.quant ?? "")}; name one of ${names} after a colon`);
   }
-  if (meant.length > 1) throw refuse(`name one of ${listQuants(meant, models)} after a colon`);
+  if (matches.length > 1) throw refuse(`name one of ${listQuants(matches, models)} after a colon`);
   if (!model.complete) throw refuse("parts of it are missing at the hub; name another");
   return model;
 }

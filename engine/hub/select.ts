@@ -56,7 +56,7 @@ export function modelsAmong(paths: readonly string[]): RepositoryModel[] {
   const weights = paths.filter((path) => WEIGHTS.test(path)).toSorted();
   const shards = weights.filter((path) => PART.test(path));
   const old = paths.filter((path) => OLD_WEIGHTS.test(path)).toSorted().reverse();
-  const files = [shards, weights, old].find((some) => some.length > 0);
+  const files = [shards, weights, old].find((found) => found.length > 0);
   if (files !== undefined && paths.includes("config.json")) {
     models.push({
       format: "safetensors",
@@ -72,22 +72,24 @@ export function modelsAmong(paths: readonly string[]): RepositoryModel[] {
  * The models that `quant` means, its case aside: by quantization, or by file name. Without it the
  * default quantizations, else the only model. None or several: the user must say.
  */
-export function modelsMeant(
+export function matchingModels(
   models: readonly RepositoryModel[],
   quant: string | undefined,
 ): RepositoryModel[] {
   const gguf = models.filter((model) => model.format === "gguf");
   if (quant === undefined) {
     for (const name of DEFAULT_QUANTS) {
-      const meant = gguf.filter((model) => same(model.quant, name));
-      if (meant.length > 0) return meant;
+      const matches = gguf.filter((model) => isSameQuant(model.quant, name));
+      if (matches.length > 0) return matches;
     }
     return gguf.length > 0 ? gguf : [...models];
   }
-  const named = gguf.filter((model) => model.files.some((path) => same(path, quant)));
+  const named = gguf.filter((model) => model.files.some((path) => isSameQuant(path, quant)));
   if (named.length > 0) return named;
-  const meant = gguf.filter((model) => same(model.quant, quant));
-  return meant.length > 0 ? meant : gguf.filter((model) => same(model.quant, `UD-${quant}`));
+  const matches = gguf.filter((model) => isSameQuant(model.quant, quant));
+  return matches.length > 0
+    ? matches
+    : gguf.filter((model) => isSameQuant(model.quant, `UD-${quant}`));
 }
 
 /** What to write after the colon of a spec to mean `model` among `models`; undefined: nothing. */
@@ -97,16 +99,16 @@ export function quantToName(
 ): string | undefined {
   if (model.format === "safetensors") return undefined;
   const { quant } = model;
-  const unique = quant !== undefined && modelsMeant(models, quant).length === 1;
+  const unique = quant !== undefined && matchingModels(models, quant).length === 1;
   return unique ? quant.toUpperCase() : model.files[0]!;
 }
 
-/** What to write after the colon to mean one of `some` among `models`, as a message lists it. */
+/** What to write after the colon to mean one of `chosen` among `models`, as a message lists it. */
 export function listQuants(
-  some: readonly RepositoryModel[],
+  chosen: readonly RepositoryModel[],
   models: readonly RepositoryModel[],
 ): string {
-  const names = some.map((model) => quote(quantToName(model, models) ?? "safetensors"));
+  const names = chosen.map((model) => quote(quantToName(model, models) ?? "safetensors"));
   return names.slice(0, 40).join(", ");
 }
 
@@ -121,10 +123,10 @@ function isComplete(files: readonly string[]): boolean {
     files.every((path, i) => count === 1 || Number(PART.exec(path)?.[2]) === i + 1);
 }
 
-function same(a: string | undefined, b: string): boolean {
-  return a !== undefined && plain(a) === plain(b);
+function isSameQuant(a: string | undefined, b: string): boolean {
+  return a !== undefined && canonical(a) === canonical(b);
 }
 
-function plain(quant: string): string {
+function canonical(quant: string): string {
   return quant.toUpperCase().replace(/^FP(16|32)$/, "F$1");
 }

@@ -34,10 +34,10 @@ export function isHubSpec(text: string): boolean {
 export function parseHubSpec(text: string): HubSpec {
   const match = PREFIX.test(text) ? SPEC.exec(text.replace(PREFIX, "")) : null;
   const [, repository = "", quant, revision] = match ?? [];
-  const sound = repository !== "" && repository.split("/").every((name) => NAME.test(name)) &&
+  const valid = repository !== "" && repository.split("/").every((name) => NAME.test(name)) &&
     (quant === undefined || isSafePath(quant)) &&
     (revision === undefined || (/^[\w./-]{1,255}$/.test(revision) && isSafePath(revision)));
-  if (!sound) {
+  if (!valid) {
     throw new RequestError(
       `Cannot understand the model ${quote(text)}: expected hf:ORG/REPO[:QUANT][@REVISION], ` +
         `as in hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M`,

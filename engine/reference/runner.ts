@@ -73,7 +73,7 @@ interface Slot {
 }
 
 /** How long the event loop may wait for the model, so that Ctrl-C and timers are heard. */
-const TURN_MS = 50;
+const MAX_BUSY_MS = 50;
 
 class ReferenceRunner implements ModelRunner {
   readonly config: ModelConfig;
@@ -87,7 +87,7 @@ class ReferenceRunner implements ModelRunner {
   readonly #sampling = new Set<number>();
   /** Ends when all that was submitted has run. */
   #queue: Promise<unknown> = Promise.resolve();
-  #turnStarted = performance.now();
+  #idled = performance.now();
 
   constructor(readonly transformer: Transformer, readonly limits: RunnerLimits) {
     this.config = transformer.config;
@@ -190,9 +190,9 @@ class ReferenceRunner implements ModelRunner {
     for (;;) {
       const { done, value } = work.next();
       if (done) return value;
-      if (performance.now() - this.#turnStarted > TURN_MS) {
+      if (performance.now() - this.#idled > MAX_BUSY_MS) {
         await new Promise((resolve) => setTimeout(resolve));
-        this.#turnStarted = performance.now();
+        this.#idled = performance.now();
       }
     }
   }

@@ -128,8 +128,8 @@ export class BpeModel {
   }
 
   #encodeWord(word: string): number[] {
-    const whole = this.options.ignoreMerges ? this.ids.get(word) : undefined;
-    if (whole !== undefined) return [whole];
+    const id = this.options.ignoreMerges ? this.ids.get(word) : undefined;
+    if (id !== undefined) return [id];
     const characters = Array.from(word);
     const symbols = Int32Array.from(characters, (c) => this.ids.get(c) ?? -1);
     const next = this.#merge(symbols);

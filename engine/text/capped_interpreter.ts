@@ -27,7 +27,7 @@ import {
   tooNested,
   type Value,
 } from "./template_limits.ts";
-import { type Argument, type Fields, Known, type Node, statement } from "./template_nodes.ts";
+import { type Argument, Evaluated, type Fields, type Node, statement } from "./template_nodes.ts";
 
 /** What a value takes when it is written out. */
 interface Size {
@@ -71,7 +71,7 @@ export class CappedInterpreter extends Interpreter {
   }
 
   override evaluate(node: Node | undefined, environment: Environment): Value {
-    if (node instanceof Known) return node.known;
+    if (node instanceof Evaluated) return node.result;
     if (node === undefined) return super.evaluate(node, environment);
     this.#charge(1);
     if (this.#depth >= MAX_DEPTH) {
@@ -129,7 +129,7 @@ export class CappedInterpreter extends Interpreter {
     if (!node.operator.value.endsWith("in")) return super.evaluate(node, environment);
     const right = this.evaluate(node.right, environment);
     if (isList(right)) this.#charge(right.value.length / 8);
-    const known = statement(node.type, { ...node, right: new Known(right) });
+    const known = statement(node.type, { ...node, right: new Evaluated(right) });
     return super.evaluate(known, environment);
   }
 
@@ -138,7 +138,7 @@ export class CappedInterpreter extends Interpreter {
     const filtered = iterable.type === "SelectExpression";
     const list = this.evaluate(filtered ? iterable.lhs : iterable, environment);
     if (isList(list)) this.#charge(4 * list.value.length);
-    const known = new Known(list);
+    const known = new Evaluated(list);
     return super.evaluate(
       statement("For", { ...node, iterable: filtered ? { ...iterable, lhs: known } : known }),
       environment,
@@ -151,7 +151,7 @@ export class CappedInterpreter extends Interpreter {
       checkCharacters(object.value);
       this.#charge(object.value.length / 8);
     }
-    const known = statement("MemberExpression", { ...node, object: new Known(object) });
+    const known = statement("MemberExpression", { ...node, object: new Evaluated(object) });
     const value = super.evaluate(known, environment);
     if (!isText(object) || value.type !== "FunctionValue") return value;
     // A method of a string is checked when it is called, which may be elsewhere.
@@ -189,7 +189,7 @@ export class CappedInterpreter extends Interpreter {
     const nodes = args.map(({ node }) => node);
     return super.evaluate(
       statement("FilterExpression", {
-        operand: new Known(operand),
+        operand: new Evaluated(operand),
         filter: isCall ? { ...filter, args: nodes } : filter,
       }),
       environment,
@@ -201,7 +201,7 @@ export class CappedInterpreter extends Interpreter {
     const isNamed = arg.type === "KeywordArgumentExpression";
     const isSpread = arg.type === "SpreadExpression" || arg.type === "KeywordSpreadExpression";
     const value = this.evaluate(isNamed ? arg.value : isSpread ? arg.argument : arg, environment);
-    const known = new Known(value);
+    const known = new Evaluated(value);
     if (isNamed) return { value, node: statement(arg.type, { ...arg, value: known }) };
     if (isSpread) return { value, node: statement(arg.type, { ...arg, argument: known }) };
     // Some filters insist on a literal.

@@ -72,9 +72,9 @@ function maskControl(tokenizer: Tokenizer, value: unknown, mark: string): unknow
     const text = value.toWellFormed();
     const open = text.length - tokenizer.openControlEnd(text);
     const broken = (token: string) => token.replaceAll(/./gsu, `$&${mark}`);
-    const whole = tokenizer.splitControl(text.slice(0, open))
+    const masked = tokenizer.splitControl(text.slice(0, open))
       .map((part) => typeof part === "number" ? broken(tokenizer.spelling(part)) : part);
-    return whole.join("") + broken(text.slice(open));
+    return masked.join("") + broken(text.slice(open));
   }
   if (Array.isArray(value)) return value.map((item) => maskControl(tokenizer, item, mark));
   if (typeof value !== "object" || value === null) return value;

@@ -134,5 +134,5 @@ function strftime(date: Date, format: string): string {
     S: two(date.getSeconds()),
     "%": "%",
   };
-  return format.replace(/%(.)/g, (whole, letter) => parts[letter] ?? whole);
+  return format.replace(/%(.)/g, (match, letter) => parts[letter] ?? match);
 }

@@ -128,12 +128,12 @@ class VocabularyReader {
           model === "llama" && BYTE_TOKEN.test(piece) ? TOKEN_KIND.byte : TOKEN_KIND.normal,
       );
     }
-    const odd = model === "llama"
+    const invalid = model === "llama"
       ? kinds.findIndex((kind, id) => kind === TOKEN_KIND.byte && !BYTE_TOKEN.test(pieces[id]!))
       : -1;
-    if (odd >= 0) {
+    if (invalid >= 0) {
       throw this.#fault(
-        `key 'tokenizer.ggml.tokens' has byte token ${odd} as ${quote(pieces[odd]!)}, ` +
+        `key 'tokenizer.ggml.tokens' has byte token ${invalid} as ${quote(pieces[invalid]!)}, ` +
           "not as '<0x00>' to '<0xFF>'",
       );
     }
@@ -200,12 +200,12 @@ class VocabularyReader {
         `key 'tokenizer.ggml.${key}' has ${values.length} values for ${length} tokens`,
       );
     }
-    const odd = values.findIndex((value) => !element.is(value));
-    if (odd >= 0) {
+    const invalid = values.findIndex((value) => !element.is(value));
+    if (invalid >= 0) {
       throw this.#fault(
         `key 'tokenizer.ggml.${key}' has ${
-          shown(values[odd])
-        } at index ${odd}, not ${element.name}`,
+          shown(values[invalid])
+        } at index ${invalid}, not ${element.name}`,
       );
     }
     return values;

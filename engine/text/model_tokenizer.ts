@@ -24,11 +24,11 @@ export function modelTokenizer(file: ModelFile): Tokenizer {
 function endIds(file: SafetensorsModel): readonly number[] {
   const stated = file.generationConfig["eos_token_id"] ?? file.config["eos_token_id"] ?? [];
   const ids = Array.isArray(stated) ? stated : [stated];
-  const odd = ids.find((id) => !Number.isInteger(id));
-  if (odd !== undefined) {
+  const invalid = ids.find((id) => !Number.isInteger(id));
+  if (invalid !== undefined) {
     throw new ModelFormatError(
       `Cannot read the end tokens of ${printable(file.directory)}: eos_token_id has ` +
-        `${quote(JSON.stringify(odd))}, not a whole number; get the model again`,
+        `${quote(JSON.stringify(invalid))}, not a whole number; get the model again`,
     );
   }
   return ids;

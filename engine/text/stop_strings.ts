@@ -16,7 +16,7 @@ export interface StopResult {
  */
 export class StopStrings {
   readonly #stops: readonly string[];
-  #held = "";
+  #pending = "";
 
   /** @throws {RequestError} if a stop string is empty: every answer would end before it began. */
   constructor(stops: readonly string[]) {
@@ -27,22 +27,22 @@ export class StopStrings {
   /** Takes the next piece. After `stopped` there is nothing more to push. */
   push(piece: string): StopResult {
     if (this.#stops.length === 0) return { text: piece, stopped: false };
-    const text = this.#held + piece;
+    const text = this.#pending + piece;
     const stop = this.#firstStop(text);
     if (stop !== undefined) {
-      this.#held = "";
+      this.#pending = "";
       return { text: text.slice(0, stop), stopped: true };
     }
-    const kept = text.length - this.#openLength(text);
-    this.#held = text.slice(kept);
-    return { text: text.slice(0, kept), stopped: false };
+    const safe = text.length - this.#openLength(text);
+    this.#pending = text.slice(safe);
+    return { text: text.slice(0, safe), stopped: false };
   }
 
   /** The text held back, once no piece follows. */
   flush(): string {
-    const held = this.#held;
-    this.#held = "";
-    return held;
+    const pending = this.#pending;
+    this.#pending = "";
+    return pending;
   }
 
   /** Where the stop string begins that is complete first. */

@@ -71,10 +71,10 @@ export class TextStream {
     const all = new Uint8Array(this.#openCount + bytes.length);
     all.set(this.#open.subarray(0, this.#openCount));
     all.set(bytes, this.#openCount);
-    const whole = all.length - openLength(all);
-    this.#open.set(all.subarray(whole));
-    this.#openCount = all.length - whole;
-    return decoder.decode(all.subarray(0, whole));
+    const complete = all.length - openLength(all);
+    this.#open.set(all.subarray(complete));
+    this.#openCount = all.length - complete;
+    return decoder.decode(all.subarray(0, complete));
   }
 
   #strip(text: string): string {

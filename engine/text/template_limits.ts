@@ -65,9 +65,9 @@ export function checkCharacters(text: string): void {
 
 /** `text.replace(from, to)`, before it is done. */
 export function checkReplace(text: string, from: string, to: string): void {
-  const room = MAX_TEXT / Math.max(1, to.length);
-  const found = from === "" ? text.length + 1 : occurrences(text, from, room);
-  if (found > room) throw tooLong();
+  const most = MAX_TEXT / Math.max(1, to.length);
+  const found = from === "" ? text.length + 1 : occurrences(text, from, most);
+  if (found > most) throw tooLong();
 }
 
 /** `text.split(separator)`, before it is done; by white space where there is no separator. */
@@ -79,10 +79,10 @@ export function checkSplit(text: string, separator: string | undefined): void {
   if (parts >= MAX_ARRAY) throw tooManyElements();
 }
 
-/** How often `part`, which is not empty, occurs; counting ends a little past `enough`. */
-export function occurrences(text: string, part: string, enough: number): number {
+/** How often `part`, which is not empty, occurs; counting ends a little past `limit`. */
+export function occurrences(text: string, part: string, limit: number): number {
   let found = 0;
-  for (let at = text.indexOf(part); at >= 0 && found <= enough; found++) {
+  for (let at = text.indexOf(part); at >= 0 && found <= limit; found++) {
     at = text.indexOf(part, at + part.length);
   }
   return found;

@@ -27,9 +27,9 @@ export interface Argument extends Node {
 }
 
 /** A node that stands for a value already known, so that nothing is evaluated twice. */
-export class Known implements Node {
-  readonly type = "Known";
-  constructor(readonly known: Value) {}
+export class Evaluated implements Node {
+  readonly type = "Evaluated";
+  constructor(readonly result: Value) {}
 }
 
 /** A node as the interpreter takes it: it goes by `type` alone. */

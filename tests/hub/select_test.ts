@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { RequestError } from "../../engine/errors.ts";
-import { modelsAmong, modelsMeant, quantToName } from "../../engine/hub/select.ts";
+import { matchingModels, modelsAmong, quantToName } from "../../engine/hub/select.ts";
 import { formatHubSpec, parseHubSpec } from "../../engine/hub/spec.ts";
 import { duration, size, transferLine, TransferRate } from "../../cli/transfer.ts";
 
@@ -21,9 +21,9 @@ Deno.test("parseHubSpec() and formatHubSpec() are inverse", () => {
 });
 
 const meant = (paths: string[], quant?: string) =>
-  modelsMeant(modelsAmong(paths), quant).map(({ files }) => files);
+  matchingModels(modelsAmong(paths), quant).map(({ files }) => files);
 
-Deno.test("modelsMeant() takes the quantization named, its case and the file's style aside", () => {
+Deno.test("matchingModels() takes the quantization named, its case and the file's style aside", () => {
   const paths = [
     "m-q4_k_m.gguf",
     "m.Q4_K_S.gguf",
@@ -40,7 +40,7 @@ Deno.test("modelsMeant() takes the quantization named, its case and the file's s
   assert.deepEqual(meant(paths, "m-fp16.gguf"), [["m-fp16.gguf"]]);
 });
 
-Deno.test("modelsMeant() without a name: Q4_K_M, else Q8_0, else the only one", () => {
+Deno.test("matchingModels() without a name: Q4_K_M, else Q8_0, else the only one", () => {
   assert.deepEqual(meant(["a-Q8_0.gguf", "a-Q4_K_M.gguf", "a-F16.gguf"]), [["a-Q4_K_M.gguf"]]);
   assert.deepEqual(meant(["a-Q8_0.gguf", "a-Q2_K.gguf"]), [["a-Q8_0.gguf"]]);
   assert.deepEqual(meant(["a.gguf", "mmproj-a-f16.gguf"]), [["a.gguf"]]);
