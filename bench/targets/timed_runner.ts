@@ -80,6 +80,10 @@ export class TimedRunner implements ModelRunner {
     return this.inner.growBlocks?.(group, blocks) ?? this.limits.blocks[group]!;
   }
 
+  abandon(): void {
+    this.inner.abandon?.();
+  }
+
   destroy(): void {
     this.inner.destroy();
   }

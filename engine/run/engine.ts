@@ -209,6 +209,7 @@ export class Engine {
     this.#closed ??= new Error("Cannot submit: the engine was stopped");
     this.#stopping.abort(this.#closed);
     for (const sequence of [...this.#streams.keys()]) this.#end(sequence, "cancelled");
+    if (this.#loop) this.#runner.abandon?.();
     await this.#loop;
   }
 

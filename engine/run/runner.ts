@@ -125,6 +125,8 @@ export interface RunnerDevice {
   readonly description: string;
   /** Whether the driver of a GPU is one, or has the processor compute. */
   readonly driver: "hardware" | "software";
+  /** How it runs there, as in "2 threads". */
+  readonly detail?: string;
 }
 
 /** Sizes the runner was made with. */
@@ -169,6 +171,11 @@ export interface ModelRunner {
    * many there are now.
    */
   growBlocks?(group: number, blocks: number): number;
+  /**
+   * Nothing of what was submitted is wanted any more, nor what it would have written: steps may end
+   * early, with no results. Not all backends can.
+   */
+  abandon?(): void;
   /** Frees the device. */
   destroy(): void;
 }

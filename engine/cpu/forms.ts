@@ -1,0 +1,111 @@
+/** Which form of the integer dot product is fastest on this processor. */
+
+import {
+  brIf,
+  type Code,
+  get,
+  i32,
+  load,
+  loop,
+  ModuleBuilder,
+  op,
+  set,
+  splatI32,
+  store,
+} from "../../kernels/wasm/assembler.ts";
+import { PRODUCT_FORMS, type ProductForm } from "../../kernels/wasm/products.ts";
+
+/** For people. */
+export const FORM_NAMES: Readonly<Record<ProductForm, string>> = {
+  dot32: "32-bit relaxed dot products",
+  dot16: "16-bit relaxed dot products",
+  plain: "plain SIMD",
+};
+
+/** How long a form is timed, until V8 has optimised its code, in turns with the others. */
+const ROUNDS = 8;
+const ROUND_MS = 1;
+/** Turns of the loop in a call. */
+const TURNS = 2000;
+/** Vectors of weights in a turn; each has two sums, as a panel and a token have in the kernels. */
+const VECTORS = 4;
+
+/** Whether the engine has the instructions of a form. */
+function isAvailable(form: ProductForm): boolean {
+  return WebAssembly.validate(timingModule(form));
+}
+
+/** The forms that this engine has, and the time that each takes for the same products, in ms. */
+export function timeForms(): { readonly form: ProductForm; readonly milliseconds: number }[] {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const forms = PRODUCT_FORMS.filter(isAvailable).map((form) => {
+    const module = new WebAssembly.Module(timingModule(form));
+    const { run } = new WebAssembly.Instance(module, { env: { memory } }).exports;
+    return { form, run: run as (turns: number) => void, milliseconds: Infinity };
+  });
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const form of forms) {
+      const end = performance.now() + ROUND_MS;
+      for (let now = performance.now(); now < end;) {
+        form.run(TURNS);
+        const then = performance.now();
+        form.milliseconds = Math.min(form.milliseconds, then - now);
+        now = then;
+      }
+    }
+  }
+  return forms.map(({ form, milliseconds }) => ({ form, milliseconds }));
+}
+
+export function fastestForm(): ProductForm {
+  return timeForms().reduce((a, b) => b.milliseconds < a.milliseconds ? b : a).form;
+}
+
+/** A function that does what the kernels do with each vector of weights, again and again. */
+function timingModule(form: ProductForm): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder(false);
+  const run = module.add(["i32"], [], (f, [turns]) => {
+    const sums = Array.from({ length: VECTORS }, () => f.locals("v128", 2));
+    const x = f.locals("v128", 2), w = f.local("v128"), wide = f.locals("v128", 2);
+    const add = (sum: typeof w, value: Code) => set(sum, op("i32x4.add", get(sum), value));
+    const products = (pair: readonly (typeof w)[]): Code => {
+      switch (form) {
+        case "dot32":
+          return pair.flatMap((sum, i) =>
+            set(sum, op("i32x4.relaxed_dot_i8x16_i7x16_add_s", get(x[i]!), get(w), get(sum)))
+          );
+        case "dot16":
+          return pair.flatMap((sum, i) => {
+            const product = op("i16x8.relaxed_dot_i8x16_i7x16_s", get(x[i]!), get(w));
+            return set(sum, op("i16x8.add", get(sum), product));
+          });
+        case "plain":
+          return [
+            ...set(wide[0]!, op("i16x8.extend_low_i8x16_s", get(w))),
+            ...set(wide[1]!, op("i16x8.extend_high_i8x16_s", get(w))),
+            ...pair.flatMap((sum, i) =>
+              add(sum, op("i32x4.dot_i16x8_s", get(wide[i]!), get(x[0]!)))
+            ),
+          ];
+      }
+    };
+    // "plain" has both planes of the activations in one vector.
+    const planes = form === "plain" ? x.slice(0, 1) : x;
+    return [
+      ...loop(
+        ...sums.map((pair, i) => [
+          set(w, op("v128.and", load("v128.load", i32(128), 16 * i), splatI32(0x0f0f0f0f))),
+          ...planes.map((plane, p) =>
+            set(plane, load("v128.load32_splat", i32(64), 4 * (i + 8 * p)))
+          ),
+          products(pair),
+        ]),
+        set(turns!, op("i32.sub", get(turns!), i32(1))),
+        brIf(0, get(turns!)),
+      ),
+      ...sums.flat().flatMap((sum, i) => store("v128.store", i32(256), 16 * i, get(sum))),
+    ];
+  });
+  module.export("run", run);
+  return module.build(1);
+}

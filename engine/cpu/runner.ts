@@ -1,0 +1,339 @@
+/** The ModelRunner of the CPU: WebAssembly on threads that share one memory. */
+
+import { cpus } from "node:os";
+import type { KvType } from "../../kernels/specs.ts";
+import { makeKernels } from "../../kernels/wasm/module.ts";
+import type { ProductForm } from "../../kernels/wasm/products.ts";
+import type { ModelFile } from "../files/model_file.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { kvGroups } from "../model/kv_groups.ts";
+import { checkBatch } from "../run/check_batch.ts";
+import { checkLogits } from "../run/finite_logits.ts";
+import {
+  type Batch,
+  type BatchSequence,
+  BLOCK_TOKENS,
+  type BlockCopy,
+  type KernelTime,
+  type ModelRunner,
+  type PendingStep,
+  REPEAT_WINDOW,
+  type RunnerDevice,
+  type RunnerLimits,
+  type SamplingOptions,
+  type StepOutput,
+} from "../run/runner.ts";
+import { sampleToken } from "../run/sampler.ts";
+import { fastestForm, FORM_NAMES } from "./forms.ts";
+import { KvCache } from "./kv_cache.ts";
+import { Layout, SharedMemory } from "./memory.ts";
+import { Scratch } from "./scratch.ts";
+import { type EnteringToken, type LogitRow, Stepper, type StepTiming } from "./step.ts";
+import { controlBytes, ThreadPool } from "./thread_pool.ts";
+import { keepFastestThreads } from "./tune.ts";
+import { WeightPlan } from "./weights.ts";
+
+/** What a CPU runner may be told. */
+export interface CpuRunnerOptions {
+  /** By group of layers; default those of one sequence of the context length, of at most 4,096 tokens. */
+  readonly blocks?: readonly number[];
+  /** Default 8. */
+  readonly maxSequences?: number;
+  /** Default what takes about half a second, of at most 128. */
+  readonly maxBatchTokens?: number;
+  /** How keys and values are kept; default f16. */
+  readonly kvType?: KvType;
+  /** Threads, the caller's included; default the count up to the logical processors that is fastest. */
+  readonly threads?: number;
+  /** The form of the integer dot product; default the one that is fastest here. */
+  readonly form?: ProductForm;
+  /** Called with the bytes of weights read so far. */
+  readonly progress?: (bytes: number) => void;
+}
+
+/**
+ * Loads a model into memory that all threads share, its weights packed anew as they are read. A
+ * token's results are the same bits alone and in any batch, on any number of threads.
+ *
+ * @throws {ModelFormatError} if the file lacks a weight that `config` calls for, or got shorter.
+ * @throws {DeviceError} "out-of-memory" if the system does not give so much.
+ */
+export async function loadCpuRunner(
+  file: ModelFile,
+  config: ModelConfig,
+  options: CpuRunnerOptions = {},
+): Promise<CpuRunner> {
+  const longest = Math.min(config.contextLength, 4096);
+  const threads = options.threads ?? navigator.hardwareConcurrency;
+  const given = {
+    blocks: options.blocks ?? kvGroups(config).map(() => Math.ceil(longest / BLOCK_TOKENS)),
+    maxSequences: options.maxSequences ?? 8,
+  };
+  const layout = new Layout();
+  const control = layout.allocate(controlBytes(threads));
+  const plan = new WeightPlan(file, config, layout);
+  const limits = { ...given, maxBatchTokens: options.maxBatchTokens ?? batchTokens(plan) };
+  const weightBytes = layout.bytes;
+  const scratch = new Scratch(layout, config, {
+    tokens: limits.maxBatchTokens,
+    sequences: limits.maxSequences,
+    contextLength: Math.min(config.contextLength, limits.blocks[0]! * BLOCK_TOKENS),
+    threads,
+  });
+  const scratchBytes = layout.bytes - weightBytes;
+  const cache = new KvCache(layout, config, {
+    blocks: limits.blocks,
+    type: options.kvType ?? "f16",
+  });
+  const memory = new SharedMemory(layout.pages);
+  const form = options.form ?? fastestForm();
+  const { bytes, index, names } = makeKernels({
+    types: plan.types,
+    activations: config.layers.map(({ feedForward }) => feedForward.activation),
+    cache: cache.type,
+    form,
+    wide: memory.wide,
+    maximum: memory.maximum,
+  });
+  const pool = new ThreadPool(memory, new WebAssembly.Module(bytes), { control, threads });
+  try {
+    memory.words.set(
+      Int32Array.from({ length: scratch.rows }, (_, i) => i),
+      scratch.identity / 4,
+    );
+    plan.load(pool, index, options.progress);
+    await pool.ready();
+  } catch (error) {
+    pool.destroy();
+    throw error;
+  }
+  const model = { config, weights: plan.weights, cache };
+  const turns = new Turns();
+  const context = { memory, scratch, index, form, pool };
+  if (options.threads === undefined) keepFastestThreads(context, plan.weights);
+  const stepper = new Stepper(context, model, { names, pause: () => turns.next() });
+  const memoryUse = {
+    weights: weightBytes,
+    scratch: scratchBytes,
+    kv: layout.bytes - weightBytes - scratchBytes,
+    readback: 0,
+  };
+  return new CpuRunner(config, limits, { stepper, form, memory: memoryUse });
+}
+
+/** Products a second that two threads of an ordinary processor do, and how long a step may take. */
+const PRODUCTS = 15e9;
+const STEP_SECONDS = 0.5;
+
+/** Tokens that enter in one step: so few that a step of a large model can be waited for. */
+function batchTokens({ products }: WeightPlan): number {
+  const tokens = STEP_SECONDS * PRODUCTS / products;
+  return Math.min(128, Math.max(8, Math.round(tokens / 8) * 8));
+}
+
+/** What a slot knows of its sequence. */
+interface Slot {
+  /** How many tokens are in the KV cache, and the last of them. */
+  length: number;
+  readonly recent: number[];
+  sampled: number;
+}
+
+/** How long the event loop may wait for the model, so that Ctrl-C and timers are heard. */
+const TURN_MS = 50;
+
+class Turns {
+  #started = performance.now();
+
+  /** A turn of the event loop, where the last one was long ago. */
+  next(): Promise<void> | undefined {
+    if (performance.now() - this.#started < TURN_MS) return undefined;
+    return new Promise((resolve) =>
+      setTimeout(() => {
+        this.#started = performance.now();
+        resolve();
+      })
+    );
+  }
+}
+
+/** Bytes of the shared memory. */
+export type MemoryUse = Readonly<Record<"weights" | "kv" | "scratch" | "readback", number>>;
+
+export class CpuRunner implements ModelRunner {
+  readonly device: RunnerDevice;
+  readonly #slots: Slot[];
+  /** Slots whose last submitted step samples. */
+  readonly #sampling = new Set<number>();
+  /** Ends when all that was submitted has run. */
+  #queue: Promise<unknown> = Promise.resolve();
+  /** How often all that was submitted before was abandoned. */
+  #abandoned = 0;
+
+  readonly stepper: Stepper;
+  readonly form: ProductForm;
+  /** Bytes by purpose, as a GPU's buffers have them; of the cache, what it may take. */
+  readonly memory: MemoryUse;
+
+  constructor(
+    readonly config: ModelConfig,
+    readonly limits: RunnerLimits,
+    { stepper, form, memory }: {
+      readonly stepper: Stepper;
+      readonly form: ProductForm;
+      readonly memory: MemoryUse;
+    },
+  ) {
+    this.stepper = stepper;
+    this.form = form;
+    this.memory = memory;
+    const { threads } = this;
+    this.device = {
+      kind: "cpu",
+      description: processorName(),
+      detail: `${threads} ${threads === 1 ? "thread" : "threads"}, ${FORM_NAMES[form]}`,
+      driver: "software",
+    };
+    this.#slots = Array.from(
+      { length: limits.maxSequences },
+      () => ({ length: 0, recent: [], sampled: 0 }),
+    );
+  }
+
+  get threads(): number {
+    return this.stepper.context.pool.threads;
+  }
+
+  submit(batch: Batch): PendingStep {
+    checkBatch(batch, this.config, this.limits);
+    for (const { slot, tokens, sampling } of batch.sequences) {
+      if (tokens === null && !this.#sampling.has(slot)) {
+        throw new RangeError(
+          `Cannot run the batch: slot ${slot} has sampled no token to go on from`,
+        );
+      }
+      if (sampling) this.#sampling.add(slot);
+      else this.#sampling.delete(slot);
+    }
+    const { steps = 1, timing } = batch;
+    const sequences = structuredClone(batch.sequences);
+    const times = timing && { kind: timing, kernels: [] as KernelTime[] };
+    const from = this.#abandoned;
+    const isWanted = () => from === this.#abandoned;
+    const output = this.#enqueue(() => {
+      this.stepper.isWanted = isWanted;
+      return this.#run(sequences, steps, times);
+    });
+    return { read: () => output };
+  }
+
+  copyBlocks(copies: readonly BlockCopy[]): void {
+    const own = structuredClone(copies);
+    const { cache } = this.stepper.model;
+    const { memory } = this.stepper.context;
+    this.#enqueue(() => own.forEach((copy) => cache.copyBlock(memory, copy)));
+  }
+
+  abandon(): void {
+    this.#abandoned++;
+  }
+
+  destroy(): void {
+    this.stepper.context.pool.destroy();
+  }
+
+  /** Runs `work` after all that was submitted before. */
+  #enqueue<T>(work: () => T | Promise<T>): Promise<T> {
+    const done = this.#queue.then(work);
+    // A failure is its reader's; the steps after it run.
+    this.#queue = done.catch(() => {});
+    return done;
+  }
+
+  async #run(
+    sequences: readonly BatchSequence[],
+    steps: number,
+    timing: StepTiming | undefined,
+  ): Promise<StepOutput> {
+    const output = {
+      tokens: sequences.map((): number[] => []),
+      logits: sequences.map((): Float32Array[] => []),
+    };
+    await this.#step(sequences, output, timing);
+    for (let step = 1; step < steps; step++) {
+      // Without `prior`, with which a slot would forget what the first step entered.
+      const entering = sequences.map(({ prior: _, ...sequence }) => ({
+        ...sequence,
+        tokens: null,
+        start: sequence.start + step,
+      }));
+      await this.#step(entering, output, timing);
+    }
+    return { ...output, ...(timing && { kernels: timing.kernels }) };
+  }
+
+  /** One token, or the tokens of one prefill chunk, of each sequence. */
+  async #step(
+    sequences: readonly BatchSequence[],
+    output: { readonly tokens: number[][]; readonly logits: Float32Array[][] },
+    timing: StepTiming | undefined,
+  ): Promise<void> {
+    const tokens: EnteringToken[] = [];
+    const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
+    for (const [i, sequence] of sequences.entries()) {
+      const { start, sampling, logits } = sequence;
+      const ids = enter(this.#slots[sequence.slot]!, sequence);
+      const places = ids.map((_, i) => tokens.length + i);
+      ids.forEach((id, at) => tokens.push({ id, position: start + at, sequence: i }));
+      wanted.push(logits === "all" ? places : logits || sampling ? places.slice(-1) : []);
+    }
+    await this.stepper.forward(tokens, sequences.map(({ blockTables }) => blockTables), timing);
+    const rows = await this.stepper.logits(wanted.flat(), timing);
+    if (!this.stepper.isWanted()) return;
+    for (const [i, { slot, sampling, logits }] of sequences.entries()) {
+      const own = rows.splice(0, wanted[i]!.length);
+      if (!own.every(({ finite }) => finite)) {
+        checkLogits(own.map((row) => row.logits), this.config);
+      }
+      if (logits) output.logits[i]!.push(...own.map((row) => row.logits));
+      if (sampling) {
+        const state = this.#slots[slot]!;
+        state.sampled = sample(own.at(-1)!, sampling, {
+          slot: state,
+          kept: logits !== undefined,
+        });
+        output.tokens[i]!.push(state.sampled);
+      }
+    }
+  }
+}
+
+function sample(
+  { logits, best }: LogitRow,
+  sampling: SamplingOptions,
+  { slot: { recent, length }, kept }: { readonly slot: Slot; readonly kept: boolean },
+): number {
+  const { temperature, repeatPenalty, logitBias } = sampling;
+  if (temperature === 0 && repeatPenalty === 1 && !logitBias?.size) return best;
+  // The sampler changes what it is given.
+  return sampleToken(kept ? logits.slice() : logits, sampling, recent, length);
+}
+
+/** Notes in the slot what enters, and returns it. */
+function enter(slot: Slot, { tokens, start, prior }: BatchSequence): readonly number[] {
+  const ids = tokens ?? [slot.sampled];
+  if (prior !== undefined) slot.recent.splice(0, Infinity, ...prior);
+  // A sequence that goes back, e.g. in a test, forgets what came after.
+  else slot.recent.splice(Math.max(0, slot.recent.length - (slot.length - start)));
+  slot.recent.push(...ids);
+  slot.recent.splice(0, slot.recent.length - REPEAT_WINDOW);
+  slot.length = start + ids.length;
+  return ids;
+}
+
+/** The processor's name, where the program may read it. */
+function processorName(): string {
+  const permission = Deno.permissions.querySync({ name: "sys", kind: "cpus" });
+  const model = permission.state === "granted" ? cpus()[0]?.model.trim() : undefined;
+  return model || `${Deno.build.arch} processor`;
+}

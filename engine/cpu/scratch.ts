@@ -1,0 +1,165 @@
+/** What a step works in: activations, a step's metadata, and the list of operations. */
+
+import { RECORD_BYTES } from "../../kernels/wasm/activations.ts";
+import { attentionScratch, partBytes, SPLIT_KEYS } from "../../kernels/wasm/attention_fields.ts";
+import { BLOCK_COLUMNS, paddedRows } from "../../kernels/wasm/formats.ts";
+import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
+import { ENCODINGS } from "../../kernels/wasm/prepare.ts";
+import { cachedDim, TOKEN } from "../../kernels/wasm/rope.ts";
+import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
+import type { ExpertsSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import { kvGroups } from "../model/kv_groups.ts";
+import type { RopeSpec } from "../model/rope.ts";
+import type { Layout } from "./memory.ts";
+
+/** Rows of logits computed together: enough to share the weights, few enough for any vocabulary. */
+export const LOGIT_ROWS = 16;
+
+/** Up to so many tokens every thread prepares its own activations, rather than wait for another. */
+export const REDUNDANT_TOKENS = 2;
+
+/** Operations at most: a layer's without its experts, and those of logits. */
+const OPERATIONS_OF_LAYER = 16;
+const OPERATIONS_OF_LOGITS = 4;
+
+export interface ScratchSizes {
+  readonly tokens: number;
+  readonly sequences: number;
+  readonly contextLength: number;
+  readonly threads: number;
+}
+
+/** A row of activations: float32, and as integers for one kind of matrix and another. */
+export interface PreparedRows {
+  readonly row: number;
+  readonly encoded: readonly number[];
+  /** Bytes from one thread's to the next one's, or 0 where all threads share them. */
+  readonly thread: number;
+}
+
+/** Columns filled up to whole blocks. */
+export function padded(columns: number): number {
+  return Math.ceil(columns / BLOCK_COLUMNS) * BLOCK_COLUMNS;
+}
+
+/** A table of angles: its cosines and sines. */
+export interface AngleTable {
+  readonly cos: number; // [tokens, pairs]
+  readonly sin: number; // [tokens, pairs]
+}
+
+/** Addresses; strides in bytes. */
+export class Scratch {
+  readonly hidden: number; // [tokens, dim]
+  readonly hiddenStride: number;
+  readonly heads: number; // [tokens, queries + keys + values]
+  readonly headsStride: number;
+  readonly parts: number;
+  readonly attention: number;
+  readonly attentionThread: number;
+  readonly gate: number; // [tokens · used, width]
+  readonly up: number;
+  readonly gateStride: number;
+  readonly added: number; // [tokens, dim]: what a layer's half gave, before its norm
+  readonly expertRows: number; // [tokens · used, dim]
+  readonly router: number; // [tokens, experts]
+  readonly routerStride: number;
+  readonly expertWeights: number; // [tokens · used]
+  readonly logits: number; // [LOGIT_ROWS, vocabSize]
+  readonly logitsStride: number;
+  readonly picks: number; // [LOGIT_ROWS, 2]
+  readonly identity: number; // [tokens · used]: 0, 1, 2 …
+  readonly xRows: number; // [tokens · used]
+  readonly yRows: number; // [tokens · used]
+  readonly logitRows: number; // [LOGIT_ROWS]
+  readonly tokens: number; // [groups, tokens] TOKEN
+  readonly tables: number; // [groups, sequences, tableBlocks]
+  readonly tableBlocks: number;
+  readonly operations: number;
+  readonly logitsOperations: number;
+  /** Those of a layer's experts, which are known when its router has run. */
+  readonly routed: number;
+  readonly shared: PreparedRows;
+  readonly own: PreparedRows;
+  /** Rows that tokens have with all their experts. */
+  readonly rows: number;
+  readonly rowStride: number;
+  readonly encodedStride: number;
+  readonly angles: ReadonlyMap<RopeSpec, AngleTable>;
+  /** Splits that a token's positions can have. */
+  readonly splits: number;
+
+  constructor(layout: Layout, config: ModelConfig, readonly sizes: ScratchSizes) {
+    const { layers, dim, vocabSize } = config;
+    const { tokens, sequences, contextLength, threads } = sizes;
+    const widest = (of: (layer: LayerSpec) => number) => Math.max(...layers.map(of));
+    const experts = layers.flatMap(({ feedForward: f }) => f.kind === "experts" ? [f] : []);
+    const most = (of: (spec: ExpertsSpec) => number) => Math.max(1, ...experts.map(of));
+    const used = most((spec) => spec.used);
+    const rows = this.rows = tokens * used;
+    const width = widest(({ feedForward: f }) => f.width);
+    const queries = widest(({ mixer: m }) => m.heads * m.headDim);
+    const columns = padded(Math.max(dim, width, queries));
+    const words = (count: number) => layout.allocate(4 * count);
+
+    this.hiddenStride = 4 * padded(dim);
+    this.hidden = layout.allocate(tokens * this.hiddenStride);
+    this.headsStride = 4 *
+      widest(({ mixer: { heads, kvHeads, headDim } }) =>
+        paddedRows(heads * headDim) + 2 * paddedRows(kvHeads * headDim)
+      );
+    // A head's last vector may reach into the next one's row.
+    this.heads = layout.allocate((tokens + 1) * this.headsStride);
+    this.splits = Math.ceil(contextLength / SPLIT_KEYS) + 1;
+    // Where many tokens enter, each unit of attention is all splits of a head.
+    const records = Math.max(tokens, sequences * this.splits);
+    this.parts = layout.allocate(
+      widest(({ mixer: { heads, headDim } }) => records * heads * partBytes(cachedDim(headDim))),
+    );
+    this.attentionThread = Math.ceil(
+      widest(({ mixer: { heads, kvHeads, headDim } }) =>
+        attentionScratch(heads / kvHeads, cachedDim(headDim))
+      ) / 64,
+    ) * 64;
+    this.attention = layout.allocate(threads * this.attentionThread);
+    this.gateStride = 4 * padded(width);
+    this.gate = layout.allocate(rows * this.gateStride);
+    this.up = layout.allocate(rows * this.gateStride);
+    this.added = layout.allocate(tokens * this.hiddenStride);
+    this.expertRows = layout.allocate(experts.length > 0 ? rows * this.hiddenStride : 0);
+    this.routerStride = 4 * paddedRows(most((spec) => spec.count));
+    this.router = layout.allocate(tokens * this.routerStride);
+    this.expertWeights = words(rows);
+    this.logitsStride = 4 * paddedRows(vocabSize);
+    this.logits = layout.allocate(LOGIT_ROWS * this.logitsStride);
+    this.picks = words(2 * LOGIT_ROWS);
+    this.identity = words(rows);
+    this.xRows = words(rows);
+    this.yRows = words(rows);
+    this.logitRows = words(LOGIT_ROWS);
+    const groups = kvGroups(config).length;
+    this.tokens = layout.allocate(groups * tokens * TOKEN.bytes);
+    this.tableBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
+    this.tables = words(groups * sequences * this.tableBlocks);
+    this.operations = layout.allocate(
+      OPERATIONS_OF_LAYER * layers.length * OPERATION_BYTES,
+    );
+    this.logitsOperations = layout.allocate(OPERATIONS_OF_LOGITS * OPERATION_BYTES);
+    this.routed = layout.allocate((3 * most((spec) => spec.count) + 2) * OPERATION_BYTES);
+    this.rowStride = 4 * columns;
+    this.encodedStride = columns / BLOCK_COLUMNS * RECORD_BYTES;
+    const rowsOf = (count: number) => ({
+      row: layout.allocate(count * this.rowStride),
+      encoded: Array.from({ length: ENCODINGS }, () => layout.allocate(count * this.encodedStride)),
+    });
+    this.shared = { ...rowsOf(rows), thread: 0 };
+    const own = Array.from({ length: threads }, () => rowsOf(REDUNDANT_TOKENS * used));
+    this.own = { ...own[0]!, thread: threads > 1 ? own[1]!.row - own[0]!.row : 0 };
+    this.angles = new Map(
+      [...new Set(layers.map(({ mixer }) => mixer.rope))].map((rope) => {
+        const table = () => words(tokens * rope.dims / 2);
+        return [rope, { cos: table(), sin: table() }];
+      }),
+    );
+  }
+}

@@ -1,0 +1,208 @@
+/** One step on the threads: what enters, the layers, and rows of logits. */
+
+import { unpackStripRow } from "../../kernels/wasm/unpack.ts";
+import { TOKEN } from "../../kernels/wasm/rope.ts";
+import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
+import { type RopeSpec, type RopeTable, ropeTable } from "../model/rope.ts";
+import type { KernelTime, Timing } from "../run/runner.ts";
+import { expertProgram } from "./experts.ts";
+import { layerProgram, logitsProgram, type Model, type Segment, splitsOf } from "./layers.ts";
+import type { OperationList, ProgramContext } from "./program.ts";
+import { LOGIT_ROWS } from "./scratch.ts";
+
+/** One token that enters. */
+export interface EnteringToken {
+  readonly id: number;
+  readonly position: number;
+  /** Which of the step's sequences it is of. */
+  readonly sequence: number;
+}
+
+/** A row of logits. */
+export interface LogitRow {
+  readonly logits: Float32Array;
+  /** Index of the largest, the first of equals. */
+  readonly best: number;
+  readonly finite: boolean;
+}
+
+/** Where the times of kernels are noted. */
+export interface StepTiming {
+  readonly kind: Timing;
+  readonly kernels: KernelTime[];
+}
+
+/** How long the threads work before the event loop may have its turn. */
+const PART_MS = 40;
+
+/** Lets other work run; called between operations that take long. */
+export type Pause = () => Promise<void> | undefined;
+
+export class Stepper {
+  readonly #rope: ReadonlyMap<RopeSpec, RopeTable>;
+  readonly #row: Float32Array;
+  /** The list of the last step, which the next one may be like. */
+  #program: readonly Segment[] | undefined;
+  #shape = "";
+  /** Whether what is running is wanted; if not, the rest of it is left out. */
+  isWanted: () => boolean = () => true;
+  /** Milliseconds that an operation takes for each token, as the last ones did. */
+  #cost = 1;
+
+  constructor(
+    readonly context: ProgramContext,
+    readonly model: Model,
+    readonly options: {
+      /** Of kernels, by their numbers. */
+      readonly names: readonly (string | undefined)[];
+      readonly pause: Pause;
+    },
+  ) {
+    const { config, weights } = model;
+    this.#rope = new Map(
+      [...context.scratch.angles.keys()].map((rope) => [
+        rope,
+        ropeTable(rope, rope.factors ? weights.ropeFactors : undefined),
+      ]),
+    );
+    this.#row = new Float32Array(config.dim);
+  }
+
+  /**
+   * Runs all layers over `tokens`; those of one sequence in order of their positions.
+   *
+   * @param blockTables of each sequence, by group of layers
+   * @param timing where times are noted, if they are wanted
+   */
+  async forward(
+    tokens: readonly EnteringToken[],
+    blockTables: readonly (readonly (readonly number[])[])[],
+    timing?: StepTiming,
+  ): Promise<void> {
+    const started = performance.now();
+    this.#enter(tokens, blockTables);
+    if (timing) noteTime(timing, "embed", performance.now() - started);
+    const few = tokens.length <= this.context.scratch.sizes.sequences;
+    const longest = tokens.reduce((most, { position }) => Math.max(most, position + 1), 0);
+    const splits = few ? splitsOf(longest) : 1;
+    const apart = timing?.kind === "each";
+    const shape = { tokens: tokens.length, splits, apart };
+    if (this.#program === undefined || this.#shape !== JSON.stringify(shape)) {
+      this.#shape = JSON.stringify(shape);
+      this.#program = layerProgram(this.context, this.model, shape);
+    }
+    for (const segment of this.#program) {
+      await this.#run(segment, tokens.length, timing);
+      if (segment.routes === undefined) continue;
+      const experts = expertProgram(this.context, this.model, {
+        ...shape,
+        layer: segment.routes,
+      });
+      await this.#run(experts, tokens.length, timing);
+    }
+  }
+
+  /** The logits after some of the tokens that `forward` ran last, by their index in it. */
+  async logits(
+    indices: readonly number[],
+    timing?: StepTiming,
+  ): Promise<LogitRow[]> {
+    const { scratch, memory } = this.context;
+    const { vocabSize } = this.model.config;
+    const all: LogitRow[] = [];
+    for (let start = 0; start < indices.length; start += LOGIT_ROWS) {
+      const chunk = indices.slice(start, start + LOGIT_ROWS);
+      memory.words.set(chunk, scratch.logitRows / 4);
+      const apart = timing?.kind === "each";
+      const program = logitsProgram(this.context, this.model, { rows: chunk.length, apart });
+      await this.#run(program, chunk.length, timing);
+      for (let i = 0; i < chunk.length; i++) {
+        const logits = memory.floatsAt(scratch.logits + i * scratch.logitsStride, vocabSize)
+          .slice();
+        all.push({ logits, ...pickOf(memory.words, scratch.picks / 4 + 2 * i, logits) });
+      }
+    }
+    return all;
+  }
+
+  /** Runs a list in parts of some milliseconds, or of one operation where each is timed. */
+  async #run(
+    { start, operations }: OperationList,
+    tokens: number,
+    timing?: StepTiming,
+  ): Promise<void> {
+    for (let first = 0; first < operations.length && this.isWanted();) {
+      const most = timing?.kind === "each"
+        ? 1
+        : Math.max(1, Math.floor(PART_MS / (this.#cost * tokens)));
+      let end = Math.min(operations.length, first + most);
+      while (!operations[end - 1]!.joins) end++;
+      const started = performance.now();
+      this.context.pool.run(start + first * OPERATION_BYTES, end - first);
+      const milliseconds = performance.now() - started;
+      this.#cost = milliseconds / ((end - first) * tokens);
+      if (timing) {
+        noteTime(timing, this.options.names[operations[first]!.kernel] ?? "", milliseconds);
+      }
+      first = end;
+      await this.options.pause();
+    }
+  }
+
+  #enter(
+    tokens: readonly EnteringToken[],
+    blockTables: readonly (readonly (readonly number[])[])[],
+  ): void {
+    const { scratch, memory } = this.context;
+    const { config: { embeddingScale }, weights } = this.model;
+    tokens.forEach(({ id, position, sequence }, t) => {
+      unpackStripRow(memory.view, weights.embedding, { row: id, out: this.#row });
+      const hidden = (scratch.hidden + t * scratch.hiddenStride) / 4;
+      for (let i = 0; i < this.#row.length; i++) {
+        memory.floats[hidden + i] = this.#row[i]! * embeddingScale;
+      }
+      for (const [rope, { frequencies, magnitude }] of this.#rope) {
+        const { cos, sin } = scratch.angles.get(rope)!;
+        const at = t * frequencies.length;
+        for (let i = 0; i < frequencies.length; i++) {
+          memory.floats[cos / 4 + at + i] = Math.cos(position * frequencies[i]!) * magnitude;
+          memory.floats[sin / 4 + at + i] = Math.sin(position * frequencies[i]!) * magnitude;
+        }
+      }
+      const { sizes, tableBlocks } = scratch;
+      blockTables[sequence]!.forEach((_, group) => {
+        const meta = (scratch.tokens + (group * sizes.tokens + t) * TOKEN.bytes) / 4;
+        memory.words[meta + TOKEN.position / 4] = position;
+        memory.words[meta + TOKEN.table / 4] = 4 * sequence * tableBlocks;
+      });
+    });
+    blockTables.forEach((groups, sequence) =>
+      groups.forEach((table, group) => {
+        const at = (group * scratch.sizes.sequences + sequence) * scratch.tableBlocks;
+        // It may be longer than the longest sequence.
+        memory.words.set(table.slice(0, scratch.tableBlocks), scratch.tables / 4 + at);
+      })
+    );
+  }
+}
+
+function pickOf(
+  words: Int32Array,
+  at: number,
+  logits: Float32Array,
+): { best: number; finite: boolean } {
+  let best = Math.min(words[at]!, logits.length - 1);
+  let finite = words[at + 1] === 0;
+  // The kernel goes by fours.
+  for (let i = logits.length & ~3; i < logits.length; i++) {
+    if (logits[i]! > logits[best]!) best = i;
+    finite &&= Number.isFinite(logits[i]);
+  }
+  return { best, finite };
+}
+
+/** "together": all under the first one's name. */
+function noteTime({ kind, kernels }: StepTiming, name: string, milliseconds: number): void {
+  if (kind === "each" || kernels.length === 0) kernels.push({ name, milliseconds });
+  else kernels[0] = { ...kernels[0]!, milliseconds: kernels[0]!.milliseconds + milliseconds };
+}

@@ -1,0 +1,284 @@
+/** A model's weights in the shared memory: matrices in strips, vectors as float32. */
+
+import { dequantize } from "../../kernels/dequantize.ts";
+import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
+import {
+  BLOCK_COLUMNS,
+  matrixBytes,
+  paddedRows,
+  STRIP_ROWS,
+  type StripLayout,
+  stripLayout,
+  WASM_FORMATS,
+} from "../../kernels/wasm/formats.ts";
+import type { KernelIndex } from "../../kernels/wasm/module.ts";
+import { JOIN } from "../../kernels/wasm/operation.ts";
+import { REPACK } from "../../kernels/wasm/repack.ts";
+import type { StripMatrix } from "../../kernels/wasm/unpack.ts";
+import { ModelFormatError } from "../errors.ts";
+import { assertFinite } from "../files/finite_weights.ts";
+import type { ModelFile, TensorInfo } from "../files/model_file.ts";
+import type { ExpertsSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
+import type { Layout } from "./memory.ts";
+import type { ThreadPool } from "./thread_pool.ts";
+
+/** A matrix in strips. */
+export interface Matrix extends StripMatrix {
+  readonly type: TensorType;
+  readonly rows: number;
+  readonly layout: StripLayout;
+}
+
+/** One layer; vectors are addresses, and 0 if the layer lacks one. */
+export interface LayerWeights {
+  readonly attentionNorm: number;
+  readonly query: Matrix;
+  readonly queryBias: number;
+  readonly key: Matrix;
+  readonly keyBias: number;
+  readonly value: Matrix;
+  readonly valueBias: number;
+  readonly queryNorm: number;
+  readonly keyNorm: number;
+  readonly attentionOutput: Matrix;
+  readonly attentionPostNorm: number;
+  readonly ffnNorm: number;
+  readonly feedForward: DenseWeights | ExpertWeights;
+  readonly ffnPostNorm: number;
+}
+
+export interface DenseWeights {
+  readonly gate: Matrix;
+  readonly up: Matrix;
+  readonly down: Matrix;
+}
+
+/** Matrices by expert. */
+export interface ExpertWeights {
+  readonly router: Matrix;
+  readonly gates: readonly Matrix[];
+  readonly ups: readonly Matrix[];
+  readonly downs: readonly Matrix[];
+}
+
+export interface ModelWeights {
+  readonly embedding: Matrix;
+  readonly layers: readonly LayerWeights[];
+  readonly outputNorm: number;
+  /** The embedding where the two are tied. */
+  readonly output: Matrix;
+  /** [pairs] or undefined. */
+  readonly ropeFactors: Float32Array | undefined;
+}
+
+/** Bytes of a tensor that are read and packed at a time. */
+const PIECE_BYTES = 4 * 2 ** 20;
+
+/** What is still to be read, into matrices one after the other or one vector. */
+type Pending =
+  | { readonly tensor: TensorInfo; readonly matrices: readonly Matrix[] }
+  | { readonly tensor: TensorInfo; readonly vector: number };
+
+/** Gives all weights their places, and reads them when there is memory. */
+export class WeightPlan {
+  readonly weights: ModelWeights;
+  /** Of all matrices. */
+  readonly types = new Set<TensorType>();
+  readonly #pending: Pending[] = [];
+  /** Where pieces of the file are read to. */
+  readonly #staging: number;
+  readonly #operation: number;
+
+  constructor(readonly file: ModelFile, readonly config: ModelConfig, readonly layout: Layout) {
+    const embedding = this.#matrix(ggufName("embedding"));
+    const once = (weight: ModelWeight) => ggufName(weight);
+    const factors = config.layers.some(({ mixer }) => mixer.rope.factors);
+    this.weights = {
+      embedding,
+      layers: config.layers.map((layer, i) => this.#layer(layer, i)),
+      outputNorm: this.#vector(once("outputNorm")),
+      output: config.tiedOutput ? embedding : this.#matrix(once("output")),
+      ropeFactors: factors ? this.#readVector(this.#find(once("ropeFactors"))) : undefined,
+    };
+    const rows = this.#pending.flatMap((pending) =>
+      "matrices" in pending ? pending.matrices.map((m) => packedBytes(m.type, m.columns)) : []
+    );
+    this.#staging = layout.allocate(PIECE_BYTES + STRIP_ROWS * Math.max(...rows));
+    this.#operation = layout.allocate(256);
+  }
+
+  /** Products of a token with the model's matrices; of experts with those that it is routed to. */
+  get products(): number {
+    const size = ({ rows, columns }: Matrix) => rows * columns;
+    const sum = (matrices: readonly Matrix[]) => matrices.reduce((all, m) => all + size(m), 0);
+    const layers = this.weights.layers.map((layer, i) => {
+      const { query, key, value, attentionOutput, feedForward: f } = layer;
+      const attention = sum([query, key, value, attentionOutput]);
+      if (!("router" in f)) return attention + sum([f.gate, f.up, f.down]);
+      const { used, count } = this.config.layers[i]!.feedForward as ExpertsSpec;
+      return attention + size(f.router) + sum([...f.gates, ...f.ups, ...f.downs]) * used / count;
+    });
+    return layers.reduce((all, products) => all + products, size(this.weights.output));
+  }
+
+  /**
+   * Reads and packs everything.
+   *
+   * @param progress called with the bytes read so far
+   * @throws {ModelFormatError} if a weight is not finite, or the file got shorter.
+   */
+  load(
+    pool: ThreadPool,
+    index: KernelIndex,
+    progress: (bytes: number) => void = () => {},
+  ): void {
+    let bytes = 0;
+    for (const pending of this.#pending) {
+      const { tensor } = pending;
+      if ("vector" in pending) {
+        const vector = this.#readVector(tensor);
+        pool.memory.floats.set(vector, pending.vector / 4);
+      } else {
+        const size = tensor.byteLength / pending.matrices.length;
+        for (const [i, matrix] of pending.matrices.entries()) {
+          this.#load(pool, index, { tensor, offset: i * size, matrix });
+        }
+      }
+      progress(bytes += tensor.byteLength);
+    }
+  }
+
+  #load(
+    pool: ThreadPool,
+    index: KernelIndex,
+    { tensor, offset, matrix: { type, rows, columns, layout, address } }: {
+      readonly tensor: TensorInfo;
+      readonly offset: number;
+      readonly matrix: Matrix;
+    },
+  ): void {
+    const { memory } = pool;
+    const rowBytes = packedBytes(type, columns);
+    const step = Math.max(STRIP_ROWS, Math.floor(PIECE_BYTES / rowBytes / STRIP_ROWS) * STRIP_ROWS);
+    for (let row = 0; row < rows; row += step) {
+      const count = Math.min(step, rows - row);
+      const bytes = memory.bytes.subarray(this.#staging, this.#staging + count * rowBytes);
+      this.file.read(tensor, offset + row * rowBytes, bytes);
+      assertFinite(this.file, tensor, { bytes, offset: offset + row * rowBytes });
+      const padded = paddedRows(count);
+      memory.bytes.fill(
+        0,
+        this.#staging + count * rowBytes,
+        this.#staging + padded * rowBytes,
+      );
+      const units = padded / STRIP_ROWS;
+      memory.writeOperation(
+        this.#operation,
+        {
+          kernel: index.repack.get(type)!,
+          units,
+          chunk: Math.ceil(units / (4 * pool.threads)),
+          flags: JOIN,
+        },
+        {
+          fields: REPACK,
+          values: {
+            columns,
+            rowBytes,
+            stripBytes: layout.bytes,
+            factors: layout.factors,
+            from: this.#staging,
+            to: address + row / STRIP_ROWS * layout.bytes,
+          },
+        },
+      );
+      pool.run(this.#operation, 1);
+    }
+  }
+
+  #layer({ mixer, feedForward, postNorms }: LayerSpec, i: number): LayerWeights {
+    const matrix = (weight: LayerWeight) => this.#matrix(ggufName(weight, i));
+    const stack = (weight: LayerWeight) => this.#stack(ggufName(weight, i));
+    const vector = (weight: LayerWeight, present = true) =>
+      present ? this.#vector(ggufName(weight, i)) : 0;
+    return {
+      attentionNorm: vector("attentionNorm"),
+      query: matrix("query"),
+      queryBias: vector("queryBias", mixer.bias),
+      key: matrix("key"),
+      keyBias: vector("keyBias", mixer.bias),
+      value: matrix("value"),
+      valueBias: vector("valueBias", mixer.bias),
+      queryNorm: vector("queryNorm", mixer.headNorm),
+      keyNorm: vector("keyNorm", mixer.headNorm),
+      attentionOutput: matrix("attentionOutput"),
+      attentionPostNorm: vector("attentionPostNorm", postNorms),
+      ffnNorm: vector("ffnNorm"),
+      feedForward: feedForward.kind === "experts"
+        ? {
+          router: matrix("router"),
+          gates: stack("expertGates"),
+          ups: stack("expertUps"),
+          downs: stack("expertDowns"),
+        }
+        : { gate: matrix("gate"), up: matrix("up"), down: matrix("down") },
+      ffnPostNorm: vector("ffnPostNorm", postNorms),
+    };
+  }
+
+  #matrix(name: string): Matrix {
+    const tensor = this.#find(name);
+    const matrix = this.#place(tensor, tensor.shape as [number, number]);
+    this.#pending.push({ tensor, matrices: [matrix] });
+    return matrix;
+  }
+
+  #stack(name: string): Matrix[] {
+    const tensor = this.#find(name);
+    const [count, ...shape] = tensor.shape as [number, number, number];
+    const matrices = Array.from({ length: count }, () => this.#place(tensor, shape));
+    this.#pending.push({ tensor, matrices });
+    return matrices;
+  }
+
+  #place({ type }: TensorInfo, [rows, columns]: readonly [number, number]): Matrix {
+    this.types.add(type);
+    const format = WASM_FORMATS[type];
+    return {
+      type,
+      format,
+      rows,
+      columns,
+      layout: stripLayout(format, columns),
+      address: this.layout.allocate(matrixBytes(type, rows, columns)),
+    };
+  }
+
+  /** Filled up with zeros to whole blocks. */
+  #vector(name: string): number {
+    const tensor = this.#find(name);
+    const vector = this.layout.allocate(
+      4 * Math.ceil(tensor.shape[0]! / BLOCK_COLUMNS) * BLOCK_COLUMNS,
+    );
+    this.#pending.push({ tensor, vector });
+    return vector;
+  }
+
+  #readVector(tensor: TensorInfo): Float32Array {
+    const bytes = new Uint8Array(tensor.byteLength);
+    this.file.read(tensor, 0, bytes);
+    assertFinite(this.file, tensor, { bytes });
+    const vector = new Float32Array(tensor.shape[0]!);
+    dequantize(tensor.type, bytes, vector);
+    return vector;
+  }
+
+  #find(name: string): TensorInfo {
+    const tensor = this.file.tensors.get(name);
+    if (tensor === undefined) {
+      throw new ModelFormatError(`Cannot load ${this.file.paths[0]}: tensor '${name}' is missing`);
+    }
+    return tensor;
+  }
+}

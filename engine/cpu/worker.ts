@@ -1,0 +1,37 @@
+/** The program of a worker. It is text, as a bundle has no file of its own for it to import. */
+
+import { CONTROL, SLOT } from "../../kernels/wasm/dispatch.ts";
+
+/** What a worker is sent, once. */
+export interface WorkerStart {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  /** Its number, from 1 on. */
+  readonly thread: number;
+  /** Addresses of CONTROL and of its SLOT. */
+  readonly control: number | bigint;
+  readonly slot: number | bigint;
+}
+
+/**
+ * Goes through a list of operations each time that its slot has a new generation, until that is
+ * negative. What it fails with it leaves in its slot, and ends.
+ */
+export const WORKER_SOURCE = `
+onmessage = ({ data: { module, memory, thread, control, slot } }) => {
+  const words = new Int32Array(memory.buffer);
+  const controlAt = Number(control) / 4, slotAt = Number(slot);
+  try {
+    const { work, idle } = new WebAssembly.Instance(module, { env: { memory } }).exports;
+    let seen = Atomics.load(words, slotAt / 4 + ${SLOT.generation / 4});
+    Atomics.add(words, controlAt + ${CONTROL.ready / 4}, 1);
+    while ((seen = idle(slot, seen)) >= 0) work(control, thread);
+  } catch (error) {
+    const text = new TextEncoder().encode(String(error)).slice(0, ${SLOT.bytes - SLOT.message - 1});
+    new Uint8Array(memory.buffer).set(text, slotAt + ${SLOT.message});
+    Atomics.store(words, controlAt + ${CONTROL.failed / 4}, 1);
+    Atomics.notify(words, controlAt + ${CONTROL.joined / 4});
+  }
+  close();
+};
+`;

@@ -1,0 +1,256 @@
+/** Attention of some query heads of one KV head over one split; see attention_fields.ts. */
+
+import { BLOCK_TOKENS } from "../sizes.ts";
+import {
+  brIf,
+  type Code,
+  f32,
+  FunctionBuilder,
+  get,
+  i32,
+  load,
+  type Local,
+  loop,
+  ModuleBuilder,
+  op,
+  set,
+  splatF32,
+  store,
+  when,
+  whileLoop,
+} from "./assembler.ts";
+import { ATTENTION, PART_HEAD, SCORES_BYTES } from "./attention_fields.ts";
+import {
+  acrossLanes,
+  exponential,
+  firstLane,
+  loadHalves,
+  multiplyAdd,
+  whileCount,
+} from "./math.ts";
+import { field } from "./operation.ts";
+import type { ProductForm } from "./products.ts";
+import { CACHE_BYTES, type CacheType } from "./rope.ts";
+
+/** Two vectors of the cache, eight elements. */
+function loadEight(type: CacheType, at: Code, offset: number): [Code, Code] {
+  return type === "f16"
+    ? [loadHalves(at, offset), loadHalves(at, offset + 8)]
+    : [load("v128.load", at, offset), load("v128.load", at, offset + 16)];
+}
+
+interface TileOptions {
+  readonly type: CacheType;
+  readonly form: ProductForm;
+  readonly heads: number;
+}
+
+/**
+ * Adds a function (operation, q, kvHead, table, from, to, part, scores) for some query heads of one
+ * KV head and the positions from `from` to before `to`, within one split.
+ */
+export function addTile(module: ModuleBuilder, options: TileOptions): number {
+  const { address } = module;
+  const { type, form, heads } = options;
+  const size = CACHE_BYTES[type];
+  const params = [address, address, "i32", address, "i32", "i32", address, address] as const;
+  return module.add(params, [], (f, [operation, q, kvHead, table, from, to, part, scores]) => {
+    const read = (name: keyof typeof ATTENTION) => field(module, operation!, ATTENTION[name]);
+    const base = f.local("i32"), end = f.local("i32"), at = f.local("i32");
+    const cached = f.local(address), column = f.local(address), row = f.local(address);
+    const count = f.local("i32"), vectors = f.locals("v128", 2), x = f.local("v128");
+    const sums = Array.from({ length: heads }, () => f.locals("v128", 2));
+    const all = sums.map((_, h) => h);
+    const kvHeads = f.local("i32"), headBytes = f.local(address);
+    const bits = i32(Math.log2(BLOCK_TOKENS));
+    /** The head of the block that position `at` is in. */
+    const blockAt = (of: "keys" | "values") =>
+      module.at(
+        read(of),
+        op(
+          "i32.add",
+          op(
+            "i32.mul",
+            load(
+              "i32.load",
+              module.at(get(table!), op("i32.shr_u", get(at), bits), module.addressConst(4)),
+            ),
+            get(kvHeads),
+          ),
+          get(kvHead!),
+        ),
+        get(headBytes),
+      );
+    const scoreAt = (position: Code) =>
+      module.at(get(scores!), op("i32.sub", position, get(base)), module.addressConst(4));
+    const clear = sums.flat().flatMap((sum) => set(sum, splatF32(0)));
+    const loadVectors = (from: Local, offset: number) =>
+      loadEight(type, get(from), offset).flatMap((value, i) => set(vectors[i]!, value));
+    const add = (h: number, factor: Code) => [
+      ...set(x, factor),
+      ...sums[h]!.flatMap((sum, i) =>
+        set(sum, multiplyAdd(form, get(vectors[i]!), get(x), get(sum)))
+      ),
+    ];
+    const headStride = op("i32.mul", read("headDim"), i32(4));
+    const queries = f.locals(address, heads);
+
+    const blockScores = [0, 1].flatMap((half) => [
+      ...set(column, get(cached)),
+      ...queries.flatMap((query, h) =>
+        set(query, module.at(get(q!), headStride, module.addressConst(h)))
+      ),
+      ...clear,
+      ...set(count, op("i32.shr_u", read("cachedDim"), i32(2))),
+      ...loop(
+        ...[0, 1, 2, 3].flatMap((d) => [
+          loadVectors(column, size * (BLOCK_TOKENS * d + 8 * half)),
+          ...all.map((h) => add(h, load("v128.load32_splat", get(queries[h]!), 4 * d))),
+        ]),
+        set(column, module.plus(get(column), module.addressConst(size * BLOCK_TOKENS * 4))),
+        ...queries.map((query) => set(query, module.plus(get(query), module.addressConst(16)))),
+        set(count, op("i32.sub", get(count), i32(1))),
+        brIf(0, get(count)),
+      ),
+      ...set(row, scoreAt(op("i32.add", get(at), i32(8 * half)))),
+      ...all.flatMap((h) =>
+        sums[h]!.flatMap((sum, i) =>
+          store("v128.store", get(row), SCORES_BYTES * h + 16 * i, get(sum))
+        )
+      ),
+    ]);
+
+    const forBlocks = (body: Code): Code => [
+      ...set(at, get(base)),
+      ...whileLoop(
+        op("i32.lt_u", get(at), get(to!)),
+        body,
+        set(at, op("i32.add", get(at), i32(BLOCK_TOKENS))),
+      ),
+    ];
+
+    const hide = (first: Code, limit: Code): Code => [
+      ...set(at, first),
+      ...whileLoop(
+        op("i32.lt_u", get(at), limit),
+        set(row, scoreAt(get(at))),
+        ...all.map((h) => store("f32.store", get(row), SCORES_BYTES * h, f32(-Infinity))),
+        set(at, op("i32.add", get(at), i32(1))),
+      ),
+    ];
+
+    const addKey = (key: number): Code => [
+      loadVectors(cached, 8 * size * key),
+      ...all.map((h) => add(h, load("v128.load32_splat", get(row), SCORES_BYTES * h + 4 * key))),
+    ];
+    const nextKeys = (keys: number): Code => [
+      ...set(cached, module.plus(get(cached), module.addressConst(8 * size * keys))),
+      ...set(row, module.plus(get(row), module.addressConst(4 * keys))),
+    ];
+
+    /** Keys of the block that are within the run, one after the other, for eight dimensions. */
+    const blockValues: Code = [
+      ...set(
+        count,
+        [...get(from!), ...get(at), ...op("i32.gt_u", get(from!), get(at)), ...op("select")],
+      ),
+      ...set(row, scoreAt(get(count))),
+      ...set(
+        cached,
+        module.at(
+          module.plus(blockAt("values"), get(column)),
+          op("i32.and", get(count), i32(BLOCK_TOKENS - 1)),
+          module.addressConst(8 * size),
+        ),
+      ),
+      ...set(end, op("i32.add", get(at), i32(BLOCK_TOKENS))),
+      ...set(
+        end,
+        [...get(end), ...get(to!), ...op("i32.lt_u", get(end), get(to!)), ...op("select")],
+      ),
+      ...set(count, op("i32.sub", get(end), get(count))),
+      ...whileCount(count, 1, [
+        when(op("i32.ge_u", get(count), i32(2)), [
+          ...addKey(0),
+          ...addKey(1),
+          ...nextKeys(2),
+          ...set(count, op("i32.sub", get(count), i32(1))),
+        ], [...addKey(0), ...nextKeys(1)]),
+      ]),
+    ];
+
+    const dims = f.local("i32"), out = f.local(address);
+    return [
+      ...set(kvHeads, read("kvHeads")),
+      ...set(headBytes, module.extend(read("headBytes"))),
+      ...set(base, op("i32.and", get(from!), i32(-BLOCK_TOKENS))),
+      ...forBlocks([...set(cached, blockAt("keys")), ...blockScores]),
+      ...hide(get(base), get(from!)),
+      ...hide(
+        get(to!),
+        op("i32.and", op("i32.add", get(to!), i32(BLOCK_TOKENS - 1)), i32(-BLOCK_TOKENS)),
+      ),
+      ...all.flatMap((h) =>
+        softmax(module, f, { h, base, to: to!, scores: scores!, part: part!, read })
+      ),
+      ...set(dims, op("i32.shr_u", read("cachedDim"), i32(3))),
+      ...set(column, module.addressConst(0)),
+      ...set(out, module.plus(get(part!), module.addressConst(PART_HEAD))),
+      ...whileCount(dims, 1, [
+        ...clear,
+        ...forBlocks(blockValues),
+        ...all.flatMap((h) => [
+          ...set(row, module.at(get(out), read("partBytes"), module.addressConst(h))),
+          ...sums[h]!.flatMap((sum, i) => store("v128.store", get(row), 16 * i, get(sum))),
+        ]),
+        ...set(column, module.plus(get(column), module.addressConst(size * BLOCK_TOKENS * 8))),
+        ...set(out, module.plus(get(out), module.addressConst(32))),
+      ]),
+    ];
+  });
+}
+
+/** Turns one head's scores into e^(score − largest), and writes the largest and their sum. */
+function softmax(
+  module: ModuleBuilder,
+  f: FunctionBuilder,
+  { h, base, to, scores, part, read }: {
+    readonly h: number;
+    readonly base: Local;
+    readonly to: Local;
+    readonly scores: Local;
+    readonly part: Local;
+    readonly read: (name: keyof typeof ATTENTION) => Code;
+  },
+): Code {
+  const at = f.local(module.address), left = f.local("i32");
+  const most = f.local("v128"), sum = f.local("v128"), out = f.local(module.address);
+  const each = (body: Code) => [
+    ...set(at, get(scores)),
+    ...set(left, op("i32.sub", get(to), get(base))),
+    ...whileCount(left, 4, [
+      ...body,
+      ...set(at, module.plus(get(at), module.addressConst(16))),
+    ]),
+  ];
+  const score = load("v128.load", get(at), SCORES_BYTES * h);
+  return [
+    ...set(most, splatF32(-Infinity)),
+    ...each(set(most, op("f32x4.pmax", get(most), score))),
+    ...acrossLanes(most, (a, b) => op("f32x4.max", a, b)),
+    ...set(sum, splatF32(0)),
+    ...each([
+      ...store(
+        "v128.store",
+        get(at),
+        SCORES_BYTES * h,
+        exponential(f, op("f32x4.sub", score, get(most))),
+      ),
+      ...set(sum, op("f32x4.add", get(sum), score)),
+    ]),
+    ...acrossLanes(sum, (a, b) => op("f32x4.add", a, b)),
+    ...set(out, module.at(get(part), read("partBytes"), module.addressConst(h))),
+    ...store("f32.store", get(out), 0, firstLane(most)),
+    ...store("f32.store", get(out), 4, firstLane(sum)),
+  ];
+}

@@ -1,0 +1,171 @@
+/**
+ * The blocks of each packed format as code that reads them: what kernels/dequantize.ts reads, by
+ * vectors. Source of the layouts: ggml-common.h and ggml-quants.c of ggml; MLX's are ours.
+ */
+
+import { type Code, i32, load, op, shuffle, splatI8, vector } from "./assembler.ts";
+import type { TensorType } from "../tensor_types.ts";
+
+/** How to read one block of a row. */
+export interface FileBlock {
+  /** The 32 quants of part `part` of the block at `row`, in two vectors of bytes. */
+  quants(row: Code, part: number): [Code, Code];
+  /** Offset of the float16 scale of the block, and of its minimum. */
+  readonly scaleAt: number;
+  readonly minimumAt?: number;
+  /** The integer scale and minimum of group `group` of a block that has them. */
+  scale?(row: Code, group: number): Code;
+  minimum?(row: Code, group: number): Code;
+}
+
+const LOW = splatI8(15);
+const and = (a: Code, b: Code): Code => op("v128.and", a, b);
+const or = (a: Code, b: Code): Code => op("v128.or", a, b);
+const right = (a: Code, bits: number): Code => bits === 0 ? a : op("i8x16.shr_u", a, i32(bits));
+const left = (a: Code, bits: number): Code => bits === 0 ? a : op("i8x16.shl", a, i32(bits));
+const bytesAt = (row: Code, at: number): Code => load("v128.load", row, at);
+const byteAt = (row: Code, at: number): Code => load("i32.load8_u", row, at);
+
+/** Quants j and j + 16 in byte j. */
+function nibbles(row: Code, at: number): [Code, Code] {
+  return [and(bytesAt(row, at), LOW), right(bytesAt(row, at), 4)];
+}
+
+/** Bit j of the 16 bits from byte `at` on, as 16 in byte j. */
+function fifthBits(row: Code, at: number): Code {
+  const spread = shuffle(
+    load("v128.load32_zero", row, at),
+    splatI8(0),
+    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1],
+  );
+  const bits = vector([1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128]);
+  return and(op("i8x16.eq", and(spread, bits), bits), splatI8(16));
+}
+
+function fiveBits(row: Code, quantsAt: number, bitsAt: number): [Code, Code] {
+  const [low, high] = nibbles(row, quantsAt);
+  return [or(low, fifthBits(row, bitsAt)), or(high, fifthBits(row, bitsAt + 2))];
+}
+
+const mlx4: FileBlock = {
+  scaleAt: 0,
+  minimumAt: 2,
+  quants: (row, part) => nibbles(row, 4 + 16 * part),
+};
+
+const mlx8: FileBlock = {
+  scaleAt: 0,
+  minimumAt: 2,
+  quants: (row, part) => {
+    const signed = (at: number) => op("i8x16.sub", bytesAt(row, at), splatI8(128));
+    return [signed(4 + 32 * part), signed(20 + 32 * part)];
+  },
+};
+
+/** Scale and minimum `i` of the twelve bytes at 4 (dequantize_k.ts). */
+const sixBits = {
+  scale: (row: Code, i: number): Code =>
+    i < 4 ? op("i32.and", byteAt(row, 4 + i), i32(63)) : op(
+      "i32.or",
+      op("i32.and", byteAt(row, 8 + i), i32(15)),
+      op("i32.shl", op("i32.shr_u", byteAt(row, i), i32(6)), i32(4)),
+    ),
+  minimum: (row: Code, i: number): Code =>
+    i < 4 ? op("i32.and", byteAt(row, 8 + i), i32(63)) : op(
+      "i32.or",
+      op("i32.shr_u", byteAt(row, 8 + i), i32(4)),
+      op("i32.shl", op("i32.shr_u", byteAt(row, 4 + i), i32(6)), i32(4)),
+    ),
+};
+
+/** 32 bytes hold two parts: the first in their low halves. */
+function pairedNibbles(row: Code, at: number, part: number): [Code, Code] {
+  const half = (offset: number): Code => {
+    const bytes = bytesAt(row, at + 32 * (part >> 1) + offset);
+    return part % 2 === 0 ? and(bytes, LOW) : right(bytes, 4);
+  };
+  return [half(0), half(16)];
+}
+
+/** Two bits from `shift` on of 32 bytes. */
+function twoBits(row: Code, at: number, shift: number): [Code, Code] {
+  const half = (offset: number) => and(right(bytesAt(row, at + offset), shift), splatI8(3));
+  return [half(0), half(16)];
+}
+
+/** One bit of 32 bytes, moved to bit `to`. */
+function oneBit(row: Code, at: number, { bit, to }: { bit: number; to: number }): [Code, Code] {
+  const half = (offset: number) => left(and(right(bytesAt(row, at + offset), bit), splatI8(1)), to);
+  return [half(0), half(16)];
+}
+
+function join([a, b]: [Code, Code], [c, d]: [Code, Code]): [Code, Code] {
+  return [or(a, c), or(b, d)];
+}
+
+/** Of every type that is not of floats. */
+export const FILE_BLOCKS: Readonly<Partial<Record<TensorType, FileBlock>>> = {
+  Q4_0: { scaleAt: 0, quants: (row) => nibbles(row, 2) },
+  Q4_1: { scaleAt: 0, minimumAt: 2, quants: (row) => nibbles(row, 4) },
+  Q5_0: { scaleAt: 0, quants: (row) => fiveBits(row, 6, 2) },
+  Q5_1: { scaleAt: 0, minimumAt: 2, quants: (row) => fiveBits(row, 8, 4) },
+  Q8_0: { scaleAt: 0, quants: (row) => [bytesAt(row, 2), bytesAt(row, 18)] },
+  Q2_K: {
+    scaleAt: 80,
+    minimumAt: 82,
+    quants: (row, part) => twoBits(row, 16 + 32 * (part >> 2), 2 * (part & 3)),
+    scale: (row, group) => op("i32.and", byteAt(row, group), i32(15)),
+    minimum: (row, group) => op("i32.shr_u", byteAt(row, group), i32(4)),
+  },
+  Q3_K: {
+    scaleAt: 108,
+    quants: (row, part) =>
+      join(
+        twoBits(row, 32 + 32 * (part >> 2), 2 * (part & 3)),
+        oneBit(row, 0, { bit: part, to: 2 }),
+      ),
+    scale: (row, group) => {
+      const low = group < 8
+        ? op("i32.and", byteAt(row, 96 + group), i32(15))
+        : op("i32.shr_u", byteAt(row, 88 + group), i32(4));
+      const high = op(
+        "i32.and",
+        op("i32.shr_u", byteAt(row, 104 + (group & 3)), i32(2 * (group >> 2))),
+        i32(3),
+      );
+      return op("i32.sub", op("i32.or", low, op("i32.shl", high, i32(4))), i32(32));
+    },
+  },
+  Q4_K: {
+    scaleAt: 0,
+    minimumAt: 2,
+    quants: (row, part) => pairedNibbles(row, 16, part),
+    ...sixBits,
+  },
+  Q5_K: {
+    scaleAt: 0,
+    minimumAt: 2,
+    quants: (row, part) =>
+      join(pairedNibbles(row, 48, part), oneBit(row, 16, { bit: part, to: 4 })),
+    ...sixBits,
+  },
+  Q6_K: {
+    scaleAt: 208,
+    quants: (row, part) => {
+      // Of the 128 weights of a half, runs 0 and 1 are low halves of bytes, 2 and 3 high ones.
+      const half = part >> 2, run = part & 3;
+      const high = twoBits(row, 128 + 32 * half, 2 * run);
+      const low = (offset: number): Code => {
+        const bytes = bytesAt(row, 64 * half + 32 * (run & 1) + offset);
+        return run < 2 ? and(bytes, LOW) : right(bytes, 4);
+      };
+      return join([low(0), low(16)], [left(high[0], 4), left(high[1], 4)]);
+    },
+    scale: (row, group) => byteAt(row, 192 + group),
+  },
+  MLX4_64: mlx4,
+  MLX4_128: mlx4,
+  MLX8_32: mlx8,
+  MLX8_64: mlx8,
+  MLX8_128: mlx8,
+};

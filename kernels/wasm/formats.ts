@@ -1,0 +1,155 @@
+/**
+ * How matrices lie in the memory of the WASM kernels: in the order in which a kernel reads them, so
+ * that the processor fetches ahead. Eight rows are a strip, and half of it a panel, so that the four
+ * lanes of a vector are four rows and no sum runs across lanes. A strip of integers has for each
+ * block of 32 columns, one part after the other, each first of the one panel and then of the other:
+ *
+ * - quants: vectors of 16 bytes, in which lane r has 4 columns of row r. Nibbles: columns 4j … 4j + 3
+ *   in the low halves of vector j, 16 + 4j … in the high ones. Bytes: columns 4j … in vector j.
+ * - scales. "half": four float16. "byte": for each group four bytes.
+ * - minima, if there are any, in the same way.
+ *
+ * "byte" scales of 256 columns are followed by float16 that multiply them, and their minima. Of
+ * floats a strip has eight rows of each column. At the end it has eight float32, by which results
+ * are multiplied: the halves of a strip are scaled up by a power of two until none is subnormal,
+ * because processors are slow at such numbers.
+ */
+
+import type { TensorType } from "../tensor_types.ts";
+
+/** Columns that share their activations' scale. */
+export const BLOCK_COLUMNS = 32;
+
+/** Rows of a panel, and of a strip. */
+export const PANEL_ROWS = 4;
+export const STRIP_ROWS = 8;
+export const PANELS = STRIP_ROWS / PANEL_ROWS;
+
+/** Blocks that share the float16 of "byte" scales. */
+export const SUPER_BLOCKS = 8;
+
+/** A matrix of quants: w = scale · (quant − zero) + minimum. */
+export interface IntegerFormat {
+  /** Of 4 bits, unsigned ones of up to 6, or signed ones of 8. */
+  readonly quants: "nibble" | "byte" | "signed";
+  /** Columns that share a scale. */
+  readonly group: 16 | 32;
+  readonly scales: "half" | "byte";
+  readonly minima: boolean;
+  readonly zero: number;
+}
+
+/** A matrix of floats. */
+export interface FloatFormat {
+  readonly quants: "f32" | "f16" | "bf16";
+}
+
+export type WasmFormat = IntegerFormat | FloatFormat;
+
+const HALVES = { group: 32, scales: "half" } as const;
+const MLX4 = { ...HALVES, quants: "nibble", minima: true, zero: 0 } as const;
+// MLX's quants are unsigned: 128 less here, for which the kernels make up in the minimum.
+const MLX8 = { ...HALVES, quants: "signed", minima: true, zero: -128 } as const;
+
+/** The form in which each tensor type is kept. */
+export const WASM_FORMATS: Readonly<Record<TensorType, WasmFormat>> = {
+  F32: { quants: "f32" },
+  F16: { quants: "f16" },
+  BF16: { quants: "bf16" },
+  Q4_0: { ...HALVES, quants: "nibble", minima: false, zero: 8 },
+  Q4_1: { ...HALVES, quants: "nibble", minima: true, zero: 0 },
+  Q5_0: { ...HALVES, quants: "byte", minima: false, zero: 16 },
+  Q5_1: { ...HALVES, quants: "byte", minima: true, zero: 0 },
+  Q8_0: { ...HALVES, quants: "signed", minima: false, zero: 0 },
+  Q2_K: { quants: "nibble", group: 16, scales: "byte", minima: true, zero: 0 },
+  Q3_K: { quants: "nibble", group: 16, scales: "byte", minima: false, zero: 4 },
+  Q4_K: { quants: "nibble", group: 32, scales: "byte", minima: true, zero: 0 },
+  Q5_K: { quants: "byte", group: 32, scales: "byte", minima: true, zero: 0 },
+  Q6_K: { quants: "byte", group: 16, scales: "byte", minima: false, zero: 32 },
+  MLX4_64: MLX4,
+  MLX4_128: MLX4,
+  MLX8_32: MLX8,
+  MLX8_64: MLX8,
+  MLX8_128: MLX8,
+};
+
+export function isFloat(format: WasmFormat): format is FloatFormat {
+  return !("group" in format);
+}
+
+/** What tells the kernels of one format from those of another. */
+export function formatKey(format: WasmFormat): string {
+  return isFloat(format)
+    ? format.quants
+    : `${format.quants}${format.group}${format.scales}${format.minima ? "min" : ""}${format.zero}`;
+}
+
+/** Bytes of a block's quants of one panel. */
+export function quantBytes({ quants }: IntegerFormat): number {
+  return quants === "nibble" ? 64 : 128;
+}
+
+/** Bytes of a block's scales of one panel, and as many of its minima. */
+export function scaleBytes({ scales, group }: IntegerFormat): number {
+  return scales === "half" ? 8 : 4 * BLOCK_COLUMNS / group;
+}
+
+/** Where in a block the scales and the minima of a panel are. */
+export function scaleAt(format: IntegerFormat, panel: number): number {
+  return PANELS * quantBytes(format) + panel * scaleBytes(format);
+}
+export function minimumAt(format: IntegerFormat, panel: number): number {
+  return scaleAt(format, PANELS + panel);
+}
+
+/** Bytes of a block. */
+export function blockBytes(format: IntegerFormat): number {
+  return scaleAt(format, format.minima ? 2 * PANELS : PANELS);
+}
+
+/** Bytes of the float16 of "byte" scales: of both panels, and of their minima. */
+export function superBytes({ scales, minima }: IntegerFormat): number {
+  if (scales === "half") return 0;
+  return 8 * PANELS * (minima ? 2 : 1);
+}
+
+const FLOAT_BYTES = { f32: 4, f16: 2, bf16: 2 } as const;
+
+/** Columns as the kernels walk them: whole blocks, or of floats a multiple of four. */
+export function paddedColumns(format: WasmFormat, columns: number): number {
+  const step = isFloat(format) ? 4 : BLOCK_COLUMNS;
+  return Math.ceil(columns / step) * step;
+}
+
+/** Offset of a strip's factors, and its bytes. */
+export interface StripLayout {
+  readonly factors: number;
+  readonly bytes: number;
+}
+
+export function stripLayout(format: WasmFormat, columns: number): StripLayout {
+  let factors: number;
+  if (isFloat(format)) {
+    factors = paddedColumns(format, columns) * columnBytes(format);
+  } else {
+    const blocks = columns / BLOCK_COLUMNS;
+    factors = blocks * blockBytes(format) + blocks / SUPER_BLOCKS * superBytes(format);
+  }
+  // A whole number of cache lines, in which every strip's vectors then lie.
+  return { factors, bytes: Math.ceil((factors + 4 * STRIP_ROWS) / 64) * 64 };
+}
+
+/** Bytes of a column of floats in a strip. */
+export function columnBytes({ quants }: FloatFormat): number {
+  return STRIP_ROWS * FLOAT_BYTES[quants];
+}
+
+/** Rows of a matrix, those that fill it up included. */
+export function paddedRows(rows: number): number {
+  return Math.ceil(rows / STRIP_ROWS) * STRIP_ROWS;
+}
+
+/** Bytes of a matrix in the kernels' memory. */
+export function matrixBytes(type: TensorType, rows: number, columns: number): number {
+  return paddedRows(rows) / STRIP_ROWS * stripLayout(WASM_FORMATS[type], columns).bytes;
+}

@@ -1,0 +1,172 @@
+/** Arithmetic of single numbers and vectors that several kernels share. */
+
+import {
+  type Code,
+  f32,
+  FunctionBuilder,
+  get,
+  i32,
+  lane,
+  load,
+  type Local,
+  ModuleBuilder,
+  op,
+  set,
+  shuffle32,
+  splatF32,
+  splatI32,
+  tee,
+  whileLoop,
+} from "./assembler.ts";
+import type { ProductForm } from "./products.ts";
+
+/** Four times e^x, off by less than 2⁻²² of itself; below −87 as at −87, above 88 as at 88. */
+export function exponential(f: FunctionBuilder, x: Code): Code {
+  const n = f.local("v128"), rest = f.local("v128");
+  // The pseudo-minimum and -maximum are one instruction each, and keep NaN as it is in `x`.
+  const clamped = op("f32x4.pmin", op("f32x4.pmax", x, splatF32(-87)), splatF32(88));
+  const minus = (value: Code, factor: number) =>
+    op("f32x4.sub", value, op("f32x4.mul", get(n), splatF32(factor)));
+  // e^r for |r| ≤ ln 2 / 2, by its series; ln 2 in two parts, the first of few bits.
+  const series = [1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1, 1]
+    .map((factor) => splatF32(factor))
+    .reduce((sum, factor) => op("f32x4.add", op("f32x4.mul", sum, get(rest)), factor));
+  // n + 1.5 · 2²³ as a float has n in its lowest bits.
+  const shifter = splatF32(1.5 * 2 ** 23);
+  const shifted = op(
+    "f32x4.add",
+    op("f32x4.mul", tee(rest, clamped), splatF32(Math.LOG2E)),
+    shifter,
+  );
+  const power = f.local("v128");
+  return [
+    ...set(n, op("f32x4.sub", tee(power, shifted), shifter)),
+    ...set(rest, minus(minus(get(rest), 0.693359375), -2.12194440e-4)),
+    ...op(
+      "f32x4.mul",
+      series,
+      op("i32x4.shl", op("i32x4.add", get(power), splatI32(127)), i32(23)),
+    ),
+  ];
+}
+
+/** Halves as they are read: without the factor that makes them what they stand for. */
+export function loadHalves(address: Code, offset: number): Code {
+  return op(
+    "v128.and",
+    op("i32x4.shl", load("v128.load16x4_s", address, offset), i32(13)),
+    splatI32(0x8fffe000 | 0),
+  );
+}
+
+/** 2^112: what `loadHalves` leaves out. */
+export const HALF_FACTOR = 2 ** 112;
+
+/** a · b + c. */
+export function multiplyAdd(
+  form: ProductForm,
+  ...[a, b, c]: readonly [Code, Code, Code]
+): Code {
+  return form === "plain"
+    ? op("f32x4.add", op("f32x4.mul", a, b), c)
+    : op("f32x4.relaxed_madd", a, b, c);
+}
+
+/** Combines the four lanes of a vector: `join` of all of them, in every lane. */
+export function acrossLanes(vector: Local, join: (a: Code, b: Code) => Code): Code {
+  return [
+    ...set(vector, join(get(vector), shuffle32(get(vector), get(vector), [2, 3, 0, 1]))),
+    ...set(vector, join(get(vector), shuffle32(get(vector), get(vector), [1, 0, 3, 2]))),
+  ];
+}
+
+export const firstLane = (vector: Local): Code => lane("f32x4.extract_lane", get(vector), 0);
+
+/** Adds a function f32 → i32: its half, to nearest; what is too large becomes the largest. */
+export function addToHalf(module: ModuleBuilder): number {
+  return module.add(["f32"], ["i32"], (f, [x]) => {
+    const bits = f.local("i32"), half = f.local("i32");
+    const LARGEST = 0x7bff;
+    const magnitude = op("i32.and", get(bits), i32(0x7fffffff));
+    return [
+      ...set(bits, op("i32.reinterpret_f32", get(x!))),
+      // Times 2^−112 the exponent is a half's, and so are the bits of what is subnormal.
+      ...set(
+        half,
+        op(
+          "i32.reinterpret_f32",
+          op("f32.mul", op("f32.reinterpret_i32", magnitude), f32(2 ** -112)),
+        ),
+      ),
+      ...set(
+        half,
+        op(
+          "i32.shr_u",
+          op(
+            "i32.add",
+            op("i32.add", get(half), i32(0xfff)),
+            op("i32.and", op("i32.shr_u", get(half), i32(13)), i32(1)),
+          ),
+          i32(13),
+        ),
+      ),
+      ...op(
+        "i32.or",
+        [
+          ...get(half),
+          ...i32(LARGEST),
+          ...op("i32.lt_u", get(half), i32(LARGEST)),
+          ...op("select"),
+        ],
+        op("i32.and", op("i32.shr_u", get(bits), i32(16)), i32(0x8000)),
+      ),
+    ];
+  });
+}
+
+/** Adds a function (from, count, epsilon) → 1 / sqrt(Σ x² / count + ε). */
+export function addRootMean(module: ModuleBuilder): number {
+  return module.add([module.address, "i32", "f32"], ["f32"], (f, [from, count, epsilon]) => {
+    const sum = f.local("v128"), x = f.local("v128"), left = f.local("i32");
+    const single = f.local("f32"), total = f.local("f32");
+    const move = (bytes: number) => set(from!, module.plus(get(from!), module.addressConst(bytes)));
+    return [
+      ...set(sum, splatF32(0)),
+      ...set(left, op("i32.and", get(count!), i32(-4))),
+      ...whileCount(left, 4, [
+        ...set(x, load("v128.load", get(from!))),
+        ...set(sum, op("f32x4.add", get(sum), op("f32x4.mul", get(x), get(x)))),
+        ...move(16),
+      ]),
+      ...acrossLanes(sum, (a, b) => op("f32x4.add", a, b)),
+      ...set(total, firstLane(sum)),
+      ...set(left, op("i32.and", get(count!), i32(3))),
+      ...whileCount(left, 1, [
+        ...set(single, load("f32.load", get(from!))),
+        ...set(total, op("f32.add", get(total), op("f32.mul", get(single), get(single)))),
+        ...move(4),
+      ]),
+      ...op(
+        "f32.div",
+        f32(1),
+        op(
+          "f32.sqrt",
+          op(
+            "f32.add",
+            op("f32.div", get(total), op("f32.convert_i32_u", get(count!))),
+            get(epsilon!),
+          ),
+        ),
+      ),
+    ];
+  });
+}
+
+/** Repeats `body` with `count` less by `step` each time, while it is more than 0. */
+export function whileCount(count: Local, step: number, body: Code): Code {
+  return whileLoop(
+    op("i32.gt_s", get(count), i32(0)),
+    body,
+    set(count, op("i32.sub", get(count), i32(step))),
+  );
+}

@@ -1,0 +1,131 @@
+/**
+ * Products of a matrix of quants and activations: y = x · weightsᵀ. A unit of work is eight rows;
+ * the weights of a unit stay in the first-level cache while all tokens are multiplied by them, so
+ * that each is read from memory once. A token's results are the same bits with any others.
+ */
+
+import {
+  block,
+  br,
+  brIf,
+  call,
+  type Code,
+  get,
+  i32,
+  load,
+  type Local,
+  loop,
+  ModuleBuilder,
+  op,
+  set,
+  store,
+  when,
+  whileLoop,
+} from "./assembler.ts";
+import { addKernel, field, fields } from "./operation.ts";
+
+/**
+ * `columns`: padded ones. `tokens`: rows of x and y; which rows they are, `xRows` and `yRows` say,
+ * 32 bits each. `factors`: see StripLayout. `xThread`: bytes between one thread's x and the next one's, or 0. `accumulate`:
+ * adds to y. `bias`: [rows] or null.
+ */
+export const MATMUL = fields(
+  ["columns", "tokens", "stripBytes", "factors", "xStride", "yStride", "accumulate"],
+  ["weights", "x", "y", "xRows", "yRows", "bias", "xThread"],
+);
+
+/**
+ * Functions for one and for two tokens: with more an x86 processor's
+ * sixteen vectors do not suffice, or activations are loaded too often.
+ */
+export interface Tiles {
+  readonly one: number;
+  readonly two: number;
+}
+
+/** The kernel around the tiles: units, and the tokens of each. */
+export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
+  return addKernel(module, (f, [operation, from, to, thread]) => {
+    const read = (name: keyof typeof MATMUL) => field(module, operation, MATMUL[name]);
+    const weights = f.local(module.address), x = f.local(module.address);
+    const y = f.local(module.address), bias = f.local(module.address);
+    const token = f.local("i32"), tokens = f.local("i32");
+    const row = (base: Local, of: "x" | "y", i: number) =>
+      module.at(
+        get(base),
+        load(
+          "i32.load",
+          module.at(read(`${of}Rows`), op("i32.add", get(token), i32(i)), module.addressConst(4)),
+        ),
+        module.extend(read(`${of}Stride`)),
+      );
+    const tile = (index: number, count: number): Code => {
+      const places = Array.from({ length: count }, (_, i) => i);
+      return [
+        ...call(
+          index,
+          get(operation),
+          get(weights),
+          get(bias),
+          ...places.map((i) => row(x, "x", i)),
+          ...places.map((i) => row(y, "y", i)),
+        ),
+        ...set(token, op("i32.add", get(token), i32(count))),
+      ];
+    };
+    const atLeast = (count: number) =>
+      op("i32.ge_u", op("i32.sub", get(tokens), get(token)), i32(count));
+    return [
+      ...set(x, module.at(read("x"), get(thread), read("xThread"))),
+      ...set(tokens, read("tokens")),
+      ...block(loop(
+        brIf(1, op("i32.ge_u", get(from), get(to))),
+        set(
+          weights,
+          module.at(read("weights"), get(from), module.extend(read("stripBytes"))),
+        ),
+        set(y, module.at(read("y"), get(from), module.addressConst(32))),
+        set(
+          bias,
+          module.at(
+            read("bias"),
+            get(from),
+            // Null stays null.
+            module.extend(op("i32.mul", module.notNull(read("bias")), i32(32))),
+          ),
+        ),
+        set(token, i32(0)),
+        whileLoop(atLeast(2), tile(tiles.two, 2)),
+        when(atLeast(1), tile(tiles.one, 1)),
+        set(from, op("i32.add", get(from), i32(1))),
+        br(0),
+      )),
+    ];
+  });
+}
+
+/** The address of a strip's factors. */
+export function stripFactors(module: ModuleBuilder, operation: Local, strip: Local): Code {
+  return module.plus(get(strip), module.extend(field(module, operation, MATMUL.factors)));
+}
+
+/** Writes a panel's four results of a token. */
+export function storeResult(
+  module: ModuleBuilder,
+  operation: Local,
+  { bias, y, value, panel }: { bias: Local; y: Local; value: Local; panel: number },
+): Code {
+  const at = 16 * panel;
+  return [
+    ...when(
+      // With the offset of a second panel it may be small, and yet there is none.
+      module.notNull(field(module, operation, MATMUL.bias)),
+      set(value, op("f32x4.add", get(value), load("v128.load", get(bias), at))),
+    ),
+    ...when(
+      field(module, operation, MATMUL.accumulate),
+      set(value, op("f32x4.add", get(value), load("v128.load", get(y), at))),
+    ),
+    ...store("v128.store", get(y), at, get(value)),
+  ];
+}

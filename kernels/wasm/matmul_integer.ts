@@ -1,0 +1,313 @@
+/** Tiles of the products of a matrix of quants: a strip and one or two tokens. */
+
+import { RECORD, RECORD_BYTES } from "./activations.ts";
+import {
+  brIf,
+  type Code,
+  FunctionBuilder,
+  get,
+  i32,
+  load,
+  type Local,
+  loop,
+  ModuleBuilder,
+  op,
+  set,
+  splatF32,
+  splatI32,
+} from "./assembler.ts";
+import {
+  BLOCK_COLUMNS,
+  blockBytes,
+  type IntegerFormat,
+  minimumAt,
+  PANELS,
+  quantBytes,
+  scaleAt,
+  SUPER_BLOCKS,
+  superBytes,
+} from "./formats.ts";
+import { loadHalves, multiplyAdd } from "./math.ts";
+import { addMatmulKernel, MATMUL, storeResult, stripFactors } from "./matmul.ts";
+import { field } from "./operation.ts";
+import { type ProductForm, sumLocals, sums } from "./products.ts";
+
+/** Adds the kernel of one format and one form of the dot product. */
+export function addMatmul(
+  module: ModuleBuilder,
+  format: IntegerFormat,
+  form: ProductForm,
+): number {
+  const tile = (tokens: number) => addTile(module, { format, form, tokens });
+  return addMatmulKernel(module, { one: tile(1), two: tile(2) });
+}
+
+interface TileOptions {
+  readonly format: IntegerFormat;
+  readonly form: ProductForm;
+  readonly tokens: number;
+}
+
+/** Adds a function (operation, weights, bias, x…, y…) for a strip and a number of tokens. */
+function addTile(module: ModuleBuilder, options: TileOptions): number {
+  const { tokens } = options;
+  const { address } = module;
+  const params = Array.from({ length: 3 + 2 * tokens }, () => address);
+  return module.add(params, [], (f, [operation, weights, bias, ...rows]) => {
+    return new TileWriter(module, f, {
+      ...options,
+      locals: {
+        operation: operation!,
+        weights: weights!,
+        bias: bias!,
+        x: rows.slice(0, tokens),
+        y: rows.slice(tokens, 2 * tokens),
+        at: f.local(address),
+      },
+    }).write();
+  });
+}
+
+interface TileLocals {
+  readonly operation: Local;
+  readonly weights: Local;
+  readonly bias: Local;
+  readonly x: readonly Local[];
+  readonly y: readonly Local[];
+  /** The block that is read. */
+  readonly at: Local;
+}
+
+class TileWriter {
+  readonly options: TileOptions;
+  readonly locals: TileLocals;
+  readonly #count: Local;
+  readonly #inner: Local;
+  /** [panels]: a vector of weights as it lies in memory, and unpacked. */
+  readonly #packed: readonly Local[];
+  readonly #vectors: readonly Local[];
+  readonly #scale: Local;
+  readonly #minimum: Local;
+  readonly #sums: ReturnType<typeof sumLocals>;
+  /** [panels][tokens]: the results, and those of 256 columns before their common scale. */
+  readonly #totals: Local[][];
+  readonly #supers: Local[][];
+  readonly #superMinima: Local[][];
+
+  constructor(
+    readonly module: ModuleBuilder,
+    f: FunctionBuilder,
+    { locals, ...options }: TileOptions & { readonly locals: TileLocals },
+  ) {
+    this.options = options;
+    this.locals = locals;
+    const { tokens, format } = options;
+    const perPanel = (wanted: boolean) =>
+      Array.from({ length: PANELS }, () => f.locals("v128", wanted ? tokens : 0));
+    this.#count = f.local("i32");
+    this.#inner = f.local("i32");
+    this.#packed = f.locals("v128", PANELS);
+    this.#vectors = f.locals("v128", PANELS);
+    this.#scale = f.local("v128");
+    this.#minimum = f.local("v128");
+    this.#sums = sumLocals(f, PANELS, tokens);
+    this.#totals = perPanel(true);
+    this.#supers = perPanel(format.scales === "byte");
+    this.#superMinima = perPanel(format.scales === "byte" && format.minima);
+  }
+
+  write(): Code {
+    const { module, locals, options: { format } } = this;
+    const columns = field(module, locals.operation, MATMUL.columns);
+    const body = format.scales === "half"
+      ? [
+        ...set(this.#count, op("i32.div_u", columns, i32(BLOCK_COLUMNS))),
+        ...this.#repeat(this.#count, this.#block()),
+      ]
+      : [
+        ...set(this.#count, op("i32.div_u", columns, i32(BLOCK_COLUMNS * SUPER_BLOCKS))),
+        ...this.#repeat(this.#count, [
+          ...[...this.#supers, ...this.#superMinima].flat().flatMap((v) => set(v, splatF32(0))),
+          ...set(this.#inner, i32(SUPER_BLOCKS)),
+          ...this.#repeat(this.#inner, this.#block()),
+          ...this.#superblock(),
+        ]),
+      ];
+    return [
+      ...set(locals.at, get(locals.weights)),
+      ...this.#totals.flat().flatMap((total) => set(total, splatF32(0))),
+      ...body,
+      ...this.#results(),
+    ];
+  }
+
+  #repeat(counter: Local, body: Code): Code {
+    return loop(
+      body,
+      brIf(0, [
+        ...set(counter, op("i32.sub", get(counter), i32(1))),
+        ...get(counter),
+      ]),
+    );
+  }
+
+  /** 32 columns of all tokens, and the addresses moved on. */
+  #block(): Code {
+    const { locals, options: { format } } = this;
+    return [
+      ...this.#groups(),
+      ...this.#move(locals.at, blockBytes(format)),
+      ...locals.x.flatMap((x) => this.#move(x, RECORD_BYTES)),
+    ];
+  }
+
+  #move(pointer: Local, bytes: number): Code {
+    return set(pointer, this.module.plus(get(pointer), this.module.addressConst(bytes)));
+  }
+
+  #groups(): Code {
+    const { locals, options: { format, form } } = this;
+    const groups = 32 / format.group;
+    return Array.from({ length: groups }, (_, half) => {
+      const group = sums(this.#sums, { format, form, tokens: locals.x, half: half as 0 | 1 });
+      return [
+        ...group.start(),
+        ...this.#steps(half, groups, (column) => group.step(this.#vectors, column)),
+        ...Array.from({ length: PANELS }, (_, p) => [
+          ...this.#loadScales(p, half),
+          ...locals.x.flatMap((x, t) =>
+            this.#scaled({ panel: p, token: t, half }, x, group.finish(p, t))
+          ),
+        ]).flat(),
+      ];
+    }).flat();
+  }
+
+  /** Loads vectors of weights, all of the block or of one half, and does `step` for each. */
+  #steps(half: number, groups: number, step: (column: number) => Code): Code {
+    const { format } = this.options;
+    const { quants } = format;
+    const each = (write: (p: number) => Code) => this.#vectors.flatMap((_, p) => write(p));
+    const vectorAt = (p: number, j: number) =>
+      load("v128.load", get(this.locals.at), p * quantBytes(format) + 16 * j);
+    const unpacked = (p: number, value: Code) =>
+      set(this.#vectors[p]!, op("v128.and", value, splatI32(0x0f0f0f0f)));
+    if (quants === "nibble") {
+      return [0, 1, 2, 3].flatMap((j) => [
+        ...each((p) => set(this.#packed[p]!, vectorAt(p, j))),
+        ...(groups === 1 || half === 0
+          ? [...each((p) => unpacked(p, get(this.#packed[p]!))), ...step(4 * j)]
+          : []),
+        ...(groups === 1 || half === 1
+          ? [
+            ...each((p) => unpacked(p, op("i16x8.shr_u", get(this.#packed[p]!), i32(4)))),
+            ...step(16 + 4 * j),
+          ]
+          : []),
+      ]);
+    }
+    const vectors = groups === 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [0, 1, 2, 3].map((j) => 4 * half + j);
+    return vectors.flatMap((j) => [
+      ...each((p) => set(this.#vectors[p]!, vectorAt(p, j))),
+      ...step(4 * j),
+    ]);
+  }
+
+  #loadScales(panel: number, half: number): Code {
+    const { format, form } = this.options;
+    const { scales, minima, zero } = format;
+    const address = get(this.locals.at);
+    if (scales === "half") {
+      const minimum = loadHalves(address, minimumAt(format, panel));
+      // What a quant is less than it was, its minimum is more.
+      const shifted = zero < 0
+        ? multiplyAdd(form, get(this.#scale), splatF32(-zero), minimum)
+        : minimum;
+      return [
+        ...set(this.#scale, loadHalves(address, scaleAt(format, panel))),
+        ...(minima ? set(this.#minimum, shifted) : []),
+      ];
+    }
+    const bytes = (at: number) =>
+      op(
+        "f32x4.convert_i32x4_s",
+        op(
+          "i32x4.extend_low_i16x8_s",
+          op("i16x8.extend_low_i8x16_s", load("v128.load32_zero", address, at + 4 * half)),
+        ),
+      );
+    return [
+      ...set(this.#scale, bytes(scaleAt(format, panel))),
+      ...(minima ? set(this.#minimum, bytes(minimumAt(format, panel))) : []),
+    ];
+  }
+
+  /** Adds a group's sums, times scales, to the results of a token. */
+  #scaled(
+    { panel, token, half }: { panel: number; token: number; half: number },
+    x: Local,
+    sum: Code,
+  ): Code {
+    const { format: { scales, minima }, form } = this.options;
+    const byte = scales === "byte";
+    const total = (byte ? this.#supers : this.#totals)[panel]![token]!;
+    const minimum = byte ? this.#superMinima[panel]![token]! : total;
+    const value = op(
+      "f32x4.mul",
+      op("f32x4.convert_i32x4_s", sum),
+      load("v128.load32_splat", get(x), RECORD.scale),
+    );
+    const activations = load("v128.load32_splat", get(x), RECORD.sums[half]!);
+    return [
+      ...set(total, multiplyAdd(form, value, get(this.#scale), get(total))),
+      ...(minima
+        ? set(minimum, multiplyAdd(form, get(this.#minimum), activations, get(minimum)))
+        : []),
+    ];
+  }
+
+  /** The common scales of 256 columns. Their minima are subtracted. */
+  #superblock(): Code {
+    const { locals, options: { form, tokens, format } } = this;
+    const address = get(locals.at);
+    const add = (p: number, from: Local[][], factor: Local) =>
+      Array.from({ length: tokens }, (_, t) =>
+        set(
+          this.#totals[p]![t]!,
+          multiplyAdd(form, get(from[p]![t]!), get(factor), get(this.#totals[p]![t]!)),
+        )).flat();
+    return [
+      ...Array.from({ length: PANELS }, (_, p) => [
+        ...set(this.#scale, loadHalves(address, 8 * p)),
+        ...add(p, this.#supers, this.#scale),
+        ...(format.minima
+          ? [
+            ...set(this.#minimum, op("f32x4.neg", loadHalves(address, 8 * (PANELS + p)))),
+            ...add(p, this.#superMinima, this.#minimum),
+          ]
+          : []),
+      ]).flat(),
+      ...this.#move(locals.at, superBytes(format)),
+    ];
+  }
+
+  #results(): Code {
+    const { module, locals, options: { tokens } } = this;
+    const factors = stripFactors(module, locals.operation, locals.weights);
+    return Array.from({ length: PANELS }, (_, panel) => [
+      ...set(this.#scale, load("v128.load", factors, 16 * panel)),
+      ...Array.from({ length: tokens }, (_, t) => {
+        const value = this.#totals[panel]![t]!;
+        return [
+          ...set(value, op("f32x4.mul", get(value), get(this.#scale))),
+          ...storeResult(module, locals.operation, {
+            bias: locals.bias,
+            y: locals.y[t]!,
+            value,
+            panel,
+          }),
+        ];
+      }).flat(),
+    ]).flat();
+  }
+}

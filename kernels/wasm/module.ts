@@ -1,0 +1,105 @@
+/** The module of all kernels that one model needs. */
+
+import type { TensorType } from "../tensor_types.ts";
+import { addEncoder, type Encoding, encodingKey } from "./activations.ts";
+import { ModuleBuilder } from "./assembler.ts";
+import { addAttention } from "./attention.ts";
+import { addMerge } from "./attention_merge.ts";
+import { addDispatch } from "./dispatch.ts";
+import { formatKey, isFloat, WASM_FORMATS, type WasmFormat } from "./formats.ts";
+import { addFloatMatmul } from "./matmul_float.ts";
+import { addMatmul } from "./matmul_integer.ts";
+import { type Activation, addGate, addNorm } from "./prepare.ts";
+import { encodingFor, type ProductForm } from "./products.ts";
+import { addRepack } from "./repack.ts";
+import { addRope, type CacheType } from "./rope.ts";
+import { addCombine, addNormAdd, addPick } from "./rows.ts";
+
+/** What a model needs. */
+export interface KernelNeeds {
+  /** Of its matrices. */
+  readonly types: Iterable<TensorType>;
+  readonly activations: Iterable<Activation>;
+  readonly cache: CacheType;
+  readonly form: ProductForm;
+  /** Memory of more than 4 GiB. */
+  readonly wide: boolean;
+  /** Pages of 64 KiB that the memory has at most. */
+  readonly maximum: number;
+}
+
+/** Numbers of kernels, by which operations name them. */
+export interface KernelIndex {
+  readonly repack: ReadonlyMap<TensorType, number>;
+  /** By formatKey. */
+  readonly matmul: ReadonlyMap<string, number>;
+  /** By encodingKey. */
+  readonly encoders: ReadonlyMap<string, number>;
+  readonly gates: ReadonlyMap<Activation, number>;
+  readonly norm: number;
+  readonly normAdd: number;
+  readonly rope: number;
+  readonly attention: number;
+  readonly merge: number;
+  readonly combine: number;
+  readonly pick: number;
+}
+
+export interface KernelModule {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly index: KernelIndex;
+  /** By number, for reports. */
+  readonly names: readonly (string | undefined)[];
+}
+
+/** How a matrix wants its activations; undefined: as float32. */
+export function matrixEncoding(format: WasmFormat, form: ProductForm): Encoding | undefined {
+  return isFloat(format) ? undefined : encodingFor(format, form);
+}
+
+export function makeKernels(needs: KernelNeeds): KernelModule {
+  const { form } = needs;
+  const module = new ModuleBuilder(needs.wide);
+  const names: string[] = [];
+  const named = (name: string, index: number): number => {
+    names[index] = name;
+    return index;
+  };
+  addDispatch(module);
+  const repack = new Map<TensorType, number>();
+  const matmul = new Map<string, number>();
+  const encoders = new Map<string, number>();
+  for (const type of new Set(needs.types)) {
+    const format = WASM_FORMATS[type];
+    repack.set(type, named(`repack_${type.toLowerCase()}`, addRepack(module, type)));
+    const key = formatKey(format);
+    if (!matmul.has(key)) {
+      const index = isFloat(format)
+        ? addFloatMatmul(module, format, form)
+        : addMatmul(module, format, form);
+      matmul.set(key, named(`matmul_${type.toLowerCase()}`, index));
+    }
+    const encoding = matrixEncoding(format, form);
+    if (encoding && !encoders.has(encodingKey(encoding))) {
+      encoders.set(encodingKey(encoding), addEncoder(module, encoding));
+    }
+  }
+  const gates = new Map<Activation, number>();
+  for (const activation of new Set(needs.activations)) {
+    gates.set(activation, named(activation, addGate(module, activation)));
+  }
+  const index: KernelIndex = {
+    repack,
+    matmul,
+    encoders,
+    gates,
+    norm: named("norm", addNorm(module)),
+    normAdd: named("norm_add", addNormAdd(module)),
+    rope: named("rope_append", addRope(module, needs.cache)),
+    attention: named("attention", addAttention(module, needs.cache, form)),
+    merge: named("attention_merge", addMerge(module)),
+    combine: named("expert_sum", addCombine(module)),
+    pick: named("sample_argmax", addPick(module)),
+  };
+  return { bytes: module.build(needs.maximum), index, names };
+}

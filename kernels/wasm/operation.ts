@@ -1,0 +1,73 @@
+/**
+ * The record that tells a kernel what to do. Threads share the work of one by units: each takes
+ * `chunk` of them at a time, until all `units` are taken.
+ */
+
+import {
+  type Code,
+  type FunctionBuilder,
+  get,
+  load,
+  type Local,
+  type ModuleBuilder,
+} from "./assembler.ts";
+
+/** Every thread does all units, each for itself. */
+export const REDUNDANT = 1;
+/** No thread goes on to the next operation before all are done with this one. */
+export const JOIN = 2;
+
+/** Offsets of what all operations have, 32 bits each. */
+export const OPERATION = { kernel: 0, units: 4, chunk: 8, flags: 12, next: 16 } as const;
+
+const INTEGERS_AT = 20;
+const ADDRESSES_AT = 80;
+/** Bytes of an operation, whole cache lines: with 15 numbers and 22 addresses of its kernel's own. */
+export const OPERATION_BYTES = 256;
+
+/** A field: where it is, and whether it is an address, in 8 bytes, or an integer, in 4. */
+export interface Field {
+  readonly offset: number;
+  readonly kind: "integer" | "float" | "address";
+}
+
+export type Fields = Readonly<Record<string, Field>>;
+
+/** Offsets for the named integers, floats and addresses of a kernel. */
+export function fields<I extends string, A extends string, F extends string = never>(
+  integers: readonly I[],
+  addresses: readonly A[],
+  floats: readonly F[] = [],
+): Readonly<Record<I | A | F, Field>> {
+  const all: Record<string, Field> = {};
+  let at = INTEGERS_AT;
+  for (const name of integers) all[name] = { offset: (at += 4) - 4, kind: "integer" };
+  for (const name of floats) all[name] = { offset: (at += 4) - 4, kind: "float" };
+  if (at > ADDRESSES_AT) {
+    throw new RangeError(`Cannot lay out an operation: ${at} bytes of numbers`);
+  }
+  at = ADDRESSES_AT;
+  for (const name of addresses) all[name] = { offset: (at += 8) - 8, kind: "address" };
+  if (at > OPERATION_BYTES) throw new RangeError(`Cannot lay out an operation: ${at} bytes`);
+  return all as Record<I | A | F, Field>;
+}
+
+/** Reads a field of the operation that `operation` points to. */
+export function field(module: ModuleBuilder, operation: Local, { offset, kind }: Field): Code {
+  switch (kind) {
+    case "address":
+      return module.loadAddress(get(operation), offset);
+    case "integer":
+      return load("i32.load", get(operation), offset);
+    case "float":
+      return load("f32.load", get(operation), offset);
+  }
+}
+
+/** Kernels do units `from` to `to`; `thread` is the number of the thread that runs them. */
+export function addKernel(
+  module: ModuleBuilder,
+  write: (f: FunctionBuilder, params: readonly [Local, Local, Local, Local]) => Code,
+): number {
+  return module.add([module.address, "i32", "i32", "i32"], [], write);
+}

@@ -1,0 +1,119 @@
+/** Kernels that measure the processor: reading memory, float32 arithmetic, integer dot products. */
+
+import {
+  brIf,
+  type Code,
+  get,
+  i32,
+  load,
+  type Local,
+  loop,
+  ModuleBuilder,
+  op,
+  set,
+  splatF32,
+  splatI8,
+  store,
+  whileLoop,
+} from "./assembler.ts";
+import { addDispatch } from "./dispatch.ts";
+import { multiplyAdd } from "./math.ts";
+import { addKernel, field, fields } from "./operation.ts";
+import type { ProductForm } from "./products.ts";
+
+/** Bytes that a unit of reading reads, and turns of the loop of a unit of arithmetic. */
+export const PROBE_BYTES = 65536;
+export const PROBE_TURNS = 4096;
+/** Vectors that a turn works on, so that none waits for another. */
+const VECTORS = 8;
+/** Operations of a unit of arithmetic: two for each of 4 floats, or of 16 bytes. */
+export const FLOAT_OPERATIONS = PROBE_TURNS * VECTORS * 4 * 2;
+export const DOT_OPERATIONS = PROBE_TURNS * VECTORS * 16 * 2;
+
+/** `out` takes what keeps the work from being left out: 16 bytes a thread. */
+export const PROBE = fields([], ["data", "out"]);
+
+/** The module, and the numbers of its kernels. */
+export interface ProbeModule {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly read: number;
+  readonly floats: number;
+  readonly dots: number;
+  readonly nothing: number;
+}
+
+export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
+  const module = new ModuleBuilder(false);
+  addDispatch(module);
+  const read = addUnits(module, (sums, at) => [
+    ...loop(
+      ...sums.map((sum, i) =>
+        set(sum, op("i32x4.add", get(sum), load("v128.load", get(at), 16 * i)))
+      ),
+      set(at, op("i32.add", get(at), i32(16 * VECTORS))),
+      brIf(0, op("i32.and", get(at), i32(PROBE_BYTES - 1))),
+    ),
+  ]);
+  const arithmetic = (step: (sum: Local) => Code) =>
+    addUnits(module, (sums, _, turns) => [
+      ...set(turns, i32(PROBE_TURNS)),
+      ...loop(
+        ...sums.map(step),
+        set(turns, op("i32.sub", get(turns), i32(1))),
+        brIf(0, get(turns)),
+      ),
+    ]);
+  const floats = arithmetic((sum) =>
+    set(sum, multiplyAdd(form, get(sum), splatF32(0.5), splatF32(1)))
+  );
+  const weights = splatI8(3), x = splatI8(5);
+  const dots = arithmetic((sum) => {
+    switch (form) {
+      case "dot32":
+        return set(sum, op("i32x4.relaxed_dot_i8x16_i7x16_add_s", x, weights, get(sum)));
+      case "dot16":
+        return set(
+          sum,
+          op("i16x8.add", get(sum), op("i16x8.relaxed_dot_i8x16_i7x16_s", x, weights)),
+        );
+      case "plain":
+        // Each widens and multiplies half as many.
+        return [0, 1].flatMap(() =>
+          set(
+            sum,
+            op(
+              "i32x4.add",
+              get(sum),
+              op("i32x4.dot_i16x8_s", op("i16x8.extend_low_i8x16_s", x), weights),
+            ),
+          )
+        );
+    }
+  });
+  const nothing = addKernel(module, () => []);
+  return { bytes: module.build(maximum), read, floats, dots, nothing };
+}
+
+/** A kernel that does `unit` for each of its units, with the address of its data. */
+function addUnits(
+  module: ModuleBuilder,
+  unit: (sums: readonly Local[], at: Local, turns: Local) => Code,
+): number {
+  return addKernel(module, (f, [operation, from, to, thread]) => {
+    const sums = f.locals("v128", VECTORS), at = f.local("i32"), turns = f.local("i32");
+    const out = module.at(
+      field(module, operation!, PROBE.out),
+      get(thread!),
+      module.addressConst(16),
+    );
+    return [
+      ...whileLoop(
+        op("i32.lt_u", get(from!), get(to!)),
+        set(at, module.at(field(module, operation!, PROBE.data), get(from!), i32(PROBE_BYTES))),
+        unit(sums, at, turns),
+        set(from!, op("i32.add", get(from!), i32(1))),
+      ),
+      ...sums.flatMap((sum) => store("v128.store", out, 0, get(sum))),
+    ];
+  });
+}

@@ -1,0 +1,250 @@
+/**
+ * Forms of the integer dot product, and how each walks a block: a form takes four rows × 4 columns
+ * of weights in one vector at a time and the same 4 columns of activations, repeated for each row.
+ */
+
+import {
+  type Code,
+  type FunctionBuilder,
+  get,
+  i32,
+  load,
+  type Local,
+  op,
+  set,
+  shuffle32,
+  splatI32,
+} from "./assembler.ts";
+import { type ActivationKind, type Encoding, RECORD } from "./activations.ts";
+import type { IntegerFormat } from "./formats.ts";
+
+/**
+ * "dot32" and "dot16": relaxed dot products to 32 or 16 bits, on two planes of bytes; "plain": of
+ * 16-bit integers, which every engine has. Which is fastest depends on the processor.
+ */
+export type ProductForm = "dot32" | "dot16" | "plain";
+
+export const PRODUCT_FORMS: readonly ProductForm[] = ["dot32", "dot16", "plain"];
+
+/** How activations have to be written for weights of `format`. */
+export function encodingFor(format: IntegerFormat, form: ProductForm): Encoding {
+  const { quants, group } = format;
+  // A negative zero is made up for in the minimum.
+  const zero = Math.max(0, format.zero);
+  let kind: ActivationKind = "planes";
+  if (form === "plain") kind = "words";
+  else if (quants === "signed") kind = "offset";
+  return { kind, group, zero };
+}
+
+/** The sums of some panels' rows and some tokens while a group of columns is walked. */
+export interface Sums {
+  /** Before a group. */
+  start(): Code;
+  /**
+   * Adds the products of a vector of each panel's weights and columns `column` … `column + 3` of the
+   * tokens, which are loaded once for all panels.
+   */
+  step(weights: readonly Local[], column: number): Code;
+  /** The four rows' sums of a panel and a token, as integers. */
+  finish(panel: number, token: number): Code;
+}
+
+interface SumsOptions {
+  readonly format: IntegerFormat;
+  readonly form: ProductForm;
+  /** Addresses of the tokens' records of the block. */
+  readonly tokens: readonly Local[];
+  /** Which half of the block has its own scale, or 0. */
+  readonly half: 0 | 1;
+}
+
+/** The locals of one panel: [tokens] each. */
+interface PanelLocals {
+  readonly first: readonly Local[];
+  readonly second: readonly Local[];
+  /** Of 16 bits, which are widened before they could overflow. */
+  readonly partFirst: readonly Local[];
+  readonly partSecond: readonly Local[];
+  /** Σ weights, of signed ones. */
+  readonly weights: Local;
+  readonly part: Local;
+  readonly low: Local;
+  readonly high: Local;
+}
+
+interface SumLocals {
+  readonly panels: readonly PanelLocals[];
+  readonly x: Local;
+}
+
+/** Allocates the locals that `sums` works with. */
+export function sumLocals(f: FunctionBuilder, panels: number, tokens: number): SumLocals {
+  return {
+    panels: Array.from({ length: panels }, () => ({
+      first: f.locals("v128", tokens),
+      second: f.locals("v128", tokens),
+      partFirst: f.locals("v128", tokens),
+      partSecond: f.locals("v128", tokens),
+      weights: f.local("v128"),
+      part: f.local("v128"),
+      low: f.local("v128"),
+      high: f.local("v128"),
+    })),
+    x: f.local("v128"),
+  };
+}
+
+export function sums(locals: SumLocals, options: SumsOptions): Sums {
+  if (options.form === "plain") return plainSums(locals, options);
+  return options.format.quants === "signed"
+    ? signedSums(locals, options)
+    : planeSums(locals, options);
+}
+
+const ZERO = splatI32(0);
+const ONES = splatI32(0x01010101);
+
+/** −zero · Σ activations of this group, as integers. */
+function correction({ format, tokens, half }: SumsOptions, token: number): Code {
+  return format.zero > 0
+    ? load("v128.load32_splat", get(tokens[token]!), RECORD.corrections[half]!)
+    : ZERO;
+}
+
+/** Where a product goes: its sum, one of 16 bits for some steps, and which step of a group it is. */
+interface Accumulation {
+  readonly sum: Local;
+  readonly part: Local;
+  readonly index: number;
+}
+
+/**
+ * Accumulates in 32 bits, or in 16 for as many steps as cannot overflow: a product of two bytes is
+ * at most 128 times the largest weight, and each sum of 16 bits has two.
+ */
+function accumulator(form: ProductForm, format: IntegerFormat) {
+  const largest = { nibble: 15, byte: 63, signed: 127 }[format.quants];
+  const most = Math.floor(32767 / (2 * 128 * largest));
+  // Whole groups: what is left in 16 bits at the end of one would be lost.
+  const steps = Math.min(format.group / 4, 2 ** Math.floor(Math.log2(Math.max(1, most))));
+  return ({ sum, part, index }: Accumulation, a: Code, b: Code): Code => {
+    if (form === "dot32") {
+      return set(sum, op("i32x4.relaxed_dot_i8x16_i7x16_add_s", a, b, get(sum)));
+    }
+    const product = op("i16x8.relaxed_dot_i8x16_i7x16_s", a, b);
+    const begin = index % steps === 0;
+    const end = index % steps === steps - 1;
+    const total = begin ? product : op("i16x8.add", get(part), product);
+    return end
+      ? set(sum, op("i32x4.add", get(sum), op("i32x4.extadd_pairwise_i16x8_s", total)))
+      : set(part, total);
+  };
+}
+
+/** Weights of at most 6 bits without sign, activations in two signed planes. */
+function planeSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
+  const { tokens, form, format } = options;
+  const add = accumulator(form, format);
+  let steps = 0;
+  return {
+    start: () => {
+      steps = 0;
+      return panels.flatMap(({ first, second }) =>
+        tokens.flatMap((_, t) => [
+          ...set(first[t]!, ZERO),
+          ...set(second[t]!, correction(options, t)),
+        ])
+      );
+    },
+    step: (weights, column) => {
+      const index = steps++;
+      return tokens.flatMap((row, t) => [
+        ...set(x, load("v128.load32_splat", get(row), column)),
+        ...panels.flatMap(({ first, partFirst }, p) =>
+          add({ sum: first[t]!, part: partFirst[t]!, index }, get(x), get(weights[p]!))
+        ),
+        ...set(x, load("v128.load32_splat", get(row), 32 + column)),
+        ...panels.flatMap(({ second, partSecond }, p) =>
+          add({ sum: second[t]!, part: partSecond[t]!, index }, get(x), get(weights[p]!))
+        ),
+      ]);
+    },
+    finish: (p, t) => {
+      const { first, second } = panels[p]!;
+      return op("i32x4.add", op("i32x4.shl", get(first[t]!), i32(8)), get(second[t]!));
+    },
+  };
+}
+
+/** Weights of 8 bits with a sign, activations offset by 8192: Σ w · (x + 8192) − 8192 · Σ w. */
+function signedSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
+  const { tokens, form, format } = options;
+  const add = accumulator(form, format);
+  let steps = 0;
+  return {
+    start: () => {
+      steps = 0;
+      return panels.flatMap(({ first, second, weights }) => [
+        ...set(weights, ZERO),
+        ...[...first, ...second].flatMap((sum) => set(sum, ZERO)),
+      ]);
+    },
+    step: (weights, column) => {
+      const index = steps++;
+      return [
+        ...panels.flatMap((panel, p) =>
+          add({ sum: panel.weights, part: panel.part, index }, get(weights[p]!), ONES)
+        ),
+        ...tokens.flatMap((row, t) => [
+          ...set(x, load("v128.load32_splat", get(row), column)),
+          ...panels.flatMap(({ first, partFirst }, p) =>
+            add({ sum: first[t]!, part: partFirst[t]!, index }, get(weights[p]!), get(x))
+          ),
+          ...set(x, load("v128.load32_splat", get(row), 32 + column)),
+          ...panels.flatMap(({ second, partSecond }, p) =>
+            add({ sum: second[t]!, part: partSecond[t]!, index }, get(weights[p]!), get(x))
+          ),
+        ]),
+      ];
+    },
+    finish: (p, t) => {
+      const { first, second, weights } = panels[p]!;
+      const high = op("i32x4.sub", get(first[t]!), op("i32x4.shl", get(weights), i32(6)));
+      return op("i32x4.add", op("i32x4.shl", high, i32(7)), get(second[t]!));
+    },
+  };
+}
+
+/** Weights widened to 16 bits, two rows a vector; each row's sum is in two lanes until the end. */
+function plainSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
+  const { tokens } = options;
+  const add = (sum: Local, weights: Local) =>
+    set(sum, op("i32x4.add", get(sum), op("i32x4.dot_i16x8_s", get(weights), get(x))));
+  return {
+    start: () =>
+      panels.flatMap(({ first, second }) => [...first, ...second].flatMap((sum) => set(sum, ZERO))),
+    step: (weights, column) => [
+      ...panels.flatMap(({ low, high }, p) => [
+        ...set(low, op("i16x8.extend_low_i8x16_s", get(weights[p]!))),
+        ...set(high, op("i16x8.extend_high_i8x16_s", get(weights[p]!))),
+      ]),
+      ...tokens.flatMap((row, t) => [
+        ...set(x, load("v128.load64_splat", get(row), 2 * column)),
+        ...panels.flatMap(({ first, second, low, high }) => [
+          ...add(first[t]!, low),
+          ...add(second[t]!, high),
+        ]),
+      ]),
+    ],
+    finish: (p, t) => {
+      const { first, second } = panels[p]!;
+      const both = op(
+        "i32x4.add",
+        shuffle32(get(first[t]!), get(second[t]!), [0, 2, 4, 6]),
+        shuffle32(get(first[t]!), get(second[t]!), [1, 3, 5, 7]),
+      );
+      return options.format.zero > 0 ? op("i32x4.add", both, correction(options, t)) : both;
+    },
+  };
+}

@@ -1,0 +1,327 @@
+/** Packs rows as files have them into strips (formats.ts). */
+
+import { GROUP_LAYOUT, type TensorType } from "../tensor_types.ts";
+import {
+  call,
+  type Code,
+  FunctionBuilder,
+  get,
+  i32,
+  lane,
+  load,
+  type Local,
+  ModuleBuilder,
+  op,
+  set,
+  shuffle32,
+  splatF32,
+  splatI32,
+  store,
+  storeLane,
+  whileLoop,
+} from "./assembler.ts";
+import { FILE_BLOCKS } from "./file_blocks.ts";
+import {
+  BLOCK_COLUMNS,
+  blockBytes,
+  columnBytes,
+  type FloatFormat,
+  type IntegerFormat,
+  isFloat,
+  minimumAt,
+  PANEL_ROWS,
+  PANELS,
+  quantBytes,
+  scaleAt,
+  STRIP_ROWS,
+  SUPER_BLOCKS,
+  superBytes,
+  WASM_FORMATS,
+  type WasmFormat,
+} from "./formats.ts";
+import { acrossLanes, HALF_FACTOR, loadHalves, whileCount } from "./math.ts";
+import { addKernel, field, fields } from "./operation.ts";
+
+/** A unit is a strip. `columns` as the file has them; rows that fill up a strip must be zeros. */
+export const REPACK = fields(["columns", "rowBytes", "stripBytes", "factors"], ["from", "to"]);
+
+type Read = (name: keyof typeof REPACK) => Code;
+
+/** Adds the kernel that packs one tensor type. */
+export function addRepack(module: ModuleBuilder, type: TensorType): number {
+  const normalize = addNormalize(module);
+  return addKernel(module, (f, [operation, from, to]) => {
+    const rows = f.locals(module.address, STRIP_ROWS);
+    const out = f.local(module.address), factors = f.local("v128");
+    const read: Read = (name) => field(module, operation!, REPACK[name]);
+    const format = WASM_FORMATS[type];
+    const pack = isFloat(format)
+      ? packFloats(module, f, { read, rows, out, format })
+      : packIntegers(module, f, { type, format, read, rows, out });
+    return whileLoop(
+      op("i32.lt_u", get(from!), get(to!)),
+      set(out, module.at(read("to"), get(from!), module.extend(read("stripBytes")))),
+      ...rows.map((row, i) =>
+        set(
+          row,
+          module.at(
+            read("from"),
+            op("i32.add", op("i32.mul", get(from!), i32(STRIP_ROWS)), i32(i)),
+            module.extend(read("rowBytes")),
+          ),
+        )
+      ),
+      pack,
+      set(factors, normalized(module, { format, normalize, out, columns: read("columns") })),
+      ...[0, 16].map((at) =>
+        store(
+          "v128.store",
+          module.plus(get(out), module.extend(read("factors"))),
+          at,
+          get(factors),
+        )
+      ),
+      set(from!, op("i32.add", get(from!), i32(1))),
+    );
+  });
+}
+
+/** Normalizes the halves of a strip, if it has any, and gives the factors of four rows. */
+function normalized(
+  module: ModuleBuilder,
+  { format, normalize, out, columns }: {
+    readonly format: WasmFormat;
+    readonly normalize: number;
+    readonly out: Local;
+    readonly columns: Code;
+  },
+): Code {
+  const halves = (start: number, count: Code, [stride, vectors]: readonly [number, number]) =>
+    call(
+      normalize,
+      module.plus(get(out), module.addressConst(start)),
+      count,
+      module.addressConst(stride),
+      i32(vectors),
+    );
+  if (isFloat(format)) {
+    return format.quants === "f16"
+      ? halves(0, columns, [columnBytes(format), PANELS])
+      : splatF32(1);
+  }
+  const vectors = PANELS * (format.minima ? 2 : 1);
+  const blocks = SUPER_BLOCKS * blockBytes(format);
+  return format.scales === "half"
+    ? halves(scaleAt(format, 0), op("i32.div_u", columns, i32(BLOCK_COLUMNS)), [
+      blockBytes(format),
+      vectors,
+    ])
+    : halves(blocks, op("i32.div_u", columns, i32(BLOCK_COLUMNS * SUPER_BLOCKS)), [
+      blocks + superBytes(format),
+      vectors,
+    ]);
+}
+
+/**
+ * Adds a function (start, count, stride, vectors) that scales halves, `vectors` times four of them
+ * at each of `count` places, up by the power of two that makes the largest just finite, and returns
+ * what undoes it and makes what `loadHalves` reads the number that they stood for.
+ */
+function addNormalize(module: ModuleBuilder): number {
+  const { address } = module;
+  return module.add(
+    [address, "i32", address, "i32"],
+    ["v128"],
+    (f, [start, count, stride, vectors]) => {
+      const at = f.local(address), place = f.local(address), most = f.local("v128");
+      const value = f.local("v128"), shift = f.local("i32"), left = f.local("i32");
+      const vector = f.local("i32");
+      const EXPONENT = splatI32(0x0f800000);
+      const each = (body: Code) => [
+        ...set(place, get(start!)),
+        ...set(left, get(count!)),
+        ...whileCount(left, 1, [
+          ...set(at, get(place)),
+          ...set(vector, get(vectors!)),
+          ...whileCount(vector, 1, [
+            body,
+            ...set(at, module.plus(get(at), module.addressConst(8))),
+          ]),
+          ...set(place, module.plus(get(place), get(stride!))),
+        ]),
+      ];
+      return [
+        ...set(most, splatI32(0)),
+        ...each(
+          set(most, op("i32x4.max_s", get(most), op("v128.and", loadHalves(get(at), 0), EXPONENT))),
+        ),
+        ...acrossLanes(most, (a, b) => op("i32x4.max_s", a, b)),
+        // 30 is the largest exponent of a finite half.
+        ...set(
+          shift,
+          op(
+            "i32.sub",
+            i32(30),
+            op("i32.shr_u", lane("i32x4.extract_lane", get(most), 0), i32(23)),
+          ),
+        ),
+        ...each([
+          ...set(value, op("f32x4.mul", loadHalves(get(at), 0), powerOfTwo(get(shift)))),
+          // The sign is bit 31, the half's other bits are 13–27.
+          ...set(
+            value,
+            op(
+              "v128.or",
+              op("v128.and", op("i32x4.shr_s", get(value), i32(13)), splatI32(0x7fff)),
+              op("v128.and", op("i32x4.shr_u", get(value), i32(16)), splatI32(0x8000)),
+            ),
+          ),
+          ...storeLane("v128.store64_lane", get(at), {
+            value: op("i16x8.narrow_i32x4_u", get(value), get(value)),
+            lane: 0,
+          }),
+        ]),
+        ...op("f32x4.mul", splatF32(HALF_FACTOR), powerOfTwo(op("i32.sub", i32(0), get(shift)))),
+      ];
+    },
+  );
+}
+
+/** Four times 2^exponent. */
+function powerOfTwo(exponent: Code): Code {
+  return op("i32x4.splat", op("i32.shl", op("i32.add", exponent, i32(127)), i32(23)));
+}
+
+function packFloats(
+  module: ModuleBuilder,
+  f: FunctionBuilder,
+  { read, rows, out, format }: {
+    readonly read: Read;
+    readonly rows: readonly Local[];
+    readonly out: Local;
+    readonly format: FloatFormat;
+  },
+): Code {
+  const at = f.local(module.address), count = f.local("i32");
+  const size = columnBytes(format) / STRIP_ROWS;
+  const move = (pointer: Local, bytes: number) =>
+    set(pointer, module.plus(get(pointer), module.addressConst(bytes)));
+  return [
+    ...set(at, get(out)),
+    ...set(count, read("columns")),
+    ...whileCount(count, 1, [
+      ...rows.flatMap((row, i) =>
+        size === 2
+          ? store("i32.store16", get(at), 2 * i, load("i32.load16_u", get(row)))
+          : store("i32.store", get(at), 4 * i, load("i32.load", get(row)))
+      ),
+      ...rows.flatMap((row) => move(row, size)),
+      ...move(at, columnBytes(format)),
+    ]),
+  ];
+}
+
+function packIntegers(
+  module: ModuleBuilder,
+  f: FunctionBuilder,
+  { type, format, read, rows, out }: {
+    readonly type: TensorType;
+    readonly format: IntegerFormat;
+    readonly read: Read;
+    readonly rows: readonly Local[];
+    readonly out: Local;
+  },
+): Code {
+  const { weights, bytes } = GROUP_LAYOUT[type];
+  const source = FILE_BLOCKS[type]!;
+  const at = f.local(module.address), count = f.local("i32");
+  const low = f.locals("v128", PANEL_ROWS), high = f.locals("v128", PANEL_ROWS);
+  const move = (pointer: Local, by: number) =>
+    set(pointer, module.plus(get(pointer), module.addressConst(by)));
+  const parts = weights / BLOCK_COLUMNS;
+  const groups = BLOCK_COLUMNS / format.group;
+  const copyHalf = (to: number, row: Local, from: number) =>
+    store("i32.store16", get(at), to, load("i32.load16_u", get(row), from));
+
+  const quants = (panel: number, part: number, block: number): Code => [
+    ...low.flatMap((_, r) => {
+      const [first, second] = source.quants(get(rows[panel * PANEL_ROWS + r]!), part);
+      return [...set(low[r]!, first), ...set(high[r]!, second)];
+    }),
+    ...interleave(format, { low, high }, { to: at, at: block + panel * quantBytes(format) }),
+  ];
+  const scales = (
+    row: Local,
+    i: number,
+    { part, block }: { part: number; block: number },
+  ): Code => {
+    const panel = Math.floor(i / PANEL_ROWS), r = i % PANEL_ROWS;
+    const scale = block + scaleAt(format, panel), minimum = block + minimumAt(format, panel);
+    if (format.scales === "half") {
+      return [
+        ...copyHalf(scale + 2 * r, row, source.scaleAt),
+        ...(format.minima ? copyHalf(minimum + 2 * r, row, source.minimumAt!) : []),
+      ];
+    }
+    return Array.from({ length: groups }, (_, g) => {
+      const group = groups * part + g;
+      const put = (to: number, value: Code) => store("i32.store8", get(at), to + 4 * g + r, value);
+      return [
+        ...put(scale, source.scale!(get(row), group)),
+        ...(format.minima ? put(minimum, source.minimum!(get(row), group)) : []),
+      ];
+    }).flat();
+  };
+  const common = (row: Local, i: number): Code => {
+    const to = parts * blockBytes(format) + 2 * i;
+    return [
+      ...copyHalf(to, row, source.scaleAt),
+      ...(format.minima ? copyHalf(to + 2 * STRIP_ROWS, row, source.minimumAt!) : []),
+    ];
+  };
+  return [
+    ...set(at, get(out)),
+    ...set(count, op("i32.div_u", read("columns"), i32(weights))),
+    ...whileCount(count, 1, [
+      ...Array.from({ length: parts }, (_, part) => {
+        const block = blockBytes(format) * part;
+        return [
+          ...quants(0, part, block),
+          ...quants(1, part, block),
+          ...rows.flatMap((row, i) => scales(row, i, { part, block })),
+        ];
+      }).flat(),
+      ...(format.scales === "byte" ? rows.flatMap(common) : []),
+      ...rows.flatMap((row) => move(row, bytes)),
+      ...move(at, blockBytes(format) * parts + superBytes(format)),
+    ]),
+  ];
+}
+
+/** Writes the 32 quants of each of four rows, lane r of each vector row r's. */
+function interleave(
+  { quants }: IntegerFormat,
+  { low, high }: { readonly low: readonly Local[]; readonly high: readonly Local[] },
+  { to, at }: { readonly to: Local; readonly at: number },
+): Code {
+  // Lanes j of four vectors, by pairs.
+  const transposed = (v: readonly Code[], j: number): Code => {
+    const pair = (a: Code, b: Code) => shuffle32(a, b, [j, j + 4, j, j + 4]);
+    return shuffle32(pair(v[0]!, v[1]!), pair(v[2]!, v[3]!), [0, 1, 4, 5]);
+  };
+  if (quants === "nibble") {
+    return [
+      ...low.flatMap((v, r) =>
+        set(v, op("v128.or", get(v), op("i8x16.shl", get(high[r]!), i32(4))))
+      ),
+      ...[0, 1, 2, 3].flatMap((j) =>
+        store("v128.store", get(to), at + 16 * j, transposed(low.map(get), j))
+      ),
+    ];
+  }
+  return [low, high].flatMap((vectors, half) =>
+    [0, 1, 2, 3].flatMap((j) =>
+      store("v128.store", get(to), at + 64 * half + 16 * j, transposed(vectors.map(get), j))
+    )
+  );
+}

@@ -1,0 +1,100 @@
+/** What a sequence gets must not depend on how it is cut, where it lies, or what runs beside it. */
+
+import assert from "node:assert/strict";
+import type { BatchSequence } from "../../engine/run/runner.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
+import { readGolden } from "../assert.ts";
+import { blocksFor, logitsOf, run, sample } from "../reference/tiny_runner.ts";
+import { withTiny } from "./cpu_runner.ts";
+
+const IDS = readGolden("tiny-llama-q4_1").ids;
+const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, minP: 0.01, repeatPenalty: 1.3 };
+
+const CUT = [["llama", "Q4_1"], ["qwen3", "Q4_K_M"], ["qwen3moe", "Q4_0"], [
+  "qwen2",
+  "F16",
+]] as const;
+for (const [architecture, format] of CUT) {
+  Deno.test(`CpuRunner gives the same bits for a prompt in chunks of any size, on 1 to 8 threads, ${architecture} ${format}`, async () => {
+    const whole = await withTiny(
+      [architecture, format],
+      { threads: 1 },
+      (runner) => logitsOf(runner, IDS),
+    );
+    for (const [threads, chunk] of [[1, 1], [2, 2], [3, 7], [5, 16], [8, 39]] as const) {
+      await withTiny([architecture, format], { threads }, async (runner) => {
+        assert.deepEqual(
+          await logitsOf(runner, IDS, { chunk }),
+          whole,
+          `chunks of ${chunk} on ${threads} threads`,
+        );
+      });
+    }
+  });
+}
+
+Deno.test("CpuRunner gives the same bits beyond one split of attention, by any of its units", async () => {
+  const ids = Array.from({ length: 600 }, (_, i) => (i * 31 + 7) % 200);
+  const blocks = [Math.ceil(600 / 16)];
+  await withTiny(["llama", "Q8_0"], { threads: 2, blocks }, async (runner) => {
+    const whole = await logitsOf(runner, ids, { chunk: 100 });
+    // Alone, a token's splits are units of their own.
+    const last = await run(runner, {
+      slot: 0,
+      tokens: ids.slice(-1),
+      start: 599,
+      blockTables: [blocksFor(600)],
+      logits: "last",
+    });
+    assert.deepEqual(last[0], whole.at(-1));
+  });
+});
+
+Deno.test("CpuRunner gives sequences of a batch what each gets alone", async () => {
+  await withTiny(["qwen2", "Q4_0"], { blocks: [16], threads: 2 }, async (runner) => {
+    const prompts = [IDS.slice(0, 17), IDS.slice(3, 5), IDS.slice(20)];
+    const start = (prompt: readonly number[], slot: number): BatchSequence => ({
+      slot,
+      tokens: prompt,
+      start: 0,
+      prior: [],
+      blockTables: [blocksFor(40, slot * 4)],
+      sampling: { ...SAMPLED, seed: slot },
+      logits: slot === 1 ? "all" : "last",
+    });
+    const next = (prompt: readonly number[], slot: number): BatchSequence => {
+      const { prior: _, logits: __, ...rest } = start(prompt, slot);
+      return { ...rest, tokens: null, start: prompt.length };
+    };
+    const alone: number[][] = [];
+    const rows: (readonly Float32Array[])[] = [];
+    for (const [slot, prompt] of prompts.entries()) {
+      const first = await runner.submit({ sequences: [start(prompt, slot)] }).read();
+      rows.push(first.logits[0]!);
+      alone.push([...first.tokens[0]!, ...await sample(runner, next(prompt, slot), 8)]);
+    }
+    const together = await runner.submit({ sequences: prompts.map(start) }).read();
+    assert.deepEqual(together.logits, rows);
+    const rest = await runner.submit({ sequences: prompts.map(next), steps: 8 }).read();
+    const all = together.tokens.map((first, i) => [...first, ...rest.tokens[i]!]);
+    assert.deepEqual(all, alone);
+    assert.ok(new Set(all[0]).size > 5, "sampling that repeats itself would prove little");
+  });
+});
+
+Deno.test("CpuRunner copies blocks between steps, in order, and follows tables in any order", async () => {
+  await withTiny(["qwen3", "F32"], { blocks: [8], threads: 2 }, async (runner) => {
+    const expected = (await logitsOf(runner, IDS)).at(-1)!;
+    const fork = { slot: 1, tokens: IDS.slice(32), start: 32, logits: "last" } as const;
+    runner.copyBlocks([{ group: 0, from: 0, to: 6 }, { group: 0, from: 1, to: 4 }]);
+    const other = runner.submit({
+      sequences: [{ slot: 2, tokens: [1], start: 0, blockTables: [[0]] }],
+    });
+    assert.deepEqual((await run(runner, { ...fork, blockTables: [[6, 4, 2]] })).at(-1), expected);
+    await other.read();
+    assert.notDeepEqual(
+      (await run(runner, { ...fork, blockTables: [[0, 4, 2]] })).at(-1),
+      expected,
+    );
+  });
+});

@@ -1,0 +1,48 @@
+/** Runners of the CPU backend over tiny models, closed when a test is done with them. */
+
+import { type CpuRunner, type CpuRunnerOptions, loadCpuRunner } from "../../engine/cpu/runner.ts";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { type TinyArchitecture, type TinyFormat, tinyModel } from "../../fixtures/tiny_models.ts";
+
+/** Loads a GGUF file and runs `use` with it. */
+export async function withRunnerOf<T>(
+  path: string,
+  options: CpuRunnerOptions,
+  use: (runner: CpuRunner) => Promise<T>,
+): Promise<T> {
+  const file = openGguf(path);
+  try {
+    const runner = await loadCpuRunner(file, configFromGguf(file), options);
+    try {
+      return await use(runner);
+    } finally {
+      runner.destroy();
+    }
+  } finally {
+    file.close();
+  }
+}
+
+/** The same with the bytes of one. */
+export async function withBytes<T>(
+  gguf: Uint8Array,
+  options: CpuRunnerOptions,
+  use: (runner: CpuRunner) => Promise<T>,
+): Promise<T> {
+  const path = Deno.makeTempFileSync({ suffix: ".gguf" });
+  try {
+    Deno.writeFileSync(path, gguf);
+    return await withRunnerOf(path, options, use);
+  } finally {
+    Deno.removeSync(path);
+  }
+}
+
+export function withTiny<T>(
+  [architecture, format]: readonly [TinyArchitecture, TinyFormat],
+  options: CpuRunnerOptions,
+  use: (runner: CpuRunner) => Promise<T>,
+): Promise<T> {
+  return withBytes(tinyModel(architecture, format), options, use);
+}

@@ -1,0 +1,103 @@
+/** The WASM kernels of products against the reference, in every format and form. */
+
+import assert from "node:assert/strict";
+import makeWabt from "wabt";
+import { RandomSource } from "../../engine/files/random_weights.ts";
+import { dequantize } from "../../kernels/dequantize.ts";
+import { matmul } from "../../kernels/reference.ts";
+import type { TensorType } from "../../kernels/tensor_types.ts";
+import { WASM_FORMATS } from "../../kernels/wasm/formats.ts";
+import { makeKernels } from "../../kernels/wasm/module.ts";
+import { PRODUCT_FORMS } from "../../kernels/wasm/products.ts";
+import { unpackStripRow } from "../../kernels/wasm/unpack.ts";
+import { assertAllClose } from "../assert.ts";
+import { randomMatrix, WasmMatrix } from "./wasm_module.ts";
+
+const TYPES = Object.keys(WASM_FORMATS) as TensorType[];
+
+/** Not of the size of any tile: rows beyond a strip, an odd number of tokens. */
+const ROWS = 21;
+const TOKENS = 5;
+
+function activations(tokens: number, columns: number): Float32Array {
+  const random = new RandomSource(9);
+  return Float32Array.from({ length: tokens * columns }, () => random.bell());
+}
+
+/** The length of the difference by the length of what is expected. */
+function relativeError(actual: Float32Array, expected: Float32Array): number {
+  let difference = 0, length = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += (actual[i]! - expected[i]!) ** 2;
+    length += expected[i]! ** 2;
+  }
+  return Math.sqrt(difference / length);
+}
+
+for (const form of PRODUCT_FORMS) {
+  Deno.test(`WASM products in form ${form} are the reference's to 1e-4 in every format`, () => {
+    for (const type of TYPES) {
+      const columns = type.startsWith("MLX") || /_K$/.test(type) ? 512 : 96;
+      const matrix = randomMatrix(type, ROWS, columns);
+      const x = activations(TOKENS, columns);
+      const actual = new WasmMatrix(matrix, form).multiply(x);
+      const error = relativeError(actual, matmul(matrix, x));
+      assert.ok(error <= 1e-4, `${type}: ${error}`);
+    }
+  });
+}
+
+Deno.test("WASM products are the same bits with 64-bit addresses, and alone as among others", () => {
+  for (const type of ["F16", "Q4_0", "Q8_0", "Q6_K"] as const) {
+    const matrix = randomMatrix(type, ROWS, 512);
+    const x = activations(3, 512);
+    const all = new WasmMatrix(matrix, "dot32").multiply(x);
+    assert.deepEqual(new WasmMatrix(matrix, "dot32", { wide: true }).multiply(x), all);
+    const alone = [0, 1, 2].flatMap((t) => [
+      ...new WasmMatrix(matrix, "dot32").multiply(x.subarray(t * 512, (t + 1) * 512)),
+    ]);
+    assert.deepEqual(alone, [...all]);
+  }
+});
+
+Deno.test("unpackStripRow() gives the weights that were packed, in every format", () => {
+  for (const type of TYPES) {
+    const matrix = randomMatrix(type, ROWS, 512);
+    const { view, address } = new WasmMatrix(matrix, "plain");
+    const expected = new Float32Array(ROWS * 512);
+    dequantize(type, matrix.bytes, expected);
+    const row = new Float32Array(512);
+    for (const r of [0, 3, 4, 11, ROWS - 1]) {
+      const strips = { format: WASM_FORMATS[type], columns: 512, address };
+      unpackStripRow(view, strips, { row: r, out: row });
+      const message = `${type} row ${r}`;
+      assertAllClose(row, expected.subarray(r * 512, (r + 1) * 512), { message });
+    }
+  }
+});
+
+Deno.test("makeKernels() emits modules that wabt reads, with the instructions of their form", async () => {
+  const wabt = await makeWabt();
+  const features = { simd: true, relaxed_simd: true, threads: true, memory64: true };
+  for (const form of PRODUCT_FORMS) {
+    for (const wide of [false, true]) {
+      const { bytes } = makeKernels({
+        types: TYPES,
+        activations: ["silu", "gelu"],
+        cache: "f16",
+        form,
+        wide,
+        maximum: 65536,
+      });
+      const module = wabt.readWasm(bytes, features);
+      (module.validate as (features: object) => void).call(module, features);
+      const text = module.toText({});
+      module.destroy();
+      const uses = (instruction: string) => text.includes(instruction);
+      assert.equal(uses("i32x4.relaxed_dot_i8x16_i7x16_add_s"), form === "dot32");
+      assert.equal(uses("i16x8.relaxed_dot_i8x16_i7x16_s"), form === "dot16");
+      assert.equal(uses("relaxed"), form !== "plain");
+      assert.equal(uses("(memory (;0;) i64"), wide);
+    }
+  }
+});
