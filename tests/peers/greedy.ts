@@ -9,7 +9,6 @@
 
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { markdownTable } from "markdown-table";
 import { ggufPieces } from "../../engine/files/gguf_writer.ts";
 import { syntheticModel, syntheticModelNames } from "../../engine/synthetic/models.ts";
@@ -17,13 +16,8 @@ import { GREEDY } from "../../engine/run/runner.ts";
 import { ggufBytes, TINY_MODELS, tinyParts, writeTinyModel } from "../../fixtures/tiny_models.ts";
 import { loadModel, openGguf } from "../../mod.ts";
 import { REAL_MODEL } from "../files/on_disk.ts";
+import { installPeer, peerProgram, ROOT } from "./peer.ts";
 import type { PeerAnswer, PeerRequest } from "./llama_cpp.ts";
-
-/** The binaries of llama.cpp for this machine; those for GPUs, which npm would add, are large. */
-const PACKAGES = ["node-llama-cpp@3.21.1", "@node-llama-cpp/linux-x64@3.21.1"];
-
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const PEERS = join(ROOT, ".cache/peers");
 
 const TEXT = "Once upon a time there was a";
 const TOKENS = 48;
@@ -100,36 +94,9 @@ function scaledRope(directory: string): string[] {
   });
 }
 
-/** Installs llama.cpp, once. */
-async function installPeer(): Promise<void> {
-  if (
-    PACKAGES.every((name) => existsSync(join(PEERS, "node_modules", name.replace(/@[\d.]+$/, ""))))
-  ) {
-    return;
-  }
-  console.error(`Getting ${PACKAGES.join(" and ")} from npm, once`);
-  Deno.mkdirSync(PEERS, { recursive: true });
-  const options = ["--no-save", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"];
-  const { success } = await new Deno.Command("npm", {
-    args: ["install", "--prefix", PEERS, ...options, ...PACKAGES],
-    stdout: "null",
-  }).output();
-  if (!success) {
-    throw new Error(`Cannot compare with llama.cpp: npm did not install ${PACKAGES[0]}`);
-  }
-}
-
 async function askPeer(requests: readonly PeerRequest[]): Promise<PeerAnswer[]> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-config",
-      "--node-modules-dir=manual",
-      "--allow-all",
-      "--deny-net",
-      fileURLToPath(new URL("llama_cpp.ts", import.meta.url)),
-      join(PEERS, "node_modules/node-llama-cpp/dist/index.js"),
-    ],
+    args: peerProgram("llama_cpp.ts"),
     stdin: "piped",
     stdout: "piped",
   }).spawn();

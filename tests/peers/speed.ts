@@ -1,0 +1,169 @@
+/**
+ * Compares speeds: `deno task bench:peers [--runs N] [--threads N] [--only NAMES] [MODEL.gguf…]`, by
+ * default SmolLM2 and synthetic models. Each engine is a process of its own that keeps its model
+ * loaded; they run in turns, so that what else the machine does meets them alike. Prints medians,
+ * and of each the ratio to llama.cpp's run of the same turn, as a markdown table.
+ */
+
+import { existsSync } from "node:fs";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import { markdownTable } from "markdown-table";
+import { median } from "simple-statistics";
+import { ggufPieces } from "../../engine/files/gguf_writer.ts";
+import { syntheticModel } from "../../engine/synthetic/models.ts";
+import { compareWithGolden, type Golden, readGolden } from "../assert.ts";
+import { REAL_MODEL } from "../files/on_disk.ts";
+import { installPeer, peerProgram, PEERS } from "./peer.ts";
+
+/** What a process is to time. */
+export interface SpeedRequest {
+  readonly path: string;
+  readonly threads: number;
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+  /** Ids of the golden, if the model has one. */
+  readonly golden?: readonly number[];
+}
+
+/** Tokens a second. */
+export interface Run {
+  readonly prompt: number;
+  readonly decode: number;
+}
+
+const SYNTHETIC = [
+  ["qwen2.5-0.5b", "Q8_0"],
+  ["qwen2.5-0.5b", "Q4_K_M"],
+  ["tinyllama-1.1b", "Q4_0"],
+] as const;
+
+const { values, positionals } = parseArgs({
+  args: Deno.args,
+  allowPositionals: true,
+  options: {
+    runs: { type: "string", default: "7" },
+    threads: { type: "string", default: String(navigator.hardwareConcurrency) },
+    only: { type: "string", default: "llama.cpp CPU,tvllm CPU,tvllm GPU" },
+  },
+});
+
+/** Writes a model of random weights, once, and returns its path. */
+function synthetic(name: string, format: "Q8_0" | "Q4_K_M" | "Q4_0"): string {
+  const path = join(PEERS, `${name}-${format}.gguf`);
+  if (existsSync(path)) return path;
+  console.error(`Making ${basename(path)}`);
+  const { metadata, tensors } = syntheticModel(name, format, 1);
+  const part = `${path}.part`;
+  {
+    using file = Deno.openSync(part, { write: true, create: true, truncate: true });
+    for (const bytes of ggufPieces(metadata, tensors)) {
+      for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
+    }
+  }
+  Deno.renameSync(part, path);
+  return path;
+}
+
+/** A process that answers each line with one of JSON. */
+class Engine {
+  readonly #child: Deno.ChildProcess;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #reader: ReadableStreamDefaultReader<string>;
+  #rest = "";
+
+  constructor(readonly name: string, request: SpeedRequest) {
+    const own = ["run", "--allow-all", join(import.meta.dirname!, "speed_tvllm.ts")];
+    const args = name === "llama.cpp CPU"
+      ? peerProgram("speed_llama_cpp.ts")
+      : [...own, name === "tvllm CPU" ? "cpu" : "gpu"];
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: [...args, JSON.stringify(request)],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    this.#writer = this.#child.stdin.getWriter();
+    this.#reader = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  async ask<T>(question: "run" | "golden"): Promise<T> {
+    await this.#writer.write(new TextEncoder().encode(`${question}\n`));
+    while (!this.#rest.includes("\n")) {
+      const { value, done } = await this.#reader.read();
+      if (done) throw new Error(`Cannot time ${this.name}: it ended`);
+      this.#rest += value;
+    }
+    const end = this.#rest.indexOf("\n");
+    const line = this.#rest.slice(0, end);
+    this.#rest = this.#rest.slice(end + 1);
+    return JSON.parse(line);
+  }
+
+  async close(): Promise<void> {
+    await this.#writer.close();
+    await this.#child.status;
+  }
+}
+
+function goldenOf(path: string): Golden | undefined {
+  return path === REAL_MODEL ? readGolden("smollm2-135m-q4_1") : undefined;
+}
+
+/** The mean KL from the reference of what an engine says, which may be of its likeliest tokens. */
+async function klOf(engine: Engine, golden: Golden, vocabSize: number): Promise<number> {
+  const positions = await engine.ask<[number, number][][]>("golden");
+  const rows = positions.map((tokens) => {
+    const row = new Float32Array(vocabSize).fill(-30);
+    for (const [id, logprob] of tokens) row[id] = logprob;
+    return row;
+  });
+  return compareWithGolden(golden, rows).meanKl;
+}
+
+async function compare(path: string): Promise<string[][]> {
+  const golden = goldenOf(path);
+  const request: SpeedRequest = {
+    path,
+    threads: Number(values.threads),
+    promptTokens: 64,
+    maxTokens: 64,
+    ...(golden && { golden: golden.ids }),
+  };
+  const engines = values.only.split(",").map((name) => new Engine(name, request));
+  const runs = engines.map((): Run[] => []);
+  try {
+    // The first runs warm up: code is compiled, caches fill.
+    for (const engine of engines) for (let i = 0; i < 3; i++) await engine.ask("run");
+    for (let turn = 0; turn < Number(values.runs); turn++) {
+      for (const [i, engine] of engines.entries()) runs[i]!.push(await engine.ask("run"));
+    }
+    const rows: string[][] = [];
+    for (const [i, { name }] of engines.entries()) {
+      const kl = golden ? (await klOf(engines[i]!, golden, 49152)).toExponential(1) : "";
+      const figure = (key: keyof Run) => [
+        median(runs[i]!.map((run) => run[key])).toFixed(1),
+        median(runs[i]!.map((run, turn) => run[key] / runs[0]![turn]![key])).toFixed(2),
+      ];
+      rows.push([basename(path, ".gguf"), name, ...figure("decode"), ...figure("prompt"), kl]);
+    }
+    return rows;
+  } finally {
+    for (const engine of engines) await engine.close();
+  }
+}
+
+if (import.meta.main) {
+  await installPeer();
+  const paths = positionals.length > 0 ? positionals : [
+    ...(existsSync(REAL_MODEL) ? [REAL_MODEL] : []),
+    ...SYNTHETIC.map(([name, format]) => synthetic(name, format)),
+  ];
+  const head = ["model", "engine", "tg tok/s", "÷ llama.cpp", "pp tok/s", "÷ llama.cpp", "mean KL"];
+  const rows: string[][] = [];
+  for (const path of paths) {
+    console.error(`Timing ${basename(path)}`);
+    rows.push(...await compare(path));
+  }
+  console.log(markdownTable([head, ...rows]));
+}

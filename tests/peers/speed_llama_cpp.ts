@@ -1,0 +1,58 @@
+/**
+ * Times llama.cpp for speed.ts, on request: `speed_llama_cpp.ts NODE-LLAMA-CPP JSON`, where the JSON
+ * is a SpeedRequest. Each line of stdin asks for a run, or for the log-probabilities of a golden.
+ */
+
+import type { Run, SpeedRequest } from "./speed.ts";
+
+const { getLlama, LlamaLogLevel } = await import(Deno.args[0]!);
+const { path, threads, promptTokens, maxTokens, golden }: SpeedRequest = JSON.parse(Deno.args[1]!);
+const llama = await getLlama({
+  gpu: false,
+  build: "never",
+  skipDownload: true,
+  progressLogs: false,
+  logLevel: LlamaLogLevel.error,
+  maxThreads: threads,
+});
+const model = await llama.loadModel({ modelPath: path });
+const contextSize = Math.max(promptTokens + maxTokens + 8, (golden?.length ?? 0) + 8);
+const context = await model.createContext({ contextSize, threads, batchSize: 512 });
+const sequence = context.getSequence();
+const ids = Array.from({ length: promptTokens }, (_, i) => 100 + i * 7 % 1000);
+
+async function run(): Promise<Run> {
+  await sequence.clearHistory();
+  const started = performance.now();
+  await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, -1));
+  const times: number[] = [];
+  const options = { temperature: 0, yieldEogToken: true };
+  for await (const _ of sequence.evaluate(ids.slice(-1), options)) {
+    times.push(performance.now());
+    if (times.length === maxTokens) break;
+  }
+  const [first, last] = [times[0]!, times.at(-1)!];
+  return {
+    prompt: 1000 * promptTokens / (first - started),
+    decode: 1000 * (times.length - 1) / (last - first),
+  };
+}
+
+/** By position, [id, log-probability] of the likeliest tokens. */
+async function logprobs(): Promise<[number, number][][]> {
+  await sequence.clearHistory();
+  const results = await sequence.controlledEvaluate(
+    golden!.map((
+      id,
+    ) => [id, { generateNext: { probabilities: true, options: { temperature: 0 } } }]),
+  );
+  return results.map(({ next }: { next: { probabilities: Map<number, number> } }) =>
+    [...next.probabilities].slice(0, 2000).map(([id, p]) => [id, Math.log(p)])
+  );
+}
+
+const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
+for await (const line of lines) {
+  console.log(JSON.stringify(line.trim() === "golden" ? await logprobs() : await run()));
+}
+await llama.dispose();

@@ -1,0 +1,45 @@
+/** Times tvllm for speed.ts, on request, as speed_llama_cpp.ts does: `speed_tvllm.ts gpu|cpu JSON`. */
+
+import { GREEDY } from "../../engine/run/runner.ts";
+import { loadModel, openGguf } from "../../mod.ts";
+import { logSoftmax } from "../assert.ts";
+import type { Run, SpeedRequest } from "./speed.ts";
+
+const device = Deno.args[0] as "gpu" | "cpu";
+const { path, threads, promptTokens, maxTokens, golden }: SpeedRequest = JSON.parse(Deno.args[1]!);
+const model = await loadModel(openGguf(path), {
+  device,
+  contextLength: Math.max(promptTokens + maxTokens + 8, (golden?.length ?? 0) + 8),
+  ...(device === "cpu" && { threads }),
+  engine: { prefixCacheBlocks: 0 },
+});
+const promptIds = Array.from({ length: promptTokens }, (_, i) => 100 + i * 7 % 1000);
+
+async function run(): Promise<Run> {
+  const request = { promptIds, sampling: GREEDY, maxTokens, stopIds: [] };
+  const [generation] = await model.engine.generate([request]);
+  const { submitted, tokens } = generation!.timings;
+  return {
+    prompt: 1000 * promptTokens / (tokens[0]! - submitted),
+    decode: 1000 * (tokens.length - 1) / (tokens.at(-1)! - tokens[0]!),
+  };
+}
+
+async function logprobs(): Promise<[number, number][][]> {
+  const blockTables = [Array.from({ length: Math.ceil(golden!.length / 16) }, (_, i) => i)];
+  const rows: [number, number][][] = [];
+  for (let start = 0; start < golden!.length; start += 16) {
+    const tokens = golden!.slice(start, start + 16);
+    const { logits } = await model.runner.submit({
+      sequences: [{ slot: 0, tokens, start, blockTables, logits: "all" }],
+    }).read();
+    rows.push(...logits[0]!.map((row) => [...logSoftmax(row).entries()]));
+  }
+  return rows;
+}
+
+const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
+for await (const line of lines) {
+  console.log(JSON.stringify(line.trim() === "golden" ? await logprobs() : await run()));
+}
+await model.close();
