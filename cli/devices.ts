@@ -5,6 +5,7 @@ import { probeGpu } from "../bench/targets/probe.ts";
 import type { Probe } from "../bench/targets/target.ts";
 import { DeviceError } from "../engine/errors.ts";
 import { type Gpu, openGpu } from "../engine/gpu/device.ts";
+import { FORM_NAMES, timeForms } from "../engine/cpu/forms.ts";
 import { type CheckResult, selfTest } from "../engine/gpu/self_test/self_test.ts";
 import { CheckFailedError } from "./exit_codes.ts";
 import { addGlobalOptions } from "./options.ts";
@@ -27,13 +28,15 @@ export function addDevices(program: Command): void {
     const gpu = await findGpu(options.check === true);
     if (typeof gpu === "string") {
       terminal.write(
-        options.json ? `${JSON.stringify({ adapter: null, help: gpu })}\n` : `${gpu}\n`,
+        options.json
+          ? `${JSON.stringify({ adapter: null, help: gpu, cpu: processorFacts() })}\n`
+          : `${gpu}\n${describeProcessor()}`,
       );
       return;
     }
     try {
       const speed = options.check ? undefined : await measure(gpu, terminal);
-      if (!options.json) terminal.write(describe(gpu, speed));
+      if (!options.json) terminal.write(describe(gpu, speed) + describeProcessor());
       const checks: CheckResult[] = [];
       if (options.check) {
         for await (const result of selfTest(gpu)) {
@@ -44,6 +47,7 @@ export function addDevices(program: Command): void {
       if (options.json) {
         const all = {
           adapter: facts(gpu),
+          cpu: processorFacts(),
           ...(speed && { speed: speedFacts(speed) }),
           ...(options.check && { checks }),
         };
@@ -69,7 +73,7 @@ async function findGpu(needed: boolean): Promise<Gpu | string> {
     return await openGpu();
   } catch (error) {
     if (needed || !(error instanceof DeviceError) || error.kind !== "no-adapter") throw error;
-    return `No GPU adapter: models run on the CPU backend, slowly. ${error.message}`;
+    return `No GPU adapter: models run on the CPU. ${error.message}`;
   }
 }
 
@@ -137,6 +141,26 @@ function speedRows({ bandwidth, flops }: Probe): [string, string][] {
     ],
     ["prompts", `at most ${number(flops / 2)} tok/s of 10⁹ weights: ${number(flops)} GFLOPS`],
   ];
+}
+
+/** The forms of the integer dot product that the CPU has, and how long each takes, in µs. */
+function processorFacts() {
+  const forms = timeForms();
+  const fastest = forms.reduce((a, b) => b.milliseconds < a.milliseconds ? b : a).form;
+  return {
+    processors: navigator.hardwareConcurrency,
+    form: fastest,
+    forms: forms.map(({ form, milliseconds }) => ({ form, microseconds: 1000 * milliseconds })),
+  };
+}
+
+function describeProcessor(): string {
+  const { processors, form, forms } = processorFacts();
+  const times = forms.map(({ form, microseconds }) =>
+    `${FORM_NAMES[form]} ${microseconds.toFixed(1)} µs`
+  );
+  return `CPU, ${processors} logical processors\n` +
+    `  ${"kernels".padEnd(18)}${FORM_NAMES[form]}, the fastest: ${times.join(", ")}\n`;
 }
 
 function line({ name, passed, error, tolerance, message }: CheckResult): string {

@@ -26,6 +26,9 @@ export async function openEngine(
   }
   // Who names a graphics API does not want the CPU where it is missing.
   const device = values.backend ? "gpu" : values.device;
+  if (values.threads !== undefined && device === "gpu") {
+    throw new UsageError("Cannot use --threads with --device gpu: it is for the CPU");
+  }
   const file = await openModel(values.model, terminal);
   try {
     let total = 0;
@@ -33,16 +36,20 @@ export async function openEngine(
     using progress = terminal.progress("Loading", total);
     const model = await loadModel(file, {
       ...(device && { device }),
+      ...(values.threads !== undefined && { threads: values.threads }),
       ...(values.ctxSize !== undefined && { contextLength: values.ctxSize }),
       ...(values.kvMemory !== undefined && { kvMemory: values.kvMemory }),
       kv: values.kvType,
       progress: ({ bytes }) => progress.update(bytes),
       ...options,
     });
-    if (model.fallback !== undefined) terminal.note(`Running on the CPU: ${model.fallback}`);
-    const { kind, description } = model.device;
+    const { kind, description, detail } = model.device;
+    const how = detail === undefined ? "" : `, ${detail}`;
+    if (model.fallback !== undefined) {
+      terminal.note(`Running on the CPU (${description}${how}): ${model.fallback}`);
+    }
     terminal.detail(
-      `Loaded in ${(model.loadTime / 1000).toFixed(2)} s on the ${kind}, ${description}`,
+      `Loaded in ${(model.loadTime / 1000).toFixed(2)} s on the ${kind}, ${description}${how}`,
     );
     return model;
   } catch (error) {

@@ -87,7 +87,8 @@ export function modelOption() {
 
 /** What `addDeviceOptions` yields. */
 export type DeviceValues = {
-  readonly device?: "gpu" | "cpu";
+  readonly device?: "auto" | "gpu" | "cpu";
+  readonly threads?: number;
   readonly backend?: "vulkan" | "metal" | "dx12";
   readonly ctxSize?: number;
   readonly kvMemory?: number;
@@ -99,8 +100,10 @@ export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & DeviceValues> {
   return withOptions<A, O, DeviceValues>(command, "Device:", [
-    new Option("--device <kind>", "gpu, or cpu; by default gpu where there is one")
-      .choices(["gpu", "cpu"]),
+    new Option("--device <kind>", "auto: a GPU if there is one, else the CPU; gpu; cpu")
+      .choices(["auto", "gpu", "cpu"]),
+    new Option("--threads <n>", "threads on the CPU; by default what is fastest")
+      .argParser(integer(1, 256)),
     new Option("--backend <name>", "graphics API of the gpu").choices(["vulkan", "metal", "dx12"]),
     new Option("-c, --ctx-size <tokens>", "longest sequence; by default the model's own limit")
       .argParser(integer(1, 2 ** 24)),

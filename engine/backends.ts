@@ -1,13 +1,12 @@
-/** Chooses the backend that runs a model: the GPU, or the CPU where there is none. */
+/** Chooses the backend that runs a model: the GPU, or the CPU where there is no hardware one. */
 
 import type { KvType } from "../kernels/specs.ts";
-import { tuningFor } from "../kernels/tuning.ts";
+import { loadCpuRunner } from "./cpu/runner.ts";
 import { DeviceError } from "./errors.ts";
 import type { ModelFile } from "./files/model_file.ts";
-import { type Gpu, openGpu } from "./gpu/device.ts";
+import { findAdapter, type Gpu, openGpu } from "./gpu/device.ts";
 import { GpuRunner } from "./gpu/runner.ts";
 import type { ModelConfig } from "./model/config.ts";
-import { loadReferenceRunner } from "./reference/runner.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import type { ModelRunner } from "./run/runner.ts";
 
@@ -16,8 +15,10 @@ const FIRST_TOKENS = 512;
 
 /** What the runner is made for. */
 export interface BackendOptions {
-  /** Default: the GPU, or the CPU where there is no adapter. */
-  readonly device?: "gpu" | "cpu";
+  /** Default "auto": a hardware GPU, or the CPU where there is none. */
+  readonly device?: "auto" | "gpu" | "cpu";
+  /** Threads of the CPU. */
+  readonly threads?: number;
   readonly maxSequences: number;
   readonly kv: KvType;
   /** Blocks that the KV cache may ever have, by group of layers. */
@@ -43,54 +44,51 @@ export interface Backend {
  */
 export async function openBackend(
   model: { readonly file: ModelFile; readonly config: ModelConfig },
-  { device, maxSequences, kv, maxBlocks, fixedBlocks, progress }: BackendOptions,
+  { device = "auto", threads, maxSequences, kv, maxBlocks, fixedBlocks, progress }: BackendOptions,
 ): Promise<Backend> {
   const { file, config } = model;
   const atMost = (blocks: number) => maxBlocks.map((most) => Math.min(most, blocks));
-  let fallback: string | undefined;
-  if (device !== "cpu") {
-    let gpu: Gpu | undefined;
-    try {
-      gpu = await openGpu();
-      const runner = await GpuRunner.load(gpu, model, {
-        contextLength: config.contextLength,
-        blocks: atMost(blocksFor(FIRST_TOKENS)),
-        maxSequences,
-        kv,
-        ...(progress && { progress }),
-      });
-      return { runner, fallback: undefined };
-    } catch (error) {
-      gpu?.device.destroy();
-      const none = error instanceof DeviceError && error.kind === "no-adapter";
-      if (device === "gpu" || !none) throw error;
-      fallback = error.message;
-    }
-  }
-  const runner = inMemory(config, () =>
-    loadReferenceRunner(file, config, {
+  const shared = { maxSequences, ...(progress && { progress }) };
+  const onCpu = async (fallback?: string): Promise<Backend> => {
+    const runner = await loadCpuRunner(file, config, {
+      ...shared,
       blocks: atMost(fixedBlocks),
-      maxSequences,
-      maxBatchTokens: tuningFor("software").batchTokens,
       kvType: kv,
-    }));
-  return { runner, fallback };
+      ...(threads !== undefined && { threads }),
+    });
+    return { runner, fallback };
+  };
+  if (device === "cpu") return await onCpu();
+  const reason = device === "auto" ? await whyNoGpu() : undefined;
+  if (reason !== undefined) return await onCpu(reason);
+  let gpu: Gpu | undefined;
+  try {
+    gpu = await openGpu();
+    const runner = await GpuRunner.load(gpu, model, {
+      ...shared,
+      contextLength: config.contextLength,
+      blocks: atMost(blocksFor(FIRST_TOKENS)),
+      kv,
+    });
+    return { runner, fallback: undefined };
+  } catch (error) {
+    gpu?.device.destroy();
+    // An adapter that has not what the kernels need is none.
+    const none = error instanceof DeviceError && error.kind === "no-adapter";
+    if (device === "gpu" || !none) throw error;
+    return await onCpu(error.message);
+  }
 }
 
-/** What V8 says, by a RangeError, when it cannot make an array. */
-const NO_MEMORY = /^(Array buffer allocation failed|Invalid (typed )?array (buffer )?length)/;
-
-/** Runs `load`, and says what to do if the memory does not suffice. */
-function inMemory<T>({ name, contextLength }: ModelConfig, load: () => T): T {
+/** Why the CPU is the better choice; undefined where there is a hardware adapter. */
+async function whyNoGpu(): Promise<string | undefined> {
   try {
-    return load();
-  } catch (cause) {
-    if (!(cause instanceof RangeError) || !NO_MEMORY.test(cause.message)) throw cause;
-    throw new DeviceError(
-      "out-of-memory",
-      `Cannot load ${name} with a context of ${contextLength} tokens: the memory does not suffice; ` +
-        `lower the context size (contextLength, --ctx-size) or the KV memory (kvMemory, --kv-memory)`,
-      { cause },
-    );
+    const { description, driver } = await findAdapter();
+    return driver === "hardware"
+      ? undefined
+      : `the only GPU adapter, ${description}, is a software driver`;
+  } catch (error) {
+    if (error instanceof DeviceError && error.kind === "no-adapter") return error.message;
+    throw error;
   }
 }

@@ -27,7 +27,7 @@ const DEFAULT_SEQUENCES = 8;
 
 /** How far loading is. */
 export interface LoadProgress {
-  /** A download from the hub, then the weights' way to the device. The CPU reports no weights. */
+  /** A download from the hub, then the weights' way to the device. */
   readonly stage: "download" | "weights";
   /** Bytes done so far. */
   readonly bytes: number;
@@ -37,8 +37,13 @@ export interface LoadProgress {
 
 /** How a model is put on a device and served. */
 export interface ModelOptions {
-  /** Default: the GPU, or the CPU where there is no adapter. */
-  readonly device?: "gpu" | "cpu";
+  /**
+   * Default "auto": the GPU, or the CPU where there is no adapter but a software one, which is the
+   * processor by a detour; "gpu" takes that too.
+   */
+  readonly device?: "auto" | "gpu" | "cpu";
+  /** Threads of the CPU; default what is fastest, one for each logical processor at most. */
+  readonly threads?: number;
   /** Longest sequence in tokens; default the model's own limit, at most 4,096. */
   readonly contextLength?: number;
   /** Element type of the KV cache, default f16. */
@@ -159,6 +164,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
   for (const { byteLength } of file.tensors.values()) total += byteLength;
   const { runner, fallback } = await openBackend(model, {
     ...(device && { device }),
+    ...(options.threads !== undefined && { threads: options.threads }),
     maxSequences,
     kv,
     maxBlocks,

@@ -25,7 +25,8 @@ function parameters({ environment: { device, model, engine }, run }: Report): st
   const names = [device.description, device.vendor, device.architecture]
     .filter((name) => name !== "" && !/^\d+$/.test(name));
   return [
-    ["Device", `${names.join(", ")}, ${device.driver}${device.kind === "cpu" ? ", CPU" : ""}`],
+    ["Device", `${names.join(", ")}, ${device.kind === "cpu" ? "CPU" : device.driver}`],
+    ...(device.reason === undefined ? [] : [["Why the CPU", device.reason]]),
     [
       "Model",
       `${model.name}, ${model.architecture}, ${count(model.parameters)} parameters, ` +
@@ -53,7 +54,7 @@ function parameters({ environment: { device, model, engine }, run }: Report): st
 function limitRows(limits: Limits): string[][] {
   const rate = (value: number, unit: Unit) => text({ value, unit });
   return [
-    [`GPU memory bandwidth (${limits.source})`, rate(limits.bandwidth, "GB/s")],
+    [`Memory bandwidth (${limits.source})`, rate(limits.bandwidth, "GB/s")],
     ["float32 rate (measured)", rate(limits.flops, "GFLOPS")],
     ["int8 dot rate (measured)", rate(limits.int8, "GOPS")],
     ["Dispatch overhead (measured)", rate(limits.dispatch, "us")],

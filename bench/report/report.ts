@@ -61,6 +61,7 @@ const environment = z.object({
     architecture: z.string(),
     kind: z.enum(["gpu", "cpu"]),
     driver: z.enum(["hardware", "software"]),
+    reason: z.string().optional().describe("Why it is not a GPU, if that was not asked for"),
   }),
   model: z.object({
     name: z.string(),

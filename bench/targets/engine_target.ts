@@ -1,6 +1,8 @@
 /** The target that is a real model, and what is known of its device and process. */
 
 import type { Model } from "../../engine/mod.ts";
+import { probeCpu } from "../../engine/cpu/probe.ts";
+import { CpuRunner } from "../../engine/cpu/runner.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { TextStream } from "../../engine/text/streaming.ts";
@@ -33,6 +35,7 @@ export class EngineTarget implements Target {
   readonly loadTime: number;
   readonly #runner: TimedRunner;
   readonly #gpu: GpuRunner | undefined;
+  readonly #cpu: CpuRunner | undefined;
   #probe: Promise<Probe | null> | undefined;
   #peakRss = 0;
 
@@ -40,6 +43,7 @@ export class EngineTarget implements Target {
   constructor(readonly model: Model, program: Program, readonly signal?: AbortSignal) {
     this.#runner = new TimedRunner(model.runner);
     this.#gpu = model.runner instanceof GpuRunner ? model.runner : undefined;
+    this.#cpu = model.runner instanceof CpuRunner ? model.runner : undefined;
     this.environment = modelEnvironment(model, this.#gpu?.gpu, program);
     // The cache grows up to what the model's own engine may have.
     this.limits = { ...model.runner.limits, blocks: model.engine.stats.blocks.budget };
@@ -56,7 +60,8 @@ export class EngineTarget implements Target {
   }
 
   get hasTimestamps(): boolean {
-    return this.#gpu?.gpu.features.has("timestamp-query") ?? false;
+    // On the CPU the host's own clock times each kernel.
+    return this.#gpu?.gpu.features.has("timestamp-query") ?? this.#cpu !== undefined;
   }
 
   get hasServed(): boolean {
@@ -69,9 +74,9 @@ export class EngineTarget implements Target {
 
   /** Measured once, however many suites ask. */
   probe(): Promise<Probe | null> {
-    return this.#probe ??= this.#gpu === undefined
-      ? Promise.resolve(null)
-      : probeGpu(this.#gpu.gpu);
+    if (this.#gpu) return this.#probe ??= probeGpu(this.#gpu.gpu);
+    if (this.#cpu) return this.#probe ??= probeCpu(this.#cpu.threads, this.#cpu.form);
+    return Promise.resolve(null);
   }
 
   async withSession<T>(
@@ -109,7 +114,7 @@ export class EngineTarget implements Target {
   memory(): MemoryUse {
     this.#noteRss();
     return {
-      buffers: this.#gpu ? { ...this.#gpu.gpu.memory } : null,
+      buffers: this.#gpu ? { ...this.#gpu.gpu.memory } : this.#cpu?.memory ?? null,
       kvTokens: this.#runner.limits.blocks[0]! * BLOCK_TOKENS,
       peakRss: this.#peakRss,
     };

@@ -9,7 +9,7 @@ import type { Target } from "./target.ts";
 
 /** The environment of a loaded model; `gpu` where one runs it. */
 export function modelEnvironment(
-  { file, config, runner, contextLength }: Model,
+  { file, config, runner, contextLength, fallback }: Model,
   gpu: Gpu | undefined,
   program: { readonly tvllm: string; readonly kvType: "f16" | "f32" },
 ): Environment {
@@ -33,6 +33,7 @@ export function modelEnvironment(
       architecture: gpu?.architecture ?? "",
       kind: runner.device.kind,
       driver: runner.device.driver,
+      ...(fallback !== undefined && { reason: fallback }),
     },
     model: {
       name: config.name,
@@ -57,7 +58,7 @@ export function modelEnvironment(
     engine: {
       tvllm: program.tvllm,
       deno: Deno.version.deno,
-      kernels: gpu === undefined ? "CPU" : runner.device.driver,
+      kernels: runner.device.detail ?? runner.device.driver,
       kvType: program.kvType,
     },
   };
@@ -72,7 +73,7 @@ function shareRead(name: string, shape: readonly number[], config: ModelConfig):
 }
 
 /** The matrices that a decoded token multiplies with, and the kernel that does. */
-export function modelMatrices({ file, config }: Model): Target["matrices"] {
+export function modelMatrices({ file, config, runner }: Model): Target["matrices"] {
   return Array.from(file.tensors.values())
     .filter(({ name, shape }) =>
       shape.length >= 2 && (config.tiedOutput || name !== ggufName("embedding"))
@@ -80,7 +81,10 @@ export function modelMatrices({ file, config }: Model): Target["matrices"] {
     .flatMap(({ name, type, shape, byteLength }) => {
       const [columns = 1, rows = 1, count = 1] = shape.toReversed();
       const matrix = {
-        kernel: `${count > 1 ? "experts" : "matmul"}_${type.toLowerCase()}`,
+        // On the CPU experts are multiplied one by one.
+        kernel: `${
+          count > 1 && runner.device.kind === "gpu" ? "experts" : "matmul"
+        }_${type.toLowerCase()}`,
         rows,
         columns,
         bytes: byteLength / count,

@@ -316,7 +316,7 @@ function sample(
   const { temperature, repeatPenalty, logitBias } = sampling;
   if (temperature === 0 && repeatPenalty === 1 && !logitBias?.size) return best;
   // The sampler changes what it is given.
-  return sampleToken(kept ? logits.slice() : logits, sampling, recent, length);
+  return sampleToken(kept ? logits.slice() : logits, sampling, { recent, position: length });
 }
 
 /** Notes in the slot what enters, and returns it. */

@@ -53,16 +53,34 @@ export function driverKind(description: string): DriverKind {
   return SOFTWARE.test(description) ? "software" : "hardware";
 }
 
+/** The best adapter, not opened. */
+export interface FoundAdapter {
+  readonly adapter: GPUAdapter;
+  readonly description: string;
+  readonly driver: DriverKind;
+}
+
+/** @throws {DeviceError} "no-adapter" if there is none. */
+export async function findAdapter(): Promise<FoundAdapter> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new DeviceError("no-adapter", `Cannot find a GPU adapter: ${NO_ADAPTER_HELP}`);
+  }
+  const { description, device } = adapter.info;
+  return {
+    adapter,
+    description: description || device || "unknown adapter",
+    driver: driverKind(`${description} ${device}`),
+  };
+}
+
 /**
  * Opens the best adapter with its own limits.
  *
  * @throws {DeviceError} "no-adapter" if there is none or it refuses a device.
  */
 export async function openGpu(): Promise<Gpu> {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) {
-    throw new DeviceError("no-adapter", `Cannot find a GPU adapter: ${NO_ADAPTER_HELP}`);
-  }
+  const { adapter, description, driver } = await findAdapter();
   const requiredLimits: Record<string, number> = {};
   for (const name of LIMITS) requiredLimits[name] = adapter.limits[name];
   // adapter.features hides some that requestDevice accepts, so each is tried.
@@ -84,10 +102,10 @@ export async function openGpu(): Promise<Gpu> {
   }
   const gpu: Gpu = {
     device,
-    description: adapter.info.description || adapter.info.device || "unknown adapter",
+    description,
     vendor: adapter.info.vendor,
     architecture: adapter.info.architecture,
-    driver: driverKind(`${adapter.info.description} ${adapter.info.device}`),
+    driver,
     limits: device.limits,
     features: new Set(features),
     subgroupSize: features.includes("subgroups" as GPUFeatureName)

@@ -305,7 +305,7 @@ Deno.test("paged-cache counts blocks and tokens as computed by hand", async () =
 });
 
 Deno.test("steps that the device chains are counted one by one", async () => {
-  const sizes = { contextLength: 128, maxSequences: 2, steps: 4 };
+  const sizes = { device: "gpu", contextLength: 128, maxSequences: 2, steps: 4 } as const;
   const model = await loadModel(openGguf(TINY), sizes);
   try {
     const target = new EngineTarget(model, PROGRAM);

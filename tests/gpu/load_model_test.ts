@@ -99,6 +99,13 @@ Deno.test("loadModel() destroys a device that it falls back from", async () => {
   const own = Object.getOwnPropertyDescriptor(limits, name)!;
   using stack = new DisposableStack();
   stack.defer(() => Object.defineProperty(limits, name, own));
+  // Of a software adapter it would not try to make use.
+  const info = GPUAdapterInfo.prototype;
+  for (const named of ["description", "device"]) {
+    const own = Object.getOwnPropertyDescriptor(info, named)!;
+    stack.defer(() => Object.defineProperty(info, named, own));
+    Object.defineProperty(info, named, { ...own, get: () => "A GPU" });
+  }
   await withModel({}, async (load) => {
     Object.defineProperty(limits, name, { ...own, get: () => 64 });
     const model = await load();

@@ -11,13 +11,16 @@ const model = await loadModel(openGguf(path), {
   device,
   contextLength: Math.max(promptTokens + maxTokens + 8, (golden?.length ?? 0) + 8),
   ...(device === "cpu" && { threads }),
-  engine: { prefixCacheBlocks: 0 },
 });
 const promptIds = Array.from({ length: promptTokens }, (_, i) => 100 + i * 7 % 1000);
 
 async function run(): Promise<Run> {
   const request = { promptIds, sampling: GREEDY, maxTokens, stopIds: [] };
-  const [generation] = await model.engine.generate([request]);
+  // No run may meet another's cache.
+  const [generation] = await model.withEngine(
+    { prefixCacheBlocks: 0 },
+    (engine) => engine.generate([request]),
+  );
   const { submitted, tokens } = generation!.timings;
   return {
     prompt: 1000 * promptTokens / (tokens[0]! - submitted),

@@ -47,7 +47,7 @@ Deno.test("without an adapter tvllm devices says what to install, and --check en
   const env = NO_DRIVER;
   const plain = await runTvllm(["devices"], { env });
   assert.equal(plain.code, 0);
-  assert.match(plain.stdout, /CPU backend.*install a Vulkan driver/);
+  assert.match(plain.stdout, /on the CPU.*install a Vulkan driver/);
   const json = await runTvllm(["devices", "--json"], { env });
   assert.equal(JSON.parse(json.stdout).adapter, null);
   const check = await runTvllm(["devices", "--check"], { env });
