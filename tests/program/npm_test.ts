@@ -115,17 +115,16 @@ Deno.test({
   },
 });
 
-/** A program of ten lines. */
-const PROGRAM = `import { loadModel, openModelFile } from "tvllm";
+/** A program of less than ten lines. */
+const PROGRAM = `import { type AnswerPiece, load } from "tvllm";
 
-const model = await loadModel(openModelFile(Deno.args[0]!), { device: "cpu" });
-const promptIds = model.tokenizer.encode("Once upon a time");
-const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 1 };
-const request = { promptIds, sampling, maxTokens: 8, stopIds: [...model.tokenizer.eosIds] };
-const [answer] = await model.engine.generate([request]);
-const text: string = model.tokenizer.decode(answer!.ids);
-console.log(text.length, model.contextLength);
-await model.close();
+await using model = await load(Deno.args[0]!, { device: "cpu" });
+const answer = model.generate("Once upon a time", { maxTokens: 8, temperature: 0 });
+const pieces: AnswerPiece[] = [];
+for await (const piece of answer) pieces.push(piece);
+const text: string = pieces.map(({ text }) => text).join("");
+const limit: number = model.contextLength;
+console.log(text.length, limit, answer.summary?.ids.length);
 `;
 
 Deno.test({
@@ -149,7 +148,7 @@ Deno.test({
     const model = join(ROOT, "fixtures/builtin.gguf");
     const { code, stdout, stderr } = await deno("run", "--no-prompt", "-RE", "program.ts", model);
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /^[1-9]\d* 2048\n$/);
+    assert.match(stdout, /^[1-9]\d* 2048 8\n$/);
     // No other package came along but the pinned Deno.
     const names = [...Deno.readDirSync(join(cwd, "node_modules"))].map(({ name }) => name);
     assert.deepEqual(names.filter((name) => !name.startsWith(".")).sort(), [
