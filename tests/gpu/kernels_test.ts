@@ -152,7 +152,7 @@ for (const shape of HEADS) {
 
       Deno.test(`attention, ${tuning}, ${kv}: ${name}`, async () => {
         const positions = [0, 1, 15, 16, 17, 31, 32, 300];
-        for (const window of [undefined, 1, 16, 40]) {
+        for (const window of [undefined, 20]) {
           const error = await attentionError(harness, {
             ...shape,
             kv,
