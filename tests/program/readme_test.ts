@@ -12,8 +12,8 @@ function commandsOf(page: string): string[] {
   const text = Deno.readTextFileSync(join(ROOT, page));
   return [...text.matchAll(/^```sh\n(.*?)^```/gms)]
     .flatMap(([, block]) => block!.replaceAll("\\\n", " ").split("\n"))
-    .filter((line) => line.includes("./tvllm"))
-    .map((line) => line.replace(/ +#.*/, ""));
+    .map((line) => line.replace(/ +#.*/, ""))
+    .filter((line) => line.includes("./tvllm"));
 }
 
 /** Where the commands run: what they write must not come into the project. */
