@@ -124,7 +124,6 @@ function describe(gpu: Gpu, speed: Probe | undefined): string {
     ["workgroup", `${limits.maxComputeInvocationsPerWorkgroup} invocations at most`],
     ["workgroup memory", `${limits.maxComputeWorkgroupStorageSize / 1024} KiB`],
     ["subgroups", subgroupSize > 0 ? `${subgroupSize} lanes or more` : "no"],
-    ["half precision", `${has("shader-f16")}; not needed`],
     ["kernel times", `${has("timestamp-query")}; tvllm bench breakdown needs them`],
   ];
   return `${gpu.description}\n` +

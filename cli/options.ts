@@ -29,7 +29,7 @@ export function decimal(min: number, max: number): (text: string) => number {
 }
 
 /** Parses a size in bytes, with K, M or G for powers of 1,024. */
-export function byteSize(text: string): number {
+function byteSize(text: string): number {
   const [, number, unit = ""] = /^(\d+)([KMG]?)$/i.exec(text) ?? [];
   const value = Number(number) * 1024 ** ["", "K", "M", "G"].indexOf(unit.toUpperCase());
   if (value > 0 && Number.isSafeInteger(value)) return value;
@@ -37,7 +37,7 @@ export function byteSize(text: string): number {
 }
 
 /** Collects the values of an option that may be given several times; none may be empty. */
-export function texts(text: string, earlier: readonly string[] = []): readonly string[] {
+function texts(text: string, earlier: readonly string[] = []): readonly string[] {
   if (text === "") throw new InvalidArgumentError("Expected a text that is not empty.");
   return [...earlier, text];
 }

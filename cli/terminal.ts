@@ -99,9 +99,9 @@ export class Terminal {
     if (this.#options.verbose) this.#log(Deno.inspect(error));
   }
 
-  /** `text` in colour, for stderr unless `stdout` is asked for. */
-  style(format: Format, text: string, stream: "stdout" | "stderr" = "stderr"): string {
-    if (!this.#hasColor(stream === "stdout" ? this.#stdout : this.#stderr)) return text;
+  /** `text` in colour, for stderr. */
+  style(format: Format, text: string): string {
+    if (!this.#hasColor()) return text;
     return styleText(format, text, { validateStream: false });
   }
 
@@ -116,14 +116,14 @@ export class Terminal {
     return this.#progress = new Progress(label, total, shown ? screen : undefined);
   }
 
-  #hasColor(stream: OutputStream): boolean {
+  #hasColor(): boolean {
     const { color = "auto" } = this.#options;
     if (color !== "auto") return color === "always";
     // The order of node:tty: FORCE_COLOR outdoes NO_COLOR.
     const force = Deno.env.get("FORCE_COLOR");
     if (force !== undefined) return force !== "0";
     if (Deno.env.get("NO_COLOR")) return false;
-    return stream.isTerminal() && Deno.env.get("TERM") !== "dumb";
+    return this.#stderr.isTerminal() && Deno.env.get("TERM") !== "dumb";
   }
 
   #log(line: string): void {

@@ -1,10 +1,9 @@
 /** Holds the layout of the project: rooms, the one way through them, and who may print. */
 
 import assert from "node:assert/strict";
-import { dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { filesEndingIn, type Import, projectModules, readModule, ROOT } from "./modules.ts";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const MAX_LINES = 400;
 
 /** What each room may import besides itself; CONTRIBUTING.md draws it. */
@@ -19,11 +18,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "engine/run": ["engine/model", "engine/text", "engine/errors", "kernels"],
   // A backend never imports another.
   "engine/gpu": ["engine/run", "engine/model", "engine/files", "engine/errors", "kernels"],
-  "engine/cpu": ["engine/run", "engine/model", "engine/files", "engine/errors", "kernels"],
   "engine/reference": ["engine/run", "engine/model", "engine/files", "engine/errors", "kernels"],
   "engine": [
     "engine/gpu",
-    "engine/cpu",
     "engine/reference",
     "engine/run",
     "engine/synthetic",
@@ -63,33 +60,15 @@ function allows(from: string, to: string): boolean {
     );
 }
 
-/** Every file of the project with this ending, relative to its root. */
-function* filesEndingIn(endings: readonly string[], folder = ""): Generator<string> {
-  for (const entry of Deno.readDirSync(join(ROOT, folder))) {
-    const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
-    if (entry.name.startsWith(".") || ["node_modules", "dist"].includes(entry.name)) continue;
-    if (entry.isDirectory) yield* filesEndingIn(endings, path);
-    else if (endings.some((ending) => path.endsWith(ending))) yield path;
-  }
-}
-
-/** The modules of the project that `source` imports, relative to the project's root. */
-function importsOf(path: string, source: string): string[] {
-  const statements = /^(?:import\b[^;"']*?|export\b[^;"']*?\bfrom\s*)["']([^"']+)["']/gm;
-  const dynamic = /\bimport\(\s*["']([^"']+)["']/g;
-  const code = source.replaceAll(/^\s*(?:\*|\/\/).*$/gm, ""); // examples in comments
-  return [...code.matchAll(statements), ...code.matchAll(dynamic)]
-    .map((match) => match[1]!)
-    .filter((specifier) => specifier.startsWith(".") && specifier.endsWith(".ts"))
-    .map((specifier) => relative(ROOT, join(ROOT, dirname(path), specifier)));
-}
-
+/** The modules that each module imports, without repetition. */
 function importGraph(): Map<string, string[]> {
-  const graph = new Map<string, string[]>();
-  for (const path of filesEndingIn([".ts"])) {
-    graph.set(path, importsOf(path, Deno.readTextFileSync(join(ROOT, path))));
-  }
-  return graph;
+  return new Map(
+    [...projectModules()].map(([path, { imports }]) => [path, filesOf(imports)]),
+  );
+}
+
+function filesOf(imports: readonly Import[]): string[] {
+  return [...new Set(imports.map(({ from }) => from))];
 }
 
 /** A way from a file back to itself, or undefined. */
@@ -115,19 +94,19 @@ function findCycle(graph: ReadonlyMap<string, readonly string[]>): string[] | un
   return undefined;
 }
 
-Deno.test("importsOf() finds static, re-exported, side-effect and dynamic imports, not examples", () => {
+Deno.test("readModule() finds static, re-exported, side-effect and dynamic imports, not examples", () => {
   const source = [
     'import {\n  a,\n  b,\n} from "./a.ts";',
     'import type { C } from "../kernels/c.ts";',
     'export * from "./d.ts";',
     'import "./e.ts";',
     'const f = await import("./f.ts");',
-    ' * import { g } from "./g.ts";',
+    '/**\n * import { g } from "./g.ts";\n */',
     '// import { h } from "./h.ts";',
     'import shader from "./s.wgsl" with { type: "text" };',
     'import { x } from "commander";',
   ].join("\n");
-  assert.deepEqual(importsOf("bench/x.ts", source), [
+  assert.deepEqual(filesOf(readModule("bench/x.ts", source).imports), [
     "bench/a.ts",
     "kernels/c.ts",
     "bench/d.ts",

@@ -6,7 +6,7 @@ import { z } from "zod";
 export const FORMAT = "tvllm-bench-2";
 
 /** Units of the values in reports; "x" is a ratio, "" a count. */
-export const UNITS = [
+const UNITS = [
   "",
   "tok/s",
   "req/s",
@@ -139,7 +139,6 @@ export const reportSchema = z.object({
 export type Unit = typeof UNITS[number];
 export type Settings = Readonly<z.infer<typeof settings>>;
 export type Result = z.infer<typeof result>;
-export type Cell = z.infer<typeof cell>;
 export type Table = z.infer<typeof table>;
 export type ChartSpec = Readonly<z.infer<typeof chart>>;
 export type Environment = z.infer<typeof environment>;

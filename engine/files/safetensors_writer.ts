@@ -16,9 +16,6 @@ export interface SafetensorsData {
   data(): Iterable<Uint8Array>;
 }
 
-/** The types of `SafetensorsData`. */
-export type SafetensorsType = SafetensorsData["type"];
-
 /**
  * The bytes of a file of these tensors, in order and in pieces.
  *

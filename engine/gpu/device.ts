@@ -28,7 +28,7 @@ export interface Gpu {
 /** What a buffer is for, in reports. */
 export type BufferPurpose = "weights" | "kv" | "scratch" | "readback";
 
-const OPTIONAL_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
+const OPTIONAL_FEATURES = ["timestamp-query", "subgroups"] as const;
 
 const LIMITS = [
   "maxStorageBufferBindingSize",
@@ -41,7 +41,7 @@ const LIMITS = [
 ] as const;
 
 /** How to get a driver, said wherever there is none. */
-export const NO_ADAPTER_HELP =
+const NO_ADAPTER_HELP =
   "install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers libvulkan1), or use --device cpu";
 
 // Software drivers by the names that they give themselves: Mesa's llvmpipe and softpipe,
@@ -49,7 +49,7 @@ export const NO_ADAPTER_HELP =
 const SOFTWARE = /llvmpipe|softpipe|swiftshader|basic render|\bwarp\b/i;
 
 /** Whether a description names a software driver. */
-export function driverKind(description: string): DriverKind {
+function driverKind(description: string): DriverKind {
   return SOFTWARE.test(description) ? "software" : "hardware";
 }
 

@@ -277,7 +277,7 @@ export class GpuRunner implements ModelRunner {
 }
 
 /** The widths of the buffers between kernels: of each, the widest layer's. */
-export function scratchSizes(
+function scratchSizes(
   { dim, vocabSize, layers }: ModelConfig,
 ): Pick<
   ScratchSizes,
