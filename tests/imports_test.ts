@@ -18,9 +18,11 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "engine/run": ["engine/model", "engine/text", "engine/errors", "kernels"],
   // A backend never imports another.
   "engine/gpu": ["engine/run", "engine/model", "engine/files", "engine/errors", "kernels"],
+  "engine/cpu": ["engine/run", "engine/model", "engine/files", "engine/errors", "kernels"],
   "engine/reference": ["engine/run", "engine/model", "engine/files", "engine/errors", "kernels"],
   "engine": [
     "engine/gpu",
+    "engine/cpu",
     "engine/reference",
     "engine/run",
     "engine/synthetic",

@@ -58,7 +58,7 @@ const MOST_NAPS = 600;
 
 /** What `work` returns. */
 export const WORK_DONE = 0;
-export const WORK_FAILED = 1;
+const WORK_FAILED = 1;
 
 /**
  * Adds and exports `work(control, thread)`, which goes through a list, and `idle(slot, seen)`,

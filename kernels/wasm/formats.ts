@@ -90,7 +90,7 @@ export function quantBytes({ quants }: IntegerFormat): number {
 }
 
 /** Bytes of a block's scales of one panel, and as many of its minima. */
-export function scaleBytes({ scales, group }: IntegerFormat): number {
+function scaleBytes({ scales, group }: IntegerFormat): number {
   return scales === "half" ? 8 : 4 * BLOCK_COLUMNS / group;
 }
 

@@ -23,12 +23,12 @@ import type { ProductForm } from "./products.ts";
 
 /** Bytes that a unit of reading reads, and turns of the loop of a unit of arithmetic. */
 export const PROBE_BYTES = 65536;
-export const PROBE_TURNS = 4096;
+const PROBE_ITERATIONS = 4096;
 /** Vectors that a turn works on, so that none waits for another. */
 const VECTORS = 8;
 /** Operations of a unit of arithmetic: two for each of 4 floats, or of 16 bytes. */
-export const FLOAT_OPERATIONS = PROBE_TURNS * VECTORS * 4 * 2;
-export const DOT_OPERATIONS = PROBE_TURNS * VECTORS * 16 * 2;
+export const FLOAT_OPERATIONS = PROBE_ITERATIONS * VECTORS * 4 * 2;
+export const DOT_OPERATIONS = PROBE_ITERATIONS * VECTORS * 16 * 2;
 
 /** `out` takes what keeps the work from being left out: 16 bytes a thread. */
 export const PROBE = fields([], ["data", "out"]);
@@ -56,7 +56,7 @@ export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
   ]);
   const arithmetic = (step: (sum: Local) => Code) =>
     addUnits(module, (sums, _, turns) => [
-      ...set(turns, i32(PROBE_TURNS)),
+      ...set(turns, i32(PROBE_ITERATIONS)),
       ...loop(
         ...sums.map(step),
         set(turns, op("i32.sub", get(turns), i32(1))),
