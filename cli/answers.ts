@@ -2,6 +2,7 @@
 
 import type { Model } from "../engine/mod.ts";
 import type { Answer, AnswerSummary } from "../engine/run/answer.ts";
+import { PromptProgress, TokenProgress } from "./answer_progress.ts";
 import type { Terminal } from "./terminal.ts";
 
 interface Format {
@@ -15,7 +16,15 @@ export async function printAnswer(
   format: Format,
   terminal: Terminal,
 ): Promise<AnswerSummary> {
+  using shown = new DisposableStack();
+  const reading = shown.use(new PromptProgress(answer, terminal));
+  let answering: TokenProgress | undefined;
   for await (const { token, text } of answer) {
+    reading[Symbol.dispose]();
+    if (format.json) {
+      answering ??= shown.use(new TokenProgress(terminal));
+      answering.update((token?.index ?? 0) + 1);
+    }
     if (format.jsonl) {
       const { id, index, logprobs } = token ?? {};
       const line = { ...(token && { id, index }), text, ...(logprobs && { logprobs }) };

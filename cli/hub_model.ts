@@ -5,8 +5,9 @@ import { getModel, pullModel } from "../engine/hub/get.ts";
 import type { PullOptions } from "../engine/hub/pull.ts";
 import type { HubSpec } from "../engine/hub/spec.ts";
 import { Interrupts } from "./interrupt.ts";
+import { MeteredProgress } from "./metered_progress.ts";
 import type { Terminal } from "./terminal.ts";
-import { duration, size, transferLine, TransferRate } from "./transfer.ts";
+import { duration, size } from "./transfer.ts";
 
 /**
  * The model in the cache, which is asked first, or downloaded.
@@ -32,21 +33,17 @@ async function shown(
 ): Promise<{ readonly model: CachedModel; readonly downloaded: boolean }> {
   using interrupts = new Interrupts();
   const started = performance.now();
-  const rate = new TransferRate();
-  let total = 0;
-  let progress: ReturnType<Terminal["progress"]> | undefined;
+  let progress: MeteredProgress | undefined;
   try {
     const model = await get({
       signal: interrupts.signal,
       onStart: (files, bytes) => {
-        total = bytes;
         terminal.note(
           `Downloading ${files === 1 ? "one file" : `${files} files`}, ${size(bytes)}`,
         );
-        progress = terminal.progress("", bytes);
+        progress = new MeteredProgress({ label: "", total: bytes, unit: "bytes" }, terminal);
       },
-      onProgress: (bytes) =>
-        progress?.update(bytes, transferLine(bytes, total, rate.add(bytes, performance.now()))),
+      onProgress: (bytes) => progress?.update(bytes),
       onRetry: (line) => terminal.warn(line),
       onWait: () => terminal.note("Waiting for another process that downloads the same file"),
     });

@@ -3,6 +3,7 @@
 import { loadModel, type Model, type ModelOptions } from "../engine/mod.ts";
 import { DeviceError, RequestError } from "../engine/errors.ts";
 import { UsageError } from "./exit_codes.ts";
+import { MeteredProgress } from "./metered_progress.ts";
 import { openModel } from "./model_argument.ts";
 import type { DeviceValues } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
@@ -33,7 +34,7 @@ export async function openEngine(
   try {
     let total = 0;
     for (const { byteLength } of file.tensors.values()) total += byteLength;
-    using progress = terminal.progress("Loading", total);
+    using progress = new MeteredProgress({ label: "Loading", total, unit: "bytes" }, terminal);
     const model = await loadModel(file, {
       ...(device && { device }),
       ...(values.threads !== undefined && { threads: values.threads }),

@@ -3,6 +3,7 @@
 import type { Command } from "@commander-js/extra-typings";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
+import { MeteredProgress } from "./metered_progress.ts";
 import { openEngine } from "./open_engine.ts";
 import { addDeviceOptions, addGlobalOptions, integer, modelOption } from "./options.ts";
 import { readStdin, readTextFile } from "./prompt_input.ts";
@@ -30,11 +31,16 @@ export function addPerplexity(program: Command): void {
     const model = await openEngine(options, terminal);
     try {
       using interrupts = new Interrupts();
-      let shown: ReturnType<Terminal["progress"]> | undefined;
+      using waiting = terminal.progress("Scoring");
+      let shown: MeteredProgress | undefined;
       const { ids, perplexity, error, positions, window } = await model.perplexity(text, {
         top: options.topLogprobs ?? 0,
         signal: interrupts.signal,
-        progress: (tokens, total) => (shown ??= terminal.progress("Scoring", total)).update(tokens),
+        progress: (tokens, total) => {
+          waiting[Symbol.dispose]();
+          shown ??= new MeteredProgress({ label: "Scoring", total, unit: "tokens" }, terminal);
+          shown.update(tokens);
+        },
       }).finally(() => shown?.[Symbol.dispose]());
       if (window < Math.min(ids.length, model.contextLength)) {
         terminal.note(`The KV cache has room for ${window} tokens: scored in windows of so many`);

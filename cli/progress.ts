@@ -23,7 +23,8 @@ export class Progress implements Disposable {
   readonly #started: number;
   readonly #timer: ReturnType<typeof setInterval> | undefined;
   #lastDrawn = 0;
-  #done = 0;
+  /** Undefined until something is known: then it spins. */
+  #done: number | undefined;
   #detail = "";
   #drawn = false;
 
@@ -50,7 +51,7 @@ export class Progress implements Disposable {
     if (now - this.#lastDrawn < INTERVAL / 2) return;
     this.#lastDrawn = now;
     this.#drawn = true;
-    const picture = this.#total === undefined
+    const picture = this.#total === undefined || this.#done === undefined
       ? SPINNER[Math.floor(now / INTERVAL) % SPINNER.length]!
       : bar(
         this.#done / this.#total,

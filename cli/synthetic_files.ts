@@ -10,6 +10,7 @@ import { packedBytes, type TensorType } from "../kernels/tensor_types.ts";
 import { EventLoop } from "../engine/run/event_loop.ts";
 import { InterruptedError, UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
+import { MeteredProgress } from "./metered_progress.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Where a model goes. */
@@ -79,14 +80,17 @@ function refuseFull(path: string): void {
 /** A file that shows how far it is. */
 class Output implements Disposable {
   readonly #file: Deno.FsFile;
-  readonly #progress: ReturnType<Terminal["progress"]>;
+  readonly #progress: MeteredProgress;
   readonly #total: number;
   bytes = 0;
 
   constructor(path: string, tensors: readonly Weights[], terminal: Terminal) {
     this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
     this.#total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
-    this.#progress = terminal.progress("Making the model", this.#total);
+    this.#progress = new MeteredProgress(
+      { label: "Making the model", total: this.#total, unit: "bytes" },
+      terminal,
+    );
   }
 
   async write(pieces: Iterable<Uint8Array>, signal: AbortSignal): Promise<void> {

@@ -107,7 +107,8 @@ export class Terminal {
 
   /** Progress on `total` units, or on an unknown number of them; dispose of it when done. */
   progress(label: string, total?: number): Progress {
-    const shown = this.#stderr.isTerminal() && !this.#options.quiet;
+    const shown = this.#stderr.isTerminal() && !this.#options.quiet &&
+      Deno.env.get("TERM") !== "dumb"; // which cannot remove a line
     const screen = {
       draw: (line: string) => writeAll(this.#stderr, line),
       columns: this.columns,

@@ -16,25 +16,60 @@ export function duration(seconds: number): string {
   return `${Math.floor(s / 3600)} h ${String(Math.floor(s / 60) % 60).padStart(2, "0")} min`;
 }
 
-/** The rate of the last seconds; times in ms. */
-export class TransferRate {
-  readonly #samples: { time: number; bytes: number }[] = [];
+/** What is counted while work goes on. */
+export type Unit = "bytes" | "tokens" | "answers";
 
-  /** Bytes per second over the last `span` ms, or undefined while there is nothing to say. */
-  add(bytes: number, time: number, span = 5000): number | undefined {
-    // What starts afresh, and what was there before, is no transfer.
-    if (bytes < (this.#samples.at(-1)?.bytes ?? 0)) this.#samples.length = 0;
+/** The rate of the last seconds; times in ms. */
+export class Rate {
+  readonly #samples: { time: number; done: number }[] = [];
+
+  /** Units per second over the last `span` ms, or undefined while there is nothing to say. */
+  add(done: number, time: number, span = 5000): number | undefined {
+    // What starts afresh, and what was there before, is no progress.
+    if (done < (this.#samples.at(-1)?.done ?? 0)) this.#samples.length = 0;
     const last = this.#samples.at(-1);
-    if (last === undefined || time - last.time >= 100) this.#samples.push({ time, bytes });
+    if (last === undefined || time - last.time >= 100) this.#samples.push({ time, done });
     while (this.#samples.length > 2 && time - this.#samples[1]!.time > span) this.#samples.shift();
     const first = this.#samples[0]!;
-    return time - first.time < 100 ? undefined : 1000 * (bytes - first.bytes) / (time - first.time);
+    return time - first.time < 100 ? undefined : 1000 * (done - first.done) / (time - first.time);
   }
 }
 
-/** `412 MB of 1.10 GB, 35.0 MB/s, 20 s left`. */
-export function transferLine(bytes: number, total: number, rate: number | undefined): string {
-  const amount = `${size(bytes)} of ${size(total)}`;
+/** How far some work is. */
+export interface Amount {
+  readonly done: number;
+  readonly total: number;
+  /** Per second, if it is known. */
+  readonly rate: number | undefined;
+}
+
+/** `412 MB of 1.10 GB, 35.0 MB/s, 20 s left`, or `512 of 3,519 tokens, 9.0 tok/s, 5 min 34 s left`. */
+export function amountLine({ done, total, rate }: Amount, unit: Unit): string {
+  const amount = unit === "bytes"
+    ? `${size(done)} of ${size(total)}`
+    : `${count(done)} of ${count(total)} ${unit}`;
   if (!rate) return amount;
-  return `${amount}, ${size(rate)}/s, ${duration((total - bytes) / rate)} left`;
+  const left = done < total ? [`${duration((total - done) / rate)} left`] : [];
+  return [amount, ...perSecond(rate, unit), ...left].join(", ");
+}
+
+/** The rate, unless it says less than the time left does. */
+function perSecond(rate: number, unit: Unit): string[] {
+  if (unit === "bytes") return [`${size(rate)}/s`];
+  return unit === "tokens" ? [tokenRate(rate)] : [];
+}
+
+/** `9.0 tok/s`, `5,120 tok/s`. */
+export function tokenRate(rate: number): string {
+  return `${rate < 1000 ? rate.toFixed(1) : count(Math.round(rate))} tok/s`;
+}
+
+/** `3,519`. */
+export function count(number: number): string {
+  return number.toLocaleString("en-US");
+}
+
+/** `1 token`, `3,519 tokens`. */
+export function counted(number: number, noun: string): string {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -73,6 +73,12 @@ export class Answer implements AsyncIterable<AnswerPiece> {
     return this.#stream.sequence.request.promptIds;
   }
 
+  /** How many of the prompt's tokens the model has read, or found in its cache. */
+  get promptTokensRead(): number {
+    const { entered, promptLength } = this.#stream.sequence;
+    return Math.min(entered, promptLength);
+  }
+
   /** Undefined until the iteration has ended, and if it failed. */
   get summary(): AnswerSummary | undefined {
     return this.#summary;

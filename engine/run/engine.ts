@@ -261,6 +261,8 @@ export class Engine {
     const time = performance.now();
     for (const [row, sequence] of sequences.entries()) {
       const { logprobs: top } = sequence.request;
+      const { start, tokens } = batch.sequences[row]!;
+      sequence.entered = start + (tokens?.length ?? 1);
       for (const id of output.tokens[row]!) {
         if (!this.#scheduler.append(sequence, id, time)) break;
         this.#generatedTokens++;

@@ -281,6 +281,7 @@ export class Scheduler {
     for (const [group, table] of held.tables.entries()) table.push(...own[group]!);
     sequence.blocks = held;
     sequence.computed = start;
+    sequence.entered = start;
     sequence.published = found.length;
     sequence.prefix = found.at(-1);
     sequence.slot = this.#freeSlots.pop()!;

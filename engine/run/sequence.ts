@@ -47,6 +47,8 @@ export class Sequence {
 
   /** Tokens in the KV cache once every submitted step has run. */
   computed = 0;
+  /** Tokens in the KV cache as far as steps were read, which tells how far a long prompt is. */
+  entered = 0;
   /** Tokens sampled by submitted steps that were not read yet. */
   pending = 0;
   /** The device's row, or -1 while waiting. */

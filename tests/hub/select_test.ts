@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { RequestError } from "../../engine/errors.ts";
 import { matchingModels, modelsAmong, quantToName } from "../../engine/hub/select.ts";
 import { formatHubSpec, parseHubSpec } from "../../engine/hub/spec.ts";
-import { duration, size, transferLine, TransferRate } from "../../cli/transfer.ts";
+import { amountLine, duration, Rate, size } from "../../cli/transfer.ts";
 
 Deno.test("parseHubSpec() and formatHubSpec() are inverse", () => {
   assert.deepEqual(parseHubSpec("hf.co/Qwen/Qwen3-0.6B:q8_0@refs/pr/1"), {
@@ -75,9 +75,19 @@ Deno.test("a transfer is shown with size, rate and time left", () => {
     "3.10 GB",
   ]);
   assert.deepEqual([5, 185, 4800].map(duration), ["5 s", "3 min 05 s", "1 h 20 min"]);
-  const rate = new TransferRate();
+  const rate = new Rate();
   assert.equal(rate.add(50e6, 0), undefined);
   const perSecond = rate.add(60e6, 1000);
-  assert.equal(transferLine(60e6, 100e6, perSecond), "60.0 MB of 100 MB, 10.0 MB/s, 4 s left");
+  const line = amountLine({ done: 60e6, total: 100e6, rate: perSecond }, "bytes");
+  assert.equal(line, "60.0 MB of 100 MB, 10.0 MB/s, 4 s left");
   assert.equal(rate.add(0, 2000), undefined);
+});
+
+Deno.test("tokens are shown with their rate and time left, answers with the time left", () => {
+  const line = (done: number, rate: number | undefined, unit: "tokens" | "answers") =>
+    amountLine({ done, total: 3519, rate }, unit);
+  assert.equal(line(512, undefined, "tokens"), "512 of 3,519 tokens");
+  assert.equal(line(512, 9, "tokens"), "512 of 3,519 tokens, 9.0 tok/s, 5 min 35 s left");
+  assert.equal(line(3519, 5120, "tokens"), "3,519 of 3,519 tokens, 5,120 tok/s");
+  assert.equal(line(3517, 0.5, "answers"), "3,517 of 3,519 answers, 4 s left");
 });

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { BadHub, content } from "../hub/bad_hub.ts";
+import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 import { masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
 
 const ignore = NO_TERMINAL !== undefined;
@@ -19,6 +20,22 @@ Deno.test({
     await t.assertSnapshot(
       masked(await terminal.ended()).replace(/\n[^]*\n(?=.*tokens after)/, "\n…\n"),
     );
+  },
+});
+
+Deno.test({
+  name: "on a terminal a long prompt shows how far it is, and nothing is left of that",
+  ignore: ignore || realModelMissing(),
+  fn: async () => {
+    const prompt = Deno.makeTempFileSync();
+    Deno.writeTextFileSync(prompt, "The king said to the queen. ".repeat(300));
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" generate -m '${REAL_MODEL}' -f '${prompt}' -n 1 --raw; echo "$?"`,
+    );
+    const reading = /^Reading [█░]+ +\d+% [\d,]+ of 2,\d+ tokens, [\d.,]+ tok\/s, .* left$/m;
+    await terminal.shows(reading);
+    await terminal.press("C-c");
+    assert.doesNotMatch(await terminal.ended(), /Reading/);
   },
 });
 

@@ -295,3 +295,17 @@ Deno.test("Engine lets timers run while the device keeps it busy", async () => {
   assert.ok(ticks > 20, `${ticks} ticks in 100 steps`);
   await engine.stop();
 });
+
+Deno.test("Engine tells how much of a prompt has entered as steps are read, the cached part included", async () => {
+  const runner = new FakeRunner({ maxSequences: 1, maxBatchTokens: 16 });
+  const engine = new Engine(runner);
+  const entered = async () => {
+    const seen = new Set<number>();
+    const stream = engine.submit(ask(text(1, 40), { maxTokens: 1 }));
+    runner.onRead = () => void seen.add(stream.sequence.entered);
+    await collect(stream);
+    return [...seen, stream.sequence.entered];
+  };
+  assert.deepEqual(await entered(), [0, 16, 32, 40]);
+  assert.deepEqual(await entered(), [32, 40]);
+});
