@@ -80,7 +80,7 @@ Deno.test({
     const first = await used();
     // How long this one is depends on where the first was cut, so it ends by itself.
     await terminal.type("Then the king\n");
-    await terminal.shows(/the king\n[^]+\n>$/);
+    await terminal.shows(/> Then the king\n[^]+\n>$/);
     const second = await used();
     assert.ok(first > 8 && first < 600 && first + 8 < second, await terminal.screen());
     await terminal.press("C-d");
