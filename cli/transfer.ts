@@ -65,7 +65,7 @@ export function tokenRate(rate: number): string {
 }
 
 /** `3,519`. */
-export function count(number: number): string {
+function count(number: number): string {
   return number.toLocaleString("en-US");
 }
 

@@ -157,7 +157,7 @@ function assertWhole(report: Report): void {
 
 Deno.test("every suite runs on the adapter", async (t) => {
   using counter = new BufferCounter();
-  const sizes = { contextLength: 256, maxSequences: 20, kvTokens: 4096 };
+  const sizes = { device: "gpu", contextLength: 256, maxSequences: 20, kvTokens: 4096 } as const;
   const model = await loadModel(openGguf(MODEL), sizes);
   const cpu = await loadModel(openGguf(MODEL), { ...sizes, device: "cpu", maxSequences: 1 });
   const reports = new Map<string, Report>();
@@ -283,7 +283,7 @@ Deno.test("paged-cache counts blocks and tokens as computed by hand", async () =
   // 286 tokens in common are 17 full blocks, and 18 · 16 = 288 of each prompt's 296 are full blocks.
   // 296 + 4 − 1 tokens enter: 19 blocks a request. The first computes all of them, 19 others find 17
   // and take 2 of their own: 19 + 19 · 2 = 57 blocks, 19 · 17 = 323 hits, 323 · 16 = 5168 tokens.
-  const sizes = { contextLength: 320, maxSequences: 20, kvTokens: 8192 };
+  const sizes = { device: "gpu", contextLength: 320, maxSequences: 20, kvTokens: 8192 } as const;
   const model = await loadModel(openGguf(TINY), sizes);
   try {
     const target = new EngineTarget(model, PROGRAM);
