@@ -1,13 +1,12 @@
 /** Launch sizes by the class of the adapter: measured choices, not properties of a machine. */
 
+import { GPU_TILE } from "./matmul_specs.ts";
+
 /** Launch sizes of every kernel family. */
 export interface Tuning {
   /** Groups of four rows that lie next to each other in memory. */
   readonly tile: number;
-  /** Matrix products: row-group owners per workgroup, groups each owns, invocations along a row. */
-  readonly matmul: { readonly lanes: number; readonly groups: number; readonly split: number };
-  /** Whether lanes share the loading of activations, where subgroups are large enough. */
-  readonly share: boolean;
+  readonly matmul: OwnerTuning | LaneTuning;
   /** The most tokens that one invocation of a matrix product serves. */
   readonly matmulTokens: number;
   readonly attentionLanes: number;
@@ -22,14 +21,30 @@ export interface Tuning {
   readonly batchTokens: number;
 }
 
+/** Matrix products whose invocations own rows: matmul.wgsl. */
+export interface OwnerTuning {
+  readonly by: "rows";
+  readonly lanes: number;
+  /** Groups of four rows that each owns. */
+  readonly groups: number;
+  /** Whether lanes share the loading of activations, where subgroups are large enough. */
+  readonly share: boolean;
+}
+
+/** Matrix products whose lanes share rows: matmul_lanes.wgsl. */
+export interface LaneTuning {
+  readonly by: "lanes";
+  /** The most lanes along a row. */
+  readonly split: number;
+}
+
 /**
  * Software drivers run eight lanes a core and gather each lane's loads one by one: few lanes, much
  * work in each, no cooperation.
  */
 const SOFTWARE: Tuning = {
   tile: 1,
-  matmul: { lanes: 8, groups: 2, split: 1 },
-  share: true,
+  matmul: { by: "rows", lanes: 8, groups: 2, share: true },
   matmulTokens: 8,
   attentionLanes: 8,
   attentionHeads: 8,
@@ -41,9 +56,8 @@ const SOFTWARE: Tuning = {
 
 /** Hardware: coalesced loads across lanes, and invocations along a row to fill the device. */
 const HARDWARE: Tuning = {
-  tile: 16,
-  matmul: { lanes: 16, groups: 1, split: 16 },
-  share: false,
+  tile: GPU_TILE,
+  matmul: { by: "lanes", split: 32 },
   matmulTokens: 8,
   attentionLanes: 32,
   attentionHeads: 1,
@@ -54,15 +68,26 @@ const HARDWARE: Tuning = {
 };
 
 /**
+ * Tokens that one invocation of a matrix product serves in a step of so many. Lanes that share rows
+ * have kernels for 1, 2, 4 and 8 tokens alone: a place that is left free costs no reading.
+ */
+export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number): number {
+  const most = Math.min(matmulTokens, tokens);
+  if (matmul.by === "lanes") return 2 ** Math.ceil(Math.log2(most));
+  return Math.ceil(tokens / Math.ceil(tokens / matmulTokens));
+}
+
+/**
  * How many of an expert's slots one invocation serves, in a step of so many tokens: no more than an
  * expert has on average, so that most places of a group are taken.
  */
 export function slotsTogether(
-  { matmulTokens }: Tuning,
+  { matmul, matmulTokens }: Tuning,
   { count, slots }: { readonly count: number; readonly slots: number },
   tokens: number,
 ): number {
-  return Math.max(1, Math.min(matmulTokens, Math.floor(tokens * slots / count)));
+  const together = Math.max(1, Math.min(matmulTokens, Math.floor(tokens * slots / count)));
+  return matmul.by === "lanes" ? 2 ** Math.floor(Math.log2(together)) : together;
 }
 
 /** The launch sizes for a class of adapter. */

@@ -8,17 +8,17 @@ import {
   headNormSpec,
   type HeadShape,
   type KvType,
-  matmulSpec,
   matrixShape,
   type MatrixUse,
   normAddSpec,
   ropeAppendSpec,
 } from "../../kernels/specs.ts";
-import { slotsTogether, type Tuning } from "../../kernels/tuning.ts";
+import { slotsTogether, tokensTogether, type Tuning } from "../../kernels/tuning.ts";
 import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
 import type { LayerWeight } from "../model/weight_names.ts";
 import { bufferOf } from "./buffers.ts";
 import type { LayerCache } from "./kv_cache.ts";
+import { type MatmulLaunch, matmulLaunch } from "./matmul_launch.ts";
 import type { DeviceMatrix } from "./matrix.ts";
 import type { Dispatch } from "./pass.ts";
 import type { Pipelines } from "./pipelines.ts";
@@ -119,21 +119,21 @@ export class OperationBuilder {
 
   /** y = W·x, one operation per part of the matrix. */
   matmul(matrix: DeviceMatrix, p: Product): Operation[] {
-    const { tile, matmul: { lanes, groups, split } } = this.tuning;
-    const share = this.tuning.share && this.pipelines.gpu.subgroupSize >= 8;
     const { unused, metadata } = this.scratch;
     const { type, columns } = matrix;
     const { experts } = p;
-    const launch = (tokens: number) => {
-      const sizes = { tokens, groups, lanes, split, tile };
-      const kind = experts && (tokens === 1 ? "single" : "grouped");
-      const spec = matmulSpec({ ...sizes, type, share, experts: kind });
-      return { pipeline: this.pipelines.get(spec), rows: 4 * groups * lanes };
-    };
-    // Tokens that an invocation serves, and workgroups that all need at most.
+    const launch = (tokens: number) =>
+      matmulLaunch(this.pipelines, this.tuning, {
+        type,
+        tokens,
+        columns,
+        normed: p.norm !== undefined,
+        experts: experts && (tokens === 1 ? "single" : "grouped"),
+      });
+    // Tokens that are served together, and workgroups that all need at most.
     const spread = (count: number): readonly [number, number] => {
       if (experts === undefined) {
-        const tokens = Math.ceil(count / Math.ceil(count / this.tuning.matmulTokens));
+        const tokens = tokensTogether(this.tuning, count);
         return [tokens, Math.ceil(count / tokens)];
       }
       const slots = count * experts.slots;
@@ -174,7 +174,7 @@ export class OperationBuilder {
         this.pipelines.bind(launch(1).pipeline, { ...buffers, 8: routes });
       const single = bind(experts?.routes ?? unused);
       const grouped = experts?.entries ? bind(experts.entries) : single;
-      const launches = new Map<number, ReturnType<typeof launch>>();
+      const launches = new Map<number, MatmulLaunch>();
       return {
         over: p.over,
         at: (count) => {

@@ -38,6 +38,8 @@ export interface GpuRunnerOptions {
   readonly blocks?: readonly number[];
   readonly maxSequences?: number;
   readonly kv?: KvType;
+  /** Default: what suits the adapter's class. */
+  readonly tuning?: Tuning;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
 }
@@ -96,7 +98,7 @@ export class GpuRunner implements ModelRunner {
     { file, config: whole }: { readonly file: ModelFile; readonly config: ModelConfig },
     options: GpuRunnerOptions,
   ): Promise<GpuRunner> {
-    const tuning = tuningFor(gpu.driver);
+    const { tuning = tuningFor(gpu.driver) } = options;
     const { contextLength, maxSequences = 8, kv = "f16", progress } = options;
     const config = { ...whole, contextLength };
     const groups = kvGroups(config);

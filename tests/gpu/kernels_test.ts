@@ -22,7 +22,10 @@ import { tuningFor } from "../../kernels/tuning.ts";
 import { openHarnesses } from "./kernel_harnesses.ts";
 
 const { gpu, software, all } = await openHarnesses();
-const own = software.with({ ...tuningFor("software"), share: false });
+const own = software.with({
+  ...tuningFor("software"),
+  matmul: { by: "rows", lanes: 8, groups: 2, share: false },
+});
 /** Also lanes that do not share activations where subgroups allow it. */
 const HARNESSES = { ...all, ...(gpu.subgroupSize >= 8 && { own }) };
 
