@@ -6,6 +6,7 @@ import groupedExperts from "./grouped_experts.wgsl" with { type: "text" };
 import layout from "./layout.wgsl" with { type: "text" };
 import matmul from "./matmul.wgsl" with { type: "text" };
 import matmulLanes from "./matmul_lanes.wgsl" with { type: "text" };
+import matmulTiles from "./matmul_tiles.wgsl" with { type: "text" };
 import oneMatrix from "./one_matrix.wgsl" with { type: "text" };
 import product from "./product.wgsl" with { type: "text" };
 import route from "./route.wgsl" with { type: "text" };
@@ -75,6 +76,21 @@ export function matmulLanesSpec(
     overrides: {},
     lanes,
     workgroupBytes: parts * (GPU_TILE * 16 + (shuffled ? 4 : GPU_TILE * 4)),
+  });
+}
+
+/** Tokens that a workgroup of matmul_tiles.wgsl serves, and its rows. */
+export const PROMPT_TILE = { tokens: 32, rows: 64 } as const;
+
+/** y = W·x of many tokens on GPUs. */
+export function matmulTilesSpec(
+  s: { readonly type: TensorType; readonly normed: boolean },
+): KernelSpec {
+  const { tokens } = PROMPT_TILE;
+  return spec({ ...s, tokens }, GPU_TILE, [`const NORMED = ${s.normed};`], [], matmulTiles, {
+    overrides: {},
+    lanes: 64,
+    workgroupBytes: (8 * 65 + 8 * 33) * 16,
   });
 }
 

@@ -160,6 +160,8 @@ export function ropeAppendSpec(
     ropeDims: number;
     half: boolean;
     kv: KvType;
+    /** Keys of a block lie in columns of eight elements, as attention_keys.wgsl reads them. */
+    columns: boolean;
     table: KvTable;
     lanes: number;
   },
@@ -173,6 +175,7 @@ export function ropeAppendSpec(
       HEAD_DIM: s.headDim,
       ROPE_DIMS: s.ropeDims,
       HALF: s.half ? 1 : 0,
+      COLUMNS: s.columns ? 1 : 0,
       LANES: s.lanes,
       KV_GROUPS: s.table.groups,
       KV_GROUP: s.table.group,

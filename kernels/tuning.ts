@@ -1,6 +1,6 @@
 /** Launch sizes by the class of the adapter: measured choices, not properties of a machine. */
 
-import { GPU_TILE } from "./matmul_specs.ts";
+import { GPU_TILE, PROMPT_TILE } from "./matmul_specs.ts";
 
 /** Launch sizes of every kernel family. */
 export interface Tuning {
@@ -9,9 +9,7 @@ export interface Tuning {
   readonly matmul: OwnerTuning | LaneTuning;
   /** The most tokens that one invocation of a matrix product serves. */
   readonly matmulTokens: number;
-  readonly attentionLanes: number;
-  /** The most heads of a KV head that one invocation of attention serves. */
-  readonly attentionHeads: number;
+  readonly attention: PositionTuning | TileTuning;
   /** Lanes of kernels that work element by element or block by block. */
   readonly elementLanes: number;
   readonly sampleLanes: number;
@@ -31,11 +29,24 @@ export interface OwnerTuning {
   readonly share: boolean;
 }
 
-/** Matrix products whose lanes share rows: matmul_lanes.wgsl. */
+/** Matrix products whose lanes share rows: matmul_lanes.wgsl and, for prompts, matmul_tiles.wgsl. */
 export interface LaneTuning {
   readonly by: "lanes";
   /** The most lanes along a row. */
   readonly split: number;
+}
+
+/** Attention whose lanes have positions: attention.wgsl. */
+export interface PositionTuning {
+  readonly by: "positions";
+  readonly lanes: number;
+  /** The most heads of a KV head that one invocation serves. */
+  readonly heads: number;
+}
+
+/** Attention whose workgroups have queries and tiles of positions: attention_keys.wgsl. */
+export interface TileTuning {
+  readonly by: "tiles";
 }
 
 /**
@@ -46,8 +57,7 @@ const SOFTWARE: Tuning = {
   tile: 1,
   matmul: { by: "rows", lanes: 8, groups: 2, share: true },
   matmulTokens: 8,
-  attentionLanes: 8,
-  attentionHeads: 8,
+  attention: { by: "positions", lanes: 8, heads: 8 },
   elementLanes: 8,
   sampleLanes: 8,
   sampleChunk: 4096,
@@ -59,8 +69,7 @@ const HARDWARE: Tuning = {
   tile: GPU_TILE,
   matmul: { by: "lanes", split: 32 },
   matmulTokens: 8,
-  attentionLanes: 32,
-  attentionHeads: 1,
+  attention: { by: "tiles" },
   elementLanes: 64,
   sampleLanes: 256,
   sampleChunk: 4096,
@@ -68,12 +77,15 @@ const HARDWARE: Tuning = {
 };
 
 /**
- * Tokens that one invocation of a matrix product serves in a step of so many. Lanes that share rows
- * have kernels for 1, 2, 4 and 8 tokens alone: a place that is left free costs no reading.
+ * Tokens that a kernel of a matrix product serves together in a step of so many. Lanes that share rows
+ * have kernels for 1, 2, 4 and 8 tokens alone (a place that is left free costs no reading) and for
+ * the tiles of prompts, which are better off than reading weights three times.
  */
 export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number): number {
-  const most = Math.min(matmulTokens, tokens);
-  if (matmul.by === "lanes") return 2 ** Math.ceil(Math.log2(most));
+  if (matmul.by === "lanes") {
+    if (tokens > 2 * matmulTokens) return PROMPT_TILE.tokens;
+    return 2 ** Math.ceil(Math.log2(Math.min(matmulTokens, tokens)));
+  }
   return Math.ceil(tokens / Math.ceil(tokens / matmulTokens));
 }
 

@@ -108,7 +108,7 @@ function attention(
     const queryNorm = weights.vector(name("queryNorm"));
     operations.push(build.headNorm(mixer, queryNorm, weights.vector(name("keyNorm"))));
   }
-  operations.push(build.ropeAppend(mixer, cache, angles), build.attention(mixer, cache));
+  operations.push(build.ropeAppend(mixer, cache, angles), ...build.attention(mixer, cache));
   const output = weights.matrix(name("attentionOutput"));
   operations.push(...addProduct(context, output, {
     x: attended,

@@ -5,6 +5,8 @@ import {
   type MatmulCase,
   matmulLanesSpec,
   matmulSpec,
+  matmulTilesSpec,
+  PROMPT_TILE,
 } from "../../kernels/matmul_specs.ts";
 import type { LaneTuning, Tuning } from "../../kernels/tuning.ts";
 import type { Gpu } from "./device.ts";
@@ -29,11 +31,15 @@ export function matmulLaunch(
     const spec = matmulSpec({ type, tokens, experts, lanes, groups, share });
     return { pipeline: pipelines.get(spec), rows: 4 * groups * lanes };
   }
+  const { normed } = c;
+  if (tokens === PROMPT_TILE.tokens) {
+    return { pipeline: pipelines.get(matmulTilesSpec({ type, normed })), rows: PROMPT_TILE.rows };
+  }
   const spec = matmulLanesSpec({
     type,
     tokens,
     experts,
-    normed: c.normed,
+    normed,
     ...lanesFor(pipelines.gpu, matmul, c.columns / 32),
   });
   return { pipeline: pipelines.get(spec), rows: 4 * GPU_TILE };

@@ -3,7 +3,6 @@
 import { combineSpec, topKSpec } from "../../kernels/expert_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
 import {
-  attentionSpec,
   embedSpec,
   headNormSpec,
   type HeadShape,
@@ -16,6 +15,7 @@ import {
 import { slotsTogether, tokensTogether, type Tuning } from "../../kernels/tuning.ts";
 import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
 import type { LayerWeight } from "../model/weight_names.ts";
+import { attentionOperations, type AttentionShape, overCache } from "./attention.ts";
 import { bufferOf } from "./buffers.ts";
 import type { LayerCache } from "./kv_cache.ts";
 import { type MatmulLaunch, matmulLaunch } from "./matmul_launch.ts";
@@ -31,8 +31,12 @@ export type Over = "tokens" | "logits";
 /** One dispatch of the model, its grid left open until the step's size is known. */
 export interface Operation {
   readonly over: Over;
-  /** The dispatch for `count` (≥ 1) tokens or rows. */
-  at(count: number): Dispatch;
+  /**
+   * The dispatch for `count` (≥ 1) tokens or rows.
+   *
+   * @param attentionParts as StepCounts has it; attention alone looks at it
+   */
+  at(count: number, attentionParts: number): Dispatch;
 }
 
 /** What a matrix product reads and writes. */
@@ -250,11 +254,12 @@ export class OperationBuilder {
       ...sizesOf(attention),
       ropeDims: rope.dims,
       half: rope.layout === "half",
+      columns: this.tuning.attention.by === "tiles",
       kv: this.context.kv,
       table: cache.table,
       lanes,
     });
-    return this.#overCache(cache, spec, {
+    return overCache(this.pipelines, cache, spec, {
       buffers: () => ({
         0: qkv,
         1: queries,
@@ -263,38 +268,16 @@ export class OperationBuilder {
         4: angles,
         5: metadata,
       }),
-      grid: (count) => [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
+      dispatch: (pipeline, count) => ({
+        pipeline,
+        workgroups: [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
+      }),
     });
   }
 
   /** Attends over the cache. */
-  attention(
-    attention: HeadShape & { readonly scale: number; readonly window?: number | undefined },
-    cache: LayerCache,
-  ): Operation {
-    const { heads, kvHeads, scale, window } = attention;
-    const { queries, attended, metadata } = this.scratch;
-    const together = largestDivisor(heads / kvHeads, this.tuning.attentionHeads);
-    const shape = {
-      ...sizesOf(attention),
-      scale,
-      window,
-      queries: together,
-      kv: this.context.kv,
-      table: cache.table,
-    };
-    let lanes = this.tuning.attentionLanes;
-    let spec = attentionSpec({ ...shape, lanes });
-    // Each lane has a head's sum in the workgroup's memory: of wide heads, fewer fit.
-    const memory = this.pipelines.gpu.limits.maxComputeWorkgroupStorageSize;
-    while (spec.workgroupBytes > memory && lanes > 1) {
-      lanes /= 2;
-      spec = attentionSpec({ ...shape, lanes });
-    }
-    return this.#overCache(cache, spec, {
-      buffers: () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
-      grid: (count) => [heads / together, count],
-    });
+  attention(attention: AttentionShape, cache: LayerCache): Operation[] {
+    return attentionOperations(this.context, attention, cache);
   }
 
   #shape(use: MatrixUse): GPUBuffer {
@@ -319,40 +302,9 @@ export class OperationBuilder {
     const group = this.pipelines.bind(pipeline, present);
     return { over: "tokens", at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
   }
-
-  // Like #fixed, and bound anew when the cache has grown.
-  #overCache(
-    cache: LayerCache,
-    spec: KernelSpec,
-    { buffers, grid }: {
-      readonly buffers: () => Readonly<Record<number, GPUBuffer>>;
-      readonly grid: (count: number) => readonly [number, number];
-    },
-  ): Operation {
-    const pipeline = this.pipelines.get(spec);
-    let bound = cache.keys;
-    let group = this.pipelines.bind(pipeline, buffers());
-    return {
-      over: "tokens",
-      at: (count) => {
-        if (bound !== cache.keys) {
-          bound = cache.keys;
-          group = this.pipelines.bind(pipeline, buffers());
-        }
-        return { pipeline, group, workgroups: grid(count) };
-      },
-    };
-  }
 }
 
 /** The sizes alone, so that kernels that differ in nothing else are one. */
 function sizesOf({ heads, kvHeads, headDim }: HeadShape): HeadShape {
   return { heads, kvHeads, headDim };
-}
-
-/** The largest number up to `most` that divides `n`. */
-function largestDivisor(n: number, most: number): number {
-  let divisor = Math.min(n, most);
-  while (n % divisor !== 0) divisor--;
-  return divisor;
 }
