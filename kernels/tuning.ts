@@ -90,6 +90,16 @@ export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number)
 }
 
 /**
+ * Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give, where there
+ * are few: their kernels are compiled while weights load, not within a request.
+ */
+export function tokenCounts({ matmul, matmulTokens }: Tuning, experts: boolean): number[] {
+  if (matmul.by === "rows") return [];
+  const counts = [1, 2, 4, 8].filter((tokens) => tokens <= matmulTokens);
+  return experts ? counts : [...counts, PROMPT_TILE.tokens];
+}
+
+/**
  * How many of an expert's slots one invocation serves, in a step of so many tokens: no more than an
  * expert has on average, so that most places of a group are taken.
  */

@@ -11,7 +11,7 @@ import { attentionSpec, type HeadShape } from "../../kernels/specs.ts";
 import type { PositionTuning } from "../../kernels/tuning.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { LayerCache } from "./kv_cache.ts";
-import type { Operation, OperationContext } from "./operations.ts";
+import type { Operation, OperationContext } from "./operation.ts";
 import type { Dispatch } from "./pass.ts";
 import type { Pipeline, Pipelines } from "./pipelines.ts";
 

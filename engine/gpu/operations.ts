@@ -6,13 +6,12 @@ import {
   embedSpec,
   headNormSpec,
   type HeadShape,
-  type KvType,
   matrixShape,
   type MatrixUse,
   normAddSpec,
   ropeAppendSpec,
 } from "../../kernels/specs.ts";
-import { slotsTogether, tokensTogether, type Tuning } from "../../kernels/tuning.ts";
+import { slotsTogether, tokenCounts, tokensTogether, type Tuning } from "../../kernels/tuning.ts";
 import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
 import type { LayerWeight } from "../model/weight_names.ts";
 import { attentionOperations, type AttentionShape, overCache } from "./attention.ts";
@@ -20,24 +19,10 @@ import { bufferOf } from "./buffers.ts";
 import type { LayerCache } from "./kv_cache.ts";
 import { type MatmulLaunch, matmulLaunch } from "./matmul_launch.ts";
 import type { DeviceMatrix } from "./matrix.ts";
-import type { Dispatch } from "./pass.ts";
+import type { Operation, OperationContext, Over } from "./operation.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { ExpertScratch, Scratch } from "./scratch.ts";
 import type { Weights } from "./weights.ts";
-
-/** What an operation runs over: the step's tokens, or its rows of logits. */
-export type Over = "tokens" | "logits";
-
-/** One dispatch of the model, its grid left open until the step's size is known. */
-export interface Operation {
-  readonly over: Over;
-  /**
-   * The dispatch for `count` (≥ 1) tokens or rows.
-   *
-   * @param attentionParts as StepCounts has it; attention alone looks at it
-   */
-  at(count: number, attentionParts: number): Dispatch;
-}
 
 /** What a matrix product reads and writes. */
 export interface Product {
@@ -68,17 +53,6 @@ export interface Product {
     readonly entries?: GPUBuffer;
     readonly perSlot: boolean;
   };
-}
-
-/** What the operations of one model share. */
-export interface OperationContext {
-  readonly pipelines: Pipelines;
-  readonly tuning: Tuning;
-  readonly scratch: Scratch;
-  /** Floats of the residual stream a token. */
-  readonly dim: number;
-  readonly rmsEpsilon: number;
-  readonly kv: KvType;
 }
 
 /** What one layer is laid out with. */
@@ -178,7 +152,9 @@ export class OperationBuilder {
         this.pipelines.bind(launch(1).pipeline, { ...buffers, 8: routes });
       const single = bind(experts?.routes ?? unused);
       const grouped = experts?.entries ? bind(experts.entries) : single;
-      const launches = new Map<number, MatmulLaunch>();
+      const launches = new Map<number, MatmulLaunch>(
+        tokenCounts(this.tuning, experts !== undefined).map((tokens) => [tokens, launch(tokens)]),
+      );
       return {
         over: p.over,
         at: (count) => {
