@@ -6,7 +6,7 @@ import { GPU_TILE, matmulLanesSpec, matmulTilesSpec } from "../kernels/matmul_sp
 import { logitAdjustSpec, sampleChunksSpec, samplePickSpec } from "../kernels/sampling_specs.ts";
 import type { KernelSpec } from "../kernels/spec.ts";
 import { embedSpec, headNormSpec, normAddSpec, ropeAppendSpec } from "../kernels/specs.ts";
-import { BLOCK_LAYOUT, type TensorType } from "../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type TensorType } from "../kernels/tensor_types.ts";
 import { tuningFor } from "../kernels/tuning.ts";
 import type { Gpu } from "../engine/gpu/device.ts";
 import { lanesFor } from "../engine/gpu/matmul_launch.ts";
@@ -32,7 +32,7 @@ export function variants(gpu: Pick<Gpu, "subgroupSize">): Variant[] {
   const tuning = tuningFor("hardware");
   if (tuning.matmul.by !== "lanes") throw new TypeError("Hardware's products are shared by lanes");
   const sizes = lanesFor(gpu, tuning.matmul, BLOCKS);
-  const types = Object.keys(BLOCK_LAYOUT) as TensorType[];
+  const types = Object.keys(GROUP_LAYOUT) as TensorType[];
   return [
     ...types.flatMap((type) => [
       ...[1, 2, 4, 8].flatMap((tokens) =>

@@ -45,7 +45,11 @@ export function matmulSpec(
     readonly share: boolean;
   },
 ): KernelSpec {
-  return spec(s, 1, [`const GROUPS = ${s.groups}u;`], [s.share ? xShared : xOwn], matmul, {
+  return spec(s, {
+    tile: 1,
+    constants: [`const GROUPS = ${s.groups}u;`],
+    helpers: [s.share ? xShared : xOwn],
+    main: matmul,
     overrides: { LANES: s.lanes },
     lanes: s.lanes,
     workgroupBytes: 0,
@@ -72,8 +76,11 @@ export function matmulLanesSpec(
   const constants = [
     `const SPLIT = ${s.split}u;\nconst SUBGROUP = ${subgroup}u;\nconst NORMED = ${s.normed};`,
   ];
-  return spec(s, GPU_TILE, constants, [shuffled ? sumSubgroups : sumLanes], matmulLanes, {
-    overrides: {},
+  return spec(s, {
+    tile: GPU_TILE,
+    constants,
+    helpers: [shuffled ? sumSubgroups : sumLanes],
+    main: matmulLanes,
     lanes,
     workgroupBytes: parts * (GPU_TILE * 16 + (shuffled ? 4 : GPU_TILE * 4)),
   });
@@ -87,21 +94,29 @@ export function matmulTilesSpec(
   s: { readonly type: TensorType; readonly normed: boolean },
 ): KernelSpec {
   const { tokens } = PROMPT_TILE;
-  return spec({ ...s, tokens }, GPU_TILE, [`const NORMED = ${s.normed};`], [], matmulTiles, {
-    overrides: {},
+  return spec({ ...s, tokens }, {
+    tile: GPU_TILE,
+    constants: [`const NORMED = ${s.normed};`],
+    main: matmulTiles,
     lanes: 64,
     workgroupBytes: (8 * 65 + 8 * 33) * 16,
   });
 }
 
-function spec(
-  s: MatmulCase,
-  tile: number,
-  constants: readonly string[],
-  helpers: readonly string[],
-  main: string,
-  sizes: { overrides: Record<string, number>; lanes: number; workgroupBytes: number },
-): KernelSpec {
+/** What the kernels of matrix products differ in. */
+interface Program {
+  readonly tile: number;
+  /** WGSL before and after the format's. */
+  readonly constants: readonly string[];
+  readonly helpers?: readonly string[];
+  readonly main: string;
+  readonly overrides?: Readonly<Record<string, number>>;
+  readonly lanes: number;
+  readonly workgroupBytes: number;
+}
+
+function spec(s: MatmulCase, program: Program): KernelSpec {
+  const { tile, constants, helpers = [], main, overrides = {}, lanes, workgroupBytes } = program;
   const format = DEVICE_FORMATS[s.type];
   const scales: KernelSpec["bindings"] = format.scaleWords > 0 ? { 1: "read" } : {};
   const routes: KernelSpec["bindings"] = s.experts ? { 8: "read" } : {};
@@ -118,7 +133,7 @@ function spec(
       ...(s.experts ? MATRICES[s.experts] : [oneMatrix]),
       main,
     ],
-    overrides: sizes.overrides,
+    overrides,
     bindings: {
       0: "read",
       ...scales,
@@ -130,7 +145,7 @@ function spec(
       7: "uniform",
       ...routes,
     },
-    workgroupSize: [sizes.lanes, 1],
-    workgroupBytes: sizes.workgroupBytes,
+    workgroupSize: [lanes, 1],
+    workgroupBytes,
   };
 }

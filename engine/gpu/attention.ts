@@ -59,7 +59,8 @@ function byPositions(
     lanes /= 2;
     spec = attentionSpec({ ...shape, lanes });
   }
-  return overCache(pipelines, cache, spec, {
+  return overCache(pipelines, cache, {
+    spec,
     buffers: () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
     dispatch: (pipeline, count) => ({ pipeline, workgroups: [heads / together, count] }),
   });
@@ -93,7 +94,8 @@ function byTiles(
     3: metadata,
   });
   return [
-    overCache(pipelines, cache, spec(1), {
+    overCache(pipelines, cache, {
+      spec: spec(1),
       buffers: () => ({
         0: queries,
         1: attended,
@@ -125,8 +127,8 @@ function byTiles(
 export function overCache(
   pipelines: Pipelines,
   cache: LayerCache,
-  spec: KernelSpec,
-  { buffers, dispatch }: {
+  { spec, buffers, dispatch }: {
+    readonly spec: KernelSpec;
     readonly buffers: () => Readonly<Record<number, GPUBuffer>>;
     /** The dispatch but for what it binds, by the kernel of `spec` or one of equal bindings. */
     readonly dispatch: (

@@ -235,7 +235,8 @@ export class OperationBuilder {
       table: cache.table,
       lanes,
     });
-    return overCache(this.pipelines, cache, spec, {
+    return overCache(this.pipelines, cache, {
+      spec,
       buffers: () => ({
         0: qkv,
         1: queries,

