@@ -1,7 +1,8 @@
 // Causal attention of one token over its sequence's paged cache, one workgroup for QUERIES heads
 // that share a KV head, so that each key and value that is read serves all of them. Every lane
-// walks its share of the positions that the token sees with a running maximum and sum (the online softmax of Milakov
-// and Gimelshein, 2018); the lanes' parts are then added in a fixed order.
+// walks its share of the positions that the token sees with a running maximum and sum (the online
+// softmax of Milakov and Gimelshein, 2018); the lanes' parts are then added in a fixed order. For
+// software drivers: attention_keys.wgsl is for GPUs.
 override HEADS: u32;
 override KV_HEADS: u32;
 override LANES: u32;

@@ -18,10 +18,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (row >= shape.rows || block >= shape.blocks) { return; }
   let group = row / 4u;
   let scales = load_scales(super_unit_of(group, block));
-  let values = load_row(unit_of(group, block), row % 4u, block % SUPER, scales);
+  var q: Quants;
+  let scale = row_scale(scales, row % 4u, block % SUPER);
   for (var i = 0u; i < 8u; i++) {
-    var v = values.w[i] * values.scale[i / 4u];
-    if (OFFSET) { v += values.offset[i / 4u]; }
+    if (i % (8u / PIECES) == 0u) {
+      q = load_quants(unit_of(group, block), row % 4u, i / (8u / PIECES));
+    }
+    var v = weights(q, i) * scale.scale[i / 4u];
+    if (OFFSET) { v += scale.offset[i / 4u]; }
     h[(id.y * shape.blocks + block) * 8u + i] = v * SCALE;
   }
 }

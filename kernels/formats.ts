@@ -1,10 +1,11 @@
 /** How each weight format lies on the device, and the WGSL that reads it. */
 
 import bf16 from "./quant/bf16.wgsl" with { type: "text" };
+import bytes from "./quant/bytes.wgsl" with { type: "text" };
 import f16 from "./quant/f16.wgsl" with { type: "text" };
 import f32 from "./quant/f32.wgsl" with { type: "text" };
 import halves from "./quant/halves.wgsl" with { type: "text" };
-import mlx8 from "./quant/mlx8.wgsl" with { type: "text" };
+import noScale from "./quant/no_scale.wgsl" with { type: "text" };
 import q2_k from "./quant/q2_k.wgsl" with { type: "text" };
 import q3_k from "./quant/q3_k.wgsl" with { type: "text" };
 import q4 from "./quant/q4.wgsl" with { type: "text" };
@@ -44,14 +45,14 @@ function format(
 
 /** The device layout of every tensor type. */
 export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
-  F32: format([f32], 128, 0, { offset: false }),
-  F16: format([f16, halves], 64, 0, { offset: false }),
-  BF16: format([bf16, halves], 64, 0, { offset: false }),
+  F32: format([f32, noScale], 128, 0, { offset: false }),
+  F16: format([f16, halves, noScale], 64, 0, { offset: false }),
+  BF16: format([bf16, halves, noScale], 64, 0, { offset: false }),
   Q4_0: format([q4, scale_d, q4_0], 16, 2),
   Q4_1: format([q4, scale_dm], 16, 4),
   Q5_0: format([q5, scale_d, q5_0], 20, 2),
   Q5_1: format([q5, scale_dm], 20, 4),
-  Q8_0: format([scale_d, q8_0], 32, 2, { offset: false }),
+  Q8_0: format([bytes, scale_d, q8_0], 32, 2),
   Q2_K: format([q2_k], 8, 20, { superBlocks: 8, oneScale: false }),
   Q3_K: format([q3_k], 12, 16, { superBlocks: 8, oneScale: false }),
   Q4_K: format([q4, scale_k4], 16, 16, { superBlocks: 8 }),
@@ -59,12 +60,19 @@ export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
   Q6_K: format([q6_k], 24, 20, { superBlocks: 8, oneScale: false }),
   MLX4_64: format([q4, scale_dm], 16, 4, { superBlocks: 2 }),
   MLX4_128: format([q4, scale_dm], 16, 4, { superBlocks: 4 }),
-  MLX8_32: format([mlx8, scale_dm], 32, 4),
-  MLX8_64: format([mlx8, scale_dm], 32, 4, { superBlocks: 2 }),
-  MLX8_128: format([mlx8, scale_dm], 32, 4, { superBlocks: 4 }),
+  MLX8_32: format([bytes, scale_dm], 32, 4),
+  MLX8_64: format([bytes, scale_dm], 32, 4, { superBlocks: 2 }),
+  MLX8_128: format([bytes, scale_dm], 32, 4, { superBlocks: 4 }),
 };
 
 /** The `const` lines that a format's kernels start with. */
-export function formatConstants({ superBlocks, offset, oneScale }: DeviceFormat): string {
-  return `const SUPER = ${superBlocks}u;\nconst OFFSET = ${offset};\nconst ONE_SCALE = ${oneScale};`;
+export function formatConstants(format: DeviceFormat): string {
+  const { superBlocks, scaleWords, offset, oneScale } = format;
+  return [
+    `const SUPER = ${superBlocks}u;`,
+    `const SCALED = ${scaleWords > 0};`,
+    `const OFFSET = ${offset};`,
+    `const ONE_SCALE = ${oneScale};`,
+    `const HALVES = ${oneScale ? 1 : 2}u;`,
+  ].join("\n");
 }

@@ -1,6 +1,7 @@
-// Loads from a KV cache in half precision, eight elements at a time.
+// Loads from a KV cache in half precision, eight elements at a time; for GPUs keys lie in columns of eight
+// elements (rope_append.wgsl).
 @group(0) @binding(3) var<storage, read> keys: array<vec4<u32>>;    // [block, kvHead, 16, HEAD_DIM / 8]
-@group(0) @binding(5) var<storage, read> values: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read> values: array<vec4<u32>>;  // [block, kvHead, 16, HEAD_DIM / 8]
 
 struct Eight { lo: vec4<f32>, hi: vec4<f32> }
 

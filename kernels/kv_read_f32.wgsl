@@ -1,6 +1,7 @@
-// Loads from a KV cache in float32, eight elements at a time.
+// Loads from a KV cache in float32, eight elements at a time; for GPUs keys lie in columns of eight
+// elements (rope_append.wgsl).
 @group(0) @binding(3) var<storage, read> keys: array<vec4<f32>>;    // [block, kvHead, 16, HEAD_DIM / 4]
-@group(0) @binding(5) var<storage, read> values: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> values: array<vec4<f32>>;  // [block, kvHead, 16, HEAD_DIM / 4]
 
 struct Eight { lo: vec4<f32>, hi: vec4<f32> }
 

@@ -1,6 +1,6 @@
 // Stores to a KV cache in half precision, two elements a word: pack2x16float needs no feature.
 @group(0) @binding(2) var<storage, read_write> keys: array<u32>;    // [block, kvHead, 16, HEAD_DIM / 2]
-@group(0) @binding(3) var<storage, read_write> values: array<u32>;
+@group(0) @binding(3) var<storage, read_write> values: array<u32>;  // [block, kvHead, 16, HEAD_DIM / 2]
 
 fn store_key(i: u32, pair: vec2<f32>) { keys[i] = pack2x16float(pair); }
 fn store_value(i: u32, pair: vec2<f32>) { values[i] = pack2x16float(pair); }

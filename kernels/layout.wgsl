@@ -1,8 +1,8 @@
 // How matrices lie on the device. Rows go in groups of four; 32 weights of each row of a group are
-// a unit: unit = [group / TILE, block, group % TILE], so that TILE neighbouring invocations, one
-// group each, read neighbouring memory. Formats with super-blocks keep the scales of SUPER blocks
-// together: super-unit = [group / TILE, block / SUPER, group % TILE].
-override TILE: u32;  // groups per tile
+// a unit: unit = [group / TILE, block, group % TILE]. Formats with super-blocks keep the scales of
+// SUPER blocks together: super-unit = [group / TILE, block / SUPER, group % TILE]. A unit has some
+// words (of its buffer's element type), and TILE units have their first words, then their second
+// words and so on, so that TILE neighbouring invocations read neighbouring memory. TILE is a `const` before this file.
 
 // A matrix, or a part of one, and its use (kernels/specs.ts, matrixShape): a uniform, so that all
 // matrices of a format share one pipeline.
@@ -30,23 +30,30 @@ fn super_unit_of(group: u32, block: u32) -> u32 {
   return (group / TILE * (shape.blocks / SUPER) + block / SUPER) * TILE + group % TILE;
 }
 
+// Where word `i` of the `count` words of a unit or super-unit is.
+fn word_of(unit: u32, count: u32, i: u32) -> u32 {
+  return (unit / TILE * count + i) * TILE + unit % TILE;
+}
+
 // 32 weights of one row: weight i is scale[i / 16] · w[i] + offset[i / 16].
-struct Row { w: array<vec4<f32>, 8>, scale: vec2<f32>, offset: vec2<f32> }
+struct RowScale { scale: vec2<f32>, offset: vec2<f32> }
 
-// Sixteen bytes' low four bits, as floats.
-fn low_nibbles(word: u32) -> vec4<f32> {
-  return vec4<f32>(unpack4xU8(word & 0x0f0f0f0fu));
+// Of weights 4i to 4i + 3 of a block, a byte for each:
+// nibbles, the low ones being those of weights 0–15, the high ones of 16–31;
+fn four_nibbles(words: vec4<u32>, i: u32) -> u32 {
+  return (words[i % 4u] >> (i / 4u * 4u)) & 0x0f0f0f0fu;
 }
 
-// Bit 4i + c of `word`, for c of 0 to 3.
-fn four_bits(word: u32, i: u32) -> vec4<u32> {
-  return (vec4(word) >> (vec4(0u, 1u, 2u, 3u) + 4u * i)) & vec4(1u);
+// pairs of bits, a word for 16 weights;
+fn four_pairs(words: vec2<u32>, i: u32) -> u32 {
+  return (words[i / 4u] >> (i % 4u * 2u)) & 0x03030303u;
 }
 
-// The 2-bit field 4i + c of two words, for c of 0 to 3.
-fn four_pairs(words: vec2<u32>, i: u32) -> vec4<u32> {
-  return (vec4(words[i / 4u]) >> (vec4(0u, 2u, 4u, 6u) + 8u * (i % 4u))) & vec4(3u);
-}
+// bits, bit i of each byte.
+fn four_bits(word: u32, i: u32) -> u32 { return (word >> i) & 0x01010101u; }
+
+// As floats.
+fn four_floats(bytes: u32) -> vec4<f32> { return vec4<f32>(unpack4xU8(bytes)); }
 
 // Signed byte i of a word.
 fn signed_byte(word: u32, i: u32) -> f32 {

@@ -50,6 +50,8 @@ interface Fields {
   readonly scales: number;
   readonly fifths: number;
   readonly quants: number;
+  /** Flips the signs of signed bytes, which makes them unsigned ones with an offset of 128. */
+  readonly flip?: number;
 }
 
 const FIELDS: Partial<Record<TensorType, Fields>> = {
@@ -60,7 +62,7 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
   Q4_1: { scales: 2, fifths: 0, quants: 8 },
   Q5_0: { scales: 1, fifths: 2, quants: 8 },
   Q5_1: { scales: 2, fifths: 2, quants: 8 },
-  Q8_0: { scales: 1, fifths: 0, quants: 16 },
+  Q8_0: { scales: 1, fifths: 0, quants: 16, flip: 0x80808080 },
   MLX4_64: { scales: 2, fifths: 0, quants: 8 },
   MLX4_128: { scales: 2, fifths: 0, quants: 8 },
   MLX8_32: { scales: 2, fifths: 0, quants: 16 },
@@ -137,7 +139,30 @@ export function packRows(
       i += supers * superHalves;
     }
   }
+  interleaveTiles(quants, quantWords, tile);
+  interleaveTiles(scales, scaleWords, tile);
   return { quants, scales };
+}
+
+/**
+ * Reorders tiles of units of `count` words: the first vec4 of all units of a tile, then the second of
+ * all, and so on (word_of in layout.wgsl).
+ */
+function interleaveTiles(words: Uint32Array, count: number, tile: number): void {
+  if (tile === 1 || count <= 4) return;
+  const copy = new Uint32Array(tile * count);
+  for (let start = 0; start < words.length; start += copy.length) {
+    copy.set(words.subarray(start, start + copy.length));
+    let from = 0;
+    for (let unit = 0; unit < tile; unit++) {
+      for (let at = start + unit * 4; from < (unit + 1) * count; at += tile * 4, from += 4) {
+        words[at] = copy[from]!;
+        words[at + 1] = copy[from + 1]!;
+        words[at + 2] = copy[from + 2]!;
+        words[at + 3] = copy[from + 3]!;
+      }
+    }
+  }
 }
 
 function packRow(
@@ -145,7 +170,7 @@ function packRow(
   i: number,
   blocks: number,
   row: number,
-  { scales, fifths, quants }: Fields,
+  { scales, fifths, quants, flip = 0 }: Fields,
   units: number,
   toQuants: Uint32Array,
   quantAt: number,
@@ -163,32 +188,43 @@ function packRow(
     scaleAt += scaleStride;
     for (let unit = 0; unit < units; unit++) {
       if (fifths > 0) {
-        toQuants[quantAt + toFifths] = wordAt(from, i);
+        toQuants[quantAt + toFifths] = bitsByBytes(wordAt(from, i));
         i += fifths;
       }
-      moveWords(from, i, toQuants, quantAt, words);
+      moveWords(from, i, toQuants, quantAt, words, flip);
       i += quants;
       quantAt += stride;
     }
   }
 }
 
-/** Copies `count` words, a multiple of four, from half `i` on. */
+/** Bit 4i + c to bit i of byte c: kernels then read the bits of four neighbours in one go. */
+function bitsByBytes(bits: number): number {
+  let out = 0;
+  for (let i = 0; i < 8; i++) {
+    // The product has bit c of the nibble at 8c.
+    out |= (Math.imul(bits >>> 4 * i & 15, 0x00204081) & 0x01010101) << i;
+  }
+  return out;
+}
+
+/** Copies `count` words, a multiple of four, from half `i` on, with some bits flipped. */
 function moveWords(
   from: Uint32Array,
   i: number,
   to: Uint32Array,
   at: number,
   count: number,
+  flip: number,
 ): void {
   let next = i >> 1;
   const end = at + count;
   if ((i & 1) === 0) {
     for (; at < end; at += 4, next += 4) {
-      to[at] = from[next]!;
-      to[at + 1] = from[next + 1]!;
-      to[at + 2] = from[next + 2]!;
-      to[at + 3] = from[next + 3]!;
+      to[at] = from[next]! ^ flip;
+      to[at + 1] = from[next + 1]! ^ flip;
+      to[at + 2] = from[next + 2]! ^ flip;
+      to[at + 3] = from[next + 3]! ^ flip;
     }
     return;
   }
@@ -196,10 +232,10 @@ function moveWords(
     const b = from[next + 1]!;
     const c = from[next + 2]!;
     const d = from[next + 3]!;
-    to[at] = from[next]! >>> 16 | b << 16;
-    to[at + 1] = b >>> 16 | c << 16;
-    to[at + 2] = c >>> 16 | d << 16;
-    to[at + 3] = d >>> 16 | from[next + 4]! << 16;
+    to[at] = (from[next]! >>> 16 | b << 16) ^ flip;
+    to[at + 1] = (b >>> 16 | c << 16) ^ flip;
+    to[at + 2] = (c >>> 16 | d << 16) ^ flip;
+    to[at + 3] = (d >>> 16 | from[next + 4]! << 16) ^ flip;
   }
 }
 

@@ -30,7 +30,7 @@ const BITS = 0x01010101;
 
 /**
  * Four words whose bytes hold a pair of bits for each of four units, the first's lowest: a word for
- * each unit, `stride` apart. The product has bits 2j of a word's byte j at 24 + 2j.
+ * each unit, `stride` apart, whose byte c has the pairs of the words' bytes c.
  */
 function spreadPairs(
   from: Uint32Array,
@@ -40,12 +40,12 @@ function spreadPairs(
   stride: number,
 ): void {
   let a = 0, b = 0, c = 0, d = 0;
-  for (let shift = 0; shift < 32; shift += 8, i += 2) {
+  for (let shift = 0; shift < 8; shift += 2, i += 2) {
     const word = wordAt(from, i);
-    a |= Math.imul(word & PAIRS, 0x01041040) >>> 24 << shift;
-    b |= Math.imul(word >>> 2 & PAIRS, 0x01041040) >>> 24 << shift;
-    c |= Math.imul(word >>> 4 & PAIRS, 0x01041040) >>> 24 << shift;
-    d |= Math.imul(word >>> 6 & PAIRS, 0x01041040) >>> 24 << shift;
+    a |= (word & PAIRS) << shift;
+    b |= (word >>> 2 & PAIRS) << shift;
+    c |= (word >>> 4 & PAIRS) << shift;
+    d |= (word >>> 6 & PAIRS) << shift;
   }
   quants[at] = a;
   quants[at + stride] = b;
@@ -63,12 +63,12 @@ function spreadBits(
 ): void {
   for (let unit = 0; unit < 8; unit += 4, at += 4 * stride) {
     let a = 0, b = 0, c = 0, d = 0;
-    for (let j = 0; j < 8; j++) {
-      const word = wordAt(from, i + 2 * j) >>> unit;
-      a |= Math.imul(word & BITS, 0x01020408) >>> 24 << 4 * j;
-      b |= Math.imul(word >>> 1 & BITS, 0x01020408) >>> 24 << 4 * j;
-      c |= Math.imul(word >>> 2 & BITS, 0x01020408) >>> 24 << 4 * j;
-      d |= Math.imul(word >>> 3 & BITS, 0x01020408) >>> 24 << 4 * j;
+    for (let shift = 0; shift < 8; shift++) {
+      const word = wordAt(from, i + 2 * shift) >>> unit;
+      a |= (word & BITS) << shift;
+      b |= (word >>> 1 & BITS) << shift;
+      c |= (word >>> 2 & BITS) << shift;
+      d |= (word >>> 3 & BITS) << shift;
     }
     quants[at] = a;
     quants[at + stride] = b;

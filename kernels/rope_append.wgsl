@@ -6,6 +6,7 @@ override HEAD_DIM: u32;
 override ROPE_DIMS: u32;                // elements of a head that rotate, from its start on
 override HALF: bool;                    // pairs are (i, i + ROPE_DIMS / 2), else (2i, 2i + 1)
 override LANES: u32;
+override COLUMNS: bool;                 // keys of a block: [HEAD_DIM / 8, 16, 8], not [16, HEAD_DIM]
 override KV_GROUPS: u32;                // see attention.wgsl
 override KV_GROUP: u32;
 const BLOCK_TOKENS = 16u;
@@ -49,7 +50,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let block = batch[token.table + token.position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
   let row = token.position % BLOCK_TOKENS;
   if (head < HEADS + KV_HEADS) {
-    let i = ((block * KV_HEADS + head - HEADS) * BLOCK_TOKENS + row) * words + e / 2u;
+    let start = (block * KV_HEADS + head - HEADS) * BLOCK_TOKENS * words;
+    var i = start + row * words + e / 2u;
+    if (COLUMNS) { i = start + (e / 8u * BLOCK_TOKENS + row) * 4u + e % 8u / 2u; }
     store_key(i, vec2(rotated(base, e, token.position), rotated(base, e + 1u, token.position)));
   } else {
     let i = ((block * KV_HEADS + head - HEADS - KV_HEADS) * BLOCK_TOKENS + row) * words + e / 2u;

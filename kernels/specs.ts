@@ -2,9 +2,6 @@
 
 import attention from "./attention.wgsl" with { type: "text" };
 import embed from "./embed.wgsl" with { type: "text" };
-import expertPart from "./expert_part.wgsl" with { type: "text" };
-import experts from "./experts.wgsl" with { type: "text" };
-import groupedExperts from "./grouped_experts.wgsl" with { type: "text" };
 import headNorm from "./head_norm.wgsl" with { type: "text" };
 import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
 import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
@@ -12,13 +9,8 @@ import kvWriteF16 from "./kv_write_f16.wgsl" with { type: "text" };
 import kvWriteF32 from "./kv_write_f32.wgsl" with { type: "text" };
 import normAdd from "./norm_add.wgsl" with { type: "text" };
 import layout from "./layout.wgsl" with { type: "text" };
-import matmul from "./matmul.wgsl" with { type: "text" };
-import oneMatrix from "./one_matrix.wgsl" with { type: "text" };
 import ropeAppend from "./rope_append.wgsl" with { type: "text" };
-import route from "./route.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
-import xOwn from "./x_own.wgsl" with { type: "text" };
-import xShared from "./x_shared.wgsl" with { type: "text" };
 import { DEVICE_FORMATS, formatConstants } from "./formats.ts";
 import type { KernelSpec } from "./spec.ts";
 import type { TensorType } from "./tensor_types.ts";
@@ -31,63 +23,6 @@ export const KV_BYTES = { f16: 2, f32: 4 } as const;
 
 /** Which count of the step's metadata a kernel runs over: its index there. */
 const COUNT_OF = { tokens: 0, logits: 1 } as const;
-
-/** How matrix products of one format are launched. */
-export interface MatmulLaunch {
-  readonly type: TensorType;
-  /** Tokens that one invocation serves. */
-  readonly tokens: number;
-  /** Groups of four rows that one invocation owns. */
-  readonly groups: number;
-  readonly lanes: number;
-  readonly split: number;
-  readonly tile: number;
-  /** Lanes share the loading of activations (x_shared.wgsl), which needs subgroups of eight. */
-  readonly share: boolean;
-  /**
-   * Tokens have matrices of their own instead of one for all: served slot by slot ("single", where
-   * `tokens` is 1), or sorted by groupSlotsSpec's kernel, in groups of `tokens`.
-   */
-  readonly experts?: "single" | "grouped" | undefined;
-}
-
-const MATRICES = {
-  single: [route, expertPart, experts],
-  grouped: [expertPart, groupedExperts],
-};
-
-/** y = W·x for a matrix in any format. Reference: `matmul`, `rmsNorm`, `siluMul` of reference.ts. */
-export function matmulSpec(s: MatmulLaunch): KernelSpec {
-  const format = DEVICE_FORMATS[s.type];
-  const scales: KernelSpec["bindings"] = format.scaleWords > 0 ? { 1: "read" } : {};
-  const routes: KernelSpec["bindings"] = s.experts ? { 8: "read" } : {};
-  return {
-    name: `${s.experts ? "experts" : "matmul"}_${s.type.toLowerCase()}`,
-    parts: [
-      `const TOKENS = ${s.tokens}u;\nconst GROUPS = ${s.groups}u;`,
-      formatConstants(format),
-      layout,
-      ...format.wgsl,
-      s.share ? xShared : xOwn,
-      ...(s.experts ? MATRICES[s.experts] : [oneMatrix]),
-      matmul,
-    ],
-    overrides: { TILE: s.tile, LANES: s.lanes, SPLIT: s.split },
-    bindings: {
-      0: "read",
-      ...scales,
-      2: "read",
-      3: "read",
-      4: "write",
-      5: "read",
-      6: "step",
-      7: "uniform",
-      ...routes,
-    },
-    workgroupSize: [s.lanes, s.split],
-    workgroupBytes: s.lanes * s.split * 16,
-  };
-}
 
 /** A matrix, or a part of one, and what is done with its product. */
 export interface MatrixUse {
@@ -154,8 +89,15 @@ export function embedSpec(
   const scales: KernelSpec["bindings"] = format.scaleWords > 0 ? { 1: "read" } : {};
   return {
     name: `embed_${s.type.toLowerCase()}`,
-    parts: [formatConstants(format), layout, ...format.wgsl, step, embed],
-    overrides: { TILE: s.tile, LANES: s.lanes, SCALE: s.scale },
+    parts: [
+      `const TILE = ${s.tile}u;`,
+      formatConstants(format),
+      layout,
+      ...format.wgsl,
+      step,
+      embed,
+    ],
+    overrides: { LANES: s.lanes, SCALE: s.scale },
     bindings: {
       0: "read",
       ...scales,
@@ -218,6 +160,8 @@ export function ropeAppendSpec(
     ropeDims: number;
     half: boolean;
     kv: KvType;
+    /** Keys of a block lie in columns of eight elements, as attention_keys.wgsl reads them. */
+    columns: boolean;
     table: KvTable;
     lanes: number;
   },
@@ -231,6 +175,7 @@ export function ropeAppendSpec(
       HEAD_DIM: s.headDim,
       ROPE_DIMS: s.ropeDims,
       HALF: s.half ? 1 : 0,
+      COLUMNS: s.columns ? 1 : 0,
       LANES: s.lanes,
       KV_GROUPS: s.table.groups,
       KV_GROUP: s.table.group,

@@ -1,18 +1,15 @@
 /** Launch sizes by the class of the adapter: measured choices, not properties of a machine. */
 
+import { GPU_TILE, PROMPT_TILE } from "./matmul_specs.ts";
+
 /** Launch sizes of every kernel family. */
 export interface Tuning {
   /** Groups of four rows that lie next to each other in memory. */
   readonly tile: number;
-  /** Matrix products: row-group owners per workgroup, groups each owns, invocations along a row. */
-  readonly matmul: { readonly lanes: number; readonly groups: number; readonly split: number };
-  /** Whether lanes share the loading of activations, where subgroups are large enough. */
-  readonly share: boolean;
+  readonly matmul: OwnerTuning | LaneTuning;
   /** The most tokens that one invocation of a matrix product serves. */
   readonly matmulTokens: number;
-  readonly attentionLanes: number;
-  /** The most heads of a KV head that one invocation of attention serves. */
-  readonly attentionHeads: number;
+  readonly attention: PositionTuning | TileTuning;
   /** Lanes of kernels that work element by element or block by block. */
   readonly elementLanes: number;
   readonly sampleLanes: number;
@@ -22,17 +19,45 @@ export interface Tuning {
   readonly batchTokens: number;
 }
 
+/** Matrix products whose invocations own rows: matmul.wgsl. */
+export interface OwnerTuning {
+  readonly by: "rows";
+  readonly lanes: number;
+  /** Groups of four rows that each owns. */
+  readonly groups: number;
+  /** Whether lanes share the loading of activations, where subgroups are large enough. */
+  readonly share: boolean;
+}
+
+/** Matrix products whose lanes share rows: matmul_lanes.wgsl and, for prompts, matmul_tiles.wgsl. */
+export interface LaneTuning {
+  readonly by: "lanes";
+  /** The most lanes along a row. */
+  readonly split: number;
+}
+
+/** Attention whose lanes have positions: attention.wgsl. */
+export interface PositionTuning {
+  readonly by: "positions";
+  readonly lanes: number;
+  /** The most heads of a KV head that one invocation serves. */
+  readonly heads: number;
+}
+
+/** Attention whose workgroups have queries and tiles of positions: attention_keys.wgsl. */
+export interface TileTuning {
+  readonly by: "tiles";
+}
+
 /**
  * Software drivers run eight lanes a core and gather each lane's loads one by one: few lanes, much
  * work in each, no cooperation.
  */
 const SOFTWARE: Tuning = {
   tile: 1,
-  matmul: { lanes: 8, groups: 2, split: 1 },
-  share: true,
+  matmul: { by: "rows", lanes: 8, groups: 2, share: true },
   matmulTokens: 8,
-  attentionLanes: 8,
-  attentionHeads: 8,
+  attention: { by: "positions", lanes: 8, heads: 8 },
   elementLanes: 8,
   sampleLanes: 8,
   sampleChunk: 4096,
@@ -41,12 +66,10 @@ const SOFTWARE: Tuning = {
 
 /** Hardware: coalesced loads across lanes, and invocations along a row to fill the device. */
 const HARDWARE: Tuning = {
-  tile: 16,
-  matmul: { lanes: 16, groups: 1, split: 16 },
-  share: false,
+  tile: GPU_TILE,
+  matmul: { by: "lanes", split: 32 },
   matmulTokens: 8,
-  attentionLanes: 32,
-  attentionHeads: 1,
+  attention: { by: "tiles" },
   elementLanes: 64,
   sampleLanes: 256,
   sampleChunk: 4096,
@@ -54,15 +77,39 @@ const HARDWARE: Tuning = {
 };
 
 /**
+ * Tokens that a kernel of a matrix product serves together in a step of so many. Lanes that share rows
+ * have kernels for 1, 2, 4 and 8 tokens alone (a place that is left free costs no reading) and for
+ * the tiles of prompts, which are better off than reading weights three times.
+ */
+export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number): number {
+  if (matmul.by === "lanes") {
+    if (tokens > 2 * matmulTokens) return PROMPT_TILE.tokens;
+    return 2 ** Math.ceil(Math.log2(Math.min(matmulTokens, tokens)));
+  }
+  return Math.ceil(tokens / Math.ceil(tokens / matmulTokens));
+}
+
+/**
+ * Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give, where there
+ * are few: their kernels are compiled while weights load, not within a request.
+ */
+export function tokenCounts({ matmul, matmulTokens }: Tuning, experts: boolean): number[] {
+  if (matmul.by === "rows") return [];
+  const counts = [1, 2, 4, 8].filter((tokens) => tokens <= matmulTokens);
+  return experts ? counts : [...counts, PROMPT_TILE.tokens];
+}
+
+/**
  * How many of an expert's slots one invocation serves, in a step of so many tokens: no more than an
  * expert has on average, so that most places of a group are taken.
  */
 export function slotsTogether(
-  { matmulTokens }: Tuning,
+  { matmul, matmulTokens }: Tuning,
   { count, slots }: { readonly count: number; readonly slots: number },
   tokens: number,
 ): number {
-  return Math.max(1, Math.min(matmulTokens, Math.floor(tokens * slots / count)));
+  const together = Math.max(1, Math.min(matmulTokens, Math.floor(tokens * slots / count)));
+  return matmul.by === "lanes" ? 2 ** Math.floor(Math.log2(together)) : together;
 }
 
 /** The launch sizes for a class of adapter. */

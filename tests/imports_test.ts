@@ -42,6 +42,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "cli": ["bench*", "engine*", "kernels"],
   // Programs and tests, which nothing else imports.
   "fixtures": ["*"],
+  "isa": ["*"],
   "release": ["*"],
   "tests": ["*"],
 };

@@ -11,6 +11,7 @@ import type { Dispatch } from "../../engine/gpu/pass.ts";
 import type { DeviceMatrix } from "../../engine/gpu/matrix.ts";
 import { choiceKernels } from "../../engine/gpu/self_test/choices.ts";
 import { floats, randomTensor, upload } from "../../engine/gpu/self_test/products.ts";
+import { attentionPartsFor } from "../../engine/gpu/step_metadata.ts";
 import { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { selfTest } from "../../engine/gpu/self_test/self_test.ts";
 import { expertCases } from "./expert_cases.ts";
@@ -159,7 +160,7 @@ class Cases {
       return build.matmul(copy, { x, y, stride: rows, over: "tokens" });
     });
     return {
-      at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens)),
+      at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens, 0)),
       count,
     };
   }
@@ -171,14 +172,14 @@ class Cases {
     ]);
     harness.free(matrix);
     const parts = harness.build({ dim: columns }).embed(matrix, 1);
-    return repeated(this.harness, (tokens) => parts[0]!.at(tokens));
+    return repeated(this.harness, (tokens) => parts[0]!.at(tokens, 0));
   }
 
   #headNorm(): (tokens: number) => Dispatch {
     const { harness, model } = this;
     const [query, key] = [0, 1].map(() => harness.buffer(floats(model.headDim, this.#random)));
     const operation = harness.build().headNorm(model, query!, key!);
-    return (tokens) => operation.at(tokens);
+    return (tokens) => operation.at(tokens, 0);
   }
 
   #ropeAppend(kv: KvType): (tokens: number) => Dispatch {
@@ -193,13 +194,16 @@ class Cases {
     } as const;
     const layer = { ...model, rope };
     const operation = harness.build({ kv }).ropeAppend(layer, this.#cache(kv), angles);
-    return (tokens) => operation.at(tokens);
+    return (tokens) => operation.at(tokens, 0);
   }
 
-  #attention(kv: KvType): (tokens: number) => Dispatch {
+  #attention(kv: KvType): (tokens: number) => readonly Dispatch[] {
     const layer = { ...this.model, scale: 1 / Math.sqrt(this.model.headDim) };
-    const operation = this.harness.build({ kv }).attention(layer, this.#cache(kv));
-    return (tokens) => operation.at(tokens);
+    const operations = this.harness.build({ kv }).attention(layer, this.#cache(kv));
+    return (tokens) => {
+      const parts = attentionPartsFor(tokens, POSITIONS);
+      return operations.map((operation) => operation.at(tokens, parts));
+    };
   }
 
   async #choice(

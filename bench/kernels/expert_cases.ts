@@ -38,7 +38,7 @@ export function expertCases(
         const logits = harness.buffer(floats(MOST_TOKENS * ROUTED, random));
         const routes = harness.buffer(MOST_TOKENS * SLOTS * 8);
         const operation = harness.build().topK(config, { logits, routes });
-        return repeated(harness, (tokens) => operation.at(tokens));
+        return repeated(harness, (tokens) => operation.at(tokens, 0));
       },
     },
     {
@@ -63,7 +63,7 @@ export function expertCases(
           { routes, parts },
           target,
         );
-        return repeated(harness, (tokens) => operation.at(tokens));
+        return repeated(harness, (tokens) => operation.at(tokens, 0));
       },
     },
   ];
@@ -99,7 +99,7 @@ function products(
     return harness.build().matmul(matrix, { x, y, stride: rows, over: "tokens", experts });
   });
   return {
-    at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens)),
+    at: (call, tokens) => operations[call]!.map((operation) => operation.at(tokens, 0)),
     count: calls,
   };
 }

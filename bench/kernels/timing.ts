@@ -80,9 +80,12 @@ export function kernelCase(
   };
 }
 
-/** The same dispatch again and again, for kernels that are too quick to be timed alone. */
-export function repeated(harness: KernelHarness, at: (tokens: number) => Dispatch): Calls {
-  return { at: (_, tokens) => [at(tokens)], count: SIZES[harness.gpu.driver].calls };
+/** The same dispatches again and again, for kernels that are too quick to be timed alone. */
+export function repeated(
+  harness: KernelHarness,
+  at: (tokens: number) => Dispatch | readonly Dispatch[],
+): Calls {
+  return { at: (_, tokens) => [at(tokens)].flat(), count: SIZES[harness.gpu.driver].calls };
 }
 
 /** A decode step of `tokens` sequences, each at the last of POSITIONS positions. */

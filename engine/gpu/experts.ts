@@ -6,7 +6,8 @@
 import { groupSlotsSpec } from "../../kernels/expert_specs.ts";
 import { slotsTogether } from "../../kernels/tuning.ts";
 import type { ExpertsSpec } from "../model/config.ts";
-import type { LayerContext, Operation, OperationBuilder } from "./operations.ts";
+import type { Operation } from "./operation.ts";
+import type { LayerContext, OperationBuilder } from "./operations.ts";
 
 /**
  * The operations of one layer, from the residual stream to the residual stream.

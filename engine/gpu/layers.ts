@@ -11,7 +11,8 @@ import { bufferOf, withMemoryCheck } from "./buffers.ts";
 import { expertFeedForward } from "./experts.ts";
 import { KvCache, type LayerCache } from "./kv_cache.ts";
 import type { DeviceMatrix } from "./matrix.ts";
-import { type LayerContext, type Operation, OperationBuilder } from "./operations.ts";
+import type { Operation } from "./operation.ts";
+import { type LayerContext, OperationBuilder } from "./operations.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { Scratch } from "./scratch.ts";
 import { Weights } from "./weights.ts";
@@ -108,7 +109,7 @@ function attention(
     const queryNorm = weights.vector(name("queryNorm"));
     operations.push(build.headNorm(mixer, queryNorm, weights.vector(name("keyNorm"))));
   }
-  operations.push(build.ropeAppend(mixer, cache, angles), build.attention(mixer, cache));
+  operations.push(build.ropeAppend(mixer, cache, angles), ...build.attention(mixer, cache));
   const output = weights.matrix(name("attentionOutput"));
   operations.push(...addProduct(context, output, {
     x: attended,

@@ -3,37 +3,26 @@
 import { combineSpec, topKSpec } from "../../kernels/expert_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
 import {
-  attentionSpec,
   embedSpec,
   headNormSpec,
   type HeadShape,
-  type KvType,
-  matmulSpec,
   matrixShape,
   type MatrixUse,
   normAddSpec,
   ropeAppendSpec,
 } from "../../kernels/specs.ts";
-import { slotsTogether, type Tuning } from "../../kernels/tuning.ts";
+import { slotsTogether, tokenCounts, tokensTogether, type Tuning } from "../../kernels/tuning.ts";
 import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
 import type { LayerWeight } from "../model/weight_names.ts";
+import { attentionOperations, type AttentionShape, overCache } from "./attention.ts";
 import { bufferOf } from "./buffers.ts";
 import type { LayerCache } from "./kv_cache.ts";
+import { type MatmulLaunch, matmulLaunch } from "./matmul_launch.ts";
 import type { DeviceMatrix } from "./matrix.ts";
-import type { Dispatch } from "./pass.ts";
+import type { Operation, OperationContext, Over } from "./operation.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { ExpertScratch, Scratch } from "./scratch.ts";
 import type { Weights } from "./weights.ts";
-
-/** What an operation runs over: the step's tokens, or its rows of logits. */
-export type Over = "tokens" | "logits";
-
-/** One dispatch of the model, its grid left open until the step's size is known. */
-export interface Operation {
-  readonly over: Over;
-  /** The dispatch for `count` (≥ 1) tokens or rows. */
-  at(count: number): Dispatch;
-}
 
 /** What a matrix product reads and writes. */
 export interface Product {
@@ -64,17 +53,6 @@ export interface Product {
     readonly entries?: GPUBuffer;
     readonly perSlot: boolean;
   };
-}
-
-/** What the operations of one model share. */
-export interface OperationContext {
-  readonly pipelines: Pipelines;
-  readonly tuning: Tuning;
-  readonly scratch: Scratch;
-  /** Floats of the residual stream a token. */
-  readonly dim: number;
-  readonly rmsEpsilon: number;
-  readonly kv: KvType;
 }
 
 /** What one layer is laid out with. */
@@ -119,21 +97,21 @@ export class OperationBuilder {
 
   /** y = W·x, one operation per part of the matrix. */
   matmul(matrix: DeviceMatrix, p: Product): Operation[] {
-    const { tile, matmul: { lanes, groups, split } } = this.tuning;
-    const share = this.tuning.share && this.pipelines.gpu.subgroupSize >= 8;
     const { unused, metadata } = this.scratch;
     const { type, columns } = matrix;
     const { experts } = p;
-    const launch = (tokens: number) => {
-      const sizes = { tokens, groups, lanes, split, tile };
-      const kind = experts && (tokens === 1 ? "single" : "grouped");
-      const spec = matmulSpec({ ...sizes, type, share, experts: kind });
-      return { pipeline: this.pipelines.get(spec), rows: 4 * groups * lanes };
-    };
-    // Tokens that an invocation serves, and workgroups that all need at most.
+    const launch = (tokens: number) =>
+      matmulLaunch(this.pipelines, this.tuning, {
+        type,
+        tokens,
+        columns,
+        normed: p.norm !== undefined,
+        experts: experts && (tokens === 1 ? "single" : "grouped"),
+      });
+    // Tokens that are served together, and workgroups that all need at most.
     const spread = (count: number): readonly [number, number] => {
       if (experts === undefined) {
-        const tokens = Math.ceil(count / Math.ceil(count / this.tuning.matmulTokens));
+        const tokens = tokensTogether(this.tuning, count);
         return [tokens, Math.ceil(count / tokens)];
       }
       const slots = count * experts.slots;
@@ -174,7 +152,9 @@ export class OperationBuilder {
         this.pipelines.bind(launch(1).pipeline, { ...buffers, 8: routes });
       const single = bind(experts?.routes ?? unused);
       const grouped = experts?.entries ? bind(experts.entries) : single;
-      const launches = new Map<number, ReturnType<typeof launch>>();
+      const launches = new Map<number, MatmulLaunch>(
+        tokenCounts(this.tuning, experts !== undefined).map((tokens) => [tokens, launch(tokens)]),
+      );
       return {
         over: p.over,
         at: (count) => {
@@ -250,11 +230,13 @@ export class OperationBuilder {
       ...sizesOf(attention),
       ropeDims: rope.dims,
       half: rope.layout === "half",
+      columns: this.tuning.attention.by === "tiles",
       kv: this.context.kv,
       table: cache.table,
       lanes,
     });
-    return this.#overCache(cache, spec, {
+    return overCache(this.pipelines, cache, {
+      spec,
       buffers: () => ({
         0: qkv,
         1: queries,
@@ -263,38 +245,16 @@ export class OperationBuilder {
         4: angles,
         5: metadata,
       }),
-      grid: (count) => [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
+      dispatch: (pipeline, count) => ({
+        pipeline,
+        workgroups: [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
+      }),
     });
   }
 
   /** Attends over the cache. */
-  attention(
-    attention: HeadShape & { readonly scale: number; readonly window?: number | undefined },
-    cache: LayerCache,
-  ): Operation {
-    const { heads, kvHeads, scale, window } = attention;
-    const { queries, attended, metadata } = this.scratch;
-    const together = largestDivisor(heads / kvHeads, this.tuning.attentionHeads);
-    const shape = {
-      ...sizesOf(attention),
-      scale,
-      window,
-      queries: together,
-      kv: this.context.kv,
-      table: cache.table,
-    };
-    let lanes = this.tuning.attentionLanes;
-    let spec = attentionSpec({ ...shape, lanes });
-    // Each lane has a head's sum in the workgroup's memory: of wide heads, fewer fit.
-    const memory = this.pipelines.gpu.limits.maxComputeWorkgroupStorageSize;
-    while (spec.workgroupBytes > memory && lanes > 1) {
-      lanes /= 2;
-      spec = attentionSpec({ ...shape, lanes });
-    }
-    return this.#overCache(cache, spec, {
-      buffers: () => ({ 0: queries, 1: attended, 3: cache.keys, 4: metadata, 5: cache.values }),
-      grid: (count) => [heads / together, count],
-    });
+  attention(attention: AttentionShape, cache: LayerCache): Operation[] {
+    return attentionOperations(this.context, attention, cache);
   }
 
   #shape(use: MatrixUse): GPUBuffer {
@@ -319,40 +279,9 @@ export class OperationBuilder {
     const group = this.pipelines.bind(pipeline, present);
     return { over: "tokens", at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
   }
-
-  // Like #fixed, and bound anew when the cache has grown.
-  #overCache(
-    cache: LayerCache,
-    spec: KernelSpec,
-    { buffers, grid }: {
-      readonly buffers: () => Readonly<Record<number, GPUBuffer>>;
-      readonly grid: (count: number) => readonly [number, number];
-    },
-  ): Operation {
-    const pipeline = this.pipelines.get(spec);
-    let bound = cache.keys;
-    let group = this.pipelines.bind(pipeline, buffers());
-    return {
-      over: "tokens",
-      at: (count) => {
-        if (bound !== cache.keys) {
-          bound = cache.keys;
-          group = this.pipelines.bind(pipeline, buffers());
-        }
-        return { pipeline, group, workgroups: grid(count) };
-      },
-    };
-  }
 }
 
 /** The sizes alone, so that kernels that differ in nothing else are one. */
 function sizesOf({ heads, kvHeads, headDim }: HeadShape): HeadShape {
   return { heads, kvHeads, headDim };
-}
-
-/** The largest number up to `most` that divides `n`. */
-function largestDivisor(n: number, most: number): number {
-  let divisor = Math.min(n, most);
-  while (n % divisor !== 0) divisor--;
-  return divisor;
 }

@@ -28,7 +28,13 @@ import {
   type StepOutput,
 } from "../run/runner.ts";
 import { type SamplingKernels, samplingKernels } from "./sampling.ts";
-import { logitRows, type StepLimits, stepWords, writeStep } from "./step_metadata.ts";
+import {
+  logitRows,
+  MOST_ATTENTION_PARTS,
+  type StepLimits,
+  stepWords,
+  writeStep,
+} from "./step_metadata.ts";
 import { outputSorter } from "./step_output.ts";
 
 export interface GpuRunnerOptions {
@@ -38,6 +44,8 @@ export interface GpuRunnerOptions {
   readonly blocks?: readonly number[];
   readonly maxSequences?: number;
   readonly kv?: KvType;
+  /** Default: what suits the adapter's class. */
+  readonly tuning?: Tuning;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
 }
@@ -96,7 +104,7 @@ export class GpuRunner implements ModelRunner {
     { file, config: whole }: { readonly file: ModelFile; readonly config: ModelConfig },
     options: GpuRunnerOptions,
   ): Promise<GpuRunner> {
-    const tuning = tuningFor(gpu.driver);
+    const { tuning = tuningFor(gpu.driver) } = options;
     const { contextLength, maxSequences = 8, kv = "f16", progress } = options;
     const config = { ...whole, contextLength };
     const groups = kvGroups(config);
@@ -117,6 +125,7 @@ export class GpuRunner implements ModelRunner {
       sequences: maxSequences,
       steps: MOST_STEPS,
       stepBytes,
+      attentionParts: tuning.attention.by === "tiles" ? MOST_ATTENTION_PARTS : 0,
       sampleChunks: Math.ceil(config.vocabSize / tuning.sampleChunk),
     };
     const scratch = await withMemoryCheck(
@@ -161,7 +170,7 @@ export class GpuRunner implements ModelRunner {
       this.#uploader.write(scratch.metadata, offset, this.#words.subarray(0, counts.words));
       for (const operation of this.#model.operations) {
         const count = operation.over === "tokens" ? counts.tokens : counts.logits;
-        if (count > 0) recorder.dispatch(operation.at(count), offset);
+        if (count > 0) recorder.dispatch(operation.at(count, counts.attentionParts), offset);
       }
       // Before biases and penalties change them. A chain of steps returns none.
       if (batch.sequences.some(({ logits }) => logits !== undefined)) {
@@ -281,7 +290,7 @@ function scratchSizes(
   { dim, vocabSize, layers }: ModelConfig,
 ): Pick<
   ScratchSizes,
-  "dim" | "vocabSize" | "qkvDim" | "queryDim" | "gatedDim" | "branch" | "experts"
+  "dim" | "vocabSize" | "qkvDim" | "queryDim" | "heads" | "gatedDim" | "branch" | "experts"
 > {
   const widest = (width: (layer: LayerSpec) => number) => Math.max(...layers.map(width));
   const routed = layers.flatMap(({ feedForward }) =>
@@ -292,6 +301,7 @@ function scratchSizes(
     vocabSize,
     qkvDim: widest(({ mixer: m }) => (m.heads + 2 * m.kvHeads) * m.headDim),
     queryDim: widest(({ mixer: m }) => m.heads * m.headDim),
+    heads: widest(({ mixer: m }) => m.heads),
     gatedDim: widest(({ feedForward: f }) => f.kind === "experts" ? f.used * f.width : f.width),
     branch: layers.some(({ postNorms }) => postNorms),
     experts: routed.length === 0 ? undefined : {

@@ -17,6 +17,9 @@ export interface ScratchSizes {
   /** (heads + 2·kvHeads)·headDim and heads·headDim, of the widest layer. */
   readonly qkvDim: number;
   readonly queryDim: number;
+  readonly heads: number;
+  /** Workgroups that share a token's positions, of all tokens together; 0: never more than one. */
+  readonly attentionParts: number;
   /** What feed-forward networks have between gate and down, of all of a token's experts together. */
   readonly gatedDim: number;
   /** Some layers normalize a branch before it joins the residual stream. */
@@ -35,6 +38,9 @@ export interface Scratch {
   /** Rotated queries, and what attention makes of them, [tokens, heads, headDim]. */
   readonly queries: GPUBuffer;
   readonly attended: GPUBuffer;
+  /** What workgroups that share a token's positions found: attention_keys.wgsl. */
+  readonly attentionParts: GPUBuffer;
+  readonly attentionWeights: GPUBuffer;
   /** What a layer adds, where it is normalized first, [tokens, dim]. */
   readonly branch: GPUBuffer | undefined;
   /** act(gate)·up, [tokens, ffnDim], or of each of a token's experts. */
@@ -75,6 +81,8 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     qkv: make("qkv", s.tokens * s.qkvDim),
     queries: make("queries", s.tokens * s.queryDim),
     attended: make("attended", s.tokens * s.queryDim),
+    attentionParts: make("attention parts", s.attentionParts * s.queryDim),
+    attentionWeights: make("attention weights", s.attentionParts * s.heads * 2),
     branch: s.branch ? make("branch", s.tokens * s.dim) : undefined,
     gated: make("gated", s.tokens * s.gatedDim),
     experts: experts && {

@@ -1,5 +1,6 @@
 /** A step's metadata as the kernels read it (kernels/step.wgsl, kernels/sampler.wgsl). */
 
+import { KEY_TILE } from "../../kernels/attention_specs.ts";
 import {
   type Batch,
   type BatchSequence,
@@ -28,10 +29,24 @@ export interface StepCounts {
   readonly tokens: number;
   readonly logits: number;
   readonly samples: number;
+  /**
+   * Workgroups that share the positions of a token and KV head, if each sequence has one token; else 0.
+   * For GPUs: attention_keys.wgsl.
+   */
+  readonly attentionParts: number;
   /** Some sampler changes logits before the choice. */
   readonly adjust: boolean;
   /** Words of metadata that were written. */
   readonly words: number;
+}
+
+/** Parts of all tokens together that scratch buffers have room for. */
+export const MOST_ATTENTION_PARTS = 128;
+
+/** As many parts as there are tiles of positions, within what there is room for. */
+export function attentionPartsFor(tokens: number, positions: number): number {
+  const most = Math.floor(MOST_ATTENTION_PARTS / tokens);
+  return Math.max(1, Math.min(most, Math.ceil(positions / KEY_TILE)));
 }
 
 /** 32-bit words that a step within `limits` needs at most. */
@@ -109,7 +124,20 @@ export function writeStep(
   words[3] = rowsOffset;
   words[4] = samplersOffset;
   words[5] = sampledOffset;
-  return { tokens, logits: rows.length, samples: sampled.length, adjust, words: at };
+  const longest = sequences.reduce(
+    (most, { start, tokens }) => Math.max(most, start + step + (tokens?.length ?? 1)),
+    0,
+  );
+  const attentionParts = tokens > sequences.length ? 0 : attentionPartsFor(tokens, longest);
+  words[6] = Math.max(1, attentionParts);
+  return {
+    tokens,
+    logits: rows.length,
+    samples: sampled.length,
+    attentionParts,
+    adjust,
+    words: at,
+  };
 }
 
 /** A row of logits: after which of the step's tokens, and whether the next one is drawn from it. */

@@ -1,13 +1,16 @@
 // Q3_K: w = d·(sc − 32)·(q − 4), q being two low bits and a high one; sc, six bits, per 16 weights:
 // low four bits in bytes 0–7 (nibbles 0–7 low, 8–15 high), high two in bytes 8–11.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;        // [unit, 4 rows × 2 words + high bits]
-@group(0) @binding(1) var<storage, read> block_scales: array<vec4<u32>>;  // [super-unit, 4 rows: 12 bytes of sc, d]
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;        // 2 words, of two rows each, and high bits
+@group(0) @binding(1) var<storage, read> block_scales: array<vec4<u32>>;  // 4 rows: 12 bytes of sc, d
 
+const PIECES = 1u;
+struct Quants { q: vec2<u32>, bits: u32 }
 struct Scales { s: array<vec4<u32>, 4> }
 
-fn load_scales(unit: u32) -> Scales {
-  return Scales(array(block_scales[unit * 4u], block_scales[unit * 4u + 1u],
-    block_scales[unit * 4u + 2u], block_scales[unit * 4u + 3u]));
+fn load_scales(super_unit: u32) -> Scales {
+  return Scales(array(block_scales[word_of(super_unit, 4u, 0u)],
+    block_scales[word_of(super_unit, 4u, 1u)], block_scales[word_of(super_unit, 4u, 2u)],
+    block_scales[word_of(super_unit, 4u, 3u)]));
 }
 
 fn six_bits(s: vec4<u32>, i: u32) -> f32 {
@@ -16,17 +19,18 @@ fn six_bits(s: vec4<u32>, i: u32) -> f32 {
   return f32((low & 15u) | ((high & 3u) << 4u)) - 32.0;
 }
 
-fn load_row(unit: u32, r: u32, part: u32, scales: Scales) -> Row {
-  let words = quants[unit * 3u + r / 2u];
-  let q = select(words.xy, words.zw, r % 2u == 1u);
-  let bits = quants[unit * 3u + 2u][r];
+fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
+  let words = quants[word_of(unit, 3u, r / 2u)];
+  return Quants(select(words.xy, words.zw, r % 2u == 1u), quants[word_of(unit, 3u, 2u)][r]);
+}
+
+fn weights(q: Quants, i: u32) -> vec4<f32> {
+  return four_floats(four_pairs(q.q, i) | (four_bits(q.bits, i) << 2u));
+}
+
+fn row_scale(scales: Scales, r: u32, part: u32) -> RowScale {
   let s = scales.s[r];
-  let d = unpack2x16float(s.w).x;
-  var row: Row;
-  for (var i = 0u; i < 8u; i++) {
-    row.w[i] = vec4<f32>(four_pairs(q, i) | (four_bits(bits, i) << vec4(2u)));
-  }
-  row.scale = d * vec2(six_bits(s, part * 2u), six_bits(s, part * 2u + 1u));
-  row.offset = row.scale * -4.0;
-  return row;
+  let scale = unpack2x16float(s.w).x *
+    vec2(six_bits(s, part * 2u), six_bits(s, part * 2u + 1u));
+  return RowScale(scale, scale * -4.0);
 }

@@ -1,4 +1,4 @@
 // Q4_0: w = d·(q − 8).
-fn load_row(unit: u32, r: u32, part: u32, scales: Scales) -> Row {
-  return Row(load_quants(unit, r), vec2(scales.d[r]), vec2(-8.0 * scales.d[r]));
+fn row_scale(scales: Scales, r: u32, part: u32) -> RowScale {
+  return RowScale(vec2(scales.d[r]), vec2(-8.0 * scales.d[r]));
 }

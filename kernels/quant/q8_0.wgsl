@@ -1,11 +1,4 @@
-// Q8_0: w = d·q, signed bytes.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // [unit, 4 rows, 2]
-
-fn bytes(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xI8(word)); }
-
-fn load_row(unit: u32, r: u32, part: u32, scales: Scales) -> Row {
-  let a = quants[(unit * 4u + r) * 2u];
-  let b = quants[(unit * 4u + r) * 2u + 1u];
-  return Row(array(bytes(a.x), bytes(a.y), bytes(a.z), bytes(a.w),
-    bytes(b.x), bytes(b.y), bytes(b.z), bytes(b.w)), vec2(scales.d[r]), vec2(0.0));
+// Q8_0: w = d·(q − 128), once packing has made the signed bytes unsigned ones.
+fn row_scale(scales: Scales, r: u32, part: u32) -> RowScale {
+  return RowScale(vec2(scales.d[r]), vec2(-128.0 * scales.d[r]));
 }

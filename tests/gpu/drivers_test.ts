@@ -11,7 +11,18 @@ const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
 const SOFTWARE = { TVLLM_TEST_TUNINGS: "software" };
 const OPENGL = { ...SOFTWARE, DENO_WEBGPU_BACKEND: "gl" };
 
-const DRIVERS = [
+interface Driver {
+  readonly name: string;
+  readonly env: Record<string, string>;
+  /** The tests to run, as Deno's --filter has it; default all. */
+  readonly filter?: string;
+  readonly present: boolean;
+  readonly adapter: RegExp;
+  /** Tests that pass at least. */
+  readonly tests: number;
+}
+
+const DRIVERS: readonly Driver[] = [
   {
     // No subgroups, no shader-f16.
     name: "llvmpipe through OpenGL",
@@ -19,6 +30,15 @@ const DRIVERS = [
     present: await hasLlvmpipe(OPENGL),
     adapter: /^Adapter: llvmpipe .*, subgroups of 0$/m,
     tests: 130,
+  },
+  {
+    // Subgroups of 16 lanes, which hardware's products add up by shuffles.
+    name: "llvmpipe with wide vectors",
+    env: { LP_NATIVE_VECTOR_WIDTH: "512" },
+    filter: "/matmul in (Q4_0|Q6_K), hardware: (any|norm)/",
+    present: await hasLlvmpipe({ LP_NATIVE_VECTOR_WIDTH: "512" }),
+    adapter: /^Adapter: llvmpipe .*, subgroups of 16$/m,
+    tests: 4,
   },
   {
     // Subgroups of four lanes, no shader-f16, bindings to 1 GiB.
@@ -51,10 +71,11 @@ async function hasLlvmpipe(env: Record<string, string>): Promise<boolean> {
 
 // Their time goes into compilers, which use one core each.
 const present = DRIVERS.filter(({ present }) => present);
-const started = new Map(present.map(({ name, env }) => {
+const started = new Map(present.map(({ name, env, filter }) => {
   const temporary = Deno.env.get("TMPDIR") ?? "/tmp";
   const permissions = ["--no-prompt", "--allow-read", "--allow-env", `--allow-write=${temporary}`];
-  return [name, runDeno(["test", "--no-check", ...permissions, ...TESTS], env)];
+  const some = filter === undefined ? [] : ["--filter", filter];
+  return [name, runDeno(["test", "--no-check", ...permissions, ...some, ...TESTS], env)];
 }));
 
 for (const { name, present, adapter, tests } of DRIVERS) {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { openGpu } from "../../engine/gpu/device.ts";
 import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
 import {
   TINY_MODELS,
@@ -16,11 +17,14 @@ import { GREEDY, MOST_LOGIT_ROWS } from "../../engine/run/runner.ts";
 import { blocksFor, logitsOf } from "../reference/tiny_runner.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 
-async function gpuRunner(path: string, contextLength: number): Promise<GpuRunner> {
+async function gpuRunner(path: string, contextLength: number, tuning?: Tuning): Promise<GpuRunner> {
   const gpu = await openGpu();
   const file = openGguf(path);
   try {
-    return await GpuRunner.load(gpu, { file, config: configFromGguf(file) }, { contextLength });
+    return await GpuRunner.load(gpu, { file, config: configFromGguf(file) }, {
+      contextLength,
+      ...(tuning && { tuning }),
+    });
   } finally {
     file.close();
   }
@@ -81,16 +85,21 @@ Deno.test("two sequences in a batch get the bits that each gets alone", async ()
   runner.destroy();
 });
 
-Deno.test({
-  name: "GPU runner gives the golden's probabilities for SmolLM2 135M in Q4_1",
-  ignore: realModelMissing(),
-  fn: async () => {
-    const golden = readGolden("smollm2-135m-q4_1");
-    const runner = await gpuRunner(REAL_MODEL, 1024);
-    const rows = await logitsOf(runner, golden.ids, { chunk: MOST_LOGIT_ROWS });
-    const { meanKl, perplexityError } = compareWithGolden(golden, rows);
-    assert.ok(meanKl <= 1e-3, `mean KL ${meanKl}`);
-    assert.ok(perplexityError <= 5e-3, `perplexity off by ${perplexityError}`);
-    runner.destroy();
-  },
-});
+for (const driver of ["software", "hardware"] as const) {
+  Deno.test({
+    name: `GPU runner gives the golden's probabilities for SmolLM2 135M in Q4_1, ${driver}`,
+    ignore: realModelMissing(),
+    fn: async () => {
+      const golden = readGolden("smollm2-135m-q4_1");
+      const runner = await gpuRunner(REAL_MODEL, 1024, tuningFor(driver));
+      const rows = await logitsOf(runner, golden.ids, { chunk: MOST_LOGIT_ROWS });
+      const { meanKl, perplexityError } = compareWithGolden(golden, rows);
+      assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
+      assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
+      // Token by token, by other kernels.
+      const steps = await logitsOf(runner, golden.ids.slice(0, 12), { chunk: 1, slot: 1 });
+      for (const [i, row] of steps.entries()) assertAllClose(row, rows[i]!, { absolute: 5e-3 });
+      runner.destroy();
+    },
+  });
+}

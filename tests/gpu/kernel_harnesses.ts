@@ -20,9 +20,8 @@ export async function openHarnesses(): Promise<KernelHarnesses> {
   // drivers_test.ts looks for this line.
   console.log(`Adapter: ${gpu.description}, subgroups of ${gpu.subgroupSize}`);
   const both = Deno.env.get("TVLLM_TEST_TUNINGS") !== "software";
-  const few = { matmulTokens: 2 };
-  const software = await KernelHarness.create(gpu, { ...tuningFor("software"), ...(!both && few) });
-  // A software driver compiles kernels of 256 invocations for 5–12 s at eight tokens, for one at two.
-  const hardware = software.with({ ...tuningFor("hardware"), ...few });
+  const tuning = tuningFor("software");
+  const software = await KernelHarness.create(gpu, both ? tuning : { ...tuning, matmulTokens: 2 });
+  const hardware = software.with(tuningFor("hardware"));
   return { gpu, software, all: { software, ...(both && { hardware }) } };
 }

@@ -22,11 +22,19 @@ import { tuningFor } from "../../kernels/tuning.ts";
 import { openHarnesses } from "./kernel_harnesses.ts";
 
 const { gpu, software, all } = await openHarnesses();
-const own = software.with({ ...tuningFor("software"), share: false });
+const own = software.with({
+  ...tuningFor("software"),
+  matmul: { by: "rows", lanes: 8, groups: 2, share: false },
+});
 /** Also lanes that do not share activations where subgroups allow it. */
 const HARNESSES = { ...all, ...(gpu.subgroupSize >= 8 && { own }) };
 
 const TYPES = Object.keys(GROUP_LAYOUT) as TensorType[];
+
+/** Prompts' kernels take a software driver 5–15 s to compile: these stand for all, but in test:long. */
+const TILE_TYPES: readonly TensorType[] = Deno.env.get("TVLLM_TEST_LONG")
+  ? TYPES
+  : ["F16", "Q4_0", "Q6_K"];
 
 /** In units of Σ|w·x|: see productError. Sixteen units in the last place of a float32. */
 const PRODUCT_TOLERANCE = 1e-6;
@@ -75,6 +83,19 @@ for (const type of TYPES) {
         await assertProduct(harness, { ...shape, rows: 37, gather: tokens, norm: true });
       }
       await assertProduct(harness, { type, rows: 37, columns: 256, tokens: 13, gather: 3 });
+    });
+  }
+
+  if (all["hardware"] && TILE_TYPES.includes(type)) {
+    Deno.test(`matmul in ${type}, hardware: tiles of prompts`, async () => {
+      for (const tokens of [17, 32, 40]) {
+        const shape = { type, columns: 768, tokens };
+        await assertProduct(all["hardware"]!, { ...shape, rows: 37 });
+        await assertProduct(all["hardware"]!, { ...shape, rows: 101, norm: true, bias: true });
+        await assertProduct(all["hardware"]!, { ...shape, rows: 72, norm: true, gate: "both" });
+      }
+      const gathered = { type, rows: 37, columns: 256, tokens: 40, gather: 16, norm: true };
+      await assertProduct(all["hardware"]!, gathered);
     });
   }
 
@@ -175,15 +196,52 @@ for (const [tuning, harness] of Object.entries(all)) {
   });
 }
 
-Deno.test({
-  name: "attention, hardware: heads so wide that 32 KiB hold fewer lanes",
-  ignore: all["hardware"] === undefined,
-  fn: async () => {
-    const shape = { heads: 2, kvHeads: 1, headDim: 256, kv: "f16" as const };
-    const error = await attentionError(all["hardware"]!, { ...shape, positions: [0, 17, 300] });
-    assert.ok(error <= 1e-5, `${error}`);
-  },
-});
+// Sequences of one token: several workgroups share its positions. Groups of seven, five and three heads
+// fill no workgroup's four queries.
+const DECODING = [
+  { heads: 4, kvHeads: 2, headDim: 64 },
+  { heads: 7, kvHeads: 1, headDim: 80 },
+  { heads: 5, kvHeads: 1, headDim: 96 },
+  { heads: 6, kvHeads: 2, headDim: 128 },
+  { heads: 2, kvHeads: 1, headDim: 256 },
+] as const;
+
+for (const [tuning, harness] of Object.entries(all)) {
+  Deno.test(`attention, ${tuning}: a token a sequence, heads of every size`, async () => {
+    for (const shape of DECODING) {
+      for (const positions of [[900], [0, 63, 64, 300]]) {
+        for (const window of [undefined, 100]) {
+          const error = await attentionError(harness, {
+            ...shape,
+            kv: "f16",
+            positions,
+            last: 1,
+            ...(window !== undefined && { window }),
+          });
+          assert.ok(error <= 1e-5, `${JSON.stringify(shape)} at ${positions}: ${error}`);
+        }
+      }
+    }
+  });
+}
+
+// In a prompt tokens of one sequence share a workgroup, and one may have those of two sequences.
+for (const [tuning, harness] of Object.entries(all)) {
+  Deno.test(`attention, ${tuning}: a long prompt beside other sequences`, async () => {
+    for (const heads of [1, 2]) {
+      const shape = { heads, kvHeads: 1, headDim: 64, kv: "f16" as const };
+      for (const window of [undefined, 30]) {
+        const error = await attentionError(harness, {
+          ...shape,
+          positions: [5, 200, 100],
+          last: 21,
+          ...(window !== undefined && { window }),
+        });
+        assert.ok(error <= 1e-5, `${heads} heads, window ${window}: ${error}`);
+      }
+    }
+  });
+}
 
 Deno.test("no kernel left an error behind", () => {
   assert.equal(gpu.failure, undefined);

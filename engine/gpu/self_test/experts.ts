@@ -25,7 +25,7 @@ export async function topKError(harness: KernelHarness, c: RoutingCase): Promise
   const spec = { count: c.experts, used: c.slots, normalized: c.normalized };
   const [result] = await harness.run(plainBatch(c.tokens), ({ tokens }) => {
     const scratch = { logits: harness.buffer(logits), routes };
-    return [harness.build().topK(spec, scratch).at(tokens)];
+    return [harness.build().topK(spec, scratch).at(tokens, 0)];
   }, [routes]);
   const words = new Uint32Array(result!);
   const weights = new Float32Array(result!);
@@ -98,7 +98,9 @@ export async function expertsError(harness: KernelHarness, c: ExpertCase): Promi
       ...(c.gate && { gate: c.gate }),
     });
     const sorted = c.grouped ? [groupSlots(build, { count, slots, routes: routed, entries })] : [];
-    return [...sorted, ...operations].map((operation) => operation.at(counts.tokens));
+    return [...sorted, ...operations].map((operation) =>
+      operation.at(counts.tokens, counts.attentionParts)
+    );
   }, [y]);
   harness.free(matrix);
   const actual = new Float32Array(result!);
@@ -138,7 +140,7 @@ export async function combineError(
     const [partsBuffer, routes] = [harness.buffer(parts), harness.buffer(weights)];
     const y = harness.scratch.hidden;
     const sum = harness.build({ dim }).combine(slots, { routes, parts: partsBuffer }, { y, add });
-    return [sum.at(counts.tokens)];
+    return [sum.at(counts.tokens, counts.attentionParts)];
   }, [harness.scratch.hidden]);
   const actual = new Float32Array(result!);
   let worst = 0;

@@ -26,6 +26,7 @@ export async function headNormError(
     (counts) => [
       harness.build().headNorm(shape, harness.buffer(weights[0]), harness.buffer(weights[1])).at(
         counts.tokens,
+        counts.attentionParts,
       ),
     ],
     [harness.scratch.qkv],
@@ -51,7 +52,7 @@ export async function normAddError(
   harness.uploader.write(harness.scratch.hidden, 0, before);
   const [result] = await harness.run(plainBatch(tokens), (counts) => [
     harness.build({ dim }).normAdd(harness.buffer(branch), harness.buffer(weight))
-      .at(counts.tokens),
+      .at(counts.tokens, counts.attentionParts),
   ], [harness.scratch.hidden]);
   const normed = rmsNorm(branch, weight, 1e-5);
   return errorOf(new Float32Array(result!), before.map((v, i) => v + normed[i]!));
@@ -70,6 +71,7 @@ export interface RopeCase extends HeadShape {
  */
 export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Promise<number> {
   const { heads, kvHeads, headDim, ropeDims, layout, kv } = c;
+  const columns = harness.tuning.attention.by === "tiles";
   const random = new RandomSource(4);
   const blocks = 24;
   const sequences = shuffledSequences([[0, 3], [15, 1], [14, 4], [100, 2]], blocks);
@@ -102,7 +104,7 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
       { keys, values, table: TABLE },
       harness.buffer(angles),
     );
-    return [append.at(counts.tokens)];
+    return [append.at(counts.tokens, counts.attentionParts)];
   }, [harness.scratch.queries, keys, values]);
 
   // Every token's heads, split into queries, keys and values.
@@ -114,13 +116,14 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
   const shape = { headDim, frequencies, magnitude: 1, layout };
   const newKeys = rope(part(heads, kvHeads), positions, shape);
   const newValues = part(heads + kvHeads, kvHeads);
-  const expected = [newKeys, newValues].map((added) => {
+  const expected = [newKeys, newValues].map((added, i) => {
     const all = cache.slice();
     places.forEach(({ position, blockTable }, token) => {
       for (let head = 0; head < kvHeads; head++) {
         const from = (token * kvHeads + head) * headDim;
-        const to = cacheIndex(blockTable, position, { head, kvHeads }) * headDim;
-        all.set(added.subarray(from, from + headDim), to);
+        const at = cacheIndex(blockTable, position, { head, kvHeads });
+        const row = added.subarray(from, from + headDim);
+        write(all, row, { at, columns: columns && i === 0 });
       }
     });
     return kv === "f16" ? roundF16(all) : all;
@@ -133,22 +136,25 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
   ].reduce(maxError, 0);
 }
 
-/** Attention of tokens at these positions, each but the last in a sequence of its own. */
+/** Attention of tokens at these positions, each in a sequence of its own. */
 export interface AttentionCase extends HeadShape {
   readonly kv: KvType;
   readonly positions: readonly number[];
+  /** Tokens of the last sequence, from its position on; default 3, as in a prompt. */
+  readonly last?: number;
   /** Positions that a token sees; those before them, and their blocks, hold NaN. */
   readonly window?: number;
 }
 
 /** Attention over caches of blocks out of order, in units of the largest value. */
 export async function attentionError(harness: KernelHarness, c: AttentionCase): Promise<number> {
-  const { heads, kvHeads, headDim, kv, positions, window } = c;
+  const { heads, kvHeads, headDim, kv, positions, last = 3, window } = c;
+  const columns = harness.tuning.attention.by === "tiles";
   // Not 1/√headDim, so that a scale that is passed over shows.
   const shape = { heads, kvHeads, headDim, scale: 0.8 / Math.sqrt(headDim), window };
   const random = new RandomSource(5);
   const runs = positions.map((position, i) =>
-    [position, i === positions.length - 1 ? 3 : 1] as const
+    [position, i === positions.length - 1 ? last : 1] as const
   );
   const sequences = shuffledSequences(runs, 64);
   const tokens = runs.reduce((sum, [, count]) => sum + count, 0);
@@ -160,12 +166,13 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
     const blockTable = blockTables[TABLE.group]!;
     const length = start + tokens!.length;
     const seen = Math.max(0, start + 1 - (window ?? Infinity));
-    return caches.map((cache) => {
+    return caches.map((cache, which) => {
       const values = floats(length * kvHeads * headDim, random);
       for (let i = seen * kvHeads; i < length * kvHeads; i++) {
         const head = i % kvHeads;
-        const to = cacheIndex(blockTable, Math.floor(i / kvHeads), { head, kvHeads }) * headDim;
-        cache.set(values.subarray(i * headDim, (i + 1) * headDim), to);
+        const at = cacheIndex(blockTable, Math.floor(i / kvHeads), { head, kvHeads });
+        const row = values.subarray(i * headDim, (i + 1) * headDim);
+        write(cache, row, { at, columns: columns && which === 0 });
       }
       return kv === "f16" ? roundF16(values) : values;
     });
@@ -174,7 +181,9 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
   const [result] = await harness.run({ sequences }, (counts) => {
     const [keys, values] = caches.map((cache) => harness.buffer(stored(cache, kv)));
     const cache = { keys: keys!, values: values!, table: TABLE };
-    return [harness.build({ kv }).attention(shape, cache).at(counts.tokens)];
+    return harness.build({ kv }).attention(shape, cache).map((operation) =>
+      operation.at(counts.tokens, counts.attentionParts)
+    );
   }, [harness.scratch.attended]);
 
   let token = 0;
@@ -222,6 +231,20 @@ function cacheIndex(
 ): number {
   const block = blockTable[Math.floor(position / BLOCK_TOKENS)]!;
   return (block * kvHeads + head) * BLOCK_TOKENS + position % BLOCK_TOKENS;
+}
+
+// Writes a row of the cache, or puts it into the columns of eight elements of a block's rows.
+function write(
+  cache: Float32Array,
+  row: Float32Array,
+  { at, columns }: { readonly at: number; readonly columns: boolean },
+): void {
+  if (!columns) return cache.set(row, at * row.length);
+  const inBlock = at % BLOCK_TOKENS;
+  for (let i = 0; i < row.length; i += 8) {
+    const start = (at - inBlock) * row.length + i * BLOCK_TOKENS + inBlock * 8;
+    cache.set(row.subarray(i, i + 8), start);
+  }
 }
 
 function stored(

@@ -8,10 +8,11 @@ import { type Dispatch, Recorder } from "../pass.ts";
 import { Pipelines } from "../pipelines.ts";
 import { Readback } from "../readback.ts";
 import { createScratch, type Scratch } from "../scratch.ts";
-import { OperationBuilder, type OperationContext } from "../operations.ts";
+import type { OperationContext } from "../operation.ts";
+import { OperationBuilder } from "../operations.ts";
 import type { DeviceMatrix } from "../matrix.ts";
 import type { Batch } from "../../run/runner.ts";
-import { type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
+import { MOST_ATTENTION_PARTS, type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
 
 // What the largest case needs; see the cases beside this file.
 const STEP_LIMITS = { tokens: 64, sequences: 16, logitRows: 64, tableBlocks: 192 };
@@ -20,6 +21,8 @@ const SIZES = {
   dim: 1024,
   qkvDim: 2048,
   queryDim: 1024,
+  heads: 8,
+  attentionParts: MOST_ATTENTION_PARTS,
   gatedDim: 1024,
   branch: true,
   vocabSize: 8192,

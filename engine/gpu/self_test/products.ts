@@ -65,7 +65,7 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
       ...(c.activation && { activation: c.activation }),
     });
     const count = c.gather === undefined ? counts.tokens : counts.logits;
-    return operations.map((operation) => operation.at(count));
+    return operations.map((operation) => operation.at(count, counts.attentionParts));
   }, [y]);
   harness.free(device);
 
@@ -127,7 +127,9 @@ export async function embedError(
   const [result] = await harness.run(
     plainBatch(ids.length, { tokens: ids }),
     (counts) =>
-      harness.build({ dim: columns }).embed(matrix, scale).map((part) => part.at(counts.tokens)),
+      harness.build({ dim: columns }).embed(matrix, scale).map((part) =>
+        part.at(counts.tokens, counts.attentionParts)
+      ),
     [harness.scratch.hidden],
   );
   harness.free(matrix);

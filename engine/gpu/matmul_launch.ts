@@ -1,0 +1,64 @@
+/** How a matrix product is launched on a device. */
+
+import {
+  GPU_TILE,
+  type MatmulCase,
+  matmulLanesSpec,
+  matmulSpec,
+  matmulTilesSpec,
+  PROMPT_TILE,
+} from "../../kernels/matmul_specs.ts";
+import type { LaneTuning, Tuning } from "../../kernels/tuning.ts";
+import type { Gpu } from "./device.ts";
+import type { Pipeline, Pipelines } from "./pipelines.ts";
+
+export interface MatmulLaunch {
+  readonly pipeline: Pipeline;
+  /** Rows that a workgroup owns. */
+  readonly rows: number;
+}
+
+/** The kernel that serves `tokens` tokens together. */
+export function matmulLaunch(
+  pipelines: Pipelines,
+  { matmul }: Tuning,
+  c: MatmulCase & { readonly columns: number; readonly normed: boolean },
+): MatmulLaunch {
+  const { type, tokens, experts } = c;
+  if (matmul.by === "rows") {
+    const { lanes, groups } = matmul;
+    const share = matmul.share && pipelines.gpu.subgroupSize >= 8;
+    const spec = matmulSpec({ type, tokens, experts, lanes, groups, share });
+    return { pipeline: pipelines.get(spec), rows: 4 * groups * lanes };
+  }
+  const { normed } = c;
+  if (tokens === PROMPT_TILE.tokens) {
+    return { pipeline: pipelines.get(matmulTilesSpec({ type, normed })), rows: PROMPT_TILE.rows };
+  }
+  const spec = matmulLanesSpec({
+    type,
+    tokens,
+    experts,
+    normed,
+    ...lanesFor(pipelines.gpu, matmul, c.columns / 32),
+  });
+  return { pipeline: pipelines.get(spec), rows: 4 * GPU_TILE };
+}
+
+/** Lanes along a row of so many blocks, and how many of a workgroup add up by shuffles. */
+export function lanesFor(
+  { subgroupSize }: Pick<Gpu, "subgroupSize">,
+  { split }: LaneTuning,
+  blocks: number,
+): { readonly split: number; readonly subgroup: number } {
+  const subgroup = subgroupSize > GPU_TILE ? Math.min(64, subgroupSize) : 0;
+  // Each lane's sums go through workgroup memory without shuffles: 16 KiB hold those of 64.
+  let lanes = subgroup > 0 ? split : Math.min(split, 8);
+  // As many as find work most of the time.
+  while (
+    lanes * GPU_TILE > Math.max(64, subgroup) && blocks / (Math.ceil(blocks / lanes) * lanes) < 0.75
+  ) {
+    lanes /= 2;
+  }
+  return { split: lanes, subgroup };
+}

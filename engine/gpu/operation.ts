@@ -1,0 +1,32 @@
+/** One step of a model on the device, and what all of them share. */
+
+import type { KvType } from "../../kernels/specs.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
+import type { Dispatch } from "./pass.ts";
+import type { Pipelines } from "./pipelines.ts";
+import type { Scratch } from "./scratch.ts";
+
+/** What an operation runs over: the step's tokens, or its rows of logits. */
+export type Over = "tokens" | "logits";
+
+/** One dispatch of the model, its grid left open until the step's size is known. */
+export interface Operation {
+  readonly over: Over;
+  /**
+   * The dispatch for `count` (≥ 1) tokens or rows.
+   *
+   * @param attentionParts as StepCounts has it; attention alone looks at it
+   */
+  at(count: number, attentionParts: number): Dispatch;
+}
+
+/** What the operations of one model share. */
+export interface OperationContext {
+  readonly pipelines: Pipelines;
+  readonly tuning: Tuning;
+  readonly scratch: Scratch;
+  /** Floats of the residual stream a token. */
+  readonly dim: number;
+  readonly rmsEpsilon: number;
+  readonly kv: KvType;
+}

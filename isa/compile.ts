@@ -1,0 +1,22 @@
+/**
+ * Compiles kernels on the adapter that the environment gives, between lines that say which:
+ * `isa/radv_offline.sh CHIP deno run isa/compile.ts [NAME…]`. What the driver prints lies between.
+ */
+
+import { openGpu } from "../engine/gpu/device.ts";
+import { Pipelines } from "../engine/gpu/pipelines.ts";
+import { MARK } from "./statistics.ts";
+import { variants } from "./variants.ts";
+
+const gpu = await openGpu();
+const pipelines = new Pipelines(gpu, 4096);
+const names = new Set(Deno.args);
+for (const { name, spec } of variants(gpu)) {
+  if (names.size > 0 && !names.has(name)) continue;
+  console.error(`${MARK}${name}`);
+  pipelines.get(spec);
+}
+console.error(`${MARK}end`);
+await gpu.device.queue.onSubmittedWorkDone();
+if (gpu.failure) throw gpu.failure;
+Deno.exit(0);

@@ -1,0 +1,55 @@
+/** Runs compile.ts with AMD's driver. */
+
+import { fileURLToPath } from "node:url";
+import { type Figures, FiguresReader } from "./report.ts";
+import { variants } from "./variants.ts";
+
+/** The chips that the golden file has; polaris10, renoir, navi10 and gfx1150 can be asked for too. */
+export const CHIPS = ["navi31", "navi21", "vega10"] as const;
+
+/** Lanes of the smallest subgroups: chips before RDNA have 64. */
+function subgroupSize(chip: string): number {
+  return ["polaris10", "vega10", "renoir"].includes(chip) ? 64 : 32;
+}
+
+/** The driver's packages cannot be had here. */
+export class NoDriverError extends Error {
+  override readonly name = "NoDriverError";
+}
+
+// Exit code of radv_offline.sh where the packages cannot be had.
+const UNAVAILABLE = 69;
+
+/**
+ * Compiles the kernels that `wanted` names for a chip.
+ *
+ * @throws {NoDriverError} if the driver cannot be had.
+ * @throws {Error} if a kernel is refused.
+ */
+export async function figuresFor(
+  chip: string,
+  wanted: (name: string) => boolean = () => true,
+): Promise<ReadonlyMap<string, Figures>> {
+  const all = variants({ subgroupSize: subgroupSize(chip) });
+  const names = all.map(({ name }) => name).filter(wanted);
+  const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+  const compile = [Deno.execPath(), "run", "--no-prompt", "--allow-read", "--allow-env"];
+  const child = new Deno.Command("sh", {
+    args: [path("radv_offline.sh"), chip, ...compile, path("compile.ts"), ...names],
+    env: {
+      NO_COLOR: "1",
+      DENO_NO_UPDATE_CHECK: "1",
+      RADV_OFFLINE_DIR: path("../.cache/radv-offline"),
+    },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const reader = new FiguresReader(all);
+  for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) reader.push(text);
+  const { code } = await child.status;
+  const said = reader.rest.slice(-2000).trim();
+  if (code === UNAVAILABLE) throw new NoDriverError(said.split("\n").at(-1)!);
+  if (code !== 0) throw new Error(`Cannot compile for ${chip} (exit code ${code}): ${said}`);
+  return reader.figures;
+}

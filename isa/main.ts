@@ -1,0 +1,63 @@
+/**
+ * `deno task isa [--gpu CHIP]… [--only WORDS] [--golden]`: what AMD's compiler makes of every kernel
+ * for hardware GPUs, as markdown tables. No GPU is needed. `--only` takes kernels whose names have
+ * these words; `--golden` writes the golden file anew. Exit code 1: a kernel spills, or figures are
+ * not the golden file's.
+ */
+
+import { parseArgs } from "node:util";
+import { CHIPS, figuresFor, NoDriverError } from "./driver.ts";
+import { differences, type Figures, figuresTable, spilling } from "./report.ts";
+
+const GOLDEN = new URL("../fixtures/goldens/isa.json", import.meta.url);
+
+const { values } = parseArgs({
+  options: {
+    gpu: { type: "string", multiple: true },
+    only: { type: "string", default: "" },
+    golden: { type: "boolean", default: false },
+  },
+});
+const words = values.only.toLowerCase().split(/\s+/).filter((word) => word !== "");
+const wanted = (name: string) => words.every((word) => name.toLowerCase().includes(word));
+
+const golden: Record<string, Record<string, Figures>> = values.golden
+  ? {}
+  : JSON.parse(Deno.readTextFileSync(GOLDEN));
+let failed = false;
+for (const chip of values.gpu ?? CHIPS) {
+  let figures: ReadonlyMap<string, Figures>;
+  try {
+    figures = await figuresFor(chip, wanted);
+  } catch (error) {
+    if (!(error instanceof NoDriverError)) throw error;
+    console.error(`Skipping: ${error.message}`);
+    Deno.exit(0);
+  }
+  console.log(`## ${chip}\n\n${figuresTable(figures)}\n`);
+  for (const name of spilling(figures)) complain(`${chip}: ${name} spills`);
+  if (values.golden) golden[chip] = Object.fromEntries(figures);
+  else if (golden[chip]) {
+    const expected = Object.entries(golden[chip]).filter(([name]) => wanted(name));
+    for (const name of differences(figures, Object.fromEntries(expected))) {
+      complain(`${chip}: ${name} is not as in the golden file (--golden writes it anew)`);
+    }
+  }
+}
+if (values.golden) Deno.writeTextFileSync(GOLDEN, goldenText(golden));
+Deno.exit(failed ? 1 : 0);
+
+function complain(message: string): void {
+  console.error(`error: ${message}`);
+  failed = true;
+}
+
+/** A line a kernel, so that changes can be read. */
+function goldenText(chips: Record<string, Record<string, Figures>>): string {
+  const text = Object.entries(chips).map(([chip, kernels]) => {
+    const lines = Object.entries(kernels)
+      .map(([name, figures]) => `    ${JSON.stringify(name)}: ${JSON.stringify(figures)}`);
+    return `  ${JSON.stringify(chip)}: {\n${lines.join(",\n")}\n  }`;
+  });
+  return `{\n${text.join(",\n")}\n}\n`;
+}

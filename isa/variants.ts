@@ -1,0 +1,114 @@
+/** Every kernel that a model can use on a hardware GPU. */
+
+import { attentionKeysSpec, attentionMergeSpec, MOST_QUERIES } from "../kernels/attention_specs.ts";
+import { combineSpec, groupSlotsSpec, topKSpec } from "../kernels/expert_specs.ts";
+import { GPU_TILE, matmulLanesSpec, matmulTilesSpec } from "../kernels/matmul_specs.ts";
+import { logitAdjustSpec, sampleChunksSpec, samplePickSpec } from "../kernels/sampling_specs.ts";
+import type { KernelSpec } from "../kernels/spec.ts";
+import { embedSpec, headNormSpec, normAddSpec, ropeAppendSpec } from "../kernels/specs.ts";
+import { GROUP_LAYOUT, type TensorType } from "../kernels/tensor_types.ts";
+import { tuningFor } from "../kernels/tuning.ts";
+import type { Gpu } from "../engine/gpu/device.ts";
+import { lanesFor } from "../engine/gpu/matmul_launch.ts";
+
+/** A kernel, and what its hottest loop does in a turn. */
+export interface Variant {
+  readonly name: string;
+  readonly spec: KernelSpec;
+  /** Weights that an invocation reads in a turn; 0: it reads none. */
+  readonly weights: number;
+  /** Bytes of activations, norms and the like that it reads beside them. */
+  readonly otherBytes: number;
+}
+
+const HEAD_SIZES = [64, 80, 96, 128, 256];
+const TABLE = { groups: 1, group: 0 };
+const VOCABULARY = 151936;
+/** Blocks of a row: of 4,096 columns. */
+const BLOCKS = 128;
+
+/** The variants for a device with this one's subgroups. */
+export function variants(gpu: Pick<Gpu, "subgroupSize">): Variant[] {
+  const tuning = tuningFor("hardware");
+  if (tuning.matmul.by !== "lanes") throw new TypeError("Hardware's products are shared by lanes");
+  const sizes = lanesFor(gpu, tuning.matmul, BLOCKS);
+  const types = Object.keys(GROUP_LAYOUT) as TensorType[];
+  return [
+    ...types.flatMap((type) => [
+      ...[1, 2, 4, 8].flatMap((tokens) =>
+        [false, true].map((normed): Variant => ({
+          name: `matmul ${type}, ${tokens} ${tokens > 1 ? "tokens" : "token"}${suffix(normed)}`,
+          spec: matmulLanesSpec({ type, tokens, normed, ...sizes }),
+          weights: 4 * 32,
+          otherBytes: 128 * tokens + (normed ? 128 + 16 * tokens : 0),
+        }))
+      ),
+      ...[false, true].map((normed): Variant => ({
+        name: `matmul ${type}, prompts${suffix(normed)}`,
+        spec: matmulTilesSpec({ type, normed }),
+        weights: 32,
+        otherBytes: 4 * 16 + (normed ? 16 : 0),
+      })),
+      plain(`embed ${type}`, embedSpec({ type, scale: 1, tile: GPU_TILE, lanes: 64 })),
+    ]),
+    ...(["Q4_0", "Q4_K", "BF16"] as const).flatMap((type) =>
+      ([["single", 1], ["grouped", 2], ["grouped", 8]] as const).map(
+        ([experts, tokens]): Variant => ({
+          name: `experts ${type}, ${experts}, ${tokens}`,
+          spec: matmulLanesSpec({ type, tokens, experts, normed: true, ...sizes }),
+          weights: 4 * 32,
+          otherBytes: 128 * tokens + 128 + 16 * tokens,
+        }),
+      )
+    ),
+    ...(["f16", "f32"] as const).flatMap((kv) =>
+      HEAD_SIZES.flatMap((headDim) =>
+        [1, 3, MOST_QUERIES].flatMap((queryHeads) => {
+          const shape = { heads: 2 * queryHeads, kvHeads: 2, headDim, scale: 0.1 };
+          return [...new Set([1, Math.floor(MOST_QUERIES / queryHeads)])].map((queryTokens) =>
+            plain(
+              `attention ${kv}, ${headDim} wide, ${queryHeads} × ${queryTokens}`,
+              attentionKeysSpec({ ...shape, queryHeads, queryTokens, kv, table: TABLE }),
+            )
+          );
+        })
+      )
+    ),
+    ...HEAD_SIZES.map((headDim) =>
+      plain(`attention_merge, ${headDim} wide`, attentionMergeSpec({ heads: 32, headDim }))
+    ),
+    ...others(tuning.elementLanes, tuning.sampleLanes, tuning.sampleChunk),
+  ];
+}
+
+function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
+  const heads = { heads: 32, kvHeads: 8, headDim: 128 };
+  const rope = { ...heads, ropeDims: 128, columns: true, table: TABLE, lanes };
+  const vocabulary = { vocabulary: VOCABULARY, lanes: sampleLanes };
+  return [
+    plain("head_norm", headNormSpec({ ...heads, epsilon: 1e-5, lanes })),
+    plain("norm_add", normAddSpec({ dim: 4096, epsilon: 1e-5, lanes })),
+    ...(["f16", "f32"] as const).flatMap((kv) =>
+      [true, false].map((half) =>
+        plain(
+          `rope_append ${kv}, ${half ? "halves" : "neighbours"}`,
+          ropeAppendSpec({ ...rope, half, kv }),
+        )
+      )
+    ),
+    plain("top_k", topKSpec({ experts: 128, slots: 8, normalized: true, lanes })),
+    plain("group_slots", groupSlotsSpec({ experts: 128, slots: 8, tokens: 8, lanes })),
+    plain("combine", combineSpec({ dim: 2048, slots: 8, add: true, lanes })),
+    plain("logit_adjust", logitAdjustSpec(vocabulary)),
+    plain("sample_chunks", sampleChunksSpec({ ...vocabulary, chunk })),
+    plain("sample_pick", samplePickSpec({ ...vocabulary, chunks: Math.ceil(VOCABULARY / chunk) })),
+  ];
+}
+
+function plain(name: string, spec: KernelSpec): Variant {
+  return { name, spec, weights: 0, otherBytes: 0 };
+}
+
+function suffix(normed: boolean): string {
+  return normed ? ", norm" : "";
+}

@@ -1,0 +1,190 @@
+// Causal attention over the paged cache for GPUs. A workgroup serves QUERIES queries of one KV head:
+// QUERY_HEADS heads of QUERY_TOKENS tokens. It goes over 64 positions at a time: first a lane has a
+// key and multiplies it with all queries, then it has eight elements of the values of every
+// SHARES-th position. A running maximum and sum keep the softmax (Milakov and Gimelshein, 2018).
+//
+// In steps of few tokens several workgroups take turns at the positions of each and leave parts,
+// which attention_merge.wgsl adds (Dao et al., Flash-Decoding, 2023): batch[6] says how many.
+override HEADS: u32;
+override KV_HEADS: u32;
+override SCALE: f32;      // multiplies q · k
+override WINDOW: u32;     // positions that a token sees, its own included; 0: all
+override KV_GROUPS: u32;  // tables of blocks that a sequence has, and the one that this layer uses
+override KV_GROUP: u32;
+const BLOCK_TOKENS = 16u;
+const KEYS = 64u;  // positions at a time, and lanes
+const EIGHTS = HEAD_DIM / 8u;
+const QUERIES = QUERY_HEADS * QUERY_TOKENS;
+const FOURS = (QUERIES + 3u) / 4u;
+const SHARES = KEYS / EIGHTS;
+const HIDDEN = -3.0e38;  // the score of a position that a query does not see
+
+@group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;            // [token, HEADS, HEAD_DIM / 4]
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;      // [token, HEADS, HEAD_DIM / 4]
+@group(0) @binding(4) var<storage, read> batch: array<u32>;
+@group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;  // [token, HEADS, part, HEAD_DIM / 4]
+@group(0) @binding(7) var<storage, read_write> weights: array<vec2<f32>>;  // [token, HEADS, part]: maximum, sum
+
+struct Row { v: array<vec4<f32>, FOURS> }  // a number for each query
+struct Eighth { lo: vec4<f32>, hi: vec4<f32> }
+
+var<workgroup> scores: array<Row, KEYS>;
+var<workgroup> eighths: array<Row, 8>;
+var<workgroup> sums: array<Eighth, KEYS>;
+
+// The largest, or the sum, of what all lanes have.
+fn most_of_all(lane: u32, own: Row) -> Row {
+  scores[lane] = own;
+  workgroupBarrier();
+  if (lane < 8u) {
+    var most = scores[lane * 8u];
+    for (var i = 1u; i < 8u; i++) {
+      let other = scores[lane * 8u + i];
+      for (var f = 0u; f < FOURS; f++) { most.v[f] = max(most.v[f], other.v[f]); }
+    }
+    eighths[lane] = most;
+  }
+  workgroupBarrier();
+  var most = eighths[0];
+  for (var i = 1u; i < 8u; i++) {
+    let other = eighths[i];
+    for (var f = 0u; f < FOURS; f++) { most.v[f] = max(most.v[f], other.v[f]); }
+  }
+  return most;
+}
+
+fn sum_of_all(lane: u32, own: Row) -> Row {
+  scores[lane] = own;
+  workgroupBarrier();
+  if (lane < 8u) {
+    var sum = scores[lane * 8u];
+    for (var i = 1u; i < 8u; i++) {
+      let other = scores[lane * 8u + i];
+      for (var f = 0u; f < FOURS; f++) { sum.v[f] += other.v[f]; }
+    }
+    eighths[lane] = sum;
+  }
+  workgroupBarrier();
+  var sum = eighths[0];
+  for (var i = 1u; i < 8u; i++) {
+    let other = eighths[i];
+    for (var f = 0u; f < FOURS; f++) { sum.v[f] += other.v[f]; }
+  }
+  return sum;
+}
+
+@compute @workgroup_size(KEYS)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let part_count = batch[6];
+  let part = workgroup.y % part_count;
+  let group = HEADS / KV_HEADS;
+  let per_kv_head = (group + QUERY_HEADS - 1u) / QUERY_HEADS;  // workgroups that share a KV head
+  let kv_head = workgroup.x / per_kv_head;
+  let head = workgroup.x % per_kv_head * QUERY_HEADS;  // of the group; the last workgroup may have fewer
+  let first_token = workgroup.y / part_count * QUERY_TOKENS;
+  let end_token = min(first_token + QUERY_TOKENS, batch[0]);
+  let share = lane / EIGHTS;
+  let eight = lane % EIGHTS;
+
+  var queries: array<u32, QUERIES>;
+  for (var n = 0u; n < QUERIES; n++) {
+    let token = min(first_token + n / QUERY_HEADS, end_token - 1u);
+    let own = kv_head * group + min(head + n % QUERY_HEADS, group - 1u);
+    queries[n] = (token * HEADS + own) * EIGHTS * 2u;
+  }
+  var most: Row;
+  var total: Row;
+  for (var f = 0u; f < FOURS; f++) { most.v[f] = vec4(HIDDEN); }
+  var sum: array<Eighth, QUERIES>;
+  // Tokens of one sequence at a time: they have one table.
+  for (var next = first_token; next < end_token;) {
+    let run = token_at(next);
+    var last = run.position;
+    var run_end = next + 1u;
+    for (; run_end < end_token && token_at(run_end).table == run.table; run_end++) { last++; }
+    var start = 0u;
+    if (WINDOW > 0u && run.position >= WINDOW) { start = run.position + 1u - WINDOW; }
+    for (var base = start + part * KEYS; base <= last; base += part_count * KEYS) {
+      let position = base + lane;
+      var score = Row();  // zeros, in every iteration
+      if (position <= last) {
+        let block = batch[run.table + position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
+        let keys_at = (block * KV_HEADS + kv_head) * EIGHTS * BLOCK_TOKENS + position % BLOCK_TOKENS;
+        for (var i = 0u; i < EIGHTS; i += 1u) {  // not written out: it would be long
+          let k = load_key(keys_at + i * BLOCK_TOKENS);
+          for (var n = 0u; n < QUERIES; n++) {
+            let a = q[queries[n] + i * 2u];
+            let b = q[queries[n] + i * 2u + 1u];
+            let old = score.v[n / 4u][n % 4u];
+            let lo = fma(k.lo.w, a.w, fma(k.lo.z, a.z, fma(k.lo.y, a.y, fma(k.lo.x, a.x, old))));
+            score.v[n / 4u][n % 4u] =
+              fma(k.hi.w, b.w, fma(k.hi.z, b.z, fma(k.hi.y, b.y, fma(k.hi.x, b.x, lo))));
+          }
+        }
+      }
+      var own: Row;
+      for (var n = 0u; n < QUERIES; n++) {
+        let token = first_token + n / QUERY_HEADS;
+        let reach = run.position + token - next;
+        let seen = token >= next && token < run_end && position <= reach &&
+          (WINDOW == 0u || position + WINDOW > reach);
+        own.v[n / 4u][n % 4u] = select(HIDDEN, score.v[n / 4u][n % 4u] * SCALE, seen);
+      }
+      let tile_most = most_of_all(lane, own);
+      var keep: Row;
+      for (var f = 0u; f < FOURS; f++) {
+        let now = max(most.v[f], tile_most.v[f]);
+        keep.v[f] = exp(most.v[f] - now);
+        most.v[f] = now;
+        own.v[f] = select(exp(own.v[f] - now), vec4(0.0), own.v[f] == vec4(HIDDEN));
+        total.v[f] = fma(total.v[f], keep.v[f], own.v[f]);
+      }
+      scores[lane] = own;
+      workgroupBarrier();
+      for (var n = 0u; n < QUERIES; n++) {
+        sum[n].lo *= keep.v[n / 4u][n % 4u];
+        sum[n].hi *= keep.v[n / 4u][n % 4u];
+      }
+      if (share < SHARES) {
+        for (var key = share; key < KEYS && base + key <= last; key += SHARES) {
+          let at = base + key;
+          let block = batch[run.table + at / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
+          let v = load_value(((block * KV_HEADS + kv_head) * BLOCK_TOKENS + at % BLOCK_TOKENS) * EIGHTS + eight);
+          let p = scores[key];
+          for (var n = 0u; n < QUERIES; n++) {
+            sum[n].lo = fma(vec4(p.v[n / 4u][n % 4u]), v.lo, sum[n].lo);
+            sum[n].hi = fma(vec4(p.v[n / 4u][n % 4u]), v.hi, sum[n].hi);
+          }
+        }
+      }
+      workgroupBarrier();
+    }
+    next = run_end;
+  }
+
+  let all = sum_of_all(lane, total);
+  for (var n = 0u; n < QUERIES; n++) {
+    sums[lane] = sum[n];
+    workgroupBarrier();
+    let token = first_token + n / QUERY_HEADS;
+    if (lane < EIGHTS && token < end_token && head + n % QUERY_HEADS < group) {
+      var sum_of_shares = sums[lane];
+      for (var i = 1u; i < SHARES; i++) {
+        sum_of_shares.lo += sums[lane + i * EIGHTS].lo;
+        sum_of_shares.hi += sums[lane + i * EIGHTS].hi;
+      }
+      let row = token * HEADS + kv_head * group + head + n % QUERY_HEADS;
+      let whole = all.v[n / 4u][n % 4u];
+      if (part_count == 1u) {
+        y[(row * EIGHTS + lane) * 2u] = sum_of_shares.lo / whole;
+        y[(row * EIGHTS + lane) * 2u + 1u] = sum_of_shares.hi / whole;
+      } else {
+        let at = row * part_count + part;
+        parts[(at * EIGHTS + lane) * 2u] = sum_of_shares.lo;
+        parts[(at * EIGHTS + lane) * 2u + 1u] = sum_of_shares.hi;
+        if (lane == 0u) { weights[at] = vec2(most.v[n / 4u][n % 4u], whole); }
+      }
+    }
+    workgroupBarrier();
+  }
+}

@@ -1,0 +1,68 @@
+/** Attention for GPUs: positions shared out over workgroups, and their parts added. */
+
+import attentionKeys from "./attention_keys.wgsl" with { type: "text" };
+import attentionMerge from "./attention_merge.wgsl" with { type: "text" };
+import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
+import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
+import step from "./step.wgsl" with { type: "text" };
+import type { KernelSpec } from "./spec.ts";
+import type { HeadShape, KvTable, KvType } from "./specs.ts";
+
+/** Queries that a workgroup of attention_keys.wgsl serves at most: each has eight sums in registers. */
+export const MOST_QUERIES = 4;
+
+/** Positions that a workgroup of attention_keys.wgsl goes over at a time, and its lanes. */
+export const KEY_TILE = 64;
+
+/** The widest head that attention_keys.wgsl can do: a lane has eight elements of its values. */
+export const WIDEST_HEAD = 8 * KEY_TILE;
+
+/** Causal attention over the paged cache. Reference: `attention` of reference.ts. */
+export function attentionKeysSpec(
+  s: HeadShape & {
+    readonly scale: number;
+    readonly window?: number | undefined;
+    /** Heads and tokens that share a workgroup. */
+    readonly queryHeads: number;
+    readonly queryTokens: number;
+    readonly kv: KvType;
+    readonly table: KvTable;
+  },
+): KernelSpec {
+  const fours = Math.ceil(s.queryHeads * s.queryTokens / 4);
+  return {
+    name: "attention",
+    parts: [
+      `const HEAD_DIM = ${s.headDim}u;`,
+      `const QUERY_HEADS = ${s.queryHeads}u;\nconst QUERY_TOKENS = ${s.queryTokens}u;`,
+      step,
+      s.kv === "f16" ? kvReadF16 : kvReadF32,
+      attentionKeys,
+    ],
+    overrides: {
+      HEADS: s.heads,
+      KV_HEADS: s.kvHeads,
+      SCALE: s.scale,
+      WINDOW: s.window ?? 0,
+      KV_GROUPS: s.table.groups,
+      KV_GROUP: s.table.group,
+    },
+    bindings: { 0: "read", 1: "write", 3: "read", 4: "step", 5: "read", 6: "write", 7: "write" },
+    workgroupSize: [KEY_TILE, 1],
+    workgroupBytes: (KEY_TILE + 8) * fours * 16 + KEY_TILE * 32,
+  };
+}
+
+/** Adds the parts of a head's attention. */
+export function attentionMergeSpec(
+  s: { readonly heads: number; readonly headDim: number },
+): KernelSpec {
+  return {
+    name: "attention_merge",
+    parts: [`const HEAD_DIM = ${s.headDim}u;`, attentionMerge],
+    overrides: { HEADS: s.heads },
+    bindings: { 0: "read", 1: "read", 2: "write", 3: "step" },
+    workgroupSize: [256, 1],
+    workgroupBytes: 256 * 24,
+  };
+}

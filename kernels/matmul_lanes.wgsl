@@ -1,0 +1,97 @@
+// A matrix product of up to eight tokens for GPUs. A workgroup owns the TILE groups of a tile; lane
+// (k, g) has every SPLIT-th block, from block k on, of the four rows of group g. Neighbouring lanes
+// read neighbouring weights and, TILE of them together, the same activations.
+//
+// A block is worked through four columns at a time, so that of its activations few are in registers
+// at once. For few tokens scales are multiplied in late, to a row's part instead of its weights; for
+// more of them that would cost registers and a sum of each token's activations.
+// What the lanes found is added in a fixed order: sum_lanes.wgsl or sum_subgroups.wgsl.
+const LANES = TILE * SPLIT;
+const LATE = SCALED && TOKENS <= 2u;
+
+fn dot_from(sum: f32, a: vec4<f32>, b: vec4<f32>) -> f32 {
+  return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let token = workgroup.y * TOKENS;
+  let tokens = entry_count();
+  let first = first_group(token);
+  if (first == ELSEWHERE) { return; }
+  let g = lane % TILE;
+  let group = first + workgroup.x * TILE + g;
+  var rows_of_x: array<u32, TOKENS>;
+  for (var t = 0u; t < TOKENS; t++) {
+    rows_of_x[t] = row_of_x(min(token + t, tokens - 1u)) * shape.blocks * 8u;
+  }
+
+  var sum: array<vec4<f32>, TOKENS>;
+  var squares: array<f32, TOKENS>;
+  for (var block = lane / TILE; block < shape.blocks; block += SPLIT) {
+    let unit = unit_of(group, block);
+    let scales = load_scales(super_unit_of(group, block));
+    var q: array<Quants, 4>;
+    var scale: array<RowScale, 4>;
+    for (var r = 0u; r < 4u; r++) {
+      scale[r] = row_scale(scales, r, block % SUPER);
+    }
+    // Each of the lanes that have these activations squares a part of them.
+    if (NORMED) {
+      for (var t = 0u; t < TOKENS; t++) {
+        let v = x[rows_of_x[t] + block * 8u + g];
+        squares[t] += dot(v, v);
+      }
+    }
+    var part: array<vec4<f32>, TOKENS>;
+    var x_sum: array<f32, TOKENS>;
+    for (var i = 0u; i < 8u; i++) {
+      let half = i / (8u / HALVES);
+      var w: array<vec4<f32>, 4>;
+      for (var r = 0u; r < 4u; r++) {
+        if (i % (8u / PIECES) == 0u) { q[r] = load_quants(unit, r, i / (8u / PIECES)); }
+        w[r] = weights(q[r], i);
+        if (SCALED && !LATE) {
+          w[r] *= scale[r].scale[half];
+          if (OFFSET) { w[r] += scale[r].offset[half]; }
+        }
+      }
+      var norm = vec4(1.0);
+      if (NORMED) { norm = norm_weight[block * 8u + i]; }
+      for (var t = 0u; t < TOKENS; t++) {
+        var v = x[rows_of_x[t] + block * 8u + i];
+        if (NORMED) { v *= norm; }
+        if (LATE) {
+          for (var r = 0u; r < 4u; r++) { part[t][r] = dot_from(part[t][r], w[r], v); }
+          if (OFFSET) { x_sum[t] += (v.x + v.y) + (v.z + v.w); }
+        } else {
+          for (var r = 0u; r < 4u; r++) { sum[t][r] = dot_from(sum[t][r], w[r], v); }
+        }
+      }
+      if (LATE && (i + 1u) % (8u / HALVES) == 0u) {
+        for (var t = 0u; t < TOKENS; t++) {
+          for (var r = 0u; r < 4u; r++) {
+            sum[t][r] = fma(scale[r].scale[half], part[t][r], sum[t][r]);
+            if (OFFSET) { sum[t][r] = fma(scale[r].offset[half], x_sum[t], sum[t][r]); }
+            part[t][r] = 0.0;
+          }
+          x_sum[t] = 0.0;
+        }
+      }
+    }
+  }
+
+  add_lanes(lane, sum, squares);
+  // One lane for each group and token.
+  for (var i = lane; i < TILE * TOKENS; i += LANES) {
+    let t = i / TILE;
+    let own = workgroup.x * TILE + i % TILE;
+    if (is_entry(token + t, tokens) && own < (shape.rows + 3u) / 4u) {
+      var scale = 1.0;
+      if (NORMED) {
+        scale = inverseSqrt(total_squares(t) / f32(shape.blocks * 32u) + shape.epsilon);
+      }
+      write(row_of_y(token + t), own, total(t, i % TILE) * scale);
+    }
+  }
+}

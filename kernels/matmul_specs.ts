@@ -1,0 +1,151 @@
+/** Matrix products, each kernel for given launch sizes. */
+
+import expertPart from "./expert_part.wgsl" with { type: "text" };
+import experts from "./experts.wgsl" with { type: "text" };
+import groupedExperts from "./grouped_experts.wgsl" with { type: "text" };
+import layout from "./layout.wgsl" with { type: "text" };
+import matmul from "./matmul.wgsl" with { type: "text" };
+import matmulLanes from "./matmul_lanes.wgsl" with { type: "text" };
+import matmulTiles from "./matmul_tiles.wgsl" with { type: "text" };
+import oneMatrix from "./one_matrix.wgsl" with { type: "text" };
+import product from "./product.wgsl" with { type: "text" };
+import route from "./route.wgsl" with { type: "text" };
+import sumLanes from "./sum_lanes.wgsl" with { type: "text" };
+import sumSubgroups from "./sum_subgroups.wgsl" with { type: "text" };
+import xOwn from "./x_own.wgsl" with { type: "text" };
+import xShared from "./x_shared.wgsl" with { type: "text" };
+import { DEVICE_FORMATS, formatConstants } from "./formats.ts";
+import type { KernelSpec } from "./spec.ts";
+import type { TensorType } from "./tensor_types.ts";
+
+/** What every kernel of a matrix product is made for. */
+export interface MatmulCase {
+  readonly type: TensorType;
+  /** Tokens that are served together. */
+  readonly tokens: number;
+  /**
+   * Tokens have matrices of their own instead of one for all: served slot by slot ("single", where
+   * `tokens` is 1), or sorted by groupSlotsSpec's kernel, in groups of `tokens`.
+   */
+  readonly experts?: "single" | "grouped" | undefined;
+}
+
+const MATRICES = {
+  single: [route, expertPart, experts],
+  grouped: [expertPart, groupedExperts],
+};
+
+/** y = W·x on software drivers. Reference: `matmul`, `rmsNorm`, `siluMul` of reference.ts. */
+export function matmulSpec(
+  s: MatmulCase & {
+    /** Groups of four rows that one invocation owns. */
+    readonly groups: number;
+    readonly lanes: number;
+    /** Lanes share the loading of activations (x_shared.wgsl), which needs subgroups of eight. */
+    readonly share: boolean;
+  },
+): KernelSpec {
+  return spec(s, {
+    tile: 1,
+    constants: [`const GROUPS = ${s.groups}u;`],
+    helpers: [s.share ? xShared : xOwn],
+    main: matmul,
+    overrides: { LANES: s.lanes },
+    lanes: s.lanes,
+    workgroupBytes: 0,
+  });
+}
+
+/** Groups of four rows that lie next to each other on a GPU: TILE of matmul_lanes.wgsl. */
+export const GPU_TILE = 8;
+
+/** y = W·x of one to eight tokens on GPUs. */
+export function matmulLanesSpec(
+  s: MatmulCase & {
+    /** Lanes along a row. */
+    readonly split: number;
+    /** Lanes that add up by shuffles, a power of two; up to GPU_TILE: none do. */
+    readonly subgroup: number;
+    readonly normed: boolean;
+  },
+): KernelSpec {
+  const lanes = s.split * GPU_TILE;
+  const shuffled = s.subgroup > GPU_TILE;
+  const subgroup = Math.min(s.subgroup, lanes);
+  const parts = s.tokens * (shuffled ? lanes / subgroup : s.split);
+  const constants = [
+    `const SPLIT = ${s.split}u;\nconst SUBGROUP = ${subgroup}u;\nconst NORMED = ${s.normed};`,
+  ];
+  return spec(s, {
+    tile: GPU_TILE,
+    constants,
+    helpers: [shuffled ? sumSubgroups : sumLanes],
+    main: matmulLanes,
+    lanes,
+    workgroupBytes: parts * (GPU_TILE * 16 + (shuffled ? 4 : GPU_TILE * 4)),
+  });
+}
+
+/** Tokens that a workgroup of matmul_tiles.wgsl serves, and its rows. */
+export const PROMPT_TILE = { tokens: 32, rows: 64 } as const;
+
+/** y = W·x of many tokens on GPUs. */
+export function matmulTilesSpec(
+  s: { readonly type: TensorType; readonly normed: boolean },
+): KernelSpec {
+  const { tokens } = PROMPT_TILE;
+  return spec({ ...s, tokens }, {
+    tile: GPU_TILE,
+    constants: [`const NORMED = ${s.normed};`],
+    main: matmulTiles,
+    lanes: 64,
+    workgroupBytes: (8 * 65 + 8 * 33) * 16,
+  });
+}
+
+/** What the kernels of matrix products differ in. */
+interface Program {
+  readonly tile: number;
+  /** WGSL before and after the format's. */
+  readonly constants: readonly string[];
+  readonly helpers?: readonly string[];
+  readonly main: string;
+  readonly overrides?: Readonly<Record<string, number>>;
+  readonly lanes: number;
+  readonly workgroupBytes: number;
+}
+
+function spec(s: MatmulCase, program: Program): KernelSpec {
+  const { tile, constants, helpers = [], main, overrides = {}, lanes, workgroupBytes } = program;
+  const format = DEVICE_FORMATS[s.type];
+  const scales: KernelSpec["bindings"] = format.scaleWords > 0 ? { 1: "read" } : {};
+  const routes: KernelSpec["bindings"] = s.experts ? { 8: "read" } : {};
+  return {
+    name: `${s.experts ? "experts" : "matmul"}_${s.type.toLowerCase()}`,
+    parts: [
+      `const TILE = ${tile}u;\nconst TOKENS = ${s.tokens}u;`,
+      ...constants,
+      formatConstants(format),
+      layout,
+      ...format.wgsl,
+      product,
+      ...helpers,
+      ...(s.experts ? MATRICES[s.experts] : [oneMatrix]),
+      main,
+    ],
+    overrides,
+    bindings: {
+      0: "read",
+      ...scales,
+      2: "read",
+      3: "read",
+      4: "write",
+      5: "read",
+      6: "step",
+      7: "uniform",
+      ...routes,
+    },
+    workgroupSize: [lanes, 1],
+    workgroupBytes,
+  };
+}

@@ -1,0 +1,11 @@
+// Eight unsigned bits a weight.
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows of 2 words
+
+const PIECES = 2u;
+struct Quants { q: vec4<u32> }
+
+fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
+  return Quants(quants[word_of(unit, 8u, r * 2u + piece)]);
+}
+
+fn weights(q: Quants, i: u32) -> vec4<f32> { return four_floats(q.q[i % 4u]); }
