@@ -7,6 +7,7 @@ import { openModelFile } from "../../engine/files/open_model.ts";
 import { loadModel, type Model } from "../../engine/mod.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
+import { PROGRAM } from "./scripted_target.ts";
 import { withFile, withFiles } from "../files/on_disk.ts";
 
 const load = (path: string) =>
@@ -14,7 +15,7 @@ const load = (path: string) =>
 
 async function assertReads(model: Model, type: string, others: number): Promise<void> {
   const { tensorBytes, readBytes, parameters, readWeights } =
-    modelEnvironment(model, undefined, { tvllm: "0", kvType: "f32" }).model;
+    modelEnvironment(model, undefined, PROGRAM).model;
   // Three of each layer, for two experts of eight.
   const experts = modelMatrices(model).filter(({ kernel }) => kernel === `experts_${type}`);
   assert.equal(experts.length, 2 * 3 * 2);
