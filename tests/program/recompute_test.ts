@@ -24,7 +24,7 @@ Deno.test("a figure that is wrong is noticed: a median, an interval, a ratio, a 
     await assert.rejects(recompute(JSON.stringify(report)), new RegExp(`${suite}: .*${metric}`));
   };
   await wrong("latency", (result) => result.value *= 1.0001, "ttft");
-  await wrong("latency", (result) => result.interval[0] *= 0.999, "tpot");
+  await wrong("latency", (result) => result.interval[0]! *= 0.999, "tpot");
   await wrong("latency", (result) => result.limit *= 1.0001, "prefill_throughput");
   await wrong("throughput", (result) => result.samples[2]! *= 1.0001, "throughput");
   await wrong("throughput", (result) => result.value *= 1.0001, "utilization");
