@@ -39,7 +39,7 @@ export async function printAnswer(
 
 /** An answer's JSON, less its text. */
 export function describeAnswer(model: Model, summary: AnswerSummary) {
-  const { promptTokens, ids, finish, seed, timeToFirst, total } = summary;
+  const { promptTokens, ids, finish, seed, timeToFirst, timePerToken, total } = summary;
   return {
     model: model.config.name,
     device: model.device.description,
@@ -48,14 +48,15 @@ export function describeAnswer(model: Model, summary: AnswerSummary) {
     finish,
     seed,
     ttft_ms: timeToFirst,
+    tpot_ms: timePerToken,
     total_ms: total,
     decode_tokens_per_second: decodeRate(summary),
   };
 }
 
-/** Tokens per second after the first; null where there are none. */
-export function decodeRate({ ids, timeToFirst, total }: AnswerSummary): number | null {
-  return ids.length > 1 ? (ids.length - 1) / (total - timeToFirst) * 1000 : null;
+/** Decode throughput: tokens per second after the first; null where there are none. */
+export function decodeRate({ timePerToken }: AnswerSummary): number | null {
+  return timePerToken === null ? null : 1000 / timePerToken;
 }
 
 /** An answer's figures on one line. */

@@ -8,33 +8,29 @@ import {
   Option,
 } from "@commander-js/extra-typings";
 import { z } from "zod";
-import { Harness, type HarnessOptions, type Suite } from "../bench/harness/harness.ts";
-import { makePrompts } from "../bench/harness/prompts.ts";
-import { Trace } from "../bench/harness/trace.ts";
-import { verifyOnCpu } from "../bench/harness/verify.ts";
-import { toMarkdown } from "../bench/report/markdown.ts";
-import { type Report, reportSchema, type RunOptions } from "../bench/report/report.ts";
+import type { Suite } from "../bench/harness/harness.ts";
+import { parseSampling } from "../bench/harness/sampling.ts";
+import { reportSchema, type RunOptions } from "../bench/report/report.ts";
 import { SUITES } from "../bench/suites/mod.ts";
-import { EngineTarget } from "../bench/targets/engine_target.ts";
-import denoJson from "../deno.json" with { type: "json" };
-import type { Model } from "../engine/mod.ts";
-import { BLOCK_TOKENS } from "../engine/run/runner.ts";
-import { chartFile, writeCharts } from "./chart_file.ts";
-import { CheckFailedError, UsageError } from "./exit_codes.ts";
-import { Interrupts } from "./interrupt.ts";
-import { openEngine } from "./open_engine.ts";
-import { addDeviceOptions, addGlobalOptions, decimal, integer, modelOption } from "./options.ts";
+import { benchModels, type BenchValues } from "./bench_models.ts";
+import { chartFile } from "./chart_file.ts";
+import { UsageError } from "./exit_codes.ts";
+import { commandLine, type Launch, startupTime } from "./host.ts";
+import { addDeviceOptions, addGlobalOptions, decimal, integer } from "./options.ts";
 import { openOutputFiles } from "./output_file.ts";
-import { ReportFiles } from "./report_files.ts";
 import { Terminal } from "./terminal.ts";
-
-/** Tokens that the KV cache has room for at least: what `--verify` takes, and some. */
-const LEAST_KV_TOKENS = 512;
 
 const MAX_TOKENS = 2 ** 20;
 
+/** Prompts that differ, as people begin. */
+const PROMPT_TEXTS = ["Hello", "How are you", "Tell me a story"];
+const MOST_PROMPTS = 64;
+
 /** Adds the command to `program`. */
-export function addBench(program: Command): void {
+export function addBench(
+  program: Command,
+  started: { readonly launch: Launch; readonly args: readonly string[] },
+): void {
   const command = program.command("bench")
     .summary("measure speed and memory, and print a report")
     .description("Measures a model on this machine and prints the report as markdown.")
@@ -43,148 +39,103 @@ export function addBench(program: Command): void {
         .choices([...SUITES.map(({ name }) => name), "all", "schema"]),
     )
     .argument("[model]", "a .gguf file, instead of -m")
-    .addOption(modelOption())
+    .addOption(
+      new Option(
+        "-m, --model <spec>",
+        "the model; repeat it, or separate several by commas, to compare them",
+      ).env("TVLLM_MODEL").argParser(modelSpecs),
+    )
     .option("-p, --prompt-tokens <n>", "length of the prompts", integer(1, MAX_TOKENS), 64)
     .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
     .option("--prompts <n>", "how many requests", integer(1, 256), 4)
-    .option("-r, --repetitions <n>", "runs that count", integer(1, 1000), 3)
+    .option("-r, --repetitions <n>", "measured repetitions", integer(1, 1000), 7)
     .addOption(
       new Option("--iterations <n>", "the same as --repetitions").argParser(integer(1, 1000))
         .hideHelp(),
     )
-    .option("--warmup <n>", "runs before them that do not", integer(0, 1000), 1)
-    .option("--concurrency <list>", "requests at once: 1,2,4 or 1-4", counts, [1, 2, 4, 8])
+    .option(
+      "--warmup <n>",
+      "warm-up runs; by default until three agree within 3 %, five at most",
+      integer(0, 1000),
+    )
+    .option("--concurrency <list>", "requests at once: 1,2,4 or 1-4", counts(256), [1, 2, 4, 8])
+    .option(
+      "--contexts <list>",
+      "lengths of the prompts in tables by context",
+      counts(MAX_TOKENS),
+      [32, 128, 256, 512],
+    )
+    .option("--sequences <list>", "sequences in the KV cache (memory)", counts(256), [1, 2, 4, 8])
+    .option("--prompts-file <file>", "prompts of the table by prompt, one a line (latency)")
+    .option(
+      "--sampling <how>",
+      "greedy, default (as generate), or as in temp=0.7,top-k=20",
+      sampling,
+    )
     .option("--seed <n>", "chooses the prompts", integer(0, 2 ** 31 - 1), 0)
-    .option("--bandwidth <GB/s>", "memory bandwidth instead of the measured", decimal(0.001, 1e6))
+    .option(
+      "--bandwidth <GB/s>",
+      "use this memory bandwidth instead of measuring it",
+      decimal(0.001, 1e6),
+    )
     .option("--json <file>", "the results as JSON; -: on stdout instead of the report")
     .option("--csv <file>", "the results as CSV, a line each")
     .option("--output <file>", "the report")
     .option("--chart <file>", "charts of the results: .svg or .png", chartFile)
     .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
+    .option("--explain", "end the report with what its metrics mean")
     .option("--verify", "check some tokens on the CPU backend");
   addSuiteOptions(command);
   // deno-lint-ignore tvllm/max-parameters -- commander's callback
   addGlobalOptions(addDeviceOptions(command)).action(async (name, path, options, command) => {
-    const startup = performance.now();
+    const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
     if (name === "schema") {
-      const schema = z.union([reportSchema, z.array(reportSchema).describe("Of bench all")]);
+      const many = z.array(reportSchema).describe("Of bench all, and of several models");
+      const schema = z.union([reportSchema, many]);
       terminal.write(`${JSON.stringify(z.toJSONSchema(schema), null, 2)}\n`);
       return;
     }
-    const source = (option: string) => command.getOptionValueSource(option);
-    if (path !== undefined && source("model") === "cli") {
-      throw new UsageError(`Cannot measure both ${path} and -m ${options.model}: give one model`);
+    const models: readonly string[] = options.model ?? [];
+    if (path !== undefined && command.getOptionValueSource("model") === "cli") {
+      throw new UsageError(`Cannot measure both ${path} and -m ${models.join()}: give one of them`);
     }
     const suites = SUITES.filter((suite) => name === "all" || suite.name === name);
-    const values: Values = command.opts();
-    refuseUnused(suites, values);
-    const { json, csv, output, chart, trace: tracePath } = options;
+    const given: Values = command.opts();
+    refuseUnused(suites, given);
+    const { json, csv, output, chart, trace } = options;
     using files = openOutputFiles({
       json: json === "-" ? undefined : json,
-      csv,
-      output,
-      chart,
-      trace: tracePath,
+      ...{ csv, output, chart, trace },
     });
-    const common = {
+    const run: RunOptions = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
       prompts: options.prompts,
-      warmup: options.warmup,
+      warmup: options.warmup ?? "steady",
       repetitions: options.iterations ?? options.repetitions,
       concurrency: [...options.concurrency],
+      contexts: [...options.contexts],
+      sequences: [...options.sequences],
+      promptTexts: promptTexts(options.promptsFile),
+      sampling: { ...(options.sampling ?? parseSampling("greedy")) },
       seed: options.seed,
+      suiteOptions: {},
       date: new Date().toISOString(),
+      command: commandLine(started.args),
     };
-    const isGiven = (option: string) =>
-      source(option) !== "default" ||
-      (option === "repetitions" && options.iterations !== undefined);
+    const values: BenchValues = {
+      ...options,
+      models: path === undefined ? models : [path],
+      several: name === "all",
+      jsonToStdout: json === "-",
+      files,
+    };
     const plans = suites.map((suite) => {
-      const run = { ...common, ...defaultsOf(suite, isGiven), suiteOptions: ownOf(suite, values) };
-      return { suite, run, needs: suite.needs(run) };
+      const own = { ...run, suiteOptions: ownOf(suite, given) };
+      return { suite, run: own, needs: suite.needs(own) };
     });
-    const model = await openEngine({ ...options, model: path ?? options.model }, terminal, {
-      maxSequences: Math.max(...plans.map(({ needs }) => needs.sequences)),
-      kvTokens: Math.max(
-        LEAST_KV_TOKENS,
-        // A sequence's last block may hold one token.
-        ...plans.map(({ needs }) => needs.sequences * (needs.tokens + BLOCK_TOKENS)),
-      ),
-    });
-    let other: Model | undefined;
-    try {
-      checkLengths(common, model.contextLength);
-      const baseline = plans.find(({ needs }) => needs.baseline !== undefined)?.needs.baseline;
-      if (model.runner.device.kind === "cpu" && (options.verify || baseline)) {
-        throw new UsageError(
-          `Cannot compare with the CPU backend: the model runs on it; leave out ${
-            baseline ? "--baseline" : "--verify"
-          }`,
-        );
-      }
-      using interrupts = new Interrupts();
-      const { signal } = interrupts;
-      const program = { tvllm: denoJson.version, kvType: options.kvType, startup };
-      const target = new EngineTarget(model, program, signal);
-      const trace = files.trace && new Trace();
-      const writer = new ReportFiles(files, name === "all");
-      let verified: ReturnType<typeof verifyOnCpu> | undefined;
-      const hooks: Omit<HarnessOptions, "run"> = {
-        signal,
-        save: (report) => writer.save(report),
-        ...(options.bandwidth !== undefined && { bandwidth: options.bandwidth }),
-        ...(baseline && {
-          baseline: async () => {
-            const { backend: _, ...values } = options;
-            other ??= await openEngine(
-              { ...values, model: path ?? values.model, device: baseline },
-              terminal,
-              { maxSequences: 1 },
-            );
-            return new EngineTarget(other, program, signal);
-          },
-        }),
-        ...(options.verify && {
-          verify: () => {
-            const prompt = { count: 1, tokens: 16, seed: common.seed };
-            return verified ??= verifyOnCpu(model, target, makePrompts(target.text, prompt)[0]!);
-          },
-        }),
-      };
-      let failure: { readonly error: unknown } | undefined;
-      for (const { suite, run } of plans) {
-        using progress = terminal.progress(`bench ${suite.name}`);
-        try {
-          await Harness.run(suite, target, {
-            ...hooks,
-            run,
-            progress: (label) => {
-              terminal.detail(`${suite.name}: ${label}`);
-              progress.update(0, label);
-            },
-            ...(trace && {
-              served: (label, serving) => trace.add(`${suite.name}: ${label}`, serving),
-            }),
-          });
-        } catch (error) {
-          failure = { error };
-        }
-        const report = writer.report(suite.name);
-        for (const warning of report?.warnings ?? []) terminal.detail(warning);
-        if (report && json !== "-") terminal.writeUntrusted(toMarkdown(report));
-        if (trace) files.trace?.write(trace.toJson());
-        if (failure || signal.aborted) break;
-      }
-      if (json === "-" && writer.reports.length > 0) terminal.write(writer.json());
-      if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
-      if (failure) throw failure.error;
-      signal.throwIfAborted();
-      failIfChecksFailed(writer.reports);
-    } finally {
-      await other?.close();
-      await model.close();
-    }
+    await benchModels(plans, values, { terminal, launch: started.launch, startup });
   });
 }
 
@@ -196,16 +147,25 @@ function addSuiteOptions(command: CommandUnknownOpts): void {
   for (const suite of SUITES) {
     for (const [name, { value, summary, parse }] of Object.entries(suite.options ?? {})) {
       command.addOption(
-        new Option(`--${name} ${value}`, `${suite.name}: ${summary}`).argParser((text) => {
-          try {
-            return parse(text);
-          } catch (error) {
-            throw error instanceof RangeError ? new InvalidArgumentError(error.message) : error;
-          }
-        }),
+        new Option(`--${name} ${value}`, `${suite.name}: ${summary}`).argParser((text) =>
+          orInvalid(() => parse(text))
+        ),
       );
     }
   }
+}
+
+/** What a parser returns, its RangeError in commander's form. */
+function orInvalid<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw error instanceof RangeError ? new InvalidArgumentError(error.message) : error;
+  }
+}
+
+function sampling(text: string): RunOptions["sampling"] {
+  return orInvalid(() => parseSampling(text));
 }
 
 /** What is given of a suite's own options. */
@@ -215,14 +175,6 @@ function ownOf(suite: Suite, values: Values): RunOptions["suiteOptions"] {
       values[name] === undefined ? [] : [[name, String(values[name])]]
     ),
   );
-}
-
-/** A suite's defaults, of those options that are not given. */
-export function defaultsOf(
-  { defaults = {} }: Pick<Suite, "defaults">,
-  isGiven: (option: string) => boolean,
-): NonNullable<Suite["defaults"]> {
-  return Object.fromEntries(Object.entries(defaults).filter(([option]) => !isGiven(option)));
 }
 
 /** Options of a suite say nothing of others. */
@@ -239,33 +191,50 @@ function refuseUnused(suites: readonly Suite[], values: Values): void {
   }
 }
 
-/** Parses `1,2,4` and `1-4`, rising and without repeats. */
-export function counts(text: string): number[] {
-  const found = new Set<number>();
-  for (const part of text.split(",")) {
-    const [, from, to] = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part.trim()) ?? [];
-    const last = Number(to ?? from);
-    if (!(Number(from) >= 1 && last >= Number(from) && last <= 256)) {
-      throw new InvalidArgumentError("Expected counts from 1 to 256, as in 1,2,4 or 1-4.");
-    }
-    for (let count = Number(from); count <= last; count++) found.add(count);
+/** Collects models, several of them separated by commas unless a file is named so. */
+export function modelSpecs(text: string, earlier: readonly string[] = []): readonly string[] {
+  const specs = isFile(text) ? [text] : text.split(",").filter((spec) => spec !== "");
+  return [...earlier, ...specs];
+}
+
+function isFile(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
   }
-  return [...found].sort((a, b) => a - b);
 }
 
-function checkLengths(
-  { promptTokens, maxTokens }: Pick<RunOptions, "promptTokens" | "maxTokens">,
-  contextLength: number,
-): void {
-  if (promptTokens + maxTokens <= contextLength) return;
+/** Parses `1,2,4` and `1-4`, rising and without repeats. */
+export function counts(most: number): (text: string) => number[] {
+  return (text) => {
+    const found = new Set<number>();
+    for (const part of text.split(",")) {
+      const [, from, to] = /^(\d{1,7})(?:-(\d{1,7}))?$/.exec(part.trim()) ?? [];
+      const last = Number(to ?? from);
+      const inOrder = Number(from) >= 1 && last >= Number(from) && last <= most;
+      if (!inOrder || last - Number(from) > 256) {
+        throw new InvalidArgumentError(`Expected counts from 1 to ${most}, as in 1,2,4 or 1-4.`);
+      }
+      for (let count = Number(from); count <= last; count++) found.add(count);
+    }
+    return [...found].sort((a, b) => a - b);
+  };
+}
+
+/** The prompts of a file, one a line, or those that people begin with. */
+function promptTexts(file: string | undefined): string[] {
+  if (file === undefined) return PROMPT_TEXTS;
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(file);
+  } catch (error) {
+    throw new UsageError(`Cannot read ${file}: ${error instanceof Error ? error.message : error}`);
+  }
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
+  if (lines.length >= 1 && lines.length <= MOST_PROMPTS) return lines;
   throw new UsageError(
-    `Cannot generate ${maxTokens} tokens after ${promptTokens}: the context has ${contextLength}; give a smaller -p or -n`,
+    `Cannot use the prompts of ${file}: it has ${lines.length} lines, not 1 to ${MOST_PROMPTS}`,
   );
-}
-
-function failIfChecksFailed(reports: readonly Report[]): void {
-  const failed = reports.flatMap(({ suite, checks }) =>
-    checks.filter((check) => !check.ok).map(({ name, detail }) => `${suite}: ${name} (${detail})`)
-  );
-  if (failed.length > 0) throw new CheckFailedError(`Check failed: ${failed.join("; ")}`);
 }

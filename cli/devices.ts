@@ -1,6 +1,7 @@
 /** `tvllm devices`: what will run models here, how fast, and whether it computes what it should. */
 
 import type { Command } from "@commander-js/extra-typings";
+import { medianOf } from "../bench/report/stats.ts";
 import { probeGpu } from "../bench/targets/probe.ts";
 import type { Probe } from "../bench/targets/target.ts";
 import { DeviceError } from "../engine/errors.ts";
@@ -83,7 +84,7 @@ async function measure(gpu: Gpu, terminal: Terminal): Promise<Probe> {
 }
 
 function speedFacts({ bandwidth, flops }: Probe) {
-  return { bandwidth_gb_per_second: bandwidth, gflops: flops };
+  return { bandwidth_gb_per_second: medianOf(bandwidth), gflops: medianOf(flops) };
 }
 
 function facts(gpu: Gpu) {
@@ -131,7 +132,8 @@ function describe(gpu: Gpu, speed: Probe | undefined): string {
 }
 
 /** What the measured limits allow, whatever the kernels make of it. */
-function speedRows({ bandwidth, flops }: Probe): [string, string][] {
+function speedRows(probe: Probe): [string, string][] {
+  const [bandwidth, flops] = [medianOf(probe.bandwidth), medianOf(probe.flops)];
   const number = (value: number) => Number(value.toPrecision(2)).toLocaleString("en-US");
   return [
     [

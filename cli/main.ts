@@ -9,6 +9,7 @@ import { addDevices } from "./devices.ts";
 import { EXIT, exitCodeOf, InterruptedError, UsageError } from "./exit_codes.ts";
 import { addGenerate } from "./generate.ts";
 import { addHelp } from "./help.ts";
+import { type Launch, takeLaunch } from "./host.ts";
 import { addInspect } from "./inspect.ts";
 import { addList } from "./list.ts";
 import { addGlobalOptions } from "./options.ts";
@@ -30,8 +31,14 @@ tvllm ${denoJson.version} runs language models on this machine's GPU, and measur
 tvllm --help lists all commands.
 `;
 
+/** How the program was started: by a launcher that looked about, or not. */
+interface Started {
+  readonly launch: Launch;
+  readonly args: readonly string[];
+}
+
 /** The whole command tree; nothing runs yet. */
-function createProgram(): Command {
+function createProgram(started: Started): Command {
   const program = new Command("tvllm")
     .description("Runs language models on this machine's GPU, and measures them.")
     .version(
@@ -54,7 +61,7 @@ function createProgram(): Command {
   addTokenize(root);
   addInspect(root);
   addDevices(root);
-  addBench(root);
+  addBench(root, started);
   addSynth(root);
   addPull(root);
   addList(root);
@@ -64,14 +71,16 @@ function createProgram(): Command {
   return root;
 }
 
-/** Runs `tvllm args…` and returns its exit code. */
-export async function main(args: readonly string[]): Promise<number> {
-  const program = createProgram();
+/** Runs `tvllm args…`, before which a launcher may say what it knows, and returns the exit code. */
+export async function main(given: readonly string[]): Promise<number> {
+  const started = takeLaunch(given);
+  const { args } = started;
+  const program = createProgram(started);
   let active: CommandUnknownOpts = program;
   program.hook("preAction", (_, command) => {
     active = command;
     useBackend(command.opts()["backend"]);
-    dropPermissions(command.name(), [...command.args, command.opts()["model"]]);
+    dropPermissions(command.name(), [...command.args, command.opts()["model"]].flat());
   });
   try {
     await run(program, args);

@@ -34,6 +34,8 @@ export interface Backend {
   readonly runner: ModelRunner;
   /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
   readonly fallback: string | undefined;
+  /** `performance.now()` when the device was open. */
+  readonly opened: number;
 }
 
 /**
@@ -50,13 +52,14 @@ export async function openBackend(
   const atMost = (blocks: number) => maxBlocks.map((most) => Math.min(most, blocks));
   const shared = { maxSequences, ...(progress && { progress }) };
   const onCpu = async (fallback?: string): Promise<Backend> => {
+    const opened = performance.now();
     const runner = await loadCpuRunner(file, config, {
       ...shared,
       blocks: atMost(fixedBlocks),
       kvType: kv,
       ...(threads !== undefined && { threads }),
     });
-    return { runner, fallback };
+    return { runner, fallback, opened };
   };
   if (device === "cpu") return await onCpu();
   const reason = device === "auto" ? await whyNoGpu() : undefined;
@@ -64,13 +67,14 @@ export async function openBackend(
   let gpu: Gpu | undefined;
   try {
     gpu = await openGpu();
+    const opened = performance.now();
     const runner = await GpuRunner.load(gpu, model, {
       ...shared,
       contextLength: config.contextLength,
       blocks: atMost(blocksFor(FIRST_TOKENS)),
       kv,
     });
-    return { runner, fallback: undefined };
+    return { runner, fallback: undefined, opened };
   } catch (error) {
     gpu?.device.destroy();
     // An adapter that has not what the kernels need is none.

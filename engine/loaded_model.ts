@@ -48,6 +48,18 @@ export interface OwnEngineOptions extends EngineOptions {
   readonly runner?: ModelRunner;
 }
 
+/** Milliseconds of the parts of a load, one after the other. */
+export interface LoadTimes {
+  /** Checking what the file says. */
+  readonly config: number;
+  /** Making the tokenizer, and reading the chat template. */
+  readonly tokenizer: number;
+  /** Finding and opening the device. */
+  readonly device: number;
+  /** Reading the weights and uploading them, and making the other buffers. */
+  readonly weights: number;
+}
+
 /** @ignore What a model is made of. */
 export interface ModelParts {
   readonly file: ModelFile;
@@ -58,7 +70,7 @@ export interface ModelParts {
   readonly runner: ModelRunner;
   readonly engineOptions: EngineOptions;
   readonly fallback: string | undefined;
-  readonly loadTime: number;
+  readonly loadTimes: LoadTimes;
 }
 
 /**
@@ -86,8 +98,8 @@ export class Model implements AsyncDisposable {
   readonly contextLength: number;
   /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
   readonly fallback: string | undefined;
-  /** Milliseconds from the open file to here. */
-  readonly loadTime: number;
+  /** Milliseconds from the open file to here, part by part. */
+  readonly loadTimes: LoadTimes;
   /** What runs the steps of the engine: to look at. Steps that are not the engine's spoil its cache. */
   readonly runner: ModelRunner;
   readonly #engineOptions: EngineOptions;
@@ -103,10 +115,15 @@ export class Model implements AsyncDisposable {
     this.chatTemplate = parts.chatTemplate;
     this.contextLength = parts.contextLength;
     this.fallback = parts.fallback;
-    this.loadTime = parts.loadTime;
+    this.loadTimes = parts.loadTimes;
     this.runner = parts.runner;
     this.#engineOptions = parts.engineOptions;
     this.#engine = new Engine(this.runner, this.#engineOptions);
+  }
+
+  /** Milliseconds from the open file to a model that is ready. */
+  get loadTime(): number {
+    return Object.values(this.loadTimes).reduce((sum, part) => sum + part, 0);
   }
 
   /** What runs it: the adapter or the processor. */

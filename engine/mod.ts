@@ -18,7 +18,13 @@ import { chatTemplate } from "./text/chat_prompt.ts";
 import { modelTokenizer } from "./text/model_tokenizer.ts";
 
 export { Model, openGguf, openModelFile };
-export type { GenerateOptions, ModelParts, OwnEngineOptions, TextScores } from "./loaded_model.ts";
+export type {
+  GenerateOptions,
+  LoadTimes,
+  ModelParts,
+  OwnEngineOptions,
+  TextScores,
+} from "./loaded_model.ts";
 
 /** Sequences longer than this take memory that few need; `contextLength` asks for more. */
 const DEFAULT_CONTEXT = 4096;
@@ -158,11 +164,13 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
   const model = { file: weights, config: { ...config, contextLength } };
   const maxBlocks = kvBudget(model.config, { ...options, kv, maxSequences });
   // Before the weights, so that what is wrong with it is said at once.
+  const configured = performance.now();
   const tokenizer = modelTokenizer(file);
   const template = chatTemplate(file.metadata, tokenizer);
+  const tokenized = performance.now();
   let total = 0;
   for (const { byteLength } of file.tensors.values()) total += byteLength;
-  const { runner, fallback } = await openBackend(model, {
+  const { runner, fallback, opened } = await openBackend(model, {
     ...(device && { device }),
     ...(options.threads !== undefined && { threads: options.threads }),
     maxSequences,
@@ -171,6 +179,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
     fixedBlocks: blocksFor(options.kvTokens ?? contextLength),
     ...(progress && { progress: (bytes) => progress({ stage: "weights", bytes, total }) }),
   });
+  const loaded = performance.now();
   const { kind, driver } = runner.device;
   return new Model({
     file: weights,
@@ -186,7 +195,12 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
       maxBlocks,
     },
     fallback,
-    loadTime: performance.now() - started,
+    loadTimes: {
+      config: configured - started,
+      tokenizer: tokenized - configured,
+      device: opened - tokenized,
+      weights: loaded - opened,
+    },
   });
 }
 

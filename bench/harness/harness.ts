@@ -1,7 +1,9 @@
 /** Runs a suite: warm-ups, repetitions, saving after each case, and the checks of them all. */
 
 import { EventLoop } from "../../engine/run/event_loop.ts";
+import { GREEDY, type SamplingOptions } from "../../engine/run/runner.ts";
 import type { ChartSpec, Check, Limits, Report, RunOptions } from "../report/report.ts";
+import type { SummaryColumn } from "../report/summary.ts";
 import type {
   BenchRequest,
   ServeOptions,
@@ -10,8 +12,8 @@ import type {
   SessionOptions,
   Target,
 } from "../targets/target.ts";
-import { decodeBounds, limitsOf, prefillBound } from "./limits.ts";
-import { OutputCheck } from "./output_check.ts";
+import { decodeBounds, leastTime, limitsOf, prefillBound, type Work } from "./limits.ts";
+import { type Difference, OutputCheck } from "./output_check.ts";
 import { makePrompts } from "./prompts.ts";
 import { Recorder } from "./recorder.ts";
 
@@ -20,8 +22,8 @@ export interface Suite {
   readonly name: string;
   /** What it answers, in a line. */
   readonly summary: string;
-  /** Options whose default is another than that of most suites. */
-  readonly defaults?: Partial<Pick<RunOptions, "warmup" | "repetitions">>;
+  /** What stands in the row of a model where several are measured. */
+  readonly summaryColumns?: readonly SummaryColumn[];
   /** Options of its own by name; their values are in `run.suiteOptions`. */
   readonly options?: Readonly<Record<string, SuiteOption>>;
   needs(run: RunOptions): Needs;
@@ -66,15 +68,22 @@ export interface HarnessOptions {
   readonly bandwidth?: number;
 }
 
-/** Prompt lengths of tables by context. */
-export const CONTEXTS: readonly number[] = [32, 128, 256, 512];
+/** Warm-ups have settled when the times of this many in a row differ by no more than this. */
+const STEADY_RUNS = 3;
+const STEADY = 0.03;
+const MOST_WARM_UPS = 5;
+
+/** Two tokens may round to the same: one this much less probable than the best is no fault; nats. */
+const TIE = 0.1;
 
 /** One run of one suite. */
 export class Harness extends Recorder {
   readonly #outputs = new OutputCheck();
+  /** Cases in whose repetitions kernels were compiled. */
+  readonly #compiledIn = new Set<string>();
   readonly #eventLoop = new EventLoop();
-  /** The case whose repetitions run; undefined while warming up and between cases. */
-  #measuring: string | undefined;
+  /** What is being repeated; undefined while warming up and between cases. */
+  #measuring: { readonly name: string; readonly repetition: number } | undefined;
 
   private constructor(
     suite: Suite,
@@ -97,6 +106,7 @@ export class Harness extends Recorder {
     try {
       await suite.run(harness);
       await harness.#generateIfNothingWas();
+      await harness.#checkOutputs();
       if (options.verify) {
         harness.step("comparing with the CPU backend");
         harness.report.checks.push(await options.verify());
@@ -121,12 +131,21 @@ export class Harness extends Recorder {
     return makePrompts(this.target.text, { count, tokens, seed: this.runOptions.seed });
   }
 
+  /** How the run's options have tokens chosen. */
+  get sampling(): SamplingOptions {
+    const { sampling, seed } = this.runOptions;
+    return sampling.temperature === 0 && sampling.repeatPenalty === 1
+      ? GREEDY
+      : { ...sampling, seed };
+  }
+
   /** Requests for these prompts. */
   requests(
     prompts: readonly (readonly number[])[],
     maxTokens = this.runOptions.maxTokens,
+    sampling = this.sampling,
   ): BenchRequest[] {
-    return prompts.map((promptIds) => ({ promptIds, maxTokens }));
+    return prompts.map((promptIds) => ({ promptIds, maxTokens, sampling }));
   }
 
   /** Serves the requests in a session of their own, warm-up and repetition times. */
@@ -146,27 +165,62 @@ export class Harness extends Recorder {
   /**
    * Does `work` for each of these in every repetition, so that what changes on the machine changes
    * for all, and returns what the repetitions gave for each. Warm-ups, which come first, do not
-   * count. Between two of them signals are heard.
+   * count, and may do less. Between two of them signals are heard.
    */
   async interleave<Way, Outcome>(
     ways: readonly Way[],
     label: (way: Way) => string,
     work: (way: Way, counts: boolean) => Outcome | Promise<Outcome>,
   ): Promise<Outcome[][]> {
-    const { warmup, repetitions } = this.runOptions;
+    const { repetitions } = this.runOptions;
+    const { target } = this;
+    await this.#warmUp(ways, label, (way) => work(way, false));
     const outcomes: Outcome[][] = ways.map(() => []);
-    for (let i = -warmup; i < repetitions; i++) {
+    for (let i = 0; i < repetitions; i++) {
       for (const [index, way] of ways.entries()) {
         await this.#eventLoop.yield();
         const name = label(way);
-        this.step(`${name}, ${i < 0 ? "warm-up" : `${i + 1} of ${repetitions}`}`);
-        this.#measuring = i < 0 ? undefined : name;
-        const outcome = await work(way, i >= 0);
+        this.step(`${name}, ${i + 1} of ${repetitions}`);
+        const { compiled } = target;
+        this.#measuring = { name, repetition: i };
+        outcomes[index]!.push(await work(way, true));
         this.#measuring = undefined;
-        if (i >= 0) outcomes[index]!.push(outcome);
+        if (target.compiled > compiled) this.#compiledIn.add(name);
       }
     }
     return outcomes;
+  }
+
+  /** As often as the options say: in turns, until each is steady where they name no number. */
+  async #warmUp<Way>(
+    ways: readonly Way[],
+    label: (way: Way) => string,
+    work: (way: Way) => unknown,
+  ): Promise<void> {
+    const { warmup } = this.runOptions;
+    const most = warmup === "steady" ? MOST_WARM_UPS : warmup;
+    const times = ways.map((): number[] => []);
+    const isDone = (own: readonly number[]) => warmup === "steady" && spreadOf(own) <= STEADY;
+    for (let i = 0; i < most; i++) {
+      for (const [index, way] of ways.entries()) {
+        if (isDone(times[index]!)) continue;
+        await this.#eventLoop.yield();
+        this.step(`${label(way)}, warm-up`);
+        const start = this.target.now();
+        await work(way);
+        times[index]!.push(this.target.now() - start);
+      }
+    }
+    for (const [index, way] of ways.entries()) {
+      const own = times[index]!;
+      const spread = spreadOf(own);
+      this.report.warmUps.push({
+        case: label(way),
+        runs: own.length,
+        steady: spread <= STEADY,
+        ...(spread < Infinity && { spread }),
+      });
+    }
   }
 
   /** Serves requests in a session of their own. */
@@ -183,7 +237,20 @@ export class Harness extends Recorder {
         },
         serve: async (requests, options) => {
           const serving = await session.serve(requests, options);
-          if (this.#measuring !== undefined) this.#remember(this.#measuring, requests, serving);
+          if (this.#measuring !== undefined) {
+            const { name, repetition } = this.#measuring;
+            this.report.runs.push({
+              case: name,
+              repetition,
+              ...(options?.profile && { profiled: true as const }),
+              requests: serving.requests.map(({ submitted, times }, i) => ({
+                promptTokens: requests[i]!.promptIds.length,
+                submitted,
+                times: [...times],
+              })),
+            });
+            this.#remember(name, requests, serving);
+          }
           return serving;
         },
         holdSequences: (prompts) => session.holdSequences(prompts),
@@ -218,7 +285,14 @@ export class Harness extends Recorder {
   /** Most tokens a second of a prompt of this length. */
   prefillLimit(promptTokens: number): number | undefined {
     const { limits } = this.report;
-    return limits === null ? undefined : prefillBound(this.target, limits, promptTokens);
+    return limits === null ? undefined : prefillBound(this.target, limits, { promptTokens });
+  }
+
+  /** Most output tokens a second of this work, prompts included. */
+  workLimit(work: Work): number | undefined {
+    const { limits } = this.report;
+    if (limits === null) return undefined;
+    return 1000 * work.requests * work.maxTokens / leastTime(this.target, limits, work);
   }
 
   /** Whether a request of this length fits into the context. */
@@ -228,21 +302,50 @@ export class Harness extends Recorder {
 
   /** Lengths of the prompts in tables by context, as far as they fit. */
   get contexts(): number[] {
-    return CONTEXTS.filter((context) => this.fits(context, this.runOptions.maxTokens));
+    const { contexts, maxTokens } = this.runOptions;
+    return contexts.filter((context) => this.fits(context, maxTokens));
   }
 
   override finish(): void {
-    const { prompts, changed } = this.#outputs;
-    if (prompts > 0) {
-      this.check(
-        "same tokens each time",
-        changed.length === 0,
-        changed.length === 0
-          ? `${prompts} prompts gave the same tokens in every run`
-          : `a prompt gave other tokens than before in ${changed.join(", ")}`,
+    if (this.#compiledIn.size > 0) {
+      this.report.warnings.push(
+        `kernels were compiled while ${
+          [...this.#compiledIn].join(", ")
+        } was measured: raise --warmup`,
       );
     }
     super.finish();
+  }
+
+  /** Judges tokens that differ between runs: near-ties may, as other batches round otherwise. */
+  async #checkOutputs(): Promise<void> {
+    const { prompts, differences } = this.#outputs;
+    if (prompts === 0) return;
+    const faults: string[] = [];
+    for (const difference of differences) {
+      this.step("comparing tokens that differ");
+      const margin = await this.#largestMargin(difference);
+      if (margin > TIE) faults.push(`${difference.label} (${margin.toFixed(2)} nats)`);
+    }
+    this.check(
+      "same tokens each time",
+      faults.length === 0,
+      faults.length > 0
+        ? `a prompt gave tokens that are less probable than the best in ${faults.join(", ")}`
+        : differences.length === 0
+        ? `${prompts} prompts gave the same tokens in every run`
+        : `${prompts} prompts gave the same tokens in every run but for ${differences.length} ` +
+          `near-ties, within ${TIE} nats of the most probable token`,
+    );
+  }
+
+  /** How far the tokens from the first that differs on are from the most probable ones. */
+  async #largestMargin({ promptIds, outputs, at }: Difference): Promise<number> {
+    const margins: number[] = [];
+    for (const ids of outputs) {
+      margins.push(...(await this.target.margins(promptIds, ids)).slice(at));
+    }
+    return Math.max(...margins);
   }
 
   #remember(label: string, requests: readonly BenchRequest[], serving: Serving): void {
@@ -257,4 +360,10 @@ export class Harness extends Recorder {
     const requests = this.requests(this.prompts(1));
     this.#remember("output check", requests, await this.serve(requests));
   }
+}
+
+/** How much longer the longest of the last runs took than the shortest; Infinity of too few. */
+function spreadOf(times: readonly number[]): number {
+  const last = times.slice(-STEADY_RUNS);
+  return last.length < STEADY_RUNS ? Infinity : Math.max(...last) / Math.min(...last) - 1;
 }

@@ -21,19 +21,10 @@ export interface KernelSteps {
   readonly steps: readonly (readonly KernelStep[])[];
   /** ms that timing each kernel adds to it; undefined where too few tokens were decoded to tell. */
   readonly overhead: number | undefined;
-  /**
-   * ms that the kernels named by `which`, or all, take of a decode step that is not timed, and ms of
-   * that step. Of all cycles they are those whose share is the median; undefined where `overhead` is.
-   */
-  medianShare(which?: (name: string) => boolean): KernelShare | undefined;
-}
-
-/** How much of a decode step kernels take; in ms. */
-export interface KernelShare {
-  readonly kernels: number;
-  readonly step: number;
-  /** The one over the other. */
-  readonly share: number;
+  /** The share that kernels have of a decode step that is not timed: the median of each serving. */
+  readonly shares: readonly number[];
+  /** The share of those named by `which`, of all servings; undefined where `overhead` is. */
+  shareOf(which: (name: string) => boolean): number | undefined;
 }
 
 /** Least share of a kernel's time, when it is timed alone, that is its own. */
@@ -59,25 +50,25 @@ interface Cycle {
  * matter how the machine's speed changes between them.
  */
 export function kernelSteps(servings: readonly Pick<Serving, "steps">[]): KernelSteps {
-  const cycles = servings.flatMap(({ steps }) => steps.flatMap((_, i) => cycleAt(steps, i)));
+  const ofServings = servings.map(({ steps }) => steps.flatMap((_, i) => cycleAt(steps, i)));
+  const cycles = ofServings.flat();
   const overhead = cycles.length === 0
     ? undefined
     : Math.max(0, medianOf(cycles.map((cycle) => cycle.overhead)));
-  const medianShare: KernelSteps["medianShare"] = (which = () => true) => {
-    const all = cycles.map(({ each, together, chained, plain }) => {
-      const own = lessOverhead(each, overhead!);
-      const part = sumOf(own.filter(({ name }) => which(name))) / sumOf(own);
-      // Timing it as a whole added to the one pass.
-      const kernels = part * (together - overhead! / chained);
-      return { kernels, step: plain, share: kernels / plain };
-    });
-    all.sort((a, b) => a.share - b.share);
-    return all[Math.floor((all.length - 1) / 2)];
+  const share = ({ each, together, chained, plain }: Cycle, which: (name: string) => boolean) => {
+    const own = lessOverhead(each, overhead!);
+    const part = sumOf(own.filter(({ name }) => which(name))) / sumOf(own);
+    // Timing it as a whole added to the one pass.
+    return part * (together - overhead! / chained) / plain;
   };
+  const sharesOf = (cycles: readonly Cycle[], which: (name: string) => boolean) =>
+    cycles.map((cycle) => share(cycle, which));
   return {
     steps: servings.map(({ steps }) => stepsOf(steps, overhead ?? 0)),
     overhead,
-    medianShare,
+    shares: ofServings.filter((own) => own.length > 0)
+      .map((own) => medianOf(sharesOf(own, () => true))),
+    shareOf: (which) => cycles.length === 0 ? undefined : medianOf(sharesOf(cycles, which)),
   };
 }
 

@@ -1,8 +1,17 @@
 /** What the probe allows a model: the limits that its results are read against. */
 
+import {
+  attentionOperations,
+  attentionOperationsOfAll,
+  kvBytesRead,
+} from "../../engine/model/costs.ts";
 import { KV_BYTES } from "../../kernels/specs.ts";
 import type { Limits, RunOptions } from "../report/report.ts";
-import type { Probe, Target } from "../targets/target.ts";
+import { medianInterval, medianOf } from "../report/stats.ts";
+import { type Probe, PROBED, type Target } from "../targets/target.ts";
+
+/** The rates that bound everything. */
+export type Rates = Pick<Limits, "bandwidth" | "flops">;
 
 /** What the probe allows this model; `bandwidth` replaces the measured. */
 export function limitsOf(
@@ -10,62 +19,98 @@ export function limitsOf(
   target: Target,
   { run, bandwidth: given }: { readonly run: RunOptions; readonly bandwidth?: number },
 ): Limits {
-  const { flops, int8, dispatch, readback, upload } = probe;
-  const bandwidth = given ?? probe.bandwidth;
+  const medians = Object.fromEntries(PROBED.map((name) => [name, medianOf(probe[name])])) as {
+    readonly [Name in keyof Probe]: number;
+  };
+  const probes = Object.fromEntries(PROBED.map((name) => {
+    const interval = medianInterval(probe[name]);
+    return [name, { samples: [...probe[name]], ...(interval && { interval }) }];
+  }));
+  const bandwidth = given ?? medians.bandwidth;
   const position = run.promptTokens + run.maxTokens / 2;
   return {
+    ...medians,
     bandwidth,
-    flops,
-    int8,
-    dispatch,
-    readback,
-    upload,
     source: given === undefined ? "measured" : "given",
-    ...decodeBounds(target, { bandwidth, flops }, { position, requests: 1 }),
+    probes,
+    position,
+    ...decodeBounds(target, { ...medians, bandwidth }, { position, requests: 1 }),
   };
 }
 
-/** Most tokens a second of decode steps of `requests` requests that look back on `position` tokens each. */
+/** How far the probe's figures spread: each interval, or range of a few samples, over its median. */
+export function probeSpreads({ probes, source }: Limits): (readonly [string, number])[] {
+  return Object.entries(probes)
+    .filter(([name]) => !(name === "bandwidth" && source === "given"))
+    .map(([name, { samples, interval }]) => {
+      const [low, high] = interval ?? [Math.min(...samples), Math.max(...samples)];
+      const median = medianOf(samples);
+      return [name, median === 0 ? 0 : (high - low) / median] as const;
+    });
+}
+
+/** Most tokens a second of decode steps of `requests` requests that have `position` tokens each. */
 export function decodeBounds(
   target: Target,
-  { bandwidth, flops }: Pick<Limits, "bandwidth" | "flops">,
+  { bandwidth, flops }: Rates,
   { position, requests }: { readonly position: number; readonly requests: number },
-): Pick<Limits, "bytesPerToken" | "memoryBound" | "arithmeticBound"> {
-  const { model } = target.environment;
-  const bytesPerToken = model.readBytes / requests + position * kvBytesPerToken(target);
+): Pick<
+  Limits,
+  "kvReadBytes" | "bytesPerToken" | "operationsPerToken" | "memoryBound" | "arithmeticBound"
+> {
+  const { model, engine } = target.environment;
+  const kvReadBytes = kvBytesRead(model.layerKinds, position, KV_BYTES[engine.kvType]);
+  const bytesPerToken = model.readBytes / requests + kvReadBytes;
+  const operationsPerToken = 2 * model.readWeights +
+    attentionOperations(model.layerKinds, position);
   return {
+    kvReadBytes,
     bytesPerToken,
+    operationsPerToken,
     memoryBound: bandwidth * 1e9 / bytesPerToken,
-    arithmeticBound: flops * 1e9 / (2 * model.readWeights + attentionOperations(target, position)),
+    arithmeticBound: flops * 1e9 / operationsPerToken,
   };
 }
 
 /**
- * Most tokens a second of a prompt: its weights are read at least once, and the output head
- * multiplies with the last token alone.
+ * Most tokens a second of `requests` prompts of this length that enter together: the weights are
+ * read at least once, and the output head multiplies with the last token of each alone.
  */
 export function prefillBound(
   target: Target,
-  { bandwidth, flops }: Pick<Limits, "bandwidth" | "flops">,
-  promptTokens: number,
+  { bandwidth, flops }: Rates,
+  { promptTokens, requests = 1 }: { readonly promptTokens: number; readonly requests?: number },
 ): number {
   const { model } = target.environment;
   const head = model.vocabSize * model.dim;
-  const weights = model.readWeights - head + head / promptTokens;
-  // On average a token looks back on half of the prompt.
-  const operations = 2 * weights + attentionOperations(target, (promptTokens + 1) / 2);
+  const weights = (model.readWeights - head) * promptTokens + head;
+  const operations = 2 * weights + attentionOperationsOfAll(model.layerKinds, promptTokens);
   return Math.min(
-    bandwidth * 1e9 * promptTokens / model.readBytes,
-    flops * 1e9 / operations,
+    bandwidth * 1e9 * promptTokens * requests / model.readBytes,
+    flops * 1e9 * promptTokens / operations,
   );
 }
 
-/** Operations of the attention of a token that looks back on `position` tokens, all layers together. */
-function attentionOperations({ environment: { model } }: Target, position: number): number {
-  return 4 * position * model.heads * model.headDim * model.layers;
+/** Requests of the same length, served at once or one after the other. */
+export interface Work {
+  readonly requests: number;
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+  /** Whether they are served at once, and so may share the reading of the weights. */
+  readonly together: boolean;
 }
 
-/** Bytes of keys and values of one token, all layers together. */
-export function kvBytesPerToken({ environment: { model, engine } }: Target): number {
-  return 2 * model.layers * model.kvHeads * model.headDim * KV_BYTES[engine.kvType];
+/** Least ms for this work: the prompts, which give the first tokens, then all decode steps. */
+export function leastTime(target: Target, rates: Rates, work: Work): number {
+  const { requests, promptTokens, maxTokens, together } = work;
+  const atOnce = together ? requests : 1;
+  const prefill = prefillBound(target, rates, { promptTokens, requests: atOnce });
+  // On average, as the bound is linear in the position but for windows.
+  const position = promptTokens + maxTokens / 2;
+  const { memoryBound, arithmeticBound } = decodeBounds(target, rates, {
+    position,
+    requests: atOnce,
+  });
+  return 1000 * requests *
+    (promptTokens / prefill + (maxTokens - 1) / Math.min(memoryBound, arithmeticBound));
 }

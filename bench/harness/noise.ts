@@ -19,7 +19,8 @@ const NEGLIGIBLE = 0.02;
 const NOISY = 0.1;
 /** Change from the first to the last repetition, as a share of the mean, that is a drift. */
 const DRIFT = 0.1;
-
+/** Spread of the probe above which its limits say little. */
+const UNSTEADY_PROBE = 0.1;
 /** The samples that are far from the others. */
 export function outliers(samples: readonly number[]): number[] {
   if (samples.length < 4) return [];
@@ -50,7 +51,10 @@ export function doubts(name: string, samples: readonly number[]): string[] {
   return found;
 }
 
-/** What is to be said of all measures of a run: whether the machine was too noisy, and where most. */
+/**
+ * What is to be said of the measures that a report is read for: whether the machine was too noisy,
+ * and where most.
+ */
 export function noise(measures: readonly (readonly [string, readonly number[]])[]): string[] {
   const noisy = measures.map(([name, samples]) => [name, variation(samples)] as const)
     .filter(([, cv]) => cv > NOISY).sort(([, a], [, b]) => b - a);
@@ -61,6 +65,19 @@ export function noise(measures: readonly (readonly [string, readonly number[]])[
     `${noisy.length} of ${measures.length} measures, most in ${worst[0]} (${
       Math.round(100 * worst[1])
     } %); do not compare this run with another`,
+  ];
+}
+
+/** Which of the probe's figures (name → spread of its interval over its median) say little. */
+export function unsteadyProbe(spreads: readonly (readonly [string, number])[]): string[] {
+  const wide = spreads.filter(([, spread]) => spread > UNSTEADY_PROBE);
+  if (wide.length === 0) return [];
+  const each = wide.map(([name, spread]) => `${name} ${Math.round(100 * spread)} %`).join(", ");
+  return [
+    `the probe was disturbed: its figures spread by more than ${
+      100 * UNSTEADY_PROBE
+    } % (${each}); ` +
+    "what is given in parts of a limit is as uncertain",
   ];
 }
 

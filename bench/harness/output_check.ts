@@ -3,18 +3,44 @@
 import { createHash } from "node:crypto";
 import type { BenchRequest, Served } from "../targets/target.ts";
 
+/** Tokens that a prompt gave besides those it gave first. */
+export interface Difference {
+  /** The run that gave them. */
+  readonly label: string;
+  readonly promptIds: readonly number[];
+  /** What the prompt gave first, and then. */
+  readonly outputs: readonly [readonly number[], readonly number[]];
+  /** The first token that is another. */
+  readonly at: number;
+}
+
+interface Output {
+  readonly request: BenchRequest;
+  readonly ids: readonly number[];
+}
+
+/** Remembers what greedy requests gave. Sampled ones are left out: they draw. */
 export class OutputCheck {
-  readonly #outputs = new Map<string, string>();
-  readonly #changed = new Set<string>();
+  readonly #outputs = new Map<string, Output>();
+  readonly #differences = new Map<string, Difference>();
 
   /** Adds what requests gave in a run that is called `label`. */
   add(label: string, requests: readonly BenchRequest[], served: readonly Served[]): void {
-    for (const [i, { promptIds, maxTokens }] of requests.entries()) {
-      const prompt = hash([maxTokens, ...promptIds].join(","));
-      const output = hash(served[i]!.ids.join(","));
-      const before = this.#outputs.get(prompt);
-      this.#outputs.set(prompt, output);
-      if (before !== undefined && before !== output) this.#changed.add(label);
+    for (const [i, request] of requests.entries()) {
+      if (request.sampling !== undefined && request.sampling.temperature > 0) continue;
+      const { promptIds, maxTokens } = request;
+      const key = hash([maxTokens, ...promptIds].join(","));
+      const { ids } = served[i]!;
+      const first = this.#outputs.get(key);
+      if (first === undefined) this.#outputs.set(key, { request, ids });
+      else {
+        const at = ids.findIndex((id, i) => id !== first.ids[i]);
+        if (at < 0) continue;
+        // The same tokens again say nothing new.
+        const difference: Difference = { label, promptIds, outputs: [first.ids, ids], at };
+        const known = `${key} ${hash(ids.join(","))}`;
+        if (!this.#differences.has(known)) this.#differences.set(known, difference);
+      }
     }
   }
 
@@ -23,15 +49,16 @@ export class OutputCheck {
     return this.#outputs.size;
   }
 
-  /** Runs in which a prompt gave other tokens than before. */
-  get changed(): string[] {
-    return [...this.#changed];
+  /** What prompts gave besides what they gave first, each once. */
+  get differences(): Difference[] {
+    return [...this.#differences.values()];
   }
 
-  /** Of all prompts and what they gave; empty without any. */
+  /** Of all prompts and what they gave first; empty without any. */
   get hash(): string {
     if (this.#outputs.size === 0) return "";
-    return hash([...this.#outputs].map((pair) => pair.join(":")).sort().join("\n"));
+    const pairs = Array.from(this.#outputs, ([key, { ids }]) => `${key}:${hash(ids.join(","))}`);
+    return hash(pairs.sort().join("\n"));
   }
 }
 

@@ -14,19 +14,30 @@ import {
   type Settings,
   type Table,
 } from "../report/report.ts";
-import { summarize } from "../report/stats.ts";
-import { doubts, noise } from "./noise.ts";
+import {
+  LEAST_INTERVAL_SAMPLES,
+  medianInterval,
+  medianOf,
+  medianRatio,
+  ratioInterval,
+} from "../report/stats.ts";
+import { probeSpreads } from "./limits.ts";
+import { doubts, noise, unsteadyProbe } from "./noise.ts";
 
 /** Records results that belong to the same settings. */
 export interface Recording {
-  /** A repeated measure; says so in the report where it is not to be trusted. */
+  /** A repeated measure: one sample a repetition. */
   measure(metric: Metric, samples: readonly number[], limit?: number): Result;
+  /** A ratio of measures that take turns: of each repetition, as `pairedRatios` gives them. */
+  ratio(metric: Metric, ratios: readonly number[]): Result;
   /** A single number. */
   value(metric: Metric, value: number, limit?: number): Result;
+  /** A percentile of so many values. */
+  percentile(metric: Metric, value: number, of: number): Result;
 }
 
 /** What a cell shows: a result, a number that is none, as of its settings, or words. */
-type Content = Result | number | string;
+export type Content = Result | number | string;
 
 /** A table that rows are added to as they are measured. */
 export interface TableWriter {
@@ -35,9 +46,13 @@ export interface TableWriter {
   note(...sentences: string[]): void;
 }
 
+type Numbers = Omit<Result, "metric" | "settings" | "unit">;
+
 export class Recorder {
   readonly report: Report;
   readonly #keys = new Set<string>();
+  /** By these the noise is judged. */
+  readonly #headlines: Result[] = [];
 
   constructor(
     start: {
@@ -57,6 +72,8 @@ export class Recorder {
       run,
       limits,
       results: [],
+      warmUps: [],
+      runs: [],
       tables: [],
       charts: suite.charts,
       checks: [],
@@ -69,18 +86,31 @@ export class Recorder {
   at(settings: Settings = {}): Recording {
     return {
       measure: (metric, samples, limit) => {
-        const { median, stddev } = summarize(samples);
+        const interval = medianInterval(samples);
         const result = this.#record(metric, settings, {
-          value: median,
+          value: medianOf(samples),
           samples: [...samples],
-          ...(samples.length > 1 && { stddev }),
+          ...(interval && { interval }),
           ...(limit !== undefined && { limit }),
         });
-        if (!metric.detail) this.report.warnings.push(...doubts(keyOf(result), samples));
+        if (metric.headline) {
+          this.#headlines.push(result);
+          this.report.warnings.push(...doubts(keyOf(result), samples));
+        }
         return result;
+      },
+      ratio: (metric, ratios) => {
+        const interval = ratioInterval(ratios);
+        return this.#record(metric, settings, {
+          value: medianRatio(ratios),
+          samples: [...ratios],
+          ...(interval && { interval }),
+          paired: true,
+        });
       },
       value: (metric, value, limit) =>
         this.#record(metric, settings, { value, ...(limit !== undefined && { limit }) }),
+      percentile: (metric, value, of) => this.#record(metric, settings, { value, of }),
     };
   }
 
@@ -103,7 +133,7 @@ export class Recorder {
     };
   }
 
-  /** Records a check; one that fails ends the command with exit code 7. */
+  /** Records a check, which only a fault can fail; one that fails ends the command with exit code 7. */
   check(name: string, ok: boolean, detail: string): void {
     this.report.checks.push({ name, ok, detail });
   }
@@ -114,34 +144,37 @@ export class Recorder {
 
   /** Adds what is to be said of all results together. */
   finish(): void {
-    const { results, run, limits } = this.report;
-    if (limits !== null) {
-      const above = results.filter(isAboveLimit).length;
-      this.check(
-        "within the limits",
-        above === 0,
-        above === 0 ? "no result is above what the device can do" : `${above} results are above it`,
-      );
-    }
+    const { run, limits, warnings } = this.report;
+    if (limits !== null) warnings.push(...this.#limitWarnings(limits));
     if (run.warmup === 0) {
-      this.report.warnings.push(
-        "no run warmed up: the first one's times may have compiling in them",
+      warnings.push("no run warmed up: the first one's times may have compiling in them");
+    }
+    if (run.repetitions < LEAST_INTERVAL_SAMPLES) {
+      warnings.push(
+        run.repetitions === 1
+          ? "one repetition: how far its results spread is not known"
+          : `${run.repetitions} repetitions have no 95 % interval: it takes ${LEAST_INTERVAL_SAMPLES}`,
       );
     }
-    if (run.repetitions === 1) {
-      this.report.warnings.push("one repetition: how far its results spread is not known");
-    }
-    this.report.warnings.push(
-      ...noise(results.flatMap((r) => r.samples ? [[keyOf(r), r.samples] as const] : [])),
+    warnings.push(
+      ...noise(this.#headlines.map((result) => [keyOf(result), result.samples!] as const)),
     );
     this.save();
   }
 
-  #record(
-    { id, unit }: Metric,
-    settings: Settings,
-    numbers: Pick<Result, "value" | "samples" | "stddev" | "limit">,
-  ): Result {
+  #limitWarnings(limits: Limits): string[] {
+    const above = this.report.results.filter(isAboveLimit);
+    return [
+      ...unsteadyProbe(probeSpreads(limits)),
+      ...(above.length === 0 ? [] : [
+        `${above.length} results are above their limits, so these are too low (${
+          keyOf(above[0]!)
+        }): the probe was disturbed, a cache helped, or --bandwidth is wrong`,
+      ]),
+    ];
+  }
+
+  #record({ id, unit }: Metric, settings: Settings, numbers: Numbers): Result {
     const result: Result = { metric: id, settings: { ...settings }, unit, ...numbers };
     const key = keyOf(result);
     if (this.#keys.has(key)) throw new TypeError(`Cannot record ${key}: it was recorded before`);

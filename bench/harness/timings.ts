@@ -1,35 +1,19 @@
-/** The field's metrics of served requests, from the times at the consumer. */
+/** What servings come to, from the times at the consumer and those of the host. */
 
+import { ttft } from "../../engine/run/request_times.ts";
 import type { HostStep, Served, Serving } from "../targets/target.ts";
 
-/** From submitting the request to its first token, ms. */
-export function ttft({ submitted, times }: Served): number {
-  return times[0]! - submitted;
-}
-
-/** From submitting the request to its last token, ms. */
-export function endToEnd({ submitted, times }: Served): number {
-  return times.at(-1)! - submitted;
-}
-
-/** (E2E − TTFT) / (output tokens − 1), ms; needs two tokens. */
-export function tpot(served: Served): number {
-  return (endToEnd(served) - ttft(served)) / (served.times.length - 1);
-}
-
-/** Output tokens a second after the first. */
-export function decodeRate(served: Served): number {
-  return 1000 / tpot(served);
-}
+export {
+  decodeRate,
+  endToEnd,
+  interTokenLatencies,
+  tpot,
+  ttft,
+} from "../../engine/run/request_times.ts";
 
 /** Prompt tokens a second until the first token. */
 export function prefillRate(served: Served, promptTokens: number): number {
   return 1000 * promptTokens / ttft(served);
-}
-
-/** Gaps between consecutive tokens, ms. */
-export function interTokenLatencies({ times }: Served): number[] {
-  return times.slice(1).map((time, i) => time - times[i]!);
 }
 
 /** Whether each of `requests` requests decoded in a step, and nothing else happened. */
@@ -58,4 +42,11 @@ export function generated({ requests }: Pick<Serving, "requests">): number {
 /** Output tokens of all requests per second of the whole time. */
 export function tokensPerSecond(serving: Pick<Serving, "requests">): number {
   return generated(serving) / totalTime(serving);
+}
+
+/** Full blocks of prompts that the cache had, of all of them, in %. */
+export function cacheHitRate(servings: readonly Pick<Serving, "blocks">[]): number {
+  const sum = (of: "hits" | "misses") => servings.reduce((sum, run) => sum + run.blocks[of], 0);
+  const [hits, misses] = [sum("hits"), sum("misses")];
+  return 100 * hits / Math.max(1, hits + misses);
 }

@@ -1,5 +1,6 @@
 /** Bytes and operations that kernels need, from the shapes; what they do beyond them is waste. */
 
+import { type LayerKind, positionsSeen } from "../../engine/model/costs.ts";
 import { type HeadShape, KV_BYTES } from "../../kernels/specs.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { TYPES } from "./names.ts";
@@ -86,26 +87,29 @@ export function sampleChunksCost(vocabSize: number, tokens: number): Cost {
  * `position`; undefined where it is not counted, as of those that move a few words.
  */
 export function decodeCost(decoder: Decoder, name: string, position: number): Cost | undefined {
-  const { model } = decoder.environment;
-  const heads = cachedHeads(decoder);
+  const { model, engine } = decoder.environment;
+  const kvBytes = KV_BYTES[engine.kvType];
+  const ofLayers = (cost: (kind: LayerKind) => Cost) =>
+    sum(model.layerKinds.map((kind) => times(cost(kind), kind.layers)));
   if (isProduct(name)) {
-    return decoder.matrices.filter(({ kernel }) => kernel === name)
-      .map((matrix) => productCost(matrix, 1))
-      .reduce((a, b) => ({ operations: a.operations + b.operations, bytes: a.bytes + b.bytes }), {
-        operations: 0,
-        bytes: 0,
-      });
+    const matrices = decoder.matrices.filter(({ kernel }) => kernel === name);
+    return sum(matrices.map((matrix) => productCost(matrix, 1)));
   }
   const embedding = TYPES.find((type) => name === `embed_${type.toLowerCase()}`);
   if (embedding !== undefined) return embedCost(embedding, model.dim, 1);
-  if (name === "attention") return times(attentionCost(heads, position + 1, 1), model.layers);
-  if (name === "rope_append") return times(ropeAppendCost(heads, 1), model.layers);
-  if (name === "head_norm") return times(headNormCost(heads, 1), model.layers);
+  if (name === "attention") {
+    return ofLayers((kind) =>
+      attentionCost({ ...kind, kvBytes }, positionsSeen(kind, position + 1), 1)
+    );
+  }
+  if (name === "rope_append") return ofLayers((kind) => ropeAppendCost({ ...kind, kvBytes }, 1));
+  if (name === "head_norm") {
+    return ofLayers((kind) => kind.headNorm ? headNormCost(kind, 1) : NOTHING);
+  }
   if (name === "combine") {
-    // Gate, up and down of each expert of a token.
-    const matrices = decoder.matrices.filter(({ kernel }) => kernel.startsWith("experts_"));
-    const slots = matrices.length / 3 / model.layers;
-    return times(combineCost(model.dim, slots, 1), model.layers);
+    return ofLayers(({ experts }) =>
+      experts === undefined ? NOTHING : combineCost(model.dim, experts, 1)
+    );
   }
   if (name === "sample_chunks") return sampleChunksCost(model.vocabSize, 1);
   return undefined;
@@ -116,10 +120,13 @@ export function isProduct(name: string): boolean {
   return name.startsWith("matmul_") || name.startsWith("experts_");
 }
 
-/** The heads of a layer. */
-function cachedHeads({ environment: { model, engine } }: Decoder): CachedHeads {
-  const { heads, kvHeads, headDim } = model;
-  return { heads, kvHeads, headDim, kvBytes: KV_BYTES[engine.kvType] };
+const NOTHING: Cost = { operations: 0, bytes: 0 };
+
+function sum(costs: readonly Cost[]): Cost {
+  return costs.reduce(
+    (a, b) => ({ operations: a.operations + b.operations, bytes: a.bytes + b.bytes }),
+    NOTHING,
+  );
 }
 
 function times({ operations, bytes }: Cost, count: number): Cost {

@@ -11,11 +11,18 @@ export function toCsv(reports: readonly Report[]): string {
     results.map((result) => [
       ...[suite, environment.model.name, environment.device.description, run.date],
       ...[result.metric, ...[...settings].map((name) => result.settings[name])],
-      ...[result.unit, result.value, result.stddev, result.limit, result.samples?.join(" ")],
+      ...[
+        result.unit,
+        result.value,
+        result.interval?.[0],
+        result.interval?.[1],
+        result.limit,
+        result.samples?.join(" "),
+      ],
     ])
   );
   const names = ["suite", "model", "device", "date", "metric", ...settings];
-  return [[...names, "unit", "value", "stddev", "limit", "samples"], ...lines]
+  return [[...names, "unit", "value", "low", "high", "limit", "samples"], ...lines]
     .map((fields) => `${fields.map(field).join(",")}\n`).join("");
 }
 

@@ -2,17 +2,17 @@
 
 import { isAboveLimit, type Result, type Unit } from "./report.ts";
 
-type Written = Pick<Result, "value" | "unit" | "stddev" | "limit">;
+type Written = Pick<Result, "value" | "unit" | "interval" | "limit">;
 
 /** A result as text; its unit is left out where the title of its column says it. */
 export function text(result: Written, title = ""): string {
-  const { value, unit, stddev } = result;
-  const flag = isAboveLimit(result) ? " (above its limit: wrong)" : "";
+  const { value, unit, interval } = result;
+  const flag = isAboveLimit(result) ? " (above its limit)" : "";
   if (unit === "bytes") return bytes(value) + flag;
   const digits = decimals(result);
   const fixed = (x: number) => digits === 0 ? count(Math.round(x)) : x.toFixed(digits);
   const number = fixed(value);
-  const spread = stddev === undefined ? "" : ` ± ${fixed(stddev)}`;
+  const spread = interval === undefined ? "" : ` [${interval.map(fixed).join(", ")}]`;
   return number + spread + suffix(unit, title) + flag;
 }
 

@@ -2,10 +2,16 @@
 
 import { markdownTable } from "markdown-table";
 import { bytes, count, text } from "./format.ts";
+import { DEFINED, type DefinedMetric } from "./metrics.ts";
 import type { Limits, Report, Table, Unit } from "./report.ts";
 
+export interface MarkdownOptions {
+  /** Ends with what the report's metrics are. */
+  readonly explain?: boolean;
+}
+
 /** The report, from its title to its output check. */
-export function toMarkdown(report: Report): string {
+export function toMarkdown(report: Report, { explain = false }: MarkdownOptions = {}): string {
   const parts = [
     `# tvllm bench ${report.suite}`,
     ...(report.complete ? [] : ["**Cut off: the tables hold what was measured before.**"]),
@@ -13,25 +19,39 @@ export function toMarkdown(report: Report): string {
     "## Theoretical limits",
     report.limits === null
       ? "Not measured: the CPU backend has no device to probe."
-      : grid(["Limit", "Value"], limitRows(report.limits)),
+      : grid(["Limit", "Value", "Calculation"], limitRows(report.limits, report.environment)),
     ...report.tables.flatMap((table) => tableParts(table, report)),
     ...endOf(report),
+    ...(explain ? ["## Metrics of this report", explanations(report)] : []),
   ];
   return `${parts.join("\n\n")}\n`;
 }
 
-function parameters({ environment: { device, model, engine }, run }: Report): string[][] {
+function parameters(report: Report): string[][] {
+  const { environment: { host, device, model, engine }, run } = report;
   // Drivers that have no name for their vendor give its number.
   const names = [device.description, device.vendor, device.architecture]
     .filter((name) => name !== "" && !/^\d+$/.test(name));
+  const memory = host.memory === null
+    ? ""
+    : `, ${bytes(host.memory).replace(/ \(.*/, "")} of memory`;
   return [
+    ["System", `${host.system}${memory}`],
+    [
+      "Processor",
+      `${host.processor}, ${host.cores} logical processors, ${host.threads} used; features: ${
+        host.features.length === 0 ? "unknown" : host.features.join(", ")
+      }`,
+    ],
     ["Device", `${names.join(", ")}, ${device.kind === "cpu" ? "CPU" : device.driver}`],
     ...(device.reason === undefined ? [] : [["Why the CPU", device.reason]]),
+    ["Graphics API", `${device.api}, driver ${device.driverVersion}`],
     [
       "Model",
       `${model.name}, ${model.architecture}, ${count(model.parameters)} parameters, ` +
       `${model.formats.join(" + ")}, ${model.bitsPerWeight.toFixed(2)} bits per weight`,
     ],
+    ["Model SHA-256", model.sha256],
     ["Model Size", `${bytes(model.fileBytes)} on disk, ${bytes(model.deviceBytes)} on the device`],
     [
       "Dimensions",
@@ -40,33 +60,82 @@ function parameters({ environment: { device, model, engine }, run }: Report): st
     ],
     [
       "Engine",
-      `tvllm ${engine.tvllm}, Deno ${engine.deno}, ${engine.kernels} kernels, ${engine.kvType} KV cache`,
+      `tvllm ${engine.tvllm}, commit ${engine.commit}, Deno ${engine.deno}, ${engine.kernels} kernels, ${engine.kvType} KV cache`,
     ],
     [
       "Run",
       // Some suites have requests of their own.
       `options: prompts ${run.prompts}, prompt tokens ${run.promptTokens}, max tokens ${run.maxTokens}, ` +
-      `warm-ups ${run.warmup}, repetitions ${run.repetitions}, seed ${run.seed}, ${run.date}`,
+      `warm-ups ${run.warmup === "steady" ? "until steady" : run.warmup}, ` +
+      `repetitions ${run.repetitions}, ${
+        run.sampling.temperature === 0 ? "greedy" : `temperature ${run.sampling.temperature}`
+      }, seed ${run.seed}, ${run.date}`,
     ],
+    ["Warm-up", warmUps(report)],
+    ["Command", run.command],
   ];
 }
 
-function limitRows(limits: Limits): string[][] {
+/** How many runs warmed up, and which cases had not settled by then. */
+function warmUps({ warmUps, run }: Report): string {
+  if (warmUps.length === 0) return "nothing was repeated";
+  const runs = warmUps.map((one) => one.runs);
+  const [least, most] = [Math.min(...runs), Math.max(...runs)];
+  const spent = least === most ? `${most}` : `${least} to ${most}`;
+  if (run.warmup !== "steady") return `${spent} runs of each case, as asked for`;
+  const unsteady = warmUps.filter(({ steady }) => !steady);
+  const settled = `${spent} runs; three agreed within 3 % in ${
+    warmUps.length - unsteady.length
+  } of ${warmUps.length} cases`;
+  if (unsteady.length === 0) return settled;
+  const named = unsteady.map(({ case: name, spread }) =>
+    spread === undefined ? name : `${name} (${Math.round(100 * spread)} %)`
+  );
+  const shown = named.slice(0, 6).join(", ");
+  const more = named.length > 6 ? ` and ${named.length - 6} more` : "";
+  return `${settled}, the cap of five was reached in ${shown}${more}`;
+}
+
+function limitRows(limits: Limits, { model }: Report["environment"]): string[][] {
+  const measured = (name: string, unit: Unit) => {
+    const { samples, interval } = limits.probes[name]!;
+    const value = limits[name as "bandwidth"];
+    return [
+      text({ value, unit, ...(interval && { interval }) }),
+      `median of ${samples.length}, 95 % interval`,
+    ];
+  };
   const rate = (value: number, unit: Unit) => text({ value, unit });
+  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
+  const best = Math.min(limits.memoryBound, limits.arithmeticBound);
+  const bandwidth = limits.source === "given"
+    ? [rate(limits.bandwidth, "GB/s"), "--bandwidth"]
+    : measured("bandwidth", "GB/s");
   return [
-    [`Memory bandwidth (${limits.source})`, rate(limits.bandwidth, "GB/s")],
-    ["float32 rate (measured)", rate(limits.flops, "GFLOPS")],
-    ["int8 dot rate (measured)", rate(limits.int8, "GOPS")],
-    ["Dispatch overhead (measured)", rate(limits.dispatch, "us")],
-    ["Readback latency (measured)", rate(limits.readback, "ms")],
-    ["Upload rate (measured)", rate(limits.upload, "GB/s")],
-    ["Bytes read per decoded token (computed)", bytes(limits.bytesPerToken)],
-    ["Max tok/s, memory-bound (computed)", rate(limits.memoryBound, "tok/s")],
-    ["Max tok/s, arithmetic-bound (computed)", rate(limits.arithmeticBound, "tok/s")],
+    [`Memory bandwidth (${limits.source})`, ...bandwidth],
+    ["float32 rate (measured)", ...measured("flops", "GFLOPS")],
+    ["int8 dot rate (measured)", ...measured("int8", "GOPS")],
+    ["Dispatch overhead (measured)", ...measured("dispatch", "us")],
+    ["Readback latency (measured)", ...measured("readback", "ms")],
+    ["Upload rate (measured)", ...measured("upload", "GB/s")],
     [
-      "Min TPOT (computed)",
-      rate(1000 / Math.min(limits.memoryBound, limits.arithmeticBound), "ms"),
+      "Bytes read per decoded token (computed)",
+      bytes(limits.bytesPerToken),
+      `${megabytes(model.readBytes)} of weights + ${
+        megabytes(limits.kvReadBytes)
+      } of keys and values at ${count(limits.position)} tokens`,
     ],
+    [
+      "Max tok/s, memory-bound (computed)",
+      rate(limits.memoryBound, "tok/s"),
+      `${rate(limits.bandwidth, "GB/s")} / ${megabytes(limits.bytesPerToken)}`,
+    ],
+    [
+      "Max tok/s, arithmetic-bound (computed)",
+      rate(limits.arithmeticBound, "tok/s"),
+      `${rate(limits.flops, "GFLOPS")} / ${(limits.operationsPerToken / 1e9).toPrecision(3)} GFLOP`,
+    ],
+    ["Min TPOT (computed)", rate(1000 / best, "ms"), `1000 ms / ${rate(best, "tok/s")}`],
   ];
 }
 
@@ -90,7 +159,22 @@ function endOf({ checks, warnings, outputHash }: Report): string[] {
   return parts;
 }
 
-function grid(head: string[], rows: readonly string[][]): string {
+/** A table in markdown. */
+export function grid(head: string[], rows: readonly string[][]): string {
   const cells = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
   return markdownTable([head, ...cells]);
+}
+
+/** The definitions of the metrics that a report has. */
+function explanations({ results }: Report): string {
+  const ids = new Set(results.map(({ metric }) => metric));
+  return definitions(DEFINED.filter(({ id }) => ids.has(id)));
+}
+
+/** Metrics as a table in markdown. */
+function definitions(metrics: readonly DefinedMetric[]): string {
+  return grid(
+    ["Metric", "Id", "Unit", "Definition"],
+    metrics.map(({ name, id, unit, definition }) => [name, `\`${id}\``, unit, definition]),
+  );
 }

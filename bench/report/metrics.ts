@@ -7,8 +7,15 @@ export interface Metric {
   /** The same in every run; two runs are compared by it. */
   readonly id: string;
   readonly unit: Unit;
-  /** One of dozens in a table: it counts for the noise, and has no warnings of its own. */
-  readonly detail?: true;
+  /** What the report is read for: by these the machine's noise is judged. */
+  readonly headline?: true;
+}
+
+/** A metric that the field knows, and what it means here. */
+export interface DefinedMetric extends Metric {
+  /** As people call it. */
+  readonly name: string;
+  readonly definition: string;
 }
 
 type ChartOptions = Omit<ChartSpec, "kind" | "title" | "metric">;
@@ -23,29 +30,145 @@ export function lines(title: string, metric: Metric, options: ChartOptions): Cha
   return { kind: "lines", title, metric: metric.id, ...options };
 }
 
-/** From submitting a request to its first token at the consumer. */
-export const TTFT: Metric = { id: "ttft", unit: "ms" };
-/** (E2E − TTFT) / (output tokens − 1). */
-export const TPOT: Metric = { id: "tpot", unit: "ms" };
-/** Output tokens of a request per second, after its first. */
-export const DECODE_THROUGHPUT: Metric = { id: "decode_throughput", unit: "tok/s" };
-/** Prompt tokens of a request per second of its TTFT. */
-export const PREFILL_THROUGHPUT: Metric = { id: "prefill_throughput", unit: "tok/s" };
-/** Output tokens of all requests per second of the whole time. */
-export const THROUGHPUT: Metric = { id: "throughput", unit: "tok/s" };
-/** From the first submit to the last token of all requests. */
-export const DURATION: Metric = { id: "duration", unit: "s" };
+export const TTFT: DefinedMetric = {
+  id: "ttft",
+  unit: "ms",
+  headline: true,
+  name: "TTFT",
+  definition: "Time to first token: from submitting a request to its first token at the consumer",
+};
+export const TPOT: DefinedMetric = {
+  id: "tpot",
+  unit: "ms",
+  headline: true,
+  name: "TPOT",
+  definition: "Time per output token: (E2E − TTFT) / (output tokens − 1)",
+};
+export const ITL: DefinedMetric = {
+  id: "itl",
+  unit: "ms",
+  name: "ITL",
+  definition: "Inter-token latency: the time between two tokens of a request at the consumer",
+};
+export const E2E: DefinedMetric = {
+  id: "e2e",
+  unit: "ms",
+  headline: true,
+  name: "E2E",
+  definition: "End-to-end latency: from submitting a request to its last token at the consumer",
+};
+export const DECODE_THROUGHPUT: DefinedMetric = {
+  id: "decode_throughput",
+  unit: "tok/s",
+  headline: true,
+  name: "Decode throughput, generation speed, decode TPS",
+  definition: "Output tokens of a request per second after its first: 1000 / TPOT",
+};
+export const PREFILL_THROUGHPUT: DefinedMetric = {
+  id: "prefill_throughput",
+  unit: "tok/s",
+  headline: true,
+  name: "Prefill throughput, processing TPS",
+  definition: "Prompt tokens of a request per second of its TTFT",
+};
+export const THROUGHPUT: DefinedMetric = {
+  id: "throughput",
+  unit: "tok/s",
+  headline: true,
+  name: "Throughput",
+  definition:
+    "Output tokens of all requests per second from the first submission to the last token",
+};
+export const TOTAL_THROUGHPUT: DefinedMetric = {
+  id: "total_throughput",
+  unit: "tok/s",
+  name: "Total throughput",
+  definition: "Prompt and output tokens of a request per second of its E2E",
+};
+export const REQUEST_THROUGHPUT: DefinedMetric = {
+  id: "request_throughput",
+  unit: "req/s",
+  name: "Requests/sec",
+  definition: "Requests served per second of the same time as throughput",
+};
+export const UTILIZATION: DefinedMetric = {
+  id: "utilization",
+  unit: "%",
+  name: "Utilization",
+  definition: "The least time that the probe's limits allow for the same work, over the time taken",
+};
+export const EFFICIENCY: DefinedMetric = {
+  id: "efficiency",
+  unit: "%",
+  name: "Efficiency",
+  definition: "Throughput of N requests over N times the throughput of one, within a repetition",
+};
+const SPEEDUP: DefinedMetric = {
+  id: "speedup",
+  unit: "x",
+  name: "Speedup",
+  definition: "Ratio of two ways that take turns: the median of the ratios within a repetition",
+};
+export const CACHE_HIT_RATE: DefinedMetric = {
+  id: "cache_hit_rate",
+  unit: "%",
+  name: "Cache hit rate",
+  definition: "Full blocks of prompts that the cache had, of all full blocks of prompts",
+};
+export const CV: DefinedMetric = {
+  id: "decode_throughput_cv",
+  unit: "%",
+  name: "Decode TPS CV",
+  definition:
+    "Population standard deviation of the scenarios' decode throughputs over their mean: 0 where " +
+    "length does not matter",
+};
+
+/** What `tvllm help metrics` and docs/metrics.md explain, in this order. */
+export const DEFINED: readonly DefinedMetric[] = [
+  TTFT,
+  TPOT,
+  ITL,
+  E2E,
+  DECODE_THROUGHPUT,
+  PREFILL_THROUGHPUT,
+  THROUGHPUT,
+  TOTAL_THROUGHPUT,
+  REQUEST_THROUGHPUT,
+  UTILIZATION,
+  EFFICIENCY,
+  SPEEDUP,
+  CACHE_HIT_RATE,
+  CV,
+];
+
+/** The time of the same as throughput. */
+export const DURATION: Metric = { id: "duration", unit: "s", headline: true };
 /** Tokens generated. */
 export const OUTPUT_TOKENS: Metric = { id: "output_tokens", unit: "" };
 /** Bytes of buffers on the device. */
 export const DEVICE_MEMORY: Metric = { id: "device_memory", unit: "bytes" };
+/** The most memory that the process ever had, by the system's own count. */
+export const PEAK_RSS: Metric = { id: "peak_rss", unit: "bytes" };
 /** What the first request waited longer than later ones. */
 export const COMPILE_TIME: Metric = { id: "compile_time", unit: "ms" };
+/** A part of the model's load, which its setting names; without: all of it. */
+export const LOAD_TIME: Metric = { id: "load_time", unit: "ms" };
+/** Bytes of the weights over the time in which they were read and uploaded. */
+export const LOAD_RATE: Metric = { id: "load_rate", unit: "GB/s" };
+/** From the launcher's first line, or the start of the process, until the command ran. */
+export const STARTUP: Metric = { id: "startup", unit: "ms" };
 /** The kernels' share of a decode step, by the device's clock. */
 export const KERNELS_SHARE: Metric = { id: "kernels_share", unit: "%" };
 /** What a dispatch costs among others, by the probe. */
 export const DISPATCH_OVERHEAD: Metric = { id: "dispatch_overhead", unit: "us" };
-/** Full blocks of prompts that the cache had. */
-export const CACHE_HITS: Metric = { id: "cache_hits", unit: "" };
+/** Full blocks of prompts that the cache had, and that it had not. */
+export const BLOCK_HITS: Metric = { id: "block_hits", unit: "" };
+export const BLOCK_MISSES: Metric = { id: "block_misses", unit: "" };
+/** Requests of whose prompt the cache had a part, and of which it had nothing. */
+export const REQUEST_HITS: Metric = { id: "request_hits", unit: "" };
+export const REQUEST_MISSES: Metric = { id: "request_misses", unit: "" };
 /** Prompt tokens that were not computed. */
 export const TOKENS_SAVED: Metric = { id: "tokens_saved", unit: "" };
+/** A measure in parts of what the probe allows. */
+export const OF_LIMIT: Metric = { id: "of_limit", unit: "%" };

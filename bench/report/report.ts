@@ -3,7 +3,7 @@
 import { z } from "zod";
 
 /** The version of the form: it changes when a program that reads the JSON has to. */
-export const FORMAT = "tvllm-bench-2";
+export const FORMAT = "tvllm-bench-3";
 
 /** Units of the values in reports; "x" is a ratio, "" a count. */
 const UNITS = [
@@ -24,13 +24,20 @@ const UNITS = [
 
 const settings = z.record(z.string(), z.union([z.string(), z.number()]));
 
+const interval = z.tuple([z.number(), z.number()])
+  .describe("95 % interval of the median, of six samples or more; docs/metrics.md has the method");
+
 const result = z.object({
   metric: z.string().describe("Id of what was measured, the same in every run"),
   settings: settings.describe('What it belongs to, as {"context": 512}; empty: the whole run'),
   unit: z.enum(UNITS),
   value: z.number().describe("The median where there are samples"),
-  samples: z.array(z.number()).optional().describe("Every sample, in the order measured"),
-  stddev: z.number().optional().describe("Sample standard deviation, where there are two samples"),
+  samples: z.array(z.number()).optional().describe("One of each repetition, in order"),
+  interval: interval.optional(),
+  paired: z.literal(true).optional().describe(
+    "Samples are ratios within a repetition; value and interval are of their logarithms",
+  ),
+  of: z.int().optional().describe("How many values a percentile is of, all repetitions together"),
   limit: z.number().optional().describe("What the device probe allows at most"),
 }).describe("A number, measured or computed; metric and settings name it, in other runs too");
 
@@ -54,7 +61,25 @@ const chart = z.object({
   ideal: z.boolean().optional().describe("With the line on which twice as many are twice as fast"),
 });
 
+const layerKind = z.object({
+  layers: z.number().describe("How many layers are of this kind"),
+  heads: z.number(),
+  kvHeads: z.number(),
+  headDim: z.number(),
+  window: z.number().optional().describe("Positions that a token sees; absent: all"),
+  headNorm: z.boolean(),
+  experts: z.number().optional().describe("Experts that a token is routed to"),
+}).describe("Layers that cost the same");
+
 const environment = z.object({
+  host: z.object({
+    system: z.string(),
+    processor: z.string(),
+    features: z.array(z.string()).describe("Of the processor, those that matter: AVX2, NEON, …"),
+    cores: z.number().describe("Logical processors"),
+    memory: z.number().nullable().describe("Bytes; null where it is not known"),
+    threads: z.number().describe("Threads that compute on the processor"),
+  }),
   device: z.object({
     description: z.string(),
     vendor: z.string(),
@@ -62,11 +87,14 @@ const environment = z.object({
     kind: z.enum(["gpu", "cpu"]),
     driver: z.enum(["hardware", "software"]),
     reason: z.string().optional().describe("Why it is not a GPU, if that was not asked for"),
+    api: z.string().describe("Graphics API"),
+    driverVersion: z.string(),
   }),
   model: z.object({
     name: z.string(),
     architecture: z.string(),
     parameters: z.number(),
+    sha256: z.string().describe("Of the file; of several files, of the list of their hashes"),
     formats: z.array(z.string()).describe("Weight formats, most bytes first"),
     bitsPerWeight: z.number(),
     fileBytes: z.number(),
@@ -76,6 +104,7 @@ const environment = z.object({
     deviceBytes: z.number().describe("Bytes of the weights on the device"),
     dim: z.number(),
     layers: z.number(),
+    layerKinds: z.array(layerKind),
     heads: z.number(),
     kvHeads: z.number(),
     headDim: z.number(),
@@ -85,6 +114,7 @@ const environment = z.object({
   }),
   engine: z.object({
     tvllm: z.string(),
+    commit: z.string().describe('Of the sources; "unknown" outside a git checkout'),
     deno: z.string(),
     kernels: z.string().describe("Variant chosen for the adapter"),
     kvType: z.enum(["f16", "f32"]),
@@ -95,12 +125,30 @@ const run = z.object({
   promptTokens: z.number(),
   maxTokens: z.number(),
   prompts: z.number(),
-  warmup: z.number(),
+  warmup: z.union([z.number(), z.literal("steady")]).describe(
+    "Runs that do not count; steady: until three agree within 3 %, five at most",
+  ),
   repetitions: z.number(),
   concurrency: z.array(z.number()),
+  contexts: z.array(z.number()).describe("Prompt lengths of tables by context"),
+  sequences: z.array(z.number()).describe("Sequences held at once in the table of the KV cache"),
+  promptTexts: z.array(z.string()).describe("Prompts of the table by prompt"),
+  sampling: z.object({
+    temperature: z.number(),
+    topK: z.number(),
+    topP: z.number(),
+    minP: z.number(),
+    repeatPenalty: z.number(),
+  }).describe("Temperature 0: greedy"),
   seed: z.number(),
   suiteOptions: z.record(z.string(), z.string()).describe("Options that only some suites have"),
   date: z.string().describe("ISO 8601, when the run began"),
+  command: z.string().describe("The command line"),
+});
+
+const probe = z.object({
+  samples: z.array(z.number()),
+  interval: interval.optional(),
 });
 
 const limits = z.object({
@@ -111,10 +159,32 @@ const limits = z.object({
   dispatch: z.number().describe("µs a dispatch"),
   readback: z.number().describe("ms from an empty submit to its result on the host"),
   upload: z.number().describe("GB/s to the device"),
-  bytesPerToken: z.number(),
+  probes: z.record(z.string(), probe).describe("What was measured, by the names above"),
+  position: z.number().describe("Tokens that a decoded token looks back on, at half of its answer"),
+  kvReadBytes: z.number().describe("Keys and values that it then reads"),
+  bytesPerToken: z.number().describe("Those and the weights"),
+  operationsPerToken: z.number(),
   memoryBound: z.number().describe("tok/s of one request"),
   arithmeticBound: z.number().describe("tok/s"),
 });
+
+const warmUp = z.object({
+  case: z.string(),
+  runs: z.number(),
+  steady: z.boolean().describe("Whether the last three took the same time within 3 %"),
+  spread: z.number().optional().describe("Longest over shortest of the last three, less 1"),
+});
+
+const measuredRun = z.object({
+  case: z.string().describe("What was measured"),
+  repetition: z.number(),
+  profiled: z.literal(true).optional().describe("Kernels were timed, which slows a step"),
+  requests: z.array(z.object({
+    promptTokens: z.number(),
+    submitted: z.number().describe("ms, by the clock of the times"),
+    times: z.array(z.number()).describe("When each token reached its consumer, ms"),
+  })),
+}).describe("Requests that were served together");
 
 const check = z.object({ name: z.string(), ok: z.boolean(), detail: z.string() });
 
@@ -129,6 +199,8 @@ export const reportSchema = z.object({
   run,
   limits: limits.nullable().describe("null where there is no device to probe"),
   results: z.array(result),
+  warmUps: z.array(warmUp).describe("Of each case"),
+  runs: z.array(measuredRun).describe("All that was served while measuring, token by token"),
   tables: z.array(table),
   charts: z.array(chart),
   checks: z.array(check),
@@ -143,6 +215,7 @@ export type Table = z.infer<typeof table>;
 export type ChartSpec = Readonly<z.infer<typeof chart>>;
 export type Environment = z.infer<typeof environment>;
 export type RunOptions = z.infer<typeof run>;
+export type Interval = z.infer<typeof interval>;
 export type Limits = z.infer<typeof limits>;
 export type Check = z.infer<typeof check>;
 export type Report = z.infer<typeof reportSchema>;
@@ -155,7 +228,7 @@ export function keyOf({ metric, settings }: Pick<Result, "metric" | "settings">)
     : `${metric} (${sorted.map(([name, value]) => `${name} ${value}`).join(", ")})`;
 }
 
-/** Whether a result is more than the device can do, and therefore wrong. */
+/** Whether a result is more than the probe allows: the probe was disturbed, or caches helped. */
 export function isAboveLimit({ value, limit }: Pick<Result, "value" | "limit">): boolean {
   return limit !== undefined && value > limit;
 }

@@ -1,6 +1,7 @@
-/** What repeated measurements come to: median, spread, percentiles. */
+/** What repeated measurements come to: median, its interval, percentiles, ratios of pairs. */
 
 import { mean, median, quantile, sampleStandardDeviation } from "simple-statistics";
+import type { Interval } from "./report.ts";
 
 /** What a measure's samples come to. */
 export interface Summary {
@@ -26,9 +27,63 @@ export function medianOf(samples: readonly number[]): number {
   return summarize(samples).median;
 }
 
-/** The median ratio of samples of the same repetition, so that drift of the machine cancels. */
-export function pairedRatio(above: readonly number[], below: readonly number[]): number {
-  return medianOf(above.map((sample, i) => sample / below[i]!));
+/** Fewer samples have no interval of 95 %: their whole range covers the median less often. */
+export const LEAST_INTERVAL_SAMPLES = 6;
+
+const CONFIDENCE = 0.95;
+
+/**
+ * The 95 % interval of the median, whatever the distribution: order statistics, interpolated between
+ * the two pairs whose coverage is above and below 95 % (Hettmansperger and Sheather, "Confidence
+ * intervals based on interpolated order statistics", Statistics & Probability Letters 4, 1986).
+ * Undefined for fewer than six samples.
+ */
+export function medianInterval(samples: readonly number[]): Interval | undefined {
+  const n = samples.length;
+  if (n < LEAST_INTERVAL_SAMPLES) return undefined;
+  const sorted = [...samples].sort((a, b) => a - b);
+  // The d-th smallest and the d-th largest sample enclose the median with this probability.
+  let [d, wider, narrower] = [1, 1, 1 - 2 * 2 ** -n];
+  let chance = 2 ** -n;
+  while (narrower >= CONFIDENCE) {
+    wider = narrower;
+    chance *= (n - d + 1) / d;
+    narrower -= 2 * chance;
+    d++;
+  }
+  d--; // `wider` is of this one, `narrower` of the next
+  const part = (wider - CONFIDENCE) / (wider - narrower);
+  const inner = (n - d) * part / (d + (n - 2 * d) * part);
+  const between = (outer: number, next: number) => outer + inner * (next - outer);
+  return [between(sorted[d - 1]!, sorted[d]!), between(sorted[n - d]!, sorted[n - d - 1]!)];
+}
+
+/** `factor` times the ratios of samples of the same repetition: what changes on the machine cancels. */
+export function pairedRatios(
+  above: readonly number[],
+  below: readonly number[],
+  factor = 1,
+): number[] {
+  return above.map((sample, i) => factor * sample / below[i]!);
+}
+
+/** The median of ratios on the log scale, where twice and half as much are equally far from 1. */
+export function medianRatio(ratios: readonly number[]): number {
+  return Math.exp(medianOf(ratios.map(Math.log)));
+}
+
+/** The 95 % interval of the same. */
+export function ratioInterval(ratios: readonly number[]): Interval | undefined {
+  const interval = medianInterval(ratios.map(Math.log));
+  return interval && [Math.exp(interval[0]), Math.exp(interval[1])];
+}
+
+/** Values beyond a percentile that make it one: fewer say little more than the largest does. */
+const BEYOND = 5;
+
+/** Whether the p-th percentile (0 to 100) of so many values has enough of them on both sides. */
+export function hasPercentile(count: number, p: number): boolean {
+  return count * Math.min(p, 100 - p) / 100 >= BEYOND;
 }
 
 /** The p-th percentile (0 to 100) of at least one sample. */

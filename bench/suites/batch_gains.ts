@@ -5,7 +5,7 @@ import { kernelSteps } from "../harness/kernel_steps.ts";
 import { decodeStepTimes } from "../harness/timings.ts";
 import { isProduct } from "../kernels/costs.ts";
 import { DECODE_THROUGHPUT, type Metric } from "../report/metrics.ts";
-import { medianOf, pairedRatio } from "../report/stats.ts";
+import { medianOf, pairedRatios } from "../report/stats.ts";
 
 const DECODE_SPEEDUP: Metric = { id: "decode_speedup", unit: "x" };
 /** Matrix products of a decode step. */
@@ -48,7 +48,7 @@ export async function batchGains(harness: Harness): Promise<void> {
   const one = all[0]!;
   for (const { requests, times, share } of all) {
     const at = harness.at({ requests });
-    const speedup = requests * pairedRatio(one.times, times);
+    const speedup = at.ratio(DECODE_SPEEDUP, pairedRatios(one.times, times, requests));
     table.row(
       requests,
       at.measure(
@@ -56,12 +56,12 @@ export async function batchGains(harness: Harness): Promise<void> {
         times.map((ms) => 1000 * requests / ms),
         harness.limit(requests, MOST_PROMPT_TOKENS, batchTokens(maxTokens)),
       ),
-      at.value(DECODE_SPEEDUP, speedup),
+      speedup,
       ...(share === undefined || one.share === undefined
         ? ["not measured: no timestamps", "-", "-"]
         : [
           at.value(PRODUCT_TIME, share * medianOf(times)),
-          at.value(ALLOWED_SPEEDUP, speedup * one.share / share),
+          at.value(ALLOWED_SPEEDUP, speedup.value * one.share / share),
           at.value(REACHED_SPEEDUP, 100 * share / one.share),
         ]),
     );
@@ -90,6 +90,6 @@ async function measure(harness: Harness, counts: readonly number[]): Promise<Ste
   return counts.map((requests, i) => ({
     requests,
     times: servings[i]!.map((serving) => medianOf(decodeStepTimes(serving, requests))),
-    share: kernelSteps(servings[counts.length + i] ?? []).medianShare(isProduct)?.share,
+    share: kernelSteps(servings[counts.length + i] ?? []).shareOf(isProduct),
   }));
 }

@@ -12,7 +12,7 @@ export interface StepFacts {
   readonly dispatches: number | undefined;
   /** Host time to prepare and submit it. */
   readonly host: number;
-  /** The kernels' share of it, by the device's clock. */
+  /** The kernels' share of it, by the device's clock; undefined where it was not measured. */
   readonly share: number | undefined;
 }
 
@@ -26,9 +26,9 @@ export interface StepCost {
 /** Below this share of a step its largest cost does not explain it. */
 const EXPLAINS = 0.5;
 
-/** What a step costs, reason by reason; they overlap. */
+/** What a step costs, reason by reason, the largest first; they overlap. */
 export function stepCosts({ limits, chained, dispatches = 0, host }: StepFacts): StepCost[] {
-  const { bytesPerToken, bandwidth, arithmeticBound, flops, dispatch, readback } = limits;
+  const { bytesPerToken, bandwidth, operationsPerToken, flops, dispatch, readback } = limits;
   return [
     {
       name: "memory",
@@ -37,8 +37,8 @@ export function stepCosts({ limits, chained, dispatches = 0, host }: StepFacts):
     },
     {
       name: "arithmetic",
-      milliseconds: 1000 / arithmeticBound,
-      reason: `${(flops / arithmeticBound).toPrecision(3)} GFLOP at ${flops.toFixed(1)} GFLOPS`,
+      milliseconds: operationsPerToken / (flops * 1e6),
+      reason: `${(operationsPerToken / 1e9).toPrecision(3)} GFLOP at ${flops.toFixed(1)} GFLOPS`,
     },
     {
       name: "dispatch",
@@ -47,28 +47,63 @@ export function stepCosts({ limits, chained, dispatches = 0, host }: StepFacts):
     },
     { name: "host", milliseconds: host, reason: "preparing and submitting the step" },
     { name: "copies", milliseconds: readback / chained, reason: "reading the token back" },
-  ];
+  ].sort((a, b) => b.milliseconds - a.milliseconds);
 }
 
-/** The largest cost, or what else the step is, in a sentence. */
-export function bottleneck({ step, share }: StepFacts, costs: readonly StepCost[]): string {
-  const largest = costs.reduce((a, b) => b.milliseconds > a.milliseconds ? b : a);
-  const { name, milliseconds, reason } = largest;
-  const others = costs.filter((cost) => cost !== largest)
-    .map((cost) => `${cost.name} ${percent(cost.milliseconds, step)}`).join(", ");
-  const needs = `${reason} needs ${milliseconds.toFixed(3)} ms, ${percent(milliseconds, step)}`;
-  const of = `a step of ${step.toFixed(3)} ms`;
-  const kernels = share === undefined ? undefined : percent(Math.min(share, 1), 1);
-  if (milliseconds >= EXPLAINS * step) {
-    const more = kernels === undefined ? "" : `; the kernels run ${kernels} of it`;
-    return `**Bottleneck: ${name}**: ${needs} of ${of} (${others}${more}).`;
+/** What a step waits for, and what it would gain without. */
+export interface Finding {
+  readonly what: string;
+  readonly evidence: string;
+  /** Times as fast as it would be at most; undefined where the figures do not tell. */
+  readonly gain: number | undefined;
+}
+
+/** The bottlenecks of a step, the first one first. */
+export function findings(facts: StepFacts, costs: readonly StepCost[]): [Finding, Finding] {
+  const { step, share } = facts;
+  const [largest, second] = costs as [StepCost, StepCost];
+  const ofCost = ({ name, milliseconds, reason }: StepCost, next: number): Finding => ({
+    what: name,
+    evidence: `${reason} needs ${milliseconds.toFixed(3)} ms, ${
+      percent(milliseconds, step)
+    } of a step of ${step.toFixed(3)} ms`,
+    // What overlaps with it stays.
+    gain: step / Math.max(step - milliseconds, next),
+  });
+  const secondary = ofCost(second, largest.milliseconds);
+  if (largest.milliseconds >= EXPLAINS * step) {
+    return [ofCost(largest, second.milliseconds), secondary];
   }
-  const [what, most] = share === undefined
-    ? ["not known", `the kernels' share of ${of} was not measured`]
-    : share >= EXPLAINS
-    ? ["the kernels", `they run ${kernels} of ${of}, of which no cost explains half`]
-    : ["waiting", `the kernels run only ${kernels} of ${of}, of which no cost explains half`];
-  return `**Bottleneck: ${what}**: ${most}; the largest, ${name}: ${needs} (${others}).`;
+  const next = ofCost(largest, second.milliseconds);
+  const of = `a step of ${step.toFixed(3)} ms`;
+  if (share === undefined) {
+    const evidence =
+      `no cost explains half of ${of}, and the kernels' share of it was not measured`;
+    return [{ what: "not known", evidence, gain: undefined }, next];
+  }
+  const kernels = percent(Math.min(share, 1), 1);
+  return share >= EXPLAINS
+    ? [{
+      what: "the kernels",
+      evidence: `they run ${kernels} of ${of}, of which no cost explains half`,
+      // At the nearer of the limits of memory and arithmetic.
+      gain: step / (step * (1 - Math.min(share, 1)) + largest.milliseconds),
+    }, next]
+    : [{
+      what: "waiting",
+      evidence: `the kernels run only ${kernels} of ${of}, of which no cost explains half`,
+      gain: 1 / share,
+    }, next];
+}
+
+/** The first of the findings in a sentence, beside all costs. */
+export function bottleneck({ step, share }: StepFacts, costs: readonly StepCost[], [first]: [
+  Finding,
+  Finding,
+]): string {
+  const all = costs.map(({ name, milliseconds }) => `${name} ${percent(milliseconds, step)}`);
+  const kernels = share === undefined ? [] : [`the kernels run ${percent(Math.min(share, 1), 1)}`];
+  return `**Bottleneck: ${first.what}**: ${first.evidence} (${[...all, ...kernels].join(", ")}).`;
 }
 
 function percent(part: number, whole: number): string {

@@ -1,4 +1,4 @@
-/** The kernels of the decode steps: how long, and how near to what the device can do. */
+/** The kernels of decode steps and of prompts: how long, and how near to what the device can do. */
 
 import type { Harness } from "../harness/harness.ts";
 import { type KernelStep, type KernelSteps, sumOf } from "../harness/kernel_steps.ts";
@@ -21,9 +21,10 @@ const KERNEL_RATE: Metric = { id: "kernel_rate", unit: "GFLOPS" };
 const KERNEL_BANDWIDTH: Metric = { id: "kernel_bandwidth", unit: "GB/s" };
 /** What a kernel reaches of the nearer limit. */
 const KERNEL_LIMIT_SHARE: Metric = { id: "kernel_limit_share", unit: "%" };
-/** Kernels of a decode step that is not timed, and that step. */
+/** One call, of a decode step or of a prompt's step. */
+const KERNEL_CALL: Metric = { id: "kernel_each", unit: "us" };
+/** Kernels of a decode step that is not timed. */
 const KERNELS_OF_STEP: Metric = { id: "kernels_of_step", unit: "ms" };
-const UNTIMED_STEP: Metric = { id: "untimed_step", unit: "ms" };
 /** What timing adds to a kernel. */
 const TIMING_OVERHEAD: Metric = { id: "timing_overhead", unit: "us" };
 
@@ -37,68 +38,131 @@ interface KernelSum extends Cost {
   readonly counted: boolean;
 }
 
-/** Adds the table. */
-export function kernelTable(harness: Harness, timed: KernelSteps): void {
+/**
+ * Adds the tables; returns the kernels' share of a decode step of `step` ms, undefined where it was
+ * not measured or the measurement failed.
+ */
+export function kernelTables(
+  harness: Harness,
+  timed: KernelSteps,
+  step: number,
+): number | undefined {
   const table = harness.table(
     "Kernels of the decode steps",
-    "Kernel | Calls | Total (ms) | % | GFLOPS | GB/s | % of limit",
+    "Kernel | Calls | Total (ms) | Per call (µs) | % | GFLOPS | GB/s | % of limit",
   );
-  const steps = timed.steps.flat().filter(({ host }) => decodesAll(host, 1));
+  const all = timed.steps.flat();
+  const steps = all.filter(({ host }) => decodesAll(host, 1));
   if (steps.length === 0) {
     table.note("Not measured: the adapter has no timestamp queries.");
-    return;
+    return undefined;
   }
-  const sums = sumKernels(harness, steps);
-  const total = [...sums.values()].reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-  const byTime = [...sums].sort(([, a], [, b]) => b.milliseconds - a.milliseconds);
-  for (const [kernel, sum] of byTime) {
+  const sums = sumKernels(steps, costOfDecode(harness));
+  for (const [kernel, sum, share] of byTime(sums)) {
     const at = harness.at({ kernel });
     const { calls, milliseconds, counted } = sum;
     table.row(
       kernel,
       at.value(KERNEL_CALLS, calls),
       at.value(KERNEL_TIME, milliseconds),
-      at.value(KERNEL_SHARE, 100 * milliseconds / total),
+      at.value(KERNEL_CALL, 1000 * milliseconds / calls),
+      at.value(KERNEL_SHARE, share),
       ...rates(at, harness.report.limits, { cost: counted ? sum : undefined, milliseconds }),
     );
   }
+  const { share, sentence } = shareOfStep(harness, timed, { steps, step });
   table.note(
-    shareOfStep(harness, timed, steps),
+    sentence,
     `Totals are of ${steps.length} steps. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.`,
+  );
+  prefillTable(harness, all.filter(({ host }) => host.tokens > host.sequences));
+  return share;
+}
+
+function prefillTable(harness: Harness, steps: readonly KernelStep[]): void {
+  const table = harness.table(
+    "Kernels of the prompt",
+    "Kernel | Calls | Total (ms) | Per call (µs) | %",
+  );
+  for (const [kernel, { calls, milliseconds }, share] of byTime(sumKernels(steps))) {
+    const at = harness.at({ kernel, phase: "prefill" });
+    table.row(
+      kernel,
+      at.value(KERNEL_CALLS, calls),
+      at.value(KERNEL_TIME, milliseconds),
+      at.value(KERNEL_CALL, 1000 * milliseconds / calls),
+      at.value(KERNEL_SHARE, share),
+    );
+  }
+  table.note(
+    `Totals are of ${steps.length} steps in which ${harness.runOptions.promptTokens} tokens of a prompt entered, each kernel timed.`,
   );
 }
 
-function shareOfStep(harness: Harness, timed: KernelSteps, steps: readonly KernelStep[]): string {
-  const { overhead } = timed;
-  const median = timed.medianShare();
-  if (median === undefined || overhead === undefined) {
-    const kernels = medianOf(steps.map(({ kernels }) => sumOf(kernels)));
-    return `Kernels timed one by one take ${
-      kernels.toFixed(3)
-    } ms of a decode step. What timing adds to each is not known and not taken off, nor is their share known of a step that is not timed: ${TOO_FEW}.`;
-  }
-  const at = harness.at();
-  const kernels = at.value(KERNELS_OF_STEP, median.kernels);
-  const step = at.value(UNTIMED_STEP, median.step);
-  const share = at.value(KERNELS_SHARE, 100 * median.share);
-  const added = at.value(TIMING_OVERHEAD, 1000 * overhead);
-  return `Kernels take ${kernels.value.toFixed(3)} ms of a decode step of ${
-    step.value.toFixed(3)
-  } ms that is not timed, ${
-    share.value.toFixed(0)
-  } %: of all fours of steps (one timed kernel by kernel, two not, one as a whole) those with the median share. Timing each kernel adds ${
-    added.value.toFixed(1)
-  } µs to it, which is taken off.`;
+/** The kernels with their part of the whole in %, the longest first. */
+function byTime(sums: ReadonlyMap<string, KernelSum>): [string, KernelSum, number][] {
+  const total = [...sums.values()].reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  return [...sums].sort(([, a], [, b]) => b.milliseconds - a.milliseconds)
+    .map(([kernel, sum]) => [kernel, sum, 100 * sum.milliseconds / total]);
 }
 
-function sumKernels(harness: Harness, steps: readonly KernelStep[]): Map<string, KernelSum> {
+/** Beyond this the clocks of device and host disagree by more than a noisy machine explains. */
+const MOST_SHARE = 1.1;
+
+function shareOfStep(
+  harness: Harness,
+  timed: KernelSteps,
+  { steps, step }: { readonly steps: readonly KernelStep[]; readonly step: number },
+): { share: number | undefined; sentence: string } {
+  const { overhead, shares } = timed;
+  if (overhead === undefined) {
+    const kernels = medianOf(steps.map(({ kernels }) => sumOf(kernels)));
+    return {
+      share: undefined,
+      sentence: `Kernels timed one by one take ${
+        kernels.toFixed(3)
+      } ms of a decode step. What timing adds to each is not known and not taken off, nor is their share known of a step that is not timed: ${TOO_FEW}.`,
+    };
+  }
+  const at = harness.at();
+  const share = at.measure(KERNELS_SHARE, shares.map((one) => 100 * one)).value / 100;
+  const added = at.value(TIMING_OVERHEAD, 1000 * overhead);
+  const ofStep = `${(100 * share).toFixed(0)} % of a decode step`;
+  if (share > MOST_SHARE) {
+    return {
+      share: undefined,
+      sentence:
+        `**The measurement failed: kernels take ${ofStep}, by the device's clock over the host's.** Measure again on a quiet machine.`,
+    };
+  }
+  const kernels = at.value(KERNELS_OF_STEP, share * step);
+  const about = share > 1 ? ": all of it, within the noise" : "";
+  return {
+    share,
+    sentence: `Kernels take ${kernels.value.toFixed(3)} ms, ${ofStep} of ${
+      step.toFixed(3)
+    } ms${about}: the median over repetitions of their share of steps that are not timed, which those timed kernel by kernel and as a whole beside them give. Timing each kernel adds ${
+      added.value.toFixed(1)
+    } µs to it, which is taken off.`,
+  };
+}
+
+/** What the calls of a kernel in a decode step cost. */
+function costOfDecode(harness: Harness): (name: string, index: number) => Cost | undefined {
   const { promptTokens } = harness.runOptions;
   const prefillSteps = Math.ceil(promptTokens / harness.target.limits.maxBatchTokens);
+  return (name, index) => decodeCost(harness.target, name, promptTokens + index - prefillSteps);
+}
+
+function sumKernels(
+  steps: readonly KernelStep[],
+  costOf: (name: string, index: number) => Cost | undefined = () => undefined,
+): Map<string, KernelSum> {
   const none = { calls: 0, milliseconds: 0, operations: 0, bytes: 0, counted: false };
   const sums = new Map<string, KernelSum>();
   for (const { kernels, index } of steps) {
     for (const [name, own] of Map.groupBy(kernels, (kernel) => kernel.name)) {
-      const cost = decodeCost(harness.target, name, promptTokens + index - prefillSteps);
+      const cost = costOf(name, index);
       const sum = sums.get(name) ?? none;
       sums.set(name, {
         calls: sum.calls + own.length,
@@ -122,7 +186,7 @@ export function rates(
   const gflops = cost.operations / (milliseconds * 1e6);
   const gigabytes = cost.bytes / (milliseconds * 1e6);
   return [
-    at.value(KERNEL_RATE, gflops, limits?.flops),
+    at.value(KERNEL_RATE, gflops),
     at.value(KERNEL_BANDWIDTH, gigabytes),
     limits === null ? "-" : at.value(
       KERNEL_LIMIT_SHARE,

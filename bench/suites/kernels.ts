@@ -4,14 +4,14 @@ import { type Harness, type Suite } from "../harness/harness.ts";
 import type { KernelBench } from "../kernels/kernel_bench.ts";
 import { namesKernels } from "../kernels/names.ts";
 import { DECODE_THROUGHPUT, lines, type Metric } from "../report/metrics.ts";
-import { medianOf, pairedRatio } from "../report/stats.ts";
+import { medianOf, pairedRatios } from "../report/stats.ts";
 import { batchGains, batchTokens, MOST_PROMPT_TOKENS } from "./batch_gains.ts";
 import { rates } from "./kernel_table.ts";
 
 /** Largest error in units of what is summed up, and what is allowed. */
 const KERNEL_ERROR: Metric = { id: "kernel_error", unit: "" };
 const KERNEL_TOLERANCE: Metric = { id: "kernel_tolerance", unit: "" };
-const KERNEL_CALL_TIME: Metric = { id: "kernel_call_time", unit: "us", detail: true };
+const KERNEL_CALL_TIME: Metric = { id: "kernel_call_time", unit: "us" };
 /** What a call for so many tokens takes over one for a single token, and the tokens a second. */
 const KERNEL_TIME_RATIO: Metric = { id: "kernel_time_ratio", unit: "x" };
 const KERNEL_GAIN: Metric = { id: "kernel_gain", unit: "x" };
@@ -108,11 +108,10 @@ async function time(harness: Harness, own: KernelBench): Promise<void> {
   for (const one of own.cases) {
     const { kernel, shape } = one;
     harness.step(`timing ${kernel}`);
-    const all = await one.time(TOKENS, Math.max(1, warmup), repetitions);
+    const all = await one.time(TOKENS, warmup === "steady" ? 1 : Math.max(1, warmup), repetitions);
     for (const [i, tokens] of TOKENS.entries()) {
       const samples = all[i]!;
       const at = harness.at({ kernel, shape, tokens });
-      const ratio = pairedRatio(samples, all[0]!);
       const cost = one.cost(tokens);
       table.row(
         kernel,
@@ -120,12 +119,12 @@ async function time(harness: Harness, own: KernelBench): Promise<void> {
         tokens,
         at.measure(KERNEL_CALL_TIME, samples.map((ms) => ms * 1000)),
         ...rates(at, harness.report.limits, { cost, milliseconds: medianOf(samples) }),
-        at.value(KERNEL_TIME_RATIO, ratio),
-        at.value(KERNEL_GAIN, tokens / ratio),
+        at.ratio(KERNEL_TIME_RATIO, pairedRatios(samples, all[0]!)),
+        at.ratio(KERNEL_GAIN, pairedRatios(all[0]!, samples, tokens)),
       );
     }
   }
   table.note(
-    "A call among others of its kind, by the device's clock where it has one. The matrices are copies that take turns, as in a model: a cache holds them if it is larger than all of them. The other kernels work on data that caches hold. Gain: how many times as many tokens a second as one token at a time.",
+    "A call among others of its kind, by the device's clock where it has one. The matrices are copies that take turns, as in a model: a cache holds them if it is larger than all of them. The other kernels work on data that caches hold. Time vs 1 token and gain are medians of ratios within a repetition, which may differ from the ratio of the medians beside them. Gain: how many times as many tokens a second as one token at a time.",
   );
 }

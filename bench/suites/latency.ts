@@ -1,6 +1,6 @@
 /** How long a request waits: for its first token, between tokens, in all. */
 
-import { CONTEXTS, type Harness, type Suite } from "../harness/harness.ts";
+import type { Harness, Suite } from "../harness/harness.ts";
 import {
   decodeRate,
   endToEnd,
@@ -12,23 +12,23 @@ import {
 import {
   DECODE_THROUGHPUT,
   DEVICE_MEMORY,
+  E2E,
+  ITL,
   lines,
   type Metric,
   OUTPUT_TOKENS,
+  PEAK_RSS,
   PREFILL_THROUGHPUT,
+  TOTAL_THROUGHPUT,
   TPOT,
   TTFT,
 } from "../report/metrics.ts";
-import type { Result } from "../report/report.ts";
-import { percentile, summarize } from "../report/stats.ts";
+import { hasPercentile, medianOf, percentile, summarize } from "../report/stats.ts";
+import type { Settings } from "../report/report.ts";
 import { bufferBytes, type Served, type Serving } from "../targets/target.ts";
+import { achieved } from "./achieved.ts";
+import { describeSampling, SAMPLED, sampledAsUsual } from "./sampled.ts";
 
-/** From submitting a request to its last token. */
-const E2E: Metric = { id: "e2e", unit: "ms" };
-/** A percentile of the gaps between consecutive tokens. */
-const ITL: Metric = { id: "itl", unit: "ms" };
-/** Prompt and output tokens of a request per second of its E2E. */
-const TOTAL_THROUGHPUT: Metric = { id: "total_throughput", unit: "tok/s" };
 const REQUESTS_SERVED: Metric = { id: "requests_served", unit: "" };
 const PROMPT_TOKENS: Metric = { id: "prompt_tokens", unit: "" };
 /** The E2E of all requests. */
@@ -39,27 +39,44 @@ const MEAN_TPOT: Metric = { id: "tpot_mean", unit: "ms" };
 const MEAN_DECODE_THROUGHPUT: Metric = { id: "decode_throughput_mean", unit: "tok/s" };
 const MEAN_TOTAL_THROUGHPUT: Metric = { id: "total_throughput_mean", unit: "tok/s" };
 
+const PERCENTILES = [50, 95, 99];
+
 export const latency: Suite = {
   name: "latency",
   summary: "how long a request waits for its first token, and between them",
-  needs: ({ promptTokens, maxTokens }) => ({
+  summaryColumns: [
+    { title: "Gen Speed", metric: DECODE_THROUGHPUT.id },
+    { title: "TTFT", metric: TTFT.id },
+    { title: "Memory", metric: DEVICE_MEMORY.id, settings: { purpose: "total" } },
+  ],
+  needs: ({ promptTokens, maxTokens, contexts }) => ({
     sequences: 1,
-    tokens: Math.max(promptTokens, ...CONTEXTS) + maxTokens,
+    tokens: Math.max(promptTokens, ...contexts) + maxTokens,
   }),
   async run(harness) {
-    const prompts = harness.prompts(harness.runOptions.prompts);
-    // One table after the other needs the same runs: each prompt alone, one after the other.
-    const runs = await harness.repeat("prompts", harness.requests(prompts), {
-      arrival: "sequential",
-    });
-    const all = runs.flatMap((run) => run.requests);
-    const { first, decode } = metrics(harness, all, chainedSteps(runs));
-    perPrompt(harness, runs, prompts);
+    const { target, runOptions } = harness;
+    const prompts = harness.prompts(runOptions.prompts);
+    const texts = runOptions.promptTexts.map((text) => target.text.encode(text));
+    const requests = harness.requests(prompts);
+    // One after the other, each alone. All ways take turns.
+    const ways = [
+      { name: "prompts", requests },
+      ...sampledAsUsual(harness, prompts).map((own) => ({ name: "sampled", requests: own })),
+      { name: "prompts by text", requests: harness.requests(texts) },
+      { name: "text", requests: requests.slice(0, 1), text: "streaming" as const },
+    ];
+    const servings = await harness.interleave(
+      ways,
+      ({ name }) => name,
+      ({ requests, text }) =>
+        harness.serve(requests, { arrival: "sequential", ...(text && { text }) }),
+    );
+    const runsOf = (name: string) => servings[ways.findIndex((way) => way.name === name)] ?? [];
+    metrics(harness, runsOf("prompts"), runsOf("sampled"));
+    perPrompt(harness, runsOf("prompts by text"), texts);
     await contexts(harness);
-    const streaming = harness.table("Streaming", "Model | TTFT | Generation Speed");
-    streaming.row(harness.report.environment.model.name, first, decode);
-    streaming.note("Measured at the reader of the token stream, as are all times of this report.");
-    summary(harness, all);
+    streaming(harness, runsOf("text"));
+    summary(harness, runsOf("prompts").flatMap((run) => run.requests));
   },
   charts: [
     lines("Time to the first token by length of the prompt", TTFT, {
@@ -73,48 +90,65 @@ export const latency: Suite = {
   ],
 };
 
+/** A sample a repetition: the median over its requests. */
+function perRun(runs: readonly Serving[], of: (served: Served) => number): number[] {
+  return runs.map(({ requests }) => medianOf(requests.map(of)));
+}
+
 /** Most steps that the device chained: as many tokens come at once. */
 function chainedSteps(runs: readonly Serving[]): number {
   return Math.max(...runs.flatMap(({ steps }) => steps.map(({ chained }) => chained)));
 }
 
-function metrics(
-  harness: Harness,
-  all: readonly Served[],
-  chained: number,
-): { first: Result; decode: Result } {
+function metrics(harness: Harness, runs: readonly Serving[], sampled: readonly Serving[]): void {
   const { promptTokens, maxTokens } = harness.runOptions;
   const table = harness.table("Latency", "Metric | Value");
   const at = harness.at();
-  const first = at.measure(TTFT, all.map(ttft));
+  const first = at.measure(TTFT, perRun(runs, ttft));
   table.row("TTFT", first);
-  table.row("TPOT", at.measure(TPOT, all.map(tpot)));
-  const decode = at.measure(DECODE_THROUGHPUT, all.map(decodeRate), harness.limit(1));
+  const perToken = at.measure(TPOT, perRun(runs, tpot));
+  table.row("TPOT", perToken);
+  const decode = at.measure(DECODE_THROUGHPUT, perRun(runs, decodeRate), harness.limit(1));
   table.row("Decode throughput", decode);
-  table.row(`E2E (${maxTokens} tokens)`, at.measure(E2E, all.map(endToEnd)));
+  if (sampled.length > 0) {
+    const drawn = harness.at(SAMPLED);
+    table.row("TPOT, sampled", drawn.measure(TPOT, perRun(sampled, tpot)));
+    table.row(
+      "Decode throughput, sampled",
+      drawn.measure(DECODE_THROUGHPUT, perRun(sampled, decodeRate), harness.limit(1)),
+    );
+  }
+  table.row(`E2E (${maxTokens} tokens)`, at.measure(E2E, perRun(runs, endToEnd)));
   table.row(
     "Processing TPS",
     at.measure(
       PREFILL_THROUGHPUT,
-      all.map((served) => prefillRate(served, promptTokens)),
+      perRun(runs, (served) => prefillRate(served, promptTokens)),
       harness.prefillLimit(promptTokens),
     ),
   );
-  const total = ({ ids }: Served) => promptTokens + ids.length;
-  table.row(
-    "Total throughput",
-    at.measure(TOTAL_THROUGHPUT, all.map((served) => 1000 * total(served) / endToEnd(served))),
-  );
-  const gaps = all.flatMap(interTokenLatencies);
-  for (const p of [50, 95, 99]) {
-    table.row(`ITL p${p}`, harness.at({ percentile: p }).value(ITL, percentile(gaps, p)));
+  const total = (served: Served) => 1000 * (promptTokens + served.ids.length) / endToEnd(served);
+  table.row("Total throughput", at.measure(TOTAL_THROUGHPUT, perRun(runs, total)));
+  const gaps = runs.flatMap(({ requests }) => requests.flatMap(interTokenLatencies));
+  for (const p of PERCENTILES) {
+    table.row(
+      `ITL p${p}`,
+      hasPercentile(gaps.length, p)
+        ? harness.at({ percentile: p }).percentile(ITL, percentile(gaps, p), gaps.length)
+        : `not known of ${gaps.length} gaps`,
+    );
   }
+  table.note(
+    `Each repetition gives the median over its ${harness.runOptions.prompts} prompts, the table the median over repetitions with its 95 % interval; percentiles are of all ${gaps.length} gaps.`,
+    describeSampling(harness),
+  );
+  const chained = chainedSteps(runs);
   if (chained > 1) {
     table.note(
       `The device chains up to ${chained} steps, and tokens come in bursts of as many: the ITL is near 0 within a burst, and between two of them that of the whole chain. TPOT is the time of a token.`,
     );
   }
-  return { first, decode };
+  achieved(harness, { promptTokens, maxTokens, first, perToken, decode });
 }
 
 function perPrompt(
@@ -124,19 +158,26 @@ function perPrompt(
 ): void {
   const table = harness.table(
     "Per-Prompt Latency",
-    "Prompt | Tokens | TTFT (ms) | TPOT (ms) | tok/s",
+    "Prompt | Prompt Tokens | Tokens | TTFT (ms) | TPOT (ms) | tok/s",
   );
+  const { promptTexts, maxTokens } = harness.runOptions;
   for (const [i, prompt] of prompts.entries()) {
     const own = runs.map((run) => run.requests[i]!);
     const at = harness.at({ prompt: i + 1 });
     table.row(
-      title(harness.target.text.decode(prompt, false)),
-      prompt.length,
+      title(promptTexts[i]!),
+      at.value(PROMPT_TOKENS, prompt.length),
+      at.value(OUTPUT_TOKENS, own[0]!.ids.length),
       at.measure(TTFT, own.map(ttft)),
       at.measure(TPOT, own.map(tpot)),
-      at.measure(DECODE_THROUGHPUT, own.map(decodeRate), harness.limit(1)),
+      at.measure(
+        DECODE_THROUGHPUT,
+        own.map(decodeRate),
+        harness.limit(1, prompt.length, maxTokens),
+      ),
     );
   }
+  table.note("Tokens: those generated. The prompts are as they stand, without a chat template.");
 }
 
 /** The beginning of a prompt, on one line. */
@@ -164,6 +205,21 @@ async function contexts(harness: Harness): Promise<void> {
   }
 }
 
+function streaming(harness: Harness, runs: readonly Serving[]): void {
+  const table = harness.table("Streaming", "Model | TTFT | Generation Speed");
+  const served = runs.map(({ requests }) => requests[0]!);
+  const settings: Settings = { consumer: "text" };
+  const at = harness.at(settings);
+  table.row(
+    harness.report.environment.model.name,
+    at.measure(TTFT, served.map(ttft)),
+    at.measure(DECODE_THROUGHPUT, served.map(decodeRate)),
+  );
+  table.note(
+    "Requests of their own, measured at a reader that makes text of each token and encodes it for writing; the other tables are measured where the token ids arrive.",
+  );
+}
+
 function summary(harness: Harness, all: readonly Served[]): void {
   const table = harness.table(
     "Run summary",
@@ -173,8 +229,10 @@ function summary(harness: Harness, all: readonly Served[]): void {
   const promptTokens = all.length * harness.runOptions.promptTokens;
   const tokens = all.reduce((sum, { ids }) => sum + ids.length, 0);
   const decodeSeconds = seconds - all.reduce((sum, served) => sum + ttft(served), 0) / 1000;
-  const memory = bufferBytes(harness.target.memory());
+  const use = harness.target.memory();
+  const memory = bufferBytes(use);
   const at = harness.at();
+  const total = harness.at({ purpose: "total" });
   table.row(
     harness.report.environment.model.name,
     at.value(REQUESTS_SERVED, all.length),
@@ -185,8 +243,11 @@ function summary(harness: Harness, all: readonly Served[]): void {
     at.value(MEAN_TPOT, summarize(all.map(tpot)).mean),
     at.value(MEAN_DECODE_THROUGHPUT, (tokens - all.length) / decodeSeconds, harness.limit(1)),
     at.value(MEAN_TOTAL_THROUGHPUT, (promptTokens + tokens) / seconds),
-    memory === undefined
-      ? "not counted on the CPU"
-      : harness.at({ purpose: "total" }).value(DEVICE_MEMORY, memory),
+    memory === undefined ? at.value(PEAK_RSS, use.peakRss) : total.value(DEVICE_MEMORY, memory),
+  );
+  table.note(
+    `Means over all requests and repetitions; memory is that of ${
+      memory === undefined ? "the process, at its peak" : "the buffers on the device"
+    }.`,
   );
 }

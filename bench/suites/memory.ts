@@ -2,27 +2,24 @@
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { type Harness, type Suite } from "../harness/harness.ts";
-import { kvBytesPerToken } from "../harness/limits.ts";
+import { kvMemory } from "../harness/kv_memory.ts";
 import { count, text } from "../report/format.ts";
-import { bars, DEVICE_MEMORY, lines, type Metric } from "../report/metrics.ts";
+import { bars, DEVICE_MEMORY, lines, type Metric, PEAK_RSS } from "../report/metrics.ts";
 import type { Settings } from "../report/report.ts";
 import { bufferBytes, type HeldBlocks } from "../targets/target.ts";
 
 const KV_BYTES_PER_TOKEN: Metric = { id: "kv_bytes_per_token", unit: "bytes" };
-/** The most memory of the process that was seen. */
-const PEAK_RSS: Metric = { id: "peak_rss", unit: "bytes" };
 /** Tokens of all sequences in the cache, and the blocks that hold them. */
 const CACHED_TOKENS: Metric = { id: "cached_tokens", unit: "" };
 const KV_CACHE: Metric = { id: "kv_cache", unit: "bytes" };
 /** What a sequence of that length takes, computed. */
 const KV_PROJECTION: Metric = { id: "kv_projection", unit: "bytes" };
-/** Blocks in use, and without sharing or paging; what of those is saved. */
+/** Blocks in use, and without sharing or paging; what of their bytes is saved. */
 const BLOCKS_USED: Metric = { id: "blocks_used", unit: "" };
 const BLOCKS_WITHOUT: Metric = { id: "blocks_without", unit: "" };
 const MEMORY_SAVINGS: Metric = { id: "memory_savings", unit: "%" };
 
 const PROJECTED = [512, 1024, 2048, 4096];
-const HELD = [1, 2, 4, 8];
 
 /** Tokens that the sharing scenarios have at full size. */
 const SHARED = { sequences: 10, shared: 512, own: 144 };
@@ -34,9 +31,14 @@ const SCENARIO_CONTEXT = 1024;
 export const memory: Suite = {
   name: "memory",
   summary: "where the memory goes, and what sharing saves",
+  summaryColumns: [
+    { title: "Model weights", metric: DEVICE_MEMORY.id, settings: { purpose: "weights" } },
+    { title: "KV per token", metric: KV_BYTES_PER_TOKEN.id },
+    { title: "Total", metric: DEVICE_MEMORY.id, settings: { purpose: "total" } },
+  ],
   // Those of many lengths have 288 tokens on average, and generate until the last has begun.
-  needs: ({ promptTokens }) => ({
-    sequences: VARIED.sequences,
+  needs: ({ promptTokens, sequences }) => ({
+    sequences: Math.max(VARIED.sequences, ...sequences),
     tokens: Math.max(VARIED.longest * 3 / 4, promptTokens),
   }),
   async run(harness) {
@@ -63,11 +65,11 @@ async function buffers(harness: Harness): Promise<void> {
         ? "not counted on the CPU"
         : harness.at({ purpose }).value(DEVICE_MEMORY, bytes),
     );
-  const { buffers, kvTokens, peakRss } = use;
+  const { buffers, peakRss } = use;
   row("Model weights", "weights", buffers?.weights);
-  const perToken = buffers ? buffers.kv / kvTokens : kvBytesPerToken(harness.target);
+  const { perToken, calculation } = kvMemory(harness.report.environment);
   table.row(
-    `KV memory per token${buffers ? "" : " (computed)"}`,
+    `KV memory per token (computed: ${calculation})`,
     harness.at().value(KV_BYTES_PER_TOKEN, perToken),
   );
   row("KV cache buffers", "KV cache", buffers?.kv);
@@ -76,17 +78,21 @@ async function buffers(harness: Harness): Promise<void> {
   row("Total device memory", "total", bufferBytes(use));
   table.row("Peak process RSS", harness.at().value(PEAK_RSS, peakRss));
   table.note(
-    "Buffers as the requests so far left them; the KV cache grows with the requests. Peak process RSS is the most that was seen after loading and, ten times a second, while requests were served.",
+    "Buffers as the requests so far left them; the KV cache grows with the requests. Peak process RSS is the system's own count (getrusage), from the start of the process on.",
   );
 }
 
 async function kvScaling(harness: Harness): Promise<void> {
   const table = harness.table("KV Cache Scaling", "Sequences | Tokens | KV Cache");
   const { maxSequences, blocks } = harness.target.limits;
-  const { promptTokens } = harness.runOptions;
-  for (const sequences of HELD) {
+  const { promptTokens, sequences: counts } = harness.runOptions;
+  const left: number[] = [];
+  for (const sequences of counts) {
     const needed = sequences * Math.ceil((2 * promptTokens + 32) / BLOCK_TOKENS);
-    if (sequences > maxSequences || needed > blocks) continue;
+    if (sequences > maxSequences || needed > blocks) {
+      left.push(sequences);
+      continue;
+    }
     const held = await hold(harness, `KV cache of ${sequences}`, {
       prompts: harness.prompts(sequences),
       share: false,
@@ -96,9 +102,10 @@ async function kvScaling(harness: Harness): Promise<void> {
     table.row(
       sequences,
       at.value(CACHED_TOKENS, tokens),
-      at.value(KV_CACHE, blockBytes(harness, held.used)),
+      at.value(KV_CACHE, kvMemory(harness.report.environment).ofBlocks(held.used)),
     );
   }
+  if (left.length > 0) table.note(`Left out, as the cache has no room: ${left.join(", ")}.`);
   table.note("Blocks allocated at the moment when all sequences had their first token.");
 }
 
@@ -107,9 +114,15 @@ function projections(harness: Harness): void {
     "Memory Projections (per sequence, computed)",
     "Context Length | KV Cache",
   );
-  for (const context of PROJECTED) {
-    const bytes = blockBytes(harness, Math.ceil(context / BLOCK_TOKENS));
+  const { environment } = harness.report;
+  const { contextLength } = environment.model;
+  const lengths = [...PROJECTED.filter((length) => length < contextLength), contextLength];
+  for (const context of lengths.slice(0, PROJECTED.length)) {
+    const bytes = kvMemory(environment).held(context);
     table.row(context, harness.at({ context }).value(KV_PROJECTION, bytes));
+  }
+  if (contextLength < PROJECTED.at(-1)!) {
+    table.note(`The model was loaded with a context of ${count(contextLength)} tokens.`);
   }
 }
 
@@ -122,14 +135,20 @@ async function sharing(harness: Harness): Promise<void> {
   const most = Math.min(VARIED.sequences, harness.target.limits.maxSequences);
   for (const { name, settings, ...own } of sharingCases(harness, most, scaled)) {
     const held = await hold(harness, name.toLowerCase(), own);
-    const without = own.without ?? held.held;
+    const without = own.without ?? held.held[0]!;
+    const [kept, all] = own.without === undefined
+      ? [
+        kvMemory(harness.report.environment).ofBlocks(held.used),
+        kvMemory(harness.report.environment).ofBlocks(held.held),
+      ]
+      : [held.used[0]!, own.without];
     const at = harness.at({ sharing: name.toLowerCase(), ...settings });
-    const used = at.value(BLOCKS_USED, held.used);
-    const all = at.value(BLOCKS_WITHOUT, without);
-    const savings = at.value(MEMORY_SAVINGS, 100 * (1 - held.used / without));
+    const used = at.value(BLOCKS_USED, held.used[0]!);
+    const unshared = at.value(BLOCKS_WITHOUT, without);
+    const savings = at.value(MEMORY_SAVINGS, 100 * (1 - kept / all));
     table.row(
       `${name}: ${own.details(held.tokens)}${scale < 1 ? ", scaled to the model's context" : ""}`,
-      `${text(savings)} (${text(used)} of ${text(all)} blocks)`,
+      `${text(savings)} (${text(used)} of ${text(unshared)} blocks)`,
     );
   }
   table.note(
@@ -212,8 +231,4 @@ function hold(
     { sharePrefixes: share },
     (session) => session.holdSequences(prompts),
   );
-}
-
-function blockBytes(harness: Harness, blocks: number): number {
-  return blocks * BLOCK_TOKENS * kvBytesPerToken(harness.target);
 }

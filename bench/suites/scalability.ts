@@ -1,40 +1,65 @@
 /** Tokens a second against the number of requests at once. */
 
 import { type Suite } from "../harness/harness.ts";
-import { tokensPerSecond } from "../harness/timings.ts";
+import { cacheHitRate, tokensPerSecond } from "../harness/timings.ts";
 import { text } from "../report/format.ts";
-import { lines, type Metric, THROUGHPUT } from "../report/metrics.ts";
+import { CACHE_HIT_RATE, EFFICIENCY, lines, type Metric, THROUGHPUT } from "../report/metrics.ts";
+import { pairedRatios } from "../report/stats.ts";
 
-/** Throughput over that many times the throughput of one request. */
-const EFFICIENCY: Metric = { id: "efficiency", unit: "%" };
 const BEST_THROUGHPUT: Metric = { id: "best_throughput", unit: "tok/s" };
 const BEST_REQUESTS: Metric = { id: "best_requests", unit: "" };
+/** Requests that decode at once; the others wait in the queue. */
+const RUNNING: Metric = { id: "running_requests", unit: "" };
 
 export const scalability: Suite = {
   name: "scalability",
   summary: "how many requests at once are worth it",
+  summaryColumns: [
+    { title: "Best (tok/s)", metric: BEST_THROUGHPUT.id },
+    { title: "Requests", metric: BEST_REQUESTS.id },
+  ],
   needs: ({ concurrency, promptTokens, maxTokens }) => ({
     sequences: Math.max(...concurrency),
     tokens: promptTokens + maxTokens,
   }),
   async run(harness) {
-    const table = harness.table("Scalability", "Requests | Tok/sec | Efficiency");
-    const counts = [...new Set([1, ...harness.runOptions.concurrency])].sort((a, b) => a - b);
-    const prompts = harness.prompts(counts.at(-1)!);
-    const rates: number[] = [];
-    for (const requests of counts) {
-      const own = harness.requests(prompts.slice(0, requests));
-      const runs = await harness.repeat(`${requests} at once`, own);
-      const at = harness.at({ requests });
-      const rate = at.measure(THROUGHPUT, runs.map(tokensPerSecond), harness.limit(requests));
-      rates.push(rate.value);
-      const efficiency = at.value(EFFICIENCY, 100 * rate.value / (requests * rates[0]!));
-      table.row(requests, rate, efficiency);
+    const { promptTokens, maxTokens, concurrency } = harness.runOptions;
+    const counts = [...new Set([1, ...concurrency])].sort((a, b) => a - b);
+    const requests = harness.requests(harness.prompts(counts.at(-1)!));
+    const servings = await harness.interleave(
+      counts,
+      (count) => `${count} at once`,
+      (count) => harness.serve(requests.slice(0, count)),
+    );
+    const table = harness.table(
+      "Scalability",
+      "Requests | Running | Tok/sec | Efficiency | Cache Hit Rate",
+    );
+    const rates = servings.map((runs) => runs.map(tokensPerSecond));
+    const medians: number[] = [];
+    for (const [i, count] of counts.entries()) {
+      const at = harness.at({ requests: count });
+      const limit = harness.workLimit({ requests: count, promptTokens, maxTokens, together: true });
+      const rate = at.measure(THROUGHPUT, rates[i]!, limit);
+      medians.push(rate.value);
+      const running = Math.max(
+        ...servings[i]!.flatMap(({ steps }) => steps.map(({ sequences }) => sequences)),
+      );
+      table.row(
+        count,
+        at.value(RUNNING, running),
+        rate,
+        at.ratio(EFFICIENCY, pairedRatios(rates[i]!, rates[0]!, 100 / count)),
+        at.value(CACHE_HIT_RATE, cacheHitRate(servings[i]!)),
+      );
     }
     const at = harness.at();
-    const best = at.value(BEST_THROUGHPUT, Math.max(...rates));
-    const requests = at.value(BEST_REQUESTS, counts[rates.indexOf(best.value)]!);
-    table.note(`**Best throughput: ${text(best)} at ${text(requests)} concurrent requests**`);
+    const best = at.value(BEST_THROUGHPUT, Math.max(...medians));
+    const most = at.value(BEST_REQUESTS, counts[medians.indexOf(best.value)]!);
+    table.note(
+      `**Best throughput: ${text(best)} at ${text(most)} concurrent requests**`,
+      "Running: the most requests that were in one step; others waited in the queue meanwhile. The numbers of requests take turns; efficiency is against one request in the same turn.",
+    );
   },
   charts: [
     lines("Throughput by requests at once", THROUGHPUT, {

@@ -1,33 +1,24 @@
 /** Six requests from a short question to a long story, alone on the device. */
 
-import { linearRegression } from "simple-statistics";
 import { type Harness, type Suite } from "../harness/harness.ts";
-import { kernelSteps } from "../harness/kernel_steps.ts";
-import { decodeRate, prefillRate, ttft } from "../harness/timings.ts";
+import { decodeRate, prefillRate, tpot, ttft } from "../harness/timings.ts";
 import {
   bars,
-  COMPILE_TIME,
   DECODE_THROUGHPUT,
-  DISPATCH_OVERHEAD,
-  KERNELS_SHARE,
   lines,
   type Metric,
   PREFILL_THROUGHPUT,
+  TPOT,
   TTFT,
 } from "../report/metrics.ts";
 import type { Result } from "../report/report.ts";
-import { summarize } from "../report/stats.ts";
-import { bufferBytes, type Serving, type Target } from "../targets/target.ts";
+import { pairedRatios } from "../report/stats.ts";
+import type { Served, Serving, Target } from "../targets/target.ts";
+import { achieved } from "./achieved.ts";
+import { analysis } from "./scenario_analysis.ts";
 
-/** From the open file to a model that is ready. */
-const WEIGHT_LOAD_TIME: Metric = { id: "weight_load_time", unit: "ms" };
-const PEAK_MEMORY: Metric = { id: "peak_memory", unit: "bytes" };
-/** The slope of the TTFT over the prompt's length. */
-const PREFILL_SCALING: Metric = { id: "prefill_scaling", unit: "ms/token" };
-/** The mean of the scenarios' coefficients of variation. */
-const DECODE_CV: Metric = { id: "decode_throughput_cv", unit: "%" };
-/** Decoding of the tokens before the one that its setting names. */
-const STEP_THROUGHPUT: Metric = { id: "step_throughput", unit: "tok/s", detail: true };
+/** Decoding of the token that its setting names. */
+const STEP_THROUGHPUT: Metric = { id: "step_throughput", unit: "tok/s" };
 /** How many times as fast as the baseline this device is. */
 const TTFT_RATIO: Metric = { id: "ttft_ratio", unit: "x" };
 const DECODE_RATIO: Metric = { id: "decode_throughput_ratio", unit: "x" };
@@ -43,25 +34,42 @@ const SCENARIOS = [
   { scenario: "S6", promptTokens: 64, maxTokens: 512 },
 ] as const;
 
-type Scenario = typeof SCENARIOS[number];
+export type Scenario = typeof SCENARIOS[number];
 
-/** Steps of S6 whose speed is one row. */
+const DESCRIPTIONS: Readonly<Record<Scenario["scenario"], string>> = {
+  S1: "Minimal load (overhead ratio)",
+  S2: "Short conversation",
+  S3: "Medium conversation",
+  S4: "Long context",
+  S5: "Long document summarization (prefill-heavy)",
+  S6: "Short question, long response (decode-heavy)",
+};
+
+/** A warm-up answers shorter: what is compiled for a long answer is compiled for this too. */
+const WARM_UP_TOKENS = 32;
+
+/** Steps of S6 whose speed is one row; the chart has every step. */
 const BUCKET = 32;
 
 /** What a scenario measured. */
-interface Measured {
+export interface Measured {
   readonly scenario: Scenario;
+  readonly served: readonly Served[];
   readonly first: Result;
   readonly decode: Result;
   readonly prefill: Result;
 }
 
-const COLUMNS = "ID | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS";
+const COLUMNS = "ID | Description | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS";
 
 export const scenarios: Suite = {
   name: "scenarios",
   summary: "what six kinds of request cost, and how the CPU compares",
-  defaults: { warmup: 3, repetitions: 5 },
+  summaryColumns: SCENARIOS.map((scenario) => ({
+    title: `${scenario.scenario} (tok/s)`,
+    metric: DECODE_THROUGHPUT.id,
+    settings: scenario,
+  })),
   options: {
     baseline: {
       value: "<device>",
@@ -78,16 +86,37 @@ export const scenarios: Suite = {
     ...(suiteOptions.baseline !== undefined && { baseline: "cpu" }),
   }),
   async run(harness) {
-    const { target } = harness;
+    const { target, runOptions: { suiteOptions } } = harness;
     const compiled = target.hasServed;
     harness.step("first request");
     const cold = await harness.serve(requestOf(harness, SCENARIOS[0]));
-    const { measured, last } = await measure(harness);
-    await metrics(harness, compiled ? undefined : cold, measured);
-    if (last.length > 0) bySteps(harness, last);
-    if (harness.runOptions.suiteOptions.baseline !== undefined) {
-      await against(harness, await harness.options.baseline!(), measured);
+    const baseline = suiteOptions.baseline === undefined
+      ? undefined
+      : await harness.options.baseline!();
+    const { measured, theirs, left } = await measure(harness, baseline);
+    if (left.length > 0) {
+      harness.report.tables.at(-1)!.notes.push(
+        `Left out, as the context has ${harness.report.environment.model.contextLength} tokens: ${
+          left.map(({ scenario }) => scenario).join(", ")
+        }.`,
+      );
     }
+    const [first] = measured;
+    if (first !== undefined) {
+      achieved(harness, {
+        ...first,
+        ...first.scenario,
+        perToken: harness.at(first.scenario).measure(TPOT, first.served.map(tpot)),
+      });
+    }
+    await analysis(harness, {
+      cold: compiled ? undefined : cold,
+      measured,
+      request: requestOf(harness, SCENARIOS[0]),
+    });
+    const last = measured.find(({ scenario }) => scenario.scenario === "S6");
+    if (last !== undefined) bySteps(harness, last.served);
+    if (baseline !== undefined) against(harness, baseline, { measured, theirs });
   },
   charts: [
     lines("Time to the first token by length of the prompt", TTFT, {
@@ -95,33 +124,60 @@ export const scenarios: Suite = {
       series: "baseline",
       xAxis: "tokens of the prompt",
     }),
-    lines("Decoding of S6 by step", STEP_THROUGHPUT, { by: "tokens", xAxis: "tokens decoded" }),
+    lines("Decoding of S6 by step", STEP_THROUGHPUT, { by: "token", xAxis: "tokens decoded" }),
     bars("Prefill by scenario", PREFILL_THROUGHPUT, { by: "scenario", series: "baseline" }),
     bars("Decoding by scenario", DECODE_THROUGHPUT, { by: "scenario", series: "baseline" }),
   ],
 };
 
-async function measure(harness: Harness): Promise<{ measured: Measured[]; last: Serving[] }> {
+/** All scenarios, here and on the baseline, which takes turns with it. */
+async function measure(harness: Harness, baseline: Target | undefined): Promise<{
+  measured: Measured[];
+  theirs: Measured[];
+  left: readonly Scenario[];
+}> {
   const table = harness.table("Scenarios", COLUMNS);
   const [able, left] = [true, false].map((fits) =>
     SCENARIOS.filter((one) => harness.fits(one.promptTokens, one.maxTokens) === fits)
-  );
+  ) as [Scenario[], Scenario[]];
   const measured: Measured[] = [];
-  let last: Serving[] = [];
-  for (const scenario of able!) {
+  const theirs: Measured[] = [];
+  for (const scenario of able) {
     const { scenario: id, promptTokens, maxTokens } = scenario;
-    const runs = await harness.repeat(id, requestOf(harness, scenario));
-    if (id === "S6") last = runs;
+    const whole = requestOf(harness, scenario);
+    const short = whole.map((one) => ({
+      ...one,
+      maxTokens: Math.min(maxTokens, WARM_UP_TOKENS),
+    }));
+    const ways = [undefined, ...(baseline === undefined ? [] : [baseline])];
+    const [runs = [], others = []] = await harness.interleave(
+      ways,
+      (target) => target === undefined ? id : `${id} on the ${target.environment.device.kind}`,
+      (target, counts) => {
+        const requests = counts ? whole : short;
+        return target === undefined
+          ? harness.serve(requests)
+          : target.withSession({}, (session) => session.serve(requests));
+      },
+    );
     const own = record(harness, scenario, { runs });
     measured.push(own);
-    table.row(id, promptTokens, maxTokens, own.first, own.decode, own.prefill);
+    if (baseline !== undefined) {
+      theirs.push(
+        record(harness, scenario, { runs: others, baseline: baseline.environment.device.kind }),
+      );
+    }
+    table.row(
+      id,
+      DESCRIPTIONS[id],
+      promptTokens,
+      maxTokens,
+      own.first,
+      own.decode,
+      own.prefill,
+    );
   }
-  if (left!.length > 0) {
-    const { contextLength } = harness.report.environment.model;
-    const ids = left!.map(({ scenario }) => scenario).join(", ");
-    table.note(`Left out, as the context has ${contextLength} tokens: ${ids}.`);
-  }
-  return { measured, last };
+  return { measured, theirs, left };
 }
 
 function requestOf(harness: Harness, { promptTokens, maxTokens }: Scenario) {
@@ -143,123 +199,75 @@ function record(
     : [];
   return {
     scenario,
+    served,
     first: at.measure(TTFT, served.map(ttft)),
     decode: at.measure(DECODE_THROUGHPUT, served.map(decodeRate), decodeLimit),
     prefill: at.measure(PREFILL_THROUGHPUT, prefill, prefillLimit),
   };
 }
 
-async function metrics(
-  harness: Harness,
-  cold: Serving | undefined,
-  measured: readonly Measured[],
-): Promise<void> {
-  const { target, report: { limits } } = harness;
-  const memory = target.memory();
-  const buffers = bufferBytes(memory);
-  const table = harness.table("Metrics", "Metric | Value");
-  const at = harness.at();
-  const compile = compileTime(harness, cold, measured);
-  table.row("Compile time (first TTFT over the later ones)", compile);
-  table.row("Weight load time", at.value(WEIGHT_LOAD_TIME, target.loadTime));
-  table.row("Peak memory", at.value(PEAK_MEMORY, buffers ?? memory.peakRss));
-  table.row("Prefill scaling (ms/token)", prefillScaling(harness, measured));
-  table.row("Decode TPS CV", decodeVariation(harness, measured));
-  table.row("GPU utilization", await utilization(harness));
-  table.row(
-    "Kernel overhead (us/kernel)",
-    limits === null
-      ? "not measured: there is no device"
-      : at.value(DISPATCH_OVERHEAD, limits.dispatch),
-  );
-  table.note(
-    `Peak memory: ${buffers === undefined ? "of the process" : "of the buffers on the device"}. ` +
-      "Prefill scaling: the slope of the TTFT over the prompt's length. The CV is the mean of the scenarios'. GPU utilization: the kernels' share of a decode step. The overhead is the probe's.",
-  );
-}
-
-function compileTime(
-  harness: Harness,
-  cold: Serving | undefined,
-  [first]: readonly Measured[],
-): Result | string {
-  if (cold === undefined) return "not known: the kernels were compiled before";
-  if (first === undefined) return "not known: no scenario fits";
-  const compile = ttft(cold.requests[0]!) - first.first.value;
-  return compile > 0 ? harness.at().value(COMPILE_TIME, compile) : "none: the first was as fast";
-}
-
-function prefillScaling(harness: Harness, measured: readonly Measured[]): Result | string {
-  const points = measured.map(({ scenario, first }) => [scenario.promptTokens, first.value]);
-  return points.length < 2
-    ? "not known of one length"
-    : harness.at().value(PREFILL_SCALING, linearRegression(points).m);
-}
-
-function decodeVariation(harness: Harness, measured: readonly Measured[]): Result | string {
-  if (harness.runOptions.repetitions < 2) return "not known of one run";
-  const variations = measured.map(({ decode }) => {
-    const { mean, stddev } = summarize(decode.samples!);
-    return 100 * stddev / mean;
-  });
-  return harness.at().value(DECODE_CV, summarize(variations).mean);
-}
-
-/** The kernels' share of the steps that decode S1. */
-async function utilization(harness: Harness): Promise<Result | string> {
-  const requests = requestOf(harness, SCENARIOS[0]);
-  const runs = harness.target.hasTimestamps
-    ? await harness.repeat("utilization", requests, { profile: true })
-    : [];
-  const share = kernelSteps(runs).medianShare()?.share;
-  if (share === undefined) return "not measured: no timestamps";
-  return share < 1
-    ? harness.at().value(KERNELS_SHARE, 100 * share)
-    : "100%: kernels take the whole step";
-}
-
 /** How fast S6 is as its text grows. */
-function bySteps(harness: Harness, runs: readonly Serving[]): void {
+function bySteps(harness: Harness, served: readonly Served[]): void {
   const table = harness.table("Decoding of S6", "Tokens | Decode TPS");
-  const times = runs.map(({ requests }) => requests[0]!.times);
+  const times = served.map((one) => one.times);
   const last = times[0]!.length - 1;
+  const rates = (start: number, end: number) =>
+    times.map((own) => 1000 * (end - start) / (own[end]! - own[start]!));
   for (let start = 0; start < last; start += BUCKET) {
     const tokens = Math.min(start + BUCKET, last);
-    const rates = times.map((own) => 1000 * (tokens - start) / (own[tokens]! - own[start]!));
-    table.row(tokens, harness.at({ tokens }).measure(STEP_THROUGHPUT, rates));
+    table.row(tokens, harness.at({ tokens }).measure(STEP_THROUGHPUT, rates(start, tokens)));
   }
-  table.note(`Of each ${BUCKET} tokens to this one, and of those left at the end.`);
+  // Tokens of a chain of steps come together: then a step has no time of its own.
+  for (let token = 1; token <= last; token++) {
+    const own = rates(token - 1, token).filter(Number.isFinite);
+    if (own.length > 0) harness.at({ token }).measure(STEP_THROUGHPUT, own);
+  }
+  table.note(
+    `Of each ${BUCKET} tokens to this one, and of those left at the end. The chart and the JSON have each step.`,
+  );
 }
 
 /** The same on another backend, and how many times as fast this one is. */
-async function against(
+function against(
   harness: Harness,
   target: Target,
-  measured: readonly Measured[],
-): Promise<void> {
+  { measured, theirs }: {
+    readonly measured: readonly Measured[];
+    readonly theirs: readonly Measured[];
+  },
+): void {
   const { kind } = target.environment.device;
   const table = harness.table(`Against the ${kind.toUpperCase()} backend`, COLUMNS);
-  for (const { scenario, ...ours } of measured) {
-    const { scenario: id, promptTokens, maxTokens } = scenario;
-    const [runs = []] = await harness.interleave(
-      [scenario],
-      () => `${id} on the ${kind}`,
-      (scenario) =>
-        target.withSession({}, (session) => session.serve(requestOf(harness, scenario))),
-    );
-    const theirs = record(harness, scenario, { runs, baseline: kind });
-    const at = harness.at({ ...scenario, baseline: kind });
+  for (const [i, ours] of measured.entries()) {
+    const { scenario: { scenario: id, promptTokens, maxTokens } } = ours;
+    const other = theirs[i]!;
+    const at = harness.at({ ...ours.scenario, baseline: kind });
     const sizes = [promptTokens, maxTokens];
-    table.row(`${id} ${kind}`, ...sizes, theirs.first, theirs.decode, theirs.prefill);
+    const ratio = (metric: Metric, of: "first" | "decode" | "prefill") => {
+      const [a, b] = [ours[of].samples!, other[of].samples!];
+      return of === "first"
+        ? at.ratio(metric, pairedRatios(b, a))
+        : at.ratio(metric, pairedRatios(a, b));
+    };
+    table.row(
+      `${id} ${kind}`,
+      DESCRIPTIONS[id],
+      ...sizes,
+      other.first,
+      other.decode,
+      other.prefill,
+    );
     table.row(
       `${id} ratio`,
+      "How many times as fast",
       ...sizes,
-      at.value(TTFT_RATIO, theirs.first.value / ours.first.value),
-      at.value(DECODE_RATIO, ours.decode.value / theirs.decode.value),
-      at.value(PREFILL_RATIO, ours.prefill.value / theirs.prefill.value),
+      ratio(TTFT_RATIO, "first"),
+      ratio(DECODE_RATIO, "decode"),
+      ratio(PREFILL_RATIO, "prefill"),
     );
   }
+  const { description } = target.environment.device;
   table.note(
-    `The ratio is how many times as fast as the ${kind.toUpperCase()} backend this device is.`,
+    `The ratio is how many times as fast as tvllm's own ${kind.toUpperCase()} backend (${description}, ${target.environment.host.threads} thread(s)) this device is, in the same turn; other programs may make more of the processor.`,
   );
 }

@@ -3,6 +3,8 @@
 import type { Engine } from "../../engine/run/engine.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import type { TokenStream } from "../../engine/run/token_stream.ts";
+import { TextStream } from "../../engine/text/streaming.ts";
+import type { Tokenizer } from "../../engine/text/tokenizer.ts";
 import type {
   BenchRequest,
   CacheUse,
@@ -11,6 +13,7 @@ import type {
   ServeOptions,
   Serving,
   Session,
+  TextMaking,
 } from "./target.ts";
 import type { TimedRunner } from "./timed_runner.ts";
 
@@ -18,11 +21,15 @@ import type { TimedRunner } from "./timed_runner.ts";
 const STAGGER_TOKENS = 4;
 
 export class EngineSession implements Session {
+  /** Detokenizers that no request uses. */
+  readonly #pool: TextStream[] = [];
+
   /** The engine is its own, and runs on `runner`. */
   constructor(
     readonly engine: Engine,
     readonly runner: TimedRunner,
     readonly options: {
+      readonly tokenizer: Tokenizer;
       readonly sharePrefixes: boolean;
       readonly contextLength: number;
       /** Cuts off what is being served, which then throws its reason. */
@@ -37,19 +44,22 @@ export class EngineSession implements Session {
 
   async serve(
     requests: readonly BenchRequest[],
-    { arrival = "concurrent", profile = false }: ServeOptions = {},
+    { arrival = "concurrent", profile = false, text }: ServeOptions = {},
   ): Promise<Serving> {
     this.runner.begin(profile);
+    const before = this.cacheUse;
     const served: Promise<Served>[] = [];
     for (const request of requests) {
-      const reading = consume(this.#submit(request));
+      const reading = consume(this.#submit(request), this.#reader(text));
       served.push(reading.done);
       if (arrival === "sequential") await reading.done;
       if (arrival === "staggered") await reading.begun;
     }
     const done = await Promise.all(served);
     this.options.signal?.throwIfAborted();
-    return { requests: done, steps: [...this.runner.steps] };
+    const { hits, misses } = this.cacheUse;
+    const blocks = { hits: hits - before.hits, misses: misses - before.misses };
+    return { requests: done, steps: [...this.runner.steps], blocks };
   }
 
   async holdSequences(prompts: readonly (readonly number[])[]): Promise<HeldBlocks> {
@@ -64,35 +74,75 @@ export class EngineSession implements Session {
     await Promise.all(streams.slice(sharePrefixes ? 1 : 0).map((stream) => stream.next()));
     this.options.signal?.throwIfAborted();
     const sequences = streams.map((stream) => stream.sequence);
+    const { kvGroups } = this.engine.stats;
     return {
-      used: this.engine.stats.blocks.used,
-      held: sequences.reduce((sum, sequence) => sum + sequence.blocks.tables[0]!.length, 0),
+      used: kvGroups.map(({ used }) => used),
+      held: kvGroups.map((_, group) =>
+        sequences.reduce(
+          (sum, { blocks: { tables, givenBack } }) =>
+            sum + tables[group]!.length - givenBack[group]!,
+          0,
+        )
+      ),
       tokens: sequences.map((sequence) => sequence.computed),
     };
   }
 
-  #submit({ promptIds, maxTokens }: BenchRequest): TokenStream {
-    return this.engine.submit({ promptIds, maxTokens, sampling: GREEDY, stopIds: [] });
+  #submit({ promptIds, maxTokens, sampling = GREEDY }: BenchRequest): TokenStream {
+    return this.engine.submit({ promptIds, maxTokens, sampling, stopIds: [] });
+  }
+
+  /** What a consumer does with the tokens of a request. */
+  #reader(text: TextMaking | undefined): Reader {
+    if (text === undefined) return { push: () => {}, end: () => {} };
+    const { tokenizer } = this.options;
+    const encoder = new TextEncoder();
+    const write = (piece: string) => void encoder.encode(piece);
+    if (text === "naive") {
+      return {
+        push: (id) => write(tokenizer.decode([id], { continues: true })),
+        end: () => {},
+      };
+    }
+    const stream = (text === "pooled" ? this.#pool.pop() : undefined) ?? new TextStream(tokenizer);
+    return {
+      push: (id) => write(stream.push(id)),
+      end: () => {
+        write(stream.flush());
+        if (text === "pooled") this.#pool.push(stream);
+      },
+    };
   }
 }
 
+/** Takes the tokens of one request. */
+interface Reader {
+  push(id: number): void;
+  end(): void;
+}
+
 /** Reads a stream as a user of it would, and notes when each token comes. */
-function consume(stream: TokenStream): { begun: Promise<void>; done: Promise<Served> } {
+function consume(
+  stream: TokenStream,
+  reader: Reader,
+): { begun: Promise<void>; done: Promise<Served> } {
   const begun = Promise.withResolvers<void>();
-  const read = async () => {
+  const readAll = async () => {
     const ids: number[] = [];
     const times: number[] = [];
     try {
       for await (const { id } of stream) {
+        reader.push(id);
         times.push(performance.now());
         if (ids.push(id) === STAGGER_TOKENS) begun.resolve();
       }
     } finally {
       begun.resolve();
     }
+    reader.end();
     return { ids, times, submitted: stream.timings.submitted };
   };
-  const done = read();
+  const done = readAll();
   // Who awaits it hears of an error; until then, as others arrive, it must not count as unhandled.
   done.catch(() => {});
   return { begun: begun.promise, done };

@@ -1,43 +1,31 @@
 /** The target that is a real model, and what is known of its device and process. */
 
+import process from "node:process";
 import type { Model } from "../../engine/mod.ts";
 import { probeCpu } from "../../engine/cpu/probe.ts";
 import { CpuRunner } from "../../engine/cpu/runner.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
-import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { TextStream } from "../../engine/text/streaming.ts";
 import { openKernels } from "../kernels/cases.ts";
 import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
 import type { Environment } from "../report/report.ts";
 import { EngineSession } from "./engine_session.ts";
-import { modelEnvironment, modelMatrices } from "./environment.ts";
+import { modelEnvironment, modelMatrices, type Program } from "./environment.ts";
 import { probeGpu } from "./probe.ts";
 import type { MemoryUse, Probe, Session, SessionOptions, Target } from "./target.ts";
 import { TimedRunner } from "./timed_runner.ts";
-
-// ms between two looks at the process's memory, of about 20 µs each.
-const RSS_INTERVAL = 100;
-
-/** What is known of the program that runs the benchmark. */
-export interface Program {
-  readonly tvllm: string;
-  readonly kvType: "f16" | "f32";
-  /** ms from the start of the process until the command ran. */
-  readonly startup: number;
-}
 
 export class EngineTarget implements Target {
   readonly environment: Environment;
   readonly limits: Target["limits"];
   readonly matrices: Target["matrices"];
   readonly text: Target["text"];
-  readonly startup: number;
-  readonly loadTime: number;
+  readonly startup: Target["startup"];
+  readonly loadTimes: Target["loadTimes"];
   readonly #runner: TimedRunner;
   readonly #gpu: GpuRunner | undefined;
   readonly #cpu: CpuRunner | undefined;
   #probe: Promise<Probe | null> | undefined;
-  #peakRss = 0;
 
   /** `signal` cuts off what is being served, which then throws its reason. */
   constructor(readonly model: Model, program: Program, readonly signal?: AbortSignal) {
@@ -49,8 +37,7 @@ export class EngineTarget implements Target {
     this.limits = { ...model.runner.limits, blocks: model.engine.stats.blocks.budget };
     this.matrices = modelMatrices(model);
     this.startup = program.startup;
-    this.loadTime = model.loadTime;
-    this.#noteRss();
+    this.loadTimes = model.loadTimes;
     const { tokenizer } = model;
     this.text = {
       encode: (text) => tokenizer.encode(text),
@@ -84,15 +71,14 @@ export class EngineTarget implements Target {
     use: (session: Session) => Promise<T>,
   ): Promise<T> {
     const { model, signal } = this;
-    const { contextLength } = model;
+    const { contextLength, tokenizer } = model;
     const options = { runner: this.#runner, ...(!sharePrefixes && { prefixCacheBlocks: 0 }) };
-    const looking = setInterval(() => this.#noteRss(), RSS_INTERVAL);
     try {
       return await model.withEngine(options, async (engine) => {
         const stop = () => void engine.stop();
         signal?.addEventListener("abort", stop);
         try {
-          const kind = { sharePrefixes, contextLength, signal };
+          const kind = { tokenizer, sharePrefixes, contextLength, signal };
           return await use(new EngineSession(engine, this.#runner, kind));
         } finally {
           signal?.removeEventListener("abort", stop);
@@ -100,8 +86,6 @@ export class EngineTarget implements Target {
       });
     } finally {
       this.#runner.begin(false);
-      clearInterval(looking);
-      this.#noteRss();
     }
   }
 
@@ -112,16 +96,27 @@ export class EngineTarget implements Target {
   }
 
   memory(): MemoryUse {
-    this.#noteRss();
     return {
       buffers: this.#gpu ? { ...this.#gpu.gpu.memory } : this.#cpu?.memory ?? null,
-      kvTokens: this.#runner.limits.blocks[0]! * BLOCK_TOKENS,
-      peakRss: this.#peakRss,
+      // As getrusage(2) has it, in KiB.
+      peakRss: process.resourceUsage().maxRSS * 1024,
     };
   }
 
-  // The system's own count of the peak takes a permission that the program does without.
-  #noteRss(): void {
-    this.#peakRss = Math.max(this.#peakRss, Deno.memoryUsage().rss);
+  get compiled(): number {
+    return this.#gpu?.pipelines.count ?? 0;
+  }
+
+  get copied(): Target["copied"] {
+    return { ...this.#gpu?.gpu.copied ?? { toDevice: 0, toHost: 0 } };
+  }
+
+  margins(promptIds: readonly number[], ids: readonly number[]): Promise<number[]> {
+    const runner = this.#runner;
+    return this.model.withEngine({ runner, prefixCacheBlocks: 0 }, async (engine) => {
+      const { positions } = await engine.score([...promptIds, ...ids], { top: 1 });
+      return positions.slice(promptIds.length - 1, -1)
+        .map(({ top: [best], nextLogprob }) => best![1] - nextLogprob!);
+    });
   }
 }

@@ -1,32 +1,49 @@
 /** What a report says of the device, the model and the program. */
 
 import type { Model } from "../../engine/mod.ts";
+import { CpuRunner } from "../../engine/cpu/runner.ts";
 import type { Gpu } from "../../engine/gpu/device.ts";
-import type { ModelConfig } from "../../engine/model/config.ts";
-import { ggufName } from "../../engine/model/weight_names.ts";
+import { layerKinds, weightReads } from "../../engine/model/costs.ts";
 import type { Environment } from "../report/report.ts";
 import type { Target } from "./target.ts";
+
+/** What is known of the program that runs the benchmark, and of the machine it runs on. */
+export interface Program {
+  readonly tvllm: string;
+  readonly commit: string;
+  readonly kvType: "f16" | "f32";
+  readonly startup: Target["startup"];
+  readonly host: Omit<Environment["host"], "threads">;
+  /** Of the model's file. */
+  readonly sha256: string;
+}
 
 /** The environment of a loaded model; `gpu` where one runs it. */
 export function modelEnvironment(
   { file, config, runner, contextLength, fallback }: Model,
   gpu: Gpu | undefined,
-  program: { readonly tvllm: string; readonly kvType: "f16" | "f32" },
+  program: Program,
 ): Environment {
   const bytesByType = new Map<string, number>();
   let [parameters, tensorBytes, readBytes, readWeights] = [0, 0, 0, 0];
-  for (const { name, type, shape, byteLength } of file.tensors.values()) {
+  for (const { tensor: { type, shape, byteLength }, share } of weightReads(config, file.tensors)) {
     const weights = shape.reduce((a, b) => a * b, 1);
     parameters += weights;
     tensorBytes += byteLength;
     bytesByType.set(type, (bytesByType.get(type) ?? 0) + byteLength);
-    const share = shareRead(name, shape, config);
     readBytes += byteLength * share;
     readWeights += weights * share;
   }
-  // Layers are alike in these, in all architectures that there are.
+  // What differs from layer to layer is in the kinds.
   const { mixer, feedForward } = config.layers[0]!;
+  const { tvllm, commit, kvType, host, sha256 } = program;
+  const threads = runner instanceof CpuRunner ? runner.threads : 1;
   return {
+    // Software drivers compute on all processors, hardware ones on none.
+    host: {
+      ...host,
+      threads: gpu === undefined ? threads : gpu.driver === "software" ? host.cores : 1,
+    },
     device: {
       description: runner.device.description,
       vendor: gpu?.vendor ?? "",
@@ -34,11 +51,14 @@ export function modelEnvironment(
       kind: runner.device.kind,
       driver: runner.device.driver,
       ...(fallback !== undefined && { reason: fallback }),
+      api: gpu?.api ?? "none",
+      driverVersion: gpu?.driverVersion ?? "none",
     },
     model: {
       name: config.name,
       architecture: config.architecture,
       parameters,
+      sha256,
       formats: [...bytesByType].sort((a, b) => b[1] - a[1]).map(([type]) => type),
       bitsPerWeight: 8 * tensorBytes / parameters,
       fileBytes: file.byteLength,
@@ -48,6 +68,7 @@ export function modelEnvironment(
       deviceBytes: gpu?.memory.weights ?? tensorBytes,
       dim: config.dim,
       layers: config.layers.length,
+      layerKinds: layerKinds(config),
       heads: mixer.heads,
       kvHeads: mixer.kvHeads,
       headDim: mixer.headDim,
@@ -56,29 +77,21 @@ export function modelEnvironment(
       contextLength,
     },
     engine: {
-      tvllm: program.tvllm,
+      tvllm,
+      commit,
       deno: Deno.version.deno,
       kernels: runner.device.detail ?? runner.device.driver,
-      kvType: program.kvType,
+      kvType,
     },
   };
 }
 
-/** How much of a tensor a decoded token reads: of experts those it is routed to. */
-function shareRead(name: string, shape: readonly number[], config: ModelConfig): number {
-  // Of an embedding matrix that is not the output head too, it is one row.
-  if (name === ggufName("embedding") && !config.tiedOutput) return 1 / (shape[0] ?? 1);
-  const { feedForward: f } = config.layers[0]!;
-  return shape.length === 3 && f.kind === "experts" ? f.used / f.count : 1;
-}
-
 /** The matrices that a decoded token multiplies with, and the kernel that does. */
 export function modelMatrices({ file, config, runner }: Model): Target["matrices"] {
-  return Array.from(file.tensors.values())
-    .filter(({ name, shape }) =>
-      shape.length >= 2 && (config.tiedOutput || name !== ggufName("embedding"))
-    )
-    .flatMap(({ name, type, shape, byteLength }) => {
+  return weightReads(config, file.tensors)
+    // One row of an embedding is no matrix.
+    .filter(({ tensor: { shape }, share }) => shape.length >= 2 && share > 1 / config.vocabSize)
+    .flatMap(({ tensor: { type, shape, byteLength }, share }) => {
       const [columns = 1, rows = 1, count = 1] = shape.toReversed();
       const matrix = {
         // On the CPU experts are multiplied one by one.
@@ -89,7 +102,7 @@ export function modelMatrices({ file, config, runner }: Model): Target["matrices
         columns,
         bytes: byteLength / count,
       };
-      const used = Math.round(count * shareRead(name, shape, config));
+      const used = Math.round(count * share);
       return Array.from({ length: used }, () => matrix);
     });
 }

@@ -13,7 +13,7 @@ import dot from "./probe/dot.wgsl" with { type: "text" };
 import fma from "./probe/fma.wgsl" with { type: "text" };
 import nothing from "./probe/nothing.wgsl" with { type: "text" };
 import read from "./probe/read.wgsl" with { type: "text" };
-import { summarize } from "../report/stats.ts";
+import { medianOf } from "../report/stats.ts";
 import type { Probe } from "./target.ts";
 
 /**
@@ -22,8 +22,8 @@ import type { Probe } from "./target.ts";
  * second and longer.
  */
 const SIZES = {
-  software: { lanes: 8, bytes: 64 << 20, invocations: 4096, rounds: 256, times: 12 },
-  hardware: { lanes: 256, bytes: 512 << 20, invocations: 1 << 20, rounds: 1024, times: 20 },
+  software: { lanes: 8, bytes: 64 << 20, invocations: 4096, rounds: 256, times: 2 },
+  hardware: { lanes: 256, bytes: 512 << 20, invocations: 1 << 20, rounds: 1024, times: 3 },
 } as const;
 
 const VECTOR_BYTES = 16;
@@ -32,7 +32,9 @@ const VECTORS = 256;
 // Chains in fma.wgsl (of vec4) and dot.wgsl (of four products), two operations a step.
 const CHAIN_OPERATIONS = 8 * 4 * 2;
 const UPLOAD_PIECE = 4 << 20;
-const UPLOAD_PIECES = 8;
+const UPLOAD_PIECES = 2;
+/** Samples of each figure: as many as a suite has repetitions. */
+const SAMPLES = 7;
 const DISPATCHES = 1000;
 
 /** Measures the device, in about a second. Its buffers are freed again. */
@@ -86,23 +88,32 @@ class GpuProbe {
     const strides = this.gpu.driver === "hardware"
       ? { STEP: readers, SPREAD: 1 }
       : { STEP: 1, SPREAD: VECTORS };
-    const readMs = await this.#time(
-      this.#spec("probe_read", read, { LANES: lanes, VECTORS, ...strides }),
-      readers / lanes,
+    const reading = this.#spec("probe_read", read, { LANES: lanes, VECTORS, ...strides });
+    const calculating = ([["probe_fma", fma], ["probe_dot", dot]] as const).map(([name, code]) =>
+      this.#spec(name, code, { LANES: lanes, ROUNDS: rounds })
     );
-    const operations = invocations * rounds * CHAIN_OPERATIONS;
-    const rate = async (name: string, code: string) => {
-      const spec = this.#spec(name, code, { LANES: lanes, ROUNDS: rounds });
-      return operations / (await this.#time(spec, invocations / lanes) * 1e6);
-    };
-    return {
-      bandwidth: bytes / (readMs * 1e6),
-      flops: await rate("probe_fma", fma),
-      int8: await rate("probe_dot", dot),
-      dispatch: await this.#dispatchOverhead(),
-      readback: await this.#readbackLatency(),
-      upload,
-    };
+    const kernels = [
+      { spec: reading, groups: readers / lanes, amount: bytes },
+      ...calculating.map((spec) => ({
+        spec,
+        groups: invocations / lanes,
+        amount: invocations * rounds * CHAIN_OPERATIONS,
+      })),
+    ].map(({ spec, groups, amount }) => ({ dispatch: this.#dispatch(spec, groups), amount }));
+    for (const { dispatch } of kernels) await this.#run(dispatch, 1); // compiles
+    // In turns, so that each figure has samples of the whole time.
+    const rates = kernels.map((): number[] => []);
+    const dispatches: number[] = [];
+    const overhead = await this.#dispatchOverhead();
+    for (let i = 0; i < SAMPLES; i++) {
+      for (const [k, { dispatch, amount }] of kernels.entries()) {
+        rates[k]!.push(amount / (await this.#time(dispatch) * 1e6));
+      }
+      dispatches.push(await overhead());
+    }
+    const [bandwidth = [], flops = [], int8 = []] = rates;
+    const readback = await this.#readbackLatency();
+    return { bandwidth, flops, int8, dispatch: dispatches, readback, upload };
   }
 
   #spec(name: string, code: string, overrides: KernelSpec["overrides"]): KernelSpec {
@@ -122,11 +133,9 @@ class GpuProbe {
     return { pipeline, group, workgroups: [groups, 1] };
   }
 
-  // The best of several dispatches, ms: a limit is what the device can do when nothing disturbs it.
-  async #time(spec: KernelSpec, groups: number): Promise<number> {
-    const dispatch = this.#dispatch(spec, groups);
+  // The median of a few dispatches, ms.
+  async #time(dispatch: Dispatch): Promise<number> {
     const { times } = this.#sizes;
-    await this.#run(dispatch, 1); // compiles
     if (!this.gpu.features.has("timestamp-query")) {
       return (await this.#run(dispatch, 4 * times) - await this.#run(dispatch, times)) /
         (3 * times);
@@ -134,7 +143,7 @@ class GpuProbe {
     const recorder = new Recorder(this.gpu, "each");
     for (let i = 0; i < times; i++) recorder.dispatch(dispatch, 0);
     const measured = await recorder.submit(this.readback)();
-    return Math.min(...measured.map((time) => time.milliseconds).filter((ms) => ms > 0));
+    return medianOf(measured.map((time) => time.milliseconds).filter((ms) => ms > 0));
   }
 
   // Wall time of `count` dispatches and one small readback, ms.
@@ -149,21 +158,20 @@ class GpuProbe {
     return performance.now() - start;
   }
 
-  // µs of a dispatch among others, as the difference of two runs, so that the readback drops out.
-  async #dispatchOverhead(): Promise<number> {
+  // Measures µs of a dispatch among others, as the difference of two runs, without the readback.
+  async #dispatchOverhead(): Promise<() => Promise<number>> {
     const dispatch = this.#dispatch(this.#spec("probe_nothing", nothing, {}), 1);
     await this.#run(dispatch, 100);
-    const samples: number[] = [];
-    for (let i = 0; i < 5; i++) {
+    return async () => {
       const few = await this.#run(dispatch, 100);
-      samples.push((await this.#run(dispatch, 100 + DISPATCHES) - few) / DISPATCHES * 1000);
-    }
-    return Math.max(0, summarize(samples).median);
+      const many = await this.#run(dispatch, 100 + DISPATCHES);
+      return Math.max(0, (many - few) / DISPATCHES * 1000);
+    };
   }
 
-  async #readbackLatency(): Promise<number> {
+  async #readbackLatency(): Promise<number[]> {
     const samples: number[] = [];
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 3 * SAMPLES; i++) {
       const encoder = this.gpu.device.createCommandEncoder({ label: "probe readback" });
       const finish = this.readback.copy(encoder, this.#sums, 4);
       const start = performance.now();
@@ -171,11 +179,11 @@ class GpuProbe {
       await finish();
       samples.push(performance.now() - start);
     }
-    return summarize(samples).median;
+    return samples;
   }
 
   // GB/s of writes in the loader's pieces, to the end of the copy on the device.
-  async #upload(): Promise<number> {
+  async #upload(): Promise<number[]> {
     const piece = new Uint32Array(UPLOAD_PIECE / 4).fill(0x01010101);
     const all = this.#data.size / UPLOAD_PIECE;
     const rates: number[] = [];
@@ -191,6 +199,6 @@ class GpuProbe {
       await finish();
       rates.push(count * UPLOAD_PIECE / ((performance.now() - start) * 1e6));
     }
-    return summarize(rates).median;
+    return rates;
   }
 }

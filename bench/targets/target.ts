@@ -1,24 +1,22 @@
 /** What suites measure, and the clock they measure it by. Tests script one; see engine_target.ts. */
 
-import type { KernelTime, Timing } from "../../engine/run/runner.ts";
+import type { KernelTime, SamplingOptions, Timing } from "../../engine/run/runner.ts";
 import type { Matrix } from "../kernels/costs.ts";
 import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
 import type { Environment } from "../report/report.ts";
 
-/** What the device can do, measured on it. Units as in the report's limits. */
-export interface Probe {
-  readonly bandwidth: number;
-  readonly flops: number;
-  readonly int8: number;
-  readonly dispatch: number;
-  readonly readback: number;
-  readonly upload: number;
-}
+/** What is probed; units as in the report's limits. */
+export const PROBED = ["bandwidth", "flops", "int8", "dispatch", "readback", "upload"] as const;
 
-/** A request of a benchmark: decoded greedily, to its full length whatever it says. */
+/** What the device can do, measured on it: several samples each. */
+export type Probe = Readonly<Record<typeof PROBED[number], readonly number[]>>;
+
+/** A request of a benchmark: decoded to its full length whatever it says. */
 export interface BenchRequest {
   readonly promptIds: readonly number[];
   readonly maxTokens: number;
+  /** Default greedy. */
+  readonly sampling?: SamplingOptions;
 }
 
 /** A request that was served. Times are the target's clock in ms. */
@@ -59,12 +57,25 @@ export interface ServeOptions {
   readonly arrival?: Arrival;
   /** Times kernels; only for targets with timestamps. See `kernelSteps`. */
   readonly profile?: boolean;
+  /**
+   * The consumer makes text of the tokens and encodes it for writing; times are then those when a
+   * token's text was encoded, as far as it had any.
+   */
+  readonly text?: TextMaking;
 }
+
+/**
+ * How tokens become text: by a streaming detokenizer of the request's own, by one that an earlier
+ * request is done with, or each token alone.
+ */
+export type TextMaking = "streaming" | "pooled" | "naive";
 
 /** What serving some requests took. */
 export interface Serving {
   readonly requests: readonly Served[];
   readonly steps: readonly HostStep[];
+  /** Full blocks of their prompts that the cache had, and that it had not. */
+  readonly blocks: { readonly hits: number; readonly misses: number };
 }
 
 /** What the requests of a session did to its KV cache. */
@@ -81,10 +92,10 @@ export interface CacheUse {
 
 /** Blocks of sequences that are alive at the same moment. */
 export interface HeldBlocks {
-  /** Distinct blocks in use. */
-  readonly used: number;
-  /** Entries of all block tables: the blocks without sharing. */
-  readonly held: number;
+  /** Distinct blocks in use, by group of layers (engine/model/kv_groups.ts). */
+  readonly used: readonly number[];
+  /** Entries of all block tables that are not given back: the blocks without sharing. */
+  readonly held: readonly number[];
   /** Tokens of each sequence in the cache. */
   readonly tokens: readonly number[];
 }
@@ -116,9 +127,7 @@ export interface MemoryUse {
     readonly scratch: number;
     readonly readback: number;
   } | null;
-  /** Tokens that the KV cache has room for as it is now. */
-  readonly kvTokens: number;
-  /** The most that was seen. */
+  /** The most that the process ever had, by the system's count. */
   readonly peakRss: number;
 }
 
@@ -135,6 +144,17 @@ export interface BenchText {
   stream(): { push(id: number): string; flush(): string };
 }
 
+/** ms of the parts of a model's load, which are done one after the other. */
+export interface LoadTimes {
+  /** Checking what the file says. */
+  readonly config: number;
+  readonly tokenizer: number;
+  /** Finding and opening the device. */
+  readonly device: number;
+  /** Reading the weights and uploading them, and making the other buffers. */
+  readonly weights: number;
+}
+
 /** A loaded model on a device. */
 export interface Target {
   readonly environment: Environment;
@@ -148,15 +168,24 @@ export interface Target {
   readonly hasServed: boolean;
   /** The matrices that a decoded token multiplies with. */
   readonly matrices: readonly Matrix[];
-  /** ms from the start of the process until the command ran, and from the open file to ready. */
-  readonly startup: number;
-  readonly loadTime: number;
+  /** ms until the command ran, and since when. */
+  readonly startup: { readonly milliseconds: number; readonly since: "launcher" | "process" };
+  readonly loadTimes: LoadTimes;
+  /** Kernels compiled so far. */
+  readonly compiled: number;
+  /** Bytes copied between host and device so far. */
+  readonly copied: { readonly toDevice: number; readonly toHost: number };
   readonly text: BenchText;
   now(): number;
   /** Null without a device. */
   probe(): Promise<Probe | null>;
   /** Lets `use` have a session, one at a time; what it left running is cancelled. */
   withSession<T>(options: SessionOptions, use: (session: Session) => Promise<T>): Promise<T>;
+  /**
+   * How much less probable each of `ids` is than the most probable token there, in nats, after the
+   * prompt and those before it; 0: it is the most probable. Not while a session is open.
+   */
+  margins(promptIds: readonly number[], ids: readonly number[]): Promise<number[]>;
   /** Null without a device. */
   kernels(choice: KernelChoice): Promise<KernelBench | null>;
   memory(): MemoryUse;

@@ -15,25 +15,29 @@ import { controlBytes, ThreadPool } from "./thread_pool.ts";
 /** More than the caches of most processors; some have more, which then are what is measured. */
 const READ_BYTES = 256 * 2 ** 20;
 const ARITHMETIC_UNITS = 512;
-/** Runs of each, the best of which counts: a limit is what can be done if nothing disturbs it. */
+/** Runs of each. */
 const ROUNDS = 10;
 const LIST = 512;
 
+/** Samples of each figure. */
 export interface CpuProbe {
   /** GB/s of reading, with the threads that the model runs on. */
-  readonly bandwidth: number;
+  readonly bandwidth: readonly number[];
   /** The same with 1, 2, 4 … threads. */
-  readonly bandwidths: readonly { readonly threads: number; readonly bandwidth: number }[];
+  readonly bandwidths: readonly {
+    readonly threads: number;
+    readonly bandwidth: readonly number[];
+  }[];
   /** 10⁹ operations a second of products: of float32, or of integers in two planes. */
-  readonly flops: number;
+  readonly flops: readonly number[];
   /** 10⁹ operations a second of dot products of bytes, in the form that the kernels use. */
-  readonly int8: number;
+  readonly int8: readonly number[];
   /** µs of an operation after which all threads wait for each other. */
-  readonly dispatch: number;
+  readonly dispatch: readonly number[];
   /** ms to start a list and see its end. */
-  readonly readback: number;
+  readonly readback: readonly number[];
   /** GB/s of copying. */
-  readonly upload: number;
+  readonly upload: readonly number[];
 }
 
 /** Takes about a second. */
@@ -51,7 +55,7 @@ export async function probeCpu(threads: number, form: ProductForm): Promise<CpuP
     await pool.ready();
     // Pages that were never written may not exist.
     for (let at = data; at < data + READ_BYTES; at += PAGE / 16) memory.bytes[at] = 1;
-    const time = (kernel: number, units: number, count = 1): number => {
+    const time = (kernel: number, units: number, count = 1): number[] => {
       for (let i = 0; i < count; i++) {
         memory.writeOperation(
           list + i * OPERATION_BYTES,
@@ -59,36 +63,36 @@ export async function probeCpu(threads: number, form: ProductForm): Promise<CpuP
           { fields: PROBE, values: { data, out } },
         );
       }
-      let best = Infinity;
-      for (let round = 0; round < ROUNDS; round++) {
+      return Array.from({ length: ROUNDS }, () => {
         const started = performance.now();
         pool.run(list, count);
-        best = Math.min(best, performance.now() - started);
-      }
-      return best;
+        return performance.now() - started;
+      });
     };
     const bandwidthOf = (active: number) => {
       pool.active = active;
       return {
         threads: active,
-        bandwidth: READ_BYTES / (time(probe.read, READ_BYTES / PROBE_BYTES) * 1e6),
+        bandwidth: time(probe.read, READ_BYTES / PROBE_BYTES).map((ms) => READ_BYTES / (ms * 1e6)),
       };
     };
     const counts: number[] = [];
     for (let n = 1; n < threads; n *= 2) counts.push(n);
     const bandwidths = [...counts, threads].map(bandwidthOf);
     const rate = (kernel: number, operations: number) =>
-      ARITHMETIC_UNITS * operations / (time(kernel, ARITHMETIC_UNITS) * 1e6);
+      time(kernel, ARITHMETIC_UNITS).map((ms) => ARITHMETIC_UNITS * operations / (ms * 1e6));
     const one = time(probe.nothing, 0);
     const int8 = rate(probe.dots, DOT_OPERATIONS);
+    const floats = rate(probe.floats, FLOAT_OPERATIONS);
     return {
       bandwidth: bandwidths.at(-1)!.bandwidth,
       bandwidths,
-      flops: Math.max(rate(probe.floats, FLOAT_OPERATIONS), int8 / 2),
+      flops: floats.map((float, i) => Math.max(float, int8[i]! / 2)),
       int8,
-      dispatch: 1000 * Math.max(0, time(probe.nothing, 0, LIST) - one) / (LIST - 1),
+      dispatch: time(probe.nothing, 0, LIST)
+        .map((ms, i) => 1000 * Math.max(0, ms - one[i]!) / (LIST - 1)),
       readback: one,
-      upload: copyRate(memory, data),
+      upload: Array.from({ length: ROUNDS }, () => copyRate(memory, data)),
     };
   } finally {
     pool.destroy();

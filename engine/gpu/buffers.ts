@@ -102,6 +102,7 @@ export class Uploader {
       );
     }
     this.gpu.device.queue.writeBuffer(buffer, offset, data);
+    this.gpu.copied.toDevice += data.byteLength;
     this.#pending += data.byteLength;
     if (this.#pending >= FLUSH_BYTES) this.flush();
   }

@@ -13,12 +13,18 @@ export interface Gpu {
   readonly vendor: string;
   readonly architecture: string;
   readonly driver: DriverKind;
+  /** Graphics API: Vulkan, Metal, Direct3D 12, OpenGL; "unknown" where it cannot be told. */
+  readonly api: string;
+  /** As the description has it; else "unknown", as WebGPU does not say. */
+  readonly driverVersion: string;
   readonly limits: GPUSupportedLimits;
   readonly features: ReadonlySet<string>;
   /** The fewest lanes that a subgroup has; 0 without subgroups. */
   readonly subgroupSize: number;
   /** Bytes of all buffers by purpose, kept by those who make them: buffers.ts, readback.ts, pass.ts. */
   readonly memory: Record<BufferPurpose, number>;
+  /** Bytes copied so far by Uploader and Readback. */
+  readonly copied: { toDevice: number; toHost: number };
   /** What timestampPeriod() found; undefined until timestamps are used. */
   timestampPeriod: Promise<number> | undefined;
   /** The first error that the device reported and nobody caught. */
@@ -75,6 +81,24 @@ export async function findAdapter(): Promise<FoundAdapter> {
 }
 
 /**
+ * The graphics API under an adapter, which WebGPU does not name. wgpu gives adapters of OpenGL no
+ * bound on bindings in a group (2³² − 1); all others have one.
+ */
+function graphicsApi(
+  { maxBindingsPerBindGroup }: Pick<GPUSupportedLimits, "maxBindingsPerBindGroup">,
+  os: string,
+): string {
+  if (os === "darwin") return "Metal";
+  if (maxBindingsPerBindGroup === 2 ** 32 - 1) return "OpenGL";
+  return os === "windows" ? "Vulkan or Direct3D 12" : "Vulkan";
+}
+
+/** The version that a description states, as in `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+function driverVersion(description: string): string {
+  return /\b(?:LLVM|Mesa|driver)?\s*\d+\.\d+(?:\.\d+)*/i.exec(description)?.[0].trim() ?? "unknown";
+}
+
+/**
  * Opens the best adapter with its own limits.
  *
  * @throws {DeviceError} "no-adapter" if there is none or it refuses a device.
@@ -106,12 +130,15 @@ export async function openGpu(): Promise<Gpu> {
     vendor: adapter.info.vendor,
     architecture: adapter.info.architecture,
     driver,
+    api: graphicsApi(adapter.limits, Deno.build.os),
+    driverVersion: driverVersion(description),
     limits: device.limits,
     features: new Set(features),
     subgroupSize: features.includes("subgroups" as GPUFeatureName)
       ? adapter.info.subgroupMinSize
       : 0,
     memory: { weights: 0, kv: 0, scratch: 0, readback: 0 },
+    copied: { toDevice: 0, toHost: 0 },
     timestampPeriod: undefined,
     failure: undefined,
   };

@@ -20,6 +20,11 @@ export class Pipelines {
   /** `stepBytes`: how much of the metadata buffer a "step" binding sees. */
   constructor(readonly gpu: Gpu, readonly stepBytes: number) {}
 
+  /** How many were compiled. */
+  get count(): number {
+    return this.#byKey.size;
+  }
+
   /**
    * The pipeline of `spec`.
    *

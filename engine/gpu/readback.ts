@@ -39,6 +39,7 @@ export class Readback {
       if (this.#blocking && this.#awaited.has(staging)) mapped.catch(() => {});
       else await mapped;
       this.#awaited.add(staging);
+      this.gpu.copied.toHost += bytes;
       const data = staging.getMappedRange(0, bytes).slice(0);
       staging.unmap();
       this.#give(size, staging);

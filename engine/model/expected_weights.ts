@@ -14,6 +14,8 @@ import {
 /** A weight that a model must have. */
 export interface ExpectedWeight {
   readonly weight: ModelWeight | LayerWeight;
+  /** The layer it is of; absent: of the model. */
+  readonly layer?: number;
   /** Name in GGUF. */
   readonly name: string;
   /** Name in Hugging Face's checkpoints; of experts, which are apart there, see expert_tensors.ts. */
@@ -33,7 +35,7 @@ export function* expectedWeights(config: ModelConfig): Generator<ExpectedWeight>
   for (const [layer, spec] of config.layers.entries()) {
     for (const [weight, shape] of layerShapes(spec, config.dim)) {
       const hf = (hfNames[weight] ?? LAYER_WEIGHTS[weight].hf).replace("{}", String(layer));
-      yield { weight, name: ggufName(weight, layer), hf, shape };
+      yield { weight, layer, name: ggufName(weight, layer), hf, shape };
     }
   }
 }

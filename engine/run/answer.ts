@@ -5,6 +5,7 @@ import { TextStream } from "../text/streaming.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Engine } from "./engine.ts";
 import type { TokenLogprobs } from "./logprobs.ts";
+import { endToEnd, tpot, ttft } from "./request_times.ts";
 import type { FinishReason, GenerationRequest } from "./sequence.ts";
 import type { Token, TokenStream } from "./token_stream.ts";
 
@@ -36,9 +37,11 @@ export interface AnswerSummary {
   readonly promptTokens: number;
   /** Repeats the answer, on the same device. */
   readonly seed: number;
-  /** Milliseconds from the request to the first token. */
+  /** Milliseconds from the request to the first token at its reader: the TTFT. */
   readonly timeToFirst: number;
-  /** Milliseconds from the request to the last token. */
+  /** Milliseconds a token after the first: the TPOT; null of fewer than two tokens. */
+  readonly timePerToken: number | null;
+  /** Milliseconds from the request to the last token at its reader: the E2E. */
   readonly total: number;
   /** Of each token, if the request asked. */
   readonly logprobs?: readonly TokenLogprobs[];
@@ -54,6 +57,8 @@ export class Answer implements AsyncIterable<AnswerPiece> {
   readonly #text: TextStream;
   readonly #pieces: string[] = [];
   readonly #tokens: Token[] = [];
+  /** When each of them was there with its text. */
+  readonly #times: number[] = [];
   #summary: AnswerSummary | undefined;
 
   /**
@@ -107,6 +112,7 @@ export class Answer implements AsyncIterable<AnswerPiece> {
         const { text, stopped } = this.#strings.push(this.#text.push(token.id));
         if (stopped) finish = "stop";
         this.#pieces.push(text);
+        this.#times.push(performance.now());
         yield { token, text };
         if (stopped) return; // which cancels the request
       }
@@ -121,15 +127,17 @@ export class Answer implements AsyncIterable<AnswerPiece> {
 
   #summarize(finish: FinishReason): AnswerSummary {
     const { request, sampling, submitted } = this.#stream.sequence;
-    const sinceSubmit = (token: Token | undefined) => (token?.time ?? submitted) - submitted;
+    const times = { submitted, times: this.#times };
+    const count = times.times.length;
     return {
       text: this.#pieces.join(""),
       ids: this.#tokens.map(({ id }) => id),
       finish,
       promptTokens: request.promptIds.length,
       seed: sampling.seed,
-      timeToFirst: sinceSubmit(this.#tokens[0]),
-      total: sinceSubmit(this.#tokens.at(-1)),
+      timeToFirst: count > 0 ? ttft(times) : 0,
+      timePerToken: count > 1 ? tpot(times) : null,
+      total: count > 0 ? endToEnd(times) : 0,
       ...(request.logprobs !== undefined &&
         { logprobs: this.#tokens.flatMap(({ logprobs }) => logprobs ?? []) }),
     };

@@ -70,6 +70,10 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
     architecture: "llama", dim: 2048, layers: 16, heads: 32, kvHeads: 8, headDim: 64, ffnDim: 8192,
     vocabSize: 128_256, contextLength: 131_072, ropeBase: 500_000, tiedOutput: true,
   }],
+  ["llama-3.2-3b", {
+    architecture: "llama", dim: 3072, layers: 28, heads: 24, kvHeads: 8, headDim: 128, ffnDim: 8192,
+    vocabSize: 128_256, contextLength: 131_072, ropeBase: 500_000, tiedOutput: true,
+  }],
   ["qwen2.5-0.5b", {
     architecture: "qwen2", dim: 896, layers: 24, heads: 14, kvHeads: 2, headDim: 64, ffnDim: 4864,
     ...QWEN,

@@ -1,10 +1,11 @@
 /** What a decode step is said to wait for. */
 
 import assert from "node:assert/strict";
-import { bottleneck, stepCosts, type StepFacts } from "../../bench/suites/bottleneck.ts";
+import { bottleneck, findings, stepCosts, type StepFacts } from "../../bench/suites/bottleneck.ts";
 
 function sentence(facts: StepFacts): string {
-  return bottleneck(facts, stepCosts(facts));
+  const costs = stepCosts(facts);
+  return bottleneck(facts, costs, findings(facts, costs));
 }
 
 const FACTS: StepFacts = {
@@ -16,7 +17,11 @@ const FACTS: StepFacts = {
     dispatch: 10,
     readback: 0.4,
     upload: 1,
+    probes: {},
+    position: 100,
+    kvReadBytes: 0,
     bytesPerToken: 10_000_000,
+    operationsPerToken: 2_000_000,
     memoryBound: 1000,
     arithmeticBound: 50_000,
   },
@@ -31,16 +36,15 @@ Deno.test("bottleneck() names the limit that explains most of a step", () => {
   assert.equal(
     sentence(FACTS),
     "**Bottleneck: memory**: reading 10.00 MB at 10.00 GB/s needs 1.000 ms, 80 % of a step of " +
-      "1.250 ms (arithmetic 2 %, dispatch 8 %, host 16 %, copies 8 %; the kernels run 90 % of it).",
+      "1.250 ms (memory 80 %, host 16 %, dispatch 8 %, copies 8 %, arithmetic 2 %, the kernels run 90 %).",
   );
 });
 
 Deno.test("bottleneck() names the kernels where they take a step that no limit explains", () => {
   assert.equal(
     sentence({ ...FACTS, step: 5 }),
-    "**Bottleneck: the kernels**: they run 90 % of a step of 5.000 ms, of which no cost explains half; " +
-      "the largest, memory: reading 10.00 MB at 10.00 GB/s needs 1.000 ms, 20 % " +
-      "(arithmetic 0 %, dispatch 2 %, host 4 %, copies 2 %).",
+    "**Bottleneck: the kernels**: they run 90 % of a step of 5.000 ms, of which no cost explains half " +
+      "(memory 20 %, host 4 %, dispatch 2 %, copies 2 %, arithmetic 0 %, the kernels run 90 %).",
   );
 });
 
@@ -51,14 +55,24 @@ Deno.test("bottleneck() says so where the device waits, or where it is not known
   );
   assert.match(
     sentence({ ...FACTS, step: 5, share: undefined }),
-    /^\*\*Bottleneck: not known\*\*: the kernels' share of a step of 5\.000 ms was not measured/,
+    /^\*\*Bottleneck: not known\*\*: no cost explains half of a step of 5\.000 ms, and the kernels' share/,
   );
 });
 
 Deno.test("bottleneck() counts of arithmetic what its limit counts, attention too", () => {
-  const limits = { ...FACTS.limits, arithmeticBound: 800 };
+  const limits = { ...FACTS.limits, operationsPerToken: 125_000_000 };
   assert.match(
     sentence({ ...FACTS, limits }),
     /arithmetic\*\*: 0\.125 GFLOP at 100\.0 GFLOPS needs 1\.250 ms/,
   );
+});
+
+Deno.test("findings() give what a step gains without its first bottleneck: what overlaps stays", () => {
+  const gains = (facts: StepFacts) => findings(facts, stepCosts(facts)).map(({ gain }) => gain);
+  // Without the reading of 1 ms, 0.25 ms of 1.25 are left, more than the host's 0.2.
+  assert.deepEqual(gains(FACTS).map((gain) => gain?.toFixed(2)), ["5.00", "1.19"]);
+  // A tenth is left beside the kernels, and these at their nearer limit, 1 ms.
+  assert.ok(Math.abs(gains({ ...FACTS, step: 5 })[0]! - 5 / 1.5) < 1e-9);
+  assert.equal(gains({ ...FACTS, step: 5, share: 0.25 })[0], 4);
+  assert.equal(gains({ ...FACTS, step: 5, share: undefined })[0], undefined);
 });

@@ -5,13 +5,15 @@ import { ENVIRONMENT, RUN } from "./scripted_target.ts";
 
 function reportOf(suite: string, results: Result[]): Report {
   return {
-    format: "tvllm-bench-2",
+    format: "tvllm-bench-3",
     suite,
     complete: true,
     environment: ENVIRONMENT,
     run: RUN,
     limits: null,
     results,
+    warmUps: [],
+    runs: [],
     tables: [],
     charts: [],
     checks: [],
@@ -24,23 +26,23 @@ Deno.test("toCsv() has a line a result, and a column a setting of any report", (
   const rate = {
     metric: "throughput",
     settings: { requests: 2 },
-    unit: "tok/s",
+    unit: "tok/s" as const,
     value: 2.5,
     samples: [2, 2.5, 3],
-    stddev: 0.5,
+    interval: [2, 3] as [number, number],
     limit: 10,
-  } as const;
+  } satisfies Result;
   const way = { way: 'decode("a", b)' };
   const time = { metric: "detokenize_time", settings: way, unit: "ms", value: 1 } as const;
   const reports = [
-    reportOf("scalability", [{ ...rate, samples: [...rate.samples] }]),
+    reportOf("scalability", [rate]),
     reportOf("detokenizer", [time]),
   ];
   const run = `tiny,Scripted 3000,${RUN.date}`;
   assert.deepEqual(toCsv(reports).split("\n"), [
-    "suite,model,device,date,metric,requests,way,unit,value,stddev,limit,samples",
-    `scalability,${run},throughput,2,,tok/s,2.5,0.5,10,2 2.5 3`,
-    `detokenizer,${run},detokenize_time,,"decode(""a"", b)",ms,1,,,`,
+    "suite,model,device,date,metric,requests,way,unit,value,low,high,limit,samples",
+    `scalability,${run},throughput,2,,tok/s,2.5,2,3,10,2 2.5 3`,
+    `detokenizer,${run},detokenize_time,,"decode(""a"", b)",ms,1,,,,`,
     "",
   ]);
 });

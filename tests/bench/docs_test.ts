@@ -33,7 +33,8 @@ Deno.test("the suite that docs/bench shows measures, and draws its chart", async
   const target = new ScriptedTarget();
   const report = await Harness.run(queue, target, { run: RUN });
   assert.ok(report.complete);
-  assert.equal(numberOf(report, "ttft", { requests: 2 }), 10);
+  // Two prompts of 64 tokens, each 2 ms and 0.125 ms a token, at a pace of 1.01 in the median.
+  assert.ok(Math.abs(numberOf(report, "ttft", { requests: 2 }) - 1.01 * 2 * 10) < 0.3);
   assert.deepEqual(chartsOf(report).map(({ title }) => title), [queue.charts[0]!.title]);
   assert.deepEqual(queue.needs(RUN), { sequences: 2, tokens: RUN.promptTokens + RUN.maxTokens });
 });

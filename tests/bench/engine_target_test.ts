@@ -8,12 +8,11 @@ import type { ModelRunner } from "../../engine/run/runner.ts";
 import { EngineTarget } from "../../bench/targets/engine_target.ts";
 import { makePrompts } from "../../bench/harness/prompts.ts";
 import { ScriptedClock } from "../time.ts";
+import { PROGRAM } from "./scripted_target.ts";
 
 const TINY = fileURLToPath(
   new URL("../../fixtures/models/tiny-llama-q8_0.gguf", import.meta.url),
 );
-const PROGRAM = { tvllm: "test", kvType: "f16", startup: 1 } as const;
-
 async function withModel(use: (model: Model) => Promise<void>): Promise<void> {
   const sizes = { device: "cpu", contextLength: 128, maxSequences: 4 } as const;
   const model = await loadModel(openGguf(TINY), sizes);

@@ -8,6 +8,7 @@ import { loadModel, type Model } from "../../engine/mod.ts";
 import type { ModelRunner } from "../../engine/run/runner.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
+import { PROGRAM } from "./scripted_target.ts";
 import { withFile, withFiles } from "../files/on_disk.ts";
 
 const load = (path: string) =>
@@ -15,7 +16,7 @@ const load = (path: string) =>
 
 async function assertReads(model: Model, type: string, others: number): Promise<void> {
   const { tensorBytes, readBytes, parameters, readWeights } =
-    modelEnvironment(model, undefined, { tvllm: "0", kvType: "f32" }).model;
+    modelEnvironment(model, undefined, PROGRAM).model;
   // As a GPU would run it, whose kernels for experts have a name of their own.
   const { file, config } = model;
   const runner = { device: { kind: "gpu" } } as ModelRunner;

@@ -9,6 +9,7 @@ import {
   type RunOptions,
   type Settings,
 } from "../../bench/report/report.ts";
+import type { Program } from "../../bench/targets/environment.ts";
 import type { KernelBench } from "../../bench/kernels/kernel_bench.ts";
 import type {
   BenchRequest,
@@ -29,25 +30,41 @@ export const RUN: RunOptions = {
   maxTokens: 5,
   prompts: 2,
   warmup: 1,
-  repetitions: 3,
+  repetitions: 7,
   concurrency: [1, 2],
+  contexts: [32, 128, 256, 512],
+  sequences: [1, 2, 4, 8],
+  promptTexts: ["Hello", "How are you", "Tell me a story"],
+  sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1 },
   seed: 7,
   suiteOptions: {},
   date: "2026-01-02T03:04:05.000Z",
+  command: "tvllm bench",
 };
 
 export const ENVIRONMENT: Environment = {
+  host: {
+    system: "Plan 9",
+    processor: "Abacus",
+    features: ["AVX2", "FMA"],
+    cores: 2,
+    memory: 8 * 2 ** 30,
+    threads: 1,
+  },
   device: {
     description: "Scripted 3000",
     vendor: "acme",
     architecture: "toy",
     kind: "gpu",
     driver: "hardware",
+    api: "Vulkan",
+    driverVersion: "1.2",
   },
   model: {
     name: "tiny",
     architecture: "llama",
     parameters: 1_000_000,
+    sha256: "0".repeat(64),
     formats: ["Q8_0", "F32"],
     bitsPerWeight: 8.5,
     fileBytes: 1_100_000,
@@ -57,6 +74,10 @@ export const ENVIRONMENT: Environment = {
     deviceBytes: 1_062_500,
     dim: 64,
     layers: 2,
+    layerKinds: [
+      { layers: 1, heads: 2, kvHeads: 1, headDim: 32, headNorm: false },
+      { layers: 1, heads: 2, kvHeads: 1, headDim: 32, window: 48, headNorm: false },
+    ],
     heads: 2,
     kvHeads: 1,
     headDim: 32,
@@ -64,16 +85,39 @@ export const ENVIRONMENT: Environment = {
     vocabSize: 512,
     contextLength: 256,
   },
-  engine: { tvllm: "1.2.3", deno: "2.9.6", kernels: "hardware", kvType: "f16" },
+  engine: {
+    tvllm: "1.2.3",
+    commit: "abcdef012345",
+    deno: "2.9.6",
+    kernels: "hardware",
+    kvType: "f16",
+  },
 };
 
+/** Seven samples within two percent of this one. */
+const around = (center: number) => [-2, -1, -1, 0, 1, 1, 2].map((n) => center * (1 + n / 100));
+
 const PROBE: Probe = {
-  bandwidth: 100,
-  flops: 1000,
-  int8: 4000,
-  dispatch: 5,
-  readback: 0.1,
-  upload: 8,
+  bandwidth: around(100),
+  flops: around(1000),
+  int8: around(4000),
+  dispatch: around(5),
+  readback: around(0.1),
+  upload: around(8),
+};
+
+/** ms of the script's steps: a prompt by its length, a token by how far it looks back. */
+const PREFILL = { first: 2, each: 0.125 };
+const DECODE = { first: 2, position: 0.005, sequence: 0.25, sampled: 0.1, text: 0.03 };
+
+/** What tests of real models say of the program and the machine. */
+export const PROGRAM: Program = {
+  tvllm: "test",
+  commit: "unknown",
+  kvType: "f16",
+  startup: { milliseconds: 1, since: "process" },
+  host: { system: "test", processor: "test", features: [], cores: 2, memory: null },
+  sha256: "0".repeat(64),
 };
 
 /** The result of this metric and these settings. */
@@ -88,18 +132,23 @@ export function numberOf(report: Report, metric: string, settings?: Settings): n
   return resultOf(report, metric, settings).value;
 }
 
-/** First token after 10 ms, the next ones every 2 ms; a little more in each repetition. */
+/**
+ * A prompt takes the longer the more of its tokens are not cached, a token the longer the more tokens
+ * there are before it and the more requests are decoded with it; and each repetition a little more.
+ */
 export class ScriptedTarget implements Target {
   readonly environment: Environment = ENVIRONMENT;
   readonly limits = { maxSequences: 20, blocks: 512, maxBatchTokens: 64 };
   readonly hasTimestamps: boolean = true;
   readonly matrices = [{ kernel: "matmul_q8_0", rows: 1000, columns: 1000, bytes: 1_062_500 }];
-  readonly startup = 120;
-  readonly loadTime = 250;
+  readonly startup = { milliseconds: 120, since: "launcher" } as const;
+  readonly loadTimes = { config: 10, tokenizer: 60, device: 30, weights: 150 };
+  readonly compiled: number = 5;
+  readonly copied = { toDevice: 0, toHost: 0 };
   /** Decode steps that the device chains in a submit. */
   chained = 1;
-  /** ms between two tokens of the first serving. */
-  interval = 2;
+  /** What each time is multiplied with. */
+  pace = 1;
   /** Called before each serving with how many there were. */
   onServe: (count: number) => void = () => {};
   #time = 1000;
@@ -111,7 +160,8 @@ export class ScriptedTarget implements Target {
       return Array.from(text, (c) => c.codePointAt(0)! % 512);
     },
     decode: (ids: readonly number[]) => {
-      this.#time += 0.02;
+      // A text takes the longer the longer it is.
+      this.#time += 0.02 + 0.001 * ids.length;
       return ids.map((id) => String.fromCodePoint(id)).join("");
     },
     stream: () => {
@@ -158,10 +208,10 @@ export class ScriptedTarget implements Target {
             blocksShared: cacheUse.blocksShared + (seen.length === 1 ? hits : 0),
             hits: cacheUse.hits + hits,
             misses: cacheUse.misses + Math.floor(promptIds.length / 16) - hits,
-            tokensSaved: cacheUse.tokensSaved + 16 * hits,
+            tokensSaved: cacheUse.tokensSaved + savedTokens(promptIds, hits),
           };
           if (sharePrefixes) seen.push(promptIds);
-          return 16 * hits;
+          return savedTokens(promptIds, hits);
         });
         return Promise.resolve(this.serve(requests, options, saved));
       },
@@ -172,23 +222,43 @@ export class ScriptedTarget implements Target {
   /** Serves requests of which so many prompt tokens are cached, which saves time. */
   serve(
     requests: readonly BenchRequest[],
-    options: ServeOptions,
+    { arrival = "concurrent", profile, text }: ServeOptions,
     saved: readonly number[],
   ): Serving {
     this.onServe(this.#servings);
-    const interval = this.interval + 0.1 * (this.#servings++ % 3);
-    const sequential = options.arrival === "sequential";
+    const pace = this.pace * (1 + 0.01 * (this.#servings++ % 3));
     const served: Served[] = [];
     const steps: HostStep[] = [];
-    for (const [i, { promptIds, maxTokens }] of requests.entries()) {
-      const submitted = sequential ? this.#time : 1000 * this.#servings;
-      const begin = submitted + 10 - 8 * saved[i]! / promptIds.length;
-      const ids = Array.from({ length: maxTokens }, (_, i) => (promptIds[0]! + i) % 512);
-      const times = ids.map((_, i) => begin + i * interval);
+    const hits = saved.reduce((sum, tokens) => sum + Math.ceil(tokens / 16), 0);
+    const blocks = requests.reduce((n, { promptIds }) => n + Math.floor(promptIds.length / 16), 0);
+    const entering = ({ promptIds }: BenchRequest, i: number) => promptIds.length - saved[i]!;
+    const start = this.#time + 1;
+    let free = start;
+    for (const [i, request] of requests.entries()) {
+      const { promptIds, maxTokens, sampling } = request;
+      const submitted = arrival === "concurrent"
+        ? start
+        : arrival === "sequential"
+        ? free
+        : i === 0
+        ? start
+        : served[i - 1]!.times[Math.min(3, served[i - 1]!.times.length - 1)]!;
+      // Prompts that are there enter one after the other.
+      const begin = Math.max(submitted, arrival === "concurrent" ? free : submitted) +
+        pace * (PREFILL.first + PREFILL.each * entering(request, i));
+      const sequences = arrival === "sequential" ? 1 : requests.length;
+      const times = [begin];
+      for (let token = 1; token < maxTokens; token++) {
+        const step = DECODE.first + DECODE.position * (promptIds.length + token) +
+          DECODE.sequence * (sequences - 1) + (sampling?.temperature ? DECODE.sampled : 0) +
+          (text ? DECODE.text : 0);
+        times.push(times.at(-1)! + pace * step);
+      }
+      const ids = times.map((_, i) => (promptIds[0]! + i) % 512);
       served.push({ ids, submitted, times });
+      free = arrival === "concurrent" ? begin : times.at(-1)!;
       // Those that are served together come in the same steps.
-      const sequences = sequential ? 1 : requests.length;
-      if (steps.length > 0 && !sequential) continue;
+      if (steps.length > 0 && arrival !== "sequential") continue;
       for (const [i, time] of times.entries()) {
         steps.push({
           tokens: sequences * (i === 0 ? promptIds.length : 1),
@@ -198,12 +268,19 @@ export class ScriptedTarget implements Target {
           submitEnd: time - 1.25,
           readStart: time - 1,
           readEnd: time,
-          ...(options.profile && TIMED[Math.max(0, i - 1) % 4]),
+          ...(profile && TIMED[Math.max(0, i - 1) % 4]),
         });
+        this.copied.toDevice += 64 * sequences;
+        this.copied.toHost += 4 * sequences;
       }
-      this.#time = times.at(-1)!;
     }
-    return { requests: served, steps };
+    this.#time = Math.max(...served.map(({ times }) => times.at(-1)!));
+    return { requests: served, steps, blocks: { hits, misses: blocks - hits } };
+  }
+
+  /** The script's tokens are always the most probable ones. */
+  margins(_: readonly number[], ids: readonly number[]): Promise<number[]> {
+    return Promise.resolve(ids.map(() => 0));
   }
 
   kernels(): Promise<KernelBench | null> {
@@ -235,16 +312,19 @@ export class ScriptedTarget implements Target {
   memory(): MemoryUse {
     return {
       buffers: { weights: 1_062_500, kv: 4096, scratch: 4096, readback: 256 },
-      kvTokens: 16,
       peakRss: 90_000_000,
     };
   }
 }
 
-/** Full blocks of a prompt that these begin with too; its last token is always computed. */
+/** Full blocks of a prompt that these begin with too. */
 function knownBlocks(promptIds: readonly number[], seen: readonly (readonly number[])[]): number {
-  const known = Math.max(0, ...seen.map((prompt) => sharedLength(prompt, promptIds)));
-  return Math.floor(Math.min(known, promptIds.length - 1) / 16);
+  return Math.floor(Math.max(0, ...seen.map((prompt) => sharedLength(prompt, promptIds))) / 16);
+}
+
+/** The last token of a prompt is always computed. */
+function savedTokens(promptIds: readonly number[], hits: number): number {
+  return Math.min(16 * hits, promptIds.length - 1);
 }
 
 function sharedLength(a: readonly number[], b: readonly number[]): number {
@@ -255,7 +335,10 @@ function sharedLength(a: readonly number[], b: readonly number[]): number {
 function holdSequences(prompts: readonly (readonly number[])[], share: boolean): HeldBlocks {
   const tokens = prompts.map((prompt) => prompt.length);
   const held = tokens.reduce((sum, length) => sum + Math.ceil(length / 16), 0);
-  return { used: share ? Math.ceil(held / 2) : held, held, tokens };
+  // The second group has a window of three blocks.
+  const windows = tokens.reduce((sum, length) => sum + Math.min(4, Math.ceil(length / 16)), 0);
+  const used = [held, windows].map((blocks) => share ? Math.ceil(blocks / 2) : blocks);
+  return { used, held: [held, windows], tokens };
 }
 
 const TIMED_EACH: Pick<HostStep, "timing" | "kernels"> = {

@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
-import { doubts, noise, outliers } from "../../bench/harness/noise.ts";
-import { pairedRatio, percentile, summarize } from "../../bench/report/stats.ts";
+import { RandomSource } from "../../engine/files/random_weights.ts";
+import { doubts, noise, outliers, unsteadyProbe } from "../../bench/harness/noise.ts";
+import {
+  hasPercentile,
+  medianInterval,
+  medianRatio,
+  pairedRatios,
+  percentile,
+  ratioInterval,
+  summarize,
+} from "../../bench/report/stats.ts";
 
 Deno.test("summarize() gives median, mean and sample standard deviation", () => {
   const { median, mean, stddev } = summarize([4, 1, 3, 2]);
@@ -19,9 +28,49 @@ Deno.test("percentile() is the sample below which p percent are", () => {
   assert.equal(percentile([5], 99), 5);
 });
 
-Deno.test("pairedRatio() is the median of ratios in the same repetition", () => {
+Deno.test("a percentile has at least five samples beyond it", () => {
+  assert.deepEqual([9, 10].map((count) => hasPercentile(count, 50)), [false, true]);
+  assert.deepEqual([99, 100].map((count) => hasPercentile(count, 95)), [false, true]);
+  assert.deepEqual([499, 500].map((count) => hasPercentile(count, 99)), [false, true]);
+});
+
+Deno.test("medianInterval() lies between order statistics whose coverage is above and below 95 %", () => {
+  assert.equal(medianInterval([1, 2, 3, 4, 5]), undefined);
+  // Of seven, the whole range has 98.4 % and the next pair 87.5 %: 73.3 % of the way between them.
+  const [low, high] = medianInterval([7, 1, 6, 2, 5, 3, 4])!;
+  assert.ok(Math.abs(low - (1 + 11 / 15)) < 1e-12 && Math.abs(high - (7 - 11 / 15)) < 1e-12);
+  assert.ok(medianInterval([1, 2, 3, 4, 5, 6])!.every(Number.isFinite));
+});
+
+Deno.test("medianInterval() holds the median in 95 of 100 series, whatever is drawn from", () => {
+  const random = new RandomSource(3);
+  for (const count of [6, 7, 12, 30]) {
+    let held = 0;
+    const series = 4000;
+    for (let i = 0; i < series; i++) {
+      // The median of an exponential distribution is ln 2.
+      const samples = Array.from({ length: count }, () => -Math.log1p(-random.uint32() / 2 ** 32));
+      const [low, high] = medianInterval(samples)!;
+      if (low <= Math.LN2 && Math.LN2 <= high) held++;
+    }
+    const share = held / series;
+    assert.ok(share > 0.935 && share < 0.975, `${count} samples: ${share}`);
+  }
+});
+
+Deno.test("ratios are of the same repetition, and their median and interval of logarithms", () => {
   // The machine is half as fast from the second repetition on.
-  assert.equal(pairedRatio([3, 6, 6], [1, 2, 2]), 3);
+  assert.deepEqual(pairedRatios([3, 6, 6], [1, 2, 2]), [3, 3, 3]);
+  assert.ok(Math.abs(medianRatio([0.5, 2]) - 1) < 1e-12);
+  const ratios = [1, 2, 4, 8, 16, 32, 64];
+  const [low, high] = ratioInterval(ratios)!;
+  const inverse = ratioInterval(ratios.map((ratio) => 1 / ratio))!;
+  assert.ok(Math.abs(low * inverse[1] - 1) < 1e-9 && Math.abs(high * inverse[0] - 1) < 1e-9);
+});
+
+Deno.test("unsteadyProbe() names the figures that spread", () => {
+  assert.deepEqual(unsteadyProbe([["bandwidth", 0.09]]), []);
+  assert.match(unsteadyProbe([["bandwidth", 0.5], ["flops", 0.01]]).join(), /\(bandwidth 50 %\)/);
 });
 
 Deno.test("outliers() finds what is far from the median in units of the MAD", () => {

@@ -13,15 +13,15 @@ import { SUITES } from "../../bench/suites/mod.ts";
 import { pagedCache } from "../../bench/suites/paged_cache.ts";
 import { decodeStepTimes } from "../../bench/harness/timings.ts";
 import { verifyOnCpu } from "../../bench/harness/verify.ts";
-import { numberOf, resultOf } from "../bench/scripted_target.ts";
+import { recompute } from "../program/recompute.ts";
+import { numberOf, PROGRAM, resultOf, RUN as SCRIPTED_RUN } from "../bench/scripted_target.ts";
 
 const [MODEL, TINY] = ["builtin.gguf", "models/tiny-llama-q8_0.gguf"].map((name) =>
   fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
 ) as [string, string];
 
-const PROGRAM = { tvllm: "test", kvType: "f16", startup: 1 } as const;
-
 const RUN: RunOptions = {
+  ...SCRIPTED_RUN,
   // Whole blocks, so that a cached prompt needs its last block copied.
   promptTokens: 32,
   maxTokens: 6,
@@ -30,20 +30,21 @@ const RUN: RunOptions = {
   repetitions: 3,
   concurrency: [1, 2],
   seed: 0,
-  suiteOptions: {},
-  date: new Date().toISOString(),
+  contexts: [32, 128],
 };
 
 /** The tables that people compare: titles, and columns to the letter. */
 const COLUMNS: Readonly<Record<string, readonly string[]>> = {
   throughput: [
-    "Benchmark | Tokens/sec | Utilization",
+    "Benchmark | Tokens/sec | Utilization | Cache Hit Rate",
+    "Metric | Value | Limit (computed) | % of limit",
     "Context Length | Tokens | Time (s) | Tok/sec",
-    "Requests | Total Tokens | Total Time (s) | Throughput (tok/s) | Requests/sec | Speedup",
+    "Requests | Total Tokens | Total Time (s) | Throughput (tok/s) | Requests/sec | Speedup | Cache Hit Rate",
   ],
   latency: [
     "Metric | Value",
-    "Prompt | Tokens | TTFT (ms) | TPOT (ms) | tok/s",
+    "Metric | Value | Limit (computed) | % of limit",
+    "Prompt | Prompt Tokens | Tokens | TTFT (ms) | TPOT (ms) | tok/s",
     "Context | TTFT (ms) | TPOT (ms) | Decode tok/s",
     "Model | TTFT | Generation Speed",
     "Model | Runs | Prompt Tok | Gen Tok | Total Time (s) | TTFT Mean (ms) | TPOT Mean (ms) | Gen Speed (tok/s) | Total Throughput (tok/s) | Memory",
@@ -54,29 +55,33 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
     "Context Length | KV Cache",
     "Scenario | Memory Savings",
   ],
-  scalability: ["Requests | Tok/sec | Efficiency"],
+  scalability: ["Requests | Running | Tok/sec | Efficiency | Cache Hit Rate"],
   breakdown: [
-    "Operation | Median (ms) | % of Total",
-    "Kernel | Calls | Total (ms) | % | GFLOPS | GB/s | % of limit",
+    "Operation | Median (ms) | Calls | % of Total",
+    "Metric | Value | Limit (computed) | % of limit",
+    "Kernel | Calls | Total (ms) | Per call (µs) | % | GFLOPS | GB/s | % of limit",
+    "Kernel | Calls | Total (ms) | Per call (µs) | %",
     "Overhead | Value",
+    "Finding | What | Evidence | Gain at most",
   ],
   detokenizer: [
-    "Sequence | Tokens | decode() | Streaming | Speedup",
+    "Sequence | Tokens | Iterations | decode() | Full decode | Streaming | Speedup | Speedup vs Full",
     "What | Time",
     "Metric | Naive decode() | Streaming (new instance) | Streaming (pooled)",
   ],
   "prefix-cache": [
     "Test | Expected | Actual | Time | Status",
-    "Cache Hits | Cache Misses | Hit Rate | Tokens Saved | Cached Speedup",
+    "Cache Hits | Cache Misses | Hit Rate | Tokens Saved | Block Hits | Block Misses | Block Hit Rate | Uncached TTFT (ms) | Cached TTFT (ms) | Cached Speedup",
   ],
   "paged-cache": [
-    "Mode | Time (s) | Throughput (tok/s)",
-    "Speedup | Blocks Allocated | Shared Blocks | Cache Hits | Tokens Saved",
+    "Mode | Time (s) | Throughput (tok/s) | Cache Hit Rate",
+    "Speedup | Blocks Allocated | Shared Blocks | Cache Hits | Tokens Saved | Block Hits | Time without (s) | Time with (s)",
   ],
   scenarios: [
-    "ID | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS",
-    "Metric | Value",
-    "ID | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS",
+    "ID | Description | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS",
+    "Metric | Value | Limit (computed) | % of limit",
+    "Metric | Value | Description | Ideal",
+    "ID | Description | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS",
   ],
   kernels: [
     "Kernel | Error | Tolerance | Status",
@@ -150,9 +155,7 @@ function assertWhole(report: Report): void {
   }
   assert.doesNotMatch(toMarkdown(report), /NaN|Infinity|undefined/);
   assert.match(report.outputHash, /^[0-9a-f]{16}$/);
-  // A busy machine may measure too low a limit; that is no fault of what is tested here.
-  const failed = report.checks.filter((c) => !c.ok && c.name !== "within the limits");
-  assert.deepEqual(failed, []);
+  assert.deepEqual(report.checks.filter((check) => !check.ok), []);
 }
 
 Deno.test("every suite runs on the adapter", async (t) => {
@@ -179,11 +182,13 @@ Deno.test("every suite runs on the adapter", async (t) => {
         });
         reports.set(name, report);
         assertWhole(report);
+        const { agree, of } = await recompute(JSON.stringify(report));
+        assert.ok(agree >= 5 && agree <= of, `${agree} of ${of} figures`);
       });
     }
 
     await t.step("scenarios: those that fit, here and on the CPU", () => {
-      const [own, , both] = reports.get("scenarios")!.tables;
+      const [own, , , both] = reports.get("scenarios")!.tables;
       assert.deepEqual(own!.rows.map(([id]) => id), ["S1", "S2"]);
       assert.ok(own!.notes.some((line) => line.includes("S3, S4, S5, S6")));
       assert.deepEqual(
@@ -220,8 +225,9 @@ Deno.test("every suite runs on the adapter", async (t) => {
     await t.step("breakdown: the phases are the whole, and so are the kernels", () => {
       const report = reports.get("breakdown")!;
       assert.ok(Math.abs(sumOf(valuesOf(report, "operation_share")) - 100) <= 1e-6);
+      // Of decode steps, and of the prompt.
       const kernels = valuesOf(report, "kernel_share");
-      if (target.hasTimestamps) assert.ok(Math.abs(sumOf(kernels) - 100) <= 1e-6);
+      if (target.hasTimestamps) assert.ok(Math.abs(sumOf(kernels) - 200) <= 1e-6);
     });
 
     await t.step("kernels: each that was named is right, and timed for 1 to 8 tokens", () => {
@@ -292,11 +298,17 @@ Deno.test("paged-cache counts blocks and tokens as computed by hand", async () =
     assertWhole(report);
     const [modes, saved] = report.tables;
     assert.equal(modes!.rows.length, 4);
-    const counts = ["blocks_allocated", "blocks_shared", "cache_hits", "tokens_saved"];
+    const counts = [
+      "blocks_allocated",
+      "blocks_shared",
+      "block_hits",
+      "tokens_saved",
+      "request_hits",
+    ];
     for (const arrival of ["sequential", "concurrent"]) {
       const settings = { cache: "paged cache", arrival };
       const values = counts.map((metric) => numberOf(report, metric, settings));
-      assert.deepEqual(values, [57, 17, 323, 5168]);
+      assert.deepEqual(values, [57, 17, 323, 5168, 19]);
     }
     assert.ok(saved!.notes.includes("Same tokens in all modes: yes"));
   } finally {

@@ -22,7 +22,14 @@ console.log(JSON.stringify({ args: Deno.args, granted, env, stdin }));
 const FILES = [
   "tvllm",
   "package.json",
-  ...["find_deno.sh", "launch.sh", "launcher.mjs", "permissions.mjs", "permissions.txt"].map((
+  ...[
+    "describe_host.sh",
+    "find_deno.sh",
+    "launch.sh",
+    "launcher.mjs",
+    "permissions.mjs",
+    "permissions.txt",
+  ].map((
     name,
   ) => `cli/${name}`),
 ];

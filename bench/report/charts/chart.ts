@@ -1,11 +1,11 @@
 /** What a chart shows, whatever draws it: the results of a report that its suite names. */
 
-import type { ChartSpec, Report, Result } from "../report.ts";
+import type { ChartSpec, Interval, Report, Result } from "../report.ts";
 
-/** A number to draw, and its standard deviation where it was measured more than once. */
+/** A number to draw, and its interval where it has one. */
 export interface Mark {
   readonly value: number;
-  readonly stddev?: number | undefined;
+  readonly interval?: Interval | undefined;
 }
 
 /** Values for each of some names. */
@@ -91,8 +91,11 @@ function idealOf(line: LineChart["lines"][number]): LineChart["lines"][number] {
   return { name: "if each request were as fast as one (computed)", computed: true, points };
 }
 
-function mark({ value, stddev }: Result, scale: number): Mark {
-  return { value: value / scale, ...(stddev !== undefined && { stddev: stddev / scale }) };
+function mark({ value, interval }: Result, scale: number): Mark {
+  return {
+    value: value / scale,
+    ...(interval && { interval: [interval[0] / scale, interval[1] / scale] }),
+  };
 }
 
 /** The unit to draw these in, and how many of theirs it is. */

@@ -1,6 +1,7 @@
 /** The charts of reports as one picture. It loads echarts: import it where a chart is asked for. */
 
 import type { Report } from "../report.ts";
+import { LEAST_INTERVAL_SAMPLES } from "../stats.ts";
 import { drawBars } from "./bars.ts";
 import { FONT, INK, WIDTH } from "./canvas.ts";
 import { chartsOf } from "./chart.ts";
@@ -11,7 +12,7 @@ const MARGIN = 16;
 
 /**
  * The charts of these reports under each other, as SVG text. What was measured on what is written
- * above them; numbers are medians, whiskers one standard deviation. Undefined if there is nothing to
+ * above them; numbers are medians, whiskers their 95 % intervals. Undefined if there is nothing to
  * draw, as no case was finished.
  */
 export function drawReports(reports: readonly Report[]): string | undefined {
@@ -43,8 +44,12 @@ function heading({ suite, complete, environment: { device, model, engine }, run 
   return [
     `tvllm bench ${suite}${complete ? "" : " (cut off)"}`,
     `${model.name}, ${model.formats.join(" + ")}, on ${device.description} (${device.driver})`,
-    `tvllm ${engine.tvllm}, ${run.date.slice(0, 10)}; medians of ${run.repetitions} runs, ` +
-    "whiskers are one standard deviation",
+    `tvllm ${engine.tvllm}, ${run.date.slice(0, 10)}; ` +
+    (run.repetitions === 1
+      ? "one run"
+      : `medians of ${run.repetitions} runs${
+        run.repetitions < LEAST_INTERVAL_SAMPLES ? "" : ", whiskers are 95 % intervals"
+      }`),
   ];
 }
 

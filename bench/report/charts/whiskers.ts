@@ -1,4 +1,4 @@
-/** Whiskers of one standard deviation to each side, which echarts has no series for. */
+/** Whiskers that show intervals, which echarts has no series for. */
 
 import { FONT, INK, label } from "./canvas.ts";
 import type { Mark } from "./chart.ts";
@@ -24,10 +24,10 @@ export function whiskers(
     type: "custom",
     silent: true,
     z: 10,
-    data: marks.map(({ at, value, stddev = 0 }) => [
+    data: marks.map(({ at, value, interval: [low, high] = [value, value] }) => [
       at,
-      Math.max(value - stddev, least(value)),
-      value + stddev,
+      Math.max(low, least(value)),
+      high,
       value,
     ]),
     encode: lying ? { x: [1, 2], y: 0 } : { x: 0, y: [1, 2] },

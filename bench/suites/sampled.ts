@@ -1,0 +1,30 @@
+/** Decoding as people run it: tokens drawn as `generate` does without options. */
+
+import { DEFAULT_SAMPLING } from "../harness/sampling.ts";
+import type { Harness } from "../harness/harness.ts";
+import type { RunOptions, Settings } from "../report/report.ts";
+import type { BenchRequest } from "../targets/target.ts";
+
+/** What is measured of requests that are sampled so, while the others are greedy. */
+export const SAMPLED: Settings = { sampling: "default" };
+
+/** Requests that are sampled as by default; none where all of the run are sampled. */
+export function sampledAsUsual(
+  harness: Harness,
+  prompts: readonly (readonly number[])[],
+): [] | [BenchRequest[]] {
+  const { sampling, seed, maxTokens } = harness.runOptions;
+  if (sampling.temperature > 0) return [];
+  return [harness.requests(prompts, maxTokens, { ...DEFAULT_SAMPLING, seed })];
+}
+
+/** How tokens are chosen, in a sentence. */
+export function describeSampling({ runOptions: { sampling } }: Harness): string {
+  return sampling.temperature > 0
+    ? `All requests are sampled: ${options(sampling)}.`
+    : `Greedy, but where it says sampled: ${options(DEFAULT_SAMPLING)}.`;
+}
+
+function options({ temperature, topK, topP, minP }: RunOptions["sampling"]): string {
+  return `temperature ${temperature}, top-k ${topK}, top-p ${topP}, min-p ${minP}`;
+}

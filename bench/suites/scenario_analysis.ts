@@ -1,0 +1,143 @@
+/** What the scenarios come to: loading, memory, and how speed depends on length. */
+
+import { linearRegression, mean, standardDeviation } from "simple-statistics";
+import type { Harness } from "../harness/harness.ts";
+import { kernelSteps } from "../harness/kernel_steps.ts";
+import type { Content } from "../harness/recorder.ts";
+import { ttft } from "../harness/timings.ts";
+import {
+  COMPILE_TIME,
+  CV,
+  DEVICE_MEMORY,
+  DISPATCH_OVERHEAD,
+  KERNELS_SHARE,
+  LOAD_TIME,
+  type Metric,
+  PEAK_RSS,
+} from "../report/metrics.ts";
+import type { Result } from "../report/report.ts";
+import { summarize } from "../report/stats.ts";
+import { type BenchRequest, bufferBytes, type Serving } from "../targets/target.ts";
+
+/** The slope of the TTFT over the prompt's length. */
+const PREFILL_SCALING: Metric = { id: "prefill_scaling", unit: "ms/token" };
+/** The mean over scenarios of the CV of their repetitions. */
+const REPETITIONS_CV: Metric = { id: "repetitions_cv", unit: "%" };
+
+/** What is looked at of a scenario. */
+interface Measured {
+  readonly scenario: { readonly promptTokens: number };
+  readonly first: Result;
+  readonly decode: Result;
+}
+
+export interface Analysed {
+  /** The very first request; undefined where the kernels were compiled before. */
+  readonly cold: Serving | undefined;
+  readonly measured: readonly Measured[];
+  /** The first scenario's, whose kernels are timed. */
+  readonly request: readonly BenchRequest[];
+}
+
+/** Adds the table. */
+export async function analysis(harness: Harness, analysed: Analysed): Promise<void> {
+  const { measured } = analysed;
+  const { target, report: { limits } } = harness;
+  const memory = target.memory();
+  const buffers = bufferBytes(memory);
+  const utilized = await utilization(harness, analysed.request);
+  const table = harness.table("Metrics", "Metric | Value | Description | Ideal");
+  const at = harness.at();
+  const rows: readonly (readonly [string, Content, string, string])[] = [
+    [
+      "Compile time",
+      compileTime(harness, analysed),
+      "First TTFT over the later ones",
+      "0",
+    ],
+    [
+      "Weight load time",
+      harness.at({ part: "weights" }).value(LOAD_TIME, target.loadTimes.weights),
+      "Reading the weights and uploading them",
+      "File size over the upload rate",
+    ],
+    [
+      "Peak memory",
+      at.value(PEAK_RSS, memory.peakRss),
+      "Of the process, by the system's count (getrusage)",
+      "Weights and KV cache",
+    ],
+    ...(buffers === undefined ? [] : [
+      [
+        "Device memory",
+        harness.at({ purpose: "total" }).value(DEVICE_MEMORY, buffers),
+        "All buffers on the device, at the end",
+        "Weights and KV cache",
+      ] as const,
+    ]),
+    [
+      "Prefill scaling (ms/token)",
+      prefillScaling(harness, measured),
+      "TTFT increase per prompt token: the slope of a line through all scenarios",
+      "Linear",
+    ],
+    [
+      "Decode TPS CV",
+      measured.length < 2
+        ? "not known of one scenario"
+        : at.value(CV, variation(measured.map(({ decode }) => decode.value))),
+      "Coefficient of variation across scenarios (population)",
+      "~0%",
+    ],
+    [
+      "Repetitions CV",
+      repetitions(harness, measured),
+      "Mean over scenarios of the variation of their repetitions: the machine's noise",
+      "~0%",
+    ],
+    ["GPU utilization", utilized, "Kernel time over the time of S1's decode steps", ">95%"],
+    [
+      "Kernel overhead (us/kernel)",
+      limits === null
+        ? "not measured: there is no device"
+        : at.value(DISPATCH_OVERHEAD, limits.dispatch),
+      "What a dispatch costs among others, by the probe",
+      "<10 us",
+    ],
+  ];
+  for (const row of rows) table.row(...row);
+}
+
+function compileTime(harness: Harness, { cold, measured: [first] }: Analysed): Content {
+  if (cold === undefined) return "not known: the kernels were compiled before";
+  if (first === undefined) return "not known: no scenario fits";
+  const compile = ttft(cold.requests[0]!) - first.first.value;
+  return compile > 0 ? harness.at().value(COMPILE_TIME, compile) : "none: the first was as fast";
+}
+
+function prefillScaling(harness: Harness, measured: readonly Measured[]): Content {
+  const points = measured.map(({ scenario, first }) => [scenario.promptTokens, first.value]);
+  return points.length < 2
+    ? "not known of one length"
+    : harness.at().value(PREFILL_SCALING, linearRegression(points).m);
+}
+
+/** Population standard deviation over the mean, %. */
+function variation(values: readonly number[]): number {
+  return 100 * standardDeviation([...values]) / mean([...values]);
+}
+
+function repetitions(harness: Harness, measured: readonly Measured[]): Content {
+  if (harness.runOptions.repetitions < 2) return "not known of one run";
+  const variations = measured.map(({ decode }) => variation(decode.samples!));
+  return harness.at().value(REPETITIONS_CV, summarize(variations).mean);
+}
+
+/** The kernels' share of the steps that decode S1. */
+async function utilization(harness: Harness, request: readonly BenchRequest[]): Promise<Content> {
+  if (!harness.target.hasTimestamps) return "not measured: no timestamps";
+  const runs = await harness.repeat("utilization", request, { profile: true });
+  const { shares } = kernelSteps(runs);
+  if (shares.length === 0) return "not known: too few steps";
+  return harness.at().measure(KERNELS_SHARE, shares.map((share) => 100 * share));
+}

@@ -1,0 +1,231 @@
+/** Runs benchmarks on one model after the other, and prints and writes their reports. */
+
+import { Harness, type HarnessOptions, type Needs, type Suite } from "../bench/harness/harness.ts";
+import { makePrompts } from "../bench/harness/prompts.ts";
+import { Trace } from "../bench/harness/trace.ts";
+import { verifyOnCpu } from "../bench/harness/verify.ts";
+import { toMarkdown } from "../bench/report/markdown.ts";
+import type { Report, RunOptions } from "../bench/report/report.ts";
+import { EngineTarget } from "../bench/targets/engine_target.ts";
+import type { Program } from "../bench/targets/environment.ts";
+import denoJson from "../deno.json" with { type: "json" };
+import type { Model } from "../engine/mod.ts";
+import { BLOCK_TOKENS } from "../engine/run/runner.ts";
+import { writeCharts } from "./chart_file.ts";
+import { CheckFailedError, UsageError } from "./exit_codes.ts";
+import { commit, describeHost, type Launch } from "./host.ts";
+import { Interrupts } from "./interrupt.ts";
+import { HashCache } from "./model_hash.ts";
+import { openEngine } from "./open_engine.ts";
+import type { DeviceValues } from "./options.ts";
+import type { OutputFile } from "./output_file.ts";
+import { ReportFiles } from "./report_files.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Tokens that the KV cache has room for at least: what `--verify` takes, and some. */
+const LEAST_KV_TOKENS = 512;
+
+/** A suite to run. */
+export interface Plan {
+  readonly suite: Suite;
+  readonly run: RunOptions;
+  readonly needs: Needs;
+}
+
+/** The options besides those of the runs. */
+export type BenchValues = DeviceValues & {
+  /** None: the built-in one. */
+  readonly models: readonly string[];
+  /** Whether several suites run. */
+  readonly several: boolean;
+  readonly bandwidth?: number | undefined;
+  readonly jsonToStdout: boolean;
+  readonly files: Readonly<
+    Partial<Record<"json" | "csv" | "output" | "chart" | "trace", OutputFile | undefined>>
+  >;
+  readonly explain?: true | undefined;
+  readonly verify?: true | undefined;
+};
+
+/** Where it runs. */
+export interface Place {
+  readonly terminal: Terminal;
+  readonly launch: Launch;
+  readonly startup: Program["startup"];
+}
+
+/**
+ * Runs the plans on each model.
+ *
+ * @throws {CheckFailedError} at the end, if a check failed.
+ */
+export async function benchModels(
+  plans: readonly Plan[],
+  values: BenchValues,
+  place: Place,
+): Promise<void> {
+  const { terminal } = place;
+  const { models, files, jsonToStdout, explain } = values;
+  const specs = models.length === 0 ? [undefined] : models;
+  const writer = new ReportFiles(files, {
+    several: values.several || specs.length > 1,
+    markdown: { explain: explain === true },
+  });
+  const trace = files.trace && new Trace();
+  using hashes = HashCache.open();
+  using interrupts = new Interrupts();
+  let failure: { readonly error: unknown } | undefined;
+  for (const [index, spec] of specs.entries()) {
+    const bench = new ModelBench(plans, { ...values, model: spec, hashes }, place);
+    failure = await bench.run({
+      signal: interrupts.signal,
+      trace,
+      save: (report) => writer.save(`${index} ${report.suite}`, report),
+      print: (report) => {
+        for (const warning of report.warnings) terminal.detail(warning);
+        if (!jsonToStdout) {
+          terminal.writeUntrusted(toMarkdown(report, { explain: explain === true }));
+        }
+        if (trace) files.trace!.write(trace.toJson());
+      },
+    });
+    if (failure || interrupts.signal.aborted) break;
+  }
+  if (!jsonToStdout) { for (const table of writer.summary()) terminal.writeUntrusted(table); }
+  if (jsonToStdout && writer.reports.length > 0) terminal.write(writer.json());
+  if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
+  if (failure) throw failure.error;
+  interrupts.signal.throwIfAborted();
+  failIfChecksFailed(writer.reports);
+}
+
+interface Hooks {
+  readonly signal: AbortSignal;
+  readonly trace: Trace | undefined;
+  save(report: Report): void;
+  print(report: Report): void;
+}
+
+/** All plans on one model. */
+class ModelBench {
+  constructor(
+    readonly plans: readonly Plan[],
+    readonly values: BenchValues & {
+      readonly model: string | undefined;
+      readonly hashes: HashCache;
+    },
+    readonly place: Place,
+  ) {}
+
+  /** Returns what failed while measuring; the reports so far are saved and printed. */
+  async run(hooks: Hooks): Promise<{ readonly error: unknown } | undefined> {
+    const { plans, values, place: { terminal } } = this;
+    const model = await openEngine(values, terminal, {
+      maxSequences: Math.max(...plans.map(({ needs }) => needs.sequences)),
+      kvTokens: Math.max(
+        LEAST_KV_TOKENS,
+        // A sequence's last block may hold one token.
+        ...plans.map(({ needs }) => needs.sequences * (needs.tokens + BLOCK_TOKENS)),
+      ),
+    });
+    let other: Model | undefined;
+    try {
+      checkLengths(plans[0]!.run, model.contextLength);
+      const baseline = plans.find(({ needs }) => needs.baseline !== undefined)?.needs.baseline;
+      this.#refuseComparing(model, baseline);
+      const program = await this.#program(model);
+      const target = new EngineTarget(model, program, hooks.signal);
+      const { backend: _, ...device } = values;
+      const openBaseline = async () => {
+        other ??= await openEngine({ ...device, device: baseline! }, terminal, { maxSequences: 1 });
+        return new EngineTarget(other, program, hooks.signal);
+      };
+      return await this.#measure(target, hooks, {
+        ...(values.bandwidth !== undefined && { bandwidth: values.bandwidth }),
+        ...(baseline && { baseline: openBaseline }),
+        ...(values.verify && {
+          verify: () => {
+            const prompt = { count: 1, tokens: 16, seed: plans[0]!.run.seed };
+            return verifyOnCpu(model, target, makePrompts(target.text, prompt)[0]!);
+          },
+        }),
+      });
+    } finally {
+      await other?.close();
+      await model.close();
+    }
+  }
+
+  async #measure(
+    target: EngineTarget,
+    { signal, trace, save, print }: Hooks,
+    options: Pick<HarnessOptions, "bandwidth" | "baseline" | "verify">,
+  ): Promise<{ readonly error: unknown } | undefined> {
+    const { terminal } = this.place;
+    let verified: ReturnType<NonNullable<HarnessOptions["verify"]>> | undefined;
+    for (const { suite, run } of this.plans) {
+      using progress = terminal.progress(`bench ${suite.name}`);
+      let failure: { readonly error: unknown } | undefined;
+      let latest: Report | undefined;
+      try {
+        await Harness.run(suite, target, {
+          ...options,
+          ...(options.verify && { verify: () => verified ??= options.verify!() }),
+          ...{ run, signal },
+          save: (report) => save(latest = report),
+          progress: (label) => {
+            terminal.detail(`${suite.name}: ${label}`);
+            progress.update(0, label);
+          },
+          ...(trace && {
+            served: (label, serving) => trace.add(`${suite.name}: ${label}`, serving),
+          }),
+        });
+      } catch (error) {
+        failure = { error };
+      }
+      if (latest) print(latest);
+      if (failure || signal.aborted) return failure;
+    }
+    return undefined;
+  }
+
+  async #program({ file }: Model): Promise<Program> {
+    const { values: { model, kvType, hashes }, place: { launch, startup } } = this;
+    const builtin = model === undefined ? (await import("./builtin_model.ts")).default : undefined;
+    return {
+      tvllm: denoJson.version,
+      commit: commit(),
+      kvType,
+      startup,
+      host: describeHost(launch),
+      sha256: hashes.hashOf(file, builtin),
+    };
+  }
+
+  #refuseComparing({ device }: Model, baseline: string | undefined): void {
+    if (device.kind !== "cpu" || !(this.values.verify || baseline)) return;
+    throw new UsageError(
+      `Cannot compare with the CPU backend: the model runs on it; leave out ${
+        baseline ? "--baseline" : "--verify"
+      }`,
+    );
+  }
+}
+
+function checkLengths(
+  { promptTokens, maxTokens }: Pick<RunOptions, "promptTokens" | "maxTokens">,
+  contextLength: number,
+): void {
+  if (promptTokens + maxTokens <= contextLength) return;
+  throw new UsageError(
+    `Cannot generate ${maxTokens} tokens after ${promptTokens}: the context has ${contextLength}; give a smaller -p or -n`,
+  );
+}
+
+function failIfChecksFailed(reports: readonly Report[]): void {
+  const failed = reports.flatMap(({ suite, checks }) =>
+    checks.filter((check) => !check.ok).map(({ name, detail }) => `${suite}: ${name} (${detail})`)
+  );
+  if (failed.length > 0) throw new CheckFailedError(`Check failed: ${failed.join("; ")}`);
+}

@@ -1,0 +1,24 @@
+# shellcheck shell=sh
+# Describes the machine for reports of bench, in lines of NAME=VALUE; what cannot be found is left out.
+
+# $1: nanoseconds since 1970 at the launcher's first line, where date knows them.
+describe_host() {
+  case $1 in
+    *[!0-9]* | '') ;;
+    *) echo "started=$1" ;;
+  esac
+  echo "system=$(uname -srm || :)"
+  if [ -r /proc/cpuinfo ]; then
+    # The first processor's lines; ARM has no name for it, and "Features".
+    sed -n \
+      -e 's/^model name[[:space:]]*: */processor=/p' \
+      -e 's/^flags[[:space:]]*: */flags=/p' \
+      -e 's/^Features[[:space:]]*: */flags=/p' \
+      -e '/^$/q' /proc/cpuinfo
+    sed -n 's/^MemTotal: *\([0-9]*\) kB/memory=\1/p' /proc/meminfo 2>/dev/null || :
+  elif command -v sysctl >/dev/null; then
+    echo "processor=$(sysctl -n machdep.cpu.brand_string 2>/dev/null)"
+    echo "flags=$(sysctl -n machdep.cpu.features machdep.cpu.leaf7_features 2>/dev/null | tr '\nA-Z' ' a-z')"
+    bytes=$(sysctl -n hw.memsize 2>/dev/null) && echo "memory=$((bytes / 1024))"
+  fi
+}

@@ -1,0 +1,114 @@
+/** What a report says of the machine and the sources, as far as it is known without more permissions. */
+
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** What the launcher found out before it started Deno. */
+export type Launch = ReadonlyMap<string, string>;
+
+const OPTION = "--launched=";
+
+/** Takes what the launcher put before the user's arguments off them. */
+export function takeLaunch(args: readonly string[]): { launch: Launch; args: readonly string[] } {
+  const [first] = args;
+  if (first === undefined || !first.startsWith(OPTION)) return { launch: new Map(), args };
+  const lines = first.slice(OPTION.length).split("\n").map((line) => {
+    const at = line.indexOf("=");
+    return [line.slice(0, at), line.slice(at + 1).trim()] as const;
+  });
+  return { launch: new Map(lines.filter(([, value]) => value !== "")), args: args.slice(1) };
+}
+
+/** Features by the names that Linux and macOS have for them. */
+const FEATURES: readonly (readonly [string, readonly string[]])[] = [
+  ["AVX2", ["avx2"]],
+  ["FMA", ["fma"]],
+  ["AVX-512", ["avx512f"]],
+  ["AVX512-VNNI", ["avx512_vnni"]],
+  ["AVX-VNNI", ["avx_vnni"]],
+  ["NEON", ["asimd", "neon"]],
+  ["DOTPROD", ["asimddp"]],
+  ["I8MM", ["i8mm"]],
+];
+
+// A function that adds two vectors, and one that has the relaxed fused multiply-add.
+const PREAMBLE = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10];
+const ZERO = [65, 0, 253, 15];
+const SIMD = [...PREAMBLE, 8, 1, 6, 0, ...ZERO, 11];
+const RELAXED = [...PREAMBLE, 19, 1, 17, 0, ...ZERO, ...ZERO, ...ZERO, 253, 133, 2, 11];
+
+/** The machine. */
+export function describeHost(launch: Launch): {
+  system: string;
+  processor: string;
+  features: string[];
+  cores: number;
+  memory: number | null;
+} {
+  const flags = new Set(launch.get("flags")?.split(/\s+/));
+  // All 64-bit ARM processors have it.
+  if (Deno.build.arch === "aarch64") flags.add("neon");
+  const memory = launch.get("memory");
+  return {
+    system: [distribution(), launch.get("system") ?? Deno.build.target].filter(Boolean).join(", "),
+    processor: launch.get("processor") ?? "unknown",
+    features: [
+      ...FEATURES.filter(([, names]) => names.some((name) => flags.has(name))).map(([name]) =>
+        name
+      ),
+      ...(WebAssembly.validate(new Uint8Array(SIMD)) ? ["WASM SIMD"] : []),
+      ...(WebAssembly.validate(new Uint8Array(RELAXED)) ? ["WASM relaxed SIMD"] : []),
+    ],
+    cores: navigator.hardwareConcurrency,
+    memory: memory === undefined ? null : 1024 * Number(memory),
+  };
+}
+
+/** ms until now, and since when. */
+export function startupTime(launch: Launch): {
+  milliseconds: number;
+  since: "launcher" | "process";
+} {
+  const now = performance.timeOrigin + performance.now();
+  const started = Number(launch.get("started")) / 1e6;
+  return started > 0 && started < now
+    ? { milliseconds: now - started, since: "launcher" }
+    : { milliseconds: performance.now(), since: "process" };
+}
+
+/** The name of a Linux distribution; empty elsewhere. */
+function distribution(): string {
+  const text = readText("/etc/os-release");
+  return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(text)?.[1] ?? "";
+}
+
+/** The commit of the sources, read as git keeps it; "unknown" where they are in no checkout. */
+export function commit(): string {
+  if (!import.meta.url.startsWith("file:")) return "unknown";
+  const root = dirname(dirname(fileURLToPath(import.meta.url)));
+  // In a linked work tree .git is a file that names its folder.
+  const folder = /^gitdir: (.*)$/m.exec(readText(join(root, ".git")))?.[1] ?? join(root, ".git");
+  const head = readText(join(folder, "HEAD")).trim();
+  const [, ref] = /^ref: (.*)$/.exec(head) ?? [];
+  const common = join(folder, readText(join(folder, "commondir")).trim());
+  const id = ref === undefined
+    ? head
+    : readText(join(folder, ref)).trim() || readText(join(common, ref)).trim() ||
+      new RegExp(`^([0-9a-f]+) ${ref}$`, "m").exec(readText(join(common, "packed-refs")))?.[1];
+  return id?.slice(0, 12) || "unknown";
+}
+
+function readText(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    return "";
+  }
+}
+
+/** The command line, as a shell takes it. */
+export function commandLine(args: readonly string[]): string {
+  const quote = (word: string) =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return ["tvllm", ...args].map(quote).join(" ");
+}

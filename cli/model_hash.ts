@@ -1,0 +1,99 @@
+/** The SHA-256 of a model's files, which a report names it by; computed once. */
+
+import { createHash } from "node:crypto";
+import { basename, dirname, join } from "node:path";
+import { z } from "zod";
+import type { ModelFile } from "../engine/files/model_file.ts";
+
+/** Hashes of files by path, with the size and time of change that they were computed at. */
+const knownSchema = z.record(
+  z.string(),
+  z.object({ size: z.number(), changed: z.number(), sha256: z.string() }),
+);
+
+type Known = z.infer<typeof knownSchema>;
+
+const PIECE = 4 << 20;
+
+/**
+ * The hashes of models' files; those that were computed are kept in the cache of models. It is opened
+ * before the models are, as write access is dropped then.
+ */
+export class HashCache implements Disposable {
+  readonly #file: Deno.FsFile | undefined;
+  readonly #known: Known;
+
+  private constructor(file: Deno.FsFile | undefined, known: Known) {
+    this.#file = file;
+    this.#known = known;
+  }
+
+  /** Without a cache, or one that cannot be written, hashes are computed each time. */
+  static open(): HashCache {
+    const folder = Deno.env.get("TVLLM_CACHE");
+    if (!folder) return new HashCache(undefined, {});
+    const path = join(folder, "tvllm-sha256.json");
+    try {
+      Deno.mkdirSync(folder, { recursive: true });
+      const file = Deno.openSync(path, { read: true, write: true, create: true });
+      return new HashCache(file, readKnown(path));
+    } catch {
+      return new HashCache(undefined, {});
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.close();
+  }
+
+  /** The hash of a model's file; of several files, that of the list of their hashes. */
+  hashOf({ paths }: Pick<ModelFile, "paths">, builtin: Uint8Array | undefined): string {
+    if (builtin !== undefined) return sha256([builtin]);
+    const hashes = paths.map((path) => this.#ofFile(path));
+    return hashes.length === 1 ? hashes[0]! : sha256([new TextEncoder().encode(hashes.join("\n"))]);
+  }
+
+  #ofFile(path: string): string {
+    const real = Deno.realPathSync(path);
+    // The hub's cache links a model's files to blobs/HASH.
+    if (basename(dirname(real)) === "blobs" && /^[0-9a-f]{64}$/.test(basename(real))) {
+      return basename(real);
+    }
+    const { size, mtime } = Deno.statSync(real);
+    const changed = mtime?.getTime() ?? 0;
+    const before = this.#known[real];
+    if (before?.size === size && before.changed === changed) return before.sha256;
+    const hash = sha256(pieces(real));
+    this.#known[real] = { size, changed, sha256: hash };
+    this.#save();
+    return hash;
+  }
+
+  #save(): void {
+    if (this.#file === undefined) return;
+    const bytes = new TextEncoder().encode(JSON.stringify(this.#known));
+    this.#file.truncateSync(0);
+    this.#file.seekSync(0, Deno.SeekMode.Start);
+    this.#file.writeSync(bytes);
+  }
+}
+
+function readKnown(path: string): Known {
+  try {
+    return knownSchema.parse(JSON.parse(Deno.readTextFileSync(path)));
+  } catch {
+    return {};
+  }
+}
+
+function* pieces(path: string): Generator<Uint8Array> {
+  using file = Deno.openSync(path, { read: true });
+  const piece = new Uint8Array(PIECE);
+  for (let count; (count = file.readSync(piece)) !== null;) yield piece.subarray(0, count);
+}
+
+function sha256(parts: Iterable<Uint8Array>): string {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return hash.digest("hex");
+}

@@ -1,0 +1,71 @@
+/** Bytes and operations a token, from the list of layers: windows, experts and tied heads. */
+
+import assert from "node:assert/strict";
+import {
+  attentionOperations,
+  attentionOperationsOfAll,
+  kvBlockBytes,
+  kvBytesHeld,
+  kvBytesPerToken,
+  kvBytesRead,
+  layerKinds,
+  positionsSeenByAll,
+  weightReads,
+} from "../../engine/model/costs.ts";
+import { kvBlockBytes as blockBytesOf, kvGroups } from "../../engine/model/kv_groups.ts";
+import { openGgufBytes } from "../../engine/files/gguf.ts";
+import { readModel } from "../../engine/model/read_model.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
+
+function modelOf(...model: Parameters<typeof tinyModel>) {
+  return readModel(openGgufBytes(tinyModel(...model), "tiny.gguf"));
+}
+
+Deno.test("layers with a window read and compute only what they see", () => {
+  const { config } = modelOf("gemma3", "F16");
+  const kinds = layerKinds(config);
+  assert.equal(kinds.reduce((sum, { layers }) => sum + layers, 0), config.layers.length);
+  assert.deepEqual(kinds.map(({ window }) => window === undefined).sort(), [false, true]);
+  for (const length of [1, 5, 31, 32, 33, 200]) {
+    // Layer by layer, as the model lists them.
+    let [read, operations, all] = [0, 0, 0];
+    for (const { mixer: { heads, kvHeads, headDim, window = Infinity } } of config.layers) {
+      read += 2 * kvHeads * headDim * 2 * Math.min(length, window);
+      operations += 4 * heads * headDim * Math.min(length, window);
+      for (let i = 1; i <= length; i++) all += 4 * heads * headDim * Math.min(i, window);
+    }
+    assert.equal(kvBytesRead(kinds, length, 2), read);
+    assert.equal(attentionOperations(kinds, length), operations);
+    assert.equal(attentionOperationsOfAll(kinds, length), all);
+  }
+  assert.equal(kvBytesRead(kinds, 1, 2), kvBytesPerToken(kinds, 2));
+  assert.equal(positionsSeenByAll({ ...kinds[0]!, window: 3 }, 5), 1 + 2 + 3 + 3 + 3);
+});
+
+Deno.test("a block's bytes are those of its group of layers, and a window holds few of them", () => {
+  const { config } = modelOf("gemma3", "F16");
+  const kinds = layerKinds(config);
+  const groups = kvGroups(config);
+  const bytes = groups.map((group) => blockBytesOf(config, group, 2));
+  assert.deepEqual(kvBlockBytes(kinds, 2), bytes);
+  // 1000 tokens are 63 blocks; a window of 32 lies in three, and begins in one more at most.
+  const { window } = groups[1]!;
+  const few = Math.ceil((window! - 1) / 16) + 2;
+  assert.equal(kvBytesHeld(kinds, 1000, 2), 63 * bytes[0]! + few * bytes[1]!);
+});
+
+Deno.test("of an embedding that is no head a token reads one row, and of a tied one all", () => {
+  const shareOf = (file: ReturnType<typeof modelOf>, name: string) =>
+    weightReads(file.config, file.weights.tensors)
+      .find(({ tensor }) => tensor.name === name)?.share;
+  const models = (["llama", "qwen2", "qwen3", "qwen3moe"] as const).map((name) =>
+    modelOf(name, "F16")
+  );
+  assert.deepEqual(new Set(models.map(({ config }) => config.tiedOutput)), new Set([true, false]));
+  for (const model of models) {
+    const { tiedOutput, vocabSize } = model.config;
+    assert.equal(shareOf(model, "token_embd.weight"), tiedOutput ? 1 : 1 / vocabSize);
+    if (!tiedOutput) assert.equal(shareOf(model, "output.weight"), 1);
+    assert.equal(shareOf(model, "blk.0.attn_q.weight"), 1);
+  }
+});
