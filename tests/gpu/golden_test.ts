@@ -96,9 +96,10 @@ for (const driver of ["software", "hardware"] as const) {
       const { meanKl, perplexityError } = compareWithGolden(golden, rows);
       assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
       assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
-      // Token by token, by other kernels.
+      // Token by token, by other kernels: where they differ in a last bit, the f16 cache may round keys
+      // and values to the other neighbour, which moves logits of about 10 by some thousandths.
       const steps = await logitsOf(runner, golden.ids.slice(0, 12), { chunk: 1, slot: 1 });
-      for (const [i, row] of steps.entries()) assertAllClose(row, rows[i]!, { absolute: 5e-3 });
+      for (const [i, row] of steps.entries()) assertAllClose(row, rows[i]!, { absolute: 1e-2 });
       runner.destroy();
     },
   });
