@@ -79,6 +79,8 @@ const TIE = 0.1;
 /** One run of one suite. */
 export class Harness extends Recorder {
   readonly #outputs = new OutputCheck();
+  /** Whether what differs among them has yet to be judged. */
+  #unjudged = true;
   /** Cases in whose repetitions kernels were compiled. */
   readonly #compiledIn = new Set<string>();
   readonly #eventLoop = new EventLoop();
@@ -307,6 +309,15 @@ export class Harness extends Recorder {
   }
 
   override finish(): void {
+    if (this.#unjudged) {
+      const { prompts, differences } = this.#outputs;
+      if (prompts > 0 && differences.length === 0) this.#reportOutputs([]);
+      if (differences.length > 0) {
+        this.report.warnings.push(
+          `${differences.length} prompts gave other tokens than before, which the run was cut off before judging`,
+        );
+      }
+    }
     if (this.#compiledIn.size > 0) {
       this.report.warnings.push(
         `kernels were compiled while ${
@@ -319,14 +330,18 @@ export class Harness extends Recorder {
 
   /** Judges tokens that differ between runs: near-ties may, as other batches round otherwise. */
   async #checkOutputs(): Promise<void> {
-    const { prompts, differences } = this.#outputs;
-    if (prompts === 0) return;
     const faults: string[] = [];
-    for (const difference of differences) {
+    for (const difference of this.#outputs.differences) {
       this.step("comparing tokens that differ");
       const margin = await this.#largestMargin(difference);
       if (margin > TIE) faults.push(`${difference.label} (${margin.toFixed(2)} nats)`);
     }
+    this.#unjudged = false;
+    if (this.#outputs.prompts > 0) this.#reportOutputs(faults);
+  }
+
+  #reportOutputs(faults: readonly string[]): void {
+    const { prompts, differences } = this.#outputs;
     this.check(
       "same tokens each time",
       faults.length === 0,

@@ -100,7 +100,7 @@ function noShare({ steps, overhead }: KernelSteps): string {
 }
 
 function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadRuns): void {
-  const { target, report: { limits, environment: { model } } } = harness;
+  const { target, report: { limits, environment: { device, model } } } = harness;
   const at = harness.at();
   const { startup: { milliseconds, since }, loadTimes } = target;
   table.row(
@@ -132,7 +132,7 @@ function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadR
   }
   table.row(
     "Host-to-device copies at load",
-    limits === null
+    device.kind === "cpu"
       ? "none: the CPU reads what was loaded"
       : at.value(COPIED_BYTES, model.deviceBytes),
   );
@@ -153,7 +153,7 @@ async function copies(harness: Harness, table: TableWriter): Promise<void> {
       toHost: target.copied.toHost - before.toHost,
     };
   };
-  if (harness.report.limits === null || maxTokens < 3) return;
+  if (harness.report.environment.device.kind === "cpu" || maxTokens < 3) return;
   harness.step("copies of a step");
   const [few, many] = [await copied(2), await copied(maxTokens)];
   for (
