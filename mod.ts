@@ -22,6 +22,7 @@ export {
   loadModel,
   type LoadOptions,
   type LoadProgress,
+  type LoadTimes,
   Model,
   type ModelOptions,
   type ModelParts,
