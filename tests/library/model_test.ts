@@ -37,7 +37,7 @@ Deno.test(
     const summary = answer.summary!;
     assert.equal(ids.length, 24);
     assert.equal(text, model.tokenizer.decode(ids, { continues: true }));
-    const { timeToFirst, total, logprobs, ...rest } = summary;
+    const { timeToFirst, timePerToken, total, logprobs, ...rest } = summary;
     assert.deepEqual(rest, {
       text,
       ids,
@@ -45,7 +45,7 @@ Deno.test(
       promptTokens: answer.promptIds.length,
       seed: 5,
     });
-    assert.ok(timeToFirst > 0 && total >= timeToFirst);
+    assert.ok(timeToFirst > 0 && timePerToken! > 0 && total >= timeToFirst);
     assert.deepEqual(logprobs!.map(({ top }) => top[0]!.id), ids);
     isIdle(model);
     const complete = await model.complete(STORY, GREEDY);
