@@ -153,7 +153,7 @@ Deno.test({
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const child = new Deno.Command("sh", {
-      args: ["-c", 'exec sh "$0" generate "Once upon a time" -n 2000 -v', LAUNCHER],
+      args: ["-c", 'exec sh "$0" generate --device gpu "Once upon a time" -n 2000 -v', LAUNCHER],
       clearEnv: true,
       env: baseEnv(),
       cwd: ROOT,

@@ -97,12 +97,21 @@ function linuxScripts(job: string): string[] {
 const canRun = Deno.build.os === "linux" &&
   ["bash", "node", "npm"].every((program) => which(program) !== undefined);
 
+/** A directory with `deno` in it, as the workflow's set-up leaves one on PATH. */
+function directoryOfDeno(): string {
+  const directory = Deno.makeTempDirSync();
+  const script = `#!/bin/sh\nexec '${Deno.execPath()}' "$@"\n`;
+  Deno.writeTextFileSync(join(directory, "deno"), script, { mode: 0o755 });
+  return directory;
+}
+
 /** Runs a script as GitHub does, with all of the environment; a registry may need it. */
 async function runStep(script: string, env: Record<string, string>) {
+  const path = `${directoryOfDeno()}:${Deno.env.get("PATH")}`;
   const command = new Deno.Command("bash", {
     args: ["--noprofile", "--norc", "-eo", "pipefail", "-c", script],
     cwd: ROOT,
-    env: { NO_COLOR: "1", ...env },
+    env: { NO_COLOR: "1", PATH: path, ...env },
   });
   const { code, stdout, stderr } = await command.output();
   const decoder = new TextDecoder();
