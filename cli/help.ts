@@ -4,10 +4,12 @@ import { Argument, type Command } from "@commander-js/extra-typings";
 import type { Command as UntypedCommand } from "commander";
 import { SUITES } from "../bench/suites/mod.ts";
 import { printable } from "../engine/files/quote.ts";
+import { DEFINED } from "../bench/report/metrics.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Terminal } from "./terminal.ts";
 import bench from "./help/bench.txt" with { type: "text" };
 import devices from "./help/devices.txt" with { type: "text" };
+import metrics from "./help/metrics.txt" with { type: "text" };
 import models from "./help/models.txt" with { type: "text" };
 import sampling from "./help/sampling.txt" with { type: "text" };
 
@@ -15,6 +17,7 @@ const TOPICS: ReadonlyMap<string, string> = new Map([
   ["models", models],
   ["sampling", sampling],
   ["bench", bench.replace("{suites}", suiteList())],
+  ["metrics", metrics.replace("{metrics}", metricList())],
   ["devices", devices],
 ]);
 
@@ -24,7 +27,7 @@ export function addHelp(program: Command): void {
   const topics = [...TOPICS.keys()];
   const commands = tree.commands.map((command) => command.name());
   program.helpCommand(false).command("help")
-    .summary("explain models, sampling, bench, devices, or a command")
+    .summary("explain models, sampling, bench, metrics, devices, or a command")
     .description(`Explains ${topics.join(", ")}, or a command.`)
     .addArgument(
       new Argument("[topic]", "what to explain")
@@ -47,6 +50,23 @@ export function addHelp(program: Command): void {
         );
       }
     });
+}
+
+function metricList(): string {
+  return DEFINED.map(({ name, id, unit, definition }) =>
+    `  ${name} (${id}${unit === "" ? "" : `, ${unit}`})\n${wrapped(definition, 72)}`
+  ).join("\n");
+}
+
+/** Words in lines of at most `width` letters, indented. */
+function wrapped(text: string, width: number): string {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = `${lines.at(-1)!} ${word}`.trim();
+    if (line.length <= width) lines.splice(-1, 1, line);
+    else lines.push(word);
+  }
+  return lines.map((line) => `    ${line}`).join("\n");
 }
 
 function suiteList(): string {

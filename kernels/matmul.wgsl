@@ -9,13 +9,11 @@ fn dot_block(unit: u32, part: u32, scales: Scales, xs: array<Block, TOKENS>)
   -> array<vec4<f32>, TOKENS> {
   var result: array<vec4<f32>, TOKENS>;
   for (var r = 0u; r < 4u; r++) {
-    var q: Quants;
+    var q: array<Quants, PIECES>;
+    for (var i = 0u; i < PIECES; i++) { q[i] = load_quants(unit, r, i); }
     let scale = row_scale(scales, r, part);
     var w: array<vec4<f32>, 8>;
-    for (var i = 0u; i < 8u; i++) {
-      if (i % (8u / PIECES) == 0u) { q = load_quants(unit, r, i / (8u / PIECES)); }
-      w[i] = weights(q, i);
-    }
+    for (var i = 0u; i < 8u; i++) { w[i] = weights(q[i * PIECES / 8u], i); }
     for (var t = 0u; t < TOKENS; t++) {
       var lo = w[0] * xs[t].x[0];
       var hi = w[4] * xs[t].x[4];

@@ -172,7 +172,7 @@ function explanations({ results }: Report): string {
 }
 
 /** Metrics as a table in markdown. */
-function definitions(metrics: readonly DefinedMetric[]): string {
+export function definitions(metrics: readonly DefinedMetric[]): string {
   return grid(
     ["Metric", "Id", "Unit", "Definition"],
     metrics.map(({ name, id, unit, definition }) => [name, `\`${id}\``, unit, definition]),

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { Harness, type Suite } from "../../bench/harness/harness.ts";
 import { chartsOf } from "../../bench/report/charts/chart.ts";
+import { definitions } from "../../bench/report/markdown.ts";
+import { DEFINED } from "../../bench/report/metrics.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
 import { numberOf, RUN, ScriptedTarget } from "./scripted_target.ts";
 
@@ -37,4 +39,32 @@ Deno.test("the suite that docs/bench shows measures, and draws its chart", async
   assert.ok(Math.abs(numberOf(report, "ttft", { requests: 2 }) - 1.01 * 2 * 10) < 0.3);
   assert.deepEqual(chartsOf(report).map(({ title }) => title), [queue.charts[0]!.title]);
   assert.deepEqual(queue.needs(RUN), { sequences: 2, tokens: RUN.promptTokens + RUN.maxTokens });
+});
+
+Deno.test("docs/metrics.md has the definitions that the program prints", () => {
+  const page = Deno.readTextFileSync(fileURLToPath(new URL("../metrics.md", DOCS)));
+  assert.ok(page.includes(definitions(DEFINED)));
+  // One name for each metric, here and in the suites.
+  assert.equal(new Set(DEFINED.map(({ id }) => id)).size, DEFINED.length);
+});
+
+Deno.test("the table of other benchmarks names suites, and tables that their reports have", () => {
+  const [, table] = /## Where the rows of other benchmarks are\n(.*?)\n## /s.exec(README)!;
+  const rows = table!.split("\n").filter((line) => line.startsWith("|")).slice(2)
+    .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+  assert.equal(new Set(rows.map(([source]) => source)).size, 5);
+  for (const [, row, suites, title] of rows) {
+    if (suites === "all" || title!.startsWith("`") || title === "-") continue;
+    for (const suite of suites!.split(", ")) {
+      const known = SUITES.find(({ name }) => name === suite);
+      assert.ok(known, suite);
+      const path = new URL(`../../fixtures/goldens/bench/${suite}.json`, import.meta.url);
+      const { tables } = JSON.parse(Deno.readTextFileSync(fileURLToPath(path)));
+      const titles: string[] = tables.map((one: { title: string }) => one.title);
+      const several = known.summaryColumns === undefined ? [] : [`Results of ${suite}`];
+      // Scripted runs have no baseline.
+      const all = [...titles, ...several, "Against the CPU backend"];
+      assert.ok(all.some((one) => one.startsWith(title!)), `${row}: ${title} in ${suite}`);
+    }
+  }
 });

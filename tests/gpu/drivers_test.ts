@@ -9,7 +9,16 @@ const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
 
 /** Without the hardware's kernels, which these drivers take minutes to compile. */
 const SOFTWARE = { TVLLM_TEST_TUNINGS: "software" };
-const OPENGL = { ...SOFTWARE, DENO_WEBGPU_BACKEND: "gl" };
+const OPENGL = { DENO_WEBGPU_BACKEND: "gl" };
+const SWIFTSHADER_ALONE = {
+  DENO_WEBGPU_BACKEND: "vulkan",
+  VK_DRIVER_FILES: SWIFTSHADER,
+  VK_ICD_FILENAMES: SWIFTSHADER,
+};
+
+/** What stands for hardware's kernels on these drivers, in `deno task test:long`. */
+const LONG = Deno.env.get("TVLLM_TEST_LONG") !== undefined;
+const HARDWARE = "/matmul in Q4_K, hardware: (any|norm)|attention, hardware/";
 
 interface Driver {
   readonly name: string;
@@ -26,10 +35,18 @@ const DRIVERS: readonly Driver[] = [
   {
     // No subgroups, no shader-f16.
     name: "llvmpipe through OpenGL",
-    env: OPENGL,
+    env: { ...OPENGL, ...SOFTWARE },
     present: await hasLlvmpipe(OPENGL),
     adapter: /^Adapter: llvmpipe .*, subgroups of 0$/m,
     tests: 130,
+  },
+  {
+    name: "llvmpipe through OpenGL, as on hardware",
+    env: OPENGL,
+    filter: HARDWARE,
+    present: LONG && await hasLlvmpipe(OPENGL),
+    adapter: /^Adapter: llvmpipe .*, subgroups of 0$/m,
+    tests: 10,
   },
   {
     // Subgroups of 16 lanes, which hardware's products add up by shuffles.
@@ -43,15 +60,18 @@ const DRIVERS: readonly Driver[] = [
   {
     // Subgroups of four lanes, no shader-f16, bindings to 1 GiB.
     name: "SwiftShader",
-    env: {
-      ...SOFTWARE,
-      DENO_WEBGPU_BACKEND: "vulkan",
-      VK_DRIVER_FILES: SWIFTSHADER,
-      VK_ICD_FILENAMES: SWIFTSHADER,
-    },
+    env: { ...SWIFTSHADER_ALONE, ...SOFTWARE },
     present: exists(SWIFTSHADER),
     adapter: /^Adapter: SwiftShader .*, subgroups of 4$/m,
     tests: 130,
+  },
+  {
+    name: "SwiftShader, as on hardware",
+    env: SWIFTSHADER_ALONE,
+    filter: HARDWARE,
+    present: LONG && exists(SWIFTSHADER),
+    adapter: /^Adapter: SwiftShader .*, subgroups of 4$/m,
+    tests: 10,
   },
 ];
 
@@ -79,7 +99,10 @@ const started = new Map(present.map(({ name, env, filter }) => {
 }));
 
 for (const { name, present, adapter, tests } of DRIVERS) {
-  if (!present) console.error(`skipping: there is no ${name}; .ci/run installs it`);
+  if (!present) {
+    const why = LONG ? "it is not there; .ci/run installs it" : "not there, or for test:long alone";
+    console.error(`skipping ${name}: ${why}`);
+  }
   Deno.test({
     name: `kernels and sampling are right on ${name}`,
     ignore: !present,

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { SUITES } from "../../bench/suites/mod.ts";
 import { runTvllm } from "./run_tvllm.ts";
 
-const TOPICS = ["models", "sampling", "bench", "devices"];
+const TOPICS = ["models", "sampling", "bench", "metrics", "devices"];
 
 async function printed(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await runTvllm(args);
@@ -55,5 +55,5 @@ Deno.test("tvllm help lists the topics for one that there is not", async () => {
   assert.match(stderr, /^error: Cannot explain modles: the topics are models, .*\n$/);
   const all = await printed("help");
   assert.match(all, /^Usage: tvllm /);
-  assert.match(all, /help \[topic\] +explain models, sampling, bench, devices/);
+  assert.match(all, /help \[topic\] +explain models, sampling, bench, metrics,\s+devices/);
 });
