@@ -1,6 +1,6 @@
 /**
- * Compares speeds: `deno task bench:peers [--runs N] [--threads N] [--only NAMES] [MODEL.gguf…]`, by
- * default SmolLM2 and synthetic models. Each engine is a process of its own that keeps its model
+ * Compares speeds: `deno task bench:peers [--runs N] [--threads N] [--max-tokens N] [--only
+ * NAMES] [MODEL.gguf…]`, by default SmolLM2 and synthetic models. Each engine is a process of its own that keeps its model
  * loaded; they run in turns, so that what else the machine does meets them alike. Prints medians,
  * and of each the ratio to llama.cpp's run of the same turn, as a markdown table.
  */
@@ -44,6 +44,7 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: "string", default: "7" },
     threads: { type: "string", default: String(navigator.hardwareConcurrency) },
+    "max-tokens": { type: "string", default: "64" },
     only: { type: "string", default: "llama.cpp CPU,tvllm CPU,tvllm GPU" },
   },
 });
@@ -127,7 +128,7 @@ async function compare(path: string): Promise<string[][]> {
     path,
     threads: Number(values.threads),
     promptTokens: 64,
-    maxTokens: 64,
+    maxTokens: Number(values["max-tokens"]),
     ...(golden && { golden: golden.ids }),
   };
   const engines = values.only.split(",").map((name) => new Engine(name, request));
