@@ -25,51 +25,50 @@ export interface DeviceFormat {
   readonly quantWords: number;
   /** 32-bit words of a super-unit in the scales buffer; 0: there is none. */
   readonly scaleWords: number;
-  /** Blocks of 32 that share a super-unit of scales. */
-  readonly superBlocks: number;
+  /** Spans of 32 columns that share a super-unit of scales. */
+  readonly superSpans: number;
   /** Whether weights have an offset, so that sums of activations are needed. */
   readonly offset: boolean;
-  /** Whether the 32 weights of a block have one scale, not one per 16. */
+  /** Whether the 32 weights of a span have one scale, not one per 16. */
   readonly oneScale: boolean;
   readonly wgsl: readonly string[];
 }
 
 function format(
   wgsl: string[],
-  quantWords: number,
-  scaleWords: number,
-  { superBlocks = 1, offset = true, oneScale = true } = {},
+  [quantWords, scaleWords]: readonly [quants: number, scales: number],
+  { superSpans = 1, offset = true, oneScale = true } = {},
 ): DeviceFormat {
-  return { quantWords, scaleWords, superBlocks, offset, oneScale, wgsl };
+  return { quantWords, scaleWords, superSpans, offset, oneScale, wgsl };
 }
 
 /** The device layout of every tensor type. */
 export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
-  F32: format([f32, noScale], 128, 0, { offset: false }),
-  F16: format([f16, halves, noScale], 64, 0, { offset: false }),
-  BF16: format([bf16, halves, noScale], 64, 0, { offset: false }),
-  Q4_0: format([q4, scale_d, q4_0], 16, 2),
-  Q4_1: format([q4, scale_dm], 16, 4),
-  Q5_0: format([q5, scale_d, q5_0], 20, 2),
-  Q5_1: format([q5, scale_dm], 20, 4),
-  Q8_0: format([bytes, scale_d, q8_0], 32, 2),
-  Q2_K: format([q2_k], 8, 20, { superBlocks: 8, oneScale: false }),
-  Q3_K: format([q3_k], 12, 16, { superBlocks: 8, oneScale: false }),
-  Q4_K: format([q4, scale_k4], 16, 16, { superBlocks: 8 }),
-  Q5_K: format([q5, scale_k4], 20, 16, { superBlocks: 8 }),
-  Q6_K: format([q6_k], 24, 20, { superBlocks: 8, oneScale: false }),
-  MLX4_64: format([q4, scale_dm], 16, 4, { superBlocks: 2 }),
-  MLX4_128: format([q4, scale_dm], 16, 4, { superBlocks: 4 }),
-  MLX8_32: format([bytes, scale_dm], 32, 4),
-  MLX8_64: format([bytes, scale_dm], 32, 4, { superBlocks: 2 }),
-  MLX8_128: format([bytes, scale_dm], 32, 4, { superBlocks: 4 }),
+  F32: format([f32, noScale], [128, 0], { offset: false }),
+  F16: format([f16, halves, noScale], [64, 0], { offset: false }),
+  BF16: format([bf16, halves, noScale], [64, 0], { offset: false }),
+  Q4_0: format([q4, scale_d, q4_0], [16, 2]),
+  Q4_1: format([q4, scale_dm], [16, 4]),
+  Q5_0: format([q5, scale_d, q5_0], [20, 2]),
+  Q5_1: format([q5, scale_dm], [20, 4]),
+  Q8_0: format([bytes, scale_d, q8_0], [32, 2]),
+  Q2_K: format([q2_k], [8, 20], { superSpans: 8, oneScale: false }),
+  Q3_K: format([q3_k], [12, 16], { superSpans: 8, oneScale: false }),
+  Q4_K: format([q4, scale_k4], [16, 16], { superSpans: 8 }),
+  Q5_K: format([q5, scale_k4], [20, 16], { superSpans: 8 }),
+  Q6_K: format([q6_k], [24, 20], { superSpans: 8, oneScale: false }),
+  MLX4_64: format([q4, scale_dm], [16, 4], { superSpans: 2 }),
+  MLX4_128: format([q4, scale_dm], [16, 4], { superSpans: 4 }),
+  MLX8_32: format([bytes, scale_dm], [32, 4]),
+  MLX8_64: format([bytes, scale_dm], [32, 4], { superSpans: 2 }),
+  MLX8_128: format([bytes, scale_dm], [32, 4], { superSpans: 4 }),
 };
 
 /** The `const` lines that a format's kernels start with. */
 export function formatConstants(format: DeviceFormat): string {
-  const { superBlocks, scaleWords, offset, oneScale } = format;
+  const { superSpans, scaleWords, offset, oneScale } = format;
   return [
-    `const SUPER = ${superBlocks}u;`,
+    `const SUPER = ${superSpans}u;`,
     `const SCALED = ${scaleWords > 0};`,
     `const OFFSET = ${offset};`,
     `const ONE_SCALE = ${oneScale};`,

@@ -5,8 +5,9 @@
  */
 
 import { DEVICE_FORMATS } from "./formats.ts";
-import { PACK_K } from "./pack_k.ts";
+import { PACK_K, type PackSuperblock } from "./pack_k.ts";
 import { halfAt, wordAt } from "./halves.ts";
+import type { RowCursor } from "./row_cursor.ts";
 import { GROUP_LAYOUT, type TensorType } from "./tensor_types.ts";
 
 /** Packed rows, ready for the device; valid until their arena packs again. */
@@ -30,21 +31,28 @@ export class PackArena {
   }
 }
 
+/** A matrix, or whole tiles of one. */
+export interface MatrixSize {
+  readonly rows: number;
+  /** Weights a row, a multiple of 32. */
+  readonly columns: number;
+  /** Groups of four rows whose units interleave: TILE of layout.wgsl. */
+  readonly tile: number;
+}
+
 /** Sizes of a matrix on the device, in 32-bit words; rows are padded to whole tiles. */
 export function packedWords(
   type: TensorType,
-  rows: number,
-  columns: number,
-  tile: number,
+  { rows, columns, tile }: MatrixSize,
 ): { quants: number; scales: number } {
-  const { quantWords, scaleWords, superBlocks } = DEVICE_FORMATS[type];
+  const { quantWords, scaleWords, superSpans } = DEVICE_FORMATS[type];
   const units = Math.ceil(rows / (4 * tile)) * tile * (columns / 32);
-  return { quants: units * quantWords, scales: units / superBlocks * scaleWords };
+  return { quants: units * quantWords, scales: units / superSpans * scaleWords };
 }
 
 /**
- * A block as the file has it: halves (u16) of scales, and for each 32 of its weights of fifth bits
- * and of quants.
+ * A quantization group as the file has it: halves (u16) of scales, and for each 32 of its weights
+ * of fifth bits and of quants.
  */
 interface Fields {
   readonly scales: number;
@@ -70,78 +78,84 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
   MLX8_128: { scales: 2, fifths: 0, quants: 16 },
 };
 
+/** What is packed, and into what memory. */
+export interface PackOptions extends MatrixSize {
+  readonly arena?: PackArena;
+  /** Tensors whose rows alternate on the device; default 1. */
+  readonly tensors?: number;
+}
+
 /**
  * Packs rows that start a tile.
  *
- * @param source the rows' bytes one after the other; of several `turns`, all rows of the first
- * come before those of the second, which on the device take turns
- * @param columns weights a row, a multiple of 32
+ * @param source the rows' bytes one after the other, all those of a tensor before those of the next
  */
 export function packRows(
   type: TensorType,
   source: Uint8Array<ArrayBuffer>,
-  rows: number,
-  columns: number,
-  tile: number,
-  arena: PackArena = new PackArena(),
-  turns = 1,
+  { rows, columns, tile, arena = new PackArena(), tensors = 1 }: PackOptions,
 ): PackedRows {
-  const { quantWords, scaleWords, superBlocks } = DEVICE_FORMATS[type];
-  const words = packedWords(type, rows, columns, tile);
+  const { quantWords, scaleWords, superSpans } = DEVICE_FORMATS[type];
+  const words = packedWords(type, { rows, columns, tile });
   const { quants, scales } = arena.take(
     words.quants,
     words.scales,
     rows % (4 * tile) !== 0, // Whole tiles overwrite all of it.
   );
-  const from = wordsOf(source);
-  const supers = columns / 32 / superBlocks;
+  const superblocks = columns / 32 / superSpans;
   const { weights, bytes } = GROUP_LAYOUT[type];
-  const superHalves = superBlocks * 32 / weights * bytes / 2;
   const fields = FIELDS[type];
   const packK = PACK_K[type];
-  const toScales = new Uint16Array(scales.buffer, scales.byteOffset, scales.length * 2);
-  const each = rows / turns;
-  let i = 0;
+  const cursor: RowCursor = {
+    from: wordsOf(source),
+    half: 0,
+    quants,
+    quantAt: 0,
+    stride: tile * quantWords,
+    scales,
+    scaleAt: 0,
+    row: 0,
+  };
+  const superHalves = superSpans * 32 / weights * bytes / 2;
+  const scaleHalves = new Uint16Array(scales.buffer, scales.byteOffset, 2 * scales.length);
+  const scaleStride = tile * scaleWords;
+  const plan = { superblocks, superSpans, superHalves, scaleHalves, scaleStride };
+  const each = rows / tensors;
   for (let at = 0; at < rows; at++) {
-    const row = at % each * turns + Math.floor(at / each);
+    const row = at % each * tensors + Math.floor(at / each);
     const group = row >> 2;
     const lane = group % tile;
-    const superUnit = Math.floor(group / tile) * supers * tile + lane;
-    const unit = (superUnit - lane) * superBlocks + lane;
-    if (packK !== undefined) {
-      for (let block = 0; block < supers; block++, i += superHalves) {
-        packK(
-          from,
-          i,
-          row & 3,
-          quants,
-          (unit + block * superBlocks * tile) * quantWords,
-          tile * quantWords,
-          scales,
-          (superUnit + block * tile) * scaleWords,
-        );
-      }
-    } else if (fields !== undefined) {
-      packRow(
-        from,
-        i,
-        supers,
-        row & 3,
-        fields,
-        superBlocks,
-        quants,
-        unit * quantWords,
-        tile * quantWords,
-        toScales,
-        superUnit * scaleWords * 2,
-        tile * scaleWords * 2,
-      );
-      i += supers * superHalves;
-    }
+    const superUnit = Math.floor(group / tile) * superblocks * tile + lane;
+    cursor.row = row & 3;
+    cursor.quantAt = ((superUnit - lane) * superSpans + lane) * quantWords;
+    cursor.scaleAt = superUnit * scaleWords;
+    if (packK !== undefined) packRowK(cursor, packK, plan);
+    else if (fields !== undefined) packRow(cursor, fields, plan);
   }
   interleaveTiles(quants, quantWords, tile);
   interleaveTiles(scales, scaleWords, tile);
   return { quants, scales };
+}
+
+/** How a row is walked. */
+interface RowPlan {
+  readonly superblocks: number;
+  /** Spans of 32 weights of a superblock. */
+  readonly superSpans: number;
+  /** Halves of a superblock in the file. */
+  readonly superHalves: number;
+  readonly scaleHalves: Uint16Array;
+  /** Words from a superblock's scales to the next one's. */
+  readonly scaleStride: number;
+}
+
+function packRowK(cursor: RowCursor, pack: PackSuperblock, plan: RowPlan): void {
+  for (let superblock = 0; superblock < plan.superblocks; superblock++) {
+    pack(cursor);
+    cursor.half += plan.superHalves;
+    cursor.quantAt += plan.superSpans * cursor.stride;
+    cursor.scaleAt += plan.scaleStride;
+  }
 }
 
 /**
@@ -166,36 +180,32 @@ function interleaveTiles(words: Uint32Array, count: number, tile: number): void 
 }
 
 function packRow(
-  from: Uint32Array,
-  i: number,
-  blocks: number,
-  row: number,
+  cursor: RowCursor,
   { scales, fifths, quants, flip = 0 }: Fields,
-  units: number,
-  toQuants: Uint32Array,
-  quantAt: number,
-  stride: number,
-  toScales: Uint16Array,
-  scaleAt: number,
-  scaleStride: number,
+  { superblocks, superSpans, scaleHalves: toScales, scaleStride }: RowPlan,
 ): void {
+  const { from, row, stride, quants: toQuants } = cursor;
   const words = quants / 2;
+  let { half, quantAt } = cursor;
   quantAt += row * words;
-  scaleAt += row * scales;
   const toFifths = 4 * words + row - row * words;
-  for (let block = 0; block < blocks; block++) {
-    for (let j = 0; j < scales; j++, i++) toScales[scaleAt + j] = halfAt(from, i);
-    scaleAt += scaleStride;
-    for (let unit = 0; unit < units; unit++) {
+  let scaleAt = 2 * cursor.scaleAt + row * scales;
+  for (let superblock = 0; superblock < superblocks; superblock++) {
+    for (let j = 0; j < scales; j++, half++) toScales[scaleAt + j] = halfAt(from, half);
+    scaleAt += 2 * scaleStride;
+    for (let span = 0; span < superSpans; span++) {
       if (fifths > 0) {
-        toQuants[quantAt + toFifths] = bitsByBytes(wordAt(from, i));
-        i += fifths;
+        toQuants[quantAt + toFifths] = bitsByBytes(wordAt(from, half));
+        half += fifths;
       }
-      moveWords(from, i, toQuants, quantAt, words, flip);
-      i += quants;
+      cursor.half = half;
+      cursor.quantAt = quantAt;
+      moveWords(cursor, words, flip);
+      half += quants;
       quantAt += stride;
     }
   }
+  cursor.half = half;
 }
 
 /** Bit 4i + c to bit i of byte c: kernels then read the bits of four neighbours in one go. */
@@ -208,18 +218,15 @@ function bitsByBytes(bits: number): number {
   return out;
 }
 
-/** Copies `count` words, a multiple of four, from half `i` on, with some bits flipped. */
+/** Copies `count` words, a multiple of four, with some bits flipped. */
 function moveWords(
-  from: Uint32Array,
-  i: number,
-  to: Uint32Array,
-  at: number,
+  { from, half, quants: to, quantAt: at }: RowCursor,
   count: number,
   flip: number,
 ): void {
-  let next = i >> 1;
+  let next = half >> 1;
   const end = at + count;
-  if ((i & 1) === 0) {
+  if ((half & 1) === 0) {
     for (; at < end; at += 4, next += 4) {
       to[at] = from[next]! ^ flip;
       to[at + 1] = from[next + 1]! ^ flip;

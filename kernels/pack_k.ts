@@ -1,44 +1,27 @@
 /**
- * Packing of the K-quants: super-blocks of 256 weights become eight units of 32, each with its own
+ * Packing of the K-quants: superblocks of 256 weights become eight units of 32, each with its own
  * low nibbles or pairs of bits and high bits, so that kernels read every format alike. Source of
  * the files' layouts: ggml-common.h and ggml-quants.c of ggml; the device's: quant/*.wgsl.
  */
 
 import { halfAt, wordAt } from "./halves.ts";
+import type { RowCursor } from "./row_cursor.ts";
 import type { TensorType } from "./tensor_types.ts";
 
-/**
- * Packs one super-block of one row of a group.
- *
- * @param from the file's words, the super-block starting at half `i`
- * @param quantAt words; the next unit of the row is `stride` words on
- */
-type PackSuperBlock = (
-  from: Uint32Array,
-  i: number,
-  row: number,
-  quants: Uint32Array,
-  quantAt: number,
-  stride: number,
-  scales: Uint32Array,
-  scaleAt: number,
-) => void;
+/** Packs the superblock at which the cursor stands, without moving it. */
+export type PackSuperblock = (cursor: RowCursor) => void;
 
 const NIBBLES = 0x0f0f0f0f;
 const PAIRS = 0x03030303;
 const BITS = 0x01010101;
 
 /**
- * Four words whose bytes hold a pair of bits for each of four units, the first's lowest: a word for
- * each unit, `stride` apart, whose byte c has the pairs of the words' bytes c.
+ * Four words, `offset` halves from the cursor on, whose bytes hold a pair of bits for each of four
+ * units, the first's lowest: a word for each unit, whose byte c has the pairs of the words' bytes c,
+ * to word `at` and the same of the units after it.
  */
-function spreadPairs(
-  from: Uint32Array,
-  i: number,
-  quants: Uint32Array,
-  at: number,
-  stride: number,
-): void {
+function spreadPairs({ from, half, quants, stride }: RowCursor, offset: number, at: number): void {
+  let i = half + offset;
   let a = 0, b = 0, c = 0, d = 0;
   for (let shift = 0; shift < 8; shift += 2, i += 2) {
     const word = wordAt(from, i);
@@ -54,13 +37,8 @@ function spreadPairs(
 }
 
 /** Eight words whose bytes hold a bit for each of eight units: as above, a bit instead of a pair. */
-function spreadBits(
-  from: Uint32Array,
-  i: number,
-  quants: Uint32Array,
-  at: number,
-  stride: number,
-): void {
+function spreadBits({ from, half, quants, stride }: RowCursor, offset: number, at: number): void {
+  const i = half + offset;
   for (let unit = 0; unit < 8; unit += 4, at += 4 * stride) {
     let a = 0, b = 0, c = 0, d = 0;
     for (let shift = 0; shift < 8; shift++) {
@@ -77,59 +55,65 @@ function spreadBits(
   }
 }
 
-/** 32 bytes that hold nibbles of two units (low: the first's): four words for each. */
-function splitNibbles(
-  from: Uint32Array,
-  i: number,
-  quants: Uint32Array,
-  first: number,
-  second: number,
-): void {
-  for (let j = 0; j < 4; j++) {
-    const a = wordAt(from, i + j * 2);
-    const b = wordAt(from, i + 8 + j * 2);
-    quants[first + j] = a & NIBBLES | (b & NIBBLES) << 4;
-    quants[second + j] = a >>> 4 & NIBBLES | b & ~NIBBLES;
-  }
+/** 32 bytes that hold nibbles of two units, so many apart (low: the first's): four words for each. */
+function nibbleSplitter(unitsApart: number) {
+  return ({ from, half, quants, stride }: RowCursor, offset: number, first: number): void => {
+    const i = half + offset;
+    const second = first + unitsApart * stride;
+    for (let j = 0; j < 4; j++) {
+      const a = wordAt(from, i + j * 2);
+      const b = wordAt(from, i + 8 + j * 2);
+      quants[first + j] = a & NIBBLES | (b & NIBBLES) << 4;
+      quants[second + j] = a >>> 4 & NIBBLES | b & ~NIBBLES;
+    }
+  };
 }
 
-const packQ2K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
+const splitNibbles = nibbleSplitter(1);
+const splitNibblesOfHalf = nibbleSplitter(2);
+
+const packQ2K: PackSuperblock = (cursor) => {
+  const { from, half: i, row, quantAt, stride, scales, scaleAt } = cursor;
   for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + j * 2);
   scales[scaleAt + 16 + row] = wordAt(from, i + 40);
   for (let j = 0; j < 4; j++) {
     const to = quantAt + (j >> 1) * 4 * stride + row * 2 + (j & 1);
-    spreadPairs(from, i + 8 + j * 8, quants, to, stride);
+    spreadPairs(cursor, 8 + j * 8, to);
   }
 };
 
-const packQ3K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
+const packQ3K: PackSuperblock = (cursor) => {
+  const { from, half: i, row, quantAt, stride, scales, scaleAt } = cursor;
   for (let j = 0; j < 3; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + 48 + j * 2);
   scales[scaleAt + row * 4 + 3] = halfAt(from, i + 54);
   for (let j = 0; j < 4; j++) {
     const to = quantAt + (j >> 1) * 4 * stride + row * 2 + (j & 1);
-    spreadPairs(from, i + 16 + j * 8, quants, to, stride);
+    spreadPairs(cursor, 16 + j * 8, to);
   }
-  spreadBits(from, i, quants, quantAt + 8 + row, stride);
+  spreadBits(cursor, 0, quantAt + 8 + row);
 };
 
-const packQ4K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
+const packQ4K: PackSuperblock = (cursor) => {
+  const { from, half: i, row, quantAt, stride, scales, scaleAt } = cursor;
   for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + j * 2);
   for (let pair = 0; pair < 4; pair++) {
     const to = quantAt + pair * 2 * stride + row * 4;
-    splitNibbles(from, i + 8 + pair * 16, quants, to, to + stride);
+    splitNibbles(cursor, 8 + pair * 16, to);
   }
 };
 
-const packQ5K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
+const packQ5K: PackSuperblock = (cursor) => {
+  const { from, half: i, row, quantAt, stride, scales, scaleAt } = cursor;
   for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + j * 2);
   for (let pair = 0; pair < 4; pair++) {
     const to = quantAt + pair * 2 * stride + row * 4;
-    splitNibbles(from, i + 24 + pair * 16, quants, to, to + stride);
+    splitNibbles(cursor, 24 + pair * 16, to);
   }
-  spreadBits(from, i + 8, quants, quantAt + 16 + row, stride);
+  spreadBits(cursor, 8, quantAt + 16 + row);
 };
 
-const packQ6K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, scaleAt) => {
+const packQ6K: PackSuperblock = (cursor) => {
+  const { from, half: i, row, quantAt, stride, scales, scaleAt } = cursor;
   for (let j = 0; j < 4; j++) scales[scaleAt + row * 4 + j] = wordAt(from, i + 96 + j * 2);
   const d = halfAt(from, i + 104);
   const pair = scaleAt + 16 + (row >> 1);
@@ -138,17 +122,17 @@ const packQ6K: PackSuperBlock = (from, i, row, quants, quantAt, stride, scales, 
     // Of the 128 weights of a half, bytes 0–31 have units 0 and 2, bytes 32–63 units 1 and 3.
     for (let j = 0; j < 2; j++) {
       const to = quantAt + (half * 4 + j) * stride + row * 4;
-      splitNibbles(from, i + half * 32 + j * 16, quants, to, to + 2 * stride);
+      splitNibblesOfHalf(cursor, half * 32 + j * 16, to);
     }
     for (let j = 0; j < 2; j++) {
       const to = quantAt + half * 4 * stride + 16 + row * 2 + j;
-      spreadPairs(from, i + 64 + half * 16 + j * 8, quants, to, stride);
+      spreadPairs(cursor, 64 + half * 16 + j * 8, to);
     }
   }
 };
 
 /** The packer of each K-quant. */
-export const PACK_K: Partial<Record<TensorType, PackSuperBlock>> = {
+export const PACK_K: Partial<Record<TensorType, PackSuperblock>> = {
   Q2_K: packQ2K,
   Q3_K: packQ3K,
   Q4_K: packQ4K,

@@ -1,16 +1,7 @@
 /** Rules of this project that `deno lint` holds: a plugin of it, see deno.json. */
 
-import { fileURLToPath } from "node:url";
-
 /** More of them are an options object, whose fields have names at the call too. */
 const MAX_PARAMETERS = 3;
-
-/** Files where some have more of them yet. */
-const PENDING = [
-  "kernels/formats.ts",
-  "kernels/pack.ts",
-  "kernels/pack_k.ts",
-].map((path) => fileURLToPath(new URL(`../${path}`, import.meta.url)));
 
 type Parametrized =
   | Deno.lint.ArrowFunctionExpression
@@ -26,7 +17,6 @@ const plugin: Deno.lint.Plugin = {
   rules: {
     "max-parameters": {
       create(context) {
-        if (PENDING.some((path) => context.filename.startsWith(path))) return {};
         const check = (node: Parametrized) => {
           if (node.params.length <= MAX_PARAMETERS) return;
           context.report({

@@ -70,7 +70,7 @@ export function allocateMatrix(
   const rows = tensors.reduce((sum, t) => sum + t.byteLength / rowBytes, 0);
   const label = tensors.map((t) => t.name).join("+");
   const tileRows = 4 * tile;
-  const tileWords = packedWords(type, tileRows, columns, tile);
+  const tileWords = packedWords(type, { rows: tileRows, columns, tile });
   // Parts and pieces hold whole tiles, and a row of each interleaved tensor.
   const stride = interleaved ? tensors.length : 1;
   const step = tileRows * stride;
@@ -87,7 +87,7 @@ export function allocateMatrix(
   const parts: MatrixPart[] = [];
   for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
     const count = Math.min(partRows, rows - firstRow);
-    const size = packedWords(type, count, columns, tile);
+    const size = packedWords(type, { rows: count, columns, tile });
     const quants = createBuffer(gpu, {
       label: `${label} quants`,
       bytes: size.quants * 4,
@@ -108,7 +108,13 @@ export function allocateMatrix(
         const pieceCount = Math.min(pieceRows, count - row);
         const piece = bytes.subarray(0, pieceCount * rowBytes);
         read({ file, tensors, rowBytes }, firstRow + row, piece);
-        const packed = packRows(type, piece, pieceCount, columns, tile, memory.arena, stride);
+        const packed = packRows(type, piece, {
+          rows: pieceCount,
+          columns,
+          tile,
+          arena: memory.arena,
+          tensors: stride,
+        });
         const tiles = row / tileRows;
         uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
         if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);

@@ -9,8 +9,9 @@ Deno.test("packRows() packs alike from any address, into memory that was used be
       const bytes = randomWeights(type, rows * 768, { random: new RandomSource(3), deviation: 1 });
       const shifted = new Uint8Array(bytes.length + 2).subarray(2);
       shifted.set(bytes);
-      const expected = packRows(type, new Uint8Array(bytes), rows, 768, 1);
-      assert.deepEqual(packRows(type, shifted, rows, 768, 1, arena), expected, `${type} ${rows}`);
+      const size = { rows, columns: 768, tile: 1 };
+      const expected = packRows(type, new Uint8Array(bytes), size);
+      assert.deepEqual(packRows(type, shifted, { ...size, arena }), expected, `${type} ${rows}`);
     }
   }
 });
