@@ -2,7 +2,7 @@
 
 import { activate, type PackedMatrix } from "../../kernels/reference.ts";
 import type { ExpertsSpec, ModelConfig } from "../model/config.ts";
-import { matmul, type MatmulOperands, matmulScratch } from "./matmul.ts";
+import { matmul } from "./matmul.ts";
 import type { ExpertWeights } from "./weights.ts";
 
 /** One of a token's experts and its share in the result. */
@@ -13,7 +13,6 @@ interface Route {
 
 /** Runs the layers of a model that have experts; the memory they work in. */
 export class Experts {
-  readonly #scratch: Float32Array;
   readonly #logits: Float64Array; // [tokens, count]
   readonly #x: Float64Array; // [tokens, dim]: the inputs of one expert
   readonly #gate: Float64Array; // [tokens, ffnDim]
@@ -26,7 +25,6 @@ export class Experts {
     const specs = layers.flatMap(({ feedForward: f }) => f.kind === "experts" ? [f] : []);
     const width = Math.max(...specs.map((spec) => spec.width));
     this.dim = dim;
-    this.#scratch = matmulScratch(Math.max(dim, width));
     this.#logits = new Float64Array(maxTokens * Math.max(...specs.map(({ count }) => count)));
     this.#x = new Float64Array(maxTokens * dim);
     this.#gate = new Float64Array(maxTokens * width);
@@ -47,7 +45,7 @@ export class Experts {
     { x, count, out }: { x: Float64Array; count: number; out: Float64Array },
   ): Generator<void, void> {
     const { dim } = this;
-    yield* this.#product(weights.router, { x, tokens: count, out: this.#logits });
+    yield* matmul(weights.router, { x, tokens: count, out: this.#logits });
     const routes = this.#route(spec, count);
     out.fill(0, 0, count * dim);
     for (const [expert, own] of routes.entries()) {
@@ -88,15 +86,11 @@ export class Experts {
     tokens: number,
   ): Generator<void, void> {
     const gate = this.#gate, up = this.#up;
-    yield* this.#product(gates, { x: this.#x, tokens, out: gate });
-    yield* this.#product(ups, { x: this.#x, tokens, out: up });
+    yield* matmul(gates, { x: this.#x, tokens, out: gate });
+    yield* matmul(ups, { x: this.#x, tokens, out: up });
     for (let i = 0; i < tokens * width; i++) {
       gate[i] = activate(gate[i]!, activation) * up[i]!;
     }
-    yield* this.#product(downs, { x: gate, tokens, out: this.#part });
-  }
-
-  #product(weights: PackedMatrix, operands: MatmulOperands): Generator<void, void> {
-    return matmul(weights, operands, this.#scratch);
+    yield* matmul(downs, { x: gate, tokens, out: this.#part });
   }
 }

@@ -3,12 +3,12 @@
 import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../model/config.ts";
 import { type RopeSpec, type RopeTable, ropeTable } from "../model/rope.ts";
 import { UNPACK } from "../../kernels/dequantize.ts";
-import { activate, type PackedMatrix } from "../../kernels/reference.ts";
+import { activate } from "../../kernels/reference.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
 import { attend } from "./attention.ts";
 import { Experts } from "./experts.ts";
 import type { KvCache } from "./kv_cache.ts";
-import { matmul, type MatmulOperands, matmulScratch } from "./matmul.ts";
+import { matmul } from "./matmul.ts";
 import type { DenseWeights, ExpertWeights, LayerWeights, ModelWeights } from "./weights.ts";
 
 /** One token that enters. */
@@ -35,7 +35,6 @@ const LOGIT_ROWS = 16;
  */
 export class Transformer {
   readonly #rotations = new Map<RopeSpec, Rotation>();
-  readonly #scratch: Float32Array;
   readonly #row: Float32Array; // [dim]
   readonly #hidden: Float64Array; // [tokens, dim]
   readonly #normed: Float64Array; // [tokens, dim]
@@ -73,7 +72,6 @@ export class Transformer {
       const [cos, sin] = [buffer(rope.dims / 2), buffer(rope.dims / 2)];
       this.#rotations.set(rope, { ...table, cos, sin });
     }
-    this.#scratch = matmulScratch(Math.max(dim, queryDim, ffnDim));
     this.#row = new Float32Array(dim);
     this.#hidden = buffer(dim);
     this.#normed = buffer(dim);
@@ -112,7 +110,7 @@ export class Transformer {
           to: i * dim,
         });
       });
-      yield* this.#product(this.weights.output, {
+      yield* matmul(this.weights.output, {
         x: this.#normed,
         tokens: chunk.length,
         out: this.#logits,
@@ -141,19 +139,19 @@ export class Transformer {
         to: t * dim,
       });
     }
-    yield* this.#product(layer.query, {
+    yield* matmul(layer.query, {
       x: this.#normed,
       tokens: count,
       out: queries,
       bias: layer.queryBias,
     });
-    yield* this.#product(layer.key, {
+    yield* matmul(layer.key, {
       x: this.#normed,
       tokens: count,
       out: keys,
       bias: layer.keyBias,
     });
-    yield* this.#product(layer.value, {
+    yield* matmul(layer.value, {
       x: this.#normed,
       tokens: count,
       out: values,
@@ -175,7 +173,7 @@ export class Transformer {
         out: this.#attended,
       });
     }
-    yield* this.#product(layer.attentionOutput, {
+    yield* matmul(layer.attentionOutput, {
       x: this.#attended,
       tokens: count,
       out: this.#added,
@@ -204,16 +202,12 @@ export class Transformer {
 
   *#dense(spec: DenseSpec, weights: DenseWeights, count: number): Generator<void, void> {
     const gate = this.#gate, up = this.#up;
-    yield* this.#product(weights.gate, { x: this.#normed, tokens: count, out: gate });
-    yield* this.#product(weights.up, { x: this.#normed, tokens: count, out: up });
+    yield* matmul(weights.gate, { x: this.#normed, tokens: count, out: gate });
+    yield* matmul(weights.up, { x: this.#normed, tokens: count, out: up });
     for (let i = 0; i < count * spec.width; i++) {
       gate[i] = activate(gate[i]!, spec.activation) * up[i]!;
     }
-    yield* this.#product(weights.down, { x: gate, tokens: count, out: this.#added });
-  }
-
-  #product(weights: PackedMatrix, operands: MatmulOperands): Generator<void, void> {
-    return matmul(weights, operands, this.#scratch);
+    yield* matmul(weights.down, { x: gate, tokens: count, out: this.#added });
   }
 
   #embed(tokens: readonly EnteringToken[]): void {

@@ -9,8 +9,7 @@ import { blocksFor, logitsOf, run, sample, tinyRunner } from "./tiny_runner.ts";
 const IDS = readGolden("tiny-llama-q4_1").ids;
 const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, minP: 0.01, repeatPenalty: 1.3 };
 
-// Q4_1 has a fused loop for one token and rounds its weights; Q5_K has neither. Experts serve the
-// tokens of a chunk together.
+// Experts serve the tokens of a chunk together.
 const CUT = [["llama", "Q4_1"], ["llama", "Q5_K"], ["qwen3moe", "Q4_0"]] as const;
 for (const [architecture, format] of CUT) {
   Deno.test(`CPU runner gives the same bits for a prompt in chunks of any size, ${architecture} ${format}`, async () => {

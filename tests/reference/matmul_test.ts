@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { matmul, matmulScratch } from "../../engine/reference/matmul.ts";
+import { matmul } from "../../engine/reference/matmul.ts";
 import { RandomSource, randomWeights } from "../../engine/files/random_weights.ts";
 import { matmul as reference, type PackedMatrix } from "../../kernels/reference.ts";
 import { GROUP_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
@@ -21,16 +21,14 @@ function randomTokens(cols: number, random: RandomSource): Float32Array {
 function product(weights: PackedMatrix, x: Float32Array, bias?: Float32Array): Float64Array {
   const { rows, cols } = weights;
   const wide = Float64Array.from(x);
-  const scratch = matmulScratch(cols);
   const together = new Float64Array(TOKENS * rows);
-  for (const _ of matmul(weights, { x: wide, tokens: TOKENS, out: together, bias }, scratch));
+  for (const _ of matmul(weights, { x: wide, tokens: TOKENS, out: together, bias }));
   for (let token = 0; token < TOKENS; token++) {
     const alone = new Float64Array(rows);
     for (
       const _ of matmul(
         weights,
         { x: wide.subarray(token * cols), tokens: 1, out: alone, bias },
-        scratch,
       )
     );
     assert.deepEqual(alone, together.subarray(token * rows, (token + 1) * rows));
@@ -76,7 +74,6 @@ Deno.test("matmul() pauses within a large product, whose results are the referen
   const all = matmul(
     weights,
     { x: Float64Array.from(x), tokens: TOKENS, out, bias },
-    matmulScratch(cols),
   );
   const pauses = [...all].length;
   assert.ok(rows * cols * TOKENS / pauses <= 2 ** 23, `${pauses} pauses`);
