@@ -2,6 +2,7 @@
 
 import { byteCharacters } from "../files/byte_characters.ts";
 import type { GgufValue } from "../files/gguf_writer.ts";
+import { float, uint } from "../model/architectures/architecture.ts";
 import { architectureOf } from "../model/architectures/mod.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 
@@ -52,10 +53,7 @@ export function syntheticMetadata(
   pre: string,
 ): Map<string, GgufValue> {
   const text = (value: string) => ({ type: "string", value }) as const;
-  const uint = (value: number) => ({ type: "uint32", value }) as const;
-  const float = (value: number) => ({ type: "float32", value }) as const;
   const texts = (value: readonly string[]) => ({ type: "array", of: "string", value }) as const;
-  const number = (value: number) => Number.isInteger(value) ? uint(value) : float(value);
   const { architecture } = h;
   const own = Object.entries(architectureOf(h).write?.(h).gguf ?? {});
   return new Map<string, GgufValue>([
@@ -74,7 +72,7 @@ export function syntheticMetadata(
     [`${architecture}.rope.freq_base`, float(h.rope.base)],
     [`${architecture}.rope.dimension_count`, uint(h.rope.dims)],
     [`${architecture}.vocab_size`, uint(h.vocabSize)],
-    ...own.map(([key, value]) => [`${architecture}.${key}`, number(value)] as const),
+    ...own.map(([key, value]) => [`${architecture}.${key}`, value] as const),
     ["tokenizer.ggml.model", text("gpt2")],
     ["tokenizer.ggml.pre", text(pre)],
     ["tokenizer.ggml.tokens", texts(tokens)],

@@ -9,6 +9,20 @@ import type { LayerWeight } from "../weight_names.ts";
 /** Hyperparameters that one architecture alone has. */
 export type OwnHyperparameters = Partial<Hyperparameters>;
 
+/** A number of GGUF metadata: llama.cpp refuses one of another type than it expects. */
+export interface GgufNumber {
+  readonly type: "uint32" | "float32";
+  readonly value: number;
+}
+
+export function uint(value: number): GgufNumber {
+  return { type: "uint32", value };
+}
+
+export function float(value: number): GgufNumber {
+  return { type: "float32", value };
+}
+
 /** One architecture: where its files differ from others', and the layers that they describe. */
 export interface Architecture {
   /** `general.architecture` of GGUF. */
@@ -31,7 +45,7 @@ export interface Architecture {
   read?(metadata: MetadataReader): OwnHyperparameters;
   /** The same, for the files of synthetic models: keys of config.json, and of GGUF below its prefix. */
   write?(h: Hyperparameters): {
-    readonly gguf: Readonly<Record<string, number>>;
+    readonly gguf: Readonly<Record<string, GgufNumber>>;
     readonly hf: Readonly<Record<string, unknown>>;
   };
   /** All layers, in order. */

@@ -7,7 +7,7 @@
 import { MAX_CONTEXT, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "../config_bounds.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
 import type { MetadataReader } from "../metadata_reader.ts";
-import { type Architecture, attention } from "./architecture.ts";
+import { type Architecture, attention, float, uint } from "./architecture.ts";
 
 /** What files without the key mean: every sixth layer sees all, the others have this RoPE base. */
 const PERIOD = 6;
@@ -31,9 +31,9 @@ export const gemma3: Architecture = {
     const { tokens, period, ropeBase } = h.window!;
     return {
       gguf: {
-        "attention.sliding_window": tokens,
-        "attention.sliding_window_pattern": period,
-        "rope.freq_base_swa": ropeBase,
+        "attention.sliding_window": uint(tokens),
+        "attention.sliding_window_pattern": uint(period),
+        "rope.freq_base_swa": float(ropeBase),
       },
       hf: {
         hidden_activation: "gelu_pytorch_tanh",

@@ -3,7 +3,7 @@
 import { MAX_EXPERTS, MAX_WIDTH } from "../config_bounds.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
 import type { MetadataReader } from "../metadata_reader.ts";
-import { type Architecture, attention, repeated } from "./architecture.ts";
+import { type Architecture, attention, repeated, uint } from "./architecture.ts";
 
 type Experts = NonNullable<Hyperparameters["experts"]>;
 
@@ -20,9 +20,9 @@ export const qwen3moe: Architecture = {
   }),
   write: ({ experts }) => ({
     gguf: {
-      expert_count: experts!.count,
-      expert_used_count: experts!.used,
-      expert_feed_forward_length: experts!.width,
+      expert_count: uint(experts!.count),
+      expert_used_count: uint(experts!.used),
+      expert_feed_forward_length: uint(experts!.width),
     },
     hf: {
       num_experts: experts!.count,
