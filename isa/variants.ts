@@ -24,14 +24,14 @@ export interface Variant {
 const HEAD_SIZES = [64, 80, 96, 128, 256];
 const TABLE = { groups: 1, group: 0 };
 const VOCABULARY = 151936;
-/** Blocks of a row: of 4,096 columns. */
-const BLOCKS = 128;
+/** Spans of 32 of a row of 4,096 columns. */
+const SPANS = 128;
 
 /** The variants for a device with this one's subgroups. */
 export function variants(gpu: Pick<Gpu, "subgroupSize">): Variant[] {
   const tuning = tuningFor("hardware");
   if (tuning.matmul.by !== "lanes") throw new TypeError("Hardware's products are shared by lanes");
-  const sizes = lanesFor(gpu, tuning.matmul, BLOCKS);
+  const sizes = lanesFor(gpu, tuning.matmul, SPANS);
   const types = Object.keys(GROUP_LAYOUT) as TensorType[];
   return [
     ...types.flatMap((type) => [

@@ -1,10 +1,10 @@
 // h[token, :] = SCALE · E[id, :]: the embedding rows of the step's tokens; those that were sampled on the
-// device and not read back yet are taken from `last`. One block of 32 an invocation.
+// device and not read back yet are taken from `last`. One span of 32 an invocation.
 const FEEDBACK = 0xffffffffu;
 override LANES: u32;
 override SCALE: f32;  // multiplies every element
 
-@group(0) @binding(4) var<storage, read_write> h: array<vec4<f32>>;  // [token, blocks, 8]
+@group(0) @binding(4) var<storage, read_write> h: array<vec4<f32>>;  // [token, spans, 8]
 @group(0) @binding(5) var<storage, read> last: array<u32>;           // [slot]: the token sampled last
 @group(0) @binding(6) var<storage, read> batch: array<u32>;
 
@@ -14,18 +14,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var row = token.id;
   if (row == FEEDBACK) { row = last[token.slot]; }
   row -= shape.first_row;  // wraps where the row is in an earlier part
-  let block = id.x;
-  if (row >= shape.rows || block >= shape.blocks) { return; }
+  let span = id.x;
+  if (row >= shape.rows || span >= shape.spans) { return; }
   let group = row / 4u;
-  let scales = load_scales(super_unit_of(group, block));
+  let scales = load_scales(super_unit_of(group, span));
   var q: Quants;
-  let scale = row_scale(scales, row % 4u, block % SUPER);
+  let scale = row_scale(scales, row % 4u, span % SUPER);
   for (var i = 0u; i < 8u; i++) {
     if (i % (8u / PIECES) == 0u) {
-      q = load_quants(unit_of(group, block), row % 4u, i / (8u / PIECES));
+      q = load_quants(unit_of(group, span), row % 4u, i / (8u / PIECES));
     }
     var v = weights(q, i) * scale.scale[i / 4u];
     if (OFFSET) { v += scale.offset[i / 4u]; }
-    h[(id.y * shape.blocks + block) * 8u + i] = v * SCALE;
+    h[(id.y * shape.spans + span) * 8u + i] = v * SCALE;
   }
 }

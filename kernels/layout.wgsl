@@ -1,6 +1,6 @@
 // How matrices lie on the device. Rows go in groups of four; 32 weights of each row of a group are
-// a unit: unit = [group / TILE, block, group % TILE]. Formats with super-blocks keep the scales of
-// SUPER blocks together: super-unit = [group / TILE, block / SUPER, group % TILE]. A unit has some
+// a unit: unit = [group / TILE, span, group % TILE]. Formats with superblocks keep the scales of
+// SUPER spans together: super-unit = [group / TILE, span / SUPER, group % TILE]. A unit has some
 // words (of its buffer's element type), and TILE units have their first words, then their second
 // words and so on, so that TILE neighbouring invocations read neighbouring memory. TILE is a `const` before this file.
 
@@ -8,7 +8,7 @@
 // matrices of a format share one pipeline.
 struct Shape {
   rows: u32,
-  blocks: u32,       // of 32, along a row
+  spans: u32,        // of 32 columns, along a row
   first_row: u32,    // of this part, within an embedding matrix
   y_stride: u32,     // floats per token in y
   y_offset: u32,     // where this matrix's rows start within them
@@ -22,12 +22,12 @@ struct Shape {
 }
 @group(0) @binding(7) var<uniform> shape: Shape;
 
-fn unit_of(group: u32, block: u32) -> u32 {
-  return (group / TILE * shape.blocks + block) * TILE + group % TILE;
+fn unit_of(group: u32, span: u32) -> u32 {
+  return (group / TILE * shape.spans + span) * TILE + group % TILE;
 }
 
-fn super_unit_of(group: u32, block: u32) -> u32 {
-  return (group / TILE * (shape.blocks / SUPER) + block / SUPER) * TILE + group % TILE;
+fn super_unit_of(group: u32, span: u32) -> u32 {
+  return (group / TILE * (shape.spans / SUPER) + span / SUPER) * TILE + group % TILE;
 }
 
 // Where word `i` of the `count` words of a unit or super-unit is.
@@ -38,7 +38,7 @@ fn word_of(unit: u32, count: u32, i: u32) -> u32 {
 // 32 weights of one row: weight i is scale[i / 16] · w[i] + offset[i / 16].
 struct RowScale { scale: vec2<f32>, offset: vec2<f32> }
 
-// Of weights 4i to 4i + 3 of a block, a byte for each:
+// Of weights 4i to 4i + 3 of a span, a byte for each:
 // nibbles, the low ones being those of weights 0–15, the high ones of 16–31;
 fn four_nibbles(words: vec4<u32>, i: u32) -> u32 {
   return (words[i % 4u] >> (i / 4u * 4u)) & 0x0f0f0f0fu;

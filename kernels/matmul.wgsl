@@ -1,11 +1,11 @@
 // A matrix product for software drivers, whose lanes do not cooperate. An invocation owns GROUPS
 // groups of four rows and TOKENS tokens, so each weight that it reads serves TOKENS tokens and each
-// activation 4·GROUPS rows, all their blocks in order: a token's result does not depend on the batch
+// activation 4·GROUPS rows, all their spans in order: a token's result does not depend on the batch
 // that it is in.
 override LANES: u32;
 
-// Four rows of one block times TOKENS tokens.
-fn dot_block(unit: u32, part: u32, scales: Scales, xs: array<Block, TOKENS>)
+// Four rows of one span times TOKENS tokens.
+fn dot_span(unit: u32, part: u32, scales: Scales, xs: array<Span, TOKENS>)
   -> array<vec4<f32>, TOKENS> {
   var result: array<vec4<f32>, TOKENS>;
   for (var r = 0u; r < 4u; r++) {
@@ -51,21 +51,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var sum: array<array<vec4<f32>, TOKENS>, GROUPS>;
   var squares: array<f32, TOKENS>;
   var scales: array<Scales, GROUPS>;
-  for (var block = 0u; block < shape.blocks; block++) {
-    let part = block % SUPER;
+  for (var span = 0u; span < shape.spans; span++) {
+    let part = span % SUPER;
     if (SUPER == 1u || part == 0u) {
       for (var g = 0u; g < GROUPS; g++) {
-        scales[g] = load_scales(super_unit_of(first + group[g], block));
+        scales[g] = load_scales(super_unit_of(first + group[g], span));
       }
     }
-    var xs: array<Block, TOKENS>;
-    let norm = load_norm(block, lane);
+    var xs: array<Span, TOKENS>;
+    let norm = load_norm(span, lane);
     for (var t = 0u; t < TOKENS; t++) {
-      xs[t] = load_block(sources[t], block, lane, norm);
+      xs[t] = load_span(sources[t], span, lane, norm);
       squares[t] += xs[t].squares;
     }
     for (var g = 0u; g < GROUPS; g++) {
-      let product = dot_block(unit_of(first + group[g], block), part, scales[g], xs);
+      let product = dot_span(unit_of(first + group[g], span), part, scales[g], xs);
       for (var t = 0u; t < TOKENS; t++) { sum[g][t] += product[t]; }
     }
   }
@@ -73,7 +73,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var scale = 1.0;
     if (has(NORM)) {
       let all = total_squares(squares[t]);
-      scale = inverseSqrt(all / f32(shape.blocks * 32u) + shape.epsilon);
+      scale = inverseSqrt(all / f32(shape.spans * 32u) + shape.epsilon);
     }
     for (var g = 0u; g < GROUPS; g++) {
       if (is_entry(token + t, tokens) && owned + g < groups) {

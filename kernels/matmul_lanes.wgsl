@@ -1,8 +1,8 @@
 // A matrix product of up to eight tokens for GPUs. A workgroup owns the TILE groups of a tile; lane
-// (k, g) has every SPLIT-th block, from block k on, of the four rows of group g. Neighbouring lanes
+// (k, g) has every SPLIT-th span, from span k on, of the four rows of group g. Neighbouring lanes
 // read neighbouring weights and, TILE of them together, the same activations.
 //
-// A block is worked through four columns at a time, so that of its activations few are in registers
+// A span is worked through four columns at a time, so that of its activations few are in registers
 // at once. For few tokens scales are multiplied in late, to a row's part instead of its weights; for
 // more of them that would cost registers and a sum of each token's activations.
 // What the lanes found is added in a fixed order: sum_lanes.wgsl or sum_subgroups.wgsl.
@@ -23,23 +23,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let group = first + workgroup.x * TILE + g;
   var rows_of_x: array<u32, TOKENS>;
   for (var t = 0u; t < TOKENS; t++) {
-    rows_of_x[t] = row_of_x(min(token + t, tokens - 1u)) * shape.blocks * 8u;
+    rows_of_x[t] = row_of_x(min(token + t, tokens - 1u)) * shape.spans * 8u;
   }
 
   var sum: array<vec4<f32>, TOKENS>;
   var squares: array<f32, TOKENS>;
-  for (var block = lane / TILE; block < shape.blocks; block += SPLIT) {
-    let unit = unit_of(group, block);
-    let scales = load_scales(super_unit_of(group, block));
+  for (var span = lane / TILE; span < shape.spans; span += SPLIT) {
+    let unit = unit_of(group, span);
+    let scales = load_scales(super_unit_of(group, span));
     var q: array<Quants, 4>;
     var scale: array<RowScale, 4>;
     for (var r = 0u; r < 4u; r++) {
-      scale[r] = row_scale(scales, r, block % SUPER);
+      scale[r] = row_scale(scales, r, span % SUPER);
     }
     // Each of the lanes that have these activations squares a part of them.
     if (NORMED) {
       for (var t = 0u; t < TOKENS; t++) {
-        let v = x[rows_of_x[t] + block * 8u + g];
+        let v = x[rows_of_x[t] + span * 8u + g];
         squares[t] += dot(v, v);
       }
     }
@@ -57,9 +57,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
       }
       var norm = vec4(1.0);
-      if (NORMED) { norm = norm_weight[block * 8u + i]; }
+      if (NORMED) { norm = norm_weight[span * 8u + i]; }
       for (var t = 0u; t < TOKENS; t++) {
-        var v = x[rows_of_x[t] + block * 8u + i];
+        var v = x[rows_of_x[t] + span * 8u + i];
         if (NORMED) { v *= norm; }
         if (LATE) {
           for (var r = 0u; r < 4u; r++) { part[t][r] = dot_from(part[t][r], w[r], v); }
@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (is_entry(token + t, tokens) && own < (shape.rows + 3u) / 4u) {
       var scale = 1.0;
       if (NORMED) {
-        scale = inverseSqrt(total_squares(t) / f32(shape.blocks * 32u) + shape.epsilon);
+        scale = inverseSqrt(total_squares(t) / f32(shape.spans * 32u) + shape.epsilon);
       }
       write(row_of_y(token + t), own, total(t, i % TILE) * scale);
     }

@@ -1,9 +1,9 @@
-// A matrix product of many tokens for GPUs: 64 rows × 32 tokens a workgroup of 64 lanes. Block by
-// block, each lane dequantizes one row into workgroup memory and loads a share of the activations;
+// A matrix product of many tokens for GPUs: 64 rows × 32 tokens a workgroup of 64 lanes. Span by
+// span, each lane dequantizes one row into workgroup memory and loads a share of the activations;
 // then each multiplies eight rows with four tokens, held in registers, four columns at a time.
 //
 // Only one index of each array is known at run time alone, so that it is checked and multiplied once
-// a block. What is left over in the structs spreads lanes over the banks of workgroup memory.
+// a span. What is left over in the structs spreads lanes over the banks of workgroup memory.
 struct Rows { w: array<array<vec4<f32>, 8>, 8>, padding: vec4<f32> }    // [row, four columns]
 struct Tokens { x: array<array<vec4<f32>, 8>, 4>, padding: vec4<f32> }  // [token, four columns]
 
@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let chunk = lane % 8u;
   var rows_of_x: array<u32, 4>;
   for (var j = 0u; j < 4u; j++) {
-    rows_of_x[j] = row_of_x(min(token + j * 8u + lane / 8u, tokens - 1u)) * shape.blocks * 8u + chunk;
+    rows_of_x[j] = row_of_x(min(token + j * 8u + lane / 8u, tokens - 1u)) * shape.spans * 8u + chunk;
   }
   // What the lane multiplies: groups `own` and `own + 8` of the workgroup's, every eighth token.
   let own = lane % 8u;
@@ -30,9 +30,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
   var sum: array<array<vec4<f32>, 2>, 4>;  // [token, group]
   var squares: array<f32, 4>;
-  for (var block = 0u; block < shape.blocks; block++) {
-    let unit = unit_of(group, block);
-    let scale = row_scale(load_scales(super_unit_of(group, block)), r, block % SUPER);
+  for (var span = 0u; span < shape.spans; span++) {
+    let unit = unit_of(group, span);
+    let scale = row_scale(load_scales(super_unit_of(group, span)), r, span % SUPER);
     var q: Quants;
     for (var i = 0u; i < 8u; i++) {
       if (i % (8u / PIECES) == 0u) { q = load_quants(unit, r, i / (8u / PIECES)); }
@@ -44,9 +44,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       w_tile[lane % 8u].w[lane / 8u][i] = w;
     }
     var norm = vec4(1.0);
-    if (NORMED) { norm = norm_weight[block * 8u + chunk]; }
+    if (NORMED) { norm = norm_weight[span * 8u + chunk]; }
     for (var j = 0u; j < 4u; j++) {
-      var v = x[rows_of_x[j] + block * 8u];
+      var v = x[rows_of_x[j] + span * 8u];
       if (NORMED) {
         squares[j] += dot(v, v);
         v *= norm;
@@ -79,7 +79,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (NORMED) {
       var all = 0.0;
       for (var i = 0u; i < 8u; i++) { all += x_tile[first].x[t][i].x; }
-      scale = inverseSqrt(all / f32(shape.blocks * 32u) + shape.epsilon);
+      scale = inverseSqrt(all / f32(shape.spans * 32u) + shape.epsilon);
     }
     for (var n = 0u; n < 2u; n++) {
       let to = (workgroup.x * 2u + n) * TILE + own;

@@ -10,7 +10,7 @@ export interface Tuning {
   /** The most tokens that one invocation of a matrix product serves. */
   readonly matmulTokens: number;
   readonly attention: PositionTuning | TileTuning;
-  /** Lanes of kernels that work element by element or block by block. */
+  /** Lanes of kernels that work element by element or span by span. */
   readonly elementLanes: number;
   readonly sampleLanes: number;
   /** Logits that one workgroup reduces before the last one takes over. */

@@ -1,18 +1,18 @@
-// Activations of one block of 32, each invocation loading all of it; caches do the sharing.
+// Activations of one span of 32, each invocation loading all of it; caches do the sharing.
 // `sums`: Σx of each half, for formats whose weights have an offset.
-struct Block { x: array<vec4<f32>, 8>, squares: f32, sums: vec2<f32> }
+struct Span { x: array<vec4<f32>, 8>, squares: f32, sums: vec2<f32> }
 
-fn load_norm(block: u32, lane: u32) -> array<vec4<f32>, 8> {
+fn load_norm(span: u32, lane: u32) -> array<vec4<f32>, 8> {
   var weights: array<vec4<f32>, 8>;
   if (has(NORM)) {
-    for (var i = 0u; i < 8u; i++) { weights[i] = norm_weight[block * 8u + i]; }
+    for (var i = 0u; i < 8u; i++) { weights[i] = norm_weight[span * 8u + i]; }
   }
   return weights;
 }
 
-fn load_block(token: u32, block: u32, lane: u32, norm: array<vec4<f32>, 8>) -> Block {
-  let base = (token * shape.blocks + block) * 8u;
-  var out: Block;
+fn load_span(token: u32, span: u32, lane: u32, norm: array<vec4<f32>, 8>) -> Span {
+  let base = (token * shape.spans + span) * 8u;
+  var out: Span;
   for (var i = 0u; i < 8u; i++) {
     var v = x[base + i];
     if (has(NORM)) {

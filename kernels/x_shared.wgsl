@@ -1,17 +1,17 @@
-// Activations of one block of 32, eight lanes of a subgroup loading a part each and passing it to
+// Activations of one span of 32, eight lanes of a subgroup loading a part each and passing it to
 // the others: on software drivers a load costs the same for one lane's address as for all, and a
 // broadcast next to nothing. Subgroups must have eight lanes or more, all of them at the same
-// token and block. `squares` holds the lane's part of Σx², `sums` is Σx of each half, for formats
+// token and span. `squares` holds the lane's part of Σx², `sums` is Σx of each half, for formats
 // whose weights have an offset.
-struct Block { x: array<vec4<f32>, 8>, squares: f32, sums: vec2<f32> }
+struct Span { x: array<vec4<f32>, 8>, squares: f32, sums: vec2<f32> }
 
-fn load_norm(block: u32, lane: u32) -> vec4<f32> {
-  if (has(NORM)) { return norm_weight[block * 8u + lane % 8u]; }
+fn load_norm(span: u32, lane: u32) -> vec4<f32> {
+  if (has(NORM)) { return norm_weight[span * 8u + lane % 8u]; }
   return vec4(1.0);
 }
 
-fn load_block(token: u32, block: u32, lane: u32, norm: vec4<f32>) -> Block {
-  var v = x[(token * shape.blocks + block) * 8u + lane % 8u];
+fn load_span(token: u32, span: u32, lane: u32, norm: vec4<f32>) -> Span {
+  var v = x[(token * shape.spans + span) * 8u + lane % 8u];
   let squares = dot(v, v);
   v *= norm;
   var sums: vec2<f32>;
@@ -22,7 +22,7 @@ fn load_block(token: u32, block: u32, lane: u32, norm: vec4<f32>) -> Block {
       (subgroupBroadcast(sum, 4u) + subgroupBroadcast(sum, 5u)) +
       (subgroupBroadcast(sum, 6u) + subgroupBroadcast(sum, 7u)));
   }
-  return Block(array(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u),
+  return Span(array(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u),
     subgroupBroadcast(v, 3u), subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u),
     subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u)), squares, sums);
 }

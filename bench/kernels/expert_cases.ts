@@ -18,7 +18,7 @@ import {
 /** As in Qwen3 30B-A3B. */
 const ROUTED = 128;
 const SLOTS = 8;
-/** A type with blocks of 32, so that it has any shape; the other types differ as in plain products. */
+/** A type with groups of 32, so that it has any shape; the other types differ as in plain products. */
 const TYPE = "Q4_0";
 
 /** Cases of experts whose matrices have this shape. */

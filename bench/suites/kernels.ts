@@ -89,7 +89,7 @@ async function verify(harness: Harness, own: KernelBench): Promise<void> {
     harness.step(`comparing with the reference, ${name} done`);
   }
   const detail = count === 0
-    ? "none was checked: their blocks do not fit the columns of this shape"
+    ? "none was checked: their groups do not fit the columns of this shape"
     : wrong.length === 0
     ? `${count} families of kernels`
     : wrong.join("; ");

@@ -2,7 +2,7 @@
 
 import { RECORD_BYTES } from "../../kernels/wasm/activations.ts";
 import { attentionScratch, partBytes, SPLIT_KEYS } from "../../kernels/wasm/attention_fields.ts";
-import { BLOCK_COLUMNS, paddedRows } from "../../kernels/wasm/formats.ts";
+import { paddedRows, SPAN_COLUMNS } from "../../kernels/wasm/formats.ts";
 import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
 import { ENCODINGS } from "../../kernels/wasm/prepare.ts";
 import { cachedDim, TOKEN } from "../../kernels/wasm/rope.ts";
@@ -37,9 +37,9 @@ export interface PreparedRows {
   readonly thread: number;
 }
 
-/** Columns filled up to whole blocks. */
+/** Columns filled up to whole spans. */
 export function padded(columns: number): number {
-  return Math.ceil(columns / BLOCK_COLUMNS) * BLOCK_COLUMNS;
+  return Math.ceil(columns / SPAN_COLUMNS) * SPAN_COLUMNS;
 }
 
 /** A table of angles: its cosines and sines. */
@@ -147,7 +147,7 @@ export class Scratch {
     this.logitsOperations = layout.allocate(OPERATIONS_OF_LOGITS * OPERATION_BYTES);
     this.routed = layout.allocate((3 * most((spec) => spec.count) + 2) * OPERATION_BYTES);
     this.rowStride = 4 * columns;
-    this.encodedStride = columns / BLOCK_COLUMNS * RECORD_BYTES;
+    this.encodedStride = columns / SPAN_COLUMNS * RECORD_BYTES;
     const rowsOf = (count: number) => ({
       row: layout.allocate(count * this.rowStride),
       encoded: Array.from({ length: ENCODINGS }, () => layout.allocate(count * this.encodedStride)),

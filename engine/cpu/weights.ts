@@ -3,9 +3,9 @@
 import { dequantize } from "../../kernels/dequantize.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import {
-  BLOCK_COLUMNS,
   matrixBytes,
   paddedRows,
+  SPAN_COLUMNS,
   STRIP_ROWS,
   type StripLayout,
   stripLayout,
@@ -255,11 +255,11 @@ export class WeightPlan {
     };
   }
 
-  /** Filled up with zeros to whole blocks. */
+  /** Filled up with zeros to whole spans. */
   #vector(name: string): number {
     const tensor = this.#find(name);
     const vector = this.layout.allocate(
-      4 * Math.ceil(tensor.shape[0]! / BLOCK_COLUMNS) * BLOCK_COLUMNS,
+      4 * Math.ceil(tensor.shape[0]! / SPAN_COLUMNS) * SPAN_COLUMNS,
     );
     this.#pending.push({ tensor, vector });
     return vector;

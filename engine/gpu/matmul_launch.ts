@@ -45,18 +45,18 @@ export function matmulLaunch(
   return { pipeline: pipelines.get(spec), rows: 4 * GPU_TILE };
 }
 
-/** Lanes along a row of so many blocks, and how many of a workgroup add up by shuffles. */
+/** Lanes along a row of so many spans of 32, and how many of a workgroup add up by shuffles. */
 export function lanesFor(
   { subgroupSize }: Pick<Gpu, "subgroupSize">,
   { split }: LaneTuning,
-  blocks: number,
+  spans: number,
 ): { readonly split: number; readonly subgroup: number } {
   const subgroup = subgroupSize > GPU_TILE ? Math.min(64, subgroupSize) : 0;
   // Each lane's sums go through workgroup memory without shuffles: 16 KiB hold those of 64.
   let lanes = subgroup > 0 ? split : Math.min(split, 8);
   // As many as find work most of the time.
   while (
-    lanes * GPU_TILE > Math.max(64, subgroup) && blocks / (Math.ceil(blocks / lanes) * lanes) < 0.75
+    lanes * GPU_TILE > Math.max(64, subgroup) && spans / (Math.ceil(spans / lanes) * lanes) < 0.75
   ) {
     lanes /= 2;
   }

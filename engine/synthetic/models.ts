@@ -179,7 +179,7 @@ function ropeFactors(rope: RopeSpec, name: string): GgufTensorData {
 /**
  * As llama.cpp quantizes (llama_tensor_get_type of llama-quant.cpp): vectors and routers stay F32; the output
  * head, or the embedding in its place, is Q6_K where it would be smaller; Q4_K_M has half of the
- * values and downs in Q6_K; rows that superblocks do not divide fall back to blocks of 32.
+ * values and downs in Q6_K; rows that superblocks do not divide fall back to groups of 32.
  */
 function tensorType(
   { name, shape }: Pick<ExpectedWeight, "name" | "shape">,

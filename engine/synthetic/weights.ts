@@ -5,7 +5,7 @@ import { RandomSource, randomWeights } from "../files/random_weights.ts";
 import type { TensorType } from "../../kernels/tensor_types.ts";
 import type { ExpectedWeight } from "../model/expected_weights.ts";
 
-/** Weights made at a time: a multiple of every block, small enough to stay in a processor's cache. */
+/** Weights made at a time: a multiple of every group, small enough to stay in a processor's cache. */
 const PIECE_WEIGHTS = 2 ** 18;
 
 /** What decides a tensor's weights, with a seed. */

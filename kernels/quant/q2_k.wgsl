@@ -1,15 +1,15 @@
 // Q2_K: w = d·sc·q − dmin·m; sc and m, four bits each, in a byte per 16 weights.
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;        // 2 words, of two rows each
-@group(0) @binding(1) var<storage, read> block_scales: array<vec4<u32>>;  // 4 rows of sc and m, and d, dmin
+@group(0) @binding(1) var<storage, read> packed_scales: array<vec4<u32>>;  // 4 rows of sc and m, and d, dmin
 
 const PIECES = 1u;
 struct Quants { q: vec2<u32> }
 struct Scales { s: array<vec4<u32>, 4>, d: vec4<u32> }
 
 fn load_scales(super_unit: u32) -> Scales {
-  return Scales(array(block_scales[word_of(super_unit, 5u, 0u)],
-    block_scales[word_of(super_unit, 5u, 1u)], block_scales[word_of(super_unit, 5u, 2u)],
-    block_scales[word_of(super_unit, 5u, 3u)]), block_scales[word_of(super_unit, 5u, 4u)]);
+  return Scales(array(packed_scales[word_of(super_unit, 5u, 0u)],
+    packed_scales[word_of(super_unit, 5u, 1u)], packed_scales[word_of(super_unit, 5u, 2u)],
+    packed_scales[word_of(super_unit, 5u, 3u)]), packed_scales[word_of(super_unit, 5u, 4u)]);
 }
 
 fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {

@@ -1,16 +1,16 @@
 // Q3_K: w = d·(sc − 32)·(q − 4), q being two low bits and a high one; sc, six bits, per 16 weights:
 // low four bits in bytes 0–7 (nibbles 0–7 low, 8–15 high), high two in bytes 8–11.
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;        // 2 words, of two rows each, and high bits
-@group(0) @binding(1) var<storage, read> block_scales: array<vec4<u32>>;  // 4 rows: 12 bytes of sc, d
+@group(0) @binding(1) var<storage, read> packed_scales: array<vec4<u32>>;  // 4 rows: 12 bytes of sc, d
 
 const PIECES = 1u;
 struct Quants { q: vec2<u32>, bits: u32 }
 struct Scales { s: array<vec4<u32>, 4> }
 
 fn load_scales(super_unit: u32) -> Scales {
-  return Scales(array(block_scales[word_of(super_unit, 4u, 0u)],
-    block_scales[word_of(super_unit, 4u, 1u)], block_scales[word_of(super_unit, 4u, 2u)],
-    block_scales[word_of(super_unit, 4u, 3u)]));
+  return Scales(array(packed_scales[word_of(super_unit, 4u, 0u)],
+    packed_scales[word_of(super_unit, 4u, 1u)], packed_scales[word_of(super_unit, 4u, 2u)],
+    packed_scales[word_of(super_unit, 4u, 3u)]));
 }
 
 fn six_bits(s: vec4<u32>, i: u32) -> f32 {

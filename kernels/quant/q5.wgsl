@@ -1,4 +1,4 @@
-// Five bits a weight: nibbles as in q4.wgsl, and the fifth bits of a row's block in one word.
+// Five bits a weight: nibbles as in q4.wgsl, and the fifth bits of a row's span in one word.
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows, and their fifth bits
 
 const PIECES = 1u;

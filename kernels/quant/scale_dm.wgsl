@@ -1,9 +1,9 @@
-// Two f16 a block and row: w = d·q + m (Q4_1, Q5_1).
-@group(0) @binding(1) var<storage, read> block_scales: array<vec4<u32>>;  // d, m of 4 rows
+// Two f16 a span and row: w = d·q + m (Q4_1, Q5_1).
+@group(0) @binding(1) var<storage, read> packed_scales: array<vec4<u32>>;  // d, m of 4 rows
 
 struct Scales { dm: vec4<u32> }
 
-fn load_scales(super_unit: u32) -> Scales { return Scales(block_scales[super_unit]); }
+fn load_scales(super_unit: u32) -> Scales { return Scales(packed_scales[super_unit]); }
 
 fn row_scale(scales: Scales, r: u32, part: u32) -> RowScale {
   let dm = unpack2x16float(scales.dm[r]);

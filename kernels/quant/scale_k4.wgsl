@@ -1,14 +1,14 @@
-// Q4_K and Q5_K: w = d·sc·q − dmin·m; sc and m, six bits each, per block of 32. A row's super-block
+// Q4_K and Q5_K: w = d·sc·q − dmin·m; sc and m, six bits each, per span of 32. A row's superblock
 // has f16 d and dmin, then twelve bytes: low six bits of bytes 0–3 are sc 0–3, of bytes 4–7 m 0–3;
 // sc and m 4–7 have their low four bits in bytes 8–11, their high two atop bytes 0–3 and 4–7.
-@group(0) @binding(1) var<storage, read> block_scales: array<vec4<u32>>;  // 4 rows
+@group(0) @binding(1) var<storage, read> packed_scales: array<vec4<u32>>;  // 4 rows
 
 struct Scales { s: array<vec4<u32>, 4> }
 
 fn load_scales(super_unit: u32) -> Scales {
-  return Scales(array(block_scales[word_of(super_unit, 4u, 0u)],
-    block_scales[word_of(super_unit, 4u, 1u)], block_scales[word_of(super_unit, 4u, 2u)],
-    block_scales[word_of(super_unit, 4u, 3u)]));
+  return Scales(array(packed_scales[word_of(super_unit, 4u, 0u)],
+    packed_scales[word_of(super_unit, 4u, 1u)], packed_scales[word_of(super_unit, 4u, 2u)],
+    packed_scales[word_of(super_unit, 4u, 3u)]));
 }
 
 fn row_scale(scales: Scales, r: u32, part: u32) -> RowScale {

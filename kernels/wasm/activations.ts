@@ -1,6 +1,6 @@
 /**
  * Activations as the integer kernels read them: 16-bit integers with a scale for each 32 of them, so
- * that the answers stay float32's. A record of 96 bytes a block: 64 of integers, then what `RECORD`
+ * that the answers stay float32's. A record of 96 bytes a span: 64 of integers, then what `RECORD`
  * says.
  *
  * - "planes": the high and the low bytes, 32 each: q = 256 · high + low, both signed.
@@ -53,15 +53,15 @@ export function encodingKey({ kind, group, zero }: Encoding): string {
 const LARGEST = { planes: 32639, words: 32639, offset: 8191 } as const;
 
 /**
- * Adds a function (from: address of [blocks · 32] float32, to: address, blocks: i32).
+ * Adds a function (from: address of [spans · 32] float32, to: address, spans: i32).
  */
 export function addEncoder(module: ModuleBuilder, encoding: Encoding): number {
-  return module.add([module.address, module.address, "i32"], [], (f, [from, to, blocks]) => {
+  return module.add([module.address, module.address, "i32"], [], (f, [from, to, spans]) => {
     const x = f.locals("v128", 8);
     const most = f.local("v128"), inverse = f.local("f32");
     const q = f.locals("v128", 8);
     return whileLoop(
-      get(blocks),
+      get(spans),
       ...x.map((v, i) => set(v, load("v128.load", get(from), 16 * i))),
       // Magnitudes compare as integers do, NaN as the largest, so that it is not lost.
       set(most, x.map((v) => op("v128.and", get(v), splatI32(0x7fffffff))).reduce(largest)),
@@ -89,7 +89,7 @@ export function addEncoder(module: ModuleBuilder, encoding: Encoding): number {
       writeIntegers(f, encoding.kind, { q, to }),
       set(from, module.plus(get(from), module.addressConst(128))),
       set(to, module.plus(get(to), module.addressConst(RECORD_BYTES))),
-      set(blocks, op("i32.sub", get(blocks), i32(1))),
+      set(spans, op("i32.sub", get(spans), i32(1))),
     );
   });
 }

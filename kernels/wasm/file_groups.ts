@@ -1,19 +1,19 @@
 /**
- * The blocks of each packed format as code that reads them: what kernels/dequantize.ts reads, by
+ * The quantization groups of each packed format as code that reads them: what kernels/dequantize.ts reads, by
  * vectors. Source of the layouts: ggml-common.h and ggml-quants.c of ggml; MLX's are ours.
  */
 
 import { type Code, i32, load, op, shuffle, splatI8, vector } from "./assembler.ts";
 import type { TensorType } from "../tensor_types.ts";
 
-/** How to read one block of a row. */
-export interface FileBlock {
-  /** The 32 quants of part `part` of the block at `row`, in two vectors of bytes. */
+/** How to read one quantization group of a row. */
+export interface FileGroup {
+  /** The 32 quants of part `part` of the group at `row`, in two vectors of bytes. */
   quants(row: Code, part: number): [Code, Code];
-  /** Offset of the float16 scale of the block, and of its minimum. */
+  /** Offset of the float16 scale of the group, and of its minimum. */
   readonly scaleAt: number;
   readonly minimumAt?: number;
-  /** The integer scale and minimum of group `group` of a block that has them. */
+  /** The integer scale and minimum of part `group` of a superblock that has them. */
   scale?(row: Code, group: number): Code;
   minimum?(row: Code, group: number): Code;
 }
@@ -47,13 +47,13 @@ function fiveBits(row: Code, quantsAt: number, bitsAt: number): [Code, Code] {
   return [or(low, fifthBits(row, bitsAt)), or(high, fifthBits(row, bitsAt + 2))];
 }
 
-const mlx4: FileBlock = {
+const mlx4: FileGroup = {
   scaleAt: 0,
   minimumAt: 2,
   quants: (row, part) => nibbles(row, 4 + 16 * part),
 };
 
-const mlx8: FileBlock = {
+const mlx8: FileGroup = {
   scaleAt: 0,
   minimumAt: 2,
   quants: (row, part) => {
@@ -104,7 +104,7 @@ function join([a, b]: [Code, Code], [c, d]: [Code, Code]): [Code, Code] {
 }
 
 /** Of every type that is not of floats. */
-export const FILE_BLOCKS: Readonly<Partial<Record<TensorType, FileBlock>>> = {
+export const FILE_GROUPS: Readonly<Partial<Record<TensorType, FileGroup>>> = {
   Q4_0: { scaleAt: 0, quants: (row) => nibbles(row, 2) },
   Q4_1: { scaleAt: 0, minimumAt: 2, quants: (row) => nibbles(row, 4) },
   Q5_0: { scaleAt: 0, quants: (row) => fiveBits(row, 6, 2) },

@@ -2,7 +2,7 @@
  * How matrices lie in the memory of the WASM kernels: in the order in which a kernel reads them, so
  * that the processor fetches ahead. Eight rows are a strip, and half of it a panel, so that the four
  * lanes of a vector are four rows and no sum runs across lanes. A strip of integers has for each
- * block of 32 columns, one part after the other, each first of the one panel and then of the other:
+ * span of 32 columns, one part after the other, each first of the one panel and then of the other:
  *
  * - quants: vectors of 16 bytes, in which lane r has 4 columns of row r. Nibbles: columns 4j … 4j + 3
  *   in the low halves of vector j, 16 + 4j … in the high ones. Bytes: columns 4j … in vector j.
@@ -18,15 +18,15 @@
 import type { TensorType } from "../tensor_types.ts";
 
 /** Columns that share their activations' scale. */
-export const BLOCK_COLUMNS = 32;
+export const SPAN_COLUMNS = 32;
 
 /** Rows of a panel, and of a strip. */
 export const PANEL_ROWS = 4;
 export const STRIP_ROWS = 8;
 export const PANELS = STRIP_ROWS / PANEL_ROWS;
 
-/** Blocks that share the float16 of "byte" scales. */
-export const SUPER_BLOCKS = 8;
+/** Spans that share the float16 of "byte" scales. */
+export const SUPER_SPANS = 8;
 
 /** A matrix of quants: w = scale · (quant − zero) + minimum. */
 export interface IntegerFormat {
@@ -84,17 +84,17 @@ export function formatKey(format: WasmFormat): string {
     : `${format.quants}${format.group}${format.scales}${format.minima ? "min" : ""}${format.zero}`;
 }
 
-/** Bytes of a block's quants of one panel. */
+/** Bytes of a span's quants of one panel. */
 export function quantBytes({ quants }: IntegerFormat): number {
   return quants === "nibble" ? 64 : 128;
 }
 
-/** Bytes of a block's scales of one panel, and as many of its minima. */
+/** Bytes of a span's scales of one panel, and as many of its minima. */
 function scaleBytes({ scales, group }: IntegerFormat): number {
-  return scales === "half" ? 8 : 4 * BLOCK_COLUMNS / group;
+  return scales === "half" ? 8 : 4 * SPAN_COLUMNS / group;
 }
 
-/** Where in a block the scales and the minima of a panel are. */
+/** Where in a span the scales and the minima of a panel are. */
 export function scaleAt(format: IntegerFormat, panel: number): number {
   return PANELS * quantBytes(format) + panel * scaleBytes(format);
 }
@@ -102,8 +102,8 @@ export function minimumAt(format: IntegerFormat, panel: number): number {
   return scaleAt(format, PANELS + panel);
 }
 
-/** Bytes of a block. */
-export function blockBytes(format: IntegerFormat): number {
+/** Bytes of a span. */
+export function spanBytes(format: IntegerFormat): number {
   return scaleAt(format, format.minima ? 2 * PANELS : PANELS);
 }
 
@@ -115,9 +115,9 @@ export function superBytes({ scales, minima }: IntegerFormat): number {
 
 const FLOAT_BYTES = { f32: 4, f16: 2, bf16: 2 } as const;
 
-/** Columns as the kernels walk them: whole blocks, or of floats a multiple of four. */
+/** Columns as the kernels walk them: whole spans, or of floats a multiple of four. */
 export function paddedColumns(format: WasmFormat, columns: number): number {
-  const step = isFloat(format) ? 4 : BLOCK_COLUMNS;
+  const step = isFloat(format) ? 4 : SPAN_COLUMNS;
   return Math.ceil(columns / step) * step;
 }
 
@@ -132,8 +132,8 @@ export function stripLayout(format: WasmFormat, columns: number): StripLayout {
   if (isFloat(format)) {
     factors = paddedColumns(format, columns) * columnBytes(format);
   } else {
-    const blocks = columns / BLOCK_COLUMNS;
-    factors = blocks * blockBytes(format) + blocks / SUPER_BLOCKS * superBytes(format);
+    const spans = columns / SPAN_COLUMNS;
+    factors = spans * spanBytes(format) + spans / SUPER_SPANS * superBytes(format);
   }
   // A whole number of cache lines, in which every strip's vectors then lie.
   return { factors, bytes: Math.ceil((factors + 4 * STRIP_ROWS) / 64) * 64 };

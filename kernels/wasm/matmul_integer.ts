@@ -17,14 +17,14 @@ import {
   splatI32,
 } from "./assembler.ts";
 import {
-  BLOCK_COLUMNS,
-  blockBytes,
   type IntegerFormat,
   minimumAt,
   PANELS,
   quantBytes,
   scaleAt,
-  SUPER_BLOCKS,
+  SPAN_COLUMNS,
+  spanBytes,
+  SUPER_SPANS,
   superBytes,
 } from "./formats.ts";
 import { loadHalves, multiplyAdd } from "./math.ts";
@@ -74,7 +74,7 @@ interface TileLocals {
   readonly bias: Local;
   readonly x: readonly Local[];
   readonly y: readonly Local[];
-  /** The block that is read. */
+  /** The span that is read. */
   readonly at: Local;
 }
 
@@ -121,15 +121,15 @@ class TileWriter {
     const columns = field(module, locals.operation, MATMUL.columns);
     const body = format.scales === "half"
       ? [
-        ...set(this.#count, op("i32.div_u", columns, i32(BLOCK_COLUMNS))),
-        ...this.#repeat(this.#count, this.#block()),
+        ...set(this.#count, op("i32.div_u", columns, i32(SPAN_COLUMNS))),
+        ...this.#repeat(this.#count, this.#span()),
       ]
       : [
-        ...set(this.#count, op("i32.div_u", columns, i32(BLOCK_COLUMNS * SUPER_BLOCKS))),
+        ...set(this.#count, op("i32.div_u", columns, i32(SPAN_COLUMNS * SUPER_SPANS))),
         ...this.#repeat(this.#count, [
           ...[...this.#supers, ...this.#superMinima].flat().flatMap((v) => set(v, splatF32(0))),
-          ...set(this.#inner, i32(SUPER_BLOCKS)),
-          ...this.#repeat(this.#inner, this.#block()),
+          ...set(this.#inner, i32(SUPER_SPANS)),
+          ...this.#repeat(this.#inner, this.#span()),
           ...this.#superblock(),
         ]),
       ];
@@ -152,11 +152,11 @@ class TileWriter {
   }
 
   /** 32 columns of all tokens, and the addresses moved on. */
-  #block(): Code {
+  #span(): Code {
     const { locals, options: { format } } = this;
     return [
       ...this.#groups(),
-      ...this.#move(locals.at, blockBytes(format)),
+      ...this.#move(locals.at, spanBytes(format)),
       ...locals.x.flatMap((x) => this.#move(x, RECORD_BYTES)),
     ];
   }
@@ -183,7 +183,7 @@ class TileWriter {
     }).flat();
   }
 
-  /** Loads vectors of weights, all of the block or of one half, and does `step` for each. */
+  /** Loads vectors of weights, all of the span or of one half, and does `step` for each. */
   #steps(half: number, groups: number, step: (column: number) => Code): Code {
     const { format } = this.options;
     const { quants } = format;

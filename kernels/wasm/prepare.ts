@@ -19,7 +19,7 @@ import {
   when,
   whileLoop,
 } from "./assembler.ts";
-import { BLOCK_COLUMNS } from "./formats.ts";
+import { SPAN_COLUMNS } from "./formats.ts";
 import { addRootMean, exponential, whileCount } from "./math.ts";
 import { addKernel, type Field, field, fields } from "./operation.ts";
 
@@ -27,7 +27,7 @@ import { addKernel, type Field, field, fields } from "./operation.ts";
 export const ENCODINGS = 3;
 
 /**
- * `columns`: without padding; rows are padded with zeros to whole blocks. `encode0` …: functions of
+ * `columns`: without padding; rows are padded with zeros to whole spans. `encode0` …: functions of
  * activations.ts, or −1. `thread`: bytes between what two threads write, or 0. All strides in bytes.
  */
 export const OUTPUT_INTEGERS = [
@@ -79,13 +79,13 @@ export function addPrepare(
             get(from!),
             module.extend(read("encodedStride")),
           ),
-          op("i32.div_u", get(padded), i32(BLOCK_COLUMNS)),
+          op("i32.div_u", get(padded), i32(SPAN_COLUMNS)),
         ),
       );
     return [
       ...set(
         padded,
-        op("i32.and", op("i32.add", read("columns"), i32(BLOCK_COLUMNS - 1)), i32(-BLOCK_COLUMNS)),
+        op("i32.and", op("i32.add", read("columns"), i32(SPAN_COLUMNS - 1)), i32(-SPAN_COLUMNS)),
       ),
       ...set(own, module.at(module.addressConst(0), get(thread!), read("thread"))),
       ...whileLoop(

@@ -1,5 +1,5 @@
 /**
- * Forms of the integer dot product, and how each walks a block: a form takes four rows × 4 columns
+ * Forms of the integer dot product, and how each walks a span: a form takes four rows × 4 columns
  * of weights in one vector at a time and the same 4 columns of activations, repeated for each row.
  */
 
@@ -53,9 +53,9 @@ export interface Sums {
 interface SumsOptions {
   readonly format: IntegerFormat;
   readonly form: ProductForm;
-  /** Addresses of the tokens' records of the block. */
+  /** Addresses of the tokens' records of the span. */
   readonly tokens: readonly Local[];
-  /** Which half of the block has its own scale, or 0. */
+  /** Which half of the span has its own scale, or 0. */
   readonly half: 0 | 1;
 }
 

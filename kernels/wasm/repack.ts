@@ -20,10 +20,8 @@ import {
   storeLane,
   whileLoop,
 } from "./assembler.ts";
-import { FILE_BLOCKS } from "./file_blocks.ts";
+import { FILE_GROUPS } from "./file_groups.ts";
 import {
-  BLOCK_COLUMNS,
-  blockBytes,
   columnBytes,
   type FloatFormat,
   type IntegerFormat,
@@ -33,8 +31,10 @@ import {
   PANELS,
   quantBytes,
   scaleAt,
+  SPAN_COLUMNS,
+  spanBytes,
   STRIP_ROWS,
-  SUPER_BLOCKS,
+  SUPER_SPANS,
   superBytes,
   WASM_FORMATS,
   type WasmFormat,
@@ -110,14 +110,14 @@ function normalized(
       : splatF32(1);
   }
   const vectors = PANELS * (format.minima ? 2 : 1);
-  const blocks = SUPER_BLOCKS * blockBytes(format);
+  const superblock = SUPER_SPANS * spanBytes(format);
   return format.scales === "half"
-    ? halves(scaleAt(format, 0), op("i32.div_u", columns, i32(BLOCK_COLUMNS)), [
-      blockBytes(format),
+    ? halves(scaleAt(format, 0), op("i32.div_u", columns, i32(SPAN_COLUMNS)), [
+      spanBytes(format),
       vectors,
     ])
-    : halves(blocks, op("i32.div_u", columns, i32(BLOCK_COLUMNS * SUPER_BLOCKS)), [
-      blocks + superBytes(format),
+    : halves(superblock, op("i32.div_u", columns, i32(SPAN_COLUMNS * SUPER_SPANS)), [
+      superblock + superBytes(format),
       vectors,
     ]);
 }
@@ -233,30 +233,30 @@ function packIntegers(
   },
 ): Code {
   const { weights, bytes } = GROUP_LAYOUT[type];
-  const source = FILE_BLOCKS[type]!;
+  const source = FILE_GROUPS[type]!;
   const at = f.local(module.address), count = f.local("i32");
   const low = f.locals("v128", PANEL_ROWS), high = f.locals("v128", PANEL_ROWS);
   const move = (pointer: Local, by: number) =>
     set(pointer, module.plus(get(pointer), module.addressConst(by)));
-  const parts = weights / BLOCK_COLUMNS;
-  const groups = BLOCK_COLUMNS / format.group;
+  const parts = weights / SPAN_COLUMNS;
+  const groups = SPAN_COLUMNS / format.group;
   const copyHalf = (to: number, row: Local, from: number) =>
     store("i32.store16", get(at), to, load("i32.load16_u", get(row), from));
 
-  const quants = (panel: number, part: number, block: number): Code => [
+  const quants = (panel: number, part: number, span: number): Code => [
     ...low.flatMap((_, r) => {
       const [first, second] = source.quants(get(rows[panel * PANEL_ROWS + r]!), part);
       return [...set(low[r]!, first), ...set(high[r]!, second)];
     }),
-    ...interleave(format, { low, high }, { to: at, at: block + panel * quantBytes(format) }),
+    ...interleave(format, { low, high }, { to: at, at: span + panel * quantBytes(format) }),
   ];
   const scales = (
     row: Local,
     i: number,
-    { part, block }: { part: number; block: number },
+    { part, span }: { part: number; span: number },
   ): Code => {
     const panel = Math.floor(i / PANEL_ROWS), r = i % PANEL_ROWS;
-    const scale = block + scaleAt(format, panel), minimum = block + minimumAt(format, panel);
+    const scale = span + scaleAt(format, panel), minimum = span + minimumAt(format, panel);
     if (format.scales === "half") {
       return [
         ...copyHalf(scale + 2 * r, row, source.scaleAt),
@@ -273,7 +273,7 @@ function packIntegers(
     }).flat();
   };
   const common = (row: Local, i: number): Code => {
-    const to = parts * blockBytes(format) + 2 * i;
+    const to = parts * spanBytes(format) + 2 * i;
     return [
       ...copyHalf(to, row, source.scaleAt),
       ...(format.minima ? copyHalf(to + 2 * STRIP_ROWS, row, source.minimumAt!) : []),
@@ -284,16 +284,16 @@ function packIntegers(
     ...set(count, op("i32.div_u", read("columns"), i32(weights))),
     ...whileCount(count, 1, [
       ...Array.from({ length: parts }, (_, part) => {
-        const block = blockBytes(format) * part;
+        const span = spanBytes(format) * part;
         return [
-          ...quants(0, part, block),
-          ...quants(1, part, block),
-          ...rows.flatMap((row, i) => scales(row, i, { part, block })),
+          ...quants(0, part, span),
+          ...quants(1, part, span),
+          ...rows.flatMap((row, i) => scales(row, i, { part, span })),
         ];
       }).flat(),
       ...(format.scales === "byte" ? rows.flatMap(common) : []),
       ...rows.flatMap((row) => move(row, bytes)),
-      ...move(at, blockBytes(format) * parts + superBytes(format)),
+      ...move(at, spanBytes(format) * parts + superBytes(format)),
     ]),
   ];
 }

@@ -2,8 +2,6 @@
 
 import { F16_VALUES } from "../f16.ts";
 import {
-  BLOCK_COLUMNS,
-  blockBytes,
   columnBytes,
   type IntegerFormat,
   isFloat,
@@ -11,9 +9,11 @@ import {
   PANEL_ROWS,
   quantBytes,
   scaleAt,
+  SPAN_COLUMNS,
+  spanBytes,
   STRIP_ROWS,
   stripLayout,
-  SUPER_BLOCKS,
+  SUPER_SPANS,
   superBytes,
   type WasmFormat,
 } from "./formats.ts";
@@ -49,13 +49,13 @@ export function unpackStripRow(
   const panel = Math.floor(within / PANEL_ROWS), r = within % PANEL_ROWS;
   const half = (at: number) => F16_VALUES[memory.getUint16(at, true)]! * factor;
   const { group, minima, zero, scales } = format;
-  const superblock = SUPER_BLOCKS * blockBytes(format) + superBytes(format);
-  for (let block = 0; block < columns / BLOCK_COLUMNS; block++) {
-    const before = scales === "half" ? 0 : Math.floor(block / SUPER_BLOCKS) * superBytes(format);
-    const at = strip + block * blockBytes(format) + before;
-    const common = strip + (Math.floor(block / SUPER_BLOCKS) + 1) * superblock -
+  const superblock = SUPER_SPANS * spanBytes(format) + superBytes(format);
+  for (let span = 0; span < columns / SPAN_COLUMNS; span++) {
+    const before = scales === "half" ? 0 : Math.floor(span / SUPER_SPANS) * superBytes(format);
+    const at = strip + span * spanBytes(format) + before;
+    const common = strip + (Math.floor(span / SUPER_SPANS) + 1) * superblock -
       superBytes(format) + 2 * within;
-    for (let g = 0; g < BLOCK_COLUMNS / group; g++) {
+    for (let g = 0; g < SPAN_COLUMNS / group; g++) {
       const scaleOf = at + scaleAt(format, panel), minimumOf = at + minimumAt(format, panel);
       let scale: number, minimum = 0;
       if (scales === "half") {
@@ -70,13 +70,13 @@ export function unpackStripRow(
       const quants = at + panel * quantBytes(format) + 4 * r;
       for (let c = g * group; c < (g + 1) * group; c++) {
         const quant = quantAt(memory, format, { at: quants, column: c });
-        out[BLOCK_COLUMNS * block + c] = scale * (quant - zero) + minimum;
+        out[SPAN_COLUMNS * span + c] = scale * (quant - zero) + minimum;
       }
     }
   }
 }
 
-/** Quant `column` of a block whose first vector has the row's lane at `at`. */
+/** Quant `column` of a span whose first vector has the row's lane at `at`. */
 function quantAt(
   memory: DataView,
   { quants }: IntegerFormat,
