@@ -33,7 +33,7 @@ export class Progress implements Disposable {
     this.#total = total;
     this.#screen = screen;
     this.#started = screen?.now() ?? 0;
-    // The timer turns the spinner during a wait; work that never waits draws in update().
+    // The timer advances the spinner during a wait; work that never waits draws in update().
     if (screen !== undefined) this.#timer = setInterval(() => this.#draw(), INTERVAL);
   }
 

@@ -27,7 +27,7 @@ export interface LoopStatistics {
   /** Multiply-adds and dot products among them. */
   readonly multiplyAdds: number;
   readonly vmem: number;
-  /** Bytes that an invocation loads in a turn. */
+  /** Bytes that an invocation loads in an iteration of the loop. */
   readonly loadBytes: number;
   readonly branches: number;
 }

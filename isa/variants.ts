@@ -11,11 +11,11 @@ import { tuningFor } from "../kernels/tuning.ts";
 import type { Gpu } from "../engine/gpu/device.ts";
 import { lanesFor } from "../engine/gpu/matmul_launch.ts";
 
-/** A kernel, and what its hottest loop does in a turn. */
+/** A kernel, and what its hottest loop does in an iteration. */
 export interface Variant {
   readonly name: string;
   readonly spec: KernelSpec;
-  /** Weights that an invocation reads in a turn; 0: it reads none. */
+  /** Weights that an invocation reads in an iteration; 0: it reads none. */
   readonly weights: number;
   /** Bytes of activations, norms and the like that it reads beside them. */
   readonly otherBytes: number;

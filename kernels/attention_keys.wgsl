@@ -3,7 +3,7 @@
 // key and multiplies it with all queries, then it has eight elements of the values of every
 // SHARES-th position. A running maximum and sum keep the softmax (Milakov and Gimelshein, 2018).
 //
-// In steps of few tokens several workgroups take turns at the positions of each and leave parts,
+// In steps of few tokens several workgroups share the positions of each and leave parts,
 // which attention_merge.wgsl adds (Dao et al., Flash-Decoding, 2023): batch[6] says how many.
 override HEADS: u32;
 override KV_HEADS: u32;

@@ -1,6 +1,6 @@
 /**
  * Measures the time from the start of each form of tvllm to the first token of the built-in model:
- * `deno task startup [RUNS [OPTION of generate]…]`. The forms take turns, so other load on the machine
+ * `deno task startup [RUNS [OPTION of generate]…]`. Runs of the forms are interleaved, so other load on the machine
  * affects all of them; `deno task standalone` and `npm pack --pack-destination dist` build them.
  */
 

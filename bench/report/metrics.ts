@@ -107,7 +107,7 @@ const SPEEDUP: DefinedMetric = {
   id: "speedup",
   unit: "x",
   name: "Speedup",
-  definition: "Ratio of two ways that take turns: the median of the ratios within a repetition",
+  definition: "Ratio of two interleaved ways: the median of the ratios within a repetition",
 };
 export const CACHE_HIT_RATE: DefinedMetric = {
   id: "cache_hit_rate",

@@ -101,7 +101,7 @@ class GpuProbe {
       })),
     ].map(({ spec, groups, amount }) => ({ dispatch: this.#dispatch(spec, groups), amount }));
     for (const { dispatch } of kernels) await this.#run(dispatch, 1); // compiles
-    // In turns, so that each figure has samples of the whole time.
+    // Interleaved, so that each figure has samples of the whole time.
     const rates = kernels.map((): number[] => []);
     const dispatches: number[] = [];
     const overhead = await this.#dispatchOverhead();

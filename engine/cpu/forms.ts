@@ -22,12 +22,12 @@ export const FORM_NAMES: Readonly<Record<ProductForm, string>> = {
   plain: "plain SIMD",
 };
 
-/** How long a form is timed, until V8 has optimised its code, in turns with the others. */
+/** How long a form is timed, until V8 has optimised its code, interleaved with the others. */
 const ROUNDS = 8;
 const ROUND_MS = 1;
-/** Turns of the loop in a call. */
-const TURNS = 2000;
-/** Vectors of weights in a turn; each has two sums, as a panel and a token have in the kernels. */
+/** Iterations of the loop in a call. */
+const ITERATIONS = 2000;
+/** Vectors of weights in an iteration; each has two sums, as a panel and a token have in the kernels. */
 const VECTORS = 4;
 
 /** Whether the engine has the instructions of a form. */
@@ -41,13 +41,13 @@ export function timeForms(): { readonly form: ProductForm; readonly milliseconds
   const forms = PRODUCT_FORMS.filter(isAvailable).map((form) => {
     const module = new WebAssembly.Module(timingModule(form));
     const { run } = new WebAssembly.Instance(module, { env: { memory } }).exports;
-    return { form, run: run as (turns: number) => void, milliseconds: Infinity };
+    return { form, run: run as (iterations: number) => void, milliseconds: Infinity };
   });
   for (let round = 0; round < ROUNDS; round++) {
     for (const form of forms) {
       const end = performance.now() + ROUND_MS;
       for (let now = performance.now(); now < end;) {
-        form.run(TURNS);
+        form.run(ITERATIONS);
         const then = performance.now();
         form.milliseconds = Math.min(form.milliseconds, then - now);
         now = then;
@@ -64,7 +64,7 @@ export function fastestForm(): ProductForm {
 /** A function that does what the kernels do with each vector of weights, again and again. */
 function timingModule(form: ProductForm): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder(false);
-  const run = module.add(["i32"], [], (f, [turns]) => {
+  const run = module.add(["i32"], [], (f, [iterations]) => {
     const sums = Array.from({ length: VECTORS }, () => f.locals("v128", 2));
     const x = f.locals("v128", 2), w = f.local("v128"), wide = f.locals("v128", 2);
     const add = (sum: typeof w, value: Code) => set(sum, op("i32x4.add", get(sum), value));
@@ -100,8 +100,8 @@ function timingModule(form: ProductForm): Uint8Array<ArrayBuffer> {
           ),
           products(pair),
         ]),
-        set(turns!, op("i32.sub", get(turns!), i32(1))),
-        brIf(0, get(turns!)),
+        set(iterations!, op("i32.sub", get(iterations!), i32(1))),
+        brIf(0, get(iterations!)),
       ),
       ...sums.flat().flatMap((sum, i) => store("v128.store", i32(256), 16 * i, get(sum))),
     ];

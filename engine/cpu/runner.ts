@@ -108,10 +108,10 @@ export async function loadCpuRunner(
     throw error;
   }
   const model = { config, weights: plan.weights, cache };
-  const turns = new Turns();
+  const pauses = new Pauses();
   const context = { memory, scratch, index, form, pool };
   if (options.threads === undefined) keepFastestThreads(context, plan.weights);
-  const stepper = new Stepper(context, model, { names, pause: () => turns.next() });
+  const stepper = new Stepper(context, model, { names, pause: () => pauses.next() });
   const memoryUse = {
     weights: weightBytes,
     scratch: scratchBytes,
@@ -140,14 +140,14 @@ interface Slot {
 }
 
 /** How long the event loop may wait for the model, so that Ctrl-C and timers are heard. */
-const TURN_MS = 50;
+const PAUSE_MS = 50;
 
-class Turns {
+class Pauses {
   #started = performance.now();
 
-  /** A turn of the event loop, where the last one was long ago. */
+  /** A pause for the event loop, where the last one was long ago. */
   next(): Promise<void> | undefined {
-    if (performance.now() - this.#started < TURN_MS) return undefined;
+    if (performance.now() - this.#started < PAUSE_MS) return undefined;
     return new Promise((resolve) =>
       setTimeout(() => {
         this.#started = performance.now();

@@ -32,7 +32,7 @@ export interface StepTiming {
   readonly kernels: KernelTime[];
 }
 
-/** How long the threads work before the event loop may have its turn. */
+/** How long the threads work before the event loop may run. */
 const PART_MS = 40;
 
 /** Lets other work run; called between operations that take long. */

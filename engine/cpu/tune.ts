@@ -3,7 +3,7 @@
 import { type ProgramContext, ProgramWriter } from "./program.ts";
 import type { Matrix, ModelWeights } from "./weights.ts";
 
-/** Runs of each number of threads, in turns. */
+/** Runs of each number of threads, interleaved. */
 const ROUNDS = 3;
 /** Fewer threads are as good as more that are not faster by this. */
 const WORTH = 0.97;

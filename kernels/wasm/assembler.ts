@@ -112,7 +112,7 @@ export function when(condition: Code, then: Code, otherwise: Code = []): Code {
 }
 export const br = (depth: number): Code => [0x0c, depth];
 export const brIf = (depth: number, condition: Code): Code => [condition, 0x0d, depth];
-/** Repeats `body` while `condition` holds, tested before each turn. */
+/** Repeats `body` while `condition` holds, tested before each iteration. */
 export function whileLoop(condition: Code, ...body: Code[]): Code {
   return block(loop(brIf(1, op("i32.eqz", condition)), ...body, br(0)));
 }

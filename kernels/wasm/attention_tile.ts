@@ -210,7 +210,7 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
   });
 }
 
-/** Turns one head's scores into e^(score − largest), and writes the largest and their sum. */
+/** Replaces one head's scores by e^(score − largest), and writes the largest and their sum. */
 function softmax(
   module: ModuleBuilder,
   f: FunctionBuilder,

@@ -49,7 +49,7 @@ export const CONTROL = {
  */
 export const SLOT = { generation: 0, idle: 4, message: 64, bytes: 320 } as const;
 
-/** Turns of the loop that watches for the others, of about a nanosecond each. */
+/** Iterations of the loop that watches for the others, of about a nanosecond each. */
 const SPINS = 20_000;
 /** How long a thread sleeps before it looks whether another one failed. */
 const NAP_NS = 100_000_000n;
@@ -173,7 +173,7 @@ interface Word {
  * takes too long.
  */
 function sleepUntil(
-  [value, turns, naps]: readonly Local[],
+  [value, iterations, naps]: readonly Local[],
   { word, sleepers, done, failed, givenUp }: {
     readonly word: Word;
     readonly sleepers: Word;
@@ -189,11 +189,11 @@ function sleepUntil(
   ];
   const tooLong = op("i32.gt_u", tee(naps!, op("i32.add", get(naps!), i32(1))), i32(MOST_NAPS));
   return block(
-    set(turns!, i32(SPINS)),
+    set(iterations!, i32(SPINS)),
     loop(
       now,
       brIf(1, done(value!)),
-      brIf(0, tee(turns!, op("i32.sub", get(turns!), i32(1)))),
+      brIf(0, tee(iterations!, op("i32.sub", get(iterations!), i32(1)))),
     ),
     count(1),
     block(loop(

@@ -19,7 +19,7 @@ import { addMatmulKernel, MATMUL, storeResult, stripFactors } from "./matmul.ts"
 import { field } from "./operation.ts";
 import { type ProductForm } from "./products.ts";
 
-/** Columns of a turn of the loop; even and odd ones are summed apart, to wait less for each sum. */
+/** Columns of an iteration of the loop; even and odd ones are summed apart, to wait less for each sum. */
 const COLUMNS = 4;
 
 /** Adds the kernel of one format. */

@@ -21,10 +21,10 @@ import { multiplyAdd } from "./math.ts";
 import { addKernel, field, fields } from "./operation.ts";
 import type { ProductForm } from "./products.ts";
 
-/** Bytes that a unit of reading reads, and turns of the loop of a unit of arithmetic. */
+/** Bytes that a unit of reading reads, and iterations of the loop of a unit of arithmetic. */
 export const PROBE_BYTES = 65536;
 const PROBE_ITERATIONS = 4096;
-/** Vectors that a turn works on, so that none waits for another. */
+/** Vectors that an iteration works on, so that none waits for another. */
 const VECTORS = 8;
 /** Operations of a unit of arithmetic: two for each of 4 floats, or of 16 bytes. */
 export const FLOAT_OPERATIONS = PROBE_ITERATIONS * VECTORS * 4 * 2;
@@ -55,12 +55,12 @@ export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
     ),
   ]);
   const arithmetic = (step: (sum: Local) => Code) =>
-    addUnits(module, (sums, _, turns) => [
-      ...set(turns, i32(PROBE_ITERATIONS)),
+    addUnits(module, (sums, _, iterations) => [
+      ...set(iterations, i32(PROBE_ITERATIONS)),
       ...loop(
         ...sums.map(step),
-        set(turns, op("i32.sub", get(turns), i32(1))),
-        brIf(0, get(turns)),
+        set(iterations, op("i32.sub", get(iterations), i32(1))),
+        brIf(0, get(iterations)),
       ),
     ]);
   const floats = arithmetic((sum) =>
@@ -97,10 +97,10 @@ export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
 /** A kernel that does `unit` for each of its units, with the address of its data. */
 function addUnits(
   module: ModuleBuilder,
-  unit: (sums: readonly Local[], at: Local, turns: Local) => Code,
+  unit: (sums: readonly Local[], at: Local, iterations: Local) => Code,
 ): number {
   return addKernel(module, (f, [operation, from, to, thread]) => {
-    const sums = f.locals("v128", VECTORS), at = f.local("i32"), turns = f.local("i32");
+    const sums = f.locals("v128", VECTORS), at = f.local("i32"), iterations = f.local("i32");
     const out = module.at(
       field(module, operation!, PROBE.out),
       get(thread!),
@@ -110,7 +110,7 @@ function addUnits(
       ...whileLoop(
         op("i32.lt_u", get(from!), get(to!)),
         set(at, module.at(field(module, operation!, PROBE.data), get(from!), i32(PROBE_BYTES))),
-        unit(sums, at, turns),
+        unit(sums, at, iterations),
         set(from!, op("i32.add", get(from!), i32(1))),
       ),
       ...sums.flatMap((sum) => store("v128.store", out, 0, get(sum))),

@@ -43,8 +43,8 @@ Deno.test("rmsNorm() divides by the root mean square, epsilon inside the root", 
   close(rmsNorm(Float32Array.of(0, 3), Float32Array.of(1, 1), 4.5), [0, 1]);
 });
 
-Deno.test("rope() turns neighbours in the interleaved layout and halves in the other", () => {
-  // At position 1 pair 0 turns by 90°, pair 1 by 180°; the last two dimensions are not rotated.
+Deno.test("rope() rotates neighbours in the interleaved layout and halves in the other", () => {
+  // At position 1 pair 0 rotates by 90°, pair 1 by 180°; the last two dimensions are not rotated.
   const shape = { headDim: 6, frequencies: [Math.PI / 2, Math.PI], magnitude: 1 };
   const x = Float32Array.of(1, 2, 3, 4, 5, 6);
   close(rope(x, [1], { ...shape, layout: "interleaved" }), [-2, 1, -3, -4, 5, 6]);
@@ -52,7 +52,7 @@ Deno.test("rope() turns neighbours in the interleaved layout and halves in the o
   close(rope(x, [1], { ...shape, magnitude: 2, layout: "half" }), [-6, -4, 2, -8, 5, 6]);
 });
 
-Deno.test("rope() turns every head of a token by the token's position", () => {
+Deno.test("rope() rotates every head of a token by the token's position", () => {
   const shape = { headDim: 2, frequencies: [Math.PI / 2], magnitude: 1, layout: "half" } as const;
   const x = Float32Array.of(1, 0, 1, 0, 1, 0, 1, 0); // [2 tokens, 2 heads, 2]
   close(rope(x, [0, 2], shape), [1, 0, 1, 0, -1, 0, -1, 0]);

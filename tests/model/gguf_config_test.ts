@@ -43,8 +43,8 @@ Deno.test("configFromGguf() reads llama, qwen2 and qwen3", () => {
     layers: [layer, layer],
   };
   assert.deepEqual(configOf("llama"), expected);
-  const turned = { ...rope, base: 1e6, layout: "half" } as const;
-  const qwen2 = { ...layer, mixer: { ...layer.mixer, rope: turned, bias: true } };
+  const halves = { ...rope, base: 1e6, layout: "half" } as const;
+  const qwen2 = { ...layer, mixer: { ...layer.mixer, rope: halves, bias: true } };
   assert.deepEqual(configOf("qwen2"), {
     ...expected,
     architecture: "qwen2",
@@ -56,7 +56,7 @@ Deno.test("configFromGguf() reads llama, qwen2 and qwen3", () => {
     ...layer.mixer,
     headDim: 32,
     scale: 1 / Math.sqrt(32),
-    rope: { ...turned, dims: 32 },
+    rope: { ...halves, dims: 32 },
     headNorm: true,
   };
   const qwen3 = { ...layer, mixer };

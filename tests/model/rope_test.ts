@@ -66,7 +66,7 @@ Deno.test("ropeTable() leaves fast pairs, divides slow ones and ramps between fo
   assert.equal(magnitude, 1);
 });
 
-Deno.test("ropeTable() ramps by turns within the original context for YaRN, and magnifies", () => {
+Deno.test("ropeTable() ramps by rotations within the original context for YaRN, and magnifies", () => {
   const scaling = { factor: 4, originalContext: 32768, betaFast: 32, betaSlow: 1 };
   const yarn = table({ kind: "yarn", ...scaling, attentionFactor: 1 }, { dims: 128, base: 1e6 });
   const pairs = Object.keys(YARN).map((i) => yarn.frequencies[Number(i)]!);

@@ -1,8 +1,8 @@
 /**
  * Compares speeds: `deno task bench:peers [--runs N] [--threads N] [--max-tokens N] [--only
  * NAMES] [MODEL.gguf…]`, by default SmolLM2 and synthetic models. Each engine is a process of its own that keeps its model
- * loaded; they run in turns, so that what else the machine does meets them alike. Prints medians,
- * and of each the ratio to llama.cpp's run of the same turn, as a markdown table.
+ * loaded; their runs are interleaved, so that what else the machine does meets them alike. Prints medians,
+ * and of each the ratio to llama.cpp's run in the same repetition, as a markdown table.
  */
 
 import { existsSync } from "node:fs";
@@ -136,7 +136,7 @@ async function compare(path: string): Promise<string[][]> {
   try {
     // The first runs warm up: code is compiled, caches fill.
     for (const engine of engines) for (let i = 0; i < 3; i++) await engine.ask("run");
-    for (let turn = 0; turn < Number(values.runs); turn++) {
+    for (let repetition = 0; repetition < Number(values.runs); repetition++) {
       for (const [i, engine] of engines.entries()) runs[i]!.push(await engine.ask("run"));
     }
     const rows: string[][] = [];
@@ -144,7 +144,7 @@ async function compare(path: string): Promise<string[][]> {
       const kl = golden ? (await klOf(engines[i]!, golden, 49152)).toExponential(1) : "";
       const figure = (key: keyof Run) => [
         median(runs[i]!.map((run) => run[key])).toFixed(1),
-        median(runs[i]!.map((run, turn) => run[key] / runs[0]![turn]![key])).toFixed(2),
+        median(runs[i]!.map((run, repetition) => run[key] / runs[0]![repetition]![key])).toFixed(2),
       ];
       rows.push([basename(path, ".gguf"), name, ...figure("decode"), ...figure("prompt"), kl]);
     }

@@ -56,8 +56,8 @@ for (const type of TYPES) {
     const rowBytes = packedBytes(type, cols);
     const x = randomTokens(cols, new RandomSource(4, type));
     // Each row once as the first and once as the second of a pair.
-    const turned = Uint8Array.of(...bytes.subarray(rowBytes), ...bytes.subarray(0, rowBytes));
-    for (const order of [bytes, turned]) {
+    const swapped = Uint8Array.of(...bytes.subarray(rowBytes), ...bytes.subarray(0, rowBytes));
+    for (const order of [bytes, swapped]) {
       product({ type, rows: bytes.length / rowBytes, cols, bytes: order }, x);
     }
   });
