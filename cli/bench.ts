@@ -8,6 +8,7 @@ import {
   Option,
 } from "@commander-js/extra-typings";
 import { z } from "zod";
+import { RequestError } from "../engine/errors.ts";
 import type { Suite } from "../bench/harness/harness.ts";
 import { parseSampling } from "../bench/harness/sampling.ts";
 import { reportSchema, type RunOptions } from "../bench/report/report.ts";
@@ -145,27 +146,24 @@ type Values = Readonly<Record<string, unknown>>;
 /** Adds the options that only some suites have. */
 function addSuiteOptions(command: CommandUnknownOpts): void {
   for (const suite of SUITES) {
-    for (const [name, { value, summary, parse }] of Object.entries(suite.options ?? {})) {
+    for (const [name, option] of Object.entries(suite.options ?? {})) {
+      const { value, summary, accepts, expected } = option;
       command.addOption(
-        new Option(`--${name} ${value}`, `${suite.name}: ${summary}`).argParser((text) =>
-          orInvalid(() => parse(text))
-        ),
+        new Option(`--${name} ${value}`, `${suite.name}: ${summary}`).argParser((text) => {
+          if (accepts(text)) return text;
+          throw new InvalidArgumentError(`Expected ${expected}.`);
+        }),
       );
     }
   }
 }
 
-/** What a parser returns, its RangeError in commander's form. */
-function orInvalid<T>(parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    throw error instanceof RangeError ? new InvalidArgumentError(error.message) : error;
-  }
-}
-
 function sampling(text: string): RunOptions["sampling"] {
-  return orInvalid(() => parseSampling(text));
+  try {
+    return parseSampling(text);
+  } catch (error) {
+    throw error instanceof RequestError ? new InvalidArgumentError(error.message) : error;
+  }
 }
 
 /** What is given of a suite's own options. */

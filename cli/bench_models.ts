@@ -11,6 +11,7 @@ import type { Program } from "../bench/targets/environment.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import type { Model } from "../engine/mod.ts";
 import { BLOCK_TOKENS } from "../engine/run/runner.ts";
+import { answerTooLong } from "../engine/run/sequence.ts";
 import { writeCharts } from "./chart_file.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { commit, describeHost, type Launch } from "./host.ts";
@@ -130,7 +131,10 @@ class ModelBench {
     });
     let other: Model | undefined;
     try {
-      checkLengths(plans[0]!.run, model.contextLength);
+      const { run } = plans[0]!;
+      if (run.promptTokens + run.maxTokens > model.contextLength) {
+        throw answerTooLong(run, model.contextLength);
+      }
       const baseline = plans.find(({ needs }) => needs.baseline !== undefined)?.needs.baseline;
       this.#refuseComparing(model, baseline);
       const program = await this.#program(model);
@@ -211,16 +215,6 @@ class ModelBench {
       }`,
     );
   }
-}
-
-function checkLengths(
-  { promptTokens, maxTokens }: Pick<RunOptions, "promptTokens" | "maxTokens">,
-  contextLength: number,
-): void {
-  if (promptTokens + maxTokens <= contextLength) return;
-  throw new UsageError(
-    `Cannot generate ${maxTokens} tokens after ${promptTokens}: the context has ${contextLength}; give a smaller -p or -n`,
-  );
 }
 
 function failIfChecksFailed(reports: readonly Report[]): void {

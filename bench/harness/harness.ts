@@ -13,9 +13,10 @@ import type {
   Target,
 } from "../targets/target.ts";
 import { decodeBounds, leastTime, limitsOf, prefillBound, type Work } from "./limits.ts";
-import { type Difference, OutputCheck } from "./output_check.ts";
+import { OutputCheck } from "./output_check.ts";
 import { makePrompts } from "./prompts.ts";
 import { Recorder } from "./recorder.ts";
+import { WarmUp } from "./warm_up.ts";
 
 /** A benchmark; docs/bench/README.md says how one is added. */
 export interface Suite {
@@ -36,8 +37,9 @@ export interface SuiteOption {
   /** What follows its name, as in `<RxC>`. */
   readonly value: string;
   readonly summary: string;
-  /** @throws {RangeError} with a sentence on what was expected. */
-  readonly parse: (text: string) => string;
+  readonly accepts: (text: string) => boolean;
+  /** What it accepts, as it is put after "Expected". */
+  readonly expected: string;
 }
 
 /** What a suite needs of the model. */
@@ -68,19 +70,9 @@ export interface HarnessOptions {
   readonly bandwidth?: number;
 }
 
-/** Warm-ups have settled when the times of this many in a row differ by no more than this. */
-const STEADY_RUNS = 3;
-const STEADY = 0.03;
-const MOST_WARM_UPS = 5;
-
-/** Two tokens may round to the same: one this much less probable than the best is no fault; nats. */
-const TIE = 0.1;
-
 /** One run of one suite. */
 export class Harness extends Recorder {
   readonly #outputs = new OutputCheck();
-  /** Whether what differs among them has yet to be judged. */
-  #unjudged = true;
   /** Cases in whose repetitions kernels were compiled. */
   readonly #compiledIn = new Set<string>();
   readonly #eventLoop = new EventLoop();
@@ -131,6 +123,12 @@ export class Harness extends Recorder {
   /** Prompts of `tokens` tokens each, no two alike from their first block on. */
   prompts(count: number, tokens = this.runOptions.promptTokens): number[][] {
     return makePrompts(this.target.text, { count, tokens, seed: this.runOptions.seed });
+  }
+
+  /** The same to follow others: they do not begin with the token that begins a text. */
+  continuations(count: number, tokens: number): number[][] {
+    const { seed } = this.runOptions;
+    return makePrompts(this.target.text, { count, tokens, seed, bos: false });
   }
 
   /** How the run's options have tokens chosen. */
@@ -193,35 +191,26 @@ export class Harness extends Recorder {
     return outcomes;
   }
 
-  /** As often as the options say: in turns, until each is steady where they name no number. */
+  /** Interleaved too, each until it has had enough. */
   async #warmUp<Way>(
     ways: readonly Way[],
     label: (way: Way) => string,
     work: (way: Way) => unknown,
   ): Promise<void> {
-    const { warmup } = this.runOptions;
-    const most = warmup === "steady" ? MOST_WARM_UPS : warmup;
-    const times = ways.map((): number[] => []);
-    const isDone = (own: readonly number[]) => warmup === "steady" && spreadOf(own) <= STEADY;
-    for (let i = 0; i < most; i++) {
+    const warmUps = ways.map(() => new WarmUp(this.runOptions.warmup));
+    while (warmUps.some(({ done }) => !done)) {
       for (const [index, way] of ways.entries()) {
-        if (isDone(times[index]!)) continue;
+        const own = warmUps[index]!;
+        if (own.done) continue;
         await this.#eventLoop.yield();
         this.step(`${label(way)}, warm-up`);
         const start = this.target.now();
         await work(way);
-        times[index]!.push(this.target.now() - start);
+        own.add(this.target.now() - start);
       }
     }
     for (const [index, way] of ways.entries()) {
-      const own = times[index]!;
-      const spread = spreadOf(own);
-      this.report.warmUps.push({
-        case: label(way),
-        runs: own.length,
-        steady: spread <= STEADY,
-        ...(spread < Infinity && { spread }),
-      });
+      this.report.warmUps.push(warmUps[index]!.summary(label(way)));
     }
   }
 
@@ -309,9 +298,9 @@ export class Harness extends Recorder {
   }
 
   override finish(): void {
-    if (this.#unjudged) {
-      const { prompts, differences } = this.#outputs;
-      if (prompts > 0 && differences.length === 0) this.#reportOutputs([]);
+    if (!this.#outputs.judged) {
+      this.#reportOutputs();
+      const { differences } = this.#outputs;
       if (differences.length > 0) {
         this.report.warnings.push(
           `${differences.length} prompts gave other tokens than before, which the run was cut off before judging`,
@@ -328,39 +317,17 @@ export class Harness extends Recorder {
     super.finish();
   }
 
-  /** Judges tokens that differ between runs: near-ties may, as other batches round otherwise. */
   async #checkOutputs(): Promise<void> {
-    const faults: string[] = [];
-    for (const difference of this.#outputs.differences) {
-      this.step("comparing tokens that differ");
-      const margin = await this.#largestMargin(difference);
-      if (margin > TIE) faults.push(`${difference.label} (${margin.toFixed(2)} nats)`);
-    }
-    this.#unjudged = false;
-    if (this.#outputs.prompts > 0) this.#reportOutputs(faults);
-  }
-
-  #reportOutputs(faults: readonly string[]): void {
-    const { prompts, differences } = this.#outputs;
-    this.check(
-      "same tokens each time",
-      faults.length === 0,
-      faults.length > 0
-        ? `a prompt gave tokens that are less probable than the best in ${faults.join(", ")}`
-        : differences.length === 0
-        ? `${prompts} prompts gave the same tokens in every run`
-        : `${prompts} prompts gave the same tokens in every run but for ${differences.length} ` +
-          `near-ties, within ${TIE} nats of the most probable token`,
+    await this.#outputs.judge(
+      (promptIds, ids) => this.target.margins(promptIds, ids),
+      () => this.step("comparing tokens that differ"),
     );
+    this.#reportOutputs();
   }
 
-  /** How far the tokens from the first that differs on are from the most probable ones. */
-  async #largestMargin({ promptIds, outputs, at }: Difference): Promise<number> {
-    const margins: number[] = [];
-    for (const ids of outputs) {
-      margins.push(...(await this.target.margins(promptIds, ids)).slice(at));
-    }
-    return Math.max(...margins);
+  #reportOutputs(): void {
+    const { verdict } = this.#outputs;
+    if (verdict) this.check("same tokens each time", verdict.ok, verdict.detail);
   }
 
   #remember(label: string, requests: readonly BenchRequest[], serving: Serving): void {
@@ -375,10 +342,4 @@ export class Harness extends Recorder {
     const requests = this.requests(this.prompts(1));
     this.#remember("output check", requests, await this.serve(requests));
   }
-}
-
-/** How much longer the longest of the last runs took than the shortest; Infinity of too few. */
-function spreadOf(times: readonly number[]): number {
-  const last = times.slice(-STEADY_RUNS);
-  return last.length < STEADY_RUNS ? Infinity : Math.max(...last) / Math.min(...last) - 1;
 }

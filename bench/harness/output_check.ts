@@ -1,6 +1,7 @@
 /** Whether a prompt gives the same tokens each time, in any batch; and the hash of them all. */
 
 import { createHash } from "node:crypto";
+import type { Check } from "../report/report.ts";
 import type { BenchRequest, Served } from "../targets/target.ts";
 
 /** Tokens that a prompt gave besides those it gave first. */
@@ -19,10 +20,17 @@ interface Output {
   readonly ids: readonly number[];
 }
 
+/** Two tokens may round to the same: one this much less probable than the best is no fault; nats. */
+const TIE = 0.1;
+
+/** What is said of all outputs. */
+type Verdict = Pick<Check, "ok" | "detail">;
+
 /** Remembers what greedy requests gave. Sampled ones are left out: they draw. */
 export class OutputCheck {
   readonly #outputs = new Map<string, Output>();
   readonly #differences = new Map<string, Difference>();
+  #faults: readonly string[] | undefined;
 
   /** Adds what requests gave in a run that is called `label`. */
   add(label: string, requests: readonly BenchRequest[], served: readonly Served[]): void {
@@ -42,6 +50,48 @@ export class OutputCheck {
         if (!this.#differences.has(known)) this.#differences.set(known, difference);
       }
     }
+  }
+
+  /**
+   * Judges tokens that differ between runs: near-ties may, as other batches round otherwise.
+   *
+   * @param margins how much less probable than the best one each of `ids` is after the prompt, in nats
+   * @param beforeEach called before each comparison
+   */
+  async judge(
+    margins: (promptIds: readonly number[], ids: readonly number[]) => Promise<readonly number[]>,
+    beforeEach: () => void,
+  ): Promise<void> {
+    const faults: string[] = [];
+    for (const { label, promptIds, outputs, at } of this.differences) {
+      beforeEach();
+      // From the first token that differs on.
+      const own: number[] = [];
+      for (const ids of outputs) own.push(...(await margins(promptIds, ids)).slice(at));
+      const margin = Math.max(...own);
+      if (margin > TIE) faults.push(`${label} (${margin.toFixed(2)} nats)`);
+    }
+    this.#faults = faults;
+  }
+
+  get judged(): boolean {
+    return this.#faults !== undefined;
+  }
+
+  /** Undefined without any prompt, and while differences have yet to be judged. */
+  get verdict(): Verdict | undefined {
+    const { prompts, differences: { length: different } } = this;
+    if (prompts === 0 || (different > 0 && !this.judged)) return undefined;
+    const faults = this.#faults ?? [];
+    const same = `${prompts} prompts gave the same tokens in every run`;
+    return {
+      ok: faults.length === 0,
+      detail: faults.length > 0
+        ? `a prompt gave tokens that are less probable than the best in ${faults.join(", ")}`
+        : different === 0
+        ? same
+        : `${same} but for ${different} near-ties, within ${TIE} nats of the most probable token`,
+    };
   }
 
   /** How many prompts there were. */

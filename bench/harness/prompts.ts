@@ -20,10 +20,12 @@ const SENTENCES = [
 /** `count` prompts of `tokens` tokens; each begins with other words than the others. */
 export function makePrompts(
   encoder: Pick<BenchText, "encode">,
-  { count, tokens, seed }: {
+  { count, tokens, seed, bos = true }: {
     readonly count: number;
     readonly tokens: number;
     readonly seed: number;
+    /** Whether they begin with BOS, if the model expects it; default true. */
+    readonly bos?: boolean;
   },
 ): number[][] {
   return Array.from({ length: count }, (_, i) => {
@@ -33,7 +35,7 @@ export function makePrompts(
     for (let next = hash(seed + i); ids.length < tokens; next = hash(next)) {
       text += `${SENTENCES[next % SENTENCES.length]} `;
       if (text.length < tokens) continue;
-      ids.splice(0, ids.length, ...encoder.encode(text));
+      ids.splice(0, ids.length, ...encoder.encode(text, { bos }));
     }
     return ids.slice(0, tokens);
   });

@@ -28,7 +28,7 @@ import { doubts, noise, unsteadyProbe } from "./noise.ts";
 export interface Recording {
   /** A repeated measure: one sample a repetition. */
   measure(metric: Metric, samples: readonly number[], limit?: number): Result;
-  /** A ratio of measures that take turns: of each repetition, as `pairedRatios` gives them. */
+  /** A ratio of interleaved measures: of each repetition, as `pairedRatios` gives them. */
   ratio(metric: Metric, ratios: readonly number[]): Result;
   /** A single number. */
   value(metric: Metric, value: number, limit?: number): Result;

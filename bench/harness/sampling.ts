@@ -1,5 +1,6 @@
 /** How requests of benchmarks choose their tokens. */
 
+import { RequestError } from "../../engine/errors.ts";
 import { DEFAULT_SAMPLING } from "../../engine/run/defaults.ts";
 import type { RunOptions } from "../report/report.ts";
 
@@ -24,7 +25,7 @@ const NAMES: Readonly<Record<string, keyof typeof GREEDY>> = {
 /**
  * Reads `greedy`, `default`, or options as in `temp=0.7,top-k=20`, what they leave out as by default.
  *
- * @throws {RangeError} with a sentence on what was expected.
+ * @throws {RequestError} with a sentence on what was expected.
  */
 export function parseSampling(text: string): RunOptions["sampling"] {
   if (text === "greedy") return GREEDY;
@@ -35,7 +36,7 @@ export function parseSampling(text: string): RunOptions["sampling"] {
     const option = NAMES[name];
     const value = Number(number);
     if (option === undefined || number === "" || !Number.isFinite(value)) {
-      throw new RangeError(
+      throw new RequestError(
         `Expected greedy, default, or options as in temp=0.7,top-k=20 (${
           Object.keys(NAMES).join(", ")
         }).`,

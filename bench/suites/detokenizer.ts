@@ -172,7 +172,7 @@ async function requests(harness: Harness): Promise<void> {
     ...rates.map((own, i) => i === 0 ? "-" : at[i]!.ratio(IMPACT, pairedRatios(own, rates[0]!))),
   );
   table.note(
-    `${REQUESTS} requests at once, ${prompt} tokens of prompt and ${tokens} generated; a reader makes text of them. Impact: of the naive way's throughput, in the same turn.`,
+    `${REQUESTS} requests at once, ${prompt} tokens of prompt and ${tokens} generated; a reader makes text of them. Impact: of the naive way's throughput, in the same repetition.`,
   );
 }
 

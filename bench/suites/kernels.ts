@@ -26,21 +26,17 @@ export const kernels: Suite = {
     only: {
       value: "<list>",
       summary: "those with these words, as in matmul/q4_1,attention",
-      parse: (text) => {
-        if (namesKernels(text)) return text;
-        throw new RangeError(
-          "Expected words such as matmul, experts, attention, sampling or a format: matmul/q4_1.",
-        );
-      },
+      accepts: namesKernels,
+      expected: "words such as matmul, experts, attention, sampling or a format: matmul/q4_1",
     },
     shape: {
       value: "<RxC>",
       summary: "rows and columns of the matrices",
-      parse: (text) => {
+      accepts: (text) => {
         const [, rows, columns] = /^(\d{1,6})x(\d{1,6})$/.exec(text) ?? [];
-        if (Number(rows) >= 1 && Number(columns) >= 32 && Number(columns) % 32 === 0) return text;
-        throw new RangeError("Expected ROWSxCOLUMNS, columns in multiples of 32: 1536x768.");
+        return Number(rows) >= 1 && Number(columns) >= 32 && Number(columns) % 32 === 0;
       },
+      expected: "ROWSxCOLUMNS, columns in multiples of 32: 1536x768",
     },
   },
   needs: ({ concurrency, promptTokens, maxTokens }) => ({
@@ -125,6 +121,6 @@ async function time(harness: Harness, own: KernelBench): Promise<void> {
     }
   }
   table.note(
-    "A call among others of its kind, by the device's clock where it has one. The matrices are copies that take turns, as in a model: a cache holds them if it is larger than all of them. The other kernels work on data that caches hold. Time vs 1 token and gain are medians of ratios within a repetition, which may differ from the ratio of the medians beside them. Gain: how many times as many tokens a second as one token at a time.",
+    "A call among others of its kind, by the device's clock where it has one. The matrices are copies used one after the other, as in a model: a cache holds them if it is larger than all of them. The other kernels work on data that caches hold. Time vs 1 token and gain are medians of ratios within a repetition, which may differ from the ratio of the medians beside them. Gain: how many times as many tokens a second as one token at a time.",
   );
 }

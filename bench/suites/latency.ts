@@ -56,9 +56,9 @@ export const latency: Suite = {
   async run(harness) {
     const { target, runOptions } = harness;
     const prompts = harness.prompts(runOptions.prompts);
-    const texts = runOptions.promptTexts.map((text) => target.text.encode(text));
+    const texts = runOptions.promptTexts.map((text) => target.text.encode(text, { bos: true }));
     const requests = harness.requests(prompts);
-    // One after the other, each alone. All ways take turns.
+    // One after the other, each alone. All ways are interleaved.
     const ways = [
       { name: "prompts", requests },
       ...sampledAsUsual(harness, prompts).map((own) => ({ name: "sampled", requests: own })),

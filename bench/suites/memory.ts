@@ -218,7 +218,7 @@ function alike(
   { shared, own }: { readonly shared: number; readonly own: number },
 ): number[][] {
   const prefix = harness.prompts(1, shared)[0]!;
-  return harness.prompts(count, own).map((prompt) => [...prefix, ...prompt]);
+  return harness.continuations(count, own).map((prompt) => [...prefix, ...prompt]);
 }
 
 function hold(

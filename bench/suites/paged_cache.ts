@@ -99,7 +99,7 @@ export const pagedCache: Suite = {
       "The first row is of sequential, the second of concurrent requests. " +
         `Blocks are counted as they are handed out; without a cache they are ${
           count(runs[0]![0]!.use.blocksAllocated)
-        }. Cache hits are requests, block hits full blocks of prompts, of ${BLOCK_TOKENS} tokens each. The modes take turns; the speedup is of times in the same turn.`,
+        }. Cache hits are requests, block hits full blocks of prompts, of ${BLOCK_TOKENS} tokens each. Runs of the modes are interleaved; the speedup is of times in the same repetition.`,
       `Same tokens in all modes: ${same ? "yes" : "no, which the check below judges"}`,
     );
   },
@@ -114,7 +114,7 @@ function makeRounds(harness: Harness): BenchRequest[][] {
   const room = contextLength - OWN_TOKENS - harness.runOptions.maxTokens;
   const system = harness.prompts(1, Math.min(SYSTEM_TOKENS, room))[0]!;
   const count = Math.min(REQUESTS, harness.target.limits.maxSequences);
-  const own = harness.prompts(ROUNDS * count, OWN_TOKENS);
+  const own = harness.continuations(ROUNDS * count, OWN_TOKENS);
   const requests = harness.requests(own.map((ids) => [...system, ...ids]));
   return Array.from({ length: ROUNDS }, (_, i) => requests.slice(i * count, (i + 1) * count));
 }

@@ -150,6 +150,6 @@ function totals(
     at.ratio(CACHED_SPEEDUP, pairedRatios(uncachedTimes, cachedTimes)),
   );
   table.note(
-    `Hits and misses are requests, then full blocks of prompts, of the ${TESTS.length} requests above once; the speedup is that of the TTFT of a prompt that is cached whole over the same without a cache, which takes turns with them.`,
+    `Hits and misses are requests, then full blocks of prompts, of the ${TESTS.length} requests above once; the speedup is that of the TTFT of a prompt that is cached whole over the same without a cache, interleaved with them.`,
   );
 }

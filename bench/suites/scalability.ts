@@ -58,7 +58,7 @@ export const scalability: Suite = {
     const most = at.value(BEST_REQUESTS, counts[medians.indexOf(best.value)]!);
     table.note(
       `**Best throughput: ${text(best)} at ${text(most)} concurrent requests**`,
-      "Running: the most requests that were in one step; others waited in the queue meanwhile. The numbers of requests take turns; efficiency is against one request in the same turn.",
+      "Running: the most requests that were in one step; others waited in the queue meanwhile. Runs with each number of requests are interleaved; efficiency is against one request in the same repetition.",
     );
   },
   charts: [

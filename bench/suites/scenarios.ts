@@ -74,10 +74,8 @@ export const scenarios: Suite = {
     baseline: {
       value: "<device>",
       summary: "measure there too: cpu",
-      parse: (text) => {
-        if (text === "cpu") return text;
-        throw new RangeError("Expected cpu.");
-      },
+      accepts: (text) => text === "cpu",
+      expected: "cpu",
     },
   },
   needs: ({ suiteOptions }) => ({
@@ -130,7 +128,7 @@ export const scenarios: Suite = {
   ],
 };
 
-/** All scenarios, here and on the baseline, which takes turns with it. */
+/** All scenarios, here and on the baseline, whose runs are interleaved. */
 async function measure(harness: Harness, baseline: Target | undefined): Promise<{
   measured: Measured[];
   theirs: Measured[];
@@ -268,6 +266,6 @@ function against(
   }
   const { description } = target.environment.device;
   table.note(
-    `The ratio is how many times as fast as tvllm's own ${kind.toUpperCase()} backend (${description}, ${target.environment.host.threads} thread(s)) this device is, in the same turn; other programs may make more of the processor.`,
+    `The ratio is how many times as fast as tvllm's own ${kind.toUpperCase()} backend (${description}, ${target.environment.host.threads} thread(s)) this device is, in the same repetition; other programs may make more of the processor.`,
   );
 }

@@ -80,7 +80,7 @@ export const throughput: Suite = {
       .ratio(CONCURRENT_SPEEDUP, pairedRatios(all.concurrent.rates, all.sequential.rates));
     table.note(
       `**Concurrent vs Sequential speedup: ${text(speedup)}**`,
-      "Utilization: the least time for the same prompts and tokens by the limits above, over the time taken. Ways take turns; the speedup is of runs in the same turn.",
+      "Utilization: the least time for the same prompts and tokens by the limits above, over the time taken. Runs of the ways are interleaved; the speedup is of runs in the same repetition.",
     );
     alone(harness, all.single);
     await contexts(harness);
@@ -192,6 +192,6 @@ function batching(
   row(`${concurrent.requests} at once`, concurrent);
   row(`${staggered.requests} staggered`, staggered);
   table.note(
-    "The same runs as above. Staggered: each request arrives when the one before has its fourth token. Speedup: over a single request in the same turn.",
+    "The same runs as above. Staggered: each request arrives when the one before has its fourth token. Speedup: over a single request in the same repetition.",
   );
 }

@@ -1,5 +1,6 @@
 /** The target that is a real model, and what is known of its device and process. */
 
+import { encodeText } from "../../engine/prompt.ts";
 import process from "node:process";
 import type { Model } from "../../engine/mod.ts";
 import { probeCpu } from "../../engine/cpu/probe.ts";
@@ -40,7 +41,7 @@ export class EngineTarget implements Target {
     this.loadTimes = model.loadTimes;
     const { tokenizer } = model;
     this.text = {
-      encode: (text) => tokenizer.encode(text),
+      encode: (text, options) => encodeText(tokenizer, text, options),
       decode: (ids, continues) => tokenizer.decode(ids, { continues }),
       stream: () => new TextStream(tokenizer),
     };

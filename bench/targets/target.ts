@@ -138,7 +138,8 @@ export function bufferBytes({ buffers }: MemoryUse): number | undefined {
 
 /** The tokenizer's part that suites use. */
 export interface BenchText {
-  encode(text: string): number[];
+  /** @param options.bos puts BOS in front if the model expects it; default false */
+  encode(text: string, options?: { readonly bos?: boolean }): number[];
   decode(ids: readonly number[], continues: boolean): string;
   /** A new incremental detokenizer. */
   stream(): { push(id: number): string; flush(): string };

@@ -130,6 +130,17 @@ export function checkIds(ids: readonly number[], vocabSize: number): void {
   );
 }
 
+/** What is said of an answer that does not fit behind its prompt. */
+export function answerTooLong(
+  { promptTokens, maxTokens }: { readonly promptTokens: number; readonly maxTokens: number },
+  contextLength: number,
+): RequestError {
+  return new RequestError(
+    `Cannot generate ${maxTokens} tokens after a prompt of ${promptTokens}: the context has room for ${contextLength}; ask for fewer`,
+    { kind: "too-long" },
+  );
+}
+
 /**
  * What is said of a prompt that leaves no room for an answer.
  *

@@ -18,7 +18,7 @@ import { ENVIRONMENT, numberOf, resultOf, RUN, ScriptedTarget } from "./scripted
 Deno.test("Harness.run() saves after every case, and keeps what was done when it is cut off", async () => {
   const controller = new AbortController();
   const target = new ScriptedTarget();
-  // Four ways take turns, each with a warm-up and seven runs; then a context has eight. The second
+  // Four ways are interleaved, each with a warm-up and seven runs; then a context has eight. The second
   // context is cut off.
   target.onServe = (count) => count === 4 * 8 + 8 + 3 && controller.abort(new Error("Interrupted"));
   const saved: number[] = [];
