@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { loadTokenizer } from "../../engine/text/tokenizer.ts";
 import { smollm2, spm, tinyMetadata, tinySpmMetadata } from "./vocabularies.ts";
-import { cpuSeconds } from "../time.ts";
 
 Deno.test("encode() leaves the text of control tokens text unless special", async () => {
   const smol = await smollm2();
@@ -137,27 +136,4 @@ Deno.test("encode() of SentencePiece works on whole texts where tokens have inne
     "m.gguf",
   );
   assert.deepEqual(llama.encode("a b"), [3, 7]);
-});
-
-Deno.test("encode() takes a megabyte without a space in seconds", async () => {
-  const random = (alphabet: string) => {
-    let state = 1;
-    return Array.from({ length: 1_000_000 }, () => {
-      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-      return alphabet[(state >>> 8) % alphabet.length];
-    }).join("");
-  };
-  const texts = [
-    "a".repeat(1_000_000),
-    random("abcdefghijklmnopqrstuvwxyz"),
-    " ".repeat(1_000_000),
-  ];
-  for (const tokenizer of [await smollm2(), spm()]) {
-    for (const text of texts) {
-      let ids: number[] = [];
-      const seconds = cpuSeconds(() => ids = tokenizer.encode(text));
-      assert.ok(seconds < 5, `${seconds} s of the processor`);
-      assert.equal(tokenizer.decode(ids), text);
-    }
-  }
 });

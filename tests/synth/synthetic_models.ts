@@ -1,0 +1,62 @@
+/** Synthetic models that run: what their tests share. */
+
+import assert from "node:assert/strict";
+import { openModelFile } from "../../engine/files/open_model.ts";
+import { readModel } from "../../engine/model/read_model.ts";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
+import { type DirectoryFormat, syntheticDirectory } from "../../engine/synthetic/directory.ts";
+import { type SyntheticFormat, syntheticModel } from "../../engine/synthetic/models.ts";
+import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
+import { preTokenizer } from "../../engine/text/pre_tokenizers.ts";
+import { ggufBytes } from "../../fixtures/tiny_models.ts";
+import { safetensorsBytes } from "../../fixtures/tiny_safetensors.ts";
+import { assertAllClose, logSoftmax } from "../assert.ts";
+import { withFile, withFiles } from "../files/on_disk.ts";
+import { logitsOf } from "../reference/tiny_runner.ts";
+
+/** The whole file in memory; of tiny models alone. */
+export function bytesOf(name: string, format: SyntheticFormat, seed = 1): Uint8Array {
+  const { metadata, tensors } = syntheticModel(name, format, seed);
+  return ggufBytes({ metadata: new Map(metadata), tensors: [...tensors] });
+}
+
+/** Runs the model, which must know some tokens from others. */
+export async function checkRuns(name: string, format: SyntheticFormat): Promise<void> {
+  const { runner, ids } = withFile("m.gguf", bytesOf(name, format), opened);
+  const logits = await logitsOf(runner, ids);
+  for (const row of logits) {
+    const probabilities = logSoftmax(row).map(Math.exp);
+    const best = Math.max(...probabilities);
+    assert.ok(best > 3 / probabilities.length, `${format}: all alike, best ${best}`);
+    assert.ok(best < 0.9, `${format}: one token always, ${best}`);
+  }
+}
+
+/** The model in safetensors must have the logits that it has in GGUF. */
+export async function checkDirectory(name: string, format: DirectoryFormat): Promise<void> {
+  const rule = (pre: string) => preTokenizer(pre)!.config;
+  const { texts, tensors } = syntheticDirectory(name, { format, seed: 1, preTokenizer: rule });
+  const files = { ...texts, "model.safetensors": safetensorsBytes(tensors) };
+  const [gguf, safetensors] = [
+    withFile("m.gguf", bytesOf(name, format), opened),
+    withFiles(files, opened),
+  ];
+  assert.deepEqual(safetensors.ids, gguf.ids);
+  assertAllClose(
+    (await logitsOf(safetensors.runner, gguf.ids)).at(-1)!,
+    (await logitsOf(gguf.runner, gguf.ids)).at(-1)!,
+    { absolute: 1e-4 },
+  );
+}
+
+/** A model at this path: how it answers, and its tokens of a text. */
+function opened(path: string) {
+  const file = openModelFile(path);
+  try {
+    const { config, weights } = readModel(file);
+    const ids = modelTokenizer(file).encode("no one sees the sea again");
+    return { runner: loadReferenceRunner(weights, config), ids };
+  } finally {
+    file.close();
+  }
+}
