@@ -57,7 +57,8 @@ tvllm=$root/tvllm
 if [ -x "$carried/tvllm" ]; then
   tvllm=$carried/tvllm
   # A loader of the system comes first: it is as new as the driver.
-  export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}${LD_LIBRARY_PATH:+:}/usr/lib:/usr/lib64:/usr/lib/$(uname -m)-linux-gnu:$carried"
+  system=/usr/lib:/usr/lib64:/usr/lib/$(uname -m)-linux-gnu
+  export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}${LD_LIBRARY_PATH:+:}$system:$carried"
 fi
 started=$(date +%s)
 left() { echo $((seconds - $(date +%s) + started)); }
