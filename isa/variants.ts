@@ -3,7 +3,12 @@
 import { attentionKeysSpec, attentionMergeSpec, MOST_QUERIES } from "../kernels/attention_specs.ts";
 import { combineSpec, groupSlotsSpec, topKSpec } from "../kernels/expert_specs.ts";
 import { GPU_TILE, matmulLanesSpec, matmulTilesSpec } from "../kernels/matmul_specs.ts";
-import { logitAdjustSpec, sampleChunksSpec, samplePickSpec } from "../kernels/sampling_specs.ts";
+import {
+  logitAdjustSpec,
+  sampleChunksSpec,
+  sampleKeepSpec,
+  samplePickSpec,
+} from "../kernels/sampling_specs.ts";
 import type { KernelSpec } from "../kernels/spec.ts";
 import { embedSpec, headNormSpec, normAddSpec, ropeAppendSpec } from "../kernels/specs.ts";
 import { GROUP_LAYOUT, type TensorType } from "../kernels/tensor_types.ts";
@@ -84,7 +89,7 @@ export function variants(gpu: Pick<Gpu, "subgroupSize">): Variant[] {
 function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
   const heads = { heads: 32, kvHeads: 8, headDim: 128 };
   const rope = { ...heads, ropeDims: 128, columns: true, table: TABLE, lanes };
-  const vocabulary = { vocabulary: VOCABULARY, lanes: sampleLanes };
+  const sampling = { vocabulary: VOCABULARY, chunk, lanes: sampleLanes };
   return [
     plain("head_norm", headNormSpec({ ...heads, epsilon: 1e-5, lanes })),
     plain("norm_add", normAddSpec({ dim: 4096, epsilon: 1e-5, lanes })),
@@ -99,9 +104,10 @@ function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
     plain("top_k", topKSpec({ experts: 128, slots: 8, normalized: true, lanes })),
     plain("group_slots", groupSlotsSpec({ experts: 128, slots: 8, tokens: 8, lanes })),
     plain("combine", combineSpec({ dim: 2048, slots: 8, add: true, lanes })),
-    plain("logit_adjust", logitAdjustSpec(vocabulary)),
-    plain("sample_chunks", sampleChunksSpec({ ...vocabulary, chunk })),
-    plain("sample_pick", samplePickSpec({ ...vocabulary, chunks: Math.ceil(VOCABULARY / chunk) })),
+    plain("logit_adjust", logitAdjustSpec(sampling)),
+    plain("sample_chunks", sampleChunksSpec(sampling)),
+    plain("sample_keep", sampleKeepSpec(sampling)),
+    plain("sample_pick", samplePickSpec(sampling)),
   ];
 }
 

@@ -1,49 +1,57 @@
 // Chooses each row's token: the best one, or, at a temperature, a draw among those that top-k,
-// top-p and min-p keep. Each filter is a threshold on the logit, found by a radix search over
-// the order-preserving bits of the floats; the draw is the Gumbel-max trick, so that one pass over
-// the logits needs no sum. engine/run/sampler.ts is the same in TypeScript.
+// top-p and min-p keep, of those that sample_keep.wgsl lists. Each filter is a threshold on the logit,
+// found by a radix search over the order-preserving bits of the floats; the draw is the Gumbel-max
+// trick, which needs no sum. engine/run/sampler.ts is the same in TypeScript.
 override CHUNKS: u32;  // chunks a row
 const WINDOW = 64u;
 const INVALID = 0xffffffffu;
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;         // [row, VOCABULARY]
-@group(0) @binding(1) var<storage, read> chunks: array<vec4<u32>>;   // [sampler, CHUNKS], as sample_chunks.wgsl leaves them
+@group(0) @binding(0) var<storage, read> logits: array<f32>;                   // [row, VOCABULARY]
+@group(0) @binding(1) var<storage, read> chunks: array<vec4<u32>>;             // [sampler, CHUNKS], as sample_chunks.wgsl leaves them
 @group(0) @binding(2) var<storage, read> batch: array<u32>;
-@group(0) @binding(3) var<storage, read_write> last: array<u32>;     // [slot]
-@group(0) @binding(4) var<storage, read_write> history: array<u32>;  // [slot, position % WINDOW]
-@group(0) @binding(5) var<storage, read_write> sampled: array<u32>;  // [step, sampler]
+@group(0) @binding(3) var<storage, read_write> counters: array<atomic<u32>>;  // [sampler, COUNTERS]; zero again afterwards
+@group(0) @binding(4) var<storage, read> kept: array<u32>;                     // [sampler, VOCABULARY]
+@group(0) @binding(5) var<storage, read_write> last: array<u32>;               // [slot]
+@group(0) @binding(6) var<storage, read_write> history: array<u32>;            // [slot, position % WINDOW]
+@group(0) @binding(7) var<storage, read_write> sampled: array<u32>;            // [step, sampler]
 
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> chosen: vec2<u32>;  // the bin, and what is left to find in it
-var<workgroup> draws: array<vec2<u32>, LANES>;  // bits of the best draw, its id
+var<workgroup> draws: array<vec2<u32>, LANES>;
 
-// Orders like the float.
-fn order_key(logit: f32) -> u32 {
-  let bits = bitcast<u32>(logit);
-  return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+// What is kept of a row, and how its probabilities come about.
+struct Row {
+  base: u32,   // of its logits
+  list: u32,   // of its ids in `kept`
+  count: u32,  // of those
+  most: f32,
+  total: f32,  // Σ exp(logit − most) over all of the row
 }
 
-// The share of probability of a logit, in units of 2^-30; `total` is Σ exp(logit − most).
-fn mass(logit: f32, most: f32, total: f32) -> u32 {
-  return u32(exp(logit - most) / total * 1073741824.0);
+// All of the probability of a row, in the units of `mass`.
+const WHOLE = 1073741824u;
+
+// The share of probability of a logit, in units of 2^-30.
+fn mass(row: Row, logit: f32) -> u32 {
+  return u32(exp(logit - row.most) / row.total * f32(WHOLE));
 }
 
 // The highest key such that the logits at or above it number (or, by mass, weigh) at least
 // `target`, of those at or above `floor`.
-fn threshold(base: u32, lane: u32, target_: u32, by_mass: bool, floor: u32, most: f32, total: f32) -> u32 {
+fn threshold(row: Row, lane: u32, target_: u32, by_mass: bool, floor: u32) -> u32 {
   var prefix = 0u;
   var left = target_;
   for (var shift = 24i; shift >= 0i; shift -= 8i) {
     for (var i = lane; i < 256u; i += LANES) { atomicStore(&bins[i], 0u); }
     workgroupBarrier();
-    for (var i = lane; i < VOCABULARY; i += LANES) {
-      let logit = logits[base + i];
+    for (var i = lane; i < row.count; i += LANES) {
+      let logit = logits[row.base + kept[row.list + i]];
       let key = order_key(logit);
       // Bits above this digit must match the digits chosen so far.
       let same = shift == 24i || (key >> u32(shift + 8i)) == (prefix >> u32(shift + 8i));
       if (key >= floor && same) {
         var weight = 1u;
-        if (by_mass) { weight = mass(logit, most, total); }
+        if (by_mass) { weight = mass(row, logit); }
         if (weight > 0u) { atomicAdd(&bins[(key >> u32(shift)) & 255u], weight); }
       }
     }
@@ -67,13 +75,13 @@ fn threshold(base: u32, lane: u32, target_: u32, by_mass: bool, floor: u32, most
 }
 
 // The total mass at or above `floor`.
-fn kept_mass(base: u32, lane: u32, floor: u32, most: f32, total: f32) -> u32 {
+fn kept_mass(row: Row, lane: u32, floor: u32) -> u32 {
   if (lane == 0u) { atomicStore(&bins[0], 0u); }
   workgroupBarrier();
   var sum = 0u;
-  for (var i = lane; i < VOCABULARY; i += LANES) {
-    let logit = logits[base + i];
-    if (order_key(logit) >= floor) { sum += mass(logit, most, total); }
+  for (var i = lane; i < row.count; i += LANES) {
+    let logit = logits[row.base + kept[row.list + i]];
+    if (order_key(logit) >= floor) { sum += mass(row, logit); }
   }
   atomicAdd(&bins[0], sum);
   workgroupBarrier();
@@ -85,61 +93,44 @@ fn kept_mass(base: u32, lane: u32, floor: u32, most: f32, total: f32) -> u32 {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let s = sampler_at(workgroup.x);
-  let base = s.row * VOCABULARY;
-  var most = -3.4e38;
-  var id = 0u;
-  var bad = 0u;
-  for (var i = 0u; i < CHUNKS; i++) {
-    let c = chunks[workgroup.x * CHUNKS + i];
-    let logit = bitcast<f32>(c.x);
-    if (logit > most) {
-      most = logit;
-      id = c.y;
-    }
-    bad |= c.w;
+  let counter = workgroup.x * COUNTERS;
+  var all = chunks[workgroup.x * CHUNKS];
+  for (var i = 1u; i < CHUNKS; i++) {
+    let chunk = chunks[workgroup.x * CHUNKS + i];
+    all = vec4(joined(all, chunk), all.w | chunk.w);
   }
+  let most = bitcast<f32>(all.x);
+  var id = all.y;
   if (s.temperature > 0.0) {
-    var total = 0.0;
-    for (var i = 0u; i < CHUNKS; i++) {
-      let c = chunks[workgroup.x * CHUNKS + i];
-      total += bitcast<f32>(c.z) * exp(bitcast<f32>(c.x) - most);
-    }
+    let row = Row(s.row * VOCABULARY, workgroup.x * VOCABULARY,
+      atomicLoad(&counters[counter + 2u * MASSES]), most, bitcast<f32>(all.z));
     var floor = 0u;
+    var whole = WHOLE;
     if (s.top_k > 0u && s.top_k < VOCABULARY) {
-      floor = threshold(base, lane, s.top_k, false, 0u, most, total);
+      floor = threshold(row, lane, s.top_k, false, 0u);
+      whole = kept_mass(row, lane, floor);
     }
     if (s.top_p < 1.0) {
-      let kept = kept_mass(base, lane, floor, most, total);
-      let target_ = max(1u, u32(f32(kept) * s.top_p));
-      floor = threshold(base, lane, target_, true, floor, most, total);
+      let target_ = max(1u, u32(f32(whole) * s.top_p));
+      floor = threshold(row, lane, target_, true, floor);
     }
-    if (s.min_p > 0.0) { floor = max(floor, order_key(most + log(s.min_p))); }
+    floor = max(floor, min_p_key(s, most));
     let noise = draw_key(s.seed, s.position);
-    var best = -3.4e38;
-    for (var i = lane; i < VOCABULARY; i += LANES) {
-      let logit = logits[base + i];
-      if (order_key(logit) >= floor) {
-        let draw = logit / s.temperature + gumbel(noise, i);
-        if (draw > best) {
-          best = draw;
-          id = i;
-        }
-      }
+    var best = vec2(bitcast<u32>(-3.4e38), id);
+    for (var i = lane; i < row.count; i += LANES) {
+      let one = kept[row.list + i];
+      let logit = logits[row.base + one];
+      if (order_key(logit) >= floor) { best = better(best, vec2(bitcast<u32>(drawn(s, noise, logit, one)), one)); }
     }
-    draws[lane] = vec2(bitcast<u32>(best), id);
+    draws[lane] = best;
     workgroupBarrier();
-    for (var i = 0u; i < LANES; i++) {
-      let other = draws[i];
-      let draw = bitcast<f32>(other.x);
-      if (draw > best || (draw == best && other.y < id)) {
-        best = draw;
-        id = other.y;
-      }
-    }
+    for (var i = 0u; i < LANES; i++) { best = better(best, draws[i]); }
+    id = best.y;
+    for (var i = lane; i < COUNTERS; i += LANES) { atomicStore(&counters[counter + i], 0u); }
   }
   if (lane == 0u) {
     last[s.slot] = id;
     history[s.slot * WINDOW + s.position % WINDOW] = id;
-    sampled[batch[5] + workgroup.x] = select(id, INVALID, bad != 0u);
+    sampled[batch[5] + workgroup.x] = select(id, INVALID, all.w != 0u);
   }
 }

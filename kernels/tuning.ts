@@ -51,7 +51,8 @@ export interface TileTuning {
 
 /**
  * Software drivers run eight lanes a core and gather each lane's loads one by one: few lanes, much
- * work in each, no cooperation.
+ * work in each, no cooperation. But llvmpipe silently ends an invocation's loops after 65,535 rounds
+ * in all, which sampling from a flat distribution over a large vocabulary would reach with eight lanes.
  */
 const SOFTWARE: Tuning = {
   tile: 1,
@@ -59,8 +60,8 @@ const SOFTWARE: Tuning = {
   matmulTokens: 8,
   attention: { by: "positions", lanes: 8, heads: 8 },
   elementLanes: 8,
-  sampleLanes: 8,
-  sampleChunk: 4096,
+  sampleLanes: 64,
+  sampleChunk: 2048,
   batchTokens: 64,
 };
 
@@ -72,7 +73,7 @@ const HARDWARE: Tuning = {
   attention: { by: "tiles" },
   elementLanes: 64,
   sampleLanes: 256,
-  sampleChunk: 4096,
+  sampleChunk: 2048,
   batchTokens: 512,
 };
 

@@ -21,11 +21,10 @@ import {
   headNormCost,
   productCost,
   ropeAppendCost,
-  sampleChunksCost,
+  samplingCost,
 } from "./costs.ts";
 import {
   type Calls,
-  decodes,
   kernelCase,
   MOST_COPIES,
   MOST_TOKENS,
@@ -35,7 +34,7 @@ import {
   SIZES,
   type TimedKernel,
 } from "./timing.ts";
-import { CHOICES, isNamed, KV_TYPES, TYPES } from "./names.ts";
+import { isNamed, KV_TYPES, TYPES } from "./names.ts";
 import type { Environment } from "../report/report.ts";
 import type { KernelBench, KernelChoice } from "./kernel_bench.ts";
 
@@ -123,13 +122,19 @@ class Cases {
         },
       ]),
       ...expertCases(this.harness, this.matrix),
-      ...CHOICES.map((name): TimedKernel => ({
-        kernel: `sampling ${name}`,
+      {
+        kernel: "logit_adjust",
+        shape: `${vocabSize} logits`,
+        cost: () => undefined,
+        prepare: () => repeated(this.harness, this.#choice(["logit_adjust"])),
+      },
+      {
+        kernel: "sampling",
         shape: `${vocabSize} logits, top-k ${SAMPLING.topK}`,
-        cost: (tokens) =>
-          name === "sample_chunks" ? sampleChunksCost(vocabSize, tokens) : undefined,
-        prepare: async () => repeated(this.harness, await this.#choice(name)),
-      })),
+        cost: (tokens) => samplingCost(vocabSize, tokens),
+        prepare: () =>
+          repeated(this.harness, this.#choice(["sample_chunks", "sample_keep", "sample_pick"])),
+      },
     ];
   }
 
@@ -206,16 +211,14 @@ class Cases {
     };
   }
 
-  async #choice(
-    name: keyof ReturnType<typeof choiceKernels>,
-  ): Promise<(tokens: number) => Dispatch> {
+  #choice(
+    names: readonly (keyof ReturnType<typeof choiceKernels>)[],
+  ): (tokens: number) => readonly Dispatch[] {
     const { harness, model } = this;
     const logits = floats(MOST_TOKENS * model.vocabSize, this.#random);
     harness.uploader.write(harness.scratch.logits, 0, logits);
     const kernels = choiceKernels(harness, model.vocabSize);
-    // The pick reads what the pass over the chunks left.
-    await harness.time(decodes(MOST_TOKENS), () => [kernels.sample_chunks(MOST_TOKENS)]);
-    return kernels[name];
+    return (tokens) => names.map((name) => kernels[name](tokens));
   }
 
   #cache(kv: KvType) {

@@ -77,9 +77,14 @@ export function combineCost(dim: number, slots: number, tokens: number): Cost {
   return { operations: 2 * dim * slots * tokens, bytes: 4 * dim * (slots + 2) * tokens };
 }
 
-/** The pass over all logits. */
-export function sampleChunksCost(vocabSize: number, tokens: number): Cost {
-  return { operations: vocabSize * tokens, bytes: 4 * vocabSize * tokens };
+/** Choosing a token by a draw: the logits are read twice. */
+export function samplingCost(vocabSize: number, tokens: number): Cost {
+  return { operations: 2 * vocabSize * tokens, bytes: 8 * vocabSize * tokens };
+}
+
+/** One pass over all logits. */
+function passCost(vocabSize: number): Cost {
+  return { operations: vocabSize, bytes: 4 * vocabSize };
 }
 
 /**
@@ -111,7 +116,7 @@ export function decodeCost(decoder: Decoder, name: string, position: number): Co
       experts === undefined ? NOTHING : combineCost(model.dim, experts, 1)
     );
   }
-  if (name === "sample_chunks") return sampleChunksCost(model.vocabSize, 1);
+  if (name === "sample_chunks" || name === "sample_keep") return passCost(model.vocabSize);
   return undefined;
 }
 

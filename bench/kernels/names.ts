@@ -5,7 +5,6 @@ import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 
 export const TYPES = Object.keys(GROUP_LAYOUT) as readonly TensorType[];
 export const KV_TYPES: readonly KvType[] = ["f16", "f32"];
-export const CHOICES = ["logit_adjust", "sample_chunks", "sample_pick"] as const;
 
 const NAMES = [
   ...TYPES.flatMap((type) => [`matmul ${type}`, `embed ${type}`]),
@@ -14,7 +13,8 @@ const NAMES = [
   "experts Q4_0",
   "combine",
   ...KV_TYPES.flatMap((kv) => [`rope_append ${kv}`, `attention ${kv}`]),
-  ...CHOICES.map((choice) => `sampling ${choice}`),
+  "logit_adjust",
+  "sampling",
 ];
 
 /** Whether a kernel is one of those that `only` names: words of its name, `matmul/q4_1,attention`. */

@@ -180,9 +180,10 @@ export class GpuRunner implements ModelRunner {
       }
       samples = counts.samples;
       if (samples > 0) {
-        const { logit_adjust, sample_chunks, sample_pick } = this.#sampling;
+        const { logit_adjust, sample_chunks, sample_keep, sample_pick } = this.#sampling;
         if (counts.adjust) recorder.dispatch(logit_adjust(samples), offset);
         recorder.dispatch(sample_chunks(samples), offset);
+        if (counts.draws) recorder.dispatch(sample_keep(samples), offset);
         recorder.dispatch(sample_pick(samples), offset);
       }
     }

@@ -1,6 +1,11 @@
 /** The kernels that choose tokens, bound to the buffers of a step. */
 
-import { logitAdjustSpec, sampleChunksSpec, samplePickSpec } from "../../kernels/sampling_specs.ts";
+import {
+  logitAdjustSpec,
+  sampleChunksSpec,
+  sampleKeepSpec,
+  samplePickSpec,
+} from "../../kernels/sampling_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import type { Dispatch } from "./pass.ts";
@@ -9,7 +14,10 @@ import type { Scratch } from "./scratch.ts";
 
 /** Their dispatches for so many rows of logits, by name, in the order that they run. */
 export type SamplingKernels = Readonly<
-  Record<"logit_adjust" | "sample_chunks" | "sample_pick", (rows: number) => Dispatch>
+  Record<
+    "logit_adjust" | "sample_chunks" | "sample_keep" | "sample_pick",
+    (rows: number) => Dispatch
+  >
 >;
 
 /** Compiles and binds them. Reference: sampler.ts. */
@@ -22,7 +30,8 @@ export function samplingKernels(
   },
 ): SamplingKernels {
   const { sampleLanes: lanes, sampleChunk: chunk } = tuning;
-  const { logits, chunks, last, history, sampled, metadata } = scratch;
+  const { logits, chunks, counters, kept, last, history, sampled, metadata } = scratch;
+  const sizes = { vocabulary, chunk, lanes };
   const count = Math.ceil(vocabulary / chunk);
   const bound = (
     spec: KernelSpec,
@@ -40,13 +49,27 @@ export function samplingKernels(
       (rows) => [rows, 1],
     ),
     sample_chunks: bound(
-      sampleChunksSpec({ vocabulary, chunk, lanes }),
-      { 0: logits, 1: chunks, 2: metadata },
+      sampleChunksSpec(sizes),
+      { 0: logits, 1: chunks, 2: metadata, 3: counters },
+      (rows) => [count, rows],
+    ),
+    sample_keep: bound(
+      sampleKeepSpec(sizes),
+      { 0: logits, 1: chunks, 2: metadata, 3: counters, 4: kept },
       (rows) => [count, rows],
     ),
     sample_pick: bound(
-      samplePickSpec({ vocabulary, chunks: count, lanes }),
-      { 0: logits, 1: chunks, 2: metadata, 3: last, 4: history, 5: sampled },
+      samplePickSpec(sizes),
+      {
+        0: logits,
+        1: chunks,
+        2: metadata,
+        3: counters,
+        4: kept,
+        5: last,
+        6: history,
+        7: sampled,
+      },
       (rows) => [rows, 1],
     ),
   };

@@ -1,5 +1,6 @@
 /** The buffers between kernels, made once for the largest step and used by one layer after the other. */
 
+import { SAMPLE_COUNTERS } from "../../kernels/sampling_specs.ts";
 import { REPEAT_WINDOW } from "../../kernels/sizes.ts";
 import { createBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
@@ -48,6 +49,10 @@ export interface Scratch {
   readonly experts: ExpertScratch | undefined;
   readonly logits: GPUBuffer;
   readonly chunks: GPUBuffer;
+  /** Of each row to sample, SAMPLE_COUNTERS words. */
+  readonly counters: GPUBuffer;
+  /** Ids that a row's filters may keep, [sequences, vocabSize]. */
+  readonly kept: GPUBuffer;
   /** The token that each slot sampled last. */
   readonly last: GPUBuffer;
   /** The last tokens of each slot, [slots, REPEAT_WINDOW]. */
@@ -93,6 +98,8 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     },
     logits: make("logits", s.logitRows * s.vocabSize),
     chunks: make("sample chunks", s.sequences * s.sampleChunks * 4),
+    counters: make("sample counters", s.sequences * SAMPLE_COUNTERS),
+    kept: make("ids that sampling keeps", s.sequences * s.vocabSize),
     last: make("last tokens", s.sequences),
     history: make("token history", s.sequences * REPEAT_WINDOW),
     sampled: make("sampled tokens", s.steps * s.sequences),

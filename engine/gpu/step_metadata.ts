@@ -36,6 +36,8 @@ export interface StepCounts {
   readonly attentionParts: number;
   /** Some sampler changes logits before the choice. */
   readonly adjust: boolean;
+  /** Some sampler draws, at a temperature. */
+  readonly draws: boolean;
   /** Words of metadata that were written. */
   readonly words: number;
 }
@@ -95,6 +97,7 @@ export function writeStep(
   words.set(rows.map((row) => row.token), rowsOffset);
 
   let adjust = false;
+  let draws = false;
   for (const [i, { slot, start, tokens, sampling }] of sampled.entries()) {
     if (sampling === undefined) continue;
     const position = start + step + (tokens?.length ?? 1);
@@ -116,6 +119,7 @@ export function writeStep(
       words[at++] = id;
       floats[at++] = value;
     }
+    draws ||= sampling.temperature > 0;
     adjust ||= bias.length > 0 || sampling.repeatPenalty !== 1;
   }
   words[0] = tokens;
@@ -136,6 +140,7 @@ export function writeStep(
     samples: sampled.length,
     attentionParts,
     adjust,
+    draws,
     words: at,
   };
 }

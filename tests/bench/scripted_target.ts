@@ -300,7 +300,7 @@ export class ScriptedTarget implements Target {
             ),
           ),
       }, {
-        kernel: "sampling sample_pick",
+        kernel: "sampling",
         shape: "512 logits",
         cost: () => undefined,
         time: (tokens, _, rounds) => Promise.resolve(tokens.map(() => Array(rounds).fill(0.01))),

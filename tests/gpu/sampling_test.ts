@@ -59,6 +59,19 @@ for (const [name, harness] of Object.entries(all)) {
     });
   }
 
+  Deno.test(`sampling, ${name}: a large vocabulary, logits within and beyond the histogram`, async () => {
+    const filters = [
+      ...FILTERS.slice(5),
+      { temperature: 1, topP: 0.9999 },
+      { temperature: 1, topK: 100_000, topP: 0.3 },
+      { temperature: 1, topK: 3, topP: 0.999 },
+    ];
+    for (const scale of [0, 0.01, 4, 200]) {
+      // As many logits as the harness has room for, a row at a time.
+      for (const options of filters) await assertSame(harness, rows(128_000, [options], { scale }));
+    }
+  });
+
   Deno.test(`sampling, ${name}: repeat penalty, its window, and biases`, async () => {
     const long = Array.from({ length: 150 }, (_, i) => i % 90);
     const options = [

@@ -39,9 +39,10 @@ export async function chooseOnDevice(
     sampling: options,
   }));
   const kernels = choiceKernels(harness, vocabulary);
-  const results = await harness.run({ sequences }, ({ samples, adjust }) => [
+  const results = await harness.run({ sequences }, ({ samples, adjust, draws }) => [
     ...(adjust ? [kernels.logit_adjust(samples)] : []),
     kernels.sample_chunks(samples),
+    ...(draws ? [kernels.sample_keep(samples)] : []),
     kernels.sample_pick(samples),
   ], [sampled, last]);
   const [chosen, next] = results.map((bytes) => [...new Uint32Array(bytes, 0, cases.length)]);

@@ -1,0 +1,61 @@
+/** bench/on_device.sh, which a machine with a GPU runs: what can be tried without one. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { baseEnv, ROOT, which } from "./run_tvllm.ts";
+
+async function onDevice(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const { code, stdout, stderr } = await new Deno.Command("sh", {
+    args: [join(ROOT, "bench/on_device.sh"), ...args],
+    clearEnv: true,
+    env: { ...baseEnv(), ...env },
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+const ignore = Deno.build.os !== "linux" || which("timeout") === undefined;
+
+Deno.test({
+  name: "on_device.sh refuses what it does not know",
+  ignore,
+  fn: async () => {
+    for (
+      const [args, message] of [
+        [[], /^error: Where to\? bench\/on_device\.sh DIRECTORY\n$/],
+        [["--fast"], /^error: There is no option --fast: /],
+        [["out", "--seconds"], /^error: --seconds needs a value\n$/],
+      ] as const
+    ) {
+      const { code, stderr } = await onDevice(args);
+      assert.equal(code, 2);
+      assert.match(stderr, message);
+    }
+  },
+});
+
+Deno.test({
+  name: "on_device.sh says that there is no adapter, and what to look for",
+  ignore,
+  fn: async () => {
+    const noDriver = { VK_DRIVER_FILES: "/nonexistent", VK_ICD_FILENAMES: "/nonexistent" };
+    const noGraphics = { ...noDriver, __EGL_VENDOR_LIBRARY_FILENAMES: "/nonexistent" };
+    const { code, stderr } = await onDevice([Deno.makeTempDirSync()], noGraphics);
+    assert.equal(code, 5, stderr);
+    assert.match(stderr, /^error: There is no WebGPU adapter: .*Vulkan driver/);
+  },
+});
+
+Deno.test({
+  name: "on_device.sh notes what it ran, and what it had no time for",
+  ignore,
+  fn: async () => {
+    const directory = Deno.makeTempDirSync();
+    const { code, stdout } = await onDevice(["--any", "--seconds", "6", directory]);
+    assert.equal(code, 1, stdout);
+    assert.match(stdout, /^- devices: exit code 0, /m);
+    const summary = Deno.readTextFileSync(join(directory, "summary.md"));
+    assert.match(summary, /^- latency-synth-qwen3-0.6b-Q8-0: not run, the time was over$/m);
+    assert.ok(JSON.parse(Deno.readTextFileSync(join(directory, "devices.out"))).adapter);
+  },
+});
