@@ -114,6 +114,7 @@ const DECODE = { first: 2, position: 0.005, sequence: 0.25, sampled: 0.1, text: 
 export const PROGRAM: Program = {
   tvllm: "test",
   commit: "unknown",
+  driverOf: () => undefined,
   kvType: "f16",
   startup: { milliseconds: 1, since: "process" },
   host: { system: "test", processor: "test", features: [], cores: 2, memory: null },
