@@ -269,6 +269,7 @@ export class ScriptedTarget implements Target {
           submitEnd: time - 1.25,
           readStart: time - 1,
           readEnd: time,
+          span: { from: time - 1.95, launched: time - 1.85, to: time - 0.1 },
           ...(profile && TIMED[Math.max(0, i - 1) % 4]),
         });
         this.copied.toDevice += 64 * sequences;
