@@ -13,8 +13,9 @@ import type { Model } from "../engine/mod.ts";
 import { BLOCK_TOKENS } from "../engine/run/runner.ts";
 import { answerTooLong } from "../engine/run/sequence.ts";
 import { writeCharts } from "./chart_file.ts";
+import { commit } from "./commit.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
-import { commit, describeHost, type Launch } from "./host.ts";
+import { describeHost, type Launch } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
 import { openEngine } from "./open_engine.ts";
@@ -22,6 +23,7 @@ import type { DeviceValues } from "./options.ts";
 import type { OutputFile } from "./output_file.ts";
 import { ReportFiles } from "./report_files.ts";
 import type { Terminal } from "./terminal.ts";
+import { vulkanDriver } from "./vulkan_driver.ts";
 
 /** Tokens that the KV cache has room for at least: what `--verify` takes, and some. */
 const LEAST_KV_TOKENS = 512;
@@ -199,7 +201,8 @@ class ModelBench {
     const builtin = model === undefined ? (await import("./builtin_model.ts")).default : undefined;
     return {
       tvllm: denoJson.version,
-      commit: commit(),
+      commit: commit(launch),
+      driverOf: vulkanDriver,
       kvType,
       startup,
       host: describeHost(launch),

@@ -2,11 +2,15 @@
 # Describes the machine for reports of bench, in lines of NAME=VALUE; what cannot be found is left out.
 
 # $1: nanoseconds since 1970 at the launcher's first line, where date knows them.
+# $2: the checkout that runs; empty in a program that is built.
 describe_host() {
   case $1 in
     *[!0-9]* | '') ;;
     *) echo "started=$1" ;;
   esac
+  if [ -n "$2" ] && changes=$(git -C "$2" status --porcelain --untracked-files=no); then
+    [ -z "$changes" ] && echo tree=clean || echo tree=dirty
+  fi
   echo "system=$(uname -srm || :)"
   if [ -r /proc/cpuinfo ]; then
     # The first processor's lines; ARM has no name for it, and "Features".

@@ -1,8 +1,5 @@
 /** What a report says of the machine and the sources, as far as it is known without more permissions. */
 
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-
 /** What the launcher found out before it started Deno. */
 export type Launch = ReadonlyMap<string, string>;
 
@@ -82,23 +79,8 @@ function distribution(): string {
   return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(text)?.[1] ?? "";
 }
 
-/** The commit of the sources, read as git keeps it; "unknown" where they are in no checkout. */
-export function commit(): string {
-  if (!import.meta.url.startsWith("file:")) return "unknown";
-  const root = dirname(dirname(fileURLToPath(import.meta.url)));
-  // In a linked work tree .git is a file that names its folder.
-  const folder = /^gitdir: (.*)$/m.exec(readText(join(root, ".git")))?.[1] ?? join(root, ".git");
-  const head = readText(join(folder, "HEAD")).trim();
-  const [, ref] = /^ref: (.*)$/.exec(head) ?? [];
-  const common = join(folder, readText(join(folder, "commondir")).trim());
-  const id = ref === undefined
-    ? head
-    : readText(join(folder, ref)).trim() || readText(join(common, ref)).trim() ||
-      new RegExp(`^([0-9a-f]+) ${ref}$`, "m").exec(readText(join(common, "packed-refs")))?.[1];
-  return id?.slice(0, 12) || "unknown";
-}
-
-function readText(path: string): string {
+/** The text of a file; empty if it cannot be read. */
+export function readText(path: string): string {
   try {
     return Deno.readTextFileSync(path);
   } catch {

@@ -7,7 +7,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { homedir } from "node:os";
+import { cpus, homedir, machine, release, totalmem, type } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -134,6 +134,42 @@ function isExecutable(path) {
   }
 }
 
+/**
+ * What a report of bench says of the machine, and Deno would tell to those alone who may see more; in the
+ * form that describe_host.sh gives.
+ */
+export function describeHost() {
+  const found = {
+    started: `${Math.round(performance.timeOrigin)}000000`,
+    tree: isCheckout() ? workTree() : "",
+    system: `${type()} ${release()} ${machine()}`,
+    processor: cpus()[0]?.model ?? "",
+    flags: processorFlags(),
+    memory: `${Math.round(totalmem() / 1024)}`,
+  };
+  return Object.entries(found).filter(([, value]) => value !== "")
+    .map(([name, value]) => `${name}=${value}`).join("\n");
+}
+
+/** Whether the sources differ from their commit; empty if there is no git to ask. */
+function workTree() {
+  const args = ["-C", ROOT, "status", "--porcelain", "--untracked-files=no"];
+  const { status, stdout } = spawnSync("git", args, { encoding: "utf8" });
+  return status !== 0 ? "" : stdout === "" ? "clean" : "dirty";
+}
+
+/** The processor's features by the system's names; empty where only a library knows them. */
+function processorFlags() {
+  if (process.platform === "linux") {
+    const [first = ""] = readFileSync("/proc/cpuinfo", "utf8").split("\n\n");
+    return /^(?:flags|Features)\s*: *(.*)$/m.exec(first)?.[1] ?? "";
+  }
+  if (process.platform !== "darwin") return "";
+  const args = ["-n", "machdep.cpu.features", "machdep.cpu.leaf7_features"];
+  return (spawnSync("sysctl", args, { encoding: "utf8" }).stdout ?? "").toLowerCase()
+    .split("\n").join(" ").trim();
+}
+
 /** Mesa's software Vulkan driver prints an error for every run without this directory. */
 function runtimeDir() {
   const given = process.env["XDG_RUNTIME_DIR"];
@@ -167,12 +203,14 @@ function denoArguments(args) {
   }
   const table = readFileSync(join(ROOT, "cli", "permissions.txt"), "utf8");
   const flags = permissionFlags(table, args, process.env);
+  const launched = commandOf(args) === "bench" ? [`--launched=${describeHost()}`] : [];
   return isCheckout()
     ? [
       "run",
       `--lock=${join(ROOT, "cli", "deno.lock")}`,
       ...flags,
       join(ROOT, "cli", "main.ts"),
+      ...launched,
       ...args,
     ]
     : [
@@ -181,6 +219,7 @@ function denoArguments(args) {
       "--no-lock",
       ...flags,
       join(ROOT, "dist", "npm", "cli", "main.js"),
+      ...launched,
       ...args,
     ];
 }

@@ -5,8 +5,12 @@ set -eu
 
 # PATH may be empty.
 PATH=${PATH:+$PATH:}/usr/local/bin:/usr/bin:/bin
+started=''
+case " $* " in *" bench "*) started=$(date +%s%N 2>/dev/null) || started='' ;; esac
 
 @LAUNCH@
+
+@DESCRIBE_HOST@
 
 fail() {
   echo "error: $1" >&2
@@ -93,8 +97,10 @@ unpack() {
     extract program @PROGRAM_SHA256@
     split_program
     chmod 755 "$scratch/deno"
-    reason=$("$scratch/deno" --version 2>&1) ||
+    reason=$("$scratch/deno" --version 2>&1) || {
+      case $reason in *"ermission denied"*) cannot_unpack "programs may not run there" ;; esac
       fail "Cannot run tvllm: this file is for Linux with glibc on @MACHINE@; its Deno does not start here: $reason"
+    }
     (cd "$scratch" && mv -f deno @FILES@ "$place/")
   fi
   trap - EXIT HUP INT TERM
@@ -114,9 +120,11 @@ grant "$@" <<'PERMISSIONS'
 @PERMISSIONS@
 PERMISSIONS
 set_runtime_dir
+launched=''
+[ "$command" != bench ] || launched=--launched=$(describe_host "$started" '' 2>/dev/null) || :
 # With Deno's own cache inside, this directory is all there is to remove.
 export DENO_NO_UPDATE_CHECK=1 DENO_DIR="$place/cache"
 # shellcheck disable=SC2086 # $permissions is a list of flags
 exec "$place/deno" run --no-config --no-lock --cached-only $permissions ${writable:+"--allow-write=$writable"} \
-  "$place/main.js" "$@"
+  "$place/main.js" ${launched:+"$launched"} "$@"
 exit 1

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import denoJson from "../deno.json" with { type: "json" };
+import describeHost from "../cli/describe_host.sh" with { type: "text" };
 import launch from "../cli/launch.sh" with { type: "text" };
 import permissions from "../cli/permissions.txt" with { type: "text" };
 import template from "./standalone.sh" with { type: "text" };
@@ -79,6 +80,7 @@ function header(target: string, deno: Part, program: Program): Uint8Array {
     MACHINE: TARGETS[target]!.machine,
     DENO_VERSION,
     LAUNCH: launch.trim(),
+    DESCRIBE_HOST: describeHost.trim(),
     PERMISSIONS: permissions.trim(),
     // Each build unpacks into a directory of its own.
     NAME: `standalone-${deno.sha256.slice(0, 8)}${program.sha256.slice(0, 8)}`,

@@ -1,8 +1,10 @@
 /** Shared by the programs in this folder. */
 
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import packageJson from "../package.json" with { type: "json" };
+import { stamp } from "./stamp.ts";
 
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -41,6 +43,9 @@ export async function bundleSplit(directory: string, modules: readonly string[])
   await Deno.remove(directory, { recursive: true }).catch(() => {});
   const flags = ["--lock=cli/deno.lock", "--frozen", "--code-splitting", "--outdir", directory];
   await runDeno(["bundle", ...flags, ...modules], "bundle");
+  const names = await readdir(directory, { recursive: true });
+  const scripts = names.filter((name) => name.endsWith(".js"));
+  await stamp(ROOT, scripts.map((name) => join(directory, name)));
 }
 
 /** Deno's message about an error and its causes, on one line. */

@@ -25,6 +25,25 @@ export interface KernelSteps {
   readonly shares: readonly number[];
   /** The share of those named by `which`, of all servings; undefined where `overhead` is. */
   shareOf(which: (name: string) => boolean): number | undefined;
+  /** The shares of each part of such a step, the median of each serving; none where no span is known. */
+  readonly parts: readonly StepParts[];
+}
+
+/** What a step consists of, each part measured by itself: ms, or shares of a step that is not timed. */
+export interface StepParts {
+  /** By the device's clock. */
+  readonly kernels: number;
+  /** The host hands the step over. */
+  readonly launch: number;
+  /**
+   * What else passes until its results are there: it starts, they are copied, the host wakes up; where
+   * the host computes, it prepares the kernels and chooses the token.
+   */
+  readonly results: number;
+  /** From a step's results until the next is handed over: the scheduler, and who reads the tokens. */
+  readonly between: number;
+  /** All of them. */
+  readonly sum: number;
 }
 
 /** Least share of a kernel's time, when it is timed alone, that is its own. */
@@ -41,6 +60,8 @@ interface Cycle {
   readonly plain: number;
   /** ms that timing added to each kernel of the first. */
   readonly overhead: number;
+  /** The parts of a step besides kernels: `results` of the submit timed as a whole, the others of the plain one. */
+  readonly others: Omit<StepParts, "kernels" | "sum"> | undefined;
 }
 
 /**
@@ -68,6 +89,7 @@ export function kernelSteps(servings: readonly Pick<Serving, "steps">[]): Kernel
     overhead,
     shares: ofServings.filter((own) => own.length > 0)
       .map((own) => medianOf(sharesOf(own, () => true))),
+    parts: ofServings.flatMap((own) => partsOf(own, overhead)),
     shareOf: (which) => cycles.length === 0 ? undefined : medianOf(sharesOf(cycles, which)),
   };
 }
@@ -81,12 +103,47 @@ function cycleAt(steps: readonly HostStep[], i: number): Cycle[] {
   const { chained } = fourth;
   const together = sumOf(fourth.kernels!) / chained;
   const passes = each.length / first.chained - 1 / chained;
+  const [before, plain, whole] = [second?.span, third?.span, fourth.span];
+  const others = before && plain && whole && {
+    launch: (plain.launched - plain.from) / third!.chained,
+    results: (whole.to - whole.launched) / chained - together,
+    between: (plain.from - before.to) / third!.chained,
+  };
   return [{
     each,
     together,
     chained,
     plain: (third!.readEnd - second!.readEnd) / third!.chained,
     overhead: (sumOf(each) / first.chained - together) / passes,
+    others,
+  }];
+}
+
+/** The medians of a serving's cycles, part by part. */
+function partsOf(cycles: readonly Cycle[], overhead = 0): StepParts[] {
+  const all = cycles.flatMap(({ together, chained, plain, others }): StepParts[] => {
+    if (others === undefined) return [];
+    // Timing it as a whole added to the one pass.
+    const kernels = together - overhead / chained;
+    const { launch, results, between } = others;
+    const sum = kernels + launch + results + between;
+    const share = (ms: number) => ms / plain;
+    return [{
+      kernels: share(kernels),
+      launch: share(launch),
+      results: share(results),
+      between: share(between),
+      sum: share(sum),
+    }];
+  });
+  if (all.length === 0) return [];
+  const median = (part: keyof StepParts) => medianOf(all.map((one) => one[part]));
+  return [{
+    kernels: median("kernels"),
+    launch: median("launch"),
+    results: median("results"),
+    between: median("between"),
+    sum: median("sum"),
   }];
 }
 

@@ -114,7 +114,9 @@ const environment = z.object({
   }),
   engine: z.object({
     tvllm: z.string(),
-    commit: z.string().describe('Of the sources; "unknown" outside a git checkout'),
+    commit: z.string().describe(
+      'Of the sources; "-dirty" if they differ from it, "-unchecked" if that is not known; or "unknown"',
+    ),
     deno: z.string(),
     kernels: z.string().describe("Variant chosen for the adapter"),
     kvType: z.enum(["f16", "f32"]),

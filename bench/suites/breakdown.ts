@@ -9,6 +9,7 @@ import { KERNEL_TIME, kernelTables } from "./kernel_table.ts";
 import { OPERATION_TIME, operations } from "./operations.ts";
 import { overheads } from "./overheads.ts";
 import { sampledAsUsual } from "./sampled.ts";
+import { stepParts } from "./step_parts.ts";
 
 /** What the report calls a decode step: the TPOT of requests whose kernels are not timed. */
 const DECODE_STEP: Metric = { id: "decode_step", unit: "ms", headline: true };
@@ -60,6 +61,7 @@ export const breakdown: Suite = {
       perToken: at.measure(TPOT, steps),
     });
     const share = kernelTables(harness, timed, step.value);
+    stepParts(harness, timed, step.value);
     await overheads(harness, {
       cold: compiledBefore ? undefined : cold,
       ...{ runs, timed, step: step.value, share },

@@ -26,9 +26,6 @@ const DISPATCHES_PER_TOKEN: Metric = { id: "dispatches_per_token", unit: "" };
 /** What the host takes to prepare and submit a decode step. */
 const HOST_TIME: Metric = { id: "host_time_per_token", unit: "ms" };
 const IDLE_TIME: Metric = { id: "idle_time_per_token", unit: "ms" };
-const UNACCOUNTED: Metric = { id: "unaccounted_time_per_token", unit: "ms" };
-/** A decode step by what the host did. */
-const HOST_PHASE: Metric = { id: "host_phase", unit: "ms" };
 /** What a decode step needs at least for a reason, and that part of the step. */
 const STEP_COST: Metric = { id: "step_cost", unit: "ms" };
 const STEP_COST_SHARE: Metric = { id: "step_cost_share", unit: "%" };
@@ -74,17 +71,9 @@ export async function overheads(harness: Harness, measured: OverheadRuns): Promi
     share === undefined ? noShare(timed) : at.value(IDLE_TIME, step * (1 - Math.min(share, 1))),
   );
   const chained = medianOf(runs.flatMap(decodes).map((one) => one.chained));
-  if (limits !== null && share !== undefined) {
-    const known = step * Math.min(share, 1) + host.value + limits.readback / chained;
-    table.row(
-      "Time that nothing accounts for, per token",
-      at.value(UNACCOUNTED, Math.max(0, step - known)),
-    );
-  }
-  phases(harness, table, { runs, step });
   table.note(
     `A decode step is the TPOT, ${step.toFixed(3)} ms. Idle: what the kernels leave of it. ` +
-      "What neither kernels, the host before the submit nor the readback's latency explain is the last.",
+      "Host time is that of preparing a step, which the device may spend on the one before.",
   );
   if (limits !== null) {
     costs(harness, { limits, step, chained, dispatches, host: host.value, share });
@@ -178,32 +167,6 @@ function hostTime(serving: Serving): number {
 
 function decodes({ steps }: Serving): HostStep[] {
   return steps.filter((step) => decodesAll(step, 1));
-}
-
-/** The parts of a decode step by what the host did between readings; they add up. */
-function phases(
-  harness: Harness,
-  table: TableWriter,
-  { runs, step }: { readonly runs: readonly Serving[]; readonly step: number },
-): void {
-  let [span, submits, reads] = [0, 0, 0];
-  for (const { steps } of runs) {
-    const first = steps.findIndex((one, i) => i > 0 && decodesAll(one, 1));
-    const begin = steps[first - 1]!.readEnd;
-    span += steps.at(-1)!.readEnd - begin;
-    for (const one of steps.slice(first)) {
-      reads += one.readEnd - one.readStart;
-      if (one.submitStart >= begin) submits += one.submitEnd - one.submitStart;
-    }
-  }
-  const rows = [
-    ["submit", "Of a step, preparing and submitting", submits],
-    ["read", "Of a step, waiting and reading", reads],
-    ["other", "Of a step, scheduler and reader", span - submits - reads],
-  ] as const;
-  for (const [phase, name, ms] of rows) {
-    table.row(name, harness.at({ phase }).value(HOST_PHASE, step * ms / span));
-  }
 }
 
 /** Records what a step costs, and names the bottlenecks. */

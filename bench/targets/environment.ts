@@ -11,6 +11,8 @@ import type { Target } from "./target.ts";
 export interface Program {
   readonly tvllm: string;
   readonly commit: string;
+  /** The driver behind the adapter with this description, if its version can be found. */
+  readonly driverOf: (description: string) => string | undefined;
   readonly kvType: "f16" | "f32";
   readonly startup: Target["startup"];
   readonly host: Omit<Environment["host"], "threads">;
@@ -36,7 +38,7 @@ export function modelEnvironment(
   }
   // What differs from layer to layer is in the kinds.
   const { mixer, feedForward } = config.layers[0]!;
-  const { tvllm, commit, kvType, host, sha256 } = program;
+  const { tvllm, commit, driverOf, kvType, host, sha256 } = program;
   const threads = runner instanceof CpuRunner ? runner.threads : 1;
   return {
     // Software drivers compute on all processors, hardware ones on none.
@@ -52,7 +54,8 @@ export function modelEnvironment(
       driver: runner.device.driver,
       ...(fallback !== undefined && { reason: fallback }),
       api: gpu?.api ?? "none",
-      driverVersion: gpu?.driverVersion ?? "none",
+      driverVersion: (gpu?.api === "Vulkan" ? driverOf(gpu.description) : undefined) ??
+        gpu?.driverVersion ?? "none",
     },
     model: {
       name: config.name,

@@ -1,6 +1,6 @@
 /** What suites measure, and the clock they measure it by. Tests script one; see engine_target.ts. */
 
-import type { KernelTime, SamplingOptions, Timing } from "../../engine/run/runner.ts";
+import type { KernelTime, SamplingOptions, StepSpan, Timing } from "../../engine/run/runner.ts";
 import type { Matrix } from "../kernels/costs.ts";
 import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
 import type { Environment } from "../report/report.ts";
@@ -44,6 +44,8 @@ export interface HostStep {
   /** Of profiled steps, how their kernels were timed, and those in the order they ran. */
   readonly timing?: Timing;
   readonly kernels?: readonly KernelTime[];
+  /** When the device had it, of targets that know. */
+  readonly span?: StepSpan;
 }
 
 /**

@@ -65,6 +65,7 @@ export class TimedRunner implements ModelRunner {
           submitEnd,
           readStart,
           readEnd,
+          ...(output.span && { span: output.span }),
           ...(timing && output.kernels && { timing, kernels: output.kernels }),
         });
         return output;

@@ -255,6 +255,7 @@ export class CpuRunner implements ModelRunner {
     steps: number,
     timing: StepTiming | undefined,
   ): Promise<StepOutput> {
+    const from = performance.now();
     const output = {
       tokens: sequences.map((): number[] => []),
       logits: sequences.map((): Float32Array[] => []),
@@ -269,7 +270,8 @@ export class CpuRunner implements ModelRunner {
       }));
       await this.#step(entering, output, timing);
     }
-    return { ...output, ...(timing && { kernels: timing.kernels }) };
+    const span = { from, launched: from, to: performance.now() };
+    return { ...output, span, ...(timing && { kernels: timing.kernels }) };
   }
 
   /** One token, or the tokens of one prefill chunk, of each sequence. */

@@ -196,22 +196,25 @@ export class GpuRunner implements ModelRunner {
       )
       : undefined;
     const { launch, times } = recorder.finish(this.readback);
-    let launched = false;
+    let launched: { readonly from: number; readonly launched: number } | undefined;
     this.#launch = () => {
-      launched = true;
+      const from = performance.now();
       this.#running++;
       launch();
+      launched = { from, launched: performance.now() };
     };
     if (this.#running === 0) this.#launchRecorded();
     return {
       read: async (): Promise<StepOutput> => {
         if (!launched) this.#launchRecorded();
-        const [ids, logits, kernels] = await this.#read(async () => [
+        const [ids, logits, to, kernels] = await this.#read(async () => [
           readIds && new Uint32Array(await readIds()),
           readLogits && new Float32Array(await readLogits()),
+          performance.now(),
           await times(),
         ]);
-        return { ...sort(ids, logits), ...(kernels.length > 0 && { kernels }) };
+        const span = { ...launched!, to };
+        return { ...sort(ids, logits), span, ...(kernels.length > 0 && { kernels }) };
       },
     };
   }

@@ -88,6 +88,16 @@ export interface KernelTime {
 /** Which dispatches are timed: each in a pass of its own, or all in one under the first one's name. */
 export type Timing = "each" | "together";
 
+/** When a step ran, by the host's clock: ms of performance.now(). */
+export interface StepSpan {
+  /** When the host began to hand it to the device, or to compute it. */
+  readonly from: number;
+  /** When the device had it; the same as `from` where the host computes. */
+  readonly launched: number;
+  /** When its results were there. */
+  readonly to: number;
+}
+
 /** What one step on the device does. */
 export interface Batch {
   /** Each in a slot of its own. */
@@ -109,6 +119,8 @@ export interface StepOutput {
   readonly logits: readonly (readonly Float32Array[])[];
   /** In the order they ran, if the batch asked. */
   readonly kernels?: readonly KernelTime[];
+  /** When it ran, of backends that know. */
+  readonly span?: StepSpan;
 }
 
 /** A step that was handed to the device and not yet read. */

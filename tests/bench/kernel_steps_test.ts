@@ -75,3 +75,24 @@ Deno.test("kernelSteps() knows neither overhead nor share of fewer than four dec
   // As they were timed.
   assert.deepEqual(steps[0]![0]!.kernels, kernels(0.008, 1.014, 1.014, 1.014));
 });
+
+Deno.test("kernelSteps() measures the parts of a step, and what they leave of it is not shared out", () => {
+  // Of 5 ms between readings: half a ms until it is handed over, which takes another half.
+  const spans = (lost: number) =>
+    cycle(1, 0.4).map((step) => {
+      const from = step.submitStart + 0.5;
+      return { ...step, span: { from, launched: from + 0.5, to: step.readEnd - lost } };
+    });
+  const [whole, other] = [0, 1].map((lost) => kernelSteps([{ steps: spans(lost) }]).parts[0]!);
+  const near = (found: number, expected: number) => assert.ok(Math.abs(found - expected) < 1e-9);
+  const plain = 3.01 / 0.6;
+  near(whole!.kernels, 3.01 / plain);
+  near(whole!.launch, 0.5 / plain);
+  near(whole!.results, (5 - 1 - 3.02) / plain);
+  near(whole!.between, 0.5 / plain);
+  near(whole!.sum, (3.01 + 0.5 + 0.98 + 0.5) / plain);
+  // Results that are there a ms earlier are that much longer from the next step.
+  near(other!.results, whole!.results - 1 / plain);
+  near(other!.between, whole!.between + 1 / plain);
+  assert.deepEqual(kernelSteps([{ steps: cycle(1, 0.4) }]).parts, []);
+});

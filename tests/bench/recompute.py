@@ -567,8 +567,12 @@ def breakdown(report):
                     report.value("kernel_bandwidth", **s) / report.limits["bandwidth"],
                 )
                 report.agree(100 * reached, "kernel_limit_share", **s)
-    phases = sum(report.value("host_phase", **s) for s in report.settings_of("host_phase"))
-    report.same(step, phases, "the sum of the host's phases")
+    if report.has("step_parts_sum"):
+        for s in report.settings_of("step_part_share"):
+            report.agree(step * report.value("step_part_share", **s) / 100, "step_part", **s)
+        total = report.value("step_parts_sum") / 100
+        report.agree(step * total, "step_part", part="all")
+        report.agree(step * (1 - total), "unaccounted_time_per_token")
     loading = [s for s in report.settings_of("load_time") if s]
     report.agree(sum(report.value("load_time", **s) for s in loading), "load_time")
     if report.limits is not None:

@@ -114,6 +114,7 @@ const DECODE = { first: 2, position: 0.005, sequence: 0.25, sampled: 0.1, text: 
 export const PROGRAM: Program = {
   tvllm: "test",
   commit: "unknown",
+  driverOf: () => undefined,
   kvType: "f16",
   startup: { milliseconds: 1, since: "process" },
   host: { system: "test", processor: "test", features: [], cores: 2, memory: null },
@@ -268,6 +269,7 @@ export class ScriptedTarget implements Target {
           submitEnd: time - 1.25,
           readStart: time - 1,
           readEnd: time,
+          span: { from: time - 1.95, launched: time - 1.85, to: time - 0.1 },
           ...(profile && TIMED[Math.max(0, i - 1) % 4]),
         });
         this.copied.toDevice += 64 * sequences;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import { checkoutCommit } from "../../cli/commit.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import { executableKind } from "../../release/denort.ts";
 import { ROOT, run, type RunResult, which } from "./run_tvllm.ts";
@@ -132,7 +133,13 @@ Deno.test({
     const env = { XDG_CACHE_HOME: cache };
     const bench = await start([...args, "--chart", "chart.png"], { cwd, env });
     assert.equal(bench.code, 0, bench.stderr);
-    assert.equal(JSON.parse(bench.stdout).complete, true);
+    const { complete, environment: { host, engine } } = JSON.parse(bench.stdout);
+    assert.equal(complete, true);
+    const { stdout: cpuinfo } = await run("sh", ["-c", "cat /proc/cpuinfo"]);
+    const processor = /^model name\s*: (.*)$/m.exec(cpuinfo);
+    assert.equal(host.processor, processor?.[1] ?? "unknown");
+    assert.match(engine.commit, /^([0-9a-f]{12}(-dirty|-unchecked)?|unknown)$/);
+    assert.equal(engine.commit.slice(0, 12), checkoutCommit(ROOT).slice(0, 12));
     assert.ok(Deno.statSync(join(cwd, "chart.png")).size > 10_000);
     const devices = await start(["devices"], { env });
     assert.equal(devices.code, 0, devices.stderr);
@@ -217,6 +224,12 @@ const mounts = (await run("sh", ["-c", "unshare --mount mount -t tmpfs none /mnt
 
 for (
   const [what, shell, limit, reason] of [
+    [
+      "programs may not run",
+      "unshare --mount sh",
+      'mount -t tmpfs -o noexec none "$XDG_CACHE_HOME"',
+      /: programs may not run there; /,
+    ],
     [
       "a disk is full",
       "unshare --mount sh",
