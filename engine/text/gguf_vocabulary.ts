@@ -4,7 +4,7 @@ import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { quote } from "../files/quote.ts";
 import { type Merge, mergeOf } from "./bpe.ts";
-import { namedEnds } from "./end_tokens.ts";
+import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
 
 /** What a GGUF file says of its tokens. */
@@ -68,8 +68,9 @@ class VocabularyReader {
       if (id !== undefined) endIds.add(id);
     }
     // Some converters leave them normal; then they would be printed, and found in a user's text.
-    for (const id of endIds) kinds[id] = TOKEN_KIND.control;
-    if (bosId !== undefined) kinds[bosId] = TOKEN_KIND.control;
+    for (const id of [...endIds, ...(bosId === undefined ? [] : [bosId])]) {
+      if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
+    }
     const addBos = this.#boolean("add_bos_token");
     if (addBos === true && bosId === undefined) {
       throw this.#fault("key 'tokenizer.ggml.add_bos_token' is true, but no BOS token is given");

@@ -3,7 +3,7 @@
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import { printable, quote } from "../files/quote.ts";
 import { BpeModel, type Merge, mergeOf, MergeTable } from "./bpe.ts";
-import { namedEnds } from "./end_tokens.ts";
+import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { byteTokenIds } from "./sentencepiece.ts";
 import type { TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { BYTE_TOKEN, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
@@ -55,10 +55,10 @@ class TokenizerReader {
       if (!(id in pieces)) throw this.#fault(`end token ${id} is not one of ${pieces.length}`);
       ends.add(id);
     }
-    for (const id of ends) kinds[id] = TOKEN_KIND.control;
+    for (const id of ends) if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
     const unknownId = this.ids.get(String(this.model.unk_token));
     const textIds = new Map([...this.ids].filter(([, id]) => kinds[id] === TOKEN_KIND.normal));
-    const byteIds = byteFallback ? byteTokenIds(this.ids) : undefined;
+    const byteIds = byteFallback ? this.#byteIds() : undefined;
     const spelling = mentions(this.json.decoder, "ByteLevel") ? "byte-level" : "sentencepiece";
     return {
       vocabulary: new Vocabulary(pieces, kinds, spelling),
@@ -75,6 +75,14 @@ class TokenizerReader {
       addBos: this.#addsBos(),
       spacePrefix: spelling === "sentencepiece" && this.#prependsSpace(),
     };
+  }
+
+  #byteIds(): number[] | undefined {
+    try {
+      return byteTokenIds(this.ids);
+    } catch (error) {
+      throw this.#fault((error as RangeError).message);
+    }
   }
 
   #checkModel(): void {

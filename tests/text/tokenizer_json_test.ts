@@ -121,6 +121,12 @@ const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
     ModelFormatError,
     /added token 5 has no content/,
   ],
+  [
+    "a byte token missing",
+    llamaJson({ vocab: { "<0x41>": 259, a: 260 }, merges: [] }),
+    ModelFormatError,
+    /it has 1 of the 256 tokens of single bytes, and not '<0x00>'/,
+  ],
   ["a merge of one", llamaJson({ merges: ["a"] }), ModelFormatError, /merge 0 'a': it is not two/],
   ["an unknown merge", llamaJson({ merges: [["a", "x"]] }), ModelFormatError, /'x' is not a tok/],
 ];
