@@ -7,7 +7,6 @@ Deno.test({
   name: "the cache waits for no pipe, and follows no link",
   ignore: Deno.build.os === "windows", // It has no pipes with a name.
   fn: async () => {
-    }
     const cache = new HubCache(await Deno.makeTempDir({ prefix: "tvllm-hub-" }));
     const refs = join(cache.folder("org/repo"), "refs");
     const locks = join(cache.directory, ".locks/models--org--repo");
