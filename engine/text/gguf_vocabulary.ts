@@ -7,6 +7,9 @@ import { type Merge, mergeOf } from "./bpe.ts";
 import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
 
+/** At each place of a text, the characters of the longest special token are looked at. */
+const MAX_SPECIAL_LENGTH = 128;
+
 /** What a GGUF file says of its tokens. */
 export interface GgufVocabulary {
   readonly model: "gpt2" | "llama";
@@ -58,6 +61,16 @@ class VocabularyReader {
     const kinds = this.#kinds(pieces, model);
     // Files older than the keys: SentencePiece's own names.
     const named = (piece: string) => model === "llama" ? ids.get(piece) : undefined;
+    const long = pieces.findIndex((piece, id) =>
+      kinds[id] !== TOKEN_KIND.normal && piece.length > MAX_SPECIAL_LENGTH
+    );
+    if (long >= 0) {
+      throw this.#fault(
+        `token ${long}, which is found in texts as it is written, has ${
+          pieces[long]!.length
+        } characters`,
+      );
+    }
     const bosId = this.#id("bos_token_id", pieces) ?? named("<s>");
     const eosId = this.#id("eos_token_id", pieces) ?? named("</s>");
     const unknownId = this.#id("unknown_token_id", pieces) ?? named("<unk>");
