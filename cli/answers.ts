@@ -29,7 +29,7 @@ export async function printAnswer(
       const { id, index, logprobs } = token ?? {};
       const line = { ...(token && { id, index }), text, ...(logprobs && { logprobs }) };
       terminal.write(`${JSON.stringify(line)}\n`);
-    } else if (!format.json && text !== "") terminal.writeUntrusted(text);
+    } else if (!format.json && text !== "") terminal.write(text);
   }
   const summary = answer.summary!;
   const { text } = summary;

@@ -13,6 +13,7 @@ import type { Suite } from "../bench/harness/harness.ts";
 import { parseSampling } from "../bench/harness/sampling.ts";
 import { reportSchema, type RunOptions } from "../bench/report/report.ts";
 import { SUITES } from "../bench/suites/mod.ts";
+import { readAll } from "../engine/files/json.ts";
 import { benchModels, type BenchValues } from "./bench_models.ts";
 import { chartFile } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -26,6 +27,7 @@ const MAX_TOKENS = 2 ** 20;
 /** Prompts that differ, as people begin. */
 const PROMPT_TEXTS = ["Hello", "How are you", "Tell me a story"];
 const MOST_PROMPTS = 64;
+const MOST_PROMPT_BYTES = 2 ** 20;
 
 /** Adds the command to `program`. */
 export function addBench(
@@ -105,10 +107,11 @@ export function addBench(
     const given: Values = command.opts();
     refuseUnused(suites, given);
     const { json, csv, output, chart, trace } = options;
-    using files = openOutputFiles({
-      json: json === "-" ? undefined : json,
-      ...{ csv, output, chart, trace },
-    });
+    const inputs = [...models, path, options.promptsFile].filter((input) => input !== undefined);
+    using files = openOutputFiles(
+      { json: json === "-" ? undefined : json, ...{ csv, output, chart, trace } },
+      inputs,
+    );
     const run: RunOptions = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
@@ -226,9 +229,9 @@ function promptTexts(file: string | undefined): string[] {
   if (file === undefined) return PROMPT_TEXTS;
   let text: string;
   try {
-    text = Deno.readTextFileSync(file);
+    text = new TextDecoder().decode(readAll(file, MOST_PROMPT_BYTES).bytes);
   } catch (error) {
-    throw new UsageError(`Cannot read ${file}: ${error instanceof Error ? error.message : error}`);
+    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
   }
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
   if (lines.length >= 1 && lines.length <= MOST_PROMPTS) return lines;

@@ -87,14 +87,14 @@ export async function benchModels(
       print: (report) => {
         for (const warning of report.warnings) terminal.detail(warning);
         if (!jsonToStdout) {
-          terminal.writeUntrusted(toMarkdown(report, { explain: explain === true }));
+          terminal.write(toMarkdown(report, { explain: explain === true }));
         }
         if (trace) files.trace!.write(trace.toJson());
       },
     });
     if (failure || interrupts.signal.aborted) break;
   }
-  if (!jsonToStdout) { for (const table of writer.summary()) terminal.writeUntrusted(table); }
+  if (!jsonToStdout) { for (const table of writer.summary()) terminal.write(table); }
   if (jsonToStdout && writer.reports.length > 0) terminal.write(writer.json());
   if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
   if (failure) throw failure.error;

@@ -63,7 +63,7 @@ export async function printAnswers(
     done[index] = format.json ? JSON.stringify(object) : `${text.trimEnd()}\n`;
     if (format.json || format.jsonl) return;
     for (; done[printed] !== undefined; printed++) {
-      terminal.writeUntrusted(`${printed > 0 ? "\n" : ""}${done[printed]}`);
+      terminal.write(`${printed > 0 ? "\n" : ""}${done[printed]}`);
     }
   }));
   if (format.json) terminal.write(`[${done.join(",\n")}]\n`);

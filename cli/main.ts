@@ -17,7 +17,7 @@ import { addPerplexity } from "./perplexity.ts";
 import { dropPermissions } from "./permissions.ts";
 import { addPull } from "./pull.ts";
 import { addRm } from "./rm.ts";
-import { Terminal } from "./terminal.ts";
+import { silenceConsole, Terminal } from "./terminal.ts";
 import { addSynth } from "./synth.ts";
 import { addTokenize } from "./tokenize.ts";
 
@@ -77,6 +77,7 @@ export async function main(given: readonly string[]): Promise<number> {
   const { args } = started;
   const program = createProgram(started);
   let active: CommandUnknownOpts = program;
+  silenceConsole(() => new Terminal(active.optsWithGlobals()));
   program.hook("preAction", (_, command) => {
     active = command;
     useBackend(command.opts()["backend"]);

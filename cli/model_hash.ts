@@ -3,7 +3,9 @@
 import { createHash } from "node:crypto";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
+import { readAll } from "../engine/files/json.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
+import { clearWay } from "../engine/files/plain_file.ts";
 
 /** Hashes of files by path, with the size and time of change that they were computed at. */
 const knownSchema = z.record(
@@ -14,6 +16,8 @@ const knownSchema = z.record(
 type Known = z.infer<typeof knownSchema>;
 
 const PIECE = 4 << 20;
+/** A hundred thousand models. */
+const MAX_BYTES = 16 << 20;
 
 /**
  * The hashes of models' files; those that were computed are kept in the cache of models. It is opened
@@ -35,6 +39,7 @@ export class HashCache implements Disposable {
     const path = join(folder, "tvllm-sha256.json");
     try {
       Deno.mkdirSync(folder, { recursive: true });
+      clearWay(path);
       const file = Deno.openSync(path, { read: true, write: true, create: true });
       return new HashCache(file, readKnown(path));
     } catch {
@@ -80,7 +85,8 @@ export class HashCache implements Disposable {
 
 function readKnown(path: string): Known {
   try {
-    return knownSchema.parse(JSON.parse(Deno.readTextFileSync(path)));
+    const { bytes } = readAll(path, MAX_BYTES);
+    return knownSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
   } catch {
     return {};
   }

@@ -1,5 +1,6 @@
 /** Files that a command writes when it is done, opened before it starts. */
 
+import { basename, dirname } from "node:path";
 import { UsageError } from "./exit_codes.ts";
 
 /**
@@ -25,10 +26,11 @@ export class OutputFile implements Disposable {
    * Opens a file, which stays as it is until the first `write`.
    *
    * @param option that named it
+   * @param inputs paths of what the command reads
    * @throws {UsageError} if it cannot be written, or should not: what follows `--json` by mistake, as in
    * other programs it takes no file, is an option or the model.
    */
-  static open(option: string, path: string): OutputFile {
+  static open(option: string, path: string, inputs: readonly string[] = []): OutputFile {
     if (path.startsWith("-")) {
       throw new UsageError(
         `Cannot write ${path}: --${option} takes a file; write ./${path} for it`,
@@ -42,10 +44,9 @@ export class OutputFile implements Disposable {
         if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
       }
       const { isFile } = Deno.statSync(path);
-      if (isFile && isModel(path)) {
-        throw new UsageError(
-          `Cannot write ${path}: it is a model; --${option} takes another file`,
-        );
+      const role = isFile ? roleOf(path, inputs) : undefined;
+      if (role !== undefined) {
+        throw new UsageError(`Cannot write ${path}: it is ${role}; --${option} takes another file`);
       }
       const file = Deno.openSync(path, { write: true });
       return new OutputFile(path, file, isFile ? "regular" : "pipe");
@@ -53,7 +54,8 @@ export class OutputFile implements Disposable {
   }
 
   /**
-   * Puts `content` in place of what is in the file.
+   * Puts `content` in place of what is in the file, which stays as it was if the disk has no room. A
+   * new file could not be renamed to it: write access is gone by then.
    *
    * @throws {UsageError} if the disk refuses it.
    */
@@ -65,10 +67,23 @@ export class OutputFile implements Disposable {
       return;
     }
     writing(this.path, () => {
-      this.#file.truncateSync(0);
+      const end = this.#file.seekSync(0, Deno.SeekMode.End);
+      try {
+        // Behind what is there: it takes the room that the content will need.
+        this.#writeAll(bytes);
+      } catch (error) {
+        this.#file.truncateSync(end);
+        throw error;
+      }
       this.#file.seekSync(0, Deno.SeekMode.Start);
       this.#writeAll(bytes);
+      this.#file.truncateSync(bytes.length);
     });
+  }
+
+  /** Whether `path` leads to this file; several may go to one pipe or device. */
+  isAt(path: string): boolean {
+    return this.#kind !== "pipe" && isSame(this.path, path);
   }
 
   /** Writes what is pending. Removes a new file that stayed empty, while write access lasts. */
@@ -95,19 +110,63 @@ export class OutputFile implements Disposable {
  * Opens the files that options name, which are given by the options' names. To be called before the model is
  * opened, and so before any work that an error here would waste.
  *
+ * @param inputs paths of what the command reads, which no file may be; nor may two be the same
  * @throws {UsageError} as `OutputFile.open` does.
  */
 export function openOutputFiles<Name extends string>(
   paths: Readonly<Record<Name, string | undefined>>,
+  inputs: readonly string[] = [],
 ): Record<Name, OutputFile | undefined> & Disposable {
   using opened = new DisposableStack();
   const files = {} as Record<Name, OutputFile | undefined>;
   for (const option in paths) {
     const path = paths[option];
-    files[option] = path === undefined ? undefined : opened.use(OutputFile.open(option, path));
+    if (path === undefined) continue;
+    for (const other in files) {
+      if (files[other]?.isAt(path)) {
+        throw new UsageError(
+          `Cannot write ${path}: --${other} writes it; --${option} takes another file`,
+        );
+      }
+    }
+    files[option] = opened.use(OutputFile.open(option, path, inputs));
   }
   const stack = opened.move();
   return { ...files, [Symbol.dispose]: () => stack.dispose() };
+}
+
+/** The files of a model that are no weights. */
+const MODEL_TEXTS =
+  /^(config|generation_config|tokenizer|tokenizer_config)\.json$|\.index\.json$|\.jinja$/;
+
+/** What else the file is than a report, for an error. */
+function roleOf(path: string, inputs: readonly string[]): string | undefined {
+  if (isModel(path)) return "a model";
+  const real = Deno.realPathSync(path);
+  const folder = dirname(real);
+  if (MODEL_TEXTS.test(basename(real)) && hasWeights(folder)) {
+    return `a part of the model in ${folder}`;
+  }
+  return inputs.some((input) => isSame(path, input)) ? "an input of this command" : undefined;
+}
+
+function hasWeights(folder: string): boolean {
+  for (const { name } of Deno.readDirSync(folder)) {
+    if (/\.(safetensors|gguf)$/.test(name)) return true;
+  }
+  return false;
+}
+
+/** Whether the two paths lead to one file; without inode numbers, whether they are one path. */
+function isSame(path: string, other: string): boolean {
+  try {
+    const [a, b] = [Deno.statSync(path), Deno.statSync(other)];
+    return a.ino === null
+      ? Deno.realPathSync(path) === Deno.realPathSync(other)
+      : a.ino === b.ino && a.dev === b.dev;
+  } catch {
+    return false;
+  }
 }
 
 function isModel(path: string): boolean {

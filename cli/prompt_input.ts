@@ -15,6 +15,8 @@ export interface PromptSources {
 
 /** After this many ms without input the user is told what tvllm waits for. */
 const WAIT_NOTICE = 3000;
+/** More text than any context holds; a device such as /dev/zero never ends. */
+const MAX_BYTES = 32 * 2 ** 20;
 
 /**
  * Standard input (if it is a pipe or a file, or `-` asks for it as argument or file), the file, then the prompt, a line
@@ -49,7 +51,7 @@ export async function readStdin(terminal: Terminal): Promise<string> {
     terminal.note("Waiting for standard input to end (a terminal: Ctrl-D; none: < /dev/null)");
   }, WAIT_NOTICE);
   try {
-    return decodeUtf8(await new Response(Deno.stdin.readable).bytes(), "standard input");
+    return decodeUtf8(await collect(Deno.stdin.readable, "standard input"), "standard input");
   } finally {
     clearTimeout(notice);
   }
@@ -59,13 +61,33 @@ export async function readStdin(terminal: Terminal): Promise<string> {
 export async function readTextFile(path: string): Promise<string> {
   let bytes: Uint8Array;
   try {
-    bytes = await Deno.readFile(path);
+    bytes = await collect((await Deno.open(path)).readable, printable(path));
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new UsageError(`Cannot read the text file ${printable(path)}: ${reason(error)}`, {
       cause: error,
     });
   }
   return decodeUtf8(bytes, printable(path));
+}
+
+/** All that comes, within the limit. */
+async function collect(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  source: string,
+): Promise<Uint8Array> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let bytes = 0;
+  for await (const part of stream) {
+    bytes += part.length;
+    if (bytes > MAX_BYTES) {
+      throw new UsageError(
+        `Cannot read text from ${source}: it has more than ${MAX_BYTES} bytes; give less`,
+      );
+    }
+    parts.push(part);
+  }
+  return await new Blob(parts).bytes();
 }
 
 function reason(error: unknown): string {

@@ -44,7 +44,7 @@ export function addSynth(program: Command): void {
     const path = options.output ?? `${name}-${quant}${isFile ? ".gguf" : ""}`;
     const target = {
       path,
-      unfinished: `${path.replace(/\/+$/, "")}.${Deno.pid}.part`,
+      unfinished: `${path.replace(/\/+$/, "")}.part`,
       wayOut: "give another place by -o",
     };
     const started = performance.now();

@@ -2,6 +2,7 @@
 
 import { dirname, join } from "node:path";
 import type { CachedModel } from "../engine/hub/cache.ts";
+import { clearWay } from "../engine/files/plain_file.ts";
 import { printable, quote } from "../engine/files/quote.ts";
 import {
   SYNTHETIC_FORMATS,
@@ -109,6 +110,7 @@ const WAY_OUT = "make it writable, or name another directory by TVLLM_CACHE";
 async function lock(path: string, onWait: () => void): Promise<Disposable> {
   try {
     Deno.mkdirSync(dirname(path), { recursive: true });
+    clearWay(`${path}.lock`);
     const file = Deno.openSync(`${path}.lock`, { create: true, write: true });
     if (!file.tryLockSync(true)) {
       onWait();

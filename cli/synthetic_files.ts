@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { ggufPieces } from "../engine/files/gguf_writer.ts";
+import { clearWay, replaceFile } from "../engine/files/plain_file.ts";
 import { printable } from "../engine/files/quote.ts";
 import { safetensorsPieces } from "../engine/files/safetensors_writer.ts";
 import type { SyntheticDirectory } from "../engine/synthetic/directory.ts";
@@ -53,14 +54,15 @@ export function writeDirectory(
 ): Promise<number> {
   return whole(target, async (signal) => {
     refuseFull(target.path);
-    Deno.mkdirSync(target.unfinished);
+    // It may be what a killed process left: every file is written again.
+    Deno.mkdirSync(target.unfinished, { recursive: true });
+    using output = new Output(join(target.unfinished, "model.safetensors"), tensors, terminal);
     let bytes = 0;
     for (const [name, text] of Object.entries(texts)) {
       const file = new TextEncoder().encode(text);
-      Deno.writeFileSync(join(target.unfinished, name), file);
+      replaceFile(join(target.unfinished, name), file);
       bytes += file.length;
     }
-    using output = new Output(join(target.unfinished, "model.safetensors"), tensors, terminal);
     await output.write(safetensorsPieces(tensors), signal);
     return bytes + output.bytes;
   });
@@ -70,12 +72,15 @@ export function writeDirectory(
 function refuseFull(path: string): void {
   try {
     for (const _ of Deno.readDirSync(path)) {
-      throw new Error("it is there already, with files in it");
+      throw new UntouchedError("it is there already, with files in it");
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
+
+/** What is unfinished belongs to another process, or was never begun: it is left alone. */
+class UntouchedError extends Error {}
 
 /** A file that shows how far it is. */
 class Output implements Disposable {
@@ -85,7 +90,14 @@ class Output implements Disposable {
   bytes = 0;
 
   constructor(path: string, tensors: readonly Weights[], terminal: Terminal) {
-    this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
+    clearWay(path);
+    this.#file = Deno.openSync(path, { write: true, create: true });
+    // What a killed process left is used again, and what another one writes is left alone.
+    if (!this.#file.tryLockSync(true)) {
+      this.#file.close();
+      throw new UntouchedError("another process writes it");
+    }
+    this.#file.truncateSync(0);
     this.#total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
     this.#progress = new MeteredProgress(
       { label: "Making the model", total: this.#total, unit: "bytes" },
@@ -131,7 +143,7 @@ async function whole(
     return bytes;
   } catch (cause) {
     try {
-      Deno.removeSync(unfinished, { recursive: true });
+      if (!(cause instanceof UntouchedError)) Deno.removeSync(unfinished, { recursive: true });
     } catch {
       // It was never made.
     }

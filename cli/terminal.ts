@@ -56,23 +56,18 @@ export class Terminal {
   }
 
   /**
-   * Writes to stdout as it is.
+   * Writes to stdout; a terminal gets no control characters, whoever made the text up.
    *
    * @throws {Deno.errors.BrokenPipe} if the reader has gone: let it pass, main() ends quietly.
    */
   write(text: string): void {
     this.#progress?.hide();
     try {
-      writeAll(this.#stdout, text);
+      writeAll(this.#stdout, this.stdoutIsTerminal ? escapeControls(text) : text);
     } catch (error) {
       if (!(error instanceof Error) || error instanceof Deno.errors.BrokenPipe) throw error;
       throw new Error(`Cannot write to standard output: ${error.message}`, { cause: error });
     }
-  }
-
-  /** Writes to stdout what a model or a file made up; a terminal gets no control characters. */
-  writeUntrusted(text: string): void {
-    this.write(this.stdoutIsTerminal ? escapeControls(text) : text);
   }
 
   /** One line on stderr that a person wants to know; not with -q. */
@@ -96,7 +91,7 @@ export class Terminal {
   error(error: Error): void {
     const message = error.message || error.name;
     this.#log(`${this.style("red", "error:")} ${printable(message.replaceAll("\n", " "))}`);
-    if (this.#options.verbose) this.#log(Deno.inspect(error));
+    if (this.#options.verbose) this.#log(escapeControls(Deno.inspect(error)));
   }
 
   /** `text` in colour, for stderr. */
@@ -140,4 +135,17 @@ export class Terminal {
 function writeAll(stream: OutputStream, text: string): void {
   let bytes = encoder.encode(text);
   while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
+}
+
+/**
+ * Sends what libraries print to `terminal().detail()`: what they warn of are a file's words, such as
+ * tokens, and nobody asked for them.
+ */
+export function silenceConsole(terminal: () => Terminal): void {
+  const print = (...data: unknown[]) => {
+    terminal().detail(
+      data.map((item) => typeof item === "string" ? item : Deno.inspect(item)).join(" "),
+    );
+  };
+  for (const name of ["debug", "error", "info", "log", "warn"] as const) console[name] = print;
 }

@@ -246,7 +246,11 @@ class HeaderReader {
     );
   }
 
-  /** Tensors lie within the file, apart from each other, and have names of their own. */
+  /**
+   * Tensors lie within the file, have names of their own, and follow one another in the table's
+   * order with nothing but padding between, as ggml demands: a gap means that a type or a size is
+   * wrong, and the weights after it would be read as something else.
+   */
   #checkPlacement(tensors: readonly GgufTensor[], dataStart: number): void {
     const names = new Set<string>();
     for (const { name } of tensors) {
@@ -254,10 +258,16 @@ class HeaderReader {
       names.add(name);
     }
     let end = dataStart, before = "the header";
-    for (const tensor of tensors.toSorted((a, b) => a.byteOffset - b.byteOffset)) {
+    for (const tensor of tensors) {
       const name = `tensor ${quote(tensor.name)}`;
-      if (tensor.byteOffset < end) {
-        throw this.#damaged(`${name} at byte ${tensor.byteOffset} overlaps ${before}`);
+      const expected = Math.ceil(end / this.#alignment) * this.#alignment;
+      if (tensor.byteOffset !== expected) {
+        throw this.#damaged(
+          `${name} at byte ${tensor.byteOffset} ` +
+            (tensor.byteOffset < end
+              ? `overlaps ${before}`
+              : `leaves a gap after ${before}, which ends at byte ${end}`),
+        );
       }
       end = tensor.byteOffset + tensor.byteLength;
       before = name;

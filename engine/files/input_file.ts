@@ -6,6 +6,8 @@ import { printable } from "./quote.ts";
 /** An open regular file, or bytes that stand for one. Reads fill their buffer or throw. */
 export class InputFile {
   readonly #content: Deno.FsFile | Uint8Array;
+  /** When the file was changed last before it was opened. */
+  readonly #changed: number | undefined;
 
   private constructor(
     content: Deno.FsFile | Uint8Array,
@@ -13,6 +15,7 @@ export class InputFile {
     readonly size: number,
   ) {
     this.#content = content;
+    this.#changed = changeTime(content);
   }
 
   /** The bytes of a file that is in memory; errors call it `name`. */
@@ -56,7 +59,8 @@ export class InputFile {
   /**
    * Fills `into` with the bytes from `offset` on.
    *
-   * @throws {ModelFormatError} if the file ends before that.
+   * @throws {ModelFormatError} if the file ends before that, or has been written to since it was
+   * opened: half a model and half another would answer something.
    */
   read(offset: number, into: Uint8Array): void {
     const content = this.#content;
@@ -72,6 +76,9 @@ export class InputFile {
       if (count === null) throw this.#shorter(offset + filled);
       filled += count;
     }
+    if (changeTime(content) !== this.#changed) {
+      throw this.fault("it was changed while it was read; leave it alone until it is loaded");
+    }
   }
 
   #shorter(end: number): ModelFormatError {
@@ -84,6 +91,10 @@ export class InputFile {
   close(): void {
     if (!(this.#content instanceof Uint8Array)) this.#content.close();
   }
+}
+
+function changeTime(content: Deno.FsFile | Uint8Array): number | undefined {
+  return content instanceof Uint8Array ? undefined : content.statSync().mtime?.getTime();
 }
 
 /** @throws {ModelNotFoundError} if that cannot be found out. */

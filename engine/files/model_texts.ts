@@ -110,11 +110,12 @@ function readChatTemplate(path: string, tokenizerConfig: JsonObject): string | u
 /**
  * An object's scalars and lists of them by dotted keys; null stands for nothing. Names that are too
  * long for any that is read are left out: those in an object with a huge one would each be as long.
+ * So are names with a dot, which would pass for keys of an object.
  */
 function* flatten(object: JsonObject, prefix = ""): Generator<[string, MetadataValue]> {
   for (const [key, value] of Object.entries(object)) {
     const name = prefix + key;
-    if (name.length > MAX_NAME) continue;
+    if (name.length > MAX_NAME || key.includes(".")) continue;
     if (isObject(value)) yield* flatten(value, `${name}.`);
     else if (isMetadata(value)) yield [name, value];
   }

@@ -14,6 +14,8 @@ import {
   quantToName,
   type RepositoryModel,
 } from "./select.ts";
+import { readAll } from "../files/json.ts";
+import { clearWay, replaceFile } from "../files/plain_file.ts";
 import { printable } from "../files/quote.ts";
 
 /** A model in the cache. */
@@ -31,6 +33,7 @@ export interface CachedModel {
 
 const FOLDER = /^models--([^-].*?)--(.+)$/;
 const COMMIT = /^[0-9a-f]{40}$/;
+const MAX_REF_BYTES = 1024;
 /** Time between looks at a lock in ms. */
 const LOCK_INTERVAL = 100;
 
@@ -76,6 +79,7 @@ export class HubCache {
     const path = join(this.directory, ".locks", folder, `${hash}.lock`);
     const file = await this.writing(async () => {
       await Deno.mkdir(dirname(path), { recursive: true });
+      clearWay(path);
       return await Deno.open(path, { create: true, write: true });
     });
     try {
@@ -109,9 +113,7 @@ export class HubCache {
     if (readRef(path) === commit) return;
     await this.writing(async () => {
       await Deno.mkdir(dirname(path), { recursive: true });
-      const temporary = `${path}.${crypto.randomUUID()}.tmp`;
-      await Deno.writeTextFile(temporary, commit);
-      await Deno.rename(temporary, path);
+      replaceFile(path, new TextEncoder().encode(commit));
     });
   }
 
@@ -182,11 +184,13 @@ export class HubCache {
       const blobs = entries(join(folder, "blobs")).map((name) => join(folder, "blobs", name));
       if (!isThere(folder)) return undefined;
       const bytes = blobs.reduce((sum, path) => sum + (statOf(path)?.size ?? 0), 0);
-      // Moved first: nobody sees half of it.
-      const removed = `${folder}.${crypto.randomUUID()}.removed`;
+      // Moved first: nobody sees half of it. What a killed process moved goes with it.
       await this.writing(async () => {
-        await Deno.rename(folder, removed);
-        await Deno.remove(removed, { recursive: true });
+        await Deno.rename(folder, `${folder}.${crypto.randomUUID()}.removed`);
+        for (const name of entries(this.directory)) {
+          if (!name.endsWith(".removed")) continue;
+          await Deno.remove(join(this.directory, name), { recursive: true });
+        }
       });
       return bytes;
     }
@@ -268,7 +272,8 @@ function entries(directory: string): string[] {
 
 function readRef(path: string): string | undefined {
   try {
-    const commit = Deno.readTextFileSync(path).trim();
+    const { bytes } = readAll(path, MAX_REF_BYTES);
+    const commit = new TextDecoder().decode(bytes).trim();
     return COMMIT.test(commit) ? commit : undefined;
   } catch {
     return undefined;

@@ -60,6 +60,15 @@ export class HubClient {
           `check HF_ENDPOINT`,
       );
     }
+    const { token = "" } = access;
+    // fetch() would repeat it in an error, line ends and all.
+    const odd = token.search(/[^\x21-\x7e]/);
+    if (odd >= 0) {
+      throw new RequestError(
+        `Cannot use the token for the hub: its character ${odd + 1} is none that a token has; ` +
+          `check HF_TOKEN`,
+      );
+    }
     this.#access = access;
     this.#origin = new URL(access.endpoint).origin;
     this.timing = { ...TIMING, ...access.timing };
@@ -142,7 +151,7 @@ export class HubClient {
         );
       }
       if (isNetworkError(error)) {
-        throw new TransientError(`the connection failed (${shown(error)})`, undefined, {
+        throw new TransientError(`the connection failed (${this.#shown(error)})`, undefined, {
           cause: error,
         });
       }
@@ -181,7 +190,7 @@ export class HubClient {
         (next?.protocol === "http:" && url.protocol === "http:");
       if (next === undefined || !secure) {
         throw new ModelNotFoundError(
-          `Cannot download ${what}: the hub redirects to ${printable(location)}, which is not ` +
+          `Cannot download ${what}: the hub redirects to ${this.#shown(location)}, which is not ` +
             `secure; check HF_ENDPOINT`,
         );
       }
@@ -223,6 +232,14 @@ export class HubClient {
     }
   }
 
+  /** What others say, fit for an error: short, printable, and without the token. */
+  #shown(words: unknown): string {
+    const text = words instanceof Error ? words.message : String(words);
+    const { token } = this.#access;
+    const safe = token === undefined ? text : text.replaceAll(token, "HF_TOKEN");
+    return printable(safe.slice(0, 200));
+  }
+
   /** Rejects with the reason of an abort, before it or during it. */
   sleep(ms: number): Promise<void> {
     const { signal } = this.#access;
@@ -259,8 +276,4 @@ function isNetworkError(error: unknown): boolean {
   return error instanceof TypeError || error instanceof Deno.errors.Http ||
     error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.UnexpectedEof ||
     error instanceof Deno.errors.ConnectionRefused;
-}
-
-function shown(error: unknown): string {
-  return printable(error instanceof Error ? error.message : String(error)).slice(0, 200);
 }

@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { ModelNotFoundError } from "../errors.ts";
 import { type HubCache, isThere } from "./cache.ts";
 import { type HubClient, isWebPage, TransientError } from "./client.ts";
+import { clearWay } from "../files/plain_file.ts";
 import { printable } from "../files/quote.ts";
 
 /** A file as the hub lists it. */
@@ -45,7 +46,11 @@ export async function downloadBlob(
   const id = { repository, hash: file.hash };
   using _lock = await cache.lock(id, onWait, (ms) => client.sleep(ms));
   const blob = cache.blob(id);
-  if (isThere(blob)) return;
+  if (isThere(blob)) {
+    if (await holds(cache, blob, file)) return;
+    // Another program's mistake, or worse: nothing but the content makes it this file.
+    await cache.writing(() => Deno.remove(blob));
+  }
   const path = `${blob}.incomplete`;
   {
     using partial = await PartialFile.open(cache, path, file);
@@ -66,6 +71,14 @@ export async function downloadBlob(
     await partial.sync();
   }
   await cache.writing(() => Deno.rename(path, blob));
+}
+
+/** Whether what is at `path` is the file, whole. */
+async function holds(cache: HubCache, path: string, file: RemoteFile): Promise<boolean> {
+  const { isFile, size } = await Deno.stat(path);
+  if (!isFile || size !== file.size) return false;
+  using found = await PartialFile.read(cache, await Deno.open(path), file);
+  return found.digest() === file.hash;
 }
 
 async function fetchRest(
@@ -142,15 +155,26 @@ class PartialFile implements Disposable {
   static async open(cache: HubCache, path: string, file: RemoteFile): Promise<PartialFile> {
     const handle = await cache.writing(async () => {
       await Deno.mkdir(dirname(path), { recursive: true });
+      clearWay(path);
       return await Deno.open(path, { read: true, write: true, create: true });
     });
+    const partial = await PartialFile.read(cache, handle, file);
+    if (partial.#length > file.size) await partial.clear();
+    return partial;
+  }
+
+  /** What an open file has. */
+  static async read(
+    cache: HubCache,
+    handle: Deno.FsFile,
+    file: RemoteFile,
+  ): Promise<PartialFile> {
     const partial = new PartialFile(cache, handle, file);
     const buffer = new Uint8Array(2 ** 20);
     for (let count; (count = await handle.read(buffer)) !== null;) {
       partial.#hash.update(buffer.subarray(0, count));
       partial.#length += count;
     }
-    if (partial.#length > file.size) await partial.clear();
     return partial;
   }
 

@@ -40,6 +40,7 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   const { file } = root;
   const { gguf: name, attentionBias } = architecture;
   const metadata = root.under(`${name}.`);
+  checkVariants(metadata);
   const own = architecture.read?.(metadata);
   if (own?.experts === undefined && metadata.integer("expert_count", [0, MAX_WIDTH], 0) > 0) {
     throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
@@ -110,26 +111,74 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
   return headDim;
 }
 
-/** Source of the keys: llama.cpp's gguf-py constants; of YaRN's defaults: its llama-context.cpp. */
+/**
+ * Keys that change what is computed, and the value that changes nothing, which is what a missing key
+ * means. llama.cpp obeys the first for every architecture, the others for some.
+ */
+const NEUTRAL: Readonly<Record<string, number | boolean>> = {
+  "attention.causal": true,
+  "attention.clamp_kqv": 0,
+  "attention.max_alibi_bias": 0,
+  "attention.scale": 0,
+  "attn_logit_softcapping": 0,
+  "embedding_scale": 1,
+  "expert_shared_count": 0,
+  "final_logit_softcapping": 0,
+  "leading_dense_block_count": 0,
+  "logit_scale": 1,
+  "residual_scale": 1,
+  "rope.scaling.yarn_attn_factor": 1,
+  "rope.scaling.yarn_ext_factor": 1,
+  "rope.scaling.yarn_log_multiplier": 0,
+  "use_parallel_residual": false,
+};
+
+function checkVariants(metadata: MetadataReader): void {
+  for (const [key, neutral] of Object.entries(NEUTRAL)) {
+    const value = metadata.file.metadata.get(metadata.key(key)) ?? neutral;
+    if (value !== neutral) {
+      throw metadata.unsupported(
+        `key '${metadata.key(key)}' is ${quote(String(value))}; get a model without it`,
+      );
+    }
+  }
+}
+
+/**
+ * Source of the keys: llama.cpp's gguf-py constants; of what a missing one means: load_hparams() in its
+ * llama-model.cpp (the scaling is linear, by the newer key before the older) and llama-context.cpp.
+ */
 function readRopeScaling(metadata: MetadataReader): RopeScaling {
-  const linear = metadata.has("rope.scale_linear");
-  const kind = metadata.text("rope.scaling.type", linear ? "linear" : "none");
+  const factorKey = ["rope.scaling.factor", "rope.scale_linear"].find((key) => metadata.has(key));
+  const kind = metadata.text(
+    "rope.scaling.type",
+    factorKey === undefined ? "none" : "linear",
+  );
+  const attentionFactor = metadata.positive("rope.scaling.attn_factor", 1e6, 1);
+  if (attentionFactor !== 1 && kind !== "yarn") {
+    throw metadata.unsupported(
+      `'${metadata.key("rope.scaling.attn_factor")}' of ${attentionFactor} without YaRN; ` +
+        `get a model without it`,
+    );
+  }
+  const factor = () => metadata.positive(factorKey ?? "rope.scaling.factor", 1e6);
   switch (kind) {
     case "none":
       return { kind };
     case "linear":
-      return {
-        kind,
-        factor: metadata.positive(linear ? "rope.scale_linear" : "rope.scaling.factor", 1e6),
-      };
+      return { kind, factor: factor() };
     case "yarn":
       return {
         kind,
-        factor: metadata.positive("rope.scaling.factor", 1e6),
-        originalContext: metadata.integer("rope.scaling.original_context_length", [1, MAX_CONTEXT]),
+        factor: factor(),
+        originalContext: metadata.integer(
+          "rope.scaling.original_context_length",
+          [1, MAX_CONTEXT],
+          metadata.integer("context_length", [1, MAX_CONTEXT]),
+        ),
         betaFast: metadata.positive("rope.scaling.yarn_beta_fast", 1e6, 32),
         betaSlow: metadata.positive("rope.scaling.yarn_beta_slow", 1e6, 1),
-        attentionFactor: metadata.positive("rope.scaling.attn_factor", 1e6, 1),
+        attentionFactor,
       };
     default:
       throw metadata.unsupported(

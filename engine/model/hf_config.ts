@@ -1,6 +1,7 @@
 /** A checked ModelConfig from the config.json and the tensor table of a model in safetensors. */
 
 import { join } from "node:path";
+import { isObject } from "../files/json.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { CONFIG } from "../files/model_texts.ts";
 import { quote } from "../files/quote.ts";
@@ -16,6 +17,15 @@ import type { RopeScaling } from "./rope.ts";
 /** Switches that change what is computed; tvllm runs models that have them off. */
 const OFF = ["attention_bias", "mlp_bias", "use_sliding_window"] as const;
 
+/** Values that change what is computed, and what stands for their change of nothing. */
+const NEUTRAL: Readonly<Record<string, number | boolean>> = {
+  "is_causal": true,
+  "partial_rotary_factor": 1,
+  "rope_parameters.partial_rotary_factor": 1,
+  "rope_scaling.partial_rotary_factor": 1,
+  "use_bidirectional_attention": false,
+};
+
 /** Old checkpoints carry what follows from the config; tied ones may carry the embedding twice. */
 const IGNORED = /\.rotary_emb\.inv_freq$/;
 const IGNORED_IF_TIED = /\.rotary_emb\.inv_freq$|^lm_head\.weight$/;
@@ -30,7 +40,7 @@ const IGNORED_IF_TIED = /\.rotary_emb\.inv_freq$|^lm_head\.weight$/;
  * @throws {UnsupportedError} if tvllm does not run this architecture or a variant that it states.
  */
 export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile): ModelConfig {
-  const json = new MetadataReader(file, { path: join(file.directory, CONFIG) });
+  const json = new MetadataReader(file, { path: join(file.directory, CONFIG), json: file.config });
   const config = configOf(readHyperparameters(json));
   checkActivation(json, config);
   const ignored = config.tiedOutput ? IGNORED_IF_TIED : IGNORED;
@@ -47,6 +57,15 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
     throw json.unsupported(`model_type ${quote(name)}; the supported ones are ${known}`);
   }
   checkVariants(json);
+  const own = architecture.read?.(json);
+  if (own?.window === undefined && json.has("layer_types")) {
+    const other = json.texts("layer_types").find((kind) => kind !== "full_attention");
+    if (other !== undefined) {
+      throw json.unsupported(
+        `layer_types ${quote(other)}; get a model whose layers see all tokens`,
+      );
+    }
+  }
   const dim = json.integer("hidden_size", [1, MAX_WIDTH]);
   const heads = json.integer("num_attention_heads", [1, MAX_HEADS]);
   const kvHeads = json.integer("num_key_value_heads", [1, MAX_HEADS], heads);
@@ -83,7 +102,7 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
     },
     attentionBias: architecture.attentionBias === true,
     tiedOutput: json.flag("tie_word_embeddings", architecture.hfTied ?? false),
-    ...architecture.read?.(json),
+    ...own,
   };
 }
 
@@ -91,6 +110,13 @@ function checkVariants(json: MetadataReader): void {
   for (const key of OFF) {
     if (json.flag(key, false)) throw json.unsupported(`${key}; get a model without it`);
   }
+  for (const [key, neutral] of Object.entries(NEUTRAL)) {
+    const value = typeof neutral === "number"
+      ? json.positive(key, 1e6, neutral)
+      : json.flag(key, neutral);
+    if (value !== neutral) throw json.unsupported(`${key} ${value}; get a model with ${neutral}`);
+  }
+  checkRopeForm(json);
   // MLX's, in `quantization`, has been unpacked by the reader; mlx-lm states it a second time.
   const packed = json.has("quantization.bits")
     ? undefined
@@ -99,6 +125,26 @@ function checkVariants(json: MetadataReader): void {
     throw json.unsupported(
       `the packed weights that '${packed}' tells of; get the model in BF16, or as GGUF`,
     );
+  }
+}
+
+/**
+ * RoPE's values are an object of plain ones. Of other forms, a text or tables by kind of layer, none
+ * is read, and passing over them would run another model.
+ */
+function checkRopeForm(json: MetadataReader): void {
+  const { config } = json.file as SafetensorsModel;
+  for (const name of ["rope_scaling", "rope_parameters"]) {
+    const value = config[name] ?? null;
+    if (value === null) continue;
+    const plain = isObject(value) && !Object.values(value).some((inner) => isObject(inner));
+    if (!plain) {
+      throw json.unsupported(
+        `${name} ${
+          quote(JSON.stringify(value))
+        }; get a model that has one object of plain values there`,
+      );
+    }
   }
 }
 

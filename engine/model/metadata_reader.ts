@@ -1,6 +1,7 @@
 /** Reads a model's metadata by key, each value checked for its type and range. */
 
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
+import type { JsonObject, JsonValue } from "../files/json.ts";
 import type { MetadataValue, ModelFile } from "../files/model_file.ts";
 import { printable, quote } from "../files/quote.ts";
 
@@ -8,19 +9,26 @@ import { printable, quote } from "../files/quote.ts";
 export class MetadataReader {
   readonly #path: string;
   readonly #prefix: string;
+  readonly #json: JsonObject | undefined;
 
   /**
    * @param options.path the file that errors name; default the model's first
    * @param options.prefix what every key begins with, which callers leave out
+   * @param options.json the object that the metadata were made of: a key that has an object there,
+   * or something else that is no metadata, is there and wrong rather than missing
    */
-  constructor(readonly file: ModelFile, options: { path?: string; prefix?: string } = {}) {
+  constructor(
+    readonly file: ModelFile,
+    options: { path?: string; prefix?: string; json?: JsonObject | undefined } = {},
+  ) {
     this.#path = options.path ?? file.paths[0]!;
     this.#prefix = options.prefix ?? "";
+    this.#json = options.json;
   }
 
   /** The same file's keys below `prefix`. */
   under(prefix: string): MetadataReader {
-    return new MetadataReader(this.file, { path: this.#path, prefix });
+    return new MetadataReader(this.file, { path: this.#path, prefix, json: this.#json });
   }
 
   /** The whole key. */
@@ -82,7 +90,7 @@ export class MetadataReader {
   }
 
   has(key: string): boolean {
-    return this.file.metadata.has(this.key(key));
+    return this.file.metadata.has(this.key(key)) || this.#odd(key) !== undefined;
   }
 
   /** An error about the file's content. */
@@ -95,7 +103,27 @@ export class MetadataReader {
   }
 
   #get(key: string): MetadataValue | undefined {
+    const odd = this.#odd(key);
+    if (odd !== undefined) {
+      throw this.fault(
+        `key ${quote(this.key(key))} is ${quote(JSON.stringify(odd))}, which is no value for it; ` +
+          `get another model`,
+      );
+    }
     return this.file.metadata.get(this.key(key));
+  }
+
+  /** What JSON has under the key and metadata have not, but for null. */
+  #odd(key: string): JsonValue | undefined {
+    const name = this.key(key);
+    if (this.#json === undefined || this.file.metadata.has(name)) return undefined;
+    let value: JsonValue | undefined = this.#json;
+    for (const part of name.split(".")) {
+      const known: boolean = typeof value === "object" && value !== null &&
+        !Array.isArray(value) && Object.hasOwn(value, part);
+      value = known ? (value as JsonObject)[part] : undefined;
+    }
+    return value ?? undefined;
   }
 
   #wrong(key: string, wanted: string): ModelFormatError {

@@ -42,3 +42,12 @@ export function namedEnds(
   }
   return ends;
 }
+
+/**
+ * Whether a token that the file names as BOS or as an end is none of the text by its spelling. One
+ * spelled like a word stays text, as in llama.cpp: taken for a control token it would be missing
+ * where a user's words need it.
+ */
+export function isSpelledAsControl(piece: string): boolean {
+  return END_TOKENS.includes(piece) || /^[<[].+[>\]]$/s.test(piece);
+}

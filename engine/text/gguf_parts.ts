@@ -44,11 +44,17 @@ function sentencePiece(source: GgufVocabulary, fileName: string): TokenizerParts
   const { pieces, kinds, unknownId, addSpacePrefix } = source;
   const { control, unknown, unused, byte } = TOKEN_KIND;
   const ids = textIds(source, [control, unknown, unused, byte]);
-  const byteIds = byteTokenIds(source.ids);
+  const byteIds = checked(fileName, () => byteTokenIds(source.ids));
+  if (byteIds === undefined && unknownId === undefined) {
+    throw new ModelFormatError(
+      `Cannot read the tokenizer of ${fileName}: it has neither the tokens '<0x00>' to '<0xFF>' nor ` +
+        "an unknown token, so that text which no token spells would get lost; get another file",
+    );
+  }
   return {
     ...source,
     vocabulary: new Vocabulary(pieces, kinds, "sentencepiece"),
-    model: new BpeModel(ids, scoredMerges(ids, source.scores, fileName), {
+    model: new BpeModel(ids, checked(fileName, () => mergesByScore(ids, source.scores)), {
       ignoreMerges: false,
       ...(byteIds && { byteIds }),
       ...(unknownId !== undefined && { unknownId }),
@@ -66,13 +72,10 @@ function sentencePiece(source: GgufVocabulary, fileName: string): TokenizerParts
   };
 }
 
-function scoredMerges(
-  ids: ReadonlyMap<string, number>,
-  scores: readonly number[],
-  fileName: string,
-): MergeTable {
+/** What `make` gives; a RangeError that it throws is said of the file. */
+function checked<T>(fileName: string, make: () => T): T {
   try {
-    return mergesByScore(ids, scores);
+    return make();
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new ModelFormatError(`Cannot read the tokenizer of ${fileName}: ${error.message}`);

@@ -4,8 +4,11 @@ import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { quote } from "../files/quote.ts";
 import { type Merge, mergeOf } from "./bpe.ts";
-import { namedEnds } from "./end_tokens.ts";
+import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
+
+/** At each place of a text, the characters of the longest special token are looked at. */
+const MAX_SPECIAL_LENGTH = 128;
 
 /** What a GGUF file says of its tokens. */
 export interface GgufVocabulary {
@@ -58,6 +61,16 @@ class VocabularyReader {
     const kinds = this.#kinds(pieces, model);
     // Files older than the keys: SentencePiece's own names.
     const named = (piece: string) => model === "llama" ? ids.get(piece) : undefined;
+    const long = pieces.findIndex((piece, id) =>
+      kinds[id] !== TOKEN_KIND.normal && piece.length > MAX_SPECIAL_LENGTH
+    );
+    if (long >= 0) {
+      throw this.#fault(
+        `token ${long}, which is found in texts as it is written, has ${
+          pieces[long]!.length
+        } characters`,
+      );
+    }
     const bosId = this.#id("bos_token_id", pieces) ?? named("<s>");
     const eosId = this.#id("eos_token_id", pieces) ?? named("</s>");
     const unknownId = this.#id("unknown_token_id", pieces) ?? named("<unk>");
@@ -68,8 +81,9 @@ class VocabularyReader {
       if (id !== undefined) endIds.add(id);
     }
     // Some converters leave them normal; then they would be printed, and found in a user's text.
-    for (const id of endIds) kinds[id] = TOKEN_KIND.control;
-    if (bosId !== undefined) kinds[bosId] = TOKEN_KIND.control;
+    for (const id of [...endIds, ...(bosId === undefined ? [] : [bosId])]) {
+      if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
+    }
     const addBos = this.#boolean("add_bos_token");
     if (addBos === true && bosId === undefined) {
       throw this.#fault("key 'tokenizer.ggml.add_bos_token' is true, but no BOS token is given");

@@ -3,10 +3,14 @@
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import { printable, quote } from "../files/quote.ts";
 import { BpeModel, type Merge, mergeOf, MergeTable } from "./bpe.ts";
-import { namedEnds } from "./end_tokens.ts";
+import { checkRules } from "./check_rules.ts";
+import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { byteTokenIds } from "./sentencepiece.ts";
 import type { TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { BYTE_TOKEN, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
+
+/** At each place of a text, the characters of the longest added token are looked at. */
+const MAX_ADDED_LENGTH = 128;
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -55,10 +59,10 @@ class TokenizerReader {
       if (!(id in pieces)) throw this.#fault(`end token ${id} is not one of ${pieces.length}`);
       ends.add(id);
     }
-    for (const id of ends) kinds[id] = TOKEN_KIND.control;
+    for (const id of ends) if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
     const unknownId = this.ids.get(String(this.model.unk_token));
     const textIds = new Map([...this.ids].filter(([, id]) => kinds[id] === TOKEN_KIND.normal));
-    const byteIds = byteFallback ? byteTokenIds(this.ids) : undefined;
+    const byteIds = byteFallback ? this.#byteIds() : undefined;
     const spelling = mentions(this.json.decoder, "ByteLevel") ? "byte-level" : "sentencepiece";
     return {
       vocabulary: new Vocabulary(pieces, kinds, spelling),
@@ -67,14 +71,22 @@ class TokenizerReader {
         ...(byteIds && { byteIds }),
         ...(unknownId !== undefined && { unknownId }),
       }),
-      normalizer: rule(this.json.normalizer),
-      preTokenizer: rule(this.json.pre_tokenizer),
+      normalizer: checkedRule(this.json.normalizer),
+      preTokenizer: checkedRule(this.json.pre_tokenizer),
       bosId: this.#named("bos_token"),
       eosId,
       endIds: ends,
       addBos: this.#addsBos(),
       spacePrefix: spelling === "sentencepiece" && this.#prependsSpace(),
     };
+  }
+
+  #byteIds(): number[] | undefined {
+    try {
+      return byteTokenIds(this.ids);
+    } catch (error) {
+      throw this.#fault((error as RangeError).message);
+    }
   }
 
   #checkModel(): void {
@@ -94,6 +106,9 @@ class TokenizerReader {
       const { content, id, special, lstrip, rstrip } = token;
       if (typeof content !== "string" || content === "") {
         throw this.#fault(`added token ${id} has no content`);
+      }
+      if (content.length > MAX_ADDED_LENGTH) {
+        throw this.#fault(`added token ${id} is ${content.length} characters long`);
       }
       if (lstrip === true || rstrip === true) {
         throw new UnsupportedError(
@@ -178,8 +193,10 @@ function list(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-function rule(value: unknown): TextRule | null {
-  return typeof value === "object" && value !== null ? value as TextRule : null;
+function checkedRule(value: unknown): TextRule | null {
+  const rule = typeof value === "object" && value !== null ? value as TextRule : null;
+  checkRules(rule);
+  return rule;
 }
 
 /** Whether the rule or one within it has this string as a value. */

@@ -43,13 +43,23 @@ export function mergesByScore(
   return table;
 }
 
-/** The ids of `<0x00>` … `<0xFF>`, if the vocabulary has them all. */
+/**
+ * The ids of `<0x00>` … `<0xFF>`, or undefined where the vocabulary has none of them.
+ *
+ * @throws {RangeError} if it has some: text would be read as something else, or get lost.
+ */
 export function byteTokenIds(ids: ReadonlyMap<string, number>): number[] | undefined {
-  const found = Array.from(
+  const pieces = Array.from(
     { length: 256 },
-    (_, byte) => ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
+    (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
   );
-  return found.every((id) => id !== undefined) ? found : undefined;
+  const found = pieces.flatMap((piece) => ids.get(piece) ?? []);
+  if (found.length === 256) return found;
+  if (found.length === 0) return undefined;
+  const missing = pieces.find((piece) => !ids.has(piece))!;
+  throw new RangeError(
+    `it has ${found.length} of the 256 tokens of single bytes, and not '${missing}'`,
+  );
 }
 
 /**

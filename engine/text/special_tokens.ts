@@ -1,25 +1,33 @@
 /** Finding tokens that are written out in a text, before any other splitting. */
 
+/** What the characters so far begin, and the token that they are. */
+interface Node {
+  readonly next: Map<number, Node>;
+  id?: number;
+}
+
 /** Splits text at the tokens given; of those that begin at one place the longest counts. */
 export class SpecialTokens {
-  readonly #ids: ReadonlyMap<string, number>;
-  /** The lengths of the tokens that begin with a character, longest first. */
-  readonly #lengths = new Map<number, number[]>();
+  readonly #root: Node = { next: new Map() };
+  #longest = 0;
 
   constructor(tokens: ReadonlyMap<string, number>) {
-    this.#ids = tokens;
-    for (const text of tokens.keys()) {
-      const first = text.charCodeAt(0);
-      const lengths = this.#lengths.get(first) ?? [];
-      if (!lengths.includes(text.length)) lengths.push(text.length);
-      this.#lengths.set(first, lengths);
+    for (const [text, id] of tokens) {
+      this.#longest = Math.max(this.#longest, text.length);
+      let node = this.#root;
+      for (let at = 0; at < text.length; at++) {
+        const code = text.charCodeAt(at);
+        let next = node.next.get(code);
+        if (next === undefined) node.next.set(code, next = { next: new Map() });
+        node = next;
+      }
+      node.id = id;
     }
-    for (const lengths of this.#lengths.values()) lengths.sort((a, b) => b - a);
   }
 
   /** The ids of the tokens found and the text between them, in order; no empty text. */
   split(text: string): (string | number)[] {
-    if (this.#ids.size === 0) return text === "" ? [] : [text];
+    if (this.#longest === 0) return text === "" ? [] : [text];
     const parts: (string | number)[] = [];
     let start = 0;
     for (let at = 0; at < text.length;) {
@@ -38,22 +46,24 @@ export class SpecialTokens {
 
   /** Length of the longest end of `text` that begins a token without being all of it. */
   openEnd(text: string): number {
-    let longest = 0;
-    for (const token of this.#ids.keys()) {
-      for (let n = Math.min(token.length - 1, text.length); n > longest; n--) {
-        if (text.endsWith(token.slice(0, n))) longest = n;
+    for (let length = Math.min(this.#longest - 1, text.length); length > 0; length--) {
+      let node: Node | undefined = this.#root;
+      for (let at = text.length - length; at < text.length && node !== undefined; at++) {
+        node = node.next.get(text.charCodeAt(at));
       }
+      if (node !== undefined && node.next.size > 0) return length;
     }
-    return longest;
+    return 0;
   }
 
   #tokenAt(text: string, at: number): { id: number; length: number } | undefined {
-    const lengths = this.#lengths.get(text.charCodeAt(at));
-    if (lengths === undefined) return undefined;
-    for (const length of lengths) {
-      const id = this.#ids.get(text.slice(at, at + length));
-      if (id !== undefined) return { id, length };
+    let found: { id: number; length: number } | undefined;
+    let node: Node | undefined = this.#root;
+    for (let end = at; end < text.length; end++) {
+      node = node.next.get(text.charCodeAt(end));
+      if (node === undefined) break;
+      if (node.id !== undefined) found = { id: node.id, length: end + 1 - at };
     }
-    return undefined;
+    return found;
   }
 }

@@ -5,14 +5,15 @@
  */
 
 import { TextRules } from "./packages.ts";
-import { ModelFormatError, UnsupportedError } from "../errors.ts";
+import { ModelFormatError, RequestError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { printable } from "../files/quote.ts";
 import type { BpeModel } from "./bpe.ts";
+import { hasTooManyMarks } from "./check_rules.ts";
 import { ggufParts } from "./gguf_parts.ts";
 import { jsonParts, type TokenizerFiles } from "./json_parts.ts";
 import { SpecialTokens } from "./special_tokens.ts";
-import type { TokenizerParts } from "./tokenizer_parts.ts";
+import type { TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
 
 /**
@@ -90,6 +91,7 @@ export class Tokenizer {
   readonly #vocabulary: Vocabulary;
   readonly #model: BpeModel;
   readonly #rules: TextRules;
+  readonly #normalizer: TextRule | null;
   readonly #control: SpecialTokens;
   readonly #userDefined: SpecialTokens;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -97,6 +99,7 @@ export class Tokenizer {
   /** @ignore `modelTokenizer` makes them. */
   constructor(parts: TokenizerParts) {
     const { vocabulary } = parts;
+    this.#normalizer = parts.normalizer;
     this.vocabSize = vocabulary.size;
     this.bosId = parts.bosId;
     this.eosId = parts.eosId;
@@ -123,6 +126,8 @@ export class Tokenizer {
    *
    * Tokens that the model's makers added as text (GGUF's type user-defined, such as Qwen3's
    * `<think>`) are recognised always, as llama.cpp and Hugging Face do.
+   *
+   * @throws {RequestError} if the text has too many combining marks in a row to bring into order.
    */
   encode(text: string, { special = false, without = "" }: EncodeOptions = {}): number[] {
     const ids: number[] = [];
@@ -203,6 +208,11 @@ export class Tokenizer {
 
   /** @param at place among the parts that special tokens cut the text into */
   #words(text: string, at: number): string[] {
+    if (hasTooManyMarks(this.#normalizer, text)) {
+      throw new RequestError(
+        "Cannot encode the text: it has more than 1000 combining marks in a row",
+      );
+    }
     const { normalizer, pre_tokenizer } = this.#rules;
     const normal = normalizer === null ? text : normalizer.normalize(text);
     return pre_tokenizer?.pre_tokenize(normal, { section_index: at }) ?? [normal];

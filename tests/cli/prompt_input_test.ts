@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { UsageError } from "../../cli/exit_codes.ts";
-import { decodeUtf8 } from "../../cli/prompt_input.ts";
+import { decodeUtf8, readTextFile } from "../../cli/prompt_input.ts";
 
 Deno.test("decodeUtf8() keeps every character, a byte order mark and U+FFFD too", () => {
   const text = "\ufeffnaïve \ufffd \0 🎉\r\n";
@@ -25,3 +25,14 @@ for (
     );
   });
 }
+
+Deno.test("readTextFile() refuses what does not end", async () => {
+  const path = Deno.makeTempFileSync();
+  Deno.truncateSync(path, 2 ** 40); // Takes no room.
+  await assert.rejects(() => readTextFile(path), (error) => {
+    assert.ok(error instanceof UsageError);
+    assert.match(error.message, /it has more than 33554432 bytes; give less$/);
+    return true;
+  });
+  Deno.removeSync(path);
+});

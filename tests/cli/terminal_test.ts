@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Progress } from "../../cli/progress.ts";
-import { type OutputStream, Terminal } from "../../cli/terminal.ts";
+import { type OutputStream, silenceConsole, Terminal } from "../../cli/terminal.ts";
 import { ScriptedClock } from "../time.ts";
 
 /** Keeps what is written, a few bytes a call, as a pipe may take them. */
@@ -53,12 +53,12 @@ Deno.test("Terminal removes progress before it writes", () => {
   assert.ok(stderr.text.endsWith("\r\x1b[Kreport\na note\n"), JSON.stringify(stderr.text));
 });
 
-Deno.test("Terminal.writeUntrusted() keeps control characters from a terminal alone", () => {
+Deno.test("Terminal.write() keeps control characters from a terminal alone", () => {
   for (
     const [terminal, expected] of [[true, "a\\x1b[31m\n\tb"], [false, "a\x1b[31m\n\tb"]] as const
   ) {
     const stdout = new FakeStream(terminal);
-    new Terminal({}, stdout, new FakeStream(false)).writeUntrusted("a\x1b[31m\n\tb");
+    new Terminal({}, stdout, new FakeStream(false)).write("a\x1b[31m\n\tb");
     assert.equal(stdout.text, expected);
   }
 });
@@ -88,6 +88,30 @@ Deno.test("Terminal.note() and detail() keep the names of models from the termin
   terminal.note("a \x1b]0;name\x07 answers", "dim");
   terminal.detail("a \u202ename");
   assert.equal(stderr.text, "a \\u{1b}]0;name\\u{7} answers\na \\u{202e}name\n");
+});
+
+Deno.test("Terminal.error() with -v keeps an error's stack and causes from the terminal", () => {
+  const stderr = new FakeStream(true);
+  const terminal = new Terminal({ verbose: true, color: "never" }, new FakeStream(true), stderr);
+  terminal.error(new Error("a\x1b]0;b", { cause: new Error("c\x9b31m\u202e") }));
+  // deno-lint-ignore no-control-regex
+  assert.doesNotMatch(stderr.text, /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]/);
+  assert.match(stderr.text, /c\\u009b31m/);
+});
+
+Deno.test("silenceConsole() sends what libraries print to -v alone, and escaped", () => {
+  const [quiet, loud] = [new FakeStream(true), new FakeStream(true)];
+  const before = { ...console };
+  try {
+    for (const [stderr, verbose] of [[quiet, false], [loud, true]] as const) {
+      silenceConsole(() => new Terminal({ verbose, color: "never" }, new FakeStream(true), stderr));
+      console.warn("token \x1b[2J", { id: "\x9b" });
+    }
+  } finally {
+    Object.assign(console, before);
+  }
+  assert.equal(quiet.text, "");
+  assert.equal(loud.text, 'token \\u{1b}[2J { id: "\\x9b" }\n');
 });
 
 Deno.test("Terminal goes on when nobody reads stderr, and stops when nobody reads stdout", () => {

@@ -320,6 +320,21 @@ export const FAULTS: readonly Fault[] = [
     says: /tensor 'y' at byte \d+ overlaps tensor 'x\.weight'/,
   },
   {
+    name: "a gap between tensors, as a wrong type leaves",
+    bytes: withTensors(first, tensor("y", [4n], { offset: 96n })),
+    says: /tensor 'y' at byte \d+ leaves a gap after tensor 'x\.weight', which ends at byte \d+/,
+  },
+  {
+    name: "a gap before the first tensor",
+    bytes: withTensors(tensor("x", [4n], { offset: 32n })),
+    says: /tensor 'x' at byte \d+ leaves a gap after the header/,
+  },
+  {
+    name: "tensors in another order than the table's",
+    bytes: withTensors(tensor("y", [4n], { offset: 64n }), first),
+    says: /tensor 'y' at byte \d+ leaves a gap after the header/,
+  },
+  {
     name: "offset past the end",
     bytes: withTensors(tensor("x", [4n], { offset: 2n ** 40n })),
     says: /tensor 'x' takes 16 bytes from offset 1099511627776 .* past the end of the file/,

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { ModelFormatError, ModelNotFoundError } from "../../engine/errors.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { withFile, withFiles } from "./on_disk.ts";
+import { rawGguf } from "./raw_gguf.ts";
 
 Deno.test("openGguf() says that a file is missing", () => {
   withFile("file", "x", (path) => {
@@ -52,6 +53,22 @@ Deno.test({
         "add --allow-read for this path",
     });
   },
+});
+
+Deno.test("openGguf() says that a file was written to after it was opened", () => {
+  withFile("x.gguf", rawGguf(), (path) => {
+    const file = openGguf(path);
+    const tensor = file.tensors.get("x.weight")!;
+    file.read(tensor, 0, new Uint8Array(8));
+    // Its content is the same; a time before the present one is a change for certain.
+    Deno.utimeSync(path, 1e9, 1e9);
+    assert.throws(() => file.read(tensor, 0, new Uint8Array(8)), {
+      name: "ModelFormatError",
+      message:
+        `Cannot read ${path}: it was changed while it was read; leave it alone until it is loaded`,
+    });
+    file.close();
+  });
 });
 
 Deno.test("openGguf() says what a file of another kind is", () => {

@@ -79,3 +79,20 @@ hubTest(
     assert.deepEqual(await Deno.readFile(join(await get(), "config.json")), content(100));
   },
 );
+
+hubTest("the token is never part of an error", async (hub, _cache, get) => {
+  const token = "hf_secret";
+  for (const odd of [`${token}\nnext`, `${token}\r`, `${token} x`, `\x00${token}`, `${token}é`]) {
+    await assert.rejects(get({ token: odd }), (error: Error) => {
+      assert.equal(error.name, "RequestError");
+      assert.match(error.message, /its character \d+ is none that a token has; check HF_TOKEN$/);
+      assert.ok(!Deno.inspect(error).includes(token), Deno.inspect(error));
+      return true;
+    });
+  }
+  assert.equal(hub.seen.length, 0);
+  // A hub that sends it back.
+  hub.fault = ({ token: sent }) =>
+    new Response(null, { status: 302, headers: { location: `ftp://x/?${sent}` } });
+  await refused(get({ token }), /the hub redirects to ftp:\/\/x\/\?Bearer HF_TOKEN, which/);
+});

@@ -128,6 +128,17 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
   ],
   "values unlike keys": [keys({ "attention.value_length": uint(8) }), /values of 8 dimensions/],
   "another RoPE scaling": [keys({ "rope.scaling.type": text("longrope") }), /scaling 'longrope'/],
+  "attention that sees later tokens": [
+    keys({ "attention.causal": { type: "bool", value: false } }),
+    /key 'llama\.attention\.causal' is 'false'; get a model without it/,
+  ],
+  "another scale of attention": [keys({ "attention.scale": float(0.5) }), /attention\.scale' is/],
+  "scaled logits": [keys({ logit_scale: float(8) }), /key 'llama\.logit_scale' is '8'/],
+  "a factor of attention without YaRN": [
+    keys({ "rope.scaling.attn_factor": float(2) }),
+    /'llama\.rope\.scaling\.attn_factor' of 2 without YaRN/,
+  ],
+  "a key of another type than its value has": [keys({ residual_scale: text("1") }), /is '1'/],
   "a tensor that is not used": [
     ({ tensors }) => {
       tensors.push(zeros("blk.0.attn_output.bias", [96], "F32"));

@@ -129,6 +129,28 @@ Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional bia
   assert.deepEqual(ropeOf(linear).scaling, { kind: "linear", factor: 4 });
   const old = keys({ "rope.scale_linear": float(2) });
   assert.deepEqual(ropeOf(old).scaling, { kind: "linear", factor: 2 });
+  // As llama.cpp has it: a factor alone means linear, the newer key counts, a type of none undoes both.
+  const untyped = keys({ "rope.scaling.factor": float(4) });
+  assert.deepEqual(ropeOf(untyped).scaling, { kind: "linear", factor: 4 });
+  const both = keys({ "rope.scale_linear": float(2), "rope.scaling.factor": float(4) });
+  assert.deepEqual(ropeOf(both).scaling, { kind: "linear", factor: 4 });
+  const undone = keys({ "rope.scaling.type": text("none"), "rope.scaling.factor": float(4) });
+  assert.deepEqual(ropeOf(undone).scaling, { kind: "none" });
+  const short = ropeOf(keys({ "rope.scaling.type": text("yarn"), "rope.scale_linear": float(2) }));
+  assert.deepEqual(short.scaling, {
+    kind: "yarn",
+    factor: 2,
+    originalContext: configOf("llama").contextLength,
+    betaFast: 32,
+    betaSlow: 1,
+    attentionFactor: 1,
+  });
+  const neutral = keys({
+    "attention.causal": { type: "bool", value: true },
+    "rope.scaling.attn_factor": float(1),
+    logit_scale: float(1),
+  });
+  assert.deepEqual(configOf("llama", neutral), configOf("llama"));
   const yarn = keys({
     "rope.scaling.type": text("yarn"),
     "rope.scaling.factor": float(4),

@@ -147,6 +147,52 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
     /scaling 'longrope'/,
     UnsupportedError,
   ],
+  "RoPE scaling that is a text": [
+    { rope_scaling: "linear" },
+    /rope_scaling '"linear"'; get a model that/,
+    UnsupportedError,
+  ],
+  "RoPE tables by kind of layer": [
+    { rope_parameters: { full_attention: { rope_theta: 1e6 } } },
+    /rope_parameters '\{"full_attention":\{"rope_theta":1000000\}\}'; get a model that/,
+    UnsupportedError,
+  ],
+  "a part of each head rotated": [
+    { partial_rotary_factor: 0.5 },
+    /partial_rotary_factor 0\.5; get a model with 1/,
+    UnsupportedError,
+  ],
+  "a part of each head rotated, where newer files say it": [
+    { rope_parameters: { rope_type: "default", partial_rotary_factor: 0.25 } },
+    /partial_rotary_factor 0\.25/,
+    UnsupportedError,
+  ],
+  "attention to later tokens": [{ is_causal: false }, /is_causal false; get/, UnsupportedError],
+  "layers with a window": [
+    { layer_types: ["full_attention", "sliding_attention"] },
+    /layer_types 'sliding_attention'/,
+    UnsupportedError,
+  ],
+  "an object for a number": [
+    { num_key_value_heads: { value: 1 } },
+    /key 'num_key_value_heads' is '\{"value":1\}', which is no value for it/,
+    ModelFormatError,
+  ],
+  "an empty object for a number": [
+    { rope_theta: {} },
+    /key 'rope_theta' is '\{\}', which is no value/,
+    ModelFormatError,
+  ],
+  "a list of objects for a flag": [
+    { tie_word_embeddings: [{}] },
+    /key 'tie_word_embeddings' is '\[\{\}\]', which is no value/,
+    ModelFormatError,
+  ],
+  "a name with a dot for a key of an object": [
+    { rope_scaling: { rope_type: "linear" }, "rope_scaling.factor": 2 },
+    /key 'factor' is missing/,
+    ModelFormatError,
+  ],
   "RoPE scaling without its factor": [
     { rope_scaling: { rope_type: "linear" } },
     /'factor' is missing/,

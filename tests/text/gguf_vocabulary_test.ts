@@ -7,6 +7,11 @@ import { loadTokenizer } from "../../engine/text/tokenizer.ts";
 import { tinyMetadata, tinySpmMetadata } from "./vocabularies.ts";
 import { cpuSeconds } from "../time.ts";
 
+const BYTE_TOKENS = Array.from(
+  { length: 256 },
+  (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
+);
+
 const TOKENS = ["<|end|>", "a", "b", "c", "Ġ", "ab", "abc", "Ġa", "<tool>"];
 
 /** A fault, the metadata that has it, and what the message must name. */
@@ -130,13 +135,47 @@ Deno.test("loadTokenizer() takes what real files have", () => {
   assert.deepEqual([...old.eosIds], []);
   assert.deepEqual(old.encode("abc a"), [6, 7]);
   // SentencePiece without types: bytes are known by their spelling.
-  const tokens = ["<unk>", "<s>", "</s>", "<0x41>", "a", "b", "▁a", "aa"];
+  const tokens = ["<unk>", "<s>", "</s>", "▁a", ...BYTE_TOKENS];
+  const scores = tokens.map(() => 0);
   const untyped = loadTokenizer(
-    tinySpmMetadata(prefixed({ tokens, token_type: undefined })),
+    tinySpmMetadata(prefixed({ tokens, scores, token_type: undefined })),
     "m.gguf",
   );
-  assert.equal(untyped.decode([6, 3]), "aA");
+  assert.equal(untyped.decode([3, 4 + 0x41]), "aA");
   assert.deepEqual([untyped.bosId, [...untyped.eosIds]], [1, [2]]);
+});
+
+Deno.test("loadTokenizer() loses no text: bytes or an unknown token spell what no token does", () => {
+  const bare = ["<s>", "</s>", "▁", "a"];
+  const load = (tokens: string[], changes: Record<string, MetadataValue> = {}) =>
+    loadTokenizer(
+      tinySpmMetadata(prefixed({
+        tokens,
+        scores: tokens.map(() => 0),
+        token_type: tokens.map((piece) => piece === "<unk>" ? 2 : /^<\/?s>$/.test(piece) ? 3 : 1),
+        ...changes,
+      })),
+      "m.gguf",
+    );
+  assert.throws(() => load(bare), /has neither the tokens '<0x00>' to '<0xFF>' nor an unknown tok/);
+  const damaged = [...bare, ...BYTE_TOKENS].with(4 + 0x41, "<0x4!>");
+  assert.throws(
+    () => load(damaged),
+    /it has 255 of the 256 tokens of single bytes, and not '<0x41>'/,
+  );
+  assert.deepEqual(load([...bare, ...BYTE_TOKENS]).encode("aé"), [2, 3, 4 + 0xc3, 4 + 0xa9]);
+  assert.deepEqual(load([...bare, "<unk>"]).encode("aé"), [2, 3, 4]);
+});
+
+Deno.test("loadTokenizer() leaves a letter text that the file names as BOS or as an end", () => {
+  const words = tinyMetadata();
+  const named = tinyMetadata(prefixed({ bos_token_id: 1, eos_token_id: 2 }));
+  const [plain, odd] = [words, named].map((metadata) => loadTokenizer(metadata, "m.gguf"));
+  for (const text of ["abc", "a", "b", "ab a"]) {
+    assert.deepEqual(odd!.encode(text), plain!.encode(text), text);
+    assert.equal(odd!.decode(odd!.encode(text)), text);
+  }
+  assert.deepEqual([odd!.bosId, odd!.eosIds.has(2)], [1, true]);
 });
 
 Deno.test("loadTokenizer() takes names that JavaScript's objects have", () => {

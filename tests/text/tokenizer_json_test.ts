@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { cpuSeconds } from "../time.ts";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
 import { tokenizerFromJson } from "../../engine/text/tokenizer.ts";
 
@@ -104,6 +105,48 @@ const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
     /./,
   ],
   [
+    "an expression that takes for ever",
+    { ...json, pre_tokenizer: { type: "Split", pattern: { Regex: "(a+)+$" } } },
+    UnsupportedError,
+    /the regular expression '\(a\+\)\+\$' may take too long/,
+  ],
+  [
+    "normalizers that double the text",
+    {
+      ...json,
+      normalizer: {
+        type: "Sequence",
+        normalizers: Array(10).fill({ type: "Replace", pattern: { String: "a" }, content: "aa" }),
+      },
+    },
+    UnsupportedError,
+    /its rules make a text more than 8 times as long/,
+  ],
+  [
+    "a normalizer that puts text between all characters",
+    { ...json, normalizer: { type: "Replace", pattern: { Regex: "b*" }, content: "a" } },
+    UnsupportedError,
+    /the regular expression 'b\*' finds nothing, everywhere/,
+  ],
+  [
+    "pieces of no length",
+    { ...json, pre_tokenizer: { type: "FixedLength", length: 0 } },
+    UnsupportedError,
+    /a 'FixedLength' has the length '0'/,
+  ],
+  [
+    "rules without end",
+    { ...json, normalizer: { type: "Sequence", normalizers: Array(1000).fill({ type: "NFC" }) } },
+    UnsupportedError,
+    /it has more than 16 rules/,
+  ],
+  [
+    "a long added token",
+    { ...json, added_tokens: [{ id: 300, content: "<".repeat(300) }] },
+    ModelFormatError,
+    /added token 300 is 300 characters long/,
+  ],
+  [
     "a token that takes away spaces",
     { ...json, added_tokens: [{ id: 0, content: "<x>", rstrip: true }] },
     UnsupportedError,
@@ -120,6 +163,12 @@ const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
     { ...json, added_tokens: [{ id: 5 }] },
     ModelFormatError,
     /added token 5 has no content/,
+  ],
+  [
+    "a byte token missing",
+    llamaJson({ vocab: { "<0x41>": 259, a: 260 }, merges: [] }),
+    ModelFormatError,
+    /it has 1 of the 256 tokens of single bytes, and not '<0x00>'/,
   ],
   ["a merge of one", llamaJson({ merges: ["a"] }), ModelFormatError, /merge 0 'a': it is not two/],
   ["an unknown merge", llamaJson({ merges: [["a", "x"]] }), ModelFormatError, /'x' is not a tok/],
@@ -143,4 +192,27 @@ Deno.test("tokenizerFromJson() refuses faulty files in one line", async (t) => {
     () => tokenizerFromJson({ json: llamaJson(), config, endIds: [999] }, "tokenizer.json"),
     /end token 999 is not one of 266/,
   );
+});
+
+Deno.test("Tokenizer.encode() refuses marks by the thousand, which take their square to order", () => {
+  const file = { ...json, normalizer: { type: "NFC" } };
+  const tokenizer = tokenizerFromJson({ json: file, config, endIds: [] }, "tokenizer.json");
+  const text = (marks: number) => "a" + "\u0323\u0302".repeat(marks / 2);
+  assert.ok(tokenizer.encode(text(1000)).length > 0);
+  assert.throws(
+    () => tokenizer.encode(text(100_000)),
+    /^RequestError: Cannot encode the text: it has/,
+  );
+});
+
+Deno.test("Tokenizer.encode() finds thousands of overlapping added tokens soon", () => {
+  const added_tokens = Array.from({ length: 5000 }, (_, i) => ({
+    id: 300 + i,
+    content: `${"<".repeat(1 + i % 120)}${i}`,
+  }));
+  const file = { ...json, added_tokens };
+  const tokenizer = tokenizerFromJson({ json: file, config: {}, endIds: [] }, "tokenizer.json");
+  const seconds = cpuSeconds(() => tokenizer.encode("<".repeat(100_000)));
+  assert.ok(seconds < 5, `${seconds} s of the processor`);
+  assert.deepEqual(tokenizer.encode("<<1a<0"), [301, 262, 300]);
 });

@@ -62,9 +62,6 @@ export const gemma3: Architecture = {
 type Own = Pick<Hyperparameters, "window" | "queryScalar">;
 
 function fromGguf(metadata: MetadataReader): Own {
-  if (metadata.has("final_logit_softcapping")) {
-    throw metadata.unsupported("capped logits; get a model without them");
-  }
   const dim = metadata.integer("embedding_length", [1, MAX_WIDTH]);
   const heads = metadata.integer("attention.head_count", [1, MAX_HEADS]);
   const is27B = metadata.integer("block_count", [1, MAX_LAYERS]) === LAYERS_OF_27B;

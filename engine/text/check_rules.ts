@@ -1,0 +1,78 @@
+/** Bounds on what the normalizers and pre-tokenizers of a tokenizer.json may do with a text. */
+
+import { quote } from "../files/quote.ts";
+import { checkExpression } from "./expressions.ts";
+import type { TextRule } from "./tokenizer_parts.ts";
+
+/** Rules of one kind; published tokenizers have up to six. */
+const MAX_RULES = 16;
+/** How many times longer than the text all of them may make it: U+2581 for a space is as long. */
+const MAX_GROWTH = 8;
+const MAX_PREPENDED = 64;
+
+/**
+ * @throws {RangeError} if a rule may run without end, take more time than in proportion to the text, or
+ * make it much longer.
+ */
+export function checkRules(rules: TextRule | null): void {
+  let growth = 1;
+  for (const rule of flatten(rules)) {
+    const { type, pattern, content, prepend, length } = rule;
+    if (pattern !== undefined) growth *= growthOf(rule);
+    if (typeof content === "string" && pattern === undefined && type === "Replace") {
+      throw new RangeError("a 'Replace' has no pattern");
+    }
+    if (growth > MAX_GROWTH) {
+      throw new RangeError(`its rules make a text more than ${MAX_GROWTH} times as long`);
+    }
+    if (typeof prepend === "string" && prepend.length > MAX_PREPENDED) {
+      throw new RangeError(`a rule puts ${prepend.length} characters before each text`);
+    }
+    if (type === "FixedLength" && !(Number.isInteger(length) && Number(length) >= 1)) {
+      throw new RangeError(`a 'FixedLength' has the length ${quote(String(length))}`);
+    }
+  }
+}
+
+/** What the pattern finds becomes at most so many times longer. */
+function growthOf({ type, pattern, content }: TextRule): number {
+  const { Regex, String: text } = pattern as {
+    readonly Regex?: unknown;
+    readonly String?: unknown;
+  };
+  if (typeof Regex === "string") {
+    checkExpression(Regex);
+    if (new RegExp(`^(?:${Regex.replaceAll("(?i:", "(?:")})$`, "u").test("")) {
+      throw new RangeError(`the regular expression ${quote(Regex)} finds nothing, everywhere`);
+    }
+  } else if (typeof text !== "string" || text === "") {
+    throw new RangeError(`a ${quote(String(type))} has no pattern`);
+  }
+  if (type !== "Replace" || typeof content !== "string") return 1;
+  return Math.max(1, content.length / (typeof text === "string" ? text.length : 1));
+}
+
+function flatten(rules: TextRule | null): TextRule[] {
+  const all: TextRule[] = [];
+  const open: unknown[] = [rules];
+  while (open.length > 0) {
+    const rule = open.pop();
+    if (typeof rule !== "object" || rule === null) continue;
+    all.push(rule as TextRule);
+    if (all.length > MAX_RULES) throw new RangeError(`it has more than ${MAX_RULES} rules`);
+    const { normalizers, pretokenizers } = rule as TextRule;
+    for (const inner of [normalizers, pretokenizers]) {
+      if (Array.isArray(inner)) open.push(...inner.slice(0, MAX_RULES + 1));
+    }
+  }
+  return all;
+}
+
+/** Marks in a row that a text to be normalized may have: bringing them into order takes their square. */
+const MAX_MARKS = 1000;
+const MARKS = new RegExp(`\\p{M}{${MAX_MARKS + 1}}`, "u");
+
+/** Whether the rules have a form of Unicode bring a text into order, which such a text does not allow. */
+export function hasTooManyMarks(rules: TextRule | null, text: string): boolean {
+  return flatten(rules).some(({ type }) => /^NFK?[CD]$/.test(String(type))) && MARKS.test(text);
+}
