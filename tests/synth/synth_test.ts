@@ -27,30 +27,6 @@ Deno.test("synthetic models of equal seeds are equal, of others not", () => {
   assert.notDeepEqual(bytesOf("tiny-llama", "Q4_0", 2), one);
 });
 
-/** What is published of each: weights in millions, and tokens. */
-const PUBLISHED = [
-  ["tinyllama-1.1b", 1100, 32_000],
-  ["llama-3.2-1b", 1236, 128_256],
-  ["qwen2.5-0.5b", 494, 151_936],
-  ["qwen2.5-1.5b", 1544, 151_936],
-  ["qwen3-0.6b", 596, 151_936],
-  ["qwen3-30b-a3b", 30_532, 151_936],
-] as const;
-
-for (const [name, millions, vocabulary] of PUBLISHED) {
-  Deno.test(`synthetic ${name} has the published number of weights and tokens`, () => {
-    // Of one, of 32 and of 256 weights a group.
-    for (const format of ["F16", "Q8_0", "Q4_K_M"] as const) {
-      const { metadata, tensors } = syntheticModel(name, format, 1);
-      const weights = tensors.reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0);
-      assert.equal(Math.round(weights / 1e6), millions);
-      // Every row is whole groups of its type, else this throws.
-      for (const { type, shape } of tensors) packedBytes(type, shape.at(-1)!);
-      assert.equal((metadata.get("tokenizer.ggml.tokens")!.value as string[]).length, vocabulary);
-    }
-  });
-}
-
 Deno.test("synthetic tinyllama-1.1b takes the bytes that llama.cpp's Q4_0 and Q4_K_M take", () => {
   const size = (format: SyntheticFormat) =>
     syntheticModel("tinyllama-1.1b", format, 1).tensors
