@@ -89,7 +89,7 @@ export function repeated(
 }
 
 /** A decode step of `tokens` sequences, each at the last of POSITIONS positions. */
-export function decodes(tokens: number): Batch {
+function decodes(tokens: number): Batch {
   const blocks = POSITIONS / BLOCK_TOKENS;
   return {
     sequences: Array.from({ length: tokens }, (_, slot) => ({
