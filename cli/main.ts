@@ -17,6 +17,7 @@ import { addPerplexity } from "./perplexity.ts";
 import { dropPermissions } from "./permissions.ts";
 import { addPull } from "./pull.ts";
 import { addRm } from "./rm.ts";
+import { addServe } from "./serve.ts";
 import { silenceConsole, Terminal } from "./terminal.ts";
 import { addSynth } from "./synth.ts";
 import { addTokenize } from "./tokenize.ts";
@@ -57,6 +58,7 @@ function createProgram(started: Started): Command {
   addGlobalOptions(program);
   const root: Command = program;
   addGenerate(root);
+  addServe(root);
   addPerplexity(root);
   addTokenize(root);
   addInspect(root);
