@@ -52,6 +52,8 @@ export function errorResponse(error: HttpError): Response {
     status: error.status,
     headers: {
       ...(retryAfter !== undefined && { "retry-after": String(retryAfter) }),
+      // The rest of the body is not read.
+      ...([408, 413].includes(error.status) && { connection: "close" }),
       ...(error.status === 401 && { "www-authenticate": "Bearer" }),
     },
   });

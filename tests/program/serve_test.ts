@@ -50,27 +50,22 @@ function complete(address: string, body: object): Promise<Response> {
   return fetch(`${address}/v1/completions`, { method: "POST", body: JSON.stringify(body) });
 }
 
-/** Sends bytes over a connection of its own; what comes back until the server closes it. */
+/** Sends bytes over a connection of its own; the beginning of what comes back, "" if nothing does. */
 async function sendRaw(port: number, bytes: Uint8Array, half = false): Promise<string> {
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
   const writing = (async () => {
     for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
     if (half) await connection.closeWrite();
   })().catch(() => {}); // the server may close it before all is written
-  const chunks: string[] = [];
-  const decoder = new TextDecoder();
-  const buffer = new Uint8Array(65536);
+  const buffer = new Uint8Array(1024);
+  let count: number | null = null;
   try {
-    for (;;) {
-      const count = await connection.read(buffer);
-      if (count === null) break;
-      chunks.push(decoder.decode(buffer.subarray(0, count), { stream: true }));
-    }
+    count = await connection.read(buffer);
   } catch {
     // Reset by the server.
   }
-  await writing;
-  return chunks.join("");
+  if (half) await writing;
+  return new TextDecoder().decode(buffer.subarray(0, count ?? 0));
 }
 
 const encode = (text: string) => new TextEncoder().encode(text);
