@@ -83,7 +83,8 @@ export async function main(given: readonly string[]): Promise<number> {
   program.hook("preAction", (_, command) => {
     active = command;
     useBackend(command.opts()["backend"]);
-    dropPermissions(command.name(), [...command.args, command.opts()["model"]].flat());
+    const { model, endpoint } = command.opts();
+    dropPermissions(command.name(), [...command.args, model, endpoint].flat());
   });
   try {
     await run(program, args);
