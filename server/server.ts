@@ -104,6 +104,7 @@ export class ModelServer {
       response = errorResponse(failure);
     }
     response.headers.set("x-request-id", exchange.id);
+    response.headers.set("server", "tvllm");
     response.headers.set("x-content-type-options", "nosniff");
     for (const [name, value] of Object.entries(corsHeaders(request, this.#options))) {
       response.headers.set(name, value);

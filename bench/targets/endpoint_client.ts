@@ -83,7 +83,7 @@ const chunkSchema = z.object({
   })).nullish(),
   usage: usage.nullish(),
   timings: z.object({ prompt_ms: z.number(), predicted_per_token_ms: z.number() }).nullish(),
-  error: z.unknown(),
+  error: z.unknown().optional(),
 });
 
 /** The stream as far as it was read. */
