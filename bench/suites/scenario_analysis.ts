@@ -79,17 +79,6 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
       ] as const,
     ]),
   ];
-  const device: readonly Row[] = isEndpoint ? [] : [
-    ["GPU utilization", utilized, "Kernel time over the time of S1's decode steps", ">95%"],
-    [
-      "Kernel overhead (us/kernel)",
-      limits === null
-        ? "not measured: there is no device"
-        : at.value(DISPATCH_OVERHEAD, limits.dispatch),
-      "What a dispatch costs among others, by the probe",
-      "<10 us",
-    ],
-  ];
   const rows: readonly Row[] = [
     ...inside,
     [
@@ -112,7 +101,17 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
       "Mean over scenarios of the variation of their repetitions: the machine's noise",
       "~0%",
     ],
-    ...device,
+    ...(isEndpoint ? [] : [
+      ["GPU utilization", utilized, "Kernel time over the time of S1's decode steps", ">95%"],
+      [
+        "Kernel overhead (us/kernel)",
+        limits === null
+          ? "not measured: there is no device"
+          : at.value(DISPATCH_OVERHEAD, limits.dispatch),
+        "What a dispatch costs among others, by the probe",
+        "<10 us",
+      ],
+    ] as readonly Row[]),
   ];
   for (const row of rows) table.row(...row);
 }
