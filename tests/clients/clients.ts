@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import OpenAI from "openai";
+import { byteCharacters } from "../../engine/files/byte_characters.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const VENV = join(ROOT, ".cache/clients");
@@ -122,13 +123,41 @@ async function openaiOfPyPI(address: string): Promise<string> {
   return (await run(PYTHON, ["-c", PYTHON_PROGRAM, address, KEY])).trim();
 }
 
-/** NVIDIA's load generator; it counts by what the server says, as it has no tokenizer here. */
+/** A tokenizer whose tokens are bytes: aiperf's own would be downloaded. */
+async function writeTokenizer(directory: string): Promise<string> {
+  const path = join(directory, "tokenizer");
+  await Deno.mkdir(path);
+  const vocab = Object.fromEntries(byteCharacters().map((character, id) => [character, id]));
+  const rules = {
+    type: "ByteLevel",
+    add_prefix_space: false,
+    trim_offsets: true,
+    use_regex: false,
+  };
+  const files = {
+    "tokenizer.json": {
+      version: "1.0",
+      added_tokens: [],
+      pre_tokenizer: rules,
+      decoder: rules,
+      model: { type: "BPE", vocab, merges: [] },
+    },
+    "tokenizer_config.json": { tokenizer_class: "PreTrainedTokenizerFast" },
+  };
+  for (const [name, content] of Object.entries(files)) {
+    await Deno.writeTextFile(join(path, name), JSON.stringify(content));
+  }
+  return path;
+}
+
+/** NVIDIA's load generator; it counts tokens by what the server says. */
 async function aiperf(address: string): Promise<string> {
   const directory = await Deno.makeTempDir();
   try {
+    const tokenizer = await writeTokenizer(directory);
     await run(join(VENV, "bin/aiperf"), [
       ...["profile", "--model", "builtin", "--url", address, "--api-key", KEY],
-      ...["--endpoint-type", "chat", "--streaming", "--tokenizer", "builtin"],
+      ...["--endpoint-type", "chat", "--streaming", "--tokenizer", tokenizer],
       ...["--use-server-token-count", "--concurrency", "8", "--request-count", "40"],
       ...["--isl", "64", "--osl", "16", "--ui", "none", "--artifact-dir", directory],
     ]);
