@@ -10,7 +10,8 @@ import denoJson from "../deno.json" with { type: "json" };
 import type { BenchValues, Place, Plan } from "./bench_models.ts";
 import { writeCharts } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
-import { commit, describeHost } from "./host.ts";
+import { commit } from "./commit.ts";
+import { describeHost } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { ReportFiles } from "./report_files.ts";
 
@@ -42,11 +43,10 @@ export async function benchEndpoint(
   const { signal } = interrupts;
   const program = {
     tvllm: denoJson.version,
-    commit: commit(),
+    commit: commit(launch),
     kvType: "f16" as const,
     startup,
     host: describeHost(launch),
-    sha256: "unknown",
   };
   try {
     const client = await EndpointClient.open({ url: endpoint, apiKey, model: servedModel, signal });
@@ -64,7 +64,7 @@ export async function benchEndpoint(
           },
         });
       } finally {
-        if (latest && !jsonToStdout) terminal.writeUntrusted(toMarkdown(latest, markdown));
+        if (latest && !jsonToStdout) terminal.write(toMarkdown(latest, markdown));
       }
       if (signal.aborted) break;
     }

@@ -34,6 +34,9 @@ const WORDS =
     "village violin wagon water whistle willow wolf wonder yellow anchor apple arrow autumn basket " +
     "beach bottle bridge butter candle carpet castle cherry circle").split(" ");
 
+/** The program that measures, and its machine. */
+type Client = Pick<Program, "tvllm" | "commit" | "kvType" | "startup" | "host">;
+
 export class EndpointTarget implements Target {
   readonly environment: Environment;
   readonly limits = { maxSequences: Infinity, blocks: Infinity, maxBatchTokens: Infinity };
@@ -48,7 +51,7 @@ export class EndpointTarget implements Target {
   readonly #ids = new Map<string, number>();
   readonly #pieces: string[] = [];
 
-  private constructor(readonly client: EndpointClient, program: Program, letters: number) {
+  private constructor(readonly client: EndpointClient, program: Client, letters: number) {
     this.environment = endpointEnvironment(client, program);
     this.startup = program.startup;
     this.text = {
@@ -68,7 +71,7 @@ export class EndpointTarget implements Target {
   /** Asks the server how long its tokens are. `sample`: a text like the prompts. */
   static async open(
     client: EndpointClient,
-    program: Program,
+    program: Client,
     sample: string,
   ): Promise<EndpointTarget> {
     const request = { maxTokens: 2, sampling: GREEDY };
@@ -215,7 +218,7 @@ function spread(chunks: readonly number[], tokens: number): number[] {
 /** What a report says of a server. What is not known of its model is 0. */
 function endpointEnvironment(
   { url, model, facts: { server, contextLength } }: EndpointClient,
-  { tvllm, commit, kvType, host }: Program,
+  { tvllm, commit, kvType, host }: Client,
 ): Environment {
   return {
     host: { ...host, threads: 1 },
