@@ -14,6 +14,7 @@ import { parseSampling } from "../bench/harness/sampling.ts";
 import { reportSchema, type RunOptions } from "../bench/report/report.ts";
 import { SUITES } from "../bench/suites/mod.ts";
 import { readAll } from "../engine/files/json.ts";
+import { benchEndpoint } from "./bench_endpoint.ts";
 import { benchModels, type BenchValues } from "./bench_models.ts";
 import { chartFile } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -48,6 +49,11 @@ export function addBench(
         "the model; repeat it, or separate several by commas, to compare them",
       ).env("TVLLM_MODEL").argParser(modelSpecs),
     )
+    .option("--endpoint <url>", "measure a server of OpenAI's API instead of a model here")
+    .addOption(
+      new Option("--api-key <key>", "sent to the endpoint as a bearer token").env("TVLLM_API_KEY"),
+    )
+    .option("--served-model <name>", "which of the endpoint's models; by default its first")
     .option("-p, --prompt-tokens <n>", "length of the prompts", integer(1, MAX_TOKENS), 64)
     .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
     .option("--prompts <n>", "how many requests", integer(1, 256), 4)
@@ -135,12 +141,29 @@ export function addBench(
       jsonToStdout: json === "-",
       files,
     };
+    const { endpoint } = options;
+    if (
+      endpoint !== undefined &&
+      (path !== undefined || command.getOptionValueSource("model") === "cli")
+    ) {
+      throw new UsageError("Cannot measure both a model and an endpoint: give one of them");
+    }
     const plans = suites.map((suite) => {
       const own = { ...run, suiteOptions: ownOf(suite, given) };
       return { suite, run: own, needs: suite.needs(own) };
     });
-    await benchModels(plans, values, { terminal, launch: started.launch, startup });
+    const place = { terminal, launch: started.launch, startup };
+    if (endpoint === undefined) return await benchModels(plans, values, place);
+    checkEndpoint(endpoint);
+    await benchEndpoint(plans, { ...values, endpoint }, place);
   });
+}
+
+function checkEndpoint(url: string): void {
+  if (/^https?:\/\/[^/]/i.test(url) && URL.canParse(url)) return;
+  throw new UsageError(
+    `Cannot use the endpoint ${url}: give an address, as in http://localhost:8080`,
+  );
 }
 
 /** The options as they were given. */

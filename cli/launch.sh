@@ -48,7 +48,8 @@ grant() {
   done
 
   # Other variables read as unset, so that libraries that look for them do not fail.
-  permissions="--no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
+  # Deno.serve tells of clients that went away by a signal; without the first flag also of those that did not.
+  permissions="--unstable-no-legacy-abort --no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
   # The hub sends its files from other hosts, whose names change.
   [ -z "$net" ] || permissions="$permissions --allow-net"
   case $write in

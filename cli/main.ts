@@ -17,6 +17,7 @@ import { addPerplexity } from "./perplexity.ts";
 import { dropPermissions } from "./permissions.ts";
 import { addPull } from "./pull.ts";
 import { addRm } from "./rm.ts";
+import { addServe } from "./serve.ts";
 import { silenceConsole, Terminal } from "./terminal.ts";
 import { addSynth } from "./synth.ts";
 import { addTokenize } from "./tokenize.ts";
@@ -57,6 +58,7 @@ function createProgram(started: Started): Command {
   addGlobalOptions(program);
   const root: Command = program;
   addGenerate(root);
+  addServe(root);
   addPerplexity(root);
   addTokenize(root);
   addInspect(root);
@@ -81,7 +83,8 @@ export async function main(given: readonly string[]): Promise<number> {
   program.hook("preAction", (_, command) => {
     active = command;
     useBackend(command.opts()["backend"]);
-    dropPermissions(command.name(), [...command.args, command.opts()["model"]].flat());
+    const { model, endpoint } = command.opts();
+    dropPermissions(command.name(), [...command.args, model, endpoint].flat());
   });
   try {
     await run(program, args);

@@ -80,7 +80,8 @@ export function unionOf(rows) {
  * @returns {string[]}
  */
 export function denoFlags({ net, write, variables }, cache) {
-  const flags = ["--no-prompt", "--allow-read"];
+  // Deno.serve tells of clients that went away by a signal; without this also of those that did not.
+  const flags = ["--unstable-no-legacy-abort", "--no-prompt", "--allow-read"];
   // Other variables read as unset, so that libraries that look for them do not fail.
   flags.push("--ignore-env", `--allow-env=${variables.join(",")}`);
   // The hub sends its files from other hosts, whose names change.

@@ -16,6 +16,8 @@ export interface PromptOptions {
   readonly system?: string;
   /** Takes the prompt as it is, without a chat template. */
   readonly raw?: boolean;
+  /** With `raw`: control tokens that the prompt writes out become those tokens; default false. */
+  readonly special?: boolean;
   /** Instead of the model's own: chatml, llama2, llama3, zephyr, or a template as Jinja text. */
   readonly chatTemplate?: string;
   /** What the template may ask for besides the messages, such as `enable_thinking` or `tools`. */
@@ -76,7 +78,9 @@ export function encodePrompt(
   const ids = withBos(
     tokenizer,
     template === undefined
-      ? tokenizer.encode(messages.map(({ content }) => content).join("\n\n"))
+      ? tokenizer.encode(messages.map(({ content }) => content).join("\n\n"), {
+        special: options.raw === true && options.special === true,
+      })
       : render(() => {
         const { templateVariables: variables } = options;
         return encodeChat(tokenizer, messages, { template, ...(variables && { variables }) });

@@ -23,6 +23,8 @@ export interface Suite {
   readonly name: string;
   /** What it answers, in a line. */
   readonly summary: string;
+  /** It needs nothing that a server over HTTP does not tell. */
+  readonly endpoint?: true;
   /** What stands in the row of a model where several are measured. */
   readonly summaryColumns?: readonly SummaryColumn[];
   /** Options of its own by name; their values are in `run.suiteOptions`. */
@@ -332,13 +334,15 @@ export class Harness extends Recorder {
 
   #remember(label: string, requests: readonly BenchRequest[], serving: Serving): void {
     this.options.served?.(label, serving);
+    // Its prompts are unlike each other, and it tells no token ids.
+    if (this.target.environment.endpoint) return;
     this.#outputs.add(label, requests, serving.requests);
     this.report.outputHash = this.#outputs.hash;
   }
 
   // Every report has an output check, those of suites that generate nothing too.
   async #generateIfNothingWas(): Promise<void> {
-    if (this.#outputs.prompts > 0) return;
+    if (this.#outputs.prompts > 0 || this.target.environment.endpoint) return;
     const requests = this.requests(this.prompts(1));
     this.#remember("output check", requests, await this.serve(requests));
   }

@@ -18,7 +18,9 @@ export function toMarkdown(report: Report, { explain = false }: MarkdownOptions 
     grid(["Parameter", "Value"], parameters(report)),
     "## Theoretical limits",
     report.limits === null
-      ? "Not measured: the CPU backend has no device to probe."
+      ? report.environment.endpoint
+        ? "Not measured: the device of an endpoint cannot be probed."
+        : "Not measured: the CPU backend has no device to probe."
       : grid(["Limit", "Value", "Calculation"], limitRows(report.limits, report.environment)),
     ...report.tables.flatMap((table) => tableParts(table, report)),
     ...endOf(report),
@@ -28,7 +30,7 @@ export function toMarkdown(report: Report, { explain = false }: MarkdownOptions 
 }
 
 function parameters(report: Report): string[][] {
-  const { environment: { host, device, model, engine }, run } = report;
+  const { environment: { host, device, engine, endpoint }, run } = report;
   // Drivers that have no name for their vendor give its number.
   const names = [device.description, device.vendor, device.architecture]
     .filter((name) => name !== "" && !/^\d+$/.test(name));
@@ -36,13 +38,54 @@ function parameters(report: Report): string[][] {
     ? ""
     : `, ${bytes(host.memory).replace(/ \(.*/, "")} of memory`;
   return [
-    ["System", `${host.system}${memory}`],
+    [endpoint ? "System of the client" : "System", `${host.system}${memory}`],
     [
       "Processor",
       `${host.processor}, ${host.cores} logical processors, ${host.threads} used; features: ${
         host.features.length === 0 ? "unknown" : host.features.join(", ")
       }`,
     ],
+    ...(endpoint ? endpointRows(report.environment) : modelRows(report.environment, names)),
+    [
+      endpoint ? "Client" : "Engine",
+      `tvllm ${engine.tvllm}, commit ${engine.commit}, Deno ${engine.deno}` +
+      (endpoint ? "" : `, ${engine.kernels} kernels, ${engine.kvType} KV cache`),
+    ],
+    [
+      "Run",
+      // Some suites have requests of their own.
+      `options: prompts ${run.prompts}, prompt tokens ${run.promptTokens}, max tokens ${run.maxTokens}, ` +
+      `warm-ups ${run.warmup === "steady" ? "until steady" : run.warmup}, ` +
+      `repetitions ${run.repetitions}, ${
+        run.sampling.temperature === 0 ? "greedy" : `temperature ${run.sampling.temperature}`
+      }, seed ${run.seed}, ${run.date}`,
+    ],
+    ["Warm-up", warmUps(report)],
+    ["Command", run.command],
+  ];
+}
+
+const COUNTED = {
+  usage: "the usage that the server tells",
+  tokenizer: "the server's tokenizer, as it tells no usage",
+  chunks: "chunks of the stream, as the server tells neither usage nor tokens",
+} as const;
+
+function endpointRows({ model, endpoint }: Report["environment"]): string[][] {
+  const { url, server, api, tokens } = endpoint!;
+  return [
+    ["Endpoint", `${url}, server ${server}`],
+    ["Model", model.name],
+    ["API", api === "chat" ? "/v1/chat/completions" : "/v1/completions"],
+    ["Output tokens", `counted by ${COUNTED[tokens]}`],
+  ];
+}
+
+function modelRows(
+  { device, model }: Report["environment"],
+  names: readonly string[],
+): string[][] {
+  return [
     ["Device", `${names.join(", ")}, ${device.kind === "cpu" ? "CPU" : device.driver}`],
     ...(device.reason === undefined ? [] : [["Why the CPU", device.reason]]),
     ["Graphics API", `${device.api}, driver ${device.driverVersion}`],
@@ -58,21 +101,6 @@ function parameters(report: Report): string[][] {
       `dim ${model.dim}, layers ${model.layers}, heads ${model.heads}, KV heads ${model.kvHeads}, ` +
       `head size ${model.headDim}, vocabulary ${model.vocabSize}`,
     ],
-    [
-      "Engine",
-      `tvllm ${engine.tvllm}, commit ${engine.commit}, Deno ${engine.deno}, ${engine.kernels} kernels, ${engine.kvType} KV cache`,
-    ],
-    [
-      "Run",
-      // Some suites have requests of their own.
-      `options: prompts ${run.prompts}, prompt tokens ${run.promptTokens}, max tokens ${run.maxTokens}, ` +
-      `warm-ups ${run.warmup === "steady" ? "until steady" : run.warmup}, ` +
-      `repetitions ${run.repetitions}, ${
-        run.sampling.temperature === 0 ? "greedy" : `temperature ${run.sampling.temperature}`
-      }, seed ${run.seed}, ${run.date}`,
-    ],
-    ["Warm-up", warmUps(report)],
-    ["Command", run.command],
   ];
 }
 

@@ -84,7 +84,7 @@ const environment = z.object({
     description: z.string(),
     vendor: z.string(),
     architecture: z.string(),
-    kind: z.enum(["gpu", "cpu"]),
+    kind: z.enum(["gpu", "cpu", "endpoint"]),
     driver: z.enum(["hardware", "software"]),
     reason: z.string().optional().describe("Why it is not a GPU, if that was not asked for"),
     api: z.string().describe("Graphics API"),
@@ -121,6 +121,14 @@ const environment = z.object({
     kernels: z.string().describe("Variant chosen for the adapter"),
     kvType: z.enum(["f16", "f32"]),
   }),
+  endpoint: z.object({
+    url: z.string(),
+    server: z.string().describe("As it calls itself"),
+    api: z.enum(["completions", "chat"]),
+    tokens: z.enum(["usage", "tokenizer", "chunks"]).describe(
+      "What output tokens are counted by: the server's usage, its tokenizer, a chunk each",
+    ),
+  }).optional().describe("The server that was measured; of its device and model little is known"),
 });
 
 const run = z.object({

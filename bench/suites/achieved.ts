@@ -21,7 +21,11 @@ export function achieved(harness: Harness, measured: Achieved): void {
   const rate = harness.limit(1, promptTokens, maxTokens);
   const prefill = harness.prefillLimit(promptTokens);
   if (rate === undefined || prefill === undefined) {
-    table.note("Not known: there is no device to probe.");
+    table.note(
+      harness.target.environment.endpoint
+        ? "Not known: an endpoint's device cannot be probed."
+        : "Not known: there is no device to probe.",
+    );
     return;
   }
   const row = (

@@ -44,6 +44,7 @@ const PERCENTILES = [50, 95, 99];
 export const latency: Suite = {
   name: "latency",
   summary: "how long a request waits for its first token, and between them",
+  endpoint: true,
   summaryColumns: [
     { title: "Gen Speed", metric: DECODE_THROUGHPUT.id },
     { title: "TTFT", metric: TTFT.id },
@@ -76,6 +77,7 @@ export const latency: Suite = {
     perPrompt(harness, runsOf("prompts by text"), texts);
     await contexts(harness);
     streaming(harness, runsOf("text"));
+    ownTimes(harness, runsOf("prompts"));
     summary(harness, runsOf("prompts").flatMap((run) => run.requests));
   },
   charts: [
@@ -220,6 +222,28 @@ function streaming(harness: Harness, runs: readonly Serving[]): void {
   );
 }
 
+/** What a server says of the same requests, beside what was measured here. */
+function ownTimes(harness: Harness, runs: readonly Serving[]): void {
+  const told = runs.map(({ requests }) => requests.flatMap(({ own }) => own ?? []));
+  if (told.some((own) => own.length === 0)) return;
+  const table = harness.table("The server's own times", "Metric | Here | By the server");
+  const at = harness.at({ clock: "server" });
+  const median = (times: readonly number[]) => medianOf([...times]);
+  table.row(
+    "TTFT",
+    harness.at({ clock: "here" }).measure(TTFT, perRun(runs, ttft)),
+    at.measure(TTFT, told.map((own) => median(own.map(({ prompt }) => prompt)))),
+  );
+  table.row(
+    "TPOT",
+    harness.at({ clock: "here" }).measure(TPOT, perRun(runs, tpot)),
+    at.measure(TPOT, told.map((own) => median(own.map(({ perToken }) => perToken)))),
+  );
+  table.note(
+    "By the server: from its `timings`, the prompt without waiting in its queue, the network and HTTP.",
+  );
+}
+
 function summary(harness: Harness, all: readonly Served[]): void {
   const table = harness.table(
     "Run summary",
@@ -243,11 +267,17 @@ function summary(harness: Harness, all: readonly Served[]): void {
     at.value(MEAN_TPOT, summarize(all.map(tpot)).mean),
     at.value(MEAN_DECODE_THROUGHPUT, (tokens - all.length) / decodeSeconds, harness.limit(1)),
     at.value(MEAN_TOTAL_THROUGHPUT, (promptTokens + tokens) / seconds),
-    memory === undefined ? at.value(PEAK_RSS, use.peakRss) : total.value(DEVICE_MEMORY, memory),
+    harness.target.environment.endpoint
+      ? "not told"
+      : memory === undefined
+      ? at.value(PEAK_RSS, use.peakRss)
+      : total.value(DEVICE_MEMORY, memory),
   );
   table.note(
-    `Means over all requests and repetitions; memory is that of ${
-      memory === undefined ? "the process, at its peak" : "the buffers on the device"
-    }.`,
+    harness.target.environment.endpoint
+      ? "Means over all requests and repetitions."
+      : `Means over all requests and repetitions; memory is that of ${
+        memory === undefined ? "the process, at its peak" : "the buffers on the device"
+      }.`,
   );
 }

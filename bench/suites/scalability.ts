@@ -14,6 +14,7 @@ const RUNNING: Metric = { id: "running_requests", unit: "" };
 export const scalability: Suite = {
   name: "scalability",
   summary: "how many requests at once are worth it",
+  endpoint: true,
   summaryColumns: [
     { title: "Best (tok/s)", metric: BEST_THROUGHPUT.id },
     { title: "Requests", metric: BEST_REQUESTS.id },
@@ -42,12 +43,11 @@ export const scalability: Suite = {
       const limit = harness.workLimit({ requests: count, promptTokens, maxTokens, together: true });
       const rate = at.measure(THROUGHPUT, rates[i]!, limit);
       medians.push(rate.value);
-      const running = Math.max(
-        ...servings[i]!.flatMap(({ steps }) => steps.map(({ sequences }) => sequences)),
-      );
+      const inSteps = servings[i]!
+        .flatMap(({ steps }) => steps.map(({ sequences }) => sequences));
       table.row(
         count,
-        at.value(RUNNING, running),
+        inSteps.length === 0 ? "not told" : at.value(RUNNING, Math.max(...inSteps)),
         rate,
         at.ratio(EFFICIENCY, pairedRatios(rates[i]!, rates[0]!, 100 / count)),
         at.value(CACHE_HIT_RATE, cacheHitRate(servings[i]!)),

@@ -46,9 +46,12 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
   const memory = target.memory();
   const buffers = bufferBytes(memory);
   const utilized = await utilization(harness, analysed.request);
+  const isEndpoint = target.environment.endpoint !== undefined;
   const table = harness.table("Metrics", "Metric | Value | Description | Ideal");
   const at = harness.at();
-  const rows: readonly (readonly [string, Content, string, string])[] = [
+  type Row = readonly [string, Content, string, string];
+  // Of what serves an endpoint these are not known.
+  const inside: readonly Row[] = isEndpoint ? [] : [
     [
       "Compile time",
       compileTime(harness, analysed),
@@ -75,6 +78,9 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
         "Weights and KV cache",
       ] as const,
     ]),
+  ];
+  const rows: readonly Row[] = [
+    ...inside,
     [
       "Prefill scaling (ms/token)",
       prefillScaling(harness, measured),
@@ -95,15 +101,17 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
       "Mean over scenarios of the variation of their repetitions: the machine's noise",
       "~0%",
     ],
-    ["GPU utilization", utilized, "Kernel time over the time of S1's decode steps", ">95%"],
-    [
-      "Kernel overhead (us/kernel)",
-      limits === null
-        ? "not measured: there is no device"
-        : at.value(DISPATCH_OVERHEAD, limits.dispatch),
-      "What a dispatch costs among others, by the probe",
-      "<10 us",
-    ],
+    ...(isEndpoint ? [] : [
+      ["GPU utilization", utilized, "Kernel time over the time of S1's decode steps", ">95%"],
+      [
+        "Kernel overhead (us/kernel)",
+        limits === null
+          ? "not measured: there is no device"
+          : at.value(DISPATCH_OVERHEAD, limits.dispatch),
+        "What a dispatch costs among others, by the probe",
+        "<10 us",
+      ],
+    ] as readonly Row[]),
   ];
   for (const row of rows) table.row(...row);
 }

@@ -65,6 +65,7 @@ const COLUMNS = "ID | Description | Prompt | Decode | TTFT (ms) | Decode TPS | P
 export const scenarios: Suite = {
   name: "scenarios",
   summary: "what six kinds of request cost, and how the CPU compares",
+  endpoint: true,
   summaryColumns: SCENARIOS.map((scenario) => ({
     title: `${scenario.scenario} (tok/s)`,
     metric: DECODE_THROUGHPUT.id,

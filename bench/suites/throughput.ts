@@ -43,6 +43,7 @@ type Way = typeof WAYS[number];
 export const throughput: Suite = {
   name: "throughput",
   summary: "how many tokens a second, alone and with many requests at once",
+  endpoint: true,
   summaryColumns: [
     {
       title: "Single Request",

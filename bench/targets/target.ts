@@ -25,6 +25,9 @@ export interface Served {
   readonly submitted: number;
   /** When each token reached its consumer. */
   readonly times: readonly number[];
+  /** Of an endpoint: the prompt's tokens by its own count, and its own times in ms. */
+  readonly promptTokens?: number;
+  readonly own?: { readonly prompt: number; readonly perToken: number };
 }
 
 /**

@@ -23,6 +23,8 @@ export interface AnswerPiece {
   readonly token?: Token;
   /** "" while a character, or what may be a stop string, is incomplete. */
   readonly text: string;
+  /** Present where the answer ends with this token, but for text that was held back. */
+  readonly finish?: FinishReason;
 }
 
 /** An answer that has ended. */
@@ -55,6 +57,7 @@ export class Answer implements AsyncIterable<AnswerPiece> {
   readonly #stream: TokenStream;
   readonly #strings: StopStrings;
   readonly #text: TextStream;
+  readonly #minTokens: number;
   readonly #pieces: string[] = [];
   readonly #tokens: Token[] = [];
   /** When each of them was there with its text. */
@@ -69,6 +72,7 @@ export class Answer implements AsyncIterable<AnswerPiece> {
   constructor(engine: Engine, tokenizer: Tokenizer, request: TextRequest) {
     const { stops = [], continues = false, ...rest } = request;
     this.#strings = new StopStrings(stops);
+    this.#minTokens = request.minTokens ?? 0;
     this.#text = new TextStream(tokenizer, { continues });
     this.#stream = engine.submit({ stopIds: [...tokenizer.eosIds], ...rest });
   }
@@ -82,6 +86,29 @@ export class Answer implements AsyncIterable<AnswerPiece> {
   get promptTokensRead(): number {
     const { entered, promptLength } = this.#stream.sequence;
     return Math.min(entered, promptLength);
+  }
+
+  /** Ends it with what there is. */
+  cancel(): void {
+    this.#stream.cancel();
+  }
+
+  /** Tokens of the prompt that were found in the prefix cache. */
+  get cachedTokens(): number {
+    return this.#stream.sequence.cached;
+  }
+
+  /**
+   * `performance.now()` at submit, when its first step was submitted to the device (undefined until
+   * then), and when each token was read from it.
+   */
+  get timings(): {
+    readonly submitted: number;
+    readonly started: number | undefined;
+    readonly tokens: readonly number[];
+  } {
+    const { submitted, started, times } = this.#stream.sequence;
+    return { submitted, started, tokens: times };
   }
 
   /** Undefined until the iteration has ended, and if it failed. */
@@ -109,11 +136,16 @@ export class Answer implements AsyncIterable<AnswerPiece> {
     try {
       for await (const token of this.#stream) {
         this.#tokens.push(token);
-        const { text, stopped } = this.#strings.push(this.#text.push(token.id));
+        const piece = this.#text.push(token.id);
+        // What comes before the least number of tokens ends nothing, nor does a part of it.
+        const { text, stopped } = this.#tokens.length < this.#minTokens
+          ? { text: piece, stopped: false }
+          : this.#strings.push(piece);
         if (stopped) finish = "stop";
+        const end = stopped ? finish : token.finish;
         this.#pieces.push(text);
         this.#times.push(performance.now());
-        yield { token, text };
+        yield { token, text, ...(end !== undefined && { finish: end }) };
         if (stopped) return; // which cancels the request
       }
       finish = this.#stream.finish!;

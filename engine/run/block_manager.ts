@@ -119,6 +119,11 @@ export class BlockManager {
     while (this.#kept.size > this.#keep) this.#evict();
   }
 
+  /** Frees all blocks that are kept. */
+  clear(): void {
+    while (this.#evict());
+  }
+
   #evict(): boolean {
     const { value: block } = this.#kept.values().next();
     if (block === undefined) return false;

@@ -204,6 +204,11 @@ export class Engine {
     };
   }
 
+  /** Forgets the prefixes that are cached for later requests, but for those of running ones. */
+  clearPrefixCache(): void {
+    this.#scheduler.blocks.clearCache();
+  }
+
   /** Cancels all requests, takes no more, and returns when the device has nothing left to do. */
   async stop(): Promise<void> {
     this.#closed ??= new Error("Cannot submit: the engine was stopped");
@@ -252,6 +257,8 @@ export class Engine {
       const end = Math.min(start + (tokens?.length ?? 1), sequences[row]!.promptLength);
       this.#prefillTokens += Math.max(0, end - start);
     }
+    const time = performance.now();
+    for (const sequence of sequences) sequence.started ??= time;
     if (copies.length > 0) this.#runner.copyBlocks(copies);
     return this.#runner.submit(batch);
   }

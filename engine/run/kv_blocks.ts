@@ -132,6 +132,11 @@ export class KvBlocks {
     return { tables, givenBack };
   }
 
+  /** Forgets all prefixes that no request uses. */
+  clearCache(): void {
+    for (const group of this.#groups) group.clear();
+  }
+
   release(group: number, blocks: readonly number[]): void {
     this.#groups[group]!.release(blocks);
   }

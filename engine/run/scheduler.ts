@@ -17,6 +17,7 @@
 import { RequestError } from "../errors.ts";
 import { blocksFor } from "./block_manager.ts";
 import type { KvBlocks, TextSize } from "./kv_blocks.ts";
+import { nextSampling } from "./next_sampling.ts";
 import {
   type Batch,
   type BatchSequence,
@@ -132,6 +133,7 @@ export class Scheduler {
     for (let i = 0; i < this.#running.length; i++) {
       const sequence = this.#running[i]!;
       if (sequence.left > 1 || sequence.complete) continue;
+      if (sequence.penalized && sequence.pending > 0) continue;
       if (!this.#reserve(sequence, sequence.computed + 1, batch)) continue;
       batch.push({ sequence, count: 1 });
       budget--;
@@ -276,7 +278,10 @@ export class Scheduler {
       blocks.releaseAll(held);
       return false;
     }
-    if (sequence.preemptions === 0) cache.record(tokens.length, found, start);
+    if (sequence.preemptions === 0) {
+      cache.record(tokens.length, found, start);
+      sequence.cached = start;
+    }
 
     for (const [group, table] of held.tables.entries()) table.push(...own[group]!);
     sequence.blocks = held;
@@ -319,7 +324,7 @@ export class Scheduler {
         blockTables: blocks.tables,
         ...(sequence.newInSlot &&
           { prior: tokens.slice(Math.max(0, start - REPEAT_WINDOW), start) }),
-        ...(samples && { sampling: sequence.sampling }),
+        ...(samples && { sampling: nextSampling(sequence) }),
         ...(samples && sequence.request.logprobs !== undefined && { logits: "last" }),
       });
       sequence.newInSlot = false;
@@ -339,8 +344,10 @@ export class Scheduler {
   #chain(batch: readonly { sequence: Sequence; count: number }[]): number {
     let steps = this.#steps;
     for (const { sequence } of batch) {
-      if (sequence.left > 1 || sequence.request.logprobs !== undefined) return 1;
-      steps = Math.min(steps, sequence.maxLength - sequence.length);
+      const { logprobs } = sequence.request;
+      if (sequence.left > 1 || logprobs !== undefined || sequence.penalized) return 1;
+      const { length, minLength, maxLength } = sequence;
+      steps = Math.min(steps, (length < minLength ? minLength : maxLength) - length);
     }
     if (steps === 1) return 1;
     // Those that found room keep it for their next steps.

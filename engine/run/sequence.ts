@@ -4,7 +4,7 @@ import { RequestError } from "../errors.ts";
 import { completeSampling, DEFAULT_MAX_TOKENS } from "./defaults.ts";
 import type { BlockTables } from "./kv_blocks.ts";
 import type { CachedBlock } from "./prefix_cache.ts";
-import type { SamplingOptions } from "./runner.ts";
+import { MOST_BIASES, type SamplingOptions } from "./runner.ts";
 import { validateSampling } from "./sampler.ts";
 
 /**
@@ -21,8 +21,14 @@ export interface GenerationRequest {
   readonly sampling?: Partial<SamplingOptions>;
   /** Tokens to generate at most, by default 512; the end of the context may come first. */
   readonly maxTokens?: number;
+  /** Tokens to generate at least: stop tokens are not chosen before; default 0. */
+  readonly minTokens?: number;
   /** Tokens that end the answer, by default none; the one that did is its last token. */
   readonly stopIds?: readonly number[];
+  /** Taken off the logit of each token that was generated already, −2 to 2; default 0. */
+  readonly presencePenalty?: number;
+  /** Taken off that for each time that the token was generated, −2 to 2; default 0. */
+  readonly frequencyPenalty?: number;
   /** Cancels the request when it is aborted. */
   readonly signal?: AbortSignal;
   /** Return each token's log-probability and those of this many most probable tokens. */
@@ -42,6 +48,10 @@ export class Sequence {
   readonly promptLength: number;
   /** The length at which it ends, prompt included. */
   readonly maxLength: number;
+  /** The length before which it does not end by a stop token. */
+  readonly minLength: number;
+  /** The choice of each token depends on all before it, which must have been read back. */
+  readonly penalized: boolean;
   readonly sampling: SamplingOptions;
   readonly stopIds: ReadonlySet<number>;
 
@@ -62,8 +72,11 @@ export class Sequence {
   preemptions = 0;
 
   finish: FinishReason | undefined;
-  /** `performance.now()` at submit, and when each generated token was read. */
+  /** Tokens of the prompt that the prefix cache had when it was first admitted. */
+  cached = 0;
+  /** `performance.now()` at submit, when its first step was, and when each generated token was read. */
   readonly submitted: number = performance.now();
+  started: number | undefined;
   readonly times: number[] = [];
 
   /**
@@ -75,13 +88,15 @@ export class Sequence {
     readonly arrival: number,
     limits: RequestLimits,
   ) {
-    const { promptIds, maxTokens = DEFAULT_MAX_TOKENS, stopIds = [] } = request;
+    const { promptIds, maxTokens = DEFAULT_MAX_TOKENS, minTokens = 0, stopIds = [] } = request;
     this.sampling = completeSampling(request.sampling);
     checkRequest(request, limits);
     validateSampling(this.sampling, limits.vocabSize);
     this.tokens = [...promptIds];
     this.promptLength = this.tokens.length;
     this.maxLength = Math.min(this.promptLength + maxTokens, limits.contextLength);
+    this.minLength = this.promptLength + minTokens;
+    this.penalized = Boolean(request.presencePenalty || request.frequencyPenalty);
     this.stopIds = new Set(stopIds);
   }
 
@@ -102,9 +117,10 @@ export class Sequence {
 }
 
 function checkRequest(
-  { promptIds, maxTokens = DEFAULT_MAX_TOKENS, logprobs = 0 }: GenerationRequest,
+  request: GenerationRequest,
   { contextLength, vocabSize }: RequestLimits,
 ): void {
+  const { promptIds, maxTokens = DEFAULT_MAX_TOKENS, minTokens = 0, logprobs = 0 } = request;
   const refuse = (reason: string) => {
     throw new RequestError(`Cannot accept the request: ${reason}`);
   };
@@ -113,6 +129,17 @@ function checkRequest(
   checkIds(promptIds, vocabSize);
   if (!Number.isInteger(maxTokens) || maxTokens < 1) {
     refuse(`maxTokens is ${maxTokens}, not a whole number from 1 up`);
+  }
+  if (!Number.isInteger(minTokens) || minTokens < 0 || minTokens > maxTokens) {
+    refuse(`minTokens is ${minTokens}, not a whole number from 0 to maxTokens, ${maxTokens}`);
+  }
+  const biases = (request.sampling?.logitBias?.size ?? 0) + (request.stopIds?.length ?? 0);
+  if (minTokens > 0 && biases > MOST_BIASES) {
+    refuse(`with minTokens its logit biases and stop tokens may be ${MOST_BIASES}, not ${biases}`);
+  }
+  for (const name of ["presencePenalty", "frequencyPenalty"] as const) {
+    const penalty = request[name] ?? 0;
+    if (!(Math.abs(penalty) <= 2)) refuse(`${name} is ${penalty}, not within -2 and 2`);
   }
   if (!Number.isInteger(logprobs) || logprobs < 0) {
     refuse(`logprobs is ${logprobs}, not a whole number from 0 up`);

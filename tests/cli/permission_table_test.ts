@@ -43,7 +43,13 @@ Deno.test("grantsOf() adds up the rows of a command and of its models", () => {
 
 Deno.test("denoFlags() writes no directory that Deno would take for two", () => {
   const grants = { net: false, write: "cache", variables: ["A"] } as const;
-  const start = ["--no-prompt", "--allow-read", "--ignore-env", "--allow-env=A"];
+  const start = [
+    "--unstable-no-legacy-abort",
+    "--no-prompt",
+    "--allow-read",
+    "--ignore-env",
+    "--allow-env=A",
+  ];
   assert.deepEqual(denoFlags(grants, "/a b"), [...start, "--allow-write=/a b"]);
   assert.deepEqual(denoFlags(grants, "/a,b"), [...start, "--allow-write"]);
   assert.deepEqual(denoFlags(grants, ""), start);

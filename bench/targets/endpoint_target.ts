@@ -1,0 +1,259 @@
+/** The target that is a server: its answers are timed here, and of its device nothing is known. */
+
+import process from "node:process";
+import { GREEDY } from "../../engine/run/runner.ts";
+import type { Environment } from "../report/report.ts";
+import type { EndpointAnswer, EndpointClient } from "./endpoint_client.ts";
+import type { Program } from "./environment.ts";
+import type {
+  BenchRequest,
+  CacheUse,
+  MemoryUse,
+  Served,
+  ServeOptions,
+  Serving,
+  Session,
+  SessionOptions,
+  Target,
+} from "./target.ts";
+
+/** The context where the server does not tell its own. */
+const UNKNOWN_CONTEXT = 2 ** 20;
+
+/** Letters a token of English where the server counts none. */
+const USUAL_LETTERS = 4.5;
+
+/** Staggered requests arrive when the one before has this many pieces of text. */
+const STAGGER_CHUNKS = 4;
+
+/** Prompts begin with four of these, so that no cache has them: 64⁴ are unlike. */
+const WORDS =
+  ("river stone lamp cloud horse bread field tower garden winter summer window letter silver copper " +
+    "forest island market mirror needle orange paper planet pocket rabbit ribbon school shadow " +
+    "spider spring square station street sugar table thunder ticket tiger tunnel valley velvet " +
+    "village violin wagon water whistle willow wolf wonder yellow anchor apple arrow autumn basket " +
+    "beach bottle bridge butter candle carpet castle cherry circle").split(" ");
+
+/** The program that measures, and its machine. */
+type Client = Pick<Program, "tvllm" | "commit" | "kvType" | "startup" | "host">;
+
+export class EndpointTarget implements Target {
+  readonly environment: Environment;
+  readonly limits = { maxSequences: Infinity, blocks: Infinity, maxBatchTokens: Infinity };
+  readonly hasTimestamps = false;
+  readonly hasServed = true;
+  readonly matrices = [];
+  readonly startup: Target["startup"];
+  readonly loadTimes = { config: 0, tokenizer: 0, device: 0, weights: 0 };
+  readonly compiled = 0;
+  readonly copied = { toDevice: 0, toHost: 0 };
+  readonly text: Target["text"];
+  readonly #ids = new Map<string, number>();
+  readonly #pieces: string[] = [];
+
+  private constructor(readonly client: EndpointClient, program: Client, letters: number) {
+    this.environment = endpointEnvironment(client, program);
+    this.startup = program.startup;
+    this.text = {
+      // Pieces of text as long as the server's tokens are on average stand for them.
+      encode: (text) => {
+        const count = Math.round(text.length / letters);
+        return Array.from({ length: count }, (_, i) => {
+          const piece = text.slice(Math.round(i * letters), Math.round((i + 1) * letters));
+          return this.#idOf(piece);
+        });
+      },
+      decode: (ids) => ids.map((id) => this.#pieces[id]!).join(""),
+      stream: () => ({ push: (id) => this.#pieces[id] ?? "", flush: () => "" }),
+    };
+  }
+
+  /** Asks the server how long its tokens are. `sample`: a text like the prompts. */
+  static async open(
+    client: EndpointClient,
+    program: Client,
+    sample: string,
+  ): Promise<EndpointTarget> {
+    const request = { maxTokens: 2, sampling: GREEDY };
+    const long = await client.complete({ ...request, prompt: sample });
+    // What a template or BOS adds is in both.
+    const short = await client.complete({ ...request, prompt: sample.slice(0, sample.length / 2) });
+    const tokens = (long.promptTokens ?? await client.tokenCount(sample) ?? 0) -
+      (long.promptTokens === undefined
+        ? await client.tokenCount(sample.slice(0, sample.length / 2)) ?? 0
+        : short.promptTokens!);
+    const letters = tokens > 0 ? sample.length / 2 / tokens : USUAL_LETTERS;
+    const target = new EndpointTarget(client, program, letters);
+    target.#noteCount(long);
+    return target;
+  }
+
+  now(): number {
+    return performance.now();
+  }
+
+  probe(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  withSession<T>(
+    { sharePrefixes = false }: SessionOptions,
+    use: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    return use(new EndpointSession(this, sharePrefixes, (answer) => this.#noteCount(answer)));
+  }
+
+  margins(): Promise<number[]> {
+    return Promise.reject(new Error("Cannot compare tokens: an endpoint has no logits"));
+  }
+
+  kernels(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  memory(): MemoryUse {
+    return { buffers: null, peakRss: process.resourceUsage().maxRSS * 1024 };
+  }
+
+  #idOf(piece: string): number {
+    const known = this.#ids.get(piece);
+    if (known !== undefined) return known;
+    this.#ids.set(piece, this.#pieces.length);
+    return this.#pieces.push(piece) - 1;
+  }
+
+  #noteCount({ counted }: EndpointAnswer): void {
+    this.environment.endpoint!.tokens = counted;
+    this.environment.endpoint!.api = this.client.api;
+  }
+}
+
+class EndpointSession implements Session {
+  #hits = 0;
+  #misses = 0;
+
+  constructor(
+    readonly target: EndpointTarget,
+    readonly sharePrefixes: boolean,
+    readonly answered: (answer: EndpointAnswer) => void,
+  ) {}
+
+  get cacheUse(): CacheUse {
+    const [hits, misses] = [this.#hits, this.#misses];
+    return { blocksAllocated: 0, blocksShared: 0, hits, misses, tokensSaved: hits };
+  }
+
+  async serve(
+    requests: readonly BenchRequest[],
+    { arrival = "concurrent" }: ServeOptions = {},
+  ): Promise<Serving> {
+    const [hits, misses] = [this.#hits, this.#misses];
+    const served: Promise<Served>[] = [];
+    for (const request of requests) {
+      const { begun, done } = this.#ask(request);
+      done.catch(() => {});
+      served.push(done);
+      if (arrival === "sequential") await done;
+      if (arrival === "staggered") await begun;
+    }
+    return {
+      requests: await Promise.all(served),
+      steps: [],
+      blocks: { hits: this.#hits - hits, misses: this.#misses - misses },
+    };
+  }
+
+  holdSequences(): Promise<never> {
+    return Promise.reject(new Error("Cannot count blocks: an endpoint does not tell them"));
+  }
+
+  #ask(
+    { promptIds, maxTokens, sampling = GREEDY }: BenchRequest,
+  ): { begun: Promise<void>; done: Promise<Served> } {
+    const { client, text } = this.target;
+    const prompt = this.#fresh(text.decode(promptIds, false));
+    const begun = Promise.withResolvers<void>();
+    const onChunk = (count: number) => {
+      if (count === STAGGER_CHUNKS) begun.resolve();
+    };
+    const done = client.complete({ prompt, maxTokens, sampling, onChunk })
+      .then((answer) => this.#served(answer))
+      .finally(() => begun.resolve());
+    return { begun: begun.promise, done };
+  }
+
+  /** Begins as no prompt before, unless prefixes are to be shared. */
+  #fresh(prompt: string): string {
+    if (this.sharePrefixes) return prompt;
+    const random = crypto.getRandomValues(new Uint32Array(4));
+    const start = Array.from(random, (n) => WORDS[n % WORDS.length]).join(" ") + ". ";
+    return (start + prompt.slice(start.length)).slice(0, Math.max(prompt.length, start.length));
+  }
+
+  #served(answer: EndpointAnswer): Served {
+    this.answered(answer);
+    const { submitted, chunks, tokens, promptTokens, cachedTokens, own } = answer;
+    if (promptTokens !== undefined && cachedTokens !== undefined) {
+      this.#hits += cachedTokens;
+      this.#misses += promptTokens - cachedTokens;
+    }
+    return {
+      ids: Array.from({ length: tokens }, (_, i) => i),
+      submitted,
+      times: spread(chunks, tokens),
+      ...(promptTokens !== undefined && { promptTokens }),
+      ...(own && { own }),
+    };
+  }
+}
+
+/** The times of so many tokens that came in these chunks; the first and the last keep theirs. */
+function spread(chunks: readonly number[], tokens: number): number[] {
+  return Array.from({ length: tokens }, (_, i) => {
+    const at = tokens === 1 ? 0 : i * (chunks.length - 1) / (tokens - 1);
+    return chunks[Math.round(at)]!;
+  });
+}
+
+/** What a report says of a server. What is not known of its model is 0. */
+function endpointEnvironment(
+  { url, model, facts: { server, contextLength } }: EndpointClient,
+  { tvllm, commit, kvType, host }: Client,
+): Environment {
+  return {
+    host: { ...host, threads: 1 },
+    device: {
+      description: `${server} at ${url}`,
+      vendor: "",
+      architecture: "",
+      kind: "endpoint",
+      driver: "hardware",
+      api: "none",
+      driverVersion: "none",
+    },
+    model: {
+      name: model,
+      architecture: "unknown",
+      parameters: 0,
+      sha256: "unknown",
+      formats: [],
+      bitsPerWeight: 0,
+      fileBytes: 0,
+      tensorBytes: 0,
+      readBytes: 0,
+      readWeights: 0,
+      deviceBytes: 0,
+      dim: 0,
+      layers: 0,
+      layerKinds: [],
+      heads: 0,
+      kvHeads: 0,
+      headDim: 0,
+      ffnDim: 0,
+      vocabSize: 0,
+      contextLength: contextLength ?? UNKNOWN_CONTEXT,
+    },
+    engine: { tvllm, commit, deno: Deno.version.deno, kernels: "none", kvType },
+    endpoint: { url, server, api: "completions", tokens: "usage" },
+  };
+}

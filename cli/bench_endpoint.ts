@@ -1,0 +1,104 @@
+/** `tvllm bench SUITE --endpoint URL`: measures a server. */
+
+import { Harness } from "../bench/harness/harness.ts";
+import { makePrompts } from "../bench/harness/prompts.ts";
+import { toMarkdown } from "../bench/report/markdown.ts";
+import type { Report } from "../bench/report/report.ts";
+import { EndpointClient, EndpointError } from "../bench/targets/endpoint_client.ts";
+import { EndpointTarget } from "../bench/targets/endpoint_target.ts";
+import denoJson from "../deno.json" with { type: "json" };
+import type { BenchValues, Place, Plan } from "./bench_models.ts";
+import { writeCharts } from "./chart_file.ts";
+import { UsageError } from "./exit_codes.ts";
+import { commit } from "./commit.ts";
+import { describeHost } from "./host.ts";
+import { Interrupts } from "./interrupt.ts";
+import { ReportFiles } from "./report_files.ts";
+
+/** Characters by which the length of the server's tokens is reckoned. */
+const SAMPLE_LETTERS = 1600;
+
+/** What names the server. */
+export interface EndpointValues {
+  readonly endpoint: string;
+  readonly apiKey?: string | undefined;
+  readonly servedModel?: string | undefined;
+}
+
+/**
+ * Runs the plans against the server.
+ *
+ * @throws {UsageError} if a suite looks into the engine, or the server cannot be used.
+ */
+export async function benchEndpoint(
+  plans: readonly Plan[],
+  values: Omit<BenchValues, "models"> & EndpointValues,
+  { terminal, launch, startup }: Place,
+): Promise<void> {
+  checkPlans(plans, values);
+  const { files, jsonToStdout, explain, endpoint, apiKey, servedModel } = values;
+  const markdown = { explain: explain === true };
+  const writer = new ReportFiles(files, { several: values.several, markdown });
+  using interrupts = new Interrupts();
+  const { signal } = interrupts;
+  const program = {
+    tvllm: denoJson.version,
+    commit: commit(launch),
+    kvType: "f16" as const,
+    startup,
+    host: describeHost(launch),
+  };
+  try {
+    const client = await EndpointClient.open({ url: endpoint, apiKey, model: servedModel, signal });
+    const target = await EndpointTarget.open(client, program, sampleText());
+    for (const { suite, run } of plans) {
+      using progress = terminal.progress(`bench ${suite.name}`);
+      let latest: Report | undefined;
+      try {
+        await Harness.run(suite, target, {
+          ...{ run, signal },
+          save: (report) => writer.save(report.suite, latest = report),
+          progress: (label) => {
+            terminal.detail(`${suite.name}: ${label}`);
+            progress.update(0, label);
+          },
+        });
+      } finally {
+        if (latest && !jsonToStdout) terminal.write(toMarkdown(latest, markdown));
+      }
+      if (signal.aborted) break;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error instanceof EndpointError ? usageError(error) : error;
+  }
+  if (jsonToStdout && writer.reports.length > 0) terminal.write(writer.json());
+  if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
+  signal.throwIfAborted();
+}
+
+function usageError(error: EndpointError): UsageError {
+  return new UsageError(error.message, { cause: error });
+}
+
+function checkPlans(plans: readonly Plan[], values: Omit<BenchValues, "models">): void {
+  const inside = plans.find(({ suite, needs }) => !suite.endpoint || needs.baseline !== undefined);
+  if (inside) {
+    throw new UsageError(
+      `Cannot measure ${inside.suite.name} of an endpoint: it looks into the engine; use latency, ` +
+        "throughput, scalability or scenarios",
+    );
+  }
+  const option = (["verify", "bandwidth"] as const).find((name) => values[name] !== undefined) ??
+    (values.files.trace ? "trace" : undefined);
+  if (option) {
+    throw new UsageError(`Cannot use --${option} with --endpoint: it is of an own engine`);
+  }
+}
+
+/** Text like that of the prompts. */
+function sampleText(): string {
+  let text = "";
+  const keep = { encode: (given: string) => (text = given, Array.from(given, () => 0)) };
+  makePrompts(keep, { count: 1, tokens: SAMPLE_LETTERS, seed: 0 });
+  return text.slice(0, SAMPLE_LETTERS);
+}

@@ -1,0 +1,133 @@
+/** `tvllm serve`: answers OpenAI's API over HTTP. */
+
+import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { basename } from "node:path";
+import type { ModelServer } from "../server/server.ts";
+import { UsageError } from "./exit_codes.ts";
+import { Interrupts } from "./interrupt.ts";
+import { openEngine } from "./open_engine.ts";
+import { addDeviceOptions, addGlobalOptions, integer, modelOption } from "./options.ts";
+import { Terminal } from "./terminal.ts";
+
+/** How long running requests may go on after SIGTERM. */
+const DEFAULT_GRACE_SECONDS = 30;
+
+/** Bytes of a request's body at most, and how long it may take to come. */
+const BODY_LIMITS = { bytes: 4 * 2 ** 20, milliseconds: 30_000 };
+
+/** Adds the command to `program`. */
+export function addServe(program: Command): void {
+  const command = program.command("serve")
+    .summary("answer OpenAI's API over HTTP")
+    .description(
+      "Serves a model to the clients of OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models. " +
+        "A browser finds a chat at /, and Prometheus finds /metrics.",
+    )
+    .addOption(modelOption())
+    .option("--host <address>", "the address to listen on; 0.0.0.0: all", "127.0.0.1")
+    .option("--port <n>", "the port; 0: any that is free", integer(0, 65535), 8080)
+    .addOption(
+      new Option("--api-key <key>", "clients must send this key as a bearer token")
+        .env("TVLLM_API_KEY").argParser(filled),
+    )
+    .option(
+      "--served-model <name>",
+      "what clients call the model; by default its file's name",
+      filled,
+    )
+    .option("--concurrency <n>", "answers at a time", integer(1, 256), 8)
+    .option("--queue <n>", "requests that may wait; more are refused", integer(0, 65536), 64)
+    .option("--cors <origin>", "lets this site's pages ask, as in https://example.com; *: all")
+    .option(
+      "--grace <seconds>",
+      "how long running requests may go on after SIGTERM",
+      integer(0, 3600),
+      DEFAULT_GRACE_SECONDS,
+    );
+  addGlobalOptions(addDeviceOptions(command)).action(async (options, command) => {
+    const terminal = new Terminal(command.optsWithGlobals());
+    using interrupts = new Interrupts();
+    const { ModelServer } = await import("../server/server.ts");
+    const server = new ModelServer({
+      name: options.servedModel ?? nameOf(options.model),
+      apiKey: options.apiKey,
+      origins: options.cors === undefined ? [] : [options.cors],
+      hosts: [options.host.toLowerCase()],
+      concurrency: options.concurrency,
+      queue: options.queue,
+      body: BODY_LIMITS,
+      log: (line) => terminal.note(line, "dim"),
+    });
+    // Before the model is opened, with which network access ends: a socket that listens goes on.
+    const listener = listen(server, options);
+    try {
+      const model = await openEngine(options, terminal, { maxSequences: options.concurrency });
+      try {
+        server.ready(model);
+        const { hostname, port } = listener.addr;
+        const name = hostname.includes(":") ? `[${hostname}]` : hostname;
+        terminal.note(`Listening on http://${name}:${port}/; Ctrl-C ends it`);
+        await aborted(interrupts.signal);
+        await end(server, listener, options.grace * 1000);
+      } finally {
+        await model.close();
+      }
+    } finally {
+      await listener.shutdown();
+    }
+    interrupts.signal.throwIfAborted();
+  });
+}
+
+function listen(
+  server: ModelServer,
+  { host, port }: { readonly host: string; readonly port: number },
+): Deno.HttpServer<Deno.NetAddr> {
+  try {
+    return Deno.serve({
+      hostname: host,
+      port,
+      onListen: () => {},
+      handler: (request) => server.handle(request),
+    });
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new UsageError(
+      `Cannot listen on ${host}:${port}: ${error.message}; --port and --host choose another`,
+      { cause: error },
+    );
+  }
+}
+
+/** Lets what is being answered go on for a while, then cuts it off. */
+async function end(
+  server: ModelServer,
+  listener: Deno.HttpServer,
+  milliseconds: number,
+): Promise<void> {
+  server.drain();
+  const timer = setTimeout(() => server.cancelAll(), milliseconds);
+  try {
+    await listener.shutdown();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve());
+  });
+}
+
+/** What clients call a model that was named so. */
+function nameOf(spec: string | undefined): string {
+  if (spec === undefined) return "builtin";
+  return /^(hf:|hf\.co\/|synth:)/.test(spec) ? spec : basename(spec, ".gguf") || spec;
+}
+
+function filled(text: string): string {
+  if (text === "") throw new InvalidArgumentError("Expected a text that is not empty.");
+  return text;
+}

@@ -1,0 +1,74 @@
+/** Who may ask for what: the API key, and what pages of other sites may do. */
+
+import { timingSafeEqual } from "node:crypto";
+import { HttpError } from "./errors.ts";
+
+/** What the server was told of it. */
+export interface AccessRules {
+  /** Without it everybody may ask. */
+  readonly apiKey: string | undefined;
+  /** Origins whose pages may ask, such as https://example.com; "*" is all. */
+  readonly origins: readonly string[];
+  /** Names that a browser may know the server by, besides localhost and addresses. */
+  readonly hosts: readonly string[];
+}
+
+/** Paths that need no key: they tell nothing and cost nothing. */
+const OPEN_PATHS = ["/health", "/", "/page.js", "/page.css"];
+
+/**
+ * Checks a request.
+ *
+ * @throws {HttpError} 401 without the key; 403 if the page of another site asks.
+ */
+export async function checkAccess(request: Request, rules: AccessRules): Promise<void> {
+  const url = new URL(request.url);
+  const host = request.headers.get("host") ?? url.host;
+  const origin = request.headers.get("origin");
+  const { apiKey, origins, hosts } = rules;
+  // A page that asks under a name of its own for this address (DNS rebinding) has no key.
+  if (apiKey === undefined && origins.length === 0 && !isOwnName(host, hosts)) {
+    throw new HttpError(403, `Cannot answer under the name ${JSON.stringify(host)}`);
+  }
+  if (origin !== null && !isAllowed(origin, origins) && origin !== `${url.protocol}//${host}`) {
+    throw new HttpError(403, `Cannot answer pages of ${JSON.stringify(origin)}: see --cors`);
+  }
+  if (apiKey === undefined || OPEN_PATHS.includes(url.pathname)) return;
+  const [, given] = /^Bearer (.*)$/i.exec(request.headers.get("authorization") ?? "") ?? [];
+  if (given !== undefined && timingSafeEqual(await digest(given), await digest(apiKey))) return;
+  throw new HttpError(
+    401,
+    given === undefined
+      ? "Cannot answer without an API key: send it as a bearer token"
+      : "Cannot answer: the API key is wrong",
+    { code: "invalid_api_key" },
+  );
+}
+
+/** Equal lengths, so that comparing takes equal time. */
+async function digest(text: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+}
+
+function isOwnName(host: string, hosts: readonly string[]): boolean {
+  const name = host.replace(/:\d+$/, "").toLowerCase();
+  return name === "localhost" || name.endsWith(".localhost") || hosts.includes(name) ||
+    /^(\d+\.){3}\d+$|^\[[\da-f:.]+\]$/.test(name);
+}
+
+function isAllowed(origin: string, origins: readonly string[]): boolean {
+  return origins.includes("*") || origins.includes(origin);
+}
+
+/** What a browser wants to be told for a page of an allowed origin; else nothing. */
+export function corsHeaders(request: Request, { origins }: AccessRules): Record<string, string> {
+  const origin = request.headers.get("origin");
+  if (origin === null || !isAllowed(origin, origins)) return {};
+  return {
+    "access-control-allow-origin": origin,
+    "access-control-allow-methods": "GET, POST, OPTIONS",
+    "access-control-allow-headers": "authorization, content-type, x-request-id",
+    "access-control-max-age": "600",
+    vary: "origin",
+  };
+}

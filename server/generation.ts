@@ -1,0 +1,113 @@
+/** A request's fields made an answer of the engine. */
+
+import type { Model } from "../engine/mod.ts";
+import type { EncodedPrompt } from "../engine/prompt.ts";
+import { Answer } from "../engine/run/answer.ts";
+import type { FinishReason } from "../engine/run/sequence.ts";
+import type { Token } from "../engine/run/token_stream.ts";
+import type { SharedFields } from "./requests.ts";
+
+/** What a request asks for besides the fields of its own kind. */
+export interface AnswerOptions {
+  readonly maxTokens: number;
+  readonly logprobs: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Submits a prompt with what the fields ask for. */
+export function startAnswer(
+  { engine, tokenizer }: Model,
+  { ids, continues }: EncodedPrompt,
+  { fields, maxTokens, logprobs, signal }: AnswerOptions & { readonly fields: SharedFields },
+): Answer {
+  const { stop, logit_bias: biases, top_k: topK, seed } = fields;
+  const { min_tokens: minTokens, presence_penalty: presencePenalty } = fields;
+  const { frequency_penalty: frequencyPenalty } = fields;
+  return new Answer(engine, tokenizer, {
+    promptIds: ids,
+    continues,
+    maxTokens,
+    sampling: {
+      ...given("temperature", fields.temperature),
+      ...given("topP", fields.top_p),
+      ...given("topK", topK === -1 ? 0 : topK),
+      ...given("minP", fields.min_p),
+      ...given("repeatPenalty", fields.repetition_penalty),
+      // OpenAI's seeds have 64 bits.
+      ...given("seed", seed == null ? seed : Number(BigInt.asUintN(32, BigInt(seed)))),
+      ...(biases && {
+        logitBias: new Map(Object.entries(biases).map(([id, bias]) => [Number(id), bias])),
+      }),
+    },
+    stops: typeof stop === "string" ? [stop] : stop ?? [],
+    ...(fields.ignore_eos && { stopIds: [] }),
+    ...given("minTokens", minTokens),
+    ...given("presencePenalty", presencePenalty),
+    ...given("frequencyPenalty", frequencyPenalty),
+    ...given("logprobs", logprobs),
+    signal,
+  });
+}
+
+/** A property, unless its value is left out. */
+function given<Name extends string, T>(
+  name: Name,
+  value: T | null | undefined,
+): { readonly [name in Name]?: T } {
+  return value == null ? {} : { [name]: value } as { readonly [name in Name]?: T };
+}
+
+/** A token with all the text that comes with it; `finish` is on the last. */
+export interface AnswerEvent {
+  readonly token: Token | undefined;
+  readonly text: string;
+  readonly finish?: FinishReason;
+}
+
+/** An answer one event a token, what is held back until the end put to the last. */
+export async function* answerEvents(answer: Answer): AsyncGenerator<AnswerEvent> {
+  const pieces = answer[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { done, value: piece } = await pieces.next();
+      if (done) {
+        // Cancelled between two tokens.
+        yield { token: undefined, text: "", finish: answer.summary!.finish };
+        return;
+      }
+      const { token, text, finish } = piece;
+      if (finish === undefined) {
+        yield { token, text };
+        continue;
+      }
+      const rest = await pieces.next();
+      yield { token, text: text + (rest.done ? "" : rest.value.text), finish };
+      return;
+    }
+  } finally {
+    await pieces.return(undefined);
+  }
+}
+
+/** The events of several answers as they come, with the number of the answer. */
+export async function* mergedEvents(
+  answers: readonly Answer[],
+): AsyncGenerator<readonly [index: number, event: AnswerEvent]> {
+  const sources = answers.map(answerEvents);
+  const next = async (index: number) => ({ index, result: await sources[index]!.next() });
+  const pending = new Map(sources.map((_, index) => [index, next(index)]));
+  try {
+    while (pending.size > 0) {
+      const { index, result } = await Promise.race(pending.values());
+      if (result.done) {
+        pending.delete(index);
+        continue;
+      }
+      pending.set(index, next(index));
+      yield [index, result.value];
+    }
+  } finally {
+    for (const answer of answers) answer.cancel();
+    await Promise.allSettled(pending.values());
+  }
+}

@@ -1,0 +1,111 @@
+/** Answers made responses, whole or as a stream of events. */
+
+import type { Answer } from "../engine/run/answer.ts";
+import type { FinishReason } from "../engine/run/sequence.ts";
+import { errorBody, HttpError, httpError } from "./errors.ts";
+import { dataEvent, eventResponse } from "./event_stream.ts";
+import type { Exchange } from "./exchange.ts";
+import { type AnswerEvent, answerEvents, mergedEvents } from "./generation.ts";
+import type { SharedFields } from "./requests.ts";
+import { timingsOf, usageOf } from "./usage.ts";
+
+/** How the answers of a kind of request are written. */
+export interface ReplyFormat {
+  /** The kind of the whole, and of a piece of it. */
+  readonly object: string;
+  readonly chunkObject: string;
+  /** What begins the id. */
+  readonly idPrefix: string;
+  /** A writer for each answer. */
+  readonly choices: readonly ChoiceWriter[];
+}
+
+/** Writes one answer. */
+export interface ChoiceWriter {
+  /** What a piece has besides its number and why the answer ended. */
+  chunk(event: AnswerEvent): Record<string, unknown>;
+  /** The same of the whole. */
+  whole(events: readonly AnswerEvent[]): Record<string, unknown>;
+}
+
+/** What is replied, and to whom. */
+export interface Reply {
+  readonly answers: readonly Answer[];
+  readonly format: ReplyFormat;
+  readonly fields: SharedFields;
+  readonly model: string;
+}
+
+/** The response to a request. A stream closes the exchange when it has ended. */
+export async function reply(work: Reply, exchange: Exchange): Promise<Response> {
+  if (work.fields.stream) {
+    exchange.stream();
+    return eventResponse(streamEvents(work, exchange), () => exchange.clientGone());
+  }
+  const { answers, format: { object, choices } } = work;
+  const all = await Promise.all(answers.map(async (answer) => {
+    const events: AnswerEvent[] = [];
+    for await (const event of answerEvents(answer)) events.push(event);
+    return events;
+  }));
+  const timings = answers.length === 1 ? timingsOf(answers[0]!) : undefined;
+  return Response.json({
+    ...head(work, exchange, object),
+    choices: all.map((events, index) => ({
+      index,
+      ...choices[index]!.whole(events),
+      finish_reason: finishReason(events.at(-1)!.finish),
+    })),
+    usage: usageOf(answers),
+    ...(timings && { timings }),
+  });
+}
+
+function head(
+  { format: { idPrefix }, model }: Reply,
+  { id, started }: Exchange,
+  object: string,
+) {
+  return { id: idPrefix + id, object, created: Math.floor(started.getTime() / 1000), model };
+}
+
+async function* streamEvents(work: Reply, exchange: Exchange): AsyncGenerator<string> {
+  const { answers, fields, format: { chunkObject, choices } } = work;
+  const { include_usage: wantsUsage, continuous_usage_stats: always } = fields.stream_options ?? {};
+  const start = head(work, exchange, chunkObject);
+  let failure: HttpError | undefined;
+  try {
+    for await (const [index, event] of mergedEvents(answers)) {
+      const choice = {
+        index,
+        ...choices[index]!.chunk(event),
+        finish_reason: finishReason(event.finish),
+      };
+      yield dataEvent({ ...start, choices: [choice], ...(always && { usage: usageOf(answers) }) });
+    }
+    if (wantsUsage) {
+      const timings = answers.length === 1 ? timingsOf(answers[0]!) : undefined;
+      yield dataEvent({
+        ...start,
+        choices: [],
+        usage: usageOf(answers),
+        ...(timings && { timings }),
+      });
+    }
+    yield dataEvent("[DONE]");
+  } catch (error) {
+    failure = httpError(error);
+    yield dataEvent(errorBody(failure));
+    yield dataEvent("[DONE]");
+  } finally {
+    exchange.close(failure?.status ?? 200, failure);
+  }
+}
+
+/** @throws {HttpError} if the answer was cut off by the server. */
+function finishReason(finish: FinishReason | undefined): "stop" | "length" | null {
+  if (finish === "cancelled") {
+    throw new HttpError(503, "Cannot finish the answer: the server is shutting down");
+  }
+  return finish ?? null;
+}

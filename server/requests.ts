@@ -1,0 +1,138 @@
+/**
+ * The bodies of completions and chat completions: what OpenAI's API has, and what vLLM and
+ * llama-server added. Fields that are not here are ignored, but for those that would change what the
+ * answer is.
+ */
+
+import { z } from "zod";
+import { HttpError } from "./errors.ts";
+
+const count = z.int().min(0).nullish();
+const number = z.number().nullish();
+const flag = z.boolean().nullish();
+
+/** Alternatives that may be listed for each token. */
+const MOST_LOGPROBS = 20;
+const MOST_STOPS = 16;
+
+const shared = {
+  model: z.string().nullish(),
+  max_tokens: count,
+  min_tokens: count,
+  ignore_eos: flag,
+  temperature: number,
+  top_p: number,
+  // Of vLLM, -1 is all.
+  top_k: z.int().min(-1).nullish(),
+  min_p: number,
+  seed: z.int().nullish(),
+  stop: z.union([z.string(), z.array(z.string()).max(MOST_STOPS)]).nullish(),
+  presence_penalty: number,
+  frequency_penalty: number,
+  repetition_penalty: number,
+  logit_bias: z.record(z.string().regex(/^\d{1,10}$/, "keys are token ids"), z.number()).nullish(),
+  stream: flag,
+  stream_options: z.object({
+    include_usage: flag,
+    continuous_usage_stats: flag,
+  }).nullish(),
+};
+
+/** The fields that both kinds of requests have. */
+export type SharedFields = z.infer<z.ZodObject<typeof shared>>;
+
+const ids = z.array(z.int().min(0)).min(1);
+
+/** `POST /v1/completions`. */
+export const completionSchema = z.object({
+  ...shared,
+  prompt: z.union([z.string(), ids, z.array(z.string()).min(1), z.array(ids).min(1)], {
+    error: "expected a text, token ids, or a list of either",
+  }),
+  echo: flag,
+  logprobs: z.int().min(0).max(MOST_LOGPROBS).nullish(),
+});
+
+/** A checked body of `POST /v1/completions`. */
+export type CompletionBody = z.infer<typeof completionSchema>;
+
+const textPart = z.object({ type: z.literal("text"), text: z.string() });
+
+const message = z.object({
+  role: z.string().min(1),
+  content: z.union([z.string(), z.array(textPart)], {
+    error: "expected a text, or parts of type text",
+  }).nullish(),
+  reasoning_content: z.string().nullish(),
+});
+
+/** `POST /v1/chat/completions`. */
+export const chatSchema = z.object({
+  ...shared,
+  messages: z.array(message).min(1),
+  max_completion_tokens: count,
+  logprobs: flag,
+  top_logprobs: z.int().min(0).max(MOST_LOGPROBS).nullish(),
+  chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
+});
+
+/** A checked body of `POST /v1/chat/completions`. */
+export type ChatBody = z.infer<typeof chatSchema>;
+
+/** `POST /tokenize`, as vLLM has it, or llama-server (`content`). */
+export const tokenizeSchema = z.object({
+  prompt: z.string().nullish(),
+  content: z.string().nullish(),
+  add_special_tokens: flag,
+  add_special: flag,
+});
+
+/** `POST /detokenize`. */
+export const detokenizeSchema = z.object({ tokens: z.array(z.int().min(0)) });
+
+/** Fields that ask for something that is not done: what they may be, and be ignored. */
+const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
+  tools: isEmpty,
+  functions: isEmpty,
+  response_format: (value) => isEmpty(value) || (value as { type?: unknown }).type === "text",
+  n: (value) => value === 1,
+  best_of: (value) => value === 1,
+  suffix: isEmpty,
+  prompt_embeds: isEmpty,
+  use_beam_search: (value) => value === false,
+};
+
+function isEmpty(value: unknown): boolean {
+  return value === "" || (Array.isArray(value) && value.length === 0);
+}
+
+/**
+ * @throws {HttpError} 400 if the body asks for what would be left out silently.
+ */
+export function refuseUnsupported(body: unknown): void {
+  if (typeof body !== "object" || body === null) return;
+  const fields = body as Readonly<Record<string, unknown>>;
+  for (const [name, isIgnored] of Object.entries(REFUSED)) {
+    const value = fields[name];
+    if (value === undefined || value === null || isIgnored(value)) continue;
+    const why = name === "n" || name === "best_of" ? "one answer a request" : "it is not supported";
+    throw new HttpError(400, `Cannot use '${name}': ${why}`, {
+      code: "unsupported_parameter",
+      param: name,
+    });
+  }
+  const { messages } = fields;
+  if (!Array.isArray(messages)) return;
+  for (const [i, message] of messages.entries()) {
+    const parts: unknown = message?.content;
+    const part = Array.isArray(parts) ? parts.find((p) => p?.type !== "text") : undefined;
+    if (part === undefined) continue;
+    throw new HttpError(
+      400,
+      `Cannot use a part of type '${
+        String(part?.type)
+      }' in messages.${i}.content: only text is supported`,
+      { code: "unsupported_parameter", param: `messages.${i}.content` },
+    );
+  }
+}

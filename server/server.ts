@@ -1,0 +1,258 @@
+/** Requests in, responses out: the routes of the server. */
+
+import type { Model } from "../engine/mod.ts";
+import { DeviceError } from "../engine/errors.ts";
+import type { Answer } from "../engine/run/answer.ts";
+import { type AccessRules, checkAccess, corsHeaders } from "./access.ts";
+import { Admission } from "./admission.ts";
+import { chatFormat, chatPrompt } from "./chat.ts";
+import { completionFormat, completionPrompts, DEFAULT_COMPLETION_TOKENS } from "./completions.ts";
+import { errorResponse, HttpError, httpError } from "./errors.ts";
+import { accessLine, Exchange, type ExchangeRecord } from "./exchange.ts";
+import { startAnswer } from "./generation.ts";
+import { type BodyLimits, checked, readJson } from "./json_body.ts";
+import { Metrics } from "./metrics.ts";
+import { PAGE } from "./page/mod.ts";
+import { reply } from "./reply.ts";
+import {
+  chatSchema,
+  completionSchema,
+  detokenizeSchema,
+  refuseUnsupported,
+  tokenizeSchema,
+} from "./requests.ts";
+
+/** How a model is served. */
+export interface ServerOptions extends AccessRules {
+  /** What clients call the model. */
+  readonly name: string;
+  /** Answers that are generated at a time, and that may wait besides. */
+  readonly concurrency: number;
+  readonly queue: number;
+  readonly body: BodyLimits;
+  /** Takes a line for each request, without a line end. */
+  readonly log: (line: string) => void;
+}
+
+type Handler = (
+  model: Model,
+  exchange: Exchange,
+  request: Request,
+) => Response | Promise<Response>;
+
+/** A server of one model, which may still be loading. */
+export class ModelServer {
+  readonly #options: ServerOptions;
+  readonly #admission: Admission;
+  readonly #metrics = new Metrics();
+  readonly #open = new Set<Exchange>();
+  readonly #created = Math.floor(Date.now() / 1000);
+  #model: Model | undefined;
+  #draining = false;
+  /** The device failed: nothing can be answered any more. */
+  #failure: DeviceError | undefined;
+
+  readonly #routes: Readonly<Record<string, Handler>> = {
+    "POST /v1/completions": (model, exchange, request) =>
+      this.#completions(model, exchange, request),
+    "POST /v1/chat/completions": (model, exchange, request) => this.#chat(model, exchange, request),
+    "GET /v1/models": (model) => this.#models(model),
+    "POST /tokenize": (model, _, request) => this.#tokenize(model, request),
+    "POST /detokenize": (model, _, request) => this.#detokenize(model, request),
+    "POST /reset_prefix_cache": (model) => {
+      model.engine.clearPrefixCache();
+      return new Response(null, { status: 200 });
+    },
+  };
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    this.#admission = new Admission(options.concurrency, options.queue);
+  }
+
+  /** From now on it answers. */
+  ready(model: Model): void {
+    this.#model = model;
+  }
+
+  /** Requests that are not over. */
+  get open(): number {
+    return this.#open.size;
+  }
+
+  /** Takes no new requests from now on. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** Cuts off what is being answered. */
+  cancelAll(): void {
+    for (const exchange of this.#open) exchange.cancel();
+  }
+
+  /** Answers a request; it never throws. */
+  async handle(request: Request): Promise<Response> {
+    const exchange = new Exchange(request, (record) => this.#over(exchange, record));
+    this.#open.add(exchange);
+    let response: Response;
+    let failure: HttpError | undefined;
+    try {
+      response = await this.#respond(request, exchange);
+    } catch (error) {
+      if (error instanceof DeviceError) this.#failure = error;
+      failure = httpError(error);
+      response = errorResponse(failure);
+    }
+    response.headers.set("x-request-id", exchange.id);
+    response.headers.set("server", "tvllm");
+    response.headers.set("x-content-type-options", "nosniff");
+    for (const [name, value] of Object.entries(corsHeaders(request, this.#options))) {
+      response.headers.set(name, value);
+    }
+    if (this.#draining) response.headers.set("connection", "close");
+    if (failure || !exchange.streams) exchange.close(response.status, failure);
+    return response;
+  }
+
+  async #respond(request: Request, exchange: Exchange): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    const route = `${request.method} ${pathname}`;
+    await checkAccess(request, this.#options);
+    if (request.method === "OPTIONS") return new Response(null, { status: 204 });
+    const asset = PAGE[route];
+    if (asset) return new Response(asset.text, { headers: asset.headers });
+    if (route === "GET /health") return this.#health();
+    if (route === "GET /metrics") return this.#metricsText();
+    const handler = this.#routes[route];
+    if (!handler) throw this.#notFound(pathname);
+    if (this.#draining) throw new HttpError(503, "Cannot answer: the server is shutting down");
+    if (this.#failure) throw this.#failure;
+    if (!this.#model) {
+      throw new HttpError(503, "Cannot answer yet: the model is being loaded", { retryAfter: 1 });
+    }
+    return await handler(this.#model, exchange, request);
+  }
+
+  #notFound(pathname: string): HttpError {
+    const methods = Object.keys(this.#routes).filter((route) => route.endsWith(` ${pathname}`));
+    if (methods.length === 0) return new HttpError(404, `Cannot find ${pathname}`);
+    return new HttpError(405, `Cannot use this method: ${methods.join(", ")}`);
+  }
+
+  #health(): Response {
+    const status = this.#failure
+      ? "error"
+      : this.#draining
+      ? "shutting down"
+      : this.#model
+      ? "ok"
+      : "loading model";
+    return Response.json({ status }, { status: status === "ok" ? 200 : 503 });
+  }
+
+  #metricsText(): Response {
+    return new Response(this.#metrics.text(this.#model?.engine.stats), {
+      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+    });
+  }
+
+  #models(model: Model): Response {
+    const { name } = this.#options;
+    const entry = {
+      id: name,
+      object: "model",
+      created: this.#created,
+      owned_by: "tvllm",
+      root: name,
+      max_model_len: model.contextLength,
+    };
+    return Response.json({ object: "list", data: [entry] });
+  }
+
+  async #completions(model: Model, exchange: Exchange, request: Request): Promise<Response> {
+    const fields = await this.#fields(request, completionSchema);
+    const prompts = completionPrompts(model, fields);
+    const format = completionFormat(model, fields, prompts);
+    const options = {
+      fields,
+      maxTokens: fields.max_tokens ?? DEFAULT_COMPLETION_TOKENS,
+      logprobs: fields.logprobs ?? undefined,
+      signal: exchange.signal,
+    };
+    const answers = this.#start(
+      exchange,
+      prompts.map((prompt) => () => startAnswer(model, prompt, options)),
+    );
+    return await reply({ answers, format, fields, model: this.#options.name }, exchange);
+  }
+
+  async #chat(model: Model, exchange: Exchange, request: Request): Promise<Response> {
+    const fields = await this.#fields(request, chatSchema);
+    const prompt = chatPrompt(model, fields);
+    const format = chatFormat(model, fields, prompt);
+    const { max_completion_tokens, max_tokens, logprobs, top_logprobs } = fields;
+    const options = {
+      fields,
+      // All that the context has room for.
+      maxTokens: max_completion_tokens ?? max_tokens ?? model.contextLength - prompt.ids.length,
+      logprobs: logprobs ? top_logprobs ?? 0 : undefined,
+      signal: exchange.signal,
+    };
+    const answers = this.#start(exchange, [() => startAnswer(model, prompt, options)]);
+    return await reply({ answers, format, fields, model: this.#options.name }, exchange);
+  }
+
+  /** Submits answers if there is room for them, which they leave when the exchange is over. */
+  #start(exchange: Exchange, submits: readonly (() => Answer)[]): Answer[] {
+    const leave = this.#admission.enter(submits.length);
+    exchange.signal.addEventListener("abort", leave);
+    const answers = submits.map((submit) => submit());
+    exchange.generates(answers);
+    return answers;
+  }
+
+  async #fields<T extends { readonly model?: string | null | undefined }>(
+    request: Request,
+    schema: Parameters<typeof checked<T>>[0],
+  ): Promise<T> {
+    const body = await readJson(request, this.#options.body);
+    refuseUnsupported(body);
+    const fields = checked(schema, body);
+    const { name } = this.#options;
+    if (fields.model != null && fields.model !== name) {
+      const asked = JSON.stringify(fields.model.slice(0, 200));
+      throw new HttpError(404, `Cannot find the model ${asked}: this is ${JSON.stringify(name)}`, {
+        code: "model_not_found",
+        param: "model",
+      });
+    }
+    return fields;
+  }
+
+  async #tokenize(model: Model, request: Request): Promise<Response> {
+    const body = checked(tokenizeSchema, await readJson(request, this.#options.body));
+    const text = body.prompt ?? body.content;
+    if (text == null) throw new HttpError(400, "Cannot tokenize nothing: give a prompt");
+    // vLLM adds BOS unless told, llama-server if told.
+    const bos = body.add_special_tokens ?? body.add_special ?? body.prompt != null;
+    const tokens = model.tokenize(text, { special: true, bos });
+    return Response.json({ count: tokens.length, max_model_len: model.contextLength, tokens });
+  }
+
+  async #detokenize(model: Model, request: Request): Promise<Response> {
+    const { tokens } = checked(detokenizeSchema, await readJson(request, this.#options.body));
+    const prompt = model.tokenizer.decode(tokens, { special: true });
+    return Response.json({ prompt, content: prompt });
+  }
+
+  #over(exchange: Exchange, record: ExchangeRecord): void {
+    this.#open.delete(exchange);
+    const { path, error } = record;
+    if (error?.cause instanceof DeviceError) this.#failure = error.cause;
+    const known = ["/health", "/metrics", "/"].includes(path) ||
+      Object.keys(this.#routes).some((route) => route.endsWith(` ${path}`));
+    this.#metrics.record(record, known ? path : "other");
+    // What looks on, again and again, would hide the rest.
+    if (record.method !== "GET" || record.status >= 400) this.#options.log(accessLine(record));
+  }
+}

@@ -1,0 +1,270 @@
+/** What is measured of servers that stream in the forms of those in use, cut and broken ones too. */
+
+import assert from "node:assert/strict";
+import { Harness } from "../../bench/harness/harness.ts";
+import { latency } from "../../bench/suites/latency.ts";
+import { throughput } from "../../bench/suites/throughput.ts";
+import { toMarkdown } from "../../bench/report/markdown.ts";
+import { reportSchema } from "../../bench/report/report.ts";
+import { EndpointClient, EndpointError } from "../../bench/targets/endpoint_client.ts";
+import { EndpointTarget } from "../../bench/targets/endpoint_target.ts";
+import { GREEDY } from "../../engine/run/runner.ts";
+import { loadServed, makeServer } from "../server/served.ts";
+import { numberOf, PROGRAM, RUN } from "./scripted_target.ts";
+
+/** Answers each route with a response; a missing one with 404. */
+async function withServer(
+  routes: Readonly<Record<string, (request: Request) => Response | Promise<Response>>>,
+  use: (client: EndpointClient) => Promise<void>,
+): Promise<void> {
+  const listener = Deno.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    onListen: () => {},
+    handler: async (request) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/v1/models" && !routes[pathname]) {
+        return Response.json({ object: "list", data: [{ id: "m" }] });
+      }
+      const route = routes[pathname];
+      if (route) return await route(request);
+      await request.body?.cancel();
+      return Response.json({ detail: "Not Found" }, { status: 404 });
+    },
+  });
+  try {
+    await use(await EndpointClient.open({ url: `http://127.0.0.1:${listener.addr.port}/v1` }));
+  } finally {
+    await listener.shutdown();
+  }
+}
+
+/** A response that streams these pieces as they are. */
+function pieces(...texts: string[]): Response {
+  const body = new ReadableStream({
+    async start(controller) {
+      for (const text of texts) {
+        controller.enqueue(new TextEncoder().encode(text));
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+      controller.close();
+    },
+  });
+  return new Response(body, { headers: { "content-type": "text/event-stream" } });
+}
+
+const event = (data: object) => `data: ${JSON.stringify(data)}\n\n`;
+const text = (text: string, finish: string | null = null) => ({
+  choices: [{ index: 0, text, finish_reason: finish }],
+});
+const delta = (delta: object, finish: string | null = null) => ({
+  choices: [{ index: 0, delta, finish_reason: finish }],
+});
+const DONE = "data: [DONE]\n\n";
+const USAGE = { prompt_tokens: 5, completion_tokens: 3, total_tokens: 8 };
+const REQUEST = { prompt: "Hello", maxTokens: 3, sampling: GREEDY };
+
+interface Form {
+  readonly name: string;
+  readonly path: string;
+  readonly stream: readonly string[];
+  readonly tokens: number;
+  readonly counted: string;
+  readonly chunks: number;
+}
+
+/** After the servers' own sources. */
+const FORMS: readonly Form[] = [
+  {
+    name: "vLLM: usage in a chunk without choices, a token without text",
+    path: "/v1/completions",
+    stream: [
+      event({ ...text("a"), usage: null }),
+      event({ ...text(""), usage: null }),
+      event({ ...text("b", "length"), usage: null }),
+      event({ choices: [], usage: { ...USAGE, prompt_tokens_details: { cached_tokens: 2 } } }),
+      DONE,
+    ],
+    tokens: 3,
+    counted: "usage",
+    chunks: 2,
+  },
+  {
+    name: "llama-server: usage and timings in the last chunk with choices",
+    path: "/v1/completions",
+    stream: [
+      event(text("a")),
+      event(text("b")),
+      event(text("c")),
+      event({
+        ...text("", "length"),
+        usage: USAGE,
+        timings: { prompt_n: 5, prompt_ms: 12.5, predicted_n: 3, predicted_per_token_ms: 2.5 },
+      }),
+      DONE,
+    ],
+    tokens: 3,
+    counted: "usage",
+    chunks: 3,
+  },
+  {
+    name: "SGLang: chats alone, the role first and empty, reasoning",
+    path: "/v1/chat/completions",
+    stream: [
+      event(delta({ role: "assistant", content: "", reasoning_content: null })),
+      event(delta({ content: null, reasoning_content: "hm" })),
+      event(delta({ content: "a", reasoning_content: null })),
+      event(delta({ content: "b" }, "length")),
+      event({ choices: [], usage: USAGE }),
+      DONE,
+    ],
+    tokens: 3,
+    counted: "usage",
+    chunks: 3,
+  },
+  {
+    name: "ollama: reasoning by its other name, no tokenizer",
+    path: "/v1/chat/completions",
+    stream: [
+      event(delta({ role: "assistant", content: "", reasoning: "hm" })),
+      event(delta({ role: "assistant", content: "a" })),
+      event(delta({ role: "assistant", content: "" }, "stop")),
+      event({ choices: [], usage: { ...USAGE, completion_tokens: 2 } }),
+      DONE,
+    ],
+    tokens: 2,
+    counted: "usage",
+    chunks: 2,
+  },
+  {
+    name: "LM Studio: no usage, CRLF, comments, events cut anywhere",
+    path: "/v1/completions",
+    stream: [
+      ": keep-alive\r\n\r\ndata: " + JSON.stringify(text("a")).slice(0, 9),
+      JSON.stringify(text("a")).slice(9) + "\r\n\r",
+      "\ndata: " + JSON.stringify(text("b", "stop")) + "\r\n\r\n",
+      "data: [DONE]\r\n\r\n",
+    ],
+    tokens: 2,
+    counted: "chunks",
+    chunks: 2,
+  },
+  {
+    name: "TGI: data without a space, no [DONE]",
+    path: "/v1/completions",
+    stream: [
+      `data:${JSON.stringify(text("a"))}\n\n`,
+      `data:${JSON.stringify({ ...text("b", "length"), usage: null })}\n\n`,
+      `data:${JSON.stringify({ choices: [], usage: { ...USAGE, completion_tokens: 2 } })}\n\n`,
+    ],
+    tokens: 2,
+    counted: "usage",
+    chunks: 2,
+  },
+];
+
+for (const { name, path, stream, ...expected } of FORMS) {
+  Deno.test(`EndpointClient reads ${name}`, async () => {
+    await withServer({ [path]: () => pieces(...stream) }, async (client) => {
+      const { submitted, chunks, tokens, counted } = await client.complete(REQUEST);
+      assert.deepEqual({ tokens, counted, chunks: chunks.length }, expected);
+      assert.ok(chunks.every((time, i) => time >= (chunks[i - 1] ?? submitted)));
+    });
+  });
+}
+
+Deno.test("EndpointClient takes what a server tells of itself, and sends what it is told", async () => {
+  const seen: Record<string, unknown>[] = [];
+  await withServer({
+    "/v1/completions": async (request) => {
+      seen.push(await request.json());
+      return pieces(...FORMS[1]!.stream);
+    },
+  }, async (client) => {
+    const answer = await client.complete(REQUEST);
+    assert.deepEqual(answer.own, { prompt: 12.5, perToken: 2.5 });
+    assert.equal(answer.promptTokens, 5);
+  });
+  const { prompt, max_tokens, min_tokens, ignore_eos, temperature, model } = seen[0]!;
+  assert.deepEqual({ prompt, max_tokens, min_tokens, ignore_eos, temperature, model }, {
+    prompt: "Hello",
+    max_tokens: 3,
+    min_tokens: 3,
+    ignore_eos: true,
+    temperature: 0,
+    model: "m",
+  });
+});
+
+Deno.test("EndpointClient counts by the server's tokenizer where there is no usage", async () => {
+  await withServer({
+    "/v1/completions": () => pieces(event(text("abc")), event(text("d", "stop")), DONE),
+    "/tokenize": async (request) => {
+      const { prompt } = await request.json();
+      return Response.json({ tokens: [...prompt].map((_, i) => i) });
+    },
+  }, async (client) => {
+    const { tokens, counted } = await client.complete(REQUEST);
+    assert.deepEqual([tokens, counted], [4, "tokenizer"]);
+  });
+});
+
+Deno.test("EndpointClient fails where an answer is cut off, broken, refused or empty", async () => {
+  const broken: readonly (readonly [RegExp, () => Response])[] = [
+    [/cut off/, () => pieces(event(text("a")))],
+    [/Cannot read an answer of .*: nonsense/, () => pieces(event(text("a")), "data: nonsense\n\n")],
+    [
+      /out of memory/,
+      () => pieces(event(text("a")), event({ error: { message: "out of memory" } })),
+    ],
+    [/no text/, () => pieces(event(text("", "stop")), DONE)],
+    [/answers 503: busy/, () => new Response("busy", { status: 503 })],
+    [
+      /answers 404: .*model/,
+      () => Response.json({ error: { message: "model not found" } }, { status: 404 }),
+    ],
+  ];
+  for (const [message, answer] of broken) {
+    await withServer({ "/v1/completions": answer }, async (client) => {
+      await assert.rejects(client.complete(REQUEST), (error) => {
+        assert.ok(error instanceof EndpointError);
+        assert.match(error.message, message);
+        return true;
+      });
+    });
+  }
+});
+
+Deno.test("suites measure a served model: tokens are the server's, and prompts unlike", async () => {
+  await using model = await loadServed();
+  const { server } = makeServer();
+  server.ready(model);
+  const route = (request: Request) => server.handle(request);
+  const routes = Object.fromEntries(
+    ["/v1/models", "/v1/completions", "/tokenize"].map((path) => [path, route]),
+  );
+  await withServer(routes, async (client) => {
+    const sample = "Every evening the baker told the same story. ".repeat(12);
+    const target = await EndpointTarget.open(client, PROGRAM, sample);
+    const run = { ...RUN, promptTokens: 32, repetitions: 2, contexts: [32] };
+    const report = await Harness.run(latency, target, { run });
+    assert.deepEqual(reportSchema.parse(report), report);
+    assert.ok(report.complete);
+    assert.deepEqual(report.environment.endpoint, {
+      url: client.url,
+      server: "tvllm",
+      api: "completions",
+      tokens: "usage",
+    });
+    assert.equal(report.limits, null);
+    assert.equal(report.environment.model.contextLength, 256);
+    assert.equal(numberOf(report, "output_tokens"), 2 * 2 * run.maxTokens);
+    // By the server's clock, which the network and HTTP are no part of.
+    assert.ok(
+      numberOf(report, "ttft", { clock: "server" }) < numberOf(report, "ttft", { clock: "here" }),
+    );
+    assert.match(toMarkdown(report), /\| Endpoint +\| http:\/\/127\.0\.0\.1/);
+    const rates = await Harness.run(throughput, target, { run });
+    assert.equal(numberOf(rates, "cache_hit_rate", { arrival: "concurrent", requests: 2 }), 0);
+  });
+});

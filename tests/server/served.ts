@@ -1,0 +1,61 @@
+/** A server of the built-in model on the CPU, without a network, and ways to ask it. */
+
+import { fileURLToPath } from "node:url";
+import { load, type Model, type ModelOptions } from "../../mod.ts";
+import { ModelServer, type ServerOptions } from "../../server/server.ts";
+
+const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
+
+/** The model that the tests serve. */
+export function loadServed(options: ModelOptions = {}): Promise<Model> {
+  return load(MODEL, { device: "cpu", contextLength: 256, maxSequences: 4, ...options });
+}
+
+/** A server that is not ready yet, and the lines of its log. */
+export function makeServer(
+  options: Partial<ServerOptions> = {},
+): { server: ModelServer; log: string[] } {
+  const log: string[] = [];
+  const server = new ModelServer({
+    name: "stories",
+    apiKey: undefined,
+    origins: [],
+    hosts: [],
+    concurrency: 4,
+    queue: 8,
+    body: { bytes: 100_000, milliseconds: 30_000 },
+    log: (line) => log.push(line),
+    ...options,
+  });
+  return { server, log };
+}
+
+/** A request as a client on this machine sends it. */
+export function request(
+  route: string,
+  body?: unknown,
+  init: { headers?: Record<string, string>; signal?: AbortSignal } = {},
+): Request {
+  const [method, path] = route.split(" ");
+  return new Request(`http://localhost${path}`, {
+    method: method!,
+    headers: { "content-type": "application/json", ...init.headers },
+    ...(init.signal && { signal: init.signal }),
+    ...(body !== undefined && {
+      body: typeof body === "string" || body instanceof ReadableStream || body instanceof Uint8Array
+        ? body as BodyInit
+        : JSON.stringify(body),
+    }),
+  });
+}
+
+/** The parsed data of each event of a body; "[DONE]" as it is. */
+export function parseEvents(text: string): unknown[] {
+  const events = text.split("\n\n");
+  if (events.pop() !== "") throw new Error("The last event has no end");
+  return events.map((event) => {
+    const data = /^data: (.*)$/.exec(event)?.[1];
+    if (data === undefined) throw new Error(`No event: ${event}`);
+    return data === "[DONE]" ? data : JSON.parse(data);
+  });
+}
