@@ -41,10 +41,16 @@ Deno.test("tvllm generate --json and --jsonl tell tokens, finish, seed, timings 
   assert.equal(whole.seed, 7);
   assert.ok(whole.ttft_ms > 0 && whole.total_ms > whole.ttft_ms);
   assert.equal(whole.logprobs.length, 24);
-  for (const { logprob, top } of whole.logprobs) {
+  for (const [i, { id, token, logprob, top }] of whole.logprobs.entries()) {
+    assert.equal(id, whole.tokens[i]);
+    assert.equal(typeof token, "string");
     assert.equal(top.length, 3);
+    const best = top.find((other: { id: number }) => other.id === id);
+    if (best !== undefined) assert.equal(best.token, token);
     assert.ok(top[0].logprob >= logprob && logprob <= 0);
   }
+  const pieces = whole.logprobs.map(({ token }: { token: string }) => token).join("");
+  assert.equal(pieces.replaceAll("\\n", "\n"), whole.text);
   const lines = (await runTvllm([...STORY, "--jsonl"])).stdout.trimEnd().split("\n")
     .map((line) => JSON.parse(line));
   assert.equal(lines.at(-1).generated_tokens, 24);
@@ -74,6 +80,23 @@ Deno.test("tvllm generate answers many prompts, each as it would alone", async (
   }
 });
 
+Deno.test("tvllm generate --prompts keeps ids and fields, and heads each answer with its prompt", async () => {
+  const stdin =
+    '{"id":"a7","prompt":"Once upon a time","topic":{"x":1}}\n{"prompt":"The king\\nsaid"}\n';
+  const options = ["--prompts", "-", "-n", "4", "--temp", "0"];
+  const lines = (await runTvllm(["generate", ...options, "--jsonl"], { stdin })).stdout;
+  const answers = lines.trimEnd().split("\n").map((line) => JSON.parse(line))
+    .sort((a, b) => a.index - b.index);
+  assert.deepEqual(answers.map(({ id, topic, prompt }) => ({ id, topic, prompt })), [
+    { id: "a7", topic: { x: 1 }, prompt: "Once upon a time" },
+    { id: undefined, topic: undefined, prompt: "The king\nsaid" },
+  ]);
+  const { stdout, stderr } = await runTvllm(["generate", ...options], { stdin });
+  const [first, second] = answers.map(({ text }) => text.trimEnd());
+  assert.equal(stdout, `## a7: Once upon a time\n${first}\n\n## 2: The king said\n${second}\n`);
+  assert.match(stderr, /^2 answers, 8 tokens in \d+ ms \([\d.,]+ tok\/s\)$/m);
+});
+
 Deno.test("tvllm generate runs a directory of safetensors", async () => {
   const directory = Deno.makeTempDirSync();
   for (const [name, content] of Object.entries(tinySafetensors("llama", "BF16", 3))) {
@@ -99,7 +122,8 @@ Deno.test("tvllm generate without an adapter: the CPU answers, and --device gpu 
   const answer = await runTvllm(STORY, { env: NO_ADAPTER });
   assert.equal(answer.code, 0, answer.stderr);
   assert.match(answer.stderr, /Running on the CPU \(.*\): Cannot find a GPU adapter: install/);
-  assert.equal(answer.stderr.trimEnd().split("\n").length, 2);
+  assert.match(answer.stderr, /\nStopped after 24 tokens: -n allows longer answers\n$/);
+  assert.equal(answer.stderr.trimEnd().split("\n").length, 3);
   const refused = await runTvllm([...STORY, "--device", "gpu"], { env: NO_ADAPTER });
   assert.equal(refused.code, 5);
   assert.match(refused.stderr, /error: Cannot find a GPU adapter: install/);
@@ -110,7 +134,7 @@ Deno.test("tvllm generate says that the context cut its answer", async () => {
   assert.equal(cut.code, 0, cut.stderr);
   assert.match(
     cut.stderr,
-    /^warning: the answer was cut at the context's 8 tokens; raise --ctx-size\n$/,
+    /^warning: the answer was cut at the context's 8 tokens; raise --ctx-size, at most 2048\n$/,
   );
   assert.equal((await runTvllm(["generate", "Once", "-n", "3", "-c", "8", "-q"])).stderr, "");
 });
@@ -173,7 +197,9 @@ Deno.test({
     }
     const { code } = await child.status;
     assert.equal(code, 130, await stderr);
-    const [, tokens] = /(\d+) tokens after \d+, first after/.exec(await stderr)!;
+    const [, tokens] = /^Read a prompt of \d+ tokens in .*, wrote (\d+) tokens in /m.exec(
+      await stderr,
+    )!;
     assert.ok(Number(tokens) < 1000, `${tokens} of 2000 tokens`);
   },
 });
@@ -211,6 +237,6 @@ Deno.test({
     clearTimeout(timer);
     if (!sent) return console.error("the device reads too fast to be interrupted");
     assert.equal((await child.status).code, 130, log);
-    assert.match(log, /^0 tokens after 1\d\d\d,/m);
+    assert.match(log, /^Stopped while reading a prompt of 1,\d\d\d tokens, on /m);
   },
 });
