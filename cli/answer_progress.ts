@@ -26,13 +26,13 @@ export class PromptProgress implements Disposable {
   }
 }
 
-/** How many tokens an answer has that is printed as a whole. */
+/** How many tokens an answer has of which nothing is printed yet. */
 export class TokenProgress implements Disposable {
   readonly #progress: ReturnType<Terminal["progress"]>;
   readonly #rate = new Rate();
 
-  constructor(terminal: Terminal) {
-    this.#progress = terminal.progress("Answering");
+  constructor(terminal: Terminal, label: string) {
+    this.#progress = terminal.progress(label);
   }
 
   update(tokens: number): void {

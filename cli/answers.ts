@@ -2,10 +2,17 @@
 
 import type { Model } from "../engine/mod.ts";
 import type { Answer, AnswerSummary } from "../engine/run/answer.ts";
+import type { TokenLogprobs } from "../engine/run/logprobs.ts";
+import type { Token } from "../engine/run/token_stream.ts";
+import type { Tokenizer } from "../engine/text/tokenizer.ts";
 import { PromptProgress, TokenProgress } from "./answer_progress.ts";
+import { AnswerText, type TextValues } from "./answer_text.ts";
 import type { Terminal } from "./terminal.ts";
+import { endsInThoughts } from "./thinking.ts";
+import { counted, milliseconds, tokenRate } from "./transfer.ts";
 
-interface Format {
+/** How an answer is printed. */
+export interface AnswerFormat extends TextValues {
   readonly json?: true | undefined;
   readonly jsonl?: true | undefined;
 }
@@ -13,28 +20,50 @@ interface Format {
 /** Prints an answer as it comes; with --json nothing, as its object comes at the end. */
 export async function printAnswer(
   answer: Answer,
-  format: Format,
-  terminal: Terminal,
+  { tokenizer }: Pick<Model, "tokenizer">,
+  { terminal, ...format }: AnswerFormat & { readonly terminal: Terminal },
 ): Promise<AnswerSummary> {
   using shown = new DisposableStack();
   const reading = shown.use(new PromptProgress(answer, terminal));
-  let answering: TokenProgress | undefined;
-  for await (const { token, text } of answer) {
+  let waiting: TokenProgress | undefined;
+  const isText = !format.json && !format.jsonl;
+  const text = new AnswerText(terminal, format, thinks(answer, tokenizer));
+  for await (const { token, text: piece } of answer) {
     reading[Symbol.dispose]();
-    if (format.json) {
-      answering ??= shown.use(new TokenProgress(terminal));
-      answering.update((token?.index ?? 0) + 1);
-    }
     if (format.jsonl) {
-      const { id, index, logprobs } = token ?? {};
-      const line = { ...(token && { id, index }), text, ...(logprobs && { logprobs }) };
+      const line = { ...(token && describeToken(token, tokenizer)), text: piece };
       terminal.write(`${JSON.stringify(line)}\n`);
-    } else if (!format.json && text !== "") terminal.write(text);
+    } else if (isText && text.write(piece)) {
+      waiting?.[Symbol.dispose]();
+      waiting = undefined;
+      continue;
+    }
+    if (format.jsonl || text.begun) continue;
+    waiting ??= shown.use(new TokenProgress(terminal, isText ? "Thinking" : "Answering"));
+    waiting.update((token?.index ?? 0) + 1);
   }
-  const summary = answer.summary!;
-  const { text } = summary;
-  if (!format.json && !format.jsonl && text !== "" && !text.endsWith("\n")) terminal.write("\n");
-  return summary;
+  if (isText) text.end();
+  return answer.summary!;
+}
+
+/** Whether the template has begun the model's thoughts. */
+function thinks({ promptIds }: Answer, tokenizer: Tokenizer): boolean {
+  return endsInThoughts(tokenizer.decode(promptIds.slice(-8)));
+}
+
+function describeToken({ id, index, logprobs }: Token, tokenizer: Tokenizer) {
+  return { id, index, ...(logprobs && { logprobs: withText(logprobs, id, tokenizer) }) };
+}
+
+/** Log-probabilities with the text of each token, which ids alone do not tell. */
+export function withText({ logprob, top }: TokenLogprobs, id: number, tokenizer: Tokenizer) {
+  const token = (id: number) => tokenizer.piece(id);
+  return {
+    id,
+    token: token(id),
+    logprob,
+    top: top.map(({ id, logprob }) => ({ id, token: token(id), logprob })),
+  };
 }
 
 /** An answer's JSON, less its text. */
@@ -61,11 +90,20 @@ export function decodeRate({ timePerToken }: AnswerSummary): number | null {
 
 /** An answer's figures on one line. */
 export function statistics(model: Model, summary: AnswerSummary): string {
+  const { promptTokens, ids } = summary;
+  const prompt = `a prompt of ${counted(promptTokens, "token")}`;
+  const said = ids.length === 0
+    ? `Stopped while reading ${prompt}`
+    : `Read ${prompt} in ${milliseconds(summary.timeToFirst)}, wrote ${speed(summary)}`;
+  return `${said}, on ${model.device.description}`;
+}
+
+/** `30 tokens in 1.2 s (25.0 tok/s)`. */
+export function speed(summary: AnswerSummary): string {
+  const { ids, timeToFirst, total } = summary;
   const rate = decodeRate(summary);
-  return [
-    `${summary.ids.length} tokens after ${summary.promptTokens}`,
-    `first after ${summary.timeToFirst.toFixed(0)} ms`,
-    ...(rate === null ? [] : [`${rate.toFixed(1)} tok/s`]),
-    model.device.description,
-  ].join(", ");
+  const written = counted(ids.length, "token");
+  return rate === null
+    ? written
+    : `${written} in ${milliseconds(total - timeToFirst)} (${tokenRate(rate)})`;
 }

@@ -5,7 +5,8 @@ import { RequestError } from "../engine/errors.ts";
 import type { GenerateOptions, Model } from "../engine/mod.ts";
 import { checkPromptOptions } from "../engine/prompt.ts";
 import type { AnswerSummary } from "../engine/run/answer.ts";
-import { describeAnswer, printAnswer, statistics } from "./answers.ts";
+import { describeAnswer, printAnswer, statistics, withText } from "./answers.ts";
+import type { TextValues } from "./answer_text.ts";
 import { chat } from "./chat.ts";
 import { readChatTemplate } from "./chat_template_option.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -25,8 +26,9 @@ import {
 } from "./options.ts";
 import { composePrompt } from "./prompt_input.ts";
 import { Terminal } from "./terminal.ts";
+import { counted } from "./transfer.ts";
 
-type GenerateValues = PromptValues & SamplingValues & {
+type GenerateValues = PromptValues & SamplingValues & TextValues & {
   readonly json?: true | undefined;
   readonly jsonl?: true | undefined;
   readonly logprobs?: number | undefined;
@@ -51,7 +53,9 @@ export function addGenerate(program: Command): void {
       "--logprobs <k>",
       "with --json or --jsonl: each token's log-probability and the k best",
       integer(0, 100),
-    );
+    )
+    .option("--no-wrap", "on a terminal: leave lines longer than it is wide to it")
+    .option("--no-thinking", "leave out what a reasoning model thinks before its answer");
   command.addHelpText(
     "after",
     "\nIn a chat /help lists the commands. It ends with exit code 0 after Ctrl-D, 130\n" +
@@ -126,27 +130,35 @@ async function answerOne({ model, prompts, values, signal, terminal }: Job): Pro
     signal,
     ...(logprobs !== undefined && { logprobs }),
   };
-  const summary = await printAnswer(model.generate(prompts[0]!, options), values, terminal);
-  if (values.json || values.jsonl) {
+  const { json, jsonl, wrap, thinking } = values;
+  const answer = model.generate(prompts[0]!, options);
+  const summary = await printAnswer(answer, model, { json, jsonl, wrap, thinking, terminal });
+  if (json || jsonl) {
     const report = describeAnswer(model, summary);
-    const { text, ids: tokens, logprobs = [] } = summary;
-    const whole = values.json
-      ? { ...report, text, tokens, ...(logprobs.length > 0 && { logprobs }) }
-      : report;
+    const { text, ids: tokens } = summary;
+    const logprobs = summary.logprobs?.map((own, i) => withText(own, tokens[i]!, model.tokenizer));
+    const whole = json ? { ...report, text, tokens, ...(logprobs && { logprobs }) } : report;
     terminal.write(`${JSON.stringify(whole)}\n`);
   }
-  if (summary.finish === "length" && full(model, summary)) {
-    terminal.warn(
-      `the answer was cut at the context's ${model.contextLength} tokens; raise --ctx-size`,
-    );
-  }
+  if (summary.finish === "length") explainCut(model, summary, terminal);
   const line = statistics(model, summary);
   if (terminal.stdoutIsTerminal) terminal.note(line, "dim");
   else terminal.detail(line);
 }
 
-function full({ contextLength }: Model, { promptTokens, ids }: AnswerSummary): boolean {
-  return promptTokens + ids.length >= contextLength;
+function explainCut(
+  { contextLength, config }: Model,
+  { promptTokens, ids }: AnswerSummary,
+  terminal: Terminal,
+): void {
+  if (promptTokens + ids.length < contextLength) {
+    terminal.note(`Stopped after ${counted(ids.length, "token")}: -n allows longer answers`);
+    return;
+  }
+  const way = contextLength < config.contextLength
+    ? `raise --ctx-size, at most ${config.contextLength}`
+    : "the model was made for no more";
+  terminal.warn(`the answer was cut at the context's ${contextLength} tokens; ${way}`);
 }
 
 async function answerMany({ model, prompts, values, signal, terminal }: Job): Promise<void> {

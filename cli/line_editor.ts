@@ -8,6 +8,9 @@ import { EXIT, InterruptedError } from "./exit_codes.ts";
 /** Several characters that come at once, within this many ms, were pasted, not typed. */
 const PASTE_GAP = 20;
 
+/** Stands before the lines of a message after its first. */
+const CONTINUED = "... ";
+
 /** What a person types at a prompt. Between two reads the terminal is as it was. */
 export class LineEditor {
   #history: string[] = [];
@@ -18,7 +21,8 @@ export class LineEditor {
   constructor(readonly prompt: string, readonly commands: readonly string[]) {}
 
   /**
-   * The next message: lines that were pasted together are one, but a command is a line of its own.
+   * The next message: lines that were pasted together are one, and those that end in a backslash go on
+   * in the next; but a command is a line of its own.
    * Undefined at the end of input (Ctrl-D). Ctrl-C discards what was typed.
    *
    * @throws {InterruptedError} on Ctrl-C where nothing was typed, and when `signal` is aborted.
@@ -47,17 +51,28 @@ export class LineEditor {
     editor.on("line", (line) => this.#lines.push(line));
     editor.on("SIGINT", () => {
       process.stdout.write("^C\n");
+      const typed = editor.line !== "" || this.#lines.length > 0;
       this.#lines = [];
       keys.input.pause();
-      if (editor.line === "") reject(new InterruptedError(EXIT.interrupted));
+      if (!typed) reject(new InterruptedError(EXIT.interrupted));
       else resolve(null);
     });
     // Else it would start a program to suspend this one, which tvllm may not.
     editor.on("SIGTSTP", () => {});
     editor.on("close", () => resolve(undefined));
+    /** Lines of which the last goes on. */
+    let open = 0;
     const take = () => {
       // The last line of a paste may still wait for its Enter.
-      if (editor.line !== "" || this.#lines.length === 0) return;
+      if (editor.line !== "" || this.#lines.length === open) return;
+      const last = this.#lines.at(-1)!;
+      if (last.endsWith("\\")) {
+        this.#lines.splice(-1, 1, last.slice(0, -1));
+        open = this.#lines.length;
+        editor.setPrompt(CONTINUED);
+        editor.prompt();
+        return;
+      }
       // What comes from now on is for the next read.
       keys.input.pause();
       const isCommand = this.#lines[0]!.startsWith("/");
@@ -98,6 +113,8 @@ class Keys implements Disposable {
   /** Hands over what comes; `done` is called after each piece. */
   listen(editor: Interface, done: () => void): void {
     const paste = () => {
+      // To write nothing would be a key, too: it ends the walk through the history.
+      if (this.#pasted === "") return;
       // On a terminal that is dumb, readline takes lines alone.
       for (const [i, line] of this.#pasted.split("\n").entries()) {
         if (i > 0) editor.write(null, { name: "return" });

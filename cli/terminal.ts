@@ -46,6 +46,11 @@ export class Terminal {
     return this.#stdout.isTerminal();
   }
 
+  /** It knows no escape sequences. */
+  get isDumb(): boolean {
+    return Deno.env.get("TERM") === "dumb";
+  }
+
   /** Columns of the terminal, 80 where there is none. */
   get columns(): number {
     try {
@@ -61,9 +66,14 @@ export class Terminal {
    * @throws {Deno.errors.BrokenPipe} if the reader has gone: let it pass, main() ends quietly.
    */
   write(text: string): void {
+    this.draw(this.stdoutIsTerminal ? escapeControls(text) : text);
+  }
+
+  /** Writes to stdout as it is, for what moves the cursor or is coloured: its words are escaped already. */
+  draw(text: string): void {
     this.#progress?.hide();
     try {
-      writeAll(this.#stdout, this.stdoutIsTerminal ? escapeControls(text) : text);
+      writeAll(this.#stdout, text);
     } catch (error) {
       if (!(error instanceof Error) || error instanceof Deno.errors.BrokenPipe) throw error;
       throw new Error(`Cannot write to standard output: ${error.message}`, { cause: error });
@@ -94,16 +104,15 @@ export class Terminal {
     if (this.#options.verbose) this.#log(escapeControls(Deno.inspect(error)));
   }
 
-  /** `text` in colour, for stderr. */
-  style(format: Format, text: string): string {
-    if (!this.#hasColor()) return text;
+  /** `text` in colour, where the stream that it is for has colours. */
+  style(format: Format, text: string, stream: "stdout" | "stderr" = "stderr"): string {
+    if (!this.#hasColor(stream === "stdout" ? this.#stdout : this.#stderr)) return text;
     return styleText(format, text, { validateStream: false });
   }
 
   /** Progress on `total` units, or on an unknown number of them; dispose of it when done. */
   progress(label: string, total?: number): Progress {
-    const shown = this.#stderr.isTerminal() && !this.#options.quiet &&
-      Deno.env.get("TERM") !== "dumb"; // which cannot remove a line
+    const shown = this.#stderr.isTerminal() && !this.#options.quiet && !this.isDumb;
     const screen = {
       draw: (line: string) => writeAll(this.#stderr, line),
       columns: this.columns,
@@ -112,14 +121,14 @@ export class Terminal {
     return this.#progress = new Progress(label, total, shown ? screen : undefined);
   }
 
-  #hasColor(): boolean {
+  #hasColor(stream: OutputStream): boolean {
     const { color = "auto" } = this.#options;
     if (color !== "auto") return color === "always";
     // The order of node:tty: FORCE_COLOR outdoes NO_COLOR.
     const force = Deno.env.get("FORCE_COLOR");
     if (force !== undefined) return force !== "0";
     if (Deno.env.get("NO_COLOR")) return false;
-    return this.#stderr.isTerminal() && Deno.env.get("TERM") !== "dumb";
+    return stream.isTerminal() && !this.isDumb;
   }
 
   #log(line: string): void {

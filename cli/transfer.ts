@@ -16,6 +16,12 @@ export function duration(seconds: number): string {
   return `${Math.floor(s / 3600)} h ${String(Math.floor(s / 60) % 60).padStart(2, "0")} min`;
 }
 
+/** Milliseconds as 390 ms, 6.2 s or 6 min 31 s. */
+export function milliseconds(ms: number): string {
+  if (ms < 1000) return `${ms.toFixed(0)} ms`;
+  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : duration(ms / 1000);
+}
+
 /** What is counted while work goes on. */
 export type Unit = "bytes" | "tokens" | "answers";
 
@@ -65,7 +71,7 @@ export function tokenRate(rate: number): string {
 }
 
 /** `3,519`. */
-function count(number: number): string {
+export function count(number: number): string {
   return number.toLocaleString("en-US");
 }
 

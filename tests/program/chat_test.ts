@@ -34,6 +34,113 @@ Deno.test({
 });
 
 Deno.test({
+  name: "chat: the keys that edit a line, one by one",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(`${CHAT} -n 1`);
+    await terminal.shows(/^>/m);
+    for (const line of ["/system one", "/system two", "/system three"]) {
+      await terminal.type(`${line}\n`);
+      await terminal.shows(new RegExp(`${line}\n.*is set\\.\n>$`));
+    }
+    // Each key comes when the one before has shown what it does, as a person's do.
+    let line = "";
+    for (
+      const [key, expected] of [
+        ["Up", "/system three"],
+        ["Up", "/system two"],
+        ["Up", "/system one"],
+        ["Down", "/system two"],
+        ["BSpace", "/system tw"],
+        ["C-w", "/system"],
+        ["C-y", "/system tw"],
+        ["C-a", "/system tw"],
+        ["x", "x/system tw"],
+        ["Delete", "xsystem tw"],
+        ["M-f", "xsystem tw"],
+        ["C-k", "xsystem"],
+        ["C-b", "xsystem"],
+        ["C-d", "xsyste"],
+        ["Left", "xsyste"],
+        ["y", "xsystye"],
+        ["Home", "xsystye"],
+        ["End", "xsystye"],
+        ["z", "xsystyez"],
+        ["M-b", "xsystyez"],
+        ["Right", "xsystyez"],
+        ["M-d", "x"],
+        ["C-u", ""],
+      ] as const
+    ) {
+      await terminal.press(key);
+      const screen = await terminal.shows(new RegExp(`\\.\n>${expected && ` ${expected}`}$`));
+      assert.ok(expected !== line || screen, key);
+      line = expected;
+    }
+    await terminal.press("C-d");
+    assert.match(await terminal.ended(), /\[exit 0\]$/);
+  },
+});
+
+Deno.test({
+  name: "chat: a line that ends in a backslash goes on, Ctrl-C discards all of it",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(CHAT);
+    await terminal.shows(/^>/m);
+    await terminal.type("Once\\\n");
+    await terminal.shows(/^\.\.\.$/m);
+    await terminal.type("lost\\\n");
+    await terminal.shows(/lost\\\n\.\.\.$/m);
+    await terminal.press("C-c");
+    await terminal.shows(/\^C\n>$/);
+    await terminal.type("/system two\\\n");
+    await terminal.shows(/two\\\n\.\.\.$/);
+    await terminal.type("lines\n");
+    await terminal.shows(/is set\.\n>$/);
+    await terminal.type("/bye\n");
+    assert.match(await terminal.ended(), /> \/bye\n\[exit 0\]$/);
+  },
+});
+
+Deno.test({
+  name: "chat: /undo and /retry",
+  ignore,
+  fn: async (t) => {
+    await using terminal = await PseudoTerminal.open(`${CHAT} -s "A tale."`);
+    await terminal.shows(/^>/m);
+    await terminal.type("/undo\n");
+    await terminal.shows(/no message.*\n>$/);
+    await terminal.type("Once upon a time\n");
+    await terminal.shows(/goes on\.\n>$/);
+    await terminal.type("/retry\n");
+    await terminal.shows(/(goes on\.[^]*){2}\n>$/);
+    await terminal.press("Enter");
+    await terminal.shows(/(goes on\.[^]*){3}\n>$/);
+    await terminal.type("/undo\n");
+    await terminal.shows(/piece of text\n>$/);
+    await terminal.type("/undo\n");
+    await terminal.shows(/Took back: Once upon a time\n>$/);
+    await terminal.type("/exit\n");
+    await t.assertSnapshot(await terminal.ended());
+  },
+});
+
+Deno.test({
+  name: "chat: words are wrapped at the terminal's width",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(CHAT.replace("-n 12", "-n 120"));
+    await terminal.shows(/^>/m);
+    await terminal.type("Once upon a time\n");
+    const [, answer] = /a time\n([^]+)\nStopped/.exec(await terminal.shows(/goes on\.\n>$/))!;
+    // Joined, lines that the terminal broke are longer than it is wide.
+    assert.ok(answer!.split("\n").every((line) => line.length < 80), answer);
+    assert.ok(answer!.split("\n").filter((line) => line.length > 60).length > 3, answer);
+  },
+});
+
+Deno.test({
   name: "chat: commands, and what is none",
   ignore,
   fn: async (t) => {
@@ -50,7 +157,16 @@ Deno.test({
     await terminal.type("/system\n");
     await terminal.shows(/removed\.\n>/);
     await terminal.type("/frobnicate\n");
-    await terminal.shows(/no command.*\n>/);
+    await terminal.shows(/lists the commands.*\n>/);
+    await terminal.type("/rset\n");
+    await terminal.shows(/mean \/reset\?.*\n>/);
+    await terminal.type("/set temp hot\n");
+    await terminal.shows(/Expected a number.*\n>/);
+    await terminal.type("/set tmp 1\n");
+    await terminal.shows(/mean temp\?\n>/);
+    await terminal.type("/set num_predict 3\n");
+    await terminal.type("/set\n");
+    await terminal.shows(/max-tokens +3 .*\n[^]*\n>$/);
     await terminal.press("C-z"); // changes nothing
     await terminal.type("gone");
     await terminal.press("C-c");
@@ -173,7 +289,7 @@ Deno.test({
     await terminal.type(`${"far and wide ".repeat(14)}\n`);
     await terminal.shows(/shorten it, .*\n>/);
     await terminal.type("Once upon a time there was a king who had a\n");
-    await terminal.shows(/-n allows .*\n>$/);
+    await terminal.shows(/max-tokens allows [^>]*\n>$/);
     await terminal.press("Enter");
     await terminal.shows(/is full: .*\n>$/);
     await terminal.type("And then?\n");

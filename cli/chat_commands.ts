@@ -1,0 +1,133 @@
+/** What can be told a chat instead of a message: lines that begin with a slash. */
+
+import { printable } from "../engine/files/quote.ts";
+import type { ChatSettings } from "./chat_settings.ts";
+import type { Conversation } from "./conversation.ts";
+import { UsageError } from "./exit_codes.ts";
+import { nearest } from "./suggestion.ts";
+
+/** The chat, as its commands see it. */
+export interface CommandTarget {
+  readonly conversation: Conversation;
+  readonly settings: ChatSettings;
+  /** Of the last answer and of all, for people. */
+  statistics(): string;
+  say(text: string): void;
+  /** Asks for an answer to `text`. */
+  ask(text: string): Promise<void>;
+}
+
+interface ChatCommand {
+  /** The command and what it takes. */
+  readonly usage: string;
+  readonly aliases?: readonly string[];
+  readonly summary: string;
+  /** "end" ends the chat. */
+  readonly run: (chat: CommandTarget, argument: string) => "end" | void | Promise<void>;
+}
+
+const COMMANDS: readonly ChatCommand[] = [
+  { usage: "/help", aliases: ["/?"], summary: "shows this", run: (chat) => chat.say(help()) },
+  {
+    usage: "/bye",
+    aliases: ["/exit", "/quit"],
+    summary: "ends the chat, as /exit and /quit do",
+    run: () => "end",
+  },
+  {
+    usage: "/reset",
+    aliases: ["/clear", "/new"],
+    summary: "forgets the conversation",
+    run({ conversation, say }) {
+      conversation.reset();
+      say("The conversation is forgotten.\n");
+    },
+  },
+  {
+    usage: "/undo",
+    summary: "takes the last message and its answer back",
+    run({ conversation, say }) {
+      const text = conversation.undo();
+      say(text === undefined ? NOTHING : `Took back: ${excerpt(text)}\n`);
+    },
+  },
+  {
+    usage: "/retry",
+    summary: "answers the last message anew",
+    async run({ conversation, say, ask }) {
+      const text = conversation.undo();
+      if (text === undefined) say(NOTHING);
+      else await ask(text);
+    },
+  },
+  {
+    usage: "/system TEXT",
+    summary: "sets the system message; without TEXT, removes it",
+    run({ conversation, say }, text) {
+      conversation.system = text || undefined;
+      say(`The system message is ${text ? "set" : "removed"}.\n`);
+    },
+  },
+  {
+    usage: "/set NAME VALUE",
+    summary: "changes a setting, as in /set temp 0.2; without NAME, lists them",
+    run({ settings, say }, argument) {
+      const [, name = "", value = ""] = /^(\S*)\s*([^]*)$/.exec(argument)!;
+      if (value !== "") settings.set(name, value);
+      else say(rows(settings.table));
+    },
+  },
+  {
+    usage: "/stats",
+    summary: "tokens and speed of the last answer, and how full the context is",
+    run: ({ say, statistics }) => say(statistics()),
+  },
+];
+
+const KEYS = {
+  "Up, Down": "earlier messages",
+  "\\ Enter": "goes on in a new line; pasted lines are one message",
+  "Ctrl-C": "stops the answer; clears the line; ends the chat on an empty line",
+  "Ctrl-D": "ends the chat",
+} as const;
+
+const NOTHING = "There is no message to take back.\n";
+
+/** The names that a line may begin with, for completion. */
+export const COMMAND_NAMES: readonly string[] = COMMANDS.flatMap(namesOf);
+
+/**
+ * Runs the command that `line` begins with; "end" ends the chat.
+ *
+ * @throws {UsageError} if there is no such command, or it cannot use what it was given.
+ */
+export async function runCommand(chat: CommandTarget, line: string): Promise<"end" | void> {
+  const [, name, argument] = /^(\S+)\s*([^]*)$/.exec(line)!;
+  const command = COMMANDS.find((command) => namesOf(command).includes(name!));
+  if (command !== undefined) return await command.run(chat, argument!.trim());
+  const near = nearest(name!, COMMAND_NAMES);
+  throw new UsageError(
+    `Cannot run ${printable(name!)}: ` +
+      (near === undefined ? "/help lists the commands" : `did you mean ${near}?`) +
+      " (a space before it makes it text)",
+  );
+}
+
+function namesOf({ usage, aliases = [] }: ChatCommand): string[] {
+  return [usage.split(" ")[0]!, ...aliases];
+}
+
+function help(): string {
+  return rows(Object.fromEntries(COMMANDS.map(({ usage, summary }) => [usage, summary]))) +
+    rows(KEYS);
+}
+
+/** Lines of a name and what belongs to it. */
+export function rows(table: Readonly<Record<string, string>>): string {
+  return Object.entries(table).map(([name, value]) => `  ${name.padEnd(16)}${value}\n`).join("");
+}
+
+function excerpt(text: string): string {
+  const line = text.replaceAll(/\s+/g, " ");
+  return line === "" ? "the last piece of text" : line.length > 60 ? `${line.slice(0, 59)}…` : line;
+}

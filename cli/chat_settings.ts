@@ -1,0 +1,73 @@
+/** `/set` of a chat: sampling options and the longest answer, changed between turns. */
+
+import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
+import type { Option } from "commander";
+import { UsageError } from "./exit_codes.ts";
+import {
+  addPromptOptions,
+  addSamplingOptions,
+  type PromptValues,
+  type SamplingValues,
+} from "./options.ts";
+import { nearest } from "./suggestion.ts";
+
+/** What the options of a chat say. */
+export type ChatValues = PromptValues & SamplingValues;
+
+const NAMES = ["temp", "top-k", "top-p", "min-p", "repeat-penalty", "seed", "max-tokens"];
+
+/** Other names that people know. */
+const ALIASES: Readonly<Record<string, string>> = {
+  temperature: "temp",
+  n: "max-tokens",
+  "num-predict": "max-tokens",
+};
+
+/** The options as they stand. */
+export class ChatSettings {
+  readonly #options: readonly Option[] =
+    (addSamplingOptions(addPromptOptions(new Command())).options as readonly Option[])
+      .filter((option) => NAMES.includes(option.name()));
+  #values: ChatValues;
+
+  constructor(values: ChatValues) {
+    this.#values = values;
+  }
+
+  get values(): ChatValues {
+    return this.#values;
+  }
+
+  /** Names and values, for people. */
+  get table(): Readonly<Record<string, string>> {
+    const values = this.#values as Readonly<Record<string, unknown>>;
+    return Object.fromEntries(this.#options.map((option) => {
+      const value = values[option.attributeName()];
+      return [option.name(), `${value ?? "-"}`.padEnd(8) + option.description];
+    }));
+  }
+
+  /**
+   * Changes one, by the name and the values of the command line's option.
+   *
+   * @throws {UsageError} if there is no such setting, or the value is none of it.
+   */
+  set(name: string, value: string): void {
+    const plain = name.replace(/^-+/, "").replaceAll("_", "-");
+    const option = this.#options.find((option) => option.name() === (ALIASES[plain] ?? plain));
+    if (option === undefined) {
+      const near = nearest(plain, [...NAMES, ...Object.keys(ALIASES)]);
+      throw new UsageError(
+        `Cannot set ${name}: ` +
+          (near === undefined ? `the settings are ${NAMES.join(", ")}` : `did you mean ${near}?`),
+      );
+    }
+    try {
+      const parsed: unknown = option.parseArg!(value, undefined);
+      this.#values = { ...this.#values, [option.attributeName()]: parsed };
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+      throw new UsageError(`Cannot set ${option.name()} to '${value}': ${error.message}`);
+    }
+  }
+}
