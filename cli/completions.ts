@@ -1,54 +1,55 @@
-/** `tvllm completions SHELL`: a completion script made from the command tree by @bomb.sh/tab. */
+/** `tvllm completions SHELL`: a completion script; for all but bash, @bomb.sh/tab's. */
 
-import tab from "@bomb.sh/tab/commander";
-import type { Command } from "@commander-js/extra-typings";
-import type { Command as UntypedCommand, Option } from "commander";
+import { script } from "@bomb.sh/tab";
+import { Argument, type Command } from "@commander-js/extra-typings";
+import type { Command as UntypedCommand } from "commander";
+import bash from "./completions/bash.sh" with { type: "text" };
+import { complete } from "./completion_words.ts";
+import { completeModel } from "./model_names.ts";
 import { Terminal } from "./terminal.ts";
+
+const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
+
+/** What follows the offers: the numbers that cobra's scripts, and so tab's, understand. */
+const GOES_ON = 2;
+const NO_FILES = 4;
 
 /** Adds the command, and the hidden `complete` that the scripts call, to `program`. */
 export function addCompletions(program: Command): void {
-  // The same class at run time: extra-typings has types and nothing else.
-  const tree = program as unknown as UntypedCommand;
-  const root = tab(tree, { completionCommandName: "completions" });
-  for (const command of tree.commands) {
-    if (command.name() === "completions") describe(command);
-    if (command.name() === "complete") {
-      // ":0" leaves the word to the shell, which completes file names.
-      command.action((words: string[]) => {
-        if (isFileName(tree, words)) new Terminal({}).write(":0\n");
-        else root.parse(words);
-      });
-    }
-  }
-}
-
-function describe(completions: UntypedCommand): void {
-  completions
+  program.command("completions")
     .summary("print the completion script of a shell")
     .description(
       'Prints a completion script. For bash: eval "$(tvllm completions bash)" in ~/.bashrc; it ' +
-        "needs the package bash-completion, and tvllm on PATH.",
+        "needs the package bash-completion. zsh: the same in ~/.zshrc, after compinit. fish: tvllm " +
+        "completions fish | source. PowerShell: tvllm completions powershell | Out-String | " +
+        "Invoke-Expression. All need tvllm on PATH.",
     )
-    .hook("postAction", () => {
-      // The library's bash script has no file names to fall back to.
-      if (completions.args[0] === "bash") {
-        new Terminal({}).write("complete -o default -F __tvllm_complete tvllm\n");
-      }
+    .addArgument(new Argument("<shell>", "the shell").choices(SHELLS))
+    .helpOption("-h, --help", "show this help")
+    .action((shell) => new Terminal({}).write(scriptOf(shell)));
+  program.command("complete", { hidden: true })
+    .argument("[words...]")
+    .action((words) => {
+      const tree = program as unknown as UntypedCommand; // the same class, less its types
+      const { words: found, files, goesOn } = complete(tree, words, completeModel);
+      const lines = found.map(({ value, summary }) => `${value}\t${summary}`);
+      const directive = (goesOn ? GOES_ON : 0) + (files ? 0 : NO_FILES);
+      new Terminal({}).write([...lines, `:${directive}`, ""].join("\n"));
     });
 }
 
-/** Whether the last of `words` is where a file belongs. */
-function isFileName(tree: UntypedCommand, words: readonly string[]): boolean {
-  const command = tree.commands.find((c) => words.includes(c.name()));
-  const current = words.at(-1);
-  if (command === undefined || current === undefined) return false;
-  let position = 0;
-  let option: Option | undefined;
-  for (const word of words.slice(words.indexOf(command.name()) + 1, -1)) {
-    const isValue = option?.required === true;
-    option = isValue ? undefined : command.options.find((o) => word === o.short || word === o.long);
-    if (!isValue && !word.startsWith("-")) position++;
+function scriptOf(shell: typeof SHELLS[number]): string {
+  if (shell === "bash") return bash; // tab's complains when it is sourced twice, and cuts at colons
+  // It prints.
+  const { log } = console;
+  let text = "";
+  console.log = (line: string) => text += `${line}\n`;
+  try {
+    script(shell, "tvllm", "tvllm");
+  } finally {
+    console.log = log;
   }
-  if (option?.required) return /<(spec|path|file)>/.test(option.flags);
-  return !current.startsWith("-") && command.registeredArguments[position]?.name() === "model";
+  // A colon of a value must be kept from _describe, which ends the value there; tab 0.0.22 lost a
+  // backslash of cobra's.
+  return shell === "zsh" ? text.replace("comp=${comp//:/\\:}", "comp=${comp//:/\\\\:}") : text;
 }

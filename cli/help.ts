@@ -6,6 +6,7 @@ import { SUITES } from "../bench/suites/mod.ts";
 import { printable } from "../engine/files/quote.ts";
 import { DEFINED } from "../bench/report/metrics.ts";
 import { UsageError } from "./exit_codes.ts";
+import { nearest } from "./suggestion.ts";
 import { Terminal } from "./terminal.ts";
 import bench from "./help/bench.txt" with { type: "text" };
 import devices from "./help/devices.txt" with { type: "text" };
@@ -44,9 +45,12 @@ export function addHelp(program: Command): void {
         new Terminal({}).write(text + more);
       } else if (command) command.help();
       else {
+        const near = nearest(topic, [...topics, ...commands]);
         throw new UsageError(
-          `Cannot explain ${printable(topic)}: the topics are ${topics.join(", ")}; ` +
-            `the commands are ${commands.join(", ")}`,
+          `Cannot explain ${printable(topic)}: ` +
+            (near === undefined
+              ? `the topics are ${topics.join(", ")}; the commands are ${commands.join(", ")}`
+              : `did you mean ${near}?`),
         );
       }
     });

@@ -49,10 +49,13 @@ export class LineEditor {
       this.#history = history;
     });
     editor.on("line", (line) => this.#lines.push(line));
+    /** Lines of which the last goes on. */
+    let open = 0;
     editor.on("SIGINT", () => {
       process.stdout.write("^C\n");
       const typed = editor.line !== "" || this.#lines.length > 0;
       this.#lines = [];
+      open = 0;
       keys.input.pause();
       if (!typed) reject(new InterruptedError(EXIT.interrupted));
       else resolve(null);
@@ -60,8 +63,6 @@ export class LineEditor {
     // Else it would start a program to suspend this one, which tvllm may not.
     editor.on("SIGTSTP", () => {});
     editor.on("close", () => resolve(undefined));
-    /** Lines of which the last goes on. */
-    let open = 0;
     const take = () => {
       // The last line of a paste may still wait for its Enter.
       if (editor.line !== "" || this.#lines.length === open) return;

@@ -6,7 +6,7 @@ import { useBackend } from "./backend.ts";
 import { addBench } from "./bench.ts";
 import { addCompletions } from "./completions.ts";
 import { addDevices } from "./devices.ts";
-import { EXIT, exitCodeOf, InterruptedError, UsageError } from "./exit_codes.ts";
+import { EXIT, exitCodeOf, InterruptedError } from "./exit_codes.ts";
 import { addGenerate } from "./generate.ts";
 import { addHelp } from "./help.ts";
 import { type Launch, takeLaunch } from "./host.ts";
@@ -21,6 +21,7 @@ import { addServe } from "./serve.ts";
 import { silenceConsole, Terminal } from "./terminal.ts";
 import { addSynth } from "./synth.ts";
 import { addTokenize } from "./tokenize.ts";
+import { usageError } from "./usage_error.ts";
 
 const SHORT_HELP = `\
 tvllm ${denoJson.version} runs language models on this machine's GPU, and measures them.
@@ -48,6 +49,7 @@ function createProgram(started: Started): Command {
       "show the versions of tvllm, Deno and V8",
     )
     .exitOverride()
+    .showSuggestionAfterError(false) // usageError() knows more
     // Else a prompt that starts like a global option would be taken for one.
     .enablePositionalOptions()
     .configureOutput({
@@ -113,14 +115,6 @@ async function run(program: Command, args: readonly string[]): Promise<void> {
     if (!noCommand) throw error;
     new Terminal({}).write(SHORT_HELP);
   }
-}
-
-/** A mistake that commander found, on one line and with the help that is nearest to it. */
-function usageError(error: CommanderError, program: Command, args: readonly string[]): UsageError {
-  const what = error.message.replace(/^error: /, "").replaceAll("\n", " ").replace(/\.$/, "");
-  const command = program.commands.find((c) => args.includes(c.name()));
-  const help = command === undefined ? "tvllm --help" : `tvllm ${command.name()} --help`;
-  return new UsageError(`Cannot run the command: ${what}; see ${help}`, { cause: error });
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

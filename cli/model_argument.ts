@@ -6,7 +6,9 @@ import { isHubSpec, parseHubSpec } from "../engine/hub/spec.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
 import { printable } from "../engine/files/quote.ts";
+import { UsageError } from "./exit_codes.ts";
 import { cachedOrDownloaded } from "./hub_model.ts";
+import { modelMeant } from "./model_guess.ts";
 import { dropBeforeModel } from "./permissions.ts";
 import { cachedSynthetic, isSyntheticSpec } from "./synthetic_cache.ts";
 import type { Terminal } from "./terminal.ts";
@@ -24,6 +26,11 @@ export async function openModel(
   spec: string | undefined,
   terminal: Terminal,
 ): Promise<ModelFile> {
+  if (spec === "") {
+    throw new UsageError(
+      "Cannot open a model without a name: -m takes a .gguf file, hf:ORG/REPO or synth:NAME:QUANT",
+    );
+  }
   const path = spec === undefined ? undefined : await pathOf(spec, terminal);
   // A missing file does no harm, and the new output files can then be removed again.
   if (path === undefined || isThere(path)) dropBeforeModel();
@@ -40,10 +47,10 @@ function openPath(path: string): ModelFile {
     const missing = error instanceof ModelNotFoundError &&
       error.cause instanceof Deno.errors.NotFound;
     if (!missing) throw error;
-    // Other programs have names for models, and take a hub's address.
-    throw new ModelNotFoundError(`${error.message}; a model of the hub is named hf:ORG/REPO`, {
-      cause: error.cause,
-    });
+    throw new ModelNotFoundError(
+      `Cannot open ${printable(path)}: there is no such file; ${modelMeant(path)}`,
+      { cause: error.cause },
+    );
   }
 }
 

@@ -3,8 +3,8 @@
 import type { Command } from "@commander-js/extra-typings";
 import { getModel } from "../engine/hub/get.ts";
 import { isOffline } from "../engine/hub/settings.ts";
-import { parseHubSpec } from "../engine/hub/spec.ts";
 import { downloadModel } from "./hub_model.ts";
+import { parseHubArgument } from "./model_guess.ts";
 import { addGlobalOptions } from "./options.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -13,14 +13,14 @@ export function addPull(program: Command): void {
   const command = program.command("pull")
     .summary("get a model from the hub")
     .description(
-      "Gets a model from the hub into the cache, or goes on where it was cut off, and prints its\n" +
+      "Gets a model from the hub into the cache, or goes on where it was cut off, and prints its " +
         "path. Without QUANT: Q4_K_M, else Q8_0, else the only one. HF_TOKEN opens gated models.",
     )
     .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION]; QUANT may be a file's name")
     .option("--offline", "no network: only look into the cache");
   addGlobalOptions(command).action(async (text, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
-    const spec = parseHubSpec(text);
+    const spec = parseHubArgument(text);
     const offline = options.offline || isOffline();
     const model = await (offline ? getModel(spec, { offline }) : downloadModel(spec, terminal));
     terminal.write(`${model.path}\n`);

@@ -3,7 +3,8 @@
 import type { Command } from "@commander-js/extra-typings";
 import { ModelNotFoundError } from "../engine/errors.ts";
 import { hubCache } from "../engine/hub/settings.ts";
-import { formatHubSpec, parseHubSpec } from "../engine/hub/spec.ts";
+import { formatHubSpec } from "../engine/hub/spec.ts";
+import { parseHubArgument } from "./model_guess.ts";
 import { addGlobalOptions } from "./options.ts";
 import { isSyntheticSpec, removeSynthetic } from "./synthetic_cache.ts";
 import { Terminal } from "./terminal.ts";
@@ -14,7 +15,7 @@ export function addRm(program: Command): void {
   const command = program.command("rm")
     .summary("remove a model from the cache")
     .description(
-      "Removes a model from the cache, as tvllm list calls it. hf:ORG/REPO alone removes all that\n" +
+      "Removes a model from the cache, as tvllm list calls it. hf:ORG/REPO alone removes all that " +
         "is there of this repository, unfinished downloads included.",
     )
     .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION], or synth:NAME:QUANT");
@@ -22,8 +23,9 @@ export function addRm(program: Command): void {
     const terminal = new Terminal(command.optsWithGlobals());
     const cache = hubCache();
     const isSynthetic = isSyntheticSpec(text);
-    const spec = isSynthetic ? text : formatHubSpec(parseHubSpec(text));
-    const freed = isSynthetic ? removeSynthetic(text) : await cache.remove(parseHubSpec(text));
+    const parsed = isSynthetic ? undefined : parseHubArgument(text);
+    const spec = parsed === undefined ? text : formatHubSpec(parsed);
+    const freed = parsed === undefined ? removeSynthetic(text) : await cache.remove(parsed);
     if (freed === undefined) {
       throw new ModelNotFoundError(
         `Cannot remove ${spec}: it is not in the cache ${cache.directory}; ` +

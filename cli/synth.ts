@@ -1,6 +1,6 @@
 /** `tvllm synth NAME`: writes a model of real dimensions and random weights. */
 
-import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Argument, type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { printable } from "../engine/files/quote.ts";
 import { DIRECTORY_FORMATS, syntheticDirectory } from "../engine/synthetic/directory.ts";
 import {
@@ -22,9 +22,11 @@ export function addSynth(program: Command): void {
     .description(
       "Writes a model with the real dimensions of one and seeded random weights, to measure speed " +
         "and memory by without a download. Its answers mean nothing. (-m synth:NAME:QUANT makes " +
-        `one in the cache.)\n\nModels: ${syntheticModelNames().join(", ")}.`,
+        "one in the cache.)",
     )
-    .argument("<name>", "the model whose dimensions it has", parseName)
+    .addArgument(
+      new Argument("<name>", "the model whose dimensions it has").choices(syntheticModelNames()),
+    )
     .addOption(
       new Option("--format <format>", "a GGUF file, or a directory of safetensors")
         .choices(["gguf", "safetensors"] as const).default("gguf" as const),
@@ -32,8 +34,8 @@ export function addSynth(program: Command): void {
     .addOption(
       new Option(
         "--quant <type>",
-        `weight format: ${SYNTHETIC_FORMATS.join(", ")}; by default Q4_0, in safetensors BF16`,
-      ).argParser(parseFormat),
+        "weight format; by default Q4_0, in safetensors BF16",
+      ).choices(SYNTHETIC_FORMATS).argParser(parseFormat), // in small letters, too
     )
     .option("-o, --output <path>", "what to write; by default NAME-QUANT, with .gguf for a file")
     .option("--seed <n>", "other weights for another number", integer(0, 2 ** 32 - 1), 1);
@@ -71,11 +73,6 @@ function directoryFormat(quant: SyntheticFormat) {
   throw new UsageError(
     `Cannot write safetensors of ${quant}: name one of ${DIRECTORY_FORMATS.join(", ")} by --quant`,
   );
-}
-
-function parseName(text: string): string {
-  if (syntheticModelNames().includes(text)) return text;
-  throw new InvalidArgumentError(`The known models are ${syntheticModelNames().join(", ")}.`);
 }
 
 function parseFormat(text: string): SyntheticFormat {

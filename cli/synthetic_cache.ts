@@ -12,15 +12,17 @@ import {
 } from "../engine/synthetic/models.ts";
 import { UsageError } from "./exit_codes.ts";
 import { hubCache } from "../engine/hub/settings.ts";
+import { nearest } from "./suggestion.ts";
 import { writeGgufFile } from "./synthetic_files.ts";
 import type { Terminal } from "./terminal.ts";
 
-const PREFIX = "synth:";
+/** What the names of these models begin with. */
+export const SYNTHETIC_PREFIX = "synth:";
 const SEED = 1;
 
 /** Whether `text` names such a model, well or not. */
 export function isSyntheticSpec(text: string): boolean {
-  return text.startsWith(PREFIX);
+  return text.startsWith(SYNTHETIC_PREFIX);
 }
 
 /**
@@ -29,12 +31,12 @@ export function isSyntheticSpec(text: string): boolean {
  * @throws {UsageError} if the name or the format is unknown, or the cache cannot be written.
  */
 export async function cachedSynthetic(text: string, terminal: Terminal): Promise<string> {
-  const { name, format } = parse(text);
+  const { name, format } = parse(text, "make");
   const path = pathOf(name, format);
   if (isThere(path)) return path;
   using _lock = await lock(path, () => terminal.note("Waiting for another process that makes it"));
   if (isThere(path)) return path; // Whom we waited for made it.
-  terminal.note(`Making ${PREFIX}${name}:${format}, which is kept in the cache`);
+  terminal.note(`Making ${SYNTHETIC_PREFIX}${name}:${format}, which is kept in the cache`);
   const unfinished = `${path}.part`; // The lock keeps others from it, so that a killed one's is used again.
   await writeGgufFile(
     syntheticModel(name, format, SEED),
@@ -52,7 +54,7 @@ export function listSynthetics(): CachedModel[] {
       const path = pathOf(name, format);
       if (!isThere(path)) continue;
       const { size, mtime } = Deno.statSync(path);
-      const spec = `${PREFIX}${name}:${format}`;
+      const spec = `${SYNTHETIC_PREFIX}${name}:${format}`;
       models.push({
         spec,
         format: "gguf",
@@ -68,7 +70,7 @@ export function listSynthetics(): CachedModel[] {
 
 /** Removes the model that `text` names; returns the bytes freed, or undefined if there is none. */
 export function removeSynthetic(text: string): number | undefined {
-  const { name, format } = parse(text);
+  const { name, format } = parse(text, "remove");
   const path = pathOf(name, format);
   if (!isThere(path)) return undefined;
   const { size } = Deno.statSync(path);
@@ -76,20 +78,21 @@ export function removeSynthetic(text: string): number | undefined {
   return size;
 }
 
-function parse(text: string): { name: string; format: SyntheticFormat } {
-  const [name = "", quant = "Q4_0", ...rest] = text.slice(PREFIX.length).split(":");
-  const fault = (what: string) =>
-    new UsageError(
-      `Cannot make ${quote(text)}: ${what}; expected ${PREFIX}NAME[:QUANT], as in ` +
-        `${PREFIX}tinyllama-1.1b:Q4_0`,
-    );
+/** @param verb what was to be done with the model */
+function parse(text: string, verb: "make" | "remove"): { name: string; format: SyntheticFormat } {
+  const [name = "", quant = "Q4_0", ...rest] = text.slice(SYNTHETIC_PREFIX.length).split(":");
   const names = syntheticModelNames();
-  if (!names.includes(name)) throw fault(`the known models are ${names.join(", ")}`);
+  const known = names.includes(name);
   const format = SYNTHETIC_FORMATS.find((known) => known === quant.toUpperCase());
-  if (format === undefined || rest.length > 0) {
-    throw fault(`the known formats are ${SYNTHETIC_FORMATS.join(", ")}`);
-  }
-  return { name, format };
+  if (known && format !== undefined && rest.length === 0) return { name, format };
+  const near = known ? undefined : nearest(name, names);
+  const way = near !== undefined
+    ? `did you mean ${SYNTHETIC_PREFIX}${[near, ...text.split(":").slice(2)].join(":")}?`
+    : (known
+      ? `the known formats are ${SYNTHETIC_FORMATS.join(", ")}`
+      : `the known models are ${names.join(", ")}`) +
+      `; expected ${SYNTHETIC_PREFIX}NAME[:QUANT], as in ${SYNTHETIC_PREFIX}tinyllama-1.1b:Q4_0`;
+  throw new UsageError(`Cannot ${verb} ${quote(text)}: ${way}`);
 }
 
 function pathOf(name: string, format: SyntheticFormat): string {

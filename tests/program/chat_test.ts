@@ -44,38 +44,34 @@ Deno.test({
       await terminal.shows(new RegExp(`${line}\n.*is set\\.\n>$`));
     }
     // Each key comes when the one before has shown what it does, as a person's do.
-    let line = "";
     for (
-      const [key, expected] of [
-        ["Up", "/system three"],
-        ["Up", "/system two"],
-        ["Up", "/system one"],
-        ["Down", "/system two"],
-        ["BSpace", "/system tw"],
-        ["C-w", "/system"],
-        ["C-y", "/system tw"],
-        ["C-a", "/system tw"],
-        ["x", "x/system tw"],
-        ["Delete", "xsystem tw"],
-        ["M-f", "xsystem tw"],
-        ["C-k", "xsystem"],
-        ["C-b", "xsystem"],
-        ["C-d", "xsyste"],
-        ["Left", "xsyste"],
-        ["y", "xsystye"],
-        ["Home", "xsystye"],
-        ["End", "xsystye"],
-        ["z", "xsystyez"],
-        ["M-b", "xsystyez"],
-        ["Right", "xsystyez"],
-        ["M-d", "x"],
-        ["C-u", ""],
+      const [key, line] of [
+        ["Up", "/system three|"],
+        ["Up", "/system two|"],
+        ["Up", "/system one|"],
+        ["Down", "/system two|"],
+        ["BSpace", "/system tw|"],
+        ["C-w", "/system |"],
+        ["C-y", "/system tw|"],
+        ["C-a", "|/system tw"],
+        ["x", "x|/system tw"],
+        ["Delete", "x|system tw"],
+        ["M-f", "xsystem |tw"],
+        ["C-k", "xsystem |"],
+        ["C-b", "xsystem|"],
+        ["C-d", "xsystem|"],
+        ["Left", "xsyste|m"],
+        ["y", "xsystey|m"],
+        ["Home", "|xsysteym"],
+        ["End", "xsysteym|"],
+        ["M-b", "|xsysteym"],
+        ["Right", "x|systeym"],
+        ["M-d", "x|"],
+        ["C-u", "|"],
       ] as const
     ) {
       await terminal.press(key);
-      const screen = await terminal.shows(new RegExp(`\\.\n>${expected && ` ${expected}`}$`));
-      assert.ok(expected !== line || screen, key);
-      line = expected;
+      await terminal.showsLine(`> ${line}`);
     }
     await terminal.press("C-d");
     assert.match(await terminal.ended(), /\[exit 0\]$/);
@@ -186,8 +182,8 @@ Deno.test({
     );
     const used = async () => {
       await terminal.type("/stats\n");
-      const screen = await terminal.shows(/context +\d+ of 2048 tokens used\n[^>]*\n>$/);
-      return Number(/^.*context +(\d+)/s.exec(screen)![1]);
+      const screen = await terminal.shows(/context +[\d,]+ of 2,048 tokens used\n[^>]*\n>$/);
+      return Number(/^.*context +([\d,]+)/s.exec(screen)![1]!.replace(",", ""));
     };
     const cut = async (question: string) => {
       await terminal.type(`${question}\n`);

@@ -56,6 +56,18 @@ export class PseudoTerminal implements AsyncDisposable {
     return (await this.#tmux(["capture-pane", "-p", "-J"])).replaceAll(/ +$/gm, "").trimEnd();
   }
 
+  /** Waits until the cursor's line is `expected`, in which `|` stands for the cursor. */
+  async showsLine(expected: string): Promise<void> {
+    let line = "";
+    await until(async () => {
+      const where = await this.#tmux(["display-message", "-p", "#{cursor_x} #{cursor_y}"]);
+      const [x, y] = where.split(" ").map(Number) as [number, number];
+      const text = (await this.#tmux(["capture-pane", "-p"])).split("\n")[y]!.padEnd(x);
+      line = `${text.slice(0, x)}|${text.slice(x)}`.trimEnd();
+      return line === expected || undefined;
+    }, () => `Waited in vain for the line ${expected}, it is ${line}`);
+  }
+
   /** The screen, when it shows `pattern`. */
   async shows(pattern: RegExp): Promise<string> {
     let screen = "";

@@ -1,0 +1,19 @@
+# bash completion of tvllm; needs the package bash-completion.
+__tvllm_complete() {
+  local cur prev words cword out line IFS=$'\n'
+  _get_comp_words_by_ref -n "=:" cur prev words cword
+  # Words up to the cursor, as they are typed: nothing in them is run.
+  out=$(tvllm complete -- "${words[@]:1:cword}" 2>/dev/null) || return
+  local directive=${out##*:}
+  local value=${cur#-*=}
+  # 2: more is to follow the word; 4: a file does not belong here.
+  ((directive & 2)) && compopt -o nospace
+  ((directive & 4)) && compopt +o default
+  COMPREPLY=()
+  while read -r line; do
+    line=${line%%$'\t'*}
+    [[ $line == "$value"* ]] && COMPREPLY+=("$line")
+  done <<<"${out%:*}"
+  __ltrim_colon_completions "$value"
+}
+complete -o default -F __tvllm_complete tvllm
