@@ -53,7 +53,7 @@ export function complete(
     : typed.startsWith("-")
     ? choices(optionsOf(command, typed))
     : command === program
-    ? choices(commandsOf(program))
+    ? choices(position === 0 ? commandsOf(program) : [])
     : argument();
   return {
     ...offered,

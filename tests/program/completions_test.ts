@@ -1,13 +1,47 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
 import { exists, ROOT, run, runTvllm, symlink, which } from "./run_tvllm.ts";
 
-/** What the scripts get for a line of these words, less the descriptions. */
+/** What the scripts get for a line of these words, less the summaries. */
 async function complete(...words: string[]): Promise<string[]> {
-  const { code, stdout } = await runTvllm(["complete", "--", ...words]);
-  assert.equal(code, 0);
-  return stdout.trimEnd().split("\n").map((line) => line.split("\t")[0]!);
+  return (await lines(words)).map((line) => line.split("\t")[0]!);
 }
+
+async function lines(words: readonly string[], env: Record<string, string> = {}) {
+  const { code, stdout, stderr } = await runTvllm(["complete", "--", ...words], { env });
+  assert.equal(code, 0, stderr);
+  return stdout.trimEnd().split("\n");
+}
+
+/** A cache with a model of random weights. */
+async function cacheWithModel(): Promise<string> {
+  const TVLLM_CACHE = Deno.makeTempDirSync();
+  const args = ["inspect", "-q", "-m", "synth:tiny-llama:q4_0"];
+  assert.equal((await runTvllm(args, { env: { TVLLM_CACHE } })).code, 0);
+  return TVLLM_CACHE;
+}
+
+Deno.test("completions have a summary a line", async () => {
+  for (const words of [[""], ["generate", "--"], ["bench", "-"]]) {
+    const [last, ...offers] = (await lines(words)).reverse();
+    assert.equal(last, ":4");
+    assert.ok(offers.length > 8);
+    for (const line of offers) assert.match(line, /^[\w-]+\t\S.{5,}$/);
+  }
+});
+
+Deno.test("completions offer models: those in the cache, and of random weights", async () => {
+  const TVLLM_CACHE = await cacheWithModel();
+  const cached = async (...words: string[]) => await lines(words, { TVLLM_CACHE });
+  assert.deepEqual(await cached("rm", ""), ["synth:tiny-llama:Q4_0\tin the cache, 1.02 MB", ":4"]);
+  assert.deepEqual(await cached("rm", "hf:"), [":4"]);
+  assert.deepEqual(await complete("generate", "-m", "s"), ["synth:", ":2"]);
+  assert.deepEqual(await complete("generate", "-m", "synth:tinyl"), ["synth:tinyllama-1.1b", ":6"]);
+  const quantized = await complete("bench", "latency", "synth:tiny-llama:Q4_");
+  assert.deepEqual(quantized.slice(0, 2), ["synth:tiny-llama:Q4_0", "synth:tiny-llama:Q4_1"]);
+  assert.deepEqual(await complete("pull", ""), ["hf:", ":6"]);
+});
 
 Deno.test("completions offer commands, options and choices, and leave files to the shell", async () => {
   assert.deepEqual(await complete("ins"), ["inspect", ":4"]);
@@ -20,6 +54,13 @@ Deno.test("completions offer commands, options and choices, and leave files to t
   assert.deepEqual(await complete("bench", "lat"), ["latency", ":4"]);
   assert.deepEqual(await complete("bench", "-r", "3", "latency", "a"), [":0"]);
   assert.deepEqual(await complete("help", "sam"), ["sampling", ":4"]);
+  assert.deepEqual(await complete("bench", "--device=c"), ["cpu", ":4"]);
+  assert.deepEqual(await complete("synth", "tiny-q"), [
+    ...["tiny-qwen2", "tiny-qwen3", "tiny-qwen3moe"],
+    ":4",
+  ]);
+  assert.deepEqual(await complete("completions", "z"), ["zsh", ":4"]);
+  assert.deepEqual(await complete("nonsense", ""), [":4"]);
 });
 
 Deno.test("tvllm completions prints a script for four shells, and no other", async () => {
@@ -31,7 +72,7 @@ Deno.test("tvllm completions prints a script for four shells, and no other", asy
   }
   const { code, stderr } = await runTvllm(["completions", "tcsh"]);
   assert.equal(code, 2);
-  assert.match(stderr, /^error: .*'tcsh'.*zsh, bash, fish, powershell/);
+  assert.match(stderr, /^error: .*'tcsh'; expected bash, zsh, fish or powershell; /);
 });
 
 /** A folder with tvllm, as it would be on PATH, and a model in it. */
@@ -45,33 +86,39 @@ function makeFolder(): string {
 const BASH_COMPLETION = "/usr/share/bash-completion/bash_completion";
 
 Deno.test({
-  name: "bash completes from the script",
-  ignore: which("bash") === undefined || !exists(BASH_COMPLETION),
+  name: "bash completes from the script, on a terminal",
+  ignore: which("bash") === undefined || !exists(BASH_COMPLETION) || NO_TERMINAL !== undefined,
   fn: async () => {
     const folder = makeFolder();
-    const script = `
-      . ${BASH_COMPLETION}
-      PATH="$FOLDER:$PATH"
-      eval "$(tvllm completions bash)"
-      eval "$(tvllm completions bash)" # as a shell started twice does
-      complete -p tvllm
-      try() {
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=\${#COMP_LINE}
-        COMPREPLY=()
-        __tvllm_complete
-        echo "\${COMPREPLY[*]}"
-      }
-      try tvllm tok
-      try tvllm inspect --js
-      try tvllm inspect --color a`;
-    const { stdout } = await run("bash", ["--norc", "-c", script], { env: { FOLDER: folder } });
-    assert.deepEqual(stdout.split("\n"), [
-      "complete -o default -F __tvllm_complete tvllm",
-      "tokenize",
-      "--json",
-      "auto always",
-      "",
-    ]);
+    await using terminal = await PseudoTerminal.open("bash --norc --noprofile -i", {
+      FOLDER: folder,
+      TVLLM_CACHE: await cacheWithModel(),
+    });
+    await terminal.type(`. ${BASH_COMPLETION}; cd "$FOLDER"; PATH="$FOLDER:$PATH"; PS1='$ '\n`);
+    // Twice, as a shell started from a shell does.
+    await terminal.type('eval "$(tvllm completions bash)"; eval "$(tvllm completions bash)"\n');
+    await terminal.type("clear\n");
+    for (
+      const [typed, line] of [
+        ["tvllm tok", "tvllm tokenize |"],
+        ["tvllm inspect --js", "tvllm inspect --json |"],
+        ["tvllm bench --device=c", "tvllm bench --device=cpu |"],
+        ["tvllm rm synth:t", "tvllm rm synth:tiny-llama:Q4_0 |"],
+        ["tvllm generate -m synth:tinyl", "tvllm generate -m synth:tinyllama-1.1b|"],
+        ["tvllm inspect some", "tvllm inspect some-model.gguf |"],
+        ['tvllm generate "$(touch ran)" --devi', 'tvllm generate "$(touch ran)" --device |'],
+      ] as const
+    ) {
+      await terminal.type(typed);
+      await terminal.showsLine(`$ ${typed}|`);
+      await terminal.press("Tab");
+      await terminal.showsLine(`$ ${line}`);
+      await terminal.press("C-u");
+      await terminal.showsLine("$ |");
+    }
+    assert.ok(!exists(join(folder, "ran"))); // what is typed is not run
+    await terminal.type("exit\n");
+    assert.doesNotMatch(await terminal.ended(), /readonly|rror/);
   },
 });
 
@@ -84,15 +131,21 @@ Deno.test({
     const script = `
       zmodload zsh/zpty
       zpty shell "cd '$FOLDER' && PATH='$FOLDER:$PATH' zsh -f -i"
-      zpty -w shell 'PS1=; autoload -U compinit; compinit -u -D; eval "$(tvllm completions zsh)"; echo READY'
+      zpty -w shell 'PS1=; autoload -U compinit; compinit -u -D'
+      zpty -w shell 'eval "$(tvllm completions zsh)"; eval "$(tvllm completions zsh)"; echo READY'
       zpty -r shell line '*READY*READY*'
       zpty -w -n shell $'tvllm tok\\t--js\\t\\n'
       zpty -r shell line '*--json*'
       print -r -- "$line"
+      zpty -w -n shell $'tvllm rm synth:t\\t\\n'
+      zpty -r shell line '*Q4_0*'
+      print -r -- "$line"
       zpty -w -n shell $'tvllm inspect some\\t\\n'
       zpty -r shell line '*gguf*'
       print -r -- "$line"`;
-    const { stdout } = await run("zsh", ["-f", "-c", script], { env: { FOLDER: folder } });
+    const env = { FOLDER: folder, TVLLM_CACHE: await cacheWithModel() };
+    const { stdout } = await run("zsh", ["-f", "-c", script], { env });
+    assert.match(stdout, /rm synth:tiny-llama:Q4_0/);
     assert.match(stdout, /tokenize/);
     assert.match(stdout, /--json/);
     assert.match(stdout, /some-model\.gguf/);
@@ -107,12 +160,24 @@ Deno.test({
     const script = `
       set PATH $FOLDER $PATH
       tvllm completions fish | source
+      tvllm completions fish | source
       complete -C 'tvllm tok'
       complete -C 'tvllm inspect --js'
+      complete -C 'tvllm rm synth:t'
       complete -C 'tvllm tokenize -m some'`;
-    const env = { FOLDER: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder };
-    const { stdout } = await run("fish", ["--no-config", "-c", script], { env, cwd: folder });
+    const TVLLM_CACHE = await cacheWithModel();
+    const env = { FOLDER: folder, TVLLM_CACHE, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder };
+    const { stdout, stderr } = await run("fish", ["--no-config", "-c", script], {
+      env,
+      cwd: folder,
+    });
+    assert.equal(stderr, "");
     const values = stdout.trimEnd().split("\n").map((line) => line.split("\t")[0]);
-    assert.deepEqual(values, ["tokenize", "--json", "some-model.gguf"]);
+    assert.deepEqual(values, [
+      "tokenize",
+      "--json",
+      "synth:tiny-llama:Q4_0",
+      "some-model.gguf",
+    ]);
   },
 });
