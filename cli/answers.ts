@@ -84,7 +84,7 @@ export function describeAnswer(model: Model, summary: AnswerSummary) {
 }
 
 /** Decode throughput: tokens per second after the first; null where there are none. */
-export function decodeRate({ timePerToken }: AnswerSummary): number | null {
+function decodeRate({ timePerToken }: AnswerSummary): number | null {
   return timePerToken === null ? null : 1000 / timePerToken;
 }
 

@@ -7,7 +7,8 @@ tvllm_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 tvllm_cache=${tvllm_cache:+$tvllm_cache/tvllm}
 
 # Sets $permissions, a list of Deno's flags, and $writable, the only directory that may be written (or
-# nothing), from tvllm's arguments; exports TVLLM_CACHE. Reads permissions.txt on standard input.
+# nothing), from tvllm's arguments; exports TVLLM_CACHE, and what Deno is to find in the environment. Reads
+# permissions.txt on standard input.
 grant() {
   # The command: the first argument that is neither an option nor the value of one.
   command='' previous=''
@@ -34,6 +35,10 @@ grant() {
   while read -r name row_net row_write row_variables row_model; do
     case $name in
       '#'* | '') continue ;;
+      env)
+        eval "export $row_net=\"\${$row_net:-\$row_write}\""
+        continue
+        ;;
       *: | */)
         # The word may be part of a prompt; main.ts knows, and drops what was granted for it.
         case $opens$words in yes*[\ =m]"$name"*) ;; *) continue ;; esac

@@ -11,7 +11,7 @@ import { cpus, homedir, machine, release, totalmem, type } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { denoFlags, grantsOf, parsePermissions } from "./permissions.mjs";
+import { denoFlags, grantsOf, parseEnvironment, parsePermissions } from "./permissions.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -201,8 +201,7 @@ function denoArguments(args) {
   if (isCheckout() && args[0] === "task") {
     return ["task", "--config", join(ROOT, "deno.json"), ...args.slice(1)];
   }
-  const table = readFileSync(join(ROOT, "cli", "permissions.txt"), "utf8");
-  const flags = permissionFlags(table, args, process.env);
+  const flags = permissionFlags(readTable(), args, process.env);
   const launched = commandOf(args) === "bench" ? [`--launched=${describeHost()}`] : [];
   return isCheckout()
     ? [
@@ -224,6 +223,10 @@ function denoArguments(args) {
     ];
 }
 
+function readTable() {
+  return readFileSync(join(ROOT, "cli", "permissions.txt"), "utf8");
+}
+
 function main() {
   const deno = findDeno();
   if (deno === undefined) {
@@ -235,7 +238,11 @@ function main() {
     );
     process.exit(1);
   }
-  const env = { ...process.env, DENO_NO_UPDATE_CHECK: "1", TVLLM_CACHE: modelCache(process.env) };
+  const env = {
+    ...parseEnvironment(readTable()),
+    ...process.env,
+    TVLLM_CACHE: modelCache(process.env),
+  };
   const runtime = runtimeDir();
   if (runtime !== undefined) env["XDG_RUNTIME_DIR"] = runtime;
   const child = spawn(deno, denoArguments(process.argv.slice(2)), { stdio: "inherit", env });

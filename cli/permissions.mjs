@@ -22,15 +22,14 @@
 const WRITE = /** @type {const} */ ({ "-": "none", "cache": "cache", "yes": "all" });
 
 /**
- * Parses the table.
+ * Parses the table's rows.
  *
  * @param {string} text
  * @returns {Row[]}
  */
 export function parsePermissions(text) {
-  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "" && !line.startsWith("#"));
-  return lines.map((line) => {
-    const [name = "", net, write = "", variables = "-", model] = line.trim().split(/\s+/);
+  return rowsOf(text).flatMap(([name = "", net, write = "", variables = "-", model]) => {
+    if (name === "env") return [];
     return {
       name,
       net: net === "yes",
@@ -39,6 +38,24 @@ export function parsePermissions(text) {
       opensModel: model !== "no",
     };
   });
+}
+
+/**
+ * What Deno is to find in the environment, unless the user says otherwise.
+ *
+ * @param {string} text of the table
+ * @returns {Record<string, string>}
+ */
+export function parseEnvironment(text) {
+  return Object.fromEntries(
+    rowsOf(text).flatMap(([kind, name = "", value = ""]) => kind === "env" ? [[name, value]] : []),
+  );
+}
+
+/** @param {string} text */
+function rowsOf(text) {
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "" && !line.startsWith("#"));
+  return lines.map((line) => line.trim().split(/\s+/));
 }
 
 /**

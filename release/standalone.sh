@@ -123,7 +123,7 @@ set_runtime_dir
 launched=''
 [ "$command" != bench ] || launched=--launched=$(describe_host "$started" '' 2>/dev/null) || :
 # With Deno's own cache inside, this directory is all there is to remove.
-export DENO_NO_UPDATE_CHECK=1 DENO_DIR="$place/cache"
+export DENO_DIR="$place/cache"
 # shellcheck disable=SC2086 # $permissions is a list of flags
 exec "$place/deno" run --no-config --no-lock --cached-only $permissions ${writable:+"--allow-write=$writable"} \
   "$place/main.js" ${launched:+"$launched"} "$@"

@@ -1,7 +1,7 @@
 # bash completion of tvllm; needs the package bash-completion.
 __tvllm_complete() {
-  local cur prev words cword out line IFS=$'\n'
-  _get_comp_words_by_ref -n "=:" cur prev words cword
+  local cur words cword out line IFS=$'\n'
+  _get_comp_words_by_ref -n "=:" cur words cword
   # Words up to the cursor, as they are typed: nothing in them is run.
   out=$(tvllm complete -- "${words[@]:1:cword}" 2>/dev/null) || return
   local directive=${out##*:}
