@@ -56,7 +56,10 @@ export function addBench(
     .option("--served-model <name>", "which of the endpoint's models; by default its first")
     .option("-p, --prompt-tokens <n>", "length of the prompts", integer(1, MAX_TOKENS), 64)
     .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
-    .option("--prompts <n>", "how many requests", integer(1, 256), 4)
+    .option("--requests <n>", "how many requests", integer(1, 256), 4)
+    .addOption(
+      new Option("--prompts <n>", "the same as --requests").argParser(integer(1, 256)).hideHelp(),
+    )
     .option("-r, --repetitions <n>", "measured repetitions", integer(1, 1000), 7)
     .addOption(
       new Option("--iterations <n>", "the same as --repetitions").argParser(integer(1, 1000))
@@ -87,7 +90,7 @@ export function addBench(
       "use this memory bandwidth instead of measuring it",
       decimal(0.001, 1e6),
     )
-    .option("--json <file>", "the results as JSON; -: on stdout instead of the report")
+    .option("--json [file]", "the results as JSON, into a file or on stdout instead of the report")
     .option("--csv <file>", "the results as CSV, a line each")
     .option("--output <file>", "the report")
     .option("--chart <file>", "charts of the results: .svg or .png", chartFile)
@@ -112,16 +115,18 @@ export function addBench(
     const suites = SUITES.filter((suite) => name === "all" || suite.name === name);
     const given: Values = command.opts();
     refuseUnused(suites, given);
-    const { json, csv, output, chart, trace } = options;
+    if (options.prompts !== undefined) {
+      terminal.note("--prompts is --requests now; to generate, it names a file of prompts");
+    }
+    const { csv, output, chart, trace } = options;
+    const jsonToStdout = options.json === true || options.json === "-";
+    const json = typeof options.json === "string" && !jsonToStdout ? options.json : undefined;
     const inputs = [...models, path, options.promptsFile].filter((input) => input !== undefined);
-    using files = openOutputFiles(
-      { json: json === "-" ? undefined : json, ...{ csv, output, chart, trace } },
-      inputs,
-    );
+    using files = openOutputFiles({ json, csv, output, chart, trace }, inputs);
     const run: RunOptions = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
-      prompts: options.prompts,
+      prompts: options.prompts ?? options.requests,
       warmup: options.warmup ?? "steady",
       repetitions: options.iterations ?? options.repetitions,
       concurrency: [...options.concurrency],
@@ -138,7 +143,7 @@ export function addBench(
       ...options,
       models: path === undefined ? models : [path],
       several: name === "all",
-      jsonToStdout: json === "-",
+      jsonToStdout,
       files,
     };
     const { endpoint } = options;

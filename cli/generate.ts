@@ -10,7 +10,7 @@ import type { TextValues } from "./answer_text.ts";
 import { chat } from "./chat.ts";
 import { readChatTemplate } from "./chat_template_option.ts";
 import { UsageError } from "./exit_codes.ts";
-import { printAnswers, readPrompts } from "./generate_many.ts";
+import { type ManyPrompt, printAnswers, readPrompts } from "./generate_many.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
 import {
@@ -45,7 +45,10 @@ export function addGenerate(program: Command): void {
     )
     .argument("[prompt]", "the prompt; -: standard input")
     .addOption(modelOption())
-    .option("--prompts <file>", "many prompts, one a line or JSON objects with a prompt; -: stdin")
+    .option(
+      "--prompts <file>",
+      "many prompts, one a line or JSON objects with a prompt, whose fields are kept; -: stdin",
+    )
     .option("--concurrency <n>", "with --prompts: answers at a time", integer(1, 64), 8)
     .option("--json", "the answer, its tokens and timings as one JSON object")
     .option("--jsonl", "a JSON object a token (with --prompts: an answer) as they come")
@@ -73,6 +76,9 @@ export function addGenerate(program: Command): void {
         );
       }
       const many = options.prompts !== undefined;
+      if (!many && command.getOptionValueSource("concurrency") === "cli") {
+        throw new UsageError("Cannot use --concurrency without --prompts: there is one answer");
+      }
       if (many && (argument ?? options.prompt ?? options.file ?? options.logprobs) !== undefined) {
         throw new UsageError("Cannot use --prompts with another prompt, --file or --logprobs");
       }
@@ -101,7 +107,7 @@ export function addGenerate(program: Command): void {
 /** What is to be answered, and for whom. */
 interface Job {
   readonly model: Model;
-  readonly prompts: readonly string[];
+  readonly prompts: readonly ManyPrompt[];
   readonly values: GenerateValues;
   readonly signal: AbortSignal;
   readonly terminal: Terminal;
@@ -112,9 +118,9 @@ async function onePrompt(
   argument: string | undefined,
   values: GenerateValues,
   terminal: Terminal,
-): Promise<[string] | undefined> {
+): Promise<[ManyPrompt] | undefined> {
   const prompt = await composePrompt({ argument, ...values }, terminal);
-  if (prompt !== undefined) return [prompt];
+  if (prompt !== undefined) return [{ prompt, fields: {} }];
   const forPrograms = values.json || values.jsonl;
   if (Deno.stdin.isTerminal() && terminal.stdoutIsTerminal && !forPrograms) return undefined;
   throw new UsageError(
@@ -131,7 +137,7 @@ async function answerOne({ model, prompts, values, signal, terminal }: Job): Pro
     ...(logprobs !== undefined && { logprobs }),
   };
   const { json, jsonl, wrap, thinking } = values;
-  const answer = model.generate(prompts[0]!, options);
+  const answer = model.generate(prompts[0]!.prompt, options);
   const summary = await printAnswer(answer, model, { json, jsonl, wrap, thinking, terminal });
   if (json || jsonl) {
     const report = describeAnswer(model, summary);
@@ -165,7 +171,7 @@ async function answerMany({ model, prompts, values, signal, terminal }: Job): Pr
   const options = { ...toGenerateOptions(values), signal };
   const answers = prompts.map((prompt, i) => {
     try {
-      return model.generate(prompt, options);
+      return { ...prompt, answer: model.generate(prompt.prompt, options) };
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       const which = `prompt ${i + 1} of ${prompts.length}`;

@@ -6,6 +6,14 @@ import { describeAnswer } from "./answers.ts";
 import { UsageError } from "./exit_codes.ts";
 import { readStdin, readTextFile } from "./prompt_input.ts";
 import type { Terminal } from "./terminal.ts";
+import { counted, milliseconds, tokenRate } from "./transfer.ts";
+
+/** A prompt of many. */
+export interface ManyPrompt {
+  readonly prompt: string;
+  /** What its JSON object says besides: goes with the answer. */
+  readonly fields: Readonly<Record<string, unknown>>;
+}
 
 /**
  * The prompts of a file: one a line, or, where the first line begins with `{`, one JSON object with
@@ -13,28 +21,29 @@ import type { Terminal } from "./terminal.ts";
  *
  * @throws {UsageError} that names the line that is not one.
  */
-export async function readPrompts(path: string, terminal: Terminal): Promise<string[]> {
+export async function readPrompts(path: string, terminal: Terminal): Promise<ManyPrompt[]> {
   const text = path === "-" ? await readStdin(terminal) : await readTextFile(path);
   // Windows programs begin a file with a mark of its encoding.
   const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
   const json = lines.find((line) => line.trim() !== "")?.startsWith("{") ?? false;
-  const prompts: string[] = [];
+  const prompts: ManyPrompt[] = [];
   for (const [i, line] of lines.entries()) {
-    if (line.trim() !== "") prompts.push(json ? promptOf(line, i + 1, path) : line);
+    if (line.trim() === "") continue;
+    prompts.push(json ? promptOf(line, i + 1, path) : { prompt: line, fields: {} });
   }
   if (prompts.length === 0) throw new UsageError(`Cannot find a prompt in ${path}: it is empty`);
   return prompts;
 }
 
-function promptOf(line: string, number: number, path: string): string {
+function promptOf(line: string, number: number, path: string): ManyPrompt {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
     value = undefined;
   }
-  const prompt = (value as { prompt?: unknown } | null | undefined)?.prompt;
-  if (typeof prompt === "string") return prompt;
+  const { prompt, ...fields } = (value ?? {}) as Record<string, unknown>;
+  if (typeof prompt === "string") return { prompt, fields };
   throw new UsageError(
     `Cannot read line ${number} of ${path}: expected a JSON object with a text "prompt"`,
   );
@@ -46,34 +55,44 @@ export interface ManyFormat {
   readonly jsonl?: true | undefined;
 }
 
-/** Runs the answers together and prints them. */
+/** Runs the answers together and prints them, each with what its prompt's object says. */
 export async function printAnswers(
   model: Model,
-  answers: readonly Answer[],
+  answers: readonly (ManyPrompt & { readonly answer: Answer })[],
   { terminal, ...format }: ManyFormat & { readonly terminal: Terminal },
 ): Promise<void> {
   const started = performance.now();
   let printed = 0;
   const done: (string | undefined)[] = answers.map(() => undefined);
-  await Promise.all(answers.map(async (answer, index) => {
+  await Promise.all(answers.map(async ({ answer, prompt, fields }, index) => {
     const summary = await answer.complete();
     const { text, ids } = summary;
-    const object = { index, ...describeAnswer(model, summary), text, tokens: ids };
+    const about = describeAnswer(model, summary);
+    // Its own fields count: a "model" of the prompt is not the one that answered.
+    const object = { ...fields, index, prompt, ...about, text, tokens: ids };
     if (format.jsonl) terminal.write(`${JSON.stringify(object)}\n`);
-    done[index] = format.json ? JSON.stringify(object) : `${text.trimEnd()}\n`;
+    done[index] = format.json ? JSON.stringify(object) : `${heading(object)}\n${text.trimEnd()}\n`;
     if (format.json || format.jsonl) return;
     for (; done[printed] !== undefined; printed++) {
       terminal.write(`${printed > 0 ? "\n" : ""}${done[printed]}`);
     }
   }));
   if (format.json) terminal.write(`[${done.join(",\n")}]\n`);
-  const tokens = answers.reduce((sum, answer) => sum + answer.summary!.ids.length, 0);
+  const tokens = answers.reduce((sum, { answer }) => sum + answer.summary!.ids.length, 0);
   const seconds = (performance.now() - started) / 1000;
   const { prefixHits, tokensSaved } = model.engine.stats.prefix;
   terminal.note(
-    `${answers.length} answers, ${tokens} tokens in ${seconds.toFixed(2)} s ` +
-      `(${
-        (tokens / seconds).toFixed(1)
-      } tok/s); ${prefixHits} prefix hits saved ${tokensSaved} tokens`,
+    `${counted(answers.length, "answer")}, ${counted(tokens, "token")} in ` +
+      `${milliseconds(1000 * seconds)} (${tokenRate(tokens / seconds)})` +
+      (prefixHits === 0
+        ? ""
+        : `; ${counted(prefixHits, "prompt")} began as an earlier one, which saved ` +
+          `${counted(tokensSaved, "token")}`),
   );
+}
+
+/** The line above an answer: its id, or its number, and the prompt. */
+function heading({ id, index, prompt }: { id?: unknown; index: number; prompt: string }): string {
+  const name = typeof id === "string" || typeof id === "number" ? id : index + 1;
+  return `## ${name}: ${prompt.replaceAll(/\s+/g, " ")}`;
 }

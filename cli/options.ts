@@ -82,7 +82,13 @@ export function modelOption() {
     "-m, --model <spec>",
     "the model: a .gguf file, hf:ORG/REPO[:QUANT], synth:NAME:QUANT; by default built in",
   )
-    .env("TVLLM_MODEL");
+    .env("TVLLM_MODEL")
+    .argParser(oneModel);
+}
+
+function oneModel(text: string, earlier?: string): string {
+  if (earlier === undefined) return text;
+  throw new InvalidArgumentError(`Expected one model, and ${earlier} was named before.`);
 }
 
 /** What `addDeviceOptions` yields. */

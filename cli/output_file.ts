@@ -2,6 +2,7 @@
 
 import { basename, dirname } from "node:path";
 import { UsageError } from "./exit_codes.ts";
+import { writeFailure } from "./write_failure.ts";
 
 /**
  * An open file, which can be written after write access has been dropped: that happens before the model
@@ -182,7 +183,6 @@ function writing<T>(path: string, write: () => T): T {
     return write();
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`Cannot write ${path}: ${reason}`, { cause: error });
+    throw new UsageError(`Cannot write ${path}: ${writeFailure(error)}`, { cause: error });
   }
 }

@@ -15,6 +15,7 @@ import { hubCache } from "../engine/hub/settings.ts";
 import { nearest } from "./suggestion.ts";
 import { writeGgufFile } from "./synthetic_files.ts";
 import type { Terminal } from "./terminal.ts";
+import { writeFailure } from "./write_failure.ts";
 
 /** What the names of these models begin with. */
 export const SYNTHETIC_PREFIX = "synth:";
@@ -121,8 +122,7 @@ async function lock(path: string, onWait: () => void): Promise<Disposable> {
     }
     return file;
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(`Cannot write ${printable(path)}: ${printable(reason)}; ${WAY_OUT}`, {
+    throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause)}; ${WAY_OUT}`, {
       cause,
     });
   }

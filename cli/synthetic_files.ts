@@ -13,6 +13,7 @@ import { InterruptedError, UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { MeteredProgress } from "./metered_progress.ts";
 import type { Terminal } from "./terminal.ts";
+import { writeFailure } from "./write_failure.ts";
 
 /** Where a model goes. */
 export interface Target {
@@ -35,6 +36,7 @@ export function writeGgufFile(
   terminal: Terminal,
 ): Promise<number> {
   return whole(target, async (signal) => {
+    refuseDirectory(target.path);
     using output = new Output(target.unfinished, tensors, terminal);
     await output.write(ggufPieces(metadata, tensors), signal);
     return output.bytes;
@@ -69,6 +71,16 @@ export function writeDirectory(
 }
 
 /** Said before the work, as the renaming would say it only after. */
+function refuseDirectory(path: string): void {
+  try {
+    if (!Deno.statSync(path).isDirectory) return;
+  } catch {
+    return;
+  }
+  throw new Error("it is a directory; name a file in it");
+}
+
+/** As `refuseDirectory`: before the work. */
 function refuseFull(path: string): void {
   try {
     for (const _ of Deno.readDirSync(path)) {
@@ -148,8 +160,7 @@ async function whole(
       // It was never made.
     }
     if (cause instanceof RangeError || cause instanceof InterruptedError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(`Cannot write ${printable(path)}: ${printable(reason)}; ${wayOut}`, {
+    throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause)}; ${wayOut}`, {
       cause,
     });
   }

@@ -76,7 +76,7 @@ Deno.test("tvllm bench warns of a result above its limit: the limit is wrong, no
 Deno.test("tvllm bench prints and writes what it measured before it failed", async () => {
   const directory = await Deno.makeTempDir();
   // A cache of 256 KiB has no room for the second prompt by context, of 128 tokens.
-  const args = "throughput -p 32 -n 2 -r 1 --warmup 0 --prompts 2 --kv-memory 256K".split(" ");
+  const args = "throughput -p 32 -n 2 -r 1 --warmup 0 --requests 2 --kv-memory 256K".split(" ");
   const trace = join(directory, "trace.json");
   const run = await runTvllm(["bench", ...args, "--json", "-", "--trace", trace]);
   assert.equal(run.code, 2);
@@ -161,7 +161,7 @@ Deno.test("tvllm bench of several models ends with a table of a row a model, and
   );
   const directory = await Deno.makeTempDir();
   const file = join(directory, "r.json");
-  const args = "latency -p 8 -n 3 -r 1 --warmup 0 --prompts 1 --contexts 16".split(" ");
+  const args = "latency -p 8 -n 3 -r 1 --warmup 0 --requests 1 --contexts 16".split(" ");
   const run = await runTvllm(["bench", ...args, "-m", models.join(), "--json", file]);
   assert.equal(run.code, 0, run.stderr);
   const [, table] = run.stdout.split("# Results of latency\n\n");
@@ -184,7 +184,7 @@ Deno.test("tvllm bench measures the prompts of a file, sampled as it is told", a
   const directory = await Deno.makeTempDir();
   const file = join(directory, "prompts.txt");
   await Deno.writeTextFile(file, "One\n\nTwo and a half\n");
-  const args = "latency -p 8 -n 3 -r 1 --warmup 0 --prompts 1 --contexts 16".split(" ");
+  const args = "latency -p 8 -n 3 -r 1 --warmup 0 --requests 1 --contexts 16".split(" ");
   const more = ["--prompts-file", file, "--sampling", "temp=0.5,top-k=3", "--json", "-"];
   const run = await runTvllm(["bench", ...args, ...more]);
   assert.equal(run.code, 0, run.stderr);

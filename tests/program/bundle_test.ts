@@ -40,7 +40,7 @@ Deno.test("the bundle generates with the model in it", async () => {
 });
 
 Deno.test("the bundle measures, and draws with the font in it", async () => {
-  const args = "bench throughput -p 16 -n 4 --prompts 2 -r 1 --warmup 0 --json -".split(" ");
+  const args = "bench throughput -p 16 -n 4 --requests 2 -r 1 --warmup 0 --json -".split(" ");
   const chart = join(Deno.makeTempDirSync(), "chart.png");
   const { stdout } = await runBundle([...args, "--chart", chart], [`--allow-write=${chart}`]);
   const report = JSON.parse(stdout);

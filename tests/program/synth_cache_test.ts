@@ -61,7 +61,7 @@ Deno.test("what a killed process left unfinished is no model, and is made again"
 Deno.test("bench takes a synthetic model by -m, and names what there is where it does not know it", async () => {
   using shell = makeShell();
   const { env } = shell;
-  const size = "-p 4 -n 2 -r 1 --prompts 1 --warmup 0 --bandwidth 1000".split(" ");
+  const size = "-p 4 -n 2 -r 1 --requests 1 --warmup 0 --bandwidth 1000".split(" ");
   const args = ["bench", "latency", "-m", "synth:tiny-qwen2", ...size];
   const { code, stdout, stderr } = await runTvllm(args, { env });
   assert.equal(code, 0, stderr);

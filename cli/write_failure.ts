@@ -1,0 +1,17 @@
+/** Why a file cannot be written, as a part of a message. */
+
+import { printable } from "../engine/files/quote.ts";
+
+/** What follows `Cannot write PATH: `. */
+export function writeFailure(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  if (cause instanceof Deno.errors.NotCapable) {
+    return "Deno writes no such place (/proc, /sys and devices are closed to it)";
+  }
+  if (cause instanceof Deno.errors.NotFound) return "there is no such directory";
+  if (cause instanceof Deno.errors.PermissionDenied) return "no permission to write there";
+  if (/\(os error 21\)/.test(message)) return "it is a directory; name a file in it";
+  if (/\(os error 30\)/.test(message)) return "the file system is read-only";
+  if (/\(os error 28\)/.test(message)) return "the disk is full";
+  return printable(message);
+}
