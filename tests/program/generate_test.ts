@@ -41,10 +41,16 @@ Deno.test("tvllm generate --json and --jsonl tell tokens, finish, seed, timings 
   assert.equal(whole.seed, 7);
   assert.ok(whole.ttft_ms > 0 && whole.total_ms > whole.ttft_ms);
   assert.equal(whole.logprobs.length, 24);
-  for (const { logprob, top } of whole.logprobs) {
+  for (const [i, { id, token, logprob, top }] of whole.logprobs.entries()) {
+    assert.equal(id, whole.tokens[i]);
+    assert.equal(typeof token, "string");
     assert.equal(top.length, 3);
+    const best = top.find((other: { id: number }) => other.id === id);
+    if (best !== undefined) assert.equal(best.token, token);
     assert.ok(top[0].logprob >= logprob && logprob <= 0);
   }
+  const pieces = whole.logprobs.map(({ token }: { token: string }) => token).join("");
+  assert.equal(pieces.replaceAll("\\n", "\n"), whole.text);
   const lines = (await runTvllm([...STORY, "--jsonl"])).stdout.trimEnd().split("\n")
     .map((line) => JSON.parse(line));
   assert.equal(lines.at(-1).generated_tokens, 24);
@@ -72,6 +78,23 @@ Deno.test("tvllm generate answers many prompts, each as it would alone", async (
     const alone = JSON.parse((await runTvllm(["generate", prompt, "--json", ...options])).stdout);
     assert.deepEqual(answers[i].tokens, alone.tokens);
   }
+});
+
+Deno.test("tvllm generate --prompts keeps ids and fields, and heads each answer with its prompt", async () => {
+  const stdin =
+    '{"id":"a7","prompt":"Once upon a time","topic":{"x":1}}\n{"prompt":"The king\\nsaid"}\n';
+  const options = ["--prompts", "-", "-n", "4", "--temp", "0"];
+  const lines = (await runTvllm(["generate", ...options, "--jsonl"], { stdin })).stdout;
+  const answers = lines.trimEnd().split("\n").map((line) => JSON.parse(line))
+    .sort((a, b) => a.index - b.index);
+  assert.deepEqual(answers.map(({ id, topic, prompt }) => ({ id, topic, prompt })), [
+    { id: "a7", topic: { x: 1 }, prompt: "Once upon a time" },
+    { id: undefined, topic: undefined, prompt: "The king\nsaid" },
+  ]);
+  const { stdout, stderr } = await runTvllm(["generate", ...options], { stdin });
+  const [first, second] = answers.map(({ text }) => text.trimEnd());
+  assert.equal(stdout, `## a7: Once upon a time\n${first}\n\n## 2: The king said\n${second}\n`);
+  assert.match(stderr, /^2 answers, 8 tokens in \d+ ms \([\d.,]+ tok\/s\)$/m);
 });
 
 Deno.test("tvllm generate runs a directory of safetensors", async () => {
@@ -110,7 +133,7 @@ Deno.test("tvllm generate says that the context cut its answer", async () => {
   assert.equal(cut.code, 0, cut.stderr);
   assert.match(
     cut.stderr,
-    /^warning: the answer was cut at the context's 8 tokens; raise --ctx-size\n$/,
+    /^warning: the answer was cut at the context's 8 tokens; raise --ctx-size, at most 2048\n$/,
   );
   assert.equal((await runTvllm(["generate", "Once", "-n", "3", "-c", "8", "-q"])).stderr, "");
 });

@@ -49,10 +49,10 @@ Deno.test("tvllm help bench explains every suite", async () => {
 });
 
 Deno.test("tvllm help lists the topics for one that there is not", async () => {
-  const { code, stdout, stderr } = await runTvllm(["help", "modles"]);
+  const { code, stdout, stderr } = await runTvllm(["help", "nonsense"]);
   assert.equal(code, 2);
   assert.equal(stdout, "");
-  assert.match(stderr, /^error: Cannot explain modles: the topics are models, .*\n$/);
+  assert.match(stderr, /^error: Cannot explain nonsense: the topics are models, .*\n$/);
   const all = await printed("help");
   assert.match(all, /^Usage: tvllm /);
   assert.match(all, /help \[topic\] +explain models, sampling, bench, metrics,\s+devices/);

@@ -47,7 +47,7 @@ for (
     ],
     [["inspect", "-m"], /option '-m, --model <spec>' argument missing; see tvllm inspect --help$/],
     [["inspect", "a", "b"], /too many arguments for 'inspect'.*; see tvllm inspect --help$/],
-    [["--color", "red", "inspect"], /'red' is invalid.*auto, always, never/],
+    [["--color", "red", "inspect"], /'red' is invalid; expected auto, always or never/],
   ] as const
 ) {
   Deno.test(`tvllm ${args.join(" ")} is a usage error on one line`, async () => {
