@@ -90,9 +90,9 @@ function decodeRate({ timePerToken }: AnswerSummary): number | null {
 
 /** An answer's figures on one line. */
 export function statistics(model: Model, summary: AnswerSummary): string {
-  const { promptTokens, ids } = summary;
+  const { promptTokens, ids, finish } = summary;
   const prompt = `a prompt of ${counted(promptTokens, "token")}`;
-  const said = ids.length === 0
+  const said = ids.length === 0 && finish === "cancelled"
     ? `Stopped while reading ${prompt}`
     : `Read ${prompt} in ${milliseconds(summary.timeToFirst)}, wrote ${speed(summary)}`;
   return `${said}, on ${model.device.description}`;

@@ -122,7 +122,8 @@ Deno.test("tvllm generate without an adapter: the CPU answers, and --device gpu 
   const answer = await runTvllm(STORY, { env: NO_ADAPTER });
   assert.equal(answer.code, 0, answer.stderr);
   assert.match(answer.stderr, /Running on the CPU \(.*\): Cannot find a GPU adapter: install/);
-  assert.equal(answer.stderr.trimEnd().split("\n").length, 2);
+  assert.match(answer.stderr, /\nStopped after 24 tokens: -n allows longer answers\n$/);
+  assert.equal(answer.stderr.trimEnd().split("\n").length, 3);
   const refused = await runTvllm([...STORY, "--device", "gpu"], { env: NO_ADAPTER });
   assert.equal(refused.code, 5);
   assert.match(refused.stderr, /error: Cannot find a GPU adapter: install/);
@@ -196,7 +197,9 @@ Deno.test({
     }
     const { code } = await child.status;
     assert.equal(code, 130, await stderr);
-    const [, tokens] = /(\d+) tokens after \d+, first after/.exec(await stderr)!;
+    const [, tokens] = /^Read a prompt of \d+ tokens in .*, wrote (\d+) tokens in /m.exec(
+      await stderr,
+    )!;
     assert.ok(Number(tokens) < 1000, `${tokens} of 2000 tokens`);
   },
 });
@@ -234,6 +237,6 @@ Deno.test({
     clearTimeout(timer);
     if (!sent) return console.error("the device reads too fast to be interrupted");
     assert.equal((await child.status).code, 130, log);
-    assert.match(log, /^0 tokens after 1\d\d\d,/m);
+    assert.match(log, /^Stopped while reading a prompt of 1,\d\d\d tokens, on /m);
   },
 });

@@ -106,7 +106,7 @@ export class PseudoTerminal implements AsyncDisposable {
 /** What differs from run to run made the same: times, rates and the processor's name. */
 export function masked(screen: string): string {
   return screen
-    .replaceAll(/\d+ ms/g, "N ms")
+    .replaceAll(/\b[\d.]+ m?s\b/g, "N ms")
     .replaceAll(/[\d.]+ tok\/s/g, "N tok/s")
     .replaceAll(/\S+ processor$/gm, "PROCESSOR");
 }

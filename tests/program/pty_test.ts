@@ -18,7 +18,7 @@ Deno.test({
     const first = await terminal.shows(/another\n.{10}/);
     assert.doesNotMatch(first, /tok\/s/);
     await t.assertSnapshot(
-      masked(await terminal.ended()).replace(/\n[^]*\n(?=.*tokens after)/, "\n…\n"),
+      masked(await terminal.ended()).replace(/\n[^]*\n(?=Stopped after)/, "\n…\n"),
     );
   },
 });
@@ -47,7 +47,10 @@ Deno.test({
     await terminal.shows(/another\n.{30}/);
     await terminal.press("C-c");
     const screen = await terminal.ended();
-    assert.match(screen, /another\n[^]{30,}\n\d+ tokens after 6, first after .*\n\[exit 130\]$/);
+    assert.match(
+      screen,
+      /another\n[^]{30,}\nRead a prompt of 6 tokens in .*s, wrote \d+ tokens in .*\n\[exit 130\]$/,
+    );
   },
 });
 
