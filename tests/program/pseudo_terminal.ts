@@ -107,6 +107,6 @@ export class PseudoTerminal implements AsyncDisposable {
 export function masked(screen: string): string {
   return screen
     .replaceAll(/\b[\d.]+ m?s\b/g, "N ms")
-    .replaceAll(/[\d.]+ tok\/s/g, "N tok/s")
+    .replaceAll(/[\d.,]+ tok\/s/g, "N tok/s")
     .replaceAll(/\S+ processor$/gm, "PROCESSOR");
 }
