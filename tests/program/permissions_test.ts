@@ -56,7 +56,9 @@ for (
       script,
       `import { main } from ${JSON.stringify(join(ROOT, "cli/main.ts"))};
       await main(${JSON.stringify(args)});
-      console.log("net", Deno.permissions.querySync({ name: "net" }).state);`,
+      // The console is the program's now, and shows no more than notes.
+      const said = "net " + Deno.permissions.querySync({ name: "net" }).state + "\\n";
+      Deno.stdout.writeSync(new TextEncoder().encode(said));`,
     );
     const flags = [`--config=${join(ROOT, "deno.json")}`, "-A", "--no-prompt"];
     const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script], {
@@ -85,7 +87,8 @@ for (
       Deno.chdir(${JSON.stringify(directory)});
       const code = await main(${JSON.stringify([...args, "-m", model])});
       const state = (name) => Deno.permissions.querySync({ name }).state;
-      console.log("\\n" + JSON.stringify([code, state("write"), state("net")]));`,
+      const said = "\\n" + JSON.stringify([code, state("write"), state("net")]) + "\\n";
+      Deno.stdout.writeSync(new TextEncoder().encode(said));`,
     );
     const flags = [`--config=${join(ROOT, "deno.json")}`, "-A", "--no-prompt"];
     const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script]);
