@@ -23,6 +23,9 @@ export interface OutputStream {
 
 type Format = Parameters<typeof styleText>[0];
 
+/** Characters of an error on the terminal. */
+const MAX_ERROR = 400;
+
 const encoder = new TextEncoder();
 
 /** Standard output and error of one command. */
@@ -100,7 +103,8 @@ export class Terminal {
   /** Reports what ended the command: one line, and the stack with -v. */
   error(error: Error): void {
     const message = error.message || error.name;
-    this.#log(`${this.style("red", "error:")} ${printable(message.replaceAll("\n", " "))}`);
+    const line = shortened(printable(message.replaceAll("\n", " ")));
+    this.#log(`${this.style("red", "error:")} ${line}`);
     if (this.#options.verbose) this.#log(escapeControls(Deno.inspect(error)));
   }
 
@@ -139,6 +143,13 @@ export class Terminal {
       // Nobody reads the log, or its disk is full: no reason to stop the answer.
     }
   }
+}
+
+/** An error says what is wrong at its beginning, and the way out at its end. */
+function shortened(line: string): string {
+  if (line.length <= MAX_ERROR) return line;
+  const end = 120;
+  return `${line.slice(0, MAX_ERROR - end - 3)} … ${line.slice(-end)}`;
 }
 
 function writeAll(stream: OutputStream, text: string): void {

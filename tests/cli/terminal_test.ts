@@ -99,6 +99,14 @@ Deno.test("Terminal.error() with -v keeps an error's stack and causes from the t
   assert.match(stderr.text, /c\\u009b31m/);
 });
 
+Deno.test("Terminal.error() shows the beginning and the end of a long message", () => {
+  const stderr = new FakeStream(false);
+  new Terminal({ color: "never" }, new FakeStream(false), stderr)
+    .error(new Error(`Cannot read ${"x".repeat(5000)}: it is damaged; get it again`));
+  assert.match(stderr.text, /^error: Cannot read x+ … x+: it is damaged; get it again\n$/);
+  assert.equal(stderr.text.length, "error: \n".length + 400);
+});
+
 Deno.test("silenceConsole() sends what libraries print to -v alone, and escaped", () => {
   const [quiet, loud] = [new FakeStream(true), new FakeStream(true)];
   const before = { ...console };
