@@ -159,13 +159,15 @@ function writeAll(stream: OutputStream, text: string): void {
 
 /**
  * Sends what libraries print to `terminal().detail()`: what they warn of are a file's words, such as
- * tokens, and nobody asked for them.
+ * tokens, and nobody asked for them. Ends with the scope.
  */
-export function silenceConsole(terminal: () => Terminal): void {
+export function silenceConsole(terminal: () => Terminal): Disposable {
+  const before = { ...console };
   const print = (...data: unknown[]) => {
     terminal().detail(
       data.map((item) => typeof item === "string" ? item : Deno.inspect(item)).join(" "),
     );
   };
   for (const name of ["debug", "error", "info", "log", "warn"] as const) console[name] = print;
+  return { [Symbol.dispose]: () => Object.assign(console, before) };
 }

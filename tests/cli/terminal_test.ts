@@ -109,15 +109,14 @@ Deno.test("Terminal.error() shows the beginning and the end of a long message", 
 
 Deno.test("silenceConsole() sends what libraries print to -v alone, and escaped", () => {
   const [quiet, loud] = [new FakeStream(true), new FakeStream(true)];
-  const before = { ...console };
-  try {
-    for (const [stderr, verbose] of [[quiet, false], [loud, true]] as const) {
-      silenceConsole(() => new Terminal({ verbose, color: "never" }, new FakeStream(true), stderr));
-      console.warn("token \x1b[2J", { id: "\x9b" });
-    }
-  } finally {
-    Object.assign(console, before);
+  const { warn } = console;
+  for (const [stderr, verbose] of [[quiet, false], [loud, true]] as const) {
+    using _ = silenceConsole(() =>
+      new Terminal({ verbose, color: "never" }, new FakeStream(true), stderr)
+    );
+    console.warn("token \x1b[2J", { id: "\x9b" });
   }
+  assert.equal(console.warn, warn);
   assert.equal(quiet.text, "");
   assert.equal(loud.text, 'token \\u{1b}[2J { id: "\\x9b" }\n');
 });
