@@ -81,12 +81,11 @@ export async function main(given: readonly string[]): Promise<number> {
   const { args } = started;
   const program = createProgram(started);
   let active: CommandUnknownOpts = program;
-  silenceConsole(() => new Terminal(active.optsWithGlobals()));
+  using _console = silenceConsole(() => new Terminal(active.optsWithGlobals()));
   program.hook("preAction", (_, command) => {
     active = command;
     useBackend(command.opts()["backend"]);
-    const { model, endpoint } = command.opts();
-    dropPermissions(command.name(), [...command.args, model, endpoint].flat());
+    dropPermissions(command.name(), modelsOf(command));
   });
   try {
     await run(program, args);
@@ -102,6 +101,13 @@ export async function main(given: readonly string[]): Promise<number> {
     }
     return exitCode;
   }
+}
+
+/** What the command line names as models and endpoints: a prompt that begins with hf: is none. */
+function modelsOf(command: CommandUnknownOpts): readonly unknown[] {
+  const named = command.args.filter((_, i) => command.registeredArguments[i]?.name() === "model");
+  const { model, endpoint } = command.opts();
+  return [...named, model, endpoint].flat();
 }
 
 async function run(program: Command, args: readonly string[]): Promise<void> {

@@ -23,6 +23,9 @@ export interface OutputStream {
 
 type Format = Parameters<typeof styleText>[0];
 
+/** Characters of an error on the terminal. */
+const MAX_ERROR = 400;
+
 const encoder = new TextEncoder();
 
 /** Standard output and error of one command. */
@@ -100,7 +103,8 @@ export class Terminal {
   /** Reports what ended the command: one line, and the stack with -v. */
   error(error: Error): void {
     const message = error.message || error.name;
-    this.#log(`${this.style("red", "error:")} ${printable(message.replaceAll("\n", " "))}`);
+    const line = shortened(printable(message.replaceAll("\n", " ")));
+    this.#log(`${this.style("red", "error:")} ${line}`);
     if (this.#options.verbose) this.#log(escapeControls(Deno.inspect(error)));
   }
 
@@ -141,6 +145,13 @@ export class Terminal {
   }
 }
 
+/** An error says what is wrong at its beginning, and the way out at its end. */
+function shortened(line: string): string {
+  if (line.length <= MAX_ERROR) return line;
+  const end = 120;
+  return `${line.slice(0, MAX_ERROR - end - 3)} … ${line.slice(-end)}`;
+}
+
 function writeAll(stream: OutputStream, text: string): void {
   let bytes = encoder.encode(text);
   while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
@@ -148,13 +159,15 @@ function writeAll(stream: OutputStream, text: string): void {
 
 /**
  * Sends what libraries print to `terminal().detail()`: what they warn of are a file's words, such as
- * tokens, and nobody asked for them.
+ * tokens, and nobody asked for them. Ends with the scope.
  */
-export function silenceConsole(terminal: () => Terminal): void {
+export function silenceConsole(terminal: () => Terminal): Disposable {
+  const before = { ...console };
   const print = (...data: unknown[]) => {
     terminal().detail(
       data.map((item) => typeof item === "string" ? item : Deno.inspect(item)).join(" "),
     );
   };
   for (const name of ["debug", "error", "info", "log", "warn"] as const) console[name] = print;
+  return { [Symbol.dispose]: () => Object.assign(console, before) };
 }

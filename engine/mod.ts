@@ -7,6 +7,7 @@ import { RequestError } from "./errors.ts";
 import { openGguf } from "./files/gguf.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { openModelFile } from "./files/open_model.ts";
+import { quote } from "./files/quote.ts";
 import { getModel } from "./hub/get.ts";
 import { isHubSpec, parseHubSpec } from "./hub/spec.ts";
 import { kvBudget } from "./kv_budget.ts";
@@ -30,6 +31,15 @@ export type {
 const DEFAULT_CONTEXT = 4096;
 
 const DEFAULT_SEQUENCES = 8;
+
+/** Beyond these, lists of sequences and blocks alone would take all memory. */
+const MOST = {
+  contextLength: 2 ** 27,
+  maxSequences: 1024,
+  kvTokens: 2 ** 30,
+  steps: MOST_STEPS,
+  threads: 1024,
+} as const;
 
 /** How far loading is. */
 export interface LoadProgress {
@@ -122,7 +132,16 @@ async function pathOf(
   model: string | URL,
   { cache, offline, token, endpoint, signal, progress }: LoadOptions,
 ): Promise<string> {
-  if (model instanceof URL) return fileURLToPath(model);
+  if (model instanceof URL) {
+    try {
+      return fileURLToPath(model);
+    } catch (cause) {
+      throw new RequestError(
+        `Cannot load the model: ${quote(model.href)} is no address of a file; give its path`,
+        { cause },
+      );
+    }
+  }
   if (!isHubSpec(model)) return model;
   let total = 0;
   const { path } = await getModel(parseHubSpec(model), {
@@ -205,17 +224,19 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
 }
 
 function checkSizes(options: ModelOptions): void {
-  for (const name of ["contextLength", "maxSequences", "kvTokens", "steps"] as const) {
+  for (const [name, most] of Object.entries(MOST) as [keyof typeof MOST, number][]) {
     const size = options[name];
     if (size !== undefined && !(Number.isSafeInteger(size) && size >= 1)) {
       throw new RequestError(
         `Cannot load the model: ${name} is ${size}, not a whole number from 1 up`,
       );
     }
+    if ((size ?? 1) > most) {
+      throw new RequestError(`Cannot load the model: ${name} is ${size}, more than ${most}`);
+    }
   }
-  if ((options.steps ?? 1) > MOST_STEPS) {
-    throw new RequestError(
-      `Cannot load the model: steps is ${options.steps}, more than ${MOST_STEPS}`,
-    );
+  const { kvMemory = 1 } = options;
+  if (!(kvMemory > 0)) {
+    throw new RequestError(`Cannot load the model: kvMemory is ${kvMemory}, not above 0`);
   }
 }

@@ -4,6 +4,7 @@
  */
 
 import { ModelFormatError, RequestError } from "./errors.ts";
+import { printable } from "./files/quote.ts";
 import { promptTooLong } from "./run/sequence.ts";
 import { templateNamed } from "./text/chat_names.ts";
 import { encodeChat } from "./text/chat_prompt.ts";
@@ -40,6 +41,8 @@ export interface PromptTarget {
   /** Longest sequence in tokens, and the longest that the model could be loaded with. */
   readonly contextLength: number;
   readonly config: { readonly contextLength: number };
+  /** Where the model's own template is from, for its errors. */
+  readonly file?: { readonly paths: readonly string[] };
 }
 
 /** How `encodeText` reads a text. */
@@ -81,10 +84,14 @@ export function encodePrompt(
       ? tokenizer.encode(messages.map(({ content }) => content).join("\n\n"), {
         special: options.raw === true && options.special === true,
       })
-      : render(() => {
-        const { templateVariables: variables } = options;
-        return encodeChat(tokenizer, messages, { template, ...(variables && { variables }) });
-      }, options),
+      : render(
+        () => {
+          const { templateVariables: variables } = options;
+          return encodeChat(tokenizer, messages, { template, ...(variables && { variables }) });
+        },
+        target,
+        options,
+      ),
   );
   if (ids.length === 0) {
     // Without any token there is nothing to start from but the beginning of a text.
@@ -144,11 +151,24 @@ function messagesOf(
 }
 
 /** A template that the request brought, and that fails, is no fault of the model's file. */
-function render(encode: () => number[], { chatTemplate }: PromptOptions): number[] {
+function render(
+  encode: () => number[],
+  { file }: PromptTarget,
+  { chatTemplate }: PromptOptions,
+): number[] {
   try {
     return encode();
   } catch (error) {
-    if (chatTemplate === undefined || !(error instanceof ModelFormatError)) throw error;
+    if (!(error instanceof ModelFormatError)) throw error;
+    if (chatTemplate === undefined) {
+      const [path] = file?.paths ?? [];
+      if (path === undefined) throw error;
+      const what = "the chat template";
+      throw new ModelFormatError(
+        error.message.replace(what, `${what} of ${printable(path)}`),
+        { cause: error },
+      );
+    }
     throw new RequestError(error.message, { cause: error });
   }
 }

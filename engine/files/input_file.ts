@@ -8,6 +8,7 @@ export class InputFile {
   readonly #content: Deno.FsFile | Uint8Array;
   /** When the file was changed last before it was opened. */
   readonly #changed: number | undefined;
+  #closed = false;
 
   private constructor(
     content: Deno.FsFile | Uint8Array,
@@ -88,8 +89,10 @@ export class InputFile {
     );
   }
 
+  /** Again, it does nothing more. */
   close(): void {
-    if (!(this.#content instanceof Uint8Array)) this.#content.close();
+    if (!this.#closed && !(this.#content instanceof Uint8Array)) this.#content.close();
+    this.#closed = true;
   }
 }
 
@@ -113,6 +116,9 @@ export function exists(path: string): boolean {
 /** Why a file could not be read, and the way out: what an error says after a colon. */
 export function readFailure(cause: unknown): string {
   if (cause instanceof Deno.errors.NotFound) return "there is no such file; check the path";
+  if (cause instanceof Deno.errors.FilesystemLoop) {
+    return "its links lead to each other; name the file itself";
+  }
   if (cause instanceof Deno.errors.NotADirectory) {
     return "a part of the path is a file, not a directory; check the path";
   }

@@ -18,6 +18,8 @@ export interface PullOptions extends HubAccess {
 }
 
 const MAX_LIST_BYTES = 32 * 2 ** 20;
+/** The hub itself advises against more in one repository. */
+const MAX_FILES = 100_000;
 
 /**
  * Asks the hub what `spec` means now, and downloads what the cache does not have of it. Branches
@@ -107,6 +109,7 @@ async function listFiles(client: HubClient, spec: HubSpec) {
     throw fault("the answer is no list of files");
   }
   const files = new Map<string, Sibling>();
+  if (siblings.length > MAX_FILES) throw fault(`the list has ${siblings.length} files`);
   for (const file of siblings as (Sibling | null)[]) {
     if (typeof file?.rfilename === "string") files.set(file.rfilename, file);
   }

@@ -14,6 +14,11 @@ export interface RepositoryModel {
   readonly complete: boolean;
 }
 
+/** File systems have no longer names; a path may have some folders. */
+const MAX_NAME = 1024;
+/** Models that a message names. */
+const MOST_NAMED = 8;
+
 /** What is taken where no quantization is named: small and good, then nearly exact. */
 const DEFAULT_QUANTS = ["Q4_K_M", "Q8_0"];
 
@@ -39,13 +44,17 @@ const COMPANIONS: ReadonlySet<string> = new Set([
 ]);
 
 /** The models among the files of a repository: each GGUF, and the safetensors as one. */
-export function modelsAmong(paths: readonly string[]): RepositoryModel[] {
+export function modelsAmong(given: readonly string[]): RepositoryModel[] {
+  // The expressions below take the square of a name's length.
+  const paths = given.filter((path) => path.length <= MAX_NAME);
   const groups = new Map<string, string[]>();
   for (const path of paths.toSorted()) {
     if (!path.endsWith(".gguf") || NO_MODEL.test(basename(path))) continue;
     const part = PART.exec(path);
     const key = part === null ? path : `${part[1]}-of-${part[3]}`;
-    groups.set(key, [...groups.get(key) ?? [], path]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [path]);
+    else group.push(path);
   }
   const models = [...groups.values()].map((files): RepositoryModel => ({
     format: "gguf",
@@ -108,8 +117,10 @@ export function listQuants(
   chosen: readonly RepositoryModel[],
   models: readonly RepositoryModel[],
 ): string {
-  const names = chosen.map((model) => quote(quantToName(model, models) ?? "safetensors"));
-  return names.slice(0, 40).join(", ");
+  const named = chosen.slice(0, MOST_NAMED);
+  const names = named.map((model) => quote(quantToName(model, models) ?? "safetensors"));
+  if (chosen.length > named.length) names.push(`and ${chosen.length - named.length} more`);
+  return names.join(", ");
 }
 
 function quantOf(path: string): string | undefined {

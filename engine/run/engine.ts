@@ -1,6 +1,6 @@
 /** The serving loop: schedule → run → postprocess, over any ModelRunner. Token ids only. */
 
-import { DeviceError } from "../errors.ts";
+import { DeviceError, RequestError } from "../errors.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import type { BlockStats } from "./block_manager.ts";
 import { EventLoop } from "./event_loop.ts";
@@ -98,6 +98,7 @@ export class Engine {
   /** Serves on `runner`, whose cache it takes for its own: let it have no other engine. */
   constructor(runner: ModelRunner, options: EngineOptions = {}) {
     const { limits, config } = runner;
+    checkOptions(options);
     const keep = options.prefixCacheBlocks ?? Infinity;
     const groups = kvGroups(config).map(({ window }, group) => {
       const blocks = limits.blocks[group]!;
@@ -297,6 +298,20 @@ export class Engine {
     sequence.request.signal?.removeEventListener("abort", stream.cancel);
     if (error === undefined) stream.end();
     else stream.fail(error);
+  }
+}
+
+function checkOptions(options: EngineOptions): void {
+  const least = { maxBatchTokens: 1, steps: 1, prefixCacheBlocks: 0, contextLength: 1 } as const;
+  for (const [name, from] of Object.entries(least) as [keyof typeof least, number][]) {
+    const value = options[name] ?? from;
+    // No number of blocks means all of them.
+    if (name === "prefixCacheBlocks" && value === Infinity) continue;
+    if (!(Number.isSafeInteger(value) && value >= from)) {
+      throw new RequestError(
+        `Cannot make an engine: ${name} is ${value}, not a whole number from ${from} up`,
+      );
+    }
   }
 }
 

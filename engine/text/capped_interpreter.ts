@@ -20,6 +20,7 @@ import {
   MAX_WORK,
   occurrences,
   range,
+  spread,
   strip,
   TemplateLimitError,
   tooLong,
@@ -38,14 +39,25 @@ interface Size {
   readonly fixed: boolean;
 }
 
+/** Time in ms that a template may take, and how many steps pass between two looks at the clock. */
+const MAX_TIME = 10_000;
+const LOOK = 1000;
+
 /** Filters that take a list of any length in the same time. */
 const INSTANT_FILTERS: ReadonlySet<string> = new Set(["length", "first", "last", "list"]);
+
+/** A method of the library's that it declares private. */
+interface Blocks {
+  evaluateBlock(statements: readonly Node[], environment: Environment): Value;
+}
 
 const LEAF: Size = { chars: 8, nodes: 1, depth: 0, fixed: true };
 
 export class CappedInterpreter extends Interpreter {
   readonly #allowed: number;
+  readonly #started = performance.now();
   #work = 0;
+  #looked = 0;
   #depth = 0;
   readonly #sizes = new WeakMap<object, Size>();
 
@@ -60,6 +72,11 @@ export class CappedInterpreter extends Interpreter {
   ) {
     super(environment);
     this.#allowed = MAX_WORK + inputLength;
+    // What a statement gives is written out, a variable's list as well as a new one.
+    const blocks = this as unknown as Blocks;
+    const evaluateBlock = blocks.evaluateBlock.bind(this);
+    blocks.evaluateBlock = (statements, scope) =>
+      evaluateBlock(statements.map((node) => statement("Written", { value: node })), scope);
     environment.set(
       "range",
       (start: unknown, stop?: unknown, step?: unknown) => {
@@ -89,6 +106,14 @@ export class CappedInterpreter extends Interpreter {
 
   #evaluate(node: Fields, environment: Environment): Value {
     switch (node.type) {
+      case "Written": {
+        const value = this.evaluate(node.value as unknown as Node, environment);
+        if (isList(value) || isMap(value)) {
+          const { chars, nodes } = this.#size(value, 0);
+          this.#charge(nodes + chars / 32);
+        }
+        return value;
+      }
       case "Identifier":
         return this.#lookup(node.value, environment);
       case "MemberExpression":
@@ -125,11 +150,22 @@ export class CappedInterpreter extends Interpreter {
     return super.evaluate(undefined, environment);
   }
 
+  /** Comparing, searching and putting together look at all of both sides. */
   #binary(node: Fields, environment: Environment): Value {
-    if (!node.operator.value.endsWith("in")) return super.evaluate(node, environment);
+    const operator = node.operator.value;
+    // These look at the right side only if the left one asks for it.
+    if (operator === "and" || operator === "or") return super.evaluate(node, environment);
+    const left = this.evaluate(node.left, environment);
     const right = this.evaluate(node.right, environment);
-    if (isList(right)) this.#charge(right.value.length / 8);
-    const known = statement(node.type, { ...node, right: new Evaluated(right) });
+    const [a, b] = [this.#size(left, 0), this.#size(right, 0)];
+    this.#charge((a.nodes + b.nodes) / 8 + (a.chars + b.chars) / 256);
+    // At worst the part is compared at each place of the text, or with each element.
+    if (operator.endsWith("in")) this.#charge(a.chars * (isText(right) ? b.chars : b.nodes) / 4096);
+    const known = statement(node.type, {
+      ...node,
+      left: new Evaluated(left),
+      right: new Evaluated(right),
+    });
     return super.evaluate(known, environment);
   }
 
@@ -153,7 +189,11 @@ export class CappedInterpreter extends Interpreter {
     }
     const known = statement("MemberExpression", { ...node, object: new Evaluated(object) });
     const value = super.evaluate(known, environment);
-    if (!isText(object) || value.type !== "FunctionValue") return value;
+    if (value.type !== "FunctionValue") return value;
+    if (isList(object) || isMap(object)) {
+      this.#charge(object.value instanceof Map ? object.value.size / 8 : object.value.length / 8);
+    }
+    if (!isText(object)) return value;
     // A method of a string is checked when it is called, which may be elsewhere.
     const method = value as FunctionValue;
     const { value: name } = node.property;
@@ -168,6 +208,10 @@ export class CappedInterpreter extends Interpreter {
   }
 
   #checkMethod(name: string, text: string, [first, second]: readonly Value[]): void {
+    this.#charge(text.length / 256);
+    // Each character of the text is looked for among those to strip; of several beginnings each is compared.
+    if (isText(first)) this.#charge(text.length * first.value.length / 65_536);
+    else if (first !== undefined && isList(first)) this.#charge(this.#size(first, 0).chars / 32);
     if (name === "split") {
       checkSplit(text, isText(first) && first.value !== "" ? first.value : undefined);
     } else if (name === "replace" && isText(first) && isText(second)) {
@@ -185,7 +229,11 @@ export class CappedInterpreter extends Interpreter {
     if (isText(operand)) {
       this.#checkMethod(name, operand.value, args.map(({ value }) => value));
     }
-    this.#checkGrowth(name, operand, args.map(({ value }) => value));
+    this.#checkGrowth(
+      name,
+      operand,
+      args.flatMap(({ value, isSpread }) => isSpread ? spread(value) : [value]),
+    );
     const nodes = args.map(({ node }) => node);
     return super.evaluate(
       statement("FilterExpression", {
@@ -197,21 +245,28 @@ export class CappedInterpreter extends Interpreter {
   }
 
   /** An argument's value, and the argument with that value known. */
-  #argument(arg: Argument, environment: Environment): { value: Value; node: Node } {
+  #argument(
+    arg: Argument,
+    environment: Environment,
+  ): { value: Value; node: Node; isSpread: boolean } {
     const isNamed = arg.type === "KeywordArgumentExpression";
     const isSpread = arg.type === "SpreadExpression" || arg.type === "KeywordSpreadExpression";
     const value = this.evaluate(isNamed ? arg.value : isSpread ? arg.argument : arg, environment);
     const known = new Evaluated(value);
-    if (isNamed) return { value, node: statement(arg.type, { ...arg, value: known }) };
-    if (isSpread) return { value, node: statement(arg.type, { ...arg, argument: known }) };
+    if (isNamed) return { value, isSpread, node: statement(arg.type, { ...arg, value: known }) };
+    if (isSpread) {
+      return { value, isSpread, node: statement(arg.type, { ...arg, argument: known }) };
+    }
     // Some filters insist on a literal.
-    return { value, node: arg.type === "StringLiteral" ? arg : known };
+    return { value, isSpread, node: arg.type === "StringLiteral" ? arg : known };
   }
 
   /** Filters take their operand apart, and some put something between or before the parts. */
   #checkGrowth(name: string, operand: Value, args: readonly Value[]): void {
     const { chars, nodes, depth } = this.#size(operand, 0);
-    if (name === "sort" || name === "dictsort") this.#charge(2 * nodes + chars / 4);
+    if (name === "sort" || name === "dictsort") {
+      this.#charge((2 * nodes + chars / 4) * Math.max(1, Math.log2(nodes) / 4));
+    } else if (isText(operand)) this.#charge(chars / 64);
     else if (isList(operand) && !INSTANT_FILTERS.has(name)) this.#charge(operand.value.length / 8);
     if (name === "join" && isText(operand)) checkCharacters(operand.value);
     const parts: Record<string, number> = {
@@ -221,9 +276,10 @@ export class CappedInterpreter extends Interpreter {
     };
     let each = 4;
     for (const arg of args) {
-      each += typeof arg.value === "number" ? arg.value : this.#size(arg, 0).chars;
+      each += typeof arg.value === "number" ? Math.abs(arg.value) : this.#size(arg, 0).chars;
     }
-    if (chars + (parts[name] ?? 0) * each > MAX_TEXT) throw tooLong();
+    // Not "above the limit": what is no number, as 0/0, is not below it either.
+    if (!(chars + (parts[name] ?? 0) * each <= MAX_TEXT)) throw tooLong();
   }
 
   /** Holds a value against the limits. A variable's is only looked at, others were just made. */
@@ -265,6 +321,12 @@ export class CappedInterpreter extends Interpreter {
     this.#work += work;
     if (this.#work > this.#allowed) {
       throw new TemplateLimitError(`it takes more than ${this.#allowed} steps`);
+    }
+    // What the steps count wrongly ends nevertheless.
+    if (this.#work - this.#looked < LOOK) return;
+    this.#looked = this.#work;
+    if (performance.now() - this.#started > MAX_TIME) {
+      throw new TemplateLimitError(`it takes more than ${MAX_TIME / 1000} s`);
     }
   }
 }

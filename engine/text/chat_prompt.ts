@@ -44,13 +44,56 @@ export function encodeChat(
   const mark = unusedMark(JSON.stringify([template, messages, options.variables]));
   const masked = (value: unknown) => maskControl(tokenizer, value, mark);
   const { bosId, eosId } = tokenizer;
-  const text = renderChat(template, masked(messages) as ChatMessage[], {
-    ...options,
-    bosToken: bosId === undefined ? "" : tokenizer.spelling(bosId),
-    eosToken: eosId === undefined ? "" : tokenizer.spelling(eosId),
-    variables: masked(options.variables ?? {}) as Record<string, unknown>,
+  const render = (messages: readonly ChatMessage[]) =>
+    renderChat(template, messages, {
+      ...options,
+      bosToken: bosId === undefined ? "" : tokenizer.spelling(bosId),
+      eosToken: eosId === undefined ? "" : tokenizer.spelling(eosId),
+      variables: masked(options.variables ?? {}) as Record<string, unknown>,
+    });
+  const safe = masked(messages) as ChatMessage[];
+  const text = render(safe);
+  return tokenizer.encode(
+    text.includes(mark) || mayBecomeControl(tokenizer, messages)
+      ? withoutMadeTokens(tokenizer, text, () => render(safe.map((m) => broken(m, mark))))
+      : text,
+    { special: true, without: mark },
+  );
+}
+
+/**
+ * Whether a template could make a control token of the messages by another case, by leaving something
+ * out or by putting pieces together: if they have every character of one, its case aside.
+ */
+function mayBecomeControl(tokenizer: Tokenizer, messages: readonly ChatMessage[]): boolean {
+  const characters = new Set(messages.map(({ content }) => content).join("").toLowerCase());
+  return tokenizer.controlSpellings().some((token) => {
+    const signs = token.toLowerCase().match(/[^\p{L}\p{N}\s_]/gu) ?? [];
+    return signs.length > 0 && signs.every((sign) => characters.has(sign));
   });
-  return tokenizer.encode(text, { special: true, without: mark });
+}
+
+/**
+ * `text`, if it has the control tokens that it has where no two characters of a message's content can
+ * be part of one; else the text that is made of those.
+ */
+function withoutMadeTokens(tokenizer: Tokenizer, text: string, render: () => string): string {
+  let certain: string;
+  try {
+    certain = render();
+  } catch {
+    return text; // The template looks at the content, and takes no other.
+  }
+  const tokensOf = (text: string) =>
+    tokenizer.splitControl(text).filter((part) => typeof part === "number").join();
+  return tokensOf(text) === tokensOf(certain) ? text : certain;
+}
+
+/** The message with the mark after every character of its content. */
+function broken(message: ChatMessage, mark: string): ChatMessage {
+  const { content } = message;
+  if (typeof content !== "string") return message;
+  return { ...message, content: content.replaceAll(mark, "").replaceAll(/./gsu, `$&${mark}`) };
 }
 
 /**
@@ -71,10 +114,10 @@ function maskControl(tokenizer: Tokenizer, value: unknown, mark: string): unknow
   if (typeof value === "string") {
     const text = value.toWellFormed();
     const open = text.length - tokenizer.openControlEnd(text);
-    const broken = (token: string) => token.replaceAll(/./gsu, `$&${mark}`);
+    const marked = (token: string) => token.replaceAll(/./gsu, `$&${mark}`);
     const masked = tokenizer.splitControl(text.slice(0, open))
-      .map((part) => typeof part === "number" ? broken(tokenizer.spelling(part)) : part);
-    return masked.join("") + broken(text.slice(open));
+      .map((part) => typeof part === "number" ? marked(tokenizer.spelling(part)) : part);
+    return masked.join("") + marked(text.slice(open));
   }
   if (Array.isArray(value)) return value.map((item) => maskControl(tokenizer, item, mark));
   if (typeof value !== "object" || value === null) return value;

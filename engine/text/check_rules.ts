@@ -10,17 +10,27 @@ const MAX_RULES = 16;
 const MAX_GROWTH = 8;
 const MAX_PREPENDED = 64;
 
+/** Fields that are texts where they are, which the library does not check. */
+const TEXTS = ["type", "behavior", "content", "prepend", "prepend_scheme", "replacement"];
+
 /**
- * @throws {RangeError} if a rule may run without end, take more time than in proportion to the text, or
+ * @throws {RangeError} if a field is of the wrong type, or if a rule may run without end, take more time than in proportion to the text, or
  * make it much longer.
  */
 export function checkRules(rules: TextRule | null): void {
   let growth = 1;
   for (const rule of flatten(rules)) {
-    const { type, pattern, content, prepend, length } = rule;
-    if (pattern !== undefined) growth *= growthOf(rule);
-    if (typeof content === "string" && pattern === undefined && type === "Replace") {
-      throw new RangeError("a 'Replace' has no pattern");
+    const { type, pattern, prepend, length } = rule;
+    for (const name of TEXTS) {
+      const value = rule[name] ?? "";
+      if (typeof value !== "string") {
+        throw new RangeError(`a rule's ${name} is ${quote(JSON.stringify(value))}, not a text`);
+      }
+    }
+    if (typeof (pattern ?? {}) !== "object") throw new RangeError("a rule's pattern is no object");
+    if (pattern !== undefined && pattern !== null) growth *= growthOf(rule);
+    else if (type === "Replace" || type === "Split") {
+      throw new RangeError(`a '${type}' has no pattern`);
     }
     if (growth > MAX_GROWTH) {
       throw new RangeError(`its rules make a text more than ${MAX_GROWTH} times as long`);

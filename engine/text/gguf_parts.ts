@@ -27,8 +27,13 @@ function byteLevel(source: GgufVocabulary, fileName: string): TokenizerParts {
         `and these are supported: ${preTokenizerNames().join(", ")}`,
     );
   }
-  const merges = MergeTable.inOrder(source.merges);
-  const ids = textIds(source, [TOKEN_KIND.control, TOKEN_KIND.unknown]);
+  const { control, unknown } = TOKEN_KIND;
+  // Text merges into text: what makes a control token would make it of a user's words.
+  const textual = source.merges.filter(([, , id]) =>
+    ![control, unknown].some((kind) => kind === source.kinds[id])
+  );
+  const merges = MergeTable.inOrder(textual);
+  const ids = textIds(source, [control, unknown]);
   return {
     ...source,
     vocabulary: new Vocabulary(source.pieces, source.kinds, "byte-level"),

@@ -61,12 +61,14 @@ class TokenizerReader {
     }
     for (const id of ends) if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
     const unknownId = this.ids.get(String(this.model.unk_token));
+    // What makes a control token would make it of a user's words.
+    const textual = merges.filter(([, , id]) => kinds[id] !== TOKEN_KIND.control);
     const textIds = new Map([...this.ids].filter(([, id]) => kinds[id] === TOKEN_KIND.normal));
     const byteIds = byteFallback ? this.#byteIds() : undefined;
     const spelling = mentions(this.json.decoder, "ByteLevel") ? "byte-level" : "sentencepiece";
     return {
       vocabulary: new Vocabulary(pieces, kinds, spelling),
-      model: new BpeModel(textIds, MergeTable.inOrder(merges), {
+      model: new BpeModel(textIds, MergeTable.inOrder(textual), {
         ignoreMerges: this.model.ignore_merges === true,
         ...(byteIds && { byteIds }),
         ...(unknownId !== undefined && { unknownId }),

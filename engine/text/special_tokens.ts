@@ -11,7 +11,10 @@ export class SpecialTokens {
   readonly #root: Node = { next: new Map() };
   #longest = 0;
 
+  readonly spellings: readonly string[];
+
   constructor(tokens: ReadonlyMap<string, number>) {
+    this.spellings = [...tokens.keys()];
     for (const [text, id] of tokens) {
       this.#longest = Math.max(this.#longest, text.length);
       let node = this.#root;

@@ -109,3 +109,9 @@ export function strip(name: string, text: string, characters: string): string | 
   if (name !== "lstrip") { while (end > start && characters.includes(text[end - 1]!)) end--; }
   return text.slice(start, end);
 }
+
+/** The arguments that `*list` and `**map` stand for. */
+export function spread(value: Value): Value[] {
+  if (isList(value)) return value.value;
+  return isMap(value) ? [...value.value.values()] : [value];
+}

@@ -16,6 +16,7 @@ export interface Fields extends Node {
   readonly args: readonly Argument[];
   readonly iterable: Fields;
   readonly lhs: Node;
+  readonly left: Node;
   readonly right: Node;
   readonly operator: { readonly value: string };
   readonly body: readonly Node[];

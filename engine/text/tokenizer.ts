@@ -149,6 +149,11 @@ export class Tokenizer {
     return this.#control.split(text);
   }
 
+  /** The control tokens as a text would have them. */
+  controlSpellings(): readonly string[] {
+    return this.#control.spellings;
+  }
+
   /** Length of the end of `text` that more text could complete to a control token. */
   openControlEnd(text: string): number {
     return this.#control.openEnd(text);

@@ -99,17 +99,24 @@ Deno.test("Terminal.error() with -v keeps an error's stack and causes from the t
   assert.match(stderr.text, /c\\u009b31m/);
 });
 
+Deno.test("Terminal.error() shows the beginning and the end of a long message", () => {
+  const stderr = new FakeStream(false);
+  new Terminal({ color: "never" }, new FakeStream(false), stderr)
+    .error(new Error(`Cannot read ${"x".repeat(5000)}: it is damaged; get it again`));
+  assert.match(stderr.text, /^error: Cannot read x+ … x+: it is damaged; get it again\n$/);
+  assert.equal(stderr.text.length, "error: \n".length + 400);
+});
+
 Deno.test("silenceConsole() sends what libraries print to -v alone, and escaped", () => {
   const [quiet, loud] = [new FakeStream(true), new FakeStream(true)];
-  const before = { ...console };
-  try {
-    for (const [stderr, verbose] of [[quiet, false], [loud, true]] as const) {
-      silenceConsole(() => new Terminal({ verbose, color: "never" }, new FakeStream(true), stderr));
-      console.warn("token \x1b[2J", { id: "\x9b" });
-    }
-  } finally {
-    Object.assign(console, before);
+  const { warn } = console;
+  for (const [stderr, verbose] of [[quiet, false], [loud, true]] as const) {
+    using _ = silenceConsole(() =>
+      new Terminal({ verbose, color: "never" }, new FakeStream(true), stderr)
+    );
+    console.warn("token \x1b[2J", { id: "\x9b" });
   }
+  assert.equal(console.warn, warn);
   assert.equal(quiet.text, "");
   assert.equal(loud.text, 'token \\u{1b}[2J { id: "\\x9b" }\n');
 });

@@ -95,3 +95,11 @@ Deno.test("openGguf() says what a file of another kind is", () => {
     });
   }
 });
+
+Deno.test("a model's file may be closed twice", () => {
+  withFile("x.gguf", rawGguf(), (path) => {
+    const file = openGguf(path);
+    file.close();
+    file.close();
+  });
+});

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { cpuSeconds } from "../time.ts";
 import { RequestError } from "../../engine/errors.ts";
-import { matchingModels, modelsAmong, quantToName } from "../../engine/hub/select.ts";
+import { listQuants, matchingModels, modelsAmong, quantToName } from "../../engine/hub/select.ts";
 import { formatHubSpec, parseHubSpec } from "../../engine/hub/spec.ts";
 import { amountLine, duration, Rate, size } from "../../cli/transfer.ts";
 
@@ -90,4 +91,21 @@ Deno.test("tokens are shown with their rate and time left, answers with the time
   assert.equal(line(512, 9, "tokens"), "512 of 3,519 tokens, 9.0 tok/s, 5 min 35 s left");
   assert.equal(line(3519, 5120, "tokens"), "3,519 of 3,519 tokens, 5,120 tok/s");
   assert.equal(line(3517, 0.5, "answers"), "3,517 of 3,519 answers, 4 s left");
+});
+
+Deno.test("modelsAmong() takes hostile listings in time in proportion", () => {
+  const long = "-Q4".repeat(100_000);
+  const parts = Array.from(
+    { length: 99_999 },
+    (_, i) => `m-${String(i + 1).padStart(5, "0")}-of-99999.gguf`,
+  );
+  const many = Array.from({ length: 50_000 }, (_, i) => `m-${i}.gguf`);
+  const seconds = cpuSeconds(() => {
+    assert.deepEqual(modelsAmong([`${long}.gguf`, `${"/".repeat(300_000)}Q4.gguf`]), []);
+    const [whole] = modelsAmong(parts);
+    assert.deepEqual([whole!.files.length, whole!.complete], [99_999, true]);
+    const models = modelsAmong(many);
+    assert.match(listQuants(models, models), /^'m-0\.gguf', .*, and 49992 more$/);
+  });
+  assert.ok(seconds < 3, `${seconds} s of the processor`);
 });

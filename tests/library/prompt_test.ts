@@ -182,3 +182,13 @@ Deno.test("encodePrompt() renders ChatML where the vocabulary has it and the mod
     "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
   );
 });
+
+Deno.test("encodePrompt() names the file whose template fails", () => {
+  const file = { paths: ["/models/x\n.gguf"] };
+  const broken = { ...chats, chatTemplate: "{{ 1|nothing }}", file };
+  assert.throws(() => encodePrompt(broken, "Hi"), (error) => {
+    assert.ok(error instanceof ModelFormatError);
+    assert.match(error.message, /^Cannot render the chat template of \/models\/x\\u\{a\}\.gguf: /);
+    return true;
+  });
+});

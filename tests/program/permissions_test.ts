@@ -97,6 +97,25 @@ for (
   });
 }
 
+Deno.test("a prompt that begins as a hub's model keeps neither write nor network access", async () => {
+  const script = join(Deno.makeTempDirSync(), "program.ts");
+  const prompts = ["hf:org/repo", "synth:x", "hf.co/org/repo"];
+  Deno.writeTextFileSync(
+    script,
+    `import { main } from ${JSON.stringify(join(ROOT, "cli/main.ts"))};
+    const state = (name) => Deno.permissions.querySync({ name }).state;
+    // Ends before a model is opened, which drops them anyway.
+    await main(["generate", Deno.args[0], "--raw", "-s", "x"]);
+    console.log("\\n" + JSON.stringify([state("write"), state("net")]));`,
+  );
+  for (const prompt of prompts) {
+    const flags = [`--config=${join(ROOT, "deno.json")}`, "-A", "--no-prompt"];
+    const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script, prompt]);
+    const [last] = stdout.trimEnd().split("\n").slice(-1);
+    assert.deepEqual(JSON.parse(last!), ["prompt", "prompt"], `${prompt}: ${stderr}`);
+  }
+});
+
 Deno.test("a command that reaches no hub gives back the hub's token", async () => {
   const script = join(Deno.makeTempDirSync(), "program.ts");
   Deno.writeTextFileSync(

@@ -131,6 +131,41 @@ Deno.test("a killed download is continued, by two processes at once, one time", 
 });
 
 Deno.test({
+  name: "SIGTERM ends a download that waits, with exit code 143 and what has come kept",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const bytes = content(300_000);
+    const { hub, cache, env } = await makeShell(bytes);
+    await using _hub = hub;
+    hub.fault = ({ path }) =>
+      path.endsWith(".gguf")
+        ? new Response(
+          new ReadableStream({
+            start: (controller) => controller.enqueue(bytes.subarray(0, 5000)),
+          }),
+        )
+        : undefined;
+    const partial = join(cache, "models--org--repo/blobs", `${sha256(bytes)}.incomplete`);
+    const start = () =>
+      new Deno.Command("sh", {
+        args: [LAUNCHER, "pull", "hf:org/repo"],
+        env: { ...baseEnv(), ...env },
+        cwd: ROOT,
+        stdout: "null",
+        stderr: "piped",
+      }).spawn();
+    const child = start();
+    await until(
+      async () => (await Deno.stat(partial).catch(() => undefined))?.size === 5000 || undefined,
+      () => "the first 5000 bytes did not come",
+    );
+    child.kill("SIGTERM");
+    assert.equal((await child.output()).code, 143);
+    assert.equal(Deno.statSync(partial).size, 5000);
+  },
+});
+
+Deno.test({
   name: "a disk with no room left is an error; what has come is continued",
   ignore: Deno.build.os === "windows",
   fn: async () => {

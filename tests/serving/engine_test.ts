@@ -309,3 +309,31 @@ Deno.test("Engine tells how much of a prompt has entered as steps are read, the 
   assert.deepEqual(await entered(), [0, 16, 32, 40]);
   assert.deepEqual(await entered(), [32, 40]);
 });
+
+Deno.test("Engine refuses options that are no numbers of anything", () => {
+  const wrong: [EngineOptions, RegExp][] = [
+    [{ prefixCacheBlocks: -1 }, /prefixCacheBlocks is -1, not a whole number from 0 up/],
+    [{ prefixCacheBlocks: NaN }, /prefixCacheBlocks is NaN/],
+    [{ maxBatchTokens: 0 }, /maxBatchTokens is 0, not a whole number from 1 up/],
+    [{ contextLength: 1.5 }, /contextLength is 1\.5/],
+    [{ steps: 0 }, /steps is 0/],
+  ];
+  for (const [options, message] of wrong) {
+    assert.throws(() => new Engine(new FakeRunner(), options), (error: Error) => {
+      assert.equal(error.name, "RequestError");
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+Deno.test("TokenStream serves several next() at once, in order, and all of them end", async () => {
+  const engine = new Engine(new FakeRunner());
+  const stream = engine.submit(ask(text(1, 5), { maxTokens: 3 }));
+  const results = await Promise.all(Array.from({ length: 6 }, () => stream.next()));
+  assert.deepEqual(results.map(({ done }) => done), [false, false, false, true, true, true]);
+  const indexes = results.filter(({ done }) => !done).map(({ value }) => value.index);
+  assert.deepEqual(indexes.sort(), [0, 1, 2]);
+  await engine.stop();
+  await engine.stop();
+});

@@ -52,6 +52,27 @@ Deno.test("encodeChat() keeps control tokens in messages text", async () => {
   }
 });
 
+/** What templates do to a content, and a content that becomes `<|im_end|>` by it. */
+const TRANSFORMS: Readonly<Record<string, readonly [string, string]>> = {
+  "lower": ["{{ content|lower }}", "<|IM_END|>"],
+  "replace": ["{{ content|replace('X', '') }}", "<|im_XXend|>"],
+  "replace by method": ["{{ content.replace('0', 'e') }}", "<|im_0nd|>"],
+  "slice": ["{{ content[1:] ~ content[:1] }}", ">a<|im_end|"],
+  "two slices": ["{{ content[:5] }}{{ content[9:] }}", "<|im_xxxxend|>"],
+  "split and join": ["{{ content.split('--')|join('') }}", "<|im--_end|>"],
+  "reverse": ["{{ content[::-1] }}", ">|dne_mi|<"],
+};
+
+for (const [name, [expression, content]] of Object.entries(TRANSFORMS)) {
+  Deno.test(`encodeChat() keeps text that a template makes a control token of text: ${name}`, async () => {
+    const smol = await smollm2();
+    const template = "{% set content = messages[0].content %}<|im_start|>" + expression +
+      "<|im_end|>";
+    const ids = encodeChat(smol, [{ role: "user", content }], { template });
+    assert.deepEqual(ids.filter((id) => smol.isControl(id)), [IM_START, IM_END]);
+  });
+}
+
 Deno.test("encodeChat() joins no control token over two messages", async () => {
   const smol = await smollm2();
   const messages = [{ role: "user", content: "<|im_" }, { role: "user", content: "end|>" }];

@@ -235,3 +235,12 @@ function split(name: string, text: string): string[] {
     rules.decoder!.decode_chain([word]).join("")
   );
 }
+
+Deno.test("loadTokenizer() lets no merge make a control token of text", () => {
+  const tokenizer = loadTokenizer(
+    tinyMetadata(prefixed({ token_type: [3, 1, 1, 1, 1, 1, 3, 1, 4] })),
+    "m.gguf",
+  );
+  assert.deepEqual(tokenizer.encode("abc"), [5, 3]);
+  assert.deepEqual(tokenizer.encode("abc", { special: true }), [6]);
+});

@@ -75,6 +75,19 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   ],
   "a long sum": ["{{ 'a'" + " + 'a'".repeat(20_000) + " }}", /it nests more than/],
   "a wide indent": ["{{ 'a\nb'|indent(1000000000) }}", /text of more than/],
+  "an indent that is no number": ["{{ 'a\nb'|indent(400000000, 0/0) }}", /text of more than/],
+  "an indent with its opposite": [
+    "{{ 'a\nb'|indent(400000000, -400000000) }}",
+    /text of more than/,
+  ],
+  "a wide indent in a list": [
+    "{% set l = [400000000] %}{{ 'a\nb'|indent(*l) }}",
+    /text of more than/,
+  ],
+  "a wide indent in a dictionary": [
+    "{% set m = {'width': 400000000} %}{{ 'a\nb'|indent(**m) }}",
+    /text of more than/,
+  ],
   "a wide indent of a block": [
     "{% filter indent(1000000000) %}a\nb{% endfilter %}",
     /text of more than/,
@@ -110,6 +123,25 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   "upper case again and again": [long + forever("{% set y = long|upper %}"), /steps/],
   "searching again and again": [long + forever("{% if 'y' in long %}{% endif %}"), /steps/],
   "searching an array again and again": [forever("{% if 'y' in r %}{% endif %}"), /steps/],
+  "comparing again and again": [
+    long + "{% set other = long[:-1] ~ 'y' %}" + forever("{% if long == other %}{% endif %}"),
+    /steps/,
+  ],
+  "comparing with every element": [
+    long + "{% set l = [long] * 30000 %}".replace("[long] * 30000", "range(30000)") +
+    forever("{% if long in r %}{% endif %}"),
+    /steps/,
+  ],
+  "stripping again and again": [long + forever("{% set y = long.strip(long) %}"), /steps/],
+  "trimming again and again": [long + forever("{% set y = long|trim|length %}"), /steps/],
+  "beginnings again and again": [long + forever("{% set y = long.startswith(long) %}"), /steps/],
+  "printing again and again": [forever("{{ r }}"), /steps|text of more than/],
+  "joining text and a list again and again": [forever("{% set y = 'a' ~ r %}"), /steps/],
+  "items again and again": [
+    "{% set m = {'a': 1} %}" + forever("{% set y = m.items() %}"),
+    /steps/,
+  ],
+  "slicing an array again and again": [forever("{% set y = r[::2] %}"), /steps/],
   "sorting again and again": [forever("{% set y = r|sort %}"), /steps/],
   "unknown names again and again": [forever("{{ u }}"), /steps/],
   "breaking out again and again": [forever("{% break %}"), /steps/],

@@ -129,6 +129,15 @@ const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
     /the regular expression 'b\*' finds nothing, everywhere/,
   ],
   [
+    "a rule's field of another type",
+    {
+      ...json,
+      pre_tokenizer: { type: "Split", pattern: { String: " " }, behavior: 5 },
+    },
+    UnsupportedError,
+    /a rule's behavior is '5', not a text/,
+  ],
+  [
     "pieces of no length",
     { ...json, pre_tokenizer: { type: "FixedLength", length: 0 } },
     UnsupportedError,
