@@ -83,6 +83,7 @@ export function addBench(
     .option("--output <file>", "the report")
     .option("--chart <file>", "charts of the results: .svg or .png", chartFile)
     .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
+    .option("--dump-kernels <file>", "the model's GPU kernels as WGSL, with their launch sizes")
     .option("--explain", "end the report with what its metrics mean")
     .option("--verify", "check some tokens on the CPU backend");
   addSuiteOptions(command);
@@ -103,10 +104,10 @@ export function addBench(
     const suites = SUITES.filter((suite) => name === "all" || suite.name === name);
     const given: Values = command.opts();
     refuseUnused(suites, given);
-    const { json, csv, output, chart, trace } = options;
+    const { json, csv, output, chart, trace, dumpKernels } = options;
     using files = openOutputFiles({
       json: json === "-" ? undefined : json,
-      ...{ csv, output, chart, trace },
+      ...{ csv, output, chart, trace, "dump-kernels": dumpKernels },
     });
     const run: RunOptions = {
       promptTokens: options.promptTokens,
