@@ -55,8 +55,9 @@ for (
     Deno.writeTextFileSync(
       script,
       `import { main } from ${JSON.stringify(join(ROOT, "cli/main.ts"))};
+      const { log } = console; // which main() takes from libraries
       await main(${JSON.stringify(args)});
-      console.log("net", Deno.permissions.querySync({ name: "net" }).state);`,
+      log("net", Deno.permissions.querySync({ name: "net" }).state);`,
     );
     const flags = [`--config=${join(ROOT, "deno.json")}`, "-A", "--no-prompt"];
     const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script], {
@@ -83,9 +84,10 @@ for (
       script,
       `import { main } from ${JSON.stringify(join(ROOT, "cli/main.ts"))};
       Deno.chdir(${JSON.stringify(directory)});
+      const { log } = console; // which main() takes from libraries
       const code = await main(${JSON.stringify([...args, "-m", model])});
       const state = (name) => Deno.permissions.querySync({ name }).state;
-      console.log("\\n" + JSON.stringify([code, state("write"), state("net")]));`,
+      log("\\n" + JSON.stringify([code, state("write"), state("net")]));`,
     );
     const flags = [`--config=${join(ROOT, "deno.json")}`, "-A", "--no-prompt"];
     const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script]);
