@@ -205,5 +205,5 @@ Deno.test("tvllm bench refuses what it cannot measure", async () => {
   assert.match(unknown.stderr, /speed/);
   const long = await runTvllm(["bench", "latency", "-p", "3000"]);
   assert.equal(long.code, 2);
-  assert.match(long.stderr, /the context has 2048; give a smaller -p or -n/);
+  assert.match(long.stderr, /after a prompt of 3000: the context has room for 2048; ask for fewer/);
 });
