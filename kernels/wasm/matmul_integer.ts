@@ -21,9 +21,10 @@ import {
   minimumAt,
   PANELS,
   quantBytes,
+  quantColumnBytes,
   scaleAt,
+  scalesBytes,
   SPAN_COLUMNS,
-  spanBytes,
   SUPER_SPANS,
   superBytes,
 } from "./formats.ts";
@@ -62,7 +63,8 @@ function addTile(module: ModuleBuilder, options: TileOptions): number {
         bias: bias!,
         x: rows.slice(0, tokens),
         y: rows.slice(tokens, 2 * tokens),
-        at: f.local(address),
+        panels: f.locals(address, PANELS),
+        scales: f.local(address),
       },
     }).write();
   });
@@ -74,8 +76,9 @@ interface TileLocals {
   readonly bias: Local;
   readonly x: readonly Local[];
   readonly y: readonly Local[];
-  /** The span that is read. */
-  readonly at: Local;
+  /** The span that is read: each panel's quants, and the scales. */
+  readonly panels: readonly Local[];
+  readonly scales: Local;
 }
 
 class TileWriter {
@@ -133,8 +136,16 @@ class TileWriter {
           ...this.#superblock(),
         ]),
       ];
+    const panelBytes = module.at(
+      module.addressConst(0),
+      columns,
+      module.addressConst(quantColumnBytes(format)),
+    );
+    const [first, second] = locals.panels as [Local, Local];
     return [
-      ...set(locals.at, get(locals.weights)),
+      ...set(first, get(locals.weights)),
+      ...set(second, module.plus(get(first), panelBytes)),
+      ...set(locals.scales, module.plus(get(second), panelBytes)),
       ...this.#totals.flat().flatMap((total) => set(total, splatF32(0))),
       ...body,
       ...this.#results(),
@@ -156,7 +167,8 @@ class TileWriter {
     const { locals, options: { format } } = this;
     return [
       ...this.#groups(),
-      ...this.#move(locals.at, spanBytes(format)),
+      ...locals.panels.flatMap((panel) => this.#move(panel, quantBytes(format))),
+      ...this.#move(locals.scales, scalesBytes(format)),
       ...locals.x.flatMap((x) => this.#move(x, RECORD_BYTES)),
     ];
   }
@@ -189,7 +201,7 @@ class TileWriter {
     const { quants } = format;
     const each = (write: (p: number) => Code) => this.#vectors.flatMap((_, p) => write(p));
     const vectorAt = (p: number, j: number) =>
-      load("v128.load", get(this.locals.at), p * quantBytes(format) + 16 * j);
+      load("v128.load", get(this.locals.panels[p]!), 16 * j);
     const unpacked = (p: number, value: Code) =>
       set(this.#vectors[p]!, op("v128.and", value, splatI32(0x0f0f0f0f)));
     if (quants === "nibble") {
@@ -216,7 +228,7 @@ class TileWriter {
   #loadScales(panel: number, half: number): Code {
     const { format, form } = this.options;
     const { scales, minima, zero } = format;
-    const address = get(this.locals.at);
+    const address = get(this.locals.scales);
     if (scales === "half") {
       const minimum = loadHalves(address, minimumAt(format, panel));
       // What a quant is less than it was, its minimum is more.
@@ -269,7 +281,7 @@ class TileWriter {
   /** The common scales of 256 columns. Their minima are subtracted. */
   #superblock(): Code {
     const { locals, options: { form, tokens, format } } = this;
-    const address = get(locals.at);
+    const address = get(locals.scales);
     const add = (p: number, from: Local[][], factor: Local) =>
       Array.from({ length: tokens }, (_, t) =>
         set(
@@ -287,7 +299,7 @@ class TileWriter {
           ]
           : []),
       ]).flat(),
-      ...this.#move(locals.at, superBytes(format)),
+      ...this.#move(locals.scales, superBytes(format)),
     ];
   }
 
