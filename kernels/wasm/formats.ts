@@ -5,8 +5,8 @@
  * the other:
  *
  * - the quants of one panel and then of the other, for each span of 32 columns as vectors of 16
- *   bytes, in which lane r has 4 columns of row r. Nibbles: columns 4j … 4j + 3 in the low halves of
- *   vector j, 16 + 4j … in the high ones. Bytes: columns 4j … in vector j.
+ *   bytes, in which lane r has 4 columns of row r. Nibbles: columns 8j … 8j + 3 in the low halves of
+ *   vector j, 8j + 4 … in the high ones. Bytes: columns 4j … in vector j.
  * - for each span the scales of both panels, then their minima, if there are any. "half": four
  *   float16 a panel. "byte": for each group four bytes a panel. "byte" scales of 256 columns are
  *   followed by float16 that multiply them, and those of their minima.

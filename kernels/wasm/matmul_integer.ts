@@ -89,6 +89,9 @@ class TileWriter {
   /** [panels]: a vector of weights as it lies in memory, and unpacked. */
   readonly #packed: readonly Local[];
   readonly #vectors: readonly Local[];
+  /** [tokens]: the scale of the activations, and their sum. */
+  readonly #xScales: readonly Local[];
+  readonly #xSums: readonly Local[];
   readonly #scale: Local;
   readonly #minimum: Local;
   readonly #sums: ReturnType<typeof sumLocals>;
@@ -99,7 +102,7 @@ class TileWriter {
 
   constructor(
     readonly module: ModuleBuilder,
-    f: FunctionBuilder,
+    readonly f: FunctionBuilder,
     { locals, ...options }: TileOptions & { readonly locals: TileLocals },
   ) {
     this.options = options;
@@ -111,6 +114,8 @@ class TileWriter {
     this.#inner = f.local("i32");
     this.#packed = f.locals("v128", PANELS);
     this.#vectors = f.locals("v128", PANELS);
+    this.#xScales = f.locals("v128", tokens);
+    this.#xSums = f.locals("v128", format.minima ? tokens : 0);
     this.#scale = f.local("v128");
     this.#minimum = f.local("v128");
     this.#sums = sumLocals(f, PANELS, tokens);
@@ -181,15 +186,25 @@ class TileWriter {
     const { locals, options: { format, form } } = this;
     const groups = 32 / format.group;
     return Array.from({ length: groups }, (_, half) => {
-      const group = sums(this.#sums, { format, form, tokens: locals.x, half: half as 0 | 1 });
+      const group = sums(this.#sums, {
+        f: this.f,
+        format,
+        form,
+        tokens: locals.x,
+        half: half as 0 | 1,
+      });
       return [
         ...group.start(),
         ...this.#steps(half, groups, (column) => group.step(this.#vectors, column)),
+        ...this.#xScales.flatMap((scale, t) =>
+          set(scale, load("v128.load32_splat", get(locals.x[t]!), RECORD.scale))
+        ),
+        ...this.#xSums.flatMap((sum, t) =>
+          set(sum, load("v128.load32_splat", get(locals.x[t]!), RECORD.sums[half]!))
+        ),
         ...Array.from({ length: PANELS }, (_, p) => [
           ...this.#loadScales(p, half),
-          ...locals.x.flatMap((x, t) =>
-            this.#scaled({ panel: p, token: t, half }, x, group.finish(p, t))
-          ),
+          ...locals.x.flatMap((_, t) => this.#scaled(p, t, group.finish(p, t))),
         ]).flat(),
       ];
     }).flat();
@@ -203,22 +218,18 @@ class TileWriter {
     const vectorAt = (p: number, j: number) =>
       load("v128.load", get(this.locals.panels[p]!), 16 * j);
     const unpacked = (p: number, value: Code) =>
-      set(this.#vectors[p]!, op("v128.and", value, splatI32(0x0f0f0f0f)));
+      set(this.#vectors[p]!, op("v128.and", value, this.f.constant(splatI32(0x0f0f0f0f))));
+    const count = quantBytes(format) / 16 / groups;
+    const vectors = Array.from({ length: count }, (_, j) => half * count + j);
     if (quants === "nibble") {
-      return [0, 1, 2, 3].flatMap((j) => [
+      return vectors.flatMap((j) => [
         ...each((p) => set(this.#packed[p]!, vectorAt(p, j))),
-        ...(groups === 1 || half === 0
-          ? [...each((p) => unpacked(p, get(this.#packed[p]!))), ...step(4 * j)]
-          : []),
-        ...(groups === 1 || half === 1
-          ? [
-            ...each((p) => unpacked(p, op("i16x8.shr_u", get(this.#packed[p]!), i32(4)))),
-            ...step(16 + 4 * j),
-          ]
-          : []),
+        ...each((p) => unpacked(p, get(this.#packed[p]!))),
+        ...step(8 * j),
+        ...each((p) => unpacked(p, op("i16x8.shr_u", get(this.#packed[p]!), i32(4)))),
+        ...step(8 * j + 4),
       ]);
     }
-    const vectors = groups === 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [0, 1, 2, 3].map((j) => 4 * half + j);
     return vectors.flatMap((j) => [
       ...each((p) => set(this.#vectors[p]!, vectorAt(p, j))),
       ...step(4 * j),
@@ -230,13 +241,13 @@ class TileWriter {
     const { scales, minima, zero } = format;
     const address = get(this.locals.scales);
     if (scales === "half") {
-      const minimum = loadHalves(address, minimumAt(format, panel));
+      const minimum = loadHalves(this.f, address, minimumAt(format, panel));
       // What a quant is less than it was, its minimum is more.
       const shifted = zero < 0
-        ? multiplyAdd(form, get(this.#scale), splatF32(-zero), minimum)
+        ? multiplyAdd(form, get(this.#scale), this.f.constant(splatF32(-zero)), minimum)
         : minimum;
       return [
-        ...set(this.#scale, loadHalves(address, scaleAt(format, panel))),
+        ...set(this.#scale, loadHalves(this.f, address, scaleAt(format, panel))),
         ...(minima ? set(this.#minimum, shifted) : []),
       ];
     }
@@ -255,11 +266,7 @@ class TileWriter {
   }
 
   /** Adds a group's sums, times scales, to the results of a token. */
-  #scaled(
-    { panel, token, half }: { panel: number; token: number; half: number },
-    x: Local,
-    sum: Code,
-  ): Code {
+  #scaled(panel: number, token: number, sum: Code): Code {
     const { format: { scales, minima }, form } = this.options;
     const byte = scales === "byte";
     const total = (byte ? this.#supers : this.#totals)[panel]![token]!;
@@ -267,13 +274,15 @@ class TileWriter {
     const value = op(
       "f32x4.mul",
       op("f32x4.convert_i32x4_s", sum),
-      load("v128.load32_splat", get(x), RECORD.scale),
+      get(this.#xScales[token]!),
     );
-    const activations = load("v128.load32_splat", get(x), RECORD.sums[half]!);
     return [
       ...set(total, multiplyAdd(form, value, get(this.#scale), get(total))),
       ...(minima
-        ? set(minimum, multiplyAdd(form, get(this.#minimum), activations, get(minimum)))
+        ? set(
+          minimum,
+          multiplyAdd(form, get(this.#minimum), get(this.#xSums[token]!), get(minimum)),
+        )
         : []),
     ];
   }
@@ -290,11 +299,11 @@ class TileWriter {
         )).flat();
     return [
       ...Array.from({ length: PANELS }, (_, p) => [
-        ...set(this.#scale, loadHalves(address, 8 * p)),
+        ...set(this.#scale, loadHalves(this.f, address, 8 * p)),
         ...add(p, this.#supers, this.#scale),
         ...(format.minima
           ? [
-            ...set(this.#minimum, op("f32x4.neg", loadHalves(address, 8 * (PANELS + p)))),
+            ...set(this.#minimum, op("f32x4.neg", loadHalves(this.f, address, 8 * (PANELS + p)))),
             ...add(p, this.#superMinima, this.#minimum),
           ]
           : []),

@@ -159,7 +159,10 @@ function addNormalize(module: ModuleBuilder): number {
       return [
         ...set(most, splatI32(0)),
         ...each(
-          set(most, op("i32x4.max_s", get(most), op("v128.and", loadHalves(get(at), 0), EXPONENT))),
+          set(
+            most,
+            op("i32x4.max_s", get(most), op("v128.and", loadHalves(f, get(at), 0), EXPONENT)),
+          ),
         ),
         ...acrossLanes(most, (a, b) => op("i32x4.max_s", a, b)),
         // 30 is the largest exponent of a finite half.
@@ -172,7 +175,7 @@ function addNormalize(module: ModuleBuilder): number {
           ),
         ),
         ...each([
-          ...set(value, op("f32x4.mul", loadHalves(get(at), 0), powerOfTwo(get(shift)))),
+          ...set(value, op("f32x4.mul", loadHalves(f, get(at), 0), powerOfTwo(get(shift)))),
           // The sign is bit 31, the half's other bits are 13–27.
           ...set(
             value,
@@ -321,9 +324,11 @@ function interleave(
   };
   if (quants === "nibble") {
     return [
-      ...low.flatMap((v, r) =>
-        set(v, op("v128.or", get(v), op("i8x16.shl", get(high[r]!), i32(4))))
-      ),
+      ...low.flatMap((v, r) => {
+        const every = (lanes: readonly number[]) => shuffle32(get(v), get(high[r]!), lanes);
+        const odd = op("i8x16.shl", every([1, 3, 5, 7]), i32(4));
+        return set(v, op("v128.or", every([0, 2, 4, 6]), odd));
+      }),
       ...[0, 1, 2, 3].flatMap((j) =>
         store("v128.store", get(to), at + 16 * j, transposed(low.map(get), j))
       ),

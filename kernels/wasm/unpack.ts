@@ -88,8 +88,8 @@ function quantAt(
 ): number {
   const within = column % 4;
   if (quants === "nibble") {
-    const byte = memory.getUint8(at + 16 * (column % 16 >> 2) + within);
-    return column < 16 ? byte & 15 : byte >> 4;
+    const byte = memory.getUint8(at + 16 * (column >> 3) + within);
+    return column % 8 < 4 ? byte & 15 : byte >> 4;
   }
   const place = at + 16 * (column >> 2) + within;
   return quants === "signed" ? memory.getInt8(place) : memory.getUint8(place);
