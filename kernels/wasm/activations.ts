@@ -64,7 +64,10 @@ export function addEncoder(module: ModuleBuilder, encoding: Encoding): number {
       get(spans),
       ...x.map((v, i) => set(v, load("v128.load", get(from), 16 * i))),
       // Magnitudes compare as integers do, NaN as the largest, so that it is not lost.
-      set(most, x.map((v) => op("v128.and", get(v), splatI32(0x7fffffff))).reduce(largest)),
+      set(
+        most,
+        x.map((v) => op("v128.and", get(v), f.constant(splatI32(0x7fffffff)))).reduce(largest),
+      ),
       set(most, largest(get(most), shuffle32(get(most), get(most), [2, 3, 0, 1]))),
       set(most, largest(get(most), shuffle32(get(most), get(most), [1, 0, 3, 2]))),
       set(inverse, lane("f32x4.extract_lane", get(most), 0)),
@@ -141,7 +144,7 @@ function writeIntegers(
   return [
     ...q.flatMap((v, i) => {
       // The low part of "planes" is signed: rounding the high one to nearest makes it so.
-      const shifted = op("i32x4.add", get(v), splatI32(shift));
+      const shifted = op("i32x4.add", get(v), f.constant(splatI32(shift)));
       return kind === "planes"
         ? [
           ...set(high[i]!, op("i32x4.shr_s", shifted, i32(bits))),
@@ -149,7 +152,7 @@ function writeIntegers(
         ]
         : [
           ...set(high[i]!, op("i32x4.shr_s", tee(v, shifted), i32(bits))),
-          ...set(v, op("v128.and", get(v), splatI32(127))),
+          ...set(v, op("v128.and", get(v), f.constant(splatI32(127)))),
         ];
     }),
     ...write(high, 0),

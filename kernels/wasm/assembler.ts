@@ -125,6 +125,8 @@ export const call = (index: number, ...operands: Code[]): Code => [
 /** One function while its code is written. */
 export class FunctionBuilder {
   readonly #locals: ValueType[] = [];
+  /** By the code of their values. */
+  readonly #constants = new Map<string, { readonly local: Local; readonly value: Code }>();
   readonly params: readonly Local[];
 
   constructor(params: readonly ValueType[]) {
@@ -140,12 +142,24 @@ export class FunctionBuilder {
     return Array.from({ length: count }, () => this.local(type));
   }
 
+  /**
+   * A constant vector, made once where the function starts: V8 makes one that stands in a loop anew
+   * in each turn, in three instructions.
+   */
+  constant(value: Code): Code {
+    const key = String(value);
+    const found = this.#constants.get(key) ?? { local: this.local("v128"), value };
+    this.#constants.set(key, found);
+    return get(found.local);
+  }
+
   /** The function's body as the code section has it. */
   encode(code: Code): number[] {
     const body = [
       ...unsigned(this.#locals.length),
       ...this.#locals.flatMap((type) => [1, TYPE_BYTES[type]]),
     ];
+    for (const { local, value } of this.#constants.values()) append(body, set(local, value));
     append(body, code);
     body.push(END);
     return [...unsigned(body.length), ...body];

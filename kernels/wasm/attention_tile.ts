@@ -33,9 +33,13 @@ import type { ProductForm } from "./products.ts";
 import { CACHE_BYTES, type CacheType } from "./rope.ts";
 
 /** Two vectors of the cache, eight elements. */
-function loadEight(type: CacheType, at: Code, offset: number): [Code, Code] {
+function loadEight(
+  f: FunctionBuilder,
+  type: CacheType,
+  { at, offset }: { readonly at: Code; readonly offset: number },
+): [Code, Code] {
   return type === "f16"
-    ? [loadHalves(at, offset), loadHalves(at, offset + 8)]
+    ? [loadHalves(f, at, offset), loadHalves(f, at, offset + 8)]
     : [load("v128.load", at, offset), load("v128.load", at, offset + 16)];
 }
 
@@ -85,7 +89,7 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
       module.at(get(scores!), op("i32.sub", position, get(base)), module.addressConst(4));
     const clear = sums.flat().flatMap((sum) => set(sum, splatF32(0)));
     const loadVectors = (from: Local, offset: number) =>
-      loadEight(type, get(from), offset).flatMap((value, i) => set(vectors[i]!, value));
+      loadEight(f, type, { at: get(from), offset }).flatMap((value, i) => set(vectors[i]!, value));
     const add = (h: number, factor: Code) => [
       ...set(x, factor),
       ...sums[h]!.flatMap((sum, i) =>

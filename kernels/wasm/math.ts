@@ -24,18 +24,22 @@ import type { ProductForm } from "./products.ts";
 export function exponential(f: FunctionBuilder, x: Code): Code {
   const n = f.local("v128"), rest = f.local("v128");
   // The pseudo-minimum and -maximum are one instruction each, and keep NaN as it is in `x`.
-  const clamped = op("f32x4.pmin", op("f32x4.pmax", x, splatF32(-87)), splatF32(88));
+  const clamped = op(
+    "f32x4.pmin",
+    op("f32x4.pmax", x, f.constant(splatF32(-87))),
+    f.constant(splatF32(88)),
+  );
   const minus = (value: Code, factor: number) =>
-    op("f32x4.sub", value, op("f32x4.mul", get(n), splatF32(factor)));
+    op("f32x4.sub", value, op("f32x4.mul", get(n), f.constant(splatF32(factor))));
   // e^r for |r| ≤ ln 2 / 2, by its series; ln 2 in two parts, the first of few bits.
   const series = [1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1, 1]
-    .map((factor) => splatF32(factor))
+    .map((factor) => f.constant(splatF32(factor)))
     .reduce((sum, factor) => op("f32x4.add", op("f32x4.mul", sum, get(rest)), factor));
   // n + 1.5 · 2²³ as a float has n in its lowest bits.
-  const shifter = splatF32(1.5 * 2 ** 23);
+  const shifter = f.constant(splatF32(1.5 * 2 ** 23));
   const shifted = op(
     "f32x4.add",
-    op("f32x4.mul", tee(rest, clamped), splatF32(Math.LOG2E)),
+    op("f32x4.mul", tee(rest, clamped), f.constant(splatF32(Math.LOG2E))),
     shifter,
   );
   const power = f.local("v128");
@@ -45,17 +49,17 @@ export function exponential(f: FunctionBuilder, x: Code): Code {
     ...op(
       "f32x4.mul",
       series,
-      op("i32x4.shl", op("i32x4.add", get(power), splatI32(127)), i32(23)),
+      op("i32x4.shl", op("i32x4.add", get(power), f.constant(splatI32(127))), i32(23)),
     ),
   ];
 }
 
 /** Halves as they are read: without the factor that makes them what they stand for. */
-export function loadHalves(address: Code, offset: number): Code {
+export function loadHalves(f: FunctionBuilder, address: Code, offset: number): Code {
   return op(
     "v128.and",
     op("i32x4.shl", load("v128.load16x4_s", address, offset), i32(13)),
-    splatI32(0x8fffe000 | 0),
+    f.constant(splatI32(0x8fffe000 | 0)),
   );
 }
 

@@ -3,6 +3,7 @@
 import {
   brIf,
   type Code,
+  FunctionBuilder,
   get,
   i32,
   load,
@@ -11,6 +12,7 @@ import {
   ModuleBuilder,
   op,
   set,
+  shuffle32,
   splatF32,
 } from "./assembler.ts";
 import { columnBytes, type FloatFormat, PANELS } from "./formats.ts";
@@ -34,19 +36,18 @@ export function addFloatMatmul(
 
 /** Column `column` of a panel as float32, but for the factor of halves. */
 function loadColumn(
-  format: FloatFormat,
-  address: Code,
-  { column, panel }: { readonly column: number; readonly panel: number },
+  f: FunctionBuilder,
+  { quants, at }: { readonly quants: FloatFormat["quants"]; readonly at: Local },
+  offset: number,
 ): Code {
-  const bytes = columnBytes(format);
-  const at = bytes * column + bytes / PANELS * panel;
-  switch (format.quants) {
+  const address = get(at);
+  switch (quants) {
     case "f32":
-      return load("v128.load", address, at);
+      return load("v128.load", address, offset);
     case "f16":
-      return loadHalves(address, at);
+      return loadHalves(f, address, offset);
     case "bf16":
-      return op("i32x4.shl", load("v128.load16x4_u", address, at), i32(16));
+      return op("i32x4.shl", load("v128.load16x4_u", address, offset), i32(16));
   }
 }
 
@@ -67,7 +68,8 @@ function addFloatTile(
       { length: PANELS },
       () => Array.from({ length: tokens }, () => f.locals("v128", 2)),
     );
-    const at = f.local(address);
+    const at = f.local(address), values = f.locals("v128", tokens);
+    const { quants } = format, bytes = columnBytes(format);
     const count = f.local("i32"), column = f.local("v128"), factor = f.local("v128");
     const move = (pointer: Local, bytes: number) =>
       set(pointer, module.plus(get(pointer), module.addressConst(bytes)));
@@ -76,12 +78,13 @@ function addFloatTile(
       ...sums.flat(2).flatMap((sum) => set(sum, splatF32(0))),
       ...set(count, op("i32.div_u", read("columns"), i32(COLUMNS))),
       ...loop(
+        ...x.map((row, t) => set(values[t]!, load("v128.load", get(row)))),
         ...Array.from({ length: COLUMNS }, (_, c) =>
           sums.flatMap((ofPanel, p) => [
-            ...set(column, loadColumn(format, get(at), { column: c, panel: p })),
-            ...x.flatMap((row, t) => {
+            ...set(column, loadColumn(f, { quants, at }, bytes * c + bytes / PANELS * p)),
+            ...x.flatMap((_, t) => {
               const sum = ofPanel[t]![c % 2]!;
-              const value = load("v128.load32_splat", get(row), 4 * c);
+              const value = shuffle32(get(values[t]!), get(values[t]!), [c, c, c, c]);
               return set(sum, multiplyAdd(form, get(column), value, get(sum)));
             }),
           ])),

@@ -21,9 +21,10 @@ import {
   minimumAt,
   PANELS,
   quantBytes,
+  quantColumnBytes,
   scaleAt,
+  scalesBytes,
   SPAN_COLUMNS,
-  spanBytes,
   SUPER_SPANS,
   superBytes,
 } from "./formats.ts";
@@ -62,7 +63,8 @@ function addTile(module: ModuleBuilder, options: TileOptions): number {
         bias: bias!,
         x: rows.slice(0, tokens),
         y: rows.slice(tokens, 2 * tokens),
-        at: f.local(address),
+        panels: f.locals(address, PANELS),
+        scales: f.local(address),
       },
     }).write();
   });
@@ -74,8 +76,9 @@ interface TileLocals {
   readonly bias: Local;
   readonly x: readonly Local[];
   readonly y: readonly Local[];
-  /** The span that is read. */
-  readonly at: Local;
+  /** The span that is read: each panel's quants, and the scales. */
+  readonly panels: readonly Local[];
+  readonly scales: Local;
 }
 
 class TileWriter {
@@ -86,6 +89,9 @@ class TileWriter {
   /** [panels]: a vector of weights as it lies in memory, and unpacked. */
   readonly #packed: readonly Local[];
   readonly #vectors: readonly Local[];
+  /** [tokens]: the scale of the activations, and their sum. */
+  readonly #xScales: readonly Local[];
+  readonly #xSums: readonly Local[];
   readonly #scale: Local;
   readonly #minimum: Local;
   readonly #sums: ReturnType<typeof sumLocals>;
@@ -96,7 +102,7 @@ class TileWriter {
 
   constructor(
     readonly module: ModuleBuilder,
-    f: FunctionBuilder,
+    readonly f: FunctionBuilder,
     { locals, ...options }: TileOptions & { readonly locals: TileLocals },
   ) {
     this.options = options;
@@ -108,6 +114,8 @@ class TileWriter {
     this.#inner = f.local("i32");
     this.#packed = f.locals("v128", PANELS);
     this.#vectors = f.locals("v128", PANELS);
+    this.#xScales = f.locals("v128", tokens);
+    this.#xSums = f.locals("v128", format.minima ? tokens : 0);
     this.#scale = f.local("v128");
     this.#minimum = f.local("v128");
     this.#sums = sumLocals(f, PANELS, tokens);
@@ -133,8 +141,16 @@ class TileWriter {
           ...this.#superblock(),
         ]),
       ];
+    const panelBytes = module.at(
+      module.addressConst(0),
+      columns,
+      module.addressConst(quantColumnBytes(format)),
+    );
+    const [first, second] = locals.panels as [Local, Local];
     return [
-      ...set(locals.at, get(locals.weights)),
+      ...set(first, get(locals.weights)),
+      ...set(second, module.plus(get(first), panelBytes)),
+      ...set(locals.scales, module.plus(get(second), panelBytes)),
       ...this.#totals.flat().flatMap((total) => set(total, splatF32(0))),
       ...body,
       ...this.#results(),
@@ -156,7 +172,8 @@ class TileWriter {
     const { locals, options: { format } } = this;
     return [
       ...this.#groups(),
-      ...this.#move(locals.at, spanBytes(format)),
+      ...locals.panels.flatMap((panel) => this.#move(panel, quantBytes(format))),
+      ...this.#move(locals.scales, scalesBytes(format)),
       ...locals.x.flatMap((x) => this.#move(x, RECORD_BYTES)),
     ];
   }
@@ -169,15 +186,25 @@ class TileWriter {
     const { locals, options: { format, form } } = this;
     const groups = 32 / format.group;
     return Array.from({ length: groups }, (_, half) => {
-      const group = sums(this.#sums, { format, form, tokens: locals.x, half: half as 0 | 1 });
+      const group = sums(this.#sums, {
+        f: this.f,
+        format,
+        form,
+        tokens: locals.x,
+        half: half as 0 | 1,
+      });
       return [
         ...group.start(),
         ...this.#steps(half, groups, (column) => group.step(this.#vectors, column)),
+        ...this.#xScales.flatMap((scale, t) =>
+          set(scale, load("v128.load32_splat", get(locals.x[t]!), RECORD.scale))
+        ),
+        ...this.#xSums.flatMap((sum, t) =>
+          set(sum, load("v128.load32_splat", get(locals.x[t]!), RECORD.sums[half]!))
+        ),
         ...Array.from({ length: PANELS }, (_, p) => [
           ...this.#loadScales(p, half),
-          ...locals.x.flatMap((x, t) =>
-            this.#scaled({ panel: p, token: t, half }, x, group.finish(p, t))
-          ),
+          ...locals.x.flatMap((_, t) => this.#scaled(p, t, group.finish(p, t))),
         ]).flat(),
       ];
     }).flat();
@@ -189,24 +216,20 @@ class TileWriter {
     const { quants } = format;
     const each = (write: (p: number) => Code) => this.#vectors.flatMap((_, p) => write(p));
     const vectorAt = (p: number, j: number) =>
-      load("v128.load", get(this.locals.at), p * quantBytes(format) + 16 * j);
+      load("v128.load", get(this.locals.panels[p]!), 16 * j);
     const unpacked = (p: number, value: Code) =>
-      set(this.#vectors[p]!, op("v128.and", value, splatI32(0x0f0f0f0f)));
+      set(this.#vectors[p]!, op("v128.and", value, this.f.constant(splatI32(0x0f0f0f0f))));
+    const count = quantBytes(format) / 16 / groups;
+    const vectors = Array.from({ length: count }, (_, j) => half * count + j);
     if (quants === "nibble") {
-      return [0, 1, 2, 3].flatMap((j) => [
+      return vectors.flatMap((j) => [
         ...each((p) => set(this.#packed[p]!, vectorAt(p, j))),
-        ...(groups === 1 || half === 0
-          ? [...each((p) => unpacked(p, get(this.#packed[p]!))), ...step(4 * j)]
-          : []),
-        ...(groups === 1 || half === 1
-          ? [
-            ...each((p) => unpacked(p, op("i16x8.shr_u", get(this.#packed[p]!), i32(4)))),
-            ...step(16 + 4 * j),
-          ]
-          : []),
+        ...each((p) => unpacked(p, get(this.#packed[p]!))),
+        ...step(8 * j),
+        ...each((p) => unpacked(p, op("i16x8.shr_u", get(this.#packed[p]!), i32(4)))),
+        ...step(8 * j + 4),
       ]);
     }
-    const vectors = groups === 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [0, 1, 2, 3].map((j) => 4 * half + j);
     return vectors.flatMap((j) => [
       ...each((p) => set(this.#vectors[p]!, vectorAt(p, j))),
       ...step(4 * j),
@@ -216,15 +239,15 @@ class TileWriter {
   #loadScales(panel: number, half: number): Code {
     const { format, form } = this.options;
     const { scales, minima, zero } = format;
-    const address = get(this.locals.at);
+    const address = get(this.locals.scales);
     if (scales === "half") {
-      const minimum = loadHalves(address, minimumAt(format, panel));
+      const minimum = loadHalves(this.f, address, minimumAt(format, panel));
       // What a quant is less than it was, its minimum is more.
       const shifted = zero < 0
-        ? multiplyAdd(form, get(this.#scale), splatF32(-zero), minimum)
+        ? multiplyAdd(form, get(this.#scale), this.f.constant(splatF32(-zero)), minimum)
         : minimum;
       return [
-        ...set(this.#scale, loadHalves(address, scaleAt(format, panel))),
+        ...set(this.#scale, loadHalves(this.f, address, scaleAt(format, panel))),
         ...(minima ? set(this.#minimum, shifted) : []),
       ];
     }
@@ -243,11 +266,7 @@ class TileWriter {
   }
 
   /** Adds a group's sums, times scales, to the results of a token. */
-  #scaled(
-    { panel, token, half }: { panel: number; token: number; half: number },
-    x: Local,
-    sum: Code,
-  ): Code {
+  #scaled(panel: number, token: number, sum: Code): Code {
     const { format: { scales, minima }, form } = this.options;
     const byte = scales === "byte";
     const total = (byte ? this.#supers : this.#totals)[panel]![token]!;
@@ -255,13 +274,15 @@ class TileWriter {
     const value = op(
       "f32x4.mul",
       op("f32x4.convert_i32x4_s", sum),
-      load("v128.load32_splat", get(x), RECORD.scale),
+      get(this.#xScales[token]!),
     );
-    const activations = load("v128.load32_splat", get(x), RECORD.sums[half]!);
     return [
       ...set(total, multiplyAdd(form, value, get(this.#scale), get(total))),
       ...(minima
-        ? set(minimum, multiplyAdd(form, get(this.#minimum), activations, get(minimum)))
+        ? set(
+          minimum,
+          multiplyAdd(form, get(this.#minimum), get(this.#xSums[token]!), get(minimum)),
+        )
         : []),
     ];
   }
@@ -269,7 +290,7 @@ class TileWriter {
   /** The common scales of 256 columns. Their minima are subtracted. */
   #superblock(): Code {
     const { locals, options: { form, tokens, format } } = this;
-    const address = get(locals.at);
+    const address = get(locals.scales);
     const add = (p: number, from: Local[][], factor: Local) =>
       Array.from({ length: tokens }, (_, t) =>
         set(
@@ -278,16 +299,16 @@ class TileWriter {
         )).flat();
     return [
       ...Array.from({ length: PANELS }, (_, p) => [
-        ...set(this.#scale, loadHalves(address, 8 * p)),
+        ...set(this.#scale, loadHalves(this.f, address, 8 * p)),
         ...add(p, this.#supers, this.#scale),
         ...(format.minima
           ? [
-            ...set(this.#minimum, op("f32x4.neg", loadHalves(address, 8 * (PANELS + p)))),
+            ...set(this.#minimum, op("f32x4.neg", loadHalves(this.f, address, 8 * (PANELS + p)))),
             ...add(p, this.#superMinima, this.#minimum),
           ]
           : []),
       ]).flat(),
-      ...this.#move(locals.at, superBytes(format)),
+      ...this.#move(locals.scales, superBytes(format)),
     ];
   }
 

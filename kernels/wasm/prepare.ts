@@ -165,8 +165,8 @@ export function addGate(module: ModuleBuilder, activation: Activation): number {
       get(x),
       op(
         "f32x4.add",
-        splatF32(factor),
-        op("f32x4.mul", splatF32(factor * 0.044715), op("f32x4.mul", get(x), get(x))),
+        f.constant(splatF32(factor)),
+        op("f32x4.mul", f.constant(splatF32(factor * 0.044715)), op("f32x4.mul", get(x), get(x))),
       ),
     );
     return [
@@ -186,7 +186,7 @@ export function addGate(module: ModuleBuilder, activation: Activation): number {
             op(
               "f32x4.div",
               get(x),
-              op("f32x4.add", splatF32(1), exponential(f, op("f32x4.neg", get(z)))),
+              op("f32x4.add", f.constant(splatF32(1)), exponential(f, op("f32x4.neg", get(z)))),
             ),
             load("v128.load", get(up)),
           ),

@@ -51,6 +51,7 @@ export interface Sums {
 }
 
 interface SumsOptions {
+  readonly f: FunctionBuilder;
   readonly format: IntegerFormat;
   readonly form: ProductForm;
   /** Addresses of the tokens' records of the span. */
@@ -75,6 +76,9 @@ interface PanelLocals {
 
 interface SumLocals {
   readonly panels: readonly PanelLocals[];
+  /** [tokens]: 16 columns of both planes, or 8 as words. */
+  readonly columns: readonly { readonly first: Local; readonly second: Local }[];
+  /** Four of them, repeated for each row. */
   readonly x: Local;
 }
 
@@ -91,6 +95,10 @@ export function sumLocals(f: FunctionBuilder, panels: number, tokens: number): S
       low: f.local("v128"),
       high: f.local("v128"),
     })),
+    columns: Array.from({ length: tokens }, () => ({
+      first: f.local("v128"),
+      second: f.local("v128"),
+    })),
     x: f.local("v128"),
   };
 }
@@ -104,6 +112,25 @@ export function sums(locals: SumLocals, options: SumsOptions): Sums {
 
 const ZERO = splatI32(0);
 const ONES = splatI32(0x01010101);
+
+/** Four columns of 16, repeated for each row. */
+function repeated(columns: Local, column: number): Code {
+  const lane = column % 16 / 4;
+  return shuffle32(get(columns), get(columns), [lane, lane, lane, lane]);
+}
+
+/** Loads 16 columns of both planes of each token where the first of them is reached. */
+function loadColumns(
+  columns: SumLocals["columns"],
+  tokens: readonly Local[],
+  column: number,
+): Code {
+  if (column % 16 > 0) return [];
+  return tokens.flatMap((row, t) => [
+    ...set(columns[t]!.first, load("v128.load", get(row), column)),
+    ...set(columns[t]!.second, load("v128.load", get(row), 32 + column)),
+  ]);
+}
 
 /** −zero · Σ activations of this group, as integers. */
 function correction({ format, tokens, half }: SumsOptions, token: number): Code {
@@ -143,32 +170,35 @@ function accumulator(form: ProductForm, format: IntegerFormat) {
 }
 
 /** Weights of at most 6 bits without sign, activations in two signed planes. */
-function planeSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
+function planeSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sums {
   const { tokens, form, format } = options;
   const add = accumulator(form, format);
   let steps = 0;
   return {
     start: () => {
       steps = 0;
-      return panels.flatMap(({ first, second }) =>
+      return panels.flatMap(({ first, second }, p) =>
         tokens.flatMap((_, t) => [
           ...set(first[t]!, ZERO),
-          ...set(second[t]!, correction(options, t)),
+          ...set(second[t]!, p === 0 ? correction(options, t) : get(panels[0]!.second[t]!)),
         ])
       );
     },
     step: (weights, column) => {
       const index = steps++;
-      return tokens.flatMap((row, t) => [
-        ...set(x, load("v128.load32_splat", get(row), column)),
-        ...panels.flatMap(({ first, partFirst }, p) =>
-          add({ sum: first[t]!, part: partFirst[t]!, index }, get(x), get(weights[p]!))
-        ),
-        ...set(x, load("v128.load32_splat", get(row), 32 + column)),
-        ...panels.flatMap(({ second, partSecond }, p) =>
-          add({ sum: second[t]!, part: partSecond[t]!, index }, get(x), get(weights[p]!))
-        ),
-      ]);
+      return [
+        loadColumns(columns, tokens, column),
+        ...tokens.flatMap((_, t) => [
+          ...set(x, repeated(columns[t]!.first, column)),
+          ...panels.flatMap(({ first, partFirst }, p) =>
+            add({ sum: first[t]!, part: partFirst[t]!, index }, get(x), get(weights[p]!))
+          ),
+          ...set(x, repeated(columns[t]!.second, column)),
+          ...panels.flatMap(({ second, partSecond }, p) =>
+            add({ sum: second[t]!, part: partSecond[t]!, index }, get(x), get(weights[p]!))
+          ),
+        ]),
+      ];
     },
     finish: (p, t) => {
       const { first, second } = panels[p]!;
@@ -178,7 +208,7 @@ function planeSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
 }
 
 /** Weights of 8 bits with a sign, activations offset by 8192: Σ w · (x + 8192) − 8192 · Σ w. */
-function signedSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
+function signedSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sums {
   const { tokens, form, format } = options;
   const add = accumulator(form, format);
   let steps = 0;
@@ -193,15 +223,20 @@ function signedSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
     step: (weights, column) => {
       const index = steps++;
       return [
+        ...loadColumns(columns, tokens, column),
         ...panels.flatMap((panel, p) =>
-          add({ sum: panel.weights, part: panel.part, index }, get(weights[p]!), ONES)
+          add(
+            { sum: panel.weights, part: panel.part, index },
+            get(weights[p]!),
+            options.f.constant(ONES),
+          )
         ),
-        ...tokens.flatMap((row, t) => [
-          ...set(x, load("v128.load32_splat", get(row), column)),
+        ...tokens.flatMap((_, t) => [
+          ...set(x, repeated(columns[t]!.first, column)),
           ...panels.flatMap(({ first, partFirst }, p) =>
             add({ sum: first[t]!, part: partFirst[t]!, index }, get(weights[p]!), get(x))
           ),
-          ...set(x, load("v128.load32_splat", get(row), 32 + column)),
+          ...set(x, repeated(columns[t]!.second, column)),
           ...panels.flatMap(({ second, partSecond }, p) =>
             add({ sum: second[t]!, part: partSecond[t]!, index }, get(weights[p]!), get(x))
           ),
@@ -217,7 +252,7 @@ function signedSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
 }
 
 /** Weights widened to 16 bits, two rows a vector; each row's sum is in two lanes until the end. */
-function plainSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
+function plainSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sums {
   const { tokens } = options;
   const add = (sum: Local, weights: Local) =>
     set(sum, op("i32x4.add", get(sum), op("i32x4.dot_i16x8_s", get(weights), get(x))));
@@ -230,7 +265,17 @@ function plainSums({ panels, x }: SumLocals, options: SumsOptions): Sums {
         ...set(high, op("i16x8.extend_high_i8x16_s", get(weights[p]!))),
       ]),
       ...tokens.flatMap((row, t) => [
-        ...set(x, load("v128.load64_splat", get(row), 2 * column)),
+        ...(column % 8 === 0
+          ? set(columns[t]!.first, load("v128.load", get(row), 2 * column))
+          : []),
+        ...set(
+          x,
+          shuffle32(
+            get(columns[t]!.first),
+            get(columns[t]!.first),
+            column % 8 === 0 ? [0, 1, 0, 1] : [2, 3, 2, 3],
+          ),
+        ),
         ...panels.flatMap(({ first, second, low, high }) => [
           ...add(first[t]!, low),
           ...add(second[t]!, high),

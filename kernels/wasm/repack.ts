@@ -30,9 +30,10 @@ import {
   PANEL_ROWS,
   PANELS,
   quantBytes,
+  quantColumnBytes,
   scaleAt,
+  scalesBytes,
   SPAN_COLUMNS,
-  spanBytes,
   STRIP_ROWS,
   SUPER_SPANS,
   superBytes,
@@ -96,30 +97,35 @@ function normalized(
     readonly columns: Code;
   },
 ): Code {
-  const halves = (start: number, count: Code, [stride, vectors]: readonly [number, number]) =>
-    call(
-      normalize,
-      module.plus(get(out), module.addressConst(start)),
-      count,
-      module.addressConst(stride),
-      i32(vectors),
-    );
+  const halves = (start: Code, count: Code, [stride, vectors]: readonly [number, number]) =>
+    call(normalize, start, count, module.addressConst(stride), i32(vectors));
   if (isFloat(format)) {
     return format.quants === "f16"
-      ? halves(0, columns, [columnBytes(format), PANELS])
+      ? halves(get(out), columns, [columnBytes(format), PANELS])
       : splatF32(1);
   }
   const vectors = PANELS * (format.minima ? 2 : 1);
-  const superblock = SUPER_SPANS * spanBytes(format);
-  return format.scales === "half"
-    ? halves(scaleAt(format, 0), op("i32.div_u", columns, i32(SPAN_COLUMNS)), [
-      spanBytes(format),
-      vectors,
-    ])
-    : halves(superblock, op("i32.div_u", columns, i32(SPAN_COLUMNS * SUPER_SPANS)), [
-      superblock + superBytes(format),
-      vectors,
-    ]);
+  const scales = scalesOf(module, format, { strip: out, columns });
+  const before = format.scales === "half" ? 0 : SUPER_SPANS * scalesBytes(format);
+  const columnsEach = format.scales === "half" ? SPAN_COLUMNS : SPAN_COLUMNS * SUPER_SPANS;
+  return halves(
+    module.plus(scales, module.addressConst(before)),
+    op("i32.div_u", columns, i32(columnsEach)),
+    [format.scales === "half" ? scalesBytes(format) : before + superBytes(format), vectors],
+  );
+}
+
+/** The address of a strip's scales. */
+function scalesOf(
+  module: ModuleBuilder,
+  format: IntegerFormat,
+  { strip, columns }: { readonly strip: Local; readonly columns: Code },
+): Code {
+  return module.at(
+    get(strip),
+    columns,
+    module.addressConst(PANELS * quantColumnBytes(format)),
+  );
 }
 
 /**
@@ -153,7 +159,10 @@ function addNormalize(module: ModuleBuilder): number {
       return [
         ...set(most, splatI32(0)),
         ...each(
-          set(most, op("i32x4.max_s", get(most), op("v128.and", loadHalves(get(at), 0), EXPONENT))),
+          set(
+            most,
+            op("i32x4.max_s", get(most), op("v128.and", loadHalves(f, get(at), 0), EXPONENT)),
+          ),
         ),
         ...acrossLanes(most, (a, b) => op("i32x4.max_s", a, b)),
         // 30 is the largest exponent of a finite half.
@@ -166,7 +175,7 @@ function addNormalize(module: ModuleBuilder): number {
           ),
         ),
         ...each([
-          ...set(value, op("f32x4.mul", loadHalves(get(at), 0), powerOfTwo(get(shift)))),
+          ...set(value, op("f32x4.mul", loadHalves(f, get(at), 0), powerOfTwo(get(shift)))),
           // The sign is bit 31, the half's other bits are 13–27.
           ...set(
             value,
@@ -234,21 +243,22 @@ function packIntegers(
 ): Code {
   const { weights, bytes } = GROUP_LAYOUT[type];
   const source = FILE_GROUPS[type]!;
-  const at = f.local(module.address), count = f.local("i32");
+  const at = f.locals(module.address, PANELS), scalesAt = f.local(module.address);
+  const count = f.local("i32");
   const low = f.locals("v128", PANEL_ROWS), high = f.locals("v128", PANEL_ROWS);
   const move = (pointer: Local, by: number) =>
     set(pointer, module.plus(get(pointer), module.addressConst(by)));
   const parts = weights / SPAN_COLUMNS;
   const groups = SPAN_COLUMNS / format.group;
   const copyHalf = (to: number, row: Local, from: number) =>
-    store("i32.store16", get(at), to, load("i32.load16_u", get(row), from));
+    store("i32.store16", get(scalesAt), to, load("i32.load16_u", get(row), from));
 
-  const quants = (panel: number, part: number, span: number): Code => [
+  const quants = (panel: number, part: number): Code => [
     ...low.flatMap((_, r) => {
       const [first, second] = source.quants(get(rows[panel * PANEL_ROWS + r]!), part);
       return [...set(low[r]!, first), ...set(high[r]!, second)];
     }),
-    ...interleave(format, { low, high }, { to: at, at: span + panel * quantBytes(format) }),
+    ...interleave(format, { low, high }, { to: at[panel]!, at: part * quantBytes(format) }),
   ];
   const scales = (
     row: Local,
@@ -265,7 +275,8 @@ function packIntegers(
     }
     return Array.from({ length: groups }, (_, g) => {
       const group = groups * part + g;
-      const put = (to: number, value: Code) => store("i32.store8", get(at), to + 4 * g + r, value);
+      const put = (to: number, value: Code) =>
+        store("i32.store8", get(scalesAt), to + 4 * g + r, value);
       return [
         ...put(scale, source.scale!(get(row), group)),
         ...(format.minima ? put(minimum, source.minimum!(get(row), group)) : []),
@@ -273,27 +284,29 @@ function packIntegers(
     }).flat();
   };
   const common = (row: Local, i: number): Code => {
-    const to = parts * spanBytes(format) + 2 * i;
+    const to = parts * scalesBytes(format) + 2 * i;
     return [
       ...copyHalf(to, row, source.scaleAt),
       ...(format.minima ? copyHalf(to + 2 * STRIP_ROWS, row, source.minimumAt!) : []),
     ];
   };
+  const [first, second] = at as [Local, Local];
+  const panelBytes = module.addressConst(quantColumnBytes(format));
   return [
-    ...set(at, get(out)),
+    ...set(first, get(out)),
+    ...set(second, module.at(get(out), read("columns"), panelBytes)),
+    ...set(scalesAt, scalesOf(module, format, { strip: out, columns: read("columns") })),
     ...set(count, op("i32.div_u", read("columns"), i32(weights))),
     ...whileCount(count, 1, [
-      ...Array.from({ length: parts }, (_, part) => {
-        const span = spanBytes(format) * part;
-        return [
-          ...quants(0, part, span),
-          ...quants(1, part, span),
-          ...rows.flatMap((row, i) => scales(row, i, { part, span })),
-        ];
-      }).flat(),
+      ...Array.from({ length: parts }, (_, part) => [
+        ...quants(0, part),
+        ...quants(1, part),
+        ...rows.flatMap((row, i) => scales(row, i, { part, span: scalesBytes(format) * part })),
+      ]).flat(),
       ...(format.scales === "byte" ? rows.flatMap(common) : []),
       ...rows.flatMap((row) => move(row, bytes)),
-      ...move(at, spanBytes(format) * parts + superBytes(format)),
+      ...at.flatMap((panel) => move(panel, quantBytes(format) * parts)),
+      ...move(scalesAt, scalesBytes(format) * parts + superBytes(format)),
     ]),
   ];
 }
@@ -311,9 +324,11 @@ function interleave(
   };
   if (quants === "nibble") {
     return [
-      ...low.flatMap((v, r) =>
-        set(v, op("v128.or", get(v), op("i8x16.shl", get(high[r]!), i32(4))))
-      ),
+      ...low.flatMap((v, r) => {
+        const every = (lanes: readonly number[]) => shuffle32(get(v), get(high[r]!), lanes);
+        const odd = op("i8x16.shl", every([1, 3, 5, 7]), i32(4));
+        return set(v, op("v128.or", every([0, 2, 4, 6]), odd));
+      }),
       ...[0, 1, 2, 3].flatMap((j) =>
         store("v128.store", get(to), at + 16 * j, transposed(low.map(get), j))
       ),

@@ -163,7 +163,7 @@ export function addPick(module: ModuleBuilder): number {
         ...set(more, op("f32x4.gt", get(x), get(most))),
         ...set(most, choose(get(x), get(most))),
         ...set(best, choose(get(index), get(best))),
-        ...set(index, op("i32x4.add", get(index), splatI32(4))),
+        ...set(index, op("i32x4.add", get(index), f.constant(splatI32(4)))),
         ...advance(module, [at]),
       ]),
       set(largest, get(most)),

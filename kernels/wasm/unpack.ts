@@ -7,10 +7,11 @@ import {
   isFloat,
   minimumAt,
   PANEL_ROWS,
+  PANELS,
   quantBytes,
   scaleAt,
+  scalesBytes,
   SPAN_COLUMNS,
-  spanBytes,
   STRIP_ROWS,
   stripLayout,
   SUPER_SPANS,
@@ -49,11 +50,14 @@ export function unpackStripRow(
   const panel = Math.floor(within / PANEL_ROWS), r = within % PANEL_ROWS;
   const half = (at: number) => F16_VALUES[memory.getUint16(at, true)]! * factor;
   const { group, minima, zero, scales } = format;
-  const superblock = SUPER_SPANS * spanBytes(format) + superBytes(format);
-  for (let span = 0; span < columns / SPAN_COLUMNS; span++) {
+  const spans = columns / SPAN_COLUMNS;
+  const panelBytes = spans * quantBytes(format);
+  const superblock = SUPER_SPANS * scalesBytes(format) + superBytes(format);
+  for (let span = 0; span < spans; span++) {
     const before = scales === "half" ? 0 : Math.floor(span / SUPER_SPANS) * superBytes(format);
-    const at = strip + span * spanBytes(format) + before;
-    const common = strip + (Math.floor(span / SUPER_SPANS) + 1) * superblock -
+    const scalesOf = strip + PANELS * panelBytes;
+    const at = scalesOf + span * scalesBytes(format) + before;
+    const common = scalesOf + (Math.floor(span / SUPER_SPANS) + 1) * superblock -
       superBytes(format) + 2 * within;
     for (let g = 0; g < SPAN_COLUMNS / group; g++) {
       const scaleOf = at + scaleAt(format, panel), minimumOf = at + minimumAt(format, panel);
@@ -67,7 +71,7 @@ export function unpackStripRow(
           minimum = -half(common + 2 * STRIP_ROWS) * memory.getInt8(minimumOf + 4 * g + r);
         }
       }
-      const quants = at + panel * quantBytes(format) + 4 * r;
+      const quants = strip + panel * panelBytes + span * quantBytes(format) + 4 * r;
       for (let c = g * group; c < (g + 1) * group; c++) {
         const quant = quantAt(memory, format, { at: quants, column: c });
         out[SPAN_COLUMNS * span + c] = scale * (quant - zero) + minimum;
@@ -84,8 +88,8 @@ function quantAt(
 ): number {
   const within = column % 4;
   if (quants === "nibble") {
-    const byte = memory.getUint8(at + 16 * (column % 16 >> 2) + within);
-    return column < 16 ? byte & 15 : byte >> 4;
+    const byte = memory.getUint8(at + 16 * (column >> 3) + within);
+    return column % 8 < 4 ? byte & 15 : byte >> 4;
   }
   const place = at + 16 * (column >> 2) + within;
   return quants === "signed" ? memory.getInt8(place) : memory.getUint8(place);
