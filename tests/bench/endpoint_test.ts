@@ -73,7 +73,7 @@ interface Form {
   readonly chunks: number;
 }
 
-/** After the servers' own sources. */
+/** Written after what the servers' documentation and sources say they send; not recorded. */
 const FORMS: readonly Form[] = [
   {
     name: "vLLM: usage in a chunk without choices, a token without text",
