@@ -95,6 +95,7 @@ export function addBench(
     .option("--output <file>", "the report")
     .option("--chart <file>", "charts of the results: .svg or .png", chartFile)
     .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
+    .option("--dump-kernels <file>", "the model's GPU kernels as WGSL, with their launch sizes")
     .option("--explain", "end the report with what its metrics mean")
     .option("--verify", "check some tokens on the CPU backend");
   addSuiteOptions(command);
@@ -118,11 +119,14 @@ export function addBench(
     if (options.prompts !== undefined) {
       terminal.note("--prompts is --requests now; to generate, it names a file of prompts");
     }
-    const { csv, output, chart, trace } = options;
+    const { csv, output, chart, trace, dumpKernels } = options;
     const jsonToStdout = options.json === true || options.json === "-";
     const json = typeof options.json === "string" && !jsonToStdout ? options.json : undefined;
     const inputs = [...models, path, options.promptsFile].filter((input) => input !== undefined);
-    using files = openOutputFiles({ json, csv, output, chart, trace }, inputs);
+    using files = openOutputFiles(
+      { json, csv, output, chart, trace, "dump-kernels": dumpKernels },
+      inputs,
+    );
     const run: RunOptions = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,

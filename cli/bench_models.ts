@@ -44,7 +44,9 @@ export type BenchValues = DeviceValues & {
   readonly bandwidth?: number | undefined;
   readonly jsonToStdout: boolean;
   readonly files: Readonly<
-    Partial<Record<"json" | "csv" | "output" | "chart" | "trace", OutputFile | undefined>>
+    Partial<
+      Record<"json" | "csv" | "output" | "chart" | "trace" | "dump-kernels", OutputFile | undefined>
+    >
   >;
   readonly explain?: true | undefined;
   readonly verify?: true | undefined;
@@ -142,6 +144,7 @@ class ModelBench {
       const program = await this.#program(model);
       const target = new EngineTarget(model, program, hooks.signal);
       const { backend: _, ...device } = values;
+      this.#dumpKernels(target);
       const openBaseline = async () => {
         other ??= await openEngine({ ...device, device: baseline! }, terminal, { maxSequences: 1 });
         return new EngineTarget(other, program, hooks.signal);
@@ -160,6 +163,18 @@ class ModelBench {
       await other?.close();
       await model.close();
     }
+  }
+
+  #dumpKernels(target: EngineTarget): void {
+    const file = this.values.files["dump-kernels"];
+    if (file === undefined) return;
+    const text = target.kernelDump();
+    if (text === undefined) {
+      throw new UsageError(
+        "Cannot dump kernels: the model runs on the CPU, whose kernels are not WGSL; add --device gpu",
+      );
+    }
+    file.write(text);
   }
 
   async #measure(

@@ -11,6 +11,7 @@ import { openKernels } from "../kernels/cases.ts";
 import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
 import type { Environment } from "../report/report.ts";
 import { EngineSession } from "./engine_session.ts";
+import { kernelDump } from "./kernel_dump.ts";
 import { modelEnvironment, modelMatrices, type Program } from "./environment.ts";
 import { probeGpu } from "./probe.ts";
 import type { MemoryUse, Probe, Session, SessionOptions, Target } from "./target.ts";
@@ -94,6 +95,11 @@ export class EngineTarget implements Target {
     return this.#gpu === undefined
       ? Promise.resolve(null)
       : openKernels(this.environment.model, choice);
+  }
+
+  /** The kernels of the model and their launches; undefined where no GPU runs it. */
+  kernelDump(): string | undefined {
+    return this.#gpu && kernelDump(this.#gpu);
   }
 
   memory(): MemoryUse {

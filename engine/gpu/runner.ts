@@ -6,7 +6,7 @@ import { DeviceError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { Uploader, withMemoryCheck } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
-import { Recorder } from "./pass.ts";
+import { type Dispatch, Recorder } from "./pass.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
 import { createScratch, type Scratch, type ScratchSizes } from "./scratch.ts";
@@ -240,6 +240,19 @@ export class GpuRunner implements ModelRunner {
     } finally {
       if (--this.#running === 0) this.#launchRecorded();
     }
+  }
+
+  /** What a step launches in which `count` tokens of a prompt enter, or which decodes `count` sequences. */
+  launches(count: number, kind: "prompt" | "decode"): Pick<Dispatch, "pipeline" | "workgroups">[] {
+    const rows = kind === "prompt" ? 1 : count;
+    const { sample_chunks, sample_pick } = this.#sampling;
+    return [
+      ...this.#model.operations.map(({ over, at }) =>
+        at(over === "tokens" ? count : rows, kind === "decode" ? 1 : 0)
+      ),
+      sample_chunks(rows),
+      sample_pick(rows),
+    ].filter(({ workgroups }) => !workgroups.includes(0));
   }
 
   copyBlocks(copies: readonly BlockCopy[]): void {
