@@ -120,6 +120,53 @@ export function decodeCost(decoder: Decoder, name: string, position: number): Co
   return undefined;
 }
 
+/** The tokens of a prompt that a step enters. */
+export interface PromptStep {
+  /** Position of the first. */
+  readonly start: number;
+  readonly tokens: number;
+  /** Whether the last of them is the prompt's, which alone multiplies with the output head. */
+  readonly last: boolean;
+}
+
+/**
+ * The cost of all calls of the kernel `name` in a step of a prompt, where each weight, key and value is
+ * read once; undefined where it is not counted, as of experts, of which tokens share some.
+ */
+export function promptCost(
+  decoder: Decoder,
+  name: string,
+  { start, tokens, last }: PromptStep,
+): Cost | undefined {
+  const { model, engine } = decoder.environment;
+  if (name.startsWith("matmul_")) {
+    const matrices = decoder.matrices.filter(({ kernel }) => kernel === name);
+    return sum(matrices.map((matrix) => {
+      const head = matrix.rows === model.vocabSize;
+      return head && !last ? NOTHING : productCost(matrix, head ? 1 : tokens);
+    }));
+  }
+  if (name === "attention") {
+    return sum(model.layerKinds.map((kind) => {
+      const shape = { ...kind, kvBytes: KV_BYTES[engine.kvType] };
+      const own = Array.from(
+        { length: tokens },
+        (_, i) => attentionCost(shape, positionsSeen(kind, start + i + 1), 1),
+      );
+      const keys = 2 * kind.kvHeads * kind.headDim * shape.kvBytes;
+      const oldest = start + 1 - positionsSeen(kind, start + 1);
+      return times({
+        operations: sum(own).operations,
+        bytes: keys * (start + tokens - oldest) + 8 * kind.heads * kind.headDim * tokens,
+      }, kind.layers);
+    }));
+  }
+  if (name.startsWith("experts_") || name === "combine") return undefined;
+  // A decode step has a choice, of one token, and so has a prompt's last step.
+  const cost = decodeCost(decoder, name, start);
+  return cost && (name.startsWith("sample_") ? cost : times(cost, tokens));
+}
+
 /** Whether a kernel multiplies matrices. */
 export function isProduct(name: string): boolean {
   return name.startsWith("matmul_") || name.startsWith("experts_");

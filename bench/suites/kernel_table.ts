@@ -4,7 +4,7 @@ import type { Harness } from "../harness/harness.ts";
 import { type KernelStep, type KernelSteps, sumOf } from "../harness/kernel_steps.ts";
 import type { Recording } from "../harness/recorder.ts";
 import { decodesAll } from "../harness/timings.ts";
-import { decodeCost } from "../kernels/costs.ts";
+import { decodeCost, promptCost } from "../kernels/costs.ts";
 import type { Cost } from "../kernels/kernel_bench.ts";
 import { KERNELS_SHARE, type Metric } from "../report/metrics.ts";
 import type { Limits, Result } from "../report/report.ts";
@@ -82,9 +82,10 @@ export function kernelTables(
 function prefillTable(harness: Harness, steps: readonly KernelStep[]): void {
   const table = harness.table(
     "Kernels of the prompt",
-    "Kernel | Calls | Total (ms) | Per call (µs) | %",
+    "Kernel | Calls | Total (ms) | Per call (µs) | % | GFLOPS | GB/s | % of limit",
   );
-  for (const [kernel, { calls, milliseconds }, share] of byTime(sumKernels(steps))) {
+  for (const [kernel, sum, share] of byTime(sumKernels(steps, costOfPrompt(harness)))) {
+    const { calls, milliseconds, counted } = sum;
     const at = harness.at({ kernel, phase: "prefill" });
     table.row(
       kernel,
@@ -92,6 +93,7 @@ function prefillTable(harness: Harness, steps: readonly KernelStep[]): void {
       at.value(KERNEL_TIME, milliseconds),
       at.value(KERNEL_CALL, 1000 * milliseconds / calls),
       at.value(KERNEL_SHARE, share),
+      ...rates(at, harness.report.limits, { cost: counted ? sum : undefined, milliseconds }),
     );
   }
   table.note(
@@ -147,22 +149,32 @@ function shareOfStep(
   };
 }
 
-/** What the calls of a kernel in a decode step cost. */
-function costOfDecode(harness: Harness): (name: string, index: number) => Cost | undefined {
+/** What the calls of a kernel in a step cost. */
+type CostOf = (name: string, step: KernelStep) => Cost | undefined;
+
+function costOfPrompt({ target, runOptions: { promptTokens } }: Harness): CostOf {
+  return (name, { index, host: { tokens } }) => {
+    const start = index * target.limits.maxBatchTokens;
+    return promptCost(target, name, { start, tokens, last: start + tokens >= promptTokens });
+  };
+}
+
+function costOfDecode(harness: Harness): CostOf {
   const { promptTokens } = harness.runOptions;
   const prefillSteps = Math.ceil(promptTokens / harness.target.limits.maxBatchTokens);
-  return (name, index) => decodeCost(harness.target, name, promptTokens + index - prefillSteps);
+  return (name, { index }) => decodeCost(harness.target, name, promptTokens + index - prefillSteps);
 }
 
 function sumKernels(
   steps: readonly KernelStep[],
-  costOf: (name: string, index: number) => Cost | undefined = () => undefined,
+  costOf: CostOf,
 ): Map<string, KernelSum> {
   const none = { calls: 0, milliseconds: 0, operations: 0, bytes: 0, counted: false };
   const sums = new Map<string, KernelSum>();
-  for (const { kernels, index } of steps) {
+  for (const step of steps) {
+    const { kernels } = step;
     for (const [name, own] of Map.groupBy(kernels, (kernel) => kernel.name)) {
-      const cost = costOf(name, index);
+      const cost = costOf(name, step);
       const sum = sums.get(name) ?? none;
       sums.set(name, {
         calls: sum.calls + own.length,

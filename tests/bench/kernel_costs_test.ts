@@ -1,7 +1,7 @@
 /** Bytes and operations that kernels are said to need. */
 
 import assert from "node:assert/strict";
-import { decodeCost } from "../../bench/kernels/costs.ts";
+import { decodeCost, promptCost } from "../../bench/kernels/costs.ts";
 import { ENVIRONMENT, ScriptedTarget } from "./scripted_target.ts";
 
 Deno.test("decodeCost() counts an embedding's weights as they are packed, and float32 written", () => {
@@ -39,4 +39,34 @@ Deno.test("decodeCost() counts the sum of a token's experts in each layer that h
     operations: 2 * (2 * 64 * 3),
     bytes: 2 * (4 * 64 * (3 + 2)),
   });
+});
+
+Deno.test("promptCost() reads each weight, key and value once a step, and computes for every token", () => {
+  const target = new ScriptedTarget();
+  const step = { start: 60, tokens: 10, last: false };
+  const [matrix] = target.matrices;
+  assert.deepEqual(promptCost(target, "matmul_q8_0", step), {
+    operations: 10 * 2 * 1000 * 1000,
+    bytes: matrix!.bytes + 10 * 4 * 2000,
+  });
+  // One layer sees 61 to 70 positions, 70 of them in all; one the last 48, 57 in all.
+  const seen = 10 * (61 + 70) / 2 + 10 * 48;
+  assert.deepEqual(promptCost(target, "attention", step), {
+    operations: 4 * 64 * seen,
+    bytes: 2 * 32 * 2 * (70 + 57) + 2 * 8 * 64 * 10,
+  });
+  const embed = decodeCost(target, "embed_q8_0", 0)!;
+  assert.equal(promptCost(target, "embed_q8_0", step)!.bytes, 10 * embed.bytes);
+  assert.equal(promptCost(target, "experts_q8_0", step), undefined);
+});
+
+Deno.test("promptCost() has the output head multiply with a prompt's last token alone", () => {
+  class Headed extends ScriptedTarget {
+    override readonly matrices = [
+      { kernel: "matmul_q8_0", rows: ENVIRONMENT.model.vocabSize, columns: 64, bytes: 34_816 },
+    ];
+  }
+  const cost = (last: boolean) =>
+    promptCost(new Headed(), "matmul_q8_0", { start: 0, tokens: 32, last })!.operations;
+  assert.deepEqual([cost(false), cost(true)], [0, 2 * ENVIRONMENT.model.vocabSize * 64]);
 });
