@@ -11,7 +11,7 @@
  *   float16 a panel. "byte": for each group four bytes a panel. "byte" scales of 256 columns are
  *   followed by float16 that multiply them, and those of their minima.
  *
- * So a kernel reads three streams at once, which one core fetches 15 % faster than one.
+ * So a kernel reads three streams at once: one core fetches several faster than one.
  *
  * Of floats a strip has eight rows of each column. At the end it has eight float32, by which results
  * are multiplied: the halves of a strip are scaled up by a power of two until none is subnormal,
