@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
   }
   if (lane == 0u) {
     var all = best[0];
-    for (var i = 1u; i < LANES; i++) {
+    for (var i = lane + 1u; i < LANES; i++) {
       let other = best[i];
       all = vec4(joined(all, other), all.w | other.w);
     }

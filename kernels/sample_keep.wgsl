@@ -11,10 +11,8 @@ override CHUNKS: u32;  // chunks a row
 @group(0) @binding(4) var<storage, read_write> kept: array<u32>;              // [sampler, VOCABULARY]: ids, in any order
 
 var<workgroup> bins: array<vec2<u32>, MASSES>;
+var<workgroup> whole: vec4<u32>;       // of all chunks
 var<workgroup> lowest: u32;             // the lowest bin that is kept
-var<workgroup> list: array<u32, CHUNK>;
-var<workgroup> length: atomic<u32>;
-var<workgroup> place: u32;              // where in `kept` this list goes
 var<workgroup> draws: array<vec2<u32>, LANES>;
 
 // The lowest bin that may hold what is kept. What top-p cuts from what top-k keeps is seen later, as
@@ -23,7 +21,7 @@ fn lowest_bin(s: Sampler, most: f32, total: f32) -> u32 {
   let by_count = s.top_k > 0u && s.top_k < VOCABULARY;
   var count = 0u;
   var mass = 0.0;
-  for (var bin = MASSES - 1u; bin > 0u; bin--) {
+  for (var bin = bin_of(most); bin > 0u; bin--) {
     count += bins[bin].x;
     mass += f32(bins[bin].y) / MASS_UNIT * exp(upper_edge(bin) - most);
     if (by_count) {
@@ -35,6 +33,11 @@ fn lowest_bin(s: Sampler, most: f32, total: f32) -> u32 {
   return 0u;
 }
 
+// Few are kept, so a list in workgroup memory first would not pay; OpenGL takes half a minute for one.
+fn keep(row: u32, id: u32) {
+  kept[row * VOCABULARY + atomicAdd(&counters[row * COUNTERS + 2u * MASSES], 1u)] = id;
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let s = sampler_at(workgroup.y);
@@ -43,8 +46,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let row = workgroup.y * COUNTERS;
   let first = workgroup.x * CHUNK;
   let end = min(first + CHUNK, VOCABULARY);
-  var all = chunks[workgroup.y * CHUNKS];
-  for (var i = 1u; i < CHUNKS; i++) { all = vec4(joined(all, chunks[workgroup.y * CHUNKS + i]), 0u); }
+  if (lane == 0u) {
+    var sum = chunks[workgroup.y * CHUNKS];
+    for (var i = lane + 1u; i < CHUNKS; i++) { sum = vec4(joined(sum, chunks[workgroup.y * CHUNKS + i]), 0u); }
+    whole = sum;
+  }
+  workgroupBarrier();
+  let all = whole;
   let most = bitcast<f32>(all.x);
   if (cuts(s)) {
     for (var i = lane; i < MASSES; i += LANES) {
@@ -53,11 +61,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
     if (lane == 0u) {
       lowest = lowest_bin(s, most, bitcast<f32>(all.z));
-      atomicStore(&length, 0u);
     }
     workgroupBarrier();
     for (var i = first + lane; i < end; i += LANES) {
-      if (bin_of(logits[base + i]) >= lowest) { list[atomicAdd(&length, 1u)] = i; }
+      if (bin_of(logits[base + i]) >= lowest) { keep(workgroup.y, i); }
     }
   } else {
     let noise = draw_key(s.seed, s.position);
@@ -70,14 +77,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     draws[lane] = best;
     workgroupBarrier();
     if (lane == 0u) {
-      for (var i = 1u; i < LANES; i++) { best = better(best, draws[i]); }
-      list[0] = best.y;
-      atomicStore(&length, 1u);
+      for (var i = lane + 1u; i < LANES; i++) { best = better(best, draws[i]); }
+      keep(workgroup.y, best.y);
     }
   }
-  workgroupBarrier();
-  let count = atomicLoad(&length);
-  if (lane == 0u) { place = workgroup.y * VOCABULARY + atomicAdd(&counters[row + 2u * MASSES], count); }
-  workgroupBarrier();
-  for (var i = lane; i < count; i += LANES) { kept[place + i] = list[i]; }
 }

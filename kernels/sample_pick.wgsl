@@ -17,6 +17,7 @@ const INVALID = 0xffffffffu;
 
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> chosen: vec2<u32>;  // the bin, and what is left to find in it
+var<workgroup> whole_row: vec4<u32>;  // of all chunks
 var<workgroup> draws: array<vec2<u32>, LANES>;
 
 // What is kept of a row, and how its probabilities come about.
@@ -94,11 +95,16 @@ fn kept_mass(row: Row, lane: u32, floor: u32) -> u32 {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let s = sampler_at(workgroup.x);
   let counter = workgroup.x * COUNTERS;
-  var all = chunks[workgroup.x * CHUNKS];
-  for (var i = 1u; i < CHUNKS; i++) {
-    let chunk = chunks[workgroup.x * CHUNKS + i];
-    all = vec4(joined(all, chunk), all.w | chunk.w);
+  if (lane == 0u) {
+    var sum = chunks[workgroup.x * CHUNKS];
+    for (var i = lane + 1u; i < CHUNKS; i++) {
+      let chunk = chunks[workgroup.x * CHUNKS + i];
+      sum = vec4(joined(sum, chunk), sum.w | chunk.w);
+    }
+    whole_row = sum;
   }
+  workgroupBarrier();
+  let all = whole_row;
   let most = bitcast<f32>(all.x);
   var id = all.y;
   if (s.temperature > 0.0) {
@@ -124,8 +130,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     draws[lane] = best;
     workgroupBarrier();
-    for (var i = 0u; i < LANES; i++) { best = better(best, draws[i]); }
-    id = best.y;
+    if (lane == 0u) {
+      for (var i = lane + 1u; i < LANES; i++) { best = better(best, draws[i]); }
+      id = best.y;
+    }
     for (var i = lane; i < COUNTERS; i += LANES) { atomicStore(&counters[counter + i], 0u); }
   }
   if (lane == 0u) {

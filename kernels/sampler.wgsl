@@ -9,6 +9,8 @@ struct Sampler {
 override VOCABULARY: u32;
 override LANES: u32;
 
+// Loops over lanes and chunks begin at a lane's number, so that no compiler writes them out.
+
 // A row's counters: of each bin of logits the number and the mass, then how many ids are listed.
 const MASSES = 256u;
 const COUNTERS = 513u;

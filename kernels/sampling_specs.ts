@@ -56,7 +56,7 @@ export function sampleKeepSpec(
     },
     bindings: { 0: "read", 1: "read", 2: "step", 3: "write", 4: "write" },
     workgroupSize: [s.lanes, 1],
-    workgroupBytes: s.lanes * 8 + s.chunk * 4 + BINS * 8 + 12,
+    workgroupBytes: s.lanes * 8 + BINS * 8 + 20,
   };
 }
 
@@ -83,6 +83,6 @@ export function samplePickSpec(
       7: "write",
     },
     workgroupSize: [s.lanes, 1],
-    workgroupBytes: 1024 + 8 + s.lanes * 8,
+    workgroupBytes: 1024 + 24 + s.lanes * 8,
   };
 }
