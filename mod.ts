@@ -82,6 +82,7 @@ export {
   type RunnerLimits,
   type SamplingOptions,
   type StepOutput,
+  type StepSpan,
   type Timing,
 } from "./engine/run/runner.ts";
 export type { FinishReason, GenerationRequest } from "./engine/run/sequence.ts";

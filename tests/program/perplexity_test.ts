@@ -57,5 +57,5 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
   }
   const nothing = await runTvllm(["perplexity", "-m", model], { stdin: "" });
   assert.equal(nothing.code, 2);
-  assert.match(nothing.stderr, /Cannot measure a text of 0 tokens/);
+  assert.match(nothing.stderr, /Cannot measure a text of less than two tokens/);
 });

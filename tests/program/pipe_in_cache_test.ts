@@ -12,7 +12,7 @@ Deno.test({
     const locks = join(cache.directory, ".locks/models--org--repo");
     for (const folder of [refs, locks]) Deno.mkdirSync(folder, { recursive: true });
     for (const path of [join(refs, "main"), join(locks, "0.lock")]) {
-      new Deno.Command("mkfifo", { args: [path] }).outputSync();
+      new Deno.Command("sh", { args: ["-c", 'mkfifo "$0"', path] }).outputSync();
     }
     assert.equal(cache.find(parseHubSpec("hf:org/repo")), undefined);
     const refuse = () => assert.fail("it waited");

@@ -8,11 +8,11 @@ import { ROOT, run } from "./run_tvllm.ts";
 /** A copy of what the version is in, and a program that sets it. */
 function copy(): { folder: string; set: (...args: string[]) => ReturnType<typeof run> } {
   const folder = Deno.makeTempDirSync();
-  Deno.mkdirSync(join(folder, "release"));
+  for (const room of ["release", "cli"]) Deno.mkdirSync(join(folder, room));
   for (
     const path of [
       ...["deno.json", "package.json", "CHANGELOG.md"],
-      ...["release/version.ts", "release/task.ts"],
+      ...["release/version.ts", "release/task.ts", "release/stamp.ts", "cli/commit.ts", "cli/host.ts"],
     ]
   ) Deno.copyFileSync(join(ROOT, path), join(folder, path));
   const flags = ["--no-prompt", "--no-lock", "-A"];
