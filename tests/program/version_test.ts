@@ -12,7 +12,13 @@ function copy(): { folder: string; set: (...args: string[]) => ReturnType<typeof
   for (
     const path of [
       ...["deno.json", "package.json", "CHANGELOG.md"],
-      ...["release/version.ts", "release/task.ts", "release/stamp.ts", "cli/commit.ts", "cli/host.ts"],
+      ...[
+        "release/version.ts",
+        "release/task.ts",
+        "release/stamp.ts",
+        "cli/commit.ts",
+        "cli/host.ts",
+      ],
     ]
   ) Deno.copyFileSync(join(ROOT, path), join(folder, path));
   const flags = ["--no-prompt", "--no-lock", "-A"];
