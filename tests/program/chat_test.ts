@@ -180,23 +180,24 @@ Deno.test({
     await using terminal = await PseudoTerminal.open(
       `sh "$0" generate --device gpu --seed 1 -n 900`,
     );
+    // Typed while an answer comes, it is read after it.
     const used = async () => {
       await terminal.type("/stats\n");
       const screen = await terminal.shows(/context +[\d,]+ of 2,048 tokens used\n[^>]*\n>$/);
       return Number(/^.*context +([\d,]+)/s.exec(screen)![1]!.replace(",", ""));
     };
-    const cut = async (question: string) => {
-      await terminal.type(`${question}\n`);
-      await terminal.shows(new RegExp(`> ${question}\n[^]{20}`));
-      await terminal.press("C-c");
-      await terminal.shows(/\n>$/);
-      return await used();
-    };
     await terminal.shows(/^>/m);
-    const first = await cut("Once upon a time");
-    const second = await cut("Then the king");
+    await terminal.type("Once upon a time\n");
+    await terminal.shows(/> Once upon a time\n[^]{20}/);
+    await terminal.press("C-c");
+    await terminal.shows(/\n>$/);
+    const first = await used();
+    // How long this one is depends on where the first was cut, so it ends by itself.
+    await terminal.type("Then the king\n");
+    await terminal.shows(/> Then the king\n/);
+    const second = await used();
     const counts = `${first} and ${second} tokens\n${await terminal.screen()}`;
-    assert.ok(first > 8 && first < 900 && first + 8 < second && second < 1800, counts);
+    assert.ok(first > 8 && first < 900 && first + 4 < second, counts);
     await terminal.press("C-d");
     assert.match(await terminal.ended(), /\[exit 0\]$/);
   },
