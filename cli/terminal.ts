@@ -145,7 +145,7 @@ export class Terminal {
   }
 }
 
-/** An error says what is wrong at its beginning, and the way out at its end. */
+/** Cuts the middle out: an error begins with what is wrong, and ends with how to mend it. */
 function shortened(line: string): string {
   if (line.length <= MAX_ERROR) return line;
   const end = 120;

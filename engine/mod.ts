@@ -235,8 +235,4 @@ function checkSizes(options: ModelOptions): void {
       throw new RequestError(`Cannot load the model: ${name} is ${size}, more than ${most}`);
     }
   }
-  const { kvMemory = 1 } = options;
-  if (!(kvMemory > 0)) {
-    throw new RequestError(`Cannot load the model: kvMemory is ${kvMemory}, not above 0`);
-  }
 }

@@ -98,8 +98,13 @@ export class Engine {
   /** Serves on `runner`, whose cache it takes for its own: let it have no other engine. */
   constructor(runner: ModelRunner, options: EngineOptions = {}) {
     const { limits, config } = runner;
-    checkOptions(options);
+    // The scheduler checks the others, within what the runner takes.
     const keep = options.prefixCacheBlocks ?? Infinity;
+    if (!(keep === Infinity || (Number.isSafeInteger(keep) && keep >= 0))) {
+      throw new RequestError(
+        `Cannot make an engine: prefixCacheBlocks is ${keep}, not a whole number from 0 up`,
+      );
+    }
     const groups = kvGroups(config).map(({ window }, group) => {
       const blocks = limits.blocks[group]!;
       const most = options.maxBlocks?.[group] ?? blocks;
@@ -298,20 +303,6 @@ export class Engine {
     sequence.request.signal?.removeEventListener("abort", stream.cancel);
     if (error === undefined) stream.end();
     else stream.fail(error);
-  }
-}
-
-function checkOptions(options: EngineOptions): void {
-  const least = { maxBatchTokens: 1, steps: 1, prefixCacheBlocks: 0, contextLength: 1 } as const;
-  for (const [name, from] of Object.entries(least) as [keyof typeof least, number][]) {
-    const value = options[name] ?? from;
-    // No number of blocks means all of them.
-    if (name === "prefixCacheBlocks" && value === Infinity) continue;
-    if (!(Number.isSafeInteger(value) && value >= from)) {
-      throw new RequestError(
-        `Cannot make an engine: ${name} is ${value}, not a whole number from ${from} up`,
-      );
-    }
   }
 }
 

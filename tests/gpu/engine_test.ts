@@ -224,7 +224,7 @@ Deno.test("Engine on the device: greedy tokens are the same alone and by any sch
   assert.equal(new Set(expected.map(String)).size, requests.length, "they say different things");
 
   for (const prefixCacheBlocks of [0, Infinity]) {
-    for (const maxBatchTokens of [5, 7, 64]) {
+    for (const maxBatchTokens of [5, 7, 64, Infinity]) {
       const options = { prefixCacheBlocks, maxBatchTokens };
       const cache = prefixCacheBlocks > 0;
       await t.step(`cache ${cache ? "on" : "off"}, steps of ${maxBatchTokens} tokens`, async () => {

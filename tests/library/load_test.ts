@@ -78,7 +78,7 @@ Deno.test("load() refuses what it is asked wrongly, and leaves no file open", as
     [MODEL, { kvMemory: 1 }, "RequestError", /Cannot keep a KV cache in 1 bytes/],
     [MODEL, { kvTokens: 2 ** 50 }, "RequestError", /kvTokens is 1125899906842624, more than/],
     [MODEL, { maxSequences: 1e9 }, "RequestError", /maxSequences is 1000000000, more than 1024/],
-    [MODEL, { kvMemory: NaN }, "RequestError", /kvMemory is NaN, not above 0/],
+    [MODEL, { kvMemory: NaN }, "RequestError", /Cannot keep a KV cache in NaN bytes/],
     [MODEL, { threads: 0 }, "RequestError", /threads is 0, not a whole number from 1 up/],
     [MODEL, { kvTokens: 2 ** 30 }, "DeviceError", /Cannot allocate \d+ bytes of memory for/],
     ["hf:nothing", {}, "RequestError", /expected hf:ORG\/REPO/],

@@ -55,9 +55,8 @@ for (
     Deno.writeTextFileSync(
       script,
       `import { main } from ${JSON.stringify(join(ROOT, "cli/main.ts"))};
-      const { log } = console; // which main() takes from libraries
       await main(${JSON.stringify(args)});
-      log("net", Deno.permissions.querySync({ name: "net" }).state);`,
+      console.log("net", Deno.permissions.querySync({ name: "net" }).state);`,
     );
     const flags = [`--config=${join(ROOT, "deno.json")}`, "-A", "--no-prompt"];
     const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script], {
@@ -84,10 +83,9 @@ for (
       script,
       `import { main } from ${JSON.stringify(join(ROOT, "cli/main.ts"))};
       Deno.chdir(${JSON.stringify(directory)});
-      const { log } = console; // which main() takes from libraries
       const code = await main(${JSON.stringify([...args, "-m", model])});
       const state = (name) => Deno.permissions.querySync({ name }).state;
-      log("\\n" + JSON.stringify([code, state("write"), state("net")]));`,
+      console.log("\\n" + JSON.stringify([code, state("write"), state("net")]));`,
     );
     const flags = [`--config=${join(ROOT, "deno.json")}`, "-A", "--no-prompt"];
     const { stdout, stderr } = await run(Deno.execPath(), ["run", ...flags, script]);
