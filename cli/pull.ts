@@ -13,7 +13,7 @@ export function addPull(program: Command): void {
   const command = program.command("pull")
     .summary("get a model from the hub")
     .description(
-      "Gets a model from the hub into the cache, or goes on where it was cut off, and prints its " +
+      "Downloads a model from the hub into the cache, resuming an interrupted download, and prints its " +
         "path. Without QUANT: Q4_K_M, else Q8_0, else the only one. HF_TOKEN opens gated models.",
     )
     .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION]; QUANT may be a file's name")

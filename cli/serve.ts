@@ -2,11 +2,13 @@
 
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { basename } from "node:path";
+import { isHubSpec } from "../engine/hub/spec.ts";
 import type { ModelServer } from "../server/server.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
 import { addDeviceOptions, addGlobalOptions, integer, modelOption } from "./options.ts";
+import { isSyntheticSpec } from "./synthetic_cache.ts";
 import { Terminal } from "./terminal.ts";
 
 /** How long running requests may go on after SIGTERM. */
@@ -124,7 +126,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 /** What clients call a model that was named so. */
 function nameOf(spec: string | undefined): string {
   if (spec === undefined) return "builtin";
-  return /^(hf:|hf\.co\/|synth:)/.test(spec) ? spec : basename(spec, ".gguf") || spec;
+  return isHubSpec(spec) || isSyntheticSpec(spec) ? spec : basename(spec, ".gguf") || spec;
 }
 
 function filled(text: string): string {

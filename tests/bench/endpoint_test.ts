@@ -9,7 +9,7 @@ import { reportSchema } from "../../bench/report/report.ts";
 import { EndpointClient, EndpointError } from "../../bench/targets/endpoint_client.ts";
 import { EndpointTarget } from "../../bench/targets/endpoint_target.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
-import { loadServed, makeServer } from "../server/served.ts";
+import { listening, loadServed, makeServer } from "../server/served.ts";
 import { numberOf, PROGRAM, RUN } from "./scripted_target.ts";
 
 /** Answers each route with a response; a missing one with 404. */
@@ -17,26 +17,18 @@ async function withServer(
   routes: Readonly<Record<string, (request: Request) => Response | Promise<Response>>>,
   use: (client: EndpointClient) => Promise<void>,
 ): Promise<void> {
-  const listener = Deno.serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    onListen: () => {},
-    handler: async (request) => {
-      const { pathname } = new URL(request.url);
-      if (pathname === "/v1/models" && !routes[pathname]) {
-        return Response.json({ object: "list", data: [{ id: "m" }] });
-      }
-      const route = routes[pathname];
-      if (route) return await route(request);
-      await request.body?.cancel();
-      return Response.json({ detail: "Not Found" }, { status: 404 });
-    },
+  await listening(async (request) => {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/v1/models" && !routes[pathname]) {
+      return Response.json({ object: "list", data: [{ id: "m" }] });
+    }
+    const route = routes[pathname];
+    if (route) return await route(request);
+    await request.body?.cancel();
+    return Response.json({ detail: "Not Found" }, { status: 404 });
+  }, async (address) => {
+    await use(await EndpointClient.open({ url: `${address}/v1` }));
   });
-  try {
-    await use(await EndpointClient.open({ url: `http://127.0.0.1:${listener.addr.port}/v1` }));
-  } finally {
-    await listener.shutdown();
-  }
 }
 
 /** A response that streams these pieces as they are. */

@@ -5,8 +5,7 @@
 
 import assert from "node:assert/strict";
 import type { Model } from "../../mod.ts";
-import type { ModelServer } from "../../server/server.ts";
-import { loadServed, makeServer, parseEvents } from "./served.ts";
+import { listening, loadServed, makeServer, parseEvents } from "./served.ts";
 
 const LONG = Deno.env.get("TVLLM_TEST_LONG") === "1";
 const REQUESTS = LONG ? 1000 : 100;
@@ -44,24 +43,6 @@ async function textOf(response: Response): Promise<string> {
   return events.map(({ choices: [choice] }) => choice.text).join("");
 }
 
-/** Serves over HTTP while `use` runs. */
-async function listening(
-  server: ModelServer,
-  use: (address: string) => Promise<void>,
-): Promise<void> {
-  const listener = Deno.serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    onListen: () => {},
-    handler: (request) => server.handle(request),
-  });
-  try {
-    await use(`http://127.0.0.1:${listener.addr.port}`);
-  } finally {
-    await listener.shutdown();
-  }
-}
-
 async function figures(address: string): Promise<(name: string) => number> {
   const lines = (await (await fetch(`${address}/metrics`)).text()).split("\n");
   return (name) => Number(lines.find((line) => line.startsWith(`${name} `))?.split(" ")[1] ?? 0);
@@ -75,7 +56,7 @@ Deno.test(`${REQUESTS} mixed requests at once: none is lost, none wrong, and /me
   const { server } = makeServer({ concurrency: 16, queue: CONCURRENCY });
   server.ready(model);
   const outcomes = { right: 0, invalid: 0, cancelled: 0 };
-  await listening(server, async (address) => {
+  await listening((request) => server.handle(request), async (address) => {
     const ask = async (number: number) => {
       const kind = number % KINDS;
       const gone = new AbortController();

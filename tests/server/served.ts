@@ -30,6 +30,19 @@ export function makeServer(
   return { server, log };
 }
 
+/** Answers over HTTP on this machine while `use` runs. */
+export async function listening(
+  handler: (request: Request) => Response | Promise<Response>,
+  use: (address: string) => Promise<void>,
+): Promise<void> {
+  const listener = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {}, handler });
+  try {
+    await use(`http://127.0.0.1:${listener.addr.port}`);
+  } finally {
+    await listener.shutdown();
+  }
+}
+
 /** A request as a client on this machine sends it. */
 export function request(
   route: string,
