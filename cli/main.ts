@@ -4,6 +4,7 @@ import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/
 import denoJson from "../deno.json" with { type: "json" };
 import { useBackend } from "./backend.ts";
 import { addBench } from "./bench.ts";
+import { addCompare } from "./compare.ts";
 import { addCompletions } from "./completions.ts";
 import { addDevices } from "./devices.ts";
 import { EXIT, exitCodeOf, InterruptedError } from "./exit_codes.ts";
@@ -66,6 +67,7 @@ function createProgram(started: Started): Command {
   addInspect(root);
   addDevices(root);
   addBench(root, started);
+  addCompare(root);
   addSynth(root);
   addPull(root);
   addList(root);

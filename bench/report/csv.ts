@@ -22,8 +22,12 @@ export function toCsv(reports: readonly Report[]): string {
     ])
   );
   const names = ["suite", "model", "device", "date", "metric", ...settings];
-  return [[...names, "unit", "value", "low", "high", "limit", "samples"], ...lines]
-    .map((fields) => `${fields.map(field).join(",")}\n`).join("");
+  return toCsvLines([[...names, "unit", "value", "low", "high", "limit", "samples"], ...lines]);
+}
+
+/** Lines of these fields. */
+export function toCsvLines(lines: readonly (readonly (string | number | undefined)[])[]): string {
+  return lines.map((fields) => `${fields.map(field).join(",")}\n`).join("");
 }
 
 /** A field of RFC 4180. */

@@ -216,6 +216,10 @@ export const reportSchema = z.object({
   checks: z.array(check),
   warnings: z.array(z.string()),
   outputHash: z.string().describe("Of the token ids generated greedily; empty if none were"),
+  turns: z.object({
+    id: z.string().describe("Reports with the same id took turns: their n-th samples are a pair"),
+    side: z.string().describe("What this one is called"),
+  }).optional().describe("Of bench ab"),
 });
 
 export type Unit = typeof UNITS[number];

@@ -1,0 +1,219 @@
+/** Two sides of a comparison, held against each other by the ids of what they measured. */
+
+import { keyOf, type Report, type Result, type Settings, type Unit } from "../report.ts";
+import { type Condition, type Difference, differencesOf } from "./conditions.ts";
+import { type Ratio, ratioOf } from "./ratio.ts";
+
+/** The reports of a side; those of the same suite and model are runs of the same. */
+export interface Side {
+  readonly name: string;
+  readonly reports: readonly Report[];
+}
+
+/** What a ratio's interval shows. Speeds are told by "faster" and "slower", other measures not. */
+export type Verdict = "faster" | "slower" | "higher" | "lower" | "no difference shown" | "unknown";
+
+/** A result that both sides have. */
+export interface Row extends Ratio {
+  readonly metric: string;
+  readonly settings: Settings;
+  readonly unit: Unit;
+  /** "unknown" without an interval. */
+  readonly verdict: Verdict;
+  /** How much slower B is, 0.05 for 5 %; negative: faster. Undefined where it is no speed. */
+  readonly slowdown?: number;
+}
+
+/** The results of one suite with one model. */
+export interface Part {
+  readonly suite: string;
+  readonly a: readonly Report[];
+  readonly b: readonly Report[];
+  /** Whether they took turns, repetition by repetition. */
+  readonly paired: boolean;
+  readonly differences: readonly Difference[];
+  readonly rows: readonly Row[];
+  /** How many results one side alone has. */
+  readonly unmatched: number;
+}
+
+/** B against A. */
+export interface Comparison {
+  readonly a: string;
+  readonly b: string;
+  readonly parts: readonly Part[];
+  /** Suites, with their models, that one side alone has. */
+  readonly missing: readonly string[];
+}
+
+/** What may differ, and which results are compared. */
+export interface CompareOptions {
+  /** Conditions that may differ, as they are what is compared. */
+  readonly across?: readonly Condition[];
+  /** Ids of metrics; default all. */
+  readonly only?: readonly string[];
+}
+
+/**
+ * Compares two sides.
+ *
+ * @throws {RangeError} if nothing on them is the same, or was measured under other conditions.
+ */
+export function compare(a: Side, b: Side, options: CompareOptions = {}): Comparison {
+  const { across = [] } = options;
+  const others = groups(b.reports);
+  const parts: Part[] = [];
+  const missing: string[] = [];
+  const used = new Set<readonly Report[]>();
+  for (const group of groups(a.reports)) {
+    const partner = partnerOf(group, groups(a.reports), others);
+    if (partner === undefined) {
+      missing.push(titleOf(group[0]!));
+      continue;
+    }
+    used.add(partner);
+    for (const report of [...group, ...partner]) {
+      refuse(differencesOf(group[0]!, report), across, report.suite);
+    }
+    parts.push(partOf(group, partner, options));
+  }
+  missing.push(...others.filter((group) => !used.has(group)).map(([first]) => titleOf(first!)));
+  if (parts.length === 0) {
+    throw new RangeError(
+      `Cannot compare ${b.name} with ${a.name}: no suite is in both (${missing.join(", ")})`,
+    );
+  }
+  return { a: a.name, b: b.name, parts, missing };
+}
+
+function titleOf({ suite, environment: { model } }: Report): string {
+  return `${suite} of ${model.name}`;
+}
+
+/** Runs of the same suite with the same model. */
+function groups(reports: readonly Report[]): Report[][] {
+  return [...Map.groupBy(reports, groupKey).values()];
+}
+
+function groupKey({ suite, environment: { model } }: Report): string {
+  return JSON.stringify([suite, model.sha256, model.name]);
+}
+
+/** The group of the same model, or of another one where the suite was run with one on each side. */
+function partnerOf(
+  group: readonly Report[],
+  own: readonly Report[][],
+  others: readonly Report[][],
+): Report[] | undefined {
+  const [first] = group;
+  const ofSuite = (all: readonly Report[][]) => all.filter(([one]) => one!.suite === first!.suite);
+  const candidates = ofSuite(others);
+  return candidates.find(([one]) => groupKey(one!) === groupKey(first!)) ??
+    (candidates.length === 1 && ofSuite(own).length === 1 ? candidates[0] : undefined);
+}
+
+function refuse(
+  differences: readonly Difference[],
+  across: readonly Condition[],
+  suite: string,
+): void {
+  for (const { condition, name, a, b } of differences) {
+    if (condition === undefined || across.includes(condition)) continue;
+    throw new RangeError(
+      `Cannot compare ${suite}: another ${condition} (${name}: ${a}, and ${b}); ` +
+        `--across ${condition} compares them all the same`,
+    );
+  }
+}
+
+function partOf(
+  a: readonly Report[],
+  b: readonly Report[],
+  { only }: CompareOptions,
+): Part {
+  const [first, second] = [a[0]!, b[0]!];
+  const paired = a.length === 1 && b.length === 1 && first.turns !== undefined &&
+    first.turns.id === second.turns?.id;
+  const wanted = (result: Result) => only === undefined || only.includes(result.metric);
+  const [ofA, ofB] = [common(a, wanted), common(b, wanted)];
+  const rows = [...ofA].flatMap(([key, results]) => {
+    const others = ofB.get(key);
+    return others === undefined ? [] : [rowOf(results, others, paired)];
+  });
+  return {
+    suite: first.suite,
+    a,
+    b,
+    paired,
+    differences: differencesOf(first, second),
+    rows,
+    unmatched: ofA.size + ofB.size - 2 * rows.length,
+  };
+}
+
+/** The results that all runs of a side have, by key. */
+function common(
+  reports: readonly Report[],
+  wanted: (result: Result) => boolean,
+): Map<string, Result[]> {
+  const all = reports.flatMap(({ results }) => results.filter(wanted));
+  const byKey = Map.groupBy(all, keyOf);
+  return new Map([...byKey].filter(([, results]) => results.length === reports.length));
+}
+
+function rowOf(a: readonly Result[], b: readonly Result[], paired: boolean): Row {
+  const { metric, settings, unit } = a[0]!;
+  const ratio = ratioOf(a, b, { paired });
+  const kind = kindOf(unit);
+  const { ratio: value } = ratio;
+  return {
+    metric,
+    settings,
+    unit,
+    ...ratio,
+    verdict: verdictOf(ratio, kind),
+    ...(value !== undefined && kind !== "other" && {
+      slowdown: (kind === "time" ? value : 1 / value) - 1,
+    }),
+  };
+}
+
+type Kind = "time" | "rate" | "other";
+
+/** Whether less of it is faster, or more. */
+function kindOf(unit: Unit): Kind {
+  switch (unit) {
+    case "us":
+    case "ms":
+    case "s":
+    case "ms/token":
+      return "time";
+    case "tok/s":
+    case "req/s":
+    case "GB/s":
+    case "GFLOPS":
+    case "GOPS":
+      return "rate";
+    case "":
+    case "%":
+    case "x":
+    case "bytes":
+      return "other";
+  }
+}
+
+function verdictOf({ interval }: Ratio, kind: Kind): Verdict {
+  if (interval === undefined) return "unknown";
+  const [low, high] = interval;
+  if (low <= 1 && high >= 1) return "no difference shown";
+  const above = low > 1;
+  if (kind === "other") return above ? "higher" : "lower";
+  return above === (kind === "rate") ? "faster" : "slower";
+}
+
+/** The rows in which B is shown to be slower, and by more than `share`. */
+export function slowerThan({ parts }: Comparison, share: number): Row[] {
+  return parts.flatMap(({ rows }) =>
+    rows.filter(({ verdict, slowdown }) => verdict === "slower" && slowdown! > share)
+  );
+}

@@ -1,0 +1,73 @@
+/** Under which conditions reports were made, and which of them make a comparison meaningless. */
+
+import type { Report } from "../report.ts";
+
+/** What two reports must have in common, unless their reader says that it is what he compares. */
+export const CONDITIONS = ["workload", "model", "machine"] as const;
+
+export type Condition = typeof CONDITIONS[number];
+
+/** A condition that differs: its name and what it is on either side. */
+export interface Difference {
+  /** Undefined for what may differ without being asked about: versions and settings of the engine. */
+  readonly condition?: Condition;
+  readonly name: string;
+  readonly a: string;
+  readonly b: string;
+}
+
+/** What differs between the conditions of two reports. */
+export function differencesOf(a: Report, b: Report): Difference[] {
+  const ofB = new Map(conditionsOf(b).map((entry) => [entry.name, entry.text]));
+  return conditionsOf(a).flatMap(({ condition, name, text }) => {
+    const other = ofB.get(name) ?? "";
+    return text === other ? [] : [{ ...(condition && { condition }), name, a: text, b: other }];
+  });
+}
+
+interface Entry {
+  readonly condition?: Condition;
+  readonly name: string;
+  readonly text: string;
+}
+
+function conditionsOf({ environment: { host, device, model, engine }, run }: Report): Entry[] {
+  const of = (condition: Condition | undefined, values: Readonly<Record<string, unknown>>) =>
+    Object.entries(values).map(([name, value]) => ({
+      ...(condition && { condition }),
+      name,
+      text: typeof value === "string" ? value : JSON.stringify(value),
+    }));
+  return [
+    ...of("model", {
+      "Model": `${model.name}, ${model.formats.join(" + ")}, ${model.parameters} parameters`,
+      "Model SHA-256": model.sha256,
+    }),
+    ...of("machine", {
+      "Processor": `${host.processor}, ${host.cores} logical processors`,
+      "Device": `${device.description}, ${device.kind}, ${device.driver}`,
+    }),
+    ...of("workload", {
+      "Prompt tokens": run.promptTokens,
+      "Max tokens": run.maxTokens,
+      "Prompts": run.prompts,
+      "Concurrency": run.concurrency,
+      "Contexts": run.contexts,
+      "Sequences": run.sequences,
+      "Prompt texts": run.promptTexts,
+      "Sampling": run.sampling,
+      "Seed": run.seed,
+      "Options of the suite": run.suiteOptions,
+      "Longest context": model.contextLength,
+    }),
+    ...of(undefined, {
+      "System": host.system,
+      "Graphics API": `${device.api}, driver ${device.driverVersion}`,
+      "tvllm": `${engine.tvllm}, commit ${engine.commit}`,
+      "Deno": engine.deno,
+      "Threads": host.threads,
+      "Kernels": engine.kernels,
+      "KV cache": engine.kvType,
+    }),
+  ];
+}

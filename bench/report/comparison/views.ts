@@ -1,0 +1,135 @@
+/** A comparison as markdown and as CSV. */
+
+import { toCsvLines } from "../csv.ts";
+import { text } from "../format.ts";
+import { grid } from "../markdown.ts";
+import { keyOf, type Report } from "../report.ts";
+import type { Comparison, Part, Row } from "./comparison.ts";
+
+/** Comparisons as markdown, to paste into an issue or a pull request. */
+export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
+  const parts = comparisons.flatMap((comparison) => [
+    `# ${comparison.b} against ${comparison.a}`,
+    ...comparison.parts.flatMap(partMarkdown),
+    ...(comparison.missing.length === 0
+      ? []
+      : [`On one side alone: ${comparison.missing.join(", ")}.`]),
+  ]);
+  return `${parts.join("\n\n")}\n`;
+}
+
+function partMarkdown(part: Part): string[] {
+  const rows = part.rows.filter((row) => !isTheSame(row)).map((row) => [
+    keyOf(row),
+    text({ value: row.a, unit: row.unit }),
+    text({ value: row.b, unit: row.unit }),
+    ratioText(row),
+    row.verdict === "unknown" ? "-" : row.verdict,
+  ]);
+  return [
+    `## ${part.suite}: ${summary(part)}`,
+    grid(["", "A", "B"], conditionRows(part)),
+    grid(["Metric", "A", "B", "B / A", "Verdict"], rows),
+    notes(part).join("\n\n"),
+  ];
+}
+
+/** Whether it is a count or a computed value that both sides have alike. */
+function isTheSame({ a, b, verdict }: Row): boolean {
+  return a === b && verdict === "unknown";
+}
+
+/** How many results have which verdict. */
+function summary({ rows }: Part): string {
+  const counts = Map.groupBy(rows, ({ verdict }) => verdict);
+  const said = (["slower", "faster", "higher", "lower", "no difference shown"] as const)
+    .flatMap((verdict) => {
+      const count = counts.get(verdict)?.length ?? 0;
+      return count === 0 ? [] : [`${count} ${verdict}`];
+    });
+  return said.length === 0 ? "nothing can be told" : said.join(", ");
+}
+
+function ratioText({ ratio, interval }: Row): string {
+  if (ratio === undefined) return "-";
+  const spread = interval === undefined
+    ? ""
+    : ` [${interval.map((end) => end.toFixed(3)).join(", ")}]`;
+  return ratio.toFixed(3) + spread;
+}
+
+/** What a reader needs to know of the two sides: what they are, and what differs. */
+function conditionRows({ a, b, differences }: Part): string[][] {
+  const model = ({ environment: { model, device } }: Report) =>
+    `${model.name}, ${model.formats[0]}, on ${device.description}`;
+  const dates = (reports: readonly Report[]) => {
+    const sorted = reports.map(({ run }) => run.date).sort();
+    return sorted.length === 1 ? sorted[0]! : `${sorted[0]} to ${sorted.at(-1)}`;
+  };
+  return [
+    ["Measured", model(a[0]!), model(b[0]!)],
+    ["Runs", runs(a), runs(b)],
+    ["Date", dates(a), dates(b)],
+    ["Output check", outputs(a), outputs(b)],
+    ...differences.map(({ name, a, b }) => [name, a, b]),
+  ];
+}
+
+function runs(reports: readonly Report[]): string {
+  const repetitions = [...new Set(reports.map(({ run }) => run.repetitions))].join(" or ");
+  return `${reports.length} of ${repetitions} repetitions`;
+}
+
+function outputs(reports: readonly Report[]): string {
+  return [...new Set(reports.map(({ outputHash }) => outputHash))].join(", ");
+}
+
+function notes(part: Part): string[] {
+  const { a, b, paired, rows, unmatched } = part;
+  const all = [...a, ...b];
+  const judged = rows.filter(({ verdict }) => verdict !== "unknown").length;
+  const same = rows.filter(isTheSame).length;
+  const several = a.length + b.length > 2;
+  return [
+    paired
+      ? "A and B took turns in one process: the ratio is the median of those within a repetition."
+      : several
+      ? "The interval of B / A comes from how far runs of a side lie apart; of fewer than six runs in all, from how far their repetitions do."
+      : "A and B ran at different times: what changed on the machine between them is in B / A. Its interval takes runs to lie 2.5 times as far apart as the repetitions of one. Several runs of a side, separated by commas, show how far they do, and `tvllm bench ab` lets the sides take turns.",
+    ...(judged === 0 ? ["**No result has an interval: that takes six repetitions (-r 6).**"] : [
+      `Intervals are of 95 %: of ${judged} measures that do not differ, about ${
+        Math.max(1, Math.round(judged / 20))
+      } would be called different by chance. "-": there is no interval to tell by.`,
+    ]),
+    ...(differsInOutput(part)
+      ? ["**The tokens generated differ: a faster side may be a wrong one.**"]
+      : []),
+    ...(same === 0 ? [] : [`${same} results that are no samples are equal.`]),
+    ...(unmatched === 0 ? [] : [`${unmatched} results are of one side alone.`]),
+    ...new Set(all.flatMap(({ complete, checks }) => [
+      ...(complete ? [] : ["**A run was cut off.**"]),
+      ...checks.filter(({ ok }) => !ok)
+        .map(({ name, detail }) => `**A check failed: ${name} (${detail}).**`),
+    ])),
+  ];
+}
+
+/** Whether the sides, which had the same to do, generated other tokens. */
+function differsInOutput({ a, b, differences }: Part): boolean {
+  return differences.every(({ condition }) => condition !== "workload" && condition !== "model") &&
+    new Set([...a, ...b].map(({ outputHash }) => outputHash)).size > 1;
+}
+
+/** Comparisons as CSV, a line a result. */
+export function comparisonCsv(comparisons: readonly Comparison[]): string {
+  const head = "a,b,suite,model,metric,unit,value_a,value_b,ratio,low,high,verdict".split(",");
+  const lines = comparisons.flatMap((comparison) =>
+    comparison.parts.flatMap(({ suite, a, rows }) =>
+      rows.map((row) => [
+        ...[comparison.a, comparison.b, suite, a[0]!.environment.model.name, keyOf(row), row.unit],
+        ...[row.a, row.b, row.ratio, row.interval?.[0], row.interval?.[1], row.verdict],
+      ])
+    )
+  );
+  return toCsvLines([head, ...lines]);
+}

@@ -1,0 +1,169 @@
+/** `tvllm compare A.json B.json…`: whether what was measured differs, and by how much. */
+
+import { type Command, InvalidArgumentError } from "@commander-js/extra-typings";
+import { basename } from "node:path";
+import { z } from "zod";
+import {
+  compare,
+  type Comparison,
+  type Side,
+  slowerThan,
+} from "../bench/report/comparison/comparison.ts";
+import { type Condition, CONDITIONS } from "../bench/report/comparison/conditions.ts";
+import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
+import { FORMAT, keyOf, type Report, reportSchema } from "../bench/report/report.ts";
+import { modelSpecs } from "./bench.ts";
+import { CheckFailedError, UsageError } from "./exit_codes.ts";
+import { addGlobalOptions } from "./options.ts";
+import { openOutputFiles } from "./output_file.ts";
+import { Terminal } from "./terminal.ts";
+
+/** Adds the command to `program`. */
+export function addCompare(program: Command): void {
+  const command = program.command("compare")
+    .summary("compare reports of bench: faster, slower, or no difference shown")
+    .description(
+      "Compares what `tvllm bench --json` wrote, result by result, with the first file. Several runs " +
+        "of the same, separated by commas, count as one side. A single file is taken apart by model.",
+    )
+    .argument("<baseline>", "the report to compare with", modelSpecs)
+    .argument("[report...]", "reports to compare", several, [])
+    .option(
+      "--across <list>",
+      `compare although these differ: ${CONDITIONS.join(", ")}`,
+      conditions,
+    )
+    .option("--only <list>", "ids of the metrics to compare, as in tpot,ttft", metricIds)
+    .option(
+      "--fail-if-slower <percent>",
+      "exit with 7 if anything is shown to be slower by more than this, as in 5%",
+      percentage,
+    )
+    .option("--csv <file>", "the comparison as CSV")
+    .option("--output <file>", "the comparison as markdown");
+  // deno-lint-ignore tvllm/max-parameters -- commander's callback
+  addGlobalOptions(command).action((a, b, options, command) => {
+    const terminal = new Terminal(command.optsWithGlobals());
+    using files = openOutputFiles({ csv: options.csv, output: options.output });
+    const { only, failIfSlower } = options;
+    // The models of one file are what its reader wants to compare.
+    const across: Condition[] = [
+      ...options.across ?? [],
+      ...(b.length === 0 ? ["model" as const] : []),
+    ];
+    const comparisons = sidesOf(a, b).map(([first, second]) =>
+      comparing(() => compare(first, second, { across, ...(only && { only }) }))
+    );
+    const markdown = comparisonMarkdown(comparisons);
+    terminal.writeUntrusted(markdown);
+    files.output?.write(markdown);
+    files.csv?.write(comparisonCsv(comparisons));
+    if (failIfSlower !== undefined) failIfAnySlower(comparisons, failIfSlower);
+  });
+}
+
+/** Collects sides, each of one run or several. */
+function several(text: string, earlier?: readonly (readonly string[])[]): readonly string[][] {
+  return [...earlier ?? [], modelSpecs(text)].map((paths) => [...paths]);
+}
+
+/** The pairs to compare. */
+function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
+  if (b.length === 0) {
+    const reports = a.flatMap(readReports);
+    const sideOf = ({ turns, environment }: Report) => turns?.side ?? environment.model.sha256;
+    const sides = [...Map.groupBy(reports, sideOf).values()].map((own) => ({
+      name: own[0]!.turns?.side ?? own[0]!.environment.model.name,
+      reports: own,
+    }));
+    const [first, ...others] = sides;
+    if (others.length === 0) {
+      throw new UsageError(
+        `Cannot compare ${a.join()} with nothing: name a second report, or one of several models`,
+      );
+    }
+    return others.map((other) => [first!, other]);
+  }
+  const names = distinctNames([a, ...b]);
+  const [first, ...others] = [a, ...b].map((paths, i) => ({
+    name: names[i]!,
+    reports: paths.flatMap(readReports),
+  }));
+  return others.map((other) => [first!, other]);
+}
+
+/** Files by their names, or by their paths where two have the same name. */
+function distinctNames(sides: readonly (readonly string[])[]): string[] {
+  const short = sides.map((paths) => paths.map((path) => basename(path)).join(", "));
+  return new Set(short).size === short.length ? short : sides.map((paths) => paths.join(", "));
+}
+
+const reportsSchema = z.union([reportSchema, z.array(reportSchema).min(1)]);
+
+/** The reports in a file. */
+function readReports(path: string): Report[] {
+  let data: unknown;
+  try {
+    data = JSON.parse(Deno.readTextFileSync(path));
+  } catch (error) {
+    throw new UsageError(`Cannot read ${path}: ${error instanceof Error ? error.message : error}`);
+  }
+  const parsed = reportsSchema.safeParse(data);
+  if (parsed.success) return [parsed.data].flat();
+  const [first] = [data].flat();
+  const format = z.object({ format: z.string() }).safeParse(first);
+  throw new UsageError(
+    !format.success
+      ? `Cannot compare ${path}: it is no report of tvllm bench --json`
+      : format.data.format !== FORMAT
+      ? `Cannot compare ${path}: its format is ${format.data.format}, this tvllm reads ${FORMAT}; measure again`
+      : `Cannot compare ${path}: ${z.prettifyError(parsed.error).split("\n")[0]}`,
+  );
+}
+
+function comparing(work: () => Comparison): Comparison {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(error.message, { cause: error }) : error;
+  }
+}
+
+function failIfAnySlower(comparisons: readonly Comparison[], share: number): void {
+  const rows = comparisons.flatMap(({ parts }) => parts.flatMap(({ rows }) => rows));
+  if (rows.every(({ verdict }) => verdict === "unknown")) {
+    throw new UsageError(
+      "Cannot judge by --fail-if-slower: no result has an interval; measure with -r 6 or more",
+    );
+  }
+  const slower = comparisons.flatMap((comparison) =>
+    slowerThan(comparison, share).map((row) =>
+      `${keyOf(row)} by ${(100 * row.slowdown!).toFixed(1)} % in ${comparison.b}`
+    )
+  );
+  if (slower.length === 0) return;
+  throw new CheckFailedError(
+    `Check failed: slower by more than ${100 * share} %: ${slower.join("; ")}`,
+  );
+}
+
+/** Parses `5%` or `5` as 0.05. */
+export function percentage(text: string): number {
+  const [, number] = /^(\d{1,6}(?:\.\d+)?) ?%?$/.exec(text.trim()) ?? [];
+  if (number !== undefined) return Number(number) / 100;
+  throw new InvalidArgumentError("Expected a percentage, as in 5%.");
+}
+
+function conditions(text: string): Condition[] {
+  return text.split(",").map((part) => {
+    const condition = CONDITIONS.find((one) => one === part.trim());
+    if (condition !== undefined) return condition;
+    throw new InvalidArgumentError(`Expected some of ${CONDITIONS.join(", ")}.`);
+  });
+}
+
+function metricIds(text: string): string[] {
+  const ids = text.split(",").map((part) => part.trim());
+  if (ids.every((id) => /^[a-z0-9_]+$/.test(id))) return ids;
+  throw new InvalidArgumentError("Expected ids of metrics, as in tpot,ttft.");
+}

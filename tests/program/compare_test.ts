@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { percentage } from "../../cli/compare.ts";
+import { exists, ROOT, runTvllm } from "./run_tvllm.ts";
+
+const GOLDEN = join(ROOT, "fixtures/goldens/bench/latency.json");
+
+/** Writes the golden report, its times `factor` times as long. */
+function write(path: string, factor: number, change: (report: Golden) => void = () => {}): string {
+  const report: Golden = JSON.parse(Deno.readTextFileSync(GOLDEN));
+  for (const result of report.results) {
+    if (result.unit !== "ms") continue;
+    result.value *= factor;
+    result.samples = result.samples?.map((sample) => sample * factor);
+  }
+  change(report);
+  Deno.writeTextFileSync(path, JSON.stringify(report));
+  return path;
+}
+
+interface Golden {
+  format: string;
+  results: { unit: string; value: number; samples: number[] | undefined }[];
+  environment: { model: { sha256: string; name: string } };
+}
+
+Deno.test("percentage() reads 5% and 5", () => {
+  assert.deepEqual(["5%", "5", "0.5 %"].map(percentage), [0.05, 0.05, 0.005]);
+  for (const text of ["", "%", "-5%", "five"]) {
+    assert.throws(() => percentage(text), InvalidArgumentError, text);
+  }
+});
+
+Deno.test("tvllm compare prints, writes and judges", async (t) => {
+  const directory = await Deno.makeTempDir();
+  const file = (name: string) => join(directory, name);
+  const a = write(file("a.json"), 1);
+  const slow = write(file("slow.json"), 1.5);
+
+  await t.step("a table, and the same in files", async () => {
+    const files = ["--csv", file("c.csv"), "--output", file("c.md")];
+    const { code, stdout, stderr } = await runTvllm(["compare", a, slow, ...files]);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^# slow\.json against a\.json\n/);
+    assert.equal(await Deno.readTextFile(file("c.md")), stdout);
+    assert.match(await Deno.readTextFile(file("c.csv")), /^a\.json,slow\.json,latency,tiny,ttft,/m);
+  });
+
+  await t.step("--fail-if-slower ends with 7, after the table", async () => {
+    const failed = await runTvllm(["compare", a, slow, "--fail-if-slower", "5%"]);
+    assert.equal(failed.code, 7);
+    assert.match(failed.stdout, /slower/);
+    assert.match(
+      failed.stderr,
+      /^error: Check failed: slower by more than 5 %: ttft by 50\.0 % in/,
+    );
+    for (const args of [[a, slow, "--fail-if-slower", "60%"], [slow, a, "--fail-if-slower", "5"]]) {
+      assert.equal((await runTvllm(["compare", ...args])).code, 0, args.join());
+    }
+    const few = write(file("few.json"), 1, ({ results }) => {
+      for (const result of results) result.samples?.splice(3);
+    });
+    const unjudged = await runTvllm(["compare", few, few, "--fail-if-slower", "5%"]);
+    assert.equal(unjudged.code, 2);
+    assert.match(unjudged.stderr, /no result has an interval; measure with -r 6 or more/);
+  });
+
+  await t.step("several runs of a side, and several sides", async () => {
+    const runs = [`${a},${a},${a}`, `${slow},${slow},${slow}`, a];
+    const { stdout } = await runTvllm(["compare", ...runs]);
+    assert.match(
+      stdout,
+      /^# slow\.json, slow\.json, slow\.json against a\.json, a\.json, a\.json$/m,
+    );
+    assert.match(stdout, /^# a\.json against a\.json, /m);
+    assert.match(stdout, /^\| Runs +\| 3 of 7 repetitions +\| 3 of 7 repetitions +\|$/m);
+  });
+
+  await t.step("another model is refused, but across models or in one file", async () => {
+    const other = write(file("other.json"), 1, ({ environment: { model } }) => {
+      model.sha256 = "1".repeat(64);
+      model.name = "other";
+    });
+    const refused = await runTvllm(["compare", a, other]);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /another model \(Model: .*--across model compares them/);
+    assert.equal((await runTvllm(["compare", a, other, "--across", "model,machine"])).code, 0);
+    const both = [a, other].map((path) => JSON.parse(Deno.readTextFileSync(path)));
+    Deno.writeTextFileSync(file("both.json"), JSON.stringify(both));
+    const { stdout } = await runTvllm(["compare", file("both.json")]);
+    assert.match(stdout, /^# other against tiny\n/);
+  });
+
+  await t.step("what is no report is refused, and leaves no files", async () => {
+    const old = write(file("old.json"), 1, (report) => report.format = "tvllm-bench-2");
+    Deno.writeTextFileSync(file("x.json"), "{}");
+    for (
+      const [paths, message] of [
+        [[a], /Cannot compare .*a\.json with nothing: name a second report/],
+        [[a, old], /its format is tvllm-bench-2, this tvllm reads tvllm-bench-3; measure again/],
+        [[a, file("x.json")], /x\.json: it is no report of tvllm bench --json/],
+        [[a, file("none.json")], /Cannot read .*none\.json: /],
+        [[a, a, "--across", "moon"], /Expected some of workload, model, machine/],
+      ] as const
+    ) {
+      const { code, stderr } = await runTvllm(["compare", ...paths, "--csv", file("left.csv")]);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, message);
+      assert.ok(!exists(file("left.csv")));
+    }
+  });
+  await Deno.remove(directory, { recursive: true });
+});
