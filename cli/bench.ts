@@ -8,7 +8,6 @@ import {
   Option,
 } from "@commander-js/extra-typings";
 import { z } from "zod";
-import { RequestError } from "../engine/errors.ts";
 import type { Suite } from "../bench/harness/harness.ts";
 import { parseSampling } from "../bench/harness/sampling.ts";
 import { reportSchema, type RunOptions } from "../bench/report/report.ts";
@@ -19,7 +18,8 @@ import { benchModels, type BenchValues } from "./bench_models.ts";
 import { chartFile } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
 import { commandLine, type Launch, startupTime } from "./host.ts";
-import { addDeviceOptions, addGlobalOptions, decimal, integer } from "./options.ts";
+import { addDeviceSweeps, combinations, numbers, orInvalid } from "./device_sweeps.ts";
+import { addGlobalOptions, decimal, integer } from "./options.ts";
 import { openOutputFiles } from "./output_file.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -54,8 +54,18 @@ export function addBench(
       new Option("--api-key <key>", "sent to the endpoint as a bearer token").env("TVLLM_API_KEY"),
     )
     .option("--served-model <name>", "which of the endpoint's models; by default its first")
-    .option("-p, --prompt-tokens <n>", "length of the prompts", integer(1, MAX_TOKENS), 64)
-    .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
+    .option(
+      "-p, --prompt-tokens <n>",
+      "length of the prompts; speed: a list, by default 512",
+      numbers({ least: 0, most: MAX_TOKENS }),
+      [64],
+    )
+    .option(
+      "-n, --max-tokens <n>",
+      "tokens to generate; speed: a list, by default 128",
+      numbers({ least: 0, most: MAX_TOKENS }),
+      [32],
+    )
     .option("--requests <n>", "how many requests", integer(1, 256), 4)
     .addOption(
       new Option("--prompts <n>", "the same as --requests").argParser(integer(1, 256)).hideHelp(),
@@ -90,6 +100,10 @@ export function addBench(
       "use this memory bandwidth instead of measuring it",
       decimal(0.001, 1e6),
     )
+    .addOption(
+      new Option("-o, --format <form>", "what is printed: the report, or its results as data")
+        .choices(["md", "json", "jsonl", "csv"]).default("md" as const),
+    )
     .option("--json [file]", "the results as JSON, into a file or on stdout instead of the report")
     .option("--csv <file>", "the results as CSV, a line each")
     .option("--output <file>", "the report")
@@ -100,7 +114,7 @@ export function addBench(
     .option("--verify", "check some tokens on the CPU backend");
   addSuiteOptions(command);
   // deno-lint-ignore tvllm/max-parameters -- commander's callback
-  addGlobalOptions(addDeviceOptions(command)).action(async (name, path, options, command) => {
+  addGlobalOptions(addDeviceSweeps(command)).action(async (name, path, options, command) => {
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
     if (name === "schema") {
@@ -122,14 +136,20 @@ export function addBench(
     const { csv, output, chart, trace, dumpKernels } = options;
     const jsonToStdout = options.json === true || options.json === "-";
     const json = typeof options.json === "string" && !jsonToStdout ? options.json : undefined;
+    const sweeps = suites.length === 1 && suites[0]!.sweeps !== undefined;
+    const lengths = {
+      promptTokens: sweeps
+        ? options.promptTokens[0]!
+        : single("prompt-tokens", options.promptTokens, 1),
+      maxTokens: sweeps ? options.maxTokens[0]! : single("max-tokens", options.maxTokens, 2),
+    };
     const inputs = [...models, path, options.promptsFile].filter((input) => input !== undefined);
     using files = openOutputFiles(
       { json, csv, output, chart, trace, "dump-kernels": dumpKernels },
       inputs,
     );
     const run: RunOptions = {
-      promptTokens: options.promptTokens,
-      maxTokens: options.maxTokens,
+      ...lengths,
       prompts: options.prompts ?? options.requests,
       warmup: options.warmup ?? "steady",
       repetitions: options.iterations ?? options.repetitions,
@@ -147,7 +167,8 @@ export function addBench(
       ...options,
       models: path === undefined ? models : [path],
       several: name === "all",
-      jsonToStdout,
+      devices: combinations(options),
+      format: jsonToStdout ? "json" : options.format,
       files,
     };
     const { endpoint } = options;
@@ -158,7 +179,7 @@ export function addBench(
       throw new UsageError("Cannot measure both a model and an endpoint: give one of them");
     }
     const plans = suites.map((suite) => {
-      const own = { ...run, suiteOptions: ownOf(suite, given) };
+      const own = { ...run, suiteOptions: { ...sweepsOf(suite, command), ...ownOf(suite, given) } };
       return { suite, run: own, needs: suite.needs(own) };
     });
     const place = { terminal, launch: started.launch, startup };
@@ -194,11 +215,7 @@ function addSuiteOptions(command: CommandUnknownOpts): void {
 }
 
 function sampling(text: string): RunOptions["sampling"] {
-  try {
-    return parseSampling(text);
-  } catch (error) {
-    throw error instanceof RequestError ? new InvalidArgumentError(error.message) : error;
-  }
+  return orInvalid(() => parseSampling(text));
 }
 
 /** What is given of a suite's own options. */
@@ -208,6 +225,17 @@ function ownOf(suite: Suite, values: Values): RunOptions["suiteOptions"] {
       values[name] === undefined ? [] : [[name, String(values[name])]]
     ),
   );
+}
+
+/** The lists of lengths that a suite sweeps over. */
+function sweepsOf({ sweeps }: Suite, command: CommandUnknownOpts): RunOptions["suiteOptions"] {
+  if (sweeps === undefined) return {};
+  const lists: Record<string, string> = {};
+  for (const name of ["promptTokens", "maxTokens"] as const) {
+    const given = command.getOptionValueSource(name) === "cli";
+    lists[name] = given ? String(command.getOptionValue(name)) : sweeps[name];
+  }
+  return lists;
 }
 
 /** Options of a suite say nothing of others. */
@@ -239,21 +267,21 @@ function isFile(path: string): boolean {
   }
 }
 
-/** Parses `1,2,4` and `1-4`, rising and without repeats. */
+/** Parses `1,2,4`, `1-4` and other ranges, rising and without repeats. */
 export function counts(most: number): (text: string) => number[] {
-  return (text) => {
-    const found = new Set<number>();
-    for (const part of text.split(",")) {
-      const [, from, to] = /^(\d{1,7})(?:-(\d{1,7}))?$/.exec(part.trim()) ?? [];
-      const last = Number(to ?? from);
-      const inOrder = Number(from) >= 1 && last >= Number(from) && last <= most;
-      if (!inOrder || last - Number(from) > 256) {
-        throw new InvalidArgumentError(`Expected counts from 1 to ${most}, as in 1,2,4 or 1-4.`);
-      }
-      for (let count = Number(from); count <= last; count++) found.add(count);
-    }
-    return [...found].sort((a, b) => a - b);
-  };
+  const parse = numbers({ least: 1, most });
+  return (text) => parse(text).sort((a, b) => a - b);
+}
+
+/** The one length that suites measure which take no list. */
+function single(name: string, lengths: readonly number[], least: number): number {
+  const [length = 0] = lengths;
+  if (lengths.length === 1 && length >= least) return length;
+  throw new UsageError(
+    `Cannot measure --${name} ${lengths.join()}: ${
+      lengths.length === 1 ? `it takes ${least} or more` : "a list is for bench speed"
+    }`,
+  );
 }
 
 /** The prompts of a file, one a line, or those that people begin with. */

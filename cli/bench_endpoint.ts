@@ -32,11 +32,11 @@ export interface EndpointValues {
  */
 export async function benchEndpoint(
   plans: readonly Plan[],
-  values: Omit<BenchValues, "models"> & EndpointValues,
+  values: Omit<BenchValues, "models" | "devices"> & EndpointValues,
   { terminal, launch, startup }: Place,
 ): Promise<void> {
   checkPlans(plans, values);
-  const { files, jsonToStdout, explain, endpoint, apiKey, servedModel } = values;
+  const { files, format, explain, endpoint, apiKey, servedModel } = values;
   const markdown = { explain: explain === true };
   const writer = new ReportFiles(files, { several: values.several, markdown });
   using interrupts = new Interrupts();
@@ -64,14 +64,14 @@ export async function benchEndpoint(
           },
         });
       } finally {
-        if (latest && !jsonToStdout) terminal.write(toMarkdown(latest, markdown));
+        if (latest && format === "md") terminal.write(toMarkdown(latest, markdown));
       }
       if (signal.aborted) break;
     }
   } catch (error) {
     if (!signal.aborted) throw error instanceof EndpointError ? usageError(error) : error;
   }
-  if (jsonToStdout && writer.reports.length > 0) terminal.write(writer.json());
+  if (format !== "md" && writer.reports.length > 0) terminal.write(writer[format]());
   if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
   signal.throwIfAborted();
 }
@@ -80,7 +80,7 @@ function usageError(error: EndpointError): UsageError {
   return new UsageError(error.message, { cause: error });
 }
 
-function checkPlans(plans: readonly Plan[], values: Omit<BenchValues, "models">): void {
+function checkPlans(plans: readonly Plan[], values: Omit<BenchValues, "models" | "devices">): void {
   const inside = plans.find(({ suite, needs }) => !suite.endpoint || needs.baseline !== undefined);
   if (inside) {
     throw new UsageError(

@@ -14,7 +14,7 @@ import { BLOCK_TOKENS } from "../engine/run/runner.ts";
 import { answerTooLong } from "../engine/run/sequence.ts";
 import { writeCharts } from "./chart_file.ts";
 import { commit } from "./commit.ts";
-import { CheckFailedError, UsageError } from "./exit_codes.ts";
+import { CasesFailedError, CheckFailedError, UsageError } from "./exit_codes.ts";
 import { describeHost, type Launch } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
@@ -36,13 +36,16 @@ export interface Plan {
 }
 
 /** The options besides those of the runs. */
-export type BenchValues = DeviceValues & {
+export interface BenchValues {
+  /** How the models are run, one after the other. */
+  readonly devices: readonly DeviceValues[];
   /** None: the built-in one. */
   readonly models: readonly string[];
   /** Whether several suites run. */
   readonly several: boolean;
   readonly bandwidth?: number | undefined;
-  readonly jsonToStdout: boolean;
+  /** What is printed. */
+  readonly format: "md" | "json" | "jsonl" | "csv";
   readonly files: Readonly<
     Partial<
       Record<"json" | "csv" | "output" | "chart" | "trace" | "dump-kernels", OutputFile | undefined>
@@ -50,7 +53,7 @@ export type BenchValues = DeviceValues & {
   >;
   readonly explain?: true | undefined;
   readonly verify?: true | undefined;
-};
+}
 
 /** Where it runs. */
 export interface Place {
@@ -70,25 +73,26 @@ export async function benchModels(
   place: Place,
 ): Promise<void> {
   const { terminal } = place;
-  const { models, files, jsonToStdout, explain } = values;
-  const specs = models.length === 0 ? [undefined] : models;
+  const { models, devices, files, format, explain } = values;
+  const targets = (models.length === 0 ? [undefined] : models)
+    .flatMap((model) => devices.map((device) => ({ ...device, model })));
   const writer = new ReportFiles(files, {
-    several: values.several || specs.length > 1,
+    several: values.several || targets.length > 1,
     markdown: { explain: explain === true },
   });
   const trace = files.trace && new Trace();
   using hashes = HashCache.open();
   using interrupts = new Interrupts();
   let failure: { readonly error: unknown } | undefined;
-  for (const [index, spec] of specs.entries()) {
-    const bench = new ModelBench(plans, { ...values, model: spec, hashes }, place);
+  for (const [index, target] of targets.entries()) {
+    const bench = new ModelBench(plans, { ...values, ...target, hashes }, place);
     failure = await bench.run({
       signal: interrupts.signal,
       trace,
       save: (report) => writer.save(`${index} ${report.suite}`, report),
       print: (report) => {
         for (const warning of report.warnings) terminal.detail(warning);
-        if (!jsonToStdout) {
+        if (format === "md") {
           terminal.write(toMarkdown(report, { explain: explain === true }));
         }
         if (trace) files.trace!.write(trace.toJson());
@@ -96,12 +100,13 @@ export async function benchModels(
     });
     if (failure || interrupts.signal.aborted) break;
   }
-  if (!jsonToStdout) { for (const table of writer.summary()) terminal.write(table); }
-  if (jsonToStdout && writer.reports.length > 0) terminal.write(writer.json());
+  if (format === "md") { for (const table of writer.summary()) terminal.write(table); }
+  else if (writer.reports.length > 0) terminal.write(writer[format]());
   if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
   if (failure) throw failure.error;
   interrupts.signal.throwIfAborted();
   failIfChecksFailed(writer.reports);
+  failIfCasesFailed(writer.reports);
 }
 
 interface Hooks {
@@ -115,7 +120,7 @@ interface Hooks {
 class ModelBench {
   constructor(
     readonly plans: readonly Plan[],
-    readonly values: BenchValues & {
+    readonly values: BenchValues & DeviceValues & {
       readonly model: string | undefined;
       readonly hashes: HashCache;
     },
@@ -135,9 +140,11 @@ class ModelBench {
     });
     let other: Model | undefined;
     try {
-      const { run } = plans[0]!;
-      if (run.promptTokens + run.maxTokens > model.contextLength) {
-        throw answerTooLong(run, model.contextLength);
+      for (const { suite, run } of plans) {
+        if (suite.sweeps !== undefined) continue;
+        if (run.promptTokens + run.maxTokens > model.contextLength) {
+          throw answerTooLong(run, model.contextLength);
+        }
       }
       const baseline = plans.find(({ needs }) => needs.baseline !== undefined)?.needs.baseline;
       this.#refuseComparing(model, baseline);
@@ -240,4 +247,11 @@ function failIfChecksFailed(reports: readonly Report[]): void {
     checks.filter((check) => !check.ok).map(({ name, detail }) => `${suite}: ${name} (${detail})`)
   );
   if (failed.length > 0) throw new CheckFailedError(`Check failed: ${failed.join("; ")}`);
+}
+
+function failIfCasesFailed(reports: readonly Report[]): void {
+  const failed = reports.flatMap(({ suite, failures = [] }) =>
+    failures.map((failure) => `${suite} ${failure.case} (${failure.reason})`)
+  );
+  if (failed.length > 0) throw new CasesFailedError(`Cannot measure ${failed.join("; ")}`);
 }

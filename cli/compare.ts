@@ -44,7 +44,10 @@ export function addCompare(program: Command): void {
   // deno-lint-ignore tvllm/max-parameters -- commander's callback
   addGlobalOptions(command).action((a, b, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
-    using files = openOutputFiles({ csv: options.csv, output: options.output });
+    using files = openOutputFiles(
+      { csv: options.csv, output: options.output },
+      [a, ...b].flat(),
+    );
     const { only, failIfSlower } = options;
     // The models of one file are what its reader wants to compare.
     const across: Condition[] = [
@@ -55,7 +58,7 @@ export function addCompare(program: Command): void {
       comparing(() => compare(first, second, { across, ...(only && { only }) }))
     );
     const markdown = comparisonMarkdown(comparisons);
-    terminal.writeUntrusted(markdown);
+    terminal.write(markdown);
     files.output?.write(markdown);
     files.csv?.write(comparisonCsv(comparisons));
     if (failIfSlower !== undefined) failIfAnySlower(comparisons, failIfSlower);

@@ -32,6 +32,11 @@ export class CheckFailedError extends Error {
   override name = "CheckFailedError";
 }
 
+/** Some of what was to be measured could not be, and the report says why (exit code 1). */
+export class CasesFailedError extends Error {
+  override name = "CasesFailedError";
+}
+
 /** Ctrl-C or SIGTERM ended the command, which has said what there was to say (130 or 143). */
 export class InterruptedError extends Error {
   override name = "InterruptedError";

@@ -7,7 +7,7 @@ import { addBench } from "./bench.ts";
 import { addCompare } from "./compare.ts";
 import { addCompletions } from "./completions.ts";
 import { addDevices } from "./devices.ts";
-import { EXIT, exitCodeOf, InterruptedError } from "./exit_codes.ts";
+import { CasesFailedError, EXIT, exitCodeOf, InterruptedError } from "./exit_codes.ts";
 import { addGenerate } from "./generate.ts";
 import { addHelp } from "./help.ts";
 import { type Launch, takeLaunch } from "./host.ts";
@@ -99,7 +99,9 @@ export async function main(given: readonly string[]): Promise<number> {
     if (exitCode !== EXIT.ok && !(known instanceof InterruptedError)) {
       const terminal = new Terminal(active.optsWithGlobals());
       terminal.error(known instanceof Error ? known : new Error(String(known)));
-      if (exitCode === EXIT.unknown) terminal.note("-v shows where this happened.");
+      if (exitCode === EXIT.unknown && !(known instanceof CasesFailedError)) {
+        terminal.note("-v shows where this happened.");
+      }
     }
     return exitCode;
   }

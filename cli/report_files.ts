@@ -28,7 +28,7 @@ export class ReportFiles {
   save(key: string, report: Report): void {
     this.#reports.set(key, report);
     this.files.json?.write(this.json());
-    this.files.csv?.write(toCsv(this.reports));
+    this.files.csv?.write(this.csv());
     this.files.output?.write(this.markdown());
   }
 
@@ -41,6 +41,30 @@ export class ReportFiles {
   /** The tables with a row a model, if there are several models. */
   summary(): string[] {
     return summaries(this.reports, SUITES);
+  }
+
+  /** A line of JSON for each result, with what it was measured on. */
+  jsonl(): string {
+    return this.reports.flatMap(({ suite, environment, run, results }) => {
+      const { model: { name, sha256, formats }, device, host, engine } = environment;
+      const common = {
+        suite,
+        model: name,
+        sha256,
+        format: formats[0],
+        device: device.description,
+        kind: device.kind,
+        threads: host.threads,
+        kvType: engine.kvType,
+        commit: engine.commit,
+        date: run.date,
+      };
+      return results.map((result) => `${JSON.stringify({ ...common, ...result })}\n`);
+    }).join("");
+  }
+
+  csv(): string {
+    return toCsv(this.reports);
   }
 
   /** One report as an object; of several an array, however many are done. */

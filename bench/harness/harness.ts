@@ -27,6 +27,13 @@ export interface Suite {
   readonly endpoint?: true;
   /** What stands in the row of a model where several are measured. */
   readonly summaryColumns?: readonly SummaryColumn[];
+  /** The table whose rows, of all reports of a run, stand together at its end. */
+  readonly stackedTable?: string;
+  /**
+   * It takes lists of lengths: `run.suiteOptions` has those that were given, by the same names, else
+   * these.
+   */
+  readonly sweeps?: { readonly promptTokens: string; readonly maxTokens: string };
   /** Options of its own by name; their values are in `run.suiteOptions`. */
   readonly options?: Readonly<Record<string, SuiteOption>>;
   needs(run: RunOptions): Needs;
@@ -275,10 +282,10 @@ export class Harness extends Recorder {
     return Math.min(memoryBound, arithmeticBound);
   }
 
-  /** Most tokens a second of a prompt of this length. */
-  prefillLimit(promptTokens: number): number | undefined {
+  /** Most tokens a second of a prompt of this length, after `depth` tokens that are in the cache. */
+  prefillLimit(promptTokens: number, depth = 0): number | undefined {
     const { limits } = this.report;
-    return limits === null ? undefined : prefillBound(this.target, limits, { promptTokens });
+    return limits === null ? undefined : prefillBound(this.target, limits, { promptTokens, depth });
   }
 
   /** Most output tokens a second of this work, prompts included. */

@@ -79,12 +79,19 @@ export function decodeBounds(
 export function prefillBound(
   target: Target,
   { bandwidth, flops }: Rates,
-  { promptTokens, requests = 1 }: { readonly promptTokens: number; readonly requests?: number },
+  { promptTokens, requests = 1, depth = 0 }: {
+    readonly promptTokens: number;
+    readonly requests?: number;
+    /** Tokens before the prompt whose keys and values are known. */
+    readonly depth?: number;
+  },
 ): number {
   const { model } = target.environment;
   const head = model.vocabSize * model.dim;
   const weights = (model.readWeights - head) * promptTokens + head;
-  const operations = 2 * weights + attentionOperationsOfAll(model.layerKinds, promptTokens);
+  const attention = attentionOperationsOfAll(model.layerKinds, depth + promptTokens) -
+    attentionOperationsOfAll(model.layerKinds, depth);
+  const operations = 2 * weights + attention;
   return Math.min(
     bandwidth * 1e9 * promptTokens * requests / model.readBytes,
     flops * 1e9 * promptTokens / operations,

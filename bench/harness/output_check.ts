@@ -37,7 +37,7 @@ export class OutputCheck {
     for (const [i, request] of requests.entries()) {
       if (request.sampling !== undefined && request.sampling.temperature > 0) continue;
       const { promptIds, maxTokens } = request;
-      const key = hash([maxTokens, ...promptIds].join(","));
+      const key = hashOf([maxTokens, ...promptIds].join(","));
       const { ids } = served[i]!;
       const first = this.#outputs.get(key);
       if (first === undefined) this.#outputs.set(key, { request, ids });
@@ -46,7 +46,7 @@ export class OutputCheck {
         if (at < 0) continue;
         // The same tokens again say nothing new.
         const difference: Difference = { label, promptIds, outputs: [first.ids, ids], at };
-        const known = `${key} ${hash(ids.join(","))}`;
+        const known = `${key} ${hashOf(ids.join(","))}`;
         if (!this.#differences.has(known)) this.#differences.set(known, difference);
       }
     }
@@ -107,11 +107,12 @@ export class OutputCheck {
   /** Of all prompts and what they gave first; empty without any. */
   get hash(): string {
     if (this.#outputs.size === 0) return "";
-    const pairs = Array.from(this.#outputs, ([key, { ids }]) => `${key}:${hash(ids.join(","))}`);
-    return hash(pairs.sort().join("\n"));
+    const pairs = Array.from(this.#outputs, ([key, { ids }]) => `${key}:${hashOf(ids.join(","))}`);
+    return hashOf(pairs.sort().join("\n"));
   }
 }
 
-function hash(text: string): string {
+/** A short hash of tokens as text. */
+export function hashOf(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }

@@ -41,6 +41,18 @@ export function makePrompts(
   });
 }
 
+/** A prompt of random ids, as llama-bench measures with: the speed of experts depends on the ids. */
+export function randomPrompt(
+  vocabSize: number,
+  { tokens, seed }: { readonly tokens: number; readonly seed: number },
+): number[] {
+  let state = hash(seed);
+  return Array.from({ length: tokens }, (_, i) => {
+    state = hash(state ^ i);
+    return state % vocabSize;
+  });
+}
+
 // Murmur3's finalizer, to step through the sentences without a pattern.
 function hash(n: number): number {
   let h = (n + 0x9e3779b9) | 0;

@@ -138,6 +138,11 @@ export class Recorder {
     this.report.checks.push({ name, ok, detail });
   }
 
+  /** Records that a case could not be measured, and why; it ends the command with exit code 1. */
+  fail(name: string, reason: string): void {
+    (this.report.failures ??= []).push({ case: name, reason });
+  }
+
   save(): void {
     this.onSave?.(this.report);
   }

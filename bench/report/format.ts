@@ -19,7 +19,10 @@ export function text(result: Written, title = ""): string {
 function suffix(unit: Unit, title: string): string {
   if (unit === "%" || unit === "x") return unit;
   const written = unit === "us" ? "µs" : unit;
-  const words = title.replace(/Tok(ens)?\/sec|TPS/, "tok/s").replace("Requests/sec", "req/s");
+  const words = title.replace(/Tok(ens)?\/sec|TPS|^t\/s$/, "tok/s").replace(
+    "Requests/sec",
+    "req/s",
+  );
   return unit === "" || words.split(/[ ()]+/).includes(written) ? "" : ` ${written}`;
 }
 

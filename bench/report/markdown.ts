@@ -168,10 +168,17 @@ function limitRows(limits: Limits, { model }: Report["environment"]): string[][]
 }
 
 function tableParts({ title, columns, rows, notes }: Table, { results }: Report): string[] {
-  const cells = rows.map((row) =>
-    row.map((cell, i) => typeof cell === "string" ? cell : text(results[cell]!, columns[i]))
-  );
+  const cells = rows.map((row) => cellTexts(row, columns, results));
   return [`## ${title}`, grid(columns, cells), ...notes];
+}
+
+/** A row of a table as it is shown. */
+export function cellTexts(
+  row: Table["rows"][number],
+  columns: readonly string[],
+  results: Report["results"],
+): string[] {
+  return row.map((cell, i) => typeof cell === "string" ? cell : text(results[cell]!, columns[i]));
 }
 
 function endOf({ checks, warnings, outputHash }: Report): string[] {

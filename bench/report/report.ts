@@ -214,6 +214,9 @@ export const reportSchema = z.object({
   tables: z.array(table),
   charts: z.array(chart),
   checks: z.array(check),
+  failures: z.array(z.object({ case: z.string(), reason: z.string() })).optional().describe(
+    "Cases that could not be measured; absent without any",
+  ),
   warnings: z.array(z.string()),
   outputHash: z.string().describe("Of the token ids generated greedily; empty if none were"),
   turns: z.object({

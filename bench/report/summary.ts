@@ -1,7 +1,7 @@
 /** Several models in one table, a row a model. */
 
 import { text } from "./format.ts";
-import { grid } from "./markdown.ts";
+import { cellTexts, grid } from "./markdown.ts";
 import { keyOf, type Report, type RunOptions, type Settings } from "./report.ts";
 
 /** A result of each model's report, by its column's title. */
@@ -15,13 +15,16 @@ export interface SummaryColumn {
 interface Summarized {
   readonly name: string;
   readonly summaryColumns?: readonly SummaryColumn[];
+  readonly stackedTable?: string;
 }
 
-/** A table in markdown for each suite that several models were measured with. */
+/** A table in markdown for each suite that several models, or settings of one, were measured with. */
 export function summaries(reports: readonly Report[], suites: readonly Summarized[]): string[] {
-  return suites.flatMap(({ name, summaryColumns }) => {
+  return suites.flatMap(({ name, summaryColumns, stackedTable }) => {
     const own = reports.filter(({ suite }) => suite === name);
-    if (own.length < 2 || summaryColumns === undefined) return [];
+    if (own.length < 2) return [];
+    if (stackedTable !== undefined) return [stacked(own, stackedTable)];
+    if (summaryColumns === undefined) return [];
     const rows = own.map((report) => [
       ...[report.environment.model.name, report.environment.model.formats[0] ?? ""],
       ...summaryColumns.map((column) => cell(report, column)),
@@ -29,6 +32,18 @@ export function summaries(reports: readonly Report[], suites: readonly Summarize
     const head = ["Model", "Format", ...summaryColumns.map(({ title }) => title)];
     return [`# Results of ${name}\n\n${grid(head, rows)}\n`];
   });
+}
+
+/** The rows that a table has in each of these reports. */
+function stacked(reports: readonly Report[], title: string): string {
+  let head: readonly string[] = [];
+  const rows = reports.flatMap(({ tables, results }) => {
+    const table = tables.find((table) => table.title === title);
+    if (table === undefined) return [];
+    head = table.columns;
+    return table.rows.map((cells) => cellTexts(cells, table.columns, results));
+  });
+  return `# Results of ${reports[0]!.suite}\n\n${grid([...head], rows)}\n`;
 }
 
 function cell({ results, run }: Report, { metric, settings = {} }: SummaryColumn): string {

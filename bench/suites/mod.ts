@@ -10,6 +10,7 @@ import { pagedCache } from "./paged_cache.ts";
 import { prefixCache } from "./prefix_cache.ts";
 import { scalability } from "./scalability.ts";
 import { scenarios } from "./scenarios.ts";
+import { speed } from "./speed.ts";
 import { throughput } from "./throughput.ts";
 
 /** In the order in which `bench all` runs them: breakdown, which times the compiler, is first. */
@@ -23,5 +24,6 @@ export const SUITES: readonly Suite[] = [
   prefixCache,
   pagedCache,
   scenarios,
+  speed,
   kernels,
 ];

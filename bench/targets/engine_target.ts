@@ -69,12 +69,16 @@ export class EngineTarget implements Target {
   }
 
   async withSession<T>(
-    { sharePrefixes = false }: SessionOptions,
+    { sharePrefixes = false, batchTokens }: SessionOptions,
     use: (session: Session) => Promise<T>,
   ): Promise<T> {
     const { model, signal } = this;
     const { contextLength, tokenizer } = model;
-    const options = { runner: this.#runner, ...(!sharePrefixes && { prefixCacheBlocks: 0 }) };
+    const options = {
+      runner: this.#runner,
+      ...(!sharePrefixes && { prefixCacheBlocks: 0 }),
+      ...(batchTokens !== undefined && { maxBatchTokens: batchTokens }),
+    };
     try {
       return await model.withEngine(options, async (engine) => {
         const stop = () => void engine.stop();

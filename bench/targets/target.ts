@@ -108,6 +108,8 @@ export interface HeldBlocks {
 export interface SessionOptions {
   /** Keeps the blocks of prompts for later ones that begin alike; default no. */
   readonly sharePrefixes?: boolean;
+  /** Most tokens that enter in a step; default as many as the backend takes. */
+  readonly batchTokens?: number;
 }
 
 /** An engine of its own, whose cache is empty at first. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  CasesFailedError,
   CheckFailedError,
   exitCodeOf,
   InterruptedError,
@@ -27,6 +28,7 @@ for (
     [new DeviceError("out-of-memory", "d"), 6],
     [new DeviceError("lost", "d"), 6],
     [new CheckFailedError("c"), 7],
+    [new CasesFailedError("c"), 1],
     [new InterruptedError(130), 130],
     [new InterruptedError(143), 143],
     [new Deno.errors.BrokenPipe("closed"), 0],

@@ -200,10 +200,60 @@ Deno.test("tvllm bench measures the prompts of a file, sampled as it is told", a
 });
 
 Deno.test("tvllm bench refuses what it cannot measure", async () => {
-  const unknown = await runTvllm(["bench", "speed"]);
+  const unknown = await runTvllm(["bench", "sped"]);
   assert.equal(unknown.code, 2);
-  assert.match(unknown.stderr, /speed/);
+  assert.match(unknown.stderr, /sped/);
   const long = await runTvllm(["bench", "latency", "-p", "3000"]);
   assert.equal(long.code, 2);
   assert.match(long.stderr, /after a prompt of 3000: the context has room for 2048; ask for fewer/);
+});
+
+Deno.test("tvllm bench speed sweeps, and a test that fails is a row and exit code 1", async () => {
+  const args = "speed --device cpu --threads 1,2 -p 16,32 -n 3 --depth 0,32,4096 --pg 16+2".split(
+    " ",
+  );
+  const short = ["-r", "1", "--warmup", "0"];
+  const run = await runTvllm(["bench", ...args, ...short]);
+  assert.equal(run.code, 1);
+  assert.match(
+    run.stderr,
+    /^error: Cannot measure speed pp16 @ d4096 \(it takes a context of 4113/m,
+  );
+  assert.doesNotMatch(run.stderr, /-v shows/);
+  const [, results] = run.stdout.split("# Results of speed\n\n");
+  const rows = results!.trimEnd().split("\n").slice(2)
+    .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+  const tests = ["pp16", "pp32", "tg3", "pp16+tg2"];
+  const all = ["", " @ d32", " @ d4096"].flatMap((depth) => tests.map((name) => name + depth));
+  assert.deepEqual(rows.map((row) => row[6]), [...all, ...all]);
+  assert.deepEqual(rows.map((row) => row[4]), all.map(() => "1").concat(all.map(() => "2")));
+  for (const row of rows) assert.equal(/failed: /.test(row[7]!), row[6]!.includes("4096"), row[6]);
+  // Another number of threads gives the same tokens.
+  const hashes = rows.map((row) => row.at(-1));
+  assert.deepEqual(hashes.slice(0, all.length), hashes.slice(all.length));
+});
+
+Deno.test("tvllm bench -o prints the results as data", async () => {
+  const args = "speed --device cpu --threads 1 -p 8 -n 2 -r 1 --warmup 0 -q -o".split(" ");
+  const jsonl = await runTvllm(["bench", ...args, "jsonl"]);
+  const lines = jsonl.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.ok(
+    lines.some(({ metric, settings, suite, kvType }) =>
+      metric === "decode_throughput" && settings.test === "tg2" && suite === "speed" &&
+      kvType === "f16"
+    ),
+  );
+  const csv = await runTvllm(["bench", ...args, "csv"]);
+  assert.match(csv.stdout, /^suite,model,device,date,metric,test,/);
+  const json = await runTvllm(["bench", ...args, "json"]);
+  assert.deepEqual(reportSchema.parse(JSON.parse(json.stdout)).run.suiteOptions, {
+    promptTokens: "8",
+    maxTokens: "2",
+  });
+});
+
+Deno.test("lists of lengths are for bench speed", async () => {
+  const { code, stderr } = await runTvllm(["bench", "latency", "-p", "16,32"]);
+  assert.equal(code, 2);
+  assert.match(stderr, /Cannot measure --prompt-tokens 16,32: a list is for bench speed/);
 });

@@ -1,0 +1,276 @@
+/** llama-bench's rows: prompts, decoding and both, at any depth, each with its share of the limit. */
+
+import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
+import type { Harness, Suite } from "../harness/harness.ts";
+import { hashOf } from "../harness/output_check.ts";
+import { randomPrompt } from "../harness/prompts.ts";
+import { parseSweep, sweepOption } from "../harness/sweep.ts";
+import { decodeRate, endToEnd, prefillRate, ttft } from "../harness/timings.ts";
+import type { TableWriter } from "../harness/recorder.ts";
+import { bytes, count } from "../report/format.ts";
+import {
+  bars,
+  DECODE_THROUGHPUT,
+  DEVICE_MEMORY,
+  type Metric,
+  OF_LIMIT,
+  PEAK_RSS,
+  PREFILL_THROUGHPUT,
+  TOTAL_THROUGHPUT,
+  TTFT,
+} from "../report/metrics.ts";
+import type { Report, RunOptions, Settings } from "../report/report.ts";
+import { bufferBytes, type Served, type Session } from "../targets/target.ts";
+
+const DEPTHS = { least: 0, most: 2 ** 20 };
+const BATCHES = { least: 1, most: 2 ** 20 };
+/** Seeds of a cell's prompts lie apart from those of other cells, and those of its warm-ups. */
+const CELL_SEEDS = 2 ** 11;
+const WARM_UP_SEED = 2 ** 10;
+
+/** A row of the table. */
+interface Cell {
+  readonly name: string;
+  /** Tokens that are in the cache before. */
+  readonly depth: number;
+  /** Most tokens that enter in a step; undefined: as many as the backend takes. */
+  readonly batch: number | undefined;
+  readonly promptTokens: number;
+  /** Tokens decoded after the first one, which belongs to the prompt. */
+  readonly decoded: number;
+  readonly metric: Metric;
+}
+
+export const speed: Suite = {
+  name: "speed",
+  summary: "llama-bench's rows: prompts and decoding, swept over lists",
+  stackedTable: "Speed",
+  sweeps: { promptTokens: "512", maxTokens: "128" },
+  options: {
+    pg: {
+      value: "<p+n,…>",
+      summary: "prompts that are followed by decoding, as in 512+128",
+      accepts: (text) => pairs(text).every(([p, n]) => p > 0 && n > 0),
+      expected: "prompts and tokens to decode, as in 512+128",
+    },
+    depth: sweepOption("tokens in the cache before, as in 0,4096", DEPTHS),
+    batch: sweepOption("most tokens that enter in a step", BATCHES),
+  },
+  needs: (run) => ({
+    sequences: 1,
+    tokens: Math.max(...cellsOf(run).map(tokensOf)),
+  }),
+  async run(harness) {
+    const table = harness.table(
+      "Speed",
+      "Model | Size | Params | Backend | Threads | Differs | Test | t/s | TTFT (ms) | Peak memory | % of limit | Output check",
+    );
+    const groups = Map.groupBy(
+      cellsOf(harness.runOptions),
+      ({ depth, batch }) => `${depth} ${batch}`,
+    );
+    for (const cells of groups.values()) await measureAll(harness, cells, table);
+    table.note(
+      "t/s: of pp tokens, prompt tokens a second until the first token, whose sampling and way to the host are in it; of tg tokens, those decoded after the first; of both, all tokens over the whole time. Prompts are random ids; @ d: so many tokens are in the cache before.",
+      "Peak memory: of the buffers on the device until then, or where they are not counted of the process.",
+    );
+  },
+  charts: [
+    bars("Prompts", PREFILL_THROUGHPUT, { by: "test" }),
+    bars("Decoding", DECODE_THROUGHPUT, { by: "test" }),
+  ],
+};
+
+/** Lengths of prompts and answers; 0 where it says neither. */
+function pairs(text: string): [number, number][] {
+  return text.split(",").map((part) => {
+    const [, p = 0, n = 0] = /^(\d{1,7})\+(\d{1,7})$/.exec(part.trim()) ?? [];
+    return [Number(p), Number(n)];
+  });
+}
+
+/** The rows that these options ask for: all tests at each depth, with each batch. */
+function cellsOf(run: RunOptions): Cell[] {
+  const { promptTokens, maxTokens, suiteOptions } = run;
+  const list = (name: string, otherwise: readonly number[]) => {
+    const text = suiteOptions[name];
+    return text === undefined ? otherwise : parseSweep(text, DEPTHS);
+  };
+  const tests: Pick<Cell, "name" | "promptTokens" | "decoded" | "metric">[] = [
+    ...list("promptTokens", [promptTokens]).filter((p) => p > 0).map((p) => ({
+      name: `pp${p}`,
+      promptTokens: p,
+      decoded: 0,
+      metric: PREFILL_THROUGHPUT,
+    })),
+    ...list("maxTokens", [maxTokens]).filter((n) => n > 0).map((n) => ({
+      name: `tg${n}`,
+      promptTokens: 1,
+      decoded: n,
+      metric: DECODE_THROUGHPUT,
+    })),
+    ...(suiteOptions.pg === undefined ? [] : pairs(suiteOptions.pg)).map(([p, n]) => ({
+      name: `pp${p}+tg${n}`,
+      promptTokens: p,
+      decoded: n,
+      metric: TOTAL_THROUGHPUT,
+    })),
+  ];
+  const batches = suiteOptions.batch === undefined ? [undefined] : list("batch", []);
+  return list("depth", [0]).flatMap((asked) => {
+    // Whole blocks alone are shared.
+    const depth = Math.floor(asked / BLOCK_TOKENS) * BLOCK_TOKENS;
+    return batches.flatMap((batch) =>
+      tests.map((test) => ({
+        ...test,
+        name: test.name + (depth === 0 ? "" : ` @ d${depth}`),
+        depth,
+        batch,
+      }))
+    );
+  });
+}
+
+/** Tokens that a cell's sequence has in the end. */
+function tokensOf({ depth, promptTokens, decoded }: Cell): number {
+  return depth + promptTokens + decoded + 1;
+}
+
+/** Measures cells of the same depth and batch, which share what is in the cache before. */
+async function measureAll(
+  harness: Harness,
+  cells: readonly Cell[],
+  table: TableWriter,
+): Promise<void> {
+  const { depth, batch } = cells[0]!;
+  let done = 0;
+  const options = { sharePrefixes: depth > 0, ...(batch !== undefined && { batchTokens: batch }) };
+  const { vocabSize } = harness.report.environment.model;
+  const { seed } = harness.runOptions;
+  const before = randomPrompt(vocabSize, { tokens: depth, seed });
+  try {
+    await harness.withSession(options, async (session) => {
+      for (const cell of cells) {
+        const contextLength = harness.report.environment.model.contextLength;
+        if (tokensOf(cell) > contextLength) {
+          failed(harness, cell, {
+            table,
+            reason: `it takes a context of ${tokensOf(cell)}, this one has ${contextLength} (-c)`,
+          });
+        } else {
+          if (depth > 0) await fill(harness, session, before);
+          const seeds = seed + CELL_SEEDS * (1 + done);
+          await measure(harness, cell, { session, before, seeds, table });
+        }
+        done++;
+      }
+    });
+  } catch (error) {
+    if (harness.options.signal?.aborted) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    // The session is gone, and with it what the others share.
+    for (const cell of cells.slice(done)) failed(harness, cell, { table, reason });
+  }
+}
+
+/** Has the cache hold these tokens, which it computes where it does not. */
+async function fill(harness: Harness, session: Session, before: readonly number[]): Promise<void> {
+  harness.step(`reaching a depth of ${before.length}`);
+  await session.serve([{ promptIds: before, maxTokens: 1 }]);
+}
+
+interface Measuring {
+  readonly session: Session;
+  /** The tokens that are in the cache. */
+  readonly before: readonly number[];
+  /** From this one on, the seeds of the cell's prompts. */
+  readonly seeds: number;
+  readonly table: TableWriter;
+}
+
+async function measure(
+  harness: Harness,
+  cell: Cell,
+  { session, before, seeds, table }: Measuring,
+): Promise<void> {
+  const { promptTokens, decoded, depth } = cell;
+  const { vocabSize } = harness.report.environment.model;
+  let [counted, warm] = [0, 0];
+  const [servings] = await harness.interleave([cell], titleOf, async (_, counts) => {
+    // No run may find its own prompt in the cache.
+    const seed = seeds + (counts ? counted++ : WARM_UP_SEED + warm++);
+    const promptIds = [...before, ...randomPrompt(vocabSize, { tokens: promptTokens, seed })];
+    const serving = await session.serve([{ promptIds, maxTokens: decoded + 1 }]);
+    const cached = serving.blocks.hits * BLOCK_TOKENS;
+    if (cached !== depth) {
+      throw new RangeError(`the cache had ${cached} of ${depth} tokens; raise --kv-memory`);
+    }
+    return serving;
+  });
+  const served = servings!.map(({ requests }) => requests[0]!);
+  const at = harness.at(settingsOf(cell));
+  const rate = (one: Served) =>
+    cell.metric === PREFILL_THROUGHPUT
+      ? prefillRate(one, promptTokens)
+      : cell.metric === DECODE_THROUGHPUT
+      ? decodeRate(one)
+      : 1000 * (promptTokens + decoded) / endToEnd(one);
+  const limit = limitOf(harness, cell);
+  const result = at.measure(cell.metric, served.map(rate), limit);
+  const use = harness.target.memory();
+  const buffers = bufferBytes(use);
+  table.row(
+    ...describe(harness.report, cell),
+    result,
+    at.measure(TTFT, served.map(ttft)),
+    buffers === undefined
+      ? at.value(PEAK_RSS, use.peakRss)
+      : harness.at({ ...settingsOf(cell), purpose: "total" }).value(DEVICE_MEMORY, buffers),
+    limit === undefined ? "-" : at.value(OF_LIMIT, 100 * result.value / limit),
+    hashOf(served.map(({ ids }) => ids.join(",")).join("\n")),
+  );
+}
+
+/** Most of these tokens a second that the probe allows. */
+function limitOf(harness: Harness, { promptTokens, decoded, depth, metric }: Cell) {
+  const prompt = harness.prefillLimit(promptTokens, depth);
+  const decode = harness.limit(1, depth + promptTokens, decoded);
+  if (prompt === undefined || decode === undefined) return undefined;
+  if (metric === PREFILL_THROUGHPUT) return prompt;
+  if (metric === DECODE_THROUGHPUT) return decode;
+  return (promptTokens + decoded) / (promptTokens / prompt + decoded / decode);
+}
+
+function failed(
+  harness: Harness,
+  cell: Cell,
+  { table, reason }: { readonly table: TableWriter; readonly reason: string },
+): void {
+  harness.fail(titleOf(cell), reason);
+  table.row(...describe(harness.report, cell), `failed: ${reason}`, "-", "-", "-", "-");
+}
+
+/** The columns before the measured ones. */
+function describe({ environment: { model, device, host, engine } }: Report, cell: Cell): string[] {
+  const differs = [
+    ...(engine.kvType === "f16" ? [] : [`kv ${engine.kvType}`]),
+    ...(cell.batch === undefined ? [] : [`batch ${cell.batch}`]),
+  ];
+  return [
+    `${model.name} ${model.formats[0]}`,
+    bytes(model.tensorBytes).replace(/ \(.*/, ""),
+    `${count(Math.round(model.parameters / 1e4) / 100)} M`,
+    device.kind === "cpu" ? "CPU" : `${device.api}, ${device.description}`,
+    String(host.threads),
+    differs.join(", ") || "-",
+    cell.name,
+  ];
+}
+
+function settingsOf({ name, batch }: Cell): Settings {
+  return { test: name, ...(batch !== undefined && { batch }) };
+}
+
+function titleOf({ name, batch }: Cell): string {
+  return batch === undefined ? name : `${name}, batch ${batch}`;
+}

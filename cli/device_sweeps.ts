@@ -1,0 +1,89 @@
+/** Device options of benchmarks, some of which take lists: each combination is measured. */
+
+import { type Command, InvalidArgumentError, type OptionValues } from "@commander-js/extra-typings";
+import type { Command as UntypedCommand } from "commander";
+import { parseSweep } from "../bench/harness/sweep.ts";
+import { RequestError } from "../engine/errors.ts";
+import { addDeviceOptions, type DeviceValues } from "./options.ts";
+
+const KINDS = ["auto", "gpu", "cpu"] as const;
+const KV_TYPES = ["f16", "f32"] as const;
+const MOST_THREADS = 256;
+
+/** What `addDeviceSweeps` yields. */
+export type DeviceSweeps = Omit<DeviceValues, "device" | "threads" | "kvType"> & {
+  readonly device?: readonly typeof KINDS[number][];
+  readonly threads?: readonly number[];
+  readonly kvType: readonly typeof KV_TYPES[number][];
+};
+
+/** The options of `addDeviceOptions`; --device, --threads and --kv-type take lists. */
+export function addDeviceSweeps<A extends unknown[], O extends OptionValues>(
+  command: Command<A, O>,
+): Command<A, O & DeviceSweeps> {
+  const untyped = addDeviceOptions(command) as unknown as UntypedCommand;
+  const parsers: Readonly<Record<string, (text: string) => unknown>> = {
+    device: names(KINDS),
+    threads: numbers({ least: 1, most: MOST_THREADS }),
+    kvType: names(KV_TYPES),
+  };
+  for (const option of untyped.options) {
+    const parse = parsers[option.attributeName()];
+    if (parse === undefined) continue;
+    option.argParser(parse);
+    option.description += `; or several, as in ${SEVERAL[option.attributeName()]}`;
+    if (option.defaultValue !== undefined) {
+      untyped.setOptionValueWithSource(option.attributeName(), [option.defaultValue], "default");
+    }
+  }
+  return untyped as unknown as Command<A, O & DeviceSweeps>;
+}
+
+const SEVERAL: Readonly<Record<string, string>> = {
+  device: "gpu,cpu",
+  threads: "1,2,4 or 1-8*2",
+  kvType: "f16,f32",
+};
+
+/** Every combination of what the lists name. Threads are of the CPU: a GPU is measured once. */
+export function combinations(
+  { device, threads, kvType, ...common }: DeviceSweeps,
+): DeviceValues[] {
+  const devices = device ?? [undefined];
+  return devices.flatMap((device) => {
+    const counts = device === "gpu" && devices.length > 1 ? [undefined] : threads ?? [undefined];
+    return counts.flatMap((threads) =>
+      kvType.map((kvType) => ({
+        ...common,
+        ...(device !== undefined && { device }),
+        ...(threads !== undefined && { threads }),
+        kvType,
+      }))
+    );
+  });
+}
+
+/** Parses a list of numbers, with ranges. */
+export function numbers(
+  bounds: { readonly least: number; readonly most: number },
+): (text: string) => number[] {
+  return (text) => orInvalid(() => parseSweep(text, bounds));
+}
+
+/** What a parser returns, its RequestError in commander's form. */
+export function orInvalid<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw error instanceof RequestError ? new InvalidArgumentError(error.message) : error;
+  }
+}
+
+function names<Name extends string>(known: readonly Name[]): (text: string) => Name[] {
+  return (text) =>
+    text.split(",").map((part) => {
+      const name = known.find((one) => one === part.trim());
+      if (name !== undefined) return name;
+      throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
+    });
+}

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { Harness } from "../../bench/harness/harness.ts";
+import { speed } from "../../bench/suites/speed.ts";
+import type { Report, RunOptions } from "../../bench/report/report.ts";
+import { numberOf, RUN, ScriptedTarget } from "./scripted_target.ts";
+
+function runWith(suiteOptions: RunOptions["suiteOptions"]): Promise<Report> {
+  return Harness.run(speed, new ScriptedTarget(), { run: { ...RUN, suiteOptions } });
+}
+
+Deno.test("bench speed computes the tokens behind the depth alone, as often as it measures", async () => {
+  const { results } = await runWith({ promptTokens: "32", maxTokens: "4", depth: "0,64" });
+  // The script's prompts take 2 ms and 0.125 ms a token that is not in the cache.
+  const ttft = (test: string) =>
+    results.find(({ metric, settings }) => metric === "ttft" && settings.test === test)!.samples!;
+  for (const test of ["pp32", "pp32 @ d64"]) {
+    for (const time of ttft(test)) assert.ok(time > 5.5 && time < 6.6, `${test}: ${time}`);
+  }
+});
+
+Deno.test("bench speed rates prompts, decoding and both by their own tokens", async () => {
+  const report = await runWith({ promptTokens: "32", maxTokens: "4", pg: "32+4" });
+  const of = (metric: string, test: string) => numberOf(report, metric, { test });
+  assert.ok(Math.abs(of("prefill_throughput", "pp32") - 32000 / of("ttft", "pp32")) < 50);
+  // Four tokens after the first, 2 ms each and 0.005 ms for each token before.
+  const step = 2 + 0.005 * 3.5;
+  assert.ok(Math.abs(of("decode_throughput", "tg4") * step / 1000 - 1) < 0.05);
+  const both = 36 / (6 + 4 * (2 + 0.005 * 34.5)) * 1000;
+  assert.ok(Math.abs(of("total_throughput", "pp32+tg4") / both - 1) < 0.05);
+});
+
+Deno.test("a test that fails is a row, and the others are measured", async () => {
+  // The script's context has 256 tokens.
+  const report = await runWith({ promptTokens: "32,300", maxTokens: "4", depth: "0,240" });
+  assert.deepEqual(report.failures!.map((one) => one.case), [
+    "pp300",
+    "pp32 @ d240",
+    "pp300 @ d240",
+  ]);
+  assert.ok(report.complete);
+  const [table] = report.tables;
+  assert.equal(table!.rows.length, 6);
+  assert.equal(table!.rows[1]![7], "failed: it takes a context of 301, this one has 256 (-c)");
+});
+
+Deno.test("what a session throws fails the tests that were to share it", async () => {
+  const target = new ScriptedTarget();
+  const open = target.withSession.bind(target);
+  target.withSession = (options, use) =>
+    options.batchTokens === 8 ? Promise.reject(new Error("no memory")) : open(options, use);
+  const run = { ...RUN, suiteOptions: { promptTokens: "32", maxTokens: "4", batch: "8,16" } };
+  const { failures, results } = await Harness.run(speed, target, { run });
+  assert.deepEqual(failures, [
+    { case: "pp32, batch 8", reason: "no memory" },
+    { case: "tg4, batch 8", reason: "no memory" },
+  ]);
+  assert.ok(results.some(({ settings }) => settings.batch === 16));
+});
