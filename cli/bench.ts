@@ -14,12 +14,14 @@ import { reportSchema, type RunOptions } from "../bench/report/report.ts";
 import { SUITES } from "../bench/suites/mod.ts";
 import { readAll } from "../engine/files/json.ts";
 import { benchEndpoint } from "./bench_endpoint.ts";
+import { addBenchAb } from "./bench_ab.ts";
 import { benchModels, type BenchValues } from "./bench_models.ts";
 import { chartFile } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
 import { commandLine, type Launch, startupTime } from "./host.ts";
 import { addDeviceSweeps, combinations, numbers, orInvalid } from "./device_sweeps.ts";
 import { addGlobalOptions, decimal, integer } from "./options.ts";
+import { modelSpecs } from "./model_specs.ts";
 import { openOutputFiles } from "./output_file.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -113,6 +115,7 @@ export function addBench(
     .option("--explain", "end the report with what its metrics mean")
     .option("--verify", "check some tokens on the CPU backend");
   addSuiteOptions(command);
+  addBenchAb(command, started);
   // deno-lint-ignore tvllm/max-parameters -- commander's callback
   addGlobalOptions(addDeviceSweeps(command)).action(async (name, path, options, command) => {
     const startup = startupTime(started.launch);
@@ -249,21 +252,6 @@ function refuseUnused(suites: readonly Suite[], values: Values): void {
         }: it is for bench ${owner.name} and bench all`,
       );
     }
-  }
-}
-
-/** Collects models, several of them separated by commas unless a file is named so. */
-export function modelSpecs(text: string, earlier: readonly string[] = []): readonly string[] {
-  const specs = isFile(text) ? [text] : text.split(",").filter((spec) => spec !== "");
-  return [...earlier, ...specs];
-}
-
-function isFile(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }
 

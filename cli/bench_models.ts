@@ -8,14 +8,13 @@ import { toMarkdown } from "../bench/report/markdown.ts";
 import type { Report, RunOptions } from "../bench/report/report.ts";
 import { EngineTarget } from "../bench/targets/engine_target.ts";
 import type { Program } from "../bench/targets/environment.ts";
-import denoJson from "../deno.json" with { type: "json" };
 import type { Model } from "../engine/mod.ts";
 import { BLOCK_TOKENS } from "../engine/run/runner.ts";
 import { answerTooLong } from "../engine/run/sequence.ts";
+import { describeProgram } from "./bench_program.ts";
 import { writeCharts } from "./chart_file.ts";
-import { commit } from "./commit.ts";
 import { CasesFailedError, CheckFailedError, UsageError } from "./exit_codes.ts";
-import { describeHost, type Launch } from "./host.ts";
+import type { Launch } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
 import { openEngine } from "./open_engine.ts";
@@ -23,7 +22,6 @@ import type { DeviceValues } from "./options.ts";
 import type { OutputFile } from "./output_file.ts";
 import { ReportFiles } from "./report_files.ts";
 import type { Terminal } from "./terminal.ts";
-import { vulkanDriver } from "./vulkan_driver.ts";
 
 /** Tokens that the KV cache has room for at least: what `--verify` takes, and some. */
 const LEAST_KV_TOKENS = 512;
@@ -148,7 +146,8 @@ class ModelBench {
       }
       const baseline = plans.find(({ needs }) => needs.baseline !== undefined)?.needs.baseline;
       this.#refuseComparing(model, baseline);
-      const program = await this.#program(model);
+      const { launch, startup } = this.place;
+      const program = await describeProgram(model, { ...values, launch, startup });
       const target = new EngineTarget(model, program, hooks.signal);
       const { backend: _, ...device } = values;
       this.#dumpKernels(target);
@@ -216,20 +215,6 @@ class ModelBench {
       if (failure || signal.aborted) return failure;
     }
     return undefined;
-  }
-
-  async #program({ file }: Model): Promise<Program> {
-    const { values: { model, kvType, hashes }, place: { launch, startup } } = this;
-    const builtin = model === undefined ? (await import("./builtin_model.ts")).default : undefined;
-    return {
-      tvllm: denoJson.version,
-      commit: commit(launch),
-      driverOf: vulkanDriver,
-      kvType,
-      startup,
-      host: describeHost(launch),
-      sha256: hashes.hashOf(file, builtin),
-    };
   }
 
   #refuseComparing({ device }: Model, baseline: string | undefined): void {

@@ -12,7 +12,7 @@ import {
 import { type Condition, CONDITIONS } from "../bench/report/comparison/conditions.ts";
 import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
 import { FORMAT, keyOf, type Report, reportSchema } from "../bench/report/report.ts";
-import { modelSpecs } from "./bench.ts";
+import { modelSpecs } from "./model_specs.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { addGlobalOptions } from "./options.ts";
 import { openOutputFiles } from "./output_file.ts";
@@ -74,9 +74,10 @@ function several(text: string, earlier?: readonly (readonly string[])[]): readon
 function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
   if (b.length === 0) {
     const reports = a.flatMap(readReports);
-    const sideOf = ({ turns, environment }: Report) => turns?.side ?? environment.model.sha256;
+    const sideOf = ({ interleaved, environment }: Report) =>
+      interleaved?.side ?? environment.model.sha256;
     const sides = [...Map.groupBy(reports, sideOf).values()].map((own) => ({
-      name: own[0]!.turns?.side ?? own[0]!.environment.model.name,
+      name: own[0]!.interleaved?.side ?? own[0]!.environment.model.name,
       reports: own,
     }));
     const [first, ...others] = sides;
@@ -132,7 +133,8 @@ function comparing(work: () => Comparison): Comparison {
   }
 }
 
-function failIfAnySlower(comparisons: readonly Comparison[], share: number): void {
+/** @throws {CheckFailedError} if something is shown to be slower by more than this share. */
+export function failIfAnySlower(comparisons: readonly Comparison[], share: number): void {
   const rows = comparisons.flatMap(({ parts }) => parts.flatMap(({ rows }) => rows));
   if (rows.every(({ verdict }) => verdict === "unknown")) {
     throw new UsageError(

@@ -22,7 +22,7 @@ export type ModelNames = (typed: string, command: string) => Candidates;
 
 /** What the values of these stand for, in the placeholders of options and arguments. */
 const MODEL = /^(spec|model)$/;
-const FILE = /^(path|file)$/;
+const FILE = /^(path|file|baseline|report)$/;
 
 /**
  * What `words`, which follow the program's name, may end in.

@@ -87,7 +87,7 @@ export async function main(given: readonly string[]): Promise<number> {
   program.hook("preAction", (_, command) => {
     active = command;
     useBackend(command.opts()["backend"]);
-    dropPermissions(command.name(), modelsOf(command));
+    dropPermissions(topCommand(command, program), modelsOf(command));
   });
   try {
     await run(program, args);
@@ -111,7 +111,17 @@ export async function main(given: readonly string[]): Promise<number> {
 function modelsOf(command: CommandUnknownOpts): readonly unknown[] {
   const named = command.args.filter((_, i) => command.registeredArguments[i]?.name() === "model");
   const { model, endpoint } = command.opts();
-  return [...named, model, endpoint].flat();
+  // Options of the sides of bench ab stand behind a --, as arguments.
+  const sides = command.registeredArguments.some((argument) => argument.name() === "sides")
+    ? command.args.map((arg) => arg.replace(/^(?:-m|--model=)(?=.)/, ""))
+    : [];
+  return [...named, ...sides, model, endpoint].flat();
+}
+
+/** The name that permissions.txt has of a command, which may be below another. */
+function topCommand(command: CommandUnknownOpts, program: CommandUnknownOpts): string {
+  const { parent } = command;
+  return parent === null || parent === program ? command.name() : topCommand(parent, program);
 }
 
 async function run(program: Command, args: readonly string[]): Promise<void> {

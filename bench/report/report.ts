@@ -219,8 +219,10 @@ export const reportSchema = z.object({
   ),
   warnings: z.array(z.string()),
   outputHash: z.string().describe("Of the token ids generated greedily; empty if none were"),
-  turns: z.object({
-    id: z.string().describe("Reports with the same id took turns: their n-th samples are a pair"),
+  interleaved: z.object({
+    id: z.string().describe(
+      "Reports with the same id were interleaved: their n-th samples are a pair",
+    ),
     side: z.string().describe("What this one is called"),
   }).optional().describe("Of bench ab"),
 });

@@ -131,21 +131,21 @@ Deno.test("compare() looks at the metrics that it is told", () => {
   for (const { metric } of rows.values()) assert.equal(metric, "tpot");
 });
 
-Deno.test("of runs that took turns, samples of the same repetition are pairs", () => {
+Deno.test("of interleaved runs, samples of the same repetition are pairs", () => {
   // The machine is twice as slow from one repetition to the next; B takes 4 % longer each time.
-  const turn = (name: string, factor: number) =>
+  const side = (name: string, factor: number) =>
     report(1, (made) => {
-      made.turns = { id: "x", side: name };
+      made.interleaved = { id: "x", side: name };
       const tpot = made.results.find((result) => keyOf(result) === "tpot")!;
       tpot.samples = [1, 2, 4, 8, 16, 32, 64].map((time, i) => time * factor * (1 + i % 3 / 1000));
       tpot.value = medianOf(tpot.samples);
     });
-  const paired = rowsOf([turn("A", 1)], [turn("B", 1.04)]).get("tpot")!;
+  const paired = rowsOf([side("A", 1)], [side("B", 1.04)]).get("tpot")!;
   assert.equal(paired.verdict, "slower");
   assert.ok(Math.abs(paired.ratio! - 1.04) < 1e-9);
-  const apart = turn("B", 1.04);
-  apart.turns = { id: "y", side: "B" };
-  assert.equal(rowsOf([turn("A", 1)], [apart]).get("tpot")!.verdict, "no difference shown");
+  const apart = side("B", 1.04);
+  apart.interleaved = { id: "y", side: "B" };
+  assert.equal(rowsOf([side("A", 1)], [apart]).get("tpot")!.verdict, "no difference shown");
 });
 
 /** Results of runs whose values and samples are drawn from a log-normal distribution. */

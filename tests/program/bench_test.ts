@@ -6,7 +6,8 @@ import { z } from "zod";
 import { text } from "../../bench/report/format.ts";
 import { toCsv } from "../../bench/report/csv.ts";
 import { reportSchema } from "../../bench/report/report.ts";
-import { counts, modelSpecs } from "../../cli/bench.ts";
+import { counts } from "../../cli/bench.ts";
+import { modelSpecs } from "../../cli/model_specs.ts";
 import { ReportFiles } from "../../cli/report_files.ts";
 import { runTvllm } from "./run_tvllm.ts";
 

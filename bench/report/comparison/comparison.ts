@@ -29,7 +29,7 @@ export interface Part {
   readonly suite: string;
   readonly a: readonly Report[];
   readonly b: readonly Report[];
-  /** Whether they took turns, repetition by repetition. */
+  /** Whether their repetitions were interleaved. */
   readonly paired: boolean;
   readonly differences: readonly Difference[];
   readonly rows: readonly Row[];
@@ -132,8 +132,8 @@ function partOf(
   { only }: CompareOptions,
 ): Part {
   const [first, second] = [a[0]!, b[0]!];
-  const paired = a.length === 1 && b.length === 1 && first.turns !== undefined &&
-    first.turns.id === second.turns?.id;
+  const paired = a.length === 1 && b.length === 1 && first.interleaved !== undefined &&
+    first.interleaved.id === second.interleaved?.id;
   const wanted = (result: Result) => only === undefined || only.includes(result.metric);
   const [ofA, ofB] = [common(a, wanted), common(b, wanted)];
   const rows = [...ofA].flatMap(([key, results]) => {

@@ -2,7 +2,8 @@
 
 import { mean, sampleVariance } from "simple-statistics";
 import type { Interval, Result } from "../report.ts";
-import { LEAST_INTERVAL_SAMPLES, medianRatio, pairedRatios, ratioInterval } from "../stats.ts";
+import { LEAST_INTERVAL_SAMPLES, medianRatio, pairedRatios } from "../stats.ts";
+import { sequentialInterval } from "./sequential.ts";
 
 /** A measure of B over the same of A. */
 export interface Ratio {
@@ -28,7 +29,7 @@ const BETWEEN_RUNS = 2.5;
 /** The 97.5th percentile of the normal distribution. */
 const NORMAL = 1.959964;
 
-/** Compares the same result of the runs of two sides, which took turns if `paired`. */
+/** Compares the same result of the runs of two sides, whose repetitions were interleaved if `paired`. */
 export function ratioOf(
   a: readonly Result[],
   b: readonly Result[],
@@ -39,7 +40,8 @@ export function ratioOf(
   const [first, second] = [a[0]!.samples, b[0]!.samples];
   if (paired && first && second && arePositive([...first, ...second])) {
     const ratios = pairedRatios(second, first);
-    const interval = ratioInterval(ratios);
+    // Interleaving may have stopped when the difference showed.
+    const interval = sequentialInterval(ratios);
     return { ...sides, ratio: medianRatio(ratios), ...(interval && { interval }) };
   }
   const ratio = sides.b / sides.a;

@@ -92,10 +92,10 @@ function notes(part: Part): string[] {
   const several = a.length + b.length > 2;
   return [
     paired
-      ? "A and B took turns in one process: the ratio is the median of those within a repetition."
+      ? "A and B were interleaved in one process: B / A is the median of the ratios within a repetition."
       : several
       ? "The interval of B / A comes from how far runs of a side lie apart; of fewer than six runs in all, from how far their repetitions do."
-      : "A and B ran at different times: what changed on the machine between them is in B / A. Its interval takes runs to lie 2.5 times as far apart as the repetitions of one. Several runs of a side, separated by commas, show how far they do, and `tvllm bench ab` lets the sides take turns.",
+      : "A and B ran at different times: what changed on the machine between them is in B / A. Its interval takes runs to lie 2.5 times as far apart as the repetitions of one. Several runs of a side, separated by commas, show how far they do, and `tvllm bench ab` interleaves the sides.",
     ...(judged === 0 ? ["**No result has an interval: that takes six repetitions (-r 6).**"] : [
       `Intervals are of 95 %: of ${judged} measures that do not differ, about ${
         Math.max(1, Math.round(judged / 20))

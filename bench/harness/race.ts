@@ -1,0 +1,113 @@
+/** Two ways of the same that are interleaved until it is clear which is faster, or that neither is. */
+
+import { RandomSource } from "../../engine/files/random_weights.ts";
+import { EventLoop } from "../../engine/run/event_loop.ts";
+import { sequentialInterval } from "../report/comparison/sequential.ts";
+import type { Interval } from "../report/report.ts";
+import { medianRatio } from "../report/stats.ts";
+
+/** What is measured of a side in one run, by the name of the metric. */
+export type Measured = Readonly<Record<string, number>>;
+
+/** How sides are interleaved. */
+export interface RaceOptions {
+  /** The metric that decides when to stop. */
+  readonly metric: string;
+  /** Ratios within 1 + this are as good as equal: when that is clear, no more is measured. */
+  readonly margin: number;
+  /** ms after which it ends in any case. */
+  readonly budget: number;
+  readonly warmUps: number;
+  /** Of the coin that orders a round. */
+  readonly seed: number;
+  now(): number;
+  /** Called after every round. */
+  readonly progress?: (result: Race) => void;
+  /** Ends it with the rounds that are done; without any, its reason is thrown. */
+  readonly signal?: AbortSignal;
+}
+
+/** Why no more was measured. */
+export type Ending = "difference" | "equal" | "budget" | "interrupted";
+
+/** What was measured so far. */
+export interface Race {
+  /** Of either side, the mean of its two runs in each round, by metric. */
+  readonly a: Readonly<Record<string, number[]>>;
+  readonly b: Readonly<Record<string, number[]>>;
+  readonly rounds: number;
+  /** B / A of the deciding metric, and its interval at any moment. */
+  readonly ratio: number;
+  readonly interval: Interval | undefined;
+  /** Undefined while it goes on. */
+  readonly ending: Ending | undefined;
+}
+
+/**
+ * Runs A B B A or B A A B, as a coin falls, round by round. Of equal sides, B is the slower one in a
+ * round with a chance of one half, whatever else the machine does, as the coin might have fallen the
+ * other way: that is what the rule by which it stops needs.
+ */
+export async function race(
+  a: () => Promise<Measured>,
+  b: () => Promise<Measured>,
+  options: RaceOptions,
+): Promise<Race> {
+  const { metric, margin, budget, warmUps, now, progress, signal } = options;
+  const random = new RandomSource(options.seed);
+  const eventLoop = new EventLoop();
+  const samples: { a: Record<string, number[]>; b: Record<string, number[]> } = { a: {}, b: {} };
+  const ratios: number[] = [];
+  for (let i = 0; i < warmUps; i++) {
+    for (const run of [a, b]) {
+      signal?.throwIfAborted();
+      await run();
+    }
+  }
+  const start = now();
+  let result: Race | undefined;
+  while (result?.ending === undefined) {
+    const outer = random.uint32() % 2 === 0;
+    const runs: { a: Measured[]; b: Measured[] } = { a: [], b: [] };
+    try {
+      for (const side of outer ? ["a", "b", "b", "a"] as const : ["b", "a", "a", "b"] as const) {
+        await eventLoop.yield(); // signals are heard
+        signal?.throwIfAborted();
+        runs[side].push(await (side === "a" ? a() : b()));
+      }
+    } catch (error) {
+      if (signal?.aborted && result !== undefined) return { ...result, ending: "interrupted" };
+      throw error;
+    }
+    for (const side of ["a", "b"] as const) {
+      const [first, second] = runs[side];
+      for (const name in first) {
+        (samples[side][name] ??= []).push((first[name]! + second![name]!) / 2);
+      }
+    }
+    ratios.push(samples.b[metric]!.at(-1)! / samples.a[metric]!.at(-1)!);
+    const interval = sequentialInterval(ratios);
+    const ending = endingOf(interval, { margin, isOver: now() - start >= budget });
+    result = {
+      ...samples,
+      rounds: ratios.length,
+      ratio: medianRatio(ratios),
+      interval,
+      ending,
+    };
+    progress?.(result);
+  }
+  return result;
+}
+
+function endingOf(
+  interval: Interval | undefined,
+  { margin, isOver }: { readonly margin: number; readonly isOver: boolean },
+): Ending | undefined {
+  if (interval !== undefined) {
+    const [low, high] = interval;
+    if (low > 1 || high < 1) return "difference";
+    if (low > 1 / (1 + margin) && high < 1 + margin) return "equal";
+  }
+  return isOver ? "budget" : undefined;
+}

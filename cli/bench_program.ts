@@ -1,0 +1,33 @@
+/** What a report says of the program and the machine that made it. */
+
+import type { Program } from "../bench/targets/environment.ts";
+import denoJson from "../deno.json" with { type: "json" };
+import type { Model } from "../engine/mod.ts";
+import { commit } from "./commit.ts";
+import { describeHost, type Launch } from "./host.ts";
+import { vulkanDriver } from "./vulkan_driver.ts";
+import type { HashCache } from "./model_hash.ts";
+
+/** Describes the program that has opened `model`. */
+export async function describeProgram(
+  { file }: Model,
+  { model, kvType, hashes, launch, startup }: {
+    /** As it was named; undefined: the built-in one. */
+    readonly model?: string | undefined;
+    readonly kvType: Program["kvType"];
+    readonly hashes: HashCache;
+    readonly launch: Launch;
+    readonly startup: Program["startup"];
+  },
+): Promise<Program> {
+  const builtin = model === undefined ? (await import("./builtin_model.ts")).default : undefined;
+  return {
+    tvllm: denoJson.version,
+    commit: commit(launch),
+    driverOf: vulkanDriver,
+    kvType,
+    startup,
+    host: describeHost(launch),
+    sha256: hashes.hashOf(file, builtin),
+  };
+}

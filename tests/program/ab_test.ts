@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { z } from "zod";
+import { reportSchema } from "../../bench/report/report.ts";
+import { runTvllm } from "./run_tvllm.ts";
+
+const SHORT = "ab -p 8 -n 4 --budget 0.1".split(" ");
+const CPU = ["--device", "cpu", "--threads", "1"];
+
+Deno.test("tvllm bench ab compares two settings, and compare reads what it writes", async () => {
+  const directory = await Deno.makeTempDir();
+  const [json, csv] = ["ab.json", "ab.csv"].map((name) => join(directory, name));
+  const sides = ["--", ...CPU, "--", ...CPU, "--kv-type", "f32"];
+  const run = await runTvllm(["bench", ...SHORT, "--json", json!, "--csv", csv!, ...sides]);
+  assert.equal(run.code, 0, run.stderr);
+  assert.match(run.stdout, /^# B \(--device cpu --threads 1 --kv-type f32\) against A \(--device/);
+  assert.match(run.stdout, /^\| KV cache +\| f16 +\| f32 +\|$/m);
+  assert.match(run.stdout, /were interleaved in one process/);
+  assert.match(run.stdout, /^\*\*By e2e, .*\*\* \(\d\.\d{3} .* after \d+ rounds of four runs\)/m);
+  assert.match(await Deno.readTextFile(csv!), /,ab,tvllm stories,e2e,ms,/);
+  const [a, b] = z.array(reportSchema).parse(JSON.parse(await Deno.readTextFile(json!)));
+  assert.equal(a!.interleaved!.id, b!.interleaved!.id);
+  assert.equal(a!.run.repetitions, a!.results[0]!.samples!.length);
+  assert.ok(a!.run.repetitions >= 1);
+  const again = await runTvllm(["compare", json!]);
+  assert.equal(again.code, 0, again.stderr);
+  assert.match(again.stdout, /^# B against A\n\n## ab: /);
+  await Deno.remove(directory, { recursive: true });
+});
+
+for (
+  const [args, message] of [
+    [[], /Cannot compare one side: give two, as in tvllm bench ab -- --threads 1 -- --threads 2/],
+    [["--", "--threads", "1"], /Cannot compare one side/],
+    [["--", "--fast", "--"], /unknown option '--fast'/],
+    [["--", "--backend", "vulkan", "--"], /Cannot interleave graphics APIs/],
+    [
+      ["-p", "3000", "--", ...CPU, "--", ...CPU],
+      /after a prompt of 3000: the context has room for 2048; ask for fewer/,
+    ],
+    [["--", ...CPU, "-m", "no.gguf", "--", ...CPU], /no\.gguf/],
+  ] as const
+) {
+  Deno.test(`tvllm bench ab ${args.join(" ")} is refused`, async () => {
+    const { code, stdout, stderr } = await runTvllm(["bench", "ab", ...args]);
+    assert.ok(code === 2 || code === 3, `${code}`);
+    assert.match(stderr, message);
+    assert.equal(stdout, "");
+  });
+}
