@@ -6,12 +6,10 @@ import { toMarkdown } from "../bench/report/markdown.ts";
 import type { Report } from "../bench/report/report.ts";
 import { EndpointClient, EndpointError } from "../bench/targets/endpoint_client.ts";
 import { EndpointTarget } from "../bench/targets/endpoint_target.ts";
-import denoJson from "../deno.json" with { type: "json" };
+import { describeTvllm } from "./bench_program.ts";
 import type { BenchValues, Place, Plan } from "./bench_models.ts";
 import { writeCharts } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
-import { commit } from "./commit.ts";
-import { describeHost } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { ReportFiles } from "./report_files.ts";
 
@@ -41,13 +39,7 @@ export async function benchEndpoint(
   const writer = new ReportFiles(files, { several: values.several, markdown });
   using interrupts = new Interrupts();
   const { signal } = interrupts;
-  const program = {
-    tvllm: denoJson.version,
-    commit: commit(launch),
-    kvType: "f16" as const,
-    startup,
-    host: describeHost(launch),
-  };
+  const program = { ...describeTvllm(launch), kvType: "f16" as const, startup };
   try {
     const client = await EndpointClient.open({ url: endpoint, apiKey, model: servedModel, signal });
     const target = await EndpointTarget.open(client, program, sampleText());

@@ -8,6 +8,13 @@ import { describeHost, type Launch } from "./host.ts";
 import { vulkanDriver } from "./vulkan_driver.ts";
 import type { HashCache } from "./model_hash.ts";
 
+/** What is known before a model is opened. */
+export function describeTvllm(
+  launch: Launch,
+): Pick<Program, "tvllm" | "commit" | "host"> {
+  return { tvllm: denoJson.version, commit: commit(launch), host: describeHost(launch) };
+}
+
 /** Describes the program that has opened `model`. */
 export async function describeProgram(
   { file }: Model,
@@ -22,12 +29,10 @@ export async function describeProgram(
 ): Promise<Program> {
   const builtin = model === undefined ? (await import("./builtin_model.ts")).default : undefined;
   return {
-    tvllm: denoJson.version,
-    commit: commit(launch),
+    ...describeTvllm(launch),
     driverOf: vulkanDriver,
     kvType,
     startup,
-    host: describeHost(launch),
     sha256: hashes.hashOf(file, builtin),
   };
 }

@@ -6,6 +6,7 @@ with 1 at the first that does not. It needs nothing but Python.
 
 import json
 import math
+import re
 import sys
 from statistics import mean, median, pstdev
 
@@ -213,13 +214,13 @@ def decode_limit(report, requests, prompt, answer):
     return min(memory, arithmetic)
 
 
-def prefill_limit(report, prompt, requests=1):
+def prefill_limit(report, prompt, requests=1, depth=0):
     if report.limits is None:
         return None
     model = report.model
     head = model["vocabSize"] * model["dim"]
     products = 2 * (prompt * (model["readWeights"] - head) + head)
-    looking = sum(attention(report, i) for i in range(1, prompt + 1))
+    looking = sum(attention(report, i) for i in range(depth + 1, depth + prompt + 1))
     return min(
         report.limits["bandwidth"] * 1e9 * prompt * requests / model["readBytes"],
         report.limits["flops"] * 1e9 * prompt / (products + looking),
@@ -602,7 +603,37 @@ def kernels(report):
         report.agree_samples(ratios(own, one), "decode_speedup", **s)
 
 
+TEST = re.compile(r"(?:pp(\d+))?\+?(?:tg(\d+))?(?: @ d(\d+))?")
+
+
+def speed(report):
+    for s in report.settings_of("ttft"):
+        prompt, decoded, depth = (int(n or 0) for n in TEST.fullmatch(s["test"]).groups())
+        case = s["test"] + (f", batch {s['batch']}" if "batch" in s else "")
+        requests = [v[0]["requests"][0] for v in report.runs(case)]
+        entering = prompt or 1
+        for r in requests:
+            report.same(depth + entering, r["promptTokens"], f"the prompt of {case}")
+            report.same(decoded + 1, len(r["times"]), f"the tokens of {case}")
+        report.agree_samples([ttft(r) for r in requests], "ttft", **s)
+        prefill = prefill_limit(report, entering, depth=depth)
+        decode = decode_limit(report, 1, depth + entering, decoded)
+        if decoded == 0:
+            metric, rates, limit = "prefill_throughput", [1000 * prompt / ttft(r) for r in requests], prefill
+        elif prompt == 0:
+            metric, rates, limit = "decode_throughput", [rate(r) for r in requests], decode
+        else:
+            metric = "total_throughput"
+            rates = [1000 * (prompt + decoded) / e2e(r) for r in requests]
+            limit = prefill and (prompt + decoded) / (prompt / prefill + decoded / decode)
+        report.agree_samples(rates, metric, **s)
+        report.agree_limit(limit, metric, **s)
+        if limit is not None:
+            report.agree(100 * median(rates) / limit, "of_limit", **s)
+
+
 SUITES = {
+    "speed": speed,
     "latency": latency,
     "throughput": throughputs,
     "scalability": scalability,

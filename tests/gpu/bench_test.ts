@@ -35,6 +35,9 @@ const RUN: RunOptions = {
 
 /** The tables that people compare: titles, and columns to the letter. */
 const COLUMNS: Readonly<Record<string, readonly string[]>> = {
+  speed: [
+    "Model | Size | Params | Backend | Threads | Differs | Test | t/s | TTFT (ms) | Peak memory | % of limit | Output check",
+  ],
   throughput: [
     "Benchmark | Tokens/sec | Utilization | Cache Hit Rate",
     "Metric | Value | Limit (computed) | % of limit",
@@ -93,6 +96,7 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
 
 /** What suites measure less of, so that the test is quick. */
 const LESS: Readonly<Record<string, Partial<RunOptions>>> = {
+  speed: { suiteOptions: { pg: "32+4", depth: "0,32" } },
   scenarios: { warmup: 0, repetitions: 2, suiteOptions: { baseline: "cpu" } },
   kernels: {
     suiteOptions: {
