@@ -112,11 +112,15 @@ export class KvCache {
       return made.at(-1)!;
     };
     try {
-      return await withMemoryCheck(gpu, `a KV cache of ${blocks} blocks`, () =>
-        layers.map(({ keys, values, blockBytes }) => ({
-          keys: make(keys, blocks * blockBytes),
-          values: make(values, blocks * blockBytes),
-        })));
+      return await withMemoryCheck(
+        gpu,
+        `a KV cache of ${blocks} blocks`,
+        () =>
+          layers.map(({ keys, values, blockBytes }) => ({
+            keys: make(keys, blocks * blockBytes),
+            values: make(values, blocks * blockBytes),
+          })),
+      );
     } catch (error) {
       for (const buffer of made) destroyBuffer(gpu, buffer, "kv");
       if (error instanceof DeviceError && error.kind === "out-of-memory") return undefined;
