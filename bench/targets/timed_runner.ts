@@ -77,8 +77,8 @@ export class TimedRunner implements ModelRunner {
     this.inner.copyBlocks(copies);
   }
 
-  growBlocks(group: number, blocks: number): number {
-    return this.inner.growBlocks?.(group, blocks) ?? this.limits.blocks[group]!;
+  async growBlocks(group: number, blocks: number): Promise<number> {
+    return await this.inner.growBlocks?.(group, blocks) ?? this.limits.blocks[group]!;
   }
 
   abandon(): void {

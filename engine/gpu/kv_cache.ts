@@ -5,7 +5,8 @@ import { KV_BYTES, type KvTable, type KvType } from "../../kernels/specs.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import type { BlockCopy } from "../run/runner.ts";
-import { createBuffer, destroyBuffer, largestBuffer } from "./buffers.ts";
+import { DeviceError } from "../errors.ts";
+import { createBuffer, destroyBuffer, largestBuffer, withMemoryCheck } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
 /** A layer's keys and values, [blocks, kvHeads, 16, headDim]; larger ones may take their place. */
@@ -15,6 +16,8 @@ export interface LayerCache {
   /** Which table of a sequence has its blocks. */
   readonly table: KvTable;
 }
+
+type Buffers = Pick<LayerCache, "keys" | "values">;
 
 interface Layer extends LayerCache {
   /** Of a block in one of the two buffers. */
@@ -80,31 +83,65 @@ export class KvCache {
   }
 
   /**
-   * Makes room for so many blocks in all in the layers of `group`, as far as the adapter binds them;
-   * returns how many there are.
+   * Makes room for so many blocks in all in the layers of `group`, or for as many as the adapter binds
+   * and has memory for; returns how many there are.
+   *
+   * @throws {Error} if the device failed in another way than for want of memory.
    */
-  grow(group: number, blocks: number): number {
-    const { gpu } = this;
+  async grow(group: number, blocks: number): Promise<number> {
     const layers = this.#groups[group]!;
     const most = Math.max(...layers.map(({ blockBytes }) => blockBytes));
-    const wanted = Math.min(blocks, Math.floor(largestBuffer(gpu) / most));
-    if (wanted <= this.#blocks[group]!) return this.#blocks[group]!;
-    // A buffer at a time, so that old and new exist together for one alone.
-    for (const layer of layers) {
-      for (const name of ["keys", "values"] as const) {
-        const old = layer[name];
-        const grown = createBuffer(gpu, {
-          label: old.label,
-          bytes: wanted * layer.blockBytes,
-          purpose: "kv",
-        });
-        const encoder = gpu.device.createCommandEncoder({ label: "grow the cache" });
-        encoder.copyBufferToBuffer(old, 0, grown, 0, old.size);
-        gpu.device.queue.submit([encoder.finish()]);
-        destroyBuffer(gpu, old, "kv");
-        layer[name] = grown;
-      }
+    const had = this.#blocks[group]!;
+    let wanted = Math.min(blocks, Math.floor(largestBuffer(this.gpu) / most));
+    // Of what there is no room for, half is tried.
+    for (; wanted > had; wanted = had + Math.floor((wanted - had) / 2)) {
+      const grown = await this.#makeLarger(layers, wanted);
+      if (!grown) continue;
+      this.#replace(layers, grown);
+      return this.#blocks[group] = wanted;
     }
-    return this.#blocks[group] = wanted;
+    return had;
+  }
+
+  /** Keys and values of these layers for so many blocks; undefined if there is no room for them. */
+  async #makeLarger(layers: readonly Layer[], blocks: number): Promise<Buffers[] | undefined> {
+    const { gpu } = this;
+    const made: GPUBuffer[] = [];
+    const make = ({ label }: GPUBuffer, bytes: number) => {
+      made.push(createBuffer(gpu, { label, bytes, purpose: "kv" }));
+      return made.at(-1)!;
+    };
+    try {
+      return await withMemoryCheck(
+        gpu,
+        `a KV cache of ${blocks} blocks`,
+        () =>
+          layers.map(({ keys, values, blockBytes }) => ({
+            keys: make(keys, blocks * blockBytes),
+            values: make(values, blocks * blockBytes),
+          })),
+      );
+    } catch (error) {
+      for (const buffer of made) destroyBuffer(gpu, buffer, "kv");
+      if (error instanceof DeviceError && error.kind === "out-of-memory") return undefined;
+      throw error;
+    }
+  }
+
+  /** Has larger buffers, one pair a layer, take the place of those there are. */
+  #replace(layers: readonly Layer[], grown: readonly Buffers[]): void {
+    const { device } = this.gpu;
+    const encoder = device.createCommandEncoder({ label: "grow the cache" });
+    const old = layers.map(({ keys, values }) => ({ keys, values }));
+    for (const [i, { keys, values }] of old.entries()) {
+      encoder.copyBufferToBuffer(keys, 0, grown[i]!.keys, 0, keys.size);
+      encoder.copyBufferToBuffer(values, 0, grown[i]!.values, 0, values.size);
+      Object.assign(layers[i]!, grown[i]);
+    }
+    device.queue.submit([encoder.finish()]);
+    for (const { keys, values } of old) {
+      destroyBuffer(this.gpu, keys, "kv");
+      destroyBuffer(this.gpu, values, "kv");
+    }
   }
 }

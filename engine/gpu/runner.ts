@@ -260,9 +260,9 @@ export class GpuRunner implements ModelRunner {
     this.#model.cache.copy(copies);
   }
 
-  growBlocks(group: number, blocks: number): number {
+  async growBlocks(group: number, blocks: number): Promise<number> {
     this.#launchRecorded();
-    return this.#model.cache.grow(group, blocks);
+    return await this.#model.cache.grow(group, blocks);
   }
 
   #launchRecorded(): void {

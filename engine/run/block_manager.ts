@@ -17,13 +17,8 @@ export interface CachedBlocks {
 export interface BlockManagerOptions {
   /** Blocks there are at the start. */
   readonly blocks: number;
-  /** Blocks there may ever be; default `blocks`. */
+  /** Blocks there may ever be; default `blocks`. The device is asked for more where it has fewer. */
   readonly budget?: number;
-  /**
-   * Asks the device for room for this many blocks in all; returns how many it has now. Fewer than
-   * asked means that it cannot grow further, and lowers the budget.
-   */
-  readonly grow?: (blocks: number) => number;
   /** Cached blocks to keep that no request uses; default all. */
   readonly keep?: number;
 }
@@ -47,8 +42,9 @@ export interface BlockStats {
 }
 
 /**
- * The blocks of one group of layers. Every block is free, used (by one or more requests, counted) or kept (cached, unused, evictable).
- * New blocks come from the free ones, then from growth, then from the least recently used kept one.
+ * The blocks of one group of layers. Every block is free, used (by one or more requests, counted) or
+ * kept (cached, unused, evictable). New blocks come from the free ones, then from growth, for which
+ * whoever has the device asks it (`growth`), then from the least recently used kept one.
  */
 export class BlockManager {
   readonly #references: number[] = [];
@@ -56,20 +52,32 @@ export class BlockManager {
   /** In order of last use: a Set iterates in the order of insertion. */
   readonly #kept = new Set<number>();
   readonly #keep: number;
-  readonly #growTo: (blocks: number) => number;
   #budget: number;
+  #growth: number | undefined;
   #allocations = 0;
   #evictions = 0;
 
   constructor(readonly cache: CachedBlocks, options: BlockManagerOptions) {
     this.#budget = Math.floor(options.budget ?? options.blocks);
     this.#keep = options.keep ?? Infinity;
-    this.#growTo = options.grow ?? (() => 0);
-    this.#addBlocks(Math.min(options.blocks, this.#budget));
+    for (let block = 0; block < Math.min(options.blocks, this.#budget); block++) this.#addBlock();
   }
 
   get budget(): number {
     return this.#budget;
+  }
+
+  /** How many blocks in all the device is to make room for, for want of which none were given. */
+  get growth(): number | undefined {
+    return this.#growth;
+  }
+
+  /** Takes in how many blocks the device has now: fewer than it was to, and it cannot have more. */
+  grown(blocks: number): void {
+    const wanted = this.#growth ?? this.#budget, total = this.#references.length;
+    if (blocks < wanted) this.#budget = Math.max(total, blocks);
+    for (let block = total; block < Math.min(wanted, blocks); block++) this.#addBlock();
+    this.#growth = undefined;
   }
 
   get stats(): BlockStats {
@@ -83,13 +91,21 @@ export class BlockManager {
     return this.#references[block] ?? 0;
   }
 
-  /** `count` blocks, held once each; undefined, and nothing changed for the holders, if too few. */
+  /**
+   * `count` blocks, held once each; undefined, and nothing changed for the holders, if too few, or if
+   * the device is to grow first.
+   */
   allocate(count: number): number[] | undefined {
-    const room = this.#free.length + this.#kept.size + this.#budget - this.#references.length;
+    const total = this.#references.length;
+    const room = this.#free.length + this.#kept.size + this.#budget - total;
     if (room < count) return undefined;
-    while (this.#free.length < count) {
-      if (!this.#grow() && !this.#evict()) return undefined;
+    const lacking = count - this.#free.length;
+    if (lacking > 0 && total < this.#budget) {
+      // At least twice as many: growing copies the cache on the device, so it should be rare.
+      this.#growth = Math.min(this.#budget, Math.max(2 * total, total + lacking));
+      return undefined;
     }
+    while (this.#free.length < count) this.#evict();
     const blocks: number[] = [];
     for (let i = 0; i < count; i++) blocks.push(this.#free.pop()!);
     for (const block of blocks) this.#references[block] = 1;
@@ -134,18 +150,7 @@ export class BlockManager {
     return true;
   }
 
-  /** Doubles: growing copies the cache on the device, so it should be rare. */
-  #grow(): boolean {
-    const total = this.#references.length;
-    if (total >= this.#budget) return false;
-    const wanted = Math.min(this.#budget, Math.max(2 * total, 1));
-    const got = Math.max(total, Math.min(wanted, this.#growTo(wanted)));
-    if (got < wanted) this.#budget = got;
-    this.#addBlocks(got - total);
-    return got > total;
-  }
-
-  #addBlocks(count: number): void {
-    for (let i = 0; i < count; i++) this.#free.push(this.#references.push(0) - 1);
+  #addBlock(): void {
+    this.#free.push(this.#references.push(0) - 1);
   }
 }

@@ -6,7 +6,7 @@ import type { BlockStats } from "./block_manager.ts";
 import { EventLoop } from "./event_loop.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { KvBlocks } from "./kv_blocks.ts";
-import type { ModelRunner, PendingStep } from "./runner.ts";
+import { BLOCK_TOKENS, type ModelRunner, type PendingStep } from "./runner.ts";
 import { type ScoreOptions, scoreTokens, scoringChunk, type TokenScores } from "./perplexity.ts";
 import type { PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
@@ -112,7 +112,6 @@ export class Engine {
         ...(window !== undefined && { window }),
         blocks,
         budget: runner.growBlocks ? most : Math.min(most, blocks),
-        ...(runner.growBlocks && { grow: (blocks: number) => runner.growBlocks!(group, blocks) }),
       };
     });
     const blocks = new KvBlocks(groups, { share: keep > 0, keep });
@@ -187,7 +186,9 @@ export class Engine {
     const signal = AbortSignal.any(signals);
     signal.throwIfAborted();
     const entering = scoringChunk(this.#runner);
-    const room = this.#scheduler.borrow({ tokens: ids.length, entering });
+    const size = { tokens: ids.length, entering };
+    let room;
+    while (!(room = this.#scheduler.borrow(size))) await this.#grow();
     try {
       return await scoreTokens(this.#runner, ids, { ...options, ...room, signal });
     } finally {
@@ -237,14 +238,11 @@ export class Engine {
         }
         const plan = this.#scoring.length > 0 ? undefined : this.#scheduler.schedule();
         if (plan) inFlight.push({ plan, step: this.#submit(plan) });
+        const grew = await this.#grow();
         if (inFlight.length > (plan ? 1 : 0)) {
           const { plan, step } = inFlight.shift()!;
           await this.#postprocess(plan, step);
-        } else if (!plan) {
-          const stuck = this.#scheduler.waiting[0];
-          if (!stuck) break;
-          this.#end(stuck, "cancelled", noRoom(stuck, this.#scheduler.blocks.budget));
-        }
+        } else if (!plan && !grew) break;
       }
     } catch (error) {
       // What the device holds is unknown now.
@@ -267,6 +265,20 @@ export class Engine {
     for (const sequence of sequences) sequence.started ??= time;
     if (copies.length > 0) this.#runner.copyBlocks(copies);
     return this.#runner.submit(batch);
+  }
+
+  /** Has the runner make the room in the cache that is lacking; false if none is. */
+  async #grow(): Promise<boolean> {
+    const { blocks } = this.#scheduler;
+    let asked = false;
+    for (let growth; (growth = blocks.growth); asked = true) {
+      const has = await this.#runner.growBlocks!(growth.group, growth.blocks);
+      for (const sequence of this.#scheduler.grown(growth.group, has)) {
+        if (sequence.times.length > 0) this.#end(sequence, "length");
+        else this.#end(sequence, "cancelled", noRoom(sequence, blocks.budget));
+      }
+    }
+    return asked;
   }
 
   async #postprocess({ sequences, batch }: Plan, step: PendingStep): Promise<void> {
@@ -309,7 +321,7 @@ export class Engine {
 function noRoom(sequence: Sequence, blocks: number): DeviceError {
   return new DeviceError(
     "out-of-memory",
-    `Cannot finish a request of up to ${sequence.maxLength} tokens: the KV cache could not grow ` +
-      `beyond ${blocks} blocks; lower maxTokens, or free memory of the device`,
+    `Cannot serve a prompt of ${sequence.promptLength} tokens: the KV cache could not grow beyond ` +
+      `${blocks} blocks of ${BLOCK_TOKENS}; shorten it, or free memory of the device`,
   );
 }

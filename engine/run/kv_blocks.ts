@@ -56,6 +56,19 @@ export class KvBlocks {
     return this.#groups[0]!.budget;
   }
 
+  /** What the device is to grow to before blocks that were asked for can be given; see `grown`. */
+  get growth(): { group: number; blocks: number } | undefined {
+    for (const [group, { growth: blocks }] of this.#groups.entries()) {
+      if (blocks !== undefined) return { group, blocks };
+    }
+    return undefined;
+  }
+
+  /** Takes in how many blocks of a group the device has, after it was to grow. */
+  grown(group: number, blocks: number): void {
+    this.#groups[group]!.grown(blocks);
+  }
+
   /**
    * The first group that may not have all blocks of a sequence of `tokens` tokens that is alone;
    * undefined if all may.
@@ -79,7 +92,7 @@ export class KvBlocks {
     return Math.min(tokens, ...rooms);
   }
 
-  /** By group, blocks for a text alone; undefined, and none taken, if there are too few. */
+  /** By group, blocks for a text alone; undefined, and none taken, as `allocate`. */
   allocateAlone(size: TextSize): number[][] | undefined {
     return this.allocate(this.#groups.map((_, group) => this.#heldAlone(group, size)));
   }
@@ -98,7 +111,10 @@ export class KvBlocks {
     return this.#groups[group]!.references(block);
   }
 
-  /** `counts[g]` blocks of each group, held once each; undefined, and none taken, if too few. */
+  /**
+   * `counts[g]` blocks of each group, held once each; undefined, and none taken, if too few, or if the
+   * device is to grow first.
+   */
   allocate(counts: readonly number[]): number[][] | undefined {
     const taken: number[][] = [];
     for (const [group, count] of counts.entries()) {

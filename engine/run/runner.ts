@@ -180,9 +180,10 @@ export interface ModelRunner {
   copyBlocks(copies: readonly BlockCopy[]): void;
   /**
    * Makes room for so many blocks in all in the layers of a group, what they hold kept; returns how
-   * many there are now.
+   * many there are now. Fewer than asked means that there is no room for more; it fails only if the
+   * device does. Submit nothing before it is done.
    */
-  growBlocks?(group: number, blocks: number): number;
+  growBlocks?(group: number, blocks: number): Promise<number>;
   /**
    * Nothing of what was submitted is wanted any more, nor what it would have written: steps may end
    * early, with no results. Not all backends can.

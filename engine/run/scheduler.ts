@@ -122,7 +122,10 @@ export class Scheduler {
     return sequence;
   }
 
-  /** The next step; undefined where nothing can be done before a step in flight is read. */
+  /**
+   * The next step; undefined where nothing can be done before a step in flight is read, or the cache
+   * has grown. Who waits for growth is left out.
+   */
   schedule(): Plan | undefined {
     const batch: { sequence: Sequence; count: number }[] = [];
     let budget = this.options.maxBatchTokens;
@@ -178,22 +181,34 @@ export class Scheduler {
     if (sequence.finish) return;
     sequence.finish = reason;
     if (sequence.slot < 0) {
-      remove(this.#waiting, sequence);
+      this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
     } else {
-      remove(this.#running, sequence);
+      this.#running.splice(this.#running.indexOf(sequence), 1);
       this.#publish(sequence);
       this.#vacate(sequence);
     }
   }
 
   /**
+   * Takes in how many blocks of a group the device has, after it was to grow. Requests that the cache
+   * can never hold whole are shortened; returns those that have all their tokens by that.
+   */
+  grown(group: number, blocks: number): Sequence[] {
+    this.blocks.grown(group, blocks);
+    const { maxBatchTokens: entering } = this.options;
+    return [...this.#running, ...this.#waiting].filter((sequence) => {
+      const tokens = sequence.maxLength - 1;
+      return sequence.shorten(this.blocks.longestAlone({ tokens, entering }) + 1);
+    });
+  }
+
+  /**
    * A slot, and blocks for a text alone of up to `tokens` tokens, for work beside the schedule: until
    * they are given back nothing may be scheduled, and every step must have been read before. Running
-   * sequences step back if there is no room otherwise.
+   * sequences step back if there is no room otherwise. Undefined if the cache is to grow first.
    */
-  borrow({ tokens, entering }: TextSize): BorrowedRoom {
+  borrow({ tokens, entering }: TextSize): BorrowedRoom | undefined {
     for (;;) {
-      // A device that refuses to grow lowers the budget.
       const longest = this.blocks.longestAlone({
         tokens: Math.min(tokens, this.options.contextLength),
         entering,
@@ -201,6 +216,7 @@ export class Scheduler {
       const size = { tokens: longest, entering };
       const blocks = this.#freeSlots.length > 0 ? this.blocks.allocateAlone(size) : undefined;
       if (blocks) return { slot: this.#freeSlots.pop()!, tokens: longest, blocks };
+      if (this.blocks.growth) return undefined;
       if (this.#running.length > 0) this.#preemptLast();
     }
   }
@@ -212,8 +228,8 @@ export class Scheduler {
   }
 
   /**
-   * Blocks for all positions below `end`; false if there are none: either this sequence itself had to
-   * step back, or the last one that runs is in the batch already, and it tries again in the next step.
+   * Blocks for all positions below `end`; false if there are none: this sequence itself had to step
+   * back, or the last one that runs is in the batch already, or the cache is to grow.
    */
   #reserve(
     sequence: Sequence,
@@ -221,6 +237,7 @@ export class Scheduler {
     batch: readonly { readonly sequence: Sequence }[],
   ): boolean {
     while (!this.blocks.extend(sequence.blocks, end)) {
+      if (this.blocks.growth) return false;
       const last = this.#running.at(-1)!;
       if (batch.some((row) => row.sequence === last)) return false;
       this.#preemptLast();
@@ -247,14 +264,12 @@ export class Scheduler {
   #admit(sequence: Sequence): boolean {
     // Tokens still in flight when it was preempted have to be read before they can be recomputed.
     if (this.#running.length >= this.#maxRunning || sequence.pending > 0) return false;
-    // The device may have refused to grow since it was queued.
-    if (this.#lacking(sequence)) return false;
     const { blocks } = this, { cache } = blocks;
     const tokens = sequence.tokens;
     let found = cache.match(tokens);
     if (cache.enabled && this.#isComing(tokens, (found.length + 1) * BLOCK_TOKENS)) return false;
 
-    const needed = Math.min(blocksFor(tokens.length + 1), blocksAtEnd(sequence));
+    const needed = blocksFor(Math.min(tokens.length + 1, sequence.maxLength - 1));
     // All may be cached, but the last token has to enter for the next one to be sampled. It would
     // write to a shared block, so copy that one; without room for both, compute it anew.
     const full = found.length > 0 && found.length * BLOCK_TOKENS === tokens.length;
@@ -380,15 +395,6 @@ export class Scheduler {
   }
 }
 
-/** Blocks of a sequence that gets all its tokens; the last one never enters. */
-function blocksAtEnd(sequence: Sequence): number {
-  return blocksFor(sequence.maxLength - 1);
-}
-
 function insertByArrival(list: Sequence[], sequence: Sequence): void {
   list.splice(list.findLastIndex((other) => other.arrival < sequence.arrival) + 1, 0, sequence);
-}
-
-function remove(list: Sequence[], sequence: Sequence): void {
-  list.splice(list.indexOf(sequence), 1);
 }

@@ -9,7 +9,7 @@ import { validateSampling } from "./sampler.ts";
 
 /**
  * Why a request ended: it sampled a stop token, it has as many tokens as it may have (its own
- * `maxTokens`, or the context is full), or its caller gave it up.
+ * `maxTokens`, or the context is full, or the KV cache that could not grow), or its caller gave it up.
  */
 export type FinishReason = "stop" | "length" | "cancelled";
 
@@ -46,8 +46,8 @@ export class Sequence {
   /** The prompt, then the generated tokens that were read back. */
   readonly tokens: number[];
   readonly promptLength: number;
-  /** The length at which it ends, prompt included. */
-  readonly maxLength: number;
+  /** The length at which it ends, prompt included; less where the KV cache cannot grow to it. */
+  maxLength: number;
   /** The length before which it does not end by a stop token. */
   readonly minLength: number;
   /** The choice of each token depends on all before it, which must have been read back. */
@@ -108,6 +108,12 @@ export class Sequence {
   /** Tokens that have yet to enter; after the last of them the next one is sampled. */
   get left(): number {
     return this.length - this.computed;
+  }
+
+  /** Lowers `maxLength`; true if it has all its tokens by that, and none is awaited. */
+  shorten(maxLength: number): boolean {
+    this.maxLength = Math.min(this.maxLength, maxLength);
+    return this.pending === 0 && this.tokens.length >= this.maxLength;
   }
 
   /** All it may have is sampled: nothing more to schedule. */

@@ -81,22 +81,31 @@ Deno.test("BlockManager keeps at most `keep` unused blocks", () => {
 });
 
 Deno.test("BlockManager grows by doubling before it evicts, up to the budget and not beyond", () => {
-  const asked: number[] = [];
-  const grow = (blocks: number) => (asked.push(blocks), blocks + 100);
-  const { manager, prefixes } = make({ blocks: 2, budget: 7, grow });
+  const { manager, prefixes } = make({ blocks: 2, budget: 7 });
   keep(manager, prefixes, 2);
-  const blocks = manager.allocate(5)!;
-  assert.deepEqual(asked, [4, 7]);
+  assert.equal(manager.allocate(1), undefined);
+  assert.equal(manager.growth, 4);
+  manager.grown(4);
+  const blocks = manager.allocate(2)!;
+  assert.equal(manager.allocate(3), undefined);
+  assert.equal(manager.growth, 7);
+  manager.grown(107);
+  assert.equal(manager.growth, undefined);
+  blocks.push(...manager.allocate(3)!);
   assert.equal(manager.stats.kept, 2);
   assert.equal(manager.allocate(3), undefined);
   blocks.push(...manager.allocate(2)!);
   assert.deepEqual(blocks.toSorted(), [0, 1, 2, 3, 4, 5, 6]);
-  assert.deepEqual(asked, [4, 7]);
+  assert.equal(manager.growth, undefined);
 });
 
 Deno.test("BlockManager takes a refusal to grow as the new budget", () => {
-  const { manager } = make({ blocks: 2, budget: 8, grow: () => 3 });
+  const { manager } = make({ blocks: 2, budget: 8 });
   assert.equal(manager.allocate(5), undefined);
+  assert.equal(manager.growth, 5);
+  manager.grown(3);
   assert.equal(manager.budget, 3);
+  assert.equal(manager.allocate(5), undefined);
+  assert.equal(manager.growth, undefined);
   assert.equal(manager.allocate(3)!.length, 3);
 });

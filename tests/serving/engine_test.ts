@@ -207,17 +207,30 @@ Deno.test("Engine.generate() cancels the requests before one that is refused", a
   assert.deepEqual([engine.stats.running, engine.stats.waiting], [0, 0]);
 });
 
-Deno.test("Engine grows the cache, and fails the request that it cannot grow for alone", async () => {
+Deno.test("Engine ends no request whose cache cannot grow: others step back, and it has all the room", async () => {
   const runner = new FakeRunner({ blocks: 2 }).growing(5);
   const engine = new Engine(runner, { maxBlocks: [20] });
   const big = engine.submit(ask(text(1, 40), { maxTokens: 80 })); // 119 tokens: 8 blocks
   const small = engine.submit(ask(text(2, 60))); // 71 tokens: 5 blocks
-  await assert.rejects(collect(big), (error) => {
+  const far = engine.submit(ask(text(3, 30), { maxTokens: 200, stopIds: [5] }));
+  const tooLong = engine.submit(ask(text(4, 90)));
+  const failed = assert.rejects(collect(tooLong), (error) => {
     assert.ok(error instanceof DeviceError && error.kind === "out-of-memory");
-    assert.match(error.message, /^Cannot finish a request of up to 120 tokens: .* 5 blocks/);
+    assert.match(error.message, /^Cannot serve a prompt of 90 tokens: .* beyond 5 blocks of 16/);
     return true;
   });
-  assert.deepEqual((await collect(small)).map(({ id }) => id), answer(ask(text(2, 60))));
+  // 80 positions are all that there are, and the last token never enters.
+  const [ids] = (await Promise.all([big, small, far].map(collect))).map((tokens) =>
+    tokens.map(({ id }) => id)
+  );
+  assert.deepEqual(ids, answer(ask(text(1, 40), { maxTokens: 41 })));
+  assert.deepEqual([big, small, far].map(({ finish }) => finish), ["length", "length", "stop"]);
+  assert.deepEqual(
+    [small, far].map(({ sequence }) => sequence.tokens.slice(sequence.promptLength)),
+    [small, far].map(({ sequence }) => answer(sequence.request)),
+  );
+  await failed;
+  assert.equal(engine.stats.blocks.used, 0);
   assert.throws(() => engine.submit(ask(text(1, 81))), /need 6 blocks .* may have 5/);
 });
 

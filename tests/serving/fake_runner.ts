@@ -122,10 +122,10 @@ export class FakeRunner implements ModelRunner {
   /** The same runner with a cache that grows, up to `most` blocks in each group. */
   growing(most: number): this & Required<Pick<ModelRunner, "growBlocks">> {
     return Object.assign(this, {
-      growBlocks: (group: number, blocks: number): number => {
+      growBlocks: (group: number, blocks: number): Promise<number> => {
         const grown = this.limits.blocks.with(group, Math.min(blocks, most));
         this.limits = { ...this.limits, blocks: grown };
-        return grown[group]!;
+        return Promise.resolve(grown[group]!);
       },
     });
   }

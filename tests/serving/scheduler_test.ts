@@ -234,7 +234,7 @@ Deno.test("Scheduler lends a slot and blocks, for which running sequences step b
   step(scheduler);
   // One slot and four blocks are free.
   const borrow = (tokens: number) => {
-    const { slot, tokens: room, blocks } = scheduler.borrow({ tokens, entering: 32 });
+    const { slot, tokens: room, blocks } = scheduler.borrow({ tokens, entering: 32 })!;
     scheduler.giveBack({ slot, tokens: room, blocks });
     return { slot, room, blocks: blocks[0]! };
   };
@@ -252,7 +252,7 @@ Deno.test("Scheduler lends a slot and blocks, for which running sequences step b
   while (!(a.finish && b.finish)) step(scheduler);
   assert.deepEqual([a.tokens.length, b.tokens.length], [25, 25]);
   assert.equal(scheduler.blocks.stats[0]!.used, 0);
-  const { tokens } = make(64, { contextLength: 30 }).borrow({ tokens: 1000, entering: 32 });
+  const { tokens } = make(64, { contextLength: 30 }).borrow({ tokens: 1000, entering: 32 })!;
   assert.equal(tokens, 30);
 });
 

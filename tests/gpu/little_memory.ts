@@ -1,0 +1,35 @@
+/** Faults of a device at the one place where its buffers are made. */
+
+import { DeviceError } from "../../engine/errors.ts";
+import type { Gpu } from "../../engine/gpu/device.ts";
+
+/** Has the device refuse buffers with which those of the KV cache would take more than so many bytes. */
+export function limitCacheMemory(gpu: Gpu, bytes: number): { readonly refused: number } {
+  const { device } = gpu;
+  const scopes: { readonly filter: GPUErrorFilter; error: GPUError | null }[] = [];
+  const faults = { refused: 0 };
+  const createBuffer = device.createBuffer.bind(device);
+  const pushErrorScope = device.pushErrorScope.bind(device);
+  const popErrorScope = device.popErrorScope.bind(device);
+  device.createBuffer = (descriptor) => {
+    const buffer = createBuffer(descriptor);
+    if (gpu.memory.kv > bytes) {
+      faults.refused++;
+      // Invalid, as one that the driver had no room for.
+      buffer.destroy();
+      const scope = scopes.findLast(({ filter }) => filter === "out-of-memory");
+      if (scope) scope.error ??= new GPUOutOfMemoryError("not enough memory left");
+      else gpu.failure ??= new DeviceError("out-of-memory", "Out of device memory");
+    }
+    return buffer;
+  };
+  device.pushErrorScope = (filter) => {
+    scopes.push({ filter, error: null });
+    pushErrorScope(filter);
+  };
+  device.popErrorScope = async () => {
+    const { error } = scopes.pop()!;
+    return await popErrorScope() ?? error;
+  };
+  return faults;
+}
