@@ -1,8 +1,8 @@
 /**
  * Causal attention over the paged cache. A sequence's positions are split into runs of SPLIT_KEYS,
  * counted from 0, whose parts are merged in order, so that the result does not depend on how the
- * splits are shared out to threads. A part is, for each head, the largest score, Σ e^(score − it),
- * and Σ e^(…) · value [headDim'].
+ * splits are shared out to threads. A part is, for each head, the largest score, Σ e^(score − it)
+ * (times HALF_FACTOR for a cache of halves, see attention_tile.ts), and Σ e^(…) · value [headDim'].
  */
 
 import { BLOCK_TOKENS } from "../sizes.ts";

@@ -24,6 +24,7 @@ import {
   acrossLanes,
   exponential,
   firstLane,
+  HALF_SCALE,
   loadHalves,
   multiplyAdd,
   whileCount,
@@ -195,7 +196,7 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
         op("i32.and", op("i32.add", get(to!), i32(BLOCK_TOKENS - 1)), i32(-BLOCK_TOKENS)),
       ),
       ...all.flatMap((h) =>
-        softmax(module, f, { h, base, to: to!, scores: scores!, part: part!, read })
+        softmax(module, f, { h, type, base, to: to!, scores: scores!, part: part!, read })
       ),
       ...set(dims, op("i32.shr_u", read("cachedDim"), i32(3))),
       ...set(column, module.addressConst(0)),
@@ -214,12 +215,17 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
   });
 }
 
-/** Replaces one head's scores by e^(score − largest), and writes the largest and their sum. */
+/**
+ * Replaces one head's scores by e^(score − largest), and writes the largest and their sum. Where values
+ * are halves without their factor, the weights have it: with it left to the end, most products are
+ * subnormal, and each such costs x86 processors a hundred cycles and more.
+ */
 function softmax(
   module: ModuleBuilder,
   f: FunctionBuilder,
-  { h, base, to, scores, part, read }: {
+  { h, type, base, to, scores, part, read }: {
     readonly h: number;
+    readonly type: CacheType;
     readonly base: Local;
     readonly to: Local;
     readonly scores: Local;
@@ -248,7 +254,7 @@ function softmax(
         "v128.store",
         get(at),
         SCORES_BYTES * h,
-        exponential(f, op("f32x4.sub", score, get(most))),
+        exponential(f, op("f32x4.sub", score, get(most)), type === "f16" ? HALF_SCALE : 0),
       ),
       ...set(sum, op("f32x4.add", get(sum), score)),
     ]),

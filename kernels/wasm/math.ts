@@ -20,8 +20,11 @@ import {
 } from "./assembler.ts";
 import type { ProductForm } from "./products.ts";
 
-/** Four times e^x, off by less than 2⁻²² of itself; below −87 as at −87, above 88 as at 88. */
-export function exponential(f: FunctionBuilder, x: Code): Code {
+/**
+ * Four times e^x · 2^scale, off by less than 2⁻²² of itself; below −87 as at −87, above 88 as at 88.
+ * With a `scale`, `x` is 0 at most.
+ */
+export function exponential(f: FunctionBuilder, x: Code, scale = 0): Code {
   const n = f.local("v128"), rest = f.local("v128");
   // The pseudo-minimum and -maximum are one instruction each, and keep NaN as it is in `x`.
   const clamped = op(
@@ -49,7 +52,7 @@ export function exponential(f: FunctionBuilder, x: Code): Code {
     ...op(
       "f32x4.mul",
       series,
-      op("i32x4.shl", op("i32x4.add", get(power), f.constant(splatI32(127))), i32(23)),
+      op("i32x4.shl", op("i32x4.add", get(power), f.constant(splatI32(127 + scale))), i32(23)),
     ),
   ];
 }
@@ -63,8 +66,9 @@ export function loadHalves(f: FunctionBuilder, address: Code, offset: number): C
   );
 }
 
-/** 2^112: what `loadHalves` leaves out. */
-export const HALF_FACTOR = 2 ** 112;
+/** Two to this power is what `loadHalves` leaves out. */
+export const HALF_SCALE = 112;
+export const HALF_FACTOR = 2 ** HALF_SCALE;
 
 /** a · b + c. */
 export function multiplyAdd(
