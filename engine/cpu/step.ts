@@ -20,6 +20,7 @@ export interface EnteringToken {
 
 /** A row of logits. */
 export interface LogitRow {
+  /** In the threads' memory until the next step, and the caller's to change. */
   readonly logits: Float32Array;
   /** Index of the largest, the first of equals. */
   readonly best: number;
@@ -44,6 +45,9 @@ export class Stepper {
   /** The list of the last step, which the next one may be like. */
   #program: readonly Segment[] | undefined;
   #shape = "";
+  /** The same of the logits. */
+  #logitsProgram: OperationList | undefined;
+  #logitsShape = "";
   /** Whether what is running is wanted; if not, the rest of it is left out. */
   isWanted: () => boolean = () => true;
   /** Milliseconds that an operation takes for each token, as the last ones did. */
@@ -113,12 +117,16 @@ export class Stepper {
     for (let start = 0; start < indices.length; start += LOGIT_ROWS) {
       const chunk = indices.slice(start, start + LOGIT_ROWS);
       memory.words.set(chunk, scratch.logitRows / 4);
-      const apart = timing?.kind === "each";
-      const program = logitsProgram(this.context, this.model, { rows: chunk.length, apart });
-      await this.#run(program, chunk.length, timing);
+      const shape = { rows: chunk.length, apart: timing?.kind === "each" };
+      if (this.#logitsProgram === undefined || this.#logitsShape !== JSON.stringify(shape)) {
+        this.#logitsShape = JSON.stringify(shape);
+        this.#logitsProgram = logitsProgram(this.context, this.model, shape);
+      }
+      await this.#run(this.#logitsProgram, chunk.length, timing);
       for (let i = 0; i < chunk.length; i++) {
-        const logits = memory.floatsAt(scratch.logits + i * scratch.logitsStride, vocabSize)
-          .slice();
+        const inMemory = memory.floatsAt(scratch.logits + i * scratch.logitsStride, vocabSize);
+        // The next chunk overwrites them.
+        const logits = indices.length > LOGIT_ROWS ? inMemory.slice() : inMemory;
         all.push({ logits, ...pickOf(memory.words, scratch.picks / 4 + 2 * i, logits) });
       }
     }
