@@ -6,7 +6,7 @@
  * WorkerServed or WorkerFailed.
  */
 
-import type { load as Load } from "../mod.ts";
+import type { load as Load } from "../engine/mod.ts";
 
 export interface WorkerStart {
   /** Address of the checkout's mod.ts. */
