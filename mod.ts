@@ -66,6 +66,7 @@ export {
   type EngineOptions,
   type EngineStats,
   type Generation,
+  type Kept,
 } from "./engine/run/engine.ts";
 export type { TokenLogprobs } from "./engine/run/logprobs.ts";
 export type { PositionScore, ScoreOptions, TokenScores } from "./engine/run/perplexity.ts";

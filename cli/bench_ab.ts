@@ -1,32 +1,21 @@
-/** `tvllm bench ab -- A -- B`: two settings, interleaved in one process, until one is shown faster. */
+/** `tvllm bench ab -- A -- B`: two settings, or two checkouts, interleaved until one is shown faster. */
 
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
-import { makePrompts } from "../bench/harness/prompts.ts";
-import { hashOf } from "../bench/harness/output_check.ts";
-import { Recorder } from "../bench/harness/recorder.ts";
-import { type Ending, type Measured, type Race, race } from "../bench/harness/race.ts";
-import { decodeRate, endToEnd, prefillRate, tpot, ttft } from "../bench/harness/timings.ts";
+import { type Ending, type Race, race } from "../bench/harness/race.ts";
+import { parseSampling } from "../bench/harness/sampling.ts";
 import { compare } from "../bench/report/comparison/comparison.ts";
 import { CONDITIONS } from "../bench/report/comparison/conditions.ts";
 import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
-import {
-  DECODE_THROUGHPUT,
-  E2E,
-  type Metric,
-  PREFILL_THROUGHPUT,
-  TPOT,
-  TTFT,
-} from "../bench/report/metrics.ts";
-import type { Report, RunOptions } from "../bench/report/report.ts";
-import { parseSampling } from "../bench/harness/sampling.ts";
+import type { RunOptions } from "../bench/report/report.ts";
 import { EngineTarget } from "../bench/targets/engine_target.ts";
-import type { Served } from "../bench/targets/target.ts";
+import type { Program } from "../bench/targets/environment.ts";
 import type { Model } from "../engine/mod.ts";
-import { answerTooLong } from "../engine/run/sequence.ts";
+import { checkoutAt, openCheckouts, ownCheckout } from "./ab_checkouts.ts";
+import { engineSide, Racer, type Side } from "./ab_sides.ts";
 import { describeProgram } from "./bench_program.ts";
 import { failIfAnySlower, percentage } from "./compare.ts";
 import { UsageError } from "./exit_codes.ts";
-import { commandLine, type Launch, startupTime } from "./host.ts";
+import { commandLine, describeHost, type Launch, startupTime } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
 import { openEngine } from "./open_engine.ts";
@@ -44,8 +33,6 @@ import { Terminal } from "./terminal.ts";
 const MAX_TOKENS = 2 ** 20;
 const WARM_UPS = 3;
 
-const METRICS: readonly Metric[] = [E2E, TTFT, TPOT, DECODE_THROUGHPUT, PREFILL_THROUGHPUT];
-
 /** Adds the command below `bench`. */
 export function addBenchAb(
   bench: CommandUnknownOpts,
@@ -55,8 +42,8 @@ export function addBenchAb(
     .summary("interleave two settings until one is shown to be faster")
     .usage("[options] -- <options of A> -- <options of B>")
     .description(
-      "Interleaves two settings in one process, A B B A, until a difference is shown, or that there " +
-        "is none. Options of A and of B: -m, --device, --threads, -c, --kv-memory, --kv-type.",
+      "Interleaves two settings in one process, or two checkouts, A B B A, until a difference is shown, " +
+        "or that there is none. Options of A and of B: -m, --device, --threads, -c, --kv-memory, --kv-type.",
     )
     .argument("[sides...]", "options of A, then -- and those of B")
     .option("-p, --prompt-tokens <n>", "length of the prompt", integer(1, MAX_TOKENS), 64)
@@ -67,6 +54,7 @@ export function addBenchAb(
         .default("e2e" as const),
     )
     .option("--budget <s>", "seconds after which it ends", decimal(0.1, 1e6), 60)
+    .option("--against <dir>", "A is the checkout there, B this one, each in a process of its own")
     .option("--margin <percent>", "what is as good as equal, as in 1%", percentage, 0.01)
     .option("--fail-if-slower <percent>", "exit with 7 if B is slower by more", percentage)
     .option("--json <file>", "both sides as JSON, for `tvllm compare`")
@@ -75,10 +63,6 @@ export function addBenchAb(
   addGlobalOptions(command).action(async (given, options, command) => {
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
-    const sides = splitSides(given).map((args) => ({
-      name: args.join(" "),
-      values: parseSide(args),
-    }));
     const { json, csv, output, metric, margin, failIfSlower } = options;
     using files = openOutputFiles({ json, csv, output });
     using hashes = HashCache.open();
@@ -99,22 +83,14 @@ export function addBenchAb(
       date: new Date().toISOString(),
       command: commandLine(started.args),
     };
-    const models: Model[] = [];
+    const sides: Side[] = [];
     try {
-      const racers: Racer[] = [];
-      for (const { name, values } of sides) {
-        const model = await openEngine(values, terminal, { maxSequences: 1 });
-        models.push(model);
-        const program = await describeProgram(model, {
-          ...values,
-          hashes,
-          launch: started.launch,
-          startup,
-        });
-        const target = new EngineTarget(model, program, interrupts.signal);
-        racers.push(new Racer(name, target, run));
-      }
-      const [a, b] = racers as [Racer, Racer];
+      const place = { terminal, hashes, launch: started.launch, startup, run };
+      const opened = options.against === undefined
+        ? await openSides(given, place, interrupts.signal)
+        : await openAgainst(options.against, given, place);
+      sides.push(...opened);
+      const [a, b] = opened.map((side) => new Racer(side, run)) as [Racer, Racer];
       using progress = terminal.progress("bench ab");
       const result = await race(() => a.run(), () => b.run(), {
         metric,
@@ -134,8 +110,8 @@ export function addBenchAb(
         b.report(result.b, { id, side: "B" }),
       ];
       const comparison = compare(
-        { name: `A (${a.name})`, reports: reports.slice(0, 1) },
-        { name: `B (${b.name})`, reports: reports.slice(1) },
+        { name: `A (${a.side.name})`, reports: reports.slice(0, 1) },
+        { name: `B (${b.side.name})`, reports: reports.slice(1) },
         { across: CONDITIONS },
       );
       const markdown = `${comparisonMarkdown([comparison])}\n${conclusion(result, options)}\n`;
@@ -146,65 +122,60 @@ export function addBenchAb(
       interrupts.signal.throwIfAborted();
       if (failIfSlower !== undefined) failIfAnySlower([comparison], failIfSlower);
     } finally {
-      for (const model of models) await model.close();
+      for (const side of sides) await side.close();
     }
   });
 }
 
-/** One side, which serves the same request again and again, each time in an engine of its own. */
-class Racer {
-  readonly #promptIds: readonly number[];
-  #ids: readonly number[] = [];
+interface AbPlace {
+  readonly terminal: Terminal;
+  readonly hashes: HashCache;
+  readonly launch: Launch;
+  readonly startup: Program["startup"];
+  readonly run: RunOptions;
+}
 
-  constructor(
-    readonly name: string,
-    readonly target: EngineTarget,
-    readonly options: RunOptions,
-  ) {
-    const { promptTokens, maxTokens, seed } = options;
-    const { contextLength } = target.environment.model;
-    if (promptTokens + maxTokens > contextLength) throw answerTooLong(options, contextLength);
-    this.#promptIds = makePrompts(target.text, { count: 1, tokens: promptTokens, seed })[0]!;
-  }
-
-  async run(): Promise<Measured> {
-    const { promptTokens, maxTokens } = this.options;
-    const request = { promptIds: this.#promptIds, maxTokens };
-    const { requests: [served] } = await this.target.withSession(
-      {},
-      (session) => session.serve([request]),
-    );
-    this.#ids = served!.ids;
-    return measured(served!, promptTokens);
-  }
-
-  report(samples: Race["a"], interleaved: NonNullable<Report["interleaved"]>): Report {
-    const { target: { environment }, options } = this;
-    const recorder = new Recorder({
-      suite: { name: "ab", charts: [] },
-      environment,
-      run: { ...options, repetitions: samples[E2E.id]!.length },
-      limits: null,
-    }, undefined);
-    for (const metric of METRICS) recorder.at().measure(metric, samples[metric.id]!);
-    return {
-      ...recorder.report,
-      complete: true,
-      warnings: [], // a drift is of both sides
-      outputHash: hashOf(this.#ids.join(",")),
-      interleaved,
-    };
+/** Opens both sides in this process. */
+async function openSides(
+  given: readonly string[],
+  { terminal, hashes, launch, startup, run }: AbPlace,
+  signal: AbortSignal,
+): Promise<Side[]> {
+  const sides: Side[] = [];
+  const models: Model[] = [];
+  try {
+    for (const { args, values } of sidesOf(splitSides(given))) {
+      const model = await openEngine(values, terminal, { maxSequences: 1 });
+      models.push(model);
+      const program = await describeProgram(model, { ...values, hashes, launch, startup });
+      const target = new EngineTarget(model, program, signal);
+      sides.push(engineSide(args.join(" "), target, run));
+    }
+    return sides;
+  } catch (error) {
+    for (const model of models) await model.close();
+    throw error;
   }
 }
 
-function measured(served: Served, promptTokens: number): Measured {
-  return {
-    [E2E.id]: endToEnd(served),
-    [TTFT.id]: ttft(served),
-    [TPOT.id]: tpot(served),
-    [DECODE_THROUGHPUT.id]: decodeRate(served),
-    [PREFILL_THROUGHPUT.id]: prefillRate(served, promptTokens),
-  };
+/** Starts the checkout in `directory` as A, and this one as B; options are of both unless there are two. */
+async function openAgainst(
+  directory: string,
+  given: readonly string[],
+  { terminal, hashes, launch, run }: AbPlace,
+): Promise<Side[]> {
+  const options = given.includes("--") ? splitSides(given) : [given, given];
+  const places = [checkoutAt(directory), ownCheckout()];
+  const sides = sidesOf(options).map(({ args, values }, i) => ({
+    name: [i === 0 ? directory : "this checkout", ...args].join(" "),
+    directory: places[i]!,
+    values,
+  }));
+  return await openCheckouts(sides, {
+    ...{ run, hashes, terminal },
+    host: describeHost(launch),
+    deno: launch.get("deno") ?? Deno.execPath(),
+  });
 }
 
 /** What it ended by, in a sentence. */
@@ -242,6 +213,11 @@ function splitSides(args: readonly string[]): [string[], string[]] {
     );
   }
   return [args.slice(0, at), args.slice(at + 1)];
+}
+
+/** All of them are looked at before anything is opened. */
+function sidesOf(both: readonly (readonly string[])[]) {
+  return both.map((args) => ({ args, values: parseSide(args) }));
 }
 
 function parseSide(

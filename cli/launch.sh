@@ -6,8 +6,8 @@
 tvllm_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 tvllm_cache=${tvllm_cache:+$tvllm_cache/tvllm}
 
-# Sets $permissions, a list of Deno's flags, and $writable, the only directory that may be written (or
-# nothing), from tvllm's arguments; exports TVLLM_CACHE, and what Deno is to find in the environment. Reads
+# Sets $permissions, a list of Deno's flags, $writable, the only directory that may be written (or
+# nothing), and $runnable, the only program that may be started (or nothing), from tvllm's arguments; exports TVLLM_CACHE, and what Deno is to find in the environment. Reads
 # permissions.txt on standard input.
 grant() {
   # The command: the first argument that is neither an option nor the value of one.
@@ -30,9 +30,9 @@ grant() {
   TVLLM_CACHE=${TVLLM_CACHE:-${cache_home:+$cache_home/huggingface/hub}}
   export TVLLM_CACHE
 
-  net='' write='' variables='' opens=yes
+  net='' write='' variables='' runnable='' opens=yes
   words="$command ${TVLLM_MODEL:-} $*"
-  while read -r name row_net row_write row_variables row_model; do
+  while read -r name row_net row_write row_variables row_model row_run; do
     case $name in
       '#'* | '') continue ;;
       env)
@@ -43,12 +43,18 @@ grant() {
         # The word may be part of a prompt; main.ts knows, and drops what was granted for it.
         case $opens$words in yes*[\ =m]"$name"*) ;; *) continue ;; esac
         ;;
+      "$command"+*)
+        case " $* " in *" ${name#*+} "* | *" ${name#*+}="*) ;; *) continue ;; esac
+        ;;
+      *+*) continue ;;
       '*' | "$command") ;;
       *) continue ;;
     esac
     [ "$row_model" != no ] || opens=''
     [ "$row_net" = - ] || net=yes
     [ "$row_write" = - ] || [ "$write" = yes ] || write=$row_write
+    # shellcheck disable=SC2034 # $runnable is for who sources this
+    [ "$row_run" = - ] || runnable=${DENO:-}
     [ "$row_variables" = - ] || variables=${variables:+$variables,}$row_variables
   done
 

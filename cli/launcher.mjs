@@ -46,15 +46,18 @@ export function modelCache(env) {
  *
  * @param {string} table the text of permissions.txt
  * @param {readonly string[]} args
- * @param {Readonly<Record<string, string | undefined>>} env
+ * @param {{ env: Readonly<Record<string, string | undefined>>, deno?: string }} process its environment,
+ * and the Deno that it may start, if any
  */
-export function permissionFlags(table, args, env) {
+export function permissionFlags(table, args, { env, deno }) {
   const command = commandOf(args);
   // The word may be part of a prompt; main.ts knows, and drops what was granted for it.
   const words = [command, env["TVLLM_MODEL"] ?? "", ...args].join(" ");
-  const hasModel = (/** @type {string} */ prefix) =>
-    [" ", "=", "m"].some((before) => words.includes(before + prefix));
-  return denoFlags(grantsOf(parsePermissions(table), command, hasModel), modelCache(env));
+  const has = (/** @type {string} */ word) =>
+    word.startsWith("--")
+      ? [" ", "="].some((after) => ` ${args.join(" ")} `.includes(` ${word}${after}`))
+      : [" ", "=", "m"].some((before) => words.includes(before + word));
+  return denoFlags(grantsOf(parsePermissions(table), command, has), modelCache(env), deno);
 }
 
 /**
@@ -195,14 +198,19 @@ function isDirectory(path) {
 /**
  * Deno's arguments: the sources or a task in a checkout, the bundle in the package.
  *
+ * @param {string} deno its path
  * @param {readonly string[]} args
  */
-function denoArguments(args) {
+function denoArguments(deno, args) {
   if (isCheckout() && args[0] === "task") {
     return ["task", "--config", join(ROOT, "deno.json"), ...args.slice(1)];
   }
-  const flags = permissionFlags(readTable(), args, process.env);
-  const launched = commandOf(args) === "bench" ? [`--launched=${describeHost()}`] : [];
+  const { env } = process;
+  const flags = permissionFlags(readTable(), args, isCheckout() ? { env, deno } : { env });
+  // Deno does not know the path that it may start: links may lead to it.
+  const launched = commandOf(args) === "bench"
+    ? [`--launched=${describeHost()}\ndeno=${deno}`]
+    : [];
   return isCheckout()
     ? [
       "run",
@@ -245,7 +253,7 @@ function main() {
   };
   const runtime = runtimeDir();
   if (runtime !== undefined) env["XDG_RUNTIME_DIR"] = runtime;
-  const child = spawn(deno, denoArguments(process.argv.slice(2)), { stdio: "inherit", env });
+  const child = spawn(deno, denoArguments(deno, process.argv.slice(2)), { stdio: "inherit", env });
   // Ctrl-C in a terminal reaches both processes; other signals are passed on.
   process.on("SIGINT", () => {});
   for (const signal of /** @type {const} */ (["SIGTERM", "SIGHUP"])) {

@@ -87,7 +87,11 @@ export async function main(given: readonly string[]): Promise<number> {
   program.hook("preAction", (_, command) => {
     active = command;
     useBackend(command.opts()["backend"]);
-    dropPermissions(topCommand(command, program), modelsOf(command));
+    const given = command.options.filter((option) =>
+      command.getOptionValueSource(option.attributeName()) === "cli"
+    );
+    const names = given.flatMap(({ long }) => long ?? []);
+    dropPermissions(topCommand(command, program), modelsOf(command), names);
   });
   try {
     await run(program, args);

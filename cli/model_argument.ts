@@ -31,7 +31,7 @@ export async function openModel(
       "Cannot open a model without a name: -m takes a .gguf file, hf:ORG/REPO or synth:NAME:QUANT",
     );
   }
-  const path = spec === undefined ? undefined : await pathOf(spec, terminal);
+  const path = spec === undefined ? undefined : await modelPath(spec, terminal);
   // A missing file does no harm, and the new output files can then be removed again.
   if (path === undefined || isThere(path)) dropBeforeModel();
   if (path !== undefined) return openPath(path);
@@ -63,7 +63,8 @@ function isThere(path: string): boolean {
   }
 }
 
-async function pathOf(spec: string, terminal: Terminal): Promise<string> {
+/** Where the model is that `spec` names, downloaded or made first if it has to be. */
+export async function modelPath(spec: string, terminal: Terminal): Promise<string> {
   if (isSyntheticSpec(spec)) return await cachedSynthetic(spec, terminal);
   if (!isHubSpec(spec)) return spec;
   const { path } = await cachedOrDownloaded(parseHubSpec(spec), terminal);

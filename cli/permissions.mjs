@@ -10,6 +10,7 @@
  * @property {"none" | "cache" | "all"} write
  * @property {readonly string[]} variables
  * @property {boolean} opensModel
+ * @property {boolean} run
  */
 
 /**
@@ -17,6 +18,7 @@
  * @property {boolean} net
  * @property {"none" | "cache" | "all"} write
  * @property {readonly string[]} variables
+ * @property {boolean} run whether it may start Deno
  */
 
 const WRITE = /** @type {const} */ ({ "-": "none", "cache": "cache", "yes": "all" });
@@ -28,7 +30,7 @@ const WRITE = /** @type {const} */ ({ "-": "none", "cache": "cache", "yes": "all
  * @returns {Row[]}
  */
 export function parsePermissions(text) {
-  return rowsOf(text).flatMap(([name = "", net, write = "", variables = "-", model]) => {
+  return rowsOf(text).flatMap(([name = "", net, write = "", variables = "-", model, run]) => {
     if (name === "env") return [];
     return {
       name,
@@ -36,6 +38,7 @@ export function parsePermissions(text) {
       write: WRITE[/** @type {keyof typeof WRITE} */ (write)],
       variables: variables === "-" ? [] : variables.split(","),
       opensModel: model !== "no",
+      run: run === "deno",
     };
   });
 }
@@ -63,13 +66,18 @@ function rowsOf(text) {
  *
  * @param {readonly Row[]} rows
  * @param {string} command
- * @param {(prefix: string) => boolean} hasModel whether it opens a model whose name starts with this
+ * @param {(word: string) => boolean} has whether it opens a model whose name starts with this, or is
+ * given this option
  * @returns {Grants}
  */
-export function grantsOf(rows, command, hasModel) {
-  const own = rows.filter(({ name }) => name === "*" || (name === command && !isPrefix(name)));
+export function grantsOf(rows, command, has) {
+  const own = rows.filter(({ name }) => {
+    const [base, option] = name.split("+");
+    if (option !== undefined) return base === command && has(option);
+    return name === "*" || (name === command && !isPrefix(name));
+  });
   const models = own.every(({ opensModel }) => opensModel)
-    ? rows.filter(({ name }) => isPrefix(name) && hasModel(name))
+    ? rows.filter(({ name }) => isPrefix(name) && has(name))
     : [];
   return unionOf([...own, ...models]);
 }
@@ -86,6 +94,7 @@ export function unionOf(rows) {
     net: rows.some(({ net }) => net),
     write: writes.includes("all") ? "all" : writes.includes("cache") ? "cache" : "none",
     variables: [...new Set(rows.flatMap(({ variables }) => variables))],
+    run: rows.some(({ run }) => run),
   };
 }
 
@@ -94,9 +103,10 @@ export function unionOf(rows) {
  *
  * @param {Grants} grants
  * @param {string} cache the directory of models
+ * @param {string} [deno] what may be started, if it may be; without, nothing
  * @returns {string[]}
  */
-export function denoFlags({ net, write, variables }, cache) {
+export function denoFlags({ net, write, variables, run }, cache, deno) {
   // Deno.serve tells of clients that went away by a signal; without this also of those that did not.
   const flags = ["--unstable-no-legacy-abort", "--no-prompt", "--allow-read"];
   // Other variables read as unset, so that libraries that look for them do not fail.
@@ -106,6 +116,7 @@ export function denoFlags({ net, write, variables }, cache) {
   // To Deno a comma ends a path.
   if (write === "all" || (write === "cache" && cache.includes(","))) flags.push("--allow-write");
   else if (write === "cache" && cache !== "") flags.push(`--allow-write=${cache}`);
+  if (run && deno !== undefined) flags.push(`--allow-run=${deno}`);
   return flags;
 }
 

@@ -13,21 +13,32 @@ const ROWS = parsePermissions(table);
  *
  * @param values of its arguments and `-m`: a model of the hub is downloaded to the cache, one of
  * random weights is made there
+ * @param options that were given, as in `--against`
  */
-export function dropPermissions(command: string, values: readonly unknown[] = []): void {
+export function dropPermissions(
+  command: string,
+  values: readonly unknown[] = [],
+  options: readonly string[] = [],
+): void {
   const texts = values.filter((value) => typeof value === "string");
   const grants = grantsOf(
     ROWS,
     command,
-    (prefix) => texts.some((text) => text.startsWith(prefix)),
+    (word) => options.includes(word) || texts.some((text) => text.startsWith(word)),
   );
-  for (const name of ["run", "ffi", "sys"] as const) Deno.permissions.revokeSync({ name });
+  for (const name of ["ffi", "sys"] as const) Deno.permissions.revokeSync({ name });
+  if (!grants.run) dropRun();
   if (!grants.net) Deno.permissions.revokeSync({ name: "net" });
   if (grants.write === "none") Deno.permissions.revokeSync({ name: "write" });
   for (const variable of unionOf(ROWS).variables) {
     if (grants.variables.includes(variable)) continue;
     Deno.permissions.revokeSync({ name: "env", variable });
   }
+}
+
+/** Drops, for good, the permission to start programs. */
+export function dropRun(): void {
+  Deno.permissions.revokeSync({ name: "run" });
 }
 
 /**

@@ -6,6 +6,7 @@ import { detokenizer } from "./detokenizer.ts";
 import { kernels } from "./kernels.ts";
 import { latency } from "./latency.ts";
 import { memory } from "./memory.ts";
+import { modes } from "./modes.ts";
 import { pagedCache } from "./paged_cache.ts";
 import { prefixCache } from "./prefix_cache.ts";
 import { scalability } from "./scalability.ts";
@@ -25,5 +26,6 @@ export const SUITES: readonly Suite[] = [
   pagedCache,
   scenarios,
   speed,
+  modes,
   kernels,
 ];

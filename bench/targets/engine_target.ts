@@ -53,6 +53,10 @@ export class EngineTarget implements Target {
     return this.#gpu?.gpu.features.has("timestamp-query") ?? this.#cpu !== undefined;
   }
 
+  get features(): readonly string[] | undefined {
+    return this.#gpu && [...this.#gpu.gpu.features].sort();
+  }
+
   get hasServed(): boolean {
     return this.#runner.hasRun;
   }
@@ -69,7 +73,7 @@ export class EngineTarget implements Target {
   }
 
   async withSession<T>(
-    { sharePrefixes = false, batchTokens }: SessionOptions,
+    { sharePrefixes = false, batchTokens, keep }: SessionOptions,
     use: (session: Session) => Promise<T>,
   ): Promise<T> {
     const { model, signal } = this;
@@ -78,6 +82,7 @@ export class EngineTarget implements Target {
       runner: this.#runner,
       ...(!sharePrefixes && { prefixCacheBlocks: 0 }),
       ...(batchTokens !== undefined && { maxBatchTokens: batchTokens }),
+      ...(keep && { keep }),
     };
     try {
       return await model.withEngine(options, async (engine) => {

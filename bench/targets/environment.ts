@@ -20,12 +20,10 @@ export interface Program {
   readonly sha256: string;
 }
 
-/** The environment of a loaded model; `gpu` where one runs it. */
-export function modelEnvironment(
-  { file, config, runner, contextLength, fallback }: Model,
-  gpu: Gpu | undefined,
-  program: Program,
-): Environment {
+/** What a report says of a model, whatever runs it. */
+export function modelFacts(
+  { file, config }: Pick<Model, "file" | "config">,
+): Omit<Environment["model"], "sha256" | "deviceBytes" | "contextLength"> {
   const bytesByType = new Map<string, number>();
   let [parameters, tensorBytes, readBytes, readWeights] = [0, 0, 0, 0];
   for (const { tensor: { type, shape, byteLength }, share } of weightReads(config, file.tensors)) {
@@ -38,6 +36,34 @@ export function modelEnvironment(
   }
   // What differs from layer to layer is in the kinds.
   const { mixer, feedForward } = config.layers[0]!;
+  return {
+    name: config.name,
+    architecture: config.architecture,
+    parameters,
+    formats: [...bytesByType].sort((a, b) => b[1] - a[1]).map(([type]) => type),
+    bitsPerWeight: 8 * tensorBytes / parameters,
+    fileBytes: file.byteLength,
+    tensorBytes,
+    readBytes,
+    readWeights,
+    dim: config.dim,
+    layers: config.layers.length,
+    layerKinds: layerKinds(config),
+    heads: mixer.heads,
+    kvHeads: mixer.kvHeads,
+    headDim: mixer.headDim,
+    ffnDim: feedForward.width,
+    vocabSize: config.vocabSize,
+  };
+}
+
+/** The environment of a loaded model; `gpu` where one runs it. */
+export function modelEnvironment(
+  { file, config, runner, contextLength, fallback }: Model,
+  gpu: Gpu | undefined,
+  program: Program,
+): Environment {
+  const facts = modelFacts({ file, config });
   const { tvllm, commit, driverOf, kvType, host, sha256 } = program;
   const threads = runner instanceof CpuRunner ? runner.threads : 1;
   return {
@@ -58,25 +84,9 @@ export function modelEnvironment(
         gpu?.driverVersion ?? "none",
     },
     model: {
-      name: config.name,
-      architecture: config.architecture,
-      parameters,
+      ...facts,
       sha256,
-      formats: [...bytesByType].sort((a, b) => b[1] - a[1]).map(([type]) => type),
-      bitsPerWeight: 8 * tensorBytes / parameters,
-      fileBytes: file.byteLength,
-      tensorBytes,
-      readBytes,
-      readWeights,
-      deviceBytes: gpu?.memory.weights ?? tensorBytes,
-      dim: config.dim,
-      layers: config.layers.length,
-      layerKinds: layerKinds(config),
-      heads: mixer.heads,
-      kvHeads: mixer.kvHeads,
-      headDim: mixer.headDim,
-      ffnDim: feedForward.width,
-      vocabSize: config.vocabSize,
+      deviceBytes: gpu?.memory.weights ?? facts.tensorBytes,
       contextLength,
     },
     engine: {

@@ -1,5 +1,6 @@
 /** What suites measure, and the clock they measure it by. Tests script one; see engine_target.ts. */
 
+import type { Kept } from "../../engine/run/engine.ts";
 import type { KernelTime, SamplingOptions, StepSpan, Timing } from "../../engine/run/runner.ts";
 import type { Matrix } from "../kernels/costs.ts";
 import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
@@ -110,6 +111,8 @@ export interface SessionOptions {
   readonly sharePrefixes?: boolean;
   /** Most tokens that enter in a step; default as many as the backend takes. */
   readonly batchTokens?: number;
+  /** What the engine keeps from step to step; default all that it can. */
+  readonly keep?: Kept;
 }
 
 /** An engine of its own, whose cache is empty at first. */
@@ -172,6 +175,8 @@ export interface Target {
     readonly maxBatchTokens: number;
   };
   readonly hasTimestamps: boolean;
+  /** What the adapter can do beyond what all can, of targets that have one. */
+  readonly features?: readonly string[] | undefined;
   /** Whether it has served requests: their kernels are compiled. */
   readonly hasServed: boolean;
   /** The matrices that a decoded token multiplies with. */

@@ -80,7 +80,7 @@ export async function loadCpuRunner(
     contextLength: Math.min(config.contextLength, limits.blocks[0]! * BLOCK_TOKENS),
     threads,
   });
-  const scratchBytes = layout.bytes - weightBytes;
+  const scratchBytes = scratch.bytes;
   const cache = new KvCache(layout, config, {
     blocks: limits.blocks,
     type: options.kvType ?? "f16",
@@ -97,10 +97,7 @@ export async function loadCpuRunner(
   });
   const pool = new ThreadPool(memory, new WebAssembly.Module(bytes), { control, threads });
   try {
-    memory.words.set(
-      Int32Array.from({ length: scratch.rows }, (_, i) => i),
-      scratch.identity / 4,
-    );
+    scratch.prepare(memory);
     plan.load(pool, index, options.progress);
     await pool.ready();
   } catch (error) {
@@ -118,7 +115,8 @@ export async function loadCpuRunner(
     kv: layout.bytes - weightBytes - scratchBytes,
     readback: 0,
   };
-  return new CpuRunner(config, limits, { stepper, form, memory: memoryUse });
+  const load = () => plan.load(pool, index);
+  return new CpuRunner(config, limits, { stepper, form, memory: memoryUse, load });
 }
 
 /** Products a second that two threads of an ordinary processor do, and how long a step may take. */
@@ -170,6 +168,7 @@ export class CpuRunner implements ModelRunner {
   /** How often all that was submitted before was abandoned. */
   #abandoned = 0;
 
+  readonly #load: () => void;
   readonly stepper: Stepper;
   readonly form: ProductForm;
   /** Bytes by purpose, as a GPU's buffers have them; of the cache, what it may take. */
@@ -178,15 +177,18 @@ export class CpuRunner implements ModelRunner {
   constructor(
     readonly config: ModelConfig,
     readonly limits: RunnerLimits,
-    { stepper, form, memory }: {
+    { stepper, form, memory, load }: {
       readonly stepper: Stepper;
       readonly form: ProductForm;
       readonly memory: MemoryUse;
+      /** Reads the weights again. */
+      readonly load: () => void;
     },
   ) {
     this.stepper = stepper;
     this.form = form;
     this.memory = memory;
+    this.#load = load;
     const { threads } = this;
     this.device = {
       kind: "cpu",
@@ -215,13 +217,15 @@ export class CpuRunner implements ModelRunner {
       if (sampling) this.#sampling.add(slot);
       else this.#sampling.delete(slot);
     }
-    const { steps = 1, timing } = batch;
+    const { steps = 1, timing, anew } = batch;
     const sequences = batch.sequences.map(copySequence);
     const times = timing && { kind: timing, kernels: [] as KernelTime[] };
     const from = this.#abandoned;
     const isWanted = () => from === this.#abandoned;
     const output = this.#enqueue(() => {
       this.stepper.isWanted = isWanted;
+      if (anew?.weights) this.#load();
+      if (anew?.buffers) this.stepper.clear();
       return this.#run(sequences, steps, times);
     });
     return { read: () => output };

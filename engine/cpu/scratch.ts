@@ -10,7 +10,7 @@ import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import type { ExpertsSpec, LayerSpec, ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import type { RopeSpec } from "../model/rope.ts";
-import type { Layout } from "./memory.ts";
+import type { Layout, SharedMemory } from "./memory.ts";
 
 /** Rows of logits computed together: enough to share the weights, few enough for any vocabulary. */
 export const LOGIT_ROWS = 16;
@@ -88,6 +88,8 @@ export class Scratch {
   readonly angles: ReadonlyMap<RopeSpec, AngleTable>;
   /** Splits that a token's positions can have. */
   readonly splits: number;
+  /** Of all. */
+  readonly bytes: number;
 
   constructor(layout: Layout, config: ModelConfig, readonly sizes: ScratchSizes) {
     const { layers, dim, vocabSize } = config;
@@ -101,6 +103,7 @@ export class Scratch {
     const queries = widest(({ mixer: m }) => m.heads * m.headDim);
     const columns = padded(Math.max(dim, width, queries));
     const words = (count: number) => layout.allocate(4 * count);
+    const before = layout.bytes;
 
     this.hiddenStride = 4 * padded(dim);
     this.hidden = layout.allocate(tokens * this.hiddenStride);
@@ -161,5 +164,16 @@ export class Scratch {
         return [rope, { cos: table(), sin: table() }];
       }),
     );
+    this.bytes = layout.bytes - before;
+  }
+
+  /** Makes all of it zeros, as memory is at first. */
+  clear({ bytes }: SharedMemory): void {
+    bytes.fill(0, this.hidden, this.hidden + this.bytes);
+  }
+
+  /** Writes what never changes. */
+  prepare({ words }: SharedMemory): void {
+    for (let row = 0; row < this.rows; row++) words[this.identity / 4 + row] = row;
   }
 }

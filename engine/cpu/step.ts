@@ -133,6 +133,15 @@ export class Stepper {
     return all;
   }
 
+  /** Forgets what steps before left between kernels, and the lists of operations that they ran. */
+  clear(): void {
+    const { scratch, memory } = this.context;
+    scratch.clear(memory);
+    scratch.prepare(memory);
+    this.#program = undefined;
+    this.#logitsProgram = undefined;
+  }
+
   /** Runs a list in parts of some milliseconds, or of one operation where each is timed. */
   async #run(
     { start, operations }: OperationList,

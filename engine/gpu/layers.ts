@@ -21,6 +21,8 @@ import { Weights } from "./weights.ts";
 export interface DeviceModel {
   readonly operations: readonly Operation[];
   readonly cache: KvCache;
+  /** Uploads the weights again. */
+  readonly upload: () => void;
 }
 
 /** What a model is laid out for. */
@@ -54,7 +56,8 @@ export async function loadLayers(
   const weights = new Weights(gpu, file, { tile: tuning.tile, progress });
   const model = await withMemoryCheck(gpu, `the weights of ${config.name}`, () => {
     const cache = new KvCache(gpu, config, options);
-    return { operations: layOut(build, weights, { config, cache }), cache };
+    const upload = () => weights.upload();
+    return { operations: layOut(build, weights, { config, cache }), cache, upload };
   });
   await withMemoryCheck(gpu, `the upload of ${config.name}`, () => weights.upload());
   return model;

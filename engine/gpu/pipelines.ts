@@ -15,6 +15,7 @@ export interface Pipeline {
 export class Pipelines {
   readonly #byKey = new Map<string, Pipeline>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #bound = new WeakMap<GPUBindGroup, Readonly<Record<number, GPUBuffer>>>();
   readonly #modules = new Map<string, GPUShaderModule>();
 
   /** `stepBytes`: how much of the metadata buffer a "step" binding sees. */
@@ -56,7 +57,7 @@ export class Pipelines {
 
   /** Binds `buffers`, by binding number, for a kernel. */
   bind(pipeline: Pipeline, buffers: Readonly<Record<number, GPUBuffer>>): GPUBindGroup {
-    return this.gpu.device.createBindGroup({
+    const group = this.gpu.device.createBindGroup({
       label: pipeline.spec.name,
       layout: pipeline.layout,
       entries: Object.entries(pipeline.spec.bindings).map(([number, kind]) => {
@@ -72,6 +73,13 @@ export class Pipelines {
         };
       }),
     });
+    this.#bound.set(group, buffers);
+    return group;
+  }
+
+  /** The buffers that `bind` was given, by binding number. */
+  boundTo(group: GPUBindGroup): Readonly<Record<number, GPUBuffer>> {
+    return this.#bound.get(group)!;
   }
 
   #module(spec: KernelSpec): GPUShaderModule {

@@ -35,6 +35,7 @@ import {
   stepWords,
   writeStep,
 } from "./step_metadata.ts";
+import { StepBuffers } from "./step_buffers.ts";
 import { outputSorter } from "./step_output.ts";
 
 export interface GpuRunnerOptions {
@@ -57,6 +58,7 @@ export class GpuRunner implements ModelRunner {
   readonly readback: Readback;
   readonly device: RunnerDevice;
   readonly #model: DeviceModel;
+  readonly #sizes: ScratchSizes;
   readonly #limits: Omit<RunnerLimits, "blocks">;
   readonly #sampling: SamplingKernels;
   readonly #uploader: Uploader;
@@ -73,8 +75,9 @@ export class GpuRunner implements ModelRunner {
   private constructor(
     readonly config: ModelConfig,
     readonly pipelines: Pipelines,
-    { scratch, model, readback, tuning, limits }: {
+    { scratch, sizes, model, readback, tuning, limits }: {
       readonly scratch: Scratch;
+      readonly sizes: ScratchSizes;
       readonly model: DeviceModel;
       readonly readback: Readback;
       readonly tuning: Tuning;
@@ -84,6 +87,7 @@ export class GpuRunner implements ModelRunner {
     const { gpu } = pipelines;
     this.gpu = gpu;
     this.scratch = scratch;
+    this.#sizes = sizes;
     this.readback = readback;
     this.#model = model;
     this.device = { kind: "gpu", description: gpu.description, driver: gpu.driver };
@@ -141,7 +145,7 @@ export class GpuRunner implements ModelRunner {
     );
     const readback = await Readback.create(gpu);
     const limits = { maxSequences, maxBatchTokens: tuning.batchTokens };
-    return new GpuRunner(config, pipelines, { scratch, model, readback, tuning, limits });
+    return new GpuRunner(config, pipelines, { scratch, sizes, model, readback, tuning, limits });
   }
 
   get limits(): RunnerLimits {
@@ -152,13 +156,19 @@ export class GpuRunner implements ModelRunner {
     if (this.gpu.failure) throw this.gpu.failure;
     const steps = batch.steps ?? 1;
     this.#check(batch);
-    const { scratch } = this;
     const { maxSequences } = this.#limits;
     const sort = outputSorter(batch, this.config, maxSequences);
     // It reads the metadata that is written now.
     this.#launchRecorded();
     this.#writeHistory(batch);
+    if (batch.anew?.weights) this.#model.upload();
+    const own = batch.anew?.buffers
+      ? new StepBuffers(this.pipelines, this.scratch, this.#sizes)
+      : undefined;
+    const { scratch } = own ?? this;
     const recorder = new Recorder(this.gpu, batch.timing);
+    const record = (dispatch: Dispatch, offset: number) =>
+      recorder.dispatch(own?.bind(dispatch) ?? dispatch, offset);
     let samples = 0;
     let readLogits: (() => Promise<ArrayBuffer>) | undefined;
     for (let step = 0; step < steps; step++) {
@@ -170,7 +180,7 @@ export class GpuRunner implements ModelRunner {
       this.#uploader.write(scratch.metadata, offset, this.#words.subarray(0, counts.words));
       for (const operation of this.#model.operations) {
         const count = operation.over === "tokens" ? counts.tokens : counts.logits;
-        if (count > 0) recorder.dispatch(operation.at(count, counts.attentionParts), offset);
+        if (count > 0) record(operation.at(count, counts.attentionParts), offset);
       }
       // Before biases and penalties change them. A chain of steps returns none.
       if (batch.sequences.some(({ logits }) => logits !== undefined)) {
@@ -181,10 +191,10 @@ export class GpuRunner implements ModelRunner {
       samples = counts.samples;
       if (samples > 0) {
         const { logit_adjust, sample_chunks, sample_keep, sample_pick } = this.#sampling;
-        if (counts.adjust) recorder.dispatch(logit_adjust(samples), offset);
-        recorder.dispatch(sample_chunks(samples), offset);
-        if (counts.draws) recorder.dispatch(sample_keep(samples), offset);
-        recorder.dispatch(sample_pick(samples), offset);
+        if (counts.adjust) record(logit_adjust(samples), offset);
+        record(sample_chunks(samples), offset);
+        if (counts.draws) record(sample_keep(samples), offset);
+        record(sample_pick(samples), offset);
       }
     }
     recorder.endPass();
@@ -213,6 +223,7 @@ export class GpuRunner implements ModelRunner {
           performance.now(),
           await times(),
         ]);
+        own?.destroy();
         const span = { ...launched!, to };
         return { ...sort(ids, logits), span, ...(kernels.length > 0 && { kernels }) };
       },

@@ -15,9 +15,8 @@ import { allocateMatrix, type DeviceMatrix, type MatrixLayout, UploadMemory } fr
  * holes between them, up to a third of the weights in all.
  */
 export class Weights {
-  readonly #fills: (() => void)[] = [];
+  readonly #fills: ((memory: UploadMemory) => void)[] = [];
   readonly #uploader: Uploader;
-  readonly #memory = new UploadMemory();
   #bytes = 0;
 
   /**
@@ -35,9 +34,11 @@ export class Weights {
     this.#uploader = new Uploader(gpu);
   }
 
-  /** Fills the buffers that were made. */
+  /** Fills the buffers that were made; it may do so again. */
   upload(): void {
-    for (const fill of this.#fills.splice(0)) fill();
+    const memory = new UploadMemory();
+    this.#bytes = 0;
+    for (const fill of this.#fills) fill(memory);
     this.#uploader.flush();
   }
 
@@ -98,8 +99,8 @@ export class Weights {
     const tensors = names.map((name) => this.#tensor(name));
     const { gpu, file, options: { tile } } = this;
     const { matrix, fill } = allocateMatrix(gpu, { file, tensors }, { tile, ...layout });
-    this.#fills.push(() => {
-      fill(this.#uploader, this.#memory);
+    this.#fills.push((memory) => {
+      fill(this.#uploader, memory);
       this.#count(tensors);
     });
     return matrix;

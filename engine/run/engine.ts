@@ -6,12 +6,31 @@ import type { BlockStats } from "./block_manager.ts";
 import { EventLoop } from "./event_loop.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { KvBlocks } from "./kv_blocks.ts";
-import { BLOCK_TOKENS, type ModelRunner, type PendingStep } from "./runner.ts";
+import { type Batch, BLOCK_TOKENS, type ModelRunner, type PendingStep } from "./runner.ts";
 import { type ScoreOptions, scoreTokens, scoringChunk, type TokenScores } from "./perplexity.ts";
 import type { PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
 import { checkIds, type FinishReason, type GenerationRequest, type Sequence } from "./sequence.ts";
 import { TokenStream } from "./token_stream.ts";
+
+/**
+ * What is kept from one step to the next; default all of it. What is not kept costs time, and changes
+ * no token: so it is measured what keeping it is worth.
+ */
+export interface Kept {
+  /** The keys and values of a sequence: without them, all its tokens are computed for each new one. */
+  readonly keys?: boolean;
+  /**
+   * The weights as kernels read them. Without them, each step reads the model's file and lays out
+   * anew what that stores.
+   */
+  readonly weights?: boolean;
+  /**
+   * The buffers between kernels. Without them, a step on a GPU makes its own and binds them; on the
+   * CPU, whose memory is one, it clears them and writes its list of operations anew.
+   */
+  readonly buffers?: boolean;
+}
 
 /** How an engine serves; every option has a default. */
 export interface EngineOptions {
@@ -28,6 +47,8 @@ export interface EngineOptions {
   readonly contextLength?: number;
   /** Blocks that the KV cache may grow to, by group of layers; default what the runner has. */
   readonly maxBlocks?: readonly number[];
+  /** What is kept from one step to the next; default all of it. */
+  readonly keep?: Kept;
 }
 
 /** A text that waits to be scored. */
@@ -88,6 +109,7 @@ export class Engine {
   /** Texts that wait to be scored. */
   readonly #scoring: ScoreJob[] = [];
   readonly #stopping = new AbortController();
+  readonly #anew: Batch["anew"];
   #loop: Promise<void> | undefined;
   /** Set when no more requests are taken: stopped, or broken. */
   #closed: Error | undefined;
@@ -114,13 +136,16 @@ export class Engine {
         budget: runner.growBlocks ? most : Math.min(most, blocks),
       };
     });
-    const blocks = new KvBlocks(groups, { share: keep > 0, keep });
+    const { keys = true, weights = true, buffers = true } = options.keep ?? {};
+    const blocks = new KvBlocks(groups, { share: keep > 0 && keys, keep });
     this.#runner = runner;
+    this.#anew = weights && buffers ? undefined : { weights: !weights, buffers: !buffers };
     this.#scheduler = new Scheduler(blocks, {
       maxBatchTokens: Math.min(options.maxBatchTokens ?? Infinity, limits.maxBatchTokens),
       maxSequences: limits.maxSequences,
       contextLength: Math.min(options.contextLength ?? Infinity, config.contextLength),
       vocabSize: config.vocabSize,
+      keepKeys: keys,
       ...(options.steps !== undefined && { steps: options.steps }),
     });
   }
@@ -264,7 +289,7 @@ export class Engine {
     const time = performance.now();
     for (const sequence of sequences) sequence.started ??= time;
     if (copies.length > 0) this.#runner.copyBlocks(copies);
-    return this.#runner.submit(batch);
+    return this.#runner.submit(this.#anew ? { ...batch, anew: this.#anew } : batch);
   }
 
   /** Has the runner make the room in the cache that is lacking; false if none is. */

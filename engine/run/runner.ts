@@ -109,6 +109,8 @@ export interface Batch {
   readonly steps?: number;
   /** Times kernels, on a GPU that has timestamps. */
   readonly timing?: Timing;
+  /** What is made for this step alone, and not used again; default nothing. */
+  readonly anew?: { readonly weights: boolean; readonly buffers: boolean };
 }
 
 /** What a step produced, per sequence of the batch. */

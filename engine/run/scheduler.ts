@@ -23,24 +23,10 @@ import {
   type BatchSequence,
   BLOCK_TOKENS,
   type BlockCopy,
-  MOST_STEPS,
   REPEAT_WINDOW,
 } from "./runner.ts";
-import {
-  type FinishReason,
-  type GenerationRequest,
-  type RequestLimits,
-  Sequence,
-} from "./sequence.ts";
-
-export interface SchedulerOptions extends RequestLimits {
-  /** Tokens that may enter in one step, all sequences together. */
-  readonly maxBatchTokens: number;
-  /** Sequences that may run at once: rows of the device. */
-  readonly maxSequences: number;
-  /** Decode steps to chain on the device where all sequences decode; default 1, at most MOST_STEPS. */
-  readonly steps?: number;
-}
+import { checkOptions, type SchedulerOptions } from "./scheduler_options.ts";
+import { type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
 
 /** Room on the device that the scheduler does not use meanwhile. */
 export interface BorrowedRoom {
@@ -65,6 +51,7 @@ export class Scheduler {
   readonly #freeSlots: number[];
   readonly #steps: number;
   readonly #maxRunning: number;
+  readonly #keepKeys: boolean;
   #arrivals = 0;
   #preemptions = 0;
   /** Copies that the step being scheduled begins with. */
@@ -72,19 +59,10 @@ export class Scheduler {
 
   /** @throws {RequestError} if an option is not a whole number of at least 1, or too many steps. */
   constructor(readonly blocks: KvBlocks, readonly options: SchedulerOptions) {
-    const { maxBatchTokens, maxSequences, contextLength, steps = 1 } = options;
-    const counts = { maxBatchTokens, maxSequences, contextLength, steps };
-    for (const [name, value] of Object.entries(counts)) {
-      if (!Number.isInteger(value) || value < 1) {
-        throw new RequestError(
-          `Cannot schedule: ${name} is ${value}, not a whole number from 1 up`,
-        );
-      }
-    }
-    if (steps > MOST_STEPS) {
-      throw new RequestError(`Cannot schedule: steps is ${steps}, more than ${MOST_STEPS}`);
-    }
-    this.#steps = steps;
+    checkOptions(options);
+    const { maxBatchTokens, maxSequences, steps = 1, keepKeys = true } = options;
+    this.#keepKeys = keepKeys;
+    this.#steps = keepKeys ? steps : 1;
     // Each running sequence can then always enter at least one token.
     this.#maxRunning = Math.min(maxSequences, maxBatchTokens);
     this.#freeSlots = Array.from({ length: maxSequences }, (_, i) => i).reverse();
@@ -136,7 +114,7 @@ export class Scheduler {
     for (let i = 0; i < this.#running.length; i++) {
       const sequence = this.#running[i]!;
       if (sequence.left > 1 || sequence.complete) continue;
-      if (sequence.penalized && sequence.pending > 0) continue;
+      if ((sequence.penalized || !this.#keepKeys) && sequence.pending > 0) continue;
       if (!this.#reserve(sequence, sequence.computed + 1, batch)) continue;
       batch.push({ sequence, count: 1 });
       budget--;
@@ -173,6 +151,7 @@ export class Scheduler {
     sequence.times.push(time);
     if (sequence.stopIds.has(token)) this.end(sequence, "stop");
     else if (sequence.tokens.length >= sequence.maxLength) this.end(sequence, "length");
+    else if (!this.#keepKeys && sequence.slot >= 0) this.#stepBack(sequence);
     return true;
   }
 
@@ -247,13 +226,18 @@ export class Scheduler {
   }
 
   /** Sends the last running sequence back to wait; its tokens are kept, their cache is not. */
-  #preemptLast(): Sequence {
-    const last = this.#running.pop()!;
-    this.#vacate(last);
+  #preemptLast(): void {
+    const last = this.#running.at(-1)!;
+    this.#stepBack(last);
     last.preemptions++;
     this.#preemptions++;
-    insertByArrival(this.#waiting, last);
-    return last;
+  }
+
+  /** Has a running sequence wait; what the cache has of it is lost. */
+  #stepBack(sequence: Sequence): void {
+    this.#running.splice(this.#running.indexOf(sequence), 1);
+    this.#vacate(sequence);
+    insertByArrival(this.#waiting, sequence);
   }
 
   /**

@@ -632,8 +632,30 @@ def speed(report):
             report.agree(100 * median(rates) / limit, "of_limit", **s)
 
 
+def modes(report):
+    run = report.run
+    most = decode_limit(report, 1, run["promptTokens"], run["maxTokens"])
+    rates = {}
+    for s in report.settings_of("tpot"):
+        alone(report, s["mode"], **s)
+        requests = [v[0]["requests"][0] for v in report.runs(s["mode"])]
+        rates[s["mode"]] = [rate(r) for r in requests]
+        report.agree_limit(most, "decode_throughput", **s)
+    for mode, own in rates.items():
+        report.agree_samples(ratios(own, rates["direct"]), "mode_speedup", mode=mode)
+        if most is not None:
+            report.agree(100 * median(own) / most, "of_limit", mode=mode)
+    if most is not None:
+        position = run["promptTokens"] + run["maxTokens"] / 2
+        report.agree(report.model["readBytes"] + kv_read(report, position), "token_read_bytes")
+        report.agree(report.limits["bandwidth"], "memory_bandwidth")
+        report.agree(1000 / most, "least_token_time")
+        report.agree(most, "most_decode_throughput")
+
+
 SUITES = {
     "speed": speed,
+    "modes": modes,
     "latency": latency,
     "throughput": throughputs,
     "scalability": scalability,

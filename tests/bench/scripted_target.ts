@@ -141,6 +141,7 @@ export class ScriptedTarget implements Target {
   readonly environment: Environment = ENVIRONMENT;
   readonly limits = { maxSequences: 20, blocks: 512, maxBatchTokens: 64 };
   readonly hasTimestamps: boolean = true;
+  readonly features = ["subgroups", "timestamp-query"];
   readonly matrices = [{ kernel: "matmul_q8_0", rows: 1000, columns: 1000, bytes: 1_062_500 }];
   readonly startup = { milliseconds: 120, since: "launcher" } as const;
   readonly loadTimes = { config: 10, tokenizer: 60, device: 30, weights: 150 };
@@ -190,7 +191,7 @@ export class ScriptedTarget implements Target {
   }
 
   withSession<T>(
-    { sharePrefixes = false }: SessionOptions,
+    { sharePrefixes = false, keep = {} }: SessionOptions,
     use: (session: Session) => Promise<T>,
   ): Promise<T> {
     const seen: (readonly number[])[] = [];
@@ -214,7 +215,7 @@ export class ScriptedTarget implements Target {
           if (sharePrefixes) seen.push(promptIds);
           return savedTokens(promptIds, hits);
         });
-        return Promise.resolve(this.serve(requests, options, saved));
+        return Promise.resolve(this.serve(requests, { ...options, keep }, saved));
       },
       holdSequences: (prompts) => Promise.resolve(holdSequences(prompts, sharePrefixes)),
     });
@@ -223,7 +224,9 @@ export class ScriptedTarget implements Target {
   /** Serves requests of which so many prompt tokens are cached, which saves time. */
   serve(
     requests: readonly BenchRequest[],
-    { arrival = "concurrent", profile, text }: ServeOptions,
+    { arrival = "concurrent", profile, text, keep = {} }:
+      & ServeOptions
+      & Pick<SessionOptions, "keep">,
     saved: readonly number[],
   ): Serving {
     this.onServe(this.#servings);
@@ -252,7 +255,9 @@ export class ScriptedTarget implements Target {
       for (let token = 1; token < maxTokens; token++) {
         const step = DECODE.first + DECODE.position * (promptIds.length + token) +
           DECODE.sequence * (sequences - 1) + (sampling?.temperature ? DECODE.sampled : 0) +
-          (text ? DECODE.text : 0);
+          (text ? DECODE.text : 0) +
+          (keep.keys === false ? PREFILL.each * (promptIds.length + token) : 0) +
+          (keep.weights === false ? 20 : 0) + (keep.buffers === false ? 0.5 : 0);
         times.push(times.at(-1)! + pace * step);
       }
       const ids = times.map((_, i) => (promptIds[0]! + i) % 512);

@@ -8,12 +8,14 @@ const TABLE = Deno.readTextFileSync(new URL("../../cli/permissions.txt", import.
 const ROWS = parsePermissions(TABLE);
 
 Deno.test("parsePermissions() reads the table", () => {
-  const text = "# comment\n\n* - - A,B -\npull yes cache C -\r\nrm - cache - no\nbench - yes - -\n";
+  const text =
+    "# comment\n\n* - - A,B -\npull yes cache C -\r\nrm - cache - no\nbench - yes - - -\nbench+--x - - - - deno\n";
   assert.deepEqual(parsePermissions(text), [
-    { name: "*", net: false, write: "none", variables: ["A", "B"], opensModel: true },
-    { name: "pull", net: true, write: "cache", variables: ["C"], opensModel: true },
-    { name: "rm", net: false, write: "cache", variables: [], opensModel: false },
-    { name: "bench", net: false, write: "all", variables: [], opensModel: true },
+    { name: "*", net: false, write: "none", variables: ["A", "B"], opensModel: true, run: false },
+    { name: "pull", net: true, write: "cache", variables: ["C"], opensModel: true, run: false },
+    { name: "rm", net: false, write: "cache", variables: [], opensModel: false, run: false },
+    { name: "bench", net: false, write: "all", variables: [], opensModel: true, run: false },
+    { name: "bench+--x", net: false, write: "none", variables: [], opensModel: true, run: true },
   ]);
 });
 
@@ -21,7 +23,10 @@ Deno.test("every row of permissions.txt says something that its readers know", (
   assert.ok(ROWS.length > 5);
   for (const line of TABLE.split("\n").filter((line) => line !== "" && !line.startsWith("#"))) {
     if (line.startsWith("env ")) assert.match(line, /^env +[A-Z_]+ +\S+$/);
-    else assert.match(line, /^\S+ +(-|yes) +(-|cache|yes) +(-|[A-Z_]+(,[A-Z_]+)*) +(-|no)$/);
+    else {assert.match(
+        line,
+        /^\S+ +(-|yes) +(-|cache|yes) +(-|[A-Z_]+(,[A-Z_]+)*) +(-|no) +(-|deno)$/,
+      );}
   }
   const names = ROWS.map(({ name }) => name);
   assert.deepEqual(names, [...new Set(names)]);
@@ -38,12 +43,16 @@ Deno.test("grantsOf() adds up the rows of a command and of its models", () => {
   assert.equal(hub.write, "all");
   assert.ok(hub.variables.includes("HF_TOKEN"));
   assert.equal(grantsOf(ROWS, "rm", () => true).net, false);
+  const against = (word: string) => word === "--against";
+  assert.equal(grantsOf(ROWS, "bench", against).run, true);
+  assert.equal(grantsOf(ROWS, "bench", none).run, false);
+  assert.equal(grantsOf(ROWS, "generate", against).run, false);
   // No command, however it is spelled, is a model.
   assert.equal(grantsOf(ROWS, "hf:", none).net, false);
 });
 
 Deno.test("denoFlags() writes no directory that Deno would take for two", () => {
-  const grants = { net: false, write: "cache", variables: ["A"] } as const;
+  const grants = { net: false, write: "cache", variables: ["A"], run: true } as const;
   const start = [
     "--unstable-no-legacy-abort",
     "--no-prompt",
@@ -54,6 +63,7 @@ Deno.test("denoFlags() writes no directory that Deno would take for two", () => 
   assert.deepEqual(denoFlags(grants, "/a b"), [...start, "--allow-write=/a b"]);
   assert.deepEqual(denoFlags(grants, "/a,b"), [...start, "--allow-write"]);
   assert.deepEqual(denoFlags(grants, ""), start);
+  assert.deepEqual(denoFlags(grants, "", "/bin/deno"), [...start, "--allow-run=/bin/deno"]);
 });
 
 Deno.test("commandOf() is the first argument that is no option and no option's value", () => {

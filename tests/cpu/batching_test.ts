@@ -1,7 +1,11 @@
 /** What a sequence gets must not depend on how it is cut, where it lies, or what runs beside it. */
 
 import assert from "node:assert/strict";
-import type { BatchSequence } from "../../engine/run/runner.ts";
+import { loadCpuRunner } from "../../engine/cpu/runner.ts";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
+import type { Batch, BatchSequence } from "../../engine/run/runner.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { readGolden } from "../assert.ts";
 import { blocksFor, logitsOf, run, sample } from "../reference/tiny_runner.ts";
@@ -97,4 +101,49 @@ Deno.test("CpuRunner copies blocks between steps, in order, and follows tables i
       expected,
     );
   });
+});
+
+Deno.test("CpuRunner gives the same tokens where a step makes weights or buffers anew", async () => {
+  for (const [architecture, format] of [["qwen3moe", "Q4_0"], ["llama", "Q4_K_M"]] as const) {
+    const path = Deno.makeTempFileSync({ suffix: ".gguf" });
+    Deno.writeFileSync(path, tinyModel(architecture, format));
+    const file = openGguf(path);
+    const runner = await loadCpuRunner(file, configFromGguf(file), { threads: 2 });
+    try {
+      const { context: { memory, scratch }, model } = runner.stepper;
+      const answer = async (anew: Batch["anew"], spoil: () => void) => {
+        const ids: number[] = [];
+        for (let step = 0; step < 6; step++) {
+          const { tokens } = await runner.submit({
+            sequences: [{
+              slot: 0,
+              tokens: step === 0 ? IDS.slice(0, 20) : null,
+              start: step === 0 ? 0 : 19 + step,
+              blockTables: [[0, 1]],
+              sampling: GREEDY,
+            }],
+            ...(anew && { anew }),
+          }).read();
+          ids.push(...tokens[0]!);
+          spoil();
+        }
+        return ids;
+      };
+      const expected = await answer(undefined, () => {});
+      // What is made anew may be lost between two steps.
+      const weights = await answer({ weights: true, buffers: false }, () => {
+        memory.floats.fill(NaN, model.weights.embedding.address / 4, scratch.hidden / 4);
+      });
+      assert.deepEqual(weights, expected);
+      await answer({ weights: true, buffers: false }, () => {});
+      const buffers = await answer({ weights: false, buffers: true }, () => {
+        memory.words.fill(-1, scratch.hidden / 4, (scratch.hidden + scratch.bytes) / 4);
+      });
+      assert.deepEqual(buffers, expected);
+    } finally {
+      runner.destroy();
+      file.close();
+      Deno.removeSync(path);
+    }
+  }
 });

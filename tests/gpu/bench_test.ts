@@ -81,6 +81,11 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
     "Mode | Time (s) | Throughput (tok/s) | Cache Hit Rate",
     "Speedup | Blocks Allocated | Shared Blocks | Cache Hits | Tokens Saved | Block Hits | Time without (s) | Time with (s)",
   ],
+  modes: [
+    "Format | Throughput | Latency | vs direct | Context",
+    "Metric | Value",
+    "Metric | Value | Calculation",
+  ],
   scenarios: [
     "ID | Description | Prompt | Decode | TTFT (ms) | Decode TPS | Prefill TPS",
     "Metric | Value | Limit (computed) | % of limit",

@@ -276,3 +276,41 @@ Deno.test("Engine on the device: 20 requests share a system prompt of 286 tokens
   assert.equal(cached.stats.prefillTokens, 5920 - 5168);
   runner.destroy();
 });
+
+Deno.test("a step that makes weights or buffers anew gives the same tokens, and leaves nothing behind", async () => {
+  const file = openGguf(PATH);
+  const gpu = await openGpu();
+  const runner = await GpuRunner.load(gpu, { file, config: configFromGguf(file) }, {
+    contextLength: 512,
+    blocks: [40],
+    maxSequences: 2,
+  });
+  const serve = async (keep: EngineOptions["keep"]) => {
+    const engine = new Engine(runner, { prefixCacheBlocks: 0, ...(keep && { keep }) });
+    const before = { uploaded: gpu.copied.toDevice, steps: engine.stats.steps };
+    const [one, two] = await engine.generate([ask(text(1, 20), 6), ask(text(2, 9), 4)]);
+    await engine.stop();
+    const each = (gpu.copied.toDevice - before.uploaded) / engine.stats.steps;
+    return { ids: [one!.ids, two!.ids], each };
+  };
+  const { ids, each } = await serve(undefined);
+  const memory = { ...gpu.memory };
+  const made: string[] = [];
+  const create = gpu.device.createBuffer.bind(gpu.device);
+  gpu.device.createBuffer = (descriptor) => {
+    made.push(descriptor.label!);
+    return create(descriptor);
+  };
+  const weights = await serve({ weights: false });
+  assert.deepEqual(weights.ids, ids);
+  assert.ok(weights.each > memory.weights * 0.9 + each, `${weights.each} bytes a step`);
+  assert.ok(!made.includes("hidden"));
+  const buffers = await serve({ buffers: false });
+  assert.deepEqual(buffers.ids, ids);
+  assert.ok(Math.abs(buffers.each - each) < each);
+  // One for each of six steps.
+  assert.ok(made.filter((label) => label === "hidden").length >= 6);
+  assert.deepEqual(gpu.memory, memory);
+  runner.destroy();
+  file.close();
+});

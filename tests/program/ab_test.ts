@@ -15,7 +15,7 @@ Deno.test("tvllm bench ab compares two settings, and compare reads what it write
   assert.equal(run.code, 0, run.stderr);
   assert.match(run.stdout, /^# B \(--device cpu --threads 1 --kv-type f32\) against A \(--device/);
   assert.match(run.stdout, /^\| KV cache +\| f16 +\| f32 +\|$/m);
-  assert.match(run.stdout, /were interleaved in one process/);
+  assert.match(run.stdout, /were interleaved:/);
   assert.match(run.stdout, /^\*\*By e2e, .*\*\* \(\d\.\d{3} .* after \d+ rounds of four runs\)/m);
   assert.match(await Deno.readTextFile(csv!), /,ab,tvllm stories,e2e,ms,/);
   const [a, b] = z.array(reportSchema).parse(JSON.parse(await Deno.readTextFile(json!)));
@@ -25,6 +25,73 @@ Deno.test("tvllm bench ab compares two settings, and compare reads what it write
   const again = await runTvllm(["compare", json!]);
   assert.equal(again.code, 0, again.stderr);
   assert.match(again.stdout, /^# B against A\n\n## ab: /);
+  await Deno.remove(directory, { recursive: true });
+});
+
+/** A checkout whose library serves what a fake model makes of each prompt, a token each 20 ms. */
+function slowCheckout(): string {
+  const directory = Deno.makeTempDirSync();
+  Deno.writeTextFileSync(join(directory, "deno.json"), `{ "version": "0.0.7" }`);
+  Deno.writeTextFileSync(
+    join(directory, "mod.ts"),
+    `const engine = {
+      async *submit({ promptIds, maxTokens }) {
+        for (let i = 0; i < maxTokens; i++) {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          yield { id: promptIds[i % promptIds.length] };
+        }
+      },
+    };
+    export async function load(path, options) {
+      if (options.threads === 3) throw new Error("there are no three threads");
+      return {
+        device: { kind: "cpu", driver: "software", description: "fake", detail: "5 threads" },
+        contextLength: 100,
+        withEngine: (_, use) => use(engine),
+        [Symbol.asyncDispose]: async () => {},
+      };
+    }`,
+  );
+  return directory;
+}
+
+Deno.test("tvllm bench ab --against measures two checkouts, each by its own library", async () => {
+  const directory = slowCheckout();
+  const args = [...SHORT, "--against", directory, "--budget", "60"];
+  const json = join(directory, "ab.json");
+  const run = await runTvllm(["bench", ...args, "--json", json, "--", ...CPU]);
+  assert.equal(run.code, 0, run.stderr);
+  assert.match(run.stdout, /^# B \(this checkout --device cpu --threads 1\) against A \(\/.*1\)$/m);
+  assert.match(run.stdout, /^\| tvllm +\| 0\.0\.7, commit unknown +\| \d/m);
+  assert.match(run.stdout, /^\| e2e .*\| faster +\|$/m);
+  assert.match(run.stdout, /\*\*By e2e, B takes .* less time than A\*\*/);
+  const [a, b] = z.array(reportSchema).parse(JSON.parse(await Deno.readTextFile(json)));
+  assert.deepEqual([a!.environment.host.threads, b!.environment.host.threads], [5, 1]);
+  assert.equal(a!.environment.model.sha256, b!.environment.model.sha256);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("tvllm bench ab --against says what a checkout cannot do", async () => {
+  const directory = slowCheckout();
+  for (
+    const [options, message] of [
+      [["--", "--device", "cpu", "--threads", "3", "--", ...CPU], /there are no three threads/],
+      [["-p", "99", "--", ...CPU, "--", ...CPU], /the context has room for 100; ask for fewer/],
+    ] as const
+  ) {
+    const { code, stderr } = await runTvllm([
+      "bench",
+      ...SHORT,
+      "--against",
+      directory,
+      ...options,
+    ]);
+    assert.notEqual(code, 0);
+    assert.match(stderr, message);
+  }
+  const { code, stderr } = await runTvllm(["bench", "ab", "--against", join(directory, "none")]);
+  assert.equal(code, 2);
+  assert.match(stderr, /Cannot compare with .*none: it is no checkout of tvllm/);
   await Deno.remove(directory, { recursive: true });
 });
 

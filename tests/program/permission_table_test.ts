@@ -27,10 +27,11 @@ async function shellFlags(
   const lines = cases.map(({ args, env }) => {
     const set = Object.entries(env).map(([name, value]) => `export ${name}=${quote(value)};`);
     return `(${set.join(" ")} . ./cli/launch.sh; grant ${args.map(quote).join(" ")} <"$0"
-      printf '%s\\n' $permissions \${writable:+"--allow-write=$writable"} '')`;
+      printf '%s\\n' $permissions \${writable:+"--allow-write=$writable"} \\
+        \${runnable:+"--allow-run=$runnable"} '')`;
   });
   const result = await run(which("sh")!, ["-euc", lines.join("\n"), "cli/permissions.txt"], {
-    env: { HOME: "", XDG_CACHE_HOME: "" },
+    env: { HOME: "", XDG_CACHE_HOME: "", DENO: "/bin/deno" },
   });
   assert.equal(result.stderr, "");
   return result.stdout.split("\n\n").slice(0, -1).map((flags) => flags.split("\n"));
@@ -52,7 +53,7 @@ Deno.test({
         "-msynth:a",
         "",
       ],
-      ...["*", "--", "-", "a\nhf:b", "it's"],
+      ...["*", "--", "-", "a\nhf:b", "it's", "--against", "--against=x", "x--against"],
     ];
     const variables = ["HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "TVLLM_CACHE"];
     const values = fc.constantFrom("", "/a", "/with a space", "/with,comma");
@@ -65,7 +66,7 @@ Deno.test({
     const shell = await shellFlags(cases);
     assert.equal(shell.length, cases.length);
     for (const [i, { args, env }] of cases.entries()) {
-      const said = permissionFlags(TABLE, args, env);
+      const said = permissionFlags(TABLE, args, { env, deno: "/bin/deno" });
       const sorted = (flags: readonly string[]) => flags.flatMap((flag) => flag.split(" ")).sort();
       // A list of variables may name one twice in sh.
       const once = shell[i]!.map((flag) =>

@@ -3,12 +3,14 @@ import { join } from "node:path";
 import { ROOT, run } from "./run_tvllm.ts";
 
 /** The permissions left of all, once `command` has begun. */
-async function left(command: string, model?: string): Promise<string[]> {
+async function left(command: string, model?: string, option?: string): Promise<string[]> {
   const program = join(Deno.makeTempDirSync(), "program.ts");
   Deno.writeTextFileSync(
     program,
     `import { dropPermissions } from ${JSON.stringify(join(ROOT, "cli/permissions.ts"))};
-    dropPermissions(${JSON.stringify(command)}, [${JSON.stringify(model)}]);
+    dropPermissions(${JSON.stringify(command)}, [${JSON.stringify(model)}], [${
+      JSON.stringify(option)
+    }]);
     const names = ["read", "write", "net", "env", "run", "sys", "ffi"];
     console.log(names.filter((name) =>
       Deno.permissions.querySync({ name }).state === "granted").join());`,
@@ -19,17 +21,19 @@ async function left(command: string, model?: string): Promise<string[]> {
 }
 
 for (
-  const [command, model, expected] of [
+  const [command, model, expected, option] of [
     ["generate", "a.gguf", ["read", "env"]],
     ["generate", "hf:a/b", ["read", "write", "net", "env"]],
     ["bench", undefined, ["read", "write", "env"]],
+    ["bench", undefined, ["read", "write", "env", "run"], "--against"],
+    ["generate", undefined, ["read", "env"], "--against"],
     ["pull", "hf:a/b", ["read", "write", "net", "env"]],
     ["rm", "hf:a/b", ["read", "write", "env"]],
   ] as const
 ) {
-  const name = [command, ...(model === undefined ? [] : [model])].join(" ");
+  const name = [command, model ?? [], option ?? []].flat().join(" ");
   Deno.test(`with all permissions given, ${name} keeps ${expected.join(", ")}`, async () => {
-    assert.deepEqual(await left(command, model), expected);
+    assert.deepEqual(await left(command, model, option), expected);
   });
 }
 

@@ -350,3 +350,26 @@ Deno.test("TokenStream serves several next() at once, in order, and all of them 
   await engine.stop();
   await engine.stop();
 });
+
+Deno.test("Engine without kept keys enters all tokens again for each new one, and says the same", async () => {
+  const requests = [ask(text(1, 40), { maxTokens: 9 }), ask(text(2, 7), { maxTokens: 5 })];
+  const runner = new FakeRunner({ maxBatchTokens: 30 });
+  const engine = new Engine(runner, { keep: { keys: false }, steps: 4 });
+  const ids = (await engine.generate(requests)).map((one) => one.ids);
+  assert.deepEqual(ids, requests.map((request) => answer(request)));
+  // Each token of an answer is sampled after all tokens before it.
+  const sum = (length: number, count: number) => count * length + count * (count - 1) / 2;
+  const entered = runner.batches.flatMap(({ sequences }) => sequences.map((s) => s.tokens!.length));
+  assert.equal(entered.reduce((a, b) => a + b), sum(40, 9) + sum(7, 5));
+  assert.ok(runner.batches.every(({ steps, anew }) => steps === 1 && anew === undefined));
+  assert.equal(engine.stats.prefix.hits + engine.stats.preemptions, 0);
+  // A cache with room for one of them alone.
+  const tight = new Engine(new FakeRunner({ blocks: 4 }), { keep: { keys: false } });
+  assert.deepEqual((await tight.generate(requests)).map((one) => one.ids), ids);
+});
+
+Deno.test("Engine tells the runner what each step makes anew", async () => {
+  const runner = new FakeRunner();
+  await new Engine(runner, { keep: { weights: false } }).generate([ask(text(1, 4))]);
+  for (const { anew } of runner.batches) assert.deepEqual(anew, { weights: true, buffers: false });
+});

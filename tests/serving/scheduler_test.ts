@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { RequestError } from "../../engine/errors.ts";
 import { KvBlocks, type KvGroupOptions } from "../../engine/run/kv_blocks.ts";
-import { type Plan, Scheduler, type SchedulerOptions } from "../../engine/run/scheduler.ts";
+import { type Plan, Scheduler } from "../../engine/run/scheduler.ts";
+import type { SchedulerOptions } from "../../engine/run/scheduler_options.ts";
 import type { GenerationRequest, Sequence } from "../../engine/run/sequence.ts";
 
 const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };

@@ -92,7 +92,7 @@ function notes(part: Part): string[] {
   const several = a.length + b.length > 2;
   return [
     paired
-      ? "A and B were interleaved in one process: B / A is the median of the ratios within a repetition."
+      ? "A and B were interleaved: B / A is the median of the ratios within a repetition."
       : several
       ? "The interval of B / A comes from how far runs of a side lie apart; of fewer than six runs in all, from how far their repetitions do."
       : "A and B ran at different times: what changed on the machine between them is in B / A. Its interval takes runs to lie 2.5 times as far apart as the repetitions of one. Several runs of a side, separated by commas, show how far they do, and `tvllm bench ab` interleaves the sides.",
