@@ -12,22 +12,31 @@ import { EXIT, InterruptedError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { LineEditor, QuietKeys } from "./line_editor.ts";
 import { toGenerateOptions } from "./options.ts";
+import type { SavedChats } from "./saved_chats.ts";
 import type { Terminal } from "./terminal.ts";
 import { count, counted, milliseconds } from "./transfer.ts";
 
 /** How full the context is when the user is told what will happen at its end. */
 const NEARLY_FULL = 0.75;
 
+/** Where a chat is held, and what is left of earlier ones. */
+interface Place {
+  readonly terminal: Terminal;
+  readonly saved: SavedChats;
+}
+
 /** Chats until the user ends it. */
 export async function chat(
   model: Model,
   values: ChatValues & TextValues,
-  terminal: Terminal,
+  place: Place,
 ): Promise<void> {
-  await new Chat(model, values, terminal).run();
+  await new Chat(model, values, place).run();
 }
 
 class Chat {
+  readonly terminal: Terminal;
+  readonly #saved: SavedChats;
   readonly #conversation: Conversation;
   readonly #settings: ChatSettings;
   #last: { readonly summary: AnswerSummary; readonly reused: number } | undefined;
@@ -35,8 +44,10 @@ class Chat {
   constructor(
     readonly model: Model,
     readonly values: ChatValues & TextValues,
-    readonly terminal: Terminal,
+    { terminal, saved }: Place,
   ) {
+    this.terminal = terminal;
+    this.#saved = saved;
     this.#conversation = new Conversation(model, toGenerateOptions(values));
     this.#settings = new ChatSettings(values);
   }
@@ -65,6 +76,8 @@ class Chat {
         return await runCommand({
           conversation: this.#conversation,
           settings: this.#settings,
+          saved: this.#saved,
+          model: this.model.config.name,
           statistics: () => this.#statistics(),
           say: (text) => terminal.write(text),
           ask: (text) => this.#turn(text, signal),

@@ -4,12 +4,17 @@ import { printable } from "../engine/files/quote.ts";
 import type { ChatSettings } from "./chat_settings.ts";
 import type { Conversation } from "./conversation.ts";
 import { UsageError } from "./exit_codes.ts";
+import type { SavedChats } from "./saved_chats.ts";
 import { nearest } from "./suggestion.ts";
+import { counted } from "./transfer.ts";
 
 /** The chat, as its commands see it. */
 export interface CommandTarget {
   readonly conversation: Conversation;
   readonly settings: ChatSettings;
+  readonly saved: SavedChats;
+  /** The name of the model. */
+  readonly model: string;
   /** Of the last answer and of all, for people. */
   statistics(): string;
   say(text: string): void;
@@ -73,8 +78,34 @@ const COMMANDS: readonly ChatCommand[] = [
     summary: "changes a setting, as in /set temp 0.2; without NAME, lists them",
     run({ settings, say }, argument) {
       const [, name = "", value = ""] = /^(\S*)\s*([^]*)$/.exec(argument)!;
-      if (value !== "") settings.set(name, value);
-      else say(rows(settings.table));
+      if (value === "") return say(rows(settings.table));
+      settings.set(name, value);
+      say(`Set ${name} to ${value}.\n`);
+    },
+  },
+  {
+    usage: "/save NAME",
+    summary: "keeps the conversation for another day",
+    run({ conversation, saved, model, say }, name) {
+      if (name === "") throw new UsageError("Cannot save without a name: /save NAME");
+      if (conversation.isEmpty) throw new UsageError("Cannot save: nothing has been said yet");
+      const { turns, system } = conversation;
+      const chat = { name, saved: new Date().toISOString(), model, turns };
+      const replaced = saved.save({ ...chat, ...(system !== undefined && { system }) });
+      say(`Saved as ${name}${replaced ? ", in the place of an earlier one" : ""}.\n`);
+    },
+  },
+  {
+    usage: "/load NAME",
+    summary: "goes on with a saved conversation; without NAME, lists them",
+    run({ conversation, saved, say }, name) {
+      if (name === "") return say(listOf(saved));
+      const { turns, system, model } = saved.load(name);
+      conversation.restore(turns, system);
+      say(
+        `Loaded ${counted(turns.length, "turn")} with ${model}. ` +
+          `The last answer: ${excerpt(turns.at(-1)!.answer)}\n`,
+      );
     },
   },
   {
@@ -125,6 +156,15 @@ function help(): string {
 /** Lines of a name and what belongs to it. */
 export function rows(table: Readonly<Record<string, string>>): string {
   return Object.entries(table).map(([name, value]) => `  ${name.padEnd(16)}${value}\n`).join("");
+}
+
+function listOf(saved: SavedChats): string {
+  const chats = saved.list();
+  if (chats.length === 0) return "Nothing is saved yet: /save NAME keeps the conversation.\n";
+  return rows(Object.fromEntries(chats.map((chat) => [
+    chat.name,
+    `${chat.saved.slice(0, 10)}, ${counted(chat.turns.length, "turn")} with ${chat.model}`,
+  ])));
 }
 
 function excerpt(text: string): string {

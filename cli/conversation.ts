@@ -1,4 +1,4 @@
-/** A chat as data: its messages, and the request of its next turn. */
+/** A chat as data: its turns, and the request of the next one. */
 
 import { RequestError } from "../engine/errors.ts";
 import type { GenerateOptions, Model } from "../engine/mod.ts";
@@ -6,21 +6,20 @@ import { templateOf } from "../engine/prompt.ts";
 import type { Answer } from "../engine/run/answer.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
 
-/** A turn, and what it can be taken back to. */
-interface Turn {
-  readonly before: readonly ChatMessage[];
-  readonly text: string;
+/** What was asked, and the answer to it. */
+export interface Turn {
+  /** "" where Enter alone asked for more of the text. */
+  readonly prompt: string;
+  readonly answer: string;
 }
 
 /**
- * The messages so far. Every turn is the whole conversation anew, so that the template sees it all;
- * the engine's prefix cache computes only what the turn before has not.
+ * The turns so far. Every turn asks with the whole conversation, so that the template sees it all; the
+ * engine's prefix cache computes only what the turn before has not.
  */
 export class Conversation {
-  #messages: readonly ChatMessage[] = [];
-  #asked: readonly ChatMessage[] = [];
-  #text = "";
-  readonly #turns: Turn[] = [];
+  #turns: readonly Turn[] = [];
+  #prompt = "";
   /** The model has no chat template: its answers go on with what was written. */
   readonly continues: boolean;
   system: string | undefined;
@@ -34,32 +33,28 @@ export class Conversation {
   }
 
   get isEmpty(): boolean {
-    return this.#messages.length === 0;
+    return this.#turns.length === 0;
   }
 
-  /** What was said, without the system message. */
-  get messages(): readonly ChatMessage[] {
-    return this.#messages;
+  get turns(): readonly Turn[] {
+    return this.#turns;
   }
 
   reset(): void {
-    this.#messages = [];
-    this.#turns.length = 0;
+    this.#turns = [];
   }
 
   /** Goes on from another conversation. */
-  restore(messages: readonly ChatMessage[], system: string | undefined): void {
-    this.reset();
-    this.#messages = messages;
+  restore(turns: readonly Turn[], system: string | undefined): void {
+    this.#turns = turns;
     this.system = system;
   }
 
   /** Takes the last turn back and returns what was asked in it; undefined if there is none. */
   undo(): string | undefined {
-    const turn = this.#turns.pop();
-    if (turn === undefined) return undefined;
-    this.#messages = turn.before;
-    return turn.text;
+    const last = this.#turns.at(-1);
+    this.#turns = this.#turns.slice(0, -1);
+    return last?.prompt;
   }
 
   /**
@@ -71,12 +66,9 @@ export class Conversation {
    * @throws {ModelFormatError} if the template fails.
    */
   ask(text: string, options: Omit<GenerateOptions, "system">): Answer {
-    this.#text = text;
-    this.#asked = text === "" ? this.#messages : [...this.#messages, message("user", text)];
-    const { system } = this;
-    const all = system === undefined ? this.#asked : [message("system", system), ...this.#asked];
+    this.#prompt = text;
     try {
-      return this.model.generate(all, { ...this.#options, ...options });
+      return this.model.generate(this.#messages(text), { ...this.#options, ...options });
     } catch (error) {
       const tooLong = error instanceof RequestError && error.kind === "too-long";
       if (!tooLong || this.isEmpty) throw error;
@@ -87,14 +79,34 @@ export class Conversation {
     }
   }
 
-  /** Adds the turn: what was asked, and the answer to it. */
-  answered(text: string): void {
-    const last = this.#asked.at(-1)!;
-    this.#turns.push({ before: this.#messages, text: this.#text });
-    this.#messages = this.continues
-      ? [...this.#asked.slice(0, -1), message(last.role, last.content + text)]
-      : [...this.#asked, message("assistant", text)];
+  /** Adds the turn: what was asked last, and the answer to it. */
+  answered(answer: string): void {
+    this.#turns = [...this.#turns, { prompt: this.#prompt, answer }];
   }
+
+  /** All that is put to the model for the answer to `prompt`. */
+  #messages(prompt: string): ChatMessage[] {
+    const said = this.continues
+      ? texts([...this.#turns, { prompt, answer: "" }]).map((text) => message("user", text))
+      : [
+        ...this.#turns.flatMap((turn) => [
+          message("user", turn.prompt),
+          message("assistant", turn.answer),
+        ]),
+        message("user", prompt),
+      ];
+    return this.system === undefined ? said : [message("system", this.system), ...said];
+  }
+}
+
+/** Turns as texts, each with what the model wrote on from it. */
+function texts(turns: readonly Turn[]): string[] {
+  const texts: string[] = [];
+  for (const { prompt, answer } of turns) {
+    const before = prompt === "" ? texts.pop() ?? "" : "";
+    texts.push(before + prompt + answer);
+  }
+  return texts;
 }
 
 function message(role: string, content: string): ChatMessage {

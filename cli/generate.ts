@@ -25,6 +25,7 @@ import {
   toGenerateOptions,
 } from "./options.ts";
 import { composePrompt } from "./prompt_input.ts";
+import { dataDirectory, SavedChats } from "./saved_chats.ts";
 import { Terminal } from "./terminal.ts";
 import { counted } from "./transfer.ts";
 
@@ -88,11 +89,15 @@ export function addGenerate(program: Command): void {
       const prompts = many
         ? await readPrompts(options.prompts!, terminal)
         : await onePrompt(argument, options, terminal);
+      if (prompts === undefined) {
+        using saved = SavedChats.open(dataDirectory());
+        await using model = await openEngine(options, terminal, { maxSequences: 1 });
+        return await chat(model, values, { terminal, saved });
+      }
       const model = await openEngine(options, terminal, {
         maxSequences: many ? options.concurrency : 1,
       });
       try {
-        if (prompts === undefined) return await chat(model, values, terminal);
         using interrupts = new Interrupts();
         const { signal } = interrupts;
         const job = { model, prompts, values, signal, terminal };

@@ -6,9 +6,10 @@
 tvllm_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 tvllm_cache=${tvllm_cache:+$tvllm_cache/tvllm}
 
-# Sets $permissions, a list of Deno's flags, $writable, the only directory that may be written (or
-# nothing), and $runnable, the only program that may be started (or nothing), from tvllm's arguments; exports TVLLM_CACHE, and what Deno is to find in the environment. Reads
-# permissions.txt on standard input.
+# Sets $permissions, a list of Deno's flags, $writable, the only directories that may be written (or
+# nothing), and $runnable, the only program that may be started (or nothing), from tvllm's arguments;
+# exports TVLLM_CACHE, TVLLM_DATA, and what Deno is to find in the environment. Reads permissions.txt on
+# standard input.
 grant() {
   # The command: the first argument that is neither an option nor the value of one.
   command='' previous=''
@@ -28,7 +29,9 @@ grant() {
   TVLLM_CACHE=${TVLLM_CACHE:-${HF_HUB_CACHE:-${HF_HOME:+$HF_HOME/hub}}}
   cache_home=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
   TVLLM_CACHE=${TVLLM_CACHE:-${cache_home:+$cache_home/huggingface/hub}}
-  export TVLLM_CACHE
+  data_home=${XDG_DATA_HOME:-${HOME:+$HOME/.local/share}}
+  TVLLM_DATA=${TVLLM_DATA:-${data_home:+$data_home/tvllm}}
+  export TVLLM_CACHE TVLLM_DATA
 
   net='' write='' variables='' runnable='' opens=yes
   words="$command ${TVLLM_MODEL:-} $*"
@@ -52,7 +55,7 @@ grant() {
     esac
     [ "$row_model" != no ] || opens=''
     [ "$row_net" = - ] || net=yes
-    [ "$row_write" = - ] || [ "$write" = yes ] || write=$row_write
+    case "$row_write $write " in -* | *" $row_write "*) ;; *) write="$write $row_write" ;; esac
     # shellcheck disable=SC2034 # $runnable is for who sources this
     [ "$row_run" = - ] || runnable=${DENO:-}
     [ "$row_variables" = - ] || variables=${variables:+$variables,}$row_variables
@@ -63,17 +66,23 @@ grant() {
   permissions="--unstable-no-legacy-abort --no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
   # The hub sends its files from other hosts, whose names change.
   [ -z "$net" ] || permissions="$permissions --allow-net"
-  case $write in
-    yes) permissions="$permissions --allow-write" ;;
-    cache)
-      # To Deno a comma ends a path.
-      # shellcheck disable=SC2034 # $writable is for who sources this
-      case $TVLLM_CACHE in
-        *,*) permissions="$permissions --allow-write" ;;
-        *) writable=$TVLLM_CACHE ;;
-      esac
-      ;;
-  esac
+  # shellcheck disable=SC2034 # $writable is for who sources this
+  for kind in $write; do
+    case $kind in
+      cache) directory=$TVLLM_CACHE ;;
+      data) directory=$TVLLM_DATA ;;
+      *) directory=, ;;
+    esac
+    # To Deno a comma ends a path.
+    case $directory in
+      '') ;;
+      *,*)
+        permissions="$permissions --allow-write" writable=''
+        break
+        ;;
+      *) writable=${writable:+$writable,}$directory ;;
+    esac
+  done
 }
 
 # Mesa's software Vulkan driver prints an error for every run without this directory.

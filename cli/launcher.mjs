@@ -42,6 +42,18 @@ export function modelCache(env) {
 }
 
 /**
+ * Where saved chats are, found as the program itself finds it.
+ *
+ * @param {Readonly<Record<string, string | undefined>>} env
+ */
+export function dataDirectory(env) {
+  if (env["TVLLM_DATA"]) return env["TVLLM_DATA"];
+  const home = env["HOME"] || env["USERPROFILE"];
+  const data = env["XDG_DATA_HOME"] || (home && join(home, ".local", "share"));
+  return data ? join(data, "tvllm") : "";
+}
+
+/**
  * Deno's flags for these arguments.
  *
  * @param {string} table the text of permissions.txt
@@ -57,7 +69,8 @@ export function permissionFlags(table, args, { env, deno }) {
     word.startsWith("--")
       ? [" ", "="].some((after) => ` ${args.join(" ")} `.includes(` ${word}${after}`))
       : [" ", "=", "m"].some((before) => words.includes(before + word));
-  return denoFlags(grantsOf(parsePermissions(table), command, has), modelCache(env), deno);
+  const directories = { cache: modelCache(env), data: dataDirectory(env) };
+  return denoFlags(grantsOf(parsePermissions(table), command, has), directories, deno);
 }
 
 /**
@@ -250,6 +263,7 @@ function main() {
     ...parseEnvironment(readTable()),
     ...process.env,
     TVLLM_CACHE: modelCache(process.env),
+    TVLLM_DATA: dataDirectory(process.env),
   };
   const runtime = runtimeDir();
   if (runtime !== undefined) env["XDG_RUNTIME_DIR"] = runtime;

@@ -21,8 +21,8 @@ export class LineEditor {
   constructor(readonly prompt: string, readonly commands: readonly string[]) {}
 
   /**
-   * The next message: lines that were pasted together are one, and those that end in a backslash go on
-   * in the next; but a command is a line of its own.
+   * The next message: lines that were pasted together are one, and a line that ends in a backslash goes
+   * on in the next; but a command that was pasted is a line of its own.
    * Undefined at the end of input (Ctrl-D). Ctrl-C discards what was typed.
    *
    * @throws {InterruptedError} on Ctrl-C where nothing was typed, and when `signal` is aborted.
@@ -48,14 +48,17 @@ export class LineEditor {
     editor.on("history", (history: string[]) => {
       this.#history = history;
     });
-    editor.on("line", (line) => this.#lines.push(line));
-    /** Lines of which the last goes on. */
-    let open = 0;
+    /** What goes on in the next line. */
+    let open = "";
+    editor.on("line", (line) => {
+      this.#lines.push(open + line);
+      open = "";
+    });
     editor.on("SIGINT", () => {
       process.stdout.write("^C\n");
-      const typed = editor.line !== "" || this.#lines.length > 0;
+      const typed = editor.line !== "" || open !== "" || this.#lines.length > 0;
       this.#lines = [];
-      open = 0;
+      open = "";
       keys.input.pause();
       if (!typed) reject(new InterruptedError(EXIT.interrupted));
       else resolve(null);
@@ -65,11 +68,11 @@ export class LineEditor {
     editor.on("close", () => resolve(undefined));
     const take = () => {
       // The last line of a paste may still wait for its Enter.
-      if (editor.line !== "" || this.#lines.length === open) return;
+      if (editor.line !== "" || open !== "" || this.#lines.length === 0) return;
       const last = this.#lines.at(-1)!;
       if (last.endsWith("\\")) {
-        this.#lines.splice(-1, 1, last.slice(0, -1));
-        open = this.#lines.length;
+        this.#lines.pop();
+        open = `${last.slice(0, -1)}\n`;
         editor.setPrompt(CONTINUED);
         editor.prompt();
         return;

@@ -4,10 +4,18 @@
  */
 
 /**
+ * @typedef {"cache" | "data"} Place a directory: of models, of saved chats
+ */
+
+/**
+ * @typedef {"all" | readonly Place[]} Write what may be written
+ */
+
+/**
  * @typedef {object} Row of the table
  * @property {string} name
  * @property {boolean} net
- * @property {"none" | "cache" | "all"} write
+ * @property {Write} write
  * @property {readonly string[]} variables
  * @property {boolean} opensModel
  * @property {boolean} run
@@ -16,12 +24,13 @@
 /**
  * @typedef {object} Grants
  * @property {boolean} net
- * @property {"none" | "cache" | "all"} write
+ * @property {Write} write
  * @property {readonly string[]} variables
  * @property {boolean} run whether it may start Deno
  */
 
-const WRITE = /** @type {const} */ ({ "-": "none", "cache": "cache", "yes": "all" });
+/** @type {Readonly<Record<string, Write>>} */
+const WRITE = { "-": [], "cache": ["cache"], "data": ["data"], "yes": "all" };
 
 /**
  * Parses the table's rows.
@@ -35,7 +44,7 @@ export function parsePermissions(text) {
     return {
       name,
       net: net === "yes",
-      write: WRITE[/** @type {keyof typeof WRITE} */ (write)],
+      write: WRITE[write] ?? [],
       variables: variables === "-" ? [] : variables.split(","),
       opensModel: model !== "no",
       run: run === "deno",
@@ -92,7 +101,9 @@ export function unionOf(rows) {
   const writes = rows.map(({ write }) => write);
   return {
     net: rows.some(({ net }) => net),
-    write: writes.includes("all") ? "all" : writes.includes("cache") ? "cache" : "none",
+    write: writes.includes("all")
+      ? "all"
+      : [...new Set(writes.flatMap((write) => write === "all" ? [] : write))],
     variables: [...new Set(rows.flatMap(({ variables }) => variables))],
     run: rows.some(({ run }) => run),
   };
@@ -102,20 +113,23 @@ export function unionOf(rows) {
  * Deno's flags for exactly these permissions.
  *
  * @param {Grants} grants
- * @param {string} cache the directory of models
+ * @param {Readonly<Record<Place, string>>} directories "" where there is none
  * @param {string} [deno] what may be started, if it may be; without, nothing
  * @returns {string[]}
  */
-export function denoFlags({ net, write, variables, run }, cache, deno) {
+export function denoFlags({ net, write, variables, run }, directories, deno) {
   // Deno.serve tells of clients that went away by a signal; without this also of those that did not.
   const flags = ["--unstable-no-legacy-abort", "--no-prompt", "--allow-read"];
   // Other variables read as unset, so that libraries that look for them do not fail.
   flags.push("--ignore-env", `--allow-env=${variables.join(",")}`);
   // The hub sends its files from other hosts, whose names change.
   if (net) flags.push("--allow-net");
+  const paths = write === "all"
+    ? []
+    : write.map((place) => directories[place]).filter((path) => path !== "");
   // To Deno a comma ends a path.
-  if (write === "all" || (write === "cache" && cache.includes(","))) flags.push("--allow-write");
-  else if (write === "cache" && cache !== "") flags.push(`--allow-write=${cache}`);
+  if (write === "all" || paths.some((path) => path.includes(","))) flags.push("--allow-write");
+  else if (paths.length > 0) flags.push(`--allow-write=${paths.join(",")}`);
   if (run && deno !== undefined) flags.push(`--allow-run=${deno}`);
   return flags;
 }

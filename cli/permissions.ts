@@ -29,7 +29,7 @@ export function dropPermissions(
   for (const name of ["ffi", "sys"] as const) Deno.permissions.revokeSync({ name });
   if (!grants.run) dropRun();
   if (!grants.net) Deno.permissions.revokeSync({ name: "net" });
-  if (grants.write === "none") Deno.permissions.revokeSync({ name: "write" });
+  if (grants.write.length === 0) Deno.permissions.revokeSync({ name: "write" });
   for (const variable of unionOf(ROWS).variables) {
     if (grants.variables.includes(variable)) continue;
     Deno.permissions.revokeSync({ name: "env", variable });

@@ -11,13 +11,17 @@ import table from "../cli/permissions.txt" with { type: "text" };
 import { checkDenort, TARGETS } from "./denort.ts";
 import { causes, megabytes, runTask } from "./task.ts";
 
-/** The launcher reads these for tvllm and passes the result on in TVLLM_CACHE. */
-const CACHE_VARIABLES = ["HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME", "USERPROFILE"];
+/** The launchers read these for tvllm and pass the results on in TVLLM_CACHE and TVLLM_DATA. */
+const DIRECTORY_VARIABLES = [
+  ...["HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"],
+  ...["HOME", "USERPROFILE"],
+];
 
 /** A compiled program gets every permission that the launcher grants to any command; main.ts drops the rest. */
 export function compiledPermissions(): string[] {
   const all = unionOf(parsePermissions(table));
-  return denoFlags({ ...all, variables: [...all.variables, ...CACHE_VARIABLES] }, "");
+  const variables = [...all.variables, ...DIRECTORY_VARIABLES];
+  return denoFlags({ ...all, variables }, { cache: "", data: "" });
 }
 
 /** Compiles for one target; throws an error of one line that says why it did not. */

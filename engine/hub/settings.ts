@@ -41,7 +41,7 @@ export function isOffline(): boolean {
 }
 
 /** A variable that is set, not empty, and may be read. */
-function variable(name: string): string | undefined {
+export function variable(name: string): string | undefined {
   try {
     return Deno.env.get(name) || undefined;
   } catch (error) {

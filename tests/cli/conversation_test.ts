@@ -77,6 +77,27 @@ Deno.test("Conversation without a template goes on with the text", async () => {
   });
 });
 
+Deno.test("Conversation restores another with its turns, which undo() takes back one by one", async () => {
+  await withModel(async (model) => {
+    for (const options of [{ maxTokens: 4 }, { maxTokens: 4, chatTemplate: "chatml" }]) {
+      const first = new Conversation(model, { ...options, system: "Be brief." });
+      await turn(first, "Once");
+      if (first.continues) await turn(first, "");
+      const second = new Conversation(model, options);
+      second.restore(first.turns, first.system);
+      const [expected, seen] = [await turn(first, "And then"), await turn(second, "And then")];
+      assert.deepEqual(seen, expected);
+      assert.equal(second.undo(), "And then");
+      assert.deepEqual((await turn(second, "And then")).prompt, expected.prompt);
+      second.undo();
+      if (first.continues) assert.equal(second.undo(), "");
+      assert.equal(second.undo(), "Once");
+      assert.equal(second.undo(), undefined);
+      assert.ok(second.isEmpty && !first.isEmpty);
+    }
+  });
+});
+
 Deno.test("Conversation says that the context is full, and how to go on", async () => {
   await using model = await loadModel(openGguf(FILE), { device: "cpu", contextLength: 16 });
   const conversation = new Conversation(model, { maxTokens: 4 });

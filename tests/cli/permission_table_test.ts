@@ -1,21 +1,34 @@
 /** One table of permissions, read for the launcher of Node.js and the program. */
 
 import assert from "node:assert/strict";
-import { commandOf, denoPackages, isNewEnough, modelCache } from "../../cli/launcher.mjs";
-import { denoFlags, grantsOf, parsePermissions, unionOf } from "../../cli/permissions.mjs";
+import {
+  commandOf,
+  dataDirectory,
+  denoPackages,
+  isNewEnough,
+  modelCache,
+} from "../../cli/launcher.mjs";
+import {
+  denoFlags,
+  grantsOf,
+  parsePermissions,
+  unionOf,
+  type Write,
+} from "../../cli/permissions.mjs";
 
 const TABLE = Deno.readTextFileSync(new URL("../../cli/permissions.txt", import.meta.url));
 const ROWS = parsePermissions(TABLE);
 
 Deno.test("parsePermissions() reads the table", () => {
   const text =
-    "# comment\n\n* - - A,B -\npull yes cache C -\r\nrm - cache - no\nbench - yes - - -\nbench+--x - - - - deno\n";
+    "# comment\n\n* - - A,B -\nchat - data - -\npull yes cache C -\r\nrm - cache - no\nbench - yes - - -\nbench+--x - - - - deno\n";
   assert.deepEqual(parsePermissions(text), [
-    { name: "*", net: false, write: "none", variables: ["A", "B"], opensModel: true, run: false },
-    { name: "pull", net: true, write: "cache", variables: ["C"], opensModel: true, run: false },
-    { name: "rm", net: false, write: "cache", variables: [], opensModel: false, run: false },
+    { name: "*", net: false, write: [], variables: ["A", "B"], opensModel: true, run: false },
+    { name: "chat", net: false, write: ["data"], variables: [], opensModel: true, run: false },
+    { name: "pull", net: true, write: ["cache"], variables: ["C"], opensModel: true, run: false },
+    { name: "rm", net: false, write: ["cache"], variables: [], opensModel: false, run: false },
     { name: "bench", net: false, write: "all", variables: [], opensModel: true, run: false },
-    { name: "bench+--x", net: false, write: "none", variables: [], opensModel: true, run: true },
+    { name: "bench+--x", net: false, write: [], variables: [], opensModel: true, run: true },
   ]);
 });
 
@@ -25,7 +38,7 @@ Deno.test("every row of permissions.txt says something that its readers know", (
     if (line.startsWith("env ")) assert.match(line, /^env +[A-Z_]+ +\S+$/);
     else {assert.match(
         line,
-        /^\S+ +(-|yes) +(-|cache|yes) +(-|[A-Z_]+(,[A-Z_]+)*) +(-|no) +(-|deno)$/,
+        /^\S+ +(-|yes) +(-|cache|data|yes) +(-|[A-Z_]+(,[A-Z_]+)*) +(-|no) +(-|deno)$/,
       );}
   }
   const names = ROWS.map(({ name }) => name);
@@ -42,6 +55,10 @@ Deno.test("grantsOf() adds up the rows of a command and of its models", () => {
   assert.equal(hub.net, true);
   assert.equal(hub.write, "all");
   assert.ok(hub.variables.includes("HF_TOKEN"));
+  assert.deepEqual(grantsOf(ROWS, "generate", (prefix) => prefix === "hf:").write, [
+    "data",
+    "cache",
+  ]);
   assert.equal(grantsOf(ROWS, "rm", () => true).net, false);
   const against = (word: string) => word === "--against";
   assert.equal(grantsOf(ROWS, "bench", against).run, true);
@@ -52,7 +69,7 @@ Deno.test("grantsOf() adds up the rows of a command and of its models", () => {
 });
 
 Deno.test("denoFlags() writes no directory that Deno would take for two", () => {
-  const grants = { net: false, write: "cache", variables: ["A"], run: true } as const;
+  const grants = { net: false, variables: ["A"], run: true } as const;
   const start = [
     "--unstable-no-legacy-abort",
     "--no-prompt",
@@ -60,10 +77,20 @@ Deno.test("denoFlags() writes no directory that Deno would take for two", () => 
     "--ignore-env",
     "--allow-env=A",
   ];
-  assert.deepEqual(denoFlags(grants, "/a b"), [...start, "--allow-write=/a b"]);
-  assert.deepEqual(denoFlags(grants, "/a,b"), [...start, "--allow-write"]);
-  assert.deepEqual(denoFlags(grants, ""), start);
-  assert.deepEqual(denoFlags(grants, "", "/bin/deno"), [...start, "--allow-run=/bin/deno"]);
+  const flags = (write: Write, cache: string, data = "") =>
+    denoFlags({ ...grants, write }, { cache, data });
+  assert.deepEqual(flags(["cache"], "/a b"), [...start, "--allow-write=/a b"]);
+  assert.deepEqual(flags(["cache"], "/a,b"), [...start, "--allow-write"]);
+  assert.deepEqual(flags(["cache"], ""), start);
+  assert.deepEqual(flags(["cache"], "/a", "/d"), [...start, "--allow-write=/a"]);
+  assert.deepEqual(flags(["data", "cache"], "/a", "/d"), [...start, "--allow-write=/d,/a"]);
+  assert.deepEqual(flags(["data", "cache"], "/a", "/d,e"), [...start, "--allow-write"]);
+  assert.deepEqual(flags("all", "/a", "/d"), [...start, "--allow-write"]);
+  const nowhere = { cache: "", data: "" };
+  assert.deepEqual(denoFlags({ ...grants, write: [] }, nowhere, "/bin/deno"), [
+    ...start,
+    "--allow-run=/bin/deno",
+  ]);
 });
 
 Deno.test("commandOf() is the first argument that is no option and no option's value", () => {
@@ -79,6 +106,14 @@ Deno.test("modelCache() is where the program has it, on Windows too", () => {
   assert.equal(cache({ HOME: "/h", XDG_CACHE_HOME: "/x" }), "/x/huggingface/hub");
   assert.equal(cache({ HF_HOME: "/f", HOME: "/h" }), "/f/hub");
   assert.equal(cache({ TVLLM_CACHE: "/t", HF_HUB_CACHE: "/u" }), "/t");
+});
+
+Deno.test("dataDirectory() is where the program has it, on Windows too", () => {
+  const data = (env: Record<string, string>) => dataDirectory(env).replaceAll("\\", "/");
+  assert.equal(data({}), "");
+  assert.equal(data({ USERPROFILE: "C:/Users/a" }), "C:/Users/a/.local/share/tvllm");
+  assert.equal(data({ HOME: "/h", XDG_DATA_HOME: "/x" }), "/x/tvllm");
+  assert.equal(data({ TVLLM_DATA: "/t", HOME: "/h" }), "/t");
 });
 
 Deno.test("denoPackages() names npm's packages of Deno for each system", () => {

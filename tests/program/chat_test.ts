@@ -1,6 +1,7 @@
 /** The chat of `tvllm generate`, on a real terminal. On the CPU, whose answers are the same everywhere. */
 
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
 import { run } from "./run_tvllm.ts";
 
@@ -95,7 +96,7 @@ Deno.test({
     await terminal.type("lines\n");
     await terminal.shows(/is set\.\n>$/);
     await terminal.type("/bye\n");
-    assert.match(await terminal.ended(), /> \/bye\n\[exit 0\]$/);
+    assert.match(await terminal.ended(), /lines\nThe system .* set\.\n> \/bye\n\[exit 0\]$/);
   },
 });
 
@@ -119,6 +120,50 @@ Deno.test({
     await terminal.shows(/Took back: Once upon a time\n>$/);
     await terminal.type("/exit\n");
     await t.assertSnapshot(await terminal.ended());
+  },
+});
+
+Deno.test({
+  name: "chat: /save keeps a conversation, /load goes on with it in another chat",
+  ignore,
+  fn: async () => {
+    const TVLLM_DATA = join(Deno.makeTempDirSync(), "not there yet");
+    let screen: string;
+    {
+      await using terminal = await PseudoTerminal.open(`${CHAT} -s "A tale."`, { TVLLM_DATA });
+      await terminal.shows(/^>/m);
+      await terminal.type("/save tale\n");
+      await terminal.shows(/error: Cannot save: nothing has been said yet\n>$/);
+      await terminal.type("/load\n");
+      await terminal.shows(/Nothing is saved yet.*\n>$/);
+      await terminal.type("Once upon a time\n");
+      await terminal.shows(/goes on\.\n>$/);
+      await terminal.type("/save ~/tale.json\n");
+      await terminal.shows(/Cannot save as '~\/tale\.json': expected a name/);
+      await terminal.type("/save tale\n");
+      await terminal.shows(/Saved as tale\.\n>$/);
+      await terminal.press("Enter");
+      screen = await terminal.shows(/(goes on\.[^]*){2}\n>$/);
+      await terminal.press("C-d");
+      await terminal.ended();
+    }
+    // What followed the saved turn follows it again: the same text, from the same model.
+    const [, more] = /Saved as tale\.\n>\n([^]+?)\nStopped/.exec(screen)!;
+    await using terminal = await PseudoTerminal.open(CHAT, { TVLLM_DATA });
+    await terminal.shows(/^>/m);
+    await terminal.type("/load\n");
+    await terminal.shows(/^ {2}tale +\d{4}-\d\d-\d\d, 1 turn with \S.*\n>$/m);
+    await terminal.type("/load tal\n");
+    await terminal.shows(/Cannot load 'tal': did you mean tale\?\n>$/);
+    await terminal.type("/load tale\n");
+    await terminal.shows(/Loaded 1 turn with .*\. The last answer: .*\n>$/);
+    await terminal.press("Enter");
+    assert.ok((await terminal.shows(/goes on\.\n>$/)).includes(`\n>\n${more}\nStopped`));
+    await terminal.type("/undo\n");
+    await terminal.type("/undo\n");
+    await terminal.shows(/Took back: Once upon a time\n>$/);
+    await terminal.press("C-d");
+    assert.match(await terminal.ended(), /\[exit 0\]$/);
   },
 });
 
@@ -161,6 +206,7 @@ Deno.test({
     await terminal.type("/set tmp 1\n");
     await terminal.shows(/mean temp\?\n>/);
     await terminal.type("/set num_predict 3\n");
+    await terminal.shows(/Set num_predict to 3\.\n>$/);
     await terminal.type("/set\n");
     await terminal.shows(/max-tokens +3 .*\n[^]*\n>$/);
     await terminal.press("C-z"); // changes nothing

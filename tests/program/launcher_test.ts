@@ -8,9 +8,11 @@ const granted = [];
 for (const name of ["read", "write", "net", "run", "ffi", "sys", "env", "import"]) {
   if (Deno.permissions.querySync({ name }).state === "granted") granted.push(name);
 }
-const cache = { name: "write", path: Deno.env.get("TVLLM_CACHE") };
-if (cache.path && !granted.includes("write") && Deno.permissions.querySync(cache).state === "granted") {
-  granted.push("write the cache");
+for (const [what, variable] of [["cache", "TVLLM_CACHE"], ["chats", "TVLLM_DATA"]]) {
+  const place = { name: "write", path: Deno.env.get(variable) };
+  if (place.path && !granted.includes("write") && Deno.permissions.querySync(place).state === "granted") {
+    granted.push("write the " + what);
+  }
 }
 const env = ["TVLLM_MODEL", "NO_COLOR", "FORCE_COLOR", "TERM", "DENO_WEBGPU_BACKEND", "HOME",
   "SECRET"].filter((name) => Deno.env.get(name) !== undefined);
@@ -169,12 +171,12 @@ Deno.test({
 for (
   const [args, more] of [
     [[], []],
-    [["generate", "pull"], []],
+    [["generate", "pull"], ["write the chats"]],
     [["tokenize"], []],
     [["inspect"], []],
     [["perplexity"], []],
     [["devices"], []],
-    [["--color", "pull", "generate"], []],
+    [["--color", "pull", "generate"], ["write the chats"]],
     [["-q", "pull"], ["net", "write the cache"]],
     [["bench", "latency"], ["write"]],
     [["rm"], ["write the cache"]],
@@ -182,8 +184,8 @@ for (
     [["synth"], ["write"]],
     [["inspect", "-m", "synth:tiny-llama"], ["write the cache"]],
     [["bench", "latency", "synth:tiny-llama"], ["write"]],
-    [["generate", "-m", "hf:a/b"], ["net", "write the cache"]],
-    [["generate", "-mhf:a/b"], ["net", "write the cache"]],
+    [["generate", "-m", "hf:a/b"], ["net", "write the cache", "write the chats"]],
+    [["generate", "-mhf:a/b"], ["net", "write the cache", "write the chats"]],
     [["tokenize", "--model=hf.co/a/b"], ["net", "write the cache"]],
     [["bench", "latency", "hf:a/b"], ["net", "write"]],
     [["rm", "hf:a/b"], ["write the cache"]],
@@ -300,7 +302,7 @@ for (const runtime of ["deno", "node"] as const) {
       const seen = JSON.parse(stdout);
       assert.deepEqual(seen.args, args);
       assert.equal(seen.stdin, "the prompt");
-      assert.deepEqual(seen.granted, ["read"]);
+      assert.deepEqual(seen.granted, ["read", "write the chats"]);
       const main = join(dirname(sandbox.launcher), "cli/main.ts");
       Deno.writeTextFileSync(main, "Deno.exit(42);");
       assert.equal((await launchOnNode(sandbox, ["list"], { runtime })).code, 42);

@@ -55,7 +55,10 @@ Deno.test({
       ],
       ...["*", "--", "-", "a\nhf:b", "it's", "--against", "--against=x", "x--against"],
     ];
-    const variables = ["HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "TVLLM_CACHE"];
+    const variables = [
+      ...["HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "TVLLM_CACHE"],
+      ...["XDG_DATA_HOME", "TVLLM_DATA"],
+    ];
     const values = fc.constantFrom("", "/a", "/with a space", "/with,comma");
     const model = fc.constantFrom("", "hf:a/b", "synth:x", "a.gguf", "rm");
     const env = fc.record(Object.fromEntries(variables.map((name) => [name, values])));

@@ -22,11 +22,13 @@ async function left(command: string, model?: string, option?: string): Promise<s
 
 for (
   const [command, model, expected, option] of [
-    ["generate", "a.gguf", ["read", "env"]],
-    ["generate", "hf:a/b", ["read", "write", "net", "env"]],
+    ["tokenize", "a.gguf", ["read", "env"]],
+    // A chat opens the file of saved chats; then write access is dropped.
+    ["generate", "a.gguf", ["read", "write", "env"]],
+    ["tokenize", "hf:a/b", ["read", "write", "net", "env"]],
     ["bench", undefined, ["read", "write", "env"]],
     ["bench", undefined, ["read", "write", "env", "run"], "--against"],
-    ["generate", undefined, ["read", "env"], "--against"],
+    ["tokenize", undefined, ["read", "env"], "--against"],
     ["pull", "hf:a/b", ["read", "write", "net", "env"]],
     ["rm", "hf:a/b", ["read", "write", "env"]],
   ] as const
@@ -73,6 +75,7 @@ for (
 for (
   const [what, args, code] of [
     ["an ordinary one", ["inspect"], 0],
+    ["one that answers", ["generate", "hi", "-n", "2", "--device", "cpu"], 0],
     ["a damaged one", ["inspect"], 4],
     ["a damaged one that it was to measure", ["bench", "memory", "--json", "report.json"], 4],
   ] as const

@@ -1,7 +1,7 @@
 /** A real terminal for a program, by tmux: what it shows, and keys for it. */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { baseEnv, LAUNCHER, ROOT, until, which } from "./run_tvllm.ts";
 
 /** Why tests of the terminal are skipped; undefined where they can run. */
@@ -91,7 +91,11 @@ export class PseudoTerminal implements AsyncDisposable {
     const { success, stdout, stderr } = await new Deno.Command("tmux", {
       args: ["-S", this.#socket, "-f", "/dev/null", ...args],
       clearEnv: true,
-      env: { ...baseEnv(), LC_ALL: "C.UTF-8", SOCKET: this.#socket, ...env },
+      env: {
+        ...baseEnv(),
+        ...{ LC_ALL: "C.UTF-8", SOCKET: this.#socket, TVLLM_DATA: dirname(this.#socket) },
+        ...env,
+      },
     }).output();
     const decoder = new TextDecoder();
     assert.ok(success, `tmux ${args[0]}: ${decoder.decode(stderr)}`);

@@ -1,0 +1,205 @@
+/** Chats that `/save` keeps and `/load` finds again: one file of JSON lines, a chat a line. */
+
+import { join } from "node:path";
+import { z } from "zod";
+import { printable, quote } from "../engine/files/quote.ts";
+import { variable } from "../engine/hub/settings.ts";
+import type { Turn } from "./conversation.ts";
+import { UsageError } from "./exit_codes.ts";
+import { nearest } from "./suggestion.ts";
+import { writeFailure } from "./write_failure.ts";
+
+/** All chats together: more text than a person writes. */
+const MAX_TEXT = 32 * 2 ** 20;
+/** While it is written the file has its text twice. */
+const MAX_FILE = 2 * MAX_TEXT + 1;
+const MAX_NAME = 100;
+
+const schema = z.object({
+  name: z.string(),
+  /** When, in ISO 8601. */
+  saved: z.string(),
+  model: z.string(),
+  system: z.string().optional(),
+  turns: z.array(z.object({ prompt: z.string(), answer: z.string() })).min(1),
+});
+
+/** A chat as it is kept. */
+export interface SavedChat {
+  readonly name: string;
+  /** When, in ISO 8601. */
+  readonly saved: string;
+  /** The name of the model that answered. */
+  readonly model: string;
+  readonly system?: string | undefined;
+  readonly turns: readonly Turn[];
+}
+
+/** Where they are: TVLLM_DATA, which the launchers set, else where other programs keep a user's data. */
+export function dataDirectory(): string | undefined {
+  const own = variable("TVLLM_DATA");
+  if (own !== undefined) return own;
+  const home = variable("HOME") ?? variable("USERPROFILE");
+  const data = variable("XDG_DATA_HOME") ?? (home && join(home, ".local", "share"));
+  return data && join(data, "tvllm");
+}
+
+/**
+ * The file of all saved chats. It is opened before the model is, which may be malicious: write access
+ * is dropped then, and an open file is all that stays writable.
+ */
+export class SavedChats implements Disposable {
+  readonly #file: Deno.FsFile | Error;
+
+  private constructor(readonly path: string, file: Deno.FsFile | Error) {
+    this.#file = file;
+  }
+
+  /** Opens the file in `directory`; what is wrong with it is said when it is needed. */
+  static open(directory: string | undefined): SavedChats {
+    if (directory === undefined) {
+      return new SavedChats("", new UsageError("Cannot keep chats: set TVLLM_DATA to a directory"));
+    }
+    const path = join(directory, "chats.jsonl");
+    // Where a terminal may be asked, Deno would ask it as soon as the file is opened.
+    if (Deno.permissions.querySync({ name: "write", path: directory }).state !== "granted") {
+      const message = `Cannot keep chats in ${printable(path)}: tvllm may not write there; ` +
+        `start it with --allow-write=${printable(directory)}`;
+      return new SavedChats(path, new UsageError(message));
+    }
+    try {
+      Deno.mkdirSync(directory, { recursive: true });
+      const options = { read: true, write: true, create: true, mode: 0o600 };
+      return new SavedChats(path, Deno.openSync(path, options));
+    } catch (cause) {
+      const message = `Cannot keep chats in ${printable(path)}: ${writeFailure(cause)}; ` +
+        "name another directory in TVLLM_DATA";
+      return new SavedChats(path, new UsageError(message, { cause }));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (!(this.#file instanceof Error)) this.#file.close();
+  }
+
+  /** All of them, the latest first. */
+  list(): readonly SavedChat[] {
+    return this.#locked((file) => [...this.#read(file).values()].reverse());
+  }
+
+  /**
+   * Keeps a chat; one of the same name is replaced. Returns whether there was one.
+   *
+   * @throws {UsageError} if it is not a name, or the file cannot be written.
+   */
+  save(chat: SavedChat): boolean {
+    const { name } = chat;
+    if (name.length > MAX_NAME || !/^[^\s/\\](?:[^/\\\p{Cc}]*)$/u.test(name)) {
+      throw new UsageError(
+        `Cannot save as ${
+          quote(name)
+        }: expected a name of at most ${MAX_NAME} characters without ` +
+          `slashes (while a model is open, tvllm writes no file but ${printable(this.path)})`,
+      );
+    }
+    return this.#locked((file) => {
+      const chats = this.#read(file);
+      const replaced = chats.delete(name);
+      this.#write(file, [...chats.values(), chat]);
+      return replaced;
+    });
+  }
+
+  /**
+   * The chat of this name.
+   *
+   * @throws {UsageError} if there is none.
+   */
+  load(name: string): SavedChat {
+    const chats = this.#locked((file) => this.#read(file));
+    const chat = chats.get(name);
+    if (chat !== undefined) return chat;
+    const near = nearest(name, [...chats.keys()]);
+    const way = near !== undefined
+      ? `did you mean ${near}?`
+      : chats.size === 0
+      ? "nothing is saved yet"
+      : "/load alone lists what is saved";
+    throw new UsageError(`Cannot load ${quote(name)}: ${way}`);
+  }
+
+  /** Other chats may be open, which save to the same file. */
+  #locked<T>(use: (file: Deno.FsFile) => T): T {
+    const file = this.#file;
+    if (file instanceof Error) throw file;
+    file.lockSync(true);
+    try {
+      return use(file);
+    } finally {
+      file.unlockSync();
+    }
+  }
+
+  /** Lines that are none of ours are passed over, as half of one that a crash left; the last of a name counts. */
+  #read(file: Deno.FsFile): Map<string, SavedChat> {
+    const { isFile, size } = file.statSync();
+    if (!isFile || size > MAX_FILE) {
+      throw new UsageError(
+        `Cannot read the saved chats in ${printable(this.path)}: it is ` +
+          (isFile ? `larger than ${MAX_FILE} bytes` : "not a regular file") + "; move it away",
+      );
+    }
+    const bytes = new Uint8Array(size);
+    file.seekSync(0, Deno.SeekMode.Start);
+    let length = 0;
+    for (let count; (count = file.readSync(bytes.subarray(length))); length += count);
+    const chats = new Map<string, SavedChat>();
+    for (const line of new TextDecoder().decode(bytes.subarray(0, length)).split("\n")) {
+      const chat = parse(line);
+      if (chat === undefined) continue;
+      chats.delete(chat.name);
+      chats.set(chat.name, chat);
+    }
+    return chats;
+  }
+
+  /**
+   * Behind what is there first: a full disk or a crash then loses nothing, since the last line of a name
+   * counts.
+   */
+  #write(file: Deno.FsFile, chats: readonly SavedChat[]): void {
+    const text = chats.map((chat) => `${JSON.stringify(chat)}\n`).join("");
+    const bytes = new TextEncoder().encode(text);
+    if (bytes.length > MAX_TEXT) {
+      throw new UsageError(
+        `Cannot save more than ${MAX_TEXT} bytes of chats: move ${printable(this.path)} away`,
+      );
+    }
+    const end = file.seekSync(0, Deno.SeekMode.End);
+    try {
+      writeAll(file, new TextEncoder().encode(`\n${text}`));
+      file.syncDataSync();
+    } catch (cause) {
+      file.truncateSync(end);
+      throw new UsageError(`Cannot write ${printable(this.path)}: ${writeFailure(cause)}`, {
+        cause,
+      });
+    }
+    file.seekSync(0, Deno.SeekMode.Start);
+    writeAll(file, bytes);
+    file.truncateSync(bytes.length);
+  }
+}
+
+function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
+}
+
+function parse(line: string): SavedChat | undefined {
+  if (line.trim() === "") return undefined;
+  try {
+    return schema.parse(JSON.parse(line));
+  } catch {
+    return undefined;
+  }
+}

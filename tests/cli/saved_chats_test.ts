@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { UsageError } from "../../cli/exit_codes.ts";
+import { type SavedChat, SavedChats } from "../../cli/saved_chats.ts";
+
+function chat(name: string, ...prompts: string[]): SavedChat {
+  const turns = prompts.map((prompt) => ({ prompt, answer: `${prompt}, "indeed"\n` }));
+  return { name, saved: "2026-01-01T00:00:00.000Z", model: "a model", turns };
+}
+
+function refuses(action: () => unknown, reason: RegExp): void {
+  assert.throws(action, (error) => {
+    assert.ok(error instanceof UsageError);
+    assert.match(error.message, reason);
+    return true;
+  });
+}
+
+Deno.test("SavedChats keeps chats by name, the latest first, for other processes too", () => {
+  const directory = join(Deno.makeTempDirSync(), "not there yet");
+  using chats = SavedChats.open(directory);
+  assert.deepEqual(chats.list(), []);
+  assert.equal(chats.save(chat("a tale", "Once", "")), false);
+  using others = SavedChats.open(directory);
+  assert.deepEqual(others.load("a tale"), chat("a tale", "Once", ""));
+  assert.equal(others.save({ ...chat("naïve", "Hé"), system: "Be brief." }), false);
+  assert.equal(chats.load("naïve").system, "Be brief.");
+  assert.deepEqual(chats.list().map(({ name }) => name), ["naïve", "a tale"]);
+  assert.equal(chats.save(chat("a tale", "Twice")), true);
+  assert.deepEqual(others.list().map(({ name }) => name), ["a tale", "naïve"]);
+  assert.deepEqual(others.load("a tale").turns.map(({ prompt }) => prompt), ["Twice"]);
+  const text = Deno.readTextFileSync(chats.path);
+  assert.equal(text.match(/^\{.*\}$/gm)!.length, 2); // JSON lines, the replaced one gone
+  if (Deno.build.os !== "windows") assert.equal(Deno.statSync(chats.path).mode! & 0o777, 0o600);
+});
+
+Deno.test("SavedChats passes over lines that a crash left, wherever it came", () => {
+  const directory = Deno.makeTempDirSync();
+  using chats = SavedChats.open(directory);
+  const before = [chat("one", "a"), chat("two", "b")];
+  for (const one of before) chats.save(one);
+  const old = Deno.readTextFileSync(chats.path);
+  const fresh = before.concat(chat("three", "c")).map((one) => `${JSON.stringify(one)}\n`).join("");
+  // What the file holds when the process dies while it writes: behind the old lines, then over them.
+  const behind = Array.from(fresh, (_, i) => `${old}\n${fresh.slice(0, i)}`);
+  const doubled = `${old}\n${fresh}`;
+  const over = Array.from(fresh, (_, i) => fresh.slice(0, i) + doubled.slice(i));
+  for (const [i, text] of [...behind, ...over].entries()) {
+    Deno.writeTextFileSync(chats.path, text);
+    const names = chats.list().map(({ name }) => name);
+    for (const { name, turns } of before) assert.deepEqual(chats.load(name).turns, turns);
+    if (i >= behind.length) assert.equal(names[0], "three");
+  }
+  chats.save(chat("four", "d"));
+  assert.deepEqual(chats.list().map(({ name }) => name), ["four", "three", "two", "one"]);
+});
+
+Deno.test("SavedChats refuses what is no name, and says what it has", () => {
+  using chats = SavedChats.open(Deno.makeTempDirSync());
+  for (const name of ["a/b", "/etc/passwd", "..\\x", " a", "a\nb", "x".repeat(101), ""]) {
+    refuses(
+      () => chats.save(chat(name, "a")),
+      /^Cannot save as '.*': expected a name .*chats\.jsonl\)$/,
+    );
+  }
+  refuses(() => chats.load("tale"), /^Cannot load 'tale': nothing is saved yet$/);
+  chats.save(chat("tale", "a"));
+  refuses(() => chats.load("tal"), /^Cannot load 'tal': did you mean tale\?$/);
+  refuses(
+    () => chats.load("something"),
+    /^Cannot load 'something': \/load alone lists what is saved$/,
+  );
+});
+
+Deno.test({
+  name: "SavedChats does not ask for write access that it has not",
+  permissions: { read: true, write: false },
+  fn() {
+    using chats = SavedChats.open("/somewhere");
+    refuses(() => chats.list(), /may not write there; start it with --allow-write=\/somewhere$/);
+  },
+});
+
+Deno.test("SavedChats says what is wrong with its place when it is needed", () => {
+  const directory = Deno.makeTempDirSync();
+  const file = join(directory, "a file");
+  Deno.writeTextFileSync(file, "");
+  using inFile = SavedChats.open(join(file, "under it"));
+  refuses(
+    () => inFile.save(chat("a", "a")),
+    /^Cannot keep chats in .*: .*; name another .* TVLLM_DATA$/,
+  );
+  using nowhere = SavedChats.open(undefined);
+  refuses(() => nowhere.list(), /^Cannot keep chats: set TVLLM_DATA to a directory$/);
+  using large = SavedChats.open(directory);
+  Deno.truncateSync(large.path, 2 ** 26 + 2);
+  refuses(
+    () => large.list(),
+    /^Cannot read the saved chats in .*: it is larger than .*; move it away$/,
+  );
+});
