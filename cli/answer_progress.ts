@@ -15,7 +15,7 @@ export class PromptProgress implements Disposable {
 
   constructor(answer: Answer, terminal: Terminal) {
     const { promptIds: { length: total } } = answer;
-    this.#progress = new MeteredProgress({ label: "Reading", total, unit: "tokens" }, terminal);
+    this.#progress = new MeteredProgress({ label: "Reading", total, unit: "token" }, terminal);
     const look = () => this.#progress.update(answer.promptTokensRead);
     this.#timer = setInterval(look, INTERVAL);
   }

@@ -119,9 +119,10 @@ class Chat {
     const { terminal, model: { contextLength } } = this;
     const used = promptTokens + ids.length;
     if (used >= contextLength) {
-      const size = count(contextLength);
       return terminal.note(
-        `The context of ${size} tokens is full: /undo takes the last turn back, /reset starts anew.`,
+        `The context of ${
+          counted(contextLength, "token")
+        } is full: /undo takes the last turn back, /reset starts anew.`,
         "dim",
       );
     }

@@ -169,7 +169,7 @@ function explainCut(
   const way = contextLength < config.contextLength
     ? `raise --ctx-size, at most ${config.contextLength}`
     : "the model was made for no more";
-  terminal.warn(`the answer was cut at the context's ${contextLength} tokens; ${way}`);
+  terminal.warn(`the answer was cut at the context's ${counted(contextLength, "token")}; ${way}`);
 }
 
 async function answerMany({ model, prompts, values, signal, terminal }: Job): Promise<void> {

@@ -7,7 +7,7 @@ import type { HubSpec } from "../engine/hub/spec.ts";
 import { Interrupts } from "./interrupt.ts";
 import { MeteredProgress } from "./metered_progress.ts";
 import type { Terminal } from "./terminal.ts";
-import { duration, size } from "./transfer.ts";
+import { counted, duration, size } from "./transfer.ts";
 
 /**
  * The model in the cache, which is asked first, or downloaded.
@@ -39,9 +39,9 @@ async function shown(
       signal: interrupts.signal,
       onStart: (files, bytes) => {
         terminal.note(
-          `Downloading ${files === 1 ? "one file" : `${files} files`}, ${size(bytes)}`,
+          `Downloading ${counted(files, "file")}, ${size(bytes)}`,
         );
-        progress = new MeteredProgress({ label: "", total: bytes, unit: "bytes" }, terminal);
+        progress = new MeteredProgress({ label: "", total: bytes, unit: "byte" }, terminal);
       },
       onProgress: (bytes) => progress?.update(bytes),
       onRetry: (line) => terminal.warn(line),

@@ -10,6 +10,7 @@ import { UsageError } from "./exit_codes.ts";
 import { openModel } from "./model_argument.ts";
 import { addGlobalOptions, modelOption } from "./options.ts";
 import { Terminal } from "./terminal.ts";
+import { counted } from "./transfer.ts";
 
 /** Adds the command to `program`. */
 export function addInspect(program: Command): void {
@@ -98,7 +99,7 @@ function toMarkdown(model: ModelFile): string {
   return [
     `# ${typeof name === "string" ? printable(name) : basename(printable(model.paths[0]!))}`,
     `${model.format}, ${count(model.byteLength)} bytes in ` +
-    `${model.paths.length === 1 ? "one file" : `${model.paths.length} files`}`,
+    `${counted(model.paths.length, "file")}`,
     "## Metadata",
     table(["key", "value"], metadata, ""),
     "## Tensors",

@@ -34,7 +34,7 @@ export async function openEngine(
   try {
     let total = 0;
     for (const { byteLength } of file.tensors.values()) total += byteLength;
-    using progress = new MeteredProgress({ label: "Loading", total, unit: "bytes" }, terminal);
+    using progress = new MeteredProgress({ label: "Loading", total, unit: "byte" }, terminal);
     const model = await loadModel(file, {
       ...(device && { device }),
       ...(values.threads !== undefined && { threads: values.threads }),

@@ -8,6 +8,7 @@ import { openEngine } from "./open_engine.ts";
 import { addDeviceOptions, addGlobalOptions, integer, modelOption } from "./options.ts";
 import { readStdin, readTextFile } from "./prompt_input.ts";
 import { Terminal } from "./terminal.ts";
+import { counted } from "./transfer.ts";
 
 /** Adds the command to `program`. */
 export function addPerplexity(program: Command): void {
@@ -38,12 +39,14 @@ export function addPerplexity(program: Command): void {
         signal: interrupts.signal,
         progress: (tokens, total) => {
           waiting[Symbol.dispose]();
-          shown ??= new MeteredProgress({ label: "Scoring", total, unit: "tokens" }, terminal);
+          shown ??= new MeteredProgress({ label: "Scoring", total, unit: "token" }, terminal);
           shown.update(tokens);
         },
       }).finally(() => shown?.[Symbol.dispose]());
       if (window < Math.min(ids.length, model.contextLength)) {
-        terminal.note(`The KV cache has room for ${window} tokens: scored in windows of so many`);
+        terminal.note(
+          `The KV cache has room for ${counted(window, "token")}: scored in windows of so many`,
+        );
       }
       terminal.write(
         options.json
@@ -60,8 +63,8 @@ export function addPerplexity(program: Command): void {
             })
           }\n`
           : `perplexity ${perplexity.toFixed(4)} ± ${error.toFixed(4)} over ${
-            ids.length - 1
-          } tokens\n`,
+            counted(ids.length - 1, "token")
+          }\n`,
       );
     } finally {
       await model.close();

@@ -14,6 +14,7 @@ import { UsageError } from "./exit_codes.ts";
 import { addGlobalOptions, integer } from "./options.ts";
 import { writeDirectory, writeGgufFile } from "./synthetic_files.ts";
 import { Terminal } from "./terminal.ts";
+import { plural } from "../engine/plural.ts";
 
 /** Adds the command to `program`. */
 export function addSynth(program: Command): void {
@@ -63,7 +64,7 @@ export function addSynth(program: Command): void {
         terminal,
       ));
     terminal.detail(`Made it in ${((performance.now() - started) / 1000).toFixed(1)} s`);
-    terminal.write(`${printable(path)}\t${bytes} bytes\n`);
+    terminal.write(`${printable(path)}\t${bytes} ${plural(bytes, "byte")}\n`);
   });
 }
 

@@ -112,7 +112,7 @@ class Output implements Disposable {
     this.#file.truncateSync(0);
     this.#total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
     this.#progress = new MeteredProgress(
-      { label: "Making the model", total: this.#total, unit: "bytes" },
+      { label: "Making the model", total: this.#total, unit: "byte" },
       terminal,
     );
   }

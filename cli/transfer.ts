@@ -1,5 +1,7 @@
 /** Sizes, rates and the time left, as people read them. */
 
+import { plural } from "../engine/plural.ts";
+
 /** Bytes in the decimal units that disks and networks are sold in. */
 export function size(bytes: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -23,7 +25,7 @@ export function milliseconds(ms: number): string {
 }
 
 /** What is counted while work goes on. */
-export type Unit = "bytes" | "tokens" | "answers";
+export type Unit = "byte" | "token" | "answer";
 
 /** The rate of the last seconds; times in ms. */
 export class Rate {
@@ -51,9 +53,9 @@ export interface Amount {
 
 /** `412 MB of 1.10 GB, 35.0 MB/s, 20 s left`, or `512 of 3,519 tokens, 9.0 tok/s, 5 min 34 s left`. */
 export function amountLine({ done, total, rate }: Amount, unit: Unit): string {
-  const amount = unit === "bytes"
+  const amount = unit === "byte"
     ? `${size(done)} of ${size(total)}`
-    : `${count(done)} of ${count(total)} ${unit}`;
+    : `${count(done)} of ${counted(total, unit)}`;
   if (!rate) return amount;
   const left = done < total ? [`${duration((total - done) / rate)} left`] : [];
   return [amount, ...perSecond(rate, unit), ...left].join(", ");
@@ -61,8 +63,8 @@ export function amountLine({ done, total, rate }: Amount, unit: Unit): string {
 
 /** The rate, unless it says less than the time left does. */
 function perSecond(rate: number, unit: Unit): string[] {
-  if (unit === "bytes") return [`${size(rate)}/s`];
-  return unit === "tokens" ? [tokenRate(rate)] : [];
+  if (unit === "byte") return [`${size(rate)}/s`];
+  return unit === "token" ? [tokenRate(rate)] : [];
 }
 
 /** `9.0 tok/s`, `5,120 tok/s`. */
@@ -77,5 +79,5 @@ export function count(number: number): string {
 
 /** `1 token`, `3,519 tokens`. */
 export function counted(number: number, noun: string): string {
-  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+  return `${count(number)} ${plural(number, noun)}`;
 }

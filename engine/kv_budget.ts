@@ -6,6 +6,7 @@ import { RequestError } from "./errors.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { kvBlockBytes, kvBlocksHeld, kvGroups } from "./model/kv_groups.ts";
 import { BLOCK_TOKENS } from "./run/runner.ts";
+import { plural } from "./plural.ts";
 
 /** What the cache is for, and what it may take; see `ModelOptions`. */
 export interface KvBudgetOptions {
@@ -45,9 +46,9 @@ export function kvBudget(
   }
   if (blocks < 1) {
     throw new RequestError(
-      `Cannot keep a KV cache in ${kvMemory} bytes: a block of ${BLOCK_TOKENS} tokens takes ${
-        total(1)
-      }`,
+      `Cannot keep a KV cache in ${kvMemory} ${
+        plural(kvMemory, "byte")
+      }: a block of ${BLOCK_TOKENS} tokens takes ${total(1)}`,
     );
   }
   return held.map((most) => Math.min(most, blocks));

@@ -1,6 +1,7 @@
 /** How many answers may be generated or wait at a time. */
 
 import { HttpError } from "./errors.ts";
+import { plural } from "../engine/plural.ts";
 
 /** Counts them. */
 export class Admission {
@@ -24,7 +25,9 @@ export class Admission {
     if (this.#inside + count > most) {
       throw new HttpError(
         429,
-        `Cannot accept the request: ${this.running} answers may run and ${this.waiting} wait; try again later`,
+        `Cannot accept the request: ${this.running} ${
+          plural(this.running, "answer")
+        } may run and ${this.waiting} wait; try again later`,
         { code: "queue_full", retryAfter: 1 },
       );
     }

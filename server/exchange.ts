@@ -2,6 +2,7 @@
 
 import type { Answer } from "../engine/run/answer.ts";
 import { phasesOf, usageOf } from "./usage.ts";
+import { plural } from "../engine/plural.ts";
 
 /** What is known of a request when it is over. */
 export interface ExchangeRecord {
@@ -88,7 +89,9 @@ export function accessLine(record: ExchangeRecord): string {
   if (answers.length > 0) {
     const { prompt_tokens, completion_tokens, prompt_tokens_details } = usageOf(answers);
     parts.push(
-      `${completion_tokens} tokens after ${prompt_tokens} (${prompt_tokens_details.cached_tokens} cached)`,
+      `${completion_tokens} ${
+        plural(completion_tokens, "token")
+      } after ${prompt_tokens} (${prompt_tokens_details.cached_tokens} cached)`,
     );
     const phases = phasesOf(answers[0]!);
     if (phases) parts.push(`first after ${phases.toFirst.toFixed(0)} ms`);

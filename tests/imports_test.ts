@@ -10,6 +10,7 @@ const MAX_LINES = 400;
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "kernels": [],
   "engine/errors": [],
+  "engine/plural": [],
   "engine/files": ["engine/errors", "kernels"],
   "engine/hub": ["engine/files", "engine/errors"],
   "engine/text": ["engine/files", "engine/errors"],
@@ -48,16 +49,23 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "tests": ["*"],
 };
 
+/** Files of engine that are no part of the facade. */
+const FILES = ["errors.ts", "plural.ts"];
+
 /** The room of a file: its folder, or two of them inside engine, whose own files are the facade, and bench. */
 function roomOf(path: string): string {
   const [top, second] = path.split("/");
   if (second === undefined) return path.replace(/\.ts$/, "");
   if (!["engine", "bench"].includes(top!) || second === "mod.ts") return top!;
-  if (top === "engine" && second.endsWith(".ts") && second !== "errors.ts") return top;
+  if (top === "engine" && second.endsWith(".ts") && !FILES.includes(second)) return top;
   return `${top}/${second.replace(/\.ts$/, "")}`;
 }
 
+/** How words are put, which all rooms say alike. */
+const FOR_ALL = "engine/plural";
+
 function allows(from: string, to: string): boolean {
+  if (to === FOR_ALL) return true;
   return from === to ||
     (ARROWS[from] ?? []).some((room) =>
       room === "*" || room === to || (room.endsWith("*") && to.startsWith(room.slice(0, -1)))

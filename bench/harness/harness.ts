@@ -17,6 +17,7 @@ import { OutputCheck } from "./output_check.ts";
 import { makePrompts } from "./prompts.ts";
 import { Recorder } from "./recorder.ts";
 import { WarmUp } from "./warm_up.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** A benchmark; docs/bench/README.md says how one is added. */
 export interface Suite {
@@ -312,7 +313,9 @@ export class Harness extends Recorder {
       const { differences } = this.#outputs;
       if (differences.length > 0) {
         this.report.warnings.push(
-          `${differences.length} prompts gave other tokens than before, which the run was cut off before judging`,
+          `${differences.length} ${
+            plural(differences.length, "prompt")
+          } gave other tokens than before, which the run was cut off before judging`,
         );
       }
     }

@@ -3,6 +3,7 @@
 import { kvBlockBytes, kvBytesHeld, kvBytesPerToken } from "../../engine/model/costs.ts";
 import { KV_BYTES } from "../../kernels/specs.ts";
 import type { Environment } from "../report/report.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** What keys and values take. */
 export interface KvMemory {
@@ -22,7 +23,9 @@ export function kvMemory({ model: { layerKinds }, engine }: Environment): KvMemo
   return {
     perToken: kvBytesPerToken(layerKinds, element),
     calculation: layerKinds.map(({ layers, kvHeads, headDim }) =>
-      `2 × ${layers} layers × ${kvHeads} KV heads × ${headDim} × ${element} bytes`
+      `2 × ${layers} ${plural(layers, "layer")} × ${kvHeads} ${
+        plural(kvHeads, "KV head")
+      } × ${headDim} × ${element} bytes`
     ).join(" + "),
     held: (tokens) => kvBytesHeld(layerKinds, tokens, element),
     ofBlocks: (blocks) => sizes.reduce((sum, size, group) => sum + size * blocks[group]!, 0),

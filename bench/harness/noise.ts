@@ -8,6 +8,7 @@ import {
   sampleStandardDeviation,
 } from "simple-statistics";
 import { summarize } from "../report/stats.ts";
+import { plural } from "../../engine/plural.ts";
 
 // The scale that makes the MAD of a normal distribution its standard deviation, and the modified
 // z-score beyond which a sample is an outlier: Iglewicz and Hoaglin, 1993.
@@ -62,9 +63,9 @@ export function noise(measures: readonly (readonly [string, readonly number[]])[
   if (worst === undefined) return [];
   return [
     `the machine was noisy: the coefficient of variation is above ${100 * NOISY} % in ` +
-    `${noisy.length} of ${measures.length} measures, most in ${worst[0]} (${
-      Math.round(100 * worst[1])
-    } %); do not compare this run with another`,
+    `${noisy.length} of ${measures.length} ${plural(measures.length, "measure")}, most in ${
+      worst[0]
+    } (${Math.round(100 * worst[1])} %); do not compare this run with another`,
   ];
 }
 

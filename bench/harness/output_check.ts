@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import type { Check } from "../report/report.ts";
 import type { BenchRequest, Served } from "../targets/target.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** Tokens that a prompt gave besides those it gave first. */
 export interface Difference {
@@ -83,14 +84,16 @@ export class OutputCheck {
     const { prompts, differences: { length: different } } = this;
     if (prompts === 0 || (different > 0 && !this.judged)) return undefined;
     const faults = this.#faults ?? [];
-    const same = `${prompts} prompts gave the same tokens in every run`;
+    const same = `${prompts} ${plural(prompts, "prompt")} gave the same tokens in every run`;
     return {
       ok: faults.length === 0,
       detail: faults.length > 0
         ? `a prompt gave tokens that are less probable than the best in ${faults.join(", ")}`
         : different === 0
         ? same
-        : `${same} but for ${different} near-ties, within ${TIE} nats of the most probable token`,
+        : `${same} but for ${different} ${
+          plural(different, "near-tie")
+        }, within ${TIE} nats of the most probable token`,
     };
   }
 

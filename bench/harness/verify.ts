@@ -7,6 +7,7 @@ import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { BLOCK_TOKENS, type ModelRunner } from "../../engine/run/runner.ts";
 import type { Check } from "../report/report.ts";
 import type { Target } from "../targets/target.ts";
+import { plural } from "../../engine/plural.ts";
 
 const PROMPT_TOKENS = 16;
 const TOKENS = 12;
@@ -31,7 +32,9 @@ export async function verifyOnCpu(model: Model, target: Target, prompt: number[]
   return {
     name: "CPU backend agrees",
     ok: agreed === ids.length,
-    detail: `${agreed} of ${ids.length} tokens are its first choice or within ${TIE} of it`,
+    detail: `${agreed} of ${ids.length} ${
+      plural(ids.length, "token")
+    } are its first choice or within ${TIE} of it`,
   };
 }
 

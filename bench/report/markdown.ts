@@ -4,6 +4,7 @@ import { markdownTable } from "markdown-table";
 import { bytes, count, text } from "./format.ts";
 import { DEFINED, type DefinedMetric } from "./metrics.ts";
 import type { Limits, Report, Table, Unit } from "./report.ts";
+import { plural } from "../../engine/plural.ts";
 
 export interface MarkdownOptions {
   /** Ends with what the report's metrics are. */
@@ -41,7 +42,9 @@ function parameters(report: Report): string[][] {
     [endpoint ? "System of the client" : "System", `${host.system}${memory}`],
     [
       "Processor",
-      `${host.processor}, ${host.cores} logical processors, ${host.threads} used; features: ${
+      `${host.processor}, ${host.cores} ${
+        plural(host.cores, "logical processor")
+      }, ${host.threads} used; features: ${
         host.features.length === 0 ? "unknown" : host.features.join(", ")
       }`,
     ],
@@ -110,11 +113,11 @@ function warmUps({ warmUps, run }: Report): string {
   const runs = warmUps.map((one) => one.runs);
   const [least, most] = [Math.min(...runs), Math.max(...runs)];
   const spent = least === most ? `${most}` : `${least} to ${most}`;
-  if (run.warmup !== "steady") return `${spent} runs of each case, as asked for`;
+  if (run.warmup !== "steady") return `${spent} ${plural(most, "run")} of each case, as asked for`;
   const unsteady = warmUps.filter(({ steady }) => !steady);
-  const settled = `${spent} runs; three agreed within 3 % in ${
+  const settled = `${spent} ${plural(most, "run")}; three agreed within 3 % in ${
     warmUps.length - unsteady.length
-  } of ${warmUps.length} cases`;
+  } of ${warmUps.length} ${plural(warmUps.length, "case")}`;
   if (unsteady.length === 0) return settled;
   const named = unsteady.map(({ case: name, spread }) =>
     spread === undefined ? name : `${name} (${Math.round(100 * spread)} %)`

@@ -4,6 +4,7 @@ import type { Harness } from "../harness/harness.ts";
 import { text } from "../report/format.ts";
 import { OF_LIMIT } from "../report/metrics.ts";
 import type { Result } from "../report/report.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** A request alone on the device. */
 export interface Achieved {
@@ -53,7 +54,7 @@ export function achieved(harness: Harness, measured: Achieved): void {
   const soonest = 1000 * promptTokens / prefill;
   row(
     {
-      name: `TTFT (${promptTokens} tokens)`,
+      name: `TTFT (${promptTokens} ${plural(promptTokens, "token")})`,
       calculation: `${promptTokens} / ${text({ value: prefill, unit: "tok/s" })}`,
     },
     first,

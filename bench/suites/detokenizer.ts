@@ -6,6 +6,7 @@ import { text } from "../report/format.ts";
 import { lines, type Metric, THROUGHPUT } from "../report/metrics.ts";
 import { medianOf, pairedRatios, summarize } from "../report/stats.ts";
 import type { BenchText, TextMaking } from "../targets/target.ts";
+import { plural } from "../../engine/plural.ts";
 
 const DETOKENIZE_TIME: Metric = { id: "detokenize_time", unit: "ms", headline: true };
 const ITERATIONS: Metric = { id: "iterations", unit: "" };
@@ -172,7 +173,9 @@ async function requests(harness: Harness): Promise<void> {
     ...rates.map((own, i) => i === 0 ? "-" : at[i]!.ratio(IMPACT, pairedRatios(own, rates[0]!))),
   );
   table.note(
-    `${REQUESTS} requests at once, ${prompt} tokens of prompt and ${tokens} generated; a reader makes text of them. Impact: of the naive way's throughput, in the same repetition.`,
+    `${REQUESTS} requests at once, ${prompt} ${
+      plural(prompt, "token")
+    } of prompt and ${tokens} generated; a reader makes text of them. Impact: of the naive way's throughput, in the same repetition.`,
   );
 }
 

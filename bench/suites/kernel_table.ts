@@ -10,6 +10,7 @@ import { KERNELS_SHARE, type Metric } from "../report/metrics.ts";
 import type { Limits, Result } from "../report/report.ts";
 import { medianOf } from "../report/stats.ts";
 import { CYCLE_SUBMITS } from "../targets/timed_runner.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** Of all decode steps whose kernels were timed each. */
 const KERNEL_CALLS: Metric = { id: "kernel_calls", unit: "" };
@@ -73,7 +74,9 @@ export function kernelTables(
   const { share, sentence } = shareOfStep(harness, timed, { steps, step });
   table.note(
     sentence,
-    `Totals are of ${steps.length} steps. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.`,
+    `Totals are of ${steps.length} ${
+      plural(steps.length, "step")
+    }. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.`,
   );
   prefillTable(harness, all.filter(({ host }) => host.tokens > host.sequences));
   return share;
@@ -97,7 +100,11 @@ function prefillTable(harness: Harness, steps: readonly KernelStep[]): void {
     );
   }
   table.note(
-    `Totals are of ${steps.length} steps in which ${harness.runOptions.promptTokens} tokens of a prompt entered, each kernel timed.`,
+    `Totals are of ${steps.length} ${
+      plural(steps.length, "step")
+    } in which ${harness.runOptions.promptTokens} ${
+      plural(harness.runOptions.promptTokens, "token")
+    } of a prompt entered, each kernel timed.`,
   );
 }
 

@@ -28,6 +28,7 @@ import type { Settings } from "../report/report.ts";
 import { bufferBytes, type Served, type Serving } from "../targets/target.ts";
 import { achieved } from "./achieved.ts";
 import { describeSampling, SAMPLED, sampledAsUsual } from "./sampled.ts";
+import { plural } from "../../engine/plural.ts";
 
 const REQUESTS_SERVED: Metric = { id: "requests_served", unit: "" };
 const PROMPT_TOKENS: Metric = { id: "prompt_tokens", unit: "" };
@@ -103,7 +104,7 @@ function chainedSteps(runs: readonly Serving[]): number {
 }
 
 function metrics(harness: Harness, runs: readonly Serving[], sampled: readonly Serving[]): void {
-  const { promptTokens, maxTokens } = harness.runOptions;
+  const { prompts, promptTokens, maxTokens } = harness.runOptions;
   const table = harness.table("Latency", "Metric | Value");
   const at = harness.at();
   const first = at.measure(TTFT, perRun(runs, ttft));
@@ -137,11 +138,15 @@ function metrics(harness: Harness, runs: readonly Serving[], sampled: readonly S
       `ITL p${p}`,
       hasPercentile(gaps.length, p)
         ? harness.at({ percentile: p }).percentile(ITL, percentile(gaps, p), gaps.length)
-        : `not known of ${gaps.length} gaps`,
+        : `not known of ${gaps.length} ${plural(gaps.length, "gap")}`,
     );
   }
   table.note(
-    `Each repetition gives the median over its ${harness.runOptions.prompts} prompts, the table the median over repetitions with its 95 % interval; percentiles are of all ${gaps.length} gaps.`,
+    `Each repetition gives the median over its ${prompts} ${
+      plural(prompts, "prompt")
+    }, the table the median over repetitions with its 95 % interval; percentiles are of all ${gaps.length} ${
+      plural(gaps.length, "gap")
+    }.`,
     describeSampling(harness),
   );
   const chained = chainedSteps(runs);

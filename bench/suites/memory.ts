@@ -7,6 +7,7 @@ import { count, text } from "../report/format.ts";
 import { bars, DEVICE_MEMORY, lines, type Metric, PEAK_RSS } from "../report/metrics.ts";
 import type { Settings } from "../report/report.ts";
 import { bufferBytes, type HeldBlocks } from "../targets/target.ts";
+import { plural } from "../../engine/plural.ts";
 
 const KV_BYTES_PER_TOKEN: Metric = { id: "kv_bytes_per_token", unit: "bytes" };
 /** Tokens of all sequences in the cache, and the blocks that hold them. */
@@ -186,7 +187,8 @@ function sharingCases(
       settings: { sequences, shared, own },
       prompts: alike(harness, sequences, { shared, own }),
       share: true,
-      details: () => `${sequences} sequences, ${shared} shared and ${own} own tokens`,
+      details: () =>
+        `${sequences} ${plural(sequences, "sequence")}, ${shared} shared and ${own} own tokens`,
     },
     {
       name: "Concurrent memory efficiency",
@@ -197,7 +199,9 @@ function sharingCases(
       ),
       share: false,
       details: (tokens) =>
-        `${most} sequences of ${Math.min(...tokens)} to ${Math.max(...tokens)} tokens against ` +
+        `${most} ${plural(most, "sequence")} of ${Math.min(...tokens)} to ${
+          Math.max(...tokens)
+        } tokens against ` +
         `${count(reserved)} reserved for each`,
       without: most * Math.ceil(reserved / BLOCK_TOKENS),
     },

@@ -16,6 +16,7 @@ import {
 } from "../report/metrics.ts";
 import { medianOf, pairedRatios } from "../report/stats.ts";
 import type { BenchRequest, CacheUse, Served, Session } from "../targets/target.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** Requests of whose prompt the cache had a part, of all requests. */
 const REQUEST_HIT_RATE: Metric = { id: "request_hit_rate", unit: "%" };
@@ -88,7 +89,11 @@ export const prefixCache: Suite = {
       harness.check(name, ok, `${actual}, expected ${expected}`);
     }
     table.note(
-      `Time is the TTFT of prompts of ${length} tokens. The fourth has ${shared} tokens in common with the first, whole blocks of ${BLOCK_TOKENS}.`,
+      `Time is the TTFT of prompts of ${length} ${
+        plural(length, "token")
+      }. The fourth has ${shared} ${
+        plural(shared, "token")
+      } in common with the first, whole blocks of ${BLOCK_TOKENS}.`,
     );
     totals(harness, runs, uncached.map(([request]) => ttft(request!.served)));
   },

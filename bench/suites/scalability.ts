@@ -5,6 +5,7 @@ import { cacheHitRate, tokensPerSecond } from "../harness/timings.ts";
 import { text } from "../report/format.ts";
 import { CACHE_HIT_RATE, EFFICIENCY, lines, type Metric, THROUGHPUT } from "../report/metrics.ts";
 import { pairedRatios } from "../report/stats.ts";
+import { plural } from "../../engine/plural.ts";
 
 const BEST_THROUGHPUT: Metric = { id: "best_throughput", unit: "tok/s" };
 const BEST_REQUESTS: Metric = { id: "best_requests", unit: "" };
@@ -57,7 +58,9 @@ export const scalability: Suite = {
     const best = at.value(BEST_THROUGHPUT, Math.max(...medians));
     const most = at.value(BEST_REQUESTS, counts[medians.indexOf(best.value)]!);
     table.note(
-      `**Best throughput: ${text(best)} at ${text(most)} concurrent requests**`,
+      `**Best throughput: ${text(best)} at ${text(most)} ${
+        plural(most.value, "concurrent request")
+      }**`,
       "Running: the most requests that were in one step; others waited in the queue meanwhile. Runs with each number of requests are interleaved; efficiency is against one request in the same repetition.",
     );
   },

@@ -16,6 +16,7 @@ import { pairedRatios } from "../report/stats.ts";
 import type { Served, Serving, Target } from "../targets/target.ts";
 import { achieved } from "./achieved.ts";
 import { analysis } from "./scenario_analysis.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** Decoding of the token that its setting names. */
 const STEP_THROUGHPUT: Metric = { id: "step_throughput", unit: "tok/s" };
@@ -94,8 +95,9 @@ export const scenarios: Suite = {
       : await harness.options.baseline!();
     const { measured, theirs, left } = await measure(harness, baseline);
     if (left.length > 0) {
+      const { contextLength } = harness.report.environment.model;
       harness.report.tables.at(-1)!.notes.push(
-        `Left out, as the context has ${harness.report.environment.model.contextLength} tokens: ${
+        `Left out, as the context has ${contextLength} ${plural(contextLength, "token")}: ${
           left.map(({ scenario }) => scenario).join(", ")
         }.`,
       );

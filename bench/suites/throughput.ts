@@ -30,6 +30,7 @@ import type { Result } from "../report/report.ts";
 import { pairedRatios } from "../report/stats.ts";
 import type { Arrival, Serving } from "../targets/target.ts";
 import { achieved } from "./achieved.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** Of concurrent requests over sequential ones. */
 const CONCURRENT_SPEEDUP: Metric = { id: "concurrent_speedup", unit: "x" };
@@ -75,8 +76,8 @@ export const throughput: Suite = {
     const row = (name: string, { rate, use, hitRate }: Measured) =>
       table.row(name, rate, use, hitRate);
     row("Single request", all.single);
-    row(`Sequential (${prompts} requests)`, all.sequential);
-    row(`Concurrent (${prompts} requests)`, all.concurrent);
+    row(`Sequential (${prompts} ${plural(prompts, "request")})`, all.sequential);
+    row(`Concurrent (${prompts} ${plural(prompts, "request")})`, all.concurrent);
     const speedup = harness.at()
       .ratio(CONCURRENT_SPEEDUP, pairedRatios(all.concurrent.rates, all.sequential.rates));
     table.note(

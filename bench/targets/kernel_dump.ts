@@ -2,6 +2,7 @@
 
 import type { GpuRunner } from "../../engine/gpu/runner.ts";
 import { kernelKey, kernelSource, type KernelSpec } from "../../kernels/spec.ts";
+import { plural } from "../../engine/plural.ts";
 
 /** How often a step launches a kernel with these workgroups. */
 interface Launch {
@@ -25,7 +26,7 @@ export function kernelDump(runner: Pick<GpuRunner, "launches" | "limits">): stri
   for (
     const [step, launched] of [
       ["a decode step of one sequence", runner.launches(1, "decode")],
-      [`a step of ${most} tokens of a prompt`, runner.launches(most, "prompt")],
+      [`a step of ${most} ${plural(most, "token")} of a prompt`, runner.launches(most, "prompt")],
     ] as const
   ) {
     const groups = Map.groupBy(

@@ -32,6 +32,7 @@ import { type EnteringToken, type LogitRow, Stepper, type StepTiming } from "./s
 import { controlBytes, ThreadPool } from "./thread_pool.ts";
 import { keepFastestThreads } from "./tune.ts";
 import { WeightPlan } from "./weights.ts";
+import { plural } from "../plural.ts";
 
 /** What a CPU runner may be told. */
 export interface CpuRunnerOptions {
@@ -193,7 +194,7 @@ export class CpuRunner implements ModelRunner {
     this.device = {
       kind: "cpu",
       description: processorName(),
-      detail: `${threads} ${threads === 1 ? "thread" : "threads"}, ${FORM_NAMES[form]}`,
+      detail: `${threads} ${plural(threads, "thread")}, ${FORM_NAMES[form]}`,
       driver: "software",
     };
     this.#slots = Array.from(

@@ -3,6 +3,7 @@
 import type { ModelFormatError } from "../errors.ts";
 import type { InputFile } from "./input_file.ts";
 import { quote } from "./quote.ts";
+import { plural } from "../plural.ts";
 
 const FIRST_PIECE = 1 << 16;
 const LARGEST_PIECE = 1 << 20;
@@ -93,7 +94,9 @@ export class ByteReader {
     const value = this.uint64();
     if (typeof value === "bigint" || value > Math.floor(this.remaining / bytesEach)) {
       throw this.fault(
-        `${what} ${value} at byte ${at} of ${this.place} is more than the ${this.remaining} bytes ` +
+        `${what} ${value} at byte ${at} of ${this.place} is more than the ${this.remaining} ${
+          plural(this.remaining, "byte")
+        } ` +
           `left can hold; the file is damaged or cut short, get it again`,
       );
     }
@@ -188,7 +191,9 @@ export class ByteReader {
     const offset = this.offset;
     if (length > this.file.size - offset) {
       throw this.fault(
-        `it ends at byte ${this.file.size} within ${this.place} (${length} bytes from byte ` +
+        `it ends at byte ${this.file.size} within ${this.place} (${length} ${
+          plural(length, "byte")
+        } from byte ` +
           `${offset} on); the file is cut short, get it again`,
       );
     }

@@ -7,6 +7,7 @@ import { InputFile } from "./input_file.ts";
 import type { MetadataValue, ModelFile } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 import { type TensorFile, TensorFiles } from "./tensor_files.ts";
+import { plural } from "../plural.ts";
 
 /** The largest published models have some 160 parts. */
 const MAX_PARTS = 1024;
@@ -125,7 +126,9 @@ function checkTensorCount(model: ModelFile, first: InputFile): void {
   if (stated !== undefined && stated !== model.tensors.size) {
     throw first.fault(
       `key 'split.tensors.count' is ${shown(stated)}, and the ${model.paths.length} parts have ` +
-        `${model.tensors.size} tensors; the parts are not of one model, get them again`,
+        `${model.tensors.size} ${
+          plural(model.tensors.size, "tensor")
+        }; the parts are not of one model, get them again`,
     );
   }
 }

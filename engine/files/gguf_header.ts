@@ -22,6 +22,7 @@ import type { InputFile } from "./input_file.ts";
 import { looksLike } from "./looks_like.ts";
 import type { MetadataValue } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
+import { plural } from "../plural.ts";
 
 // The largest vocabularies (260,000 tokens, 500,000 merges) take 15 MiB of header.
 const MAX_HEADER_BYTES = 32 * 2 ** 20;
@@ -279,8 +280,12 @@ class HeaderReader {
 
   #pastEnd(tensor: string, byteLength: number, from: string): Error {
     return this.file.fault(
-      `${tensor} takes ${byteLength} bytes from ${from} on, past the end of the file ` +
-        `(${this.file.size} bytes); it is cut short or damaged, get it again`,
+      `${tensor} takes ${byteLength} ${
+        plural(byteLength, "byte")
+      } from ${from} on, past the end of the file ` +
+        `(${this.file.size} ${
+          plural(this.file.size, "byte")
+        }); it is cut short or damaged, get it again`,
     );
   }
 

@@ -2,6 +2,7 @@
 
 import { ModelFormatError, ModelNotFoundError } from "../errors.ts";
 import { printable } from "./quote.ts";
+import { plural } from "../plural.ts";
 
 /** An open regular file, or bytes that stand for one. Reads fill their buffer or throw. */
 export class InputFile {
@@ -84,7 +85,9 @@ export class InputFile {
 
   #shorter(end: number): ModelFormatError {
     return this.fault(
-      `it ends at byte ${end} and was ${this.size} bytes long when it was opened; ` +
+      `it ends at byte ${end} and was ${this.size} ${
+        plural(this.size, "byte")
+      } long when it was opened; ` +
         `leave the file alone while it is in use`,
     );
   }

@@ -8,6 +8,7 @@ import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import type { InputFile } from "./input_file.ts";
 import { isObject, type JsonValue, parseJsonObject } from "./json.ts";
 import { printable, quote } from "./quote.ts";
+import { plural } from "../plural.ts";
 
 /** A tensor's entry takes some 120 bytes; the format's own limit is 100 MB. */
 const MAX_HEADER_BYTES = 4 * 2 ** 20;
@@ -80,14 +81,18 @@ function headerBytes(file: InputFile): Uint8Array {
   const start = new Uint8Array(8);
   if (file.size < 8) {
     throw file.fault(
-      `it has ${file.size} bytes and no header; it is not safetensors or cut short, get it again`,
+      `it has ${file.size} ${
+        plural(file.size, "byte")
+      } and no header; it is not safetensors or cut short, get it again`,
     );
   }
   file.read(0, start);
   const length = new DataView(start.buffer).getBigUint64(0, true);
   if (length > file.size - 8) {
     throw file.fault(
-      `its header length ${length} is more than the ${file.size - 8} bytes left; ` +
+      `its header length ${length} is more than the ${file.size - 8} ${
+        plural(file.size - 8, "byte")
+      } left; ` +
         `it is not safetensors or cut short, get it again`,
     );
   }
@@ -134,12 +139,19 @@ function readTensor(
   if (begin > end || dataStart + end > file.size) {
     throw file.fault(
       `${tensor} has the data_offsets ${shown(offsets)}, which are reversed or past the end of ` +
-        `the ${file.size - dataStart} bytes of data; it is damaged or cut short, get it again`,
+        `the ${file.size - dataStart} ${
+          plural(file.size - dataStart, "byte")
+        } of data; it is damaged or cut short, get it again`,
     );
   }
   const bytes = shape.reduce((a, b) => a * b, GROUP_LAYOUT[type].bytes);
   if (bytes !== end - begin) {
-    throw damaged(file, `${tensor} has ${end - begin} bytes, its shape and type take ${bytes}`);
+    throw damaged(
+      file,
+      `${tensor} has ${end - begin} ${
+        plural(end - begin, "byte")
+      }, its shape and type take ${bytes}`,
+    );
   }
   return { name, type, shape, byteOffset: dataStart + begin, byteLength: bytes };
 }

@@ -7,6 +7,7 @@ import { type HubCache, isThere } from "./cache.ts";
 import { type HubClient, isWebPage, TransientError } from "./client.ts";
 import { clearWay } from "../files/plain_file.ts";
 import { printable } from "../files/quote.ts";
+import { plural } from "../plural.ts";
 
 /** A file as the hub lists it. */
 export interface RemoteFile {
@@ -102,7 +103,10 @@ async function fetchRest(
       onActivity();
       if (partial.length + chunk.length > file.size) {
         await partial.clear();
-        throw refuse(file, `more than its ${file.size} bytes came; try again later`);
+        throw refuse(
+          file,
+          `more than its ${file.size} ${plural(file.size, "byte")} came; try again later`,
+        );
       }
       await partial.append(chunk);
       onBytes(partial.length);
@@ -125,7 +129,10 @@ async function checkRange(response: Response, partial: PartialFile) {
     await partial.clear();
     const stated = headers.get("content-length");
     if (stated !== null && Number(stated) !== file.size) {
-      throw refuse(file, `${Number(stated)} bytes are offered, and the list says ${file.size}`);
+      throw refuse(
+        file,
+        `${stated} ${plural(Number(stated), "byte")} offered, and the list says ${file.size}`,
+      );
     }
     return;
   }

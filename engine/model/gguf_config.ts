@@ -11,6 +11,7 @@ import type { Hyperparameters } from "./hyperparameters.ts";
 import { MetadataReader } from "./metadata_reader.ts";
 import type { RopeScaling } from "./rope.ts";
 import { ggufName } from "./weight_names.ts";
+import { plural } from "../plural.ts";
 
 /** Tensors that old conversions carry and nothing uses. */
 const IGNORED = /^blk\.\d+\.attn_rot_embd(\.weight)?$/;
@@ -198,7 +199,9 @@ function checkVocabulary(metadata: MetadataReader, config: ModelConfig): void {
   for (const [what, size] of sizes) {
     if (size !== undefined && size !== config.vocabSize) {
       throw metadata.fault(
-        `${what} says ${size} tokens, and the embedding has ${config.vocabSize} rows; ` +
+        `${what} says ${size} ${plural(size, "token")}, and the embedding has ${config.vocabSize} ${
+          plural(config.vocabSize, "row")
+        }; ` +
           `the file is damaged or badly converted, get another`,
       );
     }

@@ -12,6 +12,7 @@ import type { PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
 import { checkIds, type FinishReason, type GenerationRequest, type Sequence } from "./sequence.ts";
 import { TokenStream } from "./token_stream.ts";
+import { plural } from "../plural.ts";
 
 /**
  * What is kept from one step to the next; default all of it. What is not kept costs time, and changes
@@ -346,7 +347,12 @@ export class Engine {
 function noRoom(sequence: Sequence, blocks: number): DeviceError {
   return new DeviceError(
     "out-of-memory",
-    `Cannot serve a prompt of ${sequence.promptLength} tokens: the KV cache could not grow beyond ` +
-      `${blocks} blocks of ${BLOCK_TOKENS}; shorten it, or free memory of the device`,
+    `Cannot serve a prompt of ${sequence.promptLength} ${
+      plural(sequence.promptLength, "token")
+    }: ` +
+      `the KV cache could not grow beyond ${blocks} ${
+        plural(blocks, "block")
+      } of ${BLOCK_TOKENS}; ` +
+      "shorten it, or free memory of the device",
   );
 }

@@ -6,6 +6,7 @@ import type { BlockTables } from "./kv_blocks.ts";
 import type { CachedBlock } from "./prefix_cache.ts";
 import { MOST_BIASES, type SamplingOptions } from "./runner.ts";
 import { validateSampling } from "./sampler.ts";
+import { plural } from "../plural.ts";
 
 /**
  * Why a request ended: it sampled a stop token, it has as many tokens as it may have (its own
@@ -169,7 +170,9 @@ export function answerTooLong(
   contextLength: number,
 ): RequestError {
   return new RequestError(
-    `Cannot generate ${maxTokens} tokens after a prompt of ${promptTokens}: the context has room for ${contextLength}; ask for fewer`,
+    `Cannot generate ${maxTokens} ${
+      plural(maxTokens, "token")
+    } after a prompt of ${promptTokens}: the context has room for ${contextLength}; ask for fewer`,
     { kind: "too-long" },
   );
 }
@@ -188,7 +191,9 @@ export function promptTooLong(
     ? `shorten it, or raise the context size (contextLength, --ctx-size), at most ${largest}`
     : "shorten it";
   return new RequestError(
-    `Cannot answer a prompt of ${tokens} tokens: the context has room for ${contextLength}; ${ways}`,
+    `Cannot answer a prompt of ${tokens} ${
+      plural(tokens, "token")
+    }: the context has room for ${contextLength}; ${ways}`,
     { kind: "too-long" },
   );
 }

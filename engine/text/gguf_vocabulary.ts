@@ -6,6 +6,7 @@ import { quote } from "../files/quote.ts";
 import { type Merge, mergeOf } from "./bpe.ts";
 import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
+import { plural } from "../plural.ts";
 
 /** At each place of a text, the characters of the longest special token are looked at. */
 const MAX_SPECIAL_LENGTH = 128;
@@ -183,7 +184,9 @@ class VocabularyReader {
     if (value === undefined) return undefined;
     if (typeof value === "number" && Number.isInteger(value) && value in pieces) return value;
     throw this.#fault(
-      `key 'tokenizer.ggml.${key}' is ${shown(value)}, not one of the ${pieces.length} tokens`,
+      `key 'tokenizer.ggml.${key}' is ${shown(value)}, not one of the ${pieces.length} ${
+        plural(pieces.length, "token")
+      }`,
     );
   }
 
@@ -211,7 +214,9 @@ class VocabularyReader {
     }
     if (length !== undefined && values.length !== length) {
       throw this.#fault(
-        `key 'tokenizer.ggml.${key}' has ${values.length} values for ${length} tokens`,
+        `key 'tokenizer.ggml.${key}' has ${values.length} ${
+          plural(values.length, "value")
+        } for ${length} ${plural(length, "token")}`,
       );
     }
     const invalid = values.findIndex((value) => !element.is(value));

@@ -79,18 +79,19 @@ Deno.test("a transfer is shown with size, rate and time left", () => {
   const rate = new Rate();
   assert.equal(rate.add(50e6, 0), undefined);
   const perSecond = rate.add(60e6, 1000);
-  const line = amountLine({ done: 60e6, total: 100e6, rate: perSecond }, "bytes");
+  const line = amountLine({ done: 60e6, total: 100e6, rate: perSecond }, "byte");
   assert.equal(line, "60.0 MB of 100 MB, 10.0 MB/s, 4 s left");
   assert.equal(rate.add(0, 2000), undefined);
 });
 
 Deno.test("tokens are shown with their rate and time left, answers with the time left", () => {
-  const line = (done: number, rate: number | undefined, unit: "tokens" | "answers") =>
+  const line = (done: number, rate: number | undefined, unit: "token" | "answer") =>
     amountLine({ done, total: 3519, rate }, unit);
-  assert.equal(line(512, undefined, "tokens"), "512 of 3,519 tokens");
-  assert.equal(line(512, 9, "tokens"), "512 of 3,519 tokens, 9.0 tok/s, 5 min 35 s left");
-  assert.equal(line(3519, 5120, "tokens"), "3,519 of 3,519 tokens, 5,120 tok/s");
-  assert.equal(line(3517, 0.5, "answers"), "3,517 of 3,519 answers, 4 s left");
+  assert.equal(line(512, undefined, "token"), "512 of 3,519 tokens");
+  assert.equal(line(512, 9, "token"), "512 of 3,519 tokens, 9.0 tok/s, 5 min 35 s left");
+  assert.equal(line(3519, 5120, "token"), "3,519 of 3,519 tokens, 5,120 tok/s");
+  assert.equal(amountLine({ done: 1, total: 1, rate: undefined }, "token"), "1 of 1 token");
+  assert.equal(line(3517, 0.5, "answer"), "3,517 of 3,519 answers, 4 s left");
 });
 
 Deno.test("modelsAmong() takes hostile listings in time in proportion", () => {

@@ -1,0 +1,6 @@
+/** Nouns that follow a number. */
+
+/** `noun` in the number that follows `count`: `token` for 1, `tokens` for any other. */
+export function plural(count: number | bigint, noun: string): string {
+  return Number(count) === 1 ? noun : `${noun}s`;
+}
