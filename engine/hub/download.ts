@@ -131,7 +131,9 @@ async function checkRange(response: Response, partial: PartialFile) {
     if (stated !== null && Number(stated) !== file.size) {
       throw refuse(
         file,
-        `${stated} ${plural(Number(stated), "byte")} offered, and the list says ${file.size}`,
+        `the hub offers ${stated} ${
+          plural(Number(stated), "byte")
+        }, and the list says ${file.size}`,
       );
     }
     return;

@@ -194,7 +194,7 @@ Deno.test("warm-ups end when three in a row take the same time, or at five", asy
     assert.match(
       toMarkdown(report),
       steady
-        ? /three agreed within 3 % in 1 of 1 cases +\|/
+        ? /three agreed within 3 % in 1 of 1 case +\|/
         : /the cap of five was reached in 1 at once/,
     );
   }
@@ -275,7 +275,7 @@ Deno.test("a prompt that gives other tokens fails a check, unless they are as pr
   assert.match(wrong.detail, /2 at once \(0\.50 nats\)/);
   const tie = await checkOf(0.01);
   assert.equal(tie.ok, true);
-  assert.match(tie.detail, /but for 1 near-ties/);
+  assert.match(tie.detail, /but for 1 near-tie,/);
 });
 
 Deno.test("sampled requests are neither compared nor hashed", async () => {

@@ -153,7 +153,7 @@ hubTest("redirects without end, and to no web address, are refused", async (hub,
 for (
   const [name, fault, message] of [
     ["other bytes of the same size", () => new Response(content(BYTES.length, 2)), /its hash/],
-    ["another size", () => new Response(content(99)), /99 bytes are offered/],
+    ["another size", () => new Response(content(99)), /the hub offers 99 bytes/],
     [
       "more than its size",
       () => new Response(new Blob([content(BYTES.length + 1)]).stream()),

@@ -75,7 +75,7 @@ Deno.test("load() refuses what it is asked wrongly, and leaves no file open", as
   const cache = Deno.makeTempDirSync();
   const refused: [string, LoadOptions, string, RegExp][] = [
     [MODEL, { contextLength: 9999 }, "RequestError", /Cannot use a context of 9999 tokens/],
-    [MODEL, { kvMemory: 1 }, "RequestError", /Cannot keep a KV cache in 1 bytes/],
+    [MODEL, { kvMemory: 1 }, "RequestError", /Cannot keep a KV cache in 1 byte/],
     [MODEL, { kvTokens: 2 ** 50 }, "RequestError", /kvTokens is 1125899906842624, more than/],
     [MODEL, { maxSequences: 1e9 }, "RequestError", /maxSequences is 1000000000, more than 1024/],
     [MODEL, { kvMemory: NaN }, "RequestError", /Cannot keep a KV cache in NaN bytes/],

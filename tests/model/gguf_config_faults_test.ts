@@ -90,7 +90,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
   ],
   "token list unlike the embedding": [
     keys({ "tokenizer:ggml.tokens": { type: "array", of: "string", value: ["a"] } }),
-    /'tokenizer\.ggml\.tokens' says 1 tokens, and the embedding has 294 rows/,
+    /'tokenizer\.ggml\.tokens' says 1 token, and the embedding has 294 rows/,
   ],
   "token list no array": [keys({ "tokenizer:ggml.tokens": uint(1) }), /tokens' is 1, not an array/],
   "no embedding": [without("token_embd.weight"), /tensor 'token_embd\.weight' is missing/],
