@@ -23,7 +23,7 @@ Deno.test("tvllm pull, list, -m and rm work together; a second pull needs no dow
   const pulled = await runTvllm(["pull", "hf.co/org/repo"], { env });
   assert.equal(pulled.code, 0, pulled.stderr);
   assert.deepEqual(Deno.readFileSync(pulled.stdout.trimEnd()), MODEL);
-  assert.match(pulled.stderr, /^Downloading one file, .*\nDownloaded and verified in \d+ s\n$/);
+  assert.match(pulled.stderr, /^Downloading 1 file, .*\nDownloaded and verified in \d+ s\n$/);
   assert.equal(hub.seen[0]!.token, "Bearer secret");
   assert.match((await runTvllm(["pull", "hf:org/repo"], { env })).stderr, /is there already/);
   assert.equal(hub.downloads.length, 1);
@@ -66,7 +66,7 @@ Deno.test("-m downloads a model that the cache lacks, once, unless HF_HUB_OFFLIN
   const args = ["generate", "-m", spec, "--raw", "-n", "4", "--temp", "0", "--device", "cpu", "a"];
   const first = await runTvllm(args, { env });
   assert.equal(first.code, 0, first.stderr);
-  assert.match(first.stderr, /^Downloading one file, .*\nDownloaded and verified in \d+ s\n/);
+  assert.match(first.stderr, /^Downloading 1 file, .*\nDownloaded and verified in \d+ s\n/);
   assert.equal(hub.seen.at(-1)!.token, "Bearer secret");
   const requests = hub.seen.length;
   const second = await runTvllm(args, { env: { ...env, TVLLM_MODEL: "hf:org/other" } });
