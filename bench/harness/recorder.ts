@@ -1,5 +1,6 @@
 /** Fills a report: results, and the tables that show them. */
 
+import { plural } from "../../engine/plural.ts";
 import { count } from "../report/format.ts";
 import type { Metric } from "../report/metrics.ts";
 import {
@@ -172,7 +173,9 @@ export class Recorder {
     return [
       ...unsteadyProbe(probeSpreads(limits)),
       ...(above.length === 0 ? [] : [
-        `${above.length} results are above their limits, so these are too low (${
+        `${above.length} ${
+          plural(above.length, "result")
+        } above the limits, so these are too low (${
           keyOf(above[0]!)
         }): the probe was disturbed, a cache helped, or --bandwidth is wrong`,
       ]),

@@ -224,7 +224,7 @@ Deno.test("a result above its limit is flagged and warned of, and fails no check
     bandwidth: 0.001,
   });
   assert.ok(report.checks.every(({ ok }) => ok));
-  assert.match(report.warnings.join(), /results are above their limits, so these are too low/);
+  assert.match(report.warnings.join(), /results? above the limits, so these are too low/);
   assert.match(toMarkdown(report), /\(above its limit\)/);
 });
 

@@ -1,5 +1,6 @@
 /** A comparison as markdown and as CSV. */
 
+import { plural } from "../../../engine/plural.ts";
 import { toCsvLines } from "../csv.ts";
 import { text } from "../format.ts";
 import { grid } from "../markdown.ts";
@@ -97,15 +98,17 @@ function notes(part: Part): string[] {
       ? "The interval of B / A comes from how far runs of a side lie apart; of fewer than six runs in all, from how far their repetitions do."
       : "A and B ran at different times: what changed on the machine between them is in B / A. Its interval takes runs to lie 2.5 times as far apart as the repetitions of one. Several runs of a side, separated by commas, show how far they do, and `tvllm bench ab` interleaves the sides.",
     ...(judged === 0 ? ["**No result has an interval: that takes six repetitions (-r 6).**"] : [
-      `Intervals are of 95 %: of ${judged} measures that do not differ, about ${
+      `Intervals are of 95 %: of ${judged} ${
+        plural(judged, "measure")
+      } without a difference, about ${
         Math.max(1, Math.round(judged / 20))
       } would be called different by chance. "-": there is no interval to tell by.`,
     ]),
     ...(differsInOutput(part)
       ? ["**The tokens generated differ: a faster side may be a wrong one.**"]
       : []),
-    ...(same === 0 ? [] : [`${same} results that are no samples are equal.`]),
-    ...(unmatched === 0 ? [] : [`${unmatched} results are of one side alone.`]),
+    ...(same === 0 ? [] : [`Equal, and no samples: ${same} ${plural(same, "result")}.`]),
+    ...(unmatched === 0 ? [] : [`Of one side alone: ${unmatched} ${plural(unmatched, "result")}.`]),
     ...new Set(all.flatMap(({ complete, checks }) => [
       ...(complete ? [] : ["**A run was cut off.**"]),
       ...checks.filter(({ ok }) => !ok)
