@@ -21,10 +21,22 @@ export interface AttentionSpec {
   readonly window?: number;
   /** How queries and keys are rotated. */
   readonly rope: RopeSpec;
+  /** How queries grow with their position, so that attention stays as sharp over long texts. */
+  readonly temperature?: TemperatureSpec;
   /** Each head's query and key pass an RMSNorm before RoPE. */
   readonly headNorm: boolean;
   /** A bias is added to queries, keys and values. */
   readonly bias: boolean;
+  /** A bias is added to what the heads give together; absent: none. */
+  readonly outputBias?: boolean;
+}
+
+/** A query at position p is multiplied by 1 + beta · ln(1 + floor(p / context)). */
+export interface TemperatureSpec {
+  /** How fast queries grow. */
+  readonly beta: number;
+  /** Positions up to which they do not. */
+  readonly context: number;
 }
 
 /** How a layer mixes tokens. A recurrent kind would be another member, with a state of its own. */
@@ -38,6 +50,8 @@ export interface DenseSpec {
   readonly width: number;
   /** What the gate passes. */
   readonly activation: Activation;
+  /** Gate, up and down have a bias; absent: none. */
+  readonly bias?: boolean;
 }
 
 /** A router sends each token to some of many such networks, whose results are summed by weight. */
@@ -85,6 +99,8 @@ export interface ModelConfig {
   readonly rmsEpsilon: number;
   /** Multiplies the embedding of each token that enters. */
   readonly embeddingScale: number;
+  /** Multiplies the logits. */
+  readonly logitScale: number;
   /** The output head is the embedding matrix. */
   readonly tiedOutput: boolean;
   /** In the order that a token passes them. */

@@ -5,6 +5,7 @@ import type { GgufValue } from "../files/gguf_writer.ts";
 import { float, uint } from "../model/architectures/architecture.ts";
 import { architectureOf } from "../model/architectures/mod.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { scalingMetadata } from "./rope_scaling.ts";
 
 /** A vocabulary of byte-level BPE: control tokens, the 256 bytes, and what `merges` make. */
 export interface SyntheticVocabulary {
@@ -55,7 +56,13 @@ export function syntheticMetadata(
   const text = (value: string) => ({ type: "string", value }) as const;
   const texts = (value: readonly string[]) => ({ type: "array", of: "string", value }) as const;
   const { architecture } = h;
-  const own = Object.entries(architectureOf(h).write?.(h).gguf ?? {});
+  const own = Object.entries({
+    ...Object.fromEntries(
+      Object.entries(scalingMetadata(h.rope.scaling))
+        .map(([key, value]) => [`rope.scaling.${key}`, value]),
+    ),
+    ...architectureOf(h).write?.(h).gguf,
+  });
   return new Map<string, GgufValue>([
     ["general.architecture", text(architecture)],
     ["general.name", text(h.name)],
