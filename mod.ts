@@ -50,6 +50,7 @@ export type {
   LayerSpec,
   MixerSpec,
   ModelConfig,
+  TemperatureSpec,
 } from "./engine/model/config.ts";
 export type { RopeScaling, RopeSpec } from "./engine/model/rope.ts";
 export type { EncodedPrompt, PromptOptions, TextOptions } from "./engine/prompt.ts";

@@ -1,6 +1,6 @@
 /** How RoPE rotates, and how fast each pair of a head does, for every scaling that files state. */
 
-import type { AttentionSpec } from "./config.ts";
+import type { TemperatureSpec } from "./config.ts";
 
 /** How the rotation frequencies of RoPE were stretched to a longer context. */
 export type RopeScaling =
@@ -122,7 +122,7 @@ export function yarnShare(factor: number, multiplierOfAll: number, multiplier = 
 
 /** What multiplies a query at a position, beside the scale of its layer. */
 export function temperatureAt(
-  { temperature }: Pick<AttentionSpec, "temperature">,
+  { temperature }: { readonly temperature?: TemperatureSpec | undefined },
   position: number,
 ): number {
   if (temperature === undefined) return 1;

@@ -47,6 +47,11 @@ export function syntheticVocabulary(size: number): SyntheticVocabulary {
   return vocabularyOf(merges.slice(0, wanted));
 }
 
+/** llama.cpp expects certain tokens in a model whose name has "phi3" in it. */
+export function withoutPhi3(name: string): string {
+  return name.replace("phi3", "phi");
+}
+
 /** What a GGUF file says of the model. @param pre `tokenizer.ggml.pre` */
 export function syntheticMetadata(
   h: Hyperparameters,

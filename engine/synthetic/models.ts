@@ -7,7 +7,7 @@ import type { ExpectedWeight } from "../model/expected_weights.ts";
 import { storedWeights } from "../model/fused_tensors.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import type { RopeScaling } from "../model/rope.ts";
-import { syntheticMetadata, syntheticVocabulary } from "./metadata.ts";
+import { syntheticMetadata, syntheticVocabulary, withoutPhi3 } from "./metadata.ts";
 import { factorTensors } from "./rope_scaling.ts";
 import { staysF32, syntheticTensor } from "./weights.ts";
 import { ggufName } from "../model/weight_names.ts";
@@ -181,7 +181,7 @@ export function syntheticHyperparameters(name: string): Hyperparameters {
   const { ggufRopeLayout: layout, attentionBias } = architectureOf(size);
   return {
     ...size,
-    name: `${name} with random weights`,
+    name: `${withoutPhi3(name)} with random weights`,
     rmsEpsilon: /^(llama|granite|phi3)$/.test(size.architecture) ? 1e-5 : 1e-6,
     attentionBias: attentionBias === true,
     rope: {
