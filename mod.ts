@@ -50,9 +50,8 @@ export type {
   LayerSpec,
   MixerSpec,
   ModelConfig,
-  TemperatureSpec,
 } from "./engine/model/config.ts";
-export type { RopeScaling, RopeSpec } from "./engine/model/rope.ts";
+export type { RopeScaling, RopeSpec, TemperatureSpec } from "./engine/model/rope.ts";
 export type { EncodedPrompt, PromptOptions, TextOptions } from "./engine/prompt.ts";
 export {
   Answer,

@@ -7,9 +7,9 @@ import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
 import { ENCODINGS } from "../../kernels/wasm/prepare.ts";
 import { cachedDim, TOKEN } from "../../kernels/wasm/rope.ts";
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
-import type { ExpertsSpec, LayerSpec, ModelConfig, TemperatureSpec } from "../model/config.ts";
+import type { ExpertsSpec, LayerSpec, ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
-import type { RopeSpec } from "../model/rope.ts";
+import type { RopeSpec, TemperatureSpec } from "../model/rope.ts";
 import type { Layout, SharedMemory } from "./memory.ts";
 
 /** Rows of logits computed together: enough to share the weights, few enough for any vocabulary. */

@@ -1,6 +1,6 @@
 /** What the engine runs: a model as a list of layers, checked once when its file is opened. */
 
-import type { RopeSpec } from "./rope.ts";
+import type { RopeSpec, TemperatureSpec } from "./rope.ts";
 
 /** The nonlinearity of a gated feed-forward network; `gelu` is the tanh approximation. */
 export type Activation = "silu" | "gelu";
@@ -29,14 +29,6 @@ export interface AttentionSpec {
   readonly bias: boolean;
   /** A bias is added to what the heads give together; absent: none. */
   readonly outputBias?: boolean;
-}
-
-/** A query at position p is multiplied by 1 + beta · ln(1 + floor(p / context)). */
-export interface TemperatureSpec {
-  /** How fast queries grow. */
-  readonly beta: number;
-  /** Positions up to which they do not. */
-  readonly context: number;
 }
 
 /** How a layer mixes tokens. A recurrent kind would be another member, with a state of its own. */

@@ -1,7 +1,7 @@
 /** What a model's file says of it, the same for GGUF and config.json; architectures make layers of it. */
 
-import type { ExpertsSpec, TemperatureSpec } from "./config.ts";
-import type { RopeSpec } from "./rope.ts";
+import type { ExpertsSpec } from "./config.ts";
+import type { RopeSpec, TemperatureSpec } from "./rope.ts";
 
 /** Sizes and constants as files state them: one number for all layers. */
 export interface Hyperparameters {

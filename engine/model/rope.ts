@@ -1,7 +1,5 @@
 /** How RoPE rotates, and how fast each pair of a head does, for every scaling that files state. */
 
-import type { TemperatureSpec } from "./config.ts";
-
 /** How the rotation frequencies of RoPE were stretched to a longer context. */
 export type RopeScaling =
   | { readonly kind: "none" }
@@ -51,6 +49,14 @@ export interface RopeSpec {
   readonly scaling: RopeScaling;
   /** The model's weight `ropeFactors` [dims / 2] divides the frequencies. */
   readonly factors: boolean;
+}
+
+/** A query at position p is multiplied by 1 + beta · ln(1 + floor(p / context)). */
+export interface TemperatureSpec {
+  /** How fast queries grow. */
+  readonly beta: number;
+  /** Positions up to which they do not. */
+  readonly context: number;
 }
 
 /** At position p, pair i is rotated by p · frequencies[i] and multiplied by `magnitude`. */

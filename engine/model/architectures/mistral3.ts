@@ -5,8 +5,8 @@
  */
 
 import { MAX_CONTEXT } from "../config_bounds.ts";
-import type { TemperatureSpec } from "../config.ts";
 import type { MetadataReader } from "../metadata_reader.ts";
+import type { TemperatureSpec } from "../rope.ts";
 import { type Architecture, float, llamaLayers } from "./architecture.ts";
 import { hfWindows, LAYER_KINDS } from "./windows.ts";
 
