@@ -51,7 +51,7 @@ export type {
   MixerSpec,
   ModelConfig,
 } from "./engine/model/config.ts";
-export type { RopeScaling, RopeSpec } from "./engine/model/rope.ts";
+export type { RopeScaling, RopeSpec, TemperatureSpec } from "./engine/model/rope.ts";
 export type { EncodedPrompt, PromptOptions, TextOptions } from "./engine/prompt.ts";
 export {
   Answer,

@@ -12,6 +12,7 @@ import { getModel } from "./hub/get.ts";
 import { isHubSpec, parseHubSpec } from "./hub/spec.ts";
 import { kvBudget } from "./kv_budget.ts";
 import { Model } from "./loaded_model.ts";
+import { atContext } from "./model/at_context.ts";
 import { readModel } from "./model/read_model.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import { MOST_STEPS } from "./run/runner.ts";
@@ -180,7 +181,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
     );
   }
   const { device, kv = "f16", maxSequences = DEFAULT_SEQUENCES, progress } = options;
-  const model = { file: weights, config: { ...config, contextLength } };
+  const model = { file: weights, config: atContext(config, contextLength) };
   const maxBlocks = kvBudget(model.config, { ...options, kv, maxSequences });
   // Before the weights, so that what is wrong with it is said at once.
   const configured = performance.now();

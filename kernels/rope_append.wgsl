@@ -5,6 +5,8 @@ override KV_HEADS: u32;
 override HEAD_DIM: u32;
 override ROPE_DIMS: u32;                // elements of a head that rotate, from its start on
 override HALF: bool;                    // pairs are (i, i + ROPE_DIMS / 2), else (2i, 2i + 1)
+override BETA: f32;                     // queries grow by 1 + BETA · ln(1 + position / ORIGINAL)
+override ORIGINAL: u32;                 // positions up to which they do not
 override LANES: u32;
 override COLUMNS: bool;                 // keys of a block: [HEAD_DIM / 8, 16, 8], not [16, HEAD_DIM]
 override KV_GROUPS: u32;                // see attention.wgsl
@@ -43,8 +45,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let token = token_at(id.y);
   let base = (id.y * (HEADS + 2u * KV_HEADS) + head) * HEAD_DIM;
   if (head < HEADS) {
+    let grown = 1.0 + BETA * log(1.0 + f32(token.position / ORIGINAL));
     q[(id.y * HEADS + head) * words + e / 2u] =
-      vec2(rotated(base, e, token.position), rotated(base, e + 1u, token.position));
+      vec2(rotated(base, e, token.position), rotated(base, e + 1u, token.position)) * grown;
     return;
   }
   let block = batch[token.table + token.position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];

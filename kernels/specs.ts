@@ -159,6 +159,8 @@ export function ropeAppendSpec(
   s: HeadShape & {
     ropeDims: number;
     half: boolean;
+    /** Queries at position p are multiplied by 1 + beta · ln(1 + floor(p / context)). */
+    temperature?: { readonly beta: number; readonly context: number } | undefined;
     kv: KvType;
     /** Keys of a block lie in columns of eight elements, as attention_keys.wgsl reads them. */
     columns: boolean;
@@ -175,6 +177,8 @@ export function ropeAppendSpec(
       HEAD_DIM: s.headDim,
       ROPE_DIMS: s.ropeDims,
       HALF: s.half ? 1 : 0,
+      BETA: s.temperature?.beta ?? 0,
+      ORIGINAL: s.temperature?.context ?? 1,
       COLUMNS: s.columns ? 1 : 0,
       LANES: s.lanes,
       KV_GROUPS: s.table.groups,

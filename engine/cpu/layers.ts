@@ -146,18 +146,20 @@ class LayerWriter {
       },
     );
     const branch = this.#branch(layer.attentionPostNorm);
-    writer.multiply(layer.attentionOutput, attended, { tokens, ...branch });
+    const bias = layer.attentionOutputBias;
+    writer.multiply(layer.attentionOutput, attended, { tokens, bias, ...branch });
     writer.join();
     this.#postNorm(layer.attentionPostNorm);
   }
 
   /** h += down · (activation(gate · x) ⊙ up · x), where x = norm(h). */
-  dense(spec: DenseSpec, layer: LayerWeights, { gate, up, down }: DenseWeights): void {
+  dense(spec: DenseSpec, layer: LayerWeights, weights: DenseWeights): void {
+    const { gate, up, down } = weights;
     const { context: { scratch, index: kernels }, writer, shape: { tokens } } = this;
     const prepared = this.#norm(layer.ffnNorm, [gate, up]);
     const stride = scratch.gateStride;
-    writer.multiply(gate, prepared, { tokens, y: scratch.gate, stride });
-    writer.multiply(up, prepared, { tokens, y: scratch.up, stride });
+    writer.multiply(gate, prepared, { tokens, y: scratch.gate, stride, bias: weights.gateBias });
+    writer.multiply(up, prepared, { tokens, y: scratch.up, stride, bias: weights.upBias });
     writer.join();
     const gated = writer.prepare(
       kernels.gates.get(spec.activation)!,
@@ -172,7 +174,8 @@ class LayerWriter {
         },
       },
     );
-    writer.multiply(down, gated, { tokens, ...this.#branch(layer.ffnPostNorm) });
+    const branch = this.#branch(layer.ffnPostNorm);
+    writer.multiply(down, gated, { tokens, bias: weights.downBias, ...branch });
     writer.join();
     this.#postNorm(layer.ffnPostNorm);
   }
@@ -202,7 +205,8 @@ class LayerWriter {
     { keysAt, valuesAt }: { keysAt: number; valuesAt: number },
   ): void {
     const { context: { scratch, index: kernels }, writer, shape: { tokens } } = this;
-    const { heads, kvHeads, headDim, rope, scale } = this.model.config.layers[index]!.mixer;
+    const { mixer } = this.model.config.layers[index]!;
+    const { heads, kvHeads, headDim, rope, scale, temperature } = mixer;
     const own = this.model.cache.layers[index]!;
     const pairs = rope.dims / 2;
     const angles = scratch.angles.get(rope)!;
@@ -225,6 +229,7 @@ class LayerWriter {
           v: valuesAt,
           cos: angles.cos,
           sin: angles.sin,
+          temperatures: temperature ? scratch.temperatures.get(temperature)! : 0,
           queryNorm: layer.queryNorm,
           keyNorm: layer.keyNorm,
           keys: own.keys,

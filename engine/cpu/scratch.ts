@@ -9,7 +9,7 @@ import { cachedDim, TOKEN } from "../../kernels/wasm/rope.ts";
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import type { ExpertsSpec, LayerSpec, ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
-import type { RopeSpec } from "../model/rope.ts";
+import type { RopeSpec, TemperatureSpec } from "../model/rope.ts";
 import type { Layout, SharedMemory } from "./memory.ts";
 
 /** Rows of logits computed together: enough to share the weights, few enough for any vocabulary. */
@@ -86,6 +86,8 @@ export class Scratch {
   readonly rowStride: number;
   readonly encodedStride: number;
   readonly angles: ReadonlyMap<RopeSpec, AngleTable>;
+  /** What queries are multiplied by, [tokens] each. */
+  readonly temperatures: ReadonlyMap<TemperatureSpec, number>;
   /** Splits that a token's positions can have. */
   readonly splits: number;
   /** Of all. */
@@ -164,6 +166,8 @@ export class Scratch {
         return [rope, { cos: table(), sin: table() }];
       }),
     );
+    const temperatures = layers.flatMap(({ mixer: { temperature } }) => temperature ?? []);
+    this.temperatures = new Map([...new Set(temperatures)].map((own) => [own, words(tokens)]));
     this.bytes = layout.bytes - before;
   }
 

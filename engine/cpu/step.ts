@@ -3,7 +3,7 @@
 import { unpackStripRow } from "../../kernels/wasm/unpack.ts";
 import { TOKEN } from "../../kernels/wasm/rope.ts";
 import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
-import { type RopeSpec, type RopeTable, ropeTable } from "../model/rope.ts";
+import { type RopeSpec, type RopeTable, ropeTable, temperatureAt } from "../model/rope.ts";
 import type { KernelTime, Timing } from "../run/runner.ts";
 import { expertProgram } from "./experts.ts";
 import { layerProgram, logitsProgram, type Model, type Segment, splitsOf } from "./layers.ts";
@@ -185,6 +185,9 @@ export class Stepper {
           memory.floats[cos / 4 + at + i] = Math.cos(position * frequencies[i]!) * magnitude;
           memory.floats[sin / 4 + at + i] = Math.sin(position * frequencies[i]!) * magnitude;
         }
+      }
+      for (const [temperature, table] of scratch.temperatures) {
+        memory.floats[table / 4 + t] = temperatureAt({ temperature }, position);
       }
       const { sizes, tableBlocks } = scratch;
       blockTables[sequence]!.forEach((_, group) => {

@@ -42,6 +42,7 @@ export interface LayerWeights {
   readonly queryNorm: number;
   readonly keyNorm: number;
   readonly attentionOutput: Matrix;
+  readonly attentionOutputBias: number;
   readonly attentionPostNorm: number;
   readonly ffnNorm: number;
   readonly feedForward: DenseWeights | ExpertWeights;
@@ -50,8 +51,11 @@ export interface LayerWeights {
 
 export interface DenseWeights {
   readonly gate: Matrix;
+  readonly gateBias: number;
   readonly up: Matrix;
+  readonly upBias: number;
   readonly down: Matrix;
+  readonly downBias: number;
 }
 
 /** Matrices by expert. */
@@ -78,7 +82,7 @@ const PIECE_BYTES = 4 * 2 ** 20;
 /** What is still to be read, into matrices one after the other or one vector. */
 type Pending =
   | { readonly tensor: TensorInfo; readonly matrices: readonly Matrix[] }
-  | { readonly tensor: TensorInfo; readonly vector: number };
+  | { readonly tensor: TensorInfo; readonly vector: number; readonly scale: number };
 
 /** Gives all weights their places, and reads them when there is memory. */
 export class WeightPlan {
@@ -97,7 +101,7 @@ export class WeightPlan {
     this.weights = {
       embedding,
       layers: config.layers.map((layer, i) => this.#layer(layer, i)),
-      outputNorm: this.#vector(once("outputNorm")),
+      outputNorm: this.#vector(once("outputNorm"), config.logitScale),
       output: config.tiedOutput ? embedding : this.#matrix(once("output")),
       ropeFactors: factors ? this.#readVector(this.#find(once("ropeFactors"))) : undefined,
     };
@@ -137,7 +141,7 @@ export class WeightPlan {
     for (const pending of this.#pending) {
       const { tensor } = pending;
       if ("vector" in pending) {
-        const vector = this.#readVector(tensor);
+        const vector = this.#readVector(tensor).map((value) => value * pending.scale);
         pool.memory.floats.set(vector, pending.vector / 4);
       } else {
         const size = tensor.byteLength / pending.matrices.length;
@@ -213,6 +217,7 @@ export class WeightPlan {
       queryNorm: vector("queryNorm", mixer.headNorm),
       keyNorm: vector("keyNorm", mixer.headNorm),
       attentionOutput: matrix("attentionOutput"),
+      attentionOutputBias: vector("attentionOutputBias", mixer.outputBias === true),
       attentionPostNorm: vector("attentionPostNorm", postNorms),
       ffnNorm: vector("ffnNorm"),
       feedForward: feedForward.kind === "experts"
@@ -222,7 +227,14 @@ export class WeightPlan {
           ups: stack("expertUps"),
           downs: stack("expertDowns"),
         }
-        : { gate: matrix("gate"), up: matrix("up"), down: matrix("down") },
+        : {
+          gate: matrix("gate"),
+          gateBias: vector("gateBias", feedForward.bias === true),
+          up: matrix("up"),
+          upBias: vector("upBias", feedForward.bias === true),
+          down: matrix("down"),
+          downBias: vector("downBias", feedForward.bias === true),
+        },
       ffnPostNorm: vector("ffnPostNorm", postNorms),
     };
   }
@@ -256,12 +268,12 @@ export class WeightPlan {
   }
 
   /** Filled up with zeros to whole spans. */
-  #vector(name: string): number {
+  #vector(name: string, scale = 1): number {
     const tensor = this.#find(name);
     const vector = this.layout.allocate(
       4 * Math.ceil(tensor.shape[0]! / SPAN_COLUMNS) * SPAN_COLUMNS,
     );
-    this.#pending.push({ tensor, vector });
+    this.#pending.push({ tensor, vector, scale });
     return vector;
   }
 

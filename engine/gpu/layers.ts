@@ -87,7 +87,7 @@ function layOut(
   operations.push(
     ...build.matmul(head, {
       x: hidden,
-      norm: weights.vector(ggufName("outputNorm")),
+      norm: weights.scaledVector(ggufName("outputNorm"), config.logitScale),
       y: logits,
       stride: config.vocabSize,
       over: "logits",
@@ -116,6 +116,7 @@ function attention(
   const output = weights.matrix(name("attentionOutput"));
   operations.push(...addProduct(context, output, {
     x: attended,
+    bias: mixer.outputBias ? weights.vector(name("attentionOutputBias")) : undefined,
     postNorm: postNorms ? "attentionPostNorm" : undefined,
   }));
   return operations;
@@ -130,7 +131,7 @@ function feedForward(context: LayerContext, { feedForward, postNorms }: LayerSpe
 
 function denseFeedForward(
   context: LayerContext,
-  { width, activation }: DenseSpec,
+  { width, activation, bias }: DenseSpec,
   postNorm: "ffnPostNorm" | undefined,
 ): Operation[] {
   const { build, weights, name } = context;
@@ -144,24 +145,30 @@ function denseFeedForward(
     activation,
   } as const;
   const [gate, up] = [name("gate"), name("up")];
-  const gating = weights.type(gate) === weights.type(up)
+  const biasOf = (weight: LayerWeight) => bias ? weights.vector(name(weight)) : undefined;
+  const gating = !bias && weights.type(gate) === weights.type(up)
     ? build.matmul(weights.gateUp(gate, up), { ...input, gate: "both" })
     : [
-      ...build.matmul(weights.matrix(gate), input),
-      ...build.matmul(weights.matrix(up), { ...input, gate: "ups" }),
+      ...build.matmul(weights.matrix(gate), { ...input, bias: biasOf("gateBias") }),
+      ...build.matmul(weights.matrix(up), { ...input, gate: "ups", bias: biasOf("upBias") }),
     ];
   const down = weights.matrix(name("down"));
-  return [...gating, ...addProduct(context, down, { x: gated, postNorm })];
+  const addition = addProduct(context, down, { x: gated, bias: biasOf("downBias"), postNorm });
+  return [...gating, ...addition];
 }
 
 // Adds a product to the residual stream; with `postNorm`, normalized first.
 function addProduct(
   { build, weights, name }: LayerContext,
   matrix: DeviceMatrix,
-  { x, postNorm }: { readonly x: GPUBuffer; readonly postNorm: LayerWeight | undefined },
+  { x, bias, postNorm }: {
+    readonly x: GPUBuffer;
+    readonly bias: GPUBuffer | undefined;
+    readonly postNorm: LayerWeight | undefined;
+  },
 ): Operation[] {
   const { hidden, branch } = build.scratch;
-  const output = { x, stride: build.context.dim, over: "tokens" } as const;
+  const output = { x, stride: build.context.dim, over: "tokens", bias } as const;
   if (postNorm === undefined) {
     return build.matmul(matrix, { ...output, y: hidden, accumulate: true });
   }
@@ -209,7 +216,9 @@ function ropeAngles(weights: Weights, rope: RopeSpec, positions: number): GPUBuf
       angles[i++] = Math.sin(position * frequency) * magnitude;
     }
   }
-  return bufferOf(weights.gpu, angles, { label: "rope angles", purpose: "scratch" });
+  // A buffer is never empty, not even of layers that rotate nothing.
+  const words = angles.length > 0 ? angles : new Float32Array(2);
+  return bufferOf(weights.gpu, words, { label: "rope angles", purpose: "scratch" });
 }
 
 function checkDimensions({ dim, layers }: ModelConfig, file: ModelFile, { tile }: Tuning): void {

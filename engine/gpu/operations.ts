@@ -219,17 +219,18 @@ export class OperationBuilder {
 
   /** Rotates queries and keys and appends keys and values to the cache. */
   ropeAppend(
-    attention: HeadShape & Pick<AttentionSpec, "rope">,
+    attention: HeadShape & Pick<AttentionSpec, "rope" | "temperature">,
     cache: LayerCache,
     angles: GPUBuffer,
   ): Operation {
-    const { heads, kvHeads, headDim, rope } = attention;
+    const { heads, kvHeads, headDim, rope, temperature } = attention;
     const lanes = this.tuning.elementLanes;
     const { qkv, queries, metadata } = this.scratch;
     const spec = ropeAppendSpec({
       ...sizesOf(attention),
       ropeDims: rope.dims,
       half: rope.layout === "half",
+      temperature,
       columns: this.tuning.attention.by === "tiles",
       kv: this.context.kv,
       table: cache.table,

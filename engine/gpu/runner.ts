@@ -11,6 +11,7 @@ import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
 import { createScratch, type Scratch, type ScratchSizes } from "./scratch.ts";
 import type { LayerSpec, ModelConfig } from "../model/config.ts";
+import { atContext } from "../model/at_context.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { type DeviceModel, loadLayers } from "./layers.ts";
 import { checkBatch } from "../run/check_batch.ts";
@@ -110,7 +111,7 @@ export class GpuRunner implements ModelRunner {
   ): Promise<GpuRunner> {
     const { tuning = tuningFor(gpu.driver) } = options;
     const { contextLength, maxSequences = 8, kv = "f16", progress } = options;
-    const config = { ...whole, contextLength };
+    const config = atContext(whole, contextLength);
     const groups = kvGroups(config);
     const contextBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
     const blocks = options.blocks ?? groups.map(() => contextBlocks);

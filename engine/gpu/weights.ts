@@ -65,7 +65,16 @@ export class Weights {
 
   /** The tensors' elements, one after the other, in float32. */
   vector(...names: string[]): GPUBuffer {
-    const parts = names.map((name) => this.floats(name));
+    return this.#vector(names, 1);
+  }
+
+  /** The tensor's elements times `scale`. */
+  scaledVector(name: string, scale: number): GPUBuffer {
+    return this.#vector([name], scale);
+  }
+
+  #vector(names: readonly string[], scale: number): GPUBuffer {
+    const parts = names.map((name) => this.floats(name).map((value) => value * scale));
     const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
     let at = 0;
     for (const part of parts) {

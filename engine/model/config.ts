@@ -1,6 +1,6 @@
 /** What the engine runs: a model as a list of layers, checked once when its file is opened. */
 
-import type { RopeSpec } from "./rope.ts";
+import type { RopeSpec, TemperatureSpec } from "./rope.ts";
 
 /** The nonlinearity of a gated feed-forward network; `gelu` is the tanh approximation. */
 export type Activation = "silu" | "gelu";
@@ -21,10 +21,14 @@ export interface AttentionSpec {
   readonly window?: number;
   /** How queries and keys are rotated. */
   readonly rope: RopeSpec;
+  /** How queries grow with their position, so that attention stays as sharp over long texts. */
+  readonly temperature?: TemperatureSpec;
   /** Each head's query and key pass an RMSNorm before RoPE. */
   readonly headNorm: boolean;
   /** A bias is added to queries, keys and values. */
   readonly bias: boolean;
+  /** A bias is added to what the heads give together; absent: none. */
+  readonly outputBias?: boolean;
 }
 
 /** How a layer mixes tokens. A recurrent kind would be another member, with a state of its own. */
@@ -38,6 +42,8 @@ export interface DenseSpec {
   readonly width: number;
   /** What the gate passes. */
   readonly activation: Activation;
+  /** Gate, up and down have a bias; absent: none. */
+  readonly bias?: boolean;
 }
 
 /** A router sends each token to some of many such networks, whose results are summed by weight. */
@@ -85,6 +91,8 @@ export interface ModelConfig {
   readonly rmsEpsilon: number;
   /** Multiplies the embedding of each token that enters. */
   readonly embeddingScale: number;
+  /** Multiplies the logits. */
+  readonly logitScale: number;
   /** The output head is the embedding matrix. */
   readonly tiedOutput: boolean;
   /** In the order that a token passes them. */

@@ -62,7 +62,7 @@ function* layerShapes(layer: LayerSpec, dim: number): Generator<Shaped<LayerWeig
 }
 
 function* attentionShapes(
-  { heads, kvHeads, headDim, bias, headNorm }: AttentionSpec,
+  { heads, kvHeads, headDim, bias, headNorm, outputBias }: AttentionSpec,
   dim: number,
 ): Generator<Shaped<LayerWeight>> {
   const [queries, keys] = [heads * headDim, kvHeads * headDim];
@@ -77,14 +77,18 @@ function* attentionShapes(
     yield ["keyNorm", [headDim]];
   }
   yield ["attentionOutput", [dim, queries]];
+  if (outputBias) yield ["attentionOutputBias", [dim]];
 }
 
 function* feedForwardShapes(spec: FeedForwardSpec, dim: number): Generator<Shaped<LayerWeight>> {
   const { width } = spec;
   if (spec.kind === "dense") {
     yield ["gate", [width, dim]];
+    if (spec.bias) yield ["gateBias", [width]];
     yield ["up", [width, dim]];
+    if (spec.bias) yield ["upBias", [width]];
     yield ["down", [dim, width]];
+    if (spec.bias) yield ["downBias", [dim]];
   } else {
     yield ["router", [spec.count, dim]];
     yield ["expertGates", [spec.count, width, dim]];

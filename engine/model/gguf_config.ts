@@ -7,14 +7,15 @@ import { type Architecture, ARCHITECTURES, configOf } from "./architectures/mod.
 import { checkWeights } from "./check_weights.ts";
 import type { ModelConfig } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
+import { splitFused } from "./fused_tensors.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { MetadataReader } from "./metadata_reader.ts";
-import type { RopeScaling } from "./rope.ts";
+import { type RopeScaling, yarnShare } from "./rope.ts";
 import { ggufName } from "./weight_names.ts";
 import { plural } from "../plural.ts";
 
-/** Tensors that old conversions carry and nothing uses. */
-const IGNORED = /^blk\.\d+\.attn_rot_embd(\.weight)?$/;
+/** Tensors that old conversions carry and nothing uses, and those that `readLongRope` reads. */
+const IGNORED = /^(blk\.\d+\.attn_rot_embd(\.weight)?|rope_factors_(long|short)\.weight)$/;
 
 /**
  * The config of an open GGUF model. All weights that it calls for are there, in the right shape,
@@ -33,7 +34,8 @@ export function configFromGguf(file: ModelFile): ModelConfig {
   }
   const config = configOf(readHyperparameters(metadata, architecture));
   checkVocabulary(metadata, config);
-  checkWeights(metadata, config, { naming: "gguf", ignored: IGNORED });
+  const weights = new MetadataReader(splitFused(file, config, "gguf"));
+  checkWeights(weights, config, { naming: "gguf", ignored: IGNORED });
   return config;
 }
 
@@ -41,7 +43,7 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   const { file } = root;
   const { gguf: name, attentionBias } = architecture;
   const metadata = root.under(`${name}.`);
-  checkVariants(metadata);
+  checkVariants(metadata, architecture);
   const own = architecture.read?.(metadata);
   if (own?.experts === undefined && metadata.integer("expert_count", [0, MAX_WIDTH], 0) > 0) {
     throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
@@ -62,6 +64,7 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
       `key '${metadata.key("rope.dimension_count")}' is ${ropeDims}, which is odd`,
     );
   }
+  const optional = attentionBias === "optional";
   return {
     architecture: name,
     name: root.text("general.name", basename(file.paths[0]!)),
@@ -78,12 +81,14 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
       base: metadata.positive("rope.freq_base", 1e12, 10_000),
       dims: ropeDims,
       layout: architecture.ggufRopeLayout,
-      scaling: readRopeScaling(metadata),
+      scaling: readRopeScaling(metadata, ropeDims),
       factors: file.tensors.has(ggufName("ropeFactors")),
     },
-    attentionBias: attentionBias === "optional"
-      ? file.tensors.has(ggufName("queryBias", 0))
+    attentionBias: optional
+      ? [ggufName("queryBias", 0), "blk.0.attn_qkv.bias"].some((name) => file.tensors.has(name))
       : attentionBias,
+    outputBias: optional && file.tensors.has(ggufName("attentionOutputBias", 0)),
+    ffnBias: optional && file.tensors.has(ggufName("upBias", 0)),
     tiedOutput: !file.tensors.has(ggufName("output")),
     ...own,
   };
@@ -134,8 +139,9 @@ const NEUTRAL: Readonly<Record<string, number | boolean>> = {
   "use_parallel_residual": false,
 };
 
-function checkVariants(metadata: MetadataReader): void {
+function checkVariants(metadata: MetadataReader, { obeys }: Architecture): void {
   for (const [key, neutral] of Object.entries(NEUTRAL)) {
+    if (obeys?.gguf.includes(key)) continue;
     const value = metadata.file.metadata.get(metadata.key(key)) ?? neutral;
     if (value !== neutral) {
       throw metadata.unsupported(
@@ -149,7 +155,8 @@ function checkVariants(metadata: MetadataReader): void {
  * Source of the keys: llama.cpp's gguf-py constants; of what a missing one means: load_hparams() in its
  * llama-model.cpp (the scaling is linear, by the newer key before the older) and llama-context.cpp.
  */
-function readRopeScaling(metadata: MetadataReader): RopeScaling {
+function readRopeScaling(metadata: MetadataReader, dims: number): RopeScaling {
+  if (metadata.file.tensors.has(LONG_FACTORS.long)) return readLongRope(metadata, dims);
   const factorKey = ["rope.scaling.factor", "rope.scale_linear"].find((key) => metadata.has(key));
   const kind = metadata.text(
     "rope.scaling.type",
@@ -179,13 +186,51 @@ function readRopeScaling(metadata: MetadataReader): RopeScaling {
         ),
         betaFast: metadata.positive("rope.scaling.yarn_beta_fast", 1e6, 32),
         betaSlow: metadata.positive("rope.scaling.yarn_beta_slow", 1e6, 1),
-        attentionFactor,
+        attentionFactor: attentionFactor * yarnShare(factor(), yarnMultiplier(metadata)),
       };
     default:
       throw metadata.unsupported(
         `RoPE scaling ${quote(kind)}; the supported ones are none, linear, yarn`,
       );
   }
+}
+
+function yarnMultiplier(metadata: MetadataReader): number {
+  return metadata.between("rope.scaling.yarn_log_multiplier", [0, 1e6], 0);
+}
+
+/** What llama.cpp calls LongRoPE's factors; it takes them where they are, whatever type is stated. */
+const LONG_FACTORS = { long: "rope_factors_long.weight", short: "rope_factors_short.weight" };
+
+function readLongRope(metadata: MetadataReader, dims: number): RopeScaling {
+  const { file } = metadata;
+  const factors = (name: string): number[] => {
+    const tensor = file.tensors.get(name);
+    if (tensor?.type !== "F32" || String(tensor.shape) !== String([dims / 2])) {
+      throw metadata.fault(
+        `LongRoPE needs a tensor '${name}' of ${dims / 2} numbers in F32; ` +
+          `the file is damaged or badly converted, get another`,
+      );
+    }
+    const bytes = new Uint8Array(tensor.byteLength);
+    file.read(tensor, 0, bytes);
+    const values = [...new Float32Array(bytes.buffer)];
+    if (values.every((value) => value > 0 && value < Infinity)) return values;
+    throw metadata.fault(`tensor '${name}' has factors that are no numbers above 0; get another`);
+  };
+  const context = metadata.integer("context_length", [1, MAX_CONTEXT]);
+  return {
+    kind: "longrope",
+    short: factors(LONG_FACTORS.short),
+    long: factors(LONG_FACTORS.long),
+    originalContext: metadata.integer(
+      "rope.scaling.original_context_length",
+      [1, MAX_CONTEXT],
+      context,
+    ),
+    context,
+    attentionFactor: metadata.positive("rope.scaling.attn_factor", 1e6, 1),
+  };
 }
 
 /** The embedding, the token list and the stated size must be of one vocabulary. */

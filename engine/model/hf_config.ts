@@ -6,16 +6,19 @@ import type { ModelFile } from "../files/model_file.ts";
 import { CONFIG } from "../files/model_texts.ts";
 import { quote } from "../files/quote.ts";
 import type { SafetensorsModel } from "../files/safetensors.ts";
-import { ARCHITECTURES, configOf } from "./architectures/mod.ts";
+import { type Architecture, ARCHITECTURES, configOf } from "./architectures/mod.ts";
 import { checkWeights } from "./check_weights.ts";
 import type { ModelConfig } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
+import { splitFused } from "./fused_tensors.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { MetadataReader } from "./metadata_reader.ts";
-import type { RopeScaling } from "./rope.ts";
+import { type RopeScaling, yarnShare } from "./rope.ts";
 
 /** Switches that change what is computed; tvllm runs models that have them off. */
-const OFF = ["attention_bias", "mlp_bias", "use_sliding_window"] as const;
+const OFF = ["use_sliding_window"] as const;
+/** The same, but for architectures with optional biases. */
+const BIASES = ["attention_bias", "mlp_bias"] as const;
 
 /** Values that change what is computed, and what stands for their change of nothing. */
 const NEUTRAL: Readonly<Record<string, number | boolean>> = {
@@ -44,21 +47,26 @@ export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile
   const config = configOf(readHyperparameters(json));
   checkActivation(json, config);
   const ignored = config.tiedOutput ? IGNORED_IF_TIED : IGNORED;
-  checkWeights(new MetadataReader(weights), config, { naming: "hf", ignored });
+  const split = new MetadataReader(splitFused(weights, config, "hf"));
+  checkWeights(split, config, { naming: "hf", ignored });
   return config;
 }
 
 /** Source of the keys and of what a missing one stands for: transformers' configuration classes. */
 function readHyperparameters(json: MetadataReader): Hyperparameters {
   const name = json.text("model_type");
-  const architecture = ARCHITECTURES.find(({ modelType }) => modelType === name);
+  const names = ({ modelType, otherModelTypes = [] }: Architecture) => [
+    modelType,
+    ...otherModelTypes,
+  ];
+  const architecture = ARCHITECTURES.find((architecture) => names(architecture).includes(name));
   if (architecture === undefined) {
-    const known = ARCHITECTURES.map(({ modelType }) => modelType).join(", ");
+    const known = ARCHITECTURES.flatMap(names).join(", ");
     throw json.unsupported(`model_type ${quote(name)}; the supported ones are ${known}`);
   }
-  checkVariants(json);
+  checkVariants(json, architecture);
   const own = architecture.read?.(json);
-  if (own?.window === undefined && json.has("layer_types")) {
+  if (own?.window === undefined && own?.windows === undefined && json.has("layer_types")) {
     const other = json.texts("layer_types").find((kind) => kind !== "full_attention");
     if (other !== undefined) {
       throw json.unsupported(
@@ -77,7 +85,10 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
     );
   }
   const trained = json.integer("max_position_embeddings", [1, MAX_CONTEXT]);
-  const scaling = readRopeScaling(json, trained);
+  const ropeDims = rotatedDims(json, architecture, headDim);
+  const scaling = readRopeScaling(json, trained, ropeDims);
+  const optional = architecture.attentionBias === "optional";
+  const biases = optional && json.flag("attention_bias", false);
   return {
     architecture: architecture.gguf,
     name: json.text("general.name"),
@@ -94,23 +105,34 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
       : trained,
     rmsEpsilon: json.positive("rms_norm_eps", 1, 1e-6),
     rope: {
-      base: json.positive(ropeKey(json, "rope_theta"), 1e12, 10_000),
-      dims: headDim,
+      base: json.positive(ropeKey(json, "rope_theta"), 1e12, architecture.hfRopeBase ?? 10_000),
+      dims: ropeDims,
       layout: "half", // llama too: only its GGUF conversion permutes rows.
       scaling,
       factors: false,
     },
-    attentionBias: architecture.attentionBias === true,
+    attentionBias: optional ? biases : architecture.attentionBias === true,
+    outputBias: biases,
+    ffnBias: optional && json.flag("mlp_bias", false),
     tiedOutput: json.flag("tie_word_embeddings", architecture.hfTied ?? false),
     ...own,
   };
 }
 
-function checkVariants(json: MetadataReader): void {
-  for (const key of OFF) {
+/** Dimensions of a head that RoPE rotates: of some architectures a part of them. */
+function rotatedDims(json: MetadataReader, { obeys }: Architecture, headDim: number): number {
+  if (!obeys?.hf.includes("partial_rotary_factor")) return headDim;
+  const dims = Math.floor(headDim * json.positive(ropeKey(json, "partial_rotary_factor"), 1, 1));
+  if (dims % 2 === 0 && dims > 0) return dims;
+  throw json.fault(`RoPE rotates ${dims} of ${headDim} dimensions, no pairs; get another model`);
+}
+
+function checkVariants(json: MetadataReader, { attentionBias, obeys }: Architecture): void {
+  for (const key of [...OFF, ...attentionBias === "optional" ? [] : BIASES]) {
     if (json.flag(key, false)) throw json.unsupported(`${key}; get a model without it`);
   }
   for (const [key, neutral] of Object.entries(NEUTRAL)) {
+    if (obeys?.hf.includes(key.split(".").at(-1)!)) continue;
     const value = typeof neutral === "number"
       ? json.positive(key, 1e6, neutral)
       : json.flag(key, neutral);
@@ -167,13 +189,15 @@ function ropeKey(json: MetadataReader, name: string): string {
 }
 
 /** Source: modeling_rope_utils.py of transformers. */
-function readRopeScaling(json: MetadataReader, trained: number): RopeScaling {
+function readRopeScaling(json: MetadataReader, trained: number, dims: number): RopeScaling {
   const old = ropeKey(json, "type"); // "type" was the key before "rope_type".
   const kind = json.text(ropeKey(json, "rope_type"), json.has(old) ? json.text(old) : "default");
   const positive = (name: string, fallback?: number) =>
     json.positive(ropeKey(json, name), 1e6, fallback);
   const originalContext = () =>
     json.integer(ropeKey(json, "original_max_position_embeddings"), [1, MAX_CONTEXT], trained);
+  // Phi-3's first files call it su or yarn.
+  if (json.has(ropeKey(json, "long_factor"))) return readLongRope(json, trained, dims);
   switch (kind) {
     case "default":
       return { kind: "none" };
@@ -188,11 +212,13 @@ function readRopeScaling(json: MetadataReader, trained: number): RopeScaling {
         originalContext: originalContext(),
       };
     case "yarn": {
-      for (const name of ["mscale", "mscale_all_dim", "truncate"]) {
-        const key = ropeKey(json, name);
-        if (json.has(key)) throw json.unsupported(`YaRN with '${key}'; get a model without it`);
+      const truncate = ropeKey(json, "truncate");
+      if (!json.flag(truncate, true)) {
+        throw json.unsupported(`YaRN with '${truncate}' false; get a model without it`);
       }
       const factor = positive("factor");
+      const multiplier = (name: string) => json.between(ropeKey(json, name), [0, 1e6], 0);
+      const [one, all] = [multiplier("mscale"), multiplier("mscale_all_dim")];
       // Stated, it replaces YaRN's own; the config's field multiplies that.
       const own = 1 + 0.1 * Math.log(factor);
       return {
@@ -201,12 +227,43 @@ function readRopeScaling(json: MetadataReader, trained: number): RopeScaling {
         originalContext: originalContext(),
         betaFast: positive("beta_fast", 32),
         betaSlow: positive("beta_slow", 1),
-        attentionFactor: positive("attention_factor", own) / own,
+        attentionFactor: json.has(ropeKey(json, "attention_factor"))
+          ? positive("attention_factor") / own
+          : one > 0 && all > 0
+          ? yarnShare(factor, all, one)
+          : 1,
       };
     }
     default:
       throw json.unsupported(
-        `RoPE scaling ${quote(kind)}; the supported ones are linear, llama3, yarn`,
+        `RoPE scaling ${quote(kind)}; the supported ones are linear, llama3, longrope, yarn`,
       );
   }
+}
+
+function readLongRope(json: MetadataReader, trained: number, dims: number): RopeScaling {
+  const factors = (name: string) => {
+    const key = ropeKey(json, name);
+    const values = json.numbers(key, [1e-6, 1e6]);
+    if (values.length === dims / 2) return values;
+    throw json.fault(`'${key}' has ${values.length} numbers, not ${dims / 2}; get another model`);
+  };
+  const originalContext = json.integer(
+    ropeKey(json, "original_max_position_embeddings"),
+    [1, MAX_CONTEXT],
+    trained,
+  );
+  const factor = json.positive(ropeKey(json, "factor"), 1e6, trained / originalContext);
+  return {
+    kind: "longrope",
+    short: factors("short_factor"),
+    long: factors("long_factor"),
+    originalContext,
+    context: trained,
+    attentionFactor: json.positive(
+      ropeKey(json, "attention_factor"),
+      1e6,
+      factor > 1 ? Math.sqrt(1 + Math.log(factor) / Math.log(originalContext)) : 1,
+    ),
+  };
 }

@@ -1,7 +1,7 @@
 /** What a model's file says of it, the same for GGUF and config.json; architectures make layers of it. */
 
 import type { ExpertsSpec } from "./config.ts";
-import type { RopeSpec } from "./rope.ts";
+import type { RopeSpec, TemperatureSpec } from "./rope.ts";
 
 /** Sizes and constants as files state them: one number for all layers. */
 export interface Hyperparameters {
@@ -23,6 +23,22 @@ export interface Hyperparameters {
   readonly tiedOutput: boolean;
   /** The file has biases of queries, keys and values. */
   readonly attentionBias: boolean;
+  /** It has a bias of what the heads give together; default false. */
+  readonly outputBias?: boolean;
+  /** It has biases of gate, up and down; default false. */
+  readonly ffnBias?: boolean;
+  /** By layer, the positions that its tokens see, undefined for all of them; default all. */
+  readonly windows?: readonly (number | undefined)[];
+  /** By layer, whether RoPE rotates its queries and keys; default true. */
+  readonly rotates?: readonly boolean[];
+  readonly temperature?: TemperatureSpec;
+  /** Of Granite: multipliers of embeddings, of what layers add, and of q · k; and what divides logits. */
+  readonly scales?: {
+    readonly embedding: number;
+    readonly residual: number;
+    readonly attention: number;
+    readonly logits: number;
+  };
   /** Of architectures in which all layers but the last of every `period` see this many tokens alone. */
   readonly window?: {
     readonly tokens: number;

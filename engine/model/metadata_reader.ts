@@ -66,6 +66,24 @@ export class MetadataReader {
     return value;
   }
 
+  /** @throws {ModelFormatError} if it is missing, or not a number within the range. */
+  between(key: string, [least, most]: readonly [number, number], fallback?: number): number {
+    const value = this.#get(key) ?? fallback;
+    if (typeof value !== "number" || !(value >= least && value <= most)) {
+      throw this.#wrong(key, `a number from ${least} to ${most}`);
+    }
+    return value;
+  }
+
+  /** @throws {ModelFormatError} if it is missing, or no array of numbers within the range. */
+  numbers(key: string, [least, most]: readonly [number, number]): readonly number[] {
+    const value = this.#get(key);
+    const valid = Array.isArray(value) &&
+      value.every((item) => typeof item === "number" && item >= least && item <= most);
+    if (!valid) throw this.#wrong(key, `an array of numbers from ${least} to ${most}`);
+    return value as readonly number[];
+  }
+
   /** @throws {ModelFormatError} if it is not true or false. */
   flag(key: string, fallback: boolean): boolean {
     const value = this.#get(key) ?? fallback;
@@ -87,6 +105,11 @@ export class MetadataReader {
     if (value === undefined) return undefined;
     if (!Array.isArray(value)) throw this.#wrong(key, "an array");
     return value.length;
+  }
+
+  /** Whether the JSON has the key, be it with null. */
+  states(key: string): boolean {
+    return this.#json !== undefined && Object.hasOwn(this.#json, this.key(key));
   }
 
   has(key: string): boolean {

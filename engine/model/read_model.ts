@@ -5,6 +5,7 @@ import { isSafetensors } from "../files/safetensors.ts";
 import { underGgufNames } from "./checkpoint_tensors.ts";
 import type { ModelConfig } from "./config.ts";
 import { stackExperts } from "./expert_tensors.ts";
+import { splitFused } from "./fused_tensors.ts";
 import { configFromGguf } from "./gguf_config.ts";
 import { configFromSafetensors } from "./hf_config.ts";
 
@@ -18,8 +19,11 @@ export interface ReadModel {
  * @throws {ModelFormatError | UnsupportedError} as `configFromGguf` and `configFromSafetensors` do.
  */
 export function readModel(file: ModelFile): ReadModel {
-  if (!isSafetensors(file)) return { config: configFromGguf(file), weights: file };
+  if (!isSafetensors(file)) {
+    const config = configFromGguf(file);
+    return { config, weights: splitFused(file, config, "gguf") };
+  }
   const stacked = stackExperts(file);
   const config = configFromSafetensors(file, stacked);
-  return { config, weights: underGgufNames(stacked, config) };
+  return { config, weights: underGgufNames(splitFused(stacked, config, "hf"), config) };
 }

@@ -22,13 +22,26 @@ export type RopeScaling =
     readonly betaSlow: number;
     /** Multiplies the rotated vectors, on top of YaRN's own 0.1 ln(factor) + 1. */
     readonly attentionFactor: number;
+  }
+  /** Every frequency divided by a factor of its own (LongRoPE, arXiv:2402.13753). */
+  | {
+    readonly kind: "longrope";
+    /** [dims / 2], for contexts up to the original one. */
+    readonly short: readonly number[];
+    /** [dims / 2], for longer ones. */
+    readonly long: readonly number[];
+    readonly originalContext: number;
+    /** The longest sequence that the model is run with, which decides between the two. */
+    readonly context: number;
+    /** Multiplies the rotated vectors. */
+    readonly attentionFactor: number;
   };
 
 /** One table of rotations; layers may share one. */
 export interface RopeSpec {
   /** The frequencies are its powers. */
   readonly base: number;
-  /** Dimensions of a head that are rotated, from its start on; even. */
+  /** Dimensions of a head that are rotated, from its start on; even, and 0 where positions do not count. */
   readonly dims: number;
   /** Which pairs rotate together: (0,1),(2,3)… or (0,n/2),(1,n/2+1)… (GPT-NeoX). */
   readonly layout: "interleaved" | "half";
@@ -36,6 +49,14 @@ export interface RopeSpec {
   readonly scaling: RopeScaling;
   /** The model's weight `ropeFactors` [dims / 2] divides the frequencies. */
   readonly factors: boolean;
+}
+
+/** A query at position p is multiplied by 1 + beta · ln(1 + floor(p / context)). */
+export interface TemperatureSpec {
+  /** How fast queries grow. */
+  readonly beta: number;
+  /** Positions up to which they do not. */
+  readonly context: number;
 }
 
 /** At position p, pair i is rotated by p · frequencies[i] and multiplied by `magnitude`. */
@@ -48,7 +69,8 @@ export interface RopeTable {
 /**
  * base^(−2i / dims), divided by the model's own factors, then scaled as the config says.
  * Sources: RoFormer (arXiv:2104.09864); Llama 3.1 as Hugging Face transformers has it
- * (modeling_rope_utils.py); YaRN (arXiv:2309.00071) as ggml has it (`rope_yarn`).
+ * (modeling_rope_utils.py); YaRN (arXiv:2309.00071) as ggml has it (`rope_yarn`); LongRoPE
+ * (arXiv:2402.13753) as llama.cpp chooses its factors, once for the context that a model is run with.
  *
  * @param factors [dims / 2]; the weight `ropeFactors`, if the model has it
  */
@@ -86,7 +108,31 @@ export function ropeTable(
       );
       return { frequencies, magnitude: scaling.attentionFactor * (1 + 0.1 * Math.log(factor)) };
     }
+    case "longrope": {
+      const { short, long, context, originalContext, attentionFactor } = scaling;
+      const own = context > originalContext ? long : short;
+      return { frequencies: plain.map((f, i) => f / own[i]!), magnitude: attentionFactor };
+    }
   }
+}
+
+/**
+ * The share of YaRN's own 0.1 ln(factor) + 1 that is left where a file states DeepSeek's two multipliers
+ * of the logarithm (`mscale` and `mscale_all_dim`, in GGUF `yarn_log_multiplier`). Source:
+ * modeling_rope_utils.py of transformers; llama-context.cpp, whose `multiplier` is 1.
+ */
+export function yarnShare(factor: number, multiplierOfAll: number, multiplier = 1): number {
+  const grown = (by: number) => factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1;
+  return grown(multiplier) / grown(multiplierOfAll) / (1 + 0.1 * Math.log(factor));
+}
+
+/** What multiplies a query at a position, beside the scale of its layer. */
+export function temperatureAt(
+  { temperature }: { readonly temperature?: TemperatureSpec | undefined },
+  position: number,
+): number {
+  if (temperature === undefined) return 1;
+  return 1 + temperature.beta * Math.log(1 + Math.floor(position / temperature.context));
 }
 
 /** From a to b as t goes from 0 to 1, and no further. */

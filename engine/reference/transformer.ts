@@ -1,7 +1,7 @@
 /** The forward pass of a decoder-only transformer over a batch of tokens. */
 
 import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../model/config.ts";
-import { type RopeSpec, type RopeTable, ropeTable } from "../model/rope.ts";
+import { type RopeSpec, type RopeTable, ropeTable, temperatureAt } from "../model/rope.ts";
 import { UNPACK } from "../../kernels/dequantize.ts";
 import { activate } from "../../kernels/reference.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
@@ -100,7 +100,7 @@ export class Transformer {
 
   /** The logits after some of the tokens that `forward` ran last, by their index in it. */
   *logits(indices: readonly number[]): Generator<void, Float32Array[]> {
-    const { dim, vocabSize } = this.config;
+    const { dim, vocabSize, logitScale } = this.config;
     const all: Float32Array[] = [];
     for (let start = 0; start < indices.length; start += LOGIT_ROWS) {
       const chunk = indices.slice(start, start + LOGIT_ROWS);
@@ -116,7 +116,8 @@ export class Transformer {
         out: this.#logits,
       });
       for (let i = 0; i < chunk.length; i++) {
-        all.push(Float32Array.from(this.#logits.subarray(i * vocabSize, (i + 1) * vocabSize)));
+        const row = this.#logits.subarray(i * vocabSize, (i + 1) * vocabSize);
+        all.push(Float32Array.from(row, (logit) => logit * logitScale));
       }
     }
     return all;
@@ -160,6 +161,10 @@ export class Transformer {
     for (let t = 0; t < count; t++) {
       this.#positionHeads(queries, t, { mixer, heads, norm: layer.queryNorm });
       this.#positionHeads(keys, t, { mixer, heads: kvHeads, norm: layer.keyNorm });
+      const temperature = temperatureAt(mixer, tokens[t]!.position);
+      for (let i = t * heads * headDim; i < (t + 1) * heads * headDim; i++) {
+        queries[i]! *= temperature;
+      }
       const row = tokens[t]!.rows[own.group]!.at(-1)!;
       cache.write(index, row, { keys, values, from: t * own.kvDim });
     }
@@ -177,6 +182,7 @@ export class Transformer {
       x: this.#attended,
       tokens: count,
       out: this.#added,
+      bias: layer.attentionOutputBias,
     });
     this.#addToHidden(count, layer.attentionPostNorm);
   }
@@ -201,13 +207,18 @@ export class Transformer {
   }
 
   *#dense(spec: DenseSpec, weights: DenseWeights, count: number): Generator<void, void> {
-    const gate = this.#gate, up = this.#up;
-    yield* matmul(weights.gate, { x: this.#normed, tokens: count, out: gate });
-    yield* matmul(weights.up, { x: this.#normed, tokens: count, out: up });
+    const gate = this.#gate, up = this.#up, x = this.#normed;
+    yield* matmul(weights.gate, { x, tokens: count, out: gate, bias: weights.gateBias });
+    yield* matmul(weights.up, { x, tokens: count, out: up, bias: weights.upBias });
     for (let i = 0; i < count * spec.width; i++) {
       gate[i] = activate(gate[i]!, spec.activation) * up[i]!;
     }
-    yield* matmul(weights.down, { x: gate, tokens: count, out: this.#added });
+    yield* matmul(weights.down, {
+      x: gate,
+      tokens: count,
+      out: this.#added,
+      bias: weights.downBias,
+    });
   }
 
   #embed(tokens: readonly EnteringToken[]): void {

@@ -20,6 +20,7 @@ export interface LayerWeights {
   readonly queryNorm: Float32Array | undefined;
   readonly keyNorm: Float32Array | undefined;
   readonly attentionOutput: PackedMatrix;
+  readonly attentionOutputBias: Float32Array | undefined;
   readonly attentionPostNorm: Float32Array | undefined;
   readonly ffnNorm: Float32Array;
   readonly feedForward: DenseWeights | ExpertWeights;
@@ -29,8 +30,11 @@ export interface LayerWeights {
 /** A layer's one feed-forward network. */
 export interface DenseWeights {
   readonly gate: PackedMatrix;
+  readonly gateBias: Float32Array | undefined;
   readonly up: PackedMatrix;
+  readonly upBias: Float32Array | undefined;
   readonly down: PackedMatrix;
+  readonly downBias: Float32Array | undefined;
 }
 
 /** A layer's routed experts; matrices by expert. */
@@ -59,7 +63,7 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
   const { tiedOutput } = config;
   const embedding = readMatrix(file, ggufName("embedding"));
   const layer = ({ mixer, feedForward, postNorms }: LayerSpec, i: number): LayerWeights => {
-    const { bias, headNorm } = mixer;
+    const { bias, headNorm, outputBias } = mixer;
     const matrix = (weight: LayerWeight) => readMatrix(file, ggufName(weight, i));
     const stack = (weight: LayerWeight) => readStack(file, ggufName(weight, i));
     const vector = (weight: LayerWeight) => readVector(file, ggufName(weight, i));
@@ -74,6 +78,7 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
       queryNorm: headNorm ? vector("queryNorm") : undefined,
       keyNorm: headNorm ? vector("keyNorm") : undefined,
       attentionOutput: matrix("attentionOutput"),
+      attentionOutputBias: outputBias ? vector("attentionOutputBias") : undefined,
       attentionPostNorm: postNorms ? vector("attentionPostNorm") : undefined,
       ffnNorm: vector("ffnNorm"),
       feedForward: feedForward.kind === "experts"
@@ -83,7 +88,14 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
           ups: stack("expertUps"),
           downs: stack("expertDowns"),
         }
-        : { gate: matrix("gate"), up: matrix("up"), down: matrix("down") },
+        : {
+          gate: matrix("gate"),
+          gateBias: feedForward.bias ? vector("gateBias") : undefined,
+          up: matrix("up"),
+          upBias: feedForward.bias ? vector("upBias") : undefined,
+          down: matrix("down"),
+          downBias: feedForward.bias ? vector("downBias") : undefined,
+        },
       ffnPostNorm: postNorms ? vector("ffnPostNorm") : undefined,
     };
   };

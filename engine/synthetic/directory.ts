@@ -2,9 +2,10 @@
 
 import type { SafetensorsData } from "../files/safetensors_writer.ts";
 import { architectureOf, configOf } from "../model/architectures/mod.ts";
-import { expectedWeights } from "../model/expected_weights.ts";
+import { storedWeights } from "../model/fused_tensors.ts";
 import { syntheticVocabulary } from "./metadata.ts";
-import { LLAMA32_SCALING, syntheticHyperparameters, syntheticPre } from "./models.ts";
+import { syntheticHyperparameters, syntheticPre } from "./models.ts";
+import { LLAMA32_SCALING } from "./rope_scaling.ts";
 import { syntheticTexts } from "./texts.ts";
 import { checkpointTensors, staysF32 } from "./weights.ts";
 
@@ -45,11 +46,11 @@ export function syntheticDirectory(
       scaling: rope.factors ? LLAMA32_SCALING : rope.scaling,
     },
   } as const;
-  const tensors = [...expectedWeights(configOf(h))].flatMap((weight) => {
+  const tensors = storedWeights(configOf(h)).flatMap((weight) => {
     const { name, hf, shape } = weight;
     const type = staysF32(name, shape) ? "F32" : format;
     const made = checkpointTensors(weight, { type, seed, normOffset });
-    const permuted = rope.layout === "interleaved" && /\.[qk]_proj\.weight$/.test(hf);
+    const permuted = rope.layout === "interleaved" && /\.[qk]_proj\.(weight|bias)$/.test(hf);
     if (!permuted) return made;
     return made.map((tensor) => ({
       ...tensor,

@@ -5,6 +5,7 @@ import type { GgufValue } from "../files/gguf_writer.ts";
 import { float, uint } from "../model/architectures/architecture.ts";
 import { architectureOf } from "../model/architectures/mod.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { scalingMetadata } from "./rope_scaling.ts";
 
 /** A vocabulary of byte-level BPE: control tokens, the 256 bytes, and what `merges` make. */
 export interface SyntheticVocabulary {
@@ -46,6 +47,11 @@ export function syntheticVocabulary(size: number): SyntheticVocabulary {
   return vocabularyOf(merges.slice(0, wanted));
 }
 
+/** llama.cpp expects certain tokens in a model whose name has "phi3" in it. */
+export function withoutPhi3(name: string): string {
+  return name.replace("phi3", "phi");
+}
+
 /** What a GGUF file says of the model. @param pre `tokenizer.ggml.pre` */
 export function syntheticMetadata(
   h: Hyperparameters,
@@ -55,7 +61,13 @@ export function syntheticMetadata(
   const text = (value: string) => ({ type: "string", value }) as const;
   const texts = (value: readonly string[]) => ({ type: "array", of: "string", value }) as const;
   const { architecture } = h;
-  const own = Object.entries(architectureOf(h).write?.(h).gguf ?? {});
+  const own = Object.entries({
+    ...Object.fromEntries(
+      Object.entries(scalingMetadata(h.rope.scaling))
+        .map(([key, value]) => [`rope.scaling.${key}`, value]),
+    ),
+    ...architectureOf(h).write?.(h).gguf,
+  });
   return new Map<string, GgufValue>([
     ["general.architecture", text(architecture)],
     ["general.name", text(h.name)],

@@ -3,10 +3,12 @@
 import type { GgufTensorData, GgufValue } from "../files/gguf_writer.ts";
 import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { architectureOf, configOf } from "../model/architectures/mod.ts";
-import { type ExpectedWeight, expectedWeights } from "../model/expected_weights.ts";
+import type { ExpectedWeight } from "../model/expected_weights.ts";
+import { storedWeights } from "../model/fused_tensors.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
-import { type RopeSpec, ropeTable } from "../model/rope.ts";
-import { syntheticMetadata, syntheticVocabulary } from "./metadata.ts";
+import type { RopeScaling } from "../model/rope.ts";
+import { syntheticMetadata, syntheticVocabulary, withoutPhi3 } from "./metadata.ts";
+import { factorTensors } from "./rope_scaling.ts";
 import { staysF32, syntheticTensor } from "./weights.ts";
 import { ggufName } from "../model/weight_names.ts";
 
@@ -27,7 +29,12 @@ export type SyntheticFormat = typeof SYNTHETIC_FORMATS[number];
 /** What a model's config.json says, as far as models differ. */
 type Size =
   & Omit<Hyperparameters, "name" | "rmsEpsilon" | "rope" | "attentionBias">
-  & { readonly ropeBase: number };
+  & {
+    readonly ropeBase: number;
+    /** Default the head size, and no scaling. */
+    readonly ropeDims?: number;
+    readonly ropeScaling?: RopeScaling;
+  };
 
 const TINY = {
   dim: 256,
@@ -48,6 +55,20 @@ const QWEN = {
   tiedOutput: true,
 } as const;
 
+/** Phi-3's in small: short contexts are as trained, and beyond 512 tokens slow pairs turn slower still. */
+function tinyLongRope(dims: number): RopeScaling {
+  const [originalContext, context] = [512, TINY.contextLength];
+  const factor = context / originalContext;
+  return {
+    kind: "longrope",
+    short: Array.from({ length: dims / 2 }, (_, i) => 1 + i / dims),
+    long: Array.from({ length: dims / 2 }, (_, i) => factor ** (2 * i / dims)),
+    originalContext,
+    context,
+    attentionFactor: Math.sqrt(1 + Math.log(factor) / Math.log(originalContext)),
+  };
+}
+
 /** Source: config.json of each. */
 // deno-fmt-ignore
 const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
@@ -61,6 +82,17 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   ["tiny-gemma3", {
     architecture: "gemma3", ...TINY, dim: 128, layers: 6, headDim: 64, ropeBase: 1e6,
     window: { tokens: 32, period: 6, ropeBase: 10_000 },
+  }],
+  ["tiny-smollm3", {
+    architecture: "smollm3", ...TINY, layers: 4, ropeBase: 5e6,
+    rotates: [true, true, true, false],
+  }],
+  ["tiny-granite", {
+    architecture: "granite", ...TINY, ropeBase: 1e7,
+    scales: { embedding: 12, residual: 0.22, attention: 0.03125, logits: 8 },
+  }],
+  ["tiny-phi3", {
+    architecture: "phi3", ...TINY, tiedOutput: false, ropeDims: 24, ropeScaling: tinyLongRope(24),
   }],
   ["tinyllama-1.1b", {
     architecture: "llama", dim: 2048, layers: 22, heads: 32, kvHeads: 4, headDim: 64, ffnDim: 5632,
@@ -93,15 +125,6 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   }],
 ]);
 
-/** Llama 3.2's RoPE scaling, which its GGUF files state as a tensor of factors. */
-export const LLAMA32_SCALING = {
-  kind: "llama3",
-  factor: 32,
-  lowFrequencyFactor: 1,
-  highFrequencyFactor: 4,
-  originalContext: 8192,
-} as const;
-
 /** The names of the models that can be made. */
 export function syntheticModelNames(): string[] {
   return [...SIZES.keys()];
@@ -125,11 +148,14 @@ export function syntheticModel(
   seed: number,
 ): SyntheticModel {
   const h = syntheticHyperparameters(name);
-  const tensors = [...expectedWeights(configOf(h))].map(({ name, shape }) =>
-    name === ggufName("ropeFactors")
-      ? ropeFactors(h.rope, name)
-      : syntheticTensor({ name, shape, type: tensorType({ name, shape }, format, h) }, seed)
-  );
+  const factors = factorTensors(h.rope);
+  const isFactor = (name: string) => factors.some((tensor) => tensor.name === name);
+  const tensors = [
+    ...storedWeights(configOf(h)).filter(({ name }) => !isFactor(name)).map(({ name, shape }) =>
+      syntheticTensor({ name, shape, type: tensorType({ name, shape }, format, h) }, seed)
+    ),
+    ...factors,
+  ];
   const vocabulary = syntheticVocabulary(h.vocabSize);
   return { metadata: syntheticMetadata(h, vocabulary, syntheticPre(h)), tensors };
 }
@@ -151,29 +177,21 @@ export function syntheticHyperparameters(name: string): Hyperparameters {
       `Cannot make a model '${name}': the known ones are ${syntheticModelNames().join(", ")}`,
     );
   }
-  const { ropeBase: base, ...size } = found;
+  const { ropeBase: base, ropeDims, ropeScaling = { kind: "none" }, ...size } = found;
   const { ggufRopeLayout: layout, attentionBias } = architectureOf(size);
   return {
     ...size,
-    name: `${name} with random weights`,
-    rmsEpsilon: size.architecture === "llama" ? 1e-5 : 1e-6,
+    name: `${withoutPhi3(name)} with random weights`,
+    rmsEpsilon: /^(llama|granite|phi3)$/.test(size.architecture) ? 1e-5 : 1e-6,
     attentionBias: attentionBias === true,
     rope: {
       base,
-      dims: size.headDim,
+      dims: ropeDims ?? size.headDim,
       layout,
-      scaling: { kind: "none" },
+      scaling: ropeScaling,
       factors: name.startsWith("llama-3"),
     },
   };
-}
-
-function ropeFactors(rope: RopeSpec, name: string): GgufTensorData {
-  const plain = ropeTable(rope).frequencies;
-  const scaled = ropeTable({ ...rope, scaling: LLAMA32_SCALING }).frequencies;
-  const factors = Float32Array.from(plain, (frequency, i) => frequency / scaled[i]!);
-  const data = () => [new Uint8Array(factors.buffer)];
-  return { name, type: "F32", shape: [factors.length], data };
 }
 
 /**

@@ -3,7 +3,6 @@
 import { architectureOf, configOf } from "../model/architectures/mod.ts";
 import { HF_ACTIVATIONS } from "../model/hf_config.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
-import type { RopeScaling } from "../model/rope.ts";
 import {
   BOS_ID,
   CHAT_TEMPLATE,
@@ -11,6 +10,7 @@ import {
   EOS_ID,
   type SyntheticVocabulary,
 } from "./metadata.ts";
+import { scalingJson } from "./rope_scaling.ts";
 
 /**
  * Files by name: config.json, generation_config.json, tokenizer.json, tokenizer_config.json.
@@ -51,23 +51,15 @@ function configJson(h: Hyperparameters): Record<string, unknown> {
     max_position_embeddings: h.contextLength,
     rms_norm_eps: h.rmsEpsilon,
     rope_theta: h.rope.base,
-    rope_scaling: scalingJson(h.rope.scaling),
+    ...scalingJson(h.rope.scaling),
     hidden_act: HF_ACTIVATIONS[configOf(h).layers[0]!.feedForward.activation],
+    ...(architecture.attentionBias === "optional" && {
+      attention_bias: h.attentionBias,
+      mlp_bias: h.ffnBias ?? false,
+    }),
     ...architecture.write?.(h).hf,
     tie_word_embeddings: h.tiedOutput,
     eos_token_id: 0,
-  };
-}
-
-/** Made models have Llama 3's scaling or none. */
-function scalingJson(scaling: RopeScaling): Record<string, unknown> | null {
-  if (scaling.kind !== "llama3") return null;
-  return {
-    rope_type: "llama3",
-    factor: scaling.factor,
-    low_freq_factor: scaling.lowFrequencyFactor,
-    high_freq_factor: scaling.highFrequencyFactor,
-    original_max_position_embeddings: scaling.originalContext,
   };
 }
 

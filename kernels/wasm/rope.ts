@@ -41,11 +41,16 @@ export const TOKEN = { position: 0, table: 4, bytes: 8 } as const;
 /**
  * `stride`: bytes between tokens of q, k and v. `pair`, `apart`: floats from one pair's first element
  * to the next one's, and from it to its second. `pairs` of `cos` and `sin` [tokens, pairs]. `scale`
- * multiplies queries. `queryNorm`, `keyNorm`: [headDim] or null. `headBytes` of one head of a block.
+ * multiplies queries, and so does the token's of `temperatures` [tokens], unless they are null.
+ * `queryNorm`, `keyNorm`: [headDim] or null. `headBytes` of one head of a block.
  */
 export const ROPE = fields(
   ["heads", "kvHeads", "headDim", "pairs", "pair", "apart", "stride", "headBytes"],
-  ["q", "k", "v", "cos", "sin", "queryNorm", "keyNorm", "keys", "values", "tokens", "tables"],
+  // deno-fmt-ignore
+  [
+    "q", "k", "v", "cos", "sin", "temperatures", "queryNorm", "keyNorm", "keys", "values", "tokens",
+    "tables",
+  ],
   ["epsilon", "scale"],
 );
 
@@ -58,6 +63,7 @@ export function addRope(module: ModuleBuilder, type: CacheType): number {
     const token = f.local("i32"), index = f.local("i32"), perToken = f.local("i32");
     const angles = f.local("i32"), meta = f.local(address), key = f.local(address);
     const value = f.local(address), place = f.local("i32"), blockAt = f.local(address);
+    const scale = f.local("f32");
     const position = load("i32.load", get(meta), TOKEN.position);
     const vector = (name: "q" | "k" | "v", number: Code) =>
       module.at(
@@ -65,14 +71,25 @@ export function addRope(module: ModuleBuilder, type: CacheType): number {
         op("i32.mul", number, read("headDim")),
         module.addressConst(4),
       );
-    const query = call(
-      head,
-      get(operation),
-      vector("q", get(index)),
-      get(angles),
-      read("queryNorm"),
-      read("scale"),
+    const temperature = load(
+      "f32.load",
+      module.at(read("temperatures"), get(token), module.addressConst(4)),
     );
+    const query: Code = [
+      ...set(scale, read("scale")),
+      ...when(
+        module.notNull(read("temperatures")),
+        set(scale, op("f32.mul", get(scale), temperature)),
+      ),
+      ...call(
+        head,
+        get(operation),
+        vector("q", get(index)),
+        get(angles),
+        read("queryNorm"),
+        get(scale),
+      ),
+    ];
     const keyAndValue: Code = [
       ...set(index, op("i32.sub", get(index), read("heads"))),
       ...set(key, vector("k", get(index))),

@@ -14,10 +14,16 @@ import { withTiny } from "./cpu_runner.ts";
 const IDS = readGolden("tiny-llama-q4_1").ids;
 const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, minP: 0.01, repeatPenalty: 1.3 };
 
-const CUT = [["llama", "Q4_1"], ["qwen3", "Q4_K_M"], ["qwen3moe", "Q4_0"], [
-  "qwen2",
-  "F16",
-]] as const;
+const CUT = [
+  ["llama", "Q4_1"],
+  ["qwen3", "Q4_K_M"],
+  ["qwen3moe", "Q4_0"],
+  ["qwen2", "F16"],
+  ["smollm3", "F16"],
+  ["granite", "Q4_0"],
+  ["mistral3", "Q4_0"],
+  ["phi3", "Q4_K_M"],
+] as const;
 for (const [architecture, format] of CUT) {
   Deno.test(`CpuRunner gives the same bits for a prompt in chunks of any size, on 1 to 8 threads, ${architecture} ${format}`, async () => {
     const whole = await withTiny(

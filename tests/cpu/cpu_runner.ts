@@ -2,7 +2,7 @@
 
 import { type CpuRunner, type CpuRunnerOptions, loadCpuRunner } from "../../engine/cpu/runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
-import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { readModel } from "../../engine/model/read_model.ts";
 import { type TinyArchitecture, type TinyFormat, tinyModel } from "../../fixtures/tiny_models.ts";
 
 /** Loads a GGUF file and runs `use` with it. */
@@ -13,7 +13,8 @@ export async function withRunnerOf<T>(
 ): Promise<T> {
   const file = openGguf(path);
   try {
-    const runner = await loadCpuRunner(file, configFromGguf(file), options);
+    const { config, weights } = readModel(file);
+    const runner = await loadCpuRunner(weights, config, options);
     try {
       return await use(runner);
     } finally {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { openGpu } from "../../engine/gpu/device.ts";
-import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { readModel } from "../../engine/model/read_model.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
 import {
@@ -21,7 +21,8 @@ async function gpuRunner(path: string, contextLength: number, tuning?: Tuning): 
   const gpu = await openGpu();
   const file = openGguf(path);
   try {
-    return await GpuRunner.load(gpu, { file, config: configFromGguf(file) }, {
+    const { config, weights } = readModel(file);
+    return await GpuRunner.load(gpu, { file: weights, config }, {
       contextLength,
       ...(tuning && { tuning }),
     });

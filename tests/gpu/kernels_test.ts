@@ -163,8 +163,11 @@ for (const shape of HEADS) {
     for (const kv of ["f16", "f32"] as const) {
       Deno.test(`rope_append, ${tuning}, ${kv}: ${name}`, async () => {
         for (const layout of ["interleaved", "half"] as const) {
-          for (const ropeDims of [shape.headDim, shape.headDim / 2]) {
-            const error = await ropeAppendError(harness, { ...shape, ropeDims, layout, kv });
+          // No dimension at all rotates in a layer without RoPE.
+          for (const ropeDims of [shape.headDim, shape.headDim / 2, 0]) {
+            const temperature = { beta: ropeDims < shape.headDim ? 0.7 : 0, context: 8 };
+            const rotation = { ropeDims, layout, temperature, kv };
+            const error = await ropeAppendError(harness, { ...shape, ...rotation });
             // WGSL leaves open which neighbour pack2x16float rounds to: 2⁻¹⁰ of the number.
             assert.ok(error <= (kv === "f16" ? 1e-3 : 1e-6), `${layout} ${ropeDims}: ${error}`);
           }

@@ -141,9 +141,9 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
   "a key of another type than its value has": [keys({ residual_scale: text("1") }), /is '1'/],
   "a tensor that is not used": [
     ({ tensors }) => {
-      tensors.push(zeros("blk.0.attn_output.bias", [96], "F32"));
+      tensors.push(zeros("blk.0.attn_sinks.weight", [96], "F32"));
     },
-    /tensor 'blk\.0\.attn_output\.bias' is not one of llama as tvllm runs it/,
+    /tensor 'blk\.0\.attn_sinks\.weight' is not one of llama as tvllm runs it/,
   ],
   "a vector in blocks": [
     ({ tensors }) => {

@@ -39,6 +39,7 @@ Deno.test("configFromGguf() reads llama, qwen2 and qwen3", () => {
     contextLength: 2048,
     rmsEpsilon: Math.fround(1e-5),
     embeddingScale: 1,
+    logitScale: 1,
     tiedOutput: false,
     layers: [layer, layer],
   };

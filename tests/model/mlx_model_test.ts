@@ -11,7 +11,7 @@ for (const model of TINY_MLX) {
     withFiles(tinyMlx(model), (directory) => {
       const [, bits, group] = model;
       const file = openModelFile(directory);
-      const name = "model.layers.1.self_attn.q_proj";
+      const name = `model.layers.1.self_attn.${model[0] === "phi3" ? "qkv" : "q"}_proj`;
       const tensor = file.tensors.get(`${name}.weight`)!;
       const type = group === 32 && bits === 4 ? "Q4_1" : `MLX${bits}_${group}`;
       const rows = tensor.shape[0]!;

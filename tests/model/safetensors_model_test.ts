@@ -122,7 +122,7 @@ type Refusal = typeof ModelFormatError | typeof UnsupportedError;
 const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]> = {
   "another architecture": [
     { model_type: "mamba" },
-    /config\.json: model_type 'mamba'; the supported ones are llama, qwen2, qwen3\b/,
+    /config\.json: model_type 'mamba'; the supported ones are llama, mistral, ministral, qwen2/,
     UnsupportedError,
   ],
   "no architecture": [{ model_type: null }, /'model_type' is missing/, ModelFormatError],
@@ -134,7 +134,11 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
   ],
   "another width": [{ hidden_size: 64 }, /embed_tokens\.weight' has the shape/, ModelFormatError],
   "heads in no proportion": [{ num_key_value_heads: 3 }, /3 key-value heads/, ModelFormatError],
-  "biases everywhere": [{ attention_bias: true }, /attention_bias; get/, UnsupportedError],
+  "biases that are not there": [
+    { attention_bias: true },
+    /'model\.layers\.0\.self_attn\.q_proj\.bias' is missing/,
+    ModelFormatError,
+  ],
   "a flag that is none": [{ mlp_bias: "no" }, /'mlp_bias' is 'no', not true/, ModelFormatError],
   "another activation": [{ hidden_act: "gelu" }, /hidden_act 'gelu'/, UnsupportedError],
   "packed weights": [

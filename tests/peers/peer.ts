@@ -5,18 +5,20 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The binaries of llama.cpp for this machine; those for GPUs, which npm would add, are large. */
-const PACKAGES = ["node-llama-cpp@3.21.1", "@node-llama-cpp/linux-x64@3.21.1"];
+const PACKAGES = ["node-llama-cpp@3.22.1", "@node-llama-cpp/linux-x64@3.22.1"];
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const PEERS = join(ROOT, ".cache/peers");
 
 /** Installs llama.cpp, once. */
 export async function installPeer(): Promise<void> {
-  if (
-    PACKAGES.every((name) => existsSync(join(PEERS, "node_modules", name.replace(/@[\d.]+$/, ""))))
-  ) {
-    return;
-  }
+  const isInstalled = (pinned: string) => {
+    const at = pinned.lastIndexOf("@");
+    const file = join(PEERS, "node_modules", pinned.slice(0, at), "package.json");
+    return existsSync(file) &&
+      JSON.parse(Deno.readTextFileSync(file)).version === pinned.slice(at + 1);
+  };
+  if (PACKAGES.every(isInstalled)) return;
   console.error(`Getting ${PACKAGES.join(" and ")} from npm, once`);
   Deno.mkdirSync(PEERS, { recursive: true });
   const options = ["--no-save", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"];
@@ -27,6 +29,30 @@ export async function installPeer(): Promise<void> {
   if (!success) {
     throw new Error(`Cannot compare with llama.cpp: npm did not install ${PACKAGES[0]}`);
   }
+}
+
+/** What mlx-lm's Python environment has. */
+const MLX_PACKAGES = ["mlx[cpu]==0.32.4", "mlx-lm==0.32.2"];
+
+/** Installs mlx-lm, once, unless TVLLM_MLX_PYTHON names a Python that has it; returns that Python. */
+export async function installMlx(): Promise<string> {
+  const given = Deno.env.get("TVLLM_MLX_PYTHON");
+  if (given) return given;
+  const environment = join(PEERS, "mlx");
+  const python = join(environment, "bin/python");
+  if (existsSync(join(environment, "installed"))) return python;
+  console.error(`Getting ${MLX_PACKAGES.join(" and ")} from PyPI, once`);
+  for (
+    const [command, args] of [
+      ["python3", ["-m", "venv", environment]],
+      [python, ["-m", "pip", "install", "--quiet", ...MLX_PACKAGES]],
+    ] as const
+  ) {
+    const { success } = await new Deno.Command(command, { args: [...args] }).output();
+    if (!success) throw new Error(`Cannot compare with mlx-lm: ${command} ${args[1]} failed`);
+  }
+  Deno.writeTextFileSync(join(environment, "installed"), MLX_PACKAGES.join("\n"));
+  return python;
 }
 
 /** Arguments of Deno that run one of this folder's programs with node-llama-cpp as its first one. */

@@ -10,7 +10,15 @@ const IDS = readGolden("tiny-llama-q4_1").ids;
 const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, minP: 0.01, repeatPenalty: 1.3 };
 
 // Experts serve the tokens of a chunk together.
-const CUT = [["llama", "Q4_1"], ["llama", "Q5_K"], ["qwen3moe", "Q4_0"]] as const;
+const CUT = [
+  ["llama", "Q4_1"],
+  ["llama", "Q5_K"],
+  ["qwen3moe", "Q4_0"],
+  ["smollm3", "Q4_0"],
+  ["granite", "F16"],
+  ["mistral3", "F16"],
+  ["phi3", "Q4_0"],
+] as const;
 for (const [architecture, format] of CUT) {
   Deno.test(`CPU runner gives the same bits for a prompt in chunks of any size, ${architecture} ${format}`, async () => {
     const runner = tinyRunner(architecture, format);

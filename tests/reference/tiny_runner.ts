@@ -2,7 +2,7 @@
 
 import { loadReferenceRunner, type ReferenceRunnerOptions } from "../../engine/reference/runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
-import { configFromGguf } from "../../engine/model/gguf_config.ts";
+import { readModel } from "../../engine/model/read_model.ts";
 import { tablesAlone } from "../../engine/run/kv_blocks.ts";
 import { type BatchSequence, BLOCK_TOKENS, type ModelRunner } from "../../engine/run/runner.ts";
 import {
@@ -19,7 +19,8 @@ export function runnerOf(gguf: Uint8Array, options?: ReferenceRunnerOptions): Mo
   return withFile("model.gguf", gguf, (path) => {
     const file = openGguf(path);
     try {
-      return loadReferenceRunner(file, configFromGguf(file), options);
+      const { config, weights } = readModel(file);
+      return loadReferenceRunner(weights, config, options);
     } finally {
       file.close();
     }

@@ -4,6 +4,7 @@ import { packF16, roundF16, unpackF16 } from "../../../kernels/f16.ts";
 import { attention, rmsNorm, rope } from "../../../kernels/reference.ts";
 import type { HeadShape, KvType } from "../../../kernels/specs.ts";
 import { RandomSource } from "../../files/random_weights.ts";
+import { temperatureAt, type TemperatureSpec } from "../../model/rope.ts";
 import { type Batch, BLOCK_TOKENS } from "../../run/runner.ts";
 import { floats, maxError } from "./products.ts";
 import { type KernelHarness, plainBatch } from "./kernel_harness.ts";
@@ -62,6 +63,8 @@ export async function normAddError(
 export interface RopeCase extends HeadShape {
   readonly ropeDims: number;
   readonly layout: "interleaved" | "half";
+  /** Queries grow with their position. */
+  readonly temperature?: TemperatureSpec;
   readonly kv: KvType;
 }
 
@@ -70,7 +73,7 @@ export interface RopeCase extends HeadShape {
  * in units of the largest number, which an f16 cache rounds to eleven bits.
  */
 export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Promise<number> {
-  const { heads, kvHeads, headDim, ropeDims, layout, kv } = c;
+  const { heads, kvHeads, headDim, ropeDims, layout, temperature, kv } = c;
   const columns = harness.tuning.attention.by === "tiles";
   const random = new RandomSource(4);
   const blocks = 24;
@@ -87,7 +90,7 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
   const values = harness.buffer(stored(cache, kv));
   harness.uploader.write(harness.scratch.qkv, 0, qkv);
   const results = await harness.run({ sequences }, (counts) => {
-    const angles = new Float32Array(128 * ropeDims);
+    const angles = new Float32Array(Math.max(2, 128 * ropeDims));
     for (let i = 0; i < 128 * ropeDims / 2; i++) {
       const angle = Math.floor(i / (ropeDims / 2)) * frequencies[i % (ropeDims / 2)]!;
       angles.set([Math.cos(angle), Math.sin(angle)], i * 2);
@@ -100,7 +103,7 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
       factors: false,
     } as const;
     const append = harness.build({ kv }).ropeAppend(
-      { heads, kvHeads, headDim, rope },
+      { heads, kvHeads, headDim, rope, ...(temperature && { temperature }) },
       { keys, values, table: TABLE },
       harness.buffer(angles),
     );
@@ -128,7 +131,10 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
     });
     return kv === "f16" ? roundF16(all) : all;
   });
-  const queries = rope(part(0, heads), positions, shape);
+  const queries = rope(part(0, heads), positions, shape).map((value, i) => {
+    const position = positions[Math.floor(i / (heads * headDim))]!;
+    return value * temperatureAt({ temperature }, position);
+  });
   return [
     errorOf(new Float32Array(results[0]!), queries),
     errorOf(loaded(results[1]!, kv), expected[0]!),

@@ -63,6 +63,7 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
   const heads = { heads: 4, kvHeads: 2, headDim: 64 };
   const kvTypes = ["f16", "f32"] as const;
   const positions = [0, 15, 16, 17, 100];
+  const temperature = { beta: 0.5, context: 16 };
   return [
     ...types.map((type): Family => {
       const shape = { type, rows: 37, columns: 768 };
@@ -93,7 +94,7 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
       () =>
         maxOf(
           (["half", "interleaved"] as const).map((layout) => () =>
-            ropeAppendError(harness, { ...heads, ropeDims: 32, layout, kv })
+            ropeAppendError(harness, { ...heads, ropeDims: 32, layout, kv, temperature })
           ),
         ),
     ]),

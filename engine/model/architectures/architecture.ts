@@ -15,6 +15,9 @@ export interface GgufNumber {
   readonly value: number;
 }
 
+/** What else GGUF metadata of an architecture's own may be. */
+export type GgufOwn = GgufNumber | { readonly type: "string"; readonly value: string };
+
 export function uint(value: number): GgufNumber {
   return { type: "uint32", value };
 }
@@ -29,10 +32,24 @@ export interface Architecture {
   readonly gguf: string;
   /** `model_type` of config.json. */
   readonly modelType: string;
+  /** Others that stand for the same layers. */
+  readonly otherModelTypes?: readonly string[];
   /** How GGUF files pair the elements of a head; Hugging Face's checkpoints pair halves. */
   readonly ggufRopeLayout: RopeSpec["layout"];
-  /** Whether queries, keys and values have a bias; "optional": if the GGUF file has one. */
+  /**
+   * Whether queries, keys and values have a bias; "optional": if the file says so, as it may of the
+   * heads' output and of the feed-forward network.
+   */
   readonly attentionBias: boolean | "optional";
+  /**
+   * Keys that change what is computed and that most files lack, which this one's may have: of
+   * GGUF below its prefix, and of config.json. What of them is not read in general, `read` reads.
+   */
+  readonly obeys?: { readonly gguf: readonly string[]; readonly hf: readonly string[] };
+  /** Its files keep queries, keys and values in one matrix, and gate and up in another. */
+  readonly fused?: boolean;
+  /** The RoPE base where config.json has none; default 10,000. */
+  readonly hfRopeBase?: number;
   /** The head size where config.json has none; default the width by the heads. */
   readonly headDim?: number;
   /** Its checkpoints' names where they differ from LAYER_WEIGHTS; `{}` stands for the layer. */
@@ -45,18 +62,20 @@ export interface Architecture {
   read?(metadata: MetadataReader): OwnHyperparameters;
   /** The same, for the files of synthetic models: keys of config.json, and of GGUF below its prefix. */
   write?(h: Hyperparameters): {
-    readonly gguf: Readonly<Record<string, GgufNumber>>;
+    readonly gguf: Readonly<Record<string, GgufOwn>>;
     readonly hf: Readonly<Record<string, unknown>>;
   };
   /** All layers, in order. */
   layers(h: Hyperparameters): LayerSpec[];
   /** What else the engine has to know. */
-  config?(h: Hyperparameters): Partial<Pick<ModelConfig, "embeddingScale">>;
+  config?(
+    h: Hyperparameters,
+  ): Partial<Pick<ModelConfig, "embeddingScale" | "logitScale" | "rmsEpsilon">>;
 }
 
 /** Attention as most have it; `more` says what differs. */
 export function attention(
-  { heads, kvHeads, headDim, rope, attentionBias: bias }: Hyperparameters,
+  { heads, kvHeads, headDim, rope, attentionBias: bias, outputBias = false }: Hyperparameters,
   more: Partial<AttentionSpec> = {},
 ): AttentionSpec {
   const scale = 1 / Math.sqrt(headDim);
@@ -69,13 +88,26 @@ export function attention(
     rope,
     headNorm: false,
     bias,
+    ...(outputBias && { outputBias }),
     ...more,
   };
 }
 
 /** A dense feed-forward network gated by silu. */
-export function dense({ ffnDim: width }: Hyperparameters): DenseSpec {
-  return { kind: "dense", width, activation: "silu" };
+export function dense({ ffnDim: width, ffnBias = false }: Hyperparameters): DenseSpec {
+  return { kind: "dense", width, activation: "silu", ...(ffnBias && { bias: true }) };
+}
+
+/** Llama's layers, each with its own window, and with RoPE or without; `more` says what differs. */
+export function llamaLayers(h: Hyperparameters, more: Partial<AttentionSpec> = {}): LayerSpec[] {
+  const feedForward = dense(h);
+  const still = { ...h.rope, dims: 0, scaling: { kind: "none" }, factors: false } as const;
+  return Array.from({ length: h.layers }, (_, i) => {
+    const window = h.windows?.[i];
+    const rope = h.rotates?.[i] === false ? still : h.rope;
+    const mixer = attention(h, { rope, ...(window !== undefined && { window }), ...more });
+    return { mixer, feedForward, postNorms: false };
+  });
 }
 
 /** Layers that are all alike. */

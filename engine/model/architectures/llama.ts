@@ -1,13 +1,25 @@
-/** Llama and the many models that share its layers (TinyLlama, SmolLM2 …). arXiv:2302.13971. */
+/**
+ * Llama and the many models that share its layers (TinyLlama, SmolLM2, Mistral …). arXiv:2302.13971;
+ * Mistral's windows: arXiv:2310.06825.
+ */
 
-import { type Architecture, attention, dense, repeated } from "./architecture.ts";
+import type { Hyperparameters } from "../hyperparameters.ts";
+import type { MetadataReader } from "../metadata_reader.ts";
+import { type Architecture, llamaLayers } from "./architecture.ts";
+import { hfWindows } from "./windows.ts";
 
 export const llama: Architecture = {
   gguf: "llama",
   modelType: "llama",
+  otherModelTypes: ["mistral", "ministral"],
   // llama.cpp's conversion permutes query and key rows.
   ggufRopeLayout: "interleaved",
   attentionBias: "optional",
-  layers: (h) =>
-    repeated(h.layers, { mixer: attention(h), feedForward: dense(h), postNorms: false }),
+  read: (metadata) => metadata.file.format === "gguf" ? {} : readWindows(metadata),
+  layers: llamaLayers,
 };
+
+/** Source of the default: MistralConfig and MinistralConfig of transformers. */
+function readWindows(json: MetadataReader): Pick<Hyperparameters, "windows"> {
+  return json.text("model_type") === "llama" ? {} : hfWindows(json, 4096);
+}

@@ -4,14 +4,28 @@ import type { ModelConfig } from "../config.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
 import type { Architecture } from "./architecture.ts";
 import { gemma3 } from "./gemma3.ts";
+import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
+import { mistral3 } from "./mistral3.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { qwen3moe } from "./qwen3moe.ts";
+import { smollm3 } from "./smollm3.ts";
 
 export type { Architecture } from "./architecture.ts";
 
-export const ARCHITECTURES: readonly Architecture[] = [llama, qwen2, qwen3, qwen3moe, gemma3];
+export const ARCHITECTURES: readonly Architecture[] = [
+  llama,
+  qwen2,
+  qwen3,
+  qwen3moe,
+  gemma3,
+  smollm3,
+  granite,
+  mistral3,
+  phi3,
+];
 
 /** The architecture of this name in GGUF. */
 export function architectureOf({ architecture }: { readonly architecture: string }): Architecture {
@@ -32,6 +46,7 @@ export function configOf(h: Hyperparameters): ModelConfig {
     contextLength,
     rmsEpsilon,
     embeddingScale: 1,
+    logitScale: 1,
     tiedOutput,
     ...own.config?.(h),
     layers: own.layers(h),

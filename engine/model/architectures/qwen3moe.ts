@@ -29,6 +29,8 @@ export const qwen3moe: Architecture = {
       num_experts_per_tok: experts!.used,
       moe_intermediate_size: experts!.width,
       norm_topk_prob: experts!.normalized,
+      decoder_sparse_step: 1,
+      mlp_only_layers: [],
     },
   }),
   layers: (h) =>

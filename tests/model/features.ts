@@ -1,0 +1,68 @@
+/** Models without one of their features, which goldens must notice. */
+
+import assert from "node:assert/strict";
+import { openModelFile } from "../../engine/files/open_model.ts";
+import type {
+  AttentionSpec,
+  DenseSpec,
+  LayerSpec,
+  ModelConfig,
+} from "../../engine/model/config.ts";
+import { readModel } from "../../engine/model/read_model.ts";
+import type { RopeSpec } from "../../engine/model/rope.ts";
+import { loadReferenceRunner } from "../../engine/reference/runner.ts";
+import type { ModelRunner } from "../../engine/run/runner.ts";
+import { compareWithGolden, readGolden } from "../assert.ts";
+import { logitsOf } from "../reference/tiny_runner.ts";
+
+/** Takes a feature off. */
+export type Without = Readonly<Record<string, (config: ModelConfig) => ModelConfig>>;
+
+export function withLayers(
+  config: ModelConfig,
+  change: (layer: LayerSpec) => LayerSpec,
+): ModelConfig {
+  return { ...config, layers: config.layers.map(change) };
+}
+
+export function withMixers(
+  config: ModelConfig,
+  change: (mixer: AttentionSpec) => AttentionSpec,
+): ModelConfig {
+  return withLayers(config, (layer) => ({ ...layer, mixer: change(layer.mixer) }));
+}
+
+export function withRope(config: ModelConfig, change: Partial<RopeSpec>): ModelConfig {
+  return withMixers(config, (mixer) => ({ ...mixer, rope: { ...mixer.rope, ...change } }));
+}
+
+export function withDense(config: ModelConfig, change: Partial<DenseSpec>): ModelConfig {
+  return withLayers(config, (layer) => {
+    assert.equal(layer.feedForward.kind, "dense");
+    return { ...layer, feedForward: { ...layer.feedForward as DenseSpec, ...change } };
+  });
+}
+
+/** What opens a model and returns runners of it. */
+export type Open = (read: (path: string) => Runners) => Runners;
+type Runners = { readonly feature: string; readonly runner: ModelRunner }[];
+
+/** Without each of its features, a model must be a hundred times farther off than runners may be. */
+export async function assertNoticed(golden: string, without: Without, open: Open): Promise<void> {
+  const expected = readGolden(golden);
+  const runners = open((path) => {
+    const file = openModelFile(path);
+    try {
+      const { config, weights } = readModel(file);
+      return Object.entries(without).map(([feature, change]) => {
+        return { feature, runner: loadReferenceRunner(weights, change(config)) };
+      });
+    } finally {
+      file.close();
+    }
+  });
+  for (const { feature, runner } of runners) {
+    const { meanKl } = compareWithGolden(expected, await logitsOf(runner, expected.ids));
+    assert.ok(meanKl > 1e-3, `without ${feature}: mean KL ${meanKl}`);
+  }
+}
