@@ -115,13 +115,19 @@ export function encodePrompt(
 /** The template that `options` ask for, as Jinja text; undefined: the prompt's text alone. */
 export function templateOf(
   { chatTemplate }: Pick<PromptTarget, "chatTemplate">,
-  { raw = false, system, chatTemplate: asked }: PromptOptions,
+  { raw = false, system, chatTemplate: asked, templateVariables }: PromptOptions,
 ): string | undefined {
   if (!raw) return asked === undefined ? chatTemplate : templateNamed(asked);
-  if (asked === undefined && system === undefined) return undefined;
+  const what = asked !== undefined
+    ? "a chat template"
+    : system !== undefined
+    ? "a system message"
+    : templateVariables !== undefined
+    ? "variables of a template"
+    : undefined;
+  if (what === undefined) return undefined;
   throw new RequestError(
-    `Cannot use ${asked === undefined ? "a system message" : "a chat template"} with a raw prompt` +
-      `, which has no template (--raw): give one of them`,
+    `Cannot use ${what} with a raw prompt, which has no template (--raw): give one of them`,
   );
 }
 

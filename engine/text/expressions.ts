@@ -41,6 +41,7 @@ export function checkExpression(source: string): void {
     );
   };
   if (source.length > MAX_LENGTH) refuse();
+  if (AT_END.test(source)) return;
   const alternatives = splitAlternatives(source);
   for (const [i, alternative] of alternatives.entries()) {
     const rest = alternatives.slice(i + 1);
@@ -76,6 +77,23 @@ function isLinear(alternative: string): boolean {
     at = PART.lastIndex;
   }
   return alternative !== "";
+}
+
+/** One or more of a class, at the text's end. */
+const AT_END = new RegExp(String.raw`^(${ONE})\+\$$`, "su");
+
+/**
+ * The expression for JavaScript, which takes U+FEFF for white space and U+0085 for none, unlike the
+ * engines that tokenizers are written for. One that looks for the end of the text begins only where
+ * what it repeats does: else each of many spaces would be gone through from each of them.
+ */
+export function javaScriptExpression(source: string): string {
+  const [, repeated] = AT_END.exec(source) ?? [];
+  const whole = repeated === undefined ? source : `(?<!${repeated})${source}`;
+  return whole.replace(/\\([sS])|\\[^]/g, (escape, space?: string) => {
+    if (space === undefined) return escape;
+    return space === "s" ? String.raw`\p{White_Space}` : String.raw`\P{White_Space}`;
+  });
 }
 
 /** What stands between the bars that are in no brackets. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The binaries of llama.cpp for this machine; those for GPUs, which npm would add, are large. */
-const PACKAGES = ["node-llama-cpp@3.21.1", "@node-llama-cpp/linux-x64@3.21.1"];
+const PACKAGES = ["node-llama-cpp@3.22.1", "@node-llama-cpp/linux-x64@3.22.1"];
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const PEERS = join(ROOT, ".cache/peers");
