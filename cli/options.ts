@@ -55,7 +55,7 @@ export function logitBiases(
 }
 
 /** Parses what a chat template is given by name. The messages are not among it. */
-export function templateVariables(text: string): Readonly<Record<string, unknown>> {
+function templateVariables(text: string): Readonly<Record<string, unknown>> {
   const expected = new InvalidArgumentError(
     'Expected a JSON object, as in {"enable_thinking": false}.',
   );

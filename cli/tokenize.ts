@@ -37,7 +37,7 @@ export function addTokenize(program: Command): void {
 }
 
 async function openTokenizer(spec: string | undefined, terminal: Terminal): Promise<Tokenizer> {
-  const model = await openModel(spec, terminal);
+  const model = await openModel(spec, terminal, { anyType: true });
   try {
     return modelTokenizer(model);
   } finally {

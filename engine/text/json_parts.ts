@@ -5,7 +5,6 @@ import { printable, quote } from "../files/quote.ts";
 import { BpeModel, type Merge, mergeOf, MergeTable } from "./bpe.ts";
 import { checkRules } from "./check_rules.ts";
 import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
-import { javaScriptExpression } from "./expressions.ts";
 import { byteTokenIds } from "./sentencepiece.ts";
 import type { AddedToken, TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { BYTE_TOKEN, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
@@ -201,20 +200,7 @@ function list(value: unknown): readonly unknown[] {
 function checkedRule(value: unknown): TextRule | null {
   const rule = typeof value === "object" && value !== null ? value as TextRule : null;
   checkRules(rule);
-  return rule && forJavaScript(rule);
-}
-
-/** The rule with expressions as JavaScript writes them. */
-function forJavaScript(rule: TextRule): TextRule {
-  const { pattern, normalizers, pretokenizers } = rule;
-  const { Regex } = object(pattern);
-  const all = (rules: unknown) => list(rules).map((inner) => forJavaScript(inner as TextRule));
-  return {
-    ...rule,
-    ...(typeof Regex === "string" && { pattern: { Regex: javaScriptExpression(Regex) } }),
-    ...(Array.isArray(normalizers) && { normalizers: all(normalizers) }),
-    ...(Array.isArray(pretokenizers) && { pretokenizers: all(pretokenizers) }),
-  };
+  return rule;
 }
 
 /** Whether the rule or one within it has this string as a value. */

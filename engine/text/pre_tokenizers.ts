@@ -3,7 +3,6 @@
  * Source of names and expressions: llm_tokenizer_bpe in llama.cpp, src/llama-vocab.cpp.
  */
 
-import { javaScriptExpression } from "./expressions.ts";
 import type { TextRule } from "./tokenizer_parts.ts";
 
 /** What `tokenizer.ggml.pre` decides. */
@@ -150,6 +149,5 @@ export function preTokenizer(name: string): PreTokenizer | undefined {
 
 /** Cuts text into what the expression matches and what lies between. */
 export function isolate(expression: string): TextRule {
-  const Regex = javaScriptExpression(expression);
-  return { type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false };
+  return { type: "Split", pattern: { Regex: expression }, behavior: "Isolated", invert: false };
 }

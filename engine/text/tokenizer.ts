@@ -10,6 +10,7 @@ import type { MetadataValue } from "../files/model_file.ts";
 import { printable } from "../files/quote.ts";
 import type { BpeModel } from "./bpe.ts";
 import { hasTooManyMarks } from "./check_rules.ts";
+import { ruleForJavaScript } from "./expressions.ts";
 import { ggufParts } from "./gguf_parts.ts";
 import { jsonParts, type TokenizerFiles } from "./json_parts.ts";
 import { SpecialTokens } from "./special_tokens.ts";
@@ -114,8 +115,8 @@ export class Tokenizer {
     this.#vocabulary = vocabulary;
     this.#model = parts.model;
     this.#rules = new TextRules({
-      normalizer: parts.normalizer,
-      pre_tokenizer: parts.preTokenizer,
+      normalizer: ruleForJavaScript(parts.normalizer),
+      pre_tokenizer: ruleForJavaScript(parts.preTokenizer),
       // Only its normalizer and pre-tokenizer are used.
       model: { type: "BPE", vocab: {}, merges: [], ignore_merges: false },
       post_processor: null,

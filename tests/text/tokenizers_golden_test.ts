@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { TextRules } from "../../engine/text/packages.ts";
+import { ruleForJavaScript } from "../../engine/text/expressions.ts";
 import { preTokenizer } from "../../engine/text/pre_tokenizers.ts";
 import { tokenizerFromJson } from "../../engine/text/tokenizer.ts";
 
@@ -17,7 +18,7 @@ Deno.test("preTokenizer() cuts texts as the models' own tokenizer.json does", as
     await t.step(name, () => {
       const { pre_tokenizer } = new TextRules({
         normalizer: null,
-        pre_tokenizer: preTokenizer(name)!.config,
+        pre_tokenizer: ruleForJavaScript(preTokenizer(name)!.config),
         model: { type: "BPE", vocab: {}, merges: [], ignore_merges: false },
         post_processor: null,
         decoder: null,
