@@ -40,7 +40,12 @@ export {
   type RequestErrorKind,
   UnsupportedError,
 } from "./engine/errors.ts";
-export type { MetadataValue, ModelFile, TensorInfo } from "./engine/files/model_file.ts";
+export type {
+  MetadataValue,
+  ModelFile,
+  OpenOptions,
+  TensorInfo,
+} from "./engine/files/model_file.ts";
 export type {
   Activation,
   AttentionSpec,

@@ -6,6 +6,7 @@ import { markdownTable } from "markdown-table";
 import type { MetadataValue, ModelFile, TensorInfo } from "../engine/files/model_file.ts";
 import { printable } from "../engine/files/quote.ts";
 import type { TensorType } from "../kernels/tensor_types.ts";
+import { companionKind } from "../engine/model/file_kind.ts";
 import { UsageError } from "./exit_codes.ts";
 import { openModel } from "./model_argument.ts";
 import { addGlobalOptions, modelOption } from "./options.ts";
@@ -26,7 +27,7 @@ export function addInspect(program: Command): void {
     if (path !== undefined && command.getOptionValueSource("model") === "cli") {
       throw new UsageError("Cannot inspect two models: give an argument or --model");
     }
-    const model = await openModel(path ?? options.model, terminal);
+    const model = await openModel(path ?? options.model, terminal, { anyType: true });
     try {
       terminal.write(options.json ? `${toJson(describeModel(model))}\n` : toMarkdown(model));
     } finally {
@@ -46,6 +47,7 @@ interface TypeTotal {
 function describeModel(model: ModelFile) {
   return {
     format: model.format,
+    kind: companionKind(model.metadata) ?? "a language model",
     files: model.paths,
     bytes: model.byteLength,
     metadata: Object.fromEntries(model.metadata),
@@ -75,6 +77,7 @@ function toJson(value: unknown): string {
 
 function toMarkdown(model: ModelFile): string {
   const name = model.metadata.get("general.name");
+  const kind = companionKind(model.metadata);
   const totals = totalsByType(model);
   const all = {
     tensors: model.tensors.size,
@@ -99,7 +102,10 @@ function toMarkdown(model: ModelFile): string {
   return [
     `# ${typeof name === "string" ? printable(name) : basename(printable(model.paths[0]!))}`,
     `${model.format}, ${count(model.byteLength)} bytes in ` +
-    `${counted(model.paths.length, "file")}`,
+    `${counted(model.paths.length, "file")}` +
+    (kind === undefined ? "" : `
+
+This is ${kind}, and no language model.`),
     "## Metadata",
     table(["key", "value"], metadata, ""),
     "## Tensors",

@@ -3,7 +3,7 @@
 import { ModelNotFoundError } from "../engine/errors.ts";
 import { openGgufBytes } from "../engine/files/gguf.ts";
 import { isHubSpec, parseHubSpec } from "../engine/hub/spec.ts";
-import type { ModelFile } from "../engine/files/model_file.ts";
+import type { ModelFile, OpenOptions } from "../engine/files/model_file.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
 import { printable } from "../engine/files/quote.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -25,6 +25,7 @@ import type { Terminal } from "./terminal.ts";
 export async function openModel(
   spec: string | undefined,
   terminal: Terminal,
+  options: OpenOptions = {},
 ): Promise<ModelFile> {
   if (spec === "") {
     throw new UsageError(
@@ -34,15 +35,15 @@ export async function openModel(
   const path = spec === undefined ? undefined : await modelPath(spec, terminal);
   // A missing file does no harm, and the new output files can then be removed again.
   if (path === undefined || isThere(path)) dropBeforeModel();
-  if (path !== undefined) return openPath(path);
+  if (path !== undefined) return openPath(path, options);
   terminal.note("Using the built-in story model; -m FILE names another");
   const { default: bytes } = await import("./builtin_model.ts");
   return openGgufBytes(bytes, "builtin.gguf");
 }
 
-function openPath(path: string): ModelFile {
+function openPath(path: string, options: OpenOptions): ModelFile {
   try {
-    return openModelFile(path);
+    return openModelFile(path, options);
   } catch (error) {
     const missing = error instanceof ModelNotFoundError &&
       error.cause instanceof Deno.errors.NotFound;

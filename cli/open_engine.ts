@@ -44,6 +44,7 @@ export async function openEngine(
       progress: ({ bytes }) => progress.update(bytes),
       ...options,
     });
+    for (const warning of model.tokenizer.warnings) terminal.warn(warning);
     const { kind, description, detail } = model.device;
     const how = detail === undefined ? "" : `, ${detail}`;
     if (model.fallback !== undefined) {

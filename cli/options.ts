@@ -54,6 +54,24 @@ export function logitBiases(
   return new Map(earlier).set(integer(0, MAX_INT32)(id), decimal(-1e4, 1e4)(bias));
 }
 
+/** Parses what a chat template is given by name. The messages are not among it. */
+function templateVariables(text: string): Readonly<Record<string, unknown>> {
+  const expected = new InvalidArgumentError(
+    'Expected a JSON object, as in {"enable_thinking": false}.',
+  );
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw expected;
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw expected;
+  for (const name of ["messages", "add_generation_prompt"]) {
+    if (name in value) throw new InvalidArgumentError(`${name} is what tvllm itself sets.`);
+  }
+  return value as Record<string, unknown>;
+}
+
 const MAX_INT32 = 2 ** 31 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
 
@@ -161,6 +179,8 @@ export type PromptValues = {
   readonly raw?: true;
   readonly chatTemplate?: string;
   readonly chatTemplateFile?: string;
+  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>>;
+  readonly think?: boolean;
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
 };
@@ -176,6 +196,10 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
     new Option("--raw", "the prompt as it is, without the model's chat template"),
     new Option("--chat-template <template>", "chatml, llama2, llama3, zephyr, or Jinja text"),
     new Option("--chat-template-file <path>", "a file with a chat template in Jinja"),
+    new Option("--chat-template-kwargs <json>", "variables of the template, as a JSON object")
+      .argParser(templateVariables),
+    new Option("--think", "enable_thinking for the template: the model thinks before it answers"),
+    new Option("--no-think", "the model answers at once, if its template can ask for that"),
     new Option("-n, --max-tokens <n>", `longest answer in tokens; by default ${DEFAULT_MAX_TOKENS}`)
       .argParser(integer(1, MAX_INT32)),
     new Option("--stop <text>", "ends the answer before this text; repeatable").argParser(texts),
@@ -184,11 +208,16 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
 
 /** What the options ask of a model; draws a seed where none was given. */
 export function toGenerateOptions(values: PromptValues & SamplingValues): GenerateOptions {
-  const { system, raw, chatTemplate, maxTokens, stop, temp, logitBias } = values;
+  const { system, raw, chatTemplate, maxTokens, stop, temp, logitBias, think } = values;
+  const variables = {
+    ...values.chatTemplateKwargs,
+    ...(think !== undefined && { enable_thinking: think }),
+  };
   return {
     ...(system !== undefined && { system }),
     ...(raw && { raw }),
     ...(chatTemplate !== undefined && { chatTemplate }),
+    ...(Object.keys(variables).length > 0 && { templateVariables: variables }),
     ...(maxTokens !== undefined && { maxTokens }),
     ...(stop && { stop }),
     temperature: temp,

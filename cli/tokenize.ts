@@ -25,6 +25,7 @@ export function addTokenize(program: Command): void {
       throw new UsageError('Cannot tokenize nothing: give a text, as in tvllm tokenize "Hello"');
     }
     const tokenizer = await openTokenizer(options.model, terminal);
+    for (const warning of tokenizer.warnings) terminal.warn(warning);
     const text = argument === undefined || argument === "-" ? await readStdin(terminal) : argument;
     const ids = encodeText(tokenizer, text, { special: options.special === true });
     terminal.write(
@@ -36,7 +37,7 @@ export function addTokenize(program: Command): void {
 }
 
 async function openTokenizer(spec: string | undefined, terminal: Terminal): Promise<Tokenizer> {
-  const model = await openModel(spec, terminal);
+  const model = await openModel(spec, terminal, { anyType: true });
   try {
     return modelTokenizer(model);
   } finally {

@@ -87,9 +87,13 @@ export function encodePrompt(
       : render(
         () => {
           const { templateVariables: variables } = options;
-          return encodeChat(tokenizer, messages, { template, ...(variables && { variables }) });
+          const templateName = nameOf(target, options);
+          return encodeChat(tokenizer, messages, {
+            template,
+            templateName,
+            ...(variables && { variables }),
+          });
         },
-        target,
         options,
       ),
   );
@@ -111,13 +115,19 @@ export function encodePrompt(
 /** The template that `options` ask for, as Jinja text; undefined: the prompt's text alone. */
 export function templateOf(
   { chatTemplate }: Pick<PromptTarget, "chatTemplate">,
-  { raw = false, system, chatTemplate: asked }: PromptOptions,
+  { raw = false, system, chatTemplate: asked, templateVariables }: PromptOptions,
 ): string | undefined {
   if (!raw) return asked === undefined ? chatTemplate : templateNamed(asked);
-  if (asked === undefined && system === undefined) return undefined;
+  const what = asked !== undefined
+    ? "a chat template"
+    : system !== undefined
+    ? "a system message"
+    : templateVariables !== undefined
+    ? "variables of a template"
+    : undefined;
+  if (what === undefined) return undefined;
   throw new RequestError(
-    `Cannot use ${asked === undefined ? "a system message" : "a chat template"} with a raw prompt` +
-      `, which has no template (--raw): give one of them`,
+    `Cannot use ${what} with a raw prompt, which has no template (--raw): give one of them`,
   );
 }
 
@@ -150,25 +160,19 @@ function messagesOf(
   return system === undefined ? messages : [{ role: "system", content: system }, ...messages];
 }
 
+/** What errors call the template. */
+function nameOf({ file }: PromptTarget, { chatTemplate }: PromptOptions): string {
+  const [path] = file?.paths ?? [];
+  const isOwn = chatTemplate === undefined && path !== undefined;
+  return `the chat template${isOwn ? ` of ${printable(path)}` : ""}`;
+}
+
 /** A template that the request brought, and that fails, is no fault of the model's file. */
-function render(
-  encode: () => number[],
-  { file }: PromptTarget,
-  { chatTemplate }: PromptOptions,
-): number[] {
+function render(encode: () => number[], { chatTemplate }: PromptOptions): number[] {
   try {
     return encode();
   } catch (error) {
-    if (!(error instanceof ModelFormatError)) throw error;
-    if (chatTemplate === undefined) {
-      const [path] = file?.paths ?? [];
-      if (path === undefined) throw error;
-      const what = "the chat template";
-      throw new ModelFormatError(
-        error.message.replace(what, `${what} of ${printable(path)}`),
-        { cause: error },
-      );
-    }
+    if (!(error instanceof ModelFormatError) || chatTemplate === undefined) throw error;
     throw new RequestError(error.message, { cause: error });
   }
 }

@@ -21,6 +21,8 @@ export class ByteReader {
   /** Offset in the file of the window's end. */
   #next = 0;
   #piece = FIRST_PIECE;
+  /** Texts need not be UTF-8: what is none of it becomes U+FFFD. */
+  lenient = false;
 
   /** Reads at most the first `limit` bytes of `file`; `limitName` is said when they do not suffice. */
   constructor(
@@ -117,6 +119,7 @@ export class ByteReader {
       return UTF8.decode(this.#window.subarray(start, start + length));
     } catch {
       const text = new TextDecoder().decode(this.#window.subarray(start, start + length));
+      if (this.lenient) return text;
       throw this.fault(
         `${what} ${quote(text)} at byte ${this.offset - length} of ${this.place} is not UTF-8; ` +
           `the file is damaged, get it again`,

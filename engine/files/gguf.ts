@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { ModelNotFoundError } from "../errors.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf_header.ts";
 import { InputFile } from "./input_file.ts";
-import type { MetadataValue, ModelFile } from "./model_file.ts";
+import type { MetadataValue, ModelFile, OpenOptions } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 import { type TensorFile, TensorFiles } from "./tensor_files.ts";
 import { plural } from "../plural.ts";
@@ -23,16 +23,21 @@ const PART_NAME = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
  * @throws {ModelFormatError} if it is not GGUF, or damaged.
  * @throws {UnsupportedError} for a GGUF version or a tensor type that tvllm does not read.
  */
-export function openGguf(path: string): ModelFile {
+export function openGguf(path: string, { anyType = false }: OpenOptions = {}): ModelFile {
   const files: InputFile[] = [];
+  const open = (path: string): Part => {
+    const file = InputFile.open(path);
+    files.push(file);
+    return { file, header: readGgufHeader(file, anyType) };
+  };
   try {
-    const first = open(path, files);
+    const first = open(path);
     const count = partCount(first.header, files[0]!);
     if (count === 1) {
       return new TensorFiles("gguf", first.header.metadata, [tensorsOf(first)]);
     }
     const paths = partPaths(files[0]!, count);
-    const parts = paths.map((name) => name === path ? first : openPart(name, path, files));
+    const parts = paths.map((name) => name === path ? first : openPart(name, path, open));
     for (const [i, part] of parts.entries()) checkPart(part, i, count);
     const model = new TensorFiles("gguf", parts[0]!.header.metadata, parts.map(tensorsOf));
     checkTensorCount(model, parts[0]!.file);
@@ -64,15 +69,9 @@ function tensorsOf({ file, header }: Part): TensorFile {
   return { file, tensors: header.tensors };
 }
 
-function open(path: string, files: InputFile[]): Part {
-  const file = InputFile.open(path);
-  files.push(file);
-  return { file, header: readGgufHeader(file) };
-}
-
-function openPart(path: string, named: string, files: InputFile[]): Part {
+function openPart(path: string, named: string, open: (path: string) => Part): Part {
   try {
-    return open(path, files);
+    return open(path);
   } catch (error) {
     if (!(error instanceof ModelNotFoundError)) throw error;
     throw new ModelNotFoundError(

@@ -42,6 +42,7 @@ const MAX_DIMENSIONS = 4;
 /** One entry of the tensor table; `byteOffset` from the start of the file. */
 export interface GgufTensor {
   readonly name: string;
+  /** With `anyType`: what the file calls it. */
   readonly type: TensorType;
   /** Outermost dimension first. */
   readonly shape: readonly number[];
@@ -58,11 +59,12 @@ export interface GgufHeader {
 /**
  * Reads the header of `file`.
  *
+ * @param anyType takes tensors of types that tvllm does not read, too: to look at the table alone
  * @throws {ModelFormatError} if it is not GGUF, is damaged, or states more than the file holds.
  * @throws {UnsupportedError} for a version or a tensor type that tvllm does not read.
  */
-export function readGgufHeader(file: InputFile): GgufHeader {
-  return new HeaderReader(file).read();
+export function readGgufHeader(file: InputFile, anyType = false): GgufHeader {
+  return new HeaderReader(file, anyType).read();
 }
 
 class HeaderReader {
@@ -71,7 +73,7 @@ class HeaderReader {
   #alignment = DEFAULT_ALIGNMENT;
   #arrayValues = 0;
 
-  constructor(readonly file: InputFile) {
+  constructor(readonly file: InputFile, readonly anyType: boolean) {
     this.#reader = new ByteReader(file, MAX_HEADER_BYTES, "the metadata and the tensor table");
   }
 
@@ -88,10 +90,13 @@ class HeaderReader {
       (_, i) => this.#tensor(`tensor ${i + 1} of ${tensorCount}`),
     );
     const dataStart = Math.ceil(reader.offset / this.#alignment) * this.#alignment;
-    const tensors = table.map((tensor) => ({
-      ...tensor,
-      byteOffset: dataStart + tensor.byteOffset,
-    }));
+    const tensors = table.map((tensor, i) => {
+      const byteOffset = dataStart + tensor.byteOffset;
+      if (tensor.type in GGML_LAYOUT) return { ...tensor, byteOffset };
+      // Up to the next one, for want of its type's size.
+      const next = dataStart + (table[i + 1]?.byteOffset ?? this.file.size - dataStart);
+      return { ...tensor, byteOffset, byteLength: Math.max(0, next - byteOffset) };
+    });
     this.#checkPlacement(tensors, dataStart);
     return { metadata: this.#metadata, tensors };
   }
@@ -125,7 +130,10 @@ class HeaderReader {
     if (this.#metadata.has(key)) throw this.#damaged(`key ${quote(key)} occurs twice`);
     reader.place = `key ${quote(key)}`;
     const id = reader.uint32();
+    // Of other texts, such as a description, nothing depends on a byte that is wrong.
+    reader.lenient = !key.startsWith("tokenizer.");
     const value = this.#value(id, 0);
+    reader.lenient = false;
     if (key === "general.alignment") this.#setAlignment(id, value);
     this.#metadata.set(key, value);
   }
@@ -213,13 +221,14 @@ class HeaderReader {
     }
     const shape = sizes.map(Number).reverse();
     const type = this.#tensorType(tensor, reader.uint32());
-    if (shape.at(-1)! % GROUP_LAYOUT[type].weights !== 0) {
+    const isKnown = type in GGML_LAYOUT;
+    if (isKnown && shape.at(-1)! % GROUP_LAYOUT[type].weights !== 0) {
       throw this.#damaged(
         `${tensor} has rows of ${shape.at(-1)} weights, not a multiple of the ` +
           `${GROUP_LAYOUT[type].weights} in a group of ${type}`,
       );
     }
-    const byteLength = packedBytes(type, weights);
+    const byteLength = isKnown ? packedBytes(type, weights) : 0;
     const byteOffset = reader.uint64();
     if (typeof byteOffset === "bigint" || byteOffset + byteLength > this.file.size) {
       throw this.#pastEnd(tensor, byteLength, `offset ${byteOffset} of the data section`);
@@ -233,13 +242,13 @@ class HeaderReader {
   }
 
   #tensorType(tensor: string, id: number): TensorType {
-    const type = TENSOR_TYPE_NAMES[id];
+    const type = TENSOR_TYPE_NAMES[id] ?? (this.anyType ? `type ${id}` : undefined);
     if (type === undefined) {
       throw this.#unsupported(
         `${tensor} has the unknown type ${id}; the file is damaged or newer than tvllm`,
       );
     }
-    if (type in GGML_LAYOUT) return type as TensorType;
+    if (type in GGML_LAYOUT || this.anyType) return type as TensorType;
     throw this.#unsupported(
       `${tensor} has type ${type}` +
         (REMOVED_TENSOR_TYPES.has(type) ? ", which GGUF no longer has" : "") +

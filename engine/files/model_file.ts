@@ -10,6 +10,15 @@ export type MetadataValue =
   | boolean
   | readonly MetadataValue[];
 
+/** How a file is opened. */
+export interface OpenOptions {
+  /**
+   * Takes tensors of types that tvllm does not run, too, to look at the file alone: their `type` is
+   * what the file calls it. Default false: they are an UnsupportedError.
+   */
+  readonly anyType?: boolean;
+}
+
 /** One tensor: where its bytes are and how they are packed. */
 export interface TensorInfo {
   /** As the file spells it. */

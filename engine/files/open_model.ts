@@ -3,7 +3,7 @@
 import { basename, dirname, join } from "node:path";
 import { openGguf } from "./gguf.ts";
 import { CONFIG } from "./model_texts.ts";
-import type { ModelFile } from "./model_file.ts";
+import type { ModelFile, OpenOptions } from "./model_file.ts";
 import { openSafetensors } from "./safetensors.ts";
 
 /**
@@ -13,11 +13,11 @@ import { openSafetensors } from "./safetensors.ts";
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openGguf` and
  * `openSafetensors` do.
  */
-export function openModelFile(path: string): ModelFile {
+export function openModelFile(path: string, options: OpenOptions = {}): ModelFile {
   // A directory of anything else is no model: openGguf says so, and what to name instead.
-  if (exists(join(path, CONFIG))) return openSafetensors(path);
+  if (exists(join(path, CONFIG))) return openSafetensors(path, options);
   const inside = basename(path) === CONFIG || /\.safetensors(\.index\.json)?$/.test(path);
-  return inside ? openSafetensors(dirname(path)) : openGguf(path);
+  return inside ? openSafetensors(dirname(path), options) : openGguf(path, options);
 }
 
 /** What cannot be looked at is left to the reader, whose error says why. */

@@ -1,11 +1,11 @@
 /** Opens a model in a directory of safetensors, as Hugging Face has it: one file, or shards and an index. */
 
 import { join } from "node:path";
-import { ModelFormatError } from "../errors.ts";
+import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import { exists, InputFile } from "./input_file.ts";
 import { isObject, readJson } from "./json.ts";
 import { MlxTensors } from "./mlx_tensors.ts";
-import type { ModelFile } from "./model_file.ts";
+import type { ModelFile, OpenOptions } from "./model_file.ts";
 import { type ModelTexts, readModelTexts, textMetadata } from "./model_texts.ts";
 import { printable, quote } from "./quote.ts";
 import { readSafetensorsHeader } from "./safetensors_header.ts";
@@ -43,23 +43,33 @@ export function isSafetensors(file: ModelFile): file is SafetensorsModel {
  * @throws {ModelFormatError} if one of them is damaged, or they contradict each other.
  * @throws {UnsupportedError} for a tensor type that tvllm does not read.
  */
-export function openSafetensors(directory: string): SafetensorsModel {
+export function openSafetensors(
+  directory: string,
+  { anyType = false }: OpenOptions = {},
+): SafetensorsModel {
   const texts = readModelTexts(directory);
   const index = join(directory, INDEX);
   const shards = exists(index) ? readIndex(index) : weightsIn(directory);
   const packed = isObject(texts.config["quantization"]);
   const files: InputFile[] = [];
   try {
-    const headers = [...shards.keys()].map((name) => {
-      const file = InputFile.open(join(directory, name));
-      files.push(file);
-      return readSafetensorsHeader(file, packed);
-    });
-    const parts = headers.map(({ tensors }, i) => ({ file: files[i]!, tensors }));
-    const model = new TensorFiles("safetensors", textMetadata(texts), parts);
-    checkIndex(model, shards, files);
-    const words = new Set(headers.flatMap((header) => header.words));
-    const known = packed ? new MlxTensors(model, words, texts.config) : model;
+    for (const name of shards.keys()) files.push(InputFile.open(join(directory, name)));
+    const metadata = textMetadata(texts);
+    const read = (packed: boolean) => {
+      const headers = files.map((file) => readSafetensorsHeader(file, { packed, anyType }));
+      const parts = headers.map(({ tensors }, i) => ({ file: files[i]!, tensors }));
+      const model = new TensorFiles("safetensors", metadata, parts);
+      checkIndex(model, shards, files);
+      const words = new Set(headers.flatMap((header) => header.words));
+      return packed ? new MlxTensors(model, words, texts.config) : model;
+    };
+    let known: ModelFile;
+    try {
+      known = read(packed);
+    } catch (error) {
+      if (!(anyType && packed && error instanceof UnsupportedError)) throw error;
+      known = read(false);
+    }
     return Object.assign(known, { format: "safetensors" as const }, texts);
   } catch (error) {
     for (const file of files) file.close();

@@ -53,11 +53,15 @@ export interface SafetensorsHeader {
 /**
  * Reads the header of `file`.
  *
- * @param packed whether tensors of 32-bit words may be among the others
+ * @param options.packed whether tensors of 32-bit words may be among the others
+ * @param options.anyType takes tensors of other types, too: to look at the table alone
  * @throws {ModelFormatError} if it is not safetensors, is damaged, or states more than it holds.
  * @throws {UnsupportedError} for a tensor type that tvllm does not read.
  */
-export function readSafetensorsHeader(file: InputFile, packed = false): SafetensorsHeader {
+export function readSafetensorsHeader(
+  file: InputFile,
+  { packed = false, anyType = false } = {},
+): SafetensorsHeader {
   const json = headerBytes(file);
   const dataStart = 8 + json.length;
   const tensors: SafetensorsTensor[] = [];
@@ -70,7 +74,7 @@ export function readSafetensorsHeader(file: InputFile, packed = false): Safetens
       const isWords = packed && isObject(entry) && entry["dtype"] === "U32";
       if (isWords) words.push(name);
       const known = isWords ? { ...entry, dtype: "F32" } : entry;
-      tensors.push(readTensor({ file, dataStart }, name, known));
+      tensors.push(readTensor({ file, dataStart, anyType }, name, known));
     }
   }
   checkPlacement(file, tensors, dataStart);
@@ -117,7 +121,11 @@ function checkMetadata(file: InputFile, entry: JsonValue): void {
 }
 
 function readTensor(
-  { file, dataStart }: { readonly file: InputFile; readonly dataStart: number },
+  { file, dataStart, anyType }: {
+    readonly file: InputFile;
+    readonly dataStart: number;
+    readonly anyType: boolean;
+  },
   name: string,
   entry: JsonValue,
 ): SafetensorsTensor {
@@ -125,7 +133,8 @@ function readTensor(
   if (!isObject(entry)) throw damaged(file, `${tensor} is not an object`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== "string") throw damaged(file, `${tensor} has no dtype`);
-  const type = readType(file, tensor, dtype);
+  const isOther = anyType && OTHER_TYPES.has(dtype);
+  const type = isOther ? dtype as TensorType : readType(file, tensor, dtype);
   if (!isSizes(shape) || shape.length > MAX_DIMENSIONS) {
     throw damaged(
       file,
@@ -144,7 +153,7 @@ function readTensor(
         } of data; it is damaged or cut short, get it again`,
     );
   }
-  const bytes = shape.reduce((a, b) => a * b, GROUP_LAYOUT[type].bytes);
+  const bytes = isOther ? end - begin : shape.reduce((a, b) => a * b, GROUP_LAYOUT[type].bytes);
   if (bytes !== end - begin) {
     throw damaged(
       file,

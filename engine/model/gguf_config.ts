@@ -8,6 +8,7 @@ import { checkWeights } from "./check_weights.ts";
 import type { ModelConfig } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
 import { splitFused } from "./fused_tensors.ts";
+import { companionKind } from "./file_kind.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { MetadataReader } from "./metadata_reader.ts";
 import { type RopeScaling, yarnShare } from "./rope.ts";
@@ -26,6 +27,12 @@ const IGNORED = /^(blk\.\d+\.attn_rot_embd(\.weight)?|rope_factors_(long|short)\
  */
 export function configFromGguf(file: ModelFile): ModelConfig {
   const metadata = new MetadataReader(file);
+  const companion = companionKind(file.metadata);
+  if (companion !== undefined) {
+    throw metadata.unsupported(
+      `it is ${companion}, and no language model; name the model's own file`,
+    );
+  }
   const name = metadata.text("general.architecture");
   const architecture = ARCHITECTURES.find(({ gguf }) => gguf === name);
   if (architecture === undefined) {
@@ -169,7 +176,12 @@ function readRopeScaling(metadata: MetadataReader, dims: number): RopeScaling {
         `get a model without it`,
     );
   }
-  const factor = () => metadata.positive(factorKey ?? "rope.scaling.factor", 1e6);
+  const factor = () => {
+    // A factor that is missing or 0 scales nothing.
+    const isStated = factorKey !== undefined &&
+      metadata.file.metadata.get(metadata.key(factorKey)) !== 0;
+    return isStated ? metadata.positive(factorKey, 1e6) : 1;
+  };
   switch (kind) {
     case "none":
       return { kind };
@@ -233,22 +245,22 @@ function readLongRope(metadata: MetadataReader, dims: number): RopeScaling {
   };
 }
 
-/** The embedding, the token list and the stated size must be of one vocabulary. */
+/**
+ * The embedding and the token list must be of one vocabulary; where there is no list, the size that is
+ * stated. Beside a list the size means nothing, as in llama.cpp: some converters leave it at what it was
+ * before tokens were added.
+ */
 function checkVocabulary(metadata: MetadataReader, config: ModelConfig): void {
-  const stated = `${config.architecture}.vocab_size`;
-  const sizes: [string, number | undefined][] = [
-    [`key '${stated}'`, metadata.has(stated) ? metadata.integer(stated, [1, 2 ** 31]) : undefined],
-    ["key 'tokenizer.ggml.tokens'", metadata.arrayLength("tokenizer.ggml.tokens")],
-  ];
   if (!metadata.file.tensors.has(ggufName("embedding"))) return; // checkWeights says so.
-  for (const [what, size] of sizes) {
-    if (size !== undefined && size !== config.vocabSize) {
-      throw metadata.fault(
-        `${what} says ${size} ${plural(size, "token")}, and the embedding has ${config.vocabSize} ${
+  const listed = metadata.arrayLength("tokenizer.ggml.tokens");
+  const key = listed === undefined ? `${config.architecture}.vocab_size` : "tokenizer.ggml.tokens";
+  const size = listed ?? (metadata.has(key) ? metadata.integer(key, [1, 2 ** 31]) : undefined);
+  if (size !== undefined && size !== config.vocabSize) {
+    throw metadata.fault(
+      `key '${key}' says ${size} ${plural(size, "token")}, and the embedding has ` +
+        `${config.vocabSize} ${
           plural(config.vocabSize, "row")
-        }; ` +
-          `the file is damaged or badly converted, get another`,
-      );
-    }
+        }; the file is damaged or badly converted, get another`,
+    );
   }
 }

@@ -45,10 +45,7 @@ export class MetadataReader {
 
   /** @throws {ModelFormatError} if it is missing, no whole number, or not within the range. */
   integer(key: string, [least, most]: readonly [number, number], fallback?: number): number {
-    const value = this.#get(key) ?? fallback;
-    if (Array.isArray(value)) {
-      throw this.unsupported(`key '${this.key(key)}' differs from layer to layer`);
-    }
+    const value = this.#one(key) ?? fallback;
     if (
       typeof value !== "number" || !Number.isInteger(value) || value < least || value > most
     ) {
@@ -59,7 +56,7 @@ export class MetadataReader {
 
   /** @throws {ModelFormatError} if it is missing, or not a number above 0 and at most `most`. */
   positive(key: string, most: number, fallback?: number): number {
-    const value = this.#get(key) ?? fallback;
+    const value = this.#one(key) ?? fallback;
     if (typeof value !== "number" || !(value > 0 && value <= most)) {
       throw this.#wrong(key, `a number above 0 and up to ${most}`);
     }
@@ -123,6 +120,18 @@ export class MetadataReader {
 
   unsupported(detail: string): UnsupportedError {
     return new UnsupportedError(`Cannot run ${printable(this.#path)}: ${detail}`);
+  }
+
+  /** The value; of an array that has one value for every layer, that one. */
+  #one(key: string): MetadataValue | undefined {
+    const value = this.#get(key);
+    if (!Array.isArray(value) || value.length === 0) return value;
+    if (value.every((item) => item === value[0])) return value[0];
+    throw this.unsupported(
+      `key '${
+        this.key(key)
+      }' differs from layer to layer, which this architecture has not in tvllm`,
+    );
   }
 
   #get(key: string): MetadataValue | undefined {

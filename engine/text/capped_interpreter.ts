@@ -4,7 +4,8 @@
  * counted, and what would grow at one stroke is estimated before it is done.
  */
 
-import { type Environment, Interpreter } from "./packages.ts";
+import type { Environment } from "./packages.ts";
+import { PythonInterpreter } from "./python_interpreter.ts";
 import {
   checkCharacters,
   checkReplace,
@@ -21,7 +22,6 @@ import {
   occurrences,
   range,
   spread,
-  strip,
   TemplateLimitError,
   tooLong,
   tooManyElements,
@@ -44,16 +44,16 @@ const MAX_TIME = 10_000;
 const LOOK = 1000;
 
 /** Filters that take a list of any length in the same time. */
-const INSTANT_FILTERS: ReadonlySet<string> = new Set(["length", "first", "last", "list"]);
+const INSTANT_FILTERS: ReadonlySet<string> = new Set(["length", "count", "first", "last"]);
 
-/** A method of the library's that it declares private. */
-interface Blocks {
-  evaluateBlock(statements: readonly Node[], environment: Environment): Value;
-}
+/** Filters that make a list of a text's characters. */
+const CHARACTER_FILTERS: ReadonlySet<string> = new Set(
+  "join list map max min reject rejectattr reverse select selectattr sort sum unique".split(" "),
+);
 
 const LEAF: Size = { chars: 8, nodes: 1, depth: 0, fixed: true };
 
-export class CappedInterpreter extends Interpreter {
+export class CappedInterpreter extends PythonInterpreter {
   readonly #allowed: number;
   readonly #started = performance.now();
   #work = 0;
@@ -72,11 +72,6 @@ export class CappedInterpreter extends Interpreter {
   ) {
     super(environment);
     this.#allowed = MAX_WORK + inputLength;
-    // What a statement gives is written out, a variable's list as well as a new one.
-    const blocks = this as unknown as Blocks;
-    const evaluateBlock = blocks.evaluateBlock.bind(this);
-    blocks.evaluateBlock = (statements, scope) =>
-      evaluateBlock(statements.map((node) => statement("Written", { value: node })), scope);
     environment.set(
       "range",
       (start: unknown, stop?: unknown, step?: unknown) => {
@@ -109,10 +104,12 @@ export class CappedInterpreter extends Interpreter {
       case "Written": {
         const value = this.evaluate(node.value as unknown as Node, environment);
         if (isList(value) || isMap(value)) {
-          const { chars, nodes } = this.#size(value, 0);
-          this.#charge(nodes + chars / 32);
+          this.#chargeText(value);
         }
-        return value;
+        return super.evaluate(
+          statement(node.type, { value: new Evaluated(value) }),
+          environment,
+        );
       }
       case "Identifier":
         return this.#lookup(node.value, environment);
@@ -158,6 +155,8 @@ export class CappedInterpreter extends Interpreter {
     const left = this.evaluate(node.left, environment);
     const right = this.evaluate(node.right, environment);
     const [a, b] = [this.#size(left, 0), this.#size(right, 0)];
+    if (operator === "~") [left, right].forEach((side) => this.#chargeText(side));
+    if (operator === "%" && isText(left)) this.#chargeFormat(left.value, "%", [right]);
     this.#charge((a.nodes + b.nodes) / 8 + (a.chars + b.chars) / 256);
     // At worst the part is compared at each place of the text, or with each element.
     if (operator.endsWith("in")) this.#charge(a.chars * (isText(right) ? b.chars : b.nodes) / 4096);
@@ -169,11 +168,21 @@ export class CappedInterpreter extends Interpreter {
     return super.evaluate(known, environment);
   }
 
+  /** Writing a value out. */
+  #chargeText(value: Value): void {
+    const { chars, nodes } = this.#size(value, 0);
+    this.#charge(nodes + chars / 32);
+  }
+
   #for(node: Fields, environment: Environment): Value {
     const { iterable } = node;
     const filtered = iterable.type === "SelectExpression";
     const list = this.evaluate(filtered ? iterable.lhs : iterable, environment);
     if (isList(list)) this.#charge(4 * list.value.length);
+    if (isText(list)) {
+      checkCharacters(list.value);
+      this.#charge(4 * list.value.length);
+    }
     const known = new Evaluated(list);
     return super.evaluate(
       statement("For", { ...node, iterable: filtered ? { ...iterable, lhs: known } : known }),
@@ -186,7 +195,8 @@ export class CappedInterpreter extends Interpreter {
     if (isText(object) && node.property.type === "SliceExpression") {
       checkCharacters(object.value);
       this.#charge(object.value.length / 8);
-    }
+    } // A character at an index.
+    else if (isText(object) && node.computed) this.#charge(object.value.length / 32);
     const known = statement("MemberExpression", { ...node, object: new Evaluated(object) });
     const value = super.evaluate(known, environment);
     if (value.type !== "FunctionValue") return value;
@@ -199,19 +209,36 @@ export class CappedInterpreter extends Interpreter {
     const { value: name } = node.property;
     const checked = (args: Value[], scope: Environment) => {
       this.#checkMethod(name, object.value, args);
-      // The library's strip takes no characters, and would strip the spaces of indented code.
-      const stripped = isText(args[0]) && strip(name, object.value, args[0].value);
-      if (typeof stripped !== "string") return method.value(args, scope);
-      return super.evaluate(statement("StringLiteral", { value: stripped }), scope);
+      return method.value(args, scope);
     };
     return Object.assign(Object.create(Object.getPrototypeOf(method)), method, { value: checked });
   }
 
-  #checkMethod(name: string, text: string, [first, second]: readonly Value[]): void {
+  /** At worst each place in the text writes all of the values. */
+  #chargeFormat(text: string, sign: string, values: readonly Value[]): void {
+    const places = occurrences(text, sign, Infinity);
+    for (const value of values) {
+      const { chars, nodes } = this.#size(value, 0);
+      this.#charge(places * (nodes + chars / 32));
+    }
+  }
+
+  #checkMethod(name: string, text: string, args: readonly Value[]): void {
+    const [first, second] = args;
     this.#charge(text.length / 256);
     // Each character of the text is looked for among those to strip; of several beginnings each is compared.
     if (isText(first)) this.#charge(text.length * first.value.length / 65_536);
     else if (first !== undefined && isList(first)) this.#charge(this.#size(first, 0).chars / 32);
+    if (name.endsWith("strip") || name === "trim") this.#charge(text.length / 64);
+    if (name === "format") this.#chargeFormat(text, "{", args);
+    if (name === "splitlines") checkSplit(text, "\n");
+    if (name === "join" && first !== undefined) {
+      const { chars, nodes } = this.#size(first, 0);
+      if (isText(first)) checkCharacters(first.value);
+      const parts = isText(first) ? chars : nodes;
+      if (parts * text.length > MAX_TEXT) throw tooLong();
+      this.#charge(parts + chars / 32);
+    }
     if (name === "split") {
       checkSplit(text, isText(first) && first.value !== "" ? first.value : undefined);
     } else if (name === "replace" && isText(first) && isText(second)) {
@@ -268,7 +295,18 @@ export class CappedInterpreter extends Interpreter {
       this.#charge((2 * nodes + chars / 4) * Math.max(1, Math.log2(nodes) / 4));
     } else if (isText(operand)) this.#charge(chars / 64);
     else if (isList(operand) && !INSTANT_FILTERS.has(name)) this.#charge(operand.value.length / 8);
-    if (name === "join" && isText(operand)) checkCharacters(operand.value);
+    if (isText(operand) && CHARACTER_FILTERS.has(name)) {
+      checkCharacters(operand.value);
+      this.#charge(chars);
+    }
+    if (name === "format" && isText(operand)) this.#chargeFormat(operand.value, "%", args);
+    // Each item is looked up by the attribute's name, and compared with what else there is.
+    if (/^(?:select|reject|map$|max$|min$|sum$)/.test(name)) {
+      for (const arg of args) {
+        const size = this.#size(arg, 0);
+        this.#charge(nodes * (size.nodes / 8 + size.chars / 64));
+      }
+    }
     const parts: Record<string, number> = {
       join: isText(operand) ? chars : nodes,
       indent: isText(operand) ? occurrences(operand.value, "\n", Infinity) + 1 : 0,

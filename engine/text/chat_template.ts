@@ -4,6 +4,7 @@ import { Environment, parse, tokenize } from "./packages.ts";
 import { ModelFormatError, RequestError } from "../errors.ts";
 import { printable } from "../files/quote.ts";
 import { CappedInterpreter } from "./capped_interpreter.ts";
+import { strftime } from "./strftime.ts";
 
 /** Characters of a template; the longest known ones have 25,000. */
 const MAX_TEMPLATE_LENGTH = 2 ** 18;
@@ -27,6 +28,8 @@ export interface ChatOptions {
   readonly variables?: Readonly<Record<string, unknown>>;
   /** What `strftime_now` tells; default now. */
   readonly now?: Date;
+  /** What errors call the template; default "the chat template". */
+  readonly templateName?: string;
 }
 
 /**
@@ -40,7 +43,28 @@ export function renderChat(
   messages: readonly ChatMessage[],
   options: ChatOptions = {},
 ): string {
-  const program = parseTemplate(template);
+  const { templateName = "the chat template" } = options;
+  try {
+    return rendered(template, messages, options);
+  } catch (error) {
+    if (error instanceof Refusal) {
+      throw new RequestError(
+        `Cannot render ${templateName}: it refuses the messages: ${oneLine(error.message)}`,
+      );
+    }
+    throw new ModelFormatError(
+      `Cannot render ${templateName}: ${reason(error)}; give another one, or use none (--raw)`,
+    );
+  }
+}
+
+function rendered(
+  template: string,
+  messages: readonly ChatMessage[],
+  options: ChatOptions,
+): string {
+  // Jinja2's lexer does so: "\r" at a line's end would be written for every line.
+  const program = parseTemplate(template.replace(/\r\n?/g, "\n"));
   const environment = new Environment();
   const variables = {
     true: true,
@@ -54,6 +78,9 @@ export function renderChat(
     },
     strftime_now: (format: unknown) => strftime(options.now ?? new Date(), String(format)),
     messages,
+    // As transformers calls a template without tools: it may tell None from what is not defined.
+    tools: null,
+    documents: null,
     add_generation_prompt: options.addGenerationPrompt ?? true,
     bos_token: options.bosToken ?? "",
     eos_token: options.eosToken ?? "",
@@ -61,78 +88,39 @@ export function renderChat(
   for (const [name, value] of Object.entries({ ...variables, ...options.variables })) {
     environment.set(name, value);
   }
-  try {
-    const inputLength = JSON.stringify([messages, options.variables]).length;
-    const interpreter = new CappedInterpreter(environment, template.length, inputLength);
-    return String(interpreter.run(program).value);
-  } catch (error) {
-    throw failure(error);
-  }
+  const inputLength = JSON.stringify([messages, options.variables]).length;
+  const interpreter = new CappedInterpreter(environment, template.length, inputLength);
+  return String(interpreter.run(program).value);
 }
 
 type Program = ReturnType<typeof parse>;
 
 function parseTemplate(template: string): Program {
   if (template.length > MAX_TEMPLATE_LENGTH) {
-    throw fault(`it has ${template.length} characters, above the limit of ${MAX_TEMPLATE_LENGTH}`);
+    throw new Error(
+      `it has ${template.length} characters, above the limit of ${MAX_TEMPLATE_LENGTH}`,
+    );
   }
   if (new RegExp(`\\s{${MAX_TEMPLATE_SPACES + 1}}`).test(template)) {
-    throw fault(`it has more than ${MAX_TEMPLATE_SPACES} spaces or line ends in a row`);
+    throw new Error(`it has more than ${MAX_TEMPLATE_SPACES} spaces or line ends in a row`);
   }
   try {
     return parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
   } catch (error) {
     // Past the last token the library reads a property of undefined.
-    throw error instanceof TypeError ? fault("it ends within a statement") : failure(error);
+    throw error instanceof TypeError ? new Error("it ends within a statement") : error;
   }
 }
 
+/** The template refuses the messages by `raise_exception`. */
 class Refusal extends Error {}
 
-function failure(error: unknown): Error {
-  if (error instanceof Refusal) {
-    return new RequestError(
-      `Cannot render the chat template: it refuses the messages: ${oneLine(error.message)}`,
-    );
-  }
-  if (error instanceof RangeError) {
-    // V8's own limits: the stack, or the length of a string.
-    return fault("it nests too deep or makes too long a text");
-  }
-  return fault(oneLine(error instanceof Error ? error.message : String(error)));
+function reason(error: unknown): string {
+  // V8's own limits: the stack, or the length of a string.
+  if (error instanceof RangeError) return "it nests too deep or makes too long a text";
+  return oneLine(error instanceof Error ? error.message : String(error));
 }
 
 function oneLine(message: string): string {
   return printable(message.trim().replace(/\s+/g, " ").slice(0, 300));
-}
-
-function fault(what: string): ModelFormatError {
-  return new ModelFormatError(
-    `Cannot render the chat template: ${what}; give another one, or use none (--raw)`,
-  );
-}
-
-const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const MONTHS =
-  "January February March April May June July August September October November December"
-    .split(" ");
-
-/** Python's strftime for what templates ask of it, in English whatever the locale. */
-function strftime(date: Date, format: string): string {
-  const two = (n: number) => String(n).padStart(2, "0");
-  const parts: Record<string, string> = {
-    Y: String(date.getFullYear()),
-    y: two(date.getFullYear() % 100),
-    m: two(date.getMonth() + 1),
-    d: two(date.getDate()),
-    B: MONTHS[date.getMonth()]!,
-    b: MONTHS[date.getMonth()]!.slice(0, 3),
-    A: DAYS[date.getDay()]!,
-    a: DAYS[date.getDay()]!.slice(0, 3),
-    H: two(date.getHours()),
-    M: two(date.getMinutes()),
-    S: two(date.getSeconds()),
-    "%": "%",
-  };
-  return format.replace(/%(.)/g, (match, letter) => parts[letter] ?? match);
 }

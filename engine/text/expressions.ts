@@ -5,6 +5,7 @@
  */
 
 import { quote } from "../files/quote.ts";
+import type { TextRule } from "./tokenizer_parts.ts";
 
 const MAX_LENGTH = 4096;
 /** Ways through the optional parts at the beginning of an alternative. */
@@ -41,6 +42,7 @@ export function checkExpression(source: string): void {
     );
   };
   if (source.length > MAX_LENGTH) refuse();
+  if (AT_END.test(source)) return;
   const alternatives = splitAlternatives(source);
   for (const [i, alternative] of alternatives.entries()) {
     const rest = alternatives.slice(i + 1);
@@ -76,6 +78,41 @@ function isLinear(alternative: string): boolean {
     at = PART.lastIndex;
   }
   return alternative !== "";
+}
+
+/** One or more of a class, at the text's end. */
+const AT_END = new RegExp(String.raw`^(${ONE})\+\$$`, "su");
+
+/**
+ * The expression for JavaScript, which takes U+FEFF for white space and U+0085 for none, unlike the
+ * engines that tokenizers are written for. One that looks for the end of the text begins only where
+ * what it repeats does: else each of many spaces would be gone through from each of them.
+ */
+function javaScriptExpression(source: string): string {
+  const [, repeated] = AT_END.exec(source) ?? [];
+  const whole = repeated === undefined ? source : `(?<!${repeated})${source}`;
+  return whole.replace(/\\([sS])|\\[^]/g, (escape, space?: string) => {
+    if (space === undefined) return escape;
+    return space === "s" ? String.raw`\p{White_Space}` : String.raw`\P{White_Space}`;
+  });
+}
+
+/** A rule of tokenizer.json, its expressions as JavaScript writes them. */
+export function ruleForJavaScript(rule: TextRule | null): TextRule | null {
+  if (typeof rule !== "object" || rule === null) return null;
+  const { pattern, normalizers, pretokenizers } = rule as {
+    readonly pattern?: { readonly Regex?: unknown } | null;
+    readonly normalizers?: unknown;
+    readonly pretokenizers?: unknown;
+  };
+  const all = (rules: readonly TextRule[]) => rules.map(ruleForJavaScript);
+  const source = pattern?.Regex;
+  return {
+    ...rule,
+    ...(typeof source === "string" && { pattern: { Regex: javaScriptExpression(source) } }),
+    ...(Array.isArray(normalizers) && { normalizers: all(normalizers) }),
+    ...(Array.isArray(pretokenizers) && { pretokenizers: all(pretokenizers) }),
+  };
 }
 
 /** What stands between the bars that are in no brackets. */

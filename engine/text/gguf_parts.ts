@@ -7,7 +7,7 @@ import { BpeModel, MergeTable } from "./bpe.ts";
 import { type GgufVocabulary, readGgufVocabulary } from "./gguf_vocabulary.ts";
 import { preTokenizer, preTokenizerNames } from "./pre_tokenizers.ts";
 import { byteTokenIds, mergesByScore, wordSplit } from "./sentencepiece.ts";
-import type { TokenizerParts } from "./tokenizer_parts.ts";
+import type { AddedToken, TokenizerParts } from "./tokenizer_parts.ts";
 import { SPM_SPACE, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
 
 /** Reads byte-level BPE (`tokenizer.ggml.model` gpt2) and SentencePiece (llama). */
@@ -16,14 +16,39 @@ export function ggufParts(
   fileName: string,
 ): TokenizerParts {
   const source = readGgufVocabulary(metadata, fileName);
-  return source.model === "gpt2" ? byteLevel(source, fileName) : sentencePiece(source, fileName);
+  return {
+    ...(source.model === "gpt2" ? byteLevel(source, fileName) : sentencePiece(source, fileName)),
+    addedTokens: stripping(source, metadata.get("general.name")),
+  };
+}
+
+/**
+ * Phi-3's tokens take the white space after them. GGUF does not say so; llama.cpp goes by the model's
+ * name, too (llama-vocab.cpp: "set attributes by model/tokenizer/architecture name").
+ */
+function stripping(
+  { ids, kinds }: GgufVocabulary,
+  name: MetadataValue | undefined,
+): ReadonlyMap<number, AddedToken> {
+  const added = new Map<number, AddedToken>();
+  if (typeof name !== "string" || !/phi-?3/i.test(name)) return added;
+  const { control, unknown, userDefined } = TOKEN_KIND;
+  for (const [piece, id] of ids) {
+    const isSpecial = [control, unknown, userDefined].some((kind) => kind === kinds[id]);
+    if (isSpecial && !["<unk>", "<s>", "<|endoftext|>"].includes(piece)) {
+      added.set(id, { rstrip: true });
+    }
+  }
+  return added;
 }
 
 function byteLevel(source: GgufVocabulary, fileName: string): TokenizerParts {
-  const rule = preTokenizer(source.pre);
+  const rule = preTokenizer(source.pre ?? "default");
   if (rule === undefined) {
     throw new UnsupportedError(
-      `Cannot read the tokenizer of ${fileName}: its pre-tokenizer is ${quote(source.pre)}, ` +
+      `Cannot read the tokenizer of ${fileName}: its pre-tokenizer is ${
+        quote(source.pre ?? "default")
+      }, ` +
         `and these are supported: ${preTokenizerNames().join(", ")}`,
     );
   }

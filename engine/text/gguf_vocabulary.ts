@@ -14,8 +14,8 @@ const MAX_SPECIAL_LENGTH = 128;
 /** What a GGUF file says of its tokens. */
 export interface GgufVocabulary {
   readonly model: "gpt2" | "llama";
-  /** `tokenizer.ggml.pre`; files older than the key mean "default". */
-  readonly pre: string;
+  /** `tokenizer.ggml.pre`; files older than the key have none. */
+  readonly pre: string | undefined;
   readonly pieces: readonly string[];
   /** The id of each piece; empty pieces have none. */
   readonly ids: ReadonlyMap<string, number>;
@@ -32,6 +32,8 @@ export interface GgufVocabulary {
   readonly endIds: ReadonlySet<number>;
   readonly addBos: boolean | undefined;
   readonly addSpacePrefix: boolean;
+  /** What a user should know of the file, in a line each. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -49,6 +51,8 @@ export function readGgufVocabulary(
 }
 
 class VocabularyReader {
+  readonly #warnings: string[] = [];
+
   constructor(
     readonly metadata: ReadonlyMap<string, MetadataValue>,
     readonly fileName: string,
@@ -85,13 +89,20 @@ class VocabularyReader {
     for (const id of [...endIds, ...(bosId === undefined ? [] : [bosId])]) {
       if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
     }
+    const pre = this.#string("pre");
+    if (model === "gpt2" && pre === undefined) {
+      this.#warn(
+        "it does not say how texts are cut into words (tokenizer.ggml.pre), so they are cut in a way " +
+          "that the model may not have been trained with; convert the model again for better answers",
+      );
+    }
     const addBos = this.#boolean("add_bos_token");
     if (addBos === true && bosId === undefined) {
       throw this.#fault("key 'tokenizer.ggml.add_bos_token' is true, but no BOS token is given");
     }
     return {
       model,
-      pre: this.#string("pre") ?? "default",
+      pre,
       pieces,
       ids,
       kinds,
@@ -103,6 +114,7 @@ class VocabularyReader {
       endIds,
       addBos,
       addSpacePrefix: this.#boolean("add_space_prefix") ?? model === "llama",
+      warnings: this.#warnings,
     };
   }
 
@@ -182,12 +194,15 @@ class VocabularyReader {
   #id(key: string, pieces: readonly string[]): number | undefined {
     const value = this.metadata.get(`tokenizer.ggml.${key}`);
     if (value === undefined) return undefined;
-    if (typeof value === "number" && Number.isInteger(value) && value in pieces) return value;
-    throw this.#fault(
-      `key 'tokenizer.ggml.${key}' is ${shown(value)}, not one of the ${pieces.length} ${
-        plural(pieces.length, "token")
-      }`,
-    );
+    const isWhole = typeof value === "bigint" || Number.isInteger(value);
+    if (isWhole && Number(value) in pieces) return Number(value);
+    const what =
+      `key 'tokenizer.ggml.${key}' is ${shown(value)}, not one of the ${pieces.length} ` +
+      plural(pieces.length, "token");
+    if (!isWhole) throw this.#fault(what);
+    // As llama.cpp does; converters write 2^32 - 1 for a token that there is not.
+    this.#warn(`${what}; the file is read as if it had no such key`);
+    return undefined;
   }
 
   #string(key: string): string | undefined {
@@ -228,6 +243,10 @@ class VocabularyReader {
       );
     }
     return values;
+  }
+
+  #warn(what: string): void {
+    this.#warnings.push(`In the tokenizer of ${this.fileName}: ${what}`);
   }
 
   #missing(key: string): ModelFormatError {

@@ -6,7 +6,7 @@ import { BpeModel, type Merge, mergeOf, MergeTable } from "./bpe.ts";
 import { checkRules } from "./check_rules.ts";
 import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { byteTokenIds } from "./sentencepiece.ts";
-import type { TextRule, TokenizerParts } from "./tokenizer_parts.ts";
+import type { AddedToken, TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { BYTE_TOKEN, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
 
 /** At each place of a text, the characters of the longest added token are looked at. */
@@ -35,6 +35,7 @@ export function jsonParts(
 class TokenizerReader {
   readonly model: Json;
   readonly ids = new Map<string, number>();
+  readonly added = new Map<number, AddedToken>();
 
   constructor(readonly json: Json, readonly config: Json, readonly fileName: string) {
     this.model = object(json.model);
@@ -79,6 +80,7 @@ class TokenizerReader {
       eosId,
       endIds: ends,
       addBos: this.#addsBos(),
+      addedTokens: this.added,
       spacePrefix: spelling === "sentencepiece" && this.#prependsSpace(),
     };
   }
@@ -105,21 +107,21 @@ class TokenizerReader {
   #kinds(byteFallback: boolean): Uint8Array {
     const added = new Map<number, number>();
     for (const token of list(this.json.added_tokens).map(object)) {
-      const { content, id, special, lstrip, rstrip } = token;
+      const { content, id, special } = token;
       if (typeof content !== "string" || content === "") {
         throw this.#fault(`added token ${id} has no content`);
       }
       if (content.length > MAX_ADDED_LENGTH) {
         throw this.#fault(`added token ${id} is ${content.length} characters long`);
       }
-      if (lstrip === true || rstrip === true) {
-        throw new UnsupportedError(
-          `Cannot read the tokenizer of ${this.fileName}: token ${quote(content)} takes away ` +
-            "the white space beside it, which is not supported",
-        );
-      }
       this.#add(content, id);
       added.set(Number(id), special === true ? TOKEN_KIND.control : TOKEN_KIND.userDefined);
+      this.added.set(Number(id), {
+        lstrip: token.lstrip === true,
+        rstrip: token.rstrip === true,
+        singleWord: token.single_word === true,
+        normalized: token.normalized === true,
+      });
     }
     for (const [piece, id] of Object.entries(object(this.model.vocab))) this.#add(piece, id);
     const last = [...this.ids.values()].reduce((a, b) => Math.max(a, b), -1);

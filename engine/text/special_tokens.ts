@@ -6,15 +6,37 @@ interface Node {
   id?: number;
 }
 
-/** Splits text at the tokens given; of those that begin at one place the longest counts. */
+/** How a token is found in a text, as tokenizer.json's added tokens say it. */
+export interface TokenSearch {
+  /** White space before it belongs to it. */
+  readonly lstrip?: boolean;
+  /** White space after it belongs to it. */
+  readonly rstrip?: boolean;
+  /** It is none within a word. */
+  readonly singleWord?: boolean;
+}
+
+const SPACE = /\p{White_Space}/u;
+const WORD_AT_END = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]$/u;
+const WORD_AT_START = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u;
+
+/**
+ * Splits text at the tokens given; of those that begin at one place the longest counts. Source of what
+ * `TokenSearch` means: added_vocabulary.rs of Hugging Face's tokenizers.
+ */
 export class SpecialTokens {
   readonly #root: Node = { next: new Map() };
+  readonly #searches: ReadonlyMap<number, TokenSearch>;
   #longest = 0;
 
   readonly spellings: readonly string[];
 
-  constructor(tokens: ReadonlyMap<string, number>) {
+  constructor(
+    tokens: ReadonlyMap<string, number>,
+    searches: ReadonlyMap<number, TokenSearch> = new Map(),
+  ) {
     this.spellings = [...tokens.keys()];
+    this.#searches = searches;
     for (const [text, id] of tokens) {
       this.#longest = Math.max(this.#longest, text.length);
       let node = this.#root;
@@ -30,6 +52,15 @@ export class SpecialTokens {
 
   /** The ids of the tokens found and the text between them, in order; no empty text. */
   split(text: string): (string | number)[] {
+    return this.#split(text, this.#searches);
+  }
+
+  /** The same for tokens wherever they are spelled, with all the text between them. */
+  splitSpelled(text: string): (string | number)[] {
+    return this.#split(text, new Map());
+  }
+
+  #split(text: string, searches: ReadonlyMap<number, TokenSearch>): (string | number)[] {
     if (this.#longest === 0) return text === "" ? [] : [text];
     const parts: (string | number)[] = [];
     let start = 0;
@@ -39,9 +70,19 @@ export class SpecialTokens {
         at++;
         continue;
       }
-      if (at > start) parts.push(text.slice(start, at));
+      const end = at + found.length;
+      const { lstrip, rstrip, singleWord } = searches.get(found.id) ?? {};
+      if (singleWord && isWithinWord(text, at, end)) {
+        at = end;
+        continue;
+      }
+      let first = at;
+      if (lstrip) { while (first > start && SPACE.test(text[first - 1]!)) first--; }
+      at = end;
+      if (rstrip) { while (at < text.length && SPACE.test(text[at]!)) at++; }
+      if (first > start) parts.push(text.slice(start, first));
       parts.push(found.id);
-      start = at += found.length;
+      start = at;
     }
     if (start < text.length) parts.push(text.slice(start));
     return parts;
@@ -69,4 +110,9 @@ export class SpecialTokens {
     }
     return found;
   }
+}
+
+function isWithinWord(text: string, start: number, end: number): boolean {
+  return WORD_AT_END.test(text.slice(Math.max(0, start - 2), start)) ||
+    WORD_AT_START.test(text.slice(end, end + 2));
 }

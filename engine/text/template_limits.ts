@@ -100,9 +100,17 @@ export function range(start: unknown, stop: unknown, step: unknown): number[] {
   return Array.from({ length }, (_, i) => Number(first) + i * Number(by));
 }
 
-/** Python's `strip`, `lstrip` and `rstrip` with the characters to strip; other names: undefined. */
-export function strip(name: string, text: string, characters: string): string | undefined {
-  if (!["strip", "lstrip", "rstrip"].includes(name)) return undefined;
+/** What Python's `strip` takes for white space; JavaScript's has U+FEFF, too, and lacks some of these. */
+const WHITE_SPACE =
+  "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005" +
+  "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000";
+
+/** Python's `strip`, `lstrip` and `rstrip` of these characters. */
+export function strip(
+  name: "strip" | "lstrip" | "rstrip",
+  text: string,
+  characters = WHITE_SPACE,
+): string {
   let start = 0;
   let end = text.length;
   if (name !== "rstrip") { while (start < end && characters.includes(text[start]!)) start++; }

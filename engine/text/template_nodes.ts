@@ -10,6 +10,7 @@ export interface Fields extends Node {
   readonly value: string;
   readonly object: Node;
   readonly property: Fields;
+  readonly computed: boolean;
   readonly operand: Node;
   readonly filter: Fields;
   readonly callee: Fields;
@@ -20,6 +21,8 @@ export interface Fields extends Node {
   readonly right: Node;
   readonly operator: { readonly value: string };
   readonly body: readonly Node[];
+  readonly test: Fields;
+  readonly negate: boolean;
 }
 
 export interface Argument extends Node {

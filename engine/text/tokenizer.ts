@@ -10,6 +10,7 @@ import type { MetadataValue } from "../files/model_file.ts";
 import { printable } from "../files/quote.ts";
 import type { BpeModel } from "./bpe.ts";
 import { hasTooManyMarks } from "./check_rules.ts";
+import { ruleForJavaScript } from "./expressions.ts";
 import { ggufParts } from "./gguf_parts.ts";
 import { jsonParts, type TokenizerFiles } from "./json_parts.ts";
 import { SpecialTokens } from "./special_tokens.ts";
@@ -87,6 +88,8 @@ export class Tokenizer {
   readonly addBos: boolean;
   /** A space is put before every text, as SentencePiece does. */
   readonly spacePrefix: boolean;
+  /** What its user should know of the file that it is from, in a line each. */
+  readonly warnings: readonly string[];
 
   readonly #vocabulary: Vocabulary;
   readonly #model: BpeModel;
@@ -94,6 +97,8 @@ export class Tokenizer {
   readonly #normalizer: TextRule | null;
   readonly #control: SpecialTokens;
   readonly #userDefined: SpecialTokens;
+  /** Those that are looked for in the normalized text. */
+  readonly #normalized: SpecialTokens;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
   /** @ignore `modelTokenizer` makes them. */
@@ -106,19 +111,30 @@ export class Tokenizer {
     this.eosIds = parts.endIds;
     this.addBos = parts.addBos && parts.bosId !== undefined;
     this.spacePrefix = parts.spacePrefix;
+    this.warnings = parts.warnings ?? [];
     this.#vocabulary = vocabulary;
     this.#model = parts.model;
     this.#rules = new TextRules({
-      normalizer: parts.normalizer,
-      pre_tokenizer: parts.preTokenizer,
+      normalizer: ruleForJavaScript(parts.normalizer),
+      pre_tokenizer: ruleForJavaScript(parts.preTokenizer),
       // Only its normalizer and pre-tokenizer are used.
       model: { type: "BPE", vocab: {}, merges: [], ignore_merges: false },
       post_processor: null,
       decoder: null,
       added_tokens: [],
     }, {});
-    this.#control = tokensOfKind(vocabulary, [TOKEN_KIND.control, TOKEN_KIND.unknown]);
-    this.#userDefined = tokensOfKind(vocabulary, [TOKEN_KIND.userDefined]);
+    const added = parts.addedTokens;
+    const { control, unknown, userDefined } = TOKEN_KIND;
+    this.#control = new SpecialTokens(tokensOfKind(vocabulary, [control, unknown]), added);
+    const { normalizer } = this.#rules;
+    const plain = new Map<string, number>();
+    const normalized = new Map<string, number>();
+    for (const [text, id] of tokensOfKind(vocabulary, [userDefined])) {
+      if (normalizer === null || !added?.get(id)?.normalized) plain.set(text, id);
+      else normalized.set(normalizer.normalize(text), id);
+    }
+    this.#userDefined = new SpecialTokens(plain, added);
+    this.#normalized = new SpecialTokens(normalized, added);
   }
 
   /**
@@ -139,14 +155,14 @@ export class Tokenizer {
       .flatMap((part) => typeof part === "string" ? this.#userDefined.split(part) : part);
     for (const [at, part] of parts.entries()) {
       if (typeof part === "number") ids.push(part);
-      else this.#model.encode(this.#words(part, at), ids);
+      else this.#encodeText(part, at, ids);
     }
     return ids;
   }
 
   /** Cuts text at the control tokens written out in it: their ids, and the text between. */
   splitControl(text: string): (string | number)[] {
-    return this.#control.split(text);
+    return this.#control.splitSpelled(text);
   }
 
   /** The control tokens as a text would have them. */
@@ -212,7 +228,7 @@ export class Tokenizer {
   }
 
   /** @param at place among the parts that special tokens cut the text into */
-  #words(text: string, at: number): string[] {
+  #encodeText(text: string, at: number, into: number[]): void {
     if (hasTooManyMarks(this.#normalizer, text)) {
       throw new RequestError(
         "Cannot encode the text: it has more than 1000 combining marks in a row",
@@ -220,7 +236,13 @@ export class Tokenizer {
     }
     const { normalizer, pre_tokenizer } = this.#rules;
     const normal = normalizer === null ? text : normalizer.normalize(text);
-    return pre_tokenizer?.pre_tokenize(normal, { section_index: at }) ?? [normal];
+    for (const part of this.#normalized.split(normal)) {
+      if (typeof part === "number") into.push(part);
+      else {
+        const words = pre_tokenizer?.pre_tokenize(part, { section_index: at }) ?? [part];
+        this.#model.encode(words, into);
+      }
+    }
   }
 }
 
@@ -231,10 +253,10 @@ function escapeCharacter(c: string): string {
   return short ?? `\\u{${c.codePointAt(0)!.toString(16)}}`;
 }
 
-function tokensOfKind(vocabulary: Vocabulary, kinds: readonly number[]): SpecialTokens {
+function tokensOfKind(vocabulary: Vocabulary, kinds: readonly number[]): Map<string, number> {
   const tokens = new Map<string, number>();
   for (const [id, piece] of vocabulary.pieces.entries()) {
     if (piece !== "" && kinds.includes(vocabulary.kinds[id]!)) tokens.set(piece, id);
   }
-  return new SpecialTokens(tokens);
+  return tokens;
 }

@@ -73,6 +73,13 @@ Deno.test("toGenerateOptions() passes every option on, and draws a seed where no
     chatTemplate: "chatml",
   });
   assert.equal(toGenerateOptions(parse("--raw")).raw, true);
+  const kwargs = '{"tools": null, "enable_thinking": true}';
+  const variables = (...args: string[]) => toGenerateOptions(parse(...args)).templateVariables;
+  assert.deepEqual(variables("--think"), { enable_thinking: true });
+  assert.deepEqual(variables("--chat-template-kwargs", kwargs, "--no-think"), {
+    tools: null,
+    enable_thinking: false,
+  });
   const { seed: _, ...rest } = toGenerateOptions(parse());
   assert.deepEqual(rest, DEFAULT_SAMPLING);
   const seeds = new Set(Array.from({ length: 8 }, () => toGenerateOptions(parse()).seed));
@@ -94,6 +101,9 @@ for (
     ["--device", "npu"],
     ["--backend", "opengl"],
     ["--stop", ""],
+    ["--chat-template-kwargs", "{"],
+    ["--chat-template-kwargs", "[1]"],
+    ["--chat-template-kwargs", '{"messages": []}'],
   ] as const
 ) {
   Deno.test(`${option} '${value}' is refused by an error that names both`, () => {
@@ -101,7 +111,7 @@ for (
       () => parse(option, value),
       (error) =>
         error instanceof CommanderError && error.message.includes(option) &&
-        error.message.includes(`'${value}'`) && /Expected|Allowed/.test(error.message),
+        error.message.includes(`'${value}'`) && /Expected|Allowed|itself sets/.test(error.message),
     );
   });
 }

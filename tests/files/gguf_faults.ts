@@ -162,9 +162,9 @@ export const FAULTS: readonly Fault[] = [
     says: /value length 4194305 .* above the limit of 4194304/,
   },
   {
-    name: "string not UTF-8",
-    bytes: withKeys(key("b", TYPE.string, text(notUtf8))),
-    says: /value 'a\ufffdb' at byte \d+ of key 'b' is not UTF-8/,
+    name: "string of the tokenizer not UTF-8",
+    bytes: withKeys(key("tokenizer.b", TYPE.string, text(notUtf8))),
+    says: /value 'a\ufffdb' at byte \d+ of key 'tokenizer\.b' is not UTF-8/,
   },
   {
     name: "array of unknown type",
@@ -213,20 +213,20 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "element of a string array not UTF-8",
     bytes: withKeys(
-      key("b", TYPE.array, array(TYPE.string, [text("ok"), text(notUtf8), text("ok")])),
+      key("tokenizer.b", TYPE.array, array(TYPE.string, [text("ok"), text(notUtf8), text("ok")])),
     ),
-    says: /value 1 'a\ufffdb' at byte \d+ of key 'b' is not UTF-8/,
+    says: /value 1 'a\ufffdb' at byte \d+ of key 'tokenizer\.b' is not UTF-8/,
   },
   {
     name: "a character split over two elements",
     bytes: withKeys(
       key(
-        "b",
+        "tokenizer.b",
         TYPE.array,
         array(TYPE.string, [text(Uint8Array.of(0xc4)), text(Uint8Array.of(0xa0))]),
       ),
     ),
-    says: /value 0 '\ufffd' at byte \d+ of key 'b' is not UTF-8/,
+    says: /value 0 '\ufffd' at byte \d+ of key 'tokenizer\.b' is not UTF-8/,
   },
   {
     name: "metadata above the limit",

@@ -80,12 +80,12 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
     keys({ "attention.layer_norm_rms_epsilon": null }),
     /rms_epsilon' is missing/,
   ],
-  "scaling factor 0": [
-    keys({ "rope.scaling.type": text("linear"), "rope.scaling.factor": float(0) }),
-    /'llama\.rope\.scaling\.factor' is 0/,
+  "scaling factor below 0": [
+    keys({ "rope.scaling.type": text("linear"), "rope.scaling.factor": float(-1) }),
+    /'llama\.rope\.scaling\.factor' is -1/,
   ],
-  "vocab_size unlike the embedding": [
-    keys({ vocab_size: uint(300) }),
+  "vocab_size unlike the embedding, without a list of tokens": [
+    keys({ vocab_size: uint(300), "tokenizer:ggml.tokens": null }),
     /'llama\.vocab_size' says 300 tokens, and the embedding has 294 rows/,
   ],
   "token list unlike the embedding": [
@@ -123,8 +123,16 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
   ],
   "experts": [keys({ expert_count: uint(8) }), /architecture llama with experts/],
   "heads that differ by layer": [
-    keys({ "attention.head_count": { type: "array", of: "uint32", value: [6, 6] } }),
+    keys({ "attention.head_count": { type: "array", of: "uint32", value: [6, 3] } }),
     /'llama\.attention\.head_count' differs from layer to layer/,
+  ],
+  "a LoRA adapter": [
+    keys({ "general:type": text("adapter") }),
+    /it is a LoRA adapter for another model, and no language model/,
+  ],
+  "a projector": [
+    keys({ "general:architecture": text("clip") }),
+    /it is a projector of images or sound \(mmproj\) for another model/,
   ],
   "values unlike keys": [keys({ "attention.value_length": uint(8) }), /values of 8 dimensions/],
   "another RoPE scaling": [keys({ "rope.scaling.type": text("longrope") }), /scaling 'longrope'/],

@@ -123,6 +123,17 @@ Deno.test("configFromGguf() takes integers of any type", () => {
   assert.equal(configOf("llama", keys({ block_count: signed })).layers.length, 2);
 });
 
+Deno.test("configFromGguf() reads what llama.cpp reads beside, or in another form", () => {
+  const plain = configOf("llama");
+  const listed = (value: number[]) => ({ type: "array", of: "uint32", value }) as const;
+  const changes = [
+    keys({ vocab_size: uint(300) }),
+    keys({ "attention.head_count": listed([6, 6]), "attention.head_count_kv": listed([2, 2]) }),
+    keys({ "rope.freq_base": { type: "array", of: "float32", value: [10_000, 10_000] } }),
+  ];
+  for (const change of changes) assert.deepEqual(configOf("llama", change), plain);
+});
+
 const ropeOf = (change: Change) => configOf("llama", change).layers[0]!.mixer.rope;
 
 Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional biases", () => {
@@ -146,6 +157,11 @@ Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional bia
     betaSlow: 1,
     attentionFactor: 1,
   });
+  // A factor that is missing or 0 scales nothing.
+  const zero = keys({ "rope.scaling.type": text("linear"), "rope.scaling.factor": float(0) });
+  assert.deepEqual(ropeOf(zero).scaling, { kind: "linear", factor: 1 });
+  const without = ropeOf(keys({ "rope.scaling.type": text("yarn") }));
+  assert.deepEqual(without.scaling, { ...short.scaling, factor: 1 });
   const neutral = keys({
     "attention.causal": { type: "bool", value: true },
     "rope.scaling.attn_factor": float(1),

@@ -32,6 +32,24 @@ function writeModel(more: readonly (readonly [string, GgufValue])[] = []): strin
   return path;
 }
 
+Deno.test("tvllm inspect names tensor types that tvllm does not run, and files that are no model", async () => {
+  const kind: GgufValue = { type: "string", value: "adapter" };
+  const path = writeModel([["general.type", kind]]);
+  const bytes = Deno.readFileSync(path);
+  const view = new DataView(bytes.buffer);
+  for (const [tensor, type] of [["token_embd.weight", 16], ["output.weight", 99]] as const) {
+    const at = new TextDecoder("latin1").decode(bytes).indexOf(tensor) + tensor.length;
+    // Two dimensions of 8 bytes after their number.
+    view.setUint32(at + 4 + 16, type, true);
+  }
+  Deno.writeFileSync(path, bytes);
+  const { code, stdout, stderr } = await runTvllm(["inspect", path]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /This is a LoRA adapter for another model, and no language model\./);
+  assert.match(stdout, /^\| token_embd\.weight +\| IQ2_XXS \| 4 × 64 \| +288 \|/m);
+  assert.match(stdout, /^\| output\.weight +\| type 99 \| 4 × 64 \| +288 \|/m);
+});
+
 Deno.test("tvllm inspect shows metadata, tensors and totals as Markdown tables", async () => {
   const path = writeModel();
   const { code, stdout, stderr } = await runTvllm(["inspect", path]);

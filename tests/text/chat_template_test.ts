@@ -85,9 +85,13 @@ Deno.test("renderChat() gives the template what it may ask for", () => {
       "{{ bos_token }}{{ eos_token }}{{ enable_thinking }}{{ add_generation_prompt }}",
       options,
     ),
-    "<s></s>falsetrue",
+    "<s></s>FalseTrue",
   );
-  assert.equal(render("{{ nothing.at.all }}|{{ True }}|{{ None is none }}"), "|true|true");
+  assert.equal(render("{{ nothing.at.all }}|{{ True }}|{{ None is none }}"), "|True|True");
+  assert.equal(
+    render("{{ tools is none }}{{ documents is none }}{{ x is defined }}"),
+    "TrueTrueFalse",
+  );
   const now = new Date(2025, 2, 9, 7, 5, 3);
   const format = "{{ strftime_now('%Y-%m-%d %H:%M:%S %A %a %B %b %y %% %q') }}";
   assert.equal(render(format, { now }), "2025-03-09 07:05:03 Sunday Sun March Mar 25 % %q");

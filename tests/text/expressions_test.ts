@@ -21,6 +21,7 @@ const PUBLISHED: Readonly<Record<string, string>> = {
   "DeepSeek's Chinese": "[一-龥ࠀ-一가-퟿]+",
   "SentencePiece's words": "▁+[^▁]*",
   "three digits": "[0-9][0-9][0-9]",
+  "spaces at the end": String.raw`\s+$`,
 };
 
 for (const [name, source] of Object.entries(PUBLISHED)) {
@@ -33,7 +34,6 @@ const SLOW = [
   "(?:a|a)*b",
   "a*a*b",
   "a+b",
-  String.raw`\s+$`,
   String.raw`\s*[\r\n]+`,
   String.raw`\s*[\r\n]+|x|\s{1,2}|\s+`,
   `${upper}*${lower}+`,

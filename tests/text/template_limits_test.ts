@@ -158,6 +158,50 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     long + Array.from({ length: 5000 }, (_, i) => `{% set v${i} = long|upper %}`).join(""),
     /steps/,
   ],
+  "selecting by a long list": ["{{ range(30000)|select('in', range(30000))|list }}", /steps/],
+  "selecting again and again": [forever("{% set y = r|select('odd') %}"), /steps/],
+  "selecting by a long name": [
+    "{{ range(30000)|selectattr('" + "a.".repeat(100_000) + "')|list }}",
+    /steps/,
+  ],
+  "mapping again and again": [forever("{% set y = r|map('string') %}"), /steps/],
+  "the least again and again": [forever("{% set y = r|min %}"), /steps/],
+  "one character again and again": [long + forever("{% set y = long[200000] %}"), /steps/],
+  "a loop over characters": [
+    long + forever("{% for c in long %}{% endfor %}"),
+    /takes apart|steps/,
+  ],
+  "characters again and again": [
+    long + "{% set part = long[:9] ~ long[:200000] %}" + forever("{% set y = part|list %}"),
+    /array of more than/,
+  ],
+  "comparing lists again and again": [
+    "{% set l = [r, r] %}".replaceAll("r", "range(30000)") +
+    forever("{% if l == [r] %}{% endif %}"),
+    /steps/,
+  ],
+  "a list formatted again and again": [forever("{% set y = '{}'.format(r) %}"), /steps/],
+  "a list cut again and again": [
+    "{% set l = range(30000) %}{{ '" + "{0:.1}".repeat(30_000) + "'.format(l) }}",
+    /steps/,
+  ],
+  "a list formatted by a filter": [
+    "{% set l = range(30000) %}{{ '" + "%.1s".repeat(30_000) + "'|format(" + "l,".repeat(30_000) +
+    "l) }}",
+    /steps|text of more than/,
+  ],
+  "a wide field": ["{{ '{:>4000000}{:>4000000}'.format(1, 2) }}", /text of more than/],
+  "a text repeated": ["{{ 'abc' * 2000000 }}", /text of more than/],
+  "a text repeated again and again": [forever("{% set y = 'a' * 4000000 %}"), /steps/],
+  "a separator's method": [long + "{{ long.join(range(30000)) }}", /text of more than/],
+  "lines again and again": [
+    long + forever("{% set y = long.splitlines() %}"),
+    /steps/,
+  ],
+  "a dictionary of numbers again and again": [
+    forever("{% set y = {1: r, 2: r}.items() %}"),
+    /steps/,
+  ],
   "much output": [long + "{{ long }}".repeat(9000), /steps/],
   "a long template": ["a".repeat(300_000), /has 300000 characters/],
   "many spaces": [" ".repeat(200_000), /spaces or line ends in a row/],

@@ -155,12 +155,6 @@ const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
     ModelFormatError,
     /added token 300 is 300 characters long/,
   ],
-  [
-    "a token that takes away spaces",
-    { ...json, added_tokens: [{ id: 0, content: "<x>", rstrip: true }] },
-    UnsupportedError,
-    /token '<x>' takes away/,
-  ],
   ["no tokens", { model: { type: "BPE" } }, ModelFormatError, /it has no tokens/],
   ["an id below 0", llamaJson({ vocab: { a: -1 } }), ModelFormatError, /'a' has the id -1/],
   ["a huge id", llamaJson({ vocab: { a: 2 ** 31 } }), ModelFormatError, /has the id 2147483648/],

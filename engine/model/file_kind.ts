@@ -1,0 +1,26 @@
+/** What a GGUF file is that is no language model by itself. */
+
+import type { MetadataValue } from "../files/model_file.ts";
+
+/**
+ * The kind of a file that goes with a model, in the words of its users; undefined for a model.
+ * Sources: `general.type` of ggml's docs/gguf.md; convert_lora_to_gguf.py and clip.cpp of llama.cpp.
+ */
+export function companionKind(
+  metadata: ReadonlyMap<string, MetadataValue>,
+): string | undefined {
+  const type = metadata.get("general.type");
+  if (type === "adapter") {
+    return metadata.get("adapter.type") === "control_vector"
+      ? "a control vector for another model"
+      : "a LoRA adapter for another model";
+  }
+  const isProjector = type === "mmproj" || metadata.get("general.architecture") === "clip";
+  if (isProjector) return "a projector of images or sound (mmproj) for another model";
+  if (type === "imatrix" || metadata.has("imatrix.datasets")) {
+    return "an importance matrix (imatrix)";
+  }
+  return metadata.get("general.architecture") === "controlvector"
+    ? "a control vector for another model"
+    : undefined;
+}
