@@ -21,7 +21,7 @@ const LETTERS: readonly (readonly [RegExp, number])[] = [
   [/[ft[\]r/-]/, 0.42],
   [/[mwMW@%+×]/, 0.98],
   [/[A-Z]/, 0.72],
-  [/[\u0000-\u024f]/, 0.64],
+  [/[!-\u024f]/, 0.64],
 ];
 
 // Without a canvas echarts reckons with narrower letters, and lets texts cover each other.
