@@ -16,7 +16,7 @@ import { readAll } from "../engine/files/json.ts";
 import { benchEndpoint } from "./bench_endpoint.ts";
 import { addBenchAb } from "./bench_ab.ts";
 import { benchModels, type BenchValues } from "./bench_models.ts";
-import { chartFile } from "./chart_file.ts";
+import { chartFile, pageFile } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
 import { commandLine, type Launch, startupTime } from "./host.ts";
 import { addDeviceSweeps, combinations, numbers, orInvalid } from "./device_sweeps.ts";
@@ -109,7 +109,8 @@ export function addBench(
     .option("--json [file]", "the results as JSON, into a file or on stdout instead of the report")
     .option("--csv <file>", "the results as CSV, a line each")
     .option("--output <file>", "the report")
-    .option("--chart <file>", "charts of the results: .svg or .png", chartFile)
+    .option("--chart <file>", "charts of the results: .svg or .png; dark: .dark.png", chartFile)
+    .option("--html <file>", "the report as a page with its charts", pageFile)
     .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
     .option("--dump-kernels <file>", "the model's GPU kernels as WGSL, with their launch sizes")
     .option("--explain", "end the report with what its metrics mean")
@@ -136,7 +137,7 @@ export function addBench(
     if (options.prompts !== undefined) {
       terminal.note("--prompts is --requests now; to generate, it names a file of prompts");
     }
-    const { csv, output, chart, trace, dumpKernels } = options;
+    const { csv, output, chart, html, trace, dumpKernels } = options;
     const jsonToStdout = options.json === true || options.json === "-";
     const json = typeof options.json === "string" && !jsonToStdout ? options.json : undefined;
     const sweeps = suites.length === 1 && suites[0]!.sweeps !== undefined;
@@ -148,7 +149,7 @@ export function addBench(
     };
     const inputs = [...models, path, options.promptsFile].filter((input) => input !== undefined);
     using files = openOutputFiles(
-      { json, csv, output, chart, trace, "dump-kernels": dumpKernels },
+      { json, csv, output, chart, html, trace, "dump-kernels": dumpKernels },
       inputs,
     );
     const run: RunOptions = {

@@ -13,6 +13,7 @@ import type { Model } from "../engine/mod.ts";
 import { checkoutAt, openCheckouts, ownCheckout } from "./ab_checkouts.ts";
 import { engineSide, Racer, type Side } from "./ab_sides.ts";
 import { describeProgram } from "./bench_program.ts";
+import { pageFile, writeComparisonPage } from "./chart_file.ts";
 import { failIfAnySlower, percentage } from "./compare.ts";
 import { UsageError } from "./exit_codes.ts";
 import { commandLine, describeHost, type Launch, startupTime } from "./host.ts";
@@ -59,12 +60,13 @@ export function addBenchAb(
     .option("--fail-if-slower <percent>", "exit with 7 if B is slower by more", percentage)
     .option("--json <file>", "both sides as JSON, for `tvllm compare`")
     .option("--csv <file>", "the comparison as CSV")
+    .option("--html <file>", "the comparison as a page with a chart", pageFile)
     .option("--output <file>", "the comparison as markdown");
   addGlobalOptions(command).action(async (given, options, command) => {
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
-    const { json, csv, output, metric, margin, failIfSlower } = options;
-    using files = openOutputFiles({ json, csv, output });
+    const { json, csv, html, output, metric, margin, failIfSlower } = options;
+    using files = openOutputFiles({ json, csv, html, output });
     using hashes = HashCache.open();
     using interrupts = new Interrupts();
     const run: RunOptions = {
@@ -114,10 +116,12 @@ export function addBenchAb(
         { name: `B (${b.side.name})`, reports: reports.slice(1) },
         { across: CONDITIONS },
       );
-      const markdown = `${comparisonMarkdown([comparison])}\n${conclusion(result, options)}\n`;
+      const concluded = conclusion(result, options);
+      const markdown = `${comparisonMarkdown([comparison])}\n${concluded}\n`;
       terminal.write(markdown);
       files.output?.write(markdown);
       files.csv?.write(comparisonCsv([comparison]));
+      if (files.html) await writeComparisonPage(files.html, [comparison], [concluded]);
       files.json?.write(`${JSON.stringify(reports, null, 2)}\n`);
       interrupts.signal.throwIfAborted();
       if (failIfSlower !== undefined) failIfAnySlower([comparison], failIfSlower);

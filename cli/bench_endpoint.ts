@@ -8,7 +8,7 @@ import { EndpointClient, EndpointError } from "../bench/targets/endpoint_client.
 import { EndpointTarget } from "../bench/targets/endpoint_target.ts";
 import { describeTvllm } from "./bench_program.ts";
 import type { BenchValues, Place, Plan } from "./bench_models.ts";
-import { writeCharts } from "./chart_file.ts";
+import { writeCharts, writePage } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { ReportFiles } from "./report_files.ts";
@@ -65,6 +65,7 @@ export async function benchEndpoint(
   }
   if (format !== "md" && writer.reports.length > 0) terminal.write(writer[format]());
   if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
+  if (files.html) await writePage(files.html, writer.reports);
   signal.throwIfAborted();
 }
 

@@ -12,7 +12,7 @@ import type { Model } from "../engine/mod.ts";
 import { BLOCK_TOKENS } from "../engine/run/runner.ts";
 import { answerTooLong } from "../engine/run/sequence.ts";
 import { describeProgram } from "./bench_program.ts";
-import { writeCharts } from "./chart_file.ts";
+import { writeCharts, writePage } from "./chart_file.ts";
 import { CasesFailedError, CheckFailedError, UsageError } from "./exit_codes.ts";
 import type { Launch } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -46,7 +46,10 @@ export interface BenchValues {
   readonly format: "md" | "json" | "jsonl" | "csv";
   readonly files: Readonly<
     Partial<
-      Record<"json" | "csv" | "output" | "chart" | "trace" | "dump-kernels", OutputFile | undefined>
+      Record<
+        "json" | "csv" | "output" | "chart" | "html" | "trace" | "dump-kernels",
+        OutputFile | undefined
+      >
     >
   >;
   readonly explain?: true | undefined;
@@ -101,6 +104,7 @@ export async function benchModels(
   if (format === "md") { for (const table of writer.summary()) terminal.write(table); }
   else if (writer.reports.length > 0) terminal.write(writer[format]());
   if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
+  if (files.html) await writePage(files.html, writer.reports);
   if (failure) throw failure.error;
   interrupts.signal.throwIfAborted();
   failIfChecksFailed(writer.reports);

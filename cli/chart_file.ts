@@ -1,6 +1,7 @@
-/** `--chart FILE`: the charts of a benchmark as a picture. */
+/** `--chart FILE` and `--html FILE`: the charts of a benchmark as a picture, and its report as a page. */
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
+import type { Comparison } from "../bench/report/comparison/comparison.ts";
 import type { Report } from "../bench/report/report.ts";
 import type { OutputFile } from "./output_file.ts";
 import type { Terminal } from "./terminal.ts";
@@ -9,6 +10,30 @@ import type { Terminal } from "./terminal.ts";
 export function chartFile(text: string): string {
   if (/\.(svg|png)$/i.test(text)) return text;
   throw new InvalidArgumentError("Expected a name that ends in .svg or .png.");
+}
+
+/** Parses `--html`. */
+export function pageFile(text: string): string {
+  if (/\.html?$/i.test(text)) return text;
+  throw new InvalidArgumentError("Expected a name that ends in .html.");
+}
+
+/** Writes the reports as a page. */
+export async function writePage(file: OutputFile, reports: readonly Report[]): Promise<void> {
+  if (reports.length === 0) return;
+  // As of charts.
+  const { reportsPage } = await import("../bench/report/html/mod.ts");
+  file.write(reportsPage(reports));
+}
+
+/** The same of comparisons; `conclusions` are sentences that end the page. */
+export async function writeComparisonPage(
+  file: OutputFile,
+  comparisons: readonly Comparison[],
+  conclusions: readonly string[] = [],
+): Promise<void> {
+  const { comparisonsPage } = await import("../bench/report/html/mod.ts");
+  file.write(comparisonsPage(comparisons, conclusions));
 }
 
 /**
@@ -23,7 +48,7 @@ export async function writeCharts(
 ): Promise<void> {
   // Large packages draw: they are loaded here, so that nothing else waits for them.
   const { drawReports } = await import("../bench/report/charts/mod.ts");
-  const svg = drawReports(reports);
+  const svg = drawReports(reports, { dark: /\.dark\.(svg|png)$/i.test(file.path) });
   if (svg === undefined) {
     terminal.note(`${file.path} was not written: there is nothing to draw`);
     return;

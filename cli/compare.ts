@@ -12,6 +12,7 @@ import {
 import { type Condition, CONDITIONS } from "../bench/report/comparison/conditions.ts";
 import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
 import { FORMAT, keyOf, type Report, reportSchema } from "../bench/report/report.ts";
+import { pageFile, writeComparisonPage } from "./chart_file.ts";
 import { modelSpecs } from "./model_specs.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { addGlobalOptions } from "./options.ts";
@@ -40,12 +41,13 @@ export function addCompare(program: Command): void {
       percentage,
     )
     .option("--csv <file>", "the comparison as CSV")
+    .option("--html <file>", "the comparison as a page with a chart", pageFile)
     .option("--output <file>", "the comparison as markdown");
   // deno-lint-ignore tvllm/max-parameters -- commander's callback
-  addGlobalOptions(command).action((a, b, options, command) => {
+  addGlobalOptions(command).action(async (a, b, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     using files = openOutputFiles(
-      { csv: options.csv, output: options.output },
+      { csv: options.csv, html: options.html, output: options.output },
       [a, ...b].flat(),
     );
     const { only, failIfSlower } = options;
@@ -61,6 +63,7 @@ export function addCompare(program: Command): void {
     terminal.write(markdown);
     files.output?.write(markdown);
     files.csv?.write(comparisonCsv(comparisons));
+    if (files.html) await writeComparisonPage(files.html, comparisons);
     if (failIfSlower !== undefined) failIfAnySlower(comparisons, failIfSlower);
   });
 }

@@ -30,7 +30,8 @@ export function toMarkdown(report: Report, { explain = false }: MarkdownOptions 
   return `${parts.join("\n\n")}\n`;
 }
 
-function parameters(report: Report): string[][] {
+/** What the report is of, a row a parameter. */
+export function parameters(report: Report): string[][] {
   const { environment: { host, device, engine, endpoint }, run } = report;
   // Drivers that have no name for their vendor give its number.
   const names = [device.description, device.vendor, device.architecture]
@@ -127,7 +128,8 @@ function warmUps({ warmUps, run }: Report): string {
   return `${settled}, the cap of five was reached in ${shown}${more}`;
 }
 
-function limitRows(limits: Limits, { model }: Report["environment"]): string[][] {
+/** What the probe allows, and how that is computed. */
+export function limitRows(limits: Limits, { model }: Report["environment"]): string[][] {
   const measured = (name: string, unit: Unit) => {
     const { samples, interval } = limits.probes[name]!;
     const value = limits[name as "bandwidth"];

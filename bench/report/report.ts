@@ -51,13 +51,16 @@ const table = z.object({
 });
 
 const chart = z.object({
-  kind: z.enum(["bars", "lines"]),
+  kind: z.enum(["bars", "lines", "roofline"]),
   title: z.string(),
   metric: z.string().describe("Id of what is drawn"),
   by: z.string().describe("The setting that names bars, and that lines run along"),
   series: z.string().optional().describe("A setting that tells lines, or bars of a name, apart"),
   xAxis: z.string().optional().describe("What lines run along, in words"),
   logarithmic: z.boolean().optional(),
+  where: settings.optional().describe(
+    "Settings that what is drawn has; default none but by and series",
+  ),
   ideal: z.boolean().optional().describe("With the line on which twice as many are twice as fast"),
 });
 

@@ -70,5 +70,16 @@ export const breakdown: Suite = {
   charts: [
     bars("Operations of one request, one call", OPERATION_TIME, { by: "operation" }),
     bars("Kernels of the decode steps, all calls", KERNEL_TIME, { by: "kernel" }),
+    bars("Kernels of the prompt, all calls", KERNEL_TIME, {
+      by: "kernel",
+      where: { phase: "prefill" },
+    }),
+    {
+      kind: "roofline",
+      title: "Roofline, and the kernels of this run",
+      metric: "kernel_rate",
+      by: "kernel",
+      series: "phase",
+    },
   ],
 };

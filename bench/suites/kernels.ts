@@ -59,6 +59,14 @@ export const kernels: Suite = {
     await batchGains(harness);
   },
   charts: [
+    {
+      kind: "roofline",
+      title: "Roofline, and each kernel with one token",
+      metric: "kernel_rate",
+      by: "kernel",
+      series: "shape",
+      where: { tokens: 1 },
+    },
     lines("Decoding by requests at once", DECODE_THROUGHPUT, {
       by: "requests",
       xAxis: "requests at once",

@@ -38,7 +38,7 @@ const MODES: readonly { readonly mode: string; readonly keep: Required<Kept> }[]
 
 export const modes: Suite = {
   name: "modes",
-  summary: "what packed weights, the KV cache and preallocated buffers are worth",
+  summary: "what packed weights, the KV cache and kept buffers are worth",
   stackedTable: "Modes",
   needs: ({ promptTokens, maxTokens }) => ({ sequences: 1, tokens: promptTokens + maxTokens }),
   async run(harness) {

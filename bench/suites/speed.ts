@@ -76,8 +76,8 @@ export const speed: Suite = {
     );
   },
   charts: [
-    bars("Prompts", PREFILL_THROUGHPUT, { by: "test" }),
-    bars("Decoding", DECODE_THROUGHPUT, { by: "test" }),
+    bars("Prompts", PREFILL_THROUGHPUT, { by: "test", series: "batch" }),
+    bars("Decoding", DECODE_THROUGHPUT, { by: "test", series: "batch" }),
   ],
 };
 

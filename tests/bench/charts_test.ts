@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { chartsOf } from "../../bench/report/charts/chart.ts";
-import { drawReports } from "../../bench/report/charts/mod.ts";
+import { drawChart, drawReports } from "../../bench/report/charts/mod.ts";
 import { toPng } from "../../bench/report/charts/png.ts";
 import type { Report } from "../../bench/report/report.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
@@ -90,7 +90,7 @@ Deno.test("names are text, whatever they hold", () => {
   report.environment.model.name = `<b>&"x`;
   const svg = drawReports([report])!;
   assertWellFormed(svg);
-  assert.match(svg, /&lt;b>&amp;"x/);
+  assert.match(svg, /&lt;b&gt;&amp;&quot;x/);
 });
 
 Deno.test("toPng() draws letters with no font of the system", () => {
@@ -124,4 +124,77 @@ Deno.test("a series has a line of its own, and its name beside that of a bar", (
     "concurrent, requests 2",
     "staggered, requests 2",
   ]);
+});
+
+Deno.test("a chart has no result of another kind: prompts' kernels are not among those of decode steps", () => {
+  const [, decode, prompt] = chartsOf(golden("breakdown"));
+  assert.ok(decode?.kind === "bars" && prompt?.kind === "bars");
+  for (const { bars } of [decode, prompt]) {
+    const names = bars.map(({ name }) => name);
+    assert.equal(new Set(names).size, names.length);
+  }
+});
+
+Deno.test("a roofline has what the probe allows, and each kernel that computes", () => {
+  const report = golden("breakdown");
+  const chart = chartsOf(report).find(({ kind }) => kind === "roofline");
+  assert.ok(chart?.kind === "roofline");
+  assert.deepEqual([chart.bandwidth, chart.flops], [100, 1000]);
+  const of = (metric: string) =>
+    report.results.find((result) =>
+      result.metric === metric && result.settings.kernel === "matmul_q8_0" &&
+      result.settings.phase === "prefill"
+    )!.value;
+  const point = chart.points.find(({ name }) => name === "matmul_q8_0, prefill")!;
+  assert.equal(point.rate, of("kernel_rate"));
+  assert.equal(point.intensity, of("kernel_rate") / of("kernel_bandwidth"));
+  const { spots } = drawChart(chart);
+  // 129 of 1,000 GFLOPS, as it computes 81 FLOP for each byte.
+  assert.ok(spots.some(({ text }) => text.endsWith("81.3 FLOP per byte, 12.9 % of the roof")));
+  assert.deepEqual(chartsOf({ ...report, limits: null }).filter((c) => c.kind === "roofline"), []);
+});
+
+Deno.test("spots stand where a chart shows their numbers", () => {
+  const [chart] = chartsOf(golden("prefix-cache"));
+  const { spots, height } = drawChart(chart!, { width: 420, titled: false });
+  assert.deepEqual(spots.map(({ text }) => text.split(" [")[0]), [
+    "First request: 10.1",
+    "Same prompt: 2.17",
+    "Different prompt: 10",
+    "Same beginning: 8.08",
+    "Return to prompt 1: 2.17",
+  ]);
+  const [first, second, third] = spots;
+  assert.ok(first!.x > third!.x && third!.x > second!.x && first!.x < 420);
+  assert.ok(first!.y < second!.y && second!.y < third!.y && spots.at(-1)!.y < height);
+});
+
+Deno.test("scenarios are named with their tokens", () => {
+  const chart = chartsOf(golden("scenarios")).find(({ kind }) => kind === "bars");
+  assert.ok(chart?.kind === "bars");
+  assert.deepEqual(chart.bars.map(({ name }) => name), [
+    "S1, 16 + 32 tokens",
+    "S2, 64 + 64 tokens",
+  ]);
+});
+
+Deno.test("whiskers are spoken of, and drawn, where intervals were measured alone", () => {
+  const report = golden("latency");
+  assert.match(drawReports([report])!, /whiskers are 95 % intervals/);
+  for (const result of report.results) delete result.interval;
+  assert.doesNotMatch(drawReports([report])!, /whiskers/);
+  const strokes = (svg: string) => svg.match(/ stroke="#24292f"/g)?.length ?? 0;
+  assert.equal(strokes(drawReports([report])!), 0);
+  assert.ok(strokes(drawReports([golden("latency")])!) > 0);
+});
+
+Deno.test("dark pictures have no colour of light ones, and light ones a rule for each", () => {
+  const dark = drawReports([golden("latency")], { dark: true })!;
+  assert.doesNotMatch(dark, /#24292f|#ffffff|#0072b2|#d8dee4/);
+  const light = drawReports([golden("latency")])!;
+  const rules = /@media \(prefers-color-scheme: dark\) \{(.*)\}<\/style>/.exec(light)![1]!;
+  for (const [, colour] of light.matchAll(/ (?:fill|stroke)="(#[0-9a-f]{6})"/g)) {
+    if (colour === "#3c3c41") continue; // of frames that have no width
+    assert.ok(rules.includes(`="${colour}"]`), colour);
+  }
 });

@@ -26,3 +26,21 @@ Deno.test("tvllm bench --chart refuses other endings and bad places before it me
   assert.match(nowhere.stderr, /error: Cannot write .*chart\.svg: .*\n$/);
   assert.equal(nowhere.stdout, "");
 });
+
+Deno.test("tvllm bench --html writes the report as a page, and compare another of two", async () => {
+  const directory = Deno.makeTempDirSync();
+  const [json, page, both] = ["a.json", "a.html", "b.html"].map((name) => join(directory, name));
+  const files = ["--json", json!, "--html", page!];
+  const run = await runTvllm(["bench", "prefix-cache", ...SMALL, ...files]);
+  assert.equal(run.code, 0, run.stderr);
+  const text = Deno.readTextFileSync(page!);
+  assert.match(text, /^<!doctype html>/);
+  assert.match(text, /<h3>Time to the first token<\/h3>\n<div class="chart bars">/);
+  assert.match(text, /<th scope="row">Same prompt<\/th><td>HIT/);
+  const compared = await runTvllm(["compare", json!, json!, "--html", both!]);
+  assert.equal(compared.code, 0, compared.stderr);
+  assert.match(Deno.readTextFileSync(both!), /<h2>prefix-cache: .*a\.json against /);
+  const wrong = await runTvllm(["bench", "prefix-cache", "--html", "page.pdf"]);
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.stderr, /a name that ends in \.html/);
+});

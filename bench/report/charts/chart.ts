@@ -1,6 +1,6 @@
 /** What a chart shows, whatever draws it: the results of a report that its suite names. */
 
-import type { ChartSpec, Interval, Report, Result } from "../report.ts";
+import type { ChartSpec, Interval, Limits, Report, Result } from "../report.ts";
 
 /** A number to draw, and its interval where it has one. */
 export interface Mark {
@@ -32,27 +32,106 @@ export interface LineChart {
   }[];
 }
 
-export type Chart = BarChart | LineChart;
+/** Kernels by what they compute for a byte, under what the probe allows. */
+export interface RooflineChart {
+  readonly kind: "roofline";
+  readonly title: string;
+  /** GB/s and GFLOPS. */
+  readonly bandwidth: number;
+  readonly flops: number;
+  readonly points: readonly {
+    readonly name: string;
+    /** Those of a number are of a kind. */
+    readonly group: number;
+    /** FLOP per byte, and GFLOPS. */
+    readonly intensity: number;
+    readonly rate: number;
+  }[];
+}
+
+/** How many times as much one side has as the other. */
+export interface RatioChart {
+  readonly kind: "ratios";
+  readonly title: string;
+  readonly ratios:
+    readonly (Required<Mark> & { readonly name: string; readonly interval: Interval })[];
+}
+
+export type Chart = BarChart | LineChart | RooflineChart | RatioChart;
 
 /** The report's charts, without those that a cut-off run has no results for. */
-export function chartsOf({ charts, results, environment }: Report): Chart[] {
-  return charts.flatMap((spec) => {
-    const drawn = results.filter(({ metric, settings }) =>
-      metric === spec.metric && spec.by in settings
+export function chartsOf({ charts, results, limits, environment }: Report): Chart[] {
+  return charts.flatMap((spec): Chart[] => {
+    const own = results.filter(({ metric, settings }) =>
+      metric === spec.metric && spec.by in settings &&
+      Object.entries(spec.where ?? {}).every(([name, value]) => settings[name] === value)
     );
+    const drawn = alike(spec, own);
     if (drawn.length === 0) return [];
     // What has no such setting was measured on the device of the report.
     const main = environment.device.kind;
-    return [spec.kind === "bars" ? bars(spec, drawn) : lines(spec, drawn, main)];
+    switch (spec.kind) {
+      case "bars":
+        return [bars(spec, drawn)];
+      case "lines":
+        return [lines(spec, drawn, main)];
+      case "roofline":
+        return limits === null ? [] : roofline(spec, drawn, { results, limits });
+    }
   });
+}
+
+/**
+ * The results that have no setting besides those that the chart names and those that all of them have:
+ * others are of a kind of their own, as the kernels of prompts are beside those of decode steps.
+ */
+function alike({ by, series, where = {} }: ChartSpec, results: readonly Result[]): Result[] {
+  const named = new Set([by, ...(series === undefined ? [] : [series]), ...Object.keys(where)]);
+  return results.filter(({ settings }) =>
+    Object.keys(settings).every((name) =>
+      named.has(name) || results.every((other) => name in other.settings)
+    )
+  );
+}
+
+function roofline(
+  { title, by, series }: ChartSpec,
+  drawn: readonly Result[],
+  { results, limits }: { readonly results: readonly Result[]; readonly limits: Limits },
+): RooflineChart[] {
+  const bandwidths = new Map(
+    results.flatMap((result) =>
+      result.metric === "kernel_bandwidth" ? [[JSON.stringify(result.settings), result.value]] : []
+    ),
+  );
+  const groups: unknown[] = [];
+  const points = drawn.flatMap(({ settings, value: rate }) => {
+    const bandwidth = bandwidths.get(JSON.stringify(settings)) ?? 0;
+    // A logarithmic axis has no place for what computes nothing.
+    if (!(rate > 0 && bandwidth > 0)) return [];
+    const second = series === undefined ? undefined : settings[series];
+    if (!groups.includes(second)) groups.push(second);
+    const name = [settings[by], second ?? []].flat().join(", ");
+    return [{ name, group: groups.indexOf(second), intensity: rate / bandwidth, rate }];
+  });
+  const { bandwidth, flops } = limits;
+  return points.length === 0 ? [] : [{ kind: "roofline", title, bandwidth, flops, points }];
 }
 
 function bars({ title, by, series }: ChartSpec, drawn: readonly Result[]): BarChart {
   const { unit, scale } = scaleOf(drawn);
   const nameOf = ({ settings }: Result) => {
     const second = settings[series ?? ""] ?? [];
-    return [settings[by], typeof second === "number" ? `${series} ${second}` : second].flat()
-      .join(", ");
+    const { promptTokens, maxTokens } = settings;
+    // S1 alone says nothing to who does not know the scenarios.
+    const lengths = promptTokens === undefined || maxTokens === undefined
+      ? []
+      : `${promptTokens} + ${maxTokens} tokens`;
+    return [
+      settings[by],
+      lengths,
+      typeof second === "number" ? `${series} ${second}` : second,
+    ].flat().join(", ");
   };
   return {
     kind: "bars",

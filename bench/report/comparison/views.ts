@@ -20,13 +20,7 @@ export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
 }
 
 function partMarkdown(part: Part): string[] {
-  const rows = part.rows.filter((row) => !isTheSame(row)).map((row) => [
-    keyOf(row),
-    text({ value: row.a, unit: row.unit }),
-    text({ value: row.b, unit: row.unit }),
-    ratioText(row),
-    row.verdict === "unknown" ? "-" : row.verdict,
-  ]);
+  const rows = part.rows.filter((row) => !isTheSame(row)).map(ratioRow);
   return [
     `## ${part.suite}: ${summary(part)}`,
     grid(["", "A", "B"], conditionRows(part)),
@@ -35,13 +29,24 @@ function partMarkdown(part: Part): string[] {
   ];
 }
 
+/** A row of the table of metrics. */
+export function ratioRow(row: Row): string[] {
+  return [
+    keyOf(row),
+    text({ value: row.a, unit: row.unit }),
+    text({ value: row.b, unit: row.unit }),
+    ratioText(row),
+    row.verdict === "unknown" ? "-" : row.verdict,
+  ];
+}
+
 /** Whether it is a count or a computed value that both sides have alike. */
-function isTheSame({ a, b, verdict }: Row): boolean {
+export function isTheSame({ a, b, verdict }: Row): boolean {
   return a === b && verdict === "unknown";
 }
 
 /** How many results have which verdict. */
-function summary({ rows }: Part): string {
+export function summary({ rows }: Part): string {
   const counts = Map.groupBy(rows, ({ verdict }) => verdict);
   const said = (["slower", "faster", "higher", "lower", "no difference shown"] as const)
     .flatMap((verdict) => {
@@ -60,7 +65,7 @@ function ratioText({ ratio, interval }: Row): string {
 }
 
 /** What a reader needs to know of the two sides: what they are, and what differs. */
-function conditionRows({ a, b, differences }: Part): string[][] {
+export function conditionRows({ a, b, differences }: Part): string[][] {
   const model = ({ environment: { model, device } }: Report) =>
     `${model.name}, ${model.formats[0]}, on ${device.description}`;
   const dates = (reports: readonly Report[]) => {
@@ -85,7 +90,8 @@ function outputs(reports: readonly Report[]): string {
   return [...new Set(reports.map(({ outputHash }) => outputHash))].join(", ");
 }
 
-function notes(part: Part): string[] {
+/** Sentences on how far the comparison carries. */
+export function notes(part: Part): string[] {
   const { a, b, paired, rows, unmatched } = part;
   const all = [...a, ...b];
   const judged = rows.filter(({ verdict }) => verdict !== "unknown").length;
