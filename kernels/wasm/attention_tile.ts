@@ -14,9 +14,9 @@ import {
   ModuleBuilder,
   op,
   set,
+  shuffle32,
   splatF32,
   store,
-  when,
   whileLoop,
 } from "./assembler.ts";
 import { ATTENTION, PART_HEAD, SCORES_BYTES } from "./attention_fields.ts";
@@ -25,23 +25,42 @@ import {
   exponential,
   firstLane,
   HALF_SCALE,
-  loadHalves,
   multiplyAdd,
+  upperHalves,
   whileCount,
 } from "./math.ts";
 import { field } from "./operation.ts";
 import type { ProductForm } from "./products.ts";
 import { CACHE_BYTES, type CacheType } from "./rope.ts";
 
-/** Two vectors of the cache, eight elements. */
+/**
+ * Eight elements of the cache as two vectors: of halves the even and the odd ones, which takes one
+ * load, and so one check of bounds.
+ */
 function loadEight(
   f: FunctionBuilder,
-  type: CacheType,
-  { at, offset }: { readonly at: Code; readonly offset: number },
-): [Code, Code] {
-  return type === "f16"
-    ? [loadHalves(f, at, offset), loadHalves(f, at, offset + 8)]
-    : [load("v128.load", at, offset), load("v128.load", at, offset + 16)];
+  { type, pair: [a, b] }: { readonly type: CacheType; readonly pair: readonly Local[] },
+  { at, offset }: { readonly at: Local; readonly offset: number },
+): Code {
+  if (type === "f32") {
+    return [
+      ...set(a!, load("v128.load", get(at), offset)),
+      ...set(b!, load("v128.load", get(at), offset + 16)),
+    ];
+  }
+  return [
+    ...set(b!, load("v128.load", get(at), offset)),
+    ...set(a!, upperHalves(f, op("i32x4.shl", get(b!), i32(16)))),
+    ...set(b!, upperHalves(f, get(b!))),
+  ];
+}
+
+/** What `loadEight` took apart, in order. */
+function inOrder(type: CacheType, [a, b]: readonly Local[]): [Code, Code] {
+  return type === "f32" ? [get(a!), get(b!)] : [
+    shuffle32(get(a!), get(b!), [0, 4, 1, 5]),
+    shuffle32(get(a!), get(b!), [2, 6, 3, 7]),
+  ];
 }
 
 interface TileOptions {
@@ -65,6 +84,7 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
     const cached = f.local(address), column = f.local(address), row = f.local(address);
     const count = f.local("i32"), vectors = f.locals("v128", 2), x = f.local("v128");
     const sums = Array.from({ length: heads }, () => f.locals("v128", 2));
+    const fours = f.locals("v128", heads);
     const all = sums.map((_, h) => h);
     const kvHeads = f.local("i32"), headBytes = f.local(address);
     const bits = i32(Math.log2(BLOCK_TOKENS));
@@ -89,8 +109,11 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
     const scoreAt = (position: Code) =>
       module.at(get(scores!), op("i32.sub", position, get(base)), module.addressConst(4));
     const clear = sums.flat().flatMap((sum) => set(sum, splatF32(0)));
-    const loadVectors = (from: Local, offset: number) =>
-      loadEight(f, type, { at: get(from), offset }).flatMap((value, i) => set(vectors[i]!, value));
+    const loadVectors = (at: Local, offset: number) =>
+      loadEight(f, { type, pair: vectors }, { at, offset });
+    /** Adds the vectors times lane `i` of a row's factors. */
+    const addLane = (h: number, i: number) =>
+      add(h, shuffle32(get(fours[h]!), get(fours[h]!), [i, i, i, i]));
     const add = (h: number, factor: Code) => [
       ...set(x, factor),
       ...sums[h]!.flatMap((sum, i) =>
@@ -108,9 +131,10 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
       ...clear,
       ...set(count, op("i32.shr_u", read("cachedDim"), i32(2))),
       ...loop(
+        ...all.map((h) => set(fours[h]!, load("v128.load", get(queries[h]!)))),
         ...[0, 1, 2, 3].flatMap((d) => [
           loadVectors(column, size * (BLOCK_TOKENS * d + 8 * half)),
-          ...all.map((h) => add(h, load("v128.load32_splat", get(queries[h]!), 4 * d))),
+          ...all.map((h) => addLane(h, d)),
         ]),
         set(column, module.plus(get(column), module.addressConst(size * BLOCK_TOKENS * 4))),
         ...queries.map((query) => set(query, module.plus(get(query), module.addressConst(16)))),
@@ -119,8 +143,8 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
       ),
       ...set(row, scoreAt(op("i32.add", get(at), i32(8 * half)))),
       ...all.flatMap((h) =>
-        sums[h]!.flatMap((sum, i) =>
-          store("v128.store", get(row), SCORES_BYTES * h + 16 * i, get(sum))
+        inOrder(type, sums[h]!).flatMap((sum, i) =>
+          store("v128.store", get(row), SCORES_BYTES * h + 16 * i, sum)
         )
       ),
     ]);
@@ -144,13 +168,21 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
       ),
     ];
 
-    const addKey = (key: number): Code => [
-      loadVectors(cached, 8 * size * key),
-      ...all.map((h) => add(h, load("v128.load32_splat", get(row), SCORES_BYTES * h + 4 * key))),
+    const oneKey: Code = [
+      ...loadVectors(cached, 0),
+      ...all.flatMap((h) => add(h, load("v128.load32_splat", get(row), SCORES_BYTES * h))),
+    ];
+    const fourKeys: Code = [
+      ...all.flatMap((h) => set(fours[h]!, load("v128.load", get(row), SCORES_BYTES * h))),
+      ...[0, 1, 2, 3].flatMap((key) => [
+        ...loadVectors(cached, 8 * size * key),
+        ...all.flatMap((h) => addLane(h, key)),
+      ]),
     ];
     const nextKeys = (keys: number): Code => [
       ...set(cached, module.plus(get(cached), module.addressConst(8 * size * keys))),
       ...set(row, module.plus(get(row), module.addressConst(4 * keys))),
+      ...set(count, op("i32.sub", get(count), i32(keys))),
     ];
 
     /** Keys of the block that are within the run, one after the other, for eight dimensions. */
@@ -174,14 +206,8 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
         [...get(end), ...get(to!), ...op("i32.lt_u", get(end), get(to!)), ...op("select")],
       ),
       ...set(count, op("i32.sub", get(end), get(count))),
-      ...whileCount(count, 1, [
-        when(op("i32.ge_u", get(count), i32(2)), [
-          ...addKey(0),
-          ...addKey(1),
-          ...nextKeys(2),
-          ...set(count, op("i32.sub", get(count), i32(1))),
-        ], [...addKey(0), ...nextKeys(1)]),
-      ]),
+      ...whileLoop(op("i32.ge_s", get(count), i32(4)), fourKeys, nextKeys(4)),
+      ...whileLoop(op("i32.gt_s", get(count), i32(0)), oneKey, nextKeys(1)),
     ];
 
     const dims = f.local("i32"), out = f.local(address);
@@ -206,7 +232,9 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
         ...forBlocks(blockValues),
         ...all.flatMap((h) => [
           ...set(row, module.at(get(out), read("partBytes"), module.addressConst(h))),
-          ...sums[h]!.flatMap((sum, i) => store("v128.store", get(row), 16 * i, get(sum))),
+          ...inOrder(type, sums[h]!).flatMap((sum, i) =>
+            store("v128.store", get(row), 16 * i, sum)
+          ),
         ]),
         ...set(column, module.plus(get(column), module.addressConst(size * BLOCK_TOKENS * 8))),
         ...set(out, module.plus(get(out), module.addressConst(32))),

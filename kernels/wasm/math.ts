@@ -66,6 +66,11 @@ export function loadHalves(f: FunctionBuilder, address: Code, offset: number): C
   );
 }
 
+/** The same of the halves that are the upper ones of each lane. */
+export function upperHalves(f: FunctionBuilder, pairs: Code): Code {
+  return op("v128.and", op("i32x4.shr_s", pairs, i32(3)), f.constant(splatI32(0x8fffe000 | 0)));
+}
+
 /** Two to this power is what `loadHalves` leaves out. */
 export const HALF_SCALE = 112;
 export const HALF_FACTOR = 2 ** HALF_SCALE;
