@@ -17,15 +17,20 @@ interface Kernel {
 }
 
 /**
- * The kernels of a decode step and of a full prompt's step, each once: comments with its launches and
- * its `override` values, then its source as it is compiled.
+ * The kernels of a decode step, of a full prompt's step, and those that drawing tokens adds, each once:
+ * comments with its launches and its `override` values, then its source as it is compiled.
  */
 export function kernelDump(runner: Pick<GpuRunner, "launches" | "limits">): string {
   const kernels = new Map<string, Kernel>();
   const most = runner.limits.maxBatchTokens;
+  const greedy = runner.launches(1, "decode");
+  const known = new Set(greedy.map(({ pipeline }) => kernelKey(pipeline.spec)));
+  const drawing = runner.launches(1, "draw")
+    .filter(({ pipeline }) => !known.has(kernelKey(pipeline.spec)));
   for (
     const [step, launched] of [
-      ["a decode step of one sequence", runner.launches(1, "decode")],
+      ["a decode step of one sequence", greedy],
+      ["a step, besides, whose token is drawn or biased", drawing],
       [`a step of ${most} ${plural(most, "token")} of a prompt`, runner.launches(most, "prompt")],
     ] as const
   ) {

@@ -254,15 +254,23 @@ export class GpuRunner implements ModelRunner {
     }
   }
 
-  /** What a step launches in which `count` tokens of a prompt enter, or which decodes `count` sequences. */
-  launches(count: number, kind: "prompt" | "decode"): Pick<Dispatch, "pipeline" | "workgroups">[] {
+  /**
+   * What a step launches in which `count` tokens of a prompt enter, or which decodes `count` sequences
+   * greedily, or draws their tokens.
+   */
+  launches(
+    count: number,
+    kind: "prompt" | "decode" | "draw",
+  ): Pick<Dispatch, "pipeline" | "workgroups">[] {
     const rows = kind === "prompt" ? 1 : count;
-    const { sample_chunks, sample_pick } = this.#sampling;
+    const { logit_adjust, sample_chunks, sample_keep, sample_pick } = this.#sampling;
     return [
       ...this.#model.operations.map(({ over, at }) =>
-        at(over === "tokens" ? count : rows, kind === "decode" ? 1 : 0)
+        at(over === "tokens" ? count : rows, kind === "prompt" ? 0 : 1)
       ),
+      ...(kind === "draw" ? [logit_adjust(rows)] : []),
       sample_chunks(rows),
+      ...(kind === "draw" ? [sample_keep(rows)] : []),
       sample_pick(rows),
     ].filter(({ workgroups }) => !workgroups.includes(0));
   }

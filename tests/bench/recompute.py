@@ -1,6 +1,6 @@
 """Recomputes the figures of reports from their JSON, by other code than that which made them.
 
-python3 recompute.py REPORT.json… (or "-"): prints how many figures of each report agree, and exits
+python3 recompute.py REPORT.json… (or "-"): prints how many figures of each report it recomputed, and exits
 with 1 at the first that does not. It needs nothing but Python.
 """
 
@@ -677,7 +677,9 @@ def main(paths):
             statistics(report)
             limits(report)
             SUITES[report.suite](report)
-            print(f"{report.suite}: {len(report.checked)} of {len(report.results)} figures agree")
+            print(
+                f"{report.suite}: of {len(report.results)} figures {len(report.checked)} were recomputed, and agree"
+            )
 
 
 main(sys.argv[1:])

@@ -30,6 +30,9 @@ Deno.test("kernelDump() has each kernel of a step, as often as it is launched, a
     const { messages } = await module.getCompilationInfo();
     assert.deepEqual(messages.map(({ message }) => message), [], name);
   }
+  for (const name of ["logit_adjust", "sample_keep"]) {
+    assert.ok(sections.some((section) => section.startsWith(name)), name);
+  }
   // The last step of a request whose kernels are timed each is a decode step.
   const runner = new TimedRunner(gpuRunner);
   runner.begin(true);

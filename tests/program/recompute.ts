@@ -19,6 +19,6 @@ export async function recompute(json: string): Promise<{ agree: number; of: numb
   const { success, stdout, stderr } = await process.output();
   const said = new TextDecoder().decode(success ? stdout : stderr).trim();
   if (!success) throw new Error(said);
-  const [, agree, of] = /: (\d+) of (\d+) figures agree$/.exec(said)!;
+  const [, of, agree] = /: of (\d+) figures (\d+) were recomputed, and agree$/.exec(said)!;
   return { agree: Number(agree), of: Number(of) };
 }
