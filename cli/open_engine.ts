@@ -50,6 +50,7 @@ export async function openEngine(
     if (model.fallback !== undefined) {
       terminal.note(`Running on the CPU (${description}${how}): ${model.fallback}`);
     }
+    for (const note of model.notes) terminal.note(`Of ${model.config.name} ${note}`);
     terminal.detail(
       `Loaded in ${(model.loadTime / 1000).toFixed(2)} s on the ${kind}, ${description}${how}`,
     );

@@ -70,6 +70,7 @@ export interface ModelParts {
   readonly runner: ModelRunner;
   readonly engineOptions: EngineOptions;
   readonly fallback: string | undefined;
+  readonly notes: readonly string[];
   readonly loadTimes: LoadTimes;
 }
 
@@ -98,6 +99,8 @@ export class Model implements AsyncDisposable {
   readonly contextLength: number;
   /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
   readonly fallback: string | undefined;
+  /** What of the file is left out, a line each, such as the vision tower. */
+  readonly notes: readonly string[];
   /** Milliseconds from the open file to here, part by part. */
   readonly loadTimes: LoadTimes;
   /** What runs the steps of the engine: to look at. Steps that are not the engine's spoil its cache. */
@@ -115,6 +118,7 @@ export class Model implements AsyncDisposable {
     this.chatTemplate = parts.chatTemplate;
     this.contextLength = parts.contextLength;
     this.fallback = parts.fallback;
+    this.notes = parts.notes;
     this.loadTimes = parts.loadTimes;
     this.runner = parts.runner;
     this.#engineOptions = parts.engineOptions;

@@ -173,7 +173,7 @@ async function pathOf(
 export async function loadModel(file: ModelFile, options: ModelOptions = {}): Promise<Model> {
   const started = performance.now();
   checkSizes(options);
-  const { config, weights } = readModel(file);
+  const { config, weights, notes } = readModel(file);
   const contextLength = options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT);
   if (contextLength > config.contextLength) {
     throw new RequestError(
@@ -215,6 +215,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
       maxBlocks,
     },
     fallback,
+    notes,
     loadTimes: {
       config: configured - started,
       tokenizer: tokenized - configured,

@@ -1,6 +1,13 @@
 /** Every kernel that a model can use on a hardware GPU. */
 
 import { attentionKeysSpec, attentionMergeSpec, MOST_QUERIES } from "../kernels/attention_specs.ts";
+import {
+  convolutionSpec,
+  deltaNormSpec,
+  deltaRuleSpec,
+  headGateSpec,
+  sharedAddSpec,
+} from "../kernels/delta_net_specs.ts";
 import { combineSpec, groupSlotsSpec, topKSpec } from "../kernels/expert_specs.ts";
 import { GPU_TILE, matmulLanesSpec, matmulTilesSpec } from "../kernels/matmul_specs.ts";
 import {
@@ -101,6 +108,16 @@ function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
         )
       )
     ),
+    plain("convolution", convolutionSpec({ channels: 6144, taps: 4, lanes })),
+    plain(
+      "delta_rule",
+      deltaRuleSpec({
+        ...{ keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128, tiled: true, lanes },
+      }),
+    ),
+    plain("delta_norm", deltaNormSpec({ heads: 32, headDim: 128, epsilon: 1e-6, lanes })),
+    plain("head_gate", headGateSpec({ width: 4096, lanes })),
+    plain("shared_add", sharedAddSpec({ width: 2048, lanes })),
     plain("top_k", topKSpec({ experts: 128, slots: 8, normalized: true, lanes })),
     plain("group_slots", groupSlotsSpec({ experts: 128, slots: 8, tokens: 8, lanes })),
     plain("combine", combineSpec({ dim: 2048, slots: 8, add: true, lanes })),

@@ -1,6 +1,7 @@
 // The step's metadata (engine/gpu/step_metadata.ts writes it, one region a step), bound as `batch`:
 // [0] tokens  [1] logit rows  [2] sampled rows  [3] offset of the logit rows  [4] of the samplers
-// [5] where the sampled ids go  [6] workgroups that share a token's positions; from word 8 on, per token: id (or FEEDBACK), position, slot, and the
+// [5] where the sampled ids go  [6] workgroups that share a token's positions
+// [7] offset of the sequences (sequences.wgsl); from word 8 on, per token: id (or FEEDBACK), position, slot, and the
 // offset of its block table.
 struct Token { id: u32, position: u32, slot: u32, table: u32 }
 

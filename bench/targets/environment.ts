@@ -4,6 +4,7 @@ import type { Model } from "../../engine/mod.ts";
 import { CpuRunner } from "../../engine/cpu/runner.ts";
 import type { Gpu } from "../../engine/gpu/device.ts";
 import { layerKinds, weightReads } from "../../engine/model/costs.ts";
+import { attentionsOf } from "../../engine/model/mixers.ts";
 import type { Environment } from "../report/report.ts";
 import type { Target } from "./target.ts";
 
@@ -35,7 +36,8 @@ export function modelFacts(
     readWeights += weights * share;
   }
   // What differs from layer to layer is in the kinds.
-  const { mixer, feedForward } = config.layers[0]!;
+  const mixer = attentionsOf(config.layers)[0]!;
+  const { feedForward } = config.layers[0]!;
   return {
     name: config.name,
     architecture: config.architecture,

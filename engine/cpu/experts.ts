@@ -4,9 +4,10 @@ import { topExperts } from "../../kernels/reference.ts";
 import { GATE } from "../../kernels/wasm/prepare.ts";
 import { COMBINE } from "../../kernels/wasm/rows.ts";
 import type { ExpertsSpec } from "../model/config.ts";
-import { addPostNorm, type Model, type StepShape } from "./layers.ts";
+import { addPostNorm } from "./layers.ts";
+import type { Model, StepShape } from "./model.ts";
 import { areFew, type OperationList, type ProgramContext, ProgramWriter } from "./program.ts";
-import { padded } from "./scratch.ts";
+import { padded, slotsOf } from "./scratch.ts";
 import type { ExpertWeights } from "./weights.ts";
 
 /** h += Σ weight · expert(x) over each token's experts, in order of their numbers. */
@@ -18,17 +19,19 @@ export function expertProgram(
   const { scratch, index: kernels, memory } = context;
   const spec = config.layers[layer]!.feedForward as ExpertsSpec;
   const { feedForward, ffnPostNorm } = weights.layers[layer]!;
-  const { router, gates, ups, downs } = feedForward as ExpertWeights;
+  const { router, gates, ups, downs, shared } = feedForward as ExpertWeights;
   const writer = new ProgramWriter(context, scratch.routed, apart);
-  const rows = tokens * spec.used;
-  const byExpert = route(context, spec, tokens);
-
-  // As the preparation before the router left them.
+  const slots = slotsOf(spec);
+  const rows = tokens * slots;
   const few = areFew(tokens);
+  // As the preparation before the router left them.
   const prepared = writer.prepared(
-    [router, gates[0]!, ups[0]!],
+    [router, gates[0]!, ups[0]!, ...(shared ? [shared.gate, shared.up] : [])],
     few ? scratch.own : scratch.shared,
   );
+  const byExpert = route(context, spec, tokens);
+  if (shared) weighShared(context, { slots, tokens, router: shared.router, x: prepared.rows.row });
+
   const each = (multiply: (expert: number, count: number, at: number) => void) => {
     let at = 0;
     for (const [expert, own] of byExpert) {
@@ -40,7 +43,7 @@ export function expertProgram(
   let at = 0;
   for (const own of byExpert.values()) {
     for (const row of own) {
-      memory.words[scratch.xRows / 4 + at] = Math.floor(row / spec.used);
+      memory.words[scratch.xRows / 4 + at] = Math.floor(row / slots);
       memory.words[scratch.yRows / 4 + at++] = row;
     }
   }
@@ -68,10 +71,37 @@ export function expertProgram(
     const output = { y: scratch.expertRows, stride: scratch.hiddenStride };
     writer.multiply(downs[expert]!, gated, { tokens: count, ...output, numbers });
   });
+  if (shared) {
+    // Behind the rows of the routed experts: which row of y each token's result is.
+    const yRows = scratch.yRows + 4 * (rows - tokens);
+    for (let token = 0; token < tokens; token++) {
+      memory.words[yRows / 4 + token] = token * slots + spec.used;
+    }
+    const sharedGated = writer.prepare(
+      kernels.gates.get(spec.activation)!,
+      { units: tokens, few, matrices: [shared.down] },
+      {
+        fields: GATE,
+        values: {
+          columns: spec.shared!.width,
+          fromStride: scratch.sharedStride,
+          gate: scratch.sharedGate,
+          up: scratch.sharedUp,
+        },
+      },
+    );
+    writer.multiply(shared.down, sharedGated, {
+      tokens,
+      y: scratch.expertRows,
+      stride: scratch.hiddenStride,
+      numbers: { xRows: scratch.identity, yRows },
+    });
+    writer.join();
+  }
   writer.add(kernels.combine, { units: tokens }, {
     fields: COMBINE,
     values: {
-      used: spec.used,
+      used: slots,
       padded: padded(config.dim),
       stride: scratch.hiddenStride,
       outStride: scratch.hiddenStride,
@@ -86,18 +116,39 @@ export function expertProgram(
   return writer;
 }
 
-/** The rows [tokens, used] of each expert that has any. */
+/** The weight of each token's shared expert: sigmoid(router · x). */
+function weighShared(
+  { scratch, memory }: ProgramContext,
+  { slots, tokens, router, x }: {
+    readonly slots: number;
+    readonly tokens: number;
+    /** Addresses of [dim] and of the tokens' rows. */
+    readonly router: number;
+    readonly x: number;
+  },
+): void {
+  const columns = scratch.hiddenStride / 4;
+  const weights = memory.floatsAt(router, columns);
+  for (let token = 0; token < tokens; token++) {
+    const row = memory.floatsAt(x + token * scratch.rowStride, columns);
+    const logit = weights.reduce((sum, weight, i) => sum + weight * row[i]!, 0);
+    memory.floats[scratch.expertWeights / 4 + (token + 1) * slots - 1] = 1 / (1 + Math.exp(-logit));
+  }
+}
+
+/** The rows [tokens, slots] of each expert that has any. */
 function route(
   { scratch, memory }: ProgramContext,
-  { count, used, normalized }: ExpertsSpec,
+  spec: ExpertsSpec,
   tokens: number,
 ): Map<number, number[]> {
+  const { count, used, normalized } = spec;
   const byExpert = new Map<number, number[]>();
   for (let token = 0; token < tokens; token++) {
     const logits = memory.floatsAt(scratch.router + token * scratch.routerStride, count);
     const chosen = topExperts(logits.slice(), used, normalized).sort((a, b) => a.expert - b.expert);
     for (const [slot, { expert, weight }] of chosen.entries()) {
-      const row = token * used + slot;
+      const row = token * slotsOf(spec) + slot;
       memory.floats[scratch.expertWeights / 4 + row] = weight;
       const own = byExpert.get(expert);
       if (own) own.push(row);

@@ -19,7 +19,8 @@ export interface LayerCache {
 }
 
 export class KvCache {
-  readonly layers: readonly LayerCache[];
+  /** By layer; of those without attention, none. */
+  readonly layers: readonly (LayerCache | undefined)[];
   readonly type: CacheType;
 
   /** @param blocks by group of layers */
@@ -31,6 +32,7 @@ export class KvCache {
     this.type = type;
     const groups = kvGroups(config);
     this.layers = config.layers.map(({ mixer }, layer) => {
+      if (mixer.kind === "delta-net") return undefined;
       const group = groups.findIndex(({ layers }) => layers.includes(layer));
       const headBytes = cachedDim(mixer.headDim) * BLOCK_TOKENS * CACHE_BYTES[type];
       const blockBytes = headBytes * mixer.kvHeads;
@@ -42,7 +44,7 @@ export class KvCache {
 
   copyBlock(memory: SharedMemory, { group, from, to }: BlockCopy): void {
     for (const layer of this.layers) {
-      if (layer.group !== group) continue;
+      if (layer?.group !== group) continue;
       for (const base of [layer.keys, layer.values]) {
         const start = base + from * layer.blockBytes;
         memory.bytes.copyWithin(base + to * layer.blockBytes, start, start + layer.blockBytes);

@@ -1,14 +1,13 @@
 /** The operations of a step, from the model's list of layers. */
 
-import { ATTENTION, MERGE, partBytes, SPLIT_KEYS } from "../../kernels/wasm/attention_fields.ts";
-import { paddedRows } from "../../kernels/wasm/formats.ts";
-import { HALF_FACTOR } from "../../kernels/wasm/math.ts";
+import { SPLIT_KEYS } from "../../kernels/wasm/attention_fields.ts";
 import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
 import { GATE, NORM } from "../../kernels/wasm/prepare.ts";
-import { cachedDim, ROPE, TOKEN } from "../../kernels/wasm/rope.ts";
 import { NORM_ADD, PICK } from "../../kernels/wasm/rows.ts";
 import type { DenseSpec, ModelConfig } from "../model/config.ts";
-import type { KvCache } from "./kv_cache.ts";
+import { attentionProgram } from "./attention.ts";
+import { deltaNetProgram } from "./delta_net.ts";
+import type { Model, StepShape } from "./model.ts";
 import {
   areFew,
   type OperationList,
@@ -17,26 +16,18 @@ import {
   ProgramWriter,
 } from "./program.ts";
 import { padded } from "./scratch.ts";
-import type { DenseWeights, ExpertWeights, LayerWeights, Matrix, ModelWeights } from "./weights.ts";
+import type {
+  AttentionWeights,
+  DeltaNetWeights,
+  DenseWeights,
+  ExpertWeights,
+  LayerWeights,
+  Matrix,
+} from "./weights.ts";
 
 /** A list, and the layer whose router has run at the end of it, if one has. */
 export interface Segment extends OperationList {
   readonly routes?: number;
-}
-
-/** What the operations of a step depend on. */
-export interface StepShape {
-  readonly tokens: number;
-  /** Splits of attention that are units of their own; 1: a unit is all of a head. */
-  readonly splits: number;
-  /** See ProgramWriter. */
-  readonly apart: boolean;
-}
-
-export interface Model {
-  readonly config: ModelConfig;
-  readonly weights: ModelWeights;
-  readonly cache: KvCache;
 }
 
 /** Writes the operations of all layers. */
@@ -83,71 +74,22 @@ class LayerWriter {
 
   /** h += mixer(norm(h)). */
   mixer(index: number, layer: LayerWeights): void {
-    const { context: { scratch, index: kernels }, writer, shape: { tokens, splits } } = this;
-    const { config, cache } = this.model;
+    const { model: { config, states }, writer, shape: { tokens, sequences } } = this;
     const { mixer } = config.layers[index]!;
-    const { heads, kvHeads, headDim } = mixer;
-    const prepared = this.#norm(layer.attentionNorm, [layer.query, layer.key, layer.value]);
-    const project = (matrix: Matrix, bias: number, y: number) =>
-      writer.multiply(matrix, prepared, { tokens, y, stride: scratch.headsStride, bias });
-    const keysAt = scratch.heads + 4 * paddedRows(heads * headDim);
-    const valuesAt = keysAt + 4 * paddedRows(kvHeads * headDim);
-    project(layer.query, layer.queryBias, scratch.heads);
-    project(layer.key, layer.keyBias, keysAt);
-    project(layer.value, layer.valueBias, valuesAt);
-    writer.join();
-    this.#rope(index, layer, { keysAt, valuesAt });
-    const own = cache.layers[index]!;
-    const dim = cachedDim(headDim);
-    const metadata = this.#metadata(own.group);
-    const window = mixer.window ?? 0;
-    writer.add(
-      kernels.attention,
-      { units: tokens * kvHeads * splits, chunk: 1 },
-      {
-        fields: ATTENTION,
-        values: {
-          kvHeads,
-          group: heads / kvHeads,
-          headDim,
-          cachedDim: dim,
-          splits,
-          window,
-          qStride: scratch.headsStride,
-          headBytes: own.headBytes,
-          partBytes: partBytes(dim),
-          q: scratch.heads,
-          keys: own.keys,
-          values: own.values,
-          ...metadata,
-          parts: scratch.parts,
-          scratch: scratch.attention,
-          thread: scratch.attentionThread,
-        },
-      },
-    );
-    writer.join();
-    const attended = writer.prepare(
-      kernels.merge,
-      { units: tokens, few: areFew(tokens), matrices: [layer.attentionOutput] },
-      {
-        fields: MERGE,
-        values: {
-          columns: heads * headDim,
-          heads,
-          headDim,
-          partBytes: partBytes(dim),
-          splits,
-          window,
-          parts: scratch.parts,
-          tokens: metadata.tokens,
-          factor: this.#halfFactor(),
-        },
-      },
-    );
     const branch = this.#branch(layer.attentionPostNorm);
-    const bias = layer.attentionOutputBias;
-    writer.multiply(layer.attentionOutput, attended, { tokens, bias, ...branch });
+    const prepare = (matrices: readonly Matrix[]) => this.#norm(layer.attentionNorm, matrices);
+    if (mixer.kind === "delta-net") {
+      const weights = layer.mixer as DeltaNetWeights;
+      const epsilon = config.rmsEpsilon;
+      deltaNetProgram(writer, { spec: mixer, weights, states: states.layers[index]!, epsilon }, {
+        ...{ tokens, sequences, prepare, branch },
+      });
+    } else {
+      attentionProgram(writer, this.model, {
+        ...{ spec: mixer, weights: layer.mixer as AttentionWeights, layer: index },
+        ...{ shape: this.shape, prepare, branch },
+      });
+    }
     writer.join();
     this.#postNorm(layer.attentionPostNorm);
   }
@@ -181,10 +123,16 @@ class LayerWriter {
   }
 
   /** The logits of the router; what they choose is not known before they are there. */
-  router(layer: LayerWeights, { router, gates, ups }: ExpertWeights): void {
+  router(layer: LayerWeights, { router, gates, ups, shared }: ExpertWeights): void {
     const { context: { scratch }, writer, shape: { tokens } } = this;
-    const prepared = this.#norm(layer.ffnNorm, [router, gates[0]!, ups[0]!]);
+    const ofShared = shared ? [shared.gate, shared.up] : [];
+    const prepared = this.#norm(layer.ffnNorm, [router, gates[0]!, ups[0]!, ...ofShared]);
     writer.multiply(router, prepared, { tokens, y: scratch.router, stride: scratch.routerStride });
+    if (shared) {
+      const stride = scratch.sharedStride;
+      writer.multiply(shared.gate, prepared, { tokens, y: scratch.sharedGate, stride });
+      writer.multiply(shared.up, prepared, { tokens, y: scratch.sharedUp, stride });
+    }
     writer.join();
   }
 
@@ -197,64 +145,6 @@ class LayerWriter {
       rows: scratch.identity,
       count: tokens,
     });
-  }
-
-  #rope(
-    index: number,
-    layer: LayerWeights,
-    { keysAt, valuesAt }: { keysAt: number; valuesAt: number },
-  ): void {
-    const { context: { scratch, index: kernels }, writer, shape: { tokens } } = this;
-    const { mixer } = this.model.config.layers[index]!;
-    const { heads, kvHeads, headDim, rope, scale, temperature } = mixer;
-    const own = this.model.cache.layers[index]!;
-    const pairs = rope.dims / 2;
-    const angles = scratch.angles.get(rope)!;
-    writer.add(
-      kernels.rope,
-      { units: tokens * (heads + kvHeads) },
-      {
-        fields: ROPE,
-        values: {
-          heads,
-          kvHeads,
-          headDim,
-          pairs,
-          pair: rope.layout === "half" ? 1 : 2,
-          apart: rope.layout === "half" ? pairs : 1,
-          stride: scratch.headsStride,
-          headBytes: own.headBytes,
-          q: scratch.heads,
-          k: keysAt,
-          v: valuesAt,
-          cos: angles.cos,
-          sin: angles.sin,
-          temperatures: temperature ? scratch.temperatures.get(temperature)! : 0,
-          queryNorm: layer.queryNorm,
-          keyNorm: layer.keyNorm,
-          keys: own.keys,
-          values: own.values,
-          ...this.#metadata(own.group),
-          epsilon: this.model.config.rmsEpsilon,
-          scale: scale * this.#halfFactor(),
-        },
-      },
-    );
-    writer.join();
-  }
-
-  /** Halves are read without their factor. */
-  #halfFactor(): number {
-    return this.model.cache.type === "f16" ? HALF_FACTOR : 1;
-  }
-
-  #metadata(group: number): { tokens: number; tables: number } {
-    const { scratch } = this.context;
-    const { tokens, sequences } = scratch.sizes;
-    return {
-      tokens: scratch.tokens + group * tokens * TOKEN.bytes,
-      tables: scratch.tables + 4 * group * sequences * scratch.tableBlocks,
-    };
   }
 
   /** Where a layer's half puts its result: onto the hidden states, or where a norm takes it. */

@@ -7,6 +7,7 @@ import type { ProductForm } from "../../kernels/wasm/products.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
+import { deltaNetsOf } from "../model/mixers.ts";
 import { checkBatch } from "../run/check_batch.ts";
 import { checkLogits } from "../run/finite_logits.ts";
 import {
@@ -24,11 +25,19 @@ import {
   type StepOutput,
 } from "../run/runner.ts";
 import { sampleToken } from "../run/sampler.ts";
+import { StatePositions } from "../run/state_positions.ts";
 import { fastestForm, FORM_NAMES } from "./forms.ts";
 import { KvCache } from "./kv_cache.ts";
 import { Layout, SharedMemory } from "./memory.ts";
 import { Scratch } from "./scratch.ts";
-import { type EnteringToken, type LogitRow, Stepper, type StepTiming } from "./step.ts";
+import { StateCache } from "./state_cache.ts";
+import {
+  type EnteringSequence,
+  type EnteringToken,
+  type LogitRow,
+  Stepper,
+  type StepTiming,
+} from "./step.ts";
 import { controlBytes, ThreadPool } from "./thread_pool.ts";
 import { keepFastestThreads } from "./tune.ts";
 import { WeightPlan } from "./weights.ts";
@@ -86,11 +95,13 @@ export async function loadCpuRunner(
     blocks: limits.blocks,
     type: options.kvType ?? "f16",
   });
+  const states = new StateCache(layout, config, limits.maxSequences);
   const memory = new SharedMemory(layout.pages);
   const form = options.form ?? fastestForm();
   const { bytes, index, names } = makeKernels({
     types: plan.types,
     activations: config.layers.map(({ feedForward }) => feedForward.activation),
+    deltaNets: deltaNetsOf(config.layers),
     cache: cache.type,
     form,
     wide: memory.wide,
@@ -105,7 +116,7 @@ export async function loadCpuRunner(
     pool.destroy();
     throw error;
   }
-  const model = { config, weights: plan.weights, cache };
+  const model = { config, weights: plan.weights, cache, states };
   const pauses = new Pauses();
   const context = { memory, scratch, index, form, pool };
   if (options.threads === undefined) keepFastestThreads(context, plan.weights);
@@ -164,6 +175,7 @@ export class CpuRunner implements ModelRunner {
   readonly #slots: Slot[];
   /** Slots whose last submitted step samples. */
   readonly #sampling = new Set<number>();
+  readonly #states: StatePositions;
   /** Ends when all that was submitted has run. */
   #queue: Promise<unknown> = Promise.resolve();
   /** How often all that was submitted before was abandoned. */
@@ -186,6 +198,7 @@ export class CpuRunner implements ModelRunner {
       readonly load: () => void;
     },
   ) {
+    this.#states = new StatePositions(config);
     this.stepper = stepper;
     this.form = form;
     this.memory = memory;
@@ -218,6 +231,7 @@ export class CpuRunner implements ModelRunner {
       if (sampling) this.#sampling.add(slot);
       else this.#sampling.delete(slot);
     }
+    this.#states.enter(batch);
     const { steps = 1, timing, anew } = batch;
     const sequences = batch.sequences.map(copySequence);
     const times = timing && { kind: timing, kernels: [] as KernelTime[] };
@@ -286,15 +300,17 @@ export class CpuRunner implements ModelRunner {
     timing: StepTiming | undefined,
   ): Promise<void> {
     const tokens: EnteringToken[] = [];
+    const entering: EnteringSequence[] = [];
     const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
     for (const [i, sequence] of sequences.entries()) {
-      const { start, sampling, logits } = sequence;
-      const ids = enter(this.#slots[sequence.slot]!, sequence);
+      const { slot, start, blockTables, sampling, logits } = sequence;
+      const ids = enter(this.#slots[slot]!, sequence);
       const places = ids.map((_, i) => tokens.length + i);
+      entering.push({ slot, start, count: ids.length, blockTables });
       ids.forEach((id, at) => tokens.push({ id, position: start + at, sequence: i }));
       wanted.push(logits === "all" ? places : logits || sampling ? places.slice(-1) : []);
     }
-    await this.stepper.forward(tokens, sequences.map(({ blockTables }) => blockTables), timing);
+    await this.stepper.forward(tokens, entering, timing);
     const rows = await this.stepper.logits(wanted.flat(), timing);
     if (!this.stepper.isWanted()) return;
     for (const [i, { slot, sampling, logits }] of sequences.entries()) {

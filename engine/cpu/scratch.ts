@@ -7,8 +7,16 @@ import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
 import { ENCODINGS } from "../../kernels/wasm/prepare.ts";
 import { cachedDim, TOKEN } from "../../kernels/wasm/rope.ts";
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
-import type { ExpertsSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import { SEQUENCE } from "../../kernels/wasm/delta_net.ts";
+import type {
+  AttentionSpec,
+  ExpertsSpec,
+  LayerSpec,
+  MixerSpec,
+  ModelConfig,
+} from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
+import { attentionsOf, channelsOf } from "../model/mixers.ts";
 import type { RopeSpec, TemperatureSpec } from "../model/rope.ts";
 import type { Layout, SharedMemory } from "./memory.ts";
 
@@ -19,7 +27,7 @@ export const LOGIT_ROWS = 16;
 export const REDUNDANT_TOKENS = 2;
 
 /** Operations at most: a layer's without its experts, and those of logits. */
-const OPERATIONS_OF_LAYER = 16;
+const OPERATIONS_OF_LAYER = 20;
 const OPERATIONS_OF_LOGITS = 4;
 
 export interface ScratchSizes {
@@ -42,6 +50,31 @@ export function padded(columns: number): number {
   return Math.ceil(columns / SPAN_COLUMNS) * SPAN_COLUMNS;
 }
 
+/** Rows of a token's experts, the shared one's last. */
+export function slotsOf({ used, shared }: ExpertsSpec): number {
+  return used + (shared ? 1 : 0);
+}
+
+/** Where in a token's row of `heads` the projections of a mixer are, in bytes. */
+export function mixerRow(
+  mixer: MixerSpec,
+): { readonly at: readonly number[]; readonly bytes: number } {
+  const values = mixer.kind === "delta-net" ? mixer.valueHeads * mixer.valueDim : 0;
+  const widths = mixer.kind === "delta-net"
+    // Inputs, gates, steps, strengths, and what the heads give.
+    ? [channelsOf(mixer), values, mixer.valueHeads, mixer.valueHeads, values]
+    // Queries, keys, values, gates.
+    : [mixer.heads, mixer.kvHeads, mixer.kvHeads, mixer.gated ? mixer.heads : 0]
+      .map((heads) => heads * mixer.headDim);
+  const at: number[] = [];
+  let bytes = 0;
+  for (const width of widths) {
+    at.push(bytes);
+    bytes += 4 * paddedRows(width);
+  }
+  return { at, bytes };
+}
+
 /** A table of angles: its cosines and sines. */
 export interface AngleTable {
   readonly cos: number; // [tokens, pairs]
@@ -52,7 +85,8 @@ export interface AngleTable {
 export class Scratch {
   readonly hidden: number; // [tokens, dim]
   readonly hiddenStride: number;
-  readonly heads: number; // [tokens, queries + keys + values]
+  /** [tokens, queries + keys + values + gates], or what a gated delta net has: see mixerRow. */
+  readonly heads: number;
   readonly headsStride: number;
   readonly parts: number;
   readonly attention: number;
@@ -62,6 +96,9 @@ export class Scratch {
   readonly gateStride: number;
   readonly added: number; // [tokens, dim]: what a layer's half gave, before its norm
   readonly expertRows: number; // [tokens · used, dim]
+  readonly sharedGate: number; // [tokens, width of the shared expert]
+  readonly sharedUp: number;
+  readonly sharedStride: number;
   readonly router: number; // [tokens, experts]
   readonly routerStride: number;
   readonly expertWeights: number; // [tokens · used]
@@ -75,6 +112,7 @@ export class Scratch {
   readonly tokens: number; // [groups, tokens] TOKEN
   readonly tables: number; // [groups, sequences, tableBlocks]
   readonly tableBlocks: number;
+  readonly sequences: number; // [sequences] SEQUENCE
   readonly operations: number;
   readonly logitsOperations: number;
   /** Those of a layer's experts, which are known when its router has run. */
@@ -99,30 +137,32 @@ export class Scratch {
     const widest = (of: (layer: LayerSpec) => number) => Math.max(...layers.map(of));
     const experts = layers.flatMap(({ feedForward: f }) => f.kind === "experts" ? [f] : []);
     const most = (of: (spec: ExpertsSpec) => number) => Math.max(1, ...experts.map(of));
-    const used = most((spec) => spec.used);
+    const used = most(slotsOf);
+    const attentions = attentionsOf(layers);
+    const widestHeads = (of: (spec: AttentionSpec) => number) => Math.max(...attentions.map(of));
+    const shared = Math.max(0, ...experts.map((spec) => spec.shared?.width ?? 0));
     const rows = this.rows = tokens * used;
     const width = widest(({ feedForward: f }) => f.width);
-    const queries = widest(({ mixer: m }) => m.heads * m.headDim);
-    const columns = padded(Math.max(dim, width, queries));
+    const mixed = widest(({ mixer: m }) =>
+      m.kind === "delta-net" ? m.valueHeads * m.valueDim : m.heads * m.headDim
+    );
+    const columns = padded(Math.max(dim, width, mixed, shared));
     const words = (count: number) => layout.allocate(4 * count);
     const before = layout.bytes;
 
     this.hiddenStride = 4 * padded(dim);
     this.hidden = layout.allocate(tokens * this.hiddenStride);
-    this.headsStride = 4 *
-      widest(({ mixer: { heads, kvHeads, headDim } }) =>
-        paddedRows(heads * headDim) + 2 * paddedRows(kvHeads * headDim)
-      );
+    this.headsStride = widest(({ mixer }) => mixerRow(mixer).bytes);
     // A head's last vector may reach into the next one's row.
     this.heads = layout.allocate((tokens + 1) * this.headsStride);
     this.splits = Math.ceil(contextLength / SPLIT_KEYS) + 1;
     // Where many tokens enter, each unit of attention is all splits of a head.
     const records = Math.max(tokens, sequences * this.splits);
     this.parts = layout.allocate(
-      widest(({ mixer: { heads, headDim } }) => records * heads * partBytes(cachedDim(headDim))),
+      widestHeads(({ heads, headDim }) => records * heads * partBytes(cachedDim(headDim))),
     );
     this.attentionThread = Math.ceil(
-      widest(({ mixer: { heads, kvHeads, headDim } }) =>
+      widestHeads(({ heads, kvHeads, headDim }) =>
         attentionScratch(heads / kvHeads, cachedDim(headDim))
       ) / 64,
     ) * 64;
@@ -132,6 +172,9 @@ export class Scratch {
     this.up = layout.allocate(rows * this.gateStride);
     this.added = layout.allocate(tokens * this.hiddenStride);
     this.expertRows = layout.allocate(experts.length > 0 ? rows * this.hiddenStride : 0);
+    this.sharedStride = 4 * padded(shared);
+    this.sharedGate = layout.allocate(tokens * this.sharedStride);
+    this.sharedUp = layout.allocate(tokens * this.sharedStride);
     this.routerStride = 4 * paddedRows(most((spec) => spec.count));
     this.router = layout.allocate(tokens * this.routerStride);
     this.expertWeights = words(rows);
@@ -146,11 +189,12 @@ export class Scratch {
     this.tokens = layout.allocate(groups * tokens * TOKEN.bytes);
     this.tableBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
     this.tables = words(groups * sequences * this.tableBlocks);
+    this.sequences = layout.allocate(sequences * SEQUENCE.bytes);
     this.operations = layout.allocate(
       OPERATIONS_OF_LAYER * layers.length * OPERATION_BYTES,
     );
     this.logitsOperations = layout.allocate(OPERATIONS_OF_LOGITS * OPERATION_BYTES);
-    this.routed = layout.allocate((3 * most((spec) => spec.count) + 2) * OPERATION_BYTES);
+    this.routed = layout.allocate((3 * most((spec) => spec.count) + 4) * OPERATION_BYTES);
     this.rowStride = 4 * columns;
     this.encodedStride = columns / SPAN_COLUMNS * RECORD_BYTES;
     const rowsOf = (count: number) => ({
@@ -161,12 +205,12 @@ export class Scratch {
     const own = Array.from({ length: threads }, () => rowsOf(REDUNDANT_TOKENS * used));
     this.own = { ...own[0]!, thread: threads > 1 ? own[1]!.row - own[0]!.row : 0 };
     this.angles = new Map(
-      [...new Set(layers.map(({ mixer }) => mixer.rope))].map((rope) => {
+      [...new Set(attentions.map(({ rope }) => rope))].map((rope) => {
         const table = () => words(tokens * rope.dims / 2);
         return [rope, { cos: table(), sin: table() }];
       }),
     );
-    const temperatures = layers.flatMap(({ mixer: { temperature } }) => temperature ?? []);
+    const temperatures = attentions.flatMap(({ temperature }) => temperature ?? []);
     this.temperatures = new Map([...new Set(temperatures)].map((own) => [own, words(tokens)]));
     this.bytes = layout.bytes - before;
   }

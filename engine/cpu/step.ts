@@ -1,12 +1,14 @@
 /** One step on the threads: what enters, the layers, and rows of logits. */
 
 import { unpackStripRow } from "../../kernels/wasm/unpack.ts";
+import { SEQUENCE } from "../../kernels/wasm/delta_net.ts";
 import { TOKEN } from "../../kernels/wasm/rope.ts";
 import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
 import { type RopeSpec, type RopeTable, ropeTable, temperatureAt } from "../model/rope.ts";
 import type { KernelTime, Timing } from "../run/runner.ts";
 import { expertProgram } from "./experts.ts";
-import { layerProgram, logitsProgram, type Model, type Segment, splitsOf } from "./layers.ts";
+import { layerProgram, logitsProgram, type Segment, splitsOf } from "./layers.ts";
+import type { Model } from "./model.ts";
 import type { OperationList, ProgramContext } from "./program.ts";
 import { LOGIT_ROWS } from "./scratch.ts";
 
@@ -16,6 +18,16 @@ export interface EnteringToken {
   readonly position: number;
   /** Which of the step's sequences it is of. */
   readonly sequence: number;
+}
+
+/** A sequence of a step, whose tokens enter one after the other. */
+export interface EnteringSequence {
+  readonly slot: number;
+  readonly start: number;
+  /** Tokens that enter. */
+  readonly count: number;
+  /** By group of layers. */
+  readonly blockTables: readonly (readonly number[])[];
 }
 
 /** A row of logits. */
@@ -75,22 +87,21 @@ export class Stepper {
   /**
    * Runs all layers over `tokens`; those of one sequence in order of their positions.
    *
-   * @param blockTables of each sequence, by group of layers
    * @param timing where times are noted, if they are wanted
    */
   async forward(
     tokens: readonly EnteringToken[],
-    blockTables: readonly (readonly (readonly number[])[])[],
+    sequences: readonly EnteringSequence[],
     timing?: StepTiming,
   ): Promise<void> {
     const started = performance.now();
-    this.#enter(tokens, blockTables);
+    this.#enter(tokens, sequences);
     if (timing) noteTime(timing, "embed", performance.now() - started);
     const few = tokens.length <= this.context.scratch.sizes.sequences;
     const longest = tokens.reduce((most, { position }) => Math.max(most, position + 1), 0);
     const splits = few ? splitsOf(longest) : 1;
     const apart = timing?.kind === "each";
-    const shape = { tokens: tokens.length, splits, apart };
+    const shape = { tokens: tokens.length, sequences: sequences.length, splits, apart };
     if (this.#program === undefined || this.#shape !== JSON.stringify(shape)) {
       this.#shape = JSON.stringify(shape);
       this.#program = layerProgram(this.context, this.model, shape);
@@ -168,7 +179,7 @@ export class Stepper {
 
   #enter(
     tokens: readonly EnteringToken[],
-    blockTables: readonly (readonly (readonly number[])[])[],
+    sequences: readonly EnteringSequence[],
   ): void {
     const { scratch, memory } = this.context;
     const { config: { embeddingScale }, weights } = this.model;
@@ -190,14 +201,23 @@ export class Stepper {
         memory.floats[table / 4 + t] = temperatureAt({ temperature }, position);
       }
       const { sizes, tableBlocks } = scratch;
-      blockTables[sequence]!.forEach((_, group) => {
+      sequences[sequence]!.blockTables.forEach((_, group) => {
         const meta = (scratch.tokens + (group * sizes.tokens + t) * TOKEN.bytes) / 4;
         memory.words[meta + TOKEN.position / 4] = position;
         memory.words[meta + TOKEN.table / 4] = 4 * sequence * tableBlocks;
       });
     });
-    blockTables.forEach((groups, sequence) =>
-      groups.forEach((table, group) => {
+    let first = 0;
+    for (const [i, { slot, start, count }] of sequences.entries()) {
+      const at = (scratch.sequences + i * SEQUENCE.bytes) / 4;
+      memory.words[at + SEQUENCE.first / 4] = first;
+      memory.words[at + SEQUENCE.count / 4] = count;
+      memory.words[at + SEQUENCE.slot / 4] = slot;
+      memory.words[at + SEQUENCE.fresh / 4] = start === 0 ? 1 : 0;
+      first += count;
+    }
+    sequences.forEach(({ blockTables }, sequence) =>
+      blockTables.forEach((table, group) => {
         const at = (group * scratch.sizes.sequences + sequence) * scratch.tableBlocks;
         // It may be longer than the longest sequence.
         memory.words.set(table.slice(0, scratch.tableBlocks), scratch.tables / 4 + at);

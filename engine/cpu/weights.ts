@@ -18,7 +18,15 @@ import type { StripMatrix } from "../../kernels/wasm/unpack.ts";
 import { ModelFormatError } from "../errors.ts";
 import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
-import type { ExpertsSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import type {
+  AttentionSpec,
+  DeltaNetSpec,
+  DenseSpec,
+  ExpertsSpec,
+  LayerSpec,
+  ModelConfig,
+} from "../model/config.ts";
+import { attentionsOf } from "../model/mixers.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
 import type { Layout } from "./memory.ts";
 import type { ThreadPool } from "./thread_pool.ts";
@@ -33,7 +41,16 @@ export interface Matrix extends StripMatrix {
 /** One layer; vectors are addresses, and 0 if the layer lacks one. */
 export interface LayerWeights {
   readonly attentionNorm: number;
+  readonly mixer: AttentionWeights | DeltaNetWeights;
+  readonly attentionPostNorm: number;
+  readonly ffnNorm: number;
+  readonly feedForward: DenseWeights | ExpertWeights;
+  readonly ffnPostNorm: number;
+}
+
+export interface AttentionWeights {
   readonly query: Matrix;
+  readonly queryGate: Matrix | undefined;
   readonly queryBias: number;
   readonly key: Matrix;
   readonly keyBias: number;
@@ -41,12 +58,21 @@ export interface LayerWeights {
   readonly valueBias: number;
   readonly queryNorm: number;
   readonly keyNorm: number;
-  readonly attentionOutput: Matrix;
-  readonly attentionOutputBias: number;
-  readonly attentionPostNorm: number;
-  readonly ffnNorm: number;
-  readonly feedForward: DenseWeights | ExpertWeights;
-  readonly ffnPostNorm: number;
+  readonly output: Matrix;
+  readonly outputBias: number;
+}
+
+export interface DeltaNetWeights {
+  readonly inputs: Matrix;
+  readonly gate: Matrix;
+  readonly step: Matrix;
+  readonly stepBias: number;
+  readonly decay: number;
+  readonly strength: Matrix;
+  /** [taps, channels]. */
+  readonly convolution: number;
+  readonly norm: number;
+  readonly output: Matrix;
 }
 
 export interface DenseWeights {
@@ -64,7 +90,11 @@ export interface ExpertWeights {
   readonly gates: readonly Matrix[];
   readonly ups: readonly Matrix[];
   readonly downs: readonly Matrix[];
+  readonly shared: SharedWeights | undefined;
 }
+
+/** The expert that every token passes. */
+type SharedWeights = Pick<DenseWeights, "gate" | "up" | "down"> & { readonly router: number };
 
 export interface ModelWeights {
   readonly embedding: Matrix;
@@ -82,7 +112,13 @@ const PIECE_BYTES = 4 * 2 ** 20;
 /** What is still to be read, into matrices one after the other or one vector. */
 type Pending =
   | { readonly tensor: TensorInfo; readonly matrices: readonly Matrix[] }
-  | { readonly tensor: TensorInfo; readonly vector: number; readonly scale: number };
+  | {
+    readonly tensor: TensorInfo;
+    readonly vector: number;
+    readonly scale: number;
+    /** What is read has rows of so many elements, and columns become rows; 1: as it is. */
+    readonly rowLength: number;
+  };
 
 /** Gives all weights their places, and reads them when there is memory. */
 export class WeightPlan {
@@ -97,11 +133,11 @@ export class WeightPlan {
   constructor(readonly file: ModelFile, readonly config: ModelConfig, readonly layout: Layout) {
     const embedding = this.#matrix(ggufName("embedding"));
     const once = (weight: ModelWeight) => ggufName(weight);
-    const factors = config.layers.some(({ mixer }) => mixer.rope.factors);
+    const factors = attentionsOf(config.layers).some(({ rope }) => rope.factors);
     this.weights = {
       embedding,
       layers: config.layers.map((layer, i) => this.#layer(layer, i)),
-      outputNorm: this.#vector(once("outputNorm"), config.logitScale),
+      outputNorm: this.#vector(once("outputNorm"), { scale: config.logitScale }),
       output: config.tiedOutput ? embedding : this.#matrix(once("output")),
       ropeFactors: factors ? this.#readVector(this.#find(once("ropeFactors"))) : undefined,
     };
@@ -117,11 +153,13 @@ export class WeightPlan {
     const size = ({ rows, columns }: Matrix) => rows * columns;
     const sum = (matrices: readonly Matrix[]) => matrices.reduce((all, m) => all + size(m), 0);
     const layers = this.weights.layers.map((layer, i) => {
-      const { query, key, value, attentionOutput, feedForward: f } = layer;
-      const attention = sum([query, key, value, attentionOutput]);
-      if (!("router" in f)) return attention + sum([f.gate, f.up, f.down]);
+      const { mixer, feedForward: f } = layer;
+      const mixing = sum(matricesOf(mixer));
+      if (!("router" in f)) return mixing + sum([f.gate, f.up, f.down]);
       const { used, count } = this.config.layers[i]!.feedForward as ExpertsSpec;
-      return attention + size(f.router) + sum([...f.gates, ...f.ups, ...f.downs]) * used / count;
+      const shared = f.shared ? sum([f.shared.gate, f.shared.up, f.shared.down]) : 0;
+      return mixing + size(f.router) + shared +
+        sum([...f.gates, ...f.ups, ...f.downs]) * used / count;
     });
     return layers.reduce((all, products) => all + products, size(this.weights.output));
   }
@@ -141,7 +179,8 @@ export class WeightPlan {
     for (const pending of this.#pending) {
       const { tensor } = pending;
       if ("vector" in pending) {
-        const vector = this.#readVector(tensor).map((value) => value * pending.scale);
+        const values = this.#readVector(tensor).map((value) => value * pending.scale);
+        const vector = transposed(values, pending.rowLength);
         pool.memory.floats.set(vector, pending.vector / 4);
       } else {
         const size = tensor.byteLength / pending.matrices.length;
@@ -206,35 +245,58 @@ export class WeightPlan {
     const stack = (weight: LayerWeight) => this.#stack(ggufName(weight, i));
     const vector = (weight: LayerWeight, present = true) =>
       present ? this.#vector(ggufName(weight, i)) : 0;
+    const attention = (
+      { bias, headNorm, gated, outputBias = false }: AttentionSpec,
+    ): AttentionWeights => ({
+      query: matrix("query"),
+      queryGate: gated ? matrix("queryGate") : undefined,
+      queryBias: vector("queryBias", bias),
+      key: matrix("key"),
+      keyBias: vector("keyBias", bias),
+      value: matrix("value"),
+      valueBias: vector("valueBias", bias),
+      queryNorm: vector("queryNorm", headNorm),
+      keyNorm: vector("keyNorm", headNorm),
+      output: matrix("attentionOutput"),
+      outputBias: vector("attentionOutputBias", outputBias),
+    });
+    const deltaNet = ({ taps }: DeltaNetSpec): DeltaNetWeights => ({
+      inputs: matrix("deltaInputs"),
+      gate: matrix("deltaGate"),
+      step: matrix("deltaStep"),
+      stepBias: vector("deltaStepBias"),
+      decay: vector("deltaDecay"),
+      strength: matrix("deltaStrength"),
+      convolution: this.#vector(ggufName("convolution", i), { rowLength: taps }),
+      norm: vector("deltaNorm"),
+      output: matrix("deltaOutput"),
+    });
+    const dense = ({ bias = false }: DenseSpec): DenseWeights => ({
+      gate: matrix("gate"),
+      gateBias: vector("gateBias", bias),
+      up: matrix("up"),
+      upBias: vector("upBias", bias),
+      down: matrix("down"),
+      downBias: vector("downBias", bias),
+    });
+    const experts = ({ shared }: ExpertsSpec): ExpertWeights => ({
+      router: matrix("router"),
+      gates: stack("expertGates"),
+      ups: stack("expertUps"),
+      downs: stack("expertDowns"),
+      shared: shared && {
+        router: vector("sharedRouter"),
+        gate: matrix("sharedGate"),
+        up: matrix("sharedUp"),
+        down: matrix("sharedDown"),
+      },
+    });
     return {
       attentionNorm: vector("attentionNorm"),
-      query: matrix("query"),
-      queryBias: vector("queryBias", mixer.bias),
-      key: matrix("key"),
-      keyBias: vector("keyBias", mixer.bias),
-      value: matrix("value"),
-      valueBias: vector("valueBias", mixer.bias),
-      queryNorm: vector("queryNorm", mixer.headNorm),
-      keyNorm: vector("keyNorm", mixer.headNorm),
-      attentionOutput: matrix("attentionOutput"),
-      attentionOutputBias: vector("attentionOutputBias", mixer.outputBias === true),
+      mixer: mixer.kind === "delta-net" ? deltaNet(mixer) : attention(mixer),
       attentionPostNorm: vector("attentionPostNorm", postNorms),
       ffnNorm: vector("ffnNorm"),
-      feedForward: feedForward.kind === "experts"
-        ? {
-          router: matrix("router"),
-          gates: stack("expertGates"),
-          ups: stack("expertUps"),
-          downs: stack("expertDowns"),
-        }
-        : {
-          gate: matrix("gate"),
-          gateBias: vector("gateBias", feedForward.bias === true),
-          up: matrix("up"),
-          upBias: vector("upBias", feedForward.bias === true),
-          down: matrix("down"),
-          downBias: vector("downBias", feedForward.bias === true),
-        },
+      feedForward: feedForward.kind === "experts" ? experts(feedForward) : dense(feedForward),
       ffnPostNorm: vector("ffnPostNorm", postNorms),
     };
   }
@@ -268,12 +330,11 @@ export class WeightPlan {
   }
 
   /** Filled up with zeros to whole spans. */
-  #vector(name: string, scale = 1): number {
+  #vector(name: string, { scale = 1, rowLength = 1 } = {}): number {
     const tensor = this.#find(name);
-    const vector = this.layout.allocate(
-      4 * Math.ceil(tensor.shape[0]! / SPAN_COLUMNS) * SPAN_COLUMNS,
-    );
-    this.#pending.push({ tensor, vector, scale });
+    const count = tensor.shape.reduce((a, b) => a * b);
+    const vector = this.layout.allocate(4 * Math.ceil(count / SPAN_COLUMNS) * SPAN_COLUMNS);
+    this.#pending.push({ tensor, vector, scale, rowLength });
     return vector;
   }
 
@@ -281,7 +342,7 @@ export class WeightPlan {
     const bytes = new Uint8Array(tensor.byteLength);
     this.file.read(tensor, 0, bytes);
     assertFinite(this.file, tensor, { bytes });
-    const vector = new Float32Array(tensor.shape[0]!);
+    const vector = new Float32Array(tensor.shape.reduce((a, b) => a * b));
     dequantize(tensor.type, bytes, vector);
     return vector;
   }
@@ -293,4 +354,19 @@ export class WeightPlan {
     }
     return tensor;
   }
+}
+
+/** The matrices that a token is multiplied with. */
+function matricesOf(mixer: AttentionWeights | DeltaNetWeights): Matrix[] {
+  if ("inputs" in mixer) {
+    return [mixer.inputs, mixer.gate, mixer.step, mixer.strength, mixer.output];
+  }
+  const { query, queryGate, key, value, output } = mixer;
+  return [query, ...(queryGate ? [queryGate] : []), key, value, output];
+}
+
+/** A matrix of rows of so many elements by columns. */
+function transposed(values: Float32Array, rowLength: number): Float32Array {
+  const rows = values.length / rowLength;
+  return values.map((_, i) => values[i % rows * rowLength + Math.floor(i / rows)]!);
 }

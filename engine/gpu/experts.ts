@@ -6,8 +6,9 @@
 import { groupSlotsSpec } from "../../kernels/expert_specs.ts";
 import { slotsTogether } from "../../kernels/tuning.ts";
 import type { ExpertsSpec } from "../model/config.ts";
+import { addShared } from "./gates.ts";
 import type { Operation } from "./operation.ts";
-import type { LayerContext, OperationBuilder } from "./operations.ts";
+import type { LayerContext, OperationBuilder, Product } from "./operations.ts";
 
 /**
  * The operations of one layer, from the residual stream to the residual stream.
@@ -34,6 +35,10 @@ export function expertFeedForward(
     experts: { ...experts, perSlot: false },
   };
   return [
+    // Before anything is added to what it reads.
+    ...spec.shared
+      ? sharedExpert({ build, weights, name }, spec.shared.width, { ...input, activation })
+      : [],
     ...build.matmul(router, { ...input, y: logits, stride: count }),
     build.topK(spec, scratch!),
     groupSlots(build, experts),
@@ -54,6 +59,31 @@ export function expertFeedForward(
       build.combine(slots, scratch!, { y: branch!, add: false }),
       build.normAdd(branch!, weights.vector(name(postNorm))),
     ],
+    ...spec.shared ? [addShared(build, scratch!.shared!)] : [],
+  ];
+}
+
+/** What the shared expert gives, and its weight. */
+function sharedExpert(
+  { build, weights, name }: LayerContext,
+  width: number,
+  input: Omit<Product, "y" | "stride">,
+): Operation[] {
+  const { scratch: { experts }, context: { dim } } = build;
+  const { logits, gated, part } = experts!.shared!;
+  const [gate, up] = [name("sharedGate"), name("sharedUp")];
+  const gating = { ...input, y: gated, stride: width };
+  return [
+    ...build.matmul(weights.matrix(name("sharedRouter")), { ...input, y: logits, stride: 1 }),
+    ...weights.type(gate) === weights.type(up)
+      ? build.matmul(weights.gateUp(gate, up), { ...gating, gate: "both" })
+      : [
+        ...build.matmul(weights.matrix(gate), gating),
+        ...build.matmul(weights.matrix(up), { ...gating, gate: "ups" }),
+      ],
+    ...build.matmul(weights.matrix(name("sharedDown")), {
+      ...{ x: gated, y: part, stride: dim, over: "tokens" },
+    }),
   ];
 }
 

@@ -2,7 +2,7 @@
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import { KV_BYTES, type KvTable, type KvType } from "../../kernels/specs.ts";
-import type { ModelConfig } from "../model/config.ts";
+import type { AttentionSpec, ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import type { BlockCopy } from "../run/runner.ts";
 import { DeviceError } from "../errors.ts";
@@ -26,8 +26,8 @@ interface Layer extends LayerCache {
 
 /** The caches of all layers; those of one group have the same blocks. */
 export class KvCache {
-  /** By layer. */
-  readonly layers: readonly LayerCache[];
+  /** By layer; of those without attention, none. */
+  readonly layers: readonly (LayerCache | undefined)[];
   readonly #groups: readonly (readonly Layer[])[];
   readonly #blocks: number[];
   #staging: GPUBuffer | undefined;
@@ -42,7 +42,7 @@ export class KvCache {
     const groups = kvGroups(config);
     this.#groups = groups.map((group, index) =>
       group.layers.map((layer) => {
-        const { kvHeads, headDim } = config.layers[layer]!.mixer;
+        const { kvHeads, headDim } = config.layers[layer]!.mixer as AttentionSpec;
         const blockBytes = BLOCK_TOKENS * kvHeads * headDim * KV_BYTES[kv];
         const bytes = blocks[index]! * blockBytes;
         return layers[layer] = {

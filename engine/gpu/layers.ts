@@ -8,13 +8,16 @@ import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../model/
 import { type RopeSpec, ropeTable } from "../model/rope.ts";
 import { ggufName, type LayerWeight } from "../model/weight_names.ts";
 import { bufferOf, withMemoryCheck } from "./buffers.ts";
+import { deltaNet } from "./delta_net.ts";
 import { expertFeedForward } from "./experts.ts";
+import { headGate } from "./gates.ts";
 import { KvCache, type LayerCache } from "./kv_cache.ts";
 import type { DeviceMatrix } from "./matrix.ts";
 import type { Operation } from "./operation.ts";
 import { type LayerContext, OperationBuilder } from "./operations.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { Scratch } from "./scratch.ts";
+import { createStates, type LayerStates } from "./state_cache.ts";
 import { Weights } from "./weights.ts";
 
 /** A model on the device: its operations in order, and the cache that they write. */
@@ -32,6 +35,8 @@ export interface LayersOptions {
   readonly kv: KvType;
   /** Blocks of the KV cache, by group of layers (model/kv_groups.ts). */
   readonly blocks: readonly number[];
+  /** Sequences that may run at once, each with a state in recurrent layers. */
+  readonly maxSequences: number;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: ((bytes: number) => void) | undefined;
 }
@@ -56,8 +61,9 @@ export async function loadLayers(
   const weights = new Weights(gpu, file, { tile: tuning.tile, progress });
   const model = await withMemoryCheck(gpu, `the weights of ${config.name}`, () => {
     const cache = new KvCache(gpu, config, options);
+    const states = createStates(gpu, config, options.maxSequences);
     const upload = () => weights.upload();
-    return { operations: layOut(build, weights, { config, cache }), cache, upload };
+    return { operations: layOut(build, weights, { config, cache, states }), cache, upload };
   });
   await withMemoryCheck(gpu, `the upload of ${config.name}`, () => weights.upload());
   return model;
@@ -67,7 +73,11 @@ export async function loadLayers(
 function layOut(
   build: OperationBuilder,
   weights: Weights,
-  { config, cache }: { readonly config: ModelConfig; readonly cache: KvCache },
+  { config, cache, states }: {
+    readonly config: ModelConfig;
+    readonly cache: KvCache;
+    readonly states: readonly (LayerStates | undefined)[];
+  },
 ): Operation[] {
   const { hidden, logits } = build.scratch;
   const embedding = weights.matrix(ggufName("embedding"));
@@ -75,13 +85,16 @@ function layOut(
   const angles = new Map<RopeSpec, GPUBuffer>();
   for (const [layer, spec] of config.layers.entries()) {
     const context = { build, weights, name: (weight: LayerWeight) => ggufName(weight, layer) };
-    const { rope } = spec.mixer;
-    if (!angles.has(rope)) angles.set(rope, ropeAngles(weights, rope, config.contextLength));
-    const place = { cache: cache.layers[layer]!, angles: angles.get(rope)! };
-    operations.push(
-      ...attention(context, spec, place),
-      ...feedForward(context, spec),
-    );
+    const { mixer } = spec;
+    if (mixer.kind === "delta-net") {
+      operations.push(...deltaNet(context, mixer, states[layer]!));
+    } else {
+      const { rope } = mixer;
+      if (!angles.has(rope)) angles.set(rope, ropeAngles(weights, rope, config.contextLength));
+      const place = { cache: cache.layers[layer]!, angles: angles.get(rope)! };
+      operations.push(...attention(context, mixer, place));
+    }
+    operations.push(...mixerOutput(context, spec), ...feedForward(context, spec));
   }
   const head = config.tiedOutput ? embedding : weights.matrix(ggufName("output"));
   operations.push(
@@ -96,13 +109,14 @@ function layOut(
   return operations;
 }
 
+// From the residual stream to `attended`.
 function attention(
   context: LayerContext,
-  { mixer, postNorms }: LayerSpec,
+  mixer: AttentionSpec,
   { cache, angles }: { readonly cache: LayerCache; readonly angles: GPUBuffer },
 ): Operation[] {
   const { build, weights, name } = context;
-  const { hidden, qkv, attended } = build.scratch;
+  const { hidden, qkv, gates } = build.scratch;
   const norm = weights.vector(name("attentionNorm"));
   const stride = (mixer.heads + 2 * mixer.kvHeads) * mixer.headDim;
   const operations = projections(context, mixer).flatMap(({ matrix, offset, bias }) =>
@@ -113,13 +127,26 @@ function attention(
     operations.push(build.headNorm(mixer, queryNorm, weights.vector(name("keyNorm"))));
   }
   operations.push(build.ropeAppend(mixer, cache, angles), ...build.attention(mixer, cache));
-  const output = weights.matrix(name("attentionOutput"));
-  operations.push(...addProduct(context, output, {
-    x: attended,
-    bias: mixer.outputBias ? weights.vector(name("attentionOutputBias")) : undefined,
-    postNorm: postNorms ? "attentionPostNorm" : undefined,
-  }));
+  if (mixer.gated) {
+    const width = mixer.heads * mixer.headDim;
+    const gate = weights.matrix(name("queryGate"));
+    operations.push(
+      ...build.matmul(gate, { x: hidden, norm, y: gates!, stride: width, over: "tokens" }),
+      headGate(build, width),
+    );
+  }
   return operations;
+}
+
+function mixerOutput(context: LayerContext, { mixer, postNorms }: LayerSpec): Operation[] {
+  const { build, weights, name } = context;
+  const output = name(mixer.kind === "delta-net" ? "deltaOutput" : "attentionOutput");
+  const hasBias = mixer.kind === "attention" && mixer.outputBias;
+  return addProduct(context, weights.matrix(output), {
+    x: build.scratch.attended,
+    bias: hasBias ? weights.vector(name("attentionOutputBias")) : undefined,
+    postNorm: postNorms ? "attentionPostNorm" : undefined,
+  });
 }
 
 function feedForward(context: LayerContext, { feedForward, postNorms }: LayerSpec): Operation[] {
@@ -225,11 +252,14 @@ function checkDimensions({ dim, layers }: ModelConfig, file: ModelFile, { tile }
   for (const { mixer, feedForward } of layers) {
     // Matrix products read rows in groups of 32, attention heads by eights; experts start a tile.
     const start = feedForward.kind === "experts" ? Math.max(32, 4 * tile) : 32;
+    const [heads, headDim] = mixer.kind === "delta-net"
+      ? [mixer.valueHeads, mixer.valueDim]
+      : [mixer.heads, mixer.headDim];
     const checks = [
       ["embedding length", dim, start],
       ["feed-forward length", feedForward.width, start],
-      ["length of all heads", mixer.heads * mixer.headDim, 32],
-      ["head size", mixer.headDim, 8],
+      ["length of all heads", heads * headDim, 32],
+      ["head size", headDim, 8],
     ] as const;
     for (const [what, size, multiple] of checks) {
       if (size % multiple === 0) continue;

@@ -6,14 +6,14 @@ import type { Dispatch } from "./pass.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { Scratch } from "./scratch.ts";
 
-/** What an operation runs over: the step's tokens, or its rows of logits. */
-export type Over = "tokens" | "logits";
+/** What an operation runs over: the step's tokens, its sequences, or its rows of logits. */
+export type Over = "tokens" | "sequences" | "logits";
 
 /** One dispatch of the model, its grid left open until the step's size is known. */
 export interface Operation {
   readonly over: Over;
   /**
-   * The dispatch for `count` (≥ 1) tokens or rows.
+   * The dispatch for `count` (≥ 1) tokens, sequences or rows.
    *
    * @param attentionParts as StepCounts has it; attention alone looks at it
    */

@@ -33,7 +33,7 @@ export interface Product {
   /** Floats per token in y, and where the matrix's rows start within them. */
   readonly stride: number;
   readonly offset?: number;
-  readonly over: Over;
+  readonly over: Exclude<Over, "sequences">;
   /** Adds to `y` instead of overwriting it. */
   readonly accumulate?: boolean;
   readonly bias?: GPUBuffer | undefined;
@@ -81,7 +81,7 @@ export class OperationBuilder {
     const { hidden, last, metadata } = this.scratch;
     const spec = embedSpec({ type: matrix.type, scale, tile, lanes });
     return matrix.parts.map((part) =>
-      this.#fixed(spec, {
+      this.fixed(spec, {
         buffers: {
           0: part.quants,
           1: part.scales,
@@ -175,7 +175,7 @@ export class OperationBuilder {
   normAdd(x: GPUBuffer, weight: GPUBuffer): Operation {
     const { dim, rmsEpsilon: epsilon } = this.context;
     const spec = normAddSpec({ dim, epsilon, lanes: this.tuning.elementLanes });
-    return this.#fixed(spec, {
+    return this.fixed(spec, {
       buffers: { 0: x, 1: weight, 2: this.scratch.hidden },
       grid: (tokens) => [tokens, 1],
     });
@@ -187,7 +187,7 @@ export class OperationBuilder {
     { logits, routes }: Pick<ExpertScratch, "logits" | "routes">,
   ): Operation {
     const lanes = this.tuning.elementLanes;
-    return this.#fixed(topKSpec({ experts: count, slots: used, normalized, lanes }), {
+    return this.fixed(topKSpec({ experts: count, slots: used, normalized, lanes }), {
       buffers: { 0: logits, 1: routes },
       grid: (tokens) => [tokens, 1],
     });
@@ -201,7 +201,7 @@ export class OperationBuilder {
   ): Operation {
     const { dim } = this.context;
     const lanes = this.tuning.elementLanes;
-    return this.#fixed(combineSpec({ dim, slots, add, lanes }), {
+    return this.fixed(combineSpec({ dim, slots, add, lanes }), {
       buffers: { 0: routes, 1: parts, 2: y },
       grid: (tokens) => [Math.ceil(dim / 4 / lanes), tokens],
     });
@@ -211,7 +211,7 @@ export class OperationBuilder {
   headNorm(heads: HeadShape, queryWeight: GPUBuffer, keyWeight: GPUBuffer): Operation {
     const { elementLanes: lanes } = this.tuning;
     const spec = headNormSpec({ ...sizesOf(heads), epsilon: this.context.rmsEpsilon, lanes });
-    return this.#fixed(spec, {
+    return this.fixed(spec, {
       buffers: { 0: this.scratch.qkv, 1: queryWeight, 2: keyWeight },
       grid: (count) => [Math.ceil((heads.heads + heads.kvHeads) / lanes), count],
     });
@@ -265,11 +265,13 @@ export class OperationBuilder {
     });
   }
 
-  #fixed(
+  /** A kernel whose buffers and grid depend on nothing else. */
+  fixed(
     spec: KernelSpec,
-    { buffers, grid }: {
+    { buffers, grid, over = "tokens" }: {
       readonly buffers: Readonly<Record<number, GPUBuffer | undefined>>;
       readonly grid: (count: number) => readonly [number, number];
+      readonly over?: Over;
     },
   ): Operation {
     const present: Record<number, GPUBuffer> = {};
@@ -278,7 +280,7 @@ export class OperationBuilder {
     }
     const pipeline = this.pipelines.get(spec);
     const group = this.pipelines.bind(pipeline, present);
-    return { over: "tokens", at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
+    return { over, at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
   }
 }
 

@@ -12,6 +12,7 @@ import { Readback } from "./readback.ts";
 import { createScratch, type Scratch, type ScratchSizes } from "./scratch.ts";
 import type { LayerSpec, ModelConfig } from "../model/config.ts";
 import { atContext } from "../model/at_context.ts";
+import { attentionsOf, channelsOf, deltaNetsOf } from "../model/mixers.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { type DeviceModel, loadLayers } from "./layers.ts";
 import { checkBatch } from "../run/check_batch.ts";
@@ -28,6 +29,7 @@ import {
   type RunnerLimits,
   type StepOutput,
 } from "../run/runner.ts";
+import { StatePositions } from "../run/state_positions.ts";
 import { type SamplingKernels, samplingKernels } from "./sampling.ts";
 import {
   logitRows,
@@ -62,6 +64,7 @@ export class GpuRunner implements ModelRunner {
   readonly #sizes: ScratchSizes;
   readonly #limits: Omit<RunnerLimits, "blocks">;
   readonly #sampling: SamplingKernels;
+  readonly #states: StatePositions;
   readonly #uploader: Uploader;
   readonly #words: Uint32Array<ArrayBuffer>;
   /**
@@ -93,6 +96,7 @@ export class GpuRunner implements ModelRunner {
     this.#model = model;
     this.device = { kind: "gpu", description: gpu.description, driver: gpu.driver };
     this.#limits = limits;
+    this.#states = new StatePositions(config);
     this.#uploader = new Uploader(gpu);
     this.#words = new Uint32Array(pipelines.stepBytes / 4);
     this.#sampling = samplingKernels(pipelines, { tuning, scratch, vocabulary: config.vocabSize });
@@ -138,7 +142,7 @@ export class GpuRunner implements ModelRunner {
       "the buffers of a step",
       () => createScratch(gpu, sizes),
     );
-    const layers = { tuning, scratch, kv, blocks, progress };
+    const layers = { tuning, scratch, kv, blocks, maxSequences, progress };
     const model = await withMemoryCheck(
       gpu,
       `the weights of ${config.name}`,
@@ -157,6 +161,7 @@ export class GpuRunner implements ModelRunner {
     if (this.gpu.failure) throw this.gpu.failure;
     const steps = batch.steps ?? 1;
     this.#check(batch);
+    this.#states.enter(batch);
     const { maxSequences } = this.#limits;
     const sort = outputSorter(batch, this.config, maxSequences);
     // It reads the metadata that is written now.
@@ -180,7 +185,7 @@ export class GpuRunner implements ModelRunner {
       const offset = step * this.pipelines.stepBytes;
       this.#uploader.write(scratch.metadata, offset, this.#words.subarray(0, counts.words));
       for (const operation of this.#model.operations) {
-        const count = operation.over === "tokens" ? counts.tokens : counts.logits;
+        const count = counts[operation.over];
         if (count > 0) record(operation.at(count, counts.attentionParts), offset);
       }
       // Before biases and penalties change them. A chain of steps returns none.
@@ -263,11 +268,10 @@ export class GpuRunner implements ModelRunner {
     kind: "prompt" | "decode" | "draw",
   ): Pick<Dispatch, "pipeline" | "workgroups">[] {
     const rows = kind === "prompt" ? 1 : count;
+    const counts = { tokens: count, sequences: rows, logits: rows };
     const { logit_adjust, sample_chunks, sample_keep, sample_pick } = this.#sampling;
     return [
-      ...this.#model.operations.map(({ over, at }) =>
-        at(over === "tokens" ? count : rows, kind === "prompt" ? 0 : 1)
-      ),
+      ...this.#model.operations.map(({ over, at }) => at(counts[over], kind === "prompt" ? 0 : 1)),
       ...(kind === "draw" ? [logit_adjust(rows)] : []),
       sample_chunks(rows),
       ...(kind === "draw" ? [sample_keep(rows)] : []),
@@ -327,23 +331,45 @@ function scratchSizes(
   { dim, vocabSize, layers }: ModelConfig,
 ): Pick<
   ScratchSizes,
-  "dim" | "vocabSize" | "qkvDim" | "queryDim" | "heads" | "gatedDim" | "branch" | "experts"
+  | "dim"
+  | "vocabSize"
+  | "qkvDim"
+  | "queryDim"
+  | "heads"
+  | "gatesDim"
+  | "stepsDim"
+  | "gatedDim"
+  | "branch"
+  | "experts"
 > {
   const widest = (width: (layer: LayerSpec) => number) => Math.max(...layers.map(width));
+  const attentions = attentionsOf(layers);
+  const deltaNets = deltaNetsOf(layers);
+  const values = deltaNets.map((m) => m.valueHeads * m.valueDim);
   const routed = layers.flatMap(({ feedForward }) =>
     feedForward.kind === "experts" ? [feedForward] : []
   );
   return {
     dim,
     vocabSize,
-    qkvDim: widest(({ mixer: m }) => (m.heads + 2 * m.kvHeads) * m.headDim),
-    queryDim: widest(({ mixer: m }) => m.heads * m.headDim),
-    heads: widest(({ mixer: m }) => m.heads),
+    qkvDim: Math.max(
+      ...attentions.map((m) => (m.heads + 2 * m.kvHeads) * m.headDim),
+      ...deltaNets.map(channelsOf),
+    ),
+    queryDim: Math.max(...attentions.map((m) => m.heads * m.headDim), ...values),
+    heads: Math.max(...attentions.map((m) => m.heads)),
+    gatesDim: Math.max(
+      0,
+      ...attentions.map((m) => m.gated ? m.heads * m.headDim : 0),
+      ...values,
+    ),
+    stepsDim: Math.max(0, ...deltaNets.map((m) => 2 * m.valueHeads)),
     gatedDim: widest(({ feedForward: f }) => f.kind === "experts" ? f.used * f.width : f.width),
     branch: layers.some(({ postNorms }) => postNorms),
     experts: routed.length === 0 ? undefined : {
       count: Math.max(...routed.map(({ count }) => count)),
       used: Math.max(...routed.map(({ used }) => used)),
+      shared: Math.max(...routed.map(({ shared }) => shared?.width ?? 0)),
     },
   };
 }

@@ -21,24 +21,36 @@ export interface ScratchSizes {
   readonly heads: number;
   /** Workgroups that share a token's positions, of all tokens together; 0: never more than one. */
   readonly attentionParts: number;
+  /** Gates of heads, and two numbers of each head with a state; 0: no layer has them. */
+  readonly gatesDim: number;
+  readonly stepsDim: number;
   /** What feed-forward networks have between gate and down, of all of a token's experts together. */
   readonly gatedDim: number;
   /** Some layers normalize a branch before it joins the residual stream. */
   readonly branch: boolean;
   readonly vocabSize: number;
   readonly sampleChunks: number;
-  readonly experts?: { readonly count: number; readonly used: number } | undefined;
+  readonly experts?: {
+    readonly count: number;
+    readonly used: number;
+    /** Rows of the gate of a shared expert; 0: none. */
+    readonly shared: number;
+  } | undefined;
 }
 
 /** Activations of one step and the state of each slot. */
 export interface Scratch {
   /** The residual stream, [tokens, dim]. */
   readonly hidden: GPUBuffer;
-  /** [tokens, heads + 2·kvHeads, headDim]. */
+  /** [tokens, heads + 2·kvHeads, headDim], or the channels of a gated delta net. */
   readonly qkv: GPUBuffer;
   /** Rotated queries, and what attention makes of them, [tokens, heads, headDim]. */
   readonly queries: GPUBuffer;
   readonly attended: GPUBuffer;
+  /** Of attention's heads, or those of a gated delta net. */
+  readonly gates: GPUBuffer | undefined;
+  /** Steps and strengths of the delta rule, [tokens, 2, valueHeads]. */
+  readonly steps: GPUBuffer | undefined;
   /** What workgroups that share a token's positions found: attention_keys.wgsl. */
   readonly attentionParts: GPUBuffer;
   readonly attentionWeights: GPUBuffer;
@@ -74,6 +86,17 @@ export interface ExpertScratch {
   readonly entries: GPUBuffer;
   /** What each expert adds, [tokens, slots, dim]. */
   readonly parts: GPUBuffer;
+  readonly shared: SharedScratch | undefined;
+}
+
+/** What a shared expert needs. */
+export interface SharedScratch {
+  /** Its router's, [tokens]. */
+  readonly logits: GPUBuffer;
+  /** act(gate)·up, [tokens, width]. */
+  readonly gated: GPUBuffer;
+  /** What it adds, [tokens, dim]. */
+  readonly part: GPUBuffer;
 }
 
 /** Makes the scratch buffers; their bytes count as "scratch". */
@@ -86,6 +109,8 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     qkv: make("qkv", s.tokens * s.qkvDim),
     queries: make("queries", s.tokens * s.queryDim),
     attended: make("attended", s.tokens * s.queryDim),
+    gates: s.gatesDim > 0 ? make("gates of heads", s.tokens * s.gatesDim) : undefined,
+    steps: s.stepsDim > 0 ? make("steps of states", s.tokens * s.stepsDim) : undefined,
     attentionParts: make("attention parts", s.attentionParts * s.queryDim),
     attentionWeights: make("attention weights", s.attentionParts * s.heads * 2),
     branch: s.branch ? make("branch", s.tokens * s.dim) : undefined,
@@ -95,6 +120,11 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
       routes: make("routes", s.tokens * experts.used * 2),
       entries: make("routes by expert", 2 + s.tokens * experts.used * 4),
       parts: make("experts' parts", s.tokens * experts.used * s.dim),
+      shared: experts.shared === 0 ? undefined : {
+        logits: make("shared router logits", s.tokens),
+        gated: make("shared gated", s.tokens * experts.shared),
+        part: make("shared expert's part", s.tokens * s.dim),
+      },
     },
     logits: make("logits", s.logitRows * s.vocabSize),
     chunks: make("sample chunks", s.sequences * s.sampleChunks * 4),

@@ -14,6 +14,7 @@ const FEEDBACK = 0xffffffff;
 const HEADER_WORDS = 8;
 const TOKEN_WORDS = 4;
 const SAMPLER_WORDS = 16;
+const SEQUENCE_WORDS = 4;
 
 /** Upper bounds of what one step holds. */
 export interface StepLimits {
@@ -27,6 +28,7 @@ export interface StepLimits {
 /** What the dispatches of a step run over. */
 export interface StepCounts {
   readonly tokens: number;
+  readonly sequences: number;
   readonly logits: number;
   readonly samples: number;
   /**
@@ -54,11 +56,11 @@ export function attentionPartsFor(tokens: number, positions: number): number {
 /** 32-bit words that a step within `limits` needs at most. */
 export function stepWords(limits: StepLimits): number {
   return HEADER_WORDS + limits.tokens * TOKEN_WORDS + limits.logitRows +
-    limits.sequences * (SAMPLER_WORDS + limits.tableBlocks + MOST_BIASES * 2);
+    limits.sequences * (SEQUENCE_WORDS + SAMPLER_WORDS + limits.tableBlocks + MOST_BIASES * 2);
 }
 
 /**
- * Writes step `step` of a batch: the tokens that enter, which of them get logits, how each row is
+ * Writes step `step` of a batch: the tokens that enter and their sequences, which of them get logits, how each row is
  * sampled, and the block tables: a sequence's, one for each group of layers, alternate entry by entry.
  *
  * @param words receives the metadata, from its start on
@@ -72,17 +74,23 @@ export function writeStep(
   const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
   const { sequences } = batch;
   const tokens = sequences.reduce((sum, s) => sum + (s.tokens?.length ?? 1), 0);
-  const rowsOffset = HEADER_WORDS + tokens * TOKEN_WORDS;
+  const sequencesOffset = HEADER_WORDS + tokens * TOKEN_WORDS;
+  const rowsOffset = sequencesOffset + sequences.length * SEQUENCE_WORDS;
   const rows = logitRows(sequences);
   const samplersOffset = rowsOffset + rows.length;
   const sampled = sequences.filter((s) => s.sampling !== undefined);
   let at = samplersOffset + sampled.length * SAMPLER_WORDS;
 
   let token = HEADER_WORDS;
+  let sequence = sequencesOffset;
   for (const { slot, start, tokens, blockTables } of sequences) {
     const last = start + step + (tokens?.length ?? 1) - 1;
     const used = Math.floor(last / BLOCK_TOKENS) + 1;
     const groups = blockTables.length;
+    words[sequence++] = (token - HEADER_WORDS) / TOKEN_WORDS;
+    words[sequence++] = tokens?.length ?? 1;
+    words[sequence++] = slot;
+    words[sequence++] = start + step;
     for (const [group, table] of blockTables.entries()) {
       for (let i = 0; i < used; i++) words[at + i * groups + group] = table[i]!;
     }
@@ -134,8 +142,10 @@ export function writeStep(
   );
   const attentionParts = tokens > sequences.length ? 0 : attentionPartsFor(tokens, longest);
   words[6] = Math.max(1, attentionParts);
+  words[7] = sequencesOffset;
   return {
     tokens,
+    sequences: sequences.length,
     logits: rows.length,
     samples: sampled.length,
     attentionParts,

@@ -21,7 +21,9 @@ export function atContext(config: ModelConfig, contextLength: number): ModelConf
     ...config,
     contextLength,
     layers: config.layers.map((layer) => {
-      return { ...layer, mixer: { ...layer.mixer, rope: ropeOf(layer.mixer.rope) } };
+      const { mixer } = layer;
+      if (mixer.kind === "delta-net") return layer;
+      return { ...layer, mixer: { ...mixer, rope: ropeOf(mixer.rope) } };
     }),
   };
 }

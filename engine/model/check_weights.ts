@@ -16,12 +16,15 @@ import { expectedWeights } from "./expected_weights.ts";
 export function checkWeights(
   metadata: MetadataReader,
   config: ModelConfig,
-  { naming, ignored }: { readonly naming: "gguf" | "hf"; readonly ignored: RegExp },
+  { naming, ignored }: {
+    readonly naming: "gguf" | "hf";
+    readonly ignored: (name: string) => boolean;
+  },
 ): void {
   const { tensors } = metadata.file;
   const expected = new Set<string>();
   for (const weight of expectedWeights(config)) {
-    const name = naming === "gguf" ? weight.name : weight.hf;
+    const name = naming === "gguf" ? weight.gguf : weight.hf;
     const { shape } = weight;
     expected.add(name);
     const tensor = tensors.get(name);
@@ -44,7 +47,7 @@ export function checkWeights(
     }
   }
   for (const name of tensors.keys()) {
-    if (!expected.has(name) && !ignored.test(name)) {
+    if (!expected.has(name) && !ignored(name)) {
       throw metadata.unsupported(
         `tensor ${quote(name)} is not one of ${config.architecture} as tvllm runs it, ` +
           `and to leave it out would give wrong answers; get another model`,

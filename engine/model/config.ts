@@ -29,10 +29,34 @@ export interface AttentionSpec {
   readonly bias: boolean;
   /** A bias is added to what the heads give together; absent: none. */
   readonly outputBias?: boolean;
+  /** What the heads give is multiplied by sigmoid(gate · x) before it is projected back. */
+  readonly gated?: boolean;
 }
 
-/** How a layer mixes tokens. A recurrent kind would be another member, with a state of its own. */
-export type MixerSpec = AttentionSpec;
+/**
+ * The gated delta rule (arXiv:2412.06464): each head of values has a matrix S [valueDim, keyDim] as
+ * its state, which a token changes to decay · S + strength · (v − decay · S · k) kᵀ, and gives S · q.
+ * Queries, keys and values first pass a convolution over the last tokens and silu.
+ */
+export interface DeltaNetSpec {
+  /** Tells it from other mixers. */
+  readonly kind: "delta-net";
+  /** Heads of the queries and keys. */
+  readonly keyHeads: number;
+  /** Heads of the values; a multiple of `keyHeads`. */
+  readonly valueHeads: number;
+  /** Width of a head of queries and keys; a multiple of 4, as `valueDim`. */
+  readonly keyDim: number;
+  /** Width of a head of values. */
+  readonly valueDim: number;
+  /** Tokens that the convolution sees, its own included. */
+  readonly taps: number;
+  /** Head h of the values has that of keys h mod keyHeads, rather than floor(h · keyHeads / valueHeads). */
+  readonly tiled: boolean;
+}
+
+/** How a layer mixes tokens. */
+export type MixerSpec = AttentionSpec | DeltaNetSpec;
 
 /** down · (activation(gate · x) ⊙ up · x). */
 export interface DenseSpec {
@@ -60,6 +84,11 @@ export interface ExpertsSpec {
   readonly normalized: boolean;
   /** What each gate passes. */
   readonly activation: Activation;
+  /** One more that every token passes, its result times sigmoid(router · x), with a router of its own. */
+  readonly shared?: {
+    /** Rows of its gate and up. */
+    readonly width: number;
+  };
 }
 
 /** What follows the mixer in a layer. */

@@ -6,7 +6,7 @@ import type { ModelConfig } from "./config.ts";
 import { expectedWeights } from "./expected_weights.ts";
 import { kvBlocksHeld } from "./kv_groups.ts";
 
-/** Layers that cost the same. */
+/** Layers of attention that cost the same. */
 export interface LayerKind {
   /** How many there are. */
   readonly layers: number;
@@ -21,10 +21,11 @@ export interface LayerKind {
   readonly experts?: number | undefined;
 }
 
-/** The kinds of a model's layers, in the order in which they first come. */
+/** The kinds of a model's layers of attention, in the order in which they first come. */
 export function layerKinds({ layers }: Pick<ModelConfig, "layers">): LayerKind[] {
   const byCost = new Map<string, LayerKind>();
   for (const { mixer, feedForward } of layers) {
+    if (mixer.kind === "delta-net") continue;
     const { heads, kvHeads, headDim, window, headNorm } = mixer;
     const kind = {
       ...{ heads, kvHeads, headDim, headNorm },

@@ -1,7 +1,14 @@
 /** The weights that a model has, with their shapes, from its list of layers. */
 
 import { architectureOf } from "./architectures/mod.ts";
-import type { AttentionSpec, FeedForwardSpec, LayerSpec, ModelConfig } from "./config.ts";
+import type {
+  AttentionSpec,
+  DeltaNetSpec,
+  FeedForwardSpec,
+  LayerSpec,
+  ModelConfig,
+} from "./config.ts";
+import { attentionsOf } from "./mixers.ts";
 import {
   ggufName,
   LAYER_WEIGHTS,
@@ -16,8 +23,10 @@ export interface ExpectedWeight {
   readonly weight: ModelWeight | LayerWeight;
   /** The layer it is of; absent: of the model. */
   readonly layer?: number;
-  /** Name in GGUF. */
+  /** Name in the engine. */
   readonly name: string;
+  /** Name in GGUF files. */
+  readonly gguf: string;
   /** Name in Hugging Face's checkpoints; of experts, which are apart there, see expert_tensors.ts. */
   readonly hf: string;
   /** Outermost first: [rows, columns], [experts, rows, columns], or [elements] of a vector. */
@@ -29,13 +38,15 @@ export function* expectedWeights(config: ModelConfig): Generator<ExpectedWeight>
   for (const [weight, shape] of modelShapes(config)) {
     const { hf }: WeightName = MODEL_WEIGHTS[weight];
     const name = ggufName(weight);
-    yield { weight, name, hf: hf ?? name, shape };
+    yield { weight, name, gguf: name, hf: hf ?? name, shape };
   }
-  const { hfNames = {} } = architectureOf(config);
+  const { hfNames = {}, ggufNames = {} } = architectureOf(config);
   for (const [layer, spec] of config.layers.entries()) {
     for (const [weight, shape] of layerShapes(spec, config.dim)) {
       const hf = (hfNames[weight] ?? LAYER_WEIGHTS[weight].hf).replace("{}", String(layer));
-      yield { weight, layer, name: ggufName(weight, layer), hf, shape };
+      const name = ggufName(weight, layer);
+      const gguf = ggufNames[weight]?.replace("{}", String(layer)) ?? name;
+      yield { weight, layer, name, gguf, hf, shape };
     }
   }
 }
@@ -47,14 +58,15 @@ function* modelShapes(config: ModelConfig): Generator<Shaped<ModelWeight>> {
   yield ["embedding", [vocabSize, dim]];
   yield ["outputNorm", [dim]];
   if (!tiedOutput) yield ["output", [vocabSize, dim]];
-  const withFactors = layers.find(({ mixer }) => mixer.rope.factors);
-  if (withFactors) yield ["ropeFactors", [withFactors.mixer.rope.dims / 2]];
+  const withFactors = attentionsOf(layers).find(({ rope }) => rope.factors);
+  if (withFactors) yield ["ropeFactors", [withFactors.rope.dims / 2]];
 }
 
 // In the order in which the forward pass uses them.
 function* layerShapes(layer: LayerSpec, dim: number): Generator<Shaped<LayerWeight>> {
   yield ["attentionNorm", [dim]];
-  yield* attentionShapes(layer.mixer, dim);
+  if (layer.mixer.kind === "delta-net") yield* deltaNetShapes(layer.mixer, dim);
+  else yield* attentionShapes(layer.mixer, dim);
   if (layer.postNorms) yield ["attentionPostNorm", [dim]];
   yield ["ffnNorm", [dim]];
   yield* feedForwardShapes(layer.feedForward, dim);
@@ -62,11 +74,12 @@ function* layerShapes(layer: LayerSpec, dim: number): Generator<Shaped<LayerWeig
 }
 
 function* attentionShapes(
-  { heads, kvHeads, headDim, bias, headNorm, outputBias }: AttentionSpec,
+  { heads, kvHeads, headDim, bias, headNorm, outputBias, gated }: AttentionSpec,
   dim: number,
 ): Generator<Shaped<LayerWeight>> {
   const [queries, keys] = [heads * headDim, kvHeads * headDim];
   yield ["query", [queries, dim]];
+  if (gated) yield ["queryGate", [queries, dim]];
   if (bias) yield ["queryBias", [queries]];
   yield ["key", [keys, dim]];
   if (bias) yield ["keyBias", [keys]];
@@ -78,6 +91,23 @@ function* attentionShapes(
   }
   yield ["attentionOutput", [dim, queries]];
   if (outputBias) yield ["attentionOutputBias", [dim]];
+}
+
+function* deltaNetShapes(
+  { keyHeads, valueHeads, keyDim, valueDim, taps }: DeltaNetSpec,
+  dim: number,
+): Generator<Shaped<LayerWeight>> {
+  const values = valueHeads * valueDim;
+  const inputs = 2 * keyHeads * keyDim + values;
+  yield ["deltaInputs", [inputs, dim]];
+  yield ["deltaGate", [values, dim]];
+  yield ["deltaStep", [valueHeads, dim]];
+  yield ["deltaStepBias", [valueHeads]];
+  yield ["deltaDecay", [valueHeads]];
+  yield ["deltaStrength", [valueHeads, dim]];
+  yield ["convolution", [inputs, taps]];
+  yield ["deltaNorm", [valueDim]];
+  yield ["deltaOutput", [dim, values]];
 }
 
 function* feedForwardShapes(spec: FeedForwardSpec, dim: number): Generator<Shaped<LayerWeight>> {
@@ -94,5 +124,10 @@ function* feedForwardShapes(spec: FeedForwardSpec, dim: number): Generator<Shape
     yield ["expertGates", [spec.count, width, dim]];
     yield ["expertUps", [spec.count, width, dim]];
     yield ["expertDowns", [spec.count, dim, width]];
+    if (spec.shared === undefined) return;
+    yield ["sharedRouter", [dim]];
+    yield ["sharedGate", [spec.shared.width, dim]];
+    yield ["sharedUp", [spec.shared.width, dim]];
+    yield ["sharedDown", [dim, spec.shared.width]];
   }
 }

@@ -8,6 +8,9 @@ import { MAX_EXPERTS } from "./config_bounds.ts";
 /** As transformers saves them: the part before, the expert's number, the part after. */
 const ONE =
   /^(model\.layers\.\d+\.mlp\.experts)\.(0|[1-9]\d{0,3})\.((?:gate|up|down)_proj\.weight)$/;
+/** As newer versions save them: stacked, and each expert's gate above its up. */
+const FUSED = /^(model\.layers\.\d+\.mlp\.experts)\.gate_up_proj$/;
+const FUSED_DOWN = /^(model\.layers\.\d+\.mlp\.experts\.down_proj)$/;
 /** As mlx-lm saves them, stacked already. */
 const STACKED = /^(model\.layers\.\d+\.mlp)\.switch_mlp\.((?:gate|up|down)_proj\.weight)$/;
 
@@ -20,27 +23,59 @@ const STACKED = /^(model\.layers\.\d+\.mlp)\.switch_mlp\.((?:gate|up|down)_proj\
 export function stackExperts(file: ModelFile): ModelFile {
   const tensors = new Map<string, TensorInfo>();
   const stacks = new Map<string, TensorInfo[]>();
+  const partsOf = new Map<TensorInfo, readonly Part[]>();
   for (const [name, tensor] of file.tensors) {
+    const [, fused] = FUSED.exec(name) ?? [];
+    if (fused !== undefined && tensor.shape.length === 3) {
+      for (const half of splitFused(tensor)) {
+        const own = `${fused}.${half.kind}_proj.weight`;
+        const stacked = { ...half.tensor, name: own };
+        tensors.set(own, stacked);
+        partsOf.set(stacked, half.parts);
+      }
+      continue;
+    }
     const [, before, number, after] = ONE.exec(name) ?? [];
     if (number !== undefined && Number(number) < MAX_EXPERTS) {
       const stack = `${before}.${after}`;
       if (!stacks.has(stack)) stacks.set(stack, []);
       stacks.get(stack)![Number(number)] = tensor;
     } else {
-      tensors.set(name.replace(STACKED, "$1.experts.$2"), tensor);
+      const own = name.replace(STACKED, "$1.experts.$2").replace(FUSED_DOWN, "$1.weight");
+      tensors.set(own, tensor);
     }
   }
-  const partsOf = new Map<TensorInfo, readonly TensorInfo[]>();
   for (const [name, parts] of stacks) {
     const stacked = stackOf(file, name, parts);
     tensors.set(name, stacked);
-    partsOf.set(stacked, parts);
+    partsOf.set(stacked, parts.map((tensor) => ({ tensor, offset: 0 })));
   }
   return withTensors(file, tensors, (tensor, offset, into) => {
     const parts = partsOf.get(tensor);
     if (parts === undefined) file.read(tensor, offset, into);
     else readParts({ file, tensor, parts }, offset, into);
   });
+}
+
+/** Bytes of a tensor from `offset` on. */
+interface Part {
+  readonly tensor: TensorInfo;
+  readonly offset: number;
+}
+
+/** The gates and the ups of a tensor [experts, gates and ups, columns]. */
+function splitFused(tensor: TensorInfo) {
+  const [count, rows, columns] = tensor.shape as [number, number, number];
+  const shape = [count, rows / 2, columns];
+  const byteLength = tensor.byteLength / 2;
+  return (["gate", "up"] as const).map((kind, half) => ({
+    kind,
+    tensor: { ...tensor, shape, byteLength },
+    parts: Array.from({ length: count }, (_, i): Part => ({
+      tensor,
+      offset: (2 * i + half) * byteLength / count,
+    })),
+  }));
 }
 
 function stackOf(file: ModelFile, name: string, parts: readonly TensorInfo[]): TensorInfo {
@@ -66,7 +101,7 @@ function stackOf(file: ModelFile, name: string, parts: readonly TensorInfo[]): T
 interface Stack {
   readonly file: ModelFile;
   readonly tensor: TensorInfo;
-  readonly parts: readonly TensorInfo[];
+  readonly parts: readonly Part[];
 }
 
 function readParts({ file, tensor, parts }: Stack, offset: number, into: Uint8Array): void {
@@ -76,12 +111,13 @@ function readParts({ file, tensor, parts }: Stack, offset: number, into: Uint8Ar
         `are beyond its ${tensor.byteLength}`,
     );
   }
-  const { byteLength: size } = parts[0]!;
+  const size = tensor.byteLength / parts.length;
   for (let done = 0; done < into.length;) {
     const at = offset + done;
     const within = at % size;
     const count = Math.min(size - within, into.length - done);
-    file.read(parts[Math.floor(at / size)]!, within, into.subarray(done, done + count));
+    const part = parts[Math.floor(at / size)]!;
+    file.read(part.tensor, part.offset + within, into.subarray(done, done + count));
     done += count;
   }
 }

@@ -1,11 +1,11 @@
 /**
- * Matrices that files keep one below the other, as the engine has them: apart. Rows are contiguous in
- * every format, so that a part is a range of the whole's bytes.
+ * Matrices that files keep in one, as the engine has them: apart. Rows are contiguous in every format,
+ * so that a part is ranges of the whole's bytes: one, or where parts take turns one a turn.
  */
 
 import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
 import { architectureOf } from "./architectures/mod.ts";
-import type { ModelConfig } from "./config.ts";
+import type { AttentionSpec, ModelConfig } from "./config.ts";
 import { type ExpectedWeight, expectedWeights } from "./expected_weights.ts";
 import type { LayerWeight } from "./weight_names.ts";
 
@@ -38,6 +38,8 @@ const FUSED = [...fused("weight", ""), ...fused("bias", "Bias")];
 interface Found {
   readonly whole: ExpectedWeight;
   readonly parts: readonly ExpectedWeight[];
+  /** Rows of a part before those of the next one, again and again; absent: all of them. */
+  readonly turn?: number;
 }
 
 function* findFused(config: ModelConfig): Generator<Found> {
@@ -54,19 +56,29 @@ function* findFused(config: ModelConfig): Generator<Found> {
       const whole = {
         ...parts[0]!,
         name: named(gguf),
+        gguf: named(gguf),
         hf: named(hf),
         shape: [rows, ...parts[0]!.shape.slice(1)],
       };
       yield { whole, parts };
     }
+    const [query, gate] = [byLayer.get(`${layer} query`), byLayer.get(`${layer} queryGate`)];
+    if (query === undefined || gate === undefined) continue;
+    // Of each head the rows of its query, then those of its gate.
+    const { mixer } = config.layers[layer]!;
+    const [rows, columns] = query.shape as [number, number];
+    const whole = { ...query, shape: [2 * rows, columns] };
+    yield { whole, parts: [query, gate], turn: (mixer as AttentionSpec).headDim };
   }
 }
 
 /** The weights of a model as its architecture's files have them, fused or apart. */
 export function storedWeights(config: ModelConfig): ExpectedWeight[] {
-  if (!architectureOf(config).fused) return [...expectedWeights(config)];
+  const { fused = false } = architectureOf(config);
   const wholes = new Map<string, ExpectedWeight>();
-  for (const { whole, parts } of findFused(config)) {
+  for (const { whole, parts, turn } of findFused(config)) {
+    // No file has the parts that take turns apart.
+    if (!fused && turn === undefined) continue;
     for (const { name } of parts) wholes.set(name, whole);
   }
   const stored = Array.from(expectedWeights(config), (weight) => wholes.get(weight.name) ?? weight);
@@ -75,21 +87,22 @@ export function storedWeights(config: ModelConfig): ExpectedWeight[] {
 
 /** The same file with the parts of fused weights for each of them. */
 export function splitFused(file: ModelFile, config: ModelConfig, naming: Naming): ModelFile {
-  const name = (weight: ExpectedWeight) => naming === "gguf" ? weight.name : weight.hf;
+  const name = (weight: ExpectedWeight) => naming === "gguf" ? weight.gguf : weight.hf;
   const tensors = new Map(file.tensors);
-  const places = new Map<TensorInfo, { readonly whole: TensorInfo; readonly offset: number }>();
-  for (const { whole: expected, parts } of findFused(config)) {
+  const places = new Map<TensorInfo, Place>();
+  for (const { whole: expected, parts, turn } of findFused(config)) {
     const whole = file.tensors.get(name(expected));
     if (whole === undefined || String(whole.shape) !== String(expected.shape)) continue;
-    tensors.delete(whole.name);
+    tensors.delete(name(expected));
     const rowBytes = whole.byteLength / whole.shape[0]!;
     let offset = 0;
     for (const part of parts) {
       const byteLength = part.shape[0]! * rowBytes;
       const tensor = { ...whole, name: name(part), shape: part.shape, byteLength };
-      places.set(tensor, { whole, offset });
+      const bytes = turn === undefined ? byteLength : turn * rowBytes;
+      places.set(tensor, { whole, offset, turn: bytes, every: parts.length * bytes });
       tensors.set(tensor.name, tensor);
-      offset += byteLength;
+      offset += bytes;
     }
   }
   if (places.size === 0) return file;
@@ -102,6 +115,23 @@ export function splitFused(file: ModelFile, config: ModelConfig, naming: Naming)
           `are beyond its ${tensor.byteLength}`,
       );
     }
-    file.read(place.whole, place.offset + offset, into);
+    for (let done = 0; done < into.length;) {
+      const [turn, within] = [
+        Math.floor((offset + done) / place.turn),
+        (offset + done) % place.turn,
+      ];
+      const count = Math.min(place.turn - within, into.length - done);
+      const from = place.offset + turn * place.every + within;
+      file.read(place.whole, from, into.subarray(done, done + count));
+      done += count;
+    }
   });
+}
+
+/** Where a part's bytes are: from `offset` on, `turn` of every so many. */
+interface Place {
+  readonly whole: TensorInfo;
+  readonly offset: number;
+  readonly turn: number;
+  readonly every: number;
 }

@@ -18,6 +18,9 @@ import { plural } from "../plural.ts";
 /** Tensors that old conversions carry and nothing uses, and those that `readLongRope` reads. */
 const IGNORED = /^(blk\.\d+\.attn_rot_embd(\.weight)?|rope_factors_(long|short)\.weight)$/;
 
+/** How many of the last layers draft tokens for the others, which tvllm does not do. */
+const DRAFTS = "nextn_predict_layers";
+
 /**
  * The config of an open GGUF model. All weights that it calls for are there, in the right shape,
  * and no others.
@@ -40,10 +43,23 @@ export function configFromGguf(file: ModelFile): ModelConfig {
     throw metadata.unsupported(`architecture ${quote(name)}; the supported ones are ${known}`);
   }
   const config = configOf(readHyperparameters(metadata, architecture));
+  const layers = config.layers.length;
   checkVocabulary(metadata, config);
   const weights = new MetadataReader(splitFused(file, config, "gguf"));
-  checkWeights(weights, config, { naming: "gguf", ignored: IGNORED });
+  const drafts = metadata.under(`${name}.`).integer(DRAFTS, [0, MAX_LAYERS], 0);
+  checkWeights(weights, config, {
+    naming: "gguf",
+    ignored: (name) => IGNORED.test(name) || isOfDrafts(name, { layers, drafts }),
+  });
   return config;
+}
+
+function isOfDrafts(
+  name: string,
+  { layers, drafts }: { readonly layers: number; readonly drafts: number },
+): boolean {
+  const layer = Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
+  return layer >= layers && layer < layers + drafts;
 }
 
 function readHyperparameters(root: MetadataReader, architecture: Architecture): Hyperparameters {
@@ -76,11 +92,12 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
     architecture: name,
     name: root.text("general.name", basename(file.paths[0]!)),
     dim,
-    layers: metadata.integer("block_count", [1, MAX_LAYERS]),
+    layers: metadata.integer("block_count", [1, MAX_LAYERS]) -
+      metadata.integer(DRAFTS, [0, metadata.integer("block_count", [1, MAX_LAYERS]) - 1], 0),
     heads,
     kvHeads,
     headDim,
-    ffnDim: metadata.integer("feed_forward_length", [1, MAX_WIDTH]),
+    ffnDim: metadata.integer("feed_forward_length", [1, MAX_WIDTH], own?.experts?.width),
     vocabSize: file.tensors.get(ggufName("embedding"))?.shape[0] ?? 0,
     contextLength: metadata.integer("context_length", [1, MAX_CONTEXT]),
     rmsEpsilon: metadata.positive("attention.layer_norm_rms_epsilon", 1),

@@ -1,7 +1,7 @@
 /** A checked ModelConfig from the config.json and the tensor table of a model in safetensors. */
 
 import { join } from "node:path";
-import { isObject } from "../files/json.ts";
+import { isObject, type JsonObject } from "../files/json.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { CONFIG } from "../files/model_texts.ts";
 import { quote } from "../files/quote.ts";
@@ -14,6 +14,9 @@ import { splitFused } from "./fused_tensors.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { MetadataReader } from "./metadata_reader.ts";
 import { type RopeScaling, yarnShare } from "./rope.ts";
+
+/** Where the config of a model with a vision tower has that of its text model. */
+const TEXT = "text_config";
 
 /** Switches that change what is computed; tvllm runs models that have them off. */
 const OFF = ["use_sliding_window"] as const;
@@ -44,17 +47,18 @@ const IGNORED_IF_TIED = /\.rotary_emb\.inv_freq$|^lm_head\.weight$/;
  */
 export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile): ModelConfig {
   const json = new MetadataReader(file, { path: join(file.directory, CONFIG), json: file.config });
-  const config = configOf(readHyperparameters(json));
-  checkActivation(json, config);
+  const text = isObject(file.config[TEXT]) ? json.under(`${TEXT}.`) : json;
+  const config = configOf(readHyperparameters(json, text));
+  checkActivation(text, config);
   const ignored = config.tiedOutput ? IGNORED_IF_TIED : IGNORED;
   const split = new MetadataReader(splitFused(weights, config, "hf"));
-  checkWeights(split, config, { naming: "hf", ignored });
+  checkWeights(split, config, { naming: "hf", ignored: (name) => ignored.test(name) });
   return config;
 }
 
 /** Source of the keys and of what a missing one stands for: transformers' configuration classes. */
-function readHyperparameters(json: MetadataReader): Hyperparameters {
-  const name = json.text("model_type");
+function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperparameters {
+  const name = root.text("model_type");
   const names = ({ modelType, otherModelTypes = [] }: Architecture) => [
     modelType,
     ...otherModelTypes,
@@ -62,11 +66,12 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
   const architecture = ARCHITECTURES.find((architecture) => names(architecture).includes(name));
   if (architecture === undefined) {
     const known = ARCHITECTURES.flatMap(names).join(", ");
-    throw json.unsupported(`model_type ${quote(name)}; the supported ones are ${known}`);
+    throw root.unsupported(`model_type ${quote(name)}; the supported ones are ${known}`);
   }
-  checkVariants(json, architecture);
+  checkVariants(root, json, architecture);
   const own = architecture.read?.(json);
-  if (own?.window === undefined && own?.windows === undefined && json.has("layer_types")) {
+  const alike = [own?.window, own?.windows, own?.deltaNet].every((kinds) => kinds === undefined);
+  if (alike && json.has("layer_types")) {
     const other = json.texts("layer_types").find((kind) => kind !== "full_attention");
     if (other !== undefined) {
       throw json.unsupported(
@@ -91,13 +96,13 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
   const biases = optional && json.flag("attention_bias", false);
   return {
     architecture: architecture.gguf,
-    name: json.text("general.name"),
+    name: root.text("general.name"),
     dim,
     layers: json.integer("num_hidden_layers", [1, MAX_LAYERS]),
     heads,
     kvHeads,
     headDim,
-    ffnDim: json.integer("intermediate_size", [1, MAX_WIDTH]),
+    ffnDim: json.integer("intermediate_size", [1, MAX_WIDTH], own?.experts?.width),
     vocabSize: json.integer("vocab_size", [1, 2 ** 22]),
     // Qwen's YaRN is added to a config that states the length before it.
     contextLength: scaling.kind === "yarn"
@@ -114,20 +119,32 @@ function readHyperparameters(json: MetadataReader): Hyperparameters {
     attentionBias: optional ? biases : architecture.attentionBias === true,
     outputBias: biases,
     ffnBias: optional && json.flag("mlp_bias", false),
-    tiedOutput: json.flag("tie_word_embeddings", architecture.hfTied ?? false),
+    tiedOutput: json.flag(
+      "tie_word_embeddings",
+      root.flag("tie_word_embeddings", architecture.hfTied ?? false),
+    ),
     ...own,
   };
 }
 
 /** Dimensions of a head that RoPE rotates: of some architectures a part of them. */
-function rotatedDims(json: MetadataReader, { obeys }: Architecture, headDim: number): number {
+function rotatedDims(
+  json: MetadataReader,
+  { obeys, hfPartialRotary = 1 }: Architecture,
+  headDim: number,
+): number {
   if (!obeys?.hf.includes("partial_rotary_factor")) return headDim;
-  const dims = Math.floor(headDim * json.positive(ropeKey(json, "partial_rotary_factor"), 1, 1));
+  const key = ropeKey(json, "partial_rotary_factor");
+  const dims = Math.floor(headDim * json.positive(key, 1, hfPartialRotary));
   if (dims % 2 === 0 && dims > 0) return dims;
   throw json.fault(`RoPE rotates ${dims} of ${headDim} dimensions, no pairs; get another model`);
 }
 
-function checkVariants(json: MetadataReader, { attentionBias, obeys }: Architecture): void {
+function checkVariants(
+  root: MetadataReader,
+  json: MetadataReader,
+  { attentionBias, obeys }: Architecture,
+): void {
   for (const key of [...OFF, ...attentionBias === "optional" ? [] : BIASES]) {
     if (json.flag(key, false)) throw json.unsupported(`${key}; get a model without it`);
   }
@@ -140,11 +157,11 @@ function checkVariants(json: MetadataReader, { attentionBias, obeys }: Architect
   }
   checkRopeForm(json);
   // MLX's, in `quantization`, has been unpacked by the reader; mlx-lm states it a second time.
-  const packed = json.has("quantization.bits")
+  const packed = root.has("quantization.bits")
     ? undefined
-    : [...json.file.metadata.keys()].find((key) => key.startsWith("quantization"));
+    : [...root.file.metadata.keys()].find((key) => key.startsWith("quantization"));
   if (packed !== undefined) {
-    throw json.unsupported(
+    throw root.unsupported(
       `the packed weights that '${packed}' tells of; get the model in BF16, or as GGUF`,
     );
   }
@@ -156,8 +173,9 @@ function checkVariants(json: MetadataReader, { attentionBias, obeys }: Architect
  */
 function checkRopeForm(json: MetadataReader): void {
   const { config } = json.file as SafetensorsModel;
+  const text = json.key("") === "" ? config : config[TEXT] as JsonObject;
   for (const name of ["rope_scaling", "rope_parameters"]) {
-    const value = config[name] ?? null;
+    const value = text[name] ?? null;
     if (value === null) continue;
     const plain = isObject(value) && !Object.values(value).some((inner) => isObject(inner));
     if (!plain) {

@@ -1,6 +1,6 @@
 /** What a model's file says of it, the same for GGUF and config.json; architectures make layers of it. */
 
-import type { ExpertsSpec } from "./config.ts";
+import type { DeltaNetSpec, ExpertsSpec } from "./config.ts";
 import type { RopeSpec, TemperatureSpec } from "./rope.ts";
 
 /** Sizes and constants as files state them: one number for all layers. */
@@ -46,6 +46,8 @@ export interface Hyperparameters {
     /** RoPE base of the layers with the window. */
     readonly ropeBase: number;
   };
+  /** Of architectures in which all layers but the last of every `period` have a gated delta net. */
+  readonly deltaNet?: Omit<DeltaNetSpec, "kind"> & { readonly period: number };
   /** q · k is divided by its square root; default the head size. */
   readonly queryScalar?: number;
   /** Of architectures with routed experts. */

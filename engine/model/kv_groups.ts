@@ -2,8 +2,9 @@
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import type { ModelConfig } from "./config.ts";
+import { attentionsOf } from "./mixers.ts";
 
-/** Layers that keep the same positions, and so share a table of blocks for each sequence. */
+/** Layers of attention that keep the same positions, and so share a table of blocks for each sequence. */
 export interface KvGroup {
   /** Positions that their tokens see; absent: all of them. */
   readonly window?: number;
@@ -14,7 +15,9 @@ export interface KvGroup {
 /** The groups of a model, the one that keeps the most first. */
 export function kvGroups({ layers }: Pick<ModelConfig, "layers">): KvGroup[] {
   const byWindow = new Map<number, number[]>();
-  for (const [layer, { mixer: { window = Infinity } }] of layers.entries()) {
+  for (const [layer, { mixer }] of layers.entries()) {
+    if (mixer.kind === "delta-net") continue;
+    const { window = Infinity } = mixer;
     byWindow.set(window, [...byWindow.get(window) ?? [], layer]);
   }
   return [...byWindow].sort(([a], [b]) => a < b ? 1 : -1).map(([window, layers]) =>
@@ -24,10 +27,11 @@ export function kvGroups({ layers }: Pick<ModelConfig, "layers">): KvGroup[] {
 
 /** Bytes of a block of BLOCK_TOKENS positions in all layers of a group; `kvBytes` an element. */
 export function kvBlockBytes(config: ModelConfig, group: KvGroup, kvBytes: number): number {
-  return group.layers.reduce((sum, layer) => {
-    const { kvHeads, headDim } = config.layers[layer]!.mixer;
-    return sum + 2 * BLOCK_TOKENS * kvHeads * headDim * kvBytes;
-  }, 0);
+  const layers = attentionsOf(group.layers.map((layer) => config.layers[layer]!));
+  return layers.reduce(
+    (sum, { kvHeads, headDim }) => sum + 2 * BLOCK_TOKENS * kvHeads * headDim * kvBytes,
+    0,
+  );
 }
 
 /**

@@ -2,17 +2,20 @@
 
 import type { ModelFile } from "../files/model_file.ts";
 import { isSafetensors } from "../files/safetensors.ts";
-import { underGgufNames } from "./checkpoint_tensors.ts";
+import { checkpointView, DRAFTS, noteOf } from "./checkpoint_view.ts";
 import type { ModelConfig } from "./config.ts";
+import { underEngineNames } from "./engine_weights.ts";
 import { stackExperts } from "./expert_tensors.ts";
 import { splitFused } from "./fused_tensors.ts";
 import { configFromGguf } from "./gguf_config.ts";
 import { configFromSafetensors } from "./hf_config.ts";
 
-/** A model's checked config, and its weights under GGUF's names. */
+/** A model's checked config, and its weights under the engine's names. */
 export interface ReadModel {
   readonly config: ModelConfig;
   readonly weights: ModelFile;
+  /** What of the file is left out, a line each. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -21,9 +24,20 @@ export interface ReadModel {
 export function readModel(file: ModelFile): ReadModel {
   if (!isSafetensors(file)) {
     const config = configFromGguf(file);
-    return { config, weights: splitFused(file, config, "gguf") };
+    const split = splitFused(file, config, "gguf");
+    const weights = underEngineNames(split, config, { naming: "gguf", mlx: false });
+    return { config, weights, notes: draftNotes(file, config) };
   }
-  const stacked = stackExperts(file);
+  const { file: text, mlx, notes } = checkpointView(file);
+  const stacked = stackExperts(text);
   const config = configFromSafetensors(file, stacked);
-  return { config, weights: underGgufNames(splitFused(stacked, config, "hf"), config) };
+  const split = splitFused(stacked, config, "hf");
+  return { config, weights: underEngineNames(split, config, { naming: "hf", mlx }), notes };
+}
+
+/** Of layers behind the model's own, which draft tokens for it. */
+function draftNotes({ tensors }: ModelFile, { layers }: ModelConfig): string[] {
+  const isDraft = (name: string) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1) >= layers.length;
+  const count = [...tensors.keys()].filter(isDraft).length;
+  return count === 0 ? [] : [noteOf(DRAFTS, count)];
 }

@@ -20,6 +20,8 @@ const attention = (gguf: string, hf: string) =>
   ({ gguf: `blk.{}.attn_${gguf}`, hf: `model.layers.{}.self_attn.${hf}` }) as const;
 const feedForward = (gguf: string, hf: string) =>
   ({ gguf: `blk.{}.ffn_${gguf}`, hf: `model.layers.{}.mlp.${hf}` }) as const;
+const deltaNet = (gguf: string, hf: string) =>
+  ({ gguf: `blk.{}.${gguf}`, hf: `model.layers.{}.linear_attn.${hf}` }) as const;
 
 /** Weights of a layer; which of them it has, `expectedWeights` says. */
 export const LAYER_WEIGHTS = {
@@ -28,6 +30,8 @@ export const LAYER_WEIGHTS = {
     hf: "model.layers.{}.input_layernorm.weight",
   },
   query: attention("q.weight", "q_proj.weight"),
+  // In files its rows are among those of the queries: see stored_weights.ts.
+  queryGate: attention("q_gate.weight", "q_gate_proj.weight"),
   queryBias: attention("q.bias", "q_proj.bias"),
   key: attention("k.weight", "k_proj.weight"),
   keyBias: attention("k.bias", "k_proj.bias"),
@@ -41,6 +45,15 @@ export const LAYER_WEIGHTS = {
     gguf: "blk.{}.post_attention_norm.weight",
     hf: "model.layers.{}.post_attention_layernorm.weight",
   },
+  deltaInputs: deltaNet("attn_qkv.weight", "in_proj_qkv.weight"),
+  deltaGate: deltaNet("attn_gate.weight", "in_proj_z.weight"),
+  deltaStep: deltaNet("ssm_alpha.weight", "in_proj_a.weight"),
+  deltaStepBias: deltaNet("ssm_dt.bias", "dt_bias"),
+  deltaDecay: deltaNet("ssm_a", "A_log"),
+  deltaStrength: deltaNet("ssm_beta.weight", "in_proj_b.weight"),
+  convolution: deltaNet("ssm_conv1d.weight", "conv1d.weight"),
+  deltaNorm: deltaNet("ssm_norm.weight", "norm.weight"),
+  deltaOutput: deltaNet("ssm_out.weight", "out_proj.weight"),
   ffnNorm: {
     gguf: "blk.{}.ffn_norm.weight",
     hf: "model.layers.{}.post_attention_layernorm.weight",
@@ -55,6 +68,10 @@ export const LAYER_WEIGHTS = {
   expertGates: feedForward("gate_exps.weight", "experts.gate_proj.weight"),
   expertUps: feedForward("up_exps.weight", "experts.up_proj.weight"),
   expertDowns: feedForward("down_exps.weight", "experts.down_proj.weight"),
+  sharedRouter: feedForward("gate_inp_shexp.weight", "shared_expert_gate.weight"),
+  sharedGate: feedForward("gate_shexp.weight", "shared_expert.gate_proj.weight"),
+  sharedUp: feedForward("up_shexp.weight", "shared_expert.up_proj.weight"),
+  sharedDown: feedForward("down_shexp.weight", "shared_expert.down_proj.weight"),
   ffnPostNorm: {
     gguf: "blk.{}.post_ffw_norm.weight",
     hf: "model.layers.{}.post_feedforward_layernorm.weight",

@@ -18,23 +18,25 @@ export class Experts {
   readonly #gate: Float64Array; // [tokens, ffnDim]
   readonly #up: Float64Array; // [tokens, ffnDim]
   readonly #part: Float64Array; // [tokens, dim]
+  readonly #shared: Float64Array; // [tokens, dim]: what the shared expert gives
 
   readonly dim: number;
 
   constructor({ dim, layers }: ModelConfig, maxTokens: number) {
     const specs = layers.flatMap(({ feedForward: f }) => f.kind === "experts" ? [f] : []);
-    const width = Math.max(...specs.map((spec) => spec.width));
+    const width = Math.max(...specs.map((spec) => Math.max(spec.width, spec.shared?.width ?? 0)));
     this.dim = dim;
     this.#logits = new Float64Array(maxTokens * Math.max(...specs.map(({ count }) => count)));
     this.#x = new Float64Array(maxTokens * dim);
     this.#gate = new Float64Array(maxTokens * width);
     this.#up = new Float64Array(maxTokens * width);
     this.#part = new Float64Array(maxTokens * dim);
+    this.#shared = new Float64Array(specs.some(({ shared }) => shared) ? maxTokens * dim : 0);
   }
 
   /**
    * out = Σ weight · expert(x) over each token's experts, in order of their numbers, so that a
-   * token's result does not depend on the batch. Pauses as matmul() does.
+   * token's result does not depend on the batch; the shared one comes last. Pauses as matmul() does.
    *
    * @param tokens.x [count, dim]
    * @param tokens.out [count, dim]
@@ -47,6 +49,18 @@ export class Experts {
     const { dim } = this;
     yield* matmul(weights.router, { x, tokens: count, out: this.#logits });
     const routes = this.#route(spec, count);
+    if (weights.shared) {
+      const { router, gate, up, down } = weights.shared;
+      this.#x.set(x.subarray(0, count * dim));
+      const shared = { width: spec.shared!.width, activation: spec.activation };
+      yield* this.#expert(shared, [gate, up, down], count);
+      for (let i = 0; i < count; i++) {
+        let logit = 0;
+        for (let d = 0; d < dim; d++) logit += router[d]! * x[i * dim + d]!;
+        const weight = 1 / (1 + Math.exp(-logit));
+        for (let d = 0; d < dim; d++) this.#shared[i * dim + d] = weight * this.#part[i * dim + d]!;
+      }
+    }
     out.fill(0, 0, count * dim);
     for (const [expert, own] of routes.entries()) {
       if (own.length === 0) continue;
@@ -59,6 +73,9 @@ export class Experts {
       own.forEach(({ token, weight }, i) => {
         for (let d = 0; d < dim; d++) out[token * dim + d]! += weight * this.#part[i * dim + d]!;
       });
+    }
+    if (weights.shared) {
+      for (let i = 0; i < count * dim; i++) out[i]! += this.#shared[i]!;
     }
   }
 
@@ -81,7 +98,7 @@ export class Experts {
 
   /** part = down · (act(gate · x) · up · x). */
   *#expert(
-    { width, activation }: ExpertsSpec,
+    { width, activation }: Pick<ExpertsSpec, "width" | "activation">,
     [gates, ups, downs]: readonly [PackedMatrix, PackedMatrix, PackedMatrix],
     tokens: number,
   ): Generator<void, void> {

@@ -1,7 +1,7 @@
 /** The paged KV cache in memory: blocks of BLOCK_TOKENS positions, in any order. */
 
 import type { KvType } from "../../kernels/specs.ts";
-import type { ModelConfig } from "../model/config.ts";
+import type { AttentionSpec, ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { BLOCK_TOKENS, type BlockCopy } from "../run/runner.ts";
 
@@ -19,15 +19,15 @@ export interface LayerCache {
 }
 
 export class KvCache {
-  /** By layer. */
-  readonly layers: readonly LayerCache[];
+  /** By layer; of those without attention, none. */
+  readonly layers: readonly (LayerCache | undefined)[];
 
   /** @param blocks by group of layers */
   constructor(config: ModelConfig, blocks: readonly number[], type: KvType) {
     const layers: LayerCache[] = [];
     for (const [group, own] of kvGroups(config).entries()) {
       for (const layer of own.layers) {
-        const { kvHeads, headDim } = config.layers[layer]!.mixer;
+        const { kvHeads, headDim } = config.layers[layer]!.mixer as AttentionSpec;
         const kvDim = kvHeads * headDim;
         const size = blocks[group]! * BLOCK_TOKENS * kvDim;
         // The system hands out zeroed pages as they are first written: unused blocks cost nothing.
@@ -57,8 +57,9 @@ export class KvCache {
   }
 
   copyBlock({ group, from, to }: BlockCopy): void {
-    for (const { keys, values, kvDim, group: own } of this.layers) {
-      if (own !== group) continue;
+    for (const cache of this.layers) {
+      if (cache?.group !== group) continue;
+      const { keys, values, kvDim } = cache;
       const size = BLOCK_TOKENS * kvDim;
       for (const store of [keys, values]) {
         store.copyWithin(to * size, from * size, (from + 1) * size);

@@ -20,6 +20,7 @@ import {
   type StepOutput,
 } from "../run/runner.ts";
 import { sampleToken } from "../run/sampler.ts";
+import { StatePositions } from "../run/state_positions.ts";
 import { KvCache, rowsOf } from "./kv_cache.ts";
 import { type EnteringToken, Transformer } from "./transformer.ts";
 import { loadWeights } from "./weights.ts";
@@ -58,6 +59,7 @@ export function loadReferenceRunner(
   const sizes = {
     maxTokens: limits.maxBatchTokens,
     maxPositions: Math.min(config.contextLength, limits.blocks[0]! * BLOCK_TOKENS),
+    slots: limits.maxSequences,
   };
   const parts = { weights: loadWeights(file, config), cache };
   const transformer = new Transformer(config, parts, sizes);
@@ -85,12 +87,14 @@ class ReferenceRunner implements ModelRunner {
   readonly #slots: Slot[];
   /** Slots whose last submitted step samples. */
   readonly #sampling = new Set<number>();
+  readonly #states: StatePositions;
   /** Ends when all that was submitted has run. */
   #queue: Promise<unknown> = Promise.resolve();
   #idled = performance.now();
 
   constructor(readonly transformer: Transformer, readonly limits: RunnerLimits) {
     this.config = transformer.config;
+    this.#states = new StatePositions(this.config);
     this.#slots = Array.from(
       { length: limits.maxSequences },
       () => ({ length: 0, recent: [], sampled: 0 }),
@@ -108,6 +112,7 @@ class ReferenceRunner implements ModelRunner {
       if (sampling) this.#sampling.add(slot);
       else this.#sampling.delete(slot);
     }
+    this.#states.enter(batch);
     const sequences = structuredClone(batch.sequences);
     const output = this.#enqueue(() => this.#run(sequences, batch.steps ?? 1));
     return { read: () => output };
@@ -156,13 +161,13 @@ class ReferenceRunner implements ModelRunner {
     const tokens: EnteringToken[] = [];
     const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
     for (const sequence of sequences) {
-      const { start, blockTables, sampling, logits } = sequence;
+      const { slot, start, blockTables, sampling, logits } = sequence;
       const ids = enter(this.#slots[sequence.slot]!, sequence);
       const rows = blockTables.map((table) => rowsOf(table, start + ids.length));
       const places = ids.map((_, i) => tokens.length + i);
       ids.forEach((id, i) => {
         const position = start + i;
-        tokens.push({ id, position, rows: rows.map((own) => own.subarray(0, position + 1)) });
+        tokens.push({ id, position, slot, rows: rows.map((own) => own.subarray(0, position + 1)) });
       });
       wanted.push(logits === "all" ? places : logits || sampling ? places.slice(-1) : []);
     }

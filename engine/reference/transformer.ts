@@ -9,12 +9,20 @@ import { attend } from "./attention.ts";
 import { Experts } from "./experts.ts";
 import type { KvCache } from "./kv_cache.ts";
 import { matmul } from "./matmul.ts";
-import type { DenseWeights, ExpertWeights, LayerWeights, ModelWeights } from "./weights.ts";
+import { attentionsOf } from "../model/mixers.ts";
+import { DeltaNets, type StatefulToken } from "./delta_net.ts";
+import type {
+  AttentionWeights,
+  DeltaNetWeights,
+  DenseWeights,
+  ExpertWeights,
+  LayerWeights,
+  ModelWeights,
+} from "./weights.ts";
 
 /** One token that enters. */
-export interface EnteringToken {
+export interface EnteringToken extends StatefulToken {
   readonly id: number;
-  readonly position: number;
   /** By group of layers, [position + 1]: the rows of the KV cache of its sequence, its own last. */
   readonly rows: readonly Int32Array[];
 }
@@ -42,9 +50,11 @@ export class Transformer {
   readonly #keys: Float64Array; // [tokens, kvHeads, headDim]
   readonly #values: Float64Array; // [tokens, kvHeads, headDim]
   readonly #attended: Float64Array; // [tokens, heads, headDim]
+  readonly #headGates: Float64Array; // [tokens, heads, headDim]
   readonly #gate: Float64Array; // [tokens, ffnDim]
   readonly #up: Float64Array; // [tokens, ffnDim]
   readonly #experts: Experts | undefined;
+  readonly #deltaNets: DeltaNets;
   readonly #added: Float64Array; // [tokens, dim]
   readonly #logits: Float64Array; // [LOGIT_ROWS, vocabSize]
   readonly #scores: Float64Array; // [positions]
@@ -55,7 +65,11 @@ export class Transformer {
   constructor(
     readonly config: ModelConfig,
     { weights, cache }: { readonly weights: ModelWeights; readonly cache: KvCache },
-    sizes: { readonly maxTokens: number; readonly maxPositions: number },
+    sizes: {
+      readonly maxTokens: number;
+      readonly maxPositions: number;
+      readonly slots: number;
+    },
   ) {
     this.weights = weights;
     this.cache = cache;
@@ -63,10 +77,11 @@ export class Transformer {
     const { maxTokens } = sizes;
     const buffer = (width: number) => new Float64Array(maxTokens * width);
     const widest = (width: (layer: LayerSpec) => number) => Math.max(...layers.map(width));
-    const queryDim = widest(({ mixer }) => mixer.heads * mixer.headDim);
-    const kvDim = widest(({ mixer }) => mixer.kvHeads * mixer.headDim);
+    const attentions = attentionsOf(layers);
+    const queryDim = Math.max(...attentions.map(({ heads, headDim }) => heads * headDim));
+    const kvDim = Math.max(...attentions.map(({ kvHeads, headDim }) => kvHeads * headDim));
     const ffnDim = widest(({ feedForward: f }) => f.kind === "dense" ? f.width : 0);
-    for (const { mixer: { rope } } of layers) {
+    for (const { rope } of attentions) {
       if (this.#rotations.has(rope)) continue;
       const table = ropeTable(rope, rope.factors ? weights.ropeFactors : undefined);
       const [cos, sin] = [buffer(rope.dims / 2), buffer(rope.dims / 2)];
@@ -79,10 +94,12 @@ export class Transformer {
     this.#keys = buffer(kvDim);
     this.#values = buffer(kvDim);
     this.#attended = buffer(queryDim);
+    this.#headGates = buffer(attentions.some(({ gated }) => gated) ? queryDim : 0);
     this.#gate = buffer(ffnDim);
     this.#up = buffer(ffnDim);
     const routed = layers.some(({ feedForward }) => feedForward.kind === "experts");
     this.#experts = routed ? new Experts(config, maxTokens) : undefined;
+    this.#deltaNets = new DeltaNets(config, sizes);
     this.#added = buffer(dim);
     this.#logits = new Float64Array(LOGIT_ROWS * vocabSize);
     this.#scores = new Float64Array(sizes.maxPositions);
@@ -93,7 +110,7 @@ export class Transformer {
     this.#embed(tokens);
     for (const rotation of this.#rotations.values()) setAngles(rotation, tokens);
     for (const [i, layer] of this.weights.layers.entries()) {
-      yield* this.#attention(i, layer, tokens);
+      yield* this.#mixer(i, layer, tokens);
       yield* this.#feedForward(i, layer, tokens.length);
     }
   }
@@ -123,23 +140,42 @@ export class Transformer {
     return all;
   }
 
-  *#attention(
+  /** h += mixer(norm(h)). */
+  *#mixer(
     index: number,
     layer: LayerWeights,
     tokens: readonly EnteringToken[],
   ): Generator<void, void> {
-    const { config: { dim }, cache } = this;
-    const { mixer } = this.config.layers[index]!;
-    const { heads, kvHeads, headDim } = mixer;
-    const own = cache.layers[index]!;
+    const { config: { dim, layers } } = this;
+    const { mixer } = layers[index]!;
     const count = tokens.length;
-    const queries = this.#queries, keys = this.#keys, values = this.#values;
     for (let t = 0; t < count; t++) {
       this.#norm(layer.attentionNorm, { x: this.#hidden, from: t * dim }, {
         out: this.#normed,
         to: t * dim,
       });
     }
+    if (mixer.kind === "delta-net") {
+      const step = { tokens, x: this.#normed, out: this.#added };
+      yield* this.#deltaNets.run(index, layer.mixer as DeltaNetWeights, step);
+    } else {
+      const weights = layer.mixer as AttentionWeights;
+      yield* this.#attention(mixer, weights, { index, tokens });
+    }
+    this.#addToHidden(count, layer.attentionPostNorm);
+  }
+
+  /** added = output · attention(normed). */
+  *#attention(
+    mixer: AttentionSpec,
+    layer: AttentionWeights,
+    { index, tokens }: { readonly index: number; readonly tokens: readonly EnteringToken[] },
+  ): Generator<void, void> {
+    const { cache } = this;
+    const { heads, kvHeads, headDim } = mixer;
+    const own = cache.layers[index]!;
+    const count = tokens.length;
+    const queries = this.#queries, keys = this.#keys, values = this.#values;
     yield* matmul(layer.query, {
       x: this.#normed,
       tokens: count,
@@ -178,13 +214,19 @@ export class Transformer {
         out: this.#attended,
       });
     }
-    yield* matmul(layer.attentionOutput, {
+    if (layer.queryGate !== undefined) {
+      const gates = this.#headGates;
+      yield* matmul(layer.queryGate, { x: this.#normed, tokens: count, out: gates });
+      for (let i = 0; i < count * heads * headDim; i++) {
+        this.#attended[i]! /= 1 + Math.exp(-gates[i]!);
+      }
+    }
+    yield* matmul(layer.output, {
       x: this.#attended,
       tokens: count,
       out: this.#added,
-      bias: layer.attentionOutputBias,
+      bias: layer.outputBias,
     });
-    this.#addToHidden(count, layer.attentionPostNorm);
   }
 
   *#feedForward(index: number, layer: LayerWeights, count: number): Generator<void, void> {

@@ -3,7 +3,8 @@
 import { ModelFormatError } from "../errors.ts";
 import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
-import type { LayerSpec, ModelConfig } from "../model/config.ts";
+import type { AttentionSpec, FeedForwardSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import { attentionsOf } from "../model/mixers.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
 import { dequantize } from "../../kernels/dequantize.ts";
 import type { PackedMatrix } from "../../kernels/reference.ts";
@@ -11,7 +12,16 @@ import type { PackedMatrix } from "../../kernels/reference.ts";
 /** One layer; what a model may lack is undefined. */
 export interface LayerWeights {
   readonly attentionNorm: Float32Array;
+  readonly mixer: AttentionWeights | DeltaNetWeights;
+  readonly attentionPostNorm: Float32Array | undefined;
+  readonly ffnNorm: Float32Array;
+  readonly feedForward: DenseWeights | ExpertWeights;
+  readonly ffnPostNorm: Float32Array | undefined;
+}
+
+export interface AttentionWeights {
   readonly query: PackedMatrix;
+  readonly queryGate: PackedMatrix | undefined;
   readonly queryBias: Float32Array | undefined;
   readonly key: PackedMatrix;
   readonly keyBias: Float32Array | undefined;
@@ -19,12 +29,21 @@ export interface LayerWeights {
   readonly valueBias: Float32Array | undefined;
   readonly queryNorm: Float32Array | undefined;
   readonly keyNorm: Float32Array | undefined;
-  readonly attentionOutput: PackedMatrix;
-  readonly attentionOutputBias: Float32Array | undefined;
-  readonly attentionPostNorm: Float32Array | undefined;
-  readonly ffnNorm: Float32Array;
-  readonly feedForward: DenseWeights | ExpertWeights;
-  readonly ffnPostNorm: Float32Array | undefined;
+  readonly output: PackedMatrix;
+  readonly outputBias: Float32Array | undefined;
+}
+
+export interface DeltaNetWeights {
+  readonly inputs: PackedMatrix;
+  readonly gate: PackedMatrix;
+  readonly step: PackedMatrix;
+  readonly stepBias: Float32Array;
+  readonly decay: Float32Array;
+  readonly strength: PackedMatrix;
+  /** [channels, taps], the tap of the token itself last. */
+  readonly convolution: Float32Array;
+  readonly norm: Float32Array;
+  readonly output: PackedMatrix;
 }
 
 /** A layer's one feed-forward network. */
@@ -43,7 +62,11 @@ export interface ExpertWeights {
   readonly gates: readonly PackedMatrix[];
   readonly ups: readonly PackedMatrix[];
   readonly downs: readonly PackedMatrix[];
+  readonly shared: SharedWeights | undefined;
 }
+
+/** The expert that every token passes. */
+type SharedWeights = Pick<DenseWeights, "gate" | "up" | "down"> & { readonly router: Float32Array };
 
 export interface ModelWeights {
   readonly embedding: PackedMatrix;
@@ -63,40 +86,18 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
   const { tiedOutput } = config;
   const embedding = readMatrix(file, ggufName("embedding"));
   const layer = ({ mixer, feedForward, postNorms }: LayerSpec, i: number): LayerWeights => {
-    const { bias, headNorm, outputBias } = mixer;
-    const matrix = (weight: LayerWeight) => readMatrix(file, ggufName(weight, i));
-    const stack = (weight: LayerWeight) => readStack(file, ggufName(weight, i));
-    const vector = (weight: LayerWeight) => readVector(file, ggufName(weight, i));
+    const read: LayerReader = {
+      matrix: (weight) => readMatrix(file, ggufName(weight, i)),
+      stack: (weight) => readStack(file, ggufName(weight, i)),
+      vector: (weight) => readVector(file, ggufName(weight, i)),
+    };
     return {
-      attentionNorm: vector("attentionNorm"),
-      query: matrix("query"),
-      queryBias: bias ? vector("queryBias") : undefined,
-      key: matrix("key"),
-      keyBias: bias ? vector("keyBias") : undefined,
-      value: matrix("value"),
-      valueBias: bias ? vector("valueBias") : undefined,
-      queryNorm: headNorm ? vector("queryNorm") : undefined,
-      keyNorm: headNorm ? vector("keyNorm") : undefined,
-      attentionOutput: matrix("attentionOutput"),
-      attentionOutputBias: outputBias ? vector("attentionOutputBias") : undefined,
-      attentionPostNorm: postNorms ? vector("attentionPostNorm") : undefined,
-      ffnNorm: vector("ffnNorm"),
-      feedForward: feedForward.kind === "experts"
-        ? {
-          router: matrix("router"),
-          gates: stack("expertGates"),
-          ups: stack("expertUps"),
-          downs: stack("expertDowns"),
-        }
-        : {
-          gate: matrix("gate"),
-          gateBias: feedForward.bias ? vector("gateBias") : undefined,
-          up: matrix("up"),
-          upBias: feedForward.bias ? vector("upBias") : undefined,
-          down: matrix("down"),
-          downBias: feedForward.bias ? vector("downBias") : undefined,
-        },
-      ffnPostNorm: postNorms ? vector("ffnPostNorm") : undefined,
+      attentionNorm: read.vector("attentionNorm"),
+      mixer: mixer.kind === "delta-net" ? deltaNetWeights(read) : attentionWeights(mixer, read),
+      attentionPostNorm: postNorms ? read.vector("attentionPostNorm") : undefined,
+      ffnNorm: read.vector("ffnNorm"),
+      feedForward: feedForwardWeights(feedForward, read),
+      ffnPostNorm: postNorms ? read.vector("ffnPostNorm") : undefined,
     };
   };
   const once = (weight: ModelWeight) => readVector(file, ggufName(weight));
@@ -105,9 +106,77 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
     layers: config.layers.map(layer),
     outputNorm: once("outputNorm"),
     output: tiedOutput ? embedding : readMatrix(file, ggufName("output")),
-    ropeFactors: config.layers.some(({ mixer }) => mixer.rope.factors)
+    ropeFactors: attentionsOf(config.layers).some(({ rope }) => rope.factors)
       ? once("ropeFactors")
       : undefined,
+  };
+}
+
+/** Reads weights of one layer. */
+interface LayerReader {
+  readonly matrix: (weight: LayerWeight) => PackedMatrix;
+  readonly stack: (weight: LayerWeight) => PackedMatrix[];
+  readonly vector: (weight: LayerWeight) => Float32Array;
+}
+
+function attentionWeights(
+  { bias, headNorm, gated, outputBias }: AttentionSpec,
+  { matrix, vector }: LayerReader,
+): AttentionWeights {
+  return {
+    query: matrix("query"),
+    queryGate: gated ? matrix("queryGate") : undefined,
+    queryBias: bias ? vector("queryBias") : undefined,
+    key: matrix("key"),
+    keyBias: bias ? vector("keyBias") : undefined,
+    value: matrix("value"),
+    valueBias: bias ? vector("valueBias") : undefined,
+    queryNorm: headNorm ? vector("queryNorm") : undefined,
+    keyNorm: headNorm ? vector("keyNorm") : undefined,
+    output: matrix("attentionOutput"),
+    outputBias: outputBias ? vector("attentionOutputBias") : undefined,
+  };
+}
+
+function deltaNetWeights({ matrix, vector }: LayerReader): DeltaNetWeights {
+  return {
+    inputs: matrix("deltaInputs"),
+    gate: matrix("deltaGate"),
+    step: matrix("deltaStep"),
+    stepBias: vector("deltaStepBias"),
+    decay: vector("deltaDecay"),
+    strength: matrix("deltaStrength"),
+    convolution: vector("convolution"),
+    norm: vector("deltaNorm"),
+    output: matrix("deltaOutput"),
+  };
+}
+
+function feedForwardWeights(
+  spec: FeedForwardSpec,
+  { matrix, stack, vector }: LayerReader,
+): DenseWeights | ExpertWeights {
+  if (spec.kind === "dense") {
+    return {
+      gate: matrix("gate"),
+      gateBias: spec.bias ? vector("gateBias") : undefined,
+      up: matrix("up"),
+      upBias: spec.bias ? vector("upBias") : undefined,
+      down: matrix("down"),
+      downBias: spec.bias ? vector("downBias") : undefined,
+    };
+  }
+  return {
+    router: matrix("router"),
+    gates: stack("expertGates"),
+    ups: stack("expertUps"),
+    downs: stack("expertDowns"),
+    shared: spec.shared && {
+      router: vector("sharedRouter"),
+      gate: matrix("sharedGate"),
+      up: matrix("sharedUp"),
+      down: matrix("sharedDown"),
+    },
   };
 }
 
@@ -130,7 +199,7 @@ function readStack(file: ModelFile, name: string): PackedMatrix[] {
 
 function readVector(file: ModelFile, name: string): Float32Array {
   const tensor = find(file, name);
-  const vector = new Float32Array(tensor.shape[0]!);
+  const vector = new Float32Array(tensor.shape.reduce((a, b) => a * b));
   dequantize(tensor.type, readBytes(file, tensor), vector);
   return vector;
 }

@@ -2,6 +2,7 @@
 
 import { DeviceError, RequestError } from "../errors.ts";
 import { kvGroups } from "../model/kv_groups.ts";
+import { deltaNetsOf } from "../model/mixers.ts";
 import type { BlockStats } from "./block_manager.ts";
 import { EventLoop } from "./event_loop.ts";
 import { tokenLogprobs } from "./logprobs.ts";
@@ -42,7 +43,10 @@ export interface EngineOptions {
    * readback a token; tokens come in bursts, and up to twice as many are computed past a stop token.
    */
   readonly steps?: number;
-  /** Blocks kept for later requests when no request uses them; default all, 0 shares nothing. */
+  /**
+   * Blocks kept for later requests when no request uses them; default all, 0 shares nothing. Of models
+   * with recurrent layers nothing is shared: every request computes all tokens of its prompt.
+   */
   readonly prefixCacheBlocks?: number;
   /** Longest sequence, prompt included; default and most: what the runner takes. */
   readonly contextLength?: number;
@@ -138,7 +142,9 @@ export class Engine {
       };
     });
     const { keys = true, weights = true, buffers = true } = options.keep ?? {};
-    const blocks = new KvBlocks(groups, { share: keep > 0 && keys, keep });
+    // A prefix is of no use without the states after it, which nothing keeps.
+    const share = keep > 0 && keys && deltaNetsOf(config.layers).length === 0;
+    const blocks = new KvBlocks(groups, { share, keep });
     this.#runner = runner;
     this.#anew = weights && buffers ? undefined : { weights: !weights, buffers: !buffers };
     this.#scheduler = new Scheduler(blocks, {

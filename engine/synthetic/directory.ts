@@ -36,7 +36,7 @@ export function syntheticDirectory(
 ): SyntheticDirectory {
   const gguf = syntheticHyperparameters(name);
   const { rope, headDim } = gguf;
-  const { hfNormOffset: normOffset } = architectureOf(gguf);
+  const architecture = architectureOf(gguf);
   const h = {
     ...gguf,
     rope: {
@@ -45,11 +45,12 @@ export function syntheticDirectory(
       factors: false,
       scaling: rope.factors ? LLAMA32_SCALING : rope.scaling,
     },
+    ...(gguf.deltaNet && { deltaNet: { ...gguf.deltaNet, tiled: false } }),
   } as const;
   const tensors = storedWeights(configOf(h)).flatMap((weight) => {
-    const { name, hf, shape } = weight;
+    const { gguf: name, hf, shape } = weight;
     const type = staysF32(name, shape) ? "F32" : format;
-    const made = checkpointTensors(weight, { type, seed, normOffset });
+    const made = checkpointTensors(weight, { type, seed, architecture });
     const permuted = rope.layout === "interleaved" && /\.[qk]_proj\.(weight|bias)$/.test(hf);
     if (!permuted) return made;
     return made.map((tensor) => ({

@@ -91,6 +91,19 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
     architecture: "granite", ...TINY, ropeBase: 1e7,
     scales: { embedding: 12, residual: 0.22, attention: 0.03125, logits: 8 },
   }],
+  ["tiny-qwen3.5", {
+    architecture: "qwen35", ...TINY, layers: 4, headDim: 64, ropeDims: 16, ropeBase: 1e7,
+    deltaNet: {
+      keyHeads: 4, valueHeads: 4, keyDim: 64, valueDim: 64, taps: 4, tiled: true, period: 4,
+    },
+  }],
+  ["tiny-qwen3.5moe", {
+    architecture: "qwen35moe", ...TINY, layers: 4, headDim: 64, ropeDims: 16, ropeBase: 1e7,
+    deltaNet: {
+      keyHeads: 4, valueHeads: 4, keyDim: 64, valueDim: 64, taps: 4, tiled: true, period: 4,
+    },
+    experts: { count: 8, used: 2, width: 256, normalized: true, shared: { width: 256 } },
+  }],
   ["tiny-phi3", {
     architecture: "phi3", ...TINY, tiedOutput: false, ropeDims: 24, ropeScaling: tinyLongRope(24),
   }],
@@ -117,6 +130,13 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   ["qwen3-0.6b", {
     architecture: "qwen3", dim: 1024, layers: 28, heads: 16, kvHeads: 8, headDim: 128, ffnDim: 3072,
     ...QWEN, contextLength: 40_960,
+  }],
+  ["qwen3.5-0.8b", {
+    architecture: "qwen35", dim: 1024, layers: 24, heads: 8, kvHeads: 2, headDim: 256, ffnDim: 3584,
+    ropeDims: 64, vocabSize: 248_320, contextLength: 262_144, ropeBase: 1e7, tiedOutput: true,
+    deltaNet: {
+      keyHeads: 16, valueHeads: 16, keyDim: 128, valueDim: 128, taps: 4, tiled: true, period: 4,
+    },
   }],
   ["qwen3-30b-a3b", {
     architecture: "qwen3moe", dim: 2048, layers: 48, heads: 32, kvHeads: 4, headDim: 128,
@@ -151,9 +171,9 @@ export function syntheticModel(
   const factors = factorTensors(h.rope);
   const isFactor = (name: string) => factors.some((tensor) => tensor.name === name);
   const tensors = [
-    ...storedWeights(configOf(h)).filter(({ name }) => !isFactor(name)).map(({ name, shape }) =>
-      syntheticTensor({ name, shape, type: tensorType({ name, shape }, format, h) }, seed)
-    ),
+    ...storedWeights(configOf(h)).filter(({ name }) => !isFactor(name)).map((
+      { gguf: name, shape },
+    ) => syntheticTensor({ name, shape, type: tensorType({ name, shape }, format, h) }, seed)),
     ...factors,
   ];
   const vocabulary = syntheticVocabulary(h.vocabSize);

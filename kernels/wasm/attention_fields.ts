@@ -52,10 +52,13 @@ export const ATTENTION = fields(
   ["q", "keys", "values", "tokens", "tables", "parts", "scratch", "thread"],
 );
 
-/** Joins a token's parts, divides by the sum, and multiplies by `factor`; see prepare.ts. */
+/**
+ * Joins a token's parts, divides by the sum, and multiplies by `factor`, and by sigmoid of `gate`
+ * [tokens, heads · headDim], a token every `gateStride` bytes, unless that is null; see prepare.ts.
+ */
 export const MERGE = fields(
-  [...OUTPUT_INTEGERS, "heads", "headDim", "partBytes", "splits", "window"],
-  [...OUTPUT_ADDRESSES, "parts", "tokens"],
+  [...OUTPUT_INTEGERS, "heads", "headDim", "partBytes", "splits", "window", "gateStride"],
+  [...OUTPUT_ADDRESSES, "parts", "tokens", "gate"],
   ["factor"],
 );
 

@@ -12,12 +12,13 @@ import {
   set,
   splatF32,
   store,
+  when,
   whileLoop,
 } from "./assembler.ts";
 import { firstSeen, MERGE, PART_HEAD, splitOf } from "./attention_fields.ts";
-import { exponential, firstLane, whileCount } from "./math.ts";
+import { exponential, firstLane, sigmoidTimes, whileCount } from "./math.ts";
 import { field } from "./operation.ts";
-import { addPrepare } from "./prepare.ts";
+import { addPrepare, advance } from "./prepare.ts";
 import { TOKEN } from "./rope.ts";
 
 /** What both of two parts are multiplied by before they are added: e^(own largest − largest). */
@@ -119,7 +120,10 @@ export function addMerge(module: ModuleBuilder): number {
     const locals = mergeLocals(f);
     const head = f.local("i32"), heads = f.local("i32"), split = f.local("i32");
     const last = f.local("i32"), position = f.local("i32"), left = f.local("i32");
-    const part = f.local(address), out = f.local(address), at = f.local(address);
+    const gate = f.local("v128"),
+      part = f.local(address),
+      out = f.local(address),
+      at = f.local(address);
     const splits = read("splits"), window = read("window");
     const bytes = op("i32.mul", read("headDim"), i32(4));
     const copy = (from: Local, to: Local, scale: Local): Code => [
@@ -195,6 +199,21 @@ export function addMerge(module: ModuleBuilder): number {
         copy(at, out, locals.factor),
         set(head, op("i32.add", get(head), i32(1))),
       ),
+      ...when(module.notNull(read("gate")), [
+        ...set(at, module.at(read("gate"), get(token), module.extend(read("gateStride")))),
+        ...set(out, get(row)),
+        ...set(left, read("columns")),
+        ...whileCount(left, 4, [
+          ...set(gate, load("v128.load", get(at))),
+          ...store(
+            "v128.store",
+            get(out),
+            0,
+            sigmoidTimes(f, gate, load("v128.load", get(out))),
+          ),
+          ...advance(module, [at, out]),
+        ]),
+      ]),
     ];
   });
 }

@@ -57,6 +57,29 @@ export function exponential(f: FunctionBuilder, x: Code, scale = 0): Code {
   ];
 }
 
+/** Four times ln(1 + u) for u from 0 to 1: 2 artanh(u / (2 + u)), by its series. */
+export function logOnePlus(f: FunctionBuilder, u: Code): Code {
+  const s = f.local("v128"), square = f.local("v128"), x = f.local("v128");
+  const series = [17, 15, 13, 11, 9, 7, 5, 3, 1]
+    .map((n) => f.constant(splatF32(2 / n)))
+    .reduce((sum, factor) => op("f32x4.add", op("f32x4.mul", sum, get(square)), factor));
+  return [
+    ...set(x, u),
+    ...set(s, op("f32x4.div", get(x), op("f32x4.add", get(x), f.constant(splatF32(2))))),
+    ...set(square, op("f32x4.mul", get(s), get(s))),
+    ...op("f32x4.mul", get(s), series),
+  ];
+}
+
+/** times / (1 + e^−x): silu of x where it is x itself. */
+export function sigmoidTimes(f: FunctionBuilder, x: Local, times: Code): Code {
+  return op(
+    "f32x4.div",
+    times,
+    op("f32x4.add", f.constant(splatF32(1)), exponential(f, op("f32x4.neg", get(x)))),
+  );
+}
+
 /** Halves as they are read: without the factor that makes them what they stand for. */
 export function loadHalves(f: FunctionBuilder, address: Code, offset: number): Code {
   return op(

@@ -5,6 +5,8 @@ import { addEncoder, type Encoding, encodingKey } from "./activations.ts";
 import { ModuleBuilder } from "./assembler.ts";
 import { addAttention } from "./attention.ts";
 import { addMerge } from "./attention_merge.ts";
+import { addConvolution, addDeltaNorm } from "./delta_net.ts";
+import { addDeltaRule } from "./delta_rule.ts";
 import { addDispatch } from "./dispatch.ts";
 import { formatKey, isFloat, WASM_FORMATS, type WasmFormat } from "./formats.ts";
 import { addFloatMatmul } from "./matmul_float.ts";
@@ -20,6 +22,8 @@ export interface KernelNeeds {
   /** Of its matrices. */
   readonly types: Iterable<TensorType>;
   readonly activations: Iterable<Activation>;
+  /** Of its gated delta nets; none by default. */
+  readonly deltaNets?: Iterable<{ readonly keyDim: number; readonly taps: number }>;
   readonly cache: CacheType;
   readonly form: ProductForm;
   /** Memory of more than 4 GiB. */
@@ -41,6 +45,11 @@ export interface KernelIndex {
   readonly rope: number;
   readonly attention: number;
   readonly merge: number;
+  /** By its taps. */
+  readonly convolutions: ReadonlyMap<number, number>;
+  /** By the width of keys. */
+  readonly deltaRules: ReadonlyMap<number, number>;
+  readonly deltaNorm: number;
   readonly combine: number;
   readonly pick: number;
 }
@@ -88,6 +97,16 @@ export function makeKernels(needs: KernelNeeds): KernelModule {
   for (const activation of new Set(needs.activations)) {
     gates.set(activation, named(activation, addGate(module, activation)));
   }
+  const convolutions = new Map<number, number>();
+  const deltaRules = new Map<number, number>();
+  for (const { keyDim, taps } of needs.deltaNets ?? []) {
+    if (!convolutions.has(taps)) {
+      convolutions.set(taps, named("convolution", addConvolution(module, taps)));
+    }
+    if (!deltaRules.has(keyDim)) {
+      deltaRules.set(keyDim, named("delta_rule", addDeltaRule(module, keyDim)));
+    }
+  }
   const index: KernelIndex = {
     repack,
     matmul,
@@ -98,6 +117,9 @@ export function makeKernels(needs: KernelNeeds): KernelModule {
     rope: named("rope_append", addRope(module, needs.cache)),
     attention: named("attention", addAttention(module, needs.cache, form)),
     merge: named("attention_merge", addMerge(module)),
+    convolutions,
+    deltaRules,
+    deltaNorm: named("delta_norm", addDeltaNorm(module)),
     combine: named("expert_sum", addCombine(module)),
     pick: named("sample_argmax", addPick(module)),
   };

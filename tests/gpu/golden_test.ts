@@ -61,9 +61,14 @@ for (const [architecture, format] of TINY_MODELS) {
   });
 }
 
-Deno.test("two sequences in a batch get the bits that each gets alone", async () => {
-  const runner = await tinyGpuRunner("llama", "Q4_K_M");
-  const { ids } = readGolden("tiny-llama-q4_k_m");
+for (const architecture of ["llama", "qwen35"] as const) {
+  Deno.test(`two sequences of ${architecture} in a batch get the bits that each gets alone`, () =>
+    assertAlike(architecture));
+}
+
+async function assertAlike(architecture: TinyArchitecture): Promise<void> {
+  const runner = await tinyGpuRunner(architecture, "Q4_K_M");
+  const { ids } = readGolden(`tiny-${architecture}-q4_k_m`);
   const prompts = [ids.slice(0, 9), ids.slice(9, 14)];
   const tables = [blocksFor(16), blocksFor(16, 4)];
   const sequenceOf = (slot: number) => ({
@@ -84,7 +89,7 @@ Deno.test("two sequences in a batch get the bits that each gets alone", async ()
     assert.deepEqual(together.tokens[slot], alone[slot]!.tokens[0]);
   }
   runner.destroy();
-});
+}
 
 for (const driver of ["software", "hardware"] as const) {
   Deno.test({

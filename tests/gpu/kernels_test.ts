@@ -4,6 +4,13 @@ import assert from "node:assert/strict";
 import { DeviceError } from "../../engine/errors.ts";
 import { RandomSource } from "../../engine/files/random_weights.ts";
 import {
+  convolutionError,
+  type DeltaCase,
+  deltaNormError,
+  deltaRuleError,
+  gatesError,
+} from "../../engine/gpu/self_test/delta_net.ts";
+import {
   attentionError,
   headNormError,
   normAddError,
@@ -188,6 +195,33 @@ for (const shape of HEADS) {
       });
     }
   }
+}
+
+/** Sizes of Qwen3.5, and such as fill no workgroup. */
+const DELTA_NETS: readonly DeltaCase[] = [
+  { keyHeads: 1, valueHeads: 2, keyDim: 128, valueDim: 128, taps: 4, tiled: true },
+  { keyHeads: 2, valueHeads: 6, keyDim: 12, valueDim: 20, taps: 3, tiled: false },
+];
+for (const [tuning, harness] of Object.entries(all)) {
+  Deno.test(`gated delta nets, ${tuning}`, async () => {
+    for (const net of DELTA_NETS) {
+      const errors = {
+        convolution: await convolutionError(harness, net),
+        norm: await deltaNormError(harness, net),
+        rule: await deltaRuleError(harness, net),
+      };
+      assert.ok(
+        errors.convolution <= 2e-6 && errors.norm <= 2e-6 && errors.rule <= 2e-5,
+        `${JSON.stringify(net)}: ${JSON.stringify(errors)}`,
+      );
+    }
+  });
+  Deno.test(`gates of heads and shared experts, ${tuning}`, async () => {
+    for (const width of [32, 100, 768]) {
+      const error = await gatesError(harness, width);
+      assert.ok(error <= 2e-6, `${width}: ${error}`);
+    }
+  });
 }
 
 for (const [tuning, harness] of Object.entries(all)) {

@@ -14,6 +14,7 @@ import {
 } from "../../engine/model/costs.ts";
 import { kvBlockBytes as blockBytesOf, kvGroups } from "../../engine/model/kv_groups.ts";
 import { openGgufBytes } from "../../engine/files/gguf.ts";
+import { attentionsOf } from "../../engine/model/mixers.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 
@@ -29,7 +30,7 @@ Deno.test("layers with a window read and compute only what they see", () => {
   for (const length of [1, 5, 31, 32, 33, 200]) {
     // Layer by layer, as the model lists them.
     let [read, operations, all] = [0, 0, 0];
-    for (const { mixer: { heads, kvHeads, headDim, window = Infinity } } of config.layers) {
+    for (const { heads, kvHeads, headDim, window = Infinity } of attentionsOf(config.layers)) {
       read += 2 * kvHeads * headDim * 2 * Math.min(length, window);
       operations += 4 * heads * headDim * Math.min(length, window);
       for (let i = 1; i <= length; i++) all += 4 * heads * headDim * Math.min(i, window);

@@ -29,7 +29,10 @@ export function withMixers(
   config: ModelConfig,
   change: (mixer: AttentionSpec) => AttentionSpec,
 ): ModelConfig {
-  return withLayers(config, (layer) => ({ ...layer, mixer: change(layer.mixer) }));
+  return withLayers(
+    config,
+    (layer) => layer.mixer.kind === "delta-net" ? layer : { ...layer, mixer: change(layer.mixer) },
+  );
 }
 
 export function withRope(config: ModelConfig, change: Partial<RopeSpec>): ModelConfig {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
+import { attentionsOf } from "../../engine/model/mixers.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
@@ -21,7 +22,7 @@ const WITHOUT: Without = {
   "GELU": (c) => withDense(c, { activation: "silu" }),
   "windows": (c) => withMixers(c, ({ window: _, ...mixer }) => mixer),
   "a RoPE base of the window's layers": (c) => {
-    const { rope } = c.layers.at(-1)!.mixer;
+    const { rope } = attentionsOf(c.layers).at(-1)!;
     return withMixers(c, (mixer) => ({ ...mixer, rope }));
   },
   "the scale of embeddings": (c) => ({ ...c, embeddingScale: 1 }),
@@ -44,9 +45,10 @@ Deno.test("configFromGguf() reads what Gemma 3's files leave out, and 27B by its
       metadata.delete(`gemma3.${key}`);
     }
   });
-  assert.deepEqual(bare.layers.map(({ mixer }) => mixer.window), [13, 13, 13, 13, 13, undefined]);
-  assert.deepEqual(bare.layers.map(({ mixer }) => mixer.rope.base), [1e4, 1e4, 1e4, 1e4, 1e4, 1e6]);
-  assert.equal(bare.layers[0]!.mixer.scale, 1 / Math.sqrt(16));
+  const mixers = attentionsOf(bare.layers);
+  assert.deepEqual(mixers.map(({ window }) => window), [13, 13, 13, 13, 13, undefined]);
+  assert.deepEqual(mixers.map(({ rope }) => rope.base), [1e4, 1e4, 1e4, 1e4, 1e4, 1e6]);
+  assert.equal(mixers[0]!.scale, 1 / Math.sqrt(16));
   assert.equal(bare.embeddingScale, 8);
   const capped = () =>
     configOf("gemma3", ({ metadata }) => {
@@ -62,7 +64,7 @@ Deno.test("configFromGguf() reads what Gemma 3's files leave out, and 27B by its
     metadata.set("gemma3.rope.scaling.factor", float(8));
   });
   assert.deepEqual(
-    scaled.layers.map(({ mixer }) => mixer.rope.scaling.kind),
+    attentionsOf(scaled.layers).map(({ rope }) => rope.scaling.kind),
     ["none", "none", "linear", "none", "none", "linear"],
   );
 });
@@ -80,7 +82,7 @@ Deno.test("readModel() reads Gemma 3's layer_types, and refuses those that do no
     return withFiles(files, (directory) => {
       const file = openModelFile(directory);
       try {
-        return readModel(file).config.layers.map(({ mixer }) => mixer.window ?? 0);
+        return attentionsOf(readModel(file).config.layers).map(({ window = 0 }) => window);
       } finally {
         file.close();
       }

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
 import type { GgufValue } from "../../engine/files/gguf_writer.ts";
+import { attentionsOf } from "../../engine/model/mixers.ts";
 import type { LayerSpec, ModelConfig } from "../../engine/model/config.ts";
 import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import type { RopeSpec } from "../../engine/model/rope.ts";
@@ -77,7 +78,7 @@ Deno.test({
     const file = openGguf(REAL_MODEL);
     const { dim, layers, vocabSize, tiedOutput } = configFromGguf(file);
     file.close();
-    const { heads, kvHeads, headDim } = layers[0]!.mixer;
+    const { heads, kvHeads, headDim } = attentionsOf(layers)[0]!;
     assert.deepEqual(
       { dim, layers: layers.length, heads, kvHeads, headDim, vocabSize, tiedOutput },
       {
@@ -113,7 +114,7 @@ Deno.test("configFromGguf() knows what missing keys stand for", () => {
       if (/attn_[kv]\.weight/.test(name)) parts.tensors[i] = { ...kv, name };
     }
   });
-  assert.equal(full.layers[0]!.mixer.kvHeads, 6);
+  assert.equal(attentionsOf(full.layers)[0]!.kvHeads, 6);
 });
 
 Deno.test("configFromGguf() takes integers of any type", () => {
@@ -134,7 +135,7 @@ Deno.test("configFromGguf() reads what llama.cpp reads beside, or in another for
   for (const change of changes) assert.deepEqual(configOf("llama", change), plain);
 });
 
-const ropeOf = (change: Change) => configOf("llama", change).layers[0]!.mixer.rope;
+const ropeOf = (change: Change) => attentionsOf(configOf("llama", change).layers)[0]!.rope;
 
 Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional biases", () => {
   const linear = keys({ "rope.scaling.type": text("linear"), "rope.scaling.factor": float(4) });
@@ -192,5 +193,5 @@ Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional bia
       tensors.push(zeros(`blk.${layer}.attn_v.bias`, [32], "F32"));
     }
   };
-  assert.equal(configOf("llama", biased).layers[1]!.mixer.bias, true);
+  assert.equal(attentionsOf(configOf("llama", biased).layers)[1]!.bias, true);
 });

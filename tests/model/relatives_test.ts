@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
+import { attentionsOf } from "../../engine/model/mixers.ts";
 import { atContext } from "../../engine/model/at_context.ts";
 import type { ModelConfig } from "../../engine/model/config.ts";
 import { readModel } from "../../engine/model/read_model.ts";
@@ -18,7 +19,7 @@ const unscaled = { kind: "none" } as const;
 const FEATURES: Readonly<Partial<Record<TinyArchitecture, Without>>> = {
   smollm3: {
     "layers without RoPE": (c) => {
-      const { rope } = c.layers[0]!.mixer;
+      const { rope } = attentionsOf(c.layers)[0]!;
       return withMixers(c, (mixer) => ({ ...mixer, rope }));
     },
   },
@@ -41,7 +42,7 @@ const FEATURES: Readonly<Partial<Record<TinyArchitecture, Without>>> = {
     "queries that grow": (c) => withMixers(c, ({ temperature: _, ...mixer }) => mixer),
     "YaRN": (c) => withRope(c, { scaling: unscaled }),
     "YaRN's multiplier of the logarithm": (c) => {
-      const { scaling } = c.layers[0]!.mixer.rope;
+      const { scaling } = attentionsOf(c.layers)[0]!.rope;
       assert.equal(scaling.kind, "yarn");
       return withRope(c, { scaling: { ...scaling, attentionFactor: 1 } as typeof scaling });
     },
@@ -50,12 +51,12 @@ const FEATURES: Readonly<Partial<Record<TinyArchitecture, Without>>> = {
     "LongRoPE": (c) => withRope(c, { scaling: unscaled }),
     "its long factors": (c) => ({ ...c, layers: atContext(c, 32).layers }),
     "its magnitude": (c) => {
-      const { scaling } = c.layers[0]!.mixer.rope;
+      const { scaling } = attentionsOf(c.layers)[0]!.rope;
       assert.equal(scaling.kind, "longrope");
       return withRope(c, { scaling: { ...scaling, attentionFactor: 1 } as typeof scaling });
     },
     "dimensions that do not rotate": (c) => {
-      const { headDim } = c.layers[0]!.mixer;
+      const { headDim } = attentionsOf(c.layers)[0]!;
       return withRope(c, { dims: headDim, scaling: unscaled });
     },
   },
@@ -98,8 +99,8 @@ function jsonConfigOf(
   });
 }
 
-const windowsOf = ({ layers }: ModelConfig) => layers.map(({ mixer }) => mixer.window);
-const dimsOf = ({ layers }: ModelConfig) => layers.map(({ mixer }) => mixer.rope.dims);
+const windowsOf = ({ layers }: ModelConfig) => attentionsOf(layers).map(({ window }) => window);
+const dimsOf = ({ layers }: ModelConfig) => attentionsOf(layers).map(({ rope }) => rope.dims);
 
 Deno.test("readModel() reads Mistral's windows, and those of Phi-3 in either kind of file", () => {
   const mistral = (change: Record<string, unknown>) =>
@@ -142,7 +143,7 @@ Deno.test("readModel() reads which of SmolLM3's layers rotate", () => {
   );
   assert.deepEqual(rotated({ no_rope_layers: [0, 1, 1, 1] }), [false, true, true, true]);
   assert.throws(() => rotated({ no_rope_layers: [1, 0] }), /no_rope_layers has 2 of 4/);
-  const { base } = jsonConfigOf("smollm3", { rope_theta: undefined }).layers[0]!.mixer.rope;
+  const { base } = attentionsOf(jsonConfigOf("smollm3", { rope_theta: undefined }).layers)[0]!.rope;
   assert.equal(base, 2e6);
 });
 
@@ -154,7 +155,7 @@ Deno.test("configFromGguf() takes what Granite's files leave out for no scale, a
     metadata.set("granite.logit_scale", float(4));
   });
   assert.deepEqual([config.embeddingScale, config.logitScale], [1, 0.25]);
-  assert.equal(config.layers[0]!.mixer.scale, 1 / Math.sqrt(16));
+  assert.equal(attentionsOf(config.layers)[0]!.scale, 1 / Math.sqrt(16));
   const unrotated = configOf("granite", ({ metadata }) => {
     metadata.set("granite.rope.scaling.finetuned", { type: "bool", value: false });
   });
@@ -163,7 +164,7 @@ Deno.test("configFromGguf() takes what Granite's files leave out for no scale, a
 
 Deno.test("LongRoPE has short factors up to the original context, and long ones beyond", () => {
   const first = (context: number) => {
-    const { rope } = atContext(configOf("phi3"), context).layers[0]!.mixer;
+    const { rope } = attentionsOf(atContext(configOf("phi3"), context).layers)[0]!;
     const { frequencies, magnitude } = ropeTable(rope);
     return [frequencies[2]!, magnitude];
   };

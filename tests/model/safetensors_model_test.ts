@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { ModelFormatError, ModelNotFoundError, UnsupportedError } from "../../engine/errors.ts";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import { loadModel } from "../../engine/mod.ts";
+import { attentionsOf } from "../../engine/model/mixers.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
 import { type TinyArchitecture, tinyModel } from "../../fixtures/tiny_models.ts";
@@ -81,7 +82,7 @@ function readChanged(
 Deno.test("readModel() reads RoPE scaling of config.json, older and newer", () => {
   const modelOf = (config: Record<string, unknown>) => {
     const { contextLength, layers } = readChanged(config).config;
-    return { contextLength, ...layers[0]!.mixer.rope };
+    return { contextLength, ...attentionsOf(layers)[0]!.rope };
   };
   assert.deepEqual(
     modelOf({ rope_scaling: { type: "linear", factor: 2 } }).scaling,

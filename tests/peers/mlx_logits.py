@@ -12,6 +12,18 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.utils import load_model
 
+load = mx.load
+
+
+def load_float32(path: str, *args, **kwargs) -> dict[str, mx.array]:
+    """Weights in float32 before mlx-lm changes any: it adds 1 to some norms."""
+    halves = (mx.bfloat16, mx.float16)
+    weights = load(path, *args, **kwargs)
+    return {name: w.astype(mx.float32) if w.dtype in halves else w for name, w in weights.items()}
+
+
+mx.load = load_float32
+
 for line in sys.stdin:
     request = json.loads(line)
     try:

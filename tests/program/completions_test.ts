@@ -56,7 +56,7 @@ Deno.test("completions offer commands, options and choices, and leave files to t
   assert.deepEqual(await complete("help", "sam"), ["sampling", ":4"]);
   assert.deepEqual(await complete("bench", "--device=c"), ["cpu", ":4"]);
   assert.deepEqual(await complete("synth", "tiny-q"), [
-    ...["tiny-qwen2", "tiny-qwen3", "tiny-qwen3moe"],
+    ...["tiny-qwen2", "tiny-qwen3", "tiny-qwen3moe", "tiny-qwen3.5", "tiny-qwen3.5moe"],
     ":4",
   ]);
   assert.deepEqual(await complete("completions", "z"), ["zsh", ":4"]);

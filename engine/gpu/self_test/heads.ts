@@ -206,7 +206,7 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
 }
 
 // The largest difference in units of the largest expected number; the rest of `actual` is not ours.
-function errorOf(actual: Float32Array, expected: Float32Array): number {
+export function errorOf(actual: Float32Array, expected: Float32Array): number {
   const unit = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
   return expected.reduce((worst, v, i) => maxError(worst, Math.abs(actual[i]! - v) / unit), 0);
 }

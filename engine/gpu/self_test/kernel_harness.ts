@@ -22,6 +22,8 @@ const SIZES = {
   qkvDim: 2048,
   queryDim: 1024,
   heads: 8,
+  gatesDim: 1024,
+  stepsDim: 64,
   attentionParts: MOST_ATTENTION_PARTS,
   gatedDim: 1024,
   branch: true,

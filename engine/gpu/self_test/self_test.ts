@@ -7,6 +7,13 @@ import type { Gpu } from "../device.ts";
 import { sampleToken } from "../../run/sampler.ts";
 import { type ChoiceCase, chooseOnDevice } from "./choices.ts";
 import { GREEDY } from "../../run/runner.ts";
+import {
+  convolutionError,
+  type DeltaCase,
+  deltaNormError,
+  deltaRuleError,
+  gatesError,
+} from "./delta_net.ts";
 import { combineError, expertsError, topKError } from "./experts.ts";
 import { attentionError, headNormError, normAddError, ropeAppendError } from "./heads.ts";
 import { embedError, floats, maxError, productError } from "./products.ts";
@@ -55,6 +62,11 @@ export async function* selfTest(
     };
   }
 }
+
+/** Heads of values that fill no workgroup. */
+const DELTA: DeltaCase = {
+  ...{ keyHeads: 2, valueHeads: 4, keyDim: 32, valueDim: 40, taps: 4, tiled: true },
+};
 
 type Family = readonly [name: string, tolerance: number, run: () => Promise<number>];
 
@@ -132,6 +144,17 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
         })),
     ],
     ["combine", 1e-6, () => combineError(harness, { dim: 96, slots: 3, tokens: 3, add: true })],
+    ["convolution", 2e-6, () => convolutionError(harness, DELTA)],
+    [
+      "delta_rule",
+      2e-5,
+      () =>
+        maxOf(
+          [true, false].map((tiled) => () => deltaRuleError(harness, { ...DELTA, tiled })),
+        ),
+    ],
+    ["delta_norm", 2e-6, () => deltaNormError(harness, DELTA)],
+    ["gates", 2e-6, () => gatesError(harness, 96)],
     ["norm_add", 2e-6, () => normAddError(harness, { dim: 96, tokens: 3 })],
     ["sampling", 0, () => samplingError(harness)],
   ];

@@ -1,30 +1,35 @@
 /** What a file of this folder says of one architecture, and what most of them have in common. */
 
+import type { GgufValue } from "../../files/gguf_writer.ts";
 import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../config.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
 import type { MetadataReader } from "../metadata_reader.ts";
 import type { RopeSpec } from "../rope.ts";
-import type { LayerWeight } from "../weight_names.ts";
+import type { LayerWeight, ModelWeight } from "../weight_names.ts";
 
 /** Hyperparameters that one architecture alone has. */
 export type OwnHyperparameters = Partial<Hyperparameters>;
 
-/** A number of GGUF metadata: llama.cpp refuses one of another type than it expects. */
-export interface GgufNumber {
-  readonly type: "uint32" | "float32";
-  readonly value: number;
-}
-
-/** What else GGUF metadata of an architecture's own may be. */
-export type GgufOwn = GgufNumber | { readonly type: "string"; readonly value: string };
-
-export function uint(value: number): GgufNumber {
+/** Numbers of GGUF metadata: llama.cpp refuses those of another type than it expects. */
+export function uint(value: number): GgufValue {
   return { type: "uint32", value };
 }
 
-export function float(value: number): GgufNumber {
+export function float(value: number): GgufValue {
   return { type: "float32", value };
 }
+
+/** How a checkpoint stores the elements of a vector that GGUF has otherwise, and the way there. */
+export interface StoredVector {
+  readonly read: (stored: number) => number;
+  readonly write: (value: number) => number;
+}
+
+/** Weights of norms, which some checkpoints store less 1. */
+export const LESS_ONE: StoredVector = {
+  read: (stored) => stored + 1,
+  write: (value) => value - 1,
+};
 
 /** One architecture: where its files differ from others', and the layers that they describe. */
 export interface Architecture {
@@ -54,15 +59,25 @@ export interface Architecture {
   readonly headDim?: number;
   /** Its checkpoints' names where they differ from LAYER_WEIGHTS; `{}` stands for the layer. */
   readonly hfNames?: Partial<Readonly<Record<LayerWeight, string>>>;
+  /** The same for GGUF files. */
+  readonly ggufNames?: Partial<Readonly<Record<LayerWeight, string>>>;
+  /** The share of a head's elements that rotate where config.json has none; default all of them. */
+  readonly hfPartialRotary?: number;
   /** What config.json means where it has no tie_word_embeddings; default false. */
   readonly hfTied?: boolean;
-  /** Its checkpoints store the weights of norms less this; default 0. */
-  readonly hfNormOffset?: number;
+  /** Its checkpoints have the experts of a layer stacked, each one's gate above its up. */
+  readonly hfFusedExperts?: boolean;
+  /**
+   * Vectors that its checkpoints store otherwise than GGUF files.
+   *
+   * @param mlx whether mlx-lm saved the checkpoint anew
+   */
+  hfVector?(weight: ModelWeight | LayerWeight, mlx: boolean): StoredVector | undefined;
   /** Reads what this architecture alone has. */
   read?(metadata: MetadataReader): OwnHyperparameters;
   /** The same, for the files of synthetic models: keys of config.json, and of GGUF below its prefix. */
   write?(h: Hyperparameters): {
-    readonly gguf: Readonly<Record<string, GgufOwn>>;
+    readonly gguf: Readonly<Record<string, GgufValue>>;
     readonly hf: Readonly<Record<string, unknown>>;
   };
   /** All layers, in order. */

@@ -7,7 +7,8 @@
 import { MAX_CONTEXT, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "../config_bounds.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
 import type { MetadataReader } from "../metadata_reader.ts";
-import { type Architecture, attention, float, uint } from "./architecture.ts";
+import { type Architecture, attention, float, LESS_ONE, uint } from "./architecture.ts";
+import { periodOf } from "./layer_types.ts";
 
 /** What files without the key mean: every sixth layer sees all, the others have this RoPE base. */
 const PERIOD = 6;
@@ -24,7 +25,7 @@ export const gemma3: Architecture = {
   hfNames: {
     ffnNorm: "model.layers.{}.pre_feedforward_layernorm.weight",
   },
-  hfNormOffset: 1,
+  hfVector: (weight) => weight.endsWith("Norm") ? LESS_ONE : undefined,
   hfTied: true,
   read: (metadata) => metadata.file.format === "gguf" ? fromGguf(metadata) : fromJson(metadata),
   write: (h) => {
@@ -80,7 +81,7 @@ function fromJson(json: MetadataReader): Own {
     if (json.has(key)) throw json.unsupported(`${key}; get a model without it`);
   }
   const period = json.has("layer_types")
-    ? periodOf(json, json.texts("layer_types"))
+    ? periodOf(json, "sliding_attention")
     : json.integer("sliding_window_pattern", [1, MAX_LAYERS], PERIOD);
   return {
     window: {
@@ -90,17 +91,4 @@ function fromJson(json: MetadataReader): Own {
     },
     queryScalar: json.integer("query_pre_attn_scalar", [1, MAX_WIDTH], 256),
   };
-}
-
-/** Newer files name each layer's kind: the last of every `period` sees all. */
-function periodOf(json: MetadataReader, kinds: readonly string[]): number {
-  const first = kinds.indexOf("full_attention");
-  const period = first < 0 ? kinds.length + 1 : first + 1;
-  const regular = kinds.every((kind, i) =>
-    kind === ((i + 1) % period === 0 ? "full_attention" : "sliding_attention")
-  );
-  if (!regular) {
-    throw json.unsupported("layer_types that do not repeat; get a model whose layers alternate");
-  }
-  return period;
 }

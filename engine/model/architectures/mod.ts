@@ -11,6 +11,8 @@ import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { qwen3moe } from "./qwen3moe.ts";
+import { qwen35 } from "./qwen35.ts";
+import { qwen35moe } from "./qwen35moe.ts";
 import { smollm3 } from "./smollm3.ts";
 
 export type { Architecture } from "./architecture.ts";
@@ -25,6 +27,8 @@ export const ARCHITECTURES: readonly Architecture[] = [
   granite,
   mistral3,
   phi3,
+  qwen35,
+  qwen35moe,
 ];
 
 /** The architecture of this name in GGUF. */

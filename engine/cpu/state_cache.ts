@@ -1,0 +1,32 @@
+/** The states of recurrent layers in the shared memory: one of fixed size for each slot and layer. */
+
+import type { ModelConfig } from "../model/config.ts";
+import { stateFloats } from "../model/mixers.ts";
+import type { Layout } from "./memory.ts";
+
+/** One layer's states: [slots, …] each, see kernels/wasm/delta_net.ts and delta_rule.ts. */
+export interface LayerStates {
+  readonly convolution: number;
+  readonly matrices: number;
+  /** Bytes of a slot in each of the two. */
+  readonly convolutionStride: number;
+  readonly matricesStride: number;
+}
+
+export class StateCache {
+  /** By layer; of those without a state, none. */
+  readonly layers: readonly (LayerStates | undefined)[];
+
+  constructor(layout: Layout, { layers }: ModelConfig, slots: number) {
+    this.layers = layers.map(({ mixer }) => {
+      if (mixer.kind !== "delta-net") return undefined;
+      const { convolution, matrices } = stateFloats(mixer);
+      return {
+        convolution: layout.allocate(4 * slots * convolution),
+        matrices: layout.allocate(4 * slots * matrices),
+        convolutionStride: 4 * convolution,
+        matricesStride: 4 * matrices,
+      };
+    });
+  }
+}

@@ -1,0 +1,26 @@
+/** What is multiplied by the sigmoid of a gate: attention's heads, and shared experts. */
+
+import { headGateSpec, sharedAddSpec } from "../../kernels/delta_net_specs.ts";
+import type { Operation } from "./operation.ts";
+import type { OperationBuilder } from "./operations.ts";
+
+/** attended *= sigmoid(gates), `width` floats a token. */
+export function headGate(build: OperationBuilder, width: number): Operation {
+  const { scratch: { attended, gates }, tuning: { elementLanes: lanes } } = build;
+  return build.fixed(headGateSpec({ width, lanes }), {
+    buffers: { 0: attended, 1: gates! },
+    grid: (tokens) => [Math.ceil(width / 4 / lanes), tokens],
+  });
+}
+
+/** hidden += sigmoid(logits) · part, a logit a token. */
+export function addShared(
+  build: OperationBuilder,
+  { logits, part }: { readonly logits: GPUBuffer; readonly part: GPUBuffer },
+): Operation {
+  const { scratch: { hidden }, context: { dim }, tuning: { elementLanes: lanes } } = build;
+  return build.fixed(sharedAddSpec({ width: dim, lanes }), {
+    buffers: { 0: logits, 1: part, 2: hidden },
+    grid: (tokens) => [Math.ceil(dim / 4 / lanes), tokens],
+  });
+}

@@ -1,0 +1,144 @@
+/** What the architectures with gated delta nets have in common: their keys, names and layers. */
+
+import { MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "../config_bounds.ts";
+import type { FeedForwardSpec, LayerSpec } from "../config.ts";
+import type { Hyperparameters } from "../hyperparameters.ts";
+import type { MetadataReader } from "../metadata_reader.ts";
+import { type Architecture, attention, LESS_ONE, type StoredVector, uint } from "./architecture.ts";
+import { periodOf } from "./layer_types.ts";
+
+type DeltaNet = NonNullable<Hyperparameters["deltaNet"]>;
+
+/** What files without the key mean: every fourth layer has attention. */
+const PERIOD = 4;
+const MAX_TAPS = 16;
+
+/** GGUF has the decay itself, which is negative; checkpoints have the logarithm of its opposite. */
+const LOG_OF_OPPOSITE: StoredVector = {
+  read: (stored) => -Math.exp(stored),
+  write: (value) => Math.log(-value),
+};
+
+/** What Qwen3.5's dense and mixed models share. */
+export const DELTA_NETS: Pick<
+  Architecture,
+  "ggufRopeLayout" | "attentionBias" | "obeys" | "hfPartialRotary" | "ggufNames" | "hfVector"
+> = {
+  ggufRopeLayout: "half",
+  attentionBias: false,
+  obeys: { gguf: [], hf: ["partial_rotary_factor"] },
+  hfPartialRotary: 0.25,
+  ggufNames: { ffnNorm: "blk.{}.post_attention_norm.weight" },
+  // mlx-lm adds the 1 as it converts a model.
+  hfVector: (weight, mlx) =>
+    weight === "deltaDecay"
+      ? LOG_OF_OPPOSITE
+      : weight.endsWith("Norm") && weight !== "deltaNorm" && !mlx
+      ? LESS_ONE
+      : undefined,
+};
+
+/** All layers, the last of every period with attention. */
+export function deltaNetLayers(h: Hyperparameters, feedForward: FeedForwardSpec): LayerSpec[] {
+  const { period, ...sizes } = h.deltaNet!;
+  const attending = attention(h, { headNorm: true, gated: true });
+  const recurrent = { kind: "delta-net", ...sizes } as const;
+  return Array.from({ length: h.layers }, (_, i) => {
+    const mixer = (i + 1) % period === 0 ? attending : recurrent;
+    return { mixer, feedForward, postNorms: false };
+  });
+}
+
+/** Source of the keys: llama.cpp's qwen35.cpp, and set_gguf_parameters() of its conversion/qwen.py. */
+export function deltaNetFromGguf(metadata: MetadataReader): DeltaNet {
+  if (metadata.has("attention.recurrent_layers")) {
+    throw metadata.unsupported(
+      `key '${metadata.key("attention.recurrent_layers")}'; get a model whose layers alternate`,
+    );
+  }
+  const keyHeads = metadata.integer("ssm.group_count", [1, MAX_HEADS]);
+  const valueHeads = metadata.integer("ssm.time_step_rank", [1, MAX_HEADS]);
+  const values = metadata.integer("ssm.inner_size", [1, MAX_WIDTH]);
+  return checked(metadata, {
+    keyHeads,
+    valueHeads,
+    keyDim: metadata.integer("ssm.state_size", [1, MAX_HEAD_DIM]),
+    valueDim: values / valueHeads,
+    taps: metadata.integer("ssm.conv_kernel", [2, MAX_TAPS]),
+    // The conversion deals the heads of the values out to those of the keys.
+    tiled: true,
+    period: periodWithin(metadata, metadata.integer("block_count", [1, MAX_LAYERS])),
+  });
+}
+
+/** Source of the keys and defaults: Qwen3_5TextConfig of transformers. */
+export function deltaNetFromJson(json: MetadataReader): DeltaNet {
+  if (!json.flag("attn_output_gate", true)) {
+    throw json.unsupported("attn_output_gate false; get a model with gated attention");
+  }
+  const heads = (name: string, fallback: number) => json.integer(name, [1, MAX_HEADS], fallback);
+  const dim = (name: string) => json.integer(name, [1, MAX_HEAD_DIM], 128);
+  return checked(json, {
+    keyHeads: heads("linear_num_key_heads", 16),
+    valueHeads: heads("linear_num_value_heads", 32),
+    keyDim: dim("linear_key_head_dim"),
+    valueDim: dim("linear_value_head_dim"),
+    taps: json.integer("linear_conv_kernel_dim", [2, MAX_TAPS], 4),
+    tiled: false,
+    period: json.has("layer_types")
+      ? periodOf(json, "linear_attention")
+      : periodWithin(json, json.integer("num_hidden_layers", [1, MAX_LAYERS])),
+  });
+}
+
+/** Some layer has attention, whose cache is what a sequence's length is held by. */
+function periodWithin(metadata: MetadataReader, layers: number): number {
+  return metadata.integer("full_attention_interval", [1, layers], Math.min(layers, PERIOD));
+}
+
+function checked(metadata: MetadataReader, net: DeltaNet): DeltaNet {
+  const { keyHeads, valueHeads, keyDim, valueDim } = net;
+  if (valueHeads % keyHeads !== 0 || keyDim % 4 !== 0 || valueDim % 4 !== 0) {
+    throw metadata.unsupported(
+      `gated delta nets of ${keyHeads} heads of ${keyDim} and ${valueHeads} of ${valueDim} ` +
+        `dimensions; the first must divide the others, and 4 the dimensions`,
+    );
+  }
+  return net;
+}
+
+/** The same, for the files of synthetic models. */
+export function writeDeltaNet({ deltaNet, headDim, rope }: Hyperparameters) {
+  const { keyHeads, valueHeads, keyDim, valueDim, taps, period } = deltaNet!;
+  // RoPE's pairs are dealt out to time, height and width; of text all three are the position.
+  const sections = [0, 1, 2].map((first) => Math.ceil((rope.dims / 2 - first) / 3));
+  return {
+    gguf: {
+      "ssm.conv_kernel": uint(taps),
+      "ssm.state_size": uint(keyDim),
+      "ssm.group_count": uint(keyHeads),
+      "ssm.time_step_rank": uint(valueHeads),
+      "ssm.inner_size": uint(valueHeads * valueDim),
+      full_attention_interval: uint(period),
+      "rope.dimension_sections": { type: "array", of: "int32", value: [...sections, 0] },
+    },
+    hf: {
+      linear_conv_kernel_dim: taps,
+      linear_key_head_dim: keyDim,
+      linear_value_head_dim: valueDim,
+      linear_num_key_heads: keyHeads,
+      linear_num_value_heads: valueHeads,
+      full_attention_interval: period,
+      head_dim: headDim,
+      rope_theta: undefined,
+      rope_scaling: undefined,
+      rope_parameters: {
+        rope_type: "default",
+        rope_theta: rope.base,
+        partial_rotary_factor: rope.dims / headDim,
+        mrope_interleaved: true,
+        mrope_section: sections,
+      },
+    },
+  } as const;
+}

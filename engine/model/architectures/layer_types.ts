@@ -1,0 +1,17 @@
+/** How config.json names each layer's kind, where two kinds alternate. */
+
+import type { MetadataReader } from "../metadata_reader.ts";
+
+/** Layers are of the kind `other`, but for the last of every `period`, which sees all tokens. */
+export function periodOf(json: MetadataReader, other: string): number {
+  const kinds = json.texts("layer_types");
+  const first = kinds.indexOf("full_attention");
+  const period = first < 0 ? kinds.length + 1 : first + 1;
+  const regular = kinds.every((kind, i) =>
+    kind === ((i + 1) % period === 0 ? "full_attention" : other)
+  );
+  if (!regular) {
+    throw json.unsupported("layer_types that do not repeat; get a model whose layers alternate");
+  }
+  return period;
+}

@@ -1,0 +1,54 @@
+/** A file's tensors as the engine asks for them: under its names, vectors as GGUF has them. */
+
+import { dequantize } from "../../kernels/dequantize.ts";
+import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
+import type { StoredVector } from "./architectures/architecture.ts";
+import { architectureOf } from "./architectures/mod.ts";
+import type { ModelConfig } from "./config.ts";
+import { expectedWeights } from "./expected_weights.ts";
+import type { Naming } from "./fused_tensors.ts";
+
+/** A vector as the file has it, and what its elements stand for. */
+interface Stored {
+  readonly tensor: TensorInfo;
+  readonly vector: StoredVector;
+}
+
+/**
+ * The same file with the tensors of `config` under the engine's names. Vectors that a checkpoint
+ * stores otherwise than GGUF read as float32.
+ *
+ * @param file its fused tensors are split
+ * @param options.naming whose names it has
+ * @param options.mlx whether mlx-lm saved it
+ */
+export function underEngineNames(
+  file: ModelFile,
+  config: ModelConfig,
+  { naming, mlx }: { readonly naming: Naming; readonly mlx: boolean },
+): ModelFile {
+  const { hfVector } = architectureOf(config);
+  const tensors = new Map<string, TensorInfo>();
+  const vectors = new Map<TensorInfo, Stored>();
+  for (const { weight, name, gguf, hf, shape } of expectedWeights(config)) {
+    const tensor = file.tensors.get(naming === "gguf" ? gguf : hf)!;
+    const vector = naming === "hf" ? hfVector?.(weight, mlx) : undefined;
+    if (vector === undefined) {
+      tensors.set(name, tensor);
+      continue;
+    }
+    const floats = { ...tensor, type: "F32", byteLength: 4 * shape[0]! } as const;
+    tensors.set(name, floats);
+    vectors.set(floats, { tensor, vector });
+  }
+  return withTensors(file, tensors, (tensor, offset, into) => {
+    const stored = vectors.get(tensor);
+    if (stored === undefined) return file.read(tensor, offset, into);
+    const bytes = new Uint8Array(stored.tensor.byteLength);
+    file.read(stored.tensor, 0, bytes);
+    const values = new Float32Array(stored.tensor.shape[0]!);
+    dequantize(stored.tensor.type, bytes, values);
+    const own = new Uint8Array(values.map(stored.vector.read).buffer);
+    into.set(own.subarray(offset, offset + into.length));
+  });
+}

@@ -1,0 +1,180 @@
+/** The layers whose state is a matrix for each head: the gated delta rule, token by token. */
+
+import { activate } from "../../kernels/reference.ts";
+import type { DeltaNetSpec, ModelConfig } from "../model/config.ts";
+import { channelsOf, deltaNetsOf, stateFloats } from "../model/mixers.ts";
+import { matmul } from "./matmul.ts";
+import type { DeltaNetWeights } from "./weights.ts";
+
+/** Added to the sum of squares of a query or key before it is divided by its root. */
+const EPSILON = 1e-6;
+
+/** What a slot's sequence has left in a layer. */
+interface State {
+  /** [taps - 1, channels]: what the convolution saw last, the oldest first. */
+  readonly convolution: Float64Array;
+  /** [valueHeads, valueDim, keyDim]. */
+  readonly matrices: Float64Array;
+}
+
+/** A token as a layer with a state takes it. */
+export interface StatefulToken {
+  readonly position: number;
+  /** The slot of its sequence. */
+  readonly slot: number;
+}
+
+/** Runs the layers of a model that have gated delta nets; their states and the memory they work in. */
+export class DeltaNets {
+  readonly #states: readonly (readonly State[] | undefined)[]; // by layer and slot
+  readonly #inputs: Float64Array; // [tokens, channels]
+  readonly #gate: Float64Array; // [tokens, valueHeads, valueDim]
+  readonly #step: Float64Array; // [tokens, valueHeads]
+  readonly #strength: Float64Array; // [tokens, valueHeads]
+  readonly #mixed: Float64Array; // [tokens, valueHeads, valueDim]
+
+  constructor(
+    readonly config: ModelConfig,
+    { maxTokens, slots }: { readonly maxTokens: number; readonly slots: number },
+  ) {
+    const specs = deltaNetsOf(config.layers);
+    const buffer = (width: (spec: DeltaNetSpec) => number) =>
+      new Float64Array(maxTokens * Math.max(0, ...specs.map(width)));
+    const values = ({ valueHeads, valueDim }: DeltaNetSpec) => valueHeads * valueDim;
+    this.#inputs = buffer(channelsOf);
+    this.#gate = buffer(values);
+    this.#step = buffer(({ valueHeads }) => valueHeads);
+    this.#strength = buffer(({ valueHeads }) => valueHeads);
+    this.#mixed = buffer(values);
+    this.#states = config.layers.map(({ mixer }) => {
+      if (mixer.kind !== "delta-net") return undefined;
+      const { convolution, matrices } = stateFloats(mixer);
+      return Array.from({ length: slots }, () => ({
+        convolution: new Float64Array(convolution),
+        matrices: new Float64Array(matrices),
+      }));
+    });
+  }
+
+  /**
+   * out = output · norm(what the states give), for the tokens of a batch; those of a sequence in
+   * order. A sequence that starts at position 0 starts from a state of zeros. Pauses as matmul() does.
+   *
+   * @param layer its number
+   * @param x [tokens, dim]
+   * @param out [tokens, dim]
+   */
+  *run(
+    layer: number,
+    weights: DeltaNetWeights,
+    { tokens, x, out }: {
+      readonly tokens: readonly StatefulToken[];
+      readonly x: Float64Array;
+      readonly out: Float64Array;
+    },
+  ): Generator<void, void> {
+    const spec = this.config.layers[layer]!.mixer as DeltaNetSpec;
+    const count = tokens.length;
+    yield* matmul(weights.inputs, { x, tokens: count, out: this.#inputs });
+    yield* matmul(weights.gate, { x, tokens: count, out: this.#gate });
+    yield* matmul(weights.step, { x, tokens: count, out: this.#step, bias: weights.stepBias });
+    yield* matmul(weights.strength, { x, tokens: count, out: this.#strength });
+    for (const [t, { position, slot }] of tokens.entries()) {
+      const state = this.#states[layer]![slot]!;
+      if (position === 0) {
+        state.convolution.fill(0);
+        state.matrices.fill(0);
+      }
+      this.#convolve(spec, weights, { t, state });
+      for (let head = 0; head < spec.valueHeads; head++) {
+        this.#change(spec, weights, { t, head, state });
+        this.#finish(spec, weights, { t, head });
+      }
+      yield;
+    }
+    yield* matmul(weights.output, { x: this.#mixed, tokens: count, out });
+  }
+
+  /** The convolution over the last tokens, and silu, in place. */
+  #convolve(
+    spec: DeltaNetSpec,
+    { convolution: weights }: DeltaNetWeights,
+    { t, state: { convolution: past } }: { readonly t: number; readonly state: State },
+  ): void {
+    const { taps } = spec;
+    const channels = channelsOf(spec);
+    for (let c = 0; c < channels; c++) {
+      const x = this.#inputs[t * channels + c]!;
+      let sum = weights[c * taps + taps - 1]! * x;
+      for (let tap = 0; tap < taps - 1; tap++) {
+        sum += weights[c * taps + tap]! * past[tap * channels + c]!;
+      }
+      for (let tap = 0; tap < taps - 2; tap++) {
+        past[tap * channels + c] = past[(tap + 1) * channels + c]!;
+      }
+      past[(taps - 2) * channels + c] = x;
+      this.#inputs[t * channels + c] = activate(sum, "silu");
+    }
+  }
+
+  /** A token changes the matrix of one head, and reads it. */
+  #change(
+    spec: DeltaNetSpec,
+    { decay }: DeltaNetWeights,
+    { t, head, state: { matrices } }: {
+      readonly t: number;
+      readonly head: number;
+      readonly state: State;
+    },
+  ): void {
+    const { keyHeads, valueHeads, keyDim, valueDim, tiled } = spec;
+    const keyHead = tiled ? head % keyHeads : Math.floor(head * keyHeads / valueHeads);
+    const start = t * channelsOf(spec);
+    const inputs = this.#inputs;
+    const q = start + keyHead * keyDim;
+    const k = q + keyHeads * keyDim;
+    const v = start + 2 * keyHeads * keyDim + head * valueDim;
+    const queryScale = 1 / Math.sqrt((squares(inputs, q, keyDim) + EPSILON) * keyDim);
+    const keyScale = 1 / Math.sqrt(squares(inputs, k, keyDim) + EPSILON);
+    const step = Math.log1p(Math.exp(this.#step[t * valueHeads + head]!));
+    const keep = Math.exp(decay[head]! * step);
+    const strength = 1 / (1 + Math.exp(-this.#strength[t * valueHeads + head]!));
+    for (let row = 0; row < valueDim; row++) {
+      const at = (head * valueDim + row) * keyDim;
+      let known = 0;
+      for (let i = 0; i < keyDim; i++) {
+        const kept = matrices[at + i]! * keep;
+        matrices[at + i] = kept;
+        known += kept * inputs[k + i]!;
+      }
+      const change = (inputs[v + row]! - known * keyScale) * strength * keyScale;
+      let read = 0;
+      for (let i = 0; i < keyDim; i++) {
+        const changed = matrices[at + i]! + change * inputs[k + i]!;
+        matrices[at + i] = changed;
+        read += changed * inputs[q + i]!;
+      }
+      this.#mixed[(t * valueHeads + head) * valueDim + row] = read * queryScale;
+    }
+  }
+
+  /** RMSNorm of what a head gave, times silu of its gate. */
+  #finish(
+    { valueHeads, valueDim }: DeltaNetSpec,
+    { norm }: DeltaNetWeights,
+    { t, head }: { readonly t: number; readonly head: number },
+  ): void {
+    const at = (t * valueHeads + head) * valueDim;
+    const mean = squares(this.#mixed, at, valueDim) / valueDim;
+    const scale = 1 / Math.sqrt(mean + this.config.rmsEpsilon);
+    for (let i = 0; i < valueDim; i++) {
+      this.#mixed[at + i]! *= scale * norm[i]! * activate(this.#gate[at + i]!, "silu");
+    }
+  }
+}
+
+function squares(x: Float64Array, from: number, count: number): number {
+  let sum = 0;
+  for (let i = from; i < from + count; i++) sum += x[i]! * x[i]!;
+  return sum;
+}

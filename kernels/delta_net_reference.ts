@@ -1,0 +1,89 @@
+/** What the kernels of gated delta nets compute, in plain TypeScript, one sequence at a time. */
+
+import { activate } from "./reference.ts";
+
+/**
+ * silu(Σ weight · x) over the last tokens, channel by channel.
+ *
+ * @param x [tokens, channels]
+ * @param weights [channels, taps], the newest token's last
+ * @param past [taps − 1, channels]: what came before, the oldest first; changed to what is last then
+ * @returns [tokens, channels]
+ */
+export function convolve(
+  x: Float32Array,
+  weights: Float32Array,
+  past: Float32Array,
+): Float32Array {
+  const channels = weights.length - past.length;
+  const taps = weights.length / channels;
+  const all = Float32Array.from([...past, ...x]);
+  past.set(all.subarray(all.length - past.length));
+  return x.map((_, i) => {
+    const channel = i % channels;
+    let sum = 0;
+    for (let tap = 0; tap < taps; tap++) {
+      sum += weights[channel * taps + tap]! * all[i + tap * channels]!;
+    }
+    return activate(sum, "silu");
+  });
+}
+
+/** The heads of a gated delta net, and what its tokens give them. */
+export interface DeltaInputs {
+  readonly keyHeads: number;
+  readonly valueHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly tiled: boolean;
+  /** [tokens, queries + keys + values] */
+  readonly inputs: Float32Array;
+  /** [tokens, valueHeads], both. */
+  readonly steps: Float32Array;
+  readonly strengths: Float32Array;
+  /** [valueHeads] */
+  readonly decays: Float32Array;
+}
+
+/**
+ * S ← keep · S + strength · (v − keep · S · k) kᵀ and S · q for each token and head, where k and q have
+ * length 1, and q is divided by √keyDim.
+ *
+ * @param states [valueHeads, valueDim, keyDim], changed
+ * @returns [tokens, valueHeads, valueDim]
+ */
+export function deltaRule(net: DeltaInputs, states: Float64Array): Float32Array {
+  const { keyHeads, valueHeads, keyDim, valueDim, tiled, inputs, steps, strengths, decays } = net;
+  const width = 2 * keyHeads * keyDim + valueHeads * valueDim;
+  const out = new Float32Array(steps.length * valueDim);
+  for (let at = 0; at < steps.length; at++) {
+    const [token, head] = [Math.floor(at / valueHeads), at % valueHeads];
+    const keyHead = tiled ? head % keyHeads : Math.floor(head / (valueHeads / keyHeads));
+    const row = inputs.subarray(token * width, (token + 1) * width);
+    const q = unit(row.subarray(keyHead * keyDim, (keyHead + 1) * keyDim));
+    const k = unit(row.subarray((keyHeads + keyHead) * keyDim, (keyHeads + keyHead + 1) * keyDim));
+    const v = row.subarray(2 * keyHeads * keyDim + head * valueDim);
+    const keep = Math.exp(decays[head]! * Math.log1p(Math.exp(steps[at]!)));
+    const strength = 1 / (1 + Math.exp(-strengths[at]!));
+    for (let i = 0; i < valueDim; i++) {
+      const from = (head * valueDim + i) * keyDim;
+      const state = states.subarray(from, from + keyDim);
+      for (let j = 0; j < keyDim; j++) state[j]! *= keep;
+      const change = strength * (v[i]! - dot(state, k));
+      for (let j = 0; j < keyDim; j++) state[j]! += change * k[j]!;
+      out[at * valueDim + i] = dot(state, q) / Math.sqrt(keyDim);
+    }
+  }
+  return out;
+}
+
+function unit(x: Float32Array): Float64Array {
+  const length = Math.sqrt(dot(x, x) + 1e-6);
+  return Float64Array.from(x, (value) => value / length);
+}
+
+function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < b.length; i++) sum += a[i]! * b[i]!;
+  return sum;
+}

@@ -1,0 +1,113 @@
+/** The kernels of gated delta nets, and those of gates on what heads and shared experts give. */
+
+import convolution from "./convolution.wgsl" with { type: "text" };
+import deltaNorm from "./delta_norm.wgsl" with { type: "text" };
+import deltaRule from "./delta_rule.wgsl" with { type: "text" };
+import headGate from "./head_gate.wgsl" with { type: "text" };
+import sequences from "./sequences.wgsl" with { type: "text" };
+import sharedAdd from "./shared_add.wgsl" with { type: "text" };
+import step from "./step.wgsl" with { type: "text" };
+import type { KernelSpec } from "./spec.ts";
+
+/** A convolution over the last tokens, and silu. Reference: `convolve` of delta_net_reference.ts. */
+export function convolutionSpec(
+  s: { channels: number; taps: number; lanes: number },
+): KernelSpec {
+  return {
+    name: "convolution",
+    parts: [
+      `const TAPS = ${s.taps}u;\nconst PAST = ${s.taps - 1}u;`,
+      step,
+      sequences,
+      convolution,
+    ],
+    overrides: { CHANNELS: s.channels, LANES: s.lanes },
+    bindings: { 0: "write", 1: "read", 2: "write", 3: "step" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
+  };
+}
+
+/** The heads of a gated delta net. */
+export interface DeltaHeads {
+  readonly keyHeads: number;
+  readonly valueHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly tiled: boolean;
+}
+
+/** Vectors of four columns that a lane keeps of a row at most, unless that leaves no whole number. */
+const MOST_VECTORS = 8;
+
+/** Lanes that share a row of a state. */
+export function deltaRuleParts(keyDim: number, lanes: number): number {
+  const vectors = keyDim / 4;
+  let parts = 1;
+  while (vectors / parts > MOST_VECTORS && vectors % (2 * parts) === 0 && 2 * parts <= lanes) {
+    parts *= 2;
+  }
+  return parts;
+}
+
+/** What changes and reads the states. Reference: `deltaRule` of delta_net_reference.ts. */
+export function deltaRuleSpec(s: DeltaHeads & { lanes: number }): KernelSpec {
+  const parts = deltaRuleParts(s.keyDim, s.lanes);
+  return {
+    name: "delta_rule",
+    parts: [
+      `const PARTS = ${parts}u;\nconst VECTORS = ${s.keyDim / 4 / parts}u;`,
+      step,
+      sequences,
+      deltaRule,
+    ],
+    overrides: {
+      KEY_HEADS: s.keyHeads,
+      VALUE_HEADS: s.valueHeads,
+      VALUE_DIM: s.valueDim,
+      TILED: s.tiled ? 1 : 0,
+      LANES: s.lanes,
+    },
+    bindings: { 0: "read", 1: "read", 2: "read", 3: "write", 4: "write", 5: "step" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 8 * s.keyDim + 8 * s.lanes,
+  };
+}
+
+/** The norm of what the heads give, and their gates. */
+export function deltaNormSpec(
+  s: { heads: number; headDim: number; epsilon: number; lanes: number },
+): KernelSpec {
+  return {
+    name: "delta_norm",
+    parts: [deltaNorm],
+    overrides: { HEADS: s.heads, HEAD_DIM: s.headDim, EPSILON: s.epsilon, LANES: s.lanes },
+    bindings: { 0: "write", 1: "read", 2: "read" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 4 * s.lanes,
+  };
+}
+
+/** The gates of what attention gives. */
+export function headGateSpec(s: { width: number; lanes: number }): KernelSpec {
+  return {
+    name: "head_gate",
+    parts: [headGate],
+    overrides: { WIDTH: s.width, LANES: s.lanes },
+    bindings: { 0: "write", 1: "read" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
+  };
+}
+
+/** Adds what a shared expert gives, by its weight. */
+export function sharedAddSpec(s: { width: number; lanes: number }): KernelSpec {
+  return {
+    name: "shared_add",
+    parts: [sharedAdd],
+    overrides: { WIDTH: s.width, LANES: s.lanes },
+    bindings: { 0: "read", 1: "read", 2: "write" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
+  };
+}

@@ -1,0 +1,185 @@
+/**
+ * What is before and after the rule of gated delta nets (delta_rule.ts): the convolution of queries,
+ * keys and values, and the norm of what the heads give.
+ */
+
+import {
+  call,
+  type Code,
+  get,
+  i32,
+  load,
+  type Local,
+  type ModuleBuilder,
+  op,
+  set,
+  splatF32,
+  store,
+  when,
+  whileLoop,
+} from "./assembler.ts";
+import { addRootMean, sigmoidTimes, whileCount } from "./math.ts";
+import { addKernel, field, fields } from "./operation.ts";
+import { addPrepare, advance, OUTPUT_ADDRESSES, OUTPUT_INTEGERS } from "./prepare.ts";
+
+/**
+ * What is known of each sequence of a step: its first token's index, how many there are, its slot,
+ * and whether its state is still empty, whatever the slot has.
+ */
+export const SEQUENCE = { first: 0, count: 4, slot: 8, fresh: 12, bytes: 16 } as const;
+
+/** Channels that a unit of the convolution does. */
+export const CONVOLUTION_CHANNELS = 64;
+
+/**
+ * A unit is some channels of a sequence. `inputs` [tokens, channels], which it changes in place;
+ * `weights` [taps, channels]; `states` [slots, taps - 1, channels]. Strides in bytes, of tokens and slots.
+ */
+export const CONVOLUTION = fields(
+  ["channels", "blocks", "stride", "stateStride"],
+  ["inputs", "weights", "states", "sequences"],
+);
+
+/** RMSNorm of each head, times `weight` [headDim] and silu of `gate`; see prepare.ts. */
+export const DELTA_NORM = fields(
+  [...OUTPUT_INTEGERS, "heads", "headDim", "fromStride"],
+  [...OUTPUT_ADDRESSES, "from", "gate", "weight"],
+  ["epsilon"],
+);
+
+/** Goes on by so many bytes. */
+function move(module: ModuleBuilder, local: Local, bytes: Code): Code {
+  return set(local, module.at(get(local), bytes, module.addressConst(1)));
+}
+
+/** Adds the kernel of the convolution over `taps` tokens. */
+export function addConvolution(module: ModuleBuilder, taps: number): number {
+  return addKernel(module, (f, [operation, from, to]) => {
+    const read = (name: keyof typeof CONVOLUTION) => field(module, operation!, CONVOLUTION[name]);
+    const { address } = module;
+    const sequence = f.local(address), channel = f.local("i32"), end = f.local("i32");
+    const x = f.local(address), weight = f.local(address), state = f.local(address);
+    const left = f.local("i32"), value = f.local("v128"), sum = f.local("v128");
+    const rowBytes = f.local("i32");
+    const weights = f.locals("v128", taps), past = f.locals("v128", taps - 1);
+    const own = (name: keyof typeof SEQUENCE) => load("i32.load", get(sequence), SEQUENCE[name]);
+    const eachRow = (at: Local, locals: readonly Local[], row: (local: Local) => Code) =>
+      locals.flatMap((local) => [...row(local), ...move(module, at, get(rowBytes))]);
+    const stateAt = set(
+      state,
+      module.at(
+        module.at(read("states"), own("slot"), module.extend(read("stateStride"))),
+        get(channel),
+        module.addressConst(4),
+      ),
+    );
+    return [
+      ...set(rowBytes, op("i32.mul", read("channels"), i32(4))),
+      ...whileLoop(
+        op("i32.lt_u", get(from!), get(to!)),
+        set(
+          sequence,
+          module.at(
+            read("sequences"),
+            op("i32.div_u", get(from!), read("blocks")),
+            module.addressConst(SEQUENCE.bytes),
+          ),
+        ),
+        set(
+          channel,
+          op(
+            "i32.mul",
+            op("i32.rem_u", get(from!), read("blocks")),
+            i32(CONVOLUTION_CHANNELS),
+          ),
+        ),
+        set(end, op("i32.add", get(channel), i32(CONVOLUTION_CHANNELS))),
+        when(op("i32.lt_u", read("channels"), get(end)), set(end, read("channels"))),
+        whileLoop(
+          op("i32.lt_u", get(channel), get(end)),
+          set(weight, module.at(read("weights"), get(channel), module.addressConst(4))),
+          eachRow(weight, weights, (local) => set(local, load("v128.load", get(weight)))),
+          stateAt,
+          when(
+            own("fresh"),
+            past.flatMap((local) => set(local, splatF32(0))),
+            eachRow(state, past, (local) => set(local, load("v128.load", get(state)))),
+          ),
+          set(
+            x,
+            module.at(
+              module.at(read("inputs"), own("first"), module.extend(read("stride"))),
+              get(channel),
+              module.addressConst(4),
+            ),
+          ),
+          set(left, own("count")),
+          whileCount(left, 1, [
+            ...set(value, load("v128.load", get(x))),
+            ...set(
+              sum,
+              [...past, value]
+                .map((local, tap) => op("f32x4.mul", get(local), get(weights[tap]!)))
+                .reduce((a, b) => op("f32x4.add", a, b)),
+            ),
+            ...past.flatMap((local, tap) => set(local, get(past[tap + 1] ?? value))),
+            ...store("v128.store", get(x), 0, sigmoidTimes(f, sum, get(sum))),
+            ...move(module, x, read("stride")),
+          ]),
+          stateAt,
+          eachRow(state, past, (local) => store("v128.store", get(state), 0, get(local))),
+          set(channel, op("i32.add", get(channel), i32(4))),
+        ),
+        set(from!, op("i32.add", get(from!), i32(1))),
+      ),
+    ];
+  });
+}
+
+/** Adds the kernel of the norm of what the heads give. */
+export function addDeltaNorm(module: ModuleBuilder): number {
+  const rootMean = addRootMean(module);
+  return addPrepare(module, DELTA_NORM, (f, [operation, token, row, padded]) => {
+    const read = (name: keyof typeof DELTA_NORM) => field(module, operation, DELTA_NORM[name]);
+    const { address } = module;
+    const x = f.local(address), gate = f.local(address), weight = f.local(address);
+    const out = f.local(address), z = f.local("v128"), scale = f.local("v128");
+    const heads = f.local("i32"), count = f.local("i32");
+    const at = (base: "from" | "gate") =>
+      module.at(read(base), get(token), module.extend(read("fromStride")));
+    const normalized = op(
+      "f32x4.mul",
+      op("f32x4.mul", load("v128.load", get(x)), get(scale)),
+      load("v128.load", get(weight)),
+    );
+    return [
+      ...set(x, at("from")),
+      ...set(gate, at("gate")),
+      ...set(out, get(row)),
+      ...set(heads, read("heads")),
+      ...whileCount(heads, 1, [
+        ...set(
+          scale,
+          op("f32x4.splat", call(rootMean, get(x), read("headDim"), read("epsilon"))),
+        ),
+        ...set(weight, read("weight")),
+        ...set(count, read("headDim")),
+        ...whileCount(count, 4, [
+          ...set(z, load("v128.load", get(gate))),
+          ...store(
+            "v128.store",
+            get(out),
+            0,
+            op("f32x4.mul", normalized, sigmoidTimes(f, z, get(z))),
+          ),
+          ...advance(module, [x, gate, weight, out]),
+        ]),
+      ]),
+      ...set(count, op("i32.sub", get(padded), read("columns"))),
+      ...whileCount(count, 4, [
+        ...store("v128.store", get(out), 0, splatF32(0)),
+        ...advance(module, [out]),
+      ]),
+    ];
+  });
+}
