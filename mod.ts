@@ -73,6 +73,7 @@ export {
   type Generation,
   type Kept,
 } from "./engine/run/engine.ts";
+export type { HalvesOptions, HalvesScore } from "./engine/run/half_windows.ts";
 export type { TokenLogprobs } from "./engine/run/logprobs.ts";
 export type { PositionScore, ScoreOptions, TokenScores } from "./engine/run/perplexity.ts";
 export type { PrefixStats } from "./engine/run/prefix_cache.ts";

@@ -23,8 +23,7 @@ export interface ManyPrompt {
  */
 export async function readPrompts(path: string, terminal: Terminal): Promise<ManyPrompt[]> {
   const text = path === "-" ? await readStdin(terminal) : await readTextFile(path);
-  // Windows programs begin a file with a mark of its encoding.
-  const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
+  const lines = text.split(/\r?\n/);
   const json = lines.find((line) => line.trim() !== "")?.startsWith("{") ?? false;
   const prompts: ManyPrompt[] = [];
   for (const [i, line] of lines.entries()) {

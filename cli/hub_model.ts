@@ -1,5 +1,6 @@
 /** Gets a model of the hub, with progress and in the user's words. */
 
+import { checkDownload } from "../engine/check_download.ts";
 import type { CachedModel } from "../engine/hub/cache.ts";
 import { getModel, pullModel } from "../engine/hub/get.ts";
 import type { PullOptions } from "../engine/hub/pull.ts";
@@ -37,6 +38,7 @@ async function shown(
   try {
     const model = await get({
       signal: interrupts.signal,
+      check: checkDownload,
       onStart: (files, bytes) => {
         terminal.note(
           `Downloading ${counted(files, "file")}, ${size(bytes)}`,

@@ -9,6 +9,8 @@ import {
 import type { Command as UntypedCommand, Option as UntypedOption } from "commander";
 import type { GenerateOptions } from "../engine/mod.ts";
 import { DEFAULT_MAX_TOKENS, DEFAULT_SAMPLING } from "../engine/run/defaults.ts";
+import { REPEAT_WINDOW } from "../engine/run/runner.ts";
+import { unescaped } from "./escapes.ts";
 
 /** Parses an integer from `min` to `max`, written in decimal digits. */
 export function integer(min: number, max: number): (text: string) => number {
@@ -145,6 +147,9 @@ export type SamplingValues = {
   readonly topP: number;
   readonly minP: number;
   readonly repeatPenalty: number;
+  readonly repeatLastN?: number;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
   readonly logitBias?: ReadonlyMap<number, number>;
   readonly seed?: number;
 };
@@ -164,6 +169,12 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.minP),
     new Option("--repeat-penalty <r>", "makes the last 64 tokens rarer; 1: off")
       .argParser(decimal(0.01, 100)).default(DEFAULT_SAMPLING.repeatPenalty),
+    new Option("--repeat-last-n <n>", "tokens that it looks at, up to 64; 0: none")
+      .argParser(integer(0, REPEAT_WINDOW)),
+    new Option("--presence-penalty <p>", "makes the answer's tokens rarer, once each; -2 to 2")
+      .argParser(decimal(-2, 2)),
+    new Option("--frequency-penalty <p>", "the same for each time a token came; -2 to 2")
+      .argParser(decimal(-2, 2)),
     new Option("--logit-bias <id=bias>", "adds to a token's logit; repeatable")
       .argParser(logitBiases),
     new Option("--seed <n>", "same seed, same text; by default random")
@@ -183,6 +194,7 @@ export type PromptValues = {
   readonly think?: boolean;
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
+  readonly escape?: true;
 };
 
 /** What to say to the model; `composePrompt` of prompt_input.ts puts the parts together. */
@@ -203,12 +215,20 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
     new Option("-n, --max-tokens <n>", `longest answer in tokens; by default ${DEFAULT_MAX_TOKENS}`)
       .argParser(integer(1, MAX_INT32)),
     new Option("--stop <text>", "ends the answer before this text; repeatable").argParser(texts),
+    new Option(
+      "-e, --escape",
+      "\\n, \\t, \\\\ and \\xHH in prompt, system message and --stop are characters",
+    ),
   ]);
 }
 
 /** What the options ask of a model; draws a seed where none was given. */
 export function toGenerateOptions(values: PromptValues & SamplingValues): GenerateOptions {
-  const { system, raw, chatTemplate, maxTokens, stop, temp, logitBias, think } = values;
+  const { raw, chatTemplate, maxTokens, temp, logitBias, think, repeatLastN, escape } = values;
+  const { presencePenalty, frequencyPenalty } = values;
+  const plain = (text: string) => escape ? unescaped(text) : text;
+  const system = values.system === undefined ? undefined : plain(values.system);
+  const stop = values.stop?.map(plain);
   const variables = {
     ...values.chatTemplateKwargs,
     ...(think !== undefined && { enable_thinking: think }),
@@ -225,6 +245,9 @@ export function toGenerateOptions(values: PromptValues & SamplingValues): Genera
     topP: values.topP,
     minP: values.minP,
     repeatPenalty: values.repeatPenalty,
+    ...(repeatLastN !== undefined && { repeatWindow: repeatLastN }),
+    ...(presencePenalty !== undefined && { presencePenalty }),
+    ...(frequencyPenalty !== undefined && { frequencyPenalty }),
     ...(logitBias && { logitBias }),
     seed: values.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
   };

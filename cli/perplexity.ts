@@ -1,6 +1,8 @@
 /** `tvllm perplexity -f FILE`: how well a model predicts a text. */
 
 import type { Command } from "@commander-js/extra-typings";
+import type { Model } from "../engine/mod.ts";
+import type { ScoreOptions } from "../engine/run/perplexity.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { MeteredProgress } from "./metered_progress.ts";
@@ -25,24 +27,29 @@ export function addPerplexity(program: Command): void {
       "with --json: the k best tokens of each position",
       integer(0, 1000),
     )
+    .option("--llama", "as llama-perplexity: windows begun by BOS, whose second halves count")
+    .option(
+      "--window <tokens>",
+      "with --llama: tokens of a window; default 512",
+      integer(4, 2 ** 24),
+    )
     .option("--json", "everything, position by position, as one JSON object");
   addGlobalOptions(addDeviceOptions(command)).action(async (options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
+    if (options.window !== undefined && !options.llama) {
+      throw new UsageError("Cannot use --window without --llama: a text is scored as one");
+    }
+    if (options.topLogprobs !== undefined && options.llama) {
+      throw new UsageError("Cannot list tokens with --llama, which gives one figure: drop one");
+    }
     const text = await readText(options.file, terminal);
     const model = await openEngine(options, terminal);
     try {
-      using interrupts = new Interrupts();
-      using waiting = terminal.progress("Scoring");
-      let shown: MeteredProgress | undefined;
-      const { ids, perplexity, error, positions, window } = await model.perplexity(text, {
-        top: options.topLogprobs ?? 0,
-        signal: interrupts.signal,
-        progress: (tokens, total) => {
-          waiting[Symbol.dispose]();
-          shown ??= new MeteredProgress({ label: "Scoring", total, unit: "token" }, terminal);
-          shown.update(tokens);
-        },
-      }).finally(() => shown?.[Symbol.dispose]());
+      if (options.llama) return await writeHalves({ ...options, model, text, terminal });
+      const { ids, perplexity, error, positions, window } = await scoring(
+        terminal,
+        (events) => model.perplexity(text, { top: options.topLogprobs ?? 0, ...events }),
+      );
       if (window < Math.min(ids.length, model.contextLength)) {
         terminal.note(
           `The KV cache has room for ${counted(window, "token")}: scored in windows of so many`,
@@ -64,12 +71,63 @@ export function addPerplexity(program: Command): void {
           }\n`
           : `perplexity ${perplexity.toFixed(4)} ± ${error.toFixed(4)} over ${
             counted(ids.length - 1, "token")
-          }\n`,
+          }, each after ${
+            window < ids.length ? `those of its ${counted(window, "token")}` : "all"
+          } before it\n`,
       );
     } finally {
       await model.close();
     }
   });
+}
+
+/** `--llama` */
+async function writeHalves({ model, text, window, json, terminal }: {
+  readonly model: Model;
+  readonly text: string;
+  readonly window?: number | undefined;
+  readonly json?: true | undefined;
+  readonly terminal: Terminal;
+}): Promise<void> {
+  const score = await scoring(
+    terminal,
+    (events) =>
+      model.halvesPerplexity(text, { ...(window !== undefined && { window }), ...events }),
+  );
+  const { perplexity, error, tokens, windows } = score;
+  terminal.write(
+    json
+      ? `${
+        JSON.stringify({
+          model: model.config.name,
+          method: "llama-perplexity",
+          ...score,
+          device: model.device.description,
+        })
+      }\n`
+      : `perplexity ${perplexity.toFixed(4)} ± ${error.toFixed(4)} over ${
+        counted(tokens, "token")
+      }, ` +
+        `as llama-perplexity: second halves of ${counted(windows, "window")} of ${score.window}\n`,
+  );
+}
+
+/** Scores with progress; Ctrl-C ends it. */
+async function scoring<T>(
+  terminal: Terminal,
+  score: (events: Required<Pick<ScoreOptions, "signal" | "progress">>) => Promise<T>,
+): Promise<T> {
+  using interrupts = new Interrupts();
+  using waiting = terminal.progress("Scoring");
+  let shown: MeteredProgress | undefined;
+  return await score({
+    signal: interrupts.signal,
+    progress: (tokens, total) => {
+      waiting[Symbol.dispose]();
+      shown ??= new MeteredProgress({ label: "Scoring", total, unit: "token" }, terminal);
+      shown.update(tokens);
+    },
+  }).finally(() => shown?.[Symbol.dispose]());
 }
 
 async function readText(file: string | undefined, terminal: Terminal): Promise<string> {

@@ -2,6 +2,7 @@
 
 import { readFailure } from "../engine/files/input_file.ts";
 import { printable } from "../engine/files/quote.ts";
+import { unescaped } from "./escapes.ts";
 import { UsageError } from "./exit_codes.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -11,6 +12,8 @@ export interface PromptSources {
   readonly argument?: string | undefined;
   readonly prompt?: string | undefined;
   readonly file?: string | undefined;
+  /** Backslashes in argument and prompt are read as `unescaped` does. */
+  readonly escape?: true | undefined;
 }
 
 /** After this many ms without input the user is told what tvllm waits for. */
@@ -28,7 +31,7 @@ export async function composePrompt(
   sources: PromptSources,
   terminal: Terminal,
 ): Promise<string | undefined> {
-  const { argument, prompt, file } = sources;
+  const { argument, prompt, file, escape } = sources;
   if (argument !== undefined && argument !== "-" && prompt !== undefined) {
     throw new UsageError("Cannot use both --prompt and a prompt as argument: give one of them");
   }
@@ -41,11 +44,11 @@ export async function composePrompt(
   }
   if (file !== undefined && file !== "-") parts.push(withoutLineEnd(await readTextFile(file)));
   const last = argument === "-" ? prompt : argument ?? prompt;
-  if (last !== undefined) parts.push(last);
+  if (last !== undefined) parts.push(escape ? unescaped(last) : last);
   return parts.length === 0 ? undefined : parts.join("\n");
 }
 
-/** All of standard input, as it is. */
+/** All of standard input, as it is but for a byte order mark. */
 export async function readStdin(terminal: Terminal): Promise<string> {
   const notice = setTimeout(() => {
     terminal.note("Waiting for standard input to end (a terminal: Ctrl-D; none: < /dev/null)");
@@ -57,7 +60,7 @@ export async function readStdin(terminal: Terminal): Promise<string> {
   }
 }
 
-/** All of a file, as it is. */
+/** All of a file, as it is but for a byte order mark. */
 export async function readTextFile(path: string): Promise<string> {
   let bytes: Uint8Array;
   try {
@@ -98,10 +101,14 @@ function reason(error: unknown): string {
   return readFailure(error);
 }
 
-/** @throws {UsageError} that names the first byte that is not UTF-8. */
+/**
+ * The text without the byte order mark that Windows programs begin files with: it would be a token.
+ *
+ * @throws {UsageError} that names the first byte that is not UTF-8.
+ */
 export function decodeUtf8(bytes: Uint8Array, source: string): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     const byte = firstInvalidByte(bytes);
     const value = bytes[byte]!.toString(16).padStart(2, "0");

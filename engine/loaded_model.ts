@@ -12,6 +12,12 @@ import {
 } from "./prompt.ts";
 import { Answer, type AnswerSummary } from "./run/answer.ts";
 import { Engine, type EngineOptions } from "./run/engine.ts";
+import {
+  DEFAULT_WINDOW,
+  type HalvesOptions,
+  type HalvesScore,
+  scoreHalves,
+} from "./run/half_windows.ts";
 import { perplexity, type ScoreOptions, type TokenScores } from "./run/perplexity.ts";
 import type { ModelRunner, RunnerDevice, SamplingOptions } from "./run/runner.ts";
 import type { ChatMessage } from "./text/chat_template.ts";
@@ -28,6 +34,10 @@ export interface GenerateOptions extends PromptOptions, Partial<SamplingOptions>
   readonly stop?: string | readonly string[];
   /** Returns each token's log-probability and those of this many most probable tokens. */
   readonly logprobs?: number;
+  /** Taken off the logit of each token that the answer has already, −2 to 2; default 0. */
+  readonly presencePenalty?: number;
+  /** Taken off that for each time that the answer has it, −2 to 2; default 0. */
+  readonly frequencyPenalty?: number;
   /** Ends the answer early when it is aborted, with what there is. */
   readonly signal?: AbortSignal;
 }
@@ -162,7 +172,7 @@ export class Model implements AsyncDisposable {
    * @throws {ModelFormatError} if the model's own chat template fails.
    */
   generate(prompt: string | readonly ChatMessage[], options: GenerateOptions = {}): Answer {
-    const { maxTokens, stop, logprobs, signal } = options;
+    const { maxTokens, stop, logprobs, presencePenalty, frequencyPenalty, signal } = options;
     const { ids, continues } = this.encodePrompt(prompt, options);
     return new Answer(this.#engine, this.tokenizer, {
       promptIds: ids,
@@ -171,6 +181,8 @@ export class Model implements AsyncDisposable {
       ...(maxTokens !== undefined && { maxTokens }),
       ...(stop !== undefined && { stops: typeof stop === "string" ? [stop] : stop }),
       ...(logprobs !== undefined && { logprobs }),
+      ...(presencePenalty !== undefined && { presencePenalty }),
+      ...(frequencyPenalty !== undefined && { frequencyPenalty }),
       ...(signal && { signal }),
     });
   }
@@ -241,6 +253,39 @@ export class Model implements AsyncDisposable {
     const scores = await this.#engine.score(ids, options);
     const { value, error } = perplexity(scores.positions);
     return { ...scores, ids, perplexity: value, error };
+  }
+
+  /**
+   * The perplexity as llama.cpp's llama-perplexity computes it: in windows, each begun by BOS, of which
+   * the second half counts. To compare with its figures; `perplexity` counts every token of the text.
+   *
+   * ```ts
+   * import { load } from "@tvllm/tvllm";
+   *
+   * await using model = await load("model.gguf");
+   * const { perplexity, tokens } = await model.halvesPerplexity("The king said ".repeat(40), {
+   *   window: 64,
+   * });
+   * console.log(`${perplexity} over ${tokens} tokens`);
+   * ```
+   *
+   * @throws {RequestError} if the text has less than a window, or a window is longer than the context.
+   */
+  async halvesPerplexity(text: string, options: HalvesOptions = {}): Promise<HalvesScore> {
+    const { window = DEFAULT_WINDOW } = options;
+    if (!(Number.isInteger(window) && window >= 4 && window <= this.contextLength)) {
+      throw new RequestError(
+        `Cannot measure in windows of ${window} tokens: must be a whole number from 4 to the ` +
+          `context's ${this.contextLength}`,
+      );
+    }
+    const { addBos, bosId } = this.tokenizer;
+    const ids = this.tokenize(text, { bos: true });
+    return await scoreHalves(
+      (ids, options) => this.#engine.score(ids, options),
+      { ids, bosId: addBos ? bosId : undefined },
+      options,
+    );
   }
 
   /**

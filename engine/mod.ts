@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { KvType } from "../kernels/specs.ts";
 import { openBackend } from "./backends.ts";
 import { RequestError } from "./errors.ts";
+import { checkDownload } from "./check_download.ts";
 import { openGguf } from "./files/gguf.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { openModelFile } from "./files/open_model.ts";
@@ -92,7 +93,7 @@ export interface LoadOptions extends ModelOptions {
   readonly cache?: string;
   /** No network: a model of the hub must be in the cache. Default: as HF_HUB_OFFLINE says. */
   readonly offline?: boolean;
-  /** Opens private and gated models of the hub; default HF_TOKEN. */
+  /** Opens private and gated models of the hub; default HF_TOKEN, else what `hf auth login` saved. */
   readonly token?: string;
   /** The hub's address; default HF_ENDPOINT, else https://huggingface.co. */
   readonly endpoint?: string;
@@ -151,6 +152,7 @@ async function pathOf(
     ...(token !== undefined && { token }),
     ...(endpoint !== undefined && { endpoint }),
     ...(signal && { signal }),
+    check: checkDownload,
     onStart: (_, bytes) => total = bytes,
     onProgress: (bytes) => progress?.({ stage: "download", bytes, total }),
   });

@@ -50,12 +50,12 @@ export function openGguf(path: string, { anyType = false }: OpenOptions = {}): M
 
 /**
  * Opens a GGUF model of one part that is in memory as `bytes`, a file's content; `name` is its path
- * in errors and in `ModelFile.paths`.
+ * in errors and in `ModelFile.paths`. With a `size` they are the first of so many.
  *
  * @throws {ModelFormatError | UnsupportedError} as `openGguf` does.
  */
-export function openGgufBytes(bytes: Uint8Array, name: string): ModelFile {
-  const file = InputFile.ofBytes(bytes, name);
+export function openGgufBytes(bytes: Uint8Array, name: string, size = bytes.length): ModelFile {
+  const file = InputFile.ofBytes(bytes, name, size);
   const { tensors, metadata } = readGgufHeader(file);
   return new TensorFiles("gguf", metadata, [{ file, tensors }]);
 }

@@ -20,9 +20,9 @@ export class InputFile {
     this.#changed = changeTime(content);
   }
 
-  /** The bytes of a file that is in memory; errors call it `name`. */
-  static ofBytes(bytes: Uint8Array, name: string): InputFile {
-    return new InputFile(bytes, name, bytes.length);
+  /** A file of so many bytes, of which `bytes` are in memory: all, or the first. Errors call it `name`. */
+  static ofBytes(bytes: Uint8Array, name: string, size = bytes.length): InputFile {
+    return new InputFile(bytes, name, size);
   }
 
   /**

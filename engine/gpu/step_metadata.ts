@@ -120,7 +120,7 @@ export function writeStep(
     floats[o + 6] = sampling.topP;
     floats[o + 7] = sampling.minP;
     floats[o + 8] = sampling.repeatPenalty;
-    words[o + 9] = Math.min(position, REPEAT_WINDOW);
+    words[o + 9] = Math.min(position, sampling.repeatWindow ?? REPEAT_WINDOW);
     words[o + 10] = bias.length;
     words[o + 11] = at;
     for (const [id, value] of bias) {

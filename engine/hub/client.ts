@@ -11,11 +11,11 @@ export interface HubTiming {
   readonly backoff: number;
   /** How long a connection may be silent. */
   readonly stall: number;
-  /** The longest Retry-After that is waited for. */
+  /** The longest wait that the hub may ask for; its limits are for five minutes. */
   readonly longestWait: number;
 }
 
-const TIMING: HubTiming = { attempts: 5, backoff: 500, stall: 30_000, longestWait: 60_000 };
+const TIMING: HubTiming = { attempts: 5, backoff: 500, stall: 30_000, longestWait: 330_000 };
 const MAX_REDIRECTS = 8;
 
 /** Where the hub is and how to talk to it. */
@@ -23,6 +23,8 @@ export interface HubAccess {
   /** For example https://huggingface.co. */
   readonly endpoint: string;
   readonly token?: string;
+  /** Where the token is from, for errors; default HF_TOKEN. */
+  readonly tokenSource?: string;
   readonly timing?: Partial<HubTiming>;
   readonly signal?: AbortSignal;
   /** Told of each wait before another try. */
@@ -66,7 +68,7 @@ export class HubClient {
     if (odd >= 0) {
       throw new RequestError(
         `Cannot use the token for the hub: its character ${odd + 1} is none that a token has; ` +
-          `check HF_TOKEN`,
+          `check ${access.tokenSource ?? "HF_TOKEN"}`,
       );
     }
     this.#access = access;
@@ -204,27 +206,31 @@ export class HubClient {
   async #check(what: string, response: Response, hub: boolean): Promise<void> {
     const { status } = response;
     if (status === 200 || status === 206 || status === 416) return;
-    const retryAfter = response.headers.get("retry-after");
+    const { headers } = response;
     await response.body?.cancel();
     // A link to a storage host expires: the hub gives a new one.
     const expired = !hub && status === 403;
     if (status === 408 || status === 429 || status >= 500 || expired) {
-      throw new TransientError(`the hub answers ${status}`, waitOf(retryAfter));
+      const limit = rateLimit(headers);
+      const wait = waitOf(headers.get("retry-after")) ?? (status === 429 ? limit?.wait : undefined);
+      const why = status === 429 && limit !== undefined ? `: ${limit.says}` : "";
+      throw new TransientError(`the hub answers ${status}${why}`, wait);
     }
     throw new ModelNotFoundError(`Cannot download ${what}: ${this.#refusal(status)}`);
   }
 
   #refusal(status: number): string {
     const token = this.#access.token !== undefined;
+    const { tokenSource = "HF_TOKEN" } = this.#access;
     switch (status) {
       case 401:
         return token
-          ? "the hub does not accept HF_TOKEN (401); make a new token in your account's settings"
+          ? `the hub does not accept ${tokenSource} (401); make a new token in your account's settings`
           : "there is no such repository, or it is private or gated (401); check the name, or " +
             "set HF_TOKEN";
       case 403:
         return "the hub does not give access (403); accept the model's terms on its page, and " +
-          (token ? "let HF_TOKEN read gated repositories" : "set HF_TOKEN");
+          (token ? `let ${tokenSource} read gated repositories` : "set HF_TOKEN");
       case 404:
         return "the hub has no such repository, revision or file (404); check the name";
       default:
@@ -261,6 +267,26 @@ export class HubClient {
 /** Whether the answer is a web page, as a login page of a network gives for everything. */
 export function isWebPage(response: Response): boolean {
   return /^text\/html\b/i.test(response.headers.get("content-type") ?? "");
+}
+
+/**
+ * What the hub says of its limit, by the draft of the header fields RateLimit and RateLimit-Policy:
+ * `"api";r=0;t=55` and `"fixed window";"api";q=500;w=300`.
+ */
+function rateLimit(headers: Headers): { wait: number; says: string } | undefined {
+  const [, name = "", left, reset] =
+    /^\s*"?([\w-]*)"?\s*;\s*r=(\d+)\s*;\s*t=(\d+)/.exec(headers.get("ratelimit") ?? "") ?? [];
+  if (reset === undefined) return undefined;
+  const policy = headers.get("ratelimit-policy") ?? "";
+  const [quota, window] = ["q", "w"].map((key) =>
+    new RegExp(`;\\s*${key}=(\\d+)`).exec(policy)?.[1]
+  );
+  const all = quota && window ? `${quota} requests in ${window} s` : "its requests";
+  const kind = name === "" ? "" : ` for "${name}"`;
+  return {
+    wait: 1000 * Number(reset),
+    says: `its limit of ${all}${kind} has ${left} left, and begins anew in ${reset} s`,
+  };
 }
 
 function waitOf(retryAfter: string | null): number | undefined {

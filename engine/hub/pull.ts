@@ -8,6 +8,16 @@ import { DEFAULT_REVISION, formatHubSpec, type HubSpec, isSafePath } from "./spe
 import { listQuants, matchingModels, modelsAmong, type RepositoryModel } from "./select.ts";
 import { quote } from "../files/quote.ts";
 
+/** The first of a model that comes. */
+export interface Beginning {
+  /** config.json, or a GGUF file. */
+  readonly name: string;
+  /** Its first bytes, at least. */
+  readonly bytes: Uint8Array;
+  /** Of the whole file. */
+  readonly size: number;
+}
+
 /** Where to get models, and who wants to know how far it is. */
 export interface PullOptions extends HubAccess {
   /** Told before the first byte what will come. */
@@ -15,7 +25,17 @@ export interface PullOptions extends HubAccess {
   readonly onProgress?: (bytes: number) => void;
   /** Another process downloads the same file and is waited for. */
   readonly onWait?: () => void;
+  /**
+   * Sees the beginning of a large model before the rest is downloaded; it throws to refuse it, and
+   * returns false to see more.
+   */
+  readonly check?: (beginning: Beginning) => boolean;
 }
+
+/** Smaller files come as soon as looked at. */
+const LARGE = 64 * 2 ** 20;
+/** Bytes of a GGUF file to look at: a header has 5 MB, and with the largest vocabularies 15. */
+const BEGINNINGS = [8 * 2 ** 20, 32 * 2 ** 20];
 
 const MAX_LIST_BYTES = 32 * 2 ** 20;
 /** The hub itself advises against more in one repository. */
@@ -47,8 +67,16 @@ export async function pull(
   if (missing.length > 0) {
     options.onStart?.(missing.length, missing.reduce((sum, { size }) => sum + size, 0));
   }
+  const { check } = options;
   let before = 0;
+  let checked = check === undefined || missing.every(({ size }) => size < LARGE);
   for (const file of missing) {
+    if (!checked && (model.format === "gguf" || file.name.endsWith(".safetensors"))) {
+      checked = true;
+      const folder = cache.snapshot(repository, commit);
+      if (model.format === "gguf") await checkBeginning(client, file, check!);
+      else check!(await beginningOf(`${folder}/config.json`));
+    }
     await downloadBlob({ client, cache, repository }, file, {
       onBytes: (bytes) => options.onProgress?.(before + bytes),
       onWait: () => options.onWait?.(),
@@ -65,6 +93,38 @@ export async function pull(
   });
   if (found === undefined) throw new Error(`Cannot find ${formatHubSpec(spec)} after its download`);
   return found;
+}
+
+async function beginningOf(path: string): Promise<Beginning> {
+  const bytes = await Deno.readFile(path);
+  return { name: path, bytes, size: bytes.length };
+}
+
+/** Has the first bytes of the file looked at, and more of them if need be. */
+async function checkBeginning(
+  client: HubClient,
+  { name, url, size }: RemoteFile,
+  check: NonNullable<PullOptions["check"]>,
+): Promise<void> {
+  for (const length of BEGINNINGS) {
+    const headers = { range: `bytes=0-${Math.min(length, size) - 1}` };
+    const bytes = await client.retry(
+      name,
+      () =>
+        client.request({ what: name, url, headers }, async (response, onActivity) => {
+          const parts: Uint8Array<ArrayBuffer>[] = [];
+          let count = 0;
+          for await (const part of response.body ?? []) {
+            onActivity();
+            parts.push(part);
+            count += part.length;
+            if (count >= length) break;
+          }
+          return await new Blob(parts).bytes();
+        }),
+    );
+    if (check({ name, bytes, size })) return;
+  }
 }
 
 /** A file of the list, its values as they came. */

@@ -1,7 +1,8 @@
 /** Where the cache of models is, and how to reach the hub: as asked, else as the environment says. */
 
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { RequestError } from "../errors.ts";
+import { printable } from "../files/quote.ts";
 import { HubCache } from "./cache.ts";
 
 /**
@@ -24,15 +25,49 @@ export function hubCache(directory?: string): HubCache {
 export interface HubAddress {
   readonly endpoint: string;
   readonly token?: string;
+  /** Where the token is from, for errors; default HF_TOKEN. */
+  readonly tokenSource?: string;
 }
 
-/** The hub at `endpoint`, else at HF_ENDPOINT, else Hugging Face's; the token is HF_TOKEN's by default. */
+/**
+ * The hub at `endpoint`, else at HF_ENDPOINT, else Hugging Face's. The token is HF_TOKEN's by default,
+ * else that of the login which `hf auth login` saved.
+ */
 export function hubAddress({ endpoint, token }: Partial<HubAddress> = {}): HubAddress {
   const key = (token ?? variable("HF_TOKEN"))?.trim();
+  const saved = key ? undefined : savedToken();
   return {
     endpoint: endpoint ?? variable("HF_ENDPOINT") ?? "https://huggingface.co",
     ...(key && { token: key }),
+    ...(saved &&
+      { token: saved.token, tokenSource: `the login saved in ${printable(saved.path)}` }),
   };
+}
+
+/** Longer files are no token. */
+const MAX_TOKEN_BYTES = 4096;
+
+/** Where `hf auth login` saves the token: HF_TOKEN_PATH, HF_HOME/token, or beside the cache. */
+function savedToken(): { token: string; path: string } | undefined {
+  const named = variable("HF_TOKEN_PATH");
+  const hf = variable("HF_HOME");
+  const cache = variable("TVLLM_CACHE") ?? variable("HF_HUB_CACHE");
+  const home = variable("HOME") ?? variable("USERPROFILE");
+  const base = variable("XDG_CACHE_HOME") ?? (home && join(home, ".cache"));
+  const paths = named !== undefined ? [named] : hf !== undefined ? [join(hf, "token")] : [
+    ...(cache !== undefined && basename(cache) === "hub" ? [join(dirname(cache), "token")] : []),
+    ...(base !== undefined ? [join(base, "huggingface", "token")] : []),
+  ];
+  for (const path of paths) {
+    try {
+      if (Deno.statSync(path).size > MAX_TOKEN_BYTES) continue;
+      const token = Deno.readTextFileSync(path).trim();
+      if (token !== "") return { token, path };
+    } catch {
+      // Nobody has logged in, or the file is not ours to read.
+    }
+  }
+  return undefined;
 }
 
 /** Whether HF_HUB_OFFLINE forbids the network. */

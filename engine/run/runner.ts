@@ -26,8 +26,10 @@ export interface SamplingOptions {
   readonly topP: number;
   /** Keep tokens at least this fraction as probable as the best; 0 keeps all. */
   readonly minP: number;
-  /** Divides positive and multiplies negative logits of the last REPEAT_WINDOW tokens; 1 is off. */
+  /** Divides positive and multiplies negative logits of the last `repeatWindow` tokens; 1 is off. */
   readonly repeatPenalty: number;
+  /** At most REPEAT_WINDOW, which is the default: 64. */
+  readonly repeatWindow?: number;
   /** Added to the logits of these token ids, at most MOST_BIASES. */
   readonly logitBias?: ReadonlyMap<number, number>;
   /**

@@ -44,6 +44,11 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
     valid: isDivisor(repeatPenalty),
     wanted: `a finite float32 of at least ${LEAST_DIVISOR}`,
   });
+  const { repeatWindow = REPEAT_WINDOW } = options;
+  checkValue("repeatWindow", repeatWindow, {
+    valid: Number.isInteger(repeatWindow) && repeatWindow >= 0 && repeatWindow <= REPEAT_WINDOW,
+    wanted: `a whole number within 0 and ${REPEAT_WINDOW}`,
+  });
   checkValue("seed", seed, isUint32(seed));
   const biases = logitBias?.size ?? 0;
   checkValue("logit biases numbering", biases, {
@@ -86,7 +91,7 @@ function isDivisor(value: number): boolean {
  * `recent` by the penalty, once each however often they occur. In place.
  *
  * @param logits [vocabSize]
- * @param recent the sequence's tokens, prompt included; the last REPEAT_WINDOW of them count
+ * @param recent the sequence's tokens, prompt included; the last `repeatWindow` of them count
  */
 export function adjustLogits(
   logits: Float32Array,
@@ -96,7 +101,8 @@ export function adjustLogits(
   const penalty = Math.fround(options.repeatPenalty);
   for (const [id, bias] of options.logitBias ?? []) logits[id]! += Math.fround(bias);
   if (penalty === 1) return;
-  for (const id of new Set(recent.slice(-REPEAT_WINDOW))) {
+  const window = Math.min(options.repeatWindow ?? REPEAT_WINDOW, recent.length);
+  for (const id of new Set(recent.slice(recent.length - window))) {
     const logit = logits[id]!;
     logits[id] = logit > 0 ? logit / penalty : logit * penalty;
   }

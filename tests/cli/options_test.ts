@@ -73,6 +73,22 @@ Deno.test("toGenerateOptions() passes every option on, and draws a seed where no
     chatTemplate: "chatml",
   });
   assert.equal(toGenerateOptions(parse("--raw")).raw, true);
+  const penalties = [
+    "--presence-penalty",
+    "1",
+    "--frequency-penalty",
+    "-.5",
+    "--repeat-last-n",
+    "9",
+  ];
+  const { presencePenalty, frequencyPenalty, repeatWindow } = toGenerateOptions(
+    parse(...penalties),
+  );
+  assert.deepEqual([presencePenalty, frequencyPenalty, repeatWindow], [1, -0.5, 9]);
+  const escaped = toGenerateOptions(parse("-e", "--stop", "a\\n\\x41\\\\n", "-s", "\\xc3\\xa9\\q"));
+  assert.deepEqual([escaped.stop, escaped.system], [["a\nA\\n"], "é\\q"]);
+  assert.deepEqual(toGenerateOptions(parse("--stop", "a\\n")).stop, ["a\\n"]);
+  assert.throws(() => toGenerateOptions(parse("-e", "--stop", "\\xff")), /not UTF-8/);
   const kwargs = '{"tools": null, "enable_thinking": true}';
   const variables = (...args: string[]) => toGenerateOptions(parse(...args)).templateVariables;
   assert.deepEqual(variables("--think"), { enable_thinking: true });
@@ -101,6 +117,8 @@ for (
     ["--device", "npu"],
     ["--backend", "opengl"],
     ["--stop", ""],
+    ["--presence-penalty", "2.1"],
+    ["--repeat-last-n", "65"],
     ["--chat-template-kwargs", "{"],
     ["--chat-template-kwargs", "[1]"],
     ["--chat-template-kwargs", '{"messages": []}'],

@@ -77,6 +77,8 @@ for (const [name, harness] of Object.entries(all)) {
     const options = [
       { repeatPenalty: 1.8 },
       { repeatPenalty: 0.5, temperature: 1 },
+      { repeatPenalty: 4, repeatWindow: 3 },
+      { repeatPenalty: 4, repeatWindow: 0 },
       { logitBias: new Map([[96, 100]]) },
       { logitBias: new Map([[3, -Infinity], [4, 2.5]]), temperature: 1, topK: 20 },
       { repeatPenalty: 1.3, temperature: 0.7, topP: 0.9, logitBias: new Map([[60, 4]]) },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ModelNotFoundError } from "../../engine/errors.ts";
-import { pull } from "../../engine/hub/pull.ts";
+import { ModelNotFoundError, UnsupportedError } from "../../engine/errors.ts";
+import { type Beginning, pull } from "../../engine/hub/pull.ts";
 import { HubCache } from "../../engine/hub/cache.ts";
 import { parseHubSpec } from "../../engine/hub/spec.ts";
 import { BadHub, COMMIT, content, cut, sha256 } from "./bad_hub.ts";
@@ -312,4 +312,74 @@ hubTest("an abort is heard while another process has the lock", async (_hub, cac
   // Where it is not heard the lock is never free.
   await assert.rejects(get({ signal: controller.signal, onWait }), (error) => error === reason);
   other[Symbol.dispose]();
+});
+
+hubTest(
+  "a large model is looked at before it is downloaded, and refused for good",
+  async (hub, cache, get) => {
+    const size = 2 ** 30;
+    hub.lies[NAME] = { lfs: { sha256: sha256(BYTES), size } };
+    const seen: Beginning[] = [];
+    const check = (beginning: Beginning) => {
+      seen.push(beginning);
+      if (seen.length > 1) throw new UnsupportedError("Cannot run it");
+      return false;
+    };
+    await assert.rejects(() => get({ check }), UnsupportedError);
+    assert.deepEqual(seen.map(({ name, bytes, size }) => [name, bytes.length, size]), [
+      [NAME, BYTES.length, size],
+      [NAME, BYTES.length, size],
+    ]);
+    assert.deepEqual(hub.downloads.map(({ range }) => range), [
+      "bytes=0-8388607",
+      "bytes=0-33554431",
+    ]);
+    assert.equal(cache.find(parseHubSpec("hf:org/repo")), undefined);
+  },
+);
+
+hubTest("a small model is not looked at first", async (hub, _cache, get) => {
+  await get({ check: () => assert.fail("looked at") });
+  assert.equal(hub.downloads.length, 1);
+});
+
+Deno.test("of safetensors config.json is looked at before the weights come", async () => {
+  const files = { "config.json": content(30), "model.safetensors": BYTES };
+  await using hub = new BadHub(files);
+  hub.lies["model.safetensors"] = { lfs: { sha256: sha256(BYTES), size: 2 ** 30 } };
+  const directory = await Deno.makeTempDir({ prefix: "tvllm-hub-" });
+  const check = ({ name, bytes }: Beginning): boolean => {
+    assert.match(name, /config\.json$/);
+    assert.deepEqual(bytes, files["config.json"]);
+    throw new UnsupportedError("Cannot run it");
+  };
+  const options = { endpoint: hub.endpoint, timing, check };
+  const work = pull(parseHubSpec("hf:org/repo"), new HubCache(directory), options);
+  await assert.rejects(() => work, UnsupportedError);
+  assert.deepEqual(hub.downloads.map(({ path }) => path.split("/").at(-1)), ["config.json"]);
+  await Deno.remove(directory, { recursive: true });
+});
+
+hubTest("the hub's RateLimit is waited for, and said", async (hub, _cache, get) => {
+  const headers = (reset: number) => ({
+    "ratelimit": `"resolvers";r=0;t=${reset}`,
+    "ratelimit-policy": '"fixed window";"resolvers";q=3000;w=300',
+  });
+  hub.fault = (_, earlier) =>
+    earlier.length === 0 ? new Response("", { status: 429, headers: headers(2) }) : undefined;
+  const said: string[] = [];
+  {
+    using timers = new HurriedTimers();
+    assert.deepEqual(await Deno.readFile(await get({ onRetry: (line) => said.push(line) })), BYTES);
+    assert.deepEqual(timers.waits, [2000]);
+  }
+  assert.deepEqual(said, [
+    'the hub answers 429: its limit of 3000 requests in 300 s for "resolvers" has 0 left, and ' +
+    "begins anew in 2 s; trying again in 2.0 s",
+  ]);
+  hub.fault = () => new Response("", { status: 429, headers: headers(299) });
+  await refused(
+    get({}, "hf:org/repo:Q4_K_M@other"),
+    /begins anew in 299 s; the hub asks to wait 299 s/,
+  );
 });

@@ -41,7 +41,10 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
   const model = writeTinyModel(Deno.makeTempDirSync(), "llama", "Q4_0");
   const text = TEXT.repeat(8);
   const whole = await runTvllm(["perplexity", "-m", model], { stdin: text });
-  assert.match(whole.stdout, /^perplexity [\d.]+ ± [\d.]+ over \d+ tokens\n$/);
+  assert.match(
+    whole.stdout,
+    /^perplexity [\d.]+ ± [\d.]+ over \d+ tokens, each after all before it\n$/,
+  );
   const windows = await runTvllm(["perplexity", "-m", model, "-c", "32"], { stdin: text });
   assert.equal(windows.code, 0, windows.stderr);
   assert.notEqual(windows.stdout, whole.stdout);
@@ -55,6 +58,15 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
     assert.equal(few.stdout, same.stdout);
     assert.doesNotMatch(same.stderr, /windows/);
   }
+  const halves = await runTvllm(["perplexity", "-m", model, "--llama", "--window", "32"], {
+    stdin: text,
+  });
+  assert.equal(halves.code, 0, halves.stderr);
+  const said =
+    /^perplexity ([\d.]+) ± [\d.]+ over (\d+) tokens, as llama-perplexity: second halves of (\d+) windows of 32\n$/;
+  const [, , tokens, count] = said.exec(halves.stdout)!;
+  // The first half and the first token after it do not count.
+  assert.equal(Number(tokens), 15 * Number(count));
   const nothing = await runTvllm(["perplexity", "-m", model], { stdin: "" });
   assert.equal(nothing.code, 2);
   assert.match(nothing.stderr, /Cannot measure a text of less than two tokens/);

@@ -24,7 +24,8 @@ Deno.test("composePrompt() puts stdin first, then the file, then the prompt", as
       [{ argument: "" }, "", ""],
       [{ argument: "-" }, "", ""],
       [{ file: "-", prompt: "p" }, "piped\n", "piped\np"],
-      [{}, "\ufeff naïve 🎉", "\ufeff naïve 🎉"],
+      [{}, "\ufeff naïve 🎉", " naïve 🎉"],
+      [{ argument: "a\\tb\\n", escape: true }, "c\\n", "c\\n\na\tb\n"],
       [{}, "", null],
     ] as const
   ) {

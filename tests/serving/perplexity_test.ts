@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { RequestError } from "../../engine/errors.ts";
 import { Engine } from "../../engine/run/engine.ts";
+import { scoreHalves } from "../../engine/run/half_windows.ts";
 import { perplexity, type TokenScores } from "../../engine/run/perplexity.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { answer, FakeRunner, favourites, VOCAB } from "./fake_runner.ts";
@@ -129,4 +130,36 @@ Deno.test("Engine.score() ends by its signal, with the engine, and with the runn
   };
   await assert.rejects(failing.score([1, 2]), lost);
   await assert.rejects(async () => await Array.fromAsync(stream), lost);
+});
+
+Deno.test("scoreHalves() counts the second halves of windows that BOS begins, as llama-perplexity does", async () => {
+  const engine = new Engine(new FakeRunner());
+  const ids = text(4, 70);
+  const BOS = 1;
+  const done: number[] = [];
+  const score = await scoreHalves(
+    (own, options) => engine.score(own, options),
+    { ids, bosId: BOS },
+    {
+      window: 20,
+      progress: (tokens, total) => done.push(tokens / total),
+    },
+  );
+  // The definition of tools/perplexity/perplexity.cpp, written out.
+  let [sum, count] = [0, 0];
+  for (let start = 0; start + 20 <= ids.length; start += 20) {
+    const own = [BOS, ...ids.slice(start + 1, start + 20)];
+    for (let at = 10; at < 19; at++) {
+      const isFavourite = favourites(own)[at] === own[at + 1];
+      sum -= Math.log(isFavourite ? 0.5 : 0.5 / (VOCAB - 1));
+      count++;
+    }
+  }
+  assert.deepEqual([score.tokens, score.windows, score.window, count], [27, 3, 20, 27]);
+  assert.ok(Math.abs(score.perplexity / Math.exp(sum / count) - 1) < 1e-6);
+  assert.equal(done.at(-1), 1);
+  await assert.rejects(
+    () => scoreHalves((own, options) => engine.score(own, options), { ids, bosId: BOS }, {}),
+    /text of 70 tokens in windows of 512: give a longer text/,
+  );
 });

@@ -90,6 +90,13 @@ Deno.test("adjustLogits() looks back 64 tokens", () => {
   const logits = Float32Array.of(4, 4, 4);
   adjustLogits(logits, { ...PLAIN, repeatPenalty: 2 }, [0, 1, ...Array(63).fill(2)]);
   assert.deepEqual([...logits], [4, 2, 2]);
+  for (
+    const [repeatWindow, expected] of [[0, [4, 4, 4]], [1, [4, 4, 2]], [2, [4, 2, 2]]] as const
+  ) {
+    const logits = Float32Array.of(4, 4, 4);
+    adjustLogits(logits, { ...PLAIN, repeatPenalty: 2, repeatWindow }, [0, 1, 2]);
+    assert.deepEqual([...logits], expected);
+  }
 });
 
 Deno.test("sampleToken() at temperature 0 takes the best, the lowest id of equals", () => {
@@ -199,6 +206,7 @@ Deno.test("validateSampling() accepts every option's bounds and names what is ou
     [{ topP: 1.1 }, /topP 1\.1: must be within 0 and 1/],
     [{ minP: -0.1 }, /minP -0\.1/],
     [{ repeatPenalty: 0 }, /repeatPenalty 0: must be a finite float32 of at least 0\.000001/],
+    [{ repeatWindow: 65 }, /repeatWindow 65: must be a whole number within 0 and 64/],
     [{ repeatPenalty: 1e-40 }, /repeatPenalty 1e-40/],
     [{ repeatPenalty: 1e39 }, /repeatPenalty 1e\+39/],
     [{ temperature: 1e39 }, /temperature 1e\+39/],

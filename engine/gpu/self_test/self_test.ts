@@ -173,6 +173,7 @@ async function samplingError(harness: KernelHarness): Promise<number> {
   const cases = [
     {},
     { repeatPenalty: 1.5, logitBias: new Map([[11, 2], [400, -Infinity]]) },
+    { repeatPenalty: 8, repeatWindow: 9, temperature: 1 },
     { temperature: 0.8, topK: 40 },
     { temperature: 1, topP: 0.9 },
     { temperature: 1.2, minP: 0.05, topK: 100, topP: 0.95 },

@@ -1,0 +1,58 @@
+/** Whether tvllm runs a model, by the first of it that comes from the hub. */
+
+import { ModelFormatError, UnsupportedError } from "./errors.ts";
+import { openGgufBytes } from "./files/gguf.ts";
+import { InputFile } from "./files/input_file.ts";
+import { isObject, parseJsonObject } from "./files/json.ts";
+import { printable, quote } from "./files/quote.ts";
+import type { Beginning } from "./hub/pull.ts";
+import { ARCHITECTURES } from "./model/architectures/mod.ts";
+import { configFromGguf } from "./model/gguf_config.ts";
+import { modelTokenizer } from "./text/model_tokenizer.ts";
+
+/**
+ * Looks at config.json, or at the header of a GGUF file. Whether it saw enough; what is damaged, or not
+ * there yet, is seen when the model is opened.
+ *
+ * @throws {UnsupportedError} if tvllm does not run the model.
+ */
+export function checkDownload(beginning: Beginning): boolean {
+  try {
+    if (beginning.name.endsWith(".json")) checkConfig(beginning);
+    else checkGguf(beginning);
+    return true;
+  } catch (error) {
+    if (error instanceof UnsupportedError) throw error;
+    if (error instanceof ModelFormatError) return false;
+    throw error;
+  }
+}
+
+function checkGguf({ name, bytes, size }: Beginning): void {
+  const file = openGgufBytes(bytes, name, size);
+  modelTokenizer(file);
+  configFromGguf(file);
+}
+
+function checkConfig({ name, bytes }: Beginning): void {
+  const source = { file: InputFile.ofBytes(bytes, name), what: "it", bytes };
+  const config = parseJsonObject(source, { keys: 1e5, values: 1e5 });
+  const { model_type: type, text_config: text, quantization_config: quantization } = config;
+  const types = [type, isObject(text) ? text["model_type"] : undefined]
+    .filter((type) => typeof type === "string");
+  const refuse = (what: string) =>
+    new UnsupportedError(`Cannot run the model of ${printable(name)}: ${what}`);
+  if (!ARCHITECTURES.some(({ modelType }) => types.includes(modelType))) {
+    const known = ARCHITECTURES.map(({ modelType }) => modelType).join(", ");
+    throw refuse(`model_type ${quote(types.join(", "))}; the supported ones are ${known}`);
+  }
+  const method = isObject(quantization) ? quantization["quant_method"] : undefined;
+  if (typeof method === "string") {
+    throw refuse(
+      `its weights are quantized by ${
+        quote(method)
+      }, which tvllm does not read; get it in BF16, or ` +
+        "as GGUF or MLX",
+    );
+  }
+}
