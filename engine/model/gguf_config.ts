@@ -10,6 +10,7 @@ import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./c
 import { splitFused } from "./fused_tensors.ts";
 import { companionKind } from "./file_kind.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import { withLayerSizes } from "./layer_sizes.ts";
 import { MetadataReader } from "./metadata_reader.ts";
 import { type RopeScaling, yarnShare } from "./rope.ts";
 import { ggufName } from "./weight_names.ts";
@@ -42,7 +43,10 @@ export function configFromGguf(file: ModelFile): ModelConfig {
     const known = ARCHITECTURES.map(({ gguf }) => gguf).join(", ");
     throw metadata.unsupported(`architecture ${quote(name)}; the supported ones are ${known}`);
   }
-  const config = configOf(readHyperparameters(metadata, architecture));
+  const config = withLayerSizes(
+    configOf(readHyperparameters(metadata, architecture)),
+    metadata.under(`${name}.`),
+  );
   const layers = config.layers.length;
   checkVocabulary(metadata, config);
   const weights = new MetadataReader(splitFused(file, config, "gguf"));
@@ -72,8 +76,8 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
     throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
   }
   const dim = metadata.integer("embedding_length", [1, MAX_WIDTH]);
-  const heads = metadata.integer("attention.head_count", [1, MAX_HEADS]);
-  const kvHeads = metadata.integer("attention.head_count_kv", [1, MAX_HEADS], heads);
+  const heads = metadata.first("attention.head_count", [1, MAX_HEADS]);
+  const kvHeads = metadata.first("attention.head_count_kv", [1, MAX_HEADS], heads);
   if (heads % kvHeads !== 0) {
     throw metadata.fault(
       `key '${metadata.key("attention.head_count_kv")}' is ${kvHeads}, which does not divide the ` +
@@ -97,7 +101,7 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
     heads,
     kvHeads,
     headDim,
-    ffnDim: metadata.integer("feed_forward_length", [1, MAX_WIDTH], own?.experts?.width),
+    ffnDim: metadata.first("feed_forward_length", [1, MAX_WIDTH], own?.experts?.width),
     vocabSize: file.tensors.get(ggufName("embedding"))?.shape[0] ?? 0,
     contextLength: metadata.integer("context_length", [1, MAX_CONTEXT]),
     rmsEpsilon: metadata.positive("attention.layer_norm_rms_epsilon", 1),

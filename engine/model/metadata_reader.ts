@@ -44,14 +44,55 @@ export class MetadataReader {
   }
 
   /** @throws {ModelFormatError} if it is missing, no whole number, or not within the range. */
-  integer(key: string, [least, most]: readonly [number, number], fallback?: number): number {
-    const value = this.#one(key) ?? fallback;
+  integer(key: string, range: readonly [number, number], fallback?: number): number {
+    return this.#integer(key, this.#one(key) ?? fallback, range);
+  }
+
+  #integer(
+    key: string,
+    value: MetadataValue | undefined,
+    [least, most]: readonly [number, number],
+  ): number {
     if (
       typeof value !== "number" || !Number.isInteger(value) || value < least || value > most
     ) {
       throw this.#wrong(key, `a whole number from ${least} to ${most}`);
     }
     return value;
+  }
+
+  /**
+   * An array that differs from layer to layer, with a value for each; undefined for one value.
+   *
+   * @throws {ModelFormatError} if it has another length, or a value out of range.
+   */
+  perLayer(
+    key: string,
+    { range: [least, most], layers }: {
+      readonly range: readonly [number, number];
+      readonly layers: number;
+    },
+  ): readonly number[] | undefined {
+    const value = this.#get(key);
+    if (!Array.isArray(value) || value.every((item) => item === value[0])) return undefined;
+    const valid = value.length === layers &&
+      value.every((item) =>
+        typeof item === "number" && Number.isInteger(item) && item >= least && item <= most
+      );
+    if (!valid) {
+      throw this.#wrong(
+        key,
+        `${layers} whole numbers from ${least} to ${most}, one for each layer`,
+      );
+    }
+    return value;
+  }
+
+  /** As `integer`; of an array that differs from layer to layer, the first layer's. */
+  first(key: string, range: readonly [number, number], fallback?: number): number {
+    const value = this.#get(key);
+    const differs = Array.isArray(value) && value.some((item) => item !== value[0]);
+    return differs ? this.#integer(key, value[0], range) : this.integer(key, range, fallback);
   }
 
   /** @throws {ModelFormatError} if it is missing, or not a number above 0 and at most `most`. */

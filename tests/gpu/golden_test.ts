@@ -14,7 +14,8 @@ import {
 } from "../../fixtures/tiny_models.ts";
 import { assertAllClose, compareWithGolden, readGolden } from "../assert.ts";
 import { GREEDY, MOST_LOGIT_ROWS } from "../../engine/run/runner.ts";
-import { blocksFor, logitsOf } from "../reference/tiny_runner.ts";
+import { blocksFor, logitsOf, runnerOf } from "../reference/tiny_runner.ts";
+import { unevenModel } from "../model/layer_sizes.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
 
 async function gpuRunner(path: string, contextLength: number, tuning?: Tuning): Promise<GpuRunner> {
@@ -43,6 +44,23 @@ async function tinyGpuRunner(
     await Deno.remove(path);
   }
 }
+
+Deno.test("GPU runner gives the reference's logits for layers of different sizes", async () => {
+  const ids = Array.from({ length: 40 }, (_, i) => (i * 31 + 7) % 200);
+  const expected = await logitsOf(runnerOf(unevenModel()), ids);
+  const path = await Deno.makeTempFile({ suffix: ".gguf" });
+  await Deno.writeFile(path, unevenModel());
+  const runner = await gpuRunner(path, 256);
+  try {
+    for (const [i, row] of (await logitsOf(runner, ids, { chunk: 7 })).entries()) {
+      // The cache has halves.
+      assertAllClose(row, expected[i]!, { absolute: 1e-2 });
+    }
+  } finally {
+    runner.destroy();
+    await Deno.remove(path);
+  }
+});
 
 for (const [architecture, format] of TINY_MODELS) {
   Deno.test(`GPU runner gives the golden's probabilities for ${architecture} in ${format}`, async () => {

@@ -122,10 +122,6 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
     /architecture 'mamba'; the supported ones are llama, qwen2, qwen3/,
   ],
   "experts": [keys({ expert_count: uint(8) }), /architecture llama with experts/],
-  "heads that differ by layer": [
-    keys({ "attention.head_count": { type: "array", of: "uint32", value: [6, 3] } }),
-    /'llama\.attention\.head_count' differs from layer to layer/,
-  ],
   "a LoRA adapter": [
     keys({ "general:type": text("adapter") }),
     /it is a LoRA adapter for another model, and no language model/,

@@ -1,0 +1,44 @@
+/** Sizes that a GGUF file may state for each layer: heads, and the width of the feed-forward network. */
+
+import type { ModelConfig } from "./config.ts";
+import { MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
+import type { MetadataReader } from "./metadata_reader.ts";
+
+/**
+ * The config with the sizes of each layer where arrays state them, as OpenELM's and pruned models'
+ * files do. Source: get_key_or_arr of llama.cpp's llama-model-loader.cpp.
+ *
+ * @param metadata of the architecture's keys
+ * @throws {ModelFormatError} if an array has not a value for each layer, or one out of range.
+ */
+export function withLayerSizes(config: ModelConfig, metadata: MetadataReader): ModelConfig {
+  // Those that draft tokens, which the config has not, are among them.
+  const count = metadata.integer("block_count", [1, MAX_LAYERS]);
+  const sizes = (key: string, most: number) =>
+    metadata.perLayer(key, { range: [1, most], layers: count });
+  const heads = sizes("attention.head_count", MAX_HEADS);
+  const kvHeads = sizes("attention.head_count_kv", MAX_HEADS);
+  const widths = sizes("feed_forward_length", MAX_WIDTH);
+  if (heads === undefined && kvHeads === undefined && widths === undefined) return config;
+  const layers = config.layers.map((layer, i) => {
+    const { mixer, feedForward } = layer;
+    const own = { ...mixer };
+    if (own.kind === "attention") {
+      own.heads = heads?.[i] ?? own.heads;
+      own.kvHeads = kvHeads?.[i] ?? own.kvHeads;
+      if (own.heads % own.kvHeads !== 0) {
+        throw metadata.fault(
+          `layer ${i} has ${own.kvHeads} key-value heads, which do not divide its ${own.heads} ` +
+            "heads; the file is damaged or badly converted, get another",
+        );
+      }
+    }
+    const width = feedForward.kind === "dense" ? widths?.[i] : undefined;
+    return {
+      ...layer,
+      mixer: own,
+      feedForward: width === undefined ? feedForward : { ...feedForward, width },
+    };
+  });
+  return { ...config, layers };
+}
