@@ -60,9 +60,9 @@ export function decodeBounds(
 > {
   const { model, engine } = target.environment;
   const kvReadBytes = kvBytesRead(model.layerKinds, position, KV_BYTES[engine.kvType]);
-  const bytesPerToken = model.readBytes / requests + kvReadBytes;
+  const bytesPerToken = model.readBytes / requests + kvReadBytes + 2 * (model.states?.bytes ?? 0);
   const operationsPerToken = 2 * model.readWeights +
-    attentionOperations(model.layerKinds, position);
+    attentionOperations(model.layerKinds, position) + (model.states?.operations ?? 0);
   return {
     kvReadBytes,
     bytesPerToken,
@@ -91,7 +91,8 @@ export function prefillBound(
   const weights = (model.readWeights - head) * promptTokens + head;
   const attention = attentionOperationsOfAll(model.layerKinds, depth + promptTokens) -
     attentionOperationsOfAll(model.layerKinds, depth);
-  const operations = 2 * weights + attention;
+  const states = (model.states?.operations ?? 0) * promptTokens;
+  const operations = 2 * weights + attention + states;
   return Math.min(
     bandwidth * 1e9 * promptTokens * requests / model.readBytes,
     flops * 1e9 * promptTokens / operations,

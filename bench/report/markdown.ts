@@ -156,7 +156,8 @@ export function limitRows(limits: Limits, { model }: Report["environment"]): str
       bytes(limits.bytesPerToken),
       `${megabytes(model.readBytes)} of weights + ${
         megabytes(limits.kvReadBytes)
-      } of keys and values at ${count(limits.position)} tokens`,
+      } of keys and values at ${count(limits.position)} tokens` +
+      (model.states ? ` + 2 × ${megabytes(model.states.bytes)} of states` : ""),
     ],
     [
       "Max tok/s, memory-bound (computed)",

@@ -108,6 +108,8 @@ const environment = z.object({
     dim: z.number(),
     layers: z.number(),
     layerKinds: z.array(layerKind),
+    states: z.object({ bytes: z.number(), operations: z.number() }).optional()
+      .describe("Of recurrent layers: bytes of a sequence's states, and operations of a token"),
     heads: z.number(),
     kvHeads: z.number(),
     headDim: z.number(),
@@ -175,7 +177,7 @@ const limits = z.object({
   probes: z.record(z.string(), probe).describe("What was measured, by the names above"),
   position: z.number().describe("Tokens that a decoded token looks back on, at half of its answer"),
   kvReadBytes: z.number().describe("Keys and values that it then reads"),
-  bytesPerToken: z.number().describe("Those and the weights"),
+  bytesPerToken: z.number().describe("Those, the weights, and states, which it also writes"),
   operationsPerToken: z.number(),
   memoryBound: z.number().describe("tok/s of one request"),
   arithmeticBound: z.number().describe("tok/s"),

@@ -3,7 +3,7 @@
 import type { Model } from "../../engine/mod.ts";
 import { CpuRunner } from "../../engine/cpu/runner.ts";
 import type { Gpu } from "../../engine/gpu/device.ts";
-import { layerKinds, weightReads } from "../../engine/model/costs.ts";
+import { layerKinds, stateCost, weightReads } from "../../engine/model/costs.ts";
 import { attentionsOf } from "../../engine/model/mixers.ts";
 import type { Environment } from "../report/report.ts";
 import type { Target } from "./target.ts";
@@ -38,6 +38,7 @@ export function modelFacts(
   // What differs from layer to layer is in the kinds.
   const mixer = attentionsOf(config.layers)[0]!;
   const { feedForward } = config.layers[0]!;
+  const states = stateCost(config);
   return {
     name: config.name,
     architecture: config.architecture,
@@ -51,6 +52,7 @@ export function modelFacts(
     dim: config.dim,
     layers: config.layers.length,
     layerKinds: layerKinds(config),
+    ...(states && { states }),
     heads: mixer.heads,
     kvHeads: mixer.kvHeads,
     headDim: mixer.headDim,
@@ -105,7 +107,7 @@ export function modelEnvironment(
 export function modelMatrices({ file, config, runner }: Model): Target["matrices"] {
   return weightReads(config, file.tensors)
     // One row of an embedding is no matrix.
-    .filter(({ tensor: { shape }, share }) => shape.length >= 2 && share > 1 / config.vocabSize)
+    .filter(({ isMatrix, share }) => isMatrix && share > 1 / config.vocabSize)
     .flatMap(({ tensor: { type, shape, byteLength }, share }) => {
       const [columns = 1, rows = 1, count = 1] = shape.toReversed();
       const matrix = {

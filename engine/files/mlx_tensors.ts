@@ -12,15 +12,14 @@ import { isObject, type JsonObject, type JsonValue } from "./json.ts";
 import type { ModelFile, TensorInfo } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 
-/** What a matrix is read as, by its bits and group size: quants as they are, scales in float16. */
-const READ_AS: ReadonlyMap<string, TensorType> = new Map([
-  ["4/32", "Q4_1"],
-  ["4/64", "MLX4_64"],
-  ["4/128", "MLX4_128"],
-  ["8/32", "MLX8_32"],
-  ["8/64", "MLX8_64"],
-  ["8/128", "MLX8_128"],
+/** What matrices of 4 bits and of 8 are read as, by group size: quants as they are, scales in float16. */
+const READ_AS: ReadonlyMap<number, Readonly<Record<4 | 8, TensorType>>> = new Map([
+  [32, { 4: "Q4_1", 8: "MLX8_32" }],
+  [64, { 4: "MLX4_64", 8: "MLX8_64" }],
+  [128, { 4: "MLX4_128", 8: "MLX8_128" }],
 ]);
+/** Quants of other bits are kept in the next larger ones of the two, which changes none. */
+const KEPT_IN: ReadonlyMap<number, 4 | 8> = new Map([[3, 4], [4, 4], [5, 8], [6, 8], [8, 8]]);
 
 /** A matrix in MLX's three tensors. */
 interface Packed {
@@ -82,11 +81,14 @@ export class MlxTensors implements ModelFile {
           `are not whole rows of its ${rows}`,
       );
     }
-    const words = new Uint32Array(this.#rows(packed.weight, first, count).buffer);
+    const words = widened(
+      new Uint32Array(this.#rows(packed.weight, first, count).buffer),
+      packed.bits,
+    );
     const scales = this.#halves(packed.scales, first, count);
     const biases = this.#halves(packed.biases, first, count);
     const out = new Uint32Array(into.length / 4);
-    toGroups({ words, scales, biases, bits: packed.bits }, out);
+    toGroups({ words, scales, biases, bits: KEPT_IN.get(packed.bits)! }, out);
     into.set(new Uint8Array(out.buffer));
   }
 
@@ -143,13 +145,16 @@ export class MlxTensors implements ModelFile {
       (isObject(own) ? own[key] : undefined) ?? widths.get(key)
     );
     if (typeof bits === "number" && typeof group === "number" && mode === "affine") {
-      const type = READ_AS.get(`${bits}/${group}`);
+      const kept = KEPT_IN.get(bits);
+      const type = kept && READ_AS.get(group)?.[kept];
       if (type !== undefined) return { bits, group, type };
     }
     throw new UnsupportedError(
       `Cannot run ${printable(this.paths[0]!)}: tensor ${quote(stem)} is quantized as ` +
-        `${quote(JSON.stringify({ bits, group_size: group, mode }))}; get a model in 4 or 8 bits ` +
-        `with groups of 32, 64 or 128`,
+        `${
+          quote(JSON.stringify({ bits, group_size: group, mode }))
+        }; get a model in 3, 4, 5, 6 or ` +
+        `8 bits with groups of 32, 64 or 128`,
     );
   }
 }
@@ -164,6 +169,26 @@ interface MlxParts {
   readonly scales: Uint16Array;
   readonly biases: Uint16Array;
   readonly bits: number;
+}
+
+/** Quants of 3, 5 or 6 bits, from the lowest bits on, in those of 4 or 8. */
+function widened(words: Uint32Array, bits: number): Uint32Array {
+  const kept = KEPT_IN.get(bits)!;
+  if (kept === bits) return words;
+  const out = new Uint32Array(words.length * kept / bits);
+  const mask = 2 ** bits - 1;
+  const perWord = 32 / kept;
+  for (let to = 0, at = 0; to < out.length; to++) {
+    let packed = 0;
+    for (let i = 0; i < perWord; i++, at += bits) {
+      const [word, shift] = [at >>> 5, at & 31];
+      let quant = words[word]! >>> shift;
+      if (shift + bits > 32) quant |= words[word + 1]! << (32 - shift);
+      packed |= (quant & mask) << (i * kept);
+    }
+    out[to] = packed;
+  }
+  return out;
 }
 
 /** Groups as a GGUF file would have them: scale, bias and quants. */

@@ -5,6 +5,7 @@ import type { TensorInfo } from "../files/model_file.ts";
 import type { ModelConfig } from "./config.ts";
 import { expectedWeights } from "./expected_weights.ts";
 import { kvBlocksHeld } from "./kv_groups.ts";
+import { channelsOf, deltaNetsOf, stateFloats } from "./mixers.ts";
 
 /** Layers of attention that cost the same. */
 export interface LayerKind {
@@ -113,9 +114,33 @@ function sumOfLayers(kinds: readonly LayerKind[], positions: (kind: LayerKind) =
   );
 }
 
+/** What the states of recurrent layers cost. */
+export interface StateCost {
+  /** Of one sequence, all layers together: a token reads and writes them. */
+  readonly bytes: number;
+  /** Of a token: its convolutions, and the changes and reads of the states. */
+  readonly operations: number;
+}
+
+/** Undefined for models without states. */
+export function stateCost({ layers }: Pick<ModelConfig, "layers">): StateCost | undefined {
+  const nets = deltaNetsOf(layers);
+  if (nets.length === 0) return undefined;
+  return nets.reduce(({ bytes, operations }, net) => {
+    const { convolution, matrices } = stateFloats(net);
+    return {
+      bytes: bytes + 4 * (convolution + matrices),
+      // A decay, a product to read what is known, a change, and a product with the query.
+      operations: operations + 2 * net.taps * channelsOf(net) + 7 * matrices,
+    };
+  }, { bytes: 0, operations: 0 });
+}
+
 /** How much of a weight a decoded token reads. */
 export interface WeightRead {
   readonly tensor: TensorInfo;
+  /** A matrix that a token is multiplied with, or a row of which it is. */
+  readonly isMatrix: boolean;
   /** 1: all of it; of experts those that it is routed to; of an embedding one row. */
   readonly share: number;
 }
@@ -129,10 +154,12 @@ export function weightReads(
   tensors: ReadonlyMap<string, TensorInfo>,
 ): WeightRead[] {
   const shares = new Map<string, number>();
+  const convolutions = new Set<string>();
   for (const { weight, name, layer } of expectedWeights(config)) {
     const feedForward = layer === undefined ? undefined : config.layers[layer]!.feedForward;
     const ofExperts = weight === "expertGates" || weight === "expertUps" ||
       weight === "expertDowns";
+    if (weight === "convolution") convolutions.add(name);
     shares.set(
       name,
       weight === "embedding" && !config.tiedOutput
@@ -143,5 +170,9 @@ export function weightReads(
     );
   }
   // The tensors of checkpoints have names of their own.
-  return Array.from(tensors, ([name, tensor]) => ({ tensor, share: shares.get(name) ?? 0 }));
+  return Array.from(tensors, ([name, tensor]) => ({
+    tensor,
+    isMatrix: tensor.shape.length >= 2 && !convolutions.has(name),
+    share: shares.get(name) ?? 0,
+  }));
 }

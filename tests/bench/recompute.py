@@ -201,15 +201,21 @@ def attention(report, length):
     )
 
 
+def states(report):
+    """Bytes of a sequence's states, which a token reads and writes, and operations of a token."""
+    own = report.model.get("states", {"bytes": 0, "operations": 0})
+    return 2 * own["bytes"], own["operations"]
+
+
 def decode_limit(report, requests, prompt, answer):
     if report.limits is None:
         return None
     model, position = report.model, prompt + answer / 2
     memory = report.limits["bandwidth"] * 1e9 / (
-        model["readBytes"] / requests + kv_read(report, position)
+        model["readBytes"] / requests + kv_read(report, position) + states(report)[0]
     )
     arithmetic = report.limits["flops"] * 1e9 / (
-        2 * model["readWeights"] + attention(report, position)
+        2 * model["readWeights"] + attention(report, position) + states(report)[1]
     )
     return min(memory, arithmetic)
 
@@ -221,6 +227,7 @@ def prefill_limit(report, prompt, requests=1, depth=0):
     head = model["vocabSize"] * model["dim"]
     products = 2 * (prompt * (model["readWeights"] - head) + head)
     looking = sum(attention(report, i) for i in range(depth + 1, depth + prompt + 1))
+    looking += prompt * states(report)[1]
     return min(
         report.limits["bandwidth"] * 1e9 * prompt * requests / model["readBytes"],
         report.limits["flops"] * 1e9 * prompt / (products + looking),
@@ -251,9 +258,9 @@ def limits(report):
     position = run["promptTokens"] + run["maxTokens"] / 2
     report.same(position, given["position"], "position")
     report.same(kv_read(report, position), given["kvReadBytes"], "kvReadBytes")
-    read = model["readBytes"] + kv_read(report, position)
+    read = model["readBytes"] + kv_read(report, position) + states(report)[0]
     report.same(read, given["bytesPerToken"], "bytesPerToken")
-    operations = 2 * model["readWeights"] + attention(report, position)
+    operations = 2 * model["readWeights"] + attention(report, position) + states(report)[1]
     report.same(operations, given["operationsPerToken"], "operationsPerToken")
     report.same(given["bandwidth"] * 1e9 / read, given["memoryBound"], "memoryBound")
     report.same(given["flops"] * 1e9 / operations, given["arithmeticBound"], "arithmeticBound")
@@ -647,7 +654,8 @@ def modes(report):
             report.agree(100 * median(own) / most, "of_limit", mode=mode)
     if most is not None:
         position = run["promptTokens"] + run["maxTokens"] / 2
-        report.agree(report.model["readBytes"] + kv_read(report, position), "token_read_bytes")
+        read = report.model["readBytes"] + kv_read(report, position) + states(report)[0]
+        report.agree(read, "token_read_bytes")
         report.agree(report.limits["bandwidth"], "memory_bandwidth")
         report.agree(1000 / most, "least_token_time")
         report.agree(most, "most_decode_throughput")

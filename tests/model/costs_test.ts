@@ -10,6 +10,7 @@ import {
   kvBytesRead,
   layerKinds,
   positionsSeenByAll,
+  stateCost,
   weightReads,
 } from "../../engine/model/costs.ts";
 import { kvBlockBytes as blockBytesOf, kvGroups } from "../../engine/model/kv_groups.ts";
@@ -69,4 +70,17 @@ Deno.test("of an embedding that is no head a token reads one row, and of a tied 
     if (!tiedOutput) assert.equal(shareOf(model, "output.weight"), 1);
     assert.equal(shareOf(model, "blk.0.attn_q.weight"), 1);
   }
+});
+
+Deno.test("stateCost() counts the states of gated delta nets, and their convolutions are no matrices", () => {
+  const { config, weights } = modelOf("qwen35", "F16");
+  // Two layers of 6 heads of 32 × 32; their convolutions see 4 tokens of 2 · 2 · 32 + 6 · 32 channels.
+  const channels = 2 * 2 * 32 + 6 * 32;
+  assert.deepEqual(stateCost(config), {
+    bytes: 2 * 4 * (6 * 32 * 32 + 3 * channels),
+    operations: 2 * (7 * 6 * 32 * 32 + 2 * 4 * channels),
+  });
+  const vectors = weightReads(config, weights.tensors).filter(({ isMatrix }) => !isMatrix);
+  assert.equal(vectors.filter(({ tensor: { shape } }) => shape.length === 2).length, 2);
+  assert.equal(stateCost(modelOf("llama", "F16").config), undefined);
 });

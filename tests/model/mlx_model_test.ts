@@ -13,16 +13,17 @@ for (const model of TINY_MLX) {
       const file = openModelFile(directory);
       const name = `model.layers.1.self_attn.${model[0] === "phi3" ? "qkv" : "q"}_proj`;
       const tensor = file.tensors.get(`${name}.weight`)!;
-      const type = group === 32 && bits === 4 ? "Q4_1" : `MLX${bits}_${group}`;
+      const kept = bits <= 4 ? 4 : 8;
+      const type = group === 32 && kept === 4 ? "Q4_1" : `MLX${kept}_${group}`;
       const rows = tensor.shape[0]!;
       assert.deepEqual([tensor.type, tensor.shape], [type, [rows, 128]]);
       // The quants, and a scale and a bias in float16 for each group.
-      assert.equal(tensor.byteLength, rows * 128 * (bits / 8 + 4 / group));
+      assert.equal(tensor.byteLength, rows * 128 * (kept / 8 + 4 / group));
       assert.equal(file.tensors.has(`${name}.scales`), false);
       const own = [...file.tensors.values()].find(({ name }) =>
         /layers\.1\.mlp\..*down_proj\.weight$/.test(name)
       );
-      assert.equal(own?.type, bits === 4 ? "MLX8_32" : "Q4_1");
+      assert.equal(own?.type, [5, 8].includes(bits) ? "Q4_1" : "MLX8_32");
       const whole = new Uint8Array(tensor.byteLength);
       file.read(tensor, 0, whole);
       const rowBytes = tensor.byteLength / rows;
@@ -51,7 +52,7 @@ const FAULTS: Record<
   string,
   readonly [Record<string, unknown>, RegExp, typeof ModelFormatError | typeof UnsupportedError]
 > = {
-  "other bits": [{ bits: 3 }, /"bits":3.*4 or 8 bits/, UnsupportedError],
+  "other bits": [{ bits: 2 }, /"bits":2.*3, 4, 5, 6 or 8 bits/, UnsupportedError],
   "other groups": [{ group_size: 16 }, /"group_size":16/, UnsupportedError],
   "another mode": [{ mode: "mxfp4" }, /"mode":"mxfp4"/, UnsupportedError],
   "bits that are none": [{ bits: null }, /"bits":null/, UnsupportedError],
