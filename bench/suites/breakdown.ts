@@ -43,6 +43,7 @@ export const breakdown: Suite = {
         }))
         : []),
     ];
+    harness.plan(ways.length + TOKENIZER_WAYS);
     const [runs = [], profiled = [], drawn = []] = await harness.interleave(
       ways,
       ({ name }) => name,
