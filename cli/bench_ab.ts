@@ -68,7 +68,7 @@ export function addBenchAb(
     const terminal = new Terminal(command.optsWithGlobals());
     const { json, csv, html, output, metric, margin, failIfSlower } = options;
     using files = openOutputFiles({ json, csv, html, output });
-    using hashes = HashCache.open();
+    using hashes = HashCache.open(terminal);
     using interrupts = new Interrupts();
     const run: RunOptions = {
       promptTokens: options.promptTokens,

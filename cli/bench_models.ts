@@ -83,7 +83,7 @@ export async function benchModels(
     markdown: { explain: explain === true },
   });
   const trace = files.trace && new Trace();
-  using hashes = HashCache.open();
+  using hashes = HashCache.open(terminal);
   using interrupts = new Interrupts();
   let failure: { readonly error: unknown } | undefined;
   for (const [index, target] of targets.entries()) {
