@@ -23,7 +23,8 @@ export class Progress implements Disposable {
   readonly #onEnd: () => void;
   readonly #started: number;
   readonly #timer: ReturnType<typeof setInterval> | undefined;
-  #lastDrawn = 0;
+  #patience = PATIENCE;
+  #lastDrawn = -Infinity;
   /** Undefined until something is known: then it spins. */
   #done: number | undefined;
   #detail: () => string = () => "";
@@ -44,6 +45,12 @@ export class Progress implements Disposable {
     if (screen !== undefined) this.#timer = setInterval(() => this.#draw(), INTERVAL);
   }
 
+  /** Shows it now: what follows takes long, and may let no timer run meanwhile. */
+  announce(): void {
+    this.#patience = 0;
+    this.#draw();
+  }
+
   /**
    * `done` of the total are done, or nobody knows how much; `detail` is shown after the bar. A function
    * is asked for each picture, as what it tells of changes with time.
@@ -57,7 +64,7 @@ export class Progress implements Disposable {
   #draw(): void {
     if (this.#screen === undefined) return;
     const now = this.#screen.now();
-    if (now - this.#started < PATIENCE) return;
+    if (now - this.#started < this.#patience) return;
     if (now - this.#lastDrawn < INTERVAL / 2) return;
     this.#lastDrawn = now;
     this.#drawn = true;
@@ -78,6 +85,7 @@ export class Progress implements Disposable {
   hide(): void {
     if (this.#drawn) this.#screen?.draw(CLEAR_LINE);
     this.#drawn = false;
+    this.#lastDrawn = -Infinity;
   }
 
   /** Removes the line. */

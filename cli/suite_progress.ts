@@ -30,6 +30,7 @@ export class SuiteLine implements Disposable {
     this.#terminal = terminal;
     this.#started = performance.now();
     this.#progress = terminal.progress(`bench ${place.name}`, 1);
+    this.#progress.announce();
   }
 
   /** Shows what happens, and tells it with -v. */
@@ -72,6 +73,7 @@ export class RaceLine implements Disposable {
     this.#budget = budget;
     this.#progress = terminal.progress("bench ab");
     this.#progress.update(undefined, "warming up, and the first round");
+    this.#progress.announce();
   }
 
   /** Shows how it stands after a round. */

@@ -233,6 +233,21 @@ Deno.test("Progress of unknown length spins by itself", async () => {
   await promise;
 });
 
+Deno.test("Progress that is announced is shown at once, and again after what hid it", () => {
+  const drawn: string[] = [];
+  const screen = { draw: (text: string) => drawn.push(text), columns: 40, now: () => 0 };
+  using progress = new Progress({ label: "Waiting" }, screen);
+  progress.announce();
+  progress.update(undefined, "too soon");
+  progress.hide();
+  progress.update(undefined, "1 check done");
+  assert.deepEqual(drawn, [
+    "\r\x1b[KWaiting ⠋",
+    "\r\x1b[K",
+    "\r\x1b[KWaiting ⠋ 1 check done",
+  ]);
+});
+
 Deno.test("Progress of quick work leaves no trace", () => {
   const drawn: string[] = [];
   {
