@@ -29,6 +29,7 @@ import {
   modelOption,
 } from "./options.ts";
 import { openOutputFiles } from "./output_file.ts";
+import { RaceLine } from "./suite_progress.ts";
 import { Terminal } from "./terminal.ts";
 
 const MAX_TOKENS = 2 ** 20;
@@ -67,7 +68,7 @@ export function addBenchAb(
     const terminal = new Terminal(command.optsWithGlobals());
     const { json, csv, html, output, metric, margin, failIfSlower } = options;
     using files = openOutputFiles({ json, csv, html, output });
-    using hashes = HashCache.open();
+    using hashes = HashCache.open(terminal);
     using interrupts = new Interrupts();
     const run: RunOptions = {
       promptTokens: options.promptTokens,
@@ -93,7 +94,7 @@ export function addBenchAb(
         : await openAgainst(options.against, given, place);
       sides.push(...opened);
       const [a, b] = opened.map((side) => new Racer(side, run)) as [Racer, Racer];
-      using progress = terminal.progress("bench ab");
+      using line = new RaceLine(metric, 1000 * options.budget, terminal);
       const result = await race(() => a.run(), () => b.run(), {
         metric,
         margin,
@@ -102,10 +103,9 @@ export function addBenchAb(
         seed: run.seed,
         now: () => performance.now(),
         signal: interrupts.signal,
-        progress: ({ rounds, ratio }) =>
-          progress.update(0, `${rounds} rounds, B / A of ${metric} ${ratio.toFixed(3)}`),
+        progress: (race) => line.update(race),
       });
-      progress[Symbol.dispose]();
+      line[Symbol.dispose]();
       const id = crypto.randomUUID();
       const reports = [
         a.report(result.a, { id, side: "A" }),

@@ -12,6 +12,7 @@ import { writeCharts, writePage } from "./chart_file.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { ReportFiles } from "./report_files.ts";
+import { SuiteLine } from "./suite_progress.ts";
 
 /** Characters by which the length of the server's tokens is reckoned. */
 const SAMPLE_LETTERS = 1600;
@@ -43,17 +44,15 @@ export async function benchEndpoint(
   try {
     const client = await EndpointClient.open({ url: endpoint, apiKey, model: servedModel, signal });
     const target = await EndpointTarget.open(client, program, sampleText());
-    for (const { suite, run } of plans) {
-      using progress = terminal.progress(`bench ${suite.name}`);
+    for (const [i, { suite, run }] of plans.entries()) {
+      const place = { name: suite.name, number: i + 1, suites: plans.length };
+      using line = new SuiteLine(place, terminal);
       let latest: Report | undefined;
       try {
         await Harness.run(suite, target, {
           ...{ run, signal },
           save: (report) => writer.save(report.suite, latest = report),
-          progress: (label) => {
-            terminal.detail(`${suite.name}: ${label}`);
-            progress.update(0, label);
-          },
+          progress: (progress) => line.update(progress),
         });
       } finally {
         if (latest && format === "md") terminal.write(toMarkdown(latest, markdown));

@@ -21,6 +21,7 @@ import { openEngine } from "./open_engine.ts";
 import type { DeviceValues } from "./options.ts";
 import type { OutputFile } from "./output_file.ts";
 import { ReportFiles } from "./report_files.ts";
+import { SuiteLine } from "./suite_progress.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Tokens that the KV cache has room for at least: what `--verify` takes, and some. */
@@ -82,12 +83,13 @@ export async function benchModels(
     markdown: { explain: explain === true },
   });
   const trace = files.trace && new Trace();
-  using hashes = HashCache.open();
+  using hashes = HashCache.open(terminal);
   using interrupts = new Interrupts();
   let failure: { readonly error: unknown } | undefined;
   for (const [index, target] of targets.entries()) {
     const bench = new ModelBench(plans, { ...values, ...target, hashes }, place);
     failure = await bench.run({
+      place: { done: index * plans.length, suites: targets.length * plans.length },
       signal: interrupts.signal,
       trace,
       save: (report) => writer.save(`${index} ${report.suite}`, report),
@@ -112,6 +114,8 @@ export async function benchModels(
 }
 
 interface Hooks {
+  /** Suites that are done, on other models, and how many there will be. */
+  readonly place: { readonly done: number; readonly suites: number };
   readonly signal: AbortSignal;
   readonly trace: Trace | undefined;
   save(report: Report): void;
@@ -189,13 +193,16 @@ class ModelBench {
 
   async #measure(
     target: EngineTarget,
-    { signal, trace, save, print }: Hooks,
+    { place, signal, trace, save, print }: Hooks,
     options: Pick<HarnessOptions, "bandwidth" | "baseline" | "verify">,
   ): Promise<{ readonly error: unknown } | undefined> {
     const { terminal } = this.place;
     let verified: ReturnType<NonNullable<HarnessOptions["verify"]>> | undefined;
-    for (const { suite, run } of this.plans) {
-      using progress = terminal.progress(`bench ${suite.name}`);
+    for (const [i, { suite, run }] of this.plans.entries()) {
+      using line = new SuiteLine(
+        { name: suite.name, number: place.done + i + 1, suites: place.suites },
+        terminal,
+      );
       let failure: { readonly error: unknown } | undefined;
       let latest: Report | undefined;
       try {
@@ -204,10 +211,7 @@ class ModelBench {
           ...(options.verify && { verify: () => verified ??= options.verify!() }),
           ...{ run, signal },
           save: (report) => save(latest = report),
-          progress: (label) => {
-            terminal.detail(`${suite.name}: ${label}`);
-            progress.update(0, label);
-          },
+          progress: (progress) => line.update(progress),
           ...(trace && {
             served: (label, serving) => trace.add(`${suite.name}: ${label}`, serving),
           }),

@@ -46,9 +46,12 @@ export async function writeCharts(
   reports: readonly Report[],
   terminal: Terminal,
 ): Promise<void> {
+  using progress = terminal.progress("Drawing the charts");
   // Large packages draw: they are loaded here, so that nothing else waits for them.
   const { drawReports } = await import("../bench/report/charts/mod.ts");
+  progress.update(undefined);
   const svg = drawReports(reports, { dark: /\.dark\.(svg|png)$/i.test(file.path) });
+  progress.update(undefined);
   if (svg === undefined) {
     terminal.note(`${file.path} was not written: there is nothing to draw`);
     return;

@@ -9,8 +9,10 @@ import { type Gpu, openGpu } from "../engine/gpu/device.ts";
 import { FORM_NAMES, timeForms } from "../engine/cpu/forms.ts";
 import { type CheckResult, selfTest } from "../engine/gpu/self_test/self_test.ts";
 import { CheckFailedError } from "./exit_codes.ts";
+import { Interrupts } from "./interrupt.ts";
 import { addGlobalOptions } from "./options.ts";
 import { Terminal } from "./terminal.ts";
+import { counted } from "./transfer.ts";
 
 /** Adds the command to `program`. */
 export function addDevices(program: Command): void {
@@ -40,9 +42,14 @@ export function addDevices(program: Command): void {
       if (!options.json) terminal.write(describe(gpu, speed) + describeProcessor());
       const checks: CheckResult[] = [];
       if (options.check) {
+        using interrupts = new Interrupts();
+        using progress = terminal.progress("Checking");
+        progress.announce();
         for await (const result of selfTest(gpu)) {
+          interrupts.signal.throwIfAborted();
           checks.push(result);
           if (!options.json) terminal.write(line(result));
+          progress.update(undefined, `${counted(checks.length, "check")} done`);
         }
       }
       if (options.json) {
@@ -79,7 +86,8 @@ async function findGpu(needed: boolean): Promise<Gpu | string> {
 }
 
 async function measure(gpu: Gpu, terminal: Terminal): Promise<Probe> {
-  using _progress = terminal.progress("Measuring");
+  using progress = terminal.progress("Measuring");
+  progress.announce();
   return await probeGpu(gpu);
 }
 

@@ -32,6 +32,11 @@ export class MeteredProgress implements Disposable {
     this.#progress.update(done, amountLine({ done, total, rate }, unit));
   }
 
+  /** Shows it now: the first step takes long. */
+  announce(): void {
+    this.#progress.announce();
+  }
+
   [Symbol.dispose](): void {
     this.#progress[Symbol.dispose]();
   }

@@ -6,6 +6,8 @@ import { z } from "zod";
 import { readAll } from "../engine/files/json.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
 import { clearWay } from "../engine/files/plain_file.ts";
+import { MeteredProgress } from "./metered_progress.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** Hashes of files by path, with the size and time of change that they were computed at. */
 const knownSchema = z.record(
@@ -26,24 +28,26 @@ const MAX_BYTES = 16 << 20;
 export class HashCache implements Disposable {
   readonly #file: Deno.FsFile | undefined;
   readonly #known: Known;
+  readonly #terminal: Terminal;
 
-  private constructor(file: Deno.FsFile | undefined, known: Known) {
+  private constructor(terminal: Terminal, file?: Deno.FsFile, known: Known = {}) {
+    this.#terminal = terminal;
     this.#file = file;
     this.#known = known;
   }
 
   /** Without a cache, or one that cannot be written, hashes are computed each time. */
-  static open(): HashCache {
+  static open(terminal: Terminal): HashCache {
     const folder = Deno.env.get("TVLLM_CACHE");
-    if (!folder) return new HashCache(undefined, {});
+    if (!folder) return new HashCache(terminal);
     const path = join(folder, "tvllm-sha256.json");
     try {
       Deno.mkdirSync(folder, { recursive: true });
       clearWay(path);
       const file = Deno.openSync(path, { read: true, write: true, create: true });
-      return new HashCache(file, readKnown(path));
+      return new HashCache(terminal, file, readKnown(path));
     } catch {
-      return new HashCache(undefined, {});
+      return new HashCache(terminal);
     }
   }
 
@@ -53,9 +57,9 @@ export class HashCache implements Disposable {
 
   /** The hash of a model's file; of several files, that of the list of their hashes. */
   hashOf({ paths }: Pick<ModelFile, "paths">, builtin: Uint8Array | undefined): string {
-    if (builtin !== undefined) return sha256([builtin]);
+    if (builtin !== undefined) return sha256(builtin);
     const hashes = paths.map((path) => this.#ofFile(path));
-    return hashes.length === 1 ? hashes[0]! : sha256([new TextEncoder().encode(hashes.join("\n"))]);
+    return hashes.length === 1 ? hashes[0]! : sha256(new TextEncoder().encode(hashes.join("\n")));
   }
 
   #ofFile(path: string): string {
@@ -68,10 +72,22 @@ export class HashCache implements Disposable {
     const changed = mtime?.getTime() ?? 0;
     const before = this.#known[real];
     if (before?.size === size && before.changed === changed) return before.sha256;
-    const hash = sha256(pieces(real));
+    const hash = this.#compute(real, size);
     this.#known[real] = { size, changed, sha256: hash };
     this.#save();
     return hash;
+  }
+
+  #compute(path: string, total: number): string {
+    const work = { label: "Hashing the model", total, unit: "byte" } as const;
+    using progress = new MeteredProgress(work, this.#terminal);
+    const hash = createHash("sha256");
+    let done = 0;
+    for (const piece of pieces(path)) {
+      hash.update(piece);
+      progress.update(done += piece.length);
+    }
+    return hash.digest("hex");
   }
 
   #save(): void {
@@ -98,8 +114,6 @@ function* pieces(path: string): Generator<Uint8Array> {
   for (let count; (count = file.readSync(piece)) !== null;) yield piece.subarray(0, count);
 }
 
-function sha256(parts: Iterable<Uint8Array>): string {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(part);
-  return hash.digest("hex");
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -20,15 +20,23 @@ export class Progress implements Disposable {
   readonly #screen: ProgressScreen | undefined;
   readonly #label: string;
   readonly #total: number | undefined;
+  readonly #onEnd: () => void;
   readonly #started: number;
   readonly #timer: ReturnType<typeof setInterval> | undefined;
-  #lastDrawn = 0;
+  #patience = PATIENCE;
+  #lastDrawn = -Infinity;
   /** Undefined until something is known: then it spins. */
   #done: number | undefined;
-  #detail = "";
+  #detail: () => string = () => "";
   #drawn = false;
 
-  constructor(label: string, total: number | undefined, screen: ProgressScreen | undefined) {
+  /** `onEnd` is called when it is disposed of. */
+  constructor(
+    { label, total }: { readonly label: string; readonly total?: number | undefined },
+    screen: ProgressScreen | undefined,
+    onEnd: () => void = () => {},
+  ) {
+    this.#onEnd = onEnd;
     this.#label = label;
     this.#total = total;
     this.#screen = screen;
@@ -37,27 +45,38 @@ export class Progress implements Disposable {
     if (screen !== undefined) this.#timer = setInterval(() => this.#draw(), INTERVAL);
   }
 
-  /** `done` of the total are done; `detail` is shown after the bar. */
-  update(done: number, detail = ""): void {
+  /** Shows it now: what follows takes long, and may let no timer run meanwhile. */
+  announce(): void {
+    this.#patience = 0;
+    this.#draw();
+  }
+
+  /**
+   * `done` of the total are done, or nobody knows how much; `detail` is shown after the bar. A function
+   * is asked for each picture, as what it tells of changes with time.
+   */
+  update(done: number | undefined, detail: string | (() => string) = ""): void {
     this.#done = done;
-    this.#detail = detail === "" ? "" : ` ${detail}`;
+    this.#detail = typeof detail === "string" ? () => detail : detail;
     this.#draw();
   }
 
   #draw(): void {
     if (this.#screen === undefined) return;
     const now = this.#screen.now();
-    if (now - this.#started < PATIENCE) return;
+    if (now - this.#started < this.#patience) return;
     if (now - this.#lastDrawn < INTERVAL / 2) return;
     this.#lastDrawn = now;
     this.#drawn = true;
+    const text = this.#detail();
+    const detail = text === "" ? "" : ` ${text}`;
     const picture = this.#total === undefined || this.#done === undefined
       ? SPINNER[Math.floor(now / INTERVAL) % SPINNER.length]!
       : bar(
         this.#done / this.#total,
-        Math.min(30, this.#screen.columns - this.#label.length - this.#detail.length - 8),
+        Math.min(30, this.#screen.columns - this.#label.length - detail.length - 8),
       );
-    const line = `${this.#label} ${picture}${this.#detail}`.trimStart();
+    const line = `${this.#label} ${picture}${detail}`.trimStart();
     // A line that wraps could not be removed.
     this.#screen.draw(CLEAR_LINE + line.slice(0, this.#screen.columns - 1));
   }
@@ -66,12 +85,14 @@ export class Progress implements Disposable {
   hide(): void {
     if (this.#drawn) this.#screen?.draw(CLEAR_LINE);
     this.#drawn = false;
+    this.#lastDrawn = -Infinity;
   }
 
   /** Removes the line. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
     this.hide();
+    this.#onEnd();
   }
 }
 

@@ -115,6 +115,7 @@ class Output implements Disposable {
       { label: "Making the model", total: this.#total, unit: "byte" },
       terminal,
     );
+    this.#progress.announce();
   }
 
   async write(pieces: Iterable<Uint8Array>, signal: AbortSignal): Promise<void> {

@@ -33,7 +33,8 @@ export class Terminal {
   readonly #options: TerminalOptions;
   readonly #stdout: OutputStream;
   readonly #stderr: OutputStream;
-  #progress: Progress | undefined;
+  /** What is under way, the innermost last: that alone is shown. */
+  #progress: readonly Progress[] = [];
 
   constructor(
     options: TerminalOptions,
@@ -74,7 +75,7 @@ export class Terminal {
 
   /** Writes to stdout as it is, for what moves the cursor or is coloured: its words are escaped already. */
   draw(text: string): void {
-    this.#progress?.hide();
+    this.#hideProgress();
     try {
       writeAll(this.#stdout, text);
     } catch (error) {
@@ -118,11 +119,18 @@ export class Terminal {
   progress(label: string, total?: number): Progress {
     const shown = this.#stderr.isTerminal() && !this.#options.quiet && !this.isDumb;
     const screen = {
-      draw: (line: string) => writeAll(this.#stderr, line),
+      draw: (line: string) => {
+        if (this.#progress.at(-1) === progress) writeAll(this.#stderr, line);
+      },
       columns: this.columns,
       now: () => performance.now(),
     };
-    return this.#progress = new Progress(label, total, shown ? screen : undefined);
+    const progress: Progress = new Progress({ label, total }, shown ? screen : undefined, () => {
+      this.#progress = this.#progress.filter((one) => one !== progress);
+    });
+    this.#hideProgress();
+    this.#progress = [...this.#progress, progress];
+    return progress;
   }
 
   #hasColor(stream: OutputStream): boolean {
@@ -135,8 +143,12 @@ export class Terminal {
     return stream.isTerminal() && !this.isDumb;
   }
 
+  #hideProgress(): void {
+    this.#progress.at(-1)?.hide();
+  }
+
   #log(line: string): void {
-    this.#progress?.hide();
+    this.#hideProgress();
     try {
       writeAll(this.#stderr, `${line}\n`);
     } catch {

@@ -14,6 +14,7 @@ import type {
 } from "../targets/target.ts";
 import { decodeBounds, leastTime, limitsOf, prefillBound, type Work } from "./limits.ts";
 import { OutputCheck } from "./output_check.ts";
+import { CaseCounter, type SuiteProgress } from "./progress.ts";
 import { makePrompts } from "./prompts.ts";
 import { Recorder } from "./recorder.ts";
 import { WarmUp } from "./warm_up.ts";
@@ -64,8 +65,8 @@ export interface Needs {
 /** How a suite is run, and what is done besides measuring. */
 export interface HarnessOptions {
   readonly run: RunOptions;
-  /** Called when a case begins, with what it is. */
-  readonly progress?: (label: string) => void;
+  /** Called when something begins, with what it is and how far the suite is. */
+  readonly progress?: (progress: SuiteProgress) => void;
   /** Called after every case with all that is known by then. */
   readonly save?: (report: Report) => void;
   /** Aborts between two runs: the cases done so far stay. */
@@ -86,6 +87,7 @@ export class Harness extends Recorder {
   /** Cases in whose repetitions kernels were compiled. */
   readonly #compiledIn = new Set<string>();
   readonly #eventLoop = new EventLoop();
+  readonly #cases = new CaseCounter();
   /** What is being repeated; undefined while warming up and between cases. */
   #measuring: { readonly name: string; readonly repetition: number } | undefined;
 
@@ -103,7 +105,7 @@ export class Harness extends Recorder {
    * fails, that report is saved before the error is passed on.
    */
   static async run(suite: Suite, target: Target, options: HarnessOptions): Promise<Report> {
-    options.progress?.("device probe");
+    options.progress?.(new CaseCounter().at("device probe"));
     const probe = await target.probe();
     const limits = probe && limitsOf(probe, target, options);
     const harness = new Harness(suite, target, { ...options, limits });
@@ -184,12 +186,14 @@ export class Harness extends Recorder {
   ): Promise<Outcome[][]> {
     const { repetitions } = this.runOptions;
     const { target } = this;
+    this.#cases.begin(ways.length, this.runOptions);
     await this.#warmUp(ways, label, (way) => work(way, false));
     const outcomes: Outcome[][] = ways.map(() => []);
     for (let i = 0; i < repetitions; i++) {
       for (const [index, way] of ways.entries()) {
         await this.#eventLoop.yield();
         const name = label(way);
+        this.#cases.run(index, false);
         this.step(`${name}, ${i + 1} of ${repetitions}`);
         const { compiled } = target;
         this.#measuring = { name, repetition: i };
@@ -213,6 +217,7 @@ export class Harness extends Recorder {
         const own = warmUps[index]!;
         if (own.done) continue;
         await this.#eventLoop.yield();
+        this.#cases.run(index, true);
         this.step(`${label(way)}, warm-up`);
         const start = this.target.now();
         await work(way);
@@ -258,10 +263,22 @@ export class Harness extends Recorder {
       }));
   }
 
+  /** Says how many cases there will be: what `interleave` and `repeat` repeat, and `begin` begins. */
+  plan(cases: number): void {
+    this.#cases.plan(cases);
+  }
+
+  /** A case begins that is not repeated here. */
+  begin(label: string): void {
+    this.#cases.begin(1, { warmup: 0, repetitions: 1 });
+    this.#cases.run(0, false);
+    this.step(label);
+  }
+
   /** Says what happens now, and stops here if it was interrupted. */
   step(label: string): void {
     this.options.signal?.throwIfAborted();
-    this.options.progress?.(label);
+    this.options.progress?.(this.#cases.at(label));
   }
 
   /**

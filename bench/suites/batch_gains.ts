@@ -33,18 +33,26 @@ interface Steps {
   readonly share: number | undefined;
 }
 
+/** How many cases the table takes. */
+export function batchCases(harness: Harness): number {
+  return requestCounts(harness).length * (harness.target.hasTimestamps ? 2 : 1);
+}
+
+/** How many requests decode at once: more than can decode in one step never do. */
+function requestCounts({ runOptions: { concurrency }, target }: Harness): number[] {
+  return [...new Set([1, ...concurrency])]
+    .filter((count) => count <= target.limits.maxBatchTokens)
+    .sort((a, b) => a - b);
+}
+
 /** Adds the table. All numbers of requests are interleaved, plain and profiled. */
 export async function batchGains(harness: Harness): Promise<void> {
-  const { concurrency, maxTokens } = harness.runOptions;
-  // More than can decode in one step never do.
-  const counts = [...new Set([1, ...concurrency])]
-    .filter((count) => count <= harness.target.limits.maxBatchTokens)
-    .sort((a, b) => a - b);
+  const { maxTokens } = harness.runOptions;
   const table = harness.table(
     "Decode steps of several requests",
     "Requests | Decode tok/s | Speedup | Matrix products of a step (ms) | Speedup they allow | Reached",
   );
-  const all = await measure(harness, counts);
+  const all = await measure(harness, requestCounts(harness));
   const one = all[0]!;
   for (const { requests, times, share } of all) {
     const at = harness.at({ requests });

@@ -6,7 +6,7 @@ import { decodeRate, tpot, ttft } from "../harness/timings.ts";
 import { bars, DECODE_THROUGHPUT, type Metric, TPOT, TTFT } from "../report/metrics.ts";
 import { achieved } from "./achieved.ts";
 import { KERNEL_TIME, kernelTables } from "./kernel_table.ts";
-import { OPERATION_TIME, operations } from "./operations.ts";
+import { OPERATION_TIME, operations, TOKENIZER_CASES } from "./operations.ts";
 import { overheads } from "./overheads.ts";
 import { sampledAsUsual } from "./sampled.ts";
 import { stepParts } from "./step_parts.ts";
@@ -43,6 +43,7 @@ export const breakdown: Suite = {
         }))
         : []),
     ];
+    harness.plan(ways.length + TOKENIZER_CASES);
     const [runs = [], profiled = [], drawn = []] = await harness.interleave(
       ways,
       ({ name }) => name,

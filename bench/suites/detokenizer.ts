@@ -53,6 +53,8 @@ export const detokenizer: Suite = {
     const unit = tokenizer.encode(TEXT);
     const longest = SEQUENCES.at(-1)![1];
     const ids = Array.from({ length: longest }, (_, i) => unit[i % unit.length]!);
+    // The sequences and the instances, then the engine.
+    harness.plan(3 * SEQUENCES.length + 1 + MAKINGS.length);
     await sequences(harness, ids);
     await creation(harness);
     await requests(harness);

@@ -5,7 +5,7 @@ import type { KernelBench } from "../kernels/kernel_bench.ts";
 import { namesKernels } from "../kernels/names.ts";
 import { DECODE_THROUGHPUT, lines, type Metric } from "../report/metrics.ts";
 import { medianOf, pairedRatios } from "../report/stats.ts";
-import { batchGains, batchTokens, MOST_PROMPT_TOKENS } from "./batch_gains.ts";
+import { batchCases, batchGains, batchTokens, MOST_PROMPT_TOKENS } from "./batch_gains.ts";
 import { rates } from "./kernel_table.ts";
 
 /** Largest error in units of what is summed up, and what is allowed. */
@@ -50,6 +50,7 @@ export const kernels: Suite = {
       harness.table("Kernels", "Kernel").note("Not measured: there is no device.");
       return;
     }
+    harness.plan(own.cases.length + batchCases(harness));
     try {
       await verify(harness, own);
       await time(harness, own);
@@ -111,7 +112,7 @@ async function time(harness: Harness, own: KernelBench): Promise<void> {
   const { repetitions, warmup } = harness.runOptions;
   for (const one of own.cases) {
     const { kernel, shape } = one;
-    harness.step(`timing ${kernel}`);
+    harness.begin(`timing ${kernel}`);
     const all = await one.time(TOKENS, warmup === "steady" ? 1 : Math.max(1, warmup), repetitions);
     for (const [i, tokens] of TOKENS.entries()) {
       const samples = all[i]!;

@@ -67,6 +67,7 @@ export const latency: Suite = {
       { name: "prompts by text", requests: harness.requests(texts) },
       { name: "text", requests: requests.slice(0, 1), text: "streaming" as const },
     ];
+    harness.plan(ways.length + harness.contexts.length);
     const servings = await harness.interleave(
       ways,
       ({ name }) => name,

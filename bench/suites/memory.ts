@@ -43,8 +43,10 @@ export const memory: Suite = {
     tokens: Math.max(VARIED.longest * 3 / 4, promptTokens),
   }),
   async run(harness) {
+    const counts = heldCounts(harness);
+    harness.plan(1 + counts.able.length + SHARING_CASES);
     await buffers(harness);
-    await kvScaling(harness);
+    await kvScaling(harness, counts);
     projections(harness);
     await sharing(harness);
   },
@@ -83,17 +85,22 @@ async function buffers(harness: Harness): Promise<void> {
   );
 }
 
-async function kvScaling(harness: Harness): Promise<void> {
+/** How many sequences the cache has room for, of those asked for, and how many it has not. */
+function heldCounts({ target, runOptions }: Harness): { able: number[]; left: number[] } {
+  const { maxSequences, blocks } = target.limits;
+  const { promptTokens, sequences: counts } = runOptions;
+  const fits = (sequences: number) =>
+    sequences <= maxSequences &&
+    sequences * Math.ceil((2 * promptTokens + 32) / BLOCK_TOKENS) <= blocks;
+  return { able: counts.filter(fits), left: counts.filter((count) => !fits(count)) };
+}
+
+async function kvScaling(
+  harness: Harness,
+  { able, left }: ReturnType<typeof heldCounts>,
+): Promise<void> {
   const table = harness.table("KV Cache Scaling", "Sequences | Tokens | KV Cache");
-  const { maxSequences, blocks } = harness.target.limits;
-  const { promptTokens, sequences: counts } = harness.runOptions;
-  const left: number[] = [];
-  for (const sequences of counts) {
-    const needed = sequences * Math.ceil((2 * promptTokens + 32) / BLOCK_TOKENS);
-    if (sequences > maxSequences || needed > blocks) {
-      left.push(sequences);
-      continue;
-    }
+  for (const sequences of able) {
     const held = await hold(harness, `KV cache of ${sequences}`, {
       prompts: harness.prompts(sequences),
       share: false,
@@ -156,6 +163,9 @@ async function sharing(harness: Harness): Promise<void> {
     "Blocks counted while the sequences ran: those in use against all entries of their tables (or against the reservation).",
   );
 }
+
+/** How many `sharingCases` there are. */
+const SHARING_CASES = 3;
 
 /** Sequences whose blocks are counted. */
 interface SharingCase {
@@ -230,7 +240,7 @@ function hold(
   label: string,
   { prompts, share }: { readonly prompts: number[][]; readonly share: boolean },
 ): Promise<HeldBlocks> {
-  harness.step(label);
+  harness.begin(label);
   return harness.withSession(
     { sharePrefixes: share },
     (session) => session.holdSequences(prompts),

@@ -42,6 +42,7 @@ export const modes: Suite = {
   stackedTable: "Modes",
   needs: ({ promptTokens, maxTokens }) => ({ sequences: 1, tokens: promptTokens + maxTokens }),
   async run(harness) {
+    harness.plan(MODES.length);
     const rates = await measure(harness);
     start(harness);
     roofline(harness, rates);

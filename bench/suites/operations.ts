@@ -86,6 +86,9 @@ function choosing(timed: KernelSteps): number[] {
   });
 }
 
+/** Cases in which text is made tokens, and back. */
+export const TOKENIZER_CASES = 2;
+
 /** ms of the tokens of the prompt, and of the text of one token. */
 async function tokenizer(
   harness: Harness,

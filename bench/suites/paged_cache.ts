@@ -67,6 +67,7 @@ export const pagedCache: Suite = {
     tokens: SYSTEM_TOKENS + OWN_TOKENS + maxTokens,
   }),
   async run(harness) {
+    harness.plan(MODES.length);
     const rounds = makeRounds(harness);
     const runs = await measure(harness, rounds);
     const times = runs.map((servings) => servings.map(totalTime));

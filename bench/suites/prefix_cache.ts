@@ -70,6 +70,7 @@ export const prefixCache: Suite = {
       { name: "without a cache", share: false, own: requests.slice(0, 1) },
       { name: "with a cache", share: true, own: requests },
     ];
+    harness.plan(ways.length);
     const [uncached = [], runs = []] = await harness.interleave(
       ways,
       ({ name }) => name,

@@ -28,6 +28,7 @@ export const scalability: Suite = {
     const { promptTokens, maxTokens, concurrency } = harness.runOptions;
     const counts = [...new Set([1, ...concurrency])].sort((a, b) => a - b);
     const requests = harness.requests(harness.prompts(counts.at(-1)!));
+    harness.plan(counts.length);
     const servings = await harness.interleave(
       counts,
       (count) => `${count} at once`,

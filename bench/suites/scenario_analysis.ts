@@ -141,9 +141,14 @@ function repetitions(harness: Harness, measured: readonly Measured[]): Content {
   return harness.at().value(REPETITIONS_CV, summarize(variations).mean);
 }
 
+/** How many cases the analysis takes: timed kernels. */
+export function analysisCases({ target }: Harness): number {
+  return target.hasTimestamps ? 1 : 0;
+}
+
 /** The kernels' share of the steps that decode S1. */
 async function utilization(harness: Harness, request: readonly BenchRequest[]): Promise<Content> {
-  if (!harness.target.hasTimestamps) return "not measured: no timestamps";
+  if (analysisCases(harness) === 0) return "not measured: no timestamps";
   const runs = await harness.repeat("utilization", request, { profile: true });
   const { shares } = kernelSteps(runs);
   if (shares.length === 0) return "not known: too few steps";

@@ -15,7 +15,7 @@ import type { Result } from "../report/report.ts";
 import { pairedRatios } from "../report/stats.ts";
 import type { Served, Serving, Target } from "../targets/target.ts";
 import { achieved } from "./achieved.ts";
-import { analysis } from "./scenario_analysis.ts";
+import { analysis, analysisCases } from "./scenario_analysis.ts";
 import { plural } from "../../engine/plural.ts";
 
 /** Decoding of the token that its setting names. */
@@ -93,7 +93,10 @@ export const scenarios: Suite = {
     const baseline = suiteOptions.baseline === undefined
       ? undefined
       : await harness.options.baseline!();
-    const { measured, theirs, left } = await measure(harness, baseline);
+    const able = SCENARIOS.filter((one) => harness.fits(one.promptTokens, one.maxTokens));
+    const left = SCENARIOS.filter((one) => !able.includes(one));
+    harness.plan(able.length * (baseline === undefined ? 1 : 2) + analysisCases(harness));
+    const { measured, theirs } = await measure(harness, able, baseline);
     if (left.length > 0) {
       const { contextLength } = harness.report.environment.model;
       harness.report.tables.at(-1)!.notes.push(
@@ -132,15 +135,12 @@ export const scenarios: Suite = {
 };
 
 /** All scenarios, here and on the baseline, whose runs are interleaved. */
-async function measure(harness: Harness, baseline: Target | undefined): Promise<{
-  measured: Measured[];
-  theirs: Measured[];
-  left: readonly Scenario[];
-}> {
+async function measure(
+  harness: Harness,
+  able: readonly Scenario[],
+  baseline: Target | undefined,
+): Promise<{ measured: Measured[]; theirs: Measured[] }> {
   const table = harness.table("Scenarios", COLUMNS);
-  const [able, left] = [true, false].map((fits) =>
-    SCENARIOS.filter((one) => harness.fits(one.promptTokens, one.maxTokens) === fits)
-  ) as [Scenario[], Scenario[]];
   const measured: Measured[] = [];
   const theirs: Measured[] = [];
   for (const scenario of able) {
@@ -178,7 +178,7 @@ async function measure(harness: Harness, baseline: Target | undefined): Promise<
       own.prefill,
     );
   }
-  return { measured, theirs, left };
+  return { measured, theirs };
 }
 
 function requestOf(harness: Harness, { promptTokens, maxTokens }: Scenario) {

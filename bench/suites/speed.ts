@@ -69,6 +69,7 @@ export const speed: Suite = {
       cellsOf(harness.runOptions),
       ({ depth, batch }) => `${depth} ${batch}`,
     );
+    harness.plan(cellsOf(harness.runOptions).length);
     for (const cells of groups.values()) await measureAll(harness, cells, table);
     table.note(
       "t/s: of pp tokens, prompt tokens a second until the first token, whose sampling and way to the host are in it; of tg tokens, those decoded after the first; of both, all tokens over the whole time. Prompts are random ids; @ d: so many tokens are in the cache before.",
@@ -153,6 +154,7 @@ async function measureAll(
       for (const cell of cells) {
         const contextLength = harness.report.environment.model.contextLength;
         if (tokensOf(cell) > contextLength) {
+          harness.begin(titleOf(cell));
           failed(harness, cell, {
             table,
             reason: `it takes a context of ${tokensOf(cell)}, this one has ${contextLength} (-c)`,

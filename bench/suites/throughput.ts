@@ -67,6 +67,7 @@ export const throughput: Suite = {
     tokens: Math.max(promptTokens, ...contexts) + maxTokens,
   }),
   async run(harness) {
+    harness.plan(WAYS.length + harness.contexts.length);
     const all = await measure(harness);
     const { prompts } = harness.runOptions;
     const table = harness.table(

@@ -51,7 +51,7 @@ Deno.test("the detokenizer suite, which waits for nothing, hears of a signal", a
   const report = await Harness.run(detokenizer, new ScriptedTarget(), {
     run: RUN,
     signal: controller.signal,
-    progress: (label) => {
+    progress: ({ label }) => {
       if (label.startsWith("Medium")) setImmediate(() => controller.abort());
     },
   });

@@ -188,7 +188,7 @@ Deno.test("Progress shows nothing in its first half second, then a bar, then rem
   let now = 1000;
   const screen = { draw: (text: string) => drawn.push(text), columns: 40, now: () => now };
   {
-    using progress = new Progress("Loading", 200, screen);
+    using progress = new Progress({ label: "Loading", total: 200 }, screen);
     now += 499;
     progress.update(50);
     assert.deepEqual(drawn, []);
@@ -209,7 +209,7 @@ Deno.test("Progress on a narrow terminal shows the percentage, and what fits of 
   const drawn: string[] = [];
   let now = 0;
   const screen = { draw: (text: string) => drawn.push(text), columns: 16, now: () => now };
-  using progress = new Progress("Loading", 8, screen);
+  using progress = new Progress({ label: "Loading", total: 8 }, screen);
   now = 600;
   progress.update(1);
   now = 800;
@@ -225,7 +225,7 @@ Deno.test("Progress of unknown length spins by itself", async () => {
     drawn.add(text);
     if (drawn.size === 3) resolve();
   };
-  using _progress = new Progress("Waiting", undefined, {
+  using _progress = new Progress({ label: "Waiting" }, {
     draw,
     columns: 40,
     now: () => now += 200,
@@ -233,10 +233,25 @@ Deno.test("Progress of unknown length spins by itself", async () => {
   await promise;
 });
 
+Deno.test("Progress that is announced is shown at once, and again after what hid it", () => {
+  const drawn: string[] = [];
+  const screen = { draw: (text: string) => drawn.push(text), columns: 40, now: () => 0 };
+  using progress = new Progress({ label: "Waiting" }, screen);
+  progress.announce();
+  progress.update(undefined, "too soon");
+  progress.hide();
+  progress.update(undefined, "1 check done");
+  assert.deepEqual(drawn, [
+    "\r\x1b[KWaiting ⠋",
+    "\r\x1b[K",
+    "\r\x1b[KWaiting ⠋ 1 check done",
+  ]);
+});
+
 Deno.test("Progress of quick work leaves no trace", () => {
   const drawn: string[] = [];
   {
-    using progress = new Progress("Quick", 1, {
+    using progress = new Progress({ label: "Quick", total: 1 }, {
       draw: (text) => drawn.push(text),
       columns: 40,
       now: () => 0,

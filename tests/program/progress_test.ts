@@ -1,0 +1,123 @@
+/** What is seen of long work on a real terminal: how far it is, and nothing once it is done. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { SUITES } from "../../bench/suites/mod.ts";
+import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
+import { NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
+
+const ignore = NO_TERMINAL !== undefined;
+if (NO_TERMINAL) console.error(`skipping progress on a terminal: ${NO_TERMINAL}`);
+
+/** Figures of time and what they decide made the same, those of cases kept. */
+function steady(line: string): string {
+  return line
+    .replace(/ (?:[█░]+ +)?\d+%/, " BAR")
+    .replace(/case \d+ of/, "case N of")
+    .replace(/, (\d+ min )?\d+ s(, .* left)?:.*/, ", TIME: STEP");
+}
+
+for (const { name } of SUITES) {
+  Deno.test({
+    name: `on a terminal bench ${name} shows the case, the time and the step; nothing of it stays`,
+    ignore,
+    fn: async (t) => {
+      await using terminal = await PseudoTerminal.open(
+        // The CPU has no kernels of its own to time.
+        `sh "$0" bench ${name} --device ${
+          name === "kernels" ? "gpu --only sampling" : "cpu"
+        } -r 2 --warmup 1 -p 32 -n 24 --concurrency 1,2 ` +
+          `--contexts 32,64 --sequences 1,2`,
+      );
+      const line = new RegExp(`^bench ${name} [█░ ]*\\d+% case \\d+ of \\d+, .*: .+$`, "m");
+      const [shown] = line.exec(await terminal.shows(line))!;
+      await t.assertSnapshot(steady(shown!));
+      await terminal.press("C-c");
+      assert.doesNotMatch(await terminal.ended(), new RegExp(`^bench ${name}`, "m"));
+    },
+  });
+}
+
+Deno.test({
+  name: "on a terminal bench of two suites says which of them runs",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" bench all --device cpu -r 2 --warmup 1 -p 32 -n 24`,
+    );
+    await terminal.shows(new RegExp(`^bench \\S+ .*% suite 1 of ${SUITES.length}, case 1 of`, "m"));
+    await terminal.press("C-c");
+    assert.match(await terminal.ended(), /\[exit 130\]$/);
+  },
+});
+
+Deno.test({
+  name: "on a terminal bench ab shows the rounds and how it stands",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" bench ab --budget 600 --margin 0.0001% -p 16 -n 8 -- --device cpu -- --device cpu`,
+    );
+    await terminal.shows(/^bench ab \S \d+ rounds?, .* left at most: B \/ A of e2e [\d.]+$/m);
+    await terminal.press("C-c");
+    assert.doesNotMatch(await terminal.ended(), /left at most/);
+  },
+});
+
+Deno.test({
+  name: "on a terminal synth shows how much is written",
+  ignore,
+  fn: async () => {
+    const file = join(Deno.makeTempDirSync(), "model.gguf");
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" synth tinyllama-1.1b --quant F32 -o '${file}'`,
+    );
+    await terminal.shows(
+      /^Making the model [█░]+ +\d+% [\d.]+ [MG]B of 4\.40 GB, .*\/s, .* left$/m,
+    );
+    await terminal.press("C-c");
+    assert.equal((await terminal.ended()).replace(/\n?\^C/, ""), "[exit 130]");
+  },
+});
+
+Deno.test({
+  name: "on a terminal perplexity shows how much is scored",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" perplexity -f CONTRIBUTING.md --device cpu -c 64`,
+    );
+    await terminal.shows(/^Scoring [█░]+ +\d+% [\d,]+ of [\d,]+ tokens, .* left$/m);
+    await terminal.press("C-c");
+    assert.doesNotMatch(await terminal.ended(), /Scoring/);
+  },
+});
+
+Deno.test({
+  name: "on a terminal devices says that it measures, and --check what it has done",
+  ignore,
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" devices; sh "$0" devices --check`,
+    );
+    await terminal.shows(/^Measuring \S$/m);
+    await terminal.shows(/^Checking \S \d+ checks? done$/m);
+    await terminal.press("C-c");
+    assert.doesNotMatch(await terminal.ended(), /Measuring|Checking/);
+  },
+});
+
+Deno.test({
+  name: "on a terminal a model that loads shows how much of it, and then the chat",
+  ignore: ignore || realModelMissing(),
+  fn: async () => {
+    await using terminal = await PseudoTerminal.open(
+      `sh "$0" generate -m '${REAL_MODEL}' --device cpu`,
+    );
+    await terminal.shows(/^Loading [█░]+ +\d+% .* of 9\d\.\d MB/m);
+    const screen = await terminal.shows(/^>$/m);
+    assert.doesNotMatch(screen, /Loading/);
+    await terminal.type("/bye\n");
+    assert.match(await terminal.ended(), /\[exit 0\]$/);
+  },
+});
