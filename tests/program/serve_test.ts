@@ -1,53 +1,12 @@
 /** `tvllm serve` as a program: what it listens to, what hostile clients do to it, how it ends. */
 
 import assert from "node:assert/strict";
-import { baseEnv, LAUNCHER, ROOT, runTvllm, until } from "./run_tvllm.ts";
+import { baseEnv, LAUNCHER, runTvllm } from "./run_tvllm.ts";
+import { complete, type Served, withServer } from "./served.ts";
 
-/** A server that runs. */
-interface Served {
-  readonly address: string;
-  readonly port: number;
-  readonly child: Deno.ChildProcess;
-  /** What it has written to stderr. */
-  stderr(): string;
-}
-
-/** Starts `tvllm serve` with the built-in model on a free port, and ends it after `use`. */
-async function serve(args: readonly string[], use: (served: Served) => Promise<void>) {
-  const child = new Deno.Command("sh", {
-    args: [LAUNCHER, "serve", "--port", "0", "--device", "cpu", "--threads", "1", ...args],
-    clearEnv: true,
-    env: baseEnv(),
-    cwd: ROOT,
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).spawn();
-  let stderr = "";
-  const reading = (async () => {
-    const text = child.stderr.pipeThrough(new TextDecoderStream());
-    for await (const piece of text) stderr += piece;
-  })();
-  try {
-    const port = await until(
-      () => /Listening on http:\/\/127\.0\.0\.1:(\d+)\//.exec(stderr)?.[1],
-      () => `It does not listen: ${stderr}`,
-    );
-    const address = `http://127.0.0.1:${port}`;
-    await use({ address, port: Number(port), child, stderr: () => stderr });
-  } finally {
-    try {
-      child.kill("SIGKILL");
-    } catch {
-      // It has ended.
-    }
-    await child.status;
-    await reading;
-  }
-}
-
-function complete(address: string, body: object): Promise<Response> {
-  return fetch(`${address}/v1/completions`, { method: "POST", body: JSON.stringify(body) });
+/** Serves the built-in model by the launcher. */
+function serve(args: readonly string[], use: (served: Served) => Promise<void>) {
+  return withServer({ command: "sh", args: [LAUNCHER], env: baseEnv() }, args, use);
 }
 
 /** Sends bytes over a connection of its own; the beginning of what comes back, "" if nothing does. */

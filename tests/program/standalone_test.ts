@@ -7,6 +7,7 @@ import { checkoutCommit } from "../../cli/commit.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import { executableKind } from "../../release/denort.ts";
 import { ROOT, run, type RunResult, which } from "./run_tvllm.ts";
+import { complete, withServer } from "./served.ts";
 
 const HOST = Deno.build.target;
 const MACHINES: Readonly<Record<string, string>> = {
@@ -145,6 +146,22 @@ Deno.test({
     assert.equal(devices.code, 0, devices.stderr);
     assert.match(devices.stdout, /subgroups/);
     assert.equal(devices.stderr, "");
+  },
+});
+
+Deno.test({
+  name: "the standalone file serves its model and page, and ends after SIGTERM",
+  ...linux,
+  fn: async () => {
+    const env = { PATH: "", HOME: "", XDG_CACHE_HOME: cache };
+    const program = { command: which("sh")!, args: ["-c", 'exec "$0" "$@"', FILE], env };
+    await withServer(program, [], async ({ address, child }) => {
+      const answer = await complete(address, { prompt: "Once upon a time", max_tokens: 8 });
+      assert.equal((await answer.json()).usage.completion_tokens, 8);
+      assert.match(await (await fetch(address)).text(), /<title>tvllm<\/title>/);
+      child.kill("SIGTERM");
+      assert.equal((await child.status).code, 143);
+    });
   },
 });
 
