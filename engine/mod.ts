@@ -37,6 +37,7 @@ const DEFAULT_SEQUENCES = 8;
 /** Beyond these, lists of sequences and blocks alone would take all memory. */
 const MOST = {
   contextLength: 2 ** 27,
+  expectedLength: 2 ** 27,
   maxSequences: 1024,
   kvTokens: 2 ** 30,
   steps: MOST_STEPS,
@@ -64,6 +65,11 @@ export interface ModelOptions {
   readonly threads?: number;
   /** Longest sequence in tokens; default the model's own limit, at most 4,096. */
   readonly contextLength?: number;
+  /**
+   * Tokens of the longest sequence that is to come: the default of `contextLength` is raised to it, as
+   * far as the model goes.
+   */
+  readonly expectedLength?: number;
   /** Element type of the KV cache, default f16. */
   readonly kv?: KvType;
   /** Sequences that may run at once, default 8. */
@@ -176,7 +182,8 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
   const started = performance.now();
   checkSizes(options);
   const { config, weights, notes } = readModel(file);
-  const contextLength = options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT);
+  const contextLength = options.contextLength ??
+    Math.min(config.contextLength, Math.max(DEFAULT_CONTEXT, options.expectedLength ?? 0));
   if (contextLength > config.contextLength) {
     throw new RequestError(
       `Cannot use a context of ${contextLength} tokens: ${config.name} was made for ${config.contextLength}`,

@@ -157,7 +157,9 @@ async function measureAll(
           harness.begin(titleOf(cell));
           failed(harness, cell, {
             table,
-            reason: `it takes a context of ${tokensOf(cell)}, this one has ${contextLength} (-c)`,
+            reason: `it takes a context of ${
+              tokensOf(cell)
+            } tokens, the model has ${contextLength} (with -c, what that says)`,
           });
         } else {
           if (depth > 0) await fill(harness, session, before);

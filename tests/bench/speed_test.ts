@@ -40,7 +40,10 @@ Deno.test("a test that fails is a row, and the others are measured", async () =>
   assert.ok(report.complete);
   const [table] = report.tables;
   assert.equal(table!.rows.length, 6);
-  assert.equal(table!.rows[1]![7], "failed: it takes a context of 301, this one has 256 (-c)");
+  assert.equal(
+    table!.rows[1]![7],
+    "failed: it takes a context of 301 tokens, the model has 256 (with -c, what that says)",
+  );
 });
 
 Deno.test("what a session throws fails the tests that were to share it", async () => {

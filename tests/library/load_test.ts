@@ -95,3 +95,22 @@ Deno.test("load() refuses what it is asked wrongly, and leaves no file open", as
     await assert.rejects(load(model, { device: "cpu", ...options }), { name, message });
   }
 });
+
+Deno.test("the default context is raised to what is expected, as far as the model goes", async () => {
+  const path = join(Deno.makeTempDirSync(), "long.gguf");
+  const bytes = Deno.readFileSync(MODEL);
+  const key = new TextEncoder().encode("llama.context_length");
+  const at = bytes.findIndex((_, i) => key.every((byte, j) => bytes[i + j] === byte));
+  // The value lies behind the key and four bytes of its type.
+  new DataView(bytes.buffer).setUint32(at + key.length + 4, 10_000, true);
+  Deno.writeFileSync(path, bytes);
+  const lengthFor = async (options: LoadOptions) => {
+    await using model = await load(path, { device: "cpu", threads: 1, kvTokens: 64, ...options });
+    return model.contextLength;
+  };
+  assert.equal(await lengthFor({}), 4096);
+  assert.equal(await lengthFor({ expectedLength: 100 }), 4096);
+  assert.equal(await lengthFor({ expectedLength: 9000 }), 9000);
+  assert.equal(await lengthFor({ expectedLength: 12_000 }), 10_000);
+  assert.equal(await lengthFor({ expectedLength: 9000, contextLength: 512 }), 512);
+});

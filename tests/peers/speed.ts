@@ -3,6 +3,9 @@
  * NAMES] [MODEL.gguf…]`, by default SmolLM2 and synthetic models. Each engine is a process of its own that keeps its model
  * loaded; their runs are interleaved, so that what else the machine does meets them alike. Prints medians,
  * and of each the ratio to llama.cpp's run in the same repetition, as a markdown table.
+ *
+ * With --tests both do llama-bench's tests, pp64 and tg64 (--prompt-tokens, --max-tokens): llama.cpp as
+ * llama-bench does, tvllm by `bench speed`.
  */
 
 import { existsSync } from "node:fs";
@@ -45,6 +48,8 @@ const { values, positionals } = parseArgs({
     runs: { type: "string", default: "7" },
     threads: { type: "string", default: String(navigator.hardwareConcurrency) },
     "max-tokens": { type: "string", default: "64" },
+    "prompt-tokens": { type: "string", default: "64" },
+    tests: { type: "boolean", default: false },
     only: { type: "string", default: "llama.cpp CPU,tvllm CPU,tvllm GPU" },
   },
 });
@@ -88,7 +93,7 @@ class Engine {
     this.#reader = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  async ask<T>(question: "run" | "golden"): Promise<T> {
+  async ask<T>(question: "run" | "tests" | "golden"): Promise<T> {
     await this.#writer.write(new TextEncoder().encode(`${question}\n`));
     while (!this.#rest.includes("\n")) {
       const { value, done } = await this.#reader.read();
@@ -127,17 +132,18 @@ async function compare(path: string): Promise<string[][]> {
   const request: SpeedRequest = {
     path,
     threads: Number(values.threads),
-    promptTokens: 64,
+    promptTokens: Number(values["prompt-tokens"]),
     maxTokens: Number(values["max-tokens"]),
     ...(golden && { golden: golden.ids }),
   };
   const engines = values.only.split(",").map((name) => new Engine(name, request));
   const runs = engines.map((): Run[] => []);
+  const question = values.tests ? "tests" : "run";
   try {
     // The first runs warm up: code is compiled, caches fill.
-    for (const engine of engines) for (let i = 0; i < 3; i++) await engine.ask("run");
+    for (const engine of engines) for (let i = 0; i < 3; i++) await engine.ask(question);
     for (let repetition = 0; repetition < Number(values.runs); repetition++) {
-      for (const [i, engine] of engines.entries()) runs[i]!.push(await engine.ask("run"));
+      for (const [i, engine] of engines.entries()) runs[i]!.push(await engine.ask(question));
     }
     const rows: string[][] = [];
     for (const [i, { name }] of engines.entries()) {

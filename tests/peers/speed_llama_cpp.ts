@@ -1,6 +1,7 @@
 /**
  * Times llama.cpp for speed.ts, on request: `speed_llama_cpp.ts NODE-LLAMA-CPP JSON`, where the JSON
- * is a SpeedRequest. Each line of stdin asks for a run, or for the log-probabilities of a golden.
+ * is a SpeedRequest. Each line of stdin asks for a run, for llama-bench's tests, or for the
+ * log-probabilities of a golden.
  */
 
 import type { Run, SpeedRequest } from "./speed.ts";
@@ -38,6 +39,39 @@ async function run(): Promise<Run> {
   };
 }
 
+/** What llama-bench calls the batch: tokens that enter at once. */
+const BATCH = 512;
+
+/**
+ * llama-bench's tests, as its test_prompt and test_gen do them: random ids, the cache empty, the logits of
+ * the last token of a batch alone, nothing sampled. By the package's own binding, as its interface samples.
+ */
+async function tests(): Promise<Run> {
+  const binding = context._ctx;
+  const vocabulary = [...model.iterateAllTokens()];
+  const random = () => vocabulary[Math.floor(Math.random() * vocabulary.length)]!;
+  const timed = async (total: number, batch: number) => {
+    await sequence.clearHistory();
+    binding.disposeSequence(0);
+    const started = performance.now();
+    for (let at = 0; at < total; at += batch) {
+      const count = Math.min(batch, total - at);
+      binding.initBatch(count);
+      binding.addToBatch(
+        0,
+        at,
+        Uint32Array.from({ length: count }, random),
+        Uint32Array.of(count - 1),
+      );
+      await binding.decodeBatch();
+    }
+    const seconds = (performance.now() - started) / 1000;
+    binding.disposeSequence(0);
+    return total / seconds;
+  };
+  return { prompt: await timed(promptTokens, BATCH), decode: await timed(maxTokens, 1) };
+}
+
 /** By position, [id, log-probability] of the likeliest tokens. */
 async function logprobs(): Promise<[number, number][][]> {
   await sequence.clearHistory();
@@ -53,6 +87,7 @@ async function logprobs(): Promise<[number, number][][]> {
 
 const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
 for await (const line of lines) {
-  console.log(JSON.stringify(line.trim() === "golden" ? await logprobs() : await run()));
+  const answers = { golden: logprobs, tests, run };
+  console.log(JSON.stringify(await answers[line.trim() as keyof typeof answers]()));
 }
 await llama.dispose();

@@ -1,7 +1,12 @@
 /** Times tvllm for speed.ts, on request, as speed_llama_cpp.ts does: `speed_tvllm.ts gpu|cpu JSON`. */
 
+import { Harness } from "../../bench/harness/harness.ts";
+import { DECODE_THROUGHPUT, type Metric, PREFILL_THROUGHPUT } from "../../bench/report/metrics.ts";
+import { speed } from "../../bench/suites/speed.ts";
+import { EngineTarget } from "../../bench/targets/engine_target.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { loadModel, openGguf } from "../../mod.ts";
+import { PROGRAM, RUN } from "../bench/scripted_target.ts";
 import { logSoftmax } from "../assert.ts";
 import type { Run, SpeedRequest } from "./speed.ts";
 
@@ -28,6 +33,21 @@ async function run(): Promise<Run> {
   };
 }
 
+const target = new EngineTarget(model, PROGRAM);
+
+/** A repetition of `bench speed`. */
+async function tests(): Promise<Run> {
+  const { results } = await Harness.run(speed, target, {
+    run: {
+      ...RUN,
+      ...{ promptTokens, maxTokens, repetitions: 1, warmup: 0 },
+      suiteOptions: { promptTokens: `${promptTokens}`, maxTokens: `${maxTokens}` },
+    },
+  });
+  const of = (metric: Metric) => results.find((result) => result.metric === metric.id)!.value;
+  return { prompt: of(PREFILL_THROUGHPUT), decode: of(DECODE_THROUGHPUT) };
+}
+
 async function logprobs(): Promise<[number, number][][]> {
   const blockTables = [Array.from({ length: Math.ceil(golden!.length / 16) }, (_, i) => i)];
   const rows: [number, number][][] = [];
@@ -43,6 +63,7 @@ async function logprobs(): Promise<[number, number][][]> {
 
 const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
 for await (const line of lines) {
-  console.log(JSON.stringify(line.trim() === "golden" ? await logprobs() : await run()));
+  const answers = { golden: logprobs, tests, run };
+  console.log(JSON.stringify(await answers[line.trim() as keyof typeof answers]()));
 }
 await model.close();

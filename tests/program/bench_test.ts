@@ -218,7 +218,7 @@ Deno.test("tvllm bench speed sweeps, and a test that fails is a row and exit cod
   assert.equal(run.code, 1);
   assert.match(
     run.stderr,
-    /^error: Cannot measure speed pp16 @ d4096 \(it takes a context of 4113/m,
+    /^error: Cannot measure speed pp16 @ d4096 \(it takes a context of 4113 tokens/m,
   );
   assert.doesNotMatch(run.stderr, /-v shows/);
   const [, results] = run.stdout.split("# Results of speed\n\n");

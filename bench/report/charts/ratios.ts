@@ -21,7 +21,7 @@ const LINE = 14;
 const AXIS_ROOM = 56;
 /** Room of names beside the chart, and of one of their letters. */
 const NAMES = 170;
-const LETTER = 7;
+const LETTER = 6.2;
 const MARGIN = 0.02;
 
 /** Draws the ratios under each other. */
@@ -29,7 +29,7 @@ export function drawRatios({ title, ratios }: RatioChart, size: Size = {}): Draw
   const top = titleRoom(size);
   // Names are broken between words, so that a line may be half empty.
   const lines = Math.max(
-    ...ratios.map(({ name }) => Math.ceil(1.5 * name.length * LETTER / NAMES)),
+    ...ratios.map(({ name }) => Math.ceil(1.2 * name.length * LETTER / NAMES)),
   );
   const row = Math.max(LEAST_ROW, LINE * lines);
   const ends = ratios.flatMap(({ interval }) => [...interval]);
