@@ -5,6 +5,7 @@ import { RequestError } from "../engine/errors.ts";
 import type { GenerateOptions, Model } from "../engine/mod.ts";
 import { checkPromptOptions } from "../engine/prompt.ts";
 import type { AnswerSummary } from "../engine/run/answer.ts";
+import { BLOCK_TOKENS } from "../engine/run/runner.ts";
 import { describeAnswer, printAnswer, statistics, withText } from "./answers.ts";
 import type { TextValues } from "./answer_text.ts";
 import { chat } from "./chat.ts";
@@ -158,10 +159,18 @@ async function answerOne({ model, prompts, values, signal, terminal }: Job): Pro
 }
 
 function explainCut(
-  { contextLength, config }: Model,
+  { contextLength, config, engine }: Model,
   { promptTokens, ids }: AnswerSummary,
   terminal: Terminal,
 ): void {
+  // The last token never enters the cache.
+  if (promptTokens + ids.length > engine.stats.blocks.budget * BLOCK_TOKENS) {
+    terminal.warn(
+      `the answer was cut after ${counted(ids.length, "token")}: the KV cache could not grow; ` +
+        "free memory of the device, or use --device cpu",
+    );
+    return;
+  }
   if (promptTokens + ids.length < contextLength) {
     terminal.note(`Stopped after ${counted(ids.length, "token")}: -n allows longer answers`);
     return;

@@ -2,6 +2,8 @@
 
 import { loadModel, type Model, type ModelOptions } from "../engine/mod.ts";
 import { DeviceError, RequestError } from "../engine/errors.ts";
+import { printable, quote } from "../engine/files/quote.ts";
+import type { ModelConfig } from "../engine/model/config.ts";
 import { UsageError } from "./exit_codes.ts";
 import { MeteredProgress } from "./metered_progress.ts";
 import { openModel } from "./model_argument.ts";
@@ -51,6 +53,7 @@ export async function openEngine(
       terminal.note(`Running on the CPU (${description}${how}): ${model.fallback}`);
     }
     for (const note of model.notes) terminal.note(`Of ${model.config.name} ${note}`);
+    noteUnknownKeys(model.config, terminal);
     terminal.detail(
       `Loaded in ${(model.loadTime / 1000).toFixed(2)} s on the ${kind}, ${description}${how}`,
     );
@@ -68,4 +71,20 @@ export async function openEngine(
     if (!(error instanceof RequestError)) throw error;
     throw new UsageError(`${error.message}; change --ctx-size or --kv-memory`, { cause: error });
   }
+}
+
+/** Keys of a file that are named without -v. */
+const NAMED_KEYS = 4;
+
+function noteUnknownKeys({ name, unknownKeys = [] }: ModelConfig, terminal: Terminal): void {
+  if (unknownKeys.length === 0) return;
+  const named = unknownKeys.slice(0, NAMED_KEYS).map(quote).join(", ");
+  const more = unknownKeys.length - NAMED_KEYS;
+  terminal.note(
+    `${
+      printable(name)
+    } has keys that tvllm does not know, and its answers may differ from other programs': ` +
+      `${named}${more > 0 ? ` and ${more} more (-v names all)` : ""}`,
+  );
+  if (more > 0) terminal.detail(`Unknown keys: ${unknownKeys.map(quote).join(", ")}`);
 }

@@ -37,8 +37,9 @@ export async function cachedSynthetic(text: string, terminal: Terminal): Promise
   if (isThere(path)) return path;
   using _lock = await lock(path, () => terminal.note("Waiting for another process that makes it"));
   if (isThere(path)) return path; // Whom we waited for made it.
+  removeUnfinished(dirname(path));
   terminal.note(`Making ${SYNTHETIC_PREFIX}${name}:${format}, which is kept in the cache`);
-  const unfinished = `${path}.part`; // The lock keeps others from it, so that a killed one's is used again.
+  const unfinished = `${path}.part`; // The lock keeps others from it.
   await writeGgufFile(
     syntheticModel(name, format, SEED),
     { path, unfinished, wayOut: WAY_OUT },
@@ -105,6 +106,21 @@ function isThere(path: string): boolean {
     return Deno.statSync(path).isFile;
   } catch {
     return false;
+  }
+}
+
+/** Removes what killed processes left of models: the unfinished ones whose lock nobody has. */
+function removeUnfinished(directory: string): void {
+  for (const { name } of Deno.readDirSync(directory)) {
+    if (!name.endsWith(".part")) continue;
+    const path = join(directory, name), locked = path.replace(/part$/, "lock");
+    try {
+      clearWay(locked);
+      using file = Deno.openSync(locked, { create: true, write: true });
+      if (file.tryLockSync(true)) Deno.removeSync(path, { recursive: true });
+    } catch {
+      // It may stay: what it is in the way of says so.
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 /** What a request is answered with that cannot be served: OpenAI's error bodies. */
 
 import { RequestError } from "../engine/errors.ts";
+import { escapeControls } from "../engine/text/terminal_text.ts";
 
 /** More about an error: its code, the field that it is about, and when to try again, in seconds. */
 interface HttpErrorOptions extends ErrorOptions {
@@ -23,7 +24,8 @@ export class HttpError extends Error {
   readonly options: HttpErrorOptions;
 
   constructor(readonly status: number, message: string, options: HttpErrorOptions = {}) {
-    super(message, options);
+    // It may quote what the client sent, and is one line.
+    super(escapeControls(message.replaceAll(/[\n\t]/g, " ")), options);
     this.options = options;
   }
 }

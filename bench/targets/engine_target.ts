@@ -13,6 +13,7 @@ import type { Environment } from "../report/report.ts";
 import { EngineSession } from "./engine_session.ts";
 import { kernelDump } from "./kernel_dump.ts";
 import { modelEnvironment, modelMatrices, type Program } from "./environment.ts";
+import { EventLoop } from "../../engine/run/event_loop.ts";
 import { probeGpu } from "./probe.ts";
 import type { MemoryUse, Probe, Session, SessionOptions, Target } from "./target.ts";
 import { TimedRunner } from "./timed_runner.ts";
@@ -67,8 +68,13 @@ export class EngineTarget implements Target {
 
   /** Measured once, however many suites ask. */
   probe(): Promise<Probe | null> {
-    if (this.#gpu) return this.#probe ??= probeGpu(this.#gpu.gpu);
-    if (this.#cpu) return this.#probe ??= probeCpu(this.#cpu.threads, this.#cpu.form);
+    const eventLoop = new EventLoop();
+    const pause = async () => {
+      await eventLoop.yield();
+      this.signal?.throwIfAborted();
+    };
+    if (this.#gpu) return this.#probe ??= probeGpu(this.#gpu.gpu, pause);
+    if (this.#cpu) return this.#probe ??= probeCpu(this.#cpu.threads, this.#cpu.form, pause);
     return Promise.resolve(null);
   }
 

@@ -37,9 +37,16 @@ const UPLOAD_PIECES = 2;
 const SAMPLES = 7;
 const DISPATCHES = 1000;
 
-/** Measures the device, in about a second. Its buffers are freed again. */
-export async function probeGpu(gpu: Gpu): Promise<Probe> {
-  const probe = await GpuProbe.create(gpu);
+/**
+ * Measures the device, in about a second. Its buffers are freed again.
+ *
+ * @param pause called between samples; what it throws ends the probe
+ */
+export async function probeGpu(
+  gpu: Gpu,
+  pause: () => Promise<void> = () => Promise.resolve(),
+): Promise<Probe> {
+  const probe = new GpuProbe(gpu, await Readback.create(gpu), pause);
   try {
     return await probe.measure();
   } finally {
@@ -53,7 +60,11 @@ class GpuProbe {
   readonly #sums: GPUBuffer;
   readonly #sizes: typeof SIZES["software" | "hardware"];
 
-  private constructor(readonly gpu: Gpu, readonly readback: Readback) {
+  constructor(
+    readonly gpu: Gpu,
+    readonly readback: Readback,
+    readonly pause: () => Promise<void>,
+  ) {
     this.#sizes = SIZES[gpu.driver];
     const { maxStorageBufferBindingSize, maxBufferSize } = gpu.limits;
     const most = 2 ** Math.floor(Math.log2(Math.min(maxStorageBufferBindingSize, maxBufferSize)));
@@ -66,10 +77,6 @@ class GpuProbe {
       bytes: invocations * 4,
       purpose: "scratch",
     });
-  }
-
-  static async create(gpu: Gpu): Promise<GpuProbe> {
-    return new GpuProbe(gpu, await Readback.create(gpu));
   }
 
   destroy(): void {
@@ -107,6 +114,7 @@ class GpuProbe {
     const overhead = await this.#dispatchOverhead();
     for (let i = 0; i < SAMPLES; i++) {
       for (const [k, { dispatch, amount }] of kernels.entries()) {
+        await this.pause();
         rates[k]!.push(amount / (await this.#time(dispatch) * 1e6));
       }
       dispatches.push(await overhead());
@@ -188,6 +196,7 @@ class GpuProbe {
     const all = this.#data.size / UPLOAD_PIECE;
     const rates: number[] = [];
     for (let at = 0; at < all; at += UPLOAD_PIECES) {
+      await this.pause();
       const count = Math.min(UPLOAD_PIECES, all - at);
       const start = performance.now();
       for (let i = at; i < at + count; i++) {

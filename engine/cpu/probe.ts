@@ -40,8 +40,16 @@ export interface CpuProbe {
   readonly upload: readonly number[];
 }
 
-/** Takes about a second. */
-export async function probeCpu(threads: number, form: ProductForm): Promise<CpuProbe> {
+/**
+ * Takes about a second.
+ *
+ * @param pause called between samples, which take milliseconds; what it throws ends the probe
+ */
+export async function probeCpu(
+  threads: number,
+  form: ProductForm,
+  pause: () => Promise<void>,
+): Promise<CpuProbe> {
   const layout = new Layout();
   const control = layout.allocate(controlBytes(threads));
   const list = layout.allocate(LIST * OPERATION_BYTES);
@@ -55,7 +63,7 @@ export async function probeCpu(threads: number, form: ProductForm): Promise<CpuP
     await pool.ready();
     // Pages that were never written may not exist.
     for (let at = data; at < data + READ_BYTES; at += PAGE / 16) memory.bytes[at] = 1;
-    const time = (kernel: number, units: number, count = 1): number[] => {
+    const time = async (kernel: number, units: number, count = 1): Promise<number[]> => {
       for (let i = 0; i < count; i++) {
         memory.writeOperation(
           list + i * OPERATION_BYTES,
@@ -63,45 +71,48 @@ export async function probeCpu(threads: number, form: ProductForm): Promise<CpuP
           { fields: PROBE, values: { data, out } },
         );
       }
-      return Array.from({ length: ROUNDS }, () => {
-        const started = performance.now();
-        pool.run(list, count);
-        return performance.now() - started;
-      });
+      return await samples(() => pool.run(list, count));
     };
-    const bandwidthOf = (active: number) => {
-      pool.active = active;
-      return {
-        threads: active,
-        bandwidth: time(probe.read, READ_BYTES / PROBE_BYTES).map((ms) => READ_BYTES / (ms * 1e6)),
-      };
+    const samples = async (work: () => void): Promise<number[]> => {
+      const milliseconds: number[] = [];
+      for (let i = 0; i < ROUNDS; i++) {
+        await pause();
+        const started = performance.now();
+        work();
+        milliseconds.push(performance.now() - started);
+      }
+      return milliseconds;
     };
     const counts: number[] = [];
     for (let n = 1; n < threads; n *= 2) counts.push(n);
-    const bandwidths = [...counts, threads].map(bandwidthOf);
-    const rate = (kernel: number, operations: number) =>
-      time(kernel, ARITHMETIC_UNITS).map((ms) => ARITHMETIC_UNITS * operations / (ms * 1e6));
-    const one = time(probe.nothing, 0);
-    const int8 = rate(probe.dots, DOT_OPERATIONS);
-    const floats = rate(probe.floats, FLOAT_OPERATIONS);
+    const bandwidths = [];
+    for (const active of [...counts, threads]) {
+      pool.active = active;
+      const reading = await time(probe.read, READ_BYTES / PROBE_BYTES);
+      const bandwidth = reading.map((ms) => READ_BYTES / (ms * 1e6));
+      bandwidths.push({ threads: active, bandwidth });
+    }
+    const rate = async (kernel: number, operations: number) =>
+      (await time(kernel, ARITHMETIC_UNITS))
+        .map((ms) => ARITHMETIC_UNITS * operations / (ms * 1e6));
+    const one = await time(probe.nothing, 0);
+    const int8 = await rate(probe.dots, DOT_OPERATIONS);
+    const floats = await rate(probe.floats, FLOAT_OPERATIONS);
+    const many = await time(probe.nothing, 0, LIST);
+    const half = READ_BYTES / 2;
+    const copying = await samples(() =>
+      void memory.bytes.copyWithin(data, data + half, data + READ_BYTES)
+    );
     return {
       bandwidth: bandwidths.at(-1)!.bandwidth,
       bandwidths,
       flops: floats.map((float, i) => Math.max(float, int8[i]! / 2)),
       int8,
-      dispatch: time(probe.nothing, 0, LIST)
-        .map((ms, i) => 1000 * Math.max(0, ms - one[i]!) / (LIST - 1)),
+      dispatch: many.map((ms, i) => 1000 * Math.max(0, ms - one[i]!) / (LIST - 1)),
       readback: one,
-      upload: Array.from({ length: ROUNDS }, () => copyRate(memory, data)),
+      upload: copying.map((ms) => half / (ms * 1e6)),
     };
   } finally {
     pool.destroy();
   }
-}
-
-function copyRate({ bytes }: SharedMemory, at: number): number {
-  const half = READ_BYTES / 2;
-  const started = performance.now();
-  bytes.copyWithin(at, at + half, at + READ_BYTES);
-  return half / ((performance.now() - started) * 1e6);
 }

@@ -21,6 +21,20 @@ const READ_AS: ReadonlyMap<number, Readonly<Record<4 | 8, TensorType>>> = new Ma
 /** Quants of other bits are kept in the next larger ones of the two, which changes none. */
 const KEPT_IN: ReadonlyMap<number, 4 | 8> = new Map([[3, 4], [4, 4], [5, 8], [6, 8], [8, 8]]);
 
+/**
+ * By how much a weight may change where scales and biases become float16, in parts of the tensor's
+ * largest: what rounding to bfloat16 does. Scales of groups of zeros are too small for it, and harmless.
+ */
+const MOST_CHANGE = 2 ** -9;
+
+const ROWS_AT_ONCE = 1024;
+
+/** Of each group, one. */
+interface Affine<T> {
+  readonly scales: T;
+  readonly biases: T;
+}
+
 /** A matrix in MLX's three tensors. */
 interface Packed {
   readonly weight: TensorInfo;
@@ -37,6 +51,7 @@ export class MlxTensors implements ModelFile {
   readonly byteLength: number;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly #packed = new Map<TensorInfo, Packed>();
+  readonly #bounds = new Map<Packed, number>();
 
   /**
    * @param raw the file's own tensors; those named in `words` are 32-bit words
@@ -85,10 +100,17 @@ export class MlxTensors implements ModelFile {
       new Uint32Array(this.#rows(packed.weight, first, count).buffer),
       packed.bits,
     );
-    const scales = this.#halves(packed.scales, first, count);
-    const biases = this.#halves(packed.biases, first, count);
+    const scales = this.#floats(packed.scales, first, count);
+    const biases = this.#floats(packed.biases, first, count);
+    const halves = { scales: new Float16Array(scales), biases: new Float16Array(biases) };
+    this.#checkHalves(packed, { scales, biases }, halves);
     const out = new Uint32Array(into.length / 4);
-    toGroups({ words, scales, biases, bits: KEPT_IN.get(packed.bits)! }, out);
+    toGroups({
+      words,
+      scales: new Uint16Array(halves.scales.buffer),
+      biases: new Uint16Array(halves.biases.buffer),
+      bits: KEPT_IN.get(packed.bits)!,
+    }, out);
     into.set(new Uint8Array(out.buffer));
   }
 
@@ -103,11 +125,55 @@ export class MlxTensors implements ModelFile {
     return bytes;
   }
 
-  #halves(tensor: TensorInfo, first: number, count: number): Uint16Array {
+  #floats(tensor: TensorInfo, first: number, count: number): Float32Array<ArrayBuffer> {
     const values = new Float32Array(count * tensor.shape.at(-1)!);
     dequantize(tensor.type, this.#rows(tensor, first, count), values);
-    // In bulk: storing halves one by one is ten times as slow.
-    return new Uint16Array(new Float16Array(values).buffer);
+    return values;
+  }
+
+  /**
+   * Scales of bfloat16 or float32 may be beyond float16, or so small that it has no digits for them.
+   *
+   * @throws {UnsupportedError} if a weight would change by more than MOST_CHANGE of the tensor's largest.
+   */
+  #checkHalves(packed: Packed, exact: Affine<Float32Array>, halves: Affine<Float16Array>): void {
+    const { name } = packed.weight, most = 2 ** packed.bits - 1;
+    const rounded = affineFloats(halves);
+    let limit: number | undefined;
+    for (let i = 0; i < exact.scales.length; i++) {
+      const scale = exact.scales[i]!, bias = exact.biases[i]!;
+      const change = Math.abs(scale - rounded.scales[i]!) * most +
+        Math.abs(bias - rounded.biases[i]!);
+      // What is no number here is none in the file; finite_weights.ts says so.
+      if (change === 0 || !Number.isFinite(scale) || !Number.isFinite(bias)) continue;
+      limit ??= this.#largest(packed) * MOST_CHANGE;
+      if (change <= limit) continue;
+      throw new UnsupportedError(
+        `Cannot run ${printable(this.paths[packed.weight.file]!)}: tensor ${
+          quote(name)
+        } has a group ` +
+          `of scale ${scale} and bias ${bias}, which float16 cannot hold; get the model unquantized`,
+      );
+    }
+  }
+
+  /** A bound of all weights of a matrix. */
+  #largest(packed: Packed): number {
+    let largest = this.#bounds.get(packed);
+    if (largest !== undefined) return largest;
+    largest = 0;
+    const rows = rowsOf(packed.scales);
+    for (let first = 0; first < rows; first += ROWS_AT_ONCE) {
+      const count = Math.min(ROWS_AT_ONCE, rows - first);
+      const scales = this.#floats(packed.scales, first, count);
+      const biases = this.#floats(packed.biases, first, count);
+      for (let i = 0; i < scales.length; i++) {
+        const bound = Math.abs(scales[i]!) * (2 ** packed.bits - 1) + Math.abs(biases[i]!);
+        if (bound > largest && Number.isFinite(bound)) largest = bound;
+      }
+    }
+    this.#bounds.set(packed, largest);
+    return largest;
   }
 
   #find(name: string, widths: ReadonlyMap<string, JsonValue>): Packed {
@@ -161,6 +227,11 @@ export class MlxTensors implements ModelFile {
 
 function rowsOf({ shape }: TensorInfo): number {
   return shape.slice(0, -1).reduce((a, b) => a * b, 1);
+}
+
+/** In bulk: halves one by one are ten times as slow. */
+function affineFloats({ scales, biases }: Affine<Float16Array>): Affine<Float32Array> {
+  return { scales: new Float32Array(scales), biases: new Float32Array(biases) };
 }
 
 /** What MLX has in three tensors. */

@@ -5,13 +5,14 @@ import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import { DeviceError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { Uploader, withMemoryCheck } from "./buffers.ts";
-import type { Gpu } from "./device.ts";
+import type { DriverKind, Gpu } from "./device.ts";
 import { type Dispatch, Recorder } from "./pass.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
 import { createScratch, type Scratch, type ScratchSizes } from "./scratch.ts";
 import type { LayerSpec, ModelConfig } from "../model/config.ts";
 import { atContext } from "../model/at_context.ts";
+import { weightReads } from "../model/costs.ts";
 import { attentionsOf, channelsOf, deltaNetsOf } from "../model/mixers.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { type DeviceModel, loadLayers } from "./layers.ts";
@@ -113,7 +114,8 @@ export class GpuRunner implements ModelRunner {
     { file, config: whole }: { readonly file: ModelFile; readonly config: ModelConfig },
     options: GpuRunnerOptions,
   ): Promise<GpuRunner> {
-    const { tuning = tuningFor(gpu.driver) } = options;
+    const tuning = options.tuning ??
+      { ...tuningFor(gpu.driver), batchTokens: stepTokens(gpu.driver, file, whole) };
     const { contextLength, maxSequences = 8, kv = "f16", progress } = options;
     const config = atContext(whole, contextLength);
     const groups = kvGroups(config);
@@ -324,6 +326,22 @@ export class GpuRunner implements ModelRunner {
       this.#uploader.write(this.scratch.history, base * 4, words.subarray(head));
     }
   }
+}
+
+/** Products a second that llvmpipe does on two ordinary cores, and how long a step of it may take. */
+const SOFTWARE_PRODUCTS = 8e9;
+const STEP_SECONDS = 0.4;
+
+/** Tokens that enter in one step: with a software driver so few that signals are heard soon. */
+function stepTokens(driver: DriverKind, file: ModelFile, config: ModelConfig): number {
+  const { batchTokens } = tuningFor(driver);
+  if (driver === "hardware") return batchTokens;
+  const products = weightReads(config, file.tensors).reduce(
+    (sum, { tensor, share }) => sum + share * tensor.shape.reduce((a, b) => a * b, 1),
+    0,
+  );
+  const tokens = STEP_SECONDS * SOFTWARE_PRODUCTS / products;
+  return Math.min(batchTokens, Math.max(8, Math.round(tokens / 8) * 8));
 }
 
 /** The widths of the buffers between kernels: of each, the widest layer's. */

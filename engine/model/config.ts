@@ -126,4 +126,16 @@ export interface ModelConfig {
   readonly tiedOutput: boolean;
   /** In the order that a token passes them. */
   readonly layers: readonly LayerSpec[];
+  /** Keys of the file that may change what is computed and were not understood; absent if none. */
+  readonly unknownKeys?: readonly string[];
+}
+
+/** The config with those of `keys` that are not known to be harmless. */
+export function withUnknownKeys(
+  config: ModelConfig,
+  keys: readonly string[],
+  harmless: RegExp,
+): ModelConfig {
+  const unknown = keys.filter((key) => !harmless.test(key));
+  return unknown.length === 0 ? config : { ...config, unknownKeys: unknown };
 }

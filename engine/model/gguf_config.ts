@@ -5,7 +5,7 @@ import type { ModelFile } from "../files/model_file.ts";
 import { quote } from "../files/quote.ts";
 import { type Architecture, ARCHITECTURES, configOf } from "./architectures/mod.ts";
 import { checkWeights } from "./check_weights.ts";
-import type { ModelConfig } from "./config.ts";
+import { type ModelConfig, withUnknownKeys } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
 import { splitFused } from "./fused_tensors.ts";
 import { companionKind } from "./file_kind.ts";
@@ -43,10 +43,8 @@ export function configFromGguf(file: ModelFile): ModelConfig {
     const known = ARCHITECTURES.map(({ gguf }) => gguf).join(", ");
     throw metadata.unsupported(`architecture ${quote(name)}; the supported ones are ${known}`);
   }
-  const config = withLayerSizes(
-    configOf(readHyperparameters(metadata, architecture)),
-    metadata.under(`${name}.`),
-  );
+  const h = readHyperparameters(metadata, architecture);
+  const config = withLayerSizes(configOf(h), metadata.under(`${name}.`));
   const layers = config.layers.length;
   checkVocabulary(metadata, config);
   const weights = new MetadataReader(splitFused(file, config, "gguf"));
@@ -55,7 +53,14 @@ export function configFromGguf(file: ModelFile): ModelConfig {
     naming: "gguf",
     ignored: (name) => IGNORED.test(name) || isOfDrafts(name, { layers, drafts }),
   });
-  return config;
+  // llama.cpp refuses it, or ends by an assertion.
+  if (h.rope.dims !== h.headDim && !architecture.partialRope) {
+    throw metadata.unsupported(
+      `key '${name}.rope.dimension_count' is ${h.rope.dims}, and a head has ${h.headDim} ` +
+        `dimensions; get a model whose RoPE turns all of them`,
+    );
+  }
+  return withUnknownKeys(config, metadata.under(`${name}.`).unseen(), HARMLESS);
 }
 
 function isOfDrafts(
@@ -65,6 +70,10 @@ function isOfDrafts(
   const layer = Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
   return layer >= layers && layer < layers + drafts;
 }
+
+/** Keys of an architecture that change nothing, or nothing where they have not been looked up. */
+const HARMLESS =
+  /\.(rope\.(scaling\.(type|finetuned|factor|original_context_length|yarn_\w+)|scale_linear|dimension_sections)|vocab_size|tensor_data_layout|pooling_type)$/;
 
 function readHyperparameters(root: MetadataReader, architecture: Architecture): Hyperparameters {
   const { file } = root;
@@ -170,7 +179,7 @@ const NEUTRAL: Readonly<Record<string, number | boolean>> = {
 function checkVariants(metadata: MetadataReader, { obeys }: Architecture): void {
   for (const [key, neutral] of Object.entries(NEUTRAL)) {
     if (obeys?.gguf.includes(key)) continue;
-    const value = metadata.file.metadata.get(metadata.key(key)) ?? neutral;
+    const value = metadata.value(key) ?? neutral;
     if (value !== neutral) {
       throw metadata.unsupported(
         `key '${metadata.key(key)}' is ${quote(String(value))}; get a model without it`,

@@ -8,7 +8,7 @@ import { quote } from "../files/quote.ts";
 import type { SafetensorsModel } from "../files/safetensors.ts";
 import { type Architecture, ARCHITECTURES, configOf } from "./architectures/mod.ts";
 import { checkWeights } from "./check_weights.ts";
-import type { ModelConfig } from "./config.ts";
+import { type ModelConfig, withUnknownKeys } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
 import { splitFused } from "./fused_tensors.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
@@ -53,8 +53,15 @@ export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile
   const ignored = config.tiedOutput ? IGNORED_IF_TIED : IGNORED;
   const split = new MetadataReader(splitFused(weights, config, "hf"));
   checkWeights(split, config, { naming: "hf", ignored: (name) => ignored.test(name) });
-  return config;
+  return withUnknownKeys(config, text.unseen(), HARMLESS);
 }
+
+/**
+ * Keys of config.json for training, for other programs, of tokens (which engine/text reads), and of
+ * what is off or does not apply where they have not been looked up.
+ */
+const HARMLESS =
+  /^(_name_or_path|model_type|architectures|auto_map|(bos|eos|pad|sep|cls|boi|eoi|image)_token_(id|index)|(torch_)?dtype|transformers(_version|\.js_config)|use_cache|cache_implementation|initializer_range|attention_dropout|hidden_(dropout|act)|resid_pdrop|pretraining_tp|max_window_layers|sliding_window|layer_types|quantization(_config)?|(output_)?router_\w+|output_(attentions|hidden_states)|return_dict|rope_theta|id2label|label2id|problem_type|task_specific_params|unsloth_\w+|chunk_size_feed_forward|finetuning_task|tokenizer_class|is_(encoder_)?decoder|mlp_only_layers|decoder_sparse_step)$/;
 
 /** Source of the keys and of what a missing one stands for: transformers' configuration classes. */
 function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperparameters {

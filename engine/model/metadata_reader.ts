@@ -1,7 +1,7 @@
 /** Reads a model's metadata by key, each value checked for its type and range. */
 
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
-import type { JsonObject, JsonValue } from "../files/json.ts";
+import { isObject, type JsonObject, type JsonValue } from "../files/json.ts";
 import type { MetadataValue, ModelFile } from "../files/model_file.ts";
 import { printable, quote } from "../files/quote.ts";
 
@@ -10,6 +10,8 @@ export class MetadataReader {
   readonly #path: string;
   readonly #prefix: string;
   readonly #json: JsonObject | undefined;
+  /** Whole keys that were looked up, by readers of all prefixes. */
+  #seen = new Set<string>();
 
   /**
    * @param options.path the file that errors name; default the model's first
@@ -28,7 +30,33 @@ export class MetadataReader {
 
   /** The same file's keys below `prefix`. */
   under(prefix: string): MetadataReader {
-    return new MetadataReader(this.file, { path: this.#path, prefix, json: this.#json });
+    const reader = new MetadataReader(this.file, { path: this.#path, prefix, json: this.#json });
+    reader.#seen = this.#seen;
+    return reader;
+  }
+
+  /** Keys with this reader's prefix that were never looked up. */
+  unseen(): string[] {
+    const seen = (key: string) =>
+      this.#seen.has(key) || [...this.#seen].some((other) => other.startsWith(`${key}.`));
+    if (this.#json === undefined) {
+      const own = [...this.file.metadata.keys()].filter((key) => key.startsWith(this.#prefix));
+      return own.filter((key) => !seen(key));
+    }
+    let json: JsonValue | undefined = this.#json;
+    for (const part of this.#prefix.split(".").filter(Boolean)) {
+      json = isObject(json) ? new Map(Object.entries(json)).get(part) : undefined;
+    }
+    // null stands for a missing value.
+    return Object.entries(isObject(json) ? json : {}).flatMap(([key, value]) =>
+      value === null || seen(this.key(key)) ? [] : [key]
+    );
+  }
+
+  /** The value as it is. */
+  value(key: string): MetadataValue | undefined {
+    this.#seen.add(this.key(key));
+    return this.file.metadata.get(this.key(key));
   }
 
   /** The whole key. */
@@ -151,6 +179,7 @@ export class MetadataReader {
   }
 
   has(key: string): boolean {
+    this.#seen.add(this.key(key));
     return this.file.metadata.has(this.key(key)) || this.#odd(key) !== undefined;
   }
 
@@ -183,7 +212,7 @@ export class MetadataReader {
           `get another model`,
       );
     }
-    return this.file.metadata.get(this.key(key));
+    return this.value(key);
   }
 
   /** What JSON has under the key and metadata have not, but for null. */

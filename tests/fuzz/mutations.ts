@@ -18,7 +18,7 @@ export function numbersFrom(seed: number): Pick {
 const EXTREMES = [0n, 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n];
 
 export const BYTE_MUTATIONS: Readonly<
-  Record<string, (bytes: Uint8Array, pick: Pick) => Uint8Array>
+  Record<string, (bytes: Uint8Array, pick: Pick) => Uint8Array<ArrayBuffer>>
 > = {
   "change bytes": (bytes, pick) => {
     const changed = bytes.slice();
@@ -53,6 +53,12 @@ export const BYTE_MUTATIONS: Readonly<
     return changed;
   },
 };
+
+/** One of the mutations of bytes. */
+export function mutateBytes(bytes: Uint8Array, pick: Pick): Uint8Array<ArrayBuffer> {
+  const mutations = Object.values(BYTE_MUTATIONS);
+  return mutations[pick(mutations.length)]!(bytes, pick);
+}
 
 const VALUES = [
   null,

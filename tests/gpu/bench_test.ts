@@ -15,6 +15,7 @@ import { decodeStepTimes } from "../../bench/harness/timings.ts";
 import { verifyOnCpu } from "../../bench/harness/verify.ts";
 import { recompute } from "../program/recompute.ts";
 import { numberOf, PROGRAM, resultOf, RUN as SCRIPTED_RUN } from "../bench/scripted_target.ts";
+import { BufferCounter } from "./buffer_counter.ts";
 
 const [MODEL, TINY] = ["builtin.gguf", "models/tiny-llama-q8_0.gguf"].map((name) =>
   fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
@@ -110,36 +111,6 @@ const LESS: Readonly<Record<string, Partial<RunOptions>>> = {
     },
   },
 };
-
-/** Bytes of the GPU buffers that were made and not destroyed while it is in use. */
-class BufferCounter implements Disposable {
-  readonly live = new Map<GPUBuffer, number>();
-  readonly #create = GPUDevice.prototype.createBuffer;
-  readonly #destroy = GPUBuffer.prototype.destroy;
-
-  constructor() {
-    const { live } = this;
-    const [create, destroy] = [this.#create, this.#destroy];
-    GPUDevice.prototype.createBuffer = function (descriptor) {
-      const buffer = create.call(this, descriptor);
-      live.set(buffer, buffer.size);
-      return buffer;
-    };
-    GPUBuffer.prototype.destroy = function () {
-      live.delete(this);
-      return destroy.call(this);
-    };
-  }
-
-  get bytes(): number {
-    return [...this.live.values()].reduce((a, b) => a + b, 0);
-  }
-
-  [Symbol.dispose](): void {
-    GPUDevice.prototype.createBuffer = this.#create;
-    GPUBuffer.prototype.destroy = this.#destroy;
-  }
-}
 
 /** All values of a metric. */
 function valuesOf({ results }: Report, metric: string): number[] {

@@ -130,6 +130,10 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
     keys({ "general:architecture": text("clip") }),
     /it is a projector of images or sound \(mmproj\) for another model/,
   ],
+  "RoPE of part of a head": [
+    keys({ "rope.dimension_count": uint(8) }),
+    /'llama\.rope\.dimension_count' is 8, and a head has 16 dimensions/,
+  ],
   "values unlike keys": [keys({ "attention.value_length": uint(8) }), /values of 8 dimensions/],
   "another RoPE scaling": [keys({ "rope.scaling.type": text("longrope") }), /scaling 'longrope'/],
   "attention that sees later tokens": [

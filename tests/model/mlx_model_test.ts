@@ -72,3 +72,55 @@ for (const [name, [quantization, says, kind]] of Object.entries(FAULTS)) {
     });
   });
 }
+
+const MATRIX = "model.layers.1.self_attn.q_proj";
+
+/** Reads a matrix of a tiny model whose scales and biases, in bfloat16, were changed. */
+function readScaled(change: (scales: Uint16Array, biases: Uint16Array) => void): void {
+  const files = tinyMlx(["qwen3", 4, 32, "BF16"]);
+  const bytes = (files["model.safetensors"] as Uint8Array).slice();
+  const headerBytes = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + headerBytes)));
+  const [scales, biases] = ["scales", "biases"].map((part) => {
+    const [begin, end] = header[`${MATRIX}.${part}`].data_offsets;
+    return new Uint16Array(bytes.buffer, 8 + headerBytes + begin, (end - begin) / 2);
+  });
+  change(scales!, biases!);
+  withFiles({ ...files, "model.safetensors": bytes }, (directory) => {
+    const file = openModelFile(directory);
+    try {
+      const tensor = file.tensors.get(`${MATRIX}.weight`)!;
+      file.read(tensor, 0, new Uint8Array(tensor.byteLength));
+    } finally {
+      file.close();
+    }
+  });
+}
+
+Deno.test("MlxTensors refuses scales that float16 cannot hold, unless they are next to nothing in their tensor", () => {
+  const bfloat16 = (value: number) => new Uint32Array(new Float32Array([value]).buffer)[0]! >>> 16;
+  readScaled(() => {});
+  // MLX gives a group of zeros a scale of 1e-7.
+  readScaled((scales, biases) => {
+    scales[3] = bfloat16(1e-7);
+    biases[3] = 0;
+  });
+  const refused = [
+    [(scales, biases) => {
+      scales.fill(bfloat16(1e-9));
+      biases.fill(0);
+    }, /'model\.layers\.1\.self_attn\.q_proj\.weight'/],
+    [(scales) => scales[5] = bfloat16(1e6), /a group of scale 999424 and bias .* unquantized$/],
+    [(_, biases) => biases[5] = bfloat16(-1e6), /a group of scale .* and bias -999424, which/],
+  ] satisfies [(scales: Uint16Array, biases: Uint16Array) => void, RegExp][];
+  for (const [change, says] of refused) {
+    assert.throws(
+      () => readScaled(change),
+      (error) => {
+        assert.ok(error instanceof UnsupportedError);
+        assert.match(error.message, says);
+        return true;
+      },
+    );
+  }
+});

@@ -12,48 +12,13 @@ import { basename, join } from "node:path";
 import { markdownTable } from "markdown-table";
 import { ggufPieces } from "../../engine/files/gguf_writer.ts";
 import { syntheticModel, syntheticModelNames } from "../../engine/synthetic/models.ts";
-import { GREEDY } from "../../engine/run/runner.ts";
 import { ggufBytes, TINY_MODELS, tinyParts, writeTinyModel } from "../../fixtures/tiny_models.ts";
-import { loadModel, openGguf } from "../../mod.ts";
 import { REAL_MODEL } from "../files/on_disk.ts";
-import { installPeer, peerProgram, ROOT } from "./peer.ts";
-import type { PeerAnswer, PeerRequest } from "./llama_cpp.ts";
+import { type Agreement, type Answer, answer, askPeer, compare } from "./agreement.ts";
+import { installPeer, ROOT } from "./peer.ts";
 
 const TEXT = "Once upon a time there was a";
 const TOKENS = 48;
-
-/**
- * How much less probable than ours, in nats by our logits, llama.cpp's token may be. For quantized
- * weights its CPU kernels round activations to 8 bits (ggml's vec_dot types Q8_0, Q8_1 and Q8_K),
- * which was seen to move the log-probabilities of the flat, random models by 0.15; ours are float32.
- */
-const NEAR = { float: 0.01, quantized: 0.25 };
-
-interface Answer extends PeerRequest {
-  /** Matrices are F32, F16 or BF16. */
-  readonly float: boolean;
-  /** Per token of the answer: by id, how much less probable than it, in nats. */
-  readonly gaps: readonly ReadonlyMap<number, number>[];
-}
-
-async function answer(path: string): Promise<Answer> {
-  const model = await loadModel(openGguf(path), { device: "gpu", contextLength: 256 });
-  try {
-    const promptIds = model.tokenizer.encode(TEXT);
-    const request = { promptIds, sampling: GREEDY, maxTokens: TOKENS, stopIds: [], logprobs: 100 };
-    const ids = [...promptIds];
-    const gaps: Map<number, number>[] = [];
-    for await (const { id, logprobs } of model.engine.submit(request)) {
-      ids.push(id);
-      const { logprob, top } = logprobs!;
-      gaps.push(new Map(top.map((other) => [other.id, logprob - other.logprob])));
-    }
-    const float = [...model.file.tensors.values()].every(({ type }) => /^B?F\d+$/.test(type));
-    return { model: path, text: TEXT, ids, promptLength: promptIds.length, float, gaps };
-  } finally {
-    await model.close();
-  }
-}
 
 /** Writes the tiny models and returns their paths. */
 function tinyModels(directory: string): string[] {
@@ -94,37 +59,16 @@ function scaledRope(directory: string): string[] {
   });
 }
 
-async function askPeer(requests: readonly PeerRequest[]): Promise<PeerAnswer[]> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: peerProgram("llama_cpp.ts"),
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const input = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
-  await new Blob([input]).stream().pipeTo(child.stdin);
-  const { code, stdout } = await child.output();
-  if (code !== 0) throw new Error(`Cannot compare with llama.cpp: it ended with code ${code}`);
-  return new TextDecoder().decode(stdout).trimEnd().split("\n").map((line) => JSON.parse(line));
-}
-
 /** A row of the table. */
-function compare(ours: Answer, theirs: PeerAnswer): { row: string[]; agree: boolean } {
-  const answer = ours.ids.slice(ours.promptLength);
-  const different = answer.flatMap((id, at) => id === theirs.greedy[at] ? [] : [at]);
-  // Beyond the hundred best it is no near-tie.
-  const gaps = different.map((at) => ours.gaps[at]!.get(theirs.greedy[at]!) ?? Infinity);
-  const allowed = ours.float ? NEAR.float : NEAR.quantized;
-  const sameText = `${theirs.promptIds}` === `${ours.ids.slice(0, ours.promptLength)}`;
-  const agree = sameText && gaps.every((gap) => gap <= allowed);
-  const row = [
-    basename(ours.model, ".gguf"),
+function rowOf(path: string, { sameText, tokens, different, gaps, agree }: Agreement): string[] {
+  return [
+    basename(path, ".gguf"),
     sameText ? "same" : "DIFFERENT",
-    `${answer.length - different.length} of ${answer.length}`,
+    `${tokens - different.length} of ${tokens}`,
     different.length === 0 ? "" : `${different[0]! + 1}`,
     gaps.map((gap) => gap.toFixed(3)).join(", "),
     agree ? "yes" : "NO",
   ];
-  return { row, agree };
 }
 
 const directory = Deno.makeTempDirSync({ prefix: "tvllm-peers-" });
@@ -135,12 +79,12 @@ try {
   const ours: Answer[] = [];
   for (const path of paths) {
     console.error(`Generating with ${basename(path)}`);
-    ours.push(await answer(path));
+    ours.push(await answer(path, { text: TEXT, tokens: TOKENS, device: "gpu" }));
   }
   const theirs = await askPeer(ours);
-  const results = ours.map((answer, i) => compare(answer, theirs[i]!));
+  const results = ours.map((own, i) => compare(own, theirs[i]!));
   const head = ["model", "prompt ids", "equal tokens", "first other", "its gaps, nats", "agree"];
-  console.log(markdownTable([head, ...results.map(({ row }) => row)]));
+  console.log(markdownTable([head, ...results.map((result, i) => rowOf(paths[i]!, result))]));
   if (results.some(({ agree }) => !agree)) Deno.exitCode = 1;
 } finally {
   Deno.removeSync(directory, { recursive: true });

@@ -17,12 +17,15 @@ export interface PeerRequest {
   readonly promptLength: number;
 }
 
-export interface PeerAnswer {
+export type PeerAnswer = {
   /** Its own ids of the text. */
   readonly promptIds: readonly number[];
   /** The token that it would choose in place of each token of the answer, given those before. */
   readonly greedy: readonly number[];
-}
+} | {
+  /** Why it did not load the model. */
+  readonly error: string;
+};
 
 if (import.meta.main) {
   const { getLlama, LlamaLogLevel } = await import(Deno.args[0]!);
@@ -35,23 +38,34 @@ if (import.meta.main) {
   });
   const lines = (await new Response(Deno.stdin.readable).text()).trimEnd().split("\n");
   for (const line of lines) {
-    const { model: modelPath, text, ids, promptLength }: PeerRequest = JSON.parse(line);
-    const model = await llama.loadModel({ modelPath });
-    const context = await model.createContext({ contextSize: ids.length + 8, threads: 2 });
-    const results = await context.getSequence().controlledEvaluate(
-      ids.slice(0, -1).map((id, i) =>
-        i < promptLength - 1
-          ? id
-          : [id, { generateNext: { token: true, options: { temperature: 0 } } }]
-      ),
-    );
-    const answer: PeerAnswer = {
-      promptIds: model.tokenize(text, false),
-      greedy: ids.slice(promptLength).map((_, i) => results[promptLength - 1 + i].next.token),
-    };
+    let answer: PeerAnswer;
+    try {
+      answer = await answerOf(llama, JSON.parse(line));
+    } catch (error) {
+      answer = { error: String(error) };
+    }
     console.log(JSON.stringify(answer));
-    await context.dispose();
-    await model.dispose();
   }
   await llama.dispose();
+}
+
+// deno-lint-ignore no-explicit-any -- its types are in a package that is not installed here
+async function answerOf(llama: any, request: PeerRequest): Promise<PeerAnswer> {
+  const { model: modelPath, text, ids, promptLength } = request;
+  const model = await llama.loadModel({ modelPath });
+  const context = await model.createContext({ contextSize: ids.length + 8, threads: 2 });
+  const results = await context.getSequence().controlledEvaluate(
+    ids.slice(0, -1).map((id, i) =>
+      i < promptLength - 1
+        ? id
+        : [id, { generateNext: { token: true, options: { temperature: 0 } } }]
+    ),
+  );
+  const answer: PeerAnswer = {
+    promptIds: model.tokenize(text, false),
+    greedy: ids.slice(promptLength).map((_, i) => results[promptLength - 1 + i].next.token),
+  };
+  await context.dispose();
+  await model.dispose();
+  return answer;
 }

@@ -49,12 +49,22 @@ Deno.test("what a killed process left unfinished is no model, and is made again"
   const { env, path } = shell;
   Deno.mkdirSync(join(path, ".."));
   Deno.writeTextFileSync(`${path}.part`, "half of a model");
+  Deno.writeTextFileSync(join(path, "../other.gguf.part"), "half of another");
+  Deno.writeTextFileSync(join(path, "../busy.gguf.part"), "half of one that is being made");
+  using busy = Deno.openSync(join(path, "../busy.gguf.lock"), { create: true, write: true });
+  busy.lockSync(true);
   assert.equal((await runTvllm(["list"], { env })).stdout, "");
   const { code, stderr } = await runTvllm(["inspect", "-m", SPEC], { env });
   assert.equal(code, 0, stderr);
   assert.deepEqual(
     [...Deno.readDirSync(join(path, ".."))].map(({ name }) => name).sort(),
-    ["tiny-qwen2-Q4_0.gguf", "tiny-qwen2-Q4_0.gguf.lock"],
+    [
+      "busy.gguf.lock",
+      "busy.gguf.part",
+      "other.gguf.lock",
+      "tiny-qwen2-Q4_0.gguf",
+      "tiny-qwen2-Q4_0.gguf.lock",
+    ],
   );
 });
 

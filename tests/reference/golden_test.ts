@@ -33,7 +33,7 @@ Deno.test("CPU runner keeps within the GPU's bounds with its KV cache in f16", a
   assert.notDeepEqual(rounded.at(-1), exact.at(-1));
 });
 
-/** What no golden has: scaled RoPE, factors, a rotation of part of a head, llama with biases. */
+/** What no golden has: scaled RoPE, factors, llama with biases. */
 const VARIANTS: Record<string, (parts: ReturnType<typeof tinyParts>) => void> = {
   "YaRN": ({ metadata }) => {
     metadata.set("llama.rope.scaling.type", { type: "string", value: "yarn" });
@@ -42,9 +42,6 @@ const VARIANTS: Record<string, (parts: ReturnType<typeof tinyParts>) => void> = 
   },
   "RoPE factors": ({ tensors }) =>
     tensors.push(vector("rope_freqs.weight", [1, 1, 1, 1, 2, 4, 8, 8])),
-  "part of each head rotated": ({ metadata }) => {
-    metadata.set("llama.rope.dimension_count", { type: "uint32", value: 10 });
-  },
   "biases": ({ tensors }) => {
     for (const layer of [0, 1]) {
       for (const [name, size] of [["q", 96], ["k", 32], ["v", 32]] as const) {

@@ -53,6 +53,8 @@ export interface Architecture {
   readonly obeys?: { readonly gguf: readonly string[]; readonly hf: readonly string[] };
   /** Its files keep queries, keys and values in one matrix, and gate and up in another. */
   readonly fused?: boolean;
+  /** RoPE may turn fewer dimensions than a head has, as llama.cpp has it for this one. */
+  readonly partialRope?: boolean;
   /** The RoPE base where config.json has none; default 10,000. */
   readonly hfRopeBase?: number;
   /** The head size where config.json has none; default the width by the heads. */

@@ -22,9 +22,16 @@ const LOG_OF_OPPOSITE: StoredVector = {
 /** What Qwen3.5's dense and mixed models share. */
 export const DELTA_NETS: Pick<
   Architecture,
-  "ggufRopeLayout" | "attentionBias" | "obeys" | "hfPartialRotary" | "ggufNames" | "hfVector"
+  | "ggufRopeLayout"
+  | "partialRope"
+  | "attentionBias"
+  | "obeys"
+  | "hfPartialRotary"
+  | "ggufNames"
+  | "hfVector"
 > = {
   ggufRopeLayout: "half",
+  partialRope: true,
   attentionBias: false,
   obeys: { gguf: [], hf: ["partial_rotary_factor"] },
   hfPartialRotary: 0.25,

@@ -44,9 +44,10 @@ function fromGguf(metadata: MetadataReader): Experts {
   for (
     const [rest, plain] of [["gating_func", SOFTMAX], ["weights_scale", 1], ["group_count", 1]]
   ) {
-    const name = metadata.key(`expert_${rest}`);
-    const value = metadata.file.metadata.get(name) ?? plain;
+    const key = `expert_${rest}`;
+    const value = metadata.value(key) ?? plain;
     if (value !== plain) {
+      const name = metadata.key(key);
       throw metadata.unsupported(`experts with '${name}' of ${value}; get a model with ${plain}`);
     }
   }

@@ -20,6 +20,7 @@ export const gemma3: Architecture = {
   gguf: "gemma3",
   modelType: "gemma3_text",
   ggufRopeLayout: "half",
+  partialRope: true,
   attentionBias: false,
   headDim: 256,
   hfNames: {

@@ -14,6 +14,7 @@ export const phi3: Architecture = {
   gguf: "phi3",
   modelType: "phi3",
   ggufRopeLayout: "half",
+  partialRope: true,
   attentionBias: false,
   fused: true,
   obeys: { gguf: [], hf: ["partial_rotary_factor"] },

@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { ModelFormatError } from "../../engine/errors.ts";
+import { verdict } from "./case.ts";
+import { fileReaders } from "./files.ts";
+import { numbersFrom } from "./mutations.ts";
+import { serverReaders } from "./server_bodies.ts";
+
+const readers = { ...fileReaders(Deno.makeTempDirSync()), ...serverReaders() };
+
+for (const [name, reader] of Object.entries(readers)) {
+  Deno.test(`60 mutations for the reader of ${name} end in a value or an error for people`, async () => {
+    const { warn } = console;
+    console.warn = () => {};
+    try {
+      for (let seed = 1; seed <= 60; seed++) {
+        assert.equal(await verdict(reader(numbersFrom(seed))), undefined, `seed ${seed}`);
+      }
+    } finally {
+      console.warn = warn;
+    }
+  });
+}
+
+Deno.test("verdict() tells what a case must not do", async () => {
+  const input = new Uint8Array(0);
+  const of = (run: () => void | Promise<void>) => verdict({ input, run });
+  const fails = (message: string) => () => {
+    throw new ModelFormatError(message);
+  };
+  assert.equal(await of(() => {}), undefined);
+  assert.equal(await of(fails("Cannot read it")), undefined);
+  assert.match((await of(fails("x".repeat(401))))!, /^a message of 401 characters/);
+  assert.match((await of(fails("a\u001b[m")))!, /^a raw control/);
+  assert.match((await of(() => Promise.reject(new RangeError("own"))))!, /^an error of no type/);
+  const kept: Uint8Array[] = [];
+  assert.match((await of(() => void kept.push(new Uint8Array(65 << 20))))!, /bytes of memory$/);
+});

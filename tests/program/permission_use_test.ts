@@ -1,0 +1,208 @@
+/**
+ * What commands do with their permissions: each uses what permissions.txt grants it and nothing else. The
+ * launchers' flags are those of the table, read access spelled so that Deno notes it: as the whole disk.
+ */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { permissionFlags } from "../../cli/launcher.mjs";
+import { grantsOf, parsePermissions } from "../../cli/permissions.mjs";
+import { BadHub } from "../hub/bad_hub.ts";
+import { baseEnv, ROOT, run, until } from "./run_tvllm.ts";
+
+const TABLE = Deno.readTextFileSync(join(ROOT, "cli/permissions.txt"));
+const MODEL = join(ROOT, "fixtures/models/tiny-llama-q8_0.gguf");
+
+const directory = Deno.makeTempDirSync();
+const cache = join(directory, "cache");
+const data = join(directory, "data");
+Deno.mkdirSync(cache);
+Deno.writeTextFileSync(join(directory, "text.txt"), "The king said to the queen. ".repeat(4));
+
+/** The launchers' flags for these arguments, each permission with a scope. */
+function scopedFlags(args: readonly string[], env: Readonly<Record<string, string>>): string[] {
+  return permissionFlags(TABLE, args, { env }).flatMap((flag) => flag.split(" ")).map((flag) =>
+    ({
+      "--allow-read": "--allow-read=/",
+      "--allow-write": "--allow-write=/",
+      "--allow-net": "--allow-net=127.0.0.1",
+    })[flag] ?? flag
+  );
+}
+
+interface Use {
+  readonly permission: string;
+  readonly value: string;
+}
+
+/** What the program used its permissions for; `stop` ends one that does not end. */
+async function used(
+  args: readonly string[],
+  { env = {}, code = 0, stop }: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly code?: number;
+    readonly stop?: RegExp;
+  } = {},
+): Promise<Use[]> {
+  const log = Deno.makeTempFileSync();
+  const all = { TVLLM_CACHE: cache, TVLLM_DATA: data, ...env };
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      `--lock=${join(ROOT, "cli/deno.lock")}`,
+      ...scopedFlags(args, all),
+      join(ROOT, "cli/main.ts"),
+      ...args,
+    ],
+    clearEnv: true,
+    env: { ...baseEnv(), ...all, DENO_AUDIT_PERMISSIONS: log },
+    cwd: directory,
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  let stderr = "";
+  const read = (async () => {
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) stderr += text;
+  })();
+  if (stop) {
+    await until(() => stop.test(stderr) || undefined, () => stderr);
+    child.kill("SIGTERM");
+  }
+  const status = await child.status;
+  await read;
+  assert.equal(status.code, code, stderr);
+  return Deno.readTextFileSync(log).trim().split("\n").filter(Boolean).map((line) =>
+    JSON.parse(line)
+  );
+}
+
+/** Every command, and every kind of model that the table has. */
+const RUNS: Readonly<Record<string, Parameters<typeof used>>> = {
+  generate: [["generate", "-m", MODEL, "--device", "cpu", "-n", "2", "hi"]],
+  perplexity: [["perplexity", "-m", MODEL, "--device", "cpu", "-f", "text.txt"]],
+  tokenize: [["tokenize", "-m", MODEL, "hi"]],
+  inspect: [["inspect", MODEL]],
+  devices: [["devices", "--json"]],
+  list: [["list"]],
+  help: [["help", "models"]],
+  completions: [["completions", "bash"]],
+  complete: [["complete", "--", "generate", "-"]],
+  serve: [["serve", "-m", MODEL, "--device", "cpu", "--port", "0"], {
+    stop: /http:\/\//,
+    code: 143,
+  }],
+  bench: [["bench", "memory", "-m", MODEL, "--device", "cpu", "--json", "report.json"]],
+  compare: [["compare", "report.json", "report.json", "--output", "compared.md"]],
+  synth: [["synth", "tiny-llama", "-q", "--output", "made.gguf"]],
+  "a model of random weights": [["inspect", "synth:tiny-llama:Q8_0"]],
+};
+
+function check(args: readonly string[], uses: readonly Use[]): void {
+  const { net, write, variables } = grantsOf(
+    parsePermissions(TABLE),
+    args[0]!,
+    (word) => args.some((own) => own.startsWith(word)),
+  );
+  const of = (name: string) => uses.filter(({ permission }) => permission === name);
+  assert.equal(of("net").length > 0, net, "net");
+  const places = write === "all" ? ["/"] : write.map((place) => ({ cache, data })[place]);
+  for (const { value } of of("write")) {
+    assert.ok(write === "all" || places.some((place) => value.startsWith(place)), value);
+  }
+  // What is for chats on a terminal, a run without one does not use.
+  const isForChats = places.length === 1 && places[0] === data;
+  if (!isForChats) assert.equal(of("write").length > 0, places.length > 0, "write");
+  for (const { value } of of("env")) {
+    // bench looks for its option's variable without an endpoint too, and finds none.
+    const isLookedFor = args[0] === "bench" && value === "TVLLM_API_KEY";
+    assert.ok(variables.includes(value) || isLookedFor, `env ${value}`);
+  }
+  const other = uses.filter(({ permission }) =>
+    !["read", "write", "net", "env"].includes(permission)
+  );
+  assert.deepEqual(other, []);
+}
+
+const seen = new Set<string>();
+
+for (const [name, [args, options]] of Object.entries(RUNS)) {
+  Deno.test(`${name} uses the permissions that the table has for it, and no others`, async () => {
+    const uses = await used(args, options);
+    for (const { permission, value } of uses) if (permission === "env") seen.add(value);
+    check(args, uses);
+  });
+}
+
+Deno.test("bench --endpoint uses the network as the table has it", async () => {
+  await using server = new BadHub({});
+  const args = ["bench", "latency", "--endpoint", `${server.endpoint}/v1`, "--json", "report.json"];
+  const uses = await used(args, { code: 2 });
+  for (const { permission, value } of uses) if (permission === "env") seen.add(value);
+  check(args, uses);
+});
+
+Deno.test("pull, a model of the hub and rm use the network and the cache as the table has it", async () => {
+  await using hub = new BadHub({ "tiny-Q8_0.gguf": Deno.readFileSync(MODEL) });
+  const env = { HF_ENDPOINT: hub.endpoint };
+  for (
+    const args of [
+      ["pull", "hf:org/repo"],
+      ["rm", "hf:org/repo:Q8_0"],
+      ["inspect", "-m", "hf:org/repo"],
+    ]
+  ) {
+    const uses = await used(args, { env });
+    for (const { permission, value } of uses) if (permission === "env") seen.add(value);
+    check(args, uses);
+  }
+});
+
+Deno.test("every variable that the table has is read by some command", async () => {
+  for (const { permission, value } of await used(["inspect", "no-such-file"], { code: 3 })) {
+    if (permission === "env") seen.add(value);
+  }
+  const granted = new Set(parsePermissions(TABLE).flatMap(({ variables }) => variables));
+  // The first two are read on a terminal alone; of the others Deno keeps no note.
+  for (const name of ["TERM", "TVLLM_DATA", "NO_COLOR", "FORCE_COLOR"]) granted.delete(name);
+  assert.deepEqual([...granted].filter((name) => !seen.has(name)), []);
+});
+
+Deno.test("what the launchers do not grant a command is refused: a write, a connection, a program, a variable", async () => {
+  const script = join(directory, "tries.ts");
+  Deno.writeTextFileSync(
+    script,
+    `const tries = {
+      write: () => Deno.writeTextFileSync("elsewhere", ""),
+      net: () => Deno.listen({ hostname: "127.0.0.1", port: 0 }).close(),
+      run: () => new Deno.Command("true").outputSync(),
+      ffi: () => Deno.dlopen("/nowhere.so", {}),
+      sys: () => Deno.hostname(),
+    };
+    for (const [name, attempt] of Object.entries(tries)) {
+      try { attempt(); console.log(name); } catch (error) {
+        if (!(error instanceof Deno.errors.NotCapable)) throw error;
+      }
+    }
+    console.log("PATH " + Deno.env.get("PATH"));`,
+  );
+  const allowed = async (args: readonly string[]) => {
+    const flags = permissionFlags(TABLE, args, { env: { TVLLM_CACHE: cache, TVLLM_DATA: data } });
+    const { stdout, stderr } = await run(Deno.execPath(), [
+      "run",
+      ...flags.flatMap((flag) => flag.split(" ")),
+      script,
+    ], { cwd: directory });
+    assert.equal(stderr, "");
+    return stdout.trim().split("\n");
+  };
+  const path = "PATH undefined";
+  for (
+    const command of ["generate", "perplexity", "tokenize", "inspect", "devices", "list", "rm"]
+  ) {
+    assert.deepEqual(await allowed([command]), [path], command);
+  }
+  assert.deepEqual(await allowed(["pull", "hf:a/b"]), ["net", path]);
+  assert.deepEqual(await allowed(["serve"]), ["net", path]);
+  assert.deepEqual(await allowed(["bench", "memory"]), ["write", path]);
+});

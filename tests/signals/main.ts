@@ -1,0 +1,53 @@
+/**
+ * `deno task signals [--times N] [--seed N] [--only KIND]`: interrupts the program at so many random moments, 200 unless
+ * told otherwise. It must end within a second with 130 or 143, and leave nothing half written.
+ */
+
+import { parseArgs } from "node:util";
+import { numbersFrom } from "../fuzz/mutations.ts";
+import { interrupt, KINDS } from "./interruptions.ts";
+
+const MOST_MS = 1000;
+
+/** Moments of a kind lie within so many milliseconds from where it has begun. */
+const SPANS: Readonly<Record<string, number>> = {
+  load: 3000,
+  prefill: 6000,
+  decode: 3000,
+  bench: 6000,
+  download: 3000,
+  serve: 3000,
+};
+
+const { values } = parseArgs({
+  options: {
+    times: { type: "string", default: "200" },
+    seed: { type: "string", default: "1" },
+    only: { type: "string" },
+  },
+});
+const pick = numbersFrom(Number(values.seed));
+const longest = new Map<string, number>();
+let failures = 0;
+const kinds = Object.entries(KINDS).filter(([name]) =>
+  values.only === undefined || name === values.only
+);
+for (let i = 0; i < Number(values.times); i++) {
+  const [name, kind] = kinds[i % kinds.length]!;
+  const signal = pick(2) === 0 ? "SIGINT" : "SIGTERM";
+  const moment = pick(SPANS[name]!);
+  const { code, milliseconds, fault } = await interrupt(kind, signal, moment);
+  longest.set(name, Math.max(longest.get(name) ?? 0, milliseconds));
+  const expected = signal === "SIGINT" ? 130 : 143;
+  if (code === expected && milliseconds <= MOST_MS && fault === undefined) continue;
+  failures++;
+  console.log(
+    `${name}, ${signal} after ${moment} ms: exit code ${code} in ${milliseconds.toFixed(0)} ms` +
+      (fault === undefined ? "" : `; ${fault}`),
+  );
+}
+for (const [name, milliseconds] of longest) {
+  console.log(`${name}: ended within ${milliseconds.toFixed(0)} ms`);
+}
+console.log(`${values.times} signals, ${failures} failed`);
+if (failures > 0) Deno.exit(1);

@@ -1,0 +1,163 @@
+/**
+ * A server under a mixed load for as long as one likes, whose device is lost now and then and opened
+ * again. No request may be lost or get a wrong answer, and whenever the server is idle it must hold what
+ * it held before.
+ */
+
+import assert from "node:assert/strict";
+import { CpuRunner } from "../../engine/cpu/runner.ts";
+import type { Model } from "../../mod.ts";
+import type { ModelServer } from "../../server/server.ts";
+import { BufferCounter } from "../gpu/buffer_counter.ts";
+import { MixedLoad, type Outcome, ServerFailure } from "../server/mixed_load.ts";
+import { listening, loadServed, makeServer } from "../server/served.ts";
+import { lose } from "./losses.ts";
+
+const CONCURRENCY = 8;
+
+/** Tokens of the KV cache: fewer than eight requests may have, so that some step back now and then. */
+const KV_TOKENS = 640;
+
+/** Requests of a model's first round, after which it has all buffers that it will have. */
+const FIRST = Array.from({ length: 20 }, (_, i) => i);
+
+/** What is there while the server is idle. */
+export interface IdleState {
+  readonly round: number;
+  /** Times that the device was lost. */
+  readonly losses: number;
+  readonly deviceBytes: number;
+}
+
+export interface SoakOptions {
+  readonly device: "cpu" | "gpu";
+  /** Of the CPU. */
+  readonly threads?: number;
+  /** Requests of a round; after each the server is idle. */
+  readonly requests: number;
+  /** Whether there is another round. */
+  readonly goesOn: (round: number) => boolean;
+  /** Whether the device is lost in this round. */
+  readonly isLost: (round: number) => boolean;
+  /** Called between rounds, while nothing runs. */
+  readonly idle: (state: IdleState) => Promise<void>;
+}
+
+export interface SoakCounts {
+  readonly outcomes: Readonly<Record<Outcome, number>>;
+  readonly rounds: number;
+  /** How the device was lost, each time. */
+  readonly losses: readonly string[];
+  /** Requests that failed with their device, and were sent again. */
+  readonly again: number;
+}
+
+/** A loaded model, its server, and what they have of the device when they have nothing to do. */
+interface Life {
+  readonly model: Model;
+  readonly server: ModelServer;
+  readonly deviceBytes: number;
+}
+
+export async function soak(options: SoakOptions): Promise<SoakCounts> {
+  const { requests, goesOn, isLost, idle } = options;
+  using counter = new BufferCounter();
+  const outcomes = { right: 0, invalid: 0, cancelled: 0 };
+  const losses: string[] = [];
+  let round = 0, again = 0;
+  let life: Life | undefined;
+  let load: MixedLoad | undefined;
+
+  await listening((request) => life!.server.handle(request), async (address) => {
+    /** Asks `numbers`; those that failed with their device are returned. */
+    const askAll = async (numbers: readonly number[], onNext = (_left: number) => {}) => {
+      const ended: Outcome[] = [], failed: number[] = [];
+      const left = [...numbers];
+      const client = async () => {
+        for (let number; (number = left.shift()) !== undefined;) {
+          onNext(left.length);
+          try {
+            ended.push(await load!.ask(address, number));
+          } catch (error) {
+            if (!(error instanceof ServerFailure)) throw error;
+            failed.push(number);
+          }
+        }
+      };
+      await Promise.all(Array.from({ length: CONCURRENCY }, client));
+      return { ended, failed };
+    };
+    const begin = async (): Promise<Life> => {
+      counter.live.clear();
+      const { device, threads } = options;
+      const sizes = { maxSequences: CONCURRENCY, kvTokens: KV_TOKENS };
+      const model = await loadServed({ device, ...sizes, ...(threads && { threads }) });
+      const { server } = makeServer({ concurrency: CONCURRENCY, queue: CONCURRENCY });
+      server.ready(model);
+      life = { model, server, deviceBytes: 0 };
+      load ??= await MixedLoad.of(model);
+      await fillCache(model);
+      assert.deepEqual((await askAll(FIRST)).failed, []);
+      await idleness(life);
+      return { ...life, deviceBytes: bytesOf(model, counter) };
+    };
+
+    life = await begin();
+    for (; goesOn(round); round++) {
+      const numbers = Array.from({ length: requests }, (_, i) => round * requests + i);
+      const loses = isLost(round);
+      // In mid-load: some have been answered, others are left.
+      const last = requests - CONCURRENCY - round % CONCURRENCY;
+      const { ended, failed } = await askAll(numbers, (left) => {
+        if (loses && left === last) losses.push(lose(life!.model.runner, losses.length));
+      });
+      if (loses) {
+        assert.ok(failed.length > 0, `${losses.at(-1)}, and nobody heard of it`);
+        await life.model.close();
+        life = await begin();
+        const later = await askAll(failed);
+        assert.deepEqual(later.failed, []);
+        ended.push(...later.ended);
+        again += failed.length;
+      } else assert.deepEqual(failed, []);
+      assert.equal(ended.length, requests, "requests are lost");
+      for (const outcome of ended) outcomes[outcome]++;
+      await idleness(life);
+      const deviceBytes = bytesOf(life.model, counter);
+      assert.equal(deviceBytes, life.deviceBytes, "device bytes at an idle moment");
+      await idle({ round, losses: losses.length, deviceBytes });
+    }
+    await life.model.close();
+  });
+  return { outcomes, rounds: round, losses, again };
+}
+
+/** Has the cache grow to all that it may have. */
+async function fillCache(model: Model): Promise<void> {
+  const promptIds = model.tokenize("Once upon a time");
+  await model.engine.generate(
+    Array.from({ length: CONCURRENCY }, (_, seed) => ({
+      promptIds,
+      maxTokens: 90,
+      sampling: { temperature: 1, seed },
+    })),
+  );
+  const { total, budget } = model.engine.stats.blocks;
+  assert.equal(total, budget);
+}
+
+/** Until the server has nothing to do; then nothing may be in use. */
+async function idleness({ server, model: { engine } }: Life): Promise<void> {
+  while (server.open > 0 || engine.stats.running > 0) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assert.equal(engine.stats.waiting, 0);
+  for (const { used } of engine.stats.kvGroups) assert.equal(used, 0);
+}
+
+/** Bytes of the buffers on the GPU, or of the memory that the CPU's threads share. */
+function bytesOf({ runner }: Model, counter: BufferCounter): number {
+  return runner instanceof CpuRunner
+    ? runner.stepper.context.memory.bytes.byteLength
+    : counter.bytes;
+}
