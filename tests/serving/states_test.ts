@@ -2,31 +2,11 @@
 
 import assert from "node:assert/strict";
 import { loadCpuRunner } from "../../engine/cpu/runner.ts";
-import { openGguf } from "../../engine/files/gguf.ts";
-import { openGpu } from "../../engine/gpu/device.ts";
-import { GpuRunner } from "../../engine/gpu/runner.ts";
-import { readModel } from "../../engine/model/read_model.ts";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
-import { Engine } from "../../engine/run/engine.ts";
-import { GREEDY, type ModelRunner } from "../../engine/run/runner.ts";
 import { StatePositions } from "../../engine/run/state_positions.ts";
-import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { configOf } from "../model/tiny_config.ts";
+import { checkAnswers, type Load } from "./states.ts";
 
-const text = (seed: number, length: number) =>
-  Array.from({ length }, (_, i) => 3 + (i * i + seed * (i + 7)) % 290);
-const request = (promptIds: number[]) => ({
-  promptIds,
-  sampling: GREEDY,
-  maxTokens: 24,
-  stopIds: [],
-});
-// The last is the first again, whose blocks would be found if they were kept.
-const REQUESTS = [text(1, 40), text(2, 17), text(3, 5), text(1, 40)].map(request);
-
-type Load = (model: ReturnType<typeof readModel>, blocks: number) => Promise<ModelRunner>;
-
-/** As many sequences as slots, and for the GPU a cache that does not grow. */
 const RUNNERS: Readonly<Record<string, Load>> = {
   reference: ({ weights, config }, blocks) =>
     Promise.resolve(loadReferenceRunner(weights, config, {
@@ -36,44 +16,11 @@ const RUNNERS: Readonly<Record<string, Load>> = {
     loadCpuRunner(weights, config, {
       ...{ blocks: [blocks], maxSequences: 2, maxBatchTokens: 12, threads: 2 },
     }),
-  GPU: async ({ weights, config }, blocks) =>
-    await GpuRunner.load(await openGpu(), { file: weights, config }, {
-      ...{ contextLength: 128, blocks: [blocks], maxSequences: 2 },
-    }),
 };
 
-async function engineOf(load: Load, blocks: number): Promise<Engine> {
-  const path = Deno.makeTempFileSync({ suffix: ".gguf" });
-  Deno.writeFileSync(path, tinyModel("qwen35", "F16"));
-  const file = openGguf(path);
-  try {
-    return new Engine(await load(readModel(file), blocks), {
-      ...{ maxBlocks: [blocks], maxBatchTokens: 12, steps: 2 },
-    });
-  } finally {
-    file.close();
-    Deno.removeSync(path);
-  }
-}
-
 for (const [name, load] of Object.entries(RUNNERS)) {
-  Deno.test(`Engine on the ${name} gives requests with states what each gets alone, with preemptions`, async () => {
-    const alone = await engineOf(load, 8);
-    const expected: (readonly number[])[] = [];
-    for (const one of REQUESTS) expected.push((await alone.generate([one]))[0]!.ids);
-    const { prefix, prefillTokens } = alone.stats;
-    assert.equal(prefix.tokensSaved, 0);
-    assert.equal(prefillTokens, 40 + 17 + 5 + 40);
-    assert.deepEqual(expected[3], expected[0]);
-    assert.equal(new Set(expected.map(String)).size, 3);
-    await alone.stop();
-    // Two run at a time in two slots, and have too few blocks for both.
-    const together = await engineOf(load, 5);
-    const answers = await together.generate(REQUESTS);
-    assert.deepEqual(answers.map(({ ids }) => ids), expected);
-    assert.ok(together.stats.preemptions > 0, "none stepped back");
-    await together.stop();
-  });
+  Deno.test(`Engine on the ${name} gives requests with states what each gets alone, with preemptions`, () =>
+    checkAnswers(load));
 }
 
 Deno.test("StatePositions refuses what a state cannot go on from", () => {

@@ -1,0 +1,55 @@
+/** Requests to a model whose layers have states. */
+
+import assert from "node:assert/strict";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { readModel } from "../../engine/model/read_model.ts";
+import { Engine } from "../../engine/run/engine.ts";
+import { GREEDY, type ModelRunner } from "../../engine/run/runner.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
+
+const text = (seed: number, length: number) =>
+  Array.from({ length }, (_, i) => 3 + (i * i + seed * (i + 7)) % 290);
+const request = (promptIds: number[]) => ({
+  promptIds,
+  sampling: GREEDY,
+  maxTokens: 24,
+  stopIds: [],
+});
+// The last is the first again, whose blocks would be found if they were kept.
+const REQUESTS = [text(1, 40), text(2, 17), text(3, 5), text(1, 40)].map(request);
+
+/** Loads a runner of two sequences whose cache has this many blocks. */
+export type Load = (model: ReturnType<typeof readModel>, blocks: number) => Promise<ModelRunner>;
+
+async function engineOf(load: Load, blocks: number): Promise<Engine> {
+  const path = Deno.makeTempFileSync({ suffix: ".gguf" });
+  Deno.writeFileSync(path, tinyModel("qwen35", "F16"));
+  const file = openGguf(path);
+  try {
+    return new Engine(await load(readModel(file), blocks), {
+      ...{ maxBlocks: [blocks], maxBatchTokens: 12, steps: 2 },
+    });
+  } finally {
+    file.close();
+    Deno.removeSync(path);
+  }
+}
+
+/** Checks that requests together get what each gets alone, where some are preempted. */
+export async function checkAnswers(load: Load): Promise<void> {
+  const alone = await engineOf(load, 8);
+  const expected: (readonly number[])[] = [];
+  for (const one of REQUESTS) expected.push((await alone.generate([one]))[0]!.ids);
+  const { prefix, prefillTokens } = alone.stats;
+  assert.equal(prefix.tokensSaved, 0);
+  assert.equal(prefillTokens, 40 + 17 + 5 + 40);
+  assert.deepEqual(expected[3], expected[0]);
+  assert.equal(new Set(expected.map(String)).size, 3);
+  await alone.stop();
+  // Two run at a time in two slots, and have too few blocks for both.
+  const together = await engineOf(load, 5);
+  const answers = await together.generate(REQUESTS);
+  assert.deepEqual(answers.map(({ ids }) => ids), expected);
+  assert.ok(together.stats.preemptions > 0, "none stepped back");
+  await together.stop();
+}
