@@ -15,17 +15,21 @@ import { scalingJson } from "./rope_scaling.ts";
 /**
  * Files by name: config.json, generation_config.json, tokenizer.json, tokenizer_config.json.
  *
- * @param preTokenizer the rule of tokenizer.json's `pre_tokenizer`
+ * @param options.rule that of tokenizer.json's `pre_tokenizer`
+ * @param options.packing what else config.json says, of packed weights
  */
 export function syntheticTexts(
   h: Hyperparameters,
   vocabulary: SyntheticVocabulary,
-  preTokenizer: object,
+  { rule, packing = {} }: {
+    readonly rule: object;
+    readonly packing?: Readonly<Record<string, unknown>>;
+  },
 ): Record<string, string> {
   return {
-    "config.json": JSON.stringify(configJson(h), null, 2),
+    "config.json": JSON.stringify({ ...configJson(h), ...packing }, null, 2),
     "generation_config.json": JSON.stringify({ eos_token_id: [EOS_ID, 0] }),
-    "tokenizer.json": JSON.stringify(tokenizerJson(vocabulary, preTokenizer)),
+    "tokenizer.json": JSON.stringify(tokenizerJson(vocabulary, rule)),
     "tokenizer_config.json": JSON.stringify({
       tokenizer_class: "PreTrainedTokenizerFast",
       bos_token: CONTROL_TOKENS[BOS_ID],
