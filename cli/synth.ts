@@ -2,7 +2,12 @@
 
 import { Argument, type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { printable } from "../engine/files/quote.ts";
-import { DIRECTORY_FORMATS, syntheticDirectory } from "../engine/synthetic/directory.ts";
+import {
+  DIRECTORY_FORMATS,
+  MLX_FORMATS,
+  type MlxFormat,
+  syntheticDirectory,
+} from "../engine/synthetic/directory.ts";
 import {
   SYNTHETIC_FORMATS,
   type SyntheticFormat,
@@ -35,8 +40,8 @@ export function addSynth(program: Command): void {
     .addOption(
       new Option(
         "--quant <type>",
-        "weight format; by default Q4_0, in safetensors BF16",
-      ).choices(SYNTHETIC_FORMATS).argParser(parseFormat), // in small letters, too
+        "weight format; by default Q4_0, in safetensors BF16; MLX's in safetensors alone",
+      ).choices(ALL_FORMATS).argParser(parseFormat), // in small letters, too
     )
     .option("-o, --output <path>", "what to write; by default NAME-QUANT, with .gguf for a file")
     .option("--seed <n>", "other weights for another number", integer(0, 2 ** 32 - 1), 1);
@@ -52,7 +57,7 @@ export function addSynth(program: Command): void {
     };
     const started = performance.now();
     const bytes = await (isFile
-      ? writeGgufFile(syntheticModel(name, quant, options.seed), target, terminal)
+      ? writeGgufFile(syntheticModel(name, ggufFormat(quant), options.seed), target, terminal)
       : writeDirectory(
         syntheticDirectory(name, {
           format: directoryFormat(quant),
@@ -68,16 +73,27 @@ export function addSynth(program: Command): void {
   });
 }
 
-function directoryFormat(quant: SyntheticFormat) {
-  const format = DIRECTORY_FORMATS.find((known) => known === quant);
+/** All that --quant takes. */
+const ALL_FORMATS = [...SYNTHETIC_FORMATS, ...MLX_FORMATS] as const;
+type AnyFormat = SyntheticFormat | MlxFormat;
+
+function ggufFormat(quant: AnyFormat): SyntheticFormat {
+  const format = SYNTHETIC_FORMATS.find((known) => known === quant);
+  if (format !== undefined) return format;
+  throw new UsageError(`Cannot write GGUF of ${quant}: add --format safetensors`);
+}
+
+function directoryFormat(quant: AnyFormat) {
+  const formats = [...DIRECTORY_FORMATS, ...MLX_FORMATS];
+  const format = formats.find((known) => known === quant);
   if (format !== undefined) return format;
   throw new UsageError(
-    `Cannot write safetensors of ${quant}: name one of ${DIRECTORY_FORMATS.join(", ")} by --quant`,
+    `Cannot write safetensors of ${quant}: name one of ${formats.join(", ")} by --quant`,
   );
 }
 
-function parseFormat(text: string): SyntheticFormat {
-  const format = SYNTHETIC_FORMATS.find((known) => known === text.toUpperCase());
+function parseFormat(text: string): AnyFormat {
+  const format = ALL_FORMATS.find((known) => known === text.toUpperCase());
   if (format !== undefined) return format;
-  throw new InvalidArgumentError(`The known formats are ${SYNTHETIC_FORMATS.join(", ")}.`);
+  throw new InvalidArgumentError(`The known formats are ${ALL_FORMATS.join(", ")}.`);
 }

@@ -136,12 +136,13 @@ class Output implements Disposable {
 }
 
 interface Weights {
-  readonly type: TensorType;
+  /** U32: words of MLX's quants. */
+  readonly type: TensorType | "U32";
   readonly shape: readonly number[];
 }
 
 function bytesOf({ type, shape }: Weights): number {
-  return packedBytes(type, shape.reduce((a, b) => a * b, 1));
+  return packedBytes(type === "U32" ? "F32" : type, shape.reduce((a, b) => a * b, 1));
 }
 
 /** Makes what is unfinished and renames it: what has the path is always whole. */

@@ -7,6 +7,7 @@
  * Source of the layouts: ggml-common.h and ggml-quants.c of ggml; gguf-py's quants.py.
  */
 
+import { unpackIQ4NL, unpackIQ4XS, unpackMXFP4 } from "./dequantize_values.ts";
 import { unpackQ2K, unpackQ3K, unpackQ4K, unpackQ5K, unpackQ6K } from "./dequantize_k.ts";
 import { F16_VALUES } from "./f16.ts";
 import { packedBytes, type TensorType } from "./tensor_types.ts";
@@ -32,6 +33,9 @@ export const UNPACK: Readonly<Record<TensorType, Unpack>> = {
   Q4_K: unpackQ4K,
   Q5_K: unpackQ5K,
   Q6_K: unpackQ6K,
+  IQ4_NL: unpackIQ4NL,
+  IQ4_XS: unpackIQ4XS,
+  MXFP4: unpackMXFP4,
   MLX4_64: nibbles(64),
   MLX4_128: nibbles(128),
   MLX8_32: unsignedBytes(32),

@@ -5,6 +5,10 @@ import bytes from "./quant/bytes.wgsl" with { type: "text" };
 import f16 from "./quant/f16.wgsl" with { type: "text" };
 import f32 from "./quant/f32.wgsl" with { type: "text" };
 import halves from "./quant/halves.wgsl" with { type: "text" };
+import iq4 from "./quant/iq4.wgsl" with { type: "text" };
+import iq4_nl from "./quant/iq4_nl.wgsl" with { type: "text" };
+import iq4_xs from "./quant/iq4_xs.wgsl" with { type: "text" };
+import mxfp4 from "./quant/mxfp4.wgsl" with { type: "text" };
 import noScale from "./quant/no_scale.wgsl" with { type: "text" };
 import q2_k from "./quant/q2_k.wgsl" with { type: "text" };
 import q3_k from "./quant/q3_k.wgsl" with { type: "text" };
@@ -57,6 +61,9 @@ export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
   Q4_K: format([q4, scale_k4], [16, 16], { superSpans: 8 }),
   Q5_K: format([q5, scale_k4], [20, 16], { superSpans: 8 }),
   Q6_K: format([q6_k], [24, 20], { superSpans: 8, oneScale: false }),
+  IQ4_NL: format([iq4, scale_d, iq4_nl], [16, 2], { offset: false }),
+  IQ4_XS: format([iq4, iq4_xs], [16, 8], { superSpans: 8, offset: false }),
+  MXFP4: format([mxfp4], [16, 2]),
   MLX4_64: format([q4, scale_dm], [16, 4], { superSpans: 2 }),
   MLX4_128: format([q4, scale_dm], [16, 4], { superSpans: 4 }),
   MLX8_32: format([bytes, scale_dm], [32, 4]),

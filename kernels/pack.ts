@@ -71,6 +71,8 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
   Q5_0: { scales: 1, fifths: 2, quants: 8 },
   Q5_1: { scales: 2, fifths: 2, quants: 8 },
   Q8_0: { scales: 1, fifths: 0, quants: 16, flip: 0x80808080 },
+  IQ4_NL: { scales: 1, fifths: 0, quants: 8 },
+  MXFP4: { scales: 1, fifths: 0, quants: 8 }, // As `widenExponents` leaves them.
   MLX4_64: { scales: 2, fifths: 0, quants: 8 },
   MLX4_128: { scales: 2, fifths: 0, quants: 8 },
   MLX8_32: { scales: 2, fifths: 0, quants: 16 },
@@ -103,11 +105,11 @@ export function packRows(
     rows % (4 * tile) !== 0, // Whole tiles overwrite all of it.
   );
   const superblocks = columns / 32 / superSpans;
-  const { weights, bytes } = GROUP_LAYOUT[type];
+  const { weights, bytes } = type === "MXFP4" ? WIDENED : GROUP_LAYOUT[type];
   const fields = FIELDS[type];
   const packK = PACK_K[type];
   const cursor: RowCursor = {
-    from: wordsOf(source),
+    from: wordsOf(type === "MXFP4" ? widenExponents(source) : source),
     half: 0,
     quants,
     quantAt: 0,
@@ -135,6 +137,23 @@ export function packRows(
   interleaveTiles(quants, quantWords, tile);
   interleaveTiles(scales, scaleWords, tile);
   return { quants, scales };
+}
+
+/** MXFP4's groups with 16 bits for the exponent. */
+const WIDENED = { weights: 32, bytes: 18 };
+
+/** A group's exponent of a power of two becomes the upper half of that number as float32. */
+function widenExponents(source: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { bytes } = GROUP_LAYOUT.MXFP4;
+  const wide = new Uint8Array(source.length / bytes * WIDENED.bytes);
+  const view = new DataView(wide.buffer);
+  for (let from = 0, to = 0; from < source.length; from += bytes, to += WIDENED.bytes) {
+    const exponent = source[from]!;
+    // 2^(e − 128), below 2^−126 without the implicit one: dequantize_values.ts.
+    view.setUint16(to, exponent > 1 ? exponent - 1 << 7 : 0x20 << exponent, true);
+    wide.set(source.subarray(from + 1, from + bytes), to + 2);
+  }
+  return wide;
 }
 
 /** How a row is walked. */

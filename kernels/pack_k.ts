@@ -131,11 +131,22 @@ const packQ6K: PackSuperblock = (cursor) => {
   }
 };
 
-/** The packer of each K-quant. */
+const packIQ4XS: PackSuperblock = (
+  { from, half: i, row, quants, quantAt, stride, scales, scaleAt },
+) => {
+  for (let j = 0; j < 2; j++) scales[scaleAt + row * 2 + j] = wordAt(from, i + j * 2);
+  for (let span = 0; span < 8; span++) {
+    const to = quantAt + span * stride + row * 4;
+    for (let j = 0; j < 4; j++) quants[to + j] = wordAt(from, i + 4 + span * 8 + j * 2);
+  }
+};
+
+/** The packer of each format with superblocks. */
 export const PACK_K: Partial<Record<TensorType, PackSuperblock>> = {
   Q2_K: packQ2K,
   Q3_K: packQ3K,
   Q4_K: packQ4K,
   Q5_K: packQ5K,
   Q6_K: packQ6K,
+  IQ4_XS: packIQ4XS,
 };

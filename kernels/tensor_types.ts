@@ -20,7 +20,10 @@ export type GgmlType =
   | "Q3_K"
   | "Q4_K"
   | "Q5_K"
-  | "Q6_K";
+  | "Q6_K"
+  | "IQ4_NL"
+  | "IQ4_XS"
+  | "MXFP4";
 
 /**
  * What MLX packs, by its bits and the size of its groups: a group's scale and its bias
@@ -50,7 +53,19 @@ export const GGML_LAYOUT: Readonly<Record<GgmlType, GroupLayout>> = {
   Q4_K: { weights: 256, bytes: 144 },
   Q5_K: { weights: 256, bytes: 176 },
   Q6_K: { weights: 256, bytes: 210 },
+  IQ4_NL: { weights: 32, bytes: 18 },
+  IQ4_XS: { weights: 256, bytes: 136 },
+  MXFP4: { weights: 32, bytes: 17 },
 };
+
+/**
+ * What the sixteen quants of formats that are no straight line stand for. Source: kvalues_iq4nl and
+ * kvalues_mxfp4 of ggml-common.h; the latter are twice the numbers of OCP's E2M1.
+ */
+export const QUANT_VALUES = {
+  IQ4: [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
+  MXFP4: [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12],
+} as const;
 
 /** The groups of every format. */
 export const GROUP_LAYOUT: Readonly<Record<TensorType, GroupLayout>> = {

@@ -1,6 +1,6 @@
 /** Finds NaN and infinity among packed weights, at several GB/s, as they pass on their way in. */
 
-import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
+import { GROUP_LAYOUT, type GroupLayout, type TensorType } from "../../kernels/tensor_types.ts";
 import { ModelFormatError } from "../errors.ts";
 import type { ModelFile, TensorInfo } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
@@ -23,6 +23,9 @@ export const HALVES_AT: Readonly<Record<QuantizedType, readonly number[]>> = {
   Q4_K: [0, 2],
   Q5_K: [0, 2],
   Q6_K: [208],
+  IQ4_NL: [0],
+  IQ4_XS: [0],
+  MXFP4: [],
   MLX4_64: [0, 2],
   MLX4_128: [0, 2],
   MLX8_32: [0, 2],
@@ -90,10 +93,21 @@ function firstHalf(bytes: Uint8Array, exponent: number): number {
 
 const TOP_BITS = 0x80008000 | 0;
 
+/** E8M0 has one number that is none. */
+const NO_EXPONENT = 255;
+
+function firstExponent(bytes: Uint8Array, { bytes: step, weights }: GroupLayout): number {
+  for (let i = 0; i < bytes.length; i += step) {
+    if (bytes[i] === NO_EXPONENT) return i / step * weights;
+  }
+  return -1;
+}
+
 function firstGroup(type: QuantizedType, bytes: Uint8Array): number {
   const layout = GROUP_LAYOUT[type];
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
   const step = layout.bytes / 2;
+  if (type === "MXFP4") return firstExponent(bytes, layout);
   let first = Infinity;
   for (const at of HALVES_AT[type]) {
     for (let i = at / 2; i < halves.length; i += step) {

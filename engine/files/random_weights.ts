@@ -50,6 +50,9 @@ const RANDOM_GROUPS: Readonly<
   Q4_K: [258, 7.5],
   Q5_K: [529, 15.5],
   Q6_K: [1366],
+  IQ4_NL: [67.4],
+  IQ4_XS: [1246],
+  MXFP4: [5.85],
   MLX4_64: [4.61, -7.5],
   MLX4_128: [4.61, -7.5],
   MLX8_32: [73.9, -127.5],
@@ -100,8 +103,18 @@ export function randomWeights(
   }
   if (mean !== 0) throw new RangeError(`Cannot make ${type} weights with a mean: got ${mean}`);
   for (let i = 0; i + 4 <= bytes.length; i += 4) view.setUint32(i, random.uint32(), true);
+  if (bytes.length % 2 !== 0) bytes[bytes.length - 3] = random.uint32();
   if (bytes.length % 4 !== 0) view.setUint16(bytes.length - 2, random.uint32() & 0xffff, true);
   const [unit, ratio = 0] = RANDOM_GROUPS[type];
+  if (type === "MXFP4") {
+    // The powers of two on either side, so that their squares are as asked on average.
+    const below = Math.floor(Math.log2(deviation / unit));
+    const share = ((deviation / unit / 2 ** below) ** 2 - 1) / 3;
+    for (let start = 0; start < bytes.length; start += GROUP_LAYOUT[type].bytes) {
+      bytes[start] = 128 + below + (random.uniform() < share ? 1 : 0);
+    }
+    return bytes;
+  }
   const [scaleAt = 0, minimumAt] = HALVES_AT[type];
   for (let start = 0; start < bytes.length; start += GROUP_LAYOUT[type].bytes) {
     const sign = random.uint32() % 2 === 0 ? 1 : -1;

@@ -33,6 +33,13 @@ const OTHER_TYPES: ReadonlySet<string> = new Set([
   "I32", "U32", "C64", "F64", "I64", "U64",
 ]);
 
+/** Which quantizations keep weights in these. */
+const PACKED_BY: readonly (readonly [dtypes: RegExp, quantization: string])[] = [
+  [/^I(32|64)$/, "GPTQ and AWQ"],
+  [/^F8_E(4M3|5M2)$/, "FP8"],
+  [/^(U8|F4|F8_E8M0)$/, "MXFP4, NVFP4 and bitsandbytes"],
+];
+
 /** One tensor; `byteOffset` from the start of the file. */
 export interface SafetensorsTensor {
   readonly name: string;
@@ -172,9 +179,14 @@ function readType(file: InputFile, tensor: string, dtype: string): TensorType {
     throw damaged(file, `${tensor} has the unknown dtype ${quote(dtype)}`);
   }
   throw new UnsupportedError(
-    `Cannot read ${printable(file.path)}: ${tensor} has dtype ${dtype}; ` +
+    `Cannot read ${printable(file.path)}: ${tensor} has dtype ${dtype}${packedBy(dtype)}; ` +
       `get the model in one of ${[...TENSOR_TYPES.keys()].join(", ")}`,
   );
+}
+
+function packedBy(dtype: string): string {
+  const found = PACKED_BY.find(([dtypes]) => dtypes.test(dtype));
+  return found === undefined ? "" : `, as files quantized by ${found[1]} have`;
 }
 
 /** Tensors lie one after the other and fill the data: nothing hides between them. */

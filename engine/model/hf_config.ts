@@ -169,9 +169,25 @@ function checkVariants(
     : [...root.file.metadata.keys()].find((key) => key.startsWith("quantization"));
   if (packed !== undefined) {
     throw root.unsupported(
-      `the packed weights that '${packed}' tells of; get the model in BF16, or as GGUF`,
+      `${quantizedBy(root)}, which '${packed}' says; get the model in BF16, as GGUF or from MLX`,
     );
   }
+}
+
+const METHODS: Readonly<Record<string, string>> = {
+  gptq: "GPTQ",
+  awq: "AWQ",
+  fp8: "FP8",
+  fbgemm_fp8: "FP8",
+  mxfp4: "MXFP4 in safetensors",
+  modelopt: "ModelOpt (FP8 or NVFP4)",
+  bitsandbytes: "bitsandbytes",
+};
+
+function quantizedBy(json: MetadataReader): string {
+  const method = json.file.metadata.get("quantization_config.quant_method");
+  if (typeof method !== "string") return "packed weights";
+  return `weights quantized by ${METHODS[method] ?? quote(method)}`;
 }
 
 /**

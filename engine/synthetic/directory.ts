@@ -6,22 +6,25 @@ import { storedWeights } from "../model/fused_tensors.ts";
 import { syntheticVocabulary } from "./metadata.ts";
 import { syntheticHyperparameters, syntheticPre } from "./models.ts";
 import { LLAMA32_SCALING } from "./rope_scaling.ts";
+import { isMlx, mlxConfig, type MlxFormat, mlxTensors } from "./mlx.ts";
 import { syntheticTexts } from "./texts.ts";
 import { checkpointTensors, staysF32 } from "./weights.ts";
 
 /** What the matrices can be stored as; vectors and routers stay F32, as in GGUF. */
 export const DIRECTORY_FORMATS = ["BF16", "F16", "F32"] as const;
 export type DirectoryFormat = typeof DIRECTORY_FORMATS[number];
+export { MLX_FORMATS, type MlxFormat } from "./mlx.ts";
 
 /** What a directory is written from. */
 export interface SyntheticDirectory {
   /** The files beside the weights, by name. */
   readonly texts: Readonly<Record<string, string>>;
-  readonly tensors: readonly (SafetensorsData & { readonly type: DirectoryFormat })[];
+  readonly tensors: readonly SafetensorsData[];
 }
 
 /**
- * Describes the model with the weights that `syntheticModel` gives it in that type for that seed.
+ * Describes the model with the weights that `syntheticModel` gives it in that type for that seed; in
+ * one of MLX's formats they are others.
  *
  * @param options.preTokenizer gives the rule that a `tokenizer.ggml.pre` stands for
  * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
@@ -29,7 +32,7 @@ export interface SyntheticDirectory {
 export function syntheticDirectory(
   name: string,
   { format, seed, preTokenizer }: {
-    readonly format: DirectoryFormat;
+    readonly format: DirectoryFormat | MlxFormat;
     readonly seed: number;
     readonly preTokenizer: (name: string) => object;
   },
@@ -49,8 +52,10 @@ export function syntheticDirectory(
   } as const;
   const tensors = storedWeights(configOf(h)).flatMap((weight) => {
     const { gguf: name, hf, shape } = weight;
-    const type = staysF32(name, shape) ? "F32" : format;
-    const made = checkpointTensors(weight, { type, seed, architecture });
+    const plain = staysF32(name, shape);
+    if (!plain && isMlx(format)) return mlxTensors(weight, format, seed);
+    const type = plain || isMlx(format) ? "F32" : format;
+    const made = checkpointTensors(weight, { type, seed, architecture, mlx: isMlx(format) });
     const permuted = rope.layout === "interleaved" && /\.[qk]_proj\.(weight|bias)$/.test(hf);
     if (!permuted) return made;
     return made.map((tensor) => ({
@@ -59,7 +64,8 @@ export function syntheticDirectory(
     }));
   });
   const rule = preTokenizer(syntheticPre(gguf));
-  return { texts: syntheticTexts(h, syntheticVocabulary(h.vocabSize), rule), tensors };
+  const packing = isMlx(format) ? mlxConfig(format) : {};
+  return { texts: syntheticTexts(h, syntheticVocabulary(h.vocabSize), { rule, packing }), tensors };
 }
 
 /** Rows of queries or keys as RoPE takes them in halves: of each head the even ones, then the odd. */

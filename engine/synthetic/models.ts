@@ -23,6 +23,9 @@ export const SYNTHETIC_FORMATS = [
   "Q4_K",
   "Q4_K_M",
   "Q6_K",
+  "IQ4_NL",
+  "IQ4_XS",
+  "MXFP4",
 ] as const;
 export type SyntheticFormat = typeof SYNTHETIC_FORMATS[number];
 
@@ -226,13 +229,13 @@ function tensorType(
 ): TensorType {
   if (staysF32(name, shape)) return "F32";
   const head = ggufName(h.tiedOutput ? "embedding" : "output");
-  const small = format.startsWith("Q4");
+  const small = format.startsWith("Q4") || format.startsWith("IQ4");
   const layer = Number(/^blk\.(\d+)\.(attn_v|ffn_down|ffn_down_exps)\./.exec(name)?.[1] ?? NaN);
   const finer = small && name === head ||
     format === "Q4_K_M" && takesMoreBits(layer, h.layers);
   const type = finer ? "Q6_K" : format === "Q4_K_M" ? "Q4_K" : format;
   if (shape.at(-1)! % GROUP_LAYOUT[type].weights === 0) return type;
-  return type === "Q4_K" ? "Q5_0" : "Q8_0";
+  return type === "Q4_K" ? "Q5_0" : type === "IQ4_XS" ? "IQ4_NL" : "Q8_0";
 }
 
 /** The first and the last eighth of the layers, and every third between; of NaN, none. */

@@ -15,20 +15,25 @@ import { scalingJson } from "./rope_scaling.ts";
 /**
  * Files by name: config.json, generation_config.json, tokenizer.json, tokenizer_config.json.
  *
- * @param preTokenizer the rule of tokenizer.json's `pre_tokenizer`
+ * @param options.rule that of tokenizer.json's `pre_tokenizer`
+ * @param options.packing what else config.json says, of packed weights
  */
 export function syntheticTexts(
   h: Hyperparameters,
   vocabulary: SyntheticVocabulary,
-  preTokenizer: object,
+  { rule, packing = {} }: {
+    readonly rule: object;
+    readonly packing?: Readonly<Record<string, unknown>>;
+  },
 ): Record<string, string> {
   return {
-    "config.json": JSON.stringify(configJson(h), null, 2),
+    "config.json": JSON.stringify({ ...configJson(h), ...packing }, null, 2),
     "generation_config.json": JSON.stringify({ eos_token_id: [EOS_ID, 0] }),
-    "tokenizer.json": JSON.stringify(tokenizerJson(vocabulary, preTokenizer)),
+    "tokenizer.json": JSON.stringify(tokenizerJson(vocabulary, rule)),
     "tokenizer_config.json": JSON.stringify({
+      tokenizer_class: "PreTrainedTokenizerFast",
       bos_token: CONTROL_TOKENS[BOS_ID],
-      eos_token: { content: CONTROL_TOKENS[EOS_ID] },
+      eos_token: CONTROL_TOKENS[EOS_ID],
       add_bos_token: false,
       chat_template: CHAT_TEMPLATE,
     }),
@@ -59,8 +64,19 @@ function configJson(h: Hyperparameters): Record<string, unknown> {
     }),
     ...architecture.write?.(h).hf,
     tie_word_embeddings: h.tiedOutput,
+    bos_token_id: BOS_ID,
     eos_token_id: 0,
+    pad_token_id: 0,
   };
+}
+
+/** The rule with the fields of ByteLevel that Hugging Face's tokenizers insist on. */
+function withDefaults(rule: object): object {
+  const { type, pretokenizers } = rule as { type?: unknown; pretokenizers?: object[] };
+  if (type === "ByteLevel") {
+    return { add_prefix_space: false, trim_offsets: true, use_regex: false, ...rule };
+  }
+  return pretokenizers ? { ...rule, pretokenizers: pretokenizers.map(withDefaults) } : rule;
 }
 
 function tokenizerJson(
@@ -69,11 +85,21 @@ function tokenizerJson(
 ): Record<string, unknown> {
   return {
     version: "1.0",
-    added_tokens: CONTROL_TOKENS.map((content, id) => ({ id, content, special: true })),
+    truncation: null,
+    padding: null,
+    added_tokens: CONTROL_TOKENS.map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
     normalizer: null,
-    pre_tokenizer: preTokenizer,
+    pre_tokenizer: withDefaults(preTokenizer),
     post_processor: null,
-    decoder: { type: "ByteLevel" },
+    decoder: withDefaults({ type: "ByteLevel" }),
     model: {
       type: "BPE",
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),

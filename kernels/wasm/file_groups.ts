@@ -10,7 +10,7 @@ import type { TensorType } from "../tensor_types.ts";
 export interface FileGroup {
   /** The 32 quants of part `part` of the group at `row`, in two vectors of bytes. */
   quants(row: Code, part: number): [Code, Code];
-  /** Offset of the float16 scale of the group, and of its minimum. */
+  /** Offset of the float16 scale of the group, or of its exponent, and of its minimum. */
   readonly scaleAt: number;
   readonly minimumAt?: number;
   /** The integer scale and minimum of part `group` of a superblock that has them. */
@@ -163,6 +163,25 @@ export const FILE_GROUPS: Readonly<Partial<Record<TensorType, FileGroup>>> = {
     },
     scale: (row, group) => byteAt(row, 192 + group),
   },
+  IQ4_NL: { scaleAt: 0, quants: (row) => nibbles(row, 2) },
+  IQ4_XS: {
+    scaleAt: 0,
+    quants: (row, part) => nibbles(row, 8 + 16 * part),
+    scale: (row, group) => {
+      const low = byteAt(row, 4 + (group >> 1));
+      const high = op("i32.shr_u", byteAt(row, 2 + (group >> 2)), i32(2 * (group & 3)));
+      return op(
+        "i32.sub",
+        op(
+          "i32.or",
+          group % 2 === 0 ? op("i32.and", low, i32(15)) : op("i32.shr_u", low, i32(4)),
+          op("i32.shl", op("i32.and", high, i32(3)), i32(4)),
+        ),
+        i32(32),
+      );
+    },
+  },
+  MXFP4: { scaleAt: 0, quants: (row) => nibbles(row, 1) },
   MLX4_64: mlx4,
   MLX4_128: mlx4,
   MLX8_32: mlx8,

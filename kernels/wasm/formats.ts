@@ -8,7 +8,7 @@
  *   bytes, in which lane r has 4 columns of row r. Nibbles: columns 8j … 8j + 3 in the low halves of
  *   vector j, 8j + 4 … in the high ones. Bytes: columns 4j … in vector j.
  * - for each span the scales of both panels, then their minima, if there are any. "half": four
- *   float16 a panel. "byte": for each group four bytes a panel. "byte" scales of 256 columns are
+ *   float16 a panel. "exponent": four bytes a panel, e standing for 2^(e − 128). "byte": for each group four bytes a panel. "byte" scales of 256 columns are
  *   followed by float16 that multiply them, and those of their minima.
  *
  * So a kernel reads three streams at once: one core fetches several faster than one.
@@ -18,7 +18,7 @@
  * because processors are slow at such numbers.
  */
 
-import type { TensorType } from "../tensor_types.ts";
+import { QUANT_VALUES, type TensorType } from "../tensor_types.ts";
 
 /** Columns that share their activations' scale. */
 export const SPAN_COLUMNS = 32;
@@ -31,13 +31,15 @@ export const PANELS = STRIP_ROWS / PANEL_ROWS;
 /** Spans that share the float16 of "byte" scales. */
 export const SUPER_SPANS = 8;
 
-/** A matrix of quants: w = scale · (quant − zero) + minimum. */
+/** A matrix of quants: w = scale · (value − zero) + minimum. */
 export interface IntegerFormat {
   /** Of 4 bits, unsigned ones of up to 6, or signed ones of 8. */
   readonly quants: "nibble" | "byte" | "signed";
+  /** Of nibbles, the values that they stand for, which are bytes; absent: the nibbles themselves. */
+  readonly values?: readonly number[];
   /** Columns that share a scale. */
   readonly group: 16 | 32;
-  readonly scales: "half" | "byte";
+  readonly scales: "half" | "exponent" | "byte";
   readonly minima: boolean;
   readonly zero: number;
 }
@@ -51,6 +53,9 @@ export type WasmFormat = IntegerFormat | FloatFormat;
 
 const HALVES = { group: 32, scales: "half" } as const;
 const MLX4 = { ...HALVES, quants: "nibble", minima: true, zero: 0 } as const;
+const IQ4 = { quants: "nibble", values: QUANT_VALUES.IQ4, minima: false, zero: 0 } as const;
+/** Added to MXFP4's values, so that they have no sign. */
+const MXFP4_ZERO = 12;
 // MLX's quants are unsigned: 128 less here, for which the kernels make up in the minimum.
 const MLX8 = { ...HALVES, quants: "signed", minima: true, zero: -128 } as const;
 
@@ -69,6 +74,16 @@ export const WASM_FORMATS: Readonly<Record<TensorType, WasmFormat>> = {
   Q4_K: { quants: "nibble", group: 32, scales: "byte", minima: true, zero: 0 },
   Q5_K: { quants: "byte", group: 32, scales: "byte", minima: true, zero: 0 },
   Q6_K: { quants: "byte", group: 16, scales: "byte", minima: false, zero: 32 },
+  IQ4_NL: { ...HALVES, ...IQ4 },
+  IQ4_XS: { ...IQ4, group: 32, scales: "byte" },
+  MXFP4: {
+    quants: "nibble",
+    values: QUANT_VALUES.MXFP4.map((value) => value + MXFP4_ZERO),
+    group: 32,
+    scales: "exponent",
+    minima: false,
+    zero: MXFP4_ZERO,
+  },
   MLX4_64: MLX4,
   MLX4_128: MLX4,
   MLX8_32: MLX8,
@@ -82,9 +97,20 @@ export function isFloat(format: WasmFormat): format is FloatFormat {
 
 /** What tells the kernels of one format from those of another. */
 export function formatKey(format: WasmFormat): string {
-  return isFloat(format)
-    ? format.quants
-    : `${format.quants}${format.group}${format.scales}${format.minima ? "min" : ""}${format.zero}`;
+  if (isFloat(format)) return format.quants;
+  const { quants, group, scales, minima, zero, values = [] } = format;
+  return `${quants}${group}${scales}${minima ? "min" : ""}${zero}/${values}`;
+}
+
+/** Whether a product's weights have a sign, which one operand of the relaxed dot product must not. */
+export function isSigned({ quants, values = [] }: IntegerFormat): boolean {
+  return quants === "signed" || values.some((value) => value < 0);
+}
+
+/** The largest magnitude of a product's weights. */
+export function largestWeight({ quants, values }: IntegerFormat): number {
+  if (values !== undefined) return Math.max(...values.map(Math.abs));
+  return { nibble: 15, byte: 63, signed: 127 }[quants];
 }
 
 /** Bytes of a span's quants of one panel. */
@@ -112,7 +138,7 @@ export function scalesBytes(format: IntegerFormat): number {
 
 /** Bytes of the float16 of "byte" scales: of both panels, and of their minima. */
 export function superBytes({ scales, minima }: IntegerFormat): number {
-  if (scales === "half") return 0;
+  if (scales !== "byte") return 0;
   return 8 * PANELS * (minima ? 2 : 1);
 }
 

@@ -15,6 +15,7 @@ import {
   set,
   splatF32,
   splatI32,
+  vector,
 } from "./assembler.ts";
 import {
   type IntegerFormat,
@@ -127,7 +128,7 @@ class TileWriter {
   write(): Code {
     const { module, locals, options: { format } } = this;
     const columns = field(module, locals.operation, MATMUL.columns);
-    const body = format.scales === "half"
+    const body = format.scales !== "byte"
       ? [
         ...set(this.#count, op("i32.div_u", columns, i32(SPAN_COLUMNS))),
         ...this.#repeat(this.#count, this.#span()),
@@ -213,12 +214,15 @@ class TileWriter {
   /** Loads vectors of weights, all of the span or of one half, and does `step` for each. */
   #steps(half: number, groups: number, step: (column: number) => Code): Code {
     const { format } = this.options;
-    const { quants } = format;
+    const { quants, values } = format;
     const each = (write: (p: number) => Code) => this.#vectors.flatMap((_, p) => write(p));
     const vectorAt = (p: number, j: number) =>
       load("v128.load", get(this.locals.panels[p]!), 16 * j);
-    const unpacked = (p: number, value: Code) =>
-      set(this.#vectors[p]!, op("v128.and", value, this.f.constant(splatI32(0x0f0f0f0f))));
+    const unpacked = (p: number, packed: Code) => {
+      const nibbles = op("v128.and", packed, this.f.constant(splatI32(0x0f0f0f0f)));
+      const looked = values && op("i8x16.swizzle", this.f.constant(vector(values)), nibbles);
+      return set(this.#vectors[p]!, looked ?? nibbles);
+    };
     const count = quantBytes(format) / 16 / groups;
     const vectors = Array.from({ length: count }, (_, j) => half * count + j);
     if (quants === "nibble") {
@@ -250,6 +254,19 @@ class TileWriter {
         ...set(this.#scale, loadHalves(this.f, address, scaleAt(format, panel))),
         ...(minima ? set(this.#minimum, shifted) : []),
       ];
+    }
+    if (scales === "exponent") {
+      const exponents = op(
+        "i32x4.extend_low_i16x8_u",
+        op(
+          "i16x8.extend_low_i8x16_u",
+          load("v128.load32_zero", address, scaleAt(format, panel)),
+        ),
+      );
+      // 2^(e − 128); what is below 2^−126 counts as nothing.
+      const below = op("i32x4.sub", exponents, this.f.constant(splatI32(1)));
+      const shifted = op("i32x4.max_s", below, this.f.constant(splatI32(0)));
+      return set(this.#scale, op("i32x4.shl", shifted, i32(23)));
     }
     const bytes = (at: number) =>
       op(

@@ -87,6 +87,7 @@ export const PLAIN = {
   "i32x4.dot_i16x8_s": simd(186),
   "f32x4.splat": simd(19),
   "f32x4.eq": simd(65),
+  "i8x16.swizzle": simd(14),
   "f32x4.gt": simd(68),
   "f32x4.abs": simd(224),
   "f32x4.neg": simd(225),

@@ -16,7 +16,7 @@ import {
   splatI32,
 } from "./assembler.ts";
 import { type ActivationKind, type Encoding, RECORD } from "./activations.ts";
-import type { IntegerFormat } from "./formats.ts";
+import { type IntegerFormat, isSigned, largestWeight } from "./formats.ts";
 
 /**
  * "dot32" and "dot16": relaxed dot products to 32 or 16 bits, on two planes of bytes; "plain": of
@@ -28,12 +28,12 @@ export const PRODUCT_FORMS: readonly ProductForm[] = ["dot32", "dot16", "plain"]
 
 /** How activations have to be written for weights of `format`. */
 export function encodingFor(format: IntegerFormat, form: ProductForm): Encoding {
-  const { quants, group } = format;
+  const { group } = format;
   // A negative zero is made up for in the minimum.
   const zero = Math.max(0, format.zero);
   let kind: ActivationKind = "planes";
   if (form === "plain") kind = "words";
-  else if (quants === "signed") kind = "offset";
+  else if (isSigned(format)) kind = "offset";
   return { kind, group, zero };
 }
 
@@ -105,9 +105,7 @@ export function sumLocals(f: FunctionBuilder, panels: number, tokens: number): S
 
 export function sums(locals: SumLocals, options: SumsOptions): Sums {
   if (options.form === "plain") return plainSums(locals, options);
-  return options.format.quants === "signed"
-    ? signedSums(locals, options)
-    : planeSums(locals, options);
+  return isSigned(options.format) ? signedSums(locals, options) : planeSums(locals, options);
 }
 
 const ZERO = splatI32(0);
@@ -151,8 +149,7 @@ interface Accumulation {
  * at most 128 times the largest weight, and each sum of 16 bits has two.
  */
 function accumulator(form: ProductForm, format: IntegerFormat) {
-  const largest = { nibble: 15, byte: 63, signed: 127 }[format.quants];
-  const most = Math.floor(32767 / (2 * 128 * largest));
+  const most = Math.floor(32767 / (2 * 128 * largestWeight(format)));
   // Whole groups: what is left in 16 bits at the end of one would be lost.
   const steps = Math.min(format.group / 4, 2 ** Math.floor(Math.log2(Math.max(1, most))));
   return ({ sum, part, index }: Accumulation, a: Code, b: Code): Code => {

@@ -104,6 +104,7 @@ function normalized(
       ? halves(get(out), columns, [columnBytes(format), PANELS])
       : splatF32(1);
   }
+  if (format.scales === "exponent") return splatF32(1);
   const vectors = PANELS * (format.minima ? 2 : 1);
   const scales = scalesOf(module, format, { strip: out, columns });
   const before = format.scales === "half" ? 0 : SUPER_SPANS * scalesBytes(format);
@@ -267,6 +268,10 @@ function packIntegers(
   ): Code => {
     const panel = Math.floor(i / PANEL_ROWS), r = i % PANEL_ROWS;
     const scale = span + scaleAt(format, panel), minimum = span + minimumAt(format, panel);
+    if (format.scales === "exponent") {
+      const exponent = load("i32.load8_u", get(row), source.scaleAt);
+      return store("i32.store8", get(scalesAt), scale + r, exponent);
+    }
     if (format.scales === "half") {
       return [
         ...copyHalf(scale + 2 * r, row, source.scaleAt),

@@ -54,7 +54,7 @@ export function unpackStripRow(
   const panelBytes = spans * quantBytes(format);
   const superblock = SUPER_SPANS * scalesBytes(format) + superBytes(format);
   for (let span = 0; span < spans; span++) {
-    const before = scales === "half" ? 0 : Math.floor(span / SUPER_SPANS) * superBytes(format);
+    const before = scales !== "byte" ? 0 : Math.floor(span / SUPER_SPANS) * superBytes(format);
     const scalesOf = strip + PANELS * panelBytes;
     const at = scalesOf + span * scalesBytes(format) + before;
     const common = scalesOf + (Math.floor(span / SUPER_SPANS) + 1) * superblock -
@@ -62,7 +62,8 @@ export function unpackStripRow(
     for (let g = 0; g < SPAN_COLUMNS / group; g++) {
       const scaleOf = at + scaleAt(format, panel), minimumOf = at + minimumAt(format, panel);
       let scale: number, minimum = 0;
-      if (scales === "half") {
+      if (scales === "exponent") scale = 2 ** (memory.getUint8(scaleOf + r) - 128);
+      else if (scales === "half") {
         scale = half(scaleOf + 2 * r);
         if (minima) minimum = half(minimumOf + 2 * r);
       } else {
@@ -83,13 +84,14 @@ export function unpackStripRow(
 /** Quant `column` of a span whose first vector has the row's lane at `at`. */
 function quantAt(
   memory: DataView,
-  { quants }: IntegerFormat,
+  { quants, values }: IntegerFormat,
   { at, column }: { readonly at: number; readonly column: number },
 ): number {
   const within = column % 4;
   if (quants === "nibble") {
     const byte = memory.getUint8(at + 16 * (column >> 3) + within);
-    return column % 8 < 4 ? byte & 15 : byte >> 4;
+    const nibble = column % 8 < 4 ? byte & 15 : byte >> 4;
+    return values?.[nibble] ?? nibble;
   }
   const place = at + 16 * (column >> 2) + within;
   return quants === "signed" ? memory.getInt8(place) : memory.getUint8(place);

@@ -298,12 +298,18 @@ export const FAULTS: readonly Fault[] = [
     says: /tensor 'x' has type Q4_2, which GGUF no longer has; get the model in one of F32/,
     unsupported: true,
   },
-  {
-    name: "tensor type that is not read",
-    bytes: typed(20),
-    says: /tensor 'x' has type IQ4_NL; get the model in one of F32, F16/,
+  ...([
+    ["IQ2_XXS", 16],
+    ["IQ3_S", 21],
+    ["IQ1_M", 29],
+    ["TQ1_0", 34],
+    ["NVFP4", 40],
+  ] as const).map(([type, id]) => ({
+    name: `tensor type that is not read, ${type}`,
+    bytes: typed(id),
+    says: new RegExp(`tensor 'x' has type ${type}; get the model in one of F32, F16`),
     unsupported: true,
-  },
+  } as const)),
   {
     name: "row that is not whole groups",
     bytes: sized([33n, 32n], 2),

@@ -127,12 +127,13 @@ for (const [name, [bytes, says]] of Object.entries(FAULTS)) {
 }
 
 Deno.test("openSafetensors() names a type that it does not read", () => {
-  const error = refusalOf(single(entry("F8_E4M3", [4], [0, 4]), 4));
-  assert.ok(error instanceof UnsupportedError);
-  assert.match(
-    error.message,
-    /tensor 'x' has dtype F8_E4M3; get the model in one of F32, F16, BF16/,
-  );
+  for (const [dtype, quantization] of [["F8_E4M3", "FP8"], ["U8", "MXFP4, NVFP4 and b\\w+"]]) {
+    const error = refusalOf(single(entry(dtype!, [4], [0, 4]), 4));
+    assert.ok(error instanceof UnsupportedError);
+    const says = `tensor 'x' has dtype ${dtype}, as files quantized by ${quantization} have; ` +
+      `get the model in one of F32, F16, BF16`;
+    assert.match(error.message, new RegExp(says));
+  }
 });
 
 Deno.test("openSafetensors() refuses every file that is cut short", () => {

@@ -144,7 +144,12 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
   "another activation": [{ hidden_act: "gelu" }, /hidden_act 'gelu'/, UnsupportedError],
   "packed weights": [
     { quantization_config: { quant_method: "gptq" } },
-    /'quantization_config\.quant_method'/,
+    /weights quantized by GPTQ, which 'quantization_config\.quant_method' says; get/,
+    UnsupportedError,
+  ],
+  "weights of another method": [
+    { quantization_config: { quant_method: "fp8" } },
+    /weights quantized by FP8, which/,
     UnsupportedError,
   ],
   "another RoPE scaling": [

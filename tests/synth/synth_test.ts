@@ -7,7 +7,7 @@ import {
   syntheticModelNames,
 } from "../../engine/synthetic/models.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
-import { bytesOf, checkDirectory, checkRuns } from "./synthetic_models.ts";
+import { bytesOf, checkDirectory, checkMlx, checkRuns } from "./synthetic_models.ts";
 
 const TINY = syntheticModelNames().filter((name) => name.startsWith("tiny-"));
 
@@ -20,6 +20,12 @@ for (const name of TINY) {
     await checkDirectory(name, "BF16");
   });
 }
+
+Deno.test("synthetic models in MLX's formats run, and know some tokens from others", async () => {
+  for (const name of ["tiny-llama", "tiny-qwen3moe", "tiny-phi3"]) {
+    for (const format of ["MLX4", "MLX8"] as const) await checkMlx(name, format);
+  }
+});
 
 Deno.test("synthetic models of equal seeds are equal, of others not", () => {
   const one = bytesOf("tiny-llama", "Q4_0");

@@ -4,7 +4,11 @@ import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
-import { type DirectoryFormat, syntheticDirectory } from "../../engine/synthetic/directory.ts";
+import {
+  type DirectoryFormat,
+  type MlxFormat,
+  syntheticDirectory,
+} from "../../engine/synthetic/directory.ts";
 import { type SyntheticFormat, syntheticModel } from "../../engine/synthetic/models.ts";
 import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
 import { preTokenizer } from "../../engine/text/pre_tokenizers.ts";
@@ -22,7 +26,18 @@ export function bytesOf(name: string, format: SyntheticFormat, seed = 1): Uint8A
 
 /** Runs the model, which must know some tokens from others. */
 export async function checkRuns(name: string, format: SyntheticFormat): Promise<void> {
-  const { runner, ids } = withFile("m.gguf", bytesOf(name, format), opened);
+  await assertKnows(withFile("m.gguf", bytesOf(name, format), opened), format);
+}
+
+/** The same of a directory in one of MLX's formats. */
+export async function checkMlx(name: string, format: MlxFormat): Promise<void> {
+  await assertKnows(withFiles(directoryOf(name, format), opened), format);
+}
+
+async function assertKnows(
+  { runner, ids }: ReturnType<typeof opened>,
+  format: string,
+): Promise<void> {
   const logits = await logitsOf(runner, ids);
   for (const row of logits) {
     const probabilities = logSoftmax(row).map(Math.exp);
@@ -34,12 +49,9 @@ export async function checkRuns(name: string, format: SyntheticFormat): Promise<
 
 /** The model in safetensors must have the logits that it has in GGUF. */
 export async function checkDirectory(name: string, format: DirectoryFormat): Promise<void> {
-  const rule = (pre: string) => preTokenizer(pre)!.config;
-  const { texts, tensors } = syntheticDirectory(name, { format, seed: 1, preTokenizer: rule });
-  const files = { ...texts, "model.safetensors": safetensorsBytes(tensors) };
   const [gguf, safetensors] = [
     withFile("m.gguf", bytesOf(name, format), opened),
-    withFiles(files, opened),
+    withFiles(directoryOf(name, format), opened),
   ];
   assert.deepEqual(safetensors.ids, gguf.ids);
   assertAllClose(
@@ -47,6 +59,15 @@ export async function checkDirectory(name: string, format: DirectoryFormat): Pro
     (await logitsOf(gguf.runner, gguf.ids)).at(-1)!,
     { absolute: 1e-4 },
   );
+}
+
+function directoryOf(
+  name: string,
+  format: DirectoryFormat | MlxFormat,
+): Record<string, Uint8Array | string> {
+  const rule = (pre: string) => preTokenizer(pre)!.config;
+  const { texts, tensors } = syntheticDirectory(name, { format, seed: 1, preTokenizer: rule });
+  return { ...texts, "model.safetensors": safetensorsBytes(tensors) };
 }
 
 /** A model at this path: how it answers, and its tokens of a text. */
