@@ -204,3 +204,48 @@ Deno.test("fused matrices are read as their parts", () => {
     file.close();
   });
 });
+
+/** A file of safetensors with `prefix` before the name of every tensor. */
+function prefixed(file: Uint8Array, prefix: string): Uint8Array {
+  const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
+  const header: Record<string, unknown> = JSON.parse(
+    new TextDecoder().decode(file.subarray(8, 8 + length)),
+  );
+  const renamed = Object.fromEntries(
+    Object.entries(header).map(([name, entry]) => [
+      name === "__metadata__" ? name : prefix + name,
+      entry,
+    ]),
+  );
+  const text = new TextEncoder().encode(JSON.stringify(renamed));
+  const out = new Uint8Array(8 + text.length + file.length - 8 - length);
+  new DataView(out.buffer).setBigUint64(0, BigInt(text.length), true);
+  out.set(text, 8);
+  out.set(file.subarray(8 + length), 8 + text.length);
+  return out;
+}
+
+Deno.test("readModel() reads Ministral 3 as it comes with a vision tower", () => {
+  const plain = tinySafetensors("mistral3", "BF16");
+  const { model_type, ...text } = JSON.parse(String(plain["config.json"]));
+  const wrapped = {
+    ...plain,
+    "config.json": JSON.stringify({
+      model_type: "mistral3",
+      text_config: { model_type, ...text },
+      tie_word_embeddings: text.tie_word_embeddings,
+    }),
+    "model.safetensors": prefixed(plain["model.safetensors"] as Uint8Array, "language_model."),
+  };
+  const [expected, actual] = [plain, wrapped].map((files) =>
+    withFiles(files, (directory) => {
+      const file = openModelFile(directory);
+      try {
+        return readModel(file).config;
+      } finally {
+        file.close();
+      }
+    })
+  );
+  assert.deepEqual({ ...actual, name: "" }, { ...expected, name: "" });
+});

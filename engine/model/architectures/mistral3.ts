@@ -13,6 +13,8 @@ import { hfWindows, LAYER_KINDS } from "./windows.ts";
 export const mistral3: Architecture = {
   gguf: "mistral3",
   modelType: "ministral3",
+  // With a vision tower; its text model may be one of Mistral's older ones.
+  otherModelTypes: ["mistral3"],
   ggufRopeLayout: "interleaved",
   attentionBias: "optional",
   headDim: 128,
