@@ -247,7 +247,10 @@ export class HubClient {
 
   /** What others say, fit for an error: short, printable, and without the token. */
   #shown(words: unknown): string {
-    const text = words instanceof Error ? messages(words) : String(words);
+    const text = words instanceof Error
+      // The address is long, and known.
+      ? messages(words).replace(/^.*client error \(\w+\): /, "")
+      : String(words);
     const { token } = this.#access;
     const safe = token === undefined ? text : text.replaceAll(token, "HF_TOKEN");
     return printable(safe.slice(0, 200));

@@ -283,6 +283,28 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "where npm cannot make its cache it gets another; where it cannot write, that is said",
+  ...posix,
+  fn: async () => {
+    const sandbox = makeSandbox();
+    symlink(which("id")!, join(sandbox.bin, "id"));
+    const found = (script: string) => program(sandbox, "npx", script);
+    found(`echo "the cache is $npm_config_cache" >&2; exit 1`);
+    const file = join(sandbox.folder, "a file");
+    Deno.writeTextFileSync(file, "");
+    const TMPDIR = sandbox.folder;
+    const homeless = await launch(sandbox, ["list"], { env: { HOME: file, TMPDIR } });
+    assert.match(homeless.stderr, /\nthe cache is \/.*\/tvllm-npm-\d+\nerror: .*check the network/);
+    const given = { HOME: file, npm_config_cache: join(sandbox.folder, "given") };
+    assert.match((await launch(sandbox, ["list"], { env: given })).stderr, /cache is .*\/given\n/);
+    found("echo npm error code EROFS >&2; exit 1");
+    const { stderr } = await launch(sandbox, ["list"]);
+    assert.match(stderr, /\nerror: Cannot get deno@[\d.]+ from npm: let npm write its cache .*\n$/);
+    assert.doesNotMatch(stderr, /network/);
+  },
+});
+
 for (const runtime of ["deno", "node"] as const) {
   // What Node.js has of its interface Deno has too, so that the launcher is tested without Node.js.
   const onRuntime = {
