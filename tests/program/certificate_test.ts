@@ -4,10 +4,9 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { BadHub, content } from "../hub/bad_hub.ts";
-import { ROOT, run, which } from "./run_tvllm.ts";
+import { lacks, ROOT, run, which } from "./run_tvllm.ts";
 
-const MISSING = ["openssl", "tar"].find((program) => which(program) === undefined);
-if (MISSING) console.error(`skipping the proxy's certificate: ${MISSING} is not installed`);
+const ignore = lacks("the proxy's certificate", "openssl", "tar");
 
 /** A certificate authority, and what it says of the registry. */
 async function makeCertificates(folder: string) {
@@ -109,7 +108,7 @@ function makeProject(folder: string): string {
 
 Deno.test({
   name: "a first run downloads packages behind a proxy with its own certificate authority",
-  ignore: MISSING !== undefined,
+  ignore,
   fn: async () => {
     const folder = Deno.makeTempDirSync();
     await using registry = serveRegistry(folder, await makeCertificates(folder));
@@ -143,7 +142,7 @@ Deno.test({
 
 Deno.test({
   name: "pull trusts the system's certificates behind such a proxy, and else says what to set",
-  ignore: MISSING !== undefined,
+  ignore,
   fn: async () => {
     const folder = Deno.makeTempDirSync();
     const certificates = await makeCertificates(folder);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
-import { exists, ROOT, run, symlink, which } from "./run_tvllm.ts";
+import { exists, lacks, ROOT, run, symlink, which } from "./run_tvllm.ts";
 
 /** Prints its arguments, its input and what it may do, in place of tvllm. */
 const FAKE_MAIN = `
@@ -138,7 +138,7 @@ for (const shell of [["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"]]) 
   const name = shell.join(" ");
   Deno.test({
     name: `the launcher under ${name} passes arguments and input on as they are`,
-    ignore: which(shell[0]!) === undefined,
+    ignore: lacks(`the launcher under ${name}`, shell[0]!),
     fn: async () => {
       const sandbox = makeSandbox();
       symlink(Deno.execPath(), join(sandbox.bin, "deno"));
@@ -308,7 +308,7 @@ Deno.test({
 for (const runtime of ["deno", "node"] as const) {
   // What Node.js has of its interface Deno has too, so that the launcher is tested without Node.js.
   const onRuntime = {
-    ignore: posix.ignore || (runtime === "node" && which("node") === undefined),
+    ignore: posix.ignore || (runtime === "node" && lacks("the launcher for Node.js", "node")),
   };
 
   Deno.test({
