@@ -17,6 +17,7 @@ find_deno() {
     exit 1
   fi
   echo "Getting $deno_npm from npm, once" >&2
+  give_npm_a_cache
   # npx must neither eat the prompt on standard input nor obey an .npmrc of the current directory.
   answer=$(
     cd "$root" && npm_config_update_notifier=false npm_config_loglevel=error \
@@ -24,13 +25,26 @@ find_deno() {
   ) && DENO=$(printf '%s\n' "$answer" | tail -n 1) || DENO=''
   if [ ! -x "$DENO" ]; then
     printf '%s\n' "$answer" >&2
-    echo "error: Cannot get $deno_npm from npm: check the network, or install Deno 2.9 or newer (https://deno.com)" >&2
+    case $answer in
+      *EACCES* | *EROFS* | *EPERM* | *ENOSPC*) way="let npm write its cache (npm_config_cache names another directory)" ;;
+      *) way="check the network" ;;
+    esac
+    echo "error: Cannot get $deno_npm from npm: $way, or install Deno 2.9 or newer (https://deno.com)" >&2
     exit 1
   fi
   # A link that other runs may be making too: made aside, then moved into place.
   if [ -n "$remembered" ] && mkdir -p "$tvllm_cache" 2>/dev/null; then
     { ln -s "$DENO" "$remembered.$$" && mv -f "$remembered.$$" "$remembered"; } 2>/dev/null || :
   fi
+}
+
+# npm waits for ever where it cannot make its cache, as in a home that is none (HOME=/proc).
+give_npm_a_cache() {
+  npm_cache=${npm_config_cache:-${HOME:+$HOME/.npm}}
+  [ -n "$npm_cache" ] || return 0
+  ! { mkdir -p "$npm_cache" 2>/dev/null && [ -w "$npm_cache" ]; } || return 0
+  npm_cache=${TMPDIR:-/tmp}/tvllm-npm-$(id -u 2>/dev/null || :)
+  ! make_private "$npm_cache" || export npm_config_cache="$npm_cache"
 }
 
 deno_is_new_enough() {

@@ -124,7 +124,7 @@ function removeUnfinished(directory: string): void {
   }
 }
 
-const WAY_OUT = "make it writable, or name another directory by TVLLM_CACHE";
+const WAY_OUT = "name another directory by TVLLM_CACHE";
 
 /** The lock on making the file at `path`; its end releases it. */
 async function lock(path: string, onWait: () => void): Promise<Disposable> {

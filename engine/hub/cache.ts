@@ -125,6 +125,8 @@ export class HubCache {
       const message = cause instanceof Error ? cause.message : String(cause);
       const why = /os error (28|27)\b|No space|File too large/.test(message)
         ? "the disk is full; free some space and run it again, which goes on from here"
+        : /os error 30\b|[Rr]ead-only/.test(message)
+        ? "its file system is read-only; make it writable"
         : `${printable(message)}; make it writable`;
       throw new ModelNotFoundError(
         `Cannot write to the cache ${printable(this.directory)}: ${why}, or name another ` +

@@ -152,6 +152,13 @@ export class HubClient {
           { cause: error },
         );
       }
+      if (error instanceof TypeError && UNTRUSTED.test(messages(error))) {
+        throw new ModelNotFoundError(
+          `Cannot download ${what}: the certificate comes from an authority that is not trusted, as ` +
+            "a proxy's may; set DENO_TLS_CA_STORE=mozilla,system, or DENO_CERT to its file",
+          { cause: error },
+        );
+      }
       if (isNetworkError(error)) {
         throw new TransientError(`the connection failed (${this.#shown(error)})`, undefined, {
           cause: error,
@@ -240,7 +247,10 @@ export class HubClient {
 
   /** What others say, fit for an error: short, printable, and without the token. */
   #shown(words: unknown): string {
-    const text = words instanceof Error ? words.message : String(words);
+    const text = words instanceof Error
+      // The address is long, and known.
+      ? messages(words).replace(/^.*client error \(\w+\): /, "")
+      : String(words);
     const { token } = this.#access;
     const safe = token === undefined ? text : text.replaceAll(token, "HF_TOKEN");
     return printable(safe.slice(0, 200));
@@ -296,6 +306,15 @@ function waitOf(retryAfter: string | null): number | undefined {
     : Date.parse(retryAfter) - Date.now();
   return Number.isFinite(wait) ? Math.max(wait, 0) : undefined;
 }
+
+/** The messages of an error and of its causes: fetch() tells by them alone what failed. */
+function messages(error: unknown): string {
+  if (!(error instanceof Error)) return "";
+  return [error.message, messages(error.cause)].filter((message) => message !== "").join(": ");
+}
+
+/** What fetch() says of a certificate whose issuer it does not know. */
+const UNTRUSTED = /invalid peer certificate: UnknownIssuer/;
 
 /** fetch() and a body that is cut fail with a TypeError, or with an error of the system. */
 function isNetworkError(error: unknown): boolean {

@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { checkoutCommit } from "../../cli/commit.ts";
 import { takeLaunch } from "../../cli/host.ts";
-import { ROOT, run, which } from "./run_tvllm.ts";
+import { lacks, ROOT, run, which } from "./run_tvllm.ts";
 
 const posix = { ignore: Deno.build.os === "windows" };
-const hasGit = which("git") !== undefined;
+const hasGit = !lacks("what git says of a checkout", "git");
 
 /** What a launcher's description has. */
 const read = (description: string) => takeLaunch([`--launched=${description}`]).launch;

@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { ROOT, run, which } from "./run_tvllm.ts";
+import { BadHub, content } from "../hub/bad_hub.ts";
+import { lacks, ROOT, run, which } from "./run_tvllm.ts";
 
-const MISSING = ["openssl", "tar"].find((program) => which(program) === undefined);
-if (MISSING) console.error(`skipping the proxy's certificate: ${MISSING} is not installed`);
+const ignore = lacks("the proxy's certificate", "openssl", "tar");
 
 /** A certificate authority, and what it says of the registry. */
 async function makeCertificates(folder: string) {
@@ -45,6 +45,14 @@ function serveRegistry(folder: string, certificates: { cert: string; key: string
   return Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...certificates },
     ({ url }) => url.endsWith(".tgz") ? new Response(tarball) : Response.json(about),
+  );
+}
+
+/** A hub behind TLS. */
+function serveHub(endpoint: string, certificates: { cert: string; key: string }) {
+  return Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...certificates },
+    ({ url, headers }) => fetch(`${endpoint}${new URL(url).pathname}`, { headers }),
   );
 }
 
@@ -100,7 +108,7 @@ function makeProject(folder: string): string {
 
 Deno.test({
   name: "a first run downloads packages behind a proxy with its own certificate authority",
-  ignore: MISSING !== undefined,
+  ignore,
   fn: async () => {
     const folder = Deno.makeTempDirSync();
     await using registry = serveRegistry(folder, await makeCertificates(folder));
@@ -129,5 +137,40 @@ Deno.test({
     const { stderr, code } = await first(launchers[0]!, { DENO_TLS_CA_STORE: "mozilla" });
     assert.equal(code, 1);
     assert.match(stderr, /UnknownIssuer/);
+  },
+});
+
+Deno.test({
+  name: "pull trusts the system's certificates behind such a proxy, and else says what to set",
+  ignore,
+  fn: async () => {
+    const folder = Deno.makeTempDirSync();
+    const certificates = await makeCertificates(folder);
+    await using hub = new BadHub({ "model.gguf": content(1000) });
+    await using front = serveHub(hub.endpoint, certificates);
+    await using proxy = serveProxy(front.addr.port);
+    const pull = (launcher: readonly [string, string], more: Record<string, string> = {}) =>
+      run(launcher[0], [launcher[1], "pull", "hf:org/repo"], {
+        env: {
+          HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
+          HF_ENDPOINT: "https://registry.test",
+          TVLLM_CACHE: Deno.makeTempDirSync(),
+          SSL_CERT_FILE: join(folder, "ca.pem"),
+          ...more,
+        },
+      });
+    const launchers = [["sh", join(ROOT, "tvllm")]] as [string, string][];
+    if (which("node") !== undefined) launchers.push(["node", join(ROOT, "cli/launcher.mjs")]);
+    for (const launcher of launchers) {
+      const { stdout, stderr, code } = await pull(launcher);
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /model\.gguf\n$/);
+    }
+    const { stderr, code } = await pull(launchers[0]!, { DENO_TLS_CA_STORE: "mozilla" });
+    assert.equal(code, 3);
+    assert.match(
+      stderr,
+      /^error: Cannot download .*: the certificate comes from .*; set DENO_TLS_CA_STORE=mozilla,system, or DENO_CERT to its file\n$/,
+    );
   },
 });

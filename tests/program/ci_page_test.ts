@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { exists, ROOT, run, symlink, which } from "./run_tvllm.ts";
+import { exists, lacks, ROOT, run, symlink } from "./run_tvllm.ts";
 
 Deno.test({
   name: "the workflow of docs/ci.md measures both versions, and compares them",
-  ignore: which("bash") === undefined,
+  ignore: lacks("the workflow of docs/ci.md", "bash"),
   fn: async () => {
     const page = Deno.readTextFileSync(join(ROOT, "docs/ci.md"));
     const { jobs } = parse(/```yaml\n(.*?)```/s.exec(page)![1]!);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
-import { exists, ROOT, run, runTvllm, symlink, which } from "./run_tvllm.ts";
+import { PseudoTerminal } from "./pseudo_terminal.ts";
+import { exists, lacks, ROOT, run, runTvllm, symlink } from "./run_tvllm.ts";
 
 /** What the scripts get for a line of these words, less the summaries. */
 async function complete(...words: string[]): Promise<string[]> {
@@ -85,9 +85,17 @@ function makeFolder(): string {
 
 const BASH_COMPLETION = "/usr/share/bash-completion/bash_completion";
 
+function lacksBashCompletion(): boolean {
+  if (exists(BASH_COMPLETION)) return false;
+  console.error(
+    "skipping bash's completions: no bash-completion (Debian: apt-get install bash-completion)",
+  );
+  return true;
+}
+
 Deno.test({
   name: "bash completes from the script, on a terminal",
-  ignore: which("bash") === undefined || !exists(BASH_COMPLETION) || NO_TERMINAL !== undefined,
+  ignore: lacks("bash's completions", "bash", "tmux") || lacksBashCompletion(),
   fn: async () => {
     const folder = makeFolder();
     await using terminal = await PseudoTerminal.open("bash --norc --noprofile -i", {
@@ -124,7 +132,7 @@ Deno.test({
 
 Deno.test({
   name: "zsh completes from the script",
-  ignore: which("zsh") === undefined,
+  ignore: lacks("zsh's completions", "zsh"),
   fn: async () => {
     const folder = makeFolder();
     // zpty gives the shell a terminal; a Tab makes it complete, ^D ends it.
@@ -154,7 +162,7 @@ Deno.test({
 
 Deno.test({
   name: "fish completes from the script",
-  ignore: which("fish") === undefined,
+  ignore: lacks("fish's completions", "fish"),
   fn: async () => {
     const folder = makeFolder();
     const script = `
@@ -178,6 +186,29 @@ Deno.test({
       "--json",
       "synth:tiny-llama:Q4_0",
       "some-model.gguf",
+    ]);
+  },
+});
+
+Deno.test({
+  name: "PowerShell completes from the script",
+  ignore: lacks("PowerShell's completions", "pwsh"),
+  fn: async () => {
+    const folder = makeFolder();
+    const script = `
+      $env:PATH = "$env:FOLDER:$env:PATH"
+      tvllm completions powershell | Out-String | Invoke-Expression
+      tvllm completions powershell | Out-String | Invoke-Expression
+      foreach ($line in 'tvllm tok', 'tvllm inspect --js', 'tvllm rm synth:t') {
+        (TabExpansion2 -inputScript $line -cursorColumn $line.Length).CompletionMatches.CompletionText
+      }`;
+    const env = { FOLDER: folder, TVLLM_CACHE: await cacheWithModel() };
+    const { stdout, stderr } = await run("pwsh", ["-NoProfile", "-Command", script], { env });
+    assert.equal(stderr, "");
+    assert.deepEqual(stdout.trimEnd().split("\n").map((text) => text.trim()), [
+      "tokenize",
+      "--json",
+      "synth:tiny-llama:Q4_0",
     ]);
   },
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
-import { exists, ROOT, run, symlink, which } from "./run_tvllm.ts";
+import { exists, lacks, ROOT, run, symlink, which } from "./run_tvllm.ts";
 
 /** Prints its arguments, its input and what it may do, in place of tvllm. */
 const FAKE_MAIN = `
@@ -22,18 +22,8 @@ console.log(JSON.stringify({ args: Deno.args, granted, env, stdin }));
 
 /** What the launchers consist of. */
 const FILES = [
-  "tvllm",
-  "package.json",
-  ...[
-    "describe_host.sh",
-    "find_deno.sh",
-    "launch.sh",
-    "launcher.mjs",
-    "permissions.mjs",
-    "permissions.txt",
-  ].map((
-    name,
-  ) => `cli/${name}`),
+  ...["tvllm", "package.json", "cli/describe_host.sh", "cli/find_deno.sh", "cli/launch.sh"],
+  ...["cli/launcher.mjs", "cli/permissions.mjs", "cli/permissions.txt"],
 ];
 
 /** A project of the launchers and FAKE_MAIN, and places for programs and caches beside it. */
@@ -138,7 +128,7 @@ for (const shell of [["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"]]) 
   const name = shell.join(" ");
   Deno.test({
     name: `the launcher under ${name} passes arguments and input on as they are`,
-    ignore: which(shell[0]!) === undefined,
+    ignore: lacks(`the launcher under ${name}`, shell[0]!),
     fn: async () => {
       const sandbox = makeSandbox();
       symlink(Deno.execPath(), join(sandbox.bin, "deno"));
@@ -201,7 +191,9 @@ for (
       const { stdout } = await launch(sandbox, args, { env });
       const seen = JSON.parse(stdout);
       assert.deepEqual(seen.granted.sort(), [...more, "read"].sort());
-      assert.deepEqual(seen.env, ["TVLLM_MODEL", "TERM", "DENO_WEBGPU_BACKEND"]);
+      // The hub's login may be saved in the home directory.
+      const home = seen.granted.includes("net") ? ["HOME"] : [];
+      assert.deepEqual(seen.env, ["TVLLM_MODEL", "TERM", "DENO_WEBGPU_BACKEND", ...home]);
     },
   });
 }
@@ -283,10 +275,28 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "where npm cannot make its cache it gets another; where it cannot write, that is said",
+  ...posix,
+  fn: async () => {
+    const sandbox = makeSandbox();
+    symlink(which("id")!, join(sandbox.bin, "id"));
+    program(sandbox, "npx", `echo "the cache is $npm_config_cache" >&2; exit 1`);
+    const env = { HOME: join(sandbox.launcher, "no home"), TMPDIR: sandbox.folder };
+    const homeless = await launch(sandbox, ["list"], { env });
+    assert.match(homeless.stderr, /\nthe cache is \/.*\/tvllm-npm-\d+\nerror: .*the network/);
+    const given = { ...env, npm_config_cache: join(sandbox.folder, "given") };
+    assert.match((await launch(sandbox, ["list"], { env: given })).stderr, /cache is .*\/given\n/);
+    program(sandbox, "npx", "echo npm error code EROFS >&2; exit 1");
+    const { stderr } = await launch(sandbox, ["list"]);
+    assert.match(stderr, /\nerror: Cannot get deno@[\d.]+ from npm: let npm write its cache .*\n$/);
+  },
+});
+
 for (const runtime of ["deno", "node"] as const) {
   // What Node.js has of its interface Deno has too, so that the launcher is tested without Node.js.
   const onRuntime = {
-    ignore: posix.ignore || (runtime === "node" && which("node") === undefined),
+    ignore: posix.ignore || (runtime === "node" && lacks("the launcher for Node.js", "node")),
   };
 
   Deno.test({

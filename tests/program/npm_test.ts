@@ -6,9 +6,9 @@ import denoJson from "../../deno.json" with { type: "json" };
 import packageJson from "../../package.json" with { type: "json" };
 import denoLock from "../../release/deno.lock" with { type: "text" };
 import { libraryModules } from "../../release/npm.ts";
-import { exists, ROOT, run, type RunResult, symlink, which } from "./run_tvllm.ts";
+import { exists, lacks, ROOT, run, type RunResult, symlink, which } from "./run_tvllm.ts";
 
-const hasNpm = ["node", "npm", "npx"].every((program) => which(program) !== undefined);
+const hasNpm = !lacks("the npm package", "node", "npm", "npx");
 const withNpm = { ignore: !hasNpm || Deno.build.os === "windows" };
 
 /** Node.js and npm, sh and what npm starts; no Deno. */

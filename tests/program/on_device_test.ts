@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { baseEnv, ROOT, which } from "./run_tvllm.ts";
+import { baseEnv, lacks, ROOT } from "./run_tvllm.ts";
 
 async function onDevice(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const { code, stdout, stderr } = await new Deno.Command("sh", {
@@ -14,7 +14,7 @@ async function onDevice(args: readonly string[], env: Readonly<Record<string, st
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-const ignore = Deno.build.os !== "linux" || which("timeout") === undefined;
+const ignore = Deno.build.os !== "linux" || lacks("on_device.sh", "timeout");
 
 Deno.test({
   name: "on_device.sh refuses what it does not know",

@@ -6,7 +6,8 @@ import { compare } from "../../bench/report/comparison/comparison.ts";
 import { comparisonsPage, reportsPage } from "../../bench/report/html/mod.ts";
 import type { Report } from "../../bench/report/report.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
-import { BrowserPage, CHROMIUM, temporaryFile } from "./browser.ts";
+import { BrowserPage, temporaryFile } from "./browser.ts";
+import { lacks } from "./run_tvllm.ts";
 
 function golden(suite: string): Report {
   const path = new URL(`../../fixtures/goldens/bench/${suite}.json`, import.meta.url);
@@ -76,7 +77,7 @@ for (
 ) {
   Deno.test({
     name: `the page of ${name} in a browser`,
-    ignore: CHROMIUM === undefined,
+    ignore: lacks("the report in a browser", "chromium"),
     fn: async (t) => {
       await using page = await BrowserPage.open(temporaryFile("page.html", html));
       await t.step("asks for nothing, and nothing is wrong", () => {

@@ -6,7 +6,7 @@ import { baseEnv, LAUNCHER, ROOT, until, which } from "./run_tvllm.ts";
 
 /** Why tests of the terminal are skipped; undefined where they can run. */
 export const NO_TERMINAL = which("tmux") === undefined
-  ? "tmux is not installed; .ci/run installs it"
+  ? "tmux not found (Debian: apt-get install tmux)"
   : undefined;
 
 /** One window of 80 by 40 with a shell script in it, on a tmux server of its own. */

@@ -34,6 +34,30 @@ export function which(program: string): string | undefined {
   return Deno.env.get("PATH")?.split(":").map((directory) => join(directory, program)).find(exists);
 }
 
+/** Debian's package of a program, where it has another name. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  node: "nodejs",
+  npx: "npm",
+  timeout: "coreutils",
+};
+
+/**
+ * For `ignore`: whether one of these programs is missing. Then stderr is told what is skipped, and what
+ * to install.
+ */
+export function lacks(what: string, ...programs: string[]): boolean {
+  const missing = programs.filter((program) => which(program) === undefined);
+  if (missing.length === 0) return false;
+  const packages = [...new Set(missing.map((program) => PACKAGES[program] ?? program))];
+  console.error(
+    `skipping ${what}: ${missing.join(", ")} not found (` +
+      (missing.includes("pwsh")
+        ? "https://aka.ms/install-powershell)"
+        : `Debian: apt-get install ${packages.join(" ")})`),
+  );
+  return true;
+}
+
 /** Whether there is something at `path`. */
 export function exists(path: string): boolean {
   try {

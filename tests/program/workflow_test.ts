@@ -7,7 +7,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import packageJson from "../../package.json" with { type: "json" };
 import { TARGETS } from "../../release/denort.ts";
 import { DENO_VERSION } from "../../release/task.ts";
-import { exists, ROOT, run, which } from "./run_tvllm.ts";
+import { exists, lacks, ROOT, run, which } from "./run_tvllm.ts";
 
 interface Step {
   readonly name?: string;
@@ -70,7 +70,7 @@ Deno.test("the workflow names tasks that deno.json has", () => {
 
 Deno.test({
   name: "bash reads every script of the workflow",
-  ignore: which("bash") === undefined,
+  ignore: lacks("the scripts of the workflow", "bash"),
   fn: async () => {
     for (const script of scripts) {
       const { code, stderr } = await run("bash", ["-n"], { stdin: script });
