@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { ModelFormatError } from "../errors.ts";
+import { isObject } from "../files/json.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { TOKENIZER } from "../files/model_texts.ts";
 import { printable, quote } from "../files/quote.ts";
@@ -20,9 +21,16 @@ export function modelTokenizer(file: ModelFile): Tokenizer {
   return tokenizerFromJson(files, printable(join(file.directory, TOKENIZER)));
 }
 
-/** `eos_token_id`, a number or a list; generation_config.json's counts before config.json's. */
+/**
+ * `eos_token_id`, a number or a list; generation_config.json's counts before config.json's, which may
+ * have it where it describes the text model.
+ */
 function endIds(file: SafetensorsModel): readonly number[] {
-  const stated = file.generationConfig["eos_token_id"] ?? file.config["eos_token_id"] ?? [];
+  const { config, generationConfig } = file;
+  const text = config["text_config"];
+  const stated = [generationConfig, config, ...isObject(text) ? [text] : []]
+    .map((json) => json["eos_token_id"] ?? undefined)
+    .find((ids) => ids !== undefined) ?? [];
   const ids = Array.isArray(stated) ? stated : [stated];
   const invalid = ids.find((id) => !Number.isInteger(id));
   if (invalid !== undefined) {

@@ -14,6 +14,7 @@ import { readModel } from "../../engine/model/read_model.ts";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import type { ModelFile } from "../../engine/files/model_file.ts";
 import { ggufBytes, tinyModel, tinyParts } from "../../fixtures/tiny_models.ts";
+import { modelTokenizer } from "../../engine/text/model_tokenizer.ts";
 import { readTensors, tinyMlx } from "../../fixtures/tiny_mlx.ts";
 import {
   type ModelDirectory,
@@ -209,6 +210,20 @@ for (const [name, [files, prefix]] of Object.entries(PARTS)) {
     ]);
   });
 }
+
+Deno.test("modelTokenizer() finds the end tokens where the text part of a model is described", () => {
+  const files = asPart(tinySafetensors("qwen35", "BF16"), "model.language_model.");
+  const config = JSON.parse(String(files["config.json"]));
+  config.text_config.eos_token_id = [7, 9];
+  files["config.json"] = JSON.stringify(config);
+  delete files["generation_config.json"];
+  withFiles(files, (directory) => {
+    const file = openModelFile(directory);
+    const { eosIds } = modelTokenizer(file);
+    file.close();
+    assert.deepEqual([6, 7, 8, 9].filter((id) => eosIds.has(id)), [7, 9]);
+  });
+});
 
 Deno.test("readModel() leaves out the layers of a GGUF file that draft tokens", () => {
   const parts = tinyParts("qwen35", "F16");
