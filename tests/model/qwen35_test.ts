@@ -229,6 +229,10 @@ Deno.test("readModel() leaves out the layers of a GGUF file that draft tokens", 
   const parts = tinyParts("qwen35", "F16");
   parts.metadata.set("qwen35.block_count", uint(5));
   parts.metadata.set("qwen35.nextn_predict_layers", uint(1));
+  const recurrent = [1, 0, 1, 0, 0];
+  parts.metadata.set("qwen35.attention.recurrent_layers", {
+    ...{ type: "array", of: "int32", value: recurrent },
+  });
   const first = parts.tensors.find(({ name }) => name === "blk.3.attn_norm.weight")!;
   parts.tensors.push({ ...first, name: "blk.4.attn_norm.weight" });
   parts.tensors.push({ ...first, name: "blk.4.nextn.enorm.weight" });
@@ -259,12 +263,16 @@ Deno.test("configFromGguf() reads Qwen3.5's layers, and refuses what it does not
     configOf("qwen35", ({ metadata }) => metadata.set(`qwen35.${key}`, uint(value)));
   assert.throws(changed("ssm.time_step_rank", 3), /gated delta nets of 2 heads of 32 and 3 of 64/);
   assert.throws(changed("full_attention_interval", 5), /'qwen35\.full_attention_interval' is 5/);
-  assert.throws(
-    () =>
-      configOf("qwen35", ({ metadata }) => {
-        const value = [1, 0, 1, 0];
-        metadata.set("qwen35.attention.recurrent_layers", { type: "array", of: "int32", value });
-      }),
-    /recurrent_layers'; get a model whose layers alternate/,
-  );
+  const named = (value: number[]) =>
+    configOf("qwen35", ({ metadata }) => {
+      metadata.set("qwen35.attention.recurrent_layers", { type: "array", of: "int32", value });
+      metadata.delete("qwen35.full_attention_interval");
+    });
+  assert.deepEqual(named([1, 0, 1, 0]), config);
+  for (const other of [[1, 0, 0, 1], [1, 1, 1, 1], [1, 0]]) {
+    assert.throws(
+      () => named(other),
+      /recurrent_layers' does not repeat; get a model whose layers alternate/,
+    );
+  }
 });

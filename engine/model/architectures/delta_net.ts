@@ -58,11 +58,6 @@ export function deltaNetLayers(h: Hyperparameters, feedForward: FeedForwardSpec)
 
 /** Source of the keys: llama.cpp's qwen35.cpp, and set_gguf_parameters() of its conversion/qwen.py. */
 export function deltaNetFromGguf(metadata: MetadataReader): DeltaNet {
-  if (metadata.has("attention.recurrent_layers")) {
-    throw metadata.unsupported(
-      `key '${metadata.key("attention.recurrent_layers")}'; get a model whose layers alternate`,
-    );
-  }
   const keyHeads = metadata.integer("ssm.group_count", [1, MAX_HEADS]);
   const valueHeads = metadata.integer("ssm.time_step_rank", [1, MAX_HEADS]);
   const values = metadata.integer("ssm.inner_size", [1, MAX_WIDTH]);
@@ -74,7 +69,7 @@ export function deltaNetFromGguf(metadata: MetadataReader): DeltaNet {
     taps: metadata.integer("ssm.conv_kernel", [2, MAX_TAPS]),
     // The conversion deals the heads of the values out to those of the keys.
     tiled: true,
-    period: periodWithin(metadata, metadata.integer("block_count", [1, MAX_LAYERS])),
+    period: periodOfGguf(metadata),
   });
 }
 
@@ -92,14 +87,34 @@ export function deltaNetFromJson(json: MetadataReader): DeltaNet {
     valueDim: dim("linear_value_head_dim"),
     taps: json.integer("linear_conv_kernel_dim", [2, MAX_TAPS], 4),
     tiled: false,
-    period: json.has("layer_types")
-      ? periodOf(json, "linear_attention")
-      : periodWithin(json, json.integer("num_hidden_layers", [1, MAX_LAYERS])),
+    period: periodOfJson(json),
   });
 }
 
+function periodOfJson(json: MetadataReader): number {
+  const layers = json.integer("num_hidden_layers", [1, MAX_LAYERS]);
+  if (!json.has("layer_types")) return statedPeriod(json, layers);
+  const period = periodOf(json, "linear_attention");
+  if (period <= layers) return period;
+  throw json.unsupported("layer_types without attention; get a model with some");
+}
+
+/** Newer files name each layer's kind, those that draft tokens last. */
+function periodOfGguf(metadata: MetadataReader): number {
+  const layers = metadata.integer("block_count", [1, MAX_LAYERS]) -
+    metadata.integer("nextn_predict_layers", [0, MAX_LAYERS], 0);
+  const key = metadata.key("attention.recurrent_layers");
+  const stated = metadata.file.metadata.get(key);
+  if (stated === undefined) return statedPeriod(metadata, layers);
+  const recurrent = Array.isArray(stated) ? stated.slice(0, layers).map(Boolean) : [];
+  const period = recurrent.indexOf(false) + 1;
+  const regular = recurrent.every((own, i) => own === ((i + 1) % period !== 0));
+  if (recurrent.length === layers && period > 0 && regular) return period;
+  throw metadata.unsupported(`key '${key}' does not repeat; get a model whose layers alternate`);
+}
+
 /** Some layer has attention, whose cache is what a sequence's length is held by. */
-function periodWithin(metadata: MetadataReader, layers: number): number {
+function statedPeriod(metadata: MetadataReader, layers: number): number {
   return metadata.integer("full_attention_interval", [1, layers], Math.min(layers, PERIOD));
 }
 
