@@ -104,7 +104,7 @@ function periodOfGguf(metadata: MetadataReader): number {
   const layers = metadata.integer("block_count", [1, MAX_LAYERS]) -
     metadata.integer("nextn_predict_layers", [0, MAX_LAYERS], 0);
   const key = metadata.key("attention.recurrent_layers");
-  const stated = metadata.file.metadata.get(key);
+  const stated = metadata.value("attention.recurrent_layers");
   if (stated === undefined) return statedPeriod(metadata, layers);
   const recurrent = Array.isArray(stated) ? stated.slice(0, layers).map(Boolean) : [];
   const period = recurrent.indexOf(false) + 1;
