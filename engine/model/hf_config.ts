@@ -61,7 +61,7 @@ export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile
  * what is off or does not apply where they have not been looked up.
  */
 const HARMLESS =
-  /^(_name_or_path|model_type|architectures|auto_map|(bos|eos|pad|sep|cls|boi|eoi|image)_token_(id|index)|(torch_)?dtype|transformers(_version|\.js_config)|use_cache|cache_implementation|initializer_range|attention_dropout|hidden_(dropout|act)|resid_pdrop|pretraining_tp|max_window_layers|sliding_window|layer_types|quantization(_config)?|(output_)?router_\w+|output_(attentions|hidden_states)|return_dict|rope_theta|id2label|label2id|problem_type|task_specific_params|unsloth_\w+|chunk_size_feed_forward|finetuning_task|tokenizer_class|is_(encoder_)?decoder|mlp_only_layers|decoder_sparse_step)$/;
+  /^(_name_or_path|model_type|architectures|auto_map|(bos|eos|pad|sep|cls|boi|eoi|image)_token_(id|index)|(torch_)?dtype|transformers(_version|\.js_config)|use_cache|cache_implementation|initializer_range|attention_dropout|hidden_(dropout|act)|resid_pdrop|pretraining_tp|max_window_layers|sliding_window|layer_types|quantization(_config)?|(output_)?router_\w+|output_(attentions|hidden_states)|return_dict|rope_theta|id2label|label2id|problem_type|task_specific_params|unsloth_\w+|chunk_size_feed_forward|finetuning_task|tokenizer_class|is_(encoder_)?decoder|mlp_only_layers|decoder_sparse_step|full_attention_interval|mamba_ssm_dtype|mtp_\w+)$/;
 
 /** Source of the keys and of what a missing one stands for: transformers' configuration classes. */
 function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperparameters {

@@ -156,6 +156,10 @@ function asPart(files: ModelDirectory, prefix: string): ModelDirectory {
         ...config,
         model_type: `${config.model_type}_text`,
         tie_word_embeddings: undefined,
+        full_attention_interval: 2,
+        mamba_ssm_dtype: "float32",
+        mtp_num_hidden_layers: 1,
+        mtp_use_dedicated_embeddings: false,
       },
       vision_config: { depth: 2, hidden_size: 8 },
       ...(quantization && {
