@@ -49,6 +49,7 @@ export type {
 export type {
   Activation,
   AttentionSpec,
+  DeltaNetSpec,
   DenseSpec,
   ExpertsSpec,
   FeedForwardSpec,
