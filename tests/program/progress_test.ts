@@ -12,7 +12,7 @@ if (NO_TERMINAL) console.error(`skipping progress on a terminal: ${NO_TERMINAL}`
 /** Figures of time and what they decide made the same, those of cases kept. */
 function steady(line: string): string {
   return line
-    .replace(/ (?:[█░]+ +)?\d+%/, " BAR")
+    .replace(/ +(?:[█░]+ +)?\d+%/, " BAR")
     .replace(/case \d+ of/, "case N of")
     .replace(/, (\d+ min )?\d+ s(, .* left)?:.*/, ", TIME: STEP");
 }
@@ -26,7 +26,7 @@ for (const { name } of SUITES) {
         // The CPU has no kernels of its own to time.
         `sh "$0" bench ${name} --device ${
           name === "kernels" ? "gpu --only sampling" : "cpu"
-        } -r 2 --warmup 1 -p 32 -n 24 --concurrency 1,2 ` +
+        } -r 100 --warmup 1 -p 32 -n 24 --concurrency 1,2 ` +
           `--contexts 32,64 --sequences 1,2`,
       );
       const line = new RegExp(`^bench ${name} [█░ ]*\\d+% case \\d+ of \\d+, .*: .+$`, "m");
@@ -112,7 +112,8 @@ Deno.test({
   ignore: ignore || realModelMissing(),
   fn: async () => {
     await using terminal = await PseudoTerminal.open(
-      `sh "$0" generate -m '${REAL_MODEL}' --device cpu`,
+      // On the CPU it loads within the half second that nothing is shown.
+      `sh "$0" generate -m '${REAL_MODEL}' --device gpu`,
     );
     await terminal.shows(/^Loading [█░]+ +\d+% .* of 9\d\.\d MB/m);
     const screen = await terminal.shows(/^>$/m);
