@@ -4,16 +4,16 @@ import type { ChartSpec, Unit } from "./report.ts";
 
 /** What is measured, whatever its settings. */
 export interface Metric {
-  /** The same in every run; two runs are compared by it. */
+  /** The same in every run, so that two runs can be compared. */
   readonly id: string;
   readonly unit: Unit;
-  /** What the report is read for: by these the machine's noise is judged. */
+  /** A main result of the report; these decide whether the machine was too noisy. */
   readonly headline?: true;
 }
 
-/** A metric that the field knows, and what it means here. */
+/** A metric that is common in the field, with its definition here. */
 export interface DefinedMetric extends Metric {
-  /** As people call it. */
+  /** Its usual names. */
   readonly name: string;
   readonly definition: string;
 }
@@ -62,14 +62,14 @@ export const DECODE_THROUGHPUT: DefinedMetric = {
   unit: "tok/s",
   headline: true,
   name: "Decode throughput, generation speed, decode TPS",
-  definition: "Output tokens of a request per second after its first: 1000 / TPOT",
+  definition: "Output tokens of a request per second after its first token: 1000 / TPOT",
 };
 export const PREFILL_THROUGHPUT: DefinedMetric = {
   id: "prefill_throughput",
   unit: "tok/s",
   headline: true,
   name: "Prefill throughput, processing TPS",
-  definition: "Prompt tokens of a request per second of its TTFT",
+  definition: "Prompt tokens of a request divided by its TTFT",
 };
 export const THROUGHPUT: DefinedMetric = {
   id: "throughput",
@@ -77,51 +77,52 @@ export const THROUGHPUT: DefinedMetric = {
   headline: true,
   name: "Throughput",
   definition:
-    "Output tokens of all requests per second from the first submission to the last token",
+    "Output tokens of all requests divided by the time from the first submission to the last token",
 };
 export const TOTAL_THROUGHPUT: DefinedMetric = {
   id: "total_throughput",
   unit: "tok/s",
   name: "Total throughput",
-  definition: "Prompt and output tokens of a request per second of its E2E",
+  definition: "Prompt and output tokens of a request divided by its E2E",
 };
 export const REQUEST_THROUGHPUT: DefinedMetric = {
   id: "request_throughput",
   unit: "req/s",
   name: "Requests/sec",
-  definition: "Requests served per second of the same time as throughput",
+  definition: "Requests served, divided by the same time as for throughput",
 };
 export const UTILIZATION: DefinedMetric = {
   id: "utilization",
   unit: "%",
   name: "Utilization",
-  definition: "The least time that the probe's limits allow for the same work, over the time taken",
+  definition: "The minimum time that the limits allow for the same work, divided by the time taken",
 };
 export const EFFICIENCY: DefinedMetric = {
   id: "efficiency",
   unit: "%",
   name: "Efficiency",
-  definition: "Throughput of N requests over N times the throughput of one, within a repetition",
+  definition:
+    "Throughput of N requests divided by N times that of one request, within a repetition",
 };
 const SPEEDUP: DefinedMetric = {
   id: "speedup",
   unit: "x",
   name: "Speedup",
-  definition: "Ratio of two interleaved ways: the median of the ratios within a repetition",
+  definition: "Ratio of two interleaved cases: the median of the ratios within repetitions",
 };
 export const CACHE_HIT_RATE: DefinedMetric = {
   id: "cache_hit_rate",
   unit: "%",
   name: "Cache hit rate",
-  definition: "Full blocks of prompts that the cache had, of all full blocks of prompts",
+  definition: "Full blocks of prompts found in the cache, divided by all full blocks of prompts",
 };
 export const CV: DefinedMetric = {
   id: "decode_throughput_cv",
   unit: "%",
   name: "Decode TPS CV",
   definition:
-    "Population standard deviation of the scenarios' decode throughputs over their mean: 0 where " +
-    "length does not matter",
+    "Population standard deviation of the scenarios' decode throughputs divided by their mean: 0 " +
+    "if length does not matter",
 };
 
 /** What `tvllm help metrics` and docs/metrics.md explain, in this order. */
@@ -142,33 +143,33 @@ export const DEFINED: readonly DefinedMetric[] = [
   CV,
 ];
 
-/** The time of the same as throughput. */
+/** The time that throughput is divided by. */
 export const DURATION: Metric = { id: "duration", unit: "s", headline: true };
 /** Tokens generated. */
 export const OUTPUT_TOKENS: Metric = { id: "output_tokens", unit: "" };
 /** Bytes of buffers on the device. */
 export const DEVICE_MEMORY: Metric = { id: "device_memory", unit: "bytes" };
-/** The most memory that the process ever had, by the system's own count. */
+/** Peak memory of the process, as counted by the operating system. */
 export const PEAK_RSS: Metric = { id: "peak_rss", unit: "bytes" };
-/** What the first request waited longer than later ones. */
+/** How much longer the first request waited than later ones. */
 export const COMPILE_TIME: Metric = { id: "compile_time", unit: "ms" };
-/** A part of the model's load, which its setting names; without: all of it. */
+/** The part of loading the model that the setting `part` names; without it, all of loading. */
 export const LOAD_TIME: Metric = { id: "load_time", unit: "ms" };
-/** Bytes of the weights over the time in which they were read and uploaded. */
+/** Bytes of the weights divided by the time to read and upload them. */
 export const LOAD_RATE: Metric = { id: "load_rate", unit: "GB/s" };
 /** From the launcher's first line, or the start of the process, until the command ran. */
 export const STARTUP: Metric = { id: "startup", unit: "ms" };
 /** The kernels' share of a decode step, by the device's clock. */
 export const KERNELS_SHARE: Metric = { id: "kernels_share", unit: "%" };
-/** What a dispatch costs among others, by the probe. */
+/** The cost of a dispatch in a series of them, measured by the probe. */
 export const DISPATCH_OVERHEAD: Metric = { id: "dispatch_overhead", unit: "us" };
-/** Full blocks of prompts that the cache had, and that it had not. */
+/** Full blocks of prompts found in the cache, and not found. */
 export const BLOCK_HITS: Metric = { id: "block_hits", unit: "" };
 export const BLOCK_MISSES: Metric = { id: "block_misses", unit: "" };
-/** Requests of whose prompt the cache had a part, and of which it had nothing. */
+/** Requests whose prompt was at least partly cached, and those whose prompt was not. */
 export const REQUEST_HITS: Metric = { id: "request_hits", unit: "" };
 export const REQUEST_MISSES: Metric = { id: "request_misses", unit: "" };
 /** Prompt tokens that were not computed. */
 export const TOKENS_SAVED: Metric = { id: "tokens_saved", unit: "" };
-/** A measure in parts of what the probe allows. */
+/** A result as a share of its limit, measured by the probe. */
 export const OF_LIMIT: Metric = { id: "of_limit", unit: "%" };
