@@ -1,4 +1,4 @@
-/** What each kind of error does to the process's exit code. README.md lists the codes for users. */
+/** What each kind of error does to the process's exit code. docs/cli.md lists the codes for users. */
 
 import {
   DeviceError,
