@@ -95,15 +95,17 @@ class Engine {
 
   async ask<T>(question: "run" | "tests" | "golden"): Promise<T> {
     await this.#writer.write(new TextEncoder().encode(`${question}\n`));
-    while (!this.#rest.includes("\n")) {
+    // Each piece is searched once: a golden's answer has tens of megabytes.
+    const pieces = [this.#rest];
+    while (!pieces.at(-1)!.includes("\n")) {
       const { value, done } = await this.#reader.read();
       if (done) throw new Error(`Cannot time ${this.name}: it ended`);
-      this.#rest += value;
+      pieces.push(value);
     }
-    const end = this.#rest.indexOf("\n");
-    const line = this.#rest.slice(0, end);
-    this.#rest = this.#rest.slice(end + 1);
-    return JSON.parse(line);
+    const last = pieces.pop()!;
+    const end = last.indexOf("\n");
+    this.#rest = last.slice(end + 1);
+    return JSON.parse(pieces.join("") + last.slice(0, end));
   }
 
   async close(): Promise<void> {
