@@ -50,7 +50,9 @@ export interface CheckoutContext {
 /** This checkout's directory. */
 export function ownCheckout(): string {
   if (isCheckout(OWN)) return OWN;
-  throw new UsageError("Cannot use --against: this tvllm is built; run that of a checkout");
+  throw new UsageError(
+    "Cannot use --against: this tvllm is a compiled program; run the tvllm of a checkout",
+  );
 }
 
 /** The directory, if it is a checkout. */
@@ -58,7 +60,7 @@ export function checkoutAt(directory: string): string {
   const path = resolve(directory);
   if (isCheckout(path)) return path;
   throw new UsageError(
-    `Cannot compare with ${directory}: it is no checkout of tvllm (no mod.ts and deno.json there)`,
+    `Cannot compare with ${directory}: it is not a checkout of tvllm (it has no mod.ts and deno.json)`,
   );
 }
 

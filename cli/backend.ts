@@ -20,6 +20,6 @@ export function useBackend(backend: unknown): void {
   const unknown = names.find((name) => !KNOWN.includes(name));
   if (unknown === undefined) return;
   throw new UsageError(
-    `Cannot use the backend '${unknown}' of ${VARIABLE}: the known ones are vulkan, metal, dx12 and gl`,
+    `Cannot use the backend '${unknown}' from ${VARIABLE}: expected vulkan, metal, dx12 or gl`,
   );
 }

@@ -39,36 +39,39 @@ export function addBench(
 ): void {
   const command = program.command("bench")
     .summary("measure speed and memory, and print a report")
-    .description("Measures a model on this machine and prints the report as markdown.")
+    .description("Measures a model on this machine and prints a Markdown report.")
     .addArgument(
-      new Argument("<suite>", "what to measure; schema: print the JSON Schema of the results")
+      new Argument("<suite>", "what to measure; schema prints the JSON Schema of the results")
         .choices([...SUITES.map(({ name }) => name), "all", "schema"]),
     )
     .argument("[model]", "a .gguf file, instead of -m")
     .addOption(
       new Option(
         "-m, --model <spec>",
-        "the model; repeat it, or separate several by commas, to compare them",
+        "model; repeat it, or separate several with commas, to compare them",
       ).env("TVLLM_MODEL").argParser(modelSpecs),
     )
-    .option("--endpoint <url>", "measure a server of OpenAI's API instead of a model here")
-    .addOption(
-      new Option("--api-key <key>", "sent to the endpoint as a bearer token").env("TVLLM_API_KEY"),
+    .option(
+      "--endpoint <url>",
+      "measure an OpenAI-compatible server instead of a model on this machine",
     )
-    .option("--served-model <name>", "which of the endpoint's models; by default its first")
+    .addOption(
+      new Option("--api-key <key>", "bearer token to send to the endpoint").env("TVLLM_API_KEY"),
+    )
+    .option("--served-model <name>", "model of the endpoint (default: its first)")
     .option(
       "-p, --prompt-tokens <n>",
-      "length of the prompts; speed: a list, by default 512",
+      "prompt length in tokens (bench speed: a list, default 512)",
       numbers({ least: 0, most: MAX_TOKENS }),
       [64],
     )
     .option(
       "-n, --max-tokens <n>",
-      "tokens to generate; speed: a list, by default 128",
+      "tokens to generate (bench speed: a list, default 128)",
       numbers({ least: 0, most: MAX_TOKENS }),
       [32],
     )
-    .option("--requests <n>", "how many requests", integer(1, 256), 4)
+    .option("--requests <n>", "number of requests", integer(1, 256), 4)
     .addOption(
       new Option("--prompts <n>", "the same as --requests").argParser(integer(1, 256)).hideHelp(),
     )
@@ -79,42 +82,62 @@ export function addBench(
     )
     .option(
       "--warmup <n>",
-      "warm-up runs; by default until three agree within 3 %, five at most",
+      "warm-up runs (default: until three agree within 3 %, at most five)",
       integer(0, 1000),
     )
-    .option("--concurrency <list>", "requests at once: 1,2,4 or 1-4", counts(256), [1, 2, 4, 8])
+    .option(
+      "--concurrency <list>",
+      "numbers of simultaneous requests, such as 1,2,4 or 1-4",
+      counts(256),
+      [1, 2, 4, 8],
+    )
     .option(
       "--contexts <list>",
-      "lengths of the prompts in tables by context",
+      "prompt lengths in the tables by context",
       counts(MAX_TOKENS),
       [32, 128, 256, 512],
     )
-    .option("--sequences <list>", "sequences in the KV cache (memory)", counts(256), [1, 2, 4, 8])
-    .option("--prompts-file <file>", "prompts of the table by prompt, one a line (latency)")
+    .option("--sequences <list>", "memory: numbers of sequences in the KV cache", counts(256), [
+      1,
+      2,
+      4,
+      8,
+    ])
+    .option("--prompts-file <file>", "latency: prompts of the table by prompt, one per line")
     .option(
       "--sampling <how>",
-      "greedy, default (as generate), or as in temp=0.7,top-k=20",
+      "greedy, default (as in generate), or values such as temp=0.7,top-k=20",
       sampling,
     )
-    .option("--seed <n>", "chooses the prompts", integer(0, 2 ** 31 - 1), 0)
+    .option("--seed <n>", "random seed of the prompts", integer(0, 2 ** 31 - 1), 0)
     .option(
       "--bandwidth <GB/s>",
       "use this memory bandwidth instead of measuring it",
       decimal(0.001, 1e6),
     )
     .addOption(
-      new Option("-o, --format <form>", "what is printed: the report, or its results as data")
+      new Option("-o, --format <form>", "what to print: the report (md) or its results as data")
         .choices(["md", "json", "jsonl", "csv"]).default("md" as const),
     )
-    .option("--json [file]", "the results as JSON, into a file or on stdout instead of the report")
-    .option("--csv <file>", "the results as CSV, a line each")
-    .option("--output <file>", "the report")
-    .option("--chart <file>", "charts of the results: .svg or .png; dark: .dark.png", chartFile)
-    .option("--html <file>", "the report as a page with its charts", pageFile)
-    .option("--trace <file>", "the runs as a Chrome or Perfetto trace")
-    .option("--dump-kernels <file>", "the model's GPU kernels as WGSL, with their launch sizes")
-    .option("--explain", "end the report with what its metrics mean")
-    .option("--verify", "check some tokens on the CPU backend");
+    .option(
+      "--json [file]",
+      "write the results as JSON to a file; without one, print them instead of the report",
+    )
+    .option("--csv <file>", "write the results as CSV, one per line")
+    .option("--output <file>", "write the report to a file")
+    .option(
+      "--chart <file>",
+      "write charts of the results as .svg or .png; .dark.png has dark colours",
+      chartFile,
+    )
+    .option("--html <file>", "write the report as a web page with charts", pageFile)
+    .option("--trace <file>", "write a trace of the runs for Chrome or Perfetto")
+    .option(
+      "--dump-kernels <file>",
+      "write the model's GPU kernels as WGSL, with their launch sizes",
+    )
+    .option("--explain", "explain the metrics at the end of the report")
+    .option("--verify", "compare some tokens with the CPU backend");
   addSuiteOptions(command);
   addBenchAb(command, started);
   // deno-lint-ignore tvllm/max-parameters -- commander's callback
@@ -135,7 +158,9 @@ export function addBench(
     const given: Values = command.opts();
     refuseUnused(suites, given);
     if (options.prompts !== undefined) {
-      terminal.note("--prompts is --requests now; to generate, it names a file of prompts");
+      terminal.note(
+        "--prompts is now called --requests (in tvllm generate, --prompts names a file)",
+      );
     }
     const { csv, output, chart, html, trace, dumpKernels } = options;
     const jsonToStdout = options.json === true || options.json === "-";
@@ -196,7 +221,7 @@ export function addBench(
 function checkEndpoint(url: string): void {
   if (/^https?:\/\/[^/]/i.test(url) && URL.canParse(url)) return;
   throw new UsageError(
-    `Cannot use the endpoint ${url}: give an address, as in http://localhost:8080`,
+    `Cannot use the endpoint ${url}: expected an address such as http://localhost:8080`,
   );
 }
 
@@ -268,7 +293,7 @@ function single(name: string, lengths: readonly number[], least: number): number
   if (lengths.length === 1 && length >= least) return length;
   throw new UsageError(
     `Cannot measure --${name} ${lengths.join()}: ${
-      lengths.length === 1 ? `it takes ${least} or more` : "a list is for bench speed"
+      lengths.length === 1 ? `expected ${least} or more` : "only bench speed takes a list"
     }`,
   );
 }
@@ -285,6 +310,6 @@ function promptTexts(file: string | undefined): string[] {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
   if (lines.length >= 1 && lines.length <= MOST_PROMPTS) return lines;
   throw new UsageError(
-    `Cannot use the prompts of ${file}: it has ${lines.length} lines, not 1 to ${MOST_PROMPTS}`,
+    `Cannot use the prompts in ${file}: it has ${lines.length} lines; expected 1 to ${MOST_PROMPTS}`,
   );
 }

@@ -41,28 +41,35 @@ export function addBenchAb(
   started: { readonly launch: Launch; readonly args: readonly string[] },
 ): void {
   const command = (bench as unknown as Command).command("ab")
-    .summary("interleave two settings until one is shown to be faster")
+    .summary("run two settings in turn until one is significantly faster")
     .usage("[options] -- <options of A> -- <options of B>")
     .description(
-      "Interleaves two settings in one process, or two checkouts, A B B A, until a difference is shown, " +
-        "or that there is none. Options of A and of B: -m, --device, --threads, -c, --kv-memory, --kv-type.",
+      "Runs two settings, or two checkouts, in turn (A B B A) until they differ significantly or are " +
+        "equal within --margin. Options for each side: -m, --device, --threads, -c, --kv-memory, --kv-type.",
     )
-    .argument("[sides...]", "options of A, then -- and those of B")
-    .option("-p, --prompt-tokens <n>", "length of the prompt", integer(1, MAX_TOKENS), 64)
+    .argument("[sides...]", "options of A, then -- and the options of B")
+    .option("-p, --prompt-tokens <n>", "prompt length in tokens", integer(1, MAX_TOKENS), 64)
     .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
-    .option("--seed <n>", "chooses the prompt and the order", integer(0, 2 ** 31 - 1), 0)
+    .option("--seed <n>", "random seed of the prompt and of the order", integer(0, 2 ** 31 - 1), 0)
     .addOption(
-      new Option("--metric <id>", "the time that decides").choices(["e2e", "ttft", "tpot"])
+      new Option("--metric <id>", "metric that decides").choices(["e2e", "ttft", "tpot"])
         .default("e2e" as const),
     )
-    .option("--budget <s>", "seconds after which it ends", decimal(0.1, 1e6), 60)
-    .option("--against <dir>", "A is the checkout there, B this one, each in a process of its own")
-    .option("--margin <percent>", "what is as good as equal, as in 1%", percentage, 0.01)
-    .option("--fail-if-slower <percent>", "exit with 7 if B is slower by more", percentage)
-    .option("--json <file>", "both sides as JSON, for `tvllm compare`")
-    .option("--csv <file>", "the comparison as CSV")
-    .option("--html <file>", "the comparison as a page with a chart", pageFile)
-    .option("--output <file>", "the comparison as markdown");
+    .option("--budget <s>", "maximum time in seconds", decimal(0.1, 1e6), 60)
+    .option(
+      "--against <dir>",
+      "compare the checkout in this directory (A) with this one (B), each in its own process",
+    )
+    .option("--margin <percent>", "difference that counts as equal, such as 1%", percentage, 0.01)
+    .option(
+      "--fail-if-slower <percent>",
+      "exit with code 7 if B is slower by more than this",
+      percentage,
+    )
+    .option("--json <file>", "write both sides as JSON, for `tvllm compare`")
+    .option("--csv <file>", "write the comparison as CSV")
+    .option("--html <file>", "write the comparison as a web page with a chart", pageFile)
+    .option("--output <file>", "write the comparison as Markdown");
   addGlobalOptions(command).action(async (given, options, command) => {
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
@@ -234,6 +241,7 @@ function parseSide(
   const values = command.parse([...args], { from: "user" }).opts();
   if (values.backend === undefined) return values;
   throw new UsageError(
-    "Cannot interleave graphics APIs: a process has one; set DENO_WEBGPU_BACKEND, or use compare",
+    "Cannot use --backend for a side: a process can use only one graphics API; measure each with " +
+      "tvllm bench --json and use tvllm compare",
   );
 }

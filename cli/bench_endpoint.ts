@@ -76,14 +76,16 @@ function checkPlans(plans: readonly Plan[], values: Omit<BenchValues, "models" |
   const inside = plans.find(({ suite, needs }) => !suite.endpoint || needs.baseline !== undefined);
   if (inside) {
     throw new UsageError(
-      `Cannot measure ${inside.suite.name} of an endpoint: it looks into the engine; use latency, ` +
+      `Cannot run bench ${inside.suite.name} on an endpoint: it measures inside the engine; use latency, ` +
         "throughput, scalability or scenarios",
     );
   }
   const option = (["verify", "bandwidth"] as const).find((name) => values[name] !== undefined) ??
     (values.files.trace ? "trace" : undefined);
   if (option) {
-    throw new UsageError(`Cannot use --${option} with --endpoint: it is of an own engine`);
+    throw new UsageError(
+      `Cannot use --${option} with --endpoint: it needs a model on this machine`,
+    );
   }
 }
 

@@ -233,7 +233,7 @@ class ModelBench {
   #refuseComparing({ device }: Model, baseline: string | undefined): void {
     if (device.kind !== "cpu" || !(this.values.verify || baseline)) return;
     throw new UsageError(
-      `Cannot compare with the CPU backend: the model runs on it; leave out ${
+      `Cannot compare with the CPU backend: the model already runs on it; leave out ${
         baseline ? "--baseline" : "--verify"
       }`,
     );

@@ -53,7 +53,7 @@ export async function writeCharts(
   const svg = drawReports(reports, { dark: /\.dark\.(svg|png)$/i.test(file.path) });
   progress.update(undefined);
   if (svg === undefined) {
-    terminal.note(`${file.path} was not written: there is nothing to draw`);
+    terminal.note(`${file.path} was not written: the results have nothing to draw`);
     return;
   }
   file.write(

@@ -122,33 +122,33 @@ class Chat {
       return terminal.note(
         `The context of ${
           counted(contextLength, "token")
-        } is full: /undo takes the last turn back, /reset starts anew.`,
+        } is full: /undo removes the last turn, /reset starts over.`,
         "dim",
       );
     }
     if (finish === "length") {
       terminal.note(
         `Stopped after ${counted(ids.length, "token")}; /set max-tokens allows longer answers.` +
-          (this.#conversation.continues ? " Enter alone goes on." : ""),
+          (this.#conversation.continues ? " Press Enter to continue." : ""),
         "dim",
       );
     }
     if (used < NEARLY_FULL * contextLength) return;
     terminal.note(
       `The context has room for ${counted(contextLength - used, "more token")}. When it is full, ` +
-        `answers end: /undo and /reset make room.`,
+        `answers stop: /undo and /reset make room.`,
       "dim",
     );
   }
 
   #statistics(): string {
-    if (this.#last === undefined) return "Nothing was answered yet.\n";
+    if (this.#last === undefined) return "There is no answer yet.\n";
     const { model } = this;
     const { summary, reused } = this.#last;
     const { ids, promptTokens, timeToFirst } = summary;
     const { generatedTokens } = model.engine.stats;
     return rows({
-      "last answer": `${speed(summary)}, first after ${milliseconds(timeToFirst)}`,
+      "last answer": `${speed(summary)}, first token after ${milliseconds(timeToFirst)}`,
       prefix: `${count(reused)} of ${counted(promptTokens, "prompt token")} reused`,
       context: `${count(promptTokens + ids.length)} of ${count(model.contextLength)} tokens used`,
       "all answers": counted(generatedTokens, "token"),

@@ -32,7 +32,7 @@ interface ChatCommand {
 }
 
 const COMMANDS: readonly ChatCommand[] = [
-  { usage: "/help", aliases: ["/?"], summary: "shows this", run: (chat) => chat.say(help()) },
+  { usage: "/help", aliases: ["/?"], summary: "shows this help", run: (chat) => chat.say(help()) },
   {
     usage: "/bye",
     aliases: ["/exit", "/quit"],
@@ -50,15 +50,15 @@ const COMMANDS: readonly ChatCommand[] = [
   },
   {
     usage: "/undo",
-    summary: "takes the last message and its answer back",
+    summary: "removes the last message and its answer",
     run({ conversation, say }) {
       const text = conversation.undo();
-      say(text === undefined ? NOTHING : `Took back: ${excerpt(text)}\n`);
+      say(text === undefined ? NOTHING : `Removed: ${excerpt(text)}\n`);
     },
   },
   {
     usage: "/retry",
-    summary: "answers the last message anew",
+    summary: "answers the last message again",
     async run({ conversation, say, ask }) {
       const text = conversation.undo();
       if (text === undefined) say(NOTHING);
@@ -75,7 +75,7 @@ const COMMANDS: readonly ChatCommand[] = [
   },
   {
     usage: "/set NAME VALUE",
-    summary: "changes a setting, as in /set temp 0.2; without NAME, lists them",
+    summary: "changes a setting, such as /set temp 0.2; without NAME, lists them",
     run({ settings, say }, argument) {
       const [, name = "", value = ""] = /^(\S*)\s*([^]*)$/.exec(argument)!;
       if (value === "") return say(rows(settings.table));
@@ -85,19 +85,19 @@ const COMMANDS: readonly ChatCommand[] = [
   },
   {
     usage: "/save NAME",
-    summary: "keeps the conversation for another day",
+    summary: "saves the conversation",
     run({ conversation, saved, model, say }, name) {
       if (name === "") throw new UsageError("Cannot save without a name: /save NAME");
-      if (conversation.isEmpty) throw new UsageError("Cannot save: nothing has been said yet");
+      if (conversation.isEmpty) throw new UsageError("Cannot save: the conversation is empty");
       const { turns, system } = conversation;
       const chat = { name, saved: new Date().toISOString(), model, turns };
       const replaced = saved.save({ ...chat, ...(system !== undefined && { system }) });
-      say(`Saved as ${name}${replaced ? ", in the place of an earlier one" : ""}.\n`);
+      say(`Saved as ${name}${replaced ? ", replacing an earlier one" : ""}.\n`);
     },
   },
   {
     usage: "/load NAME",
-    summary: "goes on with a saved conversation; without NAME, lists them",
+    summary: "continues a saved conversation; without NAME, lists them",
     run({ conversation, saved, say }, name) {
       if (name === "") return say(listOf(saved));
       const { turns, system, model } = saved.load(name);
@@ -117,12 +117,12 @@ const COMMANDS: readonly ChatCommand[] = [
 
 const KEYS = {
   "Up, Down": "earlier messages",
-  "\\ Enter": "goes on in a new line; pasted lines are one message",
+  "\\ Enter": "continues on a new line; pasted lines form one message",
   "Ctrl-C": "stops the answer; clears the line; ends the chat on an empty line",
   "Ctrl-D": "ends the chat",
 } as const;
 
-const NOTHING = "There is no message to take back.\n";
+const NOTHING = "There is no message to remove.\n";
 
 /** The names that a line may begin with, for completion. */
 export const COMMAND_NAMES: readonly string[] = COMMANDS.flatMap(namesOf);
@@ -140,7 +140,7 @@ export async function runCommand(chat: CommandTarget, line: string): Promise<"en
   throw new UsageError(
     `Cannot run ${printable(name!)}: ` +
       (near === undefined ? "/help lists the commands" : `did you mean ${near}?`) +
-      " (a space before it makes it text)",
+      " (put a space before it to send it as text)",
   );
 }
 
@@ -160,7 +160,7 @@ export function rows(table: Readonly<Record<string, string>>): string {
 
 function listOf(saved: SavedChats): string {
   const chats = saved.list();
-  if (chats.length === 0) return "Nothing is saved yet: /save NAME keeps the conversation.\n";
+  if (chats.length === 0) return "Nothing is saved yet: /save NAME saves the conversation.\n";
   return rows(Object.fromEntries(chats.map((chat) => [
     chat.name,
     `${chat.saved.slice(0, 10)}, ${counted(chat.turns.length, "turn")} with ${chat.model}`,

@@ -22,27 +22,27 @@ import { Terminal } from "./terminal.ts";
 /** Adds the command to `program`. */
 export function addCompare(program: Command): void {
   const command = program.command("compare")
-    .summary("compare reports of bench: faster, slower, or no difference shown")
+    .summary("compare benchmark reports")
     .description(
-      "Compares what `tvllm bench --json` wrote, result by result, with the first file. Several runs " +
-        "of the same, separated by commas, count as one side. A single file is taken apart by model.",
+      "Compares reports of `tvllm bench --json` with the first one, result by result. Files separated " +
+        "by commas are repeated runs of one side. A single file is compared model by model.",
     )
-    .argument("<baseline>", "the report to compare with", modelSpecs)
+    .argument("<baseline>", "report to compare with", modelSpecs)
     .argument("[report...]", "reports to compare", several, [])
     .option(
       "--across <list>",
-      `compare although these differ: ${CONDITIONS.join(", ")}`,
+      `compare even if these differ: ${CONDITIONS.join(", ")}`,
       conditions,
     )
-    .option("--only <list>", "ids of the metrics to compare, as in tpot,ttft", metricIds)
+    .option("--only <list>", "compare only these metrics, such as tpot,ttft", metricIds)
     .option(
       "--fail-if-slower <percent>",
-      "exit with 7 if anything is shown to be slower by more than this, as in 5%",
+      "exit with code 7 if a result is significantly slower by more than this, such as 5%",
       percentage,
     )
-    .option("--csv <file>", "the comparison as CSV")
-    .option("--html <file>", "the comparison as a page with a chart", pageFile)
-    .option("--output <file>", "the comparison as markdown");
+    .option("--csv <file>", "write the comparison as CSV")
+    .option("--html <file>", "write the comparison as a web page with a chart", pageFile)
+    .option("--output <file>", "write the comparison as Markdown");
   // deno-lint-ignore tvllm/max-parameters -- commander's callback
   addGlobalOptions(command).action(async (a, b, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
@@ -86,7 +86,7 @@ function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
     const [first, ...others] = sides;
     if (others.length === 0) {
       throw new UsageError(
-        `Cannot compare ${a.join()} with nothing: name a second report, or one of several models`,
+        `Cannot compare ${a.join()}: it has only one model; name a second report`,
       );
     }
     return others.map((other) => [first!, other]);
@@ -121,9 +121,9 @@ function readReports(path: string): Report[] {
   const format = z.object({ format: z.string() }).safeParse(first);
   throw new UsageError(
     !format.success
-      ? `Cannot compare ${path}: it is no report of tvllm bench --json`
+      ? `Cannot compare ${path}: it is not a report of tvllm bench --json`
       : format.data.format !== FORMAT
-      ? `Cannot compare ${path}: its format is ${format.data.format}, this tvllm reads ${FORMAT}; measure again`
+      ? `Cannot compare ${path}: its format is ${format.data.format}, but this tvllm reads ${FORMAT}; run the benchmark again`
       : `Cannot compare ${path}: ${z.prettifyError(parsed.error).split("\n")[0]}`,
   );
 }
@@ -141,7 +141,7 @@ export function failIfAnySlower(comparisons: readonly Comparison[], share: numbe
   const rows = comparisons.flatMap(({ parts }) => parts.flatMap(({ rows }) => rows));
   if (rows.every(({ verdict }) => verdict === "unknown")) {
     throw new UsageError(
-      "Cannot judge by --fail-if-slower: no result has an interval; measure with -r 6 or more",
+      "Cannot use --fail-if-slower: no result has an interval; measure with -r 6 or more",
     );
   }
   const slower = comparisons.flatMap((comparison) =>

@@ -17,7 +17,7 @@ const NO_FILES = 4;
 /** Adds the command, and the hidden `complete` that the scripts call, to `program`. */
 export function addCompletions(program: Command): void {
   program.command("completions")
-    .summary("print the completion script of a shell")
+    .summary("print a completion script for a shell")
     .description(
       'Prints a completion script. For bash: eval "$(tvllm completions bash)" in ~/.bashrc; it ' +
         "needs the package bash-completion. zsh: the same in ~/.zshrc, after compinit. fish: tvllm " +

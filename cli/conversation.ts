@@ -73,7 +73,7 @@ export class Conversation {
       const tooLong = error instanceof RequestError && error.kind === "too-long";
       if (!tooLong || this.isEmpty) throw error;
       throw new RequestError(
-        `${error.message}; /undo takes the last turn back, /reset starts anew`,
+        `${error.message}; /undo removes the last turn, /reset starts over`,
         { kind: "too-long" },
       );
     }

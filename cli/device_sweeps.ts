@@ -28,16 +28,21 @@ export function addDeviceSweeps<A extends unknown[], O extends OptionValues>(
     kvType: names(KV_TYPES),
   };
   for (const option of untyped.options) {
+    if (option.attributeName() === "ctxSize") option.description = CONTEXT;
     const parse = parsers[option.attributeName()];
     if (parse === undefined) continue;
     option.argParser(parse);
-    option.description += `; or several, as in ${SEVERAL[option.attributeName()]}`;
+    option.description += `; or a list, such as ${SEVERAL[option.attributeName()]}`;
     if (option.defaultValue !== undefined) {
       untyped.setOptionValueWithSource(option.attributeName(), [option.defaultValue], "default");
     }
   }
   return untyped as unknown as Command<A, O & DeviceSweeps>;
 }
+
+const CONTEXT =
+  "longest sequence in tokens (default: what the prompts need, at least 4096, within the " +
+  "model's limit)";
 
 const SEVERAL: Readonly<Record<string, string>> = {
   device: "gpu,cpu",

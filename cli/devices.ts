@@ -17,15 +17,15 @@ import { counted } from "./transfer.ts";
 /** Adds the command to `program`. */
 export function addDevices(program: Command): void {
   const command = program.command("devices")
-    .summary("show what will run here, and how fast")
+    .summary("show the GPU adapter and its speed")
     .description(
-      "Shows the GPU adapter that models run on, its limits, and what it does in a second of tests.",
+      "Shows the GPU adapter that models run on, its limits, and its speed in a one-second test.",
     )
     .option(
       "--check",
-      "instead of the speed, compute with every kernel; exit code 7 if one is wrong",
+      "test every kernel instead of the speed; exit code 7 if a result is wrong",
     )
-    .option("--json", "all of it as one JSON object");
+    .option("--json", "print everything as one JSON object");
   addGlobalOptions(command).action(async (options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     const gpu = await findGpu(options.check === true);

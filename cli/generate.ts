@@ -39,31 +39,37 @@ type GenerateValues = PromptValues & SamplingValues & TextValues & {
 /** Adds the command to `program`. */
 export function addGenerate(program: Command): void {
   const command = program.command("generate")
-    .summary("answer a prompt, or write on from it")
+    .summary("answer or continue a prompt, or chat")
     .description(
-      "Answers a prompt; without one, on a terminal, chats. Models with a chat template take a prompt " +
-        "as a message, others write on from it. What is piped in and what a file has come before the " +
-        "prompt, a line each.",
+      "Answers a prompt. Without a prompt, on a terminal, starts a chat. Models with a chat template " +
+        "get the prompt as a message; other models continue it. Piped input and the text of --file " +
+        "come before the prompt, each on lines of its own.",
     )
-    .argument("[prompt]", "the prompt; -: standard input")
+    .argument("[prompt]", "prompt; - reads standard input")
     .addOption(modelOption())
     .option(
       "--prompts <file>",
-      "many prompts, one a line or JSON objects with a prompt, whose fields are kept; -: stdin",
+      "answer many prompts: a file with one per line, or with JSON objects that have a " +
+        '"prompt" and keep their other fields; - reads standard input',
     )
-    .option("--concurrency <n>", "with --prompts: answers at a time", integer(1, 64), 8)
-    .option("--json", "the answer, its tokens and timings as one JSON object")
-    .option("--jsonl", "a JSON object a token (with --prompts: an answer) as they come")
+    .option(
+      "--concurrency <n>",
+      "with --prompts: answers to generate at the same time",
+      integer(1, 64),
+      8,
+    )
+    .option("--json", "print the answer, its tokens and timings as one JSON object")
+    .option("--jsonl", "print a JSON object per token (with --prompts: per answer) as it arrives")
     .option(
       "--logprobs <k>",
-      "with --json or --jsonl: each token's log-probability and the k best",
+      "with --json or --jsonl: add the log-probability of each token and of the k most likely ones",
       integer(0, 100),
     )
-    .option("--no-wrap", "on a terminal: leave lines longer than it is wide to it")
-    .option("--no-thinking", "leave out what a reasoning model thinks before its answer");
+    .option("--no-wrap", "on a terminal: do not wrap lines at words")
+    .option("--no-thinking", "do not print what a reasoning model thinks before its answer");
   command.addHelpText(
     "after",
-    "\nIn a chat /help lists the commands. It ends with exit code 0 after Ctrl-D, 130\n" +
+    "\nIn a chat, /help lists the commands. A chat exits with code 0 after Ctrl-D, 130\n" +
       "after Ctrl-C on an empty line, and 6 if the device fails.",
   );
   addGlobalOptions(addDeviceOptions(addSamplingOptions(addPromptOptions(command))))
@@ -79,10 +85,14 @@ export function addGenerate(program: Command): void {
       }
       const many = options.prompts !== undefined;
       if (!many && command.getOptionValueSource("concurrency") === "cli") {
-        throw new UsageError("Cannot use --concurrency without --prompts: there is one answer");
+        throw new UsageError(
+          "Cannot use --concurrency without --prompts: one prompt has one answer",
+        );
       }
       if (many && (argument ?? options.prompt ?? options.file ?? options.logprobs) !== undefined) {
-        throw new UsageError("Cannot use --prompts with another prompt, --file or --logprobs");
+        throw new UsageError(
+          "Cannot use --prompts with another prompt, --file or --logprobs: leave one out",
+        );
       }
       const chatTemplate = await readChatTemplate(options);
       const values = { ...options, ...(chatTemplate !== undefined && { chatTemplate }) };
@@ -131,7 +141,7 @@ async function onePrompt(
   if (Deno.stdin.isTerminal() && terminal.stdoutIsTerminal && !forPrograms) return undefined;
   throw new UsageError(
     'Cannot generate without a prompt: give one, as in tvllm generate "Once upon a time"; ' +
-      "to chat, run it on a terminal",
+      "to chat, run tvllm generate on a terminal",
   );
 }
 
@@ -166,19 +176,23 @@ function explainCut(
   // The last token never enters the cache.
   if (promptTokens + ids.length > engine.stats.blocks.budget * BLOCK_TOKENS) {
     terminal.warn(
-      `the answer was cut after ${counted(ids.length, "token")}: the KV cache could not grow; ` +
-        "free memory of the device, or use --device cpu",
+      `the answer was cut off after ${
+        counted(ids.length, "token")
+      }: the KV cache could not grow; ` +
+        "free device memory, or use --device cpu",
     );
     return;
   }
   if (promptTokens + ids.length < contextLength) {
-    terminal.note(`Stopped after ${counted(ids.length, "token")}: -n allows longer answers`);
+    terminal.note(`Stopped after ${counted(ids.length, "token")}; raise -n for longer answers`);
     return;
   }
   const way = contextLength < config.contextLength
     ? `raise --ctx-size, at most ${config.contextLength}`
-    : "the model was made for no more";
-  terminal.warn(`the answer was cut at the context's ${counted(contextLength, "token")}; ${way}`);
+    : "that is the model's limit";
+  terminal.warn(
+    `the answer was cut off: the context of ${counted(contextLength, "token")} is full; ${way}`,
+  );
 }
 
 async function answerMany({ model, prompts, values, signal, terminal }: Job): Promise<void> {
@@ -189,7 +203,7 @@ async function answerMany({ model, prompts, values, signal, terminal }: Job): Pr
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       const which = `prompt ${i + 1} of ${prompts.length}`;
-      throw new UsageError(`Cannot start on ${which}: ${error.message}`, { cause: error });
+      throw new UsageError(`Cannot start ${which}: ${error.message}`, { cause: error });
     }
   });
   await printAnswers(model, answers, { ...values, terminal });

@@ -30,7 +30,7 @@ export async function readPrompts(path: string, terminal: Terminal): Promise<Man
     if (line.trim() === "") continue;
     prompts.push(json ? promptOf(line, i + 1, path) : { prompt: line, fields: {} });
   }
-  if (prompts.length === 0) throw new UsageError(`Cannot find a prompt in ${path}: it is empty`);
+  if (prompts.length === 0) throw new UsageError(`Cannot read prompts from ${path}: it is empty`);
   return prompts;
 }
 
@@ -85,7 +85,9 @@ export async function printAnswers(
       `${milliseconds(1000 * seconds)} (${tokenRate(tokens / seconds)})` +
       (prefixHits === 0
         ? ""
-        : `; ${counted(prefixHits, "prompt")} began as an earlier one, which saved ` +
+        : `; ${
+          counted(prefixHits, "prompt")
+        } shared a beginning with an earlier one, which saved ` +
           `${counted(tokensSaved, "token")}`),
   );
 }

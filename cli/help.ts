@@ -74,6 +74,6 @@ function wrapped(text: string, width: number): string {
 }
 
 function suiteList(): string {
-  const rows = [...SUITES, { name: "all", summary: "all of them" }];
+  const rows = [...SUITES, { name: "all", summary: "all suites" }];
   return rows.map(({ name, summary }) => `    ${name.padEnd(13)} ${summary}`).join("\n");
 }

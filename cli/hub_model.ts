@@ -23,7 +23,7 @@ export async function cachedOrDownloaded(spec: HubSpec, terminal: Terminal): Pro
 /** The model as the hub has it now; throws as `cachedOrDownloaded` does. */
 export async function downloadModel(spec: HubSpec, terminal: Terminal): Promise<CachedModel> {
   const { model, downloaded } = await shown(terminal, (events) => pullModel(spec, events));
-  if (!downloaded) terminal.note(`${model.spec} is there already`);
+  if (!downloaded) terminal.note(`${model.spec} is already in the cache`);
   return model;
 }
 
@@ -47,7 +47,7 @@ async function shown(
       },
       onProgress: (bytes) => progress?.update(bytes),
       onRetry: (line) => terminal.warn(line),
-      onWait: () => terminal.note("Waiting for another process that downloads the same file"),
+      onWait: () => terminal.note("Waiting for another process to download the same file"),
     });
     progress?.[Symbol.dispose]();
     const downloaded = progress !== undefined;

@@ -16,11 +16,11 @@ import { counted } from "./transfer.ts";
 /** Adds the command to `program`. */
 export function addInspect(program: Command): void {
   const command = program.command("inspect")
-    .summary("show what is in a model file")
-    .description("Shows a model's metadata and tensors: type, shape, bytes, bits per weight.")
-    .argument("[model]", "a .gguf file; of a split model, any part")
+    .summary("show the metadata and tensors of a model")
+    .description("Shows a model's metadata and its tensors: type, shape, size and bits per weight.")
+    .argument("[model]", "a .gguf file; for a split model, any part")
     .addOption(modelOption())
-    .option("--json", "all of it as one JSON object, tokens included");
+    .option("--json", "print everything, including the vocabulary, as one JSON object");
   addGlobalOptions(command).action(async (path, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     // The variable gives way to an argument; two names do not.
@@ -105,7 +105,7 @@ function toMarkdown(model: ModelFile): string {
     `${counted(model.paths.length, "file")}` +
     (kind === undefined ? "" : `
 
-This is ${kind}, and no language model.`),
+This is ${kind}, not a language model.`),
     "## Metadata",
     table(["key", "value"], metadata, ""),
     "## Tensors",

@@ -12,9 +12,9 @@ import { size } from "./transfer.ts";
 /** Adds the command to `program`. */
 export function addList(program: Command): void {
   const command = program.command("list")
-    .summary("show the models in the cache")
-    .description("Shows the models in the cache: what to call them, their size, their age.")
-    .option("--json", "as a JSON array, with paths");
+    .summary("list the models in the cache")
+    .description("Lists the models in the cache: the name for -m, the size and the date.")
+    .option("--json", "print a JSON array that includes the paths");
   addGlobalOptions(command).action((options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     const cache = hubCache();
@@ -23,7 +23,9 @@ export function addList(program: Command): void {
     if (options.json) {
       terminal.write(`${JSON.stringify(models)}\n`);
     } else if (models.length === 0) {
-      terminal.note(`There is no model in ${printable(cache.directory)}; tvllm pull gets one`);
+      terminal.note(
+        `There is no model in ${printable(cache.directory)}; download one with tvllm pull`,
+      );
     } else {
       const rows = models.map(({ spec, bytes, time }) => [
         printable(spec),

@@ -25,11 +25,11 @@ import { addTokenize } from "./tokenize.ts";
 import { usageError } from "./usage_error.ts";
 
 const SHORT_HELP = `\
-tvllm ${denoJson.version} runs language models on this machine's GPU, and measures them.
+tvllm ${denoJson.version} runs language models on this machine's GPU and measures them.
 
-  tvllm generate "Once upon a time"    writes on from these words
-  tvllm generate -m model.gguf         chats with a model of yours
-  tvllm devices                        says what will run here, and how fast
+  tvllm generate "Once upon a time"    continues this text
+  tvllm generate -m model.gguf         starts a chat with your model
+  tvllm devices                        shows this machine's GPU and its speed
 
 tvllm --help lists all commands.
 `;
@@ -43,11 +43,13 @@ interface Started {
 /** The whole command tree; nothing runs yet. */
 function createProgram(started: Started): Command {
   const program = new Command("tvllm")
-    .description("Runs language models on this machine's GPU, and measures them.")
+    .description(
+      "Runs language models on this machine's GPU and measures their speed and memory use.",
+    )
     .version(
       `tvllm ${denoJson.version} (Deno ${Deno.version.deno}, V8 ${Deno.version.v8})`,
       "-V, --version",
-      "show the versions of tvllm, Deno and V8",
+      "print the versions of tvllm, Deno and V8",
     )
     .exitOverride()
     .showSuggestionAfterError(false) // usageError() knows more
@@ -104,7 +106,7 @@ export async function main(given: readonly string[]): Promise<number> {
       const terminal = new Terminal(active.optsWithGlobals());
       terminal.error(known instanceof Error ? known : new Error(String(known)));
       if (exitCode === EXIT.unknown && !(known instanceof CasesFailedError)) {
-        terminal.note("-v shows where this happened.");
+        terminal.note("Use -v to see where this happened.");
       }
     }
     return exitCode;

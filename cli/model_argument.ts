@@ -36,7 +36,7 @@ export async function openModel(
   // A missing file does no harm, and the new output files can then be removed again.
   if (path === undefined || isThere(path)) dropBeforeModel();
   if (path !== undefined) return openPath(path, options);
-  terminal.note("Using the built-in story model; -m FILE names another");
+  terminal.note("Using the built-in story model; choose another with -m");
   const { default: bytes } = await import("./builtin_model.ts");
   return openGgufBytes(bytes, "builtin.gguf");
 }

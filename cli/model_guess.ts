@@ -35,7 +35,7 @@ export function modelMeant(path: string): string {
   }
   const hub = hubModelMeant(path);
   return hub === undefined
-    ? "check the path; a model of the hub is named hf:ORG/REPO"
+    ? "check the path; models on the hub are named hf:ORG/REPO"
     : `did you mean ${hub}?`;
 }
 

@@ -9,6 +9,7 @@ import { MeteredProgress } from "./metered_progress.ts";
 import { openModel } from "./model_argument.ts";
 import type { DeviceValues } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
+import { count } from "./transfer.ts";
 
 /** The options that every command which runs a model has. */
 export type EngineValues = DeviceValues & { readonly model?: string | undefined };
@@ -52,6 +53,9 @@ export async function openEngine(
     if (model.fallback !== undefined) {
       terminal.note(`Running on the CPU (${description}${how}): ${model.fallback}`);
     }
+    if (values.ctxSize === undefined && options.expectedLength === undefined) {
+      noteContext(model, terminal);
+    }
     for (const note of model.notes) terminal.note(`Of ${model.config.name} ${note}`);
     noteUnknownKeys(model.config, terminal);
     terminal.detail(
@@ -73,6 +77,15 @@ export async function openEngine(
   }
 }
 
+/** The default is shorter than many a model's limit, whose KV cache would not fit most devices. */
+function noteContext({ contextLength, config }: Model, terminal: Terminal): void {
+  if (contextLength >= config.contextLength) return;
+  terminal.note(
+    `Using a context of ${count(contextLength)} tokens; -c allows up to ` +
+      `${count(config.contextLength)}`,
+  );
+}
+
 /** Keys of a file that are named without -v. */
 const NAMED_KEYS = 4;
 
@@ -83,7 +96,7 @@ function noteUnknownKeys({ name, unknownKeys = [] }: ModelConfig, terminal: Term
   terminal.note(
     `${
       printable(name)
-    } has keys that tvllm does not know, and its answers may differ from other programs': ` +
+    } has metadata keys that tvllm does not know, so its answers may differ from other programs': ` +
       `${named}${more > 0 ? ` and ${more} more (-v names all)` : ""}`,
   );
   if (more > 0) terminal.detail(`Unknown keys: ${unknownKeys.map(quote).join(", ")}`);

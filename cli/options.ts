@@ -69,7 +69,7 @@ function templateVariables(text: string): Readonly<Record<string, unknown>> {
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw expected;
   for (const name of ["messages", "add_generation_prompt"]) {
-    if (name in value) throw new InvalidArgumentError(`${name} is what tvllm itself sets.`);
+    if (name in value) throw new InvalidArgumentError(`tvllm sets ${name} itself.`);
   }
   return value as Record<string, unknown>;
 }
@@ -89,10 +89,10 @@ export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & GlobalValues> {
   return withOptions<A, O, GlobalValues>(command, "Global options:", [
-    new Option("--color <when>", "colour: auto, always or never")
+    new Option("--color <when>", "when to use colour")
       .choices(["auto", "always", "never"]),
-    new Option("-q, --quiet", "nothing on stderr but errors and warnings"),
-    new Option("-v, --verbose", "more on stderr; the stack of an error"),
+    new Option("-q, --quiet", "print only errors and warnings to stderr"),
+    new Option("-v, --verbose", "print more details to stderr, and the stack trace of an error"),
   ]).helpOption("-h, --help", "show this help");
 }
 
@@ -100,7 +100,8 @@ export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
 export function modelOption() {
   return new Option(
     "-m, --model <spec>",
-    "the model: a .gguf file, hf:ORG/REPO[:QUANT], synth:NAME:QUANT; by default built in",
+    "model: a .gguf file, a directory of safetensors, hf:ORG/REPO[:QUANT] or synth:NAME:QUANT " +
+      "(default: a small built-in model)",
   )
     .env("TVLLM_MODEL")
     .argParser(oneModel);
@@ -108,7 +109,7 @@ export function modelOption() {
 
 function oneModel(text: string, earlier?: string): string {
   if (earlier === undefined) return text;
-  throw new InvalidArgumentError(`Expected one model, and ${earlier} was named before.`);
+  throw new InvalidArgumentError(`Expected one model, but ${earlier} was given as well.`);
 }
 
 /** What `addDeviceOptions` yields. */
@@ -126,16 +127,25 @@ export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & DeviceValues> {
   return withOptions<A, O, DeviceValues>(command, "Device:", [
-    new Option("--device <kind>", "auto: a GPU if there is one, else the CPU; gpu; cpu")
+    new Option(
+      "--device <kind>",
+      "device to use; auto is a hardware GPU if there is one, else the CPU",
+    )
       .choices(["auto", "gpu", "cpu"]),
-    new Option("--threads <n>", "threads on the CPU; by default what is fastest")
+    new Option(
+      "--threads <n>",
+      "CPU threads (default: the fastest number, measured while the model loads)",
+    )
       .argParser(integer(1, 256)),
-    new Option("--backend <name>", "graphics API of the gpu").choices(["vulkan", "metal", "dx12"]),
-    new Option("-c, --ctx-size <tokens>", "longest sequence; by default the model's own limit")
+    new Option("--backend <name>", "graphics API of the GPU").choices(["vulkan", "metal", "dx12"]),
+    new Option(
+      "-c, --ctx-size <tokens>",
+      "longest sequence in tokens (default: the model's limit, at most 4096)",
+    )
       .argParser(integer(1, 2 ** 24)),
-    new Option("--kv-memory <size>", "most memory of the KV cache, as in 512M or 2G")
+    new Option("--kv-memory <size>", "maximum memory for the KV cache, such as 512M or 2G")
       .argParser(byteSize),
-    new Option("--kv-type <type>", "precision of the KV cache").choices(["f16", "f32"])
+    new Option("--kv-type <type>", "data type of the KV cache").choices(["f16", "f32"])
       .default("f16"),
   ]);
 }
@@ -159,25 +169,34 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & SamplingValues> {
   return withOptions<A, O, SamplingValues>(command, "Sampling:", [
-    new Option("--temp <t>", "temperature; 0 always takes the best token")
+    new Option("--temp <t>", "temperature; 0 always picks the most likely token")
       .argParser(decimal(0, 100)).default(DEFAULT_SAMPLING.temperature),
-    new Option("--top-k <k>", "of the k best tokens; 0: of all")
+    new Option("--top-k <k>", "keep the k most likely tokens (0 = all)")
       .argParser(integer(0, MAX_INT32)).default(DEFAULT_SAMPLING.topK),
-    new Option("--top-p <p>", "of the best that sum to this probability")
+    new Option(
+      "--top-p <p>",
+      "keep the smallest set of tokens with this total probability (1 = all)",
+    )
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.topP),
-    new Option("--min-p <p>", "of those at least p times as likely as the best")
+    new Option("--min-p <p>", "drop tokens less than p times as likely as the best (0 = keep all)")
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.minP),
-    new Option("--repeat-penalty <r>", "makes the last 64 tokens rarer; 1: off")
+    new Option("--repeat-penalty <r>", "make recent tokens less likely (1 = off)")
       .argParser(decimal(0.01, 100)).default(DEFAULT_SAMPLING.repeatPenalty),
-    new Option("--repeat-last-n <n>", "tokens that it looks at, up to 64; 0: none")
+    new Option(
+      "--repeat-last-n <n>",
+      "how many recent tokens --repeat-penalty covers, 0 to 64 (default: 64)",
+    )
       .argParser(integer(0, REPEAT_WINDOW)),
-    new Option("--presence-penalty <p>", "makes the answer's tokens rarer, once each; -2 to 2")
+    new Option("--presence-penalty <p>", "make tokens already in the answer less likely, -2 to 2")
       .argParser(decimal(-2, 2)),
-    new Option("--frequency-penalty <p>", "the same for each time a token came; -2 to 2")
+    new Option(
+      "--frequency-penalty <p>",
+      "the same, for each time the token occurs in the answer, -2 to 2",
+    )
       .argParser(decimal(-2, 2)),
-    new Option("--logit-bias <id=bias>", "adds to a token's logit; repeatable")
+    new Option("--logit-bias <id=bias>", "add a bias to a token's logit (repeatable)")
       .argParser(logitBiases),
-    new Option("--seed <n>", "same seed, same text; by default random")
+    new Option("--seed <n>", "random seed; the same seed gives the same text (default: random)")
       .argParser(integer(0, MAX_UINT32)),
   ]);
 }
@@ -202,22 +221,31 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & PromptValues> {
   return withOptions<A, O, PromptValues>(command, "Prompt:", [
-    new Option("-p, --prompt <text>", "the prompt, instead of the argument"),
-    new Option("-f, --file <path>", "a file that comes before the prompt"),
-    new Option("-s, --system <text>", "the system message"),
-    new Option("--raw", "the prompt as it is, without the model's chat template"),
-    new Option("--chat-template <template>", "chatml, llama2, llama3, zephyr, or Jinja text"),
-    new Option("--chat-template-file <path>", "a file with a chat template in Jinja"),
-    new Option("--chat-template-kwargs <json>", "variables of the template, as a JSON object")
+    new Option("-p, --prompt <text>", "prompt, instead of the argument"),
+    new Option("-f, --file <path>", "put the text of this file before the prompt"),
+    new Option("-s, --system <text>", "system message"),
+    new Option("--raw", "use the prompt as it is, without a chat template"),
+    new Option(
+      "--chat-template <template>",
+      "chat template: chatml, llama2, llama3, zephyr, or Jinja source",
+    ),
+    new Option("--chat-template-file <path>", "read the chat template (Jinja) from this file"),
+    new Option("--chat-template-kwargs <json>", "variables for the chat template, as a JSON object")
       .argParser(templateVariables),
-    new Option("--think", "enable_thinking for the template: the model thinks before it answers"),
-    new Option("--no-think", "the model answers at once, if its template can ask for that"),
-    new Option("-n, --max-tokens <n>", `longest answer in tokens; by default ${DEFAULT_MAX_TOKENS}`)
+    new Option(
+      "--think",
+      "let the model think before it answers (template variable enable_thinking)",
+    ),
+    new Option("--no-think", "answer without thinking, if the template supports it"),
+    new Option(
+      "-n, --max-tokens <n>",
+      `maximum number of tokens to generate (default: ${DEFAULT_MAX_TOKENS})`,
+    )
       .argParser(integer(1, MAX_INT32)),
-    new Option("--stop <text>", "ends the answer before this text; repeatable").argParser(texts),
+    new Option("--stop <text>", "stop before this text (repeatable)").argParser(texts),
     new Option(
       "-e, --escape",
-      "\\n, \\t, \\\\ and \\xHH in prompt, system message and --stop are characters",
+      "process \\n, \\t, \\\\ and \\xHH in the prompt, the system message and --stop",
     ),
   ]);
 }

@@ -15,32 +15,37 @@ import { counted } from "./transfer.ts";
 /** Adds the command to `program`. */
 export function addPerplexity(program: Command): void {
   const command = program.command("perplexity")
-    .summary("how well a model predicts a text")
+    .summary("measure how well a model predicts a text")
     .description(
-      "Measures how well a model predicts a text, token by token. Logarithms are natural; a text " +
-        "longer than the context, or than --kv-memory has room for, is scored in windows.",
+      "Measures how well a model predicts a text, token by token (natural logarithms). A text that " +
+        "is longer than the context, or does not fit into --kv-memory, is scored in windows.",
     )
     .addOption(modelOption())
-    .option("-f, --file <path>", "the text; by default standard input")
+    .option("-f, --file <path>", "file with the text (default: standard input)")
     .option(
       "--top-logprobs <k>",
-      "with --json: the k best tokens of each position",
+      "with --json: list the k most likely tokens at each position",
       integer(0, 1000),
     )
-    .option("--llama", "as llama-perplexity: windows begun by BOS, whose second halves count")
+    .option(
+      "--llama",
+      "score as llama-perplexity does: in windows that start with BOS, of which the second half counts",
+    )
     .option(
       "--window <tokens>",
-      "with --llama: tokens of a window; default 512",
+      "with --llama: tokens per window (default: 512)",
       integer(4, 2 ** 24),
     )
-    .option("--json", "everything, position by position, as one JSON object");
+    .option("--json", "print all results, position by position, as one JSON object");
   addGlobalOptions(addDeviceOptions(command)).action(async (options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     if (options.window !== undefined && !options.llama) {
-      throw new UsageError("Cannot use --window without --llama: a text is scored as one");
+      throw new UsageError("Cannot use --window without --llama: add --llama");
     }
     if (options.topLogprobs !== undefined && options.llama) {
-      throw new UsageError("Cannot list tokens with --llama, which gives one figure: drop one");
+      throw new UsageError(
+        "Cannot use --top-logprobs with --llama, which gives one number: leave one out",
+      );
     }
     const text = await readText(options.file, terminal);
     const model = await openEngine(options, terminal);
@@ -52,7 +57,9 @@ export function addPerplexity(program: Command): void {
       );
       if (window < Math.min(ids.length, model.contextLength)) {
         terminal.note(
-          `The KV cache has room for ${counted(window, "token")}: scored in windows of so many`,
+          `The KV cache has room for ${
+            counted(window, "token")
+          }: the text is scored in windows of that length`,
         );
       }
       terminal.write(
@@ -133,7 +140,7 @@ async function scoring<T>(
 async function readText(file: string | undefined, terminal: Terminal): Promise<string> {
   if (file !== undefined && file !== "-") return await readTextFile(file);
   if (Deno.stdin.isTerminal()) {
-    throw new UsageError("Cannot measure nothing: give a text with -f FILE, or by a pipe");
+    throw new UsageError("Cannot measure perplexity: no text given; use -f FILE or pipe a text in");
   }
   return await readStdin(terminal);
 }

@@ -51,7 +51,9 @@ export async function composePrompt(
 /** All of standard input, as it is but for a byte order mark. */
 export async function readStdin(terminal: Terminal): Promise<string> {
   const notice = setTimeout(() => {
-    terminal.note("Waiting for standard input to end (a terminal: Ctrl-D; none: < /dev/null)");
+    terminal.note(
+      "Waiting for standard input to end (press Ctrl-D on a terminal; use < /dev/null for none)",
+    );
   }, WAIT_NOTICE);
   try {
     return decodeUtf8(await collect(Deno.stdin.readable, "standard input"), "standard input");
@@ -85,7 +87,7 @@ async function collect(
     bytes += part.length;
     if (bytes > MAX_BYTES) {
       throw new UsageError(
-        `Cannot read text from ${source}: it has more than ${MAX_BYTES} bytes; give less`,
+        `Cannot read text from ${source}: it is larger than ${MAX_BYTES} bytes; shorten it`,
       );
     }
     parts.push(part);
@@ -114,7 +116,7 @@ export function decodeUtf8(bytes: Uint8Array, source: string): string {
     const value = bytes[byte]!.toString(16).padStart(2, "0");
     throw new UsageError(
       `Cannot read text from ${source}: byte ${byte} (0x${value}) is not UTF-8; ` +
-        `convert it, for example by iconv`,
+        `convert it, for example with iconv`,
     );
   }
 }

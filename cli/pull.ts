@@ -11,13 +11,13 @@ import { Terminal } from "./terminal.ts";
 /** Adds the command to `program`. */
 export function addPull(program: Command): void {
   const command = program.command("pull")
-    .summary("get a model from the hub")
+    .summary("download a model from the hub")
     .description(
-      "Downloads a model from the hub into the cache, resuming an interrupted download, and prints its " +
-        "path. Without QUANT: Q4_K_M, else Q8_0, else the only one. HF_TOKEN opens gated models.",
+      "Downloads a model from the hub into the cache and prints its path. Resumes an interrupted " +
+        "download. Without QUANT: Q4_K_M, else Q8_0, else the only one. Gated models need HF_TOKEN.",
     )
     .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION]; QUANT may be a file's name")
-    .option("--offline", "no network: only look into the cache");
+    .option("--offline", "do not use the network: only look in the cache");
   addGlobalOptions(command).action(async (text, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     const spec = parseHubArgument(text);

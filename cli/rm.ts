@@ -15,8 +15,8 @@ export function addRm(program: Command): void {
   const command = program.command("rm")
     .summary("remove a model from the cache")
     .description(
-      "Removes a model from the cache, as tvllm list calls it. hf:ORG/REPO alone removes all that " +
-        "is there of this repository, unfinished downloads included.",
+      "Removes a model from the cache, by the name that tvllm list shows. hf:ORG/REPO alone removes " +
+        "everything of this repository, including unfinished downloads.",
     )
     .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION], or synth:NAME:QUANT");
   addGlobalOptions(command).action(async (text, _options, command) => {
@@ -29,7 +29,7 @@ export function addRm(program: Command): void {
     if (freed === undefined) {
       throw new ModelNotFoundError(
         `Cannot remove ${spec}: it is not in the cache ${cache.directory}; ` +
-          `tvllm list shows what is`,
+          `tvllm list shows its models`,
       );
     }
     terminal.note(`Removed ${spec}, ${size(freed)}`);

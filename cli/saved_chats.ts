@@ -58,12 +58,18 @@ export class SavedChats implements Disposable {
   /** Opens the file in `directory`; what is wrong with it is said when it is needed. */
   static open(directory: string | undefined): SavedChats {
     if (directory === undefined) {
-      return new SavedChats("", new UsageError("Cannot keep chats: set TVLLM_DATA to a directory"));
+      return new SavedChats(
+        "",
+        new UsageError(
+          "Cannot save chats: there is no home directory; set TVLLM_DATA to a directory",
+        ),
+      );
     }
     const path = join(directory, "chats.jsonl");
     // Where a terminal may be asked, Deno would ask it as soon as the file is opened.
     if (Deno.permissions.querySync({ name: "write", path: directory }).state !== "granted") {
-      const message = `Cannot keep chats in ${printable(path)}: tvllm may not write there; ` +
+      const message =
+        `Cannot save chats in ${printable(path)}: tvllm has no permission to write there; ` +
         `start it with --allow-write=${printable(directory)}`;
       return new SavedChats(path, new UsageError(message));
     }
@@ -72,8 +78,8 @@ export class SavedChats implements Disposable {
       const options = { read: true, write: true, create: true, mode: 0o600 };
       return new SavedChats(path, Deno.openSync(path, options));
     } catch (cause) {
-      const message = `Cannot keep chats in ${printable(path)}: ${writeFailure(cause)}; ` +
-        "name another directory in TVLLM_DATA";
+      const message = `Cannot save chats in ${printable(path)}: ${writeFailure(cause)}; ` +
+        "set TVLLM_DATA to another directory";
       return new SavedChats(path, new UsageError(message, { cause }));
     }
   }

@@ -20,29 +20,37 @@ const BODY_LIMITS = { bytes: 4 * 2 ** 20, milliseconds: 30_000 };
 /** Adds the command to `program`. */
 export function addServe(program: Command): void {
   const command = program.command("serve")
-    .summary("answer OpenAI's API over HTTP")
+    .summary("serve a model over an OpenAI-compatible HTTP API")
     .description(
-      "Serves a model to the clients of OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models. " +
-        "A browser finds a chat at /, and Prometheus finds /metrics.",
+      "Serves a model over an OpenAI-compatible API: /v1/chat/completions, /v1/completions and " +
+        "/v1/models. A chat page is at /, Prometheus metrics are at /metrics.",
     )
     .addOption(modelOption())
-    .option("--host <address>", "the address to listen on; 0.0.0.0: all", "127.0.0.1")
-    .option("--port <n>", "the port; 0: any that is free", integer(0, 65535), 8080)
+    .option("--host <address>", "address to listen on; 0.0.0.0 listens on all", "127.0.0.1")
+    .option("--port <n>", "port to listen on; 0 picks a free one", integer(0, 65535), 8080)
     .addOption(
-      new Option("--api-key <key>", "clients must send this key as a bearer token")
+      new Option("--api-key <key>", "require clients to send this key as a bearer token")
         .env("TVLLM_API_KEY").argParser(filled),
     )
     .option(
       "--served-model <name>",
-      "what clients call the model; by default its file's name",
+      "model name in the API (default: the name of its file)",
       filled,
     )
-    .option("--concurrency <n>", "answers at a time", integer(1, 256), 8)
-    .option("--queue <n>", "requests that may wait; more are refused", integer(0, 65536), 64)
-    .option("--cors <origin>", "lets this site's pages ask, as in https://example.com; *: all")
+    .option("--concurrency <n>", "answers to generate at the same time", integer(1, 256), 8)
+    .option(
+      "--queue <n>",
+      "requests that may wait; further ones are refused",
+      integer(0, 65536),
+      64,
+    )
+    .option(
+      "--cors <origin>",
+      "allow web pages of this origin, such as https://example.com; * allows all",
+    )
     .option(
       "--grace <seconds>",
-      "how long running requests may go on after SIGTERM",
+      "how long running requests may continue after SIGTERM",
       integer(0, 3600),
       DEFAULT_GRACE_SECONDS,
     );
@@ -68,7 +76,7 @@ export function addServe(program: Command): void {
         server.ready(model);
         const { hostname, port } = listener.addr;
         const name = hostname.includes(":") ? `[${hostname}]` : hostname;
-        terminal.note(`Listening on http://${name}:${port}/; Ctrl-C ends it`);
+        terminal.note(`Listening on http://${name}:${port}/; press Ctrl-C to stop`);
         await aborted(interrupts.signal);
         await end(server, listener, options.grace * 1000);
       } finally {
@@ -95,7 +103,7 @@ function listen(
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     throw new UsageError(
-      `Cannot listen on ${host}:${port}: ${error.message}; --port and --host choose another`,
+      `Cannot listen on ${host}:${port}: ${error.message}; choose another with --port or --host`,
       { cause: error },
     );
   }

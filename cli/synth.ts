@@ -24,27 +24,30 @@ import { plural } from "../engine/plural.ts";
 /** Adds the command to `program`. */
 export function addSynth(program: Command): void {
   const command = program.command("synth")
-    .summary("make a model of random weights")
+    .summary("create a model with random weights")
     .description(
-      "Writes a model with the real dimensions of one and seeded random weights, to measure speed " +
-        "and memory by without a download. Its answers mean nothing. (-m synth:NAME:QUANT makes " +
-        "one in the cache.)",
+      "Creates a model with the dimensions of a real one and random weights, to measure speed and " +
+        "memory without a download. Its answers are meaningless. (-m synth:NAME:QUANT creates one " +
+        "in the cache.)",
     )
     .addArgument(
-      new Argument("<name>", "the model whose dimensions it has").choices(syntheticModelNames()),
+      new Argument("<name>", "model whose dimensions to use").choices(syntheticModelNames()),
     )
     .addOption(
-      new Option("--format <format>", "a GGUF file, or a directory of safetensors")
+      new Option("--format <format>", "write a GGUF file or a directory of safetensors")
         .choices(["gguf", "safetensors"] as const).default("gguf" as const),
     )
     .addOption(
       new Option(
         "--quant <type>",
-        "weight format; by default Q4_0, in safetensors BF16; MLX's in safetensors alone",
+        "weight format (default: Q4_0, for safetensors BF16); MLX formats need safetensors",
       ).choices(ALL_FORMATS).argParser(parseFormat), // in small letters, too
     )
-    .option("-o, --output <path>", "what to write; by default NAME-QUANT, with .gguf for a file")
-    .option("--seed <n>", "other weights for another number", integer(0, 2 ** 32 - 1), 1);
+    .option(
+      "-o, --output <path>",
+      "file or directory to write (default: NAME-QUANT.gguf, for safetensors NAME-QUANT)",
+    )
+    .option("--seed <n>", "seed of the random weights", integer(0, 2 ** 32 - 1), 1);
   addGlobalOptions(command).action(async (name, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     const isFile = options.format === "gguf";
@@ -53,7 +56,7 @@ export function addSynth(program: Command): void {
     const target = {
       path,
       unfinished: `${path.replace(/\/+$/, "")}.part`,
-      wayOut: "give another place by -o",
+      wayOut: "choose another path with -o",
     };
     const started = performance.now();
     const bytes = await (isFile
@@ -80,7 +83,7 @@ type AnyFormat = SyntheticFormat | MlxFormat;
 function ggufFormat(quant: AnyFormat): SyntheticFormat {
   const format = SYNTHETIC_FORMATS.find((known) => known === quant);
   if (format !== undefined) return format;
-  throw new UsageError(`Cannot write GGUF of ${quant}: add --format safetensors`);
+  throw new UsageError(`Cannot write a GGUF file in ${quant}: add --format safetensors`);
 }
 
 function directoryFormat(quant: AnyFormat) {
@@ -88,7 +91,7 @@ function directoryFormat(quant: AnyFormat) {
   const format = formats.find((known) => known === quant);
   if (format !== undefined) return format;
   throw new UsageError(
-    `Cannot write safetensors of ${quant}: name one of ${formats.join(", ")} by --quant`,
+    `Cannot write safetensors in ${quant}: choose one of ${formats.join(", ")} with --quant`,
   );
 }
 

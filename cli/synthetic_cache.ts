@@ -35,10 +35,13 @@ export async function cachedSynthetic(text: string, terminal: Terminal): Promise
   const { name, format } = parse(text, "make");
   const path = pathOf(name, format);
   if (isThere(path)) return path;
-  using _lock = await lock(path, () => terminal.note("Waiting for another process that makes it"));
+  using _lock = await lock(
+    path,
+    () => terminal.note("Waiting for another process to create the model"),
+  );
   if (isThere(path)) return path; // Whom we waited for made it.
   removeUnfinished(dirname(path));
-  terminal.note(`Making ${SYNTHETIC_PREFIX}${name}:${format}, which is kept in the cache`);
+  terminal.note(`Creating ${SYNTHETIC_PREFIX}${name}:${format} in the cache`);
   const unfinished = `${path}.part`; // The lock keeps others from it.
   await writeGgufFile(
     syntheticModel(name, format, SEED),
@@ -124,7 +127,7 @@ function removeUnfinished(directory: string): void {
   }
 }
 
-const WAY_OUT = "name another directory by TVLLM_CACHE";
+const WAY_OUT = "set TVLLM_CACHE to another directory";
 
 /** The lock on making the file at `path`; its end releases it. */
 async function lock(path: string, onWait: () => void): Promise<Disposable> {

@@ -84,7 +84,7 @@ function refuseDirectory(path: string): void {
 function refuseFull(path: string): void {
   try {
     for (const _ of Deno.readDirSync(path)) {
-      throw new UntouchedError("it is there already, with files in it");
+      throw new UntouchedError("the directory exists and is not empty");
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -107,7 +107,7 @@ class Output implements Disposable {
     // What a killed process left is used again, and what another one writes is left alone.
     if (!this.#file.tryLockSync(true)) {
       this.#file.close();
-      throw new UntouchedError("another process writes it");
+      throw new UntouchedError("another process is writing it");
     }
     this.#file.truncateSync(0);
     this.#total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);

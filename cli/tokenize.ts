@@ -13,16 +13,20 @@ import { Terminal } from "./terminal.ts";
 /** Adds the command to `program`. */
 export function addTokenize(program: Command): void {
   const command = program.command("tokenize")
-    .summary("show the tokens of a text")
-    .description("Shows the tokens that a model makes of a text, an id and a piece a line. No BOS.")
-    .argument("[text]", "the text; - or nothing: standard input, as it is")
+    .summary("split a text into tokens")
+    .description(
+      "Splits a text into a model's tokens and prints one id and its text per line, without BOS.",
+    )
+    .argument("[text]", "text; - or no text reads standard input unchanged")
     .addOption(modelOption())
-    .option("--json", "the ids as one JSON array")
-    .option("--special", "control tokens that the text writes out become those tokens");
+    .option("--json", "print the ids as a JSON array")
+    .option("--special", "parse control tokens that are spelled out in the text");
   addGlobalOptions(command).action(async (argument, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     if (argument === undefined && Deno.stdin.isTerminal()) {
-      throw new UsageError('Cannot tokenize nothing: give a text, as in tvllm tokenize "Hello"');
+      throw new UsageError(
+        'Cannot tokenize: no text given; give one, as in tvllm tokenize "Hello"',
+      );
     }
     const tokenizer = await openTokenizer(options.model, terminal);
     for (const warning of tokenizer.warnings) terminal.warn(warning);

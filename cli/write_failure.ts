@@ -6,7 +6,7 @@ import { printable } from "../engine/files/quote.ts";
 export function writeFailure(cause: unknown): string {
   const message = cause instanceof Error ? cause.message : String(cause);
   if (cause instanceof Deno.errors.NotCapable) {
-    return "Deno writes no such place (/proc, /sys and devices are closed to it)";
+    return "Deno does not write to /proc, /sys or devices";
   }
   if (cause instanceof Deno.errors.NotFound) return "there is no such directory";
   if (cause instanceof Deno.errors.PermissionDenied) return "no permission to write there";

@@ -46,9 +46,9 @@ export function kvBudget(
   }
   if (blocks < 1) {
     throw new RequestError(
-      `Cannot keep a KV cache in ${kvMemory} ${
+      `Cannot fit a KV cache into ${kvMemory} ${
         plural(kvMemory, "byte")
-      }: a block of ${BLOCK_TOKENS} tokens takes ${total(1)}`,
+      }: a block of ${BLOCK_TOKENS} tokens needs ${total(1)}`,
     );
   }
   return held.map((most) => Math.min(most, blocks));

@@ -248,7 +248,7 @@ export class Model implements AsyncDisposable {
   async perplexity(text: string, options: ScoreOptions = {}): Promise<TextScores> {
     const ids = this.tokenize(text, { bos: true });
     if (ids.length < 2) {
-      throw new RequestError("Cannot measure a text of less than two tokens: give a longer one");
+      throw new RequestError("Cannot measure a text of fewer than two tokens: give a longer one");
     }
     const scores = await this.#engine.score(ids, options);
     const { value, error } = perplexity(scores.positions);

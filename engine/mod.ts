@@ -145,7 +145,7 @@ async function pathOf(
       return fileURLToPath(model);
     } catch (cause) {
       throw new RequestError(
-        `Cannot load the model: ${quote(model.href)} is no address of a file; give its path`,
+        `Cannot load the model: ${quote(model.href)} is not the address of a file; give its path`,
         { cause },
       );
     }
@@ -186,7 +186,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
     Math.min(config.contextLength, Math.max(DEFAULT_CONTEXT, options.expectedLength ?? 0));
   if (contextLength > config.contextLength) {
     throw new RequestError(
-      `Cannot use a context of ${contextLength} tokens: ${config.name} was made for ${config.contextLength}`,
+      `Cannot use a context of ${contextLength} tokens: ${config.name} supports at most ${config.contextLength}`,
     );
   }
   const { device, kv = "f16", maxSequences = DEFAULT_SEQUENCES, progress } = options;
@@ -239,7 +239,7 @@ function checkSizes(options: ModelOptions): void {
     const size = options[name];
     if (size !== undefined && !(Number.isSafeInteger(size) && size >= 1)) {
       throw new RequestError(
-        `Cannot load the model: ${name} is ${size}, not a whole number from 1 up`,
+        `Cannot load the model: ${name} is ${size}, not a whole number of at least 1`,
       );
     }
     if ((size ?? 1) > most) {

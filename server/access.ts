@@ -28,10 +28,16 @@ export async function checkAccess(request: Request, rules: AccessRules): Promise
   const { apiKey, origins, hosts } = rules;
   // A page that asks under a name of its own for this address (DNS rebinding) has no key.
   if (apiKey === undefined && origins.length === 0 && !isOwnName(host, hosts)) {
-    throw new HttpError(403, `Cannot answer under the name ${JSON.stringify(host)}`);
+    throw new HttpError(
+      403,
+      `Cannot answer requests for the host ${JSON.stringify(host)}: use localhost, or --host`,
+    );
   }
   if (origin !== null && !isAllowed(origin, origins) && origin !== `${url.protocol}//${host}`) {
-    throw new HttpError(403, `Cannot answer pages of ${JSON.stringify(origin)}: see --cors`);
+    throw new HttpError(
+      403,
+      `Cannot answer pages from ${JSON.stringify(origin)}: allow the origin with --cors`,
+    );
   }
   if (apiKey === undefined || OPEN_PATHS.includes(url.pathname)) return;
   const [, given] = /^Bearer (.*)$/i.exec(request.headers.get("authorization") ?? "") ?? [];

@@ -18,9 +18,13 @@ export class Admission {
   enter(count: number): () => void {
     const most = this.running + this.waiting;
     if (count > most) {
-      throw new HttpError(400, `Cannot answer ${count} prompts in a request: at most ${most}`, {
-        param: "prompt",
-      });
+      throw new HttpError(
+        400,
+        `Cannot answer ${count} prompts in one request: the limit is ${most}`,
+        {
+          param: "prompt",
+        },
+      );
     }
     if (this.#inside + count > most) {
       throw new HttpError(

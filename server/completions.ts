@@ -38,7 +38,7 @@ export function completionFormat(
   if (echo && logprobs != null) {
     throw new HttpError(
       400,
-      "Cannot use 'echo' with 'logprobs': only an answer's tokens have them",
+      "Cannot use 'echo' with 'logprobs': only generated tokens have log-probabilities",
       {
         code: "unsupported_parameter",
         param: "echo",

@@ -26,7 +26,7 @@ export async function readJson(request: Request, limits: BodyLimits): Promise<un
     throw new HttpError(400, "Cannot read the body: it is not UTF-8", { cause });
   }
   if (depthOf(text) > MOST_DEPTH) {
-    throw new HttpError(400, `Cannot read the body: it nests deeper than ${MOST_DEPTH}`);
+    throw new HttpError(400, `Cannot read the body: it is nested more than ${MOST_DEPTH} deep`);
   }
   try {
     return JSON.parse(text);
@@ -40,7 +40,7 @@ async function readBytes(
   request: Request,
   { bytes, milliseconds }: BodyLimits,
 ): Promise<Uint8Array> {
-  const tooLarge = new HttpError(413, `Cannot read the body: it is above ${bytes} bytes`);
+  const tooLarge = new HttpError(413, `Cannot read the body: it is larger than ${bytes} bytes`);
   if (Number(request.headers.get("content-length") ?? 0) > bytes) throw tooLarge;
   if (request.body === null) return new Uint8Array(0);
   const reader = request.body.getReader();

@@ -115,7 +115,9 @@ export function refuseUnsupported(body: unknown): void {
   for (const [name, isIgnored] of Object.entries(REFUSED)) {
     const value = fields[name];
     if (value === undefined || value === null || isIgnored(value)) continue;
-    const why = name === "n" || name === "best_of" ? "one answer a request" : "it is not supported";
+    const why = name === "n" || name === "best_of"
+      ? "only one answer per request is supported"
+      : "it is not supported";
     throw new HttpError(400, `Cannot use '${name}': ${why}`, {
       code: "unsupported_parameter",
       param: name,

@@ -128,7 +128,7 @@ export class ModelServer {
     if (this.#draining) throw new HttpError(503, "Cannot answer: the server is shutting down");
     if (this.#failure) throw this.#failure;
     if (!this.#model) {
-      throw new HttpError(503, "Cannot answer yet: the model is being loaded", { retryAfter: 1 });
+      throw new HttpError(503, "Cannot answer yet: the model is still loading", { retryAfter: 1 });
     }
     return await handler(this.#model, exchange, request);
   }
@@ -136,7 +136,7 @@ export class ModelServer {
   #notFound(pathname: string): HttpError {
     const methods = Object.keys(this.#routes).filter((route) => route.endsWith(` ${pathname}`));
     if (methods.length === 0) return new HttpError(404, `Cannot find ${pathname}`);
-    return new HttpError(405, `Cannot use this method: ${methods.join(", ")}`);
+    return new HttpError(405, `Cannot use this method: use ${methods.join(" or ")}`);
   }
 
   #health(): Response {
@@ -221,10 +221,14 @@ export class ModelServer {
     const { name } = this.#options;
     if (fields.model != null && fields.model !== name) {
       const asked = JSON.stringify(fields.model.slice(0, 200));
-      throw new HttpError(404, `Cannot find the model ${asked}: this is ${JSON.stringify(name)}`, {
-        code: "model_not_found",
-        param: "model",
-      });
+      throw new HttpError(
+        404,
+        `Cannot find the model ${asked}: this server has ${JSON.stringify(name)}`,
+        {
+          code: "model_not_found",
+          param: "model",
+        },
+      );
     }
     return fields;
   }
@@ -232,7 +236,7 @@ export class ModelServer {
   async #tokenize(model: Model, request: Request): Promise<Response> {
     const body = checked(tokenizeSchema, await readJson(request, this.#options.body));
     const text = body.prompt ?? body.content;
-    if (text == null) throw new HttpError(400, "Cannot tokenize nothing: give a prompt");
+    if (text == null) throw new HttpError(400, "Cannot tokenize: no prompt given");
     // vLLM adds BOS unless told, llama-server if told.
     const bos = body.add_special_tokens ?? body.add_special ?? body.prompt != null;
     const tokens = model.tokenize(text, { special: true, bos });

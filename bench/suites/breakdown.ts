@@ -16,7 +16,7 @@ const DECODE_STEP: Metric = { id: "decode_step", unit: "ms", headline: true };
 
 export const breakdown: Suite = {
   name: "breakdown",
-  summary: "where the time goes, and what to work on",
+  summary: "where the time goes, from loading to each kernel",
   summaryColumns: [
     { title: "Gen Speed", metric: DECODE_THROUGHPUT.id },
     { title: "Decode step (ms)", metric: DECODE_STEP.id },

@@ -43,7 +43,7 @@ const TEXT = "The miller's daughter walked along the river; it was half past fou
 
 export const detokenizer: Suite = {
   name: "detokenizer",
-  summary: "what turning token ids into text costs",
+  summary: "time to turn token ids into text",
   needs: ({ promptTokens, maxTokens }) => ({
     sequences: REQUESTS,
     tokens: promptTokens + maxTokens,

@@ -21,11 +21,11 @@ const TOKENS = [1, 2, 3, 4, 5, 6, 7, 8];
 
 export const kernels: Suite = {
   name: "kernels",
-  summary: "whether each kernel is right, how fast, and what batches gain",
+  summary: "correctness and speed of each kernel, and gain from batches",
   options: {
     only: {
       value: "<list>",
-      summary: "those with these words, as in matmul/q4_1,attention",
+      summary: "only those that match these words, such as matmul/q4_1,attention",
       accepts: namesKernels,
       expected: "words such as matmul, experts, attention, sampling or a format: matmul/q4_1",
     },

@@ -44,7 +44,7 @@ const PERCENTILES = [50, 95, 99];
 
 export const latency: Suite = {
   name: "latency",
-  summary: "how long a request waits for its first token, and between them",
+  summary: "time to the first token, and between tokens",
   endpoint: true,
   summaryColumns: [
     { title: "Gen Speed", metric: DECODE_THROUGHPUT.id },

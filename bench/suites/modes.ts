@@ -38,7 +38,7 @@ const MODES: readonly { readonly mode: string; readonly keep: Required<Kept> }[]
 
 export const modes: Suite = {
   name: "modes",
-  summary: "what packed weights, the KV cache and kept buffers are worth",
+  summary: "gain from packed weights, the KV cache and reused buffers",
   stackedTable: "Modes",
   needs: ({ promptTokens, maxTokens }) => ({ sequences: 1, tokens: promptTokens + maxTokens }),
   async run(harness) {

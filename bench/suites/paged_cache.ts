@@ -49,7 +49,7 @@ interface Rounds {
 
 export const pagedCache: Suite = {
   name: "paged-cache",
-  summary: "what requests with a common system prompt gain from it",
+  summary: "time and memory saved by a shared system prompt",
   summaryColumns: [
     {
       title: "Speedup, sequential",

@@ -49,7 +49,7 @@ function lengthOf(promptTokens: number): number {
 
 export const prefixCache: Suite = {
   name: "prefix-cache",
-  summary: "whether equal prompts are computed once",
+  summary: "time saved when prompts repeat",
   summaryColumns: [
     { title: "Uncached TTFT", metric: UNCACHED_TTFT.id },
     { title: "Cached TTFT", metric: CACHED_TTFT.id },

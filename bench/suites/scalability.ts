@@ -14,7 +14,7 @@ const RUNNING: Metric = { id: "running_requests", unit: "" };
 
 export const scalability: Suite = {
   name: "scalability",
-  summary: "how many requests at once are worth it",
+  summary: "throughput and latency by number of simultaneous requests",
   endpoint: true,
   summaryColumns: [
     { title: "Best (tok/s)", metric: BEST_THROUGHPUT.id },

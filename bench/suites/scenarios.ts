@@ -65,7 +65,7 @@ const COLUMNS = "ID | Description | Prompt | Decode | TTFT (ms) | Decode TPS | P
 
 export const scenarios: Suite = {
   name: "scenarios",
-  summary: "what six kinds of request cost, and how the CPU compares",
+  summary: "six typical kinds of request, and how the CPU compares",
   endpoint: true,
   summaryColumns: SCENARIOS.map((scenario) => ({
     title: `${scenario.scenario} (tok/s)`,
@@ -75,7 +75,7 @@ export const scenarios: Suite = {
   options: {
     baseline: {
       value: "<device>",
-      summary: "measure there too: cpu",
+      summary: "also run them on this device (cpu)",
       accepts: (text) => text === "cpu",
       expected: "cpu",
     },

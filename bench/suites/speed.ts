@@ -43,18 +43,18 @@ interface Cell {
 
 export const speed: Suite = {
   name: "speed",
-  summary: "llama-bench's rows: prompts and decoding, swept over lists",
+  summary: "prefill and decode speed by length, as in llama-bench",
   stackedTable: "Speed",
   sweeps: { promptTokens: "512", maxTokens: "128" },
   options: {
     pg: {
       value: "<p+n,…>",
-      summary: "prompts that are followed by decoding, as in 512+128",
+      summary: "prompts followed by decoding, such as 512+128",
       accepts: (text) => pairs(text).every(([p, n]) => p > 0 && n > 0),
       expected: "prompts and tokens to decode, as in 512+128",
     },
-    depth: sweepOption("tokens in the cache before, as in 0,4096", DEPTHS),
-    batch: sweepOption("most tokens that enter in a step", BATCHES),
+    depth: sweepOption("tokens already in the cache, such as 0,4096", DEPTHS),
+    batch: sweepOption("maximum number of prompt tokens in a step", BATCHES),
   },
   needs: (run) => ({
     sequences: 1,

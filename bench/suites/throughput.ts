@@ -43,7 +43,7 @@ type Way = typeof WAYS[number];
 
 export const throughput: Suite = {
   name: "throughput",
-  summary: "how many tokens a second, alone and with many requests at once",
+  summary: "tokens per second, for one request and for many at once",
   endpoint: true,
   summaryColumns: [
     {

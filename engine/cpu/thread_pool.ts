@@ -70,7 +70,10 @@ export class ThreadPool {
     while (this.#listening() < this.threads - 1) {
       this.#check();
       if (performance.now() - started > START_MS) {
-        throw new DeviceError("lost", `Cannot start ${this.threads - 1} worker threads: no answer`);
+        throw new DeviceError(
+          "lost",
+          `Cannot start ${this.threads - 1} worker threads: they do not respond`,
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
@@ -157,7 +160,7 @@ export class ThreadPool {
 function failure(reason: string, options?: ErrorOptions): DeviceError {
   return new DeviceError(
     "lost",
-    `Cannot go on computing on the CPU: ${reason}; load the model again`,
+    `Cannot continue on the CPU: ${reason}; load the model again`,
     options,
   );
 }

@@ -99,7 +99,7 @@ export class ByteReader {
         `${what} ${value} at byte ${at} of ${this.place} is more than the ${this.remaining} ${
           plural(this.remaining, "byte")
         } ` +
-          `left can hold; the file is damaged or cut short, get it again`,
+          `left can hold; the file is damaged or cut short: download it again`,
       );
     }
     if (value > limit) {
@@ -122,7 +122,7 @@ export class ByteReader {
       if (this.lenient) return text;
       throw this.fault(
         `${what} ${quote(text)} at byte ${this.offset - length} of ${this.place} is not UTF-8; ` +
-          `the file is damaged, get it again`,
+          `the file is damaged: download it again`,
       );
     }
   }
@@ -197,7 +197,7 @@ export class ByteReader {
         `it ends at byte ${this.file.size} within ${this.place} (${length} ${
           plural(length, "byte")
         } from byte ` +
-          `${offset} on); the file is cut short, get it again`,
+          `${offset} on); the file is cut short: download it again`,
       );
     }
     if (offset + length > this.limit) {

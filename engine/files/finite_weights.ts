@@ -49,7 +49,7 @@ export function assertFinite(
   const weight = offset / layout.bytes * layout.weights + found;
   throw new ModelFormatError(
     `Cannot use ${printable(file.paths[tensor.file]!)}: tensor ${quote(tensor.name)} has NaN or ` +
-      `infinity at weight ${weight}; the file is damaged or badly converted, get another`,
+      `infinity at weight ${weight}; the file is damaged or was converted incorrectly: download or convert it again`,
   );
 }
 

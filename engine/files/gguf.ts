@@ -87,7 +87,7 @@ function partCount(header: GgufHeader, file: InputFile): number {
   if (typeof count !== "number" || !Number.isInteger(count) || count < 0 || count > MAX_PARTS) {
     throw file.fault(
       `key 'split.count' is ${shown(count)}, not a number of parts up to ${MAX_PARTS}; ` +
-        `the file is damaged, get it again`,
+        `the file is damaged: download it again`,
     );
   }
   return Math.max(count, 1);
@@ -114,7 +114,7 @@ function checkPart({ file, header }: Part, index: number, count: number): void {
     if (value !== expected) {
       throw file.fault(
         `key '${key}' is ${shown(value)}, and by its name the file is part ${index + 1} of ` +
-          `${count}; get it again`,
+          `${count}; download it again`,
       );
     }
   }
@@ -127,7 +127,7 @@ function checkTensorCount(model: ModelFile, first: InputFile): void {
       `key 'split.tensors.count' is ${shown(stated)}, and the ${model.paths.length} parts have ` +
         `${model.tensors.size} ${
           plural(model.tensors.size, "tensor")
-        }; the parts are not of one model, get them again`,
+        }; the parts are not of one model: download them again`,
     );
   }
 }

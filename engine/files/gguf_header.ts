@@ -112,13 +112,15 @@ class HeaderReader {
     reader.uint32();
     const version = reader.uint32();
     if (version === 2 || version === 3) return;
-    if (version === 0) throw this.file.fault("GGUF version 0; the file is damaged, get it again");
+    if (version === 0) {
+      throw this.file.fault("GGUF version 0; the file is damaged: download it again");
+    }
     if (version % 65536 === 0) {
       throw this.#unsupported("it is big-endian; get the little-endian file of this model");
     }
     throw this.#unsupported(
-      `GGUF version ${version}, and versions 2 and 3 are read; ` +
-        (version < 2 ? "convert the model again by llama.cpp" : "look for a newer tvllm"),
+      `its GGUF version is ${version}, but tvllm reads only 2 and 3; ` +
+        (version < 2 ? "convert the model again with llama.cpp" : "look for a newer tvllm"),
     );
   }
 
@@ -252,7 +254,7 @@ class HeaderReader {
     throw this.#unsupported(
       `${tensor} has type ${type}` +
         (REMOVED_TENSOR_TYPES.has(type) ? ", which GGUF no longer has" : "") +
-        `; get the model in one of ${Object.keys(GGML_LAYOUT).join(", ")}`,
+        `; use the model in one of ${Object.keys(GGML_LAYOUT).join(", ")}`,
     );
   }
 
@@ -294,12 +296,12 @@ class HeaderReader {
       } from ${from} on, past the end of the file ` +
         `(${this.file.size} ${
           plural(this.file.size, "byte")
-        }); it is cut short or damaged, get it again`,
+        }); it is cut short or damaged: download it again`,
     );
   }
 
   #damaged(detail: string): Error {
-    return this.file.fault(`${detail}; the file is damaged, get it again`);
+    return this.file.fault(`${detail}; the file is damaged: download it again`);
   }
 
   #unsupported(detail: string): UnsupportedError {

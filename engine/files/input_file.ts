@@ -120,13 +120,13 @@ export function exists(path: string): boolean {
 export function readFailure(cause: unknown): string {
   if (cause instanceof Deno.errors.NotFound) return "there is no such file; check the path";
   if (cause instanceof Deno.errors.FilesystemLoop) {
-    return "its links lead to each other; name the file itself";
+    return "its symbolic links form a loop; name the file itself";
   }
   if (cause instanceof Deno.errors.NotADirectory) {
     return "a part of the path is a file, not a directory; check the path";
   }
   if (cause instanceof Deno.errors.NotCapable) {
-    return "Deno was not given the permission to read it; add --allow-read for this path";
+    return "Deno has no permission to read it; add --allow-read for this path";
   }
   if (cause instanceof Deno.errors.PermissionDenied) {
     return "no permission to read it; change its mode or its owner";

@@ -55,17 +55,17 @@ export function parseJsonObject(
   try {
     text = UTF8.decode(bytes);
   } catch {
-    throw file.fault(`${what} is not UTF-8; the file is damaged, get it again`);
+    throw file.fault(`${what} is not UTF-8; the file is damaged: download it again`);
   }
   let value: JsonValue;
   try {
     value = JSON.parse(text);
   } catch {
-    throw file.fault(`${what} is not JSON; the file is damaged, get it again`);
+    throw file.fault(`${what} is not JSON; the file is damaged: download it again`);
   }
-  if (!isObject(value)) throw file.fault(`${what} is not a JSON object; get another file`);
+  if (!isObject(value)) throw file.fault(`${what} is not a JSON object; use another file`);
   if (countKeys(value) !== counts.keys) {
-    throw file.fault(`${what} has a key twice; the file is damaged, get it again`);
+    throw file.fault(`${what} has a key twice; the file is damaged: download it again`);
   }
   return value;
 }
@@ -86,7 +86,7 @@ export function readAll(path: string, maxBytes: number): JsonSource {
   try {
     if (file.size > maxBytes) {
       throw file.fault(
-        `it has ${file.size} bytes, above the limit of ${maxBytes}; get another file`,
+        `it has ${file.size} bytes, above the limit of ${maxBytes}; use another file`,
       );
     }
     const bytes = new Uint8Array(file.size);

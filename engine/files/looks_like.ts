@@ -22,7 +22,7 @@ const SIGNATURES: readonly (readonly [string | RegExp, string])[] = [
 
 /** `head`: the first bytes of the file, 64 are enough. Returns "it is …; way out". */
 export function looksLike(head: Uint8Array): string {
-  if (head.length === 0) return "it is empty; get it again";
+  if (head.length === 0) return "it is empty; download it again";
   const text = String.fromCharCode(...head.subarray(0, 64));
   for (const [start, verdict] of SIGNATURES) {
     if (typeof start === "string" ? text.startsWith(start) : start.test(text)) return verdict;

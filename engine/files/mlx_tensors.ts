@@ -152,7 +152,7 @@ export class MlxTensors implements ModelFile {
         `Cannot run ${printable(this.paths[packed.weight.file]!)}: tensor ${
           quote(name)
         } has a group ` +
-          `of scale ${scale} and bias ${bias}, which float16 cannot hold; get the model unquantized`,
+          `of scale ${scale} and bias ${bias}, which float16 cannot hold; use the unquantized model`,
       );
     }
   }
@@ -182,7 +182,9 @@ export class MlxTensors implements ModelFile {
     const weight = this.raw.tensors.get(name)!;
     const fault = (detail: string) =>
       new ModelFormatError(
-        `Cannot read ${printable(this.paths[weight.file]!)}: tensor ${detail}; get the model again`,
+        `Cannot read ${
+          printable(this.paths[weight.file]!)
+        }: tensor ${detail}; download the model again`,
       );
     // A matrix, or those of experts stacked.
     if (![2, 3].includes(weight.shape.length) || weight.shape.includes(0)) {
@@ -219,7 +221,7 @@ export class MlxTensors implements ModelFile {
       `Cannot run ${printable(this.paths[0]!)}: tensor ${quote(stem)} is quantized as ` +
         `${
           quote(JSON.stringify({ bits, group_size: group, mode }))
-        }; get a model in 3, 4, 5, 6 or ` +
+        }; use a model in 3, 4, 5, 6 or ` +
         `8 bits with groups of 32, 64 or 128`,
     );
   }

@@ -92,7 +92,7 @@ function weightsIn(directory: string): ReadonlyMap<string, readonly string[]> {
 function readIndex(path: string): ReadonlyMap<string, readonly string[]> {
   const fault = (detail: string) =>
     new ModelFormatError(
-      `Cannot read ${printable(path)}: ${detail}; the file is damaged, get it again`,
+      `Cannot read ${printable(path)}: ${detail}; the file is damaged: download it again`,
     );
   const map = readJson(path, MAX_INDEX_BYTES, INDEX_LIMITS)["weight_map"];
   if (!isObject(map)) throw fault("it has no weight_map");
@@ -129,7 +129,7 @@ function checkIndex(
       if (model.tensors.get(tensor)?.file !== i) {
         throw files[i]!.fault(
           `tensor ${quote(tensor)} is not in it, where ${INDEX} says it is; ` +
-            `the files are not of one model, get them again`,
+            `the files are not of one model: download them again`,
         );
       }
     }

@@ -94,7 +94,7 @@ function headerBytes(file: InputFile): Uint8Array {
     throw file.fault(
       `it has ${file.size} ${
         plural(file.size, "byte")
-      } and no header; it is not safetensors or cut short, get it again`,
+      } and no header; it is not safetensors or cut short: download it again`,
     );
   }
   file.read(0, start);
@@ -104,7 +104,7 @@ function headerBytes(file: InputFile): Uint8Array {
       `its header length ${length} is more than the ${file.size - 8} ${
         plural(file.size - 8, "byte")
       } left; ` +
-        `it is not safetensors or cut short, get it again`,
+        `it is not safetensors or cut short: download it again`,
     );
   }
   if (length > MAX_HEADER_BYTES) {
@@ -116,7 +116,9 @@ function headerBytes(file: InputFile): Uint8Array {
   const json = new Uint8Array(Number(length));
   file.read(8, json);
   if (json[0] !== 0x7b) {
-    throw file.fault(`its header does not start with '{'; it is not safetensors, get it again`);
+    throw file.fault(
+      `its header does not start with '{'; it is not safetensors: download it again`,
+    );
   }
   return json;
 }
@@ -157,7 +159,7 @@ function readTensor(
       `${tensor} has the data_offsets ${shown(offsets)}, which are reversed or past the end of ` +
         `the ${file.size - dataStart} ${
           plural(file.size - dataStart, "byte")
-        } of data; it is damaged or cut short, get it again`,
+        } of data; it is damaged or cut short: download it again`,
     );
   }
   const bytes = isOther ? end - begin : shape.reduce((a, b) => a * b, GROUP_LAYOUT[type].bytes);
@@ -180,7 +182,7 @@ function readType(file: InputFile, tensor: string, dtype: string): TensorType {
   }
   throw new UnsupportedError(
     `Cannot read ${printable(file.path)}: ${tensor} has dtype ${dtype}${packedBy(dtype)}; ` +
-      `get the model in one of ${[...TENSOR_TYPES.keys()].join(", ")}`,
+      `use the model in one of ${[...TENSOR_TYPES.keys()].join(", ")}`,
   );
 }
 
@@ -221,5 +223,5 @@ function shown(value: JsonValue | undefined): string {
 }
 
 function damaged(file: InputFile, detail: string): Error {
-  return file.fault(`${detail}; the file is damaged, get it again`);
+  return file.fault(`${detail}; the file is damaged: download it again`);
 }

@@ -33,7 +33,7 @@ export class TensorFiles implements ModelFile {
         if (other !== undefined) {
           throw part.file.fault(
             `tensor ${quote(tensor.name)} is also in ${printable(this.paths[other.file]!)}; ` +
-              `the files are not of one model, get them again`,
+              `the files are not of one model: download them again`,
           );
         }
         tensors.set(tensor.name, { ...tensor, file: index });

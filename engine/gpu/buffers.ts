@@ -29,7 +29,7 @@ export function createBuffer(
   if (size > most) {
     throw new DeviceError(
       "out-of-memory",
-      `Cannot make the buffer '${label}' of ${size} bytes: ${gpu.description} binds at most ${most}`,
+      `Cannot make the buffer '${label}' of ${size} bytes: ${gpu.description} allows at most ${most}`,
     );
   }
   gpu.memory[purpose] += size;
@@ -72,7 +72,7 @@ export async function withMemoryCheck<T>(gpu: Gpu, what: string, make: () => T):
     const total = Object.values(gpu.memory).reduce((a, b) => a + b, 0);
     throw new DeviceError(
       "out-of-memory",
-      `Cannot allocate ${what}: ${gpu.description} gave out at ${total} bytes in all (${
+      `Cannot allocate ${what}: ${gpu.description} ran out of memory after ${total} bytes (${
         oneLine(noRoom)
       })`,
     );

@@ -124,13 +124,13 @@ export class HubCache {
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : String(cause);
       const why = /os error (28|27)\b|No space|File too large/.test(message)
-        ? "the disk is full; free some space and run it again, which goes on from here"
+        ? "the disk is full; free some space and run it again to resume"
         : /os error 30\b|[Rr]ead-only/.test(message)
         ? "its file system is read-only; make it writable"
         : `${printable(message)}; make it writable`;
       throw new ModelNotFoundError(
-        `Cannot write to the cache ${printable(this.directory)}: ${why}, or name another ` +
-          `directory by TVLLM_CACHE`,
+        `Cannot write to the cache ${printable(this.directory)}: ${why}, or set ` +
+          `TVLLM_CACHE to another directory`,
         { cause },
       );
     }
@@ -154,8 +154,8 @@ export class HubCache {
       const [model, ...others] = matchingModels(models, quant);
       if (others.length > 0) {
         throw new ModelNotFoundError(
-          `Cannot tell which ${formatHubSpec(spec)} in the cache is meant: ` +
-            `name one of ${listQuants([model!, ...others], models)} after a colon`,
+          `Cannot choose a model: ${formatHubSpec(spec)} matches several in the cache; ` +
+            `append :QUANT, one of ${listQuants([model!, ...others], models)}`,
         );
       }
       if (model !== undefined) return this.#describe({ repository, commit }, model, models);

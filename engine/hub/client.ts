@@ -58,7 +58,7 @@ export class HubClient {
   constructor(access: HubAccess) {
     if (!/^https?:$/.test(URL.parse(access.endpoint)?.protocol ?? "")) {
       throw new RequestError(
-        `Cannot use the hub ${quote(access.endpoint)}: it is no http or https address; ` +
+        `Cannot use the hub ${quote(access.endpoint)}: it is not an http or https address; ` +
           `check HF_ENDPOINT`,
       );
     }
@@ -67,7 +67,7 @@ export class HubClient {
     const odd = token.search(/[^\x21-\x7e]/);
     if (odd >= 0) {
       throw new RequestError(
-        `Cannot use the token for the hub: its character ${odd + 1} is none that a token has; ` +
+        `Cannot use the token for the hub: character ${odd + 1} is not allowed in a token; ` +
           `check ${access.tokenSource ?? "HF_TOKEN"}`,
       );
     }
@@ -133,7 +133,7 @@ export class HubClient {
     };
     const watch = setInterval(() => {
       if (performance.now() - lastActivity > stall) {
-        stalled.abort(new TransientError(`nothing came for ${stall / 1000} s`));
+        stalled.abort(new TransientError(`no data arrived for ${stall / 1000} s`));
       }
     }, Math.min(stall / 4, 1000));
     const user = this.#access.signal;
@@ -148,14 +148,14 @@ export class HubClient {
       if (stalled.signal.aborted) throw stalled.signal.reason;
       if (error instanceof Deno.errors.NotCapable) {
         throw new ModelNotFoundError(
-          `Cannot download ${what}: Deno was not given the permission; add --allow-net`,
+          `Cannot download ${what}: Deno has no permission to use the network; add --allow-net`,
           { cause: error },
         );
       }
       if (error instanceof TypeError && UNTRUSTED.test(messages(error))) {
         throw new ModelNotFoundError(
-          `Cannot download ${what}: the certificate comes from an authority that is not trusted, as ` +
-            "a proxy's may; set DENO_TLS_CA_STORE=mozilla,system, or DENO_CERT to its file",
+          `Cannot download ${what}: the certificate's authority is not trusted (a proxy may use its ` +
+            "own); set DENO_TLS_CA_STORE=mozilla,system, or DENO_CERT to its file",
           { cause: error },
         );
       }
@@ -295,7 +295,7 @@ function rateLimit(headers: Headers): { wait: number; says: string } | undefined
   const kind = name === "" ? "" : ` for "${name}"`;
   return {
     wait: 1000 * Number(reset),
-    says: `its limit of ${all}${kind} has ${left} left, and begins anew in ${reset} s`,
+    says: `its limit of ${all}${kind} has ${left} left and resets in ${reset} s`,
   };
 }
 

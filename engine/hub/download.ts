@@ -66,7 +66,7 @@ export async function downloadBlob(
       if (partial.digest() === file.hash) break;
       await partial.clear();
       // An earlier part may be what is wrong: once more from the start.
-      if (!resumed) throw refuse(file, "its content is not what its hash says; try again later");
+      if (!resumed) throw refuse(file, "its content does not match its hash; try again later");
       resumed = false;
     }
     await partial.sync();
@@ -96,7 +96,10 @@ async function fetchRest(
   const request = { what: printable(file.name), url: file.url, headers };
   await client.request(request, async (response, onActivity) => {
     if (isWebPage(response)) {
-      throw refuse(file, "a web page came instead; log in to the network, or check HF_ENDPOINT");
+      throw refuse(
+        file,
+        "the server sent a web page instead; log in to the network, or check HF_ENDPOINT",
+      );
     }
     await checkRange(response, partial);
     for await (const chunk of response.body ?? []) {
@@ -105,7 +108,7 @@ async function fetchRest(
         await partial.clear();
         throw refuse(
           file,
-          `more than its ${file.size} ${plural(file.size, "byte")} came; try again later`,
+          `more than its ${file.size} ${plural(file.size, "byte")} arrived; try again later`,
         );
       }
       await partial.append(chunk);
@@ -123,7 +126,7 @@ async function checkRange(response: Response, partial: PartialFile) {
   const { status, headers } = response;
   if (status === 416) {
     await partial.clear();
-    throw new TransientError("the hub has nothing to continue with", 0);
+    throw new TransientError("the hub cannot resume the download", 0);
   }
   if (status === 200) {
     await partial.clear();
@@ -131,9 +134,9 @@ async function checkRange(response: Response, partial: PartialFile) {
     if (stated !== null && Number(stated) !== file.size) {
       throw refuse(
         file,
-        `the hub offers ${stated} ${
+        `the hub sends ${stated} ${
           plural(Number(stated), "byte")
-        }, and the list says ${file.size}`,
+        }, but its list of files says ${file.size}`,
       );
     }
     return;
@@ -142,7 +145,7 @@ async function checkRange(response: Response, partial: PartialFile) {
     [];
   if (Number(start) === partial.length && Number(total) === file.size) return;
   await partial.clear();
-  throw new TransientError("the hub sends another part than was asked for");
+  throw new TransientError("the hub sent a different part than requested");
 }
 
 function refuse(file: RemoteFile, why: string): ModelNotFoundError {

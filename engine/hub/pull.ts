@@ -147,7 +147,9 @@ async function listFiles(client: HubClient, spec: HubSpec) {
     what,
     () =>
       client.request({ what, url, headers }, async (response, onActivity) => {
-        if (isWebPage(response)) throw fault("a web page came instead of the list of files");
+        if (isWebPage(response)) {
+          throw fault("the server sent a web page instead of the list of files");
+        }
         const decoder = new TextDecoder();
         let text = "";
         for await (const chunk of response.body ?? []) {
@@ -166,7 +168,7 @@ async function listFiles(client: HubClient, spec: HubSpec) {
   }
   const { sha: commit, siblings } = answer ?? {};
   if (typeof commit !== "string" || !/^[0-9a-f]{40}$/.test(commit) || !Array.isArray(siblings)) {
-    throw fault("the answer is no list of files");
+    throw fault("the answer is not a list of files");
   }
   const files = new Map<string, Sibling>();
   if (siblings.length > MAX_FILES) throw fault(`the list has ${siblings.length} files`);
@@ -182,13 +184,15 @@ function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryMo
   const [model] = matches;
   const refuse = (why: string) =>
     new ModelNotFoundError(`Cannot download ${formatHubSpec(spec)}: ${why}`);
-  if (models.length === 0) throw refuse("it has neither GGUF nor safetensors; name another");
+  if (models.length === 0) throw refuse("it has neither GGUF nor safetensors; choose another");
   if (model === undefined) {
     const names = listQuants(models, models);
-    throw refuse(`it has no ${quote(spec.quant ?? "")}; name one of ${names} after a colon`);
+    throw refuse(`it has no ${quote(spec.quant ?? "")}; append :QUANT, one of ${names}`);
   }
-  if (matches.length > 1) throw refuse(`name one of ${listQuants(matches, models)} after a colon`);
-  if (!model.complete) throw refuse("parts of it are missing at the hub; name another");
+  if (matches.length > 1) {
+    throw refuse(`it has several models; append :QUANT, one of ${listQuants(matches, models)}`);
+  }
+  if (!model.complete) throw refuse("some of its parts are missing on the hub; choose another");
   return model;
 }
 
@@ -197,7 +201,7 @@ function remoteFile(spec: HubSpec, file: Sibling): Omit<RemoteFile, "url"> {
   const name = String(file.rfilename);
   const fault = (why: string) =>
     new ModelNotFoundError(
-      `Cannot download ${formatHubSpec(spec)}: its file ${quote(name)} ${why}; name another`,
+      `Cannot download ${formatHubSpec(spec)}: its file ${quote(name)} ${why}; choose another`,
     );
   if (!isSafePath(name)) throw fault("would leave the cache");
   const size = file.lfs?.size ?? file.size;
@@ -206,7 +210,7 @@ function remoteFile(spec: HubSpec, file: Sibling): Omit<RemoteFile, "url"> {
     throw fault("has no size");
   }
   if (typeof hash !== "string" || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) {
-    throw fault("has no hash to check it by");
+    throw fault("has no hash to verify it");
   }
   return { name, size, hash };
 }

@@ -18,7 +18,7 @@ export function hubCache(directory?: string): HubCache {
   const home = variable("HOME") ?? variable("USERPROFILE");
   const cache = variable("XDG_CACHE_HOME") ?? (home && join(home, ".cache"));
   if (cache !== undefined) return new HubCache(join(cache, "huggingface", "hub"));
-  throw new RequestError("Cannot find the cache of models: set TVLLM_CACHE to a directory");
+  throw new RequestError("Cannot find the model cache: set TVLLM_CACHE to a directory");
 }
 
 /** Where the hub is, and the token for it. */

@@ -30,27 +30,31 @@ export function checkWeights(
     const tensor = tensors.get(name);
     if (tensor === undefined) {
       throw metadata.fault(
-        `tensor '${name}' is missing, ${config.architecture} has one; ` +
-          `the file is damaged or badly converted, get another`,
+        `tensor '${name}' is missing (${config.architecture} models require it); ` +
+          `the file is damaged or was converted incorrectly: download or convert it again`,
       );
     }
     if (tensor.shape.length !== shape.length || tensor.shape.some((n, i) => n !== shape[i])) {
       throw metadata.fault(
-        `tensor '${name}' has the shape ${tensor.shape.join(" × ")}, and by the metadata it is ` +
-          `${shape.join(" × ")}; the file is damaged or badly converted, get another`,
+        `tensor '${name}' has the shape ${tensor.shape.join(" × ")}, but the metadata calls for ` +
+          `${
+            shape.join(" × ")
+          }; the file is damaged or was converted incorrectly: download or convert it again`,
       );
     }
     if (shape.length === 1 && !["F32", "F16", "BF16"].includes(tensor.type)) {
       throw metadata.unsupported(
-        `tensor '${name}' is a vector in ${tensor.type}; get a model with it in F32`,
+        `tensor '${name}' is a vector in ${tensor.type}; use a model with it in F32`,
       );
     }
   }
   for (const name of tensors.keys()) {
     if (!expected.has(name) && !ignored(name)) {
       throw metadata.unsupported(
-        `tensor ${quote(name)} is not one of ${config.architecture} as tvllm runs it, ` +
-          `and to leave it out would give wrong answers; get another model`,
+        `tvllm does not know the tensor ${
+          quote(name)
+        } for ${config.architecture}, and ignoring it ` +
+          `would give wrong answers; use another model`,
       );
     }
   }

@@ -85,9 +85,9 @@ function stackOf(file: ModelFile, name: string, parts: readonly TensorInfo[]): T
     const alike = part?.type === first.type && String(part.shape) === String(first.shape);
     if (alike) continue;
     throw new ModelFormatError(
-      `Cannot use ${printable(file.paths[first.file]!)}: of the ${parts.length} experts in ` +
-        `'${name}', number ${i} ${part ? "is not like the others" : "is missing"}; ` +
-        `the files are damaged, get them again`,
+      `Cannot use ${printable(file.paths[first.file]!)}: expert ${i} of the ${parts.length} in ` +
+        `'${name}' ${part ? "does not match the others" : "is missing"}; ` +
+        `the files are damaged: download them again`,
     );
   }
   return {

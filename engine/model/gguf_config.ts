@@ -34,7 +34,7 @@ export function configFromGguf(file: ModelFile): ModelConfig {
   const companion = companionKind(file.metadata);
   if (companion !== undefined) {
     throw metadata.unsupported(
-      `it is ${companion}, and no language model; name the model's own file`,
+      `it is ${companion}, not a language model; name the file of the model itself`,
     );
   }
   const name = metadata.text("general.architecture");
@@ -57,7 +57,7 @@ export function configFromGguf(file: ModelFile): ModelConfig {
   if (h.rope.dims !== h.headDim && !architecture.partialRope) {
     throw metadata.unsupported(
       `key '${name}.rope.dimension_count' is ${h.rope.dims}, and a head has ${h.headDim} ` +
-        `dimensions; get a model whose RoPE turns all of them`,
+        `dimensions; use a model whose RoPE covers all of them`,
     );
   }
   return withUnknownKeys(config, metadata.under(`${name}.`).unseen(), HARMLESS);
@@ -90,7 +90,7 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   if (heads % kvHeads !== 0) {
     throw metadata.fault(
       `key '${metadata.key("attention.head_count_kv")}' is ${kvHeads}, which does not divide the ` +
-        `${heads} heads; the file is damaged or badly converted, get another`,
+        `${heads} heads; the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
   const headDim = readHeadDim(metadata, dim, heads);
@@ -135,20 +135,20 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
   if (!metadata.has("attention.key_length") && dim % heads !== 0) {
     throw metadata.fault(
       `key '${metadata.key("embedding_length")}' is ${dim}, which the ${heads} heads do not ` +
-        `divide; the file is damaged or badly converted, get another`,
+        `divide; the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
   const headDim = metadata.integer("attention.key_length", [1, MAX_HEAD_DIM], dim / heads);
   if (headDim % 2 !== 0) {
     throw metadata.fault(
       `the head size is ${headDim}, and RoPE rotates pairs; ` +
-        `the file is damaged or badly converted, get another`,
+        `the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
   const values = metadata.integer("attention.value_length", [1, MAX_HEAD_DIM], headDim);
   if (values !== headDim) {
     throw metadata.unsupported(
-      `values of ${values} dimensions with keys of ${headDim}; get a model with equal ones`,
+      `values of ${values} dimensions with keys of ${headDim}; use a model with equal ones`,
     );
   }
   return headDim;
@@ -182,7 +182,7 @@ function checkVariants(metadata: MetadataReader, { obeys }: Architecture): void 
     const value = metadata.value(key) ?? neutral;
     if (value !== neutral) {
       throw metadata.unsupported(
-        `key '${metadata.key(key)}' is ${quote(String(value))}; get a model without it`,
+        `key '${metadata.key(key)}' is ${quote(String(value))}; use a model without it`,
       );
     }
   }
@@ -203,7 +203,7 @@ function readRopeScaling(metadata: MetadataReader, dims: number): RopeScaling {
   if (attentionFactor !== 1 && kind !== "yarn") {
     throw metadata.unsupported(
       `'${metadata.key("rope.scaling.attn_factor")}' of ${attentionFactor} without YaRN; ` +
-        `get a model without it`,
+        `use a model without it`,
     );
   }
   const factor = () => {
@@ -251,14 +251,16 @@ function readLongRope(metadata: MetadataReader, dims: number): RopeScaling {
     if (tensor?.type !== "F32" || String(tensor.shape) !== String([dims / 2])) {
       throw metadata.fault(
         `LongRoPE needs a tensor '${name}' of ${dims / 2} numbers in F32; ` +
-          `the file is damaged or badly converted, get another`,
+          `the file is damaged or was converted incorrectly: download or convert it again`,
       );
     }
     const bytes = new Uint8Array(tensor.byteLength);
     file.read(tensor, 0, bytes);
     const values = [...new Float32Array(bytes.buffer)];
     if (values.every((value) => value > 0 && value < Infinity)) return values;
-    throw metadata.fault(`tensor '${name}' has factors that are no numbers above 0; get another`);
+    throw metadata.fault(
+      `tensor '${name}' has factors that are no numbers above 0; use another model`,
+    );
   };
   const context = metadata.integer("context_length", [1, MAX_CONTEXT]);
   return {
@@ -290,7 +292,7 @@ function checkVocabulary(metadata: MetadataReader, config: ModelConfig): void {
       `key '${key}' says ${size} ${plural(size, "token")}, and the embedding has ` +
         `${config.vocabSize} ${
           plural(config.vocabSize, "row")
-        }; the file is damaged or badly converted, get another`,
+        }; the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
 }

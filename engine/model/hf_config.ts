@@ -82,7 +82,7 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
     const other = json.texts("layer_types").find((kind) => kind !== "full_attention");
     if (other !== undefined) {
       throw json.unsupported(
-        `layer_types ${quote(other)}; get a model whose layers see all tokens`,
+        `layer_types ${quote(other)}; use a model whose layers see all tokens`,
       );
     }
   }
@@ -93,7 +93,7 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
   if (heads % kvHeads !== 0 || headDim % 2 !== 0) {
     throw json.fault(
       `it has ${heads} heads of ${headDim} dimensions and ${kvHeads} key-value heads, which ` +
-        `must divide the heads, and the dimensions must be even; get another model`,
+        `must divide the heads, and the dimensions must be even; use another model`,
     );
   }
   const trained = json.integer("max_position_embeddings", [1, MAX_CONTEXT]);
@@ -144,7 +144,7 @@ function rotatedDims(
   const key = ropeKey(json, "partial_rotary_factor");
   const dims = Math.floor(headDim * json.positive(key, 1, hfPartialRotary));
   if (dims % 2 === 0 && dims > 0) return dims;
-  throw json.fault(`RoPE rotates ${dims} of ${headDim} dimensions, no pairs; get another model`);
+  throw json.fault(`RoPE rotates ${dims} of ${headDim} dimensions, no pairs; use another model`);
 }
 
 function checkVariants(
@@ -153,14 +153,14 @@ function checkVariants(
   { attentionBias, obeys }: Architecture,
 ): void {
   for (const key of [...OFF, ...attentionBias === "optional" ? [] : BIASES]) {
-    if (json.flag(key, false)) throw json.unsupported(`${key}; get a model without it`);
+    if (json.flag(key, false)) throw json.unsupported(`${key}; use a model without it`);
   }
   for (const [key, neutral] of Object.entries(NEUTRAL)) {
     if (obeys?.hf.includes(key.split(".").at(-1)!)) continue;
     const value = typeof neutral === "number"
       ? json.positive(key, 1e6, neutral)
       : json.flag(key, neutral);
-    if (value !== neutral) throw json.unsupported(`${key} ${value}; get a model with ${neutral}`);
+    if (value !== neutral) throw json.unsupported(`${key} ${value}; use a model with ${neutral}`);
   }
   checkRopeForm(json);
   // MLX's, in `quantization`, has been unpacked by the reader; mlx-lm states it a second time.
@@ -169,7 +169,7 @@ function checkVariants(
     : [...root.file.metadata.keys()].find((key) => key.startsWith("quantization"));
   if (packed !== undefined) {
     throw root.unsupported(
-      `${quantizedBy(root)}, which '${packed}' says; get the model in BF16, as GGUF or from MLX`,
+      `${quantizedBy(root)}, which '${packed}' says; use the model in BF16, as GGUF or from MLX`,
     );
   }
 }
@@ -205,7 +205,7 @@ function checkRopeForm(json: MetadataReader): void {
       throw json.unsupported(
         `${name} ${
           quote(JSON.stringify(value))
-        }; get a model that has one object of plain values there`,
+        }; use a model that has one object of plain values there`,
       );
     }
   }
@@ -219,7 +219,7 @@ function checkActivation(json: MetadataReader, { layers }: ModelConfig): void {
   const expected = HF_ACTIVATIONS[layers[0]!.feedForward.activation];
   const stated = json.text(key, expected);
   if (stated !== expected) {
-    throw json.unsupported(`${key} ${quote(stated)}; get a model with '${expected}'`);
+    throw json.unsupported(`${key} ${quote(stated)}; use a model with '${expected}'`);
   }
 }
 
@@ -255,7 +255,7 @@ function readRopeScaling(json: MetadataReader, trained: number, dims: number): R
     case "yarn": {
       const truncate = ropeKey(json, "truncate");
       if (!json.flag(truncate, true)) {
-        throw json.unsupported(`YaRN with '${truncate}' false; get a model without it`);
+        throw json.unsupported(`YaRN with '${truncate}' false; use a model without it`);
       }
       const factor = positive("factor");
       const multiplier = (name: string) => json.between(ropeKey(json, name), [0, 1e6], 0);
@@ -287,7 +287,7 @@ function readLongRope(json: MetadataReader, trained: number, dims: number): Rope
     const key = ropeKey(json, name);
     const values = json.numbers(key, [1e-6, 1e6]);
     if (values.length === dims / 2) return values;
-    throw json.fault(`'${key}' has ${values.length} numbers, not ${dims / 2}; get another model`);
+    throw json.fault(`'${key}' has ${values.length} numbers, not ${dims / 2}; use another model`);
   };
   const originalContext = json.integer(
     ropeKey(json, "original_max_position_embeddings"),

@@ -29,7 +29,7 @@ export function withLayerSizes(config: ModelConfig, metadata: MetadataReader): M
       if (own.heads % own.kvHeads !== 0) {
         throw metadata.fault(
           `layer ${i} has ${own.kvHeads} key-value heads, which do not divide its ${own.heads} ` +
-            "heads; the file is damaged or badly converted, get another",
+            "heads; the file is damaged or was converted incorrectly: download or convert it again",
         );
       }
     }

@@ -200,7 +200,7 @@ export class MetadataReader {
     throw this.unsupported(
       `key '${
         this.key(key)
-      }' differs from layer to layer, which this architecture has not in tvllm`,
+      }' differs between layers, which tvllm does not support for this architecture`,
     );
   }
 
@@ -208,8 +208,10 @@ export class MetadataReader {
     const odd = this.#odd(key);
     if (odd !== undefined) {
       throw this.fault(
-        `key ${quote(this.key(key))} is ${quote(JSON.stringify(odd))}, which is no value for it; ` +
-          `get another model`,
+        `key ${quote(this.key(key))} is ${
+          quote(JSON.stringify(odd))
+        }, which is not a valid value; ` +
+          `use another model`,
       );
     }
     return this.value(key);
@@ -239,7 +241,7 @@ export class MetadataReader {
       : String(value);
     return this.fault(
       `key ${quote(this.key(key))} is ${shown}, not ${wanted}; ` +
-        `the file is damaged or badly converted, get another`,
+        `the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
 }

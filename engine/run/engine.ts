@@ -129,7 +129,7 @@ export class Engine {
     const keep = options.prefixCacheBlocks ?? Infinity;
     if (!(keep === Infinity || (Number.isSafeInteger(keep) && keep >= 0))) {
       throw new RequestError(
-        `Cannot make an engine: prefixCacheBlocks is ${keep}, not a whole number from 0 up`,
+        `Cannot make an engine: prefixCacheBlocks is ${keep}, not a whole number of at least 0`,
       );
     }
     const groups = kvGroups(config).map(({ window }, group) => {
@@ -359,6 +359,6 @@ function noRoom(sequence: Sequence, blocks: number): DeviceError {
       `the KV cache could not grow beyond ${blocks} ${
         plural(blocks, "block")
       } of ${BLOCK_TOKENS}; ` +
-      "shorten it, or free memory of the device",
+      "shorten it, or free device memory",
   );
 }

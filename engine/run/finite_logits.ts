@@ -11,7 +11,7 @@ export function checkLogits(rows: readonly Float32Array[], config: ModelConfig):
 /** What is said of a model that computes NaN or infinity. */
 export function infiniteLogits({ name }: ModelConfig): ModelFormatError {
   return new ModelFormatError(
-    `Cannot run ${name}: it gives logits that are not finite numbers; ` +
-      `its weights are damaged, get another file`,
+    `Cannot run ${name}: its logits are not finite numbers; ` +
+      `its weights are damaged: download or convert it again`,
   );
 }

@@ -23,7 +23,7 @@ export function checkOptions(
   for (const [name, value] of Object.entries(counts)) {
     if (!Number.isInteger(value) || value < 1) {
       throw new RequestError(
-        `Cannot schedule: ${name} is ${value}, not a whole number from 1 up`,
+        `Cannot schedule: ${name} is ${value}, not a whole number of at least 1`,
       );
     }
   }

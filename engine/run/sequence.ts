@@ -135,7 +135,7 @@ function checkRequest(
   if (promptIds.length >= contextLength) throw promptTooLong(promptIds.length, contextLength);
   checkIds(promptIds, vocabSize);
   if (!Number.isInteger(maxTokens) || maxTokens < 1) {
-    refuse(`maxTokens is ${maxTokens}, not a whole number from 1 up`);
+    refuse(`maxTokens is ${maxTokens}, not a whole number of at least 1`);
   }
   if (!Number.isInteger(minTokens) || minTokens < 0 || minTokens > maxTokens) {
     refuse(`minTokens is ${minTokens}, not a whole number from 0 to maxTokens, ${maxTokens}`);
@@ -149,7 +149,7 @@ function checkRequest(
     if (!(Math.abs(penalty) <= 2)) refuse(`${name} is ${penalty}, not within -2 and 2`);
   }
   if (!Number.isInteger(logprobs) || logprobs < 0) {
-    refuse(`logprobs is ${logprobs}, not a whole number from 0 up`);
+    refuse(`logprobs is ${logprobs}, not a whole number of at least 0`);
   }
 }
 
@@ -158,7 +158,7 @@ export function checkIds(ids: readonly number[], vocabSize: number): void {
   const wrong = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
   if (wrong < 0) return;
   throw new RequestError(
-    `Cannot accept the token ids: number ${wrong} is ${ids[wrong]}, the vocabulary is 0 to ${
+    `Cannot accept the token ids: number ${wrong} is ${ids[wrong]}, the vocabulary has ids 0 to ${
       vocabSize - 1
     }`,
   );

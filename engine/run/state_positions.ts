@@ -26,7 +26,7 @@ export class StatePositions {
       const seen = this.#seen.get(slot) ?? 0;
       if (start === 0 || start === seen) continue;
       throw new RangeError(
-        `Cannot run the batch: slot ${slot} goes on from ${start}, and its state is at ${seen}`,
+        `Cannot run the batch: slot ${slot} continues at ${start}, but its state is at ${seen}`,
       );
     }
     for (const { slot, start, tokens } of sequences) {

@@ -49,7 +49,7 @@ export function renderChat(
   } catch (error) {
     if (error instanceof Refusal) {
       throw new RequestError(
-        `Cannot render ${templateName}: it refuses the messages: ${oneLine(error.message)}`,
+        `Cannot render ${templateName}: it rejects the messages: ${oneLine(error.message)}`,
       );
     }
     throw new ModelFormatError(

@@ -38,7 +38,7 @@ export function checkExpression(source: string): void {
   const refuse = () => {
     throw new RangeError(
       `the regular expression ${quote(source)} may take too long on some texts; ` +
-        "expressions of one of the published forms are run",
+        "only the published forms of expressions are supported",
     );
   };
   if (source.length > MAX_LENGTH) refuse();

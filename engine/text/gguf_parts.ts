@@ -78,7 +78,7 @@ function sentencePiece(source: GgufVocabulary, fileName: string): TokenizerParts
   if (byteIds === undefined && unknownId === undefined) {
     throw new ModelFormatError(
       `Cannot read the tokenizer of ${fileName}: it has neither the tokens '<0x00>' to '<0xFF>' nor ` +
-        "an unknown token, so that text which no token spells would get lost; get another file",
+        "an unknown token, so text that no token spells would be lost; convert it again",
     );
   }
   return {

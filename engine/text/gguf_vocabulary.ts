@@ -124,7 +124,7 @@ class VocabularyReader {
     if (model === "gpt2" || model === "llama") return model;
     throw new UnsupportedError(
       `Cannot read the tokenizer of ${this.fileName}: its kind is ${quote(model)}, ` +
-        "and 'gpt2' (byte-level BPE) and 'llama' (SentencePiece) are supported",
+        "but only 'gpt2' (byte-level BPE) and 'llama' (SentencePiece) are supported",
     );
   }
 

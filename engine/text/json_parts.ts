@@ -99,7 +99,9 @@ class TokenizerReader {
     if (type === "BPE" && !affix) return;
     throw new UnsupportedError(
       `Cannot read the tokenizer of ${this.fileName}: its model is ${quote(String(type))}` +
-        `${affix ? ` with the affix ${quote(String(affix))}` : ""}, and plain 'BPE' is supported`,
+        `${
+          affix ? ` with the affix ${quote(String(affix))}` : ""
+        }, but only plain 'BPE' is supported`,
     );
   }
 

@@ -36,7 +36,7 @@ function endIds(file: SafetensorsModel): readonly number[] {
   if (invalid !== undefined) {
     throw new ModelFormatError(
       `Cannot read the end tokens of ${printable(file.directory)}: eos_token_id has ` +
-        `${quote(JSON.stringify(invalid))}, not a whole number; get the model again`,
+        `${quote(JSON.stringify(invalid))}, not a whole number; download the model again`,
     );
   }
   return ids;

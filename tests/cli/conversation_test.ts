@@ -110,5 +110,5 @@ Deno.test("Conversation says that the context is full, and how to go on", async 
     });
   refused(/the context has room for 16; shorten it, .*, at most 2048$/);
   await turn(conversation, "Once");
-  refused(/at most 2048; \/undo takes the last turn back, \/reset starts anew$/);
+  refused(/at most 2048; \/undo removes the last turn, \/reset starts over$/);
 });

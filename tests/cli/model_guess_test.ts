@@ -30,7 +30,7 @@ Deno.test("modelMeant() knows the file beside it that is spelled almost so", () 
   }
   const meant = (name: string) => modelMeant(join(folder, name));
   assert.equal(meant("smolm2-q4_1.gguf"), `did you mean ${join(folder, "smollm2-Q4_1.gguf")}?`);
-  assert.equal(meant("llama.gguf"), "check the path; a model of the hub is named hf:ORG/REPO");
+  assert.equal(meant("llama.gguf"), "check the path; models on the hub are named hf:ORG/REPO");
   assert.equal(modelMeant("no/such"), "did you mean hf:no/such?");
 });
 

@@ -33,7 +33,7 @@ Deno.test("readTextFile() refuses what does not end", async () => {
   Deno.truncateSync(path, 2 ** 40); // Takes no room.
   await assert.rejects(() => readTextFile(path), (error) => {
     assert.ok(error instanceof UsageError);
-    assert.match(error.message, /it has more than 33554432 bytes; give less$/);
+    assert.match(error.message, /it is larger than 33554432 bytes; shorten it$/);
     return true;
   });
   Deno.removeSync(path);

@@ -88,10 +88,10 @@ Deno.test("SavedChats says what is wrong with its place when it is needed", () =
   using inFile = SavedChats.open(join(file, "under it"));
   refuses(
     () => inFile.save(chat("a", "a")),
-    /^Cannot keep chats in .*: .*; name another .* TVLLM_DATA$/,
+    /^Cannot save chats in .*: .*; set TVLLM_DATA to another directory$/,
   );
   using nowhere = SavedChats.open(undefined);
-  refuses(() => nowhere.list(), /^Cannot keep chats: set TVLLM_DATA to a directory$/);
+  refuses(() => nowhere.list(), /^Cannot save chats: .*; set TVLLM_DATA to a directory$/);
   using large = SavedChats.open(directory);
   Deno.truncateSync(large.path, 2 ** 26 + 2);
   refuses(

@@ -102,8 +102,8 @@ Deno.test("Terminal.error() with -v keeps an error's stack and causes from the t
 Deno.test("Terminal.error() shows the beginning and the end of a long message", () => {
   const stderr = new FakeStream(false);
   new Terminal({ color: "never" }, new FakeStream(false), stderr)
-    .error(new Error(`Cannot read ${"x".repeat(5000)}: it is damaged; get it again`));
-  assert.match(stderr.text, /^error: Cannot read x+ … x+: it is damaged; get it again\n$/);
+    .error(new Error(`Cannot read ${"x".repeat(5000)}: it is damaged; download it again`));
+  assert.match(stderr.text, /^error: Cannot read x+ … x+: it is damaged; download it again\n$/);
   assert.equal(stderr.text.length, "error: \n".length + 400);
 });
 

@@ -64,7 +64,7 @@ Deno.test("assertFinite() names file, tensor and weight", () => {
     assert.throws(() => assertFinite(file, tensor, { bytes, offset: 340 }), {
       name: "ModelFormatError",
       message: `Cannot use ${path}: tensor 'output.weight' has NaN or infinity at weight 384; ` +
-        "the file is damaged or badly converted, get another",
+        "the file is damaged or was converted incorrectly: download or convert it again",
     });
     file.close();
   });

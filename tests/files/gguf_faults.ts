@@ -61,13 +61,13 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "version 1",
     bytes: rawGguf({ version: 1 }),
-    says: /version 1, and versions 2 and 3 are read; convert/,
+    says: /version is 1, but tvllm reads only 2 and 3; convert/,
     unsupported: true,
   },
   {
     name: "version 4",
     bytes: rawGguf({ version: 4 }),
-    says: /version 4, and versions 2 and 3 are read; look for a newer tvllm/,
+    says: /version is 4, but tvllm reads only 2 and 3; look for a newer tvllm/,
     unsupported: true,
   },
   {
@@ -295,7 +295,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "removed tensor type",
     bytes: typed(4),
-    says: /tensor 'x' has type Q4_2, which GGUF no longer has; get the model in one of F32/,
+    says: /tensor 'x' has type Q4_2, which GGUF no longer has; use the model in one of F32/,
     unsupported: true,
   },
   ...([
@@ -307,7 +307,7 @@ export const FAULTS: readonly Fault[] = [
   ] as const).map(([type, id]) => ({
     name: `tensor type that is not read, ${type}`,
     bytes: typed(id),
-    says: new RegExp(`tensor 'x' has type ${type}; get the model in one of F32, F16`),
+    says: new RegExp(`tensor 'x' has type ${type}; use the model in one of F32, F16`),
     unsupported: true,
   } as const)),
   {

@@ -49,7 +49,7 @@ Deno.test({
   fn: () => {
     assert.throws(() => openGguf("/some/model.gguf"), {
       name: "ModelNotFoundError",
-      message: "Cannot open /some/model.gguf: Deno was not given the permission to read it; " +
+      message: "Cannot open /some/model.gguf: Deno has no permission to read it; " +
         "add --allow-read for this path",
     });
   },

@@ -131,7 +131,7 @@ Deno.test("openSafetensors() names a type that it does not read", () => {
     const error = refusalOf(single(entry(dtype!, [4], [0, 4]), 4));
     assert.ok(error instanceof UnsupportedError);
     const says = `tensor 'x' has dtype ${dtype}, as files quantized by ${quantization} have; ` +
-      `get the model in one of F32, F16, BF16`;
+      `use the model in one of F32, F16, BF16`;
     assert.match(error.message, new RegExp(says));
   }
 });

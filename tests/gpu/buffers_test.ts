@@ -33,7 +33,7 @@ Deno.test("withMemoryCheck() tells what has no room from what the device refuses
       (error) =>
         error instanceof DeviceError && error.kind === "out-of-memory" &&
         error.message ===
-          "Cannot allocate the weights: this GPU gave out at 100 bytes in all (not enough memory left)",
+          "Cannot allocate the weights: this GPU ran out of memory after 100 bytes (not enough memory left)",
     );
   }
 });

@@ -42,7 +42,7 @@ Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by
         for (const size of [0, -5, 2.5, NaN, Infinity]) {
           await assert.rejects(load({ device, [name]: size }), {
             name: "RequestError",
-            message: `Cannot load the model: ${name} is ${size}, not a whole number from 1 up`,
+            message: `Cannot load the model: ${name} is ${size}, not a whole number of at least 1`,
           });
         }
       }
@@ -50,7 +50,7 @@ Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by
       for (const kvMemory of [0, -1, NaN]) {
         await assert.rejects(load({ device, kvMemory }), {
           name: "RequestError",
-          message: new RegExp(`^Cannot keep a KV cache in ${kvMemory} bytes: `),
+          message: new RegExp(`^Cannot fit a KV cache into ${kvMemory} bytes: `),
         });
       }
     }

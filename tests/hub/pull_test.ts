@@ -153,7 +153,7 @@ hubTest("redirects without end, and to no web address, are refused", async (hub,
 for (
   const [name, fault, message] of [
     ["other bytes of the same size", () => new Response(content(BYTES.length, 2)), /its hash/],
-    ["another size", () => new Response(content(99)), /the hub offers 99 bytes/],
+    ["another size", () => new Response(content(99)), /the hub sends 99 bytes/],
     [
       "more than its size",
       () => new Response(new Blob([content(BYTES.length + 1)]).stream()),
@@ -178,7 +178,7 @@ for (
 
 hubTest("lists that lie or make no sense are refused", async (hub, cache, get) => {
   hub.lies = { [NAME]: { lfs: { sha256: "../../x", size: 5 } } };
-  await refused(get(), /no hash to check it by/);
+  await refused(get(), /no hash to verify it/);
   hub.lies = { [NAME]: { lfs: { sha256: sha256(BYTES), size: -1 } } };
   await refused(get(), /has no size/);
   for (
@@ -189,7 +189,7 @@ hubTest("lists that lie or make no sense are refused", async (hub, cache, get) =
   }
   for (const body of ["", "[]", "null", "{}", '{"sha":"../x","siblings":[]}']) {
     hub.fault = () => new Response(body, { headers: { "content-type": "application/json" } });
-    await refused(get(), /is no list of files|is not JSON/);
+    await refused(get(), /is not a list of files|is not JSON/);
   }
   assert.equal(hub.downloads.length, 0);
   assert.deepEqual([...Deno.readDirSync(cache.directory)], []);
@@ -264,7 +264,10 @@ hubTest("models are told apart, listed and removed", async (hub, cache, get) => 
     cache.list().map(({ spec, bytes }) => [spec, bytes]),
     [["hf:org/repo:Q4_K_M", 200_000], ["hf:org/repo:Q8_0", 3000]],
   );
-  await refused(get({}, "hf:org/repo:Q2_K"), /has no 'Q2_K'; name one of 'Q4_K_M', 'Q8_0'/);
+  await refused(
+    get({}, "hf:org/repo:Q2_K"),
+    /has no 'Q2_K'; append :QUANT, one of 'Q4_K_M', 'Q8_0'/,
+  );
   assert.equal(await cache.remove(parseHubSpec("hf:org/repo:q8_0")), 3000);
   assert.equal(cache.find(parseHubSpec("hf:org/repo:Q8_0")), undefined);
   assert.equal(await cache.remove(parseHubSpec("hf:org/repo:Q8_0")), undefined);
@@ -289,8 +292,8 @@ hubTest("find() prefers as the hub's side does, and does not guess", async (hub,
   await get({}, "hf:org/repo:Q3_K");
   assert.equal(find("hf:org/repo"), "hf:org/repo:Q3_K");
   await get({}, "hf:org/repo:Q2_K");
-  const message = "Cannot tell which hf:org/repo in the cache is meant: " +
-    "name one of 'Q2_K', 'Q3_K' after a colon";
+  const message = "Cannot choose a model: hf:org/repo matches several in the cache; " +
+    "append :QUANT, one of 'Q2_K', 'Q3_K'";
   assert.throws(() => find("hf:org/repo"), { name: "ModelNotFoundError", message });
   await assert.rejects(cache.remove(parseHubSpec("hf:org/repo@main")), ModelNotFoundError);
   assert.equal(find("hf:org/repo:Q2_K"), "hf:org/repo:Q2_K");
@@ -374,12 +377,12 @@ hubTest("the hub's RateLimit is waited for, and said", async (hub, _cache, get) 
     assert.deepEqual(timers.waits, [2000]);
   }
   assert.deepEqual(said, [
-    'the hub answers 429: its limit of 3000 requests in 300 s for "resolvers" has 0 left, and ' +
-    "begins anew in 2 s; trying again in 2.0 s",
+    'the hub answers 429: its limit of 3000 requests in 300 s for "resolvers" has 0 left and ' +
+    "resets in 2 s; trying again in 2.0 s",
   ]);
   hub.fault = () => new Response("", { status: 429, headers: headers(299) });
   await refused(
     get({}, "hf:org/repo:Q4_K_M@other"),
-    /begins anew in 299 s; the hub asks to wait 299 s/,
+    /resets in 299 s; the hub asks to wait 299 s/,
   );
 });

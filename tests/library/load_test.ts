@@ -75,18 +75,18 @@ Deno.test("load() refuses what it is asked wrongly, and leaves no file open", as
   const cache = Deno.makeTempDirSync();
   const refused: [string, LoadOptions, string, RegExp][] = [
     [MODEL, { contextLength: 9999 }, "RequestError", /Cannot use a context of 9999 tokens/],
-    [MODEL, { kvMemory: 1 }, "RequestError", /Cannot keep a KV cache in 1 byte/],
+    [MODEL, { kvMemory: 1 }, "RequestError", /Cannot fit a KV cache into 1 byte/],
     [MODEL, { kvTokens: 2 ** 50 }, "RequestError", /kvTokens is 1125899906842624, more than/],
     [MODEL, { maxSequences: 1e9 }, "RequestError", /maxSequences is 1000000000, more than 1024/],
-    [MODEL, { kvMemory: NaN }, "RequestError", /Cannot keep a KV cache in NaN bytes/],
-    [MODEL, { threads: 0 }, "RequestError", /threads is 0, not a whole number from 1 up/],
+    [MODEL, { kvMemory: NaN }, "RequestError", /Cannot fit a KV cache into NaN bytes/],
+    [MODEL, { threads: 0 }, "RequestError", /threads is 0, not a whole number of at least 1/],
     [MODEL, { kvTokens: 2 ** 30 }, "DeviceError", /Cannot allocate \d+ bytes of memory for/],
     ["hf:nothing", {}, "RequestError", /expected hf:ORG\/REPO/],
     [
       "hf:a/b",
       { cache, endpoint: "ftp://x" },
       "RequestError",
-      /'ftp:\/\/x': it is no http or https/,
+      /'ftp:\/\/x': it is not an http or https/,
     ],
     ["/no/such.gguf", {}, "ModelNotFoundError", /Cannot open \/no\/such\.gguf/],
     [import.meta.filename!, {}, "ModelFormatError", /where a GGUF file has 'GGUF'/],

@@ -54,7 +54,7 @@ const GGUF_FAULTS: Record<string, readonly [Change, RegExp, Refusal]> = {
   ],
   "another number of experts": [
     own("expert_count", uint(7)),
-    /'blk\.0\.ffn_gate_inp\.weight' has the shape 8 × 128, and by the metadata it is 7 × 128/,
+    /'blk\.0\.ffn_gate_inp\.weight' has the shape 8 × 128, but the metadata calls for 7 × 128/,
     ModelFormatError,
   ],
   "no router": [
@@ -113,7 +113,7 @@ Deno.test("readModel() reads experts from config.json", () => {
   for (const dense of [{ mlp_only_layers: [1] }, { decoder_sparse_step: 2 }]) {
     assert.throws(() => read(changed(dense)), (error) => {
       assert.ok(error instanceof UnsupportedError);
-      assert.match(error.message, /experts in some layers only; get a model/);
+      assert.match(error.message, /experts in some layers only; use a model/);
       return true;
     });
   }

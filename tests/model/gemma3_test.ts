@@ -99,5 +99,5 @@ Deno.test("readModel() reads Gemma 3's layer_types, and refuses those that do no
     /do not repeat/,
   );
   assert.throws(() => windows({ final_logit_softcapping: 30 }), /final_logit_softcapping; get/);
-  assert.throws(() => windows({ hidden_activation: "gelu" }), /'gelu'; get a model with 'gelu_py/);
+  assert.throws(() => windows({ hidden_activation: "gelu" }), /'gelu'; use a model with 'gelu_py/);
 });

@@ -54,7 +54,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
   ],
   "another head size": [
     keys({ "attention.key_length": uint(32), "attention.value_length": uint(32) }),
-    /'blk\.0\.attn_q\.weight' has the shape 96 × 96, and by the metadata it is 192 × 96/,
+    /'blk\.0\.attn_q\.weight' has the shape 96 × 96, but the metadata calls for 192 × 96/,
   ],
   "odd rope.dimension_count": [keys({ "rope.dimension_count": uint(15) }), /is 15, which is odd/],
   "rope.dimension_count above the head": [keys({ "rope.dimension_count": uint(18) }), /is 18, not/],
@@ -107,7 +107,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
       const i = tensors.findIndex(({ name }) => name === "output.weight");
       tensors[i] = { ...tensors[i]!, shape: [2, 147, 96] };
     },
-    /'output\.weight' has the shape 2 × 147 × 96, and by the metadata it is 294 × 96/,
+    /'output\.weight' has the shape 2 × 147 × 96, but the metadata calls for 294 × 96/,
   ],
 };
 
@@ -124,7 +124,7 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
   "experts": [keys({ expert_count: uint(8) }), /architecture llama with experts/],
   "a LoRA adapter": [
     keys({ "general:type": text("adapter") }),
-    /it is a LoRA adapter for another model, and no language model/,
+    /it is a LoRA adapter for another model, not a language model/,
   ],
   "a projector": [
     keys({ "general:architecture": text("clip") }),
@@ -138,7 +138,7 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
   "another RoPE scaling": [keys({ "rope.scaling.type": text("longrope") }), /scaling 'longrope'/],
   "attention that sees later tokens": [
     keys({ "attention.causal": { type: "bool", value: false } }),
-    /key 'llama\.attention\.causal' is 'false'; get a model without it/,
+    /key 'llama\.attention\.causal' is 'false'; use a model without it/,
   ],
   "another scale of attention": [keys({ "attention.scale": float(0.5) }), /attention\.scale' is/],
   "scaled logits": [keys({ logit_scale: float(8) }), /key 'llama\.logit_scale' is '8'/],
@@ -151,7 +151,7 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
     ({ tensors }) => {
       tensors.push(zeros("blk.0.attn_sinks.weight", [96], "F32"));
     },
-    /tensor 'blk\.0\.attn_sinks\.weight' is not one of llama as tvllm runs it/,
+    /does not know the tensor 'blk\.0\.attn_sinks\.weight' for llama/,
   ],
   "a vector in blocks": [
     ({ tensors }) => {

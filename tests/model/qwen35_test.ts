@@ -276,7 +276,7 @@ Deno.test("configFromGguf() reads Qwen3.5's layers, and refuses what it does not
   for (const other of [[1, 0, 0, 1], [1, 1, 1, 1], [1, 0]]) {
     assert.throws(
       () => named(other),
-      /recurrent_layers' does not repeat; get a model whose layers alternate/,
+      /recurrent_layers' does not repeat; use a model whose layers alternate/,
     );
   }
 });

@@ -159,17 +159,17 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
   ],
   "RoPE scaling that is a text": [
     { rope_scaling: "linear" },
-    /rope_scaling '"linear"'; get a model that/,
+    /rope_scaling '"linear"'; use a model that/,
     UnsupportedError,
   ],
   "RoPE tables by kind of layer": [
     { rope_parameters: { full_attention: { rope_theta: 1e6 } } },
-    /rope_parameters '\{"full_attention":\{"rope_theta":1000000\}\}'; get a model that/,
+    /rope_parameters '\{"full_attention":\{"rope_theta":1000000\}\}'; use a model that/,
     UnsupportedError,
   ],
   "a part of each head rotated": [
     { partial_rotary_factor: 0.5 },
-    /partial_rotary_factor 0\.5; get a model with 1/,
+    /partial_rotary_factor 0\.5; use a model with 1/,
     UnsupportedError,
   ],
   "a part of each head rotated, where newer files say it": [
@@ -185,17 +185,17 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
   ],
   "an object for a number": [
     { num_key_value_heads: { value: 1 } },
-    /key 'num_key_value_heads' is '\{"value":1\}', which is no value for it/,
+    /key 'num_key_value_heads' is '\{"value":1\}', which is not a valid value/,
     ModelFormatError,
   ],
   "an empty object for a number": [
     { rope_theta: {} },
-    /key 'rope_theta' is '\{\}', which is no value/,
+    /key 'rope_theta' is '\{\}', which is not a valid value/,
     ModelFormatError,
   ],
   "a list of objects for a flag": [
     { tie_word_embeddings: [{}] },
-    /key 'tie_word_embeddings' is '\[\{\}\]', which is no value/,
+    /key 'tie_word_embeddings' is '\[\{\}\]', which is not a valid value/,
     ModelFormatError,
   ],
   "a name with a dot for a key of an object": [

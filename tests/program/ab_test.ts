@@ -91,7 +91,7 @@ Deno.test("tvllm bench ab --against says what a checkout cannot do", async () =>
   }
   const { code, stderr } = await runTvllm(["bench", "ab", "--against", join(directory, "none")]);
   assert.equal(code, 2);
-  assert.match(stderr, /Cannot compare with .*none: it is no checkout of tvllm/);
+  assert.match(stderr, /Cannot compare with .*none: it is not a checkout of tvllm/);
   await Deno.remove(directory, { recursive: true });
 });
 
@@ -100,7 +100,7 @@ for (
     [[], /Cannot compare one side: give two, as in tvllm bench ab -- --threads 1 -- --threads 2/],
     [["--", "--threads", "1"], /Cannot compare one side/],
     [["--", "--fast", "--"], /unknown option '--fast'/],
-    [["--", "--backend", "vulkan", "--"], /Cannot interleave graphics APIs/],
+    [["--", "--backend", "vulkan", "--"], /Cannot use --backend for a side/],
     [
       ["-p", "3000", "--", ...CPU, "--", ...CPU],
       /after a prompt of 3000: the context has room for 2048; ask for fewer/,

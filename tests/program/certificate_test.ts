@@ -170,7 +170,7 @@ Deno.test({
     assert.equal(code, 3);
     assert.match(
       stderr,
-      /^error: Cannot download .*: the certificate comes from .*; set DENO_TLS_CA_STORE=mozilla,system, or DENO_CERT to its file\n$/,
+      /^error: Cannot download .*: the certificate's authority is not trusted .*; set DENO_TLS_CA_STORE=mozilla,system, or DENO_CERT to its file\n$/,
     );
   },
 });

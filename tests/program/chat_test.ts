@@ -17,18 +17,18 @@ Deno.test({
     await using terminal = await PseudoTerminal.open(CHAT);
     await terminal.shows(/^>/m);
     await terminal.type("/stats\n");
-    await terminal.shows(/Nothing was answered yet\.\n>/);
+    await terminal.shows(/There is no answer yet\.\n>/);
     await terminal.type("Once upon a time\n");
-    await terminal.shows(/Enter alone goes on\.\n>/);
+    await terminal.shows(/Press Enter to continue\.\n>/);
     await terminal.press("Enter");
-    await terminal.shows(/(goes on\.[^]*){2}\n>$/);
+    await terminal.shows(/(to continue\.[^]*){2}\n>$/);
     await terminal.type("/stats\n");
     await terminal.shows(/device .*\n>/);
     await terminal.type("/reset\n");
     await terminal.shows(/forgotten\.\n>/);
     await terminal.press("Enter"); // nothing to go on with
     await terminal.press("Up", "Up", "Up", "Enter");
-    await terminal.shows(/(goes on\.[^]*){3}\n>$/);
+    await terminal.shows(/(to continue\.[^]*){3}\n>$/);
     await terminal.press("C-d");
     await t.assertSnapshot(masked(await terminal.ended()));
   },
@@ -109,15 +109,15 @@ Deno.test({
     await terminal.type("/undo\n");
     await terminal.shows(/no message.*\n>$/);
     await terminal.type("Once upon a time\n");
-    await terminal.shows(/goes on\.\n>$/);
+    await terminal.shows(/to continue\.\n>$/);
     await terminal.type("/retry\n");
-    await terminal.shows(/(goes on\.[^]*){2}\n>$/);
+    await terminal.shows(/(to continue\.[^]*){2}\n>$/);
     await terminal.press("Enter");
-    await terminal.shows(/(goes on\.[^]*){3}\n>$/);
+    await terminal.shows(/(to continue\.[^]*){3}\n>$/);
     await terminal.type("/undo\n");
     await terminal.shows(/piece of text\n>$/);
     await terminal.type("/undo\n");
-    await terminal.shows(/Took back: Once upon a time\n>$/);
+    await terminal.shows(/Removed: Once upon a time\n>$/);
     await terminal.type("/exit\n");
     await t.assertSnapshot(await terminal.ended());
   },
@@ -133,17 +133,17 @@ Deno.test({
       await using terminal = await PseudoTerminal.open(`${CHAT} -s "A tale."`, { TVLLM_DATA });
       await terminal.shows(/^>/m);
       await terminal.type("/save tale\n");
-      await terminal.shows(/error: Cannot save: nothing has been said yet\n>$/);
+      await terminal.shows(/error: Cannot save: the conversation is empty\n>$/);
       await terminal.type("/load\n");
       await terminal.shows(/Nothing is saved yet.*\n>$/);
       await terminal.type("Once upon a time\n");
-      await terminal.shows(/goes on\.\n>$/);
+      await terminal.shows(/to continue\.\n>$/);
       await terminal.type("/save ~/tale.json\n");
       await terminal.shows(/Cannot save as '~\/tale\.json': expected a name/);
       await terminal.type("/save tale\n");
       await terminal.shows(/Saved as tale\.\n>$/);
       await terminal.press("Enter");
-      screen = await terminal.shows(/(goes on\.[^]*){2}\n>$/);
+      screen = await terminal.shows(/(to continue\.[^]*){2}\n>$/);
       await terminal.press("C-d");
       await terminal.ended();
     }
@@ -158,10 +158,10 @@ Deno.test({
     await terminal.type("/load tale\n");
     await terminal.shows(/Loaded 1 turn with .*\. The last answer: .*\n>$/);
     await terminal.press("Enter");
-    assert.ok((await terminal.shows(/goes on\.\n>$/)).includes(`\n>\n${more}\nStopped`));
+    assert.ok((await terminal.shows(/to continue\.\n>$/)).includes(`\n>\n${more}\nStopped`));
     await terminal.type("/undo\n");
     await terminal.type("/undo\n");
-    await terminal.shows(/Took back: Once upon a time\n>$/);
+    await terminal.shows(/Removed: Once upon a time\n>$/);
     await terminal.press("C-d");
     assert.match(await terminal.ended(), /\[exit 0\]$/);
   },
@@ -174,7 +174,7 @@ Deno.test({
     await using terminal = await PseudoTerminal.open(CHAT.replace("-n 12", "-n 120"));
     await terminal.shows(/^>/m);
     await terminal.type("Once upon a time\n");
-    const [, answer] = /a time\n([^]+)\nStopped/.exec(await terminal.shows(/goes on\.\n>$/))!;
+    const [, answer] = /a time\n([^]+)\nStopped/.exec(await terminal.shows(/to continue\.\n>$/))!;
     // Joined, lines that the terminal broke are longer than it is wide.
     assert.ok(answer!.split("\n").every((line) => line.length < 80), answer);
     assert.ok(answer!.split("\n").filter((line) => line.length > 60).length > 3, answer);
@@ -260,8 +260,8 @@ Deno.test({
     await terminal.type("Once upon a time\n");
     await terminal.shows(/a time\n[^]{20}/);
     await terminal.type("/stats\n and two\nlines\n");
-    const screen = await terminal.shows(/(goes on\.[^]*){2}\n>$/);
-    assert.match(screen, /goes on\.\n> \/stats\n and two\nlines\n +last answer +64 tokens/);
+    const screen = await terminal.shows(/(to continue\.[^]*){2}\n>$/);
+    assert.match(screen, /to continue\.\n> \/stats\n and two\nlines\n +last answer +64 tokens/);
     await terminal.press("C-d");
   },
 });
@@ -298,7 +298,7 @@ Deno.test({
     await using terminal = await PseudoTerminal.open(`TERM=dumb ${CHAT}`);
     await terminal.shows(/^>/m);
     await terminal.type("Once upon a time\nthere was\n");
-    await terminal.shows(/goes on\.\n>$/);
+    await terminal.shows(/to continue\.\n>$/);
     await terminal.type("gone");
     await terminal.press("C-c");
     await terminal.shows(/gone\^C\n>$/);

@@ -97,9 +97,9 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     Deno.writeTextFileSync(file("x.json"), "{}");
     for (
       const [paths, message] of [
-        [[a], /Cannot compare .*a\.json with nothing: name a second report/],
+        [[a], /Cannot compare .*a\.json: it has only one model; name a second report/],
         [[a, old], /its format is tvllm-bench-2, this tvllm reads tvllm-bench-3; measure again/],
-        [[a, file("x.json")], /x\.json: it is no report of tvllm bench --json/],
+        [[a, file("x.json")], /x\.json: it is not a report of tvllm bench --json/],
         [[a, file("none.json")], /Cannot read .*none\.json: /],
         [[a, a, "--across", "moon"], /Expected some of workload, model, machine/],
       ] as const

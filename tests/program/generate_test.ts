@@ -122,7 +122,7 @@ Deno.test("tvllm generate without an adapter: the CPU answers, and --device gpu 
   const answer = await runTvllm(STORY, { env: NO_ADAPTER });
   assert.equal(answer.code, 0, answer.stderr);
   assert.match(answer.stderr, /Running on the CPU \(.*\): Cannot find a GPU adapter: install/);
-  assert.match(answer.stderr, /\nStopped after 24 tokens: -n allows longer answers\n$/);
+  assert.match(answer.stderr, /\nStopped after 24 tokens; raise -n for longer answers\n$/);
   assert.equal(answer.stderr.trimEnd().split("\n").length, 3);
   const refused = await runTvllm([...STORY, "--device", "gpu"], { env: NO_ADAPTER });
   assert.equal(refused.code, 5);
@@ -134,7 +134,7 @@ Deno.test("tvllm generate says that the context cut its answer", async () => {
   assert.equal(cut.code, 0, cut.stderr);
   assert.match(
     cut.stderr,
-    /^warning: the answer was cut at the context's 8 tokens; raise --ctx-size, at most 2048\n$/,
+    /^warning: the answer was cut off: the context of 8 tokens is full; raise --ctx-size, at most 2048\n$/,
   );
   assert.equal((await runTvllm(["generate", "Once", "-n", "3", "-c", "8", "-q"])).stderr, "");
 });

@@ -45,7 +45,7 @@ Deno.test("tvllm inspect names tensor types that tvllm does not run, and files t
   Deno.writeFileSync(path, bytes);
   const { code, stdout, stderr } = await runTvllm(["inspect", path]);
   assert.deepEqual([code, stderr], [0, ""]);
-  assert.match(stdout, /This is a LoRA adapter for another model, and no language model\./);
+  assert.match(stdout, /This is a LoRA adapter for another model, not a language model\./);
   assert.match(stdout, /^\| token_embd\.weight +\| IQ2_XXS \| 4 × 64 \| +288 \|/m);
   assert.match(stdout, /^\| output\.weight +\| type 99 \| 4 × 64 \| +288 \|/m);
 });
@@ -117,7 +117,7 @@ Deno.test("a file that is no model, and no file, end with their exit codes", asy
 Deno.test("without a model named, tvllm inspect shows the built-in one and says so", async () => {
   const { code, stdout, stderr } = await runTvllm(["inspect", "--json"]);
   assert.equal(code, 0);
-  assert.match(stderr, /^Using the built-in story model; -m FILE names another\n$/);
+  assert.match(stderr, /^Using the built-in story model; choose another with -m\n$/);
   assert.equal(JSON.parse(stdout).metadata["general.architecture"], "llama");
   assert.equal((await runTvllm(["inspect", "-q"])).stderr, "");
 });

@@ -25,7 +25,10 @@ Deno.test("tvllm pull, list, -m and rm work together; a second pull needs no dow
   assert.deepEqual(Deno.readFileSync(pulled.stdout.trimEnd()), MODEL);
   assert.match(pulled.stderr, /^Downloading 1 file, .*\nDownloaded and verified in \d+ s\n$/);
   assert.equal(hub.seen[0]!.token, "Bearer secret");
-  assert.match((await runTvllm(["pull", "hf:org/repo"], { env })).stderr, /is there already/);
+  assert.match(
+    (await runTvllm(["pull", "hf:org/repo"], { env })).stderr,
+    /is already in the cache/,
+  );
   assert.equal(hub.downloads.length, 1);
   const requests = hub.seen.length;
   for (

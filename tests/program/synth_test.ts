@@ -35,11 +35,14 @@ Deno.test("tvllm synth writes a directory of safetensors that generates, and tou
     assert.equal(answer.code, 0, answer.stderr);
     const again = await runTvllm(args);
     assert.equal(again.code, 2);
-    assert.match(again.stderr, /^error: Cannot write .*tiny: it is there already.*by -o/);
+    assert.match(
+      again.stderr,
+      /^error: Cannot write .*tiny: the directory exists and is not empty.*with -o/,
+    );
     assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["tiny"]);
     const packed = await runTvllm([...args, "--quant", "Q8_0"]);
     assert.equal(packed.code, 2);
-    assert.match(packed.stderr, /^error: Cannot write safetensors of Q8_0: .*BF16, F16, F32/);
+    assert.match(packed.stderr, /^error: Cannot write safetensors in Q8_0: .*BF16, F16, F32/);
   } finally {
     Deno.removeSync(directory, { recursive: true });
   }

@@ -92,6 +92,6 @@ Deno.test({
   fn: async () => {
     const { code, stderr } = await run("sh", ["-c", 'sh "$0" --version >/dev/full', LAUNCHER]);
     assert.equal(code, 1);
-    assert.match(stderr, /^error: Cannot write to standard output: .*\n-v shows where/);
+    assert.match(stderr, /^error: Cannot write to standard output: .*\nUse -v to see where/);
   },
 });

@@ -63,7 +63,7 @@ for (const [what, model] of OVERFLOWS) {
           assert.ok(error instanceof ModelFormatError);
           assert.match(
             error.message,
-            /^Cannot run tiny llama: it gives logits that are not finite numbers/,
+            /^Cannot run tiny llama: its logits are not finite numbers/,
           );
           return true;
         },

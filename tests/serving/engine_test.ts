@@ -325,9 +325,9 @@ Deno.test("Engine tells how much of a prompt has entered as steps are read, the 
 
 Deno.test("Engine refuses options that are no numbers of anything", () => {
   const wrong: [EngineOptions, RegExp][] = [
-    [{ prefixCacheBlocks: -1 }, /prefixCacheBlocks is -1, not a whole number from 0 up/],
+    [{ prefixCacheBlocks: -1 }, /prefixCacheBlocks is -1, not a whole number of at least 0/],
     [{ prefixCacheBlocks: NaN }, /prefixCacheBlocks is NaN/],
-    [{ maxBatchTokens: 0 }, /maxBatchTokens is 0, not a whole number from 1 up/],
+    [{ maxBatchTokens: 0 }, /maxBatchTokens is 0, not a whole number of at least 1/],
     [{ contextLength: 1.5 }, /contextLength is 1\.5/],
     [{ steps: 0 }, /steps is 0/],
   ];

@@ -33,12 +33,12 @@ Deno.test("StatePositions refuses what a state cannot go on from", () => {
   states.enter({ sequences: [{ ...row(0, 5, 1), tokens: null }], steps: 4 });
   assert.throws(
     () => states.enter({ sequences: [row(1, 3, 1), row(0, 5, 1)] }),
-    /slot 0 goes on from 5, and its state is at 9/,
+    /slot 0 continues at 5, but its state is at 9/,
   );
   // Nothing of it entered.
   states.enter({ sequences: [row(1, 3, 1), row(0, 9, 1)] });
   states.enter({ sequences: [row(0, 0, 1)] });
-  assert.throws(() => states.enter({ sequences: [row(2, 1, 1)] }), /slot 2 goes on from 1/);
+  assert.throws(() => states.enter({ sequences: [row(2, 1, 1)] }), /slot 2 continues at 1/);
   const plain = new StatePositions(configOf("llama"));
   plain.enter({ sequences: [row(0, 7, 1)] });
 });

@@ -145,7 +145,7 @@ Deno.test("renderChat() passes on that a template refuses the messages", () => {
       assert.ok(error instanceof RequestError);
       assert.equal(
         error.message,
-        "Cannot render the chat template: it refuses the messages: Roles must alternate \\u{1b}[1m",
+        "Cannot render the chat template: it rejects the messages: Roles must alternate \\u{1b}[1m",
       );
       return true;
     },

@@ -94,7 +94,7 @@ const json = llamaJson();
 
 /** A fault, the file that has it, and what the message must name. */
 const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
-  ["no object", null, UnsupportedError, /its model is 'undefined', and plain 'BPE'/],
+  ["no object", null, UnsupportedError, /its model is 'undefined', but only plain 'BPE'/],
   ["another model", llamaJson({ type: "Unigram" }), UnsupportedError, /its model is 'Unigram'/],
   ["an affix", llamaJson({ end_of_word_suffix: "</w>" }), UnsupportedError, /affix '<\/w>'/],
   ["an unknown rule", { ...json, normalizer: { type: "Rot13" } }, UnsupportedError, /Rot13/],

@@ -76,7 +76,7 @@ export function deltaNetFromGguf(metadata: MetadataReader): DeltaNet {
 /** Source of the keys and defaults: Qwen3_5TextConfig of transformers. */
 export function deltaNetFromJson(json: MetadataReader): DeltaNet {
   if (!json.flag("attn_output_gate", true)) {
-    throw json.unsupported("attn_output_gate false; get a model with gated attention");
+    throw json.unsupported("attn_output_gate false; use a model with gated attention");
   }
   const heads = (name: string, fallback: number) => json.integer(name, [1, MAX_HEADS], fallback);
   const dim = (name: string) => json.integer(name, [1, MAX_HEAD_DIM], 128);
@@ -96,7 +96,7 @@ function periodOfJson(json: MetadataReader): number {
   if (!json.has("layer_types")) return statedPeriod(json, layers);
   const period = periodOf(json, "linear_attention");
   if (period <= layers) return period;
-  throw json.unsupported("layer_types without attention; get a model with some");
+  throw json.unsupported("layer_types without attention; use a model with some");
 }
 
 /** Newer files name each layer's kind, those that draft tokens last. */
@@ -110,7 +110,7 @@ function periodOfGguf(metadata: MetadataReader): number {
   const period = recurrent.indexOf(false) + 1;
   const regular = recurrent.every((own, i) => own === ((i + 1) % period !== 0));
   if (recurrent.length === layers && period > 0 && regular) return period;
-  throw metadata.unsupported(`key '${key}' does not repeat; get a model whose layers alternate`);
+  throw metadata.unsupported(`key '${key}' does not repeat; use a model whose layers alternate`);
 }
 
 /** Some layer has attention, whose cache is what a sequence's length is held by. */

@@ -29,7 +29,9 @@ function rotatedLayers(metadata: MetadataReader): boolean[] {
     // 1 for a layer with RoPE, whatever the name says.
     const stated = metadata.numbers("no_rope_layers", [0, 1]);
     if (stated.length !== layers) {
-      throw metadata.fault(`no_rope_layers has ${stated.length} of ${layers} layers; get it again`);
+      throw metadata.fault(
+        `no_rope_layers has ${stated.length} of ${layers} layers; download it again`,
+      );
     }
     return stated.map((rotates) => rotates > 0);
   }
