@@ -44,7 +44,7 @@ export function addBench(
       new Argument("<suite>", "what to measure; schema prints the JSON Schema of the results")
         .choices([...SUITES.map(({ name }) => name), "all", "schema"]),
     )
-    .argument("[model]", "a .gguf file, instead of -m")
+    .argument("[model]", "model, as with -m")
     .addOption(
       new Option(
         "-m, --model <spec>",

@@ -120,9 +120,7 @@ function describe(gpu: Gpu, speed: Probe | undefined): string {
   const rows = [
     [
       "kind",
-      gpu.driver === "hardware"
-        ? "a GPU"
-        : "a software driver: the processor does the work, slowly",
+      gpu.driver === "hardware" ? "a GPU" : "a software driver, which runs slowly on the CPU",
     ],
     ...(speed === undefined ? [] : speedRows(speed)),
     ["largest buffer", mebibytes(limits.maxBufferSize)],
@@ -146,9 +144,11 @@ function speedRows(probe: Probe): [string, string][] {
   return [
     [
       "answers",
-      `at most ${number(bandwidth)} tok/s of a 1 GB file: memory reads ${number(bandwidth)} GB/s`,
+      `at most ${number(bandwidth)} tok/s with a 1 GB file: memory bandwidth ${
+        number(bandwidth)
+      } GB/s`,
     ],
-    ["prompts", `at most ${number(flops / 2)} tok/s of 10⁹ weights: ${number(flops)} GFLOPS`],
+    ["prompts", `at most ${number(flops / 2)} tok/s with 10⁹ weights: ${number(flops)} GFLOPS`],
   ];
 }
 

@@ -13,10 +13,10 @@ find_deno() {
     return
   fi
   if ! command -v npx >/dev/null; then
-    echo "error: Cannot find Deno 2.9 or newer, nor npx to get it: install Deno (https://deno.com) or Node.js with npm (https://nodejs.org)" >&2
+    echo "error: Cannot find Deno 2.9 or newer, nor npx to install it: install Deno (https://deno.com) or Node.js with npm (https://nodejs.org)" >&2
     exit 1
   fi
-  echo "Getting $deno_npm from npm, once" >&2
+  echo "Downloading $deno_npm from npm, once" >&2
   give_npm_a_cache
   # npx must neither eat the prompt on standard input nor obey an .npmrc of the current directory.
   answer=$(
@@ -26,10 +26,10 @@ find_deno() {
   if [ ! -x "$DENO" ]; then
     printf '%s\n' "$answer" >&2
     case $answer in
-      *EACCES* | *EROFS* | *EPERM* | *ENOSPC*) way="let npm write its cache (npm_config_cache names another directory)" ;;
+      *EACCES* | *EROFS* | *EPERM* | *ENOSPC*) way="let npm write its cache (or set npm_config_cache to another directory)" ;;
       *) way="check the network" ;;
     esac
-    echo "error: Cannot get $deno_npm from npm: $way, or install Deno 2.9 or newer (https://deno.com)" >&2
+    echo "error: Cannot download $deno_npm from npm: $way, or install Deno 2.9 or newer (https://deno.com)" >&2
     exit 1
   fi
   # A link that other runs may be making too: made aside, then moved into place.

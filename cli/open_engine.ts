@@ -56,7 +56,7 @@ export async function openEngine(
     if (values.ctxSize === undefined && options.expectedLength === undefined) {
       noteContext(model, terminal);
     }
-    for (const note of model.notes) terminal.note(`Of ${model.config.name} ${note}`);
+    for (const note of model.notes) terminal.note(`${printable(model.config.name)}: ${note}`);
     noteUnknownKeys(model.config, terminal);
     terminal.detail(
       `Loaded in ${(model.loadTime / 1000).toFixed(2)} s on the ${kind}, ${description}${how}`,

@@ -266,7 +266,7 @@ function checkDimensions({ dim, layers }: ModelConfig, file: ModelFile, { tile }
       throw new UnsupportedError(
         `Cannot run ${
           file.paths[0]
-        } on the GPU: its ${what} is ${size}, no multiple of ${multiple}; use --device cpu`,
+        } on the GPU: its ${what} is ${size}, not a multiple of ${multiple}; use --device cpu`,
       );
     }
   }

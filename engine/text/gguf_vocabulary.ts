@@ -201,7 +201,7 @@ class VocabularyReader {
       plural(pieces.length, "token");
     if (!isWhole) throw this.#fault(what);
     // As llama.cpp does; converters write 2^32 - 1 for a token that there is not.
-    this.#warn(`${what}; the file is read as if it had no such key`);
+    this.#warn(`${what}; the key is ignored`);
     return undefined;
   }
 

@@ -216,7 +216,7 @@ for (
       if (deno !== undefined) program(sandbox, "deno", deno);
       const first = await launch(sandbox, ["list"], { stdin: "the prompt" });
       assert.equal(first.code, 0);
-      assert.match(first.stderr, /^Getting deno@\d+\.\d+\.\d+ from npm, once\n$/);
+      assert.match(first.stderr, /^Downloading deno@\d+\.\d+\.\d+ from npm, once\n$/);
       assert.equal(JSON.parse(first.stdout).stdin, "the prompt");
       const second = await launch(sandbox, ["list"]);
       assert.equal(second.code, 0);
@@ -270,7 +270,7 @@ Deno.test({
     assert.equal(offline.code, 1);
     assert.match(
       offline.stderr,
-      /\nnpm error: no network\nerror: Cannot get deno@[\d.]+ from npm.*\n$/,
+      /\nnpm error: no network\nerror: Cannot download deno@[\d.]+ from npm.*\n$/,
     );
   },
 });
@@ -289,7 +289,10 @@ Deno.test({
     assert.match((await launch(sandbox, ["list"], { env: given })).stderr, /cache is .*\/given\n/);
     program(sandbox, "npx", "echo npm error code EROFS >&2; exit 1");
     const { stderr } = await launch(sandbox, ["list"]);
-    assert.match(stderr, /\nerror: Cannot get deno@[\d.]+ from npm: let npm write its cache .*\n$/);
+    assert.match(
+      stderr,
+      /\nerror: Cannot download deno@[\d.]+ from npm: let npm write its cache .*\n$/,
+    );
   },
 });
 
