@@ -127,7 +127,7 @@ export function addBench(
     .option("--output <file>", "write the report to a file")
     .option(
       "--chart <file>",
-      "write charts of the results as .svg or .png; .dark.png has dark colours",
+      "write charts of the results to a .svg or .png file (dark for .dark.svg and .dark.png)",
       chartFile,
     )
     .option("--html <file>", "write the report as a web page with charts", pageFile)

@@ -51,8 +51,8 @@ function checkConfig({ name, bytes }: Beginning): void {
     throw refuse(
       `its weights are quantized by ${
         quote(method)
-      }, which tvllm does not read; get it in BF16, or ` +
-        "as GGUF or MLX",
+      }, which tvllm does not read; use the model in BF16, as ` +
+        "GGUF or from MLX",
     );
   }
 }

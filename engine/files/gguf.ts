@@ -113,7 +113,7 @@ function checkPart({ file, header }: Part, index: number, count: number): void {
     const value = header.metadata.get(key);
     if (value !== expected) {
       throw file.fault(
-        `key '${key}' is ${shown(value)}, and by its name the file is part ${index + 1} of ` +
+        `key '${key}' is ${shown(value)}, but by its name the file is part ${index + 1} of ` +
           `${count}; download it again`,
       );
     }

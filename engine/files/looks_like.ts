@@ -5,9 +5,9 @@ import { quote } from "./quote.ts";
 /** How a file of another kind starts, and what to do about it. */
 const SIGNATURES: readonly (readonly [string | RegExp, string])[] = [
   ["PK\x03\x04", "it is a ZIP archive or a PyTorch checkpoint; unpack it, or convert it to GGUF"],
-  ["\x1f\x8b", "it is compressed by gzip; unpack it first"],
-  ["\x28\xb5\x2f\xfd", "it is compressed by zstd; unpack it first"],
-  ["version https://git-lfs", "it is a Git LFS pointer; fetch the file itself by git lfs pull"],
+  ["\x1f\x8b", "it is compressed with gzip; unpack it first"],
+  ["\x28\xb5\x2f\xfd", "it is compressed with zstd; unpack it first"],
+  ["version https://git-lfs", "it is a Git LFS pointer; fetch the file itself with git lfs pull"],
   [/^.{7}\0\{/s, "it looks like a safetensors file; name the directory that holds it"],
   [
     /^\s*<(!doctype|html|\?xml|head|body)/i,
@@ -16,7 +16,7 @@ const SIGNATURES: readonly (readonly [string | RegExp, string])[] = [
   [/^\s*[{[]/, "it is JSON text; name the model file"],
   [
     /^(lmgg|fmgg|tjgg|algg)/,
-    "it is in a format older than GGUF; convert the model again by llama.cpp",
+    "it is in a format older than GGUF; convert the model again with llama.cpp",
   ],
 ];
 

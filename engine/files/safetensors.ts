@@ -100,7 +100,7 @@ function readIndex(path: string): ReadonlyMap<string, readonly string[]> {
   for (const [tensor, shard] of Object.entries(map)) {
     if (typeof shard !== "string" || !isPlainName(shard)) {
       throw fault(
-        `tensor ${quote(tensor)} is in ${quote(String(shard))}, which is no name of a ` +
+        `tensor ${quote(tensor)} is in ${quote(String(shard))}, which is not the name of a ` +
           `.safetensors file in this directory`,
       );
     }

@@ -48,8 +48,8 @@ function byteLevel(source: GgufVocabulary, fileName: string): TokenizerParts {
     throw new UnsupportedError(
       `Cannot read the tokenizer of ${fileName}: its pre-tokenizer is ${
         quote(source.pre ?? "default")
-      }, ` +
-        `and these are supported: ${preTokenizerNames().join(", ")}`,
+      }; ` +
+        `tvllm supports ${preTokenizerNames().join(", ")}`,
     );
   }
   const { control, unknown } = TOKEN_KIND;

@@ -92,8 +92,8 @@ class VocabularyReader {
     const pre = this.#string("pre");
     if (model === "gpt2" && pre === undefined) {
       this.#warn(
-        "it does not say how texts are cut into words (tokenizer.ggml.pre), so they are cut in a way " +
-          "that the model may not have been trained with; convert the model again for better answers",
+        "its pre-tokenizer (tokenizer.ggml.pre) is missing, so text may be split differently than in " +
+          "training; convert the model again for better answers",
       );
     }
     const addBos = this.#boolean("add_bos_token");

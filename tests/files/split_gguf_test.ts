@@ -74,10 +74,10 @@ Deno.test("openGguf() refuses parts that do not belong together", () => {
   const faults: readonly (readonly [(part: GgufParts, index: number) => void, RegExp])[] = [
     [({ metadata }, i) => {
       if (i === 1) metadata.set("split.no", { type: "uint16", value: 2 });
-    }, /00002-of-00003\.gguf: key 'split\.no' is '2', and by its name the file is part 2 of 3/],
+    }, /00002-of-00003\.gguf: key 'split\.no' is '2', but by its name the file is part 2 of 3/],
     [({ metadata }, i) => {
       if (i === 1) metadata.delete("split.count");
-    }, /key 'split\.count' is missing, and by its name/],
+    }, /key 'split\.count' is missing, but by its name/],
     [({ metadata }) => {
       metadata.set("split.count", { type: "uint16", value: 4 });
     }, /it is one of 4 parts, and its name does not end in -0000N-of-00004\.gguf/],
