@@ -84,7 +84,7 @@ for (
 ) {
   Deno.test(`compare() refuses another ${condition} unless told: ${change}`, () => {
     const other = report(1, change);
-    const refusal = new RegExp(`^Cannot compare latency: another ${condition} \\(.*--across`);
+    const refusal = new RegExp(`^Cannot compare latency: the ${condition} differs \\(.*--across`);
     assert.throws(() => compared([report()], [other]), (error) => {
       assert.ok(error instanceof RangeError);
       assert.match(error.message, refusal);

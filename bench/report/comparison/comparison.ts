@@ -120,8 +120,8 @@ function refuse(
   for (const { condition, name, a, b } of differences) {
     if (condition === undefined || across.includes(condition)) continue;
     throw new RangeError(
-      `Cannot compare ${suite}: another ${condition} (${name}: ${a}, and ${b}); ` +
-        `--across ${condition} compares them all the same`,
+      `Cannot compare ${suite}: the ${condition} differs (${name}: ${a} and ${b}); ` +
+        `use --across ${condition} to compare anyway`,
     );
   }
 }
