@@ -63,7 +63,7 @@ const GGUF_FAULTS: Record<string, readonly [Change, RegExp, Refusal]> = {
     ModelFormatError,
   ],
   "sigmoid gates": [own("expert_gating_func", uint(2)), /gating_func' of 2/, UnsupportedError],
-  "scaled weights": [own("expert_weights_scale", float(2.5)), /of 2\.5; get/, UnsupportedError],
+  "scaled weights": [own("expert_weights_scale", float(2.5)), /of 2\.5; use/, UnsupportedError],
 };
 
 for (const [name, [change, says, kind]] of Object.entries(GGUF_FAULTS)) {
@@ -147,7 +147,7 @@ Deno.test("readModel() refuses experts of which one is missing or unlike the oth
     data: () => [new Uint8Array(rows * 64)],
   });
   const faults = [
-    [[matrix(0, 4), matrix(2, 4)], /of the 3 experts in '.*', number 1 is missing/],
+    [[matrix(0, 4), matrix(2, 4)], /expert 1 of the 3 in '.*' is missing/],
     [[matrix(0, 4), matrix(1, 8)], /of the 2 experts in '.*', number 1 is not like the others/],
   ] as const;
   for (const [tensors, says] of faults) {

@@ -98,6 +98,6 @@ Deno.test("readModel() reads Gemma 3's layer_types, and refuses those that do no
     () => windows({ layer_types: [sees, all, all, sees, sees, sees] }),
     /do not repeat/,
   );
-  assert.throws(() => windows({ final_logit_softcapping: 30 }), /final_logit_softcapping; get/);
+  assert.throws(() => windows({ final_logit_softcapping: 30 }), /final_logit_softcapping; use/);
   assert.throws(() => windows({ hidden_activation: "gelu" }), /'gelu'; use a model with 'gelu_py/);
 });

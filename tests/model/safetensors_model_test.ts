@@ -144,7 +144,7 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
   "another activation": [{ hidden_act: "gelu" }, /hidden_act 'gelu'/, UnsupportedError],
   "packed weights": [
     { quantization_config: { quant_method: "gptq" } },
-    /weights quantized by GPTQ, which 'quantization_config\.quant_method' says; get/,
+    /weights quantized by GPTQ, which 'quantization_config\.quant_method' says; use/,
     UnsupportedError,
   ],
   "weights of another method": [
@@ -177,7 +177,7 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
     /partial_rotary_factor 0\.25/,
     UnsupportedError,
   ],
-  "attention to later tokens": [{ is_causal: false }, /is_causal false; get/, UnsupportedError],
+  "attention to later tokens": [{ is_causal: false }, /is_causal false; use/, UnsupportedError],
   "layers with a window": [
     { layer_types: ["full_attention", "sliding_attention"] },
     /layer_types 'sliding_attention'/,

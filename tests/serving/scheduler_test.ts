@@ -224,7 +224,7 @@ Deno.test("Scheduler.add() refuses what can never be served, and says why", () =
   const sampling = { ...ask(0, 5).sampling, logitBias: new Map([[1000, 1]]) };
   assert.throws(() => scheduler.add({ ...ask(0, 5), sampling }), /a token id below 1000/);
   // 66 tokens, of which the last one never enters: 65 need a fifth block.
-  refused(ask(0, 56, { maxTokens: 10 }), /its 66 tokens need 5 blocks .* may have 4/);
+  refused(ask(0, 56, { maxTokens: 10 }), /its 66 tokens need 5 blocks .* limit is 4/);
   scheduler.add(ask(0, 55, { maxTokens: 10 }));
   assert.equal(scheduler.waiting.length, 1);
 });
