@@ -148,7 +148,7 @@ Deno.test("readModel() refuses experts of which one is missing or unlike the oth
   });
   const faults = [
     [[matrix(0, 4), matrix(2, 4)], /expert 1 of the 3 in '.*' is missing/],
-    [[matrix(0, 4), matrix(1, 8)], /of the 2 experts in '.*', number 1 is not like the others/],
+    [[matrix(0, 4), matrix(1, 8)], /expert 1 of the 2 in '.*' does not match the others/],
   ] as const;
   for (const [tensors, says] of faults) {
     const files = { ...changed({}), "model.safetensors": safetensorsBytes(tensors) };
