@@ -140,7 +140,7 @@ export async function runCommand(chat: CommandTarget, line: string): Promise<"en
   throw new UsageError(
     `Cannot run ${printable(name!)}: ` +
       (near === undefined ? "/help lists the commands" : `did you mean ${near}?`) +
-      " (put a space before it to send it as text)",
+      " (a leading space sends it as text)",
   );
 }
 
