@@ -15,7 +15,7 @@ Deno.test({
   ignore,
   fn: async (t) => {
     await using terminal = await PseudoTerminal.open(`${STORY} -n 200`);
-    const first = await terminal.shows(/another\n.{10}/);
+    const first = await terminal.shows(/with -m\n.{10}/);
     assert.doesNotMatch(first, /tok\/s/);
     await t.assertSnapshot(
       masked(await terminal.ended()).replace(/\n[^]*\n(?=Stopped after)/, "\n…\n"),
@@ -44,12 +44,12 @@ Deno.test({
   ignore,
   fn: async () => {
     await using terminal = await PseudoTerminal.open(`${STORY} -n 2000`);
-    await terminal.shows(/another\n.{30}/);
+    await terminal.shows(/with -m\n.{30}/);
     await terminal.press("C-c");
     const screen = await terminal.ended();
     assert.match(
       screen,
-      /another\n[^]{30,}\nRead a prompt of 6 tokens in .*s, wrote \d+ tokens in .*\n\[exit 130\]$/,
+      /with -m\n[^]{30,}\nRead a prompt of 6 tokens in .*s, wrote \d+ tokens in .*\n\[exit 130\]$/,
     );
   },
 });
