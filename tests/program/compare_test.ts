@@ -98,7 +98,10 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     for (
       const [paths, message] of [
         [[a], /Cannot compare .*a\.json: it has only one model; name a second report/],
-        [[a, old], /its format is tvllm-bench-2, this tvllm reads tvllm-bench-3; measure again/],
+        [
+          [a, old],
+          /its format is tvllm-bench-2, but this tvllm reads tvllm-bench-3; run the benchmark again/,
+        ],
         [[a, file("x.json")], /x\.json: it is not a report of tvllm bench --json/],
         [[a, file("none.json")], /Cannot read .*none\.json: /],
         [[a, a, "--across", "moon"], /Expected some of workload, model, machine/],

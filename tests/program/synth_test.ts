@@ -57,7 +57,7 @@ Deno.test("tvllm synth names what it knows, and leaves nothing where it cannot w
   assert.match(format.stderr, /'Q9'.*Q4_K_M/);
   const nowhere = await runTvllm(["synth", "tiny-llama", "-o", "/nowhere/tiny.gguf"]);
   assert.equal(nowhere.code, 2);
-  assert.match(nowhere.stderr, /^error: Cannot write \/nowhere\/tiny\.gguf: .*give another/);
+  assert.match(nowhere.stderr, /^error: Cannot write \/nowhere\/tiny\.gguf: .*choose another/);
 });
 
 Deno.test({
