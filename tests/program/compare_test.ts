@@ -84,7 +84,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     });
     const refused = await runTvllm(["compare", a, other]);
     assert.equal(refused.code, 2);
-    assert.match(refused.stderr, /another model \(Model: .*--across model compares them/);
+    assert.match(refused.stderr, /the model differs \(Model: .*--across model to compare/);
     assert.equal((await runTvllm(["compare", a, other, "--across", "model,machine"])).code, 0);
     const both = [a, other].map((path) => JSON.parse(Deno.readTextFileSync(path)));
     Deno.writeTextFileSync(file("both.json"), JSON.stringify(both));
