@@ -13,7 +13,7 @@ const OTHERS: Readonly<Record<string, string>> = {
   "--allow-net": "a permission of Deno, for the library",
   "--allow-read": "a permission of Deno, for the library",
   "--allow-write": "a permission of Deno, for the library",
-  "--count": "deno task fuzz's",
+  "--count": "deno task peers:mutants'",
   "--gpus": "docker's, which gives a container the GPU",
   "--iterations": "another name of bench's --repetitions, which the help leaves out",
   "--target": "deno task compile's and standalone's",
