@@ -77,7 +77,10 @@ Deno.test({
   permissions: { read: true, write: false },
   fn() {
     using chats = SavedChats.open("/somewhere");
-    refuses(() => chats.list(), /has no permission to write there; start it with --allow-write=\/somewhere$/);
+    refuses(
+      () => chats.list(),
+      /has no permission to write there; start it with --allow-write=\/somewhere$/,
+    );
   },
 });
 

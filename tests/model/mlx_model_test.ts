@@ -110,7 +110,10 @@ Deno.test("MlxTensors refuses scales that float16 cannot hold, unless they are n
       scales.fill(bfloat16(1e-9));
       biases.fill(0);
     }, /'model\.layers\.1\.self_attn\.q_proj\.weight'/],
-    [(scales) => scales[5] = bfloat16(1e6), /a group of scale 999424 and bias .* use the unquantized model$/],
+    [
+      (scales) => scales[5] = bfloat16(1e6),
+      /a group of scale 999424 and bias .* use the unquantized model$/,
+    ],
     [(_, biases) => biases[5] = bfloat16(-1e6), /a group of scale .* and bias -999424, which/],
   ] satisfies [(scales: Uint16Array, biases: Uint16Array) => void, RegExp][];
   for (const [change, says] of refused) {

@@ -93,7 +93,10 @@ Deno.test("loadTokenizer() names a tokenizer it does not know, and those it does
     loadTokenizer(tinyMetadata(prefixed(changes)), "m.gguf");
   assert.throws(load({ model: "bert" }), (error) => {
     assert.ok(error instanceof UnsupportedError);
-    assert.match(error.message, /^Cannot read the tokenizer of m\.gguf: its kind is 'bert', but only /);
+    assert.match(
+      error.message,
+      /^Cannot read the tokenizer of m\.gguf: its kind is 'bert', but only /,
+    );
     assert.match(error.message, /'gpt2' .* and 'llama' /);
     return true;
   });
