@@ -17,7 +17,7 @@ for (const chip of CHIPS) {
     assert.deepEqual([...figures.keys()], names);
     assert.deepEqual(spilling(figures), []);
     for (const [name, { vgprs }] of figures) {
-      const most = LOOKED_UP.test(name) && / 1 token/.test(name)
+      const most = OF_SIXTEEN.test(name) && / 1 token/.test(name)
         ? 84
         : / 1 token/.test(name)
         ? 64
@@ -38,8 +38,8 @@ for (const chip of CHIPS) {
   });
 }
 
-/** Formats whose weights come out of a table: four instructions a weight more, and more registers. */
-const LOOKED_UP = /IQ4|MXFP4/;
+/** Formats whose four bits stand for one of 16 values, which are computed: four instructions a weight more. */
+const OF_SIXTEEN = /IQ4|MXFP4/;
 
 /**
  * Vector instructions a weight of one token, RMSNorm included, at most. Where a chip has no multiply-add
