@@ -129,7 +129,7 @@ for (
       () => parse(option, value),
       (error) =>
         error instanceof CommanderError && error.message.includes(option) &&
-        error.message.includes(`'${value}'`) && /Expected|Allowed|itself sets/.test(error.message),
+        error.message.includes(`'${value}'`) && /Expected|Allowed|sets messages itself/.test(error.message),
     );
   });
 }
