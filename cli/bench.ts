@@ -137,7 +137,7 @@ export function addBench(
       "write the model's GPU kernels as WGSL, with their launch sizes",
     )
     .option("--explain", "explain the metrics at the end of the report")
-    .option("--verify", "compare some tokens with the CPU backend");
+    .option("--verify", "compare some tokens with the float64 reference");
   addSuiteOptions(command);
   addBenchAb(command, started);
   // deno-lint-ignore tvllm/max-parameters -- commander's callback

@@ -3,7 +3,7 @@
 import { Harness, type HarnessOptions, type Needs, type Suite } from "../bench/harness/harness.ts";
 import { makePrompts } from "../bench/harness/prompts.ts";
 import { Trace } from "../bench/harness/trace.ts";
-import { verifyOnCpu } from "../bench/harness/verify.ts";
+import { verifyByReference } from "../bench/harness/verify.ts";
 import { toMarkdown } from "../bench/report/markdown.ts";
 import type { Report, RunOptions } from "../bench/report/report.ts";
 import { EngineTarget } from "../bench/targets/engine_target.ts";
@@ -174,7 +174,7 @@ class ModelBench {
         ...(values.verify && {
           verify: () => {
             const prompt = { count: 1, tokens: 16, seed: plans[0]!.run.seed };
-            return verifyOnCpu(model, target, makePrompts(target.text, prompt)[0]!);
+            return verifyByReference(model, target, makePrompts(target.text, prompt)[0]!);
           },
         }),
       });
@@ -231,11 +231,9 @@ class ModelBench {
   }
 
   #refuseComparing({ device }: Model, baseline: string | undefined): void {
-    if (device.kind !== "cpu" || !(this.values.verify || baseline)) return;
+    if (device.kind !== "cpu" || !baseline) return;
     throw new UsageError(
-      `Cannot compare with the CPU backend: the model already runs on it; leave out ${
-        baseline ? "--baseline" : "--verify"
-      }`,
+      "Cannot compare with the CPU backend: the model already runs on it; leave out --baseline",
     );
   }
 }

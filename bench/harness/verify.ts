@@ -1,4 +1,4 @@
-/** Whether the CPU backend would have chosen the same tokens. */
+/** Whether the reference, in float64, would have chosen the same tokens. */
 
 import { tablesAlone } from "../../engine/run/kv_blocks.ts";
 import type { Model } from "../../engine/mod.ts";
@@ -14,8 +14,12 @@ const TOKENS = 12;
 // Two backends round differently: a token counts as the same if its logit is this near the best.
 const TIE = 0.1;
 
-/** Generates a few tokens on the target and scores them, teacher-forced, on the CPU. */
-export async function verifyOnCpu(model: Model, target: Target, prompt: number[]): Promise<Check> {
+/** Generates a few tokens on the target and scores them, teacher-forced, by the reference. */
+export async function verifyByReference(
+  model: Model,
+  target: Target,
+  prompt: number[],
+): Promise<Check> {
   const promptIds = prompt.slice(0, PROMPT_TOKENS);
   const { requests } = await target.withSession(
     {},
@@ -30,7 +34,7 @@ export async function verifyOnCpu(model: Model, target: Target, prompt: number[]
   });
   const agreed = await agreement(runner, tokens, ids);
   return {
-    name: "CPU backend agrees",
+    name: "reference agrees",
     ok: agreed === ids.length,
     detail: `${agreed} of ${ids.length} ${
       plural(ids.length, "token")

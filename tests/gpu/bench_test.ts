@@ -12,7 +12,7 @@ import { breakdown } from "../../bench/suites/breakdown.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
 import { pagedCache } from "../../bench/suites/paged_cache.ts";
 import { decodeStepTimes } from "../../bench/harness/timings.ts";
-import { verifyOnCpu } from "../../bench/harness/verify.ts";
+import { verifyByReference } from "../../bench/harness/verify.ts";
 import { recompute } from "../program/recompute.ts";
 import { numberOf, PROGRAM, resultOf, RUN as SCRIPTED_RUN } from "../bench/scripted_target.ts";
 import { BufferCounter } from "./buffer_counter.ts";
@@ -159,7 +159,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
             if (memory?.rows.at(-1)?.[0] === "Total device memory") buffers = counter.bytes;
           },
           baseline: () => Promise.resolve(new EngineTarget(cpu, PROGRAM)),
-          ...(name === "latency" && { verify: () => verifyOnCpu(model, target, prompt) }),
+          ...(name === "latency" && { verify: () => verifyByReference(model, target, prompt) }),
         });
         reports.set(name, report);
         assertWhole(report);

@@ -24,7 +24,7 @@ Deno.test("DENO_WEBGPU_BACKEND may name several backends, but none that Deno ign
   const env = { DENO_WEBGPU_BACKEND: "vulkan,cuda" };
   const { code, stderr } = await runTvllm([...HELLO, "--device", "cpu"], { env });
   assert.equal(code, 2);
-  assert.match(stderr, /^error: Cannot use the backend 'cuda' of DENO_WEBGPU_BACKEND: [^\n]*\n$/);
+  assert.match(stderr, /^error: Cannot use the backend 'cuda' from DENO_WEBGPU_BACKEND: [^\n]*\n$/);
   const known = { DENO_WEBGPU_BACKEND: "Vulkan, gl" };
   assert.equal((await runTvllm([...HELLO, "--device", "cpu"], { env: known })).code, 0);
 });

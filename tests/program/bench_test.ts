@@ -133,7 +133,6 @@ for (
     ["memory --only matmul", "Cannot use --only with bench memory: it is for bench kernels"],
     ["memory --shape 64x64", "Cannot use --shape with bench memory: it is for bench kernels"],
     ["latency a.gguf -m b.gguf", "Cannot measure both a.gguf and -m b.gguf"],
-    ["latency --device cpu --verify", "Cannot compare with the CPU backend: the model runs on it"],
   ] as const
 ) {
   Deno.test(`tvllm bench ${args} is refused`, async () => {
@@ -142,6 +141,13 @@ for (
     assert.ok(stderr.includes(`error: ${message}`), stderr);
   });
 }
+
+Deno.test("tvllm bench --verify compares the CPU backend with the reference, too", async () => {
+  const args = "bench latency --device cpu --verify -p 16 -n 12 -r 1 --warmup 0 --contexts 16";
+  const { code, stdout, stderr } = await runTvllm(args.split(" "));
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /\| reference agrees +\| ok +\| 12 of 12 tokens /);
+});
 
 Deno.test("TVLLM_MODEL gives way to the model after the suite", async () => {
   const env = { TVLLM_MODEL: "b.gguf" };
