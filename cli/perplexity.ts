@@ -78,9 +78,11 @@ export function addPerplexity(program: Command): void {
           }\n`
           : `perplexity ${perplexity.toFixed(4)} ± ${error.toFixed(4)} over ${
             counted(ids.length - 1, "token")
-          }, each after ${
-            window < ids.length ? `those of its ${counted(window, "token")}` : "all"
-          } before it\n`,
+          }, each given ${
+            window < ids.length
+              ? `those before it in its window of ${counted(window, "token")}`
+              : "all before it"
+          }\n`,
       );
     } finally {
       await model.close();

@@ -43,7 +43,7 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
   const whole = await runTvllm(["perplexity", "-m", model], { stdin: text });
   assert.match(
     whole.stdout,
-    /^perplexity [\d.]+ ± [\d.]+ over \d+ tokens, each after all before it\n$/,
+    /^perplexity [\d.]+ ± [\d.]+ over \d+ tokens, each given all before it\n$/,
   );
   const windows = await runTvllm(["perplexity", "-m", model, "-c", "32"], { stdin: text });
   assert.equal(windows.code, 0, windows.stderr);
@@ -53,7 +53,7 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
     const args = ["perplexity", "-m", model, "--device", device];
     const few = await runTvllm([...args, "--kv-memory", "16K"], { stdin: text });
     assert.equal(few.code, 0, few.stderr);
-    assert.match(few.stderr, /room for 64 tokens: scored in windows of so many/);
+    assert.match(few.stderr, /room for 64 tokens: the text is scored in windows of that length/);
     const same = await runTvllm([...args, "-c", "64"], { stdin: text });
     assert.equal(few.stdout, same.stdout);
     assert.doesNotMatch(same.stderr, /windows/);
