@@ -26,14 +26,14 @@ Deno.test("two processes that want one synthetic model make it once; list shows 
     assert.equal(code, 0, stderr);
     assert.deepEqual(JSON.parse(stdout).files, [path]);
   }
-  const made = both.map(({ stderr }) => /^Making synth:tiny-qwen2:Q4_0/m.test(stderr));
+  const made = both.map(({ stderr }) => /^Creating synth:tiny-qwen2:Q4_0/m.test(stderr));
   assert.equal(made.filter(Boolean).length, 1, both.map(({ stderr }) => stderr).join());
   const bytes = Deno.readFileSync(path);
   const again = await runTvllm(["generate", "-m", SPEC, "--device", "cpu", "-n", "2", "a"], {
     env,
   });
   assert.equal(again.code, 0);
-  assert.doesNotMatch(again.stderr, /Making/);
+  assert.doesNotMatch(again.stderr, /Creating/);
   assert.deepEqual(Deno.readFileSync(path), bytes);
   assert.match(
     (await runTvllm(["list"], { env })).stdout,
@@ -94,5 +94,5 @@ Deno.test("a cache that cannot be written is an error that says so", async () =>
   Deno.writeTextFileSync(join(shell.path, ".."), "a file in the way");
   const { code, stderr } = await runTvllm(["inspect", "-m", SPEC], { env: shell.env });
   assert.equal(code, 2);
-  assert.match(stderr, /^error: Cannot write .*tiny-qwen2-Q4_0\.gguf: .*TVLLM_CACHE\n$/);
+  assert.match(stderr, /^error: Cannot write .*tiny-qwen2-Q4_0\.gguf: .*; set TVLLM_CACHE to another directory\n$/);
 });
