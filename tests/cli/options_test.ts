@@ -129,7 +129,8 @@ for (
       () => parse(option, value),
       (error) =>
         error instanceof CommanderError && error.message.includes(option) &&
-        error.message.includes(`'${value}'`) && /Expected|Allowed|sets messages itself/.test(error.message),
+        error.message.includes(`'${value}'`) &&
+        /Expected|Allowed|sets messages itself/.test(error.message),
     );
   });
 }

@@ -94,5 +94,8 @@ Deno.test("a cache that cannot be written is an error that says so", async () =>
   Deno.writeTextFileSync(join(shell.path, ".."), "a file in the way");
   const { code, stderr } = await runTvllm(["inspect", "-m", SPEC], { env: shell.env });
   assert.equal(code, 2);
-  assert.match(stderr, /^error: Cannot write .*tiny-qwen2-Q4_0\.gguf: .*; set TVLLM_CACHE to another directory\n$/);
+  assert.match(
+    stderr,
+    /^error: Cannot write .*tiny-qwen2-Q4_0\.gguf: .*; set TVLLM_CACHE to another directory\n$/,
+  );
 });
