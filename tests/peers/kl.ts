@@ -20,7 +20,7 @@ import { TINY_MODELS, writeTinyModel } from "../../fixtures/tiny_models.ts";
 import { logSoftmax, readGolden } from "../assert.ts";
 import { CHECKPOINTS } from "../model/checkpoints.ts";
 import { logitsOf } from "../reference/tiny_runner.ts";
-import { installMlx, installPeer, peerProgram } from "./peer.ts";
+import { askLines, installMlx, installPeer, peerProgram } from "./peer.ts";
 
 const CONTEXT = 256;
 const BARS = { "mlx-lm": 1e-5, "llama.cpp": 1e-4 } as const;
@@ -66,25 +66,10 @@ function writeCases(directory: string, pattern: RegExp): Case[] {
     .map(({ name, peer, write }) => ({ name, peer, path: write(), ids: readGolden(name).ids }));
 }
 
-/** A program that answers each line of its input with one. */
-async function ask(
-  command: string,
-  { args, requests }: { readonly args: readonly string[]; readonly requests: readonly unknown[] },
-): Promise<unknown[]> {
-  if (requests.length === 0) return [];
-  const child = new Deno.Command(command, { args: [...args], stdin: "piped", stdout: "piped" })
-    .spawn();
-  const input = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
-  await new Blob([input]).stream().pipeTo(child.stdin);
-  const { success, stdout } = await child.output();
-  if (!success) throw new Error(`Cannot compare: ${command} ${args[0]} failed`);
-  return new TextDecoder().decode(stdout).trimEnd().split("\n").map((line) => JSON.parse(line));
-}
-
 async function askLlamaCpp(cases: readonly Case[]): Promise<Answer[]> {
   await installPeer();
   const requests = cases.map(({ path, ids }) => ({ model: path, ids }));
-  const answers = await ask(Deno.execPath(), {
+  const answers = await askLines(Deno.execPath(), {
     args: peerProgram("llama_cpp_logprobs.ts"),
     requests,
   }) as { error?: string; logprobs?: [number, number][][] }[];
@@ -102,7 +87,7 @@ async function askMlx(cases: readonly Case[], directory: string): Promise<Answer
   const outputs = cases.map((_, i) => join(directory, `mlx-${i}.f32`));
   const requests = cases.map(({ path, ids }, i) => ({ model: path, ids, out: outputs[i]! }));
   const program = join(import.meta.dirname!, "mlx_logits.py");
-  const answers = await ask(python, { args: [program], requests }) as {
+  const answers = await askLines(python, { args: [program], requests }) as {
     error?: string;
     vocabulary?: number;
   }[];

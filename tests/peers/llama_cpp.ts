@@ -5,6 +5,8 @@
  *     llama_cpp.ts PATH/TO/node-llama-cpp/dist/index.js <REQUESTS.jsonl
  */
 
+import { answerLines, openLlama } from "./llama.ts";
+
 /** A text in token ids. */
 export interface PeerRequest {
   /** A GGUF file. */
@@ -28,24 +30,8 @@ export type PeerAnswer = {
 };
 
 if (import.meta.main) {
-  const { getLlama, LlamaLogLevel } = await import(Deno.args[0]!);
-  const llama = await getLlama({
-    gpu: false,
-    build: "never",
-    skipDownload: true,
-    progressLogs: false,
-    logLevel: LlamaLogLevel.error,
-  });
-  const lines = (await new Response(Deno.stdin.readable).text()).trimEnd().split("\n");
-  for (const line of lines) {
-    let answer: PeerAnswer;
-    try {
-      answer = await answerOf(llama, JSON.parse(line));
-    } catch (error) {
-      answer = { error: String(error) };
-    }
-    console.log(JSON.stringify(answer));
-  }
+  const llama = await openLlama();
+  await answerLines((request: PeerRequest) => answerOf(llama, request));
   await llama.dispose();
 }
 

@@ -4,6 +4,8 @@
  *     llama_cpp_perplexity.ts PATH/TO/node-llama-cpp/dist/index.js <WINDOWS.jsonl
  */
 
+import { openLlama } from "./llama.ts";
+
 /** Windows of token ids. */
 export interface WindowsRequest {
   readonly model: string;
@@ -14,14 +16,7 @@ export interface WindowsRequest {
 export type WindowsAnswer = readonly (readonly number[])[];
 
 if (import.meta.main) {
-  const { getLlama, LlamaLogLevel } = await import(Deno.args[0]!);
-  const llama = await getLlama({
-    gpu: false,
-    build: "never",
-    skipDownload: true,
-    progressLogs: false,
-    logLevel: LlamaLogLevel.error,
-  });
+  const llama = await openLlama();
   const { model: modelPath, windows }: WindowsRequest = JSON.parse(
     await new Response(Deno.stdin.readable).text(),
   );

@@ -4,6 +4,8 @@
  *     llama_cpp_tokens.ts PATH/TO/node-llama-cpp/dist/index.js <REQUESTS.jsonl
  */
 
+import { answerLines, openLlama } from "./llama.ts";
+
 /** Texts for the vocabulary of a GGUF file. */
 export interface TokensRequest {
   readonly model: string;
@@ -16,26 +18,12 @@ export type TokensAnswer = { readonly ids: readonly (readonly number[])[] } | {
 };
 
 if (import.meta.main) {
-  const { getLlama, LlamaLogLevel } = await import(Deno.args[0]!);
-  const llama = await getLlama({
-    gpu: false,
-    build: "never",
-    skipDownload: true,
-    progressLogs: false,
-    logLevel: LlamaLogLevel.disabled,
+  const llama = await openLlama({ quiet: true });
+  await answerLines(async ({ model: modelPath, texts }: TokensRequest): Promise<TokensAnswer> => {
+    const model = await llama.loadModel({ modelPath, vocabOnly: true });
+    const ids = texts.map((text) => [...model.tokenize(text, false, "trimLeadingSpace")]);
+    await model.dispose();
+    return { ids };
   });
-  const lines = (await new Response(Deno.stdin.readable).text()).trimEnd().split("\n");
-  for (const line of lines) {
-    const { model: modelPath, texts }: TokensRequest = JSON.parse(line);
-    let answer: TokensAnswer;
-    try {
-      const model = await llama.loadModel({ modelPath, vocabOnly: true });
-      answer = { ids: texts.map((text) => [...model.tokenize(text, false, "trimLeadingSpace")]) };
-      await model.dispose();
-    } catch (error) {
-      answer = { error: String(error) };
-    }
-    console.log(JSON.stringify(answer));
-  }
   await llama.dispose();
 }

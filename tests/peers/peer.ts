@@ -67,3 +67,18 @@ export function peerProgram(name: string): string[] {
     join(PEERS, "node_modules/node-llama-cpp/dist/index.js"),
   ];
 }
+
+/** A program that answers each line of its input with one. */
+export async function askLines(
+  command: string,
+  { args, requests }: { readonly args: readonly string[]; readonly requests: readonly unknown[] },
+): Promise<unknown[]> {
+  if (requests.length === 0) return [];
+  const child = new Deno.Command(command, { args: [...args], stdin: "piped", stdout: "piped" })
+    .spawn();
+  const input = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
+  await new Blob([input]).stream().pipeTo(child.stdin);
+  const { success, stdout } = await child.output();
+  if (!success) throw new Error(`Cannot compare: ${command} ${args[0]} failed`);
+  return new TextDecoder().decode(stdout).trimEnd().split("\n").map((line) => JSON.parse(line));
+}

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { loadModel, openGguf } from "../../mod.ts";
 import { REAL_MODEL } from "../files/on_disk.ts";
 import type { WindowsAnswer, WindowsRequest } from "./llama_cpp_perplexity.ts";
-import { installPeer, peerProgram, ROOT } from "./peer.ts";
+import { askLines, installPeer, peerProgram, ROOT } from "./peer.ts";
 
 const [path = REAL_MODEL, textPath = join(ROOT, "docs/tale.txt"), length = "128"] = Deno.args;
 const window = Number(length);
@@ -23,16 +23,11 @@ const windows = Array.from({ length: Math.floor(ids.length / window) }, (_, i) =
   return addBos ? [bosId!, ...own.slice(1)] : own;
 });
 await installPeer();
-const child = new Deno.Command(Deno.execPath(), {
-  args: peerProgram("llama_cpp_perplexity.ts"),
-  stdin: "piped",
-  stdout: "piped",
-}).spawn();
 const request: WindowsRequest = { model: path, windows };
-await new Blob([JSON.stringify(request)]).stream().pipeTo(child.stdin);
-const { code, stdout } = await child.output();
-if (code !== 0) throw new Error(`Cannot compare with llama.cpp: it ended with code ${code}`);
-const answer: WindowsAnswer = JSON.parse(new TextDecoder().decode(stdout));
+const [answer] = await askLines(Deno.execPath(), {
+  args: peerProgram("llama_cpp_perplexity.ts"),
+  requests: [request],
+}) as [WindowsAnswer];
 // Entry i is of the token after position i: from the window's middle on.
 const counting = answer.flatMap((own) => own.slice(Math.floor(window / 2)));
 const theirs = Math.exp(-counting.reduce((a, b) => a + b, 0) / counting.length);

@@ -4,18 +4,11 @@
  * log-probabilities of a golden.
  */
 
+import { openLlama } from "./llama.ts";
 import type { Run, SpeedRequest } from "./speed.ts";
 
-const { getLlama, LlamaLogLevel } = await import(Deno.args[0]!);
 const { path, threads, promptTokens, maxTokens, golden }: SpeedRequest = JSON.parse(Deno.args[1]!);
-const llama = await getLlama({
-  gpu: false,
-  build: "never",
-  skipDownload: true,
-  progressLogs: false,
-  logLevel: LlamaLogLevel.error,
-  maxThreads: threads,
-});
+const llama = await openLlama({ maxThreads: threads });
 const model = await llama.loadModel({ modelPath: path });
 const contextSize = Math.max(promptTokens + maxTokens + 8, (golden?.length ?? 0) + 8);
 const context = await model.createContext({ contextSize, threads, batchSize: 512 });

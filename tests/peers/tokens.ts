@@ -13,7 +13,7 @@ import type { MetadataValue } from "../../engine/files/model_file.ts";
 import { preTokenizerNames } from "../../engine/text/pre_tokenizers.ts";
 import { loadTokenizer } from "../../engine/text/tokenizer.ts";
 import { TOKEN_KIND } from "../../engine/text/vocabulary.ts";
-import { installPeer, peerProgram } from "./peer.ts";
+import { askLines, installPeer, peerProgram } from "./peer.ts";
 import type { TokensAnswer, TokensRequest } from "./llama_cpp_tokens.ts";
 
 /** Names of this project's that llama.cpp does not have. */
@@ -106,29 +106,19 @@ function write(path: string, pre: string): void {
   }
 }
 
-async function ask(requests: readonly TokensRequest[]): Promise<TokensAnswer[]> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: peerProgram("llama_cpp_tokens.ts"),
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const input = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
-  await new Blob([input]).stream().pipeTo(child.stdin);
-  const { code, stdout } = await child.output();
-  if (code !== 0) throw new Error(`Cannot compare with llama.cpp: it ended with code ${code}`);
-  return new TextDecoder().decode(stdout).trimEnd().split("\n").map((line) => JSON.parse(line));
-}
-
 const directory = Deno.makeTempDirSync({ prefix: "tvllm-peers-" });
 try {
   await installPeer();
   const names = preTokenizerNames().filter((name) => !OWN_NAMES.includes(name));
-  const requests = names.map((name) => {
+  const requests = names.map((name): TokensRequest => {
     const model = join(directory, `${name}.gguf`);
     write(model, name);
     return { model, texts: Object.values(TEXTS) };
   });
-  const answers = await ask(requests);
+  const answers = await askLines(Deno.execPath(), {
+    args: peerProgram("llama_cpp_tokens.ts"),
+    requests,
+  }) as TokensAnswer[];
   const rows = names.map((name, at) => {
     const theirs = answers[at]!;
     if ("error" in theirs) return [name, "", theirs.error];

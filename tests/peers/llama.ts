@@ -1,0 +1,33 @@
+/** What the programs that run llama.cpp share: they open it, and answer lines of JSON. */
+
+/** llama.cpp on the CPU, by node-llama-cpp, whose place is the program's first argument. */
+export async function openLlama(
+  { quiet = false, ...options }: { readonly quiet?: boolean; readonly maxThreads?: number } = {},
+  // deno-lint-ignore no-explicit-any -- its types are in a package that is not installed here
+): Promise<any> {
+  const { getLlama, LlamaLogLevel } = await import(Deno.args[0]!);
+  return await getLlama({
+    gpu: false,
+    build: "never",
+    skipDownload: true,
+    progressLogs: false,
+    logLevel: quiet ? LlamaLogLevel.disabled : LlamaLogLevel.error,
+    ...options,
+  });
+}
+
+/** Answers each line of the input with one, or with what went wrong. */
+export async function answerLines<Request>(
+  answer: (request: Request) => Promise<unknown>,
+): Promise<void> {
+  const lines = (await new Response(Deno.stdin.readable).text()).trimEnd().split("\n");
+  for (const line of lines) {
+    let answered: unknown;
+    try {
+      answered = await answer(JSON.parse(line));
+    } catch (error) {
+      answered = { error: String(error) };
+    }
+    console.log(JSON.stringify(answered));
+  }
+}
