@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { printable, quote } from "../engine/files/quote.ts";
-import { variable } from "../engine/hub/settings.ts";
+import { userDirectory, variable } from "../engine/hub/settings.ts";
 import type { Turn } from "./conversation.ts";
 import { UsageError } from "./exit_codes.ts";
 import { nearest } from "./suggestion.ts";
@@ -39,8 +39,7 @@ export interface SavedChat {
 export function dataDirectory(): string | undefined {
   const own = variable("TVLLM_DATA");
   if (own !== undefined) return own;
-  const home = variable("HOME") ?? variable("USERPROFILE");
-  const data = variable("XDG_DATA_HOME") ?? (home && join(home, ".local", "share"));
+  const data = userDirectory("XDG_DATA_HOME", ".local/share");
   return data && join(data, "tvllm");
 }
 

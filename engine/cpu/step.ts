@@ -54,12 +54,8 @@ export type Pause = () => Promise<void> | undefined;
 export class Stepper {
   readonly #rope: ReadonlyMap<RopeSpec, RopeTable>;
   readonly #row: Float32Array;
-  /** The list of the last step, which the next one may be like. */
-  #program: readonly Segment[] | undefined;
-  #shape = "";
-  /** The same of the logits. */
-  #logitsProgram: OperationList | undefined;
-  #logitsShape = "";
+  readonly #layerProgram = new LastMade<readonly Segment[]>();
+  readonly #logitsProgram = new LastMade<OperationList>();
   /** Whether what is running is wanted; if not, the rest of it is left out. */
   isWanted: () => boolean = () => true;
   /** Milliseconds that an operation takes for each token, as the last ones did. */
@@ -102,11 +98,11 @@ export class Stepper {
     const splits = few ? splitsOf(longest) : 1;
     const apart = timing?.kind === "each";
     const shape = { tokens: tokens.length, sequences: sequences.length, splits, apart };
-    if (this.#program === undefined || this.#shape !== JSON.stringify(shape)) {
-      this.#shape = JSON.stringify(shape);
-      this.#program = layerProgram(this.context, this.model, shape);
-    }
-    for (const segment of this.#program) {
+    const program = this.#layerProgram.of(
+      shape,
+      () => layerProgram(this.context, this.model, shape),
+    );
+    for (const segment of program) {
       await this.#run(segment, tokens.length, timing);
       if (segment.routes === undefined) continue;
       const experts = expertProgram(this.context, this.model, {
@@ -129,11 +125,11 @@ export class Stepper {
       const chunk = indices.slice(start, start + LOGIT_ROWS);
       memory.words.set(chunk, scratch.logitRows / 4);
       const shape = { rows: chunk.length, apart: timing?.kind === "each" };
-      if (this.#logitsProgram === undefined || this.#logitsShape !== JSON.stringify(shape)) {
-        this.#logitsShape = JSON.stringify(shape);
-        this.#logitsProgram = logitsProgram(this.context, this.model, shape);
-      }
-      await this.#run(this.#logitsProgram, chunk.length, timing);
+      const program = this.#logitsProgram.of(
+        shape,
+        () => logitsProgram(this.context, this.model, shape),
+      );
+      await this.#run(program, chunk.length, timing);
       for (let i = 0; i < chunk.length; i++) {
         const inMemory = memory.floatsAt(scratch.logits + i * scratch.logitsStride, vocabSize);
         // The next chunk overwrites them.
@@ -149,8 +145,8 @@ export class Stepper {
     const { scratch, memory } = this.context;
     scratch.clear(memory);
     scratch.prepare(memory);
-    this.#program = undefined;
-    this.#logitsProgram = undefined;
+    this.#layerProgram.forget();
+    this.#logitsProgram.forget();
   }
 
   /** Runs a list in parts of some milliseconds, or of one operation where each is timed. */
@@ -223,6 +219,25 @@ export class Stepper {
         memory.words.set(table.slice(0, scratch.tableBlocks), scratch.tables / 4 + at);
       })
     );
+  }
+}
+
+/** What was made last, which the next step may be like. */
+class LastMade<Value> {
+  #value: Value | undefined;
+  #shape = "";
+
+  of(shape: object, make: () => Value): Value {
+    const key = JSON.stringify(shape);
+    if (this.#value === undefined || this.#shape !== key) {
+      this.#shape = key;
+      this.#value = make();
+    }
+    return this.#value;
+  }
+
+  forget(): void {
+    this.#value = undefined;
   }
 }
 

@@ -15,8 +15,7 @@ export function hubCache(directory?: string): HubCache {
   if (own !== undefined) return new HubCache(own);
   const hf = variable("HF_HOME");
   if (hf !== undefined) return new HubCache(join(hf, "hub"));
-  const home = variable("HOME") ?? variable("USERPROFILE");
-  const cache = variable("XDG_CACHE_HOME") ?? (home && join(home, ".cache"));
+  const cache = userDirectory("XDG_CACHE_HOME", ".cache");
   if (cache !== undefined) return new HubCache(join(cache, "huggingface", "hub"));
   throw new RequestError("Cannot find the model cache: set TVLLM_CACHE to a directory");
 }
@@ -52,8 +51,7 @@ function savedToken(): { token: string; path: string } | undefined {
   const named = variable("HF_TOKEN_PATH");
   const hf = variable("HF_HOME");
   const cache = variable("TVLLM_CACHE") ?? variable("HF_HUB_CACHE");
-  const home = variable("HOME") ?? variable("USERPROFILE");
-  const base = variable("XDG_CACHE_HOME") ?? (home && join(home, ".cache"));
+  const base = userDirectory("XDG_CACHE_HOME", ".cache");
   const paths = named !== undefined ? [named] : hf !== undefined ? [join(hf, "token")] : [
     ...(cache !== undefined && basename(cache) === "hub" ? [join(dirname(cache), "token")] : []),
     ...(base !== undefined ? [join(base, "huggingface", "token")] : []),
@@ -73,6 +71,12 @@ function savedToken(): { token: string; path: string } | undefined {
 /** Whether HF_HUB_OFFLINE forbids the network. */
 export function isOffline(): boolean {
   return /^(1|true|yes|on)$/i.test(variable("HF_HUB_OFFLINE") ?? "");
+}
+
+/** The user's directory for a kind of file: where the variable says, else `below` home. */
+export function userDirectory(name: string, below: string): string | undefined {
+  const home = variable("HOME") ?? variable("USERPROFILE");
+  return variable(name) ?? (home && join(home, below));
 }
 
 /** A variable that is set, not empty, and may be read. */

@@ -80,18 +80,18 @@ export function sigmoidTimes(f: FunctionBuilder, x: Local, times: Code): Code {
   );
 }
 
+/** A half's sign, and its other bits where a float32 has the end of its exponent and its mantissa. */
+const HALF_BITS = splatI32(0x8fffe000 | 0);
+
 /** Halves as they are read: without the factor that makes them what they stand for. */
 export function loadHalves(f: FunctionBuilder, address: Code, offset: number): Code {
-  return op(
-    "v128.and",
-    op("i32x4.shl", load("v128.load16x4_s", address, offset), i32(13)),
-    f.constant(splatI32(0x8fffe000 | 0)),
-  );
+  const spread = op("i32x4.shl", load("v128.load16x4_s", address, offset), i32(13));
+  return op("v128.and", spread, f.constant(HALF_BITS));
 }
 
 /** The same of the halves that are the upper ones of each lane. */
 export function upperHalves(f: FunctionBuilder, pairs: Code): Code {
-  return op("v128.and", op("i32x4.shr_s", pairs, i32(3)), f.constant(splatI32(0x8fffe000 | 0)));
+  return op("v128.and", op("i32x4.shr_s", pairs, i32(3)), f.constant(HALF_BITS));
 }
 
 /** Two to this power is what `loadHalves` leaves out. */
