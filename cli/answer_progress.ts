@@ -1,23 +1,30 @@
 /** What is shown of an answer of which nothing can be seen yet. */
 
-import type { Answer } from "../engine/run/answer.ts";
 import { MeteredProgress } from "./metered_progress.ts";
+import type { Reply } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, Rate, tokenRate } from "./transfer.ts";
 
 /** Time between two looks at how far the prompt is, in ms. */
 const INTERVAL = 100;
 
-/** How far the model is with reading the prompt, until it is disposed of: at the first token. */
+/**
+ * How far the model is with reading the prompt, until it is disposed of: at the first token. A server
+ * does not tell, and is waited for.
+ */
 export class PromptProgress implements Disposable {
-  readonly #progress: MeteredProgress;
-  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #progress: Disposable;
+  readonly #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(answer: Answer, terminal: Terminal) {
-    const { promptIds: { length: total } } = answer;
-    this.#progress = new MeteredProgress({ label: "Reading", total, unit: "token" }, terminal);
-    const look = () => this.#progress.update(answer.promptTokensRead);
-    this.#timer = setInterval(look, INTERVAL);
+  constructor({ prompt }: Reply, terminal: Terminal) {
+    if (prompt === undefined) {
+      this.#progress = terminal.progress("Waiting for the server");
+      return;
+    }
+    const { total } = prompt;
+    const progress = new MeteredProgress({ label: "Reading", total, unit: "token" }, terminal);
+    this.#progress = progress;
+    this.#timer = setInterval(() => progress.update(prompt.read()), INTERVAL);
   }
 
   [Symbol.dispose](): void {

@@ -17,6 +17,7 @@ import { benchEndpoint } from "./bench_endpoint.ts";
 import { addBenchAb } from "./bench_ab.ts";
 import { benchModels, type BenchValues } from "./bench_models.ts";
 import { chartFile, pageFile } from "./chart_file.ts";
+import { addEndpointOptions, endpointOf } from "./endpoint_options.ts";
 import { UsageError } from "./exit_codes.ts";
 import { commandLine, type Launch, startupTime } from "./host.ts";
 import { addDeviceSweeps, combinations, numbers, orInvalid } from "./device_sweeps.ts";
@@ -37,7 +38,7 @@ export function addBench(
   program: Command,
   started: { readonly launch: Launch; readonly args: readonly string[] },
 ): void {
-  const command = program.command("bench")
+  const bare = program.command("bench")
     .summary("measure speed and memory, and print a report")
     .description("Measures a model on this machine and prints a Markdown report.")
     .addArgument(
@@ -50,15 +51,8 @@ export function addBench(
         "-m, --model <spec>",
         "model; repeat it, or separate several with commas, to compare them",
       ).env("TVLLM_MODEL").argParser(modelSpecs),
-    )
-    .option(
-      "--endpoint <url>",
-      "measure an OpenAI-compatible server instead of a model on this machine",
-    )
-    .addOption(
-      new Option("--api-key <key>", "bearer token to send to the endpoint").env("TVLLM_API_KEY"),
-    )
-    .option("--served-model <name>", "model of the endpoint (default: its first)")
+    );
+  const command = addEndpointOptions(bare, "measure")
     .option(
       "-p, --prompt-tokens <n>",
       "prompt length in tokens (bench speed: a list, default 512)",
@@ -200,7 +194,7 @@ export function addBench(
       format: jsonToStdout ? "json" : options.format,
       files,
     };
-    const { endpoint } = options;
+    const endpoint = endpointOf(options);
     if (
       endpoint !== undefined &&
       (path !== undefined || command.getOptionValueSource("model") === "cli")
@@ -213,16 +207,8 @@ export function addBench(
     });
     const place = { terminal, launch: started.launch, startup };
     if (endpoint === undefined) return await benchModels(plans, values, place);
-    checkEndpoint(endpoint);
-    await benchEndpoint(plans, { ...values, endpoint }, place);
+    await benchEndpoint(plans, values, { ...place, endpoint });
   });
-}
-
-function checkEndpoint(url: string): void {
-  if (/^https?:\/\/[^/]/i.test(url) && URL.canParse(url)) return;
-  throw new UsageError(
-    `Cannot use the endpoint ${url}: expected an address such as http://localhost:8080`,
-  );
 }
 
 /** The options as they were given. */

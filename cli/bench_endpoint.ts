@@ -4,11 +4,13 @@ import { Harness } from "../bench/harness/harness.ts";
 import { makePrompts } from "../bench/harness/prompts.ts";
 import { toMarkdown } from "../bench/report/markdown.ts";
 import type { Report } from "../bench/report/report.ts";
-import { EndpointClient, EndpointError } from "../bench/targets/endpoint_client.ts";
+import { EndpointClient } from "../bench/targets/endpoint_client.ts";
 import { EndpointTarget } from "../bench/targets/endpoint_target.ts";
+import { EndpointError } from "../client/endpoint.ts";
 import { describeTvllm } from "./bench_program.ts";
 import type { BenchValues, Place, Plan } from "./bench_models.ts";
 import { writeCharts, writePage } from "./chart_file.ts";
+import type { EndpointChoice } from "./endpoint_options.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { ReportFiles } from "./report_files.ts";
@@ -17,13 +19,6 @@ import { SuiteLine } from "./suite_progress.ts";
 /** Characters by which the length of the server's tokens is reckoned. */
 const SAMPLE_LETTERS = 1600;
 
-/** What names the server. */
-export interface EndpointValues {
-  readonly endpoint: string;
-  readonly apiKey?: string | undefined;
-  readonly servedModel?: string | undefined;
-}
-
 /**
  * Runs the plans against the server.
  *
@@ -31,18 +26,18 @@ export interface EndpointValues {
  */
 export async function benchEndpoint(
   plans: readonly Plan[],
-  values: Omit<BenchValues, "models" | "devices"> & EndpointValues,
-  { terminal, launch, startup }: Place,
+  values: Omit<BenchValues, "models" | "devices">,
+  { terminal, launch, startup, endpoint }: Place & { readonly endpoint: EndpointChoice },
 ): Promise<void> {
   checkPlans(plans, values);
-  const { files, format, explain, endpoint, apiKey, servedModel } = values;
+  const { files, format, explain } = values;
   const markdown = { explain: explain === true };
   const writer = new ReportFiles(files, { several: values.several, markdown });
   using interrupts = new Interrupts();
   const { signal } = interrupts;
   const program = { ...describeTvllm(launch), kvType: "f16" as const, startup };
   try {
-    const client = await EndpointClient.open({ url: endpoint, apiKey, model: servedModel, signal });
+    const client = await EndpointClient.open({ ...endpoint, signal });
     const target = await EndpointTarget.open(client, program, sampleText());
     for (const [i, { suite, run }] of plans.entries()) {
       const place = { name: suite.name, number: i + 1, suites: plans.length };

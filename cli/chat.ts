@@ -1,7 +1,5 @@
 /** `tvllm generate` without a prompt, on a terminal: a chat. */
 
-import type { Model } from "../engine/mod.ts";
-import type { AnswerSummary } from "../engine/run/answer.ts";
 import { DeviceError } from "../engine/errors.ts";
 import { printAnswer, speed } from "./answers.ts";
 import type { TextValues } from "./answer_text.ts";
@@ -12,6 +10,7 @@ import { EXIT, InterruptedError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { LineEditor, QuietKeys } from "./line_editor.ts";
 import { toGenerateOptions } from "./options.ts";
+import type { ReplySummary, Responder } from "./responder.ts";
 import type { SavedChats } from "./saved_chats.ts";
 import type { Terminal } from "./terminal.ts";
 import { count, counted, milliseconds } from "./transfer.ts";
@@ -27,36 +26,38 @@ interface Place {
 
 /** Chats until the user ends it. */
 export async function chat(
-  model: Model,
+  responder: Responder,
   values: ChatValues & TextValues,
   place: Place,
 ): Promise<void> {
-  await new Chat(model, values, place).run();
+  await new Chat(responder, values, place).run();
 }
 
 class Chat {
   readonly terminal: Terminal;
   readonly #saved: SavedChats;
-  readonly #conversation: Conversation;
+  readonly #conversation: Conversation<Responder>;
   readonly #settings: ChatSettings;
-  #last: { readonly summary: AnswerSummary; readonly reused: number } | undefined;
+  #last: ReplySummary | undefined;
+  /** Tokens of all answers. */
+  #tokens = 0;
 
   constructor(
-    readonly model: Model,
+    readonly responder: Responder,
     readonly values: ChatValues & TextValues,
     { terminal, saved }: Place,
   ) {
     this.terminal = terminal;
     this.#saved = saved;
-    this.#conversation = new Conversation(model, toGenerateOptions(values));
+    this.#conversation = new Conversation(responder, toGenerateOptions(values));
     this.#settings = new ChatSettings(values);
   }
 
   async run(): Promise<void> {
-    const { model, terminal } = this;
+    const { responder, terminal } = this;
     const editor = new LineEditor("> ", COMMAND_NAMES);
     const what = this.#conversation.continues ? "continues your text" : "answers";
-    terminal.note(`${model.config.name} ${what}. /help lists commands, /bye ends.`);
+    terminal.note(`${responder.model} ${what}. /help lists commands, /bye ends.`);
     for (;;) {
       using interrupts = new Interrupts();
       const { signal } = interrupts;
@@ -77,7 +78,7 @@ class Chat {
           conversation: this.#conversation,
           settings: this.#settings,
           saved: this.#saved,
-          model: this.model.config.name,
+          model: this.responder.model,
           statistics: () => this.#statistics(),
           say: (text) => terminal.write(text),
           ask: (text) => this.#turn(text, signal),
@@ -98,16 +99,15 @@ class Chat {
   }
 
   async #turn(text: string, signal: AbortSignal): Promise<void> {
-    const { terminal, model, values } = this;
-    const before = model.engine.stats.prefix.tokensSaved;
+    const { terminal, values } = this;
     using _keys = new QuietKeys();
     // Without --seed, asking the same again should not give the same again.
     const { system: _, ...options } = toGenerateOptions(this.#settings.values);
-    const answer = this.#conversation.ask(text, { ...options, signal });
+    const reply = this.#conversation.ask(text, { ...options, signal });
     const { wrap, thinking } = values;
-    const summary = await printAnswer(answer, model, { wrap, thinking, terminal });
-    const reused = model.engine.stats.prefix.tokensSaved - before;
-    this.#last = { summary, reused };
+    const summary = await printAnswer(reply, { wrap, thinking, terminal });
+    this.#last = summary;
+    this.#tokens += summary.tokens;
     if (summary.text !== "" || summary.finish !== "cancelled") {
       this.#conversation.answered(summary.text);
     }
@@ -115,9 +115,9 @@ class Chat {
   }
 
   /** Says why an answer was cut, and what will cut the next ones. */
-  #explainEnd({ promptTokens, ids, finish }: AnswerSummary): void {
-    const { terminal, model: { contextLength } } = this;
-    const used = promptTokens + ids.length;
+  #explainEnd({ promptTokens, tokens, finish }: ReplySummary): void {
+    const { terminal, responder: { contextLength = Infinity } } = this;
+    const used = (promptTokens ?? 0) + tokens;
     if (used >= contextLength) {
       return terminal.note(
         `The context of ${
@@ -128,7 +128,7 @@ class Chat {
     }
     if (finish === "length") {
       terminal.note(
-        `Stopped after ${counted(ids.length, "token")}; /set max-tokens allows longer answers.` +
+        `Stopped after ${counted(tokens, "token")}; /set max-tokens allows longer answers.` +
           (this.#conversation.continues ? " Press Enter to continue." : ""),
         "dim",
       );
@@ -143,16 +143,19 @@ class Chat {
 
   #statistics(): string {
     if (this.#last === undefined) return "There is no answer yet.\n";
-    const { model } = this;
-    const { summary, reused } = this.#last;
-    const { ids, promptTokens, timeToFirst } = summary;
-    const { generatedTokens } = model.engine.stats;
+    const { contextLength, place } = this.responder;
+    const { tokens, promptTokens, timeToFirst, cached } = this.#last;
+    const prompt = promptTokens ?? 0;
     return rows({
-      "last answer": `${speed(summary)}, first token after ${milliseconds(timeToFirst)}`,
-      prefix: `${count(reused)} of ${counted(promptTokens, "prompt token")} reused`,
-      context: `${count(promptTokens + ids.length)} of ${count(model.contextLength)} tokens used`,
-      "all answers": counted(generatedTokens, "token"),
-      device: model.device.description,
+      "last answer": `${speed(this.#last)}, first token after ${milliseconds(timeToFirst)}`,
+      ...(promptTokens !== null && {
+        prefix: `${count(cached)} of ${counted(prompt, "prompt token")} reused`,
+        context: contextLength === undefined
+          ? `${counted(prompt + tokens, "token")} used`
+          : `${count(prompt + tokens)} of ${count(contextLength)} tokens used`,
+      }),
+      "all answers": counted(this.#tokens, "token"),
+      device: place,
     });
   }
 }

@@ -1,9 +1,8 @@
 /** A chat as data: its turns, and the request of the next one. */
 
 import { RequestError } from "../engine/errors.ts";
-import type { GenerateOptions, Model } from "../engine/mod.ts";
+import type { GenerateOptions } from "../engine/mod.ts";
 import { templateOf } from "../engine/prompt.ts";
-import type { Answer } from "../engine/run/answer.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
 
 /** What was asked, and the answer to it. */
@@ -13,11 +12,17 @@ export interface Turn {
   readonly answer: string;
 }
 
+/** Who is talked to: a model, or what asks one. */
+interface Partner {
+  readonly chatTemplate: string | undefined;
+  generate(prompt: readonly ChatMessage[], options: GenerateOptions): unknown;
+}
+
 /**
  * The turns so far. Every turn asks with the whole conversation, so that the template sees it all; the
  * engine's prefix cache computes only what the turn before has not.
  */
-export class Conversation {
+export class Conversation<P extends Partner = Partner> {
   #turns: readonly Turn[] = [];
   #prompt = "";
   /** The model has no chat template: its answers go on with what was written. */
@@ -26,7 +31,7 @@ export class Conversation {
   readonly #options: GenerateOptions;
 
   /** `options` hold for all turns: among them, the template by which they are put to the model. */
-  constructor(readonly model: Model, { system, ...options }: GenerateOptions) {
+  constructor(readonly model: P, { system, ...options }: GenerateOptions) {
     this.system = system;
     this.#options = options;
     this.continues = templateOf(model, options) === undefined;
@@ -65,10 +70,11 @@ export class Conversation {
    * messages.
    * @throws {ModelFormatError} if the template fails.
    */
-  ask(text: string, options: Omit<GenerateOptions, "system">): Answer {
+  ask(text: string, options: Omit<GenerateOptions, "system">): ReturnType<P["generate"]> {
     this.#prompt = text;
     try {
-      return this.model.generate(this.#messages(text), { ...this.#options, ...options });
+      const answer = this.model.generate(this.#messages(text), { ...this.#options, ...options });
+      return answer as ReturnType<P["generate"]>;
     } catch (error) {
       const tooLong = error instanceof RequestError && error.kind === "too-long";
       if (!tooLong || this.isEmpty) throw error;

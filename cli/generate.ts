@@ -2,18 +2,17 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { RequestError } from "../engine/errors.ts";
-import type { GenerateOptions, Model } from "../engine/mod.ts";
+import type { GenerateOptions } from "../engine/mod.ts";
 import { checkPromptOptions } from "../engine/prompt.ts";
-import type { AnswerSummary } from "../engine/run/answer.ts";
-import { BLOCK_TOKENS } from "../engine/run/runner.ts";
-import { describeAnswer, printAnswer, statistics, withText } from "./answers.ts";
+import { describeAnswer, printAnswer, statistics } from "./answers.ts";
 import type { TextValues } from "./answer_text.ts";
 import { chat } from "./chat.ts";
 import { readChatTemplate } from "./chat_template_option.ts";
+import { addEndpointOptions } from "./endpoint_options.ts";
 import { UsageError } from "./exit_codes.ts";
 import { type ManyPrompt, printAnswers, readPrompts } from "./generate_many.ts";
 import { Interrupts } from "./interrupt.ts";
-import { openEngine } from "./open_engine.ts";
+import { openResponder, refuseLocalOptions, usable } from "./open_responder.ts";
 import {
   addDeviceOptions,
   addGlobalOptions,
@@ -26,6 +25,7 @@ import {
   toGenerateOptions,
 } from "./options.ts";
 import { composePrompt } from "./prompt_input.ts";
+import type { ReplySummary, Responder } from "./responder.ts";
 import { dataDirectory, SavedChats } from "./saved_chats.ts";
 import { Terminal } from "./terminal.ts";
 import { counted } from "./transfer.ts";
@@ -38,7 +38,7 @@ type GenerateValues = PromptValues & SamplingValues & TextValues & {
 
 /** Adds the command to `program`. */
 export function addGenerate(program: Command): void {
-  const command = program.command("generate")
+  const bare = program.command("generate")
     .summary("answer or continue a prompt, or chat")
     .description(
       "Answers a prompt. Without a prompt, on a terminal, starts a chat. Models with a chat template " +
@@ -46,7 +46,8 @@ export function addGenerate(program: Command): void {
         "come before the prompt, each on lines of its own.",
     )
     .argument("[prompt]", "prompt; - reads standard input")
-    .addOption(modelOption())
+    .addOption(modelOption());
+  const command = addEndpointOptions(bare, "ask")
     .option(
       "--prompts <file>",
       "answer many prompts: a file with one per line, or with JSON objects that have a " +
@@ -75,6 +76,7 @@ export function addGenerate(program: Command): void {
   addGlobalOptions(addDeviceOptions(addSamplingOptions(addPromptOptions(command))))
     .action(async (argument, options, command) => {
       const terminal = new Terminal(command.optsWithGlobals());
+      refuseLocalOptions(command);
       if (options.logprobs !== undefined && !options.json && !options.jsonl) {
         throw new UsageError("Cannot print log-probabilities as text: add --json or --jsonl");
       }
@@ -100,29 +102,25 @@ export function addGenerate(program: Command): void {
       const prompts = many
         ? await readPrompts(options.prompts!, terminal)
         : await onePrompt(argument, options, terminal);
+      const concurrency = many ? options.concurrency : 1;
+      const open = () => openResponder({ values: options, concurrency }, terminal);
       if (prompts === undefined) {
         using saved = SavedChats.open(dataDirectory());
-        await using model = await openEngine(options, terminal, { maxSequences: 1 });
-        return await chat(model, values, { terminal, saved });
+        await using responder = await open();
+        return await chat(responder, values, { terminal, saved });
       }
-      const model = await openEngine(options, terminal, {
-        maxSequences: many ? options.concurrency : 1,
-      });
-      try {
-        using interrupts = new Interrupts();
-        const { signal } = interrupts;
-        const job = { model, prompts, values, signal, terminal };
-        await (many ? answerMany(job) : answerOne(job));
-        signal.throwIfAborted();
-      } finally {
-        await model.close();
-      }
+      await using responder = await open();
+      using interrupts = new Interrupts();
+      const { signal } = interrupts;
+      const job = { responder, prompts, values, signal, terminal };
+      await usable(many ? answerMany(job) : answerOne(job));
+      signal.throwIfAborted();
     });
 }
 
 /** What is to be answered, and for whom. */
 interface Job {
-  readonly model: Model;
+  readonly responder: Responder;
   readonly prompts: readonly ManyPrompt[];
   readonly values: GenerateValues;
   readonly signal: AbortSignal;
@@ -145,7 +143,7 @@ async function onePrompt(
   );
 }
 
-async function answerOne({ model, prompts, values, signal, terminal }: Job): Promise<void> {
+async function answerOne({ responder, prompts, values, signal, terminal }: Job): Promise<void> {
   const { logprobs } = values;
   const options: GenerateOptions = {
     ...toGenerateOptions(values),
@@ -153,58 +151,39 @@ async function answerOne({ model, prompts, values, signal, terminal }: Job): Pro
     ...(logprobs !== undefined && { logprobs }),
   };
   const { json, jsonl, wrap, thinking } = values;
-  const answer = model.generate(prompts[0]!.prompt, options);
-  const summary = await printAnswer(answer, model, { json, jsonl, wrap, thinking, terminal });
+  const reply = responder.generate(prompts[0]!.prompt, options);
+  const summary = await printAnswer(reply, { json, jsonl, wrap, thinking, terminal });
   if (json || jsonl) {
-    const report = describeAnswer(model, summary);
-    const { text, ids: tokens } = summary;
-    const logprobs = summary.logprobs?.map((own, i) => withText(own, tokens[i]!, model.tokenizer));
-    const whole = json ? { ...report, text, tokens, ...(logprobs && { logprobs }) } : report;
+    const report = describeAnswer(responder, summary);
+    const whole = json ? { ...report, text: summary.text, ...summary.details } : report;
     terminal.write(`${JSON.stringify(whole)}\n`);
   }
-  if (summary.finish === "length") explainCut(model, summary, terminal);
-  const line = statistics(model, summary);
+  if (summary.finish === "length") explainCut(responder, summary, terminal);
+  const line = statistics(responder, summary);
   if (terminal.stdoutIsTerminal) terminal.note(line, "dim");
   else terminal.detail(line);
 }
 
-function explainCut(
-  { contextLength, config, engine }: Model,
-  { promptTokens, ids }: AnswerSummary,
-  terminal: Terminal,
-): void {
-  // The last token never enters the cache.
-  if (promptTokens + ids.length > engine.stats.blocks.budget * BLOCK_TOKENS) {
-    terminal.warn(
-      `the answer was cut off after ${
-        counted(ids.length, "token")
-      }: the KV cache could not grow; ` +
-        "free device memory, or use --device cpu",
-    );
-    return;
+function explainCut(responder: Responder, summary: ReplySummary, terminal: Terminal): void {
+  const tokens = counted(summary.tokens, "token");
+  const why = responder.whyCut(summary);
+  if (why === undefined) {
+    terminal.note(`Stopped after ${tokens}; raise -n for longer answers`);
+  } else {
+    terminal.warn(`the answer was cut off: ${why}`);
   }
-  if (promptTokens + ids.length < contextLength) {
-    terminal.note(`Stopped after ${counted(ids.length, "token")}; raise -n for longer answers`);
-    return;
-  }
-  const way = contextLength < config.contextLength
-    ? `raise --ctx-size, at most ${config.contextLength}`
-    : "that is the model's limit";
-  terminal.warn(
-    `the answer was cut off: the context of ${counted(contextLength, "token")} is full; ${way}`,
-  );
 }
 
-async function answerMany({ model, prompts, values, signal, terminal }: Job): Promise<void> {
+async function answerMany({ responder, prompts, values, signal, terminal }: Job): Promise<void> {
   const options = { ...toGenerateOptions(values), signal };
   const answers = prompts.map((prompt, i) => {
     try {
-      return { ...prompt, answer: model.generate(prompt.prompt, options) };
+      return { ...prompt, reply: responder.generate(prompt.prompt, options) };
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       const which = `prompt ${i + 1} of ${prompts.length}`;
       throw new UsageError(`Cannot start ${which}: ${error.message}`, { cause: error });
     }
   });
-  await printAnswers(model, answers, { ...values, terminal });
+  await printAnswers(responder, answers, { ...values, terminal });
 }

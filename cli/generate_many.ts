@@ -1,10 +1,9 @@
 /** `tvllm generate --prompts FILE`: many prompts at once, through one engine. */
 
-import type { Model } from "../engine/mod.ts";
-import type { Answer } from "../engine/run/answer.ts";
 import { describeAnswer } from "./answers.ts";
 import { UsageError } from "./exit_codes.ts";
 import { readStdin, readTextFile } from "./prompt_input.ts";
+import { completed, type Reply, type Responder } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, milliseconds, tokenRate } from "./transfer.ts";
 
@@ -56,19 +55,19 @@ export interface ManyFormat {
 
 /** Runs the answers together and prints them, each with what its prompt's object says. */
 export async function printAnswers(
-  model: Model,
-  answers: readonly (ManyPrompt & { readonly answer: Answer })[],
+  responder: Responder,
+  answers: readonly (ManyPrompt & { readonly reply: Reply })[],
   { terminal, ...format }: ManyFormat & { readonly terminal: Terminal },
 ): Promise<void> {
   const started = performance.now();
   let printed = 0;
   const done: (string | undefined)[] = answers.map(() => undefined);
-  await Promise.all(answers.map(async ({ answer, prompt, fields }, index) => {
-    const summary = await answer.complete();
-    const { text, ids } = summary;
-    const about = describeAnswer(model, summary);
+  await Promise.all(answers.map(async ({ reply, prompt, fields }, index) => {
+    const summary = await completed(reply);
+    const { text, details } = summary;
+    const about = describeAnswer(responder, summary);
     // Its own fields count: a "model" of the prompt is not the one that answered.
-    const object = { ...fields, index, prompt, ...about, text, tokens: ids };
+    const object = { ...fields, index, prompt, ...about, text, ...details };
     if (format.jsonl) terminal.write(`${JSON.stringify(object)}\n`);
     done[index] = format.json ? JSON.stringify(object) : `${heading(object)}\n${text.trimEnd()}\n`;
     if (format.json || format.jsonl) return;
@@ -77,9 +76,11 @@ export async function printAnswers(
     }
   }));
   if (format.json) terminal.write(`[${done.join(",\n")}]\n`);
-  const tokens = answers.reduce((sum, { answer }) => sum + answer.summary!.ids.length, 0);
+  const summaries = answers.map(({ reply }) => reply.summary!);
+  const tokens = summaries.reduce((sum, { tokens }) => sum + tokens, 0);
   const seconds = (performance.now() - started) / 1000;
-  const { prefixHits, tokensSaved } = model.engine.stats.prefix;
+  const prefixHits = summaries.filter(({ cached }) => cached > 0).length;
+  const tokensSaved = summaries.reduce((sum, { cached }) => sum + cached, 0);
   terminal.note(
     `${counted(answers.length, "answer")}, ${counted(tokens, "token")} in ` +
       `${milliseconds(1000 * seconds)} (${tokenRate(tokens / seconds)})` +

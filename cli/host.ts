@@ -88,9 +88,12 @@ export function readText(path: string): string {
   }
 }
 
-/** The command line, as a shell takes it. */
+/** The command line, as a shell takes it, for a report that others read: without a key. */
 export function commandLine(args: readonly string[]): string {
+  const shown = args.map((arg, i) =>
+    args[i - 1] === "--api-key" ? "KEY" : arg.replace(/^(--api-key=).*/s, "$1KEY")
+  );
   const quote = (word: string) =>
     /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-  return ["tvllm", ...args].map(quote).join(" ");
+  return ["tvllm", ...shown].map(quote).join(" ");
 }

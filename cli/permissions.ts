@@ -41,6 +41,11 @@ export function dropRun(): void {
   Deno.permissions.revokeSync({ name: "run" });
 }
 
+/** Drops, for good, write access; files that are open can still be written. */
+export function dropWrite(): void {
+  Deno.permissions.revokeSync({ name: "write" });
+}
+
 /**
  * Drops, for good, network and write access. To be called before a model's file is opened, which may be
  * malicious; files that are open can still be written.

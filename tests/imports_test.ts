@@ -36,12 +36,13 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   "bench/report": [],
   "bench/kernels": ["bench/report", "engine*", "kernels"],
-  "bench/targets": ["bench/kernels", "bench/report", "engine*", "kernels"],
+  "client": [],
+  "bench/targets": ["bench/kernels", "bench/report", "client", "engine*", "kernels"],
   "bench/harness": ["bench/targets", "bench/report", "engine*", "kernels"],
   "bench/suites": ["bench/harness", "bench/targets", "bench/kernels", "bench/report", "engine/run"],
   "server": ["engine", "engine/run", "engine/text", "engine/errors"],
   "mod": ["bench*", "engine*", "kernels"],
-  "cli": ["server", "bench*", "engine*", "kernels"],
+  "cli": ["server", "client", "bench*", "engine*", "kernels"],
   // Programs and tests, which nothing else imports.
   "fixtures": ["*"],
   "isa": ["*"],
@@ -156,7 +157,7 @@ Deno.test("only cli/ prints and exits", () => {
   const printing = /\bconsole\.\w|\bDeno\.(stdout|stderr|exit|exitCode)\b|\bprocess\.(exit|std)/;
   const found: string[] = [];
   for (const path of filesEndingIn([".ts"])) {
-    if (!/^(engine|bench|kernels|server)\/|^mod\.ts/.test(path)) continue;
+    if (!/^(engine|bench|kernels|server|client)\/|^mod\.ts/.test(path)) continue;
     for (const [i, line] of Deno.readTextFileSync(join(ROOT, path)).split("\n").entries()) {
       const code = line.replace(/^\s*(\*|\/\*\*).*/, "").replace(/\/\/.*/, "");
       if (printing.test(code)) found.push(`${path}:${i + 1}: ${line.trim()}`);

@@ -1,21 +1,13 @@
-/**
- * A client of OpenAI's API that measures: what vLLM, SGLang, llama-server, TGI, ollama, LM Studio,
- * mlx_lm and tvllm serve, with what they do differently.
- */
+/** Measures answers of a server with OpenAI's API: when each piece of text came, and how many tokens. */
 
-import { createParser } from "eventsource-parser";
 import { z } from "zod";
-
-/** Where a server is, and how to ask it. */
-export interface EndpointOptions {
-  /** With or without /v1 at its end. */
-  readonly url: string;
-  readonly apiKey?: string | undefined;
-  /** Which of its models; default the first that it lists. */
-  readonly model?: string | undefined;
-  /** Cuts off what is being answered, which then throws its reason. */
-  readonly signal?: AbortSignal | undefined;
-}
+import {
+  Endpoint,
+  EndpointError,
+  type EndpointOptions,
+  RefusedError,
+} from "../../client/endpoint.ts";
+import { type OwnTimes, readStream, type Usage } from "../../client/stream.ts";
 
 /** What is asked of an endpoint. */
 export interface EndpointRequest {
@@ -47,53 +39,7 @@ export interface EndpointAnswer {
   readonly promptTokens: number | undefined;
   readonly cachedTokens: number | undefined;
   /** The server's own times, ms. */
-  readonly own: { readonly prompt: number; readonly perToken: number } | undefined;
-}
-
-/** A request that the endpoint did not answer as it should. */
-export class EndpointError extends Error {
-  override name = "EndpointError";
-}
-
-const modelList = z.object({
-  data: z.array(z.object({
-    id: z.string(),
-    max_model_len: z.number().nullish(),
-    meta: z.object({ n_ctx_train: z.number().nullish() }).nullish(),
-  })),
-});
-
-const usage = z.object({
-  prompt_tokens: z.number(),
-  completion_tokens: z.number(),
-  prompt_tokens_details: z.object({ cached_tokens: z.number().nullish() }).nullish(),
-});
-
-const delta = z.object({
-  content: z.string().nullish(),
-  reasoning_content: z.string().nullish(),
-  reasoning: z.string().nullish(),
-});
-
-const chunkSchema = z.object({
-  choices: z.array(z.object({
-    text: z.string().nullish(),
-    delta: delta.nullish(),
-    finish_reason: z.string().nullish(),
-  })).nullish(),
-  usage: usage.nullish(),
-  timings: z.object({ prompt_ms: z.number(), predicted_per_token_ms: z.number() }).nullish(),
-  error: z.unknown().optional(),
-});
-
-/** The stream as far as it was read. */
-interface Reading {
-  readonly submitted: number;
-  readonly chunks: number[];
-  text: string;
-  ended: boolean;
-  usage: z.infer<typeof usage> | undefined;
-  own: EndpointAnswer["own"];
+  readonly own: OwnTimes | undefined;
 }
 
 /** A server that answers. `EndpointClient.open` asks it for its models. */
@@ -102,20 +48,7 @@ export class EndpointClient {
   #api: "completions" | "chat" = "completions";
   #tokenizes = true;
 
-  private constructor(
-    readonly url: string,
-    readonly options: EndpointOptions,
-    readonly facts: {
-      readonly model: string;
-      readonly server: string;
-      readonly contextLength: number | undefined;
-    },
-  ) {}
-
-  /** The model that is asked. */
-  get model(): string {
-    return this.facts.model;
-  }
+  private constructor(readonly endpoint: Endpoint) {}
 
   /**
    * Asks for the models.
@@ -123,18 +56,7 @@ export class EndpointClient {
    * @throws {EndpointError} if nothing answers there, or it has no such model.
    */
   static async open(options: EndpointOptions): Promise<EndpointClient> {
-    const url = options.url.replace(/\/+$/, "").replace(/\/v1$/, "");
-    const response = await ask(`${url}/v1/models`, options);
-    const parsed = modelList.safeParse(await response.json().catch(() => undefined));
-    if (!parsed.success) throw new EndpointError(`Cannot use ${url}: /v1/models lists no models`);
-    const { data } = parsed.data;
-    const model = options.model === undefined
-      ? data[0]
-      : data.find(({ id }) => id === options.model) ?? { id: options.model };
-    if (model === undefined) throw new EndpointError(`Cannot use ${url}: it has no models`);
-    const server = response.headers.get("server") ?? "unknown";
-    const contextLength = model.max_model_len ?? model.meta?.n_ctx_train ?? undefined;
-    return new EndpointClient(url, options, { model: model.id, server, contextLength });
+    return new EndpointClient(await Endpoint.open(options));
   }
 
   /** The route that it is asked by. */
@@ -148,34 +70,37 @@ export class EndpointClient {
    * @throws {EndpointError} if it refuses, fails, or breaks off.
    */
   async complete(request: EndpointRequest): Promise<EndpointAnswer> {
-    const reading: Reading = {
-      submitted: performance.now(),
-      chunks: [],
-      text: "",
-      ended: false,
-      usage: undefined,
-      own: undefined,
-    };
+    const { url, options: { signal } } = this.endpoint;
+    const submitted = performance.now();
     const response = await this.#post(request);
     if (response === undefined) {
       this.#api = "chat";
       return await this.complete(request);
     }
-    await this.#read(response, reading, request.onChunk);
-    if (!reading.ended) {
-      throw new EndpointError(`Cannot read an answer of ${this.url}: it was cut off`);
+    const chunks: number[] = [];
+    let text = "";
+    let usage: Usage | undefined;
+    let own: OwnTimes | undefined;
+    for await (const part of readStream(response, { url, signal })) {
+      usage = part.usage ?? usage;
+      own = part.own ?? own;
+      const piece = part.reasoning + part.text;
+      // One with the role alone is no token.
+      if (piece === "") continue;
+      text += piece;
+      chunks.push(part.at);
+      request.onChunk?.(chunks.length);
     }
-    if (reading.chunks.length === 0) {
-      throw new EndpointError(`Cannot measure an answer of ${this.url}: it has no text`);
+    if (chunks.length === 0) {
+      throw new EndpointError(`Cannot measure an answer of ${url}: it has no text`);
     }
-    const { submitted, chunks, usage, own } = reading;
-    const tokens = usage?.completion_tokens ?? await this.tokenCount(reading.text);
+    const tokens = usage?.answer ?? await this.tokenCount(text);
     return {
       ...{ submitted, chunks, own },
       tokens: tokens ?? chunks.length,
       counted: usage ? "usage" : tokens === undefined ? "chunks" : "tokenizer",
-      promptTokens: usage?.prompt_tokens,
-      cachedTokens: usage?.prompt_tokens_details?.cached_tokens ?? undefined,
+      promptTokens: usage?.prompt,
+      cachedTokens: usage?.cached,
     };
   }
 
@@ -183,17 +108,15 @@ export class EndpointClient {
   async tokenCount(text: string): Promise<number | undefined> {
     if (!this.#tokenizes) return undefined;
     // vLLM reads the one field, llama-server the other.
-    const body = { model: this.model, prompt: text, content: text, add_special_tokens: false };
-    const response = await fetch(`${this.url}/tokenize`, {
-      method: "POST",
-      headers: headers(this.options),
-      body: JSON.stringify(body),
-      ...(this.options.signal && { signal: this.options.signal }),
-    });
-    const parsed = z.object({ tokens: z.array(z.unknown()) })
-      .safeParse(await response.json().catch(() => undefined));
-    this.#tokenizes = response.ok && parsed.success;
-    return this.#tokenizes ? parsed.data!.tokens.length : undefined;
+    const body = { prompt: text, content: text, add_special_tokens: false };
+    try {
+      const response = await this.endpoint.post("/tokenize", body);
+      return z.object({ tokens: z.array(z.unknown()) }).parse(await response.json()).tokens.length;
+    } catch (error) {
+      if (this.endpoint.options.signal?.aborted) throw error;
+      this.#tokenizes = false;
+      return undefined;
+    }
   }
 
   /** Undefined: it has no such route. */
@@ -201,7 +124,6 @@ export class EndpointClient {
     const chat = this.#api === "chat";
     const { temperature, topK, topP, minP, repeatPenalty, seed } = sampling;
     const body = {
-      model: this.model,
       ...(chat ? { messages: [{ role: "user", content: prompt }] } : { prompt }),
       max_tokens: maxTokens,
       // Of vLLM, SGLang, llama-server and tvllm; others ignore them, and may end earlier.
@@ -213,121 +135,11 @@ export class EndpointClient {
       stream: true,
       stream_options: { include_usage: true },
     };
-    const path = chat ? "/v1/chat/completions" : "/v1/completions";
     try {
-      return await ask(`${this.url}${path}`, this.options, JSON.stringify(body));
+      return await this.endpoint.post(chat ? "/v1/chat/completions" : "/v1/completions", body);
     } catch (error) {
-      const isMissing = error instanceof RefusedError && [404, 405, 501].includes(error.status);
-      // A model that it does not have is not found either.
-      if (chat || !isMissing || /model/i.test(error.message)) throw error;
+      if (chat || !(error instanceof RefusedError && error.isMissingRoute)) throw error;
       return undefined;
     }
   }
-
-  async #read(
-    response: Response,
-    reading: Reading,
-    onChunk: EndpointRequest["onChunk"],
-  ): Promise<void> {
-    let failure: EndpointError | undefined;
-    const parser = createParser({
-      onEvent: ({ data }) => {
-        try {
-          const { length } = reading.chunks;
-          this.#take(data, reading);
-          if (reading.chunks.length > length) onChunk?.(reading.chunks.length);
-        } catch (error) {
-          failure ??= error as EndpointError;
-        }
-      },
-    });
-    try {
-      for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
-        parser.feed(text);
-        if (failure) throw failure;
-      }
-    } catch (error) {
-      if (error instanceof EndpointError || this.options.signal?.aborted) throw error;
-      throw new EndpointError(`Cannot read an answer of ${this.url}: ${reasonOf(error)}`, {
-        cause: error,
-      });
-    }
-  }
-
-  #take(data: string, reading: Reading): void {
-    if (data.trim() === "[DONE]") {
-      reading.ended = true;
-      return;
-    }
-    const now = performance.now();
-    const parsed = chunkSchema.safeParse(parseJson(data));
-    if (!parsed.success) {
-      throw new EndpointError(`Cannot read an answer of ${this.url}: ${data.slice(0, 200)}`);
-    }
-    const { choices, usage, timings, error } = parsed.data;
-    if (error !== undefined && error !== null) {
-      throw new EndpointError(`Cannot get an answer of ${this.url}: ${JSON.stringify(error)}`);
-    }
-    for (const { text, delta, finish_reason } of choices ?? []) {
-      const piece = (text ?? "") + (delta?.reasoning_content ?? delta?.reasoning ?? "") +
-        (delta?.content ?? "");
-      // One with the role alone is no token.
-      if (piece !== "") {
-        reading.chunks.push(now);
-        reading.text += piece;
-      }
-      if (finish_reason) reading.ended = true;
-    }
-    if (usage) reading.usage = usage;
-    if (timings) {
-      reading.own = { prompt: timings.prompt_ms, perToken: timings.predicted_per_token_ms };
-    }
-  }
-}
-
-class RefusedError extends EndpointError {
-  constructor(readonly status: number, message: string) {
-    super(message);
-  }
-}
-
-/** A response that is none of an error. */
-async function ask(url: string, options: EndpointOptions, body?: string): Promise<Response> {
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      method: body === undefined ? "GET" : "POST",
-      headers: headers(options),
-      ...(body !== undefined && { body }),
-      ...(options.signal && { signal: options.signal }),
-    });
-  } catch (error) {
-    if (options.signal?.aborted) throw error;
-    throw new EndpointError(`Cannot reach ${url}: ${reasonOf(error)}`, { cause: error });
-  }
-  if (response.ok) return response;
-  const text = await response.text().catch(() => "");
-  throw new RefusedError(
-    response.status,
-    `${url} answers ${response.status}: ${text.slice(0, 300)}`,
-  );
-}
-
-function headers({ apiKey }: EndpointOptions): Record<string, string> {
-  return {
-    "content-type": "application/json",
-    ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
-  };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

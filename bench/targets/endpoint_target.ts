@@ -3,6 +3,7 @@
 import process from "node:process";
 import { GREEDY } from "../../engine/run/runner.ts";
 import type { Environment } from "../report/report.ts";
+import type { Endpoint } from "../../client/endpoint.ts";
 import type { EndpointAnswer, EndpointClient } from "./endpoint_client.ts";
 import type { Program } from "./environment.ts";
 import type {
@@ -52,7 +53,7 @@ export class EndpointTarget implements Target {
   readonly #pieces: string[] = [];
 
   private constructor(readonly client: EndpointClient, program: Client, letters: number) {
-    this.environment = endpointEnvironment(client, program);
+    this.environment = endpointEnvironment(client.endpoint, program);
     this.startup = program.startup;
     this.text = {
       // Pieces of text as long as the server's tokens are on average stand for them.
@@ -217,7 +218,7 @@ function spread(chunks: readonly number[], tokens: number): number[] {
 
 /** What a report says of a server. What is not known of its model is 0. */
 function endpointEnvironment(
-  { url, model, facts: { server, contextLength } }: EndpointClient,
+  { url, facts: { model, server, contextLength } }: Endpoint,
   { tvllm, commit, kvType, host }: Client,
 ): Environment {
   return {

@@ -6,8 +6,9 @@ import { latency } from "../../bench/suites/latency.ts";
 import { throughput } from "../../bench/suites/throughput.ts";
 import { toMarkdown } from "../../bench/report/markdown.ts";
 import { reportSchema } from "../../bench/report/report.ts";
-import { EndpointClient, EndpointError } from "../../bench/targets/endpoint_client.ts";
+import { EndpointClient } from "../../bench/targets/endpoint_client.ts";
 import { EndpointTarget } from "../../bench/targets/endpoint_target.ts";
+import { EndpointError } from "../../client/endpoint.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { listening, loadServed, makeServer } from "../server/served.ts";
 import { numberOf, PROGRAM, RUN } from "./scripted_target.ts";
@@ -243,7 +244,7 @@ Deno.test("suites measure a served model: tokens are the server's, and prompts u
     assert.deepEqual(reportSchema.parse(report), report);
     assert.ok(report.complete);
     assert.deepEqual(report.environment.endpoint, {
-      url: client.url,
+      url: client.endpoint.url,
       server: "tvllm",
       api: "completions",
       tokens: "usage",

@@ -15,7 +15,7 @@ async function withModel(body: (model: Model) => Promise<void>) {
 }
 
 /** One turn: the text of its prompt, and of its answer. */
-async function turn(conversation: Conversation, text: string) {
+async function turn(conversation: Conversation<Model>, text: string) {
   const { tokenizer } = conversation.model;
   const answer = conversation.ask(text, OPTIONS);
   const { text: answered } = await answer.complete();

@@ -1,0 +1,83 @@
+/** The options that name a server instead of a model. */
+
+import { type Command, Option, type OptionValues } from "@commander-js/extra-typings";
+import { UsageError } from "./exit_codes.ts";
+
+/** What `addEndpointOptions` yields. */
+export type EndpointValues = {
+  readonly endpoint?: string;
+  readonly apiKey?: string;
+  readonly servedModel?: string;
+};
+
+/** A server that the options name. */
+export interface EndpointChoice {
+  readonly url: string;
+  readonly apiKey: string | undefined;
+  readonly model: string | undefined;
+}
+
+const KEY_VARIABLE = "TVLLM_API_KEY";
+
+/** `verb`: what the command does with a server, as in "measure". */
+export function addEndpointOptions<A extends unknown[], O extends OptionValues>(
+  command: Command<A, O>,
+  verb: string,
+): Command<A, O & EndpointValues> {
+  return command
+    .addOption(
+      new Option(
+        "--endpoint <url>",
+        `${verb} an OpenAI-compatible server instead of a model on this machine`,
+      ),
+    )
+    .addOption(
+      new Option(
+        "--api-key <key>",
+        `bearer token to send to the endpoint (default: ${KEY_VARIABLE})`,
+      ),
+    )
+    .addOption(
+      new Option("--served-model <name>", "model of the endpoint (default: its first)"),
+    ) as unknown as Command<A, O & EndpointValues>;
+}
+
+/**
+ * The server that the options name; undefined if they name none. The key's variable is looked up for a
+ * server alone.
+ *
+ * @throws {UsageError} if the address is none, or there are options for a server without one.
+ */
+export function endpointOf(values: EndpointValues): EndpointChoice | undefined {
+  const { endpoint, apiKey, servedModel } = values;
+  if (endpoint === undefined) {
+    const alone = apiKey !== undefined
+      ? "--api-key"
+      : servedModel !== undefined
+      ? "--served-model"
+      : undefined;
+    if (alone === undefined) return undefined;
+    throw new UsageError(`Cannot use ${alone} without --endpoint: it is for a server`);
+  }
+  checkAddress(endpoint);
+  // A variable that is empty is not set.
+  const key = apiKey ?? (Deno.env.get(KEY_VARIABLE) || undefined);
+  return { url: endpoint, apiKey: key, model: servedModel };
+}
+
+function checkAddress(text: string): void {
+  const example = "expected an address such as http://localhost:8080";
+  // The case is that of permissions.txt, by which the network is granted.
+  if (!/^https?:\/\/[^/]/.test(text) || !URL.canParse(text)) {
+    throw new UsageError(`Cannot use the endpoint ${text}: ${example}`);
+  }
+  const { username, password, search, hash } = new URL(text);
+  if (username + password !== "") {
+    throw new UsageError(
+      `Cannot use an endpoint's address with a user name or a password: give the key with --api-key or ${KEY_VARIABLE}`,
+    );
+  }
+  if (search + hash !== "") {
+    throw new UsageError(`Cannot use the endpoint ${text}: ${example}, without ? and #`);
+  }
+}

@@ -1,0 +1,83 @@
+/** Opens who answers: the server of `--endpoint`, or the model of `-m`. */
+
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Endpoint, EndpointError } from "../client/endpoint.ts";
+import type { ModelOptions } from "../engine/mod.ts";
+import { endpointOf, type EndpointValues } from "./endpoint_options.ts";
+import { UsageError } from "./exit_codes.ts";
+import { Interrupts } from "./interrupt.ts";
+import { type EngineValues, openEngine } from "./open_engine.ts";
+import { dropWrite } from "./permissions.ts";
+import { RemoteResponder } from "./remote_responder.ts";
+import { ModelResponder, type Responder } from "./responder.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Options that say how a model runs on this machine, and those that servers have no field for. */
+const LOCAL = [
+  "model",
+  "device",
+  "threads",
+  "backend",
+  "ctxSize",
+  "kvMemory",
+  "kvType",
+  "chatTemplate",
+  "chatTemplateFile",
+  "repeatLastN",
+  "logprobs",
+] as const;
+
+/** What the command line says of it. */
+interface Opening {
+  readonly values: EngineValues & EndpointValues;
+  /** Answers at the same time. */
+  readonly concurrency: number;
+}
+
+/**
+ * Opens who answers; the caller disposes of it.
+ *
+ * @throws {UsageError} if the server cannot be used.
+ * @throws as `openEngine` does.
+ */
+export async function openResponder(
+  { values, concurrency }: Opening,
+  terminal: Terminal,
+): Promise<Responder> {
+  const choice = endpointOf(values);
+  if (choice === undefined) {
+    const options: ModelOptions = { maxSequences: concurrency };
+    return new ModelResponder(await openEngine(values, terminal, options));
+  }
+  dropWrite();
+  using interrupts = new Interrupts();
+  const endpoint = await usable(Endpoint.open({ ...choice, signal: interrupts.signal }));
+  return new RemoteResponder(endpoint, concurrency);
+}
+
+/**
+ * Refuses what a server cannot be told.
+ *
+ * @throws {UsageError} that names the option.
+ */
+export function refuseLocalOptions(command: CommandUnknownOpts): void {
+  if (command.opts()["endpoint"] === undefined) return;
+  const given = command.options.find((option) =>
+    LOCAL.some((name) => name === option.attributeName()) &&
+    command.getOptionValueSource(option.attributeName()) === "cli"
+  );
+  if (given === undefined) return;
+  throw new UsageError(
+    `Cannot use ${given.long} with --endpoint: it is for a model on this machine`,
+  );
+}
+
+/** What a server fails at is the fault of the address, or of the server. */
+export async function usable<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof EndpointError)) throw error;
+    throw new UsageError(error.message, { cause: error });
+  }
+}

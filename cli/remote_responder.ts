@@ -1,0 +1,254 @@
+/** `--endpoint URL` of `generate` and the chat: a server answers. */
+
+import { type Endpoint, EndpointError, RefusedError } from "../client/endpoint.ts";
+import { readStream, type StreamPart, type Usage } from "../client/stream.ts";
+import type { GenerateOptions } from "../engine/mod.ts";
+import { DEFAULT_MAX_TOKENS } from "../engine/run/defaults.ts";
+import type { ChatMessage } from "../engine/text/chat_template.ts";
+import type { Reply, ReplyPiece, ReplySummary, Responder } from "./responder.ts";
+
+/** A model of a server. */
+export class RemoteResponder implements Responder {
+  readonly #endpoint: Endpoint;
+  /** Turns to wait for, so that no more requests than asked for run at once. */
+  readonly #slots: Slots;
+
+  constructor(endpoint: Endpoint, concurrency: number) {
+    this.#endpoint = endpoint;
+    this.#slots = new Slots(concurrency);
+  }
+
+  get model(): string {
+    return this.#endpoint.model;
+  }
+
+  get place(): string {
+    return this.#endpoint.url;
+  }
+
+  get source(): { endpoint: string } {
+    return { endpoint: this.#endpoint.url };
+  }
+
+  /** The server knows it, and that it has one: else it joins the messages. */
+  get chatTemplate(): string {
+    return "";
+  }
+
+  get contextLength(): number | undefined {
+    return this.#endpoint.facts.contextLength;
+  }
+
+  generate(prompt: string | readonly ChatMessage[], options: GenerateOptions): Reply {
+    return new RemoteReply(this.#endpoint, this.#slots, {
+      ...this.#request(prompt, options),
+      seed: options.seed!,
+      maxTokens: options.maxTokens ?? DEFAULT_MAX_TOKENS,
+      signal: options.signal,
+    });
+  }
+
+  whyCut({ tokens, maxTokens }: ReplySummary): string | undefined {
+    return tokens >= maxTokens
+      ? undefined
+      : "it reached the server's limit or the end of its context";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  #request(
+    prompt: string | readonly ChatMessage[],
+    options: GenerateOptions,
+  ): { path: string; body: object } {
+    const { system, raw, templateVariables } = options;
+    const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
+    const body = {
+      ...bodyOf(options),
+      stream: true,
+      stream_options: { include_usage: true },
+    };
+    if (raw) {
+      const text = messages.map(({ content }) => content).join("\n\n");
+      return { path: "/v1/completions", body: { ...body, prompt: text } };
+    }
+    return {
+      path: "/v1/chat/completions",
+      body: {
+        ...body,
+        messages: system === undefined
+          ? messages
+          : [{ role: "system", content: system }, ...messages],
+        ...(templateVariables && { chat_template_kwargs: templateVariables }),
+      },
+    };
+  }
+}
+
+/** The fields of both routes: what is set here is set there, so that the answers are alike. */
+function bodyOf(options: GenerateOptions): object {
+  const { topK, repeatPenalty = 1, presencePenalty, frequencyPenalty, logitBias, stop } = options;
+  return {
+    max_tokens: options.maxTokens ?? DEFAULT_MAX_TOKENS,
+    temperature: options.temperature,
+    // All of them, to vLLM, SGLang and llama-server.
+    top_k: topK === 0 ? -1 : topK,
+    top_p: options.topP,
+    min_p: options.minP,
+    seed: options.seed,
+    // vLLM and llama-server call it differently.
+    ...(repeatPenalty !== 1 && {
+      repetition_penalty: repeatPenalty,
+      repeat_penalty: repeatPenalty,
+    }),
+    ...(presencePenalty !== undefined && { presence_penalty: presencePenalty }),
+    ...(frequencyPenalty !== undefined && { frequency_penalty: frequencyPenalty }),
+    ...(logitBias && { logit_bias: Object.fromEntries(logitBias) }),
+    ...(stop !== undefined && { stop }),
+  };
+}
+
+interface RemoteRequest {
+  readonly path: string;
+  readonly body: object;
+  readonly seed: number;
+  readonly maxTokens: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+class RemoteReply implements Reply {
+  readonly prompt = undefined;
+  readonly thinks = false;
+  readonly #endpoint: Endpoint;
+  readonly #slots: Slots;
+  readonly #request: RemoteRequest;
+  readonly #texts: string[] = [];
+  /** When each of the texts came. */
+  readonly #times: number[] = [];
+  #usage: Usage | undefined;
+  #submitted = 0;
+  #summary: ReplySummary | undefined;
+
+  constructor(endpoint: Endpoint, slots: Slots, request: RemoteRequest) {
+    this.#endpoint = endpoint;
+    this.#slots = slots;
+    this.#request = request;
+  }
+
+  get summary(): ReplySummary | undefined {
+    return this.#summary;
+  }
+
+  /**
+   * @throws {EndpointError} if the server refuses, fails, or breaks off.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<ReplyPiece> {
+    const { signal } = this.#request;
+    let finish = "cancelled";
+    try {
+      using _slot = await this.#slots.take();
+      signal?.throwIfAborted();
+      const marks = new ReasoningMarks();
+      for await (const part of this.#parts()) {
+        this.#usage = part.usage ?? this.#usage;
+        finish = part.finish ?? finish;
+        const text = marks.put(part);
+        if (text === "") continue;
+        this.#texts.push(text);
+        this.#times.push(part.at);
+        yield { text };
+      }
+      const end = marks.end();
+      if (end !== "") yield { text: end };
+      this.#texts.push(end);
+      if (finish === "cancelled") finish = "stop";
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+      finish = "cancelled";
+    }
+    this.#summary = this.#summarize(finish);
+  }
+
+  async *#parts(): AsyncGenerator<StreamPart> {
+    const { path, body, signal } = this.#request;
+    const { url } = this.#endpoint;
+    this.#submitted = performance.now();
+    try {
+      const response = await this.#endpoint.post(path, body, signal);
+      yield* readStream(response, { url, signal });
+    } catch (error) {
+      if (!(error instanceof RefusedError && error.isMissingRoute)) throw error;
+      throw new EndpointError(
+        `${error.message}; ${
+          path.includes("chat") ? "--raw asks for a completion" : "leave out --raw"
+        }`,
+        { cause: error },
+      );
+    }
+  }
+
+  #summarize(finish: string): ReplySummary {
+    const submitted = this.#submitted;
+    const times = this.#times;
+    const [first = submitted, last = submitted] = [times[0], times.at(-1)];
+    const tokens = this.#usage?.answer ?? times.length;
+    return {
+      text: this.#texts.join(""),
+      seed: this.#request.seed,
+      maxTokens: this.#request.maxTokens,
+      timeToFirst: first - submitted,
+      timePerToken: tokens > 1 && last > first ? (last - first) / (tokens - 1) : null,
+      total: last - submitted,
+      finish,
+      tokens,
+      counted: this.#usage ? "usage" : "chunks",
+      promptTokens: this.#usage?.prompt ?? null,
+      cached: this.#usage?.cached ?? 0,
+      details: {},
+    };
+  }
+}
+
+/** Puts reasoning that the server sends apart between the marks that models have for it. */
+class ReasoningMarks {
+  #inside = false;
+
+  put({ reasoning, text }: StreamPart): string {
+    let out = "";
+    if (reasoning !== "") {
+      out += (this.#inside ? "" : "<think>\n") + reasoning;
+      this.#inside = true;
+    }
+    if (text !== "") out += this.end() + text;
+    return out;
+  }
+
+  /** What closes the thoughts. */
+  end(): string {
+    const end = this.#inside ? "\n</think>\n\n" : "";
+    this.#inside = false;
+    return end;
+  }
+}
+
+/** Lets so many in at once, in the order in which they came. */
+class Slots {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  /** Waits for a slot; disposing of it gives it back. */
+  async take(): Promise<Disposable> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return {
+      [Symbol.dispose]: () => {
+        const next = this.#waiting.shift();
+        if (next) next();
+        else this.#free++;
+      },
+    };
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * A server with OpenAI's API, and how a request is put to it: vLLM, SGLang, llama-server, TGI, ollama,
+ * LM Studio, mlx_lm and tvllm serve.
+ */
+
+import { z } from "zod";
+
+/** Where a server is, and how to ask it. */
+export interface EndpointOptions {
+  /** With or without /v1 at its end. */
+  readonly url: string;
+  readonly apiKey?: string | undefined;
+  /** Which of its models; default the first that it lists. */
+  readonly model?: string | undefined;
+  /** Cuts off what is being answered, which then throws its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A request that the endpoint did not answer as it should. */
+export class EndpointError extends Error {
+  override name = "EndpointError";
+}
+
+/** A request that it answered with an error's status. */
+export class RefusedError extends EndpointError {
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+
+  /** Whether it has no such route; a model that it does not have is not found either. */
+  get isMissingRoute(): boolean {
+    return [404, 405, 501].includes(this.status) && !/model/i.test(this.message);
+  }
+}
+
+/** Of the body of an error, as much is read. */
+const MOST_ERROR_BYTES = 4096;
+/** Letters of it that are shown. */
+const SHOWN_LETTERS = 300;
+
+const modelList = z.object({
+  data: z.array(z.object({
+    id: z.string(),
+    max_model_len: z.number().nullish(),
+    meta: z.object({ n_ctx_train: z.number().nullish() }).nullish(),
+  })),
+});
+
+/** A server whose models are known. */
+export class Endpoint {
+  private constructor(
+    readonly url: string,
+    readonly options: EndpointOptions,
+    /** What it tells of itself. */
+    readonly facts: {
+      readonly model: string;
+      readonly server: string;
+      readonly contextLength: number | undefined;
+    },
+  ) {}
+
+  /** The model that is asked. */
+  get model(): string {
+    return this.facts.model;
+  }
+
+  /**
+   * Asks for the models.
+   *
+   * @throws {EndpointError} if nothing answers there, or it has no such model.
+   */
+  static async open(options: EndpointOptions): Promise<Endpoint> {
+    const url = options.url.replace(/\/+$/, "").replace(/\/v1$/, "");
+    const response = await ask(`${url}/v1/models`, options);
+    const parsed = modelList.safeParse(await response.json().catch(() => undefined));
+    if (!parsed.success) throw new EndpointError(`Cannot use ${url}: /v1/models lists no models`);
+    const { data } = parsed.data;
+    const model = options.model === undefined
+      ? data[0]
+      : data.find(({ id }) => id === options.model) ?? { id: options.model };
+    if (model === undefined) throw new EndpointError(`Cannot use ${url}: it has no models`);
+    const server = response.headers.get("server") ?? "unknown";
+    const contextLength = model.max_model_len ?? model.meta?.n_ctx_train ?? undefined;
+    return new Endpoint(url, options, { model: model.id, server, contextLength });
+  }
+
+  /**
+   * Posts a request of the model. `signal` cuts off this one alone.
+   *
+   * @throws {RefusedError} if it answers with an error.
+   * @throws {EndpointError} if it cannot be reached.
+   */
+  post(path: string, body: object, signal?: AbortSignal): Promise<Response> {
+    const own = signal ?? this.options.signal;
+    const text = JSON.stringify({ model: this.model, ...body });
+    return ask(`${this.url}${path}`, { ...this.options, signal: own }, text);
+  }
+}
+
+/** A response that is none of an error. */
+async function ask(url: string, options: EndpointOptions, body?: string): Promise<Response> {
+  const { apiKey, signal } = options;
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method: body === undefined ? "GET" : "POST",
+      headers: {
+        "content-type": "application/json",
+        ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
+      },
+      ...(body !== undefined && { body }),
+      ...(signal && { signal }),
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new EndpointError(`Cannot reach ${url}: ${reasonOf(error)}`, { cause: error });
+  }
+  if (response.ok) return response;
+  throw new RefusedError(
+    response.status,
+    `${url} answers ${response.status}: ${await beginningOf(response)}`,
+  );
+}
+
+/** What an error's body says first: its message, where it has one. */
+async function beginningOf(response: Response): Promise<string> {
+  let text = "";
+  try {
+    for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      if (text.length >= MOST_ERROR_BYTES) break;
+    }
+  } catch {
+    // What has come will do.
+  }
+  return text.slice(0, SHOWN_LETTERS);
+}
+
+/** What an error says. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,196 @@
+/** `tvllm generate --endpoint`: the same command line, answered by a server. */
+
+import assert from "node:assert/strict";
+import { listening } from "../server/served.ts";
+import { NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
+import { baseEnv, LAUNCHER, ROOT, run, runTvllm, until } from "./run_tvllm.ts";
+import { withServer } from "./served.ts";
+
+const KEY = "a-secret";
+const SERVER = { command: "sh", args: [LAUNCHER], env: baseEnv() };
+const GREEDY = ["--temp", "0", "-n", "16"];
+const LOCAL = ["--device", "cpu", "--threads", "1"];
+
+/** Runs the command with the key where reports of the system do not show it. */
+function generate(args: readonly string[], options: Parameters<typeof runTvllm>[1] = {}) {
+  const env = { TVLLM_API_KEY: KEY, ...options.env };
+  return runTvllm(["generate", ...args], { ...options, env });
+}
+
+Deno.test("tvllm generate --endpoint prints what the model itself answers", async () => {
+  await withServer(SERVER, ["--api-key", KEY], async ({ address }) => {
+    const remote = ["--endpoint", address];
+    const prompt = ["Once upon a time", ...GREEDY];
+    const here = JSON.parse((await generate([...LOCAL, ...prompt, "--json"])).stdout);
+
+    const text = await generate([...remote, ...prompt, "-v"]);
+    assert.equal(text.code, 0, text.stderr);
+    assert.equal(text.stdout, `${here.text}\n`);
+    assert.match(text.stderr, /Stopped after 16 tokens; raise -n/);
+    assert.ok(text.stderr.includes(`tok/s), on ${address}\n`), text.stderr);
+    assert.ok(!text.stderr.includes(KEY));
+
+    const json = JSON.parse((await generate([...remote, ...prompt, "--json"])).stdout);
+    assert.deepEqual(Object.keys(json), [
+      ...["model", "endpoint", "prompt_tokens", "generated_tokens", "counted_by", "finish"],
+      ...["seed", "ttft_ms", "tpot_ms", "total_ms", "decode_tokens_per_second", "text"],
+    ]);
+    const { text: answer, prompt_tokens, generated_tokens, counted_by, finish } = json;
+    assert.deepEqual({ answer, prompt_tokens, generated_tokens, counted_by, finish }, {
+      answer: here.text,
+      prompt_tokens: here.prompt_tokens,
+      generated_tokens: 16,
+      counted_by: "usage",
+      finish: "length",
+    });
+
+    const lines = (await generate([...remote, ...prompt, "--raw", "--jsonl"])).stdout.trimEnd()
+      .split("\n").map((line) => JSON.parse(line));
+    assert.equal(lines.slice(0, -1).map(({ text }) => text).join(""), here.text);
+    assert.equal(lines.at(-1).generated_tokens, 16);
+
+    const drawn = ["The king", "-n", "8", "--seed", "3", "-q"];
+    const [first, second] = [
+      await generate([...remote, ...drawn]),
+      await generate([...LOCAL, ...drawn]),
+    ];
+    assert.equal(first.stdout, second.stdout);
+
+    const many = await generate([...remote, "--prompts", "-", "--json", ...GREEDY], {
+      stdin: '{"prompt": "Once upon a time", "id": 4}\n{"prompt": "The king said"}',
+    });
+    const answers = JSON.parse(many.stdout);
+    assert.deepEqual([answers[0].id, answers[0].text], [4, here.text]);
+    assert.match(many.stderr, /2 answers, 32 tokens in/);
+
+    const wrongKey = await generate([...remote, "hi"], { env: { TVLLM_API_KEY: "other" } });
+    assert.equal(wrongKey.code, 2);
+    assert.match(wrongKey.stderr, /^error: .* answers 401: .*\n$/);
+  });
+});
+
+Deno.test("tvllm generate --endpoint refuses by name what a server cannot be told", async () => {
+  const cases: readonly (readonly [readonly string[], RegExp])[] = [
+    [["--device", "cpu"], /Cannot use --device with --endpoint: it is for a model on this machine/],
+    [["-m", "x.gguf"], /Cannot use --model with --endpoint/],
+    [["-c", "64"], /Cannot use --ctx-size with --endpoint/],
+    [["--json", "--logprobs", "2"], /Cannot use --logprobs with --endpoint/],
+    [["--chat-template", "chatml"], /Cannot use --chat-template with --endpoint/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, stderr } = await generate(["--endpoint", "http://127.0.0.1:9", "hi", ...args]);
+    assert.equal(code, 2);
+    assert.match(stderr, message);
+  }
+  for (
+    const [args, message] of [
+      [["--api-key", "x"], /Cannot use --api-key without --endpoint/],
+      [["--endpoint", "localhost:8080"], /Cannot use the endpoint localhost:8080: expected/],
+      [["--endpoint", "http://u:pass@host"], /a user name or a password: give the key with/],
+      [["--endpoint", "http://127.0.0.1:9"], /Cannot reach http:\/\/127\.0\.0\.1:9\/v1\/models/],
+    ] as const
+  ) {
+    const { code, stderr } = await generate(["hi", ...args]);
+    assert.equal(code, 2);
+    assert.match(stderr, message);
+    assert.ok(!stderr.includes("pass@"), stderr);
+  }
+});
+
+Deno.test("tvllm generate --endpoint: Ctrl-C keeps what has come, cancels the rest, exits with 130", async () => {
+  let cancelled = false;
+  await listening((request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    const body = new ReadableStream({
+      start: (controller) =>
+        controller.enqueue(
+          new TextEncoder().encode('data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n'),
+        ),
+      cancel: () => void (cancelled = true),
+    });
+    return new Response(body);
+  }, async (address) => {
+    const script = `sh "$0" generate -q --endpoint ${address} hi & child=$!
+      while read -r line; do kill -INT $child; break; done; wait $child; echo "exit $?"`;
+    const child = new Deno.Command("sh", {
+      args: ["-c", script, LAUNCHER],
+      ...{ clearEnv: true, env: baseEnv(), cwd: ROOT },
+      ...{ stdin: "piped", stdout: "piped", stderr: "inherit" },
+    }).spawn();
+    let out = "";
+    const reading = (async () => {
+      for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) out += text;
+    })();
+    await until(() => out.includes("Hello") || undefined, () => out);
+    const stdin = child.stdin.getWriter();
+    await stdin.write(new TextEncoder().encode("now\n"));
+    await stdin.close();
+    await reading;
+    await child.status;
+    assert.equal(out, "Hello\nexit 130\n");
+    await until(() => cancelled || undefined, () => "The request was not cancelled");
+  });
+});
+
+Deno.test("a server's words cannot move the cursor, nor can its errors", async () => {
+  const escape = "\x1b[2J\x1b]0;title\x07";
+  await listening((request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: `m${escape}` }] });
+    return new Response(`no${escape}`, { status: 400 });
+  }, async (address) => {
+    const { code, stderr } = await generate(["--endpoint", address, "hi"]);
+    assert.equal(code, 2);
+    // deno-lint-ignore no-control-regex -- what must not be there
+    assert.doesNotMatch(stderr, /[\x00-\x08\x0b-\x1f\x7f]/);
+  });
+});
+
+Deno.test({
+  name: "chat --endpoint: questions, the statistics, an error that does not end it",
+  ignore: NO_TERMINAL !== undefined,
+  fn: async () => {
+    let answers = 0;
+    const bodies: { messages: { role: string; content: string }[] }[] = [];
+    await listening(async (request) => {
+      if (request.method === "GET") {
+        return Response.json({ data: [{ id: "big-model", max_model_len: 100 }] });
+      }
+      bodies.push(await request.json());
+      if (++answers === 2) return new Response("overloaded", { status: 503 });
+      const chunk = { choices: [{ delta: { content: `Answer ${answers}\x1b[2J` } }] };
+      const usage = { choices: [], usage: { prompt_tokens: 5, completion_tokens: 3 } };
+      return new Response(
+        `data: ${JSON.stringify(chunk)}\n\ndata: ${JSON.stringify(usage)}\n\ndata: [DONE]\n\n`,
+      );
+    }, async (address) => {
+      await using terminal = await PseudoTerminal.open(`sh "$0" generate --endpoint ${address}`);
+      await terminal.shows(/big-model answers\. .*\n>/);
+      await terminal.type("One\n");
+      await terminal.shows(/Answer 1.*\n>$/);
+      await terminal.type("Two\n");
+      await terminal.shows(/error: .* answers 503: overloaded\n>$/);
+      await terminal.type("Three\n");
+      await terminal.shows(/Answer 3.*\n>$/);
+      await terminal.type("/stats\n");
+      await terminal.shows(/context +8 of 100 tokens used\n.*\n +device +http:.*\n>$/);
+      await terminal.press("C-d");
+      const screen = await terminal.ended();
+      assert.match(screen, /Answer 1/); // what the answer says does not clear the screen
+      assert.match(screen, /\[exit 0\]$/);
+    });
+    assert.deepEqual(bodies[2]!.messages.map(({ role }) => role), ["user", "assistant", "user"]);
+  },
+});
+
+Deno.test("the report of bench does not have the key that the command line had", async () => {
+  await withServer(SERVER, ["--api-key", KEY], async ({ address }) => {
+    const args = ["latency", "--endpoint", address, "--api-key", KEY, "--contexts", "8", "-r", "1"];
+    const { code, stdout, stderr } = await run("sh", [
+      ...[LAUNCHER, "bench", ...args],
+      ...["--warmup", "0", "-p", "8", "-n", "2", "--requests", "1", "--json"],
+    ]);
+    assert.equal(code, 0, stderr);
+    assert.ok(!stdout.includes(KEY));
+    assert.match(JSON.parse(stdout).run.command, /--api-key KEY /);
+  });
+});
