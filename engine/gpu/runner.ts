@@ -34,7 +34,7 @@ import { StatePositions } from "../run/state_positions.ts";
 import { type SamplingKernels, samplingKernels } from "./sampling.ts";
 import {
   logitRows,
-  MOST_ATTENTION_PARTS,
+  mostAttentionParts,
   type StepLimits,
   stepWords,
   writeStep,
@@ -51,6 +51,8 @@ export interface GpuRunnerOptions {
   readonly kv?: KvType;
   /** Default: what suits the adapter's class. */
   readonly tuning?: Tuning;
+  /** Where the tuning is from, for reports: `defaults for AMD`. */
+  readonly tuningSource?: string;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
 }
@@ -61,6 +63,7 @@ export class GpuRunner implements ModelRunner {
   readonly scratch: Scratch;
   readonly readback: Readback;
   readonly device: RunnerDevice;
+  readonly tuning: Tuning;
   readonly #model: DeviceModel;
   readonly #sizes: ScratchSizes;
   readonly #limits: Omit<RunnerLimits, "blocks">;
@@ -80,12 +83,13 @@ export class GpuRunner implements ModelRunner {
   private constructor(
     readonly config: ModelConfig,
     readonly pipelines: Pipelines,
-    { scratch, sizes, model, readback, tuning, limits }: {
+    { scratch, sizes, model, readback, tuning, tuningSource, limits }: {
       readonly scratch: Scratch;
       readonly sizes: ScratchSizes;
       readonly model: DeviceModel;
       readonly readback: Readback;
       readonly tuning: Tuning;
+      readonly tuningSource: string | undefined;
       readonly limits: Omit<RunnerLimits, "blocks">;
     },
   ) {
@@ -95,7 +99,13 @@ export class GpuRunner implements ModelRunner {
     this.#sizes = sizes;
     this.readback = readback;
     this.#model = model;
-    this.device = { kind: "gpu", description: gpu.description, driver: gpu.driver };
+    this.tuning = tuning;
+    this.device = {
+      kind: "gpu",
+      description: gpu.description,
+      driver: gpu.driver,
+      ...(tuningSource !== undefined && { detail: tuningSource }),
+    };
     this.#limits = limits;
     this.#states = new StatePositions(config);
     this.#uploader = new Uploader(gpu);
@@ -114,9 +124,9 @@ export class GpuRunner implements ModelRunner {
     { file, config: whole }: { readonly file: ModelFile; readonly config: ModelConfig },
     options: GpuRunnerOptions,
   ): Promise<GpuRunner> {
-    const tuning = options.tuning ??
-      { ...tuningFor(gpu.driver), batchTokens: stepTokens(gpu.driver, file, whole) };
-    const { contextLength, maxSequences = 8, kv = "f16", progress } = options;
+    const { tuningSource, contextLength, maxSequences = 8, kv = "f16", progress } = options;
+    const chosen = options.tuning ?? tuningFor(gpu.driver);
+    const tuning = { ...chosen, batchTokens: stepTokens(gpu.driver, chosen, { file, config: whole }) };
     const config = atContext(whole, contextLength);
     const groups = kvGroups(config);
     const contextBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
@@ -136,7 +146,7 @@ export class GpuRunner implements ModelRunner {
       sequences: maxSequences,
       steps: MOST_STEPS,
       stepBytes,
-      attentionParts: tuning.attention.by === "tiles" ? MOST_ATTENTION_PARTS : 0,
+      attentionParts: mostAttentionParts(tuning),
       sampleChunks: Math.ceil(config.vocabSize / tuning.sampleChunk),
     };
     const scratch = await withMemoryCheck(
@@ -152,7 +162,9 @@ export class GpuRunner implements ModelRunner {
     );
     const readback = await Readback.create(gpu);
     const limits = { maxSequences, maxBatchTokens: tuning.batchTokens };
-    return new GpuRunner(config, pipelines, { scratch, sizes, model, readback, tuning, limits });
+    return new GpuRunner(config, pipelines, {
+      ...{ scratch, sizes, model, readback, tuning, tuningSource, limits },
+    });
   }
 
   get limits(): RunnerLimits {
@@ -183,6 +195,7 @@ export class GpuRunner implements ModelRunner {
       const counts = writeStep(this.#words, batch, {
         step,
         sampledOffset: step * maxSequences,
+        mostParts: mostAttentionParts(this.tuning),
       });
       const offset = step * this.pipelines.stepBytes;
       this.#uploader.write(scratch.metadata, offset, this.#words.subarray(0, counts.words));
@@ -333,8 +346,11 @@ const SOFTWARE_PRODUCTS = 8e9;
 const STEP_SECONDS = 0.4;
 
 /** Tokens that enter in one step: with a software driver so few that signals are heard soon. */
-function stepTokens(driver: DriverKind, file: ModelFile, config: ModelConfig): number {
-  const { batchTokens } = tuningFor(driver);
+function stepTokens(
+  driver: DriverKind,
+  { batchTokens }: Tuning,
+  { file, config }: { readonly file: ModelFile; readonly config: ModelConfig },
+): number {
   if (driver === "hardware") return batchTokens;
   const products = weightReads(config, file.tensors).reduce(
     (sum, { tensor, share }) => sum + share * tensor.shape.reduce((a, b) => a * b, 1),
