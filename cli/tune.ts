@@ -28,7 +28,11 @@ export function addTune(program: Command): void {
     .addOption(modelOption())
     .addOption(new Option("--device <kind>", "device to tune").choices(["gpu"]))
     .addOption(
-      new Option("--backend <name>", "graphics API of the GPU").choices(["vulkan", "metal", "dx12"]),
+      new Option("--backend <name>", "graphics API of the GPU").choices([
+        "vulkan",
+        "metal",
+        "dx12",
+      ]),
     )
     .option("--json", "print everything as one JSON object");
   addGlobalOptions(command).action(async ({ model, json }, command) => {
@@ -41,8 +45,10 @@ export function addTune(program: Command): void {
     try {
       const { config, weights } = readModel(file);
       const { tuning: usual, owner } = defaultTuning(gpu);
-      const results = await tuneAll(terminal, (progress, signal) =>
-        tune(gpu, { file: weights, config }, { usual, progress, signal }));
+      const results = await tuneAll(
+        terminal,
+        (progress, signal) => tune(gpu, { file: weights, config }, { usual, progress, signal }),
+      );
       const key = tuneKey(gpu);
       const date = new Date().toISOString().slice(0, 10);
       const choices = Object.fromEntries(results.map(({ family, chosen }) => [family, chosen]));

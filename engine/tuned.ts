@@ -6,7 +6,7 @@ import { chosenTuning } from "../kernels/tuning_variants.ts";
 import { printable, quote } from "./files/quote.ts";
 import type { Gpu } from "./gpu/device.ts";
 import { vulkanDriver } from "./gpu/vulkan_driver.ts";
-import { findRecord, type TuneKey, tuneFilePath } from "./tune_file.ts";
+import { findRecord, tuneFilePath, type TuneKey } from "./tune_file.ts";
 
 /** Launch sizes, and where they are from. */
 export interface Tuned {

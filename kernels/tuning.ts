@@ -160,9 +160,8 @@ export function defaultTuning(
   },
 ): DefaultTuning {
   if (driver === "software") return { tuning: SOFTWARE, owner: "software drivers" };
-  const [name] = VENDORS.find(([, ids, words]) =>
-    ids.includes(Number(vendor)) || words.test(description)
-  ) ?? [];
+  const [name] =
+    VENDORS.find(([, ids, words]) => ids.includes(Number(vendor)) || words.test(description)) ?? [];
   if (name !== undefined && LARGE_CORES.includes(name)) return { tuning: HARDWARE, owner: name };
   return {
     tuning: { ...HARDWARE, matmul: { by: "lanes", split: 16, tilesFrom: 17 } },

@@ -36,7 +36,10 @@ export async function timeSteps(
     tuning: variants[0]!.tuning,
   });
   // Ids that the vocabulary has; what they say does not matter.
-  const promptIds = Array.from({ length: PROMPT_TOKENS }, (_, i) => (i * 31 + 1) % config.vocabSize);
+  const promptIds = Array.from(
+    { length: PROMPT_TOKENS },
+    (_, i) => (i * 31 + 1) % config.vocabSize,
+  );
   const decode = async (steps: number, tokens: number) => {
     signal.throwIfAborted();
     const engine = new Engine(runner, { steps, prefixCacheBlocks: 0 });
@@ -69,6 +72,9 @@ export async function timeSteps(
     const times = samples.get(variant);
     if (times === undefined) return { name, fault: "a chain of them takes too long" };
     if (wrong.has(variant)) return { name, fault: "it decodes other tokens" };
-    return { name, ratio: timed.length > 1 ? Math.min(...times) / Math.min(...samples.get(usual)!) : 1 };
+    return {
+      name,
+      ratio: timed.length > 1 ? Math.min(...times) / Math.min(...samples.get(usual)!) : 1,
+    };
   });
 }

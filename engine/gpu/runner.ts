@@ -10,10 +10,10 @@ import { type Dispatch, Recorder } from "./pass.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
 import { createScratch, type Scratch, type ScratchSizes } from "./scratch.ts";
-import type { LayerSpec, ModelConfig } from "../model/config.ts";
+import { scratchSizes } from "./scratch_sizes.ts";
+import type { ModelConfig } from "../model/config.ts";
 import { atContext } from "../model/at_context.ts";
 import { weightReads } from "../model/costs.ts";
-import { attentionsOf, channelsOf, deltaNetsOf } from "../model/mixers.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { type DeviceModel, loadLayers } from "./layers.ts";
 import { checkBatch } from "../run/check_batch.ts";
@@ -126,7 +126,10 @@ export class GpuRunner implements ModelRunner {
   ): Promise<GpuRunner> {
     const { tuningSource, contextLength, maxSequences = 8, kv = "f16", progress } = options;
     const chosen = options.tuning ?? tuningFor(gpu.driver);
-    const tuning = { ...chosen, batchTokens: stepTokens(gpu.driver, chosen, { file, config: whole }) };
+    const tuning = {
+      ...chosen,
+      batchTokens: stepTokens(gpu.driver, chosen, { file, config: whole }),
+    };
     const config = atContext(whole, contextLength);
     const groups = kvGroups(config);
     const contextBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
@@ -358,52 +361,4 @@ function stepTokens(
   );
   const tokens = STEP_SECONDS * SOFTWARE_PRODUCTS / products;
   return Math.min(batchTokens, Math.max(8, Math.round(tokens / 8) * 8));
-}
-
-/** The widths of the buffers between kernels: of each, the widest layer's. */
-function scratchSizes(
-  { dim, vocabSize, layers }: ModelConfig,
-): Pick<
-  ScratchSizes,
-  | "dim"
-  | "vocabSize"
-  | "qkvDim"
-  | "queryDim"
-  | "heads"
-  | "gatesDim"
-  | "stepsDim"
-  | "gatedDim"
-  | "branch"
-  | "experts"
-> {
-  const widest = (width: (layer: LayerSpec) => number) => Math.max(...layers.map(width));
-  const attentions = attentionsOf(layers);
-  const deltaNets = deltaNetsOf(layers);
-  const values = deltaNets.map((m) => m.valueHeads * m.valueDim);
-  const routed = layers.flatMap(({ feedForward }) =>
-    feedForward.kind === "experts" ? [feedForward] : []
-  );
-  return {
-    dim,
-    vocabSize,
-    qkvDim: Math.max(
-      ...attentions.map((m) => (m.heads + 2 * m.kvHeads) * m.headDim),
-      ...deltaNets.map(channelsOf),
-    ),
-    queryDim: Math.max(...attentions.map((m) => m.heads * m.headDim), ...values),
-    heads: Math.max(...attentions.map((m) => m.heads)),
-    gatesDim: Math.max(
-      0,
-      ...attentions.map((m) => m.gated ? m.heads * m.headDim : 0),
-      ...values,
-    ),
-    stepsDim: Math.max(0, ...deltaNets.map((m) => 2 * m.valueHeads)),
-    gatedDim: widest(({ feedForward: f }) => f.kind === "experts" ? f.used * f.width : f.width),
-    branch: layers.some(({ postNorms }) => postNorms),
-    experts: routed.length === 0 ? undefined : {
-      count: Math.max(...routed.map(({ count }) => count)),
-      used: Math.max(...routed.map(({ used }) => used)),
-      shared: Math.max(...routed.map(({ shared }) => shared?.width ?? 0)),
-    },
-  };
 }
