@@ -5,7 +5,7 @@ import denoJson from "../deno.json" with { type: "json" };
 import type { Model } from "../engine/mod.ts";
 import { commit } from "./commit.ts";
 import { describeHost, type Launch } from "./host.ts";
-import { vulkanDriver } from "./vulkan_driver.ts";
+import { vulkanDriver } from "../engine/gpu/vulkan_driver.ts";
 import type { HashCache } from "./model_hash.ts";
 
 /** What is known before a model is opened. */

@@ -8,6 +8,7 @@ import { DeviceError } from "../engine/errors.ts";
 import { type Gpu, openGpu } from "../engine/gpu/device.ts";
 import { FORM_NAMES, timeForms } from "../engine/cpu/forms.ts";
 import { type CheckResult, selfTest } from "../engine/gpu/self_test/self_test.ts";
+import { type Tuned, tunedFor } from "../engine/tuned.ts";
 import { CheckFailedError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { addGlobalOptions } from "./options.ts";
@@ -37,15 +38,17 @@ export function addDevices(program: Command): void {
       );
       return;
     }
+    const tuned = tunedFor(gpu);
+    if (tuned.note !== undefined) terminal.note(tuned.note);
     try {
       const speed = options.check ? undefined : await measure(gpu, terminal);
-      if (!options.json) terminal.write(describe(gpu, speed) + describeProcessor());
+      if (!options.json) terminal.write(describe(gpu, tuned, speed) + describeProcessor());
       const checks: CheckResult[] = [];
       if (options.check) {
         using interrupts = new Interrupts();
         using progress = terminal.progress("Checking");
         progress.announce();
-        for await (const result of selfTest(gpu)) {
+        for await (const result of selfTest(gpu, { tuning: tuned.tuning })) {
           interrupts.signal.throwIfAborted();
           checks.push(result);
           if (!options.json) terminal.write(line(result));
@@ -54,7 +57,7 @@ export function addDevices(program: Command): void {
       }
       if (options.json) {
         const all = {
-          adapter: facts(gpu),
+          adapter: facts(gpu, tuned),
           cpu: processorFacts(),
           ...(speed && { speed: speedFacts(speed) }),
           ...(options.check && { checks }),
@@ -95,13 +98,14 @@ function speedFacts({ bandwidth, flops }: Probe) {
   return { bandwidth_gb_per_second: medianOf(bandwidth), gflops: medianOf(flops) };
 }
 
-function facts(gpu: Gpu) {
+function facts(gpu: Gpu, { source }: Tuned) {
   const { limits } = gpu;
   return {
     description: gpu.description,
     vendor: gpu.vendor,
     architecture: gpu.architecture,
     driver: gpu.driver,
+    tuning: source,
     subgroupSize: gpu.subgroupSize,
     features: [...gpu.features],
     limits: {
@@ -113,7 +117,7 @@ function facts(gpu: Gpu) {
   };
 }
 
-function describe(gpu: Gpu, speed: Probe | undefined): string {
+function describe(gpu: Gpu, { source }: Tuned, speed: Probe | undefined): string {
   const { limits, features, subgroupSize } = gpu;
   const has = (feature: string) => features.has(feature) ? "yes" : "no";
   const mebibytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20).toLocaleString("en-US")} MiB`;
@@ -122,6 +126,7 @@ function describe(gpu: Gpu, speed: Probe | undefined): string {
       "kind",
       gpu.driver === "hardware" ? "a GPU" : "a software driver, which runs slowly on the CPU",
     ],
+    ["launch sizes", source.startsWith("tuned") ? source : `${source}; tvllm tune measures them`],
     ...(speed === undefined ? [] : speedRows(speed)),
     ["largest buffer", mebibytes(limits.maxBufferSize)],
     [

@@ -22,6 +22,7 @@ import { addServe } from "./serve.ts";
 import { silenceConsole, Terminal } from "./terminal.ts";
 import { addSynth } from "./synth.ts";
 import { addTokenize } from "./tokenize.ts";
+import { addTune } from "./tune.ts";
 import { usageError } from "./usage_error.ts";
 
 const SHORT_HELP = `\
@@ -68,6 +69,7 @@ function createProgram(started: Started): Command {
   addTokenize(root);
   addInspect(root);
   addDevices(root);
+  addTune(root);
   addBench(root, started);
   addCompare(root);
   addSynth(root);

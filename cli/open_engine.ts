@@ -56,6 +56,7 @@ export async function openEngine(
     if (values.ctxSize === undefined && options.expectedLength === undefined) {
       noteContext(model, terminal);
     }
+    if (model.deviceNote !== undefined) terminal.note(model.deviceNote);
     for (const note of model.notes) terminal.note(`${printable(model.config.name)}: ${note}`);
     noteUnknownKeys(model.config, terminal);
     terminal.detail(

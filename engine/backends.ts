@@ -9,6 +9,7 @@ import { GpuRunner } from "./gpu/runner.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import type { ModelRunner } from "./run/runner.ts";
+import { tunedFor } from "./tuned.ts";
 
 /** Tokens that a GPU's KV cache has room for before it grows. */
 const FIRST_TOKENS = 512;
@@ -36,6 +37,10 @@ export interface Backend {
   readonly fallback: string | undefined;
   /** `performance.now()` when the device was open. */
   readonly opened: number;
+  /** Decode steps that are best chained in one submit. */
+  readonly steps: number;
+  /** Why launch sizes that were measured are not used, if they are not. */
+  readonly note: string | undefined;
 }
 
 /**
@@ -59,7 +64,7 @@ export async function openBackend(
       kvType: kv,
       ...(threads !== undefined && { threads }),
     });
-    return { runner, fallback, opened };
+    return { runner, fallback, opened, steps: 1, note: undefined };
   };
   if (device === "cpu") return await onCpu();
   const reason = device === "auto" ? await whyNoGpu() : undefined;
@@ -68,13 +73,16 @@ export async function openBackend(
   try {
     gpu = await openGpu();
     const opened = performance.now();
+    const { tuning, source, note } = tunedFor(gpu);
     const runner = await GpuRunner.load(gpu, model, {
       ...shared,
+      tuning,
+      tuningSource: source,
       contextLength: config.contextLength,
       blocks: atMost(blocksFor(FIRST_TOKENS)),
       kv,
     });
-    return { runner, fallback: undefined, opened };
+    return { runner, fallback: undefined, opened, steps: tuning.steps, note };
   } catch (error) {
     gpu?.device.destroy();
     // An adapter that has not what the kernels need is none.

@@ -1,7 +1,7 @@
 /** How large the KV cache may grow. */
 
 import { KV_BYTES, type KvType } from "../kernels/specs.ts";
-import { tuningFor } from "../kernels/tuning.ts";
+import { MOST_BATCH_TOKENS } from "../kernels/tuning.ts";
 import { RequestError } from "./errors.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { kvBlockBytes, kvBlocksHeld, kvGroups } from "./model/kv_groups.ts";
@@ -27,9 +27,8 @@ export function kvBudget(
   const groups = kvGroups(config);
   const bytes = groups.map((group) => kvBlockBytes(config, group, KV_BYTES[kv]));
   const tokens = kvTokens ?? config.contextLength * maxSequences;
-  const entering = tuningFor("hardware").batchTokens;
   const held = groups.map((group) =>
-    kvBlocksHeld(group, { tokens, sequences: maxSequences, entering })
+    kvBlocksHeld(group, { tokens, sequences: maxSequences, entering: MOST_BATCH_TOKENS })
   );
   // Of `blocks` blocks of the first group, the others need no more than as many.
   const total = (blocks: number) =>

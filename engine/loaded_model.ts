@@ -80,6 +80,7 @@ export interface ModelParts {
   readonly runner: ModelRunner;
   readonly engineOptions: EngineOptions;
   readonly fallback: string | undefined;
+  readonly deviceNote: string | undefined;
   readonly notes: readonly string[];
   readonly loadTimes: LoadTimes;
 }
@@ -109,6 +110,8 @@ export class Model implements AsyncDisposable {
   readonly contextLength: number;
   /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
   readonly fallback: string | undefined;
+  /** Why launch sizes that `tvllm tune` measured are not used; undefined if they are, or there are none. */
+  readonly deviceNote: string | undefined;
   /** What of the file is left out, a line each, such as the vision tower. */
   readonly notes: readonly string[];
   /** Milliseconds from the open file to here, part by part. */
@@ -128,6 +131,7 @@ export class Model implements AsyncDisposable {
     this.chatTemplate = parts.chatTemplate;
     this.contextLength = parts.contextLength;
     this.fallback = parts.fallback;
+    this.deviceNote = parts.deviceNote;
     this.notes = parts.notes;
     this.loadTimes = parts.loadTimes;
     this.runner = parts.runner;

@@ -83,7 +83,7 @@ export interface ModelOptions {
   readonly kvMemory?: number;
   /**
    * Decode steps to chain on the device, at most 8: saves readbacks, and tokens come in bursts.
-   * Default 4 on a hardware GPU, else 1.
+   * Default: as `tvllm tune` measured it; else 4 on a hardware GPU, and 1 elsewhere.
    */
   readonly steps?: number;
   /** Called as bytes arrive. */
@@ -199,7 +199,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
   const tokenized = performance.now();
   let total = 0;
   for (const { byteLength } of file.tensors.values()) total += byteLength;
-  const { runner, fallback, opened } = await openBackend(model, {
+  const { runner, fallback, opened, steps, note } = await openBackend(model, {
     ...(device && { device }),
     ...(options.threads !== undefined && { threads: options.threads }),
     maxSequences,
@@ -209,7 +209,6 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
     ...(progress && { progress: (bytes) => progress({ stage: "weights", bytes, total }) }),
   });
   const loaded = performance.now();
-  const { kind, driver } = runner.device;
   return new Model({
     file: weights,
     config,
@@ -219,11 +218,11 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
     runner,
     engineOptions: {
       contextLength,
-      // A hardware GPU is done with a token before the host has read the last one.
-      steps: options.steps ?? (kind === "gpu" && driver === "hardware" ? 4 : 1),
+      steps: options.steps ?? steps,
       maxBlocks,
     },
     fallback,
+    deviceNote: note,
     notes,
     loadTimes: {
       config: configured - started,

@@ -1,4 +1,4 @@
-/** Launch sizes by the class of the adapter: measured choices, not properties of a machine. */
+/** Launch sizes by the class and vendor of the adapter; tuning_variants.ts has those that are timed. */
 
 import { GPU_TILE, PROMPT_TILE } from "./matmul_specs.ts";
 
@@ -15,8 +15,10 @@ export interface Tuning {
   readonly sampleLanes: number;
   /** Logits that one workgroup reduces before the last one takes over. */
   readonly sampleChunk: number;
-  /** Tokens that enter in one step, so that a wait stays well under half a second. */
+  /** Tokens that enter in one step. */
   readonly batchTokens: number;
+  /** Decode steps chained in one submit. */
+  readonly steps: number;
 }
 
 /** Matrix products whose invocations own rows: matmul.wgsl. */
@@ -34,6 +36,8 @@ export interface LaneTuning {
   readonly by: "lanes";
   /** The most lanes along a row. */
   readonly split: number;
+  /** From how many tokens on the tiles of prompts are used. */
+  readonly tilesFrom: number;
 }
 
 /** Attention whose lanes have positions: attention.wgsl. */
@@ -47,6 +51,8 @@ export interface PositionTuning {
 /** Attention whose workgroups have queries and tiles of positions: attention_keys.wgsl. */
 export interface TileTuning {
   readonly by: "tiles";
+  /** The most workgroups that share a token's positions, of all tokens of a step together. */
+  readonly parts: number;
 }
 
 /**
@@ -63,18 +69,24 @@ const SOFTWARE: Tuning = {
   sampleLanes: 64,
   sampleChunk: 2048,
   batchTokens: 64,
+  steps: 1,
 };
+
+/** Tokens that enter in one step on any device. */
+export const MOST_BATCH_TOKENS = 512;
 
 /** Hardware: coalesced loads across lanes, and invocations along a row to fill the device. */
 const HARDWARE: Tuning = {
   tile: GPU_TILE,
-  matmul: { by: "lanes", split: 32 },
+  matmul: { by: "lanes", split: 32, tilesFrom: 17 },
   matmulTokens: 8,
-  attention: { by: "tiles" },
+  attention: { by: "tiles", parts: 128 },
   elementLanes: 64,
   sampleLanes: 256,
   sampleChunk: 2048,
-  batchTokens: 512,
+  batchTokens: MOST_BATCH_TOKENS,
+  // The device is done with a token before the host has read the last one.
+  steps: 4,
 };
 
 /**
@@ -84,7 +96,7 @@ const HARDWARE: Tuning = {
  */
 export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number): number {
   if (matmul.by === "lanes") {
-    if (tokens > 2 * matmulTokens) return PROMPT_TILE.tokens;
+    if (tokens >= matmul.tilesFrom) return PROMPT_TILE.tokens;
     return 2 ** Math.ceil(Math.log2(Math.min(matmulTokens, tokens)));
   }
   return Math.ceil(tokens / Math.ceil(tokens / matmulTokens));
@@ -116,4 +128,43 @@ export function slotsTogether(
 /** The launch sizes for a class of adapter. */
 export function tuningFor(driver: "hardware" | "software"): Tuning {
   return driver === "software" ? SOFTWARE : HARDWARE;
+}
+
+/** Launch sizes that nobody has measured on this very device, and whom they are for. */
+export interface DefaultTuning {
+  readonly tuning: Tuning;
+  /** As in `defaults for AMD`. */
+  readonly owner: string;
+}
+
+/** PCI's ids of vendors, and what Apple's adapters, which have none, are called. */
+const VENDORS: readonly (readonly [name: string, ids: readonly number[], description: RegExp])[] = [
+  ["AMD", [0x1002, 0x1022], /\b(amd|radeon|radv)\b/i],
+  ["NVIDIA", [0x10de], /\b(nvidia|geforce|quadro|tesla)\b/i],
+  ["Intel", [0x8086], /\bintel\b/i],
+  ["Apple", [0x106b], /\bapple\b/i],
+  ["Arm", [0x13b5], /\bmali\b/i],
+  ["Qualcomm", [0x5143], /\badreno\b/i],
+];
+
+/** Of these vendors a workgroup of 256 lanes leaves room for several on a core. */
+const LARGE_CORES = ["AMD", "NVIDIA", "Apple"];
+
+/** The launch sizes for an adapter that was not tuned: those of its class, safe for its vendor. */
+export function defaultTuning(
+  { driver, vendor, description }: {
+    readonly driver: "hardware" | "software";
+    /** Its id, in decimal digits. */
+    readonly vendor: string;
+    readonly description: string;
+  },
+): DefaultTuning {
+  if (driver === "software") return { tuning: SOFTWARE, owner: "software drivers" };
+  const [name] =
+    VENDORS.find(([, ids, words]) => ids.includes(Number(vendor)) || words.test(description)) ?? [];
+  if (name !== undefined && LARGE_CORES.includes(name)) return { tuning: HARDWARE, owner: name };
+  return {
+    tuning: { ...HARDWARE, matmul: { by: "lanes", split: 16, tilesFrom: 17 } },
+    owner: name ?? "unknown GPUs",
+  };
 }

@@ -3,7 +3,6 @@
 import { packF16 } from "../../kernels/f16.ts";
 import { KV_BYTES, type KvType } from "../../kernels/specs.ts";
 import { GROUP_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
-import { tuningFor } from "../../kernels/tuning.ts";
 import { RandomSource } from "../../engine/files/random_weights.ts";
 import { createBuffer } from "../../engine/gpu/buffers.ts";
 import { type Gpu, openGpu } from "../../engine/gpu/device.ts";
@@ -11,9 +10,10 @@ import type { Dispatch } from "../../engine/gpu/pass.ts";
 import type { DeviceMatrix } from "../../engine/gpu/matrix.ts";
 import { choiceKernels } from "../../engine/gpu/self_test/choices.ts";
 import { floats, randomTensor, upload } from "../../engine/gpu/self_test/products.ts";
-import { attentionPartsFor } from "../../engine/gpu/step_metadata.ts";
+import { attentionPartsFor, mostAttentionParts } from "../../engine/gpu/step_metadata.ts";
 import { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { selfTest } from "../../engine/gpu/self_test/self_test.ts";
+import { tunedFor } from "../../engine/tuned.ts";
 import { expertCases } from "./expert_cases.ts";
 import {
   attentionCost,
@@ -48,7 +48,7 @@ export async function openKernels(
   const { only } = choice;
   const { rows, columns } = parseShape(choice.shape) ?? SIZES[driver];
   const { heads, kvHeads, headDim, vocabSize } = model;
-  const tuning = tuningFor(driver);
+  const { tuning } = tunedFor(gpu);
   const harness = await KernelHarness.create(gpu, tuning, {
     dim: columns,
     qkvDim: (heads + 2 * kvHeads) * headDim,
@@ -62,6 +62,7 @@ export async function openKernels(
   return {
     verify: () =>
       selfTest(gpu, {
+        tuning,
         // The three of sampling are checked as one.
         select: (name) => cases.some(({ kernel }) => `${kernel} `.startsWith(`${name} `)),
         tokens: Array.from({ length: MOST_TOKENS }, (_, i) => i + 1),
@@ -206,7 +207,10 @@ class Cases {
     const layer = { ...this.model, scale: 1 / Math.sqrt(this.model.headDim) };
     const operations = this.harness.build({ kv }).attention(layer, this.#cache(kv));
     return (tokens) => {
-      const parts = attentionPartsFor(tokens, POSITIONS);
+      const parts = attentionPartsFor(
+        { tokens, positions: POSITIONS },
+        mostAttentionParts(this.harness.tuning),
+      );
       return operations.map((operation) => operation.at(tokens, parts));
     };
   }

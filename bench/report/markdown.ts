@@ -53,7 +53,7 @@ export function parameters(report: Report): string[][] {
     [
       endpoint ? "Client" : "Engine",
       `tvllm ${engine.tvllm}, commit ${engine.commit}, Deno ${engine.deno}` +
-      (endpoint ? "" : `, ${engine.kernels} kernels, ${engine.kvType} KV cache`),
+      (endpoint ? "" : `, kernels: ${engine.kernels}; ${engine.kvType} KV cache`),
     ],
     [
       "Run",

@@ -97,10 +97,16 @@ export function modelEnvironment(
       tvllm,
       commit,
       deno: Deno.version.deno,
-      kernels: runner.device.detail ?? runner.device.driver,
+      kernels: kernelsOf(runner.device),
       kvType,
     },
   };
+}
+
+/** As in `software, defaults for software drivers`, or the threads and the form of the CPU's. */
+function kernelsOf({ kind, driver, detail }: Model["device"]): string {
+  if (kind === "cpu") return detail ?? driver;
+  return detail === undefined ? driver : `${driver}, ${detail}`;
 }
 
 /** The matrices that a decoded token multiplies with, and the kernel that does. */

@@ -18,9 +18,21 @@ export interface Dispatch {
 // Two queries for each time, of the 4,096 that a set may have by the WebGPU specification.
 const TIMES_PER_SET = 2048;
 
-/** Records steps into one command buffer. */
+/** Commands that were recorded, and not yet handed to the device. */
+export interface Recorded {
+  /** One after the other. */
+  readonly pieces: GPUCommandBuffer[];
+  /** Each waits until the piece of its number is done; the last piece has none. */
+  readonly waits: readonly (() => Promise<unknown>)[];
+  /** The times, once all is done; none without timing. */
+  readonly times: () => Promise<KernelTime[]>;
+}
+
+/** Records steps into command buffers: one, unless it is cut. */
 export class Recorder {
-  readonly encoder: GPUCommandEncoder;
+  #encoder: GPUCommandEncoder;
+  readonly #pieces: GPUCommandBuffer[] = [];
+  readonly #waits: (() => Promise<unknown>)[] = [];
   readonly #names: string[] = [];
   readonly #sets: GPUQuerySet[] = [];
   #pass: GPUComputePassEncoder | undefined;
@@ -28,7 +40,12 @@ export class Recorder {
 
   /** `timing` needs the feature "timestamp-query". */
   constructor(readonly gpu: Gpu, readonly timing?: Timing) {
-    this.encoder = gpu.device.createCommandEncoder({ label: "step" });
+    this.#encoder = gpu.device.createCommandEncoder({ label: "step" });
+  }
+
+  /** What copies are recorded with; a cut makes another one. */
+  get encoder(): GPUCommandEncoder {
+    return this.#encoder;
   }
 
   /** Records a dispatch; `step` is the offset of its metadata. */
@@ -50,22 +67,27 @@ export class Recorder {
     this.#last = undefined;
   }
 
-  /** Submits what was recorded; see `finish`. */
+  /** Ends a piece here. `word`: a buffer that can be copied from, to tell when the piece is done. */
+  cut(readback: Readback, word: GPUBuffer): void {
+    this.endPass();
+    this.#waits.push(readback.copy(this.#encoder, word, 4));
+    this.#pieces.push(this.#encoder.finish());
+    this.#encoder = this.gpu.device.createCommandEncoder({ label: "step" });
+  }
+
+  /** Submits what was recorded, and returns what gives the times. */
   submit(readback: Readback): () => Promise<KernelTime[]> {
-    const { launch, times } = this.finish(readback);
-    launch();
+    const { pieces, times } = this.finish(readback);
+    this.gpu.device.queue.submit(pieces);
     return times;
   }
 
-  /**
-   * Ends recording. `launch` hands it to the device; afterwards `times` gives the times, none without
-   * `timing`.
-   */
-  finish(readback: Readback): { launch: () => void; times: () => Promise<KernelTime[]> } {
+  /** Ends recording. */
+  finish(readback: Readback): Recorded {
     this.endPass();
     const times = this.#readTimes(readback);
-    const commands = this.encoder.finish();
-    return { launch: () => this.gpu.device.queue.submit([commands]), times };
+    this.#pieces.push(this.#encoder.finish());
+    return { pieces: this.#pieces, waits: this.#waits, times };
   }
 
   #readTimes(readback: Readback): () => Promise<KernelTime[]> {

@@ -5,15 +5,15 @@ import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import { DeviceError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import { Uploader, withMemoryCheck } from "./buffers.ts";
-import type { DriverKind, Gpu } from "./device.ts";
+import type { Gpu } from "./device.ts";
 import { type Dispatch, Recorder } from "./pass.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
 import { createScratch, type Scratch, type ScratchSizes } from "./scratch.ts";
-import type { LayerSpec, ModelConfig } from "../model/config.ts";
+import { scratchSizes } from "./scratch_sizes.ts";
+import type { ModelConfig } from "../model/config.ts";
 import { atContext } from "../model/at_context.ts";
 import { weightReads } from "../model/costs.ts";
-import { attentionsOf, channelsOf, deltaNetsOf } from "../model/mixers.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { type DeviceModel, loadLayers } from "./layers.ts";
 import { checkBatch } from "../run/check_batch.ts";
@@ -34,12 +34,14 @@ import { StatePositions } from "../run/state_positions.ts";
 import { type SamplingKernels, samplingKernels } from "./sampling.ts";
 import {
   logitRows,
-  MOST_ATTENTION_PARTS,
+  mostAttentionParts,
   type StepLimits,
   stepWords,
   writeStep,
 } from "./step_metadata.ts";
 import { StepBuffers } from "./step_buffers.ts";
+import { StepPace } from "./step_pace.ts";
+import { type QueuedStep, StepQueue } from "./step_queue.ts";
 import { outputSorter } from "./step_output.ts";
 
 export interface GpuRunnerOptions {
@@ -51,6 +53,10 @@ export interface GpuRunnerOptions {
   readonly kv?: KvType;
   /** Default: what suits the adapter's class. */
   readonly tuning?: Tuning;
+  /** Where the tuning is from, for reports: `defaults for AMD`. */
+  readonly tuningSource?: string;
+  /** Into how many pieces steps are cut; default as they are measured. */
+  readonly pace?: Pick<StepPace, "pieces" | "took">;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
 }
@@ -61,6 +67,7 @@ export class GpuRunner implements ModelRunner {
   readonly scratch: Scratch;
   readonly readback: Readback;
   readonly device: RunnerDevice;
+  readonly tuning: Tuning;
   readonly #model: DeviceModel;
   readonly #sizes: ScratchSizes;
   readonly #limits: Omit<RunnerLimits, "blocks">;
@@ -68,25 +75,22 @@ export class GpuRunner implements ModelRunner {
   readonly #states: StatePositions;
   readonly #uploader: Uploader;
   readonly #words: Uint32Array<ArrayBuffer>;
-  /**
-   * Launches the step that is recorded and not yet with the device. Deno's mapAsync waits for all that
-   * was launched, so a step is held back until the one before it is read: it is prepared while that
-   * one runs, and does not delay its result.
-   */
-  #launch: (() => void) | undefined;
-  /** Steps that were launched and not yet read. */
-  #running = 0;
+  readonly #queue: StepQueue;
+  readonly #pace: Pick<StepPace, "pieces" | "took">;
+  #submits = 0;
 
   private constructor(
     readonly config: ModelConfig,
     readonly pipelines: Pipelines,
-    { scratch, sizes, model, readback, tuning, limits }: {
+    { scratch, sizes, model, readback, tuning, tuningSource, limits, pace }: {
       readonly scratch: Scratch;
       readonly sizes: ScratchSizes;
       readonly model: DeviceModel;
       readonly readback: Readback;
       readonly tuning: Tuning;
+      readonly tuningSource: string | undefined;
       readonly limits: Omit<RunnerLimits, "blocks">;
+      readonly pace: Pick<StepPace, "pieces" | "took">;
     },
   ) {
     const { gpu } = pipelines;
@@ -95,8 +99,16 @@ export class GpuRunner implements ModelRunner {
     this.#sizes = sizes;
     this.readback = readback;
     this.#model = model;
-    this.device = { kind: "gpu", description: gpu.description, driver: gpu.driver };
+    this.tuning = tuning;
+    this.device = {
+      kind: "gpu",
+      description: gpu.description,
+      driver: gpu.driver,
+      ...(tuningSource !== undefined && { detail: tuningSource }),
+    };
     this.#limits = limits;
+    this.#pace = pace;
+    this.#queue = new StepQueue(gpu);
     this.#states = new StatePositions(config);
     this.#uploader = new Uploader(gpu);
     this.#words = new Uint32Array(pipelines.stepBytes / 4);
@@ -114,9 +126,8 @@ export class GpuRunner implements ModelRunner {
     { file, config: whole }: { readonly file: ModelFile; readonly config: ModelConfig },
     options: GpuRunnerOptions,
   ): Promise<GpuRunner> {
-    const tuning = options.tuning ??
-      { ...tuningFor(gpu.driver), batchTokens: stepTokens(gpu.driver, file, whole) };
-    const { contextLength, maxSequences = 8, kv = "f16", progress } = options;
+    const { tuningSource, contextLength, maxSequences = 8, kv = "f16", progress } = options;
+    const tuning = options.tuning ?? tuningFor(gpu.driver);
     const config = atContext(whole, contextLength);
     const groups = kvGroups(config);
     const contextBlocks = Math.ceil(contextLength / BLOCK_TOKENS);
@@ -136,7 +147,7 @@ export class GpuRunner implements ModelRunner {
       sequences: maxSequences,
       steps: MOST_STEPS,
       stepBytes,
-      attentionParts: tuning.attention.by === "tiles" ? MOST_ATTENTION_PARTS : 0,
+      attentionParts: mostAttentionParts(tuning),
       sampleChunks: Math.ceil(config.vocabSize / tuning.sampleChunk),
     };
     const scratch = await withMemoryCheck(
@@ -152,7 +163,10 @@ export class GpuRunner implements ModelRunner {
     );
     const readback = await Readback.create(gpu);
     const limits = { maxSequences, maxBatchTokens: tuning.batchTokens };
-    return new GpuRunner(config, pipelines, { scratch, sizes, model, readback, tuning, limits });
+    return new GpuRunner(config, pipelines, {
+      ...{ scratch, sizes, model, readback, tuning, tuningSource, limits },
+      pace: options.pace ?? new StepPace(gpu.driver, productsOf(config, file)),
+    });
   }
 
   get limits(): RunnerLimits {
@@ -166,10 +180,13 @@ export class GpuRunner implements ModelRunner {
     this.#states.enter(batch);
     const { maxSequences } = this.#limits;
     const sort = outputSorter(batch, this.config, maxSequences);
-    // It reads the metadata that is written now.
-    this.#launchRecorded();
+    // The one before the last reads the metadata that is written now.
+    this.#queue.launchAll(1);
     this.#writeHistory(batch);
-    if (batch.anew?.weights) this.#model.upload();
+    if (batch.anew?.weights) {
+      this.#queue.launchAll();
+      this.#model.upload();
+    }
     const own = batch.anew?.buffers
       ? new StepBuffers(this.pipelines, this.scratch, this.#sizes)
       : undefined;
@@ -177,16 +194,24 @@ export class GpuRunner implements ModelRunner {
     const recorder = new Recorder(this.gpu, batch.timing);
     const record = (dispatch: Dispatch, offset: number) =>
       recorder.dispatch(own?.bind(dispatch) ?? dispatch, offset);
+    const region = this.#submits++ % 2 * MOST_STEPS;
+    const entering = batch.sequences.reduce((sum, { tokens }) => sum + (tokens?.length ?? 1), 0);
+    const kind = entering > batch.sequences.length ? "prompt" : "decode";
+    const { operations } = this.#model;
+    const pieces = steps > 1 || batch.timing ? 1 : this.#pace.pieces(kind, entering);
     let samples = 0;
     let readLogits: (() => Promise<ArrayBuffer>) | undefined;
     for (let step = 0; step < steps; step++) {
       const counts = writeStep(this.#words, batch, {
         step,
         sampledOffset: step * maxSequences,
+        mostParts: mostAttentionParts(this.tuning),
       });
-      const offset = step * this.pipelines.stepBytes;
+      const offset = (region + step) * this.pipelines.stepBytes;
       this.#uploader.write(scratch.metadata, offset, this.#words.subarray(0, counts.words));
-      for (const operation of this.#model.operations) {
+      for (const [i, operation] of operations.entries()) {
+        const pieceOf = (i: number) => Math.floor(i * pieces / operations.length);
+        if (i > 0 && pieceOf(i) > pieceOf(i - 1)) recorder.cut(this.readback, scratch.sampled);
         const count = counts[operation.over];
         if (count > 0) record(operation.at(count, counts.attentionParts), offset);
       }
@@ -213,37 +238,35 @@ export class GpuRunner implements ModelRunner {
         ((steps - 1) * maxSequences + samples) * 4,
       )
       : undefined;
-    const { launch, times } = recorder.finish(this.readback);
-    let launched: { readonly from: number; readonly launched: number } | undefined;
-    this.#launch = () => {
-      const from = performance.now();
-      this.#running++;
-      launch();
-      launched = { from, launched: performance.now() };
-    };
-    if (this.#running === 0) this.#launchRecorded();
+    const { timing, sequences: { length: sequences } } = batch;
+    const queued = this.#queue.add(recorder.finish(this.readback));
     return {
       read: async (): Promise<StepOutput> => {
-        if (!launched) this.#launchRecorded();
-        const [ids, logits, to, kernels] = await this.#read(async () => [
-          readIds && new Uint32Array(await readIds()),
-          readLogits && new Float32Array(await readLogits()),
-          performance.now(),
-          await times(),
-        ]);
+        const output = await this.#read(queued, async () => {
+          if (!await this.#queue.run(queued)) return undefined;
+          const [ids, logits] = [
+            readIds && new Uint32Array(await readIds()),
+            readLogits && new Float32Array(await readLogits()),
+          ];
+          const span = { ...queued.span!, to: performance.now() };
+          if (!timing) this.#pace.took(kind, entering * steps, span.to - span.launched);
+          const kernels = await queued.recorded.times();
+          return { ids, logits, span, kernels };
+        });
         own?.destroy();
-        const span = { ...launched!, to };
+        if (output === undefined) return nothing(sequences);
+        const { ids, logits, span, kernels } = output;
         return { ...sort(ids, logits), span, ...(kernels.length > 0 && { kernels }) };
       },
     };
   }
 
   /**
-   * Reads what a launched step left, and launches the next.
+   * Reads what a step left, and has the next one launched.
    *
    * @throws {DeviceError} "lost", or whatever the device reported first.
    */
-  async #read<T>(read: () => Promise<T>): Promise<T> {
+  async #read<T>(step: QueuedStep, read: () => Promise<T>): Promise<T> {
     try {
       const result = await read();
       if (this.gpu.failure) throw this.gpu.failure;
@@ -257,7 +280,7 @@ export class GpuRunner implements ModelRunner {
         { cause },
       );
     } finally {
-      if (--this.#running === 0) this.#launchRecorded();
+      this.#queue.remove(step);
     }
   }
 
@@ -282,18 +305,17 @@ export class GpuRunner implements ModelRunner {
   }
 
   copyBlocks(copies: readonly BlockCopy[]): void {
-    this.#launchRecorded();
+    this.#queue.launchAll();
     this.#model.cache.copy(copies);
   }
 
   async growBlocks(group: number, blocks: number): Promise<number> {
-    this.#launchRecorded();
+    this.#queue.launchAll();
     return await this.#model.cache.grow(group, blocks);
   }
 
-  #launchRecorded(): void {
-    this.#launch?.();
-    this.#launch = undefined;
+  abandon(): void {
+    this.#queue.abandon();
   }
 
   destroy(): void {
@@ -328,66 +350,16 @@ export class GpuRunner implements ModelRunner {
   }
 }
 
-/** Products a second that llvmpipe does on two ordinary cores, and how long a step of it may take. */
-const SOFTWARE_PRODUCTS = 8e9;
-const STEP_SECONDS = 0.4;
+/** What an abandoned step leaves. */
+function nothing(sequences: number): StepOutput {
+  const none = Array.from({ length: sequences }, () => []);
+  return { tokens: none, logits: none };
+}
 
-/** Tokens that enter in one step: with a software driver so few that signals are heard soon. */
-function stepTokens(driver: DriverKind, file: ModelFile, config: ModelConfig): number {
-  const { batchTokens } = tuningFor(driver);
-  if (driver === "hardware") return batchTokens;
-  const products = weightReads(config, file.tensors).reduce(
+/** What a token multiplies with. */
+function productsOf(config: ModelConfig, file: ModelFile): number {
+  return weightReads(config, file.tensors).reduce(
     (sum, { tensor, share }) => sum + share * tensor.shape.reduce((a, b) => a * b, 1),
     0,
   );
-  const tokens = STEP_SECONDS * SOFTWARE_PRODUCTS / products;
-  return Math.min(batchTokens, Math.max(8, Math.round(tokens / 8) * 8));
-}
-
-/** The widths of the buffers between kernels: of each, the widest layer's. */
-function scratchSizes(
-  { dim, vocabSize, layers }: ModelConfig,
-): Pick<
-  ScratchSizes,
-  | "dim"
-  | "vocabSize"
-  | "qkvDim"
-  | "queryDim"
-  | "heads"
-  | "gatesDim"
-  | "stepsDim"
-  | "gatedDim"
-  | "branch"
-  | "experts"
-> {
-  const widest = (width: (layer: LayerSpec) => number) => Math.max(...layers.map(width));
-  const attentions = attentionsOf(layers);
-  const deltaNets = deltaNetsOf(layers);
-  const values = deltaNets.map((m) => m.valueHeads * m.valueDim);
-  const routed = layers.flatMap(({ feedForward }) =>
-    feedForward.kind === "experts" ? [feedForward] : []
-  );
-  return {
-    dim,
-    vocabSize,
-    qkvDim: Math.max(
-      ...attentions.map((m) => (m.heads + 2 * m.kvHeads) * m.headDim),
-      ...deltaNets.map(channelsOf),
-    ),
-    queryDim: Math.max(...attentions.map((m) => m.heads * m.headDim), ...values),
-    heads: Math.max(...attentions.map((m) => m.heads)),
-    gatesDim: Math.max(
-      0,
-      ...attentions.map((m) => m.gated ? m.heads * m.headDim : 0),
-      ...values,
-    ),
-    stepsDim: Math.max(0, ...deltaNets.map((m) => 2 * m.valueHeads)),
-    gatedDim: widest(({ feedForward: f }) => f.kind === "experts" ? f.used * f.width : f.width),
-    branch: layers.some(({ postNorms }) => postNorms),
-    experts: routed.length === 0 ? undefined : {
-      count: Math.max(...routed.map(({ count }) => count)),
-      used: Math.max(...routed.map(({ used }) => used)),
-      shared: Math.max(...routed.map(({ shared }) => shared?.width ?? 0)),
-    },
-  };
 }

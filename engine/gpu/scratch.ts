@@ -133,7 +133,8 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     last: make("last tokens", s.sequences),
     history: make("token history", s.sequences * REPEAT_WINDOW),
     sampled: make("sampled tokens", s.steps * s.sequences),
-    metadata: make("step metadata", s.steps * s.stepBytes / 4),
+    // Of two submits: one may be running piece by piece while the next one's is written.
+    metadata: make("step metadata", 2 * s.steps * s.stepBytes / 4),
     unused: make("unused", 4),
   };
 }

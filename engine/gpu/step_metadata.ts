@@ -1,6 +1,7 @@
 /** A step's metadata as the kernels read it (kernels/step.wgsl, kernels/sampler.wgsl). */
 
 import { KEY_TILE } from "../../kernels/attention_specs.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
 import {
   type Batch,
   type BatchSequence,
@@ -44,12 +45,20 @@ export interface StepCounts {
   readonly words: number;
 }
 
-/** Parts of all tokens together that scratch buffers have room for. */
-export const MOST_ATTENTION_PARTS = 128;
+/** Parts that all tokens of a step may have together. */
+export function mostAttentionParts({ attention }: Pick<Tuning, "attention">): number {
+  return attention.by === "tiles" ? attention.parts : 0;
+}
 
-/** As many parts as there are tiles of positions, within what there is room for. */
-export function attentionPartsFor(tokens: number, positions: number): number {
-  const most = Math.floor(MOST_ATTENTION_PARTS / tokens);
+/**
+ * As many parts as there are tiles of positions, within `most`, what scratch buffers have room for of
+ * all tokens together.
+ */
+export function attentionPartsFor(
+  { tokens, positions }: { readonly tokens: number; readonly positions: number },
+  parts: number,
+): number {
+  const most = Math.floor(parts / tokens);
   return Math.max(1, Math.min(most, Math.ceil(positions / KEY_TILE)));
 }
 
@@ -65,11 +74,16 @@ export function stepWords(limits: StepLimits): number {
  *
  * @param words receives the metadata, from its start on
  * @param options.sampledOffset where in the buffer of sampled ids this step's go
+ * @param options.mostParts as mostAttentionParts has it
  */
 export function writeStep(
   words: Uint32Array,
   batch: Batch,
-  { step, sampledOffset }: { readonly step: number; readonly sampledOffset: number },
+  { step, sampledOffset, mostParts }: {
+    readonly step: number;
+    readonly sampledOffset: number;
+    readonly mostParts: number;
+  },
 ): StepCounts {
   const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
   const { sequences } = batch;
@@ -140,7 +154,9 @@ export function writeStep(
     (most, { start, tokens }) => Math.max(most, start + step + (tokens?.length ?? 1)),
     0,
   );
-  const attentionParts = tokens > sequences.length ? 0 : attentionPartsFor(tokens, longest);
+  const attentionParts = tokens > sequences.length
+    ? 0
+    : attentionPartsFor({ tokens, positions: longest }, mostParts);
   words[6] = Math.max(1, attentionParts);
   words[7] = sequencesOffset;
   return {

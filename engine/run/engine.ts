@@ -217,6 +217,8 @@ export class Engine {
     const signals = [this.#stopping.signal, ...(options.signal ? [options.signal] : [])];
     const signal = AbortSignal.any(signals);
     signal.throwIfAborted();
+    const abandon = () => this.#runner.abandon?.();
+    signal.addEventListener("abort", abandon);
     const entering = scoringChunk(this.#runner);
     const size = { tokens: ids.length, entering };
     let room;
@@ -224,6 +226,7 @@ export class Engine {
     try {
       return await scoreTokens(this.#runner, ids, { ...options, ...room, signal });
     } finally {
+      signal.removeEventListener("abort", abandon);
       this.#scheduler.giveBack(room);
     }
   }

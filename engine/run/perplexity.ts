@@ -70,7 +70,9 @@ export async function scoreTokens(
       const step = runner.submit({
         sequences: [start === 0 ? { ...row, prior: [] } : row],
       });
-      for (const [i, logits] of (await step.read()).logits[0]!.entries()) {
+      const output = await step.read();
+      signal?.throwIfAborted(); // The step may have been abandoned.
+      for (const [i, logits] of output.logits[0]!.entries()) {
         const next = ids[first + i + 1];
         const { logprob, top: best } = tokenLogprobs(logits, next ?? 0, top);
         positions.push({

@@ -74,6 +74,7 @@ function instantModel(): Model {
     runner,
     engineOptions: { contextLength: CONTEXT },
     fallback: undefined,
+    deviceNote: undefined,
     notes: [],
     loadTimes: { config: 0, tokenizer: 0, device: 0, weights: 0 },
   });

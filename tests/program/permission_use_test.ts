@@ -84,6 +84,7 @@ const RUNS: Readonly<Record<string, Parameters<typeof used>>> = {
   tokenize: [["tokenize", "-m", MODEL, "hi"]],
   inspect: [["inspect", MODEL]],
   devices: [["devices", "--json"]],
+  tune: [["tune", "-m", MODEL, "-q"]],
   list: [["list"]],
   help: [["help", "models"]],
   completions: [["completions", "bash"]],

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { vulkanDriver } from "../../cli/vulkan_driver.ts";
+import { vulkanDriver } from "../../engine/gpu/vulkan_driver.ts";
 import { symlink } from "./run_tvllm.ts";
 
 /** A system with these manifests, each naming a library, and these libraries. */

@@ -14,7 +14,7 @@ Deno.test("writeStep() has room for the most biases of as many sequences as a st
   }));
   const words = new Uint32Array(stepWords(limits));
   const floats = new Float32Array(words.buffer);
-  const counts = writeStep(words, { sequences }, { step: 0, sampledOffset: 0 });
+  const counts = writeStep(words, { sequences }, { step: 0, sampledOffset: 0, mostParts: 0 });
   assert.equal(counts.words, words.length);
   const last = words.length - 2;
   assert.deepEqual([words[last], floats[last + 1]], [MOST_BIASES - 1, (MOST_BIASES - 1) / 2]);

@@ -12,7 +12,7 @@ import type { OperationContext } from "../operation.ts";
 import { OperationBuilder } from "../operations.ts";
 import type { DeviceMatrix } from "../matrix.ts";
 import type { Batch } from "../../run/runner.ts";
-import { MOST_ATTENTION_PARTS, type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
+import { mostAttentionParts, type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
 
 // What the largest case needs; see the cases beside this file.
 const STEP_LIMITS = { tokens: 64, sequences: 16, logitRows: 64, tableBlocks: 192 };
@@ -24,7 +24,8 @@ const SIZES = {
   heads: 8,
   gatesDim: 1024,
   stepsDim: 64,
-  attentionParts: MOST_ATTENTION_PARTS,
+  // As many as any variant of attention has.
+  attentionParts: 256,
   gatedDim: 1024,
   branch: true,
   vocabSize: 8192,
@@ -161,7 +162,11 @@ export class KernelHarness {
     launch: (counts: StepCounts) => readonly Dispatch[],
     timed = false,
   ): Recorder {
-    const counts = writeStep(this.#words, batch, { step: 0, sampledOffset: 0 });
+    const counts = writeStep(this.#words, batch, {
+      step: 0,
+      sampledOffset: 0,
+      mostParts: mostAttentionParts(this.tuning),
+    });
     this.uploader.write(this.scratch.metadata, 0, this.#words.subarray(0, counts.words));
     const recorder = new Recorder(this.gpu, timed ? "together" : undefined);
     for (const dispatch of launch(counts)) recorder.dispatch(dispatch, 0);

@@ -1,7 +1,7 @@
 /** A few telling cases of every kernel family: what `tvllm devices --check` runs. */
 
 import { GROUP_LAYOUT, type TensorType } from "../../../kernels/tensor_types.ts";
-import { tuningFor } from "../../../kernels/tuning.ts";
+import { type Tuning, tuningFor } from "../../../kernels/tuning.ts";
 import { RandomSource } from "../../files/random_weights.ts";
 import type { Gpu } from "../device.ts";
 import { sampleToken } from "../../run/sampler.ts";
@@ -38,12 +38,20 @@ export interface SelfTestOptions {
   readonly tokens?: readonly number[];
 }
 
-/** Checks every kernel family, as this adapter would run it, against the reference in float64. */
+/** Checks every kernel family, with these launch sizes, against the reference in float64. */
 export async function* selfTest(
   gpu: Gpu,
+  options: SelfTestOptions & { readonly tuning?: Tuning } = {},
+): AsyncGenerator<CheckResult> {
+  const { tuning = tuningFor(gpu.driver) } = options;
+  yield* checkKernels(await KernelHarness.create(gpu, tuning), options);
+}
+
+/** The same, on a harness that is there. */
+export async function* checkKernels(
+  harness: KernelHarness,
   { select = () => true, tokens = [] }: SelfTestOptions = {},
 ): AsyncGenerator<CheckResult> {
-  const harness = await KernelHarness.create(gpu, tuningFor(gpu.driver));
   for (const [name, tolerance, run] of families(harness, tokens)) {
     if (!select(name)) continue;
     let error = Infinity;

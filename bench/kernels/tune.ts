@@ -1,0 +1,166 @@
+/** Times the variants of each kernel family on a device, and chooses. */
+
+import type { Tuning } from "../../kernels/tuning.ts";
+import {
+  chosenTuning,
+  TUNED_FAMILIES,
+  type TunedFamily,
+  type TuningChoices,
+  tuningVariants,
+} from "../../kernels/tuning_variants.ts";
+import type { Gpu } from "../../engine/gpu/device.ts";
+import { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
+import { checkKernels } from "../../engine/gpu/self_test/self_test.ts";
+import { attentionsOf } from "../../engine/model/mixers.ts";
+import { type TuneCase, TuneCases, type TuneModel } from "./tune_cases.ts";
+import { timeSteps } from "./tune_steps.ts";
+import { fastest, type TunedResult, type TunedVariant, type Variant } from "./tuned_variant.ts";
+
+/** Samples of each variant in each case, interleaved. */
+const ROUNDS = 5;
+/** ms that a sample takes, by as many calls. */
+const SAMPLE_MS = 10;
+
+/** How a tuning is done. */
+export interface TuneOptions {
+  /** Launch sizes that nobody measured, from which it starts. */
+  readonly usual: Tuning;
+  /** Called before each piece of work, of which there are about `total`. */
+  readonly progress: (done: number, total: number, what: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Checks and times the variants of all families; each family with what was chosen of those before it. */
+export async function* tune(
+  gpu: Gpu,
+  model: TuneModel,
+  { usual, progress, signal }: TuneOptions,
+): AsyncGenerator<TunedResult> {
+  const { config } = model;
+  const attentions = attentionsOf(config.layers);
+  const widest = (width: (mixer: typeof attentions[0]) => number) =>
+    Math.max(1, ...attentions.map(width));
+  const harness = await KernelHarness.create(gpu, usual, {
+    dim: Math.max(1024, config.dim),
+    heads: widest((m) => m.heads),
+    qkvDim: Math.max(2048, widest((m) => (m.heads + 2 * m.kvHeads) * m.headDim)),
+    queryDim: Math.max(1024, widest((m) => m.heads * m.headDim)),
+    vocabSize: Math.max(8192, config.vocabSize),
+    sampleChunks: Math.max(64, Math.ceil(config.vocabSize / usual.sampleChunk)),
+  });
+  const cases = new TuneCases(harness, model);
+  const all = tuningVariants(gpu.driver);
+  const total = TUNED_FAMILIES.reduce((sum, family) => sum + all[family].size, 0);
+  let done = 0;
+  const step = (what: string) => {
+    signal.throwIfAborted();
+    progress(done++, total, what);
+  };
+  let tuning = usual;
+  let choices: TuningChoices = {};
+  for (const family of TUNED_FAMILIES) {
+    const variants = [...all[family]].map(([name, change]) => ({ name, tuning: change(tuning) }));
+    const same = JSON.stringify(tuning);
+    const own = variants.find((variant) => JSON.stringify(variant.tuning) === same)!.name;
+    if (family === "steps") harness.release(); // The model takes its place.
+    const results = family === "steps"
+      ? await timeSteps(gpu, model, { variants, own, step, signal })
+      : await timeFamily({ harness, cases }, family, { variants, own, step });
+    const chosen = fastest(results, own);
+    choices = { ...choices, [family]: chosen };
+    tuning = chosenTuning(usual, gpu.driver, choices);
+    yield { family, variants: results, usual: own, chosen };
+  }
+}
+
+async function timeFamily(
+  { harness, cases }: { readonly harness: KernelHarness; readonly cases: TuneCases },
+  family: TunedFamily,
+  { variants, own, step }: {
+    readonly variants: readonly Variant[];
+    readonly own: string;
+    readonly step: (what: string) => void;
+  },
+): Promise<TunedVariant[]> {
+  const checked: (Variant & { readonly fault?: string })[] = [];
+  for (const variant of variants) {
+    step(`${family}, ${variant.name}`);
+    const fault = await faultOf(harness.with(variant.tuning), family, cases);
+    checked.push({ ...variant, ...(fault !== undefined && { fault }) });
+  }
+  const sound = checked.filter(({ fault }) => fault === undefined);
+  const ratios = sound.some(({ name }) => name === own)
+    ? await compare(cases.of(family), sound.map(({ tuning }) => harness.with(tuning)), {
+      usual: sound.findIndex(({ name }) => name === own),
+    })
+    : [];
+  return checked.map(({ name, fault }) => {
+    if (fault !== undefined) return { name, fault };
+    const ratio = ratios[sound.findIndex((variant) => variant.name === name)];
+    return { name, ...(ratio !== undefined && { ratio }) };
+  });
+}
+
+/** What is wrong with a variant's results; undefined: nothing. */
+async function faultOf(
+  harness: KernelHarness,
+  family: TunedFamily,
+  cases: TuneCases,
+): Promise<string | undefined> {
+  const { select, tokens } = checksOf(family, cases);
+  for await (const { name, passed, error, message } of checkKernels(harness, { select, tokens })) {
+    if (!passed) return message ?? `${name} is off by ${error.toExponential(1)}`;
+  }
+  return undefined;
+}
+
+/** What of the self-test a family's variants have to pass. */
+function checksOf(family: TunedFamily, cases: TuneCases) {
+  const of = (kernel: string) => cases.types.map((type) => `${kernel} ${type}`);
+  const names: Record<TunedFamily, readonly string[]> = {
+    products: [...of("matmul"), "experts"],
+    prompts: of("matmul"),
+    attention: ["attention f16", "attention f32"],
+    elements: [...of("embed"), "head_norm", "rope_append f16", "rope_append f32", "norm_add"],
+    sampling: ["sampling"],
+    steps: [],
+  };
+  return {
+    select: (name: string) => names[family].includes(name),
+    tokens: family === "prompts" ? [9, 17, 33] : [2, 4, 8],
+  };
+}
+
+/**
+ * The time of each harness over that of the usual one: the geometric mean of all cases, each the ratio
+ * of the least of interleaved samples.
+ */
+async function compare(
+  cases: readonly TuneCase[],
+  harnesses: readonly KernelHarness[],
+  { usual }: { readonly usual: number },
+): Promise<number[]> {
+  const sums = harnesses.map(() => 0);
+  for (const { batch, calls, prepare } of cases) {
+    const prepared = harnesses.map((harness) => {
+      const at = prepare(harness);
+      return async (count: number) => {
+        const dispatches = Array.from({ length: count }, (_, i) => at(i % calls));
+        return await harness.time(batch, () => dispatches.flat()) / count;
+      };
+    });
+    let count = 1;
+    for (const time of prepared) {
+      await time(1); // compiles
+      count = Math.max(count, Math.min(calls, Math.ceil(SAMPLE_MS / await time(1))));
+    }
+    const samples = harnesses.map((): number[] => []);
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [i, time] of prepared.entries()) samples[i]!.push(await time(count));
+    }
+    // The least: whatever else runs on the machine only adds to it.
+    const best = samples.map((times) => Math.min(...times));
+    for (const [i, time] of best.entries()) sums[i]! += Math.log(time / best[usual]!);
+  }
+  return cases.length === 0 ? [] : sums.map((sum) => Math.exp(sum / cases.length));
+}

@@ -1,0 +1,154 @@
+/** What `tvllm tune` found out about adapters: a line of JSON each, in the model cache. */
+
+import { dirname, join } from "node:path";
+import {
+  TUNED_FAMILIES,
+  type TunedFamily,
+  type TuningChoices,
+  tuningVariants,
+} from "../kernels/tuning_variants.ts";
+import { replaceFile } from "./files/plain_file.ts";
+import { hubCache } from "./hub/settings.ts";
+
+/** An adapter, and all that its measured choices hold for. */
+export interface TuneKey {
+  /** Graphics API and description. */
+  readonly adapter: string;
+  readonly driver: string;
+  readonly tvllm: string;
+}
+
+/** Choices for an adapter. */
+export interface TuneRecord extends TuneKey {
+  /** The day they were measured, as in 2026-11-29. */
+  readonly date: string;
+  readonly choices: TuningChoices;
+}
+
+/** Some hundred adapters: more is none of ours. */
+const MAX_BYTES = 1 << 16;
+const MAX_TEXT = 256;
+
+/** What says where the cache is. */
+const VARIABLES = ["HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME", "USERPROFILE"];
+
+/** Where the file is; undefined if there is no cache, or it cannot be found without asking anybody. */
+export function tuneFilePath(): string | undefined {
+  const mayRead = (variable: string) =>
+    Deno.permissions.querySync({ name: "env", variable }).state === "granted";
+  if (!mayRead("TVLLM_CACHE")) return undefined;
+  if (!Deno.env.get("TVLLM_CACHE") && !VARIABLES.every(mayRead)) return undefined;
+  try {
+    return join(hubCache().directory, "tune", "adapters.jsonl");
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the file says of an adapter, or why it says nothing. */
+export type FoundRecord =
+  | { readonly record: TuneRecord }
+  | { readonly record?: undefined; readonly fault?: string };
+
+/** Looks an adapter up; the last line that is about it counts. */
+export function findRecord(path: string, adapter: string, driver: Driver): FoundRecord {
+  let lines: readonly string[];
+  try {
+    lines = readLines(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) return {};
+    return { fault: error instanceof RangeError ? error.message : "it cannot be read" };
+  }
+  let damaged = false;
+  for (const line of lines.toReversed()) {
+    const value = parse(line);
+    // The end of a line that is being written, or another program's.
+    if (value === undefined) damaged = true;
+    else if (value["adapter"] === adapter) {
+      const record = recordOf(value, driver);
+      return record ? { record } : { fault: "its line for this adapter is damaged" };
+    }
+  }
+  return damaged ? { fault: "it has lines that are not JSON, and none for this adapter" } : {};
+}
+
+type Driver = "hardware" | "software";
+
+/**
+ * The file, open for one more line. It is opened before the model is, which may be malicious: write
+ * access is dropped then.
+ */
+export class TuneFile implements Disposable {
+  readonly #file: Deno.FsFile;
+
+  /** Makes the file where there is none, and one of sound lines alone where there is a bad one. */
+  constructor(readonly path: string) {
+    Deno.mkdirSync(dirname(path), { recursive: true });
+    let sound = "";
+    try {
+      const latest = new Map<unknown, string>();
+      for (const line of readLines(path)) {
+        const adapter = parse(line)?.["adapter"];
+        if (typeof adapter === "string") latest.set(adapter, line);
+      }
+      sound = [...latest.values()].map((line) => `${line}\n`).join("");
+    } catch {
+      // What cannot be read is replaced.
+    }
+    replaceFile(path, new TextEncoder().encode(sound));
+    this.#file = Deno.openSync(path, { append: true });
+  }
+
+  /** Appends a line, in one write: readers see all of it, or none. */
+  add(record: TuneRecord): void {
+    const bytes = new TextEncoder().encode(`${JSON.stringify(record)}\n`);
+    if (this.#file.writeSync(bytes) !== bytes.length) throw new Error("The disk is full");
+    this.#file.syncDataSync();
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
+
+function readLines(path: string): string[] {
+  const { isFile, size } = Deno.statSync(path);
+  if (!isFile) throw new RangeError("it is not a regular file");
+  if (size > MAX_BYTES) throw new RangeError(`it is larger than ${MAX_BYTES} bytes`);
+  const text = new TextDecoder().decode(Deno.readFileSync(path));
+  return text.split("\n").filter((line) => line.trim() !== "");
+}
+
+function parse(line: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? value as Record<string, unknown>
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+// A line may be anybody's: nothing of it is used but names that are known, and short texts to compare.
+function recordOf(value: Record<string, unknown>, driverKind: Driver): TuneRecord | undefined {
+  const { adapter, driver, tvllm, date, choices } = value;
+  const texts = [adapter, driver, tvllm, date];
+  if (!texts.every((text) => typeof text === "string" && text.length <= MAX_TEXT)) return undefined;
+  if (!/^\d{4}-\d\d-\d\d$/.test(String(date))) return undefined;
+  if (typeof choices !== "object" || choices === null) return undefined;
+  const variants = tuningVariants(driverKind);
+  const known: Partial<Record<TunedFamily, string>> = {};
+  for (const [family, name] of Object.entries(choices)) {
+    const own = TUNED_FAMILIES.find((one) => one === family);
+    if (own === undefined || typeof name !== "string" || !variants[own].has(name)) return undefined;
+    known[own] = name;
+  }
+  return {
+    adapter: String(adapter),
+    driver: String(driver),
+    tvllm: String(tvllm),
+    date: String(date),
+    choices: known,
+  };
+}

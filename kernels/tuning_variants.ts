@@ -1,0 +1,120 @@
+/** The launch sizes that a device may be fastest with, by kernel family: `tvllm tune` times them. */
+
+import type { LaneTuning, OwnerTuning, PositionTuning, TileTuning, Tuning } from "./tuning.ts";
+
+/** Kernels whose launch sizes are chosen together, in the order that they are timed. */
+export const TUNED_FAMILIES = [
+  "products",
+  "prompts",
+  "attention",
+  "elements",
+  "sampling",
+  "steps",
+] as const;
+
+/** A family of kernels; "steps" is how many decode steps a submit chains. */
+export type TunedFamily = typeof TUNED_FAMILIES[number];
+
+/** A choice of each family that was timed, by its name. */
+export type TuningChoices = Readonly<Partial<Record<TunedFamily, string>>>;
+
+/** Changes a tuning to that of a variant. */
+type Change = (tuning: Tuning) => Tuning;
+type Variants = Readonly<Record<TunedFamily, ReadonlyMap<string, Change>>>;
+
+const SOFTWARE: Variants = {
+  products: named([
+    ["8 rows, shared", rows({ groups: 2, share: true })],
+    ["8 rows", rows({ groups: 2, share: false })],
+    ["4 rows, shared", rows({ groups: 1, share: true })],
+    ["4 rows", rows({ groups: 1, share: false })],
+  ]),
+  prompts: named([4, 8].map((count) => [`${count} tokens`, tokens(count)])),
+  attention: named(
+    [1, 4, 8].map((heads) => [`${heads} ${heads > 1 ? "heads" : "head"}`, positions({ heads })]),
+  ),
+  elements: named([8, 16].map((lanes) => [`${lanes} lanes`, elements(lanes)])),
+  sampling: named([64, 128].map((lanes) => [`${lanes} lanes`, sampling(lanes)])),
+  steps: steps(),
+};
+
+const HARDWARE: Variants = {
+  products: named([8, 16, 32].map((split) => [`${split} lanes`, lanes({ split })])),
+  prompts: named(
+    [9, 17, 33].map((tilesFrom) => [`tiles from ${tilesFrom} tokens`, lanes({ tilesFrom })]),
+  ),
+  attention: named([64, 128, 256].map((parts) => [`${parts} parts`, tiles(parts)])),
+  elements: named([64, 128].map((lanes) => [`${lanes} lanes`, elements(lanes)])),
+  sampling: named([128, 256].map((lanes) => [`${lanes} lanes`, sampling(lanes)])),
+  steps: steps(),
+};
+
+/** The variants of each family on a class of adapter, by name. */
+export function tuningVariants(driver: "hardware" | "software"): Variants {
+  return driver === "software" ? SOFTWARE : HARDWARE;
+}
+
+/**
+ * `tuning` with these choices.
+ *
+ * @throws {RangeError} if there is no such variant.
+ */
+export function chosenTuning(
+  tuning: Tuning,
+  driver: "hardware" | "software",
+  choices: TuningChoices,
+): Tuning {
+  const variants = tuningVariants(driver);
+  return TUNED_FAMILIES.reduce((tuning, family) => {
+    const name = choices[family];
+    if (name === undefined) return tuning;
+    const change = variants[family].get(name);
+    if (change === undefined) throw new RangeError(`There is no variant ${name} of ${family}`);
+    return change(tuning);
+  }, tuning);
+}
+
+function named(entries: readonly (readonly [string, Change])[]): ReadonlyMap<string, Change> {
+  return new Map(entries);
+}
+
+function steps(): ReadonlyMap<string, Change> {
+  return named(
+    [1, 2, 4, 8].map((
+      steps,
+    ) => [`${steps} ${steps > 1 ? "steps" : "step"}`, (tuning) => ({ ...tuning, steps })]),
+  );
+}
+
+function rows(change: Partial<OwnerTuning>): Change {
+  return (tuning) =>
+    tuning.matmul.by === "rows" ? { ...tuning, matmul: { ...tuning.matmul, ...change } } : tuning;
+}
+
+function lanes(change: Partial<LaneTuning>): Change {
+  return (tuning) =>
+    tuning.matmul.by === "lanes" ? { ...tuning, matmul: { ...tuning.matmul, ...change } } : tuning;
+}
+
+function positions(change: Partial<PositionTuning>): Change {
+  return (tuning) =>
+    tuning.attention.by === "positions"
+      ? { ...tuning, attention: { ...tuning.attention, ...change } }
+      : tuning;
+}
+
+function tiles(parts: TileTuning["parts"]): Change {
+  return (tuning) => ({ ...tuning, attention: { by: "tiles", parts } });
+}
+
+function tokens(matmulTokens: number): Change {
+  return (tuning) => ({ ...tuning, matmulTokens });
+}
+
+function elements(elementLanes: number): Change {
+  return (tuning) => ({ ...tuning, elementLanes });
+}
+
+function sampling(sampleLanes: number): Change {
+  return (tuning) => ({ ...tuning, sampleLanes });
+}
