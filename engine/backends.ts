@@ -28,6 +28,8 @@ export interface BackendOptions {
   readonly fixedBlocks: number;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
+  /** Called once when the device is open, before the weights are read; threads start meanwhile. */
+  readonly meanwhile?: () => void;
 }
 
 /** A model on its device. */
@@ -51,8 +53,10 @@ export interface Backend {
  */
 export async function openBackend(
   model: { readonly file: ModelFile; readonly config: ModelConfig },
-  { device = "auto", threads, maxSequences, kv, maxBlocks, fixedBlocks, progress }: BackendOptions,
+  options: BackendOptions,
 ): Promise<Backend> {
+  const { device = "auto", threads, maxSequences, kv, maxBlocks, fixedBlocks, progress } = options;
+  const { meanwhile } = options;
   const { file, config } = model;
   const atMost = (blocks: number) => maxBlocks.map((most) => Math.min(most, blocks));
   const shared = { maxSequences, ...(progress && { progress }) };
@@ -63,6 +67,7 @@ export async function openBackend(
       blocks: atMost(fixedBlocks),
       kvType: kv,
       ...(threads !== undefined && { threads }),
+      ...(meanwhile && { meanwhile }),
     });
     return { runner, fallback, opened, steps: 1, note: undefined };
   };
@@ -74,6 +79,7 @@ export async function openBackend(
     gpu = await openGpu();
     const opened = performance.now();
     const { tuning, source, note } = tunedFor(gpu);
+    meanwhile?.();
     const runner = await GpuRunner.load(gpu, model, {
       ...shared,
       tuning,

@@ -19,6 +19,7 @@ import { blocksFor } from "./run/block_manager.ts";
 import { MOST_STEPS } from "./run/runner.ts";
 import { chatTemplate } from "./text/chat_prompt.ts";
 import { modelTokenizer } from "./text/model_tokenizer.ts";
+import type { Tokenizer } from "./text/tokenizer.ts";
 
 export { Model, openGguf, openModelFile };
 export type {
@@ -192,11 +193,15 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
   const { device, kv = "f16", maxSequences = DEFAULT_SEQUENCES, progress } = options;
   const model = { file: weights, config: atContext(config, contextLength) };
   const maxBlocks = kvBudget(model.config, { ...options, kv, maxSequences });
-  // Before the weights, so that what is wrong with it is said at once.
   const configured = performance.now();
-  const tokenizer = modelTokenizer(file);
-  const template = chatTemplate(file.metadata, tokenizer);
-  const tokenized = performance.now();
+  let tokenizer!: Tokenizer, template: string | undefined, reading = 0;
+  // Before the weights, so that what is wrong with it is said at once.
+  const readTokenizer = () => {
+    const started = performance.now();
+    tokenizer = modelTokenizer(file);
+    template = chatTemplate(file.metadata, tokenizer);
+    reading = performance.now() - started;
+  };
   let total = 0;
   for (const { byteLength } of file.tensors.values()) total += byteLength;
   const { runner, fallback, opened, steps, note } = await openBackend(model, {
@@ -207,6 +212,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
     maxBlocks,
     fixedBlocks: blocksFor(options.kvTokens ?? contextLength),
     ...(progress && { progress: (bytes) => progress({ stage: "weights", bytes, total }) }),
+    meanwhile: readTokenizer,
   });
   const loaded = performance.now();
   return new Model({
@@ -226,9 +232,9 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
     notes,
     loadTimes: {
       config: configured - started,
-      tokenizer: tokenized - configured,
-      device: opened - tokenized,
-      weights: loaded - opened,
+      tokenizer: reading,
+      device: opened - configured,
+      weights: loaded - opened - reading,
     },
   });
 }

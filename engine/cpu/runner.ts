@@ -59,6 +59,8 @@ export interface CpuRunnerOptions {
   readonly form?: ProductForm;
   /** Called with the bytes of weights read so far. */
   readonly progress?: (bytes: number) => void;
+  /** Called while the threads start, before the weights are read. */
+  readonly meanwhile?: () => void;
 }
 
 /**
@@ -109,6 +111,7 @@ export async function loadCpuRunner(
   });
   const pool = new ThreadPool(memory, new WebAssembly.Module(bytes), { control, threads });
   try {
+    options.meanwhile?.();
     scratch.prepare(memory);
     plan.load(pool, index, options.progress);
     await pool.ready();

@@ -8,18 +8,36 @@ import { quote } from "../files/quote.ts";
 /** Ids of two tokens that merge, and of the token they make. */
 export type Merge = readonly [left: number, right: number, result: number];
 
-/**
- * The merge of two tokens by their spelling.
- *
- * @throws {RangeError} if one of the two, or what they make, is not a token.
- */
-export function mergeOf(first: string, second: string, ids: ReadonlyMap<string, number>): Merge {
-  const idOf = (piece: string) => {
-    const id = ids.get(piece);
+/** Finds the tokens of merges by their spelling. */
+export class MergeReader {
+  #result = -1;
+
+  /** @param pieces by their ids */
+  constructor(
+    readonly ids: ReadonlyMap<string, number>,
+    readonly pieces: readonly (string | undefined)[],
+  ) {}
+
+  /**
+   * The merge of two tokens.
+   *
+   * @throws {RangeError} if one of the two, or what they make, is not a token.
+   */
+  read(first: string, second: string): Merge {
+    const left = this.#idOf(first), right = this.#idOf(second);
+    // What merges make mostly comes in their order: comparing costs less than joining and hashing.
+    const next = this.pieces[this.#result + 1];
+    const isNext = next?.length === first.length + second.length && next.startsWith(first) &&
+      next.endsWith(second);
+    this.#result = isNext ? this.#result + 1 : this.#idOf(first + second);
+    return [left, right, this.#result];
+  }
+
+  #idOf(piece: string): number {
+    const id = this.ids.get(piece);
     if (id === undefined) throw new RangeError(`${quote(piece)} is not a token`);
     return id;
-  };
-  return [idOf(first), idOf(second), idOf(first + second)];
+  }
 }
 
 /** Which pairs of tokens merge, in what order and to what: an open-addressing hash table. */

@@ -3,7 +3,7 @@
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { quote } from "../files/quote.ts";
-import { type Merge, mergeOf } from "./bpe.ts";
+import { type Merge, MergeReader } from "./bpe.ts";
 import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
 import { plural } from "../plural.ts";
@@ -79,7 +79,7 @@ class VocabularyReader {
     const bosId = this.#id("bos_token_id", pieces) ?? named("<s>");
     const eosId = this.#id("eos_token_id", pieces) ?? named("</s>");
     const unknownId = this.#id("unknown_token_id", pieces) ?? named("<unk>");
-    const merges = model === "gpt2" ? this.#merges(ids) : [];
+    const merges = model === "gpt2" ? this.#merges(ids, pieces) : [];
     const endIds = namedEnds(ids, kinds, merges);
     // A file without any of these is sound: its answers end at --max-tokens or with the context.
     for (const id of [eosId, this.#id("eot_token_id", pieces), this.#id("eom_token_id", pieces)]) {
@@ -173,15 +173,16 @@ class VocabularyReader {
     return scores;
   }
 
-  #merges(ids: ReadonlyMap<string, number>): Merge[] {
+  #merges(ids: ReadonlyMap<string, number>, pieces: readonly string[]): Merge[] {
     const merges = this.#array("merges", STRING);
     if (merges === undefined) throw this.#missing("merges");
+    const reader = new MergeReader(ids, pieces);
     return merges.map((merge, i) => {
       // From 1: the first token may itself begin with a space.
       const space = merge.indexOf(" ", 1);
       try {
         if (space < 0) throw new RangeError("there are not two tokens with a space between");
-        return mergeOf(merge.slice(0, space), merge.slice(space + 1), ids);
+        return reader.read(merge.slice(0, space), merge.slice(space + 1));
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         throw this.#fault(

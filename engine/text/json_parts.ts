@@ -2,7 +2,7 @@
 
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import { printable, quote } from "../files/quote.ts";
-import { BpeModel, type Merge, mergeOf, MergeTable } from "./bpe.ts";
+import { BpeModel, type Merge, MergeReader, MergeTable } from "./bpe.ts";
 import { checkRules } from "./check_rules.ts";
 import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { byteTokenIds } from "./sentencepiece.ts";
@@ -53,7 +53,7 @@ class TokenizerReader {
       }
       pieces[id] = piece;
     }
-    const merges = this.#merges();
+    const merges = this.#merges(pieces);
     const eosId = this.#named("eos_token");
     const ends = namedEnds(this.ids, kinds, merges);
     for (const id of [...endIds, ...(eosId === undefined ? [] : [eosId])]) {
@@ -149,14 +149,15 @@ class TokenizerReader {
     this.ids.set(piece, id);
   }
 
-  #merges(): Merge[] {
+  #merges(pieces: readonly string[]): Merge[] {
+    const reader = new MergeReader(this.ids, pieces);
     return list(this.model.merges).map((merge, i) => {
       const [first, second, ...rest] = Array.isArray(merge) ? merge : String(merge).split(" ");
       try {
         if (typeof first !== "string" || typeof second !== "string" || rest.length > 0) {
           throw new RangeError("it is not two tokens");
         }
-        return mergeOf(first, second, this.ids);
+        return reader.read(first, second);
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         throw this.#fault(`merge ${i} ${quote(String(merge))}: ${error.message}`);

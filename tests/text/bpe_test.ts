@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { BpeModel, mergeOf, MergeTable } from "../../engine/text/bpe.ts";
+import { BpeModel, MergeReader, MergeTable } from "../../engine/text/bpe.ts";
 
 /** The definition: the pair of lowest rank merges, of equals the leftmost, until none does. */
 function mergeByDefinition(
@@ -43,8 +43,9 @@ Deno.test("BpeModel.encode() merges as the definition says", () => {
   fc.assert(
     fc.property(vocabularies, words, ({ ids, merges }, word) => {
       const table = new MergeTable(merges.length);
+      const reader = new MergeReader(ids, [...ids.keys()]);
       for (const { first, second, rank } of merges) {
-        table.add(mergeOf(first, second, ids), rank);
+        table.add(reader.read(first, second), rank);
       }
       const model = new BpeModel(ids, table, { ignoreMerges: false });
       const ranks = new Map(merges.map(({ first, second, rank }) => [`${first} ${second}`, rank]));
