@@ -4,10 +4,12 @@ import { Harness } from "../bench/harness/harness.ts";
 import { makePrompts } from "../bench/harness/prompts.ts";
 import { toMarkdown } from "../bench/report/markdown.ts";
 import type { Report } from "../bench/report/report.ts";
+import { SUITES } from "../bench/suites/mod.ts";
 import { EndpointClient } from "../bench/targets/endpoint_client.ts";
 import { EndpointTarget } from "../bench/targets/endpoint_target.ts";
 import { EndpointError } from "../client/endpoint.ts";
 import { describeTvllm } from "./bench_program.ts";
+import { failIfCasesFailed, failIfChecksFailed } from "./bench_failures.ts";
 import type { BenchValues, Place, Plan } from "./bench_models.ts";
 import { writeCharts, writePage } from "./chart_file.ts";
 import type { EndpointChoice } from "./endpoint_options.ts";
@@ -61,6 +63,8 @@ export async function benchEndpoint(
   if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
   if (files.html) await writePage(files.html, writer.reports);
   signal.throwIfAborted();
+  failIfChecksFailed(writer.reports);
+  failIfCasesFailed(writer.reports);
 }
 
 function usageError(error: EndpointError): UsageError {
@@ -70,10 +74,14 @@ function usageError(error: EndpointError): UsageError {
 function checkPlans(plans: readonly Plan[], values: Omit<BenchValues, "models" | "devices">): void {
   const inside = plans.find(({ suite, needs }) => !suite.endpoint || needs.baseline !== undefined);
   if (inside) {
+    const names = SUITES.filter(({ endpoint }) => endpoint).map(({ name }) => name);
     throw new UsageError(
-      `Cannot run bench ${inside.suite.name} on an endpoint: it measures inside the engine; use latency, ` +
-        "throughput, scalability or scenarios",
+      `Cannot run bench ${inside.suite.name} on an endpoint: it measures inside the engine; ` +
+        `use ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`,
     );
+  }
+  if (plans.some(({ run }) => run.suiteOptions.batch !== undefined)) {
+    throw new UsageError("Cannot use --batch with --endpoint: the server decides on its steps");
   }
   const option = (["verify", "bandwidth"] as const).find((name) => values[name] !== undefined) ??
     (values.files.trace ? "trace" : undefined);

@@ -11,9 +11,10 @@ import type { Program } from "../bench/targets/environment.ts";
 import type { Model } from "../engine/mod.ts";
 import { BLOCK_TOKENS } from "../engine/run/runner.ts";
 import { answerTooLong } from "../engine/run/sequence.ts";
+import { failIfCasesFailed, failIfChecksFailed } from "./bench_failures.ts";
 import { describeProgram } from "./bench_program.ts";
 import { writeCharts, writePage } from "./chart_file.ts";
-import { CasesFailedError, CheckFailedError, UsageError } from "./exit_codes.ts";
+import { UsageError } from "./exit_codes.ts";
 import type { Launch } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
@@ -236,18 +237,4 @@ class ModelBench {
       "Cannot compare with the CPU backend: the model already runs on it; leave out --baseline",
     );
   }
-}
-
-function failIfChecksFailed(reports: readonly Report[]): void {
-  const failed = reports.flatMap(({ suite, checks }) =>
-    checks.filter((check) => !check.ok).map(({ name, detail }) => `${suite}: ${name} (${detail})`)
-  );
-  if (failed.length > 0) throw new CheckFailedError(`Check failed: ${failed.join("; ")}`);
-}
-
-function failIfCasesFailed(reports: readonly Report[]): void {
-  const failed = reports.flatMap(({ suite, failures = [] }) =>
-    failures.map((failure) => `${suite} ${failure.case} (${failure.reason})`)
-  );
-  if (failed.length > 0) throw new CasesFailedError(`Cannot measure ${failed.join("; ")}`);
 }

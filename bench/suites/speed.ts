@@ -3,7 +3,7 @@
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import type { Harness, Suite } from "../harness/harness.ts";
 import { hashOf } from "../harness/output_check.ts";
-import { randomPrompt } from "../harness/prompts.ts";
+import { makePrompts, randomPrompt } from "../harness/prompts.ts";
 import { parseSweep, sweepOption } from "../harness/sweep.ts";
 import { decodeRate, endToEnd, prefillRate, ttft } from "../harness/timings.ts";
 import type { TableWriter } from "../harness/recorder.ts";
@@ -20,7 +20,7 @@ import {
   TTFT,
 } from "../report/metrics.ts";
 import type { Report, RunOptions, Settings } from "../report/report.ts";
-import { bufferBytes, type Served, type Session } from "../targets/target.ts";
+import { bufferBytes, type Served, type Serving, type Session } from "../targets/target.ts";
 
 const DEPTHS = { least: 0, most: 2 ** 20 };
 const BATCHES = { least: 1, most: 2 ** 20 };
@@ -44,6 +44,7 @@ interface Cell {
 export const speed: Suite = {
   name: "speed",
   summary: "prefill and decode speed by length, as in llama-bench",
+  endpoint: true,
   stackedTable: "Speed",
   sweeps: { promptTokens: "512", maxTokens: "128" },
   options: {
@@ -69,11 +70,16 @@ export const speed: Suite = {
       cellsOf(harness.runOptions),
       ({ depth, batch }) => `${depth} ${batch}`,
     );
+    const isServer = harness.target.environment.endpoint !== undefined;
     harness.plan(cellsOf(harness.runOptions).length);
     for (const cells of groups.values()) await measureAll(harness, cells, table);
     table.note(
-      "t/s: of pp tokens, prompt tokens a second until the first token, whose sampling and way to the host are in it; of tg tokens, those decoded after the first; of both, all tokens over the whole time. Prompts are random ids; @ d: so many tokens are in the cache before.",
-      "Peak memory: of the buffers on the device until then, or where they are not counted of the process.",
+      `t/s: of pp tokens, prompt tokens a second until the first token, whose sampling and way to the host are in it; of tg tokens, those decoded after the first; of both, all tokens over the whole time. Prompts are ${
+        isServer ? "English text" : "random ids"
+      }; @ d: so many tokens are in the cache before.`,
+      isServer
+        ? "Tokens are those that the server counts, less those of the prompt that it had cached, where it tells; else as many as were asked for."
+        : "Peak memory: of the buffers on the device until then, or where they are not counted of the process.",
     );
   },
   charts: [
@@ -146,9 +152,7 @@ async function measureAll(
   const { depth, batch } = cells[0]!;
   let done = 0;
   const options = { sharePrefixes: depth > 0, ...(batch !== undefined && { batchTokens: batch }) };
-  const { vocabSize } = harness.report.environment.model;
-  const { seed } = harness.runOptions;
-  const before = randomPrompt(vocabSize, { tokens: depth, seed });
+  const before = promptOf(harness, depth, harness.runOptions.seed);
   try {
     await harness.withSession(options, async (session) => {
       for (const cell of cells) {
@@ -163,7 +167,7 @@ async function measureAll(
           });
         } else {
           if (depth > 0) await fill(harness, session, before);
-          const seeds = seed + CELL_SEEDS * (1 + done);
+          const seeds = harness.runOptions.seed + CELL_SEEDS * (1 + done);
           await measure(harness, cell, { session, before, seeds, table });
         }
         done++;
@@ -197,42 +201,68 @@ async function measure(
   cell: Cell,
   { session, before, seeds, table }: Measuring,
 ): Promise<void> {
-  const { promptTokens, decoded, depth } = cell;
-  const { vocabSize } = harness.report.environment.model;
+  const { promptTokens, decoded } = cell;
   let [counted, warm] = [0, 0];
   const [servings] = await harness.interleave([cell], titleOf, async (_, counts) => {
     // No run may find its own prompt in the cache.
     const seed = seeds + (counts ? counted++ : WARM_UP_SEED + warm++);
-    const promptIds = [...before, ...randomPrompt(vocabSize, { tokens: promptTokens, seed })];
+    const promptIds = [...before, ...promptOf(harness, promptTokens, seed)];
     const serving = await session.serve([{ promptIds, maxTokens: decoded + 1 }]);
-    const cached = serving.blocks.hits * BLOCK_TOKENS;
-    if (cached !== depth) {
-      throw new RangeError(`the cache had ${cached} of ${depth} tokens; raise --kv-memory`);
-    }
+    checkDepth(harness, cell, serving);
     return serving;
   });
   const served = servings!.map(({ requests }) => requests[0]!);
   const at = harness.at(settingsOf(cell));
   const rate = (one: Served) =>
     cell.metric === PREFILL_THROUGHPUT
-      ? prefillRate(one, promptTokens)
+      ? prefillRate(one, enteredTokens(one, cell))
       : cell.metric === DECODE_THROUGHPUT
       ? decodeRate(one)
-      : 1000 * (promptTokens + decoded) / endToEnd(one);
+      : 1000 * (enteredTokens(one, cell) + one.ids.length - 1) / endToEnd(one);
   const limit = limitOf(harness, cell);
   const result = at.measure(cell.metric, served.map(rate), limit);
   const use = harness.target.memory();
   const buffers = bufferBytes(use);
+  const row = [...describe(harness.report, cell), result, at.measure(TTFT, served.map(ttft))];
+  if (harness.target.environment.endpoint) return table.row(...row, "-", "-", "-");
   table.row(
-    ...describe(harness.report, cell),
-    result,
-    at.measure(TTFT, served.map(ttft)),
+    ...row,
     buffers === undefined
       ? at.value(PEAK_RSS, use.peakRss)
       : harness.at({ ...settingsOf(cell), purpose: "total" }).value(DEVICE_MEMORY, buffers),
     limit === undefined ? "-" : at.value(OF_LIMIT, 100 * result.value / limit),
     hashOf(served.map(({ ids }) => ids.join(",")).join("\n")),
   );
+}
+
+/** Text for a server, which takes no ids. */
+function promptOf(harness: Harness, tokens: number, seed: number): number[] {
+  const { target, report: { environment } } = harness;
+  return environment.endpoint
+    ? makePrompts(target.text, { count: tokens === 0 ? 0 : 1, tokens, seed }).flat()
+    : randomPrompt(environment.model.vocabSize, { tokens, seed });
+}
+
+/** How many tokens of the prompt were computed. */
+function enteredTokens({ promptTokens, cachedTokens }: Served, cell: Cell): number {
+  return promptTokens === undefined
+    ? cell.promptTokens
+    : promptTokens - (cachedTokens ?? cell.depth);
+}
+
+/** Of a server's cache, the share of the depth that has to be in it: it counts otherwise than we do. */
+const SERVER_DEPTH = 0.8;
+
+/** @throws {RangeError} if the cache had other tokens than those of the depth. */
+function checkDepth(harness: Harness, { depth }: Cell, { requests, blocks }: Serving): void {
+  if (harness.target.environment.endpoint) {
+    const { cachedTokens = depth } = requests[0]!;
+    if (cachedTokens >= SERVER_DEPTH * depth) return;
+    throw new RangeError(`the server's cache had ${cachedTokens} of ${depth} tokens`);
+  }
+  const cached = blocks.hits * BLOCK_TOKENS;
+  if (cached === depth) return;
+  throw new RangeError(`the cache had ${cached} of ${depth} tokens; raise --kv-memory`);
 }
 
 /** Most of these tokens a second that the probe allows. */
@@ -255,7 +285,9 @@ function failed(
 }
 
 /** The columns before the measured ones. */
-function describe({ environment: { model, device, host, engine } }: Report, cell: Cell): string[] {
+function describe({ environment }: Report, cell: Cell): string[] {
+  const { model, device, host, engine, endpoint } = environment;
+  if (endpoint) return [model.name, "-", "-", device.description, "-", "-", cell.name];
   const differs = [
     ...(engine.kvType === "f16" ? [] : [`kv ${engine.kvType}`]),
     ...(cell.batch === undefined ? [] : [`batch ${cell.batch}`]),

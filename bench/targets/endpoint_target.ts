@@ -35,6 +35,9 @@ const WORDS =
     "village violin wagon water whistle willow wolf wonder yellow anchor apple arrow autumn basket " +
     "beach bottle bridge butter candle carpet castle cherry circle").split(" ");
 
+/** Prompts that are not to begin alike differ within so many letters. */
+const TOLD_APART = 8;
+
 /** The program that measures, and its machine. */
 type Client = Pick<Program, "tvllm" | "commit" | "kvType" | "startup" | "host">;
 
@@ -132,6 +135,8 @@ export class EndpointTarget implements Target {
 class EndpointSession implements Session {
   #hits = 0;
   #misses = 0;
+  /** What stands in the place of the beginnings of prompts. */
+  readonly #starts = new Map<string, string>();
 
   constructor(
     readonly target: EndpointTarget,
@@ -183,11 +188,14 @@ class EndpointSession implements Session {
     return { begun: begun.promise, done };
   }
 
-  /** Begins as no prompt before, unless prefixes are to be shared. */
+  /**
+   * Begins as no prompt before; where prefixes are to be shared, as no prompt of an earlier session: the
+   * server has a cache of its own, which lasts.
+   */
   #fresh(prompt: string): string {
-    if (this.sharePrefixes) return prompt;
-    const random = crypto.getRandomValues(new Uint32Array(4));
-    const start = Array.from(random, (n) => WORDS[n % WORDS.length]).join(" ") + ". ";
+    const begun = prompt.slice(0, TOLD_APART);
+    const start = (this.sharePrefixes ? this.#starts.get(begun) : undefined) ?? randomStart();
+    this.#starts.set(begun, start);
     return (start + prompt.slice(start.length)).slice(0, Math.max(prompt.length, start.length));
   }
 
@@ -203,9 +211,16 @@ class EndpointSession implements Session {
       submitted,
       times: spread(chunks, tokens),
       ...(promptTokens !== undefined && { promptTokens }),
+      ...(cachedTokens !== undefined && { cachedTokens }),
       ...(own && { own }),
     };
   }
+}
+
+/** A few words that no prompt began with before. */
+function randomStart(): string {
+  const random = crypto.getRandomValues(new Uint32Array(4));
+  return Array.from(random, (n) => WORDS[n % WORDS.length]).join(" ") + ". ";
 }
 
 /** The times of so many tokens that came in these chunks; the first and the last keep theirs. */

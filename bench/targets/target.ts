@@ -26,8 +26,12 @@ export interface Served {
   readonly submitted: number;
   /** When each token reached its consumer. */
   readonly times: readonly number[];
-  /** Of an endpoint: the prompt's tokens by its own count, and its own times in ms. */
+  /**
+   * Of an endpoint, as far as it tells: the prompt's tokens by its own count, those of them that it had
+   * cached, and its own times in ms.
+   */
   readonly promptTokens?: number;
+  readonly cachedTokens?: number;
   readonly own?: { readonly prompt: number; readonly perToken: number };
 }
 

@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { Harness } from "../../bench/harness/harness.ts";
 import { latency } from "../../bench/suites/latency.ts";
+import { prefixCache } from "../../bench/suites/prefix_cache.ts";
+import { speed } from "../../bench/suites/speed.ts";
 import { throughput } from "../../bench/suites/throughput.ts";
 import { toMarkdown } from "../../bench/report/markdown.ts";
 import { reportSchema } from "../../bench/report/report.ts";
@@ -229,7 +231,8 @@ Deno.test("EndpointClient fails where an answer is cut off, broken, refused or e
 });
 
 Deno.test("suites measure a served model: tokens are the server's, and prompts unlike", async () => {
-  await using model = await loadServed();
+  // All prompts of prefix-cache stay cached in it.
+  await using model = await loadServed({ kvTokens: 1024 });
   const { server } = makeServer();
   server.ready(model);
   const route = (request: Request) => server.handle(request);
@@ -257,6 +260,20 @@ Deno.test("suites measure a served model: tokens are the server's, and prompts u
       numberOf(report, "ttft", { clock: "server" }) < numberOf(report, "ttft", { clock: "here" }),
     );
     assert.match(toMarkdown(report), /\| Endpoint +\| http:\/\/127\.0\.0\.1/);
+    const cache = await Harness.run(prefixCache, target, { run: { ...run, promptTokens: 130 } });
+    assert.deepEqual(cache.tables[0]!.rows.map(([, , actual, , status]) => [actual, status]), [
+      ["MISS", "ok"],
+      ["HIT", "ok"],
+      ["MISS", "ok"],
+      ["PREFIX_HIT", "ok"],
+      ["HIT", "ok"],
+    ]);
+    assert.equal(numberOf(cache, "request_hits"), 3);
+    const lengths = { promptTokens: "32", maxTokens: "4", pg: "16+4", depth: "0,64" };
+    const rows = await Harness.run(speed, target, { run: { ...run, suiteOptions: lengths } });
+    assert.deepEqual(rows.failures, undefined);
+    const tests = ["pp32", "tg4", "pp16+tg4"].flatMap((test) => [test, `${test} @ d64`]).sort();
+    assert.deepEqual(rows.tables[0]!.rows.map((row) => String(row[6])).sort(), tests);
     const rates = await Harness.run(throughput, target, { run });
     assert.equal(numberOf(rates, "cache_hit_rate", { arrival: "concurrent", requests: 2 }), 0);
   });
