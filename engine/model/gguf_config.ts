@@ -81,8 +81,11 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   const metadata = root.under(`${name}.`);
   checkVariants(metadata, architecture);
   const own = architecture.read?.(metadata);
-  if (own?.experts === undefined && metadata.integer("expert_count", [0, MAX_WIDTH], 0) > 0) {
-    throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
+  if (own?.experts === undefined) {
+    if (metadata.integer("expert_count", [0, MAX_WIDTH], 0) > 0) {
+      throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
+    }
+    metadata.integer("expert_used_count", [0, 0], 0); // llama.cpp aborts if it is above expert_count.
   }
   const dim = metadata.integer("embedding_length", [1, MAX_WIDTH]);
   const heads = metadata.first("attention.head_count", [1, MAX_HEADS]);

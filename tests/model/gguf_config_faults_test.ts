@@ -109,6 +109,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
     },
     /'output\.weight' has the shape 2 × 147 × 96, but the metadata calls for 294 × 96/,
   ],
+  "experts in use of none": [keys({ expert_used_count: uint(4) }), /expert_used_count' is 4/],
 };
 
 for (const [name, [change, says]] of Object.entries(LIES)) {
