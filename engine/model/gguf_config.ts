@@ -148,7 +148,9 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
         `the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
-  const values = metadata.integer("attention.value_length", [1, MAX_HEAD_DIM], headDim);
+  // As llama.cpp has it: a key_length alone leaves the values' default.
+  const share = Math.floor(dim / heads);
+  const values = metadata.integer("attention.value_length", [1, MAX_HEAD_DIM], share);
   if (values !== headDim) {
     throw metadata.unsupported(
       `values of ${values} dimensions with keys of ${headDim}; use a model with equal ones`,
