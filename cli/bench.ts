@@ -19,6 +19,7 @@ import { benchModels, type BenchValues } from "./bench_models.ts";
 import { chartFile, pageFile } from "./chart_file.ts";
 import { addEndpointOptions, endpointOf } from "./endpoint_options.ts";
 import { UsageError } from "./exit_codes.ts";
+import { replacerOf } from "./file_replacer.ts";
 import { commandLine, type Launch, startupTime } from "./host.ts";
 import { addDeviceSweeps, combinations, numbers, orInvalid } from "./device_sweeps.ts";
 import { addGlobalOptions, decimal, integer } from "./options.ts";
@@ -169,7 +170,7 @@ export function addBench(
     const inputs = [...models, path, options.promptsFile].filter((input) => input !== undefined);
     using files = openOutputFiles(
       { json, csv, output, chart, html, trace, "dump-kernels": dumpKernels },
-      inputs,
+      { inputs, replacer: replacerOf(started.launch), terminal },
     );
     const run: RunOptions = {
       ...lengths,

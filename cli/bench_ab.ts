@@ -16,6 +16,7 @@ import { describeProgram } from "./bench_program.ts";
 import { pageFile, writeComparisonPage } from "./chart_file.ts";
 import { failIfAnySlower, percentage } from "./compare.ts";
 import { UsageError } from "./exit_codes.ts";
+import { replacerOf } from "./file_replacer.ts";
 import { commandLine, describeHost, type Launch, startupTime } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
@@ -74,7 +75,10 @@ export function addBenchAb(
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
     const { json, csv, html, output, metric, margin, failIfSlower } = options;
-    using files = openOutputFiles({ json, csv, html, output });
+    using files = openOutputFiles({ json, csv, html, output }, {
+      replacer: replacerOf(started.launch),
+      terminal,
+    });
     using hashes = HashCache.open(terminal);
     using interrupts = new Interrupts();
     const run: RunOptions = {

@@ -16,6 +16,7 @@ import { pageFile, writeComparisonPage } from "./chart_file.ts";
 import { modelSpecs } from "./model_specs.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
 import { addGlobalOptions } from "./options.ts";
+import { FileReplacer } from "./file_replacer.ts";
 import { openOutputFiles } from "./output_file.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -48,7 +49,7 @@ export function addCompare(program: Command): void {
     const terminal = new Terminal(command.optsWithGlobals());
     using files = openOutputFiles(
       { csv: options.csv, html: options.html, output: options.output },
-      [a, ...b].flat(),
+      { inputs: [a, ...b].flat(), replacer: new FileReplacer(), terminal },
     );
     const { only, failIfSlower } = options;
     // The models of one file are what its reader wants to compare.

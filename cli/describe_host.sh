@@ -4,6 +4,8 @@
 # $1: nanoseconds since 1970 at the launcher's first line, where date knows them.
 # $2: the checkout that runs; empty in a program that is built.
 describe_host() {
+  # A worker may have permissions of its own: the launchers start Deno with --unstable-worker-options.
+  echo workers=scoped
   case $1 in
     *[!0-9]* | '') ;;
     *) echo "started=$1" ;;

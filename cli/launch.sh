@@ -63,7 +63,8 @@ grant() {
 
   # Other variables read as unset, so that libraries that look for them do not fail.
   # Deno.serve tells of clients that went away by a signal; without the first flag also of those that did not.
-  permissions="--unstable-no-legacy-abort --no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
+  # The second lets the worker that writes the reports keep the permission to.
+  permissions="--unstable-no-legacy-abort --unstable-worker-options --no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
   # The hub sends its files from other hosts, whose names change.
   [ -z "$net" ] || permissions="$permissions --allow-net"
   # shellcheck disable=SC2034 # $writable is for who sources this

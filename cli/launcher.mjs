@@ -156,6 +156,8 @@ function isExecutable(path) {
  */
 export function describeHost() {
   const found = {
+    // A worker may have permissions of its own, by a flag that permissions.mjs sets.
+    workers: "scoped",
     started: `${Math.round(performance.timeOrigin)}000000`,
     tree: isCheckout() ? workTree() : "",
     system: `${type()} ${release()} ${machine()}`,

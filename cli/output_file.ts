@@ -1,109 +1,92 @@
 /** Files that a command writes when it is done, opened before it starts. */
 
-import { basename, dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { printable } from "../engine/files/quote.ts";
 import { UsageError } from "./exit_codes.ts";
+import type { FileReplacer } from "./file_replacer.ts";
+import { InPlaceFile } from "./in_place_file.ts";
+import type { Terminal } from "./terminal.ts";
 import { writeFailure } from "./write_failure.ts";
 
 /**
- * An open file, which can be written after write access has been dropped: that happens before the model
- * is opened, which may be malicious.
+ * A file that can be written after write access has been dropped: that happens before the model is
+ * opened, which may be malicious. It is replaced as a whole where that is possible.
  */
 export class OutputFile implements Disposable {
-  readonly #file: Deno.FsFile;
-  readonly #kind: "new" | "regular" | "pipe";
-  #written = false;
-  #last: Uint8Array | undefined;
+  readonly #write: (content: Uint8Array) => void;
+  readonly #close: () => void;
 
   private constructor(
     readonly path: string,
-    file: Deno.FsFile,
-    kind: "new" | "regular" | "pipe",
+    /** Why it is written in place, where an interruption may leave half of it; undefined: it is not. */
+    readonly inPlace: string | undefined,
+    { write, close = () => {} }: { write: (content: Uint8Array) => void; close?: () => void },
   ) {
-    this.#file = file;
-    this.#kind = kind;
+    this.#write = write;
+    this.#close = close;
   }
 
   /**
    * Opens a file, which stays as it is until the first `write`.
    *
    * @param option that named it
-   * @param inputs paths of what the command reads
+   * @param options `inputs`: paths of what the command reads; `replacer`: without one, the file is
+   * written in place
    * @throws {UsageError} if it cannot be written, or should not: what follows `--json` by mistake, as in
    * other programs it takes no file, is an option or the model.
    */
-  static open(option: string, path: string, inputs: readonly string[] = []): OutputFile {
+  static open(
+    option: string,
+    path: string,
+    { inputs = [], replacer }: {
+      readonly inputs?: readonly string[];
+      readonly replacer?: FileReplacer | undefined;
+    } = {},
+  ): OutputFile {
     if (path.startsWith("-")) {
       throw new UsageError(
         `Cannot write ${path}: --${option} takes a file; write ./${path} for it`,
       );
     }
     return writing(path, () => {
-      try {
-        const file = Deno.openSync(path, { write: true, createNew: true });
-        return new OutputFile(path, file, "new");
-      } catch (error) {
-        if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-      }
-      const { isFile } = Deno.statSync(path);
-      const role = isFile ? roleOf(path, inputs) : undefined;
+      const found = statOf(path);
+      const role = found?.isFile ? roleOf(path, inputs) : undefined;
       if (role !== undefined) {
         throw new UsageError(`Cannot write ${path}: it is ${role}; --${option} takes another file`);
       }
-      const file = Deno.openSync(path, { write: true });
-      return new OutputFile(path, file, isFile ? "regular" : "pipe");
+      let inPlace: string | undefined;
+      if (found === undefined || found.isFile) {
+        // A file that may not be written is not replaced either.
+        if (found) Deno.openSync(path, { write: true }).close();
+        const place = replacer?.accept(path, found) ??
+          { reason: "tvllm was not started with its launcher" };
+        if ("path" in place) {
+          const write = (content: Uint8Array) => replacer!.replace(place.path, content);
+          return new OutputFile(path, undefined, { write });
+        }
+        inPlace = place.reason;
+      }
+      const file = new InPlaceFile(path);
+      return new OutputFile(path, inPlace, {
+        write: (content) => file.write(content),
+        close: () => file[Symbol.dispose](),
+      });
     });
   }
 
   /**
-   * Puts `content` in place of what is in the file, which stays as it was if the disk has no room. A
-   * new file could not be renamed to it: write access is gone by then.
+   * Puts `content` in place of what is in the file, which stays as it was if that fails.
    *
    * @throws {UsageError} if the disk refuses it.
    */
   write(content: string | Uint8Array): void {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    this.#written = true;
-    if (this.#kind === "pipe") {
-      this.#last = bytes; // What is in a pipe cannot be replaced: write the last content, at the end.
-      return;
-    }
-    writing(this.path, () => {
-      const end = this.#file.seekSync(0, Deno.SeekMode.End);
-      try {
-        // Behind what is there: it takes the room that the content will need.
-        this.#writeAll(bytes);
-      } catch (error) {
-        this.#file.truncateSync(end);
-        throw error;
-      }
-      this.#file.seekSync(0, Deno.SeekMode.Start);
-      this.#writeAll(bytes);
-      this.#file.truncateSync(bytes.length);
-    });
+    writing(this.path, () => this.#write(bytes));
   }
 
-  /** Whether `path` leads to this file; several may go to one pipe or device. */
-  isAt(path: string): boolean {
-    return this.#kind !== "pipe" && isSame(this.path, path);
-  }
-
-  /** Writes what is pending. Removes a new file that stayed empty, while write access lasts. */
+  /** Writes what is pending. */
   [Symbol.dispose](): void {
-    try {
-      if (this.#last !== undefined) writing(this.path, () => this.#writeAll(this.#last!));
-    } finally {
-      this.#file.close();
-    }
-    if (this.#kind !== "new" || this.#written) return;
-    try {
-      Deno.removeSync(this.path);
-    } catch {
-      // Write access is gone once a model was opened: the empty file stays.
-    }
-  }
-
-  #writeAll(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+    writing(this.path, () => this.#close());
   }
 }
 
@@ -111,29 +94,67 @@ export class OutputFile implements Disposable {
  * Opens the files that options name, which are given by the options' names. To be called before the model is
  * opened, and so before any work that an error here would waste.
  *
- * @param inputs paths of what the command reads, which no file may be; nor may two be the same
+ * @param options `inputs`: paths of what the command reads, which no file may be; nor may two be the same.
+ * `replacer` is disposed with the files.
  * @throws {UsageError} as `OutputFile.open` does.
  */
 export function openOutputFiles<Name extends string>(
   paths: Readonly<Record<Name, string | undefined>>,
-  inputs: readonly string[] = [],
+  { inputs = [], replacer, terminal }: {
+    readonly inputs?: readonly string[];
+    readonly replacer: FileReplacer | undefined;
+    readonly terminal: Terminal;
+  },
 ): Record<Name, OutputFile | undefined> & Disposable {
   using opened = new DisposableStack();
+  if (replacer) opened.use(replacer);
   const files = {} as Record<Name, OutputFile | undefined>;
+  const targets = new Map<string, string>();
   for (const option in paths) {
     const path = paths[option];
     if (path === undefined) continue;
-    for (const other in files) {
-      if (files[other]?.isAt(path)) {
-        throw new UsageError(
-          `Cannot write ${path}: --${other} writes it; --${option} takes another file`,
-        );
-      }
+    const target = targetOf(path);
+    const other = target && targets.get(target);
+    if (other !== undefined) {
+      throw new UsageError(
+        `Cannot write ${path}: --${other} writes it; --${option} takes another file`,
+      );
     }
-    files[option] = opened.use(OutputFile.open(option, path, inputs));
+    const file = opened.use(OutputFile.open(option, path, { inputs, replacer }));
+    if (target !== undefined) targets.set(target, option);
+    files[option] = file;
+    if (file.inPlace === undefined) continue;
+    const line = `${printable(path)} is written in place, so kill -9 may leave part of it: ` +
+      file.inPlace;
+    if (replacer) terminal.note(line);
+    else terminal.detail(line);
   }
+  replacer?.start();
   const stack = opened.move();
   return { ...files, [Symbol.dispose]: () => stack.dispose() };
+}
+
+/** What is there; undefined: nothing, or nothing that may be looked at. */
+function statOf(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.statSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The file that a path leads to, to tell whether two paths lead to one; several may lead to one pipe or device. */
+function targetOf(path: string): string | undefined {
+  const found = statOf(path);
+  if (found === undefined) {
+    try {
+      return join(Deno.realPathSync(dirname(path)), basename(path));
+    } catch {
+      return path;
+    }
+  }
+  if (!found.isFile) return undefined;
+  return found.ino === null ? Deno.realPathSync(path) : `${found.dev}:${found.ino}`;
 }
 
 /** The files of a model that are no weights. */

@@ -118,8 +118,10 @@ export function unionOf(rows) {
  * @returns {string[]}
  */
 export function denoFlags({ net, write, variables, run }, directories, deno) {
-  // Deno.serve tells of clients that went away by a signal; without this also of those that did not.
-  const flags = ["--unstable-no-legacy-abort", "--no-prompt", "--allow-read"];
+  // Deno.serve tells of clients that went away by a signal; without the first also of those that did not.
+  // The second lets the worker that writes the reports keep the permission to.
+  const flags = ["--unstable-no-legacy-abort", "--unstable-worker-options"];
+  flags.push("--no-prompt", "--allow-read");
   // Other variables read as unset, so that libraries that look for them do not fail.
   flags.push("--ignore-env", `--allow-env=${variables.join(",")}`);
   // The hub sends its files from other hosts, whose names change.

@@ -22,21 +22,46 @@ export function clearWay(path: string): void {
 
 /** Puts a file in the place of whatever has the path; nobody sees half of it, and no link is followed. */
 export function replaceFile(path: string, content: Uint8Array): void {
-  const temporary = `${path}.${Deno.pid}.tmp`;
-  try {
-    Deno.removeSync(temporary); // A killed process of this number left it.
-  } catch {
-    // There is none.
-  }
-  try {
-    Deno.writeFileSync(temporary, content, { createNew: true });
-    Deno.renameSync(temporary, path);
-  } catch (error) {
+  replaceThrough(path, content, temporaryOf(path));
+}
+
+/** Where a file is written before it takes its place at `path`: on the same disk, by one process alone. */
+export function temporaryOf(path: string): string {
+  return `${path}.${Deno.pid}.tmp`;
+}
+
+/**
+ * `replaceFile` through a given temporary file. It refers to nothing of this module, because a worker
+ * gets its text.
+ */
+export function replaceThrough(path: string, content: Uint8Array, temporary: string): void {
+  const remove = () => {
     try {
       Deno.removeSync(temporary);
     } catch {
-      // It was not made.
+      // It is not there.
     }
+  };
+  let mode: number | null = null;
+  try {
+    const found = Deno.lstatSync(path);
+    if (found.isFile && Deno.build.os !== "windows") mode = found.mode;
+  } catch {
+    // Nothing is there.
+  }
+  remove(); // A killed process of this number left it.
+  try {
+    const file = Deno.openSync(temporary, { write: true, createNew: true });
+    try {
+      for (let at = 0; at < content.length;) at += file.writeSync(content.subarray(at));
+      file.syncDataSync(); // Else a power failure may keep the new name and lose the content.
+    } finally {
+      file.close();
+    }
+    if (mode !== null) Deno.chmodSync(temporary, mode & 0o777);
+    Deno.renameSync(temporary, path);
+  } catch (error) {
+    remove();
     throw error;
   }
 }

@@ -81,8 +81,11 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   const metadata = root.under(`${name}.`);
   checkVariants(metadata, architecture);
   const own = architecture.read?.(metadata);
-  if (own?.experts === undefined && metadata.integer("expert_count", [0, MAX_WIDTH], 0) > 0) {
-    throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
+  if (own?.experts === undefined) {
+    if (metadata.integer("expert_count", [0, MAX_WIDTH], 0) > 0) {
+      throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
+    }
+    metadata.integer("expert_used_count", [0, 0], 0); // llama.cpp aborts if it is above expert_count.
   }
   const dim = metadata.integer("embedding_length", [1, MAX_WIDTH]);
   const heads = metadata.first("attention.head_count", [1, MAX_HEADS]);
@@ -145,7 +148,9 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
         `the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
-  const values = metadata.integer("attention.value_length", [1, MAX_HEAD_DIM], headDim);
+  // As llama.cpp has it: a key_length alone leaves the values' default.
+  const share = Math.floor(dim / heads);
+  const values = metadata.integer("attention.value_length", [1, MAX_HEAD_DIM], share);
   if (values !== headDim) {
     throw metadata.unsupported(
       `values of ${values} dimensions with keys of ${headDim}; use a model with equal ones`,

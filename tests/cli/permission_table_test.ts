@@ -72,6 +72,7 @@ Deno.test("denoFlags() writes no directory that Deno would take for two", () => 
   const grants = { net: false, variables: ["A"], run: true } as const;
   const start = [
     "--unstable-no-legacy-abort",
+    "--unstable-worker-options",
     "--no-prompt",
     "--allow-read",
     "--ignore-env",

@@ -55,6 +55,11 @@ Deno.test("configFromGguf() reads what Gemma 3's files leave out, and 27B by its
       metadata.set("gemma3.final_logit_softcapping", float(30));
     });
   assert.throws(capped, /key 'gemma3\.final_logit_softcapping' is '30'/);
+  const everywhere = () =>
+    configOf("gemma3", ({ metadata }) => {
+      metadata.set("gemma3.attention.sliding_window_pattern", uint(1));
+    });
+  assert.throws(everywhere, /sliding_window_pattern' is 1, not/);
   // Queries of the largest model are scaled by dim / heads; the file lacks its layers.
   const large = () =>
     configOf("gemma3", ({ metadata }) => metadata.set("gemma3.block_count", uint(62)));

@@ -109,6 +109,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
     },
     /'output\.weight' has the shape 2 × 147 × 96, but the metadata calls for 294 × 96/,
   ],
+  "experts in use of none": [keys({ expert_used_count: uint(4) }), /expert_used_count' is 4/],
 };
 
 for (const [name, [change, says]] of Object.entries(LIES)) {
@@ -135,6 +136,10 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
     /'llama\.rope\.dimension_count' is 8, and a head has 16 dimensions/,
   ],
   "values unlike keys": [keys({ "attention.value_length": uint(8) }), /values of 8 dimensions/],
+  "keys of another length than a head's, values unstated": [
+    keys({ "attention.key_length": uint(32), "attention.value_length": null }),
+    /values of 16 dimensions with keys of 32/,
+  ],
   "another RoPE scaling": [keys({ "rope.scaling.type": text("longrope") }), /scaling 'longrope'/],
   "attention that sees later tokens": [
     keys({ "attention.causal": { type: "bool", value: false } }),

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { reportSchema } from "../../bench/report/report.ts";
 import { runTvllm } from "./run_tvllm.ts";
+import { slowCheckout } from "./slow_checkout.ts";
 
 const SHORT = "ab -p 8 -n 4 --budget 0.1".split(" ");
 const CPU = ["--device", "cpu", "--threads", "1"];
@@ -27,33 +28,6 @@ Deno.test("tvllm bench ab compares two settings, and compare reads what it write
   assert.match(again.stdout, /^# B against A\n\n## ab: /);
   await Deno.remove(directory, { recursive: true });
 });
-
-/** A checkout whose library serves what a fake model makes of each prompt, a token each 20 ms. */
-function slowCheckout(): string {
-  const directory = Deno.makeTempDirSync();
-  Deno.writeTextFileSync(join(directory, "deno.json"), `{ "version": "0.0.7" }`);
-  Deno.writeTextFileSync(
-    join(directory, "mod.ts"),
-    `const engine = {
-      async *submit({ promptIds, maxTokens }) {
-        for (let i = 0; i < maxTokens; i++) {
-          await new Promise((resolve) => setTimeout(resolve, 20));
-          yield { id: promptIds[i % promptIds.length] };
-        }
-      },
-    };
-    export async function load(path, options) {
-      if (options.threads === 3) throw new Error("there are no three threads");
-      return {
-        device: { kind: "cpu", driver: "software", description: "fake", detail: "5 threads" },
-        contextLength: 100,
-        withEngine: (_, use) => use(engine),
-        [Symbol.asyncDispose]: async () => {},
-      };
-    }`,
-  );
-  return directory;
-}
 
 Deno.test("tvllm bench ab --against measures two checkouts, each by its own library", async () => {
   const directory = slowCheckout();

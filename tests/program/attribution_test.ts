@@ -35,7 +35,7 @@ Deno.test({
       const { stdout, stderr } = await run(program, [...flags, script]);
       const node = read(stdout.trimEnd());
       assert.ok(Number(node.get("started")) > 1.7e18, stderr);
-      for (const name of ["processor", "flags", "memory", "tree"]) {
+      for (const name of ["workers", "processor", "flags", "memory", "tree"]) {
         assert.equal(node.get(name), sh.get(name), name);
       }
     }

@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { permissionFlags } from "../../cli/launcher.mjs";
 import { grantsOf, parsePermissions } from "../../cli/permissions.mjs";
 import { BadHub } from "../hub/bad_hub.ts";
+import { NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
 import { baseEnv, ROOT, run, until } from "./run_tvllm.ts";
+import { slowCheckout } from "./slow_checkout.ts";
 
 const TABLE = Deno.readTextFileSync(join(ROOT, "cli/permissions.txt"));
 const MODEL = join(ROOT, "fixtures/models/tiny-llama-q8_0.gguf");
@@ -19,9 +21,22 @@ const data = join(directory, "data");
 Deno.mkdirSync(cache);
 Deno.writeTextFileSync(join(directory, "text.txt"), "The king said to the queen. ".repeat(4));
 
+/**
+ * Deno for `bench ab --against`, which would write its own notes over those of the program that starts
+ * it. It notes instead that it was started, since Deno does not.
+ */
+const silentDeno = join(directory, "deno");
+const starts = join(directory, "starts");
+Deno.writeTextFileSync(
+  silentDeno,
+  `#!/bin/sh\nunset DENO_AUDIT_PERMISSIONS\necho started >>'${starts}'\nexec '${Deno.execPath()}' "$@"\n`,
+  { mode: 0o755 },
+);
+
 /** The launchers' flags for these arguments, each permission with a scope. */
 function scopedFlags(args: readonly string[], env: Readonly<Record<string, string>>): string[] {
-  return permissionFlags(TABLE, args, { env }).flatMap((flag) => flag.split(" ")).map((flag) =>
+  const process = { env, deno: silentDeno };
+  return permissionFlags(TABLE, args, process).flatMap((flag) => flag.split(" ")).map((flag) =>
     ({
       "--allow-read": "--allow-read=/",
       "--allow-write": "--allow-write=/",
@@ -33,6 +48,26 @@ function scopedFlags(args: readonly string[], env: Readonly<Record<string, strin
 interface Use {
   readonly permission: string;
   readonly value: string;
+}
+
+/** Deno's arguments for these of tvllm, as the launchers make them. */
+function denoArguments(args: readonly string[], env: Readonly<Record<string, string>>): string[] {
+  const launched = args[0] === "bench" ? [`--launched=workers=scoped\ndeno=${silentDeno}`] : [];
+  return [
+    "run",
+    `--lock=${join(ROOT, "cli/deno.lock")}`,
+    ...scopedFlags(args, env),
+    join(ROOT, "cli/main.ts"),
+    ...launched,
+    ...args,
+  ];
+}
+
+/** What Deno noted down. */
+function usesIn(log: string): Use[] {
+  return Deno.readTextFileSync(log).trim().split("\n").filter(Boolean).map((line) =>
+    JSON.parse(line)
+  );
 }
 
 /** What the program used its permissions for; `stop` ends one that does not end. */
@@ -47,13 +82,7 @@ async function used(
   const log = Deno.makeTempFileSync();
   const all = { TVLLM_CACHE: cache, TVLLM_DATA: data, ...env };
   const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      `--lock=${join(ROOT, "cli/deno.lock")}`,
-      ...scopedFlags(args, all),
-      join(ROOT, "cli/main.ts"),
-      ...args,
-    ],
+    args: denoArguments(args, all),
     clearEnv: true,
     env: { ...baseEnv(), ...all, DENO_AUDIT_PERMISSIONS: log },
     cwd: directory,
@@ -72,9 +101,7 @@ async function used(
   const status = await child.status;
   await read;
   assert.equal(status.code, code, stderr);
-  return Deno.readTextFileSync(log).trim().split("\n").filter(Boolean).map((line) =>
-    JSON.parse(line)
-  );
+  return usesIn(log);
 }
 
 /** Every command, and every kind of model that the table has. */
@@ -103,7 +130,7 @@ function check(args: readonly string[], uses: readonly Use[]): void {
   const { net, write, variables } = grantsOf(
     parsePermissions(TABLE),
     args[0]!,
-    (word) => args.some((own) => own.startsWith(word)),
+    (word) => args.some((own) => own === word || (!word.startsWith("-") && own.startsWith(word))),
   );
   const of = (name: string) => uses.filter(({ permission }) => permission === name);
   assert.equal(of("net").length > 0, net, "net");
@@ -132,6 +159,48 @@ for (const [name, [args, options]] of Object.entries(RUNS)) {
     check(args, uses);
   });
 }
+
+Deno.test({
+  name: "bench --against starts Deno, as the table has it",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const sides = ["--", "--device", "cpu", "--threads", "1"];
+    const short = ["-p", "8", "-n", "4", "--budget", "60", "--output", "ab.md"];
+    const args = ["bench", "ab", ...short, "--against", slowCheckout(), ...sides];
+    const uses = await used(args);
+    for (const { permission, value } of uses) if (permission === "env") seen.add(value);
+    check(args, uses);
+    assert.equal(Deno.readTextFileSync(starts), "started\n".repeat(2));
+  },
+});
+
+Deno.test({
+  name:
+    "a chat reads the terminal's kind and the place of saved chats, and writes that place alone",
+  ignore: NO_TERMINAL !== undefined,
+  fn: async () => {
+    const log = Deno.makeTempFileSync();
+    const env = { TVLLM_CACHE: cache, TVLLM_DATA: data };
+    const args = ["generate", "-m", MODEL, "--device", "cpu", "-n", "2"];
+    const words = [Deno.execPath(), ...denoArguments(args, env)].map((word) => `'${word}'`);
+    await using terminal = await PseudoTerminal.open(words.join(" "), {
+      ...env,
+      DENO_AUDIT_PERMISSIONS: log,
+    });
+    await terminal.shows(/^>/m);
+    await terminal.type("/exit\n");
+    assert.match(await terminal.ended(), /\[exit 0\]/);
+    const uses = usesIn(log);
+    check(args, uses);
+    const of = (name: string) =>
+      uses.filter(({ permission }) => permission === name).map(({ value }) => value);
+    for (const name of ["TERM", "TVLLM_DATA"]) {
+      assert.ok(of("env").includes(name), name);
+      seen.add(name);
+    }
+    assert.ok(of("write").some((path) => path.startsWith(data)));
+  },
+});
 
 Deno.test("bench and generate --endpoint use the network as the table has it", async () => {
   await using server = new BadHub({});
@@ -169,9 +238,12 @@ Deno.test("every variable that the table has is read by some command", async () 
     if (permission === "env") seen.add(value);
   }
   const granted = new Set(parsePermissions(TABLE).flatMap(({ variables }) => variables));
-  // The first two are read on a terminal alone, the third without HOME; of the others Deno keeps no note.
-  for (const name of ["TERM", "TVLLM_DATA", "USERPROFILE", "NO_COLOR", "FORCE_COLOR"]) {
-    granted.delete(name);
+  // The first is read without HOME; of the others Deno keeps no note.
+  for (const name of ["USERPROFILE", "NO_COLOR", "FORCE_COLOR"]) granted.delete(name);
+  if (NO_TERMINAL !== undefined) {
+    for (const name of ["TERM", "TVLLM_DATA"]) {
+      granted.delete(name);
+    }
   }
   assert.deepEqual([...granted].filter((name) => !seen.has(name)), []);
 });
@@ -195,7 +267,8 @@ Deno.test("what the launchers do not grant a command is refused: a write, a conn
     console.log("PATH " + Deno.env.get("PATH"));`,
   );
   const allowed = async (args: readonly string[]) => {
-    const flags = permissionFlags(TABLE, args, { env: { TVLLM_CACHE: cache, TVLLM_DATA: data } });
+    const env = { TVLLM_CACHE: cache, TVLLM_DATA: data };
+    const flags = permissionFlags(TABLE, args, { env, deno: silentDeno });
     const { stdout, stderr } = await run(Deno.execPath(), [
       "run",
       ...flags.flatMap((flag) => flag.split(" ")),
@@ -213,4 +286,6 @@ Deno.test("what the launchers do not grant a command is refused: a write, a conn
   assert.deepEqual(await allowed(["pull", "hf:a/b"]), ["net", path]);
   assert.deepEqual(await allowed(["serve"]), ["net", path]);
   assert.deepEqual(await allowed(["bench", "memory"]), ["write", path]);
+  // It may start Deno, and nothing else.
+  assert.deepEqual(await allowed(["bench", "ab", "--against", "x"]), ["write", path]);
 });

@@ -62,6 +62,7 @@ Deno.test("a compiled program may do what any command may, and no more", () => {
     "--ignore-env",
     "--no-prompt",
     "--unstable-no-legacy-abort",
+    "--unstable-worker-options",
   ]);
   const variables = flags.find((flag) => flag.startsWith("--allow-env="))!.split(/[=,]/);
   for (const name of ["TVLLM_MODEL", "HF_TOKEN", "HOME"]) assert.ok(variables.includes(name), name);

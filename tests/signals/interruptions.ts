@@ -48,8 +48,7 @@ const noFault = () => undefined;
 function whole(path: string): string | undefined {
   try {
     const text = Deno.readTextFileSync(path);
-    // Nothing was measured yet.
-    if (text !== "") JSON.parse(text);
+    JSON.parse(text);
     return undefined;
   } catch (error) {
     return error instanceof Deno.errors.NotFound ? undefined : `${path} is half written: ${error}`;

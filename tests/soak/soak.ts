@@ -92,7 +92,9 @@ export async function soak(options: SoakOptions): Promise<SoakCounts> {
       const { device, threads } = options;
       const sizes = { maxSequences: CONCURRENCY, kvTokens: KV_TOKENS };
       const model = await loadServed({ device, ...sizes, ...(threads && { threads }) });
-      const { server } = makeServer({ concurrency: CONCURRENCY, queue: CONCURRENCY });
+      // A log kept in memory would grow with every request.
+      const log = () => {};
+      const { server } = makeServer({ concurrency: CONCURRENCY, queue: CONCURRENCY, log });
       server.ready(model);
       life = { model, server, deviceBytes: 0 };
       load ??= await MixedLoad.of(model);

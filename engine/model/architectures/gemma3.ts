@@ -70,7 +70,8 @@ function fromGguf(metadata: MetadataReader): Own {
   return {
     window: {
       tokens: metadata.integer("attention.sliding_window", [1, MAX_CONTEXT]),
-      period: metadata.integer("attention.sliding_window_pattern", [1, MAX_LAYERS], PERIOD),
+      // llama.cpp aborts where no layer has the window.
+      period: metadata.integer("attention.sliding_window_pattern", [2, MAX_LAYERS], PERIOD),
       ropeBase: metadata.positive("rope.freq_base_swa", 1e12, LOCAL_BASE),
     },
     ...(is27B && { queryScalar: dim / heads }),
