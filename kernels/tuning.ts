@@ -103,13 +103,18 @@ export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number)
 }
 
 /**
- * Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give, where there
- * are few: their kernels are compiled while weights load, not within a request.
+ * Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give: their kernels
+ * are compiled while a model loads, not within a request.
  */
-export function tokenCounts({ matmul, matmulTokens }: Tuning, experts: boolean): number[] {
-  if (matmul.by === "rows") return [];
-  const counts = [1, 2, 4, 8].filter((tokens) => tokens <= matmulTokens);
-  return experts ? counts : [...counts, PROMPT_TILE.tokens];
+export function tokenCounts(
+  tuning: Tuning,
+  experts?: { readonly count: number; readonly slots: number },
+): number[] {
+  const counts = new Set<number>();
+  for (let tokens = 1; tokens <= tuning.batchTokens; tokens++) {
+    counts.add(experts ? slotsTogether(tuning, experts, tokens) : tokensTogether(tuning, tokens));
+  }
+  return [...counts].sort((a, b) => a - b);
 }
 
 /**

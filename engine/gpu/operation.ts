@@ -29,4 +29,6 @@ export interface OperationContext {
   readonly dim: number;
   readonly rmsEpsilon: number;
   readonly kv: KvType;
+  /** Compiles all kernels that steps of any size need, so that none is compiled within a request. */
+  readonly eager: boolean;
 }
