@@ -103,9 +103,16 @@ export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number)
 }
 
 /**
- * Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give: their kernels
- * are compiled while a model loads, not within a request.
+ * The numbers of tokens whose kernels are compiled while a model loads. On software drivers, which have
+ * a kernel for each number and take some 60 ms to compile one, these are the least and the most.
  */
+export function usualCounts(...args: Parameters<typeof tokenCounts>): number[] {
+  const counts = tokenCounts(...args);
+  if (args[0].matmul.by === "lanes") return counts;
+  return [...new Set([counts[0]!, counts.at(-1)!])];
+}
+
+/** Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give. */
 export function tokenCounts(
   tuning: Tuning,
   experts?: { readonly count: number; readonly slots: number },

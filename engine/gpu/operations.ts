@@ -11,7 +11,7 @@ import {
   normAddSpec,
   ropeAppendSpec,
 } from "../../kernels/specs.ts";
-import { slotsTogether, tokenCounts, tokensTogether, type Tuning } from "../../kernels/tuning.ts";
+import { slotsTogether, tokensTogether, type Tuning, usualCounts } from "../../kernels/tuning.ts";
 import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
 import type { LayerWeight } from "../model/weight_names.ts";
 import { attentionOperations, type AttentionShape, overCache } from "./attention.ts";
@@ -175,7 +175,7 @@ export class OperationBuilder {
 
   /** How many tokens (or slots of experts) kernels are compiled for now, and not when they are launched. */
   tokenCounts(experts?: { readonly count: number; readonly slots: number }): number[] {
-    return this.context.eager ? tokenCounts(this.tuning, experts) : [];
+    return this.context.eager ? usualCounts(this.tuning, experts) : [];
   }
 
   /** Adds RMSNorm(x) · weight to the residual stream. @param x [tokens, dim] */

@@ -319,6 +319,12 @@ export class GpuRunner implements ModelRunner {
     return await this.#model.cache.grow(group, blocks);
   }
 
+  compileAll(): void {
+    for (let tokens = 1; tokens <= this.tuning.batchTokens; tokens++) {
+      for (const operation of this.#model.operations) operation.at(tokens, 1);
+    }
+  }
+
   abandon(): void {
     this.#queue.abandon();
   }

@@ -1,8 +1,9 @@
-/** Kernels are compiled while a model loads, and none is afterwards, whatever is asked of it. */
+/** Kernels are compiled before requests are served or measured, and none within one, whatever it asks. */
 
 import assert from "node:assert/strict";
 import { openGpu } from "../../engine/gpu/device.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
+import { openGguf } from "../../engine/files/gguf.ts";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { Engine } from "../../engine/run/engine.ts";
@@ -14,7 +15,7 @@ import { tokenCounts, tokensTogether, tuningFor } from "../../kernels/tuning.ts"
 const MODELS = [["qwen3", "Q4_K_M"], ["qwen3moe", "Q4_0"], ["qwen35moe", "Q4_0"]] as const;
 
 for (const [architecture, format] of MODELS) {
-  Deno.test(`no kernel is compiled after ${architecture} in ${format} has loaded`, async () => {
+  Deno.test(`requests compile no kernel of ${architecture} in ${format} after compileAll()`, async () => {
     const gpu = await openGpu();
     const runner = await withFile("m.gguf", tinyModel(architecture, format), async (path) => {
       const file = openModelFile(path);
@@ -26,6 +27,7 @@ for (const [architecture, format] of MODELS) {
         file.close();
       }
     });
+    runner.compileAll();
     const { createComputePipeline } = gpu.device;
     let compiled = 0;
     gpu.device.createComputePipeline = (descriptor) => {
@@ -48,6 +50,29 @@ for (const [architecture, format] of MODELS) {
     runner.destroy();
   });
 }
+
+Deno.test("a GPU has all kernels when a model has loaded, a software driver the usual ones", async () => {
+  const file = openGguf("fixtures/models/tiny-llama-q8_0.gguf");
+  const { config, weights } = readModel(file);
+  for (const driver of ["software", "hardware"] as const) {
+    const gpu = await openGpu();
+    gpu.device.createComputePipeline = () => ({}) as GPUComputePipeline;
+    const runner = await GpuRunner.load(gpu, { file: weights, config }, {
+      contextLength: 64,
+      tuning: tuningFor(driver),
+    });
+    const { count } = runner.pipelines;
+    // What a short prompt and an answer need.
+    for (const tokens of [1, 8, 16, 64]) runner.launches(tokens, "prompt");
+    runner.launches(1, "draw");
+    assert.equal(runner.pipelines.count, count, driver);
+    runner.compileAll();
+    if (driver === "hardware") assert.equal(runner.pipelines.count, count);
+    else assert.ok(runner.pipelines.count > count);
+    runner.destroy();
+  }
+  file.close();
+});
 
 Deno.test("tokenCounts() has every number of tokens that a step can have kernels for", () => {
   for (const driver of ["software", "hardware"] as const) {
