@@ -59,8 +59,12 @@ export async function openEngine(
     if (model.deviceNote !== undefined) terminal.note(model.deviceNote);
     for (const note of model.notes) terminal.note(`${printable(model.config.name)}: ${note}`);
     noteUnknownKeys(model.config, terminal);
+    const compiled = model.loadTimes.kernels / 1000;
+    const kernels = compiled > 0 ? ` (compiling kernels ${compiled.toFixed(2)} s)` : "";
     terminal.detail(
-      `Loaded in ${(model.loadTime / 1000).toFixed(2)} s on the ${kind}, ${description}${how}`,
+      `Loaded in ${
+        (model.loadTime / 1000).toFixed(2)
+      } s${kernels} on the ${kind}, ${description}${how}`,
     );
     return model;
   } catch (error) {

@@ -73,6 +73,7 @@ export function addServe(program: Command): void {
     try {
       const model = await openEngine(options, terminal, { maxSequences: options.concurrency });
       try {
+        model.runner.compileAll?.();
         server.ready(model);
         const { hostname, port } = listener.addr;
         const name = hostname.includes(":") ? `[${hostname}]` : hostname;

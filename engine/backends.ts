@@ -39,6 +39,8 @@ export interface Backend {
   readonly fallback: string | undefined;
   /** `performance.now()` when the device was open. */
   readonly opened: number;
+  /** ms that compiling the kernels took. */
+  readonly compiled: number;
   /** Decode steps that are best chained in one submit. */
   readonly steps: number;
   /** Why launch sizes that were measured are not used, if they are not. */
@@ -69,7 +71,7 @@ export async function openBackend(
       ...(threads !== undefined && { threads }),
       ...(meanwhile && { meanwhile }),
     });
-    return { runner, fallback, opened, steps: 1, note: undefined };
+    return { runner, fallback, opened, compiled: 0, steps: 1, note: undefined };
   };
   if (device === "cpu") return await onCpu();
   const reason = device === "auto" ? await whyNoGpu() : undefined;
@@ -88,7 +90,8 @@ export async function openBackend(
       blocks: atMost(blocksFor(FIRST_TOKENS)),
       kv,
     });
-    return { runner, fallback: undefined, opened, steps: tuning.steps, note };
+    const compiled = runner.pipelines.milliseconds;
+    return { runner, fallback: undefined, opened, compiled, steps: tuning.steps, note };
   } catch (error) {
     gpu?.device.destroy();
     // An adapter that has not what the kernels need is none.

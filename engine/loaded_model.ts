@@ -66,6 +66,8 @@ export interface LoadTimes {
   readonly tokenizer: number;
   /** Finding and opening the device. */
   readonly device: number;
+  /** Compiling the kernels of a GPU. */
+  readonly kernels: number;
   /** Reading the weights and uploading them, and making the other buffers. */
   readonly weights: number;
 }

@@ -204,7 +204,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
   };
   let total = 0;
   for (const { byteLength } of file.tensors.values()) total += byteLength;
-  const { runner, fallback, opened, steps, note } = await openBackend(model, {
+  const { runner, fallback, opened, compiled, steps, note } = await openBackend(model, {
     ...(device && { device }),
     ...(options.threads !== undefined && { threads: options.threads }),
     maxSequences,
@@ -234,7 +234,8 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
       config: configured - started,
       tokenizer: reading,
       device: opened - configured,
-      weights: loaded - opened - reading,
+      kernels: compiled,
+      weights: loaded - opened - reading - compiled,
     },
   });
 }

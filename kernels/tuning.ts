@@ -103,13 +103,25 @@ export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number)
 }
 
 /**
- * Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give, where there
- * are few: their kernels are compiled while weights load, not within a request.
+ * The numbers of tokens whose kernels are compiled while a model loads. On software drivers, which have
+ * a kernel for each number and take some 60 ms to compile one, these are the least and the most.
  */
-export function tokenCounts({ matmul, matmulTokens }: Tuning, experts: boolean): number[] {
-  if (matmul.by === "rows") return [];
-  const counts = [1, 2, 4, 8].filter((tokens) => tokens <= matmulTokens);
-  return experts ? counts : [...counts, PROMPT_TILE.tokens];
+export function usualCounts(...args: Parameters<typeof tokenCounts>): number[] {
+  const counts = tokenCounts(...args);
+  if (args[0].matmul.by === "lanes") return counts;
+  return [...new Set([counts[0]!, counts.at(-1)!])];
+}
+
+/** Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give. */
+export function tokenCounts(
+  tuning: Tuning,
+  experts?: { readonly count: number; readonly slots: number },
+): number[] {
+  const counts = new Set<number>();
+  for (let tokens = 1; tokens <= tuning.batchTokens; tokens++) {
+    counts.add(experts ? slotsTogether(tuning, experts, tokens) : tokensTogether(tuning, tokens));
+  }
+  return [...counts].sort((a, b) => a - b);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The launch sizes that a device may be fastest with, by kernel family: `tvllm tune` times them. */
 
-import type { LaneTuning, OwnerTuning, PositionTuning, TileTuning, Tuning } from "./tuning.ts";
+import type { LaneTuning, OwnerTuning, TileTuning, Tuning } from "./tuning.ts";
 
 /** Kernels whose launch sizes are chosen together, in the order that they are timed. */
 export const TUNED_FAMILIES = [
@@ -23,18 +23,11 @@ type Change = (tuning: Tuning) => Tuning;
 type Variants = Readonly<Record<TunedFamily, ReadonlyMap<string, Change>>>;
 
 const SOFTWARE: Variants = {
-  products: named([
-    ["8 rows, shared", rows({ groups: 2, share: true })],
-    ["8 rows", rows({ groups: 2, share: false })],
-    ["4 rows, shared", rows({ groups: 1, share: true })],
-    ["4 rows", rows({ groups: 1, share: false })],
-  ]),
-  prompts: named([4, 8].map((count) => [`${count} tokens`, tokens(count)])),
-  attention: named(
-    [1, 4, 8].map((heads) => [`${heads} ${heads > 1 ? "heads" : "head"}`, positions({ heads })]),
-  ),
+  products: named([1, 2].map((groups) => [`${4 * groups} rows`, rows({ groups })])),
+  prompts: new Map(),
+  attention: new Map(),
   elements: named([8, 16].map((lanes) => [`${lanes} lanes`, elements(lanes)])),
-  sampling: named([64, 128].map((lanes) => [`${lanes} lanes`, sampling(lanes)])),
+  sampling: new Map(),
   steps: steps(),
 };
 
@@ -49,7 +42,7 @@ const HARDWARE: Variants = {
   steps: steps(),
 };
 
-/** The variants of each family on a class of adapter, by name. */
+/** The variants of each family on a class of adapter, by name; none where a single one is ever fastest. */
 export function tuningVariants(driver: "hardware" | "software"): Variants {
   return driver === "software" ? SOFTWARE : HARDWARE;
 }
@@ -96,19 +89,8 @@ function lanes(change: Partial<LaneTuning>): Change {
     tuning.matmul.by === "lanes" ? { ...tuning, matmul: { ...tuning.matmul, ...change } } : tuning;
 }
 
-function positions(change: Partial<PositionTuning>): Change {
-  return (tuning) =>
-    tuning.attention.by === "positions"
-      ? { ...tuning, attention: { ...tuning.attention, ...change } }
-      : tuning;
-}
-
 function tiles(parts: TileTuning["parts"]): Change {
   return (tuning) => ({ ...tuning, attention: { by: "tiles", parts } });
-}
-
-function tokens(matmulTokens: number): Change {
-  return (tuning) => ({ ...tuning, matmulTokens });
 }
 
 function elements(elementLanes: number): Change {

@@ -59,6 +59,7 @@ export async function* tune(
   let tuning = usual;
   let choices: TuningChoices = {};
   for (const family of TUNED_FAMILIES) {
+    if (all[family].size === 0) continue;
     const variants = [...all[family]].map(([name, change]) => ({ name, tuning: change(tuning) }));
     const same = JSON.stringify(tuning);
     const own = variants.find((variant) => JSON.stringify(variant.tuning) === same)!.name;
@@ -118,7 +119,7 @@ async function faultOf(
 function checksOf(family: TunedFamily, cases: TuneCases) {
   const of = (kernel: string) => cases.types.map((type) => `${kernel} ${type}`);
   const names: Record<TunedFamily, readonly string[]> = {
-    products: [...of("matmul"), "experts"],
+    products: [...of("matmul"), ...(cases.hasExperts ? ["experts"] : [])],
     prompts: of("matmul"),
     attention: ["attention f16", "attention f32"],
     elements: [...of("embed"), "head_norm", "rope_append f16", "rope_append f32", "norm_add"],

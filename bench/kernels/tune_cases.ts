@@ -54,6 +54,11 @@ export class TuneCases {
     return this.#byType().map(([type]) => type);
   }
 
+  /** Whether the model has experts, whose products are checked then. */
+  get hasExperts(): boolean {
+    return this.model.config.layers.some(({ feedForward }) => feedForward.kind === "experts");
+  }
+
   /** The cases of a family; none if the model has no such kernels. */
   of(family: TunedFamily): readonly TuneCase[] {
     switch (family) {

@@ -102,6 +102,7 @@ function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadR
     config: "checking the file",
     tokenizer: "tokenizer",
     device: "opening the device",
+    kernels: "compiling kernels",
     weights: "reading and uploading weights",
   } as const;
   for (const [part, what] of Object.entries(parts) as [keyof typeof parts, string][]) {

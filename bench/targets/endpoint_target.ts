@@ -48,7 +48,7 @@ export class EndpointTarget implements Target {
   readonly hasServed = true;
   readonly matrices = [];
   readonly startup: Target["startup"];
-  readonly loadTimes = { config: 0, tokenizer: 0, device: 0, weights: 0 };
+  readonly loadTimes = { config: 0, tokenizer: 0, device: 0, kernels: 0, weights: 0 };
   readonly compiled = 0;
   readonly copied = { toDevice: 0, toHost: 0 };
   readonly text: Target["text"];

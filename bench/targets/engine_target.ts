@@ -34,13 +34,15 @@ export class EngineTarget implements Target {
   constructor(readonly model: Model, program: Program, readonly signal?: AbortSignal) {
     this.#runner = new TimedRunner(model.runner);
     this.#gpu = model.runner instanceof GpuRunner ? model.runner : undefined;
+    model.runner.compileAll?.(); // So that nothing is compiled within what is measured.
     this.#cpu = model.runner instanceof CpuRunner ? model.runner : undefined;
     this.environment = modelEnvironment(model, this.#gpu?.gpu, program);
     // The cache grows up to what the model's own engine may have.
     this.limits = { ...model.runner.limits, blocks: model.engine.stats.blocks.budget };
     this.matrices = modelMatrices(model);
     this.startup = program.startup;
-    this.loadTimes = model.loadTimes;
+    const kernels = this.#gpu?.pipelines.milliseconds ?? model.loadTimes.kernels;
+    this.loadTimes = { ...model.loadTimes, kernels };
     const { tokenizer } = model;
     this.text = {
       encode: (text, options) => encodeText(tokenizer, text, options),

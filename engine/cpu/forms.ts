@@ -46,8 +46,7 @@ export function timeForms(): { readonly form: ProductForm; readonly milliseconds
     return { form, run: run as (iterations: number) => void, milliseconds: Infinity };
   });
   const fastest = () => forms.reduce((a, b) => b.milliseconds < a.milliseconds ? b : a);
-  const isSure = (rounds: number) =>
-    rounds >= (fastest() === forms[0] ? ROUNDS : SURE_ROUNDS);
+  const isSure = (rounds: number) => rounds >= (fastest() === forms[0] ? ROUNDS : SURE_ROUNDS);
   for (let round = 0; !isSure(round); round++) {
     for (const form of forms) {
       const end = performance.now() + ROUND_MS;

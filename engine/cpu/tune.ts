@@ -24,8 +24,7 @@ export function keepFastestThreads(
   if (counts.length === 1) return;
   const list = headProduct(context, weights.output);
   const best = counts.map(() => Infinity);
-  const fastest = () =>
-    best.reduce((most, time, i) => time * WORTH <= best[most]! ? i : most, 0);
+  const fastest = () => best.reduce((most, time, i) => time * WORTH <= best[most]! ? i : most, 0);
   for (let round = 0; round < (fastest() === 0 ? ROUNDS : SURE_ROUNDS); round++) {
     for (const [i, count] of counts.entries()) {
       pool.active = count;

@@ -89,7 +89,7 @@ function sharedExpert(
 
 /** Sorts the slots by expert, in steps where the products serve several of one at a time. */
 export function groupSlots(
-  { pipelines, tuning, scratch: { metadata } }: OperationBuilder,
+  build: OperationBuilder,
   { count, slots, routes, entries }: {
     readonly count: number;
     readonly slots: number;
@@ -97,9 +97,11 @@ export function groupSlots(
     readonly entries: GPUBuffer;
   },
 ): Operation {
+  const { pipelines, tuning, scratch: { metadata } } = build;
   const lanes = tuning.elementLanes;
   const pipeline = (together: number) =>
     pipelines.get(groupSlotsSpec({ experts: count, slots, tokens: together, lanes }));
+  for (const together of build.tokenCounts({ count, slots })) pipeline(together);
   const group = pipelines.bind(pipeline(1), { 0: routes, 1: entries, 2: metadata });
   return {
     over: "tokens",

@@ -57,7 +57,10 @@ export async function loadLayers(
   const { tuning, scratch, kv, progress } = options;
   checkDimensions(config, file, tuning);
   const { dim, rmsEpsilon } = config;
-  const build = new OperationBuilder({ pipelines, tuning, scratch, dim, rmsEpsilon, kv });
+  const build = new OperationBuilder({
+    ...{ pipelines, tuning, scratch, dim, rmsEpsilon, kv },
+    eager: true,
+  });
   const weights = new Weights(gpu, file, { tile: tuning.tile, progress });
   const model = await withMemoryCheck(gpu, `the weights of ${config.name}`, () => {
     const cache = new KvCache(gpu, config, options);

@@ -11,7 +11,7 @@ import {
   normAddSpec,
   ropeAppendSpec,
 } from "../../kernels/specs.ts";
-import { slotsTogether, tokenCounts, tokensTogether, type Tuning } from "../../kernels/tuning.ts";
+import { slotsTogether, tokensTogether, type Tuning, usualCounts } from "../../kernels/tuning.ts";
 import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
 import type { LayerWeight } from "../model/weight_names.ts";
 import { attentionOperations, type AttentionShape, overCache } from "./attention.ts";
@@ -119,6 +119,7 @@ export class OperationBuilder {
       // Every expert may have a group that is not full.
       return [together, Math.floor((slots + experts.count * (together - 1)) / together)];
     };
+    const counts = experts && !experts.entries ? [1] : this.tokenCounts(experts);
     return matrix.parts.map((part): Operation => {
       const rows = experts ? matrix.rows / experts.count : part.rows;
       const firstRow = experts ? 0 : part.firstRow;
@@ -153,7 +154,7 @@ export class OperationBuilder {
       const single = bind(experts?.routes ?? unused);
       const grouped = experts?.entries ? bind(experts.entries) : single;
       const launches = new Map<number, MatmulLaunch>(
-        tokenCounts(this.tuning, experts !== undefined).map((tokens) => [tokens, launch(tokens)]),
+        counts.map((tokens) => [tokens, launch(tokens)]),
       );
       return {
         over: p.over,
@@ -161,14 +162,20 @@ export class OperationBuilder {
           const [tokens, workgroups] = spread(count);
           let found = launches.get(tokens);
           if (found === undefined) launches.set(tokens, found = launch(tokens));
+          const { pipeline, rows: owned } = found;
           return {
-            pipeline: found.pipeline,
+            pipeline,
             group: tokens === 1 ? single : grouped,
-            workgroups: [Math.ceil(rows / found.rows), workgroups],
+            workgroups: [Math.ceil(rows / owned), workgroups],
           };
         },
       };
     });
+  }
+
+  /** How many tokens (or slots of experts) kernels are compiled for now, and not when they are launched. */
+  tokenCounts(experts?: { readonly count: number; readonly slots: number }): number[] {
+    return this.context.eager ? usualCounts(this.tuning, experts) : [];
   }
 
   /** Adds RMSNorm(x) · weight to the residual stream. @param x [tokens, dim] */

@@ -21,9 +21,16 @@ export class Pipelines {
   /** `stepBytes`: how much of the metadata buffer a "step" binding sees. */
   constructor(readonly gpu: Gpu, readonly stepBytes: number) {}
 
+  #milliseconds = 0;
+
   /** How many were compiled. */
   get count(): number {
     return this.#byKey.size;
+  }
+
+  /** ms that compiling them took. (createComputePipelineAsync does all its work in the call, too.) */
+  get milliseconds(): number {
+    return this.#milliseconds;
   }
 
   /**
@@ -35,6 +42,7 @@ export class Pipelines {
     const key = kernelKey(spec);
     let found = this.#byKey.get(key);
     if (found === undefined) {
+      const started = performance.now();
       this.#check(spec);
       const layout = this.#layout(spec.bindings);
       found = {
@@ -51,6 +59,7 @@ export class Pipelines {
         }),
       };
       this.#byKey.set(key, found);
+      this.#milliseconds += performance.now() - started;
     }
     return found;
   }

@@ -287,16 +287,21 @@ export class GpuRunner implements ModelRunner {
   /**
    * What a step launches in which `count` tokens of a prompt enter, or which decodes `count` sequences
    * greedily, or draws their tokens.
+   *
+   * @param parts workgroups that share a token's positions while decoding
    */
   launches(
     count: number,
     kind: "prompt" | "decode" | "draw",
+    parts = 1,
   ): Pick<Dispatch, "pipeline" | "workgroups">[] {
     const rows = kind === "prompt" ? 1 : count;
     const counts = { tokens: count, sequences: rows, logits: rows };
     const { logit_adjust, sample_chunks, sample_keep, sample_pick } = this.#sampling;
     return [
-      ...this.#model.operations.map(({ over, at }) => at(counts[over], kind === "prompt" ? 0 : 1)),
+      ...this.#model.operations.map(({ over, at }) =>
+        at(counts[over], kind === "prompt" ? 0 : parts)
+      ),
       ...(kind === "draw" ? [logit_adjust(rows)] : []),
       sample_chunks(rows),
       ...(kind === "draw" ? [sample_keep(rows)] : []),
@@ -312,6 +317,12 @@ export class GpuRunner implements ModelRunner {
   async growBlocks(group: number, blocks: number): Promise<number> {
     this.#queue.launchAll();
     return await this.#model.cache.grow(group, blocks);
+  }
+
+  compileAll(): void {
+    for (let tokens = 1; tokens <= this.tuning.batchTokens; tokens++) {
+      for (const operation of this.#model.operations) operation.at(tokens, 1);
+    }
   }
 
   abandon(): void {

@@ -193,6 +193,8 @@ export interface ModelRunner {
    * early, with no results. Not all backends can.
    */
   abandon?(): void;
+  /** Compiles what steps of any size need, so that no request waits for it; loading compiles the usual. */
+  compileAll?(): void;
   /** Frees the device. */
   destroy(): void;
 }

@@ -144,7 +144,7 @@ export class ScriptedTarget implements Target {
   readonly features = ["subgroups", "timestamp-query"];
   readonly matrices = [{ kernel: "matmul_q8_0", rows: 1000, columns: 1000, bytes: 1_062_500 }];
   readonly startup = { milliseconds: 120, since: "launcher" } as const;
-  readonly loadTimes = { config: 10, tokenizer: 60, device: 30, weights: 150 };
+  readonly loadTimes = { config: 10, tokenizer: 60, device: 30, kernels: 40, weights: 150 };
   readonly compiled: number = 5;
   readonly copied = { toDevice: 0, toHost: 0 };
   /** Decode steps that the device chains in a submit. */

@@ -76,7 +76,7 @@ function instantModel(): Model {
     fallback: undefined,
     deviceNote: undefined,
     notes: [],
-    loadTimes: { config: 0, tokenizer: 0, device: 0, weights: 0 },
+    loadTimes: { config: 0, tokenizer: 0, device: 0, kernels: 0, weights: 0 },
   });
 }
 

@@ -52,10 +52,10 @@ const DRIVERS: readonly Driver[] = [
     // Subgroups of 16 lanes, which hardware's products add up by shuffles.
     name: "llvmpipe with wide vectors",
     env: { LP_NATIVE_VECTOR_WIDTH: "512" },
-    filter: "/matmul in (Q4_0|Q6_K), hardware: (any|norm)/",
+    filter: "/matmul in (Q4_0|Q6_K), hardware: (any|norm)|products of hardware/",
     present: await hasLlvmpipe({ LP_NATIVE_VECTOR_WIDTH: "512" }),
     adapter: /^Adapter: llvmpipe .*, subgroups of 16$/m,
-    tests: 4,
+    tests: 6,
   },
   {
     // Subgroups of four lanes, no shader-f16, bindings to 1 GiB.
@@ -75,8 +75,8 @@ const DRIVERS: readonly Driver[] = [
   },
 ];
 
-const TESTS = ["kernels_test.ts", "experts_test.ts", "sampling_test.ts"].map((name) =>
-  fileURLToPath(new URL(name, import.meta.url))
+const TESTS = ["kernels_test.ts", "experts_test.ts", "sampling_test.ts", "variants_test.ts"].map(
+  (name) => fileURLToPath(new URL(name, import.meta.url)),
 );
 
 /** Runs Deno where `env` chooses the driver. */

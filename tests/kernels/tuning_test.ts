@@ -25,6 +25,7 @@ Deno.test("each family has the defaults of every vendor among its variants", () 
     const { tuning } = defaultTuning({ driver, vendor, description });
     for (const family of TUNED_FAMILIES) {
       const all = [...tuningVariants(driver)[family].values()].map((change) => change(tuning));
+      if (all.length === 0) continue;
       const texts = all.map((one) => JSON.stringify(one));
       assert.equal(new Set(texts).size, all.length, family);
       assert.ok(texts.includes(JSON.stringify(tuning)), `${family} for ${description}`);

@@ -87,7 +87,10 @@ export class KernelHarness {
     { dim = 32, rmsEpsilon = 1e-5, kv = "f32" }: Partial<OperationContext> = {},
   ): OperationBuilder {
     const { pipelines, tuning, scratch } = this;
-    return new OperationBuilder({ pipelines, tuning, scratch, dim, rmsEpsilon, kv });
+    return new OperationBuilder({
+      ...{ pipelines, tuning, scratch, dim, rmsEpsilon, kv },
+      eager: false,
+    });
   }
 
   /** A buffer of this data, or zeroed, until the next `run` or `release`. */

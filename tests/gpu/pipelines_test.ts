@@ -1,0 +1,88 @@
+/** Kernels are compiled before requests are served or measured, and none within one, whatever it asks. */
+
+import assert from "node:assert/strict";
+import { openGpu } from "../../engine/gpu/device.ts";
+import { GpuRunner } from "../../engine/gpu/runner.ts";
+import { openGguf } from "../../engine/files/gguf.ts";
+import { openModelFile } from "../../engine/files/open_model.ts";
+import { readModel } from "../../engine/model/read_model.ts";
+import { Engine } from "../../engine/run/engine.ts";
+import { tinyModel } from "../../fixtures/tiny_models.ts";
+import { withFile } from "../files/on_disk.ts";
+import { tokenCounts, tokensTogether, tuningFor } from "../../kernels/tuning.ts";
+
+/** Dense with formats that are mixed, experts, and recurrent layers. */
+const MODELS = [["qwen3", "Q4_K_M"], ["qwen3moe", "Q4_0"], ["qwen35moe", "Q4_0"]] as const;
+
+for (const [architecture, format] of MODELS) {
+  Deno.test(`requests compile no kernel of ${architecture} in ${format} after compileAll()`, async () => {
+    const gpu = await openGpu();
+    const runner = await withFile("m.gguf", tinyModel(architecture, format), async (path) => {
+      const file = openModelFile(path);
+      try {
+        const { config, weights } = readModel(file);
+        const options = { contextLength: 128, maxSequences: 8 };
+        return await GpuRunner.load(gpu, { file: weights, config }, options);
+      } finally {
+        file.close();
+      }
+    });
+    runner.compileAll();
+    const { createComputePipeline } = gpu.device;
+    let compiled = 0;
+    gpu.device.createComputePipeline = (descriptor) => {
+      compiled++;
+      return createComputePipeline.call(gpu.device, descriptor);
+    };
+    assert.ok(runner.pipelines.count > 10 && runner.pipelines.milliseconds > 0);
+    const engine = new Engine(runner, { prefixCacheBlocks: 0 });
+    // Prompts and batches of all sizes; answers that are greedy, drawn, penalized and biased.
+    for (let count = 1; count <= 8; count++) {
+      await engine.generate(Array.from({ length: count }, (_, i) => ({
+        promptIds: Array.from({ length: 1 + (count * 7 + i * 5) % 30 }, (_, t) => t + 1),
+        maxTokens: 3,
+        sampling: i % 2 === 0 ? { temperature: 0 } : { repeatPenalty: 1.2, topP: 0.9, seed: i },
+      })));
+    }
+    await engine.score(Array.from({ length: 45 }, (_, t) => t + 1), { top: 1 });
+    await engine.stop();
+    assert.equal(compiled, 0);
+    runner.destroy();
+  });
+}
+
+Deno.test("a GPU has all kernels when a model has loaded, a software driver the usual ones", async () => {
+  const file = openGguf("fixtures/models/tiny-llama-q8_0.gguf");
+  const { config, weights } = readModel(file);
+  for (const driver of ["software", "hardware"] as const) {
+    const gpu = await openGpu();
+    gpu.device.createComputePipeline = () => ({}) as GPUComputePipeline;
+    const runner = await GpuRunner.load(gpu, { file: weights, config }, {
+      contextLength: 64,
+      tuning: tuningFor(driver),
+    });
+    const { count } = runner.pipelines;
+    // What a short prompt and an answer need.
+    for (const tokens of [1, 8, 16, 64]) runner.launches(tokens, "prompt");
+    runner.launches(1, "draw");
+    assert.equal(runner.pipelines.count, count, driver);
+    runner.compileAll();
+    if (driver === "hardware") assert.equal(runner.pipelines.count, count);
+    else assert.ok(runner.pipelines.count > count);
+    runner.destroy();
+  }
+  file.close();
+});
+
+Deno.test("tokenCounts() has every number of tokens that a step can have kernels for", () => {
+  for (const driver of ["software", "hardware"] as const) {
+    const tuning = tuningFor(driver);
+    const counts = tokenCounts(tuning);
+    for (let tokens = 1; tokens <= tuning.batchTokens; tokens++) {
+      assert.ok(counts.includes(tokensTogether(tuning, tokens)), `${driver}, ${tokens}`);
+    }
+  }
+  assert.deepEqual(tokenCounts(tuningFor("hardware")), [1, 2, 4, 8, 32]);
+  // Of 64 tokens, an expert of 128 has four on average.
+  assert.deepEqual(tokenCounts(tuningFor("software"), { count: 128, slots: 8 }), [1, 2, 3, 4]);
+});
