@@ -11,7 +11,7 @@ import { z } from "zod";
 import type { Suite } from "../bench/harness/harness.ts";
 import { parseSampling } from "../bench/harness/sampling.ts";
 import { reportSchema, type RunOptions } from "../bench/report/report.ts";
-import { SUITES } from "../bench/suites/mod.ts";
+import { SERVER_SUITES, SUITES } from "../bench/suites/mod.ts";
 import { readAll } from "../engine/files/json.ts";
 import { benchEndpoint } from "./bench_endpoint.ts";
 import { addBenchAb } from "./bench_ab.ts";
@@ -28,6 +28,10 @@ import { openOutputFiles } from "./output_file.ts";
 import { Terminal } from "./terminal.ts";
 
 const MAX_TOKENS = 2 ** 20;
+/** Requests of a load, and of other suites, which may ask for all of them at once. */
+const MOST_REQUESTS = 100_000;
+const MOST_AT_ONCE = 256;
+const ALL_SUITES = [...SUITES, ...SERVER_SUITES];
 
 /** Prompts that differ, as people begin. */
 const PROMPT_TEXTS = ["Hello", "How are you", "Tell me a story"];
@@ -44,7 +48,7 @@ export function addBench(
     .description("Measures a model on this machine and prints a Markdown report.")
     .addArgument(
       new Argument("<suite>", "what to measure; schema prints the JSON Schema of the results")
-        .choices([...SUITES.map(({ name }) => name), "all", "schema"]),
+        .choices([...ALL_SUITES.map(({ name }) => name), "all", "schema"]),
     )
     .argument("[model]", "model, as with -m")
     .addOption(
@@ -54,6 +58,10 @@ export function addBench(
       ).env("TVLLM_MODEL").argParser(modelSpecs),
     );
   const command = addEndpointOptions(bare, "measure")
+    .option(
+      "--tokenizer <model>",
+      "with --endpoint: count tokens by the tokenizer of this .gguf file or directory",
+    )
     .option(
       "-p, --prompt-tokens <n>",
       "prompt length in tokens (bench speed: a list, default 512)",
@@ -66,9 +74,10 @@ export function addBench(
       numbers({ least: 0, most: MAX_TOKENS }),
       [32],
     )
-    .option("--requests <n>", "number of requests", integer(1, 256), 4)
+    .option("--requests <n>", "number of requests", integer(1, MOST_REQUESTS), 4)
     .addOption(
-      new Option("--prompts <n>", "the same as --requests").argParser(integer(1, 256)).hideHelp(),
+      new Option("--prompts <n>", "the same as --requests").argParser(integer(1, MOST_REQUESTS))
+        .hideHelp(),
     )
     .option("-r, --repetitions <n>", "measured repetitions", integer(1, 1000), 7)
     .addOption(
@@ -149,7 +158,7 @@ export function addBench(
     if (path !== undefined && command.getOptionValueSource("model") === "cli") {
       throw new UsageError(`Cannot measure both ${path} and -m ${models.join()}: give one of them`);
     }
-    const suites = SUITES.filter((suite) => name === "all" || suite.name === name);
+    const suites = name === "all" ? SUITES : ALL_SUITES.filter((suite) => suite.name === name);
     const given: Values = command.opts();
     refuseUnused(suites, given);
     if (options.prompts !== undefined) {
@@ -202,6 +211,20 @@ export function addBench(
     ) {
       throw new UsageError("Cannot measure both a model and an endpoint: give one of them");
     }
+    if (endpoint === undefined && options.tokenizer !== undefined) {
+      throw new UsageError("Cannot use --tokenizer without --endpoint: a model has its own");
+    }
+    const forServers = suites.find((suite) => SERVER_SUITES.includes(suite));
+    if (endpoint === undefined && forServers !== undefined) {
+      throw new UsageError(
+        `Cannot run bench ${forServers.name} without --endpoint: it measures a server`,
+      );
+    }
+    if (forServers === undefined && run.prompts > MOST_AT_ONCE) {
+      throw new UsageError(
+        `Cannot measure ${run.prompts} requests: ${MOST_AT_ONCE} at most, but for bench load`,
+      );
+    }
     const plans = suites.map((suite) => {
       const own = { ...run, suiteOptions: { ...sweepsOf(suite, command), ...ownOf(suite, given) } };
       return { suite, run: own, needs: suite.needs(own) };
@@ -217,11 +240,11 @@ type Values = Readonly<Record<string, unknown>>;
 
 /** Adds the options that only some suites have. */
 function addSuiteOptions(command: CommandUnknownOpts): void {
-  for (const suite of SUITES) {
+  for (const suite of ALL_SUITES) {
     for (const [name, option] of Object.entries(suite.options ?? {})) {
       const { value, summary, accepts, expected } = option;
       command.addOption(
-        new Option(`--${name} ${value}`, `${suite.name}: ${summary}`).argParser((text) => {
+        new Option(`--${flagOf(name)} ${value}`, `${suite.name}: ${summary}`).argParser((text) => {
           if (accepts(text)) return text;
           throw new InvalidArgumentError(`Expected ${expected}.`);
         }),
@@ -254,15 +277,21 @@ function sweepsOf({ sweeps }: Suite, command: CommandUnknownOpts): RunOptions["s
   return lists;
 }
 
+/** The option of the command line: `requestRate` is --request-rate. */
+function flagOf(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
 /** Options of a suite say nothing of others. */
 function refuseUnused(suites: readonly Suite[], values: Values): void {
-  for (const owner of SUITES) {
+  for (const owner of ALL_SUITES) {
     for (const option of Object.keys(ownOf(owner, values))) {
       if (suites.includes(owner)) continue;
       throw new UsageError(
-        `Cannot use --${option} with bench ${
+        `Cannot use --${flagOf(option)} with bench ${
           suites[0]!.name
-        }: it is for bench ${owner.name} and bench all`,
+        }: it is for bench ${owner.name}` +
+          (SUITES.includes(owner) ? " and bench all" : ""),
       );
     }
   }

@@ -4,10 +4,13 @@ import { Harness } from "../bench/harness/harness.ts";
 import { makePrompts } from "../bench/harness/prompts.ts";
 import { toMarkdown } from "../bench/report/markdown.ts";
 import type { Report } from "../bench/report/report.ts";
-import { SUITES } from "../bench/suites/mod.ts";
+import { SERVER_SUITES, SUITES } from "../bench/suites/mod.ts";
 import { EndpointClient } from "../bench/targets/endpoint_client.ts";
 import { EndpointTarget } from "../bench/targets/endpoint_target.ts";
 import { EndpointError } from "../client/endpoint.ts";
+import { openModelFile } from "../engine/files/open_model.ts";
+import { encodeText } from "../engine/prompt.ts";
+import { modelTokenizer } from "../engine/text/model_tokenizer.ts";
 import { describeTvllm } from "./bench_program.ts";
 import { failIfCasesFailed, failIfChecksFailed } from "./bench_failures.ts";
 import type { BenchValues, Place, Plan } from "./bench_models.ts";
@@ -39,7 +42,8 @@ export async function benchEndpoint(
   const { signal } = interrupts;
   const program = { ...describeTvllm(launch), kvType: "f16" as const, startup };
   try {
-    const client = await EndpointClient.open({ ...endpoint, signal });
+    const countTokens = values.tokenizer === undefined ? undefined : counter(values.tokenizer);
+    const client = await EndpointClient.open({ ...endpoint, signal, countTokens });
     const target = await EndpointTarget.open(client, program, sampleText());
     for (const [i, { suite, run }] of plans.entries()) {
       const place = { name: suite.name, number: i + 1, suites: plans.length };
@@ -67,6 +71,17 @@ export async function benchEndpoint(
   failIfCasesFailed(writer.reports);
 }
 
+/** Counts the tokens of texts by the tokenizer of a model on this machine. */
+function counter(path: string): (text: string) => number {
+  const file = openModelFile(path, { anyType: true });
+  try {
+    const tokenizer = modelTokenizer(file);
+    return (text) => encodeText(tokenizer, text).length;
+  } finally {
+    file.close();
+  }
+}
+
 function usageError(error: EndpointError): UsageError {
   return new UsageError(error.message, { cause: error });
 }
@@ -74,7 +89,9 @@ function usageError(error: EndpointError): UsageError {
 function checkPlans(plans: readonly Plan[], values: Omit<BenchValues, "models" | "devices">): void {
   const inside = plans.find(({ suite, needs }) => !suite.endpoint || needs.baseline !== undefined);
   if (inside) {
-    const names = SUITES.filter(({ endpoint }) => endpoint).map(({ name }) => name);
+    const names = [...SUITES, ...SERVER_SUITES].filter(({ endpoint }) => endpoint).map(({ name }) =>
+      name
+    );
     throw new UsageError(
       `Cannot run bench ${inside.suite.name} on an endpoint: it measures inside the engine; ` +
         `use ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`,

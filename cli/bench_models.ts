@@ -56,6 +56,8 @@ export interface BenchValues {
   >;
   readonly explain?: true | undefined;
   readonly verify?: true | undefined;
+  /** Of a server: what has the tokenizer that counts. */
+  readonly tokenizer?: string | undefined;
 }
 
 /** Where it runs. */

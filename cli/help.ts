@@ -2,7 +2,7 @@
 
 import { Argument, type Command } from "@commander-js/extra-typings";
 import type { Command as UntypedCommand } from "commander";
-import { SUITES } from "../bench/suites/mod.ts";
+import { SERVER_SUITES, SUITES } from "../bench/suites/mod.ts";
 import { printable } from "../engine/files/quote.ts";
 import { DEFINED } from "../bench/report/metrics.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -74,6 +74,6 @@ function wrapped(text: string, width: number): string {
 }
 
 function suiteList(): string {
-  const rows = [...SUITES, { name: "all", summary: "all suites" }];
+  const rows = [...SUITES, ...SERVER_SUITES, { name: "all", summary: "all suites" }];
   return rows.map(({ name, summary }) => `    ${name.padEnd(13)} ${summary}`).join("\n");
 }

@@ -1,6 +1,7 @@
 /** `--endpoint URL` of `generate` and the chat: a server answers. */
 
 import { type Endpoint, EndpointError, RefusedError } from "../client/endpoint.ts";
+import { Slots } from "../client/slots.ts";
 import { readStream, type StreamPart, type Usage } from "../client/stream.ts";
 import type { GenerateOptions } from "../engine/mod.ts";
 import { DEFAULT_MAX_TOKENS } from "../engine/run/defaults.ts";
@@ -227,28 +228,5 @@ class ReasoningMarks {
     const end = this.#inside ? "\n</think>\n\n" : "";
     this.#inside = false;
     return end;
-  }
-}
-
-/** Lets so many in at once, in the order in which they came. */
-class Slots {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  /** Waits for a slot; disposing of it gives it back. */
-  async take(): Promise<Disposable> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    return {
-      [Symbol.dispose]: () => {
-        const next = this.#waiting.shift();
-        if (next) next();
-        else this.#free++;
-      },
-    };
   }
 }

@@ -26,6 +26,11 @@ const chunkSchema = z.object({
     finish_reason: z.string().nullish(),
   })).nullish(),
   usage: usageSchema.nullish(),
+  // Of ollama, in ns.
+  prompt_eval_duration: z.number().nullish(),
+  eval_duration: z.number().nullish(),
+  eval_count: z.number().nullish(),
+  // Of llama-server, and of tvllm.
   timings: z.object({ prompt_ms: z.number(), predicted_per_token_ms: z.number() }).nullish(),
   error: z.unknown().optional(),
 });
@@ -112,7 +117,8 @@ function partOf(data: string, url: string): StreamPart {
   if (!parsed.success) {
     throw new EndpointError(`Cannot read an answer of ${url}: ${data.slice(0, 200)}`);
   }
-  const { choices, usage, timings, error } = parsed.data;
+  const { choices, usage, error } = parsed.data;
+  const own = ownTimes(parsed.data);
   if (error !== undefined && error !== null) throw failed(JSON.stringify(error), url);
   let [reasoning, text, finish] = ["", "", ""];
   for (const choice of choices ?? []) {
@@ -130,10 +136,14 @@ function partOf(data: string, url: string): StreamPart {
         cached: usage.prompt_tokens_details?.cached_tokens ?? undefined,
       },
     }),
-    ...(timings && {
-      own: { prompt: timings.prompt_ms, perToken: timings.predicted_per_token_ms },
-    }),
+    ...(own && { own }),
   };
+}
+
+function ownTimes(chunk: z.infer<typeof chunkSchema>): OwnTimes | undefined {
+  const { timings, prompt_eval_duration: prompt, eval_duration: all, eval_count: count } = chunk;
+  if (timings) return { prompt: timings.prompt_ms, perToken: timings.predicted_per_token_ms };
+  return prompt && all && count ? { prompt: prompt / 1e6, perToken: all / count / 1e6 } : undefined;
 }
 
 function failed(message: string | undefined, url: string): EndpointError {

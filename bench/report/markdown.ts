@@ -70,6 +70,7 @@ export function parameters(report: Report): string[][] {
 }
 
 const COUNTED = {
+  local: "a tokenizer of the client",
   usage: "the usage that the server tells",
   tokenizer: "the server's tokenizer, as it tells no usage",
   chunks: "chunks of the stream, as the server tells neither usage nor tokens",

@@ -130,8 +130,8 @@ const environment = z.object({
     url: z.string(),
     server: z.string().describe("As it calls itself"),
     api: z.enum(["completions", "chat"]),
-    tokens: z.enum(["usage", "tokenizer", "chunks"]).describe(
-      "What output tokens are counted by: the server's usage, its tokenizer, a chunk each",
+    tokens: z.enum(["usage", "tokenizer", "local", "chunks"]).describe(
+      "What output tokens are counted by: the server's usage, its tokenizer, one of the client, a chunk each",
     ),
   }).optional().describe("The server that was measured; of its device and model little is known"),
 });

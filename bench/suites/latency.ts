@@ -27,6 +27,7 @@ import { hasPercentile, medianOf, percentile, summarize } from "../report/stats.
 import type { Settings } from "../report/report.ts";
 import { bufferBytes, type Served, type Serving } from "../targets/target.ts";
 import { achieved } from "./achieved.ts";
+import { ownTimes } from "./own_times.ts";
 import { describeSampling, SAMPLED, sampledAsUsual } from "./sampled.ts";
 import { plural } from "../../engine/plural.ts";
 
@@ -79,7 +80,7 @@ export const latency: Suite = {
     perPrompt(harness, runsOf("prompts by text"), texts);
     await contexts(harness);
     streaming(harness, runsOf("text"));
-    ownTimes(harness, runsOf("prompts"));
+    ownTimes(harness, [], [{ cells: [], settings: {}, runs: runsOf("prompts") }]);
     summary(harness, runsOf("prompts").flatMap((run) => run.requests));
   },
   charts: [
@@ -225,28 +226,6 @@ function streaming(harness: Harness, runs: readonly Serving[]): void {
   );
   table.note(
     "Requests of their own, measured at a reader that makes text of each token and encodes it for writing; the other tables are measured where the token ids arrive.",
-  );
-}
-
-/** What a server says of the same requests, beside what was measured here. */
-function ownTimes(harness: Harness, runs: readonly Serving[]): void {
-  const told = runs.map(({ requests }) => requests.flatMap(({ own }) => own ?? []));
-  if (told.some((own) => own.length === 0)) return;
-  const table = harness.table("The server's own times", "Metric | Here | By the server");
-  const at = harness.at({ clock: "server" });
-  const median = (times: readonly number[]) => medianOf([...times]);
-  table.row(
-    "TTFT",
-    harness.at({ clock: "here" }).measure(TTFT, perRun(runs, ttft)),
-    at.measure(TTFT, told.map((own) => median(own.map(({ prompt }) => prompt)))),
-  );
-  table.row(
-    "TPOT",
-    harness.at({ clock: "here" }).measure(TPOT, perRun(runs, tpot)),
-    at.measure(TPOT, told.map((own) => median(own.map(({ perToken }) => perToken)))),
-  );
-  table.note(
-    "By the server: from its `timings`, the prompt without waiting in its queue, the network and HTTP.",
   );
 }
 

@@ -5,6 +5,7 @@ import { breakdown } from "./breakdown.ts";
 import { detokenizer } from "./detokenizer.ts";
 import { kernels } from "./kernels.ts";
 import { latency } from "./latency.ts";
+import { load } from "./load.ts";
 import { memory } from "./memory.ts";
 import { modes } from "./modes.ts";
 import { pagedCache } from "./paged_cache.ts";
@@ -29,3 +30,6 @@ export const SUITES: readonly Suite[] = [
   modes,
   kernels,
 ];
+
+/** Those that measure servers alone. */
+export const SERVER_SUITES: readonly Suite[] = [load];

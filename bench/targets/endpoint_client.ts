@@ -25,8 +25,17 @@ export interface EndpointRequest {
   readonly onChunk?: (count: number) => void;
 }
 
-/** How tokens were counted: by the server's usage, its tokenizer, or a chunk of the stream each. */
-export type TokenCount = "usage" | "tokenizer" | "chunks";
+/**
+ * How tokens were counted: by the server's usage, its tokenizer, a tokenizer on this machine, or a chunk of
+ * the stream each.
+ */
+export type TokenCount = "usage" | "tokenizer" | "local" | "chunks";
+
+/** How an endpoint is measured. */
+export interface MeasuringOptions extends EndpointOptions {
+  /** Counts the tokens of a text instead of the server. */
+  readonly countTokens?: ((text: string) => number) | undefined;
+}
 
 /** One answer. Times are `performance.now()`. */
 export interface EndpointAnswer {
@@ -48,15 +57,18 @@ export class EndpointClient {
   #api: "completions" | "chat" = "completions";
   #tokenizes = true;
 
-  private constructor(readonly endpoint: Endpoint) {}
+  private constructor(
+    readonly endpoint: Endpoint,
+    readonly countTokens: MeasuringOptions["countTokens"],
+  ) {}
 
   /**
    * Asks for the models.
    *
    * @throws {EndpointError} if nothing answers there, or it has no such model.
    */
-  static async open(options: EndpointOptions): Promise<EndpointClient> {
-    return new EndpointClient(await Endpoint.open(options));
+  static async open(options: MeasuringOptions): Promise<EndpointClient> {
+    return new EndpointClient(await Endpoint.open(options), options.countTokens);
   }
 
   /** The route that it is asked by. */
@@ -94,18 +106,34 @@ export class EndpointClient {
     if (chunks.length === 0) {
       throw new EndpointError(`Cannot measure an answer of ${url}: it has no text`);
     }
-    const tokens = usage?.answer ?? await this.tokenCount(text);
+    const answered = { submitted, chunks, own };
     return {
-      ...{ submitted, chunks, own },
-      tokens: tokens ?? chunks.length,
-      counted: usage ? "usage" : tokens === undefined ? "chunks" : "tokenizer",
+      ...answered,
+      ...await this.#counted(text, usage, chunks.length),
       promptTokens: usage?.prompt,
       cachedTokens: usage?.cached,
     };
   }
 
-  /** Tokens of a text without BOS, by the server's tokenizer; undefined if it has no route for it. */
+  async #counted(
+    text: string,
+    usage: Usage | undefined,
+    chunks: number,
+  ): Promise<Pick<EndpointAnswer, "tokens" | "counted">> {
+    if (this.countTokens) return { tokens: Math.max(1, this.countTokens(text)), counted: "local" };
+    if (usage) return { tokens: usage.answer, counted: "usage" };
+    const tokens = await this.tokenCount(text);
+    return tokens === undefined
+      ? { tokens: chunks, counted: "chunks" }
+      : { tokens, counted: "tokenizer" };
+  }
+
+  /**
+   * Tokens of a text without BOS, by the tokenizer here or else the server's; undefined if it has no route
+   * for it.
+   */
   async tokenCount(text: string): Promise<number | undefined> {
+    if (this.countTokens) return this.countTokens(text);
     if (!this.#tokenizes) return undefined;
     // vLLM reads the one field, llama-server the other.
     const body = { prompt: text, content: text, add_special_tokens: false };

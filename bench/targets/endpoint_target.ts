@@ -3,12 +3,14 @@
 import process from "node:process";
 import { GREEDY } from "../../engine/run/runner.ts";
 import type { Environment } from "../report/report.ts";
-import type { Endpoint } from "../../client/endpoint.ts";
+import { type Endpoint, EndpointError } from "../../client/endpoint.ts";
 import type { EndpointAnswer, EndpointClient } from "./endpoint_client.ts";
 import type { Program } from "./environment.ts";
+import { type Pace, paced } from "./pacing.ts";
 import type {
   BenchRequest,
   CacheUse,
+  FailedRequest,
   MemoryUse,
   Served,
   ServeOptions,
@@ -151,8 +153,9 @@ class EndpointSession implements Session {
 
   async serve(
     requests: readonly BenchRequest[],
-    { arrival = "concurrent" }: ServeOptions = {},
+    { arrival = "concurrent", pace }: ServeOptions = {},
   ): Promise<Serving> {
+    if (pace) return await this.#load(requests, pace);
     const [hits, misses] = [this.#hits, this.#misses];
     const served: Promise<Served>[] = [];
     for (const request of requests) {
@@ -167,6 +170,27 @@ class EndpointSession implements Session {
       steps: [],
       blocks: { hits: this.#hits - hits, misses: this.#misses - misses },
     };
+  }
+
+  async #load(requests: readonly BenchRequest[], pace: Pace): Promise<Serving> {
+    const [hits, misses] = [this.#hits, this.#misses];
+    const served: Served[] = [];
+    const failures: FailedRequest[] = [];
+    const start = async (index: number) => {
+      const submitted = performance.now();
+      try {
+        served.push(await this.#ask(requests[index]!).done);
+      } catch (error) {
+        if (!(error instanceof EndpointError)) throw error;
+        failures.push({ submitted, ended: performance.now(), reason: error.message });
+      }
+    };
+    const { signal } = this.target.client.endpoint.options;
+    const results = await paced(requests.length, start, { pace, signal });
+    // What is no failure of a request is one of ours.
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+    const blocks = { hits: this.#hits - hits, misses: this.#misses - misses };
+    return { requests: served, failures, steps: [], blocks };
   }
 
   holdSequences(): Promise<never> {

@@ -4,6 +4,7 @@ import type { Kept } from "../../engine/run/engine.ts";
 import type { KernelTime, SamplingOptions, StepSpan, Timing } from "../../engine/run/runner.ts";
 import type { Matrix } from "../kernels/costs.ts";
 import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
+import type { Pace } from "./pacing.ts";
 import type { Environment } from "../report/report.ts";
 
 /** What is probed; units as in the report's limits. */
@@ -65,6 +66,8 @@ export type Arrival = "concurrent" | "sequential" | "staggered";
 export interface ServeOptions {
   /** Default: concurrent. */
   readonly arrival?: Arrival;
+  /** Of endpoints alone: a load, instead. Requests that fail then fail alone. */
+  readonly pace?: Pace;
   /** Times kernels; only for targets with timestamps. See `kernelSteps`. */
   readonly profile?: boolean;
   /**
@@ -80,9 +83,18 @@ export interface ServeOptions {
  */
 export type TextMaking = "streaming" | "pooled" | "naive";
 
+/** A request that failed. Times are the target's clock in ms. */
+export interface FailedRequest {
+  readonly submitted: number;
+  readonly ended: number;
+  readonly reason: string;
+}
+
 /** What serving some requests took. */
 export interface Serving {
   readonly requests: readonly Served[];
+  /** Those of a load that failed. */
+  readonly failures?: readonly FailedRequest[];
   readonly steps: readonly HostStep[];
   /** Full blocks of their prompts that the cache had, and that it had not. */
   readonly blocks: { readonly hits: number; readonly misses: number };

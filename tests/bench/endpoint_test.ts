@@ -204,6 +204,30 @@ Deno.test("EndpointClient counts by the server's tokenizer where there is no usa
   });
 });
 
+Deno.test("EndpointClient counts by a tokenizer of its own where it is given one", async () => {
+  await withServer({ "/v1/completions": () => pieces(...FORMS[0]!.stream) }, async (client) => {
+    const { url } = client.endpoint;
+    const counting = await EndpointClient.open({ url, countTokens: ({ length }) => 2 * length });
+    const { tokens, counted } = await counting.complete(REQUEST);
+    assert.deepEqual([tokens, counted, await counting.tokenCount("abc")], [4, "local", 6]);
+  });
+});
+
+Deno.test("EndpointClient takes ollama's own times, which are in ns", async () => {
+  const last = {
+    ...text("", "stop"),
+    prompt_eval_duration: 5e6,
+    eval_count: 4,
+    eval_duration: 1e7,
+  };
+  await withServer(
+    { "/v1/completions": () => pieces(event(text("a")), event(last), DONE) },
+    async (client) => {
+      assert.deepEqual((await client.complete(REQUEST)).own, { prompt: 5, perToken: 2.5 });
+    },
+  );
+});
+
 Deno.test("EndpointClient fails where an answer is cut off, broken, refused or empty", async () => {
   const broken: readonly (readonly [RegExp, () => Response])[] = [
     [/cut off/, () => pieces(event(text("a")))],

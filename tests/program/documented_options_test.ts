@@ -14,6 +14,8 @@ const OTHERS: Readonly<Record<string, string>> = {
   "--allow-read": "a permission of Deno, for the library",
   "--allow-write": "a permission of Deno, for the library",
   "--count": "deno task peers:mutants'",
+  "--enable-cache-report": "SGLang's, which makes it report cached tokens",
+  "--enable-prompt-tokens-details": "vLLM's, which makes it report cached tokens",
   "--gpus": "docker's, which gives a container the GPU",
   "--iterations": "another name of bench's --repetitions, which the help leaves out",
   "--target": "deno task compile's and standalone's",

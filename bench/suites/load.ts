@@ -1,0 +1,250 @@
+/** A server under load: requests that arrive at a rate or that keep it busy, and how long they wait. */
+
+import { plural } from "../../engine/plural.ts";
+import type { Harness, Suite } from "../harness/harness.ts";
+import { endToEnd, generated, interTokenLatencies, tpot, ttft } from "../harness/timings.ts";
+import { E2E, ITL, lines, type Metric, REQUEST_THROUGHPUT, THROUGHPUT } from "../report/metrics.ts";
+import { TPOT, TTFT } from "../report/metrics.ts";
+import type { Settings } from "../report/report.ts";
+import { hasPercentile, percentile, summarize } from "../report/stats.ts";
+import type { Pace } from "../targets/pacing.ts";
+import type { FailedRequest, Served, Serving } from "../targets/target.ts";
+import { ownTimes } from "./own_times.ts";
+
+const REQUESTS_SERVED: Metric = { id: "requests_served", unit: "" };
+const REQUESTS_FAILED: Metric = { id: "requests_failed", unit: "" };
+/** Most output tokens that came within a second. */
+const PEAK_THROUGHPUT: Metric = { id: "peak_throughput", unit: "tok/s" };
+/** Requests a second that met all objectives. */
+const GOODPUT: Metric = { id: "goodput", unit: "req/s" };
+
+const PERCENTILES = [50, 90, 99];
+/** Reasons for failures that are shown. */
+const SHOWN_REASONS = 3;
+
+/** What is measured of each request, by its name on the command line; of gaps, each is one. */
+const MEASURED: Readonly<
+  Record<string, { readonly metric: Metric; readonly of: (served: Served) => number[] }>
+> = {
+  ttft: { metric: TTFT, of: (served) => [ttft(served)] },
+  // One token alone has none.
+  tpot: { metric: TPOT, of: (served) => served.times.length > 1 ? [tpot(served)] : [] },
+  itl: { metric: ITL, of: interTokenLatencies },
+  e2el: { metric: E2E, of: (served) => [endToEnd(served)] },
+};
+
+/** Loads of one kind. */
+interface Load {
+  readonly name: string;
+  readonly settings: Settings;
+  readonly pace: Pace;
+}
+
+export const load: Suite = {
+  name: "load",
+  summary: "a server under load: latency percentiles, goodput and failures",
+  endpoint: true,
+  needs: ({ prompts, promptTokens, maxTokens }) => ({
+    sequences: prompts,
+    tokens: promptTokens + maxTokens,
+  }),
+  options: {
+    requestRate: {
+      value: "<list>",
+      summary: "requests per second that arrive, instead of --concurrency at a time, such as 1,2.5",
+      accepts: (text) => text.split(",").every((rate) => isAbove0(rate)),
+      expected: "numbers above 0, as in 1,2.5",
+    },
+    burstiness: {
+      value: "<x>",
+      summary: "1 is a Poisson process; less comes in bursts, more is more even (default: 1)",
+      accepts: isAbove0,
+      expected: "a number above 0",
+    },
+    goodput: {
+      value: "<list>",
+      summary: "count requests within these limits in ms, such as ttft:500,tpot:50,e2el:5000",
+      accepts: (text) => objectives(text) !== undefined,
+      expected: "limits in ms of ttft, tpot or e2el, as in ttft:500,tpot:50",
+    },
+  },
+  async run(harness) {
+    const { prompts, suiteOptions } = harness.runOptions;
+    const loads = loadsOf(harness);
+    const requests = harness.requests(harness.prompts(prompts));
+    harness.plan(loads.length);
+    const all = await harness.interleave(
+      loads,
+      ({ name }) => name,
+      ({ pace }, counts) => {
+        // Warm-ups need not be as long.
+        const own = counts ? requests : requests.slice(0, pace.concurrency ?? 1);
+        return harness.serve(own, { pace });
+      },
+    );
+    const goals = suiteOptions.goodput === undefined
+      ? undefined
+      : objectives(suiteOptions.goodput)!;
+    summary(harness, { loads, all, goals });
+    latencies(harness, loads, all);
+    ownTimes(
+      harness,
+      ["Load"],
+      loads.map(({ name, settings }, i) => ({ cells: [name], settings, runs: all[i]! })),
+    );
+  },
+  charts: [
+    lines("Throughput by requests at once", THROUGHPUT, {
+      by: "concurrency",
+      xAxis: "requests at once",
+    }),
+  ],
+};
+
+function isAbove0(text: string): boolean {
+  return /^(\d+\.?\d*|\.\d+)$/.test(text.trim()) && Number(text) > 0;
+}
+
+/** Limits in ms by name; undefined if the text is none. */
+function objectives(text: string): ReadonlyMap<string, number> | undefined {
+  const goals = new Map<string, number>();
+  for (const part of text.trim().split(/[\s,]+/)) {
+    const [name = "", limit = ""] = part.split(":");
+    if (!(name in MEASURED) || name === "itl" || !isAbove0(limit)) return undefined;
+    goals.set(name, Number(limit));
+  }
+  return goals;
+}
+
+function loadsOf({ runOptions: { concurrency, seed, suiteOptions } }: Harness): Load[] {
+  const { requestRate, burstiness = "1" } = suiteOptions;
+  const how = { burstiness: Number(burstiness), seed };
+  return requestRate === undefined
+    ? concurrency.map((count) => ({
+      name: `${count} at once`,
+      settings: { concurrency: count },
+      pace: { ...how, concurrency: count },
+    }))
+    : requestRate.split(",").map((text) => ({
+      name: `${Number(text)} req/s`,
+      settings: { rate: Number(text) },
+      pace: { ...how, rate: Number(text) },
+    }));
+}
+
+interface Loaded {
+  readonly loads: readonly Load[];
+  /** The servings of each, one a repetition. */
+  readonly all: readonly (readonly Serving[])[];
+  readonly goals: ReadonlyMap<string, number> | undefined;
+}
+
+function summary(harness: Harness, { loads, all, goals }: Loaded): void {
+  const table = harness.table(
+    "Load",
+    "Load | Served | Failed | Requests/sec | Tok/sec | Peak tok/s | Goodput (req/s)",
+  );
+  for (const [i, { name, settings }] of loads.entries()) {
+    const runs = all[i]!;
+    const at = harness.at(settings);
+    const per = (metric: Metric, of: (run: Serving) => number) => at.measure(metric, runs.map(of));
+    table.row(
+      name,
+      at.value(REQUESTS_SERVED, runs.reduce((sum, { requests }) => sum + requests.length, 0)),
+      at.value(REQUESTS_FAILED, runs.reduce((sum, run) => sum + failuresOf(run).length, 0)),
+      per(REQUEST_THROUGHPUT, (run) => run.requests.length / duration(run)),
+      per(THROUGHPUT, (run) => generated(run) / duration(run)),
+      per(PEAK_THROUGHPUT, peak),
+      goals === undefined ? "-" : per(GOODPUT, (run) => good(run, goals) / duration(run)),
+    );
+  }
+  table.note(
+    "Served and failed are of all repetitions; rates are over the time from the first request to the end of the last one, failed ones included. Peak: the most output tokens within one second.",
+  );
+  if (goals) {
+    const limits = [...goals].map(([name, limit]) => `${name.toUpperCase()} ≤ ${limit} ms`);
+    table.note(`Goodput counts served requests with ${limits.join(" and ")}.`);
+  }
+  const failures = all.flat().flatMap(failuresOf);
+  if (failures.length > 0) table.note(`**Failed requests: ${reasons(failures)}**`);
+}
+
+function failuresOf({ failures = [] }: Serving): readonly FailedRequest[] {
+  return failures;
+}
+
+/** From the first request to the end of the last one, s. */
+function duration({ requests, failures = [] }: Serving): number {
+  const submitted = [...requests, ...failures].map(({ submitted }) => submitted);
+  const ended = [
+    ...requests.map(({ times }) => times.at(-1)!),
+    ...failures.map(({ ended }) => ended),
+  ];
+  return (Math.max(...ended) - Math.min(...submitted)) / 1000;
+}
+
+/** The most tokens that came within a second. */
+function peak({ requests }: Serving): number {
+  const times = requests.flatMap(({ times }) => times).sort((a, b) => a - b);
+  let [most, first] = [0, 0];
+  for (const [last, time] of times.entries()) {
+    while (times[first]! <= time - 1000) first++;
+    most = Math.max(most, last - first + 1);
+  }
+  return most;
+}
+
+/** How many requests were within all limits. */
+function good({ requests }: Serving, goals: ReadonlyMap<string, number>): number {
+  return requests.filter((served) =>
+    [...goals].every(([name, limit]) => MEASURED[name]!.of(served).every((ms) => ms <= limit))
+  ).length;
+}
+
+/** The commonest reasons, and how often each was given. */
+function reasons(failures: readonly FailedRequest[]): string {
+  const counts = [...Map.groupBy(failures, ({ reason }) => reason)]
+    .map(([reason, of]) => [reason.replaceAll(/[\s|]+/g, " "), of.length] as const)
+    .sort(([, a], [, b]) => b - a);
+  const shown = counts.slice(0, SHOWN_REASONS).map(([reason, count]) => `${count} × ${reason}`);
+  const more = counts.length - SHOWN_REASONS;
+  return shown.join("; ") + (more > 0 ? `; and ${more} other ${plural(more, "reason")}` : "");
+}
+
+function latencies(
+  harness: Harness,
+  loads: readonly Load[],
+  all: readonly (readonly Serving[])[],
+): void {
+  const table = harness.table(
+    "Latency under load",
+    "Load | Metric | Mean (ms) | Std (ms) | p50 (ms) | p90 (ms) | p99 (ms)",
+  );
+  for (const [i, { name, settings }] of loads.entries()) {
+    const requests = all[i]!.flatMap(({ requests }) => requests);
+    for (const [short, { metric, of }] of Object.entries(MEASURED)) {
+      const values = requests.flatMap(of);
+      if (values.length === 0) {
+        table.row(name, short.toUpperCase(), "-", "-", "-", "-", "-");
+        continue;
+      }
+      const { mean, stddev } = summarize(values);
+      const at = harness.at(settings);
+      table.row(
+        name,
+        short.toUpperCase(),
+        at.value({ id: `${metric.id}_mean`, unit: "ms" }, mean),
+        at.value({ id: `${metric.id}_std`, unit: "ms" }, stddev),
+        ...PERCENTILES.map((p) =>
+          p === 50 || hasPercentile(values.length, p)
+            ? harness.at({ ...settings, percentile: p })
+              .percentile(metric, percentile(values, p), values.length)
+            : `not known of ${values.length}`
+        ),
+      );
+    }
+  }
+  table.note(
+    "Of all served requests of all repetitions; the ITL is of all gaps between two tokens. TTFT and E2EL begin when the request is sent.",
+  );
+}
