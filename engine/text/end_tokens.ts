@@ -1,6 +1,6 @@
 /** Tokens that end an answer, found by their spelling. */
 
-import type { Merge } from "./bpe.ts";
+import type { MergeList } from "./bpe.ts";
 import { TOKEN_KIND } from "./vocabulary.ts";
 
 // Files seldom name all that ends an answer, so llama.cpp goes by spelling, and so does this.
@@ -34,11 +34,11 @@ const END_TOKENS: readonly string[] = [
 export function namedEnds(
   ids: ReadonlyMap<string, number>,
   kinds: Uint8Array,
-  merges: readonly Merge[],
+  merges: MergeList,
 ): Set<number> {
   const ends = new Set(END_TOKENS.flatMap((text) => ids.get(text) ?? []));
-  for (const [, , result] of merges) {
-    if (kinds[result] === TOKEN_KIND.normal) ends.delete(result);
+  for (let i = 2; i < merges.length; i += 3) {
+    if (kinds[merges[i]!] === TOKEN_KIND.normal) ends.delete(merges[i]!);
   }
   return ends;
 }

@@ -54,10 +54,8 @@ function byteLevel(source: GgufVocabulary, fileName: string): TokenizerParts {
   }
   const { control, unknown } = TOKEN_KIND;
   // Text merges into text: what makes a control token would make it of a user's words.
-  const textual = source.merges.filter(([, , id]) =>
-    ![control, unknown].some((kind) => kind === source.kinds[id])
-  );
-  const merges = MergeTable.inOrder(textual);
+  const isText = (id: number) => ![control, unknown].some((kind) => kind === source.kinds[id]);
+  const merges = MergeTable.inOrder(source.merges, isText);
   const ids = textIds(source, [control, unknown]);
   return {
     ...source,

@@ -3,7 +3,7 @@
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { quote } from "../files/quote.ts";
-import { type Merge, MergeReader } from "./bpe.ts";
+import { type MergeList, MergeReader } from "./bpe.ts";
 import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
 import { plural } from "../plural.ts";
@@ -23,8 +23,8 @@ export interface GgufVocabulary {
   readonly kinds: Uint8Array;
   /** For `llama`: one per piece. */
   readonly scores: readonly number[];
-  /** For `gpt2`, in order of rank. */
-  readonly merges: readonly Merge[];
+  /** For `gpt2`. */
+  readonly merges: MergeList;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly unknownId: number | undefined;
@@ -79,7 +79,7 @@ class VocabularyReader {
     const bosId = this.#id("bos_token_id", pieces) ?? named("<s>");
     const eosId = this.#id("eos_token_id", pieces) ?? named("</s>");
     const unknownId = this.#id("unknown_token_id", pieces) ?? named("<unk>");
-    const merges = model === "gpt2" ? this.#merges(ids, pieces) : [];
+    const merges = model === "gpt2" ? this.#merges(ids, pieces) : new Int32Array();
     const endIds = namedEnds(ids, kinds, merges);
     // A file without any of these is sound: its answers end at --max-tokens or with the context.
     for (const id of [eosId, this.#id("eot_token_id", pieces), this.#id("eom_token_id", pieces)]) {
@@ -173,23 +173,25 @@ class VocabularyReader {
     return scores;
   }
 
-  #merges(ids: ReadonlyMap<string, number>, pieces: readonly string[]): Merge[] {
+  #merges(ids: ReadonlyMap<string, number>, pieces: readonly string[]): MergeList {
     const merges = this.#array("merges", STRING);
     if (merges === undefined) throw this.#missing("merges");
     const reader = new MergeReader(ids, pieces);
-    return merges.map((merge, i) => {
+    const list = new Int32Array(3 * merges.length);
+    for (const [i, merge] of merges.entries()) {
       // From 1: the first token may itself begin with a space.
       const space = merge.indexOf(" ", 1);
       try {
         if (space < 0) throw new RangeError("there are not two tokens with a space between");
-        return reader.read(merge.slice(0, space), merge.slice(space + 1));
+        list.set(reader.read(merge.slice(0, space), merge.slice(space + 1)), 3 * i);
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         throw this.#fault(
           `key 'tokenizer.ggml.merges' has ${quote(merge)} at index ${i}: ${error.message}`,
         );
       }
-    });
+    }
+    return list;
   }
 
   #id(key: string, pieces: readonly string[]): number | undefined {

@@ -2,7 +2,7 @@
 
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import { printable, quote } from "../files/quote.ts";
-import { BpeModel, type Merge, MergeReader, MergeTable } from "./bpe.ts";
+import { BpeModel, type MergeList, MergeReader, MergeTable } from "./bpe.ts";
 import { checkRules } from "./check_rules.ts";
 import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { byteTokenIds } from "./sentencepiece.ts";
@@ -63,13 +63,13 @@ class TokenizerReader {
     for (const id of ends) if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
     const unknownId = this.ids.get(String(this.model.unk_token));
     // What makes a control token would make it of a user's words.
-    const textual = merges.filter(([, , id]) => kinds[id] !== TOKEN_KIND.control);
+    const isText = (id: number) => kinds[id] !== TOKEN_KIND.control;
     const textIds = new Map([...this.ids].filter(([, id]) => kinds[id] === TOKEN_KIND.normal));
     const byteIds = byteFallback ? this.#byteIds() : undefined;
     const spelling = mentions(this.json.decoder, "ByteLevel") ? "byte-level" : "sentencepiece";
     return {
       vocabulary: new Vocabulary(pieces, kinds, spelling),
-      model: new BpeModel(textIds, MergeTable.inOrder(textual), {
+      model: new BpeModel(textIds, MergeTable.inOrder(merges, isText), {
         ignoreMerges: this.model.ignore_merges === true,
         ...(byteIds && { byteIds }),
         ...(unknownId !== undefined && { unknownId }),
@@ -149,20 +149,23 @@ class TokenizerReader {
     this.ids.set(piece, id);
   }
 
-  #merges(pieces: readonly string[]): Merge[] {
+  #merges(pieces: readonly string[]): MergeList {
     const reader = new MergeReader(this.ids, pieces);
-    return list(this.model.merges).map((merge, i) => {
+    const merges = list(this.model.merges);
+    const read = new Int32Array(3 * merges.length);
+    for (const [i, merge] of merges.entries()) {
       const [first, second, ...rest] = Array.isArray(merge) ? merge : String(merge).split(" ");
       try {
         if (typeof first !== "string" || typeof second !== "string" || rest.length > 0) {
           throw new RangeError("it is not two tokens");
         }
-        return reader.read(first, second);
+        read.set(reader.read(first, second), 3 * i);
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         throw this.#fault(`merge ${i} ${quote(String(merge))}: ${error.message}`);
       }
-    });
+    }
+    return read;
   }
 
   /** A token that tokenizer_config.json names, as a string or as `{ content }`. */
