@@ -77,14 +77,14 @@ function firstWord(bytes: Uint8Array): number {
 
 /** `exponent`: the bits that are all set in NaN and infinity alone. */
 function firstHalf(bytes: Uint8Array, exponent: number): number {
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
   const mask = exponent * 0x10001;
   let i = 0;
   // Two halves at once: 0x7fff carries into a half's top bit unless its exponent bits were all set.
-  while (
-    i < words.length && ((((words[i]! & mask) ^ mask) + 0x7fff7fff) & 0x80008000) === TOP_BITS
-  ) {
-    i++;
+  const tops = (word: number) => (((word & mask) ^ mask) + 0x7fff7fff) | 0;
+  for (; i + 4 <= words.length; i += 4) {
+    const four = tops(words[i]!) & tops(words[i + 1]!) & tops(words[i + 2]!) & tops(words[i + 3]!);
+    if ((four & TOP_BITS) !== TOP_BITS) break;
   }
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
   for (i *= 2; i < halves.length; i++) if ((halves[i]! & exponent) === exponent) return i;
