@@ -23,13 +23,13 @@ export class EndpointError extends Error {
 
 /** A request that it answered with an error's status. */
 export class RefusedError extends EndpointError {
-  constructor(readonly status: number, message: string) {
-    super(message);
+  constructor(url: string, readonly status: number, readonly body: string) {
+    super(`${url} answers ${status}: ${body}`);
   }
 
   /** Whether it has no such route; a model that it does not have is not found either. */
   get isMissingRoute(): boolean {
-    return [404, 405, 501].includes(this.status) && !/model/i.test(this.message);
+    return [404, 405, 501].includes(this.status) && !/model/i.test(this.body);
   }
 }
 
@@ -71,15 +71,11 @@ export class Endpoint {
    */
   static async open(options: EndpointOptions): Promise<Endpoint> {
     const url = options.url.replace(/\/+$/, "").replace(/\/v1$/, "");
-    const response = await ask(`${url}/v1/models`, options);
-    const parsed = modelList.safeParse(await response.json().catch(() => undefined));
-    if (!parsed.success) throw new EndpointError(`Cannot use ${url}: /v1/models lists no models`);
-    const { data } = parsed.data;
+    const { data, server } = await listModels(url, options);
     const model = options.model === undefined
       ? data[0]
       : data.find(({ id }) => id === options.model) ?? { id: options.model };
     if (model === undefined) throw new EndpointError(`Cannot use ${url}: it has no models`);
-    const server = response.headers.get("server") ?? "unknown";
     const contextLength = model.max_model_len ?? model.meta?.n_ctx_train ?? undefined;
     return new Endpoint(url, options, { model: model.id, server, contextLength });
   }
@@ -95,6 +91,28 @@ export class Endpoint {
     const text = JSON.stringify({ model: this.model, ...body });
     return ask(`${this.url}${path}`, { ...this.options, signal: own }, text);
   }
+}
+
+/** The models, and what the server calls itself; none where the list is of no use, and one is named. */
+async function listModels(
+  url: string,
+  options: EndpointOptions,
+): Promise<z.infer<typeof modelList> & { server: string }> {
+  let server = "unknown";
+  try {
+    const response = await ask(`${url}/v1/models`, options);
+    server = response.headers.get("server") ?? server;
+    const parsed = modelList.safeParse(await response.json().catch(() => undefined));
+    if (parsed.success) return { ...parsed.data, server };
+  } catch (error) {
+    const isMissing = error instanceof RefusedError &&
+      (error.isMissingRoute || error.status >= 500);
+    if (!isMissing || options.model === undefined) throw error;
+  }
+  if (options.model !== undefined) return { data: [], server };
+  throw new EndpointError(
+    `Cannot use ${url}: /v1/models lists no models; name one with --served-model`,
+  );
 }
 
 /** A response that is none of an error. */
@@ -116,10 +134,7 @@ async function ask(url: string, options: EndpointOptions, body?: string): Promis
     throw new EndpointError(`Cannot reach ${url}: ${reasonOf(error)}`, { cause: error });
   }
   if (response.ok) return response;
-  throw new RefusedError(
-    response.status,
-    `${url} answers ${response.status}: ${await beginningOf(response)}`,
-  );
+  throw new RefusedError(url, response.status, await beginningOf(response));
 }
 
 /** What an error's body says first: its message, where it has one. */

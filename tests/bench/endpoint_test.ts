@@ -204,6 +204,37 @@ Deno.test("EndpointClient counts by the server's tokenizer where there is no usa
   });
 });
 
+Deno.test("EndpointClient does without a list of models where one is named", async () => {
+  const models: unknown[] = [];
+  await listening(async (request) => {
+    if (request.method === "GET") return new Response("", { status: 404 });
+    models.push((await request.json()).model);
+    return pieces(...FORMS[0]!.stream);
+  }, async (url) => {
+    await assert.rejects(EndpointClient.open({ url }), /answers 404/);
+    await (await EndpointClient.open({ url, model: "x" })).complete(REQUEST);
+  });
+  await listening(() => Response.json({ models: [] }), async (url) => {
+    await assert.rejects(EndpointClient.open({ url }), /name one with --served-model/);
+  });
+  assert.deepEqual(models, ["x"]);
+});
+
+for (const { name, path, stream } of FORMS) {
+  Deno.test(`EndpointClient notices where an answer ends early: ${name}`, async () => {
+    // With the last events missing, as many as leave the answer without its end.
+    const ends = stream.findIndex((text) => /\[DONE\]|"(length|stop)"/.test(text));
+    assert.ok(ends > 0);
+    await withServer({ [path]: () => pieces(...stream.slice(0, ends)) }, async (client) => {
+      await assert.rejects(client.complete(REQUEST), /was cut off/);
+    });
+    const broken = stream[ends]!.slice(0, -stream[ends]!.length / 2);
+    await withServer({ [path]: () => pieces(...stream.slice(0, ends), broken) }, async (client) => {
+      await assert.rejects(client.complete(REQUEST), /was cut off/);
+    });
+  });
+}
+
 Deno.test("EndpointClient counts by a tokenizer of its own where it is given one", async () => {
   await withServer({ "/v1/completions": () => pieces(...FORMS[0]!.stream) }, async (client) => {
     const { url } = client.endpoint;
