@@ -28,7 +28,9 @@ Deno.test("tvllm devices says in plain words what will run here", async () => {
   const { code, stdout, stderr } = await runTvllm(["devices"]);
   assert.equal(stderr, "");
   assert.equal(code, 0);
-  for (const word of ["kind", "answers", "prompts", "largest binding", "subgroups"]) {
+  for (
+    const word of ["kind", "launch sizes", "answers", "prompts", "largest binding", "subgroups"]
+  ) {
     assert.match(stdout, new RegExp(`^  ${word} `, "m"));
   }
   const { description, driver, limits } = await adapterOf({});
