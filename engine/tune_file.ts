@@ -8,6 +8,7 @@ import {
   tuningVariants,
 } from "../kernels/tuning_variants.ts";
 import { replaceFile } from "./files/plain_file.ts";
+import { quote } from "./files/quote.ts";
 import { hubCache } from "./hub/settings.ts";
 
 /** An adapter, and all that its measured choices hold for. */
@@ -46,12 +47,24 @@ export function tuneFilePath(): string | undefined {
 }
 
 /** What the file says of an adapter, or why it says nothing. */
-export type FoundRecord =
-  | { readonly record: TuneRecord }
-  | { readonly record?: undefined; readonly fault?: string };
+export interface FoundRecord {
+  readonly record?: TuneRecord;
+  readonly fault?: string;
+}
 
-/** Looks an adapter up; the last line that is about it counts. */
-export function findRecord(path: string, adapter: string, driver: Driver): FoundRecord {
+/**
+ * Looks an adapter up; the last line that is about it counts.
+ *
+ * @param key of the adapter, asked for if there is such a line
+ */
+export function findRecord(
+  path: string,
+  { adapter, kind, key }: {
+    readonly adapter: string;
+    readonly kind: Driver;
+    readonly key: () => TuneKey;
+  },
+): FoundRecord {
   let lines: readonly string[];
   try {
     lines = readLines(path);
@@ -65,8 +78,7 @@ export function findRecord(path: string, adapter: string, driver: Driver): Found
     // The end of a line that is being written, or another program's.
     if (value === undefined) damaged = true;
     else if (value["adapter"] === adapter) {
-      const record = recordOf(value, driver);
-      return record ? { record } : { fault: "its line for this adapter is damaged" };
+      return recordOf(value, key(), kind) ?? { fault: "its line for this adapter is damaged" };
     }
   }
   return damaged ? { fault: "it has lines that are not JSON, and none for this adapter" } : {};
@@ -131,24 +143,32 @@ function parse(line: string): Record<string, unknown> | undefined {
 }
 
 // A line may be anybody's: nothing of it is used but names that are known, and short texts to compare.
-function recordOf(value: Record<string, unknown>, driverKind: Driver): TuneRecord | undefined {
-  const { adapter, driver, tvllm, date, choices } = value;
-  const texts = [adapter, driver, tvllm, date];
-  if (!texts.every((text) => typeof text === "string" && text.length <= MAX_TEXT)) return undefined;
-  if (!/^\d{4}-\d\d-\d\d$/.test(String(date))) return undefined;
+function recordOf(
+  value: Record<string, unknown>,
+  key: TuneKey,
+  kind: Driver,
+): FoundRecord | undefined {
+  const { driver, tvllm, date, choices } = value;
+  if (!isText(driver) || !isText(tvllm) || !isText(date)) return undefined;
+  if (!/^\d{4}-\d\d-\d\d$/.test(date)) return undefined;
+  // Before its choices, as another version has other variants.
+  if (tvllm !== key.tvllm) {
+    return { fault: `it is from tvllm ${quote(tvllm)}, this is ${key.tvllm}` };
+  }
+  if (driver !== key.driver) {
+    return { fault: `it is for the driver ${quote(driver)}, this is ${quote(key.driver)}` };
+  }
   if (typeof choices !== "object" || choices === null) return undefined;
-  const variants = tuningVariants(driverKind);
+  const variants = tuningVariants(kind);
   const known: Partial<Record<TunedFamily, string>> = {};
   for (const [family, name] of Object.entries(choices)) {
     const own = TUNED_FAMILIES.find((one) => one === family);
     if (own === undefined || typeof name !== "string" || !variants[own].has(name)) return undefined;
     known[own] = name;
   }
-  return {
-    adapter: String(adapter),
-    driver: String(driver),
-    tvllm: String(tvllm),
-    date: String(date),
-    choices: known,
-  };
+  return { record: { ...key, date, choices: known } };
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_TEXT;
 }

@@ -3,7 +3,7 @@
 import denoJson from "../deno.json" with { type: "json" };
 import { defaultTuning, type Tuning } from "../kernels/tuning.ts";
 import { chosenTuning } from "../kernels/tuning_variants.ts";
-import { printable, quote } from "./files/quote.ts";
+import { printable } from "./files/quote.ts";
 import type { Gpu } from "./gpu/device.ts";
 import { vulkanDriver } from "./gpu/vulkan_driver.ts";
 import { findRecord, tuneFilePath, type TuneKey } from "./tune_file.ts";
@@ -20,9 +20,10 @@ export interface Tuned {
 type Adapter = Pick<Gpu, "api" | "description" | "driver" | "driverVersion" | "vendor">;
 
 /** What measured choices hold for: this adapter with this driver, in this version of tvllm. */
-export function tuneKey({ api, description, driverVersion }: Adapter): TuneKey {
+export function tuneKey(gpu: Adapter): TuneKey {
+  const { api, description, driverVersion } = gpu;
   return {
-    adapter: `${api}: ${description}`,
+    adapter: adapterOf(gpu),
     driver: (api === "Vulkan" ? vulkanDriver(description) : undefined) ?? driverVersion,
     tvllm: denoJson.version,
   };
@@ -37,22 +38,22 @@ export function tunedFor(gpu: Adapter, path: string | undefined = tuneFilePath()
   const { tuning, owner } = defaultTuning(gpu);
   const source = `defaults for ${owner}`;
   if (path === undefined || !mayRead(path)) return { tuning, source };
-  const found = findRecord(path, `${gpu.api}: ${gpu.description}`, gpu.driver);
-  const ignored = (why: string) => ({
-    tuning,
-    source,
-    note: `Ignoring the tuning in ${printable(path)}: ${why}; run tvllm tune again`,
+  const { record, fault } = findRecord(path, {
+    adapter: adapterOf(gpu),
+    kind: gpu.driver,
+    key: () => tuneKey(gpu),
   });
-  if (found.record === undefined) {
-    return found.fault === undefined ? { tuning, source } : ignored(found.fault);
+  if (record !== undefined) {
+    const { date, choices } = record;
+    return { tuning: chosenTuning(tuning, gpu.driver, choices), source: `tuned on ${date}` };
   }
-  const { date, choices, driver, tvllm } = found.record;
-  const key = tuneKey(gpu);
-  if (tvllm !== key.tvllm) return ignored(`it is from tvllm ${quote(tvllm)}, this is ${key.tvllm}`);
-  if (driver !== key.driver) {
-    return ignored(`it is for the driver ${quote(driver)}, this is ${quote(key.driver)}`);
-  }
-  return { tuning: chosenTuning(tuning, gpu.driver, choices), source: `tuned on ${date}` };
+  if (fault === undefined) return { tuning, source };
+  const note = `Ignoring the tuning in ${printable(path)}: ${fault}; run tvllm tune again`;
+  return { tuning, source, note };
+}
+
+function adapterOf({ api, description }: Adapter): string {
+  return `${api}: ${description}`;
 }
 
 /** Whether the file may be read without anybody being asked. */

@@ -8,7 +8,8 @@ async function onDevice(args: readonly string[], env: Readonly<Record<string, st
   const { code, stdout, stderr } = await new Deno.Command("sh", {
     args: [join(ROOT, "bench/on_device.sh"), ...args],
     clearEnv: true,
-    env: { ...baseEnv(), ...env },
+    // What it tunes is nobody else's.
+    env: { ...baseEnv(), TVLLM_CACHE: Deno.makeTempDirSync(), ...env },
   }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
@@ -43,6 +44,25 @@ Deno.test({
     const { code, stderr } = await onDevice([Deno.makeTempDirSync()], noGraphics);
     assert.equal(code, 5, stderr);
     assert.match(stderr, /^error: There is no WebGPU adapter: .*Vulkan driver/);
+  },
+});
+
+Deno.test({
+  name: "on_device.sh tunes before it measures, and its reports say so",
+  ignore,
+  fn: async () => {
+    const directory = Deno.makeTempDirSync();
+    const model = join(ROOT, "fixtures/models/tiny-llama-q8_0.gguf");
+    const { code, stdout } = await onDevice(["--any", "--models", model, directory]);
+    assert.equal(code, 0, stdout);
+    const steps = [...stdout.matchAll(/^- (\w+)\S*: exit code 0, /gm)].map(([, name]) => name);
+    assert.deepEqual(steps, ["devices", "check", "tune", "breakdown", "latency", "throughput"]);
+    const { date, families } = JSON.parse(Deno.readTextFileSync(join(directory, "tune.out")));
+    assert.ok(families.length > 0);
+    const [report] = [...Deno.readDirSync(directory)].map(({ name }) => name)
+      .filter((name) => name.startsWith("latency") && name.endsWith(".json"));
+    const { environment } = JSON.parse(Deno.readTextFileSync(join(directory, report!)));
+    assert.match(environment.engine.kernels, new RegExp(`, tuned on ${date}$`));
   },
 });
 
