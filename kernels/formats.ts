@@ -1,15 +1,18 @@
 /** How each weight format lies on the device, and the WGSL that reads it. */
 
 import bf16 from "./quant/bf16.wgsl" with { type: "text" };
+import bytePairs from "./quant/byte_pairs.wgsl" with { type: "text" };
 import bytes from "./quant/bytes.wgsl" with { type: "text" };
+import d from "./quant/d.wgsl" with { type: "text" };
 import f16 from "./quant/f16.wgsl" with { type: "text" };
 import f32 from "./quant/f32.wgsl" with { type: "text" };
 import halves from "./quant/halves.wgsl" with { type: "text" };
 import iq4 from "./quant/iq4.wgsl" with { type: "text" };
-import iq4_nl from "./quant/iq4_nl.wgsl" with { type: "text" };
 import iq4_xs from "./quant/iq4_xs.wgsl" with { type: "text" };
 import mxfp4 from "./quant/mxfp4.wgsl" with { type: "text" };
+import nibbles from "./quant/nibbles.wgsl" with { type: "text" };
 import noScale from "./quant/no_scale.wgsl" with { type: "text" };
+import noTable from "./quant/no_table.wgsl" with { type: "text" };
 import q2_k from "./quant/q2_k.wgsl" with { type: "text" };
 import q3_k from "./quant/q3_k.wgsl" with { type: "text" };
 import q4 from "./quant/q4.wgsl" with { type: "text" };
@@ -21,7 +24,10 @@ import q8_0 from "./quant/q8_0.wgsl" with { type: "text" };
 import scale_d from "./quant/scale_d.wgsl" with { type: "text" };
 import scale_dm from "./quant/scale_dm.wgsl" with { type: "text" };
 import scale_k4 from "./quant/scale_k4.wgsl" with { type: "text" };
-import type { TensorType } from "./tensor_types.ts";
+import scale_power from "./quant/scale_power.wgsl" with { type: "text" };
+import sixBits from "./quant/six_bits.wgsl" with { type: "text" };
+import valueTable from "./quant/value_table.wgsl" with { type: "text" };
+import { QUANT_VALUES, type TensorType } from "./tensor_types.ts";
 
 /** A format's layout in units of four rows × 32 weights (layout.wgsl), and what reads it. */
 export interface DeviceFormat {
@@ -31,6 +37,8 @@ export interface DeviceFormat {
   readonly scaleWords: number;
   /** Spans of 32 columns that share a super-unit of scales. */
   readonly superSpans: number;
+  /** Whether each of them has scales of its own, beside what the super-unit has for all. */
+  readonly ownScales: boolean;
   /** Whether weights have an offset, so that sums of activations are needed. */
   readonly offset: boolean;
   /** Whether the 32 weights of a span have one scale, not one per 16. */
@@ -41,41 +49,66 @@ export interface DeviceFormat {
 function format(
   wgsl: string[],
   [quantWords, scaleWords]: readonly [quants: number, scales: number],
-  { superSpans = 1, offset = true, oneScale = true } = {},
+  { superSpans = 1, ownScales = true, offset = true, oneScale = true } = {},
 ): DeviceFormat {
-  return { quantWords, scaleWords, superSpans, offset, oneScale, wgsl };
+  return { quantWords, scaleWords, superSpans, ownScales, offset, oneScale, wgsl };
 }
+
+/** Superblocks of 256 weights. */
+const SUPERBLOCK = { superSpans: 8 };
 
 /** The device layout of every tensor type. */
 export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
   F32: format([f32, noScale], [128, 0], { offset: false }),
   F16: format([f16, halves, noScale], [64, 0], { offset: false }),
   BF16: format([bf16, halves, noScale], [64, 0], { offset: false }),
-  Q4_0: format([q4, scale_d, q4_0], [16, 2]),
-  Q4_1: format([q4, scale_dm], [16, 4]),
+  Q4_0: format([nibbles, q4, scale_d, q4_0], [16, 2]),
+  Q4_1: format([nibbles, q4, scale_dm], [16, 4]),
   Q5_0: format([q5, scale_d, q5_0], [20, 2]),
   Q5_1: format([q5, scale_dm], [20, 4]),
   Q8_0: format([bytes, scale_d, q8_0], [32, 2]),
-  Q2_K: format([q2_k], [8, 20], { superSpans: 8, oneScale: false }),
-  Q3_K: format([q3_k], [12, 16], { superSpans: 8, oneScale: false }),
-  Q4_K: format([q4, scale_k4], [16, 16], { superSpans: 8 }),
-  Q5_K: format([q5, scale_k4], [20, 16], { superSpans: 8 }),
-  Q6_K: format([q6_k], [24, 20], { superSpans: 8, oneScale: false }),
-  IQ4_NL: format([iq4, scale_d, iq4_nl], [16, 2], { offset: false }),
-  IQ4_XS: format([iq4, iq4_xs], [16, 8], { superSpans: 8, offset: false }),
-  MXFP4: format([mxfp4], [16, 2]),
-  MLX4_64: format([q4, scale_dm], [16, 4], { superSpans: 2 }),
-  MLX4_128: format([q4, scale_dm], [16, 4], { superSpans: 4 }),
+  Q2_K: format([bytePairs, q2_k], [8, 20], { ...SUPERBLOCK, oneScale: false }),
+  Q3_K: format([sixBits, q3_k], [12, 16], { ...SUPERBLOCK, oneScale: false }),
+  Q4_K: format([nibbles, q4, sixBits, scale_k4], [16, 16], SUPERBLOCK),
+  Q5_K: format([q5, sixBits, scale_k4], [20, 16], SUPERBLOCK),
+  Q6_K: format([bytePairs, q6_k], [24, 20], { ...SUPERBLOCK, oneScale: false }),
+  IQ4_NL: format([nibbles, iq4, scale_d, d], [16, 2], { offset: false }),
+  IQ4_XS: format([nibbles, iq4, iq4_xs], [16, 8], { ...SUPERBLOCK, offset: false }),
+  MXFP4: format([nibbles, scale_power, mxfp4], [16, 2]),
+  MLX4_64: format([nibbles, q4, scale_dm], [16, 4], { superSpans: 2, ownScales: false }),
+  MLX4_128: format([nibbles, q4, scale_dm], [16, 4], { superSpans: 4, ownScales: false }),
   MLX8_32: format([bytes, scale_dm], [32, 4]),
-  MLX8_64: format([bytes, scale_dm], [32, 4], { superSpans: 2 }),
-  MLX8_128: format([bytes, scale_dm], [32, 4], { superSpans: 4 }),
+  MLX8_64: format([bytes, scale_dm], [32, 4], { superSpans: 2, ownScales: false }),
+  MLX8_128: format([bytes, scale_dm], [32, 4], { superSpans: 4, ownScales: false }),
 };
+
+/** A type's format for kernels whose lanes share workgroup memory: matmul_lanes.wgsl. */
+export function laneFormat(type: TensorType): DeviceFormat {
+  const format = DEVICE_FORMATS[type];
+  switch (type) {
+    case "IQ4_NL":
+      return { ...format, wgsl: [nibbles, table(QUANT_VALUES.IQ4), valueTable, scale_d, d] };
+    case "IQ4_XS":
+      return { ...format, wgsl: [nibbles, table(QUANT_VALUES.IQ4), valueTable, iq4_xs] };
+    case "MXFP4": {
+      const wgsl = [nibbles, table(QUANT_VALUES.MXFP4), valueTable, scale_power, d];
+      return { ...format, offset: false, wgsl };
+    }
+    default:
+      return { ...format, wgsl: [...format.wgsl, noTable] };
+  }
+}
+
+function table(values: readonly number[]): string {
+  return `const VALUES = array<f32, 16>(${values.join(", ")});`;
+}
 
 /** The `const` lines that a format's kernels start with. */
 export function formatConstants(format: DeviceFormat): string {
-  const { superSpans, scaleWords, offset, oneScale } = format;
+  const { superSpans, ownScales, scaleWords, offset, oneScale } = format;
   return [
     `const SUPER = ${superSpans}u;`,
+    `const OWN_SCALES = ${ownScales};`,
     `const SCALED = ${scaleWords > 0};`,
     `const OFFSET = ${offset};`,
     `const ONE_SCALE = ${oneScale};`,

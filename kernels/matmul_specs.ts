@@ -14,7 +14,7 @@ import sumLanes from "./sum_lanes.wgsl" with { type: "text" };
 import sumSubgroups from "./sum_subgroups.wgsl" with { type: "text" };
 import xOwn from "./x_own.wgsl" with { type: "text" };
 import xShared from "./x_shared.wgsl" with { type: "text" };
-import { DEVICE_FORMATS, formatConstants } from "./formats.ts";
+import { DEVICE_FORMATS, type DeviceFormat, formatConstants, laneFormat } from "./formats.ts";
 import type { KernelSpec } from "./spec.ts";
 import type { TensorType } from "./tensor_types.ts";
 
@@ -78,6 +78,7 @@ export function matmulLanesSpec(
   ];
   return spec(s, {
     tile: GPU_TILE,
+    format: laneFormat(s.type),
     constants,
     helpers: [shuffled ? sumSubgroups : sumLanes],
     main: matmulLanes,
@@ -106,6 +107,8 @@ export function matmulTilesSpec(
 /** What the kernels of matrix products differ in. */
 interface Program {
   readonly tile: number;
+  /** Default: the type's of `DEVICE_FORMATS`. */
+  readonly format?: DeviceFormat;
   /** WGSL before and after the format's. */
   readonly constants: readonly string[];
   readonly helpers?: readonly string[];
@@ -117,7 +120,7 @@ interface Program {
 
 function spec(s: MatmulCase, program: Program): KernelSpec {
   const { tile, constants, helpers = [], main, overrides = {}, lanes, workgroupBytes } = program;
-  const format = DEVICE_FORMATS[s.type];
+  const { format = DEVICE_FORMATS[s.type] } = program;
   const scales: KernelSpec["bindings"] = format.scaleWords > 0 ? { 1: "read" } : {};
   const routes: KernelSpec["bindings"] = s.experts ? { 8: "read" } : {};
   return {

@@ -9,5 +9,5 @@ fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
 }
 
 fn weights(q: Quants, i: u32) -> vec4<f32> {
-  return four_floats(four_nibbles(q.q, i) | (four_bits(q.fifths, i) << 4u));
+  return four_floats(four_nibbles(q.q, i) | four_bits(q.fifths, i, 4u));
 }
