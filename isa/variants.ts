@@ -9,7 +9,14 @@ import {
   sharedAddSpec,
 } from "../kernels/delta_net_specs.ts";
 import { combineSpec, groupSlotsSpec, topKSpec } from "../kernels/expert_specs.ts";
-import { GPU_TILE, matmulLanesSpec, matmulTilesSpec } from "../kernels/matmul_specs.ts";
+import { dotConstants } from "../kernels/formats.ts";
+import {
+  GPU_TILE,
+  matmulDotsSpec,
+  matmulLanesSpec,
+  matmulTilesSpec,
+  quantizeSpec,
+} from "../kernels/matmul_specs.ts";
 import {
   logitAdjustSpec,
   sampleChunksSpec,
@@ -55,6 +62,13 @@ export function variants(gpu: Pick<Gpu, "subgroupSize">): Variant[] {
           otherBytes: 128 * tokens + (normed ? 128 + 16 * tokens : 0),
         }))
       ),
+      ...(dotConstants(type) === undefined ? [] : [1, 2, 4, 8]).map((tokens): Variant => ({
+        name: `dots ${type}, ${tokens} ${tokens > 1 ? "tokens" : "token"}`,
+        spec: matmulDotsSpec({ type, tokens, ...sizes }),
+        weights: 4 * 32,
+        // Two planes of bytes, and a unit and sums.
+        otherBytes: (64 + 12) * tokens,
+      })),
       ...[false, true].map((normed): Variant => ({
         name: `matmul ${type}, prompts${suffix(normed)}`,
         spec: matmulTilesSpec({ type, normed }),
@@ -99,6 +113,12 @@ function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
   const sampling = { vocabulary: VOCABULARY, chunk, lanes: sampleLanes };
   return [
     plain("head_norm", headNormSpec({ ...heads, epsilon: 1e-5, lanes })),
+    ...[undefined, 1e-5].map((epsilon) =>
+      plain(
+        `quantize${suffix(epsilon !== undefined)}`,
+        quantizeSpec({ columns: 4096, epsilon, gathered: false, lanes }),
+      )
+    ),
     plain("norm_add", normAddSpec({ dim: 4096, epsilon: 1e-5, lanes })),
     ...(["f16", "f32"] as const).flatMap((kv) =>
       [true, false].map((half) =>

@@ -5,13 +5,13 @@
 // Of four bytes, those whose bit `bit` is set become all ones.
 fn byte_mask(bytes: u32, bit: u32) -> u32 { return ((bytes >> bit) & 0x01010101u) * 255u; }
 
-fn weights(q: Quants, i: u32) -> vec4<f32> {
+fn four(q: Quants, i: u32) -> u32 {
   let n = four_nibbles(q.q, i);
   let small = n & 0x03030303u;                       // m < 4: m itself
   let even = ((n & 0x01010101u) << 1u) | 0x04040404u;  // m = 4, 5: 4, 6
   let large = even + (even & byte_mask(n, 1u));        // m = 6, 7: twice that
   let magnitude = small ^ ((small ^ large) & byte_mask(n, 2u));
-  return four_floats(magnitude + 0x0c0c0c0cu - ((magnitude & byte_mask(n, 3u)) << 1u));
+  return magnitude + 0x0c0c0c0cu - ((magnitude & byte_mask(n, 3u)) << 1u);
 }
 
 fn row_scale(scales: Scales, r: u32) -> RowScale {

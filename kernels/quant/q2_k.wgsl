@@ -10,7 +10,7 @@ fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
   return Quants(select(words.xy, words.zw, r % 2u == 1u));
 }
 
-fn weights(q: Quants, i: u32) -> vec4<f32> { return four_floats(four_pairs(q.q, i)); }
+fn four(q: Quants, i: u32) -> u32 { return four_pairs(q.q, i); }
 
 fn row_scale(scales: Scales, r: u32) -> RowScale {
   let d = unpack2x16float(scales.d[r]);

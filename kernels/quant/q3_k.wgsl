@@ -9,8 +9,8 @@ fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
   return Quants(select(words.xy, words.zw, r % 2u == 1u), quants[word_of(unit, 3u, 2u)][r]);
 }
 
-fn weights(q: Quants, i: u32) -> vec4<f32> {
-  return four_floats(four_pairs(q.q, i) | four_bits(q.bits, i, 2u));
+fn four(q: Quants, i: u32) -> u32 {
+  return four_pairs(q.q, i) | four_bits(q.bits, i, 2u);
 }
 
 fn row_scale(scales: Scales, r: u32) -> RowScale {

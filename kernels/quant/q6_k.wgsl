@@ -10,8 +10,8 @@ fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
   return Quants(quants[word_of(unit, 6u, r)], select(pairs.xy, pairs.zw, r % 2u == 1u));
 }
 
-fn weights(q: Quants, i: u32) -> vec4<f32> {
-  return four_floats(four_nibbles(q.q, i) | (four_pairs(q.high, i) << 4u));
+fn four(q: Quants, i: u32) -> u32 {
+  return four_nibbles(q.q, i) | (four_pairs(q.high, i) << 4u);
 }
 
 fn row_scale(scales: Scales, r: u32) -> RowScale {
