@@ -38,8 +38,6 @@ export interface DeviceFormat {
   readonly scaleWords: number;
   /** Spans of 32 columns that share a super-unit of scales. */
   readonly superSpans: number;
-  /** Whether each of them has scales of its own, beside what the super-unit has for all. */
-  readonly ownScales: boolean;
   /** Whether weights have an offset, so that sums of activations are needed. */
   readonly offset: boolean;
   /** Whether the 32 weights of a span have one scale, not one per 16. */
@@ -52,9 +50,9 @@ export interface DeviceFormat {
 function format(
   wgsl: string[],
   [quantWords, scaleWords]: readonly [quants: number, scales: number],
-  { superSpans = 1, ownScales = true, offset = true, oneScale = true } = {},
+  { superSpans = 1, offset = true, oneScale = true } = {},
 ): DeviceFormat {
-  return { quantWords, scaleWords, superSpans, ownScales, offset, oneScale, wgsl };
+  return { quantWords, scaleWords, superSpans, offset, oneScale, wgsl };
 }
 
 /** Superblocks of 256 weights. */
@@ -78,11 +76,11 @@ export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
   IQ4_NL: format([nibbles, iq4, scale_d, d], [16, 2], { offset: false }),
   IQ4_XS: format([nibbles, iq4, iq4_xs], [16, 8], { ...SUPERBLOCK, offset: false }),
   MXFP4: format([nibbles, mxfp4, asFloats, scale_power], [16, 2]),
-  MLX4_64: format([nibbles, q4, asFloats, scale_dm], [16, 4], { superSpans: 2, ownScales: false }),
-  MLX4_128: format([nibbles, q4, asFloats, scale_dm], [16, 4], { superSpans: 4, ownScales: false }),
+  MLX4_64: format([nibbles, q4, asFloats, scale_dm], [16, 4], { superSpans: 2 }),
+  MLX4_128: format([nibbles, q4, asFloats, scale_dm], [16, 4], { superSpans: 4 }),
   MLX8_32: format([bytes, asFloats, scale_dm], [32, 4]),
-  MLX8_64: format([bytes, asFloats, scale_dm], [32, 4], { superSpans: 2, ownScales: false }),
-  MLX8_128: format([bytes, asFloats, scale_dm], [32, 4], { superSpans: 4, ownScales: false }),
+  MLX8_64: format([bytes, asFloats, scale_dm], [32, 4], { superSpans: 2 }),
+  MLX8_128: format([bytes, asFloats, scale_dm], [32, 4], { superSpans: 4 }),
 };
 
 /** A type's format for kernels whose lanes share workgroup memory: matmul_lanes.wgsl. */
@@ -135,10 +133,9 @@ export function dotConstants(type: TensorType): string | undefined {
 
 /** The `const` lines that a format's kernels start with. */
 export function formatConstants(format: DeviceFormat): string {
-  const { superSpans, ownScales, scaleWords, offset, oneScale } = format;
+  const { superSpans, scaleWords, offset, oneScale } = format;
   return [
     `const SUPER = ${superSpans}u;`,
-    `const OWN_SCALES = ${ownScales};`,
     `const SCALED = ${scaleWords > 0};`,
     `const OFFSET = ${offset};`,
     `const ONE_SCALE = ${oneScale};`,

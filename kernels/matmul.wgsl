@@ -53,9 +53,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var scales: array<Scales, GROUPS>;
   for (var span = 0u; span < shape.spans; span++) {
     let part = span % SUPER;
-    if (OWN_SCALES || part == 0u) {
-      for (var g = 0u; g < GROUPS; g++) {
-        scales[g] = load_scales(super_unit_of(first + group[g], span), part);
+    for (var g = 0u; g < GROUPS; g++) {
+      let super_unit = super_unit_of(first + group[g], span);
+      if (SUPER == 1u || part == 0u) {
+        scales[g] = load_scales(super_unit, part);
+      } else {
+        scales[g] = next_scales(scales[g], super_unit, part);
       }
     }
     var xs: array<Span, TOKENS>;
