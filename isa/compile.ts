@@ -11,7 +11,7 @@ import { variants } from "./variants.ts";
 const gpu = await openGpu();
 const pipelines = new Pipelines(gpu, 4096);
 const names = new Set(Deno.args);
-for (const { name, spec } of variants(gpu)) {
+for (const { name, spec } of variants({ ...gpu, packedDots: true })) {
   if (names.size > 0 && !names.has(name)) continue;
   console.error(`${MARK}${name}`);
   pipelines.get(spec);

@@ -7,9 +7,10 @@ import { variants } from "./variants.ts";
 /** The chips that the golden file has; polaris10, renoir, navi10 and gfx1150 can be asked for too. */
 export const CHIPS = ["navi31", "navi21", "vega10"] as const;
 
-/** Lanes of the smallest subgroups: chips before RDNA have 64. */
-function subgroupSize(chip: string): number {
-  return ["polaris10", "vega10", "renoir"].includes(chip) ? 64 : 32;
+/** What WebGPU would say of a chip: those before RDNA have subgroups of 64, those before RDNA 2 no dot products. */
+export function chipFeatures(chip: string): { subgroupSize: number; packedDots: boolean } {
+  const old = ["polaris10", "vega10", "renoir"].includes(chip);
+  return { subgroupSize: old ? 64 : 32, packedDots: !old && chip !== "navi10" };
 }
 
 /** The driver's packages cannot be had here. */
@@ -30,7 +31,7 @@ export async function figuresFor(
   chip: string,
   wanted: (name: string) => boolean = () => true,
 ): Promise<ReadonlyMap<string, Figures>> {
-  const all = variants({ subgroupSize: subgroupSize(chip) });
+  const all = variants(chipFeatures(chip));
   const names = all.map(({ name }) => name).filter(wanted);
   const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
   const compile = [Deno.execPath(), "run", "--no-prompt", "--allow-read", "--allow-env"];

@@ -9,7 +9,14 @@ import {
   sharedAddSpec,
 } from "../kernels/delta_net_specs.ts";
 import { combineSpec, groupSlotsSpec, topKSpec } from "../kernels/expert_specs.ts";
-import { GPU_TILE, matmulLanesSpec, matmulTilesSpec } from "../kernels/matmul_specs.ts";
+import { dotConstants } from "../kernels/formats.ts";
+import {
+  GPU_TILE,
+  matmulDotsSpec,
+  matmulLanesSpec,
+  matmulTilesSpec,
+  quantizeSpec,
+} from "../kernels/matmul_specs.ts";
 import {
   logitAdjustSpec,
   sampleChunksSpec,
@@ -39,8 +46,23 @@ const VOCABULARY = 151936;
 /** Spans of 32 of a row of 4,096 columns. */
 const SPANS = 128;
 
+/** Bytes of a lane's scales that others of its subgroup read too, at the same time: of a superblock. */
+const SHARED_BYTES: Partial<Record<TensorType, number>> = {
+  ...{ Q2_K: 14, Q3_K: 16, Q4_K: 16, Q5_K: 16, Q6_K: 7, IQ4_XS: 16 },
+  ...{ MLX4_64: 8, MLX4_128: 12, MLX8_64: 8, MLX8_128: 12 },
+};
+
+function sharedBytes(type: TensorType): number {
+  return SHARED_BYTES[type] ?? 0;
+}
+
 /** The variants for a device with this one's subgroups. */
-export function variants(gpu: Pick<Gpu, "subgroupSize">): Variant[] {
+export function variants(
+  gpu: Pick<Gpu, "subgroupSize"> & {
+    /** Whether it has instructions for packed dot products. */
+    readonly packedDots: boolean;
+  },
+): Variant[] {
   const tuning = tuningFor("hardware");
   if (tuning.matmul.by !== "lanes") throw new TypeError("Hardware's products are shared by lanes");
   const sizes = lanesFor(gpu, tuning.matmul, SPANS);
@@ -52,9 +74,18 @@ export function variants(gpu: Pick<Gpu, "subgroupSize">): Variant[] {
           name: `matmul ${type}, ${tokens} ${tokens > 1 ? "tokens" : "token"}${suffix(normed)}`,
           spec: matmulLanesSpec({ type, tokens, normed, ...sizes }),
           weights: 4 * 32,
-          otherBytes: 128 * tokens + (normed ? 128 + 16 * tokens : 0),
+          otherBytes: 128 * tokens + (normed ? 128 + 16 * tokens : 0) + sharedBytes(type),
         }))
       ),
+      ...(gpu.packedDots && dotConstants(type) !== undefined ? [1, 2, 4, 8] : []).map((
+        tokens,
+      ): Variant => ({
+        name: `dots ${type}, ${tokens} ${tokens > 1 ? "tokens" : "token"}`,
+        spec: matmulDotsSpec({ type, tokens, ...sizes }),
+        weights: 4 * 32,
+        // Two planes of bytes, a unit and, where weights have an offset left, sums.
+        otherBytes: (64 + (type === "Q8_0" ? 4 : 12)) * tokens + sharedBytes(type),
+      })),
       ...[false, true].map((normed): Variant => ({
         name: `matmul ${type}, prompts${suffix(normed)}`,
         spec: matmulTilesSpec({ type, normed }),
@@ -99,6 +130,12 @@ function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
   const sampling = { vocabulary: VOCABULARY, chunk, lanes: sampleLanes };
   return [
     plain("head_norm", headNormSpec({ ...heads, epsilon: 1e-5, lanes })),
+    ...[undefined, 1e-5].map((epsilon) =>
+      plain(
+        `quantize${suffix(epsilon !== undefined)}`,
+        quantizeSpec({ columns: 4096, epsilon, gathered: false, lanes }),
+      )
+    ),
     plain("norm_add", normAddSpec({ dim: 4096, epsilon: 1e-5, lanes })),
     ...(["f16", "f32"] as const).flatMap((kv) =>
       [true, false].map((half) =>

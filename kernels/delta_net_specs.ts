@@ -5,6 +5,7 @@ import deltaNorm from "./delta_norm.wgsl" with { type: "text" };
 import deltaRule from "./delta_rule.wgsl" with { type: "text" };
 import headGate from "./head_gate.wgsl" with { type: "text" };
 import sequences from "./sequences.wgsl" with { type: "text" };
+import laneSum from "./lane_sum.wgsl" with { type: "text" };
 import sharedAdd from "./shared_add.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import type { KernelSpec } from "./spec.ts";
@@ -80,7 +81,7 @@ export function deltaNormSpec(
 ): KernelSpec {
   return {
     name: "delta_norm",
-    parts: [deltaNorm],
+    parts: [laneSum, deltaNorm],
     overrides: { HEADS: s.heads, HEAD_DIM: s.headDim, EPSILON: s.epsilon, LANES: s.lanes },
     bindings: { 0: "write", 1: "read", 2: "read" },
     workgroupSize: [s.lanes, 1],

@@ -1,15 +1,11 @@
-// RMSNorm of each head in place, times its weight and silu of its gate. One workgroup: a head of a token;
-// the lanes' sums of squares are added in a fixed order.
+// RMSNorm of each head in place, times its weight and silu of its gate. One workgroup: a head of a token.
 override HEADS: u32;
 override HEAD_DIM: u32;  // a multiple of 4
 override EPSILON: f32;
-override LANES: u32;
 
 @group(0) @binding(0) var<storage, read_write> x: array<vec4<f32>>;  // [token, HEADS, HEAD_DIM / 4]
 @group(0) @binding(1) var<storage, read> gates: array<vec4<f32>>;    // the same
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;   // [HEAD_DIM / 4]
-
-var<workgroup> parts: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -17,11 +13,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let base = (workgroup.y * HEADS + workgroup.x) * width;
   var squares = 0.0;
   for (var i = lane; i < width; i += LANES) { squares += dot(x[base + i], x[base + i]); }
-  parts[lane] = squares;
-  workgroupBarrier();
-  var total = 0.0;
-  for (var other = 0u; other < LANES; other++) { total += parts[other]; }
-  let scale = inverseSqrt(total / f32(HEAD_DIM) + EPSILON);
+  let scale = inverseSqrt(sum_of_lanes(squares, lane) / f32(HEAD_DIM) + EPSILON);
   for (var i = lane; i < width; i += LANES) {
     let gate = gates[base + i];
     x[base + i] = x[base + i] * scale * weight[i] * gate / (1.0 + exp(-gate));

@@ -1,15 +1,19 @@
 /** How each weight format lies on the device, and the WGSL that reads it. */
 
+import asFloats from "./quant/as_floats.wgsl" with { type: "text" };
 import bf16 from "./quant/bf16.wgsl" with { type: "text" };
+import bytePairs from "./quant/byte_pairs.wgsl" with { type: "text" };
 import bytes from "./quant/bytes.wgsl" with { type: "text" };
+import d from "./quant/d.wgsl" with { type: "text" };
 import f16 from "./quant/f16.wgsl" with { type: "text" };
 import f32 from "./quant/f32.wgsl" with { type: "text" };
 import halves from "./quant/halves.wgsl" with { type: "text" };
 import iq4 from "./quant/iq4.wgsl" with { type: "text" };
-import iq4_nl from "./quant/iq4_nl.wgsl" with { type: "text" };
 import iq4_xs from "./quant/iq4_xs.wgsl" with { type: "text" };
 import mxfp4 from "./quant/mxfp4.wgsl" with { type: "text" };
+import nibbles from "./quant/nibbles.wgsl" with { type: "text" };
 import noScale from "./quant/no_scale.wgsl" with { type: "text" };
+import noTable from "./quant/no_table.wgsl" with { type: "text" };
 import q2_k from "./quant/q2_k.wgsl" with { type: "text" };
 import q3_k from "./quant/q3_k.wgsl" with { type: "text" };
 import q4 from "./quant/q4.wgsl" with { type: "text" };
@@ -21,7 +25,10 @@ import q8_0 from "./quant/q8_0.wgsl" with { type: "text" };
 import scale_d from "./quant/scale_d.wgsl" with { type: "text" };
 import scale_dm from "./quant/scale_dm.wgsl" with { type: "text" };
 import scale_k4 from "./quant/scale_k4.wgsl" with { type: "text" };
-import type { TensorType } from "./tensor_types.ts";
+import scale_power from "./quant/scale_power.wgsl" with { type: "text" };
+import sixBits from "./quant/six_bits.wgsl" with { type: "text" };
+import valueTable from "./quant/value_table.wgsl" with { type: "text" };
+import { QUANT_VALUES, type TensorType } from "./tensor_types.ts";
 
 /** A format's layout in units of four rows × 32 weights (layout.wgsl), and what reads it. */
 export interface DeviceFormat {
@@ -35,6 +42,8 @@ export interface DeviceFormat {
   readonly offset: boolean;
   /** Whether the 32 weights of a span have one scale, not one per 16. */
   readonly oneScale: boolean;
+  /** Whether weights are looked up in workgroup memory. */
+  readonly table?: true;
   readonly wgsl: readonly string[];
 }
 
@@ -46,30 +55,81 @@ function format(
   return { quantWords, scaleWords, superSpans, offset, oneScale, wgsl };
 }
 
+/** Superblocks of 256 weights. */
+const SUPERBLOCK = { superSpans: 8 };
+
 /** The device layout of every tensor type. */
 export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
   F32: format([f32, noScale], [128, 0], { offset: false }),
   F16: format([f16, halves, noScale], [64, 0], { offset: false }),
   BF16: format([bf16, halves, noScale], [64, 0], { offset: false }),
-  Q4_0: format([q4, scale_d, q4_0], [16, 2]),
-  Q4_1: format([q4, scale_dm], [16, 4]),
-  Q5_0: format([q5, scale_d, q5_0], [20, 2]),
-  Q5_1: format([q5, scale_dm], [20, 4]),
-  Q8_0: format([bytes, scale_d, q8_0], [32, 2]),
-  Q2_K: format([q2_k], [8, 20], { superSpans: 8, oneScale: false }),
-  Q3_K: format([q3_k], [12, 16], { superSpans: 8, oneScale: false }),
-  Q4_K: format([q4, scale_k4], [16, 16], { superSpans: 8 }),
-  Q5_K: format([q5, scale_k4], [20, 16], { superSpans: 8 }),
-  Q6_K: format([q6_k], [24, 20], { superSpans: 8, oneScale: false }),
-  IQ4_NL: format([iq4, scale_d, iq4_nl], [16, 2], { offset: false }),
-  IQ4_XS: format([iq4, iq4_xs], [16, 8], { superSpans: 8, offset: false }),
-  MXFP4: format([mxfp4], [16, 2]),
-  MLX4_64: format([q4, scale_dm], [16, 4], { superSpans: 2 }),
-  MLX4_128: format([q4, scale_dm], [16, 4], { superSpans: 4 }),
-  MLX8_32: format([bytes, scale_dm], [32, 4]),
-  MLX8_64: format([bytes, scale_dm], [32, 4], { superSpans: 2 }),
-  MLX8_128: format([bytes, scale_dm], [32, 4], { superSpans: 4 }),
+  Q4_0: format([nibbles, q4, asFloats, scale_d, q4_0], [16, 2]),
+  Q4_1: format([nibbles, q4, asFloats, scale_dm], [16, 4]),
+  Q5_0: format([q5, asFloats, scale_d, q5_0], [20, 2]),
+  Q5_1: format([q5, asFloats, scale_dm], [20, 4]),
+  Q8_0: format([bytes, asFloats, scale_d, q8_0], [32, 2]),
+  Q2_K: format([q2_k, asFloats, bytePairs], [8, 20], { ...SUPERBLOCK, oneScale: false }),
+  Q3_K: format([q3_k, asFloats, sixBits], [12, 16], { ...SUPERBLOCK, oneScale: false }),
+  Q4_K: format([nibbles, q4, asFloats, sixBits, scale_k4], [16, 16], SUPERBLOCK),
+  Q5_K: format([q5, asFloats, sixBits, scale_k4], [20, 16], SUPERBLOCK),
+  Q6_K: format([q6_k, asFloats, bytePairs], [24, 20], { ...SUPERBLOCK, oneScale: false }),
+  IQ4_NL: format([nibbles, iq4, scale_d, d], [16, 2], { offset: false }),
+  IQ4_XS: format([nibbles, iq4, iq4_xs], [16, 8], { ...SUPERBLOCK, offset: false }),
+  MXFP4: format([nibbles, mxfp4, asFloats, scale_power], [16, 2]),
+  MLX4_64: format([nibbles, q4, asFloats, scale_dm], [16, 4], { superSpans: 2 }),
+  MLX4_128: format([nibbles, q4, asFloats, scale_dm], [16, 4], { superSpans: 4 }),
+  MLX8_32: format([bytes, asFloats, scale_dm], [32, 4]),
+  MLX8_64: format([bytes, asFloats, scale_dm], [32, 4], { superSpans: 2 }),
+  MLX8_128: format([bytes, asFloats, scale_dm], [32, 4], { superSpans: 4 }),
 };
+
+/** A type's format for kernels whose lanes share workgroup memory: matmul_lanes.wgsl. */
+export function laneFormat(type: TensorType): DeviceFormat {
+  const format = DEVICE_FORMATS[type];
+  switch (type) {
+    case "IQ4_NL":
+      return tabled(format, QUANT_VALUES.IQ4, [scale_d, d]);
+    case "IQ4_XS":
+      return tabled(format, QUANT_VALUES.IQ4, [iq4_xs]);
+    case "MXFP4":
+      return tabled(format, QUANT_VALUES.MXFP4, [scale_power, d]);
+    default:
+      return { ...format, wgsl: [...format.wgsl, noTable] };
+  }
+}
+
+function tabled(
+  format: DeviceFormat,
+  values: readonly number[],
+  scales: readonly string[],
+): DeviceFormat {
+  const table = `const VALUES = array<f32, 16>(${values.join(", ")});`;
+  return { ...format, table: true, offset: false, wgsl: [nibbles, table, valueTable, ...scales] };
+}
+
+/**
+ * The `const` lines that matmul_dots.wgsl needs of a type, whose weights are numbers of up to eight bits;
+ * undefined where they are not, or stand for others.
+ */
+export function dotConstants(type: TensorType): string | undefined {
+  switch (type) {
+    case "F32":
+    case "F16":
+    case "BF16":
+    case "IQ4_NL":
+    case "IQ4_XS":
+    case "MXFP4":
+      return undefined;
+    case "Q8_0":
+    case "MLX8_32":
+    case "MLX8_64":
+    case "MLX8_128":
+      // Their bytes have no sign; those of dot products do.
+      return "const FLIPPED = 0x80808080u;\nconst BYTE_OFFSET = 128.0;";
+    default:
+      return "const FLIPPED = 0u;\nconst BYTE_OFFSET = 0.0;";
+  }
+}
 
 /** The `const` lines that a format's kernels start with. */
 export function formatConstants(format: DeviceFormat): string {

@@ -49,13 +49,13 @@ fn four_pairs(words: vec2<u32>, i: u32) -> u32 {
   return (words[i / 4u] >> (i % 4u * 2u)) & 0x03030303u;
 }
 
-// bits, bit i of each byte.
-fn four_bits(word: u32, i: u32) -> u32 { return (word >> i) & 0x01010101u; }
+// bits, bit i of each byte, moved to bit `to`.
+fn four_bits(word: u32, i: u32, to: u32) -> u32 {
+  return select(word >> (i - to), word << (to - i), i < to) & (0x01010101u << to);
+}
 
 // As floats.
 fn four_floats(bytes: u32) -> vec4<f32> { return vec4<f32>(unpack4xU8(bytes)); }
 
-// Signed byte i of a word.
-fn signed_byte(word: u32, i: u32) -> f32 {
-  return f32(extractBits(bitcast<i32>(word), i * 8u, 8u));
-}
+// Byte i of a word.
+fn byte_of(word: u32, i: u32) -> f32 { return f32((word >> (i * 8u)) & 255u); }

@@ -5,13 +5,13 @@
 override LANES: u32;
 
 // Four rows of one span times TOKENS tokens.
-fn dot_span(unit: u32, part: u32, scales: Scales, xs: array<Span, TOKENS>)
+fn dot_span(unit: u32, scales: Scales, xs: array<Span, TOKENS>)
   -> array<vec4<f32>, TOKENS> {
   var result: array<vec4<f32>, TOKENS>;
   for (var r = 0u; r < 4u; r++) {
     var q: array<Quants, PIECES>;
     for (var i = 0u; i < PIECES; i++) { q[i] = load_quants(unit, r, i); }
-    let scale = row_scale(scales, r, part);
+    let scale = row_scale(scales, r);
     var w: array<vec4<f32>, 8>;
     for (var i = 0u; i < 8u; i++) { w[i] = weights(q[i * PIECES / 8u], i); }
     for (var t = 0u; t < TOKENS; t++) {
@@ -53,9 +53,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var scales: array<Scales, GROUPS>;
   for (var span = 0u; span < shape.spans; span++) {
     let part = span % SUPER;
-    if (SUPER == 1u || part == 0u) {
-      for (var g = 0u; g < GROUPS; g++) {
-        scales[g] = load_scales(super_unit_of(first + group[g], span));
+    for (var g = 0u; g < GROUPS; g++) {
+      let super_unit = super_unit_of(first + group[g], span);
+      if (SUPER == 1u || part == 0u) {
+        scales[g] = load_scales(super_unit, part);
+      } else {
+        scales[g] = next_scales(scales[g], super_unit, part);
       }
     }
     var xs: array<Span, TOKENS>;
@@ -65,7 +68,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       squares[t] += xs[t].squares;
     }
     for (var g = 0u; g < GROUPS; g++) {
-      let product = dot_span(unit_of(first + group[g], span), part, scales[g], xs);
+      let product = dot_span(unit_of(first + group[g], span), scales[g], xs);
       for (var t = 0u; t < TOKENS; t++) { sum[g][t] += product[t]; }
     }
   }

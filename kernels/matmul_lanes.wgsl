@@ -19,6 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let tokens = entry_count();
   let first = first_group(token);
   if (first == ELSEWHERE) { return; }
+  fill_table(lane);
   let g = lane % TILE;
   let group = first + workgroup.x * TILE + g;
   var rows_of_x: array<u32, TOKENS>;
@@ -30,11 +31,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var squares: array<f32, TOKENS>;
   for (var span = lane / TILE; span < shape.spans; span += SPLIT) {
     let unit = unit_of(group, span);
-    let scales = load_scales(super_unit_of(group, span));
+    let scales = load_scales(super_unit_of(group, span), span % SUPER);
     var q: array<Quants, 4>;
     var scale: array<RowScale, 4>;
     for (var r = 0u; r < 4u; r++) {
-      scale[r] = row_scale(scales, r, span % SUPER);
+      scale[r] = row_scale(scales, r);
     }
     // Each of the lanes that have these activations squares a part of them.
     if (NORMED) {
@@ -45,7 +46,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     var part: array<vec4<f32>, TOKENS>;
     var x_sum: array<f32, TOKENS>;
-    for (var i = 0u; i < 8u; i++) {
+    for (var turn = 0u; turn < 8u; turn++) {
+      const i = (turn * ORDER + turn / (8u / ORDER)) % 8u;
       let half = i / (8u / HALVES);
       var w: array<vec4<f32>, 4>;
       for (var r = 0u; r < 4u; r++) {

@@ -4,17 +4,27 @@ import expertPart from "./expert_part.wgsl" with { type: "text" };
 import experts from "./experts.wgsl" with { type: "text" };
 import groupedExperts from "./grouped_experts.wgsl" with { type: "text" };
 import layout from "./layout.wgsl" with { type: "text" };
+import laneSum from "./lane_sum.wgsl" with { type: "text" };
 import matmul from "./matmul.wgsl" with { type: "text" };
+import matmulDots from "./matmul_dots.wgsl" with { type: "text" };
 import matmulLanes from "./matmul_lanes.wgsl" with { type: "text" };
 import matmulTiles from "./matmul_tiles.wgsl" with { type: "text" };
 import oneMatrix from "./one_matrix.wgsl" with { type: "text" };
 import product from "./product.wgsl" with { type: "text" };
+import quantize from "./quantize.wgsl" with { type: "text" };
 import route from "./route.wgsl" with { type: "text" };
 import sumLanes from "./sum_lanes.wgsl" with { type: "text" };
 import sumSubgroups from "./sum_subgroups.wgsl" with { type: "text" };
+import xFloats from "./x_floats.wgsl" with { type: "text" };
 import xOwn from "./x_own.wgsl" with { type: "text" };
 import xShared from "./x_shared.wgsl" with { type: "text" };
-import { DEVICE_FORMATS, formatConstants } from "./formats.ts";
+import {
+  DEVICE_FORMATS,
+  type DeviceFormat,
+  dotConstants,
+  formatConstants,
+  laneFormat,
+} from "./formats.ts";
 import type { KernelSpec } from "./spec.ts";
 import type { TensorType } from "./tensor_types.ts";
 
@@ -59,31 +69,84 @@ export function matmulSpec(
 /** Groups of four rows that lie next to each other on a GPU: TILE of matmul_lanes.wgsl. */
 export const GPU_TILE = 8;
 
+/** How lanes share a row. */
+export interface LaneSplit {
+  /** Lanes along a row. */
+  readonly split: number;
+  /** Lanes that add up by shuffles, a power of two; up to GPU_TILE: none do. */
+  readonly subgroup: number;
+}
+
 /** y = W·x of one to eight tokens on GPUs. */
 export function matmulLanesSpec(
-  s: MatmulCase & {
-    /** Lanes along a row. */
-    readonly split: number;
-    /** Lanes that add up by shuffles, a power of two; up to GPU_TILE: none do. */
-    readonly subgroup: number;
-    readonly normed: boolean;
-  },
+  s: MatmulCase & LaneSplit & { readonly normed: boolean },
 ): KernelSpec {
-  const lanes = s.split * GPU_TILE;
-  const shuffled = s.subgroup > GPU_TILE;
-  const subgroup = Math.min(s.subgroup, lanes);
-  const parts = s.tokens * (shuffled ? lanes / subgroup : s.split);
-  const constants = [
-    `const SPLIT = ${s.split}u;\nconst SUBGROUP = ${subgroup}u;\nconst NORMED = ${s.normed};`,
-  ];
+  const format = laneFormat(s.type);
+  const shared = sharedByLanes(s);
   return spec(s, {
-    tile: GPU_TILE,
-    constants,
-    helpers: [shuffled ? sumSubgroups : sumLanes],
+    ...shared,
+    format,
+    constants: [...shared.constants, `const NORMED = ${s.normed};`],
     main: matmulLanes,
+    workgroupBytes: shared.workgroupBytes + (format.table ? 1024 : 0),
+  });
+}
+
+/**
+ * The same of activations that quantizeSpec's kernel made, RMSNorm included; not of experts.
+ *
+ * @throws {TypeError} if the weights are no bytes.
+ */
+export function matmulDotsSpec(s: Omit<MatmulCase, "experts"> & LaneSplit): KernelSpec {
+  const own = dotConstants(s.type);
+  if (own === undefined) throw new TypeError(`Weights in ${s.type} are no bytes`);
+  const shared = sharedByLanes(s);
+  return spec(s, {
+    ...shared,
+    name: "dots",
+    constants: [...shared.constants, "const NORMED = false;", own],
+    x: [],
+    main: matmulDots,
+  });
+}
+
+function sharedByLanes({ split, subgroup, tokens }: LaneSplit & { readonly tokens: number }) {
+  const lanes = split * GPU_TILE;
+  const shuffled = subgroup > GPU_TILE;
+  const most = Math.min(subgroup, lanes);
+  const parts = tokens * (shuffled ? lanes / most : split);
+  return {
+    tile: GPU_TILE,
+    constants: [`const SPLIT = ${split}u;\nconst SUBGROUP = ${most}u;`],
+    helpers: [shuffled ? sumSubgroups : sumLanes],
     lanes,
     workgroupBytes: parts * (GPU_TILE * 16 + (shuffled ? 4 : GPU_TILE * 4)),
-  });
+  };
+}
+
+/** Activations as two planes of bytes. Reference: `rmsNorm`. */
+export function quantizeSpec(
+  s: {
+    readonly columns: number;
+    /** RMSNorm with this epsilon. */
+    readonly epsilon?: number | undefined;
+    /** Of the tokens alone whose logits are wanted. */
+    readonly gathered: boolean;
+    readonly lanes: number;
+  },
+): KernelSpec {
+  return {
+    name: "quantize",
+    parts: [
+      `const NORMED = ${s.epsilon !== undefined};\nconst GATHERED = ${s.gathered};`,
+      laneSum,
+      quantize,
+    ],
+    overrides: { SPANS: s.columns / 32, EPSILON: s.epsilon ?? 0, LANES: s.lanes },
+    bindings: { 0: "read", 1: "read", 2: "write", 3: "write", 6: "step" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: s.lanes * 4,
+  };
 }
 
 /** Tokens that a workgroup of matmul_tiles.wgsl serves, and its rows. */
@@ -105,10 +168,16 @@ export function matmulTilesSpec(
 
 /** What the kernels of matrix products differ in. */
 interface Program {
+  /** Of the kernel, before the type's; default: by whether there are experts. */
+  readonly name?: string;
   readonly tile: number;
+  /** Default: the type's of `DEVICE_FORMATS`. */
+  readonly format?: DeviceFormat;
   /** WGSL before and after the format's. */
   readonly constants: readonly string[];
   readonly helpers?: readonly string[];
+  /** Declares activations; default: as floats. */
+  readonly x?: readonly string[];
   readonly main: string;
   readonly overrides?: Readonly<Record<string, number>>;
   readonly lanes: number;
@@ -116,12 +185,13 @@ interface Program {
 }
 
 function spec(s: MatmulCase, program: Program): KernelSpec {
-  const { tile, constants, helpers = [], main, overrides = {}, lanes, workgroupBytes } = program;
-  const format = DEVICE_FORMATS[s.type];
+  const { tile, constants, main, overrides = {}, lanes, workgroupBytes } = program;
+  const { format = DEVICE_FORMATS[s.type], helpers = [], x = [xFloats] } = program;
+  const name = program.name ?? (s.experts ? "experts" : "matmul");
   const scales: KernelSpec["bindings"] = format.scaleWords > 0 ? { 1: "read" } : {};
   const routes: KernelSpec["bindings"] = s.experts ? { 8: "read" } : {};
   return {
-    name: `${s.experts ? "experts" : "matmul"}_${s.type.toLowerCase()}`,
+    name: `${name}_${s.type.toLowerCase()}`,
     parts: [
       `const TILE = ${tile}u;\nconst TOKENS = ${s.tokens}u;`,
       ...constants,
@@ -129,6 +199,7 @@ function spec(s: MatmulCase, program: Program): KernelSpec {
       layout,
       ...format.wgsl,
       product,
+      ...x,
       ...helpers,
       ...(s.experts ? MATRICES[s.experts] : [oneMatrix]),
       main,

@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var squares: array<f32, 4>;
   for (var span = 0u; span < shape.spans; span++) {
     let unit = unit_of(group, span);
-    let scale = row_scale(load_scales(super_unit_of(group, span)), r, span % SUPER);
+    let scale = row_scale(load_scales(super_unit_of(group, span), span % SUPER), r);
     var q: Quants;
     for (var i = 0u; i < 8u; i++) {
       if (i % (8u / PIECES) == 0u) { q = load_quants(unit, r, i / (8u / PIECES)); }

@@ -1,14 +1,11 @@
 // h[token, :] += RMSNorm(x[token, :]) · weight: a branch that is normalized before it joins the residual
-// stream. One workgroup a token; the lanes' sums of squares are added in a fixed order.
+// stream. One workgroup a token.
 override DIM: u32;  // a multiple of 4
 override EPSILON: f32;
-override LANES: u32;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;        // [token, DIM / 4]
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;   // [DIM / 4]
 @group(0) @binding(2) var<storage, read_write> h: array<vec4<f32>>;  // [token, DIM / 4]
-
-var<workgroup> parts: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -16,10 +13,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let base = workgroup.x * width;
   var squares = 0.0;
   for (var i = lane; i < width; i += LANES) { squares += dot(x[base + i], x[base + i]); }
-  parts[lane] = squares;
-  workgroupBarrier();
-  var total = 0.0;
-  for (var other = 0u; other < LANES; other++) { total += parts[other]; }
-  let scale = inverseSqrt(total / f32(DIM) + EPSILON);
+  let scale = inverseSqrt(sum_of_lanes(squares, lane) / f32(DIM) + EPSILON);
   for (var i = lane; i < width; i += LANES) { h[base + i] += x[base + i] * scale * weight[i]; }
 }

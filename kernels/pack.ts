@@ -115,6 +115,7 @@ export function packRows(
     quantAt: 0,
     stride: tile * quantWords,
     scales,
+    scaleBytes: new Uint8Array(scales.buffer, scales.byteOffset, 4 * scales.length),
     scaleAt: 0,
     row: 0,
   };

@@ -14,8 +14,6 @@ const PER_SLOT = 64u;   // x has a row for each of a token's slots (experts.wgsl
 const GELU = 128u;      // act is the tanh approximation of GELU
 const ELSEWHERE = 0xffffffffu;
 
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;            // [token, spans, 8]
-@group(0) @binding(3) var<storage, read> norm_weight: array<vec4<f32>>;  // [spans, 8]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;            // [token, y_stride]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;               // by row
 @group(0) @binding(6) var<storage, read> batch: array<u32>;

@@ -15,6 +15,8 @@ export interface RowCursor {
   /** Words from one unit of the row to the next. */
   readonly stride: number;
   readonly scales: Uint32Array;
+  /** The same memory. */
+  readonly scaleBytes: Uint8Array;
   /** The word of `scales` at which the next superblock's start. */
   scaleAt: number;
   /** Which of a unit's four rows it is. */

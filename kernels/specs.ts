@@ -7,6 +7,7 @@ import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
 import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
 import kvWriteF16 from "./kv_write_f16.wgsl" with { type: "text" };
 import kvWriteF32 from "./kv_write_f32.wgsl" with { type: "text" };
+import laneSum from "./lane_sum.wgsl" with { type: "text" };
 import normAdd from "./norm_add.wgsl" with { type: "text" };
 import layout from "./layout.wgsl" with { type: "text" };
 import ropeAppend from "./rope_append.wgsl" with { type: "text" };
@@ -122,7 +123,7 @@ export interface HeadShape {
 export function normAddSpec(s: { dim: number; epsilon: number; lanes: number }): KernelSpec {
   return {
     name: "norm_add",
-    parts: [normAdd],
+    parts: [laneSum, normAdd],
     overrides: { DIM: s.dim, EPSILON: s.epsilon, LANES: s.lanes },
     bindings: { 0: "read", 1: "read", 2: "write" },
     workgroupSize: [s.lanes, 1],

@@ -38,6 +38,11 @@ export interface LaneTuning {
   readonly split: number;
   /** From how many tokens on the tiles of prompts are used. */
   readonly tilesFrom: number;
+  /**
+   * What decoding multiplies weights of up to eight bits with: "int8" is two planes of bytes
+   * (matmul_dots.wgsl), for devices with instructions for packed dot products.
+   */
+  readonly activations: "float32" | "int8";
 }
 
 /** Attention whose lanes have positions: attention.wgsl. */
@@ -75,10 +80,12 @@ const SOFTWARE: Tuning = {
 /** Tokens that enter in one step on any device. */
 export const MOST_BATCH_TOKENS = 512;
 
+const LANES: LaneTuning = { by: "lanes", split: 32, tilesFrom: 17, activations: "float32" };
+
 /** Hardware: coalesced loads across lanes, and invocations along a row to fill the device. */
 const HARDWARE: Tuning = {
   tile: GPU_TILE,
-  matmul: { by: "lanes", split: 32, tilesFrom: 17 },
+  matmul: LANES,
   matmulTokens: 8,
   attention: { by: "tiles", parts: 128 },
   elementLanes: 64,
@@ -176,7 +183,7 @@ export function defaultTuning(
     VENDORS.find(([, ids, words]) => ids.includes(Number(vendor)) || words.test(description)) ?? [];
   if (name !== undefined && LARGE_CORES.includes(name)) return { tuning: HARDWARE, owner: name };
   return {
-    tuning: { ...HARDWARE, matmul: { by: "lanes", split: 16, tilesFrom: 17 } },
+    tuning: { ...HARDWARE, matmul: { ...LANES, split: 16 } },
     owner: name ?? "unknown GPUs",
   };
 }

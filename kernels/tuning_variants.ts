@@ -32,7 +32,14 @@ const SOFTWARE: Variants = {
 };
 
 const HARDWARE: Variants = {
-  products: named([8, 16, 32].map((split) => [`${split} lanes`, lanes({ split })])),
+  products: named(
+    (["float32", "int8"] as const).flatMap((activations) =>
+      [8, 16, 32].map((split) => [
+        activations === "int8" ? `${split} lanes, int8 activations` : `${split} lanes`,
+        lanes({ split, activations }),
+      ])
+    ),
+  ),
   prompts: named(
     [9, 17, 33].map((tilesFrom) => [`tiles from ${tilesFrom} tokens`, lanes({ tilesFrom })]),
   ),

@@ -3,12 +3,14 @@
 import {
   GPU_TILE,
   type MatmulCase,
+  matmulDotsSpec,
   matmulLanesSpec,
   matmulSpec,
   matmulTilesSpec,
   PROMPT_TILE,
 } from "../../kernels/matmul_specs.ts";
 import type { LaneTuning, Tuning } from "../../kernels/tuning.ts";
+import { multipliesBytes } from "./activation_planes.ts";
 import type { Gpu } from "./device.ts";
 import type { Pipeline, Pipelines } from "./pipelines.ts";
 
@@ -16,14 +18,17 @@ export interface MatmulLaunch {
   readonly pipeline: Pipeline;
   /** Rows that a workgroup owns. */
   readonly rows: number;
+  /** Whether it reads planes of activations. */
+  readonly planes?: true;
 }
 
 /** The kernel that serves `tokens` tokens together. */
 export function matmulLaunch(
   pipelines: Pipelines,
-  { matmul }: Tuning,
+  tuning: Tuning,
   c: MatmulCase & { readonly columns: number; readonly normed: boolean },
 ): MatmulLaunch {
+  const { matmul } = tuning;
   const { type, tokens, experts } = c;
   if (matmul.by === "rows") {
     const { lanes, groups } = matmul;
@@ -35,14 +40,14 @@ export function matmulLaunch(
   if (tokens === PROMPT_TILE.tokens) {
     return { pipeline: pipelines.get(matmulTilesSpec({ type, normed })), rows: PROMPT_TILE.rows };
   }
-  const spec = matmulLanesSpec({
-    type,
-    tokens,
-    experts,
-    normed,
-    ...lanesFor(pipelines.gpu, matmul, c.columns / 32),
-  });
-  return { pipeline: pipelines.get(spec), rows: 4 * GPU_TILE };
+  const lanes = lanesFor(pipelines.gpu, matmul, c.columns / 32);
+  const rows = 4 * GPU_TILE;
+  if (experts === undefined && multipliesBytes(tuning, type, tokens)) {
+    const spec = matmulDotsSpec({ type, tokens, ...lanes });
+    return { pipeline: pipelines.get(spec), rows, planes: true };
+  }
+  const spec = matmulLanesSpec({ type, tokens, experts, normed, ...lanes });
+  return { pipeline: pipelines.get(spec), rows };
 }
 
 /** Lanes along a row of so many spans of 32, and how many of a workgroup add up by shuffles. */

@@ -14,6 +14,7 @@ import {
 import { slotsTogether, tokensTogether, type Tuning, usualCounts } from "../../kernels/tuning.ts";
 import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
 import type { LayerWeight } from "../model/weight_names.ts";
+import { ActivationPlanes, multipliesBytes } from "./activation_planes.ts";
 import { attentionOperations, type AttentionShape, overCache } from "./attention.ts";
 import { bufferOf } from "./buffers.ts";
 import type { LayerCache } from "./kv_cache.ts";
@@ -68,6 +69,7 @@ export class OperationBuilder {
   readonly pipelines: Pipelines;
   readonly tuning: Tuning;
   readonly scratch: Scratch;
+  readonly #planes = new ActivationPlanes();
 
   constructor(readonly context: OperationContext) {
     this.pipelines = context.pipelines;
@@ -95,7 +97,10 @@ export class OperationBuilder {
     );
   }
 
-  /** y = W·x, one operation per part of the matrix. */
+  /**
+   * y = W·x, one operation per part of the matrix, after one that makes planes of x where bytes are
+   * multiplied.
+   */
   matmul(matrix: DeviceMatrix, p: Product): Operation[] {
     const { unused, metadata } = this.scratch;
     const { type, columns } = matrix;
@@ -120,7 +125,11 @@ export class OperationBuilder {
       return [together, Math.floor((slots + experts.count * (together - 1)) / together)];
     };
     const counts = experts && !experts.entries ? [1] : this.tokenCounts(experts);
-    return matrix.parts.map((part): Operation => {
+    const planes = experts === undefined && multipliesBytes(this.tuning, type, 1)
+      ? this.#planes.of(this.context, p, columns)
+      : undefined;
+    if (planes === undefined) this.#planes.forget();
+    const operations = matrix.parts.map((part): Operation => {
       const rows = experts ? matrix.rows / experts.count : part.rows;
       const firstRow = experts ? 0 : part.firstRow;
       const scales: Record<number, GPUBuffer> = part.scales ? { 1: part.scales } : {};
@@ -149,10 +158,11 @@ export class OperationBuilder {
           }),
         }),
       };
-      const bind = (routes: GPUBuffer) =>
-        this.pipelines.bind(launch(1).pipeline, { ...buffers, 8: routes });
-      const single = bind(experts?.routes ?? unused);
-      const grouped = experts?.entries ? bind(experts.entries) : single;
+      const bind = (changes: Record<number, GPUBuffer>) =>
+        this.pipelines.bind(launch(1).pipeline, { ...buffers, 8: unused, ...changes });
+      const single = bind(experts ? { 8: experts.routes } : {});
+      const grouped = experts?.entries ? bind({ 8: experts.entries }) : single;
+      const fromPlanes = planes && bind({ 2: planes.planes, 3: planes.spans });
       const launches = new Map<number, MatmulLaunch>(
         counts.map((tokens) => [tokens, launch(tokens)]),
       );
@@ -163,14 +173,16 @@ export class OperationBuilder {
           let found = launches.get(tokens);
           if (found === undefined) launches.set(tokens, found = launch(tokens));
           const { pipeline, rows: owned } = found;
+          const own = tokens === 1 ? single : grouped;
           return {
             pipeline,
-            group: tokens === 1 ? single : grouped,
+            group: found.planes && fromPlanes || own,
             workgroups: [Math.ceil(rows / owned), workgroups],
           };
         },
       };
     });
+    return [...planes?.fill ?? [], ...operations];
   }
 
   /** How many tokens (or slots of experts) kernels are compiled for now, and not when they are launched. */

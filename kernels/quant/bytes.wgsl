@@ -8,4 +8,4 @@ fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
   return Quants(quants[word_of(unit, 8u, r * 2u + piece)]);
 }
 
-fn weights(q: Quants, i: u32) -> vec4<f32> { return four_floats(q.q[i % 4u]); }
+fn four(q: Quants, i: u32) -> u32 { return q.q[i % 4u]; }

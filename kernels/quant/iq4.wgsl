@@ -1,13 +1,6 @@
-// IQ4_NL and IQ4_XS: four bits a weight, as in q4.wgsl, which stand for the sixteen integers of a table.
+// IQ4_NL and IQ4_XS: four bits (nibbles.wgsl), which stand for the sixteen integers of a table.
 // A polynomial of fourth degree is nowhere further than 0.44 from them, so that its rounded value is
-// exact; to look them up would cost a branch or a load for each weight.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows
-
-const PIECES = 1u;
-struct Quants { q: vec4<u32> }
-
-fn load_quants(unit: u32, r: u32, piece: u32) -> Quants { return Quants(quants[word_of(unit, 4u, r)]); }
-
+// exact. For lanes that share workgroup memory value_table.wgsl looks them up.
 fn weights(q: Quants, i: u32) -> vec4<f32> {
   let n = four_floats(four_nibbles(q.q, i));
   var p = vec4(0.001586043);

@@ -1,9 +1,2 @@
-// Four bits a weight: low nibbles are weights 0–15 of a span, high nibbles 16–31.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows
-
-const PIECES = 1u;
-struct Quants { q: vec4<u32> }
-
-fn load_quants(unit: u32, r: u32, piece: u32) -> Quants { return Quants(quants[word_of(unit, 4u, r)]); }
-
-fn weights(q: Quants, i: u32) -> vec4<f32> { return four_floats(four_nibbles(q.q, i)); }
+// Four bits (nibbles.wgsl) that are a number.
+fn four(q: Quants, i: u32) -> u32 { return four_nibbles(q.q, i); }

@@ -8,6 +8,6 @@ fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
   return Quants(quants[word_of(unit, 5u, r)], quants[word_of(unit, 5u, 4u)][r]);
 }
 
-fn weights(q: Quants, i: u32) -> vec4<f32> {
-  return four_floats(four_nibbles(q.q, i) | (four_bits(q.fifths, i) << 4u));
+fn four(q: Quants, i: u32) -> u32 {
+  return four_nibbles(q.q, i) | four_bits(q.fifths, i, 4u);
 }

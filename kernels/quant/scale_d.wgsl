@@ -3,7 +3,9 @@
 
 struct Scales { d: vec4<f32> }
 
-fn load_scales(super_unit: u32) -> Scales {
+fn load_scales(super_unit: u32, part: u32) -> Scales {
   let s = packed_scales[super_unit];
   return Scales(vec4(unpack2x16float(s.x), unpack2x16float(s.y)));
 }
+
+fn next_scales(scales: Scales, super_unit: u32, part: u32) -> Scales { return scales; }

@@ -18,7 +18,8 @@ const SWIFTSHADER_ALONE = {
 
 /** What stands for hardware's kernels on these drivers, in `deno task test:long`. */
 const LONG = Deno.env.get("TVLLM_TEST_LONG") !== undefined;
-const HARDWARE = "/matmul in Q4_K, hardware: (any|norm)|attention, hardware/";
+const HARDWARE =
+  "/matmul in (Q4_K|MXFP4), hardware: (any|norm)|matmul in Q8_0, planes|attention, hardware/";
 
 interface Driver {
   readonly name: string;

@@ -109,14 +109,25 @@ async function assertAlike(architecture: TinyArchitecture): Promise<void> {
   runner.destroy();
 }
 
-for (const driver of ["software", "hardware"] as const) {
+const HARDWARE = tuningFor("hardware");
+const TUNINGS: Readonly<Record<string, Tuning>> = {
+  software: tuningFor("software"),
+  hardware: HARDWARE,
+  // Steps of up to eight tokens; longer ones are the same as above.
+  "bytes multiplied": {
+    ...HARDWARE,
+    matmul: { by: "lanes", split: 32, tilesFrom: 17, activations: "int8" },
+  },
+};
+for (const [name, tuning] of Object.entries(TUNINGS)) {
   Deno.test({
-    name: `GPU runner gives the golden's probabilities for SmolLM2 135M in Q4_1, ${driver}`,
+    name: `GPU runner gives the golden's probabilities for SmolLM2 135M in Q4_1, ${name}`,
     ignore: realModelMissing(),
     fn: async () => {
       const golden = readGolden("smollm2-135m-q4_1");
-      const runner = await gpuRunner(REAL_MODEL, 1024, tuningFor(driver));
-      const rows = await logitsOf(runner, golden.ids, { chunk: MOST_LOGIT_ROWS });
+      const runner = await gpuRunner(REAL_MODEL, 1024, tuning);
+      const chunk = name === "bytes multiplied" ? 8 : MOST_LOGIT_ROWS;
+      const rows = await logitsOf(runner, golden.ids, { chunk });
       const { meanKl, perplexityError } = compareWithGolden(golden, rows);
       assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
       assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);

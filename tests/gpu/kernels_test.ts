@@ -23,7 +23,9 @@ import {
   randomTensor,
   upload,
 } from "../../engine/gpu/self_test/products.ts";
+import { PLANES_TOLERANCE } from "../../engine/gpu/self_test/self_test.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
+import { dotConstants } from "../../kernels/formats.ts";
 import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tuningFor } from "../../kernels/tuning.ts";
 import { openHarnesses } from "./kernel_harnesses.ts";
@@ -33,8 +35,18 @@ const own = software.with({
   ...tuningFor("software"),
   matmul: { by: "rows", lanes: 8, groups: 2, share: false },
 });
+const { hardware } = all;
+/** Activations as planes of bytes. */
+const planes = hardware?.with({
+  ...hardware.tuning,
+  matmul: { by: "lanes", split: 32, tilesFrom: 17, activations: "int8" },
+});
 /** Also lanes that do not share activations where subgroups allow it. */
-const HARNESSES = { ...all, ...(gpu.subgroupSize >= 8 && { own }) };
+const HARNESSES = {
+  ...all,
+  ...(gpu.subgroupSize >= 8 && { own }),
+  ...(planes && { planes }),
+};
 
 const TYPES = Object.keys(GROUP_LAYOUT) as TensorType[];
 
@@ -43,6 +55,11 @@ const TILE_TYPES: readonly TensorType[] = Deno.env.get("TVLLM_TEST_LONG")
   ? TYPES
   : ["F16", "Q4_0", "Q6_K"];
 
+/** A format with one scale a span, bytes that get a sign, two scales a span and minima: these stand for all. */
+const PLANES_TYPES = Deno.env.get("TVLLM_TEST_LONG")
+  ? TYPES.filter((type) => dotConstants(type) !== undefined)
+  : ["Q4_0", "Q8_0", "Q2_K"];
+
 /** In units of Σ|w·x|: see productError. Sixteen units in the last place of a float32. */
 const PRODUCT_TOLERANCE = 1e-6;
 /** How activations are loaded does not depend on the type: these stand for all. */
@@ -50,7 +67,10 @@ const OWN_TYPES: readonly TensorType[] = ["F32", "Q4_1", "Q6_K"];
 
 async function assertProduct(harness: KernelHarness, c: ProductCase): Promise<void> {
   const error = await productError(harness, c);
-  assert.ok(error <= PRODUCT_TOLERANCE, `off by ${error}: ${JSON.stringify(c)}`);
+  assert.ok(
+    error <= (harness === planes ? PLANES_TOLERANCE : PRODUCT_TOLERANCE),
+    `off by ${error}: ${JSON.stringify(c)}`,
+  );
 }
 
 Deno.test("each tuning runs where the adapter can", () => {
@@ -67,6 +87,7 @@ for (const type of TYPES) {
     : [32, 96, 256, 768];
   for (const [tuning, harness] of Object.entries(HARNESSES)) {
     if (harness === own && !OWN_TYPES.includes(type)) continue;
+    if (harness === planes && !PLANES_TYPES.includes(type)) continue;
     Deno.test(`matmul in ${type}, ${tuning}: any number of rows, columns and tokens`, async () => {
       for (const [i, tokens] of [1, 2, 3, 4, 5, 9].entries()) {
         const rows = [1, 3, 5, 37, 64, 69][i]!;

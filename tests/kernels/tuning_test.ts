@@ -37,12 +37,12 @@ Deno.test("chosenTuning() changes what was chosen, and refuses what it does not 
   const { tuning } = defaultTuning({ driver: "hardware", vendor: "4318", description: "" });
   const expected: Tuning = {
     ...tuning,
-    matmul: { by: "lanes", split: 16, tilesFrom: 33 },
+    matmul: { by: "lanes", split: 16, tilesFrom: 33, activations: "int8" },
     attention: { by: "tiles", parts: 256 },
     steps: 8,
   };
   const choices = {
-    products: "16 lanes",
+    products: "16 lanes, int8 activations",
     prompts: "tiles from 33 tokens",
     attention: "256 parts",
     steps: "8 steps",

@@ -1,0 +1,70 @@
+// A matrix product of up to eight tokens for GPUs that multiply four pairs of bytes at once. It is
+// parallelized as matmul_lanes.wgsl is; activations are two planes of bytes (quantize.wgsl), so that a
+// dot product of a span is a sum of integers, exact, until scales are multiplied in.
+const LANES = TILE * SPLIT;
+
+@group(0) @binding(2) var<storage, read> planes: array<vec4<u32>>;  // [token, spans, high or low, 2]
+@group(0) @binding(3) var<storage, read> x_spans: array<vec4<f32>>; // [token, spans]: unit, sums of halves
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let token = workgroup.y * TOKENS;
+  let tokens = entry_count();
+  let g = lane % TILE;
+  let group = workgroup.x * TILE + g;
+  var rows_of_x: array<u32, TOKENS>;
+  for (var t = 0u; t < TOKENS; t++) { rows_of_x[t] = min(token + t, tokens - 1u) * shape.spans; }
+
+  var sum: array<vec4<f32>, TOKENS>;
+  for (var span = lane / TILE; span < shape.spans; span += SPLIT) {
+    let unit = unit_of(group, span);
+    let scales = load_scales(super_unit_of(group, span), span % SUPER);
+    var scale: array<RowScale, 4>;
+    var q: array<array<Quants, PIECES>, 4>;
+    for (var r = 0u; r < 4u; r++) {
+      scale[r] = row_scale(scales, r);
+      scale[r].offset += BYTE_OFFSET * scale[r].scale;
+      for (var piece = 0u; piece < PIECES; piece++) { q[r][piece] = load_quants(unit, r, piece); }
+    }
+    for (var t = 0u; t < TOKENS; t++) {
+      let at = rows_of_x[t] + span;
+      let own = x_spans[at];
+      var high: array<vec4<u32>, 2>;
+      var low: array<vec4<u32>, 2>;
+      for (var j = 0u; j < 2u; j++) {
+        high[j] = planes[at * 4u + j];
+        low[j] = planes[at * 4u + 2u + j];
+      }
+      for (var r = 0u; r < 4u; r++) {
+        for (var half = 0u; half < HALVES; half++) {
+          var highs = 0;
+          var lows = 0;
+          for (var n = 0u; n < 8u / HALVES; n++) {
+            const i = half * 4u + n;
+            let w = four(q[r][i * PIECES / 8u], i) ^ FLIPPED;
+            highs += dot4I8Packed(w, high[i / 4u][i % 4u]);
+            lows += dot4I8Packed(w, low[i / 4u][i % 4u]);
+          }
+          let product = own.x * f32(highs * 256 + lows);
+          sum[t][r] = fma(scale[r].scale[half], product, sum[t][r]);
+          if (OFFSET || BYTE_OFFSET != 0.0) {
+            var x_sum = own.y + own.z;
+            if (HALVES == 2u) { x_sum = own[1u + half]; }
+            sum[t][r] = fma(scale[r].offset[half], x_sum, sum[t][r]);
+          }
+        }
+      }
+    }
+  }
+
+  var squares: array<f32, TOKENS>;
+  add_lanes(lane, sum, squares);
+  // One lane for each group and token.
+  for (var i = lane; i < TILE * TOKENS; i += LANES) {
+    let t = i / TILE;
+    let own = workgroup.x * TILE + i % TILE;
+    if (is_entry(token + t, tokens) && own < (shape.rows + 3u) / 4u) {
+      write(row_of_y(token + t), own, total(t, i % TILE));
+    }
+  }
+}
