@@ -12,6 +12,8 @@ import {
 import { type Condition, CONDITIONS } from "../bench/report/comparison/conditions.ts";
 import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
 import { FORMAT, keyOf, type Report, reportSchema } from "../bench/report/report.ts";
+import { readFailure } from "../engine/files/input_file.ts";
+import { printable } from "../engine/files/quote.ts";
 import { pageFile, writeComparisonPage } from "./chart_file.ts";
 import { modelSpecs } from "./model_specs.ts";
 import { CheckFailedError, UsageError } from "./exit_codes.ts";
@@ -19,6 +21,9 @@ import { addGlobalOptions } from "./options.ts";
 import { FileReplacer } from "./file_replacer.ts";
 import { openOutputFiles } from "./output_file.ts";
 import { Terminal } from "./terminal.ts";
+
+/** Many times what all suites and models of a long list leave. */
+const MAX_REPORT_BYTES = 2 ** 28;
 
 /** Adds the command to `program`. */
 export function addCompare(program: Command): void {
@@ -108,13 +113,28 @@ function distinctNames(sides: readonly (readonly string[])[]): string[] {
 
 const reportsSchema = z.union([reportSchema, z.array(reportSchema).min(1)]);
 
+function readReportText(path: string): string {
+  let failure: string;
+  try {
+    const { isFile, isFifo, size } = Deno.statSync(path);
+    if ((isFile && size <= MAX_REPORT_BYTES) || isFifo) return Deno.readTextFileSync(path);
+    failure = isFile ? `it has more than ${MAX_REPORT_BYTES} bytes` : "it is not a file";
+  } catch (error) {
+    failure = readFailure(error);
+  }
+  throw new UsageError(`Cannot read ${printable(path)}: ${failure}`);
+}
+
 /** The reports in a file. */
 function readReports(path: string): Report[] {
+  const text = readReportText(path);
   let data: unknown;
   try {
-    data = JSON.parse(Deno.readTextFileSync(path));
-  } catch (error) {
-    throw new UsageError(`Cannot read ${path}: ${error instanceof Error ? error.message : error}`);
+    data = JSON.parse(text);
+  } catch (cause) {
+    throw new UsageError(`Cannot read ${printable(path)}: it is not a report, which is JSON`, {
+      cause,
+    });
   }
   const parsed = reportsSchema.safeParse(data);
   if (parsed.success) return [parsed.data].flat();

@@ -22,7 +22,7 @@ interface Request {
   readonly state: SharedArrayBuffer;
 }
 
-const WORKER_SOURCE = `${replaceThrough}
+const WORKER_SOURCE = `const replaceThrough = ${replaceThrough};
 onmessage = ({ data: { path, temporary, content, state } }) => {
   const words = new Int32Array(state, 0, 2);
   let outcome = ${DONE};

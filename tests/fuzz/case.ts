@@ -9,6 +9,7 @@ import {
 import { threadSeconds } from "../time.ts";
 import type { Pick } from "./mutations.ts";
 
+/** What a case may take, where it does not say otherwise. */
 const MOST_SECONDS = 1;
 const MOST_BYTES = 64 << 20;
 const MOST_MESSAGE = 400;
@@ -18,13 +19,19 @@ export interface Case {
   /** What to keep if it fails. */
   readonly input: Uint8Array;
   readonly run: () => void | Promise<void>;
+  /** Of the processor's time. */
+  readonly mostSeconds?: number;
+  /** What was let go in the meantime included. */
+  readonly mostBytes?: number;
 }
 
 /** Makes the case of a seed. */
 export type Reader = (pick: Pick) => Case;
 
 /** What is wrong with how the case ended; undefined: nothing. */
-export async function verdict({ run }: Case): Promise<string | undefined> {
+export async function verdict(
+  { run, mostSeconds = MOST_SECONDS, mostBytes = MOST_BYTES }: Case,
+): Promise<string | undefined> {
   const before = memory(), started = threadSeconds();
   let error: unknown;
   try {
@@ -34,9 +41,9 @@ export async function verdict({ run }: Case): Promise<string | undefined> {
     error = thrown;
   }
   const seconds = threadSeconds() - started;
-  if (seconds > MOST_SECONDS) return `${seconds.toFixed(2)} s of the processor`;
+  if (seconds > mostSeconds) return `${seconds.toFixed(2)} s of the processor`;
   const bytes = memory() - before;
-  if (bytes > MOST_BYTES) return `${bytes} bytes of memory`;
+  if (bytes > mostBytes) return `${bytes} bytes of memory`;
   return error === undefined ? undefined : faultOf(error);
 }
 

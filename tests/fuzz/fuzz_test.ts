@@ -4,15 +4,21 @@ import { verdict } from "./case.ts";
 import { fileReaders } from "./files.ts";
 import { numbersFrom } from "./mutations.ts";
 import { serverReaders } from "./server_bodies.ts";
+import { textReaders } from "./texts.ts";
 
 const readers = { ...fileReaders(Deno.makeTempDirSync()), ...serverReaders() };
 
-for (const [name, reader] of Object.entries(readers)) {
-  Deno.test(`60 mutations for the reader of ${name} end in a value or an error for people`, async () => {
+const cases = [
+  ...Object.entries(readers).map(([name, reader]) => ({ name, reader, count: 60 })),
+  ...Object.entries(await textReaders()).map(([name, reader]) => ({ name, reader, count: 4 })),
+];
+
+for (const { name, reader, count } of cases) {
+  Deno.test(`${count} mutations for the reader of ${name} end in a value or an error for people`, async () => {
     const { warn } = console;
     console.warn = () => {};
     try {
-      for (let seed = 1; seed <= 60; seed++) {
+      for (let seed = 1; seed <= count; seed++) {
         assert.equal(await verdict(reader(numbersFrom(seed))), undefined, `seed ${seed}`);
       }
     } finally {

@@ -11,13 +11,15 @@ import { type Reader, verdict } from "./case.ts";
 import { fileReaders } from "./files.ts";
 import { numbersFrom } from "./mutations.ts";
 import { serverReaders } from "./server_bodies.ts";
+import { textReaders } from "./texts.ts";
 import { Watchdog } from "./watchdog.ts";
 
 const KEPT = "dist/fuzz";
 /** Seconds by the clock after which a case is taken to hang, on however busy a machine. */
 const HANG_SECONDS = 30;
-/** Cases of a reader in a row. */
+/** Cases of a reader in a row, unless they take longer than so many seconds. */
 const ROW = 50;
+const ROW_SECONDS = 2;
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +31,8 @@ const { values } = parseArgs({
 // The library warns of what files have.
 console.warn = () => {};
 const scratch = Deno.makeTempDirSync({ prefix: "tvllm-fuzz-" });
-const states = Object.entries<Reader>({ ...fileReaders(scratch), ...serverReaders() })
+const readers = { ...fileReaders(scratch), ...serverReaders(), ...await textReaders() };
+const states = Object.entries<Reader>(readers)
   .filter(([name]) => values.only === undefined || name === values.only)
   .map(([name, reader]) => ({ name, reader, cases: 0, seconds: 0 }));
 const names = JSON.stringify(states.map(({ name }) => name));
@@ -62,7 +65,8 @@ do {
   const index = states.findIndex(({ seconds }) => seconds === least);
   const state = states[index]!;
   const started = threadSeconds();
-  for (let i = 0; i < (values.seed === undefined ? ROW : 1); i++) {
+  const row = values.seed === undefined ? ROW : 1;
+  for (let i = 0; i < row && threadSeconds() - started < ROW_SECONDS; i++) {
     await runCase(index, first + state.cases++);
   }
   state.seconds += threadSeconds() - started;

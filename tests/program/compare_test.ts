@@ -95,6 +95,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
   await t.step("what is no report is refused, and leaves no files", async () => {
     const old = write(file("old.json"), 1, (report) => report.format = "tvllm-bench-2");
     Deno.writeTextFileSync(file("x.json"), "{}");
+    Deno.writeTextFileSync(file("text.json"), "no JSON");
     for (
       const [paths, message] of [
         [[a], /Cannot compare .*a\.json: it has only one model; name a second report/],
@@ -103,7 +104,9 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
           /its format is tvllm-bench-2, but this tvllm reads tvllm-bench-3; run the benchmark again/,
         ],
         [[a, file("x.json")], /x\.json: it is not a report of tvllm bench --json/],
-        [[a, file("none.json")], /Cannot read .*none\.json: /],
+        [[a, file("none.json")], /Cannot read .*none\.json: there is no such file/],
+        [[a, file("text.json")], /Cannot read .*text\.json: it is not a report, which is JSON/],
+        [[a, directory], /Cannot read .*: it is not a file/],
         [[a, a, "--across", "moon"], /Expected some of workload, model, machine/],
       ] as const
     ) {

@@ -66,7 +66,19 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   load: () => ({
     ...nothing,
     work: {
-      args: ["generate", "-m", REAL_MODEL, "--device", "gpu", "-n", "500", "Once"],
+      args: [
+        "generate",
+        "-m",
+        REAL_MODEL,
+        "--device",
+        "gpu",
+        "--temp",
+        "0",
+        "--raw",
+        "-n",
+        "2000",
+        "Once upon",
+      ],
       begun: () => true,
       fault: noFault,
     },
@@ -95,6 +107,8 @@ export const KINDS: Readonly<Record<string, Kind>> = {
         "-n",
         "2000",
         "--raw",
+        "--temp",
+        "0",
         "-v",
         "Once upon",
       ],
@@ -108,7 +122,19 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   bench: (directory) => ({
     ...nothing,
     work: {
-      args: ["bench", "latency", "-m", TINY, "--json", join(directory, "report.json")],
+      // Of all suites, as it saves the report often.
+      args: ["bench", "all", "-m", TINY, "-r", "100", "--json", join(directory, "report.json")],
+      begun: () => true,
+      fault: () => whole(join(directory, "report.json")),
+    },
+  }),
+  "bench on a GPU": (directory) => ({
+    ...nothing,
+    work: {
+      args: [
+        ...["bench", "latency", "-m", REAL_MODEL, "--device", "gpu", "-r", "100"],
+        ...["--json", join(directory, "report.json")],
+      ],
       begun: () => true,
       fault: () => whole(join(directory, "report.json")),
     },

@@ -15,6 +15,7 @@ const SPANS: Readonly<Record<string, number>> = {
   prefill: 6000,
   decode: 3000,
   bench: 6000,
+  "bench on a GPU": 10_000,
   download: 3000,
   serve: 3000,
 };
