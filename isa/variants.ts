@@ -5,9 +5,12 @@ import {
   convolutionSpec,
   deltaNormSpec,
   deltaRuleSpec,
+  gatedGroupNormSpec,
   headGateSpec,
+  mambaScanSpec,
+  relu2Spec,
   sharedAddSpec,
-} from "../kernels/delta_net_specs.ts";
+} from "../kernels/recurrent_specs.ts";
 import { combineSpec, groupSlotsSpec, topKSpec } from "../kernels/expert_specs.ts";
 import { dotConstants } from "../kernels/formats.ts";
 import {
@@ -145,17 +148,30 @@ function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
         )
       )
     ),
-    plain("convolution", convolutionSpec({ channels: 6144, taps: 4, lanes })),
+    plain("convolution", convolutionSpec({ channels: 6144, taps: 4, bias: false, lanes })),
     plain(
       "delta_rule",
       deltaRuleSpec({
         ...{ keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128, tiled: true, lanes },
       }),
     ),
+    plain(
+      "mamba_scan",
+      mambaScanSpec({ keyHeads: 8, valueHeads: 64, keyDim: 128, valueDim: 64, lanes }),
+    ),
+    plain(
+      "gated_group_norm",
+      gatedGroupNormSpec({ groups: 8, groupDim: 512, epsilon: 1e-5, lanes }),
+    ),
+    plain("relu2", relu2Spec({ width: 3712, lanes })),
     plain("delta_norm", deltaNormSpec({ heads: 32, headDim: 128, epsilon: 1e-6, lanes })),
     plain("head_gate", headGateSpec({ width: 4096, lanes })),
     plain("shared_add", sharedAddSpec({ width: 2048, lanes })),
     plain("top_k", topKSpec({ experts: 128, slots: 8, normalized: true, lanes })),
+    plain(
+      "top_k, sigmoids",
+      topKSpec({ experts: 128, slots: 6, normalized: true, sigmoid: { scale: 2.5 }, lanes }),
+    ),
     plain("group_slots", groupSlotsSpec({ experts: 128, slots: 8, tokens: 8, lanes })),
     plain("combine", combineSpec({ dim: 2048, slots: 8, add: true, lanes })),
     plain("logit_adjust", logitAdjustSpec(sampling)),

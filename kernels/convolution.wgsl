@@ -1,10 +1,12 @@
 // A convolution over each sequence's last TAPS tokens, channel by channel, and silu, in place. One
 // invocation: a channel of a sequence. What it saw last stays in `states`; before position 0 are zeros.
+// With BIAS, a number of each channel is added before silu.
 override CHANNELS: u32;
 override LANES: u32;
+override BIAS: bool;
 
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;       // [token, CHANNELS]
-@group(0) @binding(1) var<storage, read> weights: array<f32>;       // [CHANNELS, TAPS], the newest token's last
+@group(0) @binding(1) var<storage, read> weights: array<f32>;       // [CHANNELS, TAPS], the newest token's last; then [CHANNELS] of BIAS
 @group(0) @binding(2) var<storage, read_write> states: array<f32>;  // [slot, TAPS - 1, CHANNELS]
 @group(0) @binding(3) var<storage, read> batch: array<u32>;
 
@@ -22,6 +24,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let at = token * CHANNELS + id.x;
     let value = x[at];
     var sum = value * weights[id.x * TAPS + PAST];
+    if (BIAS) { sum += weights[CHANNELS * TAPS + id.x]; }
     for (var i = 0u; i < PAST; i++) { sum += past[i] * weights[id.x * TAPS + i]; }
     for (var i = 1u; i < PAST; i++) { past[i - 1u] = past[i]; }
     past[PAST - 1u] = value;

@@ -1,25 +1,35 @@
 /** The kernels around the products with routed experts, which are matmulSpec's. */
 
+import chooseExperts from "./choose_experts.wgsl" with { type: "text" };
 import combine from "./combine.wgsl" with { type: "text" };
 import groupSlots from "./group_slots.wgsl" with { type: "text" };
 import route from "./route.wgsl" with { type: "text" };
 import topK from "./top_k.wgsl" with { type: "text" };
+import topKSigmoid from "./top_k_sigmoid.wgsl" with { type: "text" };
 import type { KernelSpec } from "./spec.ts";
 
 /** Chooses each token's experts and their weights. Reference: `topExperts` of reference.ts. */
 export function topKSpec(
-  s: { experts: number; slots: number; normalized: boolean; lanes: number },
+  s: {
+    experts: number;
+    slots: number;
+    normalized: boolean;
+    /** Scores are sigmoids; undefined: a softmax. */
+    sigmoid?: { scale: number } | undefined;
+    lanes: number;
+  },
 ): KernelSpec {
   return {
     name: "top_k",
-    parts: [route, topK],
+    parts: [route, chooseExperts, s.sigmoid ? topKSigmoid : topK],
     overrides: {
       EXPERTS: s.experts,
       SLOTS: s.slots,
       NORMALIZED: s.normalized ? 1 : 0,
       LANES: s.lanes,
+      ...(s.sigmoid && { SCALE: s.sigmoid.scale }),
     },
-    bindings: { 0: "read", 1: "write" },
+    bindings: { 0: "read", 1: "write", ...(s.sigmoid && { 2: "read" }) },
     workgroupSize: [s.lanes, 1],
     workgroupBytes: 4 * (s.experts + s.slots),
   };

@@ -106,11 +106,15 @@ export function matmul(weights: PackedMatrix, x: Float32Array, bias?: Float32Arr
   return out;
 }
 
+/** The nonlinearities of feed-forward networks. */
+export type Activation = "silu" | "gelu" | "relu2";
+
 /**
- * silu: x / (1 + e^−x). gelu, by its tanh approximation: x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
+ * relu2: the square of what is above 0. silu: x / (1 + e^−x). gelu, by its tanh approximation: x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
  * Hendrycks and Gimpel, https://arxiv.org/abs/1606.08415.
  */
-export function activate(x: number, activation: "silu" | "gelu"): number {
+export function activate(x: number, activation: Activation): number {
+  if (activation === "relu2") return Math.max(x, 0) ** 2;
   if (activation === "silu") return x / (1 + Math.exp(-x));
   return x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 }
@@ -119,37 +123,49 @@ export function activate(x: number, activation: "silu" | "gelu"): number {
 export function gatedMul(
   gate: Float32Array,
   up: Float32Array,
-  activation: "silu" | "gelu",
+  activation: Activation,
 ): Float32Array {
   return gate.map((g, i) => activate(g, activation) * up[i]!);
 }
 
 /** e^x / Σ e^x. */
-export function softmax(x: Float32Array): Float32Array {
-  const max = x.reduce((most, v) => Math.max(most, v), -Infinity);
-  let sum = 0;
-  for (const v of x) sum += Math.exp(v - max);
-  return x.map((v) => Math.exp(v - max) / sum);
+export function softmax(x: ArrayLike<number>): Float64Array {
+  const all = Float64Array.from(x);
+  const max = all.reduce((most, v) => Math.max(most, v), -Infinity);
+  const powers = all.map((v) => Math.exp(v - max));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
+}
+
+/** How a token's experts are chosen and weighted. */
+export interface RoutingRule {
+  /** How many there are. */
+  readonly count: number;
+  /** Their weights sum to 1, or to `scale`; otherwise they are shares of all experts'. */
+  readonly normalized: boolean;
+  /** Scores are sigmoids, and `bias` [experts] is added to choose by them; absent: a softmax. */
+  readonly sigmoid?: { readonly bias: Float32Array; readonly scale: number };
 }
 
 /**
- * A token's experts: those with the largest logits, best first, of equals the lower number, and
- * their weights: the softmax over all, or, if `normalized`, over the chosen ones.
+ * A token's experts: those with the largest logits, or sigmoids plus their biases, best first, of equals
+ * the lower number, and their weights.
  *
  * @param logits [experts]
  */
 export function topExperts(
-  logits: Float32Array,
-  count: number,
-  normalized: boolean,
+  logits: ArrayLike<number>,
+  { count, normalized, sigmoid }: RoutingRule,
 ): { expert: number; weight: number }[] {
-  const order = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]! || a - b);
+  const scores = sigmoid
+    ? Float64Array.from(logits, (logit) => 1 / (1 + Math.exp(-logit)))
+    : softmax(logits);
+  const ranks = sigmoid ? scores.map((score, e) => score + sigmoid.bias[e]!) : logits;
+  const order = Array.from(scores.keys()).sort((a, b) => ranks[b]! - ranks[a]! || a - b);
   const chosen = order.slice(0, count);
-  const weights = softmax(normalized ? Float32Array.from(chosen, (e) => logits[e]!) : logits);
-  return chosen.map((expert, slot) => ({
-    expert,
-    weight: weights[normalized ? slot : expert]!,
-  }));
+  const total = normalized ? chosen.reduce((sum, e) => sum + scores[e]!, 0) : 1;
+  const scale = (sigmoid?.scale ?? 1) / total;
+  return chosen.map((expert) => ({ expert, weight: scores[expert]! * scale }));
 }
 
 /** Head counts of attention; query head h reads KV head floor(h · kvHeads / heads). */

@@ -37,7 +37,7 @@ export function modelFacts(
   }
   // What differs from layer to layer is in the kinds.
   const mixer = attentionsOf(config.layers)[0]!;
-  const { feedForward } = config.layers[0]!;
+  const feedForward = config.layers.find(({ feedForward }) => feedForward)!.feedForward!;
   const states = stateCost(config);
   return {
     name: config.name,

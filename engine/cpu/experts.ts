@@ -1,10 +1,9 @@
 /** The operations of a layer's experts, once its router has run. */
 
 import { topExperts } from "../../kernels/reference.ts";
-import { GATE } from "../../kernels/wasm/prepare.ts";
 import { COMBINE } from "../../kernels/wasm/rows.ts";
 import type { ExpertsSpec } from "../model/config.ts";
-import { addPostNorm } from "./layers.ts";
+import { addPostNorm, firstOfExperts, prepareActivated } from "./layers.ts";
 import type { Model, StepShape } from "./model.ts";
 import { areFew, type OperationList, type ProgramContext, ProgramWriter } from "./program.ts";
 import { padded, slotsOf } from "./scratch.ts";
@@ -19,17 +18,18 @@ export function expertProgram(
   const { scratch, index: kernels, memory } = context;
   const spec = config.layers[layer]!.feedForward as ExpertsSpec;
   const { feedForward, ffnPostNorm } = weights.layers[layer]!;
-  const { router, gates, ups, downs, shared } = feedForward as ExpertWeights;
+  const expertWeights = feedForward as ExpertWeights;
+  const { gates, ups, downs, shared } = expertWeights;
   const writer = new ProgramWriter(context, scratch.routed, apart);
   const slots = slotsOf(spec);
   const rows = tokens * slots;
   const few = areFew(tokens);
   // As the preparation before the router left them.
   const prepared = writer.prepared(
-    [router, gates[0]!, ups[0]!, ...(shared ? [shared.gate, shared.up] : [])],
+    firstOfExperts(expertWeights),
     few ? scratch.own : scratch.shared,
   );
-  const byExpert = route(context, spec, tokens);
+  const byExpert = route(context, spec, { tokens, bias: expertWeights.routerBias });
   if (shared) weighShared(context, { slots, tokens, router: shared.router, x: prepared.rows.row });
 
   const each = (multiply: (expert: number, count: number, at: number) => void) => {
@@ -50,22 +50,17 @@ export function expertProgram(
   each((expert, count, at) => {
     const numbers = { xRows: scratch.xRows + at, yRows: scratch.yRows + at };
     const stride = scratch.gateStride;
-    writer.multiply(gates[expert]!, prepared, { tokens: count, y: scratch.gate, stride, numbers });
+    if (gates) {
+      writer.multiply(gates[expert]!, prepared, {
+        ...{ tokens: count, y: scratch.gate, stride, numbers },
+      });
+    }
     writer.multiply(ups[expert]!, prepared, { tokens: count, y: scratch.up, stride, numbers });
   });
-  const gated = writer.prepare(
-    kernels.gates.get(spec.activation)!,
-    { units: rows, few, matrices: [downs[0]!] },
-    {
-      fields: GATE,
-      values: {
-        columns: spec.width,
-        fromStride: scratch.gateStride,
-        gate: scratch.gate,
-        up: scratch.up,
-      },
-    },
-  );
+  const gated = prepareActivated(writer, spec, {
+    ...{ units: rows, few, down: downs[0]! },
+    ...{ gate: scratch.gate, up: scratch.up, stride: scratch.gateStride },
+  });
   each((expert, count, at) => {
     const numbers = { xRows: scratch.yRows + at, yRows: scratch.yRows + at };
     const output = { y: scratch.expertRows, stride: scratch.hiddenStride };
@@ -77,19 +72,11 @@ export function expertProgram(
     for (let token = 0; token < tokens; token++) {
       memory.words[yRows / 4 + token] = token * slots + spec.used;
     }
-    const sharedGated = writer.prepare(
-      kernels.gates.get(spec.activation)!,
-      { units: tokens, few, matrices: [shared.down] },
-      {
-        fields: GATE,
-        values: {
-          columns: spec.shared!.width,
-          fromStride: scratch.sharedStride,
-          gate: scratch.sharedGate,
-          up: scratch.sharedUp,
-        },
-      },
-    );
+    const { activation } = spec;
+    const sharedGated = prepareActivated(writer, { width: spec.shared!.width, activation }, {
+      ...{ units: tokens, few, down: shared.down },
+      ...{ gate: scratch.sharedGate, up: scratch.sharedUp, stride: scratch.sharedStride },
+    });
     writer.multiply(shared.down, sharedGated, {
       tokens,
       y: scratch.expertRows,
@@ -116,13 +103,13 @@ export function expertProgram(
   return writer;
 }
 
-/** The weight of each token's shared expert: sigmoid(router · x). */
+/** The weight of each token's shared expert: sigmoid(router · x), or 1 without a router. */
 function weighShared(
   { scratch, memory }: ProgramContext,
   { slots, tokens, router, x }: {
     readonly slots: number;
     readonly tokens: number;
-    /** Addresses of [dim] and of the tokens' rows. */
+    /** Addresses of [dim], or 0, and of the tokens' rows. */
     readonly router: number;
     readonly x: number;
   },
@@ -131,7 +118,9 @@ function weighShared(
   const weights = memory.floatsAt(router, columns);
   for (let token = 0; token < tokens; token++) {
     const row = memory.floatsAt(x + token * scratch.rowStride, columns);
-    const logit = weights.reduce((sum, weight, i) => sum + weight * row[i]!, 0);
+    const logit = router === 0
+      ? Infinity
+      : weights.reduce((sum, weight, i) => sum + weight * row[i]!, 0);
     memory.floats[scratch.expertWeights / 4 + (token + 1) * slots - 1] = 1 / (1 + Math.exp(-logit));
   }
 }
@@ -140,13 +129,18 @@ function weighShared(
 function route(
   { scratch, memory }: ProgramContext,
   spec: ExpertsSpec,
-  tokens: number,
+  { tokens, bias }: { readonly tokens: number; readonly bias: Float32Array | undefined },
 ): Map<number, number[]> {
-  const { count, used, normalized } = spec;
+  const { count, used, normalized, sigmoid } = spec;
+  const rule = {
+    count: used,
+    normalized,
+    ...(sigmoid && { sigmoid: { bias: bias!, scale: sigmoid.scale } }),
+  };
   const byExpert = new Map<number, number[]>();
   for (let token = 0; token < tokens; token++) {
     const logits = memory.floatsAt(scratch.router + token * scratch.routerStride, count);
-    const chosen = topExperts(logits.slice(), used, normalized).sort((a, b) => a.expert - b.expert);
+    const chosen = topExperts(logits, rule).sort((a, b) => a.expert - b.expert);
     for (const [slot, { expert, weight }] of chosen.entries()) {
       const row = token * slotsOf(spec) + slot;
       memory.floats[scratch.expertWeights / 4 + row] = weight;

@@ -32,7 +32,7 @@ export class KvCache {
     this.type = type;
     const groups = kvGroups(config);
     this.layers = config.layers.map(({ mixer }, layer) => {
-      if (mixer.kind === "delta-net") return undefined;
+      if (mixer?.kind !== "attention") return undefined;
       const group = groups.findIndex(({ layers }) => layers.includes(layer));
       const headBytes = cachedDim(mixer.headDim) * BLOCK_TOKENS * CACHE_BYTES[type];
       const blockBytes = headBytes * mixer.kvHeads;

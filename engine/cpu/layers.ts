@@ -2,27 +2,29 @@
 
 import { SPLIT_KEYS } from "../../kernels/wasm/attention_fields.ts";
 import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
-import { GATE, NORM } from "../../kernels/wasm/prepare.ts";
+import { GATE, NORM, RELU2 } from "../../kernels/wasm/prepare.ts";
 import { NORM_ADD, PICK } from "../../kernels/wasm/rows.ts";
-import type { DenseSpec, ModelConfig } from "../model/config.ts";
+import type { DenseSpec, ExpertsSpec, ModelConfig } from "../model/config.ts";
+import { isRecurrent } from "../model/mixers.ts";
 import { attentionProgram } from "./attention.ts";
-import { deltaNetProgram } from "./delta_net.ts";
 import type { Model, StepShape } from "./model.ts";
 import {
   areFew,
   type OperationList,
   type Output,
+  type Prepared,
   type ProgramContext,
   ProgramWriter,
 } from "./program.ts";
+import { recurrentProgram } from "./recurrent.ts";
 import { padded } from "./scratch.ts";
 import type {
   AttentionWeights,
-  DeltaNetWeights,
   DenseWeights,
   ExpertWeights,
   LayerWeights,
   Matrix,
+  RecurrentWeights,
 } from "./weights.ts";
 
 /** A list, and the layer whose router has run at the end of it, if one has. */
@@ -47,8 +49,9 @@ export function layerProgram(
     return { start, operations };
   };
   for (const [i, layer] of model.weights.layers.entries()) {
-    layers.mixer(i, layer);
-    const { feedForward } = layer;
+    const { mixer, feedForward } = layer;
+    if (mixer) layers.mixer(i, layer);
+    if (feedForward === undefined) continue;
     if ("router" in feedForward) {
       layers.router(layer, feedForward);
       segments.push({ ...segment(), routes: i });
@@ -75,13 +78,13 @@ class LayerWriter {
   /** h += mixer(norm(h)). */
   mixer(index: number, layer: LayerWeights): void {
     const { model: { config, states }, writer, shape: { tokens, sequences } } = this;
-    const { mixer } = config.layers[index]!;
+    const mixer = config.layers[index]!.mixer!;
     const branch = this.#branch(layer.attentionPostNorm);
     const prepare = (matrices: readonly Matrix[]) => this.#norm(layer.attentionNorm, matrices);
-    if (mixer.kind === "delta-net") {
-      const weights = layer.mixer as DeltaNetWeights;
+    if (isRecurrent(mixer)) {
+      const weights = layer.mixer as RecurrentWeights;
       const epsilon = config.rmsEpsilon;
-      deltaNetProgram(writer, { spec: mixer, weights, states: states.layers[index]!, epsilon }, {
+      recurrentProgram(writer, { spec: mixer, weights, states: states.layers[index]!, epsilon }, {
         ...{ tokens, sequences, prepare, branch },
       });
     } else {
@@ -94,28 +97,20 @@ class LayerWriter {
     this.#postNorm(layer.attentionPostNorm);
   }
 
-  /** h += down · (activation(gate · x) ⊙ up · x), where x = norm(h). */
+  /** h += down · (activation(gate · x) ⊙ up · x), where x = norm(h); without a gate activation(up · x). */
   dense(spec: DenseSpec, layer: LayerWeights, weights: DenseWeights): void {
     const { gate, up, down } = weights;
-    const { context: { scratch, index: kernels }, writer, shape: { tokens } } = this;
-    const prepared = this.#norm(layer.ffnNorm, [gate, up]);
+    const { context: { scratch }, writer, shape: { tokens } } = this;
+    const prepared = this.#norm(layer.ffnNorm, [...gate ? [gate] : [], up]);
     const stride = scratch.gateStride;
-    writer.multiply(gate, prepared, { tokens, y: scratch.gate, stride, bias: weights.gateBias });
+    if (gate) {
+      writer.multiply(gate, prepared, { tokens, y: scratch.gate, stride, bias: weights.gateBias });
+    }
     writer.multiply(up, prepared, { tokens, y: scratch.up, stride, bias: weights.upBias });
     writer.join();
-    const gated = writer.prepare(
-      kernels.gates.get(spec.activation)!,
-      { units: tokens, few: areFew(tokens), matrices: [down] },
-      {
-        fields: GATE,
-        values: {
-          columns: spec.width,
-          fromStride: scratch.gateStride,
-          gate: scratch.gate,
-          up: scratch.up,
-        },
-      },
-    );
+    const gated = prepareActivated(writer, spec, {
+      ...{ units: tokens, few: areFew(tokens), down, gate: scratch.gate, up: scratch.up, stride },
+    });
     const branch = this.#branch(layer.ffnPostNorm);
     writer.multiply(down, gated, { tokens, bias: weights.downBias, ...branch });
     writer.join();
@@ -123,14 +118,16 @@ class LayerWriter {
   }
 
   /** The logits of the router; what they choose is not known before they are there. */
-  router(layer: LayerWeights, { router, gates, ups, shared }: ExpertWeights): void {
+  router(layer: LayerWeights, weights: ExpertWeights): void {
     const { context: { scratch }, writer, shape: { tokens } } = this;
-    const ofShared = shared ? [shared.gate, shared.up] : [];
-    const prepared = this.#norm(layer.ffnNorm, [router, gates[0]!, ups[0]!, ...ofShared]);
+    const { router, shared } = weights;
+    const prepared = this.#norm(layer.ffnNorm, firstOfExperts(weights));
     writer.multiply(router, prepared, { tokens, y: scratch.router, stride: scratch.routerStride });
     if (shared) {
       const stride = scratch.sharedStride;
-      writer.multiply(shared.gate, prepared, { tokens, y: scratch.sharedGate, stride });
+      if (shared.gate) {
+        writer.multiply(shared.gate, prepared, { tokens, y: scratch.sharedGate, stride });
+      }
       writer.multiply(shared.up, prepared, { tokens, y: scratch.sharedUp, stride });
     }
     writer.join();
@@ -157,6 +154,38 @@ class LayerWriter {
     if (weight === 0) return;
     addPostNorm(this.writer, this.model.config, { weight, tokens: this.shape.tokens });
   }
+}
+
+/** The matrices that what enters a layer of experts is multiplied with: of the experts one of each kind. */
+export function firstOfExperts({ router, gates, ups, shared }: ExpertWeights): Matrix[] {
+  const first = [...gates ? [gates[0]!] : [], ups[0]!];
+  const ofShared = shared ? [...shared.gate ? [shared.gate] : [], shared.up] : [];
+  return [router, ...first, ...ofShared];
+}
+
+/** Prepares activation(gate) ⊙ up, or without a gate activation(up), for `down`. */
+export function prepareActivated(
+  writer: ProgramWriter,
+  { width, activation }: Pick<DenseSpec | ExpertsSpec, "width" | "activation">,
+  { units, few, down, gate, up, stride: fromStride }: {
+    readonly units: number;
+    readonly few: boolean;
+    readonly down: Matrix;
+    /** Addresses, and the stride of both. */
+    readonly gate: number;
+    readonly up: number;
+    readonly stride: number;
+  },
+): Prepared {
+  const { index: kernels } = writer.context;
+  const output = { units, few, matrices: [down] };
+  const values = { columns: width, fromStride };
+  return activation === "relu2"
+    ? writer.prepare(kernels.relu2, output, { fields: RELU2, values: { ...values, from: up } })
+    : writer.prepare(kernels.gates.get(activation)!, output, {
+      fields: GATE,
+      values: { ...values, gate, up },
+    });
 }
 
 /** hidden += norm(added) · weight. */

@@ -7,7 +7,7 @@ import type { ProductForm } from "../../kernels/wasm/products.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
-import { deltaNetsOf } from "../model/mixers.ts";
+import { recurrentOf } from "../model/mixers.ts";
 import { checkBatch } from "../run/check_batch.ts";
 import { checkLogits } from "../run/finite_logits.ts";
 import {
@@ -102,8 +102,8 @@ export async function loadCpuRunner(
   const form = options.form ?? fastestForm();
   const { bytes, index, names } = makeKernels({
     types: plan.types,
-    activations: config.layers.map(({ feedForward }) => feedForward.activation),
-    deltaNets: deltaNetsOf(config.layers),
+    activations: gateActivations(config),
+    recurrent: recurrentOf(config.layers),
     cache: cache.type,
     form,
     wide: memory.wide,
@@ -132,6 +132,14 @@ export async function loadCpuRunner(
   };
   const load = () => plan.load(pool, index);
   return new CpuRunner(config, limits, { stepper, form, memory: memoryUse, load });
+}
+
+/** What the gates of a model pass. */
+function gateActivations({ layers }: ModelConfig): ("silu" | "gelu")[] {
+  return layers.flatMap(({ feedForward }) => {
+    const { activation } = feedForward ?? {};
+    return activation === undefined || activation === "relu2" ? [] : [activation];
+  });
 }
 
 /** Products a second that two threads of an ordinary processor do, and how long a step may take. */

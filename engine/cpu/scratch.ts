@@ -16,7 +16,7 @@ import type {
   ModelConfig,
 } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
-import { attentionsOf, channelsOf } from "../model/mixers.ts";
+import { attentionsOf, channelsOf, isRecurrent } from "../model/mixers.ts";
 import type { RopeSpec, TemperatureSpec } from "../model/rope.ts";
 import type { Layout, SharedMemory } from "./memory.ts";
 
@@ -59,9 +59,9 @@ export function slotsOf({ used, shared }: ExpertsSpec): number {
 export function mixerRow(
   mixer: MixerSpec,
 ): { readonly at: readonly number[]; readonly bytes: number } {
-  const values = mixer.kind === "delta-net" ? mixer.valueHeads * mixer.valueDim : 0;
-  const widths = mixer.kind === "delta-net"
-    // Inputs, gates, steps, strengths, and what the heads give.
+  const values = isRecurrent(mixer) ? mixer.valueHeads * mixer.valueDim : 0;
+  const widths = isRecurrent(mixer)
+    // Inputs, gates, steps, strengths (of delta nets), and what the heads give.
     ? [channelsOf(mixer), values, mixer.valueHeads, mixer.valueHeads, values]
     // Queries, keys, values, gates.
     : [mixer.heads, mixer.kvHeads, mixer.kvHeads, mixer.gated ? mixer.heads : 0]
@@ -85,7 +85,7 @@ export interface AngleTable {
 export class Scratch {
   readonly hidden: number; // [tokens, dim]
   readonly hiddenStride: number;
-  /** [tokens, queries + keys + values + gates], or what a gated delta net has: see mixerRow. */
+  /** [tokens, queries + keys + values + gates], or what a mixer with a state has: see mixerRow. */
   readonly heads: number;
   readonly headsStride: number;
   readonly parts: number;
@@ -135,16 +135,16 @@ export class Scratch {
     const { layers, dim, vocabSize } = config;
     const { tokens, sequences, contextLength, threads } = sizes;
     const widest = (of: (layer: LayerSpec) => number) => Math.max(...layers.map(of));
-    const experts = layers.flatMap(({ feedForward: f }) => f.kind === "experts" ? [f] : []);
+    const experts = layers.flatMap(({ feedForward: f }) => f?.kind === "experts" ? [f] : []);
     const most = (of: (spec: ExpertsSpec) => number) => Math.max(1, ...experts.map(of));
     const used = most(slotsOf);
     const attentions = attentionsOf(layers);
     const widestHeads = (of: (spec: AttentionSpec) => number) => Math.max(...attentions.map(of));
     const shared = Math.max(0, ...experts.map((spec) => spec.shared?.width ?? 0));
     const rows = this.rows = tokens * used;
-    const width = widest(({ feedForward: f }) => f.width);
+    const width = widest(({ feedForward: f }) => f?.width ?? 0);
     const mixed = widest(({ mixer: m }) =>
-      m.kind === "delta-net" ? m.valueHeads * m.valueDim : m.heads * m.headDim
+      m === undefined ? 0 : isRecurrent(m) ? m.valueHeads * m.valueDim : m.heads * m.headDim
     );
     const columns = padded(Math.max(dim, width, mixed, shared));
     const words = (count: number) => layout.allocate(4 * count);
@@ -152,7 +152,7 @@ export class Scratch {
 
     this.hiddenStride = 4 * padded(dim);
     this.hidden = layout.allocate(tokens * this.hiddenStride);
-    this.headsStride = widest(({ mixer }) => mixerRow(mixer).bytes);
+    this.headsStride = widest(({ mixer }) => mixer ? mixerRow(mixer).bytes : 0);
     // A head's last vector may reach into the next one's row.
     this.heads = layout.allocate((tokens + 1) * this.headsStride);
     this.splits = Math.ceil(contextLength / SPLIT_KEYS) + 1;

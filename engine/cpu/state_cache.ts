@@ -1,10 +1,10 @@
 /** The states of recurrent layers in the shared memory: one of fixed size for each slot and layer. */
 
 import type { ModelConfig } from "../model/config.ts";
-import { stateFloats } from "../model/mixers.ts";
+import { isRecurrent, stateFloats } from "../model/mixers.ts";
 import type { Layout } from "./memory.ts";
 
-/** One layer's states: [slots, …] each, see kernels/wasm/delta_net.ts and delta_rule.ts. */
+/** One layer's states: [slots, …] each, see kernels/wasm/delta_net.ts and states.ts. */
 export interface LayerStates {
   readonly convolution: number;
   readonly matrices: number;
@@ -19,7 +19,7 @@ export class StateCache {
 
   constructor(layout: Layout, { layers }: ModelConfig, slots: number) {
     this.layers = layers.map(({ mixer }) => {
-      if (mixer.kind !== "delta-net") return undefined;
+      if (!isRecurrent(mixer)) return undefined;
       const { convolution, matrices } = stateFloats(mixer);
       return {
         convolution: layout.allocate(4 * slots * convolution),

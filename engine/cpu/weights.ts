@@ -20,13 +20,13 @@ import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import type {
   AttentionSpec,
-  DeltaNetSpec,
   DenseSpec,
   ExpertsSpec,
   LayerSpec,
   ModelConfig,
+  RecurrentSpec,
 } from "../model/config.ts";
-import { attentionsOf } from "../model/mixers.ts";
+import { attentionsOf, isRecurrent } from "../model/mixers.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
 import type { Layout } from "./memory.ts";
 import type { ThreadPool } from "./thread_pool.ts";
@@ -41,10 +41,10 @@ export interface Matrix extends StripMatrix {
 /** One layer; vectors are addresses, and 0 if the layer lacks one. */
 export interface LayerWeights {
   readonly attentionNorm: number;
-  readonly mixer: AttentionWeights | DeltaNetWeights;
+  readonly mixer: AttentionWeights | RecurrentWeights | undefined;
   readonly attentionPostNorm: number;
   readonly ffnNorm: number;
-  readonly feedForward: DenseWeights | ExpertWeights;
+  readonly feedForward: DenseWeights | ExpertWeights | undefined;
   readonly ffnPostNorm: number;
 }
 
@@ -62,21 +62,25 @@ export interface AttentionWeights {
   readonly outputBias: number;
 }
 
-export interface DeltaNetWeights {
+export interface RecurrentWeights {
   readonly inputs: Matrix;
   readonly gate: Matrix;
   readonly step: Matrix;
   readonly stepBias: number;
   readonly decay: number;
-  readonly strength: Matrix;
+  /** Of a delta net alone. */
+  readonly strength: Matrix | undefined;
+  /** Of Mamba alone. */
+  readonly skip: number;
   /** [taps, channels]. */
   readonly convolution: number;
+  readonly convolutionBias: number;
   readonly norm: number;
   readonly output: Matrix;
 }
 
 export interface DenseWeights {
-  readonly gate: Matrix;
+  readonly gate: Matrix | undefined;
   readonly gateBias: number;
   readonly up: Matrix;
   readonly upBias: number;
@@ -87,13 +91,15 @@ export interface DenseWeights {
 /** Matrices by expert. */
 export interface ExpertWeights {
   readonly router: Matrix;
-  readonly gates: readonly Matrix[];
+  /** [experts] or undefined. */
+  readonly routerBias: Float32Array | undefined;
+  readonly gates: readonly Matrix[] | undefined;
   readonly ups: readonly Matrix[];
   readonly downs: readonly Matrix[];
   readonly shared: SharedWeights | undefined;
 }
 
-/** The expert that every token passes. */
+/** The expert that every token passes; a router of 0: its weight is 1. */
 type SharedWeights = Pick<DenseWeights, "gate" | "up" | "down"> & { readonly router: number };
 
 export interface ModelWeights {
@@ -155,11 +161,14 @@ export class WeightPlan {
     const layers = this.weights.layers.map((layer, i) => {
       const { mixer, feedForward: f } = layer;
       const mixing = sum(matricesOf(mixer));
-      if (!("router" in f)) return mixing + sum([f.gate, f.up, f.down]);
+      const ofDense = ({ gate, up, down }: Pick<DenseWeights, "gate" | "up" | "down">) =>
+        sum([...gate ? [gate] : [], up, down]);
+      if (f === undefined) return mixing;
+      if (!("router" in f)) return mixing + ofDense(f);
       const { used, count } = this.config.layers[i]!.feedForward as ExpertsSpec;
-      const shared = f.shared ? sum([f.shared.gate, f.shared.up, f.shared.down]) : 0;
+      const shared = f.shared ? ofDense(f.shared) : 0;
       return mixing + size(f.router) + shared +
-        sum([...f.gates, ...f.ups, ...f.downs]) * used / count;
+        sum([...f.gates ?? [], ...f.ups, ...f.downs]) * used / count;
     });
     return layers.reduce((all, products) => all + products, size(this.weights.output));
   }
@@ -260,44 +269,48 @@ export class WeightPlan {
       output: matrix("attentionOutput"),
       outputBias: vector("attentionOutputBias", outputBias),
     });
-    const deltaNet = ({ taps }: DeltaNetSpec): DeltaNetWeights => ({
-      inputs: matrix("deltaInputs"),
-      gate: matrix("deltaGate"),
-      step: matrix("deltaStep"),
-      stepBias: vector("deltaStepBias"),
-      decay: vector("deltaDecay"),
-      strength: matrix("deltaStrength"),
-      convolution: this.#vector(ggufName("convolution", i), { rowLength: taps }),
-      norm: vector("deltaNorm"),
-      output: matrix("deltaOutput"),
+    const recurrent = (spec: RecurrentSpec): RecurrentWeights => ({
+      inputs: matrix("recurrentInputs"),
+      gate: matrix("recurrentGate"),
+      step: matrix("recurrentStep"),
+      stepBias: vector("recurrentStepBias"),
+      decay: vector("recurrentDecay"),
+      strength: spec.kind === "mamba" ? undefined : matrix("deltaStrength"),
+      skip: vector("mambaSkip", spec.kind === "mamba"),
+      convolution: this.#vector(ggufName("convolution", i), { rowLength: spec.taps }),
+      convolutionBias: vector("convolutionBias", spec.kind === "mamba" && spec.convolutionBias),
+      norm: vector("recurrentNorm"),
+      output: matrix("recurrentOutput"),
     });
-    const dense = ({ bias = false }: DenseSpec): DenseWeights => ({
-      gate: matrix("gate"),
-      gateBias: vector("gateBias", bias),
+    const dense = ({ bias = false, gateless = false }: DenseSpec): DenseWeights => ({
+      gate: gateless ? undefined : matrix("gate"),
+      gateBias: vector("gateBias", bias && !gateless),
       up: matrix("up"),
       upBias: vector("upBias", bias),
       down: matrix("down"),
       downBias: vector("downBias", bias),
     });
-    const experts = ({ shared }: ExpertsSpec): ExpertWeights => ({
+    const experts = ({ shared, sigmoid, gateless = false }: ExpertsSpec): ExpertWeights => ({
       router: matrix("router"),
-      gates: stack("expertGates"),
+      routerBias: sigmoid && this.#readVector(this.#find(ggufName("routerBias", i))),
+      gates: gateless ? undefined : stack("expertGates"),
       ups: stack("expertUps"),
       downs: stack("expertDowns"),
       shared: shared && {
-        router: vector("sharedRouter"),
-        gate: matrix("sharedGate"),
+        router: vector("sharedRouter", !shared.always),
+        gate: gateless ? undefined : matrix("sharedGate"),
         up: matrix("sharedUp"),
         down: matrix("sharedDown"),
       },
     });
     return {
-      attentionNorm: vector("attentionNorm"),
-      mixer: mixer.kind === "delta-net" ? deltaNet(mixer) : attention(mixer),
-      attentionPostNorm: vector("attentionPostNorm", postNorms),
-      ffnNorm: vector("ffnNorm"),
-      feedForward: feedForward.kind === "experts" ? experts(feedForward) : dense(feedForward),
-      ffnPostNorm: vector("ffnPostNorm", postNorms),
+      attentionNorm: vector("attentionNorm", mixer !== undefined),
+      mixer: mixer && (isRecurrent(mixer) ? recurrent(mixer) : attention(mixer)),
+      attentionPostNorm: vector("attentionPostNorm", mixer !== undefined && postNorms),
+      ffnNorm: vector("ffnNorm", feedForward !== undefined),
+      feedForward: feedForward &&
+        (feedForward.kind === "experts" ? experts(feedForward) : dense(feedForward)),
+      ffnPostNorm: vector("ffnPostNorm", feedForward !== undefined && postNorms),
     };
   }
 
@@ -357,9 +370,11 @@ export class WeightPlan {
 }
 
 /** The matrices that a token is multiplied with. */
-function matricesOf(mixer: AttentionWeights | DeltaNetWeights): Matrix[] {
+function matricesOf(mixer: AttentionWeights | RecurrentWeights | undefined): Matrix[] {
+  if (mixer === undefined) return [];
   if ("inputs" in mixer) {
-    return [mixer.inputs, mixer.gate, mixer.step, mixer.strength, mixer.output];
+    const { inputs, gate, step, strength } = mixer;
+    return [inputs, gate, step, ...(strength ? [strength] : []), mixer.output];
   }
   const { query, queryGate, key, value, output } = mixer;
   return [query, ...(queryGate ? [queryGate] : []), key, value, output];

@@ -59,7 +59,7 @@ export function parseJsonObject(
   }
   let value: JsonValue;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch {
     throw file.fault(`${what} is not JSON; the file is damaged: download it again`);
   }
@@ -69,6 +69,23 @@ export function parseJsonObject(
   }
   return value;
 }
+
+/** JSON, or what Python's json module writes: it has numbers without end, and NaN, as words of their own. */
+function parseJson(text: string): JsonValue {
+  try {
+    return JSON.parse(text);
+  } catch {
+    const words = /"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g;
+    return JSON.parse(text.replaceAll(words, (found) => PYTHON_WORDS[found] ?? found));
+  }
+}
+
+/** How JSON.parse() gets them: it takes what is too large for infinite. */
+const PYTHON_WORDS: Readonly<Record<string, string>> = {
+  "Infinity": "1e999",
+  "-Infinity": "-1e999",
+  "NaN": "null",
+};
 
 /**
  * The JSON object that the file at `path` is, if it is no longer than `maxBytes`.

@@ -6,7 +6,7 @@
 import { groupSlotsSpec } from "../../kernels/expert_specs.ts";
 import { slotsTogether } from "../../kernels/tuning.ts";
 import type { ExpertsSpec } from "../model/config.ts";
-import { addShared } from "./gates.ts";
+import { addShared, relu2 } from "./gates.ts";
 import type { Operation } from "./operation.ts";
 import type { LayerContext, OperationBuilder, Product } from "./operations.ts";
 
@@ -24,25 +24,30 @@ export function expertFeedForward(
   const { count, used: slots, width, activation } = spec;
   const { logits, routes, entries, parts } = scratch!;
   const input = { x: hidden, norm: weights.vector(name("ffnNorm")), over: "tokens" } as const;
+  const act = activation === "relu2" ? {} : { activation };
   const router = weights.matrix(name("router"));
   const experts = { count, slots, routes, entries };
+  const bias = spec.sigmoid && weights.vector(name("routerBias"));
   const [gates, ups] = [name("expertGates"), name("expertUps")];
   const gating = {
     ...input,
     y: gated,
     stride: width,
-    activation,
+    ...act,
     experts: { ...experts, perSlot: false },
   };
   return [
     // Before anything is added to what it reads.
-    ...spec.shared
-      ? sharedExpert({ build, weights, name }, spec.shared.width, { ...input, activation })
-      : [],
+    ...spec.shared ? sharedExpert({ build, weights, name }, spec, { ...input, ...act }) : [],
     ...build.matmul(router, { ...input, y: logits, stride: count }),
-    build.topK(spec, scratch!),
+    build.topK(spec, { logits, routes, bias }),
     groupSlots(build, experts),
-    ...weights.type(gates) === weights.type(ups)
+    ...spec.gateless
+      ? [
+        ...build.matmul(weights.experts(ups), gating),
+        relu2(build, gated, slots * width),
+      ]
+      : weights.type(gates) === weights.type(ups)
       ? build.matmul(weights.experts(gates, ups), { ...gating, gate: "both" })
       : [
         ...build.matmul(weights.experts(gates), gating),
@@ -59,29 +64,46 @@ export function expertFeedForward(
       build.combine(slots, scratch!, { y: branch!, add: false }),
       build.normAdd(branch!, weights.vector(name(postNorm))),
     ],
-    ...spec.shared ? [addShared(build, scratch!.shared!)] : [],
+    ...spec.shared ? addSharedExpert({ build, weights, name }, spec) : [],
   ];
 }
 
-/** What the shared expert gives, and its weight. */
+/** The residual stream and what the shared expert gives. */
+function addSharedExpert(
+  { build, weights, name }: LayerContext,
+  { shared }: ExpertsSpec,
+): Operation[] {
+  const { scratch: { hidden, experts }, context: { dim } } = build;
+  if (!shared!.always) return [addShared(build, experts!.shared!)];
+  const down = weights.matrix(name("sharedDown"));
+  const output = { y: hidden, stride: dim, over: "tokens", accumulate: true } as const;
+  return build.matmul(down, { x: experts!.shared!.gated, ...output });
+}
+
+/** What the shared expert gives, and its weight; of one that is added as it is, what its down takes. */
 function sharedExpert(
   { build, weights, name }: LayerContext,
-  width: number,
+  { shared, gateless }: ExpertsSpec,
   input: Omit<Product, "y" | "stride">,
 ): Operation[] {
+  const { width, always = false } = shared!;
   const { scratch: { experts }, context: { dim } } = build;
   const { logits, gated, part } = experts!.shared!;
   const [gate, up] = [name("sharedGate"), name("sharedUp")];
   const gating = { ...input, y: gated, stride: width };
   return [
-    ...build.matmul(weights.matrix(name("sharedRouter")), { ...input, y: logits, stride: 1 }),
-    ...weights.type(gate) === weights.type(up)
+    ...always
+      ? []
+      : build.matmul(weights.matrix(name("sharedRouter")), { ...input, y: logits, stride: 1 }),
+    ...gateless
+      ? [...build.matmul(weights.matrix(up), gating), relu2(build, gated, width)]
+      : weights.type(gate) === weights.type(up)
       ? build.matmul(weights.gateUp(gate, up), { ...gating, gate: "both" })
       : [
         ...build.matmul(weights.matrix(gate), gating),
         ...build.matmul(weights.matrix(up), { ...gating, gate: "ups" }),
       ],
-    ...build.matmul(weights.matrix(name("sharedDown")), {
+    ...always ? [] : build.matmul(weights.matrix(name("sharedDown")), {
       ...{ x: gated, y: part, stride: dim, over: "tokens" },
     }),
   ];

@@ -1,6 +1,6 @@
-/** What is multiplied by the sigmoid of a gate: attention's heads, and shared experts. */
+/** What is multiplied by the sigmoid of a gate, attention's heads and shared experts; and what has no gate. */
 
-import { headGateSpec, sharedAddSpec } from "../../kernels/delta_net_specs.ts";
+import { headGateSpec, relu2Spec, sharedAddSpec } from "../../kernels/recurrent_specs.ts";
 import type { Operation } from "./operation.ts";
 import type { OperationBuilder } from "./operations.ts";
 
@@ -9,6 +9,15 @@ export function headGate(build: OperationBuilder, width: number): Operation {
   const { scratch: { attended, gates }, tuning: { elementLanes: lanes } } = build;
   return build.fixed(headGateSpec({ width, lanes }), {
     buffers: { 0: attended, 1: gates! },
+    grid: (tokens) => [Math.ceil(width / 4 / lanes), tokens],
+  });
+}
+
+/** x = max(x, 0)², `width` floats a token. */
+export function relu2(build: OperationBuilder, x: GPUBuffer, width: number): Operation {
+  const { elementLanes: lanes } = build.tuning;
+  return build.fixed(relu2Spec({ width, lanes }), {
+    buffers: { 0: x },
     grid: (tokens) => [Math.ceil(width / 4 / lanes), tokens],
   });
 }

@@ -4,18 +4,26 @@ import type { KvType } from "../../kernels/specs.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";
-import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import type {
+  AttentionSpec,
+  DenseSpec,
+  FeedForwardSpec,
+  LayerSpec,
+  MixerSpec,
+  ModelConfig,
+} from "../model/config.ts";
+import { isRecurrent } from "../model/mixers.ts";
 import { type RopeSpec, ropeTable } from "../model/rope.ts";
 import { ggufName, type LayerWeight } from "../model/weight_names.ts";
 import { bufferOf, withMemoryCheck } from "./buffers.ts";
-import { deltaNet } from "./delta_net.ts";
 import { expertFeedForward } from "./experts.ts";
-import { headGate } from "./gates.ts";
+import { headGate, relu2 } from "./gates.ts";
 import { KvCache, type LayerCache } from "./kv_cache.ts";
 import type { DeviceMatrix } from "./matrix.ts";
 import type { Operation } from "./operation.ts";
 import { type LayerContext, OperationBuilder } from "./operations.ts";
 import type { Pipelines } from "./pipelines.ts";
+import { recurrent } from "./recurrent.ts";
 import type { Scratch } from "./scratch.ts";
 import { createStates, type LayerStates } from "./state_cache.ts";
 import { Weights } from "./weights.ts";
@@ -88,16 +96,17 @@ function layOut(
   const angles = new Map<RopeSpec, GPUBuffer>();
   for (const [layer, spec] of config.layers.entries()) {
     const context = { build, weights, name: (weight: LayerWeight) => ggufName(weight, layer) };
-    const { mixer } = spec;
-    if (mixer.kind === "delta-net") {
-      operations.push(...deltaNet(context, mixer, states[layer]!));
-    } else {
+    const { mixer, feedForward } = spec;
+    if (isRecurrent(mixer)) {
+      operations.push(...recurrent(context, mixer, states[layer]!));
+    } else if (mixer) {
       const { rope } = mixer;
       if (!angles.has(rope)) angles.set(rope, ropeAngles(weights, rope, config.contextLength));
       const place = { cache: cache.layers[layer]!, angles: angles.get(rope)! };
       operations.push(...attention(context, mixer, place));
     }
-    operations.push(...mixerOutput(context, spec), ...feedForward(context, spec));
+    if (mixer) operations.push(...mixerOutput(context, mixer, spec));
+    if (feedForward) operations.push(...feedForwardOf(context, feedForward, spec));
   }
   const head = config.tiedOutput ? embedding : weights.matrix(ggufName("output"));
   operations.push(
@@ -141,9 +150,13 @@ function attention(
   return operations;
 }
 
-function mixerOutput(context: LayerContext, { mixer, postNorms }: LayerSpec): Operation[] {
+function mixerOutput(
+  context: LayerContext,
+  mixer: MixerSpec,
+  { postNorms }: LayerSpec,
+): Operation[] {
   const { build, weights, name } = context;
-  const output = name(mixer.kind === "delta-net" ? "deltaOutput" : "attentionOutput");
+  const output = name(isRecurrent(mixer) ? "recurrentOutput" : "attentionOutput");
   const hasBias = mixer.kind === "attention" && mixer.outputBias;
   return addProduct(context, weights.matrix(output), {
     x: build.scratch.attended,
@@ -152,7 +165,11 @@ function mixerOutput(context: LayerContext, { mixer, postNorms }: LayerSpec): Op
   });
 }
 
-function feedForward(context: LayerContext, { feedForward, postNorms }: LayerSpec): Operation[] {
+function feedForwardOf(
+  context: LayerContext,
+  feedForward: FeedForwardSpec,
+  { postNorms }: LayerSpec,
+): Operation[] {
   const postNorm = postNorms ? "ffnPostNorm" : undefined;
   return feedForward.kind === "experts"
     ? expertFeedForward(context, feedForward, postNorm)
@@ -161,7 +178,7 @@ function feedForward(context: LayerContext, { feedForward, postNorms }: LayerSpe
 
 function denseFeedForward(
   context: LayerContext,
-  { width, activation, bias }: DenseSpec,
+  { width, activation, bias, gateless }: DenseSpec,
   postNorm: "ffnPostNorm" | undefined,
 ): Operation[] {
   const { build, weights, name } = context;
@@ -172,11 +189,16 @@ function denseFeedForward(
     y: gated,
     stride: width,
     over: "tokens",
-    activation,
+    ...(activation !== "relu2" && { activation }),
   } as const;
   const [gate, up] = [name("gate"), name("up")];
   const biasOf = (weight: LayerWeight) => bias ? weights.vector(name(weight)) : undefined;
-  const gating = !bias && weights.type(gate) === weights.type(up)
+  const gating = gateless
+    ? [
+      ...build.matmul(weights.matrix(up), { ...input, bias: biasOf("upBias") }),
+      relu2(build, gated, width),
+    ]
+    : !bias && weights.type(gate) === weights.type(up)
     ? build.matmul(weights.gateUp(gate, up), { ...input, gate: "both" })
     : [
       ...build.matmul(weights.matrix(gate), { ...input, bias: biasOf("gateBias") }),
@@ -254,13 +276,15 @@ function ropeAngles(weights: Weights, rope: RopeSpec, positions: number): GPUBuf
 function checkDimensions({ dim, layers }: ModelConfig, file: ModelFile, { tile }: Tuning): void {
   for (const { mixer, feedForward } of layers) {
     // Matrix products read rows in groups of 32, attention heads by eights; experts start a tile.
-    const start = feedForward.kind === "experts" ? Math.max(32, 4 * tile) : 32;
-    const [heads, headDim] = mixer.kind === "delta-net"
+    const start = feedForward?.kind === "experts" ? Math.max(32, 4 * tile) : 32;
+    const [heads, headDim] = mixer === undefined
+      ? [0, 0]
+      : isRecurrent(mixer)
       ? [mixer.valueHeads, mixer.valueDim]
       : [mixer.heads, mixer.headDim];
     const checks = [
       ["embedding length", dim, start],
-      ["feed-forward length", feedForward.width, start],
+      ["feed-forward length", feedForward?.width ?? 0, start],
       ["length of all heads", heads * headDim, 32],
       ["head size", headDim, 8],
     ] as const;

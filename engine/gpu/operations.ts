@@ -40,7 +40,7 @@ export interface Product {
   readonly bias?: GPUBuffer | undefined;
   /** Gates and ups alternate by fours of rows, or rows are ups whose gates are in y: see matmul.wgsl. */
   readonly gate?: "both" | "ups";
-  readonly activation?: Activation;
+  readonly activation?: Exclude<Activation, "relu2">;
   /**
    * The matrix is that of all experts one below the other, and y has a row for each of a token's
    * slots. `routes` [tokens, slots, 2] says whose expert serves it, and `entries`, in a step where
@@ -202,12 +202,18 @@ export class OperationBuilder {
 
   /** Chooses each token's experts and their weights, by the router's logits. */
   topK(
-    { count, used, normalized }: Pick<ExpertsSpec, "count" | "used" | "normalized">,
-    { logits, routes }: Pick<ExpertScratch, "logits" | "routes">,
+    { count, used, normalized, sigmoid }: Pick<
+      ExpertsSpec,
+      "count" | "used" | "normalized" | "sigmoid"
+    >,
+    { logits, routes, bias }: Pick<ExpertScratch, "logits" | "routes"> & {
+      /** Of sigmoids, [experts]. */
+      readonly bias?: GPUBuffer | undefined;
+    },
   ): Operation {
     const lanes = this.tuning.elementLanes;
-    return this.fixed(topKSpec({ experts: count, slots: used, normalized, lanes }), {
-      buffers: { 0: logits, 1: routes },
+    return this.fixed(topKSpec({ experts: count, slots: used, normalized, sigmoid, lanes }), {
+      buffers: { 0: logits, 1: routes, 2: bias },
       grid: (tokens) => [tokens, 1],
     });
   }

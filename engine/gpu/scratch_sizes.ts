@@ -1,7 +1,7 @@
 /** How large the buffers between the kernels of a model are. */
 
 import type { LayerSpec, ModelConfig } from "../model/config.ts";
-import { attentionsOf, channelsOf, deltaNetsOf } from "../model/mixers.ts";
+import { attentionsOf, channelsOf, recurrentOf } from "../model/mixers.ts";
 import type { ScratchSizes } from "./scratch.ts";
 
 /** The widths of the buffers between kernels: of each, the widest layer's. */
@@ -22,17 +22,17 @@ export function scratchSizes(
 > {
   const widest = (width: (layer: LayerSpec) => number) => Math.max(...layers.map(width));
   const attentions = attentionsOf(layers);
-  const deltaNets = deltaNetsOf(layers);
-  const values = deltaNets.map((m) => m.valueHeads * m.valueDim);
+  const recurrent = recurrentOf(layers);
+  const values = recurrent.map((m) => m.valueHeads * m.valueDim);
   const routed = layers.flatMap(({ feedForward }) =>
-    feedForward.kind === "experts" ? [feedForward] : []
+    feedForward?.kind === "experts" ? [feedForward] : []
   );
   return {
     dim,
     vocabSize,
     qkvDim: Math.max(
       ...attentions.map((m) => (m.heads + 2 * m.kvHeads) * m.headDim),
-      ...deltaNets.map(channelsOf),
+      ...recurrent.map(channelsOf),
     ),
     queryDim: Math.max(...attentions.map((m) => m.heads * m.headDim), ...values),
     heads: Math.max(...attentions.map((m) => m.heads)),
@@ -41,8 +41,10 @@ export function scratchSizes(
       ...attentions.map((m) => m.gated ? m.heads * m.headDim : 0),
       ...values,
     ),
-    stepsDim: Math.max(0, ...deltaNets.map((m) => 2 * m.valueHeads)),
-    gatedDim: widest(({ feedForward: f }) => f.kind === "experts" ? f.used * f.width : f.width),
+    stepsDim: Math.max(0, ...recurrent.map((m) => 2 * m.valueHeads)),
+    gatedDim: widest(({ feedForward: f }) =>
+      f === undefined ? 0 : f.kind === "experts" ? f.used * f.width : f.width
+    ),
     branch: layers.some(({ postNorms }) => postNorms),
     experts: routed.length === 0 ? undefined : {
       count: Math.max(...routed.map(({ count }) => count)),

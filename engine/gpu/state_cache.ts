@@ -1,11 +1,11 @@
 /** The states of recurrent layers on the device: one of fixed size for each slot and layer. */
 
 import type { ModelConfig } from "../model/config.ts";
-import { stateFloats } from "../model/mixers.ts";
+import { isRecurrent, stateFloats } from "../model/mixers.ts";
 import { createBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
-/** One layer's states, as convolution.wgsl and delta_rule.wgsl have them. */
+/** One layer's states, as convolution.wgsl, delta_rule.wgsl and mamba_scan.wgsl have them. */
 export interface LayerStates {
   readonly convolution: GPUBuffer;
   readonly matrices: GPUBuffer;
@@ -18,7 +18,7 @@ export function createStates(
   slots: number,
 ): (LayerStates | undefined)[] {
   return layers.map(({ mixer }, layer) => {
-    if (mixer.kind !== "delta-net") return undefined;
+    if (!isRecurrent(mixer)) return undefined;
     const floats = stateFloats(mixer);
     const make = (name: keyof typeof floats) =>
       createBuffer(gpu, {

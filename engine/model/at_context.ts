@@ -22,7 +22,7 @@ export function atContext(config: ModelConfig, contextLength: number): ModelConf
     contextLength,
     layers: config.layers.map((layer) => {
       const { mixer } = layer;
-      if (mixer.kind === "delta-net") return layer;
+      if (mixer?.kind !== "attention") return layer;
       return { ...layer, mixer: { ...mixer, rope: ropeOf(mixer.rope) } };
     }),
   };

@@ -25,7 +25,7 @@ export function checkWeights(
   const expected = new Set<string>();
   for (const weight of expectedWeights(config)) {
     const name = naming === "gguf" ? weight.gguf : weight.hf;
-    const { shape } = weight;
+    const shape = naming === "gguf" ? weight.ggufShape ?? weight.shape : weight.shape;
     expected.add(name);
     const tensor = tensors.get(name);
     if (tensor === undefined) {
@@ -42,7 +42,7 @@ export function checkWeights(
           }; the file is damaged or was converted incorrectly: download or convert it again`,
       );
     }
-    if (shape.length === 1 && !["F32", "F16", "BF16"].includes(tensor.type)) {
+    if (weight.shape.length === 1 && !["F32", "F16", "BF16"].includes(tensor.type)) {
       throw metadata.unsupported(
         `tensor '${name}' is a vector in ${tensor.type}; use a model with it in F32`,
       );

@@ -2,8 +2,11 @@
 
 import type { RopeSpec, TemperatureSpec } from "./rope.ts";
 
-/** The nonlinearity of a gated feed-forward network; `gelu` is the tanh approximation. */
-export type Activation = "silu" | "gelu";
+/**
+ * The nonlinearity of a feed-forward network; `gelu` is the tanh approximation, `relu2` the square of
+ * what is above 0.
+ */
+export type Activation = "silu" | "gelu" | "relu2";
 
 /** Softmax attention over the keys and values of earlier tokens, its own included. */
 export interface AttentionSpec {
@@ -34,13 +37,11 @@ export interface AttentionSpec {
 }
 
 /**
- * The gated delta rule (arXiv:2412.06464): each head of values has a matrix S [valueDim, keyDim] as
- * its state, which a token changes to decay · S + strength · (v − decay · S · k) kᵀ, and gives S · q.
- * Queries, keys and values first pass a convolution over the last tokens and silu.
+ * What mixers with a state have in common: each head of values has a matrix S [valueDim, keyDim], which
+ * a token decays, adds to by its key and value, and reads by its query. Queries, keys and values first
+ * pass a convolution over the last tokens and silu.
  */
-export interface DeltaNetSpec {
-  /** Tells it from other mixers. */
-  readonly kind: "delta-net";
+export interface RecurrentHeads {
   /** Heads of the queries and keys. */
   readonly keyHeads: number;
   /** Heads of the values; a multiple of `keyHeads`. */
@@ -51,21 +52,48 @@ export interface DeltaNetSpec {
   readonly valueDim: number;
   /** Tokens that the convolution sees, its own included. */
   readonly taps: number;
+}
+
+/**
+ * The gated delta rule (arXiv:2412.06464): a token changes S to
+ * decay · S + strength · (v − decay · S · k) kᵀ, and gives S · q. Each head is normalized and then
+ * multiplied by silu of its gate.
+ */
+export interface DeltaNetSpec extends RecurrentHeads {
+  /** Tells it from other mixers. */
+  readonly kind: "delta-net";
   /** Head h of the values has that of keys h mod keyHeads, rather than floor(h · keyHeads / valueHeads). */
   readonly tiled: boolean;
 }
 
-/** How a layer mixes tokens. */
-export type MixerSpec = AttentionSpec | DeltaNetSpec;
+/**
+ * Mamba-2 (arXiv:2405.21060), by the names of its dual, attention: B is a key, C a query, x a value, and
+ * a group of heads shares a key head. A token changes S to decay · S + step · v kᵀ, and gives
+ * S · q + skip · v. All values of a group are multiplied by silu of their gates and then normalized.
+ */
+export interface MambaSpec extends RecurrentHeads {
+  /** Tells it from other mixers. */
+  readonly kind: "mamba";
+  /** The convolution adds a bias. */
+  readonly convolutionBias: boolean;
+}
 
-/** down · (activation(gate · x) ⊙ up · x). */
+/** A mixer whose state has a fixed size. */
+export type RecurrentSpec = DeltaNetSpec | MambaSpec;
+
+/** How a layer mixes tokens. */
+export type MixerSpec = AttentionSpec | RecurrentSpec;
+
+/** down · (activation(gate · x) ⊙ up · x), or without a gate down · activation(up · x). */
 export interface DenseSpec {
   /** Tells it from experts. */
   readonly kind: "dense";
   /** Rows of gate and up. */
   readonly width: number;
-  /** What the gate passes. */
+  /** What the gate passes, or up where there is none. */
   readonly activation: Activation;
+  /** There is no gate. */
+  readonly gateless?: boolean;
   /** Gate, up and down have a bias; absent: none. */
   readonly bias?: boolean;
 }
@@ -82,24 +110,33 @@ export interface ExpertsSpec {
   readonly width: number;
   /** The weights of a token's experts sum to 1; otherwise they are shares of a softmax over all. */
   readonly normalized: boolean;
-  /** What each gate passes. */
+  /**
+   * Instead of a softmax, each logit passes a sigmoid. Experts are chosen by that plus a bias of each
+   * expert, and their weights, without the bias, are multiplied by `scale`.
+   */
+  readonly sigmoid?: { readonly scale: number };
+  /** What each gate passes, or each up where there is none. */
   readonly activation: Activation;
-  /** One more that every token passes, its result times sigmoid(router · x), with a router of its own. */
+  /** Experts, the shared one too, have no gate. */
+  readonly gateless?: boolean;
+  /** One more that every token passes. */
   readonly shared?: {
     /** Rows of its gate and up. */
     readonly width: number;
+    /** Its result is added as it is; otherwise times sigmoid(router · x), with a router of its own. */
+    readonly always?: boolean;
   };
 }
 
 /** What follows the mixer in a layer. */
 export type FeedForwardSpec = DenseSpec | ExpertsSpec;
 
-/** One layer: h += mixer(norm(h)), then h += feedForward(norm(h)). */
+/** One layer: h += mixer(norm(h)), then h += feedForward(norm(h)). It has both, or one of them. */
 export interface LayerSpec {
   /** What looks at other tokens. */
-  readonly mixer: MixerSpec;
+  readonly mixer?: MixerSpec;
   /** What each token passes on its own. */
-  readonly feedForward: FeedForwardSpec;
+  readonly feedForward?: FeedForwardSpec;
   /** What the mixer and the feed-forward give passes an RMSNorm too before it is added. */
   readonly postNorms: boolean;
 }

@@ -4,5 +4,7 @@ export const MAX_LAYERS = 1024;
 export const MAX_HEADS = 1024;
 export const MAX_EXPERTS = 1024;
 export const MAX_HEAD_DIM = 1024;
+/** Tokens that a convolution sees. */
+export const MAX_TAPS = 16;
 export const MAX_WIDTH = 2 ** 20;
 export const MAX_CONTEXT = 2 ** 27;

@@ -5,7 +5,7 @@ import type { TensorInfo } from "../files/model_file.ts";
 import type { ModelConfig } from "./config.ts";
 import { expectedWeights } from "./expected_weights.ts";
 import { kvBlocksHeld } from "./kv_groups.ts";
-import { channelsOf, deltaNetsOf, stateFloats } from "./mixers.ts";
+import { channelsOf, recurrentOf, stateFloats } from "./mixers.ts";
 
 /** Layers of attention that cost the same. */
 export interface LayerKind {
@@ -26,12 +26,12 @@ export interface LayerKind {
 export function layerKinds({ layers }: Pick<ModelConfig, "layers">): LayerKind[] {
   const byCost = new Map<string, LayerKind>();
   for (const { mixer, feedForward } of layers) {
-    if (mixer.kind === "delta-net") continue;
+    if (mixer?.kind !== "attention") continue;
     const { heads, kvHeads, headDim, window, headNorm } = mixer;
     const kind = {
       ...{ heads, kvHeads, headDim, headNorm },
       ...(window !== undefined && { window }),
-      ...(feedForward.kind === "experts" && { experts: feedForward.used }),
+      ...(feedForward?.kind === "experts" && { experts: feedForward.used }),
     };
     const key = JSON.stringify(kind);
     byCost.set(key, { ...kind, layers: (byCost.get(key)?.layers ?? 0) + 1 });
@@ -124,14 +124,15 @@ export interface StateCost {
 
 /** Undefined for models without states. */
 export function stateCost({ layers }: Pick<ModelConfig, "layers">): StateCost | undefined {
-  const nets = deltaNetsOf(layers);
+  const nets = recurrentOf(layers);
   if (nets.length === 0) return undefined;
   return nets.reduce(({ bytes, operations }, net) => {
     const { convolution, matrices } = stateFloats(net);
     return {
       bytes: bytes + 4 * (convolution + matrices),
-      // A decay, a product to read what is known, a change, and a product with the query.
-      operations: operations + 2 * net.taps * channelsOf(net) + 7 * matrices,
+      // A decay, a change, and a product with the query; of a delta net one more to read what is known.
+      operations: operations + 2 * net.taps * channelsOf(net) +
+        (net.kind === "mamba" ? 5 : 7) * matrices,
     };
   }, { bytes: 0, operations: 0 });
 }

@@ -34,7 +34,7 @@ export function underEngineNames(
     const tensor = file.tensors.get(naming === "gguf" ? gguf : hf)!;
     const vector = naming === "hf" ? hfVector?.(weight, mlx) : undefined;
     if (vector === undefined) {
-      tensors.set(name, tensor);
+      tensors.set(name, String(tensor.shape) === String(shape) ? tensor : { ...tensor, shape });
       continue;
     }
     const floats = { ...tensor, type: "F32", byteLength: 4 * shape[0]! } as const;

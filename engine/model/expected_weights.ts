@@ -3,12 +3,12 @@
 import { architectureOf } from "./architectures/mod.ts";
 import type {
   AttentionSpec,
-  DeltaNetSpec,
   FeedForwardSpec,
   LayerSpec,
   ModelConfig,
+  RecurrentSpec,
 } from "./config.ts";
-import { attentionsOf } from "./mixers.ts";
+import { attentionsOf, channelsOf, isRecurrent } from "./mixers.ts";
 import {
   ggufName,
   LAYER_WEIGHTS,
@@ -31,27 +31,30 @@ export interface ExpectedWeight {
   readonly hf: string;
   /** Outermost first: [rows, columns], [experts, rows, columns], or [elements] of a vector. */
   readonly shape: readonly number[];
+  /** That of the same elements in GGUF files, where it differs. */
+  readonly ggufShape?: readonly number[];
 }
 
 /** Every weight that a model of `config` has. */
 export function* expectedWeights(config: ModelConfig): Generator<ExpectedWeight> {
+  const { hfNames = {}, ggufNames = {} } = architectureOf(config);
   for (const [weight, shape] of modelShapes(config)) {
     const { hf }: WeightName = MODEL_WEIGHTS[weight];
     const name = ggufName(weight);
-    yield { weight, name, gguf: name, hf: hf ?? name, shape };
+    yield { weight, name, gguf: name, hf: hfNames[weight] ?? hf ?? name, shape };
   }
-  const { hfNames = {}, ggufNames = {} } = architectureOf(config);
   for (const [layer, spec] of config.layers.entries()) {
-    for (const [weight, shape] of layerShapes(spec, config.dim)) {
+    for (const [weight, shape, ggufShape] of layerShapes(spec, config.dim)) {
       const hf = (hfNames[weight] ?? LAYER_WEIGHTS[weight].hf).replace("{}", String(layer));
       const name = ggufName(weight, layer);
       const gguf = ggufNames[weight]?.replace("{}", String(layer)) ?? name;
-      yield { weight, layer, name, gguf, hf, shape };
+      yield { weight, layer, name, gguf, hf, shape, ...(ggufShape && { ggufShape }) };
     }
   }
 }
 
-type Shaped<Weight> = readonly [Weight, readonly number[]];
+/** A weight, its shape, and that in GGUF if it is another. */
+type Shaped<Weight> = readonly [Weight, readonly number[], (readonly number[] | undefined)?];
 
 function* modelShapes(config: ModelConfig): Generator<Shaped<ModelWeight>> {
   const { dim, vocabSize, tiedOutput, layers } = config;
@@ -64,13 +67,18 @@ function* modelShapes(config: ModelConfig): Generator<Shaped<ModelWeight>> {
 
 // In the order in which the forward pass uses them.
 function* layerShapes(layer: LayerSpec, dim: number): Generator<Shaped<LayerWeight>> {
-  yield ["attentionNorm", [dim]];
-  if (layer.mixer.kind === "delta-net") yield* deltaNetShapes(layer.mixer, dim);
-  else yield* attentionShapes(layer.mixer, dim);
-  if (layer.postNorms) yield ["attentionPostNorm", [dim]];
-  yield ["ffnNorm", [dim]];
-  yield* feedForwardShapes(layer.feedForward, dim);
-  if (layer.postNorms) yield ["ffnPostNorm", [dim]];
+  const { mixer, feedForward, postNorms } = layer;
+  if (mixer) {
+    yield ["attentionNorm", [dim]];
+    if (isRecurrent(mixer)) yield* recurrentShapes(mixer, dim);
+    else yield* attentionShapes(mixer, dim);
+    if (postNorms) yield ["attentionPostNorm", [dim]];
+  }
+  if (feedForward) {
+    yield ["ffnNorm", [dim]];
+    yield* feedForwardShapes(feedForward, dim);
+    if (postNorms) yield ["ffnPostNorm", [dim]];
+  }
 }
 
 function* attentionShapes(
@@ -93,40 +101,44 @@ function* attentionShapes(
   if (outputBias) yield ["attentionOutputBias", [dim]];
 }
 
-function* deltaNetShapes(
-  { keyHeads, valueHeads, keyDim, valueDim, taps }: DeltaNetSpec,
-  dim: number,
-): Generator<Shaped<LayerWeight>> {
+function* recurrentShapes(mixer: RecurrentSpec, dim: number): Generator<Shaped<LayerWeight>> {
+  const { keyHeads, valueHeads, valueDim, taps } = mixer;
   const values = valueHeads * valueDim;
-  const inputs = 2 * keyHeads * keyDim + values;
-  yield ["deltaInputs", [inputs, dim]];
-  yield ["deltaGate", [values, dim]];
-  yield ["deltaStep", [valueHeads, dim]];
-  yield ["deltaStepBias", [valueHeads]];
-  yield ["deltaDecay", [valueHeads]];
-  yield ["deltaStrength", [valueHeads, dim]];
+  const inputs = channelsOf(mixer);
+  const isMamba = mixer.kind === "mamba";
+  yield ["recurrentInputs", [inputs, dim]];
+  yield ["recurrentGate", [values, dim]];
+  yield ["recurrentStep", [valueHeads, dim]];
+  yield ["recurrentStepBias", [valueHeads]];
+  const column = isMamba ? [valueHeads, 1] : undefined;
+  yield ["recurrentDecay", [valueHeads], column];
+  if (isMamba) yield ["mambaSkip", [valueHeads], column];
+  else yield ["deltaStrength", [valueHeads, dim]];
   yield ["convolution", [inputs, taps]];
-  yield ["deltaNorm", [valueDim]];
-  yield ["deltaOutput", [dim, values]];
+  if (isMamba && mixer.convolutionBias) yield ["convolutionBias", [inputs]];
+  if (isMamba) yield ["recurrentNorm", [values], [keyHeads, values / keyHeads]];
+  else yield ["recurrentNorm", [valueDim]];
+  yield ["recurrentOutput", [dim, values]];
 }
 
 function* feedForwardShapes(spec: FeedForwardSpec, dim: number): Generator<Shaped<LayerWeight>> {
-  const { width } = spec;
+  const { width, gateless = false } = spec;
   if (spec.kind === "dense") {
-    yield ["gate", [width, dim]];
-    if (spec.bias) yield ["gateBias", [width]];
+    if (!gateless) yield ["gate", [width, dim]];
+    if (spec.bias && !gateless) yield ["gateBias", [width]];
     yield ["up", [width, dim]];
     if (spec.bias) yield ["upBias", [width]];
     yield ["down", [dim, width]];
     if (spec.bias) yield ["downBias", [dim]];
   } else {
     yield ["router", [spec.count, dim]];
-    yield ["expertGates", [spec.count, width, dim]];
+    if (spec.sigmoid) yield ["routerBias", [spec.count]];
+    if (!gateless) yield ["expertGates", [spec.count, width, dim]];
     yield ["expertUps", [spec.count, width, dim]];
     yield ["expertDowns", [spec.count, dim, width]];
     if (spec.shared === undefined) return;
-    yield ["sharedRouter", [dim]];
-    yield ["sharedGate", [spec.shared.width, dim]];
+    if (!spec.shared.always) yield ["sharedRouter", [dim]];
+    if (!gateless) yield ["sharedGate", [spec.shared.width, dim]];
     yield ["sharedUp", [spec.shared.width, dim]];
     yield ["sharedDown", [dim, spec.shared.width]];
   }

@@ -7,12 +7,14 @@ import { MAX_EXPERTS } from "./config_bounds.ts";
 
 /** As transformers saves them: the part before, the expert's number, the part after. */
 const ONE =
-  /^(model\.layers\.\d+\.mlp\.experts)\.(0|[1-9]\d{0,3})\.((?:gate|up|down)_proj\.weight)$/;
+  /^((?:model|backbone)\.layers\.\d+\.(?:mlp|mixer)\.experts)\.(0|[1-9]\d{0,3})\.((?:gate|up|down)_proj\.weight)$/;
 /** As newer versions save them: stacked, and each expert's gate above its up. */
 const FUSED = /^(model\.layers\.\d+\.mlp\.experts)\.gate_up_proj$/;
 const FUSED_DOWN = /^(model\.layers\.\d+\.mlp\.experts\.down_proj)$/;
-/** As mlx-lm saves them, stacked already. */
-const STACKED = /^(model\.layers\.\d+\.mlp)\.switch_mlp\.((?:gate|up|down)_proj\.weight)$/;
+/** As mlx-lm saves them, stacked already; those without a gate have names of their own. */
+const STACKED =
+  /^((?:model|backbone)\.layers\.\d+\.(?:mlp|mixer))\.switch_mlp\.((?:gate_proj|up_proj|down_proj|fc1|fc2)\.weight)$/;
+const GATELESS = { "fc1.weight": "up_proj.weight", "fc2.weight": "down_proj.weight" } as const;
 
 /**
  * The same file with the matrices `….mlp.experts.0.gate_proj.weight`, `….1.…` and so on as one
@@ -41,7 +43,9 @@ export function stackExperts(file: ModelFile): ModelFile {
       if (!stacks.has(stack)) stacks.set(stack, []);
       stacks.get(stack)![Number(number)] = tensor;
     } else {
-      const own = name.replace(STACKED, "$1.experts.$2").replace(FUSED_DOWN, "$1.weight");
+      const own = name.replace(STACKED, (_, before: string, after: string) => {
+        return `${before}.experts.${GATELESS[after as keyof typeof GATELESS] ?? after}`;
+      }).replace(FUSED_DOWN, "$1.weight");
       tensors.set(own, tensor);
     }
   }

@@ -17,6 +17,8 @@ interface Fused {
   readonly gguf: string;
   readonly hf: string;
   readonly parts: readonly LayerWeight[];
+  /** No file has the parts apart. */
+  readonly always?: boolean;
 }
 
 const fused = (kind: "weight" | "bias", of: "" | "Bias"): readonly Fused[] => [
@@ -32,7 +34,14 @@ const fused = (kind: "weight" | "bias", of: "" | "Bias"): readonly Fused[] => [
     parts: [`gate${of}`, `up${of}`],
   },
 ];
-const FUSED = [...fused("weight", ""), ...fused("bias", "Bias")];
+/** What Mamba's first matrix gives, in that order. */
+const MAMBA: Fused = {
+  gguf: "blk.{}.ssm_in.weight",
+  hf: "backbone.layers.{}.mixer.in_proj.weight",
+  parts: ["recurrentGate", "recurrentInputs", "recurrentStep"],
+  always: true,
+};
+const FUSED = [...fused("weight", ""), ...fused("bias", "Bias"), MAMBA];
 
 /** The parts of one fused weight of a model, and what they are together. */
 interface Found {
@@ -40,6 +49,8 @@ interface Found {
   readonly parts: readonly ExpectedWeight[];
   /** Rows of a part before those of the next one, again and again; absent: all of them. */
   readonly turn?: number;
+  /** No file has the parts apart. */
+  readonly always: boolean;
 }
 
 function* findFused(config: ModelConfig): Generator<Found> {
@@ -47,10 +58,11 @@ function* findFused(config: ModelConfig): Generator<Found> {
   for (const expected of expectedWeights(config)) {
     byLayer.set(`${expected.layer} ${expected.weight}`, expected);
   }
-  for (let layer = 0; layer < config.layers.length; layer++) {
-    for (const { gguf, hf, parts: names } of FUSED) {
+  for (const [layer, { mixer }] of config.layers.entries()) {
+    for (const { gguf, hf, parts: names, always = false } of FUSED) {
       const parts = names.map((name) => byLayer.get(`${layer} ${name}`)!);
-      if (parts.includes(undefined!)) continue;
+      // Delta nets have weights of the same names, in matrices of their own.
+      if (parts.includes(undefined!) || always && mixer?.kind !== "mamba") continue;
       const rows = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
       const named = (name: string) => name.replace("{}", String(layer));
       const whole = {
@@ -60,15 +72,14 @@ function* findFused(config: ModelConfig): Generator<Found> {
         hf: named(hf),
         shape: [rows, ...parts[0]!.shape.slice(1)],
       };
-      yield { whole, parts };
+      yield { whole, parts, always };
     }
     const [query, gate] = [byLayer.get(`${layer} query`), byLayer.get(`${layer} queryGate`)];
     if (query === undefined || gate === undefined) continue;
     // Of each head the rows of its query, then those of its gate.
-    const { mixer } = config.layers[layer]!;
     const [rows, columns] = query.shape as [number, number];
     const whole = { ...query, shape: [2 * rows, columns] };
-    yield { whole, parts: [query, gate], turn: (mixer as AttentionSpec).headDim };
+    yield { whole, parts: [query, gate], turn: (mixer as AttentionSpec).headDim, always: true };
   }
 }
 
@@ -76,9 +87,8 @@ function* findFused(config: ModelConfig): Generator<Found> {
 export function storedWeights(config: ModelConfig): ExpectedWeight[] {
   const { fused = false } = architectureOf(config);
   const wholes = new Map<string, ExpectedWeight>();
-  for (const { whole, parts, turn } of findFused(config)) {
-    // No file has the parts that take turns apart.
-    if (!fused && turn === undefined) continue;
+  for (const { whole, parts, always } of findFused(config)) {
+    if (!fused && !always) continue;
     for (const { name } of parts) wholes.set(name, whole);
   }
   const stored = Array.from(expectedWeights(config), (weight) => wholes.get(weight.name) ?? weight);

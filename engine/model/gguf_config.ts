@@ -44,7 +44,9 @@ export function configFromGguf(file: ModelFile): ModelConfig {
     throw metadata.unsupported(`architecture ${quote(name)}; the supported ones are ${known}`);
   }
   const h = readHyperparameters(metadata, architecture);
-  const config = withLayerSizes(configOf(h), metadata.under(`${name}.`));
+  const config = architecture.ownLayerSizes
+    ? configOf(h)
+    : withLayerSizes(configOf(h), metadata.under(`${name}.`));
   const layers = config.layers.length;
   checkVocabulary(metadata, config);
   const weights = new MetadataReader(splitFused(file, config, "gguf"));
@@ -89,7 +91,7 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   }
   const dim = metadata.integer("embedding_length", [1, MAX_WIDTH]);
   const heads = metadata.first("attention.head_count", [1, MAX_HEADS]);
-  const kvHeads = metadata.first("attention.head_count_kv", [1, MAX_HEADS], heads);
+  const kvHeads = own?.kvHeads ?? metadata.first("attention.head_count_kv", [1, MAX_HEADS], heads);
   if (heads % kvHeads !== 0) {
     throw metadata.fault(
       `key '${metadata.key("attention.head_count_kv")}' is ${kvHeads}, which does not divide the ` +
@@ -113,10 +115,11 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
     heads,
     kvHeads,
     headDim,
-    ffnDim: metadata.first("feed_forward_length", [1, MAX_WIDTH], own?.experts?.width),
+    ffnDim: own?.ffnDim ??
+      metadata.first("feed_forward_length", [1, MAX_WIDTH], own?.experts?.width),
     vocabSize: file.tensors.get(ggufName("embedding"))?.shape[0] ?? 0,
     contextLength: metadata.integer("context_length", [1, MAX_CONTEXT]),
-    rmsEpsilon: metadata.positive("attention.layer_norm_rms_epsilon", 1),
+    rmsEpsilon: own?.rmsEpsilon ?? metadata.positive("attention.layer_norm_rms_epsilon", 1),
     rope: {
       base: metadata.positive("rope.freq_base", 1e12, 10_000),
       dims: ropeDims,

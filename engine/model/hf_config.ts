@@ -8,7 +8,7 @@ import { quote } from "../files/quote.ts";
 import type { SafetensorsModel } from "../files/safetensors.ts";
 import { type Architecture, ARCHITECTURES, configOf } from "./architectures/mod.ts";
 import { checkWeights } from "./check_weights.ts";
-import { type ModelConfig, withUnknownKeys } from "./config.ts";
+import { type Activation, type ModelConfig, withUnknownKeys } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
 import { splitFused } from "./fused_tensors.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
@@ -61,7 +61,7 @@ export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile
  * what is off or does not apply where they have not been looked up.
  */
 const HARMLESS =
-  /^(_name_or_path|model_type|architectures|auto_map|(bos|eos|pad|sep|cls|boi|eoi|image)_token_(id|index)|(torch_)?dtype|transformers(_version|\.js_config)|use_cache|cache_implementation|initializer_range|attention_dropout|hidden_(dropout|act)|resid_pdrop|pretraining_tp|max_window_layers|sliding_window|layer_types|quantization(_config)?|(output_)?router_\w+|output_(attentions|hidden_states)|return_dict|rope_theta|id2label|label2id|problem_type|task_specific_params|unsloth_\w+|chunk_size_feed_forward|finetuning_task|tokenizer_class|is_(encoder_)?decoder|mlp_only_layers|decoder_sparse_step|full_attention_interval|mamba_ssm_dtype|mtp_\w+)$/;
+  /^(_name_or_path|model_type|architectures|auto_map|(bos|eos|pad|sep|cls|boi|eoi|image)_token_(id|index)|(torch_)?dtype|transformers(_version|\.js_config)|use_cache|cache_implementation|initializer_range|attention_dropout|hidden_(dropout|act)|resid_pdrop|pretraining_tp|max_window_layers|sliding_window|layer_types|quantization(_config)?|(output_)?router_\w+|output_(attentions|hidden_states)|return_dict|rope_theta|id2label|label2id|problem_type|task_specific_params|unsloth_\w+|chunk_size_feed_forward|finetuning_task|tokenizer_class|is_(encoder_)?decoder|mlp_only_layers|decoder_sparse_step|full_attention_interval|mamba_ssm_(cache_)?dtype|mtp_\w+|num_nextn_predict_layers|expand|chunk_size|norm_eps|num_logits_to_keep|rescale_prenorm_residual|residual_in_fp32|time_step_(floor|max|min)|use_mamba_kernels)$/;
 
 /** Source of the keys and of what a missing one stands for: transformers' configuration classes. */
 function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperparameters {
@@ -70,9 +70,11 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
     modelType,
     ...otherModelTypes,
   ];
-  const architecture = ARCHITECTURES.find((architecture) => names(architecture).includes(name));
+  const architecture = ARCHITECTURES.find((architecture) =>
+    names(architecture).includes(name) && (architecture.isOf?.(json) ?? true)
+  );
   if (architecture === undefined) {
-    const known = ARCHITECTURES.flatMap(names).join(", ");
+    const known = [...new Set(ARCHITECTURES.flatMap(names))].join(", ");
     throw root.unsupported(`model_type ${quote(name)}; the supported ones are ${known}`);
   }
   checkVariants(root, json, architecture);
@@ -212,15 +214,25 @@ function checkRopeForm(json: MetadataReader): void {
 }
 
 /** What transformers calls the activations. */
-export const HF_ACTIVATIONS = { silu: "silu", gelu: "gelu_pytorch_tanh" } as const;
+export const HF_ACTIVATIONS = {
+  silu: "silu",
+  gelu: "gelu_pytorch_tanh",
+  relu2: "relu2",
+} as const;
 
 function checkActivation(json: MetadataReader, { layers }: ModelConfig): void {
-  const key = json.has("hidden_activation") ? "hidden_activation" : "hidden_act";
-  const expected = HF_ACTIVATIONS[layers[0]!.feedForward.activation];
+  const keys = ["hidden_activation", "mlp_hidden_act"];
+  const key = keys.find((key) => json.has(key)) ?? "hidden_act";
+  const expected = HF_ACTIVATIONS[activationOf(layers)];
   const stated = json.text(key, expected);
   if (stated !== expected) {
     throw json.unsupported(`${key} ${quote(stated)}; use a model with '${expected}'`);
   }
+}
+
+/** What all layers' feed-forward networks pass. */
+export function activationOf(layers: ModelConfig["layers"]): Activation {
+  return layers.find(({ feedForward }) => feedForward !== undefined)!.feedForward!.activation;
 }
 
 /** Where config.json has a value of RoPE: newer ones in rope_parameters, older in rope_scaling. */

@@ -1,7 +1,10 @@
 /** What a model's file says of it, the same for GGUF and config.json; architectures make layers of it. */
 
-import type { DeltaNetSpec, ExpertsSpec } from "./config.ts";
+import type { DeltaNetSpec, ExpertsSpec, MambaSpec } from "./config.ts";
 import type { RopeSpec, TemperatureSpec } from "./rope.ts";
+
+/** What a layer has that has one thing alone. */
+export type LayerKind = "mamba" | "attention" | "dense" | "experts";
 
 /** Sizes and constants as files state them: one number for all layers. */
 export interface Hyperparameters {
@@ -48,6 +51,9 @@ export interface Hyperparameters {
   };
   /** Of architectures in which all layers but the last of every `period` have a gated delta net. */
   readonly deltaNet?: Omit<DeltaNetSpec, "kind"> & { readonly period: number };
+  /** Of architectures whose layers have one thing each: what, layer by layer, and the sizes of Mamba's. */
+  readonly kinds?: readonly LayerKind[];
+  readonly mamba?: Omit<MambaSpec, "kind">;
   /** q · k is divided by its square root; default the head size. */
   readonly queryScalar?: number;
   /** Of architectures with routed experts. */

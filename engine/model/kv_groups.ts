@@ -16,7 +16,7 @@ export interface KvGroup {
 export function kvGroups({ layers }: Pick<ModelConfig, "layers">): KvGroup[] {
   const byWindow = new Map<number, number[]>();
   for (const [layer, { mixer }] of layers.entries()) {
-    if (mixer.kind === "delta-net") continue;
+    if (mixer?.kind !== "attention") continue;
     const { window = Infinity } = mixer;
     byWindow.set(window, [...byWindow.get(window) ?? [], layer]);
   }

@@ -22,8 +22,8 @@ export function withLayerSizes(config: ModelConfig, metadata: MetadataReader): M
   if (heads === undefined && kvHeads === undefined && widths === undefined) return config;
   const layers = config.layers.map((layer, i) => {
     const { mixer, feedForward } = layer;
-    const own = { ...mixer };
-    if (own.kind === "attention") {
+    const own = mixer && { ...mixer };
+    if (own?.kind === "attention") {
       own.heads = heads?.[i] ?? own.heads;
       own.kvHeads = kvHeads?.[i] ?? own.kvHeads;
       if (own.heads % own.kvHeads !== 0) {
@@ -33,11 +33,11 @@ export function withLayerSizes(config: ModelConfig, metadata: MetadataReader): M
         );
       }
     }
-    const width = feedForward.kind === "dense" ? widths?.[i] : undefined;
+    const width = feedForward?.kind === "dense" ? widths?.[i] : undefined;
     return {
       ...layer,
-      mixer: own,
-      feedForward: width === undefined ? feedForward : { ...feedForward, width },
+      ...(own && { mixer: own }),
+      ...(feedForward && width !== undefined && { feedForward: { ...feedForward, width } }),
     };
   });
   return { ...config, layers };

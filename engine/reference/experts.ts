@@ -1,6 +1,6 @@
 /** A layer's feed-forward network of routed experts. */
 
-import { activate, type PackedMatrix } from "../../kernels/reference.ts";
+import { activate, type PackedMatrix, topExperts } from "../../kernels/reference.ts";
 import type { ExpertsSpec, ModelConfig } from "../model/config.ts";
 import { matmul } from "./matmul.ts";
 import type { ExpertWeights } from "./weights.ts";
@@ -23,7 +23,7 @@ export class Experts {
   readonly dim: number;
 
   constructor({ dim, layers }: ModelConfig, maxTokens: number) {
-    const specs = layers.flatMap(({ feedForward: f }) => f.kind === "experts" ? [f] : []);
+    const specs = layers.flatMap(({ feedForward: f }) => f?.kind === "experts" ? [f] : []);
     const width = Math.max(...specs.map((spec) => Math.max(spec.width, spec.shared?.width ?? 0)));
     this.dim = dim;
     this.#logits = new Float64Array(maxTokens * Math.max(...specs.map(({ count }) => count)));
@@ -48,15 +48,15 @@ export class Experts {
   ): Generator<void, void> {
     const { dim } = this;
     yield* matmul(weights.router, { x, tokens: count, out: this.#logits });
-    const routes = this.#route(spec, count);
+    const routes = this.#route(spec, weights.routerBias, count);
     if (weights.shared) {
       const { router, gate, up, down } = weights.shared;
       this.#x.set(x.subarray(0, count * dim));
       const shared = { width: spec.shared!.width, activation: spec.activation };
       yield* this.#expert(shared, [gate, up, down], count);
       for (let i = 0; i < count; i++) {
-        let logit = 0;
-        for (let d = 0; d < dim; d++) logit += router[d]! * x[i * dim + d]!;
+        let logit = router ? 0 : Infinity;
+        for (let d = 0; router && d < dim; d++) logit += router[d]! * x[i * dim + d]!;
         const weight = 1 / (1 + Math.exp(-logit));
         for (let d = 0; d < dim; d++) this.#shared[i * dim + d] = weight * this.#part[i * dim + d]!;
       }
@@ -68,7 +68,7 @@ export class Experts {
         this.#x.set(x.subarray(token * dim, (token + 1) * dim), i * dim);
       });
       const { gates, ups, downs } = weights;
-      const matrices = [gates[expert]!, ups[expert]!, downs[expert]!] as const;
+      const matrices = [gates?.[expert], ups[expert]!, downs[expert]!] as const;
       yield* this.#expert(spec, matrices, own.length);
       own.forEach(({ token, weight }, i) => {
         for (let d = 0; d < dim; d++) out[token * dim + d]! += weight * this.#part[i * dim + d]!;
@@ -79,35 +79,39 @@ export class Experts {
     }
   }
 
-  /** The tokens of each expert: a token's are those of the largest logits, of equals the first. */
-  #route({ count, used, normalized }: ExpertsSpec, tokens: number): Route[][] {
+  /** The tokens of each expert. */
+  #route(
+    { count, used, normalized, sigmoid }: ExpertsSpec,
+    bias: Float32Array | undefined,
+    tokens: number,
+  ): Route[][] {
     const routes = Array.from({ length: count }, (): Route[] => []);
     for (let token = 0; token < tokens; token++) {
       const logits = this.#logits.subarray(token * count, (token + 1) * count);
-      const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
-      const chosen = order.slice(0, used);
-      const most = logits[chosen[0]!]!;
-      const summed = normalized ? chosen : order;
-      const total = summed.reduce((sum, e) => sum + Math.exp(logits[e]! - most), 0);
-      for (const e of chosen) {
-        routes[e]!.push({ token, weight: Math.exp(logits[e]! - most) / total });
+      const rule = {
+        count: used,
+        normalized,
+        ...(sigmoid && { sigmoid: { ...sigmoid, bias: bias! } }),
+      };
+      for (const { expert, weight } of topExperts(logits, rule)) {
+        routes[expert]!.push({ token, weight });
       }
     }
     return routes;
   }
 
-  /** part = down · (act(gate · x) · up · x). */
+  /** part = down · (act(gate · x) · up · x), or without a gate down · act(up · x). */
   *#expert(
     { width, activation }: Pick<ExpertsSpec, "width" | "activation">,
-    [gates, ups, downs]: readonly [PackedMatrix, PackedMatrix, PackedMatrix],
+    [gates, ups, downs]: readonly [PackedMatrix | undefined, PackedMatrix, PackedMatrix],
     tokens: number,
   ): Generator<void, void> {
     const gate = this.#gate, up = this.#up;
-    yield* matmul(gates, { x: this.#x, tokens, out: gate });
+    if (gates) yield* matmul(gates, { x: this.#x, tokens, out: gate });
     yield* matmul(ups, { x: this.#x, tokens, out: up });
     for (let i = 0; i < tokens * width; i++) {
-      gate[i] = activate(gate[i]!, activation) * up[i]!;
+      up[i] = gates ? activate(gate[i]!, activation) * up[i]! : activate(up[i]!, activation);
     }
-    yield* matmul(downs, { x: gate, tokens, out: this.#part });
+    yield* matmul(downs, { x: up, tokens, out: this.#part });
   }
 }

@@ -1,6 +1,12 @@
 /** The forward pass of a decoder-only transformer over a batch of tokens. */
 
-import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../model/config.ts";
+import type {
+  AttentionSpec,
+  DenseSpec,
+  FeedForwardSpec,
+  LayerSpec,
+  ModelConfig,
+} from "../model/config.ts";
 import { type RopeSpec, type RopeTable, ropeTable, temperatureAt } from "../model/rope.ts";
 import { UNPACK } from "../../kernels/dequantize.ts";
 import { activate } from "../../kernels/reference.ts";
@@ -9,15 +15,15 @@ import { attend } from "./attention.ts";
 import { Experts } from "./experts.ts";
 import type { KvCache } from "./kv_cache.ts";
 import { matmul } from "./matmul.ts";
-import { attentionsOf } from "../model/mixers.ts";
-import { DeltaNets, type StatefulToken } from "./delta_net.ts";
+import { attentionsOf, isRecurrent } from "../model/mixers.ts";
+import { RecurrentLayers, type StatefulToken } from "./recurrent.ts";
 import type {
   AttentionWeights,
-  DeltaNetWeights,
   DenseWeights,
   ExpertWeights,
   LayerWeights,
   ModelWeights,
+  RecurrentWeights,
 } from "./weights.ts";
 
 /** One token that enters. */
@@ -54,7 +60,7 @@ export class Transformer {
   readonly #gate: Float64Array; // [tokens, ffnDim]
   readonly #up: Float64Array; // [tokens, ffnDim]
   readonly #experts: Experts | undefined;
-  readonly #deltaNets: DeltaNets;
+  readonly #recurrent: RecurrentLayers;
   readonly #added: Float64Array; // [tokens, dim]
   readonly #logits: Float64Array; // [LOGIT_ROWS, vocabSize]
   readonly #scores: Float64Array; // [positions]
@@ -80,7 +86,7 @@ export class Transformer {
     const attentions = attentionsOf(layers);
     const queryDim = Math.max(...attentions.map(({ heads, headDim }) => heads * headDim));
     const kvDim = Math.max(...attentions.map(({ kvHeads, headDim }) => kvHeads * headDim));
-    const ffnDim = widest(({ feedForward: f }) => f.kind === "dense" ? f.width : 0);
+    const ffnDim = widest(({ feedForward: f }) => f?.kind === "dense" ? f.width : 0);
     for (const { rope } of attentions) {
       if (this.#rotations.has(rope)) continue;
       const table = ropeTable(rope, rope.factors ? weights.ropeFactors : undefined);
@@ -97,9 +103,9 @@ export class Transformer {
     this.#headGates = buffer(attentions.some(({ gated }) => gated) ? queryDim : 0);
     this.#gate = buffer(ffnDim);
     this.#up = buffer(ffnDim);
-    const routed = layers.some(({ feedForward }) => feedForward.kind === "experts");
+    const routed = layers.some(({ feedForward }) => feedForward?.kind === "experts");
     this.#experts = routed ? new Experts(config, maxTokens) : undefined;
-    this.#deltaNets = new DeltaNets(config, sizes);
+    this.#recurrent = new RecurrentLayers(config, sizes);
     this.#added = buffer(dim);
     this.#logits = new Float64Array(LOGIT_ROWS * vocabSize);
     this.#scores = new Float64Array(sizes.maxPositions);
@@ -110,8 +116,9 @@ export class Transformer {
     this.#embed(tokens);
     for (const rotation of this.#rotations.values()) setAngles(rotation, tokens);
     for (const [i, layer] of this.weights.layers.entries()) {
-      yield* this.#mixer(i, layer, tokens);
-      yield* this.#feedForward(i, layer, tokens.length);
+      const { mixer, feedForward } = this.config.layers[i]!;
+      if (mixer) yield* this.#mixer(i, layer, tokens);
+      if (feedForward) yield* this.#feedForward(feedForward, layer, tokens.length);
     }
   }
 
@@ -147,17 +154,17 @@ export class Transformer {
     tokens: readonly EnteringToken[],
   ): Generator<void, void> {
     const { config: { dim, layers } } = this;
-    const { mixer } = layers[index]!;
+    const mixer = layers[index]!.mixer!;
     const count = tokens.length;
     for (let t = 0; t < count; t++) {
-      this.#norm(layer.attentionNorm, { x: this.#hidden, from: t * dim }, {
+      this.#norm(layer.attentionNorm!, { x: this.#hidden, from: t * dim }, {
         out: this.#normed,
         to: t * dim,
       });
     }
-    if (mixer.kind === "delta-net") {
+    if (isRecurrent(mixer)) {
       const step = { tokens, x: this.#normed, out: this.#added };
-      yield* this.#deltaNets.run(index, layer.mixer as DeltaNetWeights, step);
+      yield* this.#recurrent.run(index, layer.mixer as RecurrentWeights, step);
     } else {
       const weights = layer.mixer as AttentionWeights;
       yield* this.#attention(mixer, weights, { index, tokens });
@@ -229,11 +236,14 @@ export class Transformer {
     });
   }
 
-  *#feedForward(index: number, layer: LayerWeights, count: number): Generator<void, void> {
-    const { dim, layers } = this.config;
-    const spec = layers[index]!.feedForward;
+  *#feedForward(
+    spec: FeedForwardSpec,
+    layer: LayerWeights,
+    count: number,
+  ): Generator<void, void> {
+    const { dim } = this.config;
     for (let t = 0; t < count; t++) {
-      this.#norm(layer.ffnNorm, { x: this.#hidden, from: t * dim }, {
+      this.#norm(layer.ffnNorm!, { x: this.#hidden, from: t * dim }, {
         out: this.#normed,
         to: t * dim,
       });
@@ -250,13 +260,17 @@ export class Transformer {
 
   *#dense(spec: DenseSpec, weights: DenseWeights, count: number): Generator<void, void> {
     const gate = this.#gate, up = this.#up, x = this.#normed;
-    yield* matmul(weights.gate, { x, tokens: count, out: gate, bias: weights.gateBias });
+    if (weights.gate) {
+      yield* matmul(weights.gate, { x, tokens: count, out: gate, bias: weights.gateBias });
+    }
     yield* matmul(weights.up, { x, tokens: count, out: up, bias: weights.upBias });
     for (let i = 0; i < count * spec.width; i++) {
-      gate[i] = activate(gate[i]!, spec.activation) * up[i]!;
+      up[i] = weights.gate
+        ? activate(gate[i]!, spec.activation) * up[i]!
+        : activate(up[i]!, spec.activation);
     }
     yield* matmul(weights.down, {
-      x: gate,
+      x: up,
       tokens: count,
       out: this.#added,
       bias: weights.downBias,

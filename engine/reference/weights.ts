@@ -3,19 +3,25 @@
 import { ModelFormatError } from "../errors.ts";
 import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
-import type { AttentionSpec, FeedForwardSpec, LayerSpec, ModelConfig } from "../model/config.ts";
-import { attentionsOf } from "../model/mixers.ts";
+import type {
+  AttentionSpec,
+  FeedForwardSpec,
+  LayerSpec,
+  ModelConfig,
+  RecurrentSpec,
+} from "../model/config.ts";
+import { attentionsOf, isRecurrent } from "../model/mixers.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
 import { dequantize } from "../../kernels/dequantize.ts";
 import type { PackedMatrix } from "../../kernels/reference.ts";
 
 /** One layer; what a model may lack is undefined. */
 export interface LayerWeights {
-  readonly attentionNorm: Float32Array;
-  readonly mixer: AttentionWeights | DeltaNetWeights;
+  readonly attentionNorm: Float32Array | undefined;
+  readonly mixer: AttentionWeights | RecurrentWeights | undefined;
   readonly attentionPostNorm: Float32Array | undefined;
-  readonly ffnNorm: Float32Array;
-  readonly feedForward: DenseWeights | ExpertWeights;
+  readonly ffnNorm: Float32Array | undefined;
+  readonly feedForward: DenseWeights | ExpertWeights | undefined;
   readonly ffnPostNorm: Float32Array | undefined;
 }
 
@@ -33,22 +39,26 @@ export interface AttentionWeights {
   readonly outputBias: Float32Array | undefined;
 }
 
-export interface DeltaNetWeights {
+export interface RecurrentWeights {
   readonly inputs: PackedMatrix;
   readonly gate: PackedMatrix;
   readonly step: PackedMatrix;
   readonly stepBias: Float32Array;
   readonly decay: Float32Array;
-  readonly strength: PackedMatrix;
+  /** Of a delta net alone. */
+  readonly strength: PackedMatrix | undefined;
+  /** Of Mamba alone. */
+  readonly skip: Float32Array | undefined;
   /** [channels, taps], the tap of the token itself last. */
   readonly convolution: Float32Array;
+  readonly convolutionBias: Float32Array | undefined;
   readonly norm: Float32Array;
   readonly output: PackedMatrix;
 }
 
 /** A layer's one feed-forward network. */
 export interface DenseWeights {
-  readonly gate: PackedMatrix;
+  readonly gate: PackedMatrix | undefined;
   readonly gateBias: Float32Array | undefined;
   readonly up: PackedMatrix;
   readonly upBias: Float32Array | undefined;
@@ -59,14 +69,17 @@ export interface DenseWeights {
 /** A layer's routed experts; matrices by expert. */
 export interface ExpertWeights {
   readonly router: PackedMatrix;
-  readonly gates: readonly PackedMatrix[];
+  readonly routerBias: Float32Array | undefined;
+  readonly gates: readonly PackedMatrix[] | undefined;
   readonly ups: readonly PackedMatrix[];
   readonly downs: readonly PackedMatrix[];
   readonly shared: SharedWeights | undefined;
 }
 
-/** The expert that every token passes. */
-type SharedWeights = Pick<DenseWeights, "gate" | "up" | "down"> & { readonly router: Float32Array };
+/** The expert that every token passes; without a router its weight is 1. */
+type SharedWeights = Pick<DenseWeights, "gate" | "up" | "down"> & {
+  readonly router: Float32Array | undefined;
+};
 
 export interface ModelWeights {
   readonly embedding: PackedMatrix;
@@ -92,12 +105,12 @@ export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights 
       vector: (weight) => readVector(file, ggufName(weight, i)),
     };
     return {
-      attentionNorm: read.vector("attentionNorm"),
-      mixer: mixer.kind === "delta-net" ? deltaNetWeights(read) : attentionWeights(mixer, read),
-      attentionPostNorm: postNorms ? read.vector("attentionPostNorm") : undefined,
-      ffnNorm: read.vector("ffnNorm"),
-      feedForward: feedForwardWeights(feedForward, read),
-      ffnPostNorm: postNorms ? read.vector("ffnPostNorm") : undefined,
+      attentionNorm: mixer && read.vector("attentionNorm"),
+      mixer: mixer && mixerWeights(mixer, read),
+      attentionPostNorm: mixer && postNorms ? read.vector("attentionPostNorm") : undefined,
+      ffnNorm: feedForward && read.vector("ffnNorm"),
+      feedForward: feedForward && feedForwardWeights(feedForward, read),
+      ffnPostNorm: feedForward && postNorms ? read.vector("ffnPostNorm") : undefined,
     };
   };
   const once = (weight: ModelWeight) => readVector(file, ggufName(weight));
@@ -119,6 +132,13 @@ interface LayerReader {
   readonly vector: (weight: LayerWeight) => Float32Array;
 }
 
+function mixerWeights(
+  mixer: NonNullable<LayerSpec["mixer"]>,
+  read: LayerReader,
+): AttentionWeights | RecurrentWeights {
+  return isRecurrent(mixer) ? recurrentWeights(mixer, read) : attentionWeights(mixer, read);
+}
+
 function attentionWeights(
   { bias, headNorm, gated, outputBias }: AttentionSpec,
   { matrix, vector }: LayerReader,
@@ -138,17 +158,23 @@ function attentionWeights(
   };
 }
 
-function deltaNetWeights({ matrix, vector }: LayerReader): DeltaNetWeights {
+function recurrentWeights(
+  mixer: RecurrentSpec,
+  { matrix, vector }: LayerReader,
+): RecurrentWeights {
+  const isMamba = mixer.kind === "mamba";
   return {
-    inputs: matrix("deltaInputs"),
-    gate: matrix("deltaGate"),
-    step: matrix("deltaStep"),
-    stepBias: vector("deltaStepBias"),
-    decay: vector("deltaDecay"),
-    strength: matrix("deltaStrength"),
+    inputs: matrix("recurrentInputs"),
+    gate: matrix("recurrentGate"),
+    step: matrix("recurrentStep"),
+    stepBias: vector("recurrentStepBias"),
+    decay: vector("recurrentDecay"),
+    strength: isMamba ? undefined : matrix("deltaStrength"),
+    skip: isMamba ? vector("mambaSkip") : undefined,
     convolution: vector("convolution"),
-    norm: vector("deltaNorm"),
-    output: matrix("deltaOutput"),
+    convolutionBias: isMamba && mixer.convolutionBias ? vector("convolutionBias") : undefined,
+    norm: vector("recurrentNorm"),
+    output: matrix("recurrentOutput"),
   };
 }
 
@@ -156,10 +182,11 @@ function feedForwardWeights(
   spec: FeedForwardSpec,
   { matrix, stack, vector }: LayerReader,
 ): DenseWeights | ExpertWeights {
+  const { gateless = false } = spec;
   if (spec.kind === "dense") {
     return {
-      gate: matrix("gate"),
-      gateBias: spec.bias ? vector("gateBias") : undefined,
+      gate: gateless ? undefined : matrix("gate"),
+      gateBias: spec.bias && !gateless ? vector("gateBias") : undefined,
       up: matrix("up"),
       upBias: spec.bias ? vector("upBias") : undefined,
       down: matrix("down"),
@@ -168,12 +195,13 @@ function feedForwardWeights(
   }
   return {
     router: matrix("router"),
-    gates: stack("expertGates"),
+    routerBias: spec.sigmoid && vector("routerBias"),
+    gates: gateless ? undefined : stack("expertGates"),
     ups: stack("expertUps"),
     downs: stack("expertDowns"),
     shared: spec.shared && {
-      router: vector("sharedRouter"),
-      gate: matrix("sharedGate"),
+      router: spec.shared.always ? undefined : vector("sharedRouter"),
+      gate: gateless ? undefined : matrix("sharedGate"),
       up: matrix("sharedUp"),
       down: matrix("sharedDown"),
     },

@@ -2,7 +2,7 @@
 
 import { DeviceError, RequestError } from "../errors.ts";
 import { kvGroups } from "../model/kv_groups.ts";
-import { deltaNetsOf } from "../model/mixers.ts";
+import { recurrentOf } from "../model/mixers.ts";
 import type { BlockStats } from "./block_manager.ts";
 import { EventLoop } from "./event_loop.ts";
 import { tokenLogprobs } from "./logprobs.ts";
@@ -143,7 +143,7 @@ export class Engine {
     });
     const { keys = true, weights = true, buffers = true } = options.keep ?? {};
     // A prefix is of no use without the states after it, which nothing keeps.
-    const share = keep > 0 && keys && deltaNetsOf(config.layers).length === 0;
+    const share = keep > 0 && keys && recurrentOf(config.layers).length === 0;
     const blocks = new KvBlocks(groups, { share, keep });
     this.#runner = runner;
     this.#anew = weights && buffers ? undefined : { weights: !weights, buffers: !buffers };

@@ -1,7 +1,7 @@
 /** Where the states of recurrent layers are in their sequences: they cannot go back. */
 
 import type { ModelConfig } from "../model/config.ts";
-import { deltaNetsOf } from "../model/mixers.ts";
+import { recurrentOf } from "../model/mixers.ts";
 import type { Batch } from "./runner.ts";
 
 /** Follows what is submitted to a runner. */
@@ -11,7 +11,7 @@ export class StatePositions {
   readonly #recurrent: boolean;
 
   constructor({ layers }: Pick<ModelConfig, "layers">) {
-    this.#recurrent = deltaNetsOf(layers).length > 0;
+    this.#recurrent = recurrentOf(layers).length > 0;
   }
 
   /**

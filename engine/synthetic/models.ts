@@ -175,8 +175,11 @@ export function syntheticModel(
   const isFactor = (name: string) => factors.some((tensor) => tensor.name === name);
   const tensors = [
     ...storedWeights(configOf(h)).filter(({ name }) => !isFactor(name)).map((
-      { gguf: name, shape },
-    ) => syntheticTensor({ name, shape, type: tensorType({ name, shape }, format, h) }, seed)),
+      { gguf: name, shape, ggufShape = shape },
+    ) => ({
+      ...syntheticTensor({ name, shape, type: tensorType({ name, shape }, format, h) }, seed),
+      shape: ggufShape,
+    })),
     ...factors,
   ];
   const vocabulary = syntheticVocabulary(h.vocabSize);

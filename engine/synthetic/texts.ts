@@ -1,7 +1,7 @@
 /** The texts that Hugging Face keeps beside the weights, of models that are made rather than trained. */
 
 import { architectureOf, configOf } from "../model/architectures/mod.ts";
-import { HF_ACTIVATIONS } from "../model/hf_config.ts";
+import { activationOf, HF_ACTIVATIONS } from "../model/hf_config.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import {
   BOS_ID,
@@ -57,7 +57,7 @@ function configJson(h: Hyperparameters): Record<string, unknown> {
     rms_norm_eps: h.rmsEpsilon,
     rope_theta: h.rope.base,
     ...scalingJson(h.rope.scaling),
-    hidden_act: HF_ACTIVATIONS[configOf(h).layers[0]!.feedForward.activation],
+    hidden_act: HF_ACTIVATIONS[activationOf(configOf(h).layers)],
     ...(architecture.attentionBias === "optional" && {
       attention_bias: h.attentionBias,
       mlp_bias: h.ffnBias ?? false,

@@ -33,6 +33,11 @@ export function syntheticTensor(
     : name.endsWith("ssm_dt.bias")
     // So that states remember for tens of tokens.
     ? [1, -3] as const
+    : name.endsWith(".ssm_d")
+    ? [0.5, 1] as const
+    // Next to the sigmoids of routers, it decides some choices.
+    : name.endsWith(".exp_probs_b.bias")
+    ? [0.1, 0] as const
     : name.endsWith(".bias")
     ? [0.5, 0] as const
     : [gain / Math.sqrt(shape.at(-1)!), 0] as const;

@@ -1,6 +1,6 @@
 /**
- * What is before and after the rule of gated delta nets (delta_rule.ts): the convolution of queries,
- * keys and values, and the norm of what the heads give.
+ * What is before and after the rule of gated delta nets (delta_rule.ts) and of Mamba (mamba_scan.ts): the
+ * convolution of queries, keys and values, and the norm of what the heads give.
  */
 
 import {
@@ -33,14 +33,18 @@ export const CONVOLUTION_CHANNELS = 64;
 
 /**
  * A unit is some channels of a sequence. `inputs` [tokens, channels], which it changes in place;
- * `weights` [taps, channels]; `states` [slots, taps - 1, channels]. Strides in bytes, of tokens and slots.
+ * `weights` [taps, channels]; `bias` [channels], or 0; `states` [slots, taps - 1, channels]. Strides in
+ * bytes, of tokens and slots.
  */
 export const CONVOLUTION = fields(
   ["channels", "blocks", "stride", "stateStride"],
-  ["inputs", "weights", "states", "sequences"],
+  ["inputs", "weights", "bias", "states", "sequences"],
 );
 
-/** RMSNorm of each head, times `weight` [headDim] and silu of `gate`; see prepare.ts. */
+/**
+ * RMSNorm of each head, times `weight` [headDim] and silu of `gate`; see prepare.ts. Of Mamba, times silu of
+ * `gate` and then RMSNorm of each group, `heads` of them, times `weight` [heads, headDim].
+ */
 export const DELTA_NORM = fields(
   [...OUTPUT_INTEGERS, "heads", "headDim", "fromStride"],
   [...OUTPUT_ADDRESSES, "from", "gate", "weight"],
@@ -60,7 +64,7 @@ export function addConvolution(module: ModuleBuilder, taps: number): number {
     const sequence = f.local(address), channel = f.local("i32"), end = f.local("i32");
     const x = f.local(address), weight = f.local(address), state = f.local(address);
     const left = f.local("i32"), value = f.local("v128"), sum = f.local("v128");
-    const rowBytes = f.local("i32");
+    const rowBytes = f.local("i32"), bias = f.local("v128");
     const weights = f.locals("v128", taps), past = f.locals("v128", taps - 1);
     const own = (name: keyof typeof SEQUENCE) => load("i32.load", get(sequence), SEQUENCE[name]);
     const eachRow = (at: Local, locals: readonly Local[], row: (local: Local) => Code) =>
@@ -99,6 +103,14 @@ export function addConvolution(module: ModuleBuilder, taps: number): number {
           op("i32.lt_u", get(channel), get(end)),
           set(weight, module.at(read("weights"), get(channel), module.addressConst(4))),
           eachRow(weight, weights, (local) => set(local, load("v128.load", get(weight)))),
+          when(
+            module.notNull(read("bias")),
+            set(
+              bias,
+              load("v128.load", module.at(read("bias"), get(channel), module.addressConst(4))),
+            ),
+            set(bias, splatF32(0)),
+          ),
           stateAt,
           when(
             own("fresh"),
@@ -120,7 +132,7 @@ export function addConvolution(module: ModuleBuilder, taps: number): number {
               sum,
               [...past, value]
                 .map((local, tap) => op("f32x4.mul", get(local), get(weights[tap]!)))
-                .reduce((a, b) => op("f32x4.add", a, b)),
+                .reduce((a, b) => op("f32x4.add", a, b), get(bias)),
             ),
             ...past.flatMap((local, tap) => set(local, get(past[tap + 1] ?? value))),
             ...store("v128.store", get(x), 0, sigmoidTimes(f, sum, get(sum))),
@@ -136,45 +148,63 @@ export function addConvolution(module: ModuleBuilder, taps: number): number {
   });
 }
 
-/** Adds the kernel of the norm of what the heads give. */
-export function addDeltaNorm(module: ModuleBuilder): number {
+/** Adds the kernel of the norm of what the heads give, or of what Mamba's give. */
+export function addDeltaNorm(module: ModuleBuilder, kind: "delta-net" | "mamba"): number {
   const rootMean = addRootMean(module);
   return addPrepare(module, DELTA_NORM, (f, [operation, token, row, padded]) => {
     const read = (name: keyof typeof DELTA_NORM) => field(module, operation, DELTA_NORM[name]);
     const { address } = module;
     const x = f.local(address), gate = f.local(address), weight = f.local(address);
     const out = f.local(address), z = f.local("v128"), scale = f.local("v128");
-    const heads = f.local("i32"), count = f.local("i32");
+    const heads = f.local("i32"), count = f.local("i32"), start = f.local(address);
     const at = (base: "from" | "gate") =>
       module.at(read(base), get(token), module.extend(read("fromStride")));
-    const normalized = op(
-      "f32x4.mul",
-      op("f32x4.mul", load("v128.load", get(x)), get(scale)),
-      load("v128.load", get(weight)),
-    );
+    const normalize = (from: Local) =>
+      set(
+        scale,
+        op("f32x4.splat", call(rootMean, get(from), read("headDim"), read("epsilon"))),
+      );
+    const normalized = (from: Local) =>
+      op(
+        "f32x4.mul",
+        op("f32x4.mul", load("v128.load", get(from)), get(scale)),
+        load("v128.load", get(weight)),
+      );
+    /** out = `value`, in which z is the gate, for all columns of a head. */
+    const columns = (value: Code, addresses: readonly Local[]): Code => [
+      ...set(count, read("headDim")),
+      ...whileCount(count, 4, [
+        ...(addresses.includes(gate) ? set(z, load("v128.load", get(gate))) : []),
+        ...store("v128.store", get(out), 0, value),
+        ...advance(module, addresses),
+      ]),
+    ];
+    const head: Code = kind === "delta-net"
+      ? [
+        ...normalize(x),
+        ...set(weight, read("weight")),
+        ...columns(
+          op("f32x4.mul", normalized(x), sigmoidTimes(f, z, get(z))),
+          [x, gate, weight, out],
+        ),
+      ]
+      : [
+        ...set(start, get(out)),
+        ...columns(
+          op("f32x4.mul", load("v128.load", get(x)), sigmoidTimes(f, z, get(z))),
+          [x, gate, out],
+        ),
+        ...normalize(start),
+        ...set(out, get(start)),
+        ...columns(normalized(out), [weight, out]),
+      ];
     return [
       ...set(x, at("from")),
       ...set(gate, at("gate")),
+      ...set(weight, read("weight")),
       ...set(out, get(row)),
       ...set(heads, read("heads")),
-      ...whileCount(heads, 1, [
-        ...set(
-          scale,
-          op("f32x4.splat", call(rootMean, get(x), read("headDim"), read("epsilon"))),
-        ),
-        ...set(weight, read("weight")),
-        ...set(count, read("headDim")),
-        ...whileCount(count, 4, [
-          ...set(z, load("v128.load", get(gate))),
-          ...store(
-            "v128.store",
-            get(out),
-            0,
-            op("f32x4.mul", normalized, sigmoidTimes(f, z, get(z))),
-          ),
-          ...advance(module, [x, gate, weight, out]),
-        ]),
-      ]),
+      ...whileCount(heads, 1, head),
       ...set(count, op("i32.sub", get(padded), read("columns"))),
       ...whileCount(count, 4, [
         ...store("v128.store", get(out), 0, splatF32(0)),

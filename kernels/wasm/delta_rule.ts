@@ -16,32 +16,31 @@ import {
   type ModuleBuilder,
   op,
   set,
-  shuffle32,
   splatF32,
   store,
   when,
-  whileLoop,
 } from "./assembler.ts";
-import { SEQUENCE } from "./delta_net.ts";
-import { addRootMean, exponential, logOnePlus, sigmoidTimes, whileCount } from "./math.ts";
-import { addKernel, field, fields } from "./operation.ts";
+import { addRootMean, exponential, sigmoidTimes, whileCount } from "./math.ts";
+import { field, fields } from "./operation.ts";
 import { advance } from "./prepare.ts";
+import {
+  addStateKernel,
+  ofHead,
+  ROWS,
+  softplus,
+  STATE_ADDRESSES,
+  STATE_INTEGERS,
+  sumsOf,
+} from "./states.ts";
 
-/**
- * A unit is a head of the values of a sequence. `inputs` [tokens, queries + keys + values]; `steps`,
- * `strengths` [tokens, valueHeads] and `out` [tokens, values] are at the same stride, in bytes.
- * `decays` [valueHeads]; `states` [slots, valueHeads, valueDim, keyDim], a slot every `stateStride`
- * bytes.
- */
+/** `inputs` are queries, keys and values; `strengths` [tokens, valueHeads]. See states.ts. */
 export const DELTA_RULE = fields(
-  ["keyHeads", "valueHeads", "valueDim", "tiled", "stride", "stateStride"],
-  ["inputs", "steps", "strengths", "decays", "out", "states", "sequences"],
+  [...STATE_INTEGERS, "tiled"],
+  [...STATE_ADDRESSES, "strengths"],
 );
 
 /** Added to the sum of squares of a query or key before it is divided by its root. */
 const EPSILON = 1e-6;
-/** Rows of a state that are changed together. */
-const ROWS = 4;
 
 /** What a token of a unit works with: five addresses, and four numbers, each in all lanes. */
 interface TokenLocals {
@@ -59,30 +58,26 @@ interface TokenLocals {
 /** Adds the kernel for heads of `keyDim` queries and keys. */
 export function addDeltaRule(module: ModuleBuilder, keyDim: number): number {
   const rootMean = addRootMean(module);
-  return addKernel(module, (f, [operation, from, to]) => {
-    const read = (name: keyof typeof DELTA_RULE) => field(module, operation!, DELTA_RULE[name]);
-    const { address } = module;
-    const sequence = f.local(address), head = f.local("i32"), keyHead = f.local("i32");
-    const at = f.local("i32"), left = f.local("i32"), count = f.local("i32");
-    const first = f.local(address), x = f.local("v128");
+  return addStateKernel(module, { fields: DELTA_RULE, keyDim }, (f, unit) => {
+    const { operation, head, at, state } = unit;
+    const read = (name: keyof typeof DELTA_RULE) => field(module, operation, DELTA_RULE[name]);
+    const keyHead = f.local("i32"), x = f.local("v128");
     const [keep, strength, queryScale, keyScale] = f.locals("v128", 4);
-    const [query, key, value, out, state] = f.locals(address, 5);
+    const [query, key, value, out] = f.locals(module.address, 4);
     const token: TokenLocals = {
       query: query!,
       key: key!,
       value: value!,
       out: out!,
-      state: state!,
+      state,
       keep: keep!,
       strength: strength!,
       queryScale: queryScale!,
       keyScale: keyScale!,
     };
-    const own = (name: keyof typeof SEQUENCE) => load("i32.load", get(sequence), SEQUENCE[name]);
     const row = (name: "inputs" | "steps" | "strengths" | "out") =>
       module.at(read(name), get(at), module.addressConst(1));
-    const ofHead = (base: Code) =>
-      load("v128.load32_splat", module.at(base, get(head), module.addressConst(4)));
+    const splat = (base: Code) => ofHead(module, head, base);
     const scale = (vector: Local, factor: number) => {
       const root = call(rootMean, get(vector), i32(keyDim), f32(EPSILON / keyDim));
       return op("f32x4.splat", op("f32.mul", root, f32(factor)));
@@ -109,27 +104,16 @@ export function addDeltaRule(module: ModuleBuilder, keyDim: number): number {
       // A query is divided by the root of the dimensions, too.
       ...set(token.queryScale, scale(token.query, 1 / keyDim)),
       ...set(token.keyScale, scale(token.key, 1 / Math.sqrt(keyDim))),
-      ...set(x, ofHead(row("steps"))),
+      ...set(x, splat(row("steps"))),
       ...set(
         token.keep,
-        exponential(f, op("f32x4.mul", ofHead(read("decays")), softplus(f, x))),
+        exponential(f, op("f32x4.mul", splat(read("decays")), softplus(f, x))),
       ),
-      ...set(x, ofHead(row("strengths"))),
+      ...set(x, splat(row("strengths"))),
       ...set(token.strength, sigmoidTimes(f, x, f.constant(splatF32(1)))),
-      ...set(token.state, get(first)),
     ];
-    return whileLoop(
-      op("i32.lt_u", get(from!), get(to!)),
-      set(
-        sequence,
-        module.at(
-          read("sequences"),
-          op("i32.div_u", get(from!), read("valueHeads")),
-          module.addressConst(SEQUENCE.bytes),
-        ),
-      ),
-      set(head, op("i32.rem_u", get(from!), read("valueHeads"))),
-      when(
+    return {
+      head: when(
         read("tiled"),
         set(keyHead, op("i32.rem_u", get(head), read("keyHeads"))),
         set(
@@ -137,32 +121,9 @@ export function addDeltaRule(module: ModuleBuilder, keyDim: number): number {
           op("i32.div_u", op("i32.mul", get(head), read("keyHeads")), read("valueHeads")),
         ),
       ),
-      set(
-        first,
-        module.at(
-          module.at(read("states"), own("slot"), module.extend(read("stateStride"))),
-          op("i32.mul", get(head), read("valueDim")),
-          module.addressConst(4 * keyDim),
-        ),
-      ),
-      when(own("fresh"), [
-        ...set(token.state, get(first)),
-        ...set(count, op("i32.mul", read("valueDim"), i32(keyDim))),
-        ...whileCount(count, 4, [
-          ...store("v128.store", get(token.state), 0, splatF32(0)),
-          ...advance(module, [token.state]),
-        ]),
-      ]),
-      set(at, op("i32.mul", own("first"), read("stride"))),
-      set(left, own("count")),
-      whileCount(left, 1, [
-        ...enterToken,
-        ...set(count, read("valueDim")),
-        ...whileCount(count, ROWS, changeRows(module, f, { keyDim, token })),
-        ...set(at, op("i32.add", get(at), read("stride"))),
-      ]),
-      set(from!, op("i32.add", get(from!), i32(1))),
-    );
+      token: enterToken,
+      rows: changeRows(module, f, { keyDim, token }),
+    };
   });
 }
 
@@ -225,35 +186,5 @@ function changeRows(
     ...store("v128.store", get(out), 0, op("f32x4.mul", sumsOf(f, sums), get(queryScale))),
     ...advance(module, [value, out]),
     ...set(state, module.plus(get(state), module.addressConst(ROWS * rowBytes))),
-  ];
-}
-
-/** ln(1 + e^x). */
-function softplus(f: FunctionBuilder, x: Local): Code {
-  const small = exponential(f, op("f32x4.neg", op("f32x4.abs", get(x))));
-  return op(
-    "f32x4.add",
-    op("f32x4.pmax", get(x), f.constant(splatF32(0))),
-    logOnePlus(f, small),
-  );
-}
-
-/** The sums of the lanes of four vectors, in the lanes of one. */
-function sumsOf(f: FunctionBuilder, [a, b, c, d]: readonly Local[]): Code {
-  const first = f.local("v128"), second = f.local("v128");
-  const pairs = (x: Local, y: Local) =>
-    op(
-      "f32x4.add",
-      shuffle32(get(x), get(y), [0, 4, 1, 5]),
-      shuffle32(get(x), get(y), [2, 6, 3, 7]),
-    );
-  return [
-    ...set(first, pairs(a!, b!)),
-    ...set(second, pairs(c!, d!)),
-    ...op(
-      "f32x4.add",
-      shuffle32(get(first), get(second), [0, 1, 4, 5]),
-      shuffle32(get(first), get(second), [2, 3, 6, 7]),
-    ),
   ];
 }

@@ -11,7 +11,8 @@ import { addDispatch } from "./dispatch.ts";
 import { formatKey, isFloat, WASM_FORMATS, type WasmFormat } from "./formats.ts";
 import { addFloatMatmul } from "./matmul_float.ts";
 import { addMatmul } from "./matmul_integer.ts";
-import { type Activation, addGate, addNorm } from "./prepare.ts";
+import { addMambaScan } from "./mamba_scan.ts";
+import { type Activation, addGate, addNorm, addRelu2 } from "./prepare.ts";
 import { encodingFor, type ProductForm } from "./products.ts";
 import { addRepack } from "./repack.ts";
 import { addRope, type CacheType } from "./rope.ts";
@@ -22,8 +23,12 @@ export interface KernelNeeds {
   /** Of its matrices. */
   readonly types: Iterable<TensorType>;
   readonly activations: Iterable<Activation>;
-  /** Of its gated delta nets; none by default. */
-  readonly deltaNets?: Iterable<{ readonly keyDim: number; readonly taps: number }>;
+  /** Of its layers with states; none by default. */
+  readonly recurrent?: Iterable<{
+    readonly kind: "delta-net" | "mamba";
+    readonly keyDim: number;
+    readonly taps: number;
+  }>;
   readonly cache: CacheType;
   readonly form: ProductForm;
   /** Memory of more than 4 GiB. */
@@ -40,6 +45,7 @@ export interface KernelIndex {
   /** By encodingKey. */
   readonly encoders: ReadonlyMap<string, number>;
   readonly gates: ReadonlyMap<Activation, number>;
+  readonly relu2: number;
   readonly norm: number;
   readonly normAdd: number;
   readonly rope: number;
@@ -49,7 +55,9 @@ export interface KernelIndex {
   readonly convolutions: ReadonlyMap<number, number>;
   /** By the width of keys. */
   readonly deltaRules: ReadonlyMap<number, number>;
-  readonly deltaNorm: number;
+  readonly mambaScans: ReadonlyMap<number, number>;
+  /** By the kind of what it follows. */
+  readonly deltaNorms: Readonly<Record<"delta-net" | "mamba", number>>;
   readonly combine: number;
   readonly pick: number;
 }
@@ -99,11 +107,15 @@ export function makeKernels(needs: KernelNeeds): KernelModule {
   }
   const convolutions = new Map<number, number>();
   const deltaRules = new Map<number, number>();
-  for (const { keyDim, taps } of needs.deltaNets ?? []) {
+  const mambaScans = new Map<number, number>();
+  for (const { kind, keyDim, taps } of needs.recurrent ?? []) {
     if (!convolutions.has(taps)) {
       convolutions.set(taps, named("convolution", addConvolution(module, taps)));
     }
-    if (!deltaRules.has(keyDim)) {
+    if (kind === "mamba" && !mambaScans.has(keyDim)) {
+      mambaScans.set(keyDim, named("mamba_scan", addMambaScan(module, keyDim)));
+    }
+    if (kind === "delta-net" && !deltaRules.has(keyDim)) {
       deltaRules.set(keyDim, named("delta_rule", addDeltaRule(module, keyDim)));
     }
   }
@@ -112,6 +124,7 @@ export function makeKernels(needs: KernelNeeds): KernelModule {
     matmul,
     encoders,
     gates,
+    relu2: named("relu2", addRelu2(module)),
     norm: named("norm", addNorm(module)),
     normAdd: named("norm_add", addNormAdd(module)),
     rope: named("rope_append", addRope(module, needs.cache)),
@@ -119,7 +132,11 @@ export function makeKernels(needs: KernelNeeds): KernelModule {
     merge: named("attention_merge", addMerge(module)),
     convolutions,
     deltaRules,
-    deltaNorm: named("delta_norm", addDeltaNorm(module)),
+    mambaScans,
+    deltaNorms: {
+      "delta-net": named("delta_norm", addDeltaNorm(module, "delta-net")),
+      mamba: named("mamba_norm", addDeltaNorm(module, "mamba")),
+    },
     combine: named("expert_sum", addCombine(module)),
     pick: named("sample_argmax", addPick(module)),
   };

@@ -147,9 +147,31 @@ export function addNorm(module: ModuleBuilder): number {
 
 export type Activation = "silu" | "gelu";
 
+/** max(x, 0)², which no gate multiplies: `from` [tokens, padded columns] float32. */
+export const RELU2 = fields([...OUTPUT_INTEGERS, "fromStride"], [...OUTPUT_ADDRESSES, "from"]);
+
+/** Adds its kernel. */
+export function addRelu2(module: ModuleBuilder): number {
+  return addPrepare(module, RELU2, (f, [operation, token, row, padded]) => {
+    const read = (name: keyof typeof RELU2) => field(module, operation, RELU2[name]);
+    const from = f.local(module.address), out = f.local(module.address);
+    const x = f.local("v128"), count = f.local("i32");
+    return [
+      ...set(from, module.at(read("from"), get(token), module.extend(read("fromStride")))),
+      ...set(out, get(row)),
+      ...set(count, get(padded)),
+      ...whileCount(count, 4, [
+        ...set(x, op("f32x4.max", load("v128.load", get(from)), f.constant(splatF32(0)))),
+        ...store("v128.store", get(out), 0, op("f32x4.mul", get(x), get(x))),
+        ...advance(module, [from, out]),
+      ]),
+    ];
+  });
+}
+
 /**
- * Adds the kernel of one activation. Both are x / (1 + e^−z): silu with z = x, GELU in its tanh form
- * with z = 2 · sqrt(2 / π) · (x + 0.044715 x³).
+ * Adds the kernel of one activation of gates. Both are x / (1 + e^−z): silu with z = x, GELU in its tanh
+ * form with z = 2 · sqrt(2 / π) · (x + 0.044715 x³).
  */
 export function addGate(module: ModuleBuilder, activation: Activation): number {
   return addPrepare(module, GATE, (f, [operation, token, row, padded]) => {

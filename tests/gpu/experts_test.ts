@@ -25,8 +25,11 @@ for (const [tuning, harness] of Object.entries(all)) {
   Deno.test(`top_k, ${tuning}: the largest logits, of equals the first, and their weights`, async () => {
     for (const [experts, slots] of [[8, 2], [128, 8], [7, 7], [60, 4], [1, 1]] as const) {
       for (const normalized of [true, false]) {
-        const error = await topKError(harness, { experts, slots, normalized, tokens: 5 });
-        assert.ok(error <= 2e-6, `${slots} of ${experts}: ${error}`);
+        for (const sigmoid of [undefined, { scale: 2.5 }]) {
+          const routing = { experts, slots, normalized, sigmoid, tokens: 5 };
+          const error = await topKError(harness, routing);
+          assert.ok(error <= 2e-6, `${JSON.stringify(routing)}: ${error}`);
+        }
       }
     }
   });

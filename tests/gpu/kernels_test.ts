@@ -5,11 +5,10 @@ import { DeviceError } from "../../engine/errors.ts";
 import { RandomSource } from "../../engine/files/random_weights.ts";
 import {
   convolutionError,
-  type DeltaCase,
-  deltaNormError,
-  deltaRuleError,
   gatesError,
-} from "../../engine/gpu/self_test/delta_net.ts";
+  stateError,
+  stateNormError,
+} from "../../engine/gpu/self_test/recurrent.ts";
 import {
   attentionError,
   headNormError,
@@ -25,6 +24,7 @@ import {
 } from "../../engine/gpu/self_test/products.ts";
 import { PLANES_TOLERANCE } from "../../engine/gpu/self_test/self_test.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
+import type { RecurrentSpec } from "../../engine/model/config.ts";
 import { dotConstants } from "../../kernels/formats.ts";
 import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { tuningFor } from "../../kernels/tuning.ts";
@@ -218,18 +218,22 @@ for (const shape of HEADS) {
   }
 }
 
-/** Sizes of Qwen3.5, and such as fill no workgroup. */
-const DELTA_NETS: readonly DeltaCase[] = [
-  { keyHeads: 1, valueHeads: 2, keyDim: 128, valueDim: 128, taps: 4, tiled: true },
-  { keyHeads: 2, valueHeads: 6, keyDim: 12, valueDim: 20, taps: 3, tiled: false },
+/** Sizes of Qwen3.5 and of Nemotron-H, and such as fill no workgroup. */
+const WIDE = { keyHeads: 1, valueHeads: 2, keyDim: 128, valueDim: 128, taps: 4 };
+const NARROW = { keyHeads: 2, valueHeads: 6, keyDim: 12, valueDim: 20, taps: 3 };
+const STATES: readonly RecurrentSpec[] = [
+  { kind: "delta-net", ...WIDE, tiled: true },
+  { kind: "delta-net", ...NARROW, tiled: false },
+  { kind: "mamba", ...WIDE, valueDim: 64, convolutionBias: true },
+  { kind: "mamba", ...NARROW, convolutionBias: false },
 ];
 for (const [tuning, harness] of Object.entries(all)) {
-  Deno.test(`gated delta nets, ${tuning}`, async () => {
-    for (const net of DELTA_NETS) {
+  Deno.test(`layers with states, ${tuning}`, async () => {
+    for (const net of STATES) {
       const errors = {
         convolution: await convolutionError(harness, net),
-        norm: await deltaNormError(harness, net),
-        rule: await deltaRuleError(harness, net),
+        norm: await stateNormError(harness, net),
+        rule: await stateError(harness, net),
       };
       assert.ok(
         errors.convolution <= 2e-6 && errors.norm <= 2e-6 && errors.rule <= 2e-5,

@@ -87,7 +87,7 @@ Deno.test("gatedMul() gates by silu or gelu", () => {
 });
 
 Deno.test("softmax() sums to one and does not overflow", () => {
-  close(softmax(Float32Array.of(1000, 1000 + Math.log(3), -1000)), [0.25, 0.75, 0], 1e-5);
+  close(Float32Array.from(softmax([1000, 1000 + Math.log(3), -1000])), [0.25, 0.75, 0], 1e-5);
 });
 
 Deno.test("attention() is causal, scaled, and shares KV heads among query heads", () => {
@@ -133,7 +133,7 @@ Deno.test("topExperts() takes the largest logits, of equals the first, and weigh
   const logits = Float32Array.from([0, Math.log(4), Math.log(2), Math.log(4), 0]);
   const over = (total: number) => [4, 4, 2, 1].map((share) => share / total);
   for (const [normalized, total] of [[true, 11], [false, 12]] as const) {
-    const chosen = topExperts(logits, 4, normalized);
+    const chosen = topExperts(logits, { count: 4, normalized });
     assert.deepEqual(chosen.map(({ expert }) => expert), [1, 3, 2, 0]);
     close(Float32Array.from(chosen, ({ weight }) => weight), over(total));
   }

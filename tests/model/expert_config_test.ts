@@ -23,7 +23,7 @@ const own = (rest: string, value: ReturnType<typeof uint> | null): Change => ({ 
 
 function expertsOf({ layers }: ModelConfig) {
   const { feedForward } = layers[0]!;
-  return feedForward.kind === "experts" ? feedForward : undefined;
+  return feedForward?.kind === "experts" ? feedForward : undefined;
 }
 
 Deno.test("configFromGguf() reads experts, whose weights are normalized unless it says no", () => {

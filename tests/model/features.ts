@@ -31,7 +31,10 @@ export function withMixers(
 ): ModelConfig {
   return withLayers(
     config,
-    (layer) => layer.mixer.kind === "delta-net" ? layer : { ...layer, mixer: change(layer.mixer) },
+    ({ mixer, ...layer }) =>
+      mixer?.kind === "attention"
+        ? { ...layer, mixer: change(mixer) }
+        : { ...layer, ...mixer && { mixer } },
   );
 }
 
@@ -41,7 +44,7 @@ export function withRope(config: ModelConfig, change: Partial<RopeSpec>): ModelC
 
 export function withDense(config: ModelConfig, change: Partial<DenseSpec>): ModelConfig {
   return withLayers(config, (layer) => {
-    assert.equal(layer.feedForward.kind, "dense");
+    assert.equal(layer.feedForward?.kind, "dense");
     return { ...layer, feedForward: { ...layer.feedForward as DenseSpec, ...change } };
   });
 }

@@ -13,9 +13,9 @@ Deno.test("layers have the sizes that arrays state, on the CPU as in the referen
   const { layers } = configFromGguf(openGgufBytes(unevenModel(), "m.gguf"));
   assert.deepEqual(
     layers.map(({ mixer, feedForward }) => [
-      "heads" in mixer && mixer.heads,
-      "kvHeads" in mixer && mixer.kvHeads,
-      "width" in feedForward && feedForward.width,
+      mixer?.kind === "attention" && mixer.heads,
+      mixer?.kind === "attention" && mixer.kvHeads,
+      feedForward?.width,
     ]),
     [[6, 2, 160], [4, 1, 96]],
   );

@@ -9,7 +9,7 @@ import type {
   LayerSpec,
   ModelConfig,
 } from "../../engine/model/config.ts";
-import { attentionsOf, deltaNetsOf } from "../../engine/model/mixers.ts";
+import { attentionsOf, recurrentOf } from "../../engine/model/mixers.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import type { ModelFile } from "../../engine/files/model_file.ts";
@@ -34,11 +34,11 @@ const layers = (change: (layer: LayerSpec) => LayerSpec): Change => (config) => 
 });
 const attention = (change: (mixer: AttentionSpec) => AttentionSpec) =>
   layers((layer) =>
-    layer.mixer.kind === "attention" ? { ...layer, mixer: change(layer.mixer) } : layer
+    layer.mixer?.kind === "attention" ? { ...layer, mixer: change(layer.mixer) } : layer
   );
 const deltaNet = (change: (mixer: DeltaNetSpec) => DeltaNetSpec) =>
   layers((layer) =>
-    layer.mixer.kind === "delta-net" ? { ...layer, mixer: change(layer.mixer) } : layer
+    layer.mixer?.kind === "delta-net" ? { ...layer, mixer: change(layer.mixer) } : layer
   );
 
 /** The model without one of its features. */
@@ -104,7 +104,7 @@ function variants(path: string) {
   try {
     const { config, weights } = readModel(file);
     const isGguf = file.format === "gguf";
-    const experts = config.layers[0]!.feedForward.kind === "experts";
+    const experts = config.layers[0]!.feedForward?.kind === "experts";
     return [
       ...Object.entries({ ...WITHOUT, ...(experts && { "the shared expert": WITHOUT_SHARED }) })
         .map(([feature, change]) => ({
@@ -253,10 +253,10 @@ Deno.test("readModel() leaves out the layers of a GGUF file that draft tokens", 
 Deno.test("configFromGguf() reads Qwen3.5's layers, and refuses what it does not run", () => {
   const config = configOf("qwen35");
   assert.deepEqual(
-    config.layers.map(({ mixer }) => mixer.kind),
+    config.layers.map(({ mixer }) => mixer?.kind),
     ["delta-net", "attention", "delta-net", "attention"],
   );
-  const [net] = deltaNetsOf(config.layers);
+  const [net] = recurrentOf(config.layers);
   assert.deepEqual(net, {
     ...{ kind: "delta-net", keyHeads: 2, valueHeads: 6, keyDim: 32, valueDim: 32 },
     ...{ taps: 4, tiled: true },

@@ -45,7 +45,7 @@ export function referenceLogits(
   const embedding = matrix(ggufName("embedding"));
   let hidden = embed(embedding, ids).map((v) => v * config.embeddingScale);
   for (const [layer, { mixer, feedForward, postNorms }] of config.layers.entries()) {
-    assert.ok(mixer.kind === "attention" && feedForward.kind === "dense");
+    assert.ok(mixer?.kind === "attention" && feedForward?.kind === "dense");
     const name = (weight: LayerWeight) => ggufName(weight, layer);
     const product = (weight: LayerWeight, x: Float32Array, bias?: LayerWeight) =>
       matmul(matrix(name(weight)), x, bias && vector(name(bias)));

@@ -6,6 +6,7 @@ import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
+import { withMixers } from "../model/features.ts";
 import { changed, logitsOf, runnerOf, sample, tinyRunner } from "./tiny_runner.ts";
 
 Deno.test("loadReferenceRunner() takes its sizes from the options and the context", () => {
@@ -21,11 +22,7 @@ Deno.test("loadReferenceRunner() names a weight that the file lacks", () => {
   withFile("model.gguf", tinyModel("llama", "Q8_0"), (path) => {
     const file = openGguf(path);
     const whole = configFromGguf(file);
-    const layers = whole.layers.map((layer) => ({
-      ...layer,
-      mixer: { ...layer.mixer, bias: true },
-    }));
-    const config = { ...whole, layers };
+    const config = withMixers(whole, (mixer) => ({ ...mixer, bias: true }));
     assert.throws(() => loadReferenceRunner(file, config), (error) => {
       assert.ok(error instanceof ModelFormatError);
       assert.match(

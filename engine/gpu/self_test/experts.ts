@@ -13,6 +13,8 @@ export interface RoutingCase {
   readonly experts: number;
   readonly slots: number;
   readonly normalized: boolean;
+  /** Scores are sigmoids, and a bias is added to choose by them. */
+  readonly sigmoid?: { readonly scale: number } | undefined;
   readonly tokens: number;
 }
 
@@ -22,9 +24,13 @@ export async function topKError(harness: KernelHarness, c: RoutingCase): Promise
   // Halves, so that there are ties.
   const logits = floats(c.tokens * c.experts, random).map((v) => Math.round(4 * v) / 2);
   const routes = harness.buffer(c.tokens * c.slots * 8);
-  const spec = { count: c.experts, used: c.slots, normalized: c.normalized };
+  const bias = floats(c.experts, random);
+  const { sigmoid, normalized } = c;
+  const spec = { count: c.experts, used: c.slots, normalized, ...(sigmoid && { sigmoid }) };
+  const rule = { count: c.slots, normalized, ...(sigmoid && { sigmoid: { ...sigmoid, bias } }) };
   const [result] = await harness.run(plainBatch(c.tokens), ({ tokens }) => {
-    const scratch = { logits: harness.buffer(logits), routes };
+    const own = sigmoid && { bias: harness.buffer(bias) };
+    const scratch = { logits: harness.buffer(logits), routes, ...own };
     return [harness.build().topK(spec, scratch).at(tokens, 0)];
   }, [routes]);
   const words = new Uint32Array(result!);
@@ -32,7 +38,7 @@ export async function topKError(harness: KernelHarness, c: RoutingCase): Promise
   let worst = 0;
   for (let token = 0; token < c.tokens; token++) {
     const own = logits.subarray(token * c.experts, (token + 1) * c.experts);
-    for (const [slot, { expert, weight }] of topExperts(own, c.slots, c.normalized).entries()) {
+    for (const [slot, { expert, weight }] of topExperts(own, rule).entries()) {
       const at = 2 * (token * c.slots + slot);
       if (words[at] !== expert) return Infinity;
       worst = maxError(worst, Math.abs(weights[at + 1]! - weight) / weight);

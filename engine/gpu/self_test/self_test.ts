@@ -8,17 +8,11 @@ import { sampleToken } from "../../run/sampler.ts";
 import { multipliesBytes } from "../activation_planes.ts";
 import { type ChoiceCase, chooseOnDevice } from "./choices.ts";
 import { GREEDY } from "../../run/runner.ts";
-import {
-  convolutionError,
-  type DeltaCase,
-  deltaNormError,
-  deltaRuleError,
-  gatesError,
-} from "./delta_net.ts";
 import { combineError, expertsError, topKError } from "./experts.ts";
 import { attentionError, headNormError, normAddError, ropeAppendError } from "./heads.ts";
 import { embedError, floats, maxError, productError } from "./products.ts";
 import { KernelHarness } from "./kernel_harness.ts";
+import { convolutionError, gatesError, stateError, stateNormError } from "./recurrent.ts";
 
 /** How one kernel family did. */
 export interface CheckResult {
@@ -73,9 +67,9 @@ export async function* checkKernels(
 }
 
 /** Heads of values that fill no workgroup. */
-const DELTA: DeltaCase = {
-  ...{ keyHeads: 2, valueHeads: 4, keyDim: 32, valueDim: 40, taps: 4, tiled: true },
-};
+const HEADS = { keyHeads: 2, valueHeads: 4, keyDim: 32, valueDim: 40, taps: 4 };
+const DELTA = { kind: "delta-net", ...HEADS } as const;
+const MAMBA = { kind: "mamba", ...HEADS, convolutionBias: true } as const;
 
 /**
  * Of products whose activations are integers of 16 bits: half a unit is 1.5e-5 of a span's largest, of
@@ -137,7 +131,12 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
     [
       "top_k",
       2e-6,
-      () => topKError(harness, { experts: 60, slots: 4, normalized: true, tokens: 3 }),
+      () =>
+        maxOf(
+          [undefined, { scale: 2.5 }].map((sigmoid) => () =>
+            topKError(harness, { experts: 60, slots: 4, normalized: true, tokens: 3, sigmoid })
+          ),
+        ),
     ],
     [
       "experts",
@@ -159,16 +158,18 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
         })),
     ],
     ["combine", 1e-6, () => combineError(harness, { dim: 96, slots: 3, tokens: 3, add: true })],
-    ["convolution", 2e-6, () => convolutionError(harness, DELTA)],
+    ["convolution", 2e-6, () => convolutionError(harness, MAMBA)],
     [
       "delta_rule",
       2e-5,
       () =>
         maxOf(
-          [true, false].map((tiled) => () => deltaRuleError(harness, { ...DELTA, tiled })),
+          [true, false].map((tiled) => () => stateError(harness, { ...DELTA, tiled })),
         ),
     ],
-    ["delta_norm", 2e-6, () => deltaNormError(harness, DELTA)],
+    ["delta_norm", 2e-6, () => stateNormError(harness, { ...DELTA, tiled: true })],
+    ["mamba_scan", 2e-5, () => stateError(harness, MAMBA)],
+    ["gated_group_norm", 2e-6, () => stateNormError(harness, MAMBA)],
     ["gates", 2e-6, () => gatesError(harness, 96)],
     ["norm_add", 2e-6, () => normAddError(harness, { dim: 96, tokens: 3 })],
     ["sampling", 0, () => samplingError(harness)],

@@ -31,6 +31,12 @@ export const LESS_ONE: StoredVector = {
   write: (value) => value - 1,
 };
 
+/** GGUF has the decay itself, which is negative; checkpoints have the logarithm of its opposite. */
+export const LOG_OF_OPPOSITE: StoredVector = {
+  read: (stored) => -Math.exp(stored),
+  write: (value) => Math.log(-value),
+};
+
 /** One architecture: where its files differ from others', and the layers that they describe. */
 export interface Architecture {
   /** `general.architecture` of GGUF. */
@@ -39,6 +45,8 @@ export interface Architecture {
   readonly modelType: string;
   /** Others that stand for the same layers. */
   readonly otherModelTypes?: readonly string[];
+  /** Whether a config.json is of this one, where others have the same `model_type`. */
+  isOf?(json: MetadataReader): boolean;
   /** How GGUF files pair the elements of a head; Hugging Face's checkpoints pair halves. */
   readonly ggufRopeLayout: RopeSpec["layout"];
   /**
@@ -59,9 +67,11 @@ export interface Architecture {
   readonly hfRopeBase?: number;
   /** The head size where config.json has none; default the width by the heads. */
   readonly headDim?: number;
-  /** Its checkpoints' names where they differ from LAYER_WEIGHTS; `{}` stands for the layer. */
-  readonly hfNames?: Partial<Readonly<Record<LayerWeight, string>>>;
-  /** The same for GGUF files. */
+  /** `read` reads the arrays that have a size for each layer. */
+  readonly ownLayerSizes?: boolean;
+  /** Its checkpoints' names where they differ from weight_names.ts; `{}` stands for the layer. */
+  readonly hfNames?: Partial<Readonly<Record<ModelWeight | LayerWeight, string>>>;
+  /** Of GGUF files those of layers. */
   readonly ggufNames?: Partial<Readonly<Record<LayerWeight, string>>>;
   /** The share of a head's elements that rotate where config.json has none; default all of them. */
   readonly hfPartialRotary?: number;
@@ -118,13 +128,18 @@ export function dense({ ffnDim: width, ffnBias = false }: Hyperparameters): Dens
 /** Llama's layers, each with its own window, and with RoPE or without; `more` says what differs. */
 export function llamaLayers(h: Hyperparameters, more: Partial<AttentionSpec> = {}): LayerSpec[] {
   const feedForward = dense(h);
-  const still = { ...h.rope, dims: 0, scaling: { kind: "none" }, factors: false } as const;
+  const still = unrotated(h.rope);
   return Array.from({ length: h.layers }, (_, i) => {
     const window = h.windows?.[i];
     const rope = h.rotates?.[i] === false ? still : h.rope;
     const mixer = attention(h, { rope, ...(window !== undefined && { window }), ...more });
     return { mixer, feedForward, postNorms: false };
   });
+}
+
+/** RoPE that leaves queries and keys as they are. */
+export function unrotated(rope: RopeSpec): RopeSpec {
+  return { ...rope, dims: 0, scaling: { kind: "none" }, factors: false };
 }
 
 /** Layers that are all alike. */

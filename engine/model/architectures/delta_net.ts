@@ -1,23 +1,16 @@
 /** What the architectures with gated delta nets have in common: their keys, names and layers. */
 
-import { MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "../config_bounds.ts";
+import { MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_TAPS, MAX_WIDTH } from "../config_bounds.ts";
 import type { FeedForwardSpec, LayerSpec } from "../config.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
 import type { MetadataReader } from "../metadata_reader.ts";
-import { type Architecture, attention, LESS_ONE, type StoredVector, uint } from "./architecture.ts";
+import { type Architecture, attention, LESS_ONE, LOG_OF_OPPOSITE, uint } from "./architecture.ts";
 import { periodOf } from "./layer_types.ts";
 
 type DeltaNet = NonNullable<Hyperparameters["deltaNet"]>;
 
 /** What files without the key mean: every fourth layer has attention. */
 const PERIOD = 4;
-const MAX_TAPS = 16;
-
-/** GGUF has the decay itself, which is negative; checkpoints have the logarithm of its opposite. */
-const LOG_OF_OPPOSITE: StoredVector = {
-  read: (stored) => -Math.exp(stored),
-  write: (value) => Math.log(-value),
-};
 
 /** What Qwen3.5's dense and mixed models share. */
 export const DELTA_NETS: Pick<
@@ -38,9 +31,9 @@ export const DELTA_NETS: Pick<
   ggufNames: { ffnNorm: "blk.{}.post_attention_norm.weight" },
   // mlx-lm adds the 1 as it converts a model.
   hfVector: (weight, mlx) =>
-    weight === "deltaDecay"
+    weight === "recurrentDecay"
       ? LOG_OF_OPPOSITE
-      : weight.endsWith("Norm") && weight !== "deltaNorm" && !mlx
+      : weight.endsWith("Norm") && weight !== "recurrentNorm" && !mlx
       ? LESS_ONE
       : undefined,
 };

@@ -7,6 +7,7 @@ import { gemma3 } from "./gemma3.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral3 } from "./mistral3.ts";
+import { nemotronH, nemotronHMoe } from "./nemotron_h.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
@@ -29,6 +30,8 @@ export const ARCHITECTURES: readonly Architecture[] = [
   phi3,
   qwen35,
   qwen35moe,
+  nemotronH,
+  nemotronHMoe,
 ];
 
 /** The architecture of this name in GGUF. */

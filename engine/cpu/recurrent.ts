@@ -1,25 +1,26 @@
-/** The operations of a layer with a gated delta net. */
+/** The operations of a layer whose mixer has a state. */
 
 import { CONVOLUTION, CONVOLUTION_CHANNELS, DELTA_NORM } from "../../kernels/wasm/delta_net.ts";
 import { DELTA_RULE } from "../../kernels/wasm/delta_rule.ts";
+import { MAMBA_SCAN } from "../../kernels/wasm/mamba_scan.ts";
 import { ENCODINGS } from "../../kernels/wasm/prepare.ts";
-import type { DeltaNetSpec } from "../model/config.ts";
+import type { RecurrentSpec } from "../model/config.ts";
 import { channelsOf } from "../model/mixers.ts";
 import { areFew, type Output, type Prepared, type ProgramWriter } from "./program.ts";
 import { mixerRow } from "./scratch.ts";
 import type { LayerStates } from "./state_cache.ts";
-import type { DeltaNetWeights, Matrix } from "./weights.ts";
+import type { Matrix, RecurrentWeights } from "./weights.ts";
 
 /** One such layer. */
-export interface DeltaNet {
-  readonly spec: DeltaNetSpec;
-  readonly weights: DeltaNetWeights;
+export interface RecurrentLayer {
+  readonly spec: RecurrentSpec;
+  readonly weights: RecurrentWeights;
   readonly states: LayerStates;
   readonly epsilon: number;
 }
 
 /** What a step gives it, and where its result goes. */
-export interface DeltaNetStep {
+export interface RecurrentStep {
   readonly tokens: number;
   readonly sequences: number;
   /** Adds the preparation of the layer's input for some matrices. */
@@ -28,10 +29,10 @@ export interface DeltaNetStep {
 }
 
 /** Adds the layer to the list; the last operation is not joined. */
-export function deltaNetProgram(
+export function recurrentProgram(
   writer: ProgramWriter,
-  { spec, weights, states, epsilon }: DeltaNet,
-  { tokens, sequences, prepare, branch }: DeltaNetStep,
+  { spec, weights, states, epsilon }: RecurrentLayer,
+  { tokens, sequences, prepare, branch }: RecurrentStep,
 ): void {
   const { scratch, index: kernels } = writer.context;
   const { keyHeads, valueHeads, keyDim, valueDim, taps } = spec;
@@ -43,7 +44,7 @@ export function deltaNetProgram(
     { matrix: weights.inputs, y: inputs },
     { matrix: weights.gate, y: gate },
     { matrix: weights.step, y: steps, bias: weights.stepBias },
-    { matrix: weights.strength, y: strengths },
+    ...(weights.strength ? [{ matrix: weights.strength, y: strengths }] : []),
   ];
   for (const some of preparedTogether(writer, products)) {
     const prepared = prepare(some.map(({ matrix }) => matrix));
@@ -63,39 +64,48 @@ export function deltaNetProgram(
       stateStride: states.convolutionStride,
       inputs,
       weights: weights.convolution,
+      bias: weights.convolutionBias,
       states: states.convolution,
       sequences: scratch.sequences,
     },
   });
   writer.join();
-  writer.add(kernels.deltaRules.get(keyDim)!, { units: sequences * valueHeads, chunk: 1 }, {
-    fields: DELTA_RULE,
-    values: {
-      keyHeads,
-      valueHeads,
-      valueDim,
-      tiled: spec.tiled ? 1 : 0,
-      stride,
-      stateStride: states.matricesStride,
-      inputs,
-      steps,
-      strengths,
-      decays: weights.decay,
-      out,
-      states: states.matrices,
-      sequences: scratch.sequences,
-    },
-  });
+  const units = { units: sequences * valueHeads, chunk: 1 };
+  const values = {
+    keyHeads,
+    valueHeads,
+    valueDim,
+    stride,
+    stateStride: states.matricesStride,
+    inputs,
+    steps,
+    decays: weights.decay,
+    out,
+    states: states.matrices,
+    sequences: scratch.sequences,
+  };
+  if (spec.kind === "mamba") {
+    writer.add(kernels.mambaScans.get(keyDim)!, units, {
+      fields: MAMBA_SCAN,
+      values: { ...values, skips: weights.skip },
+    });
+  } else {
+    writer.add(kernels.deltaRules.get(keyDim)!, units, {
+      fields: DELTA_RULE,
+      values: { ...values, tiled: spec.tiled ? 1 : 0, strengths },
+    });
+  }
   writer.join();
+  const heads = spec.kind === "mamba" ? keyHeads : valueHeads;
   const normed = writer.prepare(
-    kernels.deltaNorm,
+    kernels.deltaNorms[spec.kind],
     { units: tokens, few: areFew(tokens), matrices: [weights.output] },
     {
       fields: DELTA_NORM,
       values: {
         columns: valueHeads * valueDim,
-        heads: valueHeads,
-        headDim: valueDim,
+        heads,
+        headDim: valueHeads * valueDim / heads,
         fromStride: stride,
         from: out,
         gate,

@@ -1,18 +1,23 @@
-/** The kernels of gated delta nets, and those of gates on what heads and shared experts give. */
+/**
+ * The kernels of gated delta nets and of Mamba, and those of gates on what heads and shared experts give.
+ */
 
 import convolution from "./convolution.wgsl" with { type: "text" };
 import deltaNorm from "./delta_norm.wgsl" with { type: "text" };
 import deltaRule from "./delta_rule.wgsl" with { type: "text" };
+import gatedGroupNorm from "./gated_group_norm.wgsl" with { type: "text" };
 import headGate from "./head_gate.wgsl" with { type: "text" };
+import mambaScan from "./mamba_scan.wgsl" with { type: "text" };
+import relu2 from "./relu2.wgsl" with { type: "text" };
 import sequences from "./sequences.wgsl" with { type: "text" };
 import laneSum from "./lane_sum.wgsl" with { type: "text" };
 import sharedAdd from "./shared_add.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import type { KernelSpec } from "./spec.ts";
 
-/** A convolution over the last tokens, and silu. Reference: `convolve` of delta_net_reference.ts. */
+/** A convolution over the last tokens, and silu. Reference: `convolve` of recurrent_reference.ts. */
 export function convolutionSpec(
-  s: { channels: number; taps: number; lanes: number },
+  s: { channels: number; taps: number; bias: boolean; lanes: number },
 ): KernelSpec {
   return {
     name: "convolution",
@@ -22,27 +27,26 @@ export function convolutionSpec(
       sequences,
       convolution,
     ],
-    overrides: { CHANNELS: s.channels, LANES: s.lanes },
+    overrides: { CHANNELS: s.channels, LANES: s.lanes, BIAS: s.bias ? 1 : 0 },
     bindings: { 0: "write", 1: "read", 2: "write", 3: "step" },
     workgroupSize: [s.lanes, 1],
     workgroupBytes: 0,
   };
 }
 
-/** The heads of a gated delta net. */
-export interface DeltaHeads {
+/** The heads of a mixer with a state. */
+export interface StateHeads {
   readonly keyHeads: number;
   readonly valueHeads: number;
   readonly keyDim: number;
   readonly valueDim: number;
-  readonly tiled: boolean;
 }
 
 /** Vectors of four columns that a lane keeps of a row at most, unless that leaves no whole number. */
 const MOST_VECTORS = 8;
 
 /** Lanes that share a row of a state. */
-export function deltaRuleParts(keyDim: number, lanes: number): number {
+export function stateParts(keyDim: number, lanes: number): number {
   const vectors = keyDim / 4;
   let parts = 1;
   while (vectors / parts > MOST_VECTORS && vectors % (2 * parts) === 0 && 2 * parts <= lanes) {
@@ -51,9 +55,9 @@ export function deltaRuleParts(keyDim: number, lanes: number): number {
   return parts;
 }
 
-/** What changes and reads the states. Reference: `deltaRule` of delta_net_reference.ts. */
-export function deltaRuleSpec(s: DeltaHeads & { lanes: number }): KernelSpec {
-  const parts = deltaRuleParts(s.keyDim, s.lanes);
+/** What changes and reads the states. Reference: `deltaRule` of recurrent_reference.ts. */
+export function deltaRuleSpec(s: StateHeads & { tiled: boolean; lanes: number }): KernelSpec {
+  const parts = stateParts(s.keyDim, s.lanes);
   return {
     name: "delta_rule",
     parts: [
@@ -72,6 +76,55 @@ export function deltaRuleSpec(s: DeltaHeads & { lanes: number }): KernelSpec {
     bindings: { 0: "read", 1: "read", 2: "read", 3: "write", 4: "write", 5: "step" },
     workgroupSize: [s.lanes, 1],
     workgroupBytes: 8 * s.keyDim + 8 * s.lanes,
+  };
+}
+
+/** The same of Mamba. Reference: `mambaScan` of recurrent_reference.ts. */
+export function mambaScanSpec(s: StateHeads & { lanes: number }): KernelSpec {
+  const parts = stateParts(s.keyDim, s.lanes);
+  return {
+    name: "mamba_scan",
+    parts: [
+      `const PARTS = ${parts}u;\nconst VECTORS = ${s.keyDim / 4 / parts}u;`,
+      step,
+      sequences,
+      mambaScan,
+    ],
+    overrides: {
+      KEY_HEADS: s.keyHeads,
+      VALUE_HEADS: s.valueHeads,
+      VALUE_DIM: s.valueDim,
+      LANES: s.lanes,
+    },
+    bindings: { 0: "read", 1: "read", 2: "read", 3: "write", 4: "write", 5: "step" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 8 * s.keyDim + 4 * s.lanes,
+  };
+}
+
+/** The gates of what Mamba's heads give, and the norm of each group of them. */
+export function gatedGroupNormSpec(
+  s: { groups: number; groupDim: number; epsilon: number; lanes: number },
+): KernelSpec {
+  return {
+    name: "gated_group_norm",
+    parts: [gatedGroupNorm],
+    overrides: { GROUPS: s.groups, GROUP_DIM: s.groupDim, EPSILON: s.epsilon, LANES: s.lanes },
+    bindings: { 0: "write", 1: "read", 2: "read" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 4 * s.lanes,
+  };
+}
+
+/** max(x, 0)² in place, of feed-forward networks without a gate. */
+export function relu2Spec(s: { width: number; lanes: number }): KernelSpec {
+  return {
+    name: "relu2",
+    parts: [relu2],
+    overrides: { WIDTH: s.width, LANES: s.lanes },
+    bindings: { 0: "write" },
+    workgroupSize: [s.lanes, 1],
+    workgroupBytes: 0,
   };
 }
 

@@ -1,10 +1,16 @@
-/** The layers whose state is a matrix for each head: the gated delta rule, token by token. */
+/** The layers whose state is a matrix for each head, token by token: the gated delta rule, and Mamba-2. */
 
 import { activate } from "../../kernels/reference.ts";
-import type { DeltaNetSpec, ModelConfig } from "../model/config.ts";
-import { channelsOf, deltaNetsOf, stateFloats } from "../model/mixers.ts";
+import type {
+  DeltaNetSpec,
+  MambaSpec,
+  ModelConfig,
+  RecurrentHeads,
+  RecurrentSpec,
+} from "../model/config.ts";
+import { channelsOf, isRecurrent, recurrentOf, stateFloats } from "../model/mixers.ts";
 import { matmul } from "./matmul.ts";
-import type { DeltaNetWeights } from "./weights.ts";
+import type { RecurrentWeights } from "./weights.ts";
 
 /** Added to the sum of squares of a query or key before it is divided by its root. */
 const EPSILON = 1e-6;
@@ -24,8 +30,8 @@ export interface StatefulToken {
   readonly slot: number;
 }
 
-/** Runs the layers of a model that have gated delta nets; their states and the memory they work in. */
-export class DeltaNets {
+/** Runs the layers of a model that have states; those and the memory they work in. */
+export class RecurrentLayers {
   readonly #states: readonly (readonly State[] | undefined)[]; // by layer and slot
   readonly #inputs: Float64Array; // [tokens, channels]
   readonly #gate: Float64Array; // [tokens, valueHeads, valueDim]
@@ -37,17 +43,17 @@ export class DeltaNets {
     readonly config: ModelConfig,
     { maxTokens, slots }: { readonly maxTokens: number; readonly slots: number },
   ) {
-    const specs = deltaNetsOf(config.layers);
-    const buffer = (width: (spec: DeltaNetSpec) => number) =>
+    const specs = recurrentOf(config.layers);
+    const buffer = (width: (spec: RecurrentHeads) => number) =>
       new Float64Array(maxTokens * Math.max(0, ...specs.map(width)));
-    const values = ({ valueHeads, valueDim }: DeltaNetSpec) => valueHeads * valueDim;
+    const values = ({ valueHeads, valueDim }: RecurrentHeads) => valueHeads * valueDim;
     this.#inputs = buffer(channelsOf);
     this.#gate = buffer(values);
     this.#step = buffer(({ valueHeads }) => valueHeads);
     this.#strength = buffer(({ valueHeads }) => valueHeads);
     this.#mixed = buffer(values);
     this.#states = config.layers.map(({ mixer }) => {
-      if (mixer.kind !== "delta-net") return undefined;
+      if (!isRecurrent(mixer)) return undefined;
       const { convolution, matrices } = stateFloats(mixer);
       return Array.from({ length: slots }, () => ({
         convolution: new Float64Array(convolution),
@@ -66,19 +72,21 @@ export class DeltaNets {
    */
   *run(
     layer: number,
-    weights: DeltaNetWeights,
+    weights: RecurrentWeights,
     { tokens, x, out }: {
       readonly tokens: readonly StatefulToken[];
       readonly x: Float64Array;
       readonly out: Float64Array;
     },
   ): Generator<void, void> {
-    const spec = this.config.layers[layer]!.mixer as DeltaNetSpec;
+    const spec = this.config.layers[layer]!.mixer as RecurrentSpec;
     const count = tokens.length;
     yield* matmul(weights.inputs, { x, tokens: count, out: this.#inputs });
     yield* matmul(weights.gate, { x, tokens: count, out: this.#gate });
     yield* matmul(weights.step, { x, tokens: count, out: this.#step, bias: weights.stepBias });
-    yield* matmul(weights.strength, { x, tokens: count, out: this.#strength });
+    if (weights.strength) {
+      yield* matmul(weights.strength, { x, tokens: count, out: this.#strength });
+    }
     for (const [t, { position, slot }] of tokens.entries()) {
       const state = this.#states[layer]![slot]!;
       if (position === 0) {
@@ -87,9 +95,10 @@ export class DeltaNets {
       }
       this.#convolve(spec, weights, { t, state });
       for (let head = 0; head < spec.valueHeads; head++) {
-        this.#change(spec, weights, { t, head, state });
-        this.#finish(spec, weights, { t, head });
+        if (spec.kind === "mamba") this.#scan(spec, weights, { t, head, state });
+        else this.#change(spec, weights, { t, head, state });
       }
+      this.#finish(spec, weights, t);
       yield;
     }
     yield* matmul(weights.output, { x: this.#mixed, tokens: count, out });
@@ -97,15 +106,15 @@ export class DeltaNets {
 
   /** The convolution over the last tokens, and silu, in place. */
   #convolve(
-    spec: DeltaNetSpec,
-    { convolution: weights }: DeltaNetWeights,
+    spec: RecurrentHeads,
+    { convolution: weights, convolutionBias: bias }: RecurrentWeights,
     { t, state: { convolution: past } }: { readonly t: number; readonly state: State },
   ): void {
     const { taps } = spec;
     const channels = channelsOf(spec);
     for (let c = 0; c < channels; c++) {
       const x = this.#inputs[t * channels + c]!;
-      let sum = weights[c * taps + taps - 1]! * x;
+      let sum = (bias?.[c] ?? 0) + weights[c * taps + taps - 1]! * x;
       for (let tap = 0; tap < taps - 1; tap++) {
         sum += weights[c * taps + tap]! * past[tap * channels + c]!;
       }
@@ -120,7 +129,7 @@ export class DeltaNets {
   /** A token changes the matrix of one head, and reads it. */
   #change(
     spec: DeltaNetSpec,
-    { decay }: DeltaNetWeights,
+    { decay }: RecurrentWeights,
     { t, head, state: { matrices } }: {
       readonly t: number;
       readonly head: number;
@@ -158,17 +167,51 @@ export class DeltaNets {
     }
   }
 
-  /** RMSNorm of what a head gave, times silu of its gate. */
-  #finish(
-    { valueHeads, valueDim }: DeltaNetSpec,
-    { norm }: DeltaNetWeights,
-    { t, head }: { readonly t: number; readonly head: number },
+  /** The same of Mamba. */
+  #scan(
+    { keyHeads, valueHeads, keyDim, valueDim }: MambaSpec,
+    { decay, skip }: RecurrentWeights,
+    { t, head, state: { matrices } }: {
+      readonly t: number;
+      readonly head: number;
+      readonly state: State;
+    },
   ): void {
-    const at = (t * valueHeads + head) * valueDim;
-    const mean = squares(this.#mixed, at, valueDim) / valueDim;
-    const scale = 1 / Math.sqrt(mean + this.config.rmsEpsilon);
-    for (let i = 0; i < valueDim; i++) {
-      this.#mixed[at + i]! *= scale * norm[i]! * activate(this.#gate[at + i]!, "silu");
+    const values = valueHeads * valueDim;
+    const start = t * (values + 2 * keyHeads * keyDim);
+    const inputs = this.#inputs;
+    const v = start + head * valueDim;
+    const k = start + values + Math.floor(head * keyHeads / valueHeads) * keyDim;
+    const q = k + keyHeads * keyDim;
+    const step = Math.log1p(Math.exp(this.#step[t * valueHeads + head]!));
+    const keep = Math.exp(decay[head]! * step);
+    for (let row = 0; row < valueDim; row++) {
+      const at = (head * valueDim + row) * keyDim;
+      const value = inputs[v + row]!;
+      let read = 0;
+      for (let i = 0; i < keyDim; i++) {
+        const changed = matrices[at + i]! * keep + step * value * inputs[k + i]!;
+        matrices[at + i] = changed;
+        read += changed * inputs[q + i]!;
+      }
+      this.#mixed[t * values + head * valueDim + row] = read + skip![head]! * value;
+    }
+  }
+
+  /** RMSNorm of what each head of a token gave, and silu of its gates; of Mamba, of groups and before. */
+  #finish(spec: RecurrentSpec, { norm }: RecurrentWeights, t: number): void {
+    const isMamba = spec.kind === "mamba";
+    const values = spec.valueHeads * spec.valueDim;
+    const width = isMamba ? values / spec.keyHeads : spec.valueDim;
+    const mixed = this.#mixed.subarray(t * values, (t + 1) * values);
+    const gate = (i: number) => activate(this.#gate[t * values + i]!, "silu");
+    if (isMamba) { for (let i = 0; i < values; i++) mixed[i]! *= gate(i); }
+    for (let at = 0; at < values; at += width) {
+      const mean = squares(mixed, at, width) / width;
+      const scale = 1 / Math.sqrt(mean + this.config.rmsEpsilon);
+      for (let i = at; i < at + width; i++) {
+        mixed[i]! *= scale * (isMamba ? norm[i]! : norm[i - at]! * gate(i));
+      }
     }
   }
 }

@@ -1,18 +1,21 @@
-/** What the kernels of gated delta nets compute, in plain TypeScript, one sequence at a time. */
+/**
+ * What the kernels of gated delta nets and of Mamba compute, in plain TypeScript, one sequence at a time.
+ */
 
 import { activate } from "./reference.ts";
 
 /**
- * silu(Σ weight · x) over the last tokens, channel by channel.
+ * silu(Σ weight · x + bias) over the last tokens, channel by channel.
  *
  * @param x [tokens, channels]
- * @param weights [channels, taps], the newest token's last
+ * @param options.weights [channels, taps], the newest token's last
+ * @param options.bias [channels]
  * @param past [taps − 1, channels]: what came before, the oldest first; changed to what is last then
  * @returns [tokens, channels]
  */
 export function convolve(
   x: Float32Array,
-  weights: Float32Array,
+  { weights, bias }: { readonly weights: Float32Array; readonly bias?: Float32Array | undefined },
   past: Float32Array,
 ): Float32Array {
   const channels = weights.length - past.length;
@@ -21,7 +24,7 @@ export function convolve(
   past.set(all.subarray(all.length - past.length));
   return x.map((_, i) => {
     const channel = i % channels;
-    let sum = 0;
+    let sum = bias?.[channel] ?? 0;
     for (let tap = 0; tap < taps; tap++) {
       sum += weights[channel * taps + tap]! * all[i + tap * channels]!;
     }
@@ -29,20 +32,31 @@ export function convolve(
   });
 }
 
-/** The heads of a gated delta net, and what its tokens give them. */
-export interface DeltaInputs {
+/** The heads of a layer with states, and what its tokens give them. */
+interface StateInputs {
   readonly keyHeads: number;
   readonly valueHeads: number;
   readonly keyDim: number;
   readonly valueDim: number;
-  readonly tiled: boolean;
-  /** [tokens, queries + keys + values] */
+  /** [tokens, queries + keys + values], of Mamba [tokens, values + keys + queries]. */
   readonly inputs: Float32Array;
-  /** [tokens, valueHeads], both. */
+  /** [tokens, valueHeads] */
   readonly steps: Float32Array;
-  readonly strengths: Float32Array;
   /** [valueHeads] */
   readonly decays: Float32Array;
+}
+
+/** Those of a gated delta net. */
+export interface DeltaInputs extends StateInputs {
+  readonly tiled: boolean;
+  /** [tokens, valueHeads] */
+  readonly strengths: Float32Array;
+}
+
+/** Those of Mamba. */
+export interface MambaInputs extends StateInputs {
+  /** [valueHeads] */
+  readonly skips: Float32Array;
 }
 
 /**
@@ -72,6 +86,36 @@ export function deltaRule(net: DeltaInputs, states: Float64Array): Float32Array 
       const change = strength * (v[i]! - dot(state, k));
       for (let j = 0; j < keyDim; j++) state[j]! += change * k[j]!;
       out[at * valueDim + i] = dot(state, q) / Math.sqrt(keyDim);
+    }
+  }
+  return out;
+}
+
+/**
+ * S ← keep · S + step · v kᵀ and S · q + skip · v for each token and head.
+ *
+ * @param states [valueHeads, valueDim, keyDim], changed
+ * @returns [tokens, valueHeads, valueDim]
+ */
+export function mambaScan(net: MambaInputs, states: Float64Array): Float32Array {
+  const { keyHeads, valueHeads, keyDim, valueDim, inputs, steps, decays, skips } = net;
+  const values = valueHeads * valueDim;
+  const width = values + 2 * keyHeads * keyDim;
+  const out = new Float32Array(steps.length * valueDim);
+  for (let at = 0; at < steps.length; at++) {
+    const [token, head] = [Math.floor(at / valueHeads), at % valueHeads];
+    const keyHead = Math.floor(head / (valueHeads / keyHeads));
+    const row = inputs.subarray(token * width, (token + 1) * width);
+    const k = row.subarray(values + keyHead * keyDim, values + (keyHead + 1) * keyDim);
+    const q = row.subarray(values + (keyHeads + keyHead) * keyDim);
+    const step = Math.log1p(Math.exp(steps[at]!));
+    const keep = Math.exp(decays[head]! * step);
+    for (let i = 0; i < valueDim; i++) {
+      const from = (head * valueDim + i) * keyDim;
+      const state = states.subarray(from, from + keyDim);
+      const v = row[head * valueDim + i]!;
+      for (let j = 0; j < keyDim; j++) state[j] = state[j]! * keep + step * v * k[j]!;
+      out[at * valueDim + i] = dot(q, state) + skips[head]! * v;
     }
   }
   return out;
