@@ -46,7 +46,10 @@ export function mlxTensors(
     );
   }
   const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
-  const stem = hf.replace(/\.weight$/, "").replace(".experts.", ".switch_mlp.");
+  const stem = hf.replace(/\.weight$/, "").replace(".experts.", ".switch_mlp.")
+    // Those without a gate have names of their own.
+    .replace(".mixer.switch_mlp.up_proj", ".mixer.switch_mlp.fc1")
+    .replace(".mixer.switch_mlp.down_proj", ".mixer.switch_mlp.fc2");
   // As in weights.ts, but for quants that are spread evenly.
   const gain = /^(token_embd|output)\./.test(name) ? 1.5 : 1;
   const steps = 2 ** bits - 1;

@@ -5,7 +5,7 @@ import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { architectureOf, configOf } from "../model/architectures/mod.ts";
 import type { ExpectedWeight } from "../model/expected_weights.ts";
 import { storedWeights } from "../model/fused_tensors.ts";
-import type { Hyperparameters } from "../model/hyperparameters.ts";
+import type { Hyperparameters, LayerKind } from "../model/hyperparameters.ts";
 import type { RopeScaling } from "../model/rope.ts";
 import { syntheticMetadata, syntheticVocabulary, withoutPhi3 } from "./metadata.ts";
 import { factorTensors } from "./rope_scaling.ts";
@@ -51,6 +51,14 @@ const TINY = {
   ropeBase: 10_000,
   tiedOutput: true,
 } as const;
+const TINY_MAMBA = {
+  keyHeads: 2,
+  valueHeads: 8,
+  keyDim: 32,
+  valueDim: 64,
+  taps: 4,
+  convolutionBias: true,
+} as const;
 const QWEN = {
   vocabSize: 151_936,
   contextLength: 32_768,
@@ -70,6 +78,12 @@ function tinyLongRope(dims: number): RopeScaling {
     context,
     attentionFactor: Math.sqrt(1 + Math.log(factor) / Math.log(originalContext)),
   };
+}
+
+/** Nemotron-H's layers by the letters of its config.json. */
+function kindsOf(pattern: string): LayerKind[] {
+  const kinds = { M: "mamba", "*": "attention", E: "experts" } as const;
+  return Array.from(pattern, (letter) => kinds[letter as keyof typeof kinds]);
 }
 
 /** Source: config.json of each. */
@@ -106,6 +120,20 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
       keyHeads: 4, valueHeads: 4, keyDim: 64, valueDim: 64, taps: 4, tiled: true, period: 4,
     },
     experts: { count: 8, used: 2, width: 256, normalized: true, shared: { width: 256 } },
+  }],
+  ["tiny-nemotron-h", {
+    architecture: "nemotron_h", ...TINY, tiedOutput: false, layers: 5,
+    kinds: ["mamba", "dense", "mamba", "attention", "dense"],
+    mamba: TINY_MAMBA,
+  }],
+  ["tiny-nemotron-h-moe", {
+    architecture: "nemotron_h_moe", ...TINY, tiedOutput: false, layers: 5,
+    kinds: ["mamba", "experts", "mamba", "attention", "experts"],
+    mamba: TINY_MAMBA,
+    experts: {
+      count: 8, used: 2, width: 256, normalized: true, sigmoid: { scale: 2.5 },
+      shared: { width: 512, always: true },
+    },
   }],
   ["tiny-phi3", {
     architecture: "phi3", ...TINY, tiedOutput: false, ropeDims: 24, ropeScaling: tinyLongRope(24),
@@ -145,6 +173,18 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
     architecture: "qwen3moe", dim: 2048, layers: 48, heads: 32, kvHeads: 4, headDim: 128,
     ffnDim: 6144, ...QWEN, contextLength: 40_960, tiedOutput: false,
     experts: { count: 128, used: 8, width: 768, normalized: true },
+  }],
+  ["nemotron-3-nano-30b-a3b", {
+    architecture: "nemotron_h_moe", dim: 2688, layers: 52, heads: 32, kvHeads: 2, headDim: 128,
+    ffnDim: 1856, vocabSize: 131_072, contextLength: 262_144, ropeBase: 10_000, tiedOutput: false,
+    kinds: kindsOf("MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME"),
+    mamba: {
+      keyHeads: 8, valueHeads: 64, keyDim: 128, valueDim: 64, taps: 4, convolutionBias: true,
+    },
+    experts: {
+      count: 128, used: 6, width: 1856, normalized: true, sigmoid: { scale: 2.5 },
+      shared: { width: 3712, always: true },
+    },
   }],
 ]);
 
@@ -188,7 +228,11 @@ export function syntheticModel(
 
 /** The model's `tokenizer.ggml.pre`. */
 export function syntheticPre({ architecture }: Hyperparameters): string {
-  return architecture === "llama" ? "smollm" : "qwen2";
+  return architecture === "llama"
+    ? "smollm"
+    : architecture.startsWith("qwen35")
+    ? "qwen35"
+    : "qwen2";
 }
 
 /**
@@ -208,7 +252,7 @@ export function syntheticHyperparameters(name: string): Hyperparameters {
   return {
     ...size,
     name: `${withoutPhi3(name)} with random weights`,
-    rmsEpsilon: /^(llama|granite|phi3)$/.test(size.architecture) ? 1e-5 : 1e-6,
+    rmsEpsilon: /^(llama|granite|phi3|nemotron_h(_moe)?)$/.test(size.architecture) ? 1e-5 : 1e-6,
     attentionBias: attentionBias === true,
     rope: {
       base,

@@ -24,6 +24,8 @@ const CUT = [
   ["mistral3", "Q4_0"],
   ["phi3", "Q4_K_M"],
   ["qwen35moe", "Q4_0"],
+  ["nemotron_h", "Q4_K_M"],
+  ["nemotron_h_moe", "Q4_0"],
 ] as const;
 for (const [architecture, format] of CUT) {
   Deno.test(`CpuRunner gives the same bits for a prompt in chunks of any size, on 1 to 8 threads, ${architecture} ${format}`, async () => {

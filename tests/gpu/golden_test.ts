@@ -79,7 +79,7 @@ for (const [architecture, format] of TINY_MODELS) {
   });
 }
 
-for (const architecture of ["llama", "qwen35"] as const) {
+for (const architecture of ["llama", "qwen35", "nemotron_h_moe"] as const) {
   Deno.test(`two sequences of ${architecture} in a batch get the bits that each gets alone`, () =>
     assertAlike(architecture));
 }

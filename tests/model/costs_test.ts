@@ -83,4 +83,10 @@ Deno.test("stateCost() counts the states of gated delta nets, and their convolut
   const vectors = weightReads(config, weights.tensors).filter(({ isMatrix }) => !isMatrix);
   assert.equal(vectors.filter(({ tensor: { shape } }) => shape.length === 2).length, 2);
   assert.equal(stateCost(modelOf("llama", "F16").config), undefined);
+  // Two layers of 6 heads of 24 × 32; their convolutions see 4 tokens of 2 · 2 · 24 + 6 · 32 channels.
+  const ofMamba = 2 * 2 * 24 + 6 * 32;
+  assert.deepEqual(stateCost(modelOf("nemotron_h", "F16").config), {
+    bytes: 2 * 4 * (6 * 24 * 32 + 3 * ofMamba),
+    operations: 2 * (5 * 6 * 24 * 32 + 2 * 4 * ofMamba),
+  });
 });

@@ -1,6 +1,7 @@
 /** Models without one of their features, which goldens must notice. */
 
 import assert from "node:assert/strict";
+import type { ModelFile } from "../../engine/files/model_file.ts";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import type {
   AttentionSpec,
@@ -71,4 +72,32 @@ export async function assertNoticed(golden: string, without: Without, open: Open
     const { meanKl } = compareWithGolden(expected, await logitsOf(runner, expected.ids));
     assert.ok(meanKl > 1e-3, `without ${feature}: mean KL ${meanKl}`);
   }
+}
+
+/** The same file with other values in some tensors, which are F32. */
+export function withValues(
+  file: ModelFile,
+  part: string,
+  value: (index: number) => number,
+): ModelFile {
+  return {
+    ...file,
+    tensors: new Map(
+      Array.from(file.tensors, ([name, tensor]) => {
+        if (!name.includes(part)) return [name, tensor];
+        const count = tensor.shape.reduce((a, b) => a * b);
+        return [name, { ...tensor, type: "F32", byteLength: 4 * count }];
+      }),
+    ),
+    read: (tensor, offset, into) => {
+      if (!file.tensors.has(tensor.name) || !tensor.name.includes(part)) {
+        return file.read(tensor, offset, into);
+      }
+      const values = Float32Array.from(
+        { length: into.length / 4 },
+        (_, i) => value(offset / 4 + i),
+      );
+      into.set(new Uint8Array(values.buffer));
+    },
+  };
 }

@@ -24,6 +24,7 @@ import {
 import { compareWithGolden, readGolden } from "../assert.ts";
 import { withFile, withFiles } from "../files/on_disk.ts";
 import { logitsOf } from "../reference/tiny_runner.ts";
+import { withValues } from "./features.ts";
 import { configOf, uint } from "./tiny_config.ts";
 
 type Change = (config: ModelConfig) => ModelConfig;
@@ -63,34 +64,6 @@ const NEUTRAL: Record<string, (file: ModelFile) => ModelFile> = {
   "strength": (file) => withValues(file, ".ssm_beta.", () => 0),
   "the norm of what heads give": (file) => withValues(file, ".ssm_norm.", () => 1),
 };
-
-/** The same file with other values in some tensors, which are F32. */
-function withValues(
-  file: ModelFile,
-  part: string,
-  value: (index: number) => number,
-): ModelFile {
-  return {
-    ...file,
-    tensors: new Map(
-      Array.from(file.tensors, ([name, tensor]) => {
-        if (!name.includes(part)) return [name, tensor];
-        const count = tensor.shape.reduce((a, b) => a * b);
-        return [name, { ...tensor, type: "F32", byteLength: 4 * count }];
-      }),
-    ),
-    read: (tensor, offset, into) => {
-      if (!file.tensors.has(tensor.name) || !tensor.name.includes(part)) {
-        return file.read(tensor, offset, into);
-      }
-      const values = Float32Array.from(
-        { length: into.length / 4 },
-        (_, i) => value(offset / 4 + i),
-      );
-      into.set(new Uint8Array(values.buffer));
-    },
-  };
-}
 
 const MODELS = {
   "tiny-qwen35-f16": () => withFile("m.gguf", tinyModel("qwen35", "F16"), variants),

@@ -19,6 +19,7 @@ const CUT = [
   ["mistral3", "F16"],
   ["phi3", "Q4_0"],
   ["qwen35moe", "Q4_0"],
+  ["nemotron_h_moe", "Q4_0"],
 ] as const;
 for (const [architecture, format] of CUT) {
   Deno.test(`CPU runner gives the same bits for a prompt in chunks of any size, ${architecture} ${format}`, async () => {

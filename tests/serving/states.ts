@@ -5,7 +5,7 @@ import { openGguf } from "../../engine/files/gguf.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { Engine } from "../../engine/run/engine.ts";
 import { GREEDY, type ModelRunner } from "../../engine/run/runner.ts";
-import { tinyModel } from "../../fixtures/tiny_models.ts";
+import { type TinyArchitecture, tinyModel } from "../../fixtures/tiny_models.ts";
 
 const text = (seed: number, length: number) =>
   Array.from({ length }, (_, i) => 3 + (i * i + seed * (i + 7)) % 290);
@@ -21,9 +21,13 @@ const REQUESTS = [text(1, 40), text(2, 17), text(3, 5), text(1, 40)].map(request
 /** Loads a runner of two sequences whose cache has this many blocks. */
 export type Load = (model: ReturnType<typeof readModel>, blocks: number) => Promise<ModelRunner>;
 
-async function engineOf(load: Load, blocks: number): Promise<Engine> {
+async function engineOf(
+  architecture: TinyArchitecture,
+  load: Load,
+  blocks: number,
+): Promise<Engine> {
   const path = Deno.makeTempFileSync({ suffix: ".gguf" });
-  Deno.writeFileSync(path, tinyModel("qwen35", "F16"));
+  Deno.writeFileSync(path, tinyModel(architecture, "F16"));
   const file = openGguf(path);
   try {
     return new Engine(await load(readModel(file), blocks), {
@@ -35,9 +39,12 @@ async function engineOf(load: Load, blocks: number): Promise<Engine> {
   }
 }
 
+/** Architectures whose layers have states. */
+export const STATEFUL = ["qwen35", "nemotron_h_moe"] as const;
+
 /** Checks that requests together get what each gets alone, where some are preempted. */
-export async function checkAnswers(load: Load): Promise<void> {
-  const alone = await engineOf(load, 8);
+export async function checkAnswers(architecture: TinyArchitecture, load: Load): Promise<void> {
+  const alone = await engineOf(architecture, load, 8);
   const expected: (readonly number[])[] = [];
   for (const one of REQUESTS) expected.push((await alone.generate([one]))[0]!.ids);
   const { prefix, prefillTokens } = alone.stats;
@@ -47,7 +54,7 @@ export async function checkAnswers(load: Load): Promise<void> {
   assert.equal(new Set(expected.map(String)).size, 3);
   await alone.stop();
   // Two run at a time in two slots, and have too few blocks for both.
-  const together = await engineOf(load, 5);
+  const together = await engineOf(architecture, load, 5);
   const answers = await together.generate(REQUESTS);
   assert.deepEqual(answers.map(({ ids }) => ids), expected);
   assert.ok(together.stats.preemptions > 0, "none stepped back");

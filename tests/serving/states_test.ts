@@ -5,7 +5,7 @@ import { loadCpuRunner } from "../../engine/cpu/runner.ts";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { StatePositions } from "../../engine/run/state_positions.ts";
 import { configOf } from "../model/tiny_config.ts";
-import { checkAnswers, type Load } from "./states.ts";
+import { checkAnswers, type Load, STATEFUL } from "./states.ts";
 
 const RUNNERS: Readonly<Record<string, Load>> = {
   reference: ({ weights, config }, blocks) =>
@@ -19,8 +19,10 @@ const RUNNERS: Readonly<Record<string, Load>> = {
 };
 
 for (const [name, load] of Object.entries(RUNNERS)) {
-  Deno.test(`Engine on the ${name} gives requests with states what each gets alone, with preemptions`, () =>
-    checkAnswers(load));
+  for (const architecture of STATEFUL) {
+    Deno.test(`Engine on the ${name} gives requests to ${architecture} what each gets alone, with preemptions`, () =>
+      checkAnswers(architecture, load));
+  }
 }
 
 Deno.test("StatePositions refuses what a state cannot go on from", () => {

@@ -26,6 +26,7 @@ const PUBLISHED = [
   ["qwen2.5-1.5b", 1544, 151_936],
   ["qwen3-0.6b", 596, 151_936],
   ["qwen3-30b-a3b", 30_532, 151_936],
+  ["nemotron-3-nano-30b-a3b", 31_578, 131_072],
 ] as const;
 
 for (const [name, millions, vocabulary] of PUBLISHED) {
