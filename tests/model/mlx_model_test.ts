@@ -11,7 +11,9 @@ for (const model of TINY_MLX) {
     withFiles(tinyMlx(model), (directory) => {
       const [, bits, group] = model;
       const file = openModelFile(directory);
-      const name = `model.layers.1.self_attn.${model[0] === "phi3" ? "qkv" : "q"}_proj`;
+      const name = model[0].startsWith("nemotron")
+        ? "backbone.layers.3.mixer.q_proj"
+        : `model.layers.1.self_attn.${model[0] === "phi3" ? "qkv" : "q"}_proj`;
       const tensor = file.tensors.get(`${name}.weight`)!;
       const kept = bits <= 4 ? 4 : 8;
       const type = group === 32 && kept === 4 ? "Q4_1" : `MLX${kept}_${group}`;
@@ -21,7 +23,7 @@ for (const model of TINY_MLX) {
       assert.equal(tensor.byteLength, rows * 128 * (kept / 8 + 4 / group));
       assert.equal(file.tensors.has(`${name}.scales`), false);
       const own = [...file.tensors.values()].find(({ name }) =>
-        /layers\.1\.mlp\..*down_proj\.weight$/.test(name)
+        /layers\.1\.(mlp|mixer)\..*down_proj\.weight$/.test(name)
       );
       assert.equal(own?.type, [5, 8].includes(bits) ? "Q4_1" : "MLX8_32");
       const whole = new Uint8Array(tensor.byteLength);

@@ -101,12 +101,8 @@ function theOne(metadata: MetadataReader, key: string, sizes: readonly number[])
   const different = [...new Set(sizes.filter((size) => size > 0))];
   if (different.length === 1) return different[0]!;
   throw metadata.unsupported(
-    different.length === 0
-      ? `key '${metadata.key(key)}' is 0 in all layers; use a model with attention and feed-forward`
-      : `key '${
-        metadata.key(key)
-      }' differs between layers, which tvllm does not support for this ` +
-        `architecture`,
+    `key '${metadata.key(key)}' differs between layers, which tvllm does not support for this ` +
+      `architecture`,
   );
 }
 
