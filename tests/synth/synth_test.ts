@@ -6,6 +6,10 @@ import {
   syntheticModel,
   syntheticModelNames,
 } from "../../engine/synthetic/models.ts";
+import type { MetadataValue, ModelFile } from "../../engine/files/model_file.ts";
+import { kvBudget } from "../../engine/kv_budget.ts";
+import { kvBytesPerToken, layerKinds, stateCost, weightReads } from "../../engine/model/costs.ts";
+import { readModel } from "../../engine/model/read_model.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
 import { bytesOf, checkDirectory, checkMlx, checkRuns } from "./synthetic_models.ts";
 
@@ -40,4 +44,44 @@ Deno.test("synthetic tinyllama-1.1b takes the bytes that llama.cpp's Q4_0 and Q4
   // The published files are 637 and 668 MB, of which the vocabulary is below 2 MB.
   assert.ok(Math.abs(size("Q4_0") - 636e6) < 2e6, String(size("Q4_0")));
   assert.ok(Math.abs(size("Q4_K_M") - 667e6) < 2e6, String(size("Q4_K_M")));
+});
+
+/** A file that has its header alone. */
+function headerOf(name: string, format: SyntheticFormat): ModelFile {
+  const { metadata, tensors } = syntheticModel(name, format, 1);
+  const infos = tensors.map(({ name, type, shape }) => {
+    const byteLength = packedBytes(type, shape.reduce((a, b) => a * b, 1));
+    return [name, { name, type, shape, file: 0, byteOffset: 0, byteLength }] as const;
+  });
+  return {
+    format: "gguf",
+    paths: ["header.gguf"],
+    byteLength: infos.reduce((sum, [, { byteLength }]) => sum + byteLength, 0),
+    metadata: new Map(Array.from(metadata, ([key, { value }]) => [key, value as MetadataValue])),
+    tensors: new Map(infos),
+    read: () => {
+      throw new Error("its weights are read");
+    },
+    close: () => {},
+  };
+}
+
+Deno.test("synthetic nemotron-3-nano-30b-a3b is read by its header, and has the published sizes", () => {
+  const file = headerOf("nemotron-3-nano-30b-a3b", "Q8_0");
+  const { config, weights } = readModel(file);
+  const kinds = config.layers.map(({ mixer, feedForward }) => mixer?.kind ?? feedForward!.kind);
+  const count = (kind: string) => kinds.filter((own) => own === kind).length;
+  assert.deepEqual([count("mamba"), count("experts"), count("attention")], [23, 23, 6]);
+  assert.equal(config.unknownKeys, undefined);
+  const sum = (of: (read: ReturnType<typeof weightReads>[number]) => number) =>
+    Math.round(weightReads(config, weights.tensors).reduce((all, read) => all + of(read), 0) / 1e8);
+  const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+  // 31.6 billion weights, of which a token reads 3.2: the name counts its embedding, too.
+  assert.equal(sum(({ tensor }) => size(tensor.shape)), 316);
+  assert.equal(sum(({ tensor, share }) => size(tensor.shape) * share), 32);
+  // 23 states of 64 matrices of 64 × 128 and three tokens of 6,144 channels; 6 layers of two heads.
+  assert.equal(stateCost(config)!.bytes, 23 * 4 * (64 * 64 * 128 + 3 * 6144));
+  assert.equal(kvBytesPerToken(layerKinds(config), 2), 6 * 2 * 2 * 128 * 2);
+  const blocks = kvBudget(config, { kv: "f16", maxSequences: 1, kvMemory: 6144 * 16 * 100 });
+  assert.deepEqual(blocks, [100]);
 });
