@@ -74,6 +74,8 @@ function* findFused(config: ModelConfig): Generator<Found> {
       };
       yield { whole, parts, always };
     }
+    const stack = stackedGates(byLayer, layer);
+    if (stack) yield stack;
     const [query, gate] = [byLayer.get(`${layer} query`), byLayer.get(`${layer} queryGate`)];
     if (query === undefined || gate === undefined) continue;
     // Of each head the rows of its query, then those of its gate.
@@ -81,6 +83,24 @@ function* findFused(config: ModelConfig): Generator<Found> {
     const whole = { ...query, shape: [2 * rows, columns] };
     yield { whole, parts: [query, gate], turn: (mixer as AttentionSpec).headDim, always: true };
   }
+}
+
+/** Experts' gates and ups in one tensor, as some conversions to GGUF have them: of each first its gate. */
+function stackedGates(
+  byLayer: ReadonlyMap<string, ExpectedWeight>,
+  layer: number,
+): Found | undefined {
+  const [gates, ups] = [byLayer.get(`${layer} expertGates`), byLayer.get(`${layer} expertUps`)];
+  if (gates === undefined || ups === undefined) return undefined;
+  const [count, rows, columns] = gates.shape as [number, number, number];
+  const gguf = `blk.${layer}.ffn_gate_up_exps.weight`;
+  const whole = { ...gates, name: gguf, gguf, hf: gguf, shape: [count, 2 * rows, columns] };
+  return { whole, parts: [gates, ups], turn: rows, always: false };
+}
+
+/** Rows of a matrix or of all in a stack, or elements of a vector. */
+function rowsOf(shape: readonly number[]): number {
+  return shape.length === 1 ? shape[0]! : shape.slice(0, -1).reduce((a, b) => a * b);
 }
 
 /** The weights of a model as its architecture's files have them, fused or apart. */
@@ -104,10 +124,10 @@ export function splitFused(file: ModelFile, config: ModelConfig, naming: Naming)
     const whole = file.tensors.get(name(expected));
     if (whole === undefined || String(whole.shape) !== String(expected.shape)) continue;
     tensors.delete(name(expected));
-    const rowBytes = whole.byteLength / whole.shape[0]!;
+    const rowBytes = whole.byteLength / rowsOf(whole.shape);
     let offset = 0;
     for (const part of parts) {
-      const byteLength = part.shape[0]! * rowBytes;
+      const byteLength = rowsOf(part.shape) * rowBytes;
       const tensor = { ...whole, name: name(part), shape: part.shape, byteLength };
       const bytes = turn === undefined ? byteLength : turn * rowBytes;
       places.set(tensor, { whole, offset, turn: bytes, every: parts.length * bytes });

@@ -2,18 +2,19 @@
 
 import assert from "node:assert/strict";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
+import type { GgufTensorData } from "../../engine/files/gguf_writer.ts";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import type { ModelConfig } from "../../engine/model/config.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { tinyMlx } from "../../fixtures/tiny_mlx.ts";
-import { tinyParts } from "../../fixtures/tiny_models.ts";
+import { ggufBytes, type GgufParts, tinyParts } from "../../fixtures/tiny_models.ts";
 import {
   type ModelDirectory,
   safetensorsBytes,
   tinySafetensors,
   weightFiles,
 } from "../../fixtures/tiny_safetensors.ts";
-import { withFiles } from "../files/on_disk.ts";
+import { withFile, withFiles } from "../files/on_disk.ts";
 import { type Change, configOf, float, uint, without } from "./tiny_config.ts";
 
 const own = (rest: string, value: ReturnType<typeof uint> | null): Change => ({ metadata }) => {
@@ -75,6 +76,49 @@ for (const [name, [change, says, kind]] of Object.entries(GGUF_FAULTS)) {
     });
   });
 }
+
+Deno.test("readModel() splits experts' gates and ups that a GGUF file has in one tensor", () => {
+  const contents = (change: Change) => {
+    const parts = tinyParts("qwen3moe", "Q4_0");
+    change(parts);
+    return withFile("m.gguf", ggufBytes(parts), (path) => {
+      const file = openModelFile(path);
+      const { config, weights } = readModel(file);
+      const bytes = Array.from(weights.tensors, ([name, tensor]) => {
+        const into = new Uint8Array(tensor.byteLength);
+        weights.read(tensor, 0, into);
+        return [name, tensor.shape, into.toHex()] as const;
+      });
+      file.close();
+      return { config, bytes };
+    });
+  };
+  const fused = ({ tensors }: GgufParts) => {
+    for (const layer of [0, 1]) {
+      const [gates, ups] = ["gate", "up"].map((kind) => {
+        const at = tensors.findIndex(({ name }) => name === `blk.${layer}.ffn_${kind}_exps.weight`);
+        return tensors.splice(at, 1)[0]!;
+      });
+      const [count, rows, columns] = gates!.shape as [number, number, number];
+      const bytesOf = ({ data }: GgufTensorData) =>
+        Uint8Array.from([...data()].flatMap((p) => [...p]));
+      const [a, b] = [bytesOf(gates!), bytesOf(ups!)];
+      tensors.push({
+        ...gates!,
+        name: `blk.${layer}.ffn_gate_up_exps.weight`,
+        shape: [count, 2 * rows, columns],
+        *data() {
+          const size = a.length / count;
+          for (let at = 0; at < a.length; at += size) {
+            yield a.subarray(at, at + size);
+            yield b.subarray(at, at + size);
+          }
+        },
+      });
+    }
+  };
+  assert.deepEqual(contents(fused), contents(() => {}));
+});
 
 function read(files: ModelDirectory) {
   return withFiles(files, (directory) => {
