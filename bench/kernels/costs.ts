@@ -116,8 +116,23 @@ export function decodeCost(decoder: Decoder, name: string, position: number): Co
       experts === undefined ? NOTHING : combineCost(model.dim, experts, 1)
     );
   }
+  if (STATE_KERNELS.has(name)) return stateKernelCost(model.states, name);
   if (name === "sample_chunks" || name === "sample_keep") return passCost(model.vocabSize);
   return undefined;
+}
+
+/** Kernels that read and write the states of recurrent layers. */
+const STATE_KERNELS: ReadonlySet<string> = new Set(["convolution", "delta_rule", "mamba_scan"]);
+
+/** Each state is read and written once. */
+function stateKernelCost(states: Environment["model"]["states"], name: string): Cost | undefined {
+  const { convolution } = states ?? {};
+  if (states === undefined || convolution === undefined) return undefined;
+  const own = name === "convolution" ? convolution : {
+    bytes: states.bytes - convolution.bytes,
+    operations: states.operations - convolution.operations,
+  };
+  return { operations: own.operations, bytes: 2 * own.bytes };
 }
 
 /** The tokens of a prompt that a step enters. */
@@ -164,6 +179,10 @@ export function promptCost(
   if (name.startsWith("experts_") || name === "combine") return undefined;
   // A decode step has a choice, of one token, and so has a prompt's last step.
   const cost = decodeCost(decoder, name, start);
+  if (cost && STATE_KERNELS.has(name)) {
+    // States stay in registers from token to token.
+    return { operations: cost.operations * tokens, bytes: cost.bytes };
+  }
   return cost && (name.startsWith("sample_") ? cost : times(cost, tokens));
 }
 

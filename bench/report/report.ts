@@ -108,7 +108,12 @@ const environment = z.object({
     dim: z.number(),
     layers: z.number(),
     layerKinds: z.array(layerKind),
-    states: z.object({ bytes: z.number(), operations: z.number() }).optional()
+    states: z.object({
+      bytes: z.number(),
+      operations: z.number(),
+      convolution: z.object({ bytes: z.number(), operations: z.number() }).optional()
+        .describe("The part of both that convolutions have"),
+    }).optional()
       .describe("Of recurrent layers: bytes of a sequence's states, and operations of a token"),
     heads: z.number(),
     kvHeads: z.number(),

@@ -2,7 +2,7 @@
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import type { TensorInfo } from "../files/model_file.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig, RecurrentSpec } from "./config.ts";
 import { expectedWeights } from "./expected_weights.ts";
 import { kvBlocksHeld } from "./kv_groups.ts";
 import { channelsOf, recurrentOf, stateFloats } from "./mixers.ts";
@@ -120,21 +120,26 @@ export interface StateCost {
   readonly bytes: number;
   /** Of a token: its convolutions, and the changes and reads of the states. */
   readonly operations: number;
+  /** The part of both that convolutions have. */
+  readonly convolution: { readonly bytes: number; readonly operations: number };
 }
 
 /** Undefined for models without states. */
 export function stateCost({ layers }: Pick<ModelConfig, "layers">): StateCost | undefined {
   const nets = recurrentOf(layers);
   if (nets.length === 0) return undefined;
-  return nets.reduce(({ bytes, operations }, net) => {
-    const { convolution, matrices } = stateFloats(net);
-    return {
-      bytes: bytes + 4 * (convolution + matrices),
-      // A decay, a change, and a product with the query; of a delta net one more to read what is known.
-      operations: operations + 2 * net.taps * channelsOf(net) +
-        (net.kind === "mamba" ? 5 : 7) * matrices,
-    };
-  }, { bytes: 0, operations: 0 });
+  const sum = (of: (net: RecurrentSpec) => number) => nets.reduce((all, net) => all + of(net), 0);
+  const convolution = {
+    bytes: sum((net) => 4 * stateFloats(net).convolution),
+    operations: sum((net) => 2 * net.taps * channelsOf(net)),
+  };
+  return {
+    bytes: convolution.bytes + sum((net) => 4 * stateFloats(net).matrices),
+    // A decay, a change, and a product with the query; of a delta net one more to read what is known.
+    operations: convolution.operations +
+      sum((net) => (net.kind === "mamba" ? 5 : 7) * stateFloats(net).matrices),
+    convolution,
+  };
 }
 
 /** How much of a weight a decoded token reads. */

@@ -41,6 +41,25 @@ Deno.test("decodeCost() counts the sum of a token's experts in each layer that h
   });
 });
 
+Deno.test("costs of kernels with states are those of their layers, read and written once a step", () => {
+  class Recurrent extends ScriptedTarget {
+    override readonly environment = {
+      ...ENVIRONMENT,
+      model: {
+        ...ENVIRONMENT.model,
+        states: { bytes: 1100, operations: 5300, convolution: { bytes: 100, operations: 300 } },
+      },
+    };
+  }
+  const target = new Recurrent();
+  assert.deepEqual(decodeCost(target, "convolution", 0), { operations: 300, bytes: 200 });
+  assert.deepEqual(decodeCost(target, "mamba_scan", 0), { operations: 5000, bytes: 2000 });
+  assert.deepEqual(decodeCost(target, "delta_rule", 9), { operations: 5000, bytes: 2000 });
+  const step = { start: 0, tokens: 10, last: false };
+  assert.deepEqual(promptCost(target, "mamba_scan", step), { operations: 50_000, bytes: 2000 });
+  assert.equal(decodeCost(new ScriptedTarget(), "delta_rule", 0), undefined);
+});
+
 Deno.test("promptCost() reads each weight, key and value once a step, and computes for every token", () => {
   const target = new ScriptedTarget();
   const step = { start: 60, tokens: 10, last: false };

@@ -79,6 +79,7 @@ Deno.test("stateCost() counts the states of gated delta nets, and their convolut
   assert.deepEqual(stateCost(config), {
     bytes: 2 * 4 * (6 * 32 * 32 + 3 * channels),
     operations: 2 * (7 * 6 * 32 * 32 + 2 * 4 * channels),
+    convolution: { bytes: 2 * 4 * 3 * channels, operations: 2 * 2 * 4 * channels },
   });
   const vectors = weightReads(config, weights.tensors).filter(({ isMatrix }) => !isMatrix);
   assert.equal(vectors.filter(({ tensor: { shape } }) => shape.length === 2).length, 2);
@@ -88,5 +89,6 @@ Deno.test("stateCost() counts the states of gated delta nets, and their convolut
   assert.deepEqual(stateCost(modelOf("nemotron_h", "F16").config), {
     bytes: 2 * 4 * (6 * 24 * 32 + 3 * ofMamba),
     operations: 2 * (5 * 6 * 24 * 32 + 2 * 4 * ofMamba),
+    convolution: { bytes: 2 * 4 * 3 * ofMamba, operations: 2 * 2 * 4 * ofMamba },
   });
 });
