@@ -9,7 +9,7 @@ import {
 import type { Command as UntypedCommand, Option as UntypedOption } from "commander";
 import type { GenerateOptions } from "../engine/mod.ts";
 import { DEFAULT_MAX_TOKENS, DEFAULT_SAMPLING } from "../engine/run/defaults.ts";
-import { REPEAT_WINDOW } from "../engine/run/runner.ts";
+import { REPEAT_HISTORY } from "../engine/run/runner.ts";
 import { unescaped } from "./escapes.ts";
 
 /** Parses an integer from `min` to `max`, written in decimal digits. */
@@ -184,9 +184,9 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(decimal(0.01, 100)).default(DEFAULT_SAMPLING.repeatPenalty),
     new Option(
       "--repeat-last-n <n>",
-      "how many recent tokens --repeat-penalty covers, 0 to 64 (default: 64)",
+      "how many recent tokens --repeat-penalty covers, 0 to 1024 (default: 64)",
     )
-      .argParser(integer(0, REPEAT_WINDOW)),
+      .argParser(integer(0, REPEAT_HISTORY)),
     new Option("--presence-penalty <p>", "make tokens already in the answer less likely, -2 to 2")
       .argParser(decimal(-2, 2)),
     new Option(

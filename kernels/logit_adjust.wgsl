@@ -1,9 +1,9 @@
 // Adds the logit biases, then divides positive and multiplies negative logits of the tokens seen
 // lately by the repeat penalty, each once. One workgroup a row to sample.
-const WINDOW = 64u;  // REPEAT_WINDOW of sizes.ts
+const HISTORY = 1024u;  // REPEAT_HISTORY of sizes.ts
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;  // [row, VOCABULARY]
-@group(0) @binding(1) var<storage, read> history: array<u32>;       // [slot, position % WINDOW]
+@group(0) @binding(1) var<storage, read> history: array<u32>;       // [slot, position % HISTORY]
 @group(0) @binding(2) var<storage, read> batch: array<u32>;
 
 @compute @workgroup_size(LANES)
@@ -17,10 +17,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   storageBarrier();
   if (s.penalty == 1.0) { return; }
   for (var i = lane; i < s.recent; i += LANES) {
-    let id = history[s.slot * WINDOW + (s.position - 1u - i) % WINDOW];
+    let id = history[s.slot * HISTORY + (s.position - 1u - i) % HISTORY];
     var first = true;
     for (var j = 0u; j < i; j++) {
-      if (history[s.slot * WINDOW + (s.position - 1u - j) % WINDOW] == id) { first = false; }
+      if (history[s.slot * HISTORY + (s.position - 1u - j) % HISTORY] == id) { first = false; }
     }
     if (first) {
       let logit = logits[base + id];

@@ -3,7 +3,7 @@
 // found by a radix search over the order-preserving bits of the floats; the draw is the Gumbel-max
 // trick, which needs no sum. engine/run/sampler.ts is the same in TypeScript.
 override CHUNKS: u32;  // chunks a row
-const WINDOW = 64u;
+const HISTORY = 1024u;
 const INVALID = 0xffffffffu;
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;                   // [row, VOCABULARY]
@@ -12,7 +12,7 @@ const INVALID = 0xffffffffu;
 @group(0) @binding(3) var<storage, read_write> counters: array<atomic<u32>>;  // [sampler, COUNTERS]; zero again afterwards
 @group(0) @binding(4) var<storage, read> kept: array<u32>;                     // [sampler, VOCABULARY]
 @group(0) @binding(5) var<storage, read_write> last: array<u32>;               // [slot]
-@group(0) @binding(6) var<storage, read_write> history: array<u32>;            // [slot, position % WINDOW]
+@group(0) @binding(6) var<storage, read_write> history: array<u32>;            // [slot, position % HISTORY]
 @group(0) @binding(7) var<storage, read_write> sampled: array<u32>;            // [step, sampler]
 
 var<workgroup> bins: array<atomic<u32>, 256>;
@@ -138,7 +138,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
   if (lane == 0u) {
     last[s.slot] = id;
-    history[s.slot * WINDOW + s.position % WINDOW] = id;
+    history[s.slot * HISTORY + s.position % HISTORY] = id;
     sampled[batch[5] + workgroup.x] = select(id, INVALID, all.w != 0u);
   }
 }

@@ -18,7 +18,7 @@ import {
   type KernelTime,
   type ModelRunner,
   type PendingStep,
-  REPEAT_WINDOW,
+  REPEAT_HISTORY,
   type RunnerDevice,
   type RunnerLimits,
   type SamplingOptions,
@@ -370,7 +370,7 @@ function enter(slot: Slot, { tokens, start, prior }: BatchSequence): readonly nu
   // A sequence that goes back, e.g. in a test, forgets what came after.
   else slot.recent.splice(Math.max(0, slot.recent.length - (slot.length - start)));
   slot.recent.push(...ids);
-  slot.recent.splice(0, slot.recent.length - REPEAT_WINDOW);
+  slot.recent.splice(0, slot.recent.length - REPEAT_HISTORY);
   slot.length = start + ids.length;
   return ids;
 }

@@ -25,7 +25,7 @@ import {
   MOST_LOGIT_ROWS,
   MOST_STEPS,
   type PendingStep,
-  REPEAT_WINDOW,
+  REPEAT_HISTORY,
   type RunnerDevice,
   type RunnerLimits,
   type StepOutput,
@@ -350,11 +350,11 @@ export class GpuRunner implements ModelRunner {
   #writeHistory({ sequences }: Batch): void {
     for (const { slot, start, tokens, prior } of sequences) {
       if (tokens === null) continue;
-      const known = [...prior ?? [], ...tokens].slice(-REPEAT_WINDOW);
-      const first = (start + tokens.length - known.length) % REPEAT_WINDOW;
+      const known = [...prior ?? [], ...tokens].slice(-REPEAT_HISTORY);
+      const first = (start + tokens.length - known.length) % REPEAT_HISTORY;
       const words = new Uint32Array(known);
-      const head = Math.min(words.length, REPEAT_WINDOW - first);
-      const base = slot * REPEAT_WINDOW;
+      const head = Math.min(words.length, REPEAT_HISTORY - first);
+      const base = slot * REPEAT_HISTORY;
       this.#uploader.write(this.scratch.history, (base + first) * 4, words.subarray(0, head));
       this.#uploader.write(this.scratch.history, base * 4, words.subarray(head));
     }

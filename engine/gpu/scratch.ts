@@ -1,7 +1,7 @@
 /** The buffers between kernels, made once for the largest step and used by one layer after the other. */
 
 import { SAMPLE_COUNTERS } from "../../kernels/sampling_specs.ts";
-import { REPEAT_WINDOW } from "../../kernels/sizes.ts";
+import { REPEAT_HISTORY } from "../../kernels/sizes.ts";
 import { createBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
@@ -67,7 +67,7 @@ export interface Scratch {
   readonly kept: GPUBuffer;
   /** The token that each slot sampled last. */
   readonly last: GPUBuffer;
-  /** The last tokens of each slot, [slots, REPEAT_WINDOW]. */
+  /** The last tokens of each slot, [slots, REPEAT_HISTORY]. */
   readonly history: GPUBuffer;
   /** The ids sampled in this submit, [steps, sequences]. */
   readonly sampled: GPUBuffer;
@@ -131,7 +131,7 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     counters: make("sample counters", s.sequences * SAMPLE_COUNTERS),
     kept: make("ids that sampling keeps", s.sequences * s.vocabSize),
     last: make("last tokens", s.sequences),
-    history: make("token history", s.sequences * REPEAT_WINDOW),
+    history: make("token history", s.sequences * REPEAT_HISTORY),
     sampled: make("sampled tokens", s.steps * s.sequences),
     // Of two submits: one may be running piece by piece while the next one's is written.
     metadata: make("step metadata", 2 * s.steps * s.stepBytes / 4),

@@ -5,7 +5,7 @@
 
 import type { ModelConfig } from "../model/config.ts";
 
-export { BLOCK_TOKENS, REPEAT_WINDOW } from "../../kernels/sizes.ts";
+export { BLOCK_TOKENS, REPEAT_HISTORY, REPEAT_WINDOW } from "../../kernels/sizes.ts";
 
 /** Rows of logits that any runner can return of one step; each takes a vocabulary of floats. */
 export const MOST_LOGIT_ROWS = 32;
@@ -28,7 +28,7 @@ export interface SamplingOptions {
   readonly minP: number;
   /** Divides positive and multiplies negative logits of the last `repeatWindow` tokens; 1 is off. */
   readonly repeatPenalty: number;
-  /** At most REPEAT_WINDOW, which is the default: 64. */
+  /** At most REPEAT_HISTORY, 1,024; default REPEAT_WINDOW, 64. */
   readonly repeatWindow?: number;
   /** Added to the logits of these token ids, at most MOST_BIASES. */
   readonly logitBias?: ReadonlyMap<number, number>;
@@ -62,7 +62,7 @@ export interface BatchSequence {
   readonly start: number;
   /**
    * Present on a sequence's first batch in its slot, where the runner forgets what the slot's last
-   * sequence left: the tokens before `start`, which the prefix cache has, at most REPEAT_WINDOW.
+   * sequence left: the tokens before `start`, which the prefix cache has, at most REPEAT_HISTORY.
    */
   readonly prior?: readonly number[];
   /**

@@ -15,7 +15,7 @@
 
 import { argmax } from "../../kernels/reference.ts";
 import { RequestError } from "../errors.ts";
-import { MOST_BIASES, REPEAT_WINDOW, type SamplingOptions } from "./runner.ts";
+import { MOST_BIASES, REPEAT_HISTORY, REPEAT_WINDOW, type SamplingOptions } from "./runner.ts";
 
 /** A logit divided by less leaves float32; of the temperature 0 is what is meant. */
 const LEAST_DIVISOR = 1e-6;
@@ -46,8 +46,8 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
   });
   const { repeatWindow = REPEAT_WINDOW } = options;
   checkValue("repeatWindow", repeatWindow, {
-    valid: Number.isInteger(repeatWindow) && repeatWindow >= 0 && repeatWindow <= REPEAT_WINDOW,
-    wanted: `a whole number within 0 and ${REPEAT_WINDOW}`,
+    valid: Number.isInteger(repeatWindow) && repeatWindow >= 0 && repeatWindow <= REPEAT_HISTORY,
+    wanted: `a whole number within 0 and ${REPEAT_HISTORY}`,
   });
   checkValue("seed", seed, isUint32(seed));
   const biases = logitBias?.size ?? 0;

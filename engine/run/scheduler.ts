@@ -23,7 +23,7 @@ import {
   type BatchSequence,
   BLOCK_TOKENS,
   type BlockCopy,
-  REPEAT_WINDOW,
+  REPEAT_HISTORY,
 } from "./runner.ts";
 import { checkOptions, type SchedulerOptions } from "./scheduler_options.ts";
 import { type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
@@ -322,7 +322,7 @@ export class Scheduler {
         start,
         blockTables: blocks.tables,
         ...(sequence.newInSlot &&
-          { prior: tokens.slice(Math.max(0, start - REPEAT_WINDOW), start) }),
+          { prior: tokens.slice(Math.max(0, start - REPEAT_HISTORY), start) }),
         ...(samples && { sampling: nextSampling(sequence) }),
         ...(samples && sequence.request.logprobs !== undefined && { logits: "last" }),
       });

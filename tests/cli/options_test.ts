@@ -118,7 +118,7 @@ for (
     ["--backend", "opengl"],
     ["--stop", ""],
     ["--presence-penalty", "2.1"],
-    ["--repeat-last-n", "65"],
+    ["--repeat-last-n", "1025"],
     ["--chat-template-kwargs", "{"],
     ["--chat-template-kwargs", "[1]"],
     ["--chat-template-kwargs", '{"messages": []}'],

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { RandomSource } from "../../engine/files/random_weights.ts";
 import type { SamplingOptions } from "../../engine/run/runner.ts";
 import { sampleToken } from "../../engine/run/sampler.ts";
-import { GREEDY } from "../../engine/run/runner.ts";
+import { GREEDY, REPEAT_HISTORY } from "../../engine/run/runner.ts";
 import { type ChoiceCase, chooseOnDevice } from "../../engine/gpu/self_test/choices.ts";
 import { floats } from "../../engine/gpu/self_test/products.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
@@ -79,6 +79,7 @@ for (const [name, harness] of Object.entries(all)) {
       { repeatPenalty: 0.5, temperature: 1 },
       { repeatPenalty: 4, repeatWindow: 3 },
       { repeatPenalty: 4, repeatWindow: 0 },
+      { repeatPenalty: 1.5, repeatWindow: 100 },
       { logitBias: new Map([[96, 100]]) },
       { logitBias: new Map([[3, -Infinity], [4, 2.5]]), temperature: 1, topK: 20 },
       { repeatPenalty: 1.3, temperature: 0.7, topP: 0.9, logitBias: new Map([[60, 4]]) },
@@ -94,6 +95,14 @@ for (const [name, harness] of Object.entries(all)) {
     // The token 65 places back is out of the window, the one 64 places back is in it, once.
     const { sampled } = await chooseOnDevice(harness, [flat(0), flat(1), flat(64)]);
     assert.deepEqual(sampled, [0, 96, 96]);
+    // A longer window, and one that the ring of tokens has gone round in.
+    const far = (penalized: number, tokens: number): ChoiceCase => ({
+      ...flat(penalized),
+      options: { ...GREEDY, repeatPenalty: 2, repeatWindow: REPEAT_HISTORY },
+      recent: Array.from({ length: tokens }, (_, i) => i === 6 ? 0 : 1 + i % 50),
+    });
+    const longer = await chooseOnDevice(harness, [far(0, 65), far(0, 1030), far(0, 1031)]);
+    assert.deepEqual(longer.sampled, [96, 96, 0]);
   });
 
   Deno.test(`sampling, ${name}: of equals the lowest id, also across chunks`, async () => {

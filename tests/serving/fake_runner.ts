@@ -16,7 +16,7 @@ import {
   type BlockCopy,
   type ModelRunner,
   type PendingStep,
-  REPEAT_WINDOW,
+  REPEAT_HISTORY,
   type RunnerLimits,
   type StepOutput,
 } from "../../engine/run/runner.ts";
@@ -184,8 +184,8 @@ export class FakeRunner implements ModelRunner {
         this.#write(row, start, entering);
         const history = this.#read(row, start + entering.length);
         assert.deepEqual(
-          slot.recent.slice(-REPEAT_WINDOW),
-          history.slice(-REPEAT_WINDOW),
+          slot.recent.slice(-REPEAT_HISTORY),
+          history.slice(-REPEAT_HISTORY),
           "window",
         );
         if (!row.sampling) break;

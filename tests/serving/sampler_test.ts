@@ -97,6 +97,9 @@ Deno.test("adjustLogits() looks back 64 tokens", () => {
     adjustLogits(logits, { ...PLAIN, repeatPenalty: 2, repeatWindow }, [0, 1, 2]);
     assert.deepEqual([...logits], expected);
   }
+  const far = Float32Array.of(4, 4);
+  adjustLogits(far, { ...PLAIN, repeatPenalty: 2, repeatWindow: 65 }, [0, ...Array(64).fill(1)]);
+  assert.deepEqual([...far], [2, 2]);
 });
 
 Deno.test("sampleToken() at temperature 0 takes the best, the lowest id of equals", () => {

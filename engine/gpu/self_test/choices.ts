@@ -1,6 +1,6 @@
 /** The sampling kernels on the device, launched as the engine does. Reference: sampler.ts. */
 
-import { REPEAT_WINDOW, type SamplingOptions } from "../../run/runner.ts";
+import { REPEAT_HISTORY, type SamplingOptions } from "../../run/runner.ts";
 import { type SamplingKernels, samplingKernels } from "../sampling.ts";
 import type { KernelHarness } from "./kernel_harness.ts";
 
@@ -27,9 +27,9 @@ export async function chooseOnDevice(
   const { logits, history, last, sampled } = harness.scratch;
   cases.forEach((c, slot) => {
     harness.uploader.write(logits, slot * vocabulary * 4, new Float32Array(c.logits));
-    const ring = new Uint32Array(REPEAT_WINDOW);
-    c.recent.forEach((id, position) => ring[position % REPEAT_WINDOW] = id);
-    harness.uploader.write(history, slot * REPEAT_WINDOW * 4, ring);
+    const ring = new Uint32Array(REPEAT_HISTORY);
+    c.recent.forEach((id, position) => ring[position % REPEAT_HISTORY] = id);
+    harness.uploader.write(history, slot * REPEAT_HISTORY * 4, ring);
   });
   const sequences = cases.map(({ options, recent }, slot) => ({
     slot,
