@@ -56,7 +56,7 @@ export class TuneCases {
 
   /** Whether the model has experts, whose products are checked then. */
   get hasExperts(): boolean {
-    return this.model.config.layers.some(({ feedForward }) => feedForward.kind === "experts");
+    return this.model.config.layers.some(({ feedForward }) => feedForward?.kind === "experts");
   }
 
   /** The cases of a family; none if the model has no such kernels. */

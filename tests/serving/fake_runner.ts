@@ -83,7 +83,8 @@ export class FakeRunner implements ModelRunner {
     this.limits = { maxSequences: 8, maxBatchTokens: 512, ...limits, blocks: all };
     this.#cells = all.map(() => []);
     // All that the engine looks at.
-    const layers = [{ mixer: {} }, ...windows.map((window) => ({ mixer: { window } }))];
+    const kind = "attention";
+    const layers = [{ mixer: { kind } }, ...windows.map((window) => ({ mixer: { kind, window } }))];
     this.config = { vocabSize: VOCAB, contextLength, layers } as unknown as ModelConfig;
   }
 

@@ -209,7 +209,7 @@ Deno.test("validateSampling() accepts every option's bounds and names what is ou
     [{ topP: 1.1 }, /topP 1\.1: must be within 0 and 1/],
     [{ minP: -0.1 }, /minP -0\.1/],
     [{ repeatPenalty: 0 }, /repeatPenalty 0: must be a finite float32 of at least 0\.000001/],
-    [{ repeatWindow: 65 }, /repeatWindow 65: must be a whole number within 0 and 64/],
+    [{ repeatWindow: 1025 }, /repeatWindow 1025: must be a whole number within 0 and 1024/],
     [{ repeatPenalty: 1e-40 }, /repeatPenalty 1e-40/],
     [{ repeatPenalty: 1e39 }, /repeatPenalty 1e\+39/],
     [{ temperature: 1e39 }, /temperature 1e\+39/],
