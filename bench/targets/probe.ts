@@ -107,7 +107,10 @@ class GpuProbe {
         amount: invocations * rounds * CHAIN_OPERATIONS,
       })),
     ].map(({ spec, groups, amount }) => ({ dispatch: this.#dispatch(spec, groups), amount }));
-    for (const { dispatch } of kernels) await this.#run(dispatch, 1); // compiles
+    for (const { dispatch } of kernels) {
+      await this.pause();
+      await this.#run(dispatch, 1); // compiles
+    }
     // Interleaved, so that each figure has samples of the whole time.
     const rates = kernels.map((): number[] => []);
     const dispatches: number[] = [];
@@ -117,6 +120,7 @@ class GpuProbe {
         await this.pause();
         rates[k]!.push(amount / (await this.#time(dispatch) * 1e6));
       }
+      await this.pause();
       dispatches.push(await overhead());
     }
     const [bandwidth = [], flops = [], int8 = []] = rates;
