@@ -15,7 +15,7 @@ export interface Gpu {
   readonly driver: DriverKind;
   /** Graphics API: Vulkan, Metal, Direct3D 12, OpenGL; "unknown" where it cannot be told. */
   readonly api: string;
-  /** As the description has it; else "unknown", as WebGPU does not say. */
+  /** As the description states it; else "unknown", as WebGPU does not tell. */
   readonly driverVersion: string;
   readonly limits: GPUSupportedLimits;
   readonly features: ReadonlySet<string>;
@@ -46,7 +46,7 @@ const LIMITS = [
   "maxStorageBuffersPerShaderStage",
 ] as const;
 
-/** How to get a driver, said wherever there is none. */
+/** How to get a driver, for errors that report none. */
 const NO_ADAPTER_HELP =
   "install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers libvulkan1), or use --device cpu";
 

@@ -14,7 +14,7 @@ import { floats, maxError } from "./products.ts";
 
 export type DeltaCase = Omit<DeltaNetSpec, "kind">;
 
-/** Slots of the states, and where the sequences of a case are: one starts, one goes on. */
+/** Slots of the states, and where the sequences of a case are: one starts, one continues. */
 const SLOTS = 3;
 const SEQUENCES = [{ slot: 2, start: 7, count: 3 }, { slot: 0, start: 0, count: 5 }] as const;
 const TOKENS = 8;
