@@ -31,7 +31,7 @@ const TIMING_OVERHEAD: Metric = { id: "timing_overhead", unit: "us" };
 
 /** Why no cycle of steps is complete. */
 export const TOO_FEW =
-  `it takes ${CYCLE_SUBMITS} submits that decode; a larger --max-tokens gives them`;
+  `this needs at least ${CYCLE_SUBMITS} decode submits: raise --max-tokens`;
 
 interface KernelSum extends Cost {
   readonly calls: number;

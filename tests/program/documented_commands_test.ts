@@ -137,7 +137,7 @@ Deno.test("the commands of the documentation run", async () => {
 Deno.test({
   name: "the documentation's commands that need a server",
   ignore: which("curl") === undefined,
-  fn: async (t) => {
+  fn: async () => {
     const [[serve], others] = [/ serve /, SERVER].map((kind) =>
       runs.filter((command) => kind.test(command))
     ) as [string[], string[]];
