@@ -200,7 +200,7 @@ class Worker {
       args: [
         "run",
         `--config=${join(directory, "deno.json")}`,
-        // Frozen, as nothing is to be written there.
+        // Frozen, so that nothing is written there.
         ...(readText(lock) === "" ? ["--no-lock"] : [`--lock=${lock}`, "--frozen"]),
         "--quiet",
         "--no-check",

@@ -36,7 +36,7 @@ export class AnswerText {
     return this.#last !== "";
   }
 
-  /** Writes the next piece; false if nothing of it is to be seen. */
+  /** Writes the next piece; false if it shows nothing. */
   write(text: string): boolean {
     return this.#show(this.#thinking.push(text));
   }

@@ -75,7 +75,7 @@ const COMMANDS: readonly ChatCommand[] = [
   },
   {
     usage: "/set NAME VALUE",
-    summary: "changes a setting, such as /set temp 0.2; without NAME, lists them",
+    summary: "changes a setting (/set temp 0.2); without NAME, lists them",
     run({ settings, say }, argument) {
       const [, name = "", value = ""] = /^(\S*)\s*([^]*)$/.exec(argument)!;
       if (value === "") return say(rows(settings.table));
@@ -110,7 +110,7 @@ const COMMANDS: readonly ChatCommand[] = [
   },
   {
     usage: "/stats",
-    summary: "tokens and speed of the last answer, and how full the context is",
+    summary: "shows the last answer's speed and how full the context is",
     run: ({ say, statistics }) => say(statistics()),
   },
 ];
@@ -118,7 +118,7 @@ const COMMANDS: readonly ChatCommand[] = [
 const KEYS = {
   "Up, Down": "earlier messages",
   "\\ Enter": "continues on a new line; pasted lines form one message",
-  "Ctrl-C": "stops the answer; clears the line; ends the chat on an empty line",
+  "Ctrl-C": "stops the answer; clears the line; when empty, ends the chat",
   "Ctrl-D": "ends the chat",
 } as const;
 

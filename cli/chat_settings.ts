@@ -50,7 +50,7 @@ export class ChatSettings {
   /**
    * Changes one, by the name and the values of the command line's option.
    *
-   * @throws {UsageError} if there is no such setting, or the value is none of it.
+   * @throws {UsageError} if there is no such setting, or it does not accept the value.
    */
   set(name: string, value: string): void {
     const plain = name.replace(/^-+/, "").replaceAll("_", "-");

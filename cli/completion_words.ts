@@ -13,7 +13,7 @@ export interface Candidates {
   readonly words: readonly Candidate[];
   /** A file may be named here. */
   readonly files: boolean;
-  /** A word may go on after what is offered. */
+  /** The offered text may be the start of a longer word. */
   readonly goesOn?: boolean;
 }
 
@@ -81,7 +81,7 @@ function commandsOf(program: Command): Candidate[] {
     .map((command) => ({ value: command.name(), summary: command.summary() }));
 }
 
-/** Short ones where no more than the dash is typed. */
+/** Short options if only the dash was typed. */
 function optionsOf(command: Command, typed: string): Candidate[] {
   return command.createHelp().visibleOptions(command).flatMap(({ long, short, description }) =>
     [long, typed === "-" ? short : undefined].flatMap((value) =>

@@ -25,7 +25,7 @@ interface Partner {
 export class Conversation<P extends Partner = Partner> {
   #turns: readonly Turn[] = [];
   #prompt = "";
-  /** The model has no chat template: its answers go on with what was written. */
+  /** The model has no chat template: its answers continue the text. */
   readonly continues: boolean;
   system: string | undefined;
   readonly #options: GenerateOptions;
@@ -49,7 +49,7 @@ export class Conversation<P extends Partner = Partner> {
     this.#turns = [];
   }
 
-  /** Goes on from another conversation. */
+  /** Continues another conversation. */
   restore(turns: readonly Turn[], system: string | undefined): void {
     this.#turns = turns;
     this.system = system;
@@ -63,7 +63,7 @@ export class Conversation<P extends Partner = Partner> {
   }
 
   /**
-   * Asks for the answer to `text`, with `options` for this turn; "" goes on with the text so far. The
+   * Asks for the answer to `text`, with `options` for this turn; "" continues the text so far. The
    * conversation changes when `answered` is called.
    *
    * @throws {RequestError} if the context has no room for an answer, or the template refuses the

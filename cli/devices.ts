@@ -78,7 +78,7 @@ export function addDevices(program: Command): void {
   });
 }
 
-/** The open adapter, or what to do where there is none and none is needed. */
+/** The open adapter, or undefined if there is none and none is needed. */
 async function findGpu(needed: boolean): Promise<Gpu | string> {
   try {
     return await openGpu();

@@ -38,7 +38,7 @@ find_deno() {
   fi
 }
 
-# npm waits for ever where it cannot make its cache, as in a home that is none (HOME=/proc).
+# npm hangs if it cannot create its cache, for example with HOME=/proc.
 give_npm_a_cache() {
   npm_cache=${npm_config_cache:-${HOME:+$HOME/.npm}}
   [ -n "$npm_cache" ] || return 0

@@ -1,4 +1,4 @@
-/** `tvllm generate [PROMPT]`: answers a prompt, or many, or writes on from them; without any, chats. */
+/** `tvllm generate [PROMPT]`: answers or continues a prompt, or many; without a prompt, chats. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { RequestError } from "../engine/errors.ts";
@@ -118,7 +118,7 @@ export function addGenerate(program: Command): void {
     });
 }
 
-/** What is to be answered, and for whom. */
+/** What to answer, and where the answer goes. */
 interface Job {
   readonly responder: Responder;
   readonly prompts: readonly ManyPrompt[];

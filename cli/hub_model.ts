@@ -20,7 +20,7 @@ export async function cachedOrDownloaded(spec: HubSpec, terminal: Terminal): Pro
   return (await shown(terminal, (events) => getModel(spec, events))).model;
 }
 
-/** The model as the hub has it now; throws as `cachedOrDownloaded` does. */
+/** The model's current version on the hub; throws as `cachedOrDownloaded` does. */
 export async function downloadModel(spec: HubSpec, terminal: Terminal): Promise<CachedModel> {
   const { model, downloaded } = await shown(terminal, (events) => pullModel(spec, events));
   if (!downloaded) terminal.note(`${model.spec} is already in the cache`);

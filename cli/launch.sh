@@ -86,19 +86,6 @@ grant() {
   done
 }
 
-# Mesa's software Vulkan driver prints an error for every run without this directory.
-set_runtime_dir() {
-  [ ! -d "${XDG_RUNTIME_DIR:-}" ] || return 0
-  if [ -n "$tvllm_cache" ] && mkdir -p "$tvllm_cache/runtime" 2>/dev/null; then
-    chmod 700 "$tvllm_cache/runtime"
-    export XDG_RUNTIME_DIR="$tvllm_cache/runtime"
-    return
-  fi
-  # Services and containers have no home.
-  runtime=${TMPDIR:-/tmp}/tvllm-runtime-$(id -u 2>/dev/null || :)
-  ! make_private "$runtime" || export XDG_RUNTIME_DIR="$runtime"
-}
-
 # Makes a directory in a place that others can write; fails if it is another user's.
 make_private() {
   mkdir -m 700 "$1" 2>/dev/null || :

@@ -5,9 +5,9 @@
  */
 
 import { spawn, spawnSync } from "node:child_process";
-import { accessSync, constants, mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { accessSync, constants, readFileSync, realpathSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { cpus, homedir, machine, release, totalmem, type } from "node:os";
+import { cpus, machine, release, totalmem, type } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -188,28 +188,6 @@ function processorFlags() {
     .split("\n").join(" ").trim();
 }
 
-/** Mesa's software Vulkan driver prints an error for every run without this directory. */
-function runtimeDir() {
-  const given = process.env["XDG_RUNTIME_DIR"];
-  if (process.platform !== "linux" || (given && isDirectory(given))) return given;
-  const path = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "tvllm", "runtime");
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    return path;
-  } catch {
-    return given;
-  }
-}
-
-/** @param {string} path */
-function isDirectory(path) {
-  try {
-    return statSync(path).isDirectory();
-  } catch {
-    return false;
-  }
-}
-
 /**
  * Deno's arguments: the sources or a task in a checkout, the bundle in the package.
  *
@@ -267,8 +245,6 @@ function main() {
     TVLLM_CACHE: modelCache(process.env),
     TVLLM_DATA: dataDirectory(process.env),
   };
-  const runtime = runtimeDir();
-  if (runtime !== undefined) env["XDG_RUNTIME_DIR"] = runtime;
   const child = spawn(deno, denoArguments(deno, process.argv.slice(2)), { stdio: "inherit", env });
   // Ctrl-C in a terminal reaches both processes; other signals are passed on.
   process.on("SIGINT", () => {});

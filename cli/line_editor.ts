@@ -48,7 +48,7 @@ export class LineEditor {
     editor.on("history", (history: string[]) => {
       this.#history = history;
     });
-    /** What goes on in the next line. */
+    /** What continues on the next line. */
     let open = "";
     editor.on("line", (line) => {
       this.#lines.push(open + line);

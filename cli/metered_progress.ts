@@ -3,7 +3,7 @@
 import type { Terminal } from "./terminal.ts";
 import { amountLine, Rate, type Unit } from "./transfer.ts";
 
-/** What is to be done. */
+/** The work to do. */
 export interface Work {
   /** Stands before the bar; "" where a note has said it. */
   readonly label: string;

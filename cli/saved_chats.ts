@@ -145,7 +145,7 @@ export class SavedChats implements Disposable {
     }
   }
 
-  /** Lines that are none of ours are passed over, as half of one that a crash left; the last of a name counts. */
+  /** Skips lines that are not valid, such as half a line after a crash; the last line of a name counts. */
   #read(file: Deno.FsFile): Map<string, SavedChat> {
     const { isFile, size } = file.statSync();
     if (!isFile || size > MAX_FILE) {

@@ -11,7 +11,7 @@ import { addDeviceOptions, addGlobalOptions, integer, modelOption } from "./opti
 import { isSyntheticSpec } from "./synthetic_cache.ts";
 import { Terminal } from "./terminal.ts";
 
-/** How long running requests may go on after SIGTERM. */
+/** How long running requests may continue after SIGTERM. */
 const DEFAULT_GRACE_SECONDS = 30;
 
 /** Bytes of a request's body at most, and how long it may take to come. */
@@ -68,7 +68,7 @@ export function addServe(program: Command): void {
       body: BODY_LIMITS,
       log: (line) => terminal.note(line, "dim"),
     });
-    // Before the model is opened, with which network access ends: a socket that listens goes on.
+    // Before the model is opened, which ends network access: a socket that already listens keeps working.
     const listener = listen(server, options);
     try {
       const model = await openEngine(options, terminal, { maxSequences: options.concurrency });
@@ -110,7 +110,7 @@ function listen(
   }
 }
 
-/** Lets what is being answered go on for a while, then cuts it off. */
+/** Lets running answers continue for a while, then stops them. */
 async function end(
   server: ModelServer,
   listener: Deno.HttpServer,

@@ -77,7 +77,7 @@ function refuseDirectory(path: string): void {
   } catch {
     return;
   }
-  throw new Error("it is a directory; name a file in it");
+  throw new Error("it is a directory, not a file");
 }
 
 /** As `refuseDirectory`: before the work. */

@@ -55,7 +55,7 @@ export class Terminal {
     return Deno.env.get("TERM") === "dumb";
   }
 
-  /** Columns of the terminal, 80 where there is none. */
+  /** Columns of the terminal; 80 without one. */
   get columns(): number {
     try {
       return Deno.consoleSize().columns;
@@ -65,7 +65,7 @@ export class Terminal {
   }
 
   /**
-   * Writes to stdout; a terminal gets no control characters, whoever made the text up.
+   * Writes to stdout; control characters are removed for a terminal, wherever the text comes from.
    *
    * @throws {Deno.errors.BrokenPipe} if the reader has gone: let it pass, main() ends quietly.
    */
@@ -91,7 +91,7 @@ export class Terminal {
     this.#log(format === undefined ? safe : this.style(format, safe));
   }
 
-  /** One line on stderr for who looks into something; with -v alone. */
+  /** One line of details on stderr, only with -v. */
   detail(line: string): void {
     if (this.#options.verbose) this.#log(this.style("dim", printable(line)));
   }

@@ -24,7 +24,7 @@ export function milliseconds(ms: number): string {
   return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : duration(ms / 1000);
 }
 
-/** What is counted while work goes on. */
+/** What is counted while work is running. */
 export type Unit = "byte" | "token" | "answer";
 
 /** The rate of the last seconds; times in ms. */

@@ -10,7 +10,7 @@ export function writeFailure(cause: unknown): string {
   }
   if (cause instanceof Deno.errors.NotFound) return "there is no such directory";
   if (cause instanceof Deno.errors.PermissionDenied) return "no permission to write there";
-  if (/\(os error 21\)/.test(message)) return "it is a directory; name a file in it";
+  if (/\(os error 21\)/.test(message)) return "it is a directory, not a file";
   if (/\(os error 30\)/.test(message)) return "the file system is read-only";
   if (/\(os error 28\)/.test(message)) return "the disk is full";
   return printable(message);

@@ -16,7 +16,7 @@ const FIRST_TOKENS = 512;
 
 /** What the runner is made for. */
 export interface BackendOptions {
-  /** Default "auto": a hardware GPU, or the CPU where there is none. */
+  /** Default "auto": a hardware GPU, or the CPU if there is none. */
   readonly device?: "auto" | "gpu" | "cpu";
   /** Threads of the CPU. */
   readonly threads?: number;
@@ -94,7 +94,7 @@ export async function openBackend(
     return { runner, fallback: undefined, opened, compiled, steps: tuning.steps, note };
   } catch (error) {
     gpu?.device.destroy();
-    // An adapter that has not what the kernels need is none.
+    // An adapter that lacks what the kernels need counts as no adapter.
     const none = error instanceof DeviceError && error.kind === "no-adapter";
     if (device === "gpu" || !none) throw error;
     return await onCpu(error.message);

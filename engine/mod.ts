@@ -104,7 +104,7 @@ export interface LoadOptions extends ModelOptions {
   readonly token?: string;
   /** The hub's address; default HF_ENDPOINT, else https://huggingface.co. */
   readonly endpoint?: string;
-  /** Ends a download when it is aborted; what has come is kept, and the next one goes on from there. */
+  /** Ends a download when it is aborted; what was downloaded is kept, and the next one resumes it. */
   readonly signal?: AbortSignal;
 }
 

@@ -29,7 +29,7 @@ export interface PromptOptions {
 export interface EncodedPrompt {
   /** The prompt's tokens, BOS included. */
   readonly ids: readonly number[];
-  /** The answer goes on with the prompt's own text, not with a new message. */
+  /** The answer continues the prompt's own text instead of starting a message. */
   readonly continues: boolean;
 }
 

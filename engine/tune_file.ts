@@ -11,7 +11,7 @@ import { replaceFile } from "./files/plain_file.ts";
 import { quote } from "./files/quote.ts";
 import { hubCache } from "./hub/settings.ts";
 
-/** An adapter, and all that its measured choices hold for. */
+/** An adapter, and what its measured choices are valid for. */
 export interface TuneKey {
   /** Graphics API and description. */
   readonly adapter: string;
@@ -26,7 +26,7 @@ export interface TuneRecord extends TuneKey {
   readonly choices: TuningChoices;
 }
 
-/** Some hundred adapters: more is none of ours. */
+/** Enough for a hundred adapters: a larger file is not tvllm's. */
 const MAX_BYTES = 1 << 16;
 const MAX_TEXT = 256;
 
@@ -93,7 +93,7 @@ type Driver = "hardware" | "software";
 export class TuneFile implements Disposable {
   readonly #file: Deno.FsFile;
 
-  /** Makes the file where there is none, and one of sound lines alone where there is a bad one. */
+  /** Creates the file if it is missing, and rewrites a bad one with its valid lines. */
   constructor(readonly path: string) {
     Deno.mkdirSync(dirname(path), { recursive: true });
     let sound = "";

@@ -13,18 +13,18 @@ export function chipFeatures(chip: string): { subgroupSize: number; packedDots: 
   return { subgroupSize: old ? 64 : 32, packedDots: !old && chip !== "navi10" };
 }
 
-/** The driver's packages cannot be had here. */
+/** The driver's packages are not available here. */
 export class NoDriverError extends Error {
   override readonly name = "NoDriverError";
 }
 
-// Exit code of radv_offline.sh where the packages cannot be had.
+// Exit code of radv_offline.sh if the packages are not available.
 const UNAVAILABLE = 69;
 
 /**
  * Compiles the kernels that `wanted` names for a chip.
  *
- * @throws {NoDriverError} if the driver cannot be had.
+ * @throws {NoDriverError} if the driver is not available.
  * @throws {Error} if a kernel is refused.
  */
 export async function figuresFor(

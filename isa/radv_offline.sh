@@ -3,7 +3,7 @@
 # chip and prints statistics; dispatches do nothing, so results are never right.
 #   isa/radv_offline.sh CHIP COMMAND...
 # Debian's packages (backports of bookworm) are unpacked into RADV_OFFLINE_DIR, never installed, as
-# another Mesa would replace the software driver. Exit code 69: they cannot be had here.
+# another Mesa would replace the software driver. Exit code 69: they are not available.
 set -eu
 chip=$1
 shift

@@ -34,7 +34,7 @@ import { QUANT_VALUES, type TensorType } from "./tensor_types.ts";
 export interface DeviceFormat {
   /** 32-bit words of a unit, all four rows, in the quants buffer. */
   readonly quantWords: number;
-  /** 32-bit words of a super-unit in the scales buffer; 0: there is none. */
+  /** 32-bit words of a super-unit in the scales buffer; 0 if there are none. */
   readonly scaleWords: number;
   /** Spans of 32 columns that share a super-unit of scales. */
   readonly superSpans: number;

@@ -6,7 +6,7 @@ const FILLER = 0xffffffffu;
 
 fn entry_count() -> u32 { return entries[0].x; }
 
-// What fills an expert up is none, and works along on a slot of it, unheard.
+// Padding entries repeat one of the expert's slots; their result is discarded.
 fn is_entry(entry: u32, count: u32) -> bool { return entries[entry + 1u].y != FILLER; }
 
 fn row_of_x(entry: u32) -> u32 {

@@ -119,7 +119,6 @@ is_unpacked || unpack
 grant "$@" <<'PERMISSIONS'
 @PERMISSIONS@
 PERMISSIONS
-set_runtime_dir
 launched=''
 [ "$command" != bench ] || launched=--launched=$(describe_host "$started" '' 2>/dev/null) || :
 # With Deno's own cache inside, this directory is all there is to remove.

@@ -15,7 +15,7 @@ export interface ExchangeRecord {
   readonly error: Error | undefined;
 }
 
-/** Its state. It is closed once, whoever comes first. */
+/** Its state. It is closed once, by whichever side is first. */
 export class Exchange {
   readonly id: string;
   readonly started = new Date();
@@ -42,7 +42,7 @@ export class Exchange {
     return this.#controller.signal;
   }
 
-  /** The response goes on after its handler has returned. */
+  /** The response continues after its handler has returned. */
   get streams(): boolean {
     return this.#streams;
   }

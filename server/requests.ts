@@ -79,7 +79,7 @@ export const chatSchema = z.object({
 /** A checked body of `POST /v1/chat/completions`. */
 export type ChatBody = z.infer<typeof chatSchema>;
 
-/** `POST /tokenize`, as vLLM has it, or llama-server (`content`). */
+/** `POST /tokenize`, as in vLLM, or as in llama-server (`content`). */
 export const tokenizeSchema = z.object({
   prompt: z.string().nullish(),
   content: z.string().nullish(),

@@ -193,7 +193,7 @@ export class ModelServer {
     const { max_completion_tokens, max_tokens, logprobs, top_logprobs } = fields;
     const options = {
       fields,
-      // All that the context has room for.
+      // As many as the context has room for.
       maxTokens: max_completion_tokens ?? max_tokens ?? model.contextLength - prompt.ids.length,
       logprobs: logprobs ? top_logprobs ?? 0 : undefined,
       signal: exchange.signal,

@@ -9,7 +9,7 @@ const FREE: Readonly<Record<string, string>> = {
   "kernels/reference.ts": "what tests hold every kernel to",
 };
 
-/** Neither tests, nor what makes their data. */
+/** Neither tests nor the programs that generate their data. */
 function isProgram(path: string): boolean {
   return !/^(tests|fixtures)\//.test(path);
 }

@@ -95,7 +95,7 @@ function driftOf(samples: readonly number[]): number {
   const { m, b } = linearRegression(samples.map((value, i) => [i, value]));
   const residuals = samples.map((value, i) => value - (m * i + b));
   const change = m * (count - 1);
-  // A trend smaller than twice the scatter around it is none.
+  // A trend smaller than twice the scatter around it does not count.
   if (Math.abs(change) < 2 * sampleStandardDeviation(residuals)) return 0;
   return change / average;
 }

@@ -39,7 +39,7 @@ export interface Race {
   /** B / A of the deciding metric, and its interval at any moment. */
   readonly ratio: number;
   readonly interval: Interval | undefined;
-  /** Undefined while it goes on. */
+  /** Undefined while it runs. */
   readonly ending: Ending | undefined;
 }
 

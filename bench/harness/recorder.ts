@@ -37,7 +37,7 @@ export interface Recording {
   percentile(metric: Metric, value: number, of: number): Result;
 }
 
-/** What a cell shows: a result, a number that is none, as of its settings, or words. */
+/** What a cell shows: a result, a number that is not a result (such as a setting), or words. */
 export type Content = Result | number | string;
 
 /** A table that rows are added to as they are measured. */
@@ -148,7 +148,7 @@ export class Recorder {
     this.onSave?.(this.report);
   }
 
-  /** Adds what is to be said of all results together. */
+  /** Adds a sentence about all results together. */
   finish(): void {
     const { run, limits, warnings } = this.report;
     if (limits !== null) warnings.push(...this.#limitWarnings(limits));

@@ -75,7 +75,7 @@ export async function batchGains(harness: Harness): Promise<void> {
     );
   }
   table.note(
-    "Steps in which all requests decode, by the host's clock; their matrix products by their share of a step, which profiled runs give. The speedup that these allow is N times their time for one request over that for N. Reached is so their share of a step of N requests over that of one: above 100 %, what is beside them (attention, sampling, the host) gained the more.",
+    "Steps in which all requests decode, timed on the host. The time of the matrix products is their share of a step in profiled runs. The upper bound is N times their time for one request, divided by their time for N requests. Reached: the measured speedup as a share of this bound; above 100 %, the rest of the step (attention, sampling, the host) gained more than the matrix products.",
   );
 }
 

@@ -85,13 +85,13 @@ export function findings(facts: StepFacts, costs: readonly StepCost[]): [Finding
   return share >= EXPLAINS
     ? [{
       what: "the kernels",
-      evidence: `they run ${kernels} of ${of}, of which no cost explains half`,
+      evidence: `they run ${kernels} of ${of}, and no single cost explains half of it`,
       // At the nearer of the limits of memory and arithmetic.
       gain: step / (step * (1 - Math.min(share, 1)) + largest.milliseconds),
     }, next]
     : [{
       what: "waiting",
-      evidence: `the kernels run only ${kernels} of ${of}, of which no cost explains half`,
+      evidence: `the kernels run only ${kernels} of ${of}, and no single cost explains half of it`,
       gain: 1 / share,
     }, next];
 }

@@ -110,10 +110,10 @@ async function sequences(harness: Harness, all: readonly number[]): Promise<void
   const whole = tokenizer.decode(all, false);
   table.note(
     `**Average speedup: ${text(mean)}**`,
-    "decode() decodes each token alone, which is wrong where a character is of several tokens: " +
+    "decode() decodes each token by itself, which is wrong for characters of several tokens: " +
       `${
         difference(alone, whole)
-      }. Full decode decodes all tokens so far for each one, O(T²); of more than ${QUADRATIC.tokens} tokens every ${QUADRATIC.every}th prefix is decoded, and its time counted as often. Streaming is what tvllm does.`,
+      }. Full decode decodes all previous tokens again for each token, O(T²). Beyond ${QUADRATIC.tokens} tokens, only every ${QUADRATIC.every}th prefix is decoded, and its time counts ${QUADRATIC.every} times. Streaming is what tvllm uses.`,
     `identical: ${identical ? "yes" : "no"}`,
   );
   harness.check("identical text", identical, "streaming and whole decoding, byte for byte");
@@ -177,7 +177,7 @@ async function requests(harness: Harness): Promise<void> {
   table.note(
     `${REQUESTS} requests at once, ${prompt} ${
       plural(prompt, "token")
-    } of prompt and ${tokens} generated; a reader makes text of them. Impact: of the naive way's throughput, in the same repetition.`,
+    } of prompt and ${tokens} generated; a consumer converts them to text. Impact: throughput relative to decode() of each token, in the same repetition.`,
   );
 }
 

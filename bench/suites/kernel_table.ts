@@ -31,7 +31,7 @@ const TIMING_OVERHEAD: Metric = { id: "timing_overhead", unit: "us" };
 
 /** Why no cycle of steps is complete. */
 export const TOO_FEW =
-  `it takes ${CYCLE_SUBMITS} submits that decode; a larger --max-tokens gives them`;
+  `this needs at least ${CYCLE_SUBMITS} decode submits: raise --max-tokens`;
 
 interface KernelSum extends Cost {
   readonly calls: number;
@@ -74,9 +74,9 @@ export function kernelTables(
   const { share, sentence } = shareOfStep(harness, timed, { steps, step });
   table.note(
     sentence,
-    `Totals are of ${steps.length} ${
+    `Totals are for ${steps.length} ${
       plural(steps.length, "step")
-    }. Bytes and operations are those that the shapes call for; above 100 % of the bandwidth, caches helped.`,
+    }. Bytes and operations are computed from the shapes; above 100 % of the bandwidth, caches helped.`,
   );
   prefillTable(harness, all.filter(({ host }) => host.tokens > host.sequences));
   return share;
@@ -100,11 +100,11 @@ function prefillTable(harness: Harness, steps: readonly KernelStep[]): void {
     );
   }
   table.note(
-    `Totals are of ${steps.length} ${
+    `Totals are for ${steps.length} ${
       plural(steps.length, "step")
     } in which ${harness.runOptions.promptTokens} ${
       plural(harness.runOptions.promptTokens, "token")
-    } of a prompt entered, each kernel timed.`,
+    } of a prompt were processed, with each kernel timed.`,
   );
 }
 
@@ -130,7 +130,7 @@ function shareOfStep(
       share: undefined,
       sentence: `Kernels timed one by one take ${
         kernels.toFixed(3)
-      } ms of a decode step. What timing adds to each is not known and not taken off, nor is their share known of a step that is not timed: ${TOO_FEW}.`,
+      } ms of a decode step. The overhead of timing is unknown and not subtracted, and so is their share of an untimed step: ${TOO_FEW}.`,
     };
   }
   const at = harness.at();

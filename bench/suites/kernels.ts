@@ -100,7 +100,7 @@ async function verify(harness: Harness, own: KernelBench): Promise<void> {
     : wrong.join("; ");
   harness.check("kernels agree with the reference", count > 0 && wrong.length === 0, detail);
   table.note(
-    "Largest error in units of what is summed up; of sampling, the share of wrong tokens.",
+    "The largest error is relative to the magnitude of the summed terms; for sampling, it is the share of wrong tokens.",
   );
 }
 
@@ -130,6 +130,6 @@ async function time(harness: Harness, own: KernelBench): Promise<void> {
     }
   }
   table.note(
-    "A call among others of its kind, by the device's clock where it has one. The matrices are copies used one after the other, as in a model: a cache holds them if it is larger than all of them. The other kernels work on data that caches hold. Time vs 1 token and gain are medians of ratios within a repetition, which may differ from the ratio of the medians beside them. Gain: how many times as many tokens a second as one token at a time.",
+    "The time of one call among many of its kind, by the device's clock if it has one. The matrices are copies, used in turn as in a model: they stay in a cache only if it can hold all of them. The other kernels use data that fit in caches. Time vs 1 token and gain are medians of the ratios within a repetition, which may differ from the ratio of the medians in the table. Gain: tokens per second, relative to one token at a time.",
   );
 }

@@ -186,7 +186,7 @@ function perPrompt(
       ),
     );
   }
-  table.note("Tokens: those generated. The prompts are as they stand, without a chat template.");
+  table.note("Tokens: generated tokens. Prompts are used as shown, without a chat template.");
 }
 
 /** The beginning of a prompt, on one line. */
@@ -225,7 +225,7 @@ function streaming(harness: Harness, runs: readonly Serving[]): void {
     at.measure(DECODE_THROUGHPUT, served.map(decodeRate)),
   );
   table.note(
-    "Requests of their own, measured at a reader that makes text of each token and encodes it for writing; the other tables are measured where the token ids arrive.",
+    "Separate requests, measured at a consumer that converts each token to text and encodes it for output; the other tables are measured where the token ids arrive.",
   );
 }
 
@@ -261,7 +261,7 @@ function summary(harness: Harness, all: readonly Served[]): void {
   table.note(
     harness.target.environment.endpoint
       ? "Means over all requests and repetitions."
-      : `Means over all requests and repetitions; memory is that of ${
+      : `Means over all requests and repetitions; memory is for ${
         memory === undefined ? "the process, at its peak" : "the buffers on the device"
       }.`,
   );

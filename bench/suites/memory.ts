@@ -81,7 +81,7 @@ async function buffers(harness: Harness): Promise<void> {
   row("Total device memory", "total", bufferBytes(use));
   table.row("Peak process RSS", harness.at().value(PEAK_RSS, peakRss));
   table.note(
-    "Buffers as the requests so far left them; the KV cache grows with the requests. Peak process RSS is the system's own count (getrusage), from the start of the process on.",
+    "Buffers after the requests so far; the KV cache grows with the requests. Peak process RSS is counted by the system (getrusage) since the process started.",
   );
 }
 
@@ -114,7 +114,7 @@ async function kvScaling(
     );
   }
   if (left.length > 0) table.note(`Left out, as the cache has no room: ${left.join(", ")}.`);
-  table.note("Blocks allocated at the moment when all sequences had their first token.");
+  table.note("Blocks are counted at the moment when all sequences have their first token.");
 }
 
 function projections(harness: Harness): void {
@@ -160,7 +160,7 @@ async function sharing(harness: Harness): Promise<void> {
     );
   }
   table.note(
-    "Blocks counted while the sequences ran: those in use against all entries of their tables (or against the reservation).",
+    "Blocks are counted while the sequences run: blocks in use, compared with all entries of their tables (or with the reservation).",
   );
 }
 
@@ -203,7 +203,7 @@ function sharingCases(
     {
       name: "Concurrent memory efficiency",
       settings: { sequences: most, shortest, longest, reserved },
-      // The longest first, as all go on generating until the last one has its first token.
+      // The longest first: all keep generating until the last one has its first token.
       prompts: harness.prompts(most, longest).map((prompt, i) =>
         prompt.slice(0, longest - Math.round(step * i))
       ),

@@ -76,8 +76,8 @@ async function measure(harness: Harness): Promise<Result[]> {
   });
   const texts = new Set(served.flat().map(({ ids }) => ids.join()));
   table.note(
-    "direct: each step reads the model's file and lays its weights out anew. repacked: they stay as the kernels read them. Without the KV cache each token computes all those before it again. Without preallocated buffers a step makes its own; on the CPU, whose memory is one, it clears them and writes its operations anew.",
-    `Throughput: tokens after the first; latency: the time of each of them. ${
+    "direct: each step reads the weights from the model's file and repacks them. repacked: the weights stay in the layout that the kernels read. Without the KV cache, each token recomputes all previous ones. Without preallocated buffers, each step allocates its own; on the CPU, where all buffers share one memory, it clears them and writes its list of operations again.",
+    `Throughput counts the tokens after the first; latency is the time per token. ${
       texts.size === 1
         ? "All modes generated the same tokens."
         : `The modes generated ${texts.size} different texts; the output check below judges them.`

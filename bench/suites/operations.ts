@@ -70,10 +70,10 @@ export async function operations(harness: Harness, measured: OperationRuns): Pro
   }
   table.note(
     `**Decode throughput: ${text(decode)}**`,
-    "Median: of one call, which is a decode step, a prompt, the choice of a token, the text of a prompt, the text of a token. % of total: calls times median, of their sum.",
+    "Median is the time of one call: one decode step, prompt, sampled token, tokenized prompt or decoded token. % of total: calls times median, as a share of the sum.",
     sampling.length > 0
-      ? "Sampling is its kernels' time by the device's clock, taken off prefill and decode."
-      : "Sampling is part of prefill and decode: the adapter has no timestamps to tell it apart.",
+      ? "Sampling is the time of its kernels, measured on the device and subtracted from prefill and decode."
+      : "Sampling is included in prefill and decode: the adapter has no timestamps to separate it.",
   );
 }
 

@@ -72,8 +72,8 @@ export async function overheads(harness: Harness, measured: OverheadRuns): Promi
   );
   const chained = medianOf(runs.flatMap(decodes).map((one) => one.chained));
   table.note(
-    `A decode step is the TPOT, ${step.toFixed(3)} ms. Idle: what the kernels leave of it. ` +
-      "Host time is that of preparing a step, which the device may spend on the one before.",
+    `A decode step is the TPOT, ${step.toFixed(3)} ms. Idle: the part in which no kernel runs. ` +
+      "Host time: preparing a step, possibly while the device still runs the previous one.",
   );
   if (limits !== null) {
     costs(harness, { limits, step, chained, dispatches, host: host.value, share });
@@ -197,6 +197,6 @@ function costs(
   }
   table.note(
     bottleneck(facts, all, found),
-    "Gain: how many times as fast a decode step would be without it, what overlaps with it staying; computed from the figures of this run.",
+    "Gain: how many times faster a decode step would be without this cost, if everything that overlaps with it remains; computed from the figures of this run.",
   );
 }

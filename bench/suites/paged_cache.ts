@@ -97,10 +97,10 @@ export const pagedCache: Suite = {
       servings.every((serving) => tokensOf(serving) === tokensOf(runs[0]![0]!))
     );
     table.note(
-      "The first row is of sequential, the second of concurrent requests. " +
-        `Blocks are counted as they are handed out; without a cache they are ${
+      "The first row of each mode is for sequential requests, the second for concurrent ones. " +
+        `Blocks are counted when they are allocated; without a cache there are ${
           count(runs[0]![0]!.use.blocksAllocated)
-        }. Cache hits are requests, block hits full blocks of prompts, of ${BLOCK_TOKENS} tokens each. Runs of the modes are interleaved; the speedup is of times in the same repetition.`,
+        }. Cache hits count requests; block hits count full blocks of prompts, of ${BLOCK_TOKENS} tokens each. The runs are interleaved; the speedup compares times of the same repetition.`,
       `Same tokens in all modes: ${same ? "yes" : "no, which the check below judges"}`,
     );
   },

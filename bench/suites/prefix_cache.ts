@@ -105,11 +105,11 @@ export const prefixCache: Suite = {
       harness.check(name, ok, `${actual}, expected ${expected}`);
     }
     table.note(
-      `Time is the TTFT of prompts of ${length} ${
+      `Time is the TTFT for prompts of ${length} ${
         plural(length, "token")
       }. The fourth has ${shared} ${
         plural(shared, "token")
-      } in common with the first, whole blocks of ${BLOCK_TOKENS}.`,
+      } in common with the first, in full blocks of ${BLOCK_TOKENS}.`,
       ...(isServer
         ? [
           `Of a server, a HIT is ${100 * WHOLE} % of a prompt or more, a MISS ${
@@ -144,7 +144,7 @@ async function serveAll(
 
 const NOT_TOLD = "not told";
 
-/** What the cache had of each prompt, of a server that tells. */
+/** How much of each prompt was cached, if the server tells. */
 function serverOutcomes(run: readonly CachedRequest[]): string[] {
   // What even a new prompt shares is not of the prompt.
   const common = Math.min(...run.map(({ tokensSaved }) => tokensSaved));
@@ -198,8 +198,8 @@ function totals(
     at.ratio(CACHED_SPEEDUP, pairedRatios(uncachedTimes, cachedTimes)),
   );
   table.note(
-    `Hits and misses are requests, then ${
+    `Hits and misses count requests, then ${
       isServer ? "tokens" : "full blocks"
-    } of prompts, of the ${TESTS.length} requests above once; the speedup is that of the TTFT of a prompt that is cached whole over the same without a cache, interleaved with them.`,
+    } of prompts, of the ${TESTS.length} requests above, each sent once. The speedup compares the TTFT of a fully cached prompt with the TTFT without a cache; the runs are interleaved.`,
   );
 }

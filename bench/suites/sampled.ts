@@ -22,7 +22,7 @@ export function sampledAsUsual(
 export function describeSampling({ runOptions: { sampling } }: Harness): string {
   return sampling.temperature > 0
     ? `All requests are sampled: ${options(sampling)}.`
-    : `Greedy, but where it says sampled: ${options(DEFAULT_SAMPLING)}.`;
+    : `Greedy, except where marked as sampled: ${options(DEFAULT_SAMPLING)}.`;
 }
 
 function options({ temperature, topK, topP, minP }: RunOptions["sampling"]): string {

@@ -62,7 +62,7 @@ export const scalability: Suite = {
       `**Best throughput: ${text(best)} at ${text(most)} ${
         plural(most.value, "concurrent request")
       }**`,
-      "Running: the most requests that were in one step; others waited in the queue meanwhile. Runs with each number of requests are interleaved; efficiency is against one request in the same repetition.",
+      "Running: the largest number of requests in one step; the others waited in the queue. The runs are interleaved; efficiency is relative to one request in the same repetition.",
     );
   },
   charts: [

@@ -74,12 +74,12 @@ export const speed: Suite = {
     harness.plan(cellsOf(harness.runOptions).length);
     for (const cells of groups.values()) await measureAll(harness, cells, table);
     table.note(
-      `t/s: of pp tokens, prompt tokens a second until the first token, whose sampling and way to the host are in it; of tg tokens, those decoded after the first; of both, all tokens over the whole time. Prompts are ${
+      `t/s for pp: prompt tokens per second until the first token, including its sampling and transfer to the host; for tg: tokens decoded after the first; for both: all tokens over the total time. Prompts are ${
         isServer ? "English text" : "random ids"
-      }; @ d: so many tokens are in the cache before.`,
+      }; @ d: d tokens are already in the cache.`,
       isServer
-        ? "Tokens are those that the server counts, less those of the prompt that it had cached, where it tells; else as many as were asked for."
-        : "Peak memory: of the buffers on the device until then, or where they are not counted of the process.",
+        ? "Tokens are as counted by the server, minus cached prompt tokens if it reports them; otherwise as many as were requested."
+        : "Peak memory: of the buffers on the device so far, or of the process if buffers are not counted.",
     );
   },
   charts: [

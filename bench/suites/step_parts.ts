@@ -38,6 +38,6 @@ export function stepParts(harness: Harness, { parts }: KernelSteps, step: number
   table.row("Time that nothing accounts for", left, "-");
   table.row("All parts", harness.at({ part: "all" }).value(PART_TIME, step * sum.value / 100), sum);
   table.note(
-    "Shares of a step that is not timed; the kernels, and what passes besides until the results are there, are measured in the next, whose kernels are timed as a whole. So the parts sum to 100 % only if nothing is missing or counted twice. Medians over repetitions.",
+    "Shares of an untimed step. The kernels, and the rest of the time until the results arrive, are measured in the next step, whose kernels are timed as a whole. So the parts sum to 100 % only if nothing is missing or counted twice. Medians over repetitions.",
   );
 }

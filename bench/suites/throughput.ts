@@ -83,7 +83,7 @@ export const throughput: Suite = {
       .ratio(CONCURRENT_SPEEDUP, pairedRatios(all.concurrent.rates, all.sequential.rates));
     table.note(
       `**Concurrent vs Sequential speedup: ${text(speedup)}**`,
-      "Utilization: the least time for the same prompts and tokens by the limits above, over the time taken. Runs of the ways are interleaved; the speedup is of runs in the same repetition.",
+      "Utilization: the minimum time for the same prompts and tokens by the limits above, divided by the measured time. The runs are interleaved; the speedup compares runs of the same repetition.",
     );
     alone(harness, all.single);
     await contexts(harness);
@@ -170,7 +170,7 @@ async function contexts(harness: Harness): Promise<void> {
       at.measure(THROUGHPUT, runs.map(tokensPerSecond), harness.workLimit(work)),
     );
   }
-  table.note("Time is that of the whole request, its prompt included.");
+  table.note("Time covers the whole request, including its prompt.");
 }
 
 function batching(
@@ -195,6 +195,6 @@ function batching(
   row(`${concurrent.requests} at once`, concurrent);
   row(`${staggered.requests} staggered`, staggered);
   table.note(
-    "The same runs as above. Staggered: each request arrives when the one before has its fourth token. Speedup: over a single request in the same repetition.",
+    "The same runs as above. Staggered: each request arrives when the previous one has its fourth token. Speedup: relative to a single request in the same repetition.",
   );
 }

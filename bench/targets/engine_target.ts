@@ -122,7 +122,7 @@ export class EngineTarget implements Target {
   memory(): MemoryUse {
     return {
       buffers: this.#gpu ? { ...this.#gpu.gpu.memory } : this.#cpu?.memory ?? null,
-      // As getrusage(2) has it, in KiB.
+      // As getrusage(2) reports it, in KiB.
       peakRss: process.resourceUsage().maxRSS * 1024,
     };
   }

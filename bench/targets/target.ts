@@ -127,7 +127,7 @@ export interface SessionOptions {
   readonly sharePrefixes?: boolean;
   /** Most tokens that enter in a step; default as many as the backend takes. */
   readonly batchTokens?: number;
-  /** What the engine keeps from step to step; default all that it can. */
+  /** What the engine keeps from step to step; default: everything it can. */
   readonly keep?: Kept;
 }
 

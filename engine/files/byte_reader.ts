@@ -21,7 +21,7 @@ export class ByteReader {
   /** Offset in the file of the window's end. */
   #next = 0;
   #piece = FIRST_PIECE;
-  /** Texts need not be UTF-8: what is none of it becomes U+FFFD. */
+  /** Texts need not be UTF-8: invalid bytes become U+FFFD. */
   lenient = false;
 
   /** Reads at most the first `limit` bytes of `file`; `limitName` is said when they do not suffice. */

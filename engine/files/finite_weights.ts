@@ -93,7 +93,7 @@ function firstHalf(bytes: Uint8Array, exponent: number): number {
 
 const TOP_BITS = 0x80008000 | 0;
 
-/** E8M0 has one number that is none. */
+/** E8M0 has one code for NaN. */
 const NO_EXPONENT = 255;
 
 function firstExponent(bytes: Uint8Array, { bytes: step, weights }: GroupLayout): number {

@@ -50,7 +50,7 @@ export interface GgufTensor {
   readonly byteLength: number;
 }
 
-/** What one GGUF file says of itself. */
+/** The header of one GGUF file. */
 export interface GgufHeader {
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   readonly tensors: readonly GgufTensor[];

@@ -116,7 +116,7 @@ export function exists(path: string): boolean {
   }
 }
 
-/** Why a file could not be read, and the way out: what an error says after a colon. */
+/** Why a file could not be read, and how to fix it: what an error says after the colon. */
 export function readFailure(cause: unknown): string {
   if (cause instanceof Deno.errors.NotFound) return "there is no such file; check the path";
   if (cause instanceof Deno.errors.FilesystemLoop) {

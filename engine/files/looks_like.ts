@@ -20,7 +20,7 @@ const SIGNATURES: readonly (readonly [string | RegExp, string])[] = [
   ],
 ];
 
-/** `head`: the first bytes of the file, 64 are enough. Returns "it is …; way out". */
+/** `head`: the first bytes of the file, 64 are enough. Returns "it is …; how to fix it". */
 export function looksLike(head: Uint8Array): string {
   if (head.length === 0) return "it is empty; download it again";
   const text = String.fromCharCode(...head.subarray(0, 64));

@@ -144,7 +144,7 @@ export class MlxTensors implements ModelFile {
       const scale = exact.scales[i]!, bias = exact.biases[i]!;
       const change = Math.abs(scale - rounded.scales[i]!) * most +
         Math.abs(bias - rounded.biases[i]!);
-      // What is no number here is none in the file; finite_weights.ts says so.
+      // NaN here is NaN in the file; finite_weights.ts reports it.
       if (change === 0 || !Number.isFinite(scale) || !Number.isFinite(bias)) continue;
       limit ??= this.#largest(packed) * MOST_CHANGE;
       if (change <= limit) continue;

@@ -1,4 +1,4 @@
-/** Opens a model in a directory of safetensors, as Hugging Face has it: one file, or shards and an index. */
+/** Opens a model in a directory of safetensors, in Hugging Face's layout: one file, or shards and an index. */
 
 import { join } from "node:path";
 import { ModelFormatError, UnsupportedError } from "../errors.ts";

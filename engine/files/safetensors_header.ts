@@ -50,7 +50,7 @@ export interface SafetensorsTensor {
   readonly byteLength: number;
 }
 
-/** What one safetensors file says of itself. */
+/** The header of one safetensors file. */
 export interface SafetensorsHeader {
   readonly tensors: readonly SafetensorsTensor[];
   /** Names of tensors that are 32-bit words (U32), into which MLX packs weights. */

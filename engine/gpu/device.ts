@@ -15,7 +15,7 @@ export interface Gpu {
   readonly driver: DriverKind;
   /** Graphics API: Vulkan, Metal, Direct3D 12, OpenGL; "unknown" where it cannot be told. */
   readonly api: string;
-  /** As the description has it; else "unknown", as WebGPU does not say. */
+  /** As the description states it; else "unknown", as WebGPU does not tell. */
   readonly driverVersion: string;
   readonly limits: GPUSupportedLimits;
   readonly features: ReadonlySet<string>;
@@ -46,13 +46,16 @@ const LIMITS = [
   "maxStorageBuffersPerShaderStage",
 ] as const;
 
-/** How to get a driver, said wherever there is none. */
+/** How to get a driver, for errors that report none. */
 const NO_ADAPTER_HELP =
   "install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers libvulkan1), or use --device cpu";
 
 // Software drivers by the names that they give themselves: Mesa's llvmpipe and softpipe,
 // SwiftShader, Microsoft's WARP ("Microsoft Basic Render Driver").
 const SOFTWARE = /llvmpipe|softpipe|swiftshader|basic render|\bwarp\b/i;
+
+/** Where Wayland's socket is: https://specifications.freedesktop.org/basedir-spec. */
+const WAYLAND_DIRECTORY = "XDG_RUNTIME_DIR";
 
 /** Whether a description names a software driver. */
 function driverKind(description: string): DriverKind {
@@ -68,6 +71,7 @@ export interface FoundAdapter {
 
 /** @throws {DeviceError} "no-adapter" if there is none. */
 export async function findAdapter(): Promise<FoundAdapter> {
+  using _quiet = quietWayland();
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     throw new DeviceError("no-adapter", `Cannot find a GPU adapter: ${NO_ADAPTER_HELP}`);
@@ -77,6 +81,27 @@ export async function findAdapter(): Promise<FoundAdapter> {
     adapter,
     description: description || device || "unknown adapter",
     driver: driverKind(`${description} ${device}`),
+  };
+}
+
+/**
+ * While drivers look for adapters, Mesa asks Wayland which one draws the screen. Without a directory of
+ * the session, libwayland then prints an error each time; with one that has no socket it stays silent.
+ * Deno's environment is the process's, so drivers see the variable. Needs its permission; never asks for it.
+ */
+function quietWayland(): Disposable {
+  const nothing = { [Symbol.dispose]: () => {} };
+  if (Deno.build.os !== "linux") return nothing;
+  const { state } = Deno.permissions.querySync({ name: "env", variable: WAYLAND_DIRECTORY });
+  if (state !== "granted") return nothing;
+  const before = Deno.env.get(WAYLAND_DIRECTORY);
+  if (before?.startsWith("/")) return nothing;
+  Deno.env.set(WAYLAND_DIRECTORY, "/dev/null");
+  return {
+    [Symbol.dispose]: () => {
+      if (before === undefined) Deno.env.delete(WAYLAND_DIRECTORY);
+      else Deno.env.set(WAYLAND_DIRECTORY, before);
+    },
   };
 }
 

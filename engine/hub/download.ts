@@ -35,9 +35,9 @@ export interface DownloadEvents {
 
 /**
  * Makes `file` a blob of the cache, unless it is one; another process that does the same is waited
- * for. What has come stays beside it under another name, and the next try goes on from there.
+ * for. What has come stays beside it under another name, and the next try resumes from there.
  *
- * @throws {ModelNotFoundError} if it cannot be had, or is not what the hub says it is.
+ * @throws {ModelNotFoundError} if it cannot be downloaded, or does not match its hash.
  */
 export async function downloadBlob(
   { client, cache, repository }: Route,

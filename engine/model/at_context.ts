@@ -8,7 +8,7 @@ import type { RopeSpec } from "./rope.ts";
  * beyond the original one; they hold for all of a run, as keys in the cache cannot change theirs.
  */
 export function atContext(config: ModelConfig, contextLength: number): ModelConfig {
-  // Layers that share a table of angles go on sharing it.
+  // Layers that share a table of angles keep sharing it.
   const ropes = new Map<RopeSpec, RopeSpec>();
   const ropeOf = (rope: RopeSpec): RopeSpec => {
     const { scaling } = rope;

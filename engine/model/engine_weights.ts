@@ -8,7 +8,7 @@ import type { ModelConfig } from "./config.ts";
 import { expectedWeights } from "./expected_weights.ts";
 import type { Naming } from "./fused_tensors.ts";
 
-/** A vector as the file has it, and what its elements stand for. */
+/** A vector as stored in the file, and what its elements mean. */
 interface Stored {
   readonly tensor: TensorInfo;
   readonly vector: StoredVector;

@@ -165,7 +165,7 @@ export class MetadataReader {
     return value as readonly string[];
   }
 
-  /** Length of the array, or undefined where there is none. */
+  /** Length of the array, or undefined if there is none. */
   arrayLength(key: string): number | undefined {
     const value = this.#get(key);
     if (value === undefined) return undefined;

@@ -13,7 +13,7 @@ import type { Token, TokenStream } from "./token_stream.ts";
 export interface TextRequest extends GenerationRequest {
   /** Strings that end the answer and are not part of it. */
   readonly stops?: readonly string[];
-  /** The answer goes on with the prompt's own text, not with a new message. */
+  /** The answer continues the prompt's own text instead of starting a message. */
   readonly continues?: boolean;
 }
 
@@ -117,7 +117,7 @@ export class Answer implements AsyncIterable<AnswerPiece> {
   }
 
   /**
-   * The whole answer, for who does not iterate it.
+   * The whole answer, for callers that do not iterate over it.
    *
    * @throws the engine's error if it fails.
    */
@@ -137,7 +137,7 @@ export class Answer implements AsyncIterable<AnswerPiece> {
       for await (const token of this.#stream) {
         this.#tokens.push(token);
         const piece = this.#text.push(token.id);
-        // What comes before the least number of tokens ends nothing, nor does a part of it.
+        // A stop string before the minimum number of tokens ends nothing, not even in part.
         const { text, stopped } = this.#tokens.length < this.#minTokens
           ? { text: piece, stopped: false }
           : this.#strings.push(piece);

@@ -157,7 +157,7 @@ export class KvBlocks {
     this.#groups[group]!.release(blocks);
   }
 
-  /** Gives back all that a sequence still holds. */
+  /** Frees every block of a sequence. */
   releaseAll({ tables, givenBack }: BlockTables): void {
     for (const [group, table] of tables.entries()) {
       this.release(group, table.slice(givenBack[group]!));

@@ -17,7 +17,7 @@ export class StatePositions {
   /**
    * Takes a batch in.
    *
-   * @throws {RangeError} if a sequence goes on from elsewhere than where its slot's state is; it may
+   * @throws {RangeError} if a sequence continues at another position than its slot's state; it may
    * always start again at 0.
    */
   enter({ sequences, steps = 1 }: Batch): void {

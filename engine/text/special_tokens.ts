@@ -12,7 +12,7 @@ export interface TokenSearch {
   readonly lstrip?: boolean;
   /** White space after it belongs to it. */
   readonly rstrip?: boolean;
-  /** It is none within a word. */
+  /** It is not special within a word. */
   readonly singleWord?: boolean;
 }
 

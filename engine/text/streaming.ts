@@ -45,7 +45,7 @@ export class TextStream {
   }
 
   /**
-   * The usual case, ten times faster than TextDecoder: the bytes go on with one character, or
+   * The usual case, ten times faster than TextDecoder: the bytes continue with one character, or
    * complete it. Otherwise nothing changes but `#open` past its count.
    */
   #pushCharacter(bytes: Uint8Array): string | undefined {

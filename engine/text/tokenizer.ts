@@ -68,7 +68,7 @@ export interface DecodeOptions {
   /** Control tokens are written out; default false: they give nothing. */
   readonly special?: boolean;
   /**
-   * The ids go on from earlier text, so the space before the first word is kept. Default false:
+   * The ids continue earlier text, so the space before the first word is kept. Default false:
    * the space that SentencePiece puts before every text is taken away.
    */
   readonly continues?: boolean;
@@ -204,7 +204,7 @@ export class Tokenizer {
     return !special && this.isControl(id) ? "" : this.#vocabulary.text(id);
   }
 
-  /** Whether the token is none of the text: control, unknown or unused. */
+  /** Whether the token is not text: control, unknown or unused. */
   isControl(id: number): boolean {
     return this.#vocabulary.isControl(id);
   }

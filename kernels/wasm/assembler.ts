@@ -153,7 +153,7 @@ export class FunctionBuilder {
     return get(found.local);
   }
 
-  /** The function's body as the code section has it. */
+  /** The function's body as the code section stores it. */
   encode(code: Code): number[] {
     const body = [
       ...unsigned(this.#locals.length),

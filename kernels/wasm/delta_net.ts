@@ -51,7 +51,7 @@ export const DELTA_NORM = fields(
   ["epsilon"],
 );
 
-/** Goes on by so many bytes. */
+/** Advances by so many bytes. */
 function move(module: ModuleBuilder, local: Local, bytes: Code): Code {
   return set(local, module.at(get(local), bytes, module.addressConst(1)));
 }

@@ -14,7 +14,7 @@ import {
 
 /** Every thread does all units, each for itself. */
 export const REDUNDANT = 1;
-/** No thread goes on to the next operation before all are done with this one. */
+/** No thread starts the next operation before all have finished this one. */
 export const JOIN = 2;
 
 /** Offsets of what all operations have, 32 bits each. */

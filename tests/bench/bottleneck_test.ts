@@ -43,7 +43,7 @@ Deno.test("bottleneck() names the limit that explains most of a step", () => {
 Deno.test("bottleneck() names the kernels where they take a step that no limit explains", () => {
   assert.equal(
     sentence({ ...FACTS, step: 5 }),
-    "**Bottleneck: the kernels**: they run 90 % of a step of 5.000 ms, of which no cost explains half " +
+    "**Bottleneck: the kernels**: they run 90 % of a step of 5.000 ms, and no single cost explains half of it " +
       "(memory 20 %, host 4 %, dispatch 2 %, copies 2 %, arithmetic 0 %, the kernels run 90 %).",
   );
 });

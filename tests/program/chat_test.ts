@@ -188,7 +188,8 @@ Deno.test({
     await using terminal = await PseudoTerminal.open(CHAT);
     await terminal.shows(/^>/m);
     await terminal.type("/help\n");
-    await terminal.shows(/Ctrl-D +ends the chat\n>$/);
+    const help = await terminal.shows(/Ctrl-D +ends the chat\n>$/);
+    assert.deepEqual(help.split("\n").filter((line) => line.length > 79), []); // it has 80 columns
     await terminal.type("/sys");
     await terminal.shows(/> \/sys$/);
     await terminal.press("Tab");

@@ -2,20 +2,61 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
+import cliLock from "../../cli/deno.lock" with { type: "text" };
+import { masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
+import { lacks, ROOT } from "./run_tvllm.ts";
 
 if (NO_TERMINAL) console.error(`skipping the first run on a terminal: ${NO_TERMINAL}`);
+const ignore = NO_TERMINAL !== undefined;
 
-/** A registry of npm that has no package whole before it may. */
+/** The packages of a first run, as npm has them: their tarballs by the end of their address. */
+async function packTarballs(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const folder = Deno.makeTempDirSync();
+  const packages = Object.keys(JSON.parse(cliLock).npm).map((key) => key.replace(/_.*/, ""));
+  // With all of the environment, which may say how npm's registry is reached.
+  const { code, stderr } = await new Deno.Command("npm", {
+    args: ["pack", "--prefer-offline", "--silent", "--pack-destination", folder, ...packages],
+    env: { npm_config_cache: join(ROOT, ".cache/npm") },
+  }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  return new Map(packages.map((name) => {
+    const [, scope = "", base, version] = /^(?:@([^/]+)\/)?(.+)@(.+)$/.exec(name)!;
+    const file = `${scope && `${scope}-`}${base}-${version}.tgz`;
+    return [`/-/${base}-${version}.tgz`, Deno.readFileSync(join(folder, file))];
+  }));
+}
+
+/** A registry of npm that stops in the middle of echarts, or at once, until it may go on. */
 class SlowRegistry implements AsyncDisposable {
   readonly #open = Promise.withResolvers<void>();
-  readonly #server = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
-    async () => {
-      await this.#open.promise;
-      return new Response("gone", { status: 404 });
-    },
-  );
+  readonly #server;
+
+  constructor(tarballs?: ReadonlyMap<string, Uint8Array<ArrayBuffer>>) {
+    this.#server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      async ({ url }) => {
+        if (tarballs === undefined) await this.#open.promise;
+        const tarball = tarballs?.get(/\/-\/.*/.exec(url)?.[0] ?? "");
+        // Deno knows the versions from its lock file.
+        if (tarball === undefined) return new Response("gone", { status: 404 });
+        return this.#send(tarball, url.includes("echarts"));
+      },
+    );
+  }
+
+  #send(tarball: Uint8Array<ArrayBuffer>, slowly: boolean): Response {
+    const middle = tarball.length >> 1;
+    const parts = [tarball.subarray(0, middle), tarball.subarray(middle)];
+    const body = new ReadableStream({
+      pull: async (controller) => {
+        const part = parts.shift();
+        if (part === undefined) return controller.close();
+        if (slowly && parts.length === 0) await this.#open.promise;
+        controller.enqueue(part);
+      },
+    });
+    return new Response(body, { headers: { "content-length": String(tarball.length) } });
+  }
 
   get address(): string {
     return `http://127.0.0.1:${this.#server.addr.port}/`;
@@ -32,16 +73,40 @@ class SlowRegistry implements AsyncDisposable {
   }
 }
 
+/** Starts a first run that gets its packages from `registry`. */
+function startFirstRun(registry: SlowRegistry): Promise<PseudoTerminal> {
+  const script = `sh "$0" generate "Once upon a time" -n 12 --temp 0 --device cpu`;
+  return PseudoTerminal.open(script, {
+    HOME: Deno.makeTempDirSync(),
+    DENO_DIR: join(Deno.makeTempDirSync(), "cold"),
+    NPM_CONFIG_REGISTRY: registry.address,
+  });
+}
+
+Deno.test({
+  name: "on a terminal a first run shows how far its packages are, and then answers",
+  ignore: ignore || lacks("a first run that succeeds", "npm"),
+  fn: async (t) => {
+    await using registry = new SlowRegistry(await packTarballs());
+    await using terminal = await startFirstRun(registry);
+    const during = await terminal.shows(/Download[^]*echarts\S+\.tgz [1-9][\d.]*MiB/);
+    registry.answer();
+    const after = await terminal.ended();
+    const steady = during.replace(/[▰▱]+ \[\d\d:\d\d\] \d+\/\d+/, "▰▰▱ [00:NN] N/N")
+      .replace(/127\.0\.0\.1:\d+/, "127.0.0.1:PORT").replace(
+        /tgz [\d.]+MiB\/[\d.]+MiB/,
+        "tgz N MiB/N MiB",
+      );
+    await t.assertSnapshot(`${steady}\n--- then\n${masked(after)}`);
+  },
+});
+
 Deno.test({
   name: "on a terminal a first run shows which packages it waits for, and then what failed",
-  ignore: NO_TERMINAL !== undefined,
+  ignore,
   fn: async () => {
     await using registry = new SlowRegistry();
-    await using terminal = await PseudoTerminal.open(`sh "$0" generate "Once upon a time"`, {
-      HOME: Deno.makeTempDirSync(),
-      DENO_DIR: join(Deno.makeTempDirSync(), "cold"),
-      NPM_CONFIG_REGISTRY: registry.address,
-    });
+    await using terminal = await startFirstRun(registry);
     await terminal.shows(/Download[^]*127\.0\.0\.1/);
     registry.answer();
     const screen = await terminal.ended();

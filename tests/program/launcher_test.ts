@@ -90,7 +90,6 @@ function launchOnNode(
       PATH: `${bin}:${dirname(which("sh")!)}`,
       HOME: home,
       XDG_CACHE_HOME: "",
-      XDG_RUNTIME_DIR: "",
       DENO_DIR: join(home, "deno"),
     },
   });
@@ -115,7 +114,6 @@ function launch(
       PATH: bin,
       HOME: home,
       XDG_CACHE_HOME: "",
-      XDG_RUNTIME_DIR: "",
       DENO_DIR: join(home, "deno"),
       ...options.env,
     },
@@ -374,24 +372,3 @@ for (const launcher of ["tvllm", "cli/launcher.mjs"]) {
     },
   });
 }
-
-Deno.test({
-  name: "drivers get a private directory where the session has none",
-  ...posix,
-  fn: async () => {
-    const sandbox = makeSandbox();
-    program(sandbox, "deno", `[ "$1" = --version ] && echo deno 2.9.0 || echo "$XDG_RUNTIME_DIR"`);
-    for (const XDG_RUNTIME_DIR of ["", "/dev/null/directory"]) {
-      const directory = (await launch(sandbox, [], { env: { XDG_RUNTIME_DIR } })).stdout.trim();
-      assert.equal(Deno.statSync(directory).mode! & 0o777, 0o700);
-    }
-    // Without a home there is a directory for temporary files.
-    const homeless = { XDG_RUNTIME_DIR: "", XDG_CACHE_HOME: "", HOME: "", TMPDIR: sandbox.home };
-    const made = (await launch(sandbox, [], { env: homeless })).stdout.trim();
-    assert.equal(dirname(made), sandbox.home);
-    assert.equal(Deno.statSync(made).mode! & 0o777, 0o700);
-    const own = dirname(sandbox.launcher);
-    const { stdout } = await launch(sandbox, [], { env: { XDG_RUNTIME_DIR: own } });
-    assert.equal(stdout.trim(), own);
-  },
-});

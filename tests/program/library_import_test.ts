@@ -44,6 +44,20 @@ Deno.test("a project with a package.json imports the library by its path", async
   assert.deepEqual(JSON.parse(stdout), await expected);
 });
 
+Deno.test("a program that may access the environment sees no error of Mesa's, and leaves it as it was", async () => {
+  const project = makeProject({
+    "main.ts": `import { load } from "${LIBRARY}";
+await using model = await load(${JSON.stringify(MODEL)});
+console.log(Deno.env.get("XDG_RUNTIME_DIR"));
+`,
+  });
+  const unset = { XDG_RUNTIME_DIR: "" };
+  const { code, stdout, stderr } = await deno(project, [...RUN, "--allow-env", "main.ts"], unset);
+  assert.equal(code, 0);
+  assert.equal(stderr, "");
+  assert.equal(stdout, "\n");
+});
+
 const CONFIGS = {
   "an import map": { imports: { [NAME]: LIBRARY } },
   "the link that stands for the published package": {

@@ -7,6 +7,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import denoLock from "../../release/deno.lock" with { type: "text" };
 import { libraryModules } from "../../release/npm.ts";
 import { exists, lacks, ROOT, run, type RunResult, symlink, which } from "./run_tvllm.ts";
+import { openHubBehindProxy } from "./tls_proxy.ts";
 
 const hasNpm = !lacks("the npm package", "node", "npm", "npx");
 const withNpm = { ignore: !hasNpm || Deno.build.os === "windows" };
@@ -112,6 +113,21 @@ Deno.test({
     assert.equal(second.code, 0, second.stderr);
     assert.equal(second.stdout, first.stdout);
     assert.deepEqual([...Deno.readDirSync(cwd)], []);
+  },
+});
+
+Deno.test({
+  name: "the package downloads models behind a proxy that inspects TLS",
+  ignore: withNpm.ignore || lacks("the proxy's certificate", "openssl"),
+  fn: async () => {
+    await using behind = await openHubBehindProxy();
+    const cwd = Deno.makeTempDirSync();
+    const args = ["--yes", `--package=${tarball}`, "tvllm", "pull", "hf:org/repo"];
+    const TVLLM_CACHE = Deno.makeTempDirSync();
+    const env = { ...behind.env, TVLLM_CACHE, npm_config_offline: "true" };
+    const { code, stdout, stderr } = await onNode("npx", args, { cwd, env });
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /model\.gguf\n$/);
   },
 });
 

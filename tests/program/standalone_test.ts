@@ -6,8 +6,9 @@ import { gunzipSync } from "node:zlib";
 import { checkoutCommit } from "../../cli/commit.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import { executableKind } from "../../release/denort.ts";
-import { ROOT, run, type RunResult, which } from "./run_tvllm.ts";
+import { lacks, ROOT, run, type RunResult, which } from "./run_tvllm.ts";
 import { complete, withServer } from "./served.ts";
+import { openHubBehindProxy } from "./tls_proxy.ts";
 
 const HOST = Deno.build.target;
 const MACHINES: Readonly<Record<string, string>> = {
@@ -276,3 +277,16 @@ for (
     },
   });
 }
+
+Deno.test({
+  name: "the standalone file downloads models behind a proxy that inspects TLS",
+  ignore: linux.ignore || lacks("the proxy's certificate", "openssl"),
+  fn: async () => {
+    await using behind = await openHubBehindProxy();
+    const TVLLM_CACHE = Deno.makeTempDirSync();
+    const env = { ...behind.env, XDG_CACHE_HOME: cache, TVLLM_CACHE, PATH: Deno.env.get("PATH")! };
+    const { code, stdout, stderr } = await start(["pull", "hf:org/repo"], { env });
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /model\.gguf\n$/);
+  },
+});

@@ -2,7 +2,7 @@
  * An interval that holds at whatever moment a measurement is ended. The signs of the logarithms of
  * ratios, less the true median's, are fair coins; a bet on them by the estimator of Krichevsky and
  * Trofimov (a mixture over all other coins) multiplies a stake of 1 beyond 1/α with a probability of
- * at most α, however long it goes on: H. Robbins, "Statistical methods related to the law of the
+ * at most α, however long the race runs: H. Robbins, "Statistical methods related to the law of the
  * iterated logarithm", Annals of Mathematical Statistics 41 (1970), by J. Ville's inequality (1939).
  * Medians that the bet is not won against are in the interval. Whatever the distribution is, it counts
  * nothing but signs.

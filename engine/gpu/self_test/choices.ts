@@ -4,7 +4,7 @@ import { REPEAT_HISTORY, type SamplingOptions } from "../../run/runner.ts";
 import { type SamplingKernels, samplingKernels } from "../sampling.ts";
 import type { KernelHarness } from "./kernel_harness.ts";
 
-/** A row of logits and how its token is to be chosen. */
+/** A row of logits and how to choose its token. */
 export interface ChoiceCase {
   readonly logits: Float32Array;
   readonly options: SamplingOptions;

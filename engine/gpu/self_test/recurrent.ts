@@ -16,7 +16,7 @@ import { errorOf } from "./heads.ts";
 import { type KernelHarness, plainBatch } from "./kernel_harness.ts";
 import { floats, maxError } from "./products.ts";
 
-/** Slots of the states, and where the sequences of a case are: one starts, one goes on. */
+/** Slots of the states, and where the sequences of a case are: one starts, one continues. */
 const SLOTS = 3;
 const SEQUENCES = [{ slot: 2, start: 7, count: 3 }, { slot: 0, start: 0, count: 5 }] as const;
 const TOKENS = 8;
