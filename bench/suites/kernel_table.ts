@@ -30,8 +30,7 @@ const KERNELS_OF_STEP: Metric = { id: "kernels_of_step", unit: "ms" };
 const TIMING_OVERHEAD: Metric = { id: "timing_overhead", unit: "us" };
 
 /** Why no cycle of steps is complete. */
-export const TOO_FEW =
-  `this needs at least ${CYCLE_SUBMITS} decode submits: raise --max-tokens`;
+export const TOO_FEW = `this needs at least ${CYCLE_SUBMITS} decode submits: raise --max-tokens`;
 
 interface KernelSum extends Cost {
   readonly calls: number;
