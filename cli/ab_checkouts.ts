@@ -109,7 +109,7 @@ async function sideOf(
 ): Promise<Side> {
   const ready = await worker.read() as WorkerReady;
   checkLength(run, ready.contextLength);
-  const environment = environmentOf({ directory, model, ready, values }, host, hashes);
+  const environment = await environmentOf({ directory, model, ready, values }, host, hashes);
   const { promptTokens, maxTokens, seed } = run;
   const promptIds = randomPrompt(environment.model.vocabSize, { tokens: promptTokens, seed });
   return {
@@ -123,7 +123,7 @@ async function sideOf(
   };
 }
 
-function environmentOf(
+async function environmentOf(
   { directory, model, ready, values }: {
     readonly directory: string;
     readonly model: string;
@@ -132,7 +132,7 @@ function environmentOf(
   },
   host: Program["host"],
   hashes: HashCache,
-): Environment {
+): Promise<Environment> {
   const { device: { kind, description, driver, detail }, fallback, contextLength, deno } = ready;
   const file = openModelFile(model);
   try {
@@ -152,7 +152,7 @@ function environmentOf(
       },
       model: {
         ...facts,
-        sha256: hashes.hashOf(file, undefined),
+        sha256: await hashes.hashOf(file, undefined),
         deviceBytes: facts.tensorBytes,
         contextLength,
       },

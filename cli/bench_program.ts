@@ -33,6 +33,6 @@ export async function describeProgram(
     driverOf: vulkanDriver,
     kvType,
     startup,
-    sha256: hashes.hashOf(file, builtin),
+    sha256: await hashes.hashOf(file, builtin),
   };
 }

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { readAll } from "../engine/files/json.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
 import { clearWay } from "../engine/files/plain_file.ts";
+import { EventLoop } from "../engine/run/event_loop.ts";
 import { MeteredProgress } from "./metered_progress.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -56,13 +57,17 @@ export class HashCache implements Disposable {
   }
 
   /** The hash of a model's file; of several files, that of the list of their hashes. */
-  hashOf({ paths }: Pick<ModelFile, "paths">, builtin: Uint8Array | undefined): string {
+  async hashOf(
+    { paths }: Pick<ModelFile, "paths">,
+    builtin: Uint8Array | undefined,
+  ): Promise<string> {
     if (builtin !== undefined) return sha256(builtin);
-    const hashes = paths.map((path) => this.#ofFile(path));
+    const hashes: string[] = [];
+    for (const path of paths) hashes.push(await this.#ofFile(path));
     return hashes.length === 1 ? hashes[0]! : sha256(new TextEncoder().encode(hashes.join("\n")));
   }
 
-  #ofFile(path: string): string {
+  async #ofFile(path: string): Promise<string> {
     const real = Deno.realPathSync(path);
     // The hub's cache links a model's files to blobs/HASH.
     if (basename(dirname(real)) === "blobs" && /^[0-9a-f]{64}$/.test(basename(real))) {
@@ -72,19 +77,21 @@ export class HashCache implements Disposable {
     const changed = mtime?.getTime() ?? 0;
     const before = this.#known[real];
     if (before?.size === size && before.changed === changed) return before.sha256;
-    const hash = this.#compute(real, size);
+    const hash = await this.#compute(real, size);
     this.#known[real] = { size, changed, sha256: hash };
     this.#save();
     return hash;
   }
 
-  #compute(path: string, total: number): string {
+  async #compute(path: string, total: number): Promise<string> {
     const work = { label: "Hashing the model", total, unit: "byte" } as const;
     using progress = new MeteredProgress(work, this.#terminal);
     const hash = createHash("sha256");
+    const eventLoop = new EventLoop();
     let done = 0;
     for (const piece of pieces(path)) {
       hash.update(piece);
+      await eventLoop.yield();
       progress.update(done += piece.length);
     }
     return hash.digest("hex");
