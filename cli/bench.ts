@@ -64,13 +64,13 @@ export function addBench(
     )
     .option(
       "-p, --prompt-tokens <n>",
-      "prompt length in tokens (bench speed: a list, default 512)",
+      "prompt length in tokens; bench speed: a list, by default 512",
       numbers({ least: 0, most: MAX_TOKENS }),
       [64],
     )
     .option(
       "-n, --max-tokens <n>",
-      "tokens to generate (bench speed: a list, default 128)",
+      "tokens to generate; bench speed: a list, by default 128",
       numbers({ least: 0, most: MAX_TOKENS }),
       [32],
     )

@@ -61,7 +61,10 @@ export function addBenchAb(
       "--against <dir>",
       "compare the checkout in this directory (A) with this one (B), each in its own process",
     )
-    .option("--margin <percent>", "difference that counts as equal, such as 1%", percentage, 0.01)
+    .addOption(
+      new Option("--margin <percent>", "difference that counts as equal").argParser(percentage)
+        .default(0.01, "1%"),
+    )
     .option(
       "--fail-if-slower <percent>",
       "exit with code 7 if B is slower by more than this",

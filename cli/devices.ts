@@ -18,9 +18,9 @@ import { counted } from "./transfer.ts";
 /** Adds the command to `program`. */
 export function addDevices(program: Command): void {
   const command = program.command("devices")
-    .summary("show the GPU adapter and its speed")
+    .summary("show the GPU and the CPU, and how fast they are")
     .description(
-      "Shows the GPU adapter that models run on, its limits, and its speed in a one-second test.",
+      "Shows the GPU adapter, its limits, its speed in a one-second test, and the CPU's kernels.",
     )
     .option(
       "--check",

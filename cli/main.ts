@@ -9,7 +9,7 @@ import { addCompletions } from "./completions.ts";
 import { addDevices } from "./devices.ts";
 import { CasesFailedError, EXIT, exitCodeOf, InterruptedError } from "./exit_codes.ts";
 import { addGenerate } from "./generate.ts";
-import { addHelp } from "./help.ts";
+import { addHelp, argumentDescription, optionDescription } from "./help.ts";
 import { type Launch, takeLaunch } from "./host.ts";
 import { addInspect } from "./inspect.ts";
 import { addList } from "./list.ts";
@@ -26,11 +26,11 @@ import { addTune } from "./tune.ts";
 import { usageError } from "./usage_error.ts";
 
 const SHORT_HELP = `\
-tvllm ${denoJson.version} runs language models on this machine's GPU and measures them.
+tvllm ${denoJson.version} runs language models on this machine's GPU or CPU and measures them.
 
   tvllm generate "Once upon a time"    continues this text
   tvllm generate -m model.gguf         starts a chat with your model
-  tvllm devices                        shows this machine's GPU and its speed
+  tvllm devices                        shows this machine's GPU and CPU
 
 tvllm --help lists all commands.
 `;
@@ -45,7 +45,7 @@ interface Started {
 function createProgram(started: Started): Command {
   const program = new Command("tvllm")
     .description(
-      "Runs language models on this machine's GPU and measures their speed and memory use.",
+      "Runs language models on this machine's GPU or CPU and measures their speed and memory use.",
     )
     .version(
       `tvllm ${denoJson.version} (Deno ${Deno.version.deno}, V8 ${Deno.version.v8})`,
@@ -61,6 +61,7 @@ function createProgram(started: Started): Command {
       writeErr: () => {}, // main() reports errors, once
       getOutHelpWidth: () => new Terminal({}).columns,
     });
+  program.configureHelp({ argumentDescription, optionDescription });
   addGlobalOptions(program);
   const root: Command = program;
   addGenerate(root);

@@ -17,7 +17,7 @@ export function addPerplexity(program: Command): void {
   const command = program.command("perplexity")
     .summary("measure how well a model predicts a text")
     .description(
-      "Measures how well a model predicts a text, token by token (natural logarithms). A text that " +
+      "Measures how well a model predicts a text, token by token. A text that " +
         "is longer than the context, or does not fit into --kv-memory, is scored in windows.",
     )
     .addOption(modelOption())

@@ -50,7 +50,7 @@ export function addServe(program: Command): void {
     )
     .option(
       "--grace <seconds>",
-      "how long running requests may continue after SIGTERM",
+      "how long running requests may continue after Ctrl-C or SIGTERM",
       integer(0, 3600),
       DEFAULT_GRACE_SECONDS,
     );
