@@ -54,8 +54,11 @@ export type {
   ExpertsSpec,
   FeedForwardSpec,
   LayerSpec,
+  MambaSpec,
   MixerSpec,
   ModelConfig,
+  RecurrentHeads,
+  RecurrentSpec,
 } from "./engine/model/config.ts";
 export type { RopeScaling, RopeSpec, TemperatureSpec } from "./engine/model/rope.ts";
 export type { EncodedPrompt, PromptOptions, TextOptions } from "./engine/prompt.ts";

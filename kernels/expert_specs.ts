@@ -29,7 +29,7 @@ export function topKSpec(
       LANES: s.lanes,
       ...(s.sigmoid && { SCALE: s.sigmoid.scale }),
     },
-    bindings: { 0: "read", 1: "write", ...(s.sigmoid && { 2: "read" }) },
+    bindings: s.sigmoid ? { 0: "read", 1: "write", 2: "read" } : { 0: "read", 1: "write" },
     workgroupSize: [s.lanes, 1],
     workgroupBytes: 4 * (s.experts + s.slots),
   };
