@@ -91,11 +91,13 @@ function parse(text: string, verb: "make" | "remove"): { name: string; format: S
   const format = SYNTHETIC_FORMATS.find((known) => known === quant.toUpperCase());
   if (known && format !== undefined && rest.length === 0) return { name, format };
   const near = known ? undefined : nearest(name, names);
+  // All of them do not fit in a message.
+  const sized = names.filter((name) => !name.startsWith("tiny-"));
   const way = near !== undefined
     ? `did you mean ${SYNTHETIC_PREFIX}${[near, ...text.split(":").slice(2)].join(":")}?`
     : (known
       ? `the known formats are ${SYNTHETIC_FORMATS.join(", ")}`
-      : `the known models are ${names.join(", ")}`) +
+      : `the known models are ${sized.join(", ")}, and the tiny ones in tvllm synth --help`) +
       `; expected ${SYNTHETIC_PREFIX}NAME[:QUANT], as in ${SYNTHETIC_PREFIX}tinyllama-1.1b:Q4_0`;
   throw new UsageError(`Cannot ${verb} ${quote(text)}: ${way}`);
 }
