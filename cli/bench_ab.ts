@@ -42,7 +42,7 @@ export function addBenchAb(
   started: { readonly launch: Launch; readonly args: readonly string[] },
 ): void {
   const command = (bench as unknown as Command).command("ab")
-    .summary("run two settings in turn until one is significantly faster")
+    .summary("run two settings in turn until they are shown to differ or to be equal")
     .usage("[options] -- <options of A> -- <options of B>")
     .description(
       "Runs two settings, or two checkouts, in turn (A B B A) until they differ significantly or are " +

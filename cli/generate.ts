@@ -41,8 +41,8 @@ export function addGenerate(program: Command): void {
   const bare = program.command("generate")
     .summary("answer or continue a prompt, or chat")
     .description(
-      "Answers a prompt. Without a prompt, on a terminal, starts a chat. Models with a chat template " +
-        "get the prompt as a message; other models continue it. Piped input and the text of --file " +
+      "Answers a prompt. Without a prompt, on a terminal, starts a chat. Models with a chat template, " +
+        "or with ChatML's tokens, get the prompt as a message; other models continue it. Piped input and the text of --file " +
         "come before the prompt, each on lines of its own.",
     )
     .argument("[prompt]", "prompt; - reads standard input")
