@@ -92,14 +92,14 @@ async function* streamEvents(work: Reply, exchange: Exchange): AsyncGenerator<st
         ...(timings && { timings }),
       });
     }
-    yield dataEvent("[DONE]");
   } catch (error) {
     failure = httpError(error);
     yield dataEvent(errorBody(failure));
-    yield dataEvent("[DONE]");
   } finally {
     exchange.close(failure?.status ?? 200, failure);
   }
+  // Clients may leave as soon as they have read this: they had the whole answer.
+  yield dataEvent("[DONE]");
 }
 
 /** @throws {HttpError} if the answer was cut off by the server. */
