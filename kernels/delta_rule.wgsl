@@ -3,7 +3,6 @@
 // PARTS lanes share a row, each with VECTORS vectors of its columns.
 override KEY_HEADS: u32;
 override VALUE_HEADS: u32;
-override VALUE_DIM: u32;
 override TILED: bool;   // head h of the values has that of keys h mod KEY_HEADS, else they are in runs
 override LANES: u32;
 const EPSILON = 1e-6;   // added to the sum of squares of a query or key before it is divided by its root
@@ -14,7 +13,6 @@ override ROWS = LANES / PARTS;
 @group(0) @binding(0) var<storage, read> inputs: array<vec4<f32>>;  // [token, queries + keys + values]
 @group(0) @binding(1) var<storage, read> steps: array<f32>;         // [token, 2, VALUE_HEADS]: steps, strengths
 @group(0) @binding(2) var<storage, read> decays: array<f32>;        // [VALUE_HEADS]
-@group(0) @binding(3) var<storage, read_write> states: array<f32>;  // [slot, VALUE_HEADS, KEY_DIM, VALUE_DIM]
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;     // [token, VALUE_HEADS, VALUE_DIM]
 @group(0) @binding(5) var<storage, read> batch: array<u32>;
 
@@ -45,15 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (TILED) { key_head = head % KEY_HEADS; }
   let sequence = sequence_at(workgroup.y);
   let base = ((sequence.slot * VALUE_HEADS + head) * KEY_DIM + 4u * first) * VALUE_DIM + own;
-  let fresh = sequence.start == 0u;
-  var state: array<vec4<f32>, VECTORS>;
-  for (var i = 0u; i < VECTORS; i++) {
-    let at = base + i * 4u * VALUE_DIM;
-    let kept = vec4(
-      states[at], states[at + VALUE_DIM], states[at + 2u * VALUE_DIM], states[at + 3u * VALUE_DIM],
-    );
-    state[i] = select(kept, vec4(0.0), fresh);
-  }
+  var state = load_state(base, sequence.start == 0u);
   let width = 2u * KEY_HEADS * KEY_VECTORS + VALUE_HEADS * VALUE_DIM / 4u;
   let end = sequence.first + sequence.count;
   for (var token = sequence.first; token < end; token++) {
@@ -95,12 +85,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let query_scale = inverseSqrt((of_query.y + EPSILON) * f32(KEY_DIM));
     if (used && first == 0u) { out[token * VALUE_HEADS * VALUE_DIM + element] = of_query.x * query_scale; }
   }
-  if (!used) { return; }
-  for (var i = 0u; i < VECTORS; i++) {
-    let at = base + i * 4u * VALUE_DIM;
-    states[at] = state[i].x;
-    states[at + VALUE_DIM] = state[i].y;
-    states[at + 2u * VALUE_DIM] = state[i].z;
-    states[at + 3u * VALUE_DIM] = state[i].w;
-  }
+  if (used) { store_state(base, state); }
 }

@@ -1,15 +1,12 @@
 // RMSNorm of each group of what Mamba's heads gave times silu of their gates, in place, times its weights.
-// One workgroup: a group of a token; the lanes' sums of squares are added in a fixed order.
+// One workgroup: a group of a token.
 override GROUPS: u32;
 override GROUP_DIM: u32;  // a multiple of 4
 override EPSILON: f32;
-override LANES: u32;
 
 @group(0) @binding(0) var<storage, read_write> x: array<vec4<f32>>;  // [token, GROUPS, GROUP_DIM / 4]
 @group(0) @binding(1) var<storage, read> gates: array<vec4<f32>>;    // the same
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;   // [GROUPS, GROUP_DIM / 4]
-
-var<workgroup> parts: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -22,11 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     x[base + i] = gated;
     squares += dot(gated, gated);
   }
-  parts[lane] = squares;
-  workgroupBarrier();
-  var total = 0.0;
-  for (var other = 0u; other < LANES; other++) { total += parts[other]; }
-  let scale = inverseSqrt(total / f32(GROUP_DIM) + EPSILON);
+  let scale = inverseSqrt(sum_of_lanes(squares, lane) / f32(GROUP_DIM) + EPSILON);
   for (var i = lane; i < width; i += LANES) {
     x[base + i] = x[base + i] * scale * weight[workgroup.x * width + i];
   }

@@ -3,7 +3,6 @@
 // row, each with VECTORS vectors of its columns.
 override KEY_HEADS: u32;
 override VALUE_HEADS: u32;
-override VALUE_DIM: u32;
 override LANES: u32;
 const KEY_VECTORS = PARTS * VECTORS;
 const KEY_DIM = 4u * KEY_VECTORS;
@@ -12,7 +11,6 @@ override ROWS = LANES / PARTS;
 @group(0) @binding(0) var<storage, read> inputs: array<vec4<f32>>;  // [token, values + keys + queries]
 @group(0) @binding(1) var<storage, read> steps: array<f32>;         // [token, VALUE_HEADS]
 @group(0) @binding(2) var<storage, read> rates: array<f32>;         // [2, VALUE_HEADS]: decays, skips
-@group(0) @binding(3) var<storage, read_write> states: array<f32>;  // [slot, VALUE_HEADS, KEY_DIM, VALUE_DIM]
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;     // [token, VALUE_HEADS, VALUE_DIM]
 @group(0) @binding(5) var<storage, read> batch: array<u32>;
 
@@ -32,15 +30,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let key_head = head / (VALUE_HEADS / KEY_HEADS);
   let sequence = sequence_at(workgroup.y);
   let base = ((sequence.slot * VALUE_HEADS + head) * KEY_DIM + 4u * first) * VALUE_DIM + own;
-  let fresh = sequence.start == 0u;
-  var state: array<vec4<f32>, VECTORS>;
-  for (var i = 0u; i < VECTORS; i++) {
-    let at = base + i * 4u * VALUE_DIM;
-    let kept = vec4(
-      states[at], states[at + VALUE_DIM], states[at + 2u * VALUE_DIM], states[at + 3u * VALUE_DIM],
-    );
-    state[i] = select(kept, vec4(0.0), fresh);
-  }
+  var state = load_state(base, sequence.start == 0u);
   let values = VALUE_HEADS * VALUE_DIM / 4u;
   let width = values + 2u * KEY_HEADS * KEY_VECTORS;
   let element = head * VALUE_DIM + own;
@@ -72,12 +62,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       out[token * VALUE_HEADS * VALUE_DIM + element] = total;
     }
   }
-  if (!used) { return; }
-  for (var i = 0u; i < VECTORS; i++) {
-    let at = base + i * 4u * VALUE_DIM;
-    states[at] = state[i].x;
-    states[at + VALUE_DIM] = state[i].y;
-    states[at + 2u * VALUE_DIM] = state[i].z;
-    states[at + 3u * VALUE_DIM] = state[i].w;
-  }
+  if (used) { store_state(base, state); }
 }

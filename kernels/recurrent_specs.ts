@@ -12,6 +12,7 @@ import relu2 from "./relu2.wgsl" with { type: "text" };
 import sequences from "./sequences.wgsl" with { type: "text" };
 import laneSum from "./lane_sum.wgsl" with { type: "text" };
 import sharedAdd from "./shared_add.wgsl" with { type: "text" };
+import stateRows from "./state_rows.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import type { KernelSpec } from "./spec.ts";
 
@@ -55,17 +56,21 @@ export function stateParts(keyDim: number, lanes: number): number {
   return parts;
 }
 
+/** The sources of a kernel whose lanes keep rows of the states. */
+function stateSources(
+  { keyDim, lanes }: { readonly keyDim: number; readonly lanes: number },
+  kernel: string,
+): string[] {
+  const parts = stateParts(keyDim, lanes);
+  const sizes = `const PARTS = ${parts}u;\nconst VECTORS = ${keyDim / 4 / parts}u;`;
+  return [sizes, step, sequences, stateRows, kernel];
+}
+
 /** What changes and reads the states. Reference: `deltaRule` of recurrent_reference.ts. */
 export function deltaRuleSpec(s: StateHeads & { tiled: boolean; lanes: number }): KernelSpec {
-  const parts = stateParts(s.keyDim, s.lanes);
   return {
     name: "delta_rule",
-    parts: [
-      `const PARTS = ${parts}u;\nconst VECTORS = ${s.keyDim / 4 / parts}u;`,
-      step,
-      sequences,
-      deltaRule,
-    ],
+    parts: stateSources(s, deltaRule),
     overrides: {
       KEY_HEADS: s.keyHeads,
       VALUE_HEADS: s.valueHeads,
@@ -81,15 +86,9 @@ export function deltaRuleSpec(s: StateHeads & { tiled: boolean; lanes: number })
 
 /** The same of Mamba. Reference: `mambaScan` of recurrent_reference.ts. */
 export function mambaScanSpec(s: StateHeads & { lanes: number }): KernelSpec {
-  const parts = stateParts(s.keyDim, s.lanes);
   return {
     name: "mamba_scan",
-    parts: [
-      `const PARTS = ${parts}u;\nconst VECTORS = ${s.keyDim / 4 / parts}u;`,
-      step,
-      sequences,
-      mambaScan,
-    ],
+    parts: stateSources(s, mambaScan),
     overrides: {
       KEY_HEADS: s.keyHeads,
       VALUE_HEADS: s.valueHeads,
@@ -108,7 +107,7 @@ export function gatedGroupNormSpec(
 ): KernelSpec {
   return {
     name: "gated_group_norm",
-    parts: [gatedGroupNorm],
+    parts: [laneSum, gatedGroupNorm],
     overrides: { GROUPS: s.groups, GROUP_DIM: s.groupDim, EPSILON: s.epsilon, LANES: s.lanes },
     bindings: { 0: "write", 1: "read", 2: "read" },
     workgroupSize: [s.lanes, 1],
