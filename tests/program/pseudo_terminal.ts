@@ -30,13 +30,14 @@ export class PseudoTerminal implements AsyncDisposable {
     const frame = `trap : INT; before=$(stty -g); ${script}; echo "[exit $?]"
       [ "$(stty -g)" = "$before" ] || echo "[the terminal has changed]"
       echo "[done]"; exec sleep 1000`;
+    Deno.writeTextFileSync(terminal.#log, "");
     // The gate opens when all of the output is logged.
     const gate = `tmux -S "$SOCKET" wait-for ready; ${frame}`;
     await terminal.#tmux(
       ["new-session", "-d", "-x", "80", "-y", "40", "-c", ROOT, "sh", "-c", gate, LAUNCHER],
       env,
     );
-    await terminal.#tmux(["pipe-pane", `cat >'${terminal.#log}'`]);
+    await terminal.#tmux(["pipe-pane", `cat >>'${terminal.#log}'`]);
     await terminal.#tmux(["wait-for", "-S", "ready"]);
     return terminal;
   }
@@ -75,6 +76,18 @@ export class PseudoTerminal implements AsyncDisposable {
       screen = await this.screen();
       return pattern.test(screen) ? screen : undefined;
     }, () => `Waited in vain for ${pattern} on the screen:\n${screen}`);
+  }
+
+  /**
+   * What has been written, when that holds `pattern`: for what is shown for a moment, as a busy
+   * machine may look at the screen too late. Each picture of progress is a line of its own.
+   */
+  async wrote(pattern: RegExp): Promise<string> {
+    let written = "";
+    return await until(() => {
+      written = this.written().replaceAll("\r\x1b[K", "\n").replaceAll("\r\n", "\n");
+      return pattern.test(written) ? written : undefined;
+    }, () => `Waited in vain for ${pattern} in what was written:\n${written}`);
   }
 
   /** The screen when the script has ended. */
