@@ -1,6 +1,5 @@
 /** The ModelRunner of the CPU: WebAssembly on threads that share one memory. */
 
-import { cpus } from "node:os";
 import type { KvType } from "../../kernels/specs.ts";
 import { makeKernels } from "../../kernels/wasm/module.ts";
 import type { ProductForm } from "../../kernels/wasm/products.ts";
@@ -18,13 +17,14 @@ import {
   type KernelTime,
   type ModelRunner,
   type PendingStep,
-  REPEAT_HISTORY,
   type RunnerDevice,
   type RunnerLimits,
   type SamplingOptions,
   type StepOutput,
 } from "../run/runner.ts";
+import { processorName } from "../run/processor_name.ts";
 import { sampleToken } from "../run/sampler.ts";
+import { Slot } from "../run/slot.ts";
 import { StatePositions } from "../run/state_positions.ts";
 import { fastestForm, FORM_NAMES } from "./forms.ts";
 import { KvCache } from "./kv_cache.ts";
@@ -152,14 +152,6 @@ function batchTokens({ products }: WeightPlan): number {
   return Math.min(128, Math.max(8, Math.round(tokens / 8) * 8));
 }
 
-/** What a slot knows of its sequence. */
-interface Slot {
-  /** How many tokens are in the KV cache, and the last of them. */
-  length: number;
-  readonly recent: number[];
-  sampled: number;
-}
-
 /** How long the event loop may wait for the model, so that Ctrl-C and timers are heard. */
 const PAUSE_MS = 50;
 
@@ -221,10 +213,7 @@ export class CpuRunner implements ModelRunner {
       detail: `${threads} ${plural(threads, "thread")}, ${FORM_NAMES[form]}`,
       driver: "software",
     };
-    this.#slots = Array.from(
-      { length: limits.maxSequences },
-      () => ({ length: 0, recent: [], sampled: 0 }),
-    );
+    this.#slots = Array.from({ length: limits.maxSequences }, () => new Slot());
   }
 
   get threads(): number {
@@ -315,7 +304,7 @@ export class CpuRunner implements ModelRunner {
     const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
     for (const [i, sequence] of sequences.entries()) {
       const { slot, start, blockTables, sampling, logits } = sequence;
-      const ids = enter(this.#slots[slot]!, sequence);
+      const ids = this.#slots[slot]!.enter(sequence);
       const places = ids.map((_, i) => tokens.length + i);
       entering.push({ slot, start, count: ids.length, blockTables });
       ids.forEach((id, at) => tokens.push({ id, position: start + at, sequence: i }));
@@ -361,23 +350,4 @@ function sample(
   const { temperature, repeatPenalty, logitBias } = sampling;
   if (temperature === 0 && repeatPenalty === 1 && !logitBias?.size) return best;
   return sampleToken(logits, sampling, { recent, position: length });
-}
-
-/** Notes in the slot what enters, and returns it. */
-function enter(slot: Slot, { tokens, start, prior }: BatchSequence): readonly number[] {
-  const ids = tokens ?? [slot.sampled];
-  if (prior !== undefined) slot.recent.splice(0, Infinity, ...prior);
-  // A sequence that goes back, e.g. in a test, forgets what came after.
-  else slot.recent.splice(Math.max(0, slot.recent.length - (slot.length - start)));
-  slot.recent.push(...ids);
-  slot.recent.splice(0, slot.recent.length - REPEAT_HISTORY);
-  slot.length = start + ids.length;
-  return ids;
-}
-
-/** The processor's name, where the program may read it. */
-function processorName(): string {
-  const permission = Deno.permissions.querySync({ name: "sys", kind: "cpus" });
-  const model = permission.state === "granted" ? cpus()[0]?.model.trim() : undefined;
-  return model || `${Deno.build.arch} processor`;
 }

@@ -1,6 +1,5 @@
-/** The oracle: ModelRunner in plain TypeScript, which also runs models where there is no GPU. */
+/** The oracle: ModelRunner in plain TypeScript, for tests and `--verify`. */
 
-import { cpus } from "node:os";
 import type { KvType } from "../../kernels/specs.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -14,18 +13,19 @@ import {
   type BlockCopy,
   type ModelRunner,
   type PendingStep,
-  REPEAT_HISTORY,
   type RunnerDevice,
   type RunnerLimits,
   type StepOutput,
 } from "../run/runner.ts";
+import { processorName } from "../run/processor_name.ts";
 import { sampleToken } from "../run/sampler.ts";
+import { Slot } from "../run/slot.ts";
 import { StatePositions } from "../run/state_positions.ts";
 import { KvCache, rowsOf } from "./kv_cache.ts";
 import { type EnteringToken, Transformer } from "./transformer.ts";
 import { loadWeights } from "./weights.ts";
 
-/** What a CPU runner may be told. */
+/** What a reference runner may be told. */
 export interface ReferenceRunnerOptions {
   /** By group of layers; default those of one sequence of the context length, of at most 4,096 tokens. */
   readonly blocks?: readonly number[];
@@ -66,14 +66,6 @@ export function loadReferenceRunner(
   return new ReferenceRunner(transformer, limits);
 }
 
-/** What a slot knows of its sequence. */
-interface Slot {
-  /** How many tokens are in the KV cache, and the last of them. */
-  length: number;
-  readonly recent: number[];
-  sampled: number;
-}
-
 /** How long the event loop may wait for the model, so that Ctrl-C and timers are heard. */
 const MAX_BUSY_MS = 50;
 
@@ -95,10 +87,7 @@ class ReferenceRunner implements ModelRunner {
   constructor(readonly transformer: Transformer, readonly limits: RunnerLimits) {
     this.config = transformer.config;
     this.#states = new StatePositions(this.config);
-    this.#slots = Array.from(
-      { length: limits.maxSequences },
-      () => ({ length: 0, recent: [], sampled: 0 }),
-    );
+    this.#slots = Array.from({ length: limits.maxSequences }, () => new Slot());
   }
 
   submit(batch: Batch): PendingStep {
@@ -162,7 +151,7 @@ class ReferenceRunner implements ModelRunner {
     const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
     for (const sequence of sequences) {
       const { slot, start, blockTables, sampling, logits } = sequence;
-      const ids = enter(this.#slots[sequence.slot]!, sequence);
+      const ids = this.#slots[sequence.slot]!.enter(sequence);
       const rows = blockTables.map((table) => rowsOf(table, start + ids.length));
       const places = ids.map((_, i) => tokens.length + i);
       ids.forEach((id, i) => {
@@ -201,23 +190,4 @@ class ReferenceRunner implements ModelRunner {
       }
     }
   }
-}
-
-/** Notes in the slot what enters, and returns it. */
-function enter(slot: Slot, { tokens, start, prior }: BatchSequence): readonly number[] {
-  const ids = tokens ?? [slot.sampled];
-  if (prior !== undefined) slot.recent.splice(0, Infinity, ...prior);
-  // A sequence that goes back, e.g. in a test, forgets what came after.
-  else slot.recent.splice(Math.max(0, slot.recent.length - (slot.length - start)));
-  slot.recent.push(...ids);
-  slot.recent.splice(0, slot.recent.length - REPEAT_HISTORY);
-  slot.length = start + ids.length;
-  return ids;
-}
-
-/** The processor's name, where the program may read it. */
-function processorName(): string {
-  const permission = Deno.permissions.querySync({ name: "sys", kind: "cpus" });
-  const model = permission.state === "granted" ? cpus()[0]?.model.trim() : undefined;
-  return model || `${Deno.build.arch} processor`;
 }

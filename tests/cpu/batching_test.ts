@@ -5,14 +5,14 @@ import { loadCpuRunner } from "../../engine/cpu/runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
-import type { Batch, BatchSequence } from "../../engine/run/runner.ts";
+import type { Batch } from "../../engine/run/runner.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { readGolden } from "../assert.ts";
-import { blocksFor, logitsOf, run, sample } from "../reference/tiny_runner.ts";
+import { assertSameInBatch } from "../reference/same_in_batch.ts";
+import { blocksFor, logitsOf, run } from "../reference/tiny_runner.ts";
 import { withTiny } from "./cpu_runner.ts";
 
 const IDS = readGolden("tiny-llama-q4_1").ids;
-const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, minP: 0.01, repeatPenalty: 1.3 };
 
 const CUT = [
   ["llama", "Q4_1"],
@@ -65,33 +65,7 @@ Deno.test("CpuRunner gives the same bits beyond one split of attention, by any o
 
 Deno.test("CpuRunner gives sequences of a batch what each gets alone", async () => {
   await withTiny(["qwen2", "Q4_0"], { blocks: [16], threads: 2 }, async (runner) => {
-    const prompts = [IDS.slice(0, 17), IDS.slice(3, 5), IDS.slice(20)];
-    const start = (prompt: readonly number[], slot: number): BatchSequence => ({
-      slot,
-      tokens: prompt,
-      start: 0,
-      prior: [],
-      blockTables: [blocksFor(40, slot * 4)],
-      sampling: { ...SAMPLED, seed: slot },
-      logits: slot === 1 ? "all" : "last",
-    });
-    const next = (prompt: readonly number[], slot: number): BatchSequence => {
-      const { prior: _, logits: __, ...rest } = start(prompt, slot);
-      return { ...rest, tokens: null, start: prompt.length };
-    };
-    const alone: number[][] = [];
-    const rows: (readonly Float32Array[])[] = [];
-    for (const [slot, prompt] of prompts.entries()) {
-      const first = await runner.submit({ sequences: [start(prompt, slot)] }).read();
-      rows.push(first.logits[0]!);
-      alone.push([...first.tokens[0]!, ...await sample(runner, next(prompt, slot), 8)]);
-    }
-    const together = await runner.submit({ sequences: prompts.map(start) }).read();
-    assert.deepEqual(together.logits, rows);
-    const rest = await runner.submit({ sequences: prompts.map(next), steps: 8 }).read();
-    const all = together.tokens.map((first, i) => [...first, ...rest.tokens[i]!]);
-    assert.deepEqual(all, alone);
-    assert.ok(new Set(all[0]).size > 5, "sampling that repeats itself would prove little");
+    await assertSameInBatch(runner, IDS);
   });
 });
 

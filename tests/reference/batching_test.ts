@@ -1,13 +1,12 @@
 /** What a sequence gets must not depend on how it is cut, where it lies, or what runs beside it. */
 
 import assert from "node:assert/strict";
-import type { BatchSequence } from "../../engine/run/runner.ts";
 import { readGolden } from "../assert.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
+import { assertSameInBatch, SAMPLED } from "./same_in_batch.ts";
 import { blocksFor, logitsOf, run, sample, tinyRunner } from "./tiny_runner.ts";
 
 const IDS = readGolden("tiny-llama-q4_1").ids;
-const SAMPLED = { ...GREEDY, temperature: 1, topK: 40, topP: 0.95, minP: 0.01, repeatPenalty: 1.3 };
 
 // Experts serve the tokens of a chunk together.
 const CUT = [
@@ -22,7 +21,7 @@ const CUT = [
   ["nemotron_h_moe", "Q4_0"],
 ] as const;
 for (const [architecture, format] of CUT) {
-  Deno.test(`CPU runner gives the same bits for a prompt in chunks of any size, ${architecture} ${format}`, async () => {
+  Deno.test(`Reference runner gives the same bits for a prompt in chunks of any size, ${architecture} ${format}`, async () => {
     const runner = tinyRunner(architecture, format);
     const whole = await logitsOf(runner, IDS);
     for (const chunk of [1, 2, 7, 16, 39]) {
@@ -31,7 +30,7 @@ for (const [architecture, format] of CUT) {
   });
 }
 
-Deno.test("CPU runner follows block tables in any order", async () => {
+Deno.test("Reference runner follows block tables in any order", async () => {
   const runner = tinyRunner("qwen3", "Q8_0", { blocks: [8] });
   const straight = await logitsOf(runner, IDS, { chunk: 5 });
   for (const blockTables of [[[7, 0, 3]], [[2, 1, 0, 5]]]) {
@@ -39,45 +38,11 @@ Deno.test("CPU runner follows block tables in any order", async () => {
   }
 });
 
-Deno.test("CPU runner gives sequences of a batch what each gets alone", async () => {
-  const runner = tinyRunner("qwen2", "Q4_0", { blocks: [16] });
-  const prompts = [IDS.slice(0, 17), IDS.slice(3, 5), IDS.slice(20)];
-  const start = (prompt: readonly number[], slot: number): BatchSequence => ({
-    slot,
-    tokens: prompt,
-    start: 0,
-    prior: [],
-    blockTables: [blocksFor(40, slot * 4)],
-    sampling: { ...SAMPLED, seed: slot },
-    logits: slot === 1 ? "all" : "last",
-  });
-  const next = (prompt: readonly number[], slot: number): BatchSequence => {
-    const { prior: _, logits: __, ...rest } = start(prompt, slot);
-    return { ...rest, tokens: null, start: prompt.length };
-  };
-  const alone: number[][] = [];
-  const rows: (readonly Float32Array[])[] = [];
-  for (const [slot, prompt] of prompts.entries()) {
-    const first = await runner.submit({ sequences: [start(prompt, slot)] }).read();
-    rows.push(first.logits[0]!);
-    alone.push([
-      ...first.tokens[0]!,
-      ...await sample(runner, next(prompt, slot), 8),
-    ]);
-  }
-
-  const together = await runner.submit({ sequences: prompts.map(start) }).read();
-  assert.deepEqual(together.logits, rows);
-  const rest = await runner.submit({
-    sequences: prompts.map(next),
-    steps: 8,
-  }).read();
-  const all = together.tokens.map((first, i) => [...first, ...rest.tokens[i]!]);
-  assert.deepEqual(all, alone);
-  assert.ok(new Set(all[0]).size > 5, "sampling that repeats itself would prove little");
+Deno.test("Reference runner gives sequences of a batch what each gets alone", async () => {
+  await assertSameInBatch(tinyRunner("qwen2", "Q4_0", { blocks: [16] }), IDS);
 });
 
-Deno.test("CPU runner mixes a prefill chunk with a decode", async () => {
+Deno.test("Reference runner mixes a prefill chunk with a decode", async () => {
   const runner = tinyRunner("llama", "Q8_0", { blocks: [8] });
   const decode = { slot: 0, start: 20, blockTables: [[0, 1]], logits: "last" } as const;
   const prefill = { slot: 1, start: 0, blockTables: [[4, 5, 6]], logits: "all" } as const;
@@ -90,7 +55,7 @@ Deno.test("CPU runner mixes a prefill chunk with a decode", async () => {
   assert.deepEqual(logits, [one, other]);
 });
 
-Deno.test("CPU runner feeds sampled tokens back in steps, and in batches submitted ahead", async () => {
+Deno.test("Reference runner feeds sampled tokens back in steps, and in batches submitted ahead", async () => {
   const sampling = { ...SAMPLED, seed: 9 };
   const blockTables = [blocksFor(64)];
   const first = { slot: 2, tokens: IDS.slice(0, 5), start: 0, prior: [], blockTables, sampling };
@@ -119,7 +84,7 @@ Deno.test("CPU runner feeds sampled tokens back in steps, and in batches submitt
   assert.deepEqual(read.reverse().flatMap(({ tokens }) => tokens[0]!), expected, "ahead");
 });
 
-Deno.test("CPU runner keeps in mind what a chain samples that begins with a slot's first batch", async () => {
+Deno.test("Reference runner keeps in mind what a chain samples that begins with a slot's first batch", async () => {
   const runner = tinyRunner("llama", "Q4_0");
   // Nothing comes again, but what is forgotten.
   const sampling = { ...GREEDY, repeatPenalty: 1e6, logitBias: new Map([[1, 50], [2, 40]]) };
@@ -129,7 +94,7 @@ Deno.test("CPU runner keeps in mind what a chain samples that begins with a slot
   assert.equal(new Set(ids).size, 8);
 });
 
-Deno.test("CPU runner takes from `prior` what a cached prefix keeps from it", async () => {
+Deno.test("Reference runner takes from `prior` what a cached prefix keeps from it", async () => {
   const runner = tinyRunner("llama", "F16", { blocks: [8] });
   // The first token would always be next, if it were not penalized for being in the prompt.
   const first = IDS[0]!;
@@ -144,7 +109,7 @@ Deno.test("CPU runner takes from `prior` what a cached prefix keeps from it", as
   assert.deepEqual(await sample(runner, { ...end, prior: [] }), [first]);
 });
 
-Deno.test("CPU runner copies blocks between steps, in order", async () => {
+Deno.test("Reference runner copies blocks between steps, in order", async () => {
   const runner = tinyRunner("qwen3", "F32", { blocks: [8] });
   const expected = (await logitsOf(runner, IDS)).at(-1)!;
   const tokens = IDS.slice(32);
@@ -161,7 +126,7 @@ Deno.test("CPU runner copies blocks between steps, in order", async () => {
   assert.notDeepEqual((await run(runner, { ...fork, blockTables: [[0, 4, 2]] })).at(-1), expected);
 });
 
-Deno.test("CPU runner has its own copy of a batch", async () => {
+Deno.test("Reference runner has its own copy of a batch", async () => {
   const runner = tinyRunner("llama", "Q8_0");
   const expected = await logitsOf(runner, IDS);
   const tokens = [...IDS];
@@ -174,7 +139,7 @@ Deno.test("CPU runner has its own copy of a batch", async () => {
   assert.deepEqual((await step.read()).logits[0], expected);
 });
 
-Deno.test("CPU runner refuses to go on from a token that its slot has not sampled", async () => {
+Deno.test("Reference runner refuses to go on from a token that its slot has not sampled", async () => {
   const runner = tinyRunner("llama", "Q8_0");
   const start = { slot: 0, tokens: IDS, start: 0, blockTables: [[0, 1, 2]] };
   const next = { slot: 0, tokens: null, start: IDS.length, blockTables: [[0, 1, 2]] };

@@ -10,7 +10,7 @@ import { CHECKPOINTS } from "../model/checkpoints.ts";
 import { logitsOf } from "./tiny_runner.ts";
 
 for (const [name, files] of Object.entries(CHECKPOINTS)) {
-  Deno.test(`CPU runner gives the golden's probabilities for ${name}`, async () => {
+  Deno.test(`Reference runner gives the golden's probabilities for ${name}`, async () => {
     const runner = withFiles(files, (directory) => {
       const file = openModelFile(directory);
       try {

@@ -17,14 +17,14 @@ function assertLikeGolden(logits: readonly Float32Array[], golden: Golden): void
 }
 
 for (const [architecture, format] of TINY_MODELS) {
-  Deno.test(`CPU runner gives the golden's probabilities for ${architecture} in ${format}`, async () => {
+  Deno.test(`Reference runner gives the golden's probabilities for ${architecture} in ${format}`, async () => {
     const golden = readGolden(`tiny-${architecture}-${format.toLowerCase()}`);
     const logits = await logitsOf(tinyRunner(architecture, format), golden.ids, { chunk: 128 });
     assertLikeGolden(logits, golden);
   });
 }
 
-Deno.test("CPU runner keeps within the GPU's bounds with its KV cache in f16", async () => {
+Deno.test("Reference runner keeps within the GPU's bounds with its KV cache in f16", async () => {
   const golden = readGolden("tiny-qwen3-f32");
   const exact = await logitsOf(tinyRunner("qwen3", "F32"), golden.ids);
   const rounded = await logitsOf(tinyRunner("qwen3", "F32", { kvType: "f16" }), golden.ids);
@@ -58,7 +58,7 @@ function vector(name: string, values: readonly number[]) {
 }
 
 for (const [variant, change] of Object.entries(VARIANTS)) {
-  Deno.test(`CPU runner agrees with the kernels' reference on ${variant}`, async () => {
+  Deno.test(`Reference runner agrees with the kernels' reference on ${variant}`, async () => {
     const parts = tinyParts("llama", "Q8_0");
     change(parts);
     const bytes = ggufBytes(parts);

@@ -50,7 +50,7 @@ const OVERFLOWS: [string, () => Uint8Array][] = [
   ["infinite", () => changed(["output_norm.weight"], () => 3e38)],
 ];
 for (const [what, model] of OVERFLOWS) {
-  Deno.test(`CPU runner says so when weights make logits that are ${what}, each time`, async () => {
+  Deno.test(`Reference runner says so when weights make logits that are ${what}, each time`, async () => {
     const runner = runnerOf(model(), { kvType: "f16" });
     const sequence = { slot: 0, start: 0, blockTables: [[0]], sampling: GREEDY };
     for (const tokens of [[4, 5], [4, 6]]) {
@@ -69,7 +69,7 @@ for (const [what, model] of OVERFLOWS) {
   });
 }
 
-Deno.test("CPU runner returns the model's own logits, whatever the sampler does to them", async () => {
+Deno.test("Reference runner returns the model's own logits, whatever the sampler does to them", async () => {
   const runner = tinyRunner("llama", "Q8_0");
   const ids = [3, 1, 4, 1, 5];
   const plain = (await logitsOf(runner, ids)).at(-1)!;

@@ -1,4 +1,4 @@
-/** CPU runners of tiny models, and short ways to run a batch on them. */
+/** Reference runners of tiny models, and short ways to run a batch on them. */
 
 import { loadReferenceRunner, type ReferenceRunnerOptions } from "../../engine/reference/runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
