@@ -114,7 +114,9 @@ export const CACHE_HIT_RATE: DefinedMetric = {
   id: "cache_hit_rate",
   unit: "%",
   name: "Cache hit rate",
-  definition: "Full blocks of prompts found in the cache, divided by all full blocks of prompts",
+  definition:
+    "Full blocks of prompts found in the cache, divided by all full blocks of prompts; for a server, " +
+    "prompt tokens instead of blocks",
 };
 export const CV: DefinedMetric = {
   id: "decode_throughput_cv",

@@ -50,7 +50,7 @@ export async function batchGains(harness: Harness): Promise<void> {
   const { maxTokens } = harness.runOptions;
   const table = harness.table(
     "Decode steps of several requests",
-    "Requests | Decode tok/s | Speedup | Matrix products of a step (ms) | Speedup they allow | Reached",
+    "Requests | Decode tok/s | Speedup | Matrix products of a step (ms) | Upper bound | Reached",
   );
   const all = await measure(harness, requestCounts(harness));
   const one = all[0]!;

@@ -253,7 +253,7 @@ function summary(harness: Harness, all: readonly Served[]): void {
     at.value(MEAN_DECODE_THROUGHPUT, (tokens - all.length) / decodeSeconds, harness.limit(1)),
     at.value(MEAN_TOTAL_THROUGHPUT, (promptTokens + tokens) / seconds),
     harness.target.environment.endpoint
-      ? "not told"
+      ? "not reported"
       : memory === undefined
       ? at.value(PEAK_RSS, use.peakRss)
       : total.value(DEVICE_MEMORY, memory),

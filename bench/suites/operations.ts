@@ -66,7 +66,7 @@ export async function operations(harness: Harness, measured: OperationRuns): Pro
   const drawn = choosing(sampled);
   if (drawn.length > 0) {
     const at = harness.at({ operation: "sampling", ...SAMPLED });
-    table.row("Sampling as by default, instead", at.measure(OPERATION_TIME, drawn), "-", "-");
+    table.row("Sampling with default options", at.measure(OPERATION_TIME, drawn), "-", "-");
   }
   table.note(
     `**Decode throughput: ${text(decode)}**`,

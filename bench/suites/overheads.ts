@@ -182,7 +182,7 @@ function costs(
     at.value(STEP_COST_SHARE, 100 * milliseconds / facts.step);
   }
   const found = findings(facts, all);
-  const table = harness.table("Findings", "Finding | What | Evidence | Gain at most");
+  const table = harness.table("Findings", "Finding | What | Evidence | Maximum gain");
   for (const [i, { what, evidence, gain }] of found.entries()) {
     const rank = i === 0 ? "Primary bottleneck" : "Secondary bottleneck";
     table.row(
@@ -197,6 +197,6 @@ function costs(
   }
   table.note(
     bottleneck(facts, all, found),
-    "Gain: how many times faster a decode step would be without this cost, if everything that overlaps with it remains; computed from the figures of this run.",
+    "Maximum gain: how many times as fast a decode step would be without this cost. Computed from the figures of this run; work that overlaps with the cost is assumed to take as long as before.",
   );
 }

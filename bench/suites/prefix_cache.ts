@@ -96,8 +96,8 @@ export const prefixCache: Suite = {
       const actual = [...seen].join(", ");
       const served = runs.map((run) => run[i]!.served);
       const time = harness.at({ test: name }).measure(TTFT, served.map(ttft));
-      if (seen.has(NOT_TOLD)) {
-        table.row(name, expected, NOT_TOLD, time, "-");
+      if (seen.has(NOT_REPORTED)) {
+        table.row(name, expected, NOT_REPORTED, time, "-");
         continue;
       }
       const ok = seen.size === 1 && seen.has(expected);
@@ -112,9 +112,11 @@ export const prefixCache: Suite = {
       } in common with the first, in full blocks of ${BLOCK_TOKENS}.`,
       ...(isServer
         ? [
-          `Of a server, a HIT is ${100 * WHOLE} % of a prompt or more, a MISS ${
+          `For a server, a HIT means that ${
+            100 * WHOLE
+          } % of the prompt or more was cached, a MISS that ${
             100 * NONE
-          } % or less, not counting what all prompts have in common, such as a template. Servers may have to be told to report cached tokens: vLLM by --enable-prompt-tokens-details, SGLang by --enable-cache-report.`,
+          } % or less was. Tokens that all prompts share, such as those of a template, are not counted. Some servers report cached tokens only if started with an option: vLLM with --enable-prompt-tokens-details, SGLang with --enable-cache-report.`,
         ]
         : []),
     );
@@ -142,14 +144,14 @@ async function serveAll(
   return cached;
 }
 
-const NOT_TOLD = "not told";
+const NOT_REPORTED = "not reported";
 
 /** How much of each prompt was cached, if the server tells. */
 function serverOutcomes(run: readonly CachedRequest[]): string[] {
   // What even a new prompt shares is not of the prompt.
   const common = Math.min(...run.map(({ tokensSaved }) => tokensSaved));
   return run.map(({ served: { promptTokens, cachedTokens }, tokensSaved }) => {
-    if (promptTokens === undefined || cachedTokens === undefined) return NOT_TOLD;
+    if (promptTokens === undefined || cachedTokens === undefined) return NOT_REPORTED;
     const share = (tokensSaved - common) / (promptTokens - common);
     return share >= WHOLE ? "HIT" : share <= NONE ? "MISS" : "PREFIX_HIT";
   });
@@ -183,16 +185,17 @@ function totals(
   );
   const at = harness.at();
   const isServer = harness.target.environment.endpoint !== undefined;
-  const isTold = !isServer || once.every(({ served }) => served.cachedTokens !== undefined);
-  const told = (metric: Metric, value: number) => isTold ? at.value(metric, value) : NOT_TOLD;
+  const isReported = !isServer || once.every(({ served }) => served.cachedTokens !== undefined);
+  const reported = (metric: Metric, value: number) =>
+    isReported ? at.value(metric, value) : NOT_REPORTED;
   table.row(
-    told(REQUEST_HITS, requestHits),
-    told(REQUEST_MISSES, once.length - requestHits),
-    told(REQUEST_HIT_RATE, 100 * requestHits / once.length),
-    told(TOKENS_SAVED, tokensSaved),
+    reported(REQUEST_HITS, requestHits),
+    reported(REQUEST_MISSES, once.length - requestHits),
+    reported(REQUEST_HIT_RATE, 100 * requestHits / once.length),
+    reported(TOKENS_SAVED, tokensSaved),
     isServer ? "-" : at.value(BLOCK_HITS, hits),
     isServer ? "-" : at.value(BLOCK_MISSES, misses),
-    told(CACHE_HIT_RATE, 100 * hits / Math.max(1, hits + misses)),
+    reported(CACHE_HIT_RATE, 100 * hits / Math.max(1, hits + misses)),
     at.measure(UNCACHED_TTFT, uncachedTimes),
     at.measure(CACHED_TTFT, cachedTimes),
     at.ratio(CACHED_SPEEDUP, pairedRatios(uncachedTimes, cachedTimes)),

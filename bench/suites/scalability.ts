@@ -49,7 +49,7 @@ export const scalability: Suite = {
         .flatMap(({ steps }) => steps.map(({ sequences }) => sequences));
       table.row(
         count,
-        inSteps.length === 0 ? "not told" : at.value(RUNNING, Math.max(...inSteps)),
+        inSteps.length === 0 ? "not reported" : at.value(RUNNING, Math.max(...inSteps)),
         rate,
         at.ratio(EFFICIENCY, pairedRatios(rates[i]!, rates[0]!, 100 / count)),
         at.value(CACHE_HIT_RATE, cacheHitRate(servings[i]!)),

@@ -35,7 +35,7 @@ export function stepParts(harness: Harness, { parts }: KernelSteps, step: number
   const at = harness.at();
   const sum = at.measure(PARTS_SUM, parts.map((one) => 100 * one.sum));
   const left = at.value(UNACCOUNTED, step * (1 - sum.value / 100));
-  table.row("Time that nothing accounts for", left, "-");
+  table.row("Unaccounted time", left, "-");
   table.row("All parts", harness.at({ part: "all" }).value(PART_TIME, step * sum.value / 100), sum);
   table.note(
     "Shares of an untimed step. The kernels, and the rest of the time until the results arrive, are measured in the next step, whose kernels are timed as a whole. So the parts sum to 100 % only if nothing is missing or counted twice. Medians over repetitions.",

@@ -67,7 +67,7 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
     "Kernel | Calls | Total (ms) | Per call (µs) | % | GFLOPS | GB/s | % of limit",
     "Part | Time (ms) | % of a step",
     "Overhead | Value",
-    "Finding | What | Evidence | Gain at most",
+    "Finding | What | Evidence | Maximum gain",
   ],
   detokenizer: [
     "Sequence | Tokens | Iterations | decode() | Full decode | Streaming | Speedup | Speedup vs Full",
@@ -96,7 +96,7 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
   kernels: [
     "Kernel | Error | Tolerance | Status",
     "Kernel | Shape | Tokens | Time (µs) | GFLOPS | GB/s | % of limit | Time vs 1 token | Gain",
-    "Requests | Decode tok/s | Speedup | Matrix products of a step (ms) | Speedup they allow | Reached",
+    "Requests | Decode tok/s | Speedup | Matrix products of a step (ms) | Upper bound | Reached",
   ],
 };
 
