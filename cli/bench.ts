@@ -60,17 +60,17 @@ export function addBench(
   const command = addEndpointOptions(bare, "measure")
     .option(
       "--tokenizer <model>",
-      "with --endpoint: count tokens by the tokenizer of this .gguf file or directory",
+      "with --endpoint: count tokens with the tokenizer of this .gguf file or directory",
     )
     .option(
       "-p, --prompt-tokens <n>",
-      "prompt length in tokens; bench speed: a list, by default 512",
+      "prompt length in tokens; speed: a list, by default 512",
       numbers({ least: 0, most: MAX_TOKENS }),
       [64],
     )
     .option(
       "-n, --max-tokens <n>",
-      "tokens to generate; bench speed: a list, by default 128",
+      "tokens to generate; speed: a list, by default 128",
       numbers({ least: 0, most: MAX_TOKENS }),
       [32],
     )
@@ -97,7 +97,7 @@ export function addBench(
     )
     .option(
       "--contexts <list>",
-      "prompt lengths in the tables by context",
+      "prompt lengths in the table Context Length Scaling",
       counts(MAX_TOKENS),
       [32, 128, 256, 512],
     )
@@ -107,10 +107,13 @@ export function addBench(
       4,
       8,
     ])
-    .option("--prompts-file <file>", "latency: prompts of the table by prompt, one per line")
+    .option(
+      "--prompts-file <file>",
+      "latency: prompts of the table Per-Prompt Latency, one per line",
+    )
     .option(
       "--sampling <how>",
-      "greedy, default (as in generate), or values such as temp=0.7,top-k=20",
+      "how to choose tokens: greedy, default (as in generate), or values such as temp=0.7,top-k=20 (default: greedy)",
       sampling,
     )
     .option("--seed <n>", "random seed of the prompts", integer(0, 2 ** 31 - 1), 0)
@@ -131,17 +134,17 @@ export function addBench(
     .option("--output <file>", "write the report to a file")
     .option(
       "--chart <file>",
-      "write charts of the results to a .svg or .png file (dark for .dark.svg and .dark.png)",
+      "write charts to a .svg or .png file; in dark colours if the name ends in .dark.svg or .dark.png",
       chartFile,
     )
     .option("--html <file>", "write the report as a web page with charts", pageFile)
-    .option("--trace <file>", "write a trace of the runs for Chrome or Perfetto")
+    .option("--trace <file>", "write a trace of the runs, for Perfetto or chrome://tracing")
     .option(
       "--dump-kernels <file>",
       "write the model's GPU kernels as WGSL, with their launch sizes",
     )
     .option("--explain", "explain the metrics at the end of the report")
-    .option("--verify", "compare some tokens with the float64 reference");
+    .option("--verify", "compare some tokens with the reference on the CPU");
   addSuiteOptions(command);
   addBenchAb(command, started);
   // deno-lint-ignore tvllm/max-parameters -- commander's callback

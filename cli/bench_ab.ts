@@ -42,18 +42,19 @@ export function addBenchAb(
   started: { readonly launch: Launch; readonly args: readonly string[] },
 ): void {
   const command = (bench as unknown as Command).command("ab")
-    .summary("run two settings in turn until they are shown to differ or to be equal")
+    .summary("compare two settings in interleaved runs")
     .usage("[options] -- <options of A> -- <options of B>")
     .description(
-      "Runs two settings, or two checkouts, in turn (A B B A) until they differ significantly or are " +
-        "equal within --margin. Options for each side: -m, --device, --threads, -c, --kv-memory, --kv-type.",
+      "Compares two settings, or two checkouts, in interleaved runs (A B B A). Stops when they differ " +
+        "significantly, when they are equal within --margin, or after --budget seconds. Options for each side: -m, " +
+        "--device, --threads, -c, --kv-memory, --kv-type.",
     )
     .argument("[sides...]", "options of A, then -- and the options of B")
     .option("-p, --prompt-tokens <n>", "prompt length in tokens", integer(1, MAX_TOKENS), 64)
     .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
     .option("--seed <n>", "random seed of the prompt and of the order", integer(0, 2 ** 31 - 1), 0)
     .addOption(
-      new Option("--metric <id>", "metric that decides").choices(["e2e", "ttft", "tpot"])
+      new Option("--metric <id>", "metric to compare").choices(["e2e", "ttft", "tpot"])
         .default("e2e" as const),
     )
     .option("--budget <s>", "maximum time in seconds", decimal(0.1, 1e6), 60)
@@ -62,7 +63,9 @@ export function addBenchAb(
       "compare the checkout in this directory (A) with this one (B), each in its own process",
     )
     .addOption(
-      new Option("--margin <percent>", "difference that counts as equal").argParser(percentage)
+      new Option("--margin <percent>", "largest difference that counts as equal").argParser(
+        percentage,
+      )
         .default(0.01, "1%"),
     )
     .option(

@@ -30,8 +30,8 @@ export function addCompare(program: Command): void {
   const command = program.command("compare")
     .summary("compare benchmark reports")
     .description(
-      "Compares reports of `tvllm bench --json` with the first one, result by result. Files separated " +
-        "by commas are repeated runs of one side. A single file is compared model by model.",
+      "Compares files that `tvllm bench --json` wrote. Each report is compared with the baseline. Join repeated " +
+        "runs of the same version with commas: a1.json,a2.json. A single file can contain several reports.",
     )
     .argument("<baseline>", "report to compare with", modelSpecs)
     .argument("[report...]", "reports to compare", several, [])

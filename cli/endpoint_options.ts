@@ -34,11 +34,14 @@ export function addEndpointOptions<A extends unknown[], O extends OptionValues>(
     .addOption(
       new Option(
         "--api-key <key>",
-        `bearer token to send to the endpoint (default: ${KEY_VARIABLE})`,
+        `bearer token to send to the server (default: ${KEY_VARIABLE})`,
       ),
     )
     .addOption(
-      new Option("--served-model <name>", "model of the endpoint (default: its first)"),
+      new Option(
+        "--served-model <name>",
+        "which of the server's models to use (default: the first)",
+      ),
     ) as unknown as Command<A, O & EndpointValues>;
 }
 

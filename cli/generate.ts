@@ -41,17 +41,16 @@ export function addGenerate(program: Command): void {
   const bare = program.command("generate")
     .summary("answer or continue a prompt, or chat")
     .description(
-      "Answers a prompt. Without a prompt, on a terminal, starts a chat. Models with a chat template, " +
-        "or with ChatML's tokens, get the prompt as a message; other models continue it. Piped input and the text of --file " +
-        "come before the prompt, each on lines of its own.",
+      "Answers a prompt. Without a prompt, on a terminal, starts a chat. A model that is not a chat model " +
+        "continues the prompt. Piped input and the text of --file come before the prompt, each on lines of its own.",
     )
     .argument("[prompt]", "prompt; - reads standard input")
     .addOption(modelOption());
   const command = addEndpointOptions(bare, "ask")
     .option(
       "--prompts <file>",
-      "answer many prompts: a file with one per line, or with JSON objects that have a " +
-        '"prompt" and keep their other fields; - reads standard input',
+      "answer many prompts from a file: each line is a prompt, or a JSON object with a " +
+        '"prompt" and other fields; - reads standard input',
     )
     .option(
       "--concurrency <n>",
@@ -63,7 +62,7 @@ export function addGenerate(program: Command): void {
     .option("--jsonl", "print a JSON object per token (with --prompts: per answer) as it arrives")
     .option(
       "--logprobs <k>",
-      "with --json or --jsonl: add the log-probability of each token and of the k most likely ones",
+      "with --json or --jsonl: add the log-probability of each token, and the k most likely tokens at its position",
       integer(0, 100),
     )
     .option("--no-wrap", "on a terminal: do not wrap lines at words")

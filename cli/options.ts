@@ -175,7 +175,7 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(integer(0, MAX_INT32)).default(DEFAULT_SAMPLING.topK),
     new Option(
       "--top-p <p>",
-      "keep the smallest set with this total probability",
+      "keep the most likely tokens up to this total probability",
     )
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.topP),
     new Option("--min-p <p>", "drop tokens less than p times as likely as the best")
@@ -191,7 +191,7 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(decimal(-2, 2)),
     new Option(
       "--frequency-penalty <p>",
-      "the same, for each time the token occurs in the answer, -2 to 2",
+      "make tokens less likely each time they occur in the answer, -2 to 2",
     )
       .argParser(decimal(-2, 2)),
     new Option("--logit-bias <id=bias>", "add a bias to a token's logit (repeatable)")

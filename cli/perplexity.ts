@@ -29,7 +29,7 @@ export function addPerplexity(program: Command): void {
     )
     .option(
       "--llama",
-      "score as llama-perplexity does: in windows that start with BOS, of which the second half counts",
+      "score as llama.cpp's llama-perplexity does: only the second half of each window",
     )
     .option(
       "--window <tokens>",

@@ -20,7 +20,7 @@ import { writeFailure } from "./write_failure.ts";
 /** Adds the command to `program`. */
 export function addTune(program: Command): void {
   const command = program.command("tune")
-    .summary("find the fastest kernel launch sizes for this GPU")
+    .summary("find the fastest kernel variants for this GPU")
     .description(
       "Times the variants of each kernel on this machine's GPU, with the shapes of a model, and saves " +
         "the fastest in the model cache. Later runs on this GPU use them. Takes a few seconds.",

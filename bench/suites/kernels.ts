@@ -25,7 +25,7 @@ export const kernels: Suite = {
   options: {
     only: {
       value: "<list>",
-      summary: "only those that match these words, such as matmul/q4_1,attention",
+      summary: "only kernels with these words in their names, such as matmul/q4_1,attention",
       accepts: namesKernels,
       expected: "words such as matmul, experts, attention, sampling or a format: matmul/q4_1",
     },

@@ -51,19 +51,22 @@ export const load: Suite = {
   options: {
     requestRate: {
       value: "<list>",
-      summary: "requests per second that arrive, instead of --concurrency at a time, such as 1,2.5",
+      summary:
+        "send this many requests per second, such as 1,2.5, instead of --concurrency at the same time",
       accepts: (text) => text.split(",").every((rate) => isAbove0(rate)),
       expected: "numbers above 0, as in 1,2.5",
     },
     burstiness: {
       value: "<x>",
-      summary: "1 is a Poisson process; less comes in bursts, more is more even (default: 1)",
+      summary:
+        "with --request-rate: below 1, requests arrive in bursts; above 1, evenly; 1 is a Poisson process (default: 1)",
       accepts: isAbove0,
       expected: "a number above 0",
     },
     goodput: {
       value: "<list>",
-      summary: "count requests within these limits in ms, such as ttft:500,tpot:50,e2el:5000",
+      summary:
+        "count the requests that meet these limits in ms, such as ttft:500,tpot:50,e2el:5000",
       accepts: (text) => objectives(text) !== undefined,
       expected: "limits in ms of ttft, tpot or e2el, as in ttft:500,tpot:50",
     },
