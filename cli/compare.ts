@@ -31,7 +31,7 @@ export function addCompare(program: Command): void {
     .summary("compare benchmark reports")
     .description(
       "Compares files that `tvllm bench --json` wrote. Each report is compared with the baseline. Join repeated " +
-        "runs of the same version with commas: a1.json,a2.json. A single file can contain several reports.",
+        "runs of the same version with commas: a1.json,a2.json. With a single file, the reports in it are compared.",
     )
     .argument("<baseline>", "report to compare with", modelSpecs)
     .argument("[report...]", "reports to compare", several, [])

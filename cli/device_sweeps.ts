@@ -41,8 +41,8 @@ export function addDeviceSweeps<A extends unknown[], O extends OptionValues>(
 }
 
 const CONTEXT =
-  "longest sequence in tokens (default: what the prompts need, at least 4096, within the " +
-  "model's limit)";
+  "longest sequence in tokens (default: as many as the prompts need, but at least 4096 and at most " +
+  "the model's limit)";
 
 const SEVERAL: Readonly<Record<string, string>> = {
   device: "gpu,cpu",

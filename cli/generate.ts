@@ -41,8 +41,8 @@ export function addGenerate(program: Command): void {
   const bare = program.command("generate")
     .summary("answer or continue a prompt, or chat")
     .description(
-      "Answers a prompt. Without a prompt, on a terminal, starts a chat. A model that is not a chat model " +
-        "continues the prompt. Piped input and the text of --file come before the prompt, each on lines of its own.",
+      "Answers a prompt, or continues it if the model is not a chat model. Without a prompt, starts a chat on a " +
+        "terminal. Piped input and the text of --file are put before the prompt, on lines of their own.",
     )
     .argument("[prompt]", "prompt; - reads standard input")
     .addOption(modelOption());

@@ -52,14 +52,14 @@ export const load: Suite = {
     requestRate: {
       value: "<list>",
       summary:
-        "send this many requests per second, such as 1,2.5, instead of --concurrency at the same time",
+        "send requests at these rates per second, such as 1,2.5, instead of keeping --concurrency requests running",
       accepts: (text) => text.split(",").every((rate) => isAbove0(rate)),
       expected: "numbers above 0, as in 1,2.5",
     },
     burstiness: {
       value: "<x>",
       summary:
-        "with --request-rate: below 1, requests arrive in bursts; above 1, evenly; 1 is a Poisson process (default: 1)",
+        "how requests of --request-rate arrive: 1 as a Poisson process, less in bursts, more at even intervals (default: 1)",
       accepts: isAbove0,
       expected: "a number above 0",
     },

@@ -50,11 +50,11 @@ export const speed: Suite = {
   options: {
     pg: {
       value: "<p+n,…>",
-      summary: "tests of a prompt and the answer together, such as 512+128 tokens",
+      summary: "also test a prompt followed by an answer, such as 512+128 tokens",
       accepts: (text) => pairs(text).every(([p, n]) => p > 0 && n > 0),
       expected: "prompts and tokens to decode, as in 512+128",
     },
-    depth: sweepOption("tokens already in the cache, such as 0,4096", DEPTHS),
+    depth: sweepOption("tokens in the KV cache before a test, such as 0,4096", DEPTHS),
     batch: sweepOption("maximum number of prompt tokens per step", BATCHES),
   },
   needs: (run) => ({
