@@ -11,7 +11,8 @@ import { blocksFor, logitsOf } from "../reference/tiny_runner.ts";
 import { threadSeconds } from "../time.ts";
 
 Deno.test({
-  name: "Reference runner gives the golden's probabilities for SmolLM2 135M in Q4_1, and hears timers",
+  name:
+    "Reference runner gives the golden's probabilities for SmolLM2 135M in Q4_1, and hears timers",
   ignore: realModelMissing(),
   async fn() {
     const file = openGguf(REAL_MODEL);
