@@ -101,14 +101,14 @@ export const EFFICIENCY: DefinedMetric = {
   id: "efficiency",
   unit: "%",
   name: "Efficiency",
-  definition:
-    "Throughput of N requests divided by N times that of one request, within a repetition",
+  definition: "Throughput of N requests divided by N times the throughput of one request",
 };
 const SPEEDUP: DefinedMetric = {
   id: "speedup",
   unit: "x",
   name: "Speedup",
-  definition: "Ratio of two interleaved cases: the median of the ratios within repetitions",
+  definition:
+    "How many times as fast one case is as another: the median of the ratios of interleaved repetitions",
 };
 export const CACHE_HIT_RATE: DefinedMetric = {
   id: "cache_hit_rate",
@@ -123,8 +123,8 @@ export const CV: DefinedMetric = {
   unit: "%",
   name: "Decode TPS CV",
   definition:
-    "Population standard deviation of the scenarios' decode throughputs divided by their mean: 0 " +
-    "if length does not matter",
+    "Variation between scenarios: the population standard deviation of their decode throughputs, " +
+    "divided by the mean. 0 means that the length does not matter",
 };
 
 /** What `tvllm help metrics` and docs/metrics.md explain, in this order. */
