@@ -175,7 +175,7 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(integer(0, MAX_INT32)).default(DEFAULT_SAMPLING.topK),
     new Option(
       "--top-p <p>",
-      "keep the most likely tokens up to this total probability",
+      "keep the top tokens up to this total probability",
     )
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.topP),
     new Option("--min-p <p>", "drop tokens less than p times as likely as the best")
