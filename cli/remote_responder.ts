@@ -1,6 +1,11 @@
 /** `--endpoint URL` of `generate` and the chat: a server answers. */
 
-import { type Endpoint, EndpointError, RefusedError } from "../client/endpoint.ts";
+import {
+  type Endpoint,
+  EndpointError,
+  RefusedError,
+  type RequestBody,
+} from "../client/endpoint.ts";
 import { Slots } from "../client/slots.ts";
 import { readStream, type StreamPart, type Usage } from "../client/stream.ts";
 import type { GenerateOptions } from "../engine/mod.ts";
@@ -60,7 +65,7 @@ export class RemoteResponder implements Responder {
   #request(
     prompt: string | readonly ChatMessage[],
     options: GenerateOptions,
-  ): { path: string; body: object } {
+  ): { path: string; body: RequestBody } {
     const { system, raw, templateVariables } = options;
     const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
     const body = {
@@ -86,13 +91,12 @@ export class RemoteResponder implements Responder {
 }
 
 /** The fields of both routes: what is set here is set there, so that the answers are alike. */
-function bodyOf(options: GenerateOptions): object {
+function bodyOf(options: GenerateOptions): RequestBody {
   const { topK, repeatPenalty = 1, presencePenalty, frequencyPenalty, logitBias, stop } = options;
   return {
     max_tokens: options.maxTokens ?? DEFAULT_MAX_TOKENS,
     temperature: options.temperature,
-    // All of them, to vLLM, SGLang and llama-server.
-    top_k: topK === 0 ? -1 : topK,
+    top_k: topK,
     top_p: options.topP,
     min_p: options.minP,
     seed: options.seed,
@@ -110,7 +114,7 @@ function bodyOf(options: GenerateOptions): object {
 
 interface RemoteRequest {
   readonly path: string;
-  readonly body: object;
+  readonly body: RequestBody;
   readonly seed: number;
   readonly maxTokens: number;
   readonly signal: AbortSignal | undefined;

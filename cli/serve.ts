@@ -69,57 +69,100 @@ export function addServe(program: Command): void {
       log: (line) => terminal.note(line, "dim"),
     });
     // Before the model is opened, which ends network access: a socket that already listens keeps working.
-    const listener = listen(server, options);
+    const listener = new Listener(server, options);
     try {
       const model = await openEngine(options, terminal, { maxSequences: options.concurrency });
       try {
         model.runner.compileAll?.();
         server.ready(model);
-        const { hostname, port } = listener.addr;
+        const { hostname, port } = listener.address;
         const name = hostname.includes(":") ? `[${hostname}]` : hostname;
         terminal.note(`Listening on http://${name}:${port}/; press Ctrl-C to stop`);
-        await aborted(interrupts.signal);
+        const failure = await Promise.race([aborted(interrupts.signal), listener.failure]);
         await end(server, listener, options.grace * 1000);
+        if (failure) throw failure;
       } finally {
         await model.close();
       }
     } finally {
-      await listener.shutdown();
+      await listener.close();
     }
     interrupts.signal.throwIfAborted();
   });
 }
 
-function listen(
-  server: ModelServer,
-  { host, port }: { readonly host: string; readonly port: number },
-): Deno.HttpServer<Deno.NetAddr> {
-  try {
-    return Deno.serve({
-      hostname: host,
-      port,
-      onListen: () => {},
-      handler: (request) => server.handle(request),
+/** Accepts connections for a server. */
+class Listener {
+  readonly #http: Deno.HttpServer<Deno.NetAddr>;
+  /** Responses that are not sent to their end. */
+  readonly #sending = new Set<Promise<void>>();
+  /** Why it accepts no more connections; it does not settle while it accepts them. */
+  readonly failure: Promise<Error | undefined>;
+
+  /** @throws {UsageError} if it cannot listen there. */
+  constructor(
+    server: ModelServer,
+    { host, port }: { readonly host: string; readonly port: number },
+  ) {
+    try {
+      this.#http = Deno.serve({
+        hostname: host,
+        port,
+        onListen: () => {},
+        handler: (request, { completed }) => {
+          this.#sent(completed);
+          return server.handle(request);
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      throw new UsageError(
+        `Cannot listen on ${host}:${port}: ${error.message}; choose another with --port or --host`,
+        { cause: error },
+      );
+    }
+    this.failure = this.#failure();
+  }
+
+  get address(): Deno.NetAddr {
+    return this.#http.addr;
+  }
+
+  /** Accepts none from now on, and waits for the responses that are being sent. */
+  async close(): Promise<void> {
+    await this.#http.shutdown();
+    // It waits for them itself, unless it has failed.
+    await Promise.all(this.#sending);
+  }
+
+  async #failure(): Promise<Error | undefined> {
+    try {
+      await this.#http.finished;
+      return undefined;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return new Error(
+        `Cannot accept connections any more: ${reason}; if clients keep too many open, ` +
+          "raise the limit of open files (ulimit -n)",
+        { cause: error },
+      );
+    }
+  }
+
+  #sent(completed: Promise<void>): void {
+    const sent: Promise<void> = completed.catch(() => {}).then(() => {
+      this.#sending.delete(sent);
     });
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    throw new UsageError(
-      `Cannot listen on ${host}:${port}: ${error.message}; choose another with --port or --host`,
-      { cause: error },
-    );
+    this.#sending.add(sent);
   }
 }
 
 /** Lets running answers continue for a while, then stops them. */
-async function end(
-  server: ModelServer,
-  listener: Deno.HttpServer,
-  milliseconds: number,
-): Promise<void> {
+async function end(server: ModelServer, listener: Listener, milliseconds: number): Promise<void> {
   server.drain();
   const timer = setTimeout(() => server.cancelAll(), milliseconds);
   try {
-    await listener.shutdown();
+    await listener.close();
   } finally {
     clearTimeout(timer);
   }

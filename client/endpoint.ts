@@ -27,10 +27,22 @@ export class RefusedError extends EndpointError {
     super(`${url} answers ${status}: ${body}`);
   }
 
+  /** Whether it refuses the request for this field. */
+  names(field: string): boolean {
+    return [400, 422].includes(this.status) && this.body.includes(field);
+  }
+
   /** Whether it has no such route; a model that it does not have is not found either. */
   get isMissingRoute(): boolean {
     return [404, 405, 501].includes(this.status) && !/model/i.test(this.body);
   }
+}
+
+/** What a request asks for, in OpenAI's fields and those that servers have besides. */
+export interface RequestBody {
+  /** 0: any token. */
+  readonly top_k?: number | undefined;
+  readonly [field: string]: unknown;
 }
 
 /** Of the body of an error, as much is read. */
@@ -48,6 +60,9 @@ const modelList = z.object({
 
 /** A server whose models are known. */
 export class Endpoint {
+  /** What stands for no limit as `top_k`: -1 to vLLM, SGLang and llama-server, 0 to mlx_lm. */
+  #everyToken = -1;
+
   private constructor(
     readonly url: string,
     readonly options: EndpointOptions,
@@ -81,15 +96,25 @@ export class Endpoint {
   }
 
   /**
-   * Posts a request of the model. `signal` cuts off this one alone.
+   * Posts a request of the model. Its `top_k` may be 0 for no limit, which is asked of each server in its
+   * own way: without the field, some would take a default of theirs. `signal` cuts off this request alone.
    *
    * @throws {RefusedError} if it answers with an error.
    * @throws {EndpointError} if it cannot be reached.
    */
-  post(path: string, body: object, signal?: AbortSignal): Promise<Response> {
-    const own = signal ?? this.options.signal;
-    const text = JSON.stringify({ model: this.model, ...body });
-    return ask(`${this.url}${path}`, { ...this.options, signal: own }, text);
+  async post(path: string, body: RequestBody, signal?: AbortSignal): Promise<Response> {
+    const options = { ...this.options, signal: signal ?? this.options.signal };
+    const send = (body: RequestBody) =>
+      ask(`${this.url}${path}`, options, JSON.stringify({ model: this.model, ...body }));
+    if (body.top_k !== 0 || this.#everyToken === 0) return await send(body);
+    try {
+      return await send({ ...body, top_k: this.#everyToken });
+    } catch (error) {
+      if (!(error instanceof RefusedError && error.names("top_k"))) throw error;
+      const response = await send(body);
+      this.#everyToken = 0;
+      return response;
+    }
   }
 }
 

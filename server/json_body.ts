@@ -15,7 +15,8 @@ export interface BodyLimits {
 /**
  * Reads the body and parses it as JSON.
  *
- * @throws {HttpError} 413 above the limit, 408 if the client takes too long, 400 if it is not JSON in UTF-8.
+ * @throws {HttpError} 413 above the limit, 408 if the client takes too long, 400 if it is not JSON in UTF-8,
+ * or cut off.
  */
 export async function readJson(request: Request, limits: BodyLimits): Promise<unknown> {
   const bytes = await readBytes(request, limits);
@@ -53,7 +54,9 @@ async function readBytes(
     const chunks: Uint8Array[] = [];
     let size = 0;
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((cause) => {
+        throw new HttpError(400, "Cannot read the body: its connection ended before it", { cause });
+      });
       if (done) break;
       size += value.length;
       if (size > bytes) {

@@ -158,7 +158,7 @@ export class EndpointClient {
       min_tokens: maxTokens,
       ignore_eos: true,
       temperature,
-      ...(temperature > 0 && { top_k: topK === 0 ? -1 : topK, top_p: topP, min_p: minP, seed }),
+      ...(temperature > 0 && { top_k: topK, top_p: topP, min_p: minP, seed }),
       ...(repeatPenalty !== 1 && { repetition_penalty: repeatPenalty }),
       stream: true,
       stream_options: { include_usage: true },

@@ -1,8 +1,11 @@
 // The page's script, as browsers run it: a chat over /v1/chat/completions, and figures from /metrics.
 
 const element = (id) => document.getElementById(id);
-const messages = [];
+/** The messages so far; another array after "New conversation". */
+let conversation = [];
+/** The name of the model that is served; "" until the server tells it. */
 let model = "";
+/** Stops the answer that is coming. */
 let answering;
 
 function headers() {
@@ -12,22 +15,40 @@ function headers() {
 
 /** Asks the server; throws its own words where it refuses. */
 async function ask(path, options = {}) {
-  const response = await fetch(path, { ...options, headers: headers() });
+  const response = await fetch(path, { ...options, headers: headers() }).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not answer.");
+  });
   if (response.ok) return response;
   const body = await response.json().catch(() => undefined);
-  throw new Error(body?.error?.message ?? `${response.status} ${response.statusText}`);
+  const { status, statusText } = response;
+  throw Object.assign(new Error(body?.error?.message ?? `${status} ${statusText}`), { status });
 }
 
-function show(role, text) {
+/** Changes the log, and scrolls to its end unless the reader is further up. */
+function changeLog(change) {
+  const log = element("log");
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  change(log);
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function addParagraph(article, text, className = "") {
+  const paragraph = document.createElement("p");
+  paragraph.className = className;
+  paragraph.textContent = text;
+  article.append(paragraph);
+  return paragraph;
+}
+
+/** Adds an article for what someone says. */
+function addArticle(speaker) {
   const article = document.createElement("article");
   const heading = document.createElement("h3");
-  heading.textContent = role;
-  const paragraph = document.createElement("p");
-  paragraph.textContent = text;
-  article.append(heading, paragraph);
-  element("log").append(article);
-  element("log").scrollTop = element("log").scrollHeight;
-  return paragraph;
+  heading.textContent = speaker;
+  article.append(heading);
+  changeLog((log) => log.append(article));
+  return article;
 }
 
 /** The data of each event of a response, parsed. */
@@ -46,7 +67,7 @@ async function* events(response) {
   }
 }
 
-function requestBody() {
+function requestBody(messages) {
   const system = element("system").value;
   const temperature = element("temperature").value;
   return {
@@ -59,45 +80,52 @@ function requestBody() {
   };
 }
 
-async function answer() {
-  const article = show("Model", "");
-  let reasoning;
-  let first;
-  let tokens = 0;
-  const started = performance.now();
+/** Counts the tokens of an answer, and shows their times. */
+class AnswerFigures {
+  #asked = performance.now();
+  #first = 0;
+  #tokens = 0;
+
+  constructor() {
+    for (const id of ["ttft", "rate", "tokens"]) element(id).textContent = "–";
+  }
+
+  token() {
+    const now = performance.now();
+    if (this.#tokens++ === 0) this.#first = now;
+    element("ttft").textContent = `${(this.#first - this.#asked).toFixed(0)} ms`;
+    element("tokens").textContent = String(this.#tokens);
+    if (now > this.#first) {
+      element("rate").textContent = ((this.#tokens - 1) * 1000 / (now - this.#first)).toFixed(1);
+    }
+  }
+}
+
+/** Has the messages answered: appends to `article` and to `answered` what comes. */
+async function answer(messages, article, answered) {
+  const figures = new AnswerFigures();
   const response = await ask("v1/chat/completions", {
     method: "POST",
-    body: JSON.stringify(requestBody()),
+    body: JSON.stringify(requestBody(messages)),
     signal: answering.signal,
   });
-  let text = "";
-  try {
-    for await (const event of events(response)) {
-      if (event.error) throw new Error(event.error.message);
-      const delta = event.choices[0]?.delta;
-      if (!delta) {
-        tokens = event.usage.completion_tokens;
-        continue;
-      }
-      tokens++;
-      first ??= performance.now();
+  let reasoning;
+  let content;
+  for await (const event of events(response)) {
+    if (event.error) throw new Error(event.error.message);
+    const delta = event.choices[0]?.delta;
+    if (!delta) continue;
+    figures.token();
+    changeLog(() => {
       if (delta.reasoning_content) {
-        if (!reasoning) {
-          reasoning = document.createElement("p");
-          reasoning.className = "reasoning";
-          article.before(reasoning);
-        }
+        reasoning ??= addParagraph(article, "", "reasoning");
         reasoning.textContent += delta.reasoning_content;
       }
-      if (delta.content) article.textContent = text += delta.content;
-      element("log").scrollTop = element("log").scrollHeight;
-      const seconds = (performance.now() - first) / 1000;
-      element("ttft").textContent = `${(first - started).toFixed(0)} ms`;
-      element("tokens").textContent = String(tokens);
-      if (tokens > 1) element("rate").textContent = ((tokens - 1) / seconds).toFixed(1);
-    }
-  } finally {
-    messages.push({ role: "assistant", content: text });
+      if (delta.content) {
+        content ??= addParagraph(article, "");
+        content.textContent = answered.content += delta.content;
+      }
+    });
   }
 }
 
@@ -105,33 +133,48 @@ async function send() {
   const prompt = element("prompt");
   const text = prompt.value.trim();
   if (text === "" || answering) return;
+  const messages = conversation;
+  const articles = [addArticle("You"), addArticle("Model")];
+  changeLog(() => addParagraph(articles[0], text));
+  const answered = { role: "assistant", content: "" };
+  const asked = { role: "user", content: text };
   prompt.value = "";
-  messages.push({ role: "user", content: text });
-  show("You", text);
-  answering = new AbortController();
-  element("stop").disabled = false;
-  element("send").disabled = true;
-  element("log").setAttribute("aria-busy", "true");
-  element("status").textContent = "Answering…";
+  const stop = answering = new AbortController();
+  let status = "";
+  showAnswering(true);
   try {
-    await answer();
-    element("status").textContent = "";
+    await answer([...messages, asked], articles[1], answered);
   } catch (error) {
-    element("status").textContent = error.name === "AbortError" ? "Stopped." : error.message;
-  } finally {
-    answering = undefined;
-    element("stop").disabled = true;
-    element("send").disabled = false;
-    element("log").removeAttribute("aria-busy");
-    prompt.focus();
+    status = error.name === "AbortError" ? "Stopped." : error.message;
   }
+  // Another conversation has begun.
+  if (answering !== stop) return;
+  answering = undefined;
+  showAnswering(false, status);
+  if (articles[1].querySelector("p") === null) {
+    // Nothing came: the message can be sent again.
+    for (const article of articles) article.remove();
+    if (prompt.value === "") prompt.value = text;
+  } else {
+    messages.push(asked, answered);
+  }
+  prompt.focus();
+}
+
+/** While an answer comes, a screen reader waits for its end. */
+function showAnswering(is, status = "Answering…") {
+  element("send").disabled = is;
+  element("stop").disabled = !is;
+  element("log").setAttribute("aria-busy", String(is));
+  element("status").textContent = status;
 }
 
 function reset() {
   answering?.abort();
-  messages.length = 0;
+  answering = undefined;
+  conversation = [];
   element("log").replaceChildren();
-  element("status").textContent = "The conversation is forgotten.";
+  showAnswering(false, "New conversation.");
   element("prompt").focus();
 }
 
@@ -142,8 +185,19 @@ function parseMetrics(text) {
   );
 }
 
+const FIGURES = {
+  running: (metrics) => metrics["vllm:num_requests_running"],
+  waiting: (metrics) => metrics["vllm:num_requests_waiting"],
+  blocks: (metrics) => `${metrics["tvllm:kv_blocks_used"]} of ${metrics["tvllm:kv_blocks_budget"]}`,
+  hits: (metrics) =>
+    `${metrics["vllm:prefix_cache_hits_total"]} of ${metrics["vllm:prefix_cache_queries_total"]}`,
+  generated: (metrics) => metrics["llamacpp:tokens_predicted_total"],
+};
+
+/** Shows what the server is and does; nothing of it where it does not answer. */
 async function refresh() {
   if (document.visibilityState === "hidden") return;
+  let figure = () => "–";
   try {
     if (model === "") {
       const { data: [served] } = await (await ask("v1/models")).json();
@@ -151,16 +205,23 @@ async function refresh() {
       element("model").textContent = `${model}, ${served.max_model_len} tokens of context`;
     }
     const metrics = parseMetrics(await (await ask("metrics")).text());
-    element("running").textContent = metrics["vllm:num_requests_running"];
-    element("waiting").textContent = metrics["vllm:num_requests_waiting"];
-    element("blocks").textContent = `${metrics["tvllm:kv_blocks_used"]} of ${
-      metrics["tvllm:kv_blocks_budget"]
-    }`;
-    element("hits").textContent = metrics["vllm:prefix_cache_hits_total"];
-    element("generated").textContent = metrics["llamacpp:tokens_predicted_total"];
+    figure = (id) => FIGURES[id](metrics);
   } catch (error) {
-    if (model === "") element("model").textContent = error.message;
+    // When it answers again, it may have another model.
+    model = "";
+    if (element("model").textContent !== error.message) {
+      element("model").textContent = error.message;
+      // The field for the key is among the settings.
+      if (error.status === 401) element("settings").open = true;
+    }
   }
+  for (const id of Object.keys(FIGURES)) element(id).textContent = figure(id);
+}
+
+/** Once a second, but never twice at a time. */
+async function keepRefreshing() {
+  await refresh();
+  setTimeout(keepRefreshing, 1000);
 }
 
 element("form").addEventListener("submit", (event) => {
@@ -177,5 +238,4 @@ document.addEventListener("keydown", (event) => {
 });
 element("stop").addEventListener("click", () => answering?.abort());
 element("reset").addEventListener("click", reset);
-refresh();
-setInterval(refresh, 1000);
+keepRefreshing();

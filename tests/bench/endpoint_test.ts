@@ -191,6 +191,31 @@ Deno.test("EndpointClient takes what a server tells of itself, and sends what it
   });
 });
 
+Deno.test("EndpointClient lifts the top-k limit as a server wants it, with -1 or 0", async () => {
+  const sampling = { ...GREEDY, temperature: 1, topK: 0 };
+  for (
+    const { refused, sent } of [{ refused: 0, sent: [-1, -1] }, { refused: -1, sent: [-1, 0, 0] }]
+  ) {
+    const seen: unknown[] = [];
+    await withServer({
+      "/v1/completions": async (request) => {
+        const { top_k } = await request.json();
+        seen.push(top_k);
+        return top_k === refused
+          ? Response.json({ error: "top_k must be at least 0" }, { status: 400 })
+          : pieces(...FORMS[0]!.stream);
+      },
+    }, async (client) => {
+      for (let i = 0; i < 2; i++) await client.complete({ ...REQUEST, sampling });
+    });
+    assert.deepEqual(seen, sent);
+  }
+  const other = { "/v1/completions": () => new Response("top_p is wrong", { status: 400 }) };
+  await withServer(other, async (client) => {
+    await assert.rejects(client.complete({ ...REQUEST, sampling }), /top_p is wrong/);
+  });
+});
+
 Deno.test("EndpointClient counts by the server's tokenizer where there is no usage", async () => {
   await withServer({
     "/v1/completions": () => pieces(event(text("abc")), event(text("d", "stop")), DONE),

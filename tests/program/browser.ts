@@ -1,6 +1,7 @@
 /** A headless Chromium for tests, by the DevTools protocol: what a page looks like, and how it answers. */
 
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { which } from "./run_tvllm.ts";
 
 /** Where Chromium is, if it is installed. */
@@ -8,7 +9,7 @@ export const CHROMIUM = which("chromium");
 
 /** A page in a browser of its own. */
 export class BrowserPage implements AsyncDisposable {
-  /** What the page said of errors, and asked for beyond itself. */
+  /** What the page said of errors, and asked for beyond its own origin. */
   readonly complaints: string[] = [];
   readonly #answers = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #waiting = new Map<string, () => void>();
@@ -17,13 +18,16 @@ export class BrowserPage implements AsyncDisposable {
   private constructor(
     readonly process: Deno.ChildProcess,
     readonly socket: WebSocket,
-    readonly profile: string,
+    /** Where the browser keeps its files, and what the addresses begin with that the page may ask. */
+    readonly options: { readonly profile: string; readonly own: string },
   ) {
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
   }
 
-  /** Starts a browser and opens a file of the page. */
-  static async open(path: string): Promise<BrowserPage> {
+  /** Starts a browser and opens an address: that of a file, or of a server, which the page may ask. */
+  static async open(address: string): Promise<BrowserPage> {
+    const { protocol, origin } = new URL(address);
+    const own = protocol === "file:" ? protocol : `${origin}/`;
     const profile = Deno.makeTempDirSync();
     const process = new Deno.Command(CHROMIUM!, {
       args: [
@@ -41,12 +45,12 @@ export class BrowserPage implements AsyncDisposable {
     const [target] = await (await fetch(`http://127.0.0.1:${port}/json/list`)).json();
     const socket = new WebSocket(target.webSocketDebuggerUrl);
     await new Promise((resolve) => socket.onopen = resolve);
-    const page = new BrowserPage(process, socket, profile);
+    const page = new BrowserPage(process, socket, { profile, own });
     for (const domain of ["Page", "Runtime", "Log", "Network"]) await page.call(`${domain}.enable`);
     const loaded = new Promise<void>((resolve) =>
       page.#waiting.set("Page.loadEventFired", resolve)
     );
-    await page.call("Page.navigate", { url: `file://${path}` });
+    await page.call("Page.navigate", { url: address });
     await loaded;
     return page;
   }
@@ -78,23 +82,52 @@ export class BrowserPage implements AsyncDisposable {
     });
   }
 
-  /** Presses a key that types nothing. */
-  async press(key: string, code: number): Promise<void> {
+  /** Presses a key; `text` is what it types where nothing keeps it from doing so. */
+  async press(
+    key: string,
+    code: number,
+    { shift = false, text = "" }: { shift?: boolean; text?: string } = {},
+  ): Promise<void> {
     for (const type of ["keyDown", "keyUp"]) {
       await this.call("Input.dispatchKeyEvent", {
         type,
         key,
         code: key,
         windowsVirtualKeyCode: code,
+        modifiers: shift ? 8 : 0,
+        ...(type === "keyDown" && text !== "" && { text }),
       });
     }
+  }
+
+  /** Types into what has the focus. */
+  async type(text: string): Promise<void> {
+    await this.call("Input.insertText", { text });
+  }
+
+  /** Clicks the middle of an element. */
+  async click(selector: string): Promise<void> {
+    const at = await this.evaluate<{ x: number; y: number }>(`(() => {
+      const element = document.querySelector(${JSON.stringify(selector)});
+      element.scrollIntoView({ block: "center" });
+      const { x, y, width, height } = element.getBoundingClientRect();
+      return { x: x + width / 2, y: y + height / 2 };
+    })()`);
+    for (const type of ["mousePressed", "mouseReleased"]) {
+      await this.call("Input.dispatchMouseEvent", { type, ...at, button: "left", clickCount: 1 });
+    }
+  }
+
+  /** Texts of the elements that stand out too little from what is behind them: below 4.5 to 1, as WCAG 2.2 has it. */
+  faintTexts(selector: string): Promise<string[]> {
+    return this.evaluate(`(${FAINT})(${JSON.stringify(selector)})`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.call("Browser.close").catch(() => {});
     this.socket.close();
     await this.process.status;
-    Deno.removeSync(this.profile, { recursive: true });
+    Deno.removeSync(this.options.profile, { recursive: true });
   }
 
   #receive(
@@ -103,7 +136,11 @@ export class BrowserPage implements AsyncDisposable {
       result?: unknown;
       error?: { message: string };
       method?: string;
-      params?: { entry?: { text: string }; request?: { url: string } };
+      params?: {
+        entry?: { text: string };
+        request?: { url: string };
+        exceptionDetails?: { text: string; exception?: { description: string } };
+      };
     },
   ): void {
     const answer = this.#answers.get(id ?? 0);
@@ -111,11 +148,39 @@ export class BrowserPage implements AsyncDisposable {
     else answer?.resolve(result);
     this.#waiting.get(method ?? "")?.();
     if (method === "Log.entryAdded") this.complaints.push(params!.entry!.text);
-    if (method === "Network.requestWillBeSent" && !params!.request!.url.startsWith("file:")) {
-      this.complaints.push(params!.request!.url);
+    if (method === "Runtime.exceptionThrown") {
+      const { text, exception } = params!.exceptionDetails!;
+      this.complaints.push(exception?.description ?? text);
     }
+    if (
+      method === "Network.requestWillBeSent" && !params!.request!.url.startsWith(this.options.own)
+    ) this.complaints.push(params!.request!.url);
   }
 }
+
+/** In the page: a function of a selector. */
+const FAINT = `(selector) => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => {
+      const c = part / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const { backgroundColor } = getComputedStyle(element);
+    return backgroundColor.startsWith("rgb(") ? light(backgroundColor) : behind(element.parentElement);
+  };
+  return [...document.querySelectorAll(selector)]
+    .filter((element) => element.textContent.trim() !== "" && !/^\\d$/.test(element.textContent))
+    .map((element) => {
+      const style = getComputedStyle(element);
+      const own = light(element.closest("svg") ? style.fill : style.color);
+      const page = behind(element);
+      const ratio = (Math.max(own, page) + 0.05) / (Math.min(own, page) + 0.05);
+      return [ratio, element.textContent.slice(0, 40)];
+    }).filter(([ratio]) => ratio < 4.5).map(([, text]) => text);
+}`;
 
 /** The port that a browser tells, the rest of what it says read and dropped. */
 async function portOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<string> {
@@ -133,9 +198,9 @@ async function portOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<
   return await port.promise;
 }
 
-/** A file in a directory of its own. */
+/** The address of a file in a directory of its own. */
 export function temporaryFile(name: string, text: string): string {
   const path = join(Deno.makeTempDirSync(), name);
   Deno.writeTextFileSync(path, text);
-  return path;
+  return pathToFileURL(path).href;
 }
