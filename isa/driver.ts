@@ -4,8 +4,8 @@ import { fileURLToPath } from "node:url";
 import { type Figures, FiguresReader } from "./report.ts";
 import { variants } from "./variants.ts";
 
-/** The chips that the golden file has; polaris10, renoir, navi10 and gfx1150 can be asked for too. */
-export const CHIPS = ["navi31", "navi21", "vega10"] as const;
+/** The chips that the golden file has; polaris10, renoir and navi10 can be asked for too. */
+export const CHIPS = ["navi31", "gfx1150", "navi21", "vega10"] as const;
 
 /** What WebGPU would say of a chip: those before RDNA have subgroups of 64, those before RDNA 2 no dot products. */
 export function chipFeatures(chip: string): { subgroupSize: number; packedDots: boolean } {

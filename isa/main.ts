@@ -1,13 +1,15 @@
 /**
  * `deno task isa [--gpu CHIP]… [--only WORDS] [--golden]`: what AMD's compiler makes of every kernel
  * for hardware GPUs, as markdown tables. No GPU is needed. `--only` takes kernels whose names have
- * these words; `--golden` writes the golden file anew. Exit code 1: a kernel spills, or figures are
- * not the golden file's.
+ * these words; `--golden` writes what was compiled into the golden file. Exit code 1: a kernel spills,
+ * or figures are not the golden file's; 2: no kernel has the words.
  */
 
 import { parseArgs } from "node:util";
-import { CHIPS, figuresFor, NoDriverError } from "./driver.ts";
+import { chipFeatures, CHIPS, figuresFor, NoDriverError } from "./driver.ts";
 import { differences, type Figures, figuresTable, spilling } from "./report.ts";
+import { unknownWords } from "./words.ts";
+import { variants } from "./variants.ts";
 
 const GOLDEN = new URL("../fixtures/goldens/isa.json", import.meta.url);
 
@@ -20,12 +22,17 @@ const { values } = parseArgs({
 });
 const words = values.only.toLowerCase().split(/\s+/).filter((word) => word !== "");
 const wanted = (name: string) => words.every((word) => name.toLowerCase().includes(word));
+const chips = values.gpu ?? CHIPS;
+const namesFor = (chip: string) => variants(chipFeatures(chip)).map(({ name }) => name);
+const unknown = unknownWords(words, chips.flatMap(namesFor));
+if (unknown !== undefined) {
+  console.error(`error: ${unknown}`);
+  Deno.exit(2);
+}
 
-const golden: Record<string, Record<string, Figures>> = values.golden
-  ? {}
-  : JSON.parse(Deno.readTextFileSync(GOLDEN));
+const golden: Record<string, Record<string, Figures>> = JSON.parse(Deno.readTextFileSync(GOLDEN));
 let failed = false;
-for (const chip of values.gpu ?? CHIPS) {
+for (const chip of chips) {
   let figures: ReadonlyMap<string, Figures>;
   try {
     figures = await figuresFor(chip, wanted);
@@ -36,8 +43,13 @@ for (const chip of values.gpu ?? CHIPS) {
   }
   console.log(`## ${chip}\n\n${figuresTable(figures)}\n`);
   for (const name of spilling(figures)) complain(`${chip}: ${name} spills`);
-  if (values.golden) golden[chip] = Object.fromEntries(figures);
-  else if (golden[chip]) {
+  if (values.golden) {
+    const known = { ...golden[chip], ...Object.fromEntries(figures) };
+    // In the order of variants, without those that there are no more.
+    golden[chip] = Object.fromEntries(
+      namesFor(chip).flatMap((name) => known[name] ? [[name, known[name]]] : []),
+    );
+  } else if (golden[chip]) {
     const expected = Object.entries(golden[chip]).filter(([name]) => wanted(name));
     for (const name of differences(figures, Object.fromEntries(expected))) {
       complain(`${chip}: ${name} is not as in the golden file (--golden writes it anew)`);

@@ -72,7 +72,17 @@ function machineCode(output: string): string[] {
     throw new SyntaxError("Cannot find machine code in the driver's output");
   }
   return output.slice(start, end).split("\n").slice(2)
-    .map((line) => line.replace(/;.*/, "").trim()).filter((line) => line !== "");
+    .map((line) => plainLine(line.replace(/;.*/, "").trim())).filter((line) => line !== "");
+}
+
+/**
+ * Where the disassembler does not know a chip (gfx1150), the driver prints the compiler's own form,
+ * `v1: %19:v[0] = v_add_u32 …` and `s_branch block:BB2`: the same as machine code has it. Lines of
+ * machine code stay as they are.
+ */
+function plainLine(line: string): string {
+  if (/^BB\d+$/.test(line)) return `${line}:`;
+  return line.replace(/^[sv]\d+\S*: %.*? = /, "").replace("block:BB", "BB");
 }
 
 /** A loop is what lies between a block and a branch back to it. */

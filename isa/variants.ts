@@ -27,7 +27,7 @@ import {
   samplePickSpec,
 } from "../kernels/sampling_specs.ts";
 import type { KernelSpec } from "../kernels/spec.ts";
-import { embedSpec, headNormSpec, normAddSpec, ropeAppendSpec } from "../kernels/specs.ts";
+import { embedSpec, normAddSpec, ropeAppendSpec } from "../kernels/specs.ts";
 import { GROUP_LAYOUT, type TensorType } from "../kernels/tensor_types.ts";
 import { tuningFor } from "../kernels/tuning.ts";
 import type { Gpu } from "../engine/gpu/device.ts";
@@ -132,7 +132,6 @@ function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
   const rope = { ...heads, ropeDims: 128, columns: true, table: TABLE, lanes };
   const sampling = { vocabulary: VOCABULARY, chunk, lanes: sampleLanes };
   return [
-    plain("head_norm", headNormSpec({ ...heads, epsilon: 1e-5, lanes })),
     ...[undefined, 1e-5].map((epsilon) =>
       plain(
         `quantize${suffix(epsilon !== undefined)}`,
@@ -141,10 +140,12 @@ function others(lanes: number, sampleLanes: number, chunk: number): Variant[] {
     ),
     plain("norm_add", normAddSpec({ dim: 4096, epsilon: 1e-5, lanes })),
     ...(["f16", "f32"] as const).flatMap((kv) =>
-      [true, false].map((half) =>
-        plain(
-          `rope_append ${kv}, ${half ? "halves" : "neighbours"}`,
-          ropeAppendSpec({ ...rope, half, kv }),
+      [true, false].flatMap((half) =>
+        [undefined, 1e-5].map((epsilon) =>
+          plain(
+            `rope_append ${kv}, ${half ? "halves" : "neighbours"}${suffix(epsilon !== undefined)}`,
+            ropeAppendSpec({ ...rope, half, epsilon, kv }),
+          )
         )
       )
     ),

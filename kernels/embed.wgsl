@@ -17,12 +17,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let span = id.x;
   if (row >= shape.rows || span >= shape.spans) { return; }
   let group = row / 4u;
-  let scales = load_scales(super_unit_of(group, span), span % SUPER);
+  let scales = load_scales(super_unit_of(place_of(group), span), span % SUPER);
   var q: Quants;
   let scale = row_scale(scales, row % 4u);
   for (var i = 0u; i < 8u; i++) {
     if (i % (8u / PIECES) == 0u) {
-      q = load_quants(unit_of(group, span), row % 4u, i / (8u / PIECES));
+      q = load_quants(unit_of(place_of(group), span), row % 4u, i / (8u / PIECES));
     }
     var v = weights(q, i) * scale.scale[i / 4u];
     if (OFFSET) { v += scale.offset[i / 4u]; }

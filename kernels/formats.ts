@@ -75,7 +75,7 @@ export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
   Q6_K: format([q6_k, asFloats, bytePairs], [24, 20], { ...SUPERBLOCK, oneScale: false }),
   IQ4_NL: format([nibbles, iq4, scale_d, d], [16, 2], { offset: false }),
   IQ4_XS: format([nibbles, iq4, iq4_xs], [16, 8], { ...SUPERBLOCK, offset: false }),
-  MXFP4: format([nibbles, mxfp4, asFloats, scale_power], [16, 2]),
+  MXFP4: format([nibbles, mxfp4, asFloats, scale_power], [16, 1]),
   MLX4_64: format([nibbles, q4, asFloats, scale_dm], [16, 4], { superSpans: 2 }),
   MLX4_128: format([nibbles, q4, asFloats, scale_dm], [16, 4], { superSpans: 4 }),
   MLX8_32: format([bytes, asFloats, scale_dm], [32, 4]),
@@ -92,7 +92,8 @@ export function laneFormat(type: TensorType): DeviceFormat {
     case "IQ4_XS":
       return tabled(format, QUANT_VALUES.IQ4, [iq4_xs]);
     case "MXFP4":
-      return tabled(format, QUANT_VALUES.MXFP4, [scale_power, d]);
+      // ggml's table has twice the numbers.
+      return tabled(format, QUANT_VALUES.MXFP4.map((value) => value / 2), [scale_power, d]);
     default:
       return { ...format, wgsl: [...format.wgsl, noTable] };
   }

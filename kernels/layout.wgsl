@@ -22,18 +22,22 @@ struct Shape {
 }
 @group(0) @binding(7) var<uniform> shape: Shape;
 
-fn unit_of(group: u32, span: u32) -> u32 {
-  return (group / TILE * shape.spans + span) * TILE + group % TILE;
-}
+// Where a group is: spans before its tile, and its place in the tile. A loop over spans does this once.
+struct Place { spans: u32, lane: u32 }
 
-fn super_unit_of(group: u32, span: u32) -> u32 {
-  return (group / TILE * (shape.spans / SUPER) + span / SUPER) * TILE + group % TILE;
+fn place_of(group: u32) -> Place { return Place(group / TILE * shape.spans, group % TILE); }
+
+// A unit or super-unit: how many TILEs of them lie before it, and its place in its own.
+struct Unit { tiles: u32, lane: u32 }
+
+fn unit_of(place: Place, span: u32) -> Unit { return Unit(place.spans + span, place.lane); }
+
+fn super_unit_of(place: Place, span: u32) -> Unit {
+  return Unit((place.spans + span) / SUPER, place.lane);
 }
 
 // Where word `i` of the `count` words of a unit or super-unit is.
-fn word_of(unit: u32, count: u32, i: u32) -> u32 {
-  return (unit / TILE * count + i) * TILE + unit % TILE;
-}
+fn word_of(unit: Unit, count: u32, i: u32) -> u32 { return (unit.tiles * count + i) * TILE + unit.lane; }
 
 // 32 weights of one row: weight i is scale[i / 16] · w[i] + offset[i / 16].
 struct RowScale { scale: vec2<f32>, offset: vec2<f32> }

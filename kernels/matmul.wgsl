@@ -5,7 +5,7 @@
 override LANES: u32;
 
 // Four rows of one span times TOKENS tokens.
-fn dot_span(unit: u32, scales: Scales, xs: array<Span, TOKENS>)
+fn dot_span(unit: Unit, scales: Scales, xs: array<Span, TOKENS>)
   -> array<vec4<f32>, TOKENS> {
   var result: array<vec4<f32>, TOKENS>;
   for (var r = 0u; r < 4u; r++) {
@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var span = 0u; span < shape.spans; span++) {
     let part = span % SUPER;
     for (var g = 0u; g < GROUPS; g++) {
-      let super_unit = super_unit_of(first + group[g], span);
+      let super_unit = super_unit_of(place_of(first + group[g]), span);
       if (SUPER == 1u || part == 0u) {
         scales[g] = load_scales(super_unit, part);
       } else {
@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       squares[t] += xs[t].squares;
     }
     for (var g = 0u; g < GROUPS; g++) {
-      let product = dot_span(unit_of(first + group[g], span), scales[g], xs);
+      let product = dot_span(unit_of(place_of(first + group[g]), span), scales[g], xs);
       for (var t = 0u; t < TOKENS; t++) { sum[g][t] += product[t]; }
     }
   }

@@ -11,46 +11,48 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let token = workgroup.y * TOKENS;
   let tokens = entry_count();
   let g = lane % TILE;
-  let group = workgroup.x * TILE + g;
+  let place = place_of(workgroup.x * TILE + g);
   var rows_of_x: array<u32, TOKENS>;
   for (var t = 0u; t < TOKENS; t++) { rows_of_x[t] = min(token + t, tokens - 1u) * shape.spans; }
 
   var sum: array<vec4<f32>, TOKENS>;
   for (var span = lane / TILE; span < shape.spans; span += SPLIT) {
-    let unit = unit_of(group, span);
-    let scales = load_scales(super_unit_of(group, span), span % SUPER);
+    let unit = unit_of(place, span);
+    let scales = load_scales(super_unit_of(place, span), span % SUPER);
     var scale: array<RowScale, 4>;
     var q: array<array<Quants, PIECES>, 4>;
-    for (var r = 0u; r < 4u; r++) {
-      scale[r] = row_scale(scales, r);
-      scale[r].offset += BYTE_OFFSET * scale[r].scale;
-      for (var piece = 0u; piece < PIECES; piece++) { q[r][piece] = load_quants(unit, r, piece); }
-    }
     for (var t = 0u; t < TOKENS; t++) {
       let at = rows_of_x[t] + span;
       let own = x_spans[at];
-      var high: array<vec4<u32>, 2>;
-      var low: array<vec4<u32>, 2>;
+      var highs = vec4<i32>();
+      var lows = vec4<i32>();
+      // Half by half, and row by row, so that few of the weights are in registers at once.
       for (var j = 0u; j < 2u; j++) {
-        high[j] = planes[at * 4u + j];
-        low[j] = planes[at * 4u + 2u + j];
-      }
-      for (var r = 0u; r < 4u; r++) {
-        for (var half = 0u; half < HALVES; half++) {
-          var highs = 0;
-          var lows = 0;
-          for (var n = 0u; n < 8u / HALVES; n++) {
-            const i = half * 4u + n;
-            let w = four(q[r][i * PIECES / 8u], i) ^ FLIPPED;
-            highs += dot4I8Packed(w, high[i / 4u][i % 4u]);
-            lows += dot4I8Packed(w, low[i / 4u][i % 4u]);
+        let high = planes[at * 4u + j];
+        let low = planes[at * 4u + 2u + j];
+        let half = j / (2u / HALVES);
+        for (var r = 0u; r < 4u; r++) {
+          if (t == 0u && j == 0u) {
+            scale[r] = row_scale(scales, r);
+            scale[r].offset += BYTE_OFFSET * scale[r].scale;
           }
-          let product = own.x * f32(highs * 256 + lows);
-          sum[t][r] = fma(scale[r].scale[half], product, sum[t][r]);
-          if (OFFSET || BYTE_OFFSET != 0.0) {
-            var x_sum = own.y + own.z;
-            if (HALVES == 2u) { x_sum = own[1u + half]; }
-            sum[t][r] = fma(scale[r].offset[half], x_sum, sum[t][r]);
+          const piece = j * PIECES / 2u;
+          if (t == 0u && j % (2u / PIECES) == 0u) { q[r][piece] = load_quants(unit, r, piece); }
+          for (var n = 0u; n < 4u; n++) {
+            let w = four(q[r][piece], j * 4u + n) ^ FLIPPED;
+            highs[r] += dot4I8Packed(w, high[n]);
+            lows[r] += dot4I8Packed(w, low[n]);
+          }
+          if ((j + 1u) % (2u / HALVES) == 0u) {
+            let product = own.x * f32(highs[r] * 256 + lows[r]);
+            sum[t][r] = fma(scale[r].scale[half], product, sum[t][r]);
+            if (OFFSET || BYTE_OFFSET != 0.0) {
+              var x_sum = own.y + own.z;
+              if (HALVES == 2u) { x_sum = own[1u + half]; }
+              sum[t][r] = fma(scale[r].offset[half], x_sum, sum[t][r]);
+            }
+            highs[r] = 0;
+            lows[r] = 0;
           }
         }
       }

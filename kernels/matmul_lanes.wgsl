@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (first == ELSEWHERE) { return; }
   fill_table(lane);
   let g = lane % TILE;
-  let group = first + workgroup.x * TILE + g;
+  let place = place_of(first + workgroup.x * TILE + g);
   var rows_of_x: array<u32, TOKENS>;
   for (var t = 0u; t < TOKENS; t++) {
     rows_of_x[t] = row_of_x(min(token + t, tokens - 1u)) * shape.spans * 8u;
@@ -30,18 +30,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var sum: array<vec4<f32>, TOKENS>;
   var squares: array<f32, TOKENS>;
   for (var span = lane / TILE; span < shape.spans; span += SPLIT) {
-    let unit = unit_of(group, span);
-    let scales = load_scales(super_unit_of(group, span), span % SUPER);
+    let unit = unit_of(place, span);
+    let scales = load_scales(super_unit_of(place, span), span % SUPER);
     var q: array<Quants, 4>;
     var scale: array<RowScale, 4>;
-    for (var r = 0u; r < 4u; r++) {
-      scale[r] = row_scale(scales, r);
+    if (!LATE) {
+      for (var r = 0u; r < 4u; r++) { scale[r] = row_scale(scales, r); }
     }
     // Each of the lanes that have these activations squares a part of them.
     if (NORMED) {
       for (var t = 0u; t < TOKENS; t++) {
         let v = x[rows_of_x[t] + span * 8u + g];
-        squares[t] += dot(v, v);
+        squares[t] = dot_from(squares[t], v, v);
       }
     }
     var part: array<vec4<f32>, TOKENS>;
@@ -73,6 +73,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       if (LATE && (i + 1u) % (8u / HALVES) == 0u) {
         for (var t = 0u; t < TOKENS; t++) {
           for (var r = 0u; r < 4u; r++) {
+            if (t == 0u && half == 0u) { scale[r] = row_scale(scales, r); }
             sum[t][r] = fma(scale[r].scale[half], part[t][r], sum[t][r]);
             if (OFFSET) { sum[t][r] = fma(scale[r].offset[half], x_sum[t], sum[t][r]); }
             part[t][r] = 0.0;

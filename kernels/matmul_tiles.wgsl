@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   // What the lane loads: row r of a group; four columns of every eighth token.
   let r = lane / TILE % 4u;
   let tile = min(workgroup.x * 2u + lane / 32u, (groups + TILE - 1u) / TILE - 1u);
-  let group = tile * TILE + lane % TILE;
+  let place = place_of(tile * TILE + lane % TILE);
   let chunk = lane % 8u;
   var rows_of_x: array<u32, 4>;
   for (var j = 0u; j < 4u; j++) {
@@ -31,8 +31,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var sum: array<array<vec4<f32>, 2>, 4>;  // [token, group]
   var squares: array<f32, 4>;
   for (var span = 0u; span < shape.spans; span++) {
-    let unit = unit_of(group, span);
-    let scale = row_scale(load_scales(super_unit_of(group, span), span % SUPER), r);
+    let unit = unit_of(place, span);
+    let scale = row_scale(load_scales(super_unit_of(place, span), span % SUPER), r);
     var q: Quants;
     for (var i = 0u; i < 8u; i++) {
       if (i % (8u / PIECES) == 0u) { q = load_quants(unit, r, i / (8u / PIECES)); }

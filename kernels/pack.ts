@@ -60,6 +60,8 @@ interface Fields {
   readonly quants: number;
   /** Flips the signs of signed bytes, which makes them unsigned ones with an offset of 128. */
   readonly flip?: number;
+  /** A scale is a byte on the device, the lower one of its half. */
+  readonly narrow?: boolean;
 }
 
 const FIELDS: Partial<Record<TensorType, Fields>> = {
@@ -72,7 +74,7 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
   Q5_1: { scales: 2, fifths: 2, quants: 8 },
   Q8_0: { scales: 1, fifths: 0, quants: 16, flip: 0x80808080 },
   IQ4_NL: { scales: 1, fifths: 0, quants: 8 },
-  MXFP4: { scales: 1, fifths: 0, quants: 8 }, // As `widenExponents` leaves them.
+  MXFP4: { scales: 1, fifths: 0, quants: 8, narrow: true }, // As `widenExponents` leaves them.
   MLX4_64: { scales: 2, fifths: 0, quants: 8 },
   MLX4_128: { scales: 2, fifths: 0, quants: 8 },
   MLX8_32: { scales: 2, fifths: 0, quants: 16 },
@@ -140,18 +142,14 @@ export function packRows(
   return { quants, scales };
 }
 
-/** MXFP4's groups with 16 bits for the exponent. */
+/** MXFP4's groups with 16 bits for the exponent, so that they start at halves of words. */
 const WIDENED = { weights: 32, bytes: 18 };
 
-/** A group's exponent of a power of two becomes the upper half of that number as float32. */
 function widenExponents(source: Uint8Array): Uint8Array<ArrayBuffer> {
   const { bytes } = GROUP_LAYOUT.MXFP4;
   const wide = new Uint8Array(source.length / bytes * WIDENED.bytes);
-  const view = new DataView(wide.buffer);
   for (let from = 0, to = 0; from < source.length; from += bytes, to += WIDENED.bytes) {
-    const exponent = source[from]!;
-    // 2^(e − 128), below 2^−126 without the implicit one: dequantize_values.ts.
-    view.setUint16(to, exponent > 1 ? exponent - 1 << 7 : 0x20 << exponent, true);
+    wide[to] = source[from]!;
     wide.set(source.subarray(from + 1, from + bytes), to + 2);
   }
   return wide;
@@ -201,18 +199,19 @@ function interleaveTiles(words: Uint32Array, count: number, tile: number): void 
 
 function packRow(
   cursor: RowCursor,
-  { scales, fifths, quants, flip = 0 }: Fields,
-  { superblocks, superSpans, scaleHalves: toScales, scaleStride }: RowPlan,
+  { scales, fifths, quants, flip = 0, narrow = false }: Fields,
+  { superblocks, superSpans, scaleHalves, scaleStride }: RowPlan,
 ): void {
   const { from, row, stride, quants: toQuants } = cursor;
   const words = quants / 2;
   let { half, quantAt } = cursor;
   quantAt += row * words;
   const toFifths = 4 * words + row - row * words;
-  let scaleAt = 2 * cursor.scaleAt + row * scales;
+  const [toScales, perWord] = narrow ? [cursor.scaleBytes, 4] : [scaleHalves, 2];
+  let scaleAt = perWord * cursor.scaleAt + row * scales;
   for (let superblock = 0; superblock < superblocks; superblock++) {
     for (let j = 0; j < scales; j++, half++) toScales[scaleAt + j] = halfAt(from, half);
-    scaleAt += 2 * scaleStride;
+    scaleAt += perWord * scaleStride;
     for (let span = 0; span < superSpans; span++) {
       if (fifths > 0) {
         toQuants[quantAt + toFifths] = bitsByBytes(wordAt(from, half));

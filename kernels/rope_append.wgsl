@@ -1,13 +1,14 @@
-// Rotates queries and keys by their positions, and appends keys and values to the paged cache.
-// One invocation: two neighbouring elements of one head of one token.
+// Normalizes query and key heads (RMSNorm; where NORMED), rotates them by their positions, and appends
+// keys and values to the paged cache. A workgroup has one head of one token, a lane every LANES-th pair
+// of neighbouring elements.
 override HEADS: u32;
 override KV_HEADS: u32;
 override HEAD_DIM: u32;
+override EPSILON: f32;
 override ROPE_DIMS: u32;                // elements of a head that rotate, from its start on
 override HALF: bool;                    // pairs are (i, i + ROPE_DIMS / 2), else (2i, 2i + 1)
 override BETA: f32;                     // queries grow by 1 + BETA · ln(1 + position / ORIGINAL)
 override ORIGINAL: u32;                 // positions up to which they do not
-override LANES: u32;
 override COLUMNS: bool;                 // keys of a block: [HEAD_DIM / 8, 16, 8], not [16, HEAD_DIM]
 override KV_GROUPS: u32;                // see attention.wgsl
 override KV_GROUP: u32;
@@ -17,10 +18,20 @@ const BLOCK_TOKENS = 16u;
 @group(0) @binding(1) var<storage, read_write> q: array<vec2<f32>>; // [token, HEADS, HEAD_DIM / 2]
 @group(0) @binding(4) var<storage, read> angles: array<vec2<f32>>; // [position, ROPE_DIMS / 2]: cos, sin
 @group(0) @binding(5) var<storage, read> batch: array<u32>;
+@group(0) @binding(6) var<storage, read> norms: array<f32>;        // [2, HEAD_DIM]: of queries, of keys
 
-// Element e of the head that starts at `base`, after rotation at `position`.
-fn rotated(base: u32, e: u32, position: u32) -> f32 {
-  if (e >= ROPE_DIMS) { return qkv[base + e]; }
+// A head: where it starts in qkv, its norm's weights, and what they are multiplied by.
+struct Head { base: u32, norm: u32, scale: f32 }
+
+fn normed(head: Head, e: u32) -> f32 {
+  var v = qkv[head.base + e];
+  if (NORMED) { v *= head.scale * norms[head.norm + e]; }
+  return v;
+}
+
+// Element e of a head after rotation at `position`.
+fn rotated(head: Head, e: u32, position: u32) -> f32 {
+  if (e >= ROPE_DIMS) { return normed(head, e); }
   let pairs = ROPE_DIMS / 2u;
   var pair = e / 2u;
   var first = e & ~1u;
@@ -31,34 +42,44 @@ fn rotated(base: u32, e: u32, position: u32) -> f32 {
     second = pair + pairs;
   }
   let angle = angles[position * pairs + pair];
-  let a = qkv[base + first];
-  let b = qkv[base + second];
+  let a = normed(head, first);
+  let b = normed(head, second);
   return select(b * angle.x + a * angle.y, a * angle.x - b * angle.y, e == first);
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let words = HEAD_DIM / 2u;
-  let head = id.x / words;
-  let e = id.x % words * 2u;
-  if (head >= HEADS + 2u * KV_HEADS) { return; }
-  let token = token_at(id.y);
-  let base = (id.y * (HEADS + 2u * KV_HEADS) + head) * HEAD_DIM;
-  if (head < HEADS) {
-    let grown = 1.0 + BETA * log(1.0 + f32(token.position / ORIGINAL));
-    q[(id.y * HEADS + head) * words + e / 2u] =
-      vec2(rotated(base, e, token.position), rotated(base, e + 1u, token.position)) * grown;
-    return;
-  }
+  let number = workgroup.x;
+  let token = token_at(workgroup.y);
+  var head = Head((workgroup.y * (HEADS + 2u * KV_HEADS) + number) * HEAD_DIM, 0u, 1.0);
   let block = batch[token.table + token.position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
   let row = token.position % BLOCK_TOKENS;
-  if (head < HEADS + KV_HEADS) {
-    let start = (block * KV_HEADS + head - HEADS) * BLOCK_TOKENS * words;
-    var i = start + row * words + e / 2u;
-    if (COLUMNS) { i = start + (e / 8u * BLOCK_TOKENS + row) * 4u + e % 8u / 2u; }
-    store_key(i, vec2(rotated(base, e, token.position), rotated(base, e + 1u, token.position)));
-  } else {
-    let i = ((block * KV_HEADS + head - HEADS - KV_HEADS) * BLOCK_TOKENS + row) * words + e / 2u;
-    store_value(i, vec2(qkv[base + e], qkv[base + e + 1u]));
+  if (number >= HEADS + KV_HEADS) {
+    let start = ((block * KV_HEADS + number - HEADS - KV_HEADS) * BLOCK_TOKENS + row) * words;
+    for (var word = lane; word < words; word += LANES) {
+      let e = head.base + word * 2u;
+      store_value(start + word, vec2(qkv[e], qkv[e + 1u]));
+    }
+    return;
+  }
+  if (NORMED) {
+    var squares = 0.0;
+    for (var e = lane; e < HEAD_DIM; e += LANES) { squares += qkv[head.base + e] * qkv[head.base + e]; }
+    head.scale = inverseSqrt(sum_of_lanes(squares, lane) / f32(HEAD_DIM) + EPSILON);
+    if (number >= HEADS) { head.norm = HEAD_DIM; }
+  }
+  let grown = 1.0 + BETA * log(1.0 + f32(token.position / ORIGINAL));
+  for (var word = lane; word < words; word += LANES) {
+    let e = word * 2u;
+    let pair = vec2(rotated(head, e, token.position), rotated(head, e + 1u, token.position));
+    if (number < HEADS) {
+      q[(workgroup.y * HEADS + number) * words + word] = pair * grown;
+    } else {
+      let start = (block * KV_HEADS + number - HEADS) * BLOCK_TOKENS * words;
+      var i = start + row * words + word;
+      if (COLUMNS) { i = start + (e / 8u * BLOCK_TOKENS + row) * 4u + e % 8u / 2u; }
+      store_key(i, pair);
+    }
   }
 }

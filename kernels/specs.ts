@@ -2,7 +2,6 @@
 
 import attention from "./attention.wgsl" with { type: "text" };
 import embed from "./embed.wgsl" with { type: "text" };
-import headNorm from "./head_norm.wgsl" with { type: "text" };
 import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
 import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
 import kvWriteF16 from "./kv_write_f16.wgsl" with { type: "text" };
@@ -137,27 +136,11 @@ export interface KvTable {
   readonly groups: number;
 }
 
-/** RMSNorm of every query and key head in place. */
-export function headNormSpec(s: HeadShape & { epsilon: number; lanes: number }): KernelSpec {
-  return {
-    name: "head_norm",
-    parts: [headNorm],
-    overrides: {
-      HEADS: s.heads,
-      KV_HEADS: s.kvHeads,
-      HEAD_DIM: s.headDim,
-      EPSILON: s.epsilon,
-      LANES: s.lanes,
-    },
-    bindings: { 0: "write", 1: "read", 2: "read" },
-    workgroupSize: [s.lanes, 1],
-    workgroupBytes: 0,
-  };
-}
-
-/** Rotates queries and keys, and appends keys and values to the paged cache. */
+/** Rotates queries and keys, normalized before, and appends keys and values to the paged cache. */
 export function ropeAppendSpec(
   s: HeadShape & {
+    /** RMSNorm of each query and key head with this epsilon. */
+    epsilon?: number | undefined;
     ropeDims: number;
     half: boolean;
     /** Queries at position p are multiplied by 1 + beta · ln(1 + floor(p / context)). */
@@ -171,11 +154,18 @@ export function ropeAppendSpec(
 ): KernelSpec {
   return {
     name: "rope_append",
-    parts: [step, s.kv === "f16" ? kvWriteF16 : kvWriteF32, ropeAppend],
+    parts: [
+      `const NORMED = ${s.epsilon !== undefined};`,
+      laneSum,
+      step,
+      s.kv === "f16" ? kvWriteF16 : kvWriteF32,
+      ropeAppend,
+    ],
     overrides: {
       HEADS: s.heads,
       KV_HEADS: s.kvHeads,
       HEAD_DIM: s.headDim,
+      EPSILON: s.epsilon ?? 0,
       ROPE_DIMS: s.ropeDims,
       HALF: s.half ? 1 : 0,
       BETA: s.temperature?.beta ?? 0,
@@ -185,9 +175,9 @@ export function ropeAppendSpec(
       KV_GROUPS: s.table.groups,
       KV_GROUP: s.table.group,
     },
-    bindings: { 0: "read", 1: "write", 2: "write", 3: "write", 4: "read", 5: "step" },
+    bindings: { 0: "read", 1: "write", 2: "write", 3: "write", 4: "read", 5: "step", 6: "read" },
     workgroupSize: [s.lanes, 1],
-    workgroupBytes: 0,
+    workgroupBytes: 4 * s.lanes,
   };
 }
 

@@ -15,14 +15,7 @@ import { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { selfTest } from "../../engine/gpu/self_test/self_test.ts";
 import { tunedFor } from "../../engine/tuned.ts";
 import { expertCases } from "./expert_cases.ts";
-import {
-  attentionCost,
-  embedCost,
-  headNormCost,
-  productCost,
-  ropeAppendCost,
-  samplingCost,
-} from "./costs.ts";
+import { attentionCost, embedCost, productCost, ropeAppendCost, samplingCost } from "./costs.ts";
 import {
   type Calls,
   kernelCase,
@@ -79,6 +72,11 @@ function parseShape(shape: string | undefined) {
   return { rows: rows!, columns: columns! };
 }
 
+/** Whether some layer normalizes its query and key heads. */
+function hasHeadNorm({ layerKinds }: Environment["model"]): boolean {
+  return layerKinds.some(({ headNorm }) => headNorm);
+}
+
 class Cases {
   readonly #random = new RandomSource(7);
 
@@ -92,6 +90,7 @@ class Cases {
     const { matrix: { columns }, model } = this;
     const types = TYPES.filter((type) => columns % GROUP_LAYOUT[type].weights === 0);
     const { headDim, heads, kvHeads, vocabSize } = model;
+    const headNorm = hasHeadNorm(model);
     const ofHeads = `${heads}+${kvHeads} heads of ${headDim}`;
     const cached = (kv: KvType) => ({ heads, kvHeads, headDim, kvBytes: KV_BYTES[kv] });
     return [
@@ -102,17 +101,11 @@ class Cases {
         cost: (tokens) => embedCost(type, columns, tokens),
         prepare: () => this.#embed(type),
       })),
-      {
-        kernel: "head_norm",
-        shape: ofHeads,
-        cost: (tokens) => headNormCost(model, tokens),
-        prepare: () => repeated(this.harness, this.#headNorm()),
-      },
       ...KV_TYPES.flatMap((kv): TimedKernel[] => [
         {
           kernel: `rope_append ${kv}`,
           shape: ofHeads,
-          cost: (tokens) => ropeAppendCost(cached(kv), tokens),
+          cost: (tokens) => ropeAppendCost({ ...cached(kv), headNorm }, tokens),
           prepare: () => repeated(this.harness, this.#ropeAppend(kv)),
         },
         {
@@ -181,13 +174,6 @@ class Cases {
     return repeated(this.harness, (tokens) => parts[0]!.at(tokens, 0));
   }
 
-  #headNorm(): (tokens: number) => Dispatch {
-    const { harness, model } = this;
-    const [query, key] = [0, 1].map(() => harness.buffer(floats(model.headDim, this.#random)));
-    const operation = harness.build().headNorm(model, query!, key!);
-    return (tokens) => operation.at(tokens, 0);
-  }
-
   #ropeAppend(kv: KvType): (tokens: number) => Dispatch {
     const { harness, model } = this;
     const angles = harness.buffer(floats(POSITIONS * model.headDim, this.#random));
@@ -199,7 +185,12 @@ class Cases {
       factors: false,
     } as const;
     const layer = { ...model, rope };
-    const operation = harness.build({ kv }).ropeAppend(layer, this.#cache(kv), angles);
+    const operation = harness.build({ kv }).ropeAppend(layer, this.#cache(kv), {
+      angles,
+      norms: hasHeadNorm(model)
+        ? harness.buffer(floats(2 * model.headDim, this.#random))
+        : undefined,
+    });
     return (tokens) => operation.at(tokens, 0);
   }
 

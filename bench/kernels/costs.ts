@@ -46,20 +46,17 @@ export function attentionCost(s: CachedHeads, positions: number, tokens: number)
   };
 }
 
-/** A layer's rotations, and the keys and values that it writes. */
-export function ropeAppendCost(s: CachedHeads, tokens: number): Cost {
+/** A layer's RMSNorm of heads, rotations, and the keys and values that it writes. */
+export function ropeAppendCost(
+  s: CachedHeads & { readonly headNorm: boolean },
+  tokens: number,
+): Cost {
   const queries = s.heads * s.headDim;
   const keys = s.kvHeads * s.headDim;
   return {
-    operations: 3 * (queries + keys) * tokens,
+    operations: (s.headNorm ? 7 : 3) * (queries + keys) * tokens,
     bytes: (4 * (queries + 2 * keys) + 4 * queries + 2 * keys * s.kvBytes) * tokens,
   };
-}
-
-/** RMSNorm of a layer's query and key heads. */
-export function headNormCost({ heads, kvHeads, headDim }: HeadShape, tokens: number): Cost {
-  const elements = (heads + kvHeads) * headDim * tokens;
-  return { operations: 4 * elements, bytes: 8 * elements };
 }
 
 /** Embedding rows of `dim` weights of this type, written as float32. */
@@ -108,9 +105,6 @@ export function decodeCost(decoder: Decoder, name: string, position: number): Co
     );
   }
   if (name === "rope_append") return ofLayers((kind) => ropeAppendCost({ ...kind, kvBytes }, 1));
-  if (name === "head_norm") {
-    return ofLayers((kind) => kind.headNorm ? headNormCost(kind, 1) : NOTHING);
-  }
   if (name === "combine") {
     return ofLayers(({ experts }) =>
       experts === undefined ? NOTHING : combineCost(model.dim, experts, 1)

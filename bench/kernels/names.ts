@@ -8,7 +8,6 @@ export const KV_TYPES: readonly KvType[] = ["f16", "f32"];
 
 const NAMES = [
   ...TYPES.flatMap((type) => [`matmul ${type}`, `embed ${type}`]),
-  "head_norm",
   "top_k",
   "experts Q4_0",
   "combine",

@@ -122,7 +122,7 @@ function checksOf(family: TunedFamily, cases: TuneCases) {
     products: [...of("matmul"), ...(cases.hasExperts ? ["experts"] : [])],
     prompts: of("matmul"),
     attention: ["attention f16", "attention f32"],
-    elements: [...of("embed"), "head_norm", "rope_append f16", "rope_append f32", "norm_add"],
+    elements: [...of("embed"), "rope_append f16", "rope_append f32", "norm_add"],
     sampling: ["sampling"],
     steps: [],
   };

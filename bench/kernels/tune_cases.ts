@@ -121,18 +121,14 @@ export class TuneCases {
     const { headDim, headNorm } = layer;
     const cache = this.#cache(layer);
     const angles = this.harness.buffer(floats(2 * POSITIONS * headDim, this.#random));
-    const weight = this.harness.buffer(floats(headDim, this.#random));
+    const norms = headNorm ? this.harness.buffer(floats(2 * headDim, this.#random)) : undefined;
     const tokens = batch.sequences[0]!.tokens!.length;
     return [{
       batch,
       calls: SIZES[this.harness.gpu.driver].calls,
       prepare: (harness) => {
-        const build = harness.build({ kv: "f16" });
-        const operations = [
-          ...(headNorm ? [build.headNorm(layer, weight, weight)] : []),
-          build.ropeAppend(layer, cache, angles),
-        ];
-        return () => operations.map((operation) => operation.at(tokens, 1));
+        const operation = harness.build({ kv: "f16" }).ropeAppend(layer, cache, { angles, norms });
+        return () => [operation.at(tokens, 1)];
       },
     }];
   }

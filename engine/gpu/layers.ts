@@ -134,11 +134,11 @@ function attention(
   const operations = projections(context, mixer).flatMap(({ matrix, offset, bias }) =>
     build.matmul(matrix, { x: hidden, norm, y: qkv, stride, offset, over: "tokens", bias })
   );
-  if (mixer.headNorm) {
-    const queryNorm = weights.vector(name("queryNorm"));
-    operations.push(build.headNorm(mixer, queryNorm, weights.vector(name("keyNorm"))));
-  }
-  operations.push(build.ropeAppend(mixer, cache, angles), ...build.attention(mixer, cache));
+  const norms = mixer.headNorm ? weights.vector(name("queryNorm"), name("keyNorm")) : undefined;
+  operations.push(
+    build.ropeAppend(mixer, cache, { angles, norms }),
+    ...build.attention(mixer, cache),
+  );
   if (mixer.gated) {
     const width = mixer.heads * mixer.headDim;
     const gate = weights.matrix(name("queryGate"));

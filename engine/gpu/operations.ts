@@ -4,7 +4,6 @@ import { combineSpec, topKSpec } from "../../kernels/expert_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
 import {
   embedSpec,
-  headNormSpec,
   type HeadShape,
   matrixShape,
   type MatrixUse,
@@ -232,27 +231,22 @@ export class OperationBuilder {
     });
   }
 
-  /** Normalizes each query and key head in place. */
-  headNorm(heads: HeadShape, queryWeight: GPUBuffer, keyWeight: GPUBuffer): Operation {
-    const { elementLanes: lanes } = this.tuning;
-    const spec = headNormSpec({ ...sizesOf(heads), epsilon: this.context.rmsEpsilon, lanes });
-    return this.fixed(spec, {
-      buffers: { 0: this.scratch.qkv, 1: queryWeight, 2: keyWeight },
-      grid: (count) => [Math.ceil((heads.heads + heads.kvHeads) / lanes), count],
-    });
-  }
-
-  /** Rotates queries and keys and appends keys and values to the cache. */
+  /**
+   * Rotates queries and keys and appends keys and values to the cache.
+   *
+   * @param norms of query and key heads, one after the other, where they are normalized first
+   */
   ropeAppend(
     attention: HeadShape & Pick<AttentionSpec, "rope" | "temperature">,
     cache: LayerCache,
-    angles: GPUBuffer,
+    { angles, norms }: { readonly angles: GPUBuffer; readonly norms?: GPUBuffer | undefined },
   ): Operation {
-    const { heads, kvHeads, headDim, rope, temperature } = attention;
+    const { heads, kvHeads, rope, temperature } = attention;
     const lanes = this.tuning.elementLanes;
-    const { qkv, queries, metadata } = this.scratch;
+    const { qkv, queries, metadata, unused } = this.scratch;
     const spec = ropeAppendSpec({
       ...sizesOf(attention),
+      epsilon: norms && this.context.rmsEpsilon,
       ropeDims: rope.dims,
       half: rope.layout === "half",
       temperature,
@@ -270,11 +264,9 @@ export class OperationBuilder {
         3: cache.values,
         4: angles,
         5: metadata,
+        6: norms ?? unused,
       }),
-      dispatch: (pipeline, count) => ({
-        pipeline,
-        workgroups: [Math.ceil((heads + 2 * kvHeads) * headDim / 2 / lanes), count],
-      }),
+      dispatch: (pipeline, count) => ({ pipeline, workgroups: [heads + 2 * kvHeads, count] }),
     });
   }
 

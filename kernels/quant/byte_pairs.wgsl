@@ -4,13 +4,13 @@
 
 struct Scales { first: u32, second: u32, d: vec4<u32> }
 
-fn load_scales(super_unit: u32, part: u32) -> Scales {
+fn load_scales(super_unit: Unit, part: u32) -> Scales {
   let d = packed_scales[word_of(super_unit, 5u, 4u)];
   return next_scales(Scales(0u, 0u, d), super_unit, part);
 }
 
 // Of another span of the super-unit.
-fn next_scales(scales: Scales, super_unit: u32, part: u32) -> Scales {
+fn next_scales(scales: Scales, super_unit: Unit, part: u32) -> Scales {
   let at = word_of(super_unit, 5u, part / 2u);
   let first = part % 2u * 2u;
   return Scales(packed_scales[at][first], packed_scales[at][first + 1u], scales.d);

@@ -4,7 +4,7 @@
 const PIECES = 2u;
 struct Quants { q: vec4<u32> }
 
-fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
+fn load_quants(unit: Unit, r: u32, piece: u32) -> Quants {
   return Quants(quants[word_of(unit, 8u, r * 2u + piece)]);
 }
 

@@ -4,7 +4,7 @@
 const PIECES = 8u;
 struct Quants { w: vec4<f32> }
 
-fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
+fn load_quants(unit: Unit, r: u32, piece: u32) -> Quants {
   return Quants(quants[word_of(unit, 32u, r * 8u + piece)]);
 }
 

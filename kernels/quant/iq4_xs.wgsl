@@ -4,13 +4,13 @@
 
 struct Scales { sc: u32, rest: vec4<u32> }
 
-fn load_scales(super_unit: u32, part: u32) -> Scales {
+fn load_scales(super_unit: Unit, part: u32) -> Scales {
   let rest = packed_scales[word_of(super_unit, 2u, 1u)];
   return next_scales(Scales(0u, rest), super_unit, part);
 }
 
 // Of another span of the super-unit.
-fn next_scales(scales: Scales, super_unit: u32, part: u32) -> Scales {
+fn next_scales(scales: Scales, super_unit: Unit, part: u32) -> Scales {
   let low = packed_scales[word_of(super_unit, 2u, 0u)][part / 2u] >> (part % 2u * 4u);
   let high = select(scales.rest.x, scales.rest.y, part >= 4u) >> (part % 4u * 2u);
   return Scales((low & 0x0f0f0f0fu) | ((high << 4u) & 0x30303030u), scales.rest);

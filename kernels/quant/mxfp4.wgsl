@@ -1,5 +1,5 @@
 // MXFP4: four bits (nibbles.wgsl): a sign, and three bits m of a magnitude 0, 1, 2, 3, 4, 6, 8 or 12. Weights
-// are these plus 12, so that they are bytes without a sign: w = d·(q − 12). For lanes that share
+// are these plus 12, so that they are bytes without a sign: w = d·(q − 12) / 2. For lanes that share
 // workgroup memory value_table.wgsl looks them up.
 
 // Of four bytes, those whose bit `bit` is set become all ones.
@@ -15,5 +15,5 @@ fn four(q: Quants, i: u32) -> u32 {
 }
 
 fn row_scale(scales: Scales, r: u32) -> RowScale {
-  return RowScale(vec2(scales.d[r]), vec2(-12.0 * scales.d[r]));
+  return RowScale(vec2(0.5 * scales.d[r]), vec2(-6.0 * scales.d[r]));
 }

@@ -4,4 +4,4 @@
 const PIECES = 1u;
 struct Quants { q: vec4<u32> }
 
-fn load_quants(unit: u32, r: u32, piece: u32) -> Quants { return Quants(quants[word_of(unit, 4u, r)]); }
+fn load_quants(unit: Unit, r: u32, piece: u32) -> Quants { return Quants(quants[word_of(unit, 4u, r)]); }

@@ -4,7 +4,7 @@
 const PIECES = 1u;
 struct Quants { q: vec2<u32>, bits: u32 }
 
-fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
+fn load_quants(unit: Unit, r: u32, piece: u32) -> Quants {
   let words = quants[word_of(unit, 3u, r / 2u)];
   return Quants(select(words.xy, words.zw, r % 2u == 1u), quants[word_of(unit, 3u, 2u)][r]);
 }

@@ -4,7 +4,7 @@
 const PIECES = 1u;
 struct Quants { q: vec4<u32>, fifths: u32 }
 
-fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
+fn load_quants(unit: Unit, r: u32, piece: u32) -> Quants {
   return Quants(quants[word_of(unit, 5u, r)], quants[word_of(unit, 5u, 4u)][r]);
 }
 

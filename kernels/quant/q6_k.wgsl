@@ -5,7 +5,7 @@
 const PIECES = 1u;
 struct Quants { q: vec4<u32>, high: vec2<u32> }
 
-fn load_quants(unit: u32, r: u32, piece: u32) -> Quants {
+fn load_quants(unit: Unit, r: u32, piece: u32) -> Quants {
   let pairs = quants[word_of(unit, 6u, 4u + r / 2u)];
   return Quants(quants[word_of(unit, 6u, r)], select(pairs.xy, pairs.zw, r % 2u == 1u));
 }

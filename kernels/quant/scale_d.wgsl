@@ -3,9 +3,9 @@
 
 struct Scales { d: vec4<f32> }
 
-fn load_scales(super_unit: u32, part: u32) -> Scales {
-  let s = packed_scales[super_unit];
+fn load_scales(super_unit: Unit, part: u32) -> Scales {
+  let s = packed_scales[word_of(super_unit, 1u, 0u)];
   return Scales(vec4(unpack2x16float(s.x), unpack2x16float(s.y)));
 }
 
-fn next_scales(scales: Scales, super_unit: u32, part: u32) -> Scales { return scales; }
+fn next_scales(scales: Scales, super_unit: Unit, part: u32) -> Scales { return scales; }

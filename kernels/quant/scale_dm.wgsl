@@ -3,11 +3,11 @@
 
 struct Scales { dm: vec4<u32> }
 
-fn load_scales(super_unit: u32, part: u32) -> Scales { return Scales(packed_scales[super_unit]); }
+fn load_scales(super_unit: Unit, part: u32) -> Scales { return Scales(packed_scales[word_of(super_unit, 1u, 0u)]); }
 
 fn row_scale(scales: Scales, r: u32) -> RowScale {
   let dm = unpack2x16float(scales.dm[r]);
   return RowScale(dm.xx, dm.yy);
 }
 
-fn next_scales(scales: Scales, super_unit: u32, part: u32) -> Scales { return scales; }
+fn next_scales(scales: Scales, super_unit: Unit, part: u32) -> Scales { return scales; }

@@ -1,12 +1,12 @@
-// MXFP4: d, a power of two, in the upper half of a float32.
-@group(0) @binding(1) var<storage, read> packed_scales: array<vec2<u32>>;  // d of 4 rows
+// MXFP4: d, a power of two; a byte has the exponent of a row's, biased as float32's is.
+@group(0) @binding(1) var<storage, read> packed_scales: array<u32>;  // of 4 rows
 
 struct Scales { d: vec4<f32> }
 
-fn load_scales(super_unit: u32, part: u32) -> Scales {
-  let s = packed_scales[super_unit];
-  return Scales(bitcast<vec4<f32>>(
-    vec4(s.x << 16u, s.x & 0xffff0000u, s.y << 16u, s.y & 0xffff0000u)));
+// The exponent of 2⁻¹²⁷ makes a zero here.
+fn load_scales(super_unit: Unit, part: u32) -> Scales {
+  let exponents = unpack4xU8(packed_scales[word_of(super_unit, 1u, 0u)]);
+  return Scales(bitcast<vec4<f32>>(exponents << vec4(23u)));
 }
 
-fn next_scales(scales: Scales, super_unit: u32, part: u32) -> Scales { return scales; }
+fn next_scales(scales: Scales, super_unit: Unit, part: u32) -> Scales { return scales; }

@@ -6,13 +6,13 @@
 
 struct Scales { first: u32, second: u32, d: vec4<u32> }
 
-fn load_scales(super_unit: u32, part: u32) -> Scales {
+fn load_scales(super_unit: Unit, part: u32) -> Scales {
   let d = packed_scales[word_of(super_unit, 4u, 3u)];
   return next_scales(Scales(0u, 0u, d), super_unit, part);
 }
 
 // Of another span of the super-unit.
-fn next_scales(scales: Scales, super_unit: u32, part: u32) -> Scales {
+fn next_scales(scales: Scales, super_unit: Unit, part: u32) -> Scales {
   let low = packed_scales[word_of(super_unit, 4u, part / 4u)][part % 4u];
   let high = packed_scales[word_of(super_unit, 4u, 2u)][part / 2u] >> (part % 2u * 4u);
   return Scales((low & 0x0f0f0f0fu) | ((high << 4u) & 0x30303030u),

@@ -19,7 +19,9 @@ Deno.test("decodeCost() counts the positions that each layer sees", () => {
     operations: 4 * 64 * seen,
     bytes: 2 * 32 * 2 * seen + 2 * 8 * 64,
   });
-  assert.deepEqual(decodeCost(target, "head_norm", 0), { operations: 0, bytes: 0 });
+  // Two layers, each with heads of queries and keys to rotate, and none to normalize.
+  const rotated = 2 * 3 * 32;
+  assert.equal(decodeCost(target, "rope_append", 0)?.operations, 3 * rotated);
 });
 
 Deno.test("decodeCost() counts the sum of a token's experts in each layer that has some", () => {

@@ -106,7 +106,7 @@ const LESS: Readonly<Record<string, Partial<RunOptions>>> = {
   scenarios: { warmup: 0, repetitions: 2, suiteOptions: { baseline: "cpu" } },
   kernels: {
     suiteOptions: {
-      only: "q8_0,attention,head_norm,top_k,experts,combine,sampling",
+      only: "q8_0,attention,rope_append,top_k,experts,combine,sampling",
       shape: "64x96",
     },
   },
@@ -219,7 +219,8 @@ Deno.test("every suite runs on the adapter", async (t) => {
         [
           "matmul Q8_0",
           "embed Q8_0",
-          "head_norm",
+          "rope_append f16",
+          "rope_append f32",
           "attention f16",
           "attention f32",
           "top_k",
@@ -229,7 +230,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
         ].map((name) => `${name} ok`),
       );
       const times = valuesOf(report, "kernel_call_time");
-      assert.equal(times.length, 8 * 9);
+      assert.equal(times.length, 8 * 10);
       assert.ok(times.every((time) => time > 0));
       for (const requests of [1, 2]) resultOf(report, "decode_throughput", { requests });
     });

@@ -11,7 +11,7 @@ const KERNELS: Readonly<Record<TunedFamily, readonly string[]>> = {
   products: ["matmul Q4_0", "matmul F16", "experts"],
   prompts: ["matmul Q4_0"],
   attention: ["attention f16", "attention f32"],
-  elements: ["embed Q4_0", "head_norm", "rope_append f16", "norm_add", "combine", "gates"],
+  elements: ["embed Q4_0", "rope_append f16", "norm_add", "combine", "gates"],
   sampling: ["sampling"],
   steps: [],
 };

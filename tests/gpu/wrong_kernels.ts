@@ -3,7 +3,7 @@
 import { main } from "../../cli/main.ts";
 
 const CHANGES: Readonly<Record<string, (code: string) => string>> = {
-  head_norm: (code) => code.replace("inverseSqrt(", "1.001 * inverseSqrt("),
+  rope_append: (code) => code.replace("inverseSqrt(", "1.001 * inverseSqrt("),
   embed_q8_0: (code) => `${code}\nfn broken() -> u32 { return; }`,
 };
 

@@ -10,11 +10,18 @@ Deno.test("devices --check ends with 7 and names the kernels that are wrong or r
   const { code, stdout, stderr } = await run(Deno.execPath(), ["run", ...permissions, program]);
   assert.equal(code, 7, stderr);
   // Deno's own WebGPU may have said something of the refused kernel before.
-  assert.match(stderr, /^error: Cannot trust .* from embed Q8_0, head_norm; .*\n$/m);
+  assert.match(
+    stderr,
+    /^error: Cannot trust .* from embed Q8_0, rope_append f16, rope_append f32; .*\n$/m,
+  );
   const { checks } = JSON.parse(stdout);
   const wrong = checks.filter(({ passed }: { passed: boolean }) => !passed);
-  assert.deepEqual(wrong.map(({ name }: { name: string }) => name), ["embed Q8_0", "head_norm"]);
-  const [refused, norm] = wrong;
+  assert.deepEqual(wrong.map(({ name }: { name: string }) => name), [
+    "embed Q8_0",
+    "rope_append f16",
+    "rope_append f32",
+  ]);
+  const [refused, , norm] = wrong;
   assert.match(refused.message, /embed_q8_0/);
   // Every head is a thousandth too large.
   assert.ok(norm.error > 1e-4 && norm.error < 1e-2, `${norm.error}`);

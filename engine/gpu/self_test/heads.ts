@@ -1,4 +1,4 @@
-/** Head norms, RoPE with the cache's append, and attention on the device against the reference. */
+/** RoPE with the norms of heads and the cache's append, and attention on the device against the reference. */
 
 import { packF16, roundF16, unpackF16 } from "../../../kernels/f16.ts";
 import { attention, rmsNorm, rope } from "../../../kernels/reference.ts";
@@ -11,36 +11,6 @@ import { type KernelHarness, plainBatch } from "./kernel_harness.ts";
 
 /** The layers of these cases use the second of three tables of blocks. */
 const TABLE = { group: 1, groups: 3 } as const;
-
-/** RMSNorm of query and key heads, in units of the largest result. */
-export async function headNormError(
-  harness: KernelHarness,
-  shape: HeadShape & { tokens: number },
-): Promise<number> {
-  const { heads, kvHeads, headDim, tokens } = shape;
-  const random = new RandomSource(3);
-  const qkv = floats(tokens * (heads + 2 * kvHeads) * headDim, random);
-  const weights = [floats(headDim, random), floats(headDim, random)] as const;
-  harness.uploader.write(harness.scratch.qkv, 0, qkv);
-  const [result] = await harness.run(
-    plainBatch(tokens),
-    (counts) => [
-      harness.build().headNorm(shape, harness.buffer(weights[0]), harness.buffer(weights[1])).at(
-        counts.tokens,
-        counts.attentionParts,
-      ),
-    ],
-    [harness.scratch.qkv],
-  );
-  const expected = qkv.slice();
-  for (let at = 0; at < qkv.length; at += headDim) {
-    const head = at / headDim % (heads + 2 * kvHeads);
-    if (head >= heads + kvHeads) continue;
-    const weight = head < heads ? weights[0] : weights[1];
-    expected.set(rmsNorm(qkv.subarray(at, at + headDim), weight, 1e-5), at);
-  }
-  return errorOf(new Float32Array(result!), expected);
-}
 
 /** RMSNorm of a branch, added to the residual stream, in units of the largest result. */
 export async function normAddError(
@@ -65,15 +35,17 @@ export interface RopeCase extends HeadShape {
   readonly layout: "interleaved" | "half";
   /** Queries grow with their position. */
   readonly temperature?: TemperatureSpec;
+  /** Query and key heads are normalized before. */
+  readonly headNorm?: boolean;
   readonly kv: KvType;
 }
 
 /**
- * Rotated queries, and all of the cache after several sequences appended to blocks out of order;
+ * Rotated queries, normalized before or not, and all of the cache after several sequences appended to blocks out of order;
  * in units of the largest number, which an f16 cache rounds to eleven bits.
  */
 export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Promise<number> {
-  const { heads, kvHeads, headDim, ropeDims, layout, temperature, kv } = c;
+  const { heads, kvHeads, headDim, ropeDims, layout, temperature, headNorm = false, kv } = c;
   const columns = harness.tuning.attention.by === "tiles";
   const random = new RandomSource(4);
   const blocks = 24;
@@ -86,6 +58,7 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
   const width = heads + 2 * kvHeads;
   const qkv = floats(positions.length * width * headDim, random);
   const cache = floats(blocks * kvHeads * BLOCK_TOKENS * headDim, random);
+  const norms = floats(2 * headDim, random);
   const keys = harness.buffer(stored(cache, kv));
   const values = harness.buffer(stored(cache, kv));
   harness.uploader.write(harness.scratch.qkv, 0, qkv);
@@ -105,7 +78,7 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
     const append = harness.build({ kv }).ropeAppend(
       { heads, kvHeads, headDim, rope, ...(temperature && { temperature }) },
       { keys, values, table: TABLE },
-      harness.buffer(angles),
+      { angles: harness.buffer(angles), norms: headNorm ? harness.buffer(norms) : undefined },
     );
     return [append.at(counts.tokens, counts.attentionParts)];
   }, [harness.scratch.queries, keys, values]);
@@ -116,8 +89,10 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
       const at = (token * width + first) * headDim;
       return [...qkv.subarray(at, at + count * headDim)];
     }));
+  const normed = (part: Float32Array, norm: number) =>
+    headNorm ? rmsNorm(part, norms.subarray(norm, norm + headDim), 1e-5) : part;
   const shape = { headDim, frequencies, magnitude: 1, layout };
-  const newKeys = rope(part(heads, kvHeads), positions, shape);
+  const newKeys = rope(normed(part(heads, kvHeads), headDim), positions, shape);
   const newValues = part(heads + kvHeads, kvHeads);
   const expected = [newKeys, newValues].map((added, i) => {
     const all = cache.slice();
@@ -131,7 +106,7 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
     });
     return kv === "f16" ? roundF16(all) : all;
   });
-  const queries = rope(part(0, heads), positions, shape).map((value, i) => {
+  const queries = rope(normed(part(0, heads), 0), positions, shape).map((value, i) => {
     const position = positions[Math.floor(i / (heads * headDim))]!;
     return value * temperatureAt({ temperature }, position);
   });

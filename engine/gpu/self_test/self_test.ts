@@ -9,7 +9,7 @@ import { multipliesBytes } from "../activation_planes.ts";
 import { type ChoiceCase, chooseOnDevice } from "./choices.ts";
 import { GREEDY } from "../../run/runner.ts";
 import { combineError, expertsError, topKError } from "./experts.ts";
-import { attentionError, headNormError, normAddError, ropeAppendError } from "./heads.ts";
+import { attentionError, normAddError, ropeAppendError } from "./heads.ts";
 import { embedError, floats, maxError, productError } from "./products.ts";
 import { KernelHarness } from "./kernel_harness.ts";
 import { convolutionError, gatesError, stateError, stateNormError } from "./recurrent.ts";
@@ -108,14 +108,17 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
       3e-7,
       () => embedError(harness, { type, rows: 37, columns: 256, ids: [0, 36, 5], scale: 1.5 }),
     ]),
-    ["head_norm", 2e-6, () => headNormError(harness, { ...heads, tokens: 3 })],
     ...kvTypes.map((kv): Family => [
       `rope_append ${kv}`,
-      kv === "f16" ? 1e-3 : 1e-6,
+      kv === "f16" ? 1e-3 : 2e-6,
       () =>
         maxOf(
-          (["half", "interleaved"] as const).map((layout) => () =>
-            ropeAppendError(harness, { ...heads, ropeDims: 32, layout, kv, temperature })
+          (["half", "interleaved"] as const).flatMap((layout) =>
+            [true, false].map((headNorm) => () =>
+              ropeAppendError(harness, {
+                ...{ ...heads, ropeDims: 32, layout, temperature, headNorm, kv },
+              })
+            )
           ),
         ),
     ]),
