@@ -23,16 +23,18 @@ import {
   whileLoop,
 } from "./assembler.ts";
 import { addFetch, LINE_BITS } from "./fetch.ts";
+import { PANELS } from "./formats.ts";
 import { addKernel, field, fields } from "./operation.ts";
 
 /**
  * `columns`: padded ones. `tokens`: rows of x and y; which rows they are, `xRows` and `yRows` say,
  * 32 bits each. `factors`: see StripLayout. `xThread`: bytes between one thread's x and the next one's, or 0. `accumulate`:
- * adds to y. `bias`: [rows] or null.
+ * adds to y. `bias`: [rows] or null. `offsets`: memory for those of a strip's weights, `offsetsThread`
+ * bytes for each thread; see products.ts.
  */
 export const MATMUL = fields(
   ["columns", "tokens", "stripBytes", "factors", "xStride", "yStride", "accumulate"],
-  ["weights", "x", "y", "xRows", "yRows", "bias", "xThread"],
+  ["weights", "x", "y", "xRows", "yRows", "bias", "xThread", "offsets", "offsetsThread"],
 );
 
 /**
@@ -42,7 +44,15 @@ export const MATMUL = fields(
 export interface Tiles {
   readonly one: number;
   readonly two: number;
+  /** For many tokens: writes the offsets of a strip's weights, and a tile of two that reads them. */
+  readonly many?: { readonly write: number; readonly two: number };
 }
+
+/** From so many tokens on, writing offsets once costs less than finding them out for each two tokens. */
+const MANY = 4;
+
+/** Bytes of the offsets of a strip's 32 columns. */
+export const OFFSET_BYTES = 16 * PANELS;
 
 /**
  * Bytes of a strip that is fetched before it is multiplied. In longer ones the processor's own fetching
@@ -55,11 +65,12 @@ const MOST_FETCHED = 8192;
 /** The kernel around the tiles: units, and the tokens of each. */
 export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
   const fetch = addFetch(module);
+  const { many } = tiles;
   return addKernel(module, (f, [operation, from, to, thread]) => {
     const read = (name: keyof typeof MATMUL) => field(module, operation, MATMUL[name]);
     const weights = f.local(module.address), x = f.local(module.address);
     const y = f.local(module.address), bias = f.local(module.address);
-    const token = f.local("i32"), tokens = f.local("i32");
+    const token = f.local("i32"), tokens = f.local("i32"), offsets = f.local(module.address);
     const row = (base: Local, of: "x" | "y", i: number) =>
       module.at(
         get(base),
@@ -77,6 +88,7 @@ export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
           get(operation),
           get(weights),
           get(bias),
+          get(offsets),
           ...places.map((i) => row(x, "x", i)),
           ...places.map((i) => row(y, "y", i)),
         ),
@@ -87,6 +99,7 @@ export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
       op("i32.ge_u", op("i32.sub", get(tokens), get(token)), i32(count));
     return [
       ...set(x, module.at(read("x"), get(thread), read("xThread"))),
+      ...set(offsets, module.at(read("offsets"), get(thread), read("offsetsThread"))),
       ...set(tokens, read("tokens")),
       ...block(loop(
         brIf(1, op("i32.ge_u", get(from), get(to))),
@@ -109,6 +122,13 @@ export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
           ),
         ),
         set(token, i32(0)),
+        many === undefined ? [] : when(
+          op("i32.ge_u", get(tokens), i32(MANY)),
+          [
+            ...call(many.write, get(operation), get(weights), get(bias), get(offsets)),
+            ...whileLoop(atLeast(2), tile(many.two, 2)),
+          ],
+        ),
         whileLoop(atLeast(2), tile(tiles.two, 2)),
         when(atLeast(1), tile(tiles.one, 1)),
         set(from, op("i32.add", get(from), i32(1))),
