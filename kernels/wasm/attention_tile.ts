@@ -231,7 +231,7 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
         op("i32.and", op("i32.add", get(to!), i32(BLOCK_TOKENS - 1)), i32(-BLOCK_TOKENS)),
       ),
       ...all.flatMap((h) =>
-        softmax(module, f, { h, type, base, to: to!, scores: scores!, part: part!, read })
+        softmax(module, f, { h, type, form, base, to: to!, scores: scores!, part: part!, read })
       ),
       ...fetchBlocks("values"),
       ...set(dims, op("i32.shr_u", read("cachedDim"), i32(3))),
@@ -261,9 +261,10 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
 function softmax(
   module: ModuleBuilder,
   f: FunctionBuilder,
-  { h, type, base, to, scores, part, read }: {
+  { h, type, form, base, to, scores, part, read }: {
     readonly h: number;
     readonly type: CacheType;
+    readonly form: ProductForm;
     readonly base: Local;
     readonly to: Local;
     readonly scores: Local;
@@ -292,7 +293,10 @@ function softmax(
         "v128.store",
         get(at),
         SCORES_BYTES * h,
-        exponential(f, op("f32x4.sub", score, get(most)), type === "f16" ? HALF_SCALE : 0),
+        exponential(f, op("f32x4.sub", score, get(most)), {
+          scale: type === "f16" ? HALF_SCALE : 0,
+          form,
+        }),
       ),
       ...set(sum, op("f32x4.add", get(sum), score)),
     ]),
