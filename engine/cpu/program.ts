@@ -202,6 +202,8 @@ export class ProgramWriter implements OperationList {
           yRows: numbers?.yRows ?? scratch.identity,
           bias: output.bias ?? 0,
           xThread: prepared.rows.thread,
+          offsets: scratch.offsets,
+          offsetsThread: scratch.offsetsThread,
         },
       },
     );

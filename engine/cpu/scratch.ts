@@ -3,6 +3,7 @@
 import { RECORD_BYTES } from "../../kernels/wasm/activations.ts";
 import { attentionScratch, partBytes, SPLIT_KEYS } from "../../kernels/wasm/attention_fields.ts";
 import { paddedRows, SPAN_COLUMNS } from "../../kernels/wasm/formats.ts";
+import { OFFSET_BYTES } from "../../kernels/wasm/matmul.ts";
 import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
 import { ENCODINGS } from "../../kernels/wasm/prepare.ts";
 import { cachedDim, TOKEN } from "../../kernels/wasm/rope.ts";
@@ -123,6 +124,9 @@ export class Scratch {
   readonly rows: number;
   readonly rowStride: number;
   readonly encodedStride: number;
+  /** Of a strip of weights, by thread; see kernels/wasm/products.ts. */
+  readonly offsets: number; // [threads, columns / 32]
+  readonly offsetsThread: number;
   readonly angles: ReadonlyMap<RopeSpec, AngleTable>;
   /** What queries are multiplied by, [tokens] each. */
   readonly temperatures: ReadonlyMap<TemperatureSpec, number>;
@@ -197,6 +201,8 @@ export class Scratch {
     this.routed = layout.allocate((3 * most((spec) => spec.count) + 4) * OPERATION_BYTES);
     this.rowStride = 4 * columns;
     this.encodedStride = columns / SPAN_COLUMNS * RECORD_BYTES;
+    this.offsetsThread = columns / SPAN_COLUMNS * OFFSET_BYTES;
+    this.offsets = layout.allocate(threads * this.offsetsThread);
     const rowsOf = (count: number) => ({
       row: layout.allocate(count * this.rowStride),
       encoded: Array.from({ length: ENCODINGS }, () => layout.allocate(count * this.encodedStride)),

@@ -215,6 +215,11 @@ export class ModuleBuilder {
     return [...operands, index, 0x11, ...unsigned(type), 0];
   }
 
+  /** Uses a value of 32 bits, so that the engine does not leave out the loads that make it. */
+  keep(value: Code): Code {
+    return [...value, 0x24, 0];
+  }
+
   // Addresses, whose type the memory decides.
 
   addressConst(value: number): Code {
@@ -261,6 +266,8 @@ export class ModuleBuilder {
       [2, list([[...text("env"), ...text("memory"), 0x02, ...limits]])],
       [3, list(this.#functions.map(({ type }) => unsigned(type)))],
       [4, list([[0x70, 0, ...unsigned(count)]])],
+      // What `keep` writes to: a global that is an integer, variable, and 0 at first.
+      [6, list([[TYPE_BYTES.i32, 1, 0x41, 0, END]])],
       [7, list([...this.#exports].map(([name, index]) => [...text(name), 0, ...unsigned(index)]))],
       [9, list([[0, 0x41, 0, END, ...list(Array.from({ length: count }, (_, i) => unsigned(i)))]])],
       [10, list(this.#functions.map(({ body }) => body))],

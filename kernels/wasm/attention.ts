@@ -23,15 +23,17 @@ import {
 } from "./attention_fields.ts";
 import { addMergeParts } from "./attention_merge.ts";
 import { addTile } from "./attention_tile.ts";
+import { addFetch } from "./fetch.ts";
 import { addKernel, field } from "./operation.ts";
 import type { ProductForm } from "./products.ts";
 import { type CacheType, TOKEN } from "./rope.ts";
 
 /** Adds the kernel for a type of cache. */
 export function addAttention(module: ModuleBuilder, type: CacheType, form: ProductForm): number {
+  const fetch = addFetch(module);
   const tiles = Array.from(
     { length: HEADS },
-    (_, i) => addTile(module, { type, form, heads: i + 1 }),
+    (_, i) => addTile(module, { type, form, heads: i + 1, fetch }),
   );
   const merge = addMergeParts(module);
   const { address } = module;

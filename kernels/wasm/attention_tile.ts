@@ -3,6 +3,7 @@
 import { BLOCK_TOKENS } from "../sizes.ts";
 import {
   brIf,
+  call,
   type Code,
   f32,
   FunctionBuilder,
@@ -20,6 +21,7 @@ import {
   whileLoop,
 } from "./assembler.ts";
 import { ATTENTION, PART_HEAD, SCORES_BYTES } from "./attention_fields.ts";
+import { LINE_BITS } from "./fetch.ts";
 import {
   acrossLanes,
   exponential,
@@ -67,6 +69,8 @@ interface TileOptions {
   readonly type: CacheType;
   readonly form: ProductForm;
   readonly heads: number;
+  /** See fetch.ts. */
+  readonly fetch: number;
 }
 
 /**
@@ -75,7 +79,7 @@ interface TileOptions {
  */
 export function addTile(module: ModuleBuilder, options: TileOptions): number {
   const { address } = module;
-  const { type, form, heads } = options;
+  const { type, form, heads, fetch } = options;
   const size = CACHE_BYTES[type];
   const params = [address, address, "i32", address, "i32", "i32", address, address] as const;
   return module.add(params, [], (f, [operation, q, kvHead, table, from, to, part, scores]) => {
@@ -158,6 +162,10 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
       ),
     ];
 
+    /** Of a block's positions it does not matter which are within the run: they lie side by side. */
+    const fetchBlocks = (of: "keys" | "values") =>
+      forBlocks(call(fetch, blockAt(of), op("i32.shr_u", read("headBytes"), i32(LINE_BITS))));
+
     const hide = (first: Code, limit: Code): Code => [
       ...set(at, first),
       ...whileLoop(
@@ -215,6 +223,7 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
       ...set(kvHeads, read("kvHeads")),
       ...set(headBytes, module.extend(read("headBytes"))),
       ...set(base, op("i32.and", get(from!), i32(-BLOCK_TOKENS))),
+      ...fetchBlocks("keys"),
       ...forBlocks([...set(cached, blockAt("keys")), ...blockScores]),
       ...hide(get(base), get(from!)),
       ...hide(
@@ -222,8 +231,9 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
         op("i32.and", op("i32.add", get(to!), i32(BLOCK_TOKENS - 1)), i32(-BLOCK_TOKENS)),
       ),
       ...all.flatMap((h) =>
-        softmax(module, f, { h, type, base, to: to!, scores: scores!, part: part!, read })
+        softmax(module, f, { h, type, form, base, to: to!, scores: scores!, part: part!, read })
       ),
+      ...fetchBlocks("values"),
       ...set(dims, op("i32.shr_u", read("cachedDim"), i32(3))),
       ...set(column, module.addressConst(0)),
       ...set(out, module.plus(get(part!), module.addressConst(PART_HEAD))),
@@ -251,9 +261,10 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
 function softmax(
   module: ModuleBuilder,
   f: FunctionBuilder,
-  { h, type, base, to, scores, part, read }: {
+  { h, type, form, base, to, scores, part, read }: {
     readonly h: number;
     readonly type: CacheType;
+    readonly form: ProductForm;
     readonly base: Local;
     readonly to: Local;
     readonly scores: Local;
@@ -282,7 +293,10 @@ function softmax(
         "v128.store",
         get(at),
         SCORES_BYTES * h,
-        exponential(f, op("f32x4.sub", score, get(most)), type === "f16" ? HALF_SCALE : 0),
+        exponential(f, op("f32x4.sub", score, get(most)), {
+          scale: type === "f16" ? HALF_SCALE : 0,
+          form,
+        }),
       ),
       ...set(sum, op("f32x4.add", get(sum), score)),
     ]),

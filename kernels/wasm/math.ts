@@ -22,9 +22,13 @@ import type { ProductForm } from "./products.ts";
 
 /**
  * Four times e^x · 2^scale, off by less than 2⁻²² of itself; below −87 as at −87, above 88 as at 88.
- * With a `scale`, `x` is 0 at most.
+ * With a `scale`, `x` is 0 at most. `form`: "plain", unless products may be added without rounding.
  */
-export function exponential(f: FunctionBuilder, x: Code, scale = 0): Code {
+export function exponential(
+  f: FunctionBuilder,
+  x: Code,
+  { scale = 0, form = "plain" }: { readonly scale?: number; readonly form?: ProductForm } = {},
+): Code {
   const n = f.local("v128"), rest = f.local("v128");
   // The pseudo-minimum and -maximum are one instruction each, and keep NaN as it is in `x`.
   const clamped = op(
@@ -33,16 +37,17 @@ export function exponential(f: FunctionBuilder, x: Code, scale = 0): Code {
     f.constant(splatF32(88)),
   );
   const minus = (value: Code, factor: number) =>
-    op("f32x4.sub", value, op("f32x4.mul", get(n), f.constant(splatF32(factor))));
+    multiplyAdd(form, get(n), f.constant(splatF32(-factor)), value);
   // e^r for |r| ≤ ln 2 / 2, by its series; ln 2 in two parts, the first of few bits.
   const series = [1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1, 1]
     .map((factor) => f.constant(splatF32(factor)))
-    .reduce((sum, factor) => op("f32x4.add", op("f32x4.mul", sum, get(rest)), factor));
+    .reduce((sum, factor) => multiplyAdd(form, sum, get(rest), factor));
   // n + 1.5 · 2²³ as a float has n in its lowest bits.
   const shifter = f.constant(splatF32(1.5 * 2 ** 23));
-  const shifted = op(
-    "f32x4.add",
-    op("f32x4.mul", tee(rest, clamped), f.constant(splatF32(Math.LOG2E))),
+  const shifted = multiplyAdd(
+    form,
+    tee(rest, clamped),
+    f.constant(splatF32(Math.LOG2E)),
     shifter,
   );
   const power = f.local("v128");

@@ -15,6 +15,7 @@ import {
   set,
   splatF32,
   splatI32,
+  store,
   vector,
 } from "./assembler.ts";
 import {
@@ -30,9 +31,9 @@ import {
   superBytes,
 } from "./formats.ts";
 import { loadHalves, multiplyAdd } from "./math.ts";
-import { addMatmulKernel, MATMUL, storeResult, stripFactors } from "./matmul.ts";
+import { addMatmulKernel, MATMUL, OFFSET_BYTES, storeResult, stripFactors } from "./matmul.ts";
 import { field } from "./operation.ts";
-import { type ProductForm, sumLocals, sums } from "./products.ts";
+import { hasOffsets, type ProductForm, sumLocals, sums } from "./products.ts";
 
 /** Adds the kernel of one format and one form of the dot product. */
 export function addMatmul(
@@ -40,30 +41,40 @@ export function addMatmul(
   format: IntegerFormat,
   form: ProductForm,
 ): number {
-  const tile = (tokens: number) => addTile(module, { format, form, tokens });
-  return addMatmulKernel(module, { one: tile(1), two: tile(2) });
+  const tile = (tokens: number, offsets?: "read" | "write") =>
+    addTile(module, { format, form, tokens, offsets });
+  return addMatmulKernel(module, {
+    one: tile(1),
+    two: tile(2),
+    ...(hasOffsets(format, form)
+      ? { many: { write: tile(0, "write"), two: tile(2, "read") } }
+      : {}),
+  });
 }
 
 interface TileOptions {
   readonly format: IntegerFormat;
   readonly form: ProductForm;
   readonly tokens: number;
+  /** Whether it reads the weights' offsets or, for no token, writes them. */
+  readonly offsets: "read" | "write" | undefined;
 }
 
-/** Adds a function (operation, weights, bias, x…, y…) for a strip and a number of tokens. */
+/** Adds a function (operation, weights, bias, offsets, x…, y…) for a strip and a number of tokens. */
 function addTile(module: ModuleBuilder, options: TileOptions): number {
   const { tokens } = options;
   const { address } = module;
-  const params = Array.from({ length: 3 + 2 * tokens }, () => address);
-  return module.add(params, [], (f, [operation, weights, bias, ...rows]) => {
+  const params = Array.from({ length: 4 + 2 * tokens }, () => address);
+  return module.add(params, [], (f, [operation, weights, bias, offsets, ...rows]) => {
     return new TileWriter(module, f, {
       ...options,
       locals: {
         operation: operation!,
         weights: weights!,
         bias: bias!,
+        offsets: offsets!,
         x: rows.slice(0, tokens),
-        y: rows.slice(tokens, 2 * tokens),
+        y: rows.slice(tokens),
         panels: f.locals(address, PANELS),
         scales: f.local(address),
       },
@@ -75,6 +86,7 @@ interface TileLocals {
   readonly operation: Local;
   readonly weights: Local;
   readonly bias: Local;
+  readonly offsets: Local;
   readonly x: readonly Local[];
   readonly y: readonly Local[];
   /** The span that is read: each panel's quants, and the scales. */
@@ -154,7 +166,7 @@ class TileWriter {
       ...set(locals.scales, module.plus(get(second), panelBytes)),
       ...this.#totals.flat().flatMap((total) => set(total, splatF32(0))),
       ...body,
-      ...this.#results(),
+      ...(this.options.tokens > 0 ? this.#results() : []),
     ];
   }
 
@@ -170,11 +182,12 @@ class TileWriter {
 
   /** 32 columns of all tokens, and the addresses moved on. */
   #span(): Code {
-    const { locals, options: { format } } = this;
+    const { locals, options: { format, offsets } } = this;
     return [
       ...this.#groups(),
       ...locals.panels.flatMap((panel) => this.#move(panel, quantBytes(format))),
       ...this.#move(locals.scales, scalesBytes(format)),
+      ...(offsets ? this.#move(locals.offsets, OFFSET_BYTES) : []),
       ...locals.x.flatMap((x) => this.#move(x, RECORD_BYTES)),
     ];
   }
@@ -184,7 +197,7 @@ class TileWriter {
   }
 
   #groups(): Code {
-    const { locals, options: { format, form } } = this;
+    const { locals, options: { format, form, offsets } } = this;
     const groups = 32 / format.group;
     return Array.from({ length: groups }, (_, half) => {
       const group = sums(this.#sums, {
@@ -193,10 +206,19 @@ class TileWriter {
         form,
         tokens: locals.x,
         half: half as 0 | 1,
+        ...(offsets === "read" ? { offsets: locals.offsets } : {}),
       });
-      return [
+      const added = [
         ...group.start(),
         ...this.#steps(half, groups, (column) => group.step(this.#vectors, column)),
+      ];
+      const { offset } = group;
+      if (offsets === "write" && offset) {
+        const write = (p: number) => store("v128.store", get(locals.offsets), 16 * p, offset(p));
+        return [...added, ...Array.from({ length: PANELS }, (_, p) => write(p)).flat()];
+      }
+      return [
+        ...added,
         ...this.#xScales.flatMap((scale, t) =>
           set(scale, load("v128.load32_splat", get(locals.x[t]!), RECORD.scale))
         ),

@@ -48,6 +48,8 @@ export interface Sums {
   step(weights: readonly Local[], column: number): Code;
   /** The four rows' sums of a panel and a token, as integers. */
   finish(panel: number, token: number): Code;
+  /** Of weights with a sign, after a group of no token: what `offsets` holds of a panel. */
+  offset?(panel: number): Code;
 }
 
 interface SumsOptions {
@@ -58,6 +60,13 @@ interface SumsOptions {
   readonly tokens: readonly Local[];
   /** Which half of the span has its own scale, or 0. */
   readonly half: 0 | 1;
+  /** Where the span's offsets are, if they are known: [PANELS] vectors; see `offset`. */
+  readonly offsets?: Local;
+}
+
+/** Whether the products of a format need offsets, which are the same for all tokens. */
+export function hasOffsets(format: IntegerFormat, form: ProductForm): boolean {
+  return form !== "plain" && isSigned(format);
 }
 
 /** The locals of one panel: [tokens] each. */
@@ -204,17 +213,25 @@ function planeSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sum
   };
 }
 
-/** Weights of 8 bits with a sign, activations offset by 8192: Σ w · (x + 8192) − 8192 · Σ w. */
+/**
+ * Weights of 8 bits with a sign, activations offset by 8192: Σ w · (x + 8192) − 8192 · Σ w. Of the high
+ * seven bits of x + 8192 the offset is 64.
+ */
 function signedSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sums {
-  const { tokens, form, format } = options;
+  const { tokens, form, format, offsets } = options;
   const add = accumulator(form, format);
   let steps = 0;
+  const offset = (p: number) =>
+    op("i32x4.sub", ZERO, op("i32x4.shl", get(panels[p]!.weights), i32(6)));
   return {
     start: () => {
       steps = 0;
-      return panels.flatMap(({ first, second, weights }) => [
-        ...set(weights, ZERO),
-        ...[...first, ...second].flatMap((sum) => set(sum, ZERO)),
+      return panels.flatMap(({ first, second, weights }, p) => [
+        ...(offsets ? [] : set(weights, ZERO)),
+        ...first.flatMap((sum) =>
+          set(sum, offsets ? load("v128.load", get(offsets), 16 * p) : ZERO)
+        ),
+        ...second.flatMap((sum) => set(sum, ZERO)),
       ]);
     },
     step: (weights, column) => {
@@ -222,7 +239,7 @@ function signedSums({ panels, columns, x }: SumLocals, options: SumsOptions): Su
       return [
         ...loadColumns(columns, tokens, column),
         ...panels.flatMap((panel, p) =>
-          add(
+          offsets ? [] : add(
             { sum: panel.weights, part: panel.part, index },
             get(weights[p]!),
             options.f.constant(ONES),
@@ -241,10 +258,11 @@ function signedSums({ panels, columns, x }: SumLocals, options: SumsOptions): Su
       ];
     },
     finish: (p, t) => {
-      const { first, second, weights } = panels[p]!;
-      const high = op("i32x4.sub", get(first[t]!), op("i32x4.shl", get(weights), i32(6)));
+      const { first, second } = panels[p]!;
+      const high = offsets ? get(first[t]!) : op("i32x4.add", get(first[t]!), offset(p));
       return op("i32x4.add", op("i32x4.shl", high, i32(7)), get(second[t]!));
     },
+    offset,
   };
 }
 

@@ -13,7 +13,7 @@ import {
   stripLayout,
   WASM_FORMATS,
 } from "../../kernels/wasm/formats.ts";
-import { MATMUL } from "../../kernels/wasm/matmul.ts";
+import { MATMUL, OFFSET_BYTES } from "../../kernels/wasm/matmul.ts";
 import { addMatmul } from "../../kernels/wasm/matmul_integer.ts";
 import { addFloatMatmul } from "../../kernels/wasm/matmul_float.ts";
 import type { Fields } from "../../kernels/wasm/operation.ts";
@@ -103,6 +103,7 @@ export class WasmMatrix {
     const encoded = this.#allocate(tokens * encodedStride);
     const y = this.#allocate(tokens * yStride);
     const numbers = this.#allocate(4 * tokens);
+    const offsets = this.#allocate(columns / 32 * OFFSET_BYTES);
     for (let t = 0; t < tokens; t++) {
       this.view.setInt32(numbers + 4 * t, t, true);
       new Float32Array(this.memory.buffer, floats + t * xStride, cols)
@@ -130,6 +131,8 @@ export class WasmMatrix {
       yRows: numbers,
       bias: 0,
       xThread: 0,
+      offsets,
+      offsetsThread: 0,
     });
     this.#exports.matmul(this.#pointer(2048), 0, paddedRows(rows) / STRIP_ROWS, 0);
     const out = new Float32Array(tokens * rows);
