@@ -111,12 +111,22 @@ export function variants(
       HEAD_SIZES.flatMap((headDim) =>
         [1, 3, MOST_QUERIES].flatMap((queryHeads) => {
           const shape = { heads: 2 * queryHeads, kvHeads: 2, headDim, scale: 0.1 };
-          return [...new Set([1, Math.floor(MOST_QUERIES / queryHeads)])].map((queryTokens) =>
-            plain(
-              `attention ${kv}, ${headDim} wide, ${queryHeads} × ${queryTokens}`,
-              attentionKeysSpec({ ...shape, queryHeads, queryTokens, kv, table: TABLE }),
-            )
-          );
+          const spec = { ...shape, queryHeads, kv, table: TABLE };
+          const queryTokens = Math.floor(MOST_QUERIES / queryHeads);
+          const name = `attention ${kv}, ${headDim} wide, ${queryHeads}`;
+          return [
+            plain(`${name} × ${queryTokens}`, attentionKeysSpec({ ...spec, queryTokens })),
+            ...[undefined, 1e-5].map((epsilon) =>
+              plain(
+                `${name}, decoding${suffix(epsilon !== undefined)}`,
+                attentionKeysSpec({
+                  ...spec,
+                  queryTokens: 1,
+                  rotation: { epsilon, ropeDims: headDim, half: true },
+                }),
+              )
+            ),
+          ];
         })
       )
     ),

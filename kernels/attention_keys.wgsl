@@ -19,18 +19,25 @@ const FOURS = (QUERIES + 3u) / 4u;
 const SHARES = KEYS / EIGHTS;
 const HIDDEN = -3.0e38;  // the score of a position that a query does not see
 
-@group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;            // [token, HEADS, HEAD_DIM / 4]
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;      // [token, HEADS, HEAD_DIM / 4]
 @group(0) @binding(4) var<storage, read> batch: array<u32>;
-@group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;  // [token, HEADS, part, HEAD_DIM / 4]
-@group(0) @binding(7) var<storage, read_write> weights: array<vec2<f32>>;  // [token, HEADS, part]: maximum, sum
+// [token, HEADS, part, HEAD_DIM / 4], and after each part its maximum and sum.
+@group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;
 
 struct Row { v: array<vec4<f32>, FOURS> }  // a number for each query
-struct Eighth { lo: vec4<f32>, hi: vec4<f32> }
+
+// What a workgroup serves, and whether it goes over the token's own position.
+struct Own { token: u32, kv_head: u32, head: u32, appends: bool }
+
+// The n-th query's head.
+fn query_head(own: Own, n: u32) -> u32 {
+  let group = HEADS / KV_HEADS;
+  return own.kv_head * group + min(own.head + n % QUERY_HEADS, group - 1u);
+}
 
 var<workgroup> scores: array<Row, KEYS>;
 var<workgroup> eighths: array<Row, 8>;
-var<workgroup> sums: array<Eighth, KEYS>;
+var<workgroup> sums: array<Eight, KEYS>;
 
 // The largest, or the sum, of what all lanes have.
 fn most_of_all(lane: u32, own: Row) -> Row {
@@ -73,6 +80,12 @@ fn sum_of_all(lane: u32, own: Row) -> Row {
   return sum;
 }
 
+// The first position that a token at this one sees.
+fn first_seen(position: u32) -> u32 {
+  if (WINDOW > 0u && position >= WINDOW) { return position + 1u - WINDOW; }
+  return 0u;
+}
+
 @compute @workgroup_size(KEYS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let part_count = batch[6];
@@ -86,24 +99,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let share = lane / EIGHTS;
   let eight = lane % EIGHTS;
 
+  let position_of_first = token_at(first_token).position;
+  let appends = (position_of_first - first_seen(position_of_first)) / KEYS % part_count == part;
+  let own = Own(first_token, kv_head, head, appends);
+  prepare(own, lane);
   var queries: array<u32, QUERIES>;
   for (var n = 0u; n < QUERIES; n++) {
     let token = min(first_token + n / QUERY_HEADS, end_token - 1u);
-    let own = kv_head * group + min(head + n % QUERY_HEADS, group - 1u);
-    queries[n] = (token * HEADS + own) * EIGHTS * 2u;
+    queries[n] = token * HEADS + query_head(own, n);
   }
   var most: Row;
   var total: Row;
   for (var f = 0u; f < FOURS; f++) { most.v[f] = vec4(HIDDEN); }
-  var sum: array<Eighth, QUERIES>;
+  var sum: array<Eight, QUERIES>;
   // Tokens of one sequence at a time: they have one table.
   for (var next = first_token; next < end_token;) {
     let run = token_at(next);
     var last = run.position;
     var run_end = next + 1u;
     for (; run_end < end_token && token_at(run_end).table == run.table; run_end++) { last++; }
-    var start = 0u;
-    if (WINDOW > 0u && run.position >= WINDOW) { start = run.position + 1u - WINDOW; }
+    let start = first_seen(run.position);
     for (var base = start + part * KEYS; base <= last; base += part_count * KEYS) {
       let position = base + lane;
       var score = Row();  // zeros, in every iteration
@@ -113,33 +128,32 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var i = 0u; i < EIGHTS; i += 1u) {  // not written out: it would be long
           let k = load_key(keys_at + i * BLOCK_TOKENS);
           for (var n = 0u; n < QUERIES; n++) {
-            let a = q[queries[n] + i * 2u];
-            let b = q[queries[n] + i * 2u + 1u];
+            let q = load_query(n, queries[n], i);
             let old = score.v[n / 4u][n % 4u];
-            let lo = fma(k.lo.w, a.w, fma(k.lo.z, a.z, fma(k.lo.y, a.y, fma(k.lo.x, a.x, old))));
+            let lo = fma(k.lo.w, q.lo.w, fma(k.lo.z, q.lo.z, fma(k.lo.y, q.lo.y, fma(k.lo.x, q.lo.x, old))));
             score.v[n / 4u][n % 4u] =
-              fma(k.hi.w, b.w, fma(k.hi.z, b.z, fma(k.hi.y, b.y, fma(k.hi.x, b.x, lo))));
+              fma(k.hi.w, q.hi.w, fma(k.hi.z, q.hi.z, fma(k.hi.y, q.hi.y, fma(k.hi.x, q.hi.x, lo))));
           }
         }
       }
-      var own: Row;
+      var weights: Row;
       for (var n = 0u; n < QUERIES; n++) {
         let token = first_token + n / QUERY_HEADS;
         let reach = run.position + token - next;
         let seen = token >= next && token < run_end && position <= reach &&
           (WINDOW == 0u || position + WINDOW > reach);
-        own.v[n / 4u][n % 4u] = select(HIDDEN, score.v[n / 4u][n % 4u] * SCALE, seen);
+        weights.v[n / 4u][n % 4u] = select(HIDDEN, score.v[n / 4u][n % 4u] * SCALE, seen);
       }
-      let tile_most = most_of_all(lane, own);
+      let tile_most = most_of_all(lane, weights);
       var keep: Row;
       for (var f = 0u; f < FOURS; f++) {
         let now = max(most.v[f], tile_most.v[f]);
         keep.v[f] = exp(most.v[f] - now);
         most.v[f] = now;
-        own.v[f] = select(exp(own.v[f] - now), vec4(0.0), own.v[f] == vec4(HIDDEN));
-        total.v[f] = fma(total.v[f], keep.v[f], own.v[f]);
+        weights.v[f] = select(exp(weights.v[f] - now), vec4(0.0), weights.v[f] == vec4(HIDDEN));
+        total.v[f] = fma(total.v[f], keep.v[f], weights.v[f]);
       }
-      scores[lane] = own;
+      scores[lane] = weights;
       workgroupBarrier();
       for (var n = 0u; n < QUERIES; n++) {
         sum[n].lo *= keep.v[n / 4u][n % 4u];
@@ -179,10 +193,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         y[(row * EIGHTS + lane) * 2u] = sum_of_shares.lo / whole;
         y[(row * EIGHTS + lane) * 2u + 1u] = sum_of_shares.hi / whole;
       } else {
-        let at = row * part_count + part;
-        parts[(at * EIGHTS + lane) * 2u] = sum_of_shares.lo;
-        parts[(at * EIGHTS + lane) * 2u + 1u] = sum_of_shares.hi;
-        if (lane == 0u) { weights[at] = vec2(most.v[n / 4u][n % 4u], whole); }
+        let at = (row * part_count + part) * (EIGHTS * 2u + 1u);
+        parts[at + lane * 2u] = sum_of_shares.lo;
+        parts[at + lane * 2u + 1u] = sum_of_shares.hi;
+        if (lane == 0u) { parts[at + EIGHTS * 2u] = vec4(most.v[n / 4u][n % 4u], whole, 0.0, 0.0); }
       }
     }
     workgroupBarrier();

@@ -5,8 +5,8 @@ const LANES = 256u;
 const WIDTH = HEAD_DIM / 4u;
 const SHARES = LANES / WIDTH;
 
-@group(0) @binding(0) var<storage, read> parts: array<vec4<f32>>;    // [token, HEADS, part, WIDTH]
-@group(0) @binding(1) var<storage, read> weights: array<vec2<f32>>;  // [token, HEADS, part]: maximum, sum
+// [token, HEADS, part, WIDTH], and after each part its maximum and sum.
+@group(0) @binding(0) var<storage, read> parts: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;  // [token, HEADS, WIDTH]
 @group(0) @binding(3) var<storage, read> batch: array<u32>;
 
@@ -20,11 +20,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var sum = vec4(0.0);
   if (lane < SHARES * WIDTH) {
     for (var i = lane / WIDTH; i < batch[6]; i += SHARES) {
-      let part = weights[row * batch[6] + i];
+      let at = (row * batch[6] + i) * (WIDTH + 1u);
+      let part = parts[at + WIDTH];
       let most = max(scale.x, part.x);
       let keep = exp(scale.x - most);
       let share = exp(part.x - most);
-      sum = sum * keep + parts[(row * batch[6] + i) * WIDTH + lane % WIDTH] * share;
+      sum = sum * keep + parts[at + lane % WIDTH] * share;
       scale = vec2(most, scale.y * keep + part.y * share);
     }
   }

@@ -2,11 +2,18 @@
 
 import attentionKeys from "./attention_keys.wgsl" with { type: "text" };
 import attentionMerge from "./attention_merge.wgsl" with { type: "text" };
+import attentionQueries from "./attention_queries.wgsl" with { type: "text" };
+import attentionRotates from "./attention_rotates.wgsl" with { type: "text" };
+import kvAppendF16 from "./kv_append_f16.wgsl" with { type: "text" };
+import kvAppendF32 from "./kv_append_f32.wgsl" with { type: "text" };
+import kvF16 from "./kv_f16.wgsl" with { type: "text" };
+import kvF32 from "./kv_f32.wgsl" with { type: "text" };
 import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
 import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
+import rotate from "./rotate.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import type { KernelSpec } from "./spec.ts";
-import type { HeadShape, KvTable, KvType } from "./specs.ts";
+import { type HeadShape, type KvTable, type KvType, type Rotation, rotation } from "./specs.ts";
 
 /** Queries that a workgroup of attention_keys.wgsl serves at most: each has eight sums in registers. */
 export const MOST_QUERIES = 4;
@@ -27,19 +34,28 @@ export function attentionKeysSpec(
     readonly queryTokens: number;
     readonly kv: KvType;
     readonly table: KvTable;
+    /** Steps of one token a sequence, whose keys are rotated and appended on the way. */
+    readonly rotation?: Rotation | undefined;
   },
 ): KernelSpec {
-  const fours = Math.ceil(s.queryHeads * s.queryTokens / 4);
+  const queries = s.queryHeads * s.queryTokens;
+  const fours = Math.ceil(queries / 4);
+  const rotates = s.rotation && rotation(s.rotation);
+  const f16 = s.kv === "f16";
   return {
     name: "attention",
     parts: [
       `const HEAD_DIM = ${s.headDim}u;`,
       `const QUERY_HEADS = ${s.queryHeads}u;\nconst QUERY_TOKENS = ${s.queryTokens}u;`,
       step,
-      s.kv === "f16" ? kvReadF16 : kvReadF32,
+      ...(f16 ? [kvF16] : [kvF32]),
+      ...(rotates
+        ? [f16 ? kvAppendF16 : kvAppendF32, rotates.constants, rotate, attentionRotates]
+        : [f16 ? kvReadF16 : kvReadF32, attentionQueries]),
       attentionKeys,
     ],
     overrides: {
+      ...rotates?.overrides,
       HEADS: s.heads,
       KV_HEADS: s.kvHeads,
       SCALE: s.scale,
@@ -47,9 +63,16 @@ export function attentionKeysSpec(
       KV_GROUPS: s.table.groups,
       KV_GROUP: s.table.group,
     },
-    bindings: { 0: "read", 1: "write", 3: "read", 4: "step", 5: "read", 6: "write", 7: "write" },
+    // No more storage buffers than the eight that every device has.
+    bindings: rotates
+      ? {
+        ...{ 0: "read", 1: "write", 3: "write", 4: "step", 5: "write", 6: "write" },
+        ...{ 8: "read", 9: "read" },
+      }
+      : { 0: "read", 1: "write", 3: "read", 4: "step", 5: "read", 6: "write" },
     workgroupSize: [KEY_TILE, 1],
-    workgroupBytes: (KEY_TILE + 8) * fours * 16 + KEY_TILE * 32,
+    workgroupBytes: (KEY_TILE + 8) * fours * 16 + KEY_TILE * 32 +
+      (rotates ? queries * (s.headDim * 4 + 4) + 4 : 0),
   };
 }
 
@@ -61,7 +84,7 @@ export function attentionMergeSpec(
     name: "attention_merge",
     parts: [`const HEAD_DIM = ${s.headDim}u;`, attentionMerge],
     overrides: { HEADS: s.heads },
-    bindings: { 0: "read", 1: "read", 2: "write", 3: "step" },
+    bindings: { 0: "read", 2: "write", 3: "step" },
     workgroupSize: [256, 1],
     workgroupBytes: 256 * 24,
   };

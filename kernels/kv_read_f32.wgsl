@@ -1,9 +1,3 @@
-// Loads from a KV cache in float32, eight elements at a time; for GPUs keys lie in columns of eight
-// elements (rope_append.wgsl).
+// A KV cache in float32 that is read: kv_f32.wgsl.
 @group(0) @binding(3) var<storage, read> keys: array<vec4<f32>>;    // [block, kvHead, 16, HEAD_DIM / 4]
 @group(0) @binding(5) var<storage, read> values: array<vec4<f32>>;  // [block, kvHead, 16, HEAD_DIM / 4]
-
-struct Eight { lo: vec4<f32>, hi: vec4<f32> }
-
-fn load_key(i: u32) -> Eight { return Eight(keys[i * 2u], keys[i * 2u + 1u]); }
-fn load_value(i: u32) -> Eight { return Eight(values[i * 2u], values[i * 2u + 1u]); }

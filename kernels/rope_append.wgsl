@@ -1,51 +1,15 @@
-// Normalizes query and key heads (RMSNorm; where NORMED), rotates them by their positions, and appends
-// keys and values to the paged cache. A workgroup has one head of one token, a lane every LANES-th pair
-// of neighbouring elements.
+// Normalizes and rotates query and key heads (rotate.wgsl), and appends keys and values to the paged cache.
+// A workgroup has one head of one token, a lane every LANES-th pair of neighbouring elements.
 override HEADS: u32;
 override KV_HEADS: u32;
 override HEAD_DIM: u32;
-override EPSILON: f32;
-override ROPE_DIMS: u32;                // elements of a head that rotate, from its start on
-override HALF: bool;                    // pairs are (i, i + ROPE_DIMS / 2), else (2i, 2i + 1)
-override BETA: f32;                     // queries grow by 1 + BETA · ln(1 + position / ORIGINAL)
-override ORIGINAL: u32;                 // positions up to which they do not
-override COLUMNS: bool;                 // keys of a block: [HEAD_DIM / 8, 16, 8], not [16, HEAD_DIM]
-override KV_GROUPS: u32;                // see attention.wgsl
+override COLUMNS: bool;    // keys of a block: [HEAD_DIM / 8, 16, 8], not [16, HEAD_DIM]
+override KV_GROUPS: u32;   // see attention.wgsl
 override KV_GROUP: u32;
 const BLOCK_TOKENS = 16u;
 
-@group(0) @binding(0) var<storage, read> qkv: array<f32>;          // [token, HEADS + 2·KV_HEADS, HEAD_DIM]
 @group(0) @binding(1) var<storage, read_write> q: array<vec2<f32>>; // [token, HEADS, HEAD_DIM / 2]
-@group(0) @binding(4) var<storage, read> angles: array<vec2<f32>>; // [position, ROPE_DIMS / 2]: cos, sin
 @group(0) @binding(5) var<storage, read> batch: array<u32>;
-@group(0) @binding(6) var<storage, read> norms: array<f32>;        // [2, HEAD_DIM]: of queries, of keys
-
-// A head: where it starts in qkv, its norm's weights, and what they are multiplied by.
-struct Head { base: u32, norm: u32, scale: f32 }
-
-fn normed(head: Head, e: u32) -> f32 {
-  var v = qkv[head.base + e];
-  if (NORMED) { v *= head.scale * norms[head.norm + e]; }
-  return v;
-}
-
-// Element e of a head after rotation at `position`.
-fn rotated(head: Head, e: u32, position: u32) -> f32 {
-  if (e >= ROPE_DIMS) { return normed(head, e); }
-  let pairs = ROPE_DIMS / 2u;
-  var pair = e / 2u;
-  var first = e & ~1u;
-  var second = first + 1u;
-  if (HALF) {
-    pair = e % pairs;
-    first = pair;
-    second = pair + pairs;
-  }
-  let angle = angles[position * pairs + pair];
-  let a = normed(head, first);
-  let b = normed(head, second);
-  return select(b * angle.x + a * angle.y, a * angle.x - b * angle.y, e == first);
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -69,7 +33,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     head.scale = inverseSqrt(sum_of_lanes(squares, lane) / f32(HEAD_DIM) + EPSILON);
     if (number >= HEADS) { head.norm = HEAD_DIM; }
   }
-  let grown = 1.0 + BETA * log(1.0 + f32(token.position / ORIGINAL));
+  let grown = growth(token.position);
   for (var word = lane; word < words; word += LANES) {
     let e = word * 2u;
     let pair = vec2(rotated(head, e, token.position), rotated(head, e + 1u, token.position));

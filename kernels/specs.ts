@@ -2,6 +2,8 @@
 
 import attention from "./attention.wgsl" with { type: "text" };
 import embed from "./embed.wgsl" with { type: "text" };
+import kvF16 from "./kv_f16.wgsl" with { type: "text" };
+import kvF32 from "./kv_f32.wgsl" with { type: "text" };
 import kvReadF16 from "./kv_read_f16.wgsl" with { type: "text" };
 import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
 import kvWriteF16 from "./kv_write_f16.wgsl" with { type: "text" };
@@ -10,6 +12,7 @@ import laneSum from "./lane_sum.wgsl" with { type: "text" };
 import normAdd from "./norm_add.wgsl" with { type: "text" };
 import layout from "./layout.wgsl" with { type: "text" };
 import ropeAppend from "./rope_append.wgsl" with { type: "text" };
+import rotate from "./rotate.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import { DEVICE_FORMATS, formatConstants } from "./formats.ts";
 import type { KernelSpec } from "./spec.ts";
@@ -136,15 +139,33 @@ export interface KvTable {
   readonly groups: number;
 }
 
+/** How query and key heads are normalized and rotated: rotate.wgsl. */
+export interface Rotation {
+  /** RMSNorm of each query and key head with this epsilon. */
+  readonly epsilon?: number | undefined;
+  readonly ropeDims: number;
+  readonly half: boolean;
+  /** Queries at position p are multiplied by 1 + beta · ln(1 + floor(p / context)). */
+  readonly temperature?: { readonly beta: number; readonly context: number } | undefined;
+}
+
+/** The `override` declarations of rotate.wgsl, and the `const` line before it. */
+export function rotation(s: Rotation) {
+  return {
+    constants: `const NORMED = ${s.epsilon !== undefined};`,
+    overrides: {
+      EPSILON: s.epsilon ?? 0,
+      ROPE_DIMS: s.ropeDims,
+      HALF: s.half ? 1 : 0,
+      BETA: s.temperature?.beta ?? 0,
+      ORIGINAL: s.temperature?.context ?? 1,
+    },
+  };
+}
+
 /** Rotates queries and keys, normalized before, and appends keys and values to the paged cache. */
 export function ropeAppendSpec(
-  s: HeadShape & {
-    /** RMSNorm of each query and key head with this epsilon. */
-    epsilon?: number | undefined;
-    ropeDims: number;
-    half: boolean;
-    /** Queries at position p are multiplied by 1 + beta · ln(1 + floor(p / context)). */
-    temperature?: { readonly beta: number; readonly context: number } | undefined;
+  s: HeadShape & Rotation & {
     kv: KvType;
     /** Keys of a block lie in columns of eight elements, as attention_keys.wgsl reads them. */
     columns: boolean;
@@ -152,30 +173,28 @@ export function ropeAppendSpec(
     lanes: number;
   },
 ): KernelSpec {
+  const { constants, overrides } = rotation(s);
   return {
     name: "rope_append",
     parts: [
-      `const NORMED = ${s.epsilon !== undefined};`,
+      constants,
       laneSum,
       step,
       s.kv === "f16" ? kvWriteF16 : kvWriteF32,
+      rotate,
       ropeAppend,
     ],
     overrides: {
       HEADS: s.heads,
       KV_HEADS: s.kvHeads,
       HEAD_DIM: s.headDim,
-      EPSILON: s.epsilon ?? 0,
-      ROPE_DIMS: s.ropeDims,
-      HALF: s.half ? 1 : 0,
-      BETA: s.temperature?.beta ?? 0,
-      ORIGINAL: s.temperature?.context ?? 1,
+      ...overrides,
       COLUMNS: s.columns ? 1 : 0,
       LANES: s.lanes,
       KV_GROUPS: s.table.groups,
       KV_GROUP: s.table.group,
     },
-    bindings: { 0: "read", 1: "write", 2: "write", 3: "write", 4: "read", 5: "step", 6: "read" },
+    bindings: { 0: "read", 1: "write", 2: "write", 3: "write", 5: "step", 8: "read", 9: "read" },
     workgroupSize: [s.lanes, 1],
     workgroupBytes: 4 * s.lanes,
   };
@@ -200,7 +219,7 @@ export function attentionSpec(
     parts: [
       `const HEAD_DIM = ${s.headDim}u;\nconst QUERIES = ${s.queries}u;`,
       step,
-      s.kv === "f16" ? kvReadF16 : kvReadF32,
+      ...(s.kv === "f16" ? [kvReadF16, kvF16] : [kvReadF32, kvF32]),
       attention,
     ],
     overrides: {

@@ -175,28 +175,34 @@ class Cases {
   }
 
   #ropeAppend(kv: KvType): (tokens: number) => Dispatch {
-    const { harness, model } = this;
-    const angles = harness.buffer(floats(POSITIONS * model.headDim, this.#random));
+    const operation = this.harness.build({ kv }).ropeAppend(this.#layer(), this.#place(kv));
+    return (tokens) => operation.at(tokens, 0);
+  }
+
+  #layer() {
     const rope = {
       base: 1e4,
-      dims: model.headDim,
+      dims: this.model.headDim,
       layout: "half",
       scaling: { kind: "none" },
       factors: false,
     } as const;
-    const layer = { ...model, rope };
-    const operation = harness.build({ kv }).ropeAppend(layer, this.#cache(kv), {
-      angles,
+    return { ...this.model, rope, scale: 1 / Math.sqrt(this.model.headDim) };
+  }
+
+  #place(kv: KvType) {
+    const { harness, model } = this;
+    return {
+      cache: this.#cache(kv),
+      angles: harness.buffer(floats(POSITIONS * model.headDim, this.#random)),
       norms: hasHeadNorm(model)
         ? harness.buffer(floats(2 * model.headDim, this.#random))
         : undefined,
-    });
-    return (tokens) => operation.at(tokens, 0);
+    };
   }
 
   #attention(kv: KvType): (tokens: number) => readonly Dispatch[] {
-    const layer = { ...this.model, scale: 1 / Math.sqrt(this.model.headDim) };
-    const operations = this.harness.build({ kv }).attention(layer, this.#cache(kv));
+    const operations = this.harness.build({ kv }).attention(this.#layer(), this.#place(kv));
     return (tokens) => {
       const parts = attentionPartsFor(
         { tokens, positions: POSITIONS },

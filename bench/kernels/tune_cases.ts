@@ -102,12 +102,13 @@ export class TuneCases {
     const layer = this.#attention;
     if (layer === undefined) return [];
     const cache = this.#cache(layer);
+    const angles = this.harness.buffer(floats(2 * POSITIONS * layer.headDim, this.#random));
     const tokens = batch.sequences[0]!.tokens!.length;
     return [{
       batch,
       calls: SIZES[this.harness.gpu.driver].calls,
       prepare: (harness) => {
-        const operations = harness.build({ kv: "f16" }).attention(layer, cache);
+        const operations = harness.build({ kv: "f16" }).attention(layer, { cache, angles });
         const most = mostAttentionParts(harness.tuning);
         const parts = tokens > 1 ? 0 : attentionPartsFor({ tokens, positions: POSITIONS }, most);
         return () => operations.map((operation) => operation.at(tokens, parts));
@@ -127,8 +128,8 @@ export class TuneCases {
       batch,
       calls: SIZES[this.harness.gpu.driver].calls,
       prepare: (harness) => {
-        const operation = harness.build({ kv: "f16" }).ropeAppend(layer, cache, { angles, norms });
-        return () => [operation.at(tokens, 1)];
+        const operation = harness.build({ kv: "f16" }).ropeAppend(layer, { cache, angles, norms });
+        return () => [operation.at(tokens, 0)];
       },
     }];
   }

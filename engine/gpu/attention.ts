@@ -7,38 +7,106 @@ import {
   WIDEST_HEAD,
 } from "../../kernels/attention_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
-import { attentionSpec, type HeadShape } from "../../kernels/specs.ts";
+import {
+  attentionSpec,
+  type HeadShape,
+  ropeAppendSpec,
+  type Rotation,
+} from "../../kernels/specs.ts";
 import type { PositionTuning } from "../../kernels/tuning.ts";
 import { UnsupportedError } from "../errors.ts";
+import type { AttentionSpec } from "../model/config.ts";
 import type { LayerCache } from "./kv_cache.ts";
 import type { Operation, OperationContext } from "./operation.ts";
 import type { Dispatch } from "./pass.ts";
 import type { Pipeline, Pipelines } from "./pipelines.ts";
 
-/** The heads of a layer, and what they see. */
-export type AttentionShape = HeadShape & {
-  /** Multiplies q · k. */
-  readonly scale: number;
-  /** Positions that a token sees, its own included; absent: all. */
-  readonly window?: number | undefined;
-};
+/** The heads of a layer, how they rotate, and what they see. */
+export type AttentionLayer =
+  & HeadShape
+  & Pick<AttentionSpec, "rope" | "temperature" | "scale" | "window">;
 
-/** Attends over the cache, from the step's queries to `attended`. */
+/** What attention reads and writes besides scratch buffers. */
+export interface AttentionPlace {
+  readonly cache: LayerCache;
+  readonly angles: GPUBuffer;
+  /** Of query and key heads, one after the other, where they are normalized first. */
+  readonly norms?: GPUBuffer | undefined;
+}
+
+/**
+ * Rotates queries and keys and appends keys and values to the cache. With tiles, attention does that
+ * itself in steps of one token a sequence.
+ */
+export function ropeAppendOperation(
+  context: OperationContext,
+  layer: AttentionLayer,
+  { cache, angles, norms }: AttentionPlace,
+): Operation {
+  const { pipelines, tuning, scratch: { qkv, queries, metadata, unused }, kv } = context;
+  const { heads, kvHeads } = layer;
+  const tiles = tuning.attention.by === "tiles";
+  const spec = ropeAppendSpec({
+    ...sizesOf(layer),
+    ...rotationOf(context, layer, norms),
+    columns: tiles,
+    kv,
+    table: cache.table,
+    lanes: tuning.elementLanes,
+  });
+  return overCache(pipelines, cache, {
+    spec,
+    buffers: () => ({
+      0: qkv,
+      1: queries,
+      2: cache.keys,
+      3: cache.values,
+      5: metadata,
+      8: angles,
+      9: norms ?? unused,
+    }),
+    dispatch: (pipeline, count, parts) => ({
+      pipeline,
+      workgroups: [tiles && parts > 0 ? 0 : heads + 2 * kvHeads, count],
+    }),
+  });
+}
+
+/** Attends over the cache, from the step's queries, or what they are made of, to `attended`. */
 export function attentionOperations(
   context: OperationContext,
-  shape: AttentionShape,
-  cache: LayerCache,
+  layer: AttentionLayer,
+  place: AttentionPlace,
 ): Operation[] {
   const { attention } = context.tuning;
   return attention.by === "positions"
-    ? [byPositions(context, shape, { cache, tuning: attention })]
-    : byTiles(context, shape, cache);
+    ? [byPositions(context, layer, { cache: place.cache, tuning: attention })]
+    : byTiles(context, layer, place);
+}
+
+// What kernels of rotations are made for.
+function rotationOf(
+  { rmsEpsilon }: OperationContext,
+  { rope, temperature }: AttentionLayer,
+  norms: GPUBuffer | undefined,
+): Rotation {
+  return {
+    epsilon: norms && rmsEpsilon,
+    ropeDims: rope.dims,
+    half: rope.layout === "half",
+    temperature,
+  };
+}
+
+// The sizes alone, so that kernels that differ in nothing else are one.
+function sizesOf({ heads, kvHeads, headDim }: HeadShape): HeadShape {
+  return { heads, kvHeads, headDim };
 }
 
 // A workgroup for each token and some heads of a KV head.
 function byPositions(
   { pipelines, scratch: { queries, attended, metadata }, kv }: OperationContext,
-  { heads, kvHeads, headDim, scale, window }: AttentionShape,
+  { heads, kvHeads, headDim, scale, window }: AttentionLayer,
   { cache, tuning }: { readonly cache: LayerCache; readonly tuning: PositionTuning },
 ): Operation {
   const together = largestDivisor(heads / kvHeads, tuning.heads);
@@ -67,50 +135,55 @@ function byPositions(
 }
 
 // A workgroup for some queries of a KV head. In a step of one token a sequence, several for each, whose
-// parts are added; in other steps tokens of one sequence may share one.
+// parts are added, and which rotate and append; in other steps tokens of one sequence may share one.
 function byTiles(
-  { pipelines, scratch, kv }: OperationContext,
-  { heads, kvHeads, headDim, scale, window }: AttentionShape,
-  cache: LayerCache,
+  context: OperationContext,
+  layer: AttentionLayer,
+  { cache, angles, norms }: AttentionPlace,
 ): Operation[] {
+  const { pipelines, scratch, kv } = context;
+  const { heads, kvHeads, headDim, scale, window } = layer;
   if (headDim > WIDEST_HEAD) {
     throw new UnsupportedError(
       `Cannot run attention on the GPU: its heads of ${headDim} are wider than ${WIDEST_HEAD}; use --device cpu`,
     );
   }
-  const { queries, attended, metadata, attentionParts, attentionWeights } = scratch;
+  const { qkv, queries, attended, metadata, attentionParts, unused } = scratch;
   const group = heads / kvHeads;
   const shared = Math.ceil(group / MOST_QUERIES);
   const queryHeads = Math.ceil(group / shared);
   const shape = { heads, kvHeads, headDim, scale, window, queryHeads, kv, table: cache.table };
-  const spec = (queryTokens: number) => attentionKeysSpec({ ...shape, queryTokens });
   const queryTokens = Math.floor(MOST_QUERIES / queryHeads);
-  const prompts = pipelines.get(spec(queryTokens));
+  const written = { 1: attended, 4: metadata, 6: attentionParts };
   const merge = pipelines.get(attentionMergeSpec({ heads, headDim }));
   const merged = pipelines.bind(merge, {
     0: attentionParts,
-    1: attentionWeights,
     2: attended,
     3: metadata,
   });
   return [
     overCache(pipelines, cache, {
-      spec: spec(1),
-      buffers: () => ({
-        0: queries,
-        1: attended,
-        3: cache.keys,
-        4: metadata,
-        5: cache.values,
-        6: attentionParts,
-        7: attentionWeights,
+      spec: attentionKeysSpec({ ...shape, queryTokens }),
+      buffers: () => ({ 0: queries, 3: cache.keys, 5: cache.values, ...written }),
+      dispatch: (pipeline, count, parts) => ({
+        pipeline,
+        workgroups: [parts > 0 ? 0 : kvHeads * shared, Math.ceil(count / queryTokens)],
       }),
-      dispatch: (decode, count, parts) => {
-        const [pipeline, rows] = parts > 0
-          ? [decode, count * parts]
-          : [prompts, Math.ceil(count / queryTokens)];
-        return { pipeline, workgroups: [kvHeads * shared, rows] };
-      },
+    }),
+    overCache(pipelines, cache, {
+      spec: attentionKeysSpec({
+        ...shape,
+        queryTokens: 1,
+        rotation: rotationOf(context, layer, norms),
+      }),
+      buffers: () => ({
+        ...{ 0: qkv, 3: cache.keys, 5: cache.values, 8: angles, 9: norms ?? unused },
+        ...written,
+      }),
+      dispatch: (pipeline, count, parts) => ({
+        pipeline,
+        workgroups: [kvHeads * shared, count * parts],
+      }),
     }),
     {
       over: "tokens",
@@ -123,8 +196,8 @@ function byTiles(
   ];
 }
 
-/** An operation whose buffers are bound anew when the cache has grown. */
-export function overCache(
+// An operation whose buffers are bound anew when the cache has grown.
+function overCache(
   pipelines: Pipelines,
   cache: LayerCache,
   { spec, buffers, dispatch }: {

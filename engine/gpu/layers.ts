@@ -135,10 +135,8 @@ function attention(
     build.matmul(matrix, { x: hidden, norm, y: qkv, stride, offset, over: "tokens", bias })
   );
   const norms = mixer.headNorm ? weights.vector(name("queryNorm"), name("keyNorm")) : undefined;
-  operations.push(
-    build.ropeAppend(mixer, cache, { angles, norms }),
-    ...build.attention(mixer, cache),
-  );
+  const place = { cache, angles, norms };
+  operations.push(build.ropeAppend(mixer, place), ...build.attention(mixer, place));
   if (mixer.gated) {
     const width = mixer.heads * mixer.headDim;
     const gate = weights.matrix(name("queryGate"));

@@ -2,21 +2,18 @@
 
 import { combineSpec, topKSpec } from "../../kernels/expert_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
-import {
-  embedSpec,
-  type HeadShape,
-  matrixShape,
-  type MatrixUse,
-  normAddSpec,
-  ropeAppendSpec,
-} from "../../kernels/specs.ts";
+import { embedSpec, matrixShape, type MatrixUse, normAddSpec } from "../../kernels/specs.ts";
 import { slotsTogether, tokensTogether, type Tuning, usualCounts } from "../../kernels/tuning.ts";
-import type { Activation, AttentionSpec, ExpertsSpec } from "../model/config.ts";
+import type { Activation, ExpertsSpec } from "../model/config.ts";
 import type { LayerWeight } from "../model/weight_names.ts";
 import { ActivationPlanes, multipliesBytes } from "./activation_planes.ts";
-import { attentionOperations, type AttentionShape, overCache } from "./attention.ts";
+import {
+  type AttentionLayer,
+  attentionOperations,
+  type AttentionPlace,
+  ropeAppendOperation,
+} from "./attention.ts";
 import { bufferOf } from "./buffers.ts";
-import type { LayerCache } from "./kv_cache.ts";
 import { type MatmulLaunch, matmulLaunch } from "./matmul_launch.ts";
 import type { DeviceMatrix } from "./matrix.ts";
 import type { Operation, OperationContext, Over } from "./operation.ts";
@@ -231,48 +228,14 @@ export class OperationBuilder {
     });
   }
 
-  /**
-   * Rotates queries and keys and appends keys and values to the cache.
-   *
-   * @param norms of query and key heads, one after the other, where they are normalized first
-   */
-  ropeAppend(
-    attention: HeadShape & Pick<AttentionSpec, "rope" | "temperature">,
-    cache: LayerCache,
-    { angles, norms }: { readonly angles: GPUBuffer; readonly norms?: GPUBuffer | undefined },
-  ): Operation {
-    const { heads, kvHeads, rope, temperature } = attention;
-    const lanes = this.tuning.elementLanes;
-    const { qkv, queries, metadata, unused } = this.scratch;
-    const spec = ropeAppendSpec({
-      ...sizesOf(attention),
-      epsilon: norms && this.context.rmsEpsilon,
-      ropeDims: rope.dims,
-      half: rope.layout === "half",
-      temperature,
-      columns: this.tuning.attention.by === "tiles",
-      kv: this.context.kv,
-      table: cache.table,
-      lanes,
-    });
-    return overCache(this.pipelines, cache, {
-      spec,
-      buffers: () => ({
-        0: qkv,
-        1: queries,
-        2: cache.keys,
-        3: cache.values,
-        4: angles,
-        5: metadata,
-        6: norms ?? unused,
-      }),
-      dispatch: (pipeline, count) => ({ pipeline, workgroups: [heads + 2 * kvHeads, count] }),
-    });
+  /** Rotates queries and keys and appends keys and values to the cache. */
+  ropeAppend(layer: AttentionLayer, place: AttentionPlace): Operation {
+    return ropeAppendOperation(this.context, layer, place);
   }
 
-  /** Attends over the cache. */
-  attention(attention: AttentionShape, cache: LayerCache): Operation[] {
-    return attentionOperations(this.context, attention, cache);
+  /** Attends over the cache; as `ropeAppend` said, with its work on the way. */
+  attention(layer: AttentionLayer, place: AttentionPlace): Operation[] {
+    return attentionOperations(this.context, layer, place);
   }
 
   #shape(use: MatrixUse): GPUBuffer {
@@ -299,9 +262,4 @@ export class OperationBuilder {
     const group = this.pipelines.bind(pipeline, present);
     return { over, at: (count) => ({ pipeline, group, workgroups: grid(count) }) };
   }
-}
-
-/** The sizes alone, so that kernels that differ in nothing else are one. */
-function sizesOf({ heads, kvHeads, headDim }: HeadShape): HeadShape {
-  return { heads, kvHeads, headDim };
 }

@@ -53,7 +53,6 @@ export interface Scratch {
   readonly steps: GPUBuffer | undefined;
   /** What workgroups that share a token's positions found: attention_keys.wgsl. */
   readonly attentionParts: GPUBuffer;
-  readonly attentionWeights: GPUBuffer;
   /** What a layer adds, where it is normalized first, [tokens, dim]. */
   readonly branch: GPUBuffer | undefined;
   /** act(gate)·up, [tokens, ffnDim], or of each of a token's experts. */
@@ -111,8 +110,7 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     attended: make("attended", s.tokens * s.queryDim),
     gates: s.gatesDim > 0 ? make("gates of heads", s.tokens * s.gatesDim) : undefined,
     steps: s.stepsDim > 0 ? make("steps of states", s.tokens * s.stepsDim) : undefined,
-    attentionParts: make("attention parts", s.attentionParts * s.queryDim),
-    attentionWeights: make("attention weights", s.attentionParts * s.heads * 2),
+    attentionParts: make("attention parts", s.attentionParts * (s.queryDim + 4 * s.heads)),
     branch: s.branch ? make("branch", s.tokens * s.dim) : undefined,
     gated: make("gated", s.tokens * s.gatedDim),
     experts: experts && {

@@ -264,12 +264,13 @@ const DECODING = [
 
 for (const [tuning, harness] of Object.entries(all)) {
   Deno.test(`attention, ${tuning}: a token a sequence, heads of every size`, async () => {
-    for (const shape of DECODING) {
+    for (const [i, shape] of DECODING.entries()) {
       for (const positions of [[900], [0, 63, 64, 300]]) {
         for (const window of [undefined, 100]) {
           const error = await attentionError(harness, {
             ...shape,
-            kv: "f16",
+            // Heads rotate in a cache of float32.
+            kv: i % 2 === positions.length % 2 ? "f16" : "f32",
             positions,
             last: 1,
             ...(window !== undefined && { window }),

@@ -17,6 +17,7 @@ const TESTED = [
   "matmul Q4_0, prompts",
   "attention f16, 128 wide, 4 × 1",
   "attention f32, 80 wide, 1 × 4",
+  "attention f16, 256 wide, 4, decoding, norm",
   "attention_merge, 64 wide",
   "sample_pick",
 ];

@@ -63,22 +63,14 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
   const values = harness.buffer(stored(cache, kv));
   harness.uploader.write(harness.scratch.qkv, 0, qkv);
   const results = await harness.run({ sequences }, (counts) => {
-    const angles = new Float32Array(Math.max(2, 128 * ropeDims));
-    for (let i = 0; i < 128 * ropeDims / 2; i++) {
-      const angle = Math.floor(i / (ropeDims / 2)) * frequencies[i % (ropeDims / 2)]!;
-      angles.set([Math.cos(angle), Math.sin(angle)], i * 2);
-    }
-    const rope = {
-      base: 100,
-      dims: ropeDims,
-      layout,
-      scaling: { kind: "none" },
-      factors: false,
-    } as const;
+    const { angles, rope } = rotations({ ropeDims, frequencies, layout });
     const append = harness.build({ kv }).ropeAppend(
-      { heads, kvHeads, headDim, rope, ...(temperature && { temperature }) },
-      { keys, values, table: TABLE },
-      { angles: harness.buffer(angles), norms: headNorm ? harness.buffer(norms) : undefined },
+      { heads, kvHeads, headDim, scale: 1, rope, ...(temperature && { temperature }) },
+      {
+        cache: { keys, values, table: TABLE },
+        angles: harness.buffer(angles),
+        norms: headNorm ? harness.buffer(norms) : undefined,
+      },
     );
     return [append.at(counts.tokens, counts.attentionParts)];
   }, [harness.scratch.queries, keys, values]);
@@ -127,47 +119,88 @@ export interface AttentionCase extends HeadShape {
   readonly window?: number;
 }
 
-/** Attention over caches of blocks out of order, in units of the largest value. */
+/**
+ * Attention over caches of blocks out of order, of queries and keys that are normalized, rotated and
+ * appended before, in units of the largest value. Half a cache's rounding would show more than all
+ * else: with f16, heads stay as they are, and what is appended is rounded already.
+ */
 export async function attentionError(harness: KernelHarness, c: AttentionCase): Promise<number> {
   const { heads, kvHeads, headDim, kv, positions, last = 3, window } = c;
   const columns = harness.tuning.attention.by === "tiles";
+  const rotates = kv === "f32";
   // Not 1/√headDim, so that a scale that is passed over shows.
-  const shape = { heads, kvHeads, headDim, scale: 0.8 / Math.sqrt(headDim), window };
+  const shape = {
+    ...{ heads, kvHeads, headDim, scale: 0.8 / Math.sqrt(headDim) },
+    ...(window !== undefined && { window }),
+  };
   const random = new RandomSource(5);
   const runs = positions.map((position, i) =>
     [position, i === positions.length - 1 ? last : 1] as const
   );
   const sequences = shuffledSequences(runs, 64);
-  const tokens = runs.reduce((sum, [, count]) => sum + count, 0);
-  const q = floats(tokens * heads * headDim, random);
+  const places = runs.flatMap(([start, count]) =>
+    Array.from({ length: count }, (_, i) => start + i)
+  );
+  const width = (heads + 2 * kvHeads) * headDim;
+  const made = floats(places.length * width, random);
+  const qkv = kv === "f16" ? new Float32Array(roundF16(made)) : made;
+  const norms = floats(2 * headDim, random);
+  const ropeDims = rotates ? headDim / 2 : 0;
+  const frequencies = Array.from({ length: ropeDims / 2 }, (_, i) => 100 ** (-2 * i / ropeDims));
+  // A part of every token's heads, normalized and rotated.
+  const part = (first: number, count: number) =>
+    Float32Array.from(places.flatMap((_, token) => {
+      const at = token * width + first * headDim;
+      return [...qkv.subarray(at, at + count * headDim)];
+    }));
+  const turned = (part: Float32Array, norm: number) => {
+    if (!rotates) return part;
+    const normed = rmsNorm(part, norms.subarray(norm, norm + headDim), 1e-5);
+    return rope(normed, places, { headDim, frequencies, magnitude: 1, layout: "half" });
+  };
+  const q = turned(part(0, heads), 0);
+  const added = [turned(part(heads, kvHeads), headDim), part(heads + kvHeads, kvHeads)];
   // Blocks that no sequence has, and what lies past a position, would show as NaN.
   const cacheSize = 64 * kvHeads * BLOCK_TOKENS * headDim;
   const caches = [0, 1].map(() => new Float32Array(cacheSize).fill(NaN));
+  const row = kvHeads * headDim;
+  let token = 0;
   const histories = sequences.map(({ start, tokens, blockTables }) => {
     const blockTable = blockTables[TABLE.group]!;
-    const length = start + tokens!.length;
+    const first = token;
+    token += tokens!.length;
     const seen = Math.max(0, start + 1 - (window ?? Infinity));
     return caches.map((cache, which) => {
-      const values = floats(length * kvHeads * headDim, random);
-      for (let i = seen * kvHeads; i < length * kvHeads; i++) {
+      const before = floats(start * row, random);
+      for (let i = seen * kvHeads; i < start * kvHeads; i++) {
         const head = i % kvHeads;
         const at = cacheIndex(blockTable, Math.floor(i / kvHeads), { head, kvHeads });
-        const row = values.subarray(i * headDim, (i + 1) * headDim);
-        write(cache, row, { at, columns: columns && which === 0 });
+        const own = before.subarray(i * headDim, (i + 1) * headDim);
+        write(cache, own, { at, columns: columns && which === 0 });
       }
-      return kv === "f16" ? roundF16(values) : values;
+      const values = new Float32Array((start + tokens!.length) * row);
+      values.set(kv === "f16" ? roundF16(before) : before);
+      values.set(added[which]!.subarray(first * row, token * row), start * row);
+      return values;
     });
   });
-  harness.uploader.write(harness.scratch.queries, 0, q);
+  harness.uploader.write(harness.scratch.qkv, 0, qkv);
+  const [keys, values] = caches.map((cache) => harness.buffer(stored(cache, kv)));
   const [result] = await harness.run({ sequences }, (counts) => {
-    const [keys, values] = caches.map((cache) => harness.buffer(stored(cache, kv)));
-    const cache = { keys: keys!, values: values!, table: TABLE };
-    return harness.build({ kv }).attention(shape, cache).map((operation) =>
+    const { angles, rope } = rotations({ ropeDims, frequencies, layout: "half", positions: 1024 });
+    const layer = { ...shape, rope };
+    const place = {
+      cache: { keys: keys!, values: values!, table: TABLE },
+      angles: harness.buffer(angles),
+      norms: rotates ? harness.buffer(norms) : undefined,
+    };
+    const build = harness.build({ kv });
+    return [build.ropeAppend(layer, place), ...build.attention(layer, place)].map((operation) =>
       operation.at(counts.tokens, counts.attentionParts)
     );
   }, [harness.scratch.attended]);
 
-  let token = 0;
+  token = 0;
   const expected = new Float32Array(q.length);
   sequences.forEach(({ start, tokens }, i) => {
     const from = token * heads * headDim;
@@ -178,6 +211,30 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
     expected.set(attention({ q: own, positions: at, k: k!, v: v! }, shape), from);
   });
   return errorOf(new Float32Array(result!), expected);
+}
+
+// A layer's rotations, and cos and sin of the angles of its first positions.
+function rotations(
+  { ropeDims, frequencies, layout, positions = 128 }: {
+    readonly ropeDims: number;
+    readonly frequencies: readonly number[];
+    readonly layout: "interleaved" | "half";
+    readonly positions?: number;
+  },
+) {
+  const angles = new Float32Array(Math.max(2, positions * ropeDims));
+  for (let i = 0; i < positions * ropeDims / 2; i++) {
+    const angle = Math.floor(i / (ropeDims / 2)) * frequencies[i % (ropeDims / 2)]!;
+    angles.set([Math.cos(angle), Math.sin(angle)], i * 2);
+  }
+  const rope = {
+    base: 100,
+    dims: ropeDims,
+    layout,
+    scaling: { kind: "none" },
+    factors: false,
+  } as const;
+  return { angles, rope };
 }
 
 // The largest difference in units of the largest expected number; the rest of `actual` is not ours.

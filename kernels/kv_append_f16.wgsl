@@ -1,0 +1,10 @@
+// A KV cache in half precision that is read and appended to: kv_f16.wgsl.
+@group(0) @binding(3) var<storage, read_write> keys: array<vec4<u32>>;    // [block, kvHead, 16, HEAD_DIM / 8]
+@group(0) @binding(5) var<storage, read_write> values: array<vec4<u32>>;  // [block, kvHead, 16, HEAD_DIM / 8]
+
+fn narrow(e: Eight) -> vec4<u32> {
+  return vec4(pack2x16float(e.lo.xy), pack2x16float(e.lo.zw), pack2x16float(e.hi.xy), pack2x16float(e.hi.zw));
+}
+
+fn append_key(i: u32, key: Eight) { keys[i] = narrow(key); }
+fn append_value(i: u32, value: Eight) { values[i] = narrow(value); }
