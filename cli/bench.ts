@@ -64,13 +64,13 @@ export function addBench(
     )
     .option(
       "-p, --prompt-tokens <n>",
-      "prompt length in tokens; speed: a list, by default 512",
+      "prompt length in tokens; in suite speed: a list, default 512",
       numbers({ least: 0, most: MAX_TOKENS }),
       [64],
     )
     .option(
       "-n, --max-tokens <n>",
-      "tokens to generate; speed: a list, by default 128",
+      "tokens to generate; in suite speed: a list, default 128",
       numbers({ least: 0, most: MAX_TOKENS }),
       [32],
     )

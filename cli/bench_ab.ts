@@ -70,7 +70,7 @@ export function addBenchAb(
     )
     .option(
       "--fail-if-slower <percent>",
-      "exit with code 7 if B is slower by more than this",
+      'exit with code 7 if the verdict on B is "slower" and the slowdown exceeds this',
       percentage,
     )
     .option("--json <file>", "write both sides as JSON, for `tvllm compare`")

@@ -43,7 +43,7 @@ export function addCompare(program: Command): void {
     .option("--only <list>", "compare only these metrics, such as tpot,ttft", metricIds)
     .option(
       "--fail-if-slower <percent>",
-      "exit with code 7 if a result is significantly slower by more than this, such as 5%",
+      'exit with code 7 if a verdict is "slower" and the slowdown exceeds this, such as 5%',
       percentage,
     )
     .option("--csv <file>", "write the comparison as CSV")

@@ -14,7 +14,7 @@ export function addPull(program: Command): void {
     .summary("download a model from the hub")
     .description(
       "Downloads a model from the hub into the cache and prints its path. Resumes an interrupted " +
-        "download. Without QUANT, it chooses Q4_K_M, else Q8_0, else the only model. Gated models need HF_TOKEN.",
+        "download. Without QUANT, chooses Q4_K_M, else Q8_0, else the only model. Gated models need HF_TOKEN.",
     )
     .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION]; QUANT may be a file's name")
     .option("--offline", "do not use the network: only look in the cache");

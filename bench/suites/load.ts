@@ -59,7 +59,7 @@ export const load: Suite = {
     burstiness: {
       value: "<x>",
       summary:
-        "how requests of --request-rate arrive: 1 as a Poisson process, less in bursts, more at even intervals (default: 1)",
+        "how requests of --request-rate arrive; 1: Poisson process; below 1: in bursts; above 1: more evenly (default: 1)",
       accepts: isAbove0,
       expected: "a number above 0",
     },
