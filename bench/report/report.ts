@@ -204,6 +204,9 @@ const measuredRun = z.object({
     submitted: z.number().describe("ms, by the clock of the times"),
     times: z.array(z.number()).describe("When each token reached its consumer, ms"),
   })),
+  failed: z.array(z.object({ submitted: z.number(), ended: z.number() })).optional().describe(
+    "Requests of a load that the server failed",
+  ),
 }).describe("Requests that were served together");
 
 const check = z.object({ name: z.string(), ok: z.boolean(), detail: z.string() });
