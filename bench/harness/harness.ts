@@ -125,7 +125,7 @@ export class Harness extends Recorder {
     } catch (error) {
       if (!options.signal?.aborted) {
         harness.finish();
-        throw error;
+        throw error instanceof FailedServing ? error.cause : error;
       }
     }
     harness.finish();

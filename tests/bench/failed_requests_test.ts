@@ -5,6 +5,8 @@ import type { Suite } from "../../bench/harness/harness.ts";
 import { toMarkdown } from "../../bench/report/markdown.ts";
 import { load } from "../../bench/suites/load.ts";
 import { scalability } from "../../bench/suites/scalability.ts";
+import { scenarios } from "../../bench/suites/scenarios.ts";
+import { EndpointError } from "../../client/endpoint.ts";
 import { measureFailing } from "./failing_server.ts";
 import { numberOf, RUN } from "./scripted_target.ts";
 
@@ -46,6 +48,11 @@ Deno.test("if no repetition is whole, the reason ends the run", async () => {
     measured(scalability, (number) => number > REQUESTS && number % REQUESTS !== 1),
     /answers 429: queue full/,
   );
+});
+
+Deno.test("a request that fails outside of repetitions ends the run with its reason", async () => {
+  // The scenarios begin with a first request.
+  await assert.rejects(measured(scenarios, () => true), EndpointError);
 });
 
 Deno.test("a load whose requests all failed is a case that could not be measured", async () => {
