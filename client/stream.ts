@@ -3,6 +3,7 @@
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
 import { EndpointError, reasonOf } from "./endpoint.ts";
+import { logprobsSchema, type TokenLogprob, tokenLogprobs } from "./token_logprobs.ts";
 
 /** Longest event that is read: none of an answer comes near it. */
 const MOST_EVENT_LETTERS = 16 * 2 ** 20;
@@ -24,6 +25,7 @@ const chunkSchema = z.object({
     text: z.string().nullish(),
     delta: delta.nullish(),
     finish_reason: z.string().nullish(),
+    logprobs: logprobsSchema.nullish(),
   })).nullish(),
   usage: usageSchema.nullish(),
   // Of ollama, in ns.
@@ -56,6 +58,8 @@ export interface StreamPart {
   /** What the model thinks, and what it answers; "" where it has none of it. */
   readonly reasoning: string;
   readonly text: string;
+  /** Of its tokens, if the request asked and the server has them. */
+  readonly logprobs: readonly TokenLogprob[];
   readonly finish?: string;
   readonly usage?: Usage;
   readonly own?: OwnTimes;
@@ -121,13 +125,15 @@ function partOf(data: string, url: string): StreamPart {
   const own = ownTimes(parsed.data);
   if (error !== undefined && error !== null) throw failed(JSON.stringify(error), url);
   let [reasoning, text, finish] = ["", "", ""];
+  const logprobs: TokenLogprob[] = [];
   for (const choice of choices ?? []) {
     reasoning += choice.delta?.reasoning_content ?? choice.delta?.reasoning ?? "";
     text += (choice.text ?? "") + (choice.delta?.content ?? "");
     finish ||= choice.finish_reason ?? "";
+    if (choice.logprobs) logprobs.push(...tokenLogprobs(choice.logprobs));
   }
   return {
-    ...{ at, reasoning, text },
+    ...{ at, reasoning, text, logprobs },
     ...(finish !== "" && { finish }),
     ...(usage && {
       usage: {
