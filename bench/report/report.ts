@@ -134,7 +134,7 @@ const environment = z.object({
   endpoint: z.object({
     url: z.string(),
     server: z.string().describe("As it calls itself"),
-    api: z.enum(["completions", "chat"]),
+    api: z.enum(["completions", "chat", "ollama"]).describe("The route by which it was asked"),
     tokens: z.enum(["usage", "tokenizer", "local", "chunks"]).describe(
       "What output tokens are counted by: the server's usage, its tokenizer, one of the client, a chunk each",
     ),
@@ -240,6 +240,8 @@ export const reportSchema = z.object({
   }).optional().describe("Of bench ab"),
 });
 
+/** The routes by which servers are asked. */
+export type EndpointApi = NonNullable<Environment["endpoint"]>["api"];
 export type Unit = typeof UNITS[number];
 export type Settings = Readonly<z.infer<typeof settings>>;
 export type Result = z.infer<typeof result>;
