@@ -23,7 +23,7 @@ export function eventResponse(
   events: AsyncGenerator<string>,
   { milliseconds, gone }: EventReader,
 ): Response {
-  let unread: number | undefined;
+  let unread: ReturnType<typeof setTimeout> | undefined;
   const leave = () => {
     gone();
     // Ends when the event that is being waited for is there.
