@@ -24,7 +24,6 @@ const LOCAL = [
   "chatTemplate",
   "chatTemplateFile",
   "repeatLastN",
-  "logprobs",
 ] as const;
 
 /** What the command line says of it. */

@@ -8,6 +8,7 @@ import {
 } from "../client/endpoint.ts";
 import { Slots } from "../client/slots.ts";
 import { readStream, type StreamPart, type Usage } from "../client/stream.ts";
+import type { TokenLogprob } from "../client/token_logprobs.ts";
 import type { GenerateOptions } from "../engine/mod.ts";
 import { DEFAULT_MAX_TOKENS } from "../engine/run/defaults.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
@@ -66,7 +67,7 @@ export class RemoteResponder implements Responder {
     prompt: string | readonly ChatMessage[],
     options: GenerateOptions,
   ): { path: string; body: RequestBody } {
-    const { system, raw, templateVariables } = options;
+    const { system, raw, templateVariables, logprobs } = options;
     const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
     const body = {
       ...bodyOf(options),
@@ -75,7 +76,7 @@ export class RemoteResponder implements Responder {
     };
     if (raw) {
       const text = messages.map(({ content }) => content).join("\n\n");
-      return { path: "/v1/completions", body: { ...body, prompt: text } };
+      return { path: "/v1/completions", body: { ...body, prompt: text, logprobs } };
     }
     return {
       path: "/v1/chat/completions",
@@ -85,6 +86,7 @@ export class RemoteResponder implements Responder {
           ? messages
           : [{ role: "system", content: system }, ...messages],
         ...(templateVariables && { chat_template_kwargs: templateVariables }),
+        ...(logprobs !== undefined && { logprobs: true, top_logprobs: logprobs }),
       },
     };
   }
@@ -129,6 +131,7 @@ class RemoteReply implements Reply {
   readonly #texts: string[] = [];
   /** When each of the texts came. */
   readonly #times: number[] = [];
+  readonly #logprobs: TokenLogprob[] = [];
   #usage: Usage | undefined;
   #submitted = 0;
   #summary: ReplySummary | undefined;
@@ -157,10 +160,13 @@ class RemoteReply implements Reply {
         this.#usage = part.usage ?? this.#usage;
         finish = part.finish ?? finish;
         const text = marks.put(part);
-        if (text === "") continue;
+        // The text comes with the last token of its part.
+        for (const logprobs of part.logprobs.slice(0, -1)) yield this.#piece("", logprobs);
+        const last = part.logprobs.at(-1);
+        if (text === "" && last === undefined) continue;
         this.#texts.push(text);
-        this.#times.push(part.at);
-        yield { text };
+        if (text !== "") this.#times.push(part.at);
+        yield this.#piece(text, last);
       }
       const end = marks.end();
       if (end !== "") yield { text: end };
@@ -171,6 +177,12 @@ class RemoteReply implements Reply {
       finish = "cancelled";
     }
     this.#summary = this.#summarize(finish);
+  }
+
+  #piece(text: string, logprobs: TokenLogprob | undefined): ReplyPiece {
+    if (logprobs === undefined) return { text };
+    this.#logprobs.push(logprobs);
+    return { text, token: { index: this.#logprobs.length - 1, logprobs } };
   }
 
   async *#parts(): AsyncGenerator<StreamPart> {
@@ -208,7 +220,7 @@ class RemoteReply implements Reply {
       counted: this.#usage ? "usage" : "chunks",
       promptTokens: this.#usage?.prompt ?? null,
       cached: this.#usage?.cached ?? 0,
-      details: {},
+      details: this.#logprobs.length > 0 ? { logprobs: this.#logprobs } : {},
     };
   }
 }

@@ -17,6 +17,9 @@ const DEFAULT_GRACE_SECONDS = 30;
 /** Bytes of a request's body at most, and how long it may take to come. */
 const BODY_LIMITS = { bytes: 4 * 2 ** 20, milliseconds: 30_000 };
 
+/** How long a client may leave an event of its answer unread, ms. */
+const UNREAD_LIMIT = 60_000;
+
 /** Adds the command to `program`. */
 export function addServe(program: Command): void {
   const command = program.command("serve")
@@ -66,6 +69,7 @@ export function addServe(program: Command): void {
       concurrency: options.concurrency,
       queue: options.queue,
       body: BODY_LIMITS,
+      unread: UNREAD_LIMIT,
       log: (line) => terminal.note(line, "dim"),
     });
     // Before the model is opened, which ends network access: a socket that already listens keeps working.

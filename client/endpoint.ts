@@ -95,6 +95,11 @@ export class Endpoint {
     return new Endpoint(url, options, { model: model.id, server, contextLength });
   }
 
+  /** Gets what a path has; throws as `post` does. */
+  get(path: string): Promise<Response> {
+    return ask(`${this.url}${path}`, this.options);
+  }
+
   /**
    * Posts a request of the model. Its `top_k` may be 0 for no limit, which is asked of each server in its
    * own way: without the field, some would take a default of theirs. `signal` cuts off this request alone.

@@ -3,9 +3,10 @@
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
 import { EndpointError, reasonOf } from "./endpoint.ts";
+import { logprobsSchema, type TokenLogprob, tokenLogprobs } from "./token_logprobs.ts";
 
 /** Longest event that is read: none of an answer comes near it. */
-const MOST_EVENT_LETTERS = 16 * 2 ** 20;
+export const MOST_EVENT_LETTERS = 16 * 2 ** 20;
 
 const usageSchema = z.object({
   prompt_tokens: z.number(),
@@ -24,12 +25,9 @@ const chunkSchema = z.object({
     text: z.string().nullish(),
     delta: delta.nullish(),
     finish_reason: z.string().nullish(),
+    logprobs: logprobsSchema.nullish(),
   })).nullish(),
   usage: usageSchema.nullish(),
-  // Of ollama, in ns.
-  prompt_eval_duration: z.number().nullish(),
-  eval_duration: z.number().nullish(),
-  eval_count: z.number().nullish(),
   // Of llama-server, and of tvllm.
   timings: z.object({ prompt_ms: z.number(), predicted_per_token_ms: z.number() }).nullish(),
   error: z.unknown().optional(),
@@ -56,6 +54,8 @@ export interface StreamPart {
   /** What the model thinks, and what it answers; "" where it has none of it. */
   readonly reasoning: string;
   readonly text: string;
+  /** Of its tokens, if the request asked and the server has them. */
+  readonly logprobs: readonly TokenLogprob[];
   readonly finish?: string;
   readonly usage?: Usage;
   readonly own?: OwnTimes;
@@ -117,17 +117,18 @@ function partOf(data: string, url: string): StreamPart {
   if (!parsed.success) {
     throw new EndpointError(`Cannot read an answer of ${url}: ${data.slice(0, 200)}`);
   }
-  const { choices, usage, error } = parsed.data;
-  const own = ownTimes(parsed.data);
+  const { choices, usage, timings, error } = parsed.data;
   if (error !== undefined && error !== null) throw failed(JSON.stringify(error), url);
   let [reasoning, text, finish] = ["", "", ""];
+  const logprobs: TokenLogprob[] = [];
   for (const choice of choices ?? []) {
     reasoning += choice.delta?.reasoning_content ?? choice.delta?.reasoning ?? "";
     text += (choice.text ?? "") + (choice.delta?.content ?? "");
     finish ||= choice.finish_reason ?? "";
+    if (choice.logprobs) logprobs.push(...tokenLogprobs(choice.logprobs));
   }
   return {
-    ...{ at, reasoning, text },
+    ...{ at, reasoning, text, logprobs },
     ...(finish !== "" && { finish }),
     ...(usage && {
       usage: {
@@ -136,14 +137,10 @@ function partOf(data: string, url: string): StreamPart {
         cached: usage.prompt_tokens_details?.cached_tokens ?? undefined,
       },
     }),
-    ...(own && { own }),
+    ...(timings && {
+      own: { prompt: timings.prompt_ms, perToken: timings.predicted_per_token_ms },
+    }),
   };
-}
-
-function ownTimes(chunk: z.infer<typeof chunkSchema>): OwnTimes | undefined {
-  const { timings, prompt_eval_duration: prompt, eval_duration: all, eval_count: count } = chunk;
-  if (timings) return { prompt: timings.prompt_ms, perToken: timings.predicted_per_token_ms };
-  return prompt && all && count ? { prompt: prompt / 1e6, perToken: all / count / 1e6 } : undefined;
 }
 
 function failed(message: string | undefined, url: string): EndpointError {

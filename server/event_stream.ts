@@ -7,21 +7,42 @@ export function dataEvent(data: unknown): string {
   return `data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`;
 }
 
+/** What becomes of a stream's client. */
+interface EventReader {
+  /** It may leave an event unread for so long; then it counts as gone, or it would keep its place for ever. */
+  readonly milliseconds: number;
+  /** Called where it goes away before the end. */
+  readonly gone: () => void;
+}
+
 /**
  * A response whose body is a stream of events. The next one is asked for when the client has room for
- * it; `gone` is called where it goes away before the end.
+ * it.
  */
-export function eventResponse(events: AsyncGenerator<string>, gone: () => void): Response {
+export function eventResponse(
+  events: AsyncGenerator<string>,
+  { milliseconds, gone }: EventReader,
+): Response {
+  let unread: ReturnType<typeof setTimeout> | undefined;
+  const leave = () => {
+    gone();
+    // Ends when the event that is being waited for is there.
+    void events.return(undefined);
+  };
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
     async pull(controller) {
+      clearTimeout(unread);
       const { done, value } = await events.next();
-      if (done) controller.close();
-      else controller.enqueue(encoder.encode(value));
+      if (done) return controller.close();
+      controller.enqueue(encoder.encode(value));
+      unread = setTimeout(() => {
+        controller.error(new Error(`no event was read for ${milliseconds / 1000} s`));
+        leave();
+      }, milliseconds);
     },
     cancel() {
-      gone();
-      // Ends when the event that is being waited for is there.
-      void events.return(undefined);
+      clearTimeout(unread);
+      leave();
     },
   }, { highWaterMark: 0 });
   return new Response(body, {

@@ -34,13 +34,17 @@ export interface Reply {
   readonly format: ReplyFormat;
   readonly fields: SharedFields;
   readonly model: string;
+  /** How long the client may leave an event unread, ms. */
+  readonly unread: number;
 }
 
 /** The response to a request. A stream closes the exchange when it has ended. */
 export async function reply(work: Reply, exchange: Exchange): Promise<Response> {
   if (work.fields.stream) {
     exchange.stream();
-    return eventResponse(streamEvents(work, exchange), () => exchange.clientGone());
+    const { unread: milliseconds } = work;
+    const gone = () => exchange.clientGone();
+    return eventResponse(streamEvents(work, exchange), { milliseconds, gone });
   }
   const { answers, format: { object, choices } } = work;
   const all = await Promise.all(answers.map(async (answer) => {

@@ -13,7 +13,7 @@ import { startAnswer } from "./generation.ts";
 import { type BodyLimits, checked, readJson } from "./json_body.ts";
 import { Metrics } from "./metrics.ts";
 import { PAGE } from "./page/mod.ts";
-import { reply } from "./reply.ts";
+import { type Reply, reply } from "./reply.ts";
 import {
   chatSchema,
   completionSchema,
@@ -30,6 +30,8 @@ export interface ServerOptions extends AccessRules {
   readonly concurrency: number;
   readonly queue: number;
   readonly body: BodyLimits;
+  /** How long a client may leave an event of its stream unread, ms. */
+  readonly unread: number;
   /** Takes a line for each request, without a line end. */
   readonly log: (line: string) => void;
 }
@@ -183,7 +185,7 @@ export class ModelServer {
       exchange,
       prompts.map((prompt) => () => startAnswer(model, prompt, options)),
     );
-    return await reply({ answers, format, fields, model: this.#options.name }, exchange);
+    return await this.#reply({ answers, format, fields }, exchange);
   }
 
   async #chat(model: Model, exchange: Exchange, request: Request): Promise<Response> {
@@ -199,7 +201,12 @@ export class ModelServer {
       signal: exchange.signal,
     };
     const answers = this.#start(exchange, [() => startAnswer(model, prompt, options)]);
-    return await reply({ answers, format, fields, model: this.#options.name }, exchange);
+    return await this.#reply({ answers, format, fields }, exchange);
+  }
+
+  #reply(work: Pick<Reply, "answers" | "format" | "fields">, exchange: Exchange) {
+    const { name, unread } = this.#options;
+    return reply({ ...work, model: name, unread }, exchange);
   }
 
   /** Submits answers if there is room for them, which they leave when the exchange is over. */

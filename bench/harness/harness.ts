@@ -4,19 +4,22 @@ import { EventLoop } from "../../engine/run/event_loop.ts";
 import { GREEDY, type SamplingOptions } from "../../engine/run/runner.ts";
 import type { ChartSpec, Check, Limits, Report, RunOptions } from "../report/report.ts";
 import type { SummaryColumn } from "../report/summary.ts";
-import type {
-  BenchRequest,
-  ServeOptions,
-  Serving,
-  Session,
-  SessionOptions,
-  Target,
+import {
+  type BenchRequest,
+  FailedServing,
+  type ServeOptions,
+  type Serving,
+  type Session,
+  type SessionOptions,
+  type Target,
 } from "../targets/target.ts";
+import { FailedRequests } from "./failed_requests.ts";
 import { decodeBounds, leastTime, limitsOf, prefillBound, type Work } from "./limits.ts";
 import { OutputCheck } from "./output_check.ts";
 import { CaseCounter, type SuiteProgress } from "./progress.ts";
 import { makePrompts } from "./prompts.ts";
 import { Recorder } from "./recorder.ts";
+import { measuredRequests } from "./timings.ts";
 import { WarmUp } from "./warm_up.ts";
 import { plural } from "../../engine/plural.ts";
 
@@ -88,6 +91,7 @@ export class Harness extends Recorder {
   readonly #compiledIn = new Set<string>();
   readonly #eventLoop = new EventLoop();
   readonly #cases = new CaseCounter();
+  readonly #failed = new FailedRequests();
   /** What is being repeated; undefined while warming up and between cases. */
   #measuring: { readonly name: string; readonly repetition: number } | undefined;
 
@@ -121,7 +125,7 @@ export class Harness extends Recorder {
     } catch (error) {
       if (!options.signal?.aborted) {
         harness.finish();
-        throw error;
+        throw error instanceof FailedServing ? error.cause : error;
       }
     }
     harness.finish();
@@ -177,7 +181,8 @@ export class Harness extends Recorder {
   /**
    * Does `work` for each of these in every repetition, so that what changes on the machine changes
    * for all, and returns what the repetitions gave for each. Warm-ups, which come first, do not
-   * count, and may do less. Between two of them signals are heard.
+   * count, and may do less. Between two of them signals are heard. A repetition in which a server fails
+   * a request is left out; if that is so in all, the reason is thrown.
    */
   async interleave<Way, Outcome>(
     ways: readonly Way[],
@@ -188,21 +193,39 @@ export class Harness extends Recorder {
     const { target } = this;
     this.#cases.begin(ways.length, this.runOptions);
     await this.#warmUp(ways, label, (way) => work(way, false));
-    const outcomes: Outcome[][] = ways.map(() => []);
+    const whole: Outcome[][] = [];
+    let failure: FailedServing | undefined;
     for (let i = 0; i < repetitions; i++) {
-      for (const [index, way] of ways.entries()) {
-        await this.#eventLoop.yield();
-        const name = label(way);
-        this.#cases.run(index, false);
-        this.step(`${name}, ${i + 1} of ${repetitions}`);
-        const { compiled } = target;
-        this.#measuring = { name, repetition: i };
-        outcomes[index]!.push(await work(way, true));
+      const outcomes: Outcome[] = [];
+      const { length } = this.report.runs;
+      try {
+        for (const [index, way] of ways.entries()) {
+          await this.#eventLoop.yield();
+          const name = label(way);
+          this.#cases.run(index, false);
+          this.step(`${name}, ${i + 1} of ${repetitions}`);
+          const { compiled } = target;
+          this.#measuring = { name, repetition: whole.length };
+          outcomes.push(await work(way, true));
+          if (target.compiled > compiled) this.#compiledIn.add(name);
+        }
+        whole.push(outcomes);
+      } catch (error) {
+        failure = this.#noteFailure(error, label(ways[outcomes.length]!), true);
+        this.report.runs.length = length;
+      } finally {
         this.#measuring = undefined;
-        if (target.compiled > compiled) this.#compiledIn.add(name);
       }
     }
-    return outcomes;
+    if (failure && whole.length === 0) throw failure.cause;
+    return ways.map((_, index) => whole.map((outcomes) => outcomes[index]!));
+  }
+
+  /** Counts the requests that failed; what is nothing of the kind is thrown. */
+  #noteFailure(error: unknown, name: string, counts: boolean): FailedServing {
+    if (!(error instanceof FailedServing)) throw error;
+    this.#failed.add(name, error.failures, counts);
+    return error;
   }
 
   /** Interleaved too, each until it has had enough. */
@@ -220,7 +243,11 @@ export class Harness extends Recorder {
         this.#cases.run(index, true);
         this.step(`${label(way)}, warm-up`);
         const start = this.target.now();
-        await work(way);
+        try {
+          await work(way);
+        } catch (error) {
+          this.#noteFailure(error, label(way), false);
+        }
         own.add(this.target.now() - start);
       }
     }
@@ -246,14 +273,9 @@ export class Harness extends Recorder {
           if (this.#measuring !== undefined) {
             const { name, repetition } = this.#measuring;
             this.report.runs.push({
-              case: name,
-              repetition,
+              ...{ case: name, repetition },
               ...(options?.profile && { profiled: true as const }),
-              requests: serving.requests.map(({ submitted, times }, i) => ({
-                promptTokens: requests[i]!.promptIds.length,
-                submitted,
-                times: [...times],
-              })),
+              ...measuredRequests(requests, serving),
             });
             this.#remember(name, requests, serving);
           }
@@ -343,6 +365,7 @@ export class Harness extends Recorder {
         } was measured: raise --warmup`,
       );
     }
+    this.#failed.write(this);
     super.finish();
   }
 

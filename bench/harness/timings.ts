@@ -1,7 +1,8 @@
 /** What servings come to, from the times at the consumer and those of the host. */
 
 import { ttft } from "../../engine/run/request_times.ts";
-import type { HostStep, Served, Serving } from "../targets/target.ts";
+import type { Report } from "../report/report.ts";
+import type { BenchRequest, HostStep, Served, Serving } from "../targets/target.ts";
 
 export {
   decodeRate,
@@ -10,6 +11,21 @@ export {
   tpot,
   ttft,
 } from "../../engine/run/request_times.ts";
+
+/** What a report keeps of the requests of a serving. */
+export function measuredRequests(
+  requests: readonly BenchRequest[],
+  { requests: served, failures }: Serving,
+): Pick<Report["runs"][number], "requests" | "failed"> {
+  return {
+    requests: served.map(({ submitted, times }, i) => ({
+      promptTokens: requests[i]!.promptIds.length,
+      submitted,
+      times: [...times],
+    })),
+    ...(failures && { failed: failures.map(({ submitted, ended }) => ({ submitted, ended })) }),
+  };
+}
 
 /** Prompt tokens a second until the first token. */
 export function prefillRate(served: Served, promptTokens: number): number {

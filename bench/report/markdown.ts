@@ -76,12 +76,18 @@ const COUNTED = {
   chunks: "chunks of the stream, as the server tells neither usage nor tokens",
 } as const;
 
+const ROUTES = {
+  completions: "/v1/completions",
+  chat: "/v1/chat/completions",
+  ollama: "/api/generate, ollama's own",
+} as const;
+
 function endpointRows({ model, endpoint }: Report["environment"]): string[][] {
   const { url, server, api, tokens } = endpoint!;
   return [
     ["Endpoint", `${url}, server ${server}`],
     ["Model", model.name],
-    ["API", api === "chat" ? "/v1/chat/completions" : "/v1/completions"],
+    ["API", ROUTES[api]],
     ["Output tokens", `counted by ${COUNTED[tokens]}`],
   ];
 }

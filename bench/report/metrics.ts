@@ -18,6 +18,10 @@ export interface DefinedMetric extends Metric {
   readonly definition: string;
 }
 
+/** Of a server. */
+export const REQUESTS_SERVED: Metric = { id: "requests_served", unit: "" };
+export const REQUESTS_FAILED: Metric = { id: "requests_failed", unit: "" };
+
 type ChartOptions = Omit<ChartSpec, "kind" | "title" | "metric">;
 
 /** A chart with a bar for each value of the setting `by`. */

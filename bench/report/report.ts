@@ -134,7 +134,7 @@ const environment = z.object({
   endpoint: z.object({
     url: z.string(),
     server: z.string().describe("As it calls itself"),
-    api: z.enum(["completions", "chat"]),
+    api: z.enum(["completions", "chat", "ollama"]).describe("The route by which it was asked"),
     tokens: z.enum(["usage", "tokenizer", "local", "chunks"]).describe(
       "What output tokens are counted by: the server's usage, its tokenizer, one of the client, a chunk each",
     ),
@@ -204,6 +204,9 @@ const measuredRun = z.object({
     submitted: z.number().describe("ms, by the clock of the times"),
     times: z.array(z.number()).describe("When each token reached its consumer, ms"),
   })),
+  failed: z.array(z.object({ submitted: z.number(), ended: z.number() })).optional().describe(
+    "Requests of a load that the server failed",
+  ),
 }).describe("Requests that were served together");
 
 const check = z.object({ name: z.string(), ok: z.boolean(), detail: z.string() });
@@ -237,6 +240,8 @@ export const reportSchema = z.object({
   }).optional().describe("Of bench ab"),
 });
 
+/** The routes by which servers are asked. */
+export type EndpointApi = NonNullable<Environment["endpoint"]>["api"];
 export type Unit = typeof UNITS[number];
 export type Settings = Readonly<z.infer<typeof settings>>;
 export type Result = z.infer<typeof result>;

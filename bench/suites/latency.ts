@@ -19,6 +19,7 @@ import {
   OUTPUT_TOKENS,
   PEAK_RSS,
   PREFILL_THROUGHPUT,
+  REQUESTS_SERVED,
   TOTAL_THROUGHPUT,
   TPOT,
   TTFT,
@@ -31,7 +32,6 @@ import { ownTimes } from "./own_times.ts";
 import { describeSampling, SAMPLED, sampledAsUsual } from "./sampled.ts";
 import { plural } from "../../engine/plural.ts";
 
-const REQUESTS_SERVED: Metric = { id: "requests_served", unit: "" };
 const PROMPT_TOKENS: Metric = { id: "prompt_tokens", unit: "" };
 /** The E2E of all requests. */
 const TOTAL_TIME: Metric = { id: "total_time", unit: "s" };

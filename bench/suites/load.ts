@@ -1,26 +1,22 @@
 /** A server under load: requests that arrive at a rate or that keep it busy, and how long they wait. */
 
-import { plural } from "../../engine/plural.ts";
+import { reasonsOf } from "../harness/failed_requests.ts";
 import type { Harness, Suite } from "../harness/harness.ts";
 import { endToEnd, generated, interTokenLatencies, tpot, ttft } from "../harness/timings.ts";
 import { E2E, ITL, lines, type Metric, REQUEST_THROUGHPUT, THROUGHPUT } from "../report/metrics.ts";
-import { TPOT, TTFT } from "../report/metrics.ts";
+import { REQUESTS_FAILED, REQUESTS_SERVED, TPOT, TTFT } from "../report/metrics.ts";
 import type { Settings } from "../report/report.ts";
 import { hasPercentile, percentile, summarize } from "../report/stats.ts";
 import type { Pace } from "../targets/pacing.ts";
 import type { FailedRequest, Served, Serving } from "../targets/target.ts";
 import { ownTimes } from "./own_times.ts";
 
-const REQUESTS_SERVED: Metric = { id: "requests_served", unit: "" };
-const REQUESTS_FAILED: Metric = { id: "requests_failed", unit: "" };
 /** Most output tokens that came within a second. */
 const PEAK_THROUGHPUT: Metric = { id: "peak_throughput", unit: "tok/s" };
 /** Requests a second that met all objectives. */
 const GOODPUT: Metric = { id: "goodput", unit: "req/s" };
 
 const PERCENTILES = [50, 90, 99];
-/** Reasons for failures that are shown. */
-const SHOWN_REASONS = 3;
 
 /** What is measured of each request, by its name on the command line; of gaps, each is one. */
 const MEASURED: Readonly<
@@ -149,6 +145,9 @@ function summary(harness: Harness, { loads, all, goals }: Loaded): void {
   );
   for (const [i, { name, settings }] of loads.entries()) {
     const runs = all[i]!;
+    if (runs.length > 0 && runs.every(({ requests }) => requests.length === 0)) {
+      harness.fail(name, reasonsOf(runs.flatMap(failuresOf)));
+    }
     const at = harness.at(settings);
     const per = (metric: Metric, of: (run: Serving) => number) => at.measure(metric, runs.map(of));
     table.row(
@@ -169,7 +168,7 @@ function summary(harness: Harness, { loads, all, goals }: Loaded): void {
     table.note(`Goodput counts served requests with ${limits.join(" and ")}.`);
   }
   const failures = all.flat().flatMap(failuresOf);
-  if (failures.length > 0) table.note(`**Failed requests: ${reasons(failures)}**`);
+  if (failures.length > 0) table.note(`**Failed requests: ${reasonsOf(failures)}**`);
 }
 
 function failuresOf({ failures = [] }: Serving): readonly FailedRequest[] {
@@ -202,16 +201,6 @@ function good({ requests }: Serving, goals: ReadonlyMap<string, number>): number
   return requests.filter((served) =>
     [...goals].every(([name, limit]) => MEASURED[name]!.of(served).every((ms) => ms <= limit))
   ).length;
-}
-
-/** The commonest reasons, and how often each was given. */
-function reasons(failures: readonly FailedRequest[]): string {
-  const counts = [...Map.groupBy(failures, ({ reason }) => reason)]
-    .map(([reason, of]) => [reason.replaceAll(/[\s|]+/g, " "), of.length] as const)
-    .sort(([, a], [, b]) => b - a);
-  const shown = counts.slice(0, SHOWN_REASONS).map(([reason, count]) => `${count} × ${reason}`);
-  const more = counts.length - SHOWN_REASONS;
-  return shown.join("; ") + (more > 0 ? `; and ${more} other ${plural(more, "reason")}` : "");
 }
 
 function latencies(

@@ -6,8 +6,11 @@ import {
   EndpointError,
   type EndpointOptions,
   RefusedError,
+  type RequestBody,
 } from "../../client/endpoint.ts";
+import { isOllama, OLLAMA_ROUTE, readOllama } from "../../client/ollama.ts";
 import { type OwnTimes, readStream, type Usage } from "../../client/stream.ts";
+import type { EndpointApi } from "../report/report.ts";
 
 /** What is asked of an endpoint. */
 export interface EndpointRequest {
@@ -53,14 +56,17 @@ export interface EndpointAnswer {
 
 /** A server that answers. `EndpointClient.open` asks it for its models. */
 export class EndpointClient {
-  /** Whether it has /v1/completions, or chats alone. */
-  #api: "completions" | "chat" = "completions";
+  /** Chats, where it has no other routes. */
+  #api: EndpointApi;
   #tokenizes = true;
 
   private constructor(
     readonly endpoint: Endpoint,
     readonly countTokens: MeasuringOptions["countTokens"],
-  ) {}
+    api: EndpointApi,
+  ) {
+    this.#api = api;
+  }
 
   /**
    * Asks for the models.
@@ -68,11 +74,13 @@ export class EndpointClient {
    * @throws {EndpointError} if nothing answers there, or it has no such model.
    */
   static async open(options: MeasuringOptions): Promise<EndpointClient> {
-    return new EndpointClient(await Endpoint.open(options), options.countTokens);
+    const endpoint = await Endpoint.open(options);
+    const api = await isOllama(endpoint) ? "ollama" : "completions";
+    return new EndpointClient(endpoint, options.countTokens, api);
   }
 
   /** The route that it is asked by. */
-  get api(): "completions" | "chat" {
+  get api(): EndpointApi {
     return this.#api;
   }
 
@@ -86,14 +94,15 @@ export class EndpointClient {
     const submitted = performance.now();
     const response = await this.#post(request);
     if (response === undefined) {
-      this.#api = "chat";
+      this.#api = this.#api === "ollama" ? "completions" : "chat";
       return await this.complete(request);
     }
     const chunks: number[] = [];
     let text = "";
     let usage: Usage | undefined;
     let own: OwnTimes | undefined;
-    for await (const part of readStream(response, { url, signal })) {
+    const read = this.#api === "ollama" ? readOllama : readStream;
+    for await (const part of read(response, { url, signal })) {
       usage = part.usage ?? usage;
       own = part.own ?? own;
       const piece = part.reasoning + part.text;
@@ -148,26 +157,51 @@ export class EndpointClient {
   }
 
   /** Undefined: it has no such route. */
-  async #post({ prompt, maxTokens, sampling }: EndpointRequest): Promise<Response | undefined> {
-    const chat = this.#api === "chat";
-    const { temperature, topK, topP, minP, repeatPenalty, seed } = sampling;
-    const body = {
-      ...(chat ? { messages: [{ role: "user", content: prompt }] } : { prompt }),
-      max_tokens: maxTokens,
-      // Of vLLM, SGLang, llama-server and tvllm; others ignore them, and may end earlier.
-      min_tokens: maxTokens,
-      ignore_eos: true,
-      temperature,
-      ...(temperature > 0 && { top_k: topK, top_p: topP, min_p: minP, seed }),
-      ...(repeatPenalty !== 1 && { repetition_penalty: repeatPenalty }),
-      stream: true,
-      stream_options: { include_usage: true },
-    };
+  async #post(request: EndpointRequest): Promise<Response | undefined> {
+    const api = this.#api;
+    const body = api === "ollama" ? ollamaBody(request) : openaiBody(request, api === "chat");
     try {
-      return await this.endpoint.post(chat ? "/v1/chat/completions" : "/v1/completions", body);
+      return await this.endpoint.post(ROUTES[api], body);
     } catch (error) {
-      if (chat || !(error instanceof RefusedError && error.isMissingRoute)) throw error;
+      if (api === "chat" || !(error instanceof RefusedError && error.isMissingRoute)) throw error;
       return undefined;
     }
   }
+}
+
+const ROUTES: Readonly<Record<EndpointApi, string>> = {
+  completions: "/v1/completions",
+  chat: "/v1/chat/completions",
+  ollama: OLLAMA_ROUTE,
+};
+
+function openaiBody({ prompt, maxTokens, sampling }: EndpointRequest, chat: boolean): RequestBody {
+  const { temperature, topK, topP, minP, repeatPenalty, seed } = sampling;
+  return {
+    ...(chat ? { messages: [{ role: "user", content: prompt }] } : { prompt }),
+    max_tokens: maxTokens,
+    // Of vLLM, SGLang, llama-server and tvllm; others ignore them, and may end earlier.
+    min_tokens: maxTokens,
+    ignore_eos: true,
+    temperature,
+    ...(temperature > 0 && { top_k: topK, top_p: topP, min_p: minP, seed }),
+    ...(repeatPenalty !== 1 && { repetition_penalty: repeatPenalty }),
+    stream: true,
+    stream_options: { include_usage: true },
+  };
+}
+
+/** The same for ollama, whose answers always end where the model ends them. */
+function ollamaBody({ prompt, maxTokens, sampling }: EndpointRequest): RequestBody {
+  const { temperature, topK, topP, minP, repeatPenalty, seed } = sampling;
+  return {
+    prompt,
+    raw: true,
+    options: {
+      num_predict: maxTokens,
+      temperature,
+      repeat_penalty: repeatPenalty,
+      ...(temperature > 0 && { top_k: topK, top_p: topP, min_p: minP, seed }),
+    },
+  };
 }

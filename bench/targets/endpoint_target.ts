@@ -7,17 +7,18 @@ import { type Endpoint, EndpointError } from "../../client/endpoint.ts";
 import type { EndpointAnswer, EndpointClient } from "./endpoint_client.ts";
 import type { Program } from "./environment.ts";
 import { type Pace, paced } from "./pacing.ts";
-import type {
-  BenchRequest,
-  CacheUse,
-  FailedRequest,
-  MemoryUse,
-  Served,
-  ServeOptions,
-  Serving,
-  Session,
-  SessionOptions,
-  Target,
+import {
+  type BenchRequest,
+  type CacheUse,
+  type FailedRequest,
+  FailedServing,
+  type MemoryUse,
+  type Served,
+  type ServeOptions,
+  type Serving,
+  type Session,
+  type SessionOptions,
+  type Target,
 } from "./target.ts";
 
 /** The context where the server does not tell its own. */
@@ -134,6 +135,12 @@ export class EndpointTarget implements Target {
   }
 }
 
+/** A request that the server failed. */
+interface Failed {
+  readonly error: EndpointError;
+  readonly failure: FailedRequest;
+}
+
 class EndpointSession implements Session {
   #hits = 0;
   #misses = 0;
@@ -157,16 +164,21 @@ class EndpointSession implements Session {
   ): Promise<Serving> {
     if (pace) return await this.#load(requests, pace);
     const [hits, misses] = [this.#hits, this.#misses];
-    const served: Promise<Served>[] = [];
+    const all: Promise<Served | Failed>[] = [];
     for (const request of requests) {
       const { begun, done } = this.#ask(request);
       done.catch(() => {});
-      served.push(done);
-      if (arrival === "sequential") await done;
+      all.push(done);
+      if (arrival === "sequential" && "failure" in await done) break;
       if (arrival === "staggered") await begun;
     }
+    // None may still run when the next serving begins.
+    const [served, failed] = parted(await Promise.allSettled(all));
+    if (failed.length > 0) {
+      throw new FailedServing(failed.map(({ failure }) => failure), failed[0]!.error);
+    }
     return {
-      requests: await Promise.all(served),
+      requests: served,
       steps: [],
       blocks: { hits: this.#hits - hits, misses: this.#misses - misses },
     };
@@ -174,40 +186,34 @@ class EndpointSession implements Session {
 
   async #load(requests: readonly BenchRequest[], pace: Pace): Promise<Serving> {
     const [hits, misses] = [this.#hits, this.#misses];
-    const served: Served[] = [];
-    const failures: FailedRequest[] = [];
-    const start = async (index: number) => {
-      const submitted = performance.now();
-      try {
-        served.push(await this.#ask(requests[index]!).done);
-      } catch (error) {
-        if (!(error instanceof EndpointError)) throw error;
-        failures.push({ submitted, ended: performance.now(), reason: error.message });
-      }
-    };
     const { signal } = this.target.client.endpoint.options;
+    const start = (index: number) => this.#ask(requests[index]!).done;
     const results = await paced(requests.length, start, { pace, signal });
-    // What is no failure of a request is one of ours.
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+    const [served, failed] = parted(results);
     const blocks = { hits: this.#hits - hits, misses: this.#misses - misses };
-    return { requests: served, failures, steps: [], blocks };
+    return { requests: served, failures: failed.map(({ failure }) => failure), steps: [], blocks };
   }
 
   holdSequences(): Promise<never> {
     return Promise.reject(new Error("Cannot count blocks: an endpoint does not tell them"));
   }
 
+  /** `done` is rejected by what is no failure of the request. */
   #ask(
     { promptIds, maxTokens, sampling = GREEDY }: BenchRequest,
-  ): { begun: Promise<void>; done: Promise<Served> } {
+  ): { begun: Promise<void>; done: Promise<Served | Failed> } {
     const { client, text } = this.target;
     const prompt = this.#fresh(text.decode(promptIds, false));
     const begun = Promise.withResolvers<void>();
     const onChunk = (count: number) => {
       if (count === STAGGER_CHUNKS) begun.resolve();
     };
+    const submitted = performance.now();
     const done = client.complete({ prompt, maxTokens, sampling, onChunk })
-      .then((answer) => this.#served(answer))
+      .then((answer) => this.#served(answer), (error) => {
+        if (!(error instanceof EndpointError)) throw error;
+        return { error, failure: { submitted, ended: performance.now(), reason: error.message } };
+      })
       .finally(() => begun.resolve());
     return { begun: begun.promise, done };
   }
@@ -239,6 +245,20 @@ class EndpointSession implements Session {
       ...(own && { own }),
     };
   }
+}
+
+/** Those that were served, and those that failed; throws what is no failure of a request. */
+function parted(
+  results: readonly PromiseSettledResult<Served | Failed>[],
+): [served: Served[], failed: Failed[]] {
+  const served: Served[] = [];
+  const failed: Failed[] = [];
+  for (const result of results) {
+    if (result.status === "rejected") throw result.reason;
+    if ("failure" in result.value) failed.push(result.value);
+    else served.push(result.value);
+  }
+  return [served, failed];
 }
 
 /** A few words that no prompt began with before. */

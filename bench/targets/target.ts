@@ -90,6 +90,15 @@ export interface FailedRequest {
   readonly reason: string;
 }
 
+/** A server did not answer all requests of a serving that has to be whole; `cause` is the first reason. */
+export class FailedServing extends Error {
+  override name = "FailedServing";
+
+  constructor(readonly failures: readonly FailedRequest[], cause: unknown) {
+    super(failures[0]!.reason, { cause });
+  }
+}
+
 /** What serving some requests took. */
 export interface Serving {
   readonly requests: readonly Served[];

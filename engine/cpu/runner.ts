@@ -8,6 +8,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { recurrentOf } from "../model/mixers.ts";
 import { checkBatch } from "../run/check_batch.ts";
+import { deliver } from "../run/event_loop.ts";
 import { checkLogits } from "../run/finite_logits.ts";
 import {
   type Batch,
@@ -263,7 +264,8 @@ export class CpuRunner implements ModelRunner {
 
   /** Runs `work` after all that was submitted before. */
   #enqueue<T>(work: () => T | Promise<T>): Promise<T> {
-    const done = this.#queue.then(work);
+    // What came before is delivered first: this thread has no time for it meanwhile.
+    const done = this.#queue.then(deliver).then(work);
     // A failure is its reader's; the steps after it run.
     this.#queue = done.catch(() => {});
     return done;

@@ -71,7 +71,7 @@ function requestBody(messages) {
   const system = element("system").value;
   const temperature = element("temperature").value;
   return {
-    model,
+    ...(model !== "" && { model }),
     messages: [...(system ? [{ role: "system", content: system }] : []), ...messages],
     max_tokens: Number(element("max-tokens").value || 512),
     ...(temperature !== "" && { temperature: Number(temperature) }),
@@ -135,7 +135,8 @@ async function send() {
   if (text === "" || answering) return;
   const messages = conversation;
   const articles = [addArticle("You"), addArticle("Model")];
-  changeLog(() => addParagraph(articles[0], text));
+  addParagraph(articles[0], text);
+  element("log").scrollTop = element("log").scrollHeight;
   const answered = { role: "assistant", content: "" };
   const asked = { role: "user", content: text };
   prompt.value = "";
@@ -150,6 +151,8 @@ async function send() {
   // Another conversation has begun.
   if (answering !== stop) return;
   answering = undefined;
+  // Whoever reads or sets something meanwhile is left there; a button that is disabled loses the focus.
+  const isFree = ["prompt", "send", "stop", ""].includes(document.activeElement.id);
   showAnswering(false, status);
   if (articles[1].querySelector("p") === null) {
     // Nothing came: the message can be sent again.
@@ -158,7 +161,7 @@ async function send() {
   } else {
     messages.push(asked, answered);
   }
-  prompt.focus();
+  if (isFree) prompt.focus();
 }
 
 /** While an answer comes, a screen reader waits for its end. */

@@ -118,7 +118,7 @@ const FORMS: readonly Form[] = [
     chunks: 3,
   },
   {
-    name: "ollama: reasoning by its other name, no tokenizer",
+    name: "ollama's chats: reasoning by its other name, no tokenizer",
     path: "/v1/chat/completions",
     stream: [
       event(delta({ role: "assistant", content: "", reasoning: "hm" })),
@@ -269,19 +269,52 @@ Deno.test("EndpointClient counts by a tokenizer of its own where it is given one
   });
 });
 
-Deno.test("EndpointClient takes ollama's own times, which are in ns", async () => {
+Deno.test("EndpointClient asks ollama by its own route, which tells its times, in ns", async () => {
+  const line = (data: object) => `${JSON.stringify({ model: "m", done: false, ...data })}\n`;
   const last = {
-    ...text("", "stop"),
-    prompt_eval_duration: 5e6,
-    eval_count: 4,
-    eval_duration: 1e7,
+    ...{ response: "", done: true, done_reason: "length", total_duration: 2e7 },
+    ...{ prompt_eval_count: 5, prompt_eval_duration: 5e6, eval_count: 4, eval_duration: 1e7 },
   };
-  await withServer(
-    { "/v1/completions": () => pieces(event(text("a")), event(last), DONE) },
-    async (client) => {
-      assert.deepEqual((await client.complete(REQUEST)).own, { prompt: 5, perToken: 2.5 });
+  const whole = line({ response: "", thinking: "hm" }) + line({ response: "a" }) + line(last);
+  const seen: Record<string, unknown>[] = [];
+  let answer = () => pieces(whole.slice(0, 70), whole.slice(70));
+  await withServer({
+    "/api/version": () => Response.json({ version: "0.40.12" }),
+    "/api/generate": async (request) => {
+      seen.push(await request.json());
+      return answer();
     },
-  );
+  }, async (client) => {
+    assert.equal(client.api, "ollama");
+    const { own, tokens, counted, promptTokens, chunks } = await client.complete(REQUEST);
+    assert.deepEqual(own, { prompt: 5, perToken: 2.5 });
+    assert.deepEqual([tokens, counted, promptTokens, chunks.length], [4, "usage", 5, 2]);
+    assert.deepEqual(seen[0], {
+      model: "m",
+      prompt: "Hello",
+      raw: true,
+      options: { num_predict: 3, temperature: 0, repeat_penalty: 1 },
+    });
+    for (
+      const [stream, message] of [
+        [whole.slice(0, -20), /cut off/],
+        [line({ error: "out of memory" }), /Cannot get an answer of .*out of memory/],
+        ["nonsense\n", /Cannot read an answer of .*nonsense/],
+        ["x".repeat(17 * 2 ** 20), /Cannot read an answer of .*xxx/],
+      ] as const
+    ) {
+      answer = () => pieces(stream);
+      await assert.rejects(client.complete(REQUEST), message);
+    }
+  });
+  // Another program that tells its version so.
+  await withServer({
+    "/api/version": () => Response.json({ version: "1" }),
+    "/v1/completions": () => pieces(...FORMS[0]!.stream),
+  }, async (client) => {
+    await client.complete(REQUEST);
+    assert.equal(client.api, "completions");
+  });
 });
 
 Deno.test("EndpointClient fails where an answer is cut off, broken, refused or empty", async () => {

@@ -1,15 +1,12 @@
 /** A load on a server: when requests arrive, what is counted, and what is made of failures. */
 
 import assert from "node:assert/strict";
-import { Harness } from "../../bench/harness/harness.ts";
 import { toMarkdown } from "../../bench/report/markdown.ts";
-import { type Report, reportSchema, type RunOptions } from "../../bench/report/report.ts";
+import type { Report, RunOptions } from "../../bench/report/report.ts";
 import { load } from "../../bench/suites/load.ts";
-import { EndpointClient } from "../../bench/targets/endpoint_client.ts";
-import { EndpointTarget } from "../../bench/targets/endpoint_target.ts";
 import { arrivals, paced } from "../../bench/targets/pacing.ts";
-import { listening } from "../server/served.ts";
-import { numberOf, PROGRAM, RUN } from "./scripted_target.ts";
+import { measureFailing } from "./failing_server.ts";
+import { numberOf, RUN } from "./scripted_target.ts";
 
 Deno.test("arrivals() are the same for a seed, and have the rate and the burstiness asked for", () => {
   const count = 20_000;
@@ -47,43 +44,11 @@ Deno.test("paced() has no more at once than it may, starts all in order, and kee
   ]);
 });
 
-/** A server whose every fourth answer fails; it tells its own times. */
-async function measured(suiteOptions: RunOptions["suiteOptions"]): Promise<Report> {
-  let requests = 0;
-  let report: Report | undefined;
-  await listening(async (request) => {
-    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
-    const { max_tokens } = await request.json();
-    // Of two tokens are those that ask how long tokens are.
-    if (max_tokens > 2 && ++requests % 4 === 0) return new Response("queue full", { status: 429 });
-    const encoder = new TextEncoder();
-    const event = (data: object) => encoder.encode(`data: ${JSON.stringify(data)}\n\n`);
-    const body = new ReadableStream({
-      async start(controller) {
-        for (let i = 0; i < max_tokens; i++) {
-          controller.enqueue(event({ choices: [{ text: "a" }] }));
-          await new Promise((resolve) => setTimeout(resolve, 1));
-        }
-        controller.enqueue(event({
-          choices: [],
-          usage: { prompt_tokens: 9, completion_tokens: max_tokens },
-          timings: { prompt_ms: 0.25, predicted_per_token_ms: 0.5 },
-        }));
-        controller.enqueue(encoder.encode("data: [DONE]\n\n"));
-        controller.close();
-      },
-    });
-    return new Response(body);
-  }, async (url) => {
-    const client = await EndpointClient.open({ url });
-    const target = await EndpointTarget.open(client, PROGRAM, "Once upon a time there was. ");
-    const run = { ...RUN, prompts: 8, repetitions: 3, warmup: 0, suiteOptions };
-    report = await Harness.run(load, target, { run });
+/** A load of 24 requests, of which every fourth fails. */
+const measured = (suiteOptions: RunOptions["suiteOptions"]) =>
+  measureFailing(load, (number) => number % 4 === 0, {
+    ...{ prompts: 8, repetitions: 3, warmup: 0, suiteOptions },
   });
-  assert.ok(report?.complete);
-  assert.deepEqual(reportSchema.parse(report), report);
-  return report;
-}
 
 /** What the report says, recomputed from the times of its runs. */
 function recomputed(report: Report, name: string) {

@@ -8,7 +8,8 @@ import json
 import math
 import re
 import sys
-from statistics import mean, median, pstdev
+from bisect import bisect_left
+from statistics import mean, median, pstdev, stdev
 
 ELEMENT = {"f16": 2, "f32": 4}
 BLOCK = 16
@@ -639,6 +640,64 @@ def speed(report):
             report.agree(100 * median(rates) / limit, "of_limit", **s)
 
 
+def loaded(report):
+    text = report.run["suiteOptions"].get("goodput")
+    goals = dict(goal.split(":") for goal in re.split(r"[\s,]+", text.strip())) if text else {}
+    measures = {"ttft": ttft, "tpot": tpot, "e2el": e2e}
+
+    def good(r):
+        return all(
+            measures[name](r) <= float(limit)
+            for name, limit in goals.items()
+            if name != "tpot" or len(r["times"]) > 1
+        )
+
+    for s in report.settings_of("requests_served"):
+        name = f"{s['rate']} req/s" if "rate" in s else f"{s['concurrency']} at once"
+        runs = [servings[0] for servings in report.runs(name)]
+        requests = [r for run in runs for r in run["requests"]]
+        report.agree(len(requests), "requests_served", **s)
+        report.agree(sum(len(run["failed"]) for run in runs), "requests_failed", **s)
+        whole = [
+            max([r["times"][-1] for r in run["requests"]] + [r["ended"] for r in run["failed"]])
+            - min(r["submitted"] for r in run["requests"] + run["failed"])
+            for run in runs
+        ]
+
+        def per_second(count):
+            return [1000 * count(run["requests"]) / ms for run, ms in zip(runs, whole)]
+
+        report.agree_samples(per_second(len), "request_throughput", **s)
+        report.agree_samples(per_second(tokens), "throughput", **s)
+        if goals:
+            report.agree_samples(per_second(lambda own: sum(map(good, own))), "goodput", **s)
+        times = [sorted(t for r in run["requests"] for t in r["times"]) for run in runs]
+        most = [
+            max((bisect_left(own, t + 1000) - i for i, t in enumerate(own)), default=0)
+            for own in times
+        ]
+        report.agree_samples(most, "peak_throughput", **s)
+        longer = [r for r in requests if len(r["times"]) > 1]
+        for metric, values in (
+            ("ttft", [ttft(r) for r in requests]),
+            ("tpot", [tpot(r) for r in longer]),
+            ("itl", [gap for r in requests for gap in gaps(r)]),
+            ("e2e", [e2e(r) for r in requests]),
+        ):
+            if not values:
+                continue
+            report.agree(mean(values), f"{metric}_mean", **s)
+            spread = stdev(values) if len(values) > 1 else 0
+            report.agree(spread, f"{metric}_std", **s)
+            for p in (50, 90, 99):
+                if p == 50 or report.has(metric, **s, percentile=p):
+                    report.agree(percentile(values, p), metric, **s, percentile=p)
+        if report.has("ttft", **s, clock="here"):
+            own = [run["requests"] for run in runs]
+            report.agree_samples([median(map(ttft, r)) for r in own], "ttft", **s, clock="here")
+            report.agree_samples([median(map(tpot, r)) for r in own], "tpot", **s, clock="here")
+
+
 def modes(report):
     run = report.run
     most = decode_limit(report, 1, run["promptTokens"], run["maxTokens"])
@@ -662,6 +721,7 @@ def modes(report):
 
 
 SUITES = {
+    "load": loaded,
     "speed": speed,
     "modes": modes,
     "latency": latency,

@@ -85,5 +85,8 @@ await withMlxServer(async (address) => {
   const answer = JSON.parse(await tvllm("generate", ...server, ...prompt, "--json"));
   assert.equal(answer.generated_tokens, 8);
   assert.equal(answer.counted_by, "usage");
+  // It refuses the -1 that other servers want for any token.
+  const drawn = ["Once", "--raw", "--temp", "0.8", "--top-k", "0", "-n", "4", "--json"];
+  assert.equal(JSON.parse(await tvllm("generate", ...server, ...drawn)).generated_tokens, 4);
   console.log(`generate: ${answer.generated_tokens} tokens, ended by ${answer.finish}`);
 });

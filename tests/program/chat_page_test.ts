@@ -115,19 +115,23 @@ Deno.test({
       await t.step("Escape stops an answer, of which the beginning stays", async () => {
         await send(page, LONG_WORD, 3);
         await eventually(page, LAST);
+        await page.evaluate("document.getElementById('log').focus()");
         await page.press("Escape", 27);
         await done(page);
         part = await page.evaluate<string>(LAST);
         assert.equal(await textOf(page, "status"), "Stopped.");
         await until(() => server.open === 0 || undefined, () => "the answer is not cancelled");
         assert.match(log.at(-1)!, /^POST \/v1\/chat\/completions 499 /);
-        assert.equal(await page.evaluate("document.activeElement.id"), "prompt");
+        // Where its reader is stays.
+        assert.equal(await page.evaluate("document.activeElement.id"), "log");
+        await page.click("#prompt");
       });
 
       await t.step("a message that was stopped before its answer can be sent again", async () => {
         await send(page, "Why?", 0);
-        await page.press("Escape", 27);
+        await page.click("#stop");
         await done(page);
+        assert.equal(await page.evaluate("document.activeElement.id"), "prompt");
         assert.equal(await valueOf(page, "prompt"), "Why?");
         assert.equal(await page.evaluate("document.querySelectorAll('#log article').length"), 4);
         await send(page, "");

@@ -11,6 +11,12 @@ const SERVER = { command: "sh", args: [LAUNCHER], env: baseEnv() };
 const GREEDY = ["--temp", "0", "-n", "16"];
 const LOCAL = ["--device", "cpu", "--threads", "1"];
 
+interface Logprobs {
+  readonly token: string;
+  readonly logprob: number;
+  readonly top: readonly { readonly logprob: number }[];
+}
+
 /** Runs the command with the key where reports of the system do not show it. */
 function generate(args: readonly string[], options: Parameters<typeof runTvllm>[1] = {}) {
   const env = { TVLLM_API_KEY: KEY, ...options.env };
@@ -49,6 +55,21 @@ Deno.test("tvllm generate --endpoint prints what the model itself answers", asyn
     assert.equal(lines.slice(0, -1).map(({ text }) => text).join(""), here.text);
     assert.equal(lines.at(-1).generated_tokens, 16);
 
+    // Without ids, which the server does not send.
+    const asked = ["--json", "--logprobs", "2"];
+    const own = JSON.parse((await generate([...LOCAL, ...prompt, ...asked])).stdout).logprobs
+      .map(({ logprob, top }: Logprobs) => [logprob, top.map(({ logprob }) => logprob)]);
+    for (const way of [[], ["--raw"]]) {
+      const { logprobs } = JSON.parse(
+        (await generate([...remote, ...prompt, ...way, ...asked])).stdout,
+      );
+      assert.deepEqual(
+        logprobs.map(({ logprob, top }: Logprobs) => [logprob, top.map(({ logprob }) => logprob)]),
+        own,
+      );
+      assert.equal(logprobs.map(({ token }: Logprobs) => token).join(""), here.text);
+    }
+
     const drawn = ["The king", "-n", "8", "--seed", "3", "-q"];
     const [first, second] = [
       await generate([...remote, ...drawn]),
@@ -74,7 +95,7 @@ Deno.test("tvllm generate --endpoint refuses by name what a server cannot be tol
     [["--device", "cpu"], /Cannot use --device with --endpoint: it is for a model on this machine/],
     [["-m", "x.gguf"], /Cannot use --model with --endpoint/],
     [["-c", "64"], /Cannot use --ctx-size with --endpoint/],
-    [["--json", "--logprobs", "2"], /Cannot use --logprobs with --endpoint/],
+    [["--repeat-last-n", "8"], /Cannot use --repeat-last-n with --endpoint/],
     [["--chat-template", "chatml"], /Cannot use --chat-template with --endpoint/],
   ];
   for (const [args, message] of cases) {

@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { load } from "../../bench/suites/load.ts";
 import { SUITES } from "../../bench/suites/mod.ts";
+import { measureFailing } from "../bench/failing_server.ts";
 import { recompute } from "./recompute.ts";
 
 Deno.test("the figures of a scripted run of every suite are those that its JSON gives", async (t) => {
@@ -13,6 +15,18 @@ Deno.test("the figures of a scripted run of every suite are those that its JSON 
       const { agree, of } = await recompute(json);
       assert.ok(agree >= 5 && agree <= of, `${agree} of ${of}`);
     });
+  }
+});
+
+Deno.test("the figures of a load on a server that fails requests are those that its JSON gives", async () => {
+  for (const how of [{}, { requestRate: "400", burstiness: "0.5" }]) {
+    const suiteOptions = { ...how, goodput: "ttft:5,tpot:2 e2el:10" };
+    const run = { prompts: 24, repetitions: 7, warmup: 0, suiteOptions };
+    const report = await measureFailing(load, (number) => number % 4 === 0, run);
+    const { agree, of } = await recompute(JSON.stringify(report));
+    assert.equal(agree, of);
+    report.results.find(({ metric }) => metric === "peak_throughput")!.samples![0]! += 1;
+    await assert.rejects(recompute(JSON.stringify(report)), /load: .*peak_throughput/);
   }
 });
 

@@ -24,6 +24,7 @@ export function makeServer(
     concurrency: 4,
     queue: 8,
     body: { bytes: 100_000, milliseconds: 30_000 },
+    unread: 30_000,
     log: (line) => log.push(line),
     ...options,
   });

@@ -1,0 +1,61 @@
+/** Requests that a server failed while a suite ran: how many, in which cases, and why. */
+
+import { plural } from "../../engine/plural.ts";
+import { type Metric, REQUESTS_FAILED } from "../report/metrics.ts";
+import type { FailedRequest } from "../targets/target.ts";
+import type { Recorder } from "./recorder.ts";
+
+/** Reasons for failures that are shown. */
+const SHOWN_REASONS = 3;
+
+/** Repetitions whose other requests count for nothing. */
+const REPETITIONS_LEFT_OUT: Metric = { id: "repetitions_left_out", unit: "" };
+
+interface FailedCase {
+  readonly failures: FailedRequest[];
+  repetitions: number;
+}
+
+/** The failures of a run, by case. */
+export class FailedRequests {
+  readonly #cases = new Map<string, FailedCase>();
+
+  /** `counts`: in a repetition, which is left out, and not in a warm-up. */
+  add(name: string, failures: readonly FailedRequest[], counts: boolean): void {
+    const known = this.#cases.get(name) ?? { failures: [], repetitions: 0 };
+    known.failures.push(...failures);
+    if (counts) known.repetitions++;
+    this.#cases.set(name, known);
+  }
+
+  /** Adds a table to the report, if there are any. */
+  write(recorder: Recorder): void {
+    if (this.#cases.size === 0) return;
+    const table = recorder.table(
+      "Failed requests",
+      "Case | Failed requests | Repetitions left out | Reason",
+    );
+    for (const [name, { failures, repetitions }] of this.#cases) {
+      const at = recorder.at({ case: name });
+      table.row(
+        name,
+        at.value(REQUESTS_FAILED, failures.length),
+        at.value(REPETITIONS_LEFT_OUT, repetitions),
+        reasonsOf(failures),
+      );
+    }
+    table.note(
+      "A repetition in which a request fails is left out of all figures, with the same repetition of the cases that are interleaved with it. Failed requests of warm-ups are counted, too.",
+    );
+  }
+}
+
+/** The commonest reasons, and how often each was given. */
+export function reasonsOf(failures: readonly FailedRequest[]): string {
+  const counts = [...Map.groupBy(failures, ({ reason }) => reason)]
+    .map(([reason, of]) => [reason.replaceAll(/[\s|]+/g, " "), of.length] as const)
+    .sort(([, a], [, b]) => b - a);
+  const shown = counts.slice(0, SHOWN_REASONS).map(([reason, count]) => `${count} × ${reason}`);
+  const more = counts.length - SHOWN_REASONS;
+  return shown.join("; ") + (more > 0 ? `; and ${more} other ${plural(more, "reason")}` : "");
+}

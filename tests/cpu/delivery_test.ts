@@ -1,0 +1,29 @@
+/** What a step gave is on its way before the next step takes the thread. */
+
+import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
+import { GREEDY } from "../../engine/run/runner.ts";
+import { withTiny } from "./cpu_runner.ts";
+
+Deno.test("CpuRunner lets the readers of a step run before it begins the next one", async () => {
+  await withTiny(["llama", "F16"], { threads: 1, blocks: [8] }, async (runner) => {
+    const { pool } = runner.stepper.context;
+    let lists = 0;
+    const run = pool.run.bind(pool);
+    pool.run = (operations, count) => {
+      lists++;
+      run(operations, count);
+    };
+    const at = (start: number, tokens: number[] | null) => ({
+      sequences: [{ slot: 0, tokens, start, blockTables: [[0, 1, 2]], sampling: GREEDY }],
+    });
+    const [first, second] = [runner.submit(at(0, [1, 2, 3])), runner.submit(at(3, null))];
+    await first.read();
+    const begun = lists;
+    // A token passes once through the loop to the response's stream, and once to the socket.
+    for (let passes = 0; passes < 2; passes++) await setImmediate();
+    assert.equal(lists, begun);
+    await second.read();
+    assert.ok(lists > begun);
+  });
+});
