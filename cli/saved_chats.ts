@@ -75,7 +75,11 @@ export class SavedChats implements Disposable {
     try {
       Deno.mkdirSync(directory, { recursive: true });
       const options = { read: true, write: true, create: true, mode: 0o600 };
-      return new SavedChats(path, Deno.openSync(path, options));
+      const file = Deno.openSync(path, options);
+      if (file.statSync().isFile) return new SavedChats(path, file);
+      file.close();
+      // A pipe would be waited for.
+      throw new Error("it is not a file");
     } catch (cause) {
       const message = `Cannot save chats in ${printable(path)}: ${writeFailure(cause)}; ` +
         "set TVLLM_DATA to another directory";

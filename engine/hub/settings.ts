@@ -58,7 +58,9 @@ function savedToken(): { token: string; path: string } | undefined {
   ];
   for (const path of paths) {
     try {
-      if (Deno.statSync(path).size > MAX_TOKEN_BYTES) continue;
+      const { isFile, size } = Deno.statSync(path);
+      // A pipe would be waited for.
+      if (!isFile || size > MAX_TOKEN_BYTES) continue;
       const token = Deno.readTextFileSync(path).trim();
       if (token !== "") return { token, path };
     } catch {

@@ -84,6 +84,18 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "SavedChats waits for no pipe",
+  ignore: Deno.build.os !== "linux", // Elsewhere to open one is to wait.
+  fn: () => {
+    const directory = Deno.makeTempDirSync();
+    const path = join(directory, "chats.jsonl");
+    assert.ok(new Deno.Command("sh", { args: ["-c", 'mkfifo "$0"', path] }).outputSync().success);
+    using chats = SavedChats.open(directory);
+    refuses(() => chats.list(), /^Cannot save chats in .*: it is not a file; set TVLLM_DATA to/);
+  },
+});
+
 Deno.test("SavedChats says what is wrong with its place when it is needed", () => {
   const directory = Deno.makeTempDirSync();
   const file = join(directory, "a file");
