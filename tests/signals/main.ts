@@ -37,13 +37,14 @@ for (let i = 0; i < Number(values.times); i++) {
   const [name, kind] = kinds[i % kinds.length]!;
   const signal = pick(2) === 0 ? "SIGINT" : "SIGTERM";
   const moment = pick(SPANS[name]!);
-  const { code, milliseconds, fault } = await interrupt(kind, signal, moment);
+  const { code, milliseconds, cpuMilliseconds, fault } = await interrupt(kind, signal, moment);
   longest.set(name, Math.max(longest.get(name) ?? 0, milliseconds));
   const expected = signal === "SIGINT" ? 130 : 143;
   if (code === expected && milliseconds <= MOST_MS && fault === undefined) continue;
   failures++;
   console.log(
     `${name}, ${signal} after ${moment} ms: exit code ${code} in ${milliseconds.toFixed(0)} ms` +
+      (cpuMilliseconds === undefined ? "" : ` (${cpuMilliseconds} ms of CPU time)`) +
       (fault === undefined ? "" : `; ${fault}`),
   );
 }
