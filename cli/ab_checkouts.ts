@@ -43,6 +43,8 @@ export interface CheckoutContext {
   readonly host: Program["host"];
   readonly hashes: HashCache;
   readonly terminal: Terminal;
+  /** Ends the processes. */
+  readonly signal: AbortSignal;
   /** The path by which Deno may be started. */
   readonly deno: string;
 }
@@ -85,7 +87,7 @@ export async function openCheckouts(
   const workers: Worker[] = [];
   try {
     for (const [i, { directory, values }] of given.entries()) {
-      workers.push(new Worker(context.deno, { directory, model: models[i]!, values }));
+      workers.push(new Worker(context, { directory, model: models[i]!, values }));
     }
     dropRun();
     dropBeforeModel();
@@ -174,11 +176,19 @@ class Worker {
   readonly #process: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #lines: AsyncIterator<string>;
+  readonly #signal: AbortSignal;
+  readonly #kill = () => {
+    try {
+      this.#process.kill("SIGKILL");
+    } catch {
+      // It had ended: Ctrl-C reaches all processes of a terminal.
+    }
+  };
 
   readonly directory: string;
 
   constructor(
-    deno: string,
+    { deno, signal }: Pick<CheckoutContext, "deno" | "signal">,
     { directory, model, values }: Omit<CheckoutSide, "name"> & { readonly model: string },
   ) {
     this.directory = directory;
@@ -215,15 +225,18 @@ class Worker {
     }).spawn();
     this.#writer = this.#process.stdin.getWriter();
     this.#lines = linesOf(this.#process.stdout);
+    this.#signal = signal;
+    signal.addEventListener("abort", this.#kill);
   }
 
   async write(request: WorkerRequest): Promise<void> {
     await this.#writer.write(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
   }
 
-  /** @throws {Error} if the process ended, with what it said last. */
+  /** @throws {Error} if the process ended: why it was ended, or what it said last. */
   async read(): Promise<WorkerReady | WorkerServed> {
     const { value, done } = await this.#lines.next();
+    if (done) this.#signal.throwIfAborted();
     const said = done ? { error: "its process ended" } : JSON.parse(value);
     if (!("error" in said)) return said as WorkerReady | WorkerServed;
     throw new Error(`Cannot measure ${this.directory}: ${(said as WorkerFailed).error}`);
@@ -233,6 +246,7 @@ class Worker {
     // The process ends when there is nothing more to read.
     await this.#writer.close().catch(() => {});
     await this.#process.status;
+    this.#signal.removeEventListener("abort", this.#kill);
   }
 }
 

@@ -85,8 +85,9 @@ export function addBenchAb(
       replacer: replacerOf(started.launch),
       terminal,
     });
-    using hashes = HashCache.open(terminal);
     using interrupts = new Interrupts();
+    const { signal } = interrupts;
+    using hashes = HashCache.open({ terminal, signal });
     const run: RunOptions = {
       promptTokens: options.promptTokens,
       maxTokens: options.maxTokens,
@@ -105,9 +106,9 @@ export function addBenchAb(
     };
     const sides: Side[] = [];
     try {
-      const place = { terminal, hashes, launch: started.launch, startup, run };
+      const place = { terminal, hashes, launch: started.launch, startup, run, signal };
       const opened = options.against === undefined
-        ? await openSides(given, place, interrupts.signal)
+        ? await openSides(given, place)
         : await openAgainst(options.against, given, place);
       sides.push(...opened);
       const [a, b] = opened.map((side) => new Racer(side, run)) as [Racer, Racer];
@@ -119,7 +120,7 @@ export function addBenchAb(
         warmUps: WARM_UPS,
         seed: run.seed,
         now: () => performance.now(),
-        signal: interrupts.signal,
+        signal,
         progress: (race) => line.update(race),
       });
       line[Symbol.dispose]();
@@ -140,7 +141,7 @@ export function addBenchAb(
       files.csv?.write(comparisonCsv([comparison]));
       if (files.html) await writeComparisonPage(files.html, [comparison], [concluded]);
       files.json?.write(`${JSON.stringify(reports, null, 2)}\n`);
-      interrupts.signal.throwIfAborted();
+      signal.throwIfAborted();
       if (failIfSlower !== undefined) failIfAnySlower([comparison], failIfSlower);
     } finally {
       for (const side of sides) await side.close();
@@ -149,6 +150,7 @@ export function addBenchAb(
 }
 
 interface AbPlace {
+  readonly signal: AbortSignal;
   readonly terminal: Terminal;
   readonly hashes: HashCache;
   readonly launch: Launch;
@@ -159,17 +161,16 @@ interface AbPlace {
 /** Opens both sides in this process. */
 async function openSides(
   given: readonly string[],
-  { terminal, hashes, launch, startup, run }: AbPlace,
-  signal: AbortSignal,
+  { terminal, hashes, launch, startup, run, signal }: AbPlace,
 ): Promise<Side[]> {
   const sides: Side[] = [];
   const models: Model[] = [];
   try {
     for (const { args, values } of sidesOf(splitSides(given))) {
-      const model = await openEngine(values, terminal, { maxSequences: 1 });
+      const model = await openEngine(values, terminal, { maxSequences: 1, signal });
       models.push(model);
       const program = await describeProgram(model, { ...values, hashes, launch, startup });
-      const target = new EngineTarget(model, program, signal);
+      const target = await EngineTarget.open(model, program, signal);
       sides.push(engineSide(args.join(" "), target, run));
     }
     return sides;
@@ -183,7 +184,7 @@ async function openSides(
 async function openAgainst(
   directory: string,
   given: readonly string[],
-  { terminal, hashes, launch, run }: AbPlace,
+  { terminal, hashes, launch, run, signal }: AbPlace,
 ): Promise<Side[]> {
   const options = given.includes("--") ? splitSides(given) : [given, given];
   const places = [checkoutAt(directory), ownCheckout()];
@@ -193,7 +194,7 @@ async function openAgainst(
     values,
   }));
   return await openCheckouts(sides, {
-    ...{ run, hashes, terminal },
+    ...{ run, hashes, terminal, signal },
     host: describeHost(launch),
     deno: launch.get("deno") ?? Deno.execPath(),
   });

@@ -86,32 +86,39 @@ export async function benchModels(
     markdown: { explain: explain === true },
   });
   const trace = files.trace && new Trace();
-  using hashes = HashCache.open(terminal);
   using interrupts = new Interrupts();
+  const { signal } = interrupts;
+  using hashes = HashCache.open({ terminal, signal });
   let failure: { readonly error: unknown } | undefined;
   for (const [index, target] of targets.entries()) {
     const bench = new ModelBench(plans, { ...values, ...target, hashes }, place);
-    failure = await bench.run({
-      place: { done: index * plans.length, suites: targets.length * plans.length },
-      signal: interrupts.signal,
-      trace,
-      save: (report) => writer.save(`${index} ${report.suite}`, report),
-      print: (report) => {
-        for (const warning of report.warnings) terminal.detail(warning);
-        if (format === "md") {
-          terminal.write(toMarkdown(report, { explain: explain === true }));
-        }
-        if (trace) files.trace!.write(trace.toJson());
-      },
-    });
-    if (failure || interrupts.signal.aborted) break;
+    try {
+      failure = await bench.run({
+        place: { done: index * plans.length, suites: targets.length * plans.length },
+        signal,
+        trace,
+        save: (report) => writer.save(`${index} ${report.suite}`, report),
+        print: (report) => {
+          for (const warning of report.warnings) terminal.detail(warning);
+          if (format === "md") {
+            terminal.write(toMarkdown(report, { explain: explain === true }));
+          }
+          if (trace) files.trace!.write(trace.toJson());
+        },
+      });
+    } catch (error) {
+      // What was measured on models before is printed.
+      if (writer.reports.length === 0) throw error;
+      failure = { error };
+    }
+    if (failure || signal.aborted) break;
   }
   if (format === "md") { for (const table of writer.summary()) terminal.write(table); }
   else if (writer.reports.length > 0) terminal.write(writer[format]());
   if (files.chart) await writeCharts(files.chart, writer.reports, terminal);
   if (files.html) await writePage(files.html, writer.reports);
   if (failure) throw failure.error;
-  interrupts.signal.throwIfAborted();
+  signal.throwIfAborted();
   failIfChecksFailed(writer.reports);
   failIfCasesFailed(writer.reports);
 }
@@ -148,6 +155,7 @@ class ModelBench {
       ),
       // Without -c, what was asked for is measured as far as the model goes.
       expectedLength: Math.max(1, ...plans.map(({ needs }) => needs.tokens)),
+      signal: hooks.signal,
     });
     let other: Model | undefined;
     try {
@@ -161,12 +169,13 @@ class ModelBench {
       this.#refuseComparing(model, baseline);
       const { launch, startup } = this.place;
       const program = await describeProgram(model, { ...values, launch, startup });
-      const target = new EngineTarget(model, program, hooks.signal);
+      const target = await EngineTarget.open(model, program, hooks.signal);
       const { backend: _, ...device } = values;
       this.#dumpKernels(target);
       const openBaseline = async () => {
-        other ??= await openEngine({ ...device, device: baseline! }, terminal, { maxSequences: 1 });
-        return new EngineTarget(other, program, hooks.signal);
+        const options = { maxSequences: 1, signal: hooks.signal };
+        other ??= await openEngine({ ...device, device: baseline! }, terminal, options);
+        return await EngineTarget.open(other, program, hooks.signal);
       };
       return await this.#measure(target, hooks, {
         ...(values.bandwidth !== undefined && { bandwidth: values.bandwidth }),
@@ -174,7 +183,8 @@ class ModelBench {
         ...(values.verify && {
           verify: () => {
             const prompt = { count: 1, tokens: 16, seed: plans[0]!.run.seed };
-            return verifyByReference(model, target, makePrompts(target.text, prompt)[0]!);
+            const [first] = makePrompts(target.text, prompt);
+            return verifyByReference(model, target, { prompt: first!, signal: hooks.signal });
           },
         }),
       });

@@ -8,6 +8,7 @@ import { DeviceError } from "../engine/errors.ts";
 import { type Gpu, openGpu } from "../engine/gpu/device.ts";
 import { FORM_NAMES, timeForms } from "../engine/cpu/forms.ts";
 import { type CheckResult, selfTest } from "../engine/gpu/self_test/self_test.ts";
+import { pausesFor } from "../engine/run/event_loop.ts";
 import { type Tuned, tunedFor } from "../engine/tuned.ts";
 import { CheckFailedError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -48,8 +49,8 @@ export function addDevices(program: Command): void {
         using interrupts = new Interrupts();
         using progress = terminal.progress("Checking");
         progress.announce();
-        for await (const result of selfTest(gpu, { tuning: tuned.tuning })) {
-          interrupts.signal.throwIfAborted();
+        const pause = pausesFor(interrupts.signal);
+        for await (const result of selfTest(gpu, { tuning: tuned.tuning, pause })) {
           checks.push(result);
           if (!options.json) terminal.write(line(result));
           progress.update(undefined, `${counted(checks.length, "check")} done`);

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { readAll } from "../engine/files/json.ts";
 import type { ModelFile } from "../engine/files/model_file.ts";
 import { clearWay } from "../engine/files/plain_file.ts";
-import { EventLoop } from "../engine/run/event_loop.ts";
+import { pausesFor } from "../engine/run/event_loop.ts";
 import { MeteredProgress } from "./metered_progress.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -17,6 +17,12 @@ const knownSchema = z.record(
 );
 
 type Known = z.infer<typeof knownSchema>;
+
+/** Where progress is shown, and what ends the hashing of a file. */
+interface Events {
+  readonly terminal: Terminal;
+  readonly signal: AbortSignal;
+}
 
 const PIECE = 4 << 20;
 /** A hundred thousand models. */
@@ -29,26 +35,26 @@ const MAX_BYTES = 16 << 20;
 export class HashCache implements Disposable {
   readonly #file: Deno.FsFile | undefined;
   readonly #known: Known;
-  readonly #terminal: Terminal;
+  readonly #events: Events;
 
-  private constructor(terminal: Terminal, file?: Deno.FsFile, known: Known = {}) {
-    this.#terminal = terminal;
+  private constructor(events: Events, file?: Deno.FsFile, known: Known = {}) {
+    this.#events = events;
     this.#file = file;
     this.#known = known;
   }
 
   /** Without a cache, or one that cannot be written, hashes are computed each time. */
-  static open(terminal: Terminal): HashCache {
+  static open(events: Events): HashCache {
     const folder = Deno.env.get("TVLLM_CACHE");
-    if (!folder) return new HashCache(terminal);
+    if (!folder) return new HashCache(events);
     const path = join(folder, "tvllm-sha256.json");
     try {
       Deno.mkdirSync(folder, { recursive: true });
       clearWay(path);
       const file = Deno.openSync(path, { read: true, write: true, create: true });
-      return new HashCache(terminal, file, readKnown(path));
+      return new HashCache(events, file, readKnown(path));
     } catch {
-      return new HashCache(terminal);
+      return new HashCache(events);
     }
   }
 
@@ -85,13 +91,14 @@ export class HashCache implements Disposable {
 
   async #compute(path: string, total: number): Promise<string> {
     const work = { label: "Hashing the model", total, unit: "byte" } as const;
-    using progress = new MeteredProgress(work, this.#terminal);
+    const { terminal, signal } = this.#events;
+    using progress = new MeteredProgress(work, terminal);
     const hash = createHash("sha256");
-    const eventLoop = new EventLoop();
+    const pause = pausesFor(signal);
     let done = 0;
     for (const piece of pieces(path)) {
       hash.update(piece);
-      await eventLoop.yield();
+      await pause();
       progress.update(done += piece.length);
     }
     return hash.digest("hex");

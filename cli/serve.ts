@@ -3,6 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { basename } from "node:path";
 import { isHubSpec } from "../engine/hub/spec.ts";
+import { pausesFor } from "../engine/run/event_loop.ts";
 import type { ModelServer } from "../server/server.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -75,14 +76,16 @@ export function addServe(program: Command): void {
     // Before the model is opened, which ends network access: a socket that already listens keeps working.
     const listener = new Listener(server, options);
     try {
-      const model = await openEngine(options, terminal, { maxSequences: options.concurrency });
+      const { signal } = interrupts;
+      const sizes = { maxSequences: options.concurrency };
+      const model = await openEngine(options, terminal, { ...sizes, signal });
       try {
-        model.runner.compileAll?.();
+        await model.runner.compileAll?.(pausesFor(signal));
         server.ready(model);
         const { hostname, port } = listener.address;
         const name = hostname.includes(":") ? `[${hostname}]` : hostname;
         terminal.note(`Listening on http://${name}:${port}/; press Ctrl-C to stop`);
-        const failure = await Promise.race([aborted(interrupts.signal), listener.failure]);
+        const failure = await Promise.race([aborted(signal), listener.failure]);
         await end(server, listener, options.grace * 1000);
         if (failure) throw failure;
       } finally {

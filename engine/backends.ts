@@ -8,6 +8,7 @@ import { findAdapter, type Gpu, openGpu } from "./gpu/device.ts";
 import { GpuRunner } from "./gpu/runner.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { blocksFor } from "./run/block_manager.ts";
+import type { Pause } from "./run/event_loop.ts";
 import type { ModelRunner } from "./run/runner.ts";
 import { tunedFor } from "./tuned.ts";
 
@@ -30,6 +31,8 @@ export interface BackendOptions {
   readonly progress?: (bytes: number) => void;
   /** Called once when the device is open, before the weights are read; threads start meanwhile. */
   readonly meanwhile?: () => void;
+  /** Called between pieces of the work; what it throws ends the load. */
+  readonly pause: Pause;
 }
 
 /** A model on its device. */
@@ -58,10 +61,10 @@ export async function openBackend(
   options: BackendOptions,
 ): Promise<Backend> {
   const { device = "auto", threads, maxSequences, kv, maxBlocks, fixedBlocks, progress } = options;
-  const { meanwhile } = options;
+  const { meanwhile, pause } = options;
   const { file, config } = model;
   const atMost = (blocks: number) => maxBlocks.map((most) => Math.min(most, blocks));
-  const shared = { maxSequences, ...(progress && { progress }) };
+  const shared = { maxSequences, pause, ...(progress && { progress }) };
   const onCpu = async (fallback?: string): Promise<Backend> => {
     const opened = performance.now();
     const runner = await loadCpuRunner(file, config, {
@@ -73,6 +76,7 @@ export async function openBackend(
     });
     return { runner, fallback, opened, compiled: 0, steps: 1, note: undefined };
   };
+  await pause();
   if (device === "cpu") return await onCpu();
   const reason = device === "auto" ? await whyNoGpu() : undefined;
   if (reason !== undefined) return await onCpu(reason);
@@ -80,8 +84,10 @@ export async function openBackend(
   try {
     gpu = await openGpu();
     const opened = performance.now();
+    await pause();
     const { tuning, source, note } = tunedFor(gpu);
     meanwhile?.();
+    await pause();
     const runner = await GpuRunner.load(gpu, model, {
       ...shared,
       tuning,

@@ -16,6 +16,7 @@ import { Model } from "./loaded_model.ts";
 import { atContext } from "./model/at_context.ts";
 import { readModel } from "./model/read_model.ts";
 import { blocksFor } from "./run/block_manager.ts";
+import { pausesFor } from "./run/event_loop.ts";
 import { MOST_STEPS } from "./run/runner.ts";
 import { chatTemplate } from "./text/chat_prompt.ts";
 import { modelTokenizer } from "./text/model_tokenizer.ts";
@@ -89,6 +90,8 @@ export interface ModelOptions {
   readonly steps?: number;
   /** Called as bytes arrive. */
   readonly progress?: (progress: LoadProgress) => void;
+  /** Ends loading when it is aborted; what was downloaded is kept, and the next download resumes it. */
+  readonly signal?: AbortSignal;
 }
 
 /** Where a model of the hub comes from, besides. */
@@ -104,8 +107,6 @@ export interface LoadOptions extends ModelOptions {
   readonly token?: string;
   /** The hub's address; default HF_ENDPOINT, else https://huggingface.co. */
   readonly endpoint?: string;
-  /** Ends a download when it is aborted; what was downloaded is kept, and the next one resumes it. */
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -213,6 +214,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
     fixedBlocks: blocksFor(options.kvTokens ?? contextLength),
     ...(progress && { progress: (bytes) => progress({ stage: "weights", bytes, total }) }),
     meanwhile: readTokenizer,
+    pause: pausesFor(options.signal),
   });
   const loaded = performance.now();
   return new Model({

@@ -14,7 +14,7 @@ const names = new Set(Deno.args);
 for (const { name, spec } of variants({ ...gpu, packedDots: true })) {
   if (names.size > 0 && !names.has(name)) continue;
   console.error(`${MARK}${name}`);
-  pipelines.get(spec);
+  pipelines.get(spec).compiled();
 }
 console.error(`${MARK}end`);
 await gpu.device.queue.onSubmittedWorkDone();

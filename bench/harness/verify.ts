@@ -14,11 +14,14 @@ const TOKENS = 12;
 // Two backends round differently: a token counts as the same if its logit is this near the best.
 const TIE = 0.1;
 
-/** Generates a few tokens on the target and scores them, teacher-forced, by the reference. */
+/**
+ * Generates a few tokens on the target and scores them, teacher-forced, by the reference, which may take
+ * minutes: `signal` ends the wait for it.
+ */
 export async function verifyByReference(
   model: Model,
   target: Target,
-  prompt: number[],
+  { prompt, signal }: { readonly prompt: number[]; readonly signal?: AbortSignal },
 ): Promise<Check> {
   const promptIds = prompt.slice(0, PROMPT_TOKENS);
   const { requests } = await target.withSession(
@@ -32,7 +35,7 @@ export async function verifyByReference(
     blocks: kvGroups(model.config).map(() => blocks),
     maxBatchTokens: tokens.length,
   });
-  const agreed = await agreement(runner, tokens, ids);
+  const agreed = await Promise.race([agreement(runner, tokens, ids), rejectedBy(signal)]);
   return {
     name: "reference agrees",
     ok: agreed === ids.length,
@@ -40,6 +43,14 @@ export async function verifyByReference(
       plural(ids.length, "token")
     } are its first choice or within ${TIE} of it`,
   };
+}
+
+/** Rejects with the signal's reason once it is aborted. */
+function rejectedBy(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal?.aborted) reject(signal.reason);
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
 }
 
 async function agreement(

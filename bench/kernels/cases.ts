@@ -13,6 +13,7 @@ import { floats, randomTensor, upload } from "../../engine/gpu/self_test/product
 import { attentionPartsFor, mostAttentionParts } from "../../engine/gpu/step_metadata.ts";
 import { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { selfTest } from "../../engine/gpu/self_test/self_test.ts";
+import type { Pause } from "../../engine/run/event_loop.ts";
 import { tunedFor } from "../../engine/tuned.ts";
 import { expertCases } from "./expert_cases.ts";
 import { attentionCost, embedCost, productCost, ropeAppendCost, samplingCost } from "./costs.ts";
@@ -31,10 +32,15 @@ import { isNamed, KV_TYPES, TYPES } from "./names.ts";
 import type { Environment } from "../report/report.ts";
 import type { KernelBench, KernelChoice } from "./kernel_bench.ts";
 
-/** Opens a device for the kernels of a model of these dimensions. */
+/**
+ * Opens a device for the kernels of a model of these dimensions.
+ *
+ * @param pause called before each case and sample; what it throws ends the work
+ */
 export async function openKernels(
   model: Environment["model"],
   choice: KernelChoice,
+  pause: Pause,
 ): Promise<KernelBench> {
   const gpu = await openGpu();
   const { driver } = gpu;
@@ -42,13 +48,14 @@ export async function openKernels(
   const { rows, columns } = parseShape(choice.shape) ?? SIZES[driver];
   const { heads, kvHeads, headDim, vocabSize } = model;
   const { tuning } = tunedFor(gpu);
-  const harness = await KernelHarness.create(gpu, tuning, {
+  const sizes = {
     dim: columns,
     qkvDim: (heads + 2 * kvHeads) * headDim,
     queryDim: heads * headDim,
     vocabSize,
     sampleChunks: Math.ceil(vocabSize / tuning.sampleChunk),
-  });
+  };
+  const harness = await KernelHarness.create(gpu, tuning, { sizes, pause });
   const cases = new Cases(harness, model, { rows, columns }).all()
     .filter(({ kernel }) => isNamed(kernel, only))
     .map((kernel) => kernelCase(harness, kernel));
@@ -56,6 +63,7 @@ export async function openKernels(
     verify: () =>
       selfTest(gpu, {
         tuning,
+        pause,
         // The three of sampling are checked as one.
         select: (name) => cases.some(({ kernel }) => `${kernel} `.startsWith(`${name} `)),
         tokens: Array.from({ length: MOST_TOKENS }, (_, i) => i + 1),

@@ -12,6 +12,7 @@ import type { Gpu } from "../../engine/gpu/device.ts";
 import { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import { checkKernels } from "../../engine/gpu/self_test/self_test.ts";
 import { attentionsOf } from "../../engine/model/mixers.ts";
+import { pausesFor } from "../../engine/run/event_loop.ts";
 import { type TuneCase, TuneCases, type TuneModel } from "./tune_cases.ts";
 import { timeSteps } from "./tune_steps.ts";
 import { fastest, type TunedResult, type TunedVariant, type Variant } from "./tuned_variant.ts";
@@ -40,14 +41,15 @@ export async function* tune(
   const attentions = attentionsOf(config.layers);
   const widest = (width: (mixer: typeof attentions[0]) => number) =>
     Math.max(1, ...attentions.map(width));
-  const harness = await KernelHarness.create(gpu, usual, {
+  const sizes = {
     dim: Math.max(1024, config.dim),
     heads: widest((m) => m.heads),
     qkvDim: Math.max(2048, widest((m) => (m.heads + 2 * m.kvHeads) * m.headDim)),
     queryDim: Math.max(1024, widest((m) => m.heads * m.headDim)),
     vocabSize: Math.max(8192, config.vocabSize),
     sampleChunks: Math.max(64, Math.ceil(config.vocabSize / usual.sampleChunk)),
-  });
+  };
+  const harness = await KernelHarness.create(gpu, usual, { sizes, pause: pausesFor(signal) });
   const cases = new TuneCases(harness, model);
   const all = tuningVariants(gpu.driver);
   const total = TUNED_FAMILIES.reduce((sum, family) => sum + all[family].size, 0);

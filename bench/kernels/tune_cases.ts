@@ -181,7 +181,7 @@ export class TuneCases {
         const part = { ...tensor, shape: [rows, columns], byteLength: rows * rowBytes };
         const source = { file: this.model.file, tensors: [part] };
         const { matrix, fill } = allocateMatrix(gpu, source, { tile });
-        fill(uploader, memory);
+        for (const _ of fill(uploader, memory));
         this.harness.free(matrix);
         matrices.push(matrix);
         left -= part.byteLength;

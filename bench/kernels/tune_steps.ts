@@ -3,6 +3,7 @@
 import type { Gpu } from "../../engine/gpu/device.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
 import { Engine } from "../../engine/run/engine.ts";
+import { pausesFor } from "../../engine/run/event_loop.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import type { TunedVariant, Variant } from "./tuned_variant.ts";
 import type { TuneModel } from "./tune_cases.ts";
@@ -34,6 +35,7 @@ export async function timeSteps(
     contextLength: CONTEXT,
     maxSequences: 1,
     tuning: variants[0]!.tuning,
+    pause: pausesFor(signal),
   });
   // Ids that the vocabulary has; what they say does not matter.
   const promptIds = Array.from(

@@ -13,7 +13,7 @@ import type { Environment } from "../report/report.ts";
 import { EngineSession } from "./engine_session.ts";
 import { kernelDump } from "./kernel_dump.ts";
 import { modelEnvironment, modelMatrices, type Program } from "./environment.ts";
-import { EventLoop } from "../../engine/run/event_loop.ts";
+import { pausesFor } from "../../engine/run/event_loop.ts";
 import { probeGpu } from "./probe.ts";
 import type { MemoryUse, Probe, Session, SessionOptions, Target } from "./target.ts";
 import { TimedRunner } from "./timed_runner.ts";
@@ -30,11 +30,9 @@ export class EngineTarget implements Target {
   readonly #cpu: CpuRunner | undefined;
   #probe: Promise<Probe | null> | undefined;
 
-  /** `signal` cuts off what is being served, which then throws its reason. */
-  constructor(readonly model: Model, program: Program, readonly signal?: AbortSignal) {
+  private constructor(readonly model: Model, program: Program, readonly signal?: AbortSignal) {
     this.#runner = new TimedRunner(model.runner);
     this.#gpu = model.runner instanceof GpuRunner ? model.runner : undefined;
-    model.runner.compileAll?.(); // So that nothing is compiled within what is measured.
     this.#cpu = model.runner instanceof CpuRunner ? model.runner : undefined;
     this.environment = modelEnvironment(model, this.#gpu?.gpu, program);
     // The cache grows up to what the model's own engine may have.
@@ -49,6 +47,13 @@ export class EngineTarget implements Target {
       decode: (ids, continues) => tokenizer.decode(ids, { continues }),
       stream: () => new TextStream(tokenizer),
     };
+  }
+
+  /** `signal` cuts off what is being done, which then throws its reason. */
+  static async open(model: Model, program: Program, signal?: AbortSignal): Promise<EngineTarget> {
+    // So that nothing is compiled within what is measured.
+    await model.runner.compileAll?.(pausesFor(signal));
+    return new EngineTarget(model, program, signal);
   }
 
   get hasTimestamps(): boolean {
@@ -70,11 +75,7 @@ export class EngineTarget implements Target {
 
   /** Measured once, however many suites ask. */
   probe(): Promise<Probe | null> {
-    const eventLoop = new EventLoop();
-    const pause = async () => {
-      await eventLoop.yield();
-      this.signal?.throwIfAborted();
-    };
+    const pause = pausesFor(this.signal);
     if (this.#gpu) return this.#probe ??= probeGpu(this.#gpu.gpu, pause);
     if (this.#cpu) return this.#probe ??= probeCpu(this.#cpu.threads, this.#cpu.form, pause);
     return Promise.resolve(null);
@@ -111,7 +112,7 @@ export class EngineTarget implements Target {
   kernels(choice: KernelChoice): Promise<KernelBench | null> {
     return this.#gpu === undefined
       ? Promise.resolve(null)
-      : openKernels(this.environment.model, choice);
+      : openKernels(this.environment.model, choice, pausesFor(this.signal));
   }
 
   /** The kernels of the model and their launches; undefined where no GPU runs it. */

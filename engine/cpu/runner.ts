@@ -8,7 +8,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { recurrentOf } from "../model/mixers.ts";
 import { checkBatch } from "../run/check_batch.ts";
-import { deliver } from "../run/event_loop.ts";
+import { deliver, type Pause, pausesFor } from "../run/event_loop.ts";
 import { checkLogits } from "../run/finite_logits.ts";
 import {
   type Batch,
@@ -60,6 +60,8 @@ export interface CpuRunnerOptions {
   readonly form?: ProductForm;
   /** Called with the bytes of weights read so far. */
   readonly progress?: (bytes: number) => void;
+  /** Called between pieces that are read; what it throws ends the load. */
+  readonly pause?: Pause;
   /** Called while the threads start, before the weights are read. */
   readonly meanwhile?: () => void;
 }
@@ -114,7 +116,11 @@ export async function loadCpuRunner(
   try {
     options.meanwhile?.();
     scratch.prepare(memory);
-    plan.load(pool, index, options.progress);
+    const { progress, pause = pausesFor() } = options;
+    for (const bytes of plan.loads(pool, index)) {
+      progress?.(bytes);
+      await pause();
+    }
     await pool.ready();
   } catch (error) {
     pool.destroy();

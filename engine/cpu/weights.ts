@@ -173,17 +173,17 @@ export class WeightPlan {
     return layers.reduce((all, products) => all + products, size(this.weights.output));
   }
 
+  /** Reads and packs everything at once. */
+  load(pool: ThreadPool, index: KernelIndex): void {
+    for (const _ of this.loads(pool, index));
+  }
+
   /**
-   * Reads and packs everything.
+   * Reads and packs one piece after the other, and gives the bytes read so far.
    *
-   * @param progress called with the bytes read so far
    * @throws {ModelFormatError} if a weight is not finite, or the file got shorter.
    */
-  load(
-    pool: ThreadPool,
-    index: KernelIndex,
-    progress: (bytes: number) => void = () => {},
-  ): void {
+  *loads(pool: ThreadPool, index: KernelIndex): Generator<number> {
     let bytes = 0;
     for (const pending of this.#pending) {
       const { tensor } = pending;
@@ -191,17 +191,19 @@ export class WeightPlan {
         const values = this.#readVector(tensor).map((value) => value * pending.scale);
         const vector = transposed(values, pending.rowLength);
         pool.memory.floats.set(vector, pending.vector / 4);
+        yield bytes += tensor.byteLength;
       } else {
         const size = tensor.byteLength / pending.matrices.length;
         for (const [i, matrix] of pending.matrices.entries()) {
-          this.#load(pool, index, { tensor, offset: i * size, matrix });
+          const part = { tensor, offset: i * size, matrix };
+          for (const read of this.#load(pool, index, part)) yield bytes += read;
         }
       }
-      progress(bytes += tensor.byteLength);
     }
   }
 
-  #load(
+  /** Gives the bytes of each piece. */
+  *#load(
     pool: ThreadPool,
     index: KernelIndex,
     { tensor, offset, matrix: { type, rows, columns, layout, address } }: {
@@ -209,7 +211,7 @@ export class WeightPlan {
       readonly offset: number;
       readonly matrix: Matrix;
     },
-  ): void {
+  ): Generator<number> {
     const { memory } = pool;
     const rowBytes = packedBytes(type, columns);
     const step = Math.max(STRIP_ROWS, Math.floor(PIECE_BYTES / rowBytes / STRIP_ROWS) * STRIP_ROWS);
@@ -246,6 +248,7 @@ export class WeightPlan {
         },
       );
       pool.run(this.#operation, 1);
+      yield bytes.length;
     }
   }
 

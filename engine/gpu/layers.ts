@@ -15,6 +15,7 @@ import type {
 import { isRecurrent } from "../model/mixers.ts";
 import { type RopeSpec, ropeTable } from "../model/rope.ts";
 import { ggufName, type LayerWeight } from "../model/weight_names.ts";
+import type { Pause } from "../run/event_loop.ts";
 import { bufferOf, withMemoryCheck } from "./buffers.ts";
 import { expertFeedForward } from "./experts.ts";
 import { headGate, relu2 } from "./gates.ts";
@@ -47,6 +48,8 @@ export interface LayersOptions {
   readonly maxSequences: number;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: ((bytes: number) => void) | undefined;
+  /** Called between kernels and pieces of weights; what it throws ends the load. */
+  readonly pause: Pause;
 }
 
 /**
@@ -62,7 +65,7 @@ export async function loadLayers(
   options: LayersOptions,
 ): Promise<DeviceModel> {
   const { gpu } = pipelines;
-  const { tuning, scratch, kv, progress } = options;
+  const { tuning, scratch, kv, progress, pause } = options;
   checkDimensions(config, file, tuning);
   const { dim, rmsEpsilon } = config;
   const build = new OperationBuilder({
@@ -76,8 +79,13 @@ export async function loadLayers(
     const upload = () => weights.upload();
     return { operations: layOut(build, weights, { config, cache, states }), cache, upload };
   });
-  await withMemoryCheck(gpu, `the upload of ${config.name}`, () => weights.upload());
-  return model;
+  await pipelines.compileAll(pause);
+  for (const uploads = weights.uploads();;) {
+    await pause();
+    const upload = `the upload of ${config.name}`;
+    const { done } = await withMemoryCheck(gpu, upload, () => uploads.next());
+    if (done) return model;
+  }
 }
 
 // The operations in the order of a step; the weights are still to be uploaded.

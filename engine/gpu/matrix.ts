@@ -43,7 +43,8 @@ export class UploadMemory {
 /** A matrix whose buffers are made, and what puts its weights there. */
 export interface MatrixUpload {
   readonly matrix: DeviceMatrix;
-  fill(uploader: Uploader, memory: UploadMemory): void;
+  /** Goes on to the next piece when it is asked to. */
+  fill(uploader: Uploader, memory: UploadMemory): Iterable<void>;
 }
 
 /** How the rows of several tensors become one matrix. */
@@ -99,7 +100,7 @@ export function allocateMatrix(
     parts.push({ firstRow, rows: count, quants, scales });
   }
 
-  const fill = (uploader: Uploader, memory: UploadMemory) => {
+  function* fill(uploader: Uploader, memory: UploadMemory): Generator<void> {
     const read = interleaved ? readInterleaved : readRows;
     const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes / step)) * step;
     const bytes = memory.rows(Math.min(pieceRows, rows) * rowBytes);
@@ -118,9 +119,10 @@ export function allocateMatrix(
         const tiles = row / tileRows;
         uploader.write(quants, tiles * tileWords.quants * 4, packed.quants);
         if (scales) uploader.write(scales, tiles * tileWords.scales * 4, packed.scales);
+        yield;
       }
     }
-  };
+  }
   return { matrix: { type, rows, columns, parts }, fill };
 }
 

@@ -29,6 +29,6 @@ export interface OperationContext {
   readonly dim: number;
   readonly rmsEpsilon: number;
   readonly kv: KvType;
-  /** Compiles the kernels of steps of usual sizes at once, not when they are first launched. */
+  /** Asks for the kernels of steps of usual sizes at once, not when they are first launched. */
   readonly eager: boolean;
 }

@@ -181,7 +181,7 @@ export class OperationBuilder {
     return [...planes?.fill ?? [], ...operations];
   }
 
-  /** How many tokens (or slots of experts) kernels are compiled for now, and not when they are launched. */
+  /** How many tokens (or slots of experts) kernels are made for now, and not when they are launched. */
   tokenCounts(experts?: { readonly count: number; readonly slots: number }): number[] {
     return this.context.eager ? usualCounts(this.tuning, experts) : [];
   }

@@ -53,7 +53,7 @@ export class Recorder {
     const { pipeline, group, workgroups } = dispatch;
     if (workgroups.includes(0)) return;
     const pass = this.#pass ??= this.#begin(pipeline.spec.name);
-    if (this.#last !== pipeline) pass.setPipeline(pipeline.pipeline);
+    if (this.#last !== pipeline) pass.setPipeline(pipeline.compiled());
     this.#last = pipeline;
     pass.setBindGroup(0, group, usesStep(pipeline) ? [step] : []);
     pass.dispatchWorkgroups(workgroups[0], workgroups[1]);

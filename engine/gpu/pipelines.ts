@@ -1,19 +1,23 @@
 /** Kernel specs to pipelines, each compiled once, with explicit layouts so bind groups are shared. */
 
 import { DeviceError } from "../errors.ts";
+import type { Pause } from "../run/event_loop.ts";
 import { type BindingKind, kernelKey, kernelSource, type KernelSpec } from "../../kernels/spec.ts";
+import { withMemoryCheck } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
-/** A compiled kernel and the layout of its bindings. */
+/** A kernel and the layout of its bindings. */
 export interface Pipeline {
   readonly spec: KernelSpec;
-  readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
+  /** Compiles it, if nothing has yet. */
+  compiled(): GPUComputePipeline;
 }
 
 /** Compiles and keeps the kernels of one device. */
 export class Pipelines {
   readonly #byKey = new Map<string, Pipeline>();
+  readonly #uncompiled = new Set<Pipeline>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #bound = new WeakMap<GPUBindGroup, Readonly<Record<number, GPUBuffer>>>();
   readonly #modules = new Map<string, GPUShaderModule>();
@@ -25,7 +29,7 @@ export class Pipelines {
 
   /** How many were compiled. */
   get count(): number {
-    return this.#byKey.size;
+    return this.#byKey.size - this.#uncompiled.size;
   }
 
   /** ms that compiling them took. (createComputePipelineAsync does all its work in the call, too.) */
@@ -34,7 +38,7 @@ export class Pipelines {
   }
 
   /**
-   * The pipeline of `spec`.
+   * The pipeline of `spec`, not compiled yet.
    *
    * @throws {DeviceError} "no-adapter" if its workgroups exceed the adapter's limits.
    */
@@ -42,26 +46,38 @@ export class Pipelines {
     const key = kernelKey(spec);
     let found = this.#byKey.get(key);
     if (found === undefined) {
-      const started = performance.now();
       this.#check(spec);
       const layout = this.#layout(spec.bindings);
-      found = {
+      let compiled: GPUComputePipeline | undefined;
+      const pipeline: Pipeline = found = {
         spec,
         layout,
-        pipeline: this.gpu.device.createComputePipeline({
-          label: spec.name,
-          layout: this.gpu.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-          compute: {
-            module: this.#module(spec),
-            entryPoint: "main",
-            constants: { ...spec.overrides },
-          },
-        }),
+        compiled: () => {
+          if (compiled === undefined) {
+            compiled = this.#compile(pipeline);
+            this.#uncompiled.delete(pipeline);
+          }
+          return compiled;
+        },
       };
-      this.#byKey.set(key, found);
-      this.#milliseconds += performance.now() - started;
+      this.#uncompiled.add(pipeline);
+      this.#byKey.set(key, pipeline);
     }
     return found;
+  }
+
+  /**
+   * Compiles all that `get` has been asked for. One kernel may take half a second on a software driver, all
+   * of a model several: so it pauses before each.
+   *
+   * @throws {Error} if the device refuses a kernel.
+   */
+  async compileAll(pause: Pause): Promise<void> {
+    for (const pipeline of this.#uncompiled) {
+      await pause();
+      const kernel = `the kernel ${pipeline.spec.name}`;
+      await withMemoryCheck(this.gpu, kernel, () => pipeline.compiled());
+    }
   }
 
   /** Binds `buffers`, by binding number, for a kernel. */
@@ -89,6 +105,22 @@ export class Pipelines {
   /** The buffers that `bind` was given, by binding number. */
   boundTo(group: GPUBindGroup): Readonly<Record<number, GPUBuffer>> {
     return this.#bound.get(group)!;
+  }
+
+  #compile({ spec, layout }: Pipeline): GPUComputePipeline {
+    const started = performance.now();
+    const { device } = this.gpu;
+    const pipeline = device.createComputePipeline({
+      label: spec.name,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: {
+        module: this.#module(spec),
+        entryPoint: "main",
+        constants: { ...spec.overrides },
+      },
+    });
+    this.#milliseconds += performance.now() - started;
+    return pipeline;
   }
 
   #module(spec: KernelSpec): GPUShaderModule {

@@ -17,6 +17,7 @@ import { weightReads } from "../model/costs.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { type DeviceModel, loadLayers } from "./layers.ts";
 import { checkBatch } from "../run/check_batch.ts";
+import { type Pause, pausesFor } from "../run/event_loop.ts";
 import {
   type Batch,
   BLOCK_TOKENS,
@@ -59,6 +60,8 @@ export interface GpuRunnerOptions {
   readonly pace?: Pick<StepPace, "pieces" | "took">;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
+  /** Called between kernels that are compiled and pieces that are uploaded; what it throws ends the load. */
+  readonly pause?: Pause;
 }
 
 /** Runs one model on one GPU. */
@@ -127,6 +130,7 @@ export class GpuRunner implements ModelRunner {
     options: GpuRunnerOptions,
   ): Promise<GpuRunner> {
     const { tuningSource, contextLength, maxSequences = 8, kv = "f16", progress } = options;
+    const { pause = pausesFor() } = options;
     const tuning = options.tuning ?? tuningFor(gpu.driver);
     const config = atContext(whole, contextLength);
     const groups = kvGroups(config);
@@ -155,18 +159,16 @@ export class GpuRunner implements ModelRunner {
       "the buffers of a step",
       () => createScratch(gpu, sizes),
     );
-    const layers = { tuning, scratch, kv, blocks, maxSequences, progress };
-    const model = await withMemoryCheck(
-      gpu,
-      `the weights of ${config.name}`,
-      () => loadLayers(pipelines, { file, config }, layers),
-    );
+    const layers = { tuning, scratch, kv, blocks, maxSequences, progress, pause };
+    const model = await loadLayers(pipelines, { file, config }, layers);
     const readback = await Readback.create(gpu);
     const limits = { maxSequences, maxBatchTokens: tuning.batchTokens };
-    return new GpuRunner(config, pipelines, {
+    const runner = new GpuRunner(config, pipelines, {
       ...{ scratch, sizes, model, readback, tuning, tuningSource, limits },
       pace: options.pace ?? new StepPace(gpu.driver, productsOf(config, file)),
     });
+    await pipelines.compileAll(pause);
+    return runner;
   }
 
   get limits(): RunnerLimits {
@@ -319,10 +321,11 @@ export class GpuRunner implements ModelRunner {
     return await this.#model.cache.grow(group, blocks);
   }
 
-  compileAll(): void {
+  async compileAll(pause: Pause = pausesFor()): Promise<void> {
     for (let tokens = 1; tokens <= this.tuning.batchTokens; tokens++) {
       for (const operation of this.#model.operations) operation.at(tokens, 1);
     }
+    await this.pipelines.compileAll(pause);
   }
 
   abandon(): void {

@@ -15,7 +15,7 @@ import { allocateMatrix, type DeviceMatrix, type MatrixLayout, UploadMemory } fr
  * holes between them, up to a third of the weights in all.
  */
 export class Weights {
-  readonly #fills: ((memory: UploadMemory) => void)[] = [];
+  readonly #fills: ((memory: UploadMemory) => Iterable<void>)[] = [];
   readonly #uploader: Uploader;
   #bytes = 0;
 
@@ -36,9 +36,14 @@ export class Weights {
 
   /** Fills the buffers that were made; it may do so again. */
   upload(): void {
+    for (const _ of this.uploads());
+  }
+
+  /** Fills them piece by piece. */
+  *uploads(): Generator<void> {
     const memory = new UploadMemory();
     this.#bytes = 0;
-    for (const fill of this.#fills) fill(memory);
+    for (const fill of this.#fills) yield* fill(memory);
     this.#uploader.flush();
   }
 
@@ -89,6 +94,7 @@ export class Weights {
     this.#fills.push(() => {
       this.#uploader.write(buffer, 0, all);
       this.#count(names.map((name) => this.#tensor(name)));
+      return [];
     });
     return buffer;
   }
@@ -108,11 +114,13 @@ export class Weights {
     const tensors = names.map((name) => this.#tensor(name));
     const { gpu, file, options: { tile } } = this;
     const { matrix, fill } = allocateMatrix(gpu, { file, tensors }, { tile, ...layout });
-    this.#fills.push((memory) => {
-      fill(this.#uploader, memory);
-      this.#count(tensors);
-    });
+    this.#fills.push((memory) => this.#upload(fill(this.#uploader, memory), tensors));
     return matrix;
+  }
+
+  *#upload(pieces: Iterable<void>, tensors: readonly TensorInfo[]): Generator<void> {
+    yield* pieces;
+    this.#count(tensors);
   }
 
   #count(tensors: readonly TensorInfo[]): void {

@@ -2,6 +2,9 @@
 
 import { setImmediate } from "node:timers";
 
+/** A pause of work that leaves the event loop nothing to do; what it throws ends the work. */
+export type Pause = () => Promise<void>;
+
 /** Longest time between two looks for signals, in ms, but for a step's own. A look takes about 1 ms. */
 const SIGNAL_INTERVAL = 100;
 
@@ -33,4 +36,13 @@ export class EventLoop {
     if (idle) this.#idled = now;
     return idle ? new Promise((resolve) => setTimeout(resolve, 0)) : deliver();
   }
+}
+
+/** Pauses in which signals are heard; they throw the reason of `signal` once it is aborted. */
+export function pausesFor(signal?: AbortSignal): Pause {
+  const eventLoop = new EventLoop();
+  return async () => {
+    await eventLoop.yield();
+    signal?.throwIfAborted();
+  };
 }

@@ -4,6 +4,7 @@
  */
 
 import type { ModelConfig } from "../model/config.ts";
+import type { Pause } from "./event_loop.ts";
 
 export { BLOCK_TOKENS, REPEAT_HISTORY, REPEAT_WINDOW } from "../../kernels/sizes.ts";
 
@@ -193,8 +194,12 @@ export interface ModelRunner {
    * early, with no results. Not all backends can.
    */
   abandon?(): void;
-  /** Compiles what steps of any size need, so that no request waits for it; loading compiles the usual. */
-  compileAll?(): void;
+  /**
+   * Compiles what steps of any size need, so that no request waits for it; loading compiles the usual.
+   *
+   * @param pause called between kernels; what it throws ends the work
+   */
+  compileAll?(pause?: Pause): Promise<void>;
   /** Frees the device. */
   destroy(): void;
 }

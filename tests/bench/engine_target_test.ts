@@ -51,7 +51,7 @@ Deno.test("a token's time is when its step was read, of the last one too", () =>
       const step = model.runner.submit(batch);
       return { read: async () => await Promise.resolve(step.read()).finally(() => clock.time++) };
     });
-    const target = new EngineTarget(counting, PROGRAM);
+    const target = await EngineTarget.open(counting, PROGRAM);
     const [promptIds] = makePrompts(target.text, { count: 1, tokens: 16, seed: 0 });
     const { requests } = await target.withSession(
       {},
@@ -67,7 +67,7 @@ Deno.test("staggered requests whose engine fails give one error, the device's", 
       if (++steps === 9) throw new DeviceError("lost", "Lost the device");
       return model.runner.submit(batch);
     });
-    const target = new EngineTarget(failing, PROGRAM);
+    const target = await EngineTarget.open(failing, PROGRAM);
     const requests = makePrompts(target.text, { count: 4, tokens: 16, seed: 0 })
       .map((promptIds) => ({ promptIds, maxTokens: 8 }));
     // An error that nobody awaits would fail this test too.
@@ -79,7 +79,7 @@ Deno.test("staggered requests whose engine fails give one error, the device's", 
 
 Deno.test("EngineTarget.hasServed tells when kernels were compiled by requests before", () =>
   withModel(async (model) => {
-    const target = new EngineTarget(model, PROGRAM);
+    const target = await EngineTarget.open(model, PROGRAM);
     assert.equal(target.hasServed, false);
     await target.withSession(
       {},

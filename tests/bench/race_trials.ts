@@ -16,7 +16,7 @@ import { PROGRAM } from "./scripted_target.ts";
 const [slowdown = 0, trials = 20, budget = 60] = Deno.args.map(Number);
 const path = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
 const model = await loadModel(openGguf(path), { device: "cpu", threads: 1 });
-const target = new EngineTarget(model, PROGRAM);
+const target = await EngineTarget.open(model, PROGRAM);
 const promptIds = target.text.encode("Once upon a time").slice(0, 4);
 
 async function run(share: number) {

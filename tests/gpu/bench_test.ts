@@ -147,7 +147,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
   const reports = new Map<string, Report>();
   let buffers = NaN;
   try {
-    const target = new EngineTarget(model, PROGRAM);
+    const target = await EngineTarget.open(model, PROGRAM);
     const prompt = model.tokenizer.encode("The old king had a garden");
     for (const suite of SUITES) {
       const { name } = suite;
@@ -158,8 +158,8 @@ Deno.test("every suite runs on the adapter", async (t) => {
           save: ({ tables: [memory] }) => {
             if (memory?.rows.at(-1)?.[0] === "Total device memory") buffers = counter.bytes;
           },
-          baseline: () => Promise.resolve(new EngineTarget(cpu, PROGRAM)),
-          ...(name === "latency" && { verify: () => verifyByReference(model, target, prompt) }),
+          baseline: () => EngineTarget.open(cpu, PROGRAM),
+          ...(name === "latency" && { verify: () => verifyByReference(model, target, { prompt }) }),
         });
         reports.set(name, report);
         assertWhole(report);
@@ -237,7 +237,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
 
     await t.step("what is being served is cut off by the signal", async () => {
       const controller = new AbortController();
-      const cut = new EngineTarget(model, PROGRAM, controller.signal);
+      const cut = await EngineTarget.open(model, PROGRAM, controller.signal);
       const serve = (target: EngineTarget) =>
         target.withSession({}, (s) => s.serve([{ promptIds: prompt, maxTokens: 200 }]));
       let steps = 0;
@@ -273,7 +273,7 @@ Deno.test("paged-cache counts blocks and tokens as computed by hand", async () =
   const sizes = { device: "gpu", contextLength: 320, maxSequences: 20, kvTokens: 8192 } as const;
   const model = await loadModel(openGguf(TINY), sizes);
   try {
-    const target = new EngineTarget(model, PROGRAM);
+    const target = await EngineTarget.open(model, PROGRAM);
     const run = { ...RUN, maxTokens: 4, repetitions: 1 };
     const report = await Harness.run(pagedCache, target, { run });
     assertWhole(report);
@@ -301,7 +301,7 @@ Deno.test("steps that the device chains are counted one by one", async () => {
   const sizes = { device: "gpu", contextLength: 128, maxSequences: 2, steps: 4 } as const;
   const model = await loadModel(openGguf(TINY), sizes);
   try {
-    const target = new EngineTarget(model, PROGRAM);
+    const target = await EngineTarget.open(model, PROGRAM);
     const run = { ...RUN, maxTokens: 17 };
     const prompts = makePrompts(target.text, { count: 2, tokens: 16, seed: 0 });
     const serving = await target.withSession(

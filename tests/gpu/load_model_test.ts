@@ -1,8 +1,9 @@
 /** loadModel(): what it refuses, when, and that nothing stays open after it failed. */
 
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
-import { loadModel, type ModelOptions, openModelFile } from "../../mod.ts";
+import { loadModel, type LoadProgress, type ModelOptions, openModelFile } from "../../mod.ts";
 import { withFile } from "../files/on_disk.ts";
 
 // Of the devices that are opened to run a model, and of those that were destroyed.
@@ -74,6 +75,35 @@ Deno.test("loadModel() destroys the device when the upload fails", async () => {
     assert.deepEqual([opened, destroyed], [1, 1]);
   });
 });
+
+for (const device of ["gpu", "cpu"] as const) {
+  Deno.test(`loadModel() on the ${device} is ended by its signal while weights are read, and leaves no device`, async () => {
+    await withModel({}, async (load) => {
+      const controller = new AbortController();
+      const uploaded: number[] = [];
+      const progress = ({ bytes, total }: LoadProgress) => {
+        uploaded.push(bytes / total);
+        // As a signal's listener does, when the event loop comes to it.
+        if (uploaded.length === 1) setImmediate(() => controller.abort(new Error("enough")));
+      };
+      const { signal } = controller;
+      await assert.rejects(load({ device, progress, signal }), /^Error: enough$/);
+      assert.ok(uploaded.at(-1)! < 1, String(uploaded));
+      assert.equal(destroyed, opened);
+    });
+  });
+
+  Deno.test(`loadModel() on the ${device} refuses to begin with a signal that was aborted`, async () => {
+    await withModel({}, async (load) => {
+      const signal = AbortSignal.abort(new Error("enough"));
+      const uploaded: number[] = [];
+      const progress = ({ bytes }: LoadProgress) => uploaded.push(bytes);
+      await assert.rejects(load({ device, progress, signal }), /^Error: enough$/);
+      assert.deepEqual(uploaded, []);
+      assert.equal(destroyed, opened);
+    });
+  });
+}
 
 Deno.test("loadModel() finds out that a buffer cannot be made before it uploads any", async () => {
   const { createBuffer } = GPUDevice.prototype;

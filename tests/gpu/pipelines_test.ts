@@ -27,7 +27,7 @@ for (const [architecture, format] of MODELS) {
         file.close();
       }
     });
-    runner.compileAll();
+    await runner.compileAll();
     const { createComputePipeline } = gpu.device;
     let compiled = 0;
     gpu.device.createComputePipeline = (descriptor) => {
@@ -63,14 +63,47 @@ Deno.test("a GPU has all kernels when a model has loaded, a software driver the 
     });
     const { count } = runner.pipelines;
     // What a short prompt and an answer need.
-    for (const tokens of [1, 8, 16, 64]) runner.launches(tokens, "prompt");
-    runner.launches(1, "draw");
+    for (const tokens of [1, 8, 16, 64]) {
+      for (const { pipeline } of runner.launches(tokens, "prompt")) pipeline.compiled();
+    }
+    for (const { pipeline } of runner.launches(1, "draw")) pipeline.compiled();
     assert.equal(runner.pipelines.count, count, driver);
-    runner.compileAll();
+    await runner.compileAll();
     if (driver === "hardware") assert.equal(runner.pipelines.count, count);
     else assert.ok(runner.pipelines.count > count);
     runner.destroy();
   }
+  file.close();
+});
+
+Deno.test("kernels are compiled one by one, with a pause before each that can end the work", async () => {
+  const file = openGguf("fixtures/models/tiny-llama-q8_0.gguf");
+  const { config, weights } = readModel(file);
+  const gpu = await openGpu();
+  const { createComputePipeline } = gpu.device;
+  let compiled = 0;
+  let most = 0;
+  gpu.device.createComputePipeline = (descriptor) => {
+    most = Math.max(most, ++compiled);
+    return createComputePipeline.call(gpu.device, descriptor);
+  };
+  const pause = () => {
+    compiled = 0;
+    return Promise.resolve();
+  };
+  const options = { contextLength: 64, pause };
+  const runner = await GpuRunner.load(gpu, { file: weights, config }, options);
+  assert.equal(most, 1);
+  let pauses = 0;
+  const { count } = runner.pipelines;
+  await assert.rejects(
+    runner.compileAll(() => ++pauses > 3 ? Promise.reject(new Error("enough")) : pause()),
+    /^Error: enough$/,
+  );
+  assert.equal(runner.pipelines.count, count + 3);
+  await runner.compileAll(pause);
+  assert.equal(most, 1);
+  runner.destroy();
   file.close();
 });
 

@@ -33,7 +33,7 @@ async function run(): Promise<Run> {
   };
 }
 
-const target = new EngineTarget(model, PROGRAM);
+const target = await EngineTarget.open(model, PROGRAM);
 
 /** A repetition of `bench speed`. */
 async function tests(): Promise<Run> {

@@ -189,6 +189,18 @@ Deno.test("tvllm bench of several models ends with a table of a row a model, and
   await Deno.remove(directory, { recursive: true });
 });
 
+Deno.test("tvllm bench prints what it measured when a later model cannot be opened", async () => {
+  const model = fileURLToPath(
+    new URL("../../fixtures/models/tiny-llama-q8_0.gguf", import.meta.url),
+  );
+  const args = "latency -p 8 -n 3 -r 1 --warmup 0 --requests 1 --contexts 16 --json -".split(" ");
+  const run = await runTvllm(["bench", ...args, "-m", `${model},/nowhere/b.gguf`]);
+  assert.equal(run.code, 3, run.stderr);
+  assert.match(run.stderr, /error: Cannot open \/nowhere\/b\.gguf: there is no such file/);
+  const [report] = z.array(reportSchema).parse(JSON.parse(run.stdout));
+  assert.equal(report!.complete, true);
+});
+
 Deno.test("tvllm bench measures the prompts of a file, sampled as it is told", async () => {
   const directory = await Deno.makeTempDir();
   const file = join(directory, "prompts.txt");

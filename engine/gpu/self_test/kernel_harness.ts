@@ -11,6 +11,7 @@ import { createScratch, type Scratch } from "../scratch.ts";
 import type { OperationContext } from "../operation.ts";
 import { OperationBuilder } from "../operations.ts";
 import type { DeviceMatrix } from "../matrix.ts";
+import { type Pause, pausesFor } from "../../run/event_loop.ts";
 import type { Batch } from "../../run/runner.ts";
 import { mostAttentionParts, type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
 
@@ -47,15 +48,18 @@ export class KernelHarness {
   readonly pipelines: Pipelines;
   readonly readback: Readback;
   readonly scratch: Scratch;
+  /** Called before each case; what it throws ends the work. */
+  readonly pause: Pause;
 
   private constructor(
     readonly gpu: Gpu,
     readonly tuning: Tuning,
-    shared: Pick<KernelHarness, "pipelines" | "readback" | "scratch">,
+    shared: Pick<KernelHarness, "pipelines" | "readback" | "scratch" | "pause">,
   ) {
     this.pipelines = shared.pipelines;
     this.readback = shared.readback;
     this.scratch = shared.scratch;
+    this.pause = shared.pause;
     this.uploader = new Uploader(gpu);
   }
 
@@ -63,7 +67,10 @@ export class KernelHarness {
   static async create(
     gpu: Gpu,
     tuning: Tuning,
-    sizes: Partial<typeof SIZES> = {},
+    { sizes, pause = pausesFor() }: {
+      readonly sizes?: Partial<typeof SIZES>;
+      readonly pause?: Pause;
+    } = {},
   ): Promise<KernelHarness> {
     const scratch = createScratch(gpu, {
       ...SIZES,
@@ -74,7 +81,7 @@ export class KernelHarness {
     });
     const readback = await Readback.create(gpu);
     const pipelines = new Pipelines(gpu, STEP_BYTES);
-    return new KernelHarness(gpu, tuning, { pipelines, readback, scratch });
+    return new KernelHarness(gpu, tuning, { pipelines, readback, scratch, pause });
   }
 
   /** The same device and kernels, launched otherwise or within other limits. */
@@ -121,6 +128,7 @@ export class KernelHarness {
     launch: (counts: StepCounts) => readonly Dispatch[],
     reads: readonly GPUBuffer[],
   ): Promise<ArrayBuffer[]> {
+    await this.pause();
     const { device } = this.gpu;
     device.pushErrorScope("validation");
     const recorder = this.#record(batch, launch);
@@ -149,6 +157,7 @@ export class KernelHarness {
     batch: Batch,
     launch: (counts: StepCounts) => readonly Dispatch[],
   ): Promise<number> {
+    await this.pause();
     const timed = this.gpu.features.has("timestamp-query");
     const recorder = this.#record(batch, launch, timed);
     const finish = this.readback.copy(recorder.encoder, this.scratch.sampled, 4);

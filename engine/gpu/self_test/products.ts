@@ -189,7 +189,7 @@ export function upload(
   const { gpu, uploader, tuning: { tile } } = harness;
   const source = { file: memoryFile(tensors), tensors: tensors.map(({ info }) => info) };
   const { matrix, fill } = allocateMatrix(gpu, source, { tile, interleaved });
-  fill(uploader, new UploadMemory());
+  for (const _ of fill(uploader, new UploadMemory()));
   return matrix;
 }
 

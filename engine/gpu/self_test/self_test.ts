@@ -4,6 +4,7 @@ import { GROUP_LAYOUT, type TensorType } from "../../../kernels/tensor_types.ts"
 import { type Tuning, tuningFor } from "../../../kernels/tuning.ts";
 import { RandomSource } from "../../files/random_weights.ts";
 import type { Gpu } from "../device.ts";
+import { type Pause, pausesFor } from "../../run/event_loop.ts";
 import { sampleToken } from "../../run/sampler.ts";
 import { multipliesBytes } from "../activation_planes.ts";
 import { type ChoiceCase, chooseOnDevice } from "./choices.ts";
@@ -36,10 +37,14 @@ export interface SelfTestOptions {
 /** Checks every kernel family, with these launch sizes, against the reference in float64. */
 export async function* selfTest(
   gpu: Gpu,
-  options: SelfTestOptions & { readonly tuning?: Tuning } = {},
+  options: SelfTestOptions & {
+    readonly tuning?: Tuning;
+    /** Called before each case; what it throws ends the test. */
+    readonly pause?: Pause;
+  } = {},
 ): AsyncGenerator<CheckResult> {
-  const { tuning = tuningFor(gpu.driver) } = options;
-  yield* checkKernels(await KernelHarness.create(gpu, tuning), options);
+  const { tuning = tuningFor(gpu.driver), pause = pausesFor() } = options;
+  yield* checkKernels(await KernelHarness.create(gpu, tuning, { pause }), options);
 }
 
 /** The same, on a harness that is there. */
@@ -54,6 +59,7 @@ export async function* checkKernels(
     try {
       error = await run();
     } catch (thrown) {
+      await harness.pause(); // What ends the work is no kernel's fault.
       message = String(thrown);
     }
     yield {
