@@ -23,8 +23,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let g = lane % TILE;
   let place = place_of(first + workgroup.x * TILE + g);
   var rows_of_x: array<u32, TOKENS>;
+  var squared: array<u32, TOKENS>;  // the four columns of the first span that this lane squares
   for (var t = 0u; t < TOKENS; t++) {
     rows_of_x[t] = row_of_x(min(token + t, tokens - 1u)) * shape.spans * 8u;
+    squared[t] = rows_of_x[t] + g;
   }
 
   var sum: array<vec4<f32>, TOKENS>;
@@ -40,7 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // Each of the lanes that have these activations squares a part of them.
     if (NORMED) {
       for (var t = 0u; t < TOKENS; t++) {
-        let v = x[rows_of_x[t] + span * 8u + g];
+        let v = x[squared[t] + span * 8u];
         squares[t] = dot_from(squares[t], v, v);
       }
     }

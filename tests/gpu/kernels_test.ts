@@ -270,7 +270,7 @@ for (const [tuning, harness] of Object.entries(all)) {
           const error = await attentionError(harness, {
             ...shape,
             // Heads rotate in a cache of float32.
-            kv: i % 2 === positions.length % 2 ? "f16" : "f32",
+            kv: i % 2 === 0 ? "f16" : "f32",
             positions,
             last: 1,
             ...(window !== undefined && { window }),

@@ -53,7 +53,7 @@ for (const chip of CHIPS) {
 const VALU: Readonly<Record<string, number>> = {
   ...{ F32: 2, F16: 2.5, BF16: 2.5, Q4_0: 3.5, Q4_1: 3.5, Q5_0: 3.7, Q5_1: 3.7, Q8_0: 3.5 },
   ...{ Q2_K: 4.5, Q3_K: 4.5, Q4_K: 4.5, Q5_K: 4.5, Q6_K: 4.5 },
-  ...{ IQ4_NL: 3.55, IQ4_XS: 3.75, MXFP4: 3.55 },
+  ...{ IQ4_NL: 3.52, IQ4_XS: 3.75, MXFP4: 3.5 },
   ...{ MLX4_64: 3.5, MLX4_128: 3.5, MLX8_32: 3.5, MLX8_64: 3.5, MLX8_128: 3.5 },
 };
 

@@ -120,9 +120,9 @@ export interface AttentionCase extends HeadShape {
 }
 
 /**
- * Attention over caches of blocks out of order, of queries and keys that are normalized, rotated and
- * appended before, in units of the largest value. Half a cache's rounding would show more than all
- * else: with f16, heads stay as they are, and what is appended is rounded already.
+ * Attention over caches of blocks out of order, after queries and keys are normalized, rotated and
+ * appended; in units of the largest value. Rounding to an f16 cache would hide other errors: with
+ * f16, heads are neither normalized nor rotated, and the values appended are f16 numbers already.
  */
 export async function attentionError(harness: KernelHarness, c: AttentionCase): Promise<number> {
   const { heads, kvHeads, headDim, kv, positions, last = 3, window } = c;

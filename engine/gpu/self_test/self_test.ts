@@ -135,6 +135,7 @@ function families(harness: KernelHarness, tokenCounts: readonly number[]): Famil
         maxOf([
           () => attentionError(harness, { ...heads, kv, positions }),
           () => attentionError(harness, { ...heads, kv, positions, window: 20 }),
+          () => attentionError(harness, { ...heads, kv, positions, last: 1 }),
         ]),
     ]),
     [
