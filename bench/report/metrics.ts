@@ -128,7 +128,7 @@ export const CV: DefinedMetric = {
   name: "Decode TPS CV",
   definition:
     "Variation between scenarios: the population standard deviation of their decode throughputs, " +
-    "divided by the mean. 0 means that the length does not matter",
+    "divided by the mean. 0 means that all scenarios decode equally fast",
 };
 
 /** What `tvllm help metrics` and docs/metrics.md explain, in this order. */
