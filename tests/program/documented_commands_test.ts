@@ -15,6 +15,8 @@ const NOT_RUN: readonly (readonly [RegExp, string])[] = [
   [/^deno cache .*VERSION/, "it names a release of Deno that is to come"],
   [/ bench all /, "its suites are run one by one"],
   [/ tune /, "tune_test.ts runs it"],
+  [/^vllm /, "it is not installed; tests/server/client_forms_test.ts plays its requests back"],
+  [/^aiperf /, "it is not installed; `deno task test:clients` runs it"],
   [/git worktree|--against/, "it needs two checkouts; ab_test.ts makes them"],
 ];
 

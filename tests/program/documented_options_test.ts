@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { ROOT, runTvllm } from "./run_tvllm.ts";
 
 /** Code that begins so is a command of another program. */
-const OTHER_PROGRAM = /^(aiperf|deno|docker|node|npm|npx|python3?|vllm|vulkaninfo|bench\/on_device\.sh) /;
+const OTHER_PROGRAM =
+  /^(aiperf|deno|docker|node|npm|npx|python3?|vllm|vulkaninfo|bench\/on_device\.sh) /;
 
 /** Long options that the pages name alone and no help has, and why. */
 const OTHERS: Readonly<Record<string, string>> = {
