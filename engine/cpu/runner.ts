@@ -1,6 +1,6 @@
 /** The ModelRunner of the CPU: WebAssembly on threads that share one memory. */
 
-import type { KvType } from "../../kernels/specs.ts";
+import type { KvType } from "../../kernels/sizes.ts";
 import { makeKernels } from "../../kernels/wasm/module.ts";
 import type { ProductForm } from "../../kernels/wasm/products.ts";
 import type { ModelFile } from "../files/model_file.ts";
