@@ -1,7 +1,7 @@
 /** Chooses the backend that runs a model: the GPU, or the CPU where there is no hardware one. */
 
 import type { KvType } from "../kernels/sizes.ts";
-import { loadCpuRunner } from "./cpu/runner.ts";
+import { loadCpuRunner } from "./cpu/load_runner.ts";
 import { DeviceError } from "./errors.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { findAdapter, type Gpu, openGpu } from "./gpu/device.ts";
@@ -27,7 +27,7 @@ export interface BackendOptions {
   readonly fixedBlocks: number;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
-  /** Called once when the device is open, before the weights are read; threads start meanwhile. */
+  /** Called once when the device is open, before most weights are read; threads pack some meanwhile. */
   readonly meanwhile?: () => void;
   /** Called between pieces of the work; what it throws ends the load. */
   readonly pause: Pause;
