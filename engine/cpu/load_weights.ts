@@ -2,7 +2,7 @@
 
 import { dequantize } from "../../kernels/dequantize.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
-import { paddedRows, STRIP_ROWS } from "../../kernels/wasm/formats.ts";
+import { paddedColumns, paddedRows, SPAN_COLUMNS, STRIP_ROWS } from "../../kernels/wasm/formats.ts";
 import type { KernelIndex } from "../../kernels/wasm/module.ts";
 import { JOIN, OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
 import { REPACK } from "../../kernels/wasm/repack.ts";
@@ -108,7 +108,9 @@ export class WeightLoader {
       if ("matrices" in entry) continue;
       const { tensor, vector, scale, rowLength } = entry;
       const values = readVector(this.file, tensor).map((value) => value * scale);
-      pool.memory.floats.set(transposed(values, rowLength), vector / 4);
+      const place = pool.memory.floatsAt(vector, vectorLength(values.length));
+      place.fill(0, values.length); // Pieces may have been read to here.
+      place.set(transposed(values, rowLength));
       progress(bytes += tensor.byteLength);
     }
   }
@@ -123,14 +125,17 @@ export class WeightLoader {
       readonly operation: number;
     },
   ): void {
-    const { tensor, offset, matrix, row, rows } = piece;
-    const { type, columns, layout, address } = matrix;
+    const { tensor, offset, matrix, rows } = piece;
+    const { type, columns, layout } = matrix;
     const length = rows * rowBytes(matrix);
     const bytes = memory.bytes.subarray(to, to + length);
     this.file.read(tensor, offset, bytes);
     assertFinite(this.file, tensor, { bytes, offset });
     memory.bytes.fill(0, to + length, to + paddedRows(rows) * rowBytes(matrix));
-    const units = paddedRows(rows) / STRIP_ROWS;
+    const place = packedTo(piece), units = paddedRows(rows) / STRIP_ROWS;
+    if (columns < paddedColumns(matrix.format, columns)) {
+      memory.bytes.fill(0, place, place + units * layout.bytes);
+    }
     memory.writeOperation(
       operation,
       {
@@ -147,7 +152,7 @@ export class WeightLoader {
           stripBytes: layout.bytes,
           factors: layout.factors,
           from: to,
-          to: address + row / STRIP_ROWS * layout.bytes,
+          to: place,
         },
       },
     );
@@ -205,6 +210,11 @@ function pieceBytes(matrix: Matrix): number {
 
 function stagedBytes({ matrix, rows }: Piece): number {
   return paddedRows(rows) * rowBytes(matrix);
+}
+
+/** Elements that a vector has in memory: zeros fill it up to whole spans. */
+export function vectorLength(count: number): number {
+  return Math.ceil(count / SPAN_COLUMNS) * SPAN_COLUMNS;
 }
 
 /** A tensor's values as float32. */

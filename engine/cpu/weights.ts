@@ -3,7 +3,6 @@
 import type { TensorType } from "../../kernels/tensor_types.ts";
 import {
   matrixBytes,
-  SPAN_COLUMNS,
   type StripLayout,
   stripLayout,
   WASM_FORMATS,
@@ -21,7 +20,7 @@ import type {
 } from "../model/config.ts";
 import { attentionsOf, isRecurrent } from "../model/mixers.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
-import { type Pending, readVector, WeightLoader } from "./load_weights.ts";
+import { type Pending, readVector, vectorLength, WeightLoader } from "./load_weights.ts";
 import type { Layout } from "./memory.ts";
 
 /** A matrix in strips. */
@@ -243,7 +242,7 @@ export class WeightPlan {
   #vector(name: string, { scale = 1, rowLength = 1 } = {}): number {
     const tensor = this.#find(name);
     const count = tensor.shape.reduce((a, b) => a * b);
-    const vector = this.layout.allocate(4 * Math.ceil(count / SPAN_COLUMNS) * SPAN_COLUMNS);
+    const vector = this.layout.allocate(4 * vectorLength(count));
     this.#pending.push({ tensor, vector, scale, rowLength });
     return vector;
   }
