@@ -11,7 +11,7 @@ import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import type { Pause } from "../run/event_loop.ts";
 import { CACHE_LINE, type Layout } from "./memory.ts";
 import type { ThreadPool } from "./thread_pool.ts";
-import type { Matrix } from "./weights.ts";
+import type { Matrix } from "./matrix.ts";
 
 /** What is to be read, into matrices one after the other or one vector. */
 export type Pending =

@@ -2,7 +2,8 @@
 
 import { STRIP_ROWS } from "../../kernels/wasm/formats.ts";
 import { type ProgramContext, ProgramWriter } from "./program.ts";
-import type { Matrix, ModelWeights } from "./weights.ts";
+import type { Matrix } from "./matrix.ts";
+import type { ModelWeights } from "./weights.ts";
 
 /** Runs of each number of threads, interleaved. */
 const ROUNDS = 3;

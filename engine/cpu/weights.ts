@@ -1,13 +1,7 @@
 /** A model's weights in the shared memory: matrices in strips, vectors as float32. */
 
 import type { TensorType } from "../../kernels/tensor_types.ts";
-import {
-  matrixBytes,
-  type StripLayout,
-  stripLayout,
-  WASM_FORMATS,
-} from "../../kernels/wasm/formats.ts";
-import type { StripMatrix } from "../../kernels/wasm/unpack.ts";
+import { matrixBytes, stripLayout, WASM_FORMATS } from "../../kernels/wasm/formats.ts";
 import { ModelFormatError } from "../errors.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import type {
@@ -21,14 +15,8 @@ import type {
 import { attentionsOf, isRecurrent } from "../model/mixers.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
 import { type Pending, readVector, vectorLength, WeightLoader } from "./load_weights.ts";
+import type { Matrix } from "./matrix.ts";
 import type { Layout } from "./memory.ts";
-
-/** A matrix in strips. */
-export interface Matrix extends StripMatrix {
-  readonly type: TensorType;
-  readonly rows: number;
-  readonly layout: StripLayout;
-}
 
 /** One layer; vectors are addresses, and 0 if the layer lacks one. */
 export interface LayerWeights {
