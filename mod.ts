@@ -101,5 +101,5 @@ export type { Token, TokenStream } from "./engine/run/token_stream.ts";
 export type { ChatMessage } from "./engine/text/chat_template.ts";
 export { TextStream } from "./engine/text/streaming.ts";
 export type { DecodeOptions, EncodeOptions, Tokenizer } from "./engine/text/tokenizer.ts";
-export type { KvType } from "./kernels/specs.ts";
+export type { KvType } from "./kernels/sizes.ts";
 export type { GgmlType, MlxType, TensorType } from "./kernels/tensor_types.ts";

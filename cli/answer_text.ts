@@ -3,7 +3,7 @@
 import { escapeControls } from "../engine/text/terminal_text.ts";
 import type { Terminal } from "./terminal.ts";
 import { Thinking } from "./thinking.ts";
-import { WordWrap } from "./word_wrap.ts";
+import type { WordWrap } from "./word_wrap.ts";
 
 /** How an answer is shown. */
 export interface TextValues {
@@ -21,14 +21,27 @@ export class AnswerText {
   readonly #hides: boolean;
   #last = "";
 
-  /** `thinks`: the answer begins in the model's thoughts. */
-  constructor(terminal: Terminal, { wrap = true, thinking = true }: TextValues, thinks: boolean) {
+  private constructor(terminal: Terminal, thinking: Thinking, options: {
+    readonly wrap: WordWrap | undefined;
+    readonly hides: boolean;
+  }) {
     this.#terminal = terminal;
-    this.#thinking = new Thinking(thinks);
-    this.#hides = !thinking;
-    if (wrap && terminal.stdoutIsTerminal && !terminal.isDumb) {
-      this.#wrap = new WordWrap(() => terminal.columns);
-    }
+    this.#thinking = thinking;
+    this.#wrap = options.wrap;
+    this.#hides = options.hides;
+  }
+
+  /** `thinks`: the answer begins in the model's thoughts. */
+  static async begin(
+    terminal: Terminal,
+    { wrap = true, thinking = true }: TextValues,
+    thinks: boolean,
+  ): Promise<AnswerText> {
+    const wraps = wrap && terminal.stdoutIsTerminal && !terminal.isDumb;
+    return new AnswerText(terminal, new Thinking(thinks), {
+      wrap: wraps ? await wordWrap(terminal) : undefined,
+      hides: !thinking,
+    });
   }
 
   /** Whether something was written. */
@@ -63,4 +76,10 @@ export class AnswerText {
     }
     return seen;
   }
+}
+
+/** Imported when a line is to be wrapped: its table of wide characters takes 30 ms. */
+async function wordWrap(terminal: Terminal): Promise<WordWrap> {
+  const { WordWrap } = await import("./word_wrap.ts");
+  return new WordWrap(() => terminal.columns);
 }

@@ -21,7 +21,7 @@ export async function printAnswer(
   const reading = shown.use(new PromptProgress(reply, terminal));
   let waiting: TokenProgress | undefined;
   const isText = !format.json && !format.jsonl;
-  const text = new AnswerText(terminal, format, reply.thinks);
+  const text = await AnswerText.begin(terminal, format, reply.thinks);
   let tokens = 0;
   for await (const { token, text: piece } of reply) {
     reading[Symbol.dispose]();

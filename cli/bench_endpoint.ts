@@ -7,7 +7,7 @@ import type { Report } from "../bench/report/report.ts";
 import { SERVER_SUITES, SUITES } from "../bench/suites/mod.ts";
 import { EndpointClient } from "../bench/targets/endpoint_client.ts";
 import { EndpointTarget } from "../bench/targets/endpoint_target.ts";
-import { EndpointError } from "../client/endpoint.ts";
+import { EndpointError } from "../client/errors.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
 import { encodeText } from "../engine/prompt.ts";
 import { modelTokenizer } from "../engine/text/model_tokenizer.ts";

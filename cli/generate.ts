@@ -6,7 +6,6 @@ import type { GenerateOptions } from "../engine/mod.ts";
 import { checkPromptOptions } from "../engine/prompt.ts";
 import { describeAnswer, printAnswer, statistics } from "./answers.ts";
 import type { TextValues } from "./answer_text.ts";
-import { chat } from "./chat.ts";
 import { readChatTemplate } from "./chat_template_option.ts";
 import { addEndpointOptions } from "./endpoint_options.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -26,7 +25,6 @@ import {
 } from "./options.ts";
 import { composePrompt } from "./prompt_input.ts";
 import type { ReplySummary, Responder } from "./responder.ts";
-import { dataDirectory, SavedChats } from "./saved_chats.ts";
 import { Terminal } from "./terminal.ts";
 import { counted } from "./transfer.ts";
 
@@ -104,6 +102,8 @@ export function addGenerate(program: Command): void {
       const concurrency = many ? options.concurrency : 1;
       const open = () => openResponder({ values: options, concurrency }, terminal);
       if (prompts === undefined) {
+        const { chat } = await import("./chat.ts");
+        const { dataDirectory, SavedChats } = await import("./saved_chats.ts");
         using saved = SavedChats.open(dataDirectory());
         await using responder = await open();
         return await chat(responder, values, { terminal, saved });

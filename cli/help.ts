@@ -1,12 +1,7 @@
 /** `tvllm help [TOPIC]`: the help of a command, or of something that several commands share. */
 
 import { Argument, type Command } from "@commander-js/extra-typings";
-import {
-  type Argument as AnyArgument,
-  type Command as UntypedCommand,
-  Help,
-  type Option,
-} from "commander";
+import type { Command as UntypedCommand } from "commander";
 import { SERVER_SUITES, SUITES } from "../bench/suites/mod.ts";
 import { printable } from "../engine/files/quote.ts";
 import { DEFINED } from "../bench/report/metrics.ts";
@@ -81,22 +76,4 @@ function wrapped(text: string, width: number): string {
 function suiteList(): string {
   const rows = [...SUITES, ...SERVER_SUITES, { name: "all", summary: "all suites but load" }];
   return rows.map(({ name, summary }) => `    ${name.padEnd(13)} ${summary}`).join("\n");
-}
-
-/** As Commander has it, but with default lists as they are typed, not as JSON. */
-export function optionDescription(option: Option): string {
-  const { defaultValue: value } = option;
-  if (Array.isArray(value)) {
-    if (value.length === 0) return option.description;
-    option.defaultValueDescription ??= value.join(",");
-  }
-  return new Help().optionDescription(option);
-}
-
-/** The same of an argument: what may be left out has no default. */
-export function argumentDescription(argument: AnyArgument): string {
-  const { defaultValue: value, description } = argument;
-  return Array.isArray(value) && value.length === 0
-    ? description
-    : new Help().argumentDescription(argument);
 }

@@ -3,27 +3,12 @@
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
 import { useBackend } from "./backend.ts";
-import { addBench } from "./bench.ts";
-import { addCompare } from "./compare.ts";
-import { addCompletions } from "./completions.ts";
-import { addDevices } from "./devices.ts";
 import { CasesFailedError, EXIT, exitCodeOf, InterruptedError } from "./exit_codes.ts";
-import { addGenerate } from "./generate.ts";
-import { addHelp, argumentDescription, optionDescription } from "./help.ts";
+import { argumentDescription, optionDescription } from "./help_format.ts";
 import { type Launch, takeLaunch } from "./host.ts";
-import { addInspect } from "./inspect.ts";
-import { addList } from "./list.ts";
 import { addGlobalOptions } from "./options.ts";
-import { addPerplexity } from "./perplexity.ts";
 import { dropPermissions } from "./permissions.ts";
-import { addPull } from "./pull.ts";
-import { addRm } from "./rm.ts";
-import { addServe } from "./serve.ts";
 import { silenceConsole, Terminal } from "./terminal.ts";
-import { addSynth } from "./synth.ts";
-import { addTokenize } from "./tokenize.ts";
-import { addTune } from "./tune.ts";
-import { usageError } from "./usage_error.ts";
 
 const SHORT_HELP = `\
 tvllm ${denoJson.version} runs language models on this machine's GPU or CPU and measures them.
@@ -41,8 +26,37 @@ interface Started {
   readonly args: readonly string[];
 }
 
-/** The whole command tree; nothing runs yet. */
-function createProgram(started: Started): Command {
+type AddCommand = (program: Command, started: Started) => void;
+
+/** Each command's file is imported when its command is needed: all of them take 0.1 s. */
+const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  generate: async () => (await import("./generate.ts")).addGenerate,
+  serve: async () => (await import("./serve.ts")).addServe,
+  perplexity: async () => (await import("./perplexity.ts")).addPerplexity,
+  tokenize: async () => (await import("./tokenize.ts")).addTokenize,
+  inspect: async () => (await import("./inspect.ts")).addInspect,
+  devices: async () => (await import("./devices.ts")).addDevices,
+  tune: async () => (await import("./tune.ts")).addTune,
+  bench: async () => (await import("./bench.ts")).addBench,
+  compare: async () => (await import("./compare.ts")).addCompare,
+  synth: async () => (await import("./synth.ts")).addSynth,
+  pull: async () => (await import("./pull.ts")).addPull,
+  list: async () => (await import("./list.ts")).addList,
+  rm: async () => (await import("./rm.ts")).addRm,
+  // Last: these two list the commands that are there.
+  help: async () => (await import("./help.ts")).addHelp,
+  completions: async () => (await import("./completions.ts")).addCompletions,
+};
+
+/** The command that `args` begin with, if it needs no other command; else all. */
+function commandsFor([first = ""]: readonly string[]): readonly string[] {
+  const names = Object.keys(COMMANDS);
+  const isAlone = names.includes(first) && first !== "help" && first !== "completions";
+  return isAlone ? [first] : names;
+}
+
+/** The command tree, or its branch that `started.args` name; nothing runs yet. */
+async function createProgram(started: Started): Promise<Command> {
   const program = new Command("tvllm")
     .description(
       "Runs language models on this machine's GPU or CPU and measures their speed and memory use.",
@@ -64,21 +78,7 @@ function createProgram(started: Started): Command {
   program.configureHelp({ argumentDescription, optionDescription });
   addGlobalOptions(program);
   const root: Command = program;
-  addGenerate(root);
-  addServe(root);
-  addPerplexity(root);
-  addTokenize(root);
-  addInspect(root);
-  addDevices(root);
-  addTune(root);
-  addBench(root, started);
-  addCompare(root);
-  addSynth(root);
-  addPull(root);
-  addList(root);
-  addRm(root);
-  addHelp(root);
-  addCompletions(root); // last: it completes the commands that are there
+  for (const name of commandsFor(started.args)) (await COMMANDS[name]!())(root, started);
   return root;
 }
 
@@ -86,7 +86,7 @@ function createProgram(started: Started): Command {
 export async function main(given: readonly string[]): Promise<number> {
   const started = takeLaunch(given);
   const { args } = started;
-  const program = createProgram(started);
+  const program = await createProgram(started);
   let active: CommandUnknownOpts = program;
   using _console = silenceConsole(() => new Terminal(active.optsWithGlobals()));
   program.hook("preAction", (_, command) => {
@@ -103,7 +103,9 @@ export async function main(given: readonly string[]): Promise<number> {
     return EXIT.ok;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok; // help, version
-    const known = error instanceof CommanderError ? usageError(error, program, args) : error;
+    const known = error instanceof CommanderError
+      ? (await import("./usage_error.ts")).usageError(error, program, args)
+      : error;
     const exitCode = exitCodeOf(known);
     if (exitCode !== EXIT.ok && !(known instanceof InterruptedError)) {
       const terminal = new Terminal(active.optsWithGlobals());

@@ -7,10 +7,8 @@ import type { ModelFile, OpenOptions } from "../engine/files/model_file.ts";
 import { openModelFile } from "../engine/files/open_model.ts";
 import { printable } from "../engine/files/quote.ts";
 import { UsageError } from "./exit_codes.ts";
-import { cachedOrDownloaded } from "./hub_model.ts";
-import { modelMeant } from "./model_guess.ts";
 import { dropBeforeModel } from "./permissions.ts";
-import { cachedSynthetic, isSyntheticSpec } from "./synthetic_cache.ts";
+import { isSyntheticSpec } from "./model_specs.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
@@ -35,19 +33,20 @@ export async function openModel(
   const path = spec === undefined ? undefined : await modelPath(spec, terminal);
   // A missing file does no harm, and the new output files can then be removed again.
   if (path === undefined || isThere(path)) dropBeforeModel();
-  if (path !== undefined) return openPath(path, options);
+  if (path !== undefined) return await openPath(path, options);
   terminal.note("Using the built-in story model; choose another with -m");
   const { default: bytes } = await import("./builtin_model.ts");
   return openGgufBytes(bytes, "builtin.gguf");
 }
 
-function openPath(path: string, options: OpenOptions): ModelFile {
+async function openPath(path: string, options: OpenOptions): Promise<ModelFile> {
   try {
     return openModelFile(path, options);
   } catch (error) {
     const missing = error instanceof ModelNotFoundError &&
       error.cause instanceof Deno.errors.NotFound;
     if (!missing) throw error;
+    const { modelMeant } = await import("./model_guess.ts");
     throw new ModelNotFoundError(
       `Cannot open ${printable(path)}: there is no such file; ${modelMeant(path)}`,
       { cause: error.cause },
@@ -66,8 +65,12 @@ function isThere(path: string): boolean {
 
 /** Where the model is that `spec` names, downloaded or made first if it has to be. */
 export async function modelPath(spec: string, terminal: Terminal): Promise<string> {
-  if (isSyntheticSpec(spec)) return await cachedSynthetic(spec, terminal);
+  if (isSyntheticSpec(spec)) {
+    const { cachedSynthetic } = await import("./synthetic_cache.ts");
+    return await cachedSynthetic(spec, terminal);
+  }
   if (!isHubSpec(spec)) return spec;
+  const { cachedOrDownloaded } = await import("./hub_model.ts");
   const { path } = await cachedOrDownloaded(parseHubSpec(spec), terminal);
   terminal.detail(`Using ${printable(path)}`);
   return path;

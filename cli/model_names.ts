@@ -3,7 +3,8 @@
 import { SYNTHETIC_FORMATS, syntheticModelNames } from "../engine/synthetic/models.ts";
 import { hubCache } from "../engine/hub/settings.ts";
 import type { Candidate, Candidates } from "./completion_words.ts";
-import { listSynthetics, SYNTHETIC_PREFIX } from "./synthetic_cache.ts";
+import { SYNTHETIC_PREFIX } from "./model_specs.ts";
+import { listSynthetics } from "./synthetic_cache.ts";
 import { size } from "./transfer.ts";
 
 /** What `typed` may become where `command` takes a model. */

@@ -1,14 +1,13 @@
 /** Opens who answers: the server of `--endpoint`, or the model of `-m`. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
-import { Endpoint, EndpointError } from "../client/endpoint.ts";
+import { EndpointError } from "../client/errors.ts";
 import type { ModelOptions } from "../engine/mod.ts";
 import { endpointOf, type EndpointValues } from "./endpoint_options.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { type EngineValues, openEngine } from "./open_engine.ts";
 import { dropWrite } from "./permissions.ts";
-import { RemoteResponder } from "./remote_responder.ts";
 import { ModelResponder, type Responder } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -49,6 +48,9 @@ export async function openResponder(
     return new ModelResponder(await openEngine(values, terminal, options));
   }
   dropWrite();
+  // What reads a server's answers takes some time to load.
+  const { Endpoint } = await import("../client/endpoint.ts");
+  const { RemoteResponder } = await import("./remote_responder.ts");
   using interrupts = new Interrupts();
   const endpoint = await usable(Endpoint.open({ ...choice, signal: interrupts.signal }));
   return new RemoteResponder(endpoint, concurrency);

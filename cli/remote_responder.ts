@@ -1,11 +1,7 @@
 /** `--endpoint URL` of `generate` and the chat: a server answers. */
 
-import {
-  type Endpoint,
-  EndpointError,
-  RefusedError,
-  type RequestBody,
-} from "../client/endpoint.ts";
+import type { Endpoint, RequestBody } from "../client/endpoint.ts";
+import { EndpointError, RefusedError } from "../client/errors.ts";
 import { Slots } from "../client/slots.ts";
 import { readStream, type StreamPart, type Usage } from "../client/stream.ts";
 import type { TokenLogprob } from "../client/token_logprobs.ts";

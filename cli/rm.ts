@@ -6,7 +6,8 @@ import { hubCache } from "../engine/hub/settings.ts";
 import { formatHubSpec } from "../engine/hub/spec.ts";
 import { parseHubArgument } from "./model_guess.ts";
 import { addGlobalOptions } from "./options.ts";
-import { isSyntheticSpec, removeSynthetic } from "./synthetic_cache.ts";
+import { isSyntheticSpec } from "./model_specs.ts";
+import { removeSynthetic } from "./synthetic_cache.ts";
 import { Terminal } from "./terminal.ts";
 import { size } from "./transfer.ts";
 

@@ -9,7 +9,7 @@ import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
 import { addDeviceOptions, addGlobalOptions, integer, modelOption } from "./options.ts";
-import { isSyntheticSpec } from "./synthetic_cache.ts";
+import { isSyntheticSpec } from "./model_specs.ts";
 import { Terminal } from "./terminal.ts";
 
 /** How long running requests may continue after SIGTERM. */

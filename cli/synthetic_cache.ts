@@ -12,19 +12,13 @@ import {
 } from "../engine/synthetic/models.ts";
 import { UsageError } from "./exit_codes.ts";
 import { hubCache } from "../engine/hub/settings.ts";
+import { SYNTHETIC_PREFIX } from "./model_specs.ts";
 import { nearest } from "./suggestion.ts";
 import { writeGgufFile } from "./synthetic_files.ts";
 import type { Terminal } from "./terminal.ts";
 import { writeFailure } from "./write_failure.ts";
 
-/** What the names of these models begin with. */
-export const SYNTHETIC_PREFIX = "synth:";
 const SEED = 1;
-
-/** Whether `text` names such a model, well or not. */
-export function isSyntheticSpec(text: string): boolean {
-  return text.startsWith(SYNTHETIC_PREFIX);
-}
 
 /**
  * The path of the model that `text` names; it is made if it is not there.

@@ -4,6 +4,7 @@
  */
 
 import { z } from "zod";
+import { EndpointError, RefusedError } from "./errors.ts";
 
 /** Where a server is, and how to ask it. */
 export interface EndpointOptions {
@@ -14,28 +15,6 @@ export interface EndpointOptions {
   readonly model?: string | undefined;
   /** Cuts off what is being answered, which then throws its reason. */
   readonly signal?: AbortSignal | undefined;
-}
-
-/** A request that the endpoint did not answer as it should. */
-export class EndpointError extends Error {
-  override name = "EndpointError";
-}
-
-/** A request that it answered with an error's status. */
-export class RefusedError extends EndpointError {
-  constructor(url: string, readonly status: number, readonly body: string) {
-    super(`${url} answers ${status}: ${body}`);
-  }
-
-  /** Whether it refuses the request for this field. */
-  names(field: string): boolean {
-    return [400, 422].includes(this.status) && this.body.includes(field);
-  }
-
-  /** Whether it has no such route; a model that it does not have is not found either. */
-  get isMissingRoute(): boolean {
-    return [404, 405, 501].includes(this.status) && !/model/i.test(this.body);
-  }
 }
 
 /** What a request asks for, in OpenAI's fields and those that servers have besides. */

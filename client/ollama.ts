@@ -4,7 +4,8 @@
  */
 
 import { z } from "zod";
-import { type Endpoint, EndpointError, reasonOf } from "./endpoint.ts";
+import { type Endpoint, reasonOf } from "./endpoint.ts";
+import { EndpointError } from "./errors.ts";
 import { MOST_EVENT_LETTERS, type StreamPart } from "./stream.ts";
 
 export const OLLAMA_ROUTE = "/api/generate";

@@ -2,7 +2,8 @@
 
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
-import { EndpointError, reasonOf } from "./endpoint.ts";
+import { reasonOf } from "./endpoint.ts";
+import { EndpointError } from "./errors.ts";
 import { logprobsSchema, type TokenLogprob, tokenLogprobs } from "./token_logprobs.ts";
 
 /** Longest event that is read: none of an answer comes near it. */

@@ -1,16 +1,14 @@
 /** Chooses the backend that runs a model: the GPU, or the CPU where there is no hardware one. */
 
-import type { KvType } from "../kernels/specs.ts";
-import { loadCpuRunner } from "./cpu/runner.ts";
+import type { KvType } from "../kernels/sizes.ts";
+import { loadCpuRunner } from "./cpu/load_runner.ts";
 import { DeviceError } from "./errors.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { findAdapter, type Gpu, openGpu } from "./gpu/device.ts";
-import { GpuRunner } from "./gpu/runner.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { blocksFor } from "./run/block_manager.ts";
 import type { Pause } from "./run/event_loop.ts";
 import type { ModelRunner } from "./run/runner.ts";
-import { tunedFor } from "./tuned.ts";
 
 /** Tokens that a GPU's KV cache has room for before it grows. */
 const FIRST_TOKENS = 512;
@@ -29,7 +27,7 @@ export interface BackendOptions {
   readonly fixedBlocks: number;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
-  /** Called once when the device is open, before the weights are read; threads start meanwhile. */
+  /** Called once when the device is open, before most weights are read; threads pack some meanwhile. */
   readonly meanwhile?: () => void;
   /** Called between pieces of the work; what it throws ends the load. */
   readonly pause: Pause;
@@ -85,6 +83,9 @@ export async function openBackend(
     gpu = await openGpu();
     const opened = performance.now();
     await pause();
+    // The GPU's kernels are read when one is there to run them.
+    const { tunedFor } = await import("./tuned.ts");
+    const { GpuRunner } = await import("./gpu/runner.ts");
     const { tuning, source, note } = tunedFor(gpu);
     meanwhile?.();
     await pause();

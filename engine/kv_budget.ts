@@ -1,7 +1,6 @@
 /** How large the KV cache may grow. */
 
-import { KV_BYTES, type KvType } from "../kernels/specs.ts";
-import { MOST_BATCH_TOKENS } from "../kernels/tuning.ts";
+import { KV_BYTES, type KvType, MOST_BATCH_TOKENS } from "../kernels/sizes.ts";
 import { RequestError } from "./errors.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { kvBlockBytes, kvBlocksHeld, kvGroups } from "./model/kv_groups.ts";

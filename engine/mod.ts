@@ -1,15 +1,13 @@
 /** The facade: a model's name or open file in, a model that answers out. */
 
 import { fileURLToPath } from "node:url";
-import type { KvType } from "../kernels/specs.ts";
+import type { KvType } from "../kernels/sizes.ts";
 import { openBackend } from "./backends.ts";
 import { RequestError } from "./errors.ts";
-import { checkDownload } from "./check_download.ts";
 import { openGguf } from "./files/gguf.ts";
 import type { ModelFile } from "./files/model_file.ts";
 import { openModelFile } from "./files/open_model.ts";
 import { quote } from "./files/quote.ts";
-import { getModel } from "./hub/get.ts";
 import { isHubSpec, parseHubSpec } from "./hub/spec.ts";
 import { kvBudget } from "./kv_budget.ts";
 import { Model } from "./loaded_model.ts";
@@ -153,6 +151,8 @@ async function pathOf(
     }
   }
   if (!isHubSpec(model)) return model;
+  const { checkDownload } = await import("./check_download.ts");
+  const { getModel } = await import("./hub/get.ts");
   let total = 0;
   const { path } = await getModel(parseHubSpec(model), {
     ...(cache !== undefined && { cache }),

@@ -13,7 +13,8 @@ import kvReadF32 from "./kv_read_f32.wgsl" with { type: "text" };
 import rotate from "./rotate.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import type { KernelSpec } from "./spec.ts";
-import { type HeadShape, type KvTable, type KvType, type Rotation, rotation } from "./specs.ts";
+import type { KvType } from "./sizes.ts";
+import { type HeadShape, type KvTable, type Rotation, rotation } from "./specs.ts";
 
 /** Queries that a workgroup of attention_keys.wgsl serves at most: each has eight sums in registers. */
 export const MOST_QUERIES = 4;

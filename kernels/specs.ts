@@ -15,14 +15,9 @@ import ropeAppend from "./rope_append.wgsl" with { type: "text" };
 import rotate from "./rotate.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import { DEVICE_FORMATS, formatConstants } from "./formats.ts";
+import type { KvType } from "./sizes.ts";
 import type { KernelSpec } from "./spec.ts";
 import type { TensorType } from "./tensor_types.ts";
-
-/** Element type of the KV cache. */
-export type KvType = "f16" | "f32";
-
-/** Bytes of an element of the KV cache. */
-export const KV_BYTES = { f16: 2, f32: 4 } as const;
 
 /** Which count of the step's metadata a kernel runs over: its index there. */
 const COUNT_OF = { tokens: 0, logits: 1 } as const;

@@ -1,6 +1,7 @@
 /** Launch sizes by the class and vendor of the adapter; tuning_variants.ts has those that are timed. */
 
 import { GPU_TILE, PROMPT_TILE } from "./matmul_specs.ts";
+import { MOST_BATCH_TOKENS } from "./sizes.ts";
 
 /** Launch sizes of every kernel family. */
 export interface Tuning {
@@ -76,9 +77,6 @@ const SOFTWARE: Tuning = {
   batchTokens: 64,
   steps: 1,
 };
-
-/** Tokens that enter in one step on any device. */
-export const MOST_BATCH_TOKENS = 512;
 
 const LANES: LaneTuning = { by: "lanes", split: 32, tilesFrom: 17, activations: "float32" };
 

@@ -1,7 +1,7 @@
 /** Bytes of the KV cache of the model that is measured, from its kinds of layers. */
 
 import { kvBlockBytes, kvBytesHeld, kvBytesPerToken } from "../../engine/model/costs.ts";
-import { KV_BYTES } from "../../kernels/specs.ts";
+import { KV_BYTES } from "../../kernels/sizes.ts";
 import type { Environment } from "../report/report.ts";
 import { plural } from "../../engine/plural.ts";
 

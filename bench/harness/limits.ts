@@ -5,7 +5,7 @@ import {
   attentionOperationsOfAll,
   kvBytesRead,
 } from "../../engine/model/costs.ts";
-import { KV_BYTES } from "../../kernels/specs.ts";
+import { KV_BYTES } from "../../kernels/sizes.ts";
 import type { Limits, RunOptions } from "../report/report.ts";
 import { medianInterval, medianOf } from "../report/stats.ts";
 import { type Probe, PROBED, type Target } from "../targets/target.ts";

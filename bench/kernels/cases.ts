@@ -1,7 +1,7 @@
 /** Every kernel in one shape, checked and timed on a device of its own. */
 
 import { packF16 } from "../../kernels/f16.ts";
-import { KV_BYTES, type KvType } from "../../kernels/specs.ts";
+import { KV_BYTES, type KvType } from "../../kernels/sizes.ts";
 import { GROUP_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { RandomSource } from "../../engine/files/random_weights.ts";
 import { createBuffer } from "../../engine/gpu/buffers.ts";

@@ -1,7 +1,8 @@
 /** Bytes and operations that kernels need, from the shapes; what they do beyond them is waste. */
 
 import { type LayerKind, positionsSeen } from "../../engine/model/costs.ts";
-import { type HeadShape, KV_BYTES } from "../../kernels/specs.ts";
+import { KV_BYTES } from "../../kernels/sizes.ts";
+import type { HeadShape } from "../../kernels/specs.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { TYPES } from "./names.ts";
 import type { Environment } from "../report/report.ts";

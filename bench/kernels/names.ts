@@ -1,6 +1,6 @@
 /** The kernels that can be measured, by name. */
 
-import type { KvType } from "../../kernels/specs.ts";
+import type { KvType } from "../../kernels/sizes.ts";
 import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 
 export const TYPES = Object.keys(GROUP_LAYOUT) as readonly TensorType[];

@@ -1,13 +1,8 @@
 /** Measures answers of a server with OpenAI's API: when each piece of text came, and how many tokens. */
 
 import { z } from "zod";
-import {
-  Endpoint,
-  EndpointError,
-  type EndpointOptions,
-  RefusedError,
-  type RequestBody,
-} from "../../client/endpoint.ts";
+import { Endpoint, type EndpointOptions, type RequestBody } from "../../client/endpoint.ts";
+import { EndpointError, RefusedError } from "../../client/errors.ts";
 import { isOllama, OLLAMA_ROUTE, readOllama } from "../../client/ollama.ts";
 import { type OwnTimes, readStream, type Usage } from "../../client/stream.ts";
 import type { EndpointApi } from "../report/report.ts";

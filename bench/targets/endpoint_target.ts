@@ -3,7 +3,8 @@
 import process from "node:process";
 import { GREEDY } from "../../engine/run/runner.ts";
 import type { Environment } from "../report/report.ts";
-import { type Endpoint, EndpointError } from "../../client/endpoint.ts";
+import type { Endpoint } from "../../client/endpoint.ts";
+import { EndpointError } from "../../client/errors.ts";
 import type { EndpointAnswer, EndpointClient } from "./endpoint_client.ts";
 import type { Program } from "./environment.ts";
 import { type Pace, paced } from "./pacing.ts";

@@ -7,7 +7,8 @@ import type { AttentionSpec } from "../model/config.ts";
 import type { Model, StepShape } from "./model.ts";
 import { areFew, type Output, type Prepared, type ProgramWriter } from "./program.ts";
 import { mixerRow, type Scratch } from "./scratch.ts";
-import type { AttentionWeights, Matrix } from "./weights.ts";
+import type { Matrix } from "./matrix.ts";
+import type { AttentionWeights } from "./weights.ts";
 
 /** One such layer in a step. */
 export interface Attention {

@@ -18,12 +18,12 @@ import {
 } from "./program.ts";
 import { recurrentProgram } from "./recurrent.ts";
 import { padded } from "./scratch.ts";
+import type { Matrix } from "./matrix.ts";
 import type {
   AttentionWeights,
   DenseWeights,
   ExpertWeights,
   LayerWeights,
-  Matrix,
   RecurrentWeights,
 } from "./weights.ts";
 

@@ -10,7 +10,7 @@ const NARROW_PAGES = 65536;
 /** Pages that V8 lets a memory of 64-bit addresses have. */
 const WIDE_PAGES = 262144;
 
-const CACHE_LINE = 64;
+export const CACHE_LINE = 64;
 
 /** Gives out addresses, from the end of the first cache line on, so that 0 is null. */
 export class Layout {

@@ -16,7 +16,7 @@ import type { ProductForm } from "../../kernels/wasm/products.ts";
 import type { Arguments, SharedMemory } from "./memory.ts";
 import { type PreparedRows, REDUNDANT_TOKENS, type Scratch } from "./scratch.ts";
 import type { ThreadPool } from "./thread_pool.ts";
-import type { Matrix } from "./weights.ts";
+import type { Matrix } from "./matrix.ts";
 
 /** What all lists of a model are made with. */
 export interface ProgramContext {

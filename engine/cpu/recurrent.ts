@@ -9,7 +9,8 @@ import { channelsOf } from "../model/mixers.ts";
 import { areFew, type Output, type Prepared, type ProgramWriter } from "./program.ts";
 import { mixerRow } from "./scratch.ts";
 import type { LayerStates } from "./state_cache.ts";
-import type { Matrix, RecurrentWeights } from "./weights.ts";
+import type { Matrix } from "./matrix.ts";
+import type { RecurrentWeights } from "./weights.ts";
 
 /** One such layer. */
 export interface RecurrentLayer {

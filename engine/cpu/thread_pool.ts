@@ -19,34 +19,61 @@ export function controlBytes(threads: number): number {
   return CONTROL.slots + threads * SLOT.bytes;
 }
 
+/** Workers that start, which takes them 40 ms, before there is something for them to do. */
+export class StartingWorkers {
+  readonly #url = URL.createObjectURL(new Blob([WORKER_SOURCE], { type: "text/javascript" }));
+  readonly workers: readonly Worker[];
+
+  constructor(count: number) {
+    this.workers = Array.from({ length: count }, () => new Worker(this.#url, { type: "module" }));
+  }
+
+  /** To be called when all have started. */
+  revoke(): void {
+    URL.revokeObjectURL(this.#url);
+  }
+
+  terminate(): void {
+    this.workers.forEach((worker) => worker.terminate());
+    this.revoke();
+  }
+}
+
 export class ThreadPool {
+  readonly #starting: StartingWorkers;
   readonly #workers: Worker[];
   readonly #exports: KernelExports;
   readonly control: number;
-  readonly #url: string;
   #threads: number;
   #generation = 0;
+  /** A list was begun and is not finished. */
+  #running = false;
   /** Threads that take units; all others only join. */
   active: number;
 
   /**
-   * Starts `threads − 1` workers.
+   * Gives `threads − 1` workers the module.
    *
    * @param control address of `controlBytes(threads)` in `memory`
+   * @param starting as many workers, if they were started before
    */
   constructor(
     readonly memory: SharedMemory,
     module: WebAssembly.Module,
-    { control, threads }: { readonly control: number; readonly threads: number },
+    { control, threads, starting }: {
+      readonly control: number;
+      readonly threads: number;
+      readonly starting?: StartingWorkers;
+    },
   ) {
     this.control = control;
     this.#threads = threads;
     this.active = threads;
     const instance = new WebAssembly.Instance(module, { env: { memory: memory.memory } });
     this.#exports = instance.exports as unknown as KernelExports;
-    const url = URL.createObjectURL(new Blob([WORKER_SOURCE], { type: "text/javascript" }));
-    this.#workers = Array.from({ length: threads - 1 }, (_, i) => {
-      const worker = new Worker(url, { type: "module" });
+    this.#starting = starting ?? new StartingWorkers(threads - 1);
+    this.#workers = [...this.#starting.workers];
+    this.#workers.forEach((worker, i) => {
       const start: WorkerStart = {
         module,
         memory: memory.memory,
@@ -55,16 +82,14 @@ export class ThreadPool {
         slot: memory.address(this.#slot(i + 1)),
       };
       worker.postMessage(start);
-      return worker;
     });
-    this.#url = url;
   }
 
   get threads(): number {
     return this.#threads;
   }
 
-  /** Waits until all workers listen. Before, the caller's thread works alone. */
+  /** Waits until all workers listen: to be called before a list is finished. */
   async ready(): Promise<void> {
     const started = performance.now();
     while (this.#listening() < this.threads - 1) {
@@ -77,7 +102,7 @@ export class ThreadPool {
       }
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    URL.revokeObjectURL(this.#url);
+    this.#starting.revoke();
   }
 
   /**
@@ -86,10 +111,22 @@ export class ThreadPool {
    * @throws {DeviceError} "lost" if a thread failed; the pool is of no use afterwards.
    */
   run(operations: number, count: number): void {
+    this.begin(operations, count);
+    this.finish();
+  }
+
+  /**
+   * Has the workers begin a list; those that do not listen yet begin when they do. The caller may do
+   * something else before it finishes the list.
+   *
+   * @throws {DeviceError} as `run` does.
+   */
+  begin(operations: number, count: number): void {
+    if (count === 0) return;
     this.#check();
     const { words } = this.memory;
     const at = (offset: number) => (this.control + offset) / 4;
-    const threads = this.#listening() === this.threads - 1 ? this.threads : 1;
+    const { threads } = this;
     for (let i = 0; i < count; i++) {
       words[(operations + i * OPERATION_BYTES + OPERATION.next) / 4] = 0;
     }
@@ -99,7 +136,20 @@ export class ThreadPool {
     words[at(CONTROL.count)] = count;
     this.memory.setAddress(this.control + CONTROL.operations, operations);
     this.#generation = (this.#generation + 1) & 0x7fffffff;
+    this.#running = true;
     for (let thread = 1; thread < threads; thread++) this.#wake(thread, this.#generation);
+  }
+
+  /**
+   * Takes part in the list that was begun, if there is one, and returns when all of it is done.
+   *
+   * @throws {DeviceError} as `run` does.
+   */
+  finish(): void {
+    if (!this.#running) return;
+    this.#running = false;
+    const { words } = this.memory;
+    const at = (offset: number) => (this.control + offset) / 4;
     let result: number;
     try {
       result = this.#exports.work(this.memory.address(this.control), 0);
@@ -126,7 +176,7 @@ export class ThreadPool {
   /** Ends the workers. */
   destroy(): void {
     this.keep(1);
-    URL.revokeObjectURL(this.#url);
+    this.#starting.revoke();
   }
 
   #slot(thread: number): number {

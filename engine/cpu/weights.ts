@@ -1,22 +1,8 @@
 /** A model's weights in the shared memory: matrices in strips, vectors as float32. */
 
-import { dequantize } from "../../kernels/dequantize.ts";
-import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
-import {
-  matrixBytes,
-  paddedRows,
-  SPAN_COLUMNS,
-  STRIP_ROWS,
-  type StripLayout,
-  stripLayout,
-  WASM_FORMATS,
-} from "../../kernels/wasm/formats.ts";
-import type { KernelIndex } from "../../kernels/wasm/module.ts";
-import { JOIN } from "../../kernels/wasm/operation.ts";
-import { REPACK } from "../../kernels/wasm/repack.ts";
-import type { StripMatrix } from "../../kernels/wasm/unpack.ts";
+import type { TensorType } from "../../kernels/tensor_types.ts";
+import { matrixBytes, stripLayout, WASM_FORMATS } from "../../kernels/wasm/formats.ts";
 import { ModelFormatError } from "../errors.ts";
-import { assertFinite } from "../files/finite_weights.ts";
 import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import type {
   AttentionSpec,
@@ -28,15 +14,9 @@ import type {
 } from "../model/config.ts";
 import { attentionsOf, isRecurrent } from "../model/mixers.ts";
 import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_names.ts";
+import { type Pending, readVector, vectorLength, WeightLoader } from "./load_weights.ts";
+import type { Matrix } from "./matrix.ts";
 import type { Layout } from "./memory.ts";
-import type { ThreadPool } from "./thread_pool.ts";
-
-/** A matrix in strips. */
-export interface Matrix extends StripMatrix {
-  readonly type: TensorType;
-  readonly rows: number;
-  readonly layout: StripLayout;
-}
 
 /** One layer; vectors are addresses, and 0 if the layer lacks one. */
 export interface LayerWeights {
@@ -112,29 +92,13 @@ export interface ModelWeights {
   readonly ropeFactors: Float32Array | undefined;
 }
 
-/** Bytes of a tensor that are read and packed at a time. */
-const PIECE_BYTES = 4 * 2 ** 20;
-
-/** What is still to be read, into matrices one after the other or one vector. */
-type Pending =
-  | { readonly tensor: TensorInfo; readonly matrices: readonly Matrix[] }
-  | {
-    readonly tensor: TensorInfo;
-    readonly vector: number;
-    readonly scale: number;
-    /** What is read has rows of so many elements, and columns become rows; 1: as it is. */
-    readonly rowLength: number;
-  };
-
-/** Gives all weights their places, and reads them when there is memory. */
+/** Gives all weights their places. */
 export class WeightPlan {
   readonly weights: ModelWeights;
   /** Of all matrices. */
   readonly types = new Set<TensorType>();
+  readonly loader: WeightLoader;
   readonly #pending: Pending[] = [];
-  /** Where pieces of the file are read to. */
-  readonly #staging: number;
-  readonly #operation: number;
 
   constructor(readonly file: ModelFile, readonly config: ModelConfig, readonly layout: Layout) {
     const embedding = this.#matrix(ggufName("embedding"));
@@ -145,13 +109,9 @@ export class WeightPlan {
       layers: config.layers.map((layer, i) => this.#layer(layer, i)),
       outputNorm: this.#vector(once("outputNorm"), { scale: config.logitScale }),
       output: config.tiedOutput ? embedding : this.#matrix(once("output")),
-      ropeFactors: factors ? this.#readVector(this.#find(once("ropeFactors"))) : undefined,
+      ropeFactors: factors ? readVector(file, this.#find(once("ropeFactors"))) : undefined,
     };
-    const rows = this.#pending.flatMap((pending) =>
-      "matrices" in pending ? pending.matrices.map((m) => packedBytes(m.type, m.columns)) : []
-    );
-    this.#staging = layout.allocate(PIECE_BYTES + STRIP_ROWS * Math.max(...rows));
-    this.#operation = layout.allocate(256);
+    this.loader = new WeightLoader(file, this.#pending, layout);
   }
 
   /** Products of a token with the model's matrices; of experts with those that it is routed to. */
@@ -171,85 +131,6 @@ export class WeightPlan {
         sum([...f.gates ?? [], ...f.ups, ...f.downs]) * used / count;
     });
     return layers.reduce((all, products) => all + products, size(this.weights.output));
-  }
-
-  /** Reads and packs everything at once. */
-  load(pool: ThreadPool, index: KernelIndex): void {
-    for (const _ of this.loads(pool, index));
-  }
-
-  /**
-   * Reads and packs one piece after the other, and gives the bytes read so far.
-   *
-   * @throws {ModelFormatError} if a weight is not finite, or the file got shorter.
-   */
-  *loads(pool: ThreadPool, index: KernelIndex): Generator<number> {
-    let bytes = 0;
-    for (const pending of this.#pending) {
-      const { tensor } = pending;
-      if ("vector" in pending) {
-        const values = this.#readVector(tensor).map((value) => value * pending.scale);
-        const vector = transposed(values, pending.rowLength);
-        pool.memory.floats.set(vector, pending.vector / 4);
-        yield bytes += tensor.byteLength;
-      } else {
-        const size = tensor.byteLength / pending.matrices.length;
-        for (const [i, matrix] of pending.matrices.entries()) {
-          const part = { tensor, offset: i * size, matrix };
-          for (const read of this.#load(pool, index, part)) yield bytes += read;
-        }
-      }
-    }
-  }
-
-  /** Gives the bytes of each piece. */
-  *#load(
-    pool: ThreadPool,
-    index: KernelIndex,
-    { tensor, offset, matrix: { type, rows, columns, layout, address } }: {
-      readonly tensor: TensorInfo;
-      readonly offset: number;
-      readonly matrix: Matrix;
-    },
-  ): Generator<number> {
-    const { memory } = pool;
-    const rowBytes = packedBytes(type, columns);
-    const step = Math.max(STRIP_ROWS, Math.floor(PIECE_BYTES / rowBytes / STRIP_ROWS) * STRIP_ROWS);
-    for (let row = 0; row < rows; row += step) {
-      const count = Math.min(step, rows - row);
-      const bytes = memory.bytes.subarray(this.#staging, this.#staging + count * rowBytes);
-      this.file.read(tensor, offset + row * rowBytes, bytes);
-      assertFinite(this.file, tensor, { bytes, offset: offset + row * rowBytes });
-      const padded = paddedRows(count);
-      memory.bytes.fill(
-        0,
-        this.#staging + count * rowBytes,
-        this.#staging + padded * rowBytes,
-      );
-      const units = padded / STRIP_ROWS;
-      memory.writeOperation(
-        this.#operation,
-        {
-          kernel: index.repack.get(type)!,
-          units,
-          chunk: Math.ceil(units / (4 * pool.threads)),
-          flags: JOIN,
-        },
-        {
-          fields: REPACK,
-          values: {
-            columns,
-            rowBytes,
-            stripBytes: layout.bytes,
-            factors: layout.factors,
-            from: this.#staging,
-            to: address + row / STRIP_ROWS * layout.bytes,
-          },
-        },
-      );
-      pool.run(this.#operation, 1);
-      yield bytes.length;
-    }
   }
 
   #layer({ mixer, feedForward, postNorms }: LayerSpec, i: number): LayerWeights {
@@ -295,7 +176,7 @@ export class WeightPlan {
     });
     const experts = ({ shared, sigmoid, gateless = false }: ExpertsSpec): ExpertWeights => ({
       router: matrix("router"),
-      routerBias: sigmoid && this.#readVector(this.#find(ggufName("routerBias", i))),
+      routerBias: sigmoid && readVector(this.file, this.#find(ggufName("routerBias", i))),
       gates: gateless ? undefined : stack("expertGates"),
       ups: stack("expertUps"),
       downs: stack("expertDowns"),
@@ -349,17 +230,8 @@ export class WeightPlan {
   #vector(name: string, { scale = 1, rowLength = 1 } = {}): number {
     const tensor = this.#find(name);
     const count = tensor.shape.reduce((a, b) => a * b);
-    const vector = this.layout.allocate(4 * Math.ceil(count / SPAN_COLUMNS) * SPAN_COLUMNS);
+    const vector = this.layout.allocate(4 * vectorLength(count));
     this.#pending.push({ tensor, vector, scale, rowLength });
-    return vector;
-  }
-
-  #readVector(tensor: TensorInfo): Float32Array {
-    const bytes = new Uint8Array(tensor.byteLength);
-    this.file.read(tensor, 0, bytes);
-    assertFinite(this.file, tensor, { bytes });
-    const vector = new Float32Array(tensor.shape.reduce((a, b) => a * b));
-    dequantize(tensor.type, bytes, vector);
     return vector;
   }
 
@@ -381,10 +253,4 @@ function matricesOf(mixer: AttentionWeights | RecurrentWeights | undefined): Mat
   }
   const { query, queryGate, key, value, output } = mixer;
   return [query, ...(queryGate ? [queryGate] : []), key, value, output];
-}
-
-/** A matrix of rows of so many elements by columns. */
-function transposed(values: Float32Array, rowLength: number): Float32Array {
-  const rows = values.length / rowLength;
-  return values.map((_, i) => values[i % rows * rowLength + Math.floor(i / rows)]!);
 }

@@ -23,7 +23,7 @@ onmessage = ({ data: { module, memory, thread, control, slot } }) => {
   const controlAt = Number(control) / 4, slotAt = Number(slot);
   try {
     const { work, idle } = new WebAssembly.Instance(module, { env: { memory } }).exports;
-    let seen = Atomics.load(words, slotAt / 4 + ${SLOT.generation / 4});
+    let seen = 0; // A list may have been begun before.
     Atomics.add(words, controlAt + ${CONTROL.ready / 4}, 1);
     while ((seen = idle(slot, seen)) >= 0) work(control, thread);
   } catch (error) {

@@ -1,7 +1,8 @@
 /** The paged KV cache on the device: two buffers a layer, which grow and whose blocks are copied. */
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
-import { KV_BYTES, type KvTable, type KvType } from "../../kernels/specs.ts";
+import { KV_BYTES, type KvType } from "../../kernels/sizes.ts";
+import type { KvTable } from "../../kernels/specs.ts";
 import type { AttentionSpec, ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import type { BlockCopy } from "../run/runner.ts";

@@ -1,6 +1,6 @@
 /** A model's list of layers as the operations of a step, and the buffers that they work on. */
 
-import type { KvType } from "../../kernels/specs.ts";
+import type { KvType } from "../../kernels/sizes.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";

@@ -1,6 +1,6 @@
 /** One step of a model on the device, and what all of them share. */
 
-import type { KvType } from "../../kernels/specs.ts";
+import type { KvType } from "../../kernels/sizes.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import type { Dispatch } from "./pass.ts";
 import type { Pipelines } from "./pipelines.ts";

@@ -1,6 +1,6 @@
 /** The ModelRunner of the GPU: a step's metadata, its dispatches, and reading back what it made. */
 
-import type { KvType } from "../../kernels/specs.ts";
+import type { KvType } from "../../kernels/sizes.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import { DeviceError } from "../errors.ts";
 import type { ModelFile } from "../files/model_file.ts";

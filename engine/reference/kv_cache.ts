@@ -1,6 +1,6 @@
 /** The paged KV cache in memory: blocks of BLOCK_TOKENS positions, in any order. */
 
-import type { KvType } from "../../kernels/specs.ts";
+import type { KvType } from "../../kernels/sizes.ts";
 import type { AttentionSpec, ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { BLOCK_TOKENS, type BlockCopy } from "../run/runner.ts";

@@ -1,6 +1,6 @@
 /** The oracle: ModelRunner in plain TypeScript, for tests and `--verify`. */
 
-import type { KvType } from "../../kernels/specs.ts";
+import type { KvType } from "../../kernels/sizes.ts";
 import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";

@@ -72,7 +72,11 @@ export function shuffle32(a: Code, b: Code, lanes: readonly number[]): Code {
   return shuffle(a, b, lanes.flatMap((i) => [4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3]));
 }
 
-export const i32 = (value: number): Code => [0x41, ...signed(BigInt(value | 0))];
+export const i32 = (value: number): Code => [
+  0x41,
+  // Most constants are small.
+  ...value >= -64 && value < 64 ? [value & 0x7f] : signed(BigInt(value | 0)),
+];
 export const i64 = (value: bigint): Code => [0x42, ...signed(value)];
 export function f32(value: number): Code {
   return [0x43, ...new Uint8Array(Float32Array.of(value).buffer)];
@@ -154,7 +158,7 @@ export class FunctionBuilder {
   }
 
   /** The function's body as the code section stores it. */
-  encode(code: Code): number[] {
+  encode(code: Code): Uint8Array {
     const body = [
       ...unsigned(this.#locals.length),
       ...this.#locals.flatMap((type) => [1, TYPE_BYTES[type]]),
@@ -162,7 +166,7 @@ export class FunctionBuilder {
     for (const { local, value } of this.#constants.values()) append(body, set(local, value));
     append(body, code);
     body.push(END);
-    return [...unsigned(body.length), ...body];
+    return joined([unsigned(body.length), body]);
   }
 }
 
@@ -174,7 +178,7 @@ interface Signature {
 /** A module of functions over one imported, shared memory, and a table of all of them. */
 export class ModuleBuilder {
   readonly #signatures: Signature[] = [];
-  readonly #functions: { readonly type: number; readonly body: readonly number[] }[] = [];
+  readonly #functions: { readonly type: number; readonly body: Uint8Array }[] = [];
   readonly #exports = new Map<string, number>();
   /** The type of an address. */
   readonly address: "i32" | "i64";
@@ -254,13 +258,13 @@ export class ModuleBuilder {
   build(maximum: number): Uint8Array<ArrayBuffer> {
     const count = this.#functions.length;
     const limits = [this.wide ? 7 : 3, ...unsigned(1), ...unsigned(maximum)];
-    const sections: [number, number[]][] = [
+    const sections: [number, Uint8Array][] = [
       [
         1,
         list(
           this.#signatures.map((
             { params, results },
-          ) => [0x60, ...types(params), ...types(results)]),
+          ) => joined([[0x60], types(params), types(results)])),
         ),
       ],
       [2, list([[...text("env"), ...text("memory"), 0x02, ...limits]])],
@@ -272,14 +276,25 @@ export class ModuleBuilder {
       [9, list([[0, 0x41, 0, END, ...list(Array.from({ length: count }, (_, i) => unsigned(i)))]])],
       [10, list(this.#functions.map(({ body }) => body))],
     ];
-    const bytes = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-    for (const [id, body] of sections) append(bytes, [id, ...unsigned(body.length), body]);
-    return Uint8Array.from(bytes);
+    const parts = sections.flatMap(([id, body]) => [[id, ...unsigned(body.length)], body]);
+    return joined([[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], ...parts]);
   }
 }
 
-function list(items: readonly (readonly number[])[]): number[] {
-  return [...unsigned(items.length), ...items.flat()];
+type Bytes = Uint8Array | readonly number[];
+
+function list(items: readonly Bytes[]): Uint8Array {
+  return joined([unsigned(items.length), ...items]);
+}
+
+function joined(parts: readonly Bytes[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 function append(bytes: number[], code: Code): void {
@@ -289,7 +304,7 @@ function append(bytes: number[], code: Code): void {
   }
 }
 
-function types(values: readonly ValueType[]): number[] {
+function types(values: readonly ValueType[]): Uint8Array {
   return list(values.map((type) => [TYPE_BYTES[type]]));
 }
 

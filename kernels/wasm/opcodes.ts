@@ -71,6 +71,8 @@ export const PLAIN = {
   "i16x8.shr_u": simd(141),
   "i16x8.add": simd(142),
   "i16x8.max_u": simd(153),
+  "i16x8.all_true": simd(131),
+  "i16x8.splat": simd(16),
   "i32x4.splat": simd(17),
   "i32x4.extend_low_i16x8_s": simd(167),
   "i32x4.extend_high_i16x8_s": simd(168),

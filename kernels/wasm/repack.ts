@@ -7,7 +7,6 @@ import {
   FunctionBuilder,
   get,
   i32,
-  lane,
   load,
   type Local,
   ModuleBuilder,
@@ -15,15 +14,11 @@ import {
   set,
   shuffle32,
   splatF32,
-  splatI32,
   store,
-  storeLane,
   whileLoop,
 } from "./assembler.ts";
 import { FILE_GROUPS } from "./file_groups.ts";
 import {
-  columnBytes,
-  type FloatFormat,
   type IntegerFormat,
   isFloat,
   minimumAt,
@@ -40,8 +35,10 @@ import {
   WASM_FORMATS,
   type WasmFormat,
 } from "./formats.ts";
-import { acrossLanes, HALF_FACTOR, loadHalves, whileCount } from "./math.ts";
+import { whileCount } from "./math.ts";
+import { addNormalize, addNormalizeRow } from "./normalize.ts";
 import { addKernel, field, fields } from "./operation.ts";
+import { packFloats } from "./repack_floats.ts";
 
 /** A unit is a strip. `columns` as the file has them; rows that fill up a strip must be zeros. */
 export const REPACK = fields(["columns", "rowBytes", "stripBytes", "factors"], ["from", "to"]);
@@ -50,14 +47,16 @@ type Read = (name: keyof typeof REPACK) => Code;
 
 /** Adds the kernel that packs one tensor type. */
 export function addRepack(module: ModuleBuilder, type: TensorType): number {
-  const normalize = addNormalize(module);
+  const format = WASM_FORMATS[type];
+  const isHalf = isFloat(format) && format.quants === "f16";
+  const normalize = isHalf ? addNormalizeRow(module) : addNormalize(module);
   return addKernel(module, (f, [operation, from, to]) => {
+    const exponents = f.local("v128");
     const rows = f.locals(module.address, STRIP_ROWS);
     const out = f.local(module.address), factors = f.local("v128");
     const read: Read = (name) => field(module, operation!, REPACK[name]);
-    const format = WASM_FORMATS[type];
     const pack = isFloat(format)
-      ? packFloats(module, f, { read, rows, out, format })
+      ? packFloats(module, f, { rows, out, format, columns: read("columns"), exponents })
       : packIntegers(module, f, { type, format, read, rows, out });
     return whileLoop(
       op("i32.lt_u", get(from!), get(to!)),
@@ -73,7 +72,10 @@ export function addRepack(module: ModuleBuilder, type: TensorType): number {
         )
       ),
       pack,
-      set(factors, normalized(module, { format, normalize, out, columns: read("columns") })),
+      set(
+        factors,
+        normalized(module, { format, normalize, out, columns: read("columns"), exponents }),
+      ),
       ...[0, 16].map((at) =>
         store(
           "v128.store",
@@ -90,20 +92,23 @@ export function addRepack(module: ModuleBuilder, type: TensorType): number {
 /** Normalizes the halves of a strip, if it has any, and gives the factors of four rows. */
 function normalized(
   module: ModuleBuilder,
-  { format, normalize, out, columns }: {
+  { format, normalize, out, columns, exponents }: {
     readonly format: WasmFormat;
     readonly normalize: number;
     readonly out: Local;
     readonly columns: Code;
+    /** The largest of a strip of halves. */
+    readonly exponents: Local;
   },
 ): Code {
-  const halves = (start: Code, count: Code, [stride, vectors]: readonly [number, number]) =>
-    call(normalize, start, count, module.addressConst(stride), i32(vectors));
   if (isFloat(format)) {
+    // A column of a strip is eight halves.
     return format.quants === "f16"
-      ? halves(get(out), columns, [columnBytes(format), PANELS])
+      ? call(normalize, get(out), columns, get(exponents))
       : splatF32(1);
   }
+  const halves = (start: Code, count: Code, [stride, vectors]: readonly [number, number]) =>
+    call(normalize, start, count, module.addressConst(stride), i32(vectors));
   if (format.scales === "exponent") return splatF32(1);
   const vectors = PANELS * (format.minima ? 2 : 1);
   const scales = scalesOf(module, format, { strip: out, columns });
@@ -127,108 +132,6 @@ function scalesOf(
     columns,
     module.addressConst(PANELS * quantColumnBytes(format)),
   );
-}
-
-/**
- * Adds a function (start, count, stride, vectors) that scales halves, `vectors` times four of them
- * at each of `count` places, up by the power of two that makes the largest just finite, and returns
- * what undoes it and makes what `loadHalves` reads the number that they stood for.
- */
-function addNormalize(module: ModuleBuilder): number {
-  const { address } = module;
-  return module.add(
-    [address, "i32", address, "i32"],
-    ["v128"],
-    (f, [start, count, stride, vectors]) => {
-      const at = f.local(address), place = f.local(address), most = f.local("v128");
-      const value = f.local("v128"), shift = f.local("i32"), left = f.local("i32");
-      const vector = f.local("i32");
-      const EXPONENT = splatI32(0x0f800000);
-      const each = (body: Code) => [
-        ...set(place, get(start!)),
-        ...set(left, get(count!)),
-        ...whileCount(left, 1, [
-          ...set(at, get(place)),
-          ...set(vector, get(vectors!)),
-          ...whileCount(vector, 1, [
-            body,
-            ...set(at, module.plus(get(at), module.addressConst(8))),
-          ]),
-          ...set(place, module.plus(get(place), get(stride!))),
-        ]),
-      ];
-      return [
-        ...set(most, splatI32(0)),
-        ...each(
-          set(
-            most,
-            op("i32x4.max_s", get(most), op("v128.and", loadHalves(f, get(at), 0), EXPONENT)),
-          ),
-        ),
-        ...acrossLanes(most, (a, b) => op("i32x4.max_s", a, b)),
-        // 30 is the largest exponent of a finite half.
-        ...set(
-          shift,
-          op(
-            "i32.sub",
-            i32(30),
-            op("i32.shr_u", lane("i32x4.extract_lane", get(most), 0), i32(23)),
-          ),
-        ),
-        ...each([
-          ...set(value, op("f32x4.mul", loadHalves(f, get(at), 0), powerOfTwo(get(shift)))),
-          // The sign is bit 31, the half's other bits are 13–27.
-          ...set(
-            value,
-            op(
-              "v128.or",
-              op("v128.and", op("i32x4.shr_s", get(value), i32(13)), splatI32(0x7fff)),
-              op("v128.and", op("i32x4.shr_u", get(value), i32(16)), splatI32(0x8000)),
-            ),
-          ),
-          ...storeLane("v128.store64_lane", get(at), {
-            value: op("i16x8.narrow_i32x4_u", get(value), get(value)),
-            lane: 0,
-          }),
-        ]),
-        ...op("f32x4.mul", splatF32(HALF_FACTOR), powerOfTwo(op("i32.sub", i32(0), get(shift)))),
-      ];
-    },
-  );
-}
-
-/** Four times 2^exponent. */
-function powerOfTwo(exponent: Code): Code {
-  return op("i32x4.splat", op("i32.shl", op("i32.add", exponent, i32(127)), i32(23)));
-}
-
-function packFloats(
-  module: ModuleBuilder,
-  f: FunctionBuilder,
-  { read, rows, out, format }: {
-    readonly read: Read;
-    readonly rows: readonly Local[];
-    readonly out: Local;
-    readonly format: FloatFormat;
-  },
-): Code {
-  const at = f.local(module.address), count = f.local("i32");
-  const size = columnBytes(format) / STRIP_ROWS;
-  const move = (pointer: Local, bytes: number) =>
-    set(pointer, module.plus(get(pointer), module.addressConst(bytes)));
-  return [
-    ...set(at, get(out)),
-    ...set(count, read("columns")),
-    ...whileCount(count, 1, [
-      ...rows.flatMap((row, i) =>
-        size === 2
-          ? store("i32.store16", get(at), 2 * i, load("i32.load16_u", get(row)))
-          : store("i32.store", get(at), 4 * i, load("i32.load", get(row)))
-      ),
-      ...rows.flatMap((row) => move(row, size)),
-      ...move(at, columnBytes(format)),
-    ]),
-  ];
 }
 
 function packIntegers(

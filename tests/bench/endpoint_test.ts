@@ -10,7 +10,7 @@ import { toMarkdown } from "../../bench/report/markdown.ts";
 import { reportSchema } from "../../bench/report/report.ts";
 import { EndpointClient } from "../../bench/targets/endpoint_client.ts";
 import { EndpointTarget } from "../../bench/targets/endpoint_target.ts";
-import { EndpointError } from "../../client/endpoint.ts";
+import { EndpointError } from "../../client/errors.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { listening, loadServed, makeServer } from "../server/served.ts";
 import { numberOf, PROGRAM, RUN } from "./scripted_target.ts";

@@ -6,7 +6,7 @@ import { toMarkdown } from "../../bench/report/markdown.ts";
 import { load } from "../../bench/suites/load.ts";
 import { scalability } from "../../bench/suites/scalability.ts";
 import { scenarios } from "../../bench/suites/scenarios.ts";
-import { EndpointError } from "../../client/endpoint.ts";
+import { EndpointError } from "../../client/errors.ts";
 import { measureFailing } from "./failing_server.ts";
 import { numberOf, RUN } from "./scripted_target.ts";
 

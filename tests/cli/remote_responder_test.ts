@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { completed, type ReplySummary } from "../../cli/responder.ts";
 import { RemoteResponder } from "../../cli/remote_responder.ts";
-import { Endpoint, EndpointError } from "../../client/endpoint.ts";
+import { Endpoint } from "../../client/endpoint.ts";
+import { EndpointError } from "../../client/errors.ts";
 import type { GenerateOptions } from "../../engine/mod.ts";
 import { listening } from "../server/served.ts";
 

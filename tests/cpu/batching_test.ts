@@ -1,7 +1,7 @@
 /** What a sequence gets must not depend on how it is cut, where it lies, or what runs beside it. */
 
 import assert from "node:assert/strict";
-import { loadCpuRunner } from "../../engine/cpu/runner.ts";
+import { loadCpuRunner } from "../../engine/cpu/load_runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { configFromGguf } from "../../engine/model/gguf_config.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";

@@ -1,6 +1,7 @@
 /** Runners of the CPU backend over tiny models, closed when a test is done with them. */
 
-import { type CpuRunner, type CpuRunnerOptions, loadCpuRunner } from "../../engine/cpu/runner.ts";
+import { type CpuRunnerOptions, loadCpuRunner } from "../../engine/cpu/load_runner.ts";
+import type { CpuRunner } from "../../engine/cpu/runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
 import { readModel } from "../../engine/model/read_model.ts";
 import { type TinyArchitecture, type TinyFormat, tinyModel } from "../../fixtures/tiny_models.ts";

@@ -76,6 +76,29 @@ Deno.test("unpackStripRow() gives the weights that were packed, in every format"
   }
 });
 
+Deno.test("WASM strips keep every half, zeros and subnormal ones too, in any number of columns", () => {
+  for (const columns of [4, 8, 100, 104]) {
+    const halves = Uint16Array.from({ length: ROWS * columns }, (_, i) => {
+      const bits = Math.imul(i + 1, 0x9e3779b1) >>> 16;
+      // The first strip has the largest exponent, the next one none above that of 2^-3.
+      const most = i < 8 * columns ? 0x7bff : 0x33ff;
+      return bits % 5 === 0 ? bits & 0x83ff : bits % 7 === 0 ? 0 : bits & 0x8000 | bits % most;
+    });
+    const matrix = { type: "F16" as const, rows: ROWS, cols: columns, bytes: bytesOf(halves) };
+    const { view, address } = new WasmMatrix(matrix, "plain");
+    const expected = new Float32Array(new Float16Array(halves.buffer));
+    const row = new Float32Array(columns);
+    for (let r = 0; r < ROWS; r++) {
+      unpackStripRow(view, { format: WASM_FORMATS.F16, columns, address }, { row: r, out: row });
+      assert.deepEqual(row, expected.subarray(r * columns, (r + 1) * columns));
+    }
+  }
+});
+
+function bytesOf(values: Uint16Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(values.slice().buffer);
+}
+
 Deno.test("makeKernels() emits modules that wabt reads, with the instructions of their form", async () => {
   const wabt = await makeWabt();
   const features = { simd: true, relaxed_simd: true, threads: true, memory64: true };

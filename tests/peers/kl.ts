@@ -9,7 +9,7 @@
 
 import { join } from "node:path";
 import { markdownTable } from "markdown-table";
-import { loadCpuRunner } from "../../engine/cpu/runner.ts";
+import { loadCpuRunner } from "../../engine/cpu/load_runner.ts";
 import { openModelFile } from "../../engine/files/open_model.ts";
 import { openGpu } from "../../engine/gpu/device.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";

@@ -1,7 +1,7 @@
 /** Models whose layers have states, served: answers depend on nothing that runs beside them. */
 
 import assert from "node:assert/strict";
-import { loadCpuRunner } from "../../engine/cpu/runner.ts";
+import { loadCpuRunner } from "../../engine/cpu/load_runner.ts";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
 import { StatePositions } from "../../engine/run/state_positions.ts";
 import { configOf } from "../model/tiny_config.ts";

@@ -2,7 +2,8 @@
 
 import { packF16, roundF16, unpackF16 } from "../../../kernels/f16.ts";
 import { attention, rmsNorm, rope } from "../../../kernels/reference.ts";
-import type { HeadShape, KvType } from "../../../kernels/specs.ts";
+import type { KvType } from "../../../kernels/sizes.ts";
+import type { HeadShape } from "../../../kernels/specs.ts";
 import { RandomSource } from "../../files/random_weights.ts";
 import { temperatureAt, type TemperatureSpec } from "../../model/rope.ts";
 import { type Batch, BLOCK_TOKENS } from "../../run/runner.ts";
