@@ -14,7 +14,7 @@ const RUNNING: Metric = { id: "running_requests", unit: "" };
 
 export const scalability: Suite = {
   name: "scalability",
-  summary: "throughput and latency by number of simultaneous requests",
+  summary: "throughput by number of simultaneous requests",
   endpoint: true,
   summaryColumns: [
     { title: "Best (tok/s)", metric: BEST_THROUGHPUT.id },
