@@ -81,6 +81,7 @@ export type { HalvesOptions, HalvesScore } from "./engine/run/half_windows.ts";
 export type { TokenLogprobs } from "./engine/run/logprobs.ts";
 export type { PositionScore, ScoreOptions, TokenScores } from "./engine/run/perplexity.ts";
 export type { PrefixStats } from "./engine/run/prefix_cache.ts";
+export type { Pause } from "./engine/run/event_loop.ts";
 export {
   type Batch,
   type BatchSequence,

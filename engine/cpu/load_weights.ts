@@ -27,7 +27,7 @@ export type Pending =
 /** Bytes of a tensor that are read and packed at a time. */
 const PIECE_BYTES = 4 * 2 ** 20;
 /** Pieces that are read ahead, at most. */
-const MOST_AHEAD = 24;
+const MOST_AHEAD = 128;
 
 /** Rows of a matrix that are read at a time. */
 interface Piece {
@@ -37,6 +37,15 @@ interface Piece {
   readonly matrix: Matrix;
   readonly row: number;
   readonly rows: number;
+}
+
+/** A piece that is read, to an address, and the address of the operation that packs it. */
+interface Reading {
+  readonly piece: Piece;
+  readonly to: number;
+  readonly operation: number;
+  /** Of a list: there, threads wait for each other. */
+  readonly last: boolean;
 }
 
 /** Where pieces are read to, and the operations that pack them. */
@@ -80,14 +89,15 @@ export class WeightLoader {
     const { slots, operations } = this.#staging;
     const pieces = this.pending.flatMap((entry) => "matrices" in entry ? piecesOf(entry) : []);
     let bytes = 0;
-    const read = async (piece: Piece, to: number, operation: number) => {
-      this.#read(pool, index, { piece, to, operation });
-      progress(bytes += piece.rows * rowBytes(piece.matrix));
+    const read = async (reading: Reading) => {
+      this.#read(pool, index, reading);
+      progress(bytes += reading.piece.rows * rowBytes(reading.piece.matrix));
       await pause();
     };
     const ahead = aheadOf(pieces, slots[0]);
     for (const [i, to] of ahead.entries()) {
-      await read(pieces[i]!, to, operations + i * OPERATION_BYTES);
+      const operation = operations + i * OPERATION_BYTES;
+      await read({ piece: pieces[i]!, to, operation, last: i === ahead.length - 1 });
     }
     pool.begin(operations, ahead.length);
     meanwhile?.();
@@ -97,7 +107,7 @@ export class WeightLoader {
         // The other one is in use.
         const turn = i % slots.length;
         const operation = operations + (MOST_AHEAD + turn) * OPERATION_BYTES;
-        await read(piece, slots[turn]!, operation);
+        await read({ piece, to: slots[turn]!, operation, last: true });
         pool.finish();
         pool.begin(operation, 1);
       }
@@ -119,11 +129,7 @@ export class WeightLoader {
   #read(
     { memory, threads }: ThreadPool,
     index: KernelIndex,
-    { piece, to, operation }: {
-      readonly piece: Piece;
-      readonly to: number;
-      readonly operation: number;
-    },
+    { piece, to, operation, last }: Reading,
   ): void {
     const { tensor, offset, matrix, rows } = piece;
     const { type, columns, layout } = matrix;
@@ -142,7 +148,7 @@ export class WeightLoader {
         kernel: index.repack.get(type)!,
         units,
         chunk: Math.ceil(units / (4 * threads)),
-        flags: JOIN,
+        flags: last ? JOIN : 0,
       },
       {
         fields: REPACK,
