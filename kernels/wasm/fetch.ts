@@ -9,7 +9,7 @@ import { whileCount } from "./math.ts";
 
 /** Bytes of the cache lines of most processors; where they are longer, each is loaded twice. */
 export const LINE_BITS = 6;
-const LINE_BYTES = 2 ** LINE_BITS;
+export const LINE_BYTES = 2 ** LINE_BITS;
 
 /** Loads in one iteration, whose misses overlap whatever the branch at its end does. */
 const UNROLLED = 32;

@@ -60,8 +60,8 @@ function addFloatTile(
   },
 ): number {
   const { address } = module;
-  const params = Array.from({ length: 4 + 2 * tokens }, () => address);
-  return module.add(params, [], (f, [operation, weights, bias, _, ...rows]) => {
+  const params = Array.from({ length: 5 + 2 * tokens }, () => address);
+  return module.add(params, [], (f, [operation, weights, bias, _offsets, _ahead, ...rows]) => {
     const x = rows.slice(0, tokens), y = rows.slice(tokens);
     const read = (name: keyof typeof MATMUL) => field(module, operation!, MATMUL[name]);
     const sums = Array.from(

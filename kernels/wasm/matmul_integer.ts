@@ -30,6 +30,7 @@ import {
   SUPER_SPANS,
   superBytes,
 } from "./formats.ts";
+import { LINE_BYTES } from "./fetch.ts";
 import { loadHalves, multiplyAdd } from "./math.ts";
 import { addMatmulKernel, MATMUL, OFFSET_BYTES, storeResult, stripFactors } from "./matmul.ts";
 import { field } from "./operation.ts";
@@ -60,12 +61,15 @@ interface TileOptions {
   readonly offsets: "read" | "write" | undefined;
 }
 
-/** Adds a function (operation, weights, bias, offsets, x…, y…) for a strip and a number of tokens. */
+/**
+ * Adds a function (operation, weights, bias, offsets, ahead, x…, y…) for a strip and a number of tokens.
+ * One of two tokens reads a cache line from `ahead` on for each span.
+ */
 function addTile(module: ModuleBuilder, options: TileOptions): number {
   const { tokens } = options;
   const { address } = module;
-  const params = Array.from({ length: 4 + 2 * tokens }, () => address);
-  return module.add(params, [], (f, [operation, weights, bias, offsets, ...rows]) => {
+  const params = Array.from({ length: 5 + 2 * tokens }, () => address);
+  return module.add(params, [], (f, [operation, weights, bias, offsets, ahead, ...rows]) => {
     return new TileWriter(module, f, {
       ...options,
       locals: {
@@ -73,6 +77,7 @@ function addTile(module: ModuleBuilder, options: TileOptions): number {
         weights: weights!,
         bias: bias!,
         offsets: offsets!,
+        ahead: ahead!,
         x: rows.slice(0, tokens),
         y: rows.slice(tokens),
         panels: f.locals(address, PANELS),
@@ -87,6 +92,7 @@ interface TileLocals {
   readonly weights: Local;
   readonly bias: Local;
   readonly offsets: Local;
+  readonly ahead: Local;
   readonly x: readonly Local[];
   readonly y: readonly Local[];
   /** The span that is read: each panel's quants, and the scales. */
@@ -99,6 +105,8 @@ class TileWriter {
   readonly locals: TileLocals;
   readonly #count: Local;
   readonly #inner: Local;
+  /** What is read ahead. */
+  readonly #reads: Local | undefined;
   /** [panels]: a vector of weights as it lies in memory, and unpacked. */
   readonly #packed: readonly Local[];
   readonly #vectors: readonly Local[];
@@ -125,6 +133,7 @@ class TileWriter {
       Array.from({ length: PANELS }, () => f.locals("v128", wanted ? tokens : 0));
     this.#count = f.local("i32");
     this.#inner = f.local("i32");
+    if (tokens === 2) this.#reads = f.local("i32");
     this.#packed = f.locals("v128", PANELS);
     this.#vectors = f.locals("v128", PANELS);
     this.#xScales = f.locals("v128", tokens);
@@ -167,6 +176,7 @@ class TileWriter {
       ...this.#totals.flat().flatMap((total) => set(total, splatF32(0))),
       ...body,
       ...(this.options.tokens > 0 ? this.#results() : []),
+      ...(this.#reads ? this.module.keep(get(this.#reads)) : []),
     ];
   }
 
@@ -183,7 +193,14 @@ class TileWriter {
   /** 32 columns of all tokens, and the addresses moved on. */
   #span(): Code {
     const { locals, options: { format, offsets } } = this;
+    const read = load("i32.load", get(locals.ahead));
     return [
+      ...(this.#reads
+        ? [
+          ...set(this.#reads, op("i32.or", get(this.#reads), read)),
+          ...this.#move(locals.ahead, LINE_BYTES),
+        ]
+        : []),
       ...this.#groups(),
       ...locals.panels.flatMap((panel) => this.#move(panel, quantBytes(format))),
       ...this.#move(locals.scales, scalesBytes(format)),
