@@ -2,8 +2,11 @@
 
 import type { DriverKind } from "./device.ts";
 
-/** ms that a piece should take: signals are heard after each, and are to be heard within a second. */
-const PIECE_MS = 300;
+/**
+ * ms that a piece should take: signals are heard after each, and are to be heard within a second, also
+ * where other programs leave a software driver a third of the processor.
+ */
+const PIECE_MS = 150;
 /** Products a second of slow devices: llvmpipe on two ordinary cores, and a small GPU. */
 const PRODUCTS: Readonly<Record<DriverKind, number>> = { software: 8e9, hardware: 5e11 };
 

@@ -123,9 +123,9 @@ Deno.test("StepQueue launches all earlier pieces before a later step that is rea
 
 Deno.test("StepPace cuts by the products at first, then by what was measured", () => {
   const pace = new StepPace("software", 1e9);
-  assert.equal(pace.pieces("prompt", 64), 27);
+  assert.equal(pace.pieces("prompt", 64), 53);
   for (let i = 0; i < 20; i++) pace.took("prompt", 64, 900);
-  assert.equal(pace.pieces("prompt", 64), 3);
+  assert.equal(pace.pieces("prompt", 64), 6);
   assert.equal(pace.pieces("prompt", 1), 1);
   assert.equal(new StepPace("hardware", 1e9).pieces("prompt", 64), 1);
   assert.equal(new StepPace("software", 1e7).pieces("decode", 1), 1);
