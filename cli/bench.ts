@@ -62,17 +62,15 @@ export function addBench(
       "--tokenizer <model>",
       "with --endpoint: count tokens with the tokenizer of this .gguf file or directory",
     )
-    .option(
-      "-p, --prompt-tokens <n>",
-      "prompt length in tokens; in suite speed: a list, default 512",
-      numbers({ least: 0, most: MAX_TOKENS }),
-      [64],
+    .addOption(
+      new Option("-p, --prompt-tokens <n>", "prompt length in tokens")
+        .argParser(numbers({ least: 0, most: MAX_TOKENS }))
+        .default([64], "64; in suite speed: 512, and lists are accepted"),
     )
-    .option(
-      "-n, --max-tokens <n>",
-      "tokens to generate; in suite speed: a list, default 128",
-      numbers({ least: 0, most: MAX_TOKENS }),
-      [32],
+    .addOption(
+      new Option("-n, --max-tokens <n>", "tokens to generate")
+        .argParser(numbers({ least: 0, most: MAX_TOKENS }))
+        .default([32], "32; in suite speed: 128, and lists are accepted"),
     )
     .option("--requests <n>", "number of requests", integer(1, MOST_REQUESTS), 4)
     .addOption(
