@@ -12,7 +12,7 @@ const NO_DRIVER = {
 };
 
 /** Every kernel and format once: what a check must not leave out. */
-const FAMILIES = 2 * Object.keys(GROUP_LAYOUT).length + 16;
+const FAMILIES = 2 * Object.keys(GROUP_LAYOUT).length + 15;
 
 async function adapterOf(env: Readonly<Record<string, string>>) {
   const { code, stdout, stderr } = await runTvllm(["devices", "--json"], {
