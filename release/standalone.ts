@@ -23,7 +23,7 @@ const TARGETS: Readonly<Record<string, { npm: string; machine: string }>> = {
 };
 
 /** Where the compressed parts begin. */
-const HEADER_BYTES = 16384;
+export const HEADER_BYTES = 32768;
 
 /** A compressed part of the file. */
 interface Part {

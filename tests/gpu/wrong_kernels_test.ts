@@ -12,7 +12,7 @@ Deno.test("devices --check ends with 7 and names the kernels that are wrong or r
   // Deno's own WebGPU may have said something of the refused kernel before.
   assert.match(
     stderr,
-    /^error: Cannot trust .* from embed Q8_0, rope_append f16, rope_append f32; .*\n$/m,
+    /^error: Cannot trust .* from embed Q8_0, rope_append f16, rope_append f32, attention f32; .*\n$/m,
   );
   const { checks } = JSON.parse(stdout);
   const wrong = checks.filter(({ passed }: { passed: boolean }) => !passed);
@@ -20,6 +20,8 @@ Deno.test("devices --check ends with 7 and names the kernels that are wrong or r
     "embed Q8_0",
     "rope_append f16",
     "rope_append f32",
+    // Its queries and keys come from rope_append.
+    "attention f32",
   ]);
   const [refused, , norm] = wrong;
   assert.match(refused.message, /embed_q8_0/);

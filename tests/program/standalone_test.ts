@@ -6,6 +6,7 @@ import { gunzipSync } from "node:zlib";
 import { checkoutCommit } from "../../cli/commit.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import { executableKind } from "../../release/denort.ts";
+import { HEADER_BYTES } from "../../release/standalone.ts";
 import { lacks, ROOT, run, type RunResult, which } from "./run_tvllm.ts";
 import { complete, withServer } from "./served.ts";
 import { openHubBehindProxy } from "./tls_proxy.ts";
@@ -64,9 +65,12 @@ Deno.test("deno task standalone makes an executable of at most 60 MB for each ma
 for (const [target, kind] of Object.entries(MACHINES)) {
   Deno.test(`the file for ${target} has Deno for this machine in it`, () => {
     const bytes = Deno.readFileSync(fileFor(target));
-    const script = new TextDecoder().decode(bytes.subarray(0, 16384));
+    const script = new TextDecoder().decode(bytes.subarray(0, HEADER_BYTES));
     const packed = Number(/head -c (\d+)/.exec(script)![1]);
-    assert.equal(executableKind(gunzipSync(bytes.subarray(16384, 16384 + packed))), kind);
+    assert.equal(
+      executableKind(gunzipSync(bytes.subarray(HEADER_BYTES, HEADER_BYTES + packed))),
+      kind,
+    );
     assert.doesNotMatch(script, /@[A-Z_]+@/);
   });
 }
