@@ -111,7 +111,7 @@ export function addBench(
     )
     .option(
       "--sampling <how>",
-      "how to choose tokens: default (as generate does), or values such as temp=0.7,top-k=20; if not set, greedy",
+      "how to choose tokens: greedy, default (the defaults of generate), or values such as temp=0.7,top-k=20 (default: greedy)",
       sampling,
     )
     .option("--seed <n>", "random seed of the prompts", integer(0, 2 ** 31 - 1), 0)

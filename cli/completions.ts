@@ -20,9 +20,9 @@ export function addCompletions(program: Command): void {
     .summary("print a completion script for a shell")
     .description(
       'Prints a completion script. For bash: eval "$(tvllm completions bash)" in ~/.bashrc; it ' +
-        "needs the package bash-completion. zsh: the same in ~/.zshrc, after compinit. fish: tvllm " +
-        "completions fish | source. PowerShell: tvllm completions powershell | Out-String | " +
-        "Invoke-Expression. All need tvllm on PATH.",
+        'needs the package bash-completion. zsh: eval "$(tvllm completions zsh)" in ~/.zshrc, after ' +
+        "compinit. fish: tvllm completions fish | source. PowerShell: tvllm completions powershell | " +
+        "Out-String | Invoke-Expression. All need tvllm on PATH.",
     )
     .addArgument(new Argument("<shell>", "the shell").choices(SHELLS))
     .helpOption("-h, --help", "show this help")
