@@ -4,9 +4,17 @@
  */
 
 import { z } from "zod";
-import { type Endpoint, reasonOf } from "./endpoint.ts";
-import { EndpointError } from "./errors.ts";
-import { MOST_EVENT_LETTERS, type StreamPart } from "./stream.ts";
+import type { Endpoint } from "./endpoint.ts";
+import {
+  type AnswerSource,
+  failed,
+  MOST_EVENT_LETTERS,
+  parseJson,
+  type PartParser,
+  readParts,
+  type StreamPart,
+  unreadable,
+} from "./stream.ts";
 
 export const OLLAMA_ROUTE = "/api/generate";
 
@@ -34,45 +42,37 @@ const lineSchema = z.object({
   error: z.string().nullish(),
 });
 
-/**
- * The parts of an answer as they come, a JSON object a line.
- *
- * @throws {EndpointError} if the server reports an error, or the stream is broken or cut off.
- */
-export async function* readOllama(
-  response: Response,
-  { url, signal }: { readonly url: string; readonly signal?: AbortSignal | undefined },
-): AsyncGenerator<StreamPart> {
-  let rest = "";
-  let ended = false;
-  try {
-    for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
-      const lines = text.split("\n");
-      lines[0] = rest + lines[0];
-      rest = lines.pop()!;
-      if (rest.length > MOST_EVENT_LETTERS) throw unreadable(url, rest);
-      for (const line of lines) {
-        if (line.trim() === "") continue;
-        const part = partOf(line, url);
-        ended ||= part.finish !== undefined;
-        yield part;
-      }
+/** The parts of an answer, a JSON object a line; throws as `readParts` does. */
+export function readOllama(response: Response, source: AnswerSource): AsyncGenerator<StreamPart> {
+  return readParts(response, source, new LineParser(source.url));
+}
+
+class LineParser implements PartParser {
+  ended = false;
+  #rest = "";
+
+  constructor(readonly url: string) {}
+
+  *feed(text: string): Generator<StreamPart> {
+    const lines = text.split("\n");
+    lines[0] = this.#rest + lines[0];
+    this.#rest = lines.pop()!;
+    if (this.#rest.length > MOST_EVENT_LETTERS) throw unreadable(this.#rest, this.url);
+    for (const line of lines) {
+      if (line.trim() === "") continue;
+      const part = partOf(line, this.url);
+      this.ended ||= part.finish !== undefined;
+      yield part;
     }
-  } catch (error) {
-    if (error instanceof EndpointError || signal?.aborted) throw error;
-    throw new EndpointError(`Cannot read an answer of ${url}: ${reasonOf(error)}`, {
-      cause: error,
-    });
   }
-  if (!ended) throw new EndpointError(`Cannot read an answer of ${url}: it was cut off`);
 }
 
 function partOf(line: string, url: string): StreamPart {
   const at = performance.now();
   const parsed = lineSchema.safeParse(parseJson(line));
-  if (!parsed.success) throw unreadable(url, line);
+  if (!parsed.success) throw unreadable(line, url);
   const { response, thinking, done, done_reason, error } = parsed.data;
-  if (error != null) throw new EndpointError(`Cannot get an answer of ${url}: ${error}`);
+  if (error != null) throw failed(error, url);
   const { prompt_eval_count: prompt, eval_count: answer } = parsed.data;
   const { prompt_eval_duration: promptTime, eval_duration: answerTime } = parsed.data;
   return {
@@ -83,16 +83,4 @@ function partOf(line: string, url: string): StreamPart {
       own: { prompt: promptTime / 1e6, perToken: answerTime / answer / 1e6 },
     }),
   };
-}
-
-function unreadable(url: string, line: string): EndpointError {
-  return new EndpointError(`Cannot read an answer of ${url}: ${line.slice(0, 200)}`);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -62,46 +62,33 @@ export interface StreamPart {
   readonly own?: OwnTimes;
 }
 
+/** How a server's text becomes the parts of an answer. */
+export interface PartParser {
+  /** The parts in what has come; what is wrong with it is thrown after those before. */
+  feed(text: string): Iterable<StreamPart>;
+  /** Whether the answer's end has come. */
+  readonly ended: boolean;
+}
+
+/** Whose answer it is, and what ends the wait for it. */
+export interface AnswerSource {
+  readonly url: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * The parts of an answer as they come.
  *
  * @throws {EndpointError} if the server reports an error, or the stream is broken or cut off.
  */
-export async function* readStream(
+export async function* readParts(
   response: Response,
-  { url, signal }: { readonly url: string; readonly signal?: AbortSignal | undefined },
+  { url, signal }: AnswerSource,
+  parser: PartParser,
 ): AsyncGenerator<StreamPart> {
-  let ended = false;
-  let parts: StreamPart[] = [];
-  let failure: Error | undefined;
-  const parser = createParser({
-    maxBufferSize: MOST_EVENT_LETTERS,
-    onError: (error) => {
-      if (error.type === "max-buffer-size-exceeded") failure ??= error;
-      // As llama-server had it for long: a field of its own.
-      if (error.field === "error") failure ??= failed(error.value, url);
-    },
-    onEvent: ({ data }) => {
-      if (data.trim() === "[DONE]") {
-        ended = true;
-        return;
-      }
-      try {
-        const part = partOf(data, url);
-        if (part.finish !== undefined) ended = true;
-        parts.push(part);
-      } catch (error) {
-        failure ??= error as Error;
-      }
-    },
-  });
   try {
     for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
-      parser.feed(text);
-      const come = parts;
-      parts = [];
-      yield* come;
-      if (failure) throw failure;
+      yield* parser.feed(text);
     }
   } catch (error) {
     if (error instanceof EndpointError || signal?.aborted) throw error;
@@ -109,15 +96,57 @@ export async function* readStream(
       cause: error,
     });
   }
-  if (!ended) throw new EndpointError(`Cannot read an answer of ${url}: it was cut off`);
+  if (!parser.ended) throw new EndpointError(`Cannot read an answer of ${url}: it was cut off`);
+}
+
+/** The parts of an answer in server-sent events; throws as `readParts` does. */
+export function readStream(response: Response, source: AnswerSource): AsyncGenerator<StreamPart> {
+  return readParts(response, source, new EventParser(source.url));
+}
+
+class EventParser implements PartParser {
+  ended = false;
+  #parts: StreamPart[] = [];
+  #failure: Error | undefined;
+  readonly #parser: ReturnType<typeof createParser>;
+
+  constructor(url: string) {
+    this.#parser = createParser({
+      maxBufferSize: MOST_EVENT_LETTERS,
+      onError: (error) => {
+        if (error.type === "max-buffer-size-exceeded") this.#failure ??= error;
+        // As llama-server had it for long: a field of its own.
+        if (error.field === "error") this.#failure ??= failed(error.value, url);
+      },
+      onEvent: ({ data }) => {
+        if (data.trim() === "[DONE]") {
+          this.ended = true;
+          return;
+        }
+        try {
+          const part = partOf(data, url);
+          if (part.finish !== undefined) this.ended = true;
+          this.#parts.push(part);
+        } catch (error) {
+          this.#failure ??= error as Error;
+        }
+      },
+    });
+  }
+
+  *feed(text: string): Generator<StreamPart> {
+    this.#parser.feed(text);
+    const come = this.#parts;
+    this.#parts = [];
+    yield* come;
+    if (this.#failure) throw this.#failure;
+  }
 }
 
 function partOf(data: string, url: string): StreamPart {
   const at = performance.now();
   const parsed = chunkSchema.safeParse(parseJson(data));
-  if (!parsed.success) {
-    throw new EndpointError(`Cannot read an answer of ${url}: ${data.slice(0, 200)}`);
-  }
+  if (!parsed.success) throw unreadable(data, url);
   const { choices, usage, timings, error } = parsed.data;
   if (error !== undefined && error !== null) throw failed(JSON.stringify(error), url);
   let [reasoning, text, finish] = ["", "", ""];
@@ -144,11 +173,18 @@ function partOf(data: string, url: string): StreamPart {
   };
 }
 
-function failed(message: string | undefined, url: string): EndpointError {
+/** The error that a server reports in its answer. */
+export function failed(message: string | undefined, url: string): EndpointError {
   return new EndpointError(`Cannot get an answer of ${url}: ${message}`);
 }
 
-function parseJson(text: string): unknown {
+/** An answer, or a piece of it, that has not the form that it should have. */
+export function unreadable(text: string, url: string): EndpointError {
+  return new EndpointError(`Cannot read an answer of ${url}: ${text.slice(0, 200)}`);
+}
+
+/** The value of a JSON text; undefined if it is none. */
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
