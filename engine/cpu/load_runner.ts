@@ -7,7 +7,7 @@ import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { recurrentOf } from "../model/mixers.ts";
-import { type Pause, pausesFor } from "../run/event_loop.ts";
+import { type Pause, pausesFor, StepPauses } from "../run/event_loop.ts";
 import { BLOCK_TOKENS } from "../run/runner.ts";
 import { fastestForm } from "./forms.ts";
 import { KvCache } from "./kv_cache.ts";
@@ -119,7 +119,7 @@ async function loadOn(
     throw error;
   }
   const model = { config, weights: plan.weights, cache, states };
-  const pauses = new Pauses();
+  const pauses = new StepPauses();
   const context = { memory, scratch, index, form, pool };
   if (options.threads === undefined) keepFastestThreads(context, plan.weights);
   const stepper = new Stepper(context, model, { names, pause: () => pauses.next() });
@@ -149,22 +149,4 @@ const STEP_SECONDS = 0.5;
 function batchTokens({ products }: WeightPlan): number {
   const tokens = STEP_SECONDS * PRODUCTS / products;
   return Math.min(128, Math.max(8, Math.round(tokens / 8) * 8));
-}
-
-/** How long the event loop may wait for the model, so that Ctrl-C and timers are heard. */
-const PAUSE_MS = 50;
-
-class Pauses {
-  #started = performance.now();
-
-  /** A pause for the event loop, where the last one was long ago. */
-  next(): Promise<void> | undefined {
-    if (performance.now() - this.#started < PAUSE_MS) return undefined;
-    return new Promise((resolve) =>
-      setTimeout(() => {
-        this.#started = performance.now();
-        resolve();
-      })
-    );
-  }
 }

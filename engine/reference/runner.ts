@@ -5,6 +5,7 @@ import type { ModelFile } from "../files/model_file.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { checkBatch } from "../run/check_batch.ts";
+import { StepPauses } from "../run/event_loop.ts";
 import { checkLogits } from "../run/finite_logits.ts";
 import {
   type Batch,
@@ -66,9 +67,6 @@ export function loadReferenceRunner(
   return new ReferenceRunner(transformer, limits);
 }
 
-/** How long the event loop may wait for the model, so that Ctrl-C and timers are heard. */
-const MAX_BUSY_MS = 50;
-
 class ReferenceRunner implements ModelRunner {
   readonly config: ModelConfig;
   readonly device: RunnerDevice = {
@@ -82,7 +80,7 @@ class ReferenceRunner implements ModelRunner {
   readonly #states: StatePositions;
   /** Ends when all that was submitted has run. */
   #queue: Promise<unknown> = Promise.resolve();
-  #idled = performance.now();
+  readonly #pauses = new StepPauses();
 
   constructor(readonly transformer: Transformer, readonly limits: RunnerLimits) {
     this.config = transformer.config;
@@ -184,10 +182,8 @@ class ReferenceRunner implements ModelRunner {
     for (;;) {
       const { done, value } = work.next();
       if (done) return value;
-      if (performance.now() - this.#idled > MAX_BUSY_MS) {
-        await new Promise((resolve) => setTimeout(resolve));
-        this.#idled = performance.now();
-      }
+      const pause = this.#pauses.next();
+      if (pause) await pause;
     }
   }
 }

@@ -38,6 +38,25 @@ export class EventLoop {
   }
 }
 
+/** Longest time that a step on the processor keeps the event loop waiting, in ms. */
+const BUSY_INTERVAL = 50;
+
+/** Pauses of a step that is computed on the processor, so that Ctrl-C and timers are heard. */
+export class StepPauses {
+  #idled = performance.now();
+
+  /** A pause for the event loop, where the last one was long ago. */
+  next(): Promise<void> | undefined {
+    if (performance.now() - this.#idled < BUSY_INTERVAL) return undefined;
+    return new Promise((resolve) =>
+      setTimeout(() => {
+        this.#idled = performance.now();
+        resolve();
+      })
+    );
+  }
+}
+
 /** Pauses in which signals are heard; they throw the reason of `signal` once it is aborted. */
 export function pausesFor(signal?: AbortSignal): Pause {
   const eventLoop = new EventLoop();

@@ -55,7 +55,7 @@ const MANY = 4;
 export const OFFSET_BYTES = 16 * PANELS;
 
 /**
- * Bytes of strips that are fetched at once for few tokens, if one is not longer; see fetch.ts. The
+ * Bytes of strips that are fetched at once for few tokens, if they are not long; see fetch.ts. The
  * processor's own fetching ahead begins anew with each strip: of matrices that no cache holds, one of 576
  * columns of Q4_1 (3 KB a strip) is multiplied with one token in 0.65 of the time without, one of 896 of
  * Q8_0 (8 KB) in 0.73, and of 2,048 of Q4_0 (9 KB) in about the same. With many tokens, the next strip is
