@@ -2,19 +2,16 @@
 
 import assert from "node:assert/strict";
 import { GREEDY } from "../../engine/run/runner.ts";
-import { withTiny } from "./cpu_runner.ts";
+import { watchLists, withTiny } from "./cpu_runner.ts";
 
 Deno.test("CpuRunner leaves out what is left of abandoned steps, and runs those after them", async () => {
   await withTiny(["llama", "F16"], { threads: 2, blocks: [8] }, async (runner) => {
-    const { pool } = runner.stepper.context;
     let lists = 0;
-    const run = pool.run.bind(pool);
-    pool.run = (operations, count) => {
-      lists++;
-      run(operations, count);
+    watchLists(runner, (count) => {
+      lists = count;
       // Ctrl-C comes while the first part of the first step runs.
       if (lists === 1) runner.abandon();
-    };
+    });
     const tokens = Array.from({ length: 40 }, (_, i) => i);
     const step = { slot: 0, tokens, start: 0, blockTables: [[0, 1, 2]], sampling: GREEDY };
     const steps = [1, 2].map(() => runner.submit({ sequences: [step] }));

@@ -48,3 +48,14 @@ export function withTiny<T>(
 ): Promise<T> {
   return withBytes(tinyModel(architecture, format), options, use);
 }
+
+/** Calls `onRun` with the count after each list of operations that the threads have run. */
+export function watchLists(runner: CpuRunner, onRun: (lists: number) => void): void {
+  const { pool } = runner.stepper.context;
+  const run = pool.run.bind(pool);
+  let lists = 0;
+  pool.run = (operations, count) => {
+    run(operations, count);
+    onRun(++lists);
+  };
+}

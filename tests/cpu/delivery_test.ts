@@ -3,17 +3,12 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { GREEDY } from "../../engine/run/runner.ts";
-import { withTiny } from "./cpu_runner.ts";
+import { watchLists, withTiny } from "./cpu_runner.ts";
 
 Deno.test("CpuRunner lets the readers of a step run before it begins the next one", async () => {
   await withTiny(["llama", "F16"], { threads: 1, blocks: [8] }, async (runner) => {
-    const { pool } = runner.stepper.context;
     let lists = 0;
-    const run = pool.run.bind(pool);
-    pool.run = (operations, count) => {
-      lists++;
-      run(operations, count);
-    };
+    watchLists(runner, (count) => lists = count);
     const at = (start: number, tokens: number[] | null) => ({
       sequences: [{ slot: 0, tokens, start, blockTables: [[0, 1, 2]], sampling: GREEDY }],
     });
