@@ -10,8 +10,8 @@
  * }
  * ```
  *
- * `load` gives a `Model`, which generates, tokenizes and scores. Below it are the `Engine`, which
- * serves requests in token ids, and the open `ModelFile`.
+ * `load` returns a `Model`, which generates, tokenizes and scores. It is built on an `Engine`,
+ * which serves requests in token ids, and an open `ModelFile`.
  *
  * @module
  */

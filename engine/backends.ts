@@ -1,4 +1,4 @@
-/** Chooses the backend that runs a model: the GPU, or the CPU where there is no hardware one. */
+/** Chooses the backend that runs a model: the GPU, or the CPU if there is no hardware GPU. */
 
 import type { KvType } from "../kernels/sizes.ts";
 import { loadCpuRunner } from "./cpu/load_runner.ts";
@@ -10,48 +10,55 @@ import { blocksFor } from "./run/block_manager.ts";
 import type { Pause } from "./run/event_loop.ts";
 import type { ModelRunner } from "./run/runner.ts";
 
-/** Tokens that a GPU's KV cache has room for before it grows. */
+/** Initial capacity of a GPU's KV cache in tokens; it grows when more are needed. */
 const FIRST_TOKENS = 512;
 
-/** What the runner is made for. */
+/** How to create the runner. */
 export interface BackendOptions {
   /** Default "auto": a hardware GPU, or the CPU if there is none. */
   readonly device?: "auto" | "gpu" | "cpu";
-  /** Threads of the CPU. */
+  /** Threads of the CPU backend. */
   readonly threads?: number;
   readonly maxSequences: number;
   readonly kv: KvType;
-  /** Blocks that the KV cache may ever have, by group of layers. */
+  /** Maximum number of KV cache blocks, for each group of layers. */
   readonly maxBlocks: readonly number[];
-  /** Blocks that each group of a cache that cannot grow should have, at most `maxBlocks`. */
+  /**
+   * Blocks to allocate for each group if the cache cannot grow (on the CPU), limited by
+   * `maxBlocks`.
+   */
   readonly fixedBlocks: number;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
-  /** Called once when the device is open, before most weights are read; threads pack some meanwhile. */
+  /**
+   * Called once when the device is open, before most of the weights are read. On the CPU, the
+   * threads pack the first weights at the same time.
+   */
   readonly meanwhile?: () => void;
-  /** Called between pieces of the work; what it throws ends the load. */
+  /** Called between pieces of the work; an error that it throws ends the load. */
   readonly pause: Pause;
 }
 
-/** A model on its device. */
+/** A model loaded on a device. */
 export interface Backend {
   readonly runner: ModelRunner;
-  /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
+  /** Why the CPU runs the model although a GPU was allowed; undefined otherwise. */
   readonly fallback: string | undefined;
-  /** `performance.now()` when the device was open. */
+  /** `performance.now()` when the device had been opened. */
   readonly opened: number;
-  /** ms that compiling the kernels took. */
+  /** Time it took to compile the kernels, in ms. */
   readonly compiled: number;
-  /** Decode steps that are best chained in one submit. */
+  /** Number of decode steps to chain in one submit. */
   readonly steps: number;
-  /** Why launch sizes that were measured are not used, if they are not. */
+  /** Why the launch sizes measured by `tvllm tune` are ignored; undefined if they are not. */
   readonly note: string | undefined;
 }
 
 /**
- * Puts the weights on a device; the config's context length is that of the longest sequence.
+ * Loads the weights onto a device. The config's context length must be the length of the longest
+ * sequence to serve.
  *
- * @throws {DeviceError} "no-adapter" if `device` is "gpu" and there is none; "out-of-memory".
+ * @throws {DeviceError} "no-adapter" if `device` is "gpu" and there is no adapter; "out-of-memory".
  * @throws {UnsupportedError} if the device has no kernel for one of the tensors.
  */
 export async function openBackend(
@@ -83,7 +90,7 @@ export async function openBackend(
     gpu = await openGpu();
     const opened = performance.now();
     await pause();
-    // The GPU's kernels are read when one is there to run them.
+    // The GPU kernels are imported only once there is a GPU to run them.
     const { tunedFor } = await import("./tuned.ts");
     const { GpuRunner } = await import("./gpu/runner.ts");
     const { tuning, source, note } = tunedFor(gpu);
@@ -108,7 +115,7 @@ export async function openBackend(
   }
 }
 
-/** Why the CPU is the better choice; undefined where there is a hardware adapter. */
+/** Returns why the CPU is the better choice, or undefined if there is a hardware adapter. */
 async function whyNoGpu(): Promise<string | undefined> {
   try {
     const { description, driver } = await findAdapter();

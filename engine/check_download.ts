@@ -1,4 +1,4 @@
-/** Whether tvllm runs a model, by the first of it that comes from the hub. */
+/** Checks whether tvllm supports a model, from the first bytes that the hub sends. */
 
 import { ModelFormatError, UnsupportedError } from "./errors.ts";
 import { openGgufBytes } from "./files/gguf.ts";
@@ -11,10 +11,10 @@ import { configFromGguf } from "./model/gguf_config.ts";
 import { modelTokenizer } from "./text/model_tokenizer.ts";
 
 /**
- * Looks at config.json, or at the header of a GGUF file. Whether it saw enough; what is damaged, or not
- * there yet, is seen when the model is opened.
+ * Checks config.json, or the header of a GGUF file. Returns false if `beginning` is too short to
+ * decide, or damaged: opening the model reports damage later.
  *
- * @throws {UnsupportedError} if tvllm does not run the model.
+ * @throws {UnsupportedError} if tvllm does not support the model.
  */
 export function checkDownload(beginning: Beginning): boolean {
   try {

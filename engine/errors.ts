@@ -1,17 +1,17 @@
 /**
- * The error classes that callers tell apart; cli/ maps each to an exit code. A RangeError or
- * TypeError that leaves the engine is a fault of tvllm itself, as V8's own are.
+ * The error classes that callers distinguish; cli/ maps each to an exit code. A RangeError or
+ * TypeError that leaves the engine is a bug in tvllm itself, as are those that V8 throws.
  *
  * Messages are one line and start with the action that failed:
  * `Cannot read tensor 'x' of m.gguf: offset 12 is past the end of the file (size 8)`.
  */
 
-/** Whether a prompt does not fit the context, or something else is wrong with a request. */
+/** "too-long" if the prompt does not fit the context, "invalid" for anything else. */
 export type RequestErrorKind = "invalid" | "too-long";
 
 /**
- * What the caller asked for cannot be done, and would be if it were asked differently: an option out
- * of range, an empty prompt, messages that the chat template refuses (exit code 2).
+ * A request that cannot be served, but could be with other arguments: an option is out of range,
+ * the prompt is empty, or the chat template rejects the messages (exit code 2).
  */
 export class RequestError extends Error {
   /** @ignore */
@@ -38,13 +38,13 @@ export class ModelFormatError extends Error {
   override name = "ModelFormatError";
 }
 
-/** A model file is sound, but asks for something that tvllm does not do (exit code 4). */
+/** A model file is valid, but needs something that tvllm does not support (exit code 4). */
 export class UnsupportedError extends Error {
   /** @ignore */
   override name = "UnsupportedError";
 }
 
-/** What went wrong on the device: none that suits, out of memory, or lost. */
+/** What went wrong: no suitable device, out of memory, or device lost. */
 export type DeviceErrorKind = "no-adapter" | "out-of-memory" | "lost";
 
 /** The device cannot do the work (exit code 5 for `no-adapter`, else 6). */
@@ -54,7 +54,7 @@ export class DeviceError extends Error {
   /** What went wrong. */
   readonly kind: DeviceErrorKind;
 
-  /** The message names the device, and what to do. */
+  /** `message` names the device and how to fix the problem. */
   constructor(kind: DeviceErrorKind, message: string, options?: ErrorOptions) {
     super(message, options);
     this.kind = kind;

@@ -1,4 +1,4 @@
-/** How large the KV cache may grow. */
+/** Computes how large the KV cache may grow. */
 
 import { KV_BYTES, type KvType, MOST_BATCH_TOKENS } from "../kernels/sizes.ts";
 import { RequestError } from "./errors.ts";
@@ -7,7 +7,7 @@ import { kvBlockBytes, kvBlocksHeld, kvGroups } from "./model/kv_groups.ts";
 import { BLOCK_TOKENS } from "./run/runner.ts";
 import { plural } from "./plural.ts";
 
-/** What the cache is for, and what it may take; see `ModelOptions`. */
+/** What the cache must serve and how much memory it may use; see `ModelOptions`. */
 export interface KvBudgetOptions {
   readonly kv: KvType;
   readonly maxSequences: number;
@@ -16,8 +16,11 @@ export interface KvBudgetOptions {
 }
 
 /**
- * Blocks that the KV cache may have, by group of layers: those with a window have what all running
- * sequences can hold, and the rest of the memory is for those that keep everything.
+ * Returns the maximum number of KV cache blocks for each group of layers. A group with a window
+ * gets at most as many blocks as all running sequences can hold in it; the group without a window
+ * gets the rest of the memory.
+ *
+ * @throws {RequestError} if `kvMemory` has no room for a single block.
  */
 export function kvBudget(
   config: ModelConfig,
@@ -29,7 +32,7 @@ export function kvBudget(
   const held = groups.map((group) =>
     kvBlocksHeld(group, { tokens, sequences: maxSequences, entering: MOST_BATCH_TOKENS })
   );
-  // Of `blocks` blocks of the first group, the others need no more than as many.
+  // With `blocks` blocks in the first group, no other group needs more than `blocks`.
   const total = (blocks: number) =>
     bytes.reduce((sum, size, group) => sum + size * Math.min(held[group]!, blocks), 0);
   let blocks = held[0]!;

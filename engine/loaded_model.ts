@@ -1,4 +1,4 @@
-/** A model that is ready: prompts in, text out. */
+/** A loaded model: takes prompts and returns text. */
 
 import { RequestError } from "./errors.ts";
 import type { ModelFile } from "./files/model_file.ts";
@@ -28,51 +28,53 @@ import type { Tokenizer } from "./text/tokenizer.ts";
  * top-p 0.95, min-p 0.05, no repeat penalty, a random seed, at most 512 tokens.
  */
 export interface GenerateOptions extends PromptOptions, Partial<SamplingOptions> {
-  /** Tokens to generate at most; the end of the context may come first. */
+  /** Maximum number of tokens to generate; the answer also ends when the context is full. */
   readonly maxTokens?: number;
-  /** Strings that end the answer and are not part of it. */
+  /** Strings that end the answer; they are not included in it. */
   readonly stop?: string | readonly string[];
-  /** Returns each token's log-probability and those of this many most probable tokens. */
+  /** Return each token's log-probability and those of this many most probable tokens. */
   readonly logprobs?: number;
-  /** Taken off the logit of each token that the answer has already, −2 to 2; default 0. */
+  /**
+   * Subtracted from the logit of every token that the answer already contains, −2 to 2; default 0.
+   */
   readonly presencePenalty?: number;
-  /** Taken off that for each time that the answer has it, −2 to 2; default 0. */
+  /** Subtracted from that logit once per occurrence in the answer, −2 to 2; default 0. */
   readonly frequencyPenalty?: number;
-  /** Ends the answer early when it is aborted, with what there is. */
+  /** Aborting it ends the answer early; the text so far is kept. */
   readonly signal?: AbortSignal;
 }
 
 /** How well the model predicts a text. */
 export interface TextScores extends TokenScores {
-  /** exp of the mean negative log-probability of each token but the first. */
+  /** exp of the mean negative log-probability of all tokens but the first. */
   readonly perplexity: number;
   /** The standard error of the perplexity. */
   readonly error: number;
-  /** The text's tokens, which `positions` go with. */
+  /** The tokens of the text, one for each entry of `positions`. */
   readonly ids: readonly number[];
 }
 
-/** An engine of its own: what is unlike the model's, and what runs its steps. */
+/** Options of a separate engine: those that differ from the model's, and the runner to use. */
 export interface OwnEngineOptions extends EngineOptions {
-  /** Stands before the model's runner, to watch its steps; default the runner itself. */
+  /** Wrapper around the model's runner, to observe its steps; default the runner itself. */
   readonly runner?: ModelRunner;
 }
 
-/** Milliseconds of the parts of a load, one after the other. */
+/** Milliseconds of each part of a load. */
 export interface LoadTimes {
-  /** Checking what the file says. */
+  /** Reading and checking the model's configuration. */
   readonly config: number;
-  /** Making the tokenizer, and reading the chat template. */
+  /** Creating the tokenizer and reading the chat template. */
   readonly tokenizer: number;
   /** Finding and opening the device. */
   readonly device: number;
-  /** Compiling the kernels of a GPU. */
+  /** Compiling GPU kernels; 0 on the CPU. */
   readonly kernels: number;
-  /** Reading the weights and uploading them, and making the other buffers. */
+  /** Reading and uploading the weights, and allocating the other buffers. */
   readonly weights: number;
 }
 
-/** @ignore What a model is made of. */
+/** @ignore The parts of a model. */
 export interface ModelParts {
   readonly file: ModelFile;
   readonly config: ModelConfig;
@@ -88,7 +90,7 @@ export interface ModelParts {
 }
 
 /**
- * A model that is ready to answer; `load` makes one.
+ * A loaded model; `load` returns one.
  *
  * ```ts
  * import { load } from "@tvllm/tvllm";
@@ -100,25 +102,31 @@ export interface ModelParts {
  * ```
  */
 export class Model implements AsyncDisposable {
-  /** The open file, its weights under GGUF's names. */
+  /** The open file; its weights have the names that GGUF uses. */
   readonly file: ModelFile;
-  /** Its dimensions. */
+  /** The model's dimensions and layers. */
   readonly config: ModelConfig;
-  /** Text to token ids and back. */
+  /** Converts text to token ids and back. */
   readonly tokenizer: Tokenizer;
-  /** The chat template, as Jinja text; undefined if the model was trained on no chats. */
+  /** The chat template, as Jinja text; undefined if the model was not trained on chats. */
   readonly chatTemplate: string | undefined;
-  /** Longest sequence in tokens, prompt and answer together. */
+  /** Maximum length of a sequence in tokens, prompt and answer together. */
   readonly contextLength: number;
-  /** Why the CPU runs it although the GPU was not ruled out; undefined otherwise. */
+  /** Why the CPU runs the model although a GPU was allowed; undefined otherwise. */
   readonly fallback: string | undefined;
-  /** Why launch sizes that `tvllm tune` measured are not used; undefined if they are, or there are none. */
+  /**
+   * Why the launch sizes that `tvllm tune` measured are ignored; undefined if they are used, or
+   * there are none.
+   */
   readonly deviceNote: string | undefined;
-  /** What of the file is left out, a line each, such as the vision tower. */
+  /** Parts of the file that are ignored, such as the vision tower; one line each. */
   readonly notes: readonly string[];
-  /** Milliseconds from the open file to here, part by part. */
+  /** Milliseconds that each part of loading took, from the open file to the ready model. */
   readonly loadTimes: LoadTimes;
-  /** What runs the steps of the engine: to look at. Steps that are not the engine's spoil its cache. */
+  /**
+   * Runs the engine's steps. For inspection only: submitting other steps corrupts the engine's
+   * cache.
+   */
   readonly runner: ModelRunner;
   readonly #engineOptions: EngineOptions;
   #engine: Engine;
@@ -141,24 +149,24 @@ export class Model implements AsyncDisposable {
     this.#engine = new Engine(this.runner, this.#engineOptions);
   }
 
-  /** Milliseconds from the open file to a model that is ready. */
+  /** Milliseconds from the open file to the ready model. */
   get loadTime(): number {
     return Object.values(this.loadTimes).reduce((sum, part) => sum + part, 0);
   }
 
-  /** What runs it: the adapter or the processor. */
+  /** The device that runs the model: the GPU adapter or the processor. */
   get device(): RunnerDevice {
     return this.runner.device;
   }
 
-  /** The engine that serves it, for requests in token ids and for statistics. */
+  /** The engine that serves this model, for requests in token ids and for statistics. */
   get engine(): Engine {
     return this.#engine;
   }
 
   /**
-   * Answers a prompt or a conversation. The answer is computed whether or not it is read, beside all
-   * others that were asked for.
+   * Answers a prompt or a conversation. The answer is generated whether or not it is read,
+   * concurrently with all other requests.
    *
    * ```ts
    * import { load } from "@tvllm/tvllm";
@@ -173,7 +181,7 @@ export class Model implements AsyncDisposable {
    * console.log(`${ids.length} tokens, ended by ${finish}`);
    * ```
    *
-   * @throws {RequestError} if the prompt or an option cannot be used; its kind is "too-long" if the
+   * @throws {RequestError} if the prompt or an option is invalid; its kind is "too-long" if the
    * prompt leaves no room for an answer.
    * @throws {ModelFormatError} if the model's own chat template fails.
    */
@@ -194,7 +202,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Answers as `generate` does, the whole at once.
+   * Answers as `generate` does, but returns the whole answer at once.
    *
    * ```ts
    * import { load } from "@tvllm/tvllm";
@@ -212,8 +220,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * The token ids that `generate` starts from: by the chat template, with BOS where the model
-   * expects it. Throws as `generate` does.
+   * Returns the token ids that `generate` starts from: the prompt rendered with the chat template,
+   * with BOS if the model expects it. Throws as `generate` does.
    */
   encodePrompt(
     prompt: string | readonly ChatMessage[],
@@ -223,7 +231,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * The token ids of a text alone.
+   * Returns the token ids of a text, without a chat template.
    *
    * ```ts
    * import { load } from "@tvllm/tvllm";
@@ -238,8 +246,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Measures how well the model predicts a text; one longer than the context, in windows. Answers
-   * that are being generated pause for it.
+   * Measures how well the model predicts a text. A text longer than the context is scored in
+   * windows. Answers that are being generated pause meanwhile.
    *
    * ```ts
    * import { load } from "@tvllm/tvllm";
@@ -249,7 +257,7 @@ export class Model implements AsyncDisposable {
    * console.log(`${perplexity} ± ${error}`);
    * ```
    *
-   * @throws {RequestError} if the text has less than two tokens.
+   * @throws {RequestError} if the text has fewer than two tokens.
    */
   async perplexity(text: string, options: ScoreOptions = {}): Promise<TextScores> {
     const ids = this.tokenize(text, { bos: true });
@@ -262,8 +270,9 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * The perplexity as llama.cpp's llama-perplexity computes it: in windows, each begun by BOS, of which
-   * the second half counts. To compare with its figures; `perplexity` counts every token of the text.
+   * Returns the perplexity as llama.cpp's llama-perplexity computes it, to compare with its
+   * figures. It scores the text in windows that each start with BOS (if the model expects it), and
+   * counts only the second half of each window; `perplexity` counts every token of the text.
    *
    * ```ts
    * import { load } from "@tvllm/tvllm";
@@ -275,7 +284,8 @@ export class Model implements AsyncDisposable {
    * console.log(`${perplexity} over ${tokens} tokens`);
    * ```
    *
-   * @throws {RequestError} if the text has less than a window, or a window is longer than the context.
+   * @throws {RequestError} if the text is shorter than a window, or a window is shorter than 4
+   * tokens or longer than the context.
    */
   async halvesPerplexity(text: string, options: HalvesOptions = {}): Promise<HalvesScore> {
     const { window = DEFAULT_WINDOW } = options;
@@ -295,10 +305,11 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Lends the device to a fresh engine with an empty cache. The model's own is stopped before, which
-   * cancels what it serves, and another one takes its place afterwards.
+   * Runs `use` with a new engine that has an empty cache and the device to itself. Before that, the
+   * model's own engine is stopped, which cancels its requests; afterwards, the model gets a new
+   * one.
    *
-   * @throws {Error} if the device is lent already.
+   * @throws {Error} if the device is already lent, or the model is closed.
    */
   async withEngine<T>(
     { runner = this.runner, ...options }: OwnEngineOptions,
@@ -318,7 +329,7 @@ export class Model implements AsyncDisposable {
     }
   }
 
-  /** Ends all answers and frees the device; the file is closed, too. Again, it does nothing more. */
+  /** Ends all answers, frees the device and closes the file. Further calls do nothing. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }
@@ -329,7 +340,7 @@ export class Model implements AsyncDisposable {
     this.file.close();
   }
 
-  /** As `close`, at the end of an `await using`. */
+  /** Calls `close` at the end of an `await using` scope. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -1,4 +1,4 @@
-/** The facade: a model's name or open file in, a model that answers out. */
+/** The facade: loads a model from its name or an open file. */
 
 import { fileURLToPath } from "node:url";
 import type { KvType } from "../kernels/sizes.ts";
@@ -29,12 +29,18 @@ export type {
   TextScores,
 } from "./loaded_model.ts";
 
-/** Sequences longer than this take memory that few need; `contextLength` asks for more. */
+/**
+ * Default context length in tokens. Longer sequences need memory that few users want to spend;
+ * `contextLength` raises it.
+ */
 const DEFAULT_CONTEXT = 4096;
 
 const DEFAULT_SEQUENCES = 8;
 
-/** Beyond these, lists of sequences and blocks alone would take all memory. */
+/**
+ * Upper limits of the options. Beyond these, the lists of sequences and blocks alone would use up
+ * all memory.
+ */
 const MOST = {
   contextLength: 2 ** 27,
   expectedLength: 2 ** 27,
@@ -44,72 +50,83 @@ const MOST = {
   threads: 1024,
 } as const;
 
-/** How far loading is. */
+/** Progress of a load. */
 export interface LoadProgress {
-  /** A download from the hub, then the weights' way to the device. */
+  /** The download from the hub, then the transfer of the weights to the device. */
   readonly stage: "download" | "weights";
   /** Bytes done so far. */
   readonly bytes: number;
-  /** Bytes of all. */
+  /** Total bytes of this stage. */
   readonly total: number;
 }
 
-/** How a model is put on a device and served. */
+/** How to load a model onto a device and serve it. */
 export interface ModelOptions {
   /**
-   * Default "auto": the GPU, or the CPU where there is no adapter but a software one, which is the
-   * processor by a detour; "gpu" takes that too.
+   * Default "auto": the GPU, or the CPU if the only adapter is a software one, which would run on
+   * the processor anyway, only slower. "gpu" accepts a software adapter too.
    */
   readonly device?: "auto" | "gpu" | "cpu";
-  /** Threads of the CPU; default what is fastest, one for each logical processor at most. */
+  /** CPU threads; default the fastest number, at most one for each logical processor. */
   readonly threads?: number;
-  /** Longest sequence in tokens; default the model's own limit, at most 4,096. */
+  /** Maximum length of a sequence in tokens; default the model's own limit, at most 4,096. */
   readonly contextLength?: number;
   /**
-   * Tokens of the longest sequence that is to come: the default of `contextLength` is raised to it, as
-   * far as the model goes.
+   * Length in tokens of the longest sequence that you expect. The default of `contextLength` is
+   * raised to it, as far as the model allows.
    */
   readonly expectedLength?: number;
   /** Element type of the KV cache, default f16. */
   readonly kv?: KvType;
-  /** Sequences that may run at once, default 8. */
+  /** Maximum number of sequences that run concurrently, default 8. */
   readonly maxSequences?: number;
   /**
-   * Most tokens that the KV cache may grow to, all sequences together; default `maxSequences` of
-   * `contextLength` on a GPU, one on the CPU, which makes room for them at once.
+   * Maximum capacity of the KV cache in tokens, for all sequences together. Default on a GPU:
+   * `maxSequences` × `contextLength`. Default on the CPU, which allocates the whole cache at once:
+   * `contextLength`.
    */
   readonly kvTokens?: number;
-  /** The same in bytes; the lower bound of the two holds. */
+  /** The same limit in bytes; the lower of the two limits applies. */
   readonly kvMemory?: number;
   /**
-   * Decode steps to chain on the device, at most 8: saves readbacks, and tokens come in bursts.
-   * Default: as `tvllm tune` measured it; else 4 on a hardware GPU, and 1 elsewhere.
+   * Decode steps to chain on the device, at most 8. Chaining saves readbacks, but tokens arrive in
+   * bursts. Default: the number that `tvllm tune` measured, else 4 on a hardware GPU and 1
+   * elsewhere.
    */
   readonly steps?: number;
-  /** Called as bytes arrive. */
+  /** Called as bytes are downloaded or loaded. */
   readonly progress?: (progress: LoadProgress) => void;
-  /** Ends loading when it is aborted; what was downloaded is kept, and the next download resumes it. */
+  /**
+   * Aborting it ends the load. What was downloaded so far is kept, and the next download resumes
+   * there.
+   */
   readonly signal?: AbortSignal;
 }
 
-/** Where a model of the hub comes from, besides. */
+/** Options of `load`: those of `loadModel`, and where to get models of the hub. */
 export interface LoadOptions extends ModelOptions {
   /**
-   * The directory of the hub's cache; default TVLLM_CACHE, else Hugging Face's own (HF_HUB_CACHE,
+   * The cache directory for hub models; default TVLLM_CACHE, else Hugging Face's own (HF_HUB_CACHE,
    * HF_HOME, ~/.cache/huggingface/hub).
    */
   readonly cache?: string;
-  /** No network: a model of the hub must be in the cache. Default: as HF_HUB_OFFLINE says. */
+  /**
+   * Do not use the network: a hub model must be in the cache already. Default: the value of
+   * HF_HUB_OFFLINE.
+   */
   readonly offline?: boolean;
-  /** Opens private and gated models of the hub; default HF_TOKEN, else what `hf auth login` saved. */
+  /**
+   * Access token for private and gated models; default HF_TOKEN, else the one saved by `hf auth
+   * login`.
+   */
   readonly token?: string;
   /** The hub's address; default HF_ENDPOINT, else https://huggingface.co. */
   readonly endpoint?: string;
 }
 
 /**
- * Loads a model: a .gguf file, a directory of safetensors, or `hf:ORG/REPO[:QUANT][@REVISION]`, a
- * model of the hub, which is downloaded unless the cache has it.
+ * Loads a model: a .gguf file, a directory of safetensors, or a hub model
+ * `hf:ORG/REPO[:QUANT][@REVISION]`, which is downloaded unless it is in the cache.
  *
  * ```ts
  * import { load } from "@tvllm/tvllm";
@@ -122,9 +139,9 @@ export interface LoadOptions extends ModelOptions {
  * ```
  *
  * @throws {ModelNotFoundError} if there is no such model, or it cannot be downloaded.
- * @throws {ModelFormatError | UnsupportedError} if the file is not one that tvllm runs.
- * @throws {DeviceError} "no-adapter" if `device` is "gpu" and there is none; "out-of-memory".
- * @throws {RequestError} if `contextLength` is beyond the model's, or an option is out of range.
+ * @throws {ModelFormatError | UnsupportedError} if the file is damaged or not supported.
+ * @throws {DeviceError} "no-adapter" if `device` is "gpu" and there is no adapter; "out-of-memory".
+ * @throws {RequestError} if `contextLength` exceeds the model's, or an option is out of range.
  */
 export async function load(model: string | URL, options: LoadOptions = {}): Promise<Model> {
   const file = openModelFile(await pathOf(model, options));
@@ -168,8 +185,8 @@ async function pathOf(
 }
 
 /**
- * Loads an open model, GGUF or safetensors. Closing the model closes the file; if loading fails, the
- * file stays open.
+ * Loads a model from an open file, GGUF or safetensors. Closing the model closes the file; if
+ * loading fails, the file stays open.
  *
  * ```ts
  * import { loadModel, openModelFile } from "@tvllm/tvllm";
@@ -196,7 +213,7 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
   const maxBlocks = kvBudget(model.config, { ...options, kv, maxSequences });
   const configured = performance.now();
   let tokenizer!: Tokenizer, template: string | undefined, reading = 0;
-  // Before the weights, so that what is wrong with it is said at once.
+  // Read before most of the weights, so that errors in the tokenizer are reported early.
   const readTokenizer = () => {
     const started = performance.now();
     tokenizer = modelTokenizer(file);

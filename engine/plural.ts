@@ -1,6 +1,6 @@
-/** Nouns that follow a number. */
+/** Plural forms for nouns that follow a number. */
 
-/** `noun` in the number that follows `count`: `token` for 1, `tokens` for any other. */
+/** Returns `noun` in the form that follows `count`: `token` for 1, `tokens` for any other. */
 export function plural(count: number | bigint, noun: string): string {
   return Number(count) === 1 ? noun : `${noun}s`;
 }

@@ -1,6 +1,6 @@
 /**
- * How a prompt becomes token ids, in one place for the library, the command line and whatever
- * serves: the chat template, the token that begins a text (BOS), and the context's limit.
+ * Converts prompts to token ids, for the library, the command line and the server: applies the chat
+ * template, adds the token that begins a text (BOS), and checks the context's limit.
  */
 
 import { ModelFormatError, RequestError } from "./errors.ts";
@@ -11,47 +11,54 @@ import { encodeChat } from "./text/chat_prompt.ts";
 import { type ChatMessage, renderChat } from "./text/chat_template.ts";
 import type { EncodeOptions, Tokenizer } from "./text/tokenizer.ts";
 
-/** How a prompt is put to the model; by default as a user's message in the model's own template. */
+/**
+ * How to encode a prompt. By default it becomes a user message in the model's own chat template.
+ */
 export interface PromptOptions {
-  /** A system message, which comes before all others. */
+  /** A system message, placed before all others. */
   readonly system?: string;
-  /** Takes the prompt as it is, without a chat template. */
+  /** Use the prompt as it is, without a chat template. */
   readonly raw?: boolean;
-  /** With `raw`: control tokens that the prompt writes out become those tokens; default false. */
+  /** With `raw`: encode control tokens spelled out in the prompt as those tokens; default false. */
   readonly special?: boolean;
-  /** Instead of the model's own: chatml, llama2, llama3, zephyr, or a template as Jinja text. */
+  /** Template to use instead of the model's own: chatml, llama2, llama3, zephyr, or Jinja text. */
   readonly chatTemplate?: string;
-  /** What the template may ask for besides the messages, such as `enable_thinking` or `tools`. */
+  /**
+   * Variables that the template may use besides the messages, such as `enable_thinking` or `tools`.
+   */
   readonly templateVariables?: Readonly<Record<string, unknown>>;
 }
 
-/** What an answer is to follow. */
+/** An encoded prompt, which the answer follows. */
 export interface EncodedPrompt {
   /** The prompt's tokens, BOS included. */
   readonly ids: readonly number[];
-  /** The answer continues the prompt's own text instead of starting a message. */
+  /** Whether the answer continues the prompt's own text instead of starting a new message. */
   readonly continues: boolean;
 }
 
-/** What a prompt is encoded for. */
+/** The model for which a prompt is encoded. */
 export interface PromptTarget {
   readonly tokenizer: Tokenizer;
-  /** As Jinja text; undefined if the model was trained on no chats. */
+  /** The model's own template, as Jinja text; undefined if the model was not trained on chats. */
   readonly chatTemplate: string | undefined;
-  /** Longest sequence in tokens, and the longest that the model could be loaded with. */
+  /**
+   * Maximum length of a sequence in tokens as the model was loaded; `config` has the model's own
+   * limit.
+   */
   readonly contextLength: number;
   readonly config: { readonly contextLength: number };
-  /** Where the model's own template is from, for its errors. */
+  /** The model's file, to name in errors of its own template. */
   readonly file?: { readonly paths: readonly string[] };
 }
 
-/** How `encodeText` reads a text. */
+/** Options of `encodeText`. */
 export interface TextOptions extends Pick<EncodeOptions, "special"> {
-  /** Puts BOS in front if the model expects it there; default false. */
+  /** Prepend BOS if the model expects it; default false. */
   readonly bos?: boolean;
 }
 
-/** The token ids of a text alone: no template, no limit. */
+/** Returns the token ids of a text, without a template and without checking the context's limit. */
 export function encodeText(
   tokenizer: Tokenizer,
   text: string,
@@ -62,12 +69,14 @@ export function encodeText(
 }
 
 /**
- * The token ids of a prompt. With a chat template a text is a user's message; without one the
- * contents of the messages follow each other, a blank line between, and the answer goes on from the
- * last. Control tokens that are written out in the prompt stay text.
+ * Returns the token ids of a prompt. With a chat template, a plain string becomes a user message.
+ * Without one, the contents of the messages are joined with blank lines, and the answer continues
+ * the last one. Control tokens spelled out in the prompt stay text, unless both `raw` and `special`
+ * are set.
  *
- * @throws {RequestError} if the prompt leaves no room for an answer ("too-long"), is empty where the
- * model has no token to begin with, or is refused by the template; or if the options are at odds.
+ * @throws {RequestError} if the prompt leaves no room for an answer ("too-long"), if it is empty
+ * and the model has no BOS token, if the template rejects it, or if the options contradict each
+ * other.
  * @throws {ModelFormatError} if the model's own template fails.
  */
 export function encodePrompt(
@@ -98,7 +107,7 @@ export function encodePrompt(
       ),
   );
   if (ids.length === 0) {
-    // Without any token there is nothing to start from but the beginning of a text.
+    // The model needs at least one token to start from, and BOS begins a text.
     if (tokenizer.bosId === undefined) {
       throw new RequestError(
         "Cannot continue an empty prompt: the model has no token to begin with",
@@ -112,7 +121,12 @@ export function encodePrompt(
   return { ids, continues: template === undefined };
 }
 
-/** The template that `options` ask for, as Jinja text; undefined: the prompt's text alone. */
+/**
+ * Returns the template that `options` select, as Jinja text; undefined if the prompt is used as it
+ * is.
+ *
+ * @throws {RequestError} if `raw` is combined with an option that needs a template.
+ */
 export function templateOf(
   { chatTemplate }: Pick<PromptTarget, "chatTemplate">,
   { raw = false, system, chatTemplate: asked, templateVariables }: PromptOptions,
@@ -132,8 +146,8 @@ export function templateOf(
 }
 
 /**
- * Checks before a model is loaded what can be known then: that the options are not at odds, and that
- * a template that they bring renders a message.
+ * Checks what can be checked before a model is loaded: that the options do not contradict each
+ * other, and that a template given in them renders a message.
  *
  * @throws {RequestError} as `encodePrompt` does.
  */
@@ -143,7 +157,7 @@ export function checkPromptOptions(options: PromptOptions): void {
   try {
     renderChat(template, [{ role: "user", content: "Hello" }]);
   } catch (error) {
-    // That it refuses this message is no mistake in it.
+    // A RequestError means that the template rejects this message, which is not a fault.
     if (error instanceof ModelFormatError) throw new RequestError(error.message, { cause: error });
     if (!(error instanceof RequestError)) throw error;
   }
@@ -160,14 +174,17 @@ function messagesOf(
   return system === undefined ? messages : [{ role: "system", content: system }, ...messages];
 }
 
-/** What errors call the template. */
+/** Returns the name of the template in error messages. */
 function nameOf({ file }: PromptTarget, { chatTemplate }: PromptOptions): string {
   const [path] = file?.paths ?? [];
   const isOwn = chatTemplate === undefined && path !== undefined;
   return `the chat template${isOwn ? ` of ${printable(path)}` : ""}`;
 }
 
-/** A template that the request brought, and that fails, is no fault of the model's file. */
+/**
+ * Runs `encode`. If a template given in the request fails, the error becomes a RequestError, as the
+ * model's file is not at fault.
+ */
 function render(encode: () => number[], { chatTemplate }: PromptOptions): number[] {
   try {
     return encode();
@@ -177,7 +194,7 @@ function render(encode: () => number[], { chatTemplate }: PromptOptions): number
   }
 }
 
-/** BOS in front where the model expects it, once: a template may write it, too. */
+/** Prepends BOS if the model expects it, unless the template has already written it. */
 function withBos({ addBos, bosId }: Tokenizer, ids: number[]): number[] {
   if (addBos && bosId !== undefined && ids[0] !== bosId) ids.unshift(bosId);
   return ids;

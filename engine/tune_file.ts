@@ -1,4 +1,4 @@
-/** What `tvllm tune` found out about adapters: a line of JSON each, in the model cache. */
+/** The results of `tvllm tune`, one line of JSON for each adapter, stored in the model cache. */
 
 import { dirname, join } from "node:path";
 import {
@@ -11,7 +11,7 @@ import { replaceFile } from "./files/plain_file.ts";
 import { quote } from "./files/quote.ts";
 import { hubCache } from "./hub/settings.ts";
 
-/** An adapter, and what its measured choices are valid for. */
+/** An adapter, with the versions for which its measured choices are valid. */
 export interface TuneKey {
   /** Graphics API and description. */
   readonly adapter: string;
@@ -19,21 +19,26 @@ export interface TuneKey {
   readonly tvllm: string;
 }
 
-/** Choices for an adapter. */
+/** The choices measured for an adapter. */
 export interface TuneRecord extends TuneKey {
-  /** The day they were measured, as in 2026-11-29. */
+  /** The day of the measurement, such as 2026-11-29. */
   readonly date: string;
   readonly choices: TuningChoices;
 }
 
-/** Enough for a hundred adapters: a larger file is not tvllm's. */
+/**
+ * Maximum size of the file: enough for a hundred adapters. A larger file was not written by tvllm.
+ */
 const MAX_BYTES = 1 << 16;
 const MAX_TEXT = 256;
 
-/** What says where the cache is. */
+/** The environment variables that determine the cache directory if TVLLM_CACHE is not set. */
 const VARIABLES = ["HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME", "USERPROFILE"];
 
-/** Where the file is; undefined if there is no cache, or it cannot be found without asking anybody. */
+/**
+ * Returns the path of the file, or undefined if there is no cache directory, or if finding it would
+ * need a permission prompt.
+ */
 export function tuneFilePath(): string | undefined {
   const mayRead = (variable: string) =>
     Deno.permissions.querySync({ name: "env", variable }).state === "granted";
@@ -46,16 +51,16 @@ export function tuneFilePath(): string | undefined {
   }
 }
 
-/** What the file says of an adapter, or why it says nothing. */
+/** The record found for an adapter, or the reason why the file has no usable one. */
 export interface FoundRecord {
   readonly record?: TuneRecord;
   readonly fault?: string;
 }
 
 /**
- * Looks an adapter up; the last line that is about it counts.
+ * Looks up an adapter in the file; its last line counts.
  *
- * @param key of the adapter, asked for if there is such a line
+ * @param key returns the key of the adapter; called only if there is such a line
  */
 export function findRecord(
   path: string,
@@ -75,7 +80,7 @@ export function findRecord(
   let damaged = false;
   for (const line of lines.toReversed()) {
     const value = parse(line);
-    // The end of a line that is being written, or another program's.
+    // This may be the start of a line that is still being written, or another program's text.
     if (value === undefined) damaged = true;
     else if (value["adapter"] === adapter) {
       return recordOf(value, key(), kind) ?? { fault: "its line for this adapter is damaged" };
@@ -87,13 +92,13 @@ export function findRecord(
 type Driver = "hardware" | "software";
 
 /**
- * The file, open for one more line. It is opened before the model is, which may be malicious: write
- * access is dropped then.
+ * The file, open for appending. Open it before the model, which may be malicious: write permission
+ * is dropped when the model is opened.
  */
 export class TuneFile implements Disposable {
   readonly #file: Deno.FsFile;
 
-  /** Creates the file if it is missing, and rewrites a bad one with its valid lines. */
+  /** Rewrites the file with the last valid line of each adapter, or creates an empty one. */
   constructor(readonly path: string) {
     Deno.mkdirSync(dirname(path), { recursive: true });
     let sound = "";
@@ -105,13 +110,13 @@ export class TuneFile implements Disposable {
       }
       sound = [...latest.values()].map((line) => `${line}\n`).join("");
     } catch {
-      // What cannot be read is replaced.
+      // A file that cannot be read is replaced.
     }
     replaceFile(path, new TextEncoder().encode(sound));
     this.#file = Deno.openSync(path, { append: true });
   }
 
-  /** Appends a line, in one write: readers see all of it, or none. */
+  /** Appends a line in one write, so that readers see either all of it or nothing. */
   add(record: TuneRecord): void {
     const bytes = new TextEncoder().encode(`${JSON.stringify(record)}\n`);
     if (this.#file.writeSync(bytes) !== bytes.length) throw new Error("The disk is full");
@@ -142,7 +147,8 @@ function parse(line: string): Record<string, unknown> | undefined {
   }
 }
 
-// A line may be anybody's: nothing of it is used but names that are known, and short texts to compare.
+// Any program may have written the line. So only known names are used from it, and short texts for
+// comparison.
 function recordOf(
   value: Record<string, unknown>,
   key: TuneKey,
@@ -151,7 +157,7 @@ function recordOf(
   const { driver, tvllm, date, choices } = value;
   if (!isText(driver) || !isText(tvllm) || !isText(date)) return undefined;
   if (!/^\d{4}-\d\d-\d\d$/.test(date)) return undefined;
-  // Before its choices, as another version has other variants.
+  // Checked before the choices, as another version has other variants.
   if (tvllm !== key.tvllm) {
     return { fault: `it is from tvllm ${quote(tvllm)}, this is ${key.tvllm}` };
   }

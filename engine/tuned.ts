@@ -1,4 +1,6 @@
-/** The launch sizes for an adapter: those that were measured on it, else defaults for its vendor. */
+/**
+ * Finds the launch sizes for an adapter: those measured on it, else the defaults for its vendor.
+ */
 
 import denoJson from "../deno.json" with { type: "json" };
 import { defaultTuning, type Tuning } from "../kernels/tuning.ts";
@@ -8,18 +10,18 @@ import type { Gpu } from "./gpu/device.ts";
 import { vulkanDriver } from "./gpu/vulkan_driver.ts";
 import { findRecord, tuneFilePath, type TuneKey } from "./tune_file.ts";
 
-/** Launch sizes, and where they are from. */
+/** Launch sizes and their origin. */
 export interface Tuned {
   readonly tuning: Tuning;
-  /** As in `tuned on 2026-11-29`, or `defaults for AMD`. */
+  /** The origin: `tuned on 2026-11-29` or `defaults for AMD`, for example. */
   readonly source: string;
-  /** Why measured ones are there and not used. */
+  /** Why existing measured sizes are ignored. */
   readonly note?: string;
 }
 
 type Adapter = Pick<Gpu, "api" | "description" | "driver" | "driverVersion" | "vendor">;
 
-/** What measured choices hold for: this adapter with this driver, in this version of tvllm. */
+/** Returns the key under which choices are valid: adapter, driver and version of tvllm. */
 export function tuneKey(gpu: Adapter): TuneKey {
   const { api, description, driverVersion } = gpu;
   return {
@@ -30,9 +32,9 @@ export function tuneKey(gpu: Adapter): TuneKey {
 }
 
 /**
- * The launch sizes for `gpu`.
+ * Returns the launch sizes for `gpu`.
  *
- * @param path of what was measured; default the one in the model cache
+ * @param path the file of measured choices; default the one in the model cache
  */
 export function tunedFor(gpu: Adapter, path: string | undefined = tuneFilePath()): Tuned {
   const { tuning, owner } = defaultTuning(gpu);
@@ -56,7 +58,7 @@ function adapterOf({ api, description }: Adapter): string {
   return `${api}: ${description}`;
 }
 
-/** Whether the file may be read without anybody being asked. */
+/** Whether the file may be read without a permission prompt. */
 function mayRead(path: string): boolean {
   return Deno.permissions.querySync({ name: "read", path }).state === "granted";
 }
