@@ -1,4 +1,4 @@
-/** Activations as planes of bytes, for matrix products by packed dot products. */
+/** Converts activations to planes of bytes, for matrix products that use packed dot products. */
 
 import { dotConstants } from "../../kernels/formats.ts";
 import { PROMPT_TILE, quantizeSpec } from "../../kernels/matmul_specs.ts";
@@ -7,21 +7,24 @@ import { tokensTogether, type Tuning } from "../../kernels/tuning.ts";
 import { createBuffer } from "./buffers.ts";
 import type { Operation, OperationContext, Over } from "./operation.ts";
 
-/** Activations, and what is done with them on the way. */
+/** Activations, and how to transform them before they are converted. */
 export interface Activations {
   readonly x: GPUBuffer;
-  /** RMSNorm with this weight. */
+  /** Weight of an RMSNorm to apply. */
   readonly norm?: GPUBuffer;
   readonly over: Exclude<Over, "sequences">;
 }
 
-/** Bindings of matmul_dots.wgsl. */
+/** The buffers that quantize.wgsl writes and matmul_dots.wgsl reads. */
 interface Planes {
   readonly planes: GPUBuffer;
   readonly spans: GPUBuffer;
 }
 
-/** Whether a step of so many tokens multiplies bytes with weights of a type that are not of experts. */
+/**
+ * Whether the products of a step with `tokens` tokens use int8 activations for weights of this
+ * type. Products with experts never do.
+ */
 export function multipliesBytes(tuning: Tuning, type: TensorType, tokens: number): boolean {
   const { matmul } = tuning;
   return matmul.by === "lanes" && matmul.activations === "int8" &&
@@ -29,18 +32,24 @@ export function multipliesBytes(tuning: Tuning, type: TensorType, tokens: number
     languageFeatures().has("packed_4x8_integer_dot_product");
 }
 
-/** Of WGSL, as WebGPU says; Deno's types lack it. */
+/** Returns the WGSL language features that WebGPU reports; Deno's types lack the property. */
 function languageFeatures(): ReadonlySet<string> {
   const { gpu } = navigator as { gpu?: { wgslLanguageFeatures?: ReadonlySet<string> } };
   return gpu?.wgslLanguageFeatures ?? new Set();
 }
 
-/** Makes planes of what products read, in buffers that they use one after the other. */
+/**
+ * Converts the inputs of matrix products to planes. Products with equally many columns share one
+ * pair of buffers.
+ */
 export class ActivationPlanes {
   readonly #buffers = new Map<number, Planes>();
   #last: (Activations & Planes) | undefined;
 
-  /** The planes of `a`, and what fills them: nothing where the product before read the same. */
+  /**
+   * Returns the planes of `a` and the operations that fill them: none if the product before had the
+   * same input.
+   */
   of(
     context: OperationContext,
     a: Activations,
@@ -56,14 +65,17 @@ export class ActivationPlanes {
     return { ...found, fill: [fill(context, { ...a, ...found }, columns)] };
   }
 
-  /** Activations may have changed since. */
+  /**
+   * Called after a product that does not use planes: its input's contents may change before the
+   * next one.
+   */
   forget(): void {
     this.#last = undefined;
   }
 }
 
 function make({ pipelines: { gpu } }: OperationContext, columns: number): Planes {
-  // More tokens than this are multiplied in tiles, from the activations themselves.
+  // Steps with more tokens use tiles, which read the activations themselves.
   const tokens = PROMPT_TILE.tokens;
   const buffer = (label: string, bytes: number) =>
     createBuffer(gpu, { label, bytes, purpose: "scratch" });

@@ -1,4 +1,4 @@
-/** Attention over the paged cache, as dispatches. */
+/** Builds the dispatches of attention over the paged KV cache. */
 
 import {
   attentionKeysSpec,
@@ -21,22 +21,22 @@ import type { Operation, OperationContext } from "./operation.ts";
 import type { Dispatch } from "./pass.ts";
 import type { Pipeline, Pipelines } from "./pipelines.ts";
 
-/** The heads of a layer, how they rotate, and what they see. */
+/** A layer's heads, their rotation, and the positions that they see. */
 export type AttentionLayer =
   & HeadShape
   & Pick<AttentionSpec, "rope" | "temperature" | "scale" | "window">;
 
-/** What attention reads and writes besides scratch buffers. */
+/** The buffers that attention uses besides the scratch buffers. */
 export interface AttentionPlace {
   readonly cache: LayerCache;
   readonly angles: GPUBuffer;
-  /** Of query and key heads, one after the other, where they are normalized first. */
+  /** Norm weights of the query heads and then the key heads, if heads are normalized. */
   readonly norms?: GPUBuffer | undefined;
 }
 
 /**
- * Rotates queries and keys and appends keys and values to the cache. With tiles, attention does that
- * itself in steps of one token a sequence.
+ * Rotates queries and keys and appends keys and values to the cache. If attention works by tiles,
+ * its own kernel does this in steps of one token per sequence, and this operation launches nothing.
  */
 export function ropeAppendOperation(
   context: OperationContext,
@@ -72,7 +72,10 @@ export function ropeAppendOperation(
   });
 }
 
-/** Attends over the cache, from the step's queries, or what they are made of, to `attended`. */
+/**
+ * Computes attention over the cache and writes it to `attended`. It reads the rotated queries, or
+ * unrotated ones that its kernel rotates.
+ */
 export function attentionOperations(
   context: OperationContext,
   layer: AttentionLayer,
@@ -84,7 +87,7 @@ export function attentionOperations(
     : byTiles(context, layer, place);
 }
 
-// What kernels of rotations are made for.
+// Returns the constants of a kernel that rotates.
 function rotationOf(
   { rmsEpsilon }: OperationContext,
   { rope, temperature }: AttentionLayer,
@@ -98,12 +101,12 @@ function rotationOf(
   };
 }
 
-// The sizes alone, so that kernels that differ in nothing else are one.
+// Returns only the sizes, so that layers that differ in nothing else share a kernel.
 function sizesOf({ heads, kvHeads, headDim }: HeadShape): HeadShape {
   return { heads, kvHeads, headDim };
 }
 
-// A workgroup for each token and some heads of a KV head.
+// One workgroup per token and group of a KV head's query heads.
 function byPositions(
   { pipelines, scratch: { queries, attended, metadata }, kv }: OperationContext,
   { heads, kvHeads, headDim, scale, window }: AttentionLayer,
@@ -122,7 +125,7 @@ function byPositions(
   };
   let { lanes } = tuning;
   let spec = attentionSpec({ ...shape, lanes });
-  // Each lane has a head's sum in the workgroup's memory: of wide heads, fewer fit.
+  // Each lane keeps its sums in workgroup memory, so fewer lanes fit if the heads are wide.
   while (spec.workgroupBytes > pipelines.gpu.limits.maxComputeWorkgroupStorageSize && lanes > 1) {
     lanes /= 2;
     spec = attentionSpec({ ...shape, lanes });
@@ -134,8 +137,9 @@ function byPositions(
   });
 }
 
-// A workgroup for some queries of a KV head. In a step of one token a sequence, several for each, whose
-// parts are added, and which rotate and append; in other steps tokens of one sequence may share one.
+// One workgroup per group of a KV head's queries. If each sequence of the step has one token,
+// several workgroups share its positions: they also rotate and append, and their partial results
+// are merged. In other steps, tokens of one sequence may share a workgroup.
 function byTiles(
   context: OperationContext,
   layer: AttentionLayer,
@@ -196,14 +200,14 @@ function byTiles(
   ];
 }
 
-// An operation whose buffers are bound anew when the cache has grown.
+// Returns an operation that binds its buffers again after the cache has grown.
 function overCache(
   pipelines: Pipelines,
   cache: LayerCache,
   { spec, buffers, dispatch }: {
     readonly spec: KernelSpec;
     readonly buffers: () => Readonly<Record<number, GPUBuffer>>;
-    /** The dispatch but for what it binds, by the kernel of `spec` or one of equal bindings. */
+    /** Returns the dispatch without its bind group. `pipeline` is the one of `spec`. */
     readonly dispatch: (
       pipeline: Pipeline,
       count: number,
@@ -226,7 +230,7 @@ function overCache(
   };
 }
 
-/** The largest number up to `most` that divides `n`. */
+/** Returns the largest divisor of `n` that is at most `most`. */
 function largestDivisor(n: number, most: number): number {
   let divisor = Math.min(n, most);
   while (n % divisor !== 0) divisor--;

@@ -1,18 +1,23 @@
-/** Makes and fills the buffers that kernels bind: sizes checked, memory counted, failures named. */
+/**
+ * Allocates and fills the buffers that kernels bind: checks sizes, counts memory and names the
+ * buffer in errors.
+ */
 
 import { DeviceError } from "../errors.ts";
 import { type BufferPurpose, type Gpu, oneLine } from "./device.ts";
 
-// Staging memory is freed at a submit, and stays with the process: it adds to a load's peak.
+// Bytes to write before a flush. Staging memory is freed only by a submit, and the process keeps
+// the peak, so writing more at once would raise the peak memory of a load.
 const FLUSH_BYTES = 4 << 20;
 
-/** Bytes of the largest buffer that the adapter makes and binds. */
+/** Returns the size in bytes of the largest buffer that the adapter can allocate and bind. */
 export function largestBuffer({ limits }: Gpu): number {
   return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
 }
 
 /**
- * Makes a storage (or uniform) buffer of `bytes` (rounded up to 16, the size of a vec4), zeroed.
+ * Allocates a zeroed storage (or uniform) buffer of `bytes`, rounded up to a multiple of 16, the
+ * size of a vec4.
  *
  * @throws {DeviceError} "out-of-memory" if it exceeds what the adapter can bind.
  */
@@ -41,23 +46,24 @@ export function createBuffer(
   });
 }
 
-/** Frees a buffer and takes it off the account. */
+/** Frees a buffer and subtracts it from the memory count. */
 export function destroyBuffer(gpu: Gpu, buffer: GPUBuffer, purpose: BufferPurpose): void {
   gpu.memory[purpose] -= buffer.size;
   buffer.destroy();
 }
 
 /**
- * Runs `make`, which must make what it makes before it returns, and waits for the device's verdict.
+ * Runs `make`, then waits for the device's error scopes. `make` must issue all its commands before
+ * it returns.
  *
- * @throws {DeviceError} "out-of-memory" if there was no room.
+ * @throws {DeviceError} "out-of-memory" if there was not enough memory.
  * @throws {Error} if the device refused a kernel or a command.
  */
 export async function withMemoryCheck<T>(gpu: Gpu, what: string, make: () => T): Promise<T> {
   const { device } = gpu;
   device.pushErrorScope("out-of-memory");
   device.pushErrorScope("validation");
-  // Both at once, so that scopes of others do not come between.
+  // Pop both at once, so that no other caller's scope comes in between.
   const pop = () => Promise.all([device.popErrorScope(), device.popErrorScope()]);
   let result: T;
   try {
@@ -67,7 +73,7 @@ export async function withMemoryCheck<T>(gpu: Gpu, what: string, make: () => T):
     throw error;
   }
   const [refused, noRoom] = await pop();
-  // What has no room is invalid, and its use refused.
+  // Checked first: a buffer without memory is invalid, and its use is refused as well.
   if (noRoom) {
     const total = Object.values(gpu.memory).reduce((a, b) => a + b, 0);
     throw new DeviceError(
@@ -83,7 +89,7 @@ export async function withMemoryCheck<T>(gpu: Gpu, what: string, make: () => T):
   return result;
 }
 
-/** Writes to buffers in pieces, freeing the staging memory behind it as it goes. */
+/** Writes to buffers, and flushes regularly to free the staging memory. */
 export class Uploader {
   #pending = 0;
   constructor(readonly gpu: Gpu) {}
@@ -113,7 +119,7 @@ export class Uploader {
   }
 }
 
-/** Makes a buffer that holds `data`. */
+/** Allocates a buffer and writes `data` to it. */
 export function bufferOf(
   gpu: Gpu,
   data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>,

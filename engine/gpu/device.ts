@@ -1,11 +1,11 @@
-/** Finding an adapter and opening it, with the limits and features that the engine uses. */
+/** Finds an adapter and opens it with the limits and features that the engine uses. */
 
 import { DeviceError } from "../errors.ts";
 
-/** Hardware GPUs and software drivers want different kernels; see kernels/tuning.ts. */
+/** Hardware GPUs and software drivers need different kernels; see kernels/tuning.ts. */
 export type DriverKind = "hardware" | "software";
 
-/** An open device, what is known of it, and the bytes of the buffers made on it. */
+/** An open device, its properties, and the bytes of the buffers allocated on it. */
 export interface Gpu {
   readonly device: GPUDevice;
   /** The adapter's own description, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`. */
@@ -13,25 +13,25 @@ export interface Gpu {
   readonly vendor: string;
   readonly architecture: string;
   readonly driver: DriverKind;
-  /** Graphics API: Vulkan, Metal, Direct3D 12, OpenGL; "unknown" where it cannot be told. */
+  /** Graphics API: Vulkan, Metal, OpenGL, or on Windows "Vulkan or Direct3D 12". */
   readonly api: string;
-  /** As the description states it; else "unknown", as WebGPU does not tell. */
+  /** The version in the description, else "unknown", as WebGPU does not report it. */
   readonly driverVersion: string;
   readonly limits: GPUSupportedLimits;
   readonly features: ReadonlySet<string>;
-  /** The fewest lanes that a subgroup has; 0 without subgroups. */
+  /** The minimum number of lanes of a subgroup; 0 without subgroups. */
   readonly subgroupSize: number;
-  /** Bytes of all buffers by purpose, kept by those who make them: buffers.ts, readback.ts, pass.ts. */
+  /** Bytes of all buffers by purpose; buffers.ts, readback.ts and pass.ts update them. */
   readonly memory: Record<BufferPurpose, number>;
-  /** Bytes copied so far by Uploader and Readback. */
+  /** Bytes copied so far, by Uploader and Readback. */
   readonly copied: { toDevice: number; toHost: number };
-  /** What timestampPeriod() found; undefined until timestamps are used. */
+  /** The result of timestampPeriod(); undefined until timestamps are used. */
   timestampPeriod: Promise<number> | undefined;
-  /** The first error that the device reported and nobody caught. */
+  /** The first uncaught error that the device reported. */
   failure: Error | undefined;
 }
 
-/** What a buffer is for, in reports. */
+/** The purpose of a buffer, for reports. */
 export type BufferPurpose = "weights" | "kv" | "scratch" | "readback";
 
 const OPTIONAL_FEATURES = ["timestamp-query", "subgroups"] as const;
@@ -46,23 +46,26 @@ const LIMITS = [
   "maxStorageBuffersPerShaderStage",
 ] as const;
 
-/** How to get a driver, for errors that report none. */
+/** How to get a driver, for the error when there is no adapter. */
 const NO_ADAPTER_HELP =
   "install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers libvulkan1), or use --device cpu";
 
-// Software drivers by the names that they give themselves: Mesa's llvmpipe and softpipe,
-// SwiftShader, Microsoft's WARP ("Microsoft Basic Render Driver").
+// Software drivers by their own names: Mesa's llvmpipe and softpipe, SwiftShader, and Microsoft's
+// WARP ("Microsoft Basic Render Driver").
 const SOFTWARE = /llvmpipe|softpipe|swiftshader|basic render|\bwarp\b/i;
 
-/** Where Wayland's socket is: https://specifications.freedesktop.org/basedir-spec. */
+/**
+ * Variable with the directory of Wayland's socket:
+ * https://specifications.freedesktop.org/basedir-spec.
+ */
 const WAYLAND_DIRECTORY = "XDG_RUNTIME_DIR";
 
-/** Whether a description names a software driver. */
+/** Returns the kind of driver that a description names. */
 function driverKind(description: string): DriverKind {
   return SOFTWARE.test(description) ? "software" : "hardware";
 }
 
-/** The best adapter, not opened. */
+/** The best adapter, not opened yet. */
 export interface FoundAdapter {
   readonly adapter: GPUAdapter;
   readonly description: string;
@@ -85,9 +88,11 @@ export async function findAdapter(): Promise<FoundAdapter> {
 }
 
 /**
- * While drivers look for adapters, Mesa asks Wayland which one draws the screen. Without a directory of
- * the session, libwayland then prints an error each time; with one that has no socket it stays silent.
- * Deno's environment is the process's, so drivers see the variable. Needs its permission; never asks for it.
+ * Keeps libwayland from printing errors until it is disposed. While drivers enumerate adapters,
+ * Mesa asks Wayland which one draws the screen. If XDG_RUNTIME_DIR is unset, libwayland prints an
+ * error each time; if it names a directory without a socket, libwayland stays silent. Deno's
+ * environment is that of the process, so the drivers see the variable. Does nothing without
+ * permission for the variable, and never prompts for it.
  */
 function quietWayland(): Disposable {
   const nothing = { [Symbol.dispose]: () => {} };
@@ -106,8 +111,8 @@ function quietWayland(): Disposable {
 }
 
 /**
- * The graphics API under an adapter, which WebGPU does not name. wgpu gives adapters of OpenGL no
- * bound on bindings in a group (2³² − 1); all others have one.
+ * Returns the graphics API of an adapter, which WebGPU does not report. wgpu sets no limit for the
+ * bindings in a group on OpenGL adapters (2³² − 1); all other adapters have one.
  */
 function graphicsApi(
   { maxBindingsPerBindGroup }: Pick<GPUSupportedLimits, "maxBindingsPerBindGroup">,
@@ -118,21 +123,21 @@ function graphicsApi(
   return os === "windows" ? "Vulkan or Direct3D 12" : "Vulkan";
 }
 
-/** The version that a description states, as in `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+/** Returns the version in a description such as `llvmpipe (LLVM 15.0.6, 256 bits)`. */
 function driverVersion(description: string): string {
   return /\b(?:LLVM|Mesa|driver)?\s*\d+\.\d+(?:\.\d+)*/i.exec(description)?.[0].trim() ?? "unknown";
 }
 
 /**
- * Opens the best adapter with its own limits.
+ * Opens the best adapter, with the limits that it reports.
  *
- * @throws {DeviceError} "no-adapter" if there is none or it refuses a device.
+ * @throws {DeviceError} "no-adapter" if there is no adapter or it refuses to open a device.
  */
 export async function openGpu(): Promise<Gpu> {
   const { adapter, description, driver } = await findAdapter();
   const requiredLimits: Record<string, number> = {};
   for (const name of LIMITS) requiredLimits[name] = adapter.limits[name];
-  // adapter.features hides some that requestDevice accepts, so each is tried.
+  // adapter.features may omit subgroups although requestDevice accepts them, so this is tried.
   const features: GPUFeatureName[] = [];
   for (const feature of OPTIONAL_FEATURES) {
     if (await accepts(adapter, feature)) features.push(feature as GPUFeatureName);
@@ -184,7 +189,7 @@ function asError(error: GPUError): Error {
     : new Error(`The device refused a command: ${oneLine(error)}`);
 }
 
-/** What the device says, which may be a paragraph. */
+/** Returns the device's message on one line; it may be a paragraph. */
 export function oneLine({ message }: GPUError): string {
   return message.replaceAll(/\s+/g, " ").trim();
 }

@@ -1,6 +1,6 @@
 /**
- * A layer's feed-forward network of routed experts: a router chooses some for each token, whose
- * results are added by their weights. Shazeer et al., https://arxiv.org/abs/1701.06538.
+ * The feed-forward network of a layer with routed experts. A router chooses some experts for each
+ * token; their weighted results are added. Shazeer et al., https://arxiv.org/abs/1701.06538.
  */
 
 import { groupSlotsSpec } from "../../kernels/expert_specs.ts";
@@ -11,9 +11,10 @@ import type { Operation } from "./operation.ts";
 import type { LayerContext, OperationBuilder, Product } from "./operations.ts";
 
 /**
- * The operations of one layer, from the residual stream to the residual stream.
+ * Returns the operations of one layer's feed-forward network. They read the residual stream and add
+ * to it.
  *
- * @param postNorm the norm that the sum passes before it is added, if the layer has one
+ * @param postNorm the norm to apply to the sum before it is added, if the layer has one
  */
 export function expertFeedForward(
   { build, weights, name }: LayerContext,
@@ -37,7 +38,7 @@ export function expertFeedForward(
     experts: { ...experts, perSlot: false },
   };
   return [
-    // Before anything is added to what it reads.
+    // First, because it reads the residual stream, to which the experts add later.
     ...spec.shared ? sharedExpert({ build, weights, name }, spec, { ...input, ...act }) : [],
     ...build.matmul(router, { ...input, y: logits, stride: count }),
     build.topK(spec, { logits, routes, bias }),
@@ -68,7 +69,7 @@ export function expertFeedForward(
   ];
 }
 
-/** The residual stream and what the shared expert gives. */
+/** Adds the result of the shared expert to the residual stream. */
 function addSharedExpert(
   { build, weights, name }: LayerContext,
   { shared }: ExpertsSpec,
@@ -80,7 +81,10 @@ function addSharedExpert(
   return build.matmul(down, { x: experts!.shared!.gated, ...output });
 }
 
-/** What the shared expert gives, and its weight; of one that is added as it is, what its down takes. */
+/**
+ * Computes the result of the shared expert and its router logit. If the expert is always added, it
+ * only computes the input of the down projection.
+ */
 function sharedExpert(
   { build, weights, name }: LayerContext,
   { shared, gateless }: ExpertsSpec,
@@ -109,7 +113,9 @@ function sharedExpert(
   ];
 }
 
-/** Sorts the slots by expert, in steps where the products serve several of one at a time. */
+/**
+ * Sorts the slots by expert. It launches nothing in steps whose products serve one slot at a time.
+ */
 export function groupSlots(
   build: OperationBuilder,
   { count, slots, routes, entries }: {

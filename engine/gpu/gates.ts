@@ -1,10 +1,13 @@
-/** What is multiplied by the sigmoid of a gate, attention's heads and shared experts; and what has no gate. */
+/**
+ * Multiplies attention's heads and the shared expert by the sigmoid of their gates; and the
+ * activation of networks without a gate.
+ */
 
 import { headGateSpec, relu2Spec, sharedAddSpec } from "../../kernels/recurrent_specs.ts";
 import type { Operation } from "./operation.ts";
 import type { OperationBuilder } from "./operations.ts";
 
-/** attended *= sigmoid(gates), `width` floats a token. */
+/** attended *= sigmoid(gates), `width` floats per token. */
 export function headGate(build: OperationBuilder, width: number): Operation {
   const { scratch: { attended, gates }, tuning: { elementLanes: lanes } } = build;
   return build.fixed(headGateSpec({ width, lanes }), {
@@ -13,7 +16,7 @@ export function headGate(build: OperationBuilder, width: number): Operation {
   });
 }
 
-/** x = max(x, 0)², `width` floats a token. */
+/** x = max(x, 0)², `width` floats per token. */
 export function relu2(build: OperationBuilder, x: GPUBuffer, width: number): Operation {
   const { elementLanes: lanes } = build.tuning;
   return build.fixed(relu2Spec({ width, lanes }), {
@@ -22,7 +25,7 @@ export function relu2(build: OperationBuilder, x: GPUBuffer, width: number): Ope
   });
 }
 
-/** hidden += sigmoid(logits) · part, a logit a token. */
+/** hidden += sigmoid(logits) · part, one logit per token. */
 export function addShared(
   build: OperationBuilder,
   { logits, part }: { readonly logits: GPUBuffer; readonly part: GPUBuffer },

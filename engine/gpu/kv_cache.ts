@@ -1,4 +1,7 @@
-/** The paged KV cache on the device: two buffers a layer, which grow and whose blocks are copied. */
+/**
+ * The paged KV cache on the device: two buffers per layer, which can grow, and whose blocks can be
+ * copied.
+ */
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import { KV_BYTES, type KvType } from "../../kernels/sizes.ts";
@@ -10,30 +13,33 @@ import { DeviceError } from "../errors.ts";
 import { createBuffer, destroyBuffer, largestBuffer, withMemoryCheck } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
-/** A layer's keys and values, [blocks, kvHeads, 16, headDim]; larger ones may take their place. */
+/**
+ * A layer's keys and values, [blocks, kvHeads, 16, headDim]. `KvCache.grow` replaces the buffers by
+ * larger ones.
+ */
 export interface LayerCache {
   keys: GPUBuffer;
   values: GPUBuffer;
-  /** Which table of a sequence has its blocks. */
+  /** Which of a sequence's block tables this layer uses. */
   readonly table: KvTable;
 }
 
 type Buffers = Pick<LayerCache, "keys" | "values">;
 
 interface Layer extends LayerCache {
-  /** Of a block in one of the two buffers. */
+  /** Bytes of a block in one of the two buffers. */
   readonly blockBytes: number;
 }
 
-/** The caches of all layers; those of one group have the same blocks. */
+/** The KV caches of all layers; the layers of a group share block numbers. */
 export class KvCache {
-  /** By layer; of those without attention, none. */
+  /** By layer; undefined for layers without attention. */
   readonly layers: readonly (LayerCache | undefined)[];
   readonly #groups: readonly (readonly Layer[])[];
   readonly #blocks: number[];
   #staging: GPUBuffer | undefined;
 
-  /** @param options.blocks how many each group of layers has at first */
+  /** @param options.blocks initial number of blocks for each group of layers */
   constructor(
     readonly gpu: Gpu,
     config: ModelConfig,
@@ -58,7 +64,7 @@ export class KvCache {
     this.#blocks = [...blocks];
   }
 
-  /** Blocks of each group of layers. */
+  /** Number of blocks for each group of layers. */
   get blocks(): readonly number[] {
     return this.#blocks;
   }
@@ -66,7 +72,7 @@ export class KvCache {
   /** Copies blocks within every layer of their group. */
   copy(copies: readonly BlockCopy[]): void {
     const encoder = this.gpu.device.createCommandEncoder({ label: "copy blocks" });
-    // A buffer cannot be copied within itself, so a block goes through another.
+    // WebGPU cannot copy within a buffer, so each block goes through a staging buffer.
     const staging = this.#staging ??= createBuffer(this.gpu, {
       label: "copied block",
       bytes: Math.max(...this.#groups.flat().map(({ blockBytes }) => blockBytes)),
@@ -84,17 +90,17 @@ export class KvCache {
   }
 
   /**
-   * Makes room for so many blocks in all in the layers of `group`, or for as many as the adapter binds
-   * and has memory for; returns how many there are.
+   * Grows the layers of `group` to `blocks` blocks in total, or to as many as the adapter can bind
+   * and has memory for. Returns the new number of blocks.
    *
-   * @throws {Error} if the device failed in another way than for want of memory.
+   * @throws {Error} if the device fails for another reason than lack of memory.
    */
   async grow(group: number, blocks: number): Promise<number> {
     const layers = this.#groups[group]!;
     const most = Math.max(...layers.map(({ blockBytes }) => blockBytes));
     const had = this.#blocks[group]!;
     let wanted = Math.min(blocks, Math.floor(largestBuffer(this.gpu) / most));
-    // Of what there is no room for, half is tried.
+    // If there is no room, retry with half the growth.
     for (; wanted > had; wanted = had + Math.floor((wanted - had) / 2)) {
       const grown = await this.#makeLarger(layers, wanted);
       if (!grown) continue;
@@ -104,7 +110,9 @@ export class KvCache {
     return had;
   }
 
-  /** Keys and values of these layers for so many blocks; undefined if there is no room for them. */
+  /**
+   * Allocates buffers of `blocks` blocks for these layers; returns undefined if there is no room.
+   */
   async #makeLarger(layers: readonly Layer[], blocks: number): Promise<Buffers[] | undefined> {
     const { gpu } = this;
     const made: GPUBuffer[] = [];
@@ -129,7 +137,7 @@ export class KvCache {
     }
   }
 
-  /** Has larger buffers, one pair a layer, take the place of those there are. */
+  /** Replaces the buffers of each layer by larger ones, and copies their contents. */
   #replace(layers: readonly Layer[], grown: readonly Buffers[]): void {
     const { device } = this.gpu;
     const encoder = device.createCommandEncoder({ label: "grow the cache" });

@@ -1,4 +1,4 @@
-/** A model's list of layers as the operations of a step, and the buffers that they work on. */
+/** Converts a model's list of layers to the operations of a step, and allocates their buffers. */
 
 import type { KvType } from "../../kernels/sizes.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
@@ -29,7 +29,7 @@ import type { Scratch } from "./scratch.ts";
 import { createStates, type LayerStates } from "./state_cache.ts";
 import { Weights } from "./weights.ts";
 
-/** A model on the device: its operations in order, and the cache that they write. */
+/** A model on the device: its operations in order, and the cache that they use. */
 export interface DeviceModel {
   readonly operations: readonly Operation[];
   readonly cache: KvCache;
@@ -37,27 +37,27 @@ export interface DeviceModel {
   readonly upload: () => void;
 }
 
-/** What a model is laid out for. */
+/** How to lay out a model. */
 export interface LayersOptions {
   readonly tuning: Tuning;
   readonly scratch: Scratch;
   readonly kv: KvType;
-  /** Blocks of the KV cache, by group of layers (model/kv_groups.ts). */
+  /** Number of KV cache blocks for each group of layers (model/kv_groups.ts). */
   readonly blocks: readonly number[];
-  /** Sequences that may run at once, each with a state in recurrent layers. */
+  /** Maximum number of concurrent sequences; each has a state in recurrent layers. */
   readonly maxSequences: number;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: ((bytes: number) => void) | undefined;
-  /** Called between kernels and pieces of weights; what it throws ends the load. */
+  /** Called between kernels and pieces of weights; an error that it throws ends the load. */
   readonly pause: Pause;
 }
 
 /**
- * Lays out the step of `config`, for sequences as long as its context, and uploads the weights once
- * there is room for all of them.
+ * Builds the step of a model, for sequences of up to `config.contextLength` tokens. Allocates all
+ * buffers first, then uploads the weights.
  *
- * @throws {UnsupportedError} if a dimension is not one that the kernels can do.
- * @throws {DeviceError} "out-of-memory" if it does not fit.
+ * @throws {UnsupportedError} if the kernels do not support one of the dimensions.
+ * @throws {DeviceError} "out-of-memory" if the model does not fit.
  */
 export async function loadLayers(
   pipelines: Pipelines,
@@ -88,7 +88,8 @@ export async function loadLayers(
   }
 }
 
-// The operations in the order of a step; the weights are still to be uploaded.
+// Returns the operations in the order of a step and allocates their buffers, without uploading
+// weights.
 function layOut(
   build: OperationBuilder,
   weights: Weights,
@@ -129,7 +130,7 @@ function layOut(
   return operations;
 }
 
-// From the residual stream to `attended`.
+// Reads the residual stream and writes `attended`.
 function attention(
   context: LayerContext,
   mixer: AttentionSpec,
@@ -215,7 +216,7 @@ function denseFeedForward(
   return [...gating, ...addition];
 }
 
-// Adds a product to the residual stream; with `postNorm`, normalized first.
+// Adds a matrix product to the residual stream; with `postNorm`, it is normalized first.
 function addProduct(
   { build, weights, name }: LayerContext,
   matrix: DeviceMatrix,
@@ -236,14 +237,15 @@ function addProduct(
   ];
 }
 
-/** A matrix of one type that yields some rows of queries, keys and values. */
+/** One matrix that computes some of the queries, keys and values. */
 interface Projection {
   readonly matrix: DeviceMatrix;
   readonly offset: number;
   readonly bias: GPUBuffer | undefined;
 }
 
-// Queries, keys and values: one matrix where neighbours have the same type (Q4_K_M files mix them).
+// Projections of queries, keys and values. Neighbours of the same type become one matrix (Q4_K_M
+// files mix types).
 function projections({ weights, name }: LayerContext, { bias }: AttentionSpec): Projection[] {
   const names = (["query", "key", "value"] as const).map(name);
   const biases = (["queryBias", "keyBias", "valueBias"] as const).map(name);
@@ -262,7 +264,8 @@ function projections({ weights, name }: LayerContext, { bias }: AttentionSpec): 
   return result;
 }
 
-// cos and sin of every angle, [position, dims / 2, 2]: WGSL's own lose digits far from zero.
+// Cosine and sine of every angle, [position, dims / 2, 2]. They are computed here because those of
+// WGSL are inaccurate for large angles.
 function ropeAngles(weights: Weights, rope: RopeSpec, positions: number): GPUBuffer {
   const factors = rope.factors ? weights.floats(ggufName("ropeFactors")) : undefined;
   const { frequencies, magnitude } = ropeTable(rope, factors);
@@ -274,14 +277,15 @@ function ropeAngles(weights: Weights, rope: RopeSpec, positions: number): GPUBuf
       angles[i++] = Math.sin(position * frequency) * magnitude;
     }
   }
-  // A buffer is never empty, not even of layers that rotate nothing.
+  // A buffer must not be empty, even if the layers rotate nothing.
   const words = angles.length > 0 ? angles : new Float32Array(2);
   return bufferOf(weights.gpu, words, { label: "rope angles", purpose: "scratch" });
 }
 
 function checkDimensions({ dim, layers }: ModelConfig, file: ModelFile, { tile }: Tuning): void {
   for (const { mixer, feedForward } of layers) {
-    // Matrix products read rows in groups of 32, attention heads by eights; experts start a tile.
+    // Matrix products read rows in spans of 32 columns, and attention reads heads in groups of 8.
+    // The rows of each expert must start a tile.
     const start = feedForward?.kind === "experts" ? Math.max(32, 4 * tile) : 32;
     const [heads, headDim] = mixer === undefined
       ? [0, 0]

@@ -1,4 +1,4 @@
-/** How a matrix product is launched on a device. */
+/** Chooses the kernel of a matrix product. */
 
 import {
   GPU_TILE,
@@ -16,13 +16,13 @@ import type { Pipeline, Pipelines } from "./pipelines.ts";
 
 export interface MatmulLaunch {
   readonly pipeline: Pipeline;
-  /** Rows that a workgroup owns. */
+  /** Rows per workgroup. */
   readonly rows: number;
-  /** Whether it reads planes of activations. */
+  /** Whether the kernel reads planes of activations. */
   readonly planes?: true;
 }
 
-/** The kernel that serves `tokens` tokens together. */
+/** Returns the kernel that serves `c.tokens` tokens together. */
 export function matmulLaunch(
   pipelines: Pipelines,
   tuning: Tuning,
@@ -50,16 +50,20 @@ export function matmulLaunch(
   return { pipeline: pipelines.get(spec), rows };
 }
 
-/** Lanes along a row of so many spans of 32, and how many of a workgroup add up by shuffles. */
+/**
+ * Returns how many lanes share a row of `spans` spans of 32 columns, and how many lanes of a
+ * workgroup add their sums with subgroup shuffles (0 = none).
+ */
 export function lanesFor(
   { subgroupSize }: Pick<Gpu, "subgroupSize">,
   { split }: LaneTuning,
   spans: number,
 ): { readonly split: number; readonly subgroup: number } {
   const subgroup = subgroupSize > GPU_TILE ? Math.min(64, subgroupSize) : 0;
-  // Each lane's sums go through workgroup memory without shuffles: 16 KiB hold those of 64.
+  // Without shuffles, the sums of all lanes go through workgroup memory; 16 KiB fit those of 64
+  // lanes.
   let lanes = subgroup > 0 ? split : Math.min(split, 8);
-  // As many as find work most of the time.
+  // Halve the lanes until they are busy at least three quarters of the time.
   while (
     lanes * GPU_TILE > Math.max(64, subgroup) && spans / (Math.ceil(spans / lanes) * lanes) < 0.75
   ) {

@@ -1,4 +1,6 @@
-/** Weights from a model file to device buffers, in pieces, packed as the kernels read them. */
+/**
+ * Uploads matrices from a model file to device buffers, in pieces, packed as the kernels read them.
+ */
 
 import { PackArena, packedWords, packRows } from "../../kernels/pack.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
@@ -8,19 +10,19 @@ import type { ModelFile, TensorInfo } from "../files/model_file.ts";
 import { createBuffer, largestBuffer, type Uploader } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
-// Large enough for full upload speed, small enough to keep a load's memory flat.
+// Large enough for full upload speed, small enough to limit the memory of a load.
 const PIECE_BYTES = 2 << 20;
 
-/** Some rows of a matrix in buffers within the adapter's binding limit. */
+/** Some rows of a matrix, in buffers that do not exceed the adapter's binding limit. */
 export interface MatrixPart {
   readonly firstRow: number;
   readonly rows: number;
   readonly quants: GPUBuffer;
-  /** Undefined where the format has no scales. */
+  /** Undefined if the format has no scales. */
   readonly scales: GPUBuffer | undefined;
 }
 
-/** A matrix on the device; several where one would exceed the binding limit. */
+/** A matrix on the device; it has several parts if one would exceed the binding limit. */
 export interface DeviceMatrix {
   readonly type: TensorType;
   readonly rows: number;
@@ -28,36 +30,43 @@ export interface DeviceMatrix {
   readonly parts: readonly MatrixPart[];
 }
 
-/** Memory that the uploads of one model share, one after the other. */
+/** Host memory that the uploads of one model reuse, one after the other. */
 export class UploadMemory {
   readonly arena = new PackArena();
   #bytes = new Uint8Array(0);
 
-  /** Room for rows as the file has them. */
+  /** Returns a buffer for rows in the file's format. */
   rows(bytes: number): Uint8Array<ArrayBuffer> {
     if (this.#bytes.length < bytes) this.#bytes = new Uint8Array(bytes);
     return this.#bytes.subarray(0, bytes);
   }
 }
 
-/** A matrix whose buffers are made, and what puts its weights there. */
+/** A matrix whose buffers are allocated, and the function that uploads its weights. */
 export interface MatrixUpload {
   readonly matrix: DeviceMatrix;
-  /** Goes on to the next piece when it is asked to. */
+  /** Uploads one piece at each iteration. */
   fill(uploader: Uploader, memory: UploadMemory): Iterable<void>;
 }
 
-/** How the rows of several tensors become one matrix. */
+/** How to combine the rows of several tensors into one matrix. */
 export interface MatrixLayout {
-  /** Groups of four rows that lie next to each other in memory; see kernels/tuning.ts. */
+  /** Groups of four rows that are adjacent in memory; see kernels/tuning.ts. */
   readonly tile: number;
-  /** Rows of the tensors, of equal sizes, alternate; else the tensors follow each other. */
+  /**
+   * Whether the rows of the tensors, which have equal sizes, alternate; otherwise the tensors
+   * follow each other.
+   */
   readonly interleaved?: boolean;
-  /** Rows that stay in one buffer together, a multiple of the rows of a tile. */
+  /** Number of consecutive rows that must be in one buffer; a multiple of the rows of a tile. */
   readonly together?: number;
 }
 
-/** Makes the buffers of one matrix from tensors of one type and row length. */
+/**
+ * Allocates the buffers of one matrix made from tensors of the same type and row length.
+ *
+ * @throws {DeviceError} "out-of-memory" if rows that must be together exceed the binding limit.
+ */
 export function allocateMatrix(
   gpu: Gpu,
   { file, tensors }: { readonly file: ModelFile; readonly tensors: readonly TensorInfo[] },
@@ -72,7 +81,7 @@ export function allocateMatrix(
   const label = tensors.map((t) => t.name).join("+");
   const tileRows = 4 * tile;
   const tileWords = packedWords(type, { rows: tileRows, columns, tile });
-  // Parts and pieces hold whole tiles, and a row of each interleaved tensor.
+  // Parts and pieces contain whole tiles, and equally many rows of each interleaved tensor.
   const stride = interleaved ? tensors.length : 1;
   const step = tileRows * stride;
   const unit = together ?? step;
@@ -132,7 +141,7 @@ interface Rows {
   readonly rowBytes: number;
 }
 
-// Fills `into` with the rows from `row` on, of tensors that follow each other.
+// Fills `into` with the rows from `row` on, for tensors that follow each other.
 function readRows({ file, tensors, rowBytes }: Rows, row: number, into: Uint8Array): void {
   const count = into.length / rowBytes;
   let done = 0;
@@ -153,7 +162,8 @@ function readRows({ file, tensors, rowBytes }: Rows, row: number, into: Uint8Arr
   }
 }
 
-// The same of tensors whose rows alternate: the rows of one after those of the other, for packRows.
+// The same for tensors whose rows alternate. Writes all rows of one tensor, then all of the next,
+// as packRows expects.
 function readInterleaved({ file, tensors, rowBytes }: Rows, row: number, into: Uint8Array): void {
   const bytes = into.length / tensors.length;
   const offset = row / tensors.length * rowBytes;

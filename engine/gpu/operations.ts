@@ -1,4 +1,4 @@
-/** The steps that layers are made of, as dispatches over buffers that exist already. */
+/** Builds the operations of layers as dispatches over buffers that already exist. */
 
 import { combineSpec, topKSpec } from "../../kernels/expert_specs.ts";
 import type { KernelSpec } from "../../kernels/spec.ts";
@@ -21,27 +21,30 @@ import type { Pipelines } from "./pipelines.ts";
 import type { ExpertScratch, Scratch } from "./scratch.ts";
 import type { Weights } from "./weights.ts";
 
-/** What a matrix product reads and writes. */
+/** The inputs and outputs of a matrix product. */
 export interface Product {
   readonly x: GPUBuffer;
-  /** RMSNorm of x on the way, with this weight. */
+  /** Weight of an RMSNorm to apply to x first. */
   readonly norm?: GPUBuffer;
   readonly y: GPUBuffer;
-  /** Floats per token in y, and where the matrix's rows start within them. */
+  /** Floats per token in y, and the offset within them at which the matrix's rows start. */
   readonly stride: number;
   readonly offset?: number;
   readonly over: Exclude<Over, "sequences">;
   /** Adds to `y` instead of overwriting it. */
   readonly accumulate?: boolean;
   readonly bias?: GPUBuffer | undefined;
-  /** Gates and ups alternate by fours of rows, or rows are ups whose gates are in y: see matmul.wgsl. */
+  /**
+   * "both": groups of four rows of gates and ups alternate. "ups": the rows are ups whose gates are
+   * already in y. See matmul.wgsl.
+   */
   readonly gate?: "both" | "ups";
   readonly activation?: Exclude<Activation, "relu2">;
   /**
-   * The matrix is that of all experts one below the other, and y has a row for each of a token's
-   * slots. `routes` [tokens, slots, 2] says whose expert serves it, and `entries`, in a step where
-   * `slotsTogether` is above 1, group_slots.wgsl's order of them (absent: one slot at a time). x has
-   * a row for each slot (`perSlot`) or for each token.
+   * The matrix stacks the rows of all experts, and y has a row for each of a token's slots.
+   * `routes` [tokens, slots, 2] contains each slot's expert and weight. `entries` contains the
+   * slots sorted by group_slots.wgsl in steps where `slotsTogether` exceeds 1; if it is absent,
+   * slots are served one at a time. x has a row for each slot (`perSlot`) or for each token.
    */
   readonly experts?: {
     readonly count: number;
@@ -52,11 +55,11 @@ export interface Product {
   };
 }
 
-/** What one layer is laid out with. */
+/** The context for laying out one layer. */
 export interface LayerContext {
   readonly build: OperationBuilder;
   readonly weights: Weights;
-  /** The name in the file of one of the layer's weights. */
+  /** Returns the name in the file of one of the layer's weights. */
   readonly name: (weight: LayerWeight) => string;
 }
 
@@ -73,7 +76,10 @@ export class OperationBuilder {
     this.scratch = context.scratch;
   }
 
-  /** Gathers the step's embedding rows, times `scale`, into the residual stream; one operation a part. */
+  /**
+   * Writes the embeddings of the step's tokens, multiplied by `scale`, to the residual stream. One
+   * operation per part of the matrix.
+   */
   embed(matrix: DeviceMatrix, scale: number): Operation[] {
     const { elementLanes: lanes, tile } = this.tuning;
     const { hidden, last, metadata } = this.scratch;
@@ -94,8 +100,8 @@ export class OperationBuilder {
   }
 
   /**
-   * y = W·x, one operation per part of the matrix, after one that makes planes of x where bytes are
-   * multiplied.
+   * y = W·x, one operation per part of the matrix. If int8 activations are used, an operation that
+   * converts x to planes comes first.
    */
   matmul(matrix: DeviceMatrix, p: Product): Operation[] {
     const { unused, metadata } = this.scratch;
@@ -109,7 +115,8 @@ export class OperationBuilder {
         normed: p.norm !== undefined,
         experts: experts && (tokens === 1 ? "single" : "grouped"),
       });
-    // Tokens that are served together, and workgroups that all need at most.
+    // Returns how many tokens are served together, and the maximum number of workgroups needed for
+    // all.
     const spread = (count: number): readonly [number, number] => {
       if (experts === undefined) {
         const tokens = tokensTogether(this.tuning, count);
@@ -117,7 +124,7 @@ export class OperationBuilder {
       }
       const slots = count * experts.slots;
       const together = experts.entries ? slotsTogether(this.tuning, experts, count) : 1;
-      // Every expert may have a group that is not full.
+      // Each expert may have one group that is not full.
       return [together, Math.floor((slots + experts.count * (together - 1)) / together)];
     };
     const counts = experts && !experts.entries ? [1] : this.tokenCounts(experts);
@@ -181,7 +188,10 @@ export class OperationBuilder {
     return [...planes?.fill ?? [], ...operations];
   }
 
-  /** How many tokens (or slots of experts) kernels are made for now, and not when they are launched. */
+  /**
+   * Returns the numbers of tokens (or slots of experts) served together whose kernels are requested
+   * now, and not when they are first launched.
+   */
   tokenCounts(experts?: { readonly count: number; readonly slots: number }): number[] {
     return this.context.eager ? usualCounts(this.tuning, experts) : [];
   }
@@ -196,14 +206,14 @@ export class OperationBuilder {
     });
   }
 
-  /** Chooses each token's experts and their weights, by the router's logits. */
+  /** Chooses each token's experts and their weights from the router's logits. */
   topK(
     { count, used, normalized, sigmoid }: Pick<
       ExpertsSpec,
       "count" | "used" | "normalized" | "sigmoid"
     >,
     { logits, routes, bias }: Pick<ExpertScratch, "logits" | "routes"> & {
-      /** Of sigmoids, [experts]. */
+      /** Bias to add to the sigmoids, [experts]. */
       readonly bias?: GPUBuffer | undefined;
     },
   ): Operation {
@@ -214,7 +224,10 @@ export class OperationBuilder {
     });
   }
 
-  /** Sums what a token's experts gave, `slots` rows of `parts`; `add` to what is in y. */
+  /**
+   * Adds up the weighted results of a token's experts, `slots` rows of `parts`. Writes the sum to
+   * y, or adds it if `add` is set.
+   */
   combine(
     slots: number,
     { parts, routes }: Pick<ExpertScratch, "parts" | "routes">,
@@ -233,7 +246,10 @@ export class OperationBuilder {
     return ropeAppendOperation(this.context, layer, place);
   }
 
-  /** Attends over the cache; as `ropeAppend` said, with its work on the way. */
+  /**
+   * Computes attention over the cache. See `ropeAppendOperation` for the steps in which it also
+   * rotates and appends.
+   */
   attention(layer: AttentionLayer, place: AttentionPlace): Operation[] {
     return attentionOperations(this.context, layer, place);
   }
@@ -245,7 +261,7 @@ export class OperationBuilder {
     });
   }
 
-  /** A kernel whose buffers and grid depend on nothing else. */
+  /** Returns an operation whose kernel and buffers are the same for all steps. */
   fixed(
     spec: KernelSpec,
     { buffers, grid, over = "tokens" }: {

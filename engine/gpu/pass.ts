@@ -1,4 +1,4 @@
-/** Recording dispatches: all in one pass, or, while profiling, a timed pass for each. */
+/** Records dispatches: all in one pass or, while profiling, each in a timed pass of its own. */
 
 import type { KernelTime, Timing } from "../run/runner.ts";
 import { destroyBuffer } from "./buffers.ts";
@@ -7,28 +7,28 @@ import type { Pipeline } from "./pipelines.ts";
 import type { Readback } from "./readback.ts";
 import { timestampPeriod } from "./timestamp_period.ts";
 
-/** One dispatch, all but its step's metadata. */
+/** One dispatch, without its step's metadata. */
 export interface Dispatch {
   readonly pipeline: Pipeline;
   readonly group: GPUBindGroup;
-  /** With a 0, there is nothing to do. */
+  /** If one of them is 0, nothing is dispatched. */
   readonly workgroups: readonly [number, number];
 }
 
-// Two queries for each time, of the 4,096 that a set may have by the WebGPU specification.
+// Each time needs two queries; WebGPU allows 4,096 queries per set.
 const TIMES_PER_SET = 2048;
 
-/** Commands that were recorded, and not yet handed to the device. */
+/** Commands that were recorded but not yet submitted. */
 export interface Recorded {
-  /** One after the other. */
+  /** Command buffers, to submit in this order. */
   readonly pieces: GPUCommandBuffer[];
-  /** Each waits until the piece of its number is done; the last piece has none. */
+  /** `waits[i]` waits until piece i is done; there is none for the last piece. */
   readonly waits: readonly (() => Promise<unknown>)[];
-  /** The times, once all is done; none without timing. */
+  /** Returns the times once all pieces are done; empty without timing. */
   readonly times: () => Promise<KernelTime[]>;
 }
 
-/** Records steps into command buffers: one, unless it is cut. */
+/** Records a step into one command buffer, or several if it is cut. */
 export class Recorder {
   #encoder: GPUCommandEncoder;
   readonly #pieces: GPUCommandBuffer[] = [];
@@ -43,12 +43,12 @@ export class Recorder {
     this.#encoder = gpu.device.createCommandEncoder({ label: "step" });
   }
 
-  /** What copies are recorded with; a cut makes another one. */
+  /** The encoder for recording copies; each cut creates a new one. */
   get encoder(): GPUCommandEncoder {
     return this.#encoder;
   }
 
-  /** Records a dispatch; `step` is the offset of its metadata. */
+  /** Records a dispatch; `step` is the byte offset of its step's metadata. */
   dispatch(dispatch: Dispatch, step: number): void {
     const { pipeline, group, workgroups } = dispatch;
     if (workgroups.includes(0)) return;
@@ -67,7 +67,7 @@ export class Recorder {
     this.#last = undefined;
   }
 
-  /** Ends a piece here. `word`: a buffer that can be copied from, to tell when the piece is done. */
+  /** Ends a piece here. A word of the buffer `word` is copied to detect when the piece is done. */
   cut(readback: Readback, word: GPUBuffer): void {
     this.endPass();
     this.#waits.push(readback.copy(this.#encoder, word, 4));
@@ -75,7 +75,7 @@ export class Recorder {
     this.#encoder = this.gpu.device.createCommandEncoder({ label: "step" });
   }
 
-  /** Submits what was recorded, and returns what gives the times. */
+  /** Submits the recorded commands; the returned function gives the times. */
   submit(readback: Readback): () => Promise<KernelTime[]> {
     const { pieces, times } = this.finish(readback);
     this.gpu.device.queue.submit(pieces);

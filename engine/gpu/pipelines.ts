@@ -1,4 +1,7 @@
-/** Kernel specs to pipelines, each compiled once, with explicit layouts so bind groups are shared. */
+/**
+ * Creates pipelines from kernel specs. Each is compiled once, with an explicit layout so that bind
+ * groups can be shared.
+ */
 
 import { DeviceError } from "../errors.ts";
 import type { Pause } from "../run/event_loop.ts";
@@ -10,7 +13,7 @@ import type { Gpu } from "./device.ts";
 export interface Pipeline {
   readonly spec: KernelSpec;
   readonly layout: GPUBindGroupLayout;
-  /** Compiles it, if nothing has yet. */
+  /** Returns the compiled pipeline; compiles it on the first call. */
   compiled(): GPUComputePipeline;
 }
 
@@ -22,23 +25,26 @@ export class Pipelines {
   readonly #bound = new WeakMap<GPUBindGroup, Readonly<Record<number, GPUBuffer>>>();
   readonly #modules = new Map<string, GPUShaderModule>();
 
-  /** `stepBytes`: how much of the metadata buffer a "step" binding sees. */
+  /** `stepBytes`: size of a "step" binding, which is a part of the metadata buffer. */
   constructor(readonly gpu: Gpu, readonly stepBytes: number) {}
 
   #milliseconds = 0;
 
-  /** How many were compiled. */
+  /** Number of compiled kernels. */
   get count(): number {
     return this.#byKey.size - this.#uncompiled.size;
   }
 
-  /** ms that compiling them took. (createComputePipelineAsync does all its work in the call, too.) */
+  /**
+   * Time that compiling them took, in ms. (createComputePipelineAsync also does all its work in the
+   * call.)
+   */
   get milliseconds(): number {
     return this.#milliseconds;
   }
 
   /**
-   * The pipeline of `spec`, not compiled yet.
+   * Returns the pipeline for `spec`, without compiling it.
    *
    * @throws {DeviceError} "no-adapter" if its workgroups exceed the adapter's limits.
    */
@@ -67,8 +73,8 @@ export class Pipelines {
   }
 
   /**
-   * Compiles all that `get` has been asked for. One kernel may take half a second on a software driver, all
-   * of a model several: so it pauses before each.
+   * Compiles all pipelines that `get` has returned. On a software driver, one kernel may take half
+   * a second and all kernels of a model several seconds, so it pauses before each.
    *
    * @throws {Error} if the device refuses a kernel.
    */
@@ -80,7 +86,7 @@ export class Pipelines {
     }
   }
 
-  /** Binds `buffers`, by binding number, for a kernel. */
+  /** Creates a bind group for a kernel from `buffers`, by binding number. */
   bind(pipeline: Pipeline, buffers: Readonly<Record<number, GPUBuffer>>): GPUBindGroup {
     const group = this.gpu.device.createBindGroup({
       label: pipeline.spec.name,
@@ -102,7 +108,7 @@ export class Pipelines {
     return group;
   }
 
-  /** The buffers that `bind` was given, by binding number. */
+  /** Returns the buffers from which `bind` created the group, by binding number. */
   boundTo(group: GPUBindGroup): Readonly<Record<number, GPUBuffer>> {
     return this.#bound.get(group)!;
   }
@@ -150,7 +156,8 @@ export class Pipelines {
     return layout;
   }
 
-  // Sizes set by `override` are not refused when they exceed the limits, so they are checked here.
+  // The device does not refuse sizes set by `override` that exceed its limits, so they are checked
+  // here.
   #check(spec: KernelSpec): void {
     const { limits } = this.gpu;
     const [x, y] = spec.workgroupSize;

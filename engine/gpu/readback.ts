@@ -1,24 +1,27 @@
 /**
- * Reading results back. Awaiting mapAsync costs 10 ms and more in Deno, which polls the device and
- * sleeps in between; getMappedRange right after an unawaited mapAsync blocks just until all work that
- * was submitted before, to read or not, is done. That leans on the implementation, so it is tried
- * once on a scratch buffer, and where it fails every read awaits.
+ * Reads results back. Awaiting mapAsync costs 10 ms and more in Deno, which polls the device and
+ * sleeps in between. But getMappedRange right after an unawaited mapAsync blocks only until all
+ * work submitted before is done, whether or not it is read. This depends on the implementation, so
+ * it is tried once on a scratch buffer; if it fails, every read awaits.
  */
 
 import { createBuffer, destroyBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
-/** A pool of buffers that results are copied to and mapped from. */
+/** A pool of staging buffers for reading results. */
 export class Readback {
   readonly #free = new Map<number, GPUBuffer[]>();
-  /** Buffers whose mapping was awaited once, without which a blocking read panics the process. */
+  /**
+   * Buffers whose mapping has been awaited once. A blocking read of any other buffer panics the
+   * process.
+   */
   readonly #awaited = new WeakSet<GPUBuffer>();
   /** Whether reads block until the work is done instead of waiting for Deno's next poll. */
   #blocking = false;
 
   private constructor(readonly gpu: Gpu) {}
 
-  /** Makes a pool and finds out whether blocking reads work. */
+  /** Creates a pool and tests whether blocking reads work. */
   static async create(gpu: Gpu): Promise<Readback> {
     const pool = new Readback(gpu);
     pool.#blocking = await pool.#tryBlocking();
@@ -26,11 +29,11 @@ export class Readback {
   }
 
   /**
-   * Records a copy of `bytes` (a multiple of 4) of `source`; the returned function, called after
-   * the submit, gives them.
+   * Records a copy of the first `bytes` (a multiple of 4) of `source`. The returned function must
+   * be called after the submit, and returns the data.
    */
   copy(encoder: GPUCommandEncoder, source: GPUBuffer, bytes: number): () => Promise<ArrayBuffer> {
-    // A few sizes only, so that buffers are used again.
+    // Sizes are rounded up to powers of two, so that buffers can be reused.
     const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
     const staging = this.#take(size);
     encoder.copyBufferToBuffer(source, 0, staging, 0, bytes);
@@ -71,7 +74,7 @@ export class Readback {
     else free.push(buffer);
   }
 
-  // Two values through one buffer: the first read awaits, as it must, the second does not.
+  // Reads several values through one buffer. The first read awaits, as it must; the others do not.
   async #tryBlocking(): Promise<boolean> {
     const { device } = this.gpu;
     const source = createBuffer(this.gpu, {

@@ -1,4 +1,4 @@
-/** The operations of a layer whose mixer has a state. */
+/** Builds the operations of a recurrent layer's mixer. */
 
 import {
   convolutionSpec,
@@ -14,7 +14,7 @@ import type { Operation } from "./operation.ts";
 import type { LayerContext, OperationBuilder } from "./operations.ts";
 import type { LayerStates } from "./state_cache.ts";
 
-/** From the residual stream to `attended`: [tokens, valueHeads, valueDim]. */
+/** Reads the residual stream and writes `attended`, [tokens, valueHeads, valueDim]. */
 export function recurrent(
   context: LayerContext,
   spec: RecurrentSpec,
@@ -71,7 +71,7 @@ export function recurrent(
   ];
 }
 
-/** The convolution of queries, keys and values, in place. */
+/** Convolves queries, keys and values in place. */
 export function convolution(
   build: OperationBuilder,
   spec: RecurrentSpec,
@@ -87,7 +87,7 @@ export function convolution(
   });
 }
 
-/** What changes and reads the states. */
+/** Updates and reads the states by the gated delta rule. */
 export function deltaRule(
   build: OperationBuilder,
   { keyHeads, valueHeads, keyDim, valueDim, tiled }: DeltaNetSpec,
@@ -103,7 +103,9 @@ export function deltaRule(
   });
 }
 
-/** The same of Mamba. @param rates decays and skips, one after the other */
+/**
+ * Updates and reads the states as Mamba does. @param rates decays and skips, one after the other
+ */
 export function mambaScan(
   build: OperationBuilder,
   { keyHeads, valueHeads, keyDim, valueDim }: MambaSpec,
@@ -118,7 +120,7 @@ export function mambaScan(
   });
 }
 
-/** Mamba's gates and the norm of what each group of its heads gave, in place. */
+/** Applies Mamba's gates, then normalizes each group of heads, in place. */
 export function gatedGroupNorm(
   build: OperationBuilder,
   { keyHeads: groups, valueHeads, valueDim }: MambaSpec,
@@ -133,7 +135,7 @@ export function gatedGroupNorm(
   });
 }
 
-/** The norm of what the heads gave and their gates, in place. */
+/** Normalizes each head, then applies its gate, in place. */
 export function deltaNorm(
   build: OperationBuilder,
   { valueHeads: heads, valueDim: headDim }: DeltaNetSpec,

@@ -1,4 +1,7 @@
-/** The ModelRunner of the GPU: a step's metadata, its dispatches, and reading back what it made. */
+/**
+ * The ModelRunner of the GPU: writes a step's metadata, launches its dispatches and reads its
+ * results.
+ */
 
 import type { KvType } from "../../kernels/sizes.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
@@ -46,21 +49,27 @@ import { type QueuedStep, StepQueue } from "./step_queue.ts";
 import { outputSorter } from "./step_output.ts";
 
 export interface GpuRunnerOptions {
-  /** Longest sequence in tokens. */
+  /** Maximum length of a sequence in tokens. */
   readonly contextLength: number;
-  /** Blocks of the KV cache, by group of layers; default those of one sequence of `contextLength`. */
+  /**
+   * Number of KV cache blocks for each group of layers; default enough for one sequence of
+   * `contextLength`.
+   */
   readonly blocks?: readonly number[];
   readonly maxSequences?: number;
   readonly kv?: KvType;
-  /** Default: what suits the adapter's class. */
+  /** Default: the tuning for the adapter's class. */
   readonly tuning?: Tuning;
-  /** Where the tuning is from, for reports: `defaults for AMD`. */
+  /** Origin of the tuning, for reports, such as `defaults for AMD`. */
   readonly tuningSource?: string;
-  /** Into how many pieces steps are cut; default as they are measured. */
+  /** Decides into how many pieces a step is cut; default by measured times. */
   readonly pace?: Pick<StepPace, "pieces" | "took">;
   /** Called with the bytes of weights uploaded so far. */
   readonly progress?: (bytes: number) => void;
-  /** Called between kernels that are compiled and pieces that are uploaded; what it throws ends the load. */
+  /**
+   * Called between compiling kernels and between uploading pieces; an error that it throws ends the
+   * load.
+   */
   readonly pause?: Pause;
 }
 
@@ -119,7 +128,7 @@ export class GpuRunner implements ModelRunner {
   }
 
   /**
-   * Uploads the model and prepares its steps.
+   * Uploads the model and compiles its kernels.
    *
    * @throws {UnsupportedError} if the GPU has no kernel for one of its tensors.
    * @throws {DeviceError} "out-of-memory" if it does not fit.
@@ -182,7 +191,8 @@ export class GpuRunner implements ModelRunner {
     this.#states.enter(batch);
     const { maxSequences } = this.#limits;
     const sort = outputSorter(batch, this.config, maxSequences);
-    // The one before the last reads the metadata that is written now.
+    // This step's metadata overwrites that of the step before the last, which must be launched
+    // first.
     this.#queue.launchAll(1);
     this.#writeHistory(batch);
     if (batch.anew?.weights) {
@@ -217,7 +227,7 @@ export class GpuRunner implements ModelRunner {
         const count = counts[operation.over];
         if (count > 0) record(operation.at(count, counts.attentionParts), offset);
       }
-      // Before biases and penalties change them. A chain of steps returns none.
+      // Copied before biases and penalties change them. Chained steps return no logits.
       if (batch.sequences.some(({ logits }) => logits !== undefined)) {
         recorder.endPass();
         const bytes = counts.logits * this.config.vocabSize * 4;
@@ -264,9 +274,9 @@ export class GpuRunner implements ModelRunner {
   }
 
   /**
-   * Reads what a step left, and has the next one launched.
+   * Reads a step's results and launches the next step.
    *
-   * @throws {DeviceError} "lost", or whatever the device reported first.
+   * @throws {DeviceError} "lost", or the first error that the device reported.
    */
   async #read<T>(step: QueuedStep, read: () => Promise<T>): Promise<T> {
     try {
@@ -287,8 +297,8 @@ export class GpuRunner implements ModelRunner {
   }
 
   /**
-   * What a step launches in which `count` tokens of a prompt enter, or which decodes `count` sequences
-   * greedily, or draws their tokens.
+   * Returns the dispatches of a step. "prompt": `count` tokens of one prompt enter. "decode" and
+   * "draw": `count` sequences decode one token each, greedily or by drawing.
    *
    * @param parts workgroups that share a token's positions while decoding
    */
@@ -348,8 +358,8 @@ export class GpuRunner implements ModelRunner {
     }
   }
 
-  // The repeat penalty looks at the last tokens of a slot; those that the host knows go there now,
-  // those that the device samples it adds itself.
+  // The repeat penalty reads the last tokens of a slot. The host writes the tokens that it knows;
+  // the device adds those that it samples.
   #writeHistory({ sequences }: Batch): void {
     for (const { slot, start, tokens, prior } of sequences) {
       if (tokens === null) continue;
@@ -364,13 +374,13 @@ export class GpuRunner implements ModelRunner {
   }
 }
 
-/** What an abandoned step leaves. */
+/** Returns the output of an abandoned step. */
 function nothing(sequences: number): StepOutput {
   const none = Array.from({ length: sequences }, () => []);
   return { tokens: none, logits: none };
 }
 
-/** What a token multiplies with. */
+/** Returns the number of weights that a token is multiplied with. */
 function productsOf(config: ModelConfig, file: ModelFile): number {
   return weightReads(config, file.tensors).reduce(
     (sum, { tensor, share }) => sum + share * tensor.shape.reduce((a, b) => a * b, 1),

@@ -1,4 +1,4 @@
-/** The kernels that choose tokens, bound to the buffers of a step. */
+/** Binds the kernels that choose tokens to the buffers of a step. */
 
 import {
   logitAdjustSpec,
@@ -12,7 +12,7 @@ import type { Dispatch } from "./pass.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { Scratch } from "./scratch.ts";
 
-/** Their dispatches for so many rows of logits, by name, in the order that they run. */
+/** Functions that return the dispatch of each kernel for `rows` rows of logits, in launch order. */
 export type SamplingKernels = Readonly<
   Record<
     "logit_adjust" | "sample_chunks" | "sample_keep" | "sample_pick",
@@ -20,7 +20,7 @@ export type SamplingKernels = Readonly<
   >
 >;
 
-/** Compiles and binds them. Reference: sampler.ts. */
+/** Requests the kernels and binds them. Reference: engine/run/sampler.ts. */
 export function samplingKernels(
   pipelines: Pipelines,
   { tuning, scratch, vocabulary }: {

@@ -1,11 +1,14 @@
-/** The buffers between kernels, made once for the largest step and used by one layer after the other. */
+/**
+ * The buffers between kernels. They are allocated once for the largest step, and all layers reuse
+ * them.
+ */
 
 import { SAMPLE_COUNTERS } from "../../kernels/sampling_specs.ts";
 import { REPEAT_HISTORY } from "../../kernels/sizes.ts";
 import { createBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
-/** Sizes that scratch buffers are made for. */
+/** Sizes that determine the scratch buffers. */
 export interface ScratchSizes {
   /** Tokens in a step. */
   readonly tokens: number;
@@ -15,25 +18,34 @@ export interface ScratchSizes {
   readonly steps: number;
   readonly stepBytes: number;
   readonly dim: number;
-  /** (heads + 2·kvHeads)·headDim and heads·headDim, of the widest layer. */
+  /**
+   * (heads + 2·kvHeads)·headDim and heads·headDim, or channels and valueHeads·valueDim of recurrent
+   * layers; each the maximum over all layers.
+   */
   readonly qkvDim: number;
   readonly queryDim: number;
   readonly heads: number;
-  /** Workgroups that share a token's positions, of all tokens together; 0: never more than one. */
+  /**
+   * Parts of attention, for all tokens together: workgroups that share a token's positions. 0 if a
+   * token never has more than one.
+   */
   readonly attentionParts: number;
-  /** Gates of heads, and two numbers of each head with a state; 0: no layer has them. */
+  /**
+   * Floats per token for the gates of heads, and for the steps and strengths of recurrent heads; 0
+   * if no layer has them.
+   */
   readonly gatesDim: number;
   readonly stepsDim: number;
-  /** What feed-forward networks have between gate and down, of all of a token's experts together. */
+  /** Floats per token between gate and down, for all of a token's experts together. */
   readonly gatedDim: number;
-  /** Some layers normalize a branch before it joins the residual stream. */
+  /** Whether some layers normalize a branch before adding it to the residual stream. */
   readonly branch: boolean;
   readonly vocabSize: number;
   readonly sampleChunks: number;
   readonly experts?: {
     readonly count: number;
     readonly used: number;
-    /** Rows of the gate of a shared expert; 0: none. */
+    /** Width of the shared expert; 0 if there is none. */
     readonly shared: number;
   } | undefined;
 }
@@ -42,25 +54,31 @@ export interface ScratchSizes {
 export interface Scratch {
   /** The residual stream, [tokens, dim]. */
   readonly hidden: GPUBuffer;
-  /** [tokens, heads + 2·kvHeads, headDim], or the channels of a gated delta net. */
+  /** [tokens, heads + 2·kvHeads, headDim], or in recurrent layers [tokens, channels]. */
   readonly qkv: GPUBuffer;
-  /** Rotated queries, and what attention makes of them, [tokens, heads, headDim]. */
+  /** Rotated queries and the result of attention, each [tokens, heads, headDim]. */
   readonly queries: GPUBuffer;
   readonly attended: GPUBuffer;
-  /** Of attention's heads, or those of a gated delta net. */
+  /** Gates of the heads of attention or of a recurrent layer, [tokens, heads, headDim]. */
   readonly gates: GPUBuffer | undefined;
-  /** Steps and strengths of the delta rule, [tokens, 2, valueHeads]. */
+  /**
+   * Steps and strengths of the delta rule, [tokens, 2, valueHeads]; Mamba's steps, [tokens,
+   * valueHeads].
+   */
   readonly steps: GPUBuffer | undefined;
-  /** What workgroups that share a token's positions found: attention_keys.wgsl. */
+  /** Partial results of workgroups that share a token's positions; see attention_keys.wgsl. */
   readonly attentionParts: GPUBuffer;
-  /** What a layer adds, where it is normalized first, [tokens, dim]. */
+  /**
+   * The output of a mixer or feed-forward network that is normalized before it is added, [tokens,
+   * dim].
+   */
   readonly branch: GPUBuffer | undefined;
-  /** act(gate)·up, [tokens, ffnDim], or of each of a token's experts. */
+  /** act(gate)·up, [tokens, width], or [tokens, slots, width] for experts. */
   readonly gated: GPUBuffer;
   readonly experts: ExpertScratch | undefined;
   readonly logits: GPUBuffer;
   readonly chunks: GPUBuffer;
-  /** Of each row to sample, SAMPLE_COUNTERS words. */
+  /** SAMPLE_COUNTERS words for each row to sample. */
   readonly counters: GPUBuffer;
   /** Ids that a row's filters may keep, [sequences, vocabSize]. */
   readonly kept: GPUBuffer;
@@ -71,34 +89,37 @@ export interface Scratch {
   /** The ids sampled in this submit, [steps, sequences]. */
   readonly sampled: GPUBuffer;
   readonly metadata: GPUBuffer;
-  /** Bound where a kernel declares a binding that this use of it does not read. */
+  /** Bound to bindings that a kernel declares but does not use in this dispatch. */
   readonly unused: GPUBuffer;
 }
 
-/** What routed experts need beside `gated`. */
+/** Buffers of routed experts, besides `gated`. */
 export interface ExpertScratch {
-  /** The router's, [tokens, experts]. */
+  /** The router's logits, [tokens, experts]. */
   readonly logits: GPUBuffer;
   /** Experts and their weights, [tokens, slots, 2]. */
   readonly routes: GPUBuffer;
-  /** Slots sorted by expert: how many, then expert and slot, [1 + 2 · tokens · slots, 2]. */
+  /**
+   * Slots sorted by expert: their number, then pairs of expert and slot, [1 + 2 · tokens · slots,
+   * 2].
+   */
   readonly entries: GPUBuffer;
-  /** What each expert adds, [tokens, slots, dim]. */
+  /** The result of each expert, [tokens, slots, dim]. */
   readonly parts: GPUBuffer;
   readonly shared: SharedScratch | undefined;
 }
 
-/** What a shared expert needs. */
+/** Buffers of a shared expert. */
 export interface SharedScratch {
-  /** Its router's, [tokens]. */
+  /** Its router's logits, [tokens]. */
   readonly logits: GPUBuffer;
   /** act(gate)·up, [tokens, width]. */
   readonly gated: GPUBuffer;
-  /** What it adds, [tokens, dim]. */
+  /** The result of the expert, [tokens, dim]. */
   readonly part: GPUBuffer;
 }
 
-/** Makes the scratch buffers; their bytes count as "scratch". */
+/** Allocates the scratch buffers; their bytes count as "scratch". */
 export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
   const make = (label: string, words: number) =>
     createBuffer(gpu, { label, bytes: words * 4, purpose: "scratch" });
@@ -131,7 +152,7 @@ export function createScratch(gpu: Gpu, s: ScratchSizes): Scratch {
     last: make("last tokens", s.sequences),
     history: make("token history", s.sequences * REPEAT_HISTORY),
     sampled: make("sampled tokens", s.steps * s.sequences),
-    // Of two submits: one may be running piece by piece while the next one's is written.
+    // For two submits: while one runs piece by piece, the next one's metadata is written.
     metadata: make("step metadata", 2 * s.steps * s.stepBytes / 4),
     unused: make("unused", 4),
   };

@@ -1,10 +1,10 @@
-/** How large the buffers between the kernels of a model are. */
+/** Computes the sizes of the buffers between a model's kernels. */
 
 import type { LayerSpec, ModelConfig } from "../model/config.ts";
 import { attentionsOf, channelsOf, recurrentOf } from "../model/mixers.ts";
 import type { ScratchSizes } from "./scratch.ts";
 
-/** The widths of the buffers between kernels: of each, the widest layer's. */
+/** Returns the widths of the buffers between kernels, each the maximum over all layers. */
 export function scratchSizes(
   { dim, vocabSize, layers }: ModelConfig,
 ): Pick<

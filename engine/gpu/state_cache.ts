@@ -1,17 +1,19 @@
-/** The states of recurrent layers on the device: one of fixed size for each slot and layer. */
+/**
+ * The states of recurrent layers on the device. Each layer has a state of fixed size for each slot.
+ */
 
 import type { ModelConfig } from "../model/config.ts";
 import { isRecurrent, stateFloats } from "../model/mixers.ts";
 import { createBuffer } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 
-/** One layer's states, as convolution.wgsl, delta_rule.wgsl and mamba_scan.wgsl have them. */
+/** One layer's states, in the layout of convolution.wgsl, delta_rule.wgsl and mamba_scan.wgsl. */
 export interface LayerStates {
   readonly convolution: GPUBuffer;
   readonly matrices: GPUBuffer;
 }
 
-/** By layer; of those without a state, none. */
+/** Allocates the states of each layer; undefined for layers without a state. */
 export function createStates(
   gpu: Gpu,
   { layers }: ModelConfig,

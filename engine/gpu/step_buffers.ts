@@ -1,17 +1,17 @@
-/** Buffers that live for one step, bound in place of those that are made once. */
+/** Scratch buffers that exist for one step only, bound in place of the permanent ones. */
 
 import { destroyBuffer } from "./buffers.ts";
 import type { Dispatch } from "./pass.ts";
 import type { Pipelines } from "./pipelines.ts";
 import { createScratch, type Scratch, type ScratchSizes } from "./scratch.ts";
 
-/** What outlives a step, and what the host writes before it. */
+/** Buffers that must outlive a step, or that the host writes before it. */
 const KEPT = ["last", "history", "metadata", "unused"] as const;
 
 /** The scratch buffers of one step. */
 export class StepBuffers {
   readonly scratch: Scratch;
-  /** By the buffer that is bound otherwise. */
+  /** The buffer of this step for each permanent one. */
   readonly #made = new Map<GPUBuffer, GPUBuffer>();
 
   constructor(readonly pipelines: Pipelines, usual: Scratch, sizes: ScratchSizes) {
@@ -22,7 +22,7 @@ export class StepBuffers {
     this.#pair(usual, this.scratch);
   }
 
-  /** The dispatch, bound to these buffers. */
+  /** Returns the dispatch, bound to these buffers. */
   bind({ group, ...dispatch }: Dispatch): Dispatch {
     const buffers = Object.entries(this.pipelines.boundTo(group)).map(
       ([number, buffer]) => [number, this.#made.get(buffer) ?? buffer],

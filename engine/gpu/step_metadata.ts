@@ -1,4 +1,4 @@
-/** A step's metadata as the kernels read it (kernels/step.wgsl, kernels/sampler.wgsl). */
+/** Writes a step's metadata as the kernels read it (kernels/step.wgsl, kernels/sampler.wgsl). */
 
 import { KEY_TILE } from "../../kernels/attention_specs.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
@@ -10,49 +10,49 @@ import {
   REPEAT_WINDOW,
 } from "../run/runner.ts";
 
-/** Token id that stands for "the one this slot sampled last". */
+/** Token id that means "the token that this slot sampled last". */
 const FEEDBACK = 0xffffffff;
 const HEADER_WORDS = 8;
 const TOKEN_WORDS = 4;
 const SAMPLER_WORDS = 16;
 const SEQUENCE_WORDS = 4;
 
-/** Upper bounds of what one step holds. */
+/** Maximum sizes of a step. */
 export interface StepLimits {
   readonly tokens: number;
   readonly sequences: number;
   readonly logitRows: number;
-  /** Blocks in all of a sequence's tables. */
+  /** Blocks of a sequence in all its tables together. */
   readonly tableBlocks: number;
 }
 
-/** What the dispatches of a step run over. */
+/** The sizes of a step, which determine the grids of its dispatches. */
 export interface StepCounts {
   readonly tokens: number;
   readonly sequences: number;
   readonly logits: number;
   readonly samples: number;
   /**
-   * Workgroups that share the positions of a token and KV head, if each sequence has one token; else 0.
-   * For GPUs: attention_keys.wgsl.
+   * If each sequence has one token: workgroups that share the positions of a token and KV head;
+   * else 0. Used only with attention_keys.wgsl, on GPUs.
    */
   readonly attentionParts: number;
-  /** Some sampler changes logits before the choice. */
+  /** Whether some sampler changes logits before a token is chosen. */
   readonly adjust: boolean;
-  /** Some sampler draws, at a temperature. */
+  /** Whether some sampler draws, at a temperature above 0. */
   readonly draws: boolean;
-  /** Words of metadata that were written. */
+  /** Words of metadata written. */
   readonly words: number;
 }
 
-/** Parts that all tokens of a step may have together. */
+/** Returns the maximum number of attention parts, for all tokens of a step together. */
 export function mostAttentionParts({ attention }: Pick<Tuning, "attention">): number {
   return attention.by === "tiles" ? attention.parts : 0;
 }
 
 /**
- * As many parts as there are tiles of positions, within `most`, what scratch buffers have room for of
- * all tokens together.
+ * Returns how many workgroups share the positions of a token: one per tile of positions, but for
+ * all tokens together at most `parts`, for which the scratch buffers have room.
  */
 export function attentionPartsFor(
   { tokens, positions }: { readonly tokens: number; readonly positions: number },
@@ -62,19 +62,20 @@ export function attentionPartsFor(
   return Math.max(1, Math.min(most, Math.ceil(positions / KEY_TILE)));
 }
 
-/** 32-bit words that a step within `limits` needs at most. */
+/** Returns the maximum number of 32-bit words of a step's metadata within `limits`. */
 export function stepWords(limits: StepLimits): number {
   return HEADER_WORDS + limits.tokens * TOKEN_WORDS + limits.logitRows +
     limits.sequences * (SEQUENCE_WORDS + SAMPLER_WORDS + limits.tableBlocks + MOST_BIASES * 2);
 }
 
 /**
- * Writes step `step` of a batch: the tokens that enter and their sequences, which of them get logits, how each row is
- * sampled, and the block tables: a sequence's, one for each group of layers, alternate entry by entry.
+ * Writes the metadata of step `step` of a batch: the tokens that enter and their sequences, the
+ * rows of logits, the sampling options of each row, and the block tables. The entries of a
+ * sequence's tables, one table for each group of layers, alternate.
  *
  * @param words receives the metadata, from its start on
- * @param options.sampledOffset where in the buffer of sampled ids this step's go
- * @param options.mostParts as mostAttentionParts has it
+ * @param options.sampledOffset offset of this step's ids in the buffer of sampled ids
+ * @param options.mostParts the result of mostAttentionParts
  */
 export function writeStep(
   words: Uint32Array,
@@ -171,14 +172,17 @@ export function writeStep(
   };
 }
 
-/** A row of logits: after which of the step's tokens, and whether the next one is drawn from it. */
+/**
+ * A row of logits: the token of the step that it follows, and whether the next token is sampled
+ * from it.
+ */
 export interface LogitRow {
   readonly token: number;
   readonly slot: number;
   readonly samples: boolean;
 }
 
-/** The rows of logits that a step computes, sequence by sequence. */
+/** Returns the rows of logits that a step computes, sequence by sequence. */
 export function logitRows(sequences: readonly BatchSequence[]): LogitRow[] {
   const rows: LogitRow[] = [];
   let token = 0;

@@ -1,22 +1,25 @@
-/** What a step on the device produced, taken from what was read back of it. */
+/** Converts the data read back after a step to its output. */
 
 import type { ModelConfig } from "../model/config.ts";
 import { checkLogits, infiniteLogits } from "../run/finite_logits.ts";
 import type { Batch, StepOutput } from "../run/runner.ts";
 import { logitRows } from "./step_metadata.ts";
 
-/** What sample_pick writes where a logit is NaN. */
+/** The id that sample_pick writes if a logit is NaN. */
 const INVALID = 0xffffffff;
 
-/** Sorts what was read by the sequences of the batch, which may change before. */
+/** Sorts the data read back by sequence. The batch may have changed since it was submitted. */
 export type SortOutput = (
-  /** [steps, maxSequences]: a step's ids are in the order of the sequences that sample. */
+  /** [steps, maxSequences]; the ids of a step are in the order of the sequences that sample. */
   ids: Uint32Array | undefined,
   /** [logit rows, vocabSize] */
   logits: Float32Array | undefined,
 ) => Pick<StepOutput, "tokens" | "logits">;
 
-/** What is returned throws a ModelFormatError if the step's logits are not finite. */
+/**
+ * Returns a function that sorts the data, and throws a ModelFormatError if the step's logits are
+ * not finite.
+ */
 export function outputSorter(batch: Batch, config: ModelConfig, maxSequences: number): SortOutput {
   const { sequences, steps = 1 } = batch;
   const { vocabSize } = config;

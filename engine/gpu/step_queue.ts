@@ -1,20 +1,20 @@
 /**
- * When steps go to the device. Deno's mapAsync waits for all that was launched, so a step is held back
- * until the one before it is read: it is prepared while that one runs, and does not delay its result.
- * Steps that take long go in pieces, each launched when the one before it is done, so that signals are
- * heard in between.
+ * Decides when steps are submitted to the device. Deno's mapAsync waits for everything that was
+ * launched. So a step is prepared while the one before it runs, but launched only after that one
+ * has been read, so as not to delay its result. Long steps are cut into pieces, each launched when
+ * the one before it is done, so that signals can be handled in between.
  */
 
 import { EventLoop } from "../run/event_loop.ts";
 import type { Gpu } from "./device.ts";
 import type { Recorded } from "./pass.ts";
 
-/** A step that was recorded and not yet read. */
+/** A step that was recorded but not yet read. */
 export class QueuedStep {
-  /** Pieces that were launched. */
+  /** Number of pieces launched so far. */
   launched = 0;
   isWanted = true;
-  /** ms of the host's clock: before its first piece was launched, and after. */
+  /** Host time in ms before and after its first piece was launched. */
   span: { readonly from: number; readonly launched: number } | undefined;
 
   constructor(readonly recorded: Recorded) {}
@@ -24,14 +24,14 @@ export class QueuedStep {
   }
 }
 
-/** The steps of a runner that were recorded and not yet read, in their order. */
+/** The steps of a runner that were recorded but not yet read, in order. */
 export class StepQueue {
   readonly #steps: QueuedStep[] = [];
   readonly #eventLoop = new EventLoop();
 
   constructor(readonly gpu: Pick<Gpu, "device">) {}
 
-  /** Takes a step; its first piece is launched at once if no other step is before it. */
+  /** Adds a step; launches its first piece at once if the queue was empty. */
   add(recorded: Recorded): QueuedStep {
     const step = new QueuedStep(recorded);
     this.#steps.push(step);
@@ -39,14 +39,14 @@ export class StepQueue {
     return step;
   }
 
-  /** Launches all that was recorded before, but for the latest `held` steps. */
+  /** Launches all queued steps except the latest `held` ones. */
   launchAll(held = 0): void {
     for (const step of this.#steps.slice(0, Math.max(0, this.#steps.length - held))) {
       this.#launch(step);
     }
   }
 
-  /** Runs what is left of a step to its last piece; false if it was abandoned before. */
+  /** Launches the remaining pieces of a step; returns false if it was abandoned before that. */
   async run(step: QueuedStep): Promise<boolean> {
     for (const earlier of this.#steps.slice(0, this.#steps.indexOf(step))) this.#launch(earlier);
     while (!step.isLaunched) {
@@ -61,14 +61,16 @@ export class StepQueue {
     return true;
   }
 
-  /** Forgets a step that was read, or never will be; the next one is launched. */
+  /**
+   * Removes a step that was read or never will be, and launches the first piece of the next one.
+   */
   remove(step: QueuedStep): void {
     this.#steps.splice(this.#steps.indexOf(step), 1);
     const [next] = this.#steps;
     if (next !== undefined && next.launched === 0) this.#launchPiece(next);
   }
 
-  /** Has the steps so far end with the piece that runs. */
+  /** Ends all queued steps after the piece that is running. */
   abandon(): void {
     for (const step of this.#steps) step.isWanted = false;
   }

@@ -1,34 +1,40 @@
-/** How long a tick of the device's timestamps is: Deno hands them out as the device counts them. */
+/** Measures the tick of the device's timestamps, as Deno returns them in the device's own unit. */
 
 import type { Gpu } from "./device.ts";
 import type { Readback } from "./readback.ts";
 
-/** Long against what the host's clock is late by, short against a run whose kernels are timed. */
+/**
+ * Time between the two readings in ms: long compared with the delays of the host's clock, short
+ * compared with a run whose kernels are timed.
+ */
 const APART_MS = 50;
 
-/** One timestamp, and the host's clock in ms before it was asked for and after it was read. */
+/** One timestamp, and the host's clock in ms before it was requested and after it was read. */
 export interface ClockReading {
   readonly ticks: bigint;
   readonly before: number;
   readonly after: number;
 }
 
-/** Nanoseconds a tick; measured when it is first asked for, in about 50 ms, and kept. */
+/**
+ * Returns the nanoseconds per tick. The first call measures them, which takes about 50 ms; later
+ * calls reuse the result.
+ */
 export function timestampPeriod(gpu: Gpu, readback: Readback): Promise<number> {
   return gpu.timestampPeriod ??= measurePeriod(gpu, readback);
 }
 
 /**
- * Nanoseconds a tick between two readings: 1, where they do not rule it out, as on most devices, so
- * that the host's delays do not blur those.
+ * Returns the nanoseconds per tick between two readings. If the readings are consistent with 1, as
+ * on most devices, it returns exactly 1, so that the host's delays do not add an error.
  */
 export function periodBetween(first: ClockReading, second: ClockReading): number {
   const ticks = Number(second.ticks - first.ticks);
-  // A clock that stands still tells nothing.
+  // Without any ticks, there is nothing to compute from.
   if (ticks <= 0) return 1;
   const least = (second.before - first.after) * 1e6 / ticks;
   const most = (second.after - first.before) * 1e6 / ticks;
-  // Two clocks run apart by less than a thousandth.
+  // The two clocks differ by less than a thousandth.
   return least <= 1.001 && most >= 0.999 ? 1 : (least + most) / 2;
 }
 
@@ -53,7 +59,7 @@ async function measurePeriod(gpu: Gpu, readback: Readback): Promise<number> {
     return { ticks, before, after: performance.now() };
   };
   try {
-    // The first read of a buffer takes long, and so do the first commands of a device.
+    // A warm-up: the first read of a buffer and the first commands of a device are slow.
     await read();
     const first = await read();
     await new Promise((resolve) => setTimeout(resolve, APART_MS));

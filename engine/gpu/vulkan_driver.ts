@@ -1,15 +1,19 @@
-/** The version of a Vulkan driver, which WebGPU does not tell, from the driver's own files. */
+/** Finds the version of a Vulkan driver in the driver's own files, as WebGPU does not report it. */
 
 import { basename, isAbsolute, join } from "node:path";
 
-/** Where Linux keeps what the Vulkan loader reads, and the libraries that those files name. */
+/**
+ * The directories on Linux of the Vulkan loader's manifests, and of the libraries that they name.
+ */
 const MANIFESTS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 const LIBRARIES = [
   `/usr/lib/${Deno.build.arch}-linux-gnu`,
   ...["/usr/lib64", "/usr/lib", "/usr/local/lib"],
 ];
 
-/** How an adapter's description shows its driver, and how the driver's manifest is called. */
+/**
+ * Patterns that recognize a driver in an adapter's description, and the file name of its manifest.
+ */
 const DRIVERS: readonly (readonly [RegExp, RegExp])[] = [
   [/llvmpipe/i, /^(lvp|lavapipe)_icd/],
   [/\bRADV\b/i, /^radeon_icd/],
@@ -20,15 +24,15 @@ const DRIVERS: readonly (readonly [RegExp, RegExp])[] = [
   [/intel/i, /^intel_icd/],
 ];
 
-/** Where to look, for tests. */
+/** The directories to search; tests pass their own. */
 export interface DriverFiles {
   readonly manifests: readonly string[];
   readonly libraries: readonly string[];
 }
 
 /**
- * The driver behind an adapter, as in `Mesa 22.3.6` or `NVIDIA 550.54.14`; undefined if its files are
- * not where Linux keeps them, or do not say.
+ * Returns the driver of an adapter, such as `Mesa 22.3.6` or `NVIDIA 550.54.14`; undefined if its
+ * files are not in the usual directories or do not contain a version.
  */
 export function vulkanDriver(
   description: string,
@@ -45,7 +49,7 @@ export function vulkanDriver(
       const version = real && versionOf(real);
       if (version) return version;
     } catch (error) {
-      // A manifest that another user may read, or no JSON: it says nothing.
+      // Ignore a manifest that is not JSON, or that only another user may read.
       if (!(error instanceof SyntaxError || error instanceof Deno.errors.PermissionDenied)) {
         throw error;
       }
@@ -71,7 +75,7 @@ function realPaths(path: string): string[] {
   }
 }
 
-/** NVIDIA's libraries have the version in their name; Mesa's have it as a text of their own. */
+/** NVIDIA's libraries have the version in their file name; Mesa's contain it as a string. */
 function versionOf(library: string): string | undefined {
   const [, nvidia] = /nvidia\S*\.so\.(\d+\.\d[\d.]*)$/.exec(basename(library)) ?? [];
   if (nvidia !== undefined) return `NVIDIA ${nvidia}`;

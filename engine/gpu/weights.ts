@@ -1,4 +1,4 @@
-/** A model's tensors on the device, by name: matrices packed, vectors in float32. */
+/** Loads a model's tensors onto the device, by name: matrices packed, vectors as float32. */
 
 import { dequantize } from "../../kernels/dequantize.ts";
 import type { TensorType } from "../../kernels/tensor_types.ts";
@@ -10,9 +10,9 @@ import type { Gpu } from "./device.ts";
 import { allocateMatrix, type DeviceMatrix, type MatrixLayout, UploadMemory } from "./matrix.ts";
 
 /**
- * The weights of one file on the device. Buffers are made as a model asks for them, and filled
- * together by `upload()`: what a write stages lies where the next buffer is made, and would leave
- * holes between them, up to a third of the weights in all.
+ * The weights of one file on the device. Buffers are allocated when the model requests them, and
+ * `upload()` fills all of them later. If writes and allocations alternated, the staging memory of
+ * each write would leave a hole before the next buffer, up to a third of the size of all weights.
  */
 export class Weights {
   readonly #fills: ((memory: UploadMemory) => Iterable<void>)[] = [];
@@ -20,7 +20,7 @@ export class Weights {
   #bytes = 0;
 
   /**
-   * @param options.tile of matrices; see MatrixLayout
+   * @param options.tile tile of the matrices; see MatrixLayout
    * @param options.progress called with the bytes read so far
    */
   constructor(
@@ -34,12 +34,12 @@ export class Weights {
     this.#uploader = new Uploader(gpu);
   }
 
-  /** Fills the buffers that were made; it may do so again. */
+  /** Fills all allocated buffers; may be called again. */
   upload(): void {
     for (const _ of this.uploads());
   }
 
-  /** Fills them piece by piece. */
+  /** Fills all allocated buffers, one piece per iteration. */
   *uploads(): Generator<void> {
     const memory = new UploadMemory();
     this.#bytes = 0;
@@ -51,29 +51,35 @@ export class Weights {
     return this.#tensor(name).type;
   }
 
-  /** One matrix of the tensors' rows, which must be of one type and length. */
+  /**
+   * Returns one matrix from the rows of all named tensors, which must have the same type and row
+   * length.
+   */
   matrix(...names: string[]): DeviceMatrix {
     return this.#make(names);
   }
 
-  /** Gates and ups as one matrix whose rows alternate. */
+  /** Returns gates and ups as one matrix whose rows alternate. */
   gateUp(gate: string, up: string): DeviceMatrix {
     return this.#make([gate, up], { interleaved: true });
   }
 
-  /** All experts' matrices, none of them cut by parts; rows of gates and ups alternate. */
+  /**
+   * Returns the matrices of all experts as one; no expert is split between parts. Rows of gates and
+   * ups alternate.
+   */
   experts(name: string, up?: string): DeviceMatrix {
     const names = up === undefined ? [name] : [name, up];
     const together = this.#tensor(name).shape[1]! * names.length;
     return this.#make(names, { interleaved: up !== undefined, together });
   }
 
-  /** The tensors' elements, one after the other, in float32. */
+  /** Returns a buffer with the tensors' elements, one after the other, as float32. */
   vector(...names: string[]): GPUBuffer {
     return this.#vector(names, 1);
   }
 
-  /** The tensor's elements times `scale`. */
+  /** Returns a buffer with the tensor's elements multiplied by `scale`. */
   scaledVector(name: string, scale: number): GPUBuffer {
     return this.#vector([name], scale);
   }
@@ -99,7 +105,7 @@ export class Weights {
     return buffer;
   }
 
-  /** A small tensor in float32, for the host. */
+  /** Returns a small tensor as float32, for the host. */
   floats(name: string): Float32Array {
     const tensor = this.#tensor(name);
     const bytes = new Uint8Array(tensor.byteLength);
