@@ -1,6 +1,7 @@
 /**
- * Compiles kernels on the adapter that the environment gives, between lines that say which:
- * `isa/radv_offline.sh CHIP deno run isa/compile.ts [NAME…]`. What the driver prints lies between.
+ * Compiles kernels on the adapter selected by the environment: `isa/radv_offline.sh CHIP deno run
+ * isa/compile.ts [NAME…]`. It prints a line with the name before each kernel, and a last line at
+ * the end, so that the driver's output for the kernel is in between.
  */
 
 import { openGpu } from "../engine/gpu/device.ts";

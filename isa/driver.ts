@@ -4,16 +4,19 @@ import { fileURLToPath } from "node:url";
 import { type Figures, FiguresReader } from "./report.ts";
 import { variants } from "./variants.ts";
 
-/** The chips that the golden file has; polaris10, renoir and navi10 can be asked for too. */
+/** The chips in the golden file; polaris10, renoir and navi10 are supported too. */
 export const CHIPS = ["navi31", "gfx1150", "navi21", "vega10"] as const;
 
-/** What WebGPU would say of a chip: those before RDNA have subgroups of 64, those before RDNA 2 no dot products. */
+/**
+ * Returns what WebGPU would report for a chip. Chips before RDNA have subgroups of 64; those before
+ * RDNA 2 have no dot products.
+ */
 export function chipFeatures(chip: string): { subgroupSize: number; packedDots: boolean } {
   const old = ["polaris10", "vega10", "renoir"].includes(chip);
   return { subgroupSize: old ? 64 : 32, packedDots: !old && chip !== "navi10" };
 }
 
-/** The driver's packages are not available here. */
+/** The driver's packages are not available on this machine. */
 export class NoDriverError extends Error {
   override readonly name = "NoDriverError";
 }
@@ -22,10 +25,10 @@ export class NoDriverError extends Error {
 const UNAVAILABLE = 69;
 
 /**
- * Compiles the kernels that `wanted` names for a chip.
+ * Compiles the kernels for which `wanted` returns true, for a chip.
  *
  * @throws {NoDriverError} if the driver is not available.
- * @throws {Error} if a kernel is refused.
+ * @throws {Error} if the driver refuses a kernel.
  */
 export async function figuresFor(
   chip: string,

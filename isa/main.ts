@@ -1,8 +1,9 @@
 /**
- * `deno task isa [--gpu CHIP]… [--only WORDS] [--golden]`: what AMD's compiler makes of every kernel
- * for hardware GPUs, as markdown tables. No GPU is needed. `--only` takes kernels whose names have
- * these words; `--golden` writes what was compiled into the golden file. Exit code 1: a kernel spills,
- * or figures are not the golden file's; 2: no kernel has the words.
+ * `deno task isa [--gpu CHIP]… [--only WORDS] [--golden]` prints statistics of AMD's compiler for
+ * every kernel for hardware GPUs, as markdown tables. It needs no GPU. `--only` selects kernels
+ * whose names contain all of these words; `--golden` writes the results to the golden file. Exit
+ * code 1: a kernel spills registers, or results differ from the golden file; 2: no kernel has these
+ * words in its name. If the driver is not available, it exits with 0.
  */
 
 import { parseArgs } from "node:util";
@@ -45,7 +46,7 @@ for (const chip of chips) {
   for (const name of spilling(figures)) complain(`${chip}: ${name} spills`);
   if (values.golden) {
     const known = { ...golden[chip], ...Object.fromEntries(figures) };
-    // In the order of variants, without those that there are no more.
+    // In the order of `variants`, without kernels that no longer exist.
     golden[chip] = Object.fromEntries(
       namesFor(chip).flatMap((name) => known[name] ? [[name, known[name]]] : []),
     );
@@ -64,7 +65,7 @@ function complain(message: string): void {
   failed = true;
 }
 
-/** A line a kernel, so that changes can be read. */
+/** Returns the JSON with one line per kernel, so that diffs are readable. */
 function goldenText(chips: Record<string, Record<string, Figures>>): string {
   const text = Object.entries(chips).map(([chip, kernels]) => {
     const lines = Object.entries(kernels)

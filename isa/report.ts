@@ -1,18 +1,24 @@
-/** What the compiler says of all kernels for one chip: figures, their table, and the gate. */
+/**
+ * Turns the compiler's statistics of all kernels for one chip into figures and a table, and
+ * compares them with the golden file.
+ */
 
 import { markdownTable } from "markdown-table";
 import { type KernelStatistics, MARK, parseStatistics } from "./statistics.ts";
 import type { Variant } from "./variants.ts";
 
-/** The figures of a kernel, as tables and golden files have them. */
+/** The figures of a kernel, as in tables and golden files. */
 export interface Figures {
   readonly instructions: number;
-  /** Vector instructions, and bytes of weights, that the loop has for each weight; 0: no weights. */
+  /**
+   * Vector instructions, and bytes of weights, in the loop for each weight; 0 for kernels without
+   * weights.
+   */
   readonly valuPerWeight: number;
   readonly bytesPerWeight: number;
-  /** Memory instructions of the loop, or of the kernel. */
+  /** Memory instructions of the loop, or of the whole kernel if it has no loop. */
   readonly vmem: number;
-  /** Share of multiply-adds among the vector instructions of the loop, in per cent. */
+  /** Percentage of multiply-adds among the vector instructions of the loop. */
   readonly multiplyAdds: number;
   readonly branches: number;
   readonly vgprs: number;
@@ -22,7 +28,10 @@ export interface Figures {
   readonly scratch: number;
 }
 
-/** Takes the output of compile.ts as it comes, a hundred megabytes a chip, and keeps figures alone. */
+/**
+ * Parses the output of compile.ts while it arrives. It is about 100 MB for a chip, so only the
+ * figures are kept.
+ */
 export class FiguresReader {
   readonly figures = new Map<string, Figures>();
   readonly #variants: ReadonlyMap<string, Variant>;
@@ -32,15 +41,18 @@ export class FiguresReader {
     this.#variants = new Map(variants.map((variant) => [variant.name, variant]));
   }
 
-  /** What was not read yet: after the last line, what the program said when it failed. */
+  /**
+   * The text not parsed yet. After the last line, this is the error message of a program that
+   * failed.
+   */
   get rest(): string {
     return this.#text;
   }
 
-  /** @throws {SyntaxError} if the driver printed nothing of a kernel. */
+  /** @throws {SyntaxError} if the driver printed nothing for a kernel. */
   push(text: string): void {
     this.#text += text;
-    // A kernel ends where the next one's line begins.
+    // The output for a kernel ends at the next kernel's line.
     for (;;) {
       const end = this.#text.indexOf(MARK, MARK.length);
       if (end < 0) return;
@@ -76,7 +88,7 @@ function round(value: number, steps: number): number {
   return Math.round(value * steps) / steps;
 }
 
-/** The kernels that keep registers in memory. */
+/** Returns the kernels that spill registers to memory. */
 export function spilling(figures: ReadonlyMap<string, Figures>): string[] {
   return [...figures].filter(([, { spilled, scratch }]) => spilled > 0 || scratch > 0)
     .map(([name]) => name);
@@ -96,7 +108,7 @@ const COLUMNS = [
   ["scratch", "scratch"],
 ] as const;
 
-/** A markdown table, a row a kernel. */
+/** Returns a markdown table with one row per kernel. */
 export function figuresTable(figures: ReadonlyMap<string, Figures>): string {
   const ofWeights = ["valuPerWeight", "bytesPerWeight"];
   return markdownTable([
@@ -110,7 +122,7 @@ export function figuresTable(figures: ReadonlyMap<string, Figures>): string {
   ], { align: ["l", ...COLUMNS.map(() => "r")] });
 }
 
-/** The kernels whose figures differ, and those that one of the two has not. */
+/** Returns the kernels whose figures differ, and those that only one of the two contains. */
 export function differences(
   actual: ReadonlyMap<string, Figures>,
   golden: Readonly<Record<string, Figures>>,

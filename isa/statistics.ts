@@ -1,33 +1,36 @@
-/** What AMD's Vulkan driver says of a kernel that it compiled (RADV_DEBUG=asm,shaderstats). */
+/**
+ * Parses what AMD's Vulkan driver prints for a kernel that it compiles
+ * (RADV_DEBUG=asm,shaderstats).
+ */
 
-/** Begins the line before what the driver prints of a kernel. */
+/** The start of the line before the driver's output for a kernel. */
 export const MARK = "@@ isa: ";
 
-/** A kernel's figures, and those of its hottest loop. */
+/** Statistics of a kernel and of its hottest loop. */
 export interface KernelStatistics {
   readonly instructions: number;
   readonly valu: number;
   readonly vmem: number;
   readonly branches: number;
   readonly vgprs: number;
-  /** Subgroups that a SIMD holds at once. */
+  /** Subgroups that fit on a SIMD at the same time. */
   readonly waves: number;
   /** Bytes of workgroup memory. */
   readonly lds: number;
-  /** Spilled registers, scalar ones included. */
+  /** Spilled registers, vector and scalar. */
   readonly spilled: number;
   /** Bytes of scratch memory. */
   readonly scratch: number;
-  /** The loop with the most multiply-adds; undefined without loops. */
+  /** The loop with the most multiply-adds; undefined if there are no loops. */
   readonly loop: LoopStatistics | undefined;
 }
 
 export interface LoopStatistics {
   readonly valu: number;
-  /** Multiply-adds and dot products among them. */
+  /** How many of them are multiply-adds or dot products. */
   readonly multiplyAdds: number;
   readonly vmem: number;
-  /** Bytes that an invocation loads in an iteration of the loop. */
+  /** Bytes that an invocation loads per iteration. */
   readonly loadBytes: number;
   readonly branches: number;
 }
@@ -44,9 +47,9 @@ const FIELDS = {
 } as const;
 
 /**
- * Reads one kernel's output: machine code after `disasm:`, then the table of statistics.
+ * Parses the output for one kernel: machine code after `disasm:`, then the table of statistics.
  *
- * @throws {SyntaxError} if there is none, e.g. as the driver failed to compile.
+ * @throws {SyntaxError} if there is none, for example because the driver failed to compile.
  */
 export function parseStatistics(output: string): KernelStatistics {
   const number = (label: string): number => {
@@ -64,7 +67,7 @@ export function parseStatistics(output: string): KernelStatistics {
   };
 }
 
-/** Opcodes and operands, one instruction a line, with the labels of basic blocks. */
+/** Returns opcodes and operands, one instruction per line, with the labels of basic blocks. */
 function machineCode(output: string): string[] {
   const start = output.indexOf("\ndisasm:");
   const end = output.indexOf("\n*** SHADER STATS", start);
@@ -76,16 +79,19 @@ function machineCode(output: string): string[] {
 }
 
 /**
- * Where the disassembler does not know a chip (gfx1150), the driver prints the compiler's own form,
- * `v1: %19:v[0] = v_add_u32 …` and `s_branch block:BB2`: the same as machine code has it. Lines of
- * machine code stay as they are.
+ * Converts a line of the compiler's own form to that of machine code. The driver prints this form,
+ * `v1: %19:v[0] = v_add_u32 …` and `s_branch block:BB2`, if the disassembler does not support a
+ * chip (gfx1150). Lines of machine code are returned unchanged.
  */
 function plainLine(line: string): string {
   if (/^BB\d+$/.test(line)) return `${line}:`;
   return line.replace(/^[sv]\d+\S*: %.*? = /, "").replace("block:BB", "BB");
 }
 
-/** A loop is what lies between a block and a branch back to it. */
+/**
+ * Returns the loop with the most multiply-adds. A loop is the code between a block's label and a
+ * branch back to it.
+ */
 function hottestLoop(code: readonly string[]): LoopStatistics | undefined {
   const blocks = new Map<string, number>();
   let hottest: LoopStatistics | undefined;
@@ -112,7 +118,8 @@ function loopStatistics(lines: readonly string[]): LoopStatistics {
   };
 }
 
-// Names of sizes differ between generations: buffer_load_dwordx4 is buffer_load_b128 since RDNA 3.
+// Returns the bytes that an instruction loads. The names of sizes differ between generations:
+// buffer_load_dwordx4 is buffer_load_b128 since RDNA 3.
 function loadBytes(line: string): number {
   const size = /^(?:buffer|global|flat)_load_(\w+)/.exec(line)?.[1];
   if (size === undefined) return 0;

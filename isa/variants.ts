@@ -1,4 +1,4 @@
-/** Every kernel that a model can use on a hardware GPU. */
+/** Lists every kernel that a model can use on a hardware GPU. */
 
 import { attentionKeysSpec, attentionMergeSpec, MOST_QUERIES } from "../kernels/attention_specs.ts";
 import {
@@ -33,23 +33,23 @@ import { tuningFor } from "../kernels/tuning.ts";
 import type { Gpu } from "../engine/gpu/device.ts";
 import { lanesFor } from "../engine/gpu/matmul_launch.ts";
 
-/** A kernel, and what its hottest loop does in an iteration. */
+/** A kernel, and what its hottest loop reads per iteration. */
 export interface Variant {
   readonly name: string;
   readonly spec: KernelSpec;
-  /** Weights that an invocation reads in an iteration; 0: it reads none. */
+  /** Number of weights that an invocation reads per iteration; 0 for kernels without weights. */
   readonly weights: number;
-  /** Bytes of activations, norms and the like that it reads beside them. */
+  /** Bytes of activations, norms and the like that it reads besides. */
   readonly otherBytes: number;
 }
 
 const HEAD_SIZES = [64, 80, 96, 128, 256];
 const TABLE = { groups: 1, group: 0 };
 const VOCABULARY = 151936;
-/** Spans of 32 of a row of 4,096 columns. */
+/** Number of spans of 32 in a row of 4,096 columns. */
 const SPANS = 128;
 
-/** Bytes of a lane's scales that others of its subgroup read too, at the same time: of a superblock. */
+/** Bytes of a superblock's scales that a lane loads together with other lanes of its subgroup. */
 const SHARED_BYTES: Partial<Record<TensorType, number>> = {
   ...{ Q2_K: 14, Q3_K: 16, Q4_K: 16, Q5_K: 16, Q6_K: 7, IQ4_XS: 16 },
   ...{ MLX4_64: 8, MLX4_128: 12, MLX8_64: 8, MLX8_128: 12 },
@@ -59,10 +59,10 @@ function sharedBytes(type: TensorType): number {
   return SHARED_BYTES[type] ?? 0;
 }
 
-/** The variants for a device with this one's subgroups. */
+/** Returns the variants for a device with these subgroups. */
 export function variants(
   gpu: Pick<Gpu, "subgroupSize"> & {
-    /** Whether it has instructions for packed dot products. */
+    /** Whether the device has instructions for packed dot products. */
     readonly packedDots: boolean;
   },
 ): Variant[] {
@@ -86,7 +86,7 @@ export function variants(
         name: `dots ${type}, ${tokens} ${tokens > 1 ? "tokens" : "token"}`,
         spec: matmulDotsSpec({ type, tokens, ...sizes }),
         weights: 4 * 32,
-        // Two planes of bytes, a unit and, where weights have an offset left, sums.
+        // Two planes of bytes, the unit and, if the weights have an offset left, the sums.
         otherBytes: (64 + (type === "Q8_0" ? 4 : 12)) * tokens + sharedBytes(type),
       })),
       ...[false, true].map((normed): Variant => ({

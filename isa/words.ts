@@ -1,10 +1,10 @@
-/** What `--only` says. */
+/** Checks the words of `--only`. */
 
 /**
- * Why the words choose no kernel; undefined if they choose some.
+ * Returns why the words select no kernel, or undefined if they select some.
  *
- * @param words in lower case
- * @param names of all kernels
+ * @param words the words in lower case
+ * @param names the names of all kernels
  */
 export function unknownWords(
   words: readonly string[],

@@ -1,4 +1,7 @@
-/** The sampling kernels on the device, launched as the engine does. Reference: sampler.ts. */
+/**
+ * Runs the sampling kernels on the device as the engine launches them. Reference:
+ * engine/run/sampler.ts.
+ */
 
 import { REPEAT_HISTORY, type SamplingOptions } from "../../run/runner.ts";
 import { type SamplingKernels, samplingKernels } from "../sampling.ts";
@@ -12,13 +15,18 @@ export interface ChoiceCase {
   readonly recent: readonly number[];
 }
 
-/** What the kernels left: the ids read back, and those that the next step would start from. */
+/**
+ * The results of the kernels: the ids read back, and those from which the next step would start.
+ */
 export interface Choices {
   readonly sampled: readonly number[];
   readonly last: readonly number[];
 }
 
-/** The ids that the device chooses for up to 16 rows of equal length; 0xffffffff where one is NaN. */
+/**
+ * Returns the ids that the device chooses for up to 16 rows of equal length; 0xffffffff for a row
+ * with a NaN.
+ */
 export async function chooseOnDevice(
   harness: KernelHarness,
   cases: readonly ChoiceCase[],
@@ -49,7 +57,7 @@ export async function chooseOnDevice(
   return { sampled: chosen!, last: next! };
 }
 
-/** The sampling kernels for some rows of logits, as the engine launches them. */
+/** Returns the sampling kernels, as the engine launches them. */
 export function choiceKernels(harness: KernelHarness, vocabulary: number): SamplingKernels {
   const { pipelines, tuning, scratch } = harness;
   return samplingKernels(pipelines, { tuning, scratch, vocabulary });

@@ -1,4 +1,4 @@
-/** The kernels of routed experts on the device against kernels/reference.ts. */
+/** Compares the kernels of routed experts on the device with kernels/reference.ts. */
 
 import { activate, matmul, type PackedMatrix, topExperts } from "../../../kernels/reference.ts";
 import type { TensorType } from "../../../kernels/tensor_types.ts";
@@ -8,20 +8,20 @@ import { Weights } from "../weights.ts";
 import { floats, magnitudes, maxError, randomTensor } from "./products.ts";
 import { type KernelHarness, memoryFile, type MemoryTensor, plainBatch } from "./kernel_harness.ts";
 
-/** A router's choice to check. */
+/** A router whose choice is checked. */
 export interface RoutingCase {
   readonly experts: number;
   readonly slots: number;
   readonly normalized: boolean;
-  /** Scores are sigmoids, and a bias is added to choose by them. */
+  /** If set, scores are sigmoids, plus a bias for the choice only. */
   readonly sigmoid?: { readonly scale: number } | undefined;
   readonly tokens: number;
 }
 
-/** The largest error of a weight in units of the right one; infinite where an expert is wrong. */
+/** Returns the largest relative error of a weight, or Infinity if an expert is wrong. */
 export async function topKError(harness: KernelHarness, c: RoutingCase): Promise<number> {
   const random = new RandomSource(3, JSON.stringify(c));
-  // Halves, so that there are ties.
+  // Multiples of 0.5, so that there are ties.
   const logits = floats(c.tokens * c.experts, random).map((v) => Math.round(4 * v) / 2);
   const routes = harness.buffer(c.tokens * c.slots * 8);
   const bias = floats(c.experts, random);
@@ -47,24 +47,24 @@ export async function topKError(harness: KernelHarness, c: RoutingCase): Promise
   return worst;
 }
 
-/** Products of tokens with the experts that they were routed to. */
+/** Matrix products of tokens with their experts. */
 export interface ExpertCase {
   readonly type: TensorType;
   readonly experts: number;
   readonly slots: number;
-  /** Of one expert's matrix. */
+  /** Rows of one expert's matrix. */
   readonly rows: number;
   readonly columns: number;
   readonly tokens: number;
   /** Gates and ups in one matrix ("both"), or ups whose gates are in y ("ups"). */
   readonly gate?: "both" | "ups";
-  /** x has a row for each slot, not for each token. */
+  /** Whether x has a row for each slot instead of each token. */
   readonly perSlot?: boolean;
-  /** Slots are sorted by expert first, where there are enough of them. */
+  /** Whether slots are sorted by expert first, if there are enough of them. */
   readonly grouped?: boolean;
 }
 
-/** The largest error of an element in units of Σ|w·x|: see `productError`. */
+/** Returns the largest error of an element in units of Σ|w·x|; see `productError`. */
 export async function expertsError(harness: KernelHarness, c: ExpertCase): Promise<number> {
   const { experts: count, slots, rows, columns, tokens, perSlot = false } = c;
   const random = new RandomSource(4, JSON.stringify(c));
@@ -132,7 +132,10 @@ export async function expertsError(harness: KernelHarness, c: ExpertCase): Promi
   return worst;
 }
 
-/** The weighted sum of experts' results, its error in units of the sum of magnitudes. */
+/**
+ * Returns the largest error of the weighted sum of experts' results, in units of the sum of
+ * magnitudes.
+ */
 export async function combineError(
   harness: KernelHarness,
   { dim, slots, tokens, add }: { dim: number; slots: number; tokens: number; add: boolean },

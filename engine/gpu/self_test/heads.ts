@@ -1,4 +1,7 @@
-/** RoPE with the norms of heads and the cache's append, and attention on the device against the reference. */
+/**
+ * Compares RoPE, the norms of heads, appending to the cache, and attention on the device with the
+ * reference.
+ */
 
 import { packF16, roundF16, unpackF16 } from "../../../kernels/f16.ts";
 import { attention, rmsNorm, rope } from "../../../kernels/reference.ts";
@@ -10,10 +13,13 @@ import { type Batch, BLOCK_TOKENS } from "../../run/runner.ts";
 import { floats, maxError } from "./products.ts";
 import { type KernelHarness, plainBatch } from "./kernel_harness.ts";
 
-/** The layers of these cases use the second of three tables of blocks. */
+/** The layers of these cases use the second of three block tables. */
 const TABLE = { group: 1, groups: 3 } as const;
 
-/** RMSNorm of a branch, added to the residual stream, in units of the largest result. */
+/**
+ * Returns the error of adding a branch's RMSNorm to the residual stream, in units of the largest
+ * result.
+ */
 export async function normAddError(
   harness: KernelHarness,
   { dim, tokens }: { readonly dim: number; readonly tokens: number },
@@ -30,20 +36,21 @@ export async function normAddError(
   return errorOf(new Float32Array(result!), before.map((v, i) => v + normed[i]!));
 }
 
-/** A step of RoPE and of writing to the cache. */
+/** A step that rotates heads and appends to the cache. */
 export interface RopeCase extends HeadShape {
   readonly ropeDims: number;
   readonly layout: "interleaved" | "half";
-  /** Queries grow with their position. */
+  /** Scales queries by their position. */
   readonly temperature?: TemperatureSpec;
-  /** Query and key heads are normalized before. */
+  /** Whether query and key heads are normalized first. */
   readonly headNorm?: boolean;
   readonly kv: KvType;
 }
 
 /**
- * Rotated queries, normalized before or not, and all of the cache after several sequences appended to blocks out of order;
- * in units of the largest number, which an f16 cache rounds to eleven bits.
+ * Returns the error of the rotated queries (normalized first or not), and of the whole cache after
+ * several sequences were appended to shuffled blocks. It is in units of the largest number, which
+ * an f16 cache rounds to eleven bits.
  */
 export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Promise<number> {
   const { heads, kvHeads, headDim, ropeDims, layout, temperature, headNorm = false, kv } = c;
@@ -76,7 +83,7 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
     return [append.at(counts.tokens, counts.attentionParts)];
   }, [harness.scratch.queries, keys, values]);
 
-  // Every token's heads, split into queries, keys and values.
+  // Returns some heads of all tokens: queries, keys or values.
   const part = (first: number, count: number) =>
     Float32Array.from(positions.flatMap((_, token) => {
       const at = (token * width + first) * headDim;
@@ -114,22 +121,23 @@ export async function ropeAppendError(harness: KernelHarness, c: RopeCase): Prom
 export interface AttentionCase extends HeadShape {
   readonly kv: KvType;
   readonly positions: readonly number[];
-  /** Tokens of the last sequence, from its position on; default 3, as in a prompt. */
+  /** Number of tokens of the last sequence, from its position on; default 3, as in a prompt. */
   readonly last?: number;
-  /** Positions that a token sees; those before them, and their blocks, hold NaN. */
+  /** Number of positions that a token sees; earlier ones, and their blocks, contain NaN. */
   readonly window?: number;
 }
 
 /**
- * Attention over caches of blocks out of order, after queries and keys are normalized, rotated and
- * appended; in units of the largest value. Rounding to an f16 cache would hide other errors: with
- * f16, heads are neither normalized nor rotated, and the values appended are f16 numbers already.
+ * Returns the error of attention over caches with shuffled blocks, after queries and keys are
+ * normalized, rotated and appended; in units of the largest value. With an f16 cache, heads are
+ * neither normalized nor rotated, and the appended values are exact f16 numbers: rounding would
+ * hide other errors.
  */
 export async function attentionError(harness: KernelHarness, c: AttentionCase): Promise<number> {
   const { heads, kvHeads, headDim, kv, positions, last = 3, window } = c;
   const columns = harness.tuning.attention.by === "tiles";
   const rotates = kv === "f32";
-  // Not 1/√headDim, so that a scale that is passed over shows.
+  // Not 1/√headDim, so that ignoring the scale causes an error.
   const shape = {
     ...{ heads, kvHeads, headDim, scale: 0.8 / Math.sqrt(headDim) },
     ...(window !== undefined && { window }),
@@ -148,7 +156,7 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
   const norms = floats(2 * headDim, random);
   const ropeDims = rotates ? headDim / 2 : 0;
   const frequencies = Array.from({ length: ropeDims / 2 }, (_, i) => 100 ** (-2 * i / ropeDims));
-  // A part of every token's heads, normalized and rotated.
+  // Returns some heads of all tokens; `turned` normalizes and rotates them.
   const part = (first: number, count: number) =>
     Float32Array.from(places.flatMap((_, token) => {
       const at = token * width + first * headDim;
@@ -161,7 +169,7 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
   };
   const q = turned(part(0, heads), 0);
   const added = [turned(part(heads, kvHeads), headDim), part(heads + kvHeads, kvHeads)];
-  // Blocks that no sequence has, and what lies past a position, would show as NaN.
+  // Unused blocks and positions are NaN, so that reading them causes an error.
   const cacheSize = 64 * kvHeads * BLOCK_TOKENS * headDim;
   const caches = [0, 1].map(() => new Float32Array(cacheSize).fill(NaN));
   const row = kvHeads * headDim;
@@ -214,7 +222,7 @@ export async function attentionError(harness: KernelHarness, c: AttentionCase): 
   return errorOf(new Float32Array(result!), expected);
 }
 
-// A layer's rotations, and cos and sin of the angles of its first positions.
+// Returns a layer's RoPE options, and the cosine and sine of the angles of its first positions.
 function rotations(
   { ropeDims, frequencies, layout, positions = 128 }: {
     readonly ropeDims: number;
@@ -238,22 +246,23 @@ function rotations(
   return { angles, rope };
 }
 
-// The largest difference in units of the largest expected number; the rest of `actual` is not ours.
+// Returns the largest difference in units of the largest expected number. Elements of `actual`
+// beyond `expected` are ignored.
 export function errorOf(actual: Float32Array, expected: Float32Array): number {
   const unit = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
   return expected.reduce((worst, v, i) => maxError(worst, Math.abs(actual[i]! - v) / unit), 0);
 }
 
-// Sequences of so many tokens from a position on, whose blocks are strewn over the cache.
+// Returns sequences for [start, count] pairs; their blocks are scattered over the cache.
 function shuffledSequences(runs: readonly (readonly [number, number])[], blocks: number) {
-  // A step that has no divisor in common with the number of blocks reaches all of them.
+  // The step and the number of blocks are coprime, so all blocks are reached.
   const step = blocks === 64 ? 27 : 7;
   let taken = 0;
   return runs.map(([start, count], slot): Batch["sequences"][0] => ({
     slot,
     start,
     tokens: Array.from({ length: count }, () => 0),
-    // The other groups' entries are no blocks of this cache.
+    // The entries of other groups are invalid block numbers.
     blockTables: Array.from({ length: TABLE.groups }, (_, group) =>
       Array.from(
         { length: Math.ceil((start + count) / BLOCK_TOKENS) },
@@ -262,7 +271,7 @@ function shuffledSequences(runs: readonly (readonly [number, number])[], blocks:
   }));
 }
 
-// Which head's row of the cache, [blocks, kvHeads, BLOCK_TOKENS], holds a position.
+// Returns the row of the cache, [blocks, kvHeads, BLOCK_TOKENS], for a head and position.
 function cacheIndex(
   blockTable: readonly number[],
   position: number,
@@ -272,7 +281,8 @@ function cacheIndex(
   return (block * kvHeads + head) * BLOCK_TOKENS + position % BLOCK_TOKENS;
 }
 
-// Writes a row of the cache, or puts it into the columns of eight elements of a block's rows.
+// Writes a row of the cache; with `columns`, the rows of a block are interleaved in groups of eight
+// elements.
 function write(
   cache: Float32Array,
   row: Float32Array,

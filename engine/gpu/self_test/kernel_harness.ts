@@ -1,4 +1,4 @@
-/** Runs single kernels on made-up data, the way the engine launches them, and reads what they made. */
+/** Runs single kernels on generated data, as the engine launches them, and reads their results. */
 
 import type { Tuning } from "../../../kernels/tuning.ts";
 import type { ModelFile, TensorInfo } from "../../files/model_file.ts";
@@ -15,7 +15,7 @@ import { type Pause, pausesFor } from "../../run/event_loop.ts";
 import type { Batch } from "../../run/runner.ts";
 import { mostAttentionParts, type StepCounts, stepWords, writeStep } from "../step_metadata.ts";
 
-// What the largest case needs; see the cases beside this file.
+// Enough for the largest case in this directory.
 const STEP_LIMITS = { tokens: 64, sequences: 16, logitRows: 64, tableBlocks: 192 };
 const STEP_BYTES = Math.ceil(stepWords(STEP_LIMITS) * 4 / 256) * 256;
 const SIZES = {
@@ -25,7 +25,7 @@ const SIZES = {
   heads: 8,
   gatesDim: 1024,
   stepsDim: 64,
-  // As many as any variant of attention has.
+  // The maximum of all tuning variants of attention.
   attentionParts: 256,
   gatedDim: 1024,
   branch: true,
@@ -33,13 +33,13 @@ const SIZES = {
   sampleChunks: 64,
 };
 
-/** A tensor that lies in memory. */
+/** A tensor in host memory. */
 export interface MemoryTensor {
   readonly info: TensorInfo;
   readonly bytes: Uint8Array;
 }
 
-/** One device, its compiled kernels, and the buffers between them. */
+/** One device, its kernels, and the buffers between them. */
 export class KernelHarness {
   readonly #made: [GPUBuffer, BufferPurpose][] = [];
   readonly #words = new Uint32Array(STEP_BYTES / 4);
@@ -48,7 +48,7 @@ export class KernelHarness {
   readonly pipelines: Pipelines;
   readonly readback: Readback;
   readonly scratch: Scratch;
-  /** Called before each case; what it throws ends the work. */
+  /** Called before each case; an error that it throws ends the work. */
   readonly pause: Pause;
 
   private constructor(
@@ -63,7 +63,7 @@ export class KernelHarness {
     this.uploader = new Uploader(gpu);
   }
 
-  /** `sizes`: where the scratch buffers are to be larger than the self-test needs. */
+  /** `sizes`: scratch buffer sizes that must be larger than the self-test needs. */
   static async create(
     gpu: Gpu,
     tuning: Tuning,
@@ -84,12 +84,14 @@ export class KernelHarness {
     return new KernelHarness(gpu, tuning, { pipelines, readback, scratch, pause });
   }
 
-  /** The same device and kernels, launched otherwise or within other limits. */
+  /** Returns a harness with the same device and kernels, but another tuning or other limits. */
   with(tuning: Tuning, limits: GPUSupportedLimits = this.gpu.limits): KernelHarness {
     return new KernelHarness({ ...this.gpu, limits }, tuning, this);
   }
 
-  /** Builds the engine's operations, for a residual stream of `dim` floats. */
+  /**
+   * Returns a builder of the engine's operations, for a residual stream of `dim` floats per token.
+   */
   build(
     { dim = 32, rmsEpsilon = 1e-5, kv = "f32" }: Partial<OperationContext> = {},
   ): OperationBuilder {
@@ -100,7 +102,10 @@ export class KernelHarness {
     });
   }
 
-  /** A buffer of this data, or zeroed, until the next `run` or `release`. */
+  /**
+   * Allocates a buffer with this data, or a zeroed one of so many bytes; the next `run` or
+   * `release` frees it.
+   */
   buffer(data: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer> | number): GPUBuffer {
     const buffer = typeof data === "number"
       ? createBuffer(this.gpu, { label: "case", bytes: data, purpose: "scratch" })
@@ -109,7 +114,7 @@ export class KernelHarness {
     return buffer;
   }
 
-  /** Lets the next `run` or `release` free a matrix. */
+  /** Makes the next `run` or `release` free a matrix. */
   free(matrix: DeviceMatrix): void {
     for (const { quants, scales } of matrix.parts) {
       this.#made.push([quants, "weights"]);
@@ -118,10 +123,10 @@ export class KernelHarness {
   }
 
   /**
-   * Runs the dispatches that `launch` gives for the step that `batch` describes, and returns the
-   * contents of `reads`. The case's buffers are freed.
+   * Runs the dispatches that `launch` returns for the step of `batch`, and returns the contents of
+   * `reads`. Then it frees the buffers of the case.
    *
-   * @throws {Error} if the device refuses any of it.
+   * @throws {Error} if the device refuses any of the commands.
    */
   async run(
     batch: Batch,
@@ -150,8 +155,9 @@ export class KernelHarness {
   }
 
   /**
-   * ms that all the dispatches that `launch` gives take together, one after the other in one pass:
-   * by the device's timestamps, or without them by the host's clock until a result is there.
+   * Returns how many ms all dispatches that `launch` returns take together, run one after the other
+   * in one pass. It uses the device's timestamps or, without them, the host's clock until the
+   * result is read.
    */
   async time(
     batch: Batch,
@@ -187,7 +193,7 @@ export class KernelHarness {
   }
 }
 
-/** A model file of tensors in memory. */
+/** Returns a model file with tensors in memory. */
 export function memoryFile(tensors: readonly MemoryTensor[]): ModelFile {
   const bytesOf = new Map(tensors.map(({ info, bytes }) => [info.name, bytes]));
   return {
@@ -202,7 +208,7 @@ export function memoryFile(tensors: readonly MemoryTensor[]): ModelFile {
   };
 }
 
-/** One sequence of `tokens` tokens from position 0 on. */
+/** Returns a batch with one sequence of `tokens` tokens, from position 0 on. */
 export function plainBatch(tokens: number, more: Partial<Batch["sequences"][0]> = {}): Batch {
   return {
     sequences: [{

@@ -1,4 +1,4 @@
-/** Matrix products and embedding rows on the device against kernels/reference.ts. */
+/** Compares matrix products and embedding rows on the device with kernels/reference.ts. */
 
 import {
   activate,
@@ -24,20 +24,24 @@ export interface ProductCase {
   readonly accumulate?: boolean;
   /** Gates and ups in one matrix ("both"), or ups whose gates are in y ("ups"). */
   readonly gate?: "both" | "ups";
-  /** Of gates; default silu. */
+  /** Activation of the gates; default silu. */
   readonly activation?: "silu" | "gelu";
-  /** Runs over the last token of each of this many sequences, of `tokens` tokens together. */
+  /**
+   * If set, the tokens form this many sequences, and the product runs only over the last token of
+   * each.
+   */
   readonly gather?: number;
 }
 
 const EPSILON = 1e-5;
 
 /**
- * How far the device's product is from the reference: the largest error of an element in units of
- * Σ|w·x| (and of what is added to it); infinite if anything beside the product was overwritten.
+ * Returns the error of the device's product against the reference: the largest error of an element
+ * in units of Σ|w·x| (plus the magnitude of what is added to it). It is Infinity if anything
+ * outside the product was overwritten.
  *
- * A float32 sum of n products is off by at most about n·2⁻²⁴·Σ|w·x| (Higham, Accuracy and Stability
- * of Numerical Algorithms, 2nd ed., section 3.1), usually by √n·2⁻²⁴.
+ * A float32 sum of n products has an error of at most about n·2⁻²⁴·Σ|w·x| (Higham, Accuracy and
+ * Stability of Numerical Algorithms, 2nd ed., section 3.1), usually about √n·2⁻²⁴.
  */
 export async function productError(harness: KernelHarness, c: ProductCase): Promise<number> {
   const random = new RandomSource(1, JSON.stringify(c));
@@ -45,7 +49,7 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
   const normWeight = floats(c.columns, random);
   const bias = floats(c.rows, random);
   const outputs = c.gate === "both" ? c.rows / 2 : c.rows;
-  // A stride and an offset of their own, so that writing past a row's end shows.
+  // The stride exceeds the row, and the offset is not 0, so that writing past a row is detected.
   const stride = outputs + 3;
   const batch = batchOf(c);
   const taken = takenTokens(c);
@@ -110,7 +114,7 @@ export async function productError(harness: KernelHarness, c: ProductCase): Prom
   return worst;
 }
 
-/** An embedding matrix in a type; its rows are compared in units of their largest weight. */
+/** Returns the error of embedding rows of a type, in units of each row's largest weight. */
 export async function embedError(
   harness: KernelHarness,
   { type, rows, columns, ids, scale }: {
@@ -145,12 +149,12 @@ export async function embedError(
   return worst;
 }
 
-/** The larger of two errors; a NaN is an infinite one. */
+/** Returns the larger of two errors; NaN counts as Infinity. */
 export function maxError(a: number, b: number): number {
   return Number.isNaN(b) ? Infinity : Math.max(a, b);
 }
 
-/** Random numbers around 0. */
+/** Returns random numbers around 0. */
 export function floats(count: number, random: RandomSource): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: count }, () => random.bell());
 }
@@ -169,7 +173,10 @@ function makeMatrix(harness: KernelHarness, c: ProductCase, random: RandomSource
   };
 }
 
-/** A seeded matrix in memory, its products with numbers around 1 being around 1. */
+/**
+ * Returns a random matrix in memory, scaled so that its products with numbers around 1 are around
+ * 1.
+ */
 export function randomTensor(
   name: string,
   { type, rows, columns }: Pick<ProductCase, "type" | "rows" | "columns">,
@@ -180,7 +187,7 @@ export function randomTensor(
   return { info: { ...info, byteLength: bytes.length }, bytes };
 }
 
-/** Uploads tensors as one matrix, for the harness's tuning and limits. */
+/** Uploads tensors as one matrix, with the harness's tuning and limits. */
 export function upload(
   harness: KernelHarness,
   tensors: readonly MemoryTensor[],
@@ -197,7 +204,7 @@ function packed({ info, bytes }: MemoryTensor): PackedMatrix {
   return { type: info.type, rows: info.shape[0]!, cols: info.shape[1]!, bytes };
 }
 
-// The tokens in as many sequences as are gathered from, the first ones one token longer.
+// Returns the lengths of the `gather` sequences; the first ones may be one token longer.
 function lengths({ tokens, gather = 1 }: ProductCase): number[] {
   const short = Math.floor(tokens / gather);
   return Array.from({ length: gather }, (_, i) => short + (i < tokens % gather ? 1 : 0));
@@ -225,7 +232,7 @@ function row(x: Float32Array, i: number, length: number): Float32Array {
   return x.subarray(i * length, (i + 1) * length);
 }
 
-/** Σ|w·x| of each product, [tokens, rows]. */
+/** Returns Σ|w·x| for each product, [tokens, rows]. */
 export function magnitudes(weights: PackedMatrix, x: Float32Array): Float32Array {
   const { rows, cols } = weights;
   const tokens = x.length / cols;

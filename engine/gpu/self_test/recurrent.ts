@@ -1,4 +1,4 @@
-/** The kernels of layers with states, and of gates, on the device against the reference. */
+/** Compares the kernels of recurrent layers and of gates on the device with the reference. */
 
 import {
   convolve,
@@ -16,7 +16,7 @@ import { errorOf } from "./heads.ts";
 import { type KernelHarness, plainBatch } from "./kernel_harness.ts";
 import { floats, maxError } from "./products.ts";
 
-/** Slots of the states, and where the sequences of a case are: one starts, one continues. */
+/** Number of slots with a state, and the sequences of a case: one continues, one starts. */
 const SLOTS = 3;
 const SEQUENCES = [{ slot: 2, start: 7, count: 3 }, { slot: 0, start: 0, count: 5 }] as const;
 const TOKENS = 8;
@@ -27,7 +27,10 @@ const batch: Batch = {
   })),
 };
 
-/** The convolution and what it keeps of each slot, in units of the largest number. */
+/**
+ * Returns the error of the convolution and of the state that it keeps for each slot, in units of
+ * the largest number.
+ */
 export async function convolutionError(
   harness: KernelHarness,
   spec: RecurrentSpec,
@@ -61,7 +64,9 @@ export async function convolutionError(
   );
 }
 
-/** What the heads give and the states that are left, in units of the largest number. */
+/**
+ * Returns the error of the heads' results and of the new states, in units of the largest number.
+ */
 export async function stateError(harness: KernelHarness, spec: RecurrentSpec): Promise<number> {
   const { valueHeads, keyDim, valueDim } = spec;
   const random = new RandomSource(12);
@@ -69,7 +74,7 @@ export async function stateError(harness: KernelHarness, spec: RecurrentSpec): P
   const inputs = floats(TOKENS * width, random);
   const decays = Float32Array.from({ length: valueHeads }, () => -random.uniform());
   const skips = floats(valueHeads, random);
-  // Of a delta net strengths too.
+  // A delta net has strengths, too.
   const perToken = spec.kind === "mamba" ? valueHeads : 2 * valueHeads;
   const steps = floats(TOKENS * perToken, random);
   const states = floats(SLOTS * stateFloats(spec).matrices, random);
@@ -98,7 +103,7 @@ export async function stateError(harness: KernelHarness, spec: RecurrentSpec): P
       ? referenceScan({ ...spec, ...net, steps: rows, skips }, own)
       : referenceRule({ ...spec, ...net, steps: half(0), strengths: half(1) }, own);
     expected.set(given, first * valueHeads * valueDim);
-    // Back to how the device has them.
+    // Back to the device's layout.
     const size = valueHeads * keyDim * valueDim;
     own.forEach((value, i) => states[slot * size + turnedIndex(spec, i)] = value);
     first += count;
@@ -111,7 +116,7 @@ export async function stateError(harness: KernelHarness, spec: RecurrentSpec): P
 
 type Sizes = Pick<RecurrentSpec, "valueHeads" | "keyDim" | "valueDim">;
 
-/** A slot's matrices as the reference has them, [heads, valueDim, keyDim]. */
+/** Returns a slot's matrices in the reference's layout, [heads, valueDim, keyDim]. */
 function turned(states: Float32Array, { slot, ...spec }: Sizes & { slot: number }): Float64Array {
   const size = spec.valueHeads * spec.keyDim * spec.valueDim;
   return Float64Array.from(
@@ -120,14 +125,20 @@ function turned(states: Float32Array, { slot, ...spec }: Sizes & { slot: number 
   );
 }
 
-/** Where the device has element `i` of those: [heads, keyDim, valueDim]. */
+/**
+ * Returns the index of the reference's element `i` in the device's layout, [heads, keyDim,
+ * valueDim].
+ */
 function turnedIndex({ keyDim, valueDim }: Sizes, i: number): number {
   const within = i % (keyDim * valueDim);
   const [row, column] = [Math.floor(within / keyDim), within % keyDim];
   return i - within + column * valueDim + row;
 }
 
-/** The norm of what heads gave, and silu of their gates, in units of the largest number. */
+/**
+ * Returns the error of the norm of the heads' results and the silu of their gates, in units of the
+ * largest number.
+ */
 export async function stateNormError(harness: KernelHarness, spec: RecurrentSpec): Promise<number> {
   const { keyHeads, valueHeads, valueDim } = spec;
   const isMamba = spec.kind === "mamba";
@@ -157,7 +168,10 @@ export async function stateNormError(harness: KernelHarness, spec: RecurrentSpec
   return errorOf(new Float32Array(result!).subarray(0, count), normed);
 }
 
-/** The kernels of gates and of what has none, in units of the largest number. */
+/**
+ * Returns the error of the kernels of gates, and of gateless networks, in units of the largest
+ * number.
+ */
 export async function gatesError(harness: KernelHarness, width: number): Promise<number> {
   const random = new RandomSource(14);
   const [x, gates] = [floats(3 * width, random), floats(3 * width, random)];

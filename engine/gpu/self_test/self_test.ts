@@ -1,4 +1,6 @@
-/** A few telling cases of every kernel family: what `tvllm devices --check` runs. */
+/**
+ * The test that `tvllm devices --check` runs: a few representative cases of every kernel family.
+ */
 
 import { GROUP_LAYOUT, type TensorType } from "../../../kernels/tensor_types.ts";
 import { type Tuning, tuningFor } from "../../../kernels/tuning.ts";
@@ -15,31 +17,34 @@ import { embedError, floats, maxError, productError } from "./products.ts";
 import { KernelHarness } from "./kernel_harness.ts";
 import { convolutionError, gatesError, stateError, stateNormError } from "./recurrent.ts";
 
-/** How one kernel family did. */
+/** The result of one kernel family. */
 export interface CheckResult {
-  /** Kernel and, where it has several, format. */
+  /** The kernel and, if it has several, the format. */
   readonly name: string;
   readonly passed: boolean;
-  /** Largest error, relative to what was summed up; of sampling, the share of wrong tokens. */
+  /**
+   * Largest error, relative to the magnitudes that were added up; for sampling, the share of wrong
+   * tokens.
+   */
   readonly error: number;
   readonly tolerance: number;
-  /** What the device said when it refused the kernel. */
+  /** The error, if running the kernel failed. */
   readonly message?: string;
 }
 
-/** What to check; default every family, by a few telling cases. */
+/** What to check; default a few representative cases of every family. */
 export interface SelfTestOptions {
   readonly select?: (name: string) => boolean;
-  /** Matrix products of this many tokens too, each of which may have a kernel of its own. */
+  /** Further numbers of tokens for matrix products; each may use another kernel. */
   readonly tokens?: readonly number[];
 }
 
-/** Checks every kernel family, with these launch sizes, against the reference in float64. */
+/** Checks every kernel family with these launch sizes against the float64 reference. */
 export async function* selfTest(
   gpu: Gpu,
   options: SelfTestOptions & {
     readonly tuning?: Tuning;
-    /** Called before each case; what it throws ends the test. */
+    /** Called before each case; an error that it throws ends the test. */
     readonly pause?: Pause;
   } = {},
 ): AsyncGenerator<CheckResult> {
@@ -47,7 +52,7 @@ export async function* selfTest(
   yield* checkKernels(await KernelHarness.create(gpu, tuning, { pause }), options);
 }
 
-/** The same, on a harness that is there. */
+/** The same as `selfTest`, with an existing harness. */
 export async function* checkKernels(
   harness: KernelHarness,
   { select = () => true, tokens = [] }: SelfTestOptions = {},
@@ -59,7 +64,7 @@ export async function* checkKernels(
     try {
       error = await run();
     } catch (thrown) {
-      await harness.pause(); // What ends the work is no kernel's fault.
+      await harness.pause(); // Throws again if the error came from `pause`.
       message = String(thrown);
     }
     yield {
@@ -72,14 +77,15 @@ export async function* checkKernels(
   }
 }
 
-/** Heads of values that fill no workgroup. */
+/** Heads of values that do not fill a workgroup. */
 const HEADS = { keyHeads: 2, valueHeads: 4, keyDim: 32, valueDim: 40, taps: 4 };
 const DELTA = { kind: "delta-net", ...HEADS } as const;
 const MAMBA = { kind: "mamba", ...HEADS, convolutionBias: true } as const;
 
 /**
- * Of products whose activations are integers of 16 bits: half a unit is 1.5e-5 of a span's largest, of
- * which a sum of many sees a small part.
+ * Tolerance for products with activations as 16-bit integers. Rounding changes a value by up to
+ * half a unit, 1.5e-5 of the largest value of its span; in a sum of many, a small part of that
+ * remains.
  */
 export const PLANES_TOLERANCE = 2e-5;
 
@@ -192,7 +198,7 @@ async function maxOf(runs: readonly (() => Promise<number>)[]): Promise<number> 
   return error;
 }
 
-// The share of rows whose token is not the one that sampler.ts draws.
+// Returns the share of rows whose token differs from the one that sampler.ts chooses.
 async function samplingError(harness: KernelHarness): Promise<number> {
   const random = new RandomSource(6);
   const recent = Array.from({ length: 70 }, (_, i) => i * 7 % 5003);
