@@ -1,7 +1,7 @@
 /**
  * The cache of models, in the layout that Hugging Face's own programs share
- * (https://huggingface.co/docs/hub/local-cache). Snapshots are hard links to the blobs, where
- * those programs make symbolic ones, for which Deno asks for every permission.
+ * (https://huggingface.co/docs/hub/local-cache). Snapshots contain hard links to the blobs. Hugging
+ * Face's programs create symbolic links instead, for which Deno would need every permission.
  */
 
 import { dirname, join } from "node:path";
@@ -20,7 +20,7 @@ import { printable } from "../files/quote.ts";
 
 /** A model in the cache. */
 export interface CachedModel {
-  /** Names it, unlike any other in the cache. */
+  /** A spec that matches only this model in the cache. */
   readonly spec: string;
   readonly format: RepositoryModel["format"];
   /** A GGUF file, or the directory of safetensors. */
@@ -34,23 +34,23 @@ export interface CachedModel {
 const FOLDER = /^models--([^-].*?)--(.+)$/;
 const COMMIT = /^[0-9a-f]{40}$/;
 const MAX_REF_BYTES = 1024;
-/** Time between looks at a lock in ms. */
+/** Time between tries to get a lock, in ms. */
 const LOCK_INTERVAL = 100;
 
-/** Names the content of a file. */
+/** Identifies the content of a file. */
 export interface BlobId {
   readonly repository: string;
   readonly hash: string;
 }
 
-/** A file of a commit, and its content. */
+/** A file of a commit. */
 export interface SnapshotFile extends BlobId {
   readonly commit: string;
   /** Its path in the repository. */
   readonly name: string;
 }
 
-/** The cache in one directory, which need not exist. */
+/** The cache in one directory, which may not exist yet. */
 export class HubCache {
   constructor(readonly directory: string) {}
 
@@ -67,8 +67,8 @@ export class HubCache {
   }
 
   /**
-   * Takes the lock of one blob; its end releases it. Whoever has it is waited for by `sleep` between
-   * looks: a wait of the system's own would not hear of an abort.
+   * Acquires the lock of a blob; disposing of the result releases it. While another process has the
+   * lock, it retries and calls `sleep` in between, as a blocking wait could not be aborted.
    */
   async lock(
     { repository, hash }: BlobId,
@@ -94,19 +94,20 @@ export class HubCache {
     return file;
   }
 
-  /** Puts a blob into a snapshot, at once. */
+  /** Adds a blob to a snapshot, atomically. */
   async link({ repository, hash, commit, name }: SnapshotFile): Promise<void> {
     const target = join(this.snapshot(repository, commit), name);
     const blob = this.blob({ repository, hash });
     await this.writing(async () => {
       await Deno.mkdir(dirname(target), { recursive: true });
       await Deno.remove(target).catch(() => {});
-      // Where there are no hard links the file moves, as it does on Windows without symbolic ones.
+      // Without hard links, the blob is moved, as Hugging Face's programs do on Windows without
+      // symbolic links.
       await Deno.link(blob, target).catch(() => Deno.rename(blob, target));
     });
   }
 
-  /** Points a branch or tag to a commit. */
+  /** Records the commit of a branch or tag. */
   async writeRef(repository: string, revision: string, commit: string): Promise<void> {
     if (COMMIT.test(revision)) return;
     const path = join(this.folder(repository), "refs", revision);
@@ -117,7 +118,11 @@ export class HubCache {
     });
   }
 
-  /** Runs `work`, which writes, and says what is in its way. */
+  /**
+   * Runs `work`, which writes to the cache, and explains a failure.
+   *
+   * @throws {ModelNotFoundError} if `work` fails.
+   */
   async writing<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -137,16 +142,17 @@ export class HubCache {
   }
 
   /**
-   * The whole model that `spec` means, or undefined.
+   * Returns the complete model that matches `spec`, or undefined.
    *
-   * @throws {ModelNotFoundError} if it may mean several.
+   * @throws {ModelNotFoundError} if several match.
    */
   find(spec: HubSpec): CachedModel | undefined {
     const { repository, quant, revision } = spec;
     const folder = this.folder(repository);
     const named = readRef(join(folder, "refs", revision ?? DEFAULT_REVISION)) ?? revision;
     const commits = entries(join(folder, "snapshots"));
-    // Without a revision, what has left its branch is better than nothing.
+    // If no revision was requested, other commits than the branch's current one are better than
+    // nothing.
     const order = commits.filter((commit) => named !== undefined && commit.startsWith(named));
     if (revision === undefined) order.push(...commits.filter((commit) => !order.includes(commit)));
     for (const commit of order) {
@@ -163,7 +169,7 @@ export class HubCache {
     return undefined;
   }
 
-  /** Every whole model in the cache. */
+  /** Returns every complete model in the cache. */
   list(): CachedModel[] {
     return entries(this.directory).flatMap((folder) => {
       const [, owner, name] = FOLDER.exec(folder) ?? [];
@@ -177,8 +183,9 @@ export class HubCache {
   }
 
   /**
-   * Removes what `spec` means: without a quantization and a revision the whole repository,
-   * unfinished downloads included. Returns the bytes freed, or undefined if there is nothing.
+   * Removes the model that matches `spec`, or the whole repository, including unfinished downloads,
+   * if `spec` has neither a quantization nor a revision. Returns the bytes freed, or undefined if
+   * nothing matches.
    */
   async remove(spec: HubSpec): Promise<number | undefined> {
     const folder = this.folder(spec.repository);
@@ -186,7 +193,8 @@ export class HubCache {
       const blobs = entries(join(folder, "blobs")).map((name) => join(folder, "blobs", name));
       if (!isThere(folder)) return undefined;
       const bytes = blobs.reduce((sum, path) => sum + (statOf(path)?.size ?? 0), 0);
-      // Moved first: nobody sees half of it. What a killed process moved goes with it.
+      // Renamed first, so that nobody finds a partly removed repository. Leftovers of killed
+      // processes are removed too.
       await this.writing(async () => {
         await Deno.rename(folder, `${folder}.${crypto.randomUUID()}.removed`);
         for (const name of entries(this.directory)) {
@@ -251,7 +259,7 @@ function completeModels(snapshot: string): RepositoryModel[] {
   return modelsAmong(present).filter((model) => model.complete);
 }
 
-/** Files below a directory, each path starting with the directory's own name. */
+/** Returns the files below a directory; each path starts with the directory's own name. */
 function filesUnder(directory: string, name = directory.split(/[/\\]/).at(-1)!): string[] {
   try {
     return [...Deno.readDirSync(directory)].flatMap((entry) =>
@@ -290,13 +298,13 @@ function statOf(path: string): Deno.FileInfo | undefined {
   }
 }
 
-/** Whether there is something at `path`, behind links. */
+/** Whether `path` exists, after following links. */
 export function isThere(path: string): boolean {
   return statOf(path) !== undefined;
 }
 
 function identityOf(path: string): string {
   const stat = statOf(path);
-  // Without an inode number nothing is known to be unused.
+  // Without inode numbers all files count as the same, so none is considered unused.
   return stat === undefined || stat.ino === null ? "" : `${stat.dev}:${stat.ino}`;
 }

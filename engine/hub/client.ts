@@ -1,60 +1,69 @@
-/** Requests to the hub: redirects, the token, retries, and the errors that users should see. */
+/**
+ * Sends requests to the hub: handles redirects, the token and retries, and explains errors to
+ * users.
+ */
 
 import { ModelNotFoundError, RequestError } from "../errors.ts";
 import { printable, quote } from "../files/quote.ts";
 
-/** How patient the client is; times in ms. */
+/** Limits for retries and timeouts; times in ms. */
 export interface HubTiming {
-  /** Tries of one request in a row that bring nothing. */
+  /** Maximum number of consecutive tries without progress. */
   readonly attempts: number;
-  /** The wait before the second try; it doubles with each. */
+  /** The wait before the second try; it doubles after each further failure. */
   readonly backoff: number;
-  /** How long a connection may be silent. */
+  /** Timeout of a connection on which no data arrives. */
   readonly stall: number;
-  /** The longest wait that the hub may ask for; its limits are for five minutes. */
+  /**
+   * The longest wait that is accepted when the hub requests one; its rate limits reset after five
+   * minutes.
+   */
   readonly longestWait: number;
 }
 
 const TIMING: HubTiming = { attempts: 5, backoff: 500, stall: 30_000, longestWait: 330_000 };
 const MAX_REDIRECTS = 8;
 
-/** Where the hub is and how to talk to it. */
+/** The address of the hub, and how to access it. */
 export interface HubAccess {
   /** For example https://huggingface.co. */
   readonly endpoint: string;
   readonly token?: string;
-  /** Where the token is from, for errors; default HF_TOKEN. */
+  /** Origin of the token, for errors; default HF_TOKEN. */
   readonly tokenSource?: string;
   readonly timing?: Partial<HubTiming>;
   readonly signal?: AbortSignal;
-  /** Told of each wait before another try. */
+  /** Called before each wait for another try. */
   readonly onRetry?: (line: string) => void;
 }
 
-/** What to ask for. */
+/** A request to the hub. */
 export interface HubRequest {
-  /** What it is called in errors. */
+  /** Name of the requested file or list in errors. */
   readonly what: string;
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A failure that may pass. */
+/** A failure that may be temporary. */
 export class TransientError extends Error {
   override name = "TransientError";
-  /** @param wait what the server asks to wait, in ms */
+  /** @param wait the wait that the server requests, in ms */
   constructor(message: string, readonly wait?: number, options?: ErrorOptions) {
     super(message, options);
   }
 }
 
-/** Speaks to one hub. */
+/** A client of one hub. */
 export class HubClient {
   readonly timing: HubTiming;
   readonly #access: HubAccess;
   readonly #origin: string;
 
-  /** @throws {RequestError} if the endpoint is no http or https address. */
+  /**
+   * @throws {RequestError} if the endpoint is not an http or https address, or the token has
+   * invalid characters.
+   */
   constructor(access: HubAccess) {
     if (!/^https?:$/.test(URL.parse(access.endpoint)?.protocol ?? "")) {
       throw new RequestError(
@@ -63,7 +72,7 @@ export class HubClient {
       );
     }
     const { token = "" } = access;
-    // fetch() would repeat it in an error, line ends and all.
+    // Checked here because the error of fetch() would contain the token, including line ends.
     const odd = token.search(/[^\x21-\x7e]/);
     if (odd >= 0) {
       throw new RequestError(
@@ -76,14 +85,14 @@ export class HubClient {
     this.timing = { ...TIMING, ...access.timing };
   }
 
-  /** The address of `path` on the hub. */
+  /** Returns the address of `path` on the hub. */
   url(path: string): string {
     return `${this.#access.endpoint.replace(/\/+$/, "")}${path}`;
   }
 
   /**
-   * Runs `work` until it ends without a TransientError. `progress` is what it has got so far: as
-   * long as that grows, there is another try.
+   * Runs `work` until it succeeds or fails with another error than TransientError. `progress`
+   * returns the progress so far; while it grows, the number of tries is not limited.
    *
    * @throws {ModelNotFoundError} if it keeps failing.
    */
@@ -114,11 +123,11 @@ export class HubClient {
   }
 
   /**
-   * One request, redirects followed; the token goes to the hub's own host alone. `use` reads the
-   * answer and calls `onActivity` whenever something comes.
+   * Sends a request and follows redirects; only the hub's own origin receives the token. `use`
+   * reads the response and must call `onActivity` whenever data arrives.
    *
-   * @throws {TransientError} if the connection fails, stalls or is refused for now.
-   * @throws {ModelNotFoundError} if the hub says no.
+   * @throws {TransientError} if the connection fails or stalls, or the server refuses for now.
+   * @throws {ModelNotFoundError} if the hub refuses the request.
    */
   async request<T>(
     request: HubRequest,
@@ -167,7 +176,7 @@ export class HubClient {
       throw error;
     } finally {
       clearInterval(watch);
-      // Ends what is still coming.
+      // Cancels the response if it was not read to the end.
       stalled.abort();
     }
   }
@@ -215,7 +224,7 @@ export class HubClient {
     if (status === 200 || status === 206 || status === 416) return;
     const { headers } = response;
     await response.body?.cancel();
-    // A link to a storage host expires: the hub gives a new one.
+    // Links to a storage host expire; the hub returns a new one at the next try.
     const expired = !hub && status === 403;
     if (status === 408 || status === 429 || status >= 500 || expired) {
       const limit = rateLimit(headers);
@@ -245,10 +254,13 @@ export class HubClient {
     }
   }
 
-  /** What others say, fit for an error: short, printable, and without the token. */
+  /**
+   * Returns a foreign error or text in a form fit for an error message: short, printable and
+   * without the token.
+   */
   #shown(words: unknown): string {
     const text = words instanceof Error
-      // The address is long, and known.
+      // The address is removed, as it is long and known.
       ? messages(words).replace(/^.*client error \(\w+\): /, "")
       : String(words);
     const { token } = this.#access;
@@ -256,7 +268,7 @@ export class HubClient {
     return printable(safe.slice(0, 200));
   }
 
-  /** Rejects with the reason of an abort, before it or during it. */
+  /** Waits. Rejects with the reason of the abort if the signal is aborted before or meanwhile. */
   sleep(ms: number): Promise<void> {
     const { signal } = this.#access;
     return new Promise((resolve, reject) => {
@@ -274,14 +286,17 @@ export class HubClient {
   }
 }
 
-/** Whether the answer is a web page, as a login page of a network gives for everything. */
+/**
+ * Whether the response is a web page, such as the login page that some networks return for every
+ * address.
+ */
 export function isWebPage(response: Response): boolean {
   return /^text\/html\b/i.test(response.headers.get("content-type") ?? "");
 }
 
 /**
- * What the hub says of its limit, by the draft of the header fields RateLimit and RateLimit-Policy:
- * `"api";r=0;t=55` and `"fixed window";"api";q=500;w=300`.
+ * Parses the hub's rate limit, in the format of the draft of the header fields RateLimit and
+ * RateLimit-Policy: `"api";r=0;t=55` and `"fixed window";"api";q=500;w=300`.
  */
 function rateLimit(headers: Headers): { wait: number; says: string } | undefined {
   const [, name = "", left, reset] =
@@ -307,16 +322,21 @@ function waitOf(retryAfter: string | null): number | undefined {
   return Number.isFinite(wait) ? Math.max(wait, 0) : undefined;
 }
 
-/** The messages of an error and of its causes: fetch() tells by them alone what failed. */
+/**
+ * Returns the messages of an error and its causes. Only the messages of fetch() tell what failed.
+ */
 function messages(error: unknown): string {
   if (!(error instanceof Error)) return "";
   return [error.message, messages(error.cause)].filter((message) => message !== "").join(": ");
 }
 
-/** What fetch() says of a certificate whose issuer it does not know. */
+/** The message of fetch() for a certificate with an unknown issuer. */
 const UNTRUSTED = /invalid peer certificate: UnknownIssuer/;
 
-/** fetch() and a body that is cut fail with a TypeError, or with an error of the system. */
+/**
+ * Whether the network failed. fetch() and reading a truncated body throw a TypeError or a system
+ * error.
+ */
 function isNetworkError(error: unknown): boolean {
   return error instanceof TypeError || error instanceof Deno.errors.Http ||
     error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.UnexpectedEof ||

@@ -1,4 +1,7 @@
-/** Downloads one file of the hub into the cache: resumed, verified, and there as a whole or not. */
+/**
+ * Downloads one file of the hub into the cache: resumes, verifies, and adds the file only when it
+ * is complete.
+ */
 
 import { createHash, type Hash } from "node:crypto";
 import { dirname } from "node:path";
@@ -9,33 +12,36 @@ import { clearWay } from "../files/plain_file.ts";
 import { printable } from "../files/quote.ts";
 import { plural } from "../plural.ts";
 
-/** A file as the hub lists it. */
+/** A file in the hub's list. */
 export interface RemoteFile {
   readonly name: string;
   readonly url: string;
   readonly size: number;
-  /** SHA-256 of the content in hexadecimal digits, or git's SHA-1 of small files. */
+  /** Hexadecimal SHA-256 of the content, or git's SHA-1 for small files. */
   readonly hash: string;
 }
 
-/** From where to where a repository is downloaded. */
+/** Source and destination of a repository's download. */
 export interface Route {
   readonly client: HubClient;
   readonly cache: HubCache;
   readonly repository: string;
 }
 
-/** Who wants to know how far a download is. */
+/** Callbacks that report the progress of a download. */
 export interface DownloadEvents {
-  /** Told of the bytes that are there, growing; back to 0 when it starts afresh. */
+  /**
+   * Called with the number of bytes present, which grows; it returns to 0 if the download restarts.
+   */
   readonly onBytes: (bytes: number) => void;
-  /** Another process downloads the same file and is waited for. */
+  /** Called if another process downloads the same file, before waiting for it. */
   readonly onWait: () => void;
 }
 
 /**
- * Makes `file` a blob of the cache, unless it is one; another process that does the same is waited
- * for. What has come stays beside it under another name, and the next try resumes from there.
+ * Downloads `file` as a blob of the cache, unless the cache has it. Waits for other processes that
+ * download the same file. The partial file is kept beside the blob under another name, and the next
+ * try resumes it.
  *
  * @throws {ModelNotFoundError} if it cannot be downloaded, or does not match its hash.
  */
@@ -49,7 +55,7 @@ export async function downloadBlob(
   const blob = cache.blob(id);
   if (isThere(blob)) {
     if (await holds(cache, blob, file)) return;
-    // Another program's mistake, or worse: nothing but the content makes it this file.
+    // The file may be damaged or malicious; only its content can prove that it is the right one.
     await cache.writing(() => Deno.remove(blob));
   }
   const path = `${blob}.incomplete`;
@@ -65,7 +71,7 @@ export async function downloadBlob(
       );
       if (partial.digest() === file.hash) break;
       await partial.clear();
-      // An earlier part may be what is wrong: once more from the start.
+      // The resumed part may be wrong, so try once more from the start.
       if (!resumed) throw refuse(file, "its content does not match its hash; try again later");
       resumed = false;
     }
@@ -74,7 +80,7 @@ export async function downloadBlob(
   await cache.writing(() => Deno.rename(path, blob));
 }
 
-/** Whether what is at `path` is the file, whole. */
+/** Whether `path` is the complete file. */
 async function holds(cache: HubCache, path: string, file: RemoteFile): Promise<boolean> {
   const { isFile, size } = await Deno.stat(path);
   if (!isFile || size !== file.size) return false;
@@ -120,7 +126,13 @@ async function fetchRest(
   });
 }
 
-/** Sees to it that the body continues `partial`, which may have to be cleared for that. */
+/**
+ * Checks that the response continues `partial`, or clears `partial` if the response is the whole
+ * file.
+ *
+ * @throws {TransientError} if the response cannot continue `partial`, which is then cleared.
+ * @throws {ModelNotFoundError} if the response has the wrong length.
+ */
 async function checkRange(response: Response, partial: PartialFile) {
   const { file } = partial;
   const { status, headers } = response;
@@ -152,7 +164,7 @@ function refuse(file: RemoteFile, why: string): ModelNotFoundError {
   return new ModelNotFoundError(`Cannot download ${printable(file.name)}: ${why}`);
 }
 
-/** What has come of a file, and its hash. */
+/** The part of a file that has arrived, and its hash. */
 class PartialFile implements Disposable {
   #length = 0;
   #hash: Hash;
@@ -175,7 +187,7 @@ class PartialFile implements Disposable {
     return partial;
   }
 
-  /** What an open file has. */
+  /** Reads and hashes the contents of an open file. */
   static async read(
     cache: HubCache,
     handle: Deno.FsFile,
@@ -224,7 +236,7 @@ class PartialFile implements Disposable {
   }
 }
 
-/** Git hashes a file's length with its content. */
+/** Creates the hash. Git's hash includes the file's length. */
 function newHash({ hash, size }: RemoteFile): Hash {
   return hash.length === 64 ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
 }

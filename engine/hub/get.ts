@@ -1,4 +1,4 @@
-/** A model of the hub: from the cache, which is asked first, or downloaded into it. */
+/** Gets a model of the hub from the cache, or downloads it if the cache does not have it. */
 
 import { ModelNotFoundError } from "../errors.ts";
 import { printable } from "../files/quote.ts";
@@ -7,18 +7,21 @@ import { pull, type PullOptions } from "./pull.ts";
 import { hubAddress, hubCache, isOffline } from "./settings.ts";
 import { formatHubSpec, type HubSpec } from "./spec.ts";
 
-/** Where to look for a model, and who wants to know how far its download is. */
+/** Where to look for a model, and callbacks for the download's progress. */
 export interface GetOptions extends Partial<PullOptions> {
-  /** The directory of the cache; default as `hubCache` finds it. */
+  /** The directory of the cache; default the one that `hubCache` finds. */
   readonly cache?: string;
-  /** No network: the model must be in the cache. Default: as HF_HUB_OFFLINE says. */
+  /**
+   * Do not use the network: the model must be in the cache. Default: the value of HF_HUB_OFFLINE.
+   */
   readonly offline?: boolean;
 }
 
 /**
- * The model that `spec` names.
+ * Returns the model that `spec` names, downloading it if necessary.
  *
- * @throws {ModelNotFoundError} if it is not in the cache and cannot be downloaded.
+ * @throws {ModelNotFoundError} if it is not in the cache and cannot be downloaded, or if `spec`
+ * matches several models.
  */
 export async function getModel(spec: HubSpec, options: GetOptions = {}): Promise<CachedModel> {
   const cache = hubCache(options.cache);
@@ -28,7 +31,10 @@ export async function getModel(spec: HubSpec, options: GetOptions = {}): Promise
   return await pullModel(spec, options);
 }
 
-/** Downloads what the cache does not have of what the hub means by `spec` now; throws as `pull`. */
+/**
+ * Downloads the files that the cache lacks of the model to which `spec` refers on the hub now.
+ * Throws as `pull` does.
+ */
 export function pullModel(
   spec: HubSpec,
   { cache, offline: _, ...options }: GetOptions = {},

@@ -1,4 +1,4 @@
-/** Gets models from the hub into the cache. */
+/** Downloads models from the hub into the cache. */
 
 import { ModelNotFoundError } from "../errors.ts";
 import { type CachedModel, type HubCache, isThere } from "./cache.ts";
@@ -8,42 +8,48 @@ import { DEFAULT_REVISION, formatHubSpec, type HubSpec, isSafePath } from "./spe
 import { listQuants, matchingModels, modelsAmong, type RepositoryModel } from "./select.ts";
 import { quote } from "../files/quote.ts";
 
-/** The first of a model that comes. */
+/** The beginning of a model, to check before the rest is downloaded. */
 export interface Beginning {
   /** config.json, or a GGUF file. */
   readonly name: string;
-  /** Its first bytes, at least. */
+  /** At least the first bytes of the file. */
   readonly bytes: Uint8Array;
-  /** Of the whole file. */
+  /** Bytes of the whole file. */
   readonly size: number;
 }
 
-/** Where to get models, and who wants to know how far it is. */
+/** Where to get models, and callbacks for the progress. */
 export interface PullOptions extends HubAccess {
-  /** Told before the first byte what will come. */
+  /**
+   * Called before the download with the number and size of the missing files; not if none is
+   * missing.
+   */
   readonly onStart?: (files: number, bytes: number) => void;
   readonly onProgress?: (bytes: number) => void;
-  /** Another process downloads the same file and is waited for. */
+  /** Called if another process downloads the same file, before waiting for it. */
   readonly onWait?: () => void;
   /**
-   * Sees the beginning of a large model before the rest is downloaded; it throws to refuse it, and
-   * returns false to see more.
+   * Called with the beginning of a large model before the rest is downloaded. It throws to refuse
+   * the model, and returns false to see more.
    */
   readonly check?: (beginning: Beginning) => boolean;
 }
 
-/** Smaller files come as soon as looked at. */
+/** Smaller files are not checked first, as the check would save little. */
 const LARGE = 64 * 2 ** 20;
-/** Bytes of a GGUF file to look at: a header has 5 MB, and with the largest vocabularies 15. */
+/**
+ * Bytes of a GGUF file to check: a header is about 5 MB, or 15 MB with the largest vocabularies.
+ * The larger number is used if the smaller one is not enough.
+ */
 const BEGINNINGS = [8 * 2 ** 20, 32 * 2 ** 20];
 
 const MAX_LIST_BYTES = 32 * 2 ** 20;
-/** The hub itself advises against more in one repository. */
+/** The hub itself advises against more files in one repository. */
 const MAX_FILES = 100_000;
 
 /**
- * Asks the hub what `spec` means now, and downloads what the cache does not have of it. Branches
- * move on only when all files are there.
+ * Looks up the current commit of `spec` on the hub, and downloads the files that the cache lacks.
+ * The branch in the cache is updated only when all files are there.
  *
  * @throws {ModelNotFoundError} if there is no such model, or it cannot be downloaded.
  */
@@ -100,7 +106,7 @@ async function beginningOf(path: string): Promise<Beginning> {
   return { name: path, bytes, size: bytes.length };
 }
 
-/** Has the first bytes of the file looked at, and more of them if need be. */
+/** Downloads the first bytes of the file and checks them, or more of them if necessary. */
 async function checkBeginning(
   client: HubClient,
   { name, url, size }: RemoteFile,
@@ -127,7 +133,7 @@ async function checkBeginning(
   }
 }
 
-/** A file of the list, its values as they came. */
+/** A file in the hub's list, its values not checked. */
 interface Sibling {
   readonly rfilename?: unknown;
   readonly size?: unknown;
@@ -135,7 +141,7 @@ interface Sibling {
   readonly lfs?: { readonly sha256?: unknown; readonly size?: unknown } | null;
 }
 
-/** The files of a revision by name, and its commit. */
+/** Returns the commit of a revision, and its files by name. */
 async function listFiles(client: HubClient, spec: HubSpec) {
   const what = formatHubSpec(spec);
   const revision = encodeURIComponent(spec.revision ?? DEFAULT_REVISION);
@@ -178,7 +184,11 @@ async function listFiles(client: HubClient, spec: HubSpec) {
   return { commit, files };
 }
 
-/** The one model that `spec` means. */
+/**
+ * Returns the only model that matches `spec`.
+ *
+ * @throws {ModelNotFoundError} if none or several match, or the model is incomplete.
+ */
 function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryModel {
   const matches = matchingModels(models, spec.quant);
   const [model] = matches;
@@ -196,7 +206,11 @@ function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryMo
   return model;
 }
 
-/** A file of the list, checked. */
+/**
+ * Checks a file of the list.
+ *
+ * @throws {ModelNotFoundError} if its path is unsafe, or its size or hash is missing.
+ */
 function remoteFile(spec: HubSpec, file: Sibling): Omit<RemoteFile, "url"> {
   const name = String(file.rfilename);
   const fault = (why: string) =>

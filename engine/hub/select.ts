@@ -1,4 +1,4 @@
-/** Which files of a repository are a model, and which of its models is meant. */
+/** Finds the models among the files of a repository, and selects the requested one. */
 
 import { basename } from "node:path";
 import { quote } from "../files/quote.ts";
@@ -6,32 +6,40 @@ import { quote } from "../files/quote.ts";
 /** The files of one model in a repository, GGUF or safetensors. */
 export interface RepositoryModel {
   readonly format: "gguf" | "safetensors";
-  /** The quantization that the file's name states, as it spells it. */
+  /** The quantization in the file's name, as spelled there. */
   readonly quant: string | undefined;
-  /** Paths in the repository, in order; of split models all parts. */
+  /** Paths in the repository, in order; all parts of a split model. */
   readonly files: readonly string[];
-  /** Whether no part of a split model is missing. */
+  /** Whether all parts of a split model are present. */
   readonly complete: boolean;
 }
 
-/** File systems have no longer names; a path may have some folders. */
+/** Maximum length of a path. File systems do not allow longer names, even with some folders. */
 const MAX_NAME = 1024;
-/** Models that a message names. */
+/** Maximum number of models that an error message lists. */
 const MOST_NAMED = 8;
 
-/** What is taken where no quantization is named: small and good, then nearly exact. */
+/**
+ * Quantizations to prefer if none is named: first a small and good one, then a nearly exact one.
+ */
 const DEFAULT_QUANTS = ["Q4_K_M", "Q8_0"];
 
 const PART = /^(.*)-(\d{5})-of-(\d{5})(\.gguf|\.safetensors)$/;
-/** The last of these in a path is its quantization; `_` is part of names, so it ends none. */
+/**
+ * The last match in a path is its quantization. `_` does not end a match, as quantizations contain
+ * `_`.
+ */
 const QUANT = /(?:^|[-._/])((?:UD-)?(?:I?Q\d\w*|TQ\d_\d|MXFP4\w*|BF16|FP?16|FP?32))(?=[-./]|$)/gi;
-/** Companions of a text model, in GGUF too, that are no text model. */
+/** GGUF files that accompany a text model but are not one. */
 const NO_MODEL = /^(mmproj|imatrix)|[-._](mmproj|imatrix)\b/i;
 const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors$/;
-/** As MLX named them at first. Nothing states their number: the first of them comes last. */
+/**
+ * The names that MLX used at first. They do not contain the number of files, so the first file is
+ * downloaded last: it proves that the others are there.
+ */
 const OLD_WEIGHTS = /^weights(\.\d{2,})?\.safetensors$/;
 const FIRST_OLD = /^weights(\.00)?\.safetensors$/;
-/** What goes with safetensors; no code is ever taken. */
+/** Files that accompany safetensors. Code is never downloaded. */
 const COMPANIONS: ReadonlySet<string> = new Set([
   "config.json",
   "generation_config.json",
@@ -43,9 +51,12 @@ const COMPANIONS: ReadonlySet<string> = new Set([
   "model.safetensors.index.json",
 ]);
 
-/** The models among the files of a repository: each GGUF, and the safetensors as one. */
+/**
+ * Returns the models among the files of a repository: each GGUF file or split GGUF, and all
+ * safetensors as one.
+ */
 export function modelsAmong(given: readonly string[]): RepositoryModel[] {
-  // The expressions below take the square of a name's length.
+  // The time of the regular expressions below grows with the square of a path's length.
   const paths = given.filter((path) => path.length <= MAX_NAME);
   const groups = new Map<string, string[]>();
   for (const path of paths.toSorted()) {
@@ -78,8 +89,9 @@ export function modelsAmong(given: readonly string[]): RepositoryModel[] {
 }
 
 /**
- * The models that `quant` means, its case aside: by quantization, or by file name. Without it the
- * default quantizations, else the only model. None or several: the user must say.
+ * Returns the models that `quant` selects, ignoring case: by file name or else by quantization.
+ * Without `quant`, returns the models with the first default quantization that exists, else all
+ * GGUF models, else all models. If the result is not exactly one model, the user must choose.
  */
 export function matchingModels(
   models: readonly RepositoryModel[],
@@ -101,7 +113,10 @@ export function matchingModels(
     : gguf.filter((model) => isSameQuant(model.quant, `UD-${quant}`));
 }
 
-/** What to write after the colon of a spec to mean `model` among `models`; undefined: nothing. */
+/**
+ * Returns the text after the colon of a spec that selects `model` among `models`; undefined if no
+ * colon is needed.
+ */
 export function quantToName(
   model: RepositoryModel,
   models: readonly RepositoryModel[],
@@ -112,7 +127,10 @@ export function quantToName(
   return unique ? quant.toUpperCase() : model.files[0]!;
 }
 
-/** What to write after the colon to mean one of `chosen` among `models`, as a message lists it. */
+/**
+ * Returns a list, for a message, of the texts after the colon that select each of `chosen` among
+ * `models`.
+ */
 export function listQuants(
   chosen: readonly RepositoryModel[],
   models: readonly RepositoryModel[],

@@ -1,4 +1,4 @@
-/** Where the cache of models is, and how to reach the hub: as asked, else as the environment says. */
+/** Finds the cache of models and the hub's address, from options or else from the environment. */
 
 import { basename, dirname, join } from "node:path";
 import { RequestError } from "../errors.ts";
@@ -6,9 +6,10 @@ import { printable } from "../files/quote.ts";
 import { HubCache } from "./cache.ts";
 
 /**
- * The cache: `directory`, else TVLLM_CACHE, else where Hugging Face's programs have theirs.
+ * Returns the cache in `directory`, else in TVLLM_CACHE, else in the directory that Hugging Face's
+ * programs use.
  *
- * @throws {RequestError} if nothing says where.
+ * @throws {RequestError} if none of these is set and there is no home directory.
  */
 export function hubCache(directory?: string): HubCache {
   const own = directory ?? variable("TVLLM_CACHE") ?? variable("HF_HUB_CACHE");
@@ -20,17 +21,17 @@ export function hubCache(directory?: string): HubCache {
   throw new RequestError("Cannot find the model cache: set TVLLM_CACHE to a directory");
 }
 
-/** Where the hub is, and the token for it. */
+/** The address of the hub, and the token for it. */
 export interface HubAddress {
   readonly endpoint: string;
   readonly token?: string;
-  /** Where the token is from, for errors; default HF_TOKEN. */
+  /** Origin of the token, for errors; default HF_TOKEN. */
   readonly tokenSource?: string;
 }
 
 /**
- * The hub at `endpoint`, else at HF_ENDPOINT, else Hugging Face's. The token is HF_TOKEN's by default,
- * else that of the login which `hf auth login` saved.
+ * Returns the address of the hub: `endpoint`, else HF_ENDPOINT, else Hugging Face's. The token is
+ * `token`, else HF_TOKEN, else the one that `hf auth login` saved.
  */
 export function hubAddress({ endpoint, token }: Partial<HubAddress> = {}): HubAddress {
   const key = (token ?? variable("HF_TOKEN"))?.trim();
@@ -43,10 +44,13 @@ export function hubAddress({ endpoint, token }: Partial<HubAddress> = {}): HubAd
   };
 }
 
-/** Longer files are no token. */
+/** Longer files do not contain a token. */
 const MAX_TOKEN_BYTES = 4096;
 
-/** Where `hf auth login` saves the token: HF_TOKEN_PATH, HF_HOME/token, or beside the cache. */
+/**
+ * Returns the token that `hf auth login` saved and the path of its file: HF_TOKEN_PATH,
+ * HF_HOME/token, or a file beside the cache.
+ */
 function savedToken(): { token: string; path: string } | undefined {
   const named = variable("HF_TOKEN_PATH");
   const hf = variable("HF_HOME");
@@ -59,12 +63,12 @@ function savedToken(): { token: string; path: string } | undefined {
   for (const path of paths) {
     try {
       const { isFile, size } = Deno.statSync(path);
-      // A pipe would be waited for.
+      // Reading a pipe would block.
       if (!isFile || size > MAX_TOKEN_BYTES) continue;
       const token = Deno.readTextFileSync(path).trim();
       if (token !== "") return { token, path };
     } catch {
-      // Nobody has logged in, or the file is not ours to read.
+      // There is no login, or the file may not be read.
     }
   }
   return undefined;
@@ -75,13 +79,16 @@ export function isOffline(): boolean {
   return /^(1|true|yes|on)$/i.test(variable("HF_HUB_OFFLINE") ?? "");
 }
 
-/** The user's directory for a kind of file: where the variable says, else `below` home. */
+/**
+ * Returns the user's directory for a kind of file: the value of the variable, else `below` in the
+ * home directory.
+ */
 export function userDirectory(name: string, below: string): string | undefined {
   const home = variable("HOME") ?? variable("USERPROFILE");
   return variable(name) ?? (home && join(home, below));
 }
 
-/** A variable that is set, not empty, and may be read. */
+/** Returns the value of a variable, or undefined if it is unset, empty or may not be read. */
 export function variable(name: string): string | undefined {
   try {
     return Deno.env.get(name) || undefined;

@@ -1,27 +1,27 @@
-/** `hf:org/repo[:QUANT][@rev]`, the name of a model on the hub. */
+/** Parses and formats `hf:org/repo[:QUANT][@rev]`, the name of a model on the hub. */
 
 import { RequestError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
 
-/** What a spec says. */
+/** A parsed spec. */
 export interface HubSpec {
   /** `org/repo`. */
   readonly repository: string;
-  /** A quantization as file names spell it, or a GGUF file's path in the repository. */
+  /** A quantization as spelled in file names, or the path of a GGUF file in the repository. */
   readonly quant?: string;
   /** A branch, tag or commit. */
   readonly revision?: string;
 }
 
-/** The revision where a spec names none. */
+/** The revision of a spec that does not name one. */
 export const DEFAULT_REVISION = "main";
 
 const PREFIX = /^(hf:|hf\.co\/)/;
 const SPEC = /^([^/:@]+\/[^/:@]+)(?::([^:@]+))?(?:@(.+))?$/;
-/** No `--`, which stands for the slash in the cache's folder names. */
+/** `--` is excluded because it represents the slash in the cache's folder names. */
 const NAME = /^(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$/;
 
-/** Whether `text` names a model on the hub, well or not. */
+/** Whether `text` has the prefix of a hub spec; the rest may be invalid. */
 export function isHubSpec(text: string): boolean {
   return PREFIX.test(text);
 }
@@ -29,7 +29,7 @@ export function isHubSpec(text: string): boolean {
 /**
  * Parses `hf:org/repo[:QUANT][@rev]` or `hf.co/org/repo[:QUANT][@rev]`.
  *
- * @throws {RequestError} if it is not one.
+ * @throws {RequestError} if `text` is not a valid spec.
  */
 export function parseHubSpec(text: string): HubSpec {
   const match = PREFIX.test(text) ? SPEC.exec(text.replace(PREFIX, "")) : null;
@@ -50,14 +50,14 @@ export function parseHubSpec(text: string): HubSpec {
   };
 }
 
-/** The text that parses to `spec`. */
+/** Returns the text that parses to this spec. */
 export function formatHubSpec({ repository, quant, revision }: HubSpec): string {
   return `hf:${repository}${quant === undefined ? "" : `:${quant}`}${
     revision === undefined ? "" : `@${revision}`
   }`;
 }
 
-/** Whether a path with slashes stays in its directory, on any system. */
+/** Whether a path with slashes stays within its directory on every operating system. */
 export function isSafePath(path: string): boolean {
   // deno-lint-ignore no-control-regex
   return !/[\\:\x00-\x1f]/.test(path) &&
