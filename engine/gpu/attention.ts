@@ -138,8 +138,8 @@ function byPositions(
 }
 
 // One workgroup per group of a KV head's queries. If each sequence of the step has one token,
-// several workgroups share its positions: they also rotate and append, and their partial results
-// are merged. In other steps, tokens of one sequence may share a workgroup.
+// several workgroups may share its positions: they also rotate and append, and their partial
+// results are merged. In other steps, tokens of one sequence may share a workgroup.
 function byTiles(
   context: OperationContext,
   layer: AttentionLayer,

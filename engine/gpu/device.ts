@@ -88,11 +88,11 @@ export async function findAdapter(): Promise<FoundAdapter> {
 }
 
 /**
- * Keeps libwayland from printing errors until it is disposed. While drivers enumerate adapters,
- * Mesa asks Wayland which one draws the screen. If XDG_RUNTIME_DIR is unset, libwayland prints an
- * error each time; if it names a directory without a socket, libwayland stays silent. Deno's
- * environment is that of the process, so the drivers see the variable. Does nothing without
- * permission for the variable, and never prompts for it.
+ * Keeps libwayland from printing errors until the returned object is disposed. While drivers
+ * enumerate adapters, Mesa asks Wayland which one draws the screen. If XDG_RUNTIME_DIR names no
+ * directory, libwayland prints an error each time; if the directory has no socket, libwayland stays
+ * silent. Deno's environment is that of the process, so the drivers see the variable. Does nothing
+ * without permission for the variable, and never prompts for it.
  */
 function quietWayland(): Disposable {
   const nothing = { [Symbol.dispose]: () => {} };
@@ -137,7 +137,7 @@ export async function openGpu(): Promise<Gpu> {
   const { adapter, description, driver } = await findAdapter();
   const requiredLimits: Record<string, number> = {};
   for (const name of LIMITS) requiredLimits[name] = adapter.limits[name];
-  // adapter.features may omit subgroups although requestDevice accepts them, so this is tried.
+  // adapter.features may omit subgroups although requestDevice accepts them; `accepts` tries it.
   const features: GPUFeatureName[] = [];
   for (const feature of OPTIONAL_FEATURES) {
     if (await accepts(adapter, feature)) features.push(feature as GPUFeatureName);

@@ -1,6 +1,6 @@
 /**
- * Multiplies attention's heads and the shared expert by the sigmoid of their gates; and the
- * activation of networks without a gate.
+ * Operations that multiply attention's heads and shared experts by the sigmoid of their gates, and
+ * the squared ReLU of networks without a gate.
  */
 
 import { headGateSpec, relu2Spec, sharedAddSpec } from "../../kernels/recurrent_specs.ts";

@@ -1,4 +1,4 @@
-/** Records dispatches: all in one pass or, while profiling, each in a timed pass of its own. */
+/** Records dispatches: all in one pass, or each in a timed pass of its own while profiling. */
 
 import type { KernelTime, Timing } from "../run/runner.ts";
 import { destroyBuffer } from "./buffers.ts";

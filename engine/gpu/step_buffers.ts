@@ -33,7 +33,7 @@ export class StepBuffers {
     };
   }
 
-  /** Frees them; the step must have been read. */
+  /** Frees the buffers; the step must have been read. */
   destroy(): void {
     for (const buffer of this.#made.values()) {
       destroyBuffer(this.pipelines.gpu, buffer, "scratch");

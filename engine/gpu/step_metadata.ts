@@ -51,8 +51,8 @@ export function mostAttentionParts({ attention }: Pick<Tuning, "attention">): nu
 }
 
 /**
- * Returns how many workgroups share the positions of a token: one per tile of positions, but for
- * all tokens together at most `parts`, for which the scratch buffers have room.
+ * Returns how many workgroups share the positions of a token: at least one, at most one per tile of
+ * positions, and for all tokens together at most `parts`, for which the scratch buffers have room.
  */
 export function attentionPartsFor(
   { tokens, positions }: { readonly tokens: number; readonly positions: number },
