@@ -1,4 +1,4 @@
-// A KV cache in float32 that is read and appended to: kv_f32.wgsl.
+// Declares a KV cache in float32 for kernels that read it (kv_f32.wgsl) and append to it.
 @group(0) @binding(3) var<storage, read_write> keys: array<vec4<f32>>;    // [block, kvHead, 16, HEAD_DIM / 4]
 @group(0) @binding(5) var<storage, read_write> values: array<vec4<f32>>;  // [block, kvHead, 16, HEAD_DIM / 4]
 

@@ -1,3 +1,3 @@
-// A KV cache in half precision that is read: kv_f16.wgsl.
+// Declares a KV cache in half precision for kernels that only read it (kv_f16.wgsl).
 @group(0) @binding(3) var<storage, read> keys: array<vec4<u32>>;    // [block, kvHead, 16, HEAD_DIM / 8]
 @group(0) @binding(5) var<storage, read> values: array<vec4<u32>>;  // [block, kvHead, 16, HEAD_DIM / 8]

@@ -1,3 +1,3 @@
-// A KV cache in float32 that is read: kv_f32.wgsl.
+// Declares a KV cache in float32 for kernels that only read it (kv_f32.wgsl).
 @group(0) @binding(3) var<storage, read> keys: array<vec4<f32>>;    // [block, kvHead, 16, HEAD_DIM / 4]
 @group(0) @binding(5) var<storage, read> values: array<vec4<f32>>;  // [block, kvHead, 16, HEAD_DIM / 4]
