@@ -32,7 +32,7 @@ export interface OwnerTuning {
   readonly lanes: number;
   /** Groups of four rows per invocation. */
   readonly groups: number;
-  /** Whether lanes share the loading of activations, where subgroups are large enough. */
+  /** Whether lanes share the loading of activations if subgroups are large enough. */
   readonly share: boolean;
 }
 
@@ -41,7 +41,7 @@ export interface OwnerTuning {
  */
 export interface LaneTuning {
   readonly by: "lanes";
-  /** The most lanes along a row. */
+  /** The most lanes that share a row. */
   readonly split: number;
   /** The fewest tokens of a step for which matmul_tiles.wgsl is used. */
   readonly tilesFrom: number;
