@@ -1,18 +1,18 @@
-// Causal attention of one token over its sequence's paged cache, one workgroup for QUERIES heads
-// that share a KV head, so that each key and value that is read serves all of them. Every lane
-// walks its share of the positions that the token sees with a running maximum and sum (the online
-// softmax of Milakov and Gimelshein, 2018); the lanes' parts are then added in a fixed order. For
-// software drivers: attention_keys.wgsl is for GPUs.
+// Causal attention of one token over its sequence's paged cache, for software drivers
+// (attention_keys.wgsl is for GPUs). A workgroup serves QUERIES heads that share a KV head, so that
+// each key and value is read once for all of them. Every lane processes its share of the positions
+// that the token attends to, with a running maximum and sum (the online softmax of Milakov and
+// Gimelshein, 2018). The partial results of the lanes are then added in a fixed order.
 override HEADS: u32;
 override KV_HEADS: u32;
 override LANES: u32;
 override SCALE: f32;   // multiplies q · k
-override WINDOW: u32;  // positions that a token sees, its own included; 0: all
-override KV_GROUPS: u32;  // tables of blocks that a sequence has, and the one that this layer uses
-override KV_GROUP: u32;
+override WINDOW: u32;  // positions that a token attends to, its own included; 0: all
+override KV_GROUPS: u32;  // block tables per sequence
+override KV_GROUP: u32;   // index of the block table that this layer uses
 const BLOCK_TOKENS = 16u;
-// HEAD_DIM, a multiple of 8, and QUERIES are set by the line before this file: they size private
-// arrays.
+// HEAD_DIM (a multiple of 8) and QUERIES are `const` lines before this file, because they are sizes
+// of private arrays.
 const EIGHTS = HEAD_DIM / 8u;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<f32>>;  // [token, HEADS, HEAD_DIM / 4]
@@ -44,7 +44,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var position = start + lane; position <= token.position; position += LANES) {
     let block = batch[token.table + position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
     let base = ((block * KV_HEADS + kv_head) * BLOCK_TOKENS + position % BLOCK_TOKENS) * EIGHTS;
-    var scores = array<f32, QUERIES>();  // zeros, in every iteration
+    var scores = array<f32, QUERIES>();  // set to zeros in every iteration
     for (var i = 0u; i < EIGHTS; i++) {
       let k = load_key(base + i);
       for (var n = 0u; n < QUERIES; n++) {

@@ -1,35 +1,38 @@
-// Causal attention over the paged cache for GPUs. A workgroup serves QUERIES queries of one KV head:
-// QUERY_HEADS heads of QUERY_TOKENS tokens. It goes over 64 positions at a time: first a lane has a
-// key and multiplies it with all queries, then it has eight elements of the values of every
-// SHARES-th position. A running maximum and sum keep the softmax (Milakov and Gimelshein, 2018).
+// Causal attention over the paged cache, for GPUs. A workgroup serves QUERIES queries of one KV
+// head: QUERY_HEADS heads of QUERY_TOKENS tokens. It processes 64 positions at a time. First, each
+// lane multiplies the key of one position by all queries. Then each lane sums eight elements of the
+// values of every SHARES-th position. The softmax uses a running maximum and sum (Milakov and
+// Gimelshein, 2018).
 //
-// In steps of few tokens several workgroups share the positions of each and leave parts,
-// which attention_merge.wgsl adds (Dao et al., Flash-Decoding, 2023): batch[6] says how many.
+// In steps of one token per sequence, batch[6] workgroups share the positions of each token. If it
+// is above 1, they write partial results, which attention_merge.wgsl merges (Dao et al.,
+// Flash-Decoding, 2023).
 override HEADS: u32;
 override KV_HEADS: u32;
 override SCALE: f32;      // multiplies q · k
-override WINDOW: u32;     // positions that a token sees, its own included; 0: all
-override KV_GROUPS: u32;  // tables of blocks that a sequence has, and the one that this layer uses
-override KV_GROUP: u32;
+override WINDOW: u32;     // positions that a token attends to, its own included; 0: all
+override KV_GROUPS: u32;  // block tables per sequence
+override KV_GROUP: u32;   // index of the block table that this layer uses
 const BLOCK_TOKENS = 16u;
-const KEYS = 64u;  // positions at a time, and lanes
+const KEYS = 64u;  // positions at a time, one per lane
 const EIGHTS = HEAD_DIM / 8u;
 const QUERIES = QUERY_HEADS * QUERY_TOKENS;
 const FOURS = (QUERIES + 3u) / 4u;
 const SHARES = KEYS / EIGHTS;
-const HIDDEN = -3.0e38;  // the score of a position that a query does not see
+const HIDDEN = -3.0e38;  // the score of a position that a query does not attend to
 
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;      // [token, HEADS, HEAD_DIM / 4]
 @group(0) @binding(4) var<storage, read> batch: array<u32>;
-// [token, HEADS, part, HEAD_DIM / 4], and after each part its maximum and sum.
+// [token, HEADS, part, HEAD_DIM / 4]; each part is followed by its maximum and sum.
 @group(0) @binding(6) var<storage, read_write> parts: array<vec4<f32>>;
 
 struct Row { v: array<vec4<f32>, FOURS> }  // a number for each query
 
-// What a workgroup serves, and whether it goes over the token's own position.
+// The first token and head, and the KV head, that a workgroup serves. `appends`: whether it
+// processes the token's own position.
 struct Own { token: u32, kv_head: u32, head: u32, appends: bool }
 
-// The n-th query's head.
+// Returns the head of the n-th query.
 fn query_head(own: Own, n: u32) -> u32 {
   let group = HEADS / KV_HEADS;
   return own.kv_head * group + min(own.head + n % QUERY_HEADS, group - 1u);
@@ -39,7 +42,7 @@ var<workgroup> scores: array<Row, KEYS>;
 var<workgroup> eighths: array<Row, 8>;
 var<workgroup> sums: array<Eight, KEYS>;
 
-// The largest, or the sum, of what all lanes have.
+// Returns the maximum over all lanes, for each query.
 fn most_of_all(lane: u32, own: Row) -> Row {
   scores[lane] = own;
   workgroupBarrier();
@@ -60,6 +63,7 @@ fn most_of_all(lane: u32, own: Row) -> Row {
   return most;
 }
 
+// Returns the sum over all lanes, for each query.
 fn sum_of_all(lane: u32, own: Row) -> Row {
   scores[lane] = own;
   workgroupBarrier();
@@ -80,7 +84,7 @@ fn sum_of_all(lane: u32, own: Row) -> Row {
   return sum;
 }
 
-// The first position that a token at this one sees.
+// Returns the first position that a token at `position` attends to.
 fn first_seen(position: u32) -> u32 {
   if (WINDOW > 0u && position >= WINDOW) { return position + 1u - WINDOW; }
   return 0u;
@@ -93,7 +97,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let group = HEADS / KV_HEADS;
   let per_kv_head = (group + QUERY_HEADS - 1u) / QUERY_HEADS;  // workgroups that share a KV head
   let kv_head = workgroup.x / per_kv_head;
-  let head = workgroup.x % per_kv_head * QUERY_HEADS;  // of the group; the last workgroup may have fewer
+  // Index of the first head in the group. The last workgroup may serve fewer heads.
+  let head = workgroup.x % per_kv_head * QUERY_HEADS;
   let first_token = workgroup.y / part_count * QUERY_TOKENS;
   let end_token = min(first_token + QUERY_TOKENS, batch[0]);
   let share = lane / EIGHTS;
@@ -112,7 +117,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var total: Row;
   for (var f = 0u; f < FOURS; f++) { most.v[f] = vec4(HIDDEN); }
   var sum: array<Eight, QUERIES>;
-  // Tokens of one sequence at a time: they have one table.
+  // Processes the tokens of one sequence at a time, because they share a block table.
   for (var next = first_token; next < end_token;) {
     let run = token_at(next);
     var last = run.position;
@@ -121,11 +126,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let start = first_seen(run.position);
     for (var base = start + part * KEYS; base <= last; base += part_count * KEYS) {
       let position = base + lane;
-      var score = Row();  // zeros, in every iteration
+      var score = Row();  // set to zeros in every iteration
       if (position <= last) {
         let block = batch[run.table + position / BLOCK_TOKENS * KV_GROUPS + KV_GROUP];
         let keys_at = (block * KV_HEADS + kv_head) * EIGHTS * BLOCK_TOKENS + position % BLOCK_TOKENS;
-        for (var i = 0u; i < EIGHTS; i += 1u) {  // not written out: it would be long
+        // Unrolled, this loop would be too long: unroll.ts does not unroll loops with `+= 1u`.
+        for (var i = 0u; i < EIGHTS; i += 1u) {
           let k = load_key(keys_at + i * BLOCK_TOKENS);
           for (var n = 0u; n < QUERIES; n++) {
             let q = load_query(n, queries[n], i);

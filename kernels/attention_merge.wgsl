@@ -1,11 +1,11 @@
-// Adds the parts that the workgroups of attention_keys.wgsl left for one head of one token. A
-// workgroup a head and token; a lane has four elements of every SHARES-th part.
+// Merges the partial results that the workgroups of attention_keys.wgsl wrote. A workgroup serves
+// one head of one token; each lane adds four elements of every SHARES-th part.
 override HEADS: u32;
 const LANES = 256u;
 const WIDTH = HEAD_DIM / 4u;
 const SHARES = LANES / WIDTH;
 
-// [token, HEADS, part, WIDTH], and after each part its maximum and sum.
+// [token, HEADS, part, WIDTH]; each part is followed by its maximum and sum.
 @group(0) @binding(0) var<storage, read> parts: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;  // [token, HEADS, WIDTH]
 @group(0) @binding(3) var<storage, read> batch: array<u32>;

@@ -1,8 +1,9 @@
-// In steps of one token a sequence, attention does the work of rope_append.wgsl: each workgroup normalizes and
-// rotates its own queries (rotate.wgsl), and those that go over the token's own position append its
-// key and value first. Where several workgroups share a KV head, they write the same.
+// In steps of one token per sequence, attention also does the work of rope_append.wgsl. Each
+// workgroup normalizes and rotates its own queries (rotate.wgsl). Workgroups that process the
+// token's own position append its key and value first. If several of them share a KV head, they
+// write the same data.
 var<workgroup> rotated_queries: array<array<Eight, EIGHTS>, QUERIES>;
-var<workgroup> head_scales: array<f32, QUERIES + 1u>;  // of queries, and of the key
+var<workgroup> head_scales: array<f32, QUERIES + 1u>;  // of the queries, then of the key
 
 fn raw(base: u32) -> Eight {
   return Eight(vec4(qkv[base], qkv[base + 1u], qkv[base + 2u], qkv[base + 3u]),

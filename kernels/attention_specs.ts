@@ -1,4 +1,4 @@
-/** Attention for GPUs: positions shared out over workgroups, and their parts added. */
+/** Attention for GPUs: distributes positions over workgroups and adds their partial results. */
 
 import attentionKeys from "./attention_keys.wgsl" with { type: "text" };
 import attentionMerge from "./attention_merge.wgsl" with { type: "text" };
@@ -16,13 +16,18 @@ import type { KernelSpec } from "./spec.ts";
 import type { KvType } from "./sizes.ts";
 import { type HeadShape, type KvTable, type Rotation, rotation } from "./specs.ts";
 
-/** Queries that a workgroup of attention_keys.wgsl serves at most: each has eight sums in registers. */
+/**
+ * The most queries per workgroup of attention_keys.wgsl. For each query, a lane keeps eight sums in
+ * registers.
+ */
 export const MOST_QUERIES = 4;
 
-/** Positions that a workgroup of attention_keys.wgsl goes over at a time, and its lanes. */
+/** Positions that a workgroup of attention_keys.wgsl processes at a time, one per lane. */
 export const KEY_TILE = 64;
 
-/** The widest head that attention_keys.wgsl can do: a lane has eight elements of its values. */
+/**
+ * The widest head that attention_keys.wgsl supports: each lane processes eight elements of a value.
+ */
 export const WIDEST_HEAD = 8 * KEY_TILE;
 
 /** Causal attention over the paged cache. Reference: `attention` of reference.ts. */
@@ -30,12 +35,16 @@ export function attentionKeysSpec(
   s: HeadShape & {
     readonly scale: number;
     readonly window?: number | undefined;
-    /** Heads and tokens that share a workgroup. */
+    /** Heads per workgroup. */
     readonly queryHeads: number;
+    /** Tokens per workgroup. */
     readonly queryTokens: number;
     readonly kv: KvType;
     readonly table: KvTable;
-    /** Steps of one token a sequence, whose keys are rotated and appended on the way. */
+    /**
+     * Set if the kernel also rotates queries and keys and appends keys and values to the cache, in
+     * steps of one token per sequence.
+     */
     readonly rotation?: Rotation | undefined;
   },
 ): KernelSpec {
@@ -64,7 +73,7 @@ export function attentionKeysSpec(
       KV_GROUPS: s.table.groups,
       KV_GROUP: s.table.group,
     },
-    // No more storage buffers than the eight that every device has.
+    // At most eight storage buffers: every device supports that many.
     bindings: rotates
       ? {
         ...{ 0: "read", 1: "write", 3: "write", 4: "step", 5: "write", 6: "write" },
@@ -77,7 +86,7 @@ export function attentionKeysSpec(
   };
 }
 
-/** Adds the parts of a head's attention. */
+/** Merges the partial results of each head's attention. */
 export function attentionMergeSpec(
   s: { readonly heads: number; readonly headDim: number },
 ): KernelSpec {

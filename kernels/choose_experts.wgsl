@@ -1,5 +1,6 @@
-// Of a token's experts the SLOTS with the largest ranks, of equals the lower number first; a lane counts,
-// for each of its experts, those before it. One workgroup a token.
+// Chooses the SLOTS experts of a token with the largest ranks; among equals, the lower index comes
+// first. Each lane counts, for each of its experts, the experts that come before it. One workgroup
+// per token.
 override LANES: u32;
 override EXPERTS: u32;
 override SLOTS: u32;
@@ -7,7 +8,8 @@ override SLOTS: u32;
 var<workgroup> ranks: array<f32, EXPERTS>;
 var<workgroup> chosen: array<u32, SLOTS>;
 
-// Once all lanes have written their `ranks`.
+// Fills `chosen` with the best experts, best first. Each lane calls it once it has written its
+// `ranks`.
 fn choose(lane: u32) {
   workgroupBarrier();
   for (var e = lane; e < EXPERTS; e += LANES) {

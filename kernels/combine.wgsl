@@ -1,4 +1,5 @@
-// y[token, :] = Σ weight·part[slot, :] over the token's slots, or, with ADD, y += it. Four elements an invocation.
+// y[token, :] = Σ weight·part[slot, :] over the token's slots; with ADD, the sum is added to y.
+// Four elements per invocation.
 override LANES: u32;
 override DIM: u32;
 override SLOTS: u32;

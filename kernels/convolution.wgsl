@@ -1,12 +1,14 @@
-// A convolution over each sequence's last TAPS tokens, channel by channel, and silu, in place. One
-// invocation: a channel of a sequence. What it saw last stays in `states`; before position 0 are zeros.
-// With BIAS, a number of each channel is added before silu.
+// A convolution over the last TAPS tokens of each sequence, channel by channel, followed by silu;
+// in place. An invocation processes one channel of a sequence. It keeps the last TAPS - 1 inputs in
+// `states` for the next step; inputs before position 0 are zeros. With BIAS, a bias per channel is
+// added before silu.
 override CHANNELS: u32;
 override LANES: u32;
 override BIAS: bool;
 
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;       // [token, CHANNELS]
-@group(0) @binding(1) var<storage, read> weights: array<f32>;       // [CHANNELS, TAPS], the newest token's last; then [CHANNELS] of BIAS
+// [CHANNELS, TAPS], the newest token's weight last; with BIAS, then [CHANNELS].
+@group(0) @binding(1) var<storage, read> weights: array<f32>;
 @group(0) @binding(2) var<storage, read_write> states: array<f32>;  // [slot, TAPS - 1, CHANNELS]
 @group(0) @binding(3) var<storage, read> batch: array<u32>;
 

@@ -1,4 +1,5 @@
-// RMSNorm of each head in place, times its weight and silu of its gate. One workgroup: a head of a token.
+// RMSNorm of each head, multiplied by the weight and silu of the gate; in place. One workgroup per
+// head and token.
 override HEADS: u32;
 override HEAD_DIM: u32;  // a multiple of 4
 override EPSILON: f32;

@@ -1,17 +1,20 @@
-// The gated delta rule: each token of a sequence changes the state of each head of values, a matrix, and
-// reads it. One workgroup: ROWS rows of a head's matrix, which stay in registers from token to token.
-// PARTS lanes share a row, each with VECTORS vectors of its columns.
+// The gated delta rule: each token of a sequence updates the state of each value head, a matrix,
+// and then reads it. A workgroup processes ROWS rows of a head's matrix and keeps them in registers
+// from token to token. PARTS lanes share a row; each has VECTORS vectors of its columns.
 override KEY_HEADS: u32;
 override VALUE_HEADS: u32;
-override TILED: bool;   // head h of the values has that of keys h mod KEY_HEADS, else they are in runs
+// Value head h uses key head h mod KEY_HEADS; otherwise runs of value heads share a key head.
+override TILED: bool;
 override LANES: u32;
-const EPSILON = 1e-6;   // added to the sum of squares of a query or key before it is divided by its root
+// Added to the sum of squares of a query or key, whose square root then divides the vector.
+const EPSILON = 1e-6;
 const KEY_VECTORS = PARTS * VECTORS;
 const KEY_DIM = 4u * KEY_VECTORS;
 override ROWS = LANES / PARTS;
 
 @group(0) @binding(0) var<storage, read> inputs: array<vec4<f32>>;  // [token, queries + keys + values]
-@group(0) @binding(1) var<storage, read> steps: array<f32>;         // [token, 2, VALUE_HEADS]: steps, strengths
+// [token, 2, VALUE_HEADS]: steps, strengths
+@group(0) @binding(1) var<storage, read> steps: array<f32>;
 @group(0) @binding(2) var<storage, read> decays: array<f32>;        // [VALUE_HEADS]
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;     // [token, VALUE_HEADS, VALUE_DIM]
 @group(0) @binding(5) var<storage, read> batch: array<u32>;
@@ -20,7 +23,7 @@ var<workgroup> queries: array<vec4<f32>, KEY_VECTORS>;
 var<workgroup> keys: array<vec4<f32>, KEY_VECTORS>;
 var<workgroup> sums: array<vec2<f32>, LANES>;
 
-// The sums of the lanes of a row.
+// Returns the sums over the lanes of a row.
 fn row_sums(own: vec2<f32>, lane: u32) -> vec2<f32> {
   sums[lane] = own;
   workgroupBarrier();

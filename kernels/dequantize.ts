@@ -1,8 +1,9 @@
 /**
- * Packed weights to float32: the values that the `gguf` Python package's `dequantize` gives, and of
- * MLX's formats numpy in float32, bit for bit. A product of a half, a group's own scale and a quant has at most 24 significant bits, so it is
- * exact in float32 and in a double alike; a minimum is subtracted in double, and the store rounds
- * once, as float32 arithmetic would.
+ * Unpacks weights to float32. The values are bit-identical to those of `dequantize` in the `gguf`
+ * Python package and, for MLX's formats, to numpy's float32 arithmetic. The product of a half, a
+ * group's own scale and a quant has at most 24 significant bits, so it is exact in float32 and in
+ * double. A minimum is subtracted in double, and the store to float32 rounds once, as float32
+ * arithmetic would.
  *
  * Source of the layouts: ggml-common.h and ggml-quants.c of ggml; gguf-py's quants.py.
  */
@@ -13,8 +14,8 @@ import { F16_VALUES } from "./f16.ts";
 import { packedBytes, type TensorType } from "./tensor_types.ts";
 
 /**
- * Unpacks the first `count` weights, whole groups, of `bytes` into `out`. Nothing is checked: a
- * caller's ranges are right once, not once per row.
+ * Unpacks the first `count` weights of `bytes`, a whole number of groups, into `out`. It checks
+ * nothing: callers validate their ranges once, not for every row.
  */
 export type Unpack = (bytes: Uint8Array, out: Float32Array, count: number) => void;
 
@@ -44,11 +45,11 @@ export const UNPACK: Readonly<Record<TensorType, Unpack>> = {
 };
 
 /**
- * Unpacks as many weights as `out` takes.
+ * Unpacks `out.length` weights.
  *
- * @param type how `bytes` is packed
+ * @param type the format of `bytes`
  * @param bytes [packedBytes(type, out.length)] or more
- * @throws {RangeError} if `out` is not whole groups, or `bytes` is too short for it.
+ * @throws {RangeError} if `out` is not a whole number of groups, or `bytes` is too short.
  */
 export function dequantize(type: TensorType, bytes: Uint8Array, out: Float32Array): void {
   const needed = packedBytes(type, out.length);
@@ -61,7 +62,7 @@ export function dequantize(type: TensorType, bytes: Uint8Array, out: Float32Arra
 }
 
 function unpackF32(b: Uint8Array, out: Float32Array, count: number): void {
-  // Bytes, not floats: a tensor need not be aligned, and NaNs keep their bits.
+  // Copies bytes, not floats, because tensors may be unaligned and NaNs must keep their bits.
   new Uint8Array(out.buffer, out.byteOffset, count * 4).set(b.subarray(0, count * 4));
 }
 
@@ -74,7 +75,10 @@ function unpackBf16(b: Uint8Array, out: Float32Array, count: number): void {
   for (let i = 0, at = 0; i < count; i++, at += 2) bits[i] = b[at]! << 16 | b[at + 1]! << 24;
 }
 
-/** d, then 16 bytes: weight j in the low half of byte j, weight j + 16 in its high half. */
+/**
+ * Group: d, then 16 bytes with weight j in the low nibble of byte j, weight j + 16 in its high
+ * nibble.
+ */
 function unpackQ40(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 32, at += 18) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
@@ -86,7 +90,7 @@ function unpackQ40(b: Uint8Array, out: Float32Array, count: number): void {
   }
 }
 
-/** d, m, then for each 32 weights of the group 16 bytes as in Q4_0. */
+/** Group: d, m, then 16 bytes as in Q4_0 for every 32 weights. */
 function nibbles(group: number): Unpack {
   return (b, out, count) => {
     for (let o = 0, at = 0; o < count;) {
@@ -104,7 +108,7 @@ function nibbles(group: number): Unpack {
   };
 }
 
-/** d, m, then an unsigned byte a weight. */
+/** Group: d, m, then one unsigned byte per weight. */
 function unsignedBytes(group: number): Unpack {
   return (b, out, count) => {
     for (let o = 0, at = 0; o < count;) {
@@ -116,7 +120,7 @@ function unsignedBytes(group: number): Unpack {
   };
 }
 
-/** d, the fifth bit of weight j in bit j of a word, then 16 bytes as in Q4_0. */
+/** Group: d, a word with the fifth bit of weight j in bit j, then 16 bytes as in Q4_0. */
 function unpackQ50(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 32, at += 22) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
@@ -129,7 +133,7 @@ function unpackQ50(b: Uint8Array, out: Float32Array, count: number): void {
   }
 }
 
-/** d, m, fifth bits, then 16 bytes as in Q4_0. */
+/** Group: d, m, the fifth bits as in Q5_0, then 16 bytes as in Q4_0. */
 function unpackQ51(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 32, at += 24) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
@@ -143,7 +147,7 @@ function unpackQ51(b: Uint8Array, out: Float32Array, count: number): void {
   }
 }
 
-/** d, then 32 signed bytes. */
+/** Group: d, then 32 signed bytes. */
 function unpackQ80(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 32, at += 34) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;

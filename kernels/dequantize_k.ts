@@ -1,11 +1,15 @@
 /**
- * The K-quants: superblocks of 256 weights, whose groups of 16 or 32 have small integer scales.
- * See dequantize.ts for the arithmetic. Source of the layouts: ggml-common.h and ggml-quants.c of ggml.
+ * Unpacks the K-quants: superblocks of 256 weights, in which every 16 or 32 weights share a small
+ * integer scale. See dequantize.ts for the arithmetic. Source of the layouts: ggml-common.h and
+ * ggml-quants.c of ggml.
  */
 
 import { F16_VALUES } from "./f16.ts";
 
-/** 16 bytes of scale (low half) and minimum (high half), 64 of 2-bit quants, d, dmin. */
+/**
+ * Superblock: 16 bytes, each with a scale (low nibble) and a minimum (high nibble), 64 bytes of
+ * 2-bit quants, d, dmin.
+ */
 export function unpackQ2K(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 256, at += 84) {
     const d = F16_VALUES[b[at + 80]! | b[at + 81]! << 8]!;
@@ -14,7 +18,8 @@ export function unpackQ2K(b: Uint8Array, out: Float32Array, count: number): void
       const scales = b[at + sub]!;
       const dl = d * (scales & 15);
       const ml = min * (scales >> 4);
-      // 32 bytes hold 128 weights: groups 2s and 2s + 1 are bits 2s and 2s + 1 of 16 bytes each.
+      // 32 bytes contain 128 weights, in eight groups of 16. Groups 2s and 2s + 1 are bits 2s and
+      // 2s + 1 of the first and of the last 16 bytes.
       const from = at + 16 + (sub >> 3) * 32 + (sub & 1) * 16;
       const shift = sub & 6;
       for (let l = 0; l < 16; l++) out[o + sub * 16 + l] = dl * (b[from + l]! >> shift & 3) - ml;
@@ -22,7 +27,7 @@ export function unpackQ2K(b: Uint8Array, out: Float32Array, count: number): void
   }
 }
 
-/** 32 bytes of inverted third bits, 64 of 2-bit quants, 12 of 6-bit scales, d. */
+/** Superblock: 32 bytes of inverted third bits, 64 of 2-bit quants, 12 of 6-bit scales, d. */
 export function unpackQ3K(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 256, at += 110) {
     const d = F16_VALUES[b[at + 108]! | b[at + 109]! << 8]!;
@@ -41,13 +46,13 @@ export function unpackQ3K(b: Uint8Array, out: Float32Array, count: number): void
   }
 }
 
-/** d, dmin, 12 bytes of 6-bit scales and minima, 128 of 4-bit quants. */
+/** Superblock: d, dmin, 12 bytes of 6-bit scales and minima, 128 of 4-bit quants. */
 export function unpackQ4K(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 256, at += 144) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
     const min = F16_VALUES[b[at + 2]! | b[at + 3]! << 8]!;
     for (let pair = 0; pair < 4; pair++) {
-      // 32 bytes hold two groups, the first in their low halves.
+      // 32 bytes contain two groups, the first in the low nibbles.
       const dl = d * scaleOf(b, at + 4, 2 * pair);
       const ml = min * minimumOf(b, at + 4, 2 * pair);
       const dh = d * scaleOf(b, at + 4, 2 * pair + 1);
@@ -63,7 +68,9 @@ export function unpackQ4K(b: Uint8Array, out: Float32Array, count: number): void
   }
 }
 
-/** d, dmin, 12 bytes of 6-bit scales and minima, 32 of fifth bits, 128 of low 4 bits. */
+/**
+ * Superblock: d, dmin, 12 bytes of 6-bit scales and minima, 32 of fifth bits, 128 of low 4 bits.
+ */
 export function unpackQ5K(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 256, at += 176) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
@@ -82,19 +89,21 @@ export function unpackQ5K(b: Uint8Array, out: Float32Array, count: number): void
 }
 
 /**
- * Of the 12 bytes at `at`, 0–3 hold scales 0–3 and 4–7 minima 0–3, in their low six bits; 8–11 hold
- * the low four bits of scales (low half) and minima (high half) 4–7, whose high two bits are on top
- * of bytes 0–3 and 4–7.
+ * Returns scale `sub` from the 12 bytes at `at`. The low six bits of bytes 0–3 are scales 0–3,
+ * those of bytes 4–7 are minima 0–3. Bytes 8–11 contain the low four bits of scales 4–7 (low
+ * nibble) and of minima 4–7 (high nibble). The high two bits of scales 4–7 are the top bits of
+ * bytes 0–3, those of minima 4–7 the top bits of bytes 4–7.
  */
 function scaleOf(b: Uint8Array, at: number, sub: number): number {
   return sub < 4 ? b[at + sub]! & 63 : b[at + 4 + sub]! & 15 | b[at + sub - 4]! >> 6 << 4;
 }
 
+/** Returns minimum `sub` from the same 12 bytes (see `scaleOf`). */
 function minimumOf(b: Uint8Array, at: number, sub: number): number {
   return sub < 4 ? b[at + 4 + sub]! & 63 : b[at + 4 + sub]! >> 4 | b[at + sub]! >> 6 << 4;
 }
 
-/** 128 bytes of low 4 bits, 64 of high 2 bits, 16 signed scales, d. */
+/** Superblock: 128 bytes of low 4 bits, 64 of high 2 bits, 16 signed 8-bit scales, d. */
 export function unpackQ6K(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 256, at += 210) {
     const d = F16_VALUES[b[at + 208]! | b[at + 209]! << 8]!;
@@ -102,7 +111,8 @@ export function unpackQ6K(b: Uint8Array, out: Float32Array, count: number): void
       const low = at + half * 64;
       const high = at + 128 + half * 32;
       for (let part = 0; part < 2; part++) {
-        // Of the 128 weights of a half: 16 each of the four runs of 32 that share their high bits.
+        // A half of the superblock is four runs of 32 weights. Byte l of their high bits contains
+        // those of weight l of each run. A part is 16 weights of each run.
         const scales = at + 192 + half * 8 + part;
         const d0 = d * (b[scales]! << 24 >> 24);
         const d1 = d * (b[scales + 2]! << 24 >> 24);

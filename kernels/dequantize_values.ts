@@ -1,12 +1,15 @@
 /**
- * Formats whose quants are numbers of a table. See dequantize.ts for the arithmetic. Source of the layouts:
- * ggml-common.h and ggml-quants.c of ggml.
+ * Unpacks formats whose quants are indices into a table of values. See dequantize.ts for the
+ * arithmetic. Source of the layouts: ggml-common.h and ggml-quants.c of ggml.
  */
 
 import { F16_VALUES } from "./f16.ts";
 import { QUANT_VALUES } from "./tensor_types.ts";
 
-/** d, then 16 bytes: weight j in the low half of byte j, weight j + 16 in its high half. */
+/**
+ * Group: d, then 16 bytes with weight j in the low nibble of byte j, weight j + 16 in its high
+ * nibble.
+ */
 export function unpackIQ4NL(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 32, at += 18) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
@@ -14,7 +17,10 @@ export function unpackIQ4NL(b: Uint8Array, out: Float32Array, count: number): vo
   }
 }
 
-/** d, 2 bytes of the high pairs of bits of scales, 4 of their low halves, then 16 bytes a group of 32. */
+/**
+ * Superblock: d, 2 bytes with the high two bits of each scale, 4 bytes with the low nibbles of the
+ * scales, then 16 bytes as in IQ4_NL per group of 32 weights.
+ */
 export function unpackIQ4XS(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 256, at += 136) {
     const d = F16_VALUES[b[at]! | b[at + 1]! << 8]!;
@@ -29,10 +35,10 @@ export function unpackIQ4XS(b: Uint8Array, out: Float32Array, count: number): vo
   }
 }
 
-/** The exponent of a power of two (E8M0), then 16 bytes as above. */
+/** Group: the exponent of a power of two (E8M0), then 16 bytes as in IQ4_NL. */
 export function unpackMXFP4(b: Uint8Array, out: Float32Array, count: number): void {
   for (let o = 0, at = 0; o < count; o += 32, at += 17) {
-    // The table has twice the numbers.
+    // The exponent's bias is 127, but the values in the table are doubled.
     const group = { d: 2 ** (b[at]! - 128), values: MXFP4 };
     unpackGroup(b.subarray(at + 1, at + 17), out.subarray(o, o + 32), group);
   }

@@ -1,5 +1,6 @@
-// h[token, :] = SCALE · E[id, :]: the embedding rows of the step's tokens; those that were sampled on the
-// device and not read back yet are taken from `last`. One span of 32 an invocation.
+// h[token, :] = SCALE · E[id, :]: gathers the embedding rows of the step's tokens. The ids of
+// tokens that were sampled on the device and not yet read back are in `last`. One span of 32 per
+// invocation.
 const FEEDBACK = 0xffffffffu;
 override LANES: u32;
 override SCALE: f32;  // multiplies every element
@@ -13,7 +14,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let token = token_at(id.y);
   var row = token.id;
   if (row == FEEDBACK) { row = last[token.slot]; }
-  row -= shape.first_row;  // wraps where the row is in an earlier part
+  row -= shape.first_row;  // wraps if the row is in an earlier part
   let span = id.x;
   if (row >= shape.rows || span >= shape.spans) { return; }
   let group = row / 4u;

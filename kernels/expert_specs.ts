@@ -1,4 +1,7 @@
-/** The kernels around the products with routed experts, which are matmulSpec's. */
+/**
+ * Kernels that route tokens to experts and combine the experts' results. The matrix products of the
+ * experts are in matmul_specs.ts.
+ */
 
 import chooseExperts from "./choose_experts.wgsl" with { type: "text" };
 import combine from "./combine.wgsl" with { type: "text" };
@@ -14,7 +17,7 @@ export function topKSpec(
     experts: number;
     slots: number;
     normalized: boolean;
-    /** Scores are sigmoids; undefined: a softmax. */
+    /** Set if scores are sigmoids of the logits; undefined if they are their softmax. */
     sigmoid?: { scale: number } | undefined;
     lanes: number;
   },
@@ -35,7 +38,7 @@ export function topKSpec(
   };
 }
 
-/** Sorts slots by expert, those of each filled up to a multiple of `tokens`. */
+/** Sorts slots by expert and pads the slots of each expert to a multiple of `tokens`. */
 export function groupSlotsSpec(
   s: { experts: number; slots: number; tokens: number; lanes: number },
 ): KernelSpec {
@@ -49,7 +52,7 @@ export function groupSlotsSpec(
   };
 }
 
-/** Sums what a token's experts gave by their weights; `add` to what is there. */
+/** Sums the weighted results of each token's experts; with `add`, adds the sum to the output. */
 export function combineSpec(
   s: { dim: number; slots: number; add: boolean; lanes: number },
 ): KernelSpec {

@@ -1,5 +1,6 @@
-// A matrix product of each token with the matrices of the experts that it was routed to. A row of y
-// is one of a token's slots. A workgroup serves one slot: of neighbours few share an expert.
+// A product of each token with the matrices of the experts to which it was routed. Each row of y is
+// one of a token's slots. A workgroup serves one slot, because neighbouring slots rarely share an
+// expert.
 @group(0) @binding(8) var<storage, read> routes: array<Route>;  // [token, slots]
 
 fn entry_count() -> u32 { return batch[0] * shape.slots; }

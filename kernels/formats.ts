@@ -1,4 +1,4 @@
-/** How each weight format lies on the device, and the WGSL that reads it. */
+/** The layout of each weight format on the device, and the WGSL that reads it. */
 
 import asFloats from "./quant/as_floats.wgsl" with { type: "text" };
 import bf16 from "./quant/bf16.wgsl" with { type: "text" };
@@ -30,19 +30,21 @@ import sixBits from "./quant/six_bits.wgsl" with { type: "text" };
 import valueTable from "./quant/value_table.wgsl" with { type: "text" };
 import { QUANT_VALUES, type TensorType } from "./tensor_types.ts";
 
-/** A format's layout in units of four rows × 32 weights (layout.wgsl), and what reads it. */
+/**
+ * A format's layout in units of four rows × 32 weights (layout.wgsl), and the WGSL that reads it.
+ */
 export interface DeviceFormat {
-  /** 32-bit words of a unit, all four rows, in the quants buffer. */
+  /** 32-bit words per unit, all four rows together, in the quants buffer. */
   readonly quantWords: number;
-  /** 32-bit words of a super-unit in the scales buffer; 0 if there are none. */
+  /** 32-bit words per super-unit in the scales buffer; 0 if the format has no scales. */
   readonly scaleWords: number;
   /** Spans of 32 columns that share a super-unit of scales. */
   readonly superSpans: number;
-  /** Whether weights have an offset, so that sums of activations are needed. */
+  /** Whether weights have an offset, which kernels may multiply by sums of activations. */
   readonly offset: boolean;
-  /** Whether the 32 weights of a span have one scale, not one per 16. */
+  /** Whether the 32 weights of a span share one scale; otherwise every 16 weights do. */
   readonly oneScale: boolean;
-  /** Whether weights are looked up in workgroup memory. */
+  /** Whether weights are looked up in a table in workgroup memory. */
   readonly table?: true;
   readonly wgsl: readonly string[];
 }
@@ -55,7 +57,7 @@ function format(
   return { quantWords, scaleWords, superSpans, offset, oneScale, wgsl };
 }
 
-/** Superblocks of 256 weights. */
+/** For formats with superblocks of 256 weights. */
 const SUPERBLOCK = { superSpans: 8 };
 
 /** The device layout of every tensor type. */
@@ -83,7 +85,9 @@ export const DEVICE_FORMATS: Readonly<Record<TensorType, DeviceFormat>> = {
   MLX8_128: format([bytes, asFloats, scale_dm], [32, 4], { superSpans: 4 }),
 };
 
-/** A type's format for kernels whose lanes share workgroup memory: matmul_lanes.wgsl. */
+/**
+ * Returns the format of a type for kernels whose lanes share workgroup memory: matmul_lanes.wgsl.
+ */
 export function laneFormat(type: TensorType): DeviceFormat {
   const format = DEVICE_FORMATS[type];
   switch (type) {
@@ -92,7 +96,7 @@ export function laneFormat(type: TensorType): DeviceFormat {
     case "IQ4_XS":
       return tabled(format, QUANT_VALUES.IQ4, [iq4_xs]);
     case "MXFP4":
-      // ggml's table has twice the numbers.
+      // The values in ggml's table are doubled.
       return tabled(format, QUANT_VALUES.MXFP4.map((value) => value / 2), [scale_power, d]);
     default:
       return { ...format, wgsl: [...format.wgsl, noTable] };
@@ -109,8 +113,8 @@ function tabled(
 }
 
 /**
- * The `const` lines that matmul_dots.wgsl needs of a type, whose weights are numbers of up to eight bits;
- * undefined where they are not, or stand for others.
+ * Returns the `const` lines that matmul_dots.wgsl needs for a type whose quants are integers of up
+ * to eight bits. Returns undefined if the weights are floats or indices into a table.
  */
 export function dotConstants(type: TensorType): string | undefined {
   switch (type) {
@@ -125,14 +129,14 @@ export function dotConstants(type: TensorType): string | undefined {
     case "MLX8_32":
     case "MLX8_64":
     case "MLX8_128":
-      // Their bytes have no sign; those of dot products do.
+      // Their bytes are unsigned, but packed dot products need signed bytes.
       return "const FLIPPED = 0x80808080u;\nconst BYTE_OFFSET = 128.0;";
     default:
       return "const FLIPPED = 0u;\nconst BYTE_OFFSET = 0.0;";
   }
 }
 
-/** The `const` lines that a format's kernels start with. */
+/** Returns the `const` lines that kernels of a format need before layout.wgsl. */
 export function formatConstants(format: DeviceFormat): string {
   const { superSpans, scaleWords, offset, oneScale } = format;
   return [

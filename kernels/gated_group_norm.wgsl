@@ -1,5 +1,5 @@
-// RMSNorm of each group of what Mamba's heads gave times silu of their gates, in place, times its weights.
-// One workgroup: a group of a token.
+// Multiplies the outputs of Mamba's heads by silu of their gates, then applies RMSNorm with weights
+// to each group; in place. One workgroup per group and token.
 override GROUPS: u32;
 override GROUP_DIM: u32;  // a multiple of 4
 override EPSILON: f32;

@@ -1,6 +1,6 @@
-// Sorts the slots of all tokens by their experts, for products that serve several slots at once:
-// entries of TOKENS at a time are one expert's, the last of them filled up. One workgroup; a lane
-// does whole experts.
+// Sorts the slots of all tokens by expert, for products that serve several slots at once: every
+// TOKENS entries belong to one expert, and the last of an expert's groups is padded. There is one
+// workgroup; each lane processes whole experts.
 override LANES: u32;
 override EXPERTS: u32;
 override SLOTS: u32;
@@ -9,10 +9,11 @@ override TOKENS: u32;
 const FILLER = 0xffffffffu;
 
 @group(0) @binding(0) var<storage, read> routes: array<Route>;             // [token, SLOTS]
-@group(0) @binding(1) var<storage, read_write> entries: array<vec2<u32>>;  // [0].x: how many, then expert and slot
+// [0].x: number of entries; then expert and slot of each.
+@group(0) @binding(1) var<storage, read_write> entries: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> batch: array<u32>;
 
-var<workgroup> sizes: array<u32, EXPERTS>;  // slots, filled up
+var<workgroup> sizes: array<u32, EXPERTS>;  // slots per expert, padding included
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {

@@ -1,8 +1,10 @@
-// The same as experts.wgsl, of slots that group_slots.wgsl has sorted: a workgroup serves several of
-// one expert, so that they share each weight that it reads. A token gets the same bits.
+// The same products as in experts.wgsl, for slots that group_slots.wgsl has sorted. A workgroup
+// serves several slots of one expert, so that they share each weight that it reads. The result of a
+// slot does not depend on the other slots of its group.
 const FILLER = 0xffffffffu;
 
-@group(0) @binding(8) var<storage, read> entries: array<vec2<u32>>;  // [0].x: how many, then expert and slot
+// [0].x: number of entries; then expert and slot of each.
+@group(0) @binding(8) var<storage, read> entries: array<vec2<u32>>;
 
 fn entry_count() -> u32 { return entries[0].x; }
 

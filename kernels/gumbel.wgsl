@@ -1,5 +1,5 @@
-// A standard Gumbel variate from a counter, so that a draw depends on seed, position and id alone.
-// The same arithmetic, and why it is done so, in engine/run/sampler.ts.
+// A standard Gumbel variate from a counter, so that a draw depends only on seed, position and id.
+// engine/run/sampler.ts contains the same arithmetic and explains it.
 fn pcg(v: u32) -> u32 {
   let state = v * 747796405u + 2891336453u;
   let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;

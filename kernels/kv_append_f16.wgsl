@@ -1,5 +1,5 @@
-// A KV cache in half precision that is read and appended to: kv_f16.wgsl.
-@group(0) @binding(3) var<storage, read_write> keys: array<vec4<u32>>;    // [block, kvHead, 16, HEAD_DIM / 8]
+// Declares a KV cache in half precision for kernels that read it (kv_f16.wgsl) and append to it.
+@group(0) @binding(3) var<storage, read_write> keys: array<vec4<u32>>;    // [block, kvHead, HEAD_DIM / 8, 16]
 @group(0) @binding(5) var<storage, read_write> values: array<vec4<u32>>;  // [block, kvHead, 16, HEAD_DIM / 8]
 
 fn narrow(e: Eight) -> vec4<u32> {

@@ -1,5 +1,5 @@
-// A KV cache in float32 that is read and appended to: kv_f32.wgsl.
-@group(0) @binding(3) var<storage, read_write> keys: array<vec4<f32>>;    // [block, kvHead, 16, HEAD_DIM / 4]
+// Declares a KV cache in float32 for kernels that read it (kv_f32.wgsl) and append to it.
+@group(0) @binding(3) var<storage, read_write> keys: array<vec4<f32>>;    // [block, kvHead, HEAD_DIM / 8, 16, 2]
 @group(0) @binding(5) var<storage, read_write> values: array<vec4<f32>>;  // [block, kvHead, 16, HEAD_DIM / 4]
 
 fn append_key(i: u32, key: Eight) {

@@ -1,5 +1,6 @@
-// Loads from a KV cache in half precision, eight elements at a time; for GPUs keys lie in columns of eight
-// elements (rope_append.wgsl). kv_read_f16.wgsl or kv_append_f16.wgsl declares the cache.
+// Loads from a KV cache in half precision, eight elements at a time. For GPUs, keys are stored in
+// columns of eight elements (rope_append.wgsl). kv_read_f16.wgsl or kv_append_f16.wgsl declares the
+// cache.
 struct Eight { lo: vec4<f32>, hi: vec4<f32> }
 
 fn widen(q: vec4<u32>) -> Eight {

@@ -1,5 +1,5 @@
-// Loads from a KV cache in float32, eight elements at a time; for GPUs keys lie in columns of eight
-// elements (rope_append.wgsl). kv_read_f32.wgsl or kv_append_f32.wgsl declares the cache.
+// Loads from a KV cache in float32, eight elements at a time. For GPUs, keys are stored in columns
+// of eight elements (rope_append.wgsl). kv_read_f32.wgsl or kv_append_f32.wgsl declares the cache.
 struct Eight { lo: vec4<f32>, hi: vec4<f32> }
 
 fn load_key(i: u32) -> Eight { return Eight(keys[i * 2u], keys[i * 2u + 1u]); }

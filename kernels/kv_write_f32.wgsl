@@ -1,4 +1,4 @@
-// Stores to a KV cache in float32.
+// Stores to a KV cache in float32. With COLUMNS, keys are [block, kvHead, HEAD_DIM / 8, 16, 4].
 @group(0) @binding(2) var<storage, read_write> keys: array<vec2<f32>>;  // [block, kvHead, 16, HEAD_DIM / 2]
 @group(0) @binding(3) var<storage, read_write> values: array<vec2<f32>>;  // [block, kvHead, 16, HEAD_DIM / 2]
 

@@ -1,4 +1,4 @@
-// The sum of what a workgroup's LANES lanes have, added in a fixed order.
+// Sums one value of each of a workgroup's LANES lanes, in a fixed order.
 override LANES: u32;
 
 var<workgroup> lane_parts: array<f32, LANES>;

@@ -1,5 +1,5 @@
-// Adds the logit biases, then divides positive and multiplies negative logits of the tokens seen
-// lately by the repeat penalty, each once. One workgroup a row to sample.
+// Adds the logit biases. Then applies the repeat penalty once to each distinct recent token:
+// divides positive logits by it and multiplies negative ones. One workgroup per row to sample.
 const HISTORY = 1024u;  // REPEAT_HISTORY of sizes.ts
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;  // [row, VOCABULARY]

@@ -1,6 +1,6 @@
-// Mamba-2: each token of a sequence changes the state of each head of values, a matrix, and reads it. One
-// workgroup: ROWS rows of a head's matrix, which stay in registers from token to token. PARTS lanes share a
-// row, each with VECTORS vectors of its columns.
+// Mamba-2: each token of a sequence updates the state of each value head, a matrix, and then reads
+// it. A workgroup processes ROWS rows of a head's matrix and keeps them in registers from token to
+// token. PARTS lanes share a row; each has VECTORS vectors of its columns.
 override KEY_HEADS: u32;
 override VALUE_HEADS: u32;
 override LANES: u32;

@@ -1,10 +1,10 @@
-// A matrix product for software drivers, whose lanes do not cooperate. An invocation owns GROUPS
+// A matrix product for software drivers; its lanes do not cooperate. An invocation owns GROUPS
 // groups of four rows and TOKENS tokens, so each weight that it reads serves TOKENS tokens and each
-// activation 4·GROUPS rows, all their spans in order: a token's result does not depend on the batch
-// that it is in.
+// activation 4·GROUPS rows. It adds all spans in order, so a token's result does not depend on its
+// batch.
 override LANES: u32;
 
-// Four rows of one span times TOKENS tokens.
+// Multiplies four rows of one span by TOKENS tokens.
 fn dot_span(unit: Unit, scales: Scales, xs: array<Span, TOKENS>)
   -> array<vec4<f32>, TOKENS> {
   var result: array<vec4<f32>, TOKENS>;

@@ -1,10 +1,11 @@
-// A matrix product of up to eight tokens for GPUs that multiply four pairs of bytes at once. It is
-// parallelized as matmul_lanes.wgsl is; activations are two planes of bytes (quantize.wgsl), so that a
-// dot product of a span is a sum of integers, exact, until scales are multiplied in.
+// A matrix product for up to eight tokens on GPUs that multiply four pairs of bytes at once. It is
+// parallelized like matmul_lanes.wgsl. Activations are two planes of bytes (quantize.wgsl), so the
+// dot product of a span is an exact integer sum, until scales are multiplied in.
 const LANES = TILE * SPLIT;
 
 @group(0) @binding(2) var<storage, read> planes: array<vec4<u32>>;  // [token, spans, high or low, 2]
-@group(0) @binding(3) var<storage, read> x_spans: array<vec4<f32>>; // [token, spans]: unit, sums of halves
+// [token, spans]: unit of the integers, sums of the first and second 16 activations
+@group(0) @binding(3) var<storage, read> x_spans: array<vec4<f32>>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -26,7 +27,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       let own = x_spans[at];
       var highs = vec4<i32>();
       var lows = vec4<i32>();
-      // Half by half, and row by row, so that few of the weights are in registers at once.
+      // Goes through the span half by half and row by row, so that few weights are in registers at
+      // once.
       for (var j = 0u; j < 2u; j++) {
         let high = planes[at * 4u + j];
         let low = planes[at * 4u + 2u + j];
@@ -61,7 +63,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
   var squares: array<f32, TOKENS>;
   add_lanes(lane, sum, squares);
-  // One lane for each group and token.
+  // The result of each group and token is written by one lane.
   for (var i = lane; i < TILE * TOKENS; i += LANES) {
     let t = i / TILE;
     let own = workgroup.x * TILE + i % TILE;

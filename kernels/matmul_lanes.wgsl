@@ -1,11 +1,11 @@
-// A matrix product of up to eight tokens for GPUs. A workgroup owns the TILE groups of a tile; lane
-// (k, g) has every SPLIT-th span, from span k on, of the four rows of group g. Neighbouring lanes
-// read neighbouring weights and, TILE of them together, the same activations.
+// A matrix product for up to eight tokens on GPUs. A workgroup owns the TILE groups of a tile. Lane
+// (k, g) processes every SPLIT-th span, starting at span k, of the four rows of group g.
+// Neighbouring lanes read neighbouring weights, and every TILE of them read the same activations.
 //
-// A span is worked through four columns at a time, so that of its activations few are in registers
-// at once. For few tokens scales are multiplied in late, to a row's part instead of its weights; for
-// more of them that would cost registers and a sum of each token's activations.
-// What the lanes found is added in a fixed order: sum_lanes.wgsl or sum_subgroups.wgsl.
+// A span is processed four columns at a time, so that few of its activations are in registers at
+// once. For few tokens, scales are multiplied in late: to the sum of a span instead of each weight.
+// For more tokens this would cost registers, and a sum of the activations of each token. The sums
+// of the lanes are added in a fixed order (sum_lanes.wgsl or sum_subgroups.wgsl).
 const LANES = TILE * SPLIT;
 const LATE = SCALED && TOKENS <= 2u;
 
@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let g = lane % TILE;
   let place = place_of(first + workgroup.x * TILE + g);
   var rows_of_x: array<u32, TOKENS>;
-  var squared: array<u32, TOKENS>;  // the four columns of the first span that this lane squares
+  var squared: array<u32, TOKENS>;  // index of the four columns of span 0 that this lane squares
   for (var t = 0u; t < TOKENS; t++) {
     rows_of_x[t] = row_of_x(min(token + t, tokens - 1u)) * shape.spans * 8u;
     squared[t] = rows_of_x[t] + g;
@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (!LATE) {
       for (var r = 0u; r < 4u; r++) { scale[r] = row_scale(scales, r); }
     }
-    // Each of the lanes that have these activations squares a part of them.
+    // The lanes that read the same activations each square a part of them.
     if (NORMED) {
       for (var t = 0u; t < TOKENS; t++) {
         let v = x[squared[t] + span * 8u];
@@ -87,7 +87,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
 
   add_lanes(lane, sum, squares);
-  // One lane for each group and token.
+  // The result of each group and token is written by one lane.
   for (var i = lane; i < TILE * TOKENS; i += LANES) {
     let t = i / TILE;
     let own = workgroup.x * TILE + i % TILE;

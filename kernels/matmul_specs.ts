@@ -1,4 +1,4 @@
-/** Matrix products, each kernel for given launch sizes. */
+/** Kernels of matrix products, each built for given launch sizes. */
 
 import expertPart from "./expert_part.wgsl" with { type: "text" };
 import experts from "./experts.wgsl" with { type: "text" };
@@ -28,14 +28,15 @@ import {
 import type { KernelSpec } from "./spec.ts";
 import type { TensorType } from "./tensor_types.ts";
 
-/** What every kernel of a matrix product is made for. */
+/** Parameters of every kernel of a matrix product. */
 export interface MatmulCase {
   readonly type: TensorType;
-  /** Tokens that are served together. */
+  /** Tokens per workgroup: each weight that is read serves all of them. */
   readonly tokens: number;
   /**
-   * Tokens have matrices of their own instead of one for all: served slot by slot ("single", where
-   * `tokens` is 1), or sorted by groupSlotsSpec's kernel, in groups of `tokens`.
+   * Set if each token is multiplied by the matrices of its experts instead of one matrix for all.
+   * "single": a workgroup serves one slot (`tokens` is 1). "grouped": a workgroup serves `tokens`
+   * slots of one expert, which groupSlotsSpec's kernel has sorted.
    */
   readonly experts?: "single" | "grouped" | undefined;
 }
@@ -45,13 +46,16 @@ const MATRICES = {
   grouped: [expertPart, groupedExperts],
 };
 
-/** y = W·x on software drivers. Reference: `matmul`, `rmsNorm`, `siluMul` of reference.ts. */
+/** y = W·x on software drivers. Reference: `matmul`, `rmsNorm`, `gatedMul` of reference.ts. */
 export function matmulSpec(
   s: MatmulCase & {
     /** Groups of four rows that one invocation owns. */
     readonly groups: number;
     readonly lanes: number;
-    /** Lanes share the loading of activations (x_shared.wgsl), which needs subgroups of eight. */
+    /**
+     * Whether lanes share the loading of activations (x_shared.wgsl). This needs subgroups of at
+     * least eight lanes.
+     */
     readonly share: boolean;
   },
 ): KernelSpec {
@@ -66,18 +70,21 @@ export function matmulSpec(
   });
 }
 
-/** Groups of four rows that lie next to each other on a GPU: TILE of matmul_lanes.wgsl. */
+/** Groups of four rows whose units interleave on a GPU: TILE of matmul_lanes.wgsl. */
 export const GPU_TILE = 8;
 
-/** How lanes share a row. */
+/** How lanes share a row and add their sums. */
 export interface LaneSplit {
-  /** Lanes along a row. */
+  /** Lanes that share a row. */
   readonly split: number;
-  /** Lanes that add up by shuffles, a power of two; up to GPU_TILE: none do. */
+  /**
+   * Lanes that add their sums by subgroup shuffles, a power of two. If it is at most GPU_TILE, sums
+   * are added through workgroup memory alone.
+   */
   readonly subgroup: number;
 }
 
-/** y = W·x of one to eight tokens on GPUs. */
+/** y = W·x for one to eight tokens on GPUs. */
 export function matmulLanesSpec(
   s: MatmulCase & LaneSplit & { readonly normed: boolean },
 ): KernelSpec {
@@ -93,9 +100,10 @@ export function matmulLanesSpec(
 }
 
 /**
- * The same of activations that quantizeSpec's kernel made, RMSNorm included; not of experts.
+ * y = W·x for one to eight tokens on GPUs, with activations that quantizeSpec's kernel has
+ * normalized and quantized. It does not support experts.
  *
- * @throws {TypeError} if the weights are no bytes.
+ * @throws {TypeError} if the quants are not integers of up to eight bits.
  */
 export function matmulDotsSpec(s: Omit<MatmulCase, "experts"> & LaneSplit): KernelSpec {
   const own = dotConstants(s.type);
@@ -124,13 +132,13 @@ function sharedByLanes({ split, subgroup, tokens }: LaneSplit & { readonly token
   };
 }
 
-/** Activations as two planes of bytes. Reference: `rmsNorm`. */
+/** Quantizes activations to two planes of bytes. Reference: `rmsNorm` of reference.ts. */
 export function quantizeSpec(
   s: {
     readonly columns: number;
-    /** RMSNorm with this epsilon. */
+    /** Epsilon of the RMSNorm that is applied first; undefined: none. */
     readonly epsilon?: number | undefined;
-    /** Of the tokens alone whose logits are wanted. */
+    /** Whether only the tokens whose logits are wanted are quantized. */
     readonly gathered: boolean;
     readonly lanes: number;
   },
@@ -149,10 +157,10 @@ export function quantizeSpec(
   };
 }
 
-/** Tokens that a workgroup of matmul_tiles.wgsl serves, and its rows. */
+/** Tokens and rows per workgroup of matmul_tiles.wgsl. */
 export const PROMPT_TILE = { tokens: 32, rows: 64 } as const;
 
-/** y = W·x of many tokens on GPUs. */
+/** y = W·x for many tokens on GPUs. */
 export function matmulTilesSpec(
   s: { readonly type: TensorType; readonly normed: boolean },
 ): KernelSpec {
@@ -166,17 +174,18 @@ export function matmulTilesSpec(
   });
 }
 
-/** What the kernels of matrix products differ in. */
+/** The differences between the kernels of matrix products. */
 interface Program {
-  /** Of the kernel, before the type's; default: by whether there are experts. */
+  /** Name of the kernel, before the type's name; default: "experts" or "matmul". */
   readonly name?: string;
   readonly tile: number;
-  /** Default: the type's of `DEVICE_FORMATS`. */
+  /** Default: the type's entry in `DEVICE_FORMATS`. */
   readonly format?: DeviceFormat;
-  /** WGSL before and after the format's. */
+  /** WGSL that precedes the format's. */
   readonly constants: readonly string[];
+  /** WGSL that follows the format's. */
   readonly helpers?: readonly string[];
-  /** Declares activations; default: as floats. */
+  /** WGSL that declares the activations; default: x_floats.wgsl. */
   readonly x?: readonly string[];
   readonly main: string;
   readonly overrides?: Readonly<Record<string, number>>;

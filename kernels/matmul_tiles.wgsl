@@ -1,9 +1,11 @@
-// A matrix product of many tokens for GPUs: 64 rows × 32 tokens a workgroup of 64 lanes. Span by
-// span, each lane dequantizes one row into workgroup memory and loads a share of the activations;
-// then each multiplies eight rows with four tokens, held in registers, four columns at a time.
+// A matrix product for many tokens on GPUs: 64 rows × 32 tokens per workgroup of 64 lanes. Span by
+// span, each lane dequantizes one row into workgroup memory and loads a share of the activations.
+// Then each lane multiplies eight rows by four tokens, four columns at a time, with the sums in
+// registers.
 //
-// Only one index of each array is known at run time alone, so that it is checked and multiplied once
-// a span. What is left over in the structs spreads lanes over the banks of workgroup memory.
+// In the inner loop, each array has only one index that is not known at compile time, so that its
+// bounds check and address are computed once per span. The padding in the structs distributes lanes
+// over the banks of workgroup memory.
 struct Rows { w: array<array<vec4<f32>, 8>, 8>, padding: vec4<f32> }    // [row, four columns]
 struct Tokens { x: array<array<vec4<f32>, 8>, 4>, padding: vec4<f32> }  // [token, four columns]
 
@@ -15,7 +17,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let token = workgroup.y * TOKENS;
   let tokens = entry_count();
   let groups = (shape.rows + 3u) / 4u;
-  // What the lane loads: row r of a group; four columns of every eighth token.
+  // The lane loads row r of a group, and four columns of every eighth token.
   let r = lane / TILE % 4u;
   let tile = min(workgroup.x * 2u + lane / 32u, (groups + TILE - 1u) / TILE - 1u);
   let place = place_of(tile * TILE + lane % TILE);
@@ -24,7 +26,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var j = 0u; j < 4u; j++) {
     rows_of_x[j] = row_of_x(min(token + j * 8u + lane / 8u, tokens - 1u)) * shape.spans * 8u + chunk;
   }
-  // What the lane multiplies: groups `own` and `own + 8` of the workgroup's, every eighth token.
+  // The lane multiplies groups `own` and `own + 8` of the workgroup by every eighth token.
   let own = lane % 8u;
   let first = lane / 8u;
 

@@ -1,5 +1,5 @@
-// h[token, :] += RMSNorm(x[token, :]) · weight: a branch that is normalized before it joins the residual
-// stream. One workgroup a token.
+// h[token, :] += RMSNorm(x[token, :]) · weight: normalizes a branch and adds it to the residual
+// stream. One workgroup per token.
 override DIM: u32;  // a multiple of 4
 override EPSILON: f32;
 

@@ -1,4 +1,4 @@
-// A matrix product of all tokens, or of those that the metadata lists, with one matrix.
+// Multiplies all tokens, or those that the metadata lists, by one matrix.
 fn entry_count() -> u32 { return batch[shape.count]; }
 
 fn is_entry(token: u32, tokens: u32) -> bool { return token < tokens; }

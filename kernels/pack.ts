@@ -1,7 +1,7 @@
 /**
- * From rows as a model file stores them to the device's units (layout.wgsl): the quants of four
- * rows × 32 weights, and, in a buffer of their own, their scales. Bits are moved, never recomputed,
- * so the device holds what the file holds.
+ * Packs rows from a model file into the device's units (layout.wgsl): the quants of four rows × 32
+ * weights and, in a separate buffer, their scales. Bits are moved, never recomputed, so the weights
+ * on the device are exactly those of the file.
  */
 
 import { DEVICE_FORMATS } from "./formats.ts";
@@ -10,17 +10,20 @@ import { halfAt, wordAt } from "./halves.ts";
 import type { RowCursor } from "./row_cursor.ts";
 import { GROUP_LAYOUT, type TensorType } from "./tensor_types.ts";
 
-/** Packed rows, ready for the device; valid until their arena packs again. */
+/** Packed rows, ready for the device. They are valid until their arena is used again. */
 export interface PackedRows {
   readonly quants: Uint32Array<ArrayBuffer>;
   readonly scales: Uint32Array<ArrayBuffer>;
 }
 
-/** Memory that packing uses again and again, so that a load's peak stays flat. */
+/** Memory that packing reuses, so that loading many matrices does not raise the peak memory. */
 export class PackArena {
   #words = new Uint32Array(0);
 
-  /** Arrays of these lengths, over those handed out before and with what they held unless `zeroed`. */
+  /**
+   * Returns arrays of these lengths, in the same memory as those returned before. Without `zeroed`,
+   * they may contain old data.
+   */
   take(quants: number, scales: number, zeroed: boolean): PackedRows {
     if (this.#words.length < quants + scales) this.#words = new Uint32Array(quants + scales);
     else if (zeroed) this.#words.fill(0, 0, quants + scales);
@@ -31,16 +34,16 @@ export class PackArena {
   }
 }
 
-/** A matrix, or whole tiles of one. */
+/** The size of a matrix, or of whole tiles of one. */
 export interface MatrixSize {
   readonly rows: number;
-  /** Weights a row, a multiple of 32. */
+  /** Weights per row, a multiple of 32. */
   readonly columns: number;
   /** Groups of four rows whose units interleave: TILE of layout.wgsl. */
   readonly tile: number;
 }
 
-/** Sizes of a matrix on the device, in 32-bit words; rows are padded to whole tiles. */
+/** Returns the sizes of a matrix on the device, in 32-bit words; rows are padded to whole tiles. */
 export function packedWords(
   type: TensorType,
   { rows, columns, tile }: MatrixSize,
@@ -51,16 +54,16 @@ export function packedWords(
 }
 
 /**
- * A quantization group as the file has it: halves (u16) of scales, and for each 32 of its weights
- * of fifth bits and of quants.
+ * The layout of a quantization group in the file, in halves (u16): first its scales, then fifth
+ * bits and quants for every 32 weights.
  */
 interface Fields {
   readonly scales: number;
   readonly fifths: number;
   readonly quants: number;
-  /** Flips the signs of signed bytes, which makes them unsigned ones with an offset of 128. */
+  /** Mask that flips the sign bits of signed bytes, so that they become unsigned, offset by 128. */
   readonly flip?: number;
-  /** A scale is a byte on the device, the lower one of its half. */
+  /** Whether a scale is one byte on the device: the low byte of its half. */
   readonly narrow?: boolean;
 }
 
@@ -74,7 +77,7 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
   Q5_1: { scales: 2, fifths: 2, quants: 8 },
   Q8_0: { scales: 1, fifths: 0, quants: 16, flip: 0x80808080 },
   IQ4_NL: { scales: 1, fifths: 0, quants: 8 },
-  MXFP4: { scales: 1, fifths: 0, quants: 8, narrow: true }, // As `widenExponents` leaves them.
+  MXFP4: { scales: 1, fifths: 0, quants: 8, narrow: true }, // After `widenExponents`.
   MLX4_64: { scales: 2, fifths: 0, quants: 8 },
   MLX4_128: { scales: 2, fifths: 0, quants: 8 },
   MLX8_32: { scales: 2, fifths: 0, quants: 16 },
@@ -82,17 +85,19 @@ const FIELDS: Partial<Record<TensorType, Fields>> = {
   MLX8_128: { scales: 2, fifths: 0, quants: 16 },
 };
 
-/** What is packed, and into what memory. */
+/** The size of the matrix to pack, and how to pack it. */
 export interface PackOptions extends MatrixSize {
+  /** Memory for the result; default: new memory. */
   readonly arena?: PackArena;
-  /** Tensors whose rows alternate on the device; default 1. */
+  /** Number of tensors whose rows alternate on the device; default 1. */
   readonly tensors?: number;
 }
 
 /**
- * Packs rows that start a tile.
+ * Packs rows. The first of them must be the first row of a tile.
  *
- * @param source the rows' bytes one after the other, all those of a tensor before those of the next
+ * @param source the bytes of the rows, one after the other: all rows of the first tensor, then
+ *   those of the next
  */
 export function packRows(
   type: TensorType,
@@ -104,7 +109,7 @@ export function packRows(
   const { quants, scales } = arena.take(
     words.quants,
     words.scales,
-    rows % (4 * tile) !== 0, // Whole tiles overwrite all of it.
+    rows % (4 * tile) !== 0, // Whole tiles overwrite all of the memory.
   );
   const superblocks = columns / 32 / superSpans;
   const { weights, bytes } = type === "MXFP4" ? WIDENED : GROUP_LAYOUT[type];
@@ -142,7 +147,9 @@ export function packRows(
   return { quants, scales };
 }
 
-/** MXFP4's groups with 16 bits for the exponent, so that they start at halves of words. */
+/**
+ * MXFP4's groups with the exponent widened to 16 bits, so that each group starts at a half (u16).
+ */
 const WIDENED = { weights: 32, bytes: 18 };
 
 function widenExponents(source: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -155,13 +162,14 @@ function widenExponents(source: Uint8Array): Uint8Array<ArrayBuffer> {
   return wide;
 }
 
-/** How a row is walked. */
+/** Sizes and strides for packing a row, and where its scales go. */
 interface RowPlan {
   readonly superblocks: number;
-  /** Spans of 32 weights of a superblock. */
+  /** Spans of 32 weights per superblock. */
   readonly superSpans: number;
-  /** Halves of a superblock in the file. */
+  /** Halves (u16) per superblock in the file. */
   readonly superHalves: number;
+  /** The scales buffer, as halves (u16). */
   readonly scaleHalves: Uint16Array;
   /** Words from a superblock's scales to the next one's. */
   readonly scaleStride: number;
@@ -177,8 +185,8 @@ function packRowK(cursor: RowCursor, pack: PackSuperblock, plan: RowPlan): void 
 }
 
 /**
- * Reorders tiles of units of `count` words: the first vec4 of all units of a tile, then the second of
- * all, and so on (word_of in layout.wgsl).
+ * Reorders the units of each tile, `count` words per unit: the first vec4 of every unit comes
+ * first, then the second vec4 of every unit, and so on (word_of in layout.wgsl).
  */
 function interleaveTiles(words: Uint32Array, count: number, tile: number): void {
   if (tile === 1 || count <= 4) return;
@@ -227,17 +235,19 @@ function packRow(
   cursor.half = half;
 }
 
-/** Bit 4i + c to bit i of byte c: kernels then read the bits of four neighbours in one go. */
+/**
+ * Moves bit 4i + c to bit i of byte c, so that kernels read the bits of four neighbours at once.
+ */
 function bitsByBytes(bits: number): number {
   let out = 0;
   for (let i = 0; i < 8; i++) {
-    // The product has bit c of the nibble at 8c.
+    // The product contains bit c of the nibble at bit 8c.
     out |= (Math.imul(bits >>> 4 * i & 15, 0x00204081) & 0x01010101) << i;
   }
   return out;
 }
 
-/** Copies `count` words, a multiple of four, with some bits flipped. */
+/** Copies `count` words, a multiple of four, and inverts the bits that are set in `flip`. */
 function moveWords(
   { from, half, quants: to, quantAt: at }: RowCursor,
   count: number,
@@ -265,7 +275,7 @@ function moveWords(
   }
 }
 
-/** The bytes as words, the last filled up with zeros; a copy where they are not aligned to words. */
+/** Returns the bytes as words. If they are not whole aligned words, copies and zero-pads them. */
 function wordsOf(bytes: Uint8Array<ArrayBuffer>): Uint32Array {
   if (bytes.byteOffset % 4 === 0 && bytes.length % 4 === 0) {
     return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);

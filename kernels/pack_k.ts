@@ -1,14 +1,15 @@
 /**
- * Packing of the K-quants: superblocks of 256 weights become eight units of 32, each with its own
- * low nibbles or pairs of bits and high bits, so that kernels read every format alike. Source of
- * the files' layouts: ggml-common.h and ggml-quants.c of ggml; the device's: quant/*.wgsl.
+ * Packs the formats with superblocks: each superblock of 256 weights becomes eight units of 32
+ * weights. Each unit has its own low nibbles or bit pairs, and its own high bits, so that kernels
+ * read all formats the same way. Source of the file layouts: ggml-common.h and ggml-quants.c of
+ * ggml; of the device layouts: quant/*.wgsl.
  */
 
 import { halfAt, wordAt } from "./halves.ts";
 import type { RowCursor } from "./row_cursor.ts";
 import type { TensorType } from "./tensor_types.ts";
 
-/** Packs the superblock at which the cursor stands, without moving it. */
+/** Packs the superblock at the cursor, without moving the cursor. */
 export type PackSuperblock = (cursor: RowCursor) => void;
 
 const NIBBLES = 0x0f0f0f0f;
@@ -16,9 +17,10 @@ const PAIRS = 0x03030303;
 const BITS = 0x01010101;
 
 /**
- * Four words, `offset` halves from the cursor on, whose bytes hold a pair of bits for each of four
- * units, the first's lowest: a word for each unit, whose byte c has the pairs of the words' bytes c,
- * to word `at` and the same of the units after it.
+ * Distributes bit pairs to four units. Each byte of the four words that start `offset` halves after
+ * the cursor contains one pair per unit, that of the first unit in the lowest bits. Writes one word
+ * per unit, to word `at` of the first unit and the same word of the next three. Byte c of a written
+ * word contains the unit's pairs from byte c of the four words.
  */
 function spreadPairs({ from, half, quants, stride }: RowCursor, offset: number, at: number): void {
   let i = half + offset;
@@ -36,7 +38,7 @@ function spreadPairs({ from, half, quants, stride }: RowCursor, offset: number, 
   quants[at + 3 * stride] = d;
 }
 
-/** Eight words whose bytes hold a bit for each of eight units: as above, a bit instead of a pair. */
+/** Like `spreadPairs`, but for eight units: each byte of eight words contains one bit per unit. */
 function spreadBits({ from, half, quants, stride }: RowCursor, offset: number, at: number): void {
   const i = half + offset;
   for (let unit = 0; unit < 8; unit += 4, at += 4 * stride) {
@@ -55,7 +57,10 @@ function spreadBits({ from, half, quants, stride }: RowCursor, offset: number, a
   }
 }
 
-/** 32 bytes that hold nibbles of two units, so many apart (low: the first's): four words for each. */
+/**
+ * Returns a function that distributes the nibbles of 32 bytes to two units: the low nibbles to the
+ * first, the high nibbles to the unit `unitsApart` later. It writes four words to each.
+ */
 function nibbleSplitter(unitsApart: number) {
   return ({ from, half, quants, stride }: RowCursor, offset: number, first: number): void => {
     const i = half + offset;
@@ -72,7 +77,7 @@ function nibbleSplitter(unitsApart: number) {
 const splitNibbles = nibbleSplitter(1);
 const splitNibblesOfHalf = nibbleSplitter(2);
 
-/** Four bytes of a word to the row's bytes of four words, `at` being the first. */
+/** Writes the four bytes of `word` to the row's byte in four scale words, the first at `at`. */
 function spreadBytes({ scaleBytes, scaleAt, row }: RowCursor, at: number, word: number): void {
   const to = 4 * (scaleAt + at) + row;
   scaleBytes[to] = word;
@@ -82,13 +87,14 @@ function spreadBytes({ scaleBytes, scaleAt, row }: RowCursor, at: number, word: 
 }
 
 /**
- * Two numbers of six bits for each span (six_bits.wgsl), a byte a span: the low nibbles of both in
- * words for spans 0–3 and 4–7, the high pairs of bits likewise, in the low half of each byte.
+ * Packs two 6-bit numbers per span (six_bits.wgsl). `low` and `high` each contain one word for
+ * spans 0–3 and one for spans 4–7, with one byte per span: in `low` the low nibbles of both
+ * numbers, in `high` their high bit pairs, in the byte's low nibble.
  */
 function packSixBits(cursor: RowCursor, low: readonly number[], high: readonly number[]): void {
   spreadBytes(cursor, 0, low[0]!);
   spreadBytes(cursor, 4, low[1]!);
-  // Of neighbouring spans one byte: what bytes 0 and 2 of the words hold.
+  // Two neighbouring spans share a byte: after the shift these are bytes 0 and 2 of each word.
   const [a, b] = high.map((word) => word | word >>> 4);
   spreadBytes(
     cursor,
@@ -107,13 +113,13 @@ const packQ2K: PackSuperblock = (cursor) => {
   }
 };
 
-/** The low nibbles of a word's bytes, two in each of two bytes. */
+/** Packs the low nibbles of a word's four bytes into two bytes. */
 function evenNibbles(word: number): number {
   const nibbles = word & NIBBLES | (word & NIBBLES) >>> 4;
   return nibbles & 0xff | nibbles >>> 8 & 0xff00;
 }
 
-/** The low pairs of bits of a word's bytes, two in each of two bytes. */
+/** Packs the low bit pairs of a word's four bytes into the low nibbles of two bytes. */
 function evenPairs(word: number): number {
   const pairs = word & PAIRS | (word & PAIRS) >>> 6;
   return pairs & 0xf | pairs >>> 8 & 0xf00;
@@ -121,8 +127,9 @@ function evenPairs(word: number): number {
 
 const packQ3K: PackSuperblock = (cursor) => {
   const { from, half: i, row, quantAt, stride, scales, scaleAt } = cursor;
-  // Low nibbles of sc 0–7 are those of bytes 0–7, of sc 8–15 their high nibbles; byte c of the last
-  // word has the high pairs of bits of sc c, 4 + c, 8 + c and 12 + c.
+  // The low nibbles of sc 0–7 are the low nibbles of bytes 0–7; the low nibbles of sc 8–15 are the
+  // high nibbles of these bytes. Byte c of the last word contains the high bit pairs of sc c,
+  // 4 + c, 8 + c and 12 + c.
   const first = wordAt(from, i + 48);
   const second = wordAt(from, i + 50);
   const pairs = wordAt(from, i + 52);
@@ -140,8 +147,9 @@ const packQ3K: PackSuperblock = (cursor) => {
 };
 
 /**
- * sc and m of Q4_K and Q5_K: low six bits of bytes 0–3 are sc 0–3, of bytes 4–7 m 0–3; bytes 8–11
- * have the low nibbles of sc and m 4–7, whose high pairs of bits are atop bytes 0–3 and 4–7.
+ * Packs the scales (sc), minima (m), d and dmin of Q4_K and Q5_K. In the file, the low six bits of
+ * bytes 0–3 are sc 0–3, those of bytes 4–7 m 0–3. Bytes 8–11 contain the low nibbles of sc and m
+ * 4–7; their high bit pairs are the top bits of bytes 0–3 (sc) and 4–7 (m).
  */
 function packScalesAndMinima(cursor: RowCursor): void {
   const { from, half: i, row, scales, scaleAt } = cursor;
@@ -177,14 +185,14 @@ const packQ5K: PackSuperblock = (cursor) => {
 const packQ6K: PackSuperblock = (cursor) => {
   const { from, half: i, row, quantAt, stride, scales, scaleAt } = cursor;
   for (let j = 0; j < 4; j++) {
-    // Unsigned bytes take fewer instructions to convert.
+    // Makes the signed scales unsigned: unsigned bytes take fewer instructions to convert.
     spreadBytes(cursor, j * 4, wordAt(from, i + 96 + j * 2) ^ 0x80808080);
   }
   const d = halfAt(from, i + 104);
   const pair = scaleAt + 16 + (row >> 1);
   scales[pair] = (row & 1) === 0 ? d : scales[pair]! | d << 16;
   for (let half = 0; half < 2; half++) {
-    // Of the 128 weights of a half, bytes 0–31 have units 0 and 2, bytes 32–63 units 1 and 3.
+    // A half is 128 weights. Its bytes 0–31 contain units 0 and 2, bytes 32–63 units 1 and 3.
     for (let j = 0; j < 2; j++) {
       const to = quantAt + (half * 4 + j) * stride + row * 4;
       splitNibblesOfHalf(cursor, half * 32 + j * 16, to);
@@ -198,7 +206,7 @@ const packQ6K: PackSuperblock = (cursor) => {
 
 const packIQ4XS: PackSuperblock = (cursor) => {
   const { from, half: i, row, quants, quantAt, stride, scaleBytes, scaleAt } = cursor;
-  // Halves: d, high pairs of bits, then a word of low nibbles.
+  // The file starts with two halves, d and the high bit pairs, then a word of low nibbles.
   spreadBytes(cursor, 0, wordAt(from, i + 2));
   const high = halfAt(from, i + 1);
   const d = halfAt(from, i);

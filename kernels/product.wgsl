@@ -1,15 +1,16 @@
-// What all matrix products share: y[token, row] (+)= W[row, :] · x[token, :] (+ bias[row]).
+// Shared by all matrix products: y[token, row] (+)= W[row, :] · x[token, :] (+ bias[row]).
 //
-// NORM: x is the residual stream, and RMSNorm is done on the way: its weight is multiplied in, its
-// scale, a factor of the whole row, at the end. GATE: gates and ups alternate row by row, and y is
-// act(gate)·up. GATED: rows are ups, their gates are in y already. act is silu, or GELU.
-// Which matrix a token is multiplied with, one_matrix.wgsl, experts.wgsl or grouped_experts.wgsl say.
+// NORM: x is the residual stream, and the kernel applies RMSNorm: it multiplies each activation by
+// the weight of the norm, and each result by the scale of the norm. GATE: rows of the gate and of
+// the up matrix alternate, and y is act(gate)·up. GATED: rows are those of the up matrix, and y
+// already contains the gates. act is silu or GELU. one_matrix.wgsl, experts.wgsl or
+// grouped_experts.wgsl select the matrix of each token.
 const ACCUMULATE = 1u;  // add to y (a residual stream) instead of overwriting it
 const BIAS = 2u;
 const NORM = 4u;
 const GATE = 8u;
 const GATED = 16u;
-const GATHER = 32u;     // the tokens are those that the metadata lists
+const GATHER = 32u;     // the tokens are only those that the metadata lists
 const PER_SLOT = 64u;   // x has a row for each of a token's slots (experts.wgsl), not for each token
 const GELU = 128u;      // act is the tanh approximation of GELU
 const ELSEWHERE = 0xffffffffu;

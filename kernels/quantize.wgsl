@@ -1,6 +1,7 @@
-// Activations as integers of 16 bits, v = 256·high + low, in two planes of signed bytes that
-// matmul_dots.wgsl multiplies four at a time: x = v·(the span's largest / MOST). RMSNorm is done on the way,
-// by each workgroup for itself. An invocation has a span of 32; a workgroup, LANES spans of a token.
+// Quantizes activations to integers of 16 bits, v = 256·high + low, in two planes of signed bytes,
+// which matmul_dots.wgsl multiplies four at a time: x = v·(the span's largest magnitude / MOST). If
+// NORMED, each workgroup also applies RMSNorm. An invocation processes a span of 32, a workgroup
+// LANES spans of a token.
 const MOST = 32639.0;  // 127·256 + 127
 override SPANS: u32;
 override EPSILON: f32;
@@ -8,7 +9,8 @@ override EPSILON: f32;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;             // [token, SPANS, 8]
 @group(0) @binding(1) var<storage, read> norm_weight: array<vec4<f32>>;   // [SPANS, 8]
 @group(0) @binding(2) var<storage, read_write> planes: array<vec4<u32>>;  // [token, SPANS, high or low, 2]
-@group(0) @binding(3) var<storage, read_write> spans: array<vec4<f32>>;   // [token, SPANS]: unit, sums of halves
+// [token, SPANS]: unit of the integers, sums of the first and second 16 activations
+@group(0) @binding(3) var<storage, read_write> spans: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> batch: array<u32>;
 
 @compute @workgroup_size(LANES)
@@ -36,7 +38,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     most = max(most, abs(v));
   }
   let largest = max(max(most.x, most.y), max(most.z, most.w));
-  // Nothing to divide by.
+  // Avoids a division by 0 if all values are (nearly) 0.
   let inverse = select(0.0, MOST / largest, largest > 1e-30);
   var high: array<u32, 8>;
   var low: array<u32, 8>;

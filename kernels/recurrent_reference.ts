@@ -1,16 +1,18 @@
 /**
- * What the kernels of gated delta nets and of Mamba compute, in plain TypeScript, one sequence at a time.
+ * References for the kernels of gated delta nets and Mamba, in plain TypeScript. Each function
+ * processes one sequence.
  */
 
 import { activate } from "./reference.ts";
 
 /**
- * silu(Σ weight · x + bias) over the last tokens, channel by channel.
+ * Computes silu(Σ weight · x + bias) over the last `taps` tokens, channel by channel.
  *
  * @param x [tokens, channels]
- * @param options.weights [channels, taps], the newest token's last
+ * @param options.weights [channels, taps], the newest token's weight last
  * @param options.bias [channels]
- * @param past [taps − 1, channels]: what came before, the oldest first; changed to what is last then
+ * @param past [taps − 1, channels]: the inputs before `x`, oldest first; updated in place to the
+ *   last inputs, `x` included
  * @returns [tokens, channels]
  */
 export function convolve(
@@ -32,13 +34,13 @@ export function convolve(
   });
 }
 
-/** The heads of a layer with states, and what its tokens give them. */
+/** The heads of a layer with recurrent states, and their inputs. */
 interface StateInputs {
   readonly keyHeads: number;
   readonly valueHeads: number;
   readonly keyDim: number;
   readonly valueDim: number;
-  /** [tokens, queries + keys + values], of Mamba [tokens, values + keys + queries]. */
+  /** [tokens, queries + keys + values], for Mamba [tokens, values + keys + queries]. */
   readonly inputs: Float32Array;
   /** [tokens, valueHeads] */
   readonly steps: Float32Array;
@@ -46,24 +48,25 @@ interface StateInputs {
   readonly decays: Float32Array;
 }
 
-/** Those of a gated delta net. */
+/** The heads and inputs of a gated delta net. */
 export interface DeltaInputs extends StateInputs {
+  /** Whether value head h uses key head h mod keyHeads; otherwise runs of value heads share one. */
   readonly tiled: boolean;
   /** [tokens, valueHeads] */
   readonly strengths: Float32Array;
 }
 
-/** Those of Mamba. */
+/** The heads and inputs of Mamba. */
 export interface MambaInputs extends StateInputs {
   /** [valueHeads] */
   readonly skips: Float32Array;
 }
 
 /**
- * S ← keep · S + strength · (v − keep · S · k) kᵀ and S · q for each token and head, where k and q have
- * length 1, and q is divided by √keyDim.
+ * Updates S ← keep · S + strength · (v − keep · S · k) kᵀ and returns S · q, for each token and
+ * head. k and q are normalized to length 1, and q is then divided by √keyDim.
  *
- * @param states [valueHeads, valueDim, keyDim], changed
+ * @param states [valueHeads, valueDim, keyDim], updated in place
  * @returns [tokens, valueHeads, valueDim]
  */
 export function deltaRule(net: DeltaInputs, states: Float64Array): Float32Array {
@@ -92,9 +95,9 @@ export function deltaRule(net: DeltaInputs, states: Float64Array): Float32Array 
 }
 
 /**
- * S ← keep · S + step · v kᵀ and S · q + skip · v for each token and head.
+ * Updates S ← keep · S + step · v kᵀ and returns S · q + skip · v, for each token and head.
  *
- * @param states [valueHeads, valueDim, keyDim], changed
+ * @param states [valueHeads, valueDim, keyDim], updated in place
  * @returns [tokens, valueHeads, valueDim]
  */
 export function mambaScan(net: MambaInputs, states: Float64Array): Float32Array {

@@ -1,5 +1,6 @@
 /**
- * The kernels of gated delta nets and of Mamba, and those of gates on what heads and shared experts give.
+ * Kernels of gated delta nets and Mamba, and of the gates on the outputs of heads and shared
+ * experts.
  */
 
 import convolution from "./convolution.wgsl" with { type: "text" };
@@ -16,7 +17,10 @@ import stateRows from "./state_rows.wgsl" with { type: "text" };
 import step from "./step.wgsl" with { type: "text" };
 import type { KernelSpec } from "./spec.ts";
 
-/** A convolution over the last tokens, and silu. Reference: `convolve` of recurrent_reference.ts. */
+/**
+ * A convolution over the last `taps` tokens, followed by silu. Reference: `convolve` of
+ * recurrent_reference.ts.
+ */
 export function convolutionSpec(
   s: { channels: number; taps: number; bias: boolean; lanes: number },
 ): KernelSpec {
@@ -35,7 +39,7 @@ export function convolutionSpec(
   };
 }
 
-/** The heads of a mixer with a state. */
+/** The heads of a layer with recurrent states. */
 export interface StateHeads {
   readonly keyHeads: number;
   readonly valueHeads: number;
@@ -43,10 +47,12 @@ export interface StateHeads {
   readonly valueDim: number;
 }
 
-/** Vectors of four columns that a lane keeps of a row at most, unless that leaves no whole number. */
+/**
+ * The most vectors of four columns of a row that a lane keeps, if the row can be split that far.
+ */
 const MOST_VECTORS = 8;
 
-/** Lanes that share a row of a state. */
+/** Returns the number of lanes that share a row of a state. */
 export function stateParts(keyDim: number, lanes: number): number {
   const vectors = keyDim / 4;
   let parts = 1;
@@ -56,7 +62,7 @@ export function stateParts(keyDim: number, lanes: number): number {
   return parts;
 }
 
-/** The sources of a kernel whose lanes keep rows of the states. */
+/** Returns the sources of a kernel whose lanes keep rows of the states in registers. */
 function stateSources(
   { keyDim, lanes }: { readonly keyDim: number; readonly lanes: number },
   kernel: string,
@@ -66,7 +72,10 @@ function stateSources(
   return [sizes, step, sequences, stateRows, kernel];
 }
 
-/** What changes and reads the states. Reference: `deltaRule` of recurrent_reference.ts. */
+/**
+ * Updates and reads the states of a gated delta net. Reference: `deltaRule` of
+ * recurrent_reference.ts.
+ */
 export function deltaRuleSpec(s: StateHeads & { tiled: boolean; lanes: number }): KernelSpec {
   return {
     name: "delta_rule",
@@ -84,7 +93,7 @@ export function deltaRuleSpec(s: StateHeads & { tiled: boolean; lanes: number })
   };
 }
 
-/** The same of Mamba. Reference: `mambaScan` of recurrent_reference.ts. */
+/** Updates and reads the states of Mamba. Reference: `mambaScan` of recurrent_reference.ts. */
 export function mambaScanSpec(s: StateHeads & { lanes: number }): KernelSpec {
   return {
     name: "mamba_scan",
@@ -101,7 +110,7 @@ export function mambaScanSpec(s: StateHeads & { lanes: number }): KernelSpec {
   };
 }
 
-/** The gates of what Mamba's heads give, and the norm of each group of them. */
+/** Multiplies the outputs of Mamba's heads by silu of their gates, then normalizes each group. */
 export function gatedGroupNormSpec(
   s: { groups: number; groupDim: number; epsilon: number; lanes: number },
 ): KernelSpec {
@@ -115,7 +124,7 @@ export function gatedGroupNormSpec(
   };
 }
 
-/** max(x, 0)² in place, of feed-forward networks without a gate. */
+/** max(x, 0)² in place, for feed-forward networks without a gate. */
 export function relu2Spec(s: { width: number; lanes: number }): KernelSpec {
   return {
     name: "relu2",
@@ -127,7 +136,7 @@ export function relu2Spec(s: { width: number; lanes: number }): KernelSpec {
   };
 }
 
-/** The norm of what the heads give, and their gates. */
+/** Normalizes the output of each head and multiplies it by silu of its gate. */
 export function deltaNormSpec(
   s: { heads: number; headDim: number; epsilon: number; lanes: number },
 ): KernelSpec {
@@ -141,7 +150,7 @@ export function deltaNormSpec(
   };
 }
 
-/** The gates of what attention gives. */
+/** Multiplies the output of attention by the sigmoid of its gates. */
 export function headGateSpec(s: { width: number; lanes: number }): KernelSpec {
   return {
     name: "head_gate",
@@ -153,7 +162,7 @@ export function headGateSpec(s: { width: number; lanes: number }): KernelSpec {
   };
 }
 
-/** Adds what a shared expert gives, by its weight. */
+/** Adds the output of a shared expert, multiplied by the sigmoid of its logit. */
 export function sharedAddSpec(s: { width: number; lanes: number }): KernelSpec {
   return {
     name: "shared_add",

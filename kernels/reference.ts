@@ -1,13 +1,14 @@
 /**
- * What every kernel must compute, written to be read: sums in float64, one rounding to float32 at
- * the end. Tests hold the kernels to it. Arrays are row-major, their shapes in brackets.
+ * References for the kernels, written for readability: they sum in float64 and round once to
+ * float32 at the end. Tests compare the kernels with them. Arrays are row-major; shapes are in
+ * brackets.
  */
 
 import { dequantize } from "./dequantize.ts";
 import { packedBytes, type TensorType } from "./tensor_types.ts";
 
 /**
- * x / sqrt(mean(x²) + epsilon) · weight, row by row.
+ * Computes x / sqrt(mean(x²) + epsilon) · weight, row by row.
  *
  * @param x [rows, dim]
  * @param weight [dim]
@@ -28,11 +29,11 @@ export function rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number):
 /** How heads are rotated. */
 export interface RopeShape {
   readonly headDim: number;
-  /** [pairs]: radians per position. Dimensions beyond 2 · pairs pass through. */
+  /** [pairs]: radians per position. Dimensions beyond 2 · pairs stay unchanged. */
   readonly frequencies: ArrayLike<number>;
-  /** Multiplies what was rotated. */
+  /** Factor of the rotated dimensions. */
   readonly magnitude: number;
-  /** Which dimensions are pair i: 2i and 2i + 1, or i and pairs + i. */
+  /** The dimensions of pair i: 2i and 2i + 1 (interleaved), or i and pairs + i (half). */
   readonly layout: "interleaved" | "half";
 }
 
@@ -68,7 +69,7 @@ export function rope(
   return out;
 }
 
-/** A packed weight matrix [rows, cols]; each row is whole groups. */
+/** A packed weight matrix [rows, cols]; each row is a whole number of groups. */
 export interface PackedMatrix {
   readonly type: TensorType;
   readonly rows: number;
@@ -76,7 +77,7 @@ export interface PackedMatrix {
   readonly bytes: Uint8Array;
 }
 
-/** Row `row` of a packed matrix: [cols]. */
+/** Unpacks row `row` of a packed matrix: [cols]. */
 export function matrixRow(matrix: PackedMatrix, row: number): Float32Array {
   const rowBytes = packedBytes(matrix.type, matrix.cols);
   const out = new Float32Array(matrix.cols);
@@ -85,7 +86,7 @@ export function matrixRow(matrix: PackedMatrix, row: number): Float32Array {
 }
 
 /**
- * x · weightsᵀ (+ bias), on the unpacked weights.
+ * Computes x · weightsᵀ (+ bias) with the unpacked weights.
  *
  * @param x [tokens, cols]
  * @param bias [rows]
@@ -110,8 +111,9 @@ export function matmul(weights: PackedMatrix, x: Float32Array, bias?: Float32Arr
 export type Activation = "silu" | "gelu" | "relu2";
 
 /**
- * relu2: the square of what is above 0. silu: x / (1 + e^−x). gelu, by its tanh approximation: x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
- * Hendrycks and Gimpel, https://arxiv.org/abs/1606.08415.
+ * Computes an activation. relu2: max(x, 0)². silu: x / (1 + e^−x). gelu (tanh approximation):
+ * x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))); Hendrycks and Gimpel,
+ * https://arxiv.org/abs/1606.08415.
  */
 export function activate(x: number, activation: Activation): number {
   if (activation === "relu2") return Math.max(x, 0) ** 2;
@@ -139,17 +141,23 @@ export function softmax(x: ArrayLike<number>): Float64Array {
 
 /** How a token's experts are chosen and weighted. */
 export interface RoutingRule {
-  /** How many there are. */
+  /** Experts per token. */
   readonly count: number;
-  /** Their weights sum to 1, or to `scale`; otherwise they are shares of all experts'. */
+  /**
+   * Whether the scores of the chosen experts are divided by their sum, so that the weights sum to 1
+   * or to `sigmoid.scale`. Otherwise the weights are the scores themselves, times `sigmoid.scale`.
+   */
   readonly normalized: boolean;
-  /** Scores are sigmoids, and `bias` [experts] is added to choose by them; absent: a softmax. */
+  /**
+   * Set if scores are the sigmoids of the logits; experts are then chosen by their score plus
+   * `bias` [experts]. If absent, scores are the softmax of all logits.
+   */
   readonly sigmoid?: { readonly bias: Float32Array; readonly scale: number };
 }
 
 /**
- * A token's experts: those with the largest logits, or sigmoids plus their biases, best first, of equals
- * the lower number, and their weights.
+ * Returns a token's experts, best first, and their weights. It chooses the experts with the largest
+ * logits, or the largest sigmoids plus biases. Among equals, the lower index comes first.
  *
  * @param logits [experts]
  */
@@ -175,11 +183,11 @@ export interface AttentionShape {
   readonly headDim: number;
   /** Multiplies q · k. */
   readonly scale: number;
-  /** Positions that a token sees, its own included; absent: all. */
+  /** Number of positions that a token attends to, its own included; absent: all. */
   readonly window?: number | undefined;
 }
 
-/** What attention reads. */
+/** Inputs of attention. */
 export interface AttentionInput {
   /** [tokens, heads, headDim], rotated. */
   readonly q: Float32Array;
@@ -192,7 +200,8 @@ export interface AttentionInput {
 }
 
 /**
- * Causal attention: the token at position p sees positions 0 … p, or the last `window` of them.
+ * Causal attention: the token at position p attends to positions 0 … p, or the last `window` of
+ * them.
  *
  * @returns [tokens, heads, headDim]
  */
@@ -227,7 +236,7 @@ export function attention(
 }
 
 /**
- * Rows of the embedding matrix.
+ * Gathers rows of the embedding matrix.
  *
  * @param table [vocabSize, dim]
  * @returns [tokens, dim]
@@ -238,7 +247,7 @@ export function embed(table: PackedMatrix, ids: readonly number[]): Float32Array
   return out;
 }
 
-/** Index of the largest value, the lowest of equals; NaN is never the largest. */
+/** Returns the index of the largest value, the first of equals; NaN is never the largest. */
 export function argmax(x: Float32Array): number {
   let best = 0;
   let most = -Infinity;

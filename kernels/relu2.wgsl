@@ -1,5 +1,5 @@
-// x = max(x, 0)², four elements an invocation.
-override WIDTH: u32;  // of a token, a multiple of 4
+// x = max(x, 0)², four elements per invocation.
+override WIDTH: u32;  // elements per token, a multiple of 4
 override LANES: u32;
 
 @group(0) @binding(0) var<storage, read_write> x: array<vec4<f32>>;  // [token, WIDTH / 4]

@@ -1,9 +1,10 @@
-// Normalizes and rotates query and key heads (rotate.wgsl), and appends keys and values to the paged cache.
-// A workgroup has one head of one token, a lane every LANES-th pair of neighbouring elements.
+// Normalizes and rotates query and key heads (rotate.wgsl), and appends keys and values to the
+// paged cache. A workgroup processes one head of one token, a lane every LANES-th pair of
+// neighbouring elements.
 override HEADS: u32;
 override KV_HEADS: u32;
 override HEAD_DIM: u32;
-override COLUMNS: bool;    // keys of a block: [HEAD_DIM / 8, 16, 8], not [16, HEAD_DIM]
+override COLUMNS: bool;    // keys of a block are [HEAD_DIM / 8, 16, 8] instead of [16, HEAD_DIM]
 override KV_GROUPS: u32;   // see attention.wgsl
 override KV_GROUP: u32;
 const BLOCK_TOKENS = 16u;

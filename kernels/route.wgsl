@@ -1,2 +1,2 @@
-// One of the experts that a token was routed to, and its share in the result.
+// An expert to which a token is routed, and its weight in the result.
 struct Route { expert: u32, weight: f32 }

@@ -1,24 +1,24 @@
-/** Where packing is: pack.ts moves it on, and the packers of pack_k.ts read it. */
+/** The position of packing: pack.ts advances it, and the packers of pack_k.ts read it. */
 
 /**
- * One row on its way to the device. It is one object for all rows, which changes: one for each
- * superblock would take longer than to pack it.
+ * Where the current row is read from and packed to. One object is reused for all rows, because
+ * creating one per superblock would take longer than packing the superblock.
  */
 export interface RowCursor {
   /** The file's words. */
   readonly from: Uint32Array;
-  /** The half (u16) of them that comes next. */
+  /** Index of the next half (u16) in `from`. */
   half: number;
   readonly quants: Uint32Array;
-  /** The word of `quants` at which the row's next unit starts. */
+  /** Index in `quants` of the word where the row's next unit starts. */
   quantAt: number;
   /** Words from one unit of the row to the next. */
   readonly stride: number;
   readonly scales: Uint32Array;
-  /** The same memory. */
+  /** The memory of `scales`, as bytes. */
   readonly scaleBytes: Uint8Array;
-  /** The word of `scales` at which the next superblock's start. */
+  /** Index in `scales` of the word where the scales of the next superblock start. */
   scaleAt: number;
-  /** Which of a unit's four rows it is. */
+  /** Index of the row among the four rows of its unit. */
   row: number;
 }

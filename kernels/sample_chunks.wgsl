@@ -1,8 +1,9 @@
-// Per chunk of a row of logits, in one reading: the highest and the lowest id that has it, and
-// Σ exp(logit − highest). A chunk is (bits of the highest, id, bits of the sum, 1 where a logit is NaN):
-// ids as bits of floats would be denormals, which a GPU may take for zero. Where top-k or top-p are on,
-// a histogram of the row, too: how many logits a bin has, and Σ exp(logit − upper edge of the bin).
-override CHUNK: u32;  // logits a workgroup reads
+// Reads each chunk of a row of logits once. Finds the highest logit, the lowest id that has it, and
+// Σ exp(logit − highest). The result is (bits of the highest, id, bits of the sum, 1 if a logit is
+// NaN). It is stored as integers, because an id would be a denormal float, which a GPU may flush to
+// zero. If top-k or top-p is on, also adds to a histogram of the row: for each bin, the number of
+// logits and Σ exp(logit − upper edge of the bin).
+override CHUNK: u32;  // logits per workgroup
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;                   // [row, VOCABULARY]
 @group(0) @binding(1) var<storage, read_write> chunks: array<vec4<u32>>;       // [sampler, chunk]

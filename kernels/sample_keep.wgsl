@@ -1,22 +1,26 @@
-// Lists the ids of a row that the filters may keep, in the second and last reading of the logits: all
-// in the bins that top-k (or else top-p) reach into, so a few more than are kept; sample_pick.wgsl
-// looks at those alone. Without top-k and top-p each workgroup draws, and lists its winner.
-override CHUNK: u32;   // logits a workgroup reads
-override CHUNKS: u32;  // chunks a row
+// Lists the ids of a row that the filters may keep. This is the second and last pass over all
+// logits. It lists all ids in the bins that top-k (or top-p, if top-k is off) reaches, a few more
+// than are kept; sample_pick.wgsl reads only those. Without top-k and top-p, each workgroup draws,
+// and lists its winner.
+override CHUNK: u32;   // logits per workgroup
+override CHUNKS: u32;  // chunks per row
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;                   // [row, VOCABULARY]
-@group(0) @binding(1) var<storage, read> chunks: array<vec4<u32>>;             // [sampler, CHUNKS], as sample_chunks.wgsl leaves them
+// [sampler, CHUNKS], from sample_chunks.wgsl
+@group(0) @binding(1) var<storage, read> chunks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> batch: array<u32>;
 @group(0) @binding(3) var<storage, read_write> counters: array<atomic<u32>>;  // [sampler, COUNTERS]
-@group(0) @binding(4) var<storage, read_write> kept: array<u32>;              // [sampler, VOCABULARY]: ids, in any order
+// [sampler, VOCABULARY]: ids, in any order
+@group(0) @binding(4) var<storage, read_write> kept: array<u32>;
 
 var<workgroup> bins: array<vec2<u32>, MASSES>;
-var<workgroup> whole: vec4<u32>;       // of all chunks
-var<workgroup> lowest: u32;             // the lowest bin that is kept
+var<workgroup> whole: vec4<u32>;       // result of all chunks, as in `chunks`
+var<workgroup> lowest: u32;             // the lowest bin whose ids are listed
 var<workgroup> draws: array<vec2<u32>, LANES>;
 
-// The lowest bin that may hold what is kept. What top-p cuts from what top-k keeps is seen later, as
-// its share is of what top-k keeps. The masses in the bins are rounded down, hence the margin.
+// Returns the lowest bin that may contain kept logits. If top-k is on, top-p is not considered
+// here: it is a share of what top-k keeps, and sample_pick.wgsl applies it. The masses in the bins
+// are rounded down, hence the margin.
 fn lowest_bin(s: Sampler, most: f32, total: f32) -> u32 {
   let by_count = s.top_k > 0u && s.top_k < VOCABULARY;
   var count = 0u;
@@ -33,7 +37,8 @@ fn lowest_bin(s: Sampler, most: f32, total: f32) -> u32 {
   return 0u;
 }
 
-// Few are kept, so a list in workgroup memory first would not pay; OpenGL takes half a minute for one.
+// Few ids are kept, so collecting them in workgroup memory first would not pay off. OpenGL's
+// compiler also takes half a minute for such a list.
 fn keep(row: u32, id: u32) {
   kept[row * VOCABULARY + atomicAdd(&counters[row * COUNTERS + 2u * MASSES], 1u)] = id;
 }

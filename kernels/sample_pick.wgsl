@@ -1,44 +1,47 @@
-// Chooses each row's token: the best one, or, at a temperature, a draw among those that top-k,
-// top-p and min-p keep, of those that sample_keep.wgsl lists. Each filter is a threshold on the logit,
-// found by a radix search over the order-preserving bits of the floats; the draw is the Gumbel-max
-// trick, which needs no sum. engine/run/sampler.ts is the same in TypeScript.
-override CHUNKS: u32;  // chunks a row
+// Chooses the token of each row: the best one or, at a temperature above 0, a draw among the tokens
+// of sample_keep.wgsl's list that top-k, top-p and min-p keep. Each filter is a threshold on the
+// logit. The thresholds of top-k and top-p are found by a radix search over the order-preserving
+// bits of the floats. The draw uses the Gumbel-max trick, which needs no sum. engine/run/sampler.ts
+// does the same in TypeScript.
+override CHUNKS: u32;  // chunks per row
 const HISTORY = 1024u;
 const INVALID = 0xffffffffu;
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;                   // [row, VOCABULARY]
-@group(0) @binding(1) var<storage, read> chunks: array<vec4<u32>>;             // [sampler, CHUNKS], as sample_chunks.wgsl leaves them
+// [sampler, CHUNKS], from sample_chunks.wgsl
+@group(0) @binding(1) var<storage, read> chunks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> batch: array<u32>;
-@group(0) @binding(3) var<storage, read_write> counters: array<atomic<u32>>;  // [sampler, COUNTERS]; zero again afterwards
+// [sampler, COUNTERS]; reset to zero for the next step
+@group(0) @binding(3) var<storage, read_write> counters: array<atomic<u32>>;
 @group(0) @binding(4) var<storage, read> kept: array<u32>;                     // [sampler, VOCABULARY]
 @group(0) @binding(5) var<storage, read_write> last: array<u32>;               // [slot]
 @group(0) @binding(6) var<storage, read_write> history: array<u32>;            // [slot, position % HISTORY]
 @group(0) @binding(7) var<storage, read_write> sampled: array<u32>;            // [step, sampler]
 
 var<workgroup> bins: array<atomic<u32>, 256>;
-var<workgroup> chosen: vec2<u32>;  // the bin, and what is left to find in it
-var<workgroup> whole_row: vec4<u32>;  // of all chunks
+var<workgroup> chosen: vec2<u32>;  // the bin, and the count or mass still to be found in it
+var<workgroup> whole_row: vec4<u32>;  // result of all chunks, as in `chunks`
 var<workgroup> draws: array<vec2<u32>, LANES>;
 
-// What is kept of a row, and how its probabilities come about.
+// The listed part of a row, and the data for its probabilities.
 struct Row {
-  base: u32,   // of its logits
-  list: u32,   // of its ids in `kept`
-  count: u32,  // of those
-  most: f32,
-  total: f32,  // Σ exp(logit − most) over all of the row
+  base: u32,   // start of its logits
+  list: u32,   // start of its ids in `kept`
+  count: u32,  // number of these ids
+  most: f32,   // highest logit
+  total: f32,  // Σ exp(logit − most) over the whole row
 }
 
-// All of the probability of a row, in the units of `mass`.
+// The total probability of a row, 1, in units of `mass`.
 const WHOLE = 1073741824u;
 
-// The share of probability of a logit, in units of 2^-30.
+// Returns the probability of a logit, in units of 2^-30.
 fn mass(row: Row, logit: f32) -> u32 {
   return u32(exp(logit - row.most) / row.total * f32(WHOLE));
 }
 
-// The highest key such that the logits at or above it number (or, by mass, weigh) at least
-// `target`, of those at or above `floor`.
+// Returns the highest key such that, among the logits at or above `floor`, those at or above the
+// key number at least `target_` or, if `by_mass`, have at least this mass.
 fn threshold(row: Row, lane: u32, target_: u32, by_mass: bool, floor: u32) -> u32 {
   var prefix = 0u;
   var left = target_;
@@ -75,7 +78,7 @@ fn threshold(row: Row, lane: u32, target_: u32, by_mass: bool, floor: u32) -> u3
   return prefix;
 }
 
-// The total mass at or above `floor`.
+// Returns the total mass of the logits at or above `floor`.
 fn kept_mass(row: Row, lane: u32, floor: u32) -> u32 {
   if (lane == 0u) { atomicStore(&bins[0], 0u); }
   workgroupBarrier();

@@ -21,13 +21,15 @@ export function logitAdjustSpec(s: { vocabulary: number; lanes: number }): Kerne
   };
 }
 
-/** Words of a row's counters (sampler.wgsl). They are zero before a step, and again after it. */
+/** Words of a row's counters (sampler.wgsl). They are zero before and after each step. */
 export const SAMPLE_COUNTERS = 513;
 
 /** Bins of the counters' histogram. */
 const BINS = 256;
 
-/** Reduces each chunk of a row of logits to its best token, its sum of exponentials and a histogram. */
+/**
+ * Reduces each chunk of a row of logits to its best token, its sum of exponentials and a histogram.
+ */
 export function sampleChunksSpec(
   s: { vocabulary: number; chunk: number; lanes: number },
 ): KernelSpec {
@@ -41,7 +43,7 @@ export function sampleChunksSpec(
   };
 }
 
-/** Lists the ids of each row that its filters may keep. */
+/** Lists, for each row of logits, the token ids that its filters may keep. */
 export function sampleKeepSpec(
   s: { vocabulary: number; chunk: number; lanes: number },
 ): KernelSpec {
@@ -60,7 +62,7 @@ export function sampleKeepSpec(
   };
 }
 
-/** Chooses a token per row. Reference: engine/run/sampler.ts. */
+/** Chooses a token for each row of logits. Reference: engine/run/sampler.ts. */
 export function samplePickSpec(
   s: { vocabulary: number; chunk: number; lanes: number },
 ): KernelSpec {

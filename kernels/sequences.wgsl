@@ -1,5 +1,6 @@
-// The step's sequences, for kernels that go through each one's tokens in order; after step.wgsl.
-// batch[7] is the offset of: first token, how many, slot, and the position of the first.
+// The step's sequences, for kernels that process the tokens of each sequence in order. Follows
+// step.wgsl. batch[7] is the offset of the sequences, four words each: first token, number of
+// tokens, slot, and position of the first token.
 struct Sequence { first: u32, count: u32, slot: u32, start: u32 }
 
 fn sequence_at(i: u32) -> Sequence {

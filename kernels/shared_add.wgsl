@@ -1,5 +1,5 @@
-// y[token, :] += sigmoid(logits[token]) · part[token, :], four elements an invocation.
-override WIDTH: u32;  // of a token, a multiple of 4
+// y[token, :] += sigmoid(logits[token]) · part[token, :], four elements per invocation.
+override WIDTH: u32;  // elements per token, a multiple of 4
 override LANES: u32;
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;         // [token]

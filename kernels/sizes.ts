@@ -1,15 +1,15 @@
-/** Sizes that kernels have as constants and that the engine counts by. */
+/** Sizes that the kernels define as constants and that the engine needs too. */
 
-/** Tokens per block of the paged KV cache: BLOCK_TOKENS of attention.wgsl and rope_append.wgsl. */
+/** Tokens per block of the paged KV cache: BLOCK_TOKENS in the kernels. */
 export const BLOCK_TOKENS = 16;
 
-/** How many of a sequence's last tokens the repeat penalty looks at unless it is told otherwise. */
+/** Default number of a sequence's last tokens that the repeat penalty applies to. */
 export const REPEAT_WINDOW = 64;
 
-/** How many it can look at: HISTORY of the samplers' WGSL. */
+/** The most tokens that the repeat penalty can apply to: HISTORY in the sampling kernels. */
 export const REPEAT_HISTORY = 1024;
 
-/** Tokens that enter in one step on any device. */
+/** The most tokens of one step on any device. */
 export const MOST_BATCH_TOKENS = 512;
 
 /** Element type of the KV cache. */

@@ -1,4 +1,4 @@
-/** A kernel as a value: everything needed to build a pipeline, and nothing of a device. */
+/** A kernel as data: everything needed to build a pipeline, independent of any device. */
 
 import { unrollLoops } from "./unroll.ts";
 
@@ -17,16 +17,16 @@ export interface KernelSpec {
   readonly bindings: Readonly<Record<number, BindingKind>>;
   /** Invocations per workgroup, to be checked against the device's limits. */
   readonly workgroupSize: readonly [number, number];
-  /** Workgroup memory in bytes, likewise. */
+  /** Workgroup memory in bytes, to be checked likewise. */
   readonly workgroupBytes: number;
 }
 
-/** The WGSL source of a kernel. */
+/** Returns the WGSL source of a kernel, with its loops unrolled. */
 export function kernelSource(spec: KernelSpec): string {
   return unrollLoops(spec.parts.join("\n"));
 }
 
-/** Identifies a kernel among others of one program. */
+/** Returns a string that identifies a kernel among others of one program. */
 export function kernelKey(spec: KernelSpec): string {
   return JSON.stringify([spec.name, spec.parts, spec.overrides]);
 }

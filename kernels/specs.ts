@@ -1,4 +1,4 @@
-/** The kernels of a transformer step, each made for given dimensions. */
+/** Kernels of a transformer step, each built for given dimensions. */
 
 import attention from "./attention.wgsl" with { type: "text" };
 import embed from "./embed.wgsl" with { type: "text" };
@@ -19,39 +19,48 @@ import type { KvType } from "./sizes.ts";
 import type { KernelSpec } from "./spec.ts";
 import type { TensorType } from "./tensor_types.ts";
 
-/** Which count of the step's metadata a kernel runs over: its index there. */
+/** Index in the step's metadata of the count of tokens that a kernel processes. */
 const COUNT_OF = { tokens: 0, logits: 1 } as const;
 
-/** A matrix, or a part of one, and what is done with its product. */
+/** A matrix, or a part of one, and how its product is computed and used. */
 export interface MatrixUse {
   readonly rows: number;
-  /** Weights a row, a multiple of 32. */
+  /** Weights per row, a multiple of 32. */
   readonly columns: number;
   /** First row of this part, within an embedding matrix or a bias. */
   readonly firstRow?: number;
+  /** Floats per token in y. */
   readonly yStride?: number;
+  /** Where the rows of this matrix start among them. */
   readonly yOffset?: number;
-  /** What it runs over: all tokens of the step, or those whose logits are wanted. */
+  /** The tokens to multiply: all of the step (the default), or those whose logits are wanted. */
   readonly over?: "tokens" | "logits";
-  /** Added to y instead of overwriting it. */
+  /** Whether the product is added to y instead of overwriting it. */
   readonly accumulate?: boolean;
   readonly bias?: boolean;
-  /** x is normalized on the way, with this epsilon. */
+  /** Epsilon of the RMSNorm that the kernel applies to x; undefined: none. */
   readonly normEpsilon?: number | undefined;
-  /** Gates and ups alternate row by row ("both"), or rows are ups whose gates are in y ("ups"). */
+  /**
+   * "both": rows of the gate and of the up matrix alternate. "ups": rows are those of the up
+   * matrix, and y already contains the gates.
+   */
   readonly gate?: "both" | "ups" | undefined;
-  /** What gates pass; default silu. */
+  /** Activation of the gates; default silu. */
   readonly activation?: "silu" | "gelu" | undefined;
-  /** Of experts: the slots of a token, whether x has a row for each, and which ones this part has. */
+  /** Set for the matrices of experts, `rows` rows each. */
   readonly experts?: {
+    /** Slots per token. */
     readonly slots: number;
+    /** Whether x has a row for each slot; otherwise for each token. */
     readonly perSlot: boolean;
+    /** First expert of this part. */
     readonly first: number;
+    /** Number of experts in this part. */
     readonly count: number;
   };
 }
 
-/** The uniform `Shape` of layout.wgsl. */
+/** Returns the uniform `Shape` of layout.wgsl. */
 export function matrixShape(use: MatrixUse): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(12);
   const flags = [
@@ -79,7 +88,7 @@ export function matrixShape(use: MatrixUse): Uint32Array<ArrayBuffer> {
   return words;
 }
 
-/** Gathers embedding rows, times `scale`. */
+/** Gathers embedding rows and multiplies them by `scale`. */
 export function embedSpec(
   s: { type: TensorType; scale: number; tile: number; lanes: number },
 ): KernelSpec {
@@ -116,7 +125,7 @@ export interface HeadShape {
   readonly headDim: number;
 }
 
-/** RMSNorm of a branch, added to the residual stream. Reference: `rmsNorm` of reference.ts. */
+/** Adds the RMSNorm of a branch to the residual stream. Reference: `rmsNorm` of reference.ts. */
 export function normAddSpec(s: { dim: number; epsilon: number; lanes: number }): KernelSpec {
   return {
     name: "norm_add",
@@ -128,23 +137,27 @@ export function normAddSpec(s: { dim: number; epsilon: number; lanes: number }):
   };
 }
 
-/** Which of a sequence's tables of blocks a layer uses, and how many there are. */
+/** The block table of a sequence that a layer uses. */
 export interface KvTable {
+  /** Index of the table. */
   readonly group: number;
+  /** Number of tables per sequence. */
   readonly groups: number;
 }
 
 /** How query and key heads are normalized and rotated: rotate.wgsl. */
 export interface Rotation {
-  /** RMSNorm of each query and key head with this epsilon. */
+  /** Epsilon of the RMSNorm of each query and key head; undefined: none. */
   readonly epsilon?: number | undefined;
+  /** Elements of a head that are rotated, from its start. */
   readonly ropeDims: number;
+  /** Whether the pairs are (i, i + ropeDims / 2); otherwise (2i, 2i + 1). */
   readonly half: boolean;
   /** Queries at position p are multiplied by 1 + beta · ln(1 + floor(p / context)). */
   readonly temperature?: { readonly beta: number; readonly context: number } | undefined;
 }
 
-/** The `override` declarations of rotate.wgsl, and the `const` line before it. */
+/** Returns the values of rotate.wgsl's `override` declarations, and the `const` line before it. */
 export function rotation(s: Rotation) {
   return {
     constants: `const NORMED = ${s.epsilon !== undefined};`,
@@ -158,11 +171,13 @@ export function rotation(s: Rotation) {
   };
 }
 
-/** Rotates queries and keys, normalized before, and appends keys and values to the paged cache. */
+/** Normalizes and rotates queries and keys, and appends keys and values to the paged cache. */
 export function ropeAppendSpec(
   s: HeadShape & Rotation & {
     kv: KvType;
-    /** Keys of a block lie in columns of eight elements, as attention_keys.wgsl reads them. */
+    /**
+     * Whether the keys of a block are stored in columns of eight elements, for attention_keys.wgsl.
+     */
     columns: boolean;
     table: KvTable;
     lanes: number;
@@ -196,8 +211,8 @@ export function ropeAppendSpec(
 }
 
 /**
- * Causal attention over the paged cache, a workgroup for `queries` heads of one KV head; with a
- * `window` over the last positions alone.
+ * Causal attention over the paged cache. A workgroup serves `queries` heads that share a KV head.
+ * With a `window`, a token attends only to that many last positions.
  */
 export function attentionSpec(
   s: HeadShape & {

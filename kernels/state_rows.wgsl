@@ -1,9 +1,10 @@
-// A lane's share of a row of a state: VECTORS vectors of its columns, from the first at `base` on.
+// Loads and stores a lane's share of a row of a state: VECTORS vectors of its columns, starting at
+// `base`.
 override VALUE_DIM: u32;
 
 @group(0) @binding(3) var<storage, read_write> states: array<f32>;  // [slot, VALUE_HEADS, KEY_DIM, VALUE_DIM]
 
-// Zeros where the sequence starts anew.
+// Returns zeros if the sequence starts afresh.
 fn load_state(base: u32, fresh: bool) -> array<vec4<f32>, VECTORS> {
   var state: array<vec4<f32>, VECTORS>;
   for (var i = 0u; i < VECTORS; i++) {

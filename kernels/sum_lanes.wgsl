@@ -1,5 +1,5 @@
-// Adds what the lanes of a workgroup found through workgroup memory alone: for devices whose
-// subgroups are too small, or that have none. See sum_subgroups.wgsl.
+// Adds the sums of a workgroup's lanes through workgroup memory alone, for devices whose subgroups
+// are too small or that have none. See sum_subgroups.wgsl.
 var<workgroup> parts: array<vec4<f32>, TOKENS * SPLIT * TILE>;  // [token, part, group]
 var<workgroup> square_parts: array<f32, TOKENS * SPLIT * TILE>;
 

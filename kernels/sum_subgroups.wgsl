@@ -1,5 +1,6 @@
-// Adds what the lanes of a workgroup found, by shuffles within SUBGROUP lanes, a power of two above
-// TILE and at most the size of the device's smallest subgroups, then through workgroup memory.
+// Adds the sums of a workgroup's lanes: by shuffles within SUBGROUP lanes, then through workgroup
+// memory. SUBGROUP is a power of two above TILE, at most the size of the device's smallest
+// subgroups.
 const PARTS = TILE * SPLIT / SUBGROUP;
 
 var<workgroup> parts: array<vec4<f32>, TOKENS * PARTS * TILE>;  // [token, part, group]

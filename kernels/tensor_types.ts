@@ -1,12 +1,12 @@
 /**
- * The packed weight formats. A group is what a format packs as one: weights that share a scale, or,
- * of the K-quants, a superblock of 256. (ggml calls both blocks.)
+ * The packed weight formats. A group is the unit that a format packs: the weights that share a
+ * scale or, for formats with superblocks, a superblock of 256 weights. (ggml calls both a block.)
  */
 
 /** Name of a packed weight format. */
 export type TensorType = GgmlType | MlxType;
 
-/** As ggml defines them. */
+/** Formats that ggml defines. */
 export type GgmlType =
   | "F32"
   | "F16"
@@ -26,9 +26,9 @@ export type GgmlType =
   | "MXFP4";
 
 /**
- * What MLX packs, by its bits and the size of its groups: a group's scale and its bias
- * in float16, then its unsigned quants, in bytes or as Q4_1 has each 32 of them: w = scale · q + bias.
- * Four bits in groups of 32 are Q4_1.
+ * Formats of MLX, named by the bits per quant and the weights per group. A group is its scale and
+ * its bias in float16, then its unsigned quants: as bytes or, with four bits, every 32 of them as
+ * in Q4_1. w = scale · q + bias. Four bits in groups of 32 are Q4_1.
  */
 export type MlxType = "MLX4_64" | "MLX4_128" | "MLX8_32" | "MLX8_64" | "MLX8_128";
 
@@ -59,15 +59,15 @@ export const GGML_LAYOUT: Readonly<Record<GgmlType, GroupLayout>> = {
 };
 
 /**
- * What the sixteen quants of formats that are no straight line stand for. Source: kvalues_iq4nl and
- * kvalues_mxfp4 of ggml-common.h; the latter are twice the numbers of OCP's E2M1.
+ * The values that the sixteen quants of the non-linear formats represent. Source: kvalues_iq4nl and
+ * kvalues_mxfp4 of ggml-common.h; the latter are twice the values of OCP's E2M1.
  */
 export const QUANT_VALUES = {
   IQ4: [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
   MXFP4: [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12],
 } as const;
 
-/** The groups of every format. */
+/** The group layout of every format. */
 export const GROUP_LAYOUT: Readonly<Record<TensorType, GroupLayout>> = {
   ...GGML_LAYOUT,
   MLX4_64: { weights: 64, bytes: 36 },
@@ -77,7 +77,7 @@ export const GROUP_LAYOUT: Readonly<Record<TensorType, GroupLayout>> = {
   MLX8_128: { weights: 128, bytes: 132 },
 };
 
-/** Bytes of `count` weights in `type`; `count` must be whole groups. */
+/** Returns the bytes of `count` weights in `type`; `count` must be a whole number of groups. */
 export function packedBytes(type: TensorType, count: number): number {
   const { weights, bytes } = GROUP_LAYOUT[type];
   if (count % weights !== 0) {

@@ -1,5 +1,5 @@
-// Routes each token to the experts with the largest logits. An expert's weight is its softmax over all
-// experts, or, if NORMALIZED, over the chosen ones.
+// Routes each token to the experts with the largest logits. An expert's weight is its softmax over
+// all experts or, if NORMALIZED, over the chosen ones.
 override NORMALIZED: bool;
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;          // [token, EXPERTS]

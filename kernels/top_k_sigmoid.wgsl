@@ -1,5 +1,5 @@
-// Routes each token to the experts whose sigmoids, each plus its bias, are largest. An expert's weight is
-// its sigmoid times SCALE, and, if NORMALIZED, divided by the sum of the chosen ones.
+// Routes each token to the experts whose sigmoid plus bias is largest. An expert's weight is its
+// sigmoid times SCALE, divided, if NORMALIZED, by the sum of the chosen experts' sigmoids.
 override NORMALIZED: bool;
 override SCALE: f32;
 

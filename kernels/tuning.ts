@@ -1,22 +1,26 @@
-/** Launch sizes by the class and vendor of the adapter; tuning_variants.ts has those that are timed. */
+/**
+ * Default launch sizes by the class and vendor of the adapter; `tvllm tune` times
+ * tuning_variants.ts.
+ */
 
 import { GPU_TILE, PROMPT_TILE } from "./matmul_specs.ts";
 import { MOST_BATCH_TOKENS } from "./sizes.ts";
 
 /** Launch sizes of every kernel family. */
 export interface Tuning {
-  /** Groups of four rows that lie next to each other in memory. */
+  /** Groups of four rows whose units interleave in memory: TILE of layout.wgsl. */
   readonly tile: number;
   readonly matmul: OwnerTuning | LaneTuning;
   /** The most tokens that one invocation of a matrix product serves. */
   readonly matmulTokens: number;
   readonly attention: PositionTuning | TileTuning;
-  /** Lanes of kernels that work element by element or span by span. */
+  /** Lanes per workgroup of kernels that work element by element or span by span. */
   readonly elementLanes: number;
+  /** Lanes per workgroup of the sampling kernels. */
   readonly sampleLanes: number;
-  /** Logits that one workgroup reduces before the last one takes over. */
+  /** Logits per workgroup of the sampling kernels. */
   readonly sampleChunk: number;
-  /** Tokens that enter in one step. */
+  /** The most tokens of one step. */
   readonly batchTokens: number;
   /** Decode steps chained in one submit. */
   readonly steps: number;
@@ -26,27 +30,29 @@ export interface Tuning {
 export interface OwnerTuning {
   readonly by: "rows";
   readonly lanes: number;
-  /** Groups of four rows that each owns. */
+  /** Groups of four rows per invocation. */
   readonly groups: number;
-  /** Whether lanes share the loading of activations, where subgroups are large enough. */
+  /** Whether lanes share the loading of activations if subgroups are large enough. */
   readonly share: boolean;
 }
 
-/** Matrix products whose lanes share rows: matmul_lanes.wgsl and, for prompts, matmul_tiles.wgsl. */
+/**
+ * Matrix products whose lanes share rows: matmul_lanes.wgsl and, for prompts, matmul_tiles.wgsl.
+ */
 export interface LaneTuning {
   readonly by: "lanes";
-  /** The most lanes along a row. */
+  /** The most lanes that share a row. */
   readonly split: number;
-  /** From how many tokens on the tiles of prompts are used. */
+  /** The fewest tokens of a step for which matmul_tiles.wgsl is used. */
   readonly tilesFrom: number;
   /**
-   * What decoding multiplies weights of up to eight bits with: "int8" is two planes of bytes
-   * (matmul_dots.wgsl), for devices with instructions for packed dot products.
+   * Type of the activations that decoding multiplies by weights of up to eight bits. "int8" is two
+   * planes of bytes (matmul_dots.wgsl), for devices with instructions for packed dot products.
    */
   readonly activations: "float32" | "int8";
 }
 
-/** Attention whose lanes have positions: attention.wgsl. */
+/** Attention that distributes positions over lanes: attention.wgsl. */
 export interface PositionTuning {
   readonly by: "positions";
   readonly lanes: number;
@@ -54,17 +60,18 @@ export interface PositionTuning {
   readonly heads: number;
 }
 
-/** Attention whose workgroups have queries and tiles of positions: attention_keys.wgsl. */
+/** Attention whose workgroups process queries over tiles of positions: attention_keys.wgsl. */
 export interface TileTuning {
   readonly by: "tiles";
-  /** The most workgroups that share a token's positions, of all tokens of a step together. */
+  /** The most workgroups that share the positions of a token, summed over the tokens of a step. */
   readonly parts: number;
 }
 
 /**
- * Software drivers run eight lanes a core and gather each lane's loads one by one: few lanes, much
- * work in each, no cooperation. But llvmpipe silently ends an invocation's loops after 65,535 rounds
- * in all, which sampling from a flat distribution over a large vocabulary would reach with eight lanes.
+ * Software drivers run eight lanes per core and do the loads of the lanes one by one. Most kernels
+ * therefore use few lanes, with much work in each and no cooperation. Sampling uses more, because
+ * llvmpipe silently ends an invocation's loops after 65,535 iterations in total, and eight lanes
+ * would reach that when they sample from a flat distribution over a large vocabulary.
  */
 const SOFTWARE: Tuning = {
   tile: 1,
@@ -80,7 +87,9 @@ const SOFTWARE: Tuning = {
 
 const LANES: LaneTuning = { by: "lanes", split: 32, tilesFrom: 17, activations: "float32" };
 
-/** Hardware: coalesced loads across lanes, and invocations along a row to fill the device. */
+/**
+ * Hardware needs loads that are coalesced across lanes, and many lanes per row to fill the device.
+ */
 const HARDWARE: Tuning = {
   tile: GPU_TILE,
   matmul: LANES,
@@ -90,14 +99,14 @@ const HARDWARE: Tuning = {
   sampleLanes: 256,
   sampleChunk: 2048,
   batchTokens: MOST_BATCH_TOKENS,
-  // The device is done with a token before the host has read the last one.
+  // The device finishes a token before the host has read the previous one.
   steps: 4,
 };
 
 /**
- * Tokens that a kernel of a matrix product serves together in a step of so many. Lanes that share rows
- * have kernels for 1, 2, 4 and 8 tokens alone (a place that is left free costs no reading) and for
- * the tiles of prompts, which are better off than reading weights three times.
+ * Returns how many tokens a workgroup of a matrix product serves together in a step of `tokens`. If
+ * lanes share rows, there are kernels only for 1, 2, 4 and 8 tokens (an unused place costs no
+ * reads) and for the tiles of prompts, which are faster than reading the weights three times.
  */
 export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number): number {
   if (matmul.by === "lanes") {
@@ -108,8 +117,9 @@ export function tokensTogether({ matmul, matmulTokens }: Tuning, tokens: number)
 }
 
 /**
- * The numbers of tokens whose kernels are compiled while a model loads. On software drivers, which have
- * a kernel for each number and take some 60 ms to compile one, these are the least and the most.
+ * Returns the token counts whose kernels are compiled while a model loads. Software drivers have a
+ * kernel for each count and take about 60 ms to compile one, so these are only the lowest and the
+ * highest count.
  */
 export function usualCounts(...args: Parameters<typeof tokenCounts>): number[] {
   const counts = tokenCounts(...args);
@@ -117,7 +127,9 @@ export function usualCounts(...args: Parameters<typeof tokenCounts>): number[] {
   return [...new Set([counts[0]!, counts.at(-1)!])];
 }
 
-/** Every number of tokens that `tokensTogether` (or, of experts, `slotsTogether`) can give. */
+/**
+ * Returns every count that `tokensTogether` (for experts, `slotsTogether`) can return, ascending.
+ */
 export function tokenCounts(
   tuning: Tuning,
   experts?: { readonly count: number; readonly slots: number },
@@ -130,8 +142,8 @@ export function tokenCounts(
 }
 
 /**
- * How many of an expert's slots one invocation serves, in a step of so many tokens: no more than an
- * expert has on average, so that most places of a group are taken.
+ * Returns how many slots of an expert a workgroup serves together in a step of `tokens`: at most
+ * the average number of slots per expert, so that most places of a group are used.
  */
 export function slotsTogether(
   { matmul, matmulTokens }: Tuning,
@@ -142,19 +154,19 @@ export function slotsTogether(
   return matmul.by === "lanes" ? 2 ** Math.floor(Math.log2(together)) : together;
 }
 
-/** The launch sizes for a class of adapter. */
+/** Returns the launch sizes for a class of adapter. */
 export function tuningFor(driver: "hardware" | "software"): Tuning {
   return driver === "software" ? SOFTWARE : HARDWARE;
 }
 
-/** Launch sizes that nobody has measured on this very device, and whom they are for. */
+/** Launch sizes that were not measured on this device, and what they are the defaults for. */
 export interface DefaultTuning {
   readonly tuning: Tuning;
-  /** As in `defaults for AMD`. */
+  /** The vendor or class, as in `defaults for AMD`. */
   readonly owner: string;
 }
 
-/** PCI's ids of vendors, and what Apple's adapters, which have none, are called. */
+/** Vendors by PCI id, or by the adapter's description if it reports no id, as Apple's do not. */
 const VENDORS: readonly (readonly [name: string, ids: readonly number[], description: RegExp])[] = [
   ["AMD", [0x1002, 0x1022], /\b(amd|radeon|radv)\b/i],
   ["NVIDIA", [0x10de], /\b(nvidia|geforce|quadro|tesla)\b/i],
@@ -164,14 +176,16 @@ const VENDORS: readonly (readonly [name: string, ids: readonly number[], descrip
   ["Qualcomm", [0x5143], /\badreno\b/i],
 ];
 
-/** Of these vendors a workgroup of 256 lanes leaves room for several on a core. */
+/** Vendors on whose cores several workgroups of 256 lanes fit at once. */
 const LARGE_CORES = ["AMD", "NVIDIA", "Apple"];
 
-/** The launch sizes for an adapter that was not tuned: those of its class, safe for its vendor. */
+/**
+ * Returns the launch sizes for an untuned adapter: those of its class that are safe for its vendor.
+ */
 export function defaultTuning(
   { driver, vendor, description }: {
     readonly driver: "hardware" | "software";
-    /** Its id, in decimal digits. */
+    /** PCI id of the vendor, in decimal digits. */
     readonly vendor: string;
     readonly description: string;
   },

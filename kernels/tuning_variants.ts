@@ -1,8 +1,8 @@
-/** The launch sizes that a device may be fastest with, by kernel family: `tvllm tune` times them. */
+/** The launch sizes that may be fastest on a device, by kernel family; `tvllm tune` times them. */
 
 import type { LaneTuning, OwnerTuning, TileTuning, Tuning } from "./tuning.ts";
 
-/** Kernels whose launch sizes are chosen together, in the order that they are timed. */
+/** Families of kernels whose launch sizes are chosen together, in the order of timing. */
 export const TUNED_FAMILIES = [
   "products",
   "prompts",
@@ -12,13 +12,13 @@ export const TUNED_FAMILIES = [
   "steps",
 ] as const;
 
-/** A family of kernels; "steps" is how many decode steps a submit chains. */
+/** A family of kernels. "steps" is the number of decode steps chained in one submit. */
 export type TunedFamily = typeof TUNED_FAMILIES[number];
 
-/** A choice of each family that was timed, by its name. */
+/** The name of the chosen variant of each family that was timed. */
 export type TuningChoices = Readonly<Partial<Record<TunedFamily, string>>>;
 
-/** Changes a tuning to that of a variant. */
+/** Applies a variant to a tuning. */
 type Change = (tuning: Tuning) => Tuning;
 type Variants = Readonly<Record<TunedFamily, ReadonlyMap<string, Change>>>;
 
@@ -49,13 +49,16 @@ const HARDWARE: Variants = {
   steps: steps(),
 };
 
-/** The variants of each family on a class of adapter, by name; none where a single one is ever fastest. */
+/**
+ * Returns the variants of each family for a class of adapter, by name. A family has none if the
+ * defaults are always fastest.
+ */
 export function tuningVariants(driver: "hardware" | "software"): Variants {
   return driver === "software" ? SOFTWARE : HARDWARE;
 }
 
 /**
- * `tuning` with these choices.
+ * Applies the chosen variants to `tuning`.
  *
  * @throws {RangeError} if there is no such variant.
  */

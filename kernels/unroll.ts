@@ -1,13 +1,13 @@
-/** Loops of a fixed length, written out. */
+/** Unrolls WGSL loops of fixed length. */
 
 const CONSTANT = /^const (\w+) = ([\w */]+);/gm;
 const LOOP = /for \(var (\w+) = (\d+)u; \1 < ([\w */]+); \1\+\+\) \{/;
 
 /**
- * WGSL with every loop of a length known from its literals and `const` lines written out, each
- * iteration in braces of its own with the counter as a `const`. WebGPU implementations add a counter
- * to loops, lest they never end, and software drivers keep it when they unroll: every assignment in
- * the body then costs a select, and compile times explode.
+ * Unrolls every loop whose length is known from its literals and `const` lines. Each iteration
+ * becomes a block of its own, with the counter as a `const`. The reason: WebGPU implementations add
+ * a counter to loops so that they always end, and software drivers keep it when they unroll a loop.
+ * Every assignment in the body then costs a select, and compile times explode.
  */
 export function unrollLoops(source: string): string {
   const constants = new Map<string, number>();
@@ -34,7 +34,7 @@ function unroll(source: string, constants: ReadonlyMap<string, number>): string 
   return source.slice(0, loop.index) + unrolled + unroll(source.slice(end + 1), constants);
 }
 
-/** Where the braces close that open before `from`. */
+/** Returns the index of the brace that closes the block that starts at `from`. */
 function closingBrace(source: string, from: number): number {
   let depth = 1;
   for (let i = from; i < source.length; i++) {
@@ -44,7 +44,7 @@ function closingBrace(source: string, from: number): number {
   throw new SyntaxError("Cannot unroll a loop: its braces do not close");
 }
 
-/** The value of a product or quotient of numbers and constants, read from left to right. */
+/** Evaluates products and quotients of numbers and constants, from left to right. */
 function evaluate(expression: string, constants: ReadonlyMap<string, number>): number | undefined {
   const [first, ...rest] = expression.split(/ ([*/]) /).map((term, i) =>
     i % 2 === 1 ? term : /^\d+u?$/.test(term) ? parseInt(term) : constants.get(term)

@@ -1,5 +1,5 @@
-// Activations of one span of 32, each invocation loading all of it; caches do the sharing.
-// `sums`: Σx of each half, for formats whose weights have an offset.
+// Activations of one span of 32. Each invocation loads all of them; caches share the loads. `sums`
+// is Σx of each half of the span, for formats whose weights have an offset.
 struct Span { x: array<vec4<f32>, 8>, squares: f32, sums: vec2<f32> }
 
 fn load_norm(span: u32, lane: u32) -> array<vec4<f32>, 8> {

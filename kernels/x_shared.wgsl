@@ -1,8 +1,8 @@
-// Activations of one span of 32, eight lanes of a subgroup loading a part each and passing it to
-// the others: on software drivers a load costs the same for one lane's address as for all, and a
-// broadcast next to nothing. Subgroups must have eight lanes or more, all of them at the same
-// token and span. `squares` holds the lane's part of Σx², `sums` is Σx of each half, for formats
-// whose weights have an offset.
+// Activations of one span of 32. Eight lanes of a subgroup each load a part and broadcast it to the
+// others. On software drivers, a load costs the same whether the lanes read one address or several,
+// and a broadcast costs almost nothing. Subgroups must have at least eight lanes, all at the same
+// token and span. `squares` is the lane's part of Σx². `sums` is Σx of each half of the span, for
+// formats whose weights have an offset.
 struct Span { x: array<vec4<f32>, 8>, squares: f32, sums: vec2<f32> }
 
 fn load_norm(span: u32, lane: u32) -> vec4<f32> {

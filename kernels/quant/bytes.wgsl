@@ -1,5 +1,5 @@
-// Eight unsigned bits a weight.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows of 2 words
+// Eight unsigned bits per weight.
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows of 2 vec4s
 
 const PIECES = 2u;
 struct Quants { q: vec4<u32> }

@@ -1,5 +1,5 @@
-// F32.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<f32>>;  // 4 rows of 8 words
+// F32: weights are read as they are.
+@group(0) @binding(0) var<storage, read> quants: array<vec4<f32>>;  // 4 rows of 8 vec4s
 
 const PIECES = 8u;
 struct Quants { w: vec4<f32> }

@@ -1,5 +1,5 @@
-// What F16 and BF16 share: two weights a word, widened by pair().
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows of 4 words
+// Shared by F16 and BF16: two weights per 32-bit word, widened by pair().
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows of 4 vec4s
 
 const PIECES = 4u;
 struct Quants { q: vec4<u32> }

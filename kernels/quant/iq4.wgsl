@@ -1,6 +1,6 @@
-// IQ4_NL and IQ4_XS: four bits (nibbles.wgsl), which stand for the sixteen integers of a table.
-// A polynomial of fourth degree is nowhere further than 0.44 from them, so that its rounded value is
-// exact. For lanes that share workgroup memory value_table.wgsl looks them up.
+// IQ4_NL and IQ4_XS: four bits per weight (nibbles.wgsl), which select one of sixteen integers. A
+// polynomial of fourth degree differs from these integers by at most 0.44, so its rounded value is
+// exact. In kernels whose lanes share workgroup memory, value_table.wgsl looks the integers up.
 fn weights(q: Quants, i: u32) -> vec4<f32> {
   let n = four_floats(four_nibbles(q.q, i));
   var p = vec4(0.001586043);

@@ -1,4 +1,4 @@
-// Four bits a weight: low nibbles are weights 0–15 of a span, high nibbles 16–31.
+// Four bits per weight: the low nibbles are weights 0–15 of a span, the high nibbles weights 16–31.
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows
 
 const PIECES = 1u;

@@ -1,4 +1,4 @@
-// Weights as they are.
+// For formats without scales.
 struct Scales { none: u32 }
 
 fn load_scales(super_unit: Unit, part: u32) -> Scales { return Scales(0u); }

@@ -1,6 +1,6 @@
-// Q2_K: w = d·sc·q − dmin·m; sc and m, four bits each, in a byte per 16 weights; a row's d and dmin in
-// a word.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 2 words, of two rows each
+// Q2_K: w = d·sc·q − dmin·m. sc and m, four bits each, share a byte per 16 weights; d and dmin of a
+// row share a word.
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 2 vec4s, two rows in each
 
 const PIECES = 1u;
 struct Quants { q: vec2<u32> }

@@ -1,5 +1,7 @@
-// Q3_K: w = d·(sc − 32)·(q − 4), q being two low bits and a high one; sc, six bits, per 16 weights.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 2 words, of two rows each, and high bits
+// Q3_K: w = d·(sc − 32)·(q − 4). q consists of two low bits and a high bit; there is one sc of six
+// bits per 16 weights. Per unit: 2 vec4s with the low bits, two rows in each, then 1 with the high
+// bits of all rows.
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;
 
 const PIECES = 1u;
 struct Quants { q: vec2<u32>, bits: u32 }

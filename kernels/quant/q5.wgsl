@@ -1,5 +1,5 @@
-// Five bits a weight: nibbles as in q4.wgsl, and the fifth bits of a row's span in one word.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows, and their fifth bits
+// Five bits per weight: low nibbles as in nibbles.wgsl, and one word with the fifth bits of a row.
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows, then their fifth bits
 
 const PIECES = 1u;
 struct Quants { q: vec4<u32>, fifths: u32 }

@@ -1,6 +1,7 @@
-// Q6_K: w = d·sc·(q − 32); low nibbles as in q4.wgsl, high pairs of bits in two words a row; sc + 128 in a
-// byte per 16 weights; d of two rows in a word.
-@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // 4 rows, and 2 words of high bits
+// Q6_K: w = d·sc·(q − 32). Low nibbles are stored as in nibbles.wgsl, high bit pairs in two words
+// per row, sc + 128 in one byte per 16 weights, and d of two rows in one word. Per unit: 4 vec4s
+// with the low nibbles of the 4 rows, then 2 with the high bits.
+@group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;
 
 const PIECES = 1u;
 struct Quants { q: vec4<u32>, high: vec2<u32> }

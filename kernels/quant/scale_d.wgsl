@@ -1,4 +1,4 @@
-// One f16 a span and row: d.
+// One f16 per span and row: d.
 @group(0) @binding(1) var<storage, read> packed_scales: array<vec2<u32>>;  // d of 4 rows
 
 struct Scales { d: vec4<f32> }

@@ -1,4 +1,4 @@
-// Two f16 a span and row: w = d·q + m (Q4_1, Q5_1).
+// Two f16 per row and super-unit: w = d·q + m (Q4_1, Q5_1 and MLX's formats).
 @group(0) @binding(1) var<storage, read> packed_scales: array<vec4<u32>>;  // d, m of 4 rows
 
 struct Scales { dm: vec4<u32> }

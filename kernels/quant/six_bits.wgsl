@@ -1,7 +1,7 @@
-// Scales of Q3_K, Q4_K and Q5_K: two numbers of six bits for each row's span. A byte of a word is
-// a row's, so that one instruction unpacks what four rows have. A super-unit has vec4s of: low
-// nibbles of both numbers, a word for each of spans 0–3; of spans 4–7; high pairs of bits, a word
-// for two spans; and a row's f16s.
+// Scales of Q3_K, Q4_K and Q5_K: two numbers of six bits per row and span. The four bytes of a word
+// belong to the four rows, so that one instruction unpacks the bits of four rows. A super-unit is
+// four vec4s: the low nibbles of both numbers, one word for each of spans 0–3; the same for spans
+// 4–7; the high bit pairs, one word per two spans; and the f16s, one word per row.
 @group(0) @binding(1) var<storage, read> packed_scales: array<vec4<u32>>;
 
 struct Scales { first: u32, second: u32, d: vec4<u32> }
@@ -11,7 +11,7 @@ fn load_scales(super_unit: Unit, part: u32) -> Scales {
   return next_scales(Scales(0u, 0u, d), super_unit, part);
 }
 
-// Of another span of the super-unit.
+// Returns the scales of another span of the super-unit.
 fn next_scales(scales: Scales, super_unit: Unit, part: u32) -> Scales {
   let low = packed_scales[word_of(super_unit, 4u, part / 4u)][part % 4u];
   let high = packed_scales[word_of(super_unit, 4u, 2u)][part / 2u] >> (part % 2u * 4u);

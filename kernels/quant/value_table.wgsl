@@ -1,8 +1,11 @@
-// Four bits (nibbles.wgsl) that stand for one of sixteen VALUES: a byte's two are looked up at once, in
-// workgroup memory, which takes a third of the instructions that computing them would.
-var<workgroup> table: array<u32, 256>;  // of a byte: of its low nibble, of its high one
+// Four bits per weight (nibbles.wgsl), which select one of sixteen VALUES. Both values of a byte
+// are looked up at once in workgroup memory. This takes a third of the instructions that computing
+// them would take.
 
-// Weights i and i + 4 of a span are of the same bytes, so that they are used together.
+// For each byte, two f16: the values of its low and of its high nibble.
+var<workgroup> table: array<u32, 256>;
+
+// Weights 4i and 4i + 16 of a span share bytes, so that steps i and i + 4 follow each other.
 const ORDER = 4u;
 
 fn fill_table(lane: u32) {
