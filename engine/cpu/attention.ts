@@ -150,7 +150,8 @@ function rope(
 }
 
 /**
- * Returns the factor that corrects values of a float16 cache, which kernels read too small by it.
+ * Returns HALF_FACTOR for a float16 cache, whose values the kernels read without it (see
+ * `loadHalves`), otherwise 1.
  */
 function halfFactor({ cache }: Model): number {
   return cache.type === "f16" ? HALF_FACTOR : 1;

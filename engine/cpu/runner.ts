@@ -203,7 +203,7 @@ function copySequence(sequence: BatchSequence): BatchSequence {
   };
 }
 
-/** Samples a token from a row's logits, which it may change. */
+/** Samples a token from a row's logits, which may be changed. */
 function sample(
   { logits, best }: LogitRow,
   sampling: SamplingOptions,

@@ -22,8 +22,9 @@ import { addPrepare, advance } from "./prepare.ts";
 import { TOKEN } from "./rope.ts";
 
 /**
- * Sets the factors by which two parts are multiplied before they are added, e^(own
- * largest − largest of both), and updates `most` and `sum` to those of both parts.
+ * Sets the factors by which two parts are multiplied before they are added: e to the power of the
+ * part's own largest score minus the largest of both. Updates `most` and `sum` to those of both
+ * parts.
  */
 function mergeFactors(
   f: FunctionBuilder,

@@ -155,8 +155,8 @@ export const FILE_GROUPS: Readonly<Partial<Record<TensorType, FileGroup>>> = {
   Q6_K: {
     scaleAt: 208,
     quants: (row, part) => {
-      // A half has 128 weights in 4 runs. Runs 0 and 1 are in the low halves of bytes, 2 and 3 in
-      // the high.
+      // A half has 128 weights in four runs. Runs 0 and 1 are in the low halves of bytes, runs 2
+      // and 3 in the high halves.
       const half = part >> 2, run = part & 3;
       const high = twoBits(row, 128 + 32 * half, 2 * run);
       const low = (offset: number): Code => {
