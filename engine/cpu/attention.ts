@@ -10,20 +10,20 @@ import { mixerRow, type Scratch } from "./scratch.ts";
 import type { Matrix } from "./matrix.ts";
 import type { AttentionWeights } from "./weights.ts";
 
-/** One such layer in a step. */
+/** A layer with attention in a step. */
 export interface Attention {
   readonly spec: AttentionSpec;
   readonly weights: AttentionWeights;
-  /** Its number. */
+  /** Index of the layer. */
   readonly layer: number;
   readonly shape: StepShape;
-  /** Adds the preparation of the layer's input for some matrices. */
+  /** Adds the operation that prepares the layer's input for the given matrices. */
   readonly prepare: (matrices: readonly Matrix[]) => Prepared;
-  /** Where its result goes. */
+  /** Destination of the layer's result. */
   readonly branch: Output;
 }
 
-/** Adds the layer to the list; the last operation is not joined. */
+/** Adds the layer's operations to the list. The last operation is not joined. */
 export function attentionProgram(
   writer: ProgramWriter,
   model: Model,
@@ -99,7 +99,10 @@ export function attentionProgram(
   writer.multiply(weights.output, attended, { tokens, bias: weights.outputBias, ...branch });
 }
 
-/** Normalizes (where the layer does) and rotates queries and keys, and puts keys and values into the cache. */
+/**
+ * Normalizes (if the layer has head norms) and rotates queries and keys, and writes keys and values
+ * to the cache.
+ */
 function rope(
   writer: ProgramWriter,
   model: Model,
@@ -146,7 +149,10 @@ function rope(
   writer.join();
 }
 
-/** Halves are read without their factor. */
+/**
+ * Returns HALF_FACTOR for a float16 cache, whose values the kernels read without it (see
+ * `loadHalves`), otherwise 1.
+ */
 function halfFactor({ cache }: Model): number {
   return cache.type === "f16" ? HALF_FACTOR : 1;
 }

@@ -9,7 +9,7 @@ import { areFew, type OperationList, type ProgramContext, ProgramWriter } from "
 import { padded, slotsOf } from "./scratch.ts";
 import type { ExpertWeights } from "./weights.ts";
 
-/** h += Σ weight · expert(x) over each token's experts, in order of their numbers. */
+/** h += Σ weight · expert(x) over each token's experts, in order of their indices. */
 export function expertProgram(
   context: ProgramContext,
   { config, weights }: Model,
@@ -24,7 +24,7 @@ export function expertProgram(
   const slots = slotsOf(spec);
   const rows = tokens * slots;
   const few = areFew(tokens);
-  // As the preparation before the router left them.
+  // The activations as they were prepared before the router.
   const prepared = writer.prepared(
     firstOfExperts(expertWeights),
     few ? scratch.own : scratch.shared,
@@ -67,7 +67,7 @@ export function expertProgram(
     writer.multiply(downs[expert]!, gated, { tokens: count, ...output, numbers });
   });
   if (shared) {
-    // Behind the rows of the routed experts: which row of y each token's result is.
+    // After the indices of the routed experts' rows: the row of y for each token's shared expert.
     const yRows = scratch.yRows + 4 * (rows - tokens);
     for (let token = 0; token < tokens; token++) {
       memory.words[yRows / 4 + token] = token * slots + spec.used;
@@ -103,13 +103,13 @@ export function expertProgram(
   return writer;
 }
 
-/** The weight of each token's shared expert: sigmoid(router · x), or 1 without a router. */
+/** Writes the weight of each token's shared expert: sigmoid(router · x), or 1 without a router. */
 function weighShared(
   { scratch, memory }: ProgramContext,
   { slots, tokens, router, x }: {
     readonly slots: number;
     readonly tokens: number;
-    /** Addresses of [dim], or 0, and of the tokens' rows. */
+    /** Addresses of the router's vector [dim], or 0, and of the tokens' rows. */
     readonly router: number;
     readonly x: number;
   },
@@ -125,7 +125,9 @@ function weighShared(
   }
 }
 
-/** The rows [tokens, slots] of each expert that has any. */
+/**
+ * Writes the weight of each row [tokens, slots], and returns the rows of each expert that has any.
+ */
 function route(
   { scratch, memory }: ProgramContext,
   spec: ExpertsSpec,

@@ -1,4 +1,4 @@
-/** Which form of the integer dot product is fastest on this processor. */
+/** Finds the form of the integer dot product that is fastest on this processor. */
 
 import {
   brIf,
@@ -15,29 +15,38 @@ import {
 } from "../../kernels/wasm/assembler.ts";
 import { PRODUCT_FORMS, type ProductForm } from "../../kernels/wasm/products.ts";
 
-/** For people. */
+/** Names of the forms for display. */
 export const FORM_NAMES: Readonly<Record<ProductForm, string>> = {
   dot32: "32-bit relaxed dot products",
   dot16: "16-bit relaxed dot products",
   plain: "plain SIMD",
 };
 
-/** How long a form is timed, until V8 has optimised its code, interleaved with the others. */
+/**
+ * Rounds, and milliseconds per round, for which each form is timed, interleaved with the others:
+ * long enough for V8 to optimize its code.
+ */
 const ROUNDS = 8;
 const ROUND_MS = 0.4;
-/** Rounds before a form is believed to be better than the first: on a busy machine V8 may be late. */
+/**
+ * Rounds before a form other than the first is accepted as the fastest, because V8 may optimize
+ * late on a busy machine.
+ */
 const SURE_ROUNDS = 40;
-/** Iterations of the loop in a call. */
+/** Loop iterations per call. */
 const ITERATIONS = 2000;
-/** Vectors of weights in an iteration; each has two sums, as a panel and a token have in the kernels. */
+/** Vectors of weights per iteration. Each has two sums, like a panel and a token in the kernels. */
 const VECTORS = 4;
 
-/** Whether the engine has the instructions of a form. */
+/** Whether the engine supports the instructions of a form. */
 function isAvailable(form: ProductForm): boolean {
   return WebAssembly.validate(timingModule(form));
 }
 
-/** The forms that this engine has, and the time that each takes for the same products, in ms. */
+/**
+ * Returns the forms that this engine supports, and the time that each takes for the same products,
+ * in ms.
+ */
 export function timeForms(): { readonly form: ProductForm; readonly milliseconds: number }[] {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
   const forms = PRODUCT_FORMS.filter(isAvailable).map((form) => {
@@ -65,7 +74,9 @@ export function fastestForm(): ProductForm {
   return timeForms().reduce((a, b) => b.milliseconds < a.milliseconds ? b : a).form;
 }
 
-/** A function that does what the kernels do with each vector of weights, again and again. */
+/**
+ * Returns a module with a function that repeats what the kernels do with each vector of weights.
+ */
 function timingModule(form: ProductForm): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder(false);
   const run = module.add(["i32"], [], (f, [iterations]) => {

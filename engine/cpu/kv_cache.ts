@@ -1,4 +1,7 @@
-/** The paged KV cache in the shared memory, laid out as the kernels read it (kernels/wasm/rope.ts). */
+/**
+ * The paged KV cache in the shared memory, in the layout that the kernels read
+ * (kernels/wasm/rope.ts).
+ */
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import { CACHE_BYTES, cachedDim, type CacheType } from "../../kernels/wasm/rope.ts";
@@ -11,19 +14,19 @@ import type { Layout, SharedMemory } from "./memory.ts";
 export interface LayerCache {
   readonly keys: number;
   readonly values: number;
-  /** Of one head of a block. */
+  /** Bytes of one head of a block. */
   readonly headBytes: number;
   readonly blockBytes: number;
-  /** Which of a sequence's tables has its blocks. */
+  /** Index of the sequence's block table that lists the blocks of this layer. */
   readonly group: number;
 }
 
 export class KvCache {
-  /** By layer; of those without attention, none. */
+  /** Indexed by layer; undefined for layers without attention. */
   readonly layers: readonly (LayerCache | undefined)[];
   readonly type: CacheType;
 
-  /** @param blocks by group of layers */
+  /** @param blocks number of blocks for each group of layers */
   constructor(
     layout: Layout,
     config: ModelConfig,
@@ -36,7 +39,7 @@ export class KvCache {
       const group = groups.findIndex(({ layers }) => layers.includes(layer));
       const headBytes = cachedDim(mixer.headDim) * BLOCK_TOKENS * CACHE_BYTES[type];
       const blockBytes = headBytes * mixer.kvHeads;
-      // Pages are written first when their blocks are, so blocks not used cost nothing.
+      // Pages are first written when their blocks are, so unused blocks cost nothing.
       const store = () => layout.allocate(blocks[group]! * blockBytes);
       return { keys: store(), values: store(), headBytes, blockBytes, group };
     });

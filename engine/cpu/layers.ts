@@ -1,4 +1,4 @@
-/** The operations of a step, from the model's list of layers. */
+/** Writes the operations of a step, from the model's list of layers. */
 
 import { SPLIT_KEYS } from "../../kernels/wasm/attention_fields.ts";
 import { OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
@@ -27,12 +27,12 @@ import type {
   RecurrentWeights,
 } from "./weights.ts";
 
-/** A list, and the layer whose router has run at the end of it, if one has. */
+/** A list. `routes`: index of the layer whose router runs at the end of the list, if one does. */
 export interface Segment extends OperationList {
   readonly routes?: number;
 }
 
-/** Writes the operations of all layers. */
+/** Writes the operations of all layers, in segments that end at routers. */
 export function layerProgram(
   context: ProgramContext,
   model: Model,
@@ -97,7 +97,10 @@ class LayerWriter {
     this.#postNorm(layer.attentionPostNorm);
   }
 
-  /** h += down · (activation(gate · x) ⊙ up · x), where x = norm(h); without a gate activation(up · x). */
+  /**
+   * h += down · (activation(gate · x) ⊙ up · x), where x = norm(h). Without a gate it is
+   * activation(up · x).
+   */
   dense(spec: DenseSpec, layer: LayerWeights, weights: DenseWeights): void {
     const { gate, up, down } = weights;
     const { context: { scratch }, writer, shape: { tokens } } = this;
@@ -117,7 +120,7 @@ class LayerWriter {
     this.#postNorm(layer.ffnPostNorm);
   }
 
-  /** The logits of the router; what they choose is not known before they are there. */
+  /** Computes the router's logits. The experts can only be chosen once these have been computed. */
   router(layer: LayerWeights, weights: ExpertWeights): void {
     const { context: { scratch }, writer, shape: { tokens } } = this;
     const { router, shared } = weights;
@@ -144,7 +147,10 @@ class LayerWriter {
     });
   }
 
-  /** Where a layer's half puts its result: onto the hidden states, or where a norm takes it. */
+  /**
+   * Destination of a mixer or a feed-forward network: added to the hidden states, or written to
+   * `added` if a norm follows.
+   */
   #branch(postNorm: number): Output {
     const { hidden, added, hiddenStride: stride } = this.context.scratch;
     return postNorm === 0 ? { y: hidden, stride, accumulate: true } : { y: added, stride };
@@ -156,14 +162,17 @@ class LayerWriter {
   }
 }
 
-/** The matrices that what enters a layer of experts is multiplied with: of the experts one of each kind. */
+/**
+ * The matrices that multiply the input of a layer of experts. One expert stands for all, because
+ * their matrices of a kind have the same type.
+ */
 export function firstOfExperts({ router, gates, ups, shared }: ExpertWeights): Matrix[] {
   const first = [...gates ? [gates[0]!] : [], ups[0]!];
   const ofShared = shared ? [...shared.gate ? [shared.gate] : [], shared.up] : [];
   return [router, ...first, ...ofShared];
 }
 
-/** Prepares activation(gate) ⊙ up, or without a gate activation(up), for `down`. */
+/** Prepares activation(gate) ⊙ up, or activation(up) without a gate, for `down`. */
 export function prepareActivated(
   writer: ProgramWriter,
   { width, activation }: Pick<DenseSpec | ExpertsSpec, "width" | "activation">,
@@ -171,7 +180,7 @@ export function prepareActivated(
     readonly units: number;
     readonly few: boolean;
     readonly down: Matrix;
-    /** Addresses, and the stride of both. */
+    /** Addresses of the rows, and the stride of both in bytes. */
     readonly gate: number;
     readonly up: number;
     readonly stride: number;
@@ -216,7 +225,7 @@ function prepareNorm(
   { weight, matrices, rows, count }: {
     readonly weight: number;
     readonly matrices: readonly Matrix[];
-    /** Address of the numbers of the rows of hidden states. */
+    /** Address of the indices of the rows of hidden states. */
     readonly rows: number;
     readonly count: number;
   },
@@ -239,7 +248,7 @@ function prepareNorm(
   );
 }
 
-/** Writes the operations of some rows of logits, which `scratch.logitRows` names. */
+/** Writes the operations that compute the logits of the rows that `scratch.logitRows` lists. */
 export function logitsProgram(
   context: ProgramContext,
   { config, weights }: Model,
@@ -269,7 +278,7 @@ export function logitsProgram(
   return writer;
 }
 
-/** Splits of the longest of some sequences. */
+/** Returns the number of splits of a sequence with this many positions. */
 export function splitsOf(positions: number): number {
   return Math.ceil(positions / SPLIT_KEYS);
 }

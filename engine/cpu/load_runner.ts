@@ -1,4 +1,4 @@
-/** Puts a model into the memory of the CPU's threads. */
+/** Loads a model into the memory that the CPU's threads share. */
 
 import type { KvType } from "../../kernels/sizes.ts";
 import { makeKernels } from "../../kernels/wasm/module.ts";
@@ -20,34 +20,40 @@ import { controlBytes, StartingWorkers, ThreadPool } from "./thread_pool.ts";
 import { keepFastestThreads } from "./tune.ts";
 import { WeightPlan } from "./weights.ts";
 
-/** What a CPU runner may be told. */
+/** Options of a CPU runner. */
 export interface CpuRunnerOptions {
-  /** By group of layers; default those of one sequence of the context length, of at most 4,096 tokens. */
+  /**
+   * KV cache blocks of each group of layers. Default: those of one sequence of the context length,
+   * at most 4,096 tokens.
+   */
   readonly blocks?: readonly number[];
-  /** Default 8. */
+  /** Default: 8. */
   readonly maxSequences?: number;
-  /** Default what takes about half a second, of at most 128. */
+  /** Default: as many as take about half a second, at most 128. */
   readonly maxBatchTokens?: number;
-  /** How keys and values are kept; default f16. */
+  /** Element type of the KV cache. Default: f16. */
   readonly kvType?: KvType;
-  /** Threads, the caller's included; default the count up to the logical processors that is fastest. */
+  /**
+   * Number of threads, including the caller's. Default: the fastest number, up to one per logical
+   * processor.
+   */
   readonly threads?: number;
-  /** The form of the integer dot product; default the one that is fastest here. */
+  /** The form of the integer dot product. Default: the one that is fastest on this machine. */
   readonly form?: ProductForm;
   /** Called with the bytes of weights read so far. */
   readonly progress?: (bytes: number) => void;
-  /** Called between pieces that are read; what it throws ends the load. */
+  /** Called after each piece that is read. An error that it throws ends the load. */
   readonly pause?: Pause;
-  /** Called while the threads pack the weights that are read first. */
+  /** Called once, while the threads pack the weights that were read first. */
   readonly meanwhile?: () => void;
 }
 
 /**
- * Loads a model into memory that all threads share, its weights packed anew as they are read. A
- * token's results are the same bits alone and in any batch, on any number of threads.
+ * Loads a model into memory that all threads share. Weights are repacked as they are read. A
+ * token's results are bit-identical alone and in any batch, with any number of threads.
  *
- * @throws {ModelFormatError} if the file lacks a weight that `config` calls for, or got shorter.
- * @throws {DeviceError} "out-of-memory" if the system does not give so much.
+ * @throws {ModelFormatError} if the file lacks a weight that `config` requires, or was truncated.
+ * @throws {DeviceError} "out-of-memory" if the system cannot allocate enough memory.
  */
 export async function loadCpuRunner(
   file: ModelFile,
@@ -133,7 +139,7 @@ async function loadOn(
   return new CpuRunner(config, limits, { stepper, form, memory: memoryUse, load });
 }
 
-/** What the gates of a model pass. */
+/** Returns the activations of the model's gates. */
 function gateActivations({ layers }: ModelConfig): ("silu" | "gelu")[] {
   return layers.flatMap(({ feedForward }) => {
     const { activation } = feedForward ?? {};
@@ -141,11 +147,17 @@ function gateActivations({ layers }: ModelConfig): ("silu" | "gelu")[] {
   });
 }
 
-/** Products a second that two threads of an ordinary processor do, and how long a step may take. */
+/**
+ * Multiplications per second of two threads of an ordinary processor, and the target duration of a
+ * step in seconds.
+ */
 const PRODUCTS = 15e9;
 const STEP_SECONDS = 0.5;
 
-/** Tokens that enter in one step: so few that a step of a large model can be waited for. */
+/**
+ * Returns the number of tokens per step: few enough that a step of a large model does not take too
+ * long.
+ */
 function batchTokens({ products }: WeightPlan): number {
   const tokens = STEP_SECONDS * PRODUCTS / products;
   return Math.min(128, Math.max(8, Math.round(tokens / 8) * 8));

@@ -1,4 +1,7 @@
-/** Reads weights and packs them: while the threads pack one piece of a matrix, the caller reads the next. */
+/**
+ * Reads weights and packs them. While the threads pack one piece of a matrix, the caller reads the
+ * next one.
+ */
 
 import { dequantize } from "../../kernels/dequantize.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
@@ -13,42 +16,44 @@ import { CACHE_LINE, type Layout } from "./memory.ts";
 import type { ThreadPool } from "./thread_pool.ts";
 import type { Matrix } from "./matrix.ts";
 
-/** What is to be read, into matrices one after the other or one vector. */
+/** A tensor to read, either into consecutive matrices or into a vector. */
 export type Pending =
   | { readonly tensor: TensorInfo; readonly matrices: readonly Matrix[] }
   | {
     readonly tensor: TensorInfo;
     readonly vector: number;
     readonly scale: number;
-    /** What is read has rows of so many elements, and columns become rows; 1: as it is. */
+    /** Elements per row of the tensor, which is transposed while it is read; 1: not transposed. */
     readonly rowLength: number;
   };
 
-/** Bytes of a tensor that are read and packed at a time. */
+/** Bytes of a tensor that are read and packed as one piece. */
 const PIECE_BYTES = 4 * 2 ** 20;
-/** Pieces that are read ahead, at most. */
+/** Maximum number of pieces that are read ahead. */
 const MOST_AHEAD = 128;
 
-/** Rows of a matrix that are read at a time. */
+/** Rows of a matrix that are read and packed together. */
 interface Piece {
   readonly tensor: TensorInfo;
-  /** In the tensor. */
+  /** Byte offset in the tensor. */
   readonly offset: number;
   readonly matrix: Matrix;
   readonly row: number;
   readonly rows: number;
 }
 
-/** A piece that is read, to an address, and the address of the operation that packs it. */
+/**
+ * A piece to read, the address that it is read to, and the address of the operation that packs it.
+ */
 interface Reading {
   readonly piece: Piece;
   readonly to: number;
   readonly operation: number;
-  /** Of a list: there, threads wait for each other. */
+  /** Whether it is the last of a list, after which threads wait for each other. */
   readonly last: boolean;
 }
 
-/** Where pieces are read to, and the operations that pack them. */
+/** Addresses that pieces are read to, and the address of the operations that pack them. */
 interface Staging {
   readonly slots: readonly [number, number];
   readonly operations: number;
@@ -57,16 +62,16 @@ interface Staging {
 export interface LoadOptions {
   /** Called with the bytes read so far. */
   readonly progress?: ((bytes: number) => void) | undefined;
-  /** Called between pieces; what it throws ends the load. */
+  /** Called after each piece. An error that it throws ends the load. */
   readonly pause?: Pause | undefined;
-  /** Called once, while the workers pack what was read first. */
+  /** Called once, while the workers pack the pieces that were read first. */
   readonly meanwhile?: (() => void) | undefined;
 }
 
 export class WeightLoader {
   readonly #staging: Staging;
 
-  /** Takes its own place in the layout, after that of all weights. */
+  /** Allocates its staging memory in the layout, after all weights. */
   constructor(readonly file: ModelFile, readonly pending: readonly Pending[], layout: Layout) {
     const largest = pending.flatMap((entry) =>
       "matrices" in entry ? entry.matrices.map(pieceBytes) : []
@@ -80,9 +85,9 @@ export class WeightLoader {
   }
 
   /**
-   * Reads and packs everything. Returns when all workers listen.
+   * Reads and packs everything. When it returns, all workers have started.
    *
-   * @throws {ModelFormatError} if a weight is not finite, or the file got shorter.
+   * @throws {ModelFormatError} if a weight is not finite, or the file was truncated.
    */
   async load(pool: ThreadPool, index: KernelIndex, options: LoadOptions = {}): Promise<void> {
     const { progress = () => {}, pause = () => {}, meanwhile } = options;
@@ -104,7 +109,7 @@ export class WeightLoader {
     await pool.ready();
     try {
       for (const [i, piece] of pieces.slice(ahead.length).entries()) {
-        // The other one is in use.
+        // The other slot is in use.
         const turn = i % slots.length;
         const operation = operations + (MOST_AHEAD + turn) * OPERATION_BYTES;
         await read({ piece, to: slots[turn]!, operation, last: true });
@@ -119,7 +124,7 @@ export class WeightLoader {
       const { tensor, vector, scale, rowLength } = entry;
       const values = readVector(this.file, tensor).map((value) => value * scale);
       const place = pool.memory.floatsAt(vector, vectorLength(values.length));
-      place.fill(0, values.length); // Pieces may have been read to here.
+      place.fill(0, values.length); // Pieces may have been staged here.
       place.set(transposed(values, rowLength));
       progress(bytes += tensor.byteLength);
     }
@@ -166,8 +171,8 @@ export class WeightLoader {
 }
 
 /**
- * Where the first pieces can be read to at once: to the place of weights that are read later, before
- * `end`. So no memory is needed but that of the model.
+ * Returns the addresses that the first pieces are read to, all at once: the places of weights that
+ * are read later, before `end`. Reading ahead therefore needs no memory beyond the model's.
  */
 function aheadOf(pieces: readonly Piece[], end: number): number[] {
   const places: number[] = [];
@@ -175,7 +180,7 @@ function aheadOf(pieces: readonly Piece[], end: number): number[] {
     const piece = pieces[places.length]!;
     const next = pieces[places.length + 1];
     at = Math.floor((at - stagedBytes(piece)) / CACHE_LINE) * CACHE_LINE;
-    // What this piece and those before it become ends where the next one's place begins.
+    // The packed form of this piece and those before it ends where that of the next one begins.
     if (next === undefined || at < packedTo(next)) break;
     places.push(at);
   }
@@ -209,7 +214,7 @@ function pieceRows(matrix: Matrix): number {
   return Math.max(1, strips) * STRIP_ROWS;
 }
 
-/** Of the matrix's largest piece, rows that fill up a strip included. */
+/** Bytes of the matrix's largest piece, including the rows that pad a strip. */
 function pieceBytes(matrix: Matrix): number {
   return Math.min(pieceRows(matrix), paddedRows(matrix.rows)) * rowBytes(matrix);
 }
@@ -218,12 +223,12 @@ function stagedBytes({ matrix, rows }: Piece): number {
   return paddedRows(rows) * rowBytes(matrix);
 }
 
-/** Elements that a vector has in memory: zeros fill it up to whole spans. */
+/** Elements of a vector in memory, which is padded with zeros to whole spans. */
 export function vectorLength(count: number): number {
   return Math.ceil(count / SPAN_COLUMNS) * SPAN_COLUMNS;
 }
 
-/** A tensor's values as float32. */
+/** Reads a tensor's values as float32. */
 export function readVector(file: ModelFile, tensor: TensorInfo): Float32Array {
   const bytes = new Uint8Array(tensor.byteLength);
   file.read(tensor, 0, bytes);
@@ -233,7 +238,7 @@ export function readVector(file: ModelFile, tensor: TensorInfo): Float32Array {
   return vector;
 }
 
-/** A matrix of rows of so many elements by columns. */
+/** Transposes a matrix whose rows have `rowLength` elements. */
 function transposed(values: Float32Array, rowLength: number): Float32Array {
   const rows = values.length / rowLength;
   return values.map((_, i) => values[i % rows * rowLength + Math.floor(i / rows)]!);

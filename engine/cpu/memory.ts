@@ -1,18 +1,18 @@
-/** The one memory that all threads share, laid out before it is made. */
+/** The memory that all threads share. It is laid out before it is allocated. */
 
 import type { Fields } from "../../kernels/wasm/operation.ts";
 import { OPERATION } from "../../kernels/wasm/operation.ts";
 import { DeviceError } from "../errors.ts";
 
 export const PAGE = 65536;
-/** Pages that 32-bit addresses reach. */
+/** Maximum number of pages with 32-bit addresses. */
 const NARROW_PAGES = 65536;
-/** Pages that V8 lets a memory of 64-bit addresses have. */
+/** Maximum number of pages that V8 allows with 64-bit addresses. */
 const WIDE_PAGES = 262144;
 
 export const CACHE_LINE = 64;
 
-/** Gives out addresses, from the end of the first cache line on, so that 0 is null. */
+/** Allocates addresses, starting after the first cache line, so that 0 is null. */
 export class Layout {
   #end = CACHE_LINE;
 
@@ -22,24 +22,24 @@ export class Layout {
     return at;
   }
 
-  /** Bytes given out. */
+  /** Bytes allocated. */
   get bytes(): number {
     return this.#end - CACHE_LINE;
   }
 
   get pages(): number {
-    // A kernel may read a vector past the end of what it works on.
+    // One page more, because a kernel may read a vector past the end of its data.
     return Math.ceil((this.#end + PAGE) / PAGE);
   }
 }
 
-/** What a kernel of such fields is told. */
+/** The fields of a kernel and their values. */
 export interface Arguments<F extends Fields> {
   readonly fields: F;
   readonly values: Readonly<Record<keyof F, number>>;
 }
 
-/** A memory of so many pages, all zeros; those not written cost nothing. */
+/** A memory of `pages` pages that are initially zero. Pages that are never written cost nothing. */
 export class SharedMemory {
   /** Whether addresses have 64 bits. */
   readonly wide: boolean;
@@ -49,7 +49,7 @@ export class SharedMemory {
   readonly floats: Float32Array;
   readonly view: DataView;
 
-  /** @throws {DeviceError} "out-of-memory" if the system does not give so much. */
+  /** @throws {DeviceError} "out-of-memory" if the system cannot allocate that much. */
   constructor(readonly pages: number) {
     this.wide = pages > NARROW_PAGES;
     try {
@@ -70,17 +70,17 @@ export class SharedMemory {
     this.view = new DataView(buffer);
   }
 
-  /** What a module that is given this memory states as its maximum. */
+  /** The maximum that a module must declare to import this memory, in pages. */
   get maximum(): number {
     return this.wide ? WIDE_PAGES : NARROW_PAGES;
   }
 
-  /** An address as WebAssembly functions take it. */
+  /** Converts an address to the type that WebAssembly functions expect. */
   address(at: number): number | bigint {
     return this.wide ? BigInt(at) : at;
   }
 
-  /** Float32 values from an address on. */
+  /** Returns `count` float32 values, starting at an address. */
   floatsAt(at: number, count: number): Float32Array {
     return this.floats.subarray(at / 4, at / 4 + count);
   }
@@ -90,7 +90,10 @@ export class SharedMemory {
     this.words[at / 4 + 1] = Math.floor(value / 2 ** 32);
   }
 
-  /** Writes an operation, all but what all of them have, which `head` says. */
+  /**
+   * Writes an operation: `head` contains the fields that all operations have, except `next`, and
+   * `values` those of the kernel.
+   */
   writeOperation<F extends Fields>(
     at: number,
     head: Readonly<Record<Exclude<keyof typeof OPERATION, "next">, number>>,

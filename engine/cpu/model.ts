@@ -1,15 +1,15 @@
-/** A model in the shared memory, and what the operations of its steps depend on. */
+/** A model in the shared memory, and the shape of a step. */
 
 import type { ModelConfig } from "../model/config.ts";
 import type { KvCache } from "./kv_cache.ts";
 import type { StateCache } from "./state_cache.ts";
 import type { ModelWeights } from "./weights.ts";
 
-/** What the operations of a step depend on. */
+/** The properties of a step that determine its operations. */
 export interface StepShape {
   readonly tokens: number;
   readonly sequences: number;
-  /** Splits of attention that are units of their own; 1: a unit is all of a head. */
+  /** Splits of attention that are separate units; 1: a unit is a whole head. */
   readonly splits: number;
   /** See ProgramWriter. */
   readonly apart: boolean;

@@ -1,4 +1,4 @@
-/** What the processor can do with so many threads, measured on it: the limits of the CPU backend. */
+/** Measures what the processor can do with a number of threads: the limits of the CPU backend. */
 
 import {
   DOT_OPERATIONS,
@@ -12,38 +12,45 @@ import type { ProductForm } from "../../kernels/wasm/products.ts";
 import { Layout, PAGE, SharedMemory } from "./memory.ts";
 import { controlBytes, ThreadPool } from "./thread_pool.ts";
 
-/** More than the caches of most processors; some have more, which then are what is measured. */
+/**
+ * More than the caches of most processors. On a processor with larger caches, those are measured
+ * instead of memory.
+ */
 const READ_BYTES = 256 * 2 ** 20;
 const ARITHMETIC_UNITS = 512;
-/** Runs of each. */
+/** Runs per measurement. */
 const ROUNDS = 10;
 const LIST = 512;
 
-/** Samples of each figure. */
+/** Samples of each measurement. */
 export interface CpuProbe {
-  /** GB/s of reading, with the threads that the model runs on. */
+  /** GB/s of reading, with all threads that the model runs on. */
   readonly bandwidth: readonly number[];
   /** The same with 1, 2, 4 … threads. */
   readonly bandwidths: readonly {
     readonly threads: number;
     readonly bandwidth: readonly number[];
   }[];
-  /** 10⁹ operations a second of products: of float32, or of integers in two planes. */
+  /**
+   * 10⁹ operations per second of products: the larger rate of float32 and of integers in two
+   * planes.
+   */
   readonly flops: readonly number[];
-  /** 10⁹ operations a second of dot products of bytes, in the form that the kernels use. */
+  /** 10⁹ operations per second of dot products of bytes, in the form that the kernels use. */
   readonly int8: readonly number[];
-  /** µs of an operation after which all threads wait for each other. */
+  /** µs per operation after which all threads wait for each other. */
   readonly dispatch: readonly number[];
-  /** ms to start a list and see its end. */
+  /** ms from starting a list of one empty operation to its end. */
   readonly readback: readonly number[];
   /** GB/s of copying. */
   readonly upload: readonly number[];
 }
 
 /**
- * Takes about a second.
+ * Measures the processor, which takes about a second.
  *
- * @param pause called between samples, which take milliseconds; what it throws ends the probe
+ * @param pause called between samples, which take milliseconds; an error that it throws ends the
+ *   probe
  */
 export async function probeCpu(
   threads: number,
@@ -61,7 +68,7 @@ export async function probeCpu(
   const pool = new ThreadPool(memory, new WebAssembly.Module(probe.bytes), { control, threads });
   try {
     await pool.ready();
-    // Pages that were never written may not exist.
+    // Writes to every page, because pages that were never written may not exist.
     for (let at = data; at < data + READ_BYTES; at += PAGE / 16) memory.bytes[at] = 1;
     const time = async (kernel: number, units: number, count = 1): Promise<number[]> => {
       for (let i = 0; i < count; i++) {

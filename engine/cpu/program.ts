@@ -1,4 +1,4 @@
-/** Lists of operations for the threads. */
+/** Writes lists of operations for the threads. */
 
 import { encodingKey } from "../../kernels/wasm/activations.ts";
 import { formatKey, paddedColumns, STRIP_ROWS } from "../../kernels/wasm/formats.ts";
@@ -18,7 +18,7 @@ import { type PreparedRows, REDUNDANT_TOKENS, type Scratch } from "./scratch.ts"
 import type { ThreadPool } from "./thread_pool.ts";
 import type { Matrix } from "./matrix.ts";
 
-/** What all lists of a model are made with. */
+/** What is needed to write any list of a model. */
 export interface ProgramContext {
   readonly memory: SharedMemory;
   readonly scratch: Scratch;
@@ -27,29 +27,32 @@ export interface ProgramContext {
   readonly pool: ThreadPool;
 }
 
-/** Activations as one preparation left them, for the matrices that it was told. */
+/** The activations that one preparation writes for its matrices. */
 export interface Prepared {
   readonly rows: PreparedRows;
   /** encodingKey of each encoding. */
   readonly encodings: readonly string[];
 }
 
-/** A product's result, of so many tokens. */
+/** The destination of a product: address and stride of its rows, in bytes. */
 export interface Output {
   readonly y: number;
   readonly stride: number;
   readonly accumulate?: boolean;
-  /** Address of [rows], or 0. */
+  /** Address of the bias [rows], or 0. */
   readonly bias?: number;
 }
 
-/** A product: how many rows of x, and which of them become which of y, if not each its own. */
+/**
+ * A product of `tokens` rows of x. `numbers` maps rows of x to rows of y; without it, row i of x
+ * becomes row i of y.
+ */
 export interface Product extends Output {
   readonly tokens: number;
   readonly numbers?: RowNumbers;
 }
 
-/** Which rows of x become which of y: addresses of their numbers. */
+/** Maps rows of x to rows of y: addresses of two lists of row indices. */
 export interface RowNumbers {
   readonly xRows: number;
   readonly yRows: number;
@@ -57,36 +60,42 @@ export interface RowNumbers {
 
 type OutputName = (typeof OUTPUT_INTEGERS)[number] | (typeof OUTPUT_ADDRESSES)[number];
 
-/** Multiplications that are worth the price of taking a unit. */
+/** Minimum number of multiplications per chunk, to be worth the cost of taking a chunk. */
 const LEAST_WORK = 2 ** 15;
-/** Chunks that each thread takes of an operation, so that all end at about the same time. */
+/** Chunks per thread in a product, so that all threads end at about the same time. */
 const CHUNKS = 6;
 
-/** An operation of a list, as its caller knows it. */
+/** An operation of a list, as the caller sees it. */
 export interface Listed {
   readonly kernel: number;
-  /** All threads are done with it before the next one starts. */
+  /** Whether all threads finish it before the next one starts. */
   joins: boolean;
 }
 
-/** Operations in memory, from `start` on. */
+/** Consecutive operations in memory, starting at address `start`. */
 export interface OperationList {
   readonly start: number;
   readonly operations: readonly Listed[];
 }
 
-/** Writes one list, from an address on. */
+/** Writes one list, starting at an address. */
 export class ProgramWriter implements OperationList {
   readonly operations: Listed[] = [];
 
-  /** @param apart whether all threads wait for each other after every operation, to time each */
+  /**
+   * @param apart whether all threads wait for each other after every operation, so that each can be
+   *   timed
+   */
   constructor(
     readonly context: ProgramContext,
     readonly start: number,
     readonly apart: boolean,
   ) {}
 
-  /** Adds an operation of `units` units, shared out in chunks unless told otherwise. */
+  /**
+   * Adds an operation of `units` units. By default, a chunk is half of a thread's share of the
+   * units.
+   */
   add<F extends Fields>(
     kernel: number,
     { units, chunk, redundant = false }: {
@@ -111,7 +120,7 @@ export class ProgramWriter implements OperationList {
     if (this.apart) this.join();
   }
 
-  /** All threads have to be done with the last operation before the next one starts. */
+  /** Makes all threads finish the last operation before the next one starts. */
   join(): void {
     const { words } = this.context.memory;
     const last = this.operations.length - 1;
@@ -120,9 +129,10 @@ export class ProgramWriter implements OperationList {
   }
 
   /**
-   * Adds a preparation of activations for some matrices; what all preparations write is filled in.
+   * Adds an operation that prepares activations for `matrices`. The fields that all preparations
+   * have in common are filled in here.
    *
-   * @param few whether every thread makes all rows for itself
+   * @param few whether every thread prepares all rows itself
    */
   prepare<F extends Fields>(
     kernel: number,
@@ -161,7 +171,7 @@ export class ProgramWriter implements OperationList {
     return prepared;
   }
 
-  /** What a preparation leaves in `rows` for some matrices. */
+  /** Describes the activations that a preparation for `matrices` writes to `rows`. */
   prepared(matrices: readonly Matrix[], rows: PreparedRows): Prepared {
     const keys = matrices.flatMap(({ format }) => {
       const encoding = matrixEncoding(format, this.context.form);
@@ -210,7 +220,7 @@ export class ProgramWriter implements OperationList {
   }
 }
 
-/** Whether so few tokens enter that each thread prepares them for itself. */
+/** Whether there are so few tokens that each thread prepares them itself. */
 export function areFew(tokens: number): boolean {
   return tokens <= REDUNDANT_TOKENS;
 }

@@ -1,4 +1,4 @@
-/** The operations of a layer whose mixer has a state. */
+/** The operations of a layer whose mixer has a recurrent state. */
 
 import { CONVOLUTION, CONVOLUTION_CHANNELS, DELTA_NORM } from "../../kernels/wasm/delta_net.ts";
 import { DELTA_RULE } from "../../kernels/wasm/delta_rule.ts";
@@ -12,7 +12,7 @@ import type { LayerStates } from "./state_cache.ts";
 import type { Matrix } from "./matrix.ts";
 import type { RecurrentWeights } from "./weights.ts";
 
-/** One such layer. */
+/** A layer whose mixer has a recurrent state. */
 export interface RecurrentLayer {
   readonly spec: RecurrentSpec;
   readonly weights: RecurrentWeights;
@@ -20,16 +20,16 @@ export interface RecurrentLayer {
   readonly epsilon: number;
 }
 
-/** What a step gives it, and where its result goes. */
+/** The layer's input in a step, and the destination of its result. */
 export interface RecurrentStep {
   readonly tokens: number;
   readonly sequences: number;
-  /** Adds the preparation of the layer's input for some matrices. */
+  /** Adds the operation that prepares the layer's input for the given matrices. */
   readonly prepare: (matrices: readonly Matrix[]) => Prepared;
   readonly branch: Output;
 }
 
-/** Adds the layer to the list; the last operation is not joined. */
+/** Adds the layer's operations to the list. The last operation is not joined. */
 export function recurrentProgram(
   writer: ProgramWriter,
   { spec, weights, states, epsilon }: RecurrentLayer,
@@ -118,7 +118,10 @@ export function recurrentProgram(
   writer.multiply(weights.output, normed, { tokens, ...branch });
 }
 
-/** Products whose activations one preparation can write: as many as have encodings for it. */
+/**
+ * Groups consecutive products whose activations one preparation can write, with at most ENCODINGS
+ * encodings.
+ */
 function preparedTogether<P extends { readonly matrix: Matrix }>(
   writer: ProgramWriter,
   products: readonly P[],

@@ -31,24 +31,24 @@ import {
 } from "./step.ts";
 import { plural } from "../plural.ts";
 
-/** Bytes of the shared memory. */
+/** Bytes of the shared memory by purpose. */
 export type MemoryUse = Readonly<Record<"weights" | "kv" | "scratch" | "readback", number>>;
 
 export class CpuRunner implements ModelRunner {
   readonly device: RunnerDevice;
   readonly #slots: Slot[];
-  /** Slots whose last submitted step samples. */
+  /** Slots whose last submitted step samples a token. */
   readonly #sampling = new Set<number>();
   readonly #states: StatePositions;
-  /** Ends when all that was submitted has run. */
+  /** Resolves when everything submitted so far has run. */
   #queue: Promise<unknown> = Promise.resolve();
-  /** How often all that was submitted before was abandoned. */
+  /** Number of calls of `abandon`. Each call cancels everything submitted before it. */
   #abandoned = 0;
 
   readonly #load: () => Promise<void>;
   readonly stepper: Stepper;
   readonly form: ProductForm;
-  /** Bytes by purpose, as a GPU's buffers have them; of the cache, what it may take. */
+  /** Bytes by purpose, in the categories of a GPU's buffers. For the KV cache, its maximum size. */
   readonly memory: MemoryUse;
 
   constructor(
@@ -122,11 +122,11 @@ export class CpuRunner implements ModelRunner {
     this.stepper.context.pool.destroy();
   }
 
-  /** Runs `work` after all that was submitted before. */
+  /** Runs `work` after everything that was submitted before. */
   #enqueue<T>(work: () => T | Promise<T>): Promise<T> {
-    // What came before is delivered first: this thread has no time for it meanwhile.
+    // Earlier results are delivered first, because this thread cannot do so while `work` runs.
     const done = this.#queue.then(deliver).then(work);
-    // A failure is its reader's; the steps after it run.
+    // A failure is reported to whoever reads this step. Later steps still run.
     this.#queue = done.catch(() => {});
     return done;
   }
@@ -143,7 +143,7 @@ export class CpuRunner implements ModelRunner {
     };
     await this.#step(sequences, output, timing);
     for (let step = 1; step < steps; step++) {
-      // Without `prior`, with which a slot would forget what the first step entered.
+      // Omits `prior`, because a slot that receives it forgets the tokens of the first step.
       const entering = sequences.map(({ prior: _, ...sequence }) => ({
         ...sequence,
         tokens: null,
@@ -155,7 +155,7 @@ export class CpuRunner implements ModelRunner {
     return { ...output, span, ...(timing && { kernels: timing.kernels }) };
   }
 
-  /** One token, or the tokens of one prefill chunk, of each sequence. */
+  /** Runs one token, or the tokens of one prefill chunk, of each sequence. */
   async #step(
     sequences: readonly BatchSequence[],
     output: { readonly tokens: number[][]; readonly logits: Float32Array[][] },
@@ -163,7 +163,7 @@ export class CpuRunner implements ModelRunner {
   ): Promise<void> {
     const tokens: EnteringToken[] = [];
     const entering: EnteringSequence[] = [];
-    const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
+    const wanted: number[][] = []; // by sequence, the tokens whose logits are needed
     for (const [i, sequence] of sequences.entries()) {
       const { slot, start, blockTables, sampling, logits } = sequence;
       const ids = this.#slots[slot]!.enter(sequence);
@@ -191,8 +191,8 @@ export class CpuRunner implements ModelRunner {
 }
 
 /**
- * What the engine may change before the step runs is copied; a structured clone takes a tenth of a
- * small model's step.
+ * Copies what the engine may change before the step runs. A structured clone would take a tenth of
+ * the time of a small model's step.
  */
 function copySequence(sequence: BatchSequence): BatchSequence {
   const { tokens, blockTables } = sequence;
@@ -203,7 +203,7 @@ function copySequence(sequence: BatchSequence): BatchSequence {
   };
 }
 
-/** Chooses from a row's logits, which it changes. */
+/** Samples a token from a row's logits, which may be changed. */
 function sample(
   { logits, best }: LogitRow,
   sampling: SamplingOptions,

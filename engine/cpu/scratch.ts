@@ -1,4 +1,4 @@
-/** What a step works in: activations, a step's metadata, and the list of operations. */
+/** The scratch memory of a step: activations, metadata, and lists of operations. */
 
 import { RECORD_BYTES } from "../../kernels/wasm/activations.ts";
 import { attentionScratch, partBytes, SPLIT_KEYS } from "../../kernels/wasm/attention_fields.ts";
@@ -21,13 +21,19 @@ import { attentionsOf, channelsOf, isRecurrent } from "../model/mixers.ts";
 import type { RopeSpec, TemperatureSpec } from "../model/rope.ts";
 import type { Layout, SharedMemory } from "./memory.ts";
 
-/** Rows of logits computed together: enough to share the weights, few enough for any vocabulary. */
+/**
+ * Rows of logits computed together: enough to share reading the weights, few enough for any
+ * vocabulary.
+ */
 export const LOGIT_ROWS = 16;
 
-/** Up to so many tokens every thread prepares its own activations, rather than wait for another. */
+/**
+ * Up to this many tokens, every thread prepares all activations itself, rather than wait for
+ * another thread.
+ */
 export const REDUNDANT_TOKENS = 2;
 
-/** Operations at most: a layer's without its experts, and those of logits. */
+/** Maximum number of operations of a layer without its experts, and of logits. */
 const OPERATIONS_OF_LAYER = 20;
 const OPERATIONS_OF_LOGITS = 4;
 
@@ -38,31 +44,34 @@ export interface ScratchSizes {
   readonly threads: number;
 }
 
-/** A row of activations: float32, and as integers for one kind of matrix and another. */
+/** Addresses of rows of activations: as float32, and as integers in each encoding. */
 export interface PreparedRows {
   readonly row: number;
   readonly encoded: readonly number[];
-  /** Bytes from one thread's to the next one's, or 0 where all threads share them. */
+  /** Bytes between the rows of two threads, or 0 if all threads share them. */
   readonly thread: number;
 }
 
-/** Columns filled up to whole spans. */
+/** Returns the number of columns, padded to whole spans. */
 export function padded(columns: number): number {
   return Math.ceil(columns / SPAN_COLUMNS) * SPAN_COLUMNS;
 }
 
-/** Rows of a token's experts, the shared one's last. */
+/** Returns the number of rows of a token's experts, including the shared one's, which is last. */
 export function slotsOf({ used, shared }: ExpertsSpec): number {
   return used + (shared ? 1 : 0);
 }
 
-/** Where in a token's row of `heads` the projections of a mixer are, in bytes. */
+/**
+ * Returns the byte offsets of a mixer's projections in a token's row of `heads`, and the bytes of
+ * the row.
+ */
 export function mixerRow(
   mixer: MixerSpec,
 ): { readonly at: readonly number[]; readonly bytes: number } {
   const values = isRecurrent(mixer) ? mixer.valueHeads * mixer.valueDim : 0;
   const widths = isRecurrent(mixer)
-    // Inputs, gates, steps, strengths (of delta nets), and what the heads give.
+    // Inputs, gates, steps, strengths (of delta nets), and the heads' outputs.
     ? [channelsOf(mixer), values, mixer.valueHeads, mixer.valueHeads, values]
     // Queries, keys, values, gates.
     : [mixer.heads, mixer.kvHeads, mixer.kvHeads, mixer.gated ? mixer.heads : 0]
@@ -76,17 +85,20 @@ export function mixerRow(
   return { at, bytes };
 }
 
-/** A table of angles: its cosines and sines. */
+/** Addresses of the cosines and sines of a table of angles. */
 export interface AngleTable {
   readonly cos: number; // [tokens, pairs]
   readonly sin: number; // [tokens, pairs]
 }
 
-/** Addresses; strides in bytes. */
+/** Addresses and sizes of the scratch buffers. Strides are in bytes. */
 export class Scratch {
   readonly hidden: number; // [tokens, dim]
   readonly hiddenStride: number;
-  /** [tokens, queries + keys + values + gates], or what a mixer with a state has: see mixerRow. */
+  /**
+   * [tokens, queries + keys + values + gates], or the projections of a recurrent mixer; see
+   * mixerRow.
+   */
   readonly heads: number;
   readonly headsStride: number;
   readonly parts: number;
@@ -95,7 +107,7 @@ export class Scratch {
   readonly gate: number; // [tokens · used, width]
   readonly up: number;
   readonly gateStride: number;
-  readonly added: number; // [tokens, dim]: what a layer's half gave, before its norm
+  readonly added: number; // [tokens, dim]: a branch's output, before its norm
   readonly expertRows: number; // [tokens · used, dim]
   readonly sharedGate: number; // [tokens, width of the shared expert]
   readonly sharedUp: number;
@@ -116,23 +128,23 @@ export class Scratch {
   readonly sequences: number; // [sequences] SEQUENCE
   readonly operations: number;
   readonly logitsOperations: number;
-  /** Those of a layer's experts, which are known when its router has run. */
+  /** Operations of a layer's experts, which are written when its router has run. */
   readonly routed: number;
   readonly shared: PreparedRows;
   readonly own: PreparedRows;
-  /** Rows that tokens have with all their experts. */
+  /** Maximum number of rows: tokens · experts of a token. */
   readonly rows: number;
   readonly rowStride: number;
   readonly encodedStride: number;
-  /** Of a strip of weights, by thread; see kernels/wasm/products.ts. */
+  /** Offsets of a strip of weights, for each thread; see kernels/wasm/products.ts. */
   readonly offsets: number; // [threads, columns / 32]
   readonly offsetsThread: number;
   readonly angles: ReadonlyMap<RopeSpec, AngleTable>;
-  /** What queries are multiplied by, [tokens] each. */
+  /** Factors that multiply the queries, [tokens] each. */
   readonly temperatures: ReadonlyMap<TemperatureSpec, number>;
-  /** Splits that a token's positions can have. */
+  /** Maximum number of splits of a token's positions. */
   readonly splits: number;
-  /** Of all. */
+  /** Bytes of all buffers. */
   readonly bytes: number;
 
   constructor(layout: Layout, config: ModelConfig, readonly sizes: ScratchSizes) {
@@ -157,10 +169,10 @@ export class Scratch {
     this.hiddenStride = 4 * padded(dim);
     this.hidden = layout.allocate(tokens * this.hiddenStride);
     this.headsStride = widest(({ mixer }) => mixer ? mixerRow(mixer).bytes : 0);
-    // A head's last vector may reach into the next one's row.
+    // One row more, because a head's last vector may reach into the next row.
     this.heads = layout.allocate((tokens + 1) * this.headsStride);
     this.splits = Math.ceil(contextLength / SPLIT_KEYS) + 1;
-    // Where many tokens enter, each unit of attention is all splits of a head.
+    // With many tokens, each unit of attention computes all splits of a head.
     const records = Math.max(tokens, sequences * this.splits);
     this.parts = layout.allocate(
       widestHeads(({ heads, headDim }) => records * heads * partBytes(cachedDim(headDim))),
@@ -221,12 +233,12 @@ export class Scratch {
     this.bytes = layout.bytes - before;
   }
 
-  /** Makes all of it zeros, as memory is at first. */
+  /** Fills all buffers with zeros, which they contain initially. */
   clear({ bytes }: SharedMemory): void {
     bytes.fill(0, this.hidden, this.hidden + this.bytes);
   }
 
-  /** Writes what never changes. */
+  /** Writes the contents that never change. */
   prepare({ words }: SharedMemory): void {
     for (let row = 0; row < this.rows; row++) words[this.identity / 4 + row] = row;
   }

@@ -1,4 +1,7 @@
-/** The states of recurrent layers in the shared memory: one of fixed size for each slot and layer. */
+/**
+ * The states of recurrent layers in the shared memory. A state has a fixed size for each slot and
+ * layer.
+ */
 
 import type { ModelConfig } from "../model/config.ts";
 import { isRecurrent, stateFloats } from "../model/mixers.ts";
@@ -8,13 +11,13 @@ import type { Layout } from "./memory.ts";
 export interface LayerStates {
   readonly convolution: number;
   readonly matrices: number;
-  /** Bytes of a slot in each of the two. */
+  /** Bytes per slot of each of the two. */
   readonly convolutionStride: number;
   readonly matricesStride: number;
 }
 
 export class StateCache {
-  /** By layer; of those without a state, none. */
+  /** Indexed by layer; undefined for layers without a state. */
   readonly layers: readonly (LayerStates | undefined)[];
 
   constructor(layout: Layout, { layers }: ModelConfig, slots: number) {

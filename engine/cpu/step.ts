@@ -1,4 +1,4 @@
-/** One step on the threads: what enters, the layers, and rows of logits. */
+/** Runs one step on the threads: the embeddings, the layers, and rows of logits. */
 
 import { unpackStripRow } from "../../kernels/wasm/unpack.ts";
 import { SEQUENCE } from "../../kernels/wasm/delta_net.ts";
@@ -12,43 +12,46 @@ import type { Model } from "./model.ts";
 import type { OperationList, ProgramContext } from "./program.ts";
 import { LOGIT_ROWS } from "./scratch.ts";
 
-/** One token that enters. */
+/** An input token of a step. */
 export interface EnteringToken {
   readonly id: number;
   readonly position: number;
-  /** Which of the step's sequences it is of. */
+  /** Index of the token's sequence in the step. */
   readonly sequence: number;
 }
 
-/** A sequence of a step, whose tokens enter one after the other. */
+/** A sequence of a step. Its tokens are consecutive. */
 export interface EnteringSequence {
   readonly slot: number;
   readonly start: number;
-  /** Tokens that enter. */
+  /** Number of tokens of the sequence in the step. */
   readonly count: number;
-  /** By group of layers. */
+  /** Block tables, by group of layers. */
   readonly blockTables: readonly (readonly number[])[];
 }
 
 /** A row of logits. */
 export interface LogitRow {
-  /** In the threads' memory until the next step, and the caller's to change. */
+  /**
+   * May be a view of the threads' memory that is valid until the next step. The caller may change
+   * it.
+   */
   readonly logits: Float32Array;
-  /** Index of the largest, the first of equals. */
+  /** Index of the largest logit; of equal ones, the first. */
   readonly best: number;
   readonly finite: boolean;
 }
 
-/** Where the times of kernels are noted. */
+/** Collects the times of kernels. */
 export interface StepTiming {
   readonly kind: Timing;
   readonly kernels: KernelTime[];
 }
 
-/** How long the threads work before the event loop may run. */
+/** How long the threads work before the event loop may run, in ms. */
 const PART_MS = 40;
 
-/** Lets other work run; called between operations that take long. */
+/** Lets other work run. It is called between operations that take long. */
 export type Pause = () => Promise<void> | undefined;
 
 export class Stepper {
@@ -56,16 +59,16 @@ export class Stepper {
   readonly #row: Float32Array;
   readonly #layerProgram = new LastMade<readonly Segment[]>();
   readonly #logitsProgram = new LastMade<OperationList>();
-  /** Whether what is running is wanted; if not, the rest of it is left out. */
+  /** Returns whether the running step is still wanted. If not, the rest of it is skipped. */
   isWanted: () => boolean = () => true;
-  /** Milliseconds that an operation takes for each token, as the last ones did. */
+  /** Milliseconds per operation and token, as measured on the last operations. */
   #cost = 1;
 
   constructor(
     readonly context: ProgramContext,
     readonly model: Model,
     readonly options: {
-      /** Of kernels, by their numbers. */
+      /** Names of the kernels by index. */
       readonly names: readonly (string | undefined)[];
       readonly pause: Pause;
     },
@@ -81,9 +84,9 @@ export class Stepper {
   }
 
   /**
-   * Runs all layers over `tokens`; those of one sequence in order of their positions.
+   * Runs all layers over `tokens`. The tokens of a sequence must be in order of their positions.
    *
-   * @param timing where times are noted, if they are wanted
+   * @param timing collects the times of kernels, if given
    */
   async forward(
     tokens: readonly EnteringToken[],
@@ -113,7 +116,11 @@ export class Stepper {
     }
   }
 
-  /** The logits after some of the tokens that `forward` ran last, by their index in it. */
+  /**
+   * Computes the logits after some of the tokens of the last `forward`.
+   *
+   * @param indices the indices of these tokens in `forward`'s list
+   */
   async logits(
     indices: readonly number[],
     timing?: StepTiming,
@@ -132,7 +139,7 @@ export class Stepper {
       await this.#run(program, chunk.length, timing);
       for (let i = 0; i < chunk.length; i++) {
         const inMemory = memory.floatsAt(scratch.logits + i * scratch.logitsStride, vocabSize);
-        // The next chunk overwrites them.
+        // The next chunk overwrites the logits in memory.
         const logits = indices.length > LOGIT_ROWS ? inMemory.slice() : inMemory;
         all.push({ logits, ...pickOf(memory.words, scratch.picks / 4 + 2 * i, logits) });
       }
@@ -140,7 +147,9 @@ export class Stepper {
     return all;
   }
 
-  /** Forgets what steps before left between kernels, and the lists of operations that they ran. */
+  /**
+   * Clears the scratch memory of earlier steps, and discards the lists of operations that they ran.
+   */
   clear(): void {
     const { scratch, memory } = this.context;
     scratch.clear(memory);
@@ -149,7 +158,7 @@ export class Stepper {
     this.#logitsProgram.forget();
   }
 
-  /** Runs a list in parts of some milliseconds, or of one operation where each is timed. */
+  /** Runs a list in parts that take about PART_MS, or operation by operation if each is timed. */
   async #run(
     { start, operations }: OperationList,
     tokens: number,
@@ -215,14 +224,14 @@ export class Stepper {
     sequences.forEach(({ blockTables }, sequence) =>
       blockTables.forEach((table, group) => {
         const at = (group * scratch.sizes.sequences + sequence) * scratch.tableBlocks;
-        // It may be longer than the longest sequence.
+        // The table may be longer than that of the longest sequence.
         memory.words.set(table.slice(0, scratch.tableBlocks), scratch.tables / 4 + at);
       })
     );
   }
 }
 
-/** What was made last, which the next step may be like. */
+/** Caches the last value that was made, which the next step can reuse if its shape is the same. */
 class LastMade<Value> {
   #value: Value | undefined;
   #shape = "";
@@ -248,7 +257,7 @@ function pickOf(
 ): { best: number; finite: boolean } {
   let best = Math.min(words[at]!, logits.length - 1);
   let finite = words[at + 1] === 0;
-  // The kernel goes by fours.
+  // The kernel processes only a multiple of four values.
   for (let i = logits.length & ~3; i < logits.length; i++) {
     if (logits[i]! > logits[best]!) best = i;
     finite &&= Number.isFinite(logits[i]);
@@ -256,7 +265,10 @@ function pickOf(
   return { best, finite };
 }
 
-/** "together": all under the first one's name. */
+/**
+ * Records the time of a kernel. With "together", all times are summed under the first kernel's
+ * name.
+ */
 function noteTime({ kind, kernels }: StepTiming, name: string, milliseconds: number): void {
   if (kind === "each" || kernels.length === 0) kernels.push({ name, milliseconds });
   else kernels[0] = { ...kernels[0]!, milliseconds: kernels[0]!.milliseconds + milliseconds };

@@ -1,4 +1,4 @@
-/** The threads that go through lists of operations together: the caller's own, and workers. */
+/** The threads that run lists of operations together: the caller's own thread, and workers. */
 
 import { CONTROL, SLOT, WORK_DONE } from "../../kernels/wasm/dispatch.ts";
 import { OPERATION, OPERATION_BYTES } from "../../kernels/wasm/operation.ts";
@@ -6,20 +6,20 @@ import { DeviceError } from "../errors.ts";
 import type { SharedMemory } from "./memory.ts";
 import { WORKER_SOURCE, type WorkerStart } from "./worker.ts";
 
-/** What the module of the kernels exports. */
+/** Exports of the kernels' module. */
 interface KernelExports {
   work(control: number | bigint, thread: number): number;
 }
 
-/** How long workers may take to start. */
+/** Timeout for the workers to start, in ms. */
 const START_MS = 10_000;
 
-/** Bytes that a pool of so many threads has in the shared memory. */
+/** Bytes that a pool of `threads` threads needs in the shared memory. */
 export function controlBytes(threads: number): number {
   return CONTROL.slots + threads * SLOT.bytes;
 }
 
-/** Workers that start, which takes them 40 ms, before there is something for them to do. */
+/** Workers that are started before there is work for them, because starting takes 40 ms. */
 export class StartingWorkers {
   readonly #url = URL.createObjectURL(new Blob([WORKER_SOURCE], { type: "text/javascript" }));
   readonly workers: readonly Worker[];
@@ -28,7 +28,7 @@ export class StartingWorkers {
     this.workers = Array.from({ length: count }, () => new Worker(this.#url, { type: "module" }));
   }
 
-  /** To be called when all have started. */
+  /** Call this when all workers have started. */
   revoke(): void {
     URL.revokeObjectURL(this.#url);
   }
@@ -46,16 +46,16 @@ export class ThreadPool {
   readonly control: number;
   #threads: number;
   #generation = 0;
-  /** A list was begun and is not finished. */
+  /** Whether a list was begun and is not finished. */
   #running = false;
-  /** Threads that take units; all others only join. */
+  /** Number of threads that take units. All others only join. */
   active: number;
 
   /**
-   * Gives `threads − 1` workers the module.
+   * Sends the module to `threads − 1` workers.
    *
-   * @param control address of `controlBytes(threads)` in `memory`
-   * @param starting as many workers, if they were started before
+   * @param control address of `controlBytes(threads)` bytes in `memory`
+   * @param starting that many workers, if they were started earlier
    */
   constructor(
     readonly memory: SharedMemory,
@@ -89,7 +89,7 @@ export class ThreadPool {
     return this.#threads;
   }
 
-  /** Waits until all workers listen: to be called before a list is finished. */
+  /** Waits until all workers have started. Call this before the first list is finished. */
   async ready(): Promise<void> {
     const started = performance.now();
     while (this.#listening() < this.threads - 1) {
@@ -106,9 +106,9 @@ export class ThreadPool {
   }
 
   /**
-   * Goes through a list of operations and returns when all of it is done; the last one must join.
+   * Runs a list of operations and returns when all of them are done. The last operation must join.
    *
-   * @throws {DeviceError} "lost" if a thread failed; the pool is of no use afterwards.
+   * @throws {DeviceError} "lost" if a thread failed; the pool is unusable afterwards.
    */
   run(operations: number, count: number): void {
     this.begin(operations, count);
@@ -116,8 +116,8 @@ export class ThreadPool {
   }
 
   /**
-   * Has the workers begin a list; those that do not listen yet begin when they do. The caller may do
-   * something else before it finishes the list.
+   * Makes the workers begin a list. Workers that have not started yet begin it when they start. The
+   * caller may do other work before it calls `finish`.
    *
    * @throws {DeviceError} as `run` does.
    */
@@ -141,7 +141,7 @@ export class ThreadPool {
   }
 
   /**
-   * Takes part in the list that was begun, if there is one, and returns when all of it is done.
+   * Works on the list that was begun, if there is one, and returns when all of it is done.
    *
    * @throws {DeviceError} as `run` does.
    */
@@ -164,7 +164,7 @@ export class ThreadPool {
     }
   }
 
-  /** Ends all threads but `count`. */
+  /** Ends all but `count` threads. */
   keep(count: number): void {
     for (let thread = count; thread < this.#threads; thread++) this.#wake(thread, -1);
     this.#workers.splice(count - 1).forEach((worker) => worker.terminate());

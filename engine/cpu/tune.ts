@@ -1,23 +1,26 @@
-/** How many threads are fastest: not all processors that the system names have a core of their own. */
+/** Finds the fastest number of threads: not every logical processor has a core of its own. */
 
 import { STRIP_ROWS } from "../../kernels/wasm/formats.ts";
 import { type ProgramContext, ProgramWriter } from "./program.ts";
 import type { Matrix } from "./matrix.ts";
 import type { ModelWeights } from "./weights.ts";
 
-/** Runs of each number of threads, interleaved. */
+/** Runs with each number of threads, interleaved. */
 const ROUNDS = 3;
-/** Rounds before fewer threads are believed to be as good: another program may be busy for a moment. */
+/**
+ * Rounds before fewer threads are accepted as equally good, because another program may be busy for
+ * a moment.
+ */
 const SURE_ROUNDS = 20;
-/** Fewer threads are as good as more that are not faster by this. */
+/** Fewer threads are preferred unless more threads take less than this fraction of their time. */
 const WORTH = 0.97;
 
-/** Bytes of the output head that are multiplied at a time: a whole one takes 10 ms. */
+/** Bytes of the output head that are multiplied at a time, because the whole head takes 10 ms. */
 const PART_BYTES = 8 * 2 ** 20;
 
 /**
- * Multiplies one token by parts of the output head with all threads, half of them, and so on, and lets
- * those go that gain nothing.
+ * Times products of one token and parts of the output head with all threads, half of them, and so
+ * on. Ends the threads that do not make it faster.
  */
 export function keepFastestThreads(
   context: ProgramContext,
@@ -32,7 +35,7 @@ export function keepFastestThreads(
   const fastest = () => best.reduce((most, time, i) => time * WORTH <= best[most]! ? i : most, 0);
   for (let round = 0; round < (fastest() === 0 ? ROUNDS : SURE_ROUNDS); round++) {
     for (const [i, count] of counts.entries()) {
-      // Another part each time: the one before is in the cache.
+      // Uses another part each time, because the previous one is in the cache.
       const part = parts[(round * counts.length + i) % parts.length]!;
       const list = partProduct(context, part);
       pool.active = count;
@@ -44,7 +47,7 @@ export function keepFastestThreads(
   pool.keep(counts[fastest()]!);
 }
 
-/** The matrix in parts of about PART_BYTES. */
+/** Splits the matrix into parts of about PART_BYTES. */
 function partsOf(matrix: Matrix): Matrix[] {
   const { rows, layout, address } = matrix;
   const strips = Math.ceil(rows / STRIP_ROWS);
@@ -57,7 +60,7 @@ function partsOf(matrix: Matrix): Matrix[] {
   }));
 }
 
-/** The product of whatever the activations are, as nobody reads the result. */
+/** Writes a product of arbitrary activations, because the result is never read. */
 function partProduct(context: ProgramContext, head: Matrix): ProgramWriter {
   const { scratch } = context;
   const writer = new ProgramWriter(context, scratch.logitsOperations, false);

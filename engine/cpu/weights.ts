@@ -18,7 +18,7 @@ import { type Pending, readVector, vectorLength, WeightLoader } from "./load_wei
 import type { Matrix } from "./matrix.ts";
 import type { Layout } from "./memory.ts";
 
-/** One layer; vectors are addresses, and 0 if the layer lacks one. */
+/** The weights of one layer. Vectors are addresses, or 0 if the layer does not have them. */
 export interface LayerWeights {
   readonly attentionNorm: number;
   readonly mixer: AttentionWeights | RecurrentWeights | undefined;
@@ -48,9 +48,9 @@ export interface RecurrentWeights {
   readonly step: Matrix;
   readonly stepBias: number;
   readonly decay: number;
-  /** Of a delta net alone. */
+  /** Only in delta nets. */
   readonly strength: Matrix | undefined;
-  /** Of Mamba alone. */
+  /** Only in Mamba. */
   readonly skip: number;
   /** [taps, channels]. */
   readonly convolution: number;
@@ -68,7 +68,7 @@ export interface DenseWeights {
   readonly downBias: number;
 }
 
-/** Matrices by expert. */
+/** The weights of a layer's experts. Lists of matrices are indexed by expert. */
 export interface ExpertWeights {
   readonly router: Matrix;
   /** [experts] or undefined. */
@@ -79,23 +79,23 @@ export interface ExpertWeights {
   readonly shared: SharedWeights | undefined;
 }
 
-/** The expert that every token passes; a router of 0: its weight is 1. */
+/** The expert that every token uses. If `router` is 0, its weight is 1. */
 type SharedWeights = Pick<DenseWeights, "gate" | "up" | "down"> & { readonly router: number };
 
 export interface ModelWeights {
   readonly embedding: Matrix;
   readonly layers: readonly LayerWeights[];
   readonly outputNorm: number;
-  /** The embedding where the two are tied. */
+  /** The embedding, if the two are tied. */
   readonly output: Matrix;
   /** [pairs] or undefined. */
   readonly ropeFactors: Float32Array | undefined;
 }
 
-/** Gives all weights their places. */
+/** Allocates all weights in the layout, and lists the tensors to read. */
 export class WeightPlan {
   readonly weights: ModelWeights;
-  /** Of all matrices. */
+  /** Tensor types of all matrices. */
   readonly types = new Set<TensorType>();
   readonly loader: WeightLoader;
   readonly #pending: Pending[] = [];
@@ -114,7 +114,10 @@ export class WeightPlan {
     this.loader = new WeightLoader(file, this.#pending, layout);
   }
 
-  /** Products of a token with the model's matrices; of experts with those that it is routed to. */
+  /**
+   * Multiplications per token with the model's matrices; of the experts, only those that a token is
+   * routed to.
+   */
   get products(): number {
     const size = ({ rows, columns }: Matrix) => rows * columns;
     const sum = (matrices: readonly Matrix[]) => matrices.reduce((all, m) => all + size(m), 0);
@@ -226,7 +229,7 @@ export class WeightPlan {
     };
   }
 
-  /** Filled up with zeros to whole spans. */
+  /** Allocates a vector, padded with zeros to whole spans. */
   #vector(name: string, { scale = 1, rowLength = 1 } = {}): number {
     const tensor = this.#find(name);
     const count = tensor.shape.reduce((a, b) => a * b);
@@ -244,7 +247,7 @@ export class WeightPlan {
   }
 }
 
-/** The matrices that a token is multiplied with. */
+/** Returns the matrices of a mixer that a token is multiplied by. */
 function matricesOf(mixer: AttentionWeights | RecurrentWeights | undefined): Matrix[] {
   if (mixer === undefined) return [];
   if ("inputs" in mixer) {

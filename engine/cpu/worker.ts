@@ -1,21 +1,23 @@
-/** The program of a worker. It is text, as a bundle has no file of its own for it to import. */
+/**
+ * The program of a worker. It is text, because a bundle has no separate file for a worker to load.
+ */
 
 import { CONTROL, SLOT } from "../../kernels/wasm/dispatch.ts";
 
-/** What a worker is sent, once. */
+/** The only message that a worker receives. */
 export interface WorkerStart {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
-  /** Its number, from 1 on. */
+  /** Index of the thread, from 1 on. */
   readonly thread: number;
-  /** Addresses of CONTROL and of its SLOT. */
+  /** Addresses of CONTROL and of the thread's SLOT. */
   readonly control: number | bigint;
   readonly slot: number | bigint;
 }
 
 /**
- * Goes through a list of operations each time that its slot has a new generation, until that is
- * negative. What it fails with it leaves in its slot, and ends.
+ * Runs the list of operations each time its slot has a new generation, until the generation is
+ * negative. If the worker fails, it writes the error to its slot and ends.
  */
 export const WORKER_SOURCE = `
 onmessage = ({ data: { module, memory, thread, control, slot } }) => {

@@ -3,23 +3,23 @@
 import type { AttentionSpec } from "../model/config.ts";
 import type { LayerCache } from "./kv_cache.ts";
 
-/** What one token attends with. */
+/** The inputs and outputs of one token's attention. */
 export interface Attending {
-  /** [tokens, heads, headDim], the token's at `from`. */
+  /** [tokens, heads, headDim]; the token's queries start at `from`. */
   readonly queries: Float64Array;
   readonly from: number;
   readonly cache: LayerCache;
-  /** [n]: the rows of the cache that hold positions 0 … n − 1, the token's own last. */
+  /** [n]: the rows of the cache that contain positions 0 … n − 1; the token's own is last. */
   readonly rows: Int32Array;
   /** [n] or more, scratch. */
   readonly scores: Float64Array;
-  /** [tokens, heads, headDim], the token's at `from`. */
+  /** [tokens, heads, headDim]; the token's output starts at `from`. */
   readonly out: Float64Array;
 }
 
 /**
- * softmax(scale · q · kᵀ) · v for each head of one token, over the positions that it sees; query head
- * h reads KV head floor(h · kvHeads / heads). Pauses after every head.
+ * Computes softmax(scale · q · kᵀ) · v for each head of one token, over the positions that it
+ * attends to. Query head h reads KV head floor(h · kvHeads / heads). Pauses after every head.
  */
 export function* attend(spec: AttentionSpec, token: Attending): Generator<void, void> {
   for (let head = 0; head < spec.heads; head++) {
@@ -28,7 +28,7 @@ export function* attend(spec: AttentionSpec, token: Attending): Generator<void, 
   }
 }
 
-// Apart from the generator, in which these loops take 6 % longer.
+// Separate from the generator, in which these loops take 6 % longer.
 function attendHead(
   { heads, kvHeads, headDim, scale, window = Infinity }: AttentionSpec,
   head: number,

@@ -5,20 +5,20 @@ import type { ExpertsSpec, ModelConfig } from "../model/config.ts";
 import { matmul } from "./matmul.ts";
 import type { ExpertWeights } from "./weights.ts";
 
-/** One of a token's experts and its share in the result. */
+/** A token that is routed to an expert, and the expert's weight in the token's result. */
 interface Route {
   readonly token: number;
   readonly weight: number;
 }
 
-/** Runs the layers of a model that have experts; the memory they work in. */
+/** Runs the expert layers of a model. It owns their buffers. */
 export class Experts {
   readonly #logits: Float64Array; // [tokens, count]
   readonly #x: Float64Array; // [tokens, dim]: the inputs of one expert
   readonly #gate: Float64Array; // [tokens, ffnDim]
   readonly #up: Float64Array; // [tokens, ffnDim]
   readonly #part: Float64Array; // [tokens, dim]
-  readonly #shared: Float64Array; // [tokens, dim]: what the shared expert gives
+  readonly #shared: Float64Array; // [tokens, dim]: the shared expert's output
 
   readonly dim: number;
 
@@ -35,8 +35,9 @@ export class Experts {
   }
 
   /**
-   * out = Σ weight · expert(x) over each token's experts, in order of their numbers, so that a
-   * token's result does not depend on the batch; the shared one comes last. Pauses as matmul() does.
+   * Computes out = Σ weight · expert(x) over each token's experts, in order of their indices, so
+   * that a token's result does not depend on the batch. The shared expert comes last. Pauses as
+   * matmul() does.
    *
    * @param tokens.x [count, dim]
    * @param tokens.out [count, dim]
@@ -79,7 +80,7 @@ export class Experts {
     }
   }
 
-  /** The tokens of each expert. */
+  /** Returns the tokens of each expert. */
   #route(
     { count, used, normalized, sigmoid }: ExpertsSpec,
     bias: Float32Array | undefined,
@@ -100,7 +101,7 @@ export class Experts {
     return routes;
   }
 
-  /** part = down · (act(gate · x) · up · x), or without a gate down · act(up · x). */
+  /** part = down · (act(gate · x) · up · x), or down · act(up · x) without a gate. */
   *#expert(
     { width, activation }: Pick<ExpertsSpec, "width" | "activation">,
     [gates, ups, downs]: readonly [PackedMatrix | undefined, PackedMatrix, PackedMatrix],

@@ -14,15 +14,15 @@ export interface LayerCache {
   readonly values: KvStore;
   /** kvHeads · headDim. */
   readonly kvDim: number;
-  /** Which of a sequence's tables has its blocks. */
+  /** Index of the sequence's block table that lists the blocks of this layer. */
   readonly group: number;
 }
 
 export class KvCache {
-  /** By layer; of those without attention, none. */
+  /** Indexed by layer; undefined for layers without attention. */
   readonly layers: readonly (LayerCache | undefined)[];
 
-  /** @param blocks by group of layers */
+  /** @param blocks number of blocks for each group of layers */
   constructor(config: ModelConfig, blocks: readonly number[], type: KvType) {
     const layers: LayerCache[] = [];
     for (const [group, own] of kvGroups(config).entries()) {
@@ -30,7 +30,8 @@ export class KvCache {
         const { kvHeads, headDim } = config.layers[layer]!.mixer as AttentionSpec;
         const kvDim = kvHeads * headDim;
         const size = blocks[group]! * BLOCK_TOKENS * kvDim;
-        // The system hands out zeroed pages as they are first written: unused blocks cost nothing.
+        // The system allocates zeroed pages when they are first written, so unused blocks cost
+        // nothing.
         const store = () => type === "f16" ? new Float16Array(size) : new Float32Array(size);
         layers[layer] = { keys: store(), values: store(), kvDim, group };
       }
@@ -39,9 +40,9 @@ export class KvCache {
   }
 
   /**
-   * Stores the key and the value that start at `from`.
+   * Stores the key and the value of one token, which start at `from`.
    *
-   * @param row of the layer's cache, of kvDim elements
+   * @param row index of the row in the layer's cache, where a row has kvDim elements
    * @param entering.keys [tokens, kvDim]
    * @param entering.values [tokens, kvDim]
    */
@@ -68,7 +69,7 @@ export class KvCache {
   }
 }
 
-/** The rows of a cache that hold the first `positions` positions of a sequence. */
+/** Returns the rows of a cache that contain the first `positions` positions of a sequence. */
 export function rowsOf(blockTable: readonly number[], positions: number): Int32Array {
   const rows = new Int32Array(positions);
   for (let p = 0; p < positions; p++) {

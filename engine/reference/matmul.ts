@@ -1,19 +1,19 @@
 /**
- * Activations times packed weights. Each result is one sum in order of the column, however many
- * tokens there are, so a token's results do not depend on what it is batched with. Weights are
- * float32, products and sums doubles: a JS engine's float32 arithmetic is half as fast.
+ * Multiplies activations by packed weights. Each result is a single sum in column order, however
+ * many tokens there are, so a token's results do not depend on its batch. Weights are float32;
+ * products and sums are float64, because float32 arithmetic is half as fast in a JS engine.
  */
 
 import { UNPACK } from "../../kernels/dequantize.ts";
 import type { PackedMatrix } from "../../kernels/reference.ts";
 import { packedBytes } from "../../kernels/tensor_types.ts";
 
-/** Products of a weight and an activation between pauses: some 10 ms. */
+/** Multiplications between pauses, which take some 10 ms. */
 const PAUSE_WORK = 2 ** 23;
-/** What unpacking a weight takes at most, in such products. */
+/** Maximum cost of unpacking a weight, in multiplications. */
 const UNPACK_WORK = 3;
 
-/** What a product reads and writes. */
+/** The inputs and the output of a product. */
 export interface MatmulOperands {
   /** [tokens, cols] */
   readonly x: Float64Array;
@@ -24,7 +24,7 @@ export interface MatmulOperands {
   readonly bias?: Float32Array | undefined;
 }
 
-/** out = x · weightsᵀ (+ bias). Pauses every few milliseconds, and at least once. */
+/** Computes out = x · weightsᵀ (+ bias). Pauses every few milliseconds, and at least once. */
 export function* matmul(
   { type, rows, cols, bytes }: PackedMatrix,
   { x, tokens, out, bias }: MatmulOperands,
@@ -44,7 +44,7 @@ export function* matmul(
   }
 }
 
-/** Apart from the generator, in which loops are slower. */
+/** Separate from the generator, in which loops are slower. */
 function dot(weights: Float32Array, x: Float64Array, from: number): number {
   let sum = 0;
   for (let i = 0; i < weights.length; i++) sum += weights[i]! * x[from + i]!;

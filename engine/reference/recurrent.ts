@@ -1,4 +1,7 @@
-/** The layers whose state is a matrix for each head, token by token: the gated delta rule, and Mamba-2. */
+/**
+ * Layers whose state is a matrix for each head, computed token by token: the gated delta rule, and
+ * Mamba-2.
+ */
 
 import { activate } from "../../kernels/reference.ts";
 import type {
@@ -12,25 +15,27 @@ import { channelsOf, isRecurrent, recurrentOf, stateFloats } from "../model/mixe
 import { matmul } from "./matmul.ts";
 import type { RecurrentWeights } from "./weights.ts";
 
-/** Added to the sum of squares of a query or key before it is divided by its root. */
+/**
+ * Added to the sum of squares of a query or key before the vector is divided by its square root.
+ */
 const EPSILON = 1e-6;
 
-/** What a slot's sequence has left in a layer. */
+/** The state of a slot's sequence in a layer. */
 interface State {
-  /** [taps - 1, channels]: what the convolution saw last, the oldest first. */
+  /** [taps - 1, channels]: the last inputs of the convolution, the oldest first. */
   readonly convolution: Float64Array;
   /** [valueHeads, valueDim, keyDim]. */
   readonly matrices: Float64Array;
 }
 
-/** A token as a layer with a state takes it. */
+/** An input token of a layer with a state. */
 export interface StatefulToken {
   readonly position: number;
   /** The slot of its sequence. */
   readonly slot: number;
 }
 
-/** Runs the layers of a model that have states; those and the memory they work in. */
+/** Runs the layers with states of a model. It owns the states and the buffers. */
 export class RecurrentLayers {
   readonly #states: readonly (readonly State[] | undefined)[]; // by layer and slot
   readonly #inputs: Float64Array; // [tokens, channels]
@@ -63,10 +68,11 @@ export class RecurrentLayers {
   }
 
   /**
-   * out = output · norm(what the states give), for the tokens of a batch; those of a sequence in
-   * order. A sequence that starts at position 0 starts from a state of zeros. Pauses as matmul() does.
+   * Computes out = output · norm(the heads' outputs) for the tokens of a batch. The tokens of a
+   * sequence must be in order. A sequence that starts at position 0 starts with a state of zeros.
+   * Pauses as matmul() does.
    *
-   * @param layer its number
+   * @param layer index of the layer
    * @param x [tokens, dim]
    * @param out [tokens, dim]
    */
@@ -104,7 +110,7 @@ export class RecurrentLayers {
     yield* matmul(weights.output, { x: this.#mixed, tokens: count, out });
   }
 
-  /** The convolution over the last tokens, and silu, in place. */
+  /** Applies the convolution over the last tokens, and silu, in place. */
   #convolve(
     spec: RecurrentHeads,
     { convolution: weights, convolutionBias: bias }: RecurrentWeights,
@@ -126,7 +132,7 @@ export class RecurrentLayers {
     }
   }
 
-  /** A token changes the matrix of one head, and reads it. */
+  /** Updates the matrix of one head with a token by the delta rule, and reads it. */
   #change(
     spec: DeltaNetSpec,
     { decay }: RecurrentWeights,
@@ -167,7 +173,7 @@ export class RecurrentLayers {
     }
   }
 
-  /** The same of Mamba. */
+  /** Does the same for Mamba. */
   #scan(
     { keyHeads, valueHeads, keyDim, valueDim }: MambaSpec,
     { decay, skip }: RecurrentWeights,
@@ -198,7 +204,10 @@ export class RecurrentLayers {
     }
   }
 
-  /** RMSNorm of what each head of a token gave, and silu of its gates; of Mamba, of groups and before. */
+  /**
+   * Applies RMSNorm to the output of each head of a token, and multiplies by silu of its gates. For
+   * Mamba, it multiplies by silu of the gates first and normalizes groups of heads.
+   */
   #finish(spec: RecurrentSpec, { norm }: RecurrentWeights, t: number): void {
     const isMamba = spec.kind === "mamba";
     const values = spec.valueHeads * spec.valueDim;

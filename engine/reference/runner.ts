@@ -26,24 +26,27 @@ import { KvCache, rowsOf } from "./kv_cache.ts";
 import { type EnteringToken, Transformer } from "./transformer.ts";
 import { loadWeights } from "./weights.ts";
 
-/** What a reference runner may be told. */
+/** Options of a reference runner. */
 export interface ReferenceRunnerOptions {
-  /** By group of layers; default those of one sequence of the context length, of at most 4,096 tokens. */
+  /**
+   * KV cache blocks of each group of layers. Default: those of one sequence of the context length,
+   * at most 4,096 tokens.
+   */
   readonly blocks?: readonly number[];
-  /** Default 8. */
+  /** Default: 8. */
   readonly maxSequences?: number;
-  /** Default 128. */
+  /** Default: 128. */
   readonly maxBatchTokens?: number;
-  /** How keys and values are kept; default f32. */
+  /** Element type of the KV cache. Default: f32. */
   readonly kvType?: KvType;
 }
 
 /**
- * Loads a model into memory, its weights packed as the file has them; rows are unpacked to float32
- * as they are used. One thread, no device; sums are float64. A token's results are the same bits
- * alone and in any batch.
+ * Loads a model into memory. Weights stay packed as they are in the file; rows are unpacked to
+ * float32 when they are used. It uses one thread and no device. Sums are float64. A token's results
+ * are bit-identical alone and in any batch.
  *
- * @throws {ModelFormatError} if the file lacks a weight that `config` calls for, or got shorter.
+ * @throws {ModelFormatError} if the file lacks a weight that `config` requires, or was truncated.
  */
 export function loadReferenceRunner(
   file: ModelFile,
@@ -75,10 +78,10 @@ class ReferenceRunner implements ModelRunner {
     driver: "software",
   };
   readonly #slots: Slot[];
-  /** Slots whose last submitted step samples. */
+  /** Slots whose last submitted step samples a token. */
   readonly #sampling = new Set<number>();
   readonly #states: StatePositions;
-  /** Ends when all that was submitted has run. */
+  /** Resolves when everything submitted so far has run. */
   #queue: Promise<unknown> = Promise.resolve();
   readonly #pauses = new StepPauses();
 
@@ -111,13 +114,13 @@ class ReferenceRunner implements ModelRunner {
   }
 
   destroy(): void {
-    // Nothing to give back: the memory goes with the last reference.
+    // Nothing to release: the memory is freed when nothing refers to it any more.
   }
 
-  /** Runs `work` after all that was submitted before. */
+  /** Runs `work` after everything that was submitted before. */
   #enqueue<T>(work: () => T | Promise<T>): Promise<T> {
     const done = this.#queue.then(work);
-    // A failure is its reader's; the steps after it run.
+    // A failure is reported to whoever reads this step. Later steps still run.
     this.#queue = done.catch(() => {});
     return done;
   }
@@ -129,7 +132,7 @@ class ReferenceRunner implements ModelRunner {
     };
     await this.#step(sequences, output);
     for (let step = 1; step < steps; step++) {
-      // Without `prior`, with which a slot would forget what the first step entered.
+      // Omits `prior`, because a slot that receives it forgets the tokens of the first step.
       const entering = sequences.map(({ prior: _, ...sequence }) => ({
         ...sequence,
         tokens: null,
@@ -140,13 +143,13 @@ class ReferenceRunner implements ModelRunner {
     return output;
   }
 
-  /** One token, or the tokens of one prefill chunk, of each sequence. */
+  /** Runs one token, or the tokens of one prefill chunk, of each sequence. */
   async #step(
     sequences: readonly BatchSequence[],
     output: { readonly tokens: number[][]; readonly logits: Float32Array[][] },
   ): Promise<void> {
     const tokens: EnteringToken[] = [];
-    const wanted: number[][] = []; // per sequence, the tokens that logits are needed after
+    const wanted: number[][] = []; // by sequence, the tokens whose logits are needed
     for (const sequence of sequences) {
       const { slot, start, blockTables, sampling, logits } = sequence;
       const ids = this.#slots[sequence.slot]!.enter(sequence);
@@ -165,7 +168,7 @@ class ReferenceRunner implements ModelRunner {
       checkLogits(own, this.config);
       if (logits) output.logits[i]!.push(...own);
       if (sampling) {
-        // The sampler changes what it is given.
+        // The sampler may change the logits that are passed to it.
         const row = logits ? own.at(-1)!.slice() : own.at(-1)!;
         const state = this.#slots[slot]!;
         state.sampled = sampleToken(row, sampling, {
@@ -177,7 +180,7 @@ class ReferenceRunner implements ModelRunner {
     }
   }
 
-  /** Runs a computation to its end, and the event loop in between. */
+  /** Runs a computation to its end, and lets the event loop run in between. */
   async #drive<T>(work: Generator<void, T>): Promise<T> {
     for (;;) {
       const { done, value } = work.next();

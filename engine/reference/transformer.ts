@@ -26,26 +26,31 @@ import type {
   RecurrentWeights,
 } from "./weights.ts";
 
-/** One token that enters. */
+/** An input token of a step. */
 export interface EnteringToken extends StatefulToken {
   readonly id: number;
-  /** By group of layers, [position + 1]: the rows of the KV cache of its sequence, its own last. */
+  /**
+   * By group of layers, [position + 1]: the rows of the KV cache that its sequence uses; its own is
+   * last.
+   */
   readonly rows: readonly Int32Array[];
 }
 
-/** A table of rotations, and those of the tokens that enter. */
+/** A table of rotations, and the rotations of the step's tokens. */
 interface Rotation extends RopeTable {
   readonly cos: Float64Array; // [tokens, pairs]
   readonly sin: Float64Array; // [tokens, pairs]
 }
 
-/** Rows of logits computed together: enough to share the unpacking, few enough for any vocabulary. */
+/**
+ * Rows of logits computed together: enough to share the unpacking, few enough for any vocabulary.
+ */
 const LOGIT_ROWS = 16;
 
 /**
- * The model and the memory it works in. `forward` and `logits` are generators that pause every few
- * milliseconds, within large products too, so that their caller can let other work run; they must
- * run to their end, one after the other.
+ * A model and its buffers. `forward` and `logits` are generators that pause every few milliseconds,
+ * also within large products, so that the caller can let other work run. Each must run to its end
+ * before the next one starts.
  */
 export class Transformer {
   readonly #rotations = new Map<RopeSpec, Rotation>();
@@ -111,7 +116,9 @@ export class Transformer {
     this.#scores = new Float64Array(sizes.maxPositions);
   }
 
-  /** Runs all layers over `tokens`; those of one sequence in order of their positions. */
+  /**
+   * Runs all layers over `tokens`. The tokens of a sequence must be in order of their positions.
+   */
   *forward(tokens: readonly EnteringToken[]): Generator<void, void> {
     this.#embed(tokens);
     for (const rotation of this.#rotations.values()) setAngles(rotation, tokens);
@@ -122,7 +129,11 @@ export class Transformer {
     }
   }
 
-  /** The logits after some of the tokens that `forward` ran last, by their index in it. */
+  /**
+   * Computes the logits after some of the tokens of the last `forward`.
+   *
+   * @param indices the indices of these tokens in `forward`'s list
+   */
   *logits(indices: readonly number[]): Generator<void, Float32Array[]> {
     const { dim, vocabSize, logitScale } = this.config;
     const all: Float32Array[] = [];
@@ -287,7 +298,7 @@ export class Transformer {
     });
   }
 
-  /** Normalizes (where the layer does) and rotates the heads of token `t`, in place. */
+  /** Normalizes (if the layer has head norms) and rotates the heads of token `t`, in place. */
   #positionHeads(
     x: Float64Array,
     t: number,
@@ -311,7 +322,7 @@ export class Transformer {
     }
   }
 
-  /** RMSNorm of the `weight.length` elements at `from`. */
+  /** Applies RMSNorm to the `weight.length` elements at `from`. */
   #norm(
     weight: Float32Array,
     { x, from }: { readonly x: Float64Array; readonly from: number },
@@ -324,7 +335,10 @@ export class Transformer {
     for (let i = 0; i < size; i++) out[to + i] = x[from + i]! * scale * weight[i]!;
   }
 
-  /** Adds what a branch gave, normalized where the layer has a norm for it. */
+  /**
+   * Adds the output of a mixer or a feed-forward network to the hidden states, normalized if the
+   * layer has a norm for it.
+   */
   #addToHidden(count: number, norm: Float32Array | undefined): void {
     const { dim } = this.config;
     if (norm !== undefined) {
@@ -336,7 +350,7 @@ export class Transformer {
   }
 }
 
-/** The cosines and sines of the tokens, which all heads share. */
+/** Computes the cosines and sines of the tokens, which all heads share. */
 function setAngles(rotation: Rotation, tokens: readonly EnteringToken[]): void {
   const { frequencies, magnitude, cos, sin } = rotation;
   const pairs = frequencies.length;

@@ -1,4 +1,4 @@
-/** A model's weights in memory: matrices packed as the file has them, vectors as float32. */
+/** A model's weights in memory: matrices packed as they are in the file, vectors as float32. */
 
 import { ModelFormatError } from "../errors.ts";
 import { assertFinite } from "../files/finite_weights.ts";
@@ -15,7 +15,7 @@ import { ggufName, type LayerWeight, type ModelWeight } from "../model/weight_na
 import { dequantize } from "../../kernels/dequantize.ts";
 import type { PackedMatrix } from "../../kernels/reference.ts";
 
-/** One layer; what a model may lack is undefined. */
+/** The weights of one layer. Weights that the layer does not have are undefined. */
 export interface LayerWeights {
   readonly attentionNorm: Float32Array | undefined;
   readonly mixer: AttentionWeights | RecurrentWeights | undefined;
@@ -45,18 +45,18 @@ export interface RecurrentWeights {
   readonly step: PackedMatrix;
   readonly stepBias: Float32Array;
   readonly decay: Float32Array;
-  /** Of a delta net alone. */
+  /** Only in delta nets. */
   readonly strength: PackedMatrix | undefined;
-  /** Of Mamba alone. */
+  /** Only in Mamba. */
   readonly skip: Float32Array | undefined;
-  /** [channels, taps], the tap of the token itself last. */
+  /** [channels, taps]; the tap of the current token is last. */
   readonly convolution: Float32Array;
   readonly convolutionBias: Float32Array | undefined;
   readonly norm: Float32Array;
   readonly output: PackedMatrix;
 }
 
-/** A layer's one feed-forward network. */
+/** The weights of a layer's dense feed-forward network. */
 export interface DenseWeights {
   readonly gate: PackedMatrix | undefined;
   readonly gateBias: Float32Array | undefined;
@@ -66,7 +66,7 @@ export interface DenseWeights {
   readonly downBias: Float32Array | undefined;
 }
 
-/** A layer's routed experts; matrices by expert. */
+/** The weights of a layer's experts. Lists of matrices are indexed by expert. */
 export interface ExpertWeights {
   readonly router: PackedMatrix;
   readonly routerBias: Float32Array | undefined;
@@ -76,7 +76,7 @@ export interface ExpertWeights {
   readonly shared: SharedWeights | undefined;
 }
 
-/** The expert that every token passes; without a router its weight is 1. */
+/** The expert that every token uses. Without a router, its weight is 1. */
 type SharedWeights = Pick<DenseWeights, "gate" | "up" | "down"> & {
   readonly router: Float32Array | undefined;
 };
@@ -85,15 +85,15 @@ export interface ModelWeights {
   readonly embedding: PackedMatrix;
   readonly layers: readonly LayerWeights[];
   readonly outputNorm: Float32Array;
-  /** The embedding where the two are tied. */
+  /** The embedding, if the two are tied. */
   readonly output: PackedMatrix;
   readonly ropeFactors: Float32Array | undefined;
 }
 
 /**
- * Reads all weights that `config` calls for.
+ * Reads all weights that `config` requires.
  *
- * @throws {ModelFormatError} if the file lacks one or got shorter.
+ * @throws {ModelFormatError} if the file lacks one or was truncated.
  */
 export function loadWeights(file: ModelFile, config: ModelConfig): ModelWeights {
   const { tiedOutput } = config;

@@ -1,11 +1,11 @@
 /**
- * Activations as the integer kernels read them: 16-bit integers with a scale for each 32 of them, so
- * that the answers stay float32's. A record of 96 bytes a span: 64 of integers, then what `RECORD`
- * says.
+ * Activations as the integer kernels read them: 16-bit integers with one scale per span of 32,
+ * precise enough for results as good as with float32. Each span is a record of 96 bytes: 64 bytes
+ * of integers, then the fields of `RECORD`.
  *
- * - "planes": the high and the low bytes, 32 each: q = 256 · high + low, both signed.
- * - "offset": 14 bits, q + 8192 = 128 · high + low, both 0 … 127, for weights of 8 bits with a sign:
- *   one operand of the relaxed dot product must be of 7 bits without one.
+ * - "planes": the high bytes and the low bytes, 32 each: q = 256 · high + low, both signed.
+ * - "offset": 14 bits, q + 8192 = 128 · high + low, both 0 … 127. It is for signed weights of 8
+ *   bits, because one operand of the relaxed dot product must be unsigned and have 7 bits.
  * - "words": 16-bit integers, for the plain dot product.
  */
 
@@ -33,12 +33,13 @@ export type ActivationKind = "planes" | "offset" | "words";
 export const RECORD_BYTES = 96;
 
 /**
- * Offsets in a record: the scale; the sums of the activations of both halves (or in the first, of
- * all 32, if the weights have one scale for them); and −zero times their sums as integers.
+ * Byte offsets in a record. `sums`: the sum of the activations of each half of the span; if the
+ * weights have one scale per span, the first is the sum of all 32. `corrections`: −zero · the sums
+ * of the integers.
  */
 export const RECORD = { scale: 64, sums: [68, 72], corrections: [76, 80] } as const;
 
-/** How activations are written for one kind of weights. */
+/** The encoding of activations for one kind of weights. */
 export interface Encoding {
   readonly kind: ActivationKind;
   readonly group: 16 | 32;
@@ -49,11 +50,15 @@ export function encodingKey({ kind, group, zero }: Encoding): string {
   return `${kind}${group}/${zero}`;
 }
 
-/** Largest magnitude: of 16 bits, what two signed bytes can say; of 14, what two of 7 bits can. */
+/**
+ * Largest magnitude of an integer: the largest that two signed bytes can represent (127 · 257), and
+ * for "offset" the largest in 14 bits.
+ */
 const LARGEST = { planes: 32639, words: 32639, offset: 8191 } as const;
 
 /**
- * Adds a function (from: address of [spans · 32] float32, to: address, spans: i32).
+ * Adds a function (from: address of [spans · 32] float32, to: address, spans: i32) that encodes
+ * spans.
  */
 export function addEncoder(module: ModuleBuilder, encoding: Encoding): number {
   return module.add([module.address, module.address, "i32"], [], (f, [from, to, spans]) => {
@@ -63,7 +68,8 @@ export function addEncoder(module: ModuleBuilder, encoding: Encoding): number {
     return whileLoop(
       get(spans),
       ...x.map((v, i) => set(v, load("v128.load", get(from), 16 * i))),
-      // Magnitudes compare as integers do, NaN as the largest, so that it is not lost.
+      // Without their sign bits, floats compare like integers. NaN is the largest, so it is not
+      // lost.
       set(
         most,
         x.map((v) => op("v128.and", get(v), f.constant(splatI32(0x7fffffff)))).reduce(largest),
@@ -77,7 +83,7 @@ export function addEncoder(module: ModuleBuilder, encoding: Encoding): number {
         RECORD.scale,
         op("f32.mul", get(inverse), f32(1 / LARGEST[encoding.kind])),
       ),
-      // Of nothing but zeros it is infinite, and 0 · infinity becomes 0 as an integer.
+      // If all values are 0, the inverse is infinite, and 0 · infinity converts to the integer 0.
       set(inverse, op("f32.div", f32(LARGEST[encoding.kind]), get(inverse))),
       ...q.map((v, i) =>
         set(
@@ -143,7 +149,7 @@ function writeIntegers(
   const [bits, shift] = kind === "planes" ? [8, 128] : [7, 8192];
   return [
     ...q.flatMap((v, i) => {
-      // The low part of "planes" is signed: rounding the high one to nearest makes it so.
+      // In "planes" the high part is rounded to nearest, which makes the low part signed.
       const shifted = op("i32x4.add", get(v), f.constant(splatI32(shift)));
       return kind === "planes"
         ? [

@@ -1,11 +1,12 @@
 /**
- * A small assembler: code is an array of bytes, an instruction a function that joins the code of its
- * operands. Modules import one shared memory, "env" "memory", of 32 or of 64 bits.
+ * A small WebAssembly assembler. Code is an array of bytes; an instruction is a function that
+ * concatenates the code of its operands and its own bytes. Modules import one shared memory,
+ * "env" "memory", with 32-bit or 64-bit addresses.
  */
 
 import { LANE, MEMORY, MEMORY_LANE, PLAIN, SHUFFLE, VECTOR_CONST } from "./opcodes.ts";
 
-/** Instructions as bytes, the code of operands nested, which joins it without copying. */
+/** Instructions as bytes. The code of operands is nested, so that joining does not copy it. */
 export type Code = readonly (number | Code)[];
 
 export type ValueType = "i32" | "i64" | "f32" | "v128";
@@ -62,12 +63,12 @@ export function lane(name: keyof typeof LANE, vector: Code, index: number): Code
   return [vector, ...LANE[name], index];
 }
 
-/** i8x16.shuffle of bytes of two vectors. */
+/** i8x16.shuffle: a vector of the given bytes (0–31) of two vectors. */
 export function shuffle(a: Code, b: Code, lanes: readonly number[]): Code {
   return [a, b, ...SHUFFLE, ...lanes];
 }
 
-/** The 32-bit lanes of two vectors, 0–7, that make a new one. */
+/** A vector of the given 32-bit lanes (0–7) of two vectors. */
 export function shuffle32(a: Code, b: Code, lanes: readonly number[]): Code {
   return shuffle(a, b, lanes.flatMap((i) => [4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3]));
 }
@@ -106,9 +107,9 @@ export const tee = (local: Local, value: Code): Code => [
 const VOID = 0x40;
 const END = 0x0b;
 
-/** Code that `br(0)` within leaves. */
+/** A block: `br(0)` inside it jumps to its end. */
 export const block = (...body: Code[]): Code => [0x02, VOID, ...body, END];
-/** Code that `br(0)` within starts again. */
+/** A loop: `br(0)` inside it jumps to its start. */
 export const loop = (...body: Code[]): Code => [0x03, VOID, ...body, END];
 export function when(condition: Code, then: Code, otherwise: Code = []): Code {
   const rest: Code = otherwise.length > 0 ? [0x05, otherwise] : [];
@@ -116,7 +117,7 @@ export function when(condition: Code, then: Code, otherwise: Code = []): Code {
 }
 export const br = (depth: number): Code => [0x0c, depth];
 export const brIf = (depth: number, condition: Code): Code => [condition, 0x0d, depth];
-/** Repeats `body` while `condition` holds, tested before each iteration. */
+/** Repeats `body` while `condition` is true, which is tested before each iteration. */
 export function whileLoop(condition: Code, ...body: Code[]): Code {
   return block(loop(brIf(1, op("i32.eqz", condition)), ...body, br(0)));
 }
@@ -126,10 +127,10 @@ export const call = (index: number, ...operands: Code[]): Code => [
   ...unsigned(index),
 ];
 
-/** One function while its code is written. */
+/** Allocates the locals of one function and encodes its body. */
 export class FunctionBuilder {
   readonly #locals: ValueType[] = [];
-  /** By the code of their values. */
+  /** Locals of constant vectors, keyed by the code of their values. */
   readonly #constants = new Map<string, { readonly local: Local; readonly value: Code }>();
   readonly params: readonly Local[];
 
@@ -147,8 +148,8 @@ export class FunctionBuilder {
   }
 
   /**
-   * A constant vector, made once where the function starts: V8 makes one that stands in a loop anew
-   * in each turn, in three instructions.
+   * Returns a constant vector that is set once, at the start of the function. V8 recreates a
+   * constant inside a loop in each iteration, with three instructions.
    */
   constant(value: Code): Code {
     const key = String(value);
@@ -157,7 +158,7 @@ export class FunctionBuilder {
     return get(found.local);
   }
 
-  /** The function's body as the code section stores it. */
+  /** Encodes the function's body for the code section. */
   encode(code: Code): Uint8Array {
     const body = [
       ...unsigned(this.#locals.length),
@@ -175,20 +176,20 @@ interface Signature {
   readonly results: readonly ValueType[];
 }
 
-/** A module of functions over one imported, shared memory, and a table of all of them. */
+/** Builds a module: functions, one imported shared memory, and a table of all functions. */
 export class ModuleBuilder {
   readonly #signatures: Signature[] = [];
   readonly #functions: { readonly type: number; readonly body: Uint8Array }[] = [];
   readonly #exports = new Map<string, number>();
-  /** The type of an address. */
+  /** The type of addresses. */
   readonly address: "i32" | "i64";
 
-  /** @param wide a memory of 64-bit addresses */
+  /** @param wide whether the memory has 64-bit addresses */
   constructor(readonly wide: boolean) {
     this.address = wide ? "i64" : "i32";
   }
 
-  /** Adds a function and returns its index, which is that in the table too. */
+  /** Adds a function and returns its index, which is also its index in the table. */
   add<const P extends readonly ValueType[]>(
     params: P,
     results: readonly ValueType[],
@@ -205,7 +206,7 @@ export class ModuleBuilder {
     this.#exports.set(name, index);
   }
 
-  /** Index of a function's type. */
+  /** Returns the index of a function type, and adds the type if it is new. */
   type(params: readonly ValueType[], results: readonly ValueType[]): number {
     const found = this.#signatures.findIndex((other) =>
       `${other.params}>${other.results}` === `${params}>${results}`
@@ -214,17 +215,20 @@ export class ModuleBuilder {
     return this.#signatures.push({ params, results }) - 1;
   }
 
-  /** A call of the function whose index in the table is on the stack after the operands. */
+  /** Calls the function at `index` in the table; `type` is the index of its type. */
   callIndirect(type: number, index: Code, ...operands: Code[]): Code {
     return [...operands, index, 0x11, ...unsigned(type), 0];
   }
 
-  /** Uses a value of 32 bits, so that the engine does not leave out the loads that make it. */
+  /**
+   * Stores a 32-bit value in a global, so that the engine does not eliminate the loads that compute
+   * it.
+   */
   keep(value: Code): Code {
     return [...value, 0x24, 0];
   }
 
-  // Addresses, whose type the memory decides.
+  // Operations on addresses, which are i32 or i64 depending on the memory.
 
   addressConst(value: number): Code {
     return this.wide ? i64(BigInt(value)) : i32(value);
@@ -236,11 +240,11 @@ export class ModuleBuilder {
   at(a: Code, count: Code, size: Code): Code {
     return this.plus(a, op(this.wide ? "i64.mul" : "i32.mul", this.extend(count), size));
   }
-  /** An i32 as an address. */
+  /** Converts an i32 to an address. */
   extend(value: Code): Code {
     return this.wide ? op("i64.extend_i32_u", value) : value;
   }
-  /** An address that lies in memory, in 8 bytes. */
+  /** Loads an address from memory, where it has 8 bytes. */
   loadAddress(at: Code, offset = 0): Code {
     return load(this.wide ? "i64.load" : "i32.load", at, offset);
   }
@@ -254,7 +258,7 @@ export class ModuleBuilder {
     return op(this.wide ? "i64.lt_u" : "i32.lt_u", a, b);
   }
 
-  /** @param maximum pages that the imported memory may have at most */
+  /** @param maximum maximum size of the imported memory, in pages of 64 KiB */
   build(maximum: number): Uint8Array<ArrayBuffer> {
     const count = this.#functions.length;
     const limits = [this.wide ? 7 : 3, ...unsigned(1), ...unsigned(maximum)];
@@ -270,7 +274,7 @@ export class ModuleBuilder {
       [2, list([[...text("env"), ...text("memory"), 0x02, ...limits]])],
       [3, list(this.#functions.map(({ type }) => unsigned(type)))],
       [4, list([[0x70, 0, ...unsigned(count)]])],
-      // What `keep` writes to: a global that is an integer, variable, and 0 at first.
+      // The global that `keep` writes to: a mutable integer, initially 0.
       [6, list([[TYPE_BYTES.i32, 1, 0x41, 0, END]])],
       [7, list([...this.#exports].map(([name, index]) => [...text(name), 0, ...unsigned(index)]))],
       [9, list([[0, 0x41, 0, END, ...list(Array.from({ length: count }, (_, i) => unsigned(i)))]])],
@@ -313,7 +317,7 @@ function text(value: string): number[] {
   return [...unsigned(bytes.length), ...bytes];
 }
 
-/** LEB128. */
+/** Encodes an unsigned integer as LEB128. */
 function unsigned(value: number): number[] {
   const bytes: number[] = [];
   for (; value >= 0x80; value = Math.floor(value / 0x80)) bytes.push(value % 0x80 | 0x80);

@@ -1,4 +1,4 @@
-/** The kernel of causal attention; see attention_fields.ts. */
+/** The kernel of causal attention; for its fields see attention_fields.ts. */
 
 import {
   call,
@@ -28,7 +28,7 @@ import { addKernel, field } from "./operation.ts";
 import type { ProductForm } from "./products.ts";
 import { type CacheType, TOKEN } from "./rope.ts";
 
-/** Adds the kernel for a type of cache. */
+/** Adds the kernel for one element type of the cache. */
 export function addAttention(module: ModuleBuilder, type: CacheType, form: ProductForm): number {
   const fetch = addFetch(module);
   const tiles = Array.from(
@@ -52,7 +52,7 @@ export function addAttention(module: ModuleBuilder, type: CacheType, form: Produ
       ...op("select"),
     ];
     const start = op("i32.mul", get(split), i32(SPLIT_KEYS));
-    /** The tile for `heads` query heads, from number `done` of the group on. */
+    /** Calls the tile for `count` query heads of the group, starting at head number `done`. */
     const tile = (count: number, done: Code) =>
       call(
         tiles[count - 1]!,

@@ -1,4 +1,4 @@
-/** The parts of splits joined; see attention_fields.ts. */
+/** Merges the parts of splits; see attention_fields.ts. */
 
 import {
   type Code,
@@ -21,7 +21,11 @@ import { field } from "./operation.ts";
 import { addPrepare, advance } from "./prepare.ts";
 import { TOKEN } from "./rope.ts";
 
-/** What both of two parts are multiplied by before they are added: e^(own largest − largest). */
+/**
+ * Sets the factors by which two parts are multiplied before they are added: e to the power of the
+ * part's own largest score minus the largest of both. Updates `most` and `sum` to those of both
+ * parts.
+ */
 function mergeFactors(
   f: FunctionBuilder,
   { most, sum, other, factor, otherFactor }: {
@@ -56,7 +60,7 @@ function mergeLocals(f: FunctionBuilder) {
   return { most: most!, sum: sum!, factor: factor!, otherFactor: otherFactor! };
 }
 
-/** Adds up `bytes` of values of two parts. */
+/** Adds `bytes` of values at `from` to those at `into`, each multiplied by its factor. */
 function mergeValues(
   module: ModuleBuilder,
   f: FunctionBuilder,
@@ -90,7 +94,7 @@ function mergeValues(
   ];
 }
 
-/** Adds a function (into, from, bytes) that adds one part to another. */
+/** Adds a function (into, from, bytes) that merges the part at `from` into the one at `into`. */
 export function addMergeParts(module: ModuleBuilder): number {
   const { address } = module;
   return module.add([address, address, "i32"], [], (f, [into, from, bytes]) => {
@@ -112,7 +116,7 @@ export function addMergeParts(module: ModuleBuilder): number {
   });
 }
 
-/** Adds the kernel that makes rows of what attention left. */
+/** Adds the kernel that merges the parts of attention into output rows. */
 export function addMerge(module: ModuleBuilder): number {
   return addPrepare(module, MERGE, (f, [operation, token, row]) => {
     const read = (name: keyof typeof MERGE) => field(module, operation, MERGE[name]);
@@ -150,7 +154,7 @@ export function addMerge(module: ModuleBuilder): number {
           TOKEN.position,
         ),
       ),
-      // Where a unit of attention was all of a head, its splits are merged already.
+      // If a unit of attention was a whole KV head, its splits are already merged.
       ...set(
         last,
         [

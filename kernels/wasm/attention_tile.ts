@@ -1,4 +1,4 @@
-/** Attention of some query heads of one KV head over one split; see attention_fields.ts. */
+/** Attention of up to HEADS query heads of one KV head over one split; see attention_fields.ts. */
 
 import { BLOCK_TOKENS } from "../sizes.ts";
 import {
@@ -36,8 +36,8 @@ import type { ProductForm } from "./products.ts";
 import { CACHE_BYTES, type CacheType } from "./rope.ts";
 
 /**
- * Eight elements of the cache as two vectors: of halves the even and the odd ones, which takes one
- * load, and so one check of bounds.
+ * Loads eight elements of the cache into two vectors. Float16 elements are separated into even and
+ * odd ones, which needs a single load and thus a single bounds check.
  */
 function loadEight(
   f: FunctionBuilder,
@@ -57,7 +57,7 @@ function loadEight(
   ];
 }
 
-/** What `loadEight` took apart, in order. */
+/** Returns the elements that `loadEight` separated in their original order. */
 function inOrder(type: CacheType, [a, b]: readonly Local[]): [Code, Code] {
   return type === "f32" ? [get(a!), get(b!)] : [
     shuffle32(get(a!), get(b!), [0, 4, 1, 5]),
@@ -69,13 +69,14 @@ interface TileOptions {
   readonly type: CacheType;
   readonly form: ProductForm;
   readonly heads: number;
-  /** See fetch.ts. */
+  /** Index of the function of fetch.ts. */
   readonly fetch: number;
 }
 
 /**
- * Adds a function (operation, q, kvHead, table, from, to, part, scores) for some query heads of one
- * KV head and the positions from `from` to before `to`, within one split.
+ * Adds a function (operation, q, kvHead, table, from, to, part, scores) that computes the part of
+ * `heads` query heads of one KV head for the positions `from` (inclusive) to `to` (exclusive) of
+ * one split.
  */
 export function addTile(module: ModuleBuilder, options: TileOptions): number {
   const { address } = module;
@@ -92,7 +93,7 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
     const all = sums.map((_, h) => h);
     const kvHeads = f.local("i32"), headBytes = f.local(address);
     const bits = i32(Math.log2(BLOCK_TOKENS));
-    /** The head of the block that position `at` is in. */
+    /** Address of the KV head in the block that contains position `at`. */
     const blockAt = (of: "keys" | "values") =>
       module.at(
         read(of),
@@ -115,7 +116,7 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
     const clear = sums.flat().flatMap((sum) => set(sum, splatF32(0)));
     const loadVectors = (at: Local, offset: number) =>
       loadEight(f, { type, pair: vectors }, { at, offset });
-    /** Adds the vectors times lane `i` of a row's factors. */
+    /** Adds the vectors, multiplied by lane `i` of head `h`'s factors, to the sums of head `h`. */
     const addLane = (h: number, i: number) =>
       add(h, shuffle32(get(fours[h]!), get(fours[h]!), [i, i, i, i]));
     const add = (h: number, factor: Code) => [
@@ -162,7 +163,10 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
       ),
     ];
 
-    /** Of a block's positions it does not matter which are within the run: they lie side by side. */
+    /**
+     * Fetches whole blocks, even if only some of their positions are within the run: the positions
+     * of a block are interleaved in memory.
+     */
     const fetchBlocks = (of: "keys" | "values") =>
       forBlocks(call(fetch, blockAt(of), op("i32.shr_u", read("headBytes"), i32(LINE_BITS))));
 
@@ -193,7 +197,10 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
       ...set(count, op("i32.sub", get(count), i32(keys))),
     ];
 
-    /** Keys of the block that are within the run, one after the other, for eight dimensions. */
+    /**
+     * Adds the weighted values of the block's positions that are within the run, for eight
+     * dimensions.
+     */
     const blockValues: Code = [
       ...set(
         count,
@@ -254,9 +261,10 @@ export function addTile(module: ModuleBuilder, options: TileOptions): number {
 }
 
 /**
- * Replaces one head's scores by e^(score − largest), and writes the largest and their sum. Where values
- * are halves without their factor, the weights have it: with it left to the end, most products are
- * subnormal, and each such costs x86 processors a hundred cycles and more.
+ * Replaces one head's scores with e^(score − largest), and writes the largest score and the sum.
+ * Float16 values are read without their factor (see `loadHalves`), so the weights are multiplied by
+ * it instead. If it were applied at the end, most products would be subnormal, and each of those
+ * costs x86 processors a hundred cycles or more.
  */
 function softmax(
   module: ModuleBuilder,

@@ -1,6 +1,7 @@
 /**
- * What is before and after the rule of gated delta nets (delta_rule.ts) and of Mamba (mamba_scan.ts): the
- * convolution of queries, keys and values, and the norm of what the heads give.
+ * The kernels that run before and after the recurrence of gated delta nets (delta_rule.ts) and of
+ * Mamba (mamba_scan.ts): the convolution of queries, keys and values, and the norm of the heads'
+ * outputs.
  */
 
 import {
@@ -23,18 +24,19 @@ import { addKernel, field, fields } from "./operation.ts";
 import { addPrepare, advance, OUTPUT_ADDRESSES, OUTPUT_INTEGERS } from "./prepare.ts";
 
 /**
- * What is known of each sequence of a step: its first token's index, how many there are, its slot,
- * and whether its state is still empty, whatever the slot has.
+ * The record of each sequence of a step: the index of its first token, the number of its tokens,
+ * its slot, and whether its state is still empty, in which case the content of the slot is ignored.
  */
 export const SEQUENCE = { first: 0, count: 4, slot: 8, fresh: 12, bytes: 16 } as const;
 
-/** Channels that a unit of the convolution does. */
+/** Channels per unit of the convolution. */
 export const CONVOLUTION_CHANNELS = 64;
 
 /**
- * A unit is some channels of a sequence. `inputs` [tokens, channels], which it changes in place;
- * `weights` [taps, channels]; `bias` [channels], or 0; `states` [slots, taps - 1, channels]. Strides in
- * bytes, of tokens and slots.
+ * A unit is CONVOLUTION_CHANNELS channels of a sequence. `inputs` [tokens, channels] is changed in
+ * place; `weights` [taps, channels]; `bias` [channels] or null;
+ * `states` [slots, taps − 1, channels]. `blocks`: units per sequence. Strides are in bytes, between
+ * tokens and between slots.
  */
 export const CONVOLUTION = fields(
   ["channels", "blocks", "stride", "stateStride"],
@@ -42,8 +44,9 @@ export const CONVOLUTION = fields(
 );
 
 /**
- * RMSNorm of each head, times `weight` [headDim] and silu of `gate`; see prepare.ts. Of Mamba, times silu of
- * `gate` and then RMSNorm of each group, `heads` of them, times `weight` [heads, headDim].
+ * Delta nets: RMSNorm of each head, multiplied by `weight` [headDim] and silu(`gate`). Mamba: the
+ * values are multiplied by silu(`gate`); then RMSNorm of each of `heads` groups, multiplied by
+ * `weight` [heads, headDim]. For the other fields see prepare.ts.
  */
 export const DELTA_NORM = fields(
   [...OUTPUT_INTEGERS, "heads", "headDim", "fromStride"],
@@ -51,7 +54,7 @@ export const DELTA_NORM = fields(
   ["epsilon"],
 );
 
-/** Advances by so many bytes. */
+/** Advances an address by `bytes` bytes. */
 function move(module: ModuleBuilder, local: Local, bytes: Code): Code {
   return set(local, module.at(get(local), bytes, module.addressConst(1)));
 }
@@ -148,7 +151,7 @@ export function addConvolution(module: ModuleBuilder, taps: number): number {
   });
 }
 
-/** Adds the kernel of the norm of what the heads give, or of what Mamba's give. */
+/** Adds the kernel of the norm of the heads' outputs, for delta nets or for Mamba. */
 export function addDeltaNorm(module: ModuleBuilder, kind: "delta-net" | "mamba"): number {
   const rootMean = addRootMean(module);
   return addPrepare(module, DELTA_NORM, (f, [operation, token, row, padded]) => {
@@ -170,7 +173,10 @@ export function addDeltaNorm(module: ModuleBuilder, kind: "delta-net" | "mamba")
         op("f32x4.mul", load("v128.load", get(from)), get(scale)),
         load("v128.load", get(weight)),
       );
-    /** out = `value`, in which z is the gate, for all columns of a head. */
+    /**
+     * Writes `value` to `out` for all columns of a head. If `value` uses the gate, it reads it from
+     * `z`.
+     */
     const columns = (value: Code, addresses: readonly Local[]): Code => [
       ...set(count, read("headDim")),
       ...whileCount(count, 4, [

@@ -1,6 +1,6 @@
 /**
- * The gated delta rule (DeltaNetSpec of engine/model/config.ts): each token of a sequence changes the
- * state of each head, and reads it.
+ * The gated delta rule (DeltaNetSpec of engine/model/config.ts): for each token of a sequence, the
+ * state of each head is updated and then read.
  */
 
 import {
@@ -33,16 +33,21 @@ import {
   sumsOf,
 } from "./states.ts";
 
-/** `inputs` are queries, keys and values; `strengths` [tokens, valueHeads]. See states.ts. */
+/**
+ * `inputs` are queries, keys and values; `strengths` [tokens, valueHeads]. `tiled`: value head h
+ * uses key head h mod `keyHeads`. For the other fields see states.ts.
+ */
 export const DELTA_RULE = fields(
   [...STATE_INTEGERS, "tiled"],
   [...STATE_ADDRESSES, "strengths"],
 );
 
-/** Added to the sum of squares of a query or key before it is divided by its root. */
+/**
+ * Added to the sum of squares of a query or key before the vector is divided by its square root.
+ */
 const EPSILON = 1e-6;
 
-/** What a token of a unit works with: five addresses, and four numbers, each in all lanes. */
+/** Locals of a token: five addresses, and four numbers, each in all lanes of a vector. */
 interface TokenLocals {
   readonly query: Local;
   readonly key: Local;
@@ -55,7 +60,7 @@ interface TokenLocals {
   readonly keyScale: Local;
 }
 
-/** Adds the kernel for heads of `keyDim` queries and keys. */
+/** Adds the kernel for heads whose queries and keys have `keyDim` dimensions. */
 export function addDeltaRule(module: ModuleBuilder, keyDim: number): number {
   const rootMean = addRootMean(module);
   return addStateKernel(module, { fields: DELTA_RULE, keyDim }, (f, unit) => {
@@ -101,7 +106,7 @@ export function addDeltaRule(module: ModuleBuilder, keyDim: number): number {
         token.out,
         module.at(row("out"), heads(get(head), read("valueDim")), module.addressConst(1)),
       ),
-      // A query is divided by the root of the dimensions, too.
+      // A query is also divided by √keyDim.
       ...set(token.queryScale, scale(token.query, 1 / keyDim)),
       ...set(token.keyScale, scale(token.key, 1 / Math.sqrt(keyDim))),
       ...set(x, splat(row("steps"))),
@@ -127,7 +132,7 @@ export function addDeltaRule(module: ModuleBuilder, keyDim: number): number {
   });
 }
 
-/** Changes the next rows of the state by a token, and reads them. */
+/** Updates the next rows of the state with a token, and reads them. */
 function changeRows(
   module: ModuleBuilder,
   f: FunctionBuilder,

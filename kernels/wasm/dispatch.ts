@@ -1,7 +1,7 @@
 /**
- * How threads go through a list of operations together: they take units from each until none is
- * left, and join where the next one needs all of it. A thread that waits spins for some microseconds
- * and then sleeps.
+ * How threads run a list of operations together. They take units of each operation until none is
+ * left, and wait for each other before an operation that needs all results of the one before. A
+ * waiting thread spins for some microseconds and then sleeps.
  */
 
 import {
@@ -26,9 +26,11 @@ import {
 import { JOIN, OPERATION, OPERATION_BYTES, REDUNDANT } from "./operation.ts";
 
 /**
- * What threads share, a cache line each of what is written often. `base`: what `joined` was when the
- * list was started; `active`: threads that take units, while all join; `operations` is an address.
- * Then a slot for each thread but the first.
+ * Byte offsets of what the threads share. Fields that are written often have a cache line of their
+ * own. `joined`: arrivals at joins so far. `sleepers`: threads that sleep in a join. `base`: the
+ * value of `joined` when the list was started. `active`: threads that take units; all threads join.
+ * `count`: operations of the list. `ready`: workers that have started. `operations`: address of the
+ * list. `slots`: a slot for each thread; the slot of the first thread is unused.
  */
 export const CONTROL = {
   joined: 0,
@@ -44,25 +46,26 @@ export const CONTROL = {
 } as const;
 
 /**
- * A thread's slot. `generation` counts the lists that the thread was to start and is negative at the
- * end; `idle`: it sleeps; `message`: what it failed with, in UTF-8, ended by a zero.
+ * Byte offsets in a thread's slot. `generation` counts the lists that the thread was told to start
+ * and is negative when the thread must end. `idle`: 1 while the thread sleeps. `message`: the error
+ * that ended the thread, in UTF-8 with a terminating zero.
  */
 export const SLOT = { generation: 0, idle: 4, message: 64, bytes: 320 } as const;
 
-/** Iterations of the loop that watches for the others, of about a nanosecond each. */
+/** Iterations of the spin loop before a thread sleeps, of about a nanosecond each. */
 const SPINS = 20_000;
-/** How long a thread sleeps before it looks whether another one failed. */
+/** How long a thread sleeps before it checks whether another one failed. */
 const NAP_NS = 100_000_000n;
-/** After so many naps in one place a thread is given up. */
+/** After this many naps in one wait (a minute), the wait fails. */
 const MOST_NAPS = 600;
 
-/** What `work` returns. */
+/** Return values of `work`. */
 export const WORK_DONE = 0;
 const WORK_FAILED = 1;
 
 /**
- * Adds and exports `work(control, thread)`, which goes through a list, and `idle(slot, seen)`,
- * which waits for another generation than `seen` and returns it.
+ * Adds and exports `work(control, thread)`, which runs a list of operations, and
+ * `idle(slot, seen)`, which waits until the slot's generation differs from `seen` and returns it.
  */
 export function addDispatch(module: ModuleBuilder): void {
   const join = addJoin(module);
@@ -124,7 +127,10 @@ function lesser(a: Code, b: Code): Code {
   return [...a, ...b, ...op("i32.lt_u", a, b), ...op("select")];
 }
 
-/** Adds a function that arrives, and waits until `target` threads have in all; 1 if one failed. */
+/**
+ * Adds a function that counts this thread as arrived and waits until `target` arrivals have been
+ * counted in total. It returns 1 if a thread failed.
+ */
 function addJoin(module: ModuleBuilder): number {
   return module.add([module.address, "i32"], ["i32"], (f, [control, target]) => {
     const joined = f.local("i32"), failed = f.local("i32");
@@ -145,7 +151,7 @@ function addJoin(module: ModuleBuilder): number {
           failed,
         }),
       ),
-      // Where nothing had to wait, too: what failed has not done its part.
+      // Checked even if this thread did not wait: a failed thread has not done its share.
       ...op("i32.or", get(failed), load("i32.atomic.load", get(control!), CONTROL.failed)),
     ];
   });
@@ -162,15 +168,15 @@ function addIdle(module: ModuleBuilder): number {
   ]);
 }
 
-/** A shared word of 32 bits. */
+/** A shared 32-bit word. */
 interface Word {
   readonly base: Local;
   readonly offset: number;
 }
 
 /**
- * Watches a word until it is as wanted. With `givenUp`, sets `failed` where that holds or the wait
- * takes too long.
+ * Waits until `done` is true of the word: spins first, then sleeps. With `givenUp`, it also ends
+ * the wait and sets `failed` if `givenUp` is true or the wait takes too long.
  */
 function sleepUntil(
   [value, iterations, naps]: readonly Local[],

@@ -1,20 +1,25 @@
 /**
- * Reads memory ahead. A processor has only so many instructions in flight, and while a kernel computes
- * with what it reads, those reach only one or two cache lines further: it waits for most lines in turn.
- * A loop that only loads has as many lines on their way at once as the processor can.
+ * Prefetches memory by reading it ahead. A processor has a limited number of instructions in
+ * flight. While a kernel computes with what it reads, those reach only one or two cache lines
+ * further, so the kernel waits for most lines in turn. A loop that only loads has as many cache
+ * lines in flight as the processor supports.
  */
 
 import { get, i32, load, type ModuleBuilder, op, set } from "./assembler.ts";
 import { whileCount } from "./math.ts";
 
-/** Bytes of the cache lines of most processors; where they are longer, each is loaded twice. */
+/**
+ * log2 of the bytes of a cache line, on most processors. Longer lines are loaded more than once.
+ */
 export const LINE_BITS = 6;
 export const LINE_BYTES = 2 ** LINE_BITS;
 
-/** Loads in one iteration, whose misses overlap whatever the branch at its end does. */
+/** Loads per iteration. Their cache misses overlap regardless of the branch at the end. */
 const UNROLLED = 32;
 
-/** Adds a function (from, lines) that brings so many cache lines near. */
+/**
+ * Adds a function (from, lines) that reads `lines` cache lines, starting at `from`, into the cache.
+ */
 export function addFetch(module: ModuleBuilder): number {
   return module.add([module.address, "i32"], [], (f, [from, lines]) => {
     const all = f.local("i32"), rest = f.local("i32");

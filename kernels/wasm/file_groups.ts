@@ -1,6 +1,7 @@
 /**
- * The quantization groups of each packed format as code that reads them: what kernels/dequantize.ts reads, by
- * vectors. Source of the layouts: ggml-common.h and ggml-quants.c of ggml; MLX's are ours.
+ * Code that reads the quantization groups of each packed format in vectors, as
+ * kernels/dequantize.ts does value by value. Source of the layouts: ggml-common.h and ggml-quants.c
+ * of ggml; those of MLX are ours.
  */
 
 import { type Code, i32, load, op, shuffle, splatI8, vector } from "./assembler.ts";
@@ -8,12 +9,14 @@ import type { TensorType } from "../tensor_types.ts";
 
 /** How to read one quantization group of a row. */
 export interface FileGroup {
-  /** The 32 quants of part `part` of the group at `row`, in two vectors of bytes. */
+  /** Returns the 32 quants of part `part` of the group at `row`, in two vectors of bytes. */
   quants(row: Code, part: number): [Code, Code];
-  /** Offset of the float16 scale of the group, or of its exponent, and of its minimum. */
+  /** Byte offsets of the group's float16 scale (or its exponent) and minimum. */
   readonly scaleAt: number;
   readonly minimumAt?: number;
-  /** The integer scale and minimum of part `group` of a superblock that has them. */
+  /**
+   * Return the integer scale and minimum of part `group` of a superblock, if the format has them.
+   */
   scale?(row: Code, group: number): Code;
   minimum?(row: Code, group: number): Code;
 }
@@ -26,12 +29,12 @@ const left = (a: Code, bits: number): Code => bits === 0 ? a : op("i8x16.shl", a
 const bytesAt = (row: Code, at: number): Code => load("v128.load", row, at);
 const byteAt = (row: Code, at: number): Code => load("i32.load8_u", row, at);
 
-/** Quants j and j + 16 in byte j. */
+/** Unpacks 32 nibbles: byte j contains quants j (low half) and j + 16 (high half). */
 function nibbles(row: Code, at: number): [Code, Code] {
   return [and(bytesAt(row, at), LOW), right(bytesAt(row, at), 4)];
 }
 
-/** Bit j of the 16 bits from byte `at` on, as 16 in byte j. */
+/** Returns a vector whose byte j is 16 if bit j of the 16 bits at `at` is set, otherwise 0. */
 function fifthBits(row: Code, at: number): Code {
   const spread = shuffle(
     load("v128.load32_zero", row, at),
@@ -62,7 +65,7 @@ const mlx8: FileGroup = {
   },
 };
 
-/** Scale and minimum `i` of the twelve bytes at 4 (dequantize_k.ts). */
+/** Read 6-bit scale and minimum `i` from the twelve bytes at offset 4 (see dequantize_k.ts). */
 const sixBits = {
   scale: (row: Code, i: number): Code =>
     i < 4 ? op("i32.and", byteAt(row, 4 + i), i32(63)) : op(
@@ -78,7 +81,7 @@ const sixBits = {
     ),
 };
 
-/** 32 bytes hold two parts: the first in their low halves. */
+/** Unpacks the nibbles of one part. 32 bytes contain two parts, the first in their low halves. */
 function pairedNibbles(row: Code, at: number, part: number): [Code, Code] {
   const half = (offset: number): Code => {
     const bytes = bytesAt(row, at + 32 * (part >> 1) + offset);
@@ -87,13 +90,13 @@ function pairedNibbles(row: Code, at: number, part: number): [Code, Code] {
   return [half(0), half(16)];
 }
 
-/** Two bits from `shift` on of 32 bytes. */
+/** Returns two bits, starting at bit `shift`, of each of 32 bytes. */
 function twoBits(row: Code, at: number, shift: number): [Code, Code] {
   const half = (offset: number) => and(right(bytesAt(row, at + offset), shift), splatI8(3));
   return [half(0), half(16)];
 }
 
-/** One bit of 32 bytes, moved to bit `to`. */
+/** Returns one bit of each of 32 bytes, moved to bit `to`. */
 function oneBit(row: Code, at: number, { bit, to }: { bit: number; to: number }): [Code, Code] {
   const half = (offset: number) => left(and(right(bytesAt(row, at + offset), bit), splatI8(1)), to);
   return [half(0), half(16)];
@@ -103,7 +106,7 @@ function join([a, b]: [Code, Code], [c, d]: [Code, Code]): [Code, Code] {
   return [or(a, c), or(b, d)];
 }
 
-/** Of every type that is not of floats. */
+/** The groups of every quantized type. */
 export const FILE_GROUPS: Readonly<Partial<Record<TensorType, FileGroup>>> = {
   Q4_0: { scaleAt: 0, quants: (row) => nibbles(row, 2) },
   Q4_1: { scaleAt: 0, minimumAt: 2, quants: (row) => nibbles(row, 4) },
@@ -152,7 +155,8 @@ export const FILE_GROUPS: Readonly<Partial<Record<TensorType, FileGroup>>> = {
   Q6_K: {
     scaleAt: 208,
     quants: (row, part) => {
-      // Of the 128 weights of a half, runs 0 and 1 are low halves of bytes, 2 and 3 high ones.
+      // A half has 128 weights in four runs. Runs 0 and 1 are in the low halves of bytes, runs 2
+      // and 3 in the high halves.
       const half = part >> 2, run = part & 3;
       const high = twoBits(row, 128 + 32 * half, 2 * run);
       const low = (offset: number): Code => {

@@ -1,41 +1,45 @@
 /**
- * How matrices lie in the memory of the WASM kernels: in the order in which a kernel reads them, so
- * that the processor fetches ahead. Eight rows are a strip, and half of it a panel, so that the four
- * lanes of a vector are four rows and no sum runs across lanes. A strip of integers has, one after
- * the other:
+ * Layouts of matrices in the memory of the WASM kernels. Values are in the order in which a kernel
+ * reads them, so that the processor prefetches them. Eight rows form a strip, and half a strip is a
+ * panel: the four lanes of a vector are four rows, and no sum runs across lanes. A strip of
+ * integers contains, in this order:
  *
- * - the quants of one panel and then of the other, for each span of 32 columns as vectors of 16
- *   bytes, in which lane r has 4 columns of row r. Nibbles: columns 8j … 8j + 3 in the low halves of
- *   vector j, 8j + 4 … in the high ones. Bytes: columns 4j … in vector j.
+ * - the quants of the first panel, then those of the second. For each span of 32 columns they are
+ *   vectors of 16 bytes, in which lane r has 4 columns of row r. Nibbles: vector j has columns
+ *   8j … 8j + 3 in its low halves and 8j + 4 … 8j + 7 in its high ones. Bytes: vector j has columns
+ *   4j … 4j + 3.
  * - for each span the scales of both panels, then their minima, if there are any. "half": four
- *   float16 a panel. "exponent": four bytes a panel, e standing for 2^(e − 128). "byte": for each group four bytes a panel. "byte" scales of 256 columns are
- *   followed by float16 that multiply them, and those of their minima.
+ *   float16 per panel. "exponent": four bytes per panel, where e means 2^(e − 128). "byte": four
+ *   bytes per panel for each group. "byte" scales of 256 columns are followed by the float16
+ *   factors of the scales, then by those of the minima.
  *
- * So a kernel reads three streams at once: one core fetches several faster than one.
+ * A kernel therefore reads three streams at once, which one core prefetches faster than a single
+ * stream.
  *
- * Of floats a strip has eight rows of each column. At the end it has eight float32, by which results
- * are multiplied: the halves of a strip are scaled up by a power of two until none is subnormal,
- * because processors are slow at such numbers.
+ * A strip of floats contains the values of its eight rows column by column. Every strip ends with
+ * eight float32 factors, by which the results are multiplied. They undo a scaling: the float16
+ * values of a strip are multiplied by the largest power of two that keeps them finite, so that few
+ * or none are subnormal, because processors are slow at subnormal numbers.
  */
 
 import { QUANT_VALUES, type TensorType } from "../tensor_types.ts";
 
-/** Columns that share their activations' scale. */
+/** Columns of activations that share a scale. */
 export const SPAN_COLUMNS = 32;
 
-/** Rows of a panel, and of a strip. */
+/** Rows of a panel and of a strip. */
 export const PANEL_ROWS = 4;
 export const STRIP_ROWS = 8;
 export const PANELS = STRIP_ROWS / PANEL_ROWS;
 
-/** Spans that share the float16 of "byte" scales. */
+/** Spans that share the float16 factors of "byte" scales. */
 export const SUPER_SPANS = 8;
 
 /** A matrix of quants: w = scale · (value − zero) + minimum. */
 export interface IntegerFormat {
-  /** Of 4 bits, unsigned ones of up to 6, or signed ones of 8. */
+  /** "nibble": 4 bits. "byte": unsigned, up to 6 bits. "signed": 8 bits. */
   readonly quants: "nibble" | "byte" | "signed";
-  /** Of nibbles, the values that they stand for, which are bytes; absent: the nibbles themselves. */
+  /** Values (bytes) that the nibbles index. Absent: the nibble is the value. */
   readonly values?: readonly number[];
   /** Columns that share a scale. */
   readonly group: 16 | 32;
@@ -54,12 +58,13 @@ export type WasmFormat = IntegerFormat | FloatFormat;
 const HALVES = { group: 32, scales: "half" } as const;
 const MLX4 = { ...HALVES, quants: "nibble", minima: true, zero: 0 } as const;
 const IQ4 = { quants: "nibble", values: QUANT_VALUES.IQ4, minima: false, zero: 0 } as const;
-/** Added to MXFP4's values, so that they have no sign. */
+/** Added to MXFP4's values to make them unsigned. */
 const MXFP4_ZERO = 12;
-// MLX's quants are unsigned: 128 less here, for which the kernels make up in the minimum.
+// MLX's quants are unsigned. 128 is subtracted from them here; the kernels add it back in the
+// minimum.
 const MLX8 = { ...HALVES, quants: "signed", minima: true, zero: -128 } as const;
 
-/** The form in which each tensor type is kept. */
+/** The format in which each tensor type is stored. */
 export const WASM_FORMATS: Readonly<Record<TensorType, WasmFormat>> = {
   F32: { quants: "f32" },
   F16: { quants: "f16" },
@@ -95,35 +100,37 @@ export function isFloat(format: WasmFormat): format is FloatFormat {
   return !("group" in format);
 }
 
-/** What tells the kernels of one format from those of another. */
+/** Returns a key that identifies the kernels of a format. */
 export function formatKey(format: WasmFormat): string {
   if (isFloat(format)) return format.quants;
   const { quants, group, scales, minima, zero, values = [] } = format;
   return `${quants}${group}${scales}${minima ? "min" : ""}${zero}/${values}`;
 }
 
-/** Whether a product's weights have a sign, which one operand of the relaxed dot product must not. */
+/**
+ * Whether a product's weights are signed. One operand of the relaxed dot product must be unsigned.
+ */
 export function isSigned({ quants, values = [] }: IntegerFormat): boolean {
   return quants === "signed" || values.some((value) => value < 0);
 }
 
-/** The largest magnitude of a product's weights. */
+/** Returns the largest magnitude of a product's weights. */
 export function largestWeight({ quants, values }: IntegerFormat): number {
   if (values !== undefined) return Math.max(...values.map(Math.abs));
   return { nibble: 15, byte: 63, signed: 127 }[quants];
 }
 
-/** Bytes of a span's quants of one panel. */
+/** Bytes of one panel's quants per span. */
 export function quantBytes({ quants }: IntegerFormat): number {
   return quants === "nibble" ? 64 : 128;
 }
 
-/** Bytes of a span's scales of one panel, and as many of its minima. */
+/** Bytes of one panel's scales per span. Its minima have the same size. */
 function scaleBytes({ scales, group }: IntegerFormat): number {
   return scales === "half" ? 8 : 4 * SPAN_COLUMNS / group;
 }
 
-/** Where in what a span has of scales and minima those of a panel are. */
+/** Byte offset of a panel's scales within a span's scales and minima. */
 export function scaleAt(format: IntegerFormat, panel: number): number {
   return panel * scaleBytes(format);
 }
@@ -131,31 +138,37 @@ export function minimumAt(format: IntegerFormat, panel: number): number {
   return scaleAt(format, PANELS + panel);
 }
 
-/** Bytes of a span's scales and minima. */
+/** Bytes of both panels' scales and minima per span. */
 export function scalesBytes(format: IntegerFormat): number {
   return scaleAt(format, format.minima ? 2 * PANELS : PANELS);
 }
 
-/** Bytes of the float16 of "byte" scales: of both panels, and of their minima. */
+/**
+ * Bytes of the float16 factors of "byte" scales: those of both panels' scales, then of their
+ * minima.
+ */
 export function superBytes({ scales, minima }: IntegerFormat): number {
   if (scales !== "byte") return 0;
   return 8 * PANELS * (minima ? 2 : 1);
 }
 
-/** Bytes of a panel's quants for each column, so that their number gives where its scales are. */
+/**
+ * Bytes of one panel's quants per column. Multiplied by the columns and the panels, it gives the
+ * offset of a strip's scales.
+ */
 export function quantColumnBytes(format: IntegerFormat): number {
   return quantBytes(format) / SPAN_COLUMNS;
 }
 
 const FLOAT_BYTES = { f32: 4, f16: 2, bf16: 2 } as const;
 
-/** Columns as the kernels walk them: whole spans, or of floats a multiple of four. */
+/** Number of columns that the kernels process: whole spans, or for floats a multiple of four. */
 export function paddedColumns(format: WasmFormat, columns: number): number {
   const step = isFloat(format) ? 4 : SPAN_COLUMNS;
   return Math.ceil(columns / step) * step;
 }
 
-/** Offset of a strip's factors, and its bytes. */
+/** Byte offset of a strip's factors, and the bytes of the strip. */
 export interface StripLayout {
   readonly factors: number;
   readonly bytes: number;
@@ -170,16 +183,16 @@ export function stripLayout(format: WasmFormat, columns: number): StripLayout {
     factors = spans * (PANELS * quantBytes(format) + scalesBytes(format)) +
       spans / SUPER_SPANS * superBytes(format);
   }
-  // A whole number of cache lines, in which every strip's vectors then lie.
+  // Rounded up to whole cache lines, so that every strip starts on one.
   return { factors, bytes: Math.ceil((factors + 4 * STRIP_ROWS) / 64) * 64 };
 }
 
-/** Bytes of a column of floats in a strip. */
+/** Bytes of one column of a strip of floats. */
 export function columnBytes({ quants }: FloatFormat): number {
   return STRIP_ROWS * FLOAT_BYTES[quants];
 }
 
-/** Rows of a matrix, those that fill it up included. */
+/** Rows of a matrix, including the padding of its last strip. */
 export function paddedRows(rows: number): number {
   return Math.ceil(rows / STRIP_ROWS) * STRIP_ROWS;
 }

@@ -1,6 +1,6 @@
 /**
- * Mamba-2 (MambaSpec of engine/model/config.ts): each token of a sequence changes the state of each head,
- * and reads it.
+ * Mamba-2 (MambaSpec of engine/model/config.ts): for each token of a sequence, the state of each
+ * head is updated and then read.
  */
 
 import {
@@ -28,10 +28,12 @@ import {
   sumsOf,
 } from "./states.ts";
 
-/** `inputs` are values, keys and queries; `skips` [valueHeads]. See states.ts. */
+/**
+ * `inputs` are values, keys and queries; `skips` [valueHeads]. For the other fields see states.ts.
+ */
 export const MAMBA_SCAN = fields(STATE_INTEGERS, [...STATE_ADDRESSES, "skips"]);
 
-/** Adds the kernel for heads of `keyDim` queries and keys. */
+/** Adds the kernel for heads whose queries and keys have `keyDim` dimensions. */
 export function addMambaScan(module: ModuleBuilder, keyDim: number): number {
   return addStateKernel(
     module,

@@ -1,4 +1,4 @@
-/** Arithmetic of single numbers and vectors that several kernels share. */
+/** Arithmetic on single numbers and vectors that several kernels share. */
 
 import {
   type Code,
@@ -21,8 +21,9 @@ import {
 import type { ProductForm } from "./products.ts";
 
 /**
- * Four times e^x · 2^scale, off by less than 2⁻²² of itself; below −87 as at −87, above 88 as at 88.
- * With a `scale`, `x` is 0 at most. `form`: "plain", unless products may be added without rounding.
+ * Returns e^x · 2^scale in each of four lanes, with a relative error below 2⁻²². `x` is clamped to
+ * −87 … 88. With a `scale`, `x` must be at most 0. `form` must be "plain" unless products may be
+ * added without rounding them first.
  */
 export function exponential(
   f: FunctionBuilder,
@@ -30,7 +31,7 @@ export function exponential(
   { scale = 0, form = "plain" }: { readonly scale?: number; readonly form?: ProductForm } = {},
 ): Code {
   const n = f.local("v128"), rest = f.local("v128");
-  // The pseudo-minimum and -maximum are one instruction each, and keep NaN as it is in `x`.
+  // pmin and pmax are one instruction each, and keep a NaN of `x`.
   const clamped = op(
     "f32x4.pmin",
     op("f32x4.pmax", x, f.constant(splatF32(-87))),
@@ -38,11 +39,12 @@ export function exponential(
   );
   const minus = (value: Code, factor: number) =>
     multiplyAdd(form, get(n), f.constant(splatF32(-factor)), value);
-  // e^r for |r| ≤ ln 2 / 2, by its series; ln 2 in two parts, the first of few bits.
+  // e^r for |r| ≤ ln 2 / 2, by its power series. ln 2 is subtracted in two parts, the first with
+  // few bits.
   const series = [1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1, 1]
     .map((factor) => f.constant(splatF32(factor)))
     .reduce((sum, factor) => multiplyAdd(form, sum, get(rest), factor));
-  // n + 1.5 · 2²³ as a float has n in its lowest bits.
+  // As a float, n + 1.5 · 2²³ has n in its lowest bits.
   const shifter = f.constant(splatF32(1.5 * 2 ** 23));
   const shifted = multiplyAdd(
     form,
@@ -62,7 +64,10 @@ export function exponential(
   ];
 }
 
-/** Four times ln(1 + u) for u from 0 to 1: 2 artanh(u / (2 + u)), by its series. */
+/**
+ * Returns ln(1 + u) in each of four lanes, for u from 0 to 1: 2 artanh(u / (2 + u)), by its power
+ * series.
+ */
 export function logOnePlus(f: FunctionBuilder, u: Code): Code {
   const s = f.local("v128"), square = f.local("v128"), x = f.local("v128");
   const series = [17, 15, 13, 11, 9, 7, 5, 3, 1]
@@ -76,7 +81,7 @@ export function logOnePlus(f: FunctionBuilder, u: Code): Code {
   ];
 }
 
-/** times / (1 + e^−x): silu of x where it is x itself. */
+/** Returns `times` / (1 + e^−x). If `times` is x, this is silu(x). */
 export function sigmoidTimes(f: FunctionBuilder, x: Local, times: Code): Code {
   return op(
     "f32x4.div",
@@ -85,21 +90,24 @@ export function sigmoidTimes(f: FunctionBuilder, x: Local, times: Code): Code {
   );
 }
 
-/** A half's sign, and its other bits where a float32 has the end of its exponent and its mantissa. */
+/**
+ * Mask of a float16 in a float32: the sign in bit 31, the exponent in bits 23–27, at the end of the
+ * float32's exponent, and the mantissa in bits 13–22.
+ */
 const HALF_BITS = splatI32(0x8fffe000 | 0);
 
-/** Halves as they are read: without the factor that makes them what they stand for. */
+/** Loads four float16 as float32 that are too small by HALF_FACTOR: the exponent is not rebased. */
 export function loadHalves(f: FunctionBuilder, address: Code, offset: number): Code {
   const spread = op("i32x4.shl", load("v128.load16x4_s", address, offset), i32(13));
   return op("v128.and", spread, f.constant(HALF_BITS));
 }
 
-/** The same of the halves that are the upper ones of each lane. */
+/** Does the same with the float16 in the upper 16 bits of each lane. */
 export function upperHalves(f: FunctionBuilder, pairs: Code): Code {
   return op("v128.and", op("i32x4.shr_s", pairs, i32(3)), f.constant(HALF_BITS));
 }
 
-/** Two to this power is what `loadHalves` leaves out. */
+/** log2 of the factor that `loadHalves` omits. */
 export const HALF_SCALE = 112;
 export const HALF_FACTOR = 2 ** HALF_SCALE;
 
@@ -113,7 +121,7 @@ export function multiplyAdd(
     : op("f32x4.relaxed_madd", a, b, c);
 }
 
-/** Combines the four lanes of a vector: `join` of all of them, in every lane. */
+/** Combines the four lanes of a vector with `join`, and sets every lane to the result. */
 export function acrossLanes(vector: Local, join: (a: Code, b: Code) => Code): Code {
   return [
     ...set(vector, join(get(vector), shuffle32(get(vector), get(vector), [2, 3, 0, 1]))),
@@ -123,7 +131,10 @@ export function acrossLanes(vector: Local, join: (a: Code, b: Code) => Code): Co
 
 export const firstLane = (vector: Local): Code => lane("f32x4.extract_lane", get(vector), 0);
 
-/** Adds a function f32 → i32: its half, to nearest; what is too large becomes the largest. */
+/**
+ * Adds a function f32 → i32 that rounds to the nearest float16. Numbers that are too large become
+ * the largest finite one.
+ */
 export function addToHalf(module: ModuleBuilder): number {
   return module.add(["f32"], ["i32"], (f, [x]) => {
     const bits = f.local("i32"), half = f.local("i32");
@@ -131,7 +142,8 @@ export function addToHalf(module: ModuleBuilder): number {
     const magnitude = op("i32.and", get(bits), i32(0x7fffffff));
     return [
       ...set(bits, op("i32.reinterpret_f32", get(x!))),
-      // Times 2^−112 the exponent is a half's, and so are the bits of what is subnormal.
+      // Multiplied by 2^−112, a number has a float16's exponent, and a subnormal one also has its
+      // bits.
       ...set(
         half,
         op(
@@ -165,7 +177,7 @@ export function addToHalf(module: ModuleBuilder): number {
   });
 }
 
-/** Adds a function (from, count, epsilon) → 1 / sqrt(Σ x² / count + ε). */
+/** Adds a function (from, count, epsilon) that returns 1 / sqrt(Σ x² / count + ε). */
 export function addRootMean(module: ModuleBuilder): number {
   return module.add([module.address, "i32", "f32"], ["f32"], (f, [from, count, epsilon]) => {
     const sum = f.local("v128"), x = f.local("v128"), left = f.local("i32");
@@ -203,7 +215,10 @@ export function addRootMean(module: ModuleBuilder): number {
   });
 }
 
-/** Repeats `body` with `count` less by `step` each time, while it is more than 0. */
+/**
+ * Repeats `body` while `count` is more than 0, and subtracts `step` from `count` after each
+ * iteration.
+ */
 export function whileCount(count: Local, step: number, body: Code): Code {
   return whileLoop(
     op("i32.gt_s", get(count), i32(0)),

@@ -1,7 +1,8 @@
 /**
- * Products of a matrix of quants and activations: y = x · weightsᵀ. A unit of work is eight rows;
- * the weights of a unit stay in the first-level cache while all tokens are multiplied by them, so
- * that each is read from memory once. A token's results are the same bits with any others.
+ * Products of a weight matrix and activations: y = x · weightsᵀ. A unit is a strip of eight rows.
+ * Its weights stay in the L1 cache while all tokens are multiplied by them, so each weight is read
+ * from memory once. A token's results are bit-identical whatever other tokens are in the same
+ * product.
  */
 
 import {
@@ -27,10 +28,10 @@ import { PANELS, SPAN_COLUMNS } from "./formats.ts";
 import { addKernel, field, fields } from "./operation.ts";
 
 /**
- * `columns`: padded ones. `tokens`: rows of x and y; which rows they are, `xRows` and `yRows` say,
- * 32 bits each. `factors`: see StripLayout. `xThread`: bytes between one thread's x and the next one's, or 0. `accumulate`:
- * adds to y. `bias`: [rows] or null. `offsets`: memory for those of a strip's weights, `offsetsThread`
- * bytes for each thread; see products.ts.
+ * `columns`: with padding. `tokens`: number of rows of x and y; `xRows` and `yRows` are the indices
+ * of these rows, 32 bits each. `factors`: see StripLayout. `xThread`: bytes between the x of two
+ * threads, or 0. `accumulate`: add to y. `bias`: [rows] or null. `offsets`: memory for the offsets
+ * of a strip's weights, `offsetsThread` bytes for each thread; see products.ts.
  */
 export const MATMUL = fields(
   ["columns", "tokens", "stripBytes", "factors", "xStride", "yStride", "accumulate"],
@@ -38,39 +39,47 @@ export const MATMUL = fields(
 );
 
 /**
- * Functions for one and for two tokens: with more an x86 processor's
- * sixteen vectors do not suffice, or activations are loaded too often.
+ * Functions for one and for two tokens. With more tokens, the sixteen vector registers of an x86
+ * processor do not suffice, or activations are loaded too often.
  */
 export interface Tiles {
   readonly one: number;
   readonly two: number;
-  /** For many tokens: writes the offsets of a strip's weights, and a tile of two that reads them. */
+  /**
+   * For many tokens: a function that writes the offsets of a strip's weights, and one for two
+   * tokens that reads them.
+   */
   readonly many?: { readonly write: number; readonly two: number };
 }
 
-/** From so many tokens on, writing offsets once costs less than finding them out for each two tokens. */
+/**
+ * From this many tokens on, writing the offsets once costs less than computing them for every two
+ * tokens.
+ */
 const MANY = 4;
 
-/** Bytes of the offsets of a strip's 32 columns. */
+/** Bytes of a strip's offsets per span of 32 columns. */
 export const OFFSET_BYTES = 16 * PANELS;
 
 /**
- * Bytes of strips that are fetched at once for few tokens, if they are not long; see fetch.ts. The
- * processor's own fetching ahead begins anew with each strip: of matrices that no cache holds, one of 576
- * columns of Q4_1 (3 KB a strip) is multiplied with one token in 0.65 of the time without, one of 896 of
- * Q8_0 (8 KB) in 0.73, and of 2,048 of Q4_0 (9 KB) in about the same. With many tokens, the next strip is
- * read while this one is multiplied, a line a span, which gets the processor's own fetching going: with
- * eight tokens, these take 0.83, 0.82 and 0.9 of the time.
+ * Bytes of strips that are fetched at once for few tokens, unless the strips are long; see
+ * fetch.ts. The processor's own prefetching restarts with each strip. Measured with one token, on
+ * matrices that do not fit in any cache: fetching reduces the time to 0.65 of that without for 576
+ * columns of Q4_1 (3 KB per strip), to 0.73 for 896 of Q8_0 (8 KB), and hardly changes it for 2,048
+ * of Q4_0 (9 KB). With many tokens, the next strip is read while this one is multiplied, one cache
+ * line per span, which triggers the processor's own prefetching: with eight tokens, the same
+ * matrices take 0.83, 0.82 and 0.9 of the time.
  */
 const FETCHED = 32 * 1024;
 
 /**
- * Bytes of a strip from which on the processor's own fetching does as well or better: TinyLlama in Q4_0
- * (9 and 25 KB) decoded in 1.06 of the time where these were fetched too, Qwen2.5 0.5B in 1.02 to 1.03.
+ * Bytes per strip from which the processor's own prefetching is as good or better. With longer
+ * strips fetched too, decoding took 1.06 times as long for TinyLlama in Q4_0 (9 and 25 KB per
+ * strip), and 1.02 to 1.03 times for Qwen2.5 0.5B.
  */
 const LONG_STRIP = 8 * 1024;
 
-/** The kernel around the tiles: units, and the tokens of each. */
+/** Adds the kernel that calls the tiles for each unit and all its tokens. */
 export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
   const fetch = addFetch(module);
   const { many } = tiles;
@@ -78,7 +87,7 @@ export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
     const read = (name: keyof typeof MATMUL) => field(module, operation, MATMUL[name]);
     const weights = f.local(module.address), x = f.local(module.address);
     const y = f.local(module.address), bias = f.local(module.address);
-    // The strips from `from` to before `fetched` are.
+    // The strips from `from` (inclusive) to `fetched` (exclusive) have been fetched.
     const fetched = f.local("i32"), count = f.local("i32");
     const next = f.local(module.address), at = f.local("i32");
     const token = f.local("i32"), tokens = f.local("i32"), offsets = f.local(module.address);
@@ -94,7 +103,8 @@ export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
     const tile = (index: number, count: number): Code => {
       const places = Array.from({ length: count }, (_, i) => i);
       return [
-        // The lines that tiles before have not read, or if they have read all, some that are near.
+        // The lines of the next strip that earlier tiles have not read; once all are read, its
+        // first lines, which are cached.
         ...set(at, op("i32.mul", get(token), i32(LINE_BYTES / SPAN_COLUMNS))),
         ...set(at, op("i32.mul", get(at), op("i32.shr_u", read("columns"), i32(1)))),
         ...set(at, op("i32.mul", get(at), op("i32.lt_u", get(at), read("stripBytes")))),
@@ -154,7 +164,7 @@ export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
           module.at(
             read("bias"),
             get(from),
-            // Null stays null.
+            // A null bias stays null.
             module.extend(op("i32.mul", module.notNull(read("bias")), i32(32))),
           ),
         ),
@@ -175,12 +185,12 @@ export function addMatmulKernel(module: ModuleBuilder, tiles: Tiles): number {
   });
 }
 
-/** The address of a strip's factors. */
+/** Returns the address of a strip's factors. */
 export function stripFactors(module: ModuleBuilder, operation: Local, strip: Local): Code {
   return module.plus(get(strip), module.extend(field(module, operation, MATMUL.factors)));
 }
 
-/** Writes a panel's four results of a token. */
+/** Writes a token's four results for a panel. */
 export function storeResult(
   module: ModuleBuilder,
   operation: Local,
@@ -189,7 +199,6 @@ export function storeResult(
   const at = 16 * panel;
   return [
     ...when(
-      // With the offset of a second panel it may be small, and yet there is none.
       module.notNull(field(module, operation, MATMUL.bias)),
       set(value, op("f32x4.add", get(value), load("v128.load", get(bias), at))),
     ),

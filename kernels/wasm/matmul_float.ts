@@ -21,7 +21,7 @@ import { addMatmulKernel, MATMUL, storeResult, stripFactors } from "./matmul.ts"
 import { field } from "./operation.ts";
 import { type ProductForm } from "./products.ts";
 
-/** Columns of an iteration of the loop; even and odd ones are summed apart, to wait less for each sum. */
+/** Columns per iteration. Even and odd ones are summed separately, to wait less for each sum. */
 const COLUMNS = 4;
 
 /** Adds the kernel of one format. */
@@ -34,7 +34,10 @@ export function addFloatMatmul(
   return addMatmulKernel(module, { one: tile(1), two: tile(2) });
 }
 
-/** Column `column` of a panel as float32, but for the factor of halves. */
+/**
+ * Loads a column of a panel at `offset` as float32; float16 values lack their factor (see
+ * `loadHalves`).
+ */
 function loadColumn(
   f: FunctionBuilder,
   { quants, at }: { readonly quants: FloatFormat["quants"]; readonly at: Local },

@@ -1,4 +1,4 @@
-/** Tiles of the products of a matrix of quants: a strip and one or two tokens. */
+/** Tiles of the products of a matrix of quants: one strip times one or two tokens. */
 
 import { RECORD, RECORD_BYTES } from "./activations.ts";
 import {
@@ -36,7 +36,7 @@ import { addMatmulKernel, MATMUL, OFFSET_BYTES, storeResult, stripFactors } from
 import { field } from "./operation.ts";
 import { hasOffsets, type ProductForm, sumLocals, sums } from "./products.ts";
 
-/** Adds the kernel of one format and one form of the dot product. */
+/** Adds the kernel for one format and one form of the dot product. */
 export function addMatmul(
   module: ModuleBuilder,
   format: IntegerFormat,
@@ -57,13 +57,13 @@ interface TileOptions {
   readonly format: IntegerFormat;
   readonly form: ProductForm;
   readonly tokens: number;
-  /** Whether it reads the weights' offsets or, for no token, writes them. */
+  /** Whether the tile reads the weights' offsets or, with no tokens, writes them. */
   readonly offsets: "read" | "write" | undefined;
 }
 
 /**
- * Adds a function (operation, weights, bias, offsets, ahead, x…, y…) for a strip and a number of tokens.
- * One of two tokens reads a cache line from `ahead` on for each span.
+ * Adds a function (operation, weights, bias, offsets, ahead, x…, y…) that multiplies a strip by
+ * `tokens` tokens. With two tokens, it also reads a cache line for each span, starting at `ahead`.
  */
 function addTile(module: ModuleBuilder, options: TileOptions): number {
   const { tokens } = options;
@@ -95,7 +95,7 @@ interface TileLocals {
   readonly ahead: Local;
   readonly x: readonly Local[];
   readonly y: readonly Local[];
-  /** The span that is read: each panel's quants, and the scales. */
+  /** Addresses of the current span: each panel's quants, and the scales. */
   readonly panels: readonly Local[];
   readonly scales: Local;
 }
@@ -105,9 +105,9 @@ class TileWriter {
   readonly locals: TileLocals;
   readonly #count: Local;
   readonly #inner: Local;
-  /** What is read ahead. */
+  /** The bitwise OR of what is read ahead, so that the loads are not eliminated. */
   readonly #reads: Local | undefined;
-  /** [panels]: a vector of weights as it lies in memory, and unpacked. */
+  /** [panels]: a vector of weights, as stored in memory and unpacked. */
   readonly #packed: readonly Local[];
   readonly #vectors: readonly Local[];
   /** [tokens]: the scale of the activations, and their sum. */
@@ -116,7 +116,10 @@ class TileWriter {
   readonly #scale: Local;
   readonly #minimum: Local;
   readonly #sums: ReturnType<typeof sumLocals>;
-  /** [panels][tokens]: the results, and those of 256 columns before their common scale. */
+  /**
+   * [panels][tokens]: the results, and the sums over 256 columns before their common scale is
+   * applied.
+   */
   readonly #totals: Local[][];
   readonly #supers: Local[][];
   readonly #superMinima: Local[][];
@@ -190,7 +193,7 @@ class TileWriter {
     );
   }
 
-  /** 32 columns of all tokens, and the addresses moved on. */
+  /** Processes 32 columns of all tokens, then advances the addresses. */
   #span(): Code {
     const { locals, options: { format, offsets } } = this;
     const read = load("i32.load", get(locals.ahead));
@@ -250,7 +253,10 @@ class TileWriter {
     }).flat();
   }
 
-  /** Loads vectors of weights, all of the span or of one half, and does `step` for each. */
+  /**
+   * Loads the vectors of weights of a span, or of one half of it, and adds the code of `step` for
+   * each.
+   */
   #steps(half: number, groups: number, step: (column: number) => Code): Code {
     const { format } = this.options;
     const { quants, values } = format;
@@ -285,7 +291,8 @@ class TileWriter {
     const address = get(this.locals.scales);
     if (scales === "half") {
       const minimum = loadHalves(this.f, address, minimumAt(format, panel));
-      // What a quant is less than it was, its minimum is more.
+      // The offset that was subtracted from the quants is added back, times the scale, to the
+      // minimum.
       const shifted = zero < 0
         ? multiplyAdd(form, get(this.#scale), this.f.constant(splatF32(-zero)), minimum)
         : minimum;
@@ -302,7 +309,7 @@ class TileWriter {
           load("v128.load32_zero", address, scaleAt(format, panel)),
         ),
       );
-      // 2^(e − 128); what is below 2^−126 counts as nothing.
+      // 2^(e − 128). Scales below 2^−126 are treated as 0.
       const below = op("i32x4.sub", exponents, this.f.constant(splatI32(1)));
       const shifted = op("i32x4.max_s", below, this.f.constant(splatI32(0)));
       return set(this.#scale, op("i32x4.shl", shifted, i32(23)));
@@ -321,7 +328,7 @@ class TileWriter {
     ];
   }
 
-  /** Adds a group's sums, times scales, to the results of a token. */
+  /** Adds a group's sums, times its scales, to the results of a token. */
   #scaled(panel: number, token: number, sum: Code): Code {
     const { format: { scales, minima }, form } = this.options;
     const byte = scales === "byte";
@@ -343,7 +350,7 @@ class TileWriter {
     ];
   }
 
-  /** The common scales of 256 columns. Their minima are subtracted. */
+  /** Applies the common scales of 256 columns. The minima are subtracted. */
   #superblock(): Code {
     const { locals, options: { form, tokens, format } } = this;
     const address = get(locals.scales);

@@ -18,12 +18,12 @@ import { addRepack } from "./repack.ts";
 import { addRope, type CacheType } from "./rope.ts";
 import { addCombine, addNormAdd, addPick } from "./rows.ts";
 
-/** What a model needs. */
+/** What the kernels of a model depend on. */
 export interface KernelNeeds {
-  /** Of its matrices. */
+  /** Tensor types of its matrices. */
   readonly types: Iterable<TensorType>;
   readonly activations: Iterable<Activation>;
-  /** Of its layers with states; none by default. */
+  /** Kinds of its layers with recurrent states; none by default. */
   readonly recurrent?: Iterable<{
     readonly kind: "delta-net" | "mamba";
     readonly keyDim: number;
@@ -31,18 +31,18 @@ export interface KernelNeeds {
   }>;
   readonly cache: CacheType;
   readonly form: ProductForm;
-  /** Memory of more than 4 GiB. */
+  /** Whether the memory has 64-bit addresses, for more than 4 GiB. */
   readonly wide: boolean;
-  /** Pages of 64 KiB that the memory has at most. */
+  /** Maximum size of the memory, in pages of 64 KiB. */
   readonly maximum: number;
 }
 
-/** Numbers of kernels, by which operations name them. */
+/** Indices of the kernels in the module's table, by which operations refer to them. */
 export interface KernelIndex {
   readonly repack: ReadonlyMap<TensorType, number>;
-  /** By formatKey. */
+  /** Keyed by formatKey. */
   readonly matmul: ReadonlyMap<string, number>;
-  /** By encodingKey. */
+  /** Keyed by encodingKey. */
   readonly encoders: ReadonlyMap<string, number>;
   readonly gates: ReadonlyMap<Activation, number>;
   readonly relu2: number;
@@ -51,12 +51,12 @@ export interface KernelIndex {
   readonly rope: number;
   readonly attention: number;
   readonly merge: number;
-  /** By its taps. */
+  /** Keyed by the number of taps. */
   readonly convolutions: ReadonlyMap<number, number>;
-  /** By the width of keys. */
+  /** Keyed by the dimensions of a key. */
   readonly deltaRules: ReadonlyMap<number, number>;
   readonly mambaScans: ReadonlyMap<number, number>;
-  /** By the kind of what it follows. */
+  /** Keyed by the kind of layer. */
   readonly deltaNorms: Readonly<Record<"delta-net" | "mamba", number>>;
   readonly combine: number;
   readonly pick: number;
@@ -65,11 +65,11 @@ export interface KernelIndex {
 export interface KernelModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly index: KernelIndex;
-  /** By number, for reports. */
+  /** Names of the kernels by index, for reports. */
   readonly names: readonly (string | undefined)[];
 }
 
-/** How a matrix wants its activations; undefined: as float32. */
+/** Returns the encoding of the activations that a matrix needs; undefined: float32. */
 export function matrixEncoding(format: WasmFormat, form: ProductForm): Encoding | undefined {
   return isFloat(format) ? undefined : encodingFor(format, form);
 }

@@ -1,6 +1,6 @@
 /**
- * Scales halves up until none is subnormal. Bits of a half: a sign, five of the exponent, ten of the
- * mantissa.
+ * Scales float16 values up so that few or none are subnormal. A float16 has a sign bit, five
+ * exponent bits and ten mantissa bits.
  */
 
 import {
@@ -23,16 +23,16 @@ import {
 } from "./assembler.ts";
 import { acrossLanes, HALF_FACTOR, loadHalves, whileCount } from "./math.ts";
 
-/** The exponent of each of eight halves. */
+/** Mask of the exponents of eight float16 values. */
 export const HALF_EXPONENTS = vector(new Uint8Array(new Uint16Array(8).fill(0x7c00).buffer));
 
-/** Of finite halves. */
+/** Largest exponent of a finite float16 value. */
 const LARGEST_EXPONENT = 30;
 
 /**
- * Adds a function (start, count, stride, vectors) that scales halves, `vectors` times four of them
- * at each of `count` places, up by the power of two that makes the largest just finite, and returns
- * what undoes it and makes what `loadHalves` reads the number that they stood for.
+ * Adds a function (start, count, stride, vectors) that scales float16 values up by the largest
+ * power of two that keeps them all finite. It scales `vectors` · 4 values at each of `count`
+ * places, `stride` bytes apart. The function returns the factor that `undoing` describes.
  */
 export function addNormalize(module: ModuleBuilder): number {
   const { address } = module;
@@ -84,8 +84,8 @@ export function addNormalize(module: ModuleBuilder): number {
 }
 
 /**
- * Adds a function (start, count, exponents) that does the same with `count` times eight halves in a row,
- * of whose exponents it is told the largest, in some lane.
+ * Adds a function (start, count, exponents) that does the same with `count` · 8 contiguous float16
+ * values. Some lane of `exponents` contains the largest of their exponents.
  */
 export function addNormalizeRow(module: ModuleBuilder): number {
   const { address } = module;
@@ -104,7 +104,7 @@ export function addNormalizeRow(module: ModuleBuilder): number {
       ...whileCount(count!, 1, [
         ...set(value, load("v128.load", get(at!))),
         ...when(
-          // Without zeros and subnormal halves, the exponents are all that changes.
+          // Without zeros and subnormal values, only the exponents change.
           op("i16x8.all_true", op("v128.and", get(value), HALF_EXPONENTS)),
           store("v128.store", get(at!), 0, op("i16x8.add", get(value), get(added))),
           [0, 8].flatMap((offset) => scaled(f, { at: at!, offset, value, factor: get(factor) })),
@@ -116,20 +116,20 @@ export function addNormalizeRow(module: ModuleBuilder): number {
   });
 }
 
-/** Multiplies four halves by a power of two. */
+/** Multiplies four float16 values by a power of two, in place. */
 function scaled(
   f: FunctionBuilder,
   { at, offset, value, factor }: {
     readonly at: Local;
     readonly offset: number;
-    /** Is overwritten. */
+    /** A local that is overwritten. */
     readonly value: Local;
     readonly factor: Code;
   },
 ): Code {
   return [
     ...set(value, op("f32x4.mul", loadHalves(f, get(at), offset), factor)),
-    // The sign is bit 31, the half's other bits are 13–27.
+    // The sign is bit 31, the other bits of the float16 are 13–27.
     ...set(
       value,
       op(
@@ -146,12 +146,15 @@ function scaled(
   ];
 }
 
-/** What undoes a shift of the exponents, and makes what `loadHalves` reads the number that they stood for. */
+/**
+ * Returns the factor by which a value read by `loadHalves` is multiplied to get the real number: it
+ * undoes the shift of the exponents and includes HALF_FACTOR.
+ */
 function undoing(shift: Local): Code {
   return op("f32x4.mul", splatF32(HALF_FACTOR), powerOfTwo(op("i32.sub", i32(0), get(shift))));
 }
 
-/** Four times 2^exponent. */
+/** Returns 2^exponent in each of four lanes. */
 function powerOfTwo(exponent: Code): Code {
   return op("i32x4.splat", op("i32.shl", op("i32.add", exponent, i32(127)), i32(23)));
 }

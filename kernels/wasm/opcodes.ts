@@ -1,6 +1,6 @@
 /**
- * The WebAssembly instructions that the kernels use, as their bytes. Source: the index of
- * instructions of the WebAssembly specification 3.0 (SIMD, relaxed SIMD and threads included).
+ * The encodings of the WebAssembly instructions that the kernels use. Source: the index of
+ * instructions of the WebAssembly specification 3.0 (including SIMD, relaxed SIMD and threads).
  */
 
 const SIMD = 0xfd;
@@ -108,7 +108,10 @@ export const PLAIN = {
   "i32x4.relaxed_dot_i8x16_i7x16_add_s": simd(0x113),
 } as const satisfies Record<string, readonly number[]>;
 
-/** Loads and stores, which have an alignment and an offset: their bytes, and log2 of the alignment. */
+/**
+ * Loads and stores, whose immediates are an alignment and an offset: their bytes, and log2 of the
+ * alignment.
+ */
 export const MEMORY = {
   "i32.load": [[0x28], 2],
   "i64.load": [[0x29], 3],
@@ -135,14 +138,16 @@ export const MEMORY = {
   "memory.atomic.wait32": [[ATOMIC, 0x01], 2],
 } as const satisfies Record<string, readonly [readonly number[], number]>;
 
-/** Loads and stores of one lane: an alignment, an offset, and the lane. */
+/**
+ * Loads and stores of one lane, whose immediates are an alignment, an offset and the lane index.
+ */
 export const MEMORY_LANE = {
   "v128.store16_lane": [simd(89), 1],
   "v128.store32_lane": [simd(90), 2],
   "v128.store64_lane": [simd(91), 3],
 } as const satisfies Record<string, readonly [readonly number[], number]>;
 
-/** Instructions with the number of a lane. */
+/** Instructions whose immediate is a lane index. */
 export const LANE = {
   "i32x4.extract_lane": simd(27),
   "i16x8.extract_lane_u": simd(25),

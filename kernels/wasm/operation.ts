@@ -1,6 +1,6 @@
 /**
- * The record that tells a kernel what to do. Threads share the work of one by units: each takes
- * `chunk` of them at a time, until all `units` are taken.
+ * An operation: the record that describes one run of a kernel. Its work is divided into units. Each
+ * thread takes `chunk` units at a time, until all `units` are taken.
  */
 
 import {
@@ -12,20 +12,23 @@ import {
   type ModuleBuilder,
 } from "./assembler.ts";
 
-/** Every thread does all units, each for itself. */
+/** Every thread runs all units, instead of sharing them. */
 export const REDUNDANT = 1;
-/** No thread starts the next operation before all have finished this one. */
+/** No thread starts the next operation until all threads have finished this one. */
 export const JOIN = 2;
 
-/** Offsets of what all operations have, 32 bits each. */
+/** Byte offsets of the fields that all operations have, 32 bits each. */
 export const OPERATION = { kernel: 0, units: 4, chunk: 8, flags: 12, next: 16 } as const;
 
 const INTEGERS_AT = 20;
 const ADDRESSES_AT = 80;
-/** Bytes of an operation, whole cache lines: with 15 numbers and 22 addresses of its kernel's own. */
+/**
+ * Bytes of an operation: whole cache lines, with room for 15 numbers and 22 addresses of the
+ * kernel.
+ */
 export const OPERATION_BYTES = 256;
 
-/** A field: where it is, and whether it is an address, in 8 bytes, or an integer, in 4. */
+/** A field: its byte offset and its type. An address has 8 bytes, an integer or a float 4. */
 export interface Field {
   readonly offset: number;
   readonly kind: "integer" | "float" | "address";
@@ -33,7 +36,7 @@ export interface Field {
 
 export type Fields = Readonly<Record<string, Field>>;
 
-/** Offsets for the named integers, floats and addresses of a kernel. */
+/** Assigns offsets to the named integers, floats and addresses of a kernel. */
 export function fields<I extends string, A extends string, F extends string = never>(
   integers: readonly I[],
   addresses: readonly A[],
@@ -64,7 +67,10 @@ export function field(module: ModuleBuilder, operation: Local, { offset, kind }:
   }
 }
 
-/** Kernels do units `from` to `to`; `thread` is the number of the thread that runs them. */
+/**
+ * Adds a kernel: a function (operation, from, to, thread) that runs the units `from` (inclusive) to
+ * `to` (exclusive). `thread` is the index of the thread that runs them.
+ */
 export function addKernel(
   module: ModuleBuilder,
   write: (f: FunctionBuilder, params: readonly [Local, Local, Local, Local]) => Code,

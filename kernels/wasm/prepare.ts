@@ -1,6 +1,7 @@
 /**
- * What a product takes: a row of float32 for each token, and the same as integers. A unit is a token.
- * Where few tokens enter, every thread makes all rows for itself rather than wait for another.
+ * Kernels that prepare the input of matrix products: a row of float32 for each token, and its
+ * encodings as integers. A unit is a token. With few tokens, every thread computes all rows itself
+ * rather than wait for another.
  */
 
 import {
@@ -23,12 +24,16 @@ import { SPAN_COLUMNS } from "./formats.ts";
 import { addRootMean, exponential, whileCount } from "./math.ts";
 import { addKernel, type Field, field, fields } from "./operation.ts";
 
-/** Encodings that one preparation can write: queries, keys and values may each want another. */
+/**
+ * Maximum number of encodings that one preparation writes: the matrices of queries, keys and values
+ * may each need a different one.
+ */
 export const ENCODINGS = 3;
 
 /**
- * `columns`: without padding; rows are padded with zeros to whole spans. `encode0` …: functions of
- * activations.ts, or −1. `thread`: bytes between what two threads write, or 0. All strides in bytes.
+ * `columns`: without padding; rows are padded with zeros to whole spans. `encode0` …: table indices
+ * of the encoders (activations.ts), or −1. `thread`: bytes between the outputs of two threads, or
+ * 0. All strides are in bytes.
  */
 export const OUTPUT_INTEGERS = [
   "columns",
@@ -40,7 +45,10 @@ export const OUTPUT_INTEGERS = [
 ] as const;
 export const OUTPUT_ADDRESSES = ["row", "out0", "out1", "out2", "thread"] as const;
 
-/** RMSNorm: `from` [rows, padded columns] float32, of which `rows` says which, times `weight`. */
+/**
+ * RMSNorm of the rows of `from` ([rows, padded columns] float32) that `rows` lists, multiplied by
+ * `weight`.
+ */
 export const NORM = fields(
   [...OUTPUT_INTEGERS, "fromStride"],
   [...OUTPUT_ADDRESSES, "from", "rows", "weight"],
@@ -55,8 +63,9 @@ type OutputFields = Readonly<
 >;
 
 /**
- * Writes the units of a kernel: `makeRow` the float32 of one token, then they are encoded. Its locals
- * are the operation, the token's number, the address of the row, and its columns with padding.
+ * Adds a kernel that writes the rows of tokens: `makeRow` writes the float32 row of one token,
+ * which is then encoded. The locals for `makeRow` are the operation, the token's index, the address
+ * of the row, and the padded number of columns.
  */
 export function addPrepare(
   module: ModuleBuilder,
@@ -147,10 +156,10 @@ export function addNorm(module: ModuleBuilder): number {
 
 export type Activation = "silu" | "gelu";
 
-/** max(x, 0)², which no gate multiplies: `from` [tokens, padded columns] float32. */
+/** max(x, 0)² without a gate: `from` [tokens, padded columns] float32. */
 export const RELU2 = fields([...OUTPUT_INTEGERS, "fromStride"], [...OUTPUT_ADDRESSES, "from"]);
 
-/** Adds its kernel. */
+/** Adds the kernel of squared ReLU. */
 export function addRelu2(module: ModuleBuilder): number {
   return addPrepare(module, RELU2, (f, [operation, token, row, padded]) => {
     const read = (name: keyof typeof RELU2) => field(module, operation, RELU2[name]);
@@ -170,8 +179,8 @@ export function addRelu2(module: ModuleBuilder): number {
 }
 
 /**
- * Adds the kernel of one activation of gates. Both are x / (1 + e^−z): silu with z = x, GELU in its tanh
- * form with z = 2 · sqrt(2 / π) · (x + 0.044715 x³).
+ * Adds the gate kernel for one activation. Both activations are x / (1 + e^−z): silu with z = x,
+ * GELU in its tanh form with z = 2 · sqrt(2 / π) · (x + 0.044715 x³).
  */
 export function addGate(module: ModuleBuilder, activation: Activation): number {
   return addPrepare(module, GATE, (f, [operation, token, row, padded]) => {
@@ -219,7 +228,7 @@ export function addGate(module: ModuleBuilder, activation: Activation): number {
   });
 }
 
-/** Moves addresses on by a vector. */
+/** Advances addresses by one vector. */
 export function advance(module: ModuleBuilder, addresses: readonly Local[]): Code {
   return addresses.flatMap((a) => set(a, module.plus(get(a), module.addressConst(16))));
 }

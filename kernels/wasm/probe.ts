@@ -1,4 +1,7 @@
-/** Kernels that measure the processor: reading memory, float32 arithmetic, integer dot products. */
+/**
+ * Kernels that measure the processor's speed at reading memory, float32 arithmetic and integer dot
+ * products.
+ */
 
 import {
   brIf,
@@ -21,19 +24,19 @@ import { multiplyAdd } from "./math.ts";
 import { addKernel, field, fields } from "./operation.ts";
 import type { ProductForm } from "./products.ts";
 
-/** Bytes that a unit of reading reads, and iterations of the loop of a unit of arithmetic. */
+/** Bytes that a unit of the read kernel reads, and loop iterations of a unit of arithmetic. */
 export const PROBE_BYTES = 65536;
 const PROBE_ITERATIONS = 4096;
-/** Vectors that an iteration works on, so that none waits for another. */
+/** Independent vectors per iteration, so that none waits for another. */
 const VECTORS = 8;
-/** Operations of a unit of arithmetic: two for each of 4 floats, or of 16 bytes. */
+/** Arithmetic operations per unit: two for each of the 4 floats or 16 bytes of a vector. */
 export const FLOAT_OPERATIONS = PROBE_ITERATIONS * VECTORS * 4 * 2;
 export const DOT_OPERATIONS = PROBE_ITERATIONS * VECTORS * 16 * 2;
 
-/** `out` takes what keeps the work from being left out: 16 bytes a thread. */
+/** `out`: 16 bytes per thread for the results, so that the engine does not eliminate the work. */
 export const PROBE = fields([], ["data", "out"]);
 
-/** The module, and the numbers of its kernels. */
+/** The module, and the indices of its kernels. */
 export interface ProbeModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly read: number;
@@ -77,7 +80,7 @@ export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
           op("i16x8.add", get(sum), op("i16x8.relaxed_dot_i8x16_i7x16_s", x, weights)),
         );
       case "plain":
-        // Each widens and multiplies half as many.
+        // Each of the two instructions multiplies half of the bytes, widened to 16 bits.
         return [0, 1].flatMap(() =>
           set(
             sum,
@@ -94,7 +97,7 @@ export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
   return { bytes: module.build(maximum), read, floats, dots, nothing };
 }
 
-/** A kernel that does `unit` for each of its units, with the address of its data. */
+/** Adds a kernel that runs `unit` for each of its units, with the address of the unit's data. */
 function addUnits(
   module: ModuleBuilder,
   unit: (sums: readonly Local[], at: Local, iterations: Local) => Code,

@@ -1,6 +1,6 @@
 /**
- * Forms of the integer dot product, and how each walks a span: a form takes four rows × 4 columns
- * of weights in one vector at a time and the same 4 columns of activations, repeated for each row.
+ * Forms of the integer dot product, and how each processes a span. One step multiplies a vector of
+ * weights (four rows × 4 columns) by the same 4 columns of activations, repeated for each row.
  */
 
 import {
@@ -19,17 +19,18 @@ import { type ActivationKind, type Encoding, RECORD } from "./activations.ts";
 import { type IntegerFormat, isSigned, largestWeight } from "./formats.ts";
 
 /**
- * "dot32" and "dot16": relaxed dot products to 32 or 16 bits, on two planes of bytes; "plain": of
- * 16-bit integers, which every engine has. Which is fastest depends on the processor.
+ * "dot32" and "dot16": relaxed dot products on two planes of bytes, with results of 32 or 16 bits.
+ * "plain": dot products of 16-bit integers, which every engine supports. Which form is fastest
+ * depends on the processor.
  */
 export type ProductForm = "dot32" | "dot16" | "plain";
 
 export const PRODUCT_FORMS: readonly ProductForm[] = ["dot32", "dot16", "plain"];
 
-/** How activations have to be written for weights of `format`. */
+/** Returns the encoding that activations need for weights of `format`. */
 export function encodingFor(format: IntegerFormat, form: ProductForm): Encoding {
   const { group } = format;
-  // A negative zero is made up for in the minimum.
+  // A negative zero is compensated for in the minimum.
   const zero = Math.max(0, format.zero);
   let kind: ActivationKind = "planes";
   if (form === "plain") kind = "words";
@@ -37,18 +38,20 @@ export function encodingFor(format: IntegerFormat, form: ProductForm): Encoding 
   return { kind, group, zero };
 }
 
-/** The sums of some panels' rows and some tokens while a group of columns is walked. */
+/** Code that sums the products of the panels' rows and the tokens over one group of columns. */
 export interface Sums {
-  /** Before a group. */
+  /** Initializes the sums before a group. */
   start(): Code;
   /**
-   * Adds the products of a vector of each panel's weights and columns `column` … `column + 3` of the
-   * tokens, which are loaded once for all panels.
+   * Adds the products of a vector of each panel's weights and the tokens' columns
+   * `column` … `column + 3`, which are loaded once for all panels.
    */
   step(weights: readonly Local[], column: number): Code;
-  /** The four rows' sums of a panel and a token, as integers. */
+  /** Returns the sums of a panel's four rows for a token, as integers. */
   finish(panel: number, token: number): Code;
-  /** Of weights with a sign, after a group of no token: what `offsets` holds of a panel. */
+  /**
+   * For signed weights, after a group without tokens: returns the value of `offsets` for a panel.
+   */
   offset?(panel: number): Code;
 }
 
@@ -56,27 +59,27 @@ interface SumsOptions {
   readonly f: FunctionBuilder;
   readonly format: IntegerFormat;
   readonly form: ProductForm;
-  /** Addresses of the tokens' records of the span. */
+  /** Addresses of the tokens' records for the span. */
   readonly tokens: readonly Local[];
-  /** Which half of the span has its own scale, or 0. */
+  /** The half of the span that the group is, or 0 if the group is the whole span. */
   readonly half: 0 | 1;
-  /** Where the span's offsets are, if they are known: [PANELS] vectors; see `offset`. */
+  /** Address of the span's offsets if they have been computed: [PANELS] vectors; see `offset`. */
   readonly offsets?: Local;
 }
 
-/** Whether the products of a format need offsets, which are the same for all tokens. */
+/** Whether products of the format need offsets, which are the same for all tokens. */
 export function hasOffsets(format: IntegerFormat, form: ProductForm): boolean {
   return form !== "plain" && isSigned(format);
 }
 
-/** The locals of one panel: [tokens] each. */
+/** The locals of one panel. Arrays are [tokens]. */
 interface PanelLocals {
   readonly first: readonly Local[];
   readonly second: readonly Local[];
-  /** Of 16 bits, which are widened before they could overflow. */
+  /** Sums of 16 bits, which are widened before they can overflow. */
   readonly partFirst: readonly Local[];
   readonly partSecond: readonly Local[];
-  /** Σ weights, of signed ones. */
+  /** Σ weights, if they are signed. */
   readonly weights: Local;
   readonly part: Local;
   readonly low: Local;
@@ -85,13 +88,13 @@ interface PanelLocals {
 
 interface SumLocals {
   readonly panels: readonly PanelLocals[];
-  /** [tokens]: 16 columns of both planes, or 8 as words. */
+  /** [tokens]: 16 columns of both planes, or 8 columns of words. */
   readonly columns: readonly { readonly first: Local; readonly second: Local }[];
-  /** Four of them, repeated for each row. */
+  /** Four of these columns, repeated for each row. */
   readonly x: Local;
 }
 
-/** Allocates the locals that `sums` works with. */
+/** Allocates the locals for `sums`. */
 export function sumLocals(f: FunctionBuilder, panels: number, tokens: number): SumLocals {
   return {
     panels: Array.from({ length: panels }, () => ({
@@ -120,13 +123,13 @@ export function sums(locals: SumLocals, options: SumsOptions): Sums {
 const ZERO = splatI32(0);
 const ONES = splatI32(0x01010101);
 
-/** Four columns of 16, repeated for each row. */
+/** Returns four of 16 columns, starting at `column`, repeated for each row. */
 function repeated(columns: Local, column: number): Code {
   const lane = column % 16 / 4;
   return shuffle32(get(columns), get(columns), [lane, lane, lane, lane]);
 }
 
-/** Loads 16 columns of both planes of each token where the first of them is reached. */
+/** Loads 16 columns of both planes of each token, if `column` is the first of the 16. */
 function loadColumns(
   columns: SumLocals["columns"],
   tokens: readonly Local[],
@@ -139,14 +142,17 @@ function loadColumns(
   ]);
 }
 
-/** −zero · Σ activations of this group, as integers. */
+/** Returns −zero · Σ activations of this group, as integers. */
 function correction({ format, tokens, half }: SumsOptions, token: number): Code {
   return format.zero > 0
     ? load("v128.load32_splat", get(tokens[token]!), RECORD.corrections[half]!)
     : ZERO;
 }
 
-/** Where a product goes: its sum, one of 16 bits for some steps, and which step of a group it is. */
+/**
+ * The destination of a product: its sum, a 16-bit sum for some steps, and the index of the step in
+ * its group.
+ */
 interface Accumulation {
   readonly sum: Local;
   readonly part: Local;
@@ -154,12 +160,13 @@ interface Accumulation {
 }
 
 /**
- * Accumulates in 32 bits, or in 16 for as many steps as cannot overflow: a product of two bytes is
- * at most 128 times the largest weight, and each sum of 16 bits has two.
+ * Returns a function that accumulates in 32 bits, or in 16 bits for as many steps as cannot
+ * overflow: a product of two bytes is at most 128 times the largest weight, and each 16-bit sum
+ * adds two of them.
  */
 function accumulator(form: ProductForm, format: IntegerFormat) {
   const most = Math.floor(32767 / (2 * 128 * largestWeight(format)));
-  // Whole groups: what is left in 16 bits at the end of one would be lost.
+  // The steps divide a group evenly, because a 16-bit sum left over at its end would be lost.
   const steps = Math.min(format.group / 4, 2 ** Math.floor(Math.log2(Math.max(1, most))));
   return ({ sum, part, index }: Accumulation, a: Code, b: Code): Code => {
     if (form === "dot32") {
@@ -175,7 +182,7 @@ function accumulator(form: ProductForm, format: IntegerFormat) {
   };
 }
 
-/** Weights of at most 6 bits without sign, activations in two signed planes. */
+/** Sums for unsigned weights of at most 6 bits, with activations in two signed planes. */
 function planeSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sums {
   const { tokens, form, format } = options;
   const add = accumulator(form, format);
@@ -214,8 +221,8 @@ function planeSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sum
 }
 
 /**
- * Weights of 8 bits with a sign, activations offset by 8192: Σ w · (x + 8192) − 8192 · Σ w. Of the high
- * seven bits of x + 8192 the offset is 64.
+ * Sums for signed weights of 8 bits. The activations are offset by 8192, so Σ w · x is computed as
+ * Σ w · (x + 8192) − 8192 · Σ w. In the high seven bits of x + 8192, the offset is 64.
  */
 function signedSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sums {
   const { tokens, form, format, offsets } = options;
@@ -266,7 +273,10 @@ function signedSums({ panels, columns, x }: SumLocals, options: SumsOptions): Su
   };
 }
 
-/** Weights widened to 16 bits, two rows a vector; each row's sum is in two lanes until the end. */
+/**
+ * Sums for weights widened to 16 bits, two rows per vector. Each row's sum is in two lanes until
+ * the end.
+ */
 function plainSums({ panels, columns, x }: SumLocals, options: SumsOptions): Sums {
   const { tokens } = options;
   const add = (sum: Local, weights: Local) =>

@@ -1,4 +1,4 @@
-/** Packs rows as files have them into strips (formats.ts). */
+/** Packs rows in the layout of model files into strips (formats.ts). */
 
 import { GROUP_LAYOUT, type TensorType } from "../tensor_types.ts";
 import {
@@ -40,12 +40,12 @@ import { addNormalize, addNormalizeRow } from "./normalize.ts";
 import { addKernel, field, fields } from "./operation.ts";
 import { packFloats } from "./repack_floats.ts";
 
-/** A unit is a strip. `columns` as the file has them; rows that fill up a strip must be zeros. */
+/** A unit is a strip. `columns`: as in the file. The rows that pad a strip must be zeros. */
 export const REPACK = fields(["columns", "rowBytes", "stripBytes", "factors"], ["from", "to"]);
 
 type Read = (name: keyof typeof REPACK) => Code;
 
-/** Adds the kernel that packs one tensor type. */
+/** Adds the kernel that packs rows of one tensor type. */
 export function addRepack(module: ModuleBuilder, type: TensorType): number {
   const format = WASM_FORMATS[type];
   const isHalf = isFloat(format) && format.quants === "f16";
@@ -89,7 +89,9 @@ export function addRepack(module: ModuleBuilder, type: TensorType): number {
   });
 }
 
-/** Normalizes the halves of a strip, if it has any, and gives the factors of four rows. */
+/**
+ * Normalizes the float16 values of a strip, if it has any, and returns the factors of four rows.
+ */
 function normalized(
   module: ModuleBuilder,
   { format, normalize, out, columns, exponents }: {
@@ -97,12 +99,12 @@ function normalized(
     readonly normalize: number;
     readonly out: Local;
     readonly columns: Code;
-    /** The largest of a strip of halves. */
+    /** The largest exponents, for a strip of float16. */
     readonly exponents: Local;
   },
 ): Code {
   if (isFloat(format)) {
-    // A column of a strip is eight halves.
+    // One column of a strip is eight float16 values.
     return format.quants === "f16"
       ? call(normalize, get(out), columns, get(exponents))
       : splatF32(1);
@@ -121,7 +123,7 @@ function normalized(
   );
 }
 
-/** The address of a strip's scales. */
+/** Returns the address of a strip's scales. */
 function scalesOf(
   module: ModuleBuilder,
   format: IntegerFormat,
@@ -219,13 +221,13 @@ function packIntegers(
   ];
 }
 
-/** Writes the 32 quants of each of four rows, lane r of each vector row r's. */
+/** Writes the 32 quants of each of four rows. Lane r of each vector belongs to row r. */
 function interleave(
   { quants }: IntegerFormat,
   { low, high }: { readonly low: readonly Local[]; readonly high: readonly Local[] },
   { to, at }: { readonly to: Local; readonly at: number },
 ): Code {
-  // Lanes j of four vectors, by pairs.
+  // Lane j of each of four vectors, combined by pairs.
   const transposed = (v: readonly Code[], j: number): Code => {
     const pair = (a: Code, b: Code) => shuffle32(a, b, [j, j + 4, j, j + 4]);
     return shuffle32(pair(v[0]!, v[1]!), pair(v[2]!, v[3]!), [0, 1, 4, 5]);

@@ -1,4 +1,4 @@
-/** Packs rows of floats into strips: eight rows of a column lie together. */
+/** Packs rows of floats into strips, in which the eight rows of a column are contiguous. */
 
 import {
   type Code,
@@ -18,16 +18,16 @@ import { columnBytes, type FloatFormat, STRIP_ROWS } from "./formats.ts";
 import { whileCount } from "./math.ts";
 import { HALF_EXPONENTS } from "./normalize.ts";
 
-/** Columns that are transposed at once: eight halves of a row. */
+/** Columns that are transposed at once: eight 16-bit values of a row. */
 const COLUMNS = 8;
 
 interface Rows {
-  /** Addresses of the strip's rows, which are moved on. */
+  /** Addresses of the strip's rows, which the code advances. */
   readonly rows: readonly Local[];
   readonly out: Local;
   readonly format: FloatFormat;
   readonly columns: Code;
-  /** Is set to the largest exponents of halves, in any lanes. */
+  /** Set to the largest exponents of float16 values, in any lanes. */
   readonly exponents: Local;
 }
 
@@ -78,9 +78,9 @@ export function packFloats(module: ModuleBuilder, f: FunctionBuilder, given: Row
   ];
 }
 
-/** The columns of eight rows of eight halves, after `code`. */
+/** Transposes eight rows of eight 16-bit values. `columns` are valid after `code`. */
 function transpose(f: FunctionBuilder, rows: readonly Local[]): { code: Code; columns: Code[] } {
-  // Two rows in turn, of columns 0–3 and of 4–7; then four rows, of two columns.
+  // First two rows interleaved, columns 0–3 and 4–7; then four rows, two columns each.
   const twos = f.locals("v128", 8), fours = f.locals("v128", 8);
   const halves = [0, 1] as const;
   const code = [
@@ -105,7 +105,7 @@ function transpose(f: FunctionBuilder, rows: readonly Local[]): { code: Code; co
   return { code, columns };
 }
 
-/** Lanes of so many bytes of the lower or the upper half of two vectors, in turn. */
+/** Interleaves lanes of `size` bytes of the lower or the upper half of two vectors. */
 function interleaved(a: Code, b: Code, [size, half]: readonly [number, 0 | 1]): Code {
   const lanes = Array.from({ length: 16 }, (_, i) => {
     const from = Math.floor(i / (2 * size)) * size + i % size + 8 * half;

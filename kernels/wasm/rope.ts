@@ -1,10 +1,11 @@
 /**
- * Queries and keys normalized and rotated, keys and values put into the cache. A unit is a head of a
- * token: those of its queries, then those of its keys and values.
+ * Normalizes and rotates queries and keys, and writes keys and values to the cache. A unit is a
+ * head of a token: first its query heads, then its KV heads.
  *
- * The cache of a layer is blocks of BLOCK_TOKENS positions: [blocks, kvHeads, headDim', 16] keys, so
- * that lanes are positions, and [blocks, kvHeads, headDim' / 8, 16, 8] values, so that lanes are
- * dimensions; headDim' is headDim filled up with zeros to a multiple of 8.
+ * The cache of a layer consists of blocks of BLOCK_TOKENS positions. Keys are
+ * [blocks, kvHeads, headDim', 16], so that lanes are positions; values are
+ * [blocks, kvHeads, headDim' / 8, 16, 8], so that lanes are dimensions. headDim' is headDim padded
+ * with zeros to a multiple of 8.
  */
 
 import { BLOCK_TOKENS } from "../sizes.ts";
@@ -30,19 +31,22 @@ import { addKernel, field, fields } from "./operation.ts";
 export type CacheType = "f16" | "f32";
 export const CACHE_BYTES = { f16: 2, f32: 4 } as const;
 
-/** Dimensions of a head as the cache has them. */
+/** Returns the padded dimensions of a head in the cache (headDim'). */
 export function cachedDim(headDim: number): number {
   return Math.ceil(headDim / 8) * 8;
 }
 
-/** What is known of each token: its position, and where its sequence's block table begins, in bytes. */
+/**
+ * The record of each token: its position, and the offset of its sequence's block table in bytes.
+ */
 export const TOKEN = { position: 0, table: 4, bytes: 8 } as const;
 
 /**
- * `stride`: bytes between tokens of q, k and v. `pair`, `apart`: floats from one pair's first element
- * to the next one's, and from it to its second. `pairs` of `cos` and `sin` [tokens, pairs]. `scale`
- * multiplies queries, and so does the token's of `temperatures` [tokens], unless they are null.
- * `queryNorm`, `keyNorm`: [headDim] or null. `headBytes` of one head of a block.
+ * `stride`: bytes between tokens of q, k and v. `pair`: floats between the first elements of two
+ * adjacent pairs. `apart`: floats between the two elements of a pair. `pairs`: pairs of each token
+ * in `cos` and `sin` [tokens, pairs]. Queries are multiplied by `scale` and, unless it is null, by
+ * the token's element of `temperatures` [tokens]. `queryNorm`, `keyNorm`: [headDim] or null.
+ * `headBytes`: bytes of one head of a block.
  */
 export const ROPE = fields(
   ["heads", "kvHeads", "headDim", "pairs", "pair", "apart", "stride", "headBytes"],
@@ -96,7 +100,7 @@ export function addRope(module: ModuleBuilder, type: CacheType): number {
       ...set(value, vector("v", get(index))),
       ...call(head, get(operation), get(key), get(angles), read("keyNorm"), f32(1)),
       ...set(place, op("i32.and", position, i32(BLOCK_TOKENS - 1))),
-      // In bytes from the layer's start, the same for keys and values.
+      // Byte offset from the start of the layer, the same for keys and values.
       ...set(
         blockAt,
         module.at(
@@ -156,7 +160,10 @@ export function addRope(module: ModuleBuilder, type: CacheType): number {
   });
 }
 
-/** Adds a function (operation, x, angles, norm, scale) that changes a head in place. */
+/**
+ * Adds a function (operation, x, angles, norm, scale) that normalizes, rotates and scales a head in
+ * place.
+ */
 function addHead(module: ModuleBuilder): number {
   const { address } = module;
   const rootMean = addRootMean(module);
@@ -235,7 +242,10 @@ function addHead(module: ModuleBuilder): number {
   );
 }
 
-/** Adds a function (x, to, place, headDim, keys) that puts a head into a block of the cache. */
+/**
+ * Adds a function (x, to, place, headDim, keys) that writes a head to a block of the cache, as a
+ * key or a value.
+ */
 function addPut(module: ModuleBuilder, type: CacheType): number {
   const { address } = module;
   const toHalf = addToHalf(module);

@@ -1,4 +1,4 @@
-/** Kernels over rows of float32: what is added to the hidden states, and the best of the logits. */
+/** Kernels over rows of float32: additions to the hidden states, and the argmax of the logits. */
 
 import {
   call,
@@ -22,8 +22,8 @@ import { addKernel, field, fields } from "./operation.ts";
 import { advance } from "./prepare.ts";
 
 /**
- * hidden += norm(row) · weight, a token a unit. `columns` without padding, `padded` with it; strides
- * in bytes.
+ * hidden += norm(row) · weight. A unit is a token. `columns`: without padding; `padded`: with it.
+ * Strides are in bytes.
  */
 export const NORM_ADD = fields(
   ["columns", "padded", "stride"],
@@ -71,15 +71,15 @@ export function addNormAdd(module: ModuleBuilder): number {
 }
 
 /**
- * out = Σ weight · row, or that added to it with `accumulate`, over the `used` rows of each token, one after the other: `rows`
- * [tokens · used, padded], `weights` [tokens · used].
+ * out = Σ weight · row over the `used` rows of each token, added in order; with `accumulate`, the
+ * sum is added to `out`. `rows` [tokens · used, padded], `weights` [tokens · used].
  */
 export const COMBINE = fields(
   ["used", "padded", "stride", "outStride", "accumulate"],
   ["rows", "weights", "out"],
 );
 
-/** Adds the kernel that joins the results of a token's experts. */
+/** Adds the kernel that combines the results of a token's experts. */
 export function addCombine(module: ModuleBuilder): number {
   return addKernel(module, (f, [operation, from, to]) => {
     const read = (name: keyof typeof COMBINE) => field(module, operation!, COMBINE[name]);
@@ -133,8 +133,8 @@ export function addCombine(module: ModuleBuilder): number {
 }
 
 /**
- * The index of the largest of each row's first `columns` values, a multiple of 4, the first of
- * equals; `out` [rows]: that, and 0 if all values are finite. A row is a unit.
+ * Finds the index of the largest of each row's first `columns` values (a multiple of 4); of equal
+ * values, the first. `out` [rows]: the index, and 0 if all values are finite. A unit is a row.
  */
 export const PICK = fields(["columns", "stride"], ["rows", "out"]);
 
@@ -168,7 +168,7 @@ export function addPick(module: ModuleBuilder): number {
       ]),
       set(largest, get(most)),
       acrossLanes(largest, (a, b) => op("f32x4.max", a, b)),
-      // Of the lanes that have the largest value, the lowest index.
+      // The lowest index among the lanes with the largest value.
       set(more, op("f32x4.eq", get(most), get(largest))),
       set(best, choose(get(best), splatI32(0x7fffffff))),
       set(out, module.at(read("out"), get(from!), module.addressConst(8))),

@@ -1,6 +1,7 @@
 /**
- * What kernels of states have in common (RecurrentHeads of engine/model/config.ts): a unit is a head of the
- * values of a sequence, whose state each of its tokens changes and reads.
+ * Code that the kernels of recurrent states share (RecurrentHeads of engine/model/config.ts). A
+ * unit is a value head of a sequence. Each token of the sequence updates and reads the head's
+ * state.
  */
 
 import {
@@ -25,9 +26,9 @@ import { addKernel, field, type fields } from "./operation.ts";
 import { advance } from "./prepare.ts";
 
 /**
- * `inputs` [tokens, channels], `steps` [tokens, valueHeads] and `out` [tokens, values] are at the same
- * stride, in bytes. `decays` [valueHeads]; `states` [slots, valueHeads, valueDim, keyDim], a slot every
- * `stateStride` bytes.
+ * `inputs` [tokens, channels], `steps` [tokens, valueHeads] and `out` [tokens, values] all have
+ * `stride` bytes per token. `decays` [valueHeads]; `states` [slots, valueHeads, valueDim, keyDim],
+ * with `stateStride` bytes per slot.
  */
 export const STATE_INTEGERS = [
   "keyHeads",
@@ -49,31 +50,31 @@ type StateFields = ReturnType<
   typeof fields<(typeof STATE_INTEGERS)[number], (typeof STATE_ADDRESSES)[number]>
 >;
 
-/** Rows of a state that are changed together. */
+/** Rows of a state that are updated together. */
 export const ROWS = 4;
 
-/** What the code of a unit works with. */
+/** Locals for the code of a unit. */
 export interface StateUnit {
   readonly operation: Local;
-  /** Number of the head. */
+  /** Index of the head. */
   readonly head: Local;
-  /** Bytes from the first token's rows to those of this one. */
+  /** Byte offset of the current token's rows. */
   readonly at: Local;
-  /** Where the next rows of the state are. */
+  /** Address of the next rows of the state. */
   readonly state: Local;
 }
 
-/** What a kernel does itself. */
+/** The code that is specific to a kernel. */
 interface StateCode {
-  /** Before the tokens of a head. */
+  /** Runs before the tokens of a head. */
   readonly head: Code;
-  /** Before the rows of a token. */
+  /** Runs for each token, before the rows of the state. */
   readonly token: Code;
-  /** With the next ROWS rows of the state, which it moves on. */
+  /** Processes the next ROWS rows of the state, and advances the address past them. */
   readonly rows: Code;
 }
 
-/** Adds a kernel for heads of `keyDim` queries and keys. */
+/** Adds a kernel for heads whose queries and keys have `keyDim` dimensions. */
 export function addStateKernel(
   module: ModuleBuilder,
   { fields, keyDim }: { readonly fields: StateFields; readonly keyDim: number },
@@ -129,12 +130,12 @@ export function addStateKernel(
   });
 }
 
-/** The head's number among many at `base`, in all lanes. */
+/** Loads the head's value from the array at `base` into all lanes. */
 export function ofHead(module: ModuleBuilder, head: Local, base: Code): Code {
   return load("v128.load32_splat", module.at(base, get(head), module.addressConst(4)));
 }
 
-/** ln(1 + e^x). */
+/** Returns ln(1 + e^x) in each lane. */
 export function softplus(f: FunctionBuilder, x: Local): Code {
   const small = exponential(f, op("f32x4.neg", op("f32x4.abs", get(x))));
   return op(
@@ -144,7 +145,7 @@ export function softplus(f: FunctionBuilder, x: Local): Code {
   );
 }
 
-/** The sums of the lanes of four vectors, in the lanes of one. */
+/** Returns a vector whose lanes are the sums of the lanes of each of four vectors. */
 export function sumsOf(f: FunctionBuilder, [a, b, c, d]: readonly Local[]): Code {
   const first = f.local("v128"), second = f.local("v128");
   const pairs = (x: Local, y: Local) =>

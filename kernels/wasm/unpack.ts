@@ -1,4 +1,6 @@
-/** A row of a matrix in strips as float32: the same values as kernels/dequantize.ts gives. */
+/**
+ * Unpacks rows of a matrix in strips to float32, the same values as kernels/dequantize.ts computes.
+ */
 
 import { F16_VALUES } from "../f16.ts";
 import {
@@ -20,14 +22,14 @@ import {
 } from "./formats.ts";
 import { HALF_FACTOR } from "./math.ts";
 
-/** A matrix in the memory of the kernels. */
+/** A matrix in the kernels' memory. */
 export interface StripMatrix {
   readonly format: WasmFormat;
   readonly columns: number;
   readonly address: number;
 }
 
-/** Unpacks a row to `out`, of so many columns or more. */
+/** Unpacks a row to `out`, which must have room for at least `columns` values. */
 export function unpackStripRow(
   memory: DataView,
   { format, columns, address }: StripMatrix,
@@ -81,7 +83,10 @@ export function unpackStripRow(
   }
 }
 
-/** Quant `column` of a span whose first vector has the row's lane at `at`. */
+/**
+ * Returns quant `column` of a span. `at` is the address of the row's lane in the span's first
+ * vector.
+ */
 function quantAt(
   memory: DataView,
   { quants, values }: IntegerFormat,
