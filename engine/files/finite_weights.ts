@@ -34,7 +34,8 @@ export const HALVES_AT: Readonly<Record<QuantizedType, readonly number[]>> = {
 };
 
 /**
- * Checks `bytes`, which were read from a tensor at `offset`; both are multiples of a group's size.
+ * Checks `bytes`, which were read from a tensor at `offset`. `offset` and the number of bytes are
+ * multiples of the size of a group.
  *
  * @throws {ModelFormatError} if a weight is NaN or infinite.
  */
@@ -55,7 +56,7 @@ export function assertFinite(
 
 /**
  * Returns the index of the first weight that is NaN or infinite, or -1 if there is none. For a
- * quantized type, it is the index of the first weight in that group.
+ * quantized type, returns the index of the first weight in the affected group.
  */
 export function firstNonFinite(type: TensorType, bytes: Uint8Array): number {
   // A Uint32Array needs an offset that is a multiple of 4.

@@ -1,6 +1,6 @@
 /**
- * Reads the header of one GGUF file, metadata and tensor table, and checks it against the file's
- * size. Source: docs/gguf.md of ggml.
+ * Reads the header of one GGUF file (metadata, tensor table) and checks it against the file size.
+ * Source: docs/gguf.md of ggml.
  */
 
 import { UnsupportedError } from "../errors.ts";

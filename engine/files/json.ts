@@ -11,8 +11,8 @@ export type JsonObject = { readonly [key: string]: JsonValue };
 const MAX_DEPTH = 64;
 
 /**
- * Limits for a kind of file. A parsed key uses up to 400 bytes of memory and takes 2 µs, another
- * value uses up to 140 bytes, whatever their lengths in the file.
+ * Limits for a kind of file. A parsed key takes up to 400 bytes of memory and 2 µs, and any other
+ * value takes up to 140 bytes, regardless of their lengths in the file.
  */
 export interface JsonLimits {
   readonly keys: number;

@@ -2,8 +2,8 @@
  * Converts weights that MLX has quantized to tensors of types that the engine supports. MLX stores
  * a matrix in three tensors. `.weight` contains the quants, in order, in 32-bit words. `.scales`
  * and `.biases` contain one value for each group of a row's weights: w = scale · quant + bias,
- * where quants are unsigned. Source: `quantize` in MLX's documentation, and the config.json that
- * mlx-lm writes.
+ * where quants are unsigned.
+ * Source: `quantize` in MLX's documentation, and the config.json that mlx-lm writes.
  */
 
 import { dequantize } from "../../kernels/dequantize.ts";
@@ -22,13 +22,13 @@ const READ_AS: ReadonlyMap<number, Readonly<Record<4 | 8, TensorType>>> = new Ma
   [64, { 4: "MLX4_64", 8: "MLX8_64" }],
   [128, { 4: "MLX4_128", 8: "MLX8_128" }],
 ]);
-/** The bits, 4 or 8, in which quants of each width are stored; their values stay the same. */
+/** Bits in which quants of each width are stored: the next larger of 4 and 8 keeps their values. */
 const KEPT_IN: ReadonlyMap<number, 4 | 8> = new Map([[3, 4], [4, 4], [5, 8], [6, 8], [8, 8]]);
 
 /**
- * Largest change of a weight when scales and biases become float16, as a fraction of the tensor's
- * largest weight. It is the error of rounding to bfloat16. It allows the scales of all-zero groups,
- * which are too small for float16 but harmless.
+ * Largest allowed change of a weight when scales and biases become float16, as a fraction of the
+ * tensor's largest weight: the error of rounding to bfloat16. Scales of groups of zeros may be too
+ * small for float16; losing them changes the weights by less.
  */
 const MOST_CHANGE = 2 ** -9;
 
@@ -151,7 +151,7 @@ export class MlxTensors implements ModelFile {
       const scale = exact.scales[i]!, bias = exact.biases[i]!;
       const change = Math.abs(scale - rounded.scales[i]!) * most +
         Math.abs(bias - rounded.biases[i]!);
-      // NaN and infinity are in the file itself; finite_weights.ts reports them.
+      // NaN and infinity come from the file; finite_weights.ts reports them.
       if (change === 0 || !Number.isFinite(scale) || !Number.isFinite(bias)) continue;
       limit ??= this.#largest(packed) * MOST_CHANGE;
       if (change <= limit) continue;

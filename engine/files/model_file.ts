@@ -25,10 +25,7 @@ export interface TensorInfo {
   readonly name: string;
   /** How the weights are packed. */
   readonly type: TensorType;
-  /**
-   * Outermost dimension first, e.g. [rows, columns]; rows are contiguous. (GGUF's order is
-   * reversed.)
-   */
+  /** Outermost dimension first, e.g. [rows, columns]; rows are contiguous. (GGUF: reversed.) */
   readonly shape: readonly number[];
   /** Index into `ModelFile.paths`. */
   readonly file: number;

@@ -1,6 +1,6 @@
 /**
- * Writes files at paths where others may have put something else: writing would follow a link, and
- * wait for a pipe or a device.
+ * Writes files at paths where other programs may have put something else. An ordinary write would
+ * follow a link there, or wait for a pipe or a device.
  */
 
 /**

@@ -1,8 +1,6 @@
 /** Makes text from a file safe for a one-line message. */
 
-/**
- * Controls, line ends, bidirectional marks etc., lone surrogates: they break or disguise a line.
- */
+/** Controls, line ends, bidirectional marks and lone surrogates: they break or disguise a line. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 /** Returns `text` with every unprintable character written as `\u{…}`. */

@@ -31,10 +31,10 @@ export interface HalvesScore {
 
 /**
  * Cuts the text into windows of equal length and scores each of them separately. Tokens after the
- * last full window are ignored. If the model expects BOS, it replaces the first token of each
+ * last full window are ignored. If the model expects BOS, BOS replaces the first token of each
  * window. The tokens of a window's second half count, except the first of them.
  *
- * @param score scores a text; it would score a text that does not fit in several shorter windows
+ * @param score scores a text as a whole if there is room for it, else in several shorter windows
  * @throws {RequestError} if the text is shorter than a window, or there is no room for a window.
  */
 export async function scoreHalves(

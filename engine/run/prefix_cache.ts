@@ -24,7 +24,7 @@ export interface PrefixStats {
   prefixHits: number;
   /** Prompt tokens that did not have to be computed. */
   tokensSaved: number;
-  /** Blocks that other requests than the one that computed them have used. */
+  /** Blocks that were also used by requests other than the one that computed them. */
   blocksShared: number;
 }
 

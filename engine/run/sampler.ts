@@ -10,8 +10,8 @@
  * Each filter is a lower bound on the logit, and the highest bound wins, so a device needs one
  * number and one pass. All tokens that tie with the last one kept are kept (llama.cpp keeps those
  * that its sort happens to put first). The draw is a Gumbel-max: the kept token with the largest
- * logit / temperature + g follows the distribution of the kept tokens' softmax. It needs neither a
- * sum nor a sorted list.
+ * logit / temperature + g is distributed as the softmax of the kept logits / temperature. That needs
+ * neither a sum nor a sorted list.
  */
 
 import { argmax } from "../../kernels/reference.ts";
@@ -116,9 +116,9 @@ export function adjustLogits(
 /**
  * Returns the lowest logit that top-k, top-p and min-p all keep; −Infinity if they are off.
  *
- * top-k: the k-th largest logit. top-p: the logit of the token at which, in descending order, the
- * renormalized probabilities of the tokens that top-k keeps sum to at least topP. min-p: the
- * largest logit + ln(minP), which corresponds to minP times the largest probability.
+ * top-k: the k-th largest logit. top-p: the renormalized probabilities of the tokens that top-k
+ * keeps are summed in descending order; the bound is the logit at which the sum reaches topP.
+ * min-p: the largest logit + ln(minP), which corresponds to minP times the largest probability.
  *
  * @param logits [vocabSize], adjusted
  */
