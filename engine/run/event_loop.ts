@@ -46,7 +46,7 @@ const BUSY_INTERVAL = 50;
 export class StepPauses {
   #idled = performance.now();
 
-  /** Returns a pause for the event loop, or undefined if the last one ended within BUSY_INTERVAL. */
+  /** Returns a pause for the event loop; undefined if the last one ended within BUSY_INTERVAL. */
   next(): Promise<void> | undefined {
     if (performance.now() - this.#idled < BUSY_INTERVAL) return undefined;
     return new Promise((resolve) =>

@@ -10,8 +10,8 @@
  * Each filter is a lower bound on the logit, and the highest bound wins, so a device needs one
  * number and one pass. All tokens that tie with the last one kept are kept (llama.cpp keeps those
  * that its sort happens to put first). The draw is a Gumbel-max: the kept token with the largest
- * logit / temperature + g is distributed as the softmax of the kept logits / temperature. That needs
- * neither a sum nor a sorted list.
+ * logit / temperature + g is distributed as the softmax of the kept logits / temperature. That
+ * needs neither a sum nor a sorted list.
  */
 
 import { argmax } from "../../kernels/reference.ts";
