@@ -1,7 +1,7 @@
-/** How byte-level vocabularies, read or made, spell bytes. */
+/** The characters that stand for bytes in byte-level vocabularies. */
 
 /**
- * The character that GPT-2's spelling has for each byte: itself where it is printable Latin-1, else
+ * Returns GPT-2's character for each byte: the same code if it is printable in Latin-1, otherwise
  * one from U+0100 on. Source: bytes_to_unicode in openai/gpt-2, src/encoder.py.
  */
 export function byteCharacters(): string[] {

@@ -1,4 +1,4 @@
-/** A bounded cursor over a file's little-endian bytes: reads forward in pieces, never past the end. */
+/** Reads a file's little-endian bytes forward, in pieces, within bounds and never past the end. */
 
 import type { ModelFormatError } from "../errors.ts";
 import type { InputFile } from "./input_file.ts";
@@ -11,20 +11,23 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Reads scalars, strings and arrays one after the other from the start of a file. */
 export class ByteReader {
-  /** What is being read, for messages: `key 3 of 20`. */
+  /** The part of the file that is being read, for messages: `key 3 of 20`. */
   place = "the header";
   #window = new Uint8Array(0);
   #view = new DataView(this.#window.buffer);
-  /** Cursor and end of the bytes present, in the window. */
+  /** The cursor, and the end of the bytes read so far, as offsets in the window. */
   #position = 0;
   #filled = 0;
   /** Offset in the file of the window's end. */
   #next = 0;
   #piece = FIRST_PIECE;
-  /** Texts need not be UTF-8: invalid bytes become U+FFFD. */
+  /** Accept texts that are not UTF-8: invalid bytes become U+FFFD. */
   lenient = false;
 
-  /** Reads at most the first `limit` bytes of `file`; `limitName` is said when they do not suffice. */
+  /**
+   * Reads at most the first `limit` bytes of `file`. If they do not suffice, the error says that
+   * they are the limit for `limitName`.
+   */
   constructor(
     readonly file: InputFile,
     readonly limit: number,
@@ -73,23 +76,23 @@ export class ByteReader {
     const at = this.#advance(8);
     return this.#view.getFloat64(at, true);
   }
-  /** A number, or a bigint where a number would round. */
+  /** Reads a number, or a bigint if a number would not be exact. */
   uint64(): number | bigint {
     const at = this.#advance(8);
     return exact(this.#view.getBigUint64(at, true));
   }
-  /** A number, or a bigint where a number would round. */
+  /** Reads a number, or a bigint if a number would not be exact. */
   int64(): number | bigint {
     const at = this.#advance(8);
     return exact(this.#view.getBigInt64(at, true));
   }
 
   /**
-   * A count or length that the file states, checked before anything is allocated for it.
+   * Reads a count or length, and checks it before anything is allocated for it.
    *
-   * @param what named in the message, "array length".
-   * @param bytesEach fewest bytes that one of the counted things takes in the file.
-   * @param limit largest count accepted.
+   * @param what name of the count in messages, such as "array length"
+   * @param bytesEach minimum number of bytes of each counted item in the file
+   * @param limit largest count accepted
    */
   count(what: string, bytesEach: number, limit: number): number {
     const at = this.offset;
@@ -111,7 +114,7 @@ export class ByteReader {
     return value;
   }
 
-  /** A string with its 64-bit length before it, of at most `limit` bytes. */
+  /** Reads a string of at most `limit` bytes, which follow its 64-bit length. */
   string(what: string, limit: number): string {
     const length = this.count(`${what} length`, 1, limit);
     const start = this.#advance(length);
@@ -128,21 +131,22 @@ export class ByteReader {
   }
 
   /**
-   * `count` strings, each with its 64-bit length before it. A vocabulary has 150,000 of them, so
-   * all that end in the window are decoded at once and then cut apart.
+   * Reads `count` strings, each after its 64-bit length. A vocabulary has 150,000 of them, so all
+   * strings that end within the window are decoded at once and then split.
    */
   strings(what: string, count: number, limit: number): string[] {
     const texts: string[] = [];
     const readOne = () => void texts.push(this.string(`${what} ${texts.length}`, limit));
     while (texts.length < count) {
       this.#readWindow(texts, count, readOne);
-      // The next one reaches past the window, or is wrong: the careful way reads it or says so.
+      // The next string reaches past the window or is invalid: `readOne` reads it or throws the
+      // error.
       if (texts.length < count) readOne();
     }
     return texts;
   }
 
-  /** Strings that end in the window, up to `count` in all; by `readOne` if they are not UTF-8. */
+  /** Reads strings that end within the window, up to `count` texts; uses `readOne` if not UTF-8. */
   #readWindow(texts: string[], count: number, readOne: () => void): void {
     const window = this.#window, end = this.#filled;
     const joined = new Uint8Array(end - this.#position);
@@ -152,9 +156,9 @@ export class ByteReader {
       const length = this.#view.getUint32(position, true);
       const start = position + 8;
       if (this.#view.getUint32(position + 4, true) !== 0 || start + length > end) break;
-      // A string that starts within a character would be hidden by the one before it.
+      // If a string starts within a character, joining it to the previous one could make it valid.
       if (length > 0 && (window[start]! & 0xc0) === 0x80) break;
-      // UTF-16 code units: one for each lead byte, two for those of four bytes.
+      // Count UTF-16 code units: one for each character, two if it has four bytes in UTF-8.
       let size = 0;
       for (let i = start; i < start + length; i++) {
         const byte = window[i]!;
@@ -168,7 +172,7 @@ export class ByteReader {
     try {
       all = UTF8.decode(joined.subarray(0, used));
     } catch {
-      // One of them is not UTF-8: one by one, the careful way names it.
+      // One of them is not UTF-8. Read them one by one, so that the error names it.
       for (const _ of units) readOne();
       return;
     }
@@ -177,12 +181,12 @@ export class ByteReader {
     this.#position = position;
   }
 
-  /** An error about the file's content. */
+  /** Returns an error about the file's content. */
   fault(detail: string): ModelFormatError {
     return this.file.fault(detail);
   }
 
-  /** Moves the cursor over `length` bytes and returns where in the window they start. */
+  /** Moves the cursor past `length` bytes and returns where they start in the window. */
   #advance(length: number): number {
     if (this.#position + length > this.#filled) this.#refill(length);
     const start = this.#position;

@@ -1,4 +1,4 @@
-/** Finds NaN and infinity among packed weights, at several GB/s, as they pass on their way in. */
+/** Finds NaN and infinity in packed weights while they are loaded, at several GB/s. */
 
 import { GROUP_LAYOUT, type GroupLayout, type TensorType } from "../../kernels/tensor_types.ts";
 import { ModelFormatError } from "../errors.ts";
@@ -9,8 +9,8 @@ import { printable, quote } from "./quote.ts";
 export type QuantizedType = Exclude<TensorType, "F32" | "F16" | "BF16">;
 
 /**
- * Byte offsets in a group of its float16 scale and, where it has one, its minimum.
- * Source: ggml-common.h; MLX's are ours (tensor_types.ts).
+ * Byte offsets of the float16 scale and, if there is one, the float16 minimum in a group.
+ * Source: ggml-common.h. The layout of the MLX types is tvllm's own (tensor_types.ts).
  */
 export const HALVES_AT: Readonly<Record<QuantizedType, readonly number[]>> = {
   Q4_0: [0],
@@ -34,7 +34,8 @@ export const HALVES_AT: Readonly<Record<QuantizedType, readonly number[]>> = {
 };
 
 /**
- * Checks what was read of a tensor: `bytes` from `offset` on, mask whole groups.
+ * Checks `bytes`, which were read from a tensor at `offset`. `offset` and the number of bytes are
+ * multiples of the size of a group.
  *
  * @throws {ModelFormatError} if a weight is NaN or infinite.
  */
@@ -53,9 +54,12 @@ export function assertFinite(
   );
 }
 
-/** Index of the first weight, or of its group's first, that is NaN or infinite; -1 if none is. */
+/**
+ * Returns the index of the first weight that is NaN or infinite, or -1 if there is none. For a
+ * quantized type, returns the index of the first weight in the affected group.
+ */
 export function firstNonFinite(type: TensorType, bytes: Uint8Array): number {
-  // Words need an address that is a multiple of 4.
+  // A Uint32Array needs an offset that is a multiple of 4.
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   switch (type) {
     case "F32":
@@ -75,12 +79,13 @@ function firstWord(bytes: Uint8Array): number {
   return -1;
 }
 
-/** `exponent`: the bits that are all set in NaN and infinity alone. */
+/** @param exponent mask of the exponent bits, which are all set only in NaN and infinity */
 function firstHalf(bytes: Uint8Array, exponent: number): number {
   const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
   const mask = exponent * 0x10001;
   let i = 0;
-  // Two halves at once: 0x7fff carries into a half's top bit unless its exponent bits were all set.
+  // Tests two halves at once: adding 0x7fff to a half's inverted exponent bits sets its top bit,
+  // unless all exponent bits were set.
   const tops = (word: number) => (((word & mask) ^ mask) + 0x7fff7fff) | 0;
   for (; i + 4 <= words.length; i += 4) {
     const four = tops(words[i]!) & tops(words[i + 1]!) & tops(words[i + 2]!) & tops(words[i + 3]!);
@@ -93,7 +98,7 @@ function firstHalf(bytes: Uint8Array, exponent: number): number {
 
 const TOP_BITS = 0x80008000 | 0;
 
-/** E8M0 has one code for NaN. */
+/** The only code of NaN in E8M0. */
 const NO_EXPONENT = 255;
 
 function firstExponent(bytes: Uint8Array, { bytes: step, weights }: GroupLayout): number {

@@ -1,4 +1,4 @@
-/** Opens a model in GGUF, in one file or split over several, and reads its weights on demand. */
+/** Opens a GGUF model, in one file or split into several, and reads its weights on demand. */
 
 import { basename, dirname, join } from "node:path";
 import { ModelNotFoundError } from "../errors.ts";
@@ -12,16 +12,16 @@ import { plural } from "../plural.ts";
 /** The largest published models have some 160 parts. */
 const MAX_PARTS = 1024;
 
-/** `name-00002-of-00005.gguf`, as llama.cpp's gguf-split writes. */
+/** A part's name as llama.cpp's gguf-split writes it: `name-00002-of-00005.gguf`. */
 const PART_NAME = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
 /**
- * Opens the GGUF model at `path`. Of a split model any part may be named, and all are opened.
- * Metadata is the first part's.
+ * Opens the GGUF model at `path`. If it is any part of a split model, opens all parts. The metadata
+ * come from the first part.
  *
  * @throws {ModelNotFoundError} if the file or a part of a split model is missing or unreadable.
  * @throws {ModelFormatError} if it is not GGUF, or damaged.
- * @throws {UnsupportedError} for a GGUF version or a tensor type that tvllm does not read.
+ * @throws {UnsupportedError} if its GGUF version or a tensor type is not supported.
  */
 export function openGguf(path: string, { anyType = false }: OpenOptions = {}): ModelFile {
   const files: InputFile[] = [];
@@ -49,8 +49,9 @@ export function openGguf(path: string, { anyType = false }: OpenOptions = {}): M
 }
 
 /**
- * Opens a GGUF model of one part that is in memory as `bytes`, a file's content; `name` is its path
- * in errors and in `ModelFile.paths`. With a `size` they are the first of so many.
+ * Opens a GGUF model of one part from the content of its file in memory. Errors and
+ * `ModelFile.paths` call the file `name`. If `size` is given, `bytes` are only the start of a file
+ * of that size.
  *
  * @throws {ModelFormatError | UnsupportedError} as `openGguf` does.
  */
@@ -93,7 +94,7 @@ function partCount(header: GgufHeader, file: InputFile): number {
   return Math.max(count, 1);
 }
 
-/** The parts' paths, from the name of one of them. */
+/** Returns the paths of all parts, derived from the name of one of them. */
 function partPaths(file: InputFile, count: number): string[] {
   const match = PART_NAME.exec(basename(file.path));
   if (match === null || Number(match[3]) !== count) {

@@ -1,5 +1,5 @@
 /**
- * The header of one GGUF file: metadata and tensor table, checked against the file's size.
+ * Reads the header of one GGUF file (metadata, tensor table) and checks it against the file size.
  * Source: docs/gguf.md of ggml.
  */
 
@@ -24,25 +24,25 @@ import type { MetadataValue } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 import { plural } from "../plural.ts";
 
-// The largest vocabularies (260,000 tokens, 500,000 merges) take 15 MiB of header.
+// With the largest vocabularies (260,000 tokens, 500,000 merges), a header has 15 MiB.
 const MAX_HEADER_BYTES = 32 * 2 ** 20;
 const MAX_KEYS = 2 ** 16;
 const MAX_TENSORS = 2 ** 16;
 const MAX_KEY_BYTES = 2 ** 16 - 1;
 /** The longest chat templates have 0.1 MiB. */
 const MAX_STRING_BYTES = 4 * 2 ** 20;
-/** All arrays of a file together. */
+/** Maximum for all arrays of a file together. */
 const MAX_ARRAY_VALUES = 2 ** 22;
 const MAX_ARRAY_DEPTH = 4;
 const MAX_ALIGNMENT = 2 ** 20;
-/** GGML_MAX_NAME with its terminating zero. */
+/** GGML_MAX_NAME (64) without the terminating zero. */
 const MAX_TENSOR_NAME_BYTES = 63;
 const MAX_DIMENSIONS = 4;
 
-/** One entry of the tensor table; `byteOffset` from the start of the file. */
+/** One entry of the tensor table; `byteOffset` is relative to the start of the file. */
 export interface GgufTensor {
   readonly name: string;
-  /** With `anyType`: what the file calls it. */
+  /** With `anyType`, it can also be a type that tvllm cannot read, by GGUF's name. */
   readonly type: TensorType;
   /** Outermost dimension first. */
   readonly shape: readonly number[];
@@ -59,9 +59,9 @@ export interface GgufHeader {
 /**
  * Reads the header of `file`.
  *
- * @param anyType takes tensors of types that tvllm does not read, too: to look at the table alone
- * @throws {ModelFormatError} if it is not GGUF, is damaged, or states more than the file holds.
- * @throws {UnsupportedError} for a version or a tensor type that tvllm does not read.
+ * @param anyType accept tensors of types that tvllm cannot read, to inspect the table only
+ * @throws {ModelFormatError} if it is not GGUF, is damaged, or refers to bytes past its end.
+ * @throws {UnsupportedError} if its version or a tensor type is not supported.
  */
 export function readGgufHeader(file: InputFile, anyType = false): GgufHeader {
   return new HeaderReader(file, anyType).read();
@@ -81,7 +81,7 @@ class HeaderReader {
     const reader = this.#reader;
     this.#checkVersion();
     reader.place = "the header";
-    // A tensor takes at least 33 bytes (a name of one), a key at least 14 of the header.
+    // With a name of one byte, a tensor has at least 33 bytes in the header, and a key at least 14.
     const tensorCount = reader.count("tensor count", 33, MAX_TENSORS);
     const keyCount = reader.count("key count", 14, MAX_KEYS);
     for (let i = 0; i < keyCount; i++) this.#pair(`key ${i + 1} of ${keyCount}`);
@@ -93,7 +93,7 @@ class HeaderReader {
     const tensors = table.map((tensor, i) => {
       const byteOffset = dataStart + tensor.byteOffset;
       if (tensor.type in GGML_LAYOUT) return { ...tensor, byteOffset };
-      // Up to the next one, for want of its type's size.
+      // The size of its type is unknown, so the tensor extends to the next one.
       const next = dataStart + (table[i + 1]?.byteOffset ?? this.file.size - dataStart);
       return { ...tensor, byteOffset, byteLength: Math.max(0, next - byteOffset) };
     });
@@ -132,7 +132,7 @@ class HeaderReader {
     if (this.#metadata.has(key)) throw this.#damaged(`key ${quote(key)} occurs twice`);
     reader.place = `key ${quote(key)}`;
     const id = reader.uint32();
-    // Of other texts, such as a description, nothing depends on a byte that is wrong.
+    // In other texts, such as a description, invalid bytes do no harm.
     reader.lenient = !key.startsWith("tokenizer.");
     const value = this.#value(id, 0);
     reader.lenient = false;
@@ -178,7 +178,7 @@ class HeaderReader {
       );
     }
     if (type === "string") return reader.strings("value", length, MAX_STRING_BYTES);
-    // In its final size: pushing would leave as much again behind for the garbage collector.
+    // Allocate the final size: growing by push would leave as much garbage again.
     const values = new Array<MetadataValue>(length);
     for (let i = 0; i < length; i++) values[i] = this.#value(id, depth);
     return values;
@@ -197,7 +197,7 @@ class HeaderReader {
     this.#alignment = alignment;
   }
 
-  /** One entry of the table, its offset relative to the data still. */
+  /** Reads one entry of the table; its offset is still relative to the data section. */
   #tensor(place: string): GgufTensor {
     const reader = this.#reader;
     reader.place = place;
@@ -259,9 +259,9 @@ class HeaderReader {
   }
 
   /**
-   * Tensors lie within the file, have names of their own, and follow one another in the table's
-   * order with nothing but padding between, as ggml demands: a gap means that a type or a size is
-   * wrong, and the weights after it would be read as something else.
+   * Checks that tensors are within the file, have different names, and follow one another in the
+   * table's order with only padding between them, as ggml requires. A gap means that a type or a
+   * size is wrong, so that the weights after it would be misread.
    */
   #checkPlacement(tensors: readonly GgufTensor[], dataStart: number): void {
     const names = new Set<string>();

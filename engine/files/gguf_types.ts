@@ -1,6 +1,6 @@
-/** The numbers by which GGUF names value and tensor types. Source: docs/gguf.md and ggml.h of ggml. */
+/** GGUF's numbers of value types and tensor types. Source: docs/gguf.md and ggml.h of ggml. */
 
-/** Metadata value types; the position is the number (`enum gguf_metadata_value_type`). */
+/** Metadata value types; the index is the number (`enum gguf_metadata_value_type`). */
 export const VALUE_TYPES = [
   "uint8",
   "int8",
@@ -20,7 +20,7 @@ export const VALUE_TYPES = [
 /** Name of a metadata value type. */
 export type ValueType = typeof VALUE_TYPES[number];
 
-/** Fewest bytes that a value takes in a file: the bound on an array's length. */
+/** Minimum number of bytes of a value in a file, which limits the length of an array. */
 export const LEAST_VALUE_BYTES: Readonly<Record<ValueType, number>> = {
   uint8: 1,
   int8: 1,
@@ -37,7 +37,7 @@ export const LEAST_VALUE_BYTES: Readonly<Record<ValueType, number>> = {
   float64: 8,
 };
 
-/** Tensor types; the position is the number (`enum ggml_type`). tvllm reads the `TensorType`s. */
+/** Tensor types; the index is the number (`enum ggml_type`). tvllm reads those in `TensorType`. */
 // deno-fmt-ignore
 export const TENSOR_TYPE_NAMES: readonly string[] = [
   "F32", "F16", "Q4_0", "Q4_1", "Q4_2", "Q4_3", "Q5_0", "Q5_1", "Q8_0", "Q8_1",
@@ -47,7 +47,7 @@ export const TENSOR_TYPE_NAMES: readonly string[] = [
   "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4", "NVFP4", "Q1_0",
 ];
 
-/** Types that GGUF once had and has no more. */
+/** Types that have been removed from GGUF. */
 export const REMOVED_TENSOR_TYPES: ReadonlySet<string> = new Set([
   "Q4_2",
   "Q4_3",

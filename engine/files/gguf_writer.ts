@@ -1,11 +1,14 @@
-/** Writes GGUF version 3: header at once, weights as they come. Source: docs/gguf.md of ggml. */
+/**
+ * Writes GGUF version 3: first the whole header, then the weights piece by piece.
+ * Source: docs/gguf.md of ggml.
+ */
 
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { DEFAULT_ALIGNMENT, TENSOR_TYPE_NAMES, VALUE_TYPES, type ValueType } from "./gguf_types.ts";
 
 type NumberType = Exclude<ValueType, "string" | "bool" | "array" | "uint64" | "int64">;
 
-/** A metadata value with the type it is written as. */
+/** A metadata value, and the type in which it is written. */
 export type GgufValue =
   | { readonly type: NumberType; readonly value: number }
   | { readonly type: "uint64" | "int64"; readonly value: bigint }
@@ -18,17 +21,17 @@ export type GgufValue =
 export interface GgufTensorData {
   readonly name: string;
   readonly type: TensorType;
-  /** Outermost dimension first, each row contiguous. */
+  /** Outermost dimension first; rows are contiguous. */
   readonly shape: readonly number[];
   /** The packed bytes in order, in pieces of any length. */
   data(): Iterable<Uint8Array>;
 }
 
 /**
- * The bytes of a model's file, in order and in pieces.
+ * Yields the bytes of a model's file, in order and in pieces.
  *
- * @throws {RangeError} if a tensor's rows are not whole groups, or its data are not as
- * long as its shape says.
+ * @throws {RangeError} if a tensor's rows do not consist of whole groups, or its data do not have
+ * the length that its shape requires.
  */
 export function* ggufPieces(
   metadata: ReadonlyMap<string, GgufValue>,
@@ -82,7 +85,7 @@ function headerBytes(
   return out.finish();
 }
 
-/** Little-endian values, one after the other, in a buffer that doubles. */
+/** Appends little-endian values to a buffer that at least doubles when it is full. */
 class ByteWriter {
   #bytes = new Uint8Array(1 << 16);
   #view = new DataView(this.#bytes.buffer);
@@ -139,7 +142,7 @@ class ByteWriter {
     }
   }
 
-  /** A count, length or offset: 64 bits in the file. */
+  /** Writes a count, length or offset, which has 64 bits in the file. */
   size(value: number): void {
     this.#bits64(BigInt(value));
   }

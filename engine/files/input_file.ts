@@ -1,13 +1,13 @@
-/** A file, or bytes in its place, to read at any offset, with the errors that its user should see. */
+/** Reads a file, or bytes in its place, at any offset. Its errors are written for users. */
 
 import { ModelFormatError, ModelNotFoundError } from "../errors.ts";
 import { printable } from "./quote.ts";
 import { plural } from "../plural.ts";
 
-/** An open regular file, or bytes that stand for one. Reads fill their buffer or throw. */
+/** An open regular file, or bytes in place of one. A read fills its buffer or throws. */
 export class InputFile {
   readonly #content: Deno.FsFile | Uint8Array;
-  /** When the file was changed last before it was opened. */
+  /** The file's modification time when it was opened. */
   readonly #changed: number | undefined;
   #closed = false;
 
@@ -20,7 +20,10 @@ export class InputFile {
     this.#changed = changeTime(content);
   }
 
-  /** A file of so many bytes, of which `bytes` are in memory: all, or the first. Errors call it `name`. */
+  /**
+   * Returns a file of `size` bytes whose first bytes are `bytes`, by default all of it. Errors call
+   * it `name`.
+   */
   static ofBytes(bytes: Uint8Array, name: string, size = bytes.length): InputFile {
     return new InputFile(bytes, name, size);
   }
@@ -29,12 +32,12 @@ export class InputFile {
    * Opens `path`.
    *
    * @throws {ModelNotFoundError} if there is no such file, or it may not be read.
-   * @throws {ModelFormatError} if it is a directory, a pipe or another thing that is not a file.
+   * @throws {ModelFormatError} if it is not a regular file but a directory, a pipe or a device.
    */
   static open(path: string): InputFile {
     const refuse = `Cannot open ${printable(path)}`;
     try {
-      // Opening a pipe would wait for a writer, so look at what it is first.
+      // Opening a pipe would wait for a writer, so check the kind of file first.
       const found = Deno.statSync(path);
       if (found.isDirectory) {
         throw new ModelFormatError(`${refuse}: it is a directory; name the model file in it`);
@@ -53,7 +56,7 @@ export class InputFile {
     }
   }
 
-  /** An error about this file's content: `Cannot read PATH: DETAIL`. */
+  /** Returns an error about this file's content: `Cannot read PATH: DETAIL`. */
   fault(detail: string): ModelFormatError {
     return new ModelFormatError(`Cannot read ${printable(this.path)}: ${detail}`);
   }
@@ -61,8 +64,8 @@ export class InputFile {
   /**
    * Fills `into` with the bytes from `offset` on.
    *
-   * @throws {ModelFormatError} if the file ends before that, or has been written to since it was
-   * opened: half a model and half another would answer something.
+   * @throws {ModelFormatError} if the file is too short, or was changed since it was opened: a mix
+   * of two models would still generate some answer.
    */
   read(offset: number, into: Uint8Array): void {
     const content = this.#content;
@@ -92,7 +95,7 @@ export class InputFile {
     );
   }
 
-  /** Again, it does nothing more. */
+  /** Closes the file. Closing it again does nothing. */
   close(): void {
     if (!this.#closed && !(this.#content instanceof Uint8Array)) this.#content.close();
     this.#closed = true;
@@ -103,7 +106,7 @@ function changeTime(content: Deno.FsFile | Uint8Array): number | undefined {
   return content instanceof Uint8Array ? undefined : content.statSync().mtime?.getTime();
 }
 
-/** @throws {ModelNotFoundError} if that cannot be found out. */
+/** @throws {ModelNotFoundError} if the path cannot be checked, for example without permission. */
 export function exists(path: string): boolean {
   try {
     Deno.statSync(path);
@@ -116,7 +119,7 @@ export function exists(path: string): boolean {
   }
 }
 
-/** Why a file could not be read, and how to fix it: what an error says after the colon. */
+/** Returns the end of an error message: why a file could not be read, and how to fix it. */
 export function readFailure(cause: unknown): string {
   if (cause instanceof Deno.errors.NotFound) return "there is no such file; check the path";
   if (cause instanceof Deno.errors.FilesystemLoop) {

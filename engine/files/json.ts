@@ -1,28 +1,28 @@
-/** JSON from a file or a part of one, bounded in size, depth and number of values. */
+/** Parses JSON from a file or a part of one, with limits on size, depth and number of values. */
 
 import { InputFile } from "./input_file.ts";
 
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject;
 
-/** As JSON.parse() makes it: look up keys that come from a file by `Object.entries()`. */
+/** An object from JSON.parse(): look up keys that come from a file with `Object.entries()`. */
 export type JsonObject = { readonly [key: string]: JsonValue };
 
-/** Deeper than any file of a model. */
+/** More than the depth of any file of a model. */
 const MAX_DEPTH = 64;
 
 /**
- * The most that a kind of file may have. Keys take up to 400 bytes and 2 µs each, other values up to
- * 140 bytes, whatever their length in the file.
+ * Limits for a kind of file. A parsed key takes up to 400 bytes of memory and 2 µs, and any other
+ * value takes up to 140 bytes, regardless of their lengths in the file.
  */
 export interface JsonLimits {
   readonly keys: number;
-  /** Keys aside: elements of arrays and what keys stand for. */
+  /** Elements of arrays and values of keys. */
   readonly values: number;
 }
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Bytes of JSON, and what to call them in errors: `what` of `file`. */
+/** Bytes of JSON, with their file and their name in it (`what`) for errors. */
 export interface JsonSource {
   readonly file: InputFile;
   readonly what: string;
@@ -30,10 +30,10 @@ export interface JsonSource {
 }
 
 /**
- * The JSON object in a source's bytes.
+ * Parses the JSON object in a source's bytes.
  *
- * @throws {ModelFormatError} if it is above `limits`, not UTF-8, not JSON, not an object, nested too
- * deep, or has a key twice, which readers would take differently.
+ * @throws {ModelFormatError} if it exceeds `limits`, is not UTF-8, not JSON, not an object, nested
+ * too deeply, or has a key twice: programs disagree on which of the two values counts.
  */
 export function parseJsonObject(
   { file, what, bytes }: JsonSource,
@@ -70,7 +70,7 @@ export function parseJsonObject(
   return value;
 }
 
-/** JSON, or what Python's json module writes: it has numbers without end, and NaN, as words of their own. */
+/** Parses JSON, or the output of Python's json module, which writes Infinity, -Infinity and NaN. */
 function parseJson(text: string): JsonValue {
   try {
     return JSON.parse(text);
@@ -80,7 +80,7 @@ function parseJson(text: string): JsonValue {
   }
 }
 
-/** How JSON.parse() gets them: it takes what is too large for infinite. */
+/** Replacements that JSON.parse() accepts: a number that is too large becomes infinite. */
 const PYTHON_WORDS: Readonly<Record<string, string>> = {
   "Infinity": "1e999",
   "-Infinity": "-1e999",
@@ -88,16 +88,16 @@ const PYTHON_WORDS: Readonly<Record<string, string>> = {
 };
 
 /**
- * The JSON object that the file at `path` is, if it is no longer than `maxBytes`.
+ * Reads the JSON object in the file at `path`, of at most `maxBytes` bytes.
  *
  * @throws {ModelNotFoundError} if there is no such file.
- * @throws {ModelFormatError} as parseJsonObject(), and if the file is longer.
+ * @throws {ModelFormatError} as parseJsonObject(), and if the file is longer than `maxBytes`.
  */
 export function readJson(path: string, maxBytes: number, limits: JsonLimits): JsonObject {
   return parseJsonObject(readAll(path, maxBytes), limits);
 }
 
-/** All of the file at `path`, which is closed again: it serves to say what is wrong in it. */
+/** Reads the whole file at `path` and closes it; the returned `file` is only for error messages. */
 export function readAll(path: string, maxBytes: number): JsonSource {
   const file = InputFile.open(path);
   try {
@@ -119,14 +119,14 @@ export function isObject(value: JsonValue | undefined): value is JsonObject {
 }
 
 /**
- * Depth of nesting, keys and values, by the marks outside strings: a sound text has a colon for each
- * key, and before each value within another a comma or the bracket that opens the other.
+ * Counts depth, keys and values by the punctuation outside strings. In valid JSON, a colon follows
+ * each key, and a comma or an opening bracket precedes each member of an array or object.
  */
 function scan(json: Uint8Array): JsonLimits & { readonly depth: number } {
   let depth = 0, deepest = 0, keys = 0, values = 0;
   for (let i = 0; i < json.length; i++) {
     switch (json[i]) {
-      case 0x22: // A string: on to the quotation mark that no backslash escapes.
+      case 0x22: // A string: skip to the quotation mark that no backslash escapes.
         for (i++; i < json.length && json[i] !== 0x22; i++) {
           if (json[i] === 0x5c) i++;
         }
@@ -156,7 +156,7 @@ function countKeys(value: JsonValue): number {
   if (Array.isArray(value)) {
     for (const item of value as readonly JsonValue[]) keys += countKeys(item);
   } else {
-    // Half the time of Object.values(), and no memory.
+    // Takes half the time of Object.values() and allocates nothing.
     for (const key in value as JsonObject) keys += 1 + countKeys((value as JsonObject)[key]!);
   }
   return keys;

@@ -1,8 +1,8 @@
-/** Guesses what a file that is not the expected model is, for the message that refuses it. */
+/** Guesses the kind of a file that is not the expected model, for the error message. */
 
 import { quote } from "./quote.ts";
 
-/** How a file of another kind starts, and what to do about it. */
+/** The start of files of other kinds, with the kind and how to fix it. */
 const SIGNATURES: readonly (readonly [string | RegExp, string])[] = [
   ["PK\x03\x04", "it is a ZIP archive or a PyTorch checkpoint; unpack it, or convert it to GGUF"],
   ["\x1f\x8b", "it is compressed with gzip; unpack it first"],
@@ -20,7 +20,11 @@ const SIGNATURES: readonly (readonly [string | RegExp, string])[] = [
   ],
 ];
 
-/** `head`: the first bytes of the file, 64 are enough. Returns "it is …; how to fix it". */
+/**
+ * Returns what a file seems to be and how to fix it: "it is …; …".
+ *
+ * @param head the first bytes of the file, of which 64 are used
+ */
 export function looksLike(head: Uint8Array): string {
   if (head.length === 0) return "it is empty; download it again";
   const text = String.fromCharCode(...head.subarray(0, 64));

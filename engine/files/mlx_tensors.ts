@@ -1,7 +1,8 @@
 /**
- * Weights that MLX has quantized, as tensors of types that the engine knows. MLX keeps a matrix in
- * three tensors: .weight of 32-bit words with the quants in order, and .scales and .biases with one
- * value a group of a row's weights: w = scale · quant + bias, quants unsigned.
+ * Converts weights that MLX has quantized to tensors of types that the engine supports. MLX stores
+ * a matrix in three tensors. `.weight` contains the quants, in order, in 32-bit words. `.scales`
+ * and `.biases` contain one value for each group of a row's weights: w = scale · quant + bias,
+ * where quants are unsigned.
  * Source: `quantize` in MLX's documentation, and the config.json that mlx-lm writes.
  */
 
@@ -12,30 +13,34 @@ import { isObject, type JsonObject, type JsonValue } from "./json.ts";
 import type { ModelFile, TensorInfo } from "./model_file.ts";
 import { printable, quote } from "./quote.ts";
 
-/** What matrices of 4 bits and of 8 are read as, by group size: quants as they are, scales in float16. */
+/**
+ * Types to which matrices with quants of 4 and 8 bits are converted, by group size. The quants stay
+ * the same; scales and biases become float16.
+ */
 const READ_AS: ReadonlyMap<number, Readonly<Record<4 | 8, TensorType>>> = new Map([
   [32, { 4: "Q4_1", 8: "MLX8_32" }],
   [64, { 4: "MLX4_64", 8: "MLX8_64" }],
   [128, { 4: "MLX4_128", 8: "MLX8_128" }],
 ]);
-/** Quants of other bits are kept in the next larger ones of the two, which changes none. */
+/** Bits in which quants of each width are stored: the next larger of 4 and 8 keeps their values. */
 const KEPT_IN: ReadonlyMap<number, 4 | 8> = new Map([[3, 4], [4, 4], [5, 8], [6, 8], [8, 8]]);
 
 /**
- * By how much a weight may change where scales and biases become float16, in parts of the tensor's
- * largest: what rounding to bfloat16 does. Scales of groups of zeros are too small for it, and harmless.
+ * Largest allowed change of a weight when scales and biases become float16, as a fraction of the
+ * tensor's largest weight: the error of rounding to bfloat16. Scales of groups of zeros may be too
+ * small for float16; losing them changes the weights by less.
  */
 const MOST_CHANGE = 2 ** -9;
 
 const ROWS_AT_ONCE = 1024;
 
-/** Of each group, one. */
+/** One scale and one bias for each group. */
 interface Affine<T> {
   readonly scales: T;
   readonly biases: T;
 }
 
-/** A matrix in MLX's three tensors. */
+/** A matrix, stored in MLX's three tensors. */
 interface Packed {
   readonly weight: TensorInfo;
   readonly scales: TensorInfo;
@@ -44,7 +49,7 @@ interface Packed {
   readonly type: TensorType;
 }
 
-/** A model file whose packed matrices appear as single tensors. Whole rows of them are read. */
+/** A model file whose packed matrices appear as single tensors. They can be read by whole rows. */
 export class MlxTensors implements ModelFile {
   readonly format = "safetensors";
   readonly paths: readonly string[];
@@ -54,10 +59,11 @@ export class MlxTensors implements ModelFile {
   readonly #bounds = new Map<Packed, number>();
 
   /**
-   * @param raw the file's own tensors; those named in `words` are 32-bit words
-   * @param config that of config.json, whose `quantization` says how they are packed
-   * @throws {ModelFormatError} if scales or biases are missing or of another shape.
-   * @throws {UnsupportedError} for other bits, group sizes or modes.
+   * @param raw the model with its original tensors
+   * @param words names of the tensors of 32-bit words
+   * @param config content of config.json, whose `quantization` describes how weights are packed
+   * @throws {ModelFormatError} if scales or biases are missing or have the wrong shape.
+   * @throws {UnsupportedError} if the bits, group size or mode are not supported.
    */
   constructor(readonly raw: ModelFile, words: ReadonlySet<string>, config: JsonObject) {
     this.paths = raw.paths;
@@ -132,9 +138,10 @@ export class MlxTensors implements ModelFile {
   }
 
   /**
-   * Scales of bfloat16 or float32 may be beyond float16, or so small that it has no digits for them.
+   * Checks the conversion to float16: scales in bfloat16 or float32 may exceed its range, or be so
+   * small that they lose their digits.
    *
-   * @throws {UnsupportedError} if a weight would change by more than MOST_CHANGE of the tensor's largest.
+   * @throws {UnsupportedError} if a weight would change by more than MOST_CHANGE times the largest.
    */
   #checkHalves(packed: Packed, exact: Affine<Float32Array>, halves: Affine<Float16Array>): void {
     const { name } = packed.weight, most = 2 ** packed.bits - 1;
@@ -144,7 +151,7 @@ export class MlxTensors implements ModelFile {
       const scale = exact.scales[i]!, bias = exact.biases[i]!;
       const change = Math.abs(scale - rounded.scales[i]!) * most +
         Math.abs(bias - rounded.biases[i]!);
-      // NaN here is NaN in the file; finite_weights.ts reports it.
+      // NaN and infinity come from the file; finite_weights.ts reports them.
       if (change === 0 || !Number.isFinite(scale) || !Number.isFinite(bias)) continue;
       limit ??= this.#largest(packed) * MOST_CHANGE;
       if (change <= limit) continue;
@@ -157,7 +164,7 @@ export class MlxTensors implements ModelFile {
     }
   }
 
-  /** A bound of all weights of a matrix. */
+  /** Returns an upper bound of the absolute values of a matrix's weights. */
   #largest(packed: Packed): number {
     let largest = this.#bounds.get(packed);
     if (largest !== undefined) return largest;
@@ -186,7 +193,7 @@ export class MlxTensors implements ModelFile {
           printable(this.paths[weight.file]!)
         }: tensor ${detail}; download the model again`,
       );
-    // A matrix, or those of experts stacked.
+    // Either a matrix or the stacked matrices of experts.
     if (![2, 3].includes(weight.shape.length) || weight.shape.includes(0)) {
       throw fault(`${quote(name)} has the shape '${weight.shape.join(" × ")}', which is no matrix`);
     }
@@ -203,7 +210,7 @@ export class MlxTensors implements ModelFile {
     return { weight, scales: scales!, biases: biases!, bits, type };
   }
 
-  /** Bits and group size: those of all, unless config.json has others for this one. */
+  /** Returns bits, group size and type, from the tensor's own or the general settings. */
   #widths(
     stem: string,
     widths: ReadonlyMap<string, JsonValue>,
@@ -231,12 +238,12 @@ function rowsOf({ shape }: TensorInfo): number {
   return shape.slice(0, -1).reduce((a, b) => a * b, 1);
 }
 
-/** In bulk: halves one by one are ten times as slow. */
+/** Converts whole arrays, because converting float16 values one by one is ten times slower. */
 function affineFloats({ scales, biases }: Affine<Float16Array>): Affine<Float32Array> {
   return { scales: new Float32Array(scales), biases: new Float32Array(biases) };
 }
 
-/** What MLX has in three tensors. */
+/** Rows of MLX's three tensors: quants in words, scales and biases as float16 bits. */
 interface MlxParts {
   readonly words: Uint32Array;
   readonly scales: Uint16Array;
@@ -244,7 +251,7 @@ interface MlxParts {
   readonly bits: number;
 }
 
-/** Quants of 3, 5 or 6 bits, from the lowest bits on, in those of 4 or 8. */
+/** Repacks quants of 3, 5 or 6 bits as 4 or 8 bits; each word is filled from its lowest bits on. */
 function widened(words: Uint32Array, bits: number): Uint32Array {
   const kept = KEPT_IN.get(bits)!;
   if (kept === bits) return words;
@@ -264,7 +271,7 @@ function widened(words: Uint32Array, bits: number): Uint32Array {
   return out;
 }
 
-/** Groups as a GGUF file would have them: scale, bias and quants. */
+/** Writes groups in the layout of a GGUF file: scale, bias and quants. */
 function toGroups({ words, scales, biases, bits }: MlxParts, out: Uint32Array): void {
   const wordsPerGroup = words.length / scales.length;
   for (let group = 0, word = 0, to = 0; group < scales.length; group++) {
@@ -273,7 +280,8 @@ function toGroups({ words, scales, biases, bits }: MlxParts, out: Uint32Array): 
     if (bits === 8) {
       while (word < end) out[to++] = words[word++]!;
     } else {
-      // MLX has quant i of 32 in nibble i of four words; GGUF has quants i and i + 16 in byte i.
+      // Of 32 quants, MLX stores number i in nibble i of four words; GGUF stores i and i + 16 in
+      // byte i.
       for (; word < end; word += 4) {
         for (let half = word; half < word + 2; half++) {
           const low = words[half]!;
@@ -286,7 +294,7 @@ function toGroups({ words, scales, biases, bits }: MlxParts, out: Uint32Array): 
   }
 }
 
-/** Four nibbles, one a byte. */
+/** Spreads four nibbles over four bytes. */
 function spread(nibbles: number): number {
   const pairs = (nibbles | nibbles << 8) & 0x00ff00ff;
   return (pairs | pairs << 4) & 0x0f0f0f0f;

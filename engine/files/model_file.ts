@@ -1,8 +1,8 @@
-/** What every model format's reader returns: checked metadata, a tensor table, and bounded reads. */
+/** The interface of an open model in any format: checked metadata, tensor table, bounded reads. */
 
 import type { TensorType } from "../../kernels/tensor_types.ts";
 
-/** A metadata value as GGUF knows them; 64-bit integers that exceed 2^53 stay bigint. */
+/** A metadata value of GGUF's types; 64-bit integers beyond 2^53 are bigints. */
 export type MetadataValue =
   | string
   | number
@@ -10,55 +10,55 @@ export type MetadataValue =
   | boolean
   | readonly MetadataValue[];
 
-/** How a file is opened. */
+/** Options for opening a model. */
 export interface OpenOptions {
   /**
-   * Takes tensors of types that tvllm does not run, too, to look at the file alone: their `type` is
-   * what the file calls it. Default false: they are an UnsupportedError.
+   * Accept tensors of types that tvllm cannot run, for callers that only inspect the file. Their
+   * `type` is then the file's name of it. Default false: such a tensor causes an UnsupportedError.
    */
   readonly anyType?: boolean;
 }
 
 /** One tensor: where its bytes are and how they are packed. */
 export interface TensorInfo {
-  /** As the file spells it. */
+  /** The name, as in the file. */
   readonly name: string;
-  /** How its weights are packed. */
+  /** How the weights are packed. */
   readonly type: TensorType;
-  /** Outermost dimension first, e.g. [rows, columns]; a row is contiguous. (GGUF stores them reversed.) */
+  /** Outermost dimension first, e.g. [rows, columns]; rows are contiguous. (GGUF: reversed.) */
   readonly shape: readonly number[];
   /** Index into `ModelFile.paths`. */
   readonly file: number;
-  /** Bytes from the start of that file. */
+  /** Offset of its bytes from the start of that file. */
   readonly byteOffset: number;
-  /** Bytes that it has there. */
+  /** Number of its bytes. */
   readonly byteLength: number;
 }
 
-/** An open model. Nothing but metadata is in memory; weights are read in pieces on demand. */
+/** An open model. Only the metadata are in memory; weights are read in pieces on demand. */
 export interface ModelFile {
-  /** The kind of its files. */
+  /** The format of its files. */
   readonly format: "gguf" | "safetensors";
-  /** The files read, split or sharded models having several. */
+  /** The model's files; split or sharded models have several. */
   readonly paths: readonly string[];
   /** Sum of the sizes of `paths` on disk, in bytes. */
   readonly byteLength: number;
-  /** By key, such as `general.name`. */
+  /** Values by key, such as `general.name`. */
   readonly metadata: ReadonlyMap<string, MetadataValue>;
-  /** By name, such as `token_embd.weight`. */
+  /** Tensors by name, such as `token_embd.weight`. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /**
    * Fills `into` with the tensor's bytes from `offset` (relative to the tensor) on.
    *
    * @throws {RangeError} if the range is not within the tensor.
-   * @throws {ModelFormatError} if the file got shorter since it was opened.
+   * @throws {ModelFormatError} if the file was changed since it was opened.
    */
   read(tensor: TensorInfo, offset: number, into: Uint8Array): void;
-  /** Closes its files, once. */
+  /** Closes the files. Closing them again does nothing. */
   close(): void;
 }
 
-/** The same file with other tensors, which are read as `read` says, else as in the file. */
+/** Returns the same model with other tensors, read with `read` or, by default, from the file. */
 export function withTensors(
   file: ModelFile,
   tensors: ModelFile["tensors"],

@@ -13,11 +13,11 @@ import {
 import type { MetadataValue } from "./model_file.ts";
 
 const MAX_CONFIG_BYTES = 2 ** 20;
-/** Most are in a tokenizer_config.json: 7 keys for each of some 1,000 added tokens. */
+/** A tokenizer_config.json has the most: 7 keys for each of some 1,000 added tokens. */
 const CONFIG_LIMITS = { keys: 2 ** 16, values: 2 ** 16 };
-/** The largest published vocabularies, of 256,000 tokens, take 34 MB. */
+/** The files of the largest published vocabularies, with 256,000 tokens, have 34 MB. */
 const MAX_TOKENIZER_BYTES = 64 * 2 ** 20;
-/** Gemma 3 has most: 262,144 tokens, 514,906 merges that are pairs, 6,415 added tokens of 7 keys. */
+/** Gemma 3 has the most: 262,144 tokens, 514,906 merges (pairs), 6,415 added tokens with 7 keys. */
 const TOKENIZER_LIMITS = { keys: 400_000, values: 2_500_000 };
 const MAX_NAME = 256;
 
@@ -27,29 +27,30 @@ const GENERATION_CONFIG = "generation_config.json";
 const TOKENIZER_CONFIG = "tokenizer_config.json";
 const CHAT_TEMPLATE = "chat_template.jinja";
 
-/** What a directory says of its model; unchecked but for its being JSON objects. */
+/** The texts in a model's directory. Only their form is checked: the configs are JSON objects. */
 export interface ModelTexts {
   readonly directory: string;
   readonly config: JsonObject;
-  /** Empty where there is no generation_config.json, or no tokenizer_config.json. */
+  /** Empty if there is no generation_config.json. */
   readonly generationConfig: JsonObject;
+  /** Empty if there is no tokenizer_config.json. */
   readonly tokenizerConfig: JsonObject;
-  /** Jinja text: chat_template.jinja, else what tokenizer_config.json has. */
+  /** Jinja text from chat_template.jinja or, if there is no such file, tokenizer_config.json. */
   readonly chatTemplate: string | undefined;
   /**
-   * Parses tokenizer.json, which takes a while where the vocabulary is large.
+   * Parses tokenizer.json, which takes a while if the vocabulary is large.
    *
-   * @throws {ModelNotFoundError} if there is none.
+   * @throws {ModelNotFoundError} if there is no tokenizer.json.
    * @throws {ModelFormatError} if it is damaged.
    */
   readTokenizer(): JsonObject;
 }
 
 /**
- * Reads the texts in `directory`, of which config.json alone must be there.
+ * Reads the texts in `directory`. Only config.json is required.
  *
- * @throws {ModelNotFoundError} if it is not.
- * @throws {ModelFormatError} if one is too large or no JSON object.
+ * @throws {ModelNotFoundError} if config.json is missing.
+ * @throws {ModelFormatError} if a file is too large or a config is not a JSON object.
  */
 export function readModelTexts(directory: string): ModelTexts {
   const optional = (name: string): JsonObject => {
@@ -58,7 +59,7 @@ export function readModelTexts(directory: string): ModelTexts {
   };
   const tokenizerConfig = optional(TOKENIZER_CONFIG);
   const tokenizer = join(directory, TOKENIZER);
-  // Read now: later the program may have given up its permission.
+  // Read the file now, because the program may give up its permission later.
   const read = exists(tokenizer) ? readAll(tokenizer, MAX_TOKENIZER_BYTES) : undefined;
   return {
     directory,
@@ -72,7 +73,7 @@ export function readModelTexts(directory: string): ModelTexts {
   };
 }
 
-/** The texts as a model file's metadata. */
+/** Returns the texts as a model file's metadata. */
 export function textMetadata(texts: ModelTexts): Map<string, MetadataValue> {
   const { config, chatTemplate } = texts;
   const architecture = Object.entries(config).find(([key]) => key === "model_type")?.[1];
@@ -84,7 +85,7 @@ export function textMetadata(texts: ModelTexts): Map<string, MetadataValue> {
   ]);
 }
 
-/** The directory's name; in the hub's cache that of the repository. */
+/** Returns the directory's name, or the repository's if the directory is in the hub's cache. */
 function nameOf(directory: string): string {
   const path = resolve(directory);
   if (basename(dirname(path)) !== "snapshots") return basename(path);
@@ -99,7 +100,7 @@ function readChatTemplate(path: string, tokenizerConfig: JsonObject): string | u
   const { chat_template: template } = tokenizerConfig;
   if (typeof template === "string") return template;
   if (!Array.isArray(template)) return undefined;
-  // Several by name, as some models for tools and retrieval have.
+  // A list of named templates, as in some models with templates for tools and retrieval.
   const named = (template as readonly JsonValue[]).find((item) =>
     isObject(item) && item["name"] === "default"
   );
@@ -108,9 +109,10 @@ function readChatTemplate(path: string, tokenizerConfig: JsonObject): string | u
 }
 
 /**
- * An object's scalars and lists of them by dotted keys; null stands for nothing. Names that are too
- * long for any that is read are left out: those in an object with a huge one would each be as long.
- * So are names with a dot, which would pass for keys of an object.
+ * Yields an object's scalars, and lists of scalars, with dotted keys. Null values are left out. So
+ * are names longer than any that is ever read, because a huge key would be repeated in the names of
+ * all its members. Keys with a dot are also left out, because they would look like keys of nested
+ * objects.
  */
 function* flatten(object: JsonObject, prefix = ""): Generator<[string, MetadataValue]> {
   for (const [key, value] of Object.entries(object)) {
@@ -122,5 +124,6 @@ function* flatten(object: JsonObject, prefix = ""): Generator<[string, MetadataV
 }
 
 function isMetadata(value: JsonValue): value is JsonValue & MetadataValue {
-  return Array.isArray(value) ? value.every(isMetadata) : typeof value !== "object"; // null, and objects within lists
+  // Excludes null, and lists with objects.
+  return Array.isArray(value) ? value.every(isMetadata) : typeof value !== "object";
 }

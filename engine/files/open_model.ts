@@ -7,20 +7,20 @@ import type { ModelFile, OpenOptions } from "./model_file.ts";
 import { openSafetensors } from "./safetensors.ts";
 
 /**
- * Opens the model at `path`: a GGUF file (of a split model, any part), or safetensors by their
- * directory, by its config.json, or by one of its .safetensors files or their index.
+ * Opens the model at `path`. That is a GGUF file, any part of a split GGUF model, a directory of
+ * safetensors, or a file in it: config.json, a .safetensors file or the index.
  *
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openGguf` and
  * `openSafetensors` do.
  */
 export function openModelFile(path: string, options: OpenOptions = {}): ModelFile {
-  // A directory of anything else is no model: openGguf says so, and what to name instead.
+  // A directory without config.json is not a model. openGguf throws the error that says so.
   if (exists(join(path, CONFIG))) return openSafetensors(path, options);
   const inside = basename(path) === CONFIG || /\.safetensors(\.index\.json)?$/.test(path);
   return inside ? openSafetensors(dirname(path), options) : openGguf(path, options);
 }
 
-/** What cannot be looked at is left to the reader, whose error says why. */
+/** Returns false if the path cannot be checked: the reader then throws an error with the reason. */
 function exists(path: string): boolean {
   try {
     Deno.statSync(path);

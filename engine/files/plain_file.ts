@@ -1,45 +1,45 @@
 /**
- * Writing beside what others may have put in the way: a link would be written through, a pipe or a
- * device waited for.
+ * Writes files at paths where other programs may have put something else. An ordinary write would
+ * follow a link there, or wait for a pipe or a device.
  */
 
 /**
- * Removes what is at `path` unless it is a regular file with no other name, or nothing. Of a link the
- * link alone goes.
+ * Removes what is at `path`, if anything, unless it is a regular file without other hard links. Of
+ * a symbolic link, removes only the link.
  *
- * @throws an error of Deno's if it cannot be removed, as a directory with files in it.
+ * @throws an error of Deno's if it cannot be removed, for example if it is a directory with files.
  */
 export function clearWay(path: string): void {
   let found: Deno.FileInfo;
   try {
     found = Deno.lstatSync(path);
   } catch {
-    return; // Nothing is there, or opening it will say what is wrong.
+    return; // Nothing is there, or opening the path will fail with the reason.
   }
   if (found.isFile && (found.nlink ?? 1) <= 1) return;
   Deno.removeSync(path);
 }
 
-/** Puts a file in the place of whatever has the path; nobody sees half of it, and no link is followed. */
+/** Replaces what is at `path` with a file, atomically and without following a link. */
 export function replaceFile(path: string, content: Uint8Array): void {
   replaceThrough(path, content, temporaryOf(path));
 }
 
-/** Where a file is written before it takes its place at `path`: on the same disk, by one process alone. */
+/** Returns the path of this process's own temporary file on the same disk as `path`. */
 export function temporaryOf(path: string): string {
   return `${path}.${Deno.pid}.tmp`;
 }
 
 /**
- * `replaceFile` through a given temporary file. It refers to nothing of this module, because a worker
- * gets its text.
+ * Like `replaceFile`, with a given temporary file. It must not refer to anything else in this
+ * module, because a worker gets its source text.
  */
 export function replaceThrough(path: string, content: Uint8Array, temporary: string): void {
   const remove = () => {
     try {
       Deno.removeSync(temporary);
     } catch {
-      // It is not there.
+      // The file does not exist.
     }
   };
   let mode: number | null = null;
@@ -47,14 +47,14 @@ export function replaceThrough(path: string, content: Uint8Array, temporary: str
     const found = Deno.lstatSync(path);
     if (found.isFile && Deno.build.os !== "windows") mode = found.mode;
   } catch {
-    // Nothing is there.
+    // There is no file to replace.
   }
-  remove(); // A killed process of this number left it.
+  remove(); // A killed process with the same process ID may have left it.
   try {
     const file = Deno.openSync(temporary, { write: true, createNew: true });
     try {
       for (let at = 0; at < content.length;) at += file.writeSync(content.subarray(at));
-      file.syncDataSync(); // Else a power failure may keep the new name and lose the content.
+      file.syncDataSync(); // Otherwise a power failure could keep the name but lose the content.
     } finally {
       file.close();
     }

@@ -1,20 +1,20 @@
-/** Seeded random weights in every packed format, for models that are made rather than trained. */
+/** Generates seeded random weights in every packed format, for synthetic models. */
 
 import { GROUP_LAYOUT, packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import { HALVES_AT, type QuantizedType } from "./finite_weights.ts";
 
-/** Pseudorandom numbers: mulberry32 by Tommy Ettinger (public domain), 32 bits of state. */
+/** A pseudorandom generator: mulberry32 by Tommy Ettinger (public domain), 32 bits of state. */
 export class RandomSource {
   #state: number;
 
-  /** A sequence of its own for each pair of seed and name (FNV-1a), in whatever order they are made. */
+  /** Each pair of seed and name (hashed with FNV-1a) gives a separate sequence. */
   constructor(seed: number, name = "") {
     let hash = 0x811c9dc5 ^ seed;
     for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
     this.#state = hash;
   }
 
-  /** An integer in [0, 2^32). */
+  /** Returns an integer in [0, 2^32). */
   uint32(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let bits = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -22,20 +22,23 @@ export class RandomSource {
     return (bits ^ (bits >>> 14)) >>> 0;
   }
 
-  /** A number in [0, 1). */
+  /** Returns a number in [0, 1). */
   uniform(): number {
     return this.uint32() / 2 ** 32;
   }
 
-  /** Mean 0, standard deviation 1, bell-shaped within ±3: the sum of three uniform numbers. */
+  /**
+   * Returns a number with a bell-shaped distribution within ±3, mean 0 and standard deviation 1: a
+   * scaled sum of three uniform numbers.
+   */
   bell(): number {
     return 2 * (this.uniform() + this.uniform() + this.uniform()) - 3;
   }
 }
 
 /**
- * What a group of random bits stands for when its scale is 1: the standard deviation, and the ratio
- * of minimum to scale that makes the mean 0. Measured over a million random weights.
+ * For a group of random bits with a scale of 1, the standard deviation of its weights; and the
+ * ratio of minimum to scale that makes their mean 0. Measured with a million random weights.
  */
 const RANDOM_GROUPS: Readonly<
   Record<QuantizedType, readonly [deviation: number, minimum?: number]>
@@ -60,19 +63,20 @@ const RANDOM_GROUPS: Readonly<
   MLX8_128: [73.9, -127.5],
 };
 
-/** What random weights are drawn from. */
+/** The distribution of random weights, and the generator from which they are drawn. */
 export interface WeightDistribution {
   readonly random: RandomSource;
-  /** Their standard deviation. */
+  /** Standard deviation of the weights. */
   readonly deviation: number;
-  /** Default 0, which is all that quantized formats take. */
+  /** Mean of the weights, default 0. Quantized formats support only 0. */
   readonly mean?: number;
 }
 
 /**
- * Packed bytes of `count` random weights.
+ * Returns the packed bytes of `count` random weights.
  *
- * @throws {RangeError} if `count` is not whole groups, or a quantized format is to have a mean.
+ * @throws {RangeError} if `count` is not a multiple of the group size, or a quantized format is to
+ * have a mean other than 0.
  */
 export function randomWeights(
   type: TensorType,
@@ -96,7 +100,7 @@ export function randomWeights(
       const wide = new DataView(new ArrayBuffer(4));
       for (let i = 0; i < count; i++) {
         wide.setFloat32(0, mean + deviation * random.bell(), true);
-        view.setUint16(2 * i, wide.getUint16(2, true), true); // The upper half: rounds towards 0.
+        view.setUint16(2 * i, wide.getUint16(2, true), true); // The upper half rounds towards 0.
       }
       return bytes;
     }
@@ -107,7 +111,8 @@ export function randomWeights(
   if (bytes.length % 4 !== 0) view.setUint16(bytes.length - 2, random.uint32() & 0xffff, true);
   const [unit, ratio = 0] = RANDOM_GROUPS[type];
   if (type === "MXFP4") {
-    // The powers of two on either side, so that their squares are as asked on average.
+    // The scale must be a power of two. Choose one of the two next to the exact scale at random, so
+    // that the mean of the squared weights is as requested.
     const below = Math.floor(Math.log2(deviation / unit));
     const share = ((deviation / unit / 2 ** below) ** 2 - 1) / 3;
     for (let start = 0; start < bytes.length; start += GROUP_LAYOUT[type].bytes) {

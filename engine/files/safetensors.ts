@@ -1,4 +1,4 @@
-/** Opens a model in a directory of safetensors, in Hugging Face's layout: one file, or shards and an index. */
+/** Opens a model in safetensors in Hugging Face's layout: one file, or shards and an index. */
 
 import { join } from "node:path";
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
@@ -18,13 +18,13 @@ const INDEX_LIMITS = { keys: 2 ** 16, values: 2 ** 16 };
 const MAX_SHARDS = 1024;
 
 const WEIGHTS = "model.safetensors";
-/** As MLX named one file at first; several are weights.00.safetensors and so on, without an index. */
+/** MLX's former name of a single file. Several were weights.00.safetensors etc., without index. */
 const OLD_WEIGHTS = "weights.safetensors";
 const INDEX = "model.safetensors.index.json";
 
 /**
- * An open model in safetensors. Its metadata are what config.json says, `a.b` being key b of a, and
- * under GGUF's keys the architecture, the name and the chat template.
+ * An open model in safetensors. Its metadata are the values of config.json, where `a.b` is key b of
+ * object a, and the architecture, the name and the chat template under GGUF's keys.
  */
 export interface SafetensorsModel extends ModelFile, ModelTexts {
   readonly format: "safetensors";
@@ -35,13 +35,14 @@ export function isSafetensors(file: ModelFile): file is SafetensorsModel {
 }
 
 /**
- * Opens the model in `directory`: config.json and the texts that may be beside it, and
- * model.safetensors or what model.safetensors.index.json lists; of old models of MLX
- * weights.safetensors or weights.00.safetensors and so on. No code that comes with a model is ever run.
+ * Opens the model in `directory`: config.json, the optional texts beside it, and the weights. These
+ * are the files that model.safetensors.index.json lists, or else model.safetensors; for old MLX
+ * models weights.safetensors, or weights.00.safetensors and so on. Code in the directory is never
+ * run.
  *
  * @throws {ModelNotFoundError} if the directory, config.json, the weights or a shard is missing.
- * @throws {ModelFormatError} if one of them is damaged, or they contradict each other.
- * @throws {UnsupportedError} for a tensor type that tvllm does not read.
+ * @throws {ModelFormatError} if a file is damaged, or files contradict each other.
+ * @throws {UnsupportedError} if a tensor has a type that tvllm does not read.
  */
 export function openSafetensors(
   directory: string,
@@ -77,7 +78,7 @@ export function openSafetensors(
   }
 }
 
-/** The files of a model without an index, of which nothing says what tensors they are to hold. */
+/** Returns the files of a model without an index. Their lists of expected tensors are empty. */
 function weightsIn(directory: string): ReadonlyMap<string, readonly string[]> {
   const isThere = (name: string) => exists(join(directory, name));
   const one = [WEIGHTS, OLD_WEIGHTS].find(isThere);
@@ -88,7 +89,7 @@ function weightsIn(directory: string): ReadonlyMap<string, readonly string[]> {
   return new Map(names.map((name) => [name, []]));
 }
 
-/** The shards that an index lists, each with the tensors that it is to hold. */
+/** Returns the shards that an index lists, each with the tensors that it must contain. */
 function readIndex(path: string): ReadonlyMap<string, readonly string[]> {
   const fault = (detail: string) =>
     new ModelFormatError(
@@ -114,7 +115,7 @@ function readIndex(path: string): ReadonlyMap<string, readonly string[]> {
   return shards;
 }
 
-/** A name that cannot lead out of the directory, on any system. */
+/** Whether a name cannot lead out of the directory on any operating system. */
 function isPlainName(name: string): boolean {
   return /^[^/\\:\0]+\.safetensors$/.test(name) && !name.startsWith(".");
 }

@@ -1,5 +1,5 @@
 /**
- * The header of one safetensors file, checked against the file's size.
+ * Reads the header of one safetensors file and checks it against the file's size.
  * Source: the format's description in the README of huggingface/safetensors.
  */
 
@@ -10,16 +10,16 @@ import { isObject, type JsonValue, parseJsonObject } from "./json.ts";
 import { printable, quote } from "./quote.ts";
 import { plural } from "../plural.ts";
 
-/** A tensor's entry takes some 120 bytes; the format's own limit is 100 MB. */
+/** A tensor's entry has about 120 bytes. The format's own limit is 100 MB. */
 const MAX_HEADER_BYTES = 4 * 2 ** 20;
 /**
- * Room for 20,000 tensors, with 4 keys and 8 values each: Qwen3-30B-A3B, its experts one by one, has
- * 18,867 in all its shards.
+ * Enough for 20,000 tensors with 4 keys and 8 values each. Qwen3-30B-A3B, which stores each expert
+ * separately, has 18,867 tensors in all its shards.
  */
 const HEADER_LIMITS = { keys: 80_000, values: 160_000 };
 const MAX_DIMENSIONS = 8;
 
-/** The types that tvllm reads, as the format calls them. */
+/** The types that tvllm reads, by the format's names. */
 const TENSOR_TYPES: ReadonlyMap<string, TensorType> = new Map([
   ["F32", "F32"],
   ["F16", "F16"],
@@ -33,17 +33,17 @@ const OTHER_TYPES: ReadonlySet<string> = new Set([
   "I32", "U32", "C64", "F64", "I64", "U64",
 ]);
 
-/** Which quantizations keep weights in these. */
+/** Quantizations that pack weights into these types. */
 const PACKED_BY: readonly (readonly [dtypes: RegExp, quantization: string])[] = [
   [/^I(32|64)$/, "GPTQ and AWQ"],
   [/^F8_E(4M3|5M2)$/, "FP8"],
   [/^(U8|F4|F8_E8M0)$/, "MXFP4, NVFP4 and bitsandbytes"],
 ];
 
-/** One tensor; `byteOffset` from the start of the file. */
+/** One tensor; `byteOffset` is relative to the start of the file. */
 export interface SafetensorsTensor {
   readonly name: string;
-  /** Of 32-bit words F32, which is as long. */
+  /** F32 for a tensor of 32-bit words, whose size is the same. */
   readonly type: TensorType;
   readonly shape: readonly number[];
   readonly byteOffset: number;
@@ -53,17 +53,17 @@ export interface SafetensorsTensor {
 /** The header of one safetensors file. */
 export interface SafetensorsHeader {
   readonly tensors: readonly SafetensorsTensor[];
-  /** Names of tensors that are 32-bit words (U32), into which MLX packs weights. */
+  /** Names of tensors of 32-bit words (U32), into which MLX packs weights. */
   readonly words: readonly string[];
 }
 
 /**
  * Reads the header of `file`.
  *
- * @param options.packed whether tensors of 32-bit words may be among the others
- * @param options.anyType takes tensors of other types, too: to look at the table alone
- * @throws {ModelFormatError} if it is not safetensors, is damaged, or states more than it holds.
- * @throws {UnsupportedError} for a tensor type that tvllm does not read.
+ * @param options.packed accept tensors of 32-bit words
+ * @param options.anyType accept tensors of types that tvllm cannot read, to inspect the table only
+ * @throws {ModelFormatError} if it is not safetensors, is damaged, or refers to bytes past its end.
+ * @throws {UnsupportedError} if a tensor has a type that tvllm does not read.
  */
 export function readSafetensorsHeader(
   file: InputFile,
@@ -123,7 +123,7 @@ function headerBytes(file: InputFile): Uint8Array {
   return json;
 }
 
-/** Says nothing that the engine needs. */
+/** Only checks the metadata: they contain nothing that the engine needs. */
 function checkMetadata(file: InputFile, entry: JsonValue): void {
   if (isObject(entry) && Object.values(entry).every((value) => typeof value === "string")) return;
   throw damaged(file, "__metadata__ is not an object of strings");
@@ -191,7 +191,7 @@ function packedBy(dtype: string): string {
   return found === undefined ? "" : `, as files quantized by ${found[1]} have`;
 }
 
-/** Tensors lie one after the other and fill the data: nothing hides between them. */
+/** Checks that the tensors fill the data section without gaps or overlaps. */
 function checkPlacement(
   file: InputFile,
   tensors: readonly SafetensorsTensor[],

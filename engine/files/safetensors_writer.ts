@@ -1,25 +1,25 @@
 /**
- * Writes one safetensors file: header at once, weights as they come.
+ * Writes one safetensors file: first the whole header, then the weights piece by piece.
  * Source: the format's description in the README of huggingface/safetensors.
  */
 
-/** Bytes an element, by the format's name of the type. */
+/** Bytes per element, by the format's name of the type. */
 const ELEMENT_BYTES = { F32: 4, F16: 2, BF16: 2, U32: 4 } as const;
 
 /** A tensor to write. */
 export interface SafetensorsData {
   readonly name: string;
   readonly type: keyof typeof ELEMENT_BYTES;
-  /** Outermost dimension first, each row contiguous. */
+  /** Outermost dimension first; rows are contiguous. */
   readonly shape: readonly number[];
   /** The bytes in order, in pieces of any length. */
   data(): Iterable<Uint8Array>;
 }
 
 /**
- * The bytes of a file of these tensors, in order and in pieces.
+ * Yields the bytes of a file of these tensors, in order and in pieces.
  *
- * @throws {RangeError} if a tensor's data are not as long as its shape says.
+ * @throws {RangeError} if a tensor's data do not have the length that its shape requires.
  */
 export function* safetensorsPieces(tensors: readonly SafetensorsData[]): Iterable<Uint8Array> {
   const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
@@ -32,7 +32,7 @@ export function* safetensorsPieces(tensors: readonly SafetensorsData[]): Iterabl
   const json = new TextEncoder().encode(JSON.stringify(header));
   const start = new Uint8Array(Math.ceil((8 + json.length) / 8) * 8).fill(0x20);
   new DataView(start.buffer).setBigUint64(0, BigInt(start.length - 8), true);
-  start.set(json, 8); // Spaces after it align the weights.
+  start.set(json, 8); // The spaces after it align the weights.
   yield start;
   for (const tensor of tensors) {
     let written = 0;

@@ -1,4 +1,4 @@
-/** The open files of a model, and the tensors in them under one table. */
+/** The open files of a model, and one table of all tensors in them. */
 
 import type { InputFile } from "./input_file.ts";
 import type { MetadataValue, ModelFile, TensorInfo } from "./model_file.ts";
@@ -17,7 +17,7 @@ export class TensorFiles implements ModelFile {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly #files: readonly InputFile[];
 
-  /** @throws {ModelFormatError} if a tensor is in two files. */
+  /** @throws {ModelFormatError} if a tensor occurs in two files. */
   constructor(
     readonly format: ModelFile["format"],
     readonly metadata: ReadonlyMap<string, MetadataValue>,

@@ -1,4 +1,4 @@
-/** One request's answer as text while it comes: detokenized, cut at stop strings. */
+/** Streams one request's answer as text: detokenizes it and ends it at stop strings. */
 
 import { StopStrings } from "../text/stop_strings.ts";
 import { TextStream } from "../text/streaming.ts";
@@ -13,45 +13,45 @@ import type { Token, TokenStream } from "./token_stream.ts";
 export interface TextRequest extends GenerationRequest {
   /** Strings that end the answer and are not part of it. */
   readonly stops?: readonly string[];
-  /** The answer continues the prompt's own text instead of starting a message. */
+  /** The answer continues the prompt's text instead of starting a message. */
   readonly continues?: boolean;
 }
 
-/** A token, and the text that became whole by it. */
+/** A token, and the text that it completes. */
 export interface AnswerPiece {
-  /** Absent from a last piece of text that was held back, as the beginning of a stop string. */
+  /** Absent if this is the last piece, with text that was held back as a possible stop string. */
   readonly token?: Token;
-  /** "" while a character, or what may be a stop string, is incomplete. */
+  /** "" while a character or a possible stop string is incomplete. */
   readonly text: string;
-  /** Present where the answer ends with this token, but for text that was held back. */
+  /** Present if the answer ends with this token; a last piece with held-back text may follow. */
   readonly finish?: FinishReason;
 }
 
 /** An answer that has ended. */
 export interface AnswerSummary {
-  /** All of it, less a stop string. */
+  /** The whole text, without a stop string. */
   readonly text: string;
-  /** The generated tokens, the one that ended the answer included. */
+  /** The generated tokens, including the one that ended the answer. */
   readonly ids: readonly number[];
-  /** Why it ended. */
+  /** Why the answer ended. */
   readonly finish: FinishReason;
-  /** Tokens of the prompt. */
+  /** Number of tokens of the prompt. */
   readonly promptTokens: number;
-  /** Repeats the answer, on the same device. */
+  /** The seed with which the same device generates the same answer again. */
   readonly seed: number;
-  /** Milliseconds from the request to the first token at its reader: the TTFT. */
+  /** TTFT: milliseconds from the request until the consumer had the first token. */
   readonly timeToFirst: number;
-  /** Milliseconds a token after the first: the TPOT; null of fewer than two tokens. */
+  /** TPOT: milliseconds per token after the first; null if there are fewer than two tokens. */
   readonly timePerToken: number | null;
-  /** Milliseconds from the request to the last token at its reader: the E2E. */
+  /** E2E: milliseconds from the request until the consumer had the last token. */
   readonly total: number;
-  /** Of each token, if the request asked. */
+  /** For each token, if the request asked for them. */
   readonly logprobs?: readonly TokenLogprobs[];
 }
 
 /**
- * An answer that is being generated, whether or not it is read; iterate it once. Leaving the loop
- * early cancels the rest.
+ * An answer that is being generated, whether or not it is read. It can be iterated once. Leaving
+ * the loop early cancels the request.
  */
 export class Answer implements AsyncIterable<AnswerPiece> {
   readonly #stream: TokenStream;
@@ -60,14 +60,14 @@ export class Answer implements AsyncIterable<AnswerPiece> {
   readonly #minTokens: number;
   readonly #pieces: string[] = [];
   readonly #tokens: Token[] = [];
-  /** When each of them was there with its text. */
+  /** When each token was available with its text. */
   readonly #times: number[] = [];
   #summary: AnswerSummary | undefined;
 
   /**
    * Submits the request.
    *
-   * @throws {RequestError} if it can never be served; as `Engine.submit` does.
+   * @throws {RequestError} if the request can never be served; other errors as in `Engine.submit`.
    */
   constructor(engine: Engine, tokenizer: Tokenizer, request: TextRequest) {
     const { stops = [], continues = false, ...rest } = request;
@@ -77,23 +77,23 @@ export class Answer implements AsyncIterable<AnswerPiece> {
     this.#stream = engine.submit({ stopIds: [...tokenizer.eosIds], ...rest });
   }
 
-  /** The prompt's tokens. */
+  /** Token ids of the prompt. */
   get promptIds(): readonly number[] {
     return this.#stream.sequence.request.promptIds;
   }
 
-  /** How many of the prompt's tokens the model has read, or found in its cache. */
+  /** Number of the prompt's tokens that the model has processed or found in the prefix cache. */
   get promptTokensRead(): number {
     const { entered, promptLength } = this.#stream.sequence;
     return Math.min(entered, promptLength);
   }
 
-  /** Ends it with what there is. */
+  /** Ends the answer; it keeps the text generated so far. */
   cancel(): void {
     this.#stream.cancel();
   }
 
-  /** Tokens of the prompt that were found in the prefix cache. */
+  /** Number of the prompt's tokens that were found in the prefix cache. */
   get cachedTokens(): number {
     return this.#stream.sequence.cached;
   }
@@ -111,13 +111,13 @@ export class Answer implements AsyncIterable<AnswerPiece> {
     return { submitted, started, tokens: times };
   }
 
-  /** Undefined until the iteration has ended, and if it failed. */
+  /** Undefined until the iteration has ended; it stays undefined if the engine failed. */
   get summary(): AnswerSummary | undefined {
     return this.#summary;
   }
 
   /**
-   * The whole answer, for callers that do not iterate over it.
+   * Waits for the whole answer, for callers that do not iterate over it.
    *
    * @throws the engine's error if it fails.
    */
@@ -127,7 +127,7 @@ export class Answer implements AsyncIterable<AnswerPiece> {
   }
 
   /**
-   * Text and tokens as they come.
+   * Yields text and tokens as they are generated.
    *
    * @throws the engine's error if it fails.
    */
@@ -137,7 +137,7 @@ export class Answer implements AsyncIterable<AnswerPiece> {
       for await (const token of this.#stream) {
         this.#tokens.push(token);
         const piece = this.#text.push(token.id);
-        // A stop string before the minimum number of tokens ends nothing, not even in part.
+        // Before the minimum number of tokens, no stop string or part of one counts.
         const { text, stopped } = this.#tokens.length < this.#minTokens
           ? { text: piece, stopped: false }
           : this.#strings.push(piece);
@@ -146,7 +146,7 @@ export class Answer implements AsyncIterable<AnswerPiece> {
         this.#pieces.push(text);
         this.#times.push(performance.now());
         yield { token, text, ...(end !== undefined && { finish: end }) };
-        if (stopped) return; // which cancels the request
+        if (stopped) return; // Leaving the loop cancels the request.
       }
       finish = this.#stream.finish!;
       const text = this.#strings.push(this.#text.flush()).text + this.#strings.flush();

@@ -1,55 +1,56 @@
-/** Who holds which block of the paged KV cache. Knows block numbers, not what is in them. */
+/** Allocates the blocks of the paged KV cache. It handles block numbers, not their contents. */
 
 import { BLOCK_TOKENS } from "./runner.ts";
 
-/** Blocks that `tokens` tokens take. */
+/** Returns the number of blocks for `tokens` tokens. */
 export function blocksFor(tokens: number): number {
   return Math.ceil(tokens / BLOCK_TOKENS);
 }
 
-/** Which blocks are cached; PrefixCache has one for each group of layers. */
+/** The cached blocks of one group of layers; see `PrefixCache.group`. */
 export interface CachedBlocks {
   has(block: number): boolean;
-  /** Forgets a block, before it is used for something else. */
+  /** Removes a block from the cache before it is reused. */
   remove(block: number): void;
 }
 
 export interface BlockManagerOptions {
-  /** Blocks there are at the start. */
+  /** Number of blocks at the start. */
   readonly blocks: number;
-  /** Blocks there may ever be; default `blocks`. The device is asked for more where it has fewer. */
+  /** Number of blocks to which the device may be asked to grow the cache; default `blocks`. */
   readonly budget?: number;
-  /** Cached blocks to keep that no request uses; default all. */
+  /** Maximum number of cached blocks to keep that no request uses; default all. */
   readonly keep?: number;
 }
 
-/** What the blocks of the KV cache are used for. */
+/** How the blocks of the KV cache are used. */
 export interface BlockStats {
-  /** Blocks there are now: used + kept + free. */
+  /** Current number of blocks: used + kept + free. */
   readonly total: number;
-  /** Blocks there may be. */
+  /** Maximum number of blocks. */
   readonly budget: number;
-  /** In the table of at least one request. */
+  /** Blocks in the table of at least one request. */
   readonly used: number;
-  /** Cached for later requests, evicted when blocks run out. */
+  /** Blocks cached for later requests; they are evicted when blocks run out. */
   readonly kept: number;
-  /** Neither used nor kept. */
+  /** Blocks that are neither used nor kept. */
   readonly free: number;
-  /** Blocks handed out since the start, sharing left out. */
+  /** Blocks allocated since the start, without shared ones. */
   readonly allocations: number;
-  /** Blocks taken from the cache since the start. */
+  /** Blocks evicted from the cache since the start. */
   readonly evictions: number;
 }
 
 /**
- * The blocks of one group of layers. Every block is free, used (by one or more requests, counted) or
- * kept (cached, unused, evictable). New blocks come from the free ones, then from growth, for which
- * whoever has the device asks it (`growth`), then from the least recently used kept one.
+ * The blocks of one group of layers. Every block is free, used (by one or more requests; references
+ * are counted) or kept (cached, unused, evictable). `allocate` takes free blocks first. Then it
+ * asks the owner of the device to grow the cache (`growth`). If the cache cannot grow, it evicts
+ * the least recently used kept blocks.
  */
 export class BlockManager {
   readonly #references: number[] = [];
   readonly #free: number[] = [];
-  /** In order of last use: a Set iterates in the order of insertion. */
+  /** In the order of last use, because a Set iterates in the order of insertion. */
   readonly #kept = new Set<number>();
   readonly #keep: number;
   #budget: number;
@@ -67,12 +68,12 @@ export class BlockManager {
     return this.#budget;
   }
 
-  /** How many blocks in all the device is to make room for, for want of which none were given. */
+  /** Total number of blocks that the device must have before the last allocation can succeed. */
   get growth(): number | undefined {
     return this.#growth;
   }
 
-  /** Takes in how many blocks the device has now: fewer than it was to, and it cannot have more. */
+  /** Updates the number of blocks. Fewer than `growth` means that the device cannot have more. */
   grown(blocks: number): void {
     const wanted = this.#growth ?? this.#budget, total = this.#references.length;
     if (blocks < wanted) this.#budget = Math.max(total, blocks);
@@ -86,14 +87,14 @@ export class BlockManager {
     return { total, budget: this.#budget, used: total - kept - free, kept, free, ...counts };
   }
 
-  /** How many table entries hold this block. */
+  /** Returns how many table entries refer to this block. */
   references(block: number): number {
     return this.#references[block] ?? 0;
   }
 
   /**
-   * `count` blocks, held once each; undefined, and nothing changed for the holders, if too few, or if
-   * the device is to grow first.
+   * Allocates `count` blocks with one reference each. Returns undefined and allocates nothing if
+   * there are too few, or if the device must grow first (see `growth`).
    */
   allocate(count: number): number[] | undefined {
     const total = this.#references.length;
@@ -101,7 +102,8 @@ export class BlockManager {
     if (room < count) return undefined;
     const lacking = count - this.#free.length;
     if (lacking > 0 && total < this.#budget) {
-      // At least twice as many: growing copies the cache on the device, so it should be rare.
+      // Double the blocks, if not more: growing copies the cache on the device, so it should be
+      // rare.
       this.#growth = Math.min(this.#budget, Math.max(2 * total, total + lacking));
       return undefined;
     }
@@ -113,7 +115,7 @@ export class BlockManager {
     return blocks;
   }
 
-  /** Holds cached blocks once more. */
+  /** Adds a reference to each of these cached blocks. */
   share(blocks: readonly number[]): void {
     for (const block of blocks) {
       this.#references[block]!++;
@@ -122,8 +124,9 @@ export class BlockManager {
   }
 
   /**
-   * Lets go of blocks. Those that nobody else holds become kept or free: the last first, so that
-   * the tail of a prefix is evicted before its head, without which it cannot be found.
+   * Removes a reference to each of these blocks. A block without references becomes kept if it is
+   * cached, else free. The last block is released first: the tail of a prefix is then evicted
+   * before its head, without which the tail cannot be found.
    */
   release(blocks: readonly number[]): void {
     for (let i = blocks.length - 1; i >= 0; i--) {
@@ -135,7 +138,7 @@ export class BlockManager {
     while (this.#kept.size > this.#keep) this.#evict();
   }
 
-  /** Frees all blocks that are kept. */
+  /** Evicts all kept blocks. */
   clear(): void {
     while (this.#evict());
   }

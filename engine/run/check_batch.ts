@@ -1,4 +1,4 @@
-/** Whether a batch is within what a runner was made for, checked before any of it runs. */
+/** Checks that a batch is within a runner's limits, before any of it runs. */
 
 import type { ModelConfig } from "../model/config.ts";
 import {

@@ -1,11 +1,11 @@
-/** What a request gets that asks for nothing else, from the library as on the command line. */
+/** Default options of a request, for the library and the command line. */
 
 import type { SamplingOptions } from "./runner.ts";
 
-/** Tokens of an answer at most. */
+/** Maximum number of tokens of an answer. */
 export const DEFAULT_MAX_TOKENS = 512;
 
-/** How tokens are chosen, as llama.cpp does by default; the seed is drawn anew for each request. */
+/** Sampling options, as llama.cpp's defaults; each request gets a random seed. */
 export const DEFAULT_SAMPLING: Omit<
   SamplingOptions,
   "seed" | "logitBias" | "repeatWindow"
@@ -17,7 +17,7 @@ export const DEFAULT_SAMPLING: Omit<
   repeatPenalty: 1,
 };
 
-/** `options` with the defaults for what it leaves out. */
+/** Returns `options` with defaults for those that are missing. */
 export function completeSampling(options: Partial<SamplingOptions> = {}): SamplingOptions {
   const { logitBias, repeatWindow } = options;
   return {

@@ -1,4 +1,4 @@
-/** The serving loop: schedule → run → postprocess, over any ModelRunner. Token ids only. */
+/** The serving loop for any ModelRunner: schedule → run → postprocess. It uses token ids only. */
 
 import { DeviceError, RequestError } from "../errors.ts";
 import { kvGroups } from "../model/kv_groups.ts";
@@ -16,87 +16,90 @@ import { TokenStream } from "./token_stream.ts";
 import { plural } from "../plural.ts";
 
 /**
- * What is kept from one step to the next; default all of it. What is not kept costs time, and changes
- * no token: so it is measured what keeping it is worth.
+ * What to keep from one step to the next; default everything. Discarding something costs time but
+ * changes no token, so that the benefit of keeping it can be measured.
  */
 export interface Kept {
-  /** The keys and values of a sequence: without them, all its tokens are computed for each new one. */
+  /** A sequence's keys and values. If discarded, all its tokens are computed for each new token. */
   readonly keys?: boolean;
   /**
-   * The weights as kernels read them. Without them, each step reads the model's file and lays out
-   * anew what that stores.
+   * The weights in the kernels' layout. If discarded, each step reads the model's file and converts
+   * the weights again.
    */
   readonly weights?: boolean;
   /**
-   * The buffers between kernels. Without them, a step on a GPU makes its own and binds them; on the
-   * CPU, whose memory is one, it clears them and writes its list of operations anew.
+   * The buffers between kernels. If discarded, a step on a GPU creates and binds its own. The CPU
+   * has one memory for all buffers, so there a step clears them and writes its list of operations
+   * again.
    */
   readonly buffers?: boolean;
 }
 
-/** How an engine serves; every option has a default. */
+/** Options of an engine; each has a default. */
 export interface EngineOptions {
-  /** Tokens that may enter in one step; default and most: what the runner takes. */
+  /** Maximum number of tokens in one step; default and upper limit: the runner's maximum. */
   readonly maxBatchTokens?: number;
   /**
-   * Decode steps to chain on the device where all sequences decode, default 1, at most 8. Saves a
-   * readback a token; tokens come in bursts, and up to twice as many are computed past a stop token.
+   * Decode steps to chain on the device when all sequences decode; default 1, at most 8. Chaining
+   * saves a readback per token. But tokens arrive in bursts, and up to twice as many tokens as
+   * `steps` are computed past a stop token.
    */
   readonly steps?: number;
   /**
-   * Blocks kept for later requests when no request uses them; default all, 0 shares nothing. Of models
-   * with recurrent layers nothing is shared: every request computes all tokens of its prompt.
+   * Blocks to keep for later requests while no request uses them; default all. With 0, requests
+   * share no prefixes. Nor do they for models with recurrent layers: each request computes its
+   * whole prompt.
    */
   readonly prefixCacheBlocks?: number;
-  /** Longest sequence, prompt included; default and most: what the runner takes. */
+  /** Tokens of the longest sequence, prompt included; default and upper limit: the runner's. */
   readonly contextLength?: number;
-  /** Blocks that the KV cache may grow to, by group of layers; default what the runner has. */
+  /** Blocks to which the KV cache may grow, by group of layers; default: it does not grow. */
   readonly maxBlocks?: readonly number[];
-  /** What is kept from one step to the next; default all of it. */
+  /** What to keep from one step to the next; default everything. */
   readonly keep?: Kept;
 }
 
-/** A text that waits to be scored. */
+/** A text to be scored. */
 interface ScoreJob {
   readonly run: () => Promise<void>;
   readonly fail: (error: unknown) => void;
 }
 
-/** What `generate` returns for each request. */
+/** The result of a request to `generate`. */
 export interface Generation {
-  /** The generated tokens, a stop token included. */
+  /** The generated tokens, including a stop token. */
   readonly ids: readonly number[];
-  /** Why it ended. */
+  /** Why the request ended. */
   readonly finish: FinishReason;
   /** `performance.now()` at submit, and when each token was read from the device. */
   readonly timings: { readonly submitted: number; readonly tokens: readonly number[] };
 }
 
-/** What an engine has done since it was made, and what it is doing. */
+/** An engine's current load, and its totals since it was created. */
 export interface EngineStats {
   /** Requests that wait for room. */
   readonly waiting: number;
   /** Requests that are being served. */
   readonly running: number;
-  /** Steps of the device; decode steps chained on it count each. */
+  /** Steps run on the device; each step of a chain counts. */
   readonly steps: number;
-  /** Prompt tokens computed; those of a preempted request again. */
+  /** Prompt tokens computed, including those recomputed after a preemption. */
   readonly prefillTokens: number;
-  /** Tokens read from the device. */
+  /** Generated tokens read from the device. */
   readonly generatedTokens: number;
-  /** Times that a running request had to step back for want of room. */
+  /** How often a running request was preempted because there was no room. */
   readonly preemptions: number;
   /** The KV cache of the group of layers that keeps the most positions. */
   readonly blocks: BlockStats;
-  /** The KV cache of each group. */
+  /** The KV cache of each group of layers. */
   readonly kvGroups: readonly BlockStats[];
-  /** The prefixes that requests share. */
+  /** Statistics of the prefix cache. */
   readonly prefix: Readonly<PrefixStats>;
 }
 
 /**
- * Serves any number of requests at once, in token ids. It borrows the runner: whoever made that
- * destroys it, after `stop()`.
+ * Serves any number of requests at once, in token ids. It does not own the runner: the code that
+ * created the runner must destroy it, after `stop()`.
  *
  * ```ts
  * import { load } from "@tvllm/tvllm";
@@ -116,16 +119,16 @@ export class Engine {
   readonly #stopping = new AbortController();
   readonly #anew: Batch["anew"];
   #loop: Promise<void> | undefined;
-  /** Set when no more requests are taken: stopped, or broken. */
+  /** Set once the engine accepts no more requests, because it was stopped or failed. */
   #closed: Error | undefined;
   #steps = 0;
   #prefillTokens = 0;
   #generatedTokens = 0;
 
-  /** Serves on `runner`, whose cache it takes for its own: let it have no other engine. */
+  /** Creates an engine that manages the whole cache of `runner`; no other engine may use it. */
   constructor(runner: ModelRunner, options: EngineOptions = {}) {
     const { limits, config } = runner;
-    // The scheduler checks the others, within what the runner takes.
+    // The scheduler checks the other options, after they are capped at the runner's limits.
     const keep = options.prefixCacheBlocks ?? Infinity;
     if (!(keep === Infinity || (Number.isSafeInteger(keep) && keep >= 0))) {
       throw new RequestError(
@@ -142,7 +145,7 @@ export class Engine {
       };
     });
     const { keys = true, weights = true, buffers = true } = options.keep ?? {};
-    // A prefix is of no use without the states after it, which nothing keeps.
+    // Recurrent layers would need their states at the end of a prefix, and these are not cached.
     const share = keep > 0 && keys && recurrentOf(config.layers).length === 0;
     const blocks = new KvBlocks(groups, { share, keep });
     this.#runner = runner;
@@ -158,10 +161,10 @@ export class Engine {
   }
 
   /**
-   * Queues a request, which starts at once, read or not.
+   * Queues a request. It starts at once, whether or not its stream is read.
    *
    * @throws {RequestError} if it can never be served.
-   * @throws {Error} if the engine was stopped, or its runner's error if that failed.
+   * @throws {Error} if the engine was stopped, or the runner's error if the runner failed.
    */
   submit(request: GenerationRequest): TokenStream {
     if (this.#closed) throw this.#closed;
@@ -175,7 +178,7 @@ export class Engine {
     return stream;
   }
 
-  /** Serves all requests together; results in the order of the requests. Throws like `submit`. */
+  /** Serves all requests together. Returns results in the requests' order; throws like `submit`. */
   async generate(requests: readonly GenerationRequest[]): Promise<Generation[]> {
     const streams: TokenStream[] = [];
     try {
@@ -191,11 +194,11 @@ export class Engine {
   }
 
   /**
-   * Scores a text, position by position. The requests that are running pause for it, and those that
-   * it takes the room of in the cache are computed again after it.
+   * Scores a text, position by position. Running requests pause meanwhile. Those whose room in the
+   * KV cache it needs are recomputed afterwards.
    *
-   * @throws {RequestError} if an id is not one of the vocabulary.
-   * @throws what `options.signal` was aborted with; as `submit` does.
+   * @throws {RequestError} if an id is not in the vocabulary.
+   * @throws the reason of `options.signal` if that is aborted, or an error as `submit` does.
    */
   async score(ids: readonly number[], options: ScoreOptions = {}): Promise<TokenScores> {
     if (this.#closed) throw this.#closed;
@@ -231,7 +234,7 @@ export class Engine {
     }
   }
 
-  /** What it has done since the start, and what it is doing. */
+  /** The current load, and totals since the start. */
   get stats(): EngineStats {
     return {
       waiting: this.#scheduler.waiting.length,
@@ -246,12 +249,12 @@ export class Engine {
     };
   }
 
-  /** Forgets the prefixes that are cached for later requests, but for those of running ones. */
+  /** Removes the cached prefixes that no running request uses. */
   clearPrefixCache(): void {
     this.#scheduler.blocks.clearCache();
   }
 
-  /** Cancels all requests, takes no more, and returns when the device has nothing left to do. */
+  /** Cancels all requests, accepts no more, and resolves when the device has nothing left to do. */
   async stop(): Promise<void> {
     this.#closed ??= new Error("Cannot submit: the engine was stopped");
     this.#stopping.abort(this.#closed);
@@ -260,7 +263,7 @@ export class Engine {
     await this.#loop;
   }
 
-  /** Runs until there is nothing to do. One step is always submitted before the last is read. */
+  /** Runs until there is nothing to do. If it can, it submits a step before it reads the last. */
   async #run(): Promise<void> {
     const eventLoop = new EventLoop();
     const inFlight: { plan: Plan; step: PendingStep }[] = [];
@@ -280,11 +283,11 @@ export class Engine {
         } else if (!plan && !grew) break;
       }
     } catch (error) {
-      // What the device holds is unknown now.
+      // The state of the device is unknown now, so nothing more can be served.
       this.#closed = error instanceof Error ? error : new Error(String(error));
       for (const sequence of [...this.#streams.keys()]) this.#end(sequence, "cancelled", error);
       for (const job of this.#scoring.splice(0)) job.fail(error);
-      // A step that failed and was never read would be an unhandled rejection.
+      // Read the steps in flight: if one failed, it would be an unhandled rejection otherwise.
       void Promise.allSettled(inFlight.map(async ({ step }) => await step.read()));
     }
     this.#loop = undefined;
@@ -302,7 +305,7 @@ export class Engine {
     return this.#runner.submit(this.#anew ? { ...batch, anew: this.#anew } : batch);
   }
 
-  /** Has the runner make the room in the cache that is lacking; false if none is. */
+  /** Grows the runner's KV cache if blocks are lacking. Returns false if none are. */
   async #grow(): Promise<boolean> {
     const { blocks } = this.#scheduler;
     let asked = false;

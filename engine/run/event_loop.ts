@@ -1,20 +1,21 @@
-/** The event loop's share of work that leaves it nothing to wait for, such as step after step. */
+/** Lets the event loop run during work that would block it, such as one step after another. */
 
 import { setImmediate } from "node:timers";
 
-/** A pause of work that leaves the event loop nothing to do; what it throws ends the work. */
+/** Pauses work that would block the event loop. If it throws, the work ends. */
 export type Pause = () => Promise<void>;
 
-/** Longest time between two looks for signals, in ms, but for a step's own. A look takes about 1 ms. */
+/** Longest time between two checks for signals, in ms, plus one step. A check takes about 1 ms. */
 const SIGNAL_INTERVAL = 100;
 
 /**
- * Passes of the loop until a token has left: one through its readers, one to the socket, and some for who
- * hands it on. With one alone, each token of a server was sent a step late. A pass takes about 2 µs.
+ * Passes of the event loop until a token has been sent: one to resume its readers, one to write to
+ * the socket, and some for the code in between that forwards it. With only one pass, the server
+ * sent each token a step late. A pass takes about 2 µs.
  */
 const DELIVERY_PASSES = 4;
 
-/** Ends when all that was ready has run, but for what waits for signals, which may take longer. */
+/** Resolves when all tasks that were ready have run; handlers of signals may run later. */
 export async function deliver(): Promise<void> {
   for (let i = 0; i < DELIVERY_PASSES; i++) {
     await new Promise<void>((resolve) => setImmediate(resolve));
@@ -22,14 +23,14 @@ export async function deliver(): Promise<void> {
 }
 
 /**
- * Lets timers and readers run; a MessageChannel would starve the timers. Deno looks for signals only
- * where nothing is ready to run, or else once in dozens of passes of its loop: so now and then this
- * waits for one.
+ * Lets timers and readers run. (A MessageChannel would starve the timers.) Deno checks for signals
+ * only if nothing is ready to run, or once in dozens of passes of its loop. So every
+ * SIGNAL_INTERVAL, `yield` waits for a timer instead.
  */
 export class EventLoop {
   #idled = performance.now();
 
-  /** Ends when all that was ready has run. */
+  /** Resolves when all tasks that were ready have run, and every SIGNAL_INTERVAL also signals. */
   yield(): Promise<void> {
     const now = performance.now();
     const idle = now - this.#idled >= SIGNAL_INTERVAL;
@@ -38,14 +39,14 @@ export class EventLoop {
   }
 }
 
-/** Longest time that a step on the processor keeps the event loop waiting, in ms. */
+/** Longest time that a step on the processor blocks the event loop, in ms. */
 const BUSY_INTERVAL = 50;
 
-/** Pauses of a step that is computed on the processor, so that Ctrl-C and timers are heard. */
+/** Pauses in a step that the processor computes, so that Ctrl-C and timers are handled. */
 export class StepPauses {
   #idled = performance.now();
 
-  /** A pause for the event loop, where the last one was long ago. */
+  /** Returns a pause for the event loop; undefined if the last one ended within BUSY_INTERVAL. */
   next(): Promise<void> | undefined {
     if (performance.now() - this.#idled < BUSY_INTERVAL) return undefined;
     return new Promise((resolve) =>
@@ -57,7 +58,7 @@ export class StepPauses {
   }
 }
 
-/** Pauses in which signals are heard; they throw the reason of `signal` once it is aborted. */
+/** Returns a pause that lets signals be handled and throws the reason of an aborted `signal`. */
 export function pausesFor(signal?: AbortSignal): Pause {
   const eventLoop = new EventLoop();
   return async () => {

@@ -1,4 +1,4 @@
-/** A model's own logits are finite, or its weights are damaged. */
+/** Checks that a model's own logits are finite. If they are not, its weights are damaged. */
 
 import { ModelFormatError } from "../errors.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -8,7 +8,7 @@ export function checkLogits(rows: readonly Float32Array[], config: ModelConfig):
   if (!rows.every((row) => row.every(Number.isFinite))) throw infiniteLogits(config);
 }
 
-/** What is said of a model that computes NaN or infinity. */
+/** Returns the error for a model that computes NaN or infinity. */
 export function infiniteLogits({ name }: ModelConfig): ModelFormatError {
   return new ModelFormatError(
     `Cannot run ${name}: its logits are not finite numbers; ` +

@@ -6,12 +6,12 @@
 import { RequestError } from "../errors.ts";
 import { perplexity, type ScoreOptions, type TokenScores } from "./perplexity.ts";
 
-/** What llama-perplexity takes where -c is not given. */
+/** The default of llama-perplexity's option -c. */
 export const DEFAULT_WINDOW = 512;
 
-/** How a text is scored. */
+/** Options of `scoreHalves`. */
 export interface HalvesOptions extends Pick<ScoreOptions, "signal" | "progress"> {
-  /** Tokens of a window, 4 at least; default 512. */
+  /** Tokens per window, at least 4; default 512. */
   readonly window?: number;
 }
 
@@ -19,23 +19,23 @@ export interface HalvesOptions extends Pick<ScoreOptions, "signal" | "progress">
 export interface HalvesScore {
   /** exp of the mean negative log-probability of the tokens that count. */
   readonly perplexity: number;
-  /** Its standard error. */
+  /** Standard error of the perplexity. */
   readonly error: number;
-  /** Tokens that count. */
+  /** Number of tokens that count. */
   readonly tokens: number;
-  /** Windows that were scored, of `window` tokens each. */
+  /** Number of windows that were scored, with `window` tokens each. */
   readonly windows: number;
-  /** Tokens of a window. */
+  /** Tokens per window. */
   readonly window: number;
 }
 
 /**
- * Cuts the text into windows of equal length, leaving out what is left over, and scores each by itself.
- * The first token of a window gives way to BOS where the model expects that, and the tokens that count
- * are those predicted from the middle on: all but the first of the second half.
+ * Cuts the text into windows of equal length and scores each of them separately. Tokens after the
+ * last full window are ignored. If the model expects BOS, BOS replaces the first token of each
+ * window. The tokens of a window's second half count, except the first of them.
  *
- * @param score scores tokens together; what it has no room for it would cut apart
- * @throws {RequestError} if the text has less than a window, or a window has no room.
+ * @param score scores a text as a whole if there is room for it, else in several shorter windows
+ * @throws {RequestError} if the text is shorter than a window, or there is no room for a window.
  */
 export async function scoreHalves(
   score: (ids: readonly number[], options: ScoreOptions) => Promise<TokenScores>,

@@ -1,6 +1,7 @@
 /**
- * The blocks of all groups of layers (model/kv_groups.ts): each group has blocks of its own, and the
- * prefix cache finds a prefix in all of them. A group with a window gives back what left it.
+ * The blocks of all groups of layers (model/kv_groups.ts). Each group has its own blocks. The
+ * prefix cache covers the blocks of all groups. A group with a window frees the blocks that have
+ * left it.
  */
 
 import { kvBlocksHeld, type KvGroup } from "../model/kv_groups.ts";
@@ -13,20 +14,20 @@ import {
 import { type CachedBlock, PrefixCache } from "./prefix_cache.ts";
 import { BLOCK_TOKENS } from "./runner.ts";
 
-/** A group's window, and the blocks that it has. */
+/** A group's window and its blocks. */
 export type KvGroupOptions = Pick<KvGroup, "window"> & Omit<BlockManagerOptions, "keep">;
 
-/** The tokens of a text, and how many of them enter in a step. */
+/** The number of tokens of a text, and the most that enter in one step. */
 export interface TextSize {
   readonly tokens: number;
   readonly entering: number;
 }
 
-/** A sequence's blocks by group. */
+/** A sequence's blocks, by group. */
 export interface BlockTables {
-  /** By group, the block of each BLOCK_TOKENS positions; of those given back, whatever it was. */
+  /** By group, the block of each BLOCK_TOKENS positions. Entries of freed blocks are stale. */
   tables: number[][];
-  /** By group, how many of its first blocks it has given back. */
+  /** By group, the number of blocks at the start of the table that have been freed. */
   givenBack: number[];
 }
 
@@ -36,9 +37,9 @@ export class KvBlocks {
   readonly #windows: readonly number[];
 
   /**
-   * @param groups the one that keeps the most first
-   * @param options.share keep prefixes for later requests
-   * @param options.keep blocks of a group to keep that no request uses; default all
+   * @param groups the group that keeps the most positions is the first
+   * @param options.share whether to keep prefixes for later requests
+   * @param options.keep cached blocks that each group keeps while no request uses them; default all
    */
   constructor(
     groups: readonly KvGroupOptions[],
@@ -51,12 +52,12 @@ export class KvBlocks {
     );
   }
 
-  /** Blocks that the group that keeps the most may ever have. */
+  /** Maximum number of blocks of the first group, which keeps the most positions. */
   get budget(): number {
     return this.#groups[0]!.budget;
   }
 
-  /** What the device is to grow to before blocks that were asked for can be given; see `grown`. */
+  /** The group to grow, and its new size, before the last allocation can succeed; see `grown`. */
   get growth(): { group: number; blocks: number } | undefined {
     for (const [group, { growth: blocks }] of this.#groups.entries()) {
       if (blocks !== undefined) return { group, blocks };
@@ -64,16 +65,16 @@ export class KvBlocks {
     return undefined;
   }
 
-  /** Takes in how many blocks of a group the device has, after it was to grow. */
+  /** Updates a group's number of blocks after the device tried to grow it. */
   grown(group: number, blocks: number): void {
     this.#groups[group]!.grown(blocks);
   }
 
   /**
-   * The first group that may not have all blocks of a sequence of `tokens` tokens that is alone;
-   * undefined if all may.
+   * Finds the first group whose budget is too small for a sequence of `tokens` tokens that runs
+   * alone. Returns the blocks needed and the group's budget, or undefined if all budgets suffice.
    *
-   * @param size.entering most tokens that enter in a step
+   * @param size.entering most tokens that enter in one step
    */
   lacking(size: TextSize): { needed: number; budget: number } | undefined {
     for (const [group, { budget }] of this.#groups.entries()) {
@@ -83,7 +84,10 @@ export class KvBlocks {
     return undefined;
   }
 
-  /** The longest text alone, of up to `tokens` tokens, that every group may have the blocks for. */
+  /**
+   * Returns the length in tokens, at most `tokens`, of the longest text that fits the budgets of
+   * all groups when it runs alone.
+   */
   longestAlone({ tokens, entering }: TextSize): number {
     const rooms = this.#groups.map(({ budget }, group) => {
       const needed = this.#heldAlone(group, { tokens, entering });
@@ -92,7 +96,7 @@ export class KvBlocks {
     return Math.min(tokens, ...rooms);
   }
 
-  /** By group, blocks for a text alone; undefined, and none taken, as `allocate`. */
+  /** Allocates the blocks, by group, for a text that runs alone; undefined as in `allocate`. */
   allocateAlone(size: TextSize): number[][] | undefined {
     return this.allocate(this.#groups.map((_, group) => this.#heldAlone(group, size)));
   }
@@ -106,14 +110,14 @@ export class KvBlocks {
     return this.#groups.map((group) => group.stats);
   }
 
-  /** How many table entries hold this block of the group. */
+  /** Returns how many table entries refer to this block of the group. */
   references(group: number, block: number): number {
     return this.#groups[group]!.references(block);
   }
 
   /**
-   * `counts[g]` blocks of each group, held once each; undefined, and none taken, if too few, or if the
-   * device is to grow first.
+   * Allocates `counts[g]` blocks of each group g, with one reference each. Returns undefined and
+   * allocates nothing if there are too few, or if the device must grow first.
    */
   allocate(counts: readonly number[]): number[][] | undefined {
     const taken: number[][] = [];
@@ -128,7 +132,10 @@ export class KvBlocks {
     return taken;
   }
 
-  /** Appends blocks to the tables for all positions below `end`; false, and nothing changed, if too few. */
+  /**
+   * Appends blocks to the tables for all positions below `end`. Returns false and changes no table
+   * if `allocate` fails.
+   */
   extend({ tables }: BlockTables, end: number): boolean {
     const needed = blocksFor(end);
     const blocks = this.allocate(tables.map((table) => needed - table.length));
@@ -137,7 +144,7 @@ export class KvBlocks {
     return true;
   }
 
-  /** The tables of a sequence that begins after these cached blocks, at position `start`. */
+  /** Returns tables that share these cached blocks, for a sequence that continues at `start`. */
   share(found: readonly CachedBlock[], start: number): BlockTables {
     const givenBack = this.#windows.map((window) => firstSeen(start, window));
     const tables = this.#groups.map((manager, group) => {
@@ -148,7 +155,7 @@ export class KvBlocks {
     return { tables, givenBack };
   }
 
-  /** Forgets all prefixes that no request uses. */
+  /** Removes all cached prefixes that no request uses. */
   clearCache(): void {
     for (const group of this.#groups) group.clear();
   }
@@ -164,7 +171,7 @@ export class KvBlocks {
     }
   }
 
-  /** Gives back what no token from position `next` on sees. */
+  /** Frees the blocks to which no token from position `next` on attends. */
   releaseUnseen({ tables, givenBack }: BlockTables, next: number): void {
     for (const [group, window] of this.#windows.entries()) {
       const seen = Math.min(firstSeen(next, window), tables[group]!.length);
@@ -176,8 +183,9 @@ export class KvBlocks {
 }
 
 /**
- * Tables for one sequence of `tokens` tokens that has all blocks to itself: a group that has fewer uses
- * them over and over, which is right if it has those of its window (see kvBlocksHeld).
+ * Returns the tables of one sequence of `tokens` tokens that has all blocks to itself. A group with
+ * fewer blocks reuses them cyclically, which is correct if they cover its window (see
+ * kvBlocksHeld).
  *
  * @param blocks by group, as in RunnerLimits
  */
@@ -185,14 +193,14 @@ export function tablesAlone(blocks: readonly number[], tokens: number): number[]
   return tablesOver(blocks.map((own) => Array.from({ length: own }, (_, i) => i)), tokens);
 }
 
-/** The same over these blocks alone. */
+/** Like `tablesAlone`, but with only these blocks. */
 export function tablesOver(blocks: readonly (readonly number[])[], tokens: number): number[][] {
   return blocks.map((own) =>
     Array.from({ length: blocksFor(tokens) }, (_, i) => own[i % own.length]!)
   );
 }
 
-/** The first block of which a token at `position` sees anything. */
+/** Returns the index of the first block to which a token at `position` attends. */
 function firstSeen(position: number, window: number): number {
   return Math.floor(Math.max(0, position + 1 - window) / BLOCK_TOKENS);
 }

@@ -1,14 +1,22 @@
 /** Log-probabilities of a token and of its alternatives. */
 
-/** Natural logarithms, of the model's own distribution: before penalties, temperature and cuts. */
+/**
+ * Natural logarithms of the model's own probabilities: before penalties, temperature, top-k, top-p
+ * and min-p.
+ */
 export interface TokenLogprobs {
-  /** Of the token itself. */
+  /** Log-probability of the token itself. */
   readonly logprob: number;
-  /** The most probable tokens, best first; of equals the one with the lowest id. */
+  /** The most probable tokens, best first; equally probable ones in the order of their ids. */
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
 }
 
-/** `logits`: one row of the whole vocabulary; `top`: how many alternatives to list. */
+/**
+ * Returns the log-probabilities of `token` and of the most probable tokens.
+ *
+ * @param logits one row, of the whole vocabulary
+ * @param top number of alternatives to list
+ */
 export function tokenLogprobs(logits: Float32Array, token: number, top: number): TokenLogprobs {
   let max = -Infinity;
   for (const logit of logits) if (logit > max) max = logit;

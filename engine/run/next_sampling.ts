@@ -1,15 +1,16 @@
 /**
- * How the next token of a sequence is sampled, where that depends on those generated so far. It is all
- * put into logit biases, which every backend has.
+ * Computes the sampling options that depend on the tokens generated so far. All of them become
+ * logit biases, which every backend supports.
  */
 
 import { MOST_BIASES, type SamplingOptions } from "./runner.ts";
 import type { Sequence } from "./sequence.ts";
 
 /**
- * The sampling of the sequence's next token: stop tokens are banned until it has its least number of
- * tokens; presence and frequency penalties lower the logits of tokens that were generated, as OpenAI
- * defines them. Where there are more of those than biases, the latest count.
+ * Returns the sampling options for the sequence's next token. Stop tokens are banned until the
+ * sequence has its minimum number of tokens. Presence and frequency penalties lower the logits of
+ * generated tokens, as OpenAI defines them. If there are more such tokens than room for biases,
+ * only the most recent ones are penalized.
  */
 export function nextSampling(sequence: Sequence): SamplingOptions {
   const { sampling, stopIds, tokens, promptLength } = sequence;
@@ -29,7 +30,7 @@ export function nextSampling(sequence: Sequence): SamplingOptions {
 
 const NONE: ReadonlySet<number> = new Set();
 
-/** How often each token occurs, the latest first. */
+/** Returns how often each token occurs, ordered from the most recent token to the oldest. */
 function latestCounts(tokens: readonly number[]): Map<number, number> {
   const counts = new Map<number, number>();
   for (let i = tokens.length - 1; i >= 0; i--) {

@@ -1,4 +1,4 @@
-/** How well a model predicts a text: the log-probability of every token after those before it. */
+/** Scores how well a model predicts a text: each token's log-probability given those before it. */
 
 import { EventLoop } from "./event_loop.ts";
 import { tablesOver } from "./kv_blocks.ts";
@@ -7,47 +7,47 @@ import { type ModelRunner, MOST_LOGIT_ROWS } from "./runner.ts";
 
 /** The model's prediction after one token of the text. */
 export interface PositionScore {
-  /** ln p of the token that follows; null after the last one. */
+  /** ln p of the text's next token; null after the last token. */
   readonly nextLogprob: number | null;
-  /** The most probable tokens that follow, best first, with ln p. */
+  /** The most probable next tokens, best first: [id, ln p]. */
   readonly top: readonly (readonly [number, number])[];
 }
 
-/** What to note while a text is scored. */
+/** Options for scoring a text. */
 export interface ScoreOptions {
-  /** Alternatives to list at each position, default none. */
+  /** Number of alternatives to list at each position, default 0. */
   readonly top?: number;
-  /** Ends it early when it is aborted. */
+  /** Ends the scoring early when it is aborted. */
   readonly signal?: AbortSignal;
-  /** Called with the tokens done, of how many. */
+  /** Called with the number of tokens scored so far and in total. */
   readonly progress?: (tokens: number, total: number) => void;
 }
 
 /** The scores of a text. */
 export interface TokenScores {
-  /** One for each token of the text. */
+  /** One score for each token of the text. */
   readonly positions: readonly PositionScore[];
-  /** Tokens that were scored together: a longer text is scored in windows of so many. */
+  /** Tokens that were scored together. A longer text is scored in windows of this length. */
   readonly window: number;
 }
 
-/** Where on the device a text is scored: nothing else uses it meanwhile. */
+/** The slot and blocks in which a text is scored; nothing else may use them meanwhile. */
 export interface ScoringPlace {
   readonly slot: number;
-  /** Tokens that there is room for. */
+  /** Number of tokens for which there is room. */
   readonly tokens: number;
-  /** By group of layers, as `tablesOver` takes them. */
+  /** Numbers of the blocks, by group of layers; see `tablesOver`. */
   readonly blocks: readonly (readonly number[])[];
 }
 
-/** Tokens of a text that enter the runner in a step. */
+/** Returns how many tokens of a text enter the runner in one step. */
 export function scoringChunk({ limits }: ModelRunner): number {
   return Math.min(limits.maxBatchTokens, MOST_LOGIT_ROWS);
 }
 
 /**
- * Scores `ids` position by position, in windows where the text is longer than the room: a window's
- * first tokens then see none of the text before them, as in llama.cpp's perplexity tool.
+ * Scores `ids` position by position. A text that is longer than the room is scored in windows. A
+ * window's tokens do not attend to the text before it, as in llama.cpp's perplexity tool.
  */
 export async function scoreTokens(
   runner: ModelRunner,
@@ -71,7 +71,7 @@ export async function scoreTokens(
         sequences: [start === 0 ? { ...row, prior: [] } : row],
       });
       const output = await step.read();
-      signal?.throwIfAborted(); // The step may have been abandoned.
+      signal?.throwIfAborted(); // If it was aborted, the step may have no results.
       for (const [i, logits] of output.logits[0]!.entries()) {
         const next = ids[first + i + 1];
         const { logprob, top: best } = tokenLogprobs(logits, next ?? 0, top);
@@ -86,7 +86,7 @@ export async function scoreTokens(
   return { positions, window: windowLength };
 }
 
-/** exp of the mean negative log-probability, and its standard error; NaN without a prediction. */
+/** Returns exp of the mean negative log-probability and its standard error; NaN without any. */
 export function perplexity(scores: readonly PositionScore[]): { value: number; error: number } {
   const losses = scores.flatMap(({ nextLogprob }) => nextLogprob === null ? [] : [-nextLogprob]);
   const mean = losses.reduce((a, b) => a + b, 0) / losses.length;

@@ -1,36 +1,37 @@
-/** Which full blocks of the KV cache hold which tokens, so that equal prefixes are computed once. */
+/** Finds full blocks of the KV cache by their tokens, so that equal prefixes are computed once. */
 
 import type { CachedBlocks } from "./block_manager.ts";
 import { BLOCK_TOKENS } from "./runner.ts";
 
 /** A full block that requests may share. */
 export interface CachedBlock {
-  /** Stands for this block's tokens and all before them; never given twice. */
+  /** Identifies this block's tokens together with all tokens before them; never reused. */
   readonly id: number;
   readonly key: string;
-  /** The physical block in each group of layers; undefined where a window's was used otherwise. */
+  /** The physical block in each group of layers; undefined if a windowed group no longer has it. */
   readonly blocks: (number | undefined)[];
-  /** A second request has used it. */
+  /** A second request has used this block. */
   shared: boolean;
 }
 
-/** Counts since the start. Requests that resume after a preemption are left out. */
+/** Totals since the start. Requests that resume after a preemption do not count. */
 export interface PrefixStats {
-  /** Full blocks of prompts that were found. */
+  /** Full blocks of prompts that were found in the cache. */
   hits: number;
-  /** Full blocks of prompts that were not. */
+  /** Full blocks of prompts that were not found. */
   misses: number;
-  /** Requests that began after a cached prefix. */
+  /** Requests that started with a cached prefix. */
   prefixHits: number;
   /** Prompt tokens that did not have to be computed. */
   tokensSaved: number;
-  /** Blocks that served more than the request that computed them. */
+  /** Blocks that were also used by requests other than the one that computed them. */
   blocksShared: number;
 }
 
 /**
- * A trie of blocks in one map: a block's key is its parent's id and its own tokens. The map hashes
- * the key and compares it whole, so a collision costs time, never a wrong hit.
+ * A trie of blocks in one map: a block's key consists of its parent's id and its own tokens. The
+ * map hashes the key but compares it in full, so a hash collision costs time and never causes a
+ * wrong hit.
  */
 export class PrefixCache {
   readonly stats: PrefixStats = {
@@ -46,9 +47,9 @@ export class PrefixCache {
   #lastId = 0;
 
   /**
-   * @param enabled false: finds nothing and takes nothing
-   * @param windows positions that tokens of each group see; the first group's blocks decide what is
-   * cached
+   * @param enabled if false, nothing is stored or found
+   * @param windows number of positions to which a token attends, by group; an entry is removed when
+   * the first group loses its block
    */
   constructor(readonly enabled: boolean, readonly windows: readonly number[]) {
     this.#byBlock = windows.map(() => new Map<number, CachedBlock>());
@@ -74,8 +75,8 @@ export class PrefixCache {
   }
 
   /**
-   * The longest run of full blocks, from the first token on, after which a sequence can go on: cached,
-   * and with all that is within a window in its group.
+   * Returns the longest run of cached full blocks from the first token on after which a sequence
+   * can continue: every group still has the blocks within its window.
    */
   match(tokens: readonly number[]): CachedBlock[] {
     const found: CachedBlock[] = [];
@@ -89,7 +90,7 @@ export class PrefixCache {
     return found;
   }
 
-  // Whether the last token of these blocks, and all after it, find what they see.
+  // Whether every group has all blocks to which the last of these tokens, or a later one, attends.
   #reaches(found: readonly CachedBlock[]): boolean {
     return this.windows.every((window, group) => {
       const first = Math.floor(Math.max(0, found.length * BLOCK_TOKENS - window) / BLOCK_TOKENS);
@@ -97,7 +98,7 @@ export class PrefixCache {
     });
   }
 
-  /** Counts what a request of `tokens` tokens made of its match. */
+  /** Updates the statistics for a request of `tokens` tokens that matched `found`. */
   record(tokens: number, found: readonly CachedBlock[], tokensSaved: number): void {
     if (!this.enabled) return;
     this.stats.hits += found.length;
@@ -111,18 +112,18 @@ export class PrefixCache {
   }
 
   /**
-   * Makes blocks findable that hold the `index`-th full block of `tokens` after `parent`, one in each
-   * group. Returns what stands for the prefix from now on: where other blocks have the same tokens
-   * already, those.
+   * Adds the `index`-th full block of `tokens`, which follows `parent`, with its physical block in
+   * each group. Returns the entry of the prefix from now on. If other blocks already contain the
+   * same tokens, that is their entry.
    *
-   * @param place.blocks undefined where a group has given its block back
+   * @param place.blocks by group; undefined if a group has freed its block
    */
   add(
     parent: CachedBlock | undefined,
     tokens: readonly number[],
     { index, blocks }: { readonly index: number; readonly blocks: readonly (number | undefined)[] },
   ): CachedBlock | undefined {
-    // Nothing can be found behind a parent that was evicted.
+    // Entries after an evicted parent can never be found.
     if (!this.enabled || (parent && this.#byKey.get(parent.key) !== parent)) return parent;
     const key = keyOf(parent, tokens, index);
     const before = this.#byKey.get(key);

@@ -1,8 +1,8 @@
-/** What the processor is called. */
+/** The processor's name. */
 
 import { cpus } from "node:os";
 
-/** The processor's name, where the program may read it, or its architecture. */
+/** Returns the processor's name, or its architecture if the program may not read the name. */
 export function processorName(): string {
   const permission = Deno.permissions.querySync({ name: "sys", kind: "cpus" });
   const model = permission.state === "granted" ? cpus()[0]?.model.trim() : undefined;

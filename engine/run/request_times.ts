@@ -1,33 +1,33 @@
-/** The field's measures of one request, from the times of its tokens at the consumer. */
+/** Standard latency metrics of one request, from the times when its consumer had each token. */
 
-/** A request that has ended; times in ms by one clock. */
+/** The times of a request that has ended, in ms of the same clock. */
 export interface RequestTimes {
   readonly submitted: number;
   /** When each token reached its consumer; at least one. */
   readonly times: readonly number[];
 }
 
-/** Time to first token: from submitting the request to its first token, ms. */
+/** Time to first token, ms: from submitting the request to its first token. */
 export function ttft({ submitted, times }: RequestTimes): number {
   return times[0]! - submitted;
 }
 
-/** End-to-end latency: from submitting the request to its last token, ms. */
+/** End-to-end latency, ms: from submitting the request to its last token. */
 export function endToEnd({ submitted, times }: RequestTimes): number {
   return times.at(-1)! - submitted;
 }
 
-/** Time per output token: (E2E − TTFT) / (output tokens − 1), ms; needs two tokens. */
+/** Time per output token, ms: (E2E − TTFT) / (output tokens − 1). Needs at least two tokens. */
 export function tpot(request: RequestTimes): number {
   return (endToEnd(request) - ttft(request)) / (request.times.length - 1);
 }
 
-/** Output tokens a second after the first; needs two tokens. */
+/** Output tokens per second after the first token. Needs at least two tokens. */
 export function decodeRate(request: RequestTimes): number {
   return 1000 / tpot(request);
 }
 
-/** Inter-token latencies: gaps between consecutive tokens, ms. */
+/** Inter-token latencies, ms: the times between consecutive tokens. */
 export function interTokenLatencies({ times }: RequestTimes): number[] {
   return times.slice(1).map((time, i) => time - times[i]!);
 }

@@ -1,6 +1,6 @@
 /**
- * The one interface that every backend implements, and all that the scheduler and the
- * generation loop know of a device. A batch's metadata is an argument, never a global.
+ * The interface that every backend implements. The scheduler and the generation loop use a device
+ * only through it. A batch's metadata is an argument, never a global.
  */
 
 import type { ModelConfig } from "../model/config.ts";
@@ -8,18 +8,18 @@ import type { Pause } from "./event_loop.ts";
 
 export { BLOCK_TOKENS, REPEAT_HISTORY, REPEAT_WINDOW } from "../../kernels/sizes.ts";
 
-/** Rows of logits that any runner can return of one step; each takes a vocabulary of floats. */
+/** Rows of logits that any runner can return for one step; each row has `vocabSize` floats. */
 export const MOST_LOGIT_ROWS = 32;
 
-/** Decode steps that one batch can chain. */
+/** Maximum number of decode steps that one batch can chain. */
 export const MOST_STEPS = 8;
 
-/** Logit biases that one sequence can have; every runner has room for those of all its sequences. */
+/** Maximum logit biases of a sequence. Every runner has room for that many in all its sequences. */
 export const MOST_BIASES = 1024;
 
 /** How a sequence's next token is chosen. Greedy is temperature 0. */
 export interface SamplingOptions {
-  /** 0 is greedy: the most probable token, of equals the one with the lowest id. */
+  /** 0 is greedy: the most probable token; if several are, the one with the lowest id. */
   readonly temperature: number;
   /** Keep the k most probable tokens; 0 keeps all. */
   readonly topK: number;
@@ -27,20 +27,21 @@ export interface SamplingOptions {
   readonly topP: number;
   /** Keep tokens at least this fraction as probable as the best; 0 keeps all. */
   readonly minP: number;
-  /** Divides positive and multiplies negative logits of the last `repeatWindow` tokens; 1 is off. */
+  /** Divides positive, multiplies negative logits of the last `repeatWindow` tokens; 1 is off. */
   readonly repeatPenalty: number;
-  /** At most REPEAT_HISTORY, 1,024; default REPEAT_WINDOW, 64. */
+  /** Tokens that count as repeated: at most REPEAT_HISTORY, 1,024; default REPEAT_WINDOW, 64. */
   readonly repeatWindow?: number;
   /** Added to the logits of these token ids, at most MOST_BIASES. */
   readonly logitBias?: ReadonlyMap<number, number>;
   /**
-   * Same seed, same device: same text, whatever else runs; so a draw depends on the seed and the
-   * token's position alone. An unsigned 32-bit integer.
+   * Seed of the random draws, an unsigned 32-bit integer. The random numbers depend only on the
+   * seed and the token's position, so that the same seed gives the same text on the same device,
+   * whatever else runs.
    */
   readonly seed: number;
 }
 
-/** The most probable token each time, all filters off. */
+/** Always chooses the most probable token; all filters are off. */
 export const GREEDY: SamplingOptions = {
   temperature: 0,
   topK: 0,
@@ -52,111 +53,114 @@ export const GREEDY: SamplingOptions = {
 
 /** One sequence's share of a step. */
 export interface BatchSequence {
-  /** The runner's row for this sequence's last token and sampler state, in [0, maxSequences). */
+  /** The runner's row for this sequence's last token and sampler state, in [0, `maxSequences`). */
   readonly slot: number;
   /**
-   * The tokens that enter, at positions `start`, `start + 1`, …
-   * `null`: one token, the one this slot sampled last, which need not have been read back.
+   * The tokens to process, at positions `start`, `start + 1`, … `null` means one token: the one
+   * that this slot sampled last, which may not have been read back yet.
    */
   readonly tokens: readonly number[] | null;
   /** Tokens of this sequence that are in the KV cache already. */
   readonly start: number;
   /**
-   * Present on a sequence's first batch in its slot, where the runner forgets what the slot's last
-   * sequence left: the tokens before `start`, which the prefix cache has, at most REPEAT_HISTORY.
+   * The last tokens before `start`, at most REPEAT_HISTORY; they come from the prefix cache.
+   * Present only in a sequence's first batch in its slot: the runner then clears the previous
+   * sequence's state.
    */
   readonly prior?: readonly number[];
   /**
-   * For each group of layers (model/kv_groups.ts), the physical block of each BLOCK_TOKENS positions:
-   * covers all positions that this batch writes or reads. Those that left a window may be anything.
+   * For each group of layers (model/kv_groups.ts), the physical block of each BLOCK_TOKENS
+   * positions. Covers all positions that this batch writes or reads. The entries of positions that
+   * have left the group's window may be any valid block.
    */
   readonly blockTables: readonly (readonly number[])[];
-  /** Samples a token after the last one; absent where a prefill chunk ends before its prompt does. */
+  /** How to sample a token after the last one; absent if the prompt continues in a later batch. */
   readonly sampling?: SamplingOptions;
   /**
-   * Returns the logits after each token that enters ("all"), or after the last one ("last"): the
-   * model's own, before biases and penalties.
+   * Return the logits after each of the batch's tokens ("all"), or after the last one ("last"): the
+   * model's own logits, before biases and penalties.
    */
   readonly logits?: "all" | "last";
 }
 
-/** How long a kernel ran, by the device's own clock. */
+/** The time that a kernel ran. */
 export interface KernelTime {
-  /** The kernel, and what it is for. */
+  /** The kernel's name and purpose. */
   readonly name: string;
-  /** By the device's own clock. */
+  /** Measured by the device's own clock. */
   readonly milliseconds: number;
 }
 
-/** Which dispatches are timed: each in a pass of its own, or all in one under the first one's name. */
+/** How to time dispatches: each in its own pass, or all in one pass under the first one's name. */
 export type Timing = "each" | "together";
 
-/** When a step ran, by the host's clock: ms of performance.now(). */
+/** When a step ran, by the host's clock (`performance.now()`, ms). */
 export interface StepSpan {
-  /** When the host began to hand it to the device, or to compute it. */
+  /** When the host began to submit the step to the device, or to compute it. */
   readonly from: number;
-  /** When the device had it; the same as `from` where the host computes. */
+  /** When the step had been submitted; equal to `from` if the host computes the step. */
   readonly launched: number;
-  /** When its results were there. */
+  /** When the results were available. */
   readonly to: number;
 }
 
-/** What one step on the device does. */
+/** The work of one step on the device. */
 export interface Batch {
-  /** Each in a slot of its own. */
+  /** Each sequence has its own slot. */
   readonly sequences: readonly BatchSequence[];
   /**
-   * Decode steps chained on the device, each feeding its tokens to the next; default 1, at most
-   * MOST_STEPS. Above 1 every sequence must enter one token, sample, and want no logits.
+   * Number of decode steps to chain on the device, each feeding its tokens to the next; default 1,
+   * at most MOST_STEPS. With more than 1, each sequence must have one token, sample, and request no
+   * logits.
    */
   readonly steps?: number;
-  /** Times kernels, on a GPU that has timestamps. */
+  /** Time the kernels, on a GPU that has timestamps. */
   readonly timing?: Timing;
-  /** What is made for this step alone, and not used again; default nothing. */
+  /** What to create again for this step and not reuse in later steps; default nothing. */
   readonly anew?: { readonly weights: boolean; readonly buffers: boolean };
 }
 
-/** What a step produced, per sequence of the batch. */
+/** The results of a step, per sequence of the batch. */
 export interface StepOutput {
-  /** The sampled tokens in order: `steps` of them, or none where the sequence did not sample. */
+  /** The sampled tokens in order: `steps` tokens, or none if the sequence did not sample. */
   readonly tokens: readonly (readonly number[])[];
-  /** Rows of `vocabSize` logits, for sequences that asked. */
+  /** Rows of `vocabSize` logits, for the sequences that requested them. */
   readonly logits: readonly (readonly Float32Array[])[];
-  /** In the order they ran, if the batch asked. */
+  /** In the order in which they ran, if the batch requested them. */
   readonly kernels?: readonly KernelTime[];
-  /** When it ran, of backends that know. */
+  /** When the step ran; absent if the backend does not record it. */
   readonly span?: StepSpan;
 }
 
-/** A step that was handed to the device and not yet read. */
+/** A step that was submitted to the device and not yet read. */
 export interface PendingStep {
-  /** Waits for the step, and returns what it produced. Once. */
+  /** Waits for the step and returns its results. Call it only once. */
   read(): Promise<StepOutput>;
 }
 
-/** What runs the model, for reports. */
+/** The device that runs the model, for reports. */
 export interface RunnerDevice {
   /** A GPU through WebGPU, or the processor. */
   readonly kind: "gpu" | "cpu";
   /** The adapter's or processor's own description. */
   readonly description: string;
-  /** Whether the driver of a GPU is one, or has the processor compute. */
+  /** "software" if the processor computes, even behind a GPU driver. */
   readonly driver: "hardware" | "software";
-  /** How it runs there, as in "2 threads". */
+  /** How the model runs there, such as "2 threads". */
   readonly detail?: string;
 }
 
-/** Sizes the runner was made with. */
+/** The sizes with which the runner was created. */
 export interface RunnerLimits {
-  /** Blocks that the KV cache has now, by group of layers. */
+  /** Current number of blocks of the KV cache, by group of layers. */
   readonly blocks: readonly number[];
-  /** Sequences that may be in one batch. */
+  /** Maximum number of sequences in one batch. */
   readonly maxSequences: number;
-  /** Tokens that may enter in one batch, all sequences together. */
+  /** Maximum number of tokens in one batch, all sequences together. */
   readonly maxBatchTokens: number;
 }
 
-/** A block to copy to another in the layers of a group. */
+/** A copy from one block to another in all layers of a group. */
 export interface BlockCopy {
   /** Number of the group. */
   readonly group: number;
@@ -168,15 +172,16 @@ export interface BlockCopy {
 
 /** A loaded model on a device. */
 export interface ModelRunner {
-  /** The model's, its context length that of the longest sequence that the runner takes. */
+  /** The model's config; its context length is the longest sequence that the runner accepts. */
   readonly config: ModelConfig;
-  /** What runs it. */
+  /** The device that runs the model. */
   readonly device: RunnerDevice;
-  /** What a batch may have. */
+  /** Limits of a batch. */
   readonly limits: RunnerLimits;
   /**
-   * Hands a step to the device. Steps run in the order submitted; a caller may submit the next
-   * before it reads the last. The batch's arrays are the caller's and change after this returns.
+   * Submits a step to the device. Steps run in the order in which they are submitted. A caller may
+   * submit the next step before it reads the last one. The batch's arrays belong to the caller,
+   * which may change them as soon as this returns.
    *
    * @throws {RangeError} if the batch exceeds `limits` or the context length.
    */
@@ -184,20 +189,21 @@ export interface ModelRunner {
   /** Copies KV blocks on the device, for copy on write. */
   copyBlocks(copies: readonly BlockCopy[]): void;
   /**
-   * Makes room for so many blocks in all in the layers of a group, what they hold kept; returns how
-   * many there are now. Fewer than asked means that there is no room for more; it fails only if the
-   * device does. Submit nothing before it is done.
+   * Grows the KV cache in the layers of a group to `blocks` blocks in total and keeps its contents.
+   * Returns the new number of blocks: fewer than requested if there is no room for more. Fails only
+   * if the device fails. Submit nothing until it is done.
    */
   growBlocks?(group: number, blocks: number): Promise<number>;
   /**
-   * Nothing of what was submitted is wanted any more, nor what it would have written: steps may end
-   * early, with no results. Not all backends can.
+   * Abandons all submitted steps: they may end early, without results, and what they write to the
+   * KV cache is undefined. Not all backends support it.
    */
   abandon?(): void;
   /**
-   * Compiles what steps of any size need, so that no request waits for it; loading compiles the usual.
+   * Compiles the kernels for steps of all sizes, so that no request has to wait for a compilation.
+   * Loading compiles only those of the usual sizes.
    *
-   * @param pause called between kernels; what it throws ends the work
+   * @param pause called between kernels; an exception from it ends the compilation
    */
   compileAll?(pause?: Pause): Promise<void>;
   /** Frees the device. */

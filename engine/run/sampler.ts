@@ -1,32 +1,37 @@
 /**
- * Which token comes next: pure functions of the logits. The CPU backend calls them; the kernels of
- * the GPU sampler do the same arithmetic in float32, and are tested against them.
+ * Chooses the next token with pure functions of the logits. The CPU backend calls them. The kernels
+ * of the GPU sampler do the same arithmetic in float32 and are tested against them.
  *
  * The order is that of llama.cpp's default chain (common/sampling.h and src/llama-sampling.cpp):
- * logit bias → repeat penalty → top-k → top-p → min-p → temperature. So truncation looks at the
- * untempered probabilities: which tokens may be drawn does not depend on the temperature, which
- * shapes the draw among them alone. It is also what users' settings are tuned to.
+ * logit bias → repeat penalty → top-k → top-p → min-p → temperature. The filters therefore use the
+ * probabilities before the temperature: it does not affect which tokens can be drawn, only how
+ * likely each of them is. Users' settings are also tuned to this order.
  *
  * Each filter is a lower bound on the logit, and the highest bound wins, so a device needs one
- * number and one pass; tokens that tie with the last one kept are all kept (llama.cpp keeps those
- * its sort happens to put first). The draw is a Gumbel-max: the kept token with the largest
- * logit / temperature + g is distributed as their softmax, and needs no sum and no order.
+ * number and one pass. All tokens that tie with the last one kept are kept (llama.cpp keeps those
+ * that its sort happens to put first). The draw is a Gumbel-max: the kept token with the largest
+ * logit / temperature + g is distributed as the softmax of the kept logits / temperature. That
+ * needs neither a sum nor a sorted list.
  */
 
 import { argmax } from "../../kernels/reference.ts";
 import { RequestError } from "../errors.ts";
 import { MOST_BIASES, REPEAT_HISTORY, REPEAT_WINDOW, type SamplingOptions } from "./runner.ts";
 
-/** A logit divided by less leaves float32; of the temperature 0 is what is meant. */
+/**
+ * Smallest value by which logits are divided. With a smaller one, the quotients could overflow
+ * float32; for a temperature as low as that, use 0.
+ */
 const LEAST_DIVISOR = 1e-6;
 
 /** The largest unsigned 32-bit integer. */
 const MAX_UINT32 = 2 ** 32 - 1;
 
 /**
- * Checks options once, where they enter the engine.
+ * Checks the options of a request when it enters the engine.
  *
- * @throws {RequestError} naming the option, its value and what it may be.
+ * @throws {RequestError} if an option is invalid; it names the option, its value and the valid
+ * ones.
  */
 export function validateSampling(options: SamplingOptions, vocabSize: number): void {
   const { temperature, topK, topP, minP, repeatPenalty, logitBias, seed } = options;
@@ -60,7 +65,7 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
       valid: Number.isInteger(id) && id >= 0 && id < vocabSize,
       wanted: `a token id below ${vocabSize}`,
     });
-    // Infinity would make the softmax NaN; −Infinity bans the token.
+    // A bias of Infinity would make the softmax NaN. −Infinity is valid: it bans the token.
     checkValue(`logit bias of token ${id}`, bias, {
       valid: Math.fround(bias) < Infinity,
       wanted: "a float32 below Infinity",
@@ -68,7 +73,7 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
   }
 }
 
-/** What a value must be, and whether it is. */
+/** A requirement for a value, in words (`wanted`), and whether the value meets it (`valid`). */
 interface Rule {
   readonly valid: boolean;
   readonly wanted: string;
@@ -87,11 +92,11 @@ function isDivisor(value: number): boolean {
 }
 
 /**
- * Adds the logit bias, then divides positive and multiplies negative logits of the tokens in
- * `recent` by the penalty, once each however often they occur. In place.
+ * Adds the logit biases. Then divides positive and multiplies negative logits of the tokens in
+ * `recent` by the penalty, once for each distinct token. Changes `logits` in place.
  *
  * @param logits [vocabSize]
- * @param recent the sequence's tokens, prompt included; the last `repeatWindow` of them count
+ * @param recent the sequence's tokens, prompt included; only the last `repeatWindow` are penalized
  */
 export function adjustLogits(
   logits: Float32Array,
@@ -109,11 +114,11 @@ export function adjustLogits(
 }
 
 /**
- * The lowest logit that top-k, top-p and min-p all keep; −Infinity if they are off.
+ * Returns the lowest logit that top-k, top-p and min-p all keep; −Infinity if they are off.
  *
- * top-k: the k-th largest logit. top-p: of the tokens that top-k keeps, in descending order, the
- * logit of the first at which their renormalized probabilities sum to at least topP. min-p: the
- * largest logit + ln(minP), that is a probability of minP times the best one.
+ * top-k: the k-th largest logit. top-p: the renormalized probabilities of the tokens that top-k
+ * keeps are summed in descending order; the bound is the logit at which the sum reaches topP.
+ * min-p: the largest logit + ln(minP), which corresponds to minP times the largest probability.
  *
  * @param logits [vocabSize], adjusted
  */
@@ -141,10 +146,10 @@ export function keepThreshold(logits: Float32Array, options: SamplingOptions): n
 }
 
 /**
- * PCG's output permutation over one step of its generator, RXS-M-XS 32; a bijection of u32.
- * Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020.
+ * One step of the PCG generator and its output permutation RXS-M-XS 32: a bijection of u32.
+ * Source: Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020.
  *
- * In WGSL, with v: u32, every operation wrapping:
+ * In WGSL, where v is a u32 and every operation wraps:
  * `let s = v * 747796405u + 2891336453u; let w = ((s >> ((s >> 28u) + 4u)) ^ s) * 277803737u;
  * return (w >> 22u) ^ w;`
  */
@@ -154,18 +159,19 @@ export function pcg(v: number): number {
   return ((word >>> 22) ^ word) >>> 0;
 }
 
-/** What one draw's hashes share: `pcg(position + pcg(seed))`, u32. */
+/** Returns the key that all hashes of one draw share: `pcg(position + pcg(seed))`, u32. */
 export function drawKey(seed: number, position: number): number {
   return pcg((position + pcg(seed)) >>> 0);
 }
 
 /**
- * A standard Gumbel variate for one token of one draw, in float32: g = −ln(E), E = −ln(1 − v),
- * where v = ((h >> 9) + 0.5) · 2⁻²³ and h = pcg(id ^ key). v is exact in float32 and within (0, 1).
+ * Returns a standard Gumbel variate for one token of one draw, in float32: g = −ln(E) with
+ * E = −ln(1 − v), v = ((h >> 9) + 0.5) · 2⁻²³ and h = pcg(id ^ key). v is exact in float32 and
+ * within (0, 1).
  *
- * Large g, which decide the draw, come from v near 0, where ln(1 − v) would lose all digits (WGSL
- * bounds the error of `log` near 1 only absolutely, by 2⁻²¹): there E is its series,
- * v + v²/2 + v³/3 + v⁴/4, off by less than 4 · 10⁻⁶ of itself below 1/16.
+ * The largest g decide the draw. They come from v near 0, where ln(1 − v) would lose all digits,
+ * because WGSL bounds the error of `log` near 1 only absolutely, by 2⁻²¹. For v below 1/16, E is
+ * therefore computed by its series v + v²/2 + v³/3 + v⁴/4, with a relative error below 4 · 10⁻⁶.
  */
 export function gumbel(key: number, id: number): number {
   const v = ((pcg(id ^ key) >>> 9) + 0.5) * 2 ** -23;
@@ -175,20 +181,20 @@ export function gumbel(key: number, id: number): number {
   return Math.fround(-Math.log(exponential));
 }
 
-/** Where a draw stands. */
+/** The place of a draw in its sequence. */
 export interface DrawPlace {
-  /** The sequence's tokens before `position`, see {@linkcode adjustLogits}. */
+  /** The sequence's tokens before `position`; see {@linkcode adjustLogits}. */
   readonly recent: readonly number[];
-  /** Index in the sequence that the drawn token will have. */
+  /** Index of the drawn token in the sequence. */
   readonly position: number;
 }
 
 /**
- * Draws the next token. Depends on nothing but its arguments, so a sequence gets the same tokens
- * alone and in any batch. Temperature 0 takes the largest logit after bias and penalty; of equal
- * logits or keys the lowest id wins, and NaN never does.
+ * Draws the next token. The result depends only on the arguments, so a sequence gets the same
+ * tokens alone and in any batch. Temperature 0 chooses the largest logit after biases and penalty.
+ * In a tie, the lowest id wins; a NaN never wins.
  *
- * @param logits [vocabSize]; bias and penalty are applied in place
+ * @param logits [vocabSize]; changed in place by biases and penalty
  */
 export function sampleToken(
   logits: Float32Array,

@@ -1,14 +1,14 @@
 /**
- * Decides what each step computes: continuous batching with chunked prefill over a paged cache,
- * preemption by recomputation. Pure: it knows no device and no clock.
+ * Decides what each step computes: continuous batching with chunked prefill over a paged KV cache,
+ * and preemption by recomputation. It uses neither a device nor a clock.
  *
- * A step may be scheduled before the last one is read. What steps in flight will have done is in
- * `computed` and `pending` already; steps run in order, so a block that one request lets go of may
- * be given to another at once.
+ * A step may be scheduled before the last one is read. `computed` and `pending` of a sequence
+ * already include the steps in flight. Steps run in order, so a block that one request frees can be
+ * allocated to another at once.
  *
- * Why it never stalls: running sequences are served in order of arrival, and for want of a block the
- * last of them steps back. So the first advances in every step, and alone it can have every block,
- * which is enough (`add` checks).
+ * Why it never stalls: running sequences are served in order of arrival. If no block is free, the
+ * last of them is preempted, so the first one advances in every step. If it is the only one left,
+ * it can use every block, and these are enough (`add` checks that).
  *
  * Sources: Yu et al. 2022 (Orca), Kwon et al. 2023 (PagedAttention), Agrawal et al. 2024
  * (Sarathi-Serve).
@@ -28,16 +28,16 @@ import {
 import { checkOptions, type SchedulerOptions } from "./scheduler_options.ts";
 import { type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
 
-/** Room on the device that the scheduler does not use meanwhile. */
+/** A slot and blocks that the scheduler does not use until they are returned. */
 export interface BorrowedRoom {
   readonly slot: number;
-  /** Tokens that there is room for. */
+  /** Number of tokens for which there is room. */
   readonly tokens: number;
-  /** By group of layers; see `tablesOver`. */
+  /** Numbers of the blocks, by group of layers; see `tablesOver`. */
   readonly blocks: readonly (readonly number[])[];
 }
 
-/** A step to hand to the device: `copies` first, then `batch`, whose rows are `sequences`. */
+/** A step to submit: first `copies`, then `batch`, whose rows belong to `sequences`. */
 export interface Plan {
   readonly sequences: readonly Sequence[];
   readonly batch: Batch;
@@ -54,10 +54,10 @@ export class Scheduler {
   readonly #keepKeys: boolean;
   #arrivals = 0;
   #preemptions = 0;
-  /** Copies that the step being scheduled begins with. */
+  /** Copies that run before the step being scheduled. */
   #copies: BlockCopy[] = [];
 
-  /** @throws {RequestError} if an option is not a whole number of at least 1, or too many steps. */
+  /** @throws {RequestError} if an option is invalid, as `checkOptions` does. */
   constructor(readonly blocks: KvBlocks, readonly options: SchedulerOptions) {
     checkOptions(options);
     const { maxBatchTokens, maxSequences, steps = 1, keepKeys = true } = options;
@@ -76,7 +76,7 @@ export class Scheduler {
     return this.#running;
   }
 
-  /** Times that a running sequence had to step back. */
+  /** How often a running sequence was preempted. */
   get preemptions(): number {
     return this.#preemptions;
   }
@@ -84,8 +84,8 @@ export class Scheduler {
   /**
    * Queues a request.
    *
-   * @throws {RequestError} if it can never be served: empty, not of this vocabulary, too long for
-   * the context or for all blocks together.
+   * @throws {RequestError} if it can never be served: it is empty, has ids outside the vocabulary,
+   * or is too long for the context or for all blocks together.
    */
   add(request: GenerationRequest): Sequence {
     const sequence = new Sequence(request, this.#arrivals++, this.options);
@@ -101,16 +101,17 @@ export class Scheduler {
   }
 
   /**
-   * The next step; undefined where nothing can be done before a step in flight is read, or the cache
-   * has grown. Who waits for growth is left out.
+   * Returns the next step, or undefined if nothing can run before a step in flight is read or the
+   * cache has grown. A sequence that needs the cache to grow is left out.
    */
   schedule(): Plan | undefined {
     const batch: { sequence: Sequence; count: number }[] = [];
     let budget = this.options.maxBatchTokens;
     this.#copies = [];
 
-    // Decodes first, one token each: a long prompt takes what they leave and stalls none of them.
-    // A sequence that steps back is the last one running, so it is not in the batch yet.
+    // Decoding sequences come first, with one token each. A long prompt uses the rest of the token
+    // budget, so it stalls none of them. A preempted sequence is always the last one running, so it
+    // is not in the batch yet.
     for (let i = 0; i < this.#running.length; i++) {
       const sequence = this.#running[i]!;
       if (sequence.left > 1 || sequence.complete) continue;
@@ -135,14 +136,14 @@ export class Scheduler {
       batch.push({ sequence, count });
       budget -= count;
     }
-    // Held until here, so that no copy's source is another one's target.
+    // Released only now, so that no copy's source is another copy's target.
     for (const { group, from } of this.#copies) this.blocks.release(group, [from]);
     return batch.length > 0 ? this.#plan(batch) : undefined;
   }
 
   /**
-   * Takes in a token that a step sampled for this sequence; false, and nothing happens, where the
-   * sequence ended before it.
+   * Appends a token that a step sampled for this sequence. Does nothing and returns false if the
+   * sequence has already ended.
    */
   append(sequence: Sequence, token: number, time: number): boolean {
     if (sequence.finish) return false;
@@ -155,7 +156,7 @@ export class Scheduler {
     return true;
   }
 
-  /** Ends a sequence in whatever state it is. Ending it again does nothing. */
+  /** Ends a waiting or running sequence. Ending it again does nothing. */
   end(sequence: Sequence, reason: FinishReason): void {
     if (sequence.finish) return;
     sequence.finish = reason;
@@ -169,8 +170,8 @@ export class Scheduler {
   }
 
   /**
-   * Takes in how many blocks of a group the device has, after it was to grow. Requests that the cache
-   * can never hold whole are shortened; returns those that have all their tokens by that.
+   * Updates a group's number of blocks after the device tried to grow it. Shortens the requests
+   * that will never fit into the cache, and returns those that thereby have all their tokens.
    */
   grown(group: number, blocks: number): Sequence[] {
     this.blocks.grown(group, blocks);
@@ -182,9 +183,10 @@ export class Scheduler {
   }
 
   /**
-   * A slot, and blocks for a text alone of up to `tokens` tokens, for work beside the schedule: until
-   * they are given back nothing may be scheduled, and every step must have been read before. Running
-   * sequences step back if there is no room otherwise. Undefined if the cache is to grow first.
+   * Lends a slot and the blocks for one text of up to `tokens` tokens, for work outside the
+   * schedule. All steps must have been read before, and nothing may be scheduled until `giveBack`.
+   * Preempts running sequences if there is no room otherwise. Returns undefined if the cache must
+   * grow first.
    */
   borrow({ tokens, entering }: TextSize): BorrowedRoom | undefined {
     for (;;) {
@@ -200,15 +202,16 @@ export class Scheduler {
     }
   }
 
-  /** Gives back what `borrow` gave. */
+  /** Returns the slot and blocks that `borrow` lent. */
   giveBack({ slot, blocks }: BorrowedRoom): void {
     for (const [group, own] of blocks.entries()) this.blocks.release(group, own);
     this.#freeSlots.push(slot);
   }
 
   /**
-   * Blocks for all positions below `end`; false if there are none: this sequence itself had to step
-   * back, or the last one that runs is in the batch already, or the cache is to grow.
+   * Allocates blocks for all positions below `end`, preempting the last running sequences if
+   * needed. Returns false if this sequence itself was preempted, the last running one is in the
+   * batch already, or the cache must grow first.
    */
   #reserve(
     sequence: Sequence,
@@ -225,7 +228,7 @@ export class Scheduler {
     return true;
   }
 
-  /** Sends the last running sequence back to wait; its tokens are kept, their cache is not. */
+  /** Moves the last running sequence back to the queue; only its tokens are kept. */
   #preemptLast(): void {
     const last = this.#running.at(-1)!;
     this.#stepBack(last);
@@ -233,7 +236,7 @@ export class Scheduler {
     this.#preemptions++;
   }
 
-  /** Has a running sequence wait; what the cache has of it is lost. */
+  /** Moves a running sequence back to the queue and frees its slot and blocks. */
   #stepBack(sequence: Sequence): void {
     this.#running.splice(this.#running.indexOf(sequence), 1);
     this.#vacate(sequence);
@@ -241,12 +244,12 @@ export class Scheduler {
   }
 
   /**
-   * Gives the first waiting sequence a slot and the blocks of all its tokens and the next one, less
-   * those of its prefix that are cached. So only decoding can run out of blocks. Layers with a window
-   * get theirs as tokens enter.
+   * Allocates a slot for the first waiting sequence, and the blocks for all its tokens and the next
+   * one, except those of its cached prefix. So only decoding can run out of blocks. Groups of
+   * layers with a window get their blocks as tokens enter.
    */
   #admit(sequence: Sequence): boolean {
-    // Tokens still in flight when it was preempted have to be read before they can be recomputed.
+    // Tokens that were in flight when it was preempted must be read before they can be recomputed.
     if (this.#running.length >= this.#maxRunning || sequence.pending > 0) return false;
     const { blocks } = this, { cache } = blocks;
     const tokens = sequence.tokens;
@@ -254,8 +257,9 @@ export class Scheduler {
     if (cache.enabled && this.#isComing(tokens, (found.length + 1) * BLOCK_TOKENS)) return false;
 
     const needed = blocksFor(Math.min(tokens.length + 1, sequence.maxLength - 1));
-    // All may be cached, but the last token has to enter for the next one to be sampled. It would
-    // write to a shared block, so copy that one; without room for both, compute it anew.
+    // Even if all tokens are cached, the last one must be computed to sample the next one. It would
+    // write to a shared block, so copy that block first. If there is no room for the copy, compute
+    // the whole block again.
     const full = found.length > 0 && found.length * BLOCK_TOKENS === tokens.length;
     let start = found.length * BLOCK_TOKENS - (full ? 1 : 0);
     let held = blocks.share(found, start);
@@ -295,13 +299,13 @@ export class Scheduler {
     return true;
   }
 
-  // The last token of a sequence never enters.
+  // The last token of a sequence is never an input, so it needs no room in the cache.
   #lacking({ maxLength }: Sequence) {
     const { maxBatchTokens: entering } = this.options;
     return this.blocks.lacking({ tokens: maxLength - 1, entering });
   }
 
-  /** Whether a running sequence is computing the first `end` of these tokens: worth waiting for. */
+  /** Whether a running sequence is computing the first `end` of these tokens, so waiting pays. */
   #isComing(tokens: readonly number[], end: number): boolean {
     return end <= tokens.length && this.#running.some((other) => {
       if (other.computed >= end || other.tokens.length < end) return false;
@@ -339,7 +343,7 @@ export class Scheduler {
     };
   }
 
-  /** How many steps to chain, with the blocks for them reserved. */
+  /** Returns how many steps to chain, and allocates the blocks for them. */
   #chain(batch: readonly { sequence: Sequence; count: number }[]): number {
     let steps = this.#steps;
     for (const { sequence } of batch) {
@@ -349,14 +353,14 @@ export class Scheduler {
       steps = Math.min(steps, (length < minLength ? minLength : maxLength) - length);
     }
     if (steps === 1) return 1;
-    // Those that found room keep it for their next steps.
+    // If one lacks room, the others keep their blocks for later steps.
     const room = batch.every(({ sequence }) =>
       this.blocks.extend(sequence.blocks, sequence.computed + steps)
     );
     return room ? steps : 1;
   }
 
-  /** Lets later requests find the blocks that are full of known tokens. */
+  /** Adds the blocks that are full of known tokens to the prefix cache. */
   #publish(sequence: Sequence): void {
     const { tokens, blocks: { tables, givenBack } } = sequence;
     const known = Math.min(sequence.computed, tokens.length);
@@ -369,7 +373,7 @@ export class Scheduler {
     }
   }
 
-  /** Takes slot and blocks from a sequence that left `running`. */
+  /** Frees the slot and blocks of a sequence that was removed from `#running`. */
   #vacate(sequence: Sequence): void {
     this.blocks.releaseAll(sequence.blocks);
     this.#freeSlots.push(sequence.slot);

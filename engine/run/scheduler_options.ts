@@ -1,21 +1,23 @@
-/** What a scheduler is told, and whether that can be. */
+/** The scheduler's options, and a check of them. */
 
 import { RequestError } from "../errors.ts";
 import { MOST_STEPS } from "./runner.ts";
 import type { RequestLimits } from "./sequence.ts";
 
 export interface SchedulerOptions extends RequestLimits {
-  /** Tokens that may enter in one step, all sequences together. */
+  /** Maximum number of tokens in one step, all sequences together. */
   readonly maxBatchTokens: number;
-  /** Sequences that may run at once: rows of the device. */
+  /** Maximum number of sequences that run at the same time: the number of the runner's slots. */
   readonly maxSequences: number;
-  /** Decode steps to chain on the device where all sequences decode; default 1, at most MOST_STEPS. */
+  /** Decode steps to chain when all sequences decode; default 1, at most MOST_STEPS. */
   readonly steps?: number;
-  /** Whether keys and values stay when a token is sampled; if not, all tokens enter again. Default yes. */
+  /** Keep keys and values once a token is sampled (default), or compute all of them again. */
   readonly keepKeys?: boolean;
 }
 
-/** @throws {RequestError} if an option is not a whole number of at least 1, or too many steps. */
+/**
+ * @throws {RequestError} if an option is not a whole number of at least 1, or exceeds its limit.
+ */
 export function checkOptions(
   { maxBatchTokens, maxSequences, contextLength, steps = 1 }: SchedulerOptions,
 ): void {

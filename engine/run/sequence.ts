@@ -1,4 +1,4 @@
-/** One request while it is served: what is known of its text, and where it lies in the cache. */
+/** The state of one request while it is served: its tokens and its place in the KV cache. */
 
 import { RequestError } from "../errors.ts";
 import { completeSampling, DEFAULT_MAX_TOKENS } from "./defaults.ts";
@@ -9,80 +9,80 @@ import { validateSampling } from "./sampler.ts";
 import { plural } from "../plural.ts";
 
 /**
- * Why a request ended: it sampled a stop token, it has as many tokens as it may have (its own
- * `maxTokens`, or the context is full, or the KV cache that could not grow), or its caller gave it up.
+ * Why a request ended. "stop": it sampled a stop token. "length": it reached its `maxTokens`, or
+ * the context is full, or the KV cache could not grow. "cancelled": its caller cancelled it.
  */
 export type FinishReason = "stop" | "length" | "cancelled";
 
-/** What a caller asks for, in token ids. */
+/** A caller's request, in token ids. */
 export interface GenerationRequest {
   /** At least one token. */
   readonly promptIds: readonly number[];
-  /** How tokens are chosen; what is left out is as in `DEFAULT_SAMPLING`. */
+  /** How tokens are chosen; omitted options are as in `DEFAULT_SAMPLING`. */
   readonly sampling?: Partial<SamplingOptions>;
-  /** Tokens to generate at most, by default 512; the end of the context may come first. */
+  /** Maximum number of tokens to generate, default 512; the context may be full before. */
   readonly maxTokens?: number;
-  /** Tokens to generate at least: stop tokens are not chosen before; default 0. */
+  /** Minimum number of tokens to generate, default 0; until then, no stop token is chosen. */
   readonly minTokens?: number;
-  /** Tokens that end the answer, by default none; the one that did is its last token. */
+  /** Tokens that end the answer, default none. A stop token is the answer's last token. */
   readonly stopIds?: readonly number[];
-  /** Taken off the logit of each token that was generated already, −2 to 2; default 0. */
+  /** Subtracted from the logit of each token that was generated before; −2 to 2, default 0. */
   readonly presencePenalty?: number;
-  /** Taken off that for each time that the token was generated, −2 to 2; default 0. */
+  /** Subtracted once for each time that the token was generated before; −2 to 2, default 0. */
   readonly frequencyPenalty?: number;
   /** Cancels the request when it is aborted. */
   readonly signal?: AbortSignal;
-  /** Return each token's log-probability and those of this many most probable tokens. */
+  /** Return the log-probabilities of each token and of this many most probable tokens. */
   readonly logprobs?: number;
 }
 
-/** What serves a request: the longest sequence in tokens, and how many token ids there are. */
+/** Limits of a request: tokens of the longest sequence, and size of the vocabulary. */
 export interface RequestLimits {
   readonly contextLength: number;
   readonly vocabSize: number;
 }
 
-/** A request's state. The scheduler writes it; everyone else reads. */
+/** A request's state. Only the engine's loop and its scheduler write it. */
 export class Sequence {
-  /** The prompt, then the generated tokens that were read back. */
+  /** The prompt, then the generated tokens that have been read back. */
   readonly tokens: number[];
   readonly promptLength: number;
-  /** The length at which it ends, prompt included; less where the KV cache cannot grow to it. */
+  /** The length at which it ends, prompt included; lowered if the KV cache cannot grow that far. */
   maxLength: number;
-  /** The length before which it does not end by a stop token. */
+  /** The length, prompt included, below which no stop token is sampled. */
   readonly minLength: number;
-  /** The choice of each token depends on all before it, which must have been read back. */
+  /** It has a presence or frequency penalty: sampling needs all earlier tokens to be read back. */
   readonly penalized: boolean;
   readonly sampling: SamplingOptions;
   readonly stopIds: ReadonlySet<number>;
 
   /** Tokens in the KV cache once every submitted step has run. */
   computed = 0;
-  /** Tokens in the KV cache as far as steps were read, which tells how far a long prompt is. */
+  /** Tokens in the KV cache according to the steps read so far: the progress of a long prompt. */
   entered = 0;
-  /** Tokens sampled by submitted steps that were not read yet. */
+  /** Tokens sampled by submitted steps that have not been read yet. */
   pending = 0;
-  /** The device's row, or -1 while waiting. */
+  /** The runner's row, or -1 while waiting. */
   slot = -1;
-  /** The slot does not know this sequence yet. */
+  /** No step of this sequence has been submitted in its slot yet. */
   newInSlot = true;
   blocks: BlockTables = { tables: [], givenBack: [] };
-  /** How many blocks of the table the prefix cache has seen, and what stands for them there. */
+  /** Number of full blocks offered to the prefix cache, and the cache's entry for their tokens. */
   published = 0;
   prefix: CachedBlock | undefined;
   preemptions = 0;
 
   finish: FinishReason | undefined;
-  /** Tokens of the prompt that the prefix cache had when it was first admitted. */
+  /** Tokens of the prompt that were in the prefix cache when the request was first admitted. */
   cached = 0;
-  /** `performance.now()` at submit, when its first step was, and when each generated token was read. */
+  /** `performance.now()` at submit, at its first step, and when each generated token was read. */
   readonly submitted: number = performance.now();
   started: number | undefined;
   readonly times: number[] = [];
 
   /**
-   * @param arrival its place in the order of service
-   * @throws {RequestError} if nothing within these limits can serve the request.
+   * @param arrival its place in the order of arrival, in which requests are served
+   * @throws {RequestError} if the request is invalid or cannot be served within these limits.
    */
   constructor(
     readonly request: GenerationRequest,
@@ -101,23 +101,23 @@ export class Sequence {
     this.stopIds = new Set(stopIds);
   }
 
-  /** Tokens it has, whether or not they were read back. */
+  /** Number of tokens, including those that have not been read back. */
   get length(): number {
     return this.tokens.length + this.pending;
   }
 
-  /** Tokens that have yet to enter; after the last of them the next one is sampled. */
+  /** Tokens that are still to be computed; the next token is sampled after the last of them. */
   get left(): number {
     return this.length - this.computed;
   }
 
-  /** Lowers `maxLength`; true if it has all its tokens by that, and none is awaited. */
+  /** Lowers `maxLength`. Returns true if it then has all its tokens and none are pending. */
   shorten(maxLength: number): boolean {
     this.maxLength = Math.min(this.maxLength, maxLength);
     return this.pending === 0 && this.tokens.length >= this.maxLength;
   }
 
-  /** All it may have is sampled: nothing more to schedule. */
+  /** All its tokens have been sampled, so there is nothing more to schedule. */
   get complete(): boolean {
     return this.length >= this.maxLength;
   }
@@ -153,7 +153,7 @@ function checkRequest(
   }
 }
 
-/** @throws {RequestError} if an id is not one of the vocabulary. */
+/** @throws {RequestError} if an id is not in the vocabulary. */
 export function checkIds(ids: readonly number[], vocabSize: number): void {
   const wrong = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
   if (wrong < 0) return;
@@ -164,7 +164,7 @@ export function checkIds(ids: readonly number[], vocabSize: number): void {
   );
 }
 
-/** What is said of an answer that does not fit behind its prompt. */
+/** Returns the error for an answer that does not fit into the context after its prompt. */
 export function answerTooLong(
   { promptTokens, maxTokens }: { readonly promptTokens: number; readonly maxTokens: number },
   contextLength: number,
@@ -178,7 +178,7 @@ export function answerTooLong(
 }
 
 /**
- * What is said of a prompt that leaves no room for an answer.
+ * Returns the error for a prompt that leaves no room for an answer.
  *
  * @param largest the largest context that the model can be loaded with
  */

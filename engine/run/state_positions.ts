@@ -1,12 +1,12 @@
-/** Where the states of recurrent layers are in their sequences: they cannot go back. */
+/** Tracks the positions that states of recurrent layers have reached: a state cannot go back. */
 
 import type { ModelConfig } from "../model/config.ts";
 import { recurrentOf } from "../model/mixers.ts";
 import type { Batch } from "./runner.ts";
 
-/** Follows what is submitted to a runner. */
+/** Checks the batches that are submitted to a runner. */
 export class StatePositions {
-  /** By slot, how many tokens its state has seen. */
+  /** By slot, the number of tokens that its state includes. */
   readonly #seen = new Map<number, number>();
   readonly #recurrent: boolean;
 
@@ -15,10 +15,10 @@ export class StatePositions {
   }
 
   /**
-   * Takes a batch in.
+   * Checks a batch and records its positions.
    *
-   * @throws {RangeError} if a sequence continues at another position than its slot's state; it may
-   * always start again at 0.
+   * @throws {RangeError} if a sequence continues at another position than its slot's state has
+   * reached. A sequence may always start again at 0.
    */
   enter({ sequences, steps = 1 }: Batch): void {
     if (!this.#recurrent) return;

@@ -1,50 +1,50 @@
-/** What a request gives back: its tokens, as they come. */
+/** Streams a request's tokens as they are generated. */
 
 import type { TokenLogprobs } from "./logprobs.ts";
 import type { FinishReason, Sequence } from "./sequence.ts";
 
 /** One generated token. */
 export interface Token {
-  /** Its number in the vocabulary. */
+  /** The token's number in the vocabulary. */
   readonly id: number;
   /** 0 for the first generated token. */
   readonly index: number;
   /** `performance.now()` when it was read from the device. */
   readonly time: number;
-  /** Present if the request asked. */
+  /** Present if the request asked for log-probabilities. */
   readonly logprobs?: TokenLogprobs;
-  /** Present on the last token. A cancelled request's last token may have been delivered before. */
+  /** Present on the last token, unless it was delivered before its request was cancelled. */
   readonly finish?: FinishReason;
 }
 
 /**
- * The tokens of one request, for one reader. Leaving the loop early cancels the request; a reader
- * that is slow or late misses nothing. If the engine fails, reading throws its error.
+ * The tokens of one request, for one reader. Leaving the loop early cancels the request. A slow or
+ * late reader misses no tokens. If the engine fails, reading throws its error.
  */
 export class TokenStream implements AsyncIterableIterator<Token> {
   readonly #unread: Token[] = [];
-  /** Wakes each reader that waits; there may be several `next()` at once. */
+  /** One function for each pending `next()`, which wakes it; there may be several at once. */
   readonly #wake: (() => void)[] = [];
   #ended = false;
   #error: unknown;
 
   /** @ignore The request's state. */
   readonly sequence: Sequence;
-  /** Ends the request; what was generated can be read still. */
+  /** Ends the request. The tokens generated before can still be read. */
   readonly cancel: () => void;
 
-  /** @ignore `Engine.submit` makes them. */
+  /** @ignore Only `Engine.submit` creates streams. */
   constructor(sequence: Sequence, cancel: () => void) {
     this.sequence = sequence;
     this.cancel = cancel;
   }
 
-  /** The engine failed: reading throws its error once all tokens before are read. */
+  /** Whether the engine failed. Reading then throws its error after the tokens generated before. */
   get failed(): boolean {
     return this.#error !== undefined;
   }
 
-  /** Why it ended; undefined while it runs and if it failed. */
+  /** Why the request ended; undefined while it runs and if the engine failed. */
   get finish(): FinishReason | undefined {
     return this.failed ? undefined : this.sequence.finish;
   }
@@ -54,13 +54,13 @@ export class TokenStream implements AsyncIterableIterator<Token> {
     return { submitted: this.sequence.submitted, tokens: this.sequence.times };
   }
 
-  /** @ignore The next token. */
+  /** @ignore Adds the next token. */
   push(token: Token): void {
     this.#unread.push(token);
     this.#wake.shift()?.();
   }
 
-  /** @ignore No more tokens will come. */
+  /** @ignore Ends the stream: no more tokens will come. */
   end(): void {
     this.#ended = true;
     const last = this.#unread.at(-1);
@@ -69,14 +69,14 @@ export class TokenStream implements AsyncIterableIterator<Token> {
     for (const wake of this.#wake.splice(0)) wake();
   }
 
-  /** @ignore No more tokens will come: the engine failed. */
+  /** @ignore Ends the stream because the engine failed. */
   fail(error: unknown): void {
     this.#error = error;
     this.end();
   }
 
   /**
-   * The next token.
+   * Waits for the next token.
    *
    * @throws the engine's error if it fails.
    */
@@ -97,7 +97,7 @@ export class TokenStream implements AsyncIterableIterator<Token> {
     return Promise.resolve({ done: true, value: undefined });
   }
 
-  /** Itself. */
+  /** Returns this stream. */
   [Symbol.asyncIterator](): this {
     return this;
   }
