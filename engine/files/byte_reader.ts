@@ -99,15 +99,14 @@ export class ByteReader {
     const value = this.uint64();
     if (typeof value === "bigint" || value > Math.floor(this.remaining / bytesEach)) {
       throw this.fault(
-        `${what} ${value} at byte ${at} of ${this.place} is more than the ${this.remaining} ${
-          plural(this.remaining, "byte")
-        } ` +
-          `left can hold; the file is damaged or cut short: download it again`,
+        `${what} ${value} in ${this.place} (at byte ${at}) is too large for the ` +
+          `${this.remaining} ${plural(this.remaining, "byte")} left in the file; ` +
+          `the file is damaged or cut short: download it again`,
       );
     }
     if (value > limit) {
       throw this.fault(
-        `${what} ${value} at byte ${at} of ${this.place} is above the limit of ${limit}; ` +
+        `${what} ${value} in ${this.place} (at byte ${at}) is above the limit of ${limit}; ` +
           `the file is damaged or not a language model`,
       );
     }
@@ -124,7 +123,7 @@ export class ByteReader {
       const text = new TextDecoder().decode(this.#window.subarray(start, start + length));
       if (this.lenient) return text;
       throw this.fault(
-        `${what} ${quote(text)} at byte ${this.offset - length} of ${this.place} is not UTF-8; ` +
+        `${what} ${quote(text)} in ${this.place} (at byte ${this.offset - length}) is not UTF-8; ` +
           `the file is damaged: download it again`,
       );
     }
@@ -198,15 +197,14 @@ export class ByteReader {
     const offset = this.offset;
     if (length > this.file.size - offset) {
       throw this.fault(
-        `it ends at byte ${this.file.size} within ${this.place} (${length} ${
+        `it ends at byte ${this.file.size}, inside ${this.place} (${length} ${
           plural(length, "byte")
-        } from byte ` +
-          `${offset} on); the file is cut short: download it again`,
+        } needed from byte ${offset}); the file is cut short: download it again`,
       );
     }
     if (offset + length > this.limit) {
       throw this.fault(
-        `${this.place} reaches past the limit of ${this.limit} bytes for ${this.limitName}; ` +
+        `${this.place} extends beyond the limit of ${this.limit} bytes for ${this.limitName}; ` +
           `the file is damaged or not a language model`,
       );
     }

@@ -99,8 +99,8 @@ function partPaths(file: InputFile, count: number): string[] {
   const match = PART_NAME.exec(basename(file.path));
   if (match === null || Number(match[3]) !== count) {
     throw file.fault(
-      `it is one of ${count} parts, and its name does not end in ` +
-        `-0000N-of-${digits(count)}.gguf; give the parts their names back`,
+      `it is one of ${count} parts, but its name does not end in ` +
+        `-0000N-of-${digits(count)}.gguf; restore the original names of the parts`,
     );
   }
   return Array.from({ length: count }, (_, i) => {
@@ -114,7 +114,7 @@ function checkPart({ file, header }: Part, index: number, count: number): void {
     const value = header.metadata.get(key);
     if (value !== expected) {
       throw file.fault(
-        `key '${key}' is ${shown(value)}, but by its name the file is part ${index + 1} of ` +
+        `key '${key}' is ${shown(value)}, but the file's name says part ${index + 1} of ` +
           `${count}; download it again`,
       );
     }
@@ -125,10 +125,10 @@ function checkTensorCount(model: ModelFile, first: InputFile): void {
   const stated = model.metadata.get("split.tensors.count");
   if (stated !== undefined && stated !== model.tensors.size) {
     throw first.fault(
-      `key 'split.tensors.count' is ${shown(stated)}, and the ${model.paths.length} parts have ` +
+      `key 'split.tensors.count' is ${shown(stated)}, but the ${model.paths.length} parts have ` +
         `${model.tensors.size} ${
           plural(model.tensors.size, "tensor")
-        }; the parts are not of one model: download them again`,
+        }; the parts belong to different models: download them again`,
     );
   }
 }

@@ -113,10 +113,10 @@ class HeaderReader {
     const version = reader.uint32();
     if (version === 2 || version === 3) return;
     if (version === 0) {
-      throw this.file.fault("GGUF version 0; the file is damaged: download it again");
+      throw this.file.fault("its GGUF version is 0; the file is damaged: download it again");
     }
     if (version % 65536 === 0) {
-      throw this.#unsupported("it is big-endian; get the little-endian file of this model");
+      throw this.#unsupported("it is big-endian; get the little-endian version of this model");
     }
     throw this.#unsupported(
       `its GGUF version is ${version}, but tvllm reads only 2 and 3; ` +
@@ -152,7 +152,7 @@ class HeaderReader {
         return this.#array(depth + 1);
       case "bool": {
         const byte = reader.uint8();
-        if (byte > 1) throw this.#damaged(`${reader.place} is a boolean of value ${byte}`);
+        if (byte > 1) throw this.#damaged(`${reader.place} is a boolean with the value ${byte}`);
         return byte === 1;
       }
       default:
@@ -163,7 +163,9 @@ class HeaderReader {
   #array(depth: number): readonly MetadataValue[] {
     const reader = this.#reader;
     if (depth > MAX_ARRAY_DEPTH) {
-      throw this.#damaged(`${reader.place} has arrays nested more than ${MAX_ARRAY_DEPTH} deep`);
+      throw this.#damaged(
+        `${reader.place} has arrays nested more than ${MAX_ARRAY_DEPTH} levels deep`,
+      );
     }
     const id = reader.uint32();
     const type = VALUE_TYPES[id];
@@ -174,7 +176,7 @@ class HeaderReader {
     this.#arrayValues += length;
     if (this.#arrayValues > MAX_ARRAY_VALUES) {
       throw this.#damaged(
-        `${reader.place} brings the arrays above the limit of ${MAX_ARRAY_VALUES} values`,
+        `with ${reader.place}, the arrays exceed the limit of ${MAX_ARRAY_VALUES} values in total`,
       );
     }
     if (type === "string") return reader.strings("value", length, MAX_STRING_BYTES);
@@ -186,7 +188,7 @@ class HeaderReader {
 
   #setAlignment(id: number, value: MetadataValue): void {
     if (VALUE_TYPES[id] !== "uint32") {
-      throw this.#damaged(`key 'general.alignment' is of type ${VALUE_TYPES[id]}, not uint32`);
+      throw this.#damaged(`key 'general.alignment' has type ${VALUE_TYPES[id]}, not uint32`);
     }
     const alignment = value as number;
     if (alignment % 8 !== 0 || alignment === 0 || alignment > MAX_ALIGNMENT) {
@@ -217,7 +219,7 @@ class HeaderReader {
       weights *= Number(size);
       if (weights === 0 || !Number.isSafeInteger(weights)) {
         throw this.#damaged(
-          `${tensor} has the sizes ${sizes.join(" × ")}, which are 0 or too large`,
+          `${tensor} has the size ${sizes.join(" × ")}, which is 0 or too large`,
         );
       }
     }
@@ -226,8 +228,8 @@ class HeaderReader {
     const isKnown = type in GGML_LAYOUT;
     if (isKnown && shape.at(-1)! % GROUP_LAYOUT[type].weights !== 0) {
       throw this.#damaged(
-        `${tensor} has rows of ${shape.at(-1)} weights, not a multiple of the ` +
-          `${GROUP_LAYOUT[type].weights} in a group of ${type}`,
+        `${tensor} has rows of ${shape.at(-1)} weights, not a multiple of ` +
+          `${GROUP_LAYOUT[type].weights}, the group size of ${type}`,
       );
     }
     const byteLength = isKnown ? packedBytes(type, weights) : 0;
@@ -253,8 +255,10 @@ class HeaderReader {
     if (type in GGML_LAYOUT || this.anyType) return type as TensorType;
     throw this.#unsupported(
       `${tensor} has type ${type}` +
-        (REMOVED_TENSOR_TYPES.has(type) ? ", which GGUF no longer has" : "") +
-        `; use the model in one of ${Object.keys(GGML_LAYOUT).join(", ")}`,
+        (REMOVED_TENSOR_TYPES.has(type) ? ", which was removed from GGUF" : "") +
+        `; use a version of the model in one of these types: ${
+          Object.keys(GGML_LAYOUT).join(", ")
+        }`,
     );
   }
 
@@ -291,12 +295,9 @@ class HeaderReader {
 
   #pastEnd(tensor: string, byteLength: number, from: string): Error {
     return this.file.fault(
-      `${tensor} takes ${byteLength} ${
-        plural(byteLength, "byte")
-      } from ${from} on, past the end of the file ` +
-        `(${this.file.size} ${
-          plural(this.file.size, "byte")
-        }); it is cut short or damaged: download it again`,
+      `${tensor} needs ${byteLength} ${plural(byteLength, "byte")} from ${from}, ` +
+        `beyond the end of the file (${this.file.size} ${plural(this.file.size, "byte")}); ` +
+        `the file is cut short or damaged: download it again`,
     );
   }
 

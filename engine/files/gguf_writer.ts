@@ -51,7 +51,9 @@ export function* ggufPieces(
     }
     if (written !== sizes[i]) {
       throw new RangeError(
-        `Cannot write tensor '${tensor.name}': got ${written} bytes, its shape takes ${sizes[i]}`,
+        `Cannot write tensor '${tensor.name}': got ${written} bytes, but its shape requires ${
+          sizes[i]
+        }`,
       );
     }
     yield new Uint8Array(padding(written));

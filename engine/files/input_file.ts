@@ -40,11 +40,11 @@ export class InputFile {
       // Opening a pipe would wait for a writer, so check the kind of file first.
       const found = Deno.statSync(path);
       if (found.isDirectory) {
-        throw new ModelFormatError(`${refuse}: it is a directory; name the model file in it`);
+        throw new ModelFormatError(`${refuse}: it is a directory; pass the model file in it`);
       }
       if (!found.isFile) {
         throw new ModelFormatError(
-          `${refuse}: it is a pipe or a device, and a model is read at random offsets; ` +
+          `${refuse}: it is a pipe or a device, but a model needs random access; ` +
             `save it to a file first`,
         );
       }
@@ -82,16 +82,15 @@ export class InputFile {
       filled += count;
     }
     if (changeTime(content) !== this.#changed) {
-      throw this.fault("it was changed while it was read; leave it alone until it is loaded");
+      throw this.fault("it changed while it was being read; do not modify it until it is loaded");
     }
   }
 
   #shorter(end: number): ModelFormatError {
     return this.fault(
-      `it ends at byte ${end} and was ${this.size} ${
+      `it now ends at byte ${end}, but had ${this.size} ${
         plural(this.size, "byte")
-      } long when it was opened; ` +
-        `leave the file alone while it is in use`,
+      } when it was opened; do not modify it while it is in use`,
     );
   }
 
@@ -123,7 +122,7 @@ export function exists(path: string): boolean {
 export function readFailure(cause: unknown): string {
   if (cause instanceof Deno.errors.NotFound) return "there is no such file; check the path";
   if (cause instanceof Deno.errors.FilesystemLoop) {
-    return "its symbolic links form a loop; name the file itself";
+    return "its symbolic links form a loop; pass the path of the file itself";
   }
   if (cause instanceof Deno.errors.NotADirectory) {
     return "a part of the path is a file, not a directory; check the path";

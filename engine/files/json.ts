@@ -41,13 +41,13 @@ export function parseJsonObject(
 ): JsonObject {
   const { depth, ...counts } = scan(bytes);
   if (depth > MAX_DEPTH) {
-    throw file.fault(`${what} is nested more than ${MAX_DEPTH} deep; the file is damaged`);
+    throw file.fault(`${what} is nested more than ${MAX_DEPTH} levels deep; the file is damaged`);
   }
   for (const [kind, limit] of Object.entries(limits) as [keyof JsonLimits, number][]) {
     if (counts[kind] > limit) {
       throw file.fault(
         `${what} has ${counts[kind]} ${kind}, above the limit of ${limit}; ` +
-          `the file is damaged or not of a language model`,
+          `the file is damaged or does not belong to a language model`,
       );
     }
   }
@@ -65,7 +65,7 @@ export function parseJsonObject(
   }
   if (!isObject(value)) throw file.fault(`${what} is not a JSON object; use another file`);
   if (countKeys(value) !== counts.keys) {
-    throw file.fault(`${what} has a key twice; the file is damaged: download it again`);
+    throw file.fault(`${what} has a duplicate key; the file is damaged: download it again`);
   }
   return value;
 }

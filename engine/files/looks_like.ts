@@ -8,12 +8,12 @@ const SIGNATURES: readonly (readonly [string | RegExp, string])[] = [
   ["\x1f\x8b", "it is compressed with gzip; unpack it first"],
   ["\x28\xb5\x2f\xfd", "it is compressed with zstd; unpack it first"],
   ["version https://git-lfs", "it is a Git LFS pointer; fetch the file itself with git lfs pull"],
-  [/^.{7}\0\{/s, "it looks like a safetensors file; name the directory that holds it"],
+  [/^.{7}\0\{/s, "it looks like a safetensors file; pass the directory that contains it"],
   [
     /^\s*<(!doctype|html|\?xml|head|body)/i,
     "it is a web page; download the file itself, not the page about it",
   ],
-  [/^\s*[{[]/, "it is JSON text; name the model file"],
+  [/^\s*[{[]/, "it is JSON text; pass the model file"],
   [
     /^(lmgg|fmgg|tjgg|algg)/,
     "it is in a format older than GGUF; convert the model again with llama.cpp",
@@ -31,6 +31,6 @@ export function looksLike(head: Uint8Array): string {
   for (const [start, verdict] of SIGNATURES) {
     if (typeof start === "string" ? text.startsWith(start) : start.test(text)) return verdict;
   }
-  return `it starts with ${quote(text.slice(0, 4))} where a GGUF file has 'GGUF'; ` +
-    `name a .gguf file or a directory of safetensors`;
+  return `it starts with ${quote(text.slice(0, 4))} instead of 'GGUF'; ` +
+    `pass a .gguf file or a directory with safetensors files`;
 }

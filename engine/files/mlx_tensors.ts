@@ -99,7 +99,7 @@ export class MlxTensors implements ModelFile {
     if (!Number.isInteger(first) || !Number.isInteger(count) || first + count > rows) {
       throw new RangeError(
         `Cannot read tensor ${quote(tensor.name)}: bytes ${offset} to ${offset + into.length} ` +
-          `are not whole rows of its ${rows}`,
+          `are not whole rows (it has ${rows})`,
       );
     }
     const words = widened(
@@ -158,8 +158,8 @@ export class MlxTensors implements ModelFile {
       throw new UnsupportedError(
         `Cannot run ${printable(this.paths[packed.weight.file]!)}: tensor ${
           quote(name)
-        } has a group ` +
-          `of scale ${scale} and bias ${bias}, which float16 cannot hold; use the unquantized model`,
+        } has a group with scale ${scale} and bias ${bias}, which float16 cannot represent; ` +
+          `use the unquantized model`,
       );
     }
   }
@@ -195,7 +195,9 @@ export class MlxTensors implements ModelFile {
       );
     // Either a matrix or the stacked matrices of experts.
     if (![2, 3].includes(weight.shape.length) || weight.shape.includes(0)) {
-      throw fault(`${quote(name)} has the shape '${weight.shape.join(" × ")}', which is no matrix`);
+      throw fault(
+        `${quote(name)} has the shape '${weight.shape.join(" × ")}', which is not a matrix`,
+      );
     }
     const shape = weight.shape.with(-1, weight.shape.at(-1)! * 32 / bits / group);
     const [scales, biases] = [`${stem}.scales`, `${stem}.biases`].map((part) => {
@@ -203,8 +205,8 @@ export class MlxTensors implements ModelFile {
       if (tensor !== undefined && String(tensor.shape) === String(shape)) return tensor;
       throw fault(
         `${quote(part)} ` +
-          `${tensor ? `has the shape ${tensor.shape.join(" × ")}` : "is missing"}, and for ` +
-          `${bits} bits in groups of ${group} it is ${shape.join(" × ")}`,
+          `${tensor ? `has the shape ${tensor.shape.join(" × ")}` : "is missing"}; with ` +
+          `${bits} bits in groups of ${group}, its shape must be ${shape.join(" × ")}`,
       );
     });
     return { weight, scales: scales!, biases: biases!, bits, type };
@@ -226,10 +228,8 @@ export class MlxTensors implements ModelFile {
     }
     throw new UnsupportedError(
       `Cannot run ${printable(this.paths[0]!)}: tensor ${quote(stem)} is quantized as ` +
-        `${
-          quote(JSON.stringify({ bits, group_size: group, mode }))
-        }; use a model in 3, 4, 5, 6 or ` +
-        `8 bits with groups of 32, 64 or 128`,
+        `${quote(JSON.stringify({ bits, group_size: group, mode }))}; use a model quantized ` +
+        `with 3, 4, 5, 6 or 8 bits and groups of 32, 64 or 128`,
     );
   }
 }

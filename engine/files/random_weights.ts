@@ -105,7 +105,11 @@ export function randomWeights(
       return bytes;
     }
   }
-  if (mean !== 0) throw new RangeError(`Cannot make ${type} weights with a mean: got ${mean}`);
+  if (mean !== 0) {
+    throw new RangeError(
+      `Cannot generate ${type} weights with mean ${mean}: quantized types support only 0`,
+    );
+  }
   for (let i = 0; i + 4 <= bytes.length; i += 4) view.setUint32(i, random.uint32(), true);
   if (bytes.length % 2 !== 0) bytes[bytes.length - 3] = random.uint32();
   if (bytes.length % 4 !== 0) view.setUint16(bytes.length - 2, random.uint32() & 0xffff, true);

@@ -129,8 +129,8 @@ function checkIndex(
     for (const tensor of tensors) {
       if (model.tensors.get(tensor)?.file !== i) {
         throw files[i]!.fault(
-          `tensor ${quote(tensor)} is not in it, where ${INDEX} says it is; ` +
-            `the files are not of one model: download them again`,
+          `tensor ${quote(tensor)} is missing, although ${INDEX} lists it in this file; ` +
+            `the files belong to different models: download them again`,
         );
       }
     }

@@ -35,9 +35,9 @@ const OTHER_TYPES: ReadonlySet<string> = new Set([
 
 /** Quantizations that pack weights into these types. */
 const PACKED_BY: readonly (readonly [dtypes: RegExp, quantization: string])[] = [
-  [/^I(32|64)$/, "GPTQ and AWQ"],
+  [/^I(32|64)$/, "GPTQ or AWQ"],
   [/^F8_E(4M3|5M2)$/, "FP8"],
-  [/^(U8|F4|F8_E8M0)$/, "MXFP4, NVFP4 and bitsandbytes"],
+  [/^(U8|F4|F8_E8M0)$/, "MXFP4, NVFP4 or bitsandbytes"],
 ];
 
 /** One tensor; `byteOffset` is relative to the start of the file. */
@@ -94,7 +94,7 @@ function headerBytes(file: InputFile): Uint8Array {
     throw file.fault(
       `it has ${file.size} ${
         plural(file.size, "byte")
-      } and no header; it is not safetensors or cut short: download it again`,
+      }, too few for a header; it is cut short or not a safetensors file: download it again`,
     );
   }
   file.read(0, start);
@@ -104,7 +104,7 @@ function headerBytes(file: InputFile): Uint8Array {
       `its header length ${length} is more than the ${file.size - 8} ${
         plural(file.size - 8, "byte")
       } left; ` +
-        `it is not safetensors or cut short: download it again`,
+        `it is cut short or not a safetensors file: download it again`,
     );
   }
   if (length > MAX_HEADER_BYTES) {
@@ -117,7 +117,7 @@ function headerBytes(file: InputFile): Uint8Array {
   file.read(8, json);
   if (json[0] !== 0x7b) {
     throw file.fault(
-      `its header does not start with '{'; it is not safetensors: download it again`,
+      `its header does not start with '{'; it is not a safetensors file: download it again`,
     );
   }
   return json;
@@ -126,7 +126,7 @@ function headerBytes(file: InputFile): Uint8Array {
 /** Only checks the metadata: they contain nothing that the engine needs. */
 function checkMetadata(file: InputFile, entry: JsonValue): void {
   if (isObject(entry) && Object.values(entry).every((value) => typeof value === "string")) return;
-  throw damaged(file, "__metadata__ is not an object of strings");
+  throw damaged(file, "__metadata__ is not a JSON object of strings");
 }
 
 function readTensor(
@@ -139,7 +139,7 @@ function readTensor(
   entry: JsonValue,
 ): SafetensorsTensor {
   const tensor = `tensor ${quote(name)}`;
-  if (!isObject(entry)) throw damaged(file, `${tensor} is not an object`);
+  if (!isObject(entry)) throw damaged(file, `${tensor} is not a JSON object`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== "string") throw damaged(file, `${tensor} has no dtype`);
   const isOther = anyType && OTHER_TYPES.has(dtype);
@@ -147,7 +147,9 @@ function readTensor(
   if (!isSizes(shape) || shape.length > MAX_DIMENSIONS) {
     throw damaged(
       file,
-      `${tensor} has the shape ${shown(shape)}, not up to ${MAX_DIMENSIONS} whole numbers`,
+      `${tensor} has the shape ${
+        shown(shape)
+      }, not an array of up to ${MAX_DIMENSIONS} whole numbers`,
     );
   }
   if (!isSizes(offsets) || offsets.length !== 2) {
@@ -159,7 +161,7 @@ function readTensor(
       `${tensor} has the data_offsets ${shown(offsets)}, which are reversed or past the end of ` +
         `the ${file.size - dataStart} ${
           plural(file.size - dataStart, "byte")
-        } of data; it is damaged or cut short: download it again`,
+        } of data; the file is damaged or cut short: download it again`,
     );
   }
   const bytes = isOther ? end - begin : shape.reduce((a, b) => a * b, GROUP_LAYOUT[type].bytes);
@@ -168,7 +170,7 @@ function readTensor(
       file,
       `${tensor} has ${end - begin} ${
         plural(end - begin, "byte")
-      }, its shape and type take ${bytes}`,
+      }, but its shape and type require ${bytes}`,
     );
   }
   return { name, type, shape, byteOffset: dataStart + begin, byteLength: bytes };
@@ -182,13 +184,13 @@ function readType(file: InputFile, tensor: string, dtype: string): TensorType {
   }
   throw new UnsupportedError(
     `Cannot read ${printable(file.path)}: ${tensor} has dtype ${dtype}${packedBy(dtype)}; ` +
-      `use the model in one of ${[...TENSOR_TYPES.keys()].join(", ")}`,
+      `use a version of the model in one of these types: ${[...TENSOR_TYPES.keys()].join(", ")}`,
   );
 }
 
 function packedBy(dtype: string): string {
   const found = PACKED_BY.find(([dtypes]) => dtypes.test(dtype));
-  return found === undefined ? "" : `, as files quantized by ${found[1]} have`;
+  return found === undefined ? "" : `, which ${found[1]} quantization uses`;
 }
 
 /** Checks that the tensors fill the data section without gaps or overlaps. */
@@ -203,13 +205,13 @@ function checkPlacement(
   );
   for (const { name, byteOffset, byteLength } of inOrder) {
     if (byteOffset !== end) {
-      const fault = byteOffset < end ? "overlaps what is before it" : "leaves a gap before it";
+      const fault = byteOffset < end ? "overlaps the previous tensor" : "leaves a gap before it";
       throw damaged(file, `tensor ${quote(name)} at byte ${byteOffset} ${fault}`);
     }
     end += byteLength;
   }
   if (end !== file.size) {
-    throw damaged(file, `its tensors end at byte ${end}, and the file at ${file.size}`);
+    throw damaged(file, `its tensors end at byte ${end}, but the file ends at byte ${file.size}`);
   }
 }
 

@@ -42,7 +42,7 @@ export function* safetensorsPieces(tensors: readonly SafetensorsData[]): Iterabl
     }
     if (written !== bytesOf(tensor)) {
       throw new RangeError(
-        `Cannot write tensor '${tensor.name}': got ${written} bytes, its shape takes ${
+        `Cannot write tensor '${tensor.name}': got ${written} bytes, but its shape requires ${
           bytesOf(tensor)
         }`,
       );

@@ -33,7 +33,7 @@ export class TensorFiles implements ModelFile {
         if (other !== undefined) {
           throw part.file.fault(
             `tensor ${quote(tensor.name)} is also in ${printable(this.paths[other.file]!)}; ` +
-              `the files are not of one model: download them again`,
+              `the files belong to different models: download them again`,
           );
         }
         tensors.set(tensor.name, { ...tensor, file: index });
@@ -46,7 +46,7 @@ export class TensorFiles implements ModelFile {
     if (offset < 0 || offset + into.length > tensor.byteLength) {
       throw new RangeError(
         `Cannot read tensor ${quote(tensor.name)}: bytes ${offset} to ${offset + into.length} ` +
-          `are not within its ${tensor.byteLength}`,
+          `are outside its ${tensor.byteLength} bytes`,
       );
     }
     this.#files[tensor.file]!.read(tensor.byteOffset + offset, into);

@@ -49,15 +49,15 @@ function nested(depth: number): Uint8Array {
 export const FAULTS: readonly Fault[] = [
   // Magic and version.
   { name: "empty", bytes: new Uint8Array(0), says: /it is empty/ },
-  { name: "3 bytes", bytes: valid.slice(0, 3), says: /starts with 'GGU' where/ },
-  { name: "4 bytes", bytes: valid.slice(0, 4), says: /ends at byte 4 within the magic/ },
+  { name: "3 bytes", bytes: valid.slice(0, 3), says: /starts with 'GGU' instead of/ },
+  { name: "4 bytes", bytes: valid.slice(0, 4), says: /ends at byte 4, inside the magic/ },
   {
     name: "23 bytes",
     bytes: valid.slice(0, 23),
-    says: /tensor count 2 at byte 8 of the header is more than/,
+    says: /tensor count 2 in the header \(at byte 8\) is too large for/,
   },
-  { name: "wrong magic", bytes: rawGguf({ magic: "GGUX" }), says: /starts with 'GGUX' where/ },
-  { name: "version 0", bytes: rawGguf({ version: 0 }), says: /version 0; the file is damaged/ },
+  { name: "wrong magic", bytes: rawGguf({ magic: "GGUX" }), says: /starts with 'GGUX' instead of/ },
+  { name: "version 0", bytes: rawGguf({ version: 0 }), says: /version is 0; the file is damaged/ },
   {
     name: "version 1",
     bytes: rawGguf({ version: 1 }),
@@ -80,22 +80,22 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "2^64-1 tensors",
     bytes: rawGguf({ tensorCount: 2n ** 64n - 1n }),
-    says: /tensor count 18446744073709551615 at byte 8 .* more than the \d+ bytes/,
+    says: /tensor count 18446744073709551615 .*at byte 8.* too large for the \d+ bytes/,
   },
   {
     name: "2^64-1 keys",
     bytes: rawGguf({ keyCount: 2n ** 64n - 1n }),
-    says: /key count 18446744073709551615 at byte 16 /,
+    says: /key count 18446744073709551615 in the header \(at byte 16\) /,
   },
   {
     name: "more tensors than bytes",
     bytes: rawGguf({ tensorCount: BigInt(valid.length) }),
-    says: /tensor count \d+ at byte 8 .* more than/,
+    says: /tensor count \d+ in the header \(at byte 8\) .* too large/,
   },
   {
     name: "more keys than bytes",
     bytes: rawGguf({ keyCount: BigInt(valid.length) }),
-    says: /key count \d+ at byte 16 .* more than/,
+    says: /key count \d+ in the header \(at byte 16\) .* too large/,
   },
   {
     name: "too many tensors",
@@ -107,17 +107,17 @@ export const FAULTS: readonly Fault[] = [
     bytes: rawGguf({ keyCount: 65537n, dataBytes: 3_000_000 }),
     says: /key count 65537 .* above the limit of 65536/,
   },
-  { name: "one key more than there are", bytes: rawGguf({ keyCount: 19n }), says: /more than/ },
+  { name: "one key more than there are", bytes: rawGguf({ keyCount: 19n }), says: /too large/ },
   // Keys.
   {
     name: "key length past the end",
     bytes: rawGguf({ keys: [text("", 2n ** 40n)] }),
-    says: /name length 1099511627776 at byte 24 of key 1 of 1 is more than/,
+    says: /name length 1099511627776 in key 1 of 1 \(at byte 24\) is too large/,
   },
   {
     name: "key length above the limit",
     bytes: rawGguf({ keys: [text("k".repeat(65536))] }),
-    says: /name length 65536 at byte 24 of key 1 of 1 is above the limit of 65535/,
+    says: /name length 65536 in key 1 of 1 \(at byte 24\) is above the limit of 65535/,
   },
   { name: "empty key", bytes: withKeys(key("", TYPE.bool, Uint8Array.of(1))), says: /has no name/ },
   {
@@ -133,7 +133,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "key not UTF-8",
     bytes: withKeys(key(notUtf8, TYPE.bool, Uint8Array.of(1))),
-    says: /name 'a\ufffdb' at byte \d+ of key 19 of 19 is not UTF-8/,
+    says: /name 'a\ufffdb' in key 19 of 19 \(at byte \d+\) is not UTF-8/,
   },
   {
     name: "key with line ends",
@@ -149,12 +149,12 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "boolean of value 2",
     bytes: withKeys(key("b", TYPE.bool, Uint8Array.of(2))),
-    says: /key 'b' is a boolean of value 2/,
+    says: /key 'b' is a boolean with the value 2/,
   },
   {
     name: "string length past the end",
     bytes: withKeys(key("b", TYPE.string, text("x", 10_000n))),
-    says: /value length 10000 at byte \d+ of key 'b' is more than/,
+    says: /value length 10000 in key 'b' \(at byte \d+\) is too large/,
   },
   {
     name: "string above the limit",
@@ -164,7 +164,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "string of the tokenizer not UTF-8",
     bytes: withKeys(key("tokenizer.b", TYPE.string, text(notUtf8))),
-    says: /value 'a\ufffdb' at byte \d+ of key 'tokenizer\.b' is not UTF-8/,
+    says: /value 'a\ufffdb' in key 'tokenizer\.b' \(at byte \d+\) is not UTF-8/,
   },
   {
     name: "array of unknown type",
@@ -174,17 +174,17 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "array longer than the file",
     bytes: withKeys(key("b", TYPE.array, array(TYPE.uint64, [], 1000n))),
-    says: /array length 1000 at byte \d+ of key 'b' is more than/,
+    says: /array length 1000 in key 'b' \(at byte \d+\) is too large/,
   },
   {
     name: "array length × size that overflows",
     bytes: withKeys(key("b", TYPE.array, array(TYPE.uint64, [], 2n ** 61n + 1n))),
-    says: /array length 2305843009213693953 .* more than/,
+    says: /array length 2305843009213693953 .* too large/,
   },
   {
     name: "array of strings longer than the file",
     bytes: withKeys(key("b", TYPE.array, array(TYPE.string, [text("x")], 2n ** 32n))),
-    says: /array length 4294967296 .* more than/,
+    says: /array length 4294967296 .* too large/,
   },
   {
     name: "array above the limit",
@@ -199,23 +199,23 @@ export const FAULTS: readonly Fault[] = [
       key("b", TYPE.array, array(TYPE.uint8, [new Uint8Array(2 ** 21)], 2n ** 21n)),
       key("c", TYPE.array, array(TYPE.uint8, [new Uint8Array(2 ** 21)], 2n ** 21n)),
     ),
-    says: /key 'c' brings the arrays above the limit of 4194304 values/,
+    says: /with key 'c', the arrays exceed the limit of 4194304 values/,
   },
-  { name: "arrays nested too deep", bytes: nested(5), says: /nested more than 4 deep/ },
-  { name: "arrays nested 1,000 deep", bytes: nested(1000), says: /nested more than 4 deep/ },
+  { name: "arrays nested too deep", bytes: nested(5), says: /nested more than 4 levels deep/ },
+  { name: "arrays nested 1,000 deep", bytes: nested(1000), says: /nested more than 4 levels deep/ },
   {
     name: "element of a string array past the end",
     bytes: withKeys(
       key("b", TYPE.array, array(TYPE.string, [text("ok"), text("x", 2n ** 33n)])),
     ),
-    says: /value 1 length 8589934592 at byte \d+ of key 'b'/,
+    says: /value 1 length 8589934592 in key 'b' \(at byte \d+\)/,
   },
   {
     name: "element of a string array not UTF-8",
     bytes: withKeys(
       key("tokenizer.b", TYPE.array, array(TYPE.string, [text("ok"), text(notUtf8), text("ok")])),
     ),
-    says: /value 1 'a\ufffdb' at byte \d+ of key 'tokenizer\.b' is not UTF-8/,
+    says: /value 1 'a\ufffdb' in key 'tokenizer\.b' \(at byte \d+\) is not UTF-8/,
   },
   {
     name: "a character split over two elements",
@@ -226,7 +226,7 @@ export const FAULTS: readonly Fault[] = [
         array(TYPE.string, [text(Uint8Array.of(0xc4)), text(Uint8Array.of(0xa0))]),
       ),
     ),
-    says: /value 0 '\ufffd' at byte \d+ of key 'tokenizer\.b' is not UTF-8/,
+    says: /value 0 '\ufffd' in key 'tokenizer\.b' \(at byte \d+\) is not UTF-8/,
   },
   {
     name: "metadata above the limit",
@@ -236,7 +236,7 @@ export const FAULTS: readonly Fault[] = [
         (_, i) => key(`b${i}`, TYPE.string, text(new Uint8Array(4 * 2 ** 20))),
       ),
     ),
-    says: /key 'b7' reaches past the limit of 33554432 bytes for the metadata/,
+    says: /key 'b7' extends beyond the limit of 33554432 bytes for the metadata/,
   },
   // Alignment.
   {
@@ -249,7 +249,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "alignment of another type",
     bytes: withKeys(key("general.alignment", TYPE.uint64, u64(32n))),
-    says: /'general\.alignment' is of type uint64, not uint32/,
+    says: /'general\.alignment' has type uint64, not uint32/,
   },
   // Tensors.
   {
@@ -265,7 +265,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "tensor name not UTF-8",
     bytes: withTensors(tensor(notUtf8, [4n])),
-    says: /name 'a\ufffdb' at byte \d+ of tensor 1 of 1 is not UTF-8/,
+    says: /name 'a\ufffdb' in tensor 1 of 1 \(at byte \d+\) is not UTF-8/,
   },
   {
     name: "duplicate tensor",
@@ -279,12 +279,12 @@ export const FAULTS: readonly Fault[] = [
     bytes: rawGguf({ tensors: [text("x"), u32(2 ** 32 - 1), new Uint8Array(40)], tensorCount: 1n }),
     says: /tensor 'x' has 4294967295 dimensions/,
   },
-  { name: "size 0", bytes: sized([4n, 0n]), says: /the sizes 4 × 0, which are 0 or too large/ },
-  { name: "size 2^63", bytes: sized([2n ** 63n]), says: /9223372036854775808, which are 0 or too/ },
+  { name: "size 0", bytes: sized([4n, 0n]), says: /the size 4 × 0, which is 0 or too large/ },
+  { name: "size 2^63", bytes: sized([2n ** 63n]), says: /9223372036854775808, which is 0 or too/ },
   {
     name: "product that overflows",
     bytes: sized([2n ** 32n, 2n ** 32n]),
-    says: /4294967296 × 4294967296, which are 0 or too large/,
+    says: /4294967296 × 4294967296, which is 0 or too large/,
   },
   {
     name: "unknown tensor type",
@@ -295,7 +295,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "removed tensor type",
     bytes: typed(4),
-    says: /tensor 'x' has type Q4_2, which GGUF no longer has; use the model in one of F32/,
+    says: /tensor 'x' has type Q4_2, which was removed from GGUF; use a version .* types: F32/,
     unsupported: true,
   },
   ...([
@@ -307,13 +307,13 @@ export const FAULTS: readonly Fault[] = [
   ] as const).map(([type, id]) => ({
     name: `tensor type that is not read, ${type}`,
     bytes: typed(id),
-    says: new RegExp(`tensor 'x' has type ${type}; use the model in one of F32, F16`),
+    says: new RegExp(`tensor 'x' has type ${type}; use a version .* types: F32, F16`),
     unsupported: true,
   } as const)),
   {
     name: "row that is not whole groups",
     bytes: sized([33n, 32n], 2),
-    says: /tensor 'x' has rows of 33 weights, not a multiple of the 32 in a group of Q4_0/,
+    says: /tensor 'x' has rows of 33 weights, not a multiple of 32, the group size of Q4_0/,
   },
   {
     name: "unaligned offset",
@@ -343,16 +343,16 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "offset past the end",
     bytes: withTensors(tensor("x", [4n], { offset: 2n ** 40n })),
-    says: /tensor 'x' takes 16 bytes from offset 1099511627776 .* past the end of the file/,
+    says: /tensor 'x' needs 16 bytes from offset 1099511627776 .* beyond the end of the file/,
   },
   {
     name: "offset 2^64-32",
     bytes: withTensors(tensor("x", [4n], { offset: 2n ** 64n - 32n })),
-    says: /from offset 18446744073709551584 .* past the end/,
+    says: /from offset 18446744073709551584 .* beyond the end/,
   },
   {
     name: "data section one byte short",
     bytes: rawGguf({ dataBytes: 99 }),
-    says: /tensor 'y\.weight' takes 36 bytes .* past the end of the file \(\d+ bytes\)/,
+    says: /tensor 'y\.weight' needs 36 bytes .* beyond the end of the file \(\d+ bytes\)/,
   },
 ];

@@ -72,7 +72,7 @@ Deno.test("openGguf() reads ranges of a tensor, and refuses those beyond it", ()
     file.read(tensor, 36, new Uint8Array(0));
     assert.throws(() => file.read(tensor, 32, into), {
       name: "RangeError",
-      message: "Cannot read tensor 'y.weight': bytes 32 to 37 are not within its 36",
+      message: "Cannot read tensor 'y.weight': bytes 32 to 37 are outside its 36 bytes",
     });
     assert.throws(() => file.read(tensor, -1, into), RangeError);
     Deno.truncateSync(path, Deno.statSync(path).size - 1);

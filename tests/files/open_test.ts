@@ -27,7 +27,7 @@ Deno.test("openGguf() refuses a directory", () => {
   withFiles({}, (directory) => {
     assert.throws(() => openGguf(directory), {
       name: "ModelFormatError",
-      message: `Cannot open ${directory}: it is a directory; name the model file in it`,
+      message: `Cannot open ${directory}: it is a directory; pass the model file in it`,
     });
   });
 });
@@ -65,7 +65,7 @@ Deno.test("openGguf() says that a file was written to after it was opened", () =
     assert.throws(() => file.read(tensor, 0, new Uint8Array(8)), {
       name: "ModelFormatError",
       message:
-        `Cannot read ${path}: it was changed while it was read; leave it alone until it is loaded`,
+        `Cannot read ${path}: it changed while it was being read; do not modify it until it is loaded`,
     });
     file.close();
   });
@@ -82,7 +82,7 @@ Deno.test("openGguf() says what a file of another kind is", () => {
     ['\x40\0\0\0\0\0\0\0{"__metadata__":{}}', /it looks like a safetensors file/],
     ['{"error":"Repository not found"}', /it is JSON text/],
     ["lmgg0000", /a format older than GGUF/],
-    ["Once upon a time", /it starts with 'Once' where a GGUF file has 'GGUF'/],
+    ["Once upon a time", /it starts with 'Once' instead of 'GGUF'/],
   ];
   for (const [content, says] of kinds) {
     withFile("model.gguf", content, (path) => {

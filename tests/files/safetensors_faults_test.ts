@@ -27,8 +27,8 @@ function two(a: readonly [number, number], b: readonly [number, number], dataByt
 }
 
 const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
-  "empty": [new Uint8Array(0), /it has 0 bytes and no header/],
-  "7 bytes": [valid.slice(0, 7), /it has 7 bytes and no header/],
+  "empty": [new Uint8Array(0), /it has 0 bytes, too few for a header/],
+  "7 bytes": [valid.slice(0, 7), /it has 7 bytes, too few for a header/],
   "header length 0": [rawSafetensors(json, 36, 0n), /does not start with '\{'/],
   "header length 2^63": [rawSafetensors(json, 36, 2n ** 63n), /length 9223372036854775808 is more/],
   "header beyond the file": [rawSafetensors(json, 0, 10_000n), /length 10000 is more than the \d+/],
@@ -45,7 +45,7 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
   "header with more after it": [rawSafetensors(`${json}]`, 36), /its header is not JSON/],
   "header nested deep": [
     rawSafetensors(`{"x":${"[".repeat(1e6)}${"]".repeat(1e6)}}`),
-    /its header is nested more than 64 deep/,
+    /its header is nested more than 64 levels deep/,
   ],
   "100,000 tensors": [
     rawSafetensors(
@@ -60,11 +60,11 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
   ],
   "duplicate tensors": [
     rawSafetensors(`{"x":${JSON.stringify(entry("F16", [0], [0, 0]))},"x":{}}`),
-    /its header has a key twice/,
+    /its header has a duplicate key/,
   ],
   "duplicate fields": [
     rawSafetensors('{"x":{"dtype":"F16","dtype":"F32","shape":[0],"data_offsets":[0,0]}}'),
-    /its header has a key twice/,
+    /its header has a duplicate key/,
   ],
   "__proto__ in the place of fields": [
     rawSafetensors(`{"x":{"__proto__":${JSON.stringify(entry("F16", [0], [0, 0]))}}}`),
@@ -72,13 +72,13 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
   ],
   "__proto__ that is no tensor": [
     rawSafetensors('{"__proto__":1}'),
-    /'__proto__' is not an object/,
+    /'__proto__' is not a JSON object/,
   ],
   "metadata that are no strings": [
     rawSafetensors('{"__metadata__":{"a":1}}'),
-    /__metadata__ is not an object of strings/,
+    /__metadata__ is not a JSON object of strings/,
   ],
-  "a tensor that is no object": [single([1], 0), /tensor 'x' is not an object/],
+  "a tensor that is no object": [single([1], 0), /tensor 'x' is not a JSON object/],
   "no dtype": [single({ shape: [0], data_offsets: [0, 0] }, 0), /tensor 'x' has no dtype/],
   "unknown dtype": [single(entry("F\n17", [0], [0, 0]), 0), /unknown dtype 'F\\u\{a\}17'/],
   "no shape": [single({ dtype: "F16", data_offsets: [0, 0] }, 0), /has the shape 'missing'/],
@@ -90,11 +90,11 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
   ],
   "nine dimensions": [
     single(entry("F16", Array(9).fill(1), [0, 2]), 2),
-    /not up to 8 whole numbers/,
+    /not an array of up to 8 whole numbers/,
   ],
   "shape that overflows": [
     single(entry("F16", [2 ** 31, 2 ** 31, 4], [0, 0]), 0),
-    /has 0 bytes, its shape and type take 36893488147419103000/,
+    /has 0 bytes, but its shape and type require 36893488147419103000/,
   ],
   "no offsets": [single({ dtype: "F16", shape: [0] }, 0), /has the data_offsets 'missing'/],
   "three offsets": [
@@ -106,13 +106,13 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
     /'\[2,0\]', which are reversed or past/,
   ],
   "offsets past the end": [single(entry("F16", [2], [0, 4]), 3), /past the end of the 3 bytes/],
-  "offsets unlike the shape": [single(entry("F16", [3], [0, 4]), 4), /has 4 bytes, .* take 6/],
+  "offsets unlike the shape": [single(entry("F16", [3], [0, 4]), 4), /has 4 bytes, .* require 6/],
   "overlapping tensors": [two([0, 4], [2, 6], 6), /tensor 'b' at byte \d+ overlaps/],
   "a gap": [two([0, 4], [6, 8], 8), /tensor 'b' at byte \d+ leaves a gap before it/],
   "a gap at the start": [single(entry("F16", [1], [2, 4]), 4), /leaves a gap before it/],
   "data after the last tensor": [
     single(entry("F16", [1], [0, 2]), 3),
-    /its tensors end at byte \d+, and the file at \d+/,
+    /its tensors end at byte \d+, but the file ends at byte \d+/,
   ],
 };
 
@@ -127,11 +127,11 @@ for (const [name, [bytes, says]] of Object.entries(FAULTS)) {
 }
 
 Deno.test("openSafetensors() names a type that it does not read", () => {
-  for (const [dtype, quantization] of [["F8_E4M3", "FP8"], ["U8", "MXFP4, NVFP4 and b\\w+"]]) {
+  for (const [dtype, quantization] of [["F8_E4M3", "FP8"], ["U8", "MXFP4, NVFP4 or b\\w+"]]) {
     const error = refusalOf(single(entry(dtype!, [4], [0, 4]), 4));
     assert.ok(error instanceof UnsupportedError);
-    const says = `tensor 'x' has dtype ${dtype}, as files quantized by ${quantization} have; ` +
-      `use the model in one of F32, F16, BF16`;
+    const says = `tensor 'x' has dtype ${dtype}, which ${quantization} quantization uses; ` +
+      `use a version of the model in one of these types: F32, F16, BF16`;
     assert.match(error.message, new RegExp(says));
   }
 });
@@ -163,7 +163,7 @@ for (const shape of [[], [0], [8], [2, 0], [1, 1, 1, 2]]) {
     const bytes = shape.reduce((a, b) => a * b, 4);
     const error = refusalOf(single(entry("U32", shape, [0, bytes]), bytes), MLX);
     assert.ok(error instanceof ModelFormatError, String(error));
-    assert.match(error.message, /tensor 'x' has the shape '.*', which is no matrix/);
+    assert.match(error.message, /tensor 'x' has the shape '.*', which is not a matrix/);
   });
 }
 

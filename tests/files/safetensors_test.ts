@@ -140,11 +140,11 @@ const INDEX_FAULTS: Readonly<Record<string, readonly [string | Uint8Array, RegEx
   ],
   "a tensor that is in another shard": [
     JSON.stringify({ weight_map: { x: SHARDS[1], y: SHARDS[1] } }),
-    /00002-of-00002\.safetensors: tensor 'x' is not in it/,
+    /00002-of-00002\.safetensors: tensor 'x' is missing, although/,
   ],
   "a tensor listed twice": [
     '{"weight_map":{"x":"a.safetensors","x":"b.safetensors"}}',
-    /key twice/,
+    /duplicate key/,
   ],
   "more keys than tensors can be": [
     `{"weight_map":{${Array.from({ length: 1e5 }, (_, i) => `"${i}":0`)}}}`,
@@ -176,10 +176,13 @@ Deno.test("openSafetensors() refuses a config.json that is huge, nested deep or 
   for (
     const [config, says] of [
       [`{"a":"${"x".repeat(2 ** 20)}"}`, /config\.json: it has \d+ bytes, above the limit/],
-      [`{"a":${"[".repeat(65)}${"]".repeat(65)}}`, /config\.json: it is nested more than 64 deep/],
+      [
+        `{"a":${"[".repeat(65)}${"]".repeat(65)}}`,
+        /config\.json: it is nested more than 64 levels deep/,
+      ],
       ["null", /config\.json: it is not a JSON object/],
       ["", /config\.json: it is not JSON/],
-      ['{"a":1,"a":1}', /config\.json: it has a key twice/],
+      ['{"a":1,"a":1}', /config\.json: it has a duplicate key/],
     ] as const
   ) {
     withShards({ "config.json": config }, (directory) => assertDamaged(directory, says));

@@ -74,13 +74,13 @@ Deno.test("openGguf() refuses parts that do not belong together", () => {
   const faults: readonly (readonly [(part: GgufParts, index: number) => void, RegExp])[] = [
     [({ metadata }, i) => {
       if (i === 1) metadata.set("split.no", { type: "uint16", value: 2 });
-    }, /00002-of-00003\.gguf: key 'split\.no' is '2', but by its name the file is part 2 of 3/],
+    }, /00002-of-00003\.gguf: key 'split\.no' is '2', but the file's name says part 2 of 3/],
     [({ metadata }, i) => {
       if (i === 1) metadata.delete("split.count");
-    }, /key 'split\.count' is missing, but by its name/],
+    }, /key 'split\.count' is missing, but the file's name/],
     [({ metadata }) => {
       metadata.set("split.count", { type: "uint16", value: 4 });
-    }, /it is one of 4 parts, and its name does not end in -0000N-of-00004\.gguf/],
+    }, /it is one of 4 parts, but its name does not end in -0000N-of-00004\.gguf/],
     [({ metadata }) => {
       metadata.set("split.count", { type: "uint16", value: 65535 });
     }, /key 'split\.count' is '65535', not a number of parts up to 1024/],
@@ -89,7 +89,7 @@ Deno.test("openGguf() refuses parts that do not belong together", () => {
     }, /tensor 'token_embd\.weight' is also in .*00001-of-00003\.gguf/],
     [({ tensors }, i) => {
       if (i === 2) tensors.pop();
-    }, /'split\.tensors\.count' is '21', and the 3 parts have 20 tensors/],
+    }, /'split\.tensors\.count' is '21', but the 3 parts have 20 tensors/],
   ];
   for (const [change, says] of faults) {
     withFiles(split(change), (directory) => {
@@ -107,7 +107,8 @@ Deno.test("openGguf() refuses a part under another name", () => {
   withFiles({ "renamed.gguf": files[partName(0)]! }, (directory) => {
     assert.throws(() => openGguf(join(directory, "renamed.gguf")), {
       name: "ModelFormatError",
-      message: /its name does not end in -0000N-of-00003\.gguf; give the parts their names back/,
+      message:
+        /its name does not end in -0000N-of-00003\.gguf; restore the original names of the parts/,
     });
   });
 });

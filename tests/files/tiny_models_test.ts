@@ -69,6 +69,6 @@ Deno.test("ggufPieces() refuses data that are not as long as the shape says", ()
   const tensor = { name: "x", type: "F32", shape: [3], data: () => [new Uint8Array(8)] } as const;
   assert.throws(() => [...ggufPieces(new Map(), [tensor])], {
     name: "RangeError",
-    message: "Cannot write tensor 'x': got 8 bytes, its shape takes 12",
+    message: "Cannot write tensor 'x': got 8 bytes, but its shape requires 12",
   });
 });

@@ -89,7 +89,7 @@ Deno.test("load() refuses what it is asked wrongly, and leaves no file open", as
       /'ftp:\/\/x': it is not an http or https/,
     ],
     ["/no/such.gguf", {}, "ModelNotFoundError", /Cannot open \/no\/such\.gguf/],
-    [import.meta.filename!, {}, "ModelFormatError", /where a GGUF file has 'GGUF'/],
+    [import.meta.filename!, {}, "ModelFormatError", /instead of 'GGUF'/],
   ];
   for (const [model, options, name, message] of refused) {
     await assert.rejects(load(model, { device: "cpu", ...options }), { name, message });

@@ -60,7 +60,7 @@ const FAULTS: Record<
   "bits that are none": [{ bits: null }, /"bits":null/, UnsupportedError],
   "groups unlike the scales": [
     { group_size: 32 },
-    /scales' has the shape 294 × 2, and for 4 bits in groups of 32 it is 294 × 4/,
+    /scales' has the shape 294 × 2; with 4 bits in groups of 32, its shape must be 294 × 4/,
     ModelFormatError,
   ],
 };
@@ -114,9 +114,9 @@ Deno.test("MlxTensors refuses scales that float16 cannot hold, unless they are n
     }, /'model\.layers\.1\.self_attn\.q_proj\.weight'/],
     [
       (scales) => scales[5] = bfloat16(1e6),
-      /a group of scale 999424 and bias .* use the unquantized model$/,
+      /a group with scale 999424 and bias .* use the unquantized model$/,
     ],
-    [(_, biases) => biases[5] = bfloat16(-1e6), /a group of scale .* and bias -999424, which/],
+    [(_, biases) => biases[5] = bfloat16(-1e6), /a group with scale .* and bias -999424, which/],
   ] satisfies [(scales: Uint16Array, biases: Uint16Array) => void, RegExp][];
   for (const [change, says] of refused) {
     assert.throws(
