@@ -43,16 +43,16 @@ function checkConfig({ name, bytes }: Beginning): void {
   const refuse = (what: string) =>
     new UnsupportedError(`Cannot run the model of ${printable(name)}: ${what}`);
   if (!ARCHITECTURES.some(({ modelType }) => types.includes(modelType))) {
-    const known = ARCHITECTURES.map(({ modelType }) => modelType).join(", ");
-    throw refuse(`model_type ${quote(types.join(", "))}; the supported ones are ${known}`);
+    const known = [...new Set(ARCHITECTURES.map(({ modelType }) => modelType))].join(", ");
+    throw refuse(
+      `model_type ${quote(types.join(", "))} is not supported; the supported ones are ${known}`,
+    );
   }
   const method = isObject(quantization) ? quantization["quant_method"] : undefined;
   if (typeof method === "string") {
     throw refuse(
-      `its weights are quantized by ${
-        quote(method)
-      }, which tvllm does not read; use the model in BF16, as ` +
-        "GGUF or from MLX",
+      `its weights are quantized with ${quote(method)}, which tvllm does not support; ` +
+        "use a BF16, GGUF or MLX version",
     );
   }
 }

@@ -262,7 +262,9 @@ export class Model implements AsyncDisposable {
   async perplexity(text: string, options: ScoreOptions = {}): Promise<TextScores> {
     const ids = this.tokenize(text, { bos: true });
     if (ids.length < 2) {
-      throw new RequestError("Cannot measure a text of fewer than two tokens: give a longer one");
+      throw new RequestError(
+        "Cannot compute perplexity: the text has fewer than two tokens; use a longer one",
+      );
     }
     const scores = await this.#engine.score(ids, options);
     const { value, error } = perplexity(scores.positions);
@@ -291,7 +293,7 @@ export class Model implements AsyncDisposable {
     const { window = DEFAULT_WINDOW } = options;
     if (!(Number.isInteger(window) && window >= 4 && window <= this.contextLength)) {
       throw new RequestError(
-        `Cannot measure in windows of ${window} tokens: must be a whole number from 4 to the ` +
+        `Cannot use windows of ${window} tokens: the size must be a whole number from 4 to the ` +
           `context's ${this.contextLength}`,
       );
     }
@@ -315,8 +317,8 @@ export class Model implements AsyncDisposable {
     { runner = this.runner, ...options }: OwnEngineOptions,
     use: (engine: Engine) => Promise<T>,
   ): Promise<T> {
-    if (this.#lent) throw new Error("Cannot make an engine: another one has the device");
-    if (this.#closing) throw new Error("Cannot make an engine: the model is closed");
+    if (this.#lent) throw new Error("Cannot create an engine: another one is using the device");
+    if (this.#closing) throw new Error("Cannot create an engine: the model is closed");
     this.#lent = true;
     try {
       await this.#engine.stop();

@@ -162,7 +162,7 @@ async function pathOf(
       return fileURLToPath(model);
     } catch (cause) {
       throw new RequestError(
-        `Cannot load the model: ${quote(model.href)} is not the address of a file; give its path`,
+        `Cannot load the model: ${quote(model.href)} is not a file URL; pass a path`,
         { cause },
       );
     }
@@ -268,7 +268,7 @@ function checkSizes(options: ModelOptions): void {
       );
     }
     if ((size ?? 1) > most) {
-      throw new RequestError(`Cannot load the model: ${name} is ${size}, more than ${most}`);
+      throw new RequestError(`Cannot load the model: ${name} is ${size}; the maximum is ${most}`);
     }
   }
 }

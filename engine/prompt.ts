@@ -110,7 +110,7 @@ export function encodePrompt(
     // The model needs at least one token to start from, and BOS begins a text.
     if (tokenizer.bosId === undefined) {
       throw new RequestError(
-        "Cannot continue an empty prompt: the model has no token to begin with",
+        "Cannot continue an empty prompt: the model has no BOS token to start from",
       );
     }
     ids.push(tokenizer.bosId);
@@ -137,11 +137,11 @@ export function templateOf(
     : system !== undefined
     ? "a system message"
     : templateVariables !== undefined
-    ? "variables of a template"
+    ? "template variables"
     : undefined;
   if (what === undefined) return undefined;
   throw new RequestError(
-    `Cannot use ${what} with a raw prompt, which has no template (--raw): give one of them`,
+    `Cannot use ${what} with a raw prompt (--raw), which uses no template: use one or the other`,
   );
 }
 
@@ -169,7 +169,7 @@ function messagesOf(
 ): readonly ChatMessage[] {
   const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
   if (messages.length === 0) {
-    throw new RequestError("Cannot answer a conversation without messages: give at least one");
+    throw new RequestError("Cannot answer a conversation without messages: pass at least one");
   }
   return system === undefined ? messages : [{ role: "system", content: system }, ...messages];
 }

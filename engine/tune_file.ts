@@ -86,7 +86,7 @@ export function findRecord(
       return recordOf(value, key(), kind) ?? { fault: "its line for this adapter is damaged" };
     }
   }
-  return damaged ? { fault: "it has lines that are not JSON, and none for this adapter" } : {};
+  return damaged ? { fault: "it has damaged lines and none for this adapter" } : {};
 }
 
 type Driver = "hardware" | "software";
@@ -159,10 +159,14 @@ function recordOf(
   if (!/^\d{4}-\d\d-\d\d$/.test(date)) return undefined;
   // Checked before the choices, as another version has other variants.
   if (tvllm !== key.tvllm) {
-    return { fault: `it is from tvllm ${quote(tvllm)}, this is ${key.tvllm}` };
+    return { fault: `it was measured with tvllm ${quote(tvllm)}, but this is ${key.tvllm}` };
   }
   if (driver !== key.driver) {
-    return { fault: `it is for the driver ${quote(driver)}, this is ${quote(key.driver)}` };
+    return {
+      fault: `it was measured with driver ${quote(driver)}, but the current one is ${
+        quote(key.driver)
+      }`,
+    };
   }
   if (typeof choices !== "object" || choices === null) return undefined;
   const variants = tuningVariants(kind);

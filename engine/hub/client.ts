@@ -110,8 +110,8 @@ export class HubClient {
         const wait = error.wait ?? backoff * 2 ** (failures - 1) * (0.75 + Math.random() / 2);
         if (failures >= attempts || wait > longestWait) {
           const tries = failures >= attempts
-            ? `${failures} tries in a row failed; check the network, then run it again`
-            : `the hub asks to wait ${Math.ceil(wait / 1000)} s; run it again later`;
+            ? `${failures} tries in a row failed; check the network, then try again`
+            : `the hub asks to wait ${Math.ceil(wait / 1000)} s; try again later`;
           throw new ModelNotFoundError(`Cannot download ${what}: ${error.message}; ${tries}`, {
             cause: error,
           });
@@ -229,8 +229,8 @@ export class HubClient {
     if (status === 408 || status === 429 || status >= 500 || expired) {
       const limit = rateLimit(headers);
       const wait = waitOf(headers.get("retry-after")) ?? (status === 429 ? limit?.wait : undefined);
-      const why = status === 429 && limit !== undefined ? `: ${limit.says}` : "";
-      throw new TransientError(`the hub answers ${status}${why}`, wait);
+      const why = status === 429 && limit !== undefined ? ` (${limit.says})` : "";
+      throw new TransientError(`the hub returned ${status}${why}`, wait);
     }
     throw new ModelNotFoundError(`Cannot download ${what}: ${this.#refusal(status)}`);
   }
@@ -241,16 +241,16 @@ export class HubClient {
     switch (status) {
       case 401:
         return token
-          ? `the hub does not accept ${tokenSource} (401); make a new token in your account's settings`
+          ? `the hub rejected ${tokenSource} (401); create a new token in your account's settings`
           : "there is no such repository, or it is private or gated (401); check the name, or " +
             "set HF_TOKEN";
       case 403:
-        return "the hub does not give access (403); accept the model's terms on its page, and " +
-          (token ? `let ${tokenSource} read gated repositories` : "set HF_TOKEN");
+        return "the hub denied access (403); accept the model's terms on its page, and " +
+          (token ? `allow ${tokenSource} to read gated repositories` : "set HF_TOKEN");
       case 404:
         return "the hub has no such repository, revision or file (404); check the name";
       default:
-        return `the hub answers ${status}; check HF_ENDPOINT`;
+        return `the hub returned ${status}; check HF_ENDPOINT`;
     }
   }
 
@@ -306,11 +306,11 @@ function rateLimit(headers: Headers): { wait: number; says: string } | undefined
   const [quota, window] = ["q", "w"].map((key) =>
     new RegExp(`;\\s*${key}=(\\d+)`).exec(policy)?.[1]
   );
-  const all = quota && window ? `${quota} requests in ${window} s` : "its requests";
+  const all = quota && window ? ` of ${quota} requests per ${window} s` : "";
   const kind = name === "" ? "" : ` for "${name}"`;
   return {
     wait: 1000 * Number(reset),
-    says: `its limit of ${all}${kind} has ${left} left and resets in ${reset} s`,
+    says: `rate limit${all}${kind}: ${left} left, resets in ${reset} s`,
   };
 }
 

@@ -114,7 +114,7 @@ async function fetchRest(
         await partial.clear();
         throw refuse(
           file,
-          `more than its ${file.size} ${plural(file.size, "byte")} arrived; try again later`,
+          `the server sent more than ${file.size} ${plural(file.size, "byte")}; try again later`,
         );
       }
       await partial.append(chunk);
@@ -146,9 +146,9 @@ async function checkRange(response: Response, partial: PartialFile) {
     if (stated !== null && Number(stated) !== file.size) {
       throw refuse(
         file,
-        `the hub sends ${stated} ${
+        `the hub sent ${stated} ${
           plural(Number(stated), "byte")
-        }, but its list of files says ${file.size}`,
+        }, but its list of files says ${file.size}; try again later`,
       );
     }
     return;

@@ -45,6 +45,6 @@ export function pullModel(
 function notCached(spec: HubSpec, { directory }: HubCache): ModelNotFoundError {
   return new ModelNotFoundError(
     `Cannot find ${formatHubSpec(spec)} in the cache ${printable(directory)}: ` +
-      `run it again online (no --offline, no HF_HUB_OFFLINE) to download it`,
+      `run it again without --offline and HF_HUB_OFFLINE to download it`,
   );
 }

@@ -97,7 +97,9 @@ export async function pull(
     revision: commit,
     ...(model.format === "gguf" && { quant: model.files[0]! }),
   });
-  if (found === undefined) throw new Error(`Cannot find ${formatHubSpec(spec)} after its download`);
+  if (found === undefined) {
+    throw new Error(`Cannot find ${formatHubSpec(spec)} after downloading it`);
+  }
   return found;
 }
 
@@ -174,10 +176,12 @@ async function listFiles(client: HubClient, spec: HubSpec) {
   }
   const { sha: commit, siblings } = answer ?? {};
   if (typeof commit !== "string" || !/^[0-9a-f]{40}$/.test(commit) || !Array.isArray(siblings)) {
-    throw fault("the answer is not a list of files");
+    throw fault("the response is not a list of files");
   }
   const files = new Map<string, Sibling>();
-  if (siblings.length > MAX_FILES) throw fault(`the list has ${siblings.length} files`);
+  if (siblings.length > MAX_FILES) {
+    throw fault(`the list has ${siblings.length} files, above the limit of ${MAX_FILES}`);
+  }
   for (const file of siblings as (Sibling | null)[]) {
     if (typeof file?.rfilename === "string") files.set(file.rfilename, file);
   }
@@ -194,7 +198,9 @@ function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryMo
   const [model] = matches;
   const refuse = (why: string) =>
     new ModelNotFoundError(`Cannot download ${formatHubSpec(spec)}: ${why}`);
-  if (models.length === 0) throw refuse("it has neither GGUF nor safetensors; choose another");
+  if (models.length === 0) {
+    throw refuse("it has neither GGUF nor safetensors files; choose another repository");
+  }
   if (model === undefined) {
     const names = listQuants(models, models);
     throw refuse(`it has no ${quote(spec.quant ?? "")}; append :QUANT, one of ${names}`);
@@ -202,7 +208,9 @@ function choose(spec: HubSpec, models: readonly RepositoryModel[]): RepositoryMo
   if (matches.length > 1) {
     throw refuse(`it has several models; append :QUANT, one of ${listQuants(matches, models)}`);
   }
-  if (!model.complete) throw refuse("some of its parts are missing on the hub; choose another");
+  if (!model.complete) {
+    throw refuse("some of its files are missing on the hub; choose another model");
+  }
   return model;
 }
 
@@ -215,9 +223,11 @@ function remoteFile(spec: HubSpec, file: Sibling): Omit<RemoteFile, "url"> {
   const name = String(file.rfilename);
   const fault = (why: string) =>
     new ModelNotFoundError(
-      `Cannot download ${formatHubSpec(spec)}: its file ${quote(name)} ${why}; choose another`,
+      `Cannot download ${formatHubSpec(spec)}: its file ${
+        quote(name)
+      } ${why}; choose another model`,
     );
-  if (!isSafePath(name)) throw fault("would leave the cache");
+  if (!isSafePath(name)) throw fault("has an unsafe path");
   const size = file.lfs?.size ?? file.size;
   const hash = file.lfs?.sha256 ?? file.blobId;
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {

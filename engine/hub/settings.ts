@@ -33,12 +33,13 @@ export interface HubAddress {
  * Returns the address of the hub: `endpoint`, else HF_ENDPOINT, else Hugging Face's. The token is
  * `token`, else HF_TOKEN, else the one that `hf auth login` saved.
  */
-export function hubAddress({ endpoint, token }: Partial<HubAddress> = {}): HubAddress {
+export function hubAddress({ endpoint, token, tokenSource }: Partial<HubAddress> = {}): HubAddress {
   const key = (token ?? variable("HF_TOKEN"))?.trim();
+  const source = token === undefined ? undefined : tokenSource ?? "the token passed in the options";
   const saved = key ? undefined : savedToken();
   return {
     endpoint: endpoint ?? variable("HF_ENDPOINT") ?? "https://huggingface.co",
-    ...(key && { token: key }),
+    ...(key && { token: key, ...(source !== undefined && { tokenSource: source }) }),
     ...(saved &&
       { token: saved.token, tokenSource: `the login saved in ${printable(saved.path)}` }),
   };

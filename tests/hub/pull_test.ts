@@ -104,7 +104,7 @@ for (const status of [429, 500, 502, 503]) {
 
 hubTest("a hub that stays down, or asks to wait long, is an error", async (hub, _cache, get) => {
   hub.fault = () => new Response("down", { status: 503 });
-  await refused(get(), /the hub answers 503; 3 tries in a row failed/);
+  await refused(get(), /the hub returned 503; 3 tries in a row failed/);
   assert.equal(hub.seen.length, 3);
   hub.fault = () => new Response("", { status: 429, headers: { "retry-after": "3600" } });
   await refused(get(), /asks to wait 3600 s/);
@@ -113,7 +113,7 @@ hubTest("a hub that stays down, or asks to wait long, is an error", async (hub, 
 for (
   const [status, token, message] of [
     [401, undefined, /private or gated \(401\); check the name, or set HF_TOKEN/],
-    [401, "secret", /does not accept HF_TOKEN/],
+    [401, "secret", /rejected HF_TOKEN/],
     [403, "secret", /accept the model's terms/],
     [404, undefined, /no such repository, revision or file \(404\)/],
   ] as const
@@ -153,11 +153,11 @@ hubTest("redirects without end, and to no web address, are refused", async (hub,
 for (
   const [name, fault, message] of [
     ["other bytes of the same size", () => new Response(content(BYTES.length, 2)), /its hash/],
-    ["another size", () => new Response(content(99)), /the hub sends 99 bytes/],
+    ["another size", () => new Response(content(99)), /the hub sent 99 bytes/],
     [
       "more than its size",
       () => new Response(new Blob([content(BYTES.length + 1)]).stream()),
-      /more than its 200000 bytes/,
+      /more than 200000 bytes/,
     ],
     [
       "a web page",
@@ -185,7 +185,7 @@ hubTest("lists that lie or make no sense are refused", async (hub, cache, get) =
     const rfilename of ["../../evil-Q4_K_M.gguf", "/etc/evil-Q4_K_M.gguf", "a\\..\\b-Q4_K_M.gguf"]
   ) {
     hub.lies = { [NAME]: { rfilename } };
-    await refused(get(), /would leave the cache/);
+    await refused(get(), /has an unsafe path/);
   }
   for (const body of ["", "[]", "null", "{}", '{"sha":"../x","siblings":[]}']) {
     hub.fault = () => new Response(body, { headers: { "content-type": "application/json" } });
@@ -377,12 +377,12 @@ hubTest("the hub's RateLimit is waited for, and said", async (hub, _cache, get) 
     assert.deepEqual(timers.waits, [2000]);
   }
   assert.deepEqual(said, [
-    'the hub answers 429: its limit of 3000 requests in 300 s for "resolvers" has 0 left and ' +
-    "resets in 2 s; trying again in 2.0 s",
+    'the hub returned 429 (rate limit of 3000 requests per 300 s for "resolvers": 0 left, ' +
+    "resets in 2 s); trying again in 2.0 s",
   ]);
   hub.fault = () => new Response("", { status: 429, headers: headers(299) });
   await refused(
     get({}, "hf:org/repo:Q4_K_M@other"),
-    /resets in 299 s; the hub asks to wait 299 s/,
+    /resets in 299 s\); the hub asks to wait 299 s/,
   );
 });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { hubAddress } from "../../engine/hub/settings.ts";
+import { type HubAddress, hubAddress } from "../../engine/hub/settings.ts";
 
 const NAMES = [
   "HF_TOKEN",
@@ -14,13 +14,13 @@ const NAMES = [
   "XDG_CACHE_HOME",
 ];
 
-/** The token with these variables alone. */
-function tokenWith(variables: Readonly<Record<string, string>>): string | undefined {
+/** The address with these variables alone. */
+function addressWith(variables: Readonly<Record<string, string>>, options = {}): HubAddress {
   const before = NAMES.map((name) => [name, Deno.env.get(name)] as const);
   try {
     for (const name of NAMES) Deno.env.delete(name);
     for (const [name, value] of Object.entries(variables)) Deno.env.set(name, value);
-    return hubAddress().token;
+    return hubAddress(options);
   } finally {
     for (const [name, value] of before) {
       if (value === undefined) Deno.env.delete(name);
@@ -52,8 +52,17 @@ Deno.test("hubAddress() takes HF_TOKEN, else the login that hf auth login saved"
     [{ HF_TOKEN_PATH: directory }, undefined],
     [{}, undefined],
   ];
-  for (const [variables, token] of cases) assert.equal(tokenWith(variables), token);
+  for (const [variables, token] of cases) assert.equal(addressWith(variables).token, token);
   Deno.writeTextFileSync(at("a token"), "x".repeat(5000));
-  assert.equal(tokenWith({ HF_TOKEN_PATH: at("a token") }), undefined);
+  assert.equal(addressWith({ HF_TOKEN_PATH: at("a token") }).token, undefined);
   Deno.removeSync(directory, { recursive: true });
+});
+
+Deno.test("hubAddress() says where the token is from, so that errors do not blame HF_TOKEN", () => {
+  const source = (options: Partial<HubAddress>, variables = {}) =>
+    addressWith(variables, options).tokenSource;
+  assert.equal(source({}, { HF_TOKEN: "x" }), undefined);
+  assert.equal(source({ token: "y" }, { HF_TOKEN: "x" }), "the token passed in the options");
+  assert.equal(source({ token: "y", tokenSource: "a file" }), "a file");
+  assert.equal(source({ token: "" }), undefined);
 });

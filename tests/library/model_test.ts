@@ -178,7 +178,7 @@ Deno.test(
       assert.throws(() => own.submit({ promptIds: [1] }), /the engine was stopped/);
       await assert.rejects(
         model.withEngine({}, () => Promise.resolve()),
-        /another one has the device/,
+        /another one is using the device/,
       );
       const { ids: promptIds } = model.encodePrompt(long);
       const request = { promptIds, maxTokens: 24, sampling: { temperature: 0 } };

@@ -147,7 +147,7 @@ Deno.test("encodePrompt() tells a template of the model's that fails from messag
   assert.throws(() => encodePrompt(failing, "Hi"), ModelFormatError);
   const refusing = { ...chats, chatTemplate: "{{ raise_exception('users first') }}" };
   assert.throws(() => encodePrompt(refusing, "Hi"), /^RequestError: .*users first$/);
-  assert.throws(() => encodePrompt(chats, []), /^RequestError: .*give at least one$/);
+  assert.throws(() => encodePrompt(chats, []), /^RequestError: .*pass at least one$/);
 });
 
 Deno.test("encodePrompt() passes variables on to the template", () => {

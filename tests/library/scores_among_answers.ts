@@ -25,6 +25,6 @@ export async function scoresAmongAnswers(device: "cpu" | "gpu"): Promise<void> {
   assert.equal(model.engine.stats.blocks.used, 0);
   await assert.rejects(model.perplexity(""), {
     name: "RequestError",
-    message: /^Cannot measure a text of fewer than two tokens: give a longer one$/,
+    message: /^Cannot compute perplexity: the text has fewer than two tokens; use a longer one$/,
   });
 }

@@ -61,9 +61,12 @@ Deno.test("tunedFor() ignores what was measured with another driver or version, 
       // Whose variants may have other names.
       [
         { tvllm: "0.0.1", choices: { products: "new" } },
-        /: it is from tvllm '0\.0\.1', this is \d/,
+        /: it was measured with tvllm '0\.0\.1', but this is \d/,
       ],
-      [{ driver: "Mesa 22.3.6" }, /: it is for the driver 'Mesa 22\.3\.6', this is 'unknown'/],
+      [
+        { driver: "Mesa 22.3.6" },
+        /: it was measured with driver 'Mesa 22\.3\.6', but .* is 'unknown'/,
+      ],
     ] as const
   ) {
     const { source, note, tuning } = tunedBy([{ ...RECORD, ...change }]);

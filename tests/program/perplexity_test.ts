@@ -69,5 +69,5 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
   assert.equal(Number(tokens), 15 * Number(count));
   const nothing = await runTvllm(["perplexity", "-m", model], { stdin: "" });
   assert.equal(nothing.code, 2);
-  assert.match(nothing.stderr, /Cannot measure a text of fewer than two tokens/);
+  assert.match(nothing.stderr, /Cannot compute perplexity: the text has fewer than two tokens/);
 });
