@@ -53,7 +53,7 @@ for (const chip of chips) {
   } else if (golden[chip]) {
     const expected = Object.entries(golden[chip]).filter(([name]) => wanted(name));
     for (const name of differences(figures, Object.fromEntries(expected))) {
-      complain(`${chip}: ${name} is not as in the golden file (--golden writes it anew)`);
+      complain(`${chip}: ${name} differs from the golden file (--golden updates it)`);
     }
   }
 }

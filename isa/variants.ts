@@ -67,7 +67,9 @@ export function variants(
   },
 ): Variant[] {
   const tuning = tuningFor("hardware");
-  if (tuning.matmul.by !== "lanes") throw new TypeError("Hardware's products are shared by lanes");
+  if (tuning.matmul.by !== "lanes") {
+    throw new TypeError("Matrix products on hardware GPUs must use lanes");
+  }
   const sizes = lanesFor(gpu, tuning.matmul, SPANS);
   const types = Object.keys(GROUP_LAYOUT) as TensorType[];
   return [

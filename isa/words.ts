@@ -17,7 +17,9 @@ export function unknownWords(
   const reason = unknown.length > 0
     ? `no kernel has ${quoted(unknown)} in its name`
     : `no kernel has all of ${quoted(words)} in its name`;
-  return `Cannot choose kernels: ${reason}; use words of names such as ${quoted(EXAMPLES)}`;
+  return `Cannot choose kernels: ${reason}; use words from kernel names, such as ${
+    quoted(EXAMPLES)
+  }`;
 }
 
 const EXAMPLES = ["matmul Q4_K, 1 token", "attention f16, 128 wide", "rope_append"];

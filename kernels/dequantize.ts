@@ -55,7 +55,7 @@ export function dequantize(type: TensorType, bytes: Uint8Array, out: Float32Arra
   const needed = packedBytes(type, out.length);
   if (bytes.length < needed) {
     throw new RangeError(
-      `Cannot unpack ${out.length} ${type} weights: they take ${needed} bytes, got ${bytes.length}`,
+      `Cannot unpack ${out.length} ${type} weights: ${needed} bytes are required, got ${bytes.length}`,
     );
   }
   UNPACK[type](bytes, out, out.length);

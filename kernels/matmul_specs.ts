@@ -107,7 +107,11 @@ export function matmulLanesSpec(
  */
 export function matmulDotsSpec(s: Omit<MatmulCase, "experts"> & LaneSplit): KernelSpec {
   const own = dotConstants(s.type);
-  if (own === undefined) throw new TypeError(`Weights in ${s.type} are no bytes`);
+  if (own === undefined) {
+    throw new TypeError(
+      `Cannot use dot products for ${s.type}: its quants are not integers of up to eight bits`,
+    );
+  }
   const shared = sharedByLanes(s);
   return spec(s, {
     ...shared,

@@ -82,7 +82,7 @@ export function packedBytes(type: TensorType, count: number): number {
   const { weights, bytes } = GROUP_LAYOUT[type];
   if (count % weights !== 0) {
     throw new RangeError(
-      `Cannot pack ${count} weights as ${type}: not a multiple of its groups of ${weights}`,
+      `Cannot pack ${count} weights as ${type}: not a multiple of the group size ${weights}`,
     );
   }
   return count / weights * bytes;

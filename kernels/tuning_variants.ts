@@ -72,7 +72,9 @@ export function chosenTuning(
     const name = choices[family];
     if (name === undefined) return tuning;
     const change = variants[family].get(name);
-    if (change === undefined) throw new RangeError(`There is no variant ${name} of ${family}`);
+    if (change === undefined) {
+      throw new RangeError(`Kernel family ${family} has no variant ${name}`);
+    }
     return change(tuning);
   }, tuning);
 }

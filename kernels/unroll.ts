@@ -41,7 +41,7 @@ function closingBrace(source: string, from: number): number {
     if (source[i] === "{") depth++;
     else if (source[i] === "}" && --depth === 0) return i;
   }
-  throw new SyntaxError("Cannot unroll a loop: its braces do not close");
+  throw new SyntaxError("Cannot unroll a loop: unbalanced braces");
 }
 
 /** Evaluates products and quotients of numbers and constants, from left to right. */

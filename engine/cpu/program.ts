@@ -163,7 +163,9 @@ export class ProgramWriter implements OperationList {
       thread: rows.thread,
     };
     if (encodings.length > ENCODINGS) {
-      throw new RangeError(`Cannot prepare activations in ${encodings.length} encodings at once`);
+      throw new RangeError(
+        `Cannot prepare activations in ${encodings.length} encodings at once: at most ${ENCODINGS}`,
+      );
     }
     const all = { ...values, ...output } as unknown as Readonly<Record<keyof F, number>>;
     this.add(kernel, { units, redundant: few }, { fields, values: all });

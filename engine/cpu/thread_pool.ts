@@ -203,7 +203,7 @@ export class ThreadPool {
       const bytes = this.memory.bytes.slice(at, at + SLOT.bytes - SLOT.message);
       return new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)));
     });
-    throw failure(messages.find((text) => text !== "") ?? "a thread does not answer");
+    throw failure(messages.find((text) => text !== "") ?? "a thread does not respond");
   }
 }
 

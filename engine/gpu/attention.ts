@@ -149,7 +149,7 @@ function byTiles(
   const { heads, kvHeads, headDim, scale, window } = layer;
   if (headDim > WIDEST_HEAD) {
     throw new UnsupportedError(
-      `Cannot run attention on the GPU: its heads of ${headDim} are wider than ${WIDEST_HEAD}; use --device cpu`,
+      `Cannot run attention on the GPU: its head size ${headDim} exceeds ${WIDEST_HEAD}; use --device cpu`,
     );
   }
   const { qkv, queries, attended, metadata, attentionParts, unused } = scratch;

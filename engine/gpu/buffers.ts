@@ -34,7 +34,7 @@ export function createBuffer(
   if (size > most) {
     throw new DeviceError(
       "out-of-memory",
-      `Cannot make the buffer '${label}' of ${size} bytes: ${gpu.description} allows at most ${most}`,
+      `Cannot allocate the buffer '${label}' of ${size} bytes: ${gpu.description} allows at most ${most}`,
     );
   }
   gpu.memory[purpose] += size;
@@ -104,7 +104,7 @@ export class Uploader {
     if (data.byteLength === 0) return;
     if (offset + data.byteLength > buffer.size) {
       throw new RangeError(
-        `Cannot write ${data.byteLength} bytes at ${offset} of '${buffer.label}' (size ${buffer.size})`,
+        `Cannot write ${data.byteLength} bytes at offset ${offset} of the buffer '${buffer.label}': its size is ${buffer.size}`,
       );
     }
     this.gpu.device.queue.writeBuffer(buffer, offset, data);

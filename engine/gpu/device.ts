@@ -178,7 +178,10 @@ export async function openGpu(): Promise<Gpu> {
   });
   device.lost.then((info) => {
     if (info.reason === "destroyed") return;
-    gpu.failure ??= new DeviceError("lost", `Lost the device ${gpu.description}: ${info.message}`);
+    gpu.failure ??= new DeviceError(
+      "lost",
+      `Cannot continue on ${gpu.description}: the device was lost (${info.message})`,
+    );
   });
   return gpu;
 }

@@ -295,7 +295,7 @@ function checkDimensions({ dim, layers }: ModelConfig, file: ModelFile, { tile }
     const checks = [
       ["embedding length", dim, start],
       ["feed-forward length", feedForward?.width ?? 0, start],
-      ["length of all heads", heads * headDim, 32],
+      ["total length of the heads", heads * headDim, 32],
       ["head size", headDim, 8],
     ] as const;
     for (const [what, size, multiple] of checks) {

@@ -73,7 +73,7 @@ export function allocateMatrix(
   { tile, interleaved = false, together }: MatrixLayout,
 ): MatrixUpload {
   const [first] = tensors;
-  if (first === undefined) throw new RangeError("Cannot upload a matrix of no tensors");
+  if (first === undefined) throw new RangeError("Cannot upload a matrix without tensors");
   const { type } = first;
   const columns = first.shape.at(-1) ?? 1;
   const rowBytes = packedBytes(type, columns);
@@ -89,9 +89,9 @@ export function allocateMatrix(
   if (partRows === 0) {
     throw new DeviceError(
       "out-of-memory",
-      `Cannot upload '${label}': ${gpu.description} binds ${
+      `Cannot upload '${label}': ${gpu.description} can bind at most ${
         largestBuffer(gpu)
-      } bytes at most, less than ${unit} of its rows`,
+      } bytes, fewer than ${unit} of its rows need`,
     );
   }
   const parts: MatrixPart[] = [];

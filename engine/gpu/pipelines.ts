@@ -174,7 +174,7 @@ export class Pipelines {
       if (wanted > most) {
         throw new DeviceError(
           "no-adapter",
-          `Cannot run the kernel ${spec.name} on ${this.gpu.description}: it needs ${wanted} ${what}, the adapter has ${most}; use --device cpu`,
+          `Cannot run the kernel ${spec.name} on ${this.gpu.description}: it needs ${wanted} ${what}, but the adapter allows at most ${most}; use --device cpu`,
         );
       }
     }

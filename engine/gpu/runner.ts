@@ -353,7 +353,7 @@ export class GpuRunner implements ModelRunner {
     const mostRows = Math.max(MOST_LOGIT_ROWS, this.limits.maxSequences);
     if (rows > mostRows) {
       throw new RangeError(
-        `Cannot run the batch: ${rows} rows of logits; the runner has ${mostRows}`,
+        `Cannot run the batch: ${rows} rows of logits; the runner's limit is ${mostRows}`,
       );
     }
   }

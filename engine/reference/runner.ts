@@ -96,7 +96,7 @@ class ReferenceRunner implements ModelRunner {
     for (const { slot, tokens, sampling } of batch.sequences) {
       if (tokens === null && !this.#sampling.has(slot)) {
         throw new RangeError(
-          `Cannot run the batch: slot ${slot} has sampled no token to continue from`,
+          `Cannot run the batch: slot ${slot} has no sampled token to continue from`,
         );
       }
       if (sampling) this.#sampling.add(slot);

@@ -132,7 +132,7 @@ export class Engine {
     const keep = options.prefixCacheBlocks ?? Infinity;
     if (!(keep === Infinity || (Number.isSafeInteger(keep) && keep >= 0))) {
       throw new RequestError(
-        `Cannot make an engine: prefixCacheBlocks is ${keep}, not a whole number of at least 0`,
+        `Cannot create an engine: prefixCacheBlocks is ${keep}, not a whole number of at least 0`,
       );
     }
     const groups = kvGroups(config).map(({ window }, group) => {
@@ -364,7 +364,7 @@ function noRoom(sequence: Sequence, blocks: number): DeviceError {
     }: ` +
       `the KV cache could not grow beyond ${blocks} ${
         plural(blocks, "block")
-      } of ${BLOCK_TOKENS}; ` +
-      "shorten it, or free device memory",
+      } of ${BLOCK_TOKENS} tokens; ` +
+      "shorten the prompt, or free device memory",
   );
 }

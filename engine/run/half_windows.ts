@@ -45,8 +45,8 @@ export async function scoreHalves(
   const windows = Math.floor(ids.length / window);
   if (windows < 1) {
     throw new RequestError(
-      `Cannot measure a text of ${ids.length} tokens in windows of ${window}: give a longer text or ` +
-        "a shorter window",
+      `Cannot compute perplexity: the text has ${ids.length} tokens, fewer than a window of ` +
+        `${window}; use a longer text or a shorter window`,
     );
   }
   const counting = [];
@@ -61,8 +61,8 @@ export async function scoreHalves(
     });
     if (together < window) {
       throw new RequestError(
-        `Cannot measure in windows of ${window} tokens: the KV cache has room for ${together}; ` +
-          "ask for a shorter window, or give it more memory",
+        `Cannot compute perplexity in windows of ${window} tokens: the KV cache has room for ` +
+          `${together}; use a shorter window or raise the KV memory`,
       );
     }
     counting.push(...positions.slice(Math.floor(window / 2), -1));

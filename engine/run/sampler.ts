@@ -52,14 +52,15 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
   const { repeatWindow = REPEAT_WINDOW } = options;
   checkValue("repeatWindow", repeatWindow, {
     valid: Number.isInteger(repeatWindow) && repeatWindow >= 0 && repeatWindow <= REPEAT_HISTORY,
-    wanted: `a whole number within 0 and ${REPEAT_HISTORY}`,
+    wanted: `a whole number from 0 to ${REPEAT_HISTORY}`,
   });
   checkValue("seed", seed, isUint32(seed));
   const biases = logitBias?.size ?? 0;
-  checkValue("logit biases numbering", biases, {
-    valid: biases <= MOST_BIASES,
-    wanted: `at most ${MOST_BIASES}`,
-  });
+  if (biases > MOST_BIASES) {
+    throw new RequestError(
+      `Cannot sample with ${biases} logit biases: must be at most ${MOST_BIASES}`,
+    );
+  }
   for (const [id, bias] of logitBias ?? []) {
     checkValue("logit bias for token", id, {
       valid: Number.isInteger(id) && id >= 0 && id < vocabSize,
@@ -80,11 +81,11 @@ interface Rule {
 }
 
 function isUint32(value: number): Rule {
-  return { valid: value >>> 0 === value, wanted: `a whole number within 0 and ${MAX_UINT32}` };
+  return { valid: value >>> 0 === value, wanted: `a whole number from 0 to ${MAX_UINT32}` };
 }
 
 function isFraction(value: number): Rule {
-  return { valid: value >= 0 && value <= 1, wanted: "within 0 and 1" };
+  return { valid: value >= 0 && value <= 1, wanted: "a number from 0 to 1" };
 }
 
 function isDivisor(value: number): boolean {

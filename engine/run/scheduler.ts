@@ -93,7 +93,7 @@ export class Scheduler {
     if (lacking) {
       throw new RequestError(
         `Cannot accept the request: its ${sequence.maxLength} tokens need ${lacking.needed} blocks ` +
-          `of the KV cache, and the limit is ${lacking.budget}; lower maxTokens or raise the KV memory`,
+          `of the KV cache, but the limit is ${lacking.budget}; lower maxTokens or raise the KV memory`,
       );
     }
     insertByArrival(this.#waiting, sequence);

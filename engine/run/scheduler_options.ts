@@ -30,6 +30,6 @@ export function checkOptions(
     }
   }
   if (steps > MOST_STEPS) {
-    throw new RequestError(`Cannot schedule: steps is ${steps}, more than ${MOST_STEPS}`);
+    throw new RequestError(`Cannot schedule: steps is ${steps}; the maximum is ${MOST_STEPS}`);
   }
 }

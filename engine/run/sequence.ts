@@ -142,11 +142,14 @@ function checkRequest(
   }
   const biases = (request.sampling?.logitBias?.size ?? 0) + (request.stopIds?.length ?? 0);
   if (minTokens > 0 && biases > MOST_BIASES) {
-    refuse(`with minTokens its logit biases and stop tokens may be ${MOST_BIASES}, not ${biases}`);
+    refuse(
+      `with minTokens, it can have at most ${MOST_BIASES} logit biases and stop tokens together, ` +
+        `but has ${biases}`,
+    );
   }
   for (const name of ["presencePenalty", "frequencyPenalty"] as const) {
     const penalty = request[name] ?? 0;
-    if (!(Math.abs(penalty) <= 2)) refuse(`${name} is ${penalty}, not within -2 and 2`);
+    if (!(Math.abs(penalty) <= 2)) refuse(`${name} is ${penalty}, not a number from -2 to 2`);
   }
   if (!Number.isInteger(logprobs) || logprobs < 0) {
     refuse(`logprobs is ${logprobs}, not a whole number of at least 0`);
@@ -158,7 +161,7 @@ export function checkIds(ids: readonly number[], vocabSize: number): void {
   const wrong = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
   if (wrong < 0) return;
   throw new RequestError(
-    `Cannot accept the token ids: number ${wrong} is ${ids[wrong]}, the vocabulary has ids 0 to ${
+    `Cannot accept the token ids: the id at index ${wrong} is ${ids[wrong]}; valid ids are 0 to ${
       vocabSize - 1
     }`,
   );
@@ -172,7 +175,7 @@ export function answerTooLong(
   return new RequestError(
     `Cannot generate ${maxTokens} ${
       plural(maxTokens, "token")
-    } after a prompt of ${promptTokens}: the context has room for ${contextLength}; ask for fewer`,
+    } after a prompt of ${promptTokens}: the context has room for ${contextLength}; request fewer tokens`,
     { kind: "too-long" },
   );
 }
@@ -188,7 +191,7 @@ export function promptTooLong(
   largest: number = contextLength,
 ): RequestError {
   const ways = largest > contextLength
-    ? `shorten it, or raise the context size (contextLength, --ctx-size), at most ${largest}`
+    ? `shorten it, or raise the context size (contextLength, --ctx-size) to at most ${largest}`
     : "shorten it";
   return new RequestError(
     `Cannot answer a prompt of ${tokens} ${

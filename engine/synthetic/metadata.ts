@@ -37,7 +37,11 @@ export function vocabularyOf(merges: readonly string[]): SyntheticVocabulary {
  */
 export function syntheticVocabulary(size: number): SyntheticVocabulary {
   const wanted = size - CONTROL_TOKENS.length - 256;
-  if (wanted < 0) throw new RangeError(`Cannot make a vocabulary of ${size} tokens: too few`);
+  if (wanted < 0) {
+    throw new RangeError(
+      `Cannot create a vocabulary of ${size} tokens: it needs at least ${size - wanted}`,
+    );
+  }
   const letters = Array.from("etaoinshrdlcumwfgypbvkjxqz"); // By their frequency in English.
   let merges: string[] = [];
   for (let words = ["Ġ", ...letters]; merges.length < wanted;) {

@@ -42,7 +42,7 @@ export function mlxTensors(
   const columns = shape.at(-1)!;
   if (columns % GROUP !== 0) {
     throw new RangeError(
-      `Cannot make ${hf} in ${format}: its rows have ${columns} weights, not a multiple of ${GROUP}`,
+      `Cannot generate ${hf} in ${format}: its rows have ${columns} weights, not a multiple of ${GROUP}`,
     );
   }
   const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);

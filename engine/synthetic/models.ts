@@ -244,7 +244,7 @@ export function syntheticHyperparameters(name: string): Hyperparameters {
   const found = SIZES.get(name);
   if (found === undefined) {
     throw new RangeError(
-      `Cannot make a model '${name}': the known ones are ${syntheticModelNames().join(", ")}`,
+      `Cannot generate the model '${name}': the known ones are ${syntheticModelNames().join(", ")}`,
     );
   }
   const { ropeBase: base, ropeDims, ropeScaling = { kind: "none" }, ...size } = found;

@@ -47,11 +47,17 @@ export function fields<I extends string, A extends string, F extends string = ne
   for (const name of integers) all[name] = { offset: (at += 4) - 4, kind: "integer" };
   for (const name of floats) all[name] = { offset: (at += 4) - 4, kind: "float" };
   if (at > ADDRESSES_AT) {
-    throw new RangeError(`Cannot lay out an operation: ${at} bytes of numbers`);
+    throw new RangeError(
+      `Cannot lay out an operation: its numbers need ${at - INTEGERS_AT} bytes, more than fit`,
+    );
   }
   at = ADDRESSES_AT;
   for (const name of addresses) all[name] = { offset: (at += 8) - 8, kind: "address" };
-  if (at > OPERATION_BYTES) throw new RangeError(`Cannot lay out an operation: ${at} bytes`);
+  if (at > OPERATION_BYTES) {
+    throw new RangeError(
+      `Cannot lay out an operation: it needs ${at} bytes, but ${OPERATION_BYTES} fit`,
+    );
+  }
   return all as Record<I | A | F, Field>;
 }
 

@@ -18,7 +18,7 @@ import {
   upload,
 } from "../../engine/gpu/self_test/products.ts";
 import { PLANES_TOLERANCE } from "../../engine/gpu/self_test/self_test.ts";
-import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
+import { type KernelHarness, plainBatch } from "../../engine/gpu/self_test/kernel_harness.ts";
 import type { RecurrentSpec } from "../../engine/model/config.ts";
 import { dotConstants } from "../../kernels/formats.ts";
 import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
@@ -160,6 +160,20 @@ Deno.test("a binding that holds less than a tile of rows is refused", () => {
     (error) =>
       error instanceof DeviceError && /^Cannot upload 'w': .* 8192 bytes/.test(error.message),
   );
+});
+
+Deno.test("KernelHarness.run() gives all buffers back if the device refuses the commands", async () => {
+  const fail = async () => {
+    // No other test reads this many bytes, so the pool has no such buffer yet.
+    const buffer = software.buffer(5 << 20);
+    buffer.destroy();
+    await assert.rejects(software.run(plainBatch(1), () => [], [buffer]), /Cannot run a kernel: /);
+  };
+  await fail();
+  const before = { ...gpu.memory };
+  await fail();
+  assert.deepEqual(gpu.memory, before);
+  assert.equal(gpu.failure, undefined);
 });
 
 /** The adapter's limits with a smaller binding. */

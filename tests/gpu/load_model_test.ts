@@ -47,7 +47,7 @@ Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by
           });
         }
       }
-      await assert.rejects(load({ device, steps: 9 }), /steps is 9, more than 8/);
+      await assert.rejects(load({ device, steps: 9 }), /steps is 9; the maximum is 8/);
       for (const kvMemory of [0, -1, NaN]) {
         await assert.rejects(load({ device, kvMemory }), {
           name: "RequestError",

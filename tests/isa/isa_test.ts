@@ -144,7 +144,7 @@ Deno.test("--only refuses words that no kernel has, and names them", () => {
   }
   assert.equal(
     unknownWords(["matmul", "q9_k"], names),
-    "Cannot choose kernels: no kernel has 'q9_k' in its name; use words of names such as " +
+    "Cannot choose kernels: no kernel has 'q9_k' in its name; use words from kernel names, such as " +
       "'matmul Q4_K, 1 token', 'attention f16, 128 wide', 'rope_append'",
   );
   assert.match(

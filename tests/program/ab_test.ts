@@ -50,7 +50,7 @@ Deno.test("tvllm bench ab --against says what a checkout cannot do", async () =>
   for (
     const [options, message] of [
       [["--", "--device", "cpu", "--threads", "3", "--", ...CPU], /there are no three threads/],
-      [["-p", "99", "--", ...CPU, "--", ...CPU], /the context has room for 100; ask for fewer/],
+      [["-p", "99", "--", ...CPU, "--", ...CPU], /the context has room for 100; request fewer tokens/],
     ] as const
   ) {
     const { code, stderr } = await runTvllm([
@@ -77,7 +77,7 @@ for (
     [["--", "--backend", "vulkan", "--"], /Cannot use --backend for a side/],
     [
       ["-p", "3000", "--", ...CPU, "--", ...CPU],
-      /after a prompt of 3000: the context has room for 2048; ask for fewer/,
+      /after a prompt of 3000: the context has room for 2048; request fewer tokens/,
     ],
     [["--", ...CPU, "-m", "no.gguf", "--", ...CPU], /no\.gguf/],
   ] as const

@@ -115,7 +115,7 @@ Deno.test("tvllm generate keeps to a KV memory, and refuses what does not fit", 
   assert.equal(answer.code, 0, answer.stderr);
   const long = await runTvllm(["generate", "Once", "-n", "500", "--kv-memory", "200K"]);
   assert.equal(long.code, 2);
-  assert.match(long.stderr, /need \d+ blocks of the KV cache, and the limit is \d+/);
+  assert.match(long.stderr, /need \d+ blocks of the KV cache, but the limit is \d+/);
 });
 
 Deno.test("tvllm generate without an adapter: the CPU answers, and --device gpu fails with 5", async () => {

@@ -144,7 +144,7 @@ Deno.test("Reference runner refuses to go on from a token that its slot has not 
   const start = { slot: 0, tokens: IDS, start: 0, blockTables: [[0, 1, 2]] };
   const next = { slot: 0, tokens: null, start: IDS.length, blockTables: [[0, 1, 2]] };
   const goOn = () => runner.submit({ sequences: [next] });
-  assert.throws(goOn, /slot 0 has sampled no token/);
+  assert.throws(goOn, /slot 0 has no sampled token/);
   await sample(runner, { ...start, sampling: GREEDY });
   assert.equal((await run(runner, { ...next, logits: "last" })).length, 1);
   assert.throws(goOn, RangeError);

@@ -37,23 +37,27 @@ function biases(count: number): Map<number, number> {
 }
 
 const REFUSED: [string, Batch, RegExp][] = [
-  ["too many tokens", batch({ tokens: Array(21).fill(0) }), /21 tokens; the runner takes 20/],
+  ["too many tokens", batch({ tokens: Array(21).fill(0) }), /21 tokens; the runner's limit is 20/],
   [
     "too many sequences",
     { sequences: [0, 1, 2].map((slot) => ({ ...SEQUENCE, slot })) },
-    /3 sequences; the runner takes 2/,
+    /3 sequences; the runner's limit is 2/,
   ],
   ["one slot twice", { sequences: [SEQUENCE, SEQUENCE] }, /two sequences in slot 0/],
-  ["a slot there is not", batch({ slot: 2 }), /slot 2; the runner has 2/],
-  ["no tokens", batch({ tokens: [] }), /no tokens in slot 0/],
-  ["a token beyond the vocabulary", batch({ tokens: [10] }), /token 10 of a vocabulary of 10/],
-  ["a negative start", batch({ start: -1 }), /start -1 in slot 0/],
-  ["too few blocks", batch({ start: 15 }), /1 blocks of 16 for 17 positions/],
-  ["a block there is not", batch({ blockTables: [[4]] }), /block 4 of 4/],
+  ["a slot there is not", batch({ slot: 2 }), /slot 2; the runner has 2 slots/],
+  ["no tokens", batch({ tokens: [] }), /no tokens \(slot 0\)/],
+  [
+    "a token beyond the vocabulary",
+    batch({ tokens: [10] }),
+    /token 10 is not in the vocabulary of 10/,
+  ],
+  ["a negative start", batch({ start: -1 }), /start -1 is not a position \(slot 0\)/],
+  ["too few blocks", batch({ start: 15 }), /17 positions need 2 blocks, but its table has 1/],
+  ["a block there is not", batch({ blockTables: [[4]] }), /block 4 is not below 4/],
   [
     "positions beyond the context",
     batch({ start: 39, blockTables: [[0, 1, 2]] }),
-    /41 positions, beyond the context of 40, in slot 0/,
+    /41 positions exceed the context of 40 \(slot 0\)/,
   ],
   ["no steps", batch({}, { steps: 0 }), /0 steps/],
   ["half a step", batch({}, { steps: 1.5 }), /1\.5 steps/],
@@ -61,19 +65,19 @@ const REFUSED: [string, Batch, RegExp][] = [
   [
     "logits of a chain of steps",
     batch({ tokens: [1], sampling: SAMPLING, logits: "last" }, { steps: 2 }),
-    /2 steps, and logits wanted, in slot 0/,
+    /2 chained steps cannot return logits \(slot 0\)/,
   ],
   [
     "too many logit biases",
     batch({ sampling: { ...SAMPLING, logitBias: biases(1025) } }),
-    /1025 logit biases, more than 1024, in slot 0/,
+    /1025 logit biases exceed the limit of 1024 \(slot 0\)/,
   ],
-  ["steps after several tokens", batch({ sampling: SAMPLING }, { steps: 2 }), /2 steps/],
-  ["steps without sampling", batch({ tokens: null }, { steps: 2 }), /2 steps/],
+  ["steps after several tokens", batch({ sampling: SAMPLING }, { steps: 2 }), /2 chained steps/],
+  ["steps without sampling", batch({ tokens: null }, { steps: 2 }), /2 chained steps/],
   [
     "steps beyond the blocks",
     batch({ tokens: null, sampling: SAMPLING, start: 15 }, { steps: 2 }),
-    /1 blocks of 16 for 17/,
+    /17 positions need 2 blocks/,
   ],
 ];
 

@@ -160,6 +160,6 @@ Deno.test("scoreHalves() counts the second halves of windows that BOS begins, as
   assert.equal(done.at(-1), 1);
   await assert.rejects(
     () => scoreHalves((own, options) => engine.score(own, options), { ids, bosId: BOS }, {}),
-    /text of 70 tokens in windows of 512: give a longer text/,
+    /the text has 70 tokens, fewer than a window of 512; use a longer text/,
   );
 });

@@ -206,10 +206,10 @@ Deno.test("validateSampling() accepts every option's bounds and names what is ou
     [{ topK: -1 }, /topK -1/],
     [{ topK: 1.5 }, /topK 1\.5/],
     [{ topK: 2 ** 32 }, /topK 4294967296/],
-    [{ topP: 1.1 }, /topP 1\.1: must be within 0 and 1/],
+    [{ topP: 1.1 }, /topP 1\.1: must be a number from 0 to 1/],
     [{ minP: -0.1 }, /minP -0\.1/],
     [{ repeatPenalty: 0 }, /repeatPenalty 0: must be a finite float32 of at least 0\.000001/],
-    [{ repeatWindow: 1025 }, /repeatWindow 1025: must be a whole number within 0 and 1024/],
+    [{ repeatWindow: 1025 }, /repeatWindow 1025: must be a whole number from 0 to 1024/],
     [{ repeatPenalty: 1e-40 }, /repeatPenalty 1e-40/],
     [{ repeatPenalty: 1e39 }, /repeatPenalty 1e\+39/],
     [{ temperature: 1e39 }, /temperature 1e\+39/],
@@ -221,7 +221,7 @@ Deno.test("validateSampling() accepts every option's bounds and names what is ou
     [{ logitBias: new Map([[3, 1e39]]) }, /token 3 1e\+39/],
     [
       { logitBias: new Map(Array.from({ length: 1025 }, (_, i) => [i % 10 + i / 2000, 0])) },
-      /logit biases numbering 1025: must be at most 1024/,
+      /1025 logit biases: must be at most 1024/,
     ],
   ];
   for (const [options, message] of refused) {

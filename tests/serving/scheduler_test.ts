@@ -216,8 +216,8 @@ Deno.test("Scheduler.add() refuses what can never be served, and says why", () =
     });
   refused(ask(0, 0), /its prompt has no tokens/);
   refused(ask(0, 200), /prompt of 200 tokens: the context has room for 200; shorten it$/);
-  refused(ask(998, 3), /token ids: number 2 is 1000, the vocabulary has ids 0 to 999/);
-  refused({ ...ask(0, 1), promptIds: [1, 1.5] }, /token ids: number 1 is 1.5/);
+  refused(ask(998, 3), /the id at index 2 is 1000; valid ids are 0 to 999/);
+  refused({ ...ask(0, 1), promptIds: [1, 1.5] }, /the id at index 1 is 1.5/);
   refused(ask(0, 5, { maxTokens: 0 }), /maxTokens is 0/);
   refused(ask(0, 5, { logprobs: 1.5 }), /logprobs is 1\.5/);
   refused(ask(0, 5, { logprobs: -1 }), /logprobs is -1/);
@@ -271,5 +271,5 @@ Deno.test("Scheduler refuses options with which nothing could ever run", () => {
   assert.throws(() => make(4, { maxBatchTokens: 1.5 }), /maxBatchTokens is 1\.5, not a whole/);
   assert.throws(() => make(4, { contextLength: 9.5 }), /contextLength is 9\.5, not a whole/);
   assert.throws(() => make(4, { steps: 1.5 }), /steps is 1\.5, not a whole number of at least 1/);
-  assert.throws(() => make(4, { steps: 9 }), /steps is 9, more than 8/);
+  assert.throws(() => make(4, { steps: 9 }), /steps is 9; the maximum is 8/);
 });

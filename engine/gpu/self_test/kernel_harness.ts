@@ -142,7 +142,12 @@ export class KernelHarness {
     );
     recorder.submit(this.readback);
     const error = await device.popErrorScope();
-    if (error) throw new Error(`Cannot run a kernel: ${oneLine(error)}`);
+    if (error) {
+      // A read returns its staging buffer to the pool, even if the device copied nothing into it.
+      await Promise.allSettled(results.map((read) => read()));
+      this.release();
+      throw new Error(`Cannot run a kernel: ${oneLine(error)}`);
+    }
     const contents: ArrayBuffer[] = [];
     for (const read of results) contents.push(await read());
     this.release();
