@@ -25,7 +25,7 @@ onmessage = ({ data: { module, memory, thread, control, slot } }) => {
   const controlAt = Number(control) / 4, slotAt = Number(slot);
   try {
     const { work, idle } = new WebAssembly.Instance(module, { env: { memory } }).exports;
-    let seen = 0; // A list may have been begun before.
+    let seen = 0; // A list may have been started already.
     Atomics.add(words, controlAt + ${CONTROL.ready / 4}, 1);
     while ((seen = idle(slot, seen)) >= 0) work(control, thread);
   } catch (error) {

@@ -36,7 +36,7 @@ export function checkWeights(
     }
     if (tensor.shape.length !== shape.length || tensor.shape.some((n, i) => n !== shape[i])) {
       throw metadata.fault(
-        `tensor '${name}' has the shape ${tensor.shape.join(" × ")}, but the metadata calls for ` +
+        `tensor '${name}' has the shape ${tensor.shape.join(" × ")}, but the metadata require ` +
           `${
             shape.join(" × ")
           }; the file is damaged or was converted incorrectly: download or convert it again`,
@@ -44,17 +44,15 @@ export function checkWeights(
     }
     if (weight.shape.length === 1 && !["F32", "F16", "BF16"].includes(tensor.type)) {
       throw metadata.unsupported(
-        `tensor '${name}' is a vector in ${tensor.type}; use a model with it in F32`,
+        `tensor '${name}' is a vector of type ${tensor.type}; use a model that has it in F32`,
       );
     }
   }
   for (const name of tensors.keys()) {
     if (!expected.has(name) && !ignored(name)) {
       throw metadata.unsupported(
-        `tvllm does not know the tensor ${
-          quote(name)
-        } for ${config.architecture}, and ignoring it ` +
-          `would give wrong answers; use another model`,
+        `tvllm does not support the tensor ${quote(name)} in ${config.architecture} models, and ` +
+          `ignoring it would give wrong answers; use another model`,
       );
     }
   }

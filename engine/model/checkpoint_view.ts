@@ -4,7 +4,7 @@ import { dequantize } from "../../kernels/dequantize.ts";
 import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
 
 /** Layers behind the model's own, which predict more than the next token. */
-export const DRAFTS = "its layers that draft tokens (MTP) are";
+export const DRAFTS = "its layers for multi-token prediction (MTP) are";
 
 /** That a part of a model is left out. */
 export function noteOf(part: string, tensors: number): string {

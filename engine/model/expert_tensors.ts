@@ -112,7 +112,7 @@ function readParts({ file, tensor, parts }: Stack, offset: number, into: Uint8Ar
   if (offset < 0 || offset + into.length > tensor.byteLength) {
     throw new RangeError(
       `Cannot read tensor '${tensor.name}': bytes ${offset} to ${offset + into.length} ` +
-        `are beyond its ${tensor.byteLength}`,
+        `are outside its ${tensor.byteLength} bytes`,
     );
   }
   const size = tensor.byteLength / parts.length;

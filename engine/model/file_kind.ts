@@ -16,7 +16,7 @@ export function companionKind(
       : "a LoRA adapter for another model";
   }
   const isProjector = type === "mmproj" || metadata.get("general.architecture") === "clip";
-  if (isProjector) return "a projector of images or sound (mmproj) for another model";
+  if (isProjector) return "an image or audio projector (mmproj) for another model";
   if (type === "imatrix" || metadata.has("imatrix.datasets")) {
     return "an importance matrix (imatrix)";
   }

@@ -142,7 +142,7 @@ export function splitFused(file: ModelFile, config: ModelConfig, naming: Naming)
     if (offset < 0 || offset + into.length > tensor.byteLength) {
       throw new RangeError(
         `Cannot read tensor '${tensor.name}': bytes ${offset} to ${offset + into.length} ` +
-          `are beyond its ${tensor.byteLength}`,
+          `are outside its ${tensor.byteLength} bytes`,
       );
     }
     for (let done = 0; done < into.length;) {

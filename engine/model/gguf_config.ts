@@ -34,14 +34,16 @@ export function configFromGguf(file: ModelFile): ModelConfig {
   const companion = companionKind(file.metadata);
   if (companion !== undefined) {
     throw metadata.unsupported(
-      `it is ${companion}, not a language model; name the file of the model itself`,
+      `it is ${companion}, not a language model; pass the file of the model itself`,
     );
   }
   const name = metadata.text("general.architecture");
   const architecture = ARCHITECTURES.find(({ gguf }) => gguf === name);
   if (architecture === undefined) {
     const known = ARCHITECTURES.map(({ gguf }) => gguf).join(", ");
-    throw metadata.unsupported(`architecture ${quote(name)}; the supported ones are ${known}`);
+    throw metadata.unsupported(
+      `architecture ${quote(name)} is not supported; the supported ones are ${known}`,
+    );
   }
   const h = readHyperparameters(metadata, architecture);
   const config = architecture.ownLayerSizes
@@ -58,7 +60,7 @@ export function configFromGguf(file: ModelFile): ModelConfig {
   // llama.cpp refuses it, or ends by an assertion.
   if (h.rope.dims !== h.headDim && !architecture.partialRope) {
     throw metadata.unsupported(
-      `key '${name}.rope.dimension_count' is ${h.rope.dims}, and a head has ${h.headDim} ` +
+      `key '${name}.rope.dimension_count' is ${h.rope.dims}, but a head has ${h.headDim} ` +
         `dimensions; use a model whose RoPE covers all of them`,
     );
   }
@@ -85,7 +87,9 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   const own = architecture.read?.(metadata);
   if (own?.experts === undefined) {
     if (metadata.integer("expert_count", [0, MAX_WIDTH], 0) > 0) {
-      throw metadata.unsupported(`architecture ${name} with experts; get a dense model`);
+      throw metadata.unsupported(
+        `${name} models with experts are not supported; use a dense model`,
+      );
     }
     metadata.integer("expert_used_count", [0, 0], 0); // llama.cpp aborts if it is above expert_count.
   }
@@ -102,7 +106,8 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
   const ropeDims = metadata.integer("rope.dimension_count", [2, headDim], headDim);
   if (ropeDims % 2 !== 0) {
     throw metadata.fault(
-      `key '${metadata.key("rope.dimension_count")}' is ${ropeDims}, which is odd`,
+      `key '${metadata.key("rope.dimension_count")}' is ${ropeDims}, which is odd; ` +
+        `the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
   const optional = attentionBias === "optional";
@@ -140,14 +145,14 @@ function readHyperparameters(root: MetadataReader, architecture: Architecture): 
 function readHeadDim(metadata: MetadataReader, dim: number, heads: number): number {
   if (!metadata.has("attention.key_length") && dim % heads !== 0) {
     throw metadata.fault(
-      `key '${metadata.key("embedding_length")}' is ${dim}, which the ${heads} heads do not ` +
-        `divide; the file is damaged or was converted incorrectly: download or convert it again`,
+      `key '${metadata.key("embedding_length")}' is ${dim}, not a multiple of the ${heads} ` +
+        `heads; the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
   const headDim = metadata.integer("attention.key_length", [1, MAX_HEAD_DIM], dim / heads);
   if (headDim % 2 !== 0) {
     throw metadata.fault(
-      `the head size is ${headDim}, and RoPE rotates pairs; ` +
+      `the head size is ${headDim}, but RoPE needs an even one; ` +
         `the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
@@ -156,7 +161,8 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
   const values = metadata.integer("attention.value_length", [1, MAX_HEAD_DIM], share);
   if (values !== headDim) {
     throw metadata.unsupported(
-      `values of ${values} dimensions with keys of ${headDim}; use a model with equal ones`,
+      `its values have ${values} dimensions, but its keys have ${headDim}; ` +
+        `use a model in which both have the same size`,
     );
   }
   return headDim;
@@ -210,7 +216,7 @@ function readRopeScaling(metadata: MetadataReader, dims: number): RopeScaling {
   const attentionFactor = metadata.positive("rope.scaling.attn_factor", 1e6, 1);
   if (attentionFactor !== 1 && kind !== "yarn") {
     throw metadata.unsupported(
-      `'${metadata.key("rope.scaling.attn_factor")}' of ${attentionFactor} without YaRN; ` +
+      `key '${metadata.key("rope.scaling.attn_factor")}' is ${attentionFactor} without YaRN; ` +
         `use a model without it`,
     );
   }
@@ -240,7 +246,7 @@ function readRopeScaling(metadata: MetadataReader, dims: number): RopeScaling {
       };
     default:
       throw metadata.unsupported(
-        `RoPE scaling ${quote(kind)}; the supported ones are none, linear, yarn`,
+        `RoPE scaling ${quote(kind)} is not supported; the supported ones are none, linear, yarn`,
       );
   }
 }
@@ -267,7 +273,7 @@ function readLongRope(metadata: MetadataReader, dims: number): RopeScaling {
     const values = [...new Float32Array(bytes.buffer)];
     if (values.every((value) => value > 0 && value < Infinity)) return values;
     throw metadata.fault(
-      `tensor '${name}' has factors that are no numbers above 0; use another model`,
+      `tensor '${name}' has factors that are not finite numbers above 0; use another model`,
     );
   };
   const context = metadata.integer("context_length", [1, MAX_CONTEXT]);
@@ -297,7 +303,7 @@ function checkVocabulary(metadata: MetadataReader, config: ModelConfig): void {
   const size = listed ?? (metadata.has(key) ? metadata.integer(key, [1, 2 ** 31]) : undefined);
   if (size !== undefined && size !== config.vocabSize) {
     throw metadata.fault(
-      `key '${key}' says ${size} ${plural(size, "token")}, and the embedding has ` +
+      `key '${key}' specifies ${size} ${plural(size, "token")}, but the embedding has ` +
         `${config.vocabSize} ${
           plural(config.vocabSize, "row")
         }; the file is damaged or was converted incorrectly: download or convert it again`,

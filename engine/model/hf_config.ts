@@ -75,7 +75,9 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
   );
   if (architecture === undefined) {
     const known = [...new Set(ARCHITECTURES.flatMap(names))].join(", ");
-    throw root.unsupported(`model_type ${quote(name)}; the supported ones are ${known}`);
+    throw root.unsupported(
+      `model_type ${quote(name)} is not supported; the supported ones are ${known}`,
+    );
   }
   checkVariants(root, json, architecture);
   const own = architecture.read?.(json);
@@ -84,7 +86,7 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
     const other = json.texts("layer_types").find((kind) => kind !== "full_attention");
     if (other !== undefined) {
       throw json.unsupported(
-        `layer_types ${quote(other)}; use a model whose layers see all tokens`,
+        `layer_types contains ${quote(other)}; use a model with full attention in all layers`,
       );
     }
   }
@@ -94,8 +96,8 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
   const headDim = json.integer("head_dim", [2, MAX_HEAD_DIM], architecture.headDim ?? dim / heads);
   if (heads % kvHeads !== 0 || headDim % 2 !== 0) {
     throw json.fault(
-      `it has ${heads} heads of ${headDim} dimensions and ${kvHeads} key-value heads, which ` +
-        `must divide the heads, and the dimensions must be even; use another model`,
+      `it has ${heads} heads of ${headDim} dimensions and ${kvHeads} key-value heads; the ` +
+        `key-value heads must divide the heads, and the dimensions must be even; use another model`,
     );
   }
   const trained = json.integer("max_position_embeddings", [1, MAX_CONTEXT]);
@@ -146,7 +148,9 @@ function rotatedDims(
   const key = ropeKey(json, "partial_rotary_factor");
   const dims = Math.floor(headDim * json.positive(key, 1, hfPartialRotary));
   if (dims % 2 === 0 && dims > 0) return dims;
-  throw json.fault(`RoPE rotates ${dims} of ${headDim} dimensions, no pairs; use another model`);
+  throw json.fault(
+    `RoPE rotates ${dims} of ${headDim} dimensions, not an even number above 0; use another model`,
+  );
 }
 
 function checkVariants(
@@ -155,14 +159,18 @@ function checkVariants(
   { attentionBias, obeys }: Architecture,
 ): void {
   for (const key of [...OFF, ...attentionBias === "optional" ? [] : BIASES]) {
-    if (json.flag(key, false)) throw json.unsupported(`${key}; use a model without it`);
+    if (json.flag(key, false)) {
+      throw json.unsupported(`key '${key}' is true; use a model without it`);
+    }
   }
   for (const [key, neutral] of Object.entries(NEUTRAL)) {
     if (obeys?.hf.includes(key.split(".").at(-1)!)) continue;
     const value = typeof neutral === "number"
       ? json.positive(key, 1e6, neutral)
       : json.flag(key, neutral);
-    if (value !== neutral) throw json.unsupported(`${key} ${value}; use a model with ${neutral}`);
+    if (value !== neutral) {
+      throw json.unsupported(`key '${key}' is ${value}; use a model with ${neutral}`);
+    }
   }
   checkRopeForm(json);
   // MLX's, in `quantization`, has been unpacked by the reader; mlx-lm states it a second time.
@@ -171,7 +179,7 @@ function checkVariants(
     : [...root.file.metadata.keys()].find((key) => key.startsWith("quantization"));
   if (packed !== undefined) {
     throw root.unsupported(
-      `${quantizedBy(root)}, which '${packed}' says; use the model in BF16, as GGUF or from MLX`,
+      `its weights are ${quantizedBy(root)} (key '${packed}'); use a BF16, GGUF or MLX version`,
     );
   }
 }
@@ -188,8 +196,8 @@ const METHODS: Readonly<Record<string, string>> = {
 
 function quantizedBy(json: MetadataReader): string {
   const method = json.file.metadata.get("quantization_config.quant_method");
-  if (typeof method !== "string") return "packed weights";
-  return `weights quantized by ${METHODS[method] ?? quote(method)}`;
+  if (typeof method !== "string") return "packed";
+  return `quantized with ${METHODS[method] ?? quote(method)}`;
 }
 
 /**
@@ -205,9 +213,8 @@ function checkRopeForm(json: MetadataReader): void {
     const plain = isObject(value) && !Object.values(value).some((inner) => isObject(inner));
     if (!plain) {
       throw json.unsupported(
-        `${name} ${
-          quote(JSON.stringify(value))
-        }; use a model that has one object of plain values there`,
+        `key '${name}' is ${quote(JSON.stringify(value))}, not an object of plain values; ` +
+          `use another model`,
       );
     }
   }
@@ -226,7 +233,7 @@ function checkActivation(json: MetadataReader, { layers }: ModelConfig): void {
   const expected = HF_ACTIVATIONS[activationOf(layers)];
   const stated = json.text(key, expected);
   if (stated !== expected) {
-    throw json.unsupported(`${key} ${quote(stated)}; use a model with '${expected}'`);
+    throw json.unsupported(`key '${key}' is ${quote(stated)}; use a model with '${expected}'`);
   }
 }
 
@@ -267,7 +274,7 @@ function readRopeScaling(json: MetadataReader, trained: number, dims: number): R
     case "yarn": {
       const truncate = ropeKey(json, "truncate");
       if (!json.flag(truncate, true)) {
-        throw json.unsupported(`YaRN with '${truncate}' false; use a model without it`);
+        throw json.unsupported(`key '${truncate}' is false with YaRN; use a model without it`);
       }
       const factor = positive("factor");
       const multiplier = (name: string) => json.between(ropeKey(json, name), [0, 1e6], 0);
@@ -289,7 +296,9 @@ function readRopeScaling(json: MetadataReader, trained: number, dims: number): R
     }
     default:
       throw json.unsupported(
-        `RoPE scaling ${quote(kind)}; the supported ones are linear, llama3, longrope, yarn`,
+        `RoPE scaling ${
+          quote(kind)
+        } is not supported; the supported ones are linear, llama3, longrope, yarn`,
       );
   }
 }

@@ -55,7 +55,7 @@ const GGUF_FAULTS: Record<string, readonly [Change, RegExp, Refusal]> = {
   ],
   "another number of experts": [
     own("expert_count", uint(7)),
-    /'blk\.0\.ffn_gate_inp\.weight' has the shape 8 × 128, but the metadata calls for 7 × 128/,
+    /'blk\.0\.ffn_gate_inp\.weight' has the shape 8 × 128, but the metadata require 7 × 128/,
     ModelFormatError,
   ],
   "no router": [
@@ -63,8 +63,8 @@ const GGUF_FAULTS: Record<string, readonly [Change, RegExp, Refusal]> = {
     /'blk\.1\.ffn_gate_inp\.weight' is missing/,
     ModelFormatError,
   ],
-  "sigmoid gates": [own("expert_gating_func", uint(2)), /gating_func' of 2/, UnsupportedError],
-  "scaled weights": [own("expert_weights_scale", float(2.5)), /of 2\.5; use/, UnsupportedError],
+  "sigmoid gates": [own("expert_gating_func", uint(2)), /gating_func' is 2/, UnsupportedError],
+  "scaled weights": [own("expert_weights_scale", float(2.5)), /is 2\.5; use/, UnsupportedError],
 };
 
 for (const [name, [change, says, kind]] of Object.entries(GGUF_FAULTS)) {
@@ -157,7 +157,7 @@ Deno.test("readModel() reads experts from config.json", () => {
   for (const dense of [{ mlp_only_layers: [1] }, { decoder_sparse_step: 2 }]) {
     assert.throws(() => read(changed(dense)), (error) => {
       assert.ok(error instanceof UnsupportedError);
-      assert.match(error.message, /experts in some layers only; use a model/);
+      assert.match(error.message, /only some layers have experts; use a model/);
       return true;
     });
   }

@@ -101,8 +101,11 @@ Deno.test("readModel() reads Gemma 3's layer_types, and refuses those that do no
   assert.deepEqual(windows({}), [13, 13, 13, 13, 13, 0]);
   assert.throws(
     () => windows({ layer_types: [sees, all, all, sees, sees, sees] }),
-    /do not repeat/,
+    /does not repeat/,
   );
-  assert.throws(() => windows({ final_logit_softcapping: 30 }), /final_logit_softcapping; use/);
+  assert.throws(
+    () => windows({ final_logit_softcapping: 30 }),
+    /final_logit_softcapping' is set; use/,
+  );
   assert.throws(() => windows({ hidden_activation: "gelu" }), /'gelu'; use a model with 'gelu_py/);
 });

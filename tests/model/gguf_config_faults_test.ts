@@ -41,7 +41,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
       "attention.head_count_kv": uint(5),
       "attention.key_length": null,
     }),
-    /embedding_length' is 96, which the 5 heads do not divide/,
+    /embedding_length' is 96, not a multiple of the 5 heads/,
   ],
   "odd head size": [
     keys({
@@ -50,11 +50,11 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
       "attention.value_length": null,
       "rope.dimension_count": null,
     }),
-    /the head size is 3, and RoPE rotates pairs/,
+    /the head size is 3, but RoPE needs an even one/,
   ],
   "another head size": [
     keys({ "attention.key_length": uint(32), "attention.value_length": uint(32) }),
-    /'blk\.0\.attn_q\.weight' has the shape 96 × 96, but the metadata calls for 192 × 96/,
+    /'blk\.0\.attn_q\.weight' has the shape 96 × 96, but the metadata require 192 × 96/,
   ],
   "odd rope.dimension_count": [keys({ "rope.dimension_count": uint(15) }), /is 15, which is odd/],
   "rope.dimension_count above the head": [keys({ "rope.dimension_count": uint(18) }), /is 18, not/],
@@ -86,11 +86,11 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
   ],
   "vocab_size unlike the embedding, without a list of tokens": [
     keys({ vocab_size: uint(300), "tokenizer:ggml.tokens": null }),
-    /'llama\.vocab_size' says 300 tokens, and the embedding has 294 rows/,
+    /'llama\.vocab_size' specifies 300 tokens, but the embedding has 294 rows/,
   ],
   "token list unlike the embedding": [
     keys({ "tokenizer:ggml.tokens": { type: "array", of: "string", value: ["a"] } }),
-    /'tokenizer\.ggml\.tokens' says 1 token, and the embedding has 294 rows/,
+    /'tokenizer\.ggml\.tokens' specifies 1 token, but the embedding has 294 rows/,
   ],
   "token list no array": [keys({ "tokenizer:ggml.tokens": uint(1) }), /tokens' is 1, not an array/],
   "no embedding": [without("token_embd.weight"), /tensor 'token_embd\.weight' is missing/],
@@ -107,7 +107,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
       const i = tensors.findIndex(({ name }) => name === "output.weight");
       tensors[i] = { ...tensors[i]!, shape: [2, 147, 96] };
     },
-    /'output\.weight' has the shape 2 × 147 × 96, but the metadata calls for 294 × 96/,
+    /'output\.weight' has the shape 2 × 147 × 96, but the metadata require 294 × 96/,
   ],
   "experts in use of none": [keys({ expert_used_count: uint(4) }), /expert_used_count' is 4/],
 };
@@ -120,25 +120,28 @@ for (const [name, [change, says]] of Object.entries(LIES)) {
 const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
   "another architecture": [
     keys({ "general:architecture": text("mamba") }),
-    /architecture 'mamba'; the supported ones are llama, qwen2, qwen3/,
+    /architecture 'mamba' is not supported; the supported ones are llama, qwen2, qwen3/,
   ],
-  "experts": [keys({ expert_count: uint(8) }), /architecture llama with experts/],
+  "experts": [keys({ expert_count: uint(8) }), /llama models with experts are not supported/],
   "a LoRA adapter": [
     keys({ "general:type": text("adapter") }),
     /it is a LoRA adapter for another model, not a language model/,
   ],
   "a projector": [
     keys({ "general:architecture": text("clip") }),
-    /it is a projector of images or sound \(mmproj\) for another model/,
+    /it is an image or audio projector \(mmproj\) for another model/,
   ],
   "RoPE of part of a head": [
     keys({ "rope.dimension_count": uint(8) }),
-    /'llama\.rope\.dimension_count' is 8, and a head has 16 dimensions/,
+    /'llama\.rope\.dimension_count' is 8, but a head has 16 dimensions/,
   ],
-  "values unlike keys": [keys({ "attention.value_length": uint(8) }), /values of 8 dimensions/],
+  "values unlike keys": [
+    keys({ "attention.value_length": uint(8) }),
+    /its values have 8 dimensions/,
+  ],
   "keys of another length than a head's, values unstated": [
     keys({ "attention.key_length": uint(32), "attention.value_length": null }),
-    /values of 16 dimensions with keys of 32/,
+    /its values have 16 dimensions, but its keys have 32/,
   ],
   "another RoPE scaling": [keys({ "rope.scaling.type": text("longrope") }), /scaling 'longrope'/],
   "attention that sees later tokens": [
@@ -149,21 +152,21 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
   "scaled logits": [keys({ logit_scale: float(8) }), /key 'llama\.logit_scale' is '8'/],
   "a factor of attention without YaRN": [
     keys({ "rope.scaling.attn_factor": float(2) }),
-    /'llama\.rope\.scaling\.attn_factor' of 2 without YaRN/,
+    /'llama\.rope\.scaling\.attn_factor' is 2 without YaRN/,
   ],
   "a key of another type than its value has": [keys({ residual_scale: text("1") }), /is '1'/],
   "a tensor that is not used": [
     ({ tensors }) => {
       tensors.push(zeros("blk.0.attn_sinks.weight", [96], "F32"));
     },
-    /does not know the tensor 'blk\.0\.attn_sinks\.weight' for llama/,
+    /does not support the tensor 'blk\.0\.attn_sinks\.weight' in llama/,
   ],
   "a vector in blocks": [
     ({ tensors }) => {
       const i = tensors.findIndex(({ name }) => name === "output_norm.weight");
       tensors[i] = zeros("output_norm.weight", [96], "Q8_0");
     },
-    /tensor 'output_norm\.weight' is a vector in Q8_0/,
+    /tensor 'output_norm\.weight' is a vector of type Q8_0/,
   ],
 };
 

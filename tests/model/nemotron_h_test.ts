@@ -127,10 +127,13 @@ Deno.test("configFromGguf() takes one epsilon for the other, and refuses what it
     changed(({ metadata }) => metadata.delete(`nemotron_h_moe.attention.${key}`))().rmsEpsilon;
   assert.equal(epsilon("layer_norm_epsilon"), Math.fround(1e-5));
   assert.equal(epsilon("layer_norm_rms_epsilon"), Math.fround(1e-5));
-  assert.throws(set("moe_latent_size", uint(32)), /'nemotron_h_moe\.moe_latent_size' of 32; use a/);
-  assert.throws(set("expert_group_count", uint(2)), /expert_group_count' of 2; use a model with 1/);
-  assert.throws(set("ssm.group_count", uint(4)), /Mamba of 4 groups of 24 and 6 heads of 32/);
-  assert.throws(set("attention.head_count_kv", uint(0)), /layers without Mamba, attention or f/);
+  assert.throws(set("moe_latent_size", uint(32)), /'nemotron_h_moe\.moe_latent_size' is 32; use a/);
+  assert.throws(set("expert_group_count", uint(2)), /expert_group_count' is 2; use a model with 1/);
+  assert.throws(
+    set("ssm.group_count", uint(4)),
+    /its Mamba layers have 4 groups of 24 dimensions and 6 heads of 32/,
+  );
+  assert.throws(set("attention.head_count_kv", uint(0)), /its layers lack Mamba, attention or f/);
   const array = (value: number[]) => ({ type: "array", of: "int32", value } as never);
   assert.throws(set("attention.head_count_kv", array([0, 0, 0])), /has 3 values for 5 layers/);
   assert.throws(set("feed_forward_length", array([0, 64, 0, 0, 96])), /differs between layers/);
@@ -166,14 +169,23 @@ Deno.test("readModel() reads Nemotron-H's layers by letters or words, and limits
   );
   const endless = (json: string) => json.replace('"no limit"', "[0.0, Infinity]");
   assert.deepEqual(jsonConfig({ time_step_limit: "no limit" }, endless), config);
-  assert.throws(() => jsonConfig({ time_step_limit: [0.01, 100] }), /time_step_limit 0\.01 to 100/);
-  assert.throws(() => jsonConfig({ hybrid_override_pattern: "MEM*" }), /has 4 of 5 layers/);
-  assert.throws(() => jsonConfig({ hybrid_override_pattern: "MEMXE" }), /'X' in hybrid_override/);
+  assert.throws(
+    () => jsonConfig({ time_step_limit: [0.01, 100] }),
+    /time_step_limit is 0\.01 to 100/,
+  );
+  assert.throws(
+    () => jsonConfig({ hybrid_override_pattern: "MEM*" }),
+    /pattern has 4 layers, but num_hidden_layers is 5/,
+  );
+  assert.throws(
+    () => jsonConfig({ hybrid_override_pattern: "MEMXE" }),
+    /hybrid_override\w+ contains 'X'/,
+  );
   assert.throws(
     () => jsonConfig({ hybrid_override_pattern: "MEMME" }),
-    /layers without Mamba, att/,
+    /its layers lack Mamba, att/,
   );
-  assert.throws(() => jsonConfig({ mamba_hidden_act: "gelu" }), /'mamba_hidden_act' of gelu/);
+  assert.throws(() => jsonConfig({ mamba_hidden_act: "gelu" }), /'mamba_hidden_act' is gelu/);
   assert.throws(() => jsonConfig({ mlp_hidden_act: "silu" }), /mlp_hidden_act "silu"|'silu'/);
-  assert.throws(() => jsonConfig({ n_group: 2 }), /'n_group' of 2; use a model with 1/);
+  assert.throws(() => jsonConfig({ n_group: 2 }), /'n_group' is 2; use a model with 1/);
 });

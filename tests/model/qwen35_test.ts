@@ -183,7 +183,7 @@ for (const [name, [files, prefix]] of Object.entries(PARTS)) {
     assert.deepEqual(alone.notes, []);
     assert.deepEqual(part.notes, [
       "its vision tower is not used (1 tensor)",
-      "its layers that draft tokens (MTP) are not used (2 tensors)",
+      "its layers for multi-token prediction (MTP) are not used (2 tensors)",
     ]);
   });
 }
@@ -219,7 +219,9 @@ Deno.test("readModel() leaves out the layers of a GGUF file that draft tokens", 
     file.close();
     assert.equal(config.layers.length, 4);
     assert.ok(!weights.tensors.has("blk.4.attn_norm.weight"));
-    assert.deepEqual(notes, ["its layers that draft tokens (MTP) are not used (2 tensors)"]);
+    assert.deepEqual(notes, [
+      "its layers for multi-token prediction (MTP) are not used (2 tensors)",
+    ]);
   });
 });
 
@@ -238,7 +240,10 @@ Deno.test("configFromGguf() reads Qwen3.5's layers, and refuses what it does not
   assert.deepEqual([attending!.gated, attending!.rope.dims, attending!.headDim], [true, 16, 32]);
   const changed = (key: string, value: number) => () =>
     configOf("qwen35", ({ metadata }) => metadata.set(`qwen35.${key}`, uint(value)));
-  assert.throws(changed("ssm.time_step_rank", 3), /gated delta nets of 2 heads of 32 and 3 of 64/);
+  assert.throws(
+    changed("ssm.time_step_rank", 3),
+    /gated delta nets have 2 key heads of 32 dimensions and 3 value heads of 64/,
+  );
   assert.throws(changed("full_attention_interval", 5), /'qwen35\.full_attention_interval' is 5/);
   const named = (value: number[]) =>
     configOf("qwen35", ({ metadata }) => {

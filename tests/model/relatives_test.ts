@@ -121,7 +121,7 @@ Deno.test("readModel() reads Mistral's windows, and those of Phi-3 in either kin
   );
   assert.throws(
     () => jsonConfigOf("llama", { model_type: "ministral", layer_types: ["full_attention"] }),
-    /layer_types must name 2 layers/,
+    /layer_types must list 2 layers/,
   );
   assert.deepEqual(windowsOf(jsonConfigOf("phi3", { sliding_window: 20 })), [20, 20]);
   const phi3 = (window: number) =>
@@ -142,7 +142,10 @@ Deno.test("readModel() reads which of SmolLM3's layers rotate", () => {
     [true, false, true, false],
   );
   assert.deepEqual(rotated({ no_rope_layers: [0, 1, 1, 1] }), [false, true, true, true]);
-  assert.throws(() => rotated({ no_rope_layers: [1, 0] }), /no_rope_layers has 2 of 4/);
+  assert.throws(
+    () => rotated({ no_rope_layers: [1, 0] }),
+    /no_rope_layers has 2 layers, but num_hidden_layers is 4/,
+  );
   const { base } = attentionsOf(jsonConfigOf("smollm3", { rope_theta: undefined }).layers)[0]!.rope;
   assert.equal(base, 2e6);
 });

@@ -123,7 +123,7 @@ type Refusal = typeof ModelFormatError | typeof UnsupportedError;
 const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]> = {
   "another architecture": [
     { model_type: "mamba" },
-    /config\.json: model_type 'mamba'; the supported ones are llama, mistral, ministral, qwen2/,
+    /config\.json: model_type 'mamba' is not supported; the supported ones are llama, mistral, ministral, qwen2/,
     UnsupportedError,
   ],
   "no architecture": [{ model_type: null }, /'model_type' is missing/, ModelFormatError],
@@ -141,15 +141,15 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
     ModelFormatError,
   ],
   "a flag that is none": [{ mlp_bias: "no" }, /'mlp_bias' is 'no', not true/, ModelFormatError],
-  "another activation": [{ hidden_act: "gelu" }, /hidden_act 'gelu'/, UnsupportedError],
+  "another activation": [{ hidden_act: "gelu" }, /hidden_act' is 'gelu'/, UnsupportedError],
   "packed weights": [
     { quantization_config: { quant_method: "gptq" } },
-    /weights quantized by GPTQ, which 'quantization_config\.quant_method' says; use/,
+    /its weights are quantized with GPTQ \(key 'quantization_config\.quant_method'\); use/,
     UnsupportedError,
   ],
   "weights of another method": [
     { quantization_config: { quant_method: "fp8" } },
-    /weights quantized by FP8, which/,
+    /its weights are quantized with FP8 \(key/,
     UnsupportedError,
   ],
   "another RoPE scaling": [
@@ -159,28 +159,28 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
   ],
   "RoPE scaling that is a text": [
     { rope_scaling: "linear" },
-    /rope_scaling '"linear"'; use a model that/,
+    /'rope_scaling' is '"linear"', not an object/,
     UnsupportedError,
   ],
   "RoPE tables by kind of layer": [
     { rope_parameters: { full_attention: { rope_theta: 1e6 } } },
-    /rope_parameters '\{"full_attention":\{"rope_theta":1000000\}\}'; use a model that/,
+    /'rope_parameters' is '\{"full_attention":\{"rope_theta":1000000\}\}', not an object/,
     UnsupportedError,
   ],
   "a part of each head rotated": [
     { partial_rotary_factor: 0.5 },
-    /partial_rotary_factor 0\.5; use a model with 1/,
+    /partial_rotary_factor' is 0\.5; use a model with 1/,
     UnsupportedError,
   ],
   "a part of each head rotated, where newer files say it": [
     { rope_parameters: { rope_type: "default", partial_rotary_factor: 0.25 } },
-    /partial_rotary_factor 0\.25/,
+    /partial_rotary_factor' is 0\.25/,
     UnsupportedError,
   ],
-  "attention to later tokens": [{ is_causal: false }, /is_causal false; use/, UnsupportedError],
+  "attention to later tokens": [{ is_causal: false }, /is_causal' is false; use/, UnsupportedError],
   "layers with a window": [
     { layer_types: ["full_attention", "sliding_attention"] },
-    /layer_types 'sliding_attention'/,
+    /layer_types contains 'sliding_attention'/,
     UnsupportedError,
   ],
   "an object for a number": [

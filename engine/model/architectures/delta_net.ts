@@ -69,7 +69,7 @@ export function deltaNetFromGguf(metadata: MetadataReader): DeltaNet {
 /** Source of the keys and defaults: Qwen3_5TextConfig of transformers. */
 export function deltaNetFromJson(json: MetadataReader): DeltaNet {
   if (!json.flag("attn_output_gate", true)) {
-    throw json.unsupported("attn_output_gate false; use a model with gated attention");
+    throw json.unsupported("attn_output_gate is false; use a model with gated attention");
   }
   const heads = (name: string, fallback: number) => json.integer(name, [1, MAX_HEADS], fallback);
   const dim = (name: string) => json.integer(name, [1, MAX_HEAD_DIM], 128);
@@ -89,7 +89,7 @@ function periodOfJson(json: MetadataReader): number {
   if (!json.has("layer_types")) return statedPeriod(json, layers);
   const period = periodOf(json, "linear_attention");
   if (period <= layers) return period;
-  throw json.unsupported("layer_types without attention; use a model with some");
+  throw json.unsupported("layer_types lists no attention layer; use a model that has some");
 }
 
 /** Newer files name each layer's kind, those that draft tokens last. */
@@ -103,7 +103,9 @@ function periodOfGguf(metadata: MetadataReader): number {
   const period = recurrent.indexOf(false) + 1;
   const regular = recurrent.every((own, i) => own === ((i + 1) % period !== 0));
   if (recurrent.length === layers && period > 0 && regular) return period;
-  throw metadata.unsupported(`key '${key}' does not repeat; use a model whose layers alternate`);
+  throw metadata.unsupported(
+    `the pattern of key '${key}' does not repeat; use a model whose layers alternate regularly`,
+  );
 }
 
 /** Some layer has attention, whose cache is what a sequence's length is held by. */
@@ -115,8 +117,9 @@ function checked(metadata: MetadataReader, net: DeltaNet): DeltaNet {
   const { keyHeads, valueHeads, keyDim, valueDim } = net;
   if (valueHeads % keyHeads !== 0 || keyDim % 4 !== 0 || valueDim % 4 !== 0) {
     throw metadata.unsupported(
-      `gated delta nets of ${keyHeads} heads of ${keyDim} and ${valueHeads} of ${valueDim} ` +
-        `dimensions; the first must divide the others, and 4 the dimensions`,
+      `its gated delta nets have ${keyHeads} key heads of ${keyDim} dimensions and ${valueHeads} ` +
+        `value heads of ${valueDim}; the key heads must divide the value heads, and the dimensions ` +
+        `must be multiples of 4; use another model`,
     );
   }
   return net;

@@ -48,7 +48,7 @@ function fromGguf(metadata: MetadataReader): Experts {
     const value = metadata.value(key) ?? plain;
     if (value !== plain) {
       const name = metadata.key(key);
-      throw metadata.unsupported(`experts with '${name}' of ${value}; use a model with ${plain}`);
+      throw metadata.unsupported(`key '${name}' is ${value}; use a model with ${plain}`);
     }
   }
   const count = metadata.integer("expert_count", [1, MAX_EXPERTS]);
@@ -64,7 +64,7 @@ function fromGguf(metadata: MetadataReader): Experts {
 function fromJson(json: MetadataReader, defaults: Partial<Experts>): Experts {
   const step = json.integer("decoder_sparse_step", [1, MAX_WIDTH], 1);
   if (step > 1 || (json.arrayLength("mlp_only_layers") ?? 0) > 0) {
-    throw json.unsupported("experts in some layers only; use a model with them in all");
+    throw json.unsupported("only some layers have experts; use a model with experts in all layers");
   }
   const count = json.integer("num_experts", [1, MAX_EXPERTS], 128);
   return {

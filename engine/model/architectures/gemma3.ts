@@ -80,7 +80,7 @@ function fromGguf(metadata: MetadataReader): Own {
 
 function fromJson(json: MetadataReader): Own {
   for (const key of ["attn_logit_softcapping", "final_logit_softcapping"]) {
-    if (json.has(key)) throw json.unsupported(`${key}; use a model without it`);
+    if (json.has(key)) throw json.unsupported(`key '${key}' is set; use a model without it`);
   }
   const period = json.has("layer_types")
     ? periodOf(json, "sliding_attention")

@@ -11,7 +11,9 @@ export function periodOf(json: MetadataReader, other: string): number {
     kind === ((i + 1) % period === 0 ? "full_attention" : other)
   );
   if (!regular) {
-    throw json.unsupported("layer_types that do not repeat; use a model whose layers alternate");
+    throw json.unsupported(
+      "the pattern of layer_types does not repeat; use a model whose layers alternate regularly",
+    );
   }
   return period;
 }

@@ -111,13 +111,14 @@ export function nemotronFromJson(json: MetadataReader): OwnHyperparameters {
   refuse(json, [["use_bias", false], ["mamba_proj_bias", false], ["mamba_hidden_act", "silu"]]);
   const limits = json.has("time_step_limit") ? json.numbers("time_step_limit", [0, Infinity]) : [];
   if (limits.some((limit, i) => limit !== [0, Infinity][i])) {
-    throw json.unsupported(`time_step_limit ${limits.join(" to ")}; use a model without it`);
+    throw json.unsupported(`time_step_limit is ${limits.join(" to ")}; use a model without it`);
   }
   const kinds = kindsOfJson(json);
   const layers = json.integer("num_hidden_layers", [1, MAX_LAYERS], kinds.length);
   if (layers !== kinds.length) {
     throw json.fault(
-      `${PATTERN} has ${kinds.length} of ${layers} layers; download it again`,
+      `the layer pattern has ${kinds.length} layers, but num_hidden_layers is ${layers}; ` +
+        `download the model again`,
     );
   }
   return {
@@ -163,7 +164,9 @@ export function kindsOfJson(json: MetadataReader): LayerKind[] {
   return values.map((value) => {
     const kind = byName.get(value as never);
     if (kind !== undefined) return kind;
-    throw json.unsupported(`'${value}' in ${key}; the known ones are ${[...byName.keys()]}`);
+    throw json.unsupported(
+      `${key} contains '${value}'; the supported ones are ${[...byName.keys()].join(", ")}`,
+    );
   });
 }
 
@@ -172,7 +175,7 @@ function checkedKinds(metadata: MetadataReader, kinds: readonly LayerKind[]): re
   const has = (...some: readonly LayerKind[]) => kinds.some((kind) => some.includes(kind));
   if (has("attention") && has("dense", "experts") && has("mamba")) return kinds;
   throw metadata.unsupported(
-    "layers without Mamba, attention or feed-forward; use a model with all three",
+    "its layers lack Mamba, attention or feed-forward; use a model with all three",
   );
 }
 
@@ -180,8 +183,9 @@ function checkedMamba(metadata: MetadataReader, mamba: Mamba): Mamba {
   const { keyHeads, valueHeads, keyDim, valueDim } = mamba;
   if (valueHeads % keyHeads !== 0 || keyDim % 4 !== 0 || valueDim % 4 !== 0) {
     throw metadata.unsupported(
-      `Mamba of ${keyHeads} groups of ${keyDim} and ${valueHeads} heads of ${valueDim} ` +
-        `dimensions; the groups must divide the heads, and 4 the dimensions`,
+      `its Mamba layers have ${keyHeads} groups of ${keyDim} dimensions and ${valueHeads} heads ` +
+        `of ${valueDim}; the groups must divide the heads, and the dimensions must be multiples ` +
+        `of 4; use another model`,
     );
   }
   return mamba;
@@ -195,7 +199,9 @@ function refuse(
   for (const [key, plain] of keys) {
     const value = metadata.value(key) ?? plain;
     if (value !== plain) {
-      throw metadata.unsupported(`'${metadata.key(key)}' of ${value}; use a model with ${plain}`);
+      throw metadata.unsupported(
+        `key '${metadata.key(key)}' is ${value}; use a model with ${plain}`,
+      );
     }
   }
 }

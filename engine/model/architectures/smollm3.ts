@@ -30,7 +30,8 @@ function rotatedLayers(metadata: MetadataReader): boolean[] {
     const stated = metadata.numbers("no_rope_layers", [0, 1]);
     if (stated.length !== layers) {
       throw metadata.fault(
-        `no_rope_layers has ${stated.length} of ${layers} layers; download it again`,
+        `no_rope_layers has ${stated.length} layers, but num_hidden_layers is ${layers}; ` +
+          `download the model again`,
       );
     }
     return stated.map((rotates) => rotates > 0);

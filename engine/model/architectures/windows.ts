@@ -27,7 +27,8 @@ export function hfWindows(
   const other = kinds?.find((kind) => !(LAYER_KINDS as readonly string[]).includes(kind));
   if (other !== undefined || (kinds !== undefined && kinds.length !== layers)) {
     throw json.fault(
-      `layer_types must name ${layers} layers as ${LAYER_KINDS.join(" or ")}; get the file again`,
+      `layer_types must list ${layers} layers, each as ${LAYER_KINDS.join(" or ")}; ` +
+        `download the model again`,
     );
   }
   // A window as long as the context hides nothing.
