@@ -87,7 +87,7 @@ export class CappedInterpreter extends PythonInterpreter {
     if (node === undefined) return super.evaluate(node, environment);
     this.#charge(1);
     if (this.#depth >= MAX_DEPTH) {
-      throw new TemplateLimitError(`it nests more than ${MAX_DEPTH} deep`);
+      throw new TemplateLimitError(`it is nested more than ${MAX_DEPTH} levels deep`);
     }
     this.#depth++;
     try {

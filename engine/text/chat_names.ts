@@ -44,7 +44,7 @@ export function templateNamed(text: string): string {
   if (/\{[{%]/.test(text)) return text;
   const names = [...NAMED_TEMPLATES.keys()].join(", ");
   throw new RequestError(
-    `Cannot use the chat template ${quote(text)}: it is not one of ${names}, and not ` +
-      `a Jinja template, which has {{ or {%`,
+    `Cannot use the chat template ${quote(text)}: it is neither one of ${names} nor ` +
+      `a Jinja template, which contains {{ or {%`,
   );
 }

@@ -106,7 +106,9 @@ function unusedMark(json: string): string {
     const mark = String.fromCharCode(code);
     if (!json.includes(mark)) return mark;
   }
-  throw new RequestError("Cannot encode the messages: they use every noncharacter of Unicode");
+  throw new RequestError(
+    "Cannot encode the messages: they contain all noncharacters from U+FDD0 to U+FDEF; remove one",
+  );
 }
 
 /** Puts `mark` into each control token in the value's strings, and into one that the end begins. */

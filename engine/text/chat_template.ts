@@ -53,7 +53,7 @@ export function renderChat(
       );
     }
     throw new ModelFormatError(
-      `Cannot render ${templateName}: ${reason(error)}; give another one, or use none (--raw)`,
+      `Cannot render ${templateName}: ${reason(error)}; use another one, or none (--raw)`,
     );
   }
 }
@@ -102,13 +102,13 @@ function parseTemplate(template: string): Program {
     );
   }
   if (new RegExp(`\\s{${MAX_TEMPLATE_SPACES + 1}}`).test(template)) {
-    throw new Error(`it has more than ${MAX_TEMPLATE_SPACES} spaces or line ends in a row`);
+    throw new Error(`it has more than ${MAX_TEMPLATE_SPACES} spaces or line breaks in a row`);
   }
   try {
     return parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
   } catch (error) {
     // Past the last token the library reads a property of undefined.
-    throw error instanceof TypeError ? new Error("it ends within a statement") : error;
+    throw error instanceof TypeError ? new Error("it ends in the middle of a statement") : error;
   }
 }
 
@@ -117,7 +117,7 @@ class Refusal extends Error {}
 
 function reason(error: unknown): string {
   // V8's own limits: the stack, or the length of a string.
-  if (error instanceof RangeError) return "it nests too deep or makes too long a text";
+  if (error instanceof RangeError) return "it is nested too deeply or produces too long a text";
   return oneLine(error instanceof Error ? error.message : String(error));
 }
 

@@ -24,22 +24,31 @@ export function checkRules(rules: TextRule | null): void {
     for (const name of TEXTS) {
       const value = rule[name] ?? "";
       if (typeof value !== "string") {
-        throw new RangeError(`a rule's ${name} is ${quote(JSON.stringify(value))}, not a text`);
+        throw new RangeError(`a rule's ${name} is ${quote(JSON.stringify(value))}, not a string`);
       }
     }
-    if (typeof (pattern ?? {}) !== "object") throw new RangeError("a rule's pattern is no object");
+    if (typeof (pattern ?? {}) !== "object") {
+      throw new RangeError("a rule's pattern is not an object");
+    }
     if (pattern !== undefined && pattern !== null) growth *= growthOf(rule);
     else if (type === "Replace" || type === "Split") {
-      throw new RangeError(`a '${type}' has no pattern`);
+      throw new RangeError(`a rule of type '${type}' has no pattern`);
     }
     if (growth > MAX_GROWTH) {
-      throw new RangeError(`its rules make a text more than ${MAX_GROWTH} times as long`);
+      throw new RangeError(`its rules can make a text more than ${MAX_GROWTH} times as long`);
     }
     if (typeof prepend === "string" && prepend.length > MAX_PREPENDED) {
-      throw new RangeError(`a rule puts ${prepend.length} characters before each text`);
+      throw new RangeError(
+        `a rule prepends ${prepend.length} characters to each text; the limit is ${MAX_PREPENDED}`,
+      );
     }
     if (type === "FixedLength" && !(Number.isInteger(length) && Number(length) >= 1)) {
-      throw new RangeError(`a 'FixedLength' has the length ${quote(String(length))}`);
+      throw new RangeError(
+        `the length of a 'FixedLength' rule is ${
+          quote(String(length))
+        }, not a whole number of at ` +
+          `least 1`,
+      );
     }
   }
 }
@@ -53,10 +62,10 @@ function growthOf({ type, pattern, content }: TextRule): number {
   if (typeof Regex === "string") {
     checkExpression(Regex);
     if (new RegExp(`^(?:${Regex.replaceAll("(?i:", "(?:")})$`, "u").test("")) {
-      throw new RangeError(`the regular expression ${quote(Regex)} finds nothing, everywhere`);
+      throw new RangeError(`the regular expression ${quote(Regex)} matches the empty string`);
     }
   } else if (typeof text !== "string" || text === "") {
-    throw new RangeError(`a ${quote(String(type))} has no pattern`);
+    throw new RangeError(`a rule of type ${quote(String(type))} has no pattern`);
   }
   if (type !== "Replace" || typeof content !== "string") return 1;
   return Math.max(1, content.length / (typeof text === "string" ? text.length : 1));

@@ -38,7 +38,7 @@ export function checkExpression(source: string): void {
   const refuse = () => {
     throw new RangeError(
       `the regular expression ${quote(source)} may take too long on some texts; ` +
-        "only the published forms of expressions are supported",
+        "only the expressions of published tokenizers are supported",
     );
   };
   if (source.length > MAX_LENGTH) refuse();

@@ -76,7 +76,7 @@ function sentencePiece(source: GgufVocabulary, fileName: string): TokenizerParts
   if (byteIds === undefined && unknownId === undefined) {
     throw new ModelFormatError(
       `Cannot read the tokenizer of ${fileName}: it has neither the tokens '<0x00>' to '<0xFF>' nor ` +
-        "an unknown token, so text that no token spells would be lost; convert it again",
+        "an unknown token, so text without tokens of its own would be lost; convert the model again",
     );
   }
   return {

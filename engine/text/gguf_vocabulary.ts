@@ -71,9 +71,8 @@ class VocabularyReader {
     );
     if (long >= 0) {
       throw this.#fault(
-        `token ${long}, which is found in texts as it is written, has ${
-          pieces[long]!.length
-        } characters`,
+        `special token ${long} has ${pieces[long]!.length} characters; ` +
+          `the limit is ${MAX_SPECIAL_LENGTH}`,
       );
     }
     const bosId = this.#id("bos_token_id", pieces) ?? named("<s>");
@@ -98,7 +97,9 @@ class VocabularyReader {
     }
     const addBos = this.#boolean("add_bos_token");
     if (addBos === true && bosId === undefined) {
-      throw this.#fault("key 'tokenizer.ggml.add_bos_token' is true, but no BOS token is given");
+      throw this.#fault(
+        "key 'tokenizer.ggml.add_bos_token' is true, but the file defines no BOS token",
+      );
     }
     return {
       model,
@@ -137,7 +138,9 @@ class VocabularyReader {
       const first = ids.get(piece);
       if (first !== undefined) {
         throw this.#fault(
-          `key 'tokenizer.ggml.tokens' has ${quote(piece)} twice, as tokens ${first} and ${id}`,
+          `key 'tokenizer.ggml.tokens' contains ${
+            quote(piece)
+          } twice, as tokens ${first} and ${id}`,
         );
       }
       ids.set(piece, id);
@@ -160,8 +163,8 @@ class VocabularyReader {
       : -1;
     if (invalid >= 0) {
       throw this.#fault(
-        `key 'tokenizer.ggml.tokens' has byte token ${invalid} as ${quote(pieces[invalid]!)}, ` +
-          "not as '<0x00>' to '<0xFF>'",
+        `key 'tokenizer.ggml.tokens' contains ${quote(pieces[invalid]!)} as byte token ` +
+          `${invalid}, not one of '<0x00>' to '<0xFF>'`,
       );
     }
     return Uint8Array.from(kinds);
@@ -182,12 +185,12 @@ class VocabularyReader {
       // From 1: the first token may itself begin with a space.
       const space = merge.indexOf(" ", 1);
       try {
-        if (space < 0) throw new RangeError("there are not two tokens with a space between");
+        if (space < 0) throw new RangeError("it is not two tokens separated by a space");
         list.set(reader.read(merge.slice(0, space), merge.slice(space + 1)), 3 * i);
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         throw this.#fault(
-          `key 'tokenizer.ggml.merges' has ${quote(merge)} at index ${i}: ${error.message}`,
+          `key 'tokenizer.ggml.merges' contains ${quote(merge)} at index ${i}: ${error.message}`,
         );
       }
     }
@@ -240,7 +243,7 @@ class VocabularyReader {
     const invalid = values.findIndex((value) => !element.is(value));
     if (invalid >= 0) {
       throw this.#fault(
-        `key 'tokenizer.ggml.${key}' has ${
+        `key 'tokenizer.ggml.${key}' contains ${
           shown(values[invalid])
         } at index ${invalid}, not ${element.name}`,
       );

@@ -57,7 +57,11 @@ class TokenizerReader {
     const eosId = this.#named("eos_token");
     const ends = namedEnds(this.ids, kinds, merges);
     for (const id of [...endIds, ...(eosId === undefined ? [] : [eosId])]) {
-      if (!(id in pieces)) throw this.#fault(`end token ${id} is not one of ${pieces.length}`);
+      if (!(id in pieces)) {
+        throw this.#fault(
+          `end token ${id} is not in the vocabulary of ${pieces.length}`,
+        );
+      }
       ends.add(id);
     }
     for (const id of ends) if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
@@ -114,7 +118,9 @@ class TokenizerReader {
         throw this.#fault(`added token ${id} has no content`);
       }
       if (content.length > MAX_ADDED_LENGTH) {
-        throw this.#fault(`added token ${id} is ${content.length} characters long`);
+        throw this.#fault(
+          `added token ${id} has ${content.length} characters; the limit is ${MAX_ADDED_LENGTH}`,
+        );
       }
       this.#add(content, id);
       added.set(Number(id), special === true ? TOKEN_KIND.control : TOKEN_KIND.userDefined);
@@ -140,11 +146,11 @@ class TokenizerReader {
   #add(piece: string, id: unknown): void {
     // Ids beyond this would only make a huge table of holes.
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= 2 ** 22) {
-      throw this.#fault(`token ${quote(piece)} has the id ${printable(String(id))}`);
+      throw this.#fault(`token ${quote(piece)} has the invalid id ${printable(String(id))}`);
     }
     const known = this.ids.get(piece);
     if (known !== undefined && known !== id) {
-      throw this.#fault(`token ${quote(piece)} has the ids ${known} and ${id}`);
+      throw this.#fault(`token ${quote(piece)} has two ids, ${known} and ${id}`);
     }
     this.ids.set(piece, id);
   }
@@ -157,7 +163,7 @@ class TokenizerReader {
       const [first, second, ...rest] = Array.isArray(merge) ? merge : String(merge).split(" ");
       try {
         if (typeof first !== "string" || typeof second !== "string" || rest.length > 0) {
-          throw new RangeError("it is not two tokens");
+          throw new RangeError("it does not have two tokens");
         }
         read.set(reader.read(first, second), 3 * i);
       } catch (error) {

@@ -35,8 +35,8 @@ function endIds(file: SafetensorsModel): readonly number[] {
   const invalid = ids.find((id) => !Number.isInteger(id));
   if (invalid !== undefined) {
     throw new ModelFormatError(
-      `Cannot read the end tokens of ${printable(file.directory)}: eos_token_id has ` +
-        `${quote(JSON.stringify(invalid))}, not a whole number; download the model again`,
+      `Cannot read the end tokens of ${printable(file.directory)}: eos_token_id contains ` +
+        `${quote(JSON.stringify(invalid))}, which is not a whole number; download the model again`,
     );
   }
   return ids;

@@ -64,7 +64,9 @@ function map(operand: Value, { values, named, apply }: FilterArguments): Value {
   if (!isTrue(operand)) return listOf([]);
   const path = named.get("attribute");
   const [name, ...rest] = values;
-  if (path === undefined && name === undefined) throw new TypeError("map takes a filter's name");
+  if (path === undefined && name === undefined) {
+    throw new TypeError("map takes the name of a filter");
+  }
   return listOf(
     itemsOf(operand).map((item) => {
       if (path === undefined) return apply(textOf(name!), item, rest);

@@ -27,7 +27,7 @@ export function format(text: string, values: readonly Value[], named: Named): st
   return text.replace(FIELD, (match, ...groups) => {
     const [name, conversion, specification = ""] = groups as (string | undefined)[];
     if (match === "{{" || match === "}}") return match[0]!;
-    if (name === undefined) throw new TypeError(`format() finds a single '${match}'`);
+    if (name === undefined) throw new TypeError(`format() finds an unmatched '${match}'`);
     const [, first, rest] = /^([^.[]*)(.*)$/s.exec(name)!;
     const start = first === ""
       ? values[next++]
@@ -61,7 +61,7 @@ export function percent(text: string, operand: Value | readonly Value[]): string
     const { name, flags, width, precision, type } = rest.at(-1) as Record<string, string>;
     if (type === "%") return "%";
     const value = name === undefined ? values[next++] : member(values[0], name);
-    if (value === undefined) throw new Error("'%' has fewer values than places for them");
+    if (value === undefined) throw new Error("'%' has fewer values than placeholders");
     const sign = flags!.includes("+") ? "+" : flags!.includes(" ") ? " " : "";
     const digits = precision === undefined ? "" : `.${precision}`;
     if (type === "s" || type === "r") {
@@ -86,7 +86,7 @@ function member(value: Value | undefined, key: string): Value | undefined {
 
 function parsed(specification: string): Record<string, string | undefined> {
   const groups = SPECIFICATION.exec(specification)?.groups;
-  if (groups === undefined) throw new SyntaxError(`format() does not know '${specification}'`);
+  if (groups === undefined) throw new SyntaxError(`format() does not support '${specification}'`);
   if (Number(groups.width) > MAX_TEXT || Number(groups.precision ?? 0) > 100) throw tooLong();
   return groups;
 }

@@ -96,7 +96,7 @@ export class PythonInterpreter extends Interpreter {
     for (const [key, item] of node.value as unknown as Map<Node, Node>) {
       const { value } = this.evaluate(key, environment);
       if (typeof value !== "string" && typeof value !== "number") {
-        throw new TypeError("keys of a dictionary are texts or numbers");
+        throw new TypeError("dictionary keys must be strings or numbers");
       }
       entries.set(value, this.evaluate(item, environment));
     }
@@ -131,7 +131,7 @@ export class PythonInterpreter extends Interpreter {
     if (operator === "%" && isNumber(left) && isNumber(right)) {
       // The result has the divisor's sign.
       const by = Number(right.value);
-      if (by === 0) throw new Error("a number is divided by zero");
+      if (by === 0) throw new Error("division by zero");
       const rest = Number(left.value) % by;
       return Object.assign(valueOf(isWhole(left) && isWhole(right) ? 0 : 0.5), {
         value: rest !== 0 && rest < 0 !== by < 0 ? rest + by : rest,

@@ -107,7 +107,7 @@ export function equal(a: Value, b: Value): boolean {
 /** Python's `in`. */
 export function contains(all: Value, part: Value): boolean {
   if (isText(all)) {
-    if (!isText(part)) throw new TypeError(`'in <string>' takes a text, not ${typeName(part)}`);
+    if (!isText(part)) throw new TypeError(`'in <string>' takes a string, not ${typeName(part)}`);
     return all.value.includes(part.value);
   }
   if (all.type === "ObjectValue") return (all as MapValue).value.has(part.value as string);
@@ -127,7 +127,7 @@ export function compare(a: Value, b: Value): number {
     if (at < 0) return a.value.length - b.value.length;
     return at < b.value.length ? compare(a.value[at]!, b.value[at]!) : 1;
   }
-  throw new TypeError(`${typeName(a)} and ${typeName(b)} have no order`);
+  throw new TypeError(`${typeName(a)} and ${typeName(b)} cannot be ordered`);
 }
 
 /** The place of a code unit, or of the end (NaN), in the order of code points: surrogates come last. */
@@ -190,8 +190,8 @@ export function typeName(value: Value): string {
     UndefinedValue: "an undefined value",
     IntegerValue: "an integer",
     FloatValue: "a float",
-    BooleanValue: "a truth value",
-    StringValue: "a text",
+    BooleanValue: "a boolean",
+    StringValue: "a string",
     FunctionValue: "a function",
   };
   return names[value.type] ?? (isList(value) ? "a list" : "a dictionary");

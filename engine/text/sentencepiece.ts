@@ -24,7 +24,7 @@ export function mergesByScore(
   for (const piece of ids.keys()) work += piece.length ** 2;
   if (work > MAX_SPLIT_WORK) {
     throw new RangeError(
-      `the squares of the token lengths sum to ${work}, above the limit of ${MAX_SPLIT_WORK}`,
+      `the sum of the squared token lengths is ${work}, above the limit of ${MAX_SPLIT_WORK}`,
     );
   }
   const merges: Merge[] = [];
@@ -58,7 +58,7 @@ export function byteTokenIds(ids: ReadonlyMap<string, number>): number[] | undef
   if (found.length === 0) return undefined;
   const missing = pieces.find((piece) => !ids.has(piece))!;
   throw new RangeError(
-    `it has ${found.length} of the 256 tokens of single bytes, and not '${missing}'`,
+    `it has only ${found.length} of the 256 byte tokens: '${missing}' is missing`,
   );
 }
 

@@ -20,7 +20,7 @@ export class StopStrings {
 
   /** @throws {RequestError} if a stop string is empty: every answer would end before it began. */
   constructor(stops: readonly string[]) {
-    if (stops.includes("")) throw new RequestError("Cannot stop at a string that is empty");
+    if (stops.includes("")) throw new RequestError("Cannot stop at an empty string");
     this.#stops = stops;
   }
 

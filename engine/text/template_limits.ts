@@ -43,22 +43,22 @@ export function isMap(value: Value): value is MapValue {
 }
 
 export function tooLong(): TemplateLimitError {
-  return new TemplateLimitError(`it makes a text of more than ${MAX_TEXT} characters`);
+  return new TemplateLimitError(`it produces a text of more than ${MAX_TEXT} characters`);
 }
 
 export function tooManyElements(): TemplateLimitError {
-  return new TemplateLimitError(`it makes an array of more than ${MAX_ARRAY} elements`);
+  return new TemplateLimitError(`it produces an array of more than ${MAX_ARRAY} elements`);
 }
 
 export function tooNested(): TemplateLimitError {
-  return new TemplateLimitError(`its values nest more than ${MAX_NESTING} deep`);
+  return new TemplateLimitError(`its values are nested more than ${MAX_NESTING} levels deep`);
 }
 
 /** Slicing and joining a string make an array of its characters. */
 export function checkCharacters(text: string): void {
   if (text.length > MAX_CHARACTERS) {
     throw new TemplateLimitError(
-      `it takes apart a text of more than ${MAX_CHARACTERS} characters`,
+      `it splits a text of more than ${MAX_CHARACTERS} characters into single ones`,
     );
   }
 }
@@ -93,7 +93,7 @@ export function range(start: unknown, stop: unknown, step: unknown): number[] {
   const [first, end] = stop === undefined ? [0, start] : [start, stop];
   const by = step ?? 1;
   if (![first, end, by].every(Number.isInteger) || by === 0) {
-    throw new TypeError("range() takes integers, and a step that is not 0");
+    throw new TypeError("range() takes integers and a step other than 0");
   }
   const length = Math.max(0, Math.ceil((Number(end) - Number(first)) / Number(by)));
   if (length > MAX_ARRAY) throw tooManyElements();

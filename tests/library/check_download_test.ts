@@ -33,7 +33,10 @@ Deno.test("checkDownload() refuses what tvllm does not run, by its beginning", (
       [gguf((m) => m.set("general.architecture", mamba)), /architecture 'mamba'/],
       [gguf((m) => m.set("general.type", { type: "string", value: "adapter" })), /LoRA adapter/],
       [gguf((m) => m.set("tokenizer.ggml.pre", mamba)), /its pre-tokenizer is 'mamba'/],
-      [config({ model_type: "mamba" }), /model_type 'mamba' is not supported; the supported ones are llama/],
+      [
+        config({ model_type: "mamba" }),
+        /model_type 'mamba' is not supported; the supported ones are llama/,
+      ],
       [
         config({ model_type: "llama", quantization_config: { quant_method: "gptq" } }),
         /its weights are quantized with 'gptq'/,

@@ -127,7 +127,7 @@ Deno.test(
       [{ topP: 2 }, /topP 2/],
       [{ seed: 1.5 }, /seed 1\.5/],
       [{ logprobs: -1 }, /logprobs is -1/],
-      [{ stop: "" }, /Cannot stop at a string that is empty/],
+      [{ stop: "" }, /Cannot stop at an empty string/],
       [{ logitBias: new Map([[1e6, 1]]) }, /a token id below/],
       [{ raw: true, system: "x" }, /Cannot use a system message/],
     ];

@@ -118,7 +118,11 @@ Deno.test("encodePrompt() refuses what leaves no room for an answer, and says ho
 const AT_ODDS: readonly [string, PromptOptions, RegExp][] = [
   ["a system message", { raw: true, system: "x" }, /Cannot use a system message with a raw prompt/],
   ["a template", { raw: true, chatTemplate: "chatml" }, /Cannot use a chat template with a raw/],
-  ["an unknown name", { chatTemplate: "mistral" }, /'mistral': it is not one of chatml, llama2, /],
+  [
+    "an unknown name",
+    { chatTemplate: "mistral" },
+    /'mistral': it is neither one of chatml, llama2, /,
+  ],
   ["Jinja that is none", { chatTemplate: "{% if %}" }, /Cannot render the chat template: /],
 ];
 for (const [what, options, message] of AT_ODDS) {

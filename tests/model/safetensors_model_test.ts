@@ -229,7 +229,7 @@ Deno.test("modelTokenizer() says what is wrong with the texts beside the weights
   );
   assert.throws(
     () => readChanged({}, (files) => files["generation_config.json"] = '{"eos_token_id":["2"]}'),
-    /Cannot read the end tokens of .*: eos_token_id has '"2"', not a whole number/,
+    /Cannot read the end tokens of .*: eos_token_id contains '"2"', which is not a whole number/,
   );
 });
 

@@ -112,7 +112,7 @@ Deno.test("renderChat() gives the template what it may ask for", () => {
 
 /** What a template does wrong, and what the message must say of it. */
 const FAULTS: Record<string, [template: string, message: RegExp]> = {
-  "an open statement": ["{% for m in messages %}", /ends within a statement/],
+  "an open statement": ["{% for m in messages %}", /ends in the middle of a statement/],
   "an open string": ["{{ 'abc", /Unexpected end of input/],
   "an open comment": ["{# x", /Missing end of comment/],
   "half an expression": ["{{ 1 + }}", /Unexpected token/],
@@ -122,7 +122,7 @@ const FAULTS: Record<string, [template: string, message: RegExp]> = {
   "an unknown test": ["{{ 1 is prime }}", /Unknown test: prime/],
   "an unknown function": ["{{ fetch('x') }}", /not a function/],
   "range of a string": ["{{ range('a') }}", /range\(\) takes integers/],
-  "range without a step": ["{{ range(1, 2, 0) }}", /a step that is not 0/],
+  "range without a step": ["{{ range(1, 2, 0) }}", /a step other than 0/],
 };
 
 Deno.test("renderChat() refuses a faulty template in one line", async (t) => {

@@ -21,34 +21,58 @@ const FAULTS: readonly [string, Record<string, MetadataValue | undefined>, RegEx
   ["no tokens", { tokens: undefined }, /key 'tokenizer\.ggml\.tokens' is missing/],
   ["tokens that are a string", { tokens: "a" }, /tokens' is 'a', not an array/],
   ["tokens that are empty", { tokens: [], token_type: [] }, /tokens' is an empty array/],
-  ["a token that is a number", { tokens: [...TOKENS.slice(1), 7] }, /has 7 at index 8, not a str/],
+  [
+    "a token that is a number",
+    { tokens: [...TOKENS.slice(1), 7] },
+    /contains 7 at index 8, not a str/,
+  ],
   [
     "a duplicate token",
     { tokens: TOKENS.with(3, "a") },
-    /tokens' has 'a' twice, as tokens 1 and 3/,
+    /tokens' contains 'a' twice, as tokens 1 and 3/,
   ],
   ["too few token types", { token_type: [3, 1] }, /token_type' has 2 values for 9 tokens/],
   [
     "an unknown token type",
     { token_type: [3, 1, 1, 1, 7, 1, 1, 1, 1] },
-    /token_type' has 7 at index 4, not a token type \(0 to 6\)/,
+    /token_type' contains 7 at index 4, not a token type \(0 to 6\)/,
   ],
   ["no merges", { merges: undefined }, /key 'tokenizer\.ggml\.merges' is missing/],
   ["merges that are a number", { merges: 3 }, /merges' is 3, not an array/],
-  ["a merge without a space", { merges: ["a b", "ab"] }, /merges' has 'ab' at index 1: there are/],
-  ["a merge of an unknown token", { merges: ["a x"] }, /has 'a x' at index 0: 'x' is not a token/],
+  [
+    "a merge without a space",
+    { merges: ["a b", "ab"] },
+    /merges' contains 'ab' at index 1: it is not two/,
+  ],
+  [
+    "a merge of an unknown token",
+    { merges: ["a x"] },
+    /contains 'a x' at index 0: 'x' is not a token/,
+  ],
   ["a merge into an unknown token", { merges: ["b c"] }, /at index 0: 'bc' is not a token/],
   ["a merge with two spaces", { merges: ["a b c"] }, /'b c' is not a token/],
   ["EOS of a wrong type", { eos_token_id: "0" }, /eos_token_id' is '0'/],
   ["a flag that is a number", { add_bos_token: 1 }, /add_bos_token' is 1, not a boolean/],
-  ["BOS asked for and not given", { add_bos_token: true }, /add_bos_token' is true, but no BOS/],
+  [
+    "BOS asked for and not given",
+    { add_bos_token: true },
+    /add_bos_token' is true, but the file defines no BOS/,
+  ],
 ];
 
 const SPM_FAULTS: typeof FAULTS = [
   ["no scores", { scores: undefined }, /key 'tokenizer\.ggml\.scores' is missing/],
   ["too many scores", { scores: Array(9).fill(0) }, /scores' has 9 values for 8 tokens/],
-  ["a score that is NaN", { scores: [0, 0, 0, NaN, 0, 0, 0, 0] }, /has NaN at index 3, not a fin/],
-  ["a score that is infinite", { scores: [0, 0, 0, 0, -Infinity, 0, 0, 0] }, /has -Infinity at/],
+  [
+    "a score that is NaN",
+    { scores: [0, 0, 0, NaN, 0, 0, 0, 0] },
+    /contains NaN at index 3, not a fin/,
+  ],
+  [
+    "a score that is infinite",
+    { scores: [0, 0, 0, 0, -Infinity, 0, 0, 0] },
+    /contains -Infinity at/,
+  ],
   ...["<0x-1>", "<0xZZ>", "<0x1>", "<0x041>", "x"].map((piece) =>
     [
       `the byte token ${piece}`,
@@ -56,7 +80,7 @@ const SPM_FAULTS: typeof FAULTS = [
         tokens: ["<unk>", "<s>", "</s>", piece, "a", "b", "▁a", "aa"],
         token_type: [2, 3, 3, 6, 1, 1, 1, 1],
       },
-      /tokens' has byte token 3 as '.*', not as '<0x00>' to '<0xFF>'/,
+      /tokens' contains '.*' as byte token 3, not one of '<0x00>' to '<0xFF>'/,
     ] as const
   ).map(([name, changes, message]) => [name, changes, message] as (typeof FAULTS)[number]),
 ];
@@ -159,7 +183,7 @@ Deno.test("loadTokenizer() loses no text: bytes or an unknown token spell what n
   const damaged = [...bare, ...BYTE_TOKENS].with(4 + 0x41, "<0x4!>");
   assert.throws(
     () => load(damaged),
-    /it has 255 of the 256 tokens of single bytes, and not '<0x41>'/,
+    /it has only 255 of the 256 byte tokens: '<0x41>' is missing/,
   );
   assert.deepEqual(load([...bare, ...BYTE_TOKENS]).encode("aé"), [2, 3, 4 + 0xc3, 4 + 0xa9]);
   assert.deepEqual(load([...bare, "<unk>"]).encode("aé"), [2, 3, 4]);
@@ -196,7 +220,7 @@ Deno.test("loadTokenizer() refuses SentencePiece tokens too long to split, soon"
   const seconds = cpuSeconds(() =>
     assert.throws(
       () => loadTokenizer(tinySpmMetadata(prefixed({ tokens })), "m.gguf"),
-      /^ModelFormatError: Cannot read the tokenizer of m\.gguf: the squares of the token lengths/,
+      /^ModelFormatError: Cannot read the tokenizer of m\.gguf: the sum of the squared token lengths/,
     )
   );
   assert.ok(seconds < 1, `${seconds} s of the processor`);

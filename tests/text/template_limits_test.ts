@@ -55,25 +55,25 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   ],
   "a namespace that holds itself": [
     "{% set a = namespace() %}{% set a.x = [a, a] %}{{ a }}",
-    /values nest more than/,
+    /values are nested more than/,
   ],
   "a macro that calls itself": [
     "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-    /it nests more than/,
+    /it is nested more than/,
   ],
   "a macro that calls itself twice": [
     "{% macro f(n) %}{% if n < 99 %}{{ f(n + 1) }}{{ f(n + 1) }}{% endif %}{% endmacro %}{{ f(0) }}",
-    /it nests more than|steps/,
+    /it is nested more than|steps/,
   ],
-  "deep parentheses": [nested("(", ")", 60_000), /nests too deep/],
-  "deep brackets": [nested("[", "]", 60_000), /nests too deep/],
+  "deep parentheses": [nested("(", ")", 60_000), /nested too deeply/],
+  "deep brackets": [nested("[", "]", 60_000), /nested too deeply/],
   "500 brackets": [nested("[", "]", 500), /nest/],
-  "deep negation": [nested("not ", "", 60_000), /nests too deep/],
+  "deep negation": [nested("not ", "", 60_000), /nested too deeply/],
   "deep conditions": [
     "{% if true %}".repeat(9000) + "{% endif %}".repeat(9000),
-    /nests too deep|it nests more than/,
+    /nested too deeply|it is nested more than/,
   ],
-  "a long sum": ["{{ 'a'" + " + 'a'".repeat(20_000) + " }}", /it nests more than/],
+  "a long sum": ["{{ 'a'" + " + 'a'".repeat(20_000) + " }}", /it is nested more than/],
   "a wide indent": ["{{ 'a\nb'|indent(1000000000) }}", /text of more than/],
   "an indent that is no number": ["{{ 'a\nb'|indent(400000000, 0/0) }}", /text of more than/],
   "an indent with its opposite": [
@@ -169,7 +169,7 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   "one character again and again": [long + forever("{% set y = long[200000] %}"), /steps/],
   "a loop over characters": [
     long + forever("{% for c in long %}{% endfor %}"),
-    /takes apart|steps/,
+    /splits a text|steps/,
   ],
   "characters again and again": [
     long + "{% set part = long[:9] ~ long[:200000] %}" + forever("{% set y = part|list %}"),
@@ -204,7 +204,7 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   ],
   "much output": [long + "{{ long }}".repeat(9000), /steps/],
   "a long template": ["a".repeat(300_000), /has 300000 characters/],
-  "many spaces": [" ".repeat(200_000), /spaces or line ends in a row/],
+  "many spaces": [" ".repeat(200_000), /spaces or line breaks in a row/],
 };
 
 /**
