@@ -42,7 +42,10 @@ Deno.test("dequantize() reads bytes at any alignment and leaves the rest of its 
 Deno.test("dequantize() refuses part of a group and ranges that are too short", () => {
   const group = new Uint8Array(18);
   assert.throws(() => dequantize("Q4_0", group, new Float32Array(31)), RangeError);
-  assert.throws(() => dequantize("Q4_0", group, new Float32Array(64)), /36 bytes are required, got 18/);
+  assert.throws(
+    () => dequantize("Q4_0", group, new Float32Array(64)),
+    /36 bytes are required, got 18/,
+  );
 });
 
 Deno.test("packF16() packs pairs low half first and rounds ties to even", () => {

@@ -50,7 +50,10 @@ Deno.test("tvllm bench ab --against says what a checkout cannot do", async () =>
   for (
     const [options, message] of [
       [["--", "--device", "cpu", "--threads", "3", "--", ...CPU], /there are no three threads/],
-      [["-p", "99", "--", ...CPU, "--", ...CPU], /the context has room for 100; request fewer tokens/],
+      [
+        ["-p", "99", "--", ...CPU, "--", ...CPU],
+        /the context has room for 100; request fewer tokens/,
+      ],
     ] as const
   ) {
     const { code, stderr } = await runTvllm([

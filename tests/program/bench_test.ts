@@ -224,7 +224,10 @@ Deno.test("tvllm bench refuses what it cannot measure", async () => {
   assert.match(unknown.stderr, /sped/);
   const long = await runTvllm(["bench", "latency", "-p", "3000"]);
   assert.equal(long.code, 2);
-  assert.match(long.stderr, /after a prompt of 3000: the context has room for 2048; request fewer tokens/);
+  assert.match(
+    long.stderr,
+    /after a prompt of 3000: the context has room for 2048; request fewer tokens/,
+  );
 });
 
 Deno.test("tvllm bench speed sweeps, and a test that fails is a row and exit code 1", async () => {

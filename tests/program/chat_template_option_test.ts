@@ -50,7 +50,10 @@ Deno.test("--chat-template takes the names of known templates", async () => {
 });
 
 Deno.test("a chat template that cannot be used is refused before the model is loaded", async () => {
-  assert.match(await refused("--chat-template", "mistral"), /'mistral': it is neither one of chatml, /);
+  assert.match(
+    await refused("--chat-template", "mistral"),
+    /'mistral': it is neither one of chatml, /,
+  );
   assert.match(await refused("--chat-template", "{% if %}"), /Cannot render the chat template: /);
   assert.match(
     await refused("--chat-template-file", "/no/such"),

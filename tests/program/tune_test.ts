@@ -47,7 +47,10 @@ Deno.test("tvllm tune checks, times and keeps a choice of each family, which lat
   Deno.writeTextFileSync(path, `${JSON.stringify({ ...record, tvllm: "0.0.1" })}\n`);
   const stale = await runTvllm([...args, "hi"], { env });
   assert.equal(stale.code, 0);
-  assert.match(stale.stderr, /^Ignoring the tuning in \S+: it was measured with tvllm '0\.0\.1', .*$/m);
+  assert.match(
+    stale.stderr,
+    /^Ignoring the tuning in \S+: it was measured with tvllm '0\.0\.1', .*$/m,
+  );
   assert.equal(stale.stderr.match(/tuning/g)!.length, 1);
 });
 
