@@ -49,7 +49,7 @@ export function kvBudget(
     throw new RequestError(
       `Cannot fit a KV cache into ${kvMemory} ${
         plural(kvMemory, "byte")
-      }: a block of ${BLOCK_TOKENS} tokens needs ${total(1)}`,
+      }: a block of ${BLOCK_TOKENS} tokens needs ${total(1)} bytes`,
     );
   }
   return held.map((most) => Math.min(most, blocks));

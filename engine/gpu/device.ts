@@ -188,8 +188,8 @@ export async function openGpu(): Promise<Gpu> {
 
 function asError(error: GPUError): Error {
   return error instanceof GPUOutOfMemoryError
-    ? new DeviceError("out-of-memory", `Out of device memory: ${oneLine(error)}`)
-    : new Error(`The device refused a command: ${oneLine(error)}`);
+    ? new DeviceError("out-of-memory", `Cannot allocate device memory: ${oneLine(error)}`)
+    : new Error(`Cannot run a command on the device: ${oneLine(error)}`);
 }
 
 /** Returns the device's message on one line; it may be a paragraph. */

@@ -138,7 +138,7 @@ function checkRequest(
     refuse(`maxTokens is ${maxTokens}, not a whole number of at least 1`);
   }
   if (!Number.isInteger(minTokens) || minTokens < 0 || minTokens > maxTokens) {
-    refuse(`minTokens is ${minTokens}, not a whole number from 0 to maxTokens, ${maxTokens}`);
+    refuse(`minTokens is ${minTokens}, not a whole number from 0 to maxTokens (${maxTokens})`);
   }
   const biases = (request.sampling?.logitBias?.size ?? 0) + (request.stopIds?.length ?? 0);
   if (minTokens > 0 && biases > MOST_BIASES) {
