@@ -74,7 +74,7 @@ function isOfDrafts(
   return layer >= layers && layer < layers + drafts;
 }
 
-/** Keys below the architecture's prefix that change nothing, at least if no reader used them. */
+/** Keys below the architecture's prefix that change nothing if no reader has looked them up. */
 const HARMLESS =
   /\.(rope\.(scaling\.(type|finetuned|factor|original_context_length|yarn_\w+)|scale_linear|dimension_sections)|vocab_size|tensor_data_layout|pooling_type)$/;
 

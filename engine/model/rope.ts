@@ -45,6 +45,7 @@ export interface RopeSpec {
   readonly dims: number;
   /** Elements that rotate as a pair: (0,1),(2,3)… or (0,n/2),(1,n/2+1)… (GPT-NeoX). */
   readonly layout: "interleaved" | "half";
+  /** Scaling of the frequencies for longer contexts. */
   readonly scaling: RopeScaling;
   /** Whether the frequencies are divided by the model's weight `ropeFactors` [dims / 2]. */
   readonly factors: boolean;

@@ -49,7 +49,7 @@ export function syntheticVocabulary(size: number): SyntheticVocabulary {
   return vocabularyOf(merges.slice(0, wanted));
 }
 
-/** Removes "phi3" from a model's name, because llama.cpp expects certain tokens in such models. */
+/** Avoids "phi3" in a model's name, because llama.cpp expects certain tokens in such models. */
 export function withoutPhi3(name: string): string {
   return name.replace("phi3", "phi");
 }
