@@ -1,4 +1,4 @@
-/** The description of one architecture, as the other files here fill it in, and shared defaults. */
+/** The interface that describes an architecture, and parts that most architectures share. */
 
 import type { GgufValue } from "../../files/gguf_writer.ts";
 import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../config.ts";
@@ -63,8 +63,8 @@ export interface Architecture {
   readonly attentionBias: boolean | "optional";
   /**
    * Keys that change the computation and are refused in files of other architectures: keys of GGUF
-   * without the architecture's prefix, and keys of config.json. `read` reads those of them that the
-   * general readers do not.
+   * without the architecture's prefix, and keys of config.json. `read` reads the ones that the
+   * general readers skip.
    */
   readonly obeys?: { readonly gguf: readonly string[]; readonly hf: readonly string[] };
   /** Its files store queries, keys and values as one matrix, and gate and up as another. */
