@@ -1,4 +1,4 @@
-/** One answer: its text to the terminal, and what is told of it. */
+/** Prints one answer, and describes it as JSON and as a line of statistics. */
 
 import { PromptProgress, TokenProgress } from "./answer_progress.ts";
 import { AnswerText, type TextValues } from "./answer_text.ts";
@@ -12,7 +12,10 @@ export interface AnswerFormat extends TextValues {
   readonly jsonl?: true | undefined;
 }
 
-/** Prints an answer as it comes; with --json nothing, as its object comes at the end. */
+/**
+ * Prints an answer as it arrives. Prints nothing with --json: the caller prints its object at the
+ * end.
+ */
 export async function printAnswer(
   reply: Reply,
   { terminal, ...format }: AnswerFormat & { readonly terminal: Terminal },
@@ -41,7 +44,7 @@ export async function printAnswer(
   return reply.summary!;
 }
 
-/** An answer's JSON, less its text. */
+/** Returns the fields of an answer's JSON object, without its text. */
 export function describeAnswer({ model, source }: Responder, summary: ReplySummary) {
   const { promptTokens, tokens, finish, seed, timeToFirst, timePerToken, total } = summary;
   return {
@@ -59,12 +62,12 @@ export function describeAnswer({ model, source }: Responder, summary: ReplySumma
   };
 }
 
-/** Decode throughput: tokens per second after the first; null where there are none. */
+/** Decode throughput in tokens per second, without the first token; null if it is unknown. */
 function decodeRate({ timePerToken }: ReplySummary): number | null {
   return timePerToken === null ? null : 1000 / timePerToken;
 }
 
-/** An answer's figures on one line. */
+/** Returns the figures of an answer on one line. */
 export function statistics({ place }: Responder, summary: ReplySummary): string {
   const { promptTokens, tokens, finish } = summary;
   const prompt = promptTokens === null
