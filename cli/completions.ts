@@ -35,7 +35,7 @@ export function addCompletions(program: Command): void {
   program.command("complete", { hidden: true })
     .argument("[words...]")
     .action((words) => {
-      const tree = program as unknown as UntypedCommand; // the same class, without its type parameters
+      const tree = program as unknown as UntypedCommand; // the same class, without its types
       const { words: found, files, goesOn } = complete(tree, words, completeModel);
       const lines = found.map(({ value, summary }) => `${value}\t${summary}`);
       const directive = (goesOn ? GOES_ON : 0) + (files ? 0 : NO_FILES);
