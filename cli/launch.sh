@@ -62,8 +62,9 @@ grant() {
     [ "$row_variables" = - ] || variables=${variables:+$variables,}$row_variables
   done
 
-  # Deno.serve aborts a request's signal if its client disconnects; without the first flag, also if
-  # the client did not. With the second flag, the worker that writes reports can keep write access.
+  # Deno.serve aborts a request's signal when its client disconnects; without the first flag, also
+  # after a complete response. With the second flag, the worker that writes reports can keep write
+  # access.
   # --ignore-env: other variables read as unset, so that libraries that look for them do not fail.
   permissions="--unstable-no-legacy-abort --unstable-worker-options --no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
   # Not limited to the hub: it serves files from other hosts, whose names change.

@@ -110,7 +110,7 @@ function findDeno() {
       if (isExecutable(path)) return path;
       resolve = createRequire(manifest).resolve; // The next package is a dependency of this one.
     } catch {
-      // The package is not installed.
+      // Not installed, for example because npm skips packages for other systems.
     }
   }
   for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
