@@ -1,4 +1,4 @@
-/** Output files of a command. They are opened before its work starts, and written at the end. */
+/** Output files of a command. They are opened before its work starts. */
 
 import { basename, dirname, join } from "node:path";
 import { printable } from "../engine/files/quote.ts";
