@@ -69,7 +69,7 @@ export class RaceLine implements Disposable {
   readonly #budget: number;
   readonly #progress: ReturnType<Terminal["progress"]>;
   /**
-   * End of the first round, from which the time is measured, as the budget excludes the warm-up.
+   * End of the first round. Time is counted from here, as the warm-up is not part of the budget.
    */
   #started: number | undefined;
 
