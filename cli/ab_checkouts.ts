@@ -60,7 +60,7 @@ export interface CheckoutContext {
 export function ownCheckout(): string {
   if (isCheckout(OWN)) return OWN;
   throw new UsageError(
-    "Cannot use --against: this tvllm is a compiled program; run the tvllm of a checkout",
+    "Cannot use --against: this tvllm is a compiled program; run tvllm from a checkout",
   );
 }
 
@@ -252,7 +252,7 @@ class Worker {
   async read(): Promise<WorkerReady | WorkerServed> {
     const { value, done } = await this.#lines.next();
     if (done) this.#signal.throwIfAborted();
-    const said = done ? { error: "its process ended" } : JSON.parse(value);
+    const said = done ? { error: "its process exited" } : JSON.parse(value);
     if (!("error" in said)) return said as WorkerReady | WorkerServed;
     throw new Error(`Cannot measure ${this.directory}: ${(said as WorkerFailed).error}`);
   }

@@ -79,7 +79,7 @@ export function statistics({ place }: Responder, summary: ReplySummary): string 
   return `${said}, on ${place}`;
 }
 
-/** `30 tokens in 1.2 s (25.0 tok/s)`. */
+/** Formats an answer's length and speed, as in `30 tokens in 1.2 s (25.0 tok/s)`. */
 export function speed(summary: ReplySummary): string {
   const { tokens, timeToFirst, total } = summary;
   const rate = decodeRate(summary);

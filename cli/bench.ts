@@ -151,7 +151,7 @@ export function addBench(
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
     if (name === "schema") {
-      const many = z.array(reportSchema).describe("Of bench all, and of several models");
+      const many = z.array(reportSchema).describe("The reports of bench all, or of several models");
       const schema = z.union([reportSchema, many]);
       terminal.write(`${JSON.stringify(z.toJSONSchema(schema), null, 2)}\n`);
       return;
@@ -224,7 +224,7 @@ export function addBench(
     }
     if (forServers === undefined && run.prompts > MOST_AT_ONCE) {
       throw new UsageError(
-        `Cannot measure ${run.prompts} requests: ${MOST_AT_ONCE} at most, but for bench load`,
+        `Cannot measure ${run.prompts} requests: the limit is ${MOST_AT_ONCE}, except in bench load`,
       );
     }
     const plans = suites.map((suite) => {
@@ -315,7 +315,7 @@ function single(name: string, lengths: readonly number[], least: number): number
   if (lengths.length === 1 && length >= least) return length;
   throw new UsageError(
     `Cannot measure --${name} ${lengths.join()}: ${
-      lengths.length === 1 ? `expected ${least} or more` : "only bench speed takes a list"
+      lengths.length === 1 ? `expected ${least} or more` : "only bench speed accepts a list"
     }`,
   );
 }

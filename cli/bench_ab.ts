@@ -220,8 +220,8 @@ function conclusion(
       ratio > 1 ? "longer" : "less time"
     } than A`,
     equal: `A and B are equal within ${100 * margin} %`,
-    interrupted: "no difference was shown before it was cut off",
-    budget: `no difference was shown in ${budget} s; --budget gives more time`,
+    interrupted: "no difference was found before the interruption",
+    budget: `no difference was found in ${budget} s; raise --budget to measure longer`,
   };
   const spread = interval === undefined
     ? "no interval yet"
@@ -229,7 +229,7 @@ function conclusion(
   return `**By ${metric}, ${said[ending!]}** (${
     ratio.toFixed(3)
   } ${spread} after ${rounds} rounds of four runs). ` +
-    "The interval leaves out the true ratio in at most 5 of 100 such measurements, although they end when they can tell.";
+    "The interval misses the true ratio in at most 5 of 100 such measurements, even though they stop as soon as the result is clear.";
 }
 
 /**

@@ -134,7 +134,7 @@ function readReports(path: string): Report[] {
   try {
     data = JSON.parse(text);
   } catch (cause) {
-    throw new UsageError(`Cannot read ${printable(path)}: it is not a report, which is JSON`, {
+    throw new UsageError(`Cannot read ${printable(path)}: it is not JSON, so it is not a report`, {
       cause,
     });
   }
@@ -193,7 +193,7 @@ function conditions(text: string): Condition[] {
   return text.split(",").map((part) => {
     const condition = CONDITIONS.find((one) => one === part.trim());
     if (condition !== undefined) return condition;
-    throw new InvalidArgumentError(`Expected some of ${CONDITIONS.join(", ")}.`);
+    throw new InvalidArgumentError(`Expected one or more of ${CONDITIONS.join(", ")}.`);
   });
 }
 

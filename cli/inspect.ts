@@ -18,7 +18,7 @@ export function addInspect(program: Command): void {
   const command = program.command("inspect")
     .summary("show the metadata and tensors of a model")
     .description("Shows a model's metadata and its tensors: type, shape, size and bits per weight.")
-    .argument("[model]", "model, as with -m; of a split model, name any part")
+    .argument("[model]", "model, as with -m; for a split model, any part")
     .addOption(modelOption())
     .option("--json", "print everything, including the vocabulary, as one JSON object");
   addGlobalOptions(command).action(async (path, options, command) => {

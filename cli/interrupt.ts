@@ -12,7 +12,7 @@ import { EXIT, InterruptedError } from "./exit_codes.ts";
  *     printStatistics();
  *     interrupts.signal.throwIfAborted();   // exit code 130 or 143
  *
- * Outside its scope the signals end the process, as they do by default.
+ * Outside its scope, the signals end the process, as they do by default.
  */
 export class Interrupts implements Disposable {
   readonly #controller = new AbortController();

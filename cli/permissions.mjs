@@ -8,7 +8,7 @@
 /** @typedef {"all" | readonly Place[]} Write the directories that may be written */
 
 /**
- * @typedef {object} Row of the table
+ * @typedef {object} Row a row of the table
  * @property {string} name
  * @property {boolean} net
  * @property {Write} write

@@ -89,8 +89,8 @@ export class RemoteResponder implements Responder {
 }
 
 /**
- * Returns the fields that both routes share. They include the default values of the options, because
- * a server's own defaults may differ.
+ * Returns the fields that both routes share. They include the default values of the options,
+ * because a server's own defaults may differ.
  */
 function bodyOf(options: GenerateOptions): RequestBody {
   const { topK, repeatPenalty = 1, presencePenalty, frequencyPenalty, logitBias, stop } = options;
@@ -193,7 +193,7 @@ class RemoteReply implements Reply {
       if (!(error instanceof RefusedError && error.isMissingRoute)) throw error;
       throw new EndpointError(
         `${error.message}; ${
-          path.includes("chat") ? "--raw asks for a completion" : "leave out --raw"
+          path.includes("chat") ? "add --raw to request a completion" : "leave out --raw"
         }`,
         { cause: error },
       );

@@ -71,7 +71,7 @@ export function addSynth(program: Command): void {
         target,
         terminal,
       ));
-    terminal.detail(`Made it in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    terminal.detail(`Created in ${((performance.now() - started) / 1000).toFixed(1)} s`);
     terminal.write(`${printable(path)}\t${bytes} ${plural(bytes, "byte")}\n`);
   });
 }

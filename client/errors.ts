@@ -16,7 +16,7 @@ export class RefusedError extends EndpointError {
     return [400, 422].includes(this.status) && this.body.includes(field);
   }
 
-  /** Whether the server lacks the route. A missing model can have the same status, but is named. */
+  /** Whether the server lacks the route. Errors about a missing model are not included. */
   get isMissingRoute(): boolean {
     return [404, 405, 501].includes(this.status) && !/model/i.test(this.body);
   }

@@ -96,11 +96,11 @@ export async function* readParts(
     }
   } catch (error) {
     if (error instanceof EndpointError || signal?.aborted) throw error;
-    throw new EndpointError(`Cannot read an answer of ${url}: ${reasonOf(error)}`, {
+    throw new EndpointError(`Cannot read an answer from ${url}: ${reasonOf(error)}`, {
       cause: error,
     });
   }
-  if (!parser.ended) throw new EndpointError(`Cannot read an answer of ${url}: it was cut off`);
+  if (!parser.ended) throw new EndpointError(`Cannot read an answer from ${url}: it was cut off`);
 }
 
 /** Reads the parts of an answer from server-sent events; throws as `readParts` does. */
@@ -179,12 +179,12 @@ function partOf(data: string, url: string): StreamPart {
 
 /** Creates the error for an error that a server reports in its answer. */
 export function failed(message: string | undefined, url: string): EndpointError {
-  return new EndpointError(`Cannot get an answer of ${url}: ${message}`);
+  return new EndpointError(`Cannot get an answer from ${url}: ${message}`);
 }
 
 /** Creates the error for an answer, or a piece of it, in an unexpected format. */
 export function unreadable(text: string, url: string): EndpointError {
-  return new EndpointError(`Cannot read an answer of ${url}: ${text.slice(0, 200)}`);
+  return new EndpointError(`Cannot read an answer from ${url}: ${text.slice(0, 200)}`);
 }
 
 /** Parses JSON; returns undefined if the text is not JSON. */

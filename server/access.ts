@@ -17,7 +17,7 @@ export interface AccessRules {
 const OPEN_PATHS = ["/health", "/", "/page.js", "/page.css"];
 
 /**
- * Checks a request.
+ * Checks whether a request is allowed.
  *
  * @throws {HttpError} 401 if the key is missing or wrong; 403 if a page of another site sent it.
  */

@@ -71,7 +71,7 @@ export async function* answerEvents(answer: Answer): AsyncGenerator<AnswerEvent>
     for (;;) {
       const { done, value: piece } = await pieces.next();
       if (done) {
-        // Cancelled between two tokens.
+        // The answer was cancelled between two tokens.
         yield { token: undefined, text: "", finish: answer.summary!.finish };
         return;
       }

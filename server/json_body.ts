@@ -55,7 +55,7 @@ async function readBytes(
     let size = 0;
     for (;;) {
       const { done, value } = await reader.read().catch((cause) => {
-        throw new HttpError(400, "Cannot read the body: its connection ended before it", { cause });
+        throw new HttpError(400, "Cannot read the body: the connection was cut off", { cause });
       });
       if (done) break;
       size += value.length;

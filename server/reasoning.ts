@@ -24,7 +24,7 @@ export function endsInThought(promptEnd: string): boolean {
  * part.
  */
 export class ReasoningSplitter {
-  /** Before the first mark; within thoughts; after them. */
+  /** "start": before the first mark; "thought": within thoughts; "answer": after them. */
   #state: "start" | "thought" | "answer";
   /** Text that is held back because it may be the beginning of a mark. */
   #held = "";

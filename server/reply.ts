@@ -103,8 +103,8 @@ async function* streamEvents(work: Reply, exchange: Exchange): AsyncGenerator<st
   } finally {
     exchange.close(failure?.status ?? 200, failure);
   }
-  // Sent after the exchange is closed: clients may disconnect as soon as they have read it,
-  // although they have the complete answer.
+  // The exchange is closed before this event: clients may disconnect as soon as they have read it,
+  // and must not count as gone.
   yield dataEvent("[DONE]");
 }
 

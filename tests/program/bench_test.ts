@@ -274,5 +274,5 @@ Deno.test("tvllm bench -o prints the results as data", async () => {
 Deno.test("lists of lengths are for bench speed", async () => {
   const { code, stderr } = await runTvllm(["bench", "latency", "-p", "16,32"]);
   assert.equal(code, 2);
-  assert.match(stderr, /Cannot measure --prompt-tokens 16,32: only bench speed takes a list/);
+  assert.match(stderr, /Cannot measure --prompt-tokens 16,32: only bench speed accepts a list/);
 });
