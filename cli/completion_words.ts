@@ -17,7 +17,7 @@ export interface Candidates {
   readonly goesOn?: boolean;
 }
 
-/** Returns the model names that begin with `typed`, as an argument of `command`. */
+/** Returns model names that may complete `typed`, as an argument of `command`. */
 export type ModelNames = (typed: string, command: string) => Candidates;
 
 /** Placeholders of options and arguments whose values are models or files. */

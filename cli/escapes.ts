@@ -1,4 +1,4 @@
-/** `-e, --escape`: processes backslash escapes in texts of the command line, as llama.cpp does. */
+/** `-e, --escape`: processes backslash escapes in the prompt, as printf and llama.cpp do. */
 
 import { UsageError } from "./exit_codes.ts";
 

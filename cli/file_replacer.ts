@@ -68,7 +68,7 @@ export class FileReplacer implements Disposable {
 
   /**
    * Accepts the file at `path`, which need not exist, and returns its path with links resolved. If
-   * the file cannot be replaced without losing its owner or another name, returns the reason.
+   * the file cannot be replaced, or would lose its owner or another name, returns the reason.
    *
    * @param found the file's status, if it exists
    */

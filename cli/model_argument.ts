@@ -27,7 +27,7 @@ export async function openModel(
 ): Promise<ModelFile> {
   if (spec === "") {
     throw new UsageError(
-      "Cannot open a model without a name: -m takes a .gguf file, hf:ORG/REPO or synth:NAME:QUANT",
+      "Cannot open a model without a name: -m needs a .gguf file, hf:ORG/REPO or synth:NAME:QUANT",
     );
   }
   const path = spec === undefined ? undefined : await modelPath(spec, terminal);

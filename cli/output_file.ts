@@ -49,14 +49,14 @@ export class OutputFile implements Disposable {
   ): OutputFile {
     if (path.startsWith("-")) {
       throw new UsageError(
-        `Cannot write ${path}: --${option} takes a file; write ./${path} for it`,
+        `Cannot write ${path}: --${option} needs a file name; for a file named ${path}, write ./${path}`,
       );
     }
     return writing(path, () => {
       const found = statOf(path);
       const role = found?.isFile ? roleOf(path, inputs) : undefined;
       if (role !== undefined) {
-        throw new UsageError(`Cannot write ${path}: it is ${role}; --${option} takes another file`);
+        throw new UsageError(`Cannot write ${path}: it is ${role}; --${option} needs another file`);
       }
       let inPlace: string | undefined;
       if (found === undefined || found.isFile) {
@@ -122,7 +122,7 @@ export function openOutputFiles<Name extends string>(
     const other = target && targets.get(target);
     if (other !== undefined) {
       throw new UsageError(
-        `Cannot write ${path}: --${other} writes it; --${option} takes another file`,
+        `Cannot write ${path}: --${other} writes it; --${option} needs another file`,
       );
     }
     const file = opened.use(OutputFile.open(option, path, { inputs, replacer }));

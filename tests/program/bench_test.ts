@@ -108,12 +108,12 @@ Deno.test("tvllm bench tries the files that it is to write first, and leaves non
   await Deno.writeTextFile(model, "GGUF and more");
   const swallowed = await runTvllm(["bench", "memory", "--json", model]);
   assert.equal(swallowed.code, 2);
-  assert.match(swallowed.stderr, /error: Cannot write .*model\.gguf: it is a model; --json takes/);
+  assert.match(swallowed.stderr, /error: Cannot write .*model\.gguf: it is a model; --json needs/);
   // Without a file JSON goes to stdout; the other options need one.
   assert.equal((await runTvllm(["bench", "memory", "--json", "-m", model])).code, 4);
   const option = await runTvllm(["bench", "memory", "--csv", "-m", model]);
   assert.equal(option.code, 2);
-  assert.match(option.stderr, /error: Cannot write -m: --csv takes a file/);
+  assert.match(option.stderr, /error: Cannot write -m: --csv needs a file name/);
   assert.equal(await Deno.readTextFile(model), "GGUF and more");
   await Deno.remove(model);
   const missing = await runTvllm([...args, "--output", join(directory, "new.md")]);
