@@ -40,7 +40,7 @@ export interface CheckoutSide {
   readonly values: EngineValues;
 }
 
-/** What both sides share. */
+/** The environment that both sides share. */
 export interface CheckoutContext {
   readonly run: RunOptions;
   readonly host: Program["host"];

@@ -5,7 +5,7 @@ import type { Terminal } from "./terminal.ts";
 import { Thinking } from "./thinking.ts";
 import type { WordWrap } from "./word_wrap.ts";
 
-/** How an answer is shown. */
+/** Options for the text of an answer. */
 export interface TextValues {
   /** If false, long lines are not wrapped at words; the terminal breaks them. */
   readonly wrap?: boolean | undefined;

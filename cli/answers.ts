@@ -6,7 +6,7 @@ import type { Reply, ReplySummary, Responder } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, milliseconds, tokenRate } from "./transfer.ts";
 
-/** How an answer is printed. */
+/** Options for printing an answer. */
 export interface AnswerFormat extends TextValues {
   readonly json?: true | undefined;
   readonly jsonl?: true | undefined;

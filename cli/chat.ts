@@ -15,7 +15,9 @@ import type { SavedChats } from "./saved_chats.ts";
 import type { Terminal } from "./terminal.ts";
 import { count, counted, milliseconds } from "./transfer.ts";
 
-/** From this fraction of the context on, a note tells the user how much room is left. */
+/**
+ * If this fraction of the context is used, a note after each answer shows how much room is left.
+ */
 const NEARLY_FULL = 0.75;
 
 /** The terminal of the chat, and the saved chats. */

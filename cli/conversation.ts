@@ -12,7 +12,7 @@ export interface Turn {
   readonly answer: string;
 }
 
-/** What answers: a model, or a `Responder`. */
+/** The other party of a chat: a model or a `Responder`. */
 interface Partner {
   readonly chatTemplate: string | undefined;
   generate(prompt: readonly ChatMessage[], options: GenerateOptions): unknown;

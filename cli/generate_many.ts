@@ -47,7 +47,10 @@ function promptOf(line: string, number: number, path: string): ManyPrompt {
   );
 }
 
-/** How answers are printed: as text or one JSON array in order, or a line each as they complete. */
+/**
+ * Formats of the answers: text (the default) or one JSON array, both in the order of the prompts;
+ * or lines of JSON in the order in which the answers complete.
+ */
 export interface ManyFormat {
   readonly json?: true | undefined;
   readonly jsonl?: true | undefined;

@@ -11,7 +11,10 @@ export interface Work {
   readonly unit: Unit;
 }
 
-/** Rates are measured over the last 20 s, in ms, because a step of a large model takes seconds. */
+/**
+ * Time over which rates are measured, in ms. It is long because a step of a large model takes
+ * seconds.
+ */
 const SPAN = 20_000;
 
 /** A bar with its figures; only on a terminal. Dispose of it when the work is done. */

@@ -51,7 +51,7 @@ export interface Responder extends AsyncDisposable {
   readonly model: string;
   /** The device or server that computes the answers, as text. */
   readonly place: string;
-  /** The same as a field of a JSON object. */
+  /** The device or server as a field of JSON output, such as `{ device: "…" }`. */
   readonly source: Readonly<Record<string, string>>;
   /** Undefined if the model has none; then answers continue the text. */
   readonly chatTemplate: string | undefined;

@@ -22,7 +22,7 @@ import {
   tokenizeSchema,
 } from "./requests.ts";
 
-/** How a model is served. */
+/** Settings of the server. */
 export interface ServerOptions extends AccessRules {
   /** The model's name in the API. */
   readonly name: string;
