@@ -45,17 +45,22 @@ export function addBench(
   started: { readonly launch: Launch; readonly args: readonly string[] },
 ): void {
   const bare = program.command("bench")
-    .summary("measure speed and memory, and print a report")
-    .description("Measures a model on this machine and prints a Markdown report.")
+    .summary("measure a model's speed and memory, and print a report")
+    .description(
+      "Measures a model on this machine and prints a Markdown report. bench ab --help has the options of bench ab.",
+    )
     .addArgument(
-      new Argument("<suite>", "what to measure; schema prints the JSON Schema of the results")
+      new Argument(
+        "<suite>",
+        "suite to run, or schema to print the JSON Schema of the results; tvllm help bench explains the suites",
+      )
         .choices([...ALL_SUITES.map(({ name }) => name), "all", "schema"]),
     )
     .argument("[model]", "model, as with -m")
     .addOption(
       new Option(
         "-m, --model <spec>",
-        "model; repeat it, or separate several with commas, to compare them",
+        "model; to compare several, repeat the option or separate the models with commas",
       ).env("TVLLM_MODEL").argParser(modelSpecs),
     );
   const command = addEndpointOptions(bare, "measure")
@@ -73,12 +78,17 @@ export function addBench(
         .argParser(numbers({ least: 0, most: MAX_TOKENS }))
         .default([32], "32; in suite speed: 128, and lists are accepted"),
     )
-    .option("--requests <n>", "number of requests", integer(1, MOST_REQUESTS), 4)
+    .option(
+      "--requests <n>",
+      "throughput, latency, load: number of requests",
+      integer(1, MOST_REQUESTS),
+      4,
+    )
     .addOption(
       new Option("--prompts <n>", "the same as --requests").argParser(integer(1, MOST_REQUESTS))
         .hideHelp(),
     )
-    .option("-r, --repetitions <n>", "measured repetitions", integer(1, 1000), 7)
+    .option("-r, --repetitions <n>", "measured repetitions of each case", integer(1, 1000), 7)
     .addOption(
       new Option("--iterations <n>", "the same as --repetitions").argParser(integer(1, 1000))
         .hideHelp(),
@@ -90,13 +100,13 @@ export function addBench(
     )
     .option(
       "--concurrency <list>",
-      "numbers of simultaneous requests, such as 1,2,4 or 1-4",
+      "scalability, kernels, load: numbers of simultaneous requests, such as 1,2,4 or 1-4",
       counts(256),
       [1, 2, 4, 8],
     )
     .option(
       "--contexts <list>",
-      "prompt lengths in the table Context Length Scaling",
+      "throughput, latency: prompt lengths in the table Context Length Scaling",
       counts(MAX_TOKENS),
       [32, 128, 256, 512],
     )
@@ -115,10 +125,10 @@ export function addBench(
       "how to choose tokens: greedy, default (the defaults of generate), or values such as temp=0.7,top-k=20 (default: greedy)",
       sampling,
     )
-    .option("--seed <n>", "random seed of the prompts", integer(0, 2 ** 31 - 1), 0)
+    .option("--seed <n>", "random seed of the prompts and of sampling", integer(0, 2 ** 31 - 1), 0)
     .option(
       "--bandwidth <GB/s>",
-      "use this memory bandwidth instead of measuring it",
+      "memory bandwidth for the theoretical limits (default: measured)",
       decimal(0.001, 1e6),
     )
     .addOption(
@@ -127,23 +137,23 @@ export function addBench(
     )
     .option(
       "--json [file]",
-      "write the results as JSON to a file; without one, print them instead of the report",
+      "write the results as JSON to a file; without a file name, print them instead of the report",
     )
-    .option("--csv <file>", "write the results as CSV, one per line")
+    .option("--csv <file>", "write the results as CSV, one result per line")
     .option("--output <file>", "write the report to a file")
     .option(
       "--chart <file>",
-      "write charts to a .svg or .png file; in dark colours if the name ends in .dark.svg or .dark.png",
+      "write charts to a .svg or .png file; if the name ends in .dark.svg or .dark.png, the charts are dark",
       chartFile,
     )
     .option("--html <file>", "write the report as a web page with charts", pageFile)
     .option("--trace <file>", "write a trace of the runs, for Perfetto or chrome://tracing")
     .option(
       "--dump-kernels <file>",
-      "write the model's GPU kernels as WGSL, with their launch sizes",
+      "write the model's GPU kernels as WGSL, with their workgroup counts",
     )
     .option("--explain", "explain the metrics at the end of the report")
-    .option("--verify", "compare some tokens with the reference on the CPU");
+    .option("--verify", "compare some tokens with those of the reference, which runs on the CPU");
   addSuiteOptions(command);
   addBenchAb(command, started);
   // deno-lint-ignore tvllm/max-parameters -- commander's callback

@@ -45,7 +45,7 @@ export function addBenchAb(
   started: { readonly launch: Launch; readonly args: readonly string[] },
 ): void {
   const command = (bench as unknown as Command).command("ab")
-    .summary("compare two settings in interleaved runs")
+    .summary("compare two sets of options in interleaved runs")
     .usage("[options] -- <options of A> -- <options of B>")
     .description(
       "Compares two settings, or two checkouts, in interleaved runs (A B B A). Stops when they differ " +

@@ -28,10 +28,9 @@ const MAX_REPORT_BYTES = 2 ** 28;
 /** Adds the command to `program`. */
 export function addCompare(program: Command): void {
   const command = program.command("compare")
-    .summary("compare benchmark reports")
+    .summary("compare reports of bench")
     .description(
-      "Compares files that `tvllm bench --json` wrote. Each report is compared with the baseline. Join repeated " +
-        "runs of the same version with commas: a1.json,a2.json. With a single file, the reports in it are compared.",
+      "Compares reports, which are files that `tvllm bench --json` wrote. Compares each report with the baseline. To use several runs of the same version, join their files with commas: a1.json,a2.json. If only one file is given, compares the reports in it with the first one.",
     )
     .argument("<baseline>", "report to compare with", modelSpecs)
     .argument("[report...]", "reports to compare", several, [])

@@ -19,16 +19,26 @@ const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
 const GOES_ON = 2;
 const NO_FILES = 4;
 
+/** The lines that load the completions, for the help. */
+const START_UP_LINES = `
+bash (needs the package bash-completion), in ~/.bashrc:
+  eval "$(tvllm completions bash)"
+zsh, in ~/.zshrc after compinit:
+  eval "$(tvllm completions zsh)"
+fish, in ~/.config/fish/config.fish:
+  tvllm completions fish | source
+PowerShell, in $PROFILE:
+  tvllm completions powershell | Out-String | Invoke-Expression`;
+
 /** Adds the command, and the hidden `complete` that the scripts call, to `program`. */
 export function addCompletions(program: Command): void {
   program.command("completions")
     .summary("print a completion script for a shell")
     .description(
-      'Prints a completion script. For bash: eval "$(tvllm completions bash)" in ~/.bashrc; it ' +
-        'needs the package bash-completion. zsh: eval "$(tvllm completions zsh)" in ~/.zshrc, after ' +
-        "compinit. fish: tvllm completions fish | source. PowerShell: tvllm completions powershell | " +
-        "Out-String | Invoke-Expression. All need tvllm on PATH.",
+      "Prints a completion script for a shell. To use it, add a line to the start-up file of the " +
+        "shell. tvllm must be on PATH.",
     )
+    .addHelpText("after", START_UP_LINES)
     .addArgument(new Argument("<shell>", "the shell").choices(SHELLS))
     .helpOption("-h, --help", "show this help")
     .action((shell) => new Terminal({}).write(scriptOf(shell)));

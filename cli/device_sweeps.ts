@@ -41,8 +41,7 @@ export function addDeviceSweeps<A extends unknown[], O extends OptionValues>(
 }
 
 const CONTEXT =
-  "longest sequence in tokens (default: as many as the prompts need, but at least 4096 and at most " +
-  "the model's limit)";
+  "longest sequence (prompt and answer) in tokens (default: 4096, or more if the prompts need it, up to the model's limit)";
 
 const SEVERAL: Readonly<Record<string, string>> = {
   device: "gpu,cpu",

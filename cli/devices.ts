@@ -23,11 +23,11 @@ export function addDevices(program: Command): void {
   const command = program.command("devices")
     .summary("show the GPU and the CPU, and how fast they are")
     .description(
-      "Shows the GPU adapter, its limits, its speed in a one-second test, and the CPU's kernels.",
+      "Shows the GPU adapter with its limits and its speed, and the kernels for the CPU. Takes about a second.",
     )
     .option(
       "--check",
-      "test every kernel instead of the speed; exit code 7 if a result is wrong",
+      "check the results of every kernel, instead of measuring the speed; exit code 7 if a result is wrong",
     )
     .option("--json", "print everything as one JSON object");
   addGlobalOptions(command).action(async (options, command) => {

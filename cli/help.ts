@@ -30,7 +30,7 @@ export function addHelp(program: Command): void {
   const topics = [...TOPICS.keys()];
   const commands = tree.commands.map((command) => command.name());
   program.helpCommand(false).command("help")
-    .summary("explain models, sampling, bench, metrics, devices, or a command")
+    .summary("explain a topic (models, sampling, bench, metrics, devices) or a command")
     .description(`Explains ${topics.join(", ")}, or a command.`)
     .addArgument(
       new Argument("[topic]", "what to explain")

@@ -96,7 +96,10 @@ export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
     new Option("--color <when>", "when to use colour")
       .choices(["auto", "always", "never"]),
     new Option("-q, --quiet", "print only errors and warnings to stderr"),
-    new Option("-v, --verbose", "print more details to stderr, and the stack trace of an error"),
+    new Option(
+      "-v, --verbose",
+      "print more details to stderr; after an error, also its stack trace",
+    ),
   ]).helpOption("-h, --help", "show this help");
 }
 
@@ -144,7 +147,7 @@ export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
     new Option("--backend <name>", "graphics API of the GPU").choices(["vulkan", "metal", "dx12"]),
     new Option(
       "-c, --ctx-size <tokens>",
-      "longest sequence in tokens (default: the model's limit, at most 4096)",
+      "longest sequence (prompt and answer) in tokens (default: the model's limit, but at most 4096)",
     )
       .argParser(integer(1, 2 ** 24)),
     new Option("--kv-memory <size>", "maximum memory for the KV cache, such as 512M or 2G")
@@ -179,16 +182,16 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(integer(0, MAX_INT32)).default(DEFAULT_SAMPLING.topK),
     new Option(
       "--top-p <p>",
-      "keep the top tokens up to this total probability",
+      "keep the most likely tokens up to this total probability",
     )
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.topP),
-    new Option("--min-p <p>", "drop tokens less than p times as likely as the best")
+    new Option("--min-p <p>", "drop tokens less than p times as likely as the most likely one")
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.minP),
-    new Option("--repeat-penalty <r>", "make recent tokens less likely (1 = off)")
+    new Option("--repeat-penalty <r>", "make recent tokens less likely if above 1 (1 = off)")
       .argParser(decimal(0.01, 100)).default(DEFAULT_SAMPLING.repeatPenalty),
     new Option(
       "--repeat-last-n <n>",
-      "how many recent tokens --repeat-penalty covers, 0 to 1024 (default: 64)",
+      "how many recent tokens --repeat-penalty applies to, 0 to 1024 (default: 64)",
     )
       .argParser(integer(0, REPEAT_HISTORY)),
     new Option("--presence-penalty <p>", "make tokens already in the answer less likely, -2 to 2")
@@ -200,7 +203,7 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(decimal(-2, 2)),
     new Option("--logit-bias <id=bias>", "add a bias to a token's logit (repeatable)")
       .argParser(logitBiases),
-    new Option("--seed <n>", "random seed; same seed, same text (default: random)")
+    new Option("--seed <n>", "random seed; the same seed gives the same text (default: random)")
       .argParser(integer(0, MAX_UINT32)),
   ]);
 }
@@ -227,7 +230,7 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & PromptValues> {
   return withOptions<A, O, PromptValues>(command, "Prompt:", [
-    new Option("-p, --prompt <text>", "prompt, instead of the argument"),
+    new Option("-p, --prompt <text>", "the prompt, as with the argument"),
     new Option("-f, --file <path>", "put the text of this file before the prompt"),
     new Option("-s, --system <text>", "system message"),
     new Option("--raw", "use the prompt as it is, without a chat template"),
@@ -240,18 +243,18 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
       .argParser(templateVariables),
     new Option(
       "--think",
-      "let the model think before it answers (template variable enable_thinking)",
+      "ask a reasoning model to think before it answers (template variable enable_thinking)",
     ),
-    new Option("--no-think", "answer without thinking, if the template supports it"),
+    new Option("--no-think", "ask a reasoning model not to think, if its template supports this"),
     new Option(
       "-n, --max-tokens <n>",
       `maximum number of tokens to generate (default: ${DEFAULT_MAX_TOKENS})`,
     )
       .argParser(integer(1, MAX_INT32)),
-    new Option("--stop <text>", "stop before this text (repeatable)").argParser(texts),
+    new Option("--stop <text>", "end the answer before this text (repeatable)").argParser(texts),
     new Option(
       "-e, --escape",
-      "process \\n, \\t, \\\\ and \\xHH in the prompt, the system message and --stop",
+      "interpret \\n, \\t, \\\\ and \\xHH in the prompt, the system message and --stop",
     ),
   ]);
 }

@@ -30,7 +30,11 @@ export function addServe(program: Command): void {
         "/v1/models. A chat page is at /, Prometheus metrics are at /metrics.",
     )
     .addOption(modelOption())
-    .option("--host <address>", "address to listen on; 0.0.0.0 listens on all", "127.0.0.1")
+    .option(
+      "--host <address>",
+      "address to listen on; 0.0.0.0 means all addresses of this machine",
+      "127.0.0.1",
+    )
     .option("--port <n>", "port to listen on; 0 picks a free one", integer(0, 65535), 8080)
     .addOption(
       new Option("--api-key <key>", "require clients to send this key as a bearer token")
@@ -44,7 +48,7 @@ export function addServe(program: Command): void {
     .option("--concurrency <n>", "answers to generate at the same time", integer(1, 256), 8)
     .option(
       "--queue <n>",
-      "requests that may wait; further ones are refused",
+      "how many requests may wait; when more arrive, they are refused",
       integer(0, 65536),
       64,
     )
@@ -54,7 +58,7 @@ export function addServe(program: Command): void {
     )
     .option(
       "--grace <seconds>",
-      "how long running requests may continue after Ctrl-C or SIGTERM",
+      "how long answers may continue after Ctrl-C or SIGTERM",
       integer(0, 3600),
       DEFAULT_GRACE_SECONDS,
     );

@@ -22,8 +22,7 @@ export function addTune(program: Command): void {
   const command = program.command("tune")
     .summary("find the fastest kernel variants for this GPU")
     .description(
-      "Times the variants of each kernel on this machine's GPU, with the shapes of a model, and saves " +
-        "the fastest in the model cache. Later runs on this GPU use them. Takes a few seconds.",
+      "Measures the speed of each kernel's variants on this machine's GPU, with the shapes of a model. Saves the fastest variants in the model cache, and later runs on this GPU use them. Takes a few seconds.",
     )
     .addOption(modelOption())
     .addOption(new Option("--device <kind>", "device to tune").choices(["gpu"]))

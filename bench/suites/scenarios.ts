@@ -75,7 +75,7 @@ export const scenarios: Suite = {
   options: {
     baseline: {
       value: "<device>",
-      summary: "also run them on this device (cpu)",
+      summary: "also run on this device (cpu), for comparison",
       accepts: (text) => text === "cpu",
       expected: "cpu",
     },

@@ -50,11 +50,14 @@ export const speed: Suite = {
   options: {
     pg: {
       value: "<p+n,…>",
-      summary: "also test a prompt followed by an answer, such as 512+128 tokens",
+      summary: "also test a prompt of p tokens followed by an answer of n tokens, such as 512+128",
       accepts: (text) => pairs(text).every(([p, n]) => p > 0 && n > 0),
       expected: "prompts and tokens to decode, as in 512+128",
     },
-    depth: sweepOption("tokens in the KV cache before a test, such as 0,4096", DEPTHS),
+    depth: sweepOption(
+      "tokens that are already in the KV cache when a test begins, such as 0,4096",
+      DEPTHS,
+    ),
     batch: sweepOption("maximum number of prompt tokens per step", BATCHES),
   },
   needs: (run) => ({
