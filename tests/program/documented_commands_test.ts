@@ -50,7 +50,7 @@ Deno.mkdirSync(join(directory, "baseline"));
 /** What the pages measure for minutes, in seconds. */
 const SHORTER: readonly (readonly [RegExp, string])[] = [
   [/synth:\S+/g, "model.gguf"],
-  [/ bench SUITE \[MODEL\]/, " bench latency model.gguf"],
+  [/ bench SUITE /, " bench latency "],
   [/ -- A -- B/, " -- --threads 1 -- --threads 2"],
   [/ -p \d+-\S+/, " -p 8-16*2"],
   [/ -p \d+(?= |$)/, " -p 16"],
@@ -61,7 +61,8 @@ const SHORTER: readonly (readonly [RegExp, string])[] = [
   [/ --concurrency \d+[-,]\S+/, " --concurrency 1-2"],
   [/^curl/, "curl -sSf"],
   [/ --baseline cpu/, " --device gpu --baseline cpu"],
-  [/ --json (?=[ab]\.json)/, " --json new-"], // others read them meanwhile
+  // Other commands read these files at the same time.
+  [/ --json (?:baseline\/)?(?=(?:a|b|new|\$run)\.json)/, " --json new-"],
   [/ --depth \S+/, " --depth 0,16"],
   [/ --threads 1,\S+/, " --threads 1"],
   [/ --shape \S+/, " --shape 256x256"],
