@@ -1,4 +1,4 @@
-/** `tvllm bench SUITE [MODEL]`: measures, and prints a report. */
+/** `tvllm bench SUITE [MODEL]`: runs a benchmark and prints a report. */
 
 import {
   Argument,
@@ -28,12 +28,13 @@ import { openOutputFiles } from "./output_file.ts";
 import { Terminal } from "./terminal.ts";
 
 const MAX_TOKENS = 2 ** 20;
-/** Requests of a load, and of other suites, which may ask for all of them at once. */
+/** Limit of --requests for bench load. */
 const MOST_REQUESTS = 100_000;
+/** Limit of --requests for other suites, which may submit all of them at once. */
 const MOST_AT_ONCE = 256;
 const ALL_SUITES = [...SUITES, ...SERVER_SUITES];
 
-/** Prompts that differ, as people begin. */
+/** Default prompts of the table Per-Prompt Latency: typical openings by people. */
 const PROMPT_TEXTS = ["Hello", "How are you", "Tell me a story"];
 const MOST_PROMPTS = 64;
 const MOST_PROMPT_BYTES = 2 ** 20;
@@ -150,7 +151,7 @@ export function addBench(
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
     if (name === "schema") {
-      const many = z.array(reportSchema).describe("Of bench all, and of several models");
+      const many = z.array(reportSchema).describe("The reports of bench all, or of several models");
       const schema = z.union([reportSchema, many]);
       terminal.write(`${JSON.stringify(z.toJSONSchema(schema), null, 2)}\n`);
       return;
@@ -223,7 +224,7 @@ export function addBench(
     }
     if (forServers === undefined && run.prompts > MOST_AT_ONCE) {
       throw new UsageError(
-        `Cannot measure ${run.prompts} requests: ${MOST_AT_ONCE} at most, but for bench load`,
+        `Cannot measure ${run.prompts} requests: the limit is ${MOST_AT_ONCE}, except in bench load`,
       );
     }
     const plans = suites.map((suite) => {
@@ -236,7 +237,7 @@ export function addBench(
   });
 }
 
-/** The options as they were given. */
+/** The values of all options, by attribute name. */
 type Values = Readonly<Record<string, unknown>>;
 
 /** Adds the options that only some suites have. */
@@ -258,7 +259,7 @@ function sampling(text: string): RunOptions["sampling"] {
   return orInvalid(() => parseSampling(text));
 }
 
-/** What is given of a suite's own options. */
+/** The suite's own options that were given. */
 function ownOf(suite: Suite, values: Values): RunOptions["suiteOptions"] {
   return Object.fromEntries(
     Object.keys(suite.options ?? {}).flatMap((name) =>
@@ -267,7 +268,7 @@ function ownOf(suite: Suite, values: Values): RunOptions["suiteOptions"] {
   );
 }
 
-/** The lists of lengths that a suite sweeps over. */
+/** The lists of lengths that a suite sweeps over; its own lists where none were given. */
 function sweepsOf({ sweeps }: Suite, command: CommandUnknownOpts): RunOptions["suiteOptions"] {
   if (sweeps === undefined) return {};
   const lists: Record<string, string> = {};
@@ -278,12 +279,12 @@ function sweepsOf({ sweeps }: Suite, command: CommandUnknownOpts): RunOptions["s
   return lists;
 }
 
-/** The option of the command line: `requestRate` is --request-rate. */
+/** The option's name on the command line: `requestRate` becomes `request-rate`. */
 function flagOf(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** Options of a suite say nothing of others. */
+/** @throws {UsageError} if an option of a suite that does not run was given. */
 function refuseUnused(suites: readonly Suite[], values: Values): void {
   for (const owner of ALL_SUITES) {
     for (const option of Object.keys(ownOf(owner, values))) {
@@ -298,24 +299,28 @@ function refuseUnused(suites: readonly Suite[], values: Values): void {
   }
 }
 
-/** Parses `1,2,4`, `1-4` and other ranges, rising and without repeats. */
+/** Returns a parser of lists and ranges, such as `1,2,4` or `1-4`. Sorts, and drops repeats. */
 export function counts(most: number): (text: string) => number[] {
   const parse = numbers({ least: 1, most });
   return (text) => parse(text).sort((a, b) => a - b);
 }
 
-/** The one length that suites measure which take no list. */
+/**
+ * Returns the length for suites that accept only one.
+ *
+ * @throws {UsageError} if several lengths were given, or if it is less than `least`.
+ */
 function single(name: string, lengths: readonly number[], least: number): number {
   const [length = 0] = lengths;
   if (lengths.length === 1 && length >= least) return length;
   throw new UsageError(
     `Cannot measure --${name} ${lengths.join()}: ${
-      lengths.length === 1 ? `expected ${least} or more` : "only bench speed takes a list"
+      lengths.length === 1 ? `expected ${least} or more` : "only bench speed accepts a list"
     }`,
   );
 }
 
-/** The prompts of a file, one a line, or those that people begin with. */
+/** Returns the prompts of a file, one per line, or the default ones. */
 function promptTexts(file: string | undefined): string[] {
   if (file === undefined) return PROMPT_TEXTS;
   let text: string;

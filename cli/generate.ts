@@ -1,4 +1,4 @@
-/** `tvllm generate [PROMPT]`: answers or continues a prompt, or many; without a prompt, chats. */
+/** `tvllm generate [PROMPT]`: answers or continues one prompt or many; without a prompt, chats. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { RequestError } from "../engine/errors.ts";
@@ -117,7 +117,7 @@ export function addGenerate(program: Command): void {
     });
 }
 
-/** What to answer, and where the answer goes. */
+/** The prompts to answer, and where the answers go. */
 interface Job {
   readonly responder: Responder;
   readonly prompts: readonly ManyPrompt[];
@@ -126,7 +126,11 @@ interface Job {
   readonly terminal: Terminal;
 }
 
-/** The prompt; undefined where a person is at hand to be asked for it. */
+/**
+ * Returns the prompt; undefined if there is none and a chat can start on the terminal.
+ *
+ * @throws {UsageError} if there is no prompt and no terminal for a chat.
+ */
 async function onePrompt(
   argument: string | undefined,
   values: GenerateValues,

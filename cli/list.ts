@@ -1,4 +1,4 @@
-/** `tvllm list`: the models in the cache. */
+/** `tvllm list`: lists the models in the cache. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { markdownTable } from "markdown-table";

@@ -1,4 +1,4 @@
-/** Options that several commands share, and the parsers that check their values. */
+/** Options that several commands share, and parsers that check their values. */
 
 import {
   type Command,
@@ -12,7 +12,7 @@ import { DEFAULT_MAX_TOKENS, DEFAULT_SAMPLING } from "../engine/run/defaults.ts"
 import { REPEAT_HISTORY } from "../engine/run/runner.ts";
 import { unescaped } from "./escapes.ts";
 
-/** Parses an integer from `min` to `max`, written in decimal digits. */
+/** Returns a parser of integers from `min` to `max`, written in decimal digits. */
 export function integer(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^[+-]?\d+$/.test(text) ? Number(text) : NaN;
@@ -21,7 +21,7 @@ export function integer(min: number, max: number): (text: string) => number {
   };
 }
 
-/** Parses a decimal number from `min` to `max`. */
+/** Returns a parser of decimal numbers from `min` to `max`. */
 export function decimal(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
@@ -56,7 +56,9 @@ export function logitBiases(
   return new Map(earlier).set(integer(0, MAX_INT32)(id), decimal(-1e4, 1e4)(bias));
 }
 
-/** Parses what a chat template is given by name. The messages are not among it. */
+/**
+ * Parses variables for a chat template. Rejects those that tvllm sets itself, such as the messages.
+ */
 function templateVariables(text: string): Readonly<Record<string, unknown>> {
   const expected = new InvalidArgumentError(
     'Expected a JSON object, as in {"enable_thinking": false}.',
@@ -77,14 +79,16 @@ function templateVariables(text: string): Readonly<Record<string, unknown>> {
 const MAX_INT32 = 2 ** 31 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
 
-/** What `addGlobalOptions` yields. (A type, as an interface is no `OptionValues`.) */
+/**
+ * Values of the options of `addGlobalOptions`. (A type, as an interface is not an `OptionValues`.)
+ */
 export type GlobalValues = {
   readonly color?: "auto" | "always" | "never";
   readonly quiet?: true;
   readonly verbose?: true;
 };
 
-/** Options of every command and of `tvllm` itself. */
+/** Adds the options of every command and of `tvllm` itself. */
 export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & GlobalValues> {
@@ -96,7 +100,7 @@ export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
   ]).helpOption("-h, --help", "show this help");
 }
 
-/** `-m, --model`, else the environment variable TVLLM_MODEL. */
+/** Creates the option `-m, --model`; without it, the environment variable TVLLM_MODEL applies. */
 export function modelOption() {
   return new Option(
     "-m, --model <spec>",
@@ -112,7 +116,7 @@ function oneModel(text: string, earlier?: string): string {
   throw new InvalidArgumentError(`Expected one model, but ${earlier} was given as well.`);
 }
 
-/** What `addDeviceOptions` yields. */
+/** Values of the options that `addDeviceOptions` adds. */
 export type DeviceValues = {
   readonly device?: "auto" | "gpu" | "cpu";
   readonly threads?: number;
@@ -122,7 +126,7 @@ export type DeviceValues = {
   readonly kvType: "f16" | "f32";
 };
 
-/** Where the model runs, and how much of the device's memory it may take. */
+/** Adds the options for the device, and for the memory of the KV cache. */
 export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & DeviceValues> {
@@ -150,7 +154,7 @@ export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
   ]);
 }
 
-/** What `addSamplingOptions` yields. */
+/** Values of the options that `addSamplingOptions` adds. */
 export type SamplingValues = {
   readonly temp: number;
   readonly topK: number;
@@ -164,7 +168,7 @@ export type SamplingValues = {
   readonly seed?: number;
 };
 
-/** How the next token is chosen. */
+/** Adds the options that control how the next token is chosen. */
 export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & SamplingValues> {
@@ -201,7 +205,7 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
   ]);
 }
 
-/** What `addPromptOptions` yields. */
+/** Values of the options that `addPromptOptions` adds. */
 export type PromptValues = {
   readonly prompt?: string;
   readonly file?: string;
@@ -216,7 +220,9 @@ export type PromptValues = {
   readonly escape?: true;
 };
 
-/** What to say to the model; `composePrompt` of prompt_input.ts puts the parts together. */
+/**
+ * Adds the options for the prompt and the answer. `composePrompt` joins the parts of the prompt.
+ */
 export function addPromptOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & PromptValues> {
@@ -250,7 +256,7 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
   ]);
 }
 
-/** What the options ask of a model; draws a seed where none was given. */
+/** Converts the options' values to those of the engine. Draws a random seed if none was given. */
 export function toGenerateOptions(values: PromptValues & SamplingValues): GenerateOptions {
   const { raw, chatTemplate, maxTokens, temp, logitBias, think, repeatLastN, escape } = values;
   const { presencePenalty, frequencyPenalty } = values;
@@ -282,8 +288,8 @@ export function toGenerateOptions(values: PromptValues & SamplingValues): Genera
 }
 
 /**
- * Adds options whose values are known by name. Inferring them instead, one type from the other, is
- * more than the TypeScript compiler can write down: it never ends.
+ * Adds options whose value types are given as `V`. If the types were inferred, option by option,
+ * the TypeScript compiler would not terminate.
  */
 function withOptions<A extends unknown[], O extends OptionValues, V>(
   command: Command<A, O>,

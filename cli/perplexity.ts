@@ -1,4 +1,4 @@
-/** `tvllm perplexity -f FILE`: how well a model predicts a text. */
+/** `tvllm perplexity -f FILE`: measures how well a model predicts a text. */
 
 import type { Command } from "@commander-js/extra-typings";
 import type { Model } from "../engine/mod.ts";
@@ -90,7 +90,7 @@ export function addPerplexity(program: Command): void {
   });
 }
 
-/** `--llama` */
+/** `--llama`: scores the text as llama-perplexity does, and prints the result. */
 async function writeHalves({ model, text, window, json, terminal }: {
   readonly model: Model;
   readonly text: string;
@@ -121,7 +121,7 @@ async function writeHalves({ model, text, window, json, terminal }: {
   );
 }
 
-/** Scores with progress; Ctrl-C ends it. */
+/** Calls `score` and shows its progress. Ctrl-C ends it. */
 async function scoring<T>(
   terminal: Terminal,
   score: (events: Required<Pick<ScoreOptions, "signal" | "progress">>) => Promise<T>,

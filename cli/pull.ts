@@ -1,4 +1,4 @@
-/** `tvllm pull SPEC`: gets a model from the hub into the cache. */
+/** `tvllm pull SPEC`: downloads a model from the hub to the cache. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { getModel } from "../engine/hub/get.ts";

@@ -1,4 +1,4 @@
-/** `tvllm synth NAME`: writes a model of real dimensions and random weights. */
+/** `tvllm synth NAME`: creates a model with the dimensions of a real one and random weights. */
 
 import { Argument, type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { printable } from "../engine/files/quote.ts";
@@ -41,7 +41,7 @@ export function addSynth(program: Command): void {
       new Option(
         "--quant <type>",
         "weight format (default: Q4_0, for safetensors BF16); MLX formats need safetensors",
-      ).choices(ALL_FORMATS).argParser(parseFormat), // in small letters, too
+      ).choices(ALL_FORMATS).argParser(parseFormat), // also in lower case
     )
     .option(
       "-o, --output <path>",
@@ -71,12 +71,12 @@ export function addSynth(program: Command): void {
         target,
         terminal,
       ));
-    terminal.detail(`Made it in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    terminal.detail(`Created in ${((performance.now() - started) / 1000).toFixed(1)} s`);
     terminal.write(`${printable(path)}\t${bytes} ${plural(bytes, "byte")}\n`);
   });
 }
 
-/** All that --quant takes. */
+/** All values of --quant. */
 const ALL_FORMATS = [...SYNTHETIC_FORMATS, ...MLX_FORMATS] as const;
 type AnyFormat = SyntheticFormat | MlxFormat;
 

@@ -1,4 +1,4 @@
-/** `tvllm tokenize [TEXT|-]`: the token ids that a model makes of a text. */
+/** `tvllm tokenize [TEXT|-]`: prints a model's token ids for a text. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { encodeText } from "../engine/prompt.ts";

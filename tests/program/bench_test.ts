@@ -108,12 +108,12 @@ Deno.test("tvllm bench tries the files that it is to write first, and leaves non
   await Deno.writeTextFile(model, "GGUF and more");
   const swallowed = await runTvllm(["bench", "memory", "--json", model]);
   assert.equal(swallowed.code, 2);
-  assert.match(swallowed.stderr, /error: Cannot write .*model\.gguf: it is a model; --json takes/);
+  assert.match(swallowed.stderr, /error: Cannot write .*model\.gguf: it is a model; --json needs/);
   // Without a file JSON goes to stdout; the other options need one.
   assert.equal((await runTvllm(["bench", "memory", "--json", "-m", model])).code, 4);
   const option = await runTvllm(["bench", "memory", "--csv", "-m", model]);
   assert.equal(option.code, 2);
-  assert.match(option.stderr, /error: Cannot write -m: --csv takes a file/);
+  assert.match(option.stderr, /error: Cannot write -m: --csv needs a file name/);
   assert.equal(await Deno.readTextFile(model), "GGUF and more");
   await Deno.remove(model);
   const missing = await runTvllm([...args, "--output", join(directory, "new.md")]);
@@ -274,5 +274,5 @@ Deno.test("tvllm bench -o prints the results as data", async () => {
 Deno.test("lists of lengths are for bench speed", async () => {
   const { code, stderr } = await runTvllm(["bench", "latency", "-p", "16,32"]);
   assert.equal(code, 2);
-  assert.match(stderr, /Cannot measure --prompt-tokens 16,32: only bench speed takes a list/);
+  assert.match(stderr, /Cannot measure --prompt-tokens 16,32: only bench speed accepts a list/);
 });

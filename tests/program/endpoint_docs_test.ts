@@ -60,7 +60,7 @@ Deno.test("bench load and --tokenizer say what they need", async () => {
     [["load", "--goodput", "itl:5"], /Expected limits in ms of ttft, tpot or e2el/],
     [
       ["latency", "--requests", "257"],
-      /Cannot measure 257 requests: 256 at most, but for bench load/,
+      /Cannot measure 257 requests: the limit is 256, except in bench load/,
     ],
     [["memory", "--endpoint", "http://127.0.0.1:9"], /use throughput, .* or load/],
     [

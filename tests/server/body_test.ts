@@ -22,5 +22,5 @@ Deno.test("a body that is late is answered 408, one that is cut off 400, and non
     assert.equal(await statusAfter((connection) => connection.closeWrite()), "HTTP/1.1 400 ");
   });
   assert.equal(server.open, 0);
-  assert.match(log.join("\n"), /^POST \/tokenize 408 .*\nPOST \/tokenize 400 .* ended before it$/);
+  assert.match(log.join("\n"), /^POST \/tokenize 408 .*\nPOST \/tokenize 400 .* was cut off$/);
 });
