@@ -44,6 +44,6 @@ Deno.test("docs/cli.md has the network, the files and the variables of every row
     for (const variable of variables) {
       assert.ok(cells.some(([, , other]) => other!.includes(`\`${variable}\``)), variable);
     }
-    assert.equal(cells.some(([, , other]) => other === "starts Deno"), run, name);
+    assert.equal(cells.some(([, , other]) => other === "start Deno"), run, name);
   }
 });

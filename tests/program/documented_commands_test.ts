@@ -44,7 +44,10 @@ for (const [name, quantization] of [["q4", "Q4_0"], ["q8", "Q8_0"], ["model", "Q
     join(directory, `${name}.gguf`),
   );
 }
-Deno.writeTextFileSync(join(directory, "asks.jsonl"), '{"prompt": "Once"}\n{"prompt": "A king"}\n');
+Deno.writeTextFileSync(
+  join(directory, "prompts.jsonl"),
+  '{"prompt": "Once"}\n{"prompt": "A king"}\n',
+);
 Deno.mkdirSync(join(directory, "baseline"));
 
 /** What the pages measure for minutes, in seconds. */

@@ -30,7 +30,7 @@ Deno.test("the commands of the documentation that ask a server run", async () =>
   const found = commands();
   assert.ok(found.length >= 8, found.join("\n"));
   const directory = await Deno.makeTempDir();
-  await Deno.writeTextFile(join(directory, "asks.jsonl"), '{"prompt": "Hello"}\n');
+  await Deno.writeTextFile(join(directory, "prompts.jsonl"), '{"prompt": "Hello"}\n');
   const program = { command: "sh", args: [LAUNCHER], env: baseEnv() };
   await withServer(program, ["--served-model", "NAME"], async ({ address }) => {
     for (const command of found) {
