@@ -182,10 +182,10 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(integer(0, MAX_INT32)).default(DEFAULT_SAMPLING.topK),
     new Option(
       "--top-p <p>",
-      "keep the most likely tokens up to this total probability",
+      "keep the smallest set with this total probability",
     )
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.topP),
-    new Option("--min-p <p>", "drop tokens less than p times as likely as the most likely one")
+    new Option("--min-p <p>", "drop tokens less than p times as likely as the best")
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.minP),
     new Option("--repeat-penalty <r>", "make recent tokens less likely if above 1 (1 = off)")
       .argParser(decimal(0.01, 100)).default(DEFAULT_SAMPLING.repeatPenalty),
@@ -203,7 +203,7 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(decimal(-2, 2)),
     new Option("--logit-bias <id=bias>", "add a bias to a token's logit (repeatable)")
       .argParser(logitBiases),
-    new Option("--seed <n>", "random seed; the same seed gives the same text (default: random)")
+    new Option("--seed <n>", "random seed, to repeat an answer (default: random)")
       .argParser(integer(0, MAX_UINT32)),
   ]);
 }
