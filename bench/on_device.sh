@@ -22,7 +22,7 @@ prepare() {
   cp "$root/dist/tvllm-standalone-$machine-unknown-linux-gnu" "$carried/tvllm"
   # The loader alone: the driver belongs to the GPU and is there already.
   loader=$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | sed -n 's/.*libvulkan\.so\.1 .*=> //p' | head -n 1)
-  [ -n "$loader" ] || fail "There is no Vulkan loader here to take along: install libvulkan1" 1
+  [ -n "$loader" ] || fail "No Vulkan loader found to copy: install libvulkan1" 1
   cp -L "$loader" "$carried/libvulkan.so.1"
   du -k "$carried"/* | while read -r kilobytes file; do
     echo "$((kilobytes / 1024)) MiB ${file#"$root/"}"
@@ -45,12 +45,12 @@ while [ $# -gt 0 ]; do
       [ "$1" = --models ] && models=$2 || seconds=$2
       shift
       ;;
-    -*) fail "There is no option $1: --prepare, --any, --seconds N, --models LIST" 2 ;;
+    -*) fail "Unknown option $1: the options are --prepare, --any, --seconds N and --models LIST" 2 ;;
     *) directory=$1 ;;
   esac
   shift
 done
-[ -n "$directory" ] || fail "Where to? bench/on_device.sh DIRECTORY" 2
+[ -n "$directory" ] || fail "No directory given: bench/on_device.sh DIRECTORY" 2
 mkdir -p "$directory" || exit 1
 
 tvllm=$root/tvllm
@@ -70,7 +70,7 @@ step() {
   shift 2
   [ "$(left)" -ge "$most" ] || most=$(left)
   if [ "$most" -le 5 ]; then
-    echo "- $name: not run, the time was over" >>"$directory/summary.md"
+    echo "- $name: not run: the time was up" >>"$directory/summary.md"
     return 1
   fi
   before=$(date +%s)
@@ -95,7 +95,7 @@ adapter=$(sed -n 's/.*"adapter":{"description":"\([^"]*\)".*"driver":"\([a-z]*\)
 case $adapter in
   hardware:*) ;;
   '') fail "There is no WebGPU adapter: is a Vulkan driver installed (vulkaninfo --summary)? See $directory/devices.err" 5 ;;
-  *) $any || fail "There is no hardware adapter, but $adapter: is the GPU's Vulkan driver installed? --any measures it all the same" 5 ;;
+  *) $any || fail "No hardware adapter, only $adapter: is the GPU's Vulkan driver installed? Use --any to measure it anyway" 5 ;;
 esac
 echo "$adapter"
 

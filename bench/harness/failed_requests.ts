@@ -45,7 +45,7 @@ export class FailedRequests {
       );
     }
     table.note(
-      "A repetition in which a request fails is left out of all figures, with the same repetition of the cases that are interleaved with it. Failed requests of warm-ups are counted, too.",
+      "If a request fails, its repetition is left out of all figures, for all cases that are interleaved with it. Failed requests of warm-ups are counted too.",
     );
   }
 }

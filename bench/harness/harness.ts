@@ -354,7 +354,7 @@ export class Harness extends Recorder {
         this.report.warnings.push(
           `${differences.length} ${
             plural(differences.length, "prompt")
-          } gave other tokens than before, which the run was cut off before judging`,
+          } gave different tokens in different runs; the run was cut off before they were compared`,
         );
       }
     }

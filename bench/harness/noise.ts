@@ -46,7 +46,7 @@ export function doubts(name: string, samples: readonly number[]): string[] {
     found.push(
       `${name}: ${drift > 0 ? "rose" : "fell"} by ${
         Math.round(Math.abs(drift) * 100)
-      } % from the first to the last repetition; the clock may have changed with the heat`,
+      } % from the first to the last repetition; the clock speed may have changed with the temperature`,
     );
   }
   return found;
@@ -63,9 +63,9 @@ export function noise(measures: readonly (readonly [string, readonly number[]])[
   if (worst === undefined) return [];
   return [
     `the machine was noisy: the coefficient of variation is above ${100 * NOISY} % in ` +
-    `${noisy.length} of ${measures.length} ${plural(measures.length, "measure")}, most in ${
-      worst[0]
-    } (${Math.round(100 * worst[1])} %); do not compare this run with another`,
+    `${noisy.length} of ${measures.length} ${plural(measures.length, "measure")} (up to ${
+      Math.round(100 * worst[1])
+    } %, in ${worst[0]}); do not compare this run with others`,
   ];
 }
 
@@ -78,7 +78,7 @@ export function unsteadyProbe(spreads: readonly (readonly [string, number])[]): 
     `the probe was disturbed: its figures spread by more than ${
       100 * UNSTEADY_PROBE
     } % (${each}); ` +
-    "what is given in parts of a limit is as uncertain",
+    "results given as a share of a limit are just as uncertain",
   ];
 }
 

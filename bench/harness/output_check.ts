@@ -88,12 +88,12 @@ export class OutputCheck {
     return {
       ok: faults.length === 0,
       detail: faults.length > 0
-        ? `a prompt gave tokens that are less probable than the best in ${faults.join(", ")}`
+        ? `a prompt gave different tokens that are no near-ties in ${faults.join(", ")}`
         : different === 0
         ? same
-        : `${same} but for ${different} ${
+        : `${same}, except for ${different} ${
           plural(different, "near-tie")
-        }, within ${TIE} nats of the most probable token`,
+        } within ${TIE} nats of the most probable token`,
     };
   }
 

@@ -153,13 +153,13 @@ export class Recorder {
     const { run, limits, warnings } = this.report;
     if (limits !== null) warnings.push(...this.#limitWarnings(limits));
     if (run.warmup === 0) {
-      warnings.push("no run warmed up: the first one's times may have compiling in them");
+      warnings.push("no warm-up: the times of the first run may include compiling");
     }
     if (run.repetitions < LEAST_INTERVAL_SAMPLES) {
       warnings.push(
         run.repetitions === 1
-          ? "one repetition: how far its results spread is not known"
-          : `${run.repetitions} repetitions have no 95 % interval: it takes ${LEAST_INTERVAL_SAMPLES}`,
+          ? "one repetition: the spread of the results is not known"
+          : `${run.repetitions} repetitions are too few for 95 % intervals: at least ${LEAST_INTERVAL_SAMPLES} are needed`,
       );
     }
     warnings.push(
@@ -173,11 +173,9 @@ export class Recorder {
     return [
       ...unsteadyProbe(probeSpreads(limits)),
       ...(above.length === 0 ? [] : [
-        `${above.length} ${
-          plural(above.length, "result")
-        } above the limits, so these are too low (${
+        `${above.length} ${plural(above.length, "result")} above the limits (first: ${
           keyOf(above[0]!)
-        }): the probe was disturbed, a cache helped, or --bandwidth is wrong`,
+        }), so the limits are too low: the probe was disturbed, a cache helped, or --bandwidth is wrong`,
       ]),
     ];
   }

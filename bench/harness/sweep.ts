@@ -36,7 +36,7 @@ export function parseSweep(
 }
 
 function sweepText(least: number, most: number): string {
-  return `numbers from ${least} to ${most}, ${MOST} of them at most, as in 1,2,4 or 1-4, 128-512+128 or 128-4096*2`;
+  return `at most ${MOST} numbers from ${least} to ${most}, as in 1,2,4 or 1-4, 128-512+128 or 128-4096*2`;
 }
 
 /** An option that takes such a list. */

@@ -25,7 +25,10 @@ export class Trace {
   readonly #events: TraceEvent[] = [
     named(RUNS, "measured runs"),
     named(HOST, "host"),
-    named(DEVICE, "device kernels (lengths by its clock, laid end to end from the launch)"),
+    named(
+      DEVICE,
+      "device kernels (durations by the device's clock, one after another from the launch)",
+    ),
   ];
   readonly #requestRows = new Set<number>();
 

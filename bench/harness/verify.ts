@@ -41,7 +41,7 @@ export async function verifyByReference(
     ok: agreed === ids.length,
     detail: `${agreed} of ${ids.length} ${
       plural(ids.length, "token")
-    } are its first choice or within ${TIE} of it`,
+    } are the reference's first choice, or their logits are within ${TIE} of it`,
   };
 }
 

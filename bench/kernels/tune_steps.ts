@@ -72,8 +72,8 @@ export async function timeSteps(
   return variants.map((variant) => {
     const { name } = variant;
     const times = samples.get(variant);
-    if (times === undefined) return { name, fault: "a chain of them takes too long" };
-    if (wrong.has(variant)) return { name, fault: "it decodes other tokens" };
+    if (times === undefined) return { name, fault: "a chain of so many steps takes too long" };
+    if (wrong.has(variant)) return { name, fault: "it decodes different tokens" };
     return {
       name,
       ratio: timed.length > 1 ? Math.min(...times) / Math.min(...samples.get(usual)!) : 1,

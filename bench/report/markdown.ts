@@ -15,7 +15,9 @@ export interface MarkdownOptions {
 export function toMarkdown(report: Report, { explain = false }: MarkdownOptions = {}): string {
   const parts = [
     `# tvllm bench ${report.suite}`,
-    ...(report.complete ? [] : ["**Cut off: the tables hold what was measured before.**"]),
+    ...(report.complete
+      ? []
+      : ["**Cut off: the tables show only what was measured before the run stopped.**"]),
     grid(["Parameter", "Value"], parameters(report)),
     "## Theoretical limits",
     report.limits === null
@@ -71,9 +73,9 @@ export function parameters(report: Report): string[][] {
 
 const COUNTED = {
   local: "a tokenizer of the client",
-  usage: "the usage that the server tells",
-  tokenizer: "the server's tokenizer, as it tells no usage",
-  chunks: "chunks of the stream, as the server tells neither usage nor tokens",
+  usage: "the usage that the server reports",
+  tokenizer: "the server's tokenizer, as the server reports no usage",
+  chunks: "chunks of the stream, as the server reports no usage and does not tokenize",
 } as const;
 
 const ROUTES = {
@@ -117,13 +119,13 @@ function modelRows(
 
 /** How many runs warmed up, and which cases had not settled by then. */
 function warmUps({ warmUps, run }: Report): string {
-  if (warmUps.length === 0) return "nothing was repeated";
+  if (warmUps.length === 0) return "none: nothing was repeated";
   const runs = warmUps.map((one) => one.runs);
   const [least, most] = [Math.min(...runs), Math.max(...runs)];
   const spent = least === most ? `${most}` : `${least} to ${most}`;
-  if (run.warmup !== "steady") return `${spent} ${plural(most, "run")} of each case, as asked for`;
+  if (run.warmup !== "steady") return `${spent} ${plural(most, "run")} per case, as requested`;
   const unsteady = warmUps.filter(({ steady }) => !steady);
-  const settled = `${spent} ${plural(most, "run")}; three agreed within 3 % in ${
+  const settled = `${spent} ${plural(most, "run")} per case; three agreed within 3 % in ${
     warmUps.length - unsteady.length
   } of ${warmUps.length} ${plural(warmUps.length, "case")}`;
   if (unsteady.length === 0) return settled;
@@ -132,7 +134,7 @@ function warmUps({ warmUps, run }: Report): string {
   );
   const shown = named.slice(0, 6).join(", ");
   const more = named.length > 6 ? ` and ${named.length - 6} more` : "";
-  return `${settled}, the cap of five was reached in ${shown}${more}`;
+  return `${settled}; the maximum of five was reached in ${shown}${more}`;
 }
 
 /** What the probe allows, and how that is computed. */

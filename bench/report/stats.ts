@@ -13,7 +13,7 @@ export interface Summary {
 
 /** Summarizes at least one sample. */
 export function summarize(samples: readonly number[]): Summary {
-  if (samples.length === 0) throw new RangeError("Cannot summarize no samples");
+  if (samples.length === 0) throw new RangeError("Cannot summarize: there are no samples");
   const values = [...samples];
   return {
     median: median(values),

@@ -24,7 +24,7 @@ export function achieved(harness: Harness, measured: Achieved): void {
   if (rate === undefined || prefill === undefined) {
     table.note(
       harness.target.environment.endpoint
-        ? "Not known: an endpoint's device cannot be probed."
+        ? "Not known: the device of an endpoint cannot be probed."
         : "Not known: there is no device to probe.",
     );
     return;
@@ -42,7 +42,7 @@ export function achieved(harness: Harness, measured: Achieved): void {
     );
   const least = 1000 / rate;
   row(
-    { name: "Decode throughput", calculation: "the nearer of the two limits above" },
+    { name: "Decode throughput", calculation: "the lower of the two limits above" },
     decode,
     { value: rate, share: decode.value / rate },
   );

@@ -85,13 +85,14 @@ export function findings(facts: StepFacts, costs: readonly StepCost[]): [Finding
   return share >= EXPLAINS
     ? [{
       what: "the kernels",
-      evidence: `they run ${kernels} of ${of}, and no single cost explains half of it`,
+      evidence: `they run for ${kernels} of ${of}, and no single cost explains half of it`,
       // At the nearer of the limits of memory and arithmetic.
       gain: step / (step * (1 - Math.min(share, 1)) + largest.milliseconds),
     }, next]
     : [{
       what: "waiting",
-      evidence: `the kernels run only ${kernels} of ${of}, and no single cost explains half of it`,
+      evidence:
+        `the kernels run for only ${kernels} of ${of}, and no single cost explains half of it`,
       gain: 1 / share,
     }, next];
 }
@@ -102,7 +103,9 @@ export function bottleneck({ step, share }: StepFacts, costs: readonly StepCost[
   Finding,
 ]): string {
   const all = costs.map(({ name, milliseconds }) => `${name} ${percent(milliseconds, step)}`);
-  const kernels = share === undefined ? [] : [`the kernels run ${percent(Math.min(share, 1), 1)}`];
+  const kernels = share === undefined
+    ? []
+    : [`the kernels run for ${percent(Math.min(share, 1), 1)}`];
   return `**Bottleneck: ${first.what}**: ${first.evidence} (${[...all, ...kernels].join(", ")}).`;
 }
 

@@ -69,15 +69,15 @@ export const breakdown: Suite = {
     });
   },
   charts: [
-    bars("Operations of one request, one call", OPERATION_TIME, { by: "operation" }),
-    bars("Kernels of the decode steps, all calls", KERNEL_TIME, { by: "kernel" }),
-    bars("Kernels of the prompt, all calls", KERNEL_TIME, {
+    bars("Operations of one request, time per call", OPERATION_TIME, { by: "operation" }),
+    bars("Kernels of the decode steps, total time", KERNEL_TIME, { by: "kernel" }),
+    bars("Kernels of the prompt, total time", KERNEL_TIME, {
       by: "kernel",
       where: { phase: "prefill" },
     }),
     {
       kind: "roofline",
-      title: "Roofline, and the kernels of this run",
+      title: "Roofline with the kernels of this run",
       metric: "kernel_rate",
       by: "kernel",
       series: "phase",

@@ -110,20 +110,24 @@ async function sequences(harness: Harness, all: readonly number[]): Promise<void
   const whole = tokenizer.decode(all, false);
   table.note(
     `**Average speedup: ${text(mean)}**`,
-    "decode() decodes each token by itself, which is wrong for characters of several tokens: " +
+    "decode() decodes each token by itself, which is wrong for characters that span several tokens: " +
       `${
         difference(alone, whole)
       }. Full decode decodes all previous tokens again for each token, O(T²). Beyond ${QUADRATIC.tokens} tokens, only every ${QUADRATIC.every}th prefix is decoded, and its time counts ${QUADRATIC.every} times. Streaming is what tvllm uses.`,
     `identical: ${identical ? "yes" : "no"}`,
   );
-  harness.check("identical text", identical, "streaming and whole decoding, byte for byte");
+  harness.check(
+    "identical text",
+    identical,
+    "streaming compared with decoding all tokens at once, byte for byte",
+  );
 }
 
 /** Where one text begins to differ from another. */
 function difference(text: string, right: string): string {
-  if (text === right) return "here it is not";
+  if (text === right) return "in this run the text is right";
   const at = [...right].findIndex((character, i) => [...text][i] !== character);
-  return `here first at character ${at + 1}`;
+  return `in this run the text first differs at character ${at + 1}`;
 }
 
 async function creation(harness: Harness): Promise<void> {
@@ -175,9 +179,11 @@ async function requests(harness: Harness): Promise<void> {
     ...rates.map((own, i) => i === 0 ? "-" : at[i]!.ratio(IMPACT, pairedRatios(own, rates[0]!))),
   );
   table.note(
-    `${REQUESTS} requests at once, ${prompt} ${
+    `${REQUESTS} requests at once, each with ${prompt} prompt ${
       plural(prompt, "token")
-    } of prompt and ${tokens} generated; a consumer converts them to text. Impact: throughput relative to decode() of each token, in the same repetition.`,
+    } and ${tokens} generated ${
+      plural(tokens, "token")
+    }, which a consumer converts to text. Impact: throughput relative to decode() of each token, in the same repetition.`,
   );
 }
 

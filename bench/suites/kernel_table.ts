@@ -30,7 +30,7 @@ const KERNELS_OF_STEP: Metric = { id: "kernels_of_step", unit: "ms" };
 const TIMING_OVERHEAD: Metric = { id: "timing_overhead", unit: "us" };
 
 /** Why no cycle of steps is complete. */
-export const TOO_FEW = `this needs at least ${CYCLE_SUBMITS} decode submits: raise --max-tokens`;
+export const TOO_FEW = `at least ${CYCLE_SUBMITS} decode submits are needed (raise --max-tokens)`;
 
 interface KernelSum extends Cost {
   readonly calls: number;
@@ -129,7 +129,7 @@ function shareOfStep(
       share: undefined,
       sentence: `Kernels timed one by one take ${
         kernels.toFixed(3)
-      } ms of a decode step. The overhead of timing is unknown and not subtracted, and so is their share of an untimed step: ${TOO_FEW}.`,
+      } ms of a decode step, including the overhead of timing. This overhead and their share of an untimed step are not known: ${TOO_FEW}.`,
     };
   }
   const at = harness.at();
@@ -140,18 +140,18 @@ function shareOfStep(
     return {
       share: undefined,
       sentence:
-        `**The measurement failed: kernels take ${ofStep}, by the device's clock over the host's.** Measure again on a quiet machine.`,
+        `**The measurement failed: by the device's clock, kernels take ${ofStep} as timed by the host.** Measure again on a quiet machine.`,
     };
   }
   const kernels = at.value(KERNELS_OF_STEP, share * step);
-  const about = share > 1 ? ": all of it, within the noise" : "";
+  const about = share > 1 ? " (all of it, within the noise)" : "";
   return {
     share,
     sentence: `Kernels take ${kernels.value.toFixed(3)} ms, ${ofStep} of ${
       step.toFixed(3)
-    } ms${about}: the median over repetitions of their share of steps that are not timed, which those timed kernel by kernel and as a whole beside them give. Timing each kernel adds ${
+    } ms${about}. This is their share of untimed steps, computed from neighbouring steps that were timed kernel by kernel or as a whole: the median over repetitions. Timing a kernel adds ${
       added.value.toFixed(1)
-    } µs to it, which is taken off.`,
+    } µs to it, which is subtracted.`,
   };
 }
 

@@ -27,7 +27,7 @@ export const kernels: Suite = {
       value: "<list>",
       summary: "only kernels with these words in their names, such as matmul/q4_1,attention",
       accepts: namesKernels,
-      expected: "words such as matmul, experts, attention, sampling or a format: matmul/q4_1",
+      expected: "words such as matmul, experts, attention, sampling or a format, as in matmul/q4_1",
     },
     shape: {
       value: "<RxC>",
@@ -36,7 +36,7 @@ export const kernels: Suite = {
         const [, rows, columns] = /^(\d{1,6})x(\d{1,6})$/.exec(text) ?? [];
         return Number(rows) >= 1 && Number(columns) >= 32 && Number(columns) % 32 === 0;
       },
-      expected: "ROWSxCOLUMNS, columns in multiples of 32: 1536x768",
+      expected: "ROWSxCOLUMNS with columns in multiples of 32, as in 1536x768",
     },
   },
   needs: ({ concurrency, promptTokens, maxTokens }) => ({
@@ -62,7 +62,7 @@ export const kernels: Suite = {
   charts: [
     {
       kind: "roofline",
-      title: "Roofline, and each kernel with one token",
+      title: "Roofline with each kernel for one token",
       metric: "kernel_rate",
       by: "kernel",
       series: "shape",
@@ -94,9 +94,9 @@ async function verify(harness: Harness, own: KernelBench): Promise<void> {
     harness.step(`comparing with the reference, ${name} done`);
   }
   const detail = count === 0
-    ? "none was checked: their groups do not fit the columns of this shape"
+    ? "no kernel was checked: the groups of the formats do not fit the columns of this shape"
     : wrong.length === 0
-    ? `${count} families of kernels`
+    ? `${count} kernel families`
     : wrong.join("; ");
   harness.check("kernels agree with the reference", count > 0 && wrong.length === 0, detail);
   table.note(

@@ -140,13 +140,13 @@ function metrics(harness: Harness, runs: readonly Serving[], sampled: readonly S
       `ITL p${p}`,
       hasPercentile(gaps.length, p)
         ? harness.at({ percentile: p }).percentile(ITL, percentile(gaps, p), gaps.length)
-        : `not known of ${gaps.length} ${plural(gaps.length, "gap")}`,
+        : `not known: only ${gaps.length} ${plural(gaps.length, "gap")}`,
     );
   }
   table.note(
-    `Each repetition gives the median over its ${prompts} ${
+    `The value of a repetition is the median over its ${prompts} ${
       plural(prompts, "prompt")
-    }, the table the median over repetitions with its 95 % interval; percentiles are of all ${gaps.length} ${
+    }; the table shows the median over the repetitions with its 95 % interval. Percentiles are over all ${gaps.length} ${
       plural(gaps.length, "gap")
     }.`,
     describeSampling(harness),
@@ -154,7 +154,7 @@ function metrics(harness: Harness, runs: readonly Serving[], sampled: readonly S
   const chained = chainedSteps(runs);
   if (chained > 1) {
     table.note(
-      `The device chains up to ${chained} steps, and tokens come in bursts of as many: the ITL is near 0 within a burst, and between two of them that of the whole chain. TPOT is the time of a token.`,
+      `The device chains up to ${chained} steps, so tokens arrive in bursts of that size: the ITL is near 0 within a burst, and the time of the whole chain between two bursts. TPOT is the time per token.`,
     );
   }
   achieved(harness, { promptTokens, maxTokens, first, perToken, decode });

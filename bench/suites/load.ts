@@ -161,7 +161,7 @@ function summary(harness: Harness, { loads, all, goals }: Loaded): void {
     );
   }
   table.note(
-    "Served and failed are of all repetitions; rates are over the time from the first request to the end of the last one, failed ones included. Peak: the most output tokens within one second.",
+    "Served and Failed count the requests of all repetitions. Rates are over the time from the first request to the end of the last one, including failed ones. Peak: the most output tokens within one second.",
   );
   if (goals) {
     const limits = [...goals].map(([name, limit]) => `${name.toUpperCase()} ≤ ${limit} ms`);
@@ -231,12 +231,12 @@ function latencies(
           p === 50 || hasPercentile(values.length, p)
             ? harness.at({ ...settings, percentile: p })
               .percentile(metric, percentile(values, p), values.length)
-            : `not known of ${values.length}`
+            : `not known: only ${values.length}`
         ),
       );
     }
   }
   table.note(
-    "Of all served requests of all repetitions; the ITL is of all gaps between two tokens. TTFT and E2EL begin when the request is sent.",
+    "Computed over all served requests of all repetitions; the ITL over all gaps between two tokens. TTFT and E2EL begin when the request is sent.",
   );
 }

@@ -113,7 +113,7 @@ async function kvScaling(
       at.value(KV_CACHE, kvMemory(harness.report.environment).ofBlocks(held.used)),
     );
   }
-  if (left.length > 0) table.note(`Left out, as the cache has no room: ${left.join(", ")}.`);
+  if (left.length > 0) table.note(`Left out because the cache has no room: ${left.join(", ")}.`);
   table.note("Blocks are counted at the moment when all sequences have their first token.");
 }
 
@@ -211,7 +211,7 @@ function sharingCases(
       details: (tokens) =>
         `${most} ${plural(most, "sequence")} of ${Math.min(...tokens)} to ${
           Math.max(...tokens)
-        } tokens against ` +
+        } tokens, compared with ` +
         `${count(reserved)} reserved for each`,
       without: most * Math.ceil(reserved / BLOCK_TOKENS),
     },
@@ -220,7 +220,10 @@ function sharingCases(
       settings: { sequences: branches, shared: trunk, own: branch },
       prompts: alike(harness, branches, { shared: trunk, own: branch }),
       share: true,
-      details: () => `${branches} of ${branch} tokens from a conversation of ${trunk}`,
+      details: () =>
+        `${branches} ${
+          plural(branches, "sequence")
+        } of ${branch} tokens that continue a conversation of ${trunk}`,
     },
   ];
 }

@@ -47,7 +47,7 @@ export const modes: Suite = {
     start(harness);
     roofline(harness, rates);
   },
-  charts: [bars("Decoding, by what the engine keeps", DECODE_THROUGHPUT, { by: "mode" })],
+  charts: [bars("Decoding by mode", DECODE_THROUGHPUT, { by: "mode" })],
 };
 
 /** Measures all modes, and returns how fast each decodes. */
@@ -94,13 +94,15 @@ function start(harness: Harness): void {
   const at = harness.at();
   table.row(
     `Startup (${
-      startup.since === "launcher" ? "from the launcher's first line" : "of the process"
+      startup.since === "launcher"
+        ? "from the launcher's first line"
+        : "from the start of the process"
     })`,
     at.value(STARTUP, startup.milliseconds),
   );
   table.row("Model load", at.value(LOAD_TIME, whole));
   table.row(
-    "Rate of the weights",
+    "Weight load rate",
     at.value(LOAD_RATE, environment.model.tensorBytes / (loadTimes.weights * 1e6)),
   );
   table.row("Processor features", environment.host.features.join(", ") || "unknown");
@@ -120,7 +122,11 @@ function roofline(harness: Harness, rates: readonly Result[]): void {
   const { memoryBound, arithmeticBound } = limits;
   const bytes = at.value(READ_BYTES, limits.bytesPerToken);
   const bandwidth = at.value(BANDWIDTH, limits.bandwidth);
-  table.row("Bytes read per token", bytes, "weights, and keys and values at half of the answer");
+  table.row(
+    "Bytes read per token",
+    bytes,
+    "weights, plus keys and values halfway through the answer",
+  );
   table.row("Memory bandwidth", bandwidth, limits.source);
   table.row(
     "Minimum time per token",

@@ -93,7 +93,9 @@ function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadR
   const at = harness.at();
   const { startup: { milliseconds, since }, loadTimes } = target;
   table.row(
-    `Startup (${since === "launcher" ? "from the launcher's first line" : "of the process"})`,
+    `Startup (${
+      since === "launcher" ? "from the launcher's first line" : "from the start of the process"
+    })`,
     at.value(STARTUP, milliseconds),
   );
   const whole = Object.values(loadTimes).reduce((a, b) => a + b);
@@ -109,21 +111,21 @@ function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadR
     table.row(`- ${what}`, harness.at({ part }).value(LOAD_TIME, loadTimes[part]));
   }
   const rate = model.tensorBytes / (loadTimes.weights * 1e6);
-  table.row("Rate of the weights", at.value(LOAD_RATE, rate));
+  table.row("Weight load rate", at.value(LOAD_RATE, rate));
   if (cold !== undefined) {
     const compile = ttft(cold.requests[0]!) -
       medianOf(runs.map((run) => ttft(run.requests[0]!)));
     table.row(
-      "Pipeline compile (first TTFT over the later ones)",
-      compile > 0 ? at.value(COMPILE_TIME, compile) : "none: the first was as fast",
+      "Pipeline compile (first TTFT minus the later ones)",
+      compile > 0 ? at.value(COMPILE_TIME, compile) : "none: the first request was as fast",
     );
   } else {
-    table.row("Pipeline compile", "not known: the kernels were compiled before");
+    table.row("Pipeline compile", "not known: the kernels were already compiled");
   }
   table.row(
     "Host-to-device copies at load",
     device.kind === "cpu"
-      ? "none: the CPU reads what was loaded"
+      ? "none: the CPU uses the loaded weights directly"
       : at.value(COPIED_BYTES, model.deviceBytes),
   );
   if (limits !== null) {

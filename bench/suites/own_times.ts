@@ -28,7 +28,7 @@ export function ownTimes(
   if (told.length === 0) return;
   const table = harness.table(
     "The server's own times",
-    [...columns, "Metric", "Here", "By the server"].join(" | "),
+    [...columns, "Metric", "Measured here", "Reported by the server"].join(" | "),
   );
   for (const { cells, settings, runs } of told) {
     const here = harness.at({ ...settings, clock: "here" });
@@ -53,6 +53,6 @@ export function ownTimes(
     );
   }
   table.note(
-    "By the server: its own times of the same requests, the prompt without waiting in its queue, the network and HTTP.",
+    "Reported by the server: its own times for the same requests. Its prompt time does not include its queue, the network and HTTP.",
   );
 }

@@ -97,11 +97,11 @@ export const pagedCache: Suite = {
       servings.every((serving) => tokensOf(serving) === tokensOf(runs[0]![0]!))
     );
     table.note(
-      "The first row of each mode is for sequential requests, the second for concurrent ones. " +
-        `Blocks are counted when they are allocated; without a cache there are ${
+      "The first row is for sequential requests, the second for concurrent ones. " +
+        `Blocks are counted when they are allocated; without a cache, ${
           count(runs[0]![0]!.use.blocksAllocated)
-        }. Cache hits count requests; block hits count full blocks of prompts, of ${BLOCK_TOKENS} tokens each. The runs are interleaved; the speedup compares times of the same repetition.`,
-      `Same tokens in all modes: ${same ? "yes" : "no, which the check below judges"}`,
+        } are allocated. Cache hits count requests; block hits count full blocks of prompts, of ${BLOCK_TOKENS} tokens each. The runs are interleaved; the speedup compares times of the same repetition.`,
+      `Same tokens in all modes: ${same ? "yes" : "no; see the output check below"}`,
     );
   },
   charts: [

@@ -201,8 +201,10 @@ function totals(
     at.ratio(CACHED_SPEEDUP, pairedRatios(uncachedTimes, cachedTimes)),
   );
   table.note(
-    `Hits and misses count requests, then ${
-      isServer ? "tokens" : "full blocks"
-    } of prompts, of the ${TESTS.length} requests above, each sent once. The speedup compares the TTFT of a fully cached prompt with the TTFT without a cache; the runs are interleaved.`,
+    `Cache hits and misses count requests; ${
+      isServer
+        ? "the block hit rate is the share of prompt tokens that were cached"
+        : "block hits and misses count full blocks of prompts"
+    }. They are for the ${TESTS.length} requests above, each sent once. The speedup compares the TTFT of a fully cached prompt with the TTFT without a cache; the runs are interleaved.`,
   );
 }

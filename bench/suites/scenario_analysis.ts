@@ -55,19 +55,19 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
     [
       "Compile time",
       compileTime(harness, analysed),
-      "First TTFT over the later ones",
+      "First TTFT minus the later ones",
       "0",
     ],
     [
       "Weight load time",
       harness.at({ part: "weights" }).value(LOAD_TIME, target.loadTimes.weights),
       "Reading the weights and uploading them",
-      "File size over the upload rate",
+      "File size divided by the upload rate",
     ],
     [
       "Peak memory",
       at.value(PEAK_RSS, memory.peakRss),
-      "Of the process, by the system's count (getrusage)",
+      "Peak RSS of the process, as reported by the system (getrusage)",
       "Weights and KV cache",
     ],
     ...(buffers === undefined ? [] : [
@@ -90,7 +90,7 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
     [
       "Decode TPS CV",
       measured.length < 2
-        ? "not known of one scenario"
+        ? "not known: only one scenario"
         : at.value(CV, variation(measured.map(({ decode }) => decode.value))),
       "Coefficient of variation across scenarios (population)",
       "~0%",
@@ -98,17 +98,17 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
     [
       "Repetitions CV",
       repetitions(harness, measured),
-      "Mean over scenarios of the variation of their repetitions: the machine's noise",
+      "Variation between repetitions, averaged over the scenarios: the noise of the machine",
       "~0%",
     ],
     ...(isEndpoint ? [] : [
-      ["GPU utilization", utilized, "Kernel time over the time of S1's decode steps", ">95%"],
+      ["GPU utilization", utilized, "Kernel time as a share of S1's decode steps", ">95%"],
       [
         "Kernel overhead (us/kernel)",
         limits === null
           ? "not measured: there is no device"
           : at.value(DISPATCH_OVERHEAD, limits.dispatch),
-        "What a dispatch costs among others, by the probe",
+        "Cost of a dispatch in a series of them, measured by the probe",
         "<10 us",
       ],
     ] as readonly Row[]),
@@ -117,16 +117,18 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
 }
 
 function compileTime(harness: Harness, { cold, measured: [first] }: Analysed): Content {
-  if (cold === undefined) return "not known: the kernels were compiled before";
+  if (cold === undefined) return "not known: the kernels were already compiled";
   if (first === undefined) return "not known: no scenario fits";
   const compile = ttft(cold.requests[0]!) - first.first.value;
-  return compile > 0 ? harness.at().value(COMPILE_TIME, compile) : "none: the first was as fast";
+  return compile > 0
+    ? harness.at().value(COMPILE_TIME, compile)
+    : "none: the first request was as fast";
 }
 
 function prefillScaling(harness: Harness, measured: readonly Measured[]): Content {
   const points = measured.map(({ scenario, first }) => [scenario.promptTokens, first.value]);
   return points.length < 2
-    ? "not known of one length"
+    ? "not known: only one length"
     : harness.at().value(PREFILL_SCALING, linearRegression(points).m);
 }
 
@@ -136,7 +138,7 @@ function variation(values: readonly number[]): number {
 }
 
 function repetitions(harness: Harness, measured: readonly Measured[]): Content {
-  if (harness.runOptions.repetitions < 2) return "not known of one run";
+  if (harness.runOptions.repetitions < 2) return "not known: only one repetition";
   const variations = measured.map(({ decode }) => variation(decode.samples!));
   return harness.at().value(REPETITIONS_CV, summarize(variations).mean);
 }

@@ -100,9 +100,9 @@ export const scenarios: Suite = {
     if (left.length > 0) {
       const { contextLength } = harness.report.environment.model;
       harness.report.tables.at(-1)!.notes.push(
-        `Left out, as the context has ${contextLength} ${plural(contextLength, "token")}: ${
-          left.map(({ scenario }) => scenario).join(", ")
-        }.`,
+        `Left out because the context has only ${contextLength} ${
+          plural(contextLength, "token")
+        }: ${left.map(({ scenario }) => scenario).join(", ")}.`,
       );
     }
     const [first] = measured;
@@ -224,7 +224,7 @@ function bySteps(harness: Harness, served: readonly Served[]): void {
     if (own.length > 0) harness.at({ token }).measure(STEP_THROUGHPUT, own);
   }
   table.note(
-    `Of each ${BUCKET} tokens to this one, and of those left at the end. The chart and the JSON have each step.`,
+    `Each row is for the ${BUCKET} tokens up to this one, the last row for those that are left. The chart and the JSON have every step.`,
   );
 }
 
@@ -267,8 +267,10 @@ function against(
       ratio(PREFILL_RATIO, "prefill"),
     );
   }
-  const { description } = target.environment.device;
+  const { device: { description }, host: { threads } } = target.environment;
   table.note(
-    `The ratio is how many times as fast as tvllm's own ${kind.toUpperCase()} backend (${description}, ${target.environment.host.threads} thread(s)) this device is, in the same repetition; other programs may make more of the processor.`,
+    `Ratio: how many times as fast this device is as tvllm's own ${kind.toUpperCase()} backend (${description}, ${threads} ${
+      plural(threads, "thread")
+    }), in the same repetition. Other programs may use the processor better.`,
   );
 }

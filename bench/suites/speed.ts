@@ -52,7 +52,7 @@ export const speed: Suite = {
       value: "<p+n,…>",
       summary: "also test a prompt followed by an answer, such as 512+128 tokens",
       accepts: (text) => pairs(text).every(([p, n]) => p > 0 && n > 0),
-      expected: "prompts and tokens to decode, as in 512+128",
+      expected: "lengths of a prompt and of its answer, as in 512+128",
     },
     depth: sweepOption("tokens in the KV cache before a test, such as 0,4096", DEPTHS),
     batch: sweepOption("maximum number of prompt tokens per step", BATCHES),
@@ -78,8 +78,8 @@ export const speed: Suite = {
         isServer ? "English text" : "random ids"
       }; @ d: d tokens are already in the cache.`,
       isServer
-        ? "Tokens are as counted by the server, minus cached prompt tokens if it reports them; otherwise as many as were requested."
-        : "Peak memory: of the buffers on the device so far, or of the process if buffers are not counted.",
+        ? "Tokens are counted by the server, without cached prompt tokens if it reports them; otherwise they are the requested numbers."
+        : "Peak memory: the buffers on the device so far, or the process if the buffers are not counted.",
     );
   },
   charts: [
@@ -161,9 +161,9 @@ async function measureAll(
           harness.begin(titleOf(cell));
           failed(harness, cell, {
             table,
-            reason: `it takes a context of ${
+            reason: `it needs a context of ${
               tokensOf(cell)
-            } tokens, the model has ${contextLength} (with -c, what that says)`,
+            } tokens, but the model was loaded with ${contextLength} (see -c)`,
           });
         } else {
           if (depth > 0) await fill(harness, session, before);

@@ -23,9 +23,11 @@ export function stepParts(harness: Harness, { parts }: KernelSteps, step: number
     ...(onCpu ? [] : [["launch", "Handing the step to the device"] as const]),
     [
       "results",
-      onCpu ? "Preparing them, choosing the token" : "Starting, copying the token, waking up",
+      onCpu
+        ? "Preparing the kernels, choosing the token"
+        : "Starting the step, copying the token, waking the host",
     ],
-    ["between", "Scheduler and reader, until the next step"],
+    ["between", "Scheduler and consumer, until the next step"],
   ];
   for (const [part, name] of named) {
     const at = harness.at({ part });

@@ -196,7 +196,7 @@ class EndpointSession implements Session {
   }
 
   holdSequences(): Promise<never> {
-    return Promise.reject(new Error("Cannot count blocks: an endpoint does not tell them"));
+    return Promise.reject(new Error("Cannot count blocks: an endpoint does not report them"));
   }
 
   /** `done` is rejected by what is no failure of the request. */

@@ -167,7 +167,7 @@ function lines(spec: ChartSpec, drawn: readonly Result[], main: string): LineCha
 function idealOf(line: LineChart["lines"][number]): LineChart["lines"][number] {
   const [first] = line.points;
   const points = line.points.map(({ x }) => ({ x, value: first!.value * x / first!.x }));
-  return { name: "if each request were as fast as one (computed)", computed: true, points };
+  return { name: "if N requests were N times as fast as one (computed)", computed: true, points };
 }
 
 function mark({ value, interval }: Result, scale: number): Mark {

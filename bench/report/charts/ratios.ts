@@ -67,7 +67,7 @@ export function drawRatios({ title, ratios }: RatioChart, size: Size = {}): Draw
     spots: (at) =>
       ratios.map((ratio, i) => {
         const [x, y] = at([ratio.value, i]);
-        return { x, y, text: told(ratio.name, ratio, "of A") };
+        return { x, y, text: told(ratio.name, ratio, "times A") };
       }),
     over: (at) => {
       const [x, first] = at([1, 0]);

@@ -27,7 +27,9 @@ function reportParts(report: Report): string[] {
   const { complete, limits, environment, tables, results, warnings, checks, outputHash } = report;
   const h3 = (title: string) => `<h3>${escape(title)}</h3>`;
   return [
-    ...(complete ? [] : [note("**Cut off: the tables hold what was measured before.**")]),
+    ...(complete
+      ? []
+      : [note("**Cut off: the tables show only what was measured before the run stopped.**")]),
     figures(chartsOf(report)),
     ...tables.flatMap(({ title, columns, rows, notes }) => [
       h3(title),
@@ -85,7 +87,7 @@ export function comparisonsPage(
     links(sections),
     ...sections.map(({ id, title, part }) => section(id, title, partParts(part))),
     ...comparisons.flatMap(({ missing }) =>
-      missing.length === 0 ? [] : [note(`On one side alone: ${missing.join(", ")}.`)]
+      missing.length === 0 ? [] : [note(`Only on one side: ${missing.join(", ")}.`)]
     ),
     ...conclusions.map(note),
   ]);
