@@ -23,7 +23,7 @@ export function toMarkdown(report: Report, { explain = false }: MarkdownOptions 
     report.limits === null
       ? report.environment.endpoint
         ? "Not measured: the device of an endpoint cannot be probed."
-        : "Not measured: the CPU backend has no device to probe."
+        : "Not measured: this backend cannot be probed."
       : grid(["Limit", "Value", "Calculation"], limitRows(report.limits, report.environment)),
     ...report.tables.flatMap((table) => tableParts(table, report)),
     ...endOf(report),
