@@ -1,4 +1,4 @@
-/** What was reached of the limits, in the measures that people know. */
+/** The table "Achieved": decode throughput, TPOT and TTFT as shares of their limits. */
 
 import type { Harness } from "../harness/harness.ts";
 import { text } from "../report/format.ts";
@@ -6,7 +6,7 @@ import { OF_LIMIT } from "../report/metrics.ts";
 import type { Result } from "../report/report.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** A request alone on the device. */
+/** Results of a request that runs alone on the device. */
 export interface Achieved {
   readonly promptTokens: number;
   readonly maxTokens: number;
@@ -15,7 +15,7 @@ export interface Achieved {
   readonly decode: Result;
 }
 
-/** Adds the table. */
+/** Adds the table; without limits, only a note that says why. */
 export function achieved(harness: Harness, measured: Achieved): void {
   const { promptTokens, maxTokens, first, perToken, decode } = measured;
   const table = harness.table("Achieved", "Metric | Value | Limit (computed) | % of limit");

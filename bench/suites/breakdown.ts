@@ -1,4 +1,4 @@
-/** Where a request's time goes: phases, kernels, overheads, and which of them to work on. */
+/** Shows where the time of a request goes: operations, kernels, overheads and bottlenecks. */
 
 import type { Suite } from "../harness/harness.ts";
 import { kernelSteps } from "../harness/kernel_steps.ts";
@@ -11,7 +11,7 @@ import { overheads } from "./overheads.ts";
 import { sampledAsUsual } from "./sampled.ts";
 import { stepParts } from "./step_parts.ts";
 
-/** What the report calls a decode step: the TPOT of requests whose kernels are not timed. */
+/** Time of a decode step: the TPOT of requests whose kernels are not timed. */
 const DECODE_STEP: Metric = { id: "decode_step", unit: "ms", headline: true };
 
 export const breakdown: Suite = {

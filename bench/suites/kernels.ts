@@ -1,4 +1,7 @@
-/** Each kernel against the reference and against the device's limits, and what batches gain. */
+/**
+ * Checks each kernel against the reference, compares its speed with the device's limits, and
+ * measures what batches gain.
+ */
 
 import { type Harness, type Suite } from "../harness/harness.ts";
 import type { KernelBench } from "../kernels/kernel_bench.ts";
@@ -8,15 +11,17 @@ import { medianOf, pairedRatios } from "../report/stats.ts";
 import { batchCases, batchGains, batchTokens, MOST_PROMPT_TOKENS } from "./batch_gains.ts";
 import { rates } from "./kernel_table.ts";
 
-/** Largest error in units of what is summed up, and what is allowed. */
+/**
+ * The largest error, relative to the magnitude of the summed terms, and the error that is allowed.
+ */
 const KERNEL_ERROR: Metric = { id: "kernel_error", unit: "" };
 const KERNEL_TOLERANCE: Metric = { id: "kernel_tolerance", unit: "" };
 const KERNEL_CALL_TIME: Metric = { id: "kernel_call_time", unit: "us" };
-/** What a call for so many tokens takes over one for a single token, and the tokens a second. */
+/** Time of a call, and tokens per second, relative to a call for a single token. */
 const KERNEL_TIME_RATIO: Metric = { id: "kernel_time_ratio", unit: "x" };
 const KERNEL_GAIN: Metric = { id: "kernel_gain", unit: "x" };
 
-/** Tokens at once: from one request to a small batch. */
+/** Numbers of tokens per call: from one request to a small batch. */
 const TOKENS = [1, 2, 3, 4, 5, 6, 7, 8];
 
 export const kernels: Suite = {

@@ -1,4 +1,4 @@
-/** How long a request waits: for its first token, between tokens, in all. */
+/** Measures the latency of requests: to the first token, between tokens, and end to end. */
 
 import type { Harness, Suite } from "../harness/harness.ts";
 import {
@@ -33,11 +33,11 @@ import { describeSampling, SAMPLED, sampledAsUsual } from "./sampled.ts";
 import { plural } from "../../engine/plural.ts";
 
 const PROMPT_TOKENS: Metric = { id: "prompt_tokens", unit: "" };
-/** The E2E of all requests. */
+/** Sum of the E2E of all requests. */
 const TOTAL_TIME: Metric = { id: "total_time", unit: "s" };
 const MEAN_TTFT: Metric = { id: "ttft_mean", unit: "ms" };
 const MEAN_TPOT: Metric = { id: "tpot_mean", unit: "ms" };
-/** Of all requests together: tokens over time. */
+/** Over all requests together: tokens divided by time. */
 const MEAN_DECODE_THROUGHPUT: Metric = { id: "decode_throughput_mean", unit: "tok/s" };
 const MEAN_TOTAL_THROUGHPUT: Metric = { id: "total_throughput_mean", unit: "tok/s" };
 
@@ -61,7 +61,7 @@ export const latency: Suite = {
     const prompts = harness.prompts(runOptions.prompts);
     const texts = runOptions.promptTexts.map((text) => target.text.encode(text, { bos: true }));
     const requests = harness.requests(prompts);
-    // One after the other, each alone. All ways are interleaved.
+    // Requests are served one after the other, each alone. All cases are interleaved.
     const ways = [
       { name: "prompts", requests },
       ...sampledAsUsual(harness, prompts).map((own) => ({ name: "sampled", requests: own })),
@@ -95,12 +95,12 @@ export const latency: Suite = {
   ],
 };
 
-/** A sample a repetition: the median over its requests. */
+/** One sample per repetition: the median over its requests. */
 function perRun(runs: readonly Serving[], of: (served: Served) => number): number[] {
   return runs.map(({ requests }) => medianOf(requests.map(of)));
 }
 
-/** Most steps that the device chained: as many tokens come at once. */
+/** The largest number of steps that the device chained: as many tokens arrive at once. */
 function chainedSteps(runs: readonly Serving[]): number {
   return Math.max(...runs.flatMap(({ steps }) => steps.map(({ chained }) => chained)));
 }

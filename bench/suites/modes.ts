@@ -1,4 +1,4 @@
-/** What the engine's own settings are worth: packed weights, a KV cache, buffers that stay. */
+/** Measures what repacked weights, the KV cache and preallocated buffers gain. */
 
 import type { Kept } from "../../engine/run/engine.ts";
 import type { Harness, Suite } from "../harness/harness.ts";
@@ -17,15 +17,15 @@ import {
 import type { Result } from "../report/report.ts";
 import { pairedRatios } from "../report/stats.ts";
 
-/** How many times as fast as direct a mode decodes. */
+/** Decode speed of a mode relative to the mode "direct". */
 const SPEEDUP: Metric = { id: "mode_speedup", unit: "x" };
-/** What the probe allows at best. */
+/** Limits that follow from the probe, and the values they are computed from. */
 const LEAST_TIME: Metric = { id: "least_token_time", unit: "ms" };
 const MOST_THROUGHPUT: Metric = { id: "most_decode_throughput", unit: "tok/s" };
 const READ_BYTES: Metric = { id: "token_read_bytes", unit: "bytes" };
 const BANDWIDTH: Metric = { id: "memory_bandwidth", unit: "GB/s" };
 
-/** Each keeps what the one before it keeps, and one thing more. */
+/** Each mode keeps one more thing from step to step than the mode before it. */
 const MODES: readonly { readonly mode: string; readonly keep: Required<Kept> }[] = [
   { mode: "direct", keep: { keys: false, weights: false, buffers: false } },
   { mode: "repacked", keep: { keys: false, weights: true, buffers: false } },
@@ -50,7 +50,7 @@ export const modes: Suite = {
   charts: [bars("Decoding by mode", DECODE_THROUGHPUT, { by: "mode" })],
 };
 
-/** Measures all modes, and returns how fast each decodes. */
+/** Measures all modes, and returns the decode throughput of each. */
 async function measure(harness: Harness): Promise<Result[]> {
   const { promptTokens, maxTokens } = harness.runOptions;
   const { device, model } = harness.report.environment;
@@ -86,7 +86,7 @@ async function measure(harness: Harness): Promise<Result[]> {
   return rates;
 }
 
-/** What it took before the first token, and what processor and adapter can do. */
+/** Adds the table of start-up times and of the features of processor and adapter. */
 function start(harness: Harness): void {
   const { target: { startup, loadTimes, features }, report: { environment } } = harness;
   const table = harness.table("Start", "Metric | Value");
@@ -109,7 +109,7 @@ function start(harness: Harness): void {
   if (features) table.row("Adapter features", features.join(", ") || "none");
 }
 
-/** What the probe allows a token, and how much of it each mode reaches. */
+/** Adds the table of the limits for a token, and of the share of them that each mode reaches. */
 function roofline(harness: Harness, rates: readonly Result[]): void {
   const table = harness.table("Roofline", "Metric | Value | Calculation");
   const { limits } = harness.report;

@@ -1,4 +1,4 @@
-/** What a request's time has besides kernels: loading, the host, copies; and what to work on. */
+/** The time of a request outside its kernels (loading, the host, copies), and the bottlenecks. */
 
 import type { Harness } from "../harness/harness.ts";
 import type { KernelSteps } from "../harness/kernel_steps.ts";
@@ -19,27 +19,27 @@ import { TOO_FEW } from "./kernel_table.ts";
 import { bottleneck, findings, stepCosts } from "./bottleneck.ts";
 
 const COPIED_BYTES: Metric = { id: "copied_bytes", unit: "bytes" };
-/** Between host and device in a decode step, either way. */
+/** Bytes copied in a decode step, to the device or to the host. */
 const STEP_COPIES: Metric = { id: "step_copies", unit: "bytes" };
 const UPLOAD_RATE: Metric = { id: "upload_rate", unit: "GB/s" };
 const DISPATCHES_PER_TOKEN: Metric = { id: "dispatches_per_token", unit: "" };
-/** What the host takes to prepare and submit a decode step. */
+/** Host time to prepare and submit a decode step. */
 const HOST_TIME: Metric = { id: "host_time_per_token", unit: "ms" };
 const IDLE_TIME: Metric = { id: "idle_time_per_token", unit: "ms" };
-/** What a decode step needs at least for a reason, and that part of the step. */
+/** Minimum time of a decode step for one reason, and its share of the step. */
 const STEP_COST: Metric = { id: "step_cost", unit: "ms" };
 const STEP_COST_SHARE: Metric = { id: "step_cost_share", unit: "%" };
-/** Times as fast as a step would be at most without what its setting names. */
+/** Upper bound of the speedup of a step without what the setting names. */
 const POSSIBLE_GAIN: Metric = { id: "possible_gain", unit: "x" };
 
 export interface OverheadRuns {
-  /** The very first request; undefined where the kernels were compiled before. */
+  /** The very first request; undefined if the kernels were compiled before it. */
   readonly cold: Serving | undefined;
   readonly runs: readonly Serving[];
   readonly timed: KernelSteps;
   /** ms of a decode step. */
   readonly step: number;
-  /** The kernels' share of it, as far as it was measured. */
+  /** The kernels' share of a decode step; undefined if it was not measured. */
   readonly share: number | undefined;
 }
 
@@ -133,7 +133,10 @@ function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadR
   }
 }
 
-/** Bytes copied in a step: what a long answer copies more than a short one. */
+/**
+ * Adds rows for the bytes copied per step: the difference of a long and a short answer, divided by
+ * the difference of their lengths.
+ */
 async function copies(harness: Harness, table: TableWriter): Promise<void> {
   const { target, runOptions: { maxTokens } } = harness;
   const [prompt] = harness.prompts(1);
@@ -159,7 +162,7 @@ async function copies(harness: Harness, table: TableWriter): Promise<void> {
   }
 }
 
-/** ms that the host took to prepare and submit a decode step. */
+/** ms that the host takes to prepare and submit a decode step. */
 function hostTime(serving: Serving): number {
   return medianOf(
     decodes(serving).map(({ submitStart, submitEnd, chained }) =>
@@ -172,7 +175,7 @@ function decodes({ steps }: Serving): HostStep[] {
   return steps.filter((step) => decodesAll(step, 1));
 }
 
-/** Records what a step costs, and names the bottlenecks. */
+/** Records the costs of a step, and adds the table of bottlenecks. */
 function costs(
   harness: Harness,
   facts: Parameters<typeof stepCosts>[0] & { limits: Limits },

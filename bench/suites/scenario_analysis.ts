@@ -1,4 +1,4 @@
-/** What the scenarios come to: loading, memory, and how speed depends on length. */
+/** The table of metrics over all scenarios: loading, memory, and how speed depends on length. */
 
 import { linearRegression, mean, standardDeviation } from "simple-statistics";
 import type { Harness } from "../harness/harness.ts";
@@ -19,12 +19,12 @@ import type { Result } from "../report/report.ts";
 import { summarize } from "../report/stats.ts";
 import { type BenchRequest, bufferBytes, type Serving } from "../targets/target.ts";
 
-/** The slope of the TTFT over the prompt's length. */
+/** The slope of the TTFT over the length of the prompt. */
 const PREFILL_SCALING: Metric = { id: "prefill_scaling", unit: "ms/token" };
-/** The mean over scenarios of the CV of their repetitions. */
+/** The mean over the scenarios of the CV of their repetitions. */
 const REPETITIONS_CV: Metric = { id: "repetitions_cv", unit: "%" };
 
-/** What is looked at of a scenario. */
+/** The measurements of a scenario that the table uses. */
 interface Measured {
   readonly scenario: { readonly promptTokens: number };
   readonly first: Result;
@@ -32,10 +32,10 @@ interface Measured {
 }
 
 export interface Analysed {
-  /** The very first request; undefined where the kernels were compiled before. */
+  /** The very first request; undefined if the kernels were compiled before it. */
   readonly cold: Serving | undefined;
   readonly measured: readonly Measured[];
-  /** The first scenario's, whose kernels are timed. */
+  /** The requests of the first scenario, to be run with timed kernels. */
   readonly request: readonly BenchRequest[];
 }
 
@@ -50,7 +50,7 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
   const table = harness.table("Metrics", "Metric | Value | Description | Ideal");
   const at = harness.at();
   type Row = readonly [string, Content, string, string];
-  // Of what serves an endpoint these are not known.
+  // Not known for an endpoint.
   const inside: readonly Row[] = isEndpoint ? [] : [
     [
       "Compile time",
@@ -132,7 +132,7 @@ function prefillScaling(harness: Harness, measured: readonly Measured[]): Conten
     : harness.at().value(PREFILL_SCALING, linearRegression(points).m);
 }
 
-/** Population standard deviation over the mean, %. */
+/** Population standard deviation divided by the mean, in %. */
 function variation(values: readonly number[]): number {
   return 100 * standardDeviation([...values]) / mean([...values]);
 }
@@ -143,12 +143,12 @@ function repetitions(harness: Harness, measured: readonly Measured[]): Content {
   return harness.at().value(REPETITIONS_CV, summarize(variations).mean);
 }
 
-/** How many cases the analysis takes: timed kernels. */
+/** Number of cases that the analysis measures: one with timed kernels, if there are timestamps. */
 export function analysisCases({ target }: Harness): number {
   return target.hasTimestamps ? 1 : 0;
 }
 
-/** The kernels' share of the steps that decode S1. */
+/** The kernels' share of the decode steps of S1. */
 async function utilization(harness: Harness, request: readonly BenchRequest[]): Promise<Content> {
   if (analysisCases(harness) === 0) return "not measured: no timestamps";
   const runs = await harness.repeat("utilization", request, { profile: true });
