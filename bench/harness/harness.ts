@@ -261,9 +261,7 @@ export class Harness extends Recorder {
     return this.withSession({}, (session) => session.serve(requests, options));
   }
 
-  /**
-   * Opens a session. Its servings in repetitions go to the report, the trace and the output check.
-   */
+  /** Opens a session. Servings in repetitions go to the report, the trace and the output check. */
   withSession<T>(options: SessionOptions, use: (session: Session) => Promise<T>): Promise<T> {
     return this.target.withSession(options, (session) =>
       use({
