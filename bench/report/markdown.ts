@@ -7,7 +7,7 @@ import type { Limits, Report, Table, Unit } from "./report.ts";
 import { plural } from "../../engine/plural.ts";
 
 export interface MarkdownOptions {
-  /** Ends with what the report's metrics are. */
+  /** Whether to end with the definitions of the report's metrics. */
   readonly explain?: boolean;
 }
 
@@ -32,10 +32,10 @@ export function toMarkdown(report: Report, { explain = false }: MarkdownOptions 
   return `${parts.join("\n\n")}\n`;
 }
 
-/** What the report is of, a row a parameter. */
+/** The parameters of the report, one per row. */
 export function parameters(report: Report): string[][] {
   const { environment: { host, device, engine, endpoint }, run } = report;
-  // Drivers that have no name for their vendor give its number.
+  // Some drivers give the number of the vendor instead of its name.
   const names = [device.description, device.vendor, device.architecture]
     .filter((name) => name !== "" && !/^\d+$/.test(name));
   const memory = host.memory === null
@@ -59,7 +59,7 @@ export function parameters(report: Report): string[][] {
     ],
     [
       "Run",
-      // Some suites have requests of their own.
+      // Named options, as some suites choose their own requests.
       `options: prompts ${run.prompts}, prompt tokens ${run.promptTokens}, max tokens ${run.maxTokens}, ` +
       `warm-ups ${run.warmup === "steady" ? "until steady" : run.warmup}, ` +
       `repetitions ${run.repetitions}, ${
@@ -117,7 +117,7 @@ function modelRows(
   ];
 }
 
-/** How many runs warmed up, and which cases had not settled by then. */
+/** The number of warm-up runs, and the cases that were not steady after them. */
 function warmUps({ warmUps, run }: Report): string {
   if (warmUps.length === 0) return "none: nothing was repeated";
   const runs = warmUps.map((one) => one.runs);
@@ -137,7 +137,7 @@ function warmUps({ warmUps, run }: Report): string {
   return `${settled}; the maximum of five was reached in ${shown}${more}`;
 }
 
-/** What the probe allows, and how that is computed. */
+/** The limits: name, value and calculation of each. */
 export function limitRows(limits: Limits, { model }: Report["environment"]): string[][] {
   const measured = (name: string, unit: Unit) => {
     const { samples, interval } = limits.probes[name]!;
@@ -187,7 +187,7 @@ function tableParts({ title, columns, rows, notes }: Table, { results }: Report)
   return [`## ${title}`, grid(columns, cells), ...notes];
 }
 
-/** A row of a table as it is shown. */
+/** The cells of a row as text. */
 export function cellTexts(
   row: Table["rows"][number],
   columns: readonly string[],

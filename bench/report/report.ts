@@ -1,8 +1,8 @@
-/** The one form of a benchmark's results. Its views and comparisons read nothing else. */
+/** The format of a benchmark's results. All views and comparisons read nothing else. */
 
 import { z } from "zod";
 
-/** The version of the form: it changes when a program that reads the JSON has to. */
+/** Version of the format. It changes when programs that read the JSON have to change. */
 export const FORMAT = "tvllm-bench-3";
 
 /** Units of the values in reports; "x" is a ratio, "" a count. */
@@ -243,7 +243,7 @@ const measuredRun = z.object({
 
 const check = z.object({ name: z.string(), ok: z.boolean(), detail: z.string() });
 
-/** A suite's whole result. `tvllm bench schema` prints it as JSON Schema. */
+/** The report of a suite. `tvllm bench schema` prints it as JSON Schema. */
 export const reportSchema = z.object({
   format: z.literal(FORMAT),
   suite: z.string(),
@@ -274,7 +274,7 @@ export const reportSchema = z.object({
   }).optional().describe("Set by bench ab"),
 });
 
-/** The routes by which servers are asked. */
+/** The APIs over which servers are measured. */
 export type EndpointApi = NonNullable<Environment["endpoint"]>["api"];
 export type Unit = typeof UNITS[number];
 export type Settings = Readonly<z.infer<typeof settings>>;
@@ -288,7 +288,7 @@ export type Limits = z.infer<typeof limits>;
 export type Check = z.infer<typeof check>;
 export type Report = z.infer<typeof reportSchema>;
 
-/** What names a result among those of its suite, in any run. */
+/** The key that identifies a result of a suite in all runs. */
 export function keyOf({ metric, settings }: Pick<Result, "metric" | "settings">): string {
   const sorted = Object.entries(settings).sort(([a], [b]) => a < b ? -1 : 1);
   return sorted.length === 0
@@ -296,7 +296,7 @@ export function keyOf({ metric, settings }: Pick<Result, "metric" | "settings">)
     : `${metric} (${sorted.map(([name, value]) => `${name} ${value}`).join(", ")})`;
 }
 
-/** Whether a result is more than the probe allows: the probe was disturbed, or caches helped. */
+/** Whether a result is above its limit: the probe was disturbed, or caches helped. */
 export function isAboveLimit({ value, limit }: Pick<Result, "value" | "limit">): boolean {
   return limit !== undefined && value > limit;
 }

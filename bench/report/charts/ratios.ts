@@ -19,7 +19,7 @@ import { whiskers } from "./whiskers.ts";
 const LEAST_ROW = 30;
 const LINE = 14;
 const AXIS_ROOM = 56;
-/** Room of names beside the chart, and of one of their letters. */
+/** Width of the names beside the chart, and of one of their letters. */
 const NAMES = 170;
 const LETTER = 6.2;
 const MARGIN = 0.02;

@@ -40,12 +40,12 @@ export function ratioRow(row: Row): string[] {
   ];
 }
 
-/** Whether it is a count or a computed value that both sides have alike. */
+/** Whether both sides have the same value and no interval, such as a count. */
 export function isTheSame({ a, b, verdict }: Row): boolean {
   return a === b && verdict === "unknown";
 }
 
-/** How many results have which verdict. */
+/** The number of results with each verdict. */
 export function summary({ rows }: Part): string {
   const counts = Map.groupBy(rows, ({ verdict }) => verdict);
   const said = (["slower", "faster", "higher", "lower", "no difference shown"] as const)
@@ -64,7 +64,7 @@ function ratioText({ ratio, interval }: Row): string {
   return ratio.toFixed(3) + spread;
 }
 
-/** What a reader needs to know of the two sides: what they are, and what differs. */
+/** The rows that describe the two sides and their differences. */
 export function conditionRows({ a, b, differences }: Part): string[][] {
   const model = ({ environment: { model, device } }: Report) =>
     `${model.name}, ${model.formats[0]}, on ${device.description}`;
@@ -90,7 +90,7 @@ function outputs(reports: readonly Report[]): string {
   return [...new Set(reports.map(({ outputHash }) => outputHash))].join(", ");
 }
 
-/** Sentences on how far the comparison carries. */
+/** Sentences on how reliable the comparison is. */
 export function notes(part: Part): string[] {
   const { a, b, paired, rows, unmatched } = part;
   const all = [...a, ...b];
@@ -127,13 +127,13 @@ export function notes(part: Part): string[] {
   ];
 }
 
-/** Whether the sides, which had the same to do, generated other tokens. */
+/** Whether the sides generated different tokens for the same workload and model. */
 function differsInOutput({ a, b, differences }: Part): boolean {
   return differences.every(({ condition }) => condition !== "workload" && condition !== "model") &&
     new Set([...a, ...b].map(({ outputHash }) => outputHash)).size > 1;
 }
 
-/** Comparisons as CSV, a line a result. */
+/** Comparisons as CSV, one line per result. */
 export function comparisonCsv(comparisons: readonly Comparison[]): string {
   const head = "a,b,suite,model,metric,unit,value_a,value_b,ratio,low,high,verdict".split(",");
   const lines = comparisons.flatMap((comparison) =>
