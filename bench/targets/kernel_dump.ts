@@ -17,8 +17,9 @@ interface Kernel {
 }
 
 /**
- * The kernels of a decode step, of a full prompt's step, and those that drawing tokens adds, each once:
- * comments with its launches and its `override` values, then its source as it is compiled.
+ * The kernels of a decode step, of a full step of a prompt, and those that sampling needs in
+ * addition, each once: comments with its launches and its `override` values, then the source that
+ * is compiled.
  */
 export function kernelDump(runner: Pick<GpuRunner, "launches" | "limits">): string {
   const kernels = new Map<string, Kernel>();
