@@ -19,7 +19,10 @@ const OUTLIER_SCORE = 3.5;
 const NEGLIGIBLE = 0.02;
 /** Coefficient of variation above which the machine was too noisy to compare runs. */
 const NOISY = 0.1;
-/** Change from the first to the last repetition, as a share of the mean, that is a drift. */
+/**
+ * Change from the first to the last repetition, as a share of the mean, above which there is a
+ * drift.
+ */
 const DRIFT = 0.1;
 /** Spread of the probe above which its limits are not reliable. */
 const UNSTEADY_PROBE = 0.1;

@@ -186,7 +186,7 @@ async function measureAll(
 
 /** Fills the cache with these tokens; those that it has already are not computed again. */
 async function fill(harness: Harness, session: Session, before: readonly number[]): Promise<void> {
-  harness.step(`reaching a depth of ${before.length}`);
+  harness.step(`filling the cache to a depth of ${before.length}`);
   await session.serve([{ promptIds: before, maxTokens: 1 }]);
 }
 

@@ -35,7 +35,7 @@ const VECTORS = 256;
 const CHAIN_OPERATIONS = 8 * 4 * 2;
 const UPLOAD_PIECE = 4 << 20;
 const UPLOAD_PIECES = 2;
-/** Samples of each figure: as many as a suite has repetitions. */
+/** Samples of each figure: as many as a suite has repetitions by default. */
 const SAMPLES = 7;
 const DISPATCHES = 1000;
 
