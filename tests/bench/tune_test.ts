@@ -11,7 +11,7 @@ Deno.test("fastest() changes the usual variant for one that is 3 % faster", () =
 });
 
 Deno.test("fastest() never chooses what is wrong or was not timed", () => {
-  const wrong = { name: "b", fault: "it decodes other tokens" };
+  const wrong = { name: "b", fault: "it decodes different tokens" };
   assert.equal(fastest([{ name: "a", ratio: 1 }, wrong], "a"), "a");
   assert.equal(fastest([{ name: "a" }, { name: "b" }], "a"), "a");
   // Without the usual one, the fastest of those that work.

@@ -74,7 +74,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
       /^# slow\.json, slow\.json, slow\.json against a\.json, a\.json, a\.json$/m,
     );
     assert.match(stdout, /^# a\.json against a\.json, /m);
-    assert.match(stdout, /^\| Runs +\| 3 of 7 repetitions +\| 3 of 7 repetitions +\|$/m);
+    assert.match(stdout, /^\| Runs +\| 3 with 7 repetitions +\| 3 with 7 repetitions +\|$/m);
   });
 
   await t.step("another model is refused, but across models or in one file", async () => {
