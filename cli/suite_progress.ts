@@ -68,9 +68,7 @@ export class RaceLine implements Disposable {
   readonly #metric: string;
   readonly #budget: number;
   readonly #progress: ReturnType<Terminal["progress"]>;
-  /**
-   * End of the first round. Time is counted from here, as the warm-up is not part of the budget.
-   */
+  /** Start of the first round. The budget counts from here, without the warm-up. */
   #started: number | undefined;
 
   /** @param budget maximum time of the rounds, in ms */
@@ -83,8 +81,8 @@ export class RaceLine implements Disposable {
   }
 
   /** Shows the state after a round. */
-  update({ rounds, ratio }: Pick<Race, "rounds" | "ratio">): void {
-    const started = this.#started ??= performance.now();
+  update({ rounds, ratio, elapsed }: Pick<Race, "rounds" | "ratio" | "elapsed">): void {
+    const started = this.#started ??= performance.now() - elapsed;
     this.#progress.update(undefined, () => {
       const spent = performance.now() - started;
       return `${counted(rounds, "round")}, ${duration(spent / 1000)}, ` +

@@ -65,6 +65,6 @@ export function checkDenort(bytes: Uint8Array, target: string, version: string):
   }
   // The user agent of its requests.
   if (!buffer.includes(`Deno/${version}`)) {
-    throw new Error(`it is not from Deno ${version}, the version that compiles`);
+    throw new Error(`it is not from Deno ${version}, which compiles`);
   }
 }

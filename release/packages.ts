@@ -40,7 +40,9 @@ export async function bundledPackages(): Promise<Package[]> {
   const { direct, hashes } = readLock("cli/deno.lock");
   return Object.entries(hashes).map(([key, sha512]) => {
     const found = info.npmPackages[key];
-    if (found === undefined) throw new Error(`Cannot find ${key} of cli/deno.lock: it is not used`);
+    if (found === undefined) {
+      throw new Error(`Cannot use cli/deno.lock: the program does not use ${key}, which it lists`);
+    }
     const { name, version, dependencies, localPath } = found;
     const manifest = JSON.parse(Deno.readTextFileSync(join(localPath, "package.json")));
     const names = [...Deno.readDirSync(localPath)].filter(({ isFile, name }) =>

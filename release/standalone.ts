@@ -100,7 +100,7 @@ function header(target: string, deno: Part, program: Program): Uint8Array {
   const script = template.replaceAll(/@([A-Z0-9_]+)@/g, (_, name) => `${values[name]}`);
   const bytes = new Uint8Array(HEADER_BYTES).fill(10); // newlines, which the shell never reaches
   const { read } = new TextEncoder().encodeInto(script, bytes);
-  if (read < script.length) throw new Error("Cannot make the file: its script is too long");
+  if (read < script.length) throw new Error("Cannot build the file: its script is too long");
   return bytes;
 }
 
@@ -117,7 +117,7 @@ if (import.meta.main) {
     const unknown = asked.find((target) => !known.includes(target));
     if (unknown !== undefined) {
       throw new TypeError(
-        `Cannot make a file for ${unknown}: the targets are ${known.join(", ")} and all`,
+        `Cannot build a file for ${unknown}: the targets are ${known.join(", ")} and all`,
       );
     }
     const program = await bundleProgram(join(directory, "standalone"));

@@ -35,7 +35,7 @@ export function notesOf(changelog: string, tag: string): string {
     throw new Error(`Cannot release ${tag}: CHANGELOG.md begins with ${version}`);
   }
   if (state === "unreleased") {
-    throw new Error(`Cannot release ${tag}: run deno task version --release, which dates it`);
+    throw new Error(`Cannot release ${tag}: run deno task version --release to set its date`);
   }
   const after = changelog.slice(changelog.indexOf(first) + first.length);
   return `${after.split(/^## /m)[0]!.trim()}\n`;
@@ -70,7 +70,7 @@ if (import.meta.main) {
       edit("CHANGELOG.md", (text) => withDate(text, date));
     } else if (version !== undefined) {
       if (!/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version)) {
-        throw new TypeError(`Cannot set the version ${version}: expected one as in 0.2.0`);
+        throw new TypeError(`Cannot set the version ${version}: expected a version such as 0.2.0`);
       }
       for (const path of ["deno.json", "package.json"]) {
         edit(path, (text) => text.replace(/("version": )"[^"]*"/, `$1"${version}"`));

@@ -36,6 +36,8 @@ export interface Race {
   readonly a: Readonly<Record<string, number[]>>;
   readonly b: Readonly<Record<string, number[]>>;
   readonly rounds: number;
+  /** ms since the start of the first round, which the budget counts from. */
+  readonly elapsed: number;
   /** B / A of the deciding metric, and its interval, which is valid whenever the race ends. */
   readonly ratio: number;
   readonly interval: Interval | undefined;
@@ -87,10 +89,12 @@ export async function race(
     }
     ratios.push(samples.b[metric]!.at(-1)! / samples.a[metric]!.at(-1)!);
     const interval = sequentialInterval(ratios);
-    const ending = endingOf(interval, { margin, isOver: now() - start >= budget });
+    const elapsed = now() - start;
+    const ending = endingOf(interval, { margin, isOver: elapsed >= budget });
     result = {
       ...samples,
       rounds: ratios.length,
+      elapsed,
       ratio: medianRatio(ratios),
       interval,
       ending,

@@ -72,7 +72,11 @@ export async function batchGains(harness: Harness): Promise<void> {
       ),
       speedup,
       ...(share === undefined || one.share === undefined
-        ? ["not measured: no timestamps", "-", "-"]
+        ? [
+          `not measured: ${harness.target.hasTimestamps ? "too few steps" : "no timestamps"}`,
+          "-",
+          "-",
+        ]
         : [
           at.value(PRODUCT_TIME, share * medianOf(times)),
           at.value(ALLOWED_SPEEDUP, speedup.value * one.share / share),

@@ -119,6 +119,23 @@ Deno.test("latency says where tokens come in bursts", async () => {
   assert.doesNotMatch(await said(1), /chains/);
 });
 
+Deno.test("prefix-cache expects misses of models with recurrent layers, and says why", async () => {
+  class Recurrent extends ScriptedTarget {
+    override readonly environment = {
+      ...ENVIRONMENT,
+      model: { ...ENVIRONMENT.model, states: { bytes: 1000, operations: 2000 } },
+    };
+    override withSession<T>(_: SessionOptions, use: (session: Session) => Promise<T>) {
+      return super.withSession({ sharePrefixes: false }, use);
+    }
+  }
+  const report = await Harness.run(prefixCache, new Recurrent(), { run: RUN });
+  assert.ok(report.checks.every(({ ok }) => ok));
+  const { rows, notes } = report.tables[0]!;
+  assert.deepEqual(rows.map(([, expected]) => expected), Array(5).fill("MISS"));
+  assert.match(notes.join(), /recurrent layers/);
+});
+
 Deno.test("a row of prefix-cache that failed in any run says what it was", async () => {
   class Forgetful extends ScriptedTarget {
     #sessions = 0;

@@ -116,7 +116,7 @@ Deno.test({
     assert.equal(stdout, "");
     assert.match(
       stderr,
-      /^error: Cannot use what was compiled: .* says "something else" rather .*\n$/,
+      /^error: Cannot use the compiled program: .* prints "something else" instead .*\n$/,
     );
     assert.deepEqual(left, []);
   },
@@ -130,7 +130,7 @@ Deno.test({
     const target = "aarch64-unknown-linux-gnu";
     const { code, stdout, stderr, left } = await compile(["--target", target], { DENORT_BIN });
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /; not started, as it is for another system\n$/);
+    assert.match(stdout, /; not tested, because it is for another system\n$/);
     assert.deepEqual(left, [`tvllm-${target}`]);
   },
 });

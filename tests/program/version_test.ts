@@ -44,6 +44,6 @@ Deno.test("deno task version prints the version, and sets it in all three places
   assert.equal(refused.code, 1);
   assert.match(
     refused.stderr,
-    /^error: Cannot set the version 7\.8: expected one as in 0\.2\.0\n$/,
+    /^error: Cannot set the version 7\.8: expected a version such as 0\.2\.0\n$/,
   );
 });

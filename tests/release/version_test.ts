@@ -22,7 +22,7 @@ Deno.test("withDate() dates the version on top, once", () => {
 Deno.test("notesOf() is what the changelog says of a tag that has a date", () => {
   assert.equal(notesOf(withDate(DURING, "2026-03-04"), "v0.2.0"), "- Two.\n");
   assert.equal(notesOf(BEFORE, "v0.1.0"), "### Added\n\n- One.\n");
-  assert.throws(() => notesOf(DURING, "v0.2.0"), /--release, which dates it/);
+  assert.throws(() => notesOf(DURING, "v0.2.0"), /--release to set its date/);
   assert.throws(() => notesOf(BEFORE, "v0.2.0"), /CHANGELOG\.md begins with 0\.1\.0/);
 });
 
