@@ -1,6 +1,6 @@
-/** Rules of this project that `deno lint` holds: a plugin of it, see deno.json. */
+/** This project's own rules for `deno lint`: a plugin, which deno.json loads. */
 
-/** More of them are an options object, whose fields have names at the call too. */
+/** Functions that need more take an options object, whose fields are named at the call too. */
 const MAX_PARAMETERS = 3;
 
 type Parametrized =
