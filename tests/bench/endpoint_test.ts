@@ -1,4 +1,4 @@
-/** Measurements of servers that stream in the formats in use, also of broken and cut-off streams. */
+/** Measurements of servers that stream in the formats in use, also with broken or cut-off streams. */
 
 import assert from "node:assert/strict";
 import { Harness } from "../../bench/harness/harness.ts";

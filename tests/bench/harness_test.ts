@@ -249,7 +249,7 @@ Deno.test("only noise in the main results of a report makes it call the machine 
   assert.doesNotMatch(still.warnings.join(), /noisy/);
 });
 
-/** Gives a prompt other tokens if it is served with others, less probable than the best by `margin`. */
+/** Gives other tokens to a prompt served with others; they are `margin` less probable than the best. */
 class Other extends ScriptedTarget {
   constructor(readonly margin: number) {
     super();
