@@ -1,4 +1,4 @@
-/** Measurements of servers that stream in the formats in use, also with broken or cut-off streams. */
+/** Measurements of servers that stream in the formats in use, also if streams are cut or broken. */
 
 import assert from "node:assert/strict";
 import { Harness } from "../../bench/harness/harness.ts";

@@ -249,7 +249,7 @@ Deno.test("only noise in the main results of a report makes it call the machine 
   assert.doesNotMatch(still.warnings.join(), /noisy/);
 });
 
-/** Gives other tokens to a prompt served with others; they are `margin` less probable than the best. */
+/** Gives a prompt served with others other tokens, which are less probable than the best. */
 class Other extends ScriptedTarget {
   constructor(readonly margin: number) {
     super();

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { Dispatch } from "../../engine/gpu/pass.ts";
 import { kernelCase } from "../../bench/kernels/timing.ts";
 
-/** Times a kernel of `ms` per call. Returns the number of calls per pass, and the order of calls. */
+/** Times a kernel of `ms` per call. Returns the number of calls per pass, and their order. */
 async function timed(ms: number, count: number, warmups = 1) {
   const passes: number[] = [];
   const order: number[] = [];

@@ -1,4 +1,4 @@
-/** A target with a scripted clock and measurements, so that its reports are exactly reproducible. */
+/** A target with a scripted clock and measurements, so that its reports are always the same. */
 
 import assert from "node:assert/strict";
 import {
@@ -206,7 +206,7 @@ export class ScriptedTarget implements Target {
           cacheUse = {
             blocksAllocated: cacheUse.blocksAllocated - hits +
               Math.ceil((promptIds.length + maxTokens - 1) / 16),
-            // The second prompt with the same beginning shares blocks; later ones share the same blocks.
+            // The second prompt with this beginning shares blocks; later ones find the same.
             blocksShared: cacheUse.blocksShared + (seen.length === 1 ? hits : 0),
             hits: cacheUse.hits + hits,
             misses: cacheUse.misses + Math.floor(promptIds.length / 16) - hits,
@@ -221,7 +221,7 @@ export class ScriptedTarget implements Target {
     });
   }
 
-  /** Serves requests. `saved` has the number of cached prompt tokens of each, which take no time. */
+  /** Serves requests, each with `saved` prompt tokens in the cache, which take no time. */
   serve(
     requests: readonly BenchRequest[],
     { arrival = "concurrent", profile, text, keep = {} }:
@@ -285,7 +285,7 @@ export class ScriptedTarget implements Target {
     return { requests: served, steps, blocks: { hits, misses: blocks - hits } };
   }
 
-  /** The script's tokens are always the most probable ones. */
+  /** The scripted tokens are always the most probable ones. */
   margins(_: readonly number[], ids: readonly number[]): Promise<number[]> {
     return Promise.resolve(ids.map(() => 0));
   }

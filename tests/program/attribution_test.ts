@@ -1,4 +1,4 @@
-/** What the launchers find out about the machine and the sources, and what reports contain of it. */
+/** What the launchers find out about the machine and the sources, and how reports show it. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** Controls a headless Chromium through the DevTools protocol, to test how pages look and behave. */
+/** Controls a headless Chromium with the DevTools protocol, to test how pages look and behave. */
 
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -18,13 +18,13 @@ export class BrowserPage implements AsyncDisposable {
   private constructor(
     readonly process: Deno.ChildProcess,
     readonly socket: WebSocket,
-    /** The browser's profile directory, and the prefix of the addresses that the page may request. */
+    /** The browser's profile directory, and the prefix of addresses that the page may request. */
     readonly options: { readonly profile: string; readonly own: string },
   ) {
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
   }
 
-  /** Starts a browser and opens a file or a page of a server, to which the page may send requests. */
+  /** Starts a browser and opens a file, or a page that may send requests to its own server. */
   static async open(address: string): Promise<BrowserPage> {
     const { protocol, origin } = new URL(address);
     const own = protocol === "file:" ? protocol : `${origin}/`;

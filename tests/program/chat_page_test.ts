@@ -1,4 +1,4 @@
-/** The page of `tvllm serve` at / in a real browser: keyboard, light and dark, phone and desktop. */
+/** The page of `tvllm serve` at / in a real browser: keyboard, light, dark, phone and desktop. */
 
 import assert from "node:assert/strict";
 import { listening, loadServed, makeServer, request } from "../server/served.ts";
@@ -62,7 +62,7 @@ Deno.test({
       asked.push(await incoming.clone().json());
       return held(await server.handle(incoming), events, open.promise);
     };
-    /** Types a message and sends it with Enter. The answer stops after `most` events until `open`. */
+    /** Types a message, sends it with Enter, and holds the answer after `most` events. */
     const send = async (page: BrowserPage, message: string, most = Infinity) => {
       events = most;
       open = Promise.withResolvers();
@@ -89,7 +89,7 @@ Deno.test({
       await set("temperature", "0");
       await set("max-tokens", "40");
       const { text } = await model.complete(STORY, { temperature: 0, maxTokens: 40 });
-      await t.step("Shift+Enter starts a line, Enter sends, the answer streams", async () => {
+      await t.step("Shift+Enter starts a new line, Enter sends, the answer streams", async () => {
         await page.type("a");
         await page.press("Enter", 13, { shift: true, text: "\r" });
         assert.equal(await valueOf(page, "prompt"), "a\n");

@@ -1,4 +1,4 @@
-/** The chat of `tvllm generate` on a real terminal, on the CPU, whose answers are always the same. */
+/** The chat of `tvllm generate` on a real terminal. The CPU's answers are the same everywhere. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";

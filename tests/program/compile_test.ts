@@ -6,7 +6,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { ROOT, run, type RunResult } from "./run_tvllm.ts";
 import { ARM64, HEADERS, printingElf } from "../release/tiny_elf.ts";
 
-/** Compiles a one-line program into a new directory. A proxy that does not exist blocks downloads. */
+/** Compiles a one-line program into a new directory. A missing proxy makes all downloads fail. */
 async function compile(
   args: readonly string[],
   env: Record<string, string> = {},

@@ -1,13 +1,13 @@
-/** `tvllm serve` as a program of its own. */
+/** Runs `tvllm serve` as a separate process. */
 
 import { ROOT, until } from "./run_tvllm.ts";
 
-/** A server that runs. */
+/** A running server. */
 export interface Served {
   readonly address: string;
   readonly port: number;
   readonly child: Deno.ChildProcess;
-  /** What it has written to stderr. */
+  /** The server's output to stderr so far. */
   stderr(): string;
 }
 
@@ -49,7 +49,7 @@ export async function withServer(
     try {
       child.kill("SIGKILL");
     } catch {
-      // It has ended.
+      // The server has already ended.
     }
     await child.status;
     await reading;
