@@ -1,7 +1,7 @@
 /**
  * Checks that each command uses the permissions that permissions.txt grants it, and no others. The
  * flags are those of the launchers, but each permission has a scope, such as the whole disk for
- * reading, because Deno records only the uses of permissions with a scope.
+ * reading, because Deno records a write with every read if permissions have no scope.
  */
 
 import assert from "node:assert/strict";
