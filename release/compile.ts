@@ -24,7 +24,7 @@ export function compiledPermissions(): string[] {
   return denoFlags({ ...all, variables }, { cache: "", data: "" });
 }
 
-/** Compiles for one target; throws an error of one line that says why it did not. */
+/** Compiles for one target. If it fails, it throws an error with a message of one line. */
 async function compile(bundle: string, directory: string, target: string): Promise<string> {
   const denort = Deno.env.get("DENORT_BIN");
   if (denort) checkRuntime(denort, target);

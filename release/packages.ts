@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { readLock, runDeno } from "./task.ts";
 
-/** One of them. */
+/** A package in the bundle. */
 export interface Package {
   /** NAME@VERSION and the peers it was resolved with, as in a lock file. */
   readonly key: string;
@@ -21,7 +21,7 @@ export interface Package {
   readonly texts: readonly string[];
 }
 
-/** From `deno info --json`. */
+/** The part of the output of `deno info --json` that is used. */
 interface Info {
   readonly npmPackages: Readonly<
     Record<string, {

@@ -22,7 +22,7 @@ const TARGETS: Readonly<Record<string, { npm: string; machine: string }>> = {
   "aarch64-unknown-linux-gnu": { npm: "@deno/linux-arm64-glibc", machine: "arm64" },
 };
 
-/** Where the compressed parts begin. */
+/** Offset of the compressed parts in the file. */
 export const HEADER_BYTES = 32768;
 
 /** A compressed part of the file. */
@@ -59,7 +59,10 @@ interface Program extends Part {
   }[];
 }
 
-/** Bundles the program into several files, so that the code of charts, say, is loaded when needed. */
+/**
+ * Bundles the program into several files, so that code such as that of charts is loaded only when
+ * needed.
+ */
 async function bundleProgram(directory: string): Promise<Program> {
   await bundleSplit(directory, ["cli/main.ts"]);
   const names = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();

@@ -1,7 +1,8 @@
 /**
- * `deno task version` prints the version, which deno.json holds. `deno task version 0.2.0` sets it there,
- * in package.json and in CHANGELOG.md; `deno task version --release` dates it in CHANGELOG.md.
- * `deno task version --notes TAG` prints its section of CHANGELOG.md, if TAG is its tag.
+ * `deno task version` prints the version, which is stored in deno.json. `deno task version 0.2.0`
+ * sets it there, in package.json and in CHANGELOG.md; `deno task version --release` dates it in
+ * CHANGELOG.md. `deno task version --notes TAG` prints its section of CHANGELOG.md, if TAG is its
+ * tag.
  */
 
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import { ROOT, runTask } from "./task.ts";
 
 const HEADING = /^## (\S+) \((unreleased|\d{4}-\d\d-\d\d)\)$/m;
 
-/** The changelog with a new version on top, which takes over what is unreleased. */
+/** The changelog with a new version on top. An unreleased section gets the new version instead. */
 export function withVersion(changelog: string, version: string): string {
   const [first, , state] = topHeading(changelog);
   const heading = `## ${version} (unreleased)`;

@@ -36,22 +36,22 @@ Deno.test("bottleneck() names the limit that explains most of a step", () => {
   assert.equal(
     sentence(FACTS),
     "**Bottleneck: memory**: reading 10.00 MB at 10.00 GB/s needs 1.000 ms, 80 % of a step of " +
-      "1.250 ms (memory 80 %, host 16 %, dispatch 8 %, copies 8 %, arithmetic 2 %, the kernels run 90 %).",
+      "1.250 ms (memory 80 %, host 16 %, dispatch 8 %, copies 8 %, arithmetic 2 %, the kernels run for 90 %).",
   );
 });
 
 Deno.test("bottleneck() names the kernels if they fill a step that no limit explains", () => {
   assert.equal(
     sentence({ ...FACTS, step: 5 }),
-    "**Bottleneck: the kernels**: they run 90 % of a step of 5.000 ms, and no single cost explains half of it " +
-      "(memory 20 %, host 4 %, dispatch 2 %, copies 2 %, arithmetic 0 %, the kernels run 90 %).",
+    "**Bottleneck: the kernels**: they run for 90 % of a step of 5.000 ms, and no single cost explains half of it " +
+      "(memory 20 %, host 4 %, dispatch 2 %, copies 2 %, arithmetic 0 %, the kernels run for 90 %).",
   );
 });
 
 Deno.test("bottleneck() says if the device waits, or if it is not known whether it does", () => {
   assert.match(
     sentence({ ...FACTS, step: 5, share: 0.3 }),
-    /^\*\*Bottleneck: waiting\*\*: the kernels run only 30 % of a step of 5\.000 ms/,
+    /^\*\*Bottleneck: waiting\*\*: the kernels run for only 30 % of a step of 5\.000 ms/,
   );
   assert.match(
     sentence({ ...FACTS, step: 5, share: undefined }),

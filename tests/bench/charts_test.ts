@@ -68,7 +68,11 @@ Deno.test("a bar chart shows names, values and unit, and its bars are proportion
 Deno.test("a line chart names its axes, and says which line is computed", () => {
   const svg = drawReports([golden("scalability")])!;
   for (
-    const text of ["requests at once", "tok/s", "if each request were as fast as one (computed)"]
+    const text of [
+      "requests at once",
+      "tok/s",
+      "if N requests were N times as fast as one (computed)",
+    ]
   ) {
     assert.ok(texts(svg).includes(text), text);
   }

@@ -216,7 +216,7 @@ Deno.test("a comparison as markdown and CSV", () => {
     /^\| tpot +\| [\d.]+ ms +\| [\d.]+ ms +\| 1\.500 \[1\.\d{3}, 1\.\d{3}\] \| slower +\|$/m,
   );
   assert.match(markdown, /ran at different times/);
-  assert.match(markdown, /tokens generated differ/);
+  assert.match(markdown, /sides generated different tokens/);
   assert.match(markdown, /\*\*A run was cut off\.\*\*\n\n\*\*A check failed: x \(y\)\.\*\*/);
   const [head, ...lines] = comparisonCsv([comparison]).trimEnd().split("\n");
   assert.equal(head, "a,b,suite,model,metric,unit,value_a,value_b,ratio,low,high,verdict");

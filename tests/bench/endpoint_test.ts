@@ -298,9 +298,9 @@ Deno.test("EndpointClient uses ollama's own route, which reports times in ns", a
     for (
       const [stream, message] of [
         [whole.slice(0, -20), /cut off/],
-        [line({ error: "out of memory" }), /Cannot get an answer of .*out of memory/],
-        ["nonsense\n", /Cannot read an answer of .*nonsense/],
-        ["x".repeat(17 * 2 ** 20), /Cannot read an answer of .*xxx/],
+        [line({ error: "out of memory" }), /Cannot get an answer from .*out of memory/],
+        ["nonsense\n", /Cannot read an answer from .*nonsense/],
+        ["x".repeat(17 * 2 ** 20), /Cannot read an answer from .*xxx/],
       ] as const
     ) {
       answer = () => pieces(stream);
@@ -320,7 +320,7 @@ Deno.test("EndpointClient uses ollama's own route, which reports times in ns", a
 Deno.test("EndpointClient fails if an answer is cut off, broken, refused or empty", async () => {
   const broken: readonly (readonly [RegExp, () => Response])[] = [
     [/cut off/, () => pieces(event(text("a")))],
-    [/Cannot read an answer of .*: nonsense/, () => pieces(event(text("a")), "data: nonsense\n\n")],
+    [/an answer from .*: nonsense/, () => pieces(event(text("a")), "data: nonsense\n\n")],
     [
       /out of memory/,
       () => pieces(event(text("a")), event({ error: { message: "out of memory" } })),

@@ -42,7 +42,7 @@ Deno.test("a failed test has its row, and the others are measured", async () => 
   assert.equal(table!.rows.length, 6);
   assert.equal(
     table!.rows[1]![7],
-    "failed: it takes a context of 301 tokens, the model has 256 (with -c, what that says)",
+    "failed: it needs a context of 301 tokens, but the model was loaded with 256 (see -c)",
   );
 });
 

@@ -11,7 +11,7 @@ Deno.test("fastest() replaces the usual variant only by one that is 3 % faster",
 });
 
 Deno.test("fastest() never chooses a variant that is wrong or was not timed", () => {
-  const wrong = { name: "b", fault: "it decodes other tokens" };
+  const wrong = { name: "b", fault: "it decodes different tokens" };
   assert.equal(fastest([{ name: "a", ratio: 1 }, wrong], "a"), "a");
   assert.equal(fastest([{ name: "a" }, { name: "b" }], "a"), "a");
   // If the usual variant does not work, the fastest of the others is chosen.

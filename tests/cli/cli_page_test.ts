@@ -44,6 +44,6 @@ Deno.test("docs/cli.md lists the network access, files and variables of every pe
     for (const variable of variables) {
       assert.ok(cells.some(([, , other]) => other!.includes(`\`${variable}\``)), variable);
     }
-    assert.equal(cells.some(([, , other]) => other === "starts Deno"), run, name);
+    assert.equal(cells.some(([, , other]) => other === "start Deno"), run, name);
   }
 });

@@ -122,11 +122,11 @@ Deno.test("openOutputFiles() refuses an input, a part of a model, and a file nam
   const options = { replacer: new FileReplacer(), terminal: new Terminal({ quiet: true }) };
   for (
     const [paths, message] of [
-      [{ json: at("prompts.txt") }, /it is an input of this command; --json takes another file$/],
+      [{ json: at("prompts.txt") }, /it is an input of this command; --json needs another file$/],
       [{ json: at("also.txt") }, /it is an input of this command/],
-      [{ csv: at("config.json") }, /it is a part of the model in .*; --csv takes another file$/],
+      [{ csv: at("config.json") }, /it is a part of the model in .*; --csv needs another file$/],
       [{ json: at("tokenizer.json") }, /it is a part of the model in /],
-      [{ json: at("r"), csv: at("r") }, /--json writes it; --csv takes another file$/],
+      [{ json: at("r"), csv: at("r") }, /--json writes it; --csv needs another file$/],
     ] as const
   ) {
     assert.throws(() => openOutputFiles<string>(paths, { ...options, inputs }), (error) => {
@@ -149,8 +149,8 @@ Deno.test("OutputFile refuses options, models, directories, and paths that do no
   Deno.writeTextFileSync(model, "GGUF and more");
   for (
     const [path, message] of [
-      ["-m", /^Cannot write -m: --json takes a file/],
-      [model, /: it is a model; --json takes another file$/],
+      ["-m", /^Cannot write -m: --json needs a file name/],
+      [model, /: it is a model; --json needs another file$/],
       [directory, /^Cannot write /],
       [join(directory, "none/report.json"), /^Cannot write .*none/],
     ] as const

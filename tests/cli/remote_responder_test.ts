@@ -115,10 +115,10 @@ Deno.test("RemoteResponder puts thoughts between tags, and uses the server's tok
 Deno.test("RemoteResponder fails if an answer is cut off, refused, or has no route", async () => {
   const cases: readonly (readonly [RegExp, Answer])[] = [
     [/cut off/, () => delta({ content: "a" })],
-    [/Cannot get an answer of .*out of memory/, () => "error: out of memory\n\n"],
-    [/Cannot get an answer of .*too long/, () => event({ error: { message: "too long" } })],
+    [/Cannot get an answer from .*out of memory/, () => "error: out of memory\n\n"],
+    [/Cannot get an answer from .*too long/, () => event({ error: { message: "too long" } })],
     [/answers 401: no key/, () => new Response("no key", { status: 401 })],
-    [/answers 404: .*; --raw asks for a completion/, () => new Response("", { status: 404 })],
+    [/answers 404: .*; add --raw to request a completion/, () => new Response("", { status: 404 })],
     [/answers 404: no such model$/, () => new Response("no such model", { status: 404 })],
     [/buffer/i, () => "data: " + "x".repeat(17 * 2 ** 20)],
   ];

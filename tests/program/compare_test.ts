@@ -74,7 +74,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
       /^# slow\.json, slow\.json, slow\.json against a\.json, a\.json, a\.json$/m,
     );
     assert.match(stdout, /^# a\.json against a\.json, /m);
-    assert.match(stdout, /^\| Runs +\| 3 of 7 repetitions +\| 3 of 7 repetitions +\|$/m);
+    assert.match(stdout, /^\| Runs +\| 3 with 7 repetitions +\| 3 with 7 repetitions +\|$/m);
   });
 
   await t.step("another model is refused, except with --across model or in one file", async () => {
@@ -105,9 +105,9 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
         ],
         [[a, file("x.json")], /x\.json: it is not a report of tvllm bench --json/],
         [[a, file("none.json")], /Cannot read .*none\.json: there is no such file/],
-        [[a, file("text.json")], /Cannot read .*text\.json: it is not a report, which is JSON/],
+        [[a, file("text.json")], /Cannot read .*text\.json: it is not JSON, so it is not a report/],
         [[a, directory], /Cannot read .*: it is not a file/],
-        [[a, a, "--across", "moon"], /Expected some of workload, model, machine/],
+        [[a, a, "--across", "moon"], /Expected one or more of workload, model, machine/],
       ] as const
     ) {
       const { code, stderr } = await runTvllm(["compare", ...paths, "--csv", file("left.csv")]);

@@ -44,13 +44,16 @@ for (const [name, quantization] of [["q4", "Q4_0"], ["q8", "Q8_0"], ["model", "Q
     join(directory, `${name}.gguf`),
   );
 }
-Deno.writeTextFileSync(join(directory, "asks.jsonl"), '{"prompt": "Once"}\n{"prompt": "A king"}\n');
+Deno.writeTextFileSync(
+  join(directory, "prompts.jsonl"),
+  '{"prompt": "Once"}\n{"prompt": "A king"}\n',
+);
 Deno.mkdirSync(join(directory, "baseline"));
 
 /** Replacements that reduce commands from minutes to seconds. */
 const SHORTER: readonly (readonly [RegExp, string])[] = [
   [/synth:\S+/g, "model.gguf"],
-  [/ bench SUITE \[MODEL\]/, " bench latency model.gguf"],
+  [/ bench SUITE /, " bench latency "],
   [/ -- A -- B/, " -- --threads 1 -- --threads 2"],
   [/ -p \d+-\S+/, " -p 8-16*2"],
   [/ -p \d+(?= |$)/, " -p 16"],
@@ -61,7 +64,8 @@ const SHORTER: readonly (readonly [RegExp, string])[] = [
   [/ --concurrency \d+[-,]\S+/, " --concurrency 1-2"],
   [/^curl/, "curl -sSf"],
   [/ --baseline cpu/, " --device gpu --baseline cpu"],
-  [/ --json (?=[ab]\.json)/, " --json new-"], // other commands read them at the same time
+  // Other commands read these files at the same time.
+  [/ --json (?:baseline\/)?(?=(?:a|b|new|\$run)\.json)/, " --json new-"],
   [/ --depth \S+/, " --depth 0,16"],
   [/ --threads 1,\S+/, " --threads 1"],
   [/ --shape \S+/, " --shape 256x256"],

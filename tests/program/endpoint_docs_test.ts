@@ -30,7 +30,7 @@ Deno.test("the commands of the documentation that use a server run", async () =>
   const found = commands();
   assert.ok(found.length >= 8, found.join("\n"));
   const directory = await Deno.makeTempDir();
-  await Deno.writeTextFile(join(directory, "asks.jsonl"), '{"prompt": "Hello"}\n');
+  await Deno.writeTextFile(join(directory, "prompts.jsonl"), '{"prompt": "Hello"}\n');
   const program = { command: "sh", args: [LAUNCHER], env: baseEnv() };
   await withServer(program, ["--served-model", "NAME"], async ({ address }) => {
     for (const command of found) {
@@ -60,7 +60,7 @@ Deno.test("bench load and --tokenizer report what they need", async () => {
     [["load", "--goodput", "itl:5"], /Expected limits in ms of ttft, tpot or e2el/],
     [
       ["latency", "--requests", "257"],
-      /Cannot measure 257 requests: 256 at most, but for bench load/,
+      /Cannot measure 257 requests: the limit is 256, except in bench load/,
     ],
     [["memory", "--endpoint", "http://127.0.0.1:9"], /use throughput, .* or load/],
     [

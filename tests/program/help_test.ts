@@ -55,5 +55,5 @@ Deno.test("tvllm help lists the topics if it does not know the given one", async
   assert.match(stderr, /^error: Cannot explain nonsense: the topics are models, .*\n$/);
   const all = await printed("help");
   assert.match(all, /^Usage: tvllm /);
-  assert.match(all, /help \[topic\] +explain models, sampling, bench, metrics,\s+devices/);
+  assert.match(all, /help \[topic\] +explain a topic \(models, sampling, bench, metrics,\s+devices\)/);
 });

@@ -23,8 +23,8 @@ Deno.test({
   fn: async () => {
     for (
       const [args, message] of [
-        [[], /^error: Where to\? bench\/on_device\.sh DIRECTORY\n$/],
-        [["--fast"], /^error: There is no option --fast: /],
+        [[], /^error: No directory given: bench\/on_device\.sh DIRECTORY\n$/],
+        [["--fast"], /^error: Unknown option --fast: /],
         [["out", "--seconds"], /^error: --seconds needs a value\n$/],
       ] as const
     ) {
@@ -75,7 +75,7 @@ Deno.test({
     assert.equal(code, 1, stdout);
     assert.match(stdout, /^- devices: exit code 0, /m);
     const summary = Deno.readTextFileSync(join(directory, "summary.md"));
-    assert.match(summary, /^- latency-synth-qwen3-0.6b-Q8-0: not run, the time was over$/m);
+    assert.match(summary, /^- latency-synth-qwen3-0.6b-Q8-0: not run: the time was up$/m);
     assert.ok(JSON.parse(Deno.readTextFileSync(join(directory, "devices.out"))).adapter);
   },
 });

@@ -127,5 +127,5 @@ Deno.test("two options cannot write to the same file", async () => {
   const args = ["bench", "latency", "-q", "--json", file, "--output", file];
   const { code, stderr } = await runTvllm(args);
   assert.equal(code, 2);
-  assert.match(stderr, /^error: Cannot write .*: --json writes it; --output takes another file\n$/);
+  assert.match(stderr, /^error: Cannot write .*: --json writes it; --output needs another file\n$/);
 });

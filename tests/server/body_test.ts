@@ -22,5 +22,5 @@ Deno.test("a late request body is answered with 408, one cut off with 400, and n
     assert.equal(await statusAfter((connection) => connection.closeWrite()), "HTTP/1.1 400 ");
   });
   assert.equal(server.open, 0);
-  assert.match(log.join("\n"), /^POST \/tokenize 408 .*\nPOST \/tokenize 400 .* ended before it$/);
+  assert.match(log.join("\n"), /^POST \/tokenize 408 .*\nPOST \/tokenize 400 .* was cut off$/);
 });
