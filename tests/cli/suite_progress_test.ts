@@ -9,7 +9,7 @@ class Narrow extends Terminal {
   }
 }
 
-/** A terminal of 80 columns, and the last line that it shows. */
+/** Creates a terminal of 80 columns. Returns it with a function that reads its last line. */
 function makeTerminal(verbose = false) {
   const decoder = new TextDecoder();
   const screen = { text: "", isTerminal: () => true } as {
@@ -25,12 +25,12 @@ function makeTerminal(verbose = false) {
   return { terminal, line: () => screen.text.replaceAll("\x1b[K", "").split(/[\r\n]/).at(-1) };
 }
 
-Deno.test("SuiteLine tells the suite, the case, the time and the time left, and goes", () => {
+Deno.test("SuiteLine shows suite, case, elapsed and remaining time, and disappears at the end", () => {
   using clock = new ScriptedClock();
   const { terminal, line } = makeTerminal();
   {
     using suite = new SuiteLine({ name: "latency", number: 2, suites: 3 }, terminal);
-    // What comes first may hold everything up.
+    // The line appears at once, as the first step may take long.
     assert.match(line()!, /^bench latency .$/);
     clock.time = 1000;
     suite.update({ label: "device probe", case: 0, cases: undefined, done: undefined });
@@ -43,7 +43,7 @@ Deno.test("SuiteLine tells the suite, the case, the time and the time left, and 
     );
     clock.time = 32_000;
     suite.update({ label: "text, 1 of 7", case: 2, cases: 4, done: 0.25 });
-    // The probe's time says nothing of the cases'.
+    // The time of the device probe is not part of the estimate for the cases.
     assert.equal(
       line(),
       "bench latency  25% suite 2 of 3, case 2 of 4, 32 s, 1 min 30 s left: text, 1 of",
@@ -52,7 +52,7 @@ Deno.test("SuiteLine tells the suite, the case, the time and the time left, and 
   assert.equal(line(), "");
 });
 
-Deno.test("SuiteLine of a single suite has room for a bar; with -v steps are lines too", () => {
+Deno.test("SuiteLine of a single suite has room for a bar; with -v, steps are also lines", () => {
   using clock = new ScriptedClock();
   const { terminal, line } = makeTerminal(true);
   using suite = new SuiteLine({ name: "memory", number: 1, suites: 1 }, terminal);
@@ -64,7 +64,7 @@ Deno.test("SuiteLine of a single suite has room for a bar; with -v steps are lin
   );
 });
 
-Deno.test("RaceLine shows the state of the race, and the time left at most", () => {
+Deno.test("RaceLine shows the current ratio and the maximum time left", () => {
   using clock = new ScriptedClock();
   const { terminal, line } = makeTerminal();
   {
@@ -82,7 +82,7 @@ Deno.test("RaceLine shows the state of the race, and the time left at most", () 
   assert.equal(line(), "");
 });
 
-Deno.test("of progress within progress, the inner is shown, then the outer again", () => {
+Deno.test("with nested progress, the inner one is shown, then the outer one again", () => {
   using clock = new ScriptedClock();
   const { terminal, line } = makeTerminal();
   using outer = terminal.progress("outer", 2);

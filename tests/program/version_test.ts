@@ -1,11 +1,11 @@
-/** `deno task version`. */
+/** `deno task version` prints and sets the version. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { ROOT, run } from "./run_tvllm.ts";
 
-/** A copy of what the version is in, and a program that sets it. */
+/** Copies the files that contain the version. Returns the copy, and how to set its version. */
 function copy(): { folder: string; set: (...args: string[]) => ReturnType<typeof run> } {
   const folder = Deno.makeTempDirSync();
   for (const room of ["release", "cli"]) Deno.mkdirSync(join(folder, room));
