@@ -17,7 +17,7 @@ export function addPerplexity(program: Command): void {
   const command = program.command("perplexity")
     .summary("measure how well a model predicts a text")
     .description(
-      "Measures how well a model predicts a text (its perplexity). Splits a text that does not fit into the context or --kv-memory into windows, and measures each one.",
+      "Measures how well a model predicts a text (its perplexity). If the text exceeds the context or --kv-memory, splits it into windows and measures each window.",
     )
     .addOption(modelOption())
     .option("-f, --file <path>", "file with the text (default: standard input)")

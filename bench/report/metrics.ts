@@ -99,7 +99,8 @@ export const UTILIZATION: DefinedMetric = {
   id: "utilization",
   unit: "%",
   name: "Utilization",
-  definition: "The minimum time that the limits allow for the same work, divided by the time taken",
+  definition:
+    "The minimum time that the device's bandwidth and arithmetic rate allow for the same work, divided by the time taken",
 };
 export const EFFICIENCY: DefinedMetric = {
   id: "efficiency",
