@@ -57,7 +57,11 @@ export function addBenchAb(
     .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
     .option("--seed <n>", "random seed of the prompt and of the order", integer(0, 2 ** 31 - 1), 0)
     .addOption(
-      new Option("--metric <id>", "metric to compare").choices(["e2e", "ttft", "tpot"])
+      new Option("--metric <id>", "metric that decides when to stop").choices([
+        "e2e",
+        "ttft",
+        "tpot",
+      ])
         .default("e2e" as const),
     )
     .option("--budget <s>", "maximum time in seconds", decimal(0.1, 1e6), 60)

@@ -22,7 +22,7 @@ export function addTokenize(program: Command): void {
     .option("--json", "print the ids as a JSON array")
     .option(
       "--special",
-      "turn control tokens that are written in the text, such as <|im_end|>, into tokens",
+      "read the spelling of a control token, such as <|im_end|>, as that token",
     );
   addGlobalOptions(command).action(async (argument, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());

@@ -45,7 +45,7 @@ const PERCENTILES = [50, 95, 99];
 
 export const latency: Suite = {
   name: "latency",
-  summary: "time to the first token, and between tokens",
+  summary: "time to the first token, and time between tokens",
   endpoint: true,
   summaryColumns: [
     { title: "Gen Speed", metric: DECODE_THROUGHPUT.id },

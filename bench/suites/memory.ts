@@ -35,7 +35,7 @@ const SCENARIO_CONTEXT = 1024;
 
 export const memory: Suite = {
   name: "memory",
-  summary: "what uses memory, and what sharing saves",
+  summary: "what uses memory, and what shared prompts save",
   summaryColumns: [
     { title: "Model weights", metric: DEVICE_MEMORY.id, settings: { purpose: "weights" } },
     { title: "KV per token", metric: KV_BYTES_PER_TOKEN.id },

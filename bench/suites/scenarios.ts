@@ -65,7 +65,7 @@ const COLUMNS = "ID | Description | Prompt | Decode | TTFT (ms) | Decode TPS | P
 
 export const scenarios: Suite = {
   name: "scenarios",
-  summary: "six typical kinds of request, and how the CPU compares",
+  summary: "six typical kinds of request, from a question to a story",
   endpoint: true,
   summaryColumns: SCENARIOS.map((scenario) => ({
     title: `${scenario.scenario} (tok/s)`,
