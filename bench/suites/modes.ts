@@ -38,7 +38,7 @@ const MODES: readonly { readonly mode: string; readonly keep: Required<Kept> }[]
 
 export const modes: Suite = {
   name: "modes",
-  summary: "gain from repacked weights, the KV cache and preallocated buffers",
+  summary: "gain from repacked weights, KV cache and preallocated buffers",
   stackedTable: "Modes",
   needs: ({ promptTokens, maxTokens }) => ({ sequences: 1, tokens: promptTokens + maxTokens }),
   async run(harness) {
