@@ -59,7 +59,7 @@ const DRIVERS: readonly Driver[] = [
     tests: 6,
   },
   {
-    // Subgroups of four lanes, no shader-f16, bindings to 1 GiB.
+    // Subgroups of four lanes, no shader-f16, bindings of at most 1 GiB.
     name: "SwiftShader",
     env: { ...SWIFTSHADER_ALONE, ...SOFTWARE },
     present: exists(SWIFTSHADER),

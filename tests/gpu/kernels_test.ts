@@ -50,7 +50,10 @@ const TILE_TYPES: readonly TensorType[] = Deno.env.get("TVLLM_TEST_LONG")
   ? TYPES
   : ["F16", "Q4_0", "Q6_K"];
 
-/** Except in test:long: a type with one scale per span, one of signed bytes, one with minima. */
+/**
+ * Except in test:long these represent all types: one has one scale per span, one has bytes that are
+ * made signed, and one has two scales per span and minima.
+ */
 const PLANES_TYPES = Deno.env.get("TVLLM_TEST_LONG")
   ? TYPES.filter((type) => dotConstants(type) !== undefined)
   : ["Q4_0", "Q8_0", "Q2_K"];

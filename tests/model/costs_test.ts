@@ -23,7 +23,7 @@ function modelOf(...model: Parameters<typeof tinyModel>) {
   return readModel(openGgufBytes(tinyModel(...model), "tiny.gguf"));
 }
 
-Deno.test("layers with a window read and compute only what they see", () => {
+Deno.test("layers with a window read and compute only the positions in it", () => {
   const { config } = modelOf("gemma3", "F16");
   const kinds = layerKinds(config);
   assert.equal(kinds.reduce((sum, { layers }) => sum + layers, 0), config.layers.length);

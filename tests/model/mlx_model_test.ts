@@ -77,7 +77,7 @@ for (const [name, [quantization, says, kind]] of Object.entries(FAULTS)) {
 
 const MATRIX = "model.layers.1.self_attn.q_proj";
 
-/** Reads a matrix of a tiny model whose scales and biases, in bfloat16, were changed. */
+/** Reads a matrix of a tiny model after `change` of its scales and biases, which are bfloat16. */
 function readScaled(change: (scales: Uint16Array, biases: Uint16Array) => void): void {
   const files = tinyMlx(["qwen3", 4, 32, "BF16"]);
   const bytes = (files["model.safetensors"] as Uint8Array).slice();

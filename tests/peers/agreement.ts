@@ -8,8 +8,8 @@ import { peerProgram } from "./peer.ts";
 /**
  * How much less probable than our token, in nats according to our logits, llama.cpp's token may be.
  * For quantized weights its CPU kernels round activations to 8 bits (ggml's vec_dot types Q8_0,
- * Q8_1 and Q8_K), which changed the log-probabilities of the flat, random models by up to 0.15. Our
- * activations are float32.
+ * Q8_1 and Q8_K), which was seen to change the log-probabilities of the flat, random models by
+ * 0.15. Our activations are float32.
  */
 const NEAR = { float: 0.01, quantized: 0.25 };
 

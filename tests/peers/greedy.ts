@@ -4,9 +4,9 @@
  * model; with a pattern, the tiny models whose names match.
  *
  * tvllm answers a prompt. For each token of that answer, llama.cpp then returns the token that it
- * would have chosen, given the tokens before it. Up to the first difference that is llama.cpp's own
- * greedy answer; the comparison continues after it. Prints a table. The exit code is 1 if the
- * programs disagree.
+ * would have chosen, given the tokens before it. Up to the first difference, these tokens are
+ * llama.cpp's own greedy answer. The comparison continues after it. Prints a table. The exit code is
+ * 1 if the programs disagree.
  *
  * For quantized weights llama.cpp rounds activations to 8 bits. If it then disagrees about a tiny
  * model, it gets the same weights in float32, for which it does not round activations. If it agrees

@@ -105,7 +105,7 @@ Deno.test("Engine shares a system prompt of 286 tokens, with the counts computed
   }
 });
 
-Deno.test("Engine submits a step before it reads the last one", async () => {
+Deno.test("Engine submits a step before it reads the previous one", async () => {
   const runner = new FakeRunner();
   const ahead: number[] = [];
   runner.onRead = (reads) => void ahead.push(runner.batches.length - reads);
@@ -357,7 +357,7 @@ Deno.test("Engine without kept keys recomputes all tokens for each new one, with
   const engine = new Engine(runner, { keep: { keys: false }, steps: 4 });
   const ids = (await engine.generate(requests)).map((one) => one.ids);
   assert.deepEqual(ids, requests.map((request) => answer(request)));
-  // Each token of an answer is sampled after all tokens before it.
+  // For each token of an answer, all tokens before it enter again.
   const sum = (length: number, count: number) => count * length + count * (count - 1) / 2;
   const entered = runner.batches.flatMap(({ sequences }) => sequences.map((s) => s.tokens!.length));
   assert.equal(entered.reduce((a, b) => a + b), sum(40, 9) + sum(7, 5));

@@ -39,7 +39,7 @@ const GPU: Readonly<Record<string, Loss<GpuRunner>>> = {
   },
 };
 
-/** Makes the runner lose its device, in the ways in turn by `number`. Returns the way's name. */
+/** Makes the runner lose its device. `number` selects the ways in turn. Returns the way's name. */
 export function lose(runner: ModelRunner, number: number): string {
   const isGpu = runner instanceof GpuRunner;
   const losses = Object.entries<Loss<GpuRunner>>(

@@ -163,9 +163,9 @@ async function idleness({ server, model: { engine } }: Life): Promise<void> {
 const MOST_WORDS = 64;
 
 /**
- * Returns the bytes of the GPU's buffers, or of the memory that the CPU's threads share. Without
- * the readback words by which pieces of steps wait: their number depends on how long the pieces
- * take.
+ * Returns the bytes of the GPU's buffers, or of the memory that the CPU's threads share. The
+ * readback words by which pieces of steps wait are not counted, because their number depends on how
+ * long the pieces take.
  */
 function bytesOf({ runner }: Model, counter: BufferCounter): number {
   if (runner instanceof CpuRunner) return runner.stepper.context.memory.bytes.byteLength;

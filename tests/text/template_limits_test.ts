@@ -97,15 +97,15 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     long + "{{ range(30000)|tojson(separators=(long, long)) }}",
     /text of more than/,
   ],
-  "a long joint": [long + "{{ range(30000)|join(long) }}", /text of more than/],
-  "a long literal joint": [
+  "a long separator": [long + "{{ range(30000)|join(long) }}", /text of more than/],
+  "a long literal separator": [
     `{{ range(30000)|join('${"y".repeat(200_000)}') }}`,
     /text of more than/,
   ],
   "a string joined to itself": [long + "{{ long|join(long) }}", /text of more than/],
   "a long replacement": [long + "{{ long|replace('x', long) }}", /text of more than/],
   "a long replacement by method": [long + "{{ long.replace('x', long) }}", /text of more than/],
-  "a long replacement by a method kept": [
+  "a long replacement by a stored method": [
     long + "{% set f = long.replace %}{{ f('x', long) }}",
     /text of more than/,
   ],
@@ -134,10 +134,10 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   ],
   "stripping again and again": [long + forever("{% set y = long.strip(long) %}"), /steps/],
   "trimming again and again": [long + forever("{% set y = long|trim|length %}"), /steps/],
-  "beginnings again and again": [long + forever("{% set y = long.startswith(long) %}"), /steps/],
+  "startswith again and again": [long + forever("{% set y = long.startswith(long) %}"), /steps/],
   "printing again and again": [forever("{{ r }}"), /steps|text of more than/],
   "joining text and a list again and again": [forever("{% set y = 'a' ~ r %}"), /steps/],
-  "items again and again": [
+  "listing items again and again": [
     "{% set m = {'a': 1} %}" + forever("{% set y = m.items() %}"),
     /steps/,
   ],
@@ -165,13 +165,13 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     /steps/,
   ],
   "mapping again and again": [forever("{% set y = r|map('string') %}"), /steps/],
-  "the least again and again": [forever("{% set y = r|min %}"), /steps/],
-  "one character again and again": [long + forever("{% set y = long[200000] %}"), /steps/],
+  "the minimum again and again": [forever("{% set y = r|min %}"), /steps/],
+  "indexing a text again and again": [long + forever("{% set y = long[200000] %}"), /steps/],
   "a loop over characters": [
     long + forever("{% for c in long %}{% endfor %}"),
     /takes apart|steps/,
   ],
-  "characters again and again": [
+  "listing characters again and again": [
     long + "{% set part = long[:9] ~ long[:200000] %}" + forever("{% set y = part|list %}"),
     /array of more than/,
   ],
@@ -181,7 +181,7 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     /steps/,
   ],
   "a list formatted again and again": [forever("{% set y = '{}'.format(r) %}"), /steps/],
-  "a list cut again and again": [
+  "a list truncated again and again": [
     "{% set l = range(30000) %}{{ '" + "{0:.1}".repeat(30_000) + "'.format(l) }}",
     /steps/,
   ],
@@ -193,8 +193,8 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   "a wide field": ["{{ '{:>4000000}{:>4000000}'.format(1, 2) }}", /text of more than/],
   "a text repeated": ["{{ 'abc' * 2000000 }}", /text of more than/],
   "a text repeated again and again": [forever("{% set y = 'a' * 4000000 %}"), /steps/],
-  "a separator's method": [long + "{{ long.join(range(30000)) }}", /text of more than/],
-  "lines again and again": [
+  "join as a method": [long + "{{ long.join(range(30000)) }}", /text of more than/],
+  "splitting lines again and again": [
     long + forever("{% set y = long.splitlines() %}"),
     /steps/,
   ],
