@@ -5,8 +5,8 @@
  *
  * tvllm answers a prompt. For each token of that answer, llama.cpp then returns the token that it
  * would have chosen, given the tokens before it. Up to the first difference, these tokens are
- * llama.cpp's own greedy answer. The comparison continues after it. Prints a table. The exit code is
- * 1 if the programs disagree.
+ * llama.cpp's own greedy answer. The comparison continues after it. Prints a table. The exit code
+ * is 1 if the programs disagree.
  *
  * For quantized weights llama.cpp rounds activations to 8 bits. If it then disagrees about a tiny
  * model, it gets the same weights in float32, for which it does not round activations. If it agrees
