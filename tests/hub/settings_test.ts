@@ -1,4 +1,4 @@
-/** Where the token for the hub is from. */
+/** The sources of the hub's token. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ const NAMES = [
   "XDG_CACHE_HOME",
 ];
 
-/** The token with these variables alone. */
+/** Returns the token if only these environment variables are set. */
 function tokenWith(variables: Readonly<Record<string, string>>): string | undefined {
   const before = NAMES.map((name) => [name, Deno.env.get(name)] as const);
   try {
@@ -29,7 +29,7 @@ function tokenWith(variables: Readonly<Record<string, string>>): string | undefi
   }
 }
 
-Deno.test("hubAddress() takes HF_TOKEN, else the login that hf auth login saved", () => {
+Deno.test("hubAddress() uses HF_TOKEN, or else the token that hf auth login saved", () => {
   const directory = Deno.makeTempDirSync();
   const login = (...path: string[]) => {
     Deno.mkdirSync(join(directory, ...path.slice(0, -1)), { recursive: true });
