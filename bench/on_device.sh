@@ -1,10 +1,10 @@
 #!/bin/sh
-# The first measurements on a machine with a GPU, within eight minutes:
-#   bench/on_device.sh --prepare          here: what the other machine lacks, in .cache/on_device
-#   bench/on_device.sh DIRECTORY          there: reports of kernels and models in a new directory
+# Makes the first measurements on a machine with a GPU, within eight minutes:
+#   bench/on_device.sh --prepare   here: collects what the other machine lacks in .cache/on_device
+#   bench/on_device.sh DIRECTORY   there: writes reports on kernels and models to a new directory
 # The other machine needs this checkout, with .cache/on_device in it (at most 64 MiB), and a Vulkan
-# driver. Options: --seconds N (default 480) bounds the run; --models LIST, separated by commas, in place
-# of the three below; --any measures a software adapter, too.
+# driver. Options: --seconds N (default 480) limits the run; --models LIST, separated by commas,
+# replaces the three models below; --any also measures a software adapter.
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 carried=$root/.cache/on_device
@@ -20,9 +20,9 @@ prepare() {
   "$root/tvllm" task standalone --target "$machine-unknown-linux-gnu"
   mkdir -p "$carried"
   cp "$root/dist/tvllm-standalone-$machine-unknown-linux-gnu" "$carried/tvllm"
-  # The loader alone: the driver belongs to the GPU and is there already.
+  # Only the loader: the driver belongs to the GPU and is already there.
   loader=$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | sed -n 's/.*libvulkan\.so\.1 .*=> //p' | head -n 1)
-  [ -n "$loader" ] || fail "There is no Vulkan loader here to take along: install libvulkan1" 1
+  [ -n "$loader" ] || fail "No Vulkan loader found to copy: install libvulkan1" 1
   cp -L "$loader" "$carried/libvulkan.so.1"
   du -k "$carried"/* | while read -r kilobytes file; do
     echo "$((kilobytes / 1024)) MiB ${file#"$root/"}"
@@ -45,32 +45,32 @@ while [ $# -gt 0 ]; do
       [ "$1" = --models ] && models=$2 || seconds=$2
       shift
       ;;
-    -*) fail "There is no option $1: --prepare, --any, --seconds N, --models LIST" 2 ;;
+    -*) fail "Unknown option $1: the options are --prepare, --any, --seconds N and --models LIST" 2 ;;
     *) directory=$1 ;;
   esac
   shift
 done
-[ -n "$directory" ] || fail "Where to? bench/on_device.sh DIRECTORY" 2
+[ -n "$directory" ] || fail "No directory given: bench/on_device.sh DIRECTORY" 2
 mkdir -p "$directory" || exit 1
 
 tvllm=$root/tvllm
 if [ -x "$carried/tvllm" ]; then
   tvllm=$carried/tvllm
-  # A loader of the system comes first: it is as new as the driver.
+  # The system's loader comes first, as it is as new as the driver.
   system=/usr/lib:/usr/lib64:/usr/lib/$(uname -m)-linux-gnu
   export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}${LD_LIBRARY_PATH:+:}$system:$carried"
 fi
 started=$(date +%s)
 left() { echo $((seconds - $(date +%s) + started)); }
 
-# step NAME SECONDS ARGUMENT…: runs tvllm, at most so long, and notes how it ended.
+# step NAME SECONDS ARGUMENT…: runs tvllm for at most SECONDS, and records how it ended.
 step() {
   name=$1
   most=$2
   shift 2
   [ "$(left)" -ge "$most" ] || most=$(left)
   if [ "$most" -le 5 ]; then
-    echo "- $name: not run, the time was over" >>"$directory/summary.md"
+    echo "- $name: not run: the time was up" >>"$directory/summary.md"
     return 1
   fi
   before=$(date +%s)
@@ -95,13 +95,13 @@ adapter=$(sed -n 's/.*"adapter":{"description":"\([^"]*\)".*"driver":"\([a-z]*\)
 case $adapter in
   hardware:*) ;;
   '') fail "There is no WebGPU adapter: is a Vulkan driver installed (vulkaninfo --summary)? See $directory/devices.err" 5 ;;
-  *) $any || fail "There is no hardware adapter, but $adapter: is the GPU's Vulkan driver installed? --any measures it all the same" 5 ;;
+  *) $any || fail "No hardware adapter, only $adapter: is the GPU's Vulkan driver installed? Use --any to measure it anyway" 5 ;;
 esac
 echo "$adapter"
 
 failed=0
 step check 120 devices --check || failed=1
-# Before anything is measured, so that the reports are of the tuned kernels; they say so.
+# Tune before measuring, so that the reports use the tuned kernels; they say so.
 step tune 90 tune -m "${models%%,*}" --json || failed=1
 for suite in breakdown latency throughput; do
   for model in $(echo "$models" | tr , ' '); do

@@ -1,4 +1,7 @@
-/** Sides of `bench ab --against`: checkouts, each measured by its own code in a process of its own. */
+/**
+ * The sides of `bench ab --against`: two checkouts, each measured by its own code in its own
+ * process.
+ */
 
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -30,34 +33,42 @@ const OWN = fileURLToPath(new URL("..", import.meta.url));
 const WORKER = fileURLToPath(new URL("ab_worker.ts", import.meta.url));
 const BUILTIN = fileURLToPath(new URL("../fixtures/builtin.gguf", import.meta.url));
 
-/** A checkout to measure, and how. */
+/** A checkout to measure, and the options of its engine. */
 export interface CheckoutSide {
   readonly name: string;
   readonly directory: string;
   readonly values: EngineValues;
 }
 
-/** What reports say of both sides. */
+/** The environment that both sides share. */
 export interface CheckoutContext {
   readonly run: RunOptions;
   readonly host: Program["host"];
   readonly hashes: HashCache;
   readonly terminal: Terminal;
-  /** Ends the processes. */
+  /** Kills the processes when it is aborted. */
   readonly signal: AbortSignal;
-  /** The path by which Deno may be started. */
+  /** The path of Deno for which permission to run it was granted. */
   readonly deno: string;
 }
 
-/** This checkout's directory. */
+/**
+ * Returns this checkout's directory.
+ *
+ * @throws {UsageError} if this tvllm is a compiled program.
+ */
 export function ownCheckout(): string {
   if (isCheckout(OWN)) return OWN;
   throw new UsageError(
-    "Cannot use --against: this tvllm is a compiled program; run the tvllm of a checkout",
+    "Cannot use --against: this tvllm is a compiled program; run tvllm from a checkout",
   );
 }
 
-/** The directory, if it is a checkout. */
+/**
+ * Returns the absolute path of `directory`.
+ *
+ * @throws {UsageError} if it is not a checkout.
+ */
 export function checkoutAt(directory: string): string {
   const path = resolve(directory);
   if (isCheckout(path)) return path;
@@ -71,8 +82,8 @@ function isCheckout(path: string): boolean {
 }
 
 /**
- * Starts a process for each side; then no more programs may be started, and the network and files are
- * out of reach, too.
+ * Starts a process for each side. After that it drops the permissions to start programs, to use the
+ * network and to write files.
  */
 export async function openCheckouts(
   given: readonly CheckoutSide[],
@@ -181,7 +192,7 @@ class Worker {
     try {
       this.#process.kill("SIGKILL");
     } catch {
-      // It had ended: Ctrl-C reaches all processes of a terminal.
+      // The process has already exited: Ctrl-C in a terminal reaches all its processes.
     }
   };
 
@@ -210,7 +221,7 @@ class Worker {
       args: [
         "run",
         `--config=${join(directory, "deno.json")}`,
-        // Frozen, so that nothing is written there.
+        // --frozen keeps Deno from writing to the lock file.
         ...(readText(lock) === "" ? ["--no-lock"] : [`--lock=${lock}`, "--frozen"]),
         "--quiet",
         "--no-check",
@@ -233,17 +244,21 @@ class Worker {
     await this.#writer.write(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
   }
 
-  /** @throws {Error} if the process ended: why it was ended, or what it said last. */
+  /**
+   * Reads the next line of the process.
+   *
+   * @throws {Error} if the process failed or exited; after an abort, the reason of `signal`.
+   */
   async read(): Promise<WorkerReady | WorkerServed> {
     const { value, done } = await this.#lines.next();
     if (done) this.#signal.throwIfAborted();
-    const said = done ? { error: "its process ended" } : JSON.parse(value);
+    const said = done ? { error: "its process exited" } : JSON.parse(value);
     if (!("error" in said)) return said as WorkerReady | WorkerServed;
     throw new Error(`Cannot measure ${this.directory}: ${(said as WorkerFailed).error}`);
   }
 
   async close(): Promise<void> {
-    // The process ends when there is nothing more to read.
+    // The process exits at the end of its standard input.
     await this.#writer.close().catch(() => {});
     await this.#process.status;
     this.#signal.removeEventListener("abort", this.#kill);

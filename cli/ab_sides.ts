@@ -1,4 +1,4 @@
-/** What `bench ab` interleaves: sides that serve the same request again and again. */
+/** The two sides of `bench ab`. Both serve the same request repeatedly, in interleaved runs. */
 
 import { hashOf } from "../bench/harness/output_check.ts";
 import { makePrompts } from "../bench/harness/prompts.ts";
@@ -20,7 +20,7 @@ import { answerTooLong } from "../engine/run/sequence.ts";
 
 const METRICS: readonly Metric[] = [E2E, TTFT, TPOT, DECODE_THROUGHPUT, PREFILL_THROUGHPUT];
 
-/** A side. */
+/** One of the two configurations that `bench ab` compares. */
 export interface Side {
   readonly name: string;
   readonly environment: Environment;
@@ -29,7 +29,7 @@ export interface Side {
   close(): Promise<void>;
 }
 
-/** A side with what it served last. */
+/** Runs a side and writes its report. Keeps the token ids of the last run for the output hash. */
 export class Racer {
   #ids: readonly number[] = [];
 
@@ -59,14 +59,14 @@ export class Racer {
     return {
       ...recorder.report,
       complete: true,
-      warnings: [], // a drift is of both sides
+      warnings: [], // A drift affects both sides alike, as their runs are interleaved.
       outputHash: hashOf(this.#ids.join(",")),
       interleaved,
     };
   }
 }
 
-/** A model in this process; each run has an engine of its own. */
+/** Returns a side that runs a model in this process. Each run uses a new engine. */
 export function engineSide(
   name: string,
   target: EngineTarget,
@@ -89,7 +89,7 @@ export function engineSide(
   };
 }
 
-/** @throws {RequestError} if prompt and answer do not fit. */
+/** @throws {RequestError} if the prompt and the answer do not fit into the context. */
 export function checkLength(
   lengths: Pick<RunOptions, "promptTokens" | "maxTokens">,
   contextLength: number,

@@ -1,15 +1,16 @@
 /**
- * One side of `bench ab --against`, in a process of its own: loads a model with the library of a checkout
- * and serves the prompts that it reads, a line each. It imports nothing but that library, of whatever age.
+ * One side of `bench ab --against`, in its own process. It loads a model with the library of a
+ * checkout and serves the prompts that it reads from standard input, one per line. At run time it
+ * imports only that library, because the checkout may be of any age.
  *
- * Its argument is a WorkerStart as JSON. The first line that it writes is WorkerReady, each further one
- * WorkerServed or WorkerFailed.
+ * The argument is a WorkerStart as JSON. The first line of output is a WorkerReady, each further
+ * line a WorkerServed. If anything fails, the last line is a WorkerFailed.
  */
 
 import type { load as Load } from "../engine/mod.ts";
 
 export interface WorkerStart {
-  /** Address of the checkout's mod.ts. */
+  /** URL of the checkout's mod.ts. */
   readonly library: string;
   readonly model: string;
   readonly options: Parameters<typeof Load>[1];
@@ -35,7 +36,7 @@ export interface WorkerRequest {
 
 export interface WorkerServed {
   readonly ids: readonly number[];
-  /** ms, by the worker's own clock. */
+  /** In ms, by the worker's own clock. */
   readonly submitted: number;
   readonly times: readonly number[];
 }
@@ -59,7 +60,7 @@ if (import.meta.main) {
       text += chunk;
       for (let end; (end = text.indexOf("\n")) >= 0; text = text.slice(end + 1)) {
         const { promptIds, maxTokens } = JSON.parse(text.slice(0, end)) as WorkerRequest;
-        // An engine of its own: no run finds its prompt in the cache.
+        // A new engine for each run: no run finds its prompt in the prefix cache.
         const served = await model.withEngine({ prefixCacheBlocks: 0 }, async (engine) => {
           const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
           const ids: number[] = [];

@@ -1,16 +1,16 @@
-/** What is shown of an answer of which nothing can be seen yet. */
+/** Progress of an answer before its text appears. */
 
 import { MeteredProgress } from "./metered_progress.ts";
 import type { Reply } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, Rate, tokenRate } from "./transfer.ts";
 
-/** Time between two looks at how far the prompt is, in ms. */
+/** Interval at which the number of prompt tokens read is polled, in ms. */
 const INTERVAL = 100;
 
 /**
- * How far the model is with reading the prompt, until it is disposed of: at the first token. A server
- * does not tell, and is waited for.
+ * Shows how much of the prompt the model has read. Dispose of it at the first token. A server does
+ * not report this, so a spinner is shown instead.
  */
 export class PromptProgress implements Disposable {
   readonly #progress: Disposable;
@@ -33,7 +33,7 @@ export class PromptProgress implements Disposable {
   }
 }
 
-/** How many tokens an answer has of which nothing is printed yet. */
+/** Shows how many tokens have been generated while none of their text is printed. */
 export class TokenProgress implements Disposable {
   readonly #progress: ReturnType<Terminal["progress"]>;
   readonly #rate = new Rate();

@@ -1,15 +1,15 @@
-/** Prints the text of an answer as it comes: wrapped, and with a model's thinking set apart. */
+/** Prints the text of an answer as it arrives. Wraps lines and dims the model's thoughts. */
 
 import { escapeControls } from "../engine/text/terminal_text.ts";
 import type { Terminal } from "./terminal.ts";
 import { Thinking } from "./thinking.ts";
 import type { WordWrap } from "./word_wrap.ts";
 
-/** How an answer is shown. */
+/** Options for the text of an answer. */
 export interface TextValues {
-  /** False leaves long lines to the terminal. */
+  /** If false, long lines are not wrapped at words; the terminal breaks them. */
   readonly wrap?: boolean | undefined;
-  /** False leaves out what the model thinks before its answer. */
+  /** If false, the model's thoughts before its answer are not printed. */
   readonly thinking?: boolean | undefined;
 }
 
@@ -31,7 +31,7 @@ export class AnswerText {
     this.#hides = options.hides;
   }
 
-  /** `thinks`: the answer begins in the model's thoughts. */
+  /** @param thinks whether the answer begins in the model's thoughts */
   static async begin(
     terminal: Terminal,
     { wrap = true, thinking = true }: TextValues,
@@ -44,17 +44,17 @@ export class AnswerText {
     });
   }
 
-  /** Whether something was written. */
+  /** Whether any text was written. */
   get begun(): boolean {
     return this.#last !== "";
   }
 
-  /** Writes the next piece; false if it shows nothing. */
+  /** Writes the next piece. Returns false if none of it is visible. */
   write(text: string): boolean {
     return this.#show(this.#thinking.push(text));
   }
 
-  /** Writes what was held back, and the end of the last line. */
+  /** Writes text that was held back, and a newline if the last line has none. */
   end(): void {
     this.#show(this.#thinking.end());
     if (this.#last !== "" && !this.#last.endsWith("\n")) this.#terminal.write("\n");
@@ -65,7 +65,7 @@ export class AnswerText {
     let seen = false;
     for (const { text, thought } of parts) {
       if (text === "" || (thought && this.#hides)) continue;
-      // What comes after hidden thoughts is the beginning.
+      // After hidden thoughts, the answer must not start with their trailing white space.
       const shown = this.#hides && this.#last === "" ? text.trimStart() : text;
       if (shown === "") continue;
       seen = true;
@@ -78,7 +78,9 @@ export class AnswerText {
   }
 }
 
-/** Imported when a line is to be wrapped: its table of wide characters takes 30 ms. */
+/**
+ * Imports the module only if lines are wrapped: its table of wide characters takes 30 ms to load.
+ */
 async function wordWrap(terminal: Terminal): Promise<WordWrap> {
   const { WordWrap } = await import("./word_wrap.ts");
   return new WordWrap(() => terminal.columns);

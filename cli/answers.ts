@@ -1,4 +1,4 @@
-/** One answer: its text to the terminal, and what is told of it. */
+/** Prints one answer, and describes it as JSON and as a line of statistics. */
 
 import { PromptProgress, TokenProgress } from "./answer_progress.ts";
 import { AnswerText, type TextValues } from "./answer_text.ts";
@@ -6,13 +6,16 @@ import type { Reply, ReplySummary, Responder } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, milliseconds, tokenRate } from "./transfer.ts";
 
-/** How an answer is printed. */
+/** Options for printing an answer. */
 export interface AnswerFormat extends TextValues {
   readonly json?: true | undefined;
   readonly jsonl?: true | undefined;
 }
 
-/** Prints an answer as it comes; with --json nothing, as its object comes at the end. */
+/**
+ * Prints an answer as it arrives. Prints nothing with --json: the caller prints its object at the
+ * end.
+ */
 export async function printAnswer(
   reply: Reply,
   { terminal, ...format }: AnswerFormat & { readonly terminal: Terminal },
@@ -41,7 +44,7 @@ export async function printAnswer(
   return reply.summary!;
 }
 
-/** An answer's JSON, less its text. */
+/** Returns the fields of an answer's JSON object, without its text. */
 export function describeAnswer({ model, source }: Responder, summary: ReplySummary) {
   const { promptTokens, tokens, finish, seed, timeToFirst, timePerToken, total } = summary;
   return {
@@ -59,12 +62,12 @@ export function describeAnswer({ model, source }: Responder, summary: ReplySumma
   };
 }
 
-/** Decode throughput: tokens per second after the first; null where there are none. */
+/** Decode throughput in tokens per second, without the first token; null if it is unknown. */
 function decodeRate({ timePerToken }: ReplySummary): number | null {
   return timePerToken === null ? null : 1000 / timePerToken;
 }
 
-/** An answer's figures on one line. */
+/** Returns the figures of an answer on one line. */
 export function statistics({ place }: Responder, summary: ReplySummary): string {
   const { promptTokens, tokens, finish } = summary;
   const prompt = promptTokens === null
@@ -76,7 +79,7 @@ export function statistics({ place }: Responder, summary: ReplySummary): string 
   return `${said}, on ${place}`;
 }
 
-/** `30 tokens in 1.2 s (25.0 tok/s)`. */
+/** Formats an answer's length and speed, as in `30 tokens in 1.2 s (25.0 tok/s)`. */
 export function speed(summary: ReplySummary): string {
   const { tokens, timeToFirst, total } = summary;
   const rate = decodeRate(summary);

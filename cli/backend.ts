@@ -1,18 +1,20 @@
-/** `--backend`, and the variable that Deno itself reads for it. */
+/** `--backend`, and the environment variable from which Deno itself reads the backend. */
 
 import { UsageError } from "./exit_codes.ts";
 
 const VARIABLE = "DENO_WEBGPU_BACKEND";
 
-/** The names that wgpu splits the variable into; it ignores others, and then finds no adapter. */
+/**
+ * The names that wgpu accepts in the variable. It ignores other names and then finds no adapter.
+ */
 const KNOWN = ["vulkan", "vk", "metal", "mtl", "dx12", "d3d12", "opengl", "gles", "gl"];
 
 /**
- * Has Deno look for adapters of this graphics API alone, or of those that the variable names. Must
- * come before the first adapter is asked for.
+ * Restricts Deno to adapters of this graphics API. Without `backend`, checks the variable, by which
+ * the user may have restricted it. Call this before the first adapter is requested.
  *
  * @param backend the option's value, if the command has that option and it was given
- * @throws {UsageError} if the variable names one that Deno does not know.
+ * @throws {UsageError} if the variable names a backend that Deno does not know.
  */
 export function useBackend(backend: unknown): void {
   if (typeof backend === "string") return Deno.env.set(VARIABLE, backend);

@@ -1,4 +1,4 @@
-/** `tvllm bench SUITE [MODEL]`: measures, and prints a report. */
+/** `tvllm bench SUITE [MODEL]`: runs a benchmark and prints a report. */
 
 import {
   Argument,
@@ -28,12 +28,13 @@ import { openOutputFiles } from "./output_file.ts";
 import { Terminal } from "./terminal.ts";
 
 const MAX_TOKENS = 2 ** 20;
-/** Requests of a load, and of other suites, which may ask for all of them at once. */
+/** Limit of --requests for bench load. */
 const MOST_REQUESTS = 100_000;
+/** Limit of --requests for other suites, which may submit all of them at once. */
 const MOST_AT_ONCE = 256;
 const ALL_SUITES = [...SUITES, ...SERVER_SUITES];
 
-/** Prompts that differ, as people begin. */
+/** Default prompts of the table Per-Prompt Latency: typical openings by people. */
 const PROMPT_TEXTS = ["Hello", "How are you", "Tell me a story"];
 const MOST_PROMPTS = 64;
 const MOST_PROMPT_BYTES = 2 ** 20;
@@ -44,17 +45,22 @@ export function addBench(
   started: { readonly launch: Launch; readonly args: readonly string[] },
 ): void {
   const bare = program.command("bench")
-    .summary("measure speed and memory, and print a report")
-    .description("Measures a model on this machine and prints a Markdown report.")
+    .summary("measure a model's speed and memory, and print a report")
+    .description(
+      "Measures a model on this machine and prints a Markdown report. bench ab --help has the options of bench ab.",
+    )
     .addArgument(
-      new Argument("<suite>", "what to measure; schema prints the JSON Schema of the results")
+      new Argument(
+        "<suite>",
+        "suite to run, or schema to print the JSON Schema of the results; tvllm help bench explains the suites",
+      )
         .choices([...ALL_SUITES.map(({ name }) => name), "all", "schema"]),
     )
     .argument("[model]", "model, as with -m")
     .addOption(
       new Option(
         "-m, --model <spec>",
-        "model; repeat it, or separate several with commas, to compare them",
+        "model; to compare several, repeat the option or separate the models with commas",
       ).env("TVLLM_MODEL").argParser(modelSpecs),
     );
   const command = addEndpointOptions(bare, "measure")
@@ -72,12 +78,17 @@ export function addBench(
         .argParser(numbers({ least: 0, most: MAX_TOKENS }))
         .default([32], "32; in suite speed: 128, and lists are accepted"),
     )
-    .option("--requests <n>", "number of requests", integer(1, MOST_REQUESTS), 4)
+    .option(
+      "--requests <n>",
+      "throughput, latency, load: number of requests",
+      integer(1, MOST_REQUESTS),
+      4,
+    )
     .addOption(
       new Option("--prompts <n>", "the same as --requests").argParser(integer(1, MOST_REQUESTS))
         .hideHelp(),
     )
-    .option("-r, --repetitions <n>", "measured repetitions", integer(1, 1000), 7)
+    .option("-r, --repetitions <n>", "measured repetitions of each case", integer(1, 1000), 7)
     .addOption(
       new Option("--iterations <n>", "the same as --repetitions").argParser(integer(1, 1000))
         .hideHelp(),
@@ -89,13 +100,13 @@ export function addBench(
     )
     .option(
       "--concurrency <list>",
-      "numbers of simultaneous requests, such as 1,2,4 or 1-4",
+      "scalability, kernels, load: numbers of simultaneous requests, such as 1,2,4 or 1-4",
       counts(256),
       [1, 2, 4, 8],
     )
     .option(
       "--contexts <list>",
-      "prompt lengths in the table Context Length Scaling",
+      "throughput, latency: prompt lengths in the table Context Length Scaling",
       counts(MAX_TOKENS),
       [32, 128, 256, 512],
     )
@@ -114,10 +125,10 @@ export function addBench(
       "how to choose tokens: greedy, default (the defaults of generate), or values such as temp=0.7,top-k=20 (default: greedy)",
       sampling,
     )
-    .option("--seed <n>", "random seed of the prompts", integer(0, 2 ** 31 - 1), 0)
+    .option("--seed <n>", "random seed of the prompts and of sampling", integer(0, 2 ** 31 - 1), 0)
     .option(
       "--bandwidth <GB/s>",
-      "use this memory bandwidth instead of measuring it",
+      "memory bandwidth for the theoretical limits (default: measured)",
       decimal(0.001, 1e6),
     )
     .addOption(
@@ -126,23 +137,23 @@ export function addBench(
     )
     .option(
       "--json [file]",
-      "write the results as JSON to a file; without one, print them instead of the report",
+      "write the results as JSON to a file; without a file name, print them instead of the report",
     )
-    .option("--csv <file>", "write the results as CSV, one per line")
+    .option("--csv <file>", "write the results as CSV, one result per line")
     .option("--output <file>", "write the report to a file")
     .option(
       "--chart <file>",
-      "write charts to a .svg or .png file; in dark colours if the name ends in .dark.svg or .dark.png",
+      "write charts to a .svg or .png file; if the name ends in .dark.svg or .dark.png, the charts are dark",
       chartFile,
     )
     .option("--html <file>", "write the report as a web page with charts", pageFile)
     .option("--trace <file>", "write a trace of the runs, for Perfetto or chrome://tracing")
     .option(
       "--dump-kernels <file>",
-      "write the model's GPU kernels as WGSL, with their launch sizes",
+      "write the model's GPU kernels as WGSL, with their workgroup counts",
     )
     .option("--explain", "explain the metrics at the end of the report")
-    .option("--verify", "compare some tokens with the reference on the CPU");
+    .option("--verify", "compare some tokens with those of the reference, which runs on the CPU");
   addSuiteOptions(command);
   addBenchAb(command, started);
   // deno-lint-ignore tvllm/max-parameters -- commander's callback
@@ -150,7 +161,7 @@ export function addBench(
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
     if (name === "schema") {
-      const many = z.array(reportSchema).describe("Of bench all, and of several models");
+      const many = z.array(reportSchema).describe("The reports of bench all, or of several models");
       const schema = z.union([reportSchema, many]);
       terminal.write(`${JSON.stringify(z.toJSONSchema(schema), null, 2)}\n`);
       return;
@@ -223,7 +234,7 @@ export function addBench(
     }
     if (forServers === undefined && run.prompts > MOST_AT_ONCE) {
       throw new UsageError(
-        `Cannot measure ${run.prompts} requests: ${MOST_AT_ONCE} at most, but for bench load`,
+        `Cannot measure ${run.prompts} requests: the limit is ${MOST_AT_ONCE}, except in bench load`,
       );
     }
     const plans = suites.map((suite) => {
@@ -236,7 +247,7 @@ export function addBench(
   });
 }
 
-/** The options as they were given. */
+/** The values of all options, by attribute name. */
 type Values = Readonly<Record<string, unknown>>;
 
 /** Adds the options that only some suites have. */
@@ -258,7 +269,7 @@ function sampling(text: string): RunOptions["sampling"] {
   return orInvalid(() => parseSampling(text));
 }
 
-/** What is given of a suite's own options. */
+/** The suite's own options that were given. */
 function ownOf(suite: Suite, values: Values): RunOptions["suiteOptions"] {
   return Object.fromEntries(
     Object.keys(suite.options ?? {}).flatMap((name) =>
@@ -267,7 +278,7 @@ function ownOf(suite: Suite, values: Values): RunOptions["suiteOptions"] {
   );
 }
 
-/** The lists of lengths that a suite sweeps over. */
+/** The lists of lengths that a suite sweeps over; its own lists where none were given. */
 function sweepsOf({ sweeps }: Suite, command: CommandUnknownOpts): RunOptions["suiteOptions"] {
   if (sweeps === undefined) return {};
   const lists: Record<string, string> = {};
@@ -278,12 +289,12 @@ function sweepsOf({ sweeps }: Suite, command: CommandUnknownOpts): RunOptions["s
   return lists;
 }
 
-/** The option of the command line: `requestRate` is --request-rate. */
+/** The option's name on the command line: `requestRate` becomes `request-rate`. */
 function flagOf(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** Options of a suite say nothing of others. */
+/** @throws {UsageError} if an option of a suite that does not run was given. */
 function refuseUnused(suites: readonly Suite[], values: Values): void {
   for (const owner of ALL_SUITES) {
     for (const option of Object.keys(ownOf(owner, values))) {
@@ -298,24 +309,28 @@ function refuseUnused(suites: readonly Suite[], values: Values): void {
   }
 }
 
-/** Parses `1,2,4`, `1-4` and other ranges, rising and without repeats. */
+/** Returns a parser of lists and ranges, such as `1,2,4` or `1-4`. Sorts, and drops repeats. */
 export function counts(most: number): (text: string) => number[] {
   const parse = numbers({ least: 1, most });
   return (text) => parse(text).sort((a, b) => a - b);
 }
 
-/** The one length that suites measure which take no list. */
+/**
+ * Returns the length for suites that accept only one.
+ *
+ * @throws {UsageError} if several lengths were given, or if it is less than `least`.
+ */
 function single(name: string, lengths: readonly number[], least: number): number {
   const [length = 0] = lengths;
   if (lengths.length === 1 && length >= least) return length;
   throw new UsageError(
     `Cannot measure --${name} ${lengths.join()}: ${
-      lengths.length === 1 ? `expected ${least} or more` : "only bench speed takes a list"
+      lengths.length === 1 ? `expected ${least} or more` : "only bench speed accepts a list"
     }`,
   );
 }
 
-/** The prompts of a file, one a line, or those that people begin with. */
+/** Returns the prompts of a file, one per line, or the default ones. */
 function promptTexts(file: string | undefined): string[] {
   if (file === undefined) return PROMPT_TEXTS;
   let text: string;

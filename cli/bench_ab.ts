@@ -1,4 +1,7 @@
-/** `tvllm bench ab -- A -- B`: two settings, or two checkouts, interleaved until one is shown faster. */
+/**
+ * `tvllm bench ab -- A -- B`: compares two settings, or two checkouts, in interleaved runs until
+ * the result is clear or the time is over.
+ */
 
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { type Ending, type Race, race } from "../bench/harness/race.ts";
@@ -36,13 +39,13 @@ import { Terminal } from "./terminal.ts";
 const MAX_TOKENS = 2 ** 20;
 const WARM_UPS = 3;
 
-/** Adds the command below `bench`. */
+/** Adds the subcommand to `bench`. */
 export function addBenchAb(
   bench: CommandUnknownOpts,
   started: { readonly launch: Launch; readonly args: readonly string[] },
 ): void {
   const command = (bench as unknown as Command).command("ab")
-    .summary("compare two settings in interleaved runs")
+    .summary("compare two sets of options in interleaved runs")
     .usage("[options] -- <options of A> -- <options of B>")
     .description(
       "Compares two settings, or two checkouts, in interleaved runs (A B B A). Stops when they differ " +
@@ -54,7 +57,11 @@ export function addBenchAb(
     .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
     .option("--seed <n>", "random seed of the prompt and of the order", integer(0, 2 ** 31 - 1), 0)
     .addOption(
-      new Option("--metric <id>", "metric to compare").choices(["e2e", "ttft", "tpot"])
+      new Option("--metric <id>", "metric that decides when to stop").choices([
+        "e2e",
+        "ttft",
+        "tpot",
+      ])
         .default("e2e" as const),
     )
     .option("--budget <s>", "maximum time in seconds", decimal(0.1, 1e6), 60)
@@ -180,7 +187,10 @@ async function openSides(
   }
 }
 
-/** Starts the checkout in `directory` as A, and this one as B; options are of both unless there are two. */
+/**
+ * Starts the checkout in `directory` as side A, and this checkout as side B. A single list of
+ * options applies to both sides.
+ */
 async function openAgainst(
   directory: string,
   given: readonly string[],
@@ -200,7 +210,7 @@ async function openAgainst(
   });
 }
 
-/** What it ended by, in a sentence. */
+/** Returns the result of the race, and why it ended, in a sentence. */
 function conclusion(
   { rounds, ratio, interval, ending }: Race,
   { metric, margin, budget }: {
@@ -214,8 +224,8 @@ function conclusion(
       ratio > 1 ? "longer" : "less time"
     } than A`,
     equal: `A and B are equal within ${100 * margin} %`,
-    interrupted: "no difference was shown before it was cut off",
-    budget: `no difference was shown in ${budget} s; --budget gives more time`,
+    interrupted: "no difference was found before the interruption",
+    budget: `no difference was found in ${budget} s; raise --budget to measure longer`,
   };
   const spread = interval === undefined
     ? "no interval yet"
@@ -223,10 +233,14 @@ function conclusion(
   return `**By ${metric}, ${said[ending!]}** (${
     ratio.toFixed(3)
   } ${spread} after ${rounds} rounds of four runs). ` +
-    "The interval leaves out the true ratio in at most 5 of 100 such measurements, although they end when they can tell.";
+    "The interval misses the true ratio in at most 5 of 100 such measurements, even though they stop as soon as the result is clear.";
 }
 
-/** The arguments of both sides. */
+/**
+ * Splits the arguments at `--` into those of A and those of B.
+ *
+ * @throws {UsageError} if there is no `--`.
+ */
 function splitSides(args: readonly string[]): [string[], string[]] {
   const at = args.indexOf("--");
   if (at < 0) {
@@ -237,7 +251,7 @@ function splitSides(args: readonly string[]): [string[], string[]] {
   return [args.slice(0, at), args.slice(at + 1)];
 }
 
-/** All of them are looked at before anything is opened. */
+/** Parses the options of all sides, so that a mistake is reported before anything is opened. */
 function sidesOf(both: readonly (readonly string[])[]) {
   return both.map((args) => ({ args, values: parseSide(args) }));
 }

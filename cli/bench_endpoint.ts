@@ -21,13 +21,13 @@ import { Interrupts } from "./interrupt.ts";
 import { ReportFiles } from "./report_files.ts";
 import { SuiteLine } from "./suite_progress.ts";
 
-/** Characters by which the length of the server's tokens is reckoned. */
+/** Characters of the sample text by which the length of the server's tokens is estimated. */
 const SAMPLE_LETTERS = 1600;
 
 /**
  * Runs the plans against the server.
  *
- * @throws {UsageError} if a suite looks into the engine, or the server cannot be used.
+ * @throws {UsageError} if a suite needs access to the engine, or the server cannot be used.
  */
 export async function benchEndpoint(
   plans: readonly Plan[],
@@ -71,7 +71,7 @@ export async function benchEndpoint(
   failIfCasesFailed(writer.reports);
 }
 
-/** Counts the tokens of texts by the tokenizer of a model on this machine. */
+/** Returns a function that counts tokens with the tokenizer of the model file at `path`. */
 function counter(path: string): (text: string) => number {
   const file = openModelFile(path, { anyType: true });
   try {
@@ -109,7 +109,7 @@ function checkPlans(plans: readonly Plan[], values: Omit<BenchValues, "models" |
   }
 }
 
-/** Text like that of the prompts. */
+/** Returns a text of the same kind as the prompts. */
 function sampleText(): string {
   let text = "";
   const keep = { encode: (given: string) => (text = given, Array.from(given, () => 0)) };

@@ -1,4 +1,4 @@
-/** Runs benchmarks on one model after the other, and prints and writes their reports. */
+/** Runs benchmarks on one model after another, and prints and writes their reports. */
 
 import { Harness, type HarnessOptions, type Needs, type Suite } from "../bench/harness/harness.ts";
 import { makePrompts } from "../bench/harness/prompts.ts";
@@ -25,7 +25,7 @@ import { ReportFiles } from "./report_files.ts";
 import { SuiteLine } from "./suite_progress.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Tokens that the KV cache has room for at least: what `--verify` takes, and some. */
+/** Smallest capacity of the KV cache in tokens. It is more than `--verify` needs. */
 const LEAST_KV_TOKENS = 512;
 
 /** A suite to run. */
@@ -35,16 +35,16 @@ export interface Plan {
   readonly needs: Needs;
 }
 
-/** The options besides those of the runs. */
+/** The options that are not part of `RunOptions`. */
 export interface BenchValues {
-  /** How the models are run, one after the other. */
+  /** The device options to measure each model with, one after another. */
   readonly devices: readonly DeviceValues[];
-  /** None: the built-in one. */
+  /** The models to measure; if empty, the built-in one. */
   readonly models: readonly string[];
   /** Whether several suites run. */
   readonly several: boolean;
   readonly bandwidth?: number | undefined;
-  /** What is printed. */
+  /** Format of the printed results. */
   readonly format: "md" | "json" | "jsonl" | "csv";
   readonly files: Readonly<
     Partial<
@@ -56,11 +56,11 @@ export interface BenchValues {
   >;
   readonly explain?: true | undefined;
   readonly verify?: true | undefined;
-  /** Of a server: what has the tokenizer that counts. */
+  /** With --endpoint: path of the model whose tokenizer counts the tokens. */
   readonly tokenizer?: string | undefined;
 }
 
-/** Where it runs. */
+/** The environment of the run: the terminal, and what is known about the start of the program. */
 export interface Place {
   readonly terminal: Terminal;
   readonly launch: Launch;
@@ -107,7 +107,7 @@ export async function benchModels(
         },
       });
     } catch (error) {
-      // What was measured on models before is printed.
+      // Results of earlier models are still printed.
       if (writer.reports.length === 0) throw error;
       failure = { error };
     }
@@ -124,7 +124,7 @@ export async function benchModels(
 }
 
 interface Hooks {
-  /** Suites that are done, on other models, and how many there will be. */
+  /** The number of suites already done on other targets, and the total over all targets. */
   readonly place: { readonly done: number; readonly suites: number };
   readonly signal: AbortSignal;
   readonly trace: Trace | undefined;
@@ -132,7 +132,7 @@ interface Hooks {
   print(report: Report): void;
 }
 
-/** All plans on one model. */
+/** Runs all plans on one model with one set of device options. */
 class ModelBench {
   constructor(
     readonly plans: readonly Plan[],
@@ -143,17 +143,20 @@ class ModelBench {
     readonly place: Place,
   ) {}
 
-  /** Returns what failed while measuring; the reports so far are saved and printed. */
+  /**
+   * Runs the plans. An error during a measurement is returned, not thrown; the reports so far have
+   * been saved and printed.
+   */
   async run(hooks: Hooks): Promise<{ readonly error: unknown } | undefined> {
     const { plans, values, place: { terminal } } = this;
     const model = await openEngine(values, terminal, {
       maxSequences: Math.max(...plans.map(({ needs }) => needs.sequences)),
       kvTokens: Math.max(
         LEAST_KV_TOKENS,
-        // A sequence's last block may hold one token.
+        // One block more, as the last block of a sequence may contain only one token.
         ...plans.map(({ needs }) => needs.sequences * (needs.tokens + BLOCK_TOKENS)),
       ),
-      // Without -c, what was asked for is measured as far as the model goes.
+      // Without -c, the context is as long as the prompts need, up to the model's limit.
       expectedLength: Math.max(1, ...plans.map(({ needs }) => needs.tokens)),
       signal: hooks.signal,
     });

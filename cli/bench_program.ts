@@ -1,4 +1,4 @@
-/** What a report says of the program and the machine that made it. */
+/** Describes the program and the machine for a report. */
 
 import type { Program } from "../bench/targets/environment.ts";
 import denoJson from "../deno.json" with { type: "json" };
@@ -8,7 +8,7 @@ import { describeHost, type Launch } from "./host.ts";
 import { vulkanDriver } from "../engine/gpu/vulkan_driver.ts";
 import type { HashCache } from "./model_hash.ts";
 
-/** What is known before a model is opened. */
+/** Returns the facts that are known before a model is opened. */
 export function describeTvllm(
   launch: Launch,
 ): Pick<Program, "tvllm" | "commit" | "host"> {
@@ -19,7 +19,7 @@ export function describeTvllm(
 export async function describeProgram(
   { file }: Model,
   { model, kvType, hashes, launch, startup }: {
-    /** As it was named; undefined: the built-in one. */
+    /** The model as the user named it; undefined for the built-in one. */
     readonly model?: string | undefined;
     readonly kvType: Program["kvType"];
     readonly hashes: HashCache;

@@ -1,4 +1,4 @@
-/** The model that tvllm carries; a module of its own, so that it is read only when it is used. */
+/** The built-in model. It is in its own module so that it is loaded only when it is used. */
 
 import bytes from "../fixtures/builtin.gguf" with { type: "bytes" };
 

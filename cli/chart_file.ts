@@ -1,4 +1,7 @@
-/** `--chart FILE` and `--html FILE`: the charts of a benchmark as a picture, and its report as a page. */
+/**
+ * `--chart FILE` and `--html FILE`: write a benchmark's charts as an image, and its report as a
+ * page.
+ */
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Comparison } from "../bench/report/comparison/comparison.ts";
@@ -6,13 +9,13 @@ import type { Report } from "../bench/report/report.ts";
 import type { OutputFile } from "./output_file.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Parses the option: the file's name says what is written. */
+/** Parses the value of `--chart`. The extension of the name selects the format. */
 export function chartFile(text: string): string {
   if (/\.(svg|png)$/i.test(text)) return text;
   throw new InvalidArgumentError("Expected a name that ends in .svg or .png.");
 }
 
-/** Parses `--html`. */
+/** Parses the value of `--html`. */
 export function pageFile(text: string): string {
   if (/\.html?$/i.test(text)) return text;
   throw new InvalidArgumentError("Expected a name that ends in .html.");
@@ -21,12 +24,12 @@ export function pageFile(text: string): string {
 /** Writes the reports as a page. */
 export async function writePage(file: OutputFile, reports: readonly Report[]): Promise<void> {
   if (reports.length === 0) return;
-  // As of charts.
+  // Imported here because the charts of the page need large packages.
   const { reportsPage } = await import("../bench/report/html/mod.ts");
   file.write(reportsPage(reports));
 }
 
-/** The same of comparisons; `conclusions` are sentences that end the page. */
+/** Writes the comparisons as a page; `conclusions` are sentences at its end. */
 export async function writeComparisonPage(
   file: OutputFile,
   comparisons: readonly Comparison[],
@@ -37,7 +40,7 @@ export async function writeComparisonPage(
 }
 
 /**
- * Writes the charts of these reports, as far as they have any.
+ * Writes the charts of these reports. If there is nothing to draw, prints a note instead.
  *
  * @throws {UsageError} if the file cannot be written.
  */
@@ -47,7 +50,7 @@ export async function writeCharts(
   terminal: Terminal,
 ): Promise<void> {
   using progress = terminal.progress("Drawing the charts");
-  // Large packages draw: they are loaded here, so that nothing else waits for them.
+  // Drawing needs large packages: they are imported here so that other commands start faster.
   const { drawReports } = await import("../bench/report/charts/mod.ts");
   progress.update(undefined);
   const svg = drawReports(reports, { dark: /\.dark\.(svg|png)$/i.test(file.path) });

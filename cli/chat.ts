@@ -1,4 +1,4 @@
-/** `tvllm generate` without a prompt, on a terminal: a chat. */
+/** The chat that `tvllm generate` starts without a prompt on a terminal. */
 
 import { DeviceError } from "../engine/errors.ts";
 import { printAnswer, speed } from "./answers.ts";
@@ -15,16 +15,18 @@ import type { SavedChats } from "./saved_chats.ts";
 import type { Terminal } from "./terminal.ts";
 import { count, counted, milliseconds } from "./transfer.ts";
 
-/** How full the context is when the user is told what will happen at its end. */
+/**
+ * If this fraction of the context is used, a note after each answer shows how much room is left.
+ */
 const NEARLY_FULL = 0.75;
 
-/** Where a chat is held, and what is left of earlier ones. */
+/** The terminal of the chat, and the saved chats. */
 interface Place {
   readonly terminal: Terminal;
   readonly saved: SavedChats;
 }
 
-/** Chats until the user ends it. */
+/** Runs a chat until the user ends it. */
 export async function chat(
   responder: Responder,
   values: ChatValues & TextValues,
@@ -39,7 +41,7 @@ class Chat {
   readonly #conversation: Conversation<Responder>;
   readonly #settings: ChatSettings;
   #last: ReplySummary | undefined;
-  /** Tokens of all answers. */
+  /** Number of tokens in all answers. */
   #tokens = 0;
 
   constructor(
@@ -69,7 +71,7 @@ class Chat {
     }
   }
 
-  /** Does what a line asks; what is wrong with it does not end the chat. */
+  /** Runs a command or answers a message. Prints errors of the line without ending the chat. */
   async #obey(text: string, signal: AbortSignal): Promise<"end" | void> {
     const { terminal } = this;
     try {
@@ -86,14 +88,14 @@ class Chat {
       }
       if (text.trim() !== "" || this.#goesOn()) await this.#turn(text.trim(), signal);
     } catch (error) {
-      // A lost device does not come back.
+      // A lost device cannot be used again, so the chat ends.
       if (!(error instanceof Error) || error instanceof DeviceError) throw error;
       if (error instanceof Deno.errors.BrokenPipe) throw error;
       terminal.error(error);
     }
   }
 
-  /** Whether Enter alone asks for more. */
+  /** Whether Enter alone continues the text. */
   #goesOn(): boolean {
     return this.#conversation.continues && !this.#conversation.isEmpty;
   }
@@ -101,7 +103,8 @@ class Chat {
   async #turn(text: string, signal: AbortSignal): Promise<void> {
     const { terminal, values } = this;
     using _keys = new QuietKeys();
-    // Without --seed, asking the same again should not give the same again.
+    // Draws a new seed for each turn unless --seed is given, so that a repeated question can get
+    // another answer.
     const { system: _, ...options } = toGenerateOptions(this.#settings.values);
     const reply = this.#conversation.ask(text, { ...options, signal });
     const { wrap, thinking } = values;
@@ -114,7 +117,7 @@ class Chat {
     this.#explainEnd(summary);
   }
 
-  /** Says why an answer was cut, and what will cut the next ones. */
+  /** Prints a note if the answer was cut off, or if the context is nearly full. */
   #explainEnd({ promptTokens, tokens, finish }: ReplySummary): void {
     const { terminal, responder: { contextLength = Infinity } } = this;
     const used = (promptTokens ?? 0) + tokens;

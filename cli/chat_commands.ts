@@ -1,4 +1,4 @@
-/** What can be told a chat instead of a message: lines that begin with a slash. */
+/** The commands of a chat: lines that begin with a slash. */
 
 import { printable } from "../engine/files/quote.ts";
 import type { ChatSettings } from "./chat_settings.ts";
@@ -8,26 +8,27 @@ import type { SavedChats } from "./saved_chats.ts";
 import { nearest } from "./suggestion.ts";
 import { counted } from "./transfer.ts";
 
-/** The chat, as its commands see it. */
+/** The parts of a chat that its commands use. */
 export interface CommandTarget {
   readonly conversation: Conversation;
   readonly settings: ChatSettings;
   readonly saved: SavedChats;
   /** The name of the model. */
   readonly model: string;
-  /** Of the last answer and of all, for people. */
+  /** Returns the statistics of the last answer and of all answers, as text. */
   statistics(): string;
+  /** Prints `text`. */
   say(text: string): void;
-  /** Asks for an answer to `text`. */
+  /** Sends `text` to the model and prints the answer. */
   ask(text: string): Promise<void>;
 }
 
 interface ChatCommand {
-  /** The command and what it takes. */
+  /** The command with its arguments, for the help. */
   readonly usage: string;
   readonly aliases?: readonly string[];
   readonly summary: string;
-  /** "end" ends the chat. */
+  /** Runs the command; the result "end" ends the chat. */
   readonly run: (chat: CommandTarget, argument: string) => "end" | void | Promise<void>;
 }
 
@@ -124,13 +125,13 @@ const KEYS = {
 
 const NOTHING = "There is no message to remove.\n";
 
-/** The names that a line may begin with, for completion. */
+/** The names of all commands, for completion. */
 export const COMMAND_NAMES: readonly string[] = COMMANDS.flatMap(namesOf);
 
 /**
- * Runs the command that `line` begins with; "end" ends the chat.
+ * Runs the command at the beginning of `line`; the result "end" ends the chat.
  *
- * @throws {UsageError} if there is no such command, or it cannot use what it was given.
+ * @throws {UsageError} if there is no such command, or its argument is invalid.
  */
 export async function runCommand(chat: CommandTarget, line: string): Promise<"end" | void> {
   const [, name, argument] = /^(\S+)\s*([^]*)$/.exec(line)!;
@@ -153,7 +154,7 @@ function help(): string {
     rows(KEYS);
 }
 
-/** Lines of a name and what belongs to it. */
+/** Returns a table of two columns: one line for each name and its value. */
 export function rows(table: Readonly<Record<string, string>>): string {
   return Object.entries(table).map(([name, value]) => `  ${name.padEnd(16)}${value}\n`).join("");
 }

@@ -1,4 +1,4 @@
-/** `/set` of a chat: sampling options and the longest answer, changed between turns. */
+/** `/set` in a chat: changes sampling options and the maximum length of answers between turns. */
 
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Option } from "commander";
@@ -11,19 +11,19 @@ import {
 } from "./options.ts";
 import { nearest } from "./suggestion.ts";
 
-/** What the options of a chat say. */
+/** Values of the options that a chat uses. */
 export type ChatValues = PromptValues & SamplingValues;
 
 const NAMES = ["temp", "top-k", "top-p", "min-p", "repeat-penalty", "seed", "max-tokens"];
 
-/** Other names that people know. */
+/** Names that other programs use for these settings. */
 const ALIASES: Readonly<Record<string, string>> = {
   temperature: "temp",
   n: "max-tokens",
   "num-predict": "max-tokens",
 };
 
-/** The options as they stand. */
+/** The current values of the settings. */
 export class ChatSettings {
   readonly #options: readonly Option[] =
     (addSamplingOptions(addPromptOptions(new Command())).options as readonly Option[])
@@ -38,7 +38,7 @@ export class ChatSettings {
     return this.#values;
   }
 
-  /** Names and values, for people. */
+  /** The settings' names, each with its value and description, for printing. */
   get table(): Readonly<Record<string, string>> {
     const values = this.#values as Readonly<Record<string, unknown>>;
     return Object.fromEntries(this.#options.map((option) => {
@@ -48,9 +48,9 @@ export class ChatSettings {
   }
 
   /**
-   * Changes one, by the name and the values of the command line's option.
+   * Changes a setting. Names and values are those of the command line's option.
    *
-   * @throws {UsageError} if there is no such setting, or it does not accept the value.
+   * @throws {UsageError} if there is no such setting, or the value is invalid.
    */
   set(name: string, value: string): void {
     const plain = name.replace(/^-+/, "").replaceAll("_", "-");

@@ -1,13 +1,14 @@
-/** `--chat-template` and `--chat-template-file`: another template than the model's own. */
+/** `--chat-template` and `--chat-template-file`: replace the model's own template. */
 
 import { UsageError } from "./exit_codes.ts";
 import type { PromptValues } from "./options.ts";
 import { readTextFile } from "./prompt_input.ts";
 
 /**
- * The template that the options ask for, by its name or as Jinja text; undefined if they ask for none.
+ * Returns the template that the options select, as a name or as Jinja source; undefined if they
+ * select none.
  *
- * @throws {UsageError} if they ask for two, or the file cannot be read.
+ * @throws {UsageError} if both options are given, or the file cannot be read.
  */
 export async function readChatTemplate(values: PromptValues): Promise<string | undefined> {
   const { chatTemplate, chatTemplateFile } = values;

@@ -1,15 +1,15 @@
-/** The commit that a report names: of the checkout, or the one that a program was built from. */
+/** The commit in reports: that of the checkout, or the one from which the program was built. */
 
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Launch, readText } from "./host.ts";
 
-/** release/stamp.ts puts the commit here in programs that it builds. */
+/** In built programs, release/stamp.ts replaces this by the commit. */
 const BUILT_FROM = "@COMMIT@";
 
 /**
- * The commit of the sources, `-dirty` if they differ from it, `-unchecked` if nobody looked, as the
- * launcher does with git; "unknown" if there is none.
+ * Returns the commit of the sources, or "unknown". In a checkout it ends with `-dirty` if the
+ * sources differ from the commit, and with `-unchecked` if no launcher has checked that with git.
  */
 export function commit(launch: Launch): string {
   if (!BUILT_FROM.startsWith("@")) return BUILT_FROM;
@@ -20,9 +20,12 @@ export function commit(launch: Launch): string {
     : id + ({ clean: "", dirty: "-dirty" }[launch.get("tree") ?? ""] ?? "-unchecked");
 }
 
-/** The commit that is checked out in `root`, read as git keeps it; "unknown" if it is no checkout. */
+/**
+ * Returns the commit that is checked out in `root`, read from git's files; "unknown" if there is
+ * none.
+ */
 export function checkoutCommit(root: string): string {
-  // In a linked work tree .git is a file that names its folder.
+  // In a linked work tree, .git is a file that contains the path of the real directory.
   const folder = /^gitdir: (.*)$/m.exec(readText(join(root, ".git")))?.[1] ?? join(root, ".git");
   const head = readText(join(folder, "HEAD")).trim();
   const [, ref] = /^ref: (.*)$/.exec(head) ?? [];

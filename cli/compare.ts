@@ -1,4 +1,4 @@
-/** `tvllm compare A.json B.json…`: whether what was measured differs, and by how much. */
+/** `tvllm compare A.json B.json…`: shows whether the results of reports differ, and by how much. */
 
 import { type Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import { basename } from "node:path";
@@ -22,16 +22,15 @@ import { FileReplacer } from "./file_replacer.ts";
 import { openOutputFiles } from "./output_file.ts";
 import { Terminal } from "./terminal.ts";
 
-/** Many times what all suites and models of a long list leave. */
+/** Limit of a report file in bytes: far more than all suites on many models produce. */
 const MAX_REPORT_BYTES = 2 ** 28;
 
 /** Adds the command to `program`. */
 export function addCompare(program: Command): void {
   const command = program.command("compare")
-    .summary("compare benchmark reports")
+    .summary("compare reports of bench")
     .description(
-      "Compares files that `tvllm bench --json` wrote. Each report is compared with the baseline. Join repeated " +
-        "runs of the same version with commas: a1.json,a2.json. With a single file, the reports in it are compared.",
+      "Compares reports, which are files that `tvllm bench --json` wrote. Compares each report with the baseline. To use several runs of the same version, join their files with commas: a1.json,a2.json. If only one file is given, compares the reports in it with the first one.",
     )
     .argument("<baseline>", "report to compare with", modelSpecs)
     .argument("[report...]", "reports to compare", several, [])
@@ -57,7 +56,7 @@ export function addCompare(program: Command): void {
       { inputs: [a, ...b].flat(), replacer: new FileReplacer(), terminal },
     );
     const { only, failIfSlower } = options;
-    // The models of one file are what its reader wants to compare.
+    // With a single file, the models in it are compared, so they may differ.
     const across: Condition[] = [
       ...options.across ?? [],
       ...(b.length === 0 ? ["model" as const] : []),
@@ -74,12 +73,14 @@ export function addCompare(program: Command): void {
   });
 }
 
-/** Collects sides, each of one run or several. */
+/**
+ * Parses an argument into a side, a list of one or more files, and appends it to the earlier sides.
+ */
 function several(text: string, earlier?: readonly (readonly string[])[]): readonly string[][] {
   return [...earlier ?? [], modelSpecs(text)].map((paths) => [...paths]);
 }
 
-/** The pairs to compare. */
+/** Returns the pairs to compare: the first side with each of the others. */
 function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
   if (b.length === 0) {
     const reports = a.flatMap(readReports);
@@ -105,7 +106,7 @@ function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
   return others.map((other) => [first!, other]);
 }
 
-/** Files by their names, or by their paths where two have the same name. */
+/** Names the sides by their file names, or by their paths if two sides would have the same name. */
 function distinctNames(sides: readonly (readonly string[])[]): string[] {
   const short = sides.map((paths) => paths.map((path) => basename(path)).join(", "));
   return new Set(short).size === short.length ? short : sides.map((paths) => paths.join(", "));
@@ -125,14 +126,14 @@ function readReportText(path: string): string {
   throw new UsageError(`Cannot read ${printable(path)}: ${failure}`);
 }
 
-/** The reports in a file. */
+/** Reads the reports in a file. */
 function readReports(path: string): Report[] {
   const text = readReportText(path);
   let data: unknown;
   try {
     data = JSON.parse(text);
   } catch (cause) {
-    throw new UsageError(`Cannot read ${printable(path)}: it is not a report, which is JSON`, {
+    throw new UsageError(`Cannot read ${printable(path)}: it is not JSON, so it is not a report`, {
       cause,
     });
   }
@@ -157,7 +158,11 @@ function comparing(work: () => Comparison): Comparison {
   }
 }
 
-/** @throws {CheckFailedError} if something is shown to be slower by more than this share. */
+/**
+ * @param share largest slowdown that is allowed, as a fraction
+ * @throws {CheckFailedError} if a verdict is "slower" and the slowdown exceeds `share`.
+ * @throws {UsageError} if no result has a verdict.
+ */
 export function failIfAnySlower(comparisons: readonly Comparison[], share: number): void {
   const rows = comparisons.flatMap(({ parts }) => parts.flatMap(({ rows }) => rows));
   if (rows.every(({ verdict }) => verdict === "unknown")) {
@@ -176,7 +181,7 @@ export function failIfAnySlower(comparisons: readonly Comparison[], share: numbe
   );
 }
 
-/** Parses `5%` or `5` as 0.05. */
+/** Parses a percentage: `5%` and `5` both give 0.05. */
 export function percentage(text: string): number {
   const [, number] = /^(\d{1,6}(?:\.\d+)?) ?%?$/.exec(text.trim()) ?? [];
   if (number !== undefined) return Number(number) / 100;
@@ -187,7 +192,7 @@ function conditions(text: string): Condition[] {
   return text.split(",").map((part) => {
     const condition = CONDITIONS.find((one) => one === part.trim());
     if (condition !== undefined) return condition;
-    throw new InvalidArgumentError(`Expected some of ${CONDITIONS.join(", ")}.`);
+    throw new InvalidArgumentError(`Expected one or more of ${CONDITIONS.join(", ")}.`);
   });
 }
 

@@ -1,33 +1,33 @@
-/** What a shell may complete a word of a command line to, from the command tree. */
+/** Finds the words to which a shell may complete a command line, from the command tree. */
 
 import type { Command, Option } from "commander";
 
-/** A word, and what it is. */
+/** A word, and its description. */
 export interface Candidate {
   readonly value: string;
   readonly summary: string;
 }
 
-/** What belongs at the end of the words so far. */
+/** The completions of the last word. */
 export interface Candidates {
   readonly words: readonly Candidate[];
-  /** A file may be named here. */
+  /** Whether file names are valid here. */
   readonly files: boolean;
-  /** The offered text may be the start of a longer word. */
+  /** Whether the offered words may be prefixes of longer words. */
   readonly goesOn?: boolean;
 }
 
-/** Offers models for what is typed of one; `command` takes it. */
+/** Returns model names that may complete `typed`, as an argument of `command`. */
 export type ModelNames = (typed: string, command: string) => Candidates;
 
-/** What the values of these stand for, in the placeholders of options and arguments. */
+/** Placeholders of options and arguments whose values are models or files. */
 const MODEL = /^(spec|model)$/;
 const FILE = /^(path|file|baseline|report)$/;
 
 /**
- * What `words`, which follow the program's name, may end in.
+ * Returns the completions of the last of `words`, which follow the program's name.
  *
- * @param models offers the names of models
+ * @param models returns the names of models
  */
 export function complete(
   program: Command,
@@ -81,7 +81,7 @@ function commandsOf(program: Command): Candidate[] {
     .map((command) => ({ value: command.name(), summary: command.summary() }));
 }
 
-/** Short options if only the dash was typed. */
+/** Returns the long options, and also the short ones if only a dash was typed. */
 function optionsOf(command: Command, typed: string): Candidate[] {
   return command.createHelp().visibleOptions(command).flatMap(({ long, short, description }) =>
     [long, typed === "-" ? short : undefined].flatMap((value) =>
@@ -90,7 +90,7 @@ function optionsOf(command: Command, typed: string): Candidate[] {
   );
 }
 
-/** `path` of `-f, --file <path>`. */
+/** Returns the placeholder of an option: `path` for `-f, --file <path>`. */
 function placeholder(flags: string): string {
   return /<([^>]+)>/.exec(flags)?.[1] ?? "";
 }

@@ -1,4 +1,7 @@
-/** `tvllm completions SHELL`: a completion script; for all but bash, @bomb.sh/tab's. */
+/**
+ * `tvllm completions SHELL`: prints a completion script. For other shells than bash it is
+ * @bomb.sh/tab's.
+ */
 
 import { script } from "@bomb.sh/tab";
 import { Argument, type Command } from "@commander-js/extra-typings";
@@ -10,27 +13,39 @@ import { Terminal } from "./terminal.ts";
 
 const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
 
-/** What follows the offers: the numbers that cobra's scripts, and so tab's, understand. */
+/**
+ * Flags on the line after the words. cobra's scripts, and therefore tab's, define these numbers.
+ */
 const GOES_ON = 2;
 const NO_FILES = 4;
+
+/** The lines that load the completions, for the help. */
+const START_UP_LINES = `
+bash (needs the package bash-completion), in ~/.bashrc:
+  eval "$(tvllm completions bash)"
+zsh, in ~/.zshrc after compinit:
+  eval "$(tvllm completions zsh)"
+fish, in ~/.config/fish/config.fish:
+  tvllm completions fish | source
+PowerShell, in $PROFILE:
+  tvllm completions powershell | Out-String | Invoke-Expression`;
 
 /** Adds the command, and the hidden `complete` that the scripts call, to `program`. */
 export function addCompletions(program: Command): void {
   program.command("completions")
     .summary("print a completion script for a shell")
     .description(
-      'Prints a completion script. For bash: eval "$(tvllm completions bash)" in ~/.bashrc; it ' +
-        'needs the package bash-completion. zsh: eval "$(tvllm completions zsh)" in ~/.zshrc, after ' +
-        "compinit. fish: tvllm completions fish | source. PowerShell: tvllm completions powershell | " +
-        "Out-String | Invoke-Expression. All need tvllm on PATH.",
+      "Prints a completion script for a shell. To use it, add a line to the start-up file of the " +
+        "shell. tvllm must be on PATH.",
     )
+    .addHelpText("after", START_UP_LINES)
     .addArgument(new Argument("<shell>", "the shell").choices(SHELLS))
     .helpOption("-h, --help", "show this help")
     .action((shell) => new Terminal({}).write(scriptOf(shell)));
   program.command("complete", { hidden: true })
     .argument("[words...]")
     .action((words) => {
-      const tree = program as unknown as UntypedCommand; // the same class, less its types
+      const tree = program as unknown as UntypedCommand; // the same class, without its types
       const { words: found, files, goesOn } = complete(tree, words, completeModel);
       const lines = found.map(({ value, summary }) => `${value}\t${summary}`);
       const directive = (goesOn ? GOES_ON : 0) + (files ? 0 : NO_FILES);
@@ -39,8 +54,9 @@ export function addCompletions(program: Command): void {
 }
 
 function scriptOf(shell: typeof SHELLS[number]): string {
-  if (shell === "bash") return bash; // tab's complains when it is sourced twice, and cuts at colons
-  // It prints.
+  // tab's script for bash fails when it is sourced twice, and splits words at colons.
+  if (shell === "bash") return bash;
+  // `script` prints the script with console.log: catch it.
   const { log } = console;
   let text = "";
   console.log = (line: string) => text += `${line}\n`;
@@ -49,7 +65,7 @@ function scriptOf(shell: typeof SHELLS[number]): string {
   } finally {
     console.log = log;
   }
-  // A colon of a value must be kept from _describe, which ends the value there; tab 0.0.22 lost a
-  // backslash of cobra's.
+  // zsh's _describe ends a value at its first colon unless the colon is escaped. tab 0.0.22 has one
+  // backslash too few here, compared with cobra.
   return shell === "zsh" ? text.replace("comp=${comp//:/\\:}", "comp=${comp//:/\\\\:}") : text;
 }

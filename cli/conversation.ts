@@ -1,36 +1,36 @@
-/** A chat as data: its turns, and the request of the next one. */
+/** The state of a chat: its turns, and the request for the next answer. */
 
 import { RequestError } from "../engine/errors.ts";
 import type { GenerateOptions } from "../engine/mod.ts";
 import { templateOf } from "../engine/prompt.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
 
-/** What was asked, and the answer to it. */
+/** A message of the user, and the answer to it. */
 export interface Turn {
-  /** "" where Enter alone asked for more of the text. */
+  /** The message; "" if the user pressed Enter alone to continue the text. */
   readonly prompt: string;
   readonly answer: string;
 }
 
-/** Who is talked to: a model, or what asks one. */
+/** The other party of a chat: a model or a `Responder`. */
 interface Partner {
   readonly chatTemplate: string | undefined;
   generate(prompt: readonly ChatMessage[], options: GenerateOptions): unknown;
 }
 
 /**
- * The turns so far. Every turn asks with the whole conversation, so that the template sees it all; the
- * engine's prefix cache computes only what the turn before has not.
+ * The turns so far. Every request contains the whole conversation, because the template needs all
+ * of it. Thanks to the engine's prefix cache, only the new part is computed.
  */
 export class Conversation<P extends Partner = Partner> {
   #turns: readonly Turn[] = [];
   #prompt = "";
-  /** The model has no chat template: its answers continue the text. */
+  /** Whether answers continue the text, because there is no chat template. */
   readonly continues: boolean;
   system: string | undefined;
   readonly #options: GenerateOptions;
 
-  /** `options` hold for all turns: among them, the template by which they are put to the model. */
+  /** @param options for all turns, including the chat template and the system message */
   constructor(readonly model: P, { system, ...options }: GenerateOptions) {
     this.system = system;
     this.#options = options;
@@ -49,13 +49,13 @@ export class Conversation<P extends Partner = Partner> {
     this.#turns = [];
   }
 
-  /** Continues another conversation. */
+  /** Replaces the conversation by another one. */
   restore(turns: readonly Turn[], system: string | undefined): void {
     this.#turns = turns;
     this.system = system;
   }
 
-  /** Takes the last turn back and returns what was asked in it; undefined if there is none. */
+  /** Removes the last turn and returns its message; undefined if there is none. */
   undo(): string | undefined {
     const last = this.#turns.at(-1);
     this.#turns = this.#turns.slice(0, -1);
@@ -63,10 +63,10 @@ export class Conversation<P extends Partner = Partner> {
   }
 
   /**
-   * Asks for the answer to `text`, with `options` for this turn; "" continues the text so far. The
-   * conversation changes when `answered` is called.
+   * Requests the answer to `text`, with `options` for this turn; "" continues the text so far. The
+   * turn is not added before `answered` is called.
    *
-   * @throws {RequestError} if the context has no room for an answer, or the template refuses the
+   * @throws {RequestError} if the context has no room for an answer, or the template rejects the
    * messages.
    * @throws {ModelFormatError} if the template fails.
    */
@@ -85,12 +85,12 @@ export class Conversation<P extends Partner = Partner> {
     }
   }
 
-  /** Adds the turn: what was asked last, and the answer to it. */
+  /** Adds a turn: the last message and this answer to it. */
   answered(answer: string): void {
     this.#turns = [...this.#turns, { prompt: this.#prompt, answer }];
   }
 
-  /** All that is put to the model for the answer to `prompt`. */
+  /** Returns all messages of the request for an answer to `prompt`. */
   #messages(prompt: string): ChatMessage[] {
     const said = this.continues
       ? texts([...this.#turns, { prompt, answer: "" }]).map((text) => message("user", text))
@@ -105,7 +105,9 @@ export class Conversation<P extends Partner = Partner> {
   }
 }
 
-/** Turns as texts, each with what the model wrote on from it. */
+/**
+ * Joins each prompt and its answer into one text. Turns without a prompt extend the text before.
+ */
 function texts(turns: readonly Turn[]): string[] {
   const texts: string[] = [];
   for (const { prompt, answer } of turns) {

@@ -1,10 +1,11 @@
 # shellcheck shell=sh
-# Describes the machine for reports of bench, in lines of NAME=VALUE; what cannot be found is left out.
+# Describes the machine for reports of bench, in lines of NAME=VALUE. Unknown values are left out or
+# empty.
 
-# $1: nanoseconds since 1970 at the launcher's first line, where date knows them.
-# $2: the checkout that runs; empty in a program that is built.
+# $1: the time at the launcher's first line, in nanoseconds since 1970 if date supports them.
+# $2: the directory of the checkout; empty in a built program.
 describe_host() {
-  # A worker may have permissions of its own: the launchers start Deno with --unstable-worker-options.
+  # Workers can have their own permissions: the launchers start Deno with --unstable-worker-options.
   echo workers=scoped
   case $1 in
     *[!0-9]* | '') ;;
@@ -15,7 +16,7 @@ describe_host() {
   fi
   echo "system=$(uname -srm || :)"
   if [ -r /proc/cpuinfo ]; then
-    # The first processor's lines; ARM has no name for it, and "Features".
+    # Lines of the first processor only. On ARM it has no name, and the flags are called "Features".
     sed -n \
       -e 's/^model name[[:space:]]*: */processor=/p' \
       -e 's/^flags[[:space:]]*: */flags=/p' \

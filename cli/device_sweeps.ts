@@ -1,4 +1,4 @@
-/** Device options of benchmarks, some of which take lists: each combination is measured. */
+/** Device options of benchmarks. Some of them accept lists; each combination is measured. */
 
 import { type Command, InvalidArgumentError, type OptionValues } from "@commander-js/extra-typings";
 import type { Command as UntypedCommand } from "commander";
@@ -10,14 +10,14 @@ const KINDS = ["auto", "gpu", "cpu"] as const;
 const KV_TYPES = ["f16", "f32"] as const;
 const MOST_THREADS = 256;
 
-/** What `addDeviceSweeps` yields. */
+/** Values of the options that `addDeviceSweeps` adds. */
 export type DeviceSweeps = Omit<DeviceValues, "device" | "threads" | "kvType"> & {
   readonly device?: readonly typeof KINDS[number][];
   readonly threads?: readonly number[];
   readonly kvType: readonly typeof KV_TYPES[number][];
 };
 
-/** The options of `addDeviceOptions`; --device, --threads and --kv-type take lists. */
+/** Adds the options of `addDeviceOptions`; --device, --threads and --kv-type accept lists. */
 export function addDeviceSweeps<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & DeviceSweeps> {
@@ -41,8 +41,7 @@ export function addDeviceSweeps<A extends unknown[], O extends OptionValues>(
 }
 
 const CONTEXT =
-  "longest sequence in tokens (default: as many as the prompts need, but at least 4096 and at most " +
-  "the model's limit)";
+  "longest sequence (prompt and answer) in tokens (default: 4096, or more if the prompts need it, up to the model's limit)";
 
 const SEVERAL: Readonly<Record<string, string>> = {
   device: "gpu,cpu",
@@ -50,7 +49,10 @@ const SEVERAL: Readonly<Record<string, string>> = {
   kvType: "f16,f32",
 };
 
-/** Every combination of what the lists name. Threads are of the CPU: a GPU is measured once. */
+/**
+ * Returns every combination of the listed values. Threads concern only the CPU: in a list of
+ * devices, the GPU is measured once.
+ */
 export function combinations(
   { device, threads, kvType, ...common }: DeviceSweeps,
 ): DeviceValues[] {
@@ -68,14 +70,14 @@ export function combinations(
   });
 }
 
-/** Parses a list of numbers, with ranges. */
+/** Returns a parser of lists of numbers and ranges. */
 export function numbers(
   bounds: { readonly least: number; readonly most: number },
 ): (text: string) => number[] {
   return (text) => orInvalid(() => parseSweep(text, bounds));
 }
 
-/** What a parser returns, its RequestError in commander's form. */
+/** Calls a parser, and turns its RequestError into commander's InvalidArgumentError. */
 export function orInvalid<T>(parse: () => T): T {
   try {
     return parse();

@@ -1,4 +1,6 @@
-/** `tvllm devices`: what will run models here, how fast, and whether it computes what it should. */
+/**
+ * `tvllm devices`: shows the devices that can run models, measures their speed and checks kernels.
+ */
 
 import type { Command } from "@commander-js/extra-typings";
 import { medianOf } from "../bench/report/stats.ts";
@@ -21,11 +23,11 @@ export function addDevices(program: Command): void {
   const command = program.command("devices")
     .summary("show the GPU and the CPU, and how fast they are")
     .description(
-      "Shows the GPU adapter, its limits, its speed in a one-second test, and the CPU's kernels.",
+      "Shows the GPU adapter with its limits and its speed, and the kernels for the CPU. Takes about a second.",
     )
     .option(
       "--check",
-      "test every kernel instead of the speed; exit code 7 if a result is wrong",
+      "check the results of every kernel, instead of measuring the speed; exit code 7 if a result is wrong",
     )
     .option("--json", "print everything as one JSON object");
   addGlobalOptions(command).action(async (options, command) => {
@@ -79,7 +81,12 @@ export function addDevices(program: Command): void {
   });
 }
 
-/** The open adapter, or undefined if there is none and none is needed. */
+/**
+ * Opens the GPU. If there is no adapter, returns a text that explains this.
+ *
+ * @param needed whether to throw if there is no adapter
+ * @throws {DeviceError} if the GPU cannot be opened, or there is none and it is needed.
+ */
 async function findGpu(needed: boolean): Promise<Gpu | string> {
   try {
     return await openGpu();
@@ -143,7 +150,9 @@ function describe(gpu: Gpu, { source }: Tuned, speed: Probe | undefined): string
     rows.map(([name, value]) => `  ${name!.padEnd(18)}${value}\n`).join("");
 }
 
-/** What the measured limits allow, whatever the kernels make of it. */
+/**
+ * Returns the upper bounds of speed that follow from the measured limits, however good the kernels.
+ */
 function speedRows(probe: Probe): [string, string][] {
   const [bandwidth, flops] = [medianOf(probe.bandwidth), medianOf(probe.flops)];
   const number = (value: number) => Number(value.toPrecision(2)).toLocaleString("en-US");
@@ -158,7 +167,7 @@ function speedRows(probe: Probe): [string, string][] {
   ];
 }
 
-/** The forms of the integer dot product that the CPU has, and how long each takes, in µs. */
+/** Measures the forms of the integer dot product that this CPU supports, in µs. */
 function processorFacts() {
   const forms = timeForms();
   const fastest = forms.reduce((a, b) => b.milliseconds < a.milliseconds ? b : a).form;

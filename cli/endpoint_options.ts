@@ -3,14 +3,14 @@
 import { type Command, Option, type OptionValues } from "@commander-js/extra-typings";
 import { UsageError } from "./exit_codes.ts";
 
-/** What `addEndpointOptions` yields. */
+/** Values of the options that `addEndpointOptions` adds. */
 export type EndpointValues = {
   readonly endpoint?: string;
   readonly apiKey?: string;
   readonly servedModel?: string;
 };
 
-/** A server that the options name. */
+/** The server that the options select. */
 export interface EndpointChoice {
   readonly url: string;
   readonly apiKey: string | undefined;
@@ -19,7 +19,11 @@ export interface EndpointChoice {
 
 const KEY_VARIABLE = "TVLLM_API_KEY";
 
-/** `verb`: what the command does with a server, as in "measure". */
+/**
+ * Adds the options for a server.
+ *
+ * @param verb what the command does with a server, such as "measure", for the help
+ */
 export function addEndpointOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
   verb: string,
@@ -46,10 +50,11 @@ export function addEndpointOptions<A extends unknown[], O extends OptionValues>(
 }
 
 /**
- * The server that the options name; undefined if they name none. The key's variable is looked up for a
- * server alone.
+ * Returns the server that the options select; undefined without --endpoint. The key's environment
+ * variable is read only if there is a server.
  *
- * @throws {UsageError} if the address is none, or there are options for a server without one.
+ * @throws {UsageError} if the address is invalid, or other options for a server are given without
+ * it.
  */
 export function endpointOf(values: EndpointValues): EndpointChoice | undefined {
   const { endpoint, apiKey, servedModel } = values;
@@ -63,14 +68,14 @@ export function endpointOf(values: EndpointValues): EndpointChoice | undefined {
     throw new UsageError(`Cannot use ${alone} without --endpoint: it is for a server`);
   }
   checkAddress(endpoint);
-  // A variable that is empty is not set.
+  // An empty variable counts as unset.
   const key = apiKey ?? (Deno.env.get(KEY_VARIABLE) || undefined);
   return { url: endpoint, apiKey: key, model: servedModel };
 }
 
 function checkAddress(text: string): void {
   const example = "expected an address such as http://localhost:8080";
-  // The case is that of permissions.txt, by which the network is granted.
+  // Case-sensitive, like the rows of permissions.txt that grant network access.
   if (!/^https?:\/\/[^/]/.test(text) || !URL.canParse(text)) {
     throw new UsageError(`Cannot use the endpoint ${text}: ${example}`);
   }

@@ -1,4 +1,4 @@
-/** `-e, --escape`: backslashes in texts of the command line, as printf and llama.cpp have them. */
+/** `-e, --escape`: processes backslash escapes in the prompt, as printf and llama.cpp do. */
 
 import { UsageError } from "./exit_codes.ts";
 
@@ -12,10 +12,10 @@ const CHARACTERS: Readonly<Record<string, string>> = {
 };
 
 /**
- * The text with \n, \r, \t, \', \", \\ and \xHH as what they stand for; other backslashes stay.
- * Bytes that \xHH write one after the other are UTF-8.
+ * Returns the text with \n, \r, \t, \', \", \\ and \xHH replaced by the characters that they stand
+ * for. Other backslashes stay. Consecutive \xHH are decoded together, as UTF-8.
  *
- * @throws {UsageError} if they are not.
+ * @throws {UsageError} if such bytes are not UTF-8.
  */
 export function unescaped(text: string): string {
   return text.replace(/(?:\\x[0-9a-f]{2})+|\\(.)/gis, (match, character?: string) => {

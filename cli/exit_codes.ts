@@ -1,4 +1,4 @@
-/** What each kind of error does to the process's exit code. docs/cli.md lists the codes for users. */
+/** Maps each kind of error to an exit code. docs/cli.md lists the codes for users. */
 
 import {
   DeviceError,
@@ -8,7 +8,7 @@ import {
   UnsupportedError,
 } from "../engine/errors.ts";
 
-/** The exit codes; `unknown` is a fault of tvllm itself or of the system. */
+/** The exit codes; `unknown` means an error in tvllm itself or in the system. */
 export const EXIT = {
   ok: 0,
   unknown: 1,
@@ -22,22 +22,22 @@ export const EXIT = {
   terminated: 143,
 } as const;
 
-/** The command line, or an input that it names, cannot be used (exit code 2). */
+/** The command line, or an input that it names, is invalid (exit code 2). */
 export class UsageError extends Error {
   override name = "UsageError";
 }
 
-/** The command worked, and what it was asked to check does not hold (exit code 7). */
+/** The command ran, but a check that it was asked to make failed (exit code 7). */
 export class CheckFailedError extends Error {
   override name = "CheckFailedError";
 }
 
-/** Some of what was to be measured could not be, and the report says why (exit code 1). */
+/** Some cases could not be measured; the report gives the reasons (exit code 1). */
 export class CasesFailedError extends Error {
   override name = "CasesFailedError";
 }
 
-/** Ctrl-C or SIGTERM ended the command, which has said what there was to say (130 or 143). */
+/** Ctrl-C or SIGTERM ended the command. No error message follows (exit code 130 or 143). */
 export class InterruptedError extends Error {
   override name = "InterruptedError";
   constructor(readonly exitCode: number) {
@@ -45,7 +45,7 @@ export class InterruptedError extends Error {
   }
 }
 
-/** The exit code that says what `error` was. */
+/** Returns the exit code for `error`. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError || error instanceof RequestError) return EXIT.usage;
   if (error instanceof ModelNotFoundError) return EXIT.modelNotFound;
@@ -57,7 +57,7 @@ export function exitCodeOf(error: unknown): number {
   }
   if (error instanceof CheckFailedError) return EXIT.checkFailed;
   if (error instanceof InterruptedError) return error.exitCode;
-  // Who closed the pipe (`tvllm … | head`) has what it wanted.
+  // The reader closed the pipe (`tvllm … | head`) because it needs no more output.
   if (error instanceof Deno.errors.BrokenPipe) return EXIT.ok;
   return EXIT.unknown;
 }

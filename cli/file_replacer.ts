@@ -1,16 +1,18 @@
-/** Replaces whole files, also after the program has dropped write access. */
+/** Replaces whole files, even after the program has dropped write access. */
 
 import { basename, dirname, join } from "node:path";
 import { replaceFile, replaceThrough, temporaryOf } from "../engine/files/plain_file.ts";
 import type { Launch } from "./host.ts";
 import { writeFailure } from "./write_failure.ts";
 
-/** Milliseconds after which a worker counts as dead; a write to a slow network disk may take long. */
+/**
+ * Time after which a worker counts as dead, in ms. A write to a slow network disk may take long.
+ */
 const MOST_WAIT = 60_000;
-/** Bytes of an error's text. */
+/** Size limit of an error's text, in bytes. */
 const MOST_TEXT = 4096;
 
-/** What a worker did with a request, in the first of the words that it shares. */
+/** Outcomes of a request, which the worker writes to the first shared word. */
 const DONE = 1, FAILED = 2;
 
 /** A request to the worker. */
@@ -18,7 +20,7 @@ interface Request {
   readonly path: string;
   readonly temporary: string;
   readonly content: Uint8Array;
-  /** The outcome, the length of the error's text, and its bytes. */
+  /** The outcome (int32), the length of the error's text in bytes (int32), and the text (JSON). */
   readonly state: SharedArrayBuffer;
 }
 
@@ -39,13 +41,16 @@ onmessage = ({ data: { path, temporary, content, state } }) => {
   Atomics.notify(words, 0);
 };`;
 
-/** For a command that opens a model: undefined unless the launcher says that a worker may have own permissions. */
+/**
+ * Returns the replacer for a command that opens a model. It is undefined unless the launcher has
+ * enabled permissions for workers.
+ */
 export function replacerOf(launch: Launch): FileReplacer | undefined {
   return launch.get("workers") === "scoped" ? new FileReplacer({ isolated: true }) : undefined;
 }
 
 /**
- * Replaces the files that were accepted, and no others. An isolated one does so in a worker that keeps
+ * Replaces the accepted files, and no others. An isolated replacer works in a worker, which keeps
  * the permission to write these files while the program drops its own.
  */
 export class FileReplacer implements Disposable {
@@ -53,14 +58,19 @@ export class FileReplacer implements Disposable {
   readonly #paths: string[] = [];
   #worker: Worker | undefined;
 
-  /** @param options `isolated`: needs Deno's `--unstable-worker-options`, else Deno ends the process */
+  /**
+   * @param options `isolated` requires Deno's `--unstable-worker-options`; without the flag, Deno
+   * ends the process.
+   */
   constructor({ isolated = false }: { readonly isolated?: boolean } = {}) {
     this.#isIsolated = isolated;
   }
 
   /**
-   * Adds the file that `path` leads to, which exists or not; returns its own path. If it cannot be
-   * replaced without changing what else it is, returns why not.
+   * Accepts the file at `path`, which need not exist, and returns its path with links resolved. If
+   * the file cannot be replaced, or would lose its owner or another name, returns the reason.
+   *
+   * @param found the file's status, if it exists
    */
   accept(path: string, found: Deno.FileInfo | undefined): { path: string } | { reason: string } {
     if (/^\/(dev|proc)\//.test(path)) return { reason: "it is a stream of this process" };
@@ -88,7 +98,7 @@ export class FileReplacer implements Disposable {
     return { path: target };
   }
 
-  /** To be called when all files are accepted, and before write access is dropped. */
+  /** Starts the worker. Call this once all files are accepted, before write access is dropped. */
   start(): void {
     if (!this.#isIsolated || this.#paths.length === 0) return;
     const files = this.#paths.flatMap((path) => [path, temporaryOf(path)]);
@@ -101,7 +111,7 @@ export class FileReplacer implements Disposable {
     });
   }
 
-  /** Replaces a file by its own path; after an error it is as it was. */
+  /** Replaces the file at `path`, as `accept` returned it. If this fails, the file is unchanged. */
   replace(path: string, content: Uint8Array): void {
     if (!this.#isIsolated) {
       replaceFile(path, content);

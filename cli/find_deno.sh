@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# Finds Deno for tvllm, tests/run and .ci/run, which source this file after launch.sh, with $root set.
+# Finds Deno. tvllm, tests/run and .ci/run source this file after launch.sh, with $root set.
 
 deno_npm=deno@2.9.6 # the version that the project is tested with
 
 # shellcheck disable=SC2154 # root and tvllm_cache are set by the caller
-# Sets DENO to a Deno that is new enough: from PATH, or from npm, which is asked once.
+# Sets DENO to a Deno that is new enough: from PATH, or from npm, which downloads it once.
 find_deno() {
   DENO=$(command -v deno) && deno_is_new_enough "$DENO" && return
   remembered=${tvllm_cache:+$tvllm_cache/$deno_npm}
@@ -18,7 +18,7 @@ find_deno() {
   fi
   echo "Downloading $deno_npm from npm, once" >&2
   give_npm_a_cache
-  # npx must neither eat the prompt on standard input nor obey an .npmrc of the current directory.
+  # npx must not read standard input (it may be the prompt), nor an .npmrc in the current directory.
   answer=$(
     cd "$root" && npm_config_update_notifier=false npm_config_loglevel=error \
       npx --yes --prefer-offline "$deno_npm" eval 'console.log(Deno.execPath())' 2>&1 </dev/null
@@ -32,7 +32,7 @@ find_deno() {
     echo "error: Cannot download $deno_npm from npm: $way, or install Deno 2.9 or newer (https://deno.com)" >&2
     exit 1
   fi
-  # A link that other runs may be making too: made aside, then moved into place.
+  # Other runs may create the same link: create it under another name, then rename it.
   if [ -n "$remembered" ] && mkdir -p "$tvllm_cache" 2>/dev/null; then
     { ln -s "$DENO" "$remembered.$$" && mv -f "$remembered.$$" "$remembered"; } 2>/dev/null || :
   fi

@@ -1,4 +1,4 @@
-/** `tvllm generate [PROMPT]`: answers or continues a prompt, or many; without a prompt, chats. */
+/** `tvllm generate [PROMPT]`: answers or continues one prompt or many; without a prompt, chats. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { RequestError } from "../engine/errors.ts";
@@ -39,8 +39,7 @@ export function addGenerate(program: Command): void {
   const bare = program.command("generate")
     .summary("answer or continue a prompt, or chat")
     .description(
-      "Answers a prompt, or continues it if the model is not a chat model. Without a prompt, starts a chat on a " +
-        "terminal. Piped input and the text of --file are put before the prompt, on lines of their own.",
+      "Answers a prompt. If the model is not a chat model, continues the prompt. Without a prompt, starts a chat if it runs on a terminal. Puts the text of --file and piped input before the prompt, on separate lines.",
     )
     .argument("[prompt]", "prompt; - reads standard input")
     .addOption(modelOption());
@@ -57,18 +56,17 @@ export function addGenerate(program: Command): void {
       8,
     )
     .option("--json", "print the answer, its tokens and timings as one JSON object")
-    .option("--jsonl", "print a JSON object per token (with --prompts: per answer) as it arrives")
+    .option("--jsonl", "print a JSON object for each token, or with --prompts for each answer")
     .option(
       "--logprobs <k>",
-      "with --json or --jsonl: add the log-probability of each token, and the k most likely tokens at its position",
+      "with --json or --jsonl: add the log-probability of each token, and those of the k most likely tokens at its position",
       integer(0, 100),
     )
     .option("--no-wrap", "on a terminal: do not wrap lines at words")
-    .option("--no-thinking", "do not print what a reasoning model thinks before its answer");
+    .option("--no-thinking", "do not print the thoughts of a reasoning model");
   command.addHelpText(
     "after",
-    "\nIn a chat, /help lists the commands. A chat exits with code 0 after Ctrl-D, 130\n" +
-      "after Ctrl-C on an empty line, and 6 if the device fails.",
+    "\nIn a chat, /help lists the commands, and Ctrl-D ends the chat.",
   );
   addGlobalOptions(addDeviceOptions(addSamplingOptions(addPromptOptions(command))))
     .action(async (argument, options, command) => {
@@ -117,7 +115,7 @@ export function addGenerate(program: Command): void {
     });
 }
 
-/** What to answer, and where the answer goes. */
+/** The prompts to answer, and where the answers go. */
 interface Job {
   readonly responder: Responder;
   readonly prompts: readonly ManyPrompt[];
@@ -126,7 +124,11 @@ interface Job {
   readonly terminal: Terminal;
 }
 
-/** The prompt; undefined where a person is at hand to be asked for it. */
+/**
+ * Returns the prompt; undefined if there is none and a chat can start on the terminal.
+ *
+ * @throws {UsageError} if there is no prompt and no terminal for a chat.
+ */
 async function onePrompt(
   argument: string | undefined,
   values: GenerateValues,

@@ -1,4 +1,4 @@
-/** `tvllm generate --prompts FILE`: many prompts at once, through one engine. */
+/** `tvllm generate --prompts FILE`: answers many prompts at the same time with one engine. */
 
 import { describeAnswer } from "./answers.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -7,18 +7,18 @@ import { completed, type Reply, type Responder } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, milliseconds, tokenRate } from "./transfer.ts";
 
-/** A prompt of many. */
+/** One of many prompts. */
 export interface ManyPrompt {
   readonly prompt: string;
-  /** What its JSON object says besides: goes with the answer. */
+  /** The other fields of its JSON object. They are copied to the answer. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
 /**
- * The prompts of a file: one a line, or, where the first line begins with `{`, one JSON object with
- * a "prompt" a line. Empty lines do not count.
+ * Reads the prompts in a file, one per line. If the first line begins with `{`, each line is a JSON
+ * object with a "prompt". Empty lines are skipped.
  *
- * @throws {UsageError} that names the line that is not one.
+ * @throws {UsageError} that gives the number of the first invalid line, or if there is no prompt.
  */
 export async function readPrompts(path: string, terminal: Terminal): Promise<ManyPrompt[]> {
   const text = path === "-" ? await readStdin(terminal) : await readTextFile(path);
@@ -47,13 +47,16 @@ function promptOf(line: string, number: number, path: string): ManyPrompt {
   );
 }
 
-/** How answers are printed: in order as text or one array, or as they come, a line each. */
+/**
+ * Formats of the answers: text (the default) or one JSON array, both in the order of the prompts;
+ * or lines of JSON in the order in which the answers complete.
+ */
 export interface ManyFormat {
   readonly json?: true | undefined;
   readonly jsonl?: true | undefined;
 }
 
-/** Runs the answers together and prints them, each with what its prompt's object says. */
+/** Generates the answers at the same time and prints them, each with the fields of its prompt. */
 export async function printAnswers(
   responder: Responder,
   answers: readonly (ManyPrompt & { readonly reply: Reply })[],
@@ -66,7 +69,7 @@ export async function printAnswers(
     const summary = await completed(reply);
     const { text, details } = summary;
     const about = describeAnswer(responder, summary);
-    // Its own fields count: a "model" of the prompt is not the one that answered.
+    // The answer's fields override the prompt's: a "model" there is not the one that answered.
     const object = { ...fields, index, prompt, ...about, text, ...details };
     if (format.jsonl) terminal.write(`${JSON.stringify(object)}\n`);
     done[index] = format.json ? JSON.stringify(object) : `${heading(object)}\n${text.trimEnd()}\n`;
@@ -93,7 +96,7 @@ export async function printAnswers(
   );
 }
 
-/** The line above an answer: its id, or its number, and the prompt. */
+/** Returns the line above an answer: its id or number, and the prompt. */
 function heading({ id, index, prompt }: { id?: unknown; index: number; prompt: string }): string {
   const name = typeof id === "string" || typeof id === "number" ? id : index + 1;
   return `## ${name}: ${prompt.replaceAll(/\s+/g, " ")}`;

@@ -1,4 +1,6 @@
-/** `tvllm help [TOPIC]`: the help of a command, or of something that several commands share. */
+/**
+ * `tvllm help [TOPIC]`: prints the help of a command, or of a topic that concerns several commands.
+ */
 
 import { Argument, type Command } from "@commander-js/extra-typings";
 import type { Command as UntypedCommand } from "commander";
@@ -22,18 +24,18 @@ const TOPICS: ReadonlyMap<string, string> = new Map([
   ["devices", devices],
 ]);
 
-/** Adds the command to `program`, which has all others. */
+/** Adds the command to `program`, after all other commands. */
 export function addHelp(program: Command): void {
   const tree = program as unknown as UntypedCommand;
   const topics = [...TOPICS.keys()];
   const commands = tree.commands.map((command) => command.name());
   program.helpCommand(false).command("help")
-    .summary("explain models, sampling, bench, metrics, devices, or a command")
+    .summary("explain a topic (models, sampling, bench, metrics, devices) or a command")
     .description(`Explains ${topics.join(", ")}, or a command.`)
     .addArgument(
       new Argument("[topic]", "what to explain")
         .choices([...new Set([...topics, ...commands])]) // for completions
-        .argParser((topic) => topic), // which the action checks, in better words
+        .argParser((topic) => topic), // The action checks it, with a better message.
     )
     .helpOption("-h, --help", "show this help")
     .action((topic) => {
@@ -62,7 +64,7 @@ function metricList(): string {
   ).join("\n");
 }
 
-/** Words in lines of at most `width` letters, indented. */
+/** Wraps a text to indented lines of at most `width` characters without the indentation. */
 function wrapped(text: string, width: number): string {
   const lines = [""];
   for (const word of text.split(" ")) {

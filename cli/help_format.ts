@@ -1,8 +1,8 @@
-/** How --help describes options and arguments. */
+/** Descriptions of options and arguments in --help. */
 
 import { type Argument as AnyArgument, Help, type Option } from "commander";
 
-/** As Commander has it, but with default lists as they are typed, not as JSON. */
+/** Commander's description, but default lists appear as they are typed, not as JSON. */
 export function optionDescription(option: Option): string {
   const { defaultValue: value } = option;
   if (Array.isArray(value)) {
@@ -12,7 +12,7 @@ export function optionDescription(option: Option): string {
   return new Help().optionDescription(option);
 }
 
-/** The same of an argument: what may be left out has no default. */
+/** Commander's description of an argument, but an empty list does not appear as a default. */
 export function argumentDescription(argument: AnyArgument): string {
   const { defaultValue: value, description } = argument;
   return Array.isArray(value) && value.length === 0

@@ -1,11 +1,11 @@
-/** What a report says of the machine and the sources, as far as it is known without more permissions. */
+/** Facts for reports about the machine and the sources that need no further permissions. */
 
-/** What the launcher found out before it started Deno. */
+/** Facts that the launcher found before it started Deno, by name. */
 export type Launch = ReadonlyMap<string, string>;
 
 const OPTION = "--launched=";
 
-/** Takes what the launcher put before the user's arguments off them. */
+/** Splits the launcher's facts, in front of the user's arguments, from these arguments. */
 export function takeLaunch(args: readonly string[]): { launch: Launch; args: readonly string[] } {
   const [first] = args;
   if (first === undefined || !first.startsWith(OPTION)) return { launch: new Map(), args };
@@ -16,7 +16,7 @@ export function takeLaunch(args: readonly string[]): { launch: Launch; args: rea
   return { launch: new Map(lines.filter(([, value]) => value !== "")), args: args.slice(1) };
 }
 
-/** Features by the names that Linux and macOS have for them. */
+/** CPU features in reports, with the names of each on Linux and macOS. */
 const FEATURES: readonly (readonly [string, readonly string[]])[] = [
   ["AVX2", ["avx2"]],
   ["FMA", ["fma"]],
@@ -28,13 +28,13 @@ const FEATURES: readonly (readonly [string, readonly string[]])[] = [
   ["I8MM", ["i8mm"]],
 ];
 
-// A function that adds two vectors, and one that has the relaxed fused multiply-add.
+// WebAssembly modules with one function: it needs SIMD, or the relaxed fused multiply-add.
 const PREAMBLE = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10];
 const ZERO = [65, 0, 253, 15];
 const SIMD = [...PREAMBLE, 8, 1, 6, 0, ...ZERO, 11];
 const RELAXED = [...PREAMBLE, 19, 1, 17, 0, ...ZERO, ...ZERO, ...ZERO, 253, 133, 2, 11];
 
-/** The machine. */
+/** Describes the machine. */
 export function describeHost(launch: Launch): {
   system: string;
   processor: string;
@@ -43,7 +43,7 @@ export function describeHost(launch: Launch): {
   memory: number | null;
 } {
   const flags = new Set(launch.get("flags")?.split(/\s+/));
-  // All 64-bit ARM processors have it.
+  // All 64-bit ARM processors support NEON.
   if (Deno.build.arch === "aarch64") flags.add("neon");
   const memory = launch.get("memory");
   return {
@@ -61,7 +61,9 @@ export function describeHost(launch: Launch): {
   };
 }
 
-/** ms until now, and since when. */
+/**
+ * Returns the time since the launcher started, in ms; if that is unknown, since the process did.
+ */
 export function startupTime(launch: Launch): {
   milliseconds: number;
   since: "launcher" | "process";
@@ -73,13 +75,13 @@ export function startupTime(launch: Launch): {
     : { milliseconds: performance.now(), since: "process" };
 }
 
-/** The name of a Linux distribution; empty elsewhere. */
+/** Returns the name of the Linux distribution; empty on other systems. */
 function distribution(): string {
   const text = readText("/etc/os-release");
   return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(text)?.[1] ?? "";
 }
 
-/** The text of a file; empty if it cannot be read. */
+/** Returns the text of a file; empty if it cannot be read. */
 export function readText(path: string): string {
   try {
     return Deno.readTextFileSync(path);
@@ -88,7 +90,7 @@ export function readText(path: string): string {
   }
 }
 
-/** The command line, as a shell takes it, for a report that others read: without a key. */
+/** Returns the command line in shell syntax for a report. API keys are replaced by KEY. */
 export function commandLine(args: readonly string[]): string {
   const shown = args.map((arg, i) =>
     args[i - 1] === "--api-key" ? "KEY" : arg.replace(/^(--api-key=).*/s, "$1KEY")

@@ -1,4 +1,4 @@
-/** Gets a model of the hub, with progress and in the user's words. */
+/** Gets a model from the hub, with progress and notes for the user. */
 
 import { checkDownload } from "../engine/check_download.ts";
 import type { CachedModel } from "../engine/hub/cache.ts";
@@ -11,23 +11,26 @@ import type { Terminal } from "./terminal.ts";
 import { counted, duration, size } from "./transfer.ts";
 
 /**
- * The model in the cache, which is asked first, or downloaded.
+ * Returns the model from the cache, or downloads it.
  *
- * @throws {ModelNotFoundError} if it is not there and cannot be downloaded, or HF_HUB_OFFLINE is set.
- * @throws {InterruptedError} after Ctrl-C; what has come is kept.
+ * @throws {ModelNotFoundError} if it is not in the cache and cannot be downloaded, for example
+ * because HF_HUB_OFFLINE is set.
+ * @throws {InterruptedError} after Ctrl-C; the downloaded part is kept.
  */
 export async function cachedOrDownloaded(spec: HubSpec, terminal: Terminal): Promise<CachedModel> {
   return (await shown(terminal, (events) => getModel(spec, events))).model;
 }
 
-/** The model's current version on the hub; throws as `cachedOrDownloaded` does. */
+/**
+ * Downloads the model's current version on the hub, if needed; throws as `cachedOrDownloaded` does.
+ */
 export async function downloadModel(spec: HubSpec, terminal: Terminal): Promise<CachedModel> {
   const { model, downloaded } = await shown(terminal, (events) => pullModel(spec, events));
   if (!downloaded) terminal.note(`${model.spec} is already in the cache`);
   return model;
 }
 
-/** Runs a download, if it is one, and shows how far it is; Ctrl-C ends it. */
+/** Calls `get` and shows the progress of a download, if there is one. Ctrl-C ends it. */
 async function shown(
   terminal: Terminal,
   get: (events: Partial<PullOptions>) => Promise<CachedModel>,

@@ -1,4 +1,4 @@
-/** A file that is opened before write access is dropped, and then written in place. */
+/** A file that is opened before write access is dropped, and is written in place later. */
 
 export class InPlaceFile implements Disposable {
   readonly #path: string;
@@ -7,7 +7,7 @@ export class InPlaceFile implements Disposable {
   #written = false;
   #last: Uint8Array | undefined;
 
-  /** Opens a file, which stays as it is until the first `write`. */
+  /** Opens a file. Its content does not change until the first `write`. */
   constructor(path: string) {
     this.#path = path;
     let file: Deno.FsFile | undefined;
@@ -20,16 +20,16 @@ export class InPlaceFile implements Disposable {
     this.#file = file ?? Deno.openSync(path, { write: true });
   }
 
-  /** Puts `content` in place of what is in the file, which stays as it was if the disk has no room. */
+  /** Replaces the file's content. If the disk is full, the content stays as it was. */
   write(content: Uint8Array): void {
     this.#written = true;
     if (this.#kind === "pipe") {
-      this.#last = content; // What is in a pipe cannot be replaced: write the last content, at the end.
+      this.#last = content; // A pipe's content cannot be replaced: only the last one is written.
       return;
     }
     const end = this.#file.seekSync(0, Deno.SeekMode.End);
     try {
-      // Behind what is there: it takes the room that the content will need.
+      // Writes behind the old content first, which allocates the space that the new content needs.
       this.#writeAll(content);
     } catch (error) {
       this.#file.truncateSync(end);
@@ -40,7 +40,9 @@ export class InPlaceFile implements Disposable {
     this.#file.truncateSync(content.length);
   }
 
-  /** Writes what is pending. Removes a new file that stayed empty, while write access lasts. */
+  /**
+   * Writes pending content. Removes a new file that stayed empty, unless write access was dropped.
+   */
   [Symbol.dispose](): void {
     try {
       if (this.#last !== undefined) this.#writeAll(this.#last);
@@ -51,7 +53,7 @@ export class InPlaceFile implements Disposable {
     try {
       Deno.removeSync(this.#path);
     } catch {
-      // Write access is gone once a model was opened: the empty file stays.
+      // Write access was dropped when a model was opened: the empty file stays.
     }
   }
 

@@ -1,4 +1,4 @@
-/** `tvllm inspect MODEL`: what is in a model file, without loading its weights. */
+/** `tvllm inspect MODEL`: shows the contents of a model file without loading its weights. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { basename } from "node:path";
@@ -18,12 +18,12 @@ export function addInspect(program: Command): void {
   const command = program.command("inspect")
     .summary("show the metadata and tensors of a model")
     .description("Shows a model's metadata and its tensors: type, shape, size and bits per weight.")
-    .argument("[model]", "model, as with -m; of a split model, name any part")
+    .argument("[model]", "model, as with -m; for a split model, any part")
     .addOption(modelOption())
     .option("--json", "print everything, including the vocabulary, as one JSON object");
   addGlobalOptions(command).action(async (path, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
-    // The variable gives way to an argument; two names do not.
+    // An argument overrides the variable TVLLM_MODEL; an argument and --model are an error.
     if (path !== undefined && command.getOptionValueSource("model") === "cli") {
       throw new UsageError("Cannot inspect two models: give an argument or --model");
     }
@@ -36,7 +36,7 @@ export function addInspect(program: Command): void {
   });
 }
 
-/** Tensors of one type, together. */
+/** Totals of all tensors of one type. */
 interface TypeTotal {
   readonly type: TensorType;
   readonly tensors: number;
@@ -67,7 +67,7 @@ function describeModel(model: ModelFile) {
   };
 }
 
-/** JSON knows neither 64-bit integers nor NaN and infinities: these become strings. */
+/** JSON has no 64-bit integers, NaN or infinities: they are written as strings. */
 function toJson(value: unknown): string {
   return JSON.stringify(value, (_, v) => {
     const unknownToJson = typeof v === "bigint" || (typeof v === "number" && !Number.isFinite(v));
@@ -119,12 +119,12 @@ function table(head: string[], rows: string[][], align: string): string {
   const cells = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
   return markdownTable([head, ...cells], {
     align: [...align],
-    // Metadata alone is not padded: its values differ too much in length.
+    // The metadata table is not padded, because its values differ too much in length.
     alignDelimiters: align !== "",
   });
 }
 
-/** A value on one line of moderate length. */
+/** Formats a value as one line of limited length. */
 function shown(value: MetadataValue): string {
   if (!Array.isArray(value)) return clip(printable(String(value)), 72);
   const first = value.slice(0, 6).map((item) => clip(printable(String(item)), 12)).join(", ");
@@ -162,7 +162,7 @@ function sum<T>(items: readonly T[], value: (item: T) => number): number {
   return items.reduce((total, item) => total + value(item), 0);
 }
 
-/** 1234567 as 1,234,567. */
+/** Formats 1234567 as 1,234,567. */
 function count(n: number): string {
   return n.toLocaleString("en-US");
 }

@@ -1,16 +1,18 @@
-/** Ctrl-C and SIGTERM: the first asks the command to stop, the second ends the process at once. */
+/**
+ * Handles Ctrl-C and SIGTERM: the first signal stops the command, a second one ends the process.
+ */
 
 import { EXIT, InterruptedError } from "./exit_codes.ts";
 
 /**
- * Listens while a command does something that can be stopped half-way:
+ * Handles the signals while a command does work that can be stopped early:
  *
  *     using interrupts = new Interrupts();
  *     await work(interrupts.signal);   // stops early when the signal is aborted
  *     printStatistics();
  *     interrupts.signal.throwIfAborted();   // exit code 130 or 143
  *
- * Outside its scope the signals end the process, as they do by default.
+ * Outside its scope, the signals end the process, as they do by default.
  */
 export class Interrupts implements Disposable {
   readonly #controller = new AbortController();

@@ -1,15 +1,15 @@
 # shellcheck shell=sh
-# Prepares the start of tvllm once Deno is found. The launcher of a checkout and the standalone program
-# share these functions; cli/permissions.mjs does the same for Node.js.
+# Finds the permissions and directories with which tvllm starts. The launcher of a checkout and the
+# standalone program share these functions; cli/permissions.mjs does the same for Node.js.
 
-# Kept between runs; empty if there is no home directory.
+# The directory of files kept between runs; empty if there is no home directory.
 tvllm_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 tvllm_cache=${tvllm_cache:+$tvllm_cache/tvllm}
 
-# Sets $permissions, a list of Deno's flags, $writable, the only directories that may be written (or
-# nothing), and $runnable, the only program that may be started (or nothing), from tvllm's arguments;
-# exports TVLLM_CACHE, TVLLM_DATA, and what Deno is to find in the environment. Reads permissions.txt on
-# standard input.
+# Reads permissions.txt from standard input. From tvllm's arguments it sets $permissions (a list of
+# Deno's flags), $writable (the only directories that may be written, or empty) and $runnable (the
+# only program that may be started, or empty). It exports TVLLM_CACHE, TVLLM_DATA and the variables
+# of the rows "env".
 grant() {
   # The command: the first argument that is neither an option nor the value of one.
   command='' previous=''
@@ -43,7 +43,8 @@ grant() {
         continue
         ;;
       *: | */)
-        # The word may be part of a prompt; main.ts knows, and drops what was granted for it.
+        # The word may be part of a prompt. main.ts parses the arguments and drops what was granted
+        # for it.
         case $opens$words in yes*[\ =m]"$name"*) ;; *) continue ;; esac
         ;;
       "$command"+*)
@@ -56,25 +57,26 @@ grant() {
     [ "$row_model" != no ] || opens=''
     [ "$row_net" = - ] || net=yes
     case "$row_write $write " in -* | *" $row_write "*) ;; *) write="$write $row_write" ;; esac
-    # shellcheck disable=SC2034 # $runnable is for who sources this
+    # shellcheck disable=SC2034 # the sourcing script uses $runnable
     [ "$row_run" = - ] || runnable=${DENO:-}
     [ "$row_variables" = - ] || variables=${variables:+$variables,}$row_variables
   done
 
-  # Other variables read as unset, so that libraries that look for them do not fail.
-  # Deno.serve tells of clients that went away by a signal; without the first flag also of those that did not.
-  # The second lets the worker that writes the reports keep the permission to.
+  # Deno.serve aborts a request's signal when its client disconnects; without the first flag, also
+  # after a complete response. With the second flag, the worker that writes reports can keep write
+  # access.
+  # --ignore-env: other variables read as unset, so that libraries that look for them do not fail.
   permissions="--unstable-no-legacy-abort --unstable-worker-options --no-prompt --allow-read --ignore-env --allow-env=$variables" writable=''
-  # The hub sends its files from other hosts, whose names change.
+  # Not limited to the hub: it serves files from other hosts, whose names change.
   [ -z "$net" ] || permissions="$permissions --allow-net"
-  # shellcheck disable=SC2034 # $writable is for who sources this
+  # shellcheck disable=SC2034 # the sourcing script uses $writable
   for kind in $write; do
     case $kind in
       cache) directory=$TVLLM_CACHE ;;
       data) directory=$TVLLM_DATA ;;
       *) directory=, ;;
     esac
-    # To Deno a comma ends a path.
+    # Deno splits the list of paths at commas, so a path with a comma cannot be granted alone.
     case $directory in
       '') ;;
       *,*)
@@ -86,9 +88,9 @@ grant() {
   done
 }
 
-# Makes a directory in a place that others can write; fails if it is another user's.
+# Creates a directory where others can write, too; fails if it belongs to another user.
 make_private() {
   mkdir -m 700 "$1" 2>/dev/null || :
-  # shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh know -O
+  # shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh support -O
   [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ]
 }

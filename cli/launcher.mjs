@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Starts tvllm from Node.js: the `tvllm` command of the npm package, which depends on the pinned Deno. In a
- * checkout it serves systems without sh.
+ * Starts tvllm from Node.js. It is the `tvllm` command of the npm package, which depends on the
+ * pinned Deno. In a checkout it is for systems without sh.
  */
 
 import { spawn, spawnSync } from "node:child_process";
@@ -19,7 +19,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const OLDEST = [2, 9];
 
 /**
- * The command: the first argument that is neither an option nor the value of one.
+ * Returns the command: the first argument that is neither an option nor the value of one.
  *
  * @param {readonly string[]} args
  */
@@ -28,7 +28,7 @@ export function commandOf(args) {
 }
 
 /**
- * The model cache, found as the program itself finds it.
+ * Returns the directory of the model cache, by the same rules as the program itself.
  *
  * @param {Readonly<Record<string, string | undefined>>} env
  */
@@ -42,7 +42,7 @@ export function modelCache(env) {
 }
 
 /**
- * Where saved chats are, found as the program itself finds it.
+ * Returns the directory of saved chats, by the same rules as the program itself.
  *
  * @param {Readonly<Record<string, string | undefined>>} env
  */
@@ -54,16 +54,17 @@ export function dataDirectory(env) {
 }
 
 /**
- * Deno's flags for these arguments.
+ * Returns Deno's flags for these arguments.
  *
  * @param {string} table the text of permissions.txt
  * @param {readonly string[]} args
- * @param {{ env: Readonly<Record<string, string | undefined>>, deno?: string }} process its environment,
- * and the Deno that it may start, if any
+ * @param {{ env: Readonly<Record<string, string | undefined>>, deno?: string }} process the
+ * environment, and the path of the Deno that tvllm may start, if any
  */
 export function permissionFlags(table, args, { env, deno }) {
   const command = commandOf(args);
-  // The word may be part of a prompt; main.ts knows, and drops what was granted for it.
+  // The word may be part of a prompt. main.ts parses the arguments and drops what was granted for
+  // it.
   const words = [command, env["TVLLM_MODEL"] ?? "", ...args].join(" ");
   const has = (/** @type {string} */ word) =>
     word.startsWith("--")
@@ -74,9 +75,9 @@ export function permissionFlags(table, args, { env, deno }) {
 }
 
 /**
- * The npm packages that may contain Deno's executable, in the order to search.
+ * Returns the npm packages that may contain Deno's executable, in search order.
  *
- * @param {string} platform as Node.js names it
+ * @param {string} platform Node.js's name of the platform
  * @param {string} arch
  */
 export function denoPackages(platform, arch) {
@@ -84,9 +85,9 @@ export function denoPackages(platform, arch) {
 }
 
 /**
- * Whether this version, as `deno --version` prints it, is new enough.
+ * Returns whether Deno is new enough.
  *
- * @param {string} output
+ * @param {string} output the output of `deno --version`
  */
 export function isNewEnough(output) {
   const [, major, minor] = /^deno (\d+)\.(\d+)\./.exec(output) ?? [];
@@ -95,7 +96,10 @@ export function isNewEnough(output) {
     (Number(major) === oldestMajor && Number(minor) >= oldestMinor);
 }
 
-/** The pinned Deno that npm installed with this package, or a Deno of PATH. */
+/**
+ * Returns the path of the pinned Deno that npm installed with this package, else of a Deno on PATH;
+ * in a checkout, else of one from npm's cache.
+ */
 function findDeno() {
   const name = process.platform === "win32" ? "deno.exe" : "deno";
   let resolve = createRequire(import.meta.url).resolve;
@@ -104,9 +108,9 @@ function findDeno() {
       const manifest = resolve(`${packageName}/package.json`);
       const path = join(dirname(manifest), name);
       if (isExecutable(path)) return path;
-      resolve = createRequire(manifest).resolve; // The next one is a dependency of this one.
+      resolve = createRequire(manifest).resolve; // The next package is a dependency of this one.
     } catch {
-      // npm skips packages for other systems.
+      // Not installed, for example because npm skips packages for other systems.
     }
   }
   for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
@@ -118,7 +122,8 @@ function findDeno() {
 }
 
 /**
- * Deno from npm's cache, for a checkout in which nothing is installed.
+ * Returns the path of a Deno that npx downloads to npm's cache, for a checkout without installed
+ * packages.
  *
  * @param {{ optionalDependencies: { deno: string } }} manifest
  */
@@ -126,7 +131,7 @@ function denoOfNpx({ optionalDependencies }) {
   const code = '"console.log(Deno.execPath())"'; // Quoted for the shell, which npx needs on Windows.
   const command = `npx --yes --prefer-offline deno@${optionalDependencies.deno} eval ${code}`;
   const options = /** @type {const} */ ({
-    cwd: ROOT, // The current directory may have an .npmrc.
+    cwd: ROOT, // An .npmrc in the current directory must not apply.
     encoding: "utf8",
     shell: true,
     stdio: ["ignore", "pipe", "inherit"],
@@ -151,12 +156,12 @@ function isExecutable(path) {
 }
 
 /**
- * What a report of bench says of the machine, and Deno would tell to those alone who may see more; in the
- * form that describe_host.sh gives.
+ * Describes the machine for reports of bench, in the format of describe_host.sh. Deno would need
+ * further permissions for these facts.
  */
 export function describeHost() {
   const found = {
-    // A worker may have permissions of its own, by a flag that permissions.mjs sets.
+    // Workers can have their own permissions, because permissions.mjs sets a flag for that.
     workers: "scoped",
     started: `${Math.round(performance.timeOrigin)}000000`,
     tree: isCheckout() ? workTree() : "",
@@ -169,14 +174,14 @@ export function describeHost() {
     .map(([name, value]) => `${name}=${value}`).join("\n");
 }
 
-/** Whether the sources differ from their commit; empty if there is no git to ask. */
+/** Returns "dirty" if the sources differ from their commit, else "clean"; empty if git fails. */
 function workTree() {
   const args = ["-C", ROOT, "status", "--porcelain", "--untracked-files=no"];
   const { status, stdout } = spawnSync("git", args, { encoding: "utf8" });
   return status !== 0 ? "" : stdout === "" ? "clean" : "dirty";
 }
 
-/** The processor's features by the system's names; empty where only a library knows them. */
+/** Returns the system's names of the processor's features; empty except on Linux and macOS. */
 function processorFlags() {
   if (process.platform === "linux") {
     const [first = ""] = readFileSync("/proc/cpuinfo", "utf8").split("\n\n");
@@ -189,9 +194,10 @@ function processorFlags() {
 }
 
 /**
- * Deno's arguments: the sources or a task in a checkout, the bundle in the package.
+ * Returns Deno's arguments. In a checkout they run the sources or a task, in the package the
+ * bundle.
  *
- * @param {string} deno its path
+ * @param {string} deno the path of Deno
  * @param {readonly string[]} args
  */
 function denoArguments(deno, args) {
@@ -200,7 +206,7 @@ function denoArguments(deno, args) {
   }
   const { env } = process;
   const flags = permissionFlags(readTable(), args, isCheckout() ? { env, deno } : { env });
-  // Deno does not know the path that it may start: links may lead to it.
+  // Deno.execPath() can differ from the path with permission to run, because links are resolved.
   const launched = commandOf(args) === "bench"
     ? [`--launched=${describeHost()}\ndeno=${deno}`]
     : [];
@@ -246,7 +252,8 @@ function main() {
     TVLLM_DATA: dataDirectory(process.env),
   };
   const child = spawn(deno, denoArguments(deno, process.argv.slice(2)), { stdio: "inherit", env });
-  // Ctrl-C in a terminal reaches both processes; other signals are passed on.
+  // Ctrl-C in a terminal reaches both processes, so it is ignored here. Other signals are passed
+  // on.
   process.on("SIGINT", () => {});
   for (const signal of /** @type {const} */ (["SIGTERM", "SIGHUP"])) {
     process.on(signal, () => child.kill(signal));

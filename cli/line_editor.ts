@@ -1,31 +1,34 @@
-/** Reads messages from a terminal by node:readline: with history, and pasted lines as one message. */
+/**
+ * Reads messages from a terminal with node:readline, with a history. Pasted lines form one message.
+ */
 
 import { EventEmitter } from "node:events";
 import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
 import { EXIT, InterruptedError } from "./exit_codes.ts";
 
-/** Several characters that come at once, within this many ms, were pasted, not typed. */
+/** Characters that arrive together, with gaps of at most this many ms, were pasted, not typed. */
 const PASTE_GAP = 20;
 
-/** Stands before the lines of a message after its first. */
+/** The prompt before every line of a message except the first. */
 const CONTINUED = "... ";
 
-/** What a person types at a prompt. Between two reads the terminal is as it was. */
+/** Reads what a person types at a prompt. Between two reads, the terminal is in its normal mode. */
 export class LineEditor {
   #history: string[] = [];
-  /** Whole lines that came in with those of the last message. */
+  /** Complete lines that were entered but not yet returned. */
   #lines: string[] = [];
 
-  /** `commands` are the words that begin with a slash: Tab completes them. */
+  /** @param commands words that begin with a slash; Tab completes them */
   constructor(readonly prompt: string, readonly commands: readonly string[]) {}
 
   /**
-   * The next message: lines that were pasted together are one, and a line that ends in a backslash goes
-   * on in the next; but a command that was pasted is a line of its own.
-   * Undefined at the end of input (Ctrl-D). Ctrl-C discards what was typed.
+   * Reads the next message. Lines that were pasted together form one message, and a line that ends
+   * with a backslash continues on the next. A command always ends with its line, even if more lines
+   * were pasted. Ctrl-C discards what was typed.
    *
-   * @throws {InterruptedError} on Ctrl-C where nothing was typed, and when `signal` is aborted.
+   * @returns the message; undefined at the end of input (Ctrl-D)
+   * @throws {InterruptedError} on Ctrl-C if nothing was typed, and when `signal` is aborted.
    */
   async read(signal: AbortSignal): Promise<string | undefined> {
     let text: string | undefined | null;
@@ -33,7 +36,7 @@ export class LineEditor {
     return text;
   }
 
-  /** Null: what was typed is discarded. */
+  /** Like `read`, but returns null when Ctrl-C discards what was typed. */
   async #readOrDiscard(signal: AbortSignal): Promise<string | undefined | null> {
     const { promise, resolve, reject } = Promise.withResolvers<string | undefined | null>();
     using keys = new Keys();
@@ -48,7 +51,7 @@ export class LineEditor {
     editor.on("history", (history: string[]) => {
       this.#history = history;
     });
-    /** What continues on the next line. */
+    /** The lines so far of a message that continues on the next line. */
     let open = "";
     editor.on("line", (line) => {
       this.#lines.push(open + line);
@@ -63,11 +66,11 @@ export class LineEditor {
       if (!typed) reject(new InterruptedError(EXIT.interrupted));
       else resolve(null);
     });
-    // Else it would start a program to suspend this one, which tvllm may not.
+    // By default readline suspends the process on Ctrl-Z, for which tvllm has no permission.
     editor.on("SIGTSTP", () => {});
     editor.on("close", () => resolve(undefined));
     const take = () => {
-      // The last line of a paste may still wait for its Enter.
+      // The last line of a paste may not have been completed with Enter yet.
       if (editor.line !== "" || open !== "" || this.#lines.length === 0) return;
       const last = this.#lines.at(-1)!;
       if (last.endsWith("\\")) {
@@ -77,7 +80,7 @@ export class LineEditor {
         editor.prompt();
         return;
       }
-      // What comes from now on is for the next read.
+      // Further input is for the next read.
       keys.input.pause();
       const isCommand = this.#lines[0]!.startsWith("/");
       resolve(this.#lines.splice(0, isCommand ? 1 : this.#lines.length).join("\n"));
@@ -98,8 +101,8 @@ export class LineEditor {
 }
 
 /**
- * Standard input for readline, which takes a key at a time and looks at the whole line each time:
- * pasted text goes to it in one piece, or a page of it would take minutes.
+ * Standard input for readline. readline processes the whole line again for every key, so a pasted
+ * page would take minutes key by key. This class passes pasted text on in one piece.
  */
 class Keys implements Disposable {
   readonly input = Object.assign(new EventEmitter(), {
@@ -114,12 +117,12 @@ class Keys implements Disposable {
   #onData: (bytes: Uint8Array) => void = () => {};
   readonly #onEnd = () => this.input.emit("end");
 
-  /** Hands over what comes; `done` is called after each piece. */
+  /** Passes all input to `editor`. Calls `done` after each piece. */
   listen(editor: Interface, done: () => void): void {
     const paste = () => {
-      // To write nothing would be a key, too: it ends the walk through the history.
+      // Writing an empty text would count as a key and reset the position in the history.
       if (this.#pasted === "") return;
-      // On a terminal that is dumb, readline takes lines alone.
+      // On a dumb terminal, readline accepts a line break only as a key.
       for (const [i, line] of this.#pasted.split("\n").entries()) {
         if (i > 0) editor.write(null, { name: "return" });
         editor.write(line);
@@ -130,7 +133,7 @@ class Keys implements Disposable {
     this.#onData = (bytes) => {
       const text = this.#decoder.decode(bytes, { stream: true });
       clearTimeout(this.#timer);
-      // Keys that are no characters, or one that is.
+      // Control keys, or a single typed character: pass them on at once.
       if (/(?![\r\n\t])\p{Cc}/u.test(text) || (this.#pasted === "" && text.length < 2)) {
         paste();
         this.input.emit("data", text);
@@ -151,10 +154,13 @@ class Keys implements Disposable {
   }
 }
 
-/** While it lives, what is typed is not shown but kept for the next read; Ctrl-C is a signal. */
+/**
+ * Until it is disposed of, typed text is not echoed but stays in the input for the next read, and
+ * Ctrl-C raises a signal.
+ */
 export class QuietKeys implements Disposable {
   constructor() {
-    // Windows has no such mode.
+    // Windows does not support this mode.
     if (Deno.build.os !== "windows") Deno.stdin.setRaw(true, { cbreak: true });
   }
 

@@ -1,4 +1,4 @@
-/** `tvllm list`: the models in the cache. */
+/** `tvllm list`: lists the models in the cache. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { markdownTable } from "markdown-table";
@@ -13,7 +13,9 @@ import { size } from "./transfer.ts";
 export function addList(program: Command): void {
   const command = program.command("list")
     .summary("list the models in the cache")
-    .description("Lists the models in the cache: the name for -m, the size and the date.")
+    .description(
+      "Lists the models in the cache: the name for -m, the size, and the date of the file.",
+    )
     .option("--json", "print a JSON array that includes the paths");
   addGlobalOptions(command).action((options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());

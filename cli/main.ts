@@ -1,4 +1,4 @@
-/** The command tree, and what an error makes of the exit code. */
+/** The entry point: builds the command tree, runs the command and reports its errors. */
 
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
@@ -20,7 +20,7 @@ tvllm ${denoJson.version} runs language models on this machine's GPU or CPU and 
 tvllm --help lists all commands.
 `;
 
-/** How the program was started: by a launcher that looked about, or not. */
+/** The launcher's facts (empty without a launcher), and the user's arguments. */
 interface Started {
   readonly launch: Launch;
   readonly args: readonly string[];
@@ -28,7 +28,9 @@ interface Started {
 
 type AddCommand = (program: Command, started: Started) => void;
 
-/** Each command's file is imported when its command is needed: all of them take 0.1 s. */
+/**
+ * A command's file is imported only when it is needed, because importing all of them takes 0.1 s.
+ */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   generate: async () => (await import("./generate.ts")).addGenerate,
   serve: async () => (await import("./serve.ts")).addServe,
@@ -43,19 +45,22 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   pull: async () => (await import("./pull.ts")).addPull,
   list: async () => (await import("./list.ts")).addList,
   rm: async () => (await import("./rm.ts")).addRm,
-  // Last: these two list the commands that are there.
+  // These two must be last, because they list the commands before them.
   help: async () => (await import("./help.ts")).addHelp,
   completions: async () => (await import("./completions.ts")).addCompletions,
 };
 
-/** The command that `args` begin with, if it needs no other command; else all. */
+/**
+ * Returns the names of the commands to add: the one with which the arguments begin, if it does not
+ * depend on other commands; else all.
+ */
 function commandsFor([first = ""]: readonly string[]): readonly string[] {
   const names = Object.keys(COMMANDS);
   const isAlone = names.includes(first) && first !== "help" && first !== "completions";
   return isAlone ? [first] : names;
 }
 
-/** The command tree, or its branch that `started.args` name; nothing runs yet. */
+/** Creates the command tree, or only the branch that the arguments select. Runs nothing yet. */
 async function createProgram(started: Started): Promise<Command> {
   const program = new Command("tvllm")
     .description(
@@ -67,12 +72,12 @@ async function createProgram(started: Started): Promise<Command> {
       "print the versions of tvllm, Deno and V8",
     )
     .exitOverride()
-    .showSuggestionAfterError(false) // usageError() knows more
-    // Else a prompt that starts like a global option would be taken for one.
+    .showSuggestionAfterError(false) // usageError() makes better suggestions.
+    // Otherwise a prompt that starts like a global option would be parsed as one.
     .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => new Terminal({}).write(text),
-      writeErr: () => {}, // main() reports errors, once
+      writeErr: () => {}, // main() reports errors.
       getOutHelpWidth: () => new Terminal({}).columns,
     });
   program.configureHelp({ argumentDescription, optionDescription });
@@ -82,7 +87,10 @@ async function createProgram(started: Started): Promise<Command> {
   return root;
 }
 
-/** Runs `tvllm args…`, before which a launcher may say what it knows, and returns the exit code. */
+/**
+ * Runs the command and returns the exit code. A launcher may have put its facts before the
+ * arguments.
+ */
 export async function main(given: readonly string[]): Promise<number> {
   const started = takeLaunch(given);
   const { args } = started;
@@ -118,25 +126,28 @@ export async function main(given: readonly string[]): Promise<number> {
   }
 }
 
-/** What the command line names as models and endpoints: a prompt that begins with hf: is none. */
+/**
+ * Returns the values of the command line that are models or endpoints. A prompt is not among them,
+ * even if it begins with hf:.
+ */
 function modelsOf(command: CommandUnknownOpts): readonly unknown[] {
   const named = command.args.filter((_, i) => command.registeredArguments[i]?.name() === "model");
   const { model, endpoint } = command.opts();
-  // Options of the sides of bench ab stand behind a --, as arguments.
+  // The options of the sides of bench ab follow a --, so commander parses them as arguments.
   const sides = command.registeredArguments.some((argument) => argument.name() === "sides")
     ? command.args.map((arg) => arg.replace(/^(?:-m|--model=)(?=.)/, ""))
     : [];
   return [...named, ...sides, model, endpoint].flat();
 }
 
-/** The name that permissions.txt has of a command, which may be below another. */
+/** Returns the name in permissions.txt: for a subcommand, that of its top-level command. */
 function topCommand(command: CommandUnknownOpts, program: CommandUnknownOpts): string {
   const { parent } = command;
   return parent === null || parent === program ? command.name() : topCommand(parent, program);
 }
 
 async function run(program: Command, args: readonly string[]): Promise<void> {
-  // A variable that is empty is not set; commander takes it for a value.
+  // An empty variable counts as unset, but commander would use it as a value.
   if (Deno.env.get("TVLLM_MODEL") === "") Deno.env.delete("TVLLM_MODEL");
   try {
     await program.parseAsync(args, { from: "user" });

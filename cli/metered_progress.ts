@@ -1,20 +1,23 @@
-/** Progress that tells how much is done, how fast it goes and how long it will take. */
+/** Progress that shows the amount done, the rate and the time left. */
 
 import type { Terminal } from "./terminal.ts";
 import { amountLine, Rate, type Unit } from "./transfer.ts";
 
 /** The work to do. */
 export interface Work {
-  /** Stands before the bar; "" where a note has said it. */
+  /** The label before the bar; "" if a note has already named the work. */
   readonly label: string;
   readonly total: number;
   readonly unit: Unit;
 }
 
-/** Rates are those of the last 20 s: a step of a large model takes seconds. */
+/**
+ * Time over which rates are measured, in ms. It is long because a step of a large model takes
+ * seconds.
+ */
 const SPAN = 20_000;
 
-/** A bar and its figures, on a terminal alone. Dispose of it when the work is done. */
+/** A bar with its figures; only on a terminal. Dispose of it when the work is done. */
 export class MeteredProgress implements Disposable {
   readonly #work: Work;
   readonly #progress: ReturnType<Terminal["progress"]>;
@@ -25,14 +28,14 @@ export class MeteredProgress implements Disposable {
     this.#progress = terminal.progress(work.label, work.total);
   }
 
-  /** `done` of the total are done. */
+  /** @param done units of the total that are done */
   update(done: number): void {
     const { total, unit } = this.#work;
     const rate = this.#rate.add(done, performance.now(), SPAN);
     this.#progress.update(done, amountLine({ done, total, rate }, unit));
   }
 
-  /** Shows it now: the first step takes long. */
+  /** Shows the bar without the initial delay. Use this if the first step takes long. */
   announce(): void {
     this.#progress.announce();
   }

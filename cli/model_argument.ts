@@ -1,4 +1,4 @@
-/** Opens what `-m, --model` names. */
+/** Opens the model that `-m, --model` names. */
 
 import { ModelNotFoundError } from "../engine/errors.ts";
 import { openGgufBytes } from "../engine/files/gguf.ts";
@@ -12,13 +12,13 @@ import { isSyntheticSpec } from "./model_specs.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
- * Opens the model that `spec` names, or the built-in one; the caller closes it. A model of the hub
- * that the cache lacks is downloaded, and one of random weights is made there. Network and write
- * access are dropped before the file is opened, which may be malicious.
+ * Opens the model that `spec` names, or the built-in one; the caller closes it. If it is not in the
+ * cache, a model of the hub is downloaded, and one with random weights is created there. Network
+ * and write access are dropped before the file is opened, because it may be malicious.
  *
  * @throws {ModelNotFoundError | ModelFormatError | UnsupportedError} as `openModelFile` does.
- * @throws {RequestError | UsageError} if a hub's model, or one of random weights, is not spelled as it
- * should be.
+ * @throws {RequestError | UsageError} if the name of a hub's model, or of one with random weights,
+ * is invalid.
  */
 export async function openModel(
   spec: string | undefined,
@@ -27,11 +27,11 @@ export async function openModel(
 ): Promise<ModelFile> {
   if (spec === "") {
     throw new UsageError(
-      "Cannot open a model without a name: -m takes a .gguf file, hf:ORG/REPO or synth:NAME:QUANT",
+      "Cannot open a model without a name: -m needs a .gguf file, hf:ORG/REPO or synth:NAME:QUANT",
     );
   }
   const path = spec === undefined ? undefined : await modelPath(spec, terminal);
-  // A missing file does no harm, and the new output files can then be removed again.
+  // If the file is missing, write access is kept, so that new output files can be removed again.
   if (path === undefined || isThere(path)) dropBeforeModel();
   if (path !== undefined) return await openPath(path, options);
   terminal.note("Using the built-in story model; choose another with -m");
@@ -63,7 +63,7 @@ function isThere(path: string): boolean {
   }
 }
 
-/** Where the model is that `spec` names, downloaded or made first if it has to be. */
+/** Returns the path of the model that `spec` names. Downloads or creates it first if needed. */
 export async function modelPath(spec: string, terminal: Terminal): Promise<string> {
   if (isSyntheticSpec(spec)) {
     const { cachedSynthetic } = await import("./synthetic_cache.ts");

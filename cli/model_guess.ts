@@ -1,4 +1,4 @@
-/** What a model's name that names nothing was probably meant to be. */
+/** Suggestions for model names that do not exist. */
 
 import { basename, dirname, join } from "node:path";
 import { RequestError } from "../engine/errors.ts";
@@ -7,12 +7,14 @@ import { type HubSpec, isHubSpec, parseHubSpec } from "../engine/hub/spec.ts";
 import { UsageError } from "./exit_codes.ts";
 import { nearest } from "./suggestion.ts";
 
-/** A page or a file of the hub, as a browser shows its address. */
+/** URL of a page or a file on the hub, as a browser shows it. */
 const ADDRESS =
   /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+)(?:\/(?:blob|resolve|tree)\/([^/?#]+)(?:\/([^?#]+))?)?/;
 const REPOSITORY = /^[\w.-]+\/[\w.-]+(?::[\w.-]+)?$/;
 
-/** The name of the hub's model that `text`, an address or a name without `hf:`, stands for. */
+/**
+ * Returns the `hf:` name of the model for a URL, or for a name without `hf:`; undefined otherwise.
+ */
 export function hubModelMeant(text: string): string | undefined {
   const [, repository, revision, file] = ADDRESS.exec(text) ?? [];
   const spec = repository === undefined
@@ -27,7 +29,7 @@ export function hubModelMeant(text: string): string | undefined {
   }
 }
 
-/** How to name the model that was meant by a path at which there is nothing. */
+/** Returns a suggestion, for an error message, for a path at which there is no file. */
 export function modelMeant(path: string): string {
   const near = nearest(basename(path), modelFiles(dirname(path)));
   if (near !== undefined) {
@@ -40,9 +42,10 @@ export function modelMeant(path: string): string {
 }
 
 /**
- * As `parseHubSpec`, for a command that takes nothing else.
+ * Parses like `parseHubSpec`, for a command that accepts only models of the hub.
  *
- * @throws {UsageError} that says what was meant, if it is clear.
+ * @throws {UsageError} with a suggestion, if `text` is a URL or lacks `hf:`.
+ * @throws {RequestError} as `parseHubSpec` does, otherwise.
  */
 export function parseHubArgument(text: string): HubSpec {
   try {

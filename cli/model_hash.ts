@@ -1,4 +1,4 @@
-/** The SHA-256 of a model's files, which a report names it by; computed once. */
+/** The SHA-256 of a model's files, which identifies it in reports; computed once and cached. */
 
 import { createHash } from "node:crypto";
 import { basename, dirname, join } from "node:path";
@@ -10,7 +10,7 @@ import { pausesFor } from "../engine/run/event_loop.ts";
 import { MeteredProgress } from "./metered_progress.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Hashes of files by path, with the size and time of change that they were computed at. */
+/** Hashes of files by path, with the file's size and modification time when they were computed. */
 const knownSchema = z.record(
   z.string(),
   z.object({ size: z.number(), changed: z.number(), sha256: z.string() }),
@@ -18,19 +18,20 @@ const knownSchema = z.record(
 
 type Known = z.infer<typeof knownSchema>;
 
-/** Where progress is shown, and what ends the hashing of a file. */
+/** The terminal that shows progress, and the signal that stops hashing. */
 interface Events {
   readonly terminal: Terminal;
   readonly signal: AbortSignal;
 }
 
+/** Bytes that are read and hashed at once. */
 const PIECE = 4 << 20;
-/** A hundred thousand models. */
+/** Size limit of the cache file in bytes: about a hundred thousand models. */
 const MAX_BYTES = 16 << 20;
 
 /**
- * The hashes of models' files; those that were computed are kept in the cache of models. It is opened
- * before the models are, as write access is dropped then.
+ * The hashes of models' files. Computed hashes are saved in the model cache. Open it before any
+ * model, because opening a model drops write access.
  */
 export class HashCache implements Disposable {
   readonly #file: Deno.FsFile | undefined;
@@ -43,7 +44,7 @@ export class HashCache implements Disposable {
     this.#known = known;
   }
 
-  /** Without a cache, or one that cannot be written, hashes are computed each time. */
+  /** Opens the file of hashes. If it cannot be written, hashes are computed each time. */
   static open(events: Events): HashCache {
     const folder = Deno.env.get("TVLLM_CACHE");
     if (!folder) return new HashCache(events);
@@ -62,7 +63,9 @@ export class HashCache implements Disposable {
     this.#file?.close();
   }
 
-  /** The hash of a model's file; of several files, that of the list of their hashes. */
+  /**
+   * Returns the hash of a model's file; for several files, the hash of the list of their hashes.
+   */
   async hashOf(
     { paths }: Pick<ModelFile, "paths">,
     builtin: Uint8Array | undefined,
@@ -75,7 +78,7 @@ export class HashCache implements Disposable {
 
   async #ofFile(path: string): Promise<string> {
     const real = Deno.realPathSync(path);
-    // The hub's cache links a model's files to blobs/HASH.
+    // In the hub's cache, a model's files are links to blobs/HASH.
     if (basename(dirname(real)) === "blobs" && /^[0-9a-f]{64}$/.test(basename(real))) {
       return basename(real);
     }

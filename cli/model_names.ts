@@ -1,4 +1,4 @@
-/** Names of models that shells complete: of those in the cache, and of random weights. */
+/** Model names for shell completion: models in the cache, and models with random weights. */
 
 import { SYNTHETIC_FORMATS, syntheticModelNames } from "../engine/synthetic/models.ts";
 import { hubCache } from "../engine/hub/settings.ts";
@@ -7,14 +7,14 @@ import { SYNTHETIC_PREFIX } from "./model_specs.ts";
 import { listSynthetics } from "./synthetic_cache.ts";
 import { size } from "./transfer.ts";
 
-/** What `typed` may become where `command` takes a model. */
+/** Returns the completions of `typed` as a model argument of `command`. */
 export function completeModel(typed: string, command: string): Candidates {
   const cached = () =>
     [...hubCache().list(), ...listSynthetics()]
       .map(({ spec, bytes }) => ({ value: spec, summary: `in the cache, ${size(bytes)}` }));
   if (command === "rm") return { words: cached(), files: false };
   const files = command !== "pull";
-  // Nothing typed: most models are files.
+  // If nothing is typed, offer only files, because most models are files.
   if (typed === "" && files) return { words: [], files };
   const [, name, quant] = /^synth:([^:]*)(:.*)?$/.exec(typed) ?? [];
   if (name !== undefined && quant !== undefined) {

@@ -1,14 +1,17 @@
-/** Names of models, and lists of models or files, on the command line. */
+/** Parses names of models, and lists of models or files, on the command line. */
 
-/** What the names of models of random weights begin with. */
+/** The prefix of the names of models with random weights. */
 export const SYNTHETIC_PREFIX = "synth:";
 
-/** Whether `text` names such a model, well or not. */
+/** Returns whether `text` has the prefix of such a model; the rest of the name may be invalid. */
 export function isSyntheticSpec(text: string): boolean {
   return text.startsWith(SYNTHETIC_PREFIX);
 }
 
-/** Collects names, several of them separated by commas unless a file is named so. */
+/**
+ * Appends the names in `text` to `earlier`. It is split at commas unless a file of this name
+ * exists.
+ */
 export function modelSpecs(text: string, earlier: readonly string[] = []): readonly string[] {
   const specs = isFile(text) ? [text] : text.split(",").filter((spec) => spec !== "");
   return [...earlier, ...specs];

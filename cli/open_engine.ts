@@ -1,4 +1,4 @@
-/** Loads what `-m` and the device options name, with progress and in the user's words. */
+/** Loads the model of `-m` on the device of the options, with progress and notes for the user. */
 
 import { loadModel, type Model, type ModelOptions } from "../engine/mod.ts";
 import { DeviceError, RequestError } from "../engine/errors.ts";
@@ -11,14 +11,15 @@ import type { DeviceValues } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 import { count } from "./transfer.ts";
 
-/** The options that every command which runs a model has. */
+/** Values of the options that all commands that run a model share. */
 export type EngineValues = DeviceValues & { readonly model?: string | undefined };
 
 /**
  * Opens and loads the model; the caller closes it.
  *
- * @throws {UsageError} if the context asked for is more than the model has, or a backend of the CPU.
- * @throws {DeviceError} if there is no adapter and the GPU, or its backend, is asked for.
+ * @throws {UsageError} if options contradict each other, or the model cannot be loaded with them,
+ * for example because the requested context exceeds the model's.
+ * @throws {DeviceError} if the GPU, or a backend, was requested and there is no adapter.
  */
 export async function openEngine(
   values: EngineValues,
@@ -28,7 +29,7 @@ export async function openEngine(
   if (values.backend && values.device === "cpu") {
     throw new UsageError("Cannot use --backend with --device cpu: it names the GPU's graphics API");
   }
-  // Who names a graphics API does not want the CPU where it is missing.
+  // With --backend, a missing adapter is an error: there is no fallback to the CPU.
   const device = values.backend ? "gpu" : values.device;
   if (values.threads !== undefined && device === "gpu") {
     throw new UsageError("Cannot use --threads with --device gpu: it is for the CPU");
@@ -82,7 +83,10 @@ export async function openEngine(
   }
 }
 
-/** The default is shorter than many a model's limit, whose KV cache would not fit most devices. */
+/**
+ * Prints a note if the context is shorter than the model's limit. The default is short because the
+ * KV cache of the full context would not fit on most devices.
+ */
 function noteContext({ contextLength, config }: Model, terminal: Terminal): void {
   if (contextLength >= config.contextLength) return;
   terminal.note(
@@ -91,7 +95,7 @@ function noteContext({ contextLength, config }: Model, terminal: Terminal): void
   );
 }
 
-/** Keys of a file that are named without -v. */
+/** Number of unknown keys that are listed without -v. */
 const NAMED_KEYS = 4;
 
 function noteUnknownKeys({ name, unknownKeys = [] }: ModelConfig, terminal: Terminal): void {

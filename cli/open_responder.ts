@@ -1,4 +1,4 @@
-/** Opens who answers: the server of `--endpoint`, or the model of `-m`. */
+/** Opens the responder: the server of `--endpoint`, or the model of `-m`. */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { EndpointError } from "../client/errors.ts";
@@ -11,7 +11,7 @@ import { dropWrite } from "./permissions.ts";
 import { ModelResponder, type Responder } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Options that say how a model runs on this machine, and those that servers have no field for. */
+/** Options for a model on this machine, and options for which servers have no field. */
 const LOCAL = [
   "model",
   "device",
@@ -25,15 +25,15 @@ const LOCAL = [
   "repeatLastN",
 ] as const;
 
-/** What the command line says of it. */
+/** The values of the command line. */
 interface Opening {
   readonly values: EngineValues & EndpointValues;
-  /** Answers at the same time. */
+  /** Number of answers that are generated at the same time. */
   readonly concurrency: number;
 }
 
 /**
- * Opens who answers; the caller disposes of it.
+ * Opens the responder; the caller disposes of it.
  *
  * @throws {UsageError} if the server cannot be used.
  * @throws as `openEngine` does.
@@ -48,7 +48,7 @@ export async function openResponder(
     return new ModelResponder(await openEngine(values, terminal, options));
   }
   dropWrite();
-  // What reads a server's answers takes some time to load.
+  // Imported here because these modules take some time to load.
   const { Endpoint } = await import("../client/endpoint.ts");
   const { RemoteResponder } = await import("./remote_responder.ts");
   using interrupts = new Interrupts();
@@ -57,9 +57,9 @@ export async function openResponder(
 }
 
 /**
- * Refuses what a server cannot be told.
+ * With --endpoint, rejects the options that do not apply to a server.
  *
- * @throws {UsageError} that names the option.
+ * @throws {UsageError} that names such an option.
  */
 export function refuseLocalOptions(command: CommandUnknownOpts): void {
   if (command.opts()["endpoint"] === undefined) return;
@@ -73,7 +73,9 @@ export function refuseLocalOptions(command: CommandUnknownOpts): void {
   );
 }
 
-/** What a server fails at is the fault of the address, or of the server. */
+/**
+ * Awaits `work`, and turns its EndpointError into a UsageError: the address or server is at fault.
+ */
 export async function usable<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;

@@ -1,4 +1,4 @@
-/** Options that several commands share, and the parsers that check their values. */
+/** Options that several commands share, and parsers that check their values. */
 
 import {
   type Command,
@@ -12,7 +12,7 @@ import { DEFAULT_MAX_TOKENS, DEFAULT_SAMPLING } from "../engine/run/defaults.ts"
 import { REPEAT_HISTORY } from "../engine/run/runner.ts";
 import { unescaped } from "./escapes.ts";
 
-/** Parses an integer from `min` to `max`, written in decimal digits. */
+/** Returns a parser of integers from `min` to `max`, written in decimal digits. */
 export function integer(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^[+-]?\d+$/.test(text) ? Number(text) : NaN;
@@ -21,7 +21,7 @@ export function integer(min: number, max: number): (text: string) => number {
   };
 }
 
-/** Parses a decimal number from `min` to `max`. */
+/** Returns a parser of decimal numbers from `min` to `max`. */
 export function decimal(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
@@ -56,7 +56,9 @@ export function logitBiases(
   return new Map(earlier).set(integer(0, MAX_INT32)(id), decimal(-1e4, 1e4)(bias));
 }
 
-/** Parses what a chat template is given by name. The messages are not among it. */
+/**
+ * Parses variables for a chat template. Rejects those that tvllm sets itself, such as the messages.
+ */
 function templateVariables(text: string): Readonly<Record<string, unknown>> {
   const expected = new InvalidArgumentError(
     'Expected a JSON object, as in {"enable_thinking": false}.',
@@ -77,14 +79,16 @@ function templateVariables(text: string): Readonly<Record<string, unknown>> {
 const MAX_INT32 = 2 ** 31 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
 
-/** What `addGlobalOptions` yields. (A type, as an interface is no `OptionValues`.) */
+/**
+ * Values of the options of `addGlobalOptions`. (A type, as an interface is not an `OptionValues`.)
+ */
 export type GlobalValues = {
   readonly color?: "auto" | "always" | "never";
   readonly quiet?: true;
   readonly verbose?: true;
 };
 
-/** Options of every command and of `tvllm` itself. */
+/** Adds the options of every command and of `tvllm` itself. */
 export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & GlobalValues> {
@@ -92,11 +96,14 @@ export function addGlobalOptions<A extends unknown[], O extends OptionValues>(
     new Option("--color <when>", "when to use colour")
       .choices(["auto", "always", "never"]),
     new Option("-q, --quiet", "print only errors and warnings to stderr"),
-    new Option("-v, --verbose", "print more details to stderr, and the stack trace of an error"),
+    new Option(
+      "-v, --verbose",
+      "print more details to stderr; after an error, also its stack trace",
+    ),
   ]).helpOption("-h, --help", "show this help");
 }
 
-/** `-m, --model`, else the environment variable TVLLM_MODEL. */
+/** Creates the option `-m, --model`; without it, the environment variable TVLLM_MODEL applies. */
 export function modelOption() {
   return new Option(
     "-m, --model <spec>",
@@ -112,7 +119,7 @@ function oneModel(text: string, earlier?: string): string {
   throw new InvalidArgumentError(`Expected one model, but ${earlier} was given as well.`);
 }
 
-/** What `addDeviceOptions` yields. */
+/** Values of the options that `addDeviceOptions` adds. */
 export type DeviceValues = {
   readonly device?: "auto" | "gpu" | "cpu";
   readonly threads?: number;
@@ -122,7 +129,7 @@ export type DeviceValues = {
   readonly kvType: "f16" | "f32";
 };
 
-/** Where the model runs, and how much of the device's memory it may take. */
+/** Adds the options for the device, and for the memory of the KV cache. */
 export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & DeviceValues> {
@@ -140,7 +147,7 @@ export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
     new Option("--backend <name>", "graphics API of the GPU").choices(["vulkan", "metal", "dx12"]),
     new Option(
       "-c, --ctx-size <tokens>",
-      "longest sequence in tokens (default: the model's limit, at most 4096)",
+      "longest sequence (prompt and answer) in tokens (default: the model's limit, but at most 4096)",
     )
       .argParser(integer(1, 2 ** 24)),
     new Option("--kv-memory <size>", "maximum memory for the KV cache, such as 512M or 2G")
@@ -150,7 +157,7 @@ export function addDeviceOptions<A extends unknown[], O extends OptionValues>(
   ]);
 }
 
-/** What `addSamplingOptions` yields. */
+/** Values of the options that `addSamplingOptions` adds. */
 export type SamplingValues = {
   readonly temp: number;
   readonly topK: number;
@@ -164,7 +171,7 @@ export type SamplingValues = {
   readonly seed?: number;
 };
 
-/** How the next token is chosen. */
+/** Adds the options that control how the next token is chosen. */
 export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & SamplingValues> {
@@ -175,16 +182,16 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(integer(0, MAX_INT32)).default(DEFAULT_SAMPLING.topK),
     new Option(
       "--top-p <p>",
-      "keep the top tokens up to this total probability",
+      "keep the smallest set with this total probability",
     )
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.topP),
     new Option("--min-p <p>", "drop tokens less than p times as likely as the best")
       .argParser(decimal(0, 1)).default(DEFAULT_SAMPLING.minP),
-    new Option("--repeat-penalty <r>", "make recent tokens less likely (1 = off)")
+    new Option("--repeat-penalty <r>", "make recent tokens less likely if above 1 (1 = off)")
       .argParser(decimal(0.01, 100)).default(DEFAULT_SAMPLING.repeatPenalty),
     new Option(
       "--repeat-last-n <n>",
-      "how many recent tokens --repeat-penalty covers, 0 to 1024 (default: 64)",
+      "how many recent tokens --repeat-penalty applies to, 0 to 1024 (default: 64)",
     )
       .argParser(integer(0, REPEAT_HISTORY)),
     new Option("--presence-penalty <p>", "make tokens already in the answer less likely, -2 to 2")
@@ -196,12 +203,12 @@ export function addSamplingOptions<A extends unknown[], O extends OptionValues>(
       .argParser(decimal(-2, 2)),
     new Option("--logit-bias <id=bias>", "add a bias to a token's logit (repeatable)")
       .argParser(logitBiases),
-    new Option("--seed <n>", "random seed; same seed, same text (default: random)")
+    new Option("--seed <n>", "random seed, to repeat an answer (default: random)")
       .argParser(integer(0, MAX_UINT32)),
   ]);
 }
 
-/** What `addPromptOptions` yields. */
+/** Values of the options that `addPromptOptions` adds. */
 export type PromptValues = {
   readonly prompt?: string;
   readonly file?: string;
@@ -216,12 +223,14 @@ export type PromptValues = {
   readonly escape?: true;
 };
 
-/** What to say to the model; `composePrompt` of prompt_input.ts puts the parts together. */
+/**
+ * Adds the options for the prompt and the answer. `composePrompt` joins the parts of the prompt.
+ */
 export function addPromptOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & PromptValues> {
   return withOptions<A, O, PromptValues>(command, "Prompt:", [
-    new Option("-p, --prompt <text>", "prompt, instead of the argument"),
+    new Option("-p, --prompt <text>", "the prompt, as with the argument"),
     new Option("-f, --file <path>", "put the text of this file before the prompt"),
     new Option("-s, --system <text>", "system message"),
     new Option("--raw", "use the prompt as it is, without a chat template"),
@@ -234,23 +243,23 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
       .argParser(templateVariables),
     new Option(
       "--think",
-      "let the model think before it answers (template variable enable_thinking)",
+      "ask a reasoning model to think before it answers (template variable enable_thinking)",
     ),
-    new Option("--no-think", "answer without thinking, if the template supports it"),
+    new Option("--no-think", "ask a reasoning model not to think, if its template supports this"),
     new Option(
       "-n, --max-tokens <n>",
       `maximum number of tokens to generate (default: ${DEFAULT_MAX_TOKENS})`,
     )
       .argParser(integer(1, MAX_INT32)),
-    new Option("--stop <text>", "stop before this text (repeatable)").argParser(texts),
+    new Option("--stop <text>", "end the answer before this text (repeatable)").argParser(texts),
     new Option(
       "-e, --escape",
-      "process \\n, \\t, \\\\ and \\xHH in the prompt, the system message and --stop",
+      "interpret \\n, \\t, \\\\ and \\xHH in the prompt, the system message and --stop",
     ),
   ]);
 }
 
-/** What the options ask of a model; draws a seed where none was given. */
+/** Converts the options' values to those of the engine. Draws a random seed if none was given. */
 export function toGenerateOptions(values: PromptValues & SamplingValues): GenerateOptions {
   const { raw, chatTemplate, maxTokens, temp, logitBias, think, repeatLastN, escape } = values;
   const { presencePenalty, frequencyPenalty } = values;
@@ -282,8 +291,8 @@ export function toGenerateOptions(values: PromptValues & SamplingValues): Genera
 }
 
 /**
- * Adds options whose values are known by name. Inferring them instead, one type from the other, is
- * more than the TypeScript compiler can write down: it never ends.
+ * Adds options whose value types are given as `V`. If the types were inferred, option by option,
+ * the TypeScript compiler would not terminate.
  */
 function withOptions<A extends unknown[], O extends OptionValues, V>(
   command: Command<A, O>,

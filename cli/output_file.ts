@@ -1,4 +1,4 @@
-/** Files that a command writes when it is done, opened before it starts. */
+/** Output files of a command. They are opened before its work starts. */
 
 import { basename, dirname, join } from "node:path";
 import { printable } from "../engine/files/quote.ts";
@@ -9,8 +9,9 @@ import type { Terminal } from "./terminal.ts";
 import { writeFailure } from "./write_failure.ts";
 
 /**
- * A file that can be written after write access has been dropped: that happens before the model is
- * opened, which may be malicious. It is replaced as a whole where that is possible.
+ * A file that can be written after write access has been dropped. Write access is dropped before
+ * the model is opened, because it may be malicious. The file is replaced as a whole if that is
+ * possible.
  */
 export class OutputFile implements Disposable {
   readonly #write: (content: Uint8Array) => void;
@@ -18,7 +19,10 @@ export class OutputFile implements Disposable {
 
   private constructor(
     readonly path: string,
-    /** Why it is written in place, where an interruption may leave half of it; undefined: it is not. */
+    /**
+     * Why the file is written in place, where an interruption may leave part of it; undefined if it
+     * is replaced as a whole.
+     */
     readonly inPlace: string | undefined,
     { write, close = () => {} }: { write: (content: Uint8Array) => void; close?: () => void },
   ) {
@@ -27,13 +31,13 @@ export class OutputFile implements Disposable {
   }
 
   /**
-   * Opens a file, which stays as it is until the first `write`.
+   * Opens a file. Its content does not change until the first `write`.
    *
-   * @param option that named it
-   * @param options `inputs`: paths of what the command reads; `replacer`: without one, the file is
+   * @param option the name of the option with this path
+   * @param options `inputs`: paths that the command reads; `replacer`: without one, the file is
    * written in place
-   * @throws {UsageError} if it cannot be written, or should not: what follows `--json` by mistake, as in
-   * other programs it takes no file, is an option or the model.
+   * @throws {UsageError} if the file cannot be written. Also if it is an option, a model or an
+   * input: because `--json` has no value in other programs, one of these may follow it by mistake.
    */
   static open(
     option: string,
@@ -45,18 +49,18 @@ export class OutputFile implements Disposable {
   ): OutputFile {
     if (path.startsWith("-")) {
       throw new UsageError(
-        `Cannot write ${path}: --${option} takes a file; write ./${path} for it`,
+        `Cannot write ${path}: --${option} needs a file name; for a file named ${path}, write ./${path}`,
       );
     }
     return writing(path, () => {
       const found = statOf(path);
       const role = found?.isFile ? roleOf(path, inputs) : undefined;
       if (role !== undefined) {
-        throw new UsageError(`Cannot write ${path}: it is ${role}; --${option} takes another file`);
+        throw new UsageError(`Cannot write ${path}: it is ${role}; --${option} needs another file`);
       }
       let inPlace: string | undefined;
       if (found === undefined || found.isFile) {
-        // A file that may not be written is not replaced either.
+        // Replacing a file needs no write permission for it, so check that permission here.
         if (found) Deno.openSync(path, { write: true }).close();
         const place = replacer?.accept(path, found) ??
           { reason: "tvllm was not started with its launcher" };
@@ -75,28 +79,29 @@ export class OutputFile implements Disposable {
   }
 
   /**
-   * Puts `content` in place of what is in the file, which stays as it was if that fails.
+   * Replaces the file's content. If this fails, the content stays as it was.
    *
-   * @throws {UsageError} if the disk refuses it.
+   * @throws {UsageError} if the file cannot be written.
    */
   write(content: string | Uint8Array): void {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     writing(this.path, () => this.#write(bytes));
   }
 
-  /** Writes what is pending. */
+  /** Writes pending content and closes the file. */
   [Symbol.dispose](): void {
     writing(this.path, () => this.#close());
   }
 }
 
 /**
- * Opens the files that options name, which are given by the options' names. To be called before the model is
- * opened, and so before any work that an error here would waste.
+ * Opens the output files of several options. Call this before the model is opened: write access
+ * ends then, and an error here would waste the work.
  *
- * @param options `inputs`: paths of what the command reads, which no file may be; nor may two be the same.
- * `replacer` is disposed with the files.
- * @throws {UsageError} as `OutputFile.open` does.
+ * @param paths the path of each file, by the option's name
+ * @param options `inputs`: paths that the command reads, which must not be output files. `replacer`
+ * is disposed of with the files.
+ * @throws {UsageError} as `OutputFile.open` does, or if two options name the same file.
  */
 export function openOutputFiles<Name extends string>(
   paths: Readonly<Record<Name, string | undefined>>,
@@ -117,7 +122,7 @@ export function openOutputFiles<Name extends string>(
     const other = target && targets.get(target);
     if (other !== undefined) {
       throw new UsageError(
-        `Cannot write ${path}: --${other} writes it; --${option} takes another file`,
+        `Cannot write ${path}: --${other} writes it; --${option} needs another file`,
       );
     }
     const file = opened.use(OutputFile.open(option, path, { inputs, replacer }));
@@ -134,7 +139,7 @@ export function openOutputFiles<Name extends string>(
   return { ...files, [Symbol.dispose]: () => stack.dispose() };
 }
 
-/** What is there; undefined: nothing, or nothing that may be looked at. */
+/** Returns the file's status; undefined if there is no file, or it cannot be examined. */
 function statOf(path: string): Deno.FileInfo | undefined {
   try {
     return Deno.statSync(path);
@@ -143,7 +148,10 @@ function statOf(path: string): Deno.FileInfo | undefined {
   }
 }
 
-/** The file that a path leads to, to tell whether two paths lead to one; several may lead to one pipe or device. */
+/**
+ * Returns a key that is equal for two paths of the same file. It is undefined for pipes and
+ * devices, because several options may write to the same one.
+ */
 function targetOf(path: string): string | undefined {
   const found = statOf(path);
   if (found === undefined) {
@@ -157,11 +165,11 @@ function targetOf(path: string): string | undefined {
   return found.ino === null ? Deno.realPathSync(path) : `${found.dev}:${found.ino}`;
 }
 
-/** The files of a model that are no weights. */
+/** Names of a model's files that do not contain weights. */
 const MODEL_TEXTS =
   /^(config|generation_config|tokenizer|tokenizer_config)\.json$|\.index\.json$|\.jinja$/;
 
-/** What else the file is than a report, for an error. */
+/** Returns what the file is, for an error message, if it must not be overwritten. */
 function roleOf(path: string, inputs: readonly string[]): string | undefined {
   if (isModel(path)) return "a model";
   const real = Deno.realPathSync(path);
@@ -179,7 +187,7 @@ function hasWeights(folder: string): boolean {
   return false;
 }
 
-/** Whether the two paths lead to one file; without inode numbers, whether they are one path. */
+/** Whether two paths lead to the same file. Without inode numbers, compares the resolved paths. */
 function isSame(path: string, other: string): boolean {
   try {
     const [a, b] = [Deno.statSync(path), Deno.statSync(other)];

@@ -1,18 +1,14 @@
 /**
- * Reads permissions.txt and turns it into Deno's flags. Plain JavaScript, since the launcher for Node.js
- * imports it as well as the program; cli/launch.sh does the same in sh.
+ * Parses permissions.txt and converts it to Deno's flags. This is plain JavaScript because not only
+ * the program but also the launcher for Node.js imports it. cli/launch.sh does the same in sh.
  */
 
-/**
- * @typedef {"cache" | "data"} Place a directory: of models, of saved chats
- */
+/** @typedef {"cache" | "data"} Place the directory of models, or that of saved chats */
+
+/** @typedef {"all" | readonly Place[]} Write the directories that may be written */
 
 /**
- * @typedef {"all" | readonly Place[]} Write what may be written
- */
-
-/**
- * @typedef {object} Row of the table
+ * @typedef {object} Row a row of the table
  * @property {string} name
  * @property {boolean} net
  * @property {Write} write
@@ -26,7 +22,7 @@
  * @property {boolean} net
  * @property {Write} write
  * @property {readonly string[]} variables
- * @property {boolean} run whether it may start Deno
+ * @property {boolean} run whether the command may start Deno
  */
 
 /** @type {Readonly<Record<string, Write>>} */
@@ -53,9 +49,9 @@ export function parsePermissions(text) {
 }
 
 /**
- * What Deno is to find in the environment, unless the user says otherwise.
+ * Returns the environment variables to set for Deno, unless the user has set them.
  *
- * @param {string} text of the table
+ * @param {string} text the table's text
  * @returns {Record<string, string>}
  */
 export function parseEnvironment(text) {
@@ -71,12 +67,12 @@ function rowsOf(text) {
 }
 
 /**
- * The permissions of `command`.
+ * Returns the permissions of `command`.
  *
  * @param {readonly Row[]} rows
  * @param {string} command
- * @param {(word: string) => boolean} has whether it opens a model whose name starts with this, or is
- * given this option
+ * @param {(word: string) => boolean} has whether the command line has this option, or a model whose
+ * name starts with this word
  * @returns {Grants}
  */
 export function grantsOf(rows, command, has) {
@@ -92,7 +88,7 @@ export function grantsOf(rows, command, has) {
 }
 
 /**
- * Everything that these rows grant.
+ * Returns the union of the permissions in these rows.
  *
  * @param {readonly Row[]} rows
  * @returns {Grants}
@@ -110,26 +106,28 @@ export function unionOf(rows) {
 }
 
 /**
- * Deno's flags for exactly these permissions.
+ * Returns Deno's flags for exactly these permissions.
  *
  * @param {Grants} grants
- * @param {Readonly<Record<Place, string>>} directories "" where there is none
- * @param {string} [deno] what may be started, if it may be; without, nothing
+ * @param {Readonly<Record<Place, string>>} directories the path of each place; "" if there is none
+ * @param {string} [deno] the path of Deno, for permission to run it; without it, nothing may be
+ * started
  * @returns {string[]}
  */
 export function denoFlags({ net, write, variables, run }, directories, deno) {
-  // Deno.serve tells of clients that went away by a signal; without the first also of those that did not.
-  // The second lets the worker that writes the reports keep the permission to.
+  // Deno.serve aborts a request's signal when its client disconnects; without the first flag, also
+  // after a complete response. With the second flag, the worker that writes reports can keep write
+  // access.
   const flags = ["--unstable-no-legacy-abort", "--unstable-worker-options"];
   flags.push("--no-prompt", "--allow-read");
   // Other variables read as unset, so that libraries that look for them do not fail.
   flags.push("--ignore-env", `--allow-env=${variables.join(",")}`);
-  // The hub sends its files from other hosts, whose names change.
+  // Not limited to the hub: it serves files from other hosts, whose names change.
   if (net) flags.push("--allow-net");
   const paths = write === "all"
     ? []
     : write.map((place) => directories[place]).filter((path) => path !== "");
-  // To Deno a comma ends a path.
+  // Deno splits the list of paths at commas, so a path with a comma cannot be granted alone.
   if (write === "all" || paths.some((path) => path.includes(","))) flags.push("--allow-write");
   else if (paths.length > 0) flags.push(`--allow-write=${paths.join(",")}`);
   if (run && deno !== undefined) flags.push(`--allow-run=${deno}`);

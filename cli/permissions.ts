@@ -1,6 +1,6 @@
 /**
- * Drops the permissions that a command does not need: a compiled program starts with those of all commands,
- * and the bundle with whatever its user grants.
+ * Drops the permissions that a command does not need. A compiled program starts with the
+ * permissions of all commands, and the bundle with those that its user grants.
  */
 
 import { grantsOf, parsePermissions, unionOf } from "./permissions.mjs";
@@ -11,9 +11,9 @@ const ROWS = parsePermissions(table);
 /**
  * Drops, for good, every permission that permissions.txt does not grant to `command`.
  *
- * @param values of its arguments and `-m`: a model of the hub is downloaded to the cache, one of
- * random weights is made there
- * @param options that were given, as in `--against`
+ * @param values models and endpoints on the command line. A model of the hub is downloaded to the
+ * cache, and one with random weights is created there, so they need further permissions.
+ * @param options the options that were given, such as `--against`
  */
 export function dropPermissions(
   command: string,
@@ -41,14 +41,14 @@ export function dropRun(): void {
   Deno.permissions.revokeSync({ name: "run" });
 }
 
-/** Drops, for good, write access; files that are open can still be written. */
+/** Drops, for good, write access. Open files can still be written. */
 export function dropWrite(): void {
   Deno.permissions.revokeSync({ name: "write" });
 }
 
 /**
- * Drops, for good, network and write access. To be called before a model's file is opened, which may be
- * malicious; files that are open can still be written.
+ * Drops, for good, network and write access. Call this before a model's file is opened, because it
+ * may be malicious. Open files can still be written.
  */
 export function dropBeforeModel(): void {
   for (const name of ["net", "write"] as const) Deno.permissions.revokeSync({ name });

@@ -1,4 +1,4 @@
-/** `tvllm perplexity -f FILE`: how well a model predicts a text. */
+/** `tvllm perplexity -f FILE`: measures how well a model predicts a text. */
 
 import type { Command } from "@commander-js/extra-typings";
 import type { Model } from "../engine/mod.ts";
@@ -17,8 +17,7 @@ export function addPerplexity(program: Command): void {
   const command = program.command("perplexity")
     .summary("measure how well a model predicts a text")
     .description(
-      "Measures how well a model predicts a text, token by token. A text that " +
-        "is longer than the context, or does not fit into --kv-memory, is scored in windows.",
+      "Measures how well a model predicts a text (its perplexity). If the text exceeds the context or --kv-memory, splits it into windows and measures each window.",
     )
     .addOption(modelOption())
     .option("-f, --file <path>", "file with the text (default: standard input)")
@@ -36,7 +35,7 @@ export function addPerplexity(program: Command): void {
       "with --llama: tokens per window (default: 512)",
       integer(4, 2 ** 24),
     )
-    .option("--json", "print all results, position by position, as one JSON object");
+    .option("--json", "print the result of each position, as one JSON object");
   addGlobalOptions(addDeviceOptions(command)).action(async (options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     if (options.window !== undefined && !options.llama) {
@@ -90,7 +89,7 @@ export function addPerplexity(program: Command): void {
   });
 }
 
-/** `--llama` */
+/** `--llama`: scores the text as llama-perplexity does, and prints the result. */
 async function writeHalves({ model, text, window, json, terminal }: {
   readonly model: Model;
   readonly text: string;
@@ -121,7 +120,7 @@ async function writeHalves({ model, text, window, json, terminal }: {
   );
 }
 
-/** Scores with progress; Ctrl-C ends it. */
+/** Calls `score` and shows its progress. Ctrl-C ends it. */
 async function scoring<T>(
   terminal: Terminal,
   score: (events: Required<Pick<ScoreOptions, "signal" | "progress">>) => Promise<T>,

@@ -1,16 +1,16 @@
-/** A progress bar, or a spinner where the end is unknown, on a line of its own. */
+/** A progress bar, or a spinner if the total is unknown, on its own line. */
 
-/** Where progress is drawn. */
+/** The screen on which progress is drawn. */
 export interface ProgressScreen {
   draw(text: string): void;
   readonly columns: number;
-  /** The time in ms. */
+  /** Returns the time in ms. */
   now(): number;
 }
 
-/** What ends within this time, in ms, shows no progress. */
+/** Work that takes less than this time, in ms, shows no progress. */
 const PATIENCE = 500;
-/** Time between two pictures, in ms. */
+/** Time between two frames, in ms. */
 const INTERVAL = 100;
 const SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
 const CLEAR_LINE = "\r\x1b[K";
@@ -25,12 +25,12 @@ export class Progress implements Disposable {
   readonly #timer: ReturnType<typeof setInterval> | undefined;
   #patience = PATIENCE;
   #lastDrawn = -Infinity;
-  /** Undefined until something is known: then it spins. */
+  /** Units done; while it is undefined, a spinner is shown. */
   #done: number | undefined;
   #detail: () => string = () => "";
   #drawn = false;
 
-  /** `onEnd` is called when it is disposed of. */
+  /** @param onEnd called when the progress is disposed of */
   constructor(
     { label, total }: { readonly label: string; readonly total?: number | undefined },
     screen: ProgressScreen | undefined,
@@ -41,19 +41,22 @@ export class Progress implements Disposable {
     this.#total = total;
     this.#screen = screen;
     this.#started = screen?.now() ?? 0;
-    // The timer advances the spinner during a wait; work that never waits draws in update().
+    // The timer draws while the work awaits something. Work that never waits draws in update().
     if (screen !== undefined) this.#timer = setInterval(() => this.#draw(), INTERVAL);
   }
 
-  /** Shows it now: what follows takes long, and may let no timer run meanwhile. */
+  /** Shows the progress at once. Use this before long work that may block the timer. */
   announce(): void {
     this.#patience = 0;
     this.#draw();
   }
 
   /**
-   * `done` of the total are done, or nobody knows how much; `detail` is shown after the bar. A function
-   * is asked for each picture, as what it tells of changes with time.
+   * Updates the line.
+   *
+   * @param done units of the total that are done; undefined if that is unknown
+   * @param detail text after the bar; a function is called for each frame, for text that changes
+   * with time
    */
   update(done: number | undefined, detail: string | (() => string) = ""): void {
     this.#done = done;
@@ -77,11 +80,11 @@ export class Progress implements Disposable {
         Math.min(30, this.#screen.columns - this.#label.length - detail.length - 8),
       );
     const line = `${this.#label} ${picture}${detail}`.trimStart();
-    // A line that wraps could not be removed.
+    // The line must not wrap, because CLEAR_LINE removes only one line.
     this.#screen.draw(CLEAR_LINE + line.slice(0, this.#screen.columns - 1));
   }
 
-  /** Removes the line until the next picture. */
+  /** Removes the line until the next frame. */
   hide(): void {
     if (this.#drawn) this.#screen?.draw(CLEAR_LINE);
     this.#drawn = false;

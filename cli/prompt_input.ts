@@ -1,4 +1,4 @@
-/** Reads what the user wants said from arguments, a file and standard input. */
+/** Composes the prompt from the argument, options, a file and standard input. */
 
 import { readFailure } from "../engine/files/input_file.ts";
 import { printable } from "../engine/files/quote.ts";
@@ -6,26 +6,28 @@ import { unescaped } from "./escapes.ts";
 import { UsageError } from "./exit_codes.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Where a prompt may come from. */
+/** The sources of a prompt. */
 export interface PromptSources {
   /** The positional argument; `-` reads standard input. */
   readonly argument?: string | undefined;
   readonly prompt?: string | undefined;
   readonly file?: string | undefined;
-  /** Backslashes in argument and prompt are read as `unescaped` does. */
+  /** Process backslash escapes in the argument and in --prompt, as `unescaped` does. */
   readonly escape?: true | undefined;
 }
 
-/** After this many ms without input the user is told what tvllm waits for. */
+/** After this time, in ms, a note says that tvllm waits for standard input. */
 const WAIT_NOTICE = 3000;
-/** More text than any context holds; a device such as /dev/zero never ends. */
+/** Size limit of a text: more than fits into any context. A device such as /dev/zero never ends. */
 const MAX_BYTES = 32 * 2 ** 20;
 
 /**
- * Standard input (if it is a pipe or a file, or `-` asks for it as argument or file), the file, then the prompt, a line
- * each, less the line ends that close the first two. Undefined if there is nothing of these.
+ * Joins standard input, the file and the prompt, in this order, with newlines between them. A
+ * newline at the end of standard input or the file is dropped. Standard input is read if it is not
+ * a terminal, or if the argument or the file is `-`.
  *
- * @throws {UsageError} if the prompt is given twice, or a source cannot be read or is no UTF-8.
+ * @returns the prompt; undefined if there are no parts
+ * @throws {UsageError} if the prompt is given twice, or a source cannot be read or is not UTF-8.
  */
 export async function composePrompt(
   sources: PromptSources,
@@ -39,7 +41,7 @@ export async function composePrompt(
   const asked = argument === "-" || file === "-";
   if (asked || !Deno.stdin.isTerminal()) {
     const piped = withoutLineEnd(await readStdin(terminal));
-    // An empty standard input is what cron, systemd and containers give to every program.
+    // cron, systemd and containers give every program an empty standard input.
     if (piped !== "" || asked) parts.push(piped);
   }
   if (file !== undefined && file !== "-") parts.push(withoutLineEnd(await readTextFile(file)));
@@ -48,7 +50,7 @@ export async function composePrompt(
   return parts.length === 0 ? undefined : parts.join("\n");
 }
 
-/** All of standard input, as it is but for a byte order mark. */
+/** Reads all of standard input, without a byte order mark. */
 export async function readStdin(terminal: Terminal): Promise<string> {
   const notice = setTimeout(() => {
     terminal.note(
@@ -62,7 +64,7 @@ export async function readStdin(terminal: Terminal): Promise<string> {
   }
 }
 
-/** All of a file, as it is but for a byte order mark. */
+/** Reads all of a file, without a byte order mark. */
 export async function readTextFile(path: string): Promise<string> {
   let bytes: Uint8Array;
   try {
@@ -76,7 +78,11 @@ export async function readTextFile(path: string): Promise<string> {
   return decodeUtf8(bytes, printable(path));
 }
 
-/** All that comes, within the limit. */
+/**
+ * Reads a stream to its end.
+ *
+ * @throws {UsageError} if it is larger than MAX_BYTES.
+ */
 async function collect(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
   source: string,
@@ -104,9 +110,10 @@ function reason(error: unknown): string {
 }
 
 /**
- * The text without the byte order mark that Windows programs begin files with: it would be a token.
+ * Decodes UTF-8 without a byte order mark. Windows programs begin files with one, and it would
+ * become a token.
  *
- * @throws {UsageError} that names the first byte that is not UTF-8.
+ * @throws {UsageError} that gives the position of the first byte that is not UTF-8.
  */
 export function decodeUtf8(bytes: Uint8Array, source: string): string {
   try {
@@ -121,7 +128,10 @@ export function decodeUtf8(bytes: Uint8Array, source: string): string {
   }
 }
 
-/** Offset of the first byte at which a decoder without `fatal` puts U+FFFD that is not in `bytes`. */
+/**
+ * Returns the offset of the first byte that is not valid UTF-8: there, a decoder without `fatal`
+ * puts a U+FFFD that `bytes` does not contain.
+ */
 function firstInvalidByte(bytes: Uint8Array): number {
   const lenient = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
   const encoder = new TextEncoder();

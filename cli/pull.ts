@@ -1,4 +1,4 @@
-/** `tvllm pull SPEC`: gets a model from the hub into the cache. */
+/** `tvllm pull SPEC`: downloads a model from the hub to the cache. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { getModel } from "../engine/hub/get.ts";
@@ -11,13 +11,12 @@ import { Terminal } from "./terminal.ts";
 /** Adds the command to `program`. */
 export function addPull(program: Command): void {
   const command = program.command("pull")
-    .summary("download a model from the hub")
+    .summary("download a model from the Hugging Face hub")
     .description(
-      "Downloads a model from the hub into the cache and prints its path. Resumes an interrupted " +
-        "download. Without QUANT, chooses Q4_K_M, else Q8_0, else the only model. Gated models need HF_TOKEN.",
+      "Downloads a model from the Hugging Face hub into the cache and prints its path. Resumes an interrupted download. Without QUANT, chooses Q4_K_M if the repository has it, otherwise Q8_0, otherwise its only model. Gated models need HF_TOKEN.",
     )
     .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION]; QUANT may be a file's name")
-    .option("--offline", "do not use the network: only look in the cache");
+    .option("--offline", "only look in the cache, without the network");
   addGlobalOptions(command).action(async (text, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     const spec = parseHubArgument(text);

@@ -1,4 +1,4 @@
-/** `--endpoint URL` of `generate` and the chat: a server answers. */
+/** `--endpoint URL` for `generate` and the chat: a responder that sends requests to a server. */
 
 import type { Endpoint, RequestBody } from "../client/endpoint.ts";
 import { EndpointError, RefusedError } from "../client/errors.ts";
@@ -10,10 +10,10 @@ import { DEFAULT_MAX_TOKENS } from "../engine/run/defaults.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
 import type { Reply, ReplyPiece, ReplySummary, Responder } from "./responder.ts";
 
-/** A model of a server. */
+/** A model on a server. */
 export class RemoteResponder implements Responder {
   readonly #endpoint: Endpoint;
-  /** Turns to wait for, so that no more requests than asked for run at once. */
+  /** Limits the number of simultaneous requests. */
   readonly #slots: Slots;
 
   constructor(endpoint: Endpoint, concurrency: number) {
@@ -33,7 +33,7 @@ export class RemoteResponder implements Responder {
     return { endpoint: this.#endpoint.url };
   }
 
-  /** The server knows it, and that it has one: else it joins the messages. */
+  /** Not undefined, because the server applies the template; without one, it joins the messages. */
   get chatTemplate(): string {
     return "";
   }
@@ -88,7 +88,10 @@ export class RemoteResponder implements Responder {
   }
 }
 
-/** The fields of both routes: what is set here is set there, so that the answers are alike. */
+/**
+ * Returns the fields that both routes share. They include the default values of the options,
+ * because a server's own defaults may differ.
+ */
 function bodyOf(options: GenerateOptions): RequestBody {
   const { topK, repeatPenalty = 1, presencePenalty, frequencyPenalty, logitBias, stop } = options;
   return {
@@ -98,7 +101,7 @@ function bodyOf(options: GenerateOptions): RequestBody {
     top_p: options.topP,
     min_p: options.minP,
     seed: options.seed,
-    // vLLM and llama-server call it differently.
+    // vLLM and llama-server have different names for it.
     ...(repeatPenalty !== 1 && {
       repetition_penalty: repeatPenalty,
       repeat_penalty: repeatPenalty,
@@ -125,7 +128,7 @@ class RemoteReply implements Reply {
   readonly #slots: Slots;
   readonly #request: RemoteRequest;
   readonly #texts: string[] = [];
-  /** When each of the texts came. */
+  /** Arrival times of the texts that are not empty, in ms. */
   readonly #times: number[] = [];
   readonly #logprobs: TokenLogprob[] = [];
   #usage: Usage | undefined;
@@ -142,9 +145,7 @@ class RemoteReply implements Reply {
     return this.#summary;
   }
 
-  /**
-   * @throws {EndpointError} if the server refuses, fails, or breaks off.
-   */
+  /** @throws {EndpointError} if the server rejects the request, fails, or ends the answer early. */
   async *[Symbol.asyncIterator](): AsyncGenerator<ReplyPiece> {
     const { signal } = this.#request;
     let finish = "cancelled";
@@ -156,7 +157,7 @@ class RemoteReply implements Reply {
         this.#usage = part.usage ?? this.#usage;
         finish = part.finish ?? finish;
         const text = marks.put(part);
-        // The text comes with the last token of its part.
+        // A part may contain several tokens: its text is attached to the last one.
         for (const logprobs of part.logprobs.slice(0, -1)) yield this.#piece("", logprobs);
         const last = part.logprobs.at(-1);
         if (text === "" && last === undefined) continue;
@@ -192,7 +193,7 @@ class RemoteReply implements Reply {
       if (!(error instanceof RefusedError && error.isMissingRoute)) throw error;
       throw new EndpointError(
         `${error.message}; ${
-          path.includes("chat") ? "--raw asks for a completion" : "leave out --raw"
+          path.includes("chat") ? "add --raw to request a completion" : "leave out --raw"
         }`,
         { cause: error },
       );
@@ -221,7 +222,7 @@ class RemoteReply implements Reply {
   }
 }
 
-/** Puts reasoning that the server sends apart between the marks that models have for it. */
+/** Encloses reasoning, which the server sends separately, in the marks that models use for it. */
 class ReasoningMarks {
   #inside = false;
 
@@ -235,7 +236,7 @@ class ReasoningMarks {
     return out;
   }
 
-  /** What closes the thoughts. */
+  /** Returns the end mark if reasoning is open, else "". */
   end(): string {
     const end = this.#inside ? "\n</think>\n\n" : "";
     this.#inside = false;

@@ -7,7 +7,7 @@ import type { OutputFile } from "./output_file.ts";
 import { summaries } from "../bench/report/summary.ts";
 import { SUITES } from "../bench/suites/mod.ts";
 
-/** Keeps files up to date with what was measured so far. */
+/** Collects reports, and rewrites the files after each change. */
 export class ReportFiles {
   readonly #reports = new Map<string, Report>();
 
@@ -24,7 +24,7 @@ export class ReportFiles {
     return [...this.#reports.values()];
   }
 
-  /** Keeps what is known by now of the suite that `key` names, with its model. */
+  /** Saves the current report under `key`, which identifies the suite and the target. */
   save(key: string, report: Report): void {
     this.#reports.set(key, report);
     this.files.json?.write(this.json());
@@ -32,18 +32,18 @@ export class ReportFiles {
     this.files.output?.write(this.markdown());
   }
 
-  /** All reports, and the table of several models. */
+  /** Returns all reports as Markdown, and the tables that compare several models. */
   markdown(): string {
     const { reports, options: { markdown } } = this;
     return [...reports.map((report) => toMarkdown(report, markdown)), ...this.summary()].join("\n");
   }
 
-  /** The tables with a row a model, if there are several models. */
+  /** Returns tables with one row per model, if there are several models. */
   summary(): string[] {
     return summaries(this.reports, SUITES);
   }
 
-  /** A line of JSON for each result, with what it was measured on. */
+  /** Returns a line of JSON for each result, with the model and device on which it was measured. */
   jsonl(): string {
     return this.reports.flatMap(({ suite, environment, run, results }) => {
       const { model: { name, sha256, formats }, device, host, engine } = environment;
@@ -67,7 +67,7 @@ export class ReportFiles {
     return toCsv(this.reports);
   }
 
-  /** One report as an object; of several an array, however many are done. */
+  /** Returns the report as a JSON object; if there may be several, an array even of only one. */
   json(): string {
     const { reports } = this;
     return `${JSON.stringify(this.options.several ? reports : reports[0], null, 2)}\n`;

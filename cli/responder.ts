@@ -1,4 +1,4 @@
-/** Who answers in `generate` and in the chat: a model on this machine, or one of a server. */
+/** Responders of `generate` and the chat: a model on this machine, or one on a server. */
 
 import type { GenerateOptions, Model } from "../engine/mod.ts";
 import type { Answer, AnswerSummary } from "../engine/run/answer.ts";
@@ -9,36 +9,37 @@ import type { ChatMessage } from "../engine/text/chat_template.ts";
 import { endsInThoughts } from "./thinking.ts";
 import { counted } from "./transfer.ts";
 
-/** What came next. */
+/** The next piece of an answer. */
 export interface ReplyPiece {
-  /** "" while a character, or what may be a stop string, is incomplete. */
+  /** "" while a character is incomplete, or while the text may be the start of a stop string. */
   readonly text: string;
-  /** The token that it came with, where that is known; its fields are those of --jsonl. */
+  /** The piece's token, if it is known, with the fields of --jsonl. */
   readonly token?: Readonly<Record<string, unknown>>;
 }
 
-/** An answer that has ended. Times in ms, as in `AnswerSummary`. */
+/** The summary of a finished answer. Times are in ms, as in `AnswerSummary`. */
 export interface ReplySummary
   extends Pick<AnswerSummary, "text" | "seed" | "timeToFirst" | "timePerToken" | "total"> {
   readonly finish: string;
-  /** Generated tokens, and how they were counted, where that may be in doubt. */
+  /** Number of generated tokens. */
   readonly tokens: number;
+  /** With a server: whether it reported `tokens`, or chunks with text were counted instead. */
   readonly counted?: "usage" | "chunks";
-  /** The most that were asked for. */
+  /** The requested maximum of tokens. */
   readonly maxTokens: number;
-  /** Null where the server does not tell. */
+  /** Tokens of the prompt; null if the server does not report them. */
   readonly promptTokens: number | null;
-  /** Of those, the ones that the prefix cache had. */
+  /** Tokens of the prompt that were in the prefix cache. */
   readonly cached: number;
-  /** What --json adds, as far as it is known: ids, log-probabilities. */
+  /** Further fields of --json, if they are known: token ids, log-probabilities. */
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** An answer that is coming; iterate it once. */
+/** An answer in progress. Iterate over it once. */
 export interface Reply extends AsyncIterable<ReplyPiece> {
-  /** How far the prompt is read, of a model that tells. */
+  /** Tokens of the prompt, in total and read so far; undefined for a server. */
   readonly prompt: { readonly total: number; read(): number } | undefined;
-  /** The answer begins in the model's thoughts. */
+  /** Whether the answer begins in the model's thoughts. */
   readonly thinks: boolean;
   /** Undefined until the iteration has ended. */
   readonly summary: ReplySummary | undefined;
@@ -46,24 +47,23 @@ export interface Reply extends AsyncIterable<ReplyPiece> {
 
 /** Answers prompts. */
 export interface Responder extends AsyncDisposable {
-  /** What the model calls itself. */
+  /** The model's name. */
   readonly model: string;
-  /** What computes, for people; `source` says it in JSON. */
+  /** The device or server that computes the answers, as text. */
   readonly place: string;
+  /** The device or server as a field of JSON output, such as `{ device: "…" }`. */
   readonly source: Readonly<Record<string, string>>;
-  /** Undefined: it has none, and continues a text. */
+  /** Undefined if the model has none; then answers continue the text. */
   readonly chatTemplate: string | undefined;
-  /** Undefined where a server does not tell. */
+  /** In tokens; undefined if a server does not report it. */
   readonly contextLength: number | undefined;
-  /**
-   * @throws {RequestError} if the prompt or an option cannot be used.
-   */
+  /** @throws {RequestError} if the prompt or an option is invalid. */
   generate(prompt: string | readonly ChatMessage[], options: GenerateOptions): Reply;
-  /** Why an answer ended at its length, if not for the number of tokens that were asked for. */
+  /** Returns why an answer was cut off; undefined if it reached the requested number of tokens. */
   whyCut(summary: ReplySummary): string | undefined;
 }
 
-/** The whole of an answer, for who shows nothing before. */
+/** Waits for the end of an answer, and returns its summary. */
 export async function completed(reply: Reply): Promise<ReplySummary> {
   for await (const _ of reply);
   return reply.summary!;
@@ -105,7 +105,7 @@ export class ModelResponder implements Responder {
   whyCut({ promptTokens, tokens }: ReplySummary): string | undefined {
     const { contextLength, config, engine } = this.#model;
     const length = promptTokens! + tokens;
-    // The last token never enters the cache.
+    // The last token is never written to the KV cache.
     if (length > engine.stats.blocks.budget * BLOCK_TOKENS) {
       return `the KV cache could not grow after ${counted(tokens, "token")}; ` +
         "free device memory, or use --device cpu";
@@ -172,7 +172,7 @@ class ModelReply implements Reply {
     }
   }
 
-  /** Log-probabilities with the text of each token, which ids alone do not tell. */
+  /** Adds the text of each token to log-probabilities. */
   #withText({ logprob, top }: TokenLogprobs, id: number) {
     const token = (id: number) => this.#model.tokenizer.piece(id);
     return {

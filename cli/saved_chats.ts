@@ -1,4 +1,4 @@
-/** Chats that `/save` keeps and `/load` finds again: one file of JSON lines, a chat a line. */
+/** Chats for `/save` and `/load`: one file of JSON lines, with one chat per line. */
 
 import { join } from "node:path";
 import { z } from "zod";
@@ -9,25 +9,25 @@ import { UsageError } from "./exit_codes.ts";
 import { nearest } from "./suggestion.ts";
 import { writeFailure } from "./write_failure.ts";
 
-/** All chats together: more text than a person writes. */
+/** Size limit of all chats together, in bytes: more text than a person writes. */
 const MAX_TEXT = 32 * 2 ** 20;
-/** While it is written the file has its text twice. */
+/** Size limit of the file, in bytes. While it is written, it contains the text twice. */
 const MAX_FILE = 2 * MAX_TEXT + 1;
 const MAX_NAME = 100;
 
 const schema = z.object({
   name: z.string(),
-  /** When, in ISO 8601. */
+  /** Date and time in ISO 8601. */
   saved: z.string(),
   model: z.string(),
   system: z.string().optional(),
   turns: z.array(z.object({ prompt: z.string(), answer: z.string() })).min(1),
 });
 
-/** A chat as it is kept. */
+/** A saved chat. */
 export interface SavedChat {
   readonly name: string;
-  /** When, in ISO 8601. */
+  /** Date and time in ISO 8601. */
   readonly saved: string;
   /** The name of the model that answered. */
   readonly model: string;
@@ -35,7 +35,10 @@ export interface SavedChat {
   readonly turns: readonly Turn[];
 }
 
-/** Where they are: TVLLM_DATA, which the launchers set, else where other programs keep a user's data. */
+/**
+ * Returns the directory of saved chats: TVLLM_DATA, which the launchers set, or a directory in the
+ * usual place for a user's data; undefined if there is no home directory.
+ */
 export function dataDirectory(): string | undefined {
   const own = variable("TVLLM_DATA");
   if (own !== undefined) return own;
@@ -44,8 +47,8 @@ export function dataDirectory(): string | undefined {
 }
 
 /**
- * The file of all saved chats. It is opened before the model is, which may be malicious: write access
- * is dropped then, and an open file is all that stays writable.
+ * The file of all saved chats. Open it before the model: because a model may be malicious, write
+ * access is dropped then, and only open files can still be written.
  */
 export class SavedChats implements Disposable {
   readonly #file: Deno.FsFile | Error;
@@ -54,7 +57,7 @@ export class SavedChats implements Disposable {
     this.#file = file;
   }
 
-  /** Opens the file in `directory`; what is wrong with it is said when it is needed. */
+  /** Opens the file in `directory`. An error is not thrown here, but when the file is used. */
   static open(directory: string | undefined): SavedChats {
     if (directory === undefined) {
       return new SavedChats(
@@ -65,7 +68,7 @@ export class SavedChats implements Disposable {
       );
     }
     const path = join(directory, "chats.jsonl");
-    // Where a terminal may be asked, Deno would ask it as soon as the file is opened.
+    // Without this check, Deno could prompt for the permission on the terminal.
     if (Deno.permissions.querySync({ name: "write", path: directory }).state !== "granted") {
       const message =
         `Cannot save chats in ${printable(path)}: tvllm has no permission to write there; ` +
@@ -78,7 +81,7 @@ export class SavedChats implements Disposable {
       const file = Deno.openSync(path, options);
       if (file.statSync().isFile) return new SavedChats(path, file);
       file.close();
-      // A pipe would be waited for.
+      // Reading from a pipe would block.
       throw new Error("it is not a file");
     } catch (cause) {
       const message = `Cannot save chats in ${printable(path)}: ${writeFailure(cause)}; ` +
@@ -91,15 +94,16 @@ export class SavedChats implements Disposable {
     if (!(this.#file instanceof Error)) this.#file.close();
   }
 
-  /** All of them, the latest first. */
+  /** Returns all chats, the latest first. */
   list(): readonly SavedChat[] {
     return this.#locked((file) => [...this.#read(file).values()].reverse());
   }
 
   /**
-   * Keeps a chat; one of the same name is replaced. Returns whether there was one.
+   * Saves a chat. An earlier one of the same name is replaced.
    *
-   * @throws {UsageError} if it is not a name, or the file cannot be written.
+   * @returns whether there was an earlier one
+   * @throws {UsageError} if the name is invalid, or the file cannot be written.
    */
   save(chat: SavedChat): boolean {
     const { name } = chat;
@@ -120,7 +124,7 @@ export class SavedChats implements Disposable {
   }
 
   /**
-   * The chat of this name.
+   * Returns the chat with this name.
    *
    * @throws {UsageError} if there is none.
    */
@@ -137,7 +141,7 @@ export class SavedChats implements Disposable {
     throw new UsageError(`Cannot load ${quote(name)}: ${way}`);
   }
 
-  /** Other chats may be open, which save to the same file. */
+  /** Calls `use` while the file is locked, because other processes may use it, too. */
   #locked<T>(use: (file: Deno.FsFile) => T): T {
     const file = this.#file;
     if (file instanceof Error) throw file;
@@ -149,7 +153,10 @@ export class SavedChats implements Disposable {
     }
   }
 
-  /** Skips lines that are not valid, such as half a line after a crash; the last line of a name counts. */
+  /**
+   * Reads all chats. Skips invalid lines, such as part of a line after a crash. Of several lines
+   * with the same name, the last one applies.
+   */
   #read(file: Deno.FsFile): Map<string, SavedChat> {
     const { isFile, size } = file.statSync();
     if (!isFile || size > MAX_FILE) {
@@ -173,8 +180,8 @@ export class SavedChats implements Disposable {
   }
 
   /**
-   * Behind what is there first: a full disk or a crash then loses nothing, since the last line of a name
-   * counts.
+   * Writes all chats. Appends them before it overwrites the old content, so that a full disk or a
+   * crash loses nothing: the last line with a name applies.
    */
   #write(file: Deno.FsFile, chats: readonly SavedChat[]): void {
     const text = chats.map((chat) => `${JSON.stringify(chat)}\n`).join("");

@@ -1,4 +1,4 @@
-/** `tvllm serve`: answers OpenAI's API over HTTP. */
+/** `tvllm serve`: serves OpenAI's API over HTTP. */
 
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { basename } from "node:path";
@@ -12,13 +12,13 @@ import { addDeviceOptions, addGlobalOptions, integer, modelOption } from "./opti
 import { isSyntheticSpec } from "./model_specs.ts";
 import { Terminal } from "./terminal.ts";
 
-/** How long running requests may continue after SIGTERM. */
+/** Default time for which running requests may continue after Ctrl-C or SIGTERM. */
 const DEFAULT_GRACE_SECONDS = 30;
 
-/** Bytes of a request's body at most, and how long it may take to come. */
+/** Limits of a request's body: its size, and the time in which it must arrive. */
 const BODY_LIMITS = { bytes: 4 * 2 ** 20, milliseconds: 30_000 };
 
-/** How long a client may leave an event of its answer unread, ms. */
+/** Time for which a client may leave an event of its answer unread, in ms. */
 const UNREAD_LIMIT = 60_000;
 
 /** Adds the command to `program`. */
@@ -30,7 +30,11 @@ export function addServe(program: Command): void {
         "/v1/models. A chat page is at /, Prometheus metrics are at /metrics.",
     )
     .addOption(modelOption())
-    .option("--host <address>", "address to listen on; 0.0.0.0 listens on all", "127.0.0.1")
+    .option(
+      "--host <address>",
+      "address to listen on; 0.0.0.0 means all addresses of this machine",
+      "127.0.0.1",
+    )
     .option("--port <n>", "port to listen on; 0 picks a free one", integer(0, 65535), 8080)
     .addOption(
       new Option("--api-key <key>", "require clients to send this key as a bearer token")
@@ -44,7 +48,7 @@ export function addServe(program: Command): void {
     .option("--concurrency <n>", "answers to generate at the same time", integer(1, 256), 8)
     .option(
       "--queue <n>",
-      "requests that may wait; further ones are refused",
+      "how many requests may wait; when more arrive, they are refused",
       integer(0, 65536),
       64,
     )
@@ -54,7 +58,7 @@ export function addServe(program: Command): void {
     )
     .option(
       "--grace <seconds>",
-      "how long running requests may continue after Ctrl-C or SIGTERM",
+      "how long answers may continue after Ctrl-C or SIGTERM",
       integer(0, 3600),
       DEFAULT_GRACE_SECONDS,
     );
@@ -73,7 +77,7 @@ export function addServe(program: Command): void {
       unread: UNREAD_LIMIT,
       log: (line) => terminal.note(line, "dim"),
     });
-    // Before the model is opened, which ends network access: a socket that already listens keeps working.
+    // Opening the model drops network access, but a socket that already listens keeps working.
     const listener = new Listener(server, options);
     try {
       const { signal } = interrupts;
@@ -101,12 +105,12 @@ export function addServe(program: Command): void {
 /** Accepts connections for a server. */
 class Listener {
   readonly #http: Deno.HttpServer<Deno.NetAddr>;
-  /** Responses that are not sent to their end. */
+  /** Responses that are not completely sent. */
   readonly #sending = new Set<Promise<void>>();
-  /** Why it accepts no more connections; it does not settle while it accepts them. */
+  /** Settles when no more connections are accepted: with an error, or undefined after `close`. */
   readonly failure: Promise<Error | undefined>;
 
-  /** @throws {UsageError} if it cannot listen there. */
+  /** @throws {UsageError} if it cannot listen on this address and port. */
   constructor(
     server: ModelServer,
     { host, port }: { readonly host: string; readonly port: number },
@@ -135,10 +139,10 @@ class Listener {
     return this.#http.addr;
   }
 
-  /** Accepts none from now on, and waits for the responses that are being sent. */
+  /** Accepts no more connections, and waits until all responses are sent. */
   async close(): Promise<void> {
     await this.#http.shutdown();
-    // It waits for them itself, unless it has failed.
+    // shutdown() waits for them, too, unless the HTTP server has failed.
     await Promise.all(this.#sending);
   }
 
@@ -164,7 +168,7 @@ class Listener {
   }
 }
 
-/** Lets running answers continue for a while, then stops them. */
+/** Stops the server. Running answers may continue for `milliseconds`; then they are cancelled. */
 async function end(server: ModelServer, listener: Listener, milliseconds: number): Promise<void> {
   server.drain();
   const timer = setTimeout(() => server.cancelAll(), milliseconds);
@@ -182,7 +186,7 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** What clients call a model that was named so. */
+/** Returns the name in the API of a model that was given as `spec`. */
 function nameOf(spec: string | undefined): string {
   if (spec === undefined) return "builtin";
   return isHubSpec(spec) || isSyntheticSpec(spec) ? spec : basename(spec, ".gguf") || spec;

@@ -1,8 +1,8 @@
-/** What a misspelled word was meant to be. */
+/** Suggestions for misspelled words. */
 
 import { distance } from "fastest-levenshtein";
 
-/** How other programs spell commands and options. */
+/** Commands and options of other programs, and tvllm's names for them. */
 const FOREIGN: ReadonlyMap<string, string> = new Map([
   ["ask", "generate"],
   ["benchmark", "bench"],
@@ -33,9 +33,10 @@ const FOREIGN: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * The one of `known` that is nearest to `word`, if it is near enough: one edit for a short word, up to
- * two in five letters of a long one. The name that another program has for it is nearer, and so is a
- * word that only one begins with, or that begins with it.
+ * Returns the word in `known` that is meant by `word`, if there is one. First choice is tvllm's
+ * name for another program's command or option. Second is the word with the fewest edits: at most
+ * two in five letters, at least one and at most three. Last is the only word that begins with
+ * `word`, or with which `word` begins (the last letter may differ).
  */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   const lower = word.startsWith("-") ? word.toLowerCase().replaceAll("_", "-") : word.toLowerCase();
@@ -53,7 +54,7 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
     only(all, (candidate) => bare(candidate).length > 3 && begins(lower, candidate));
 }
 
-/** Whether `word` begins with `candidate`, give or take the last letter. */
+/** Whether `word` begins with `candidate`, without the candidate's last letter. */
 function begins(word: string, candidate: string): boolean {
   return word.startsWith(candidate.slice(0, -1));
 }
@@ -63,7 +64,7 @@ function only(words: readonly string[], is: (word: string) => boolean): string |
   return found.length === 1 ? found[0] : undefined;
 }
 
-/** Without the dashes of an option. */
+/** Returns a word without the dashes of an option. */
 function bare(word: string): string {
   return word.replace(/^-+/, "");
 }

@@ -1,28 +1,29 @@
-/** How far a benchmark is: on a terminal alone, and gone when it is done. */
+/** Progress of a benchmark. It is shown only on a terminal, and removed at the end. */
 
 import type { SuiteProgress } from "../bench/harness/progress.ts";
 import type { Race } from "../bench/harness/race.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, duration } from "./transfer.ts";
 
-/** The suite that runs, of those that will. */
+/** The suite that is running, and its position among all suites. */
 export interface SuitePlace {
   readonly name: string;
-  /** Counted from 1. */
+  /** Its number, counted from 1. */
   readonly number: number;
+  /** The number of suites in total. */
   readonly suites: number;
 }
 
-/** Before this part is done, nobody knows how long the rest will take. */
+/** Until this fraction is done, the time left is not estimated. */
 const FORESEEABLE = 0.02;
 
-/** The line of one suite. Dispose of it when the suite is done. */
+/** The progress line of one suite. Dispose of it when the suite is done. */
 export class SuiteLine implements Disposable {
   readonly #place: SuitePlace;
   readonly #terminal: Terminal;
   readonly #progress: ReturnType<Terminal["progress"]>;
   readonly #started: number;
-  /** When the first case began: what comes before it tells nothing of the cases. */
+  /** Start of the first case. The time before it is left out when the time left is estimated. */
   #casesStarted: number | undefined;
 
   constructor(place: SuitePlace, terminal: Terminal) {
@@ -33,14 +34,17 @@ export class SuiteLine implements Disposable {
     this.#progress.announce();
   }
 
-  /** Shows what happens, and tells it with -v. */
+  /** Shows the progress, and prints its label with -v. */
   update(progress: SuiteProgress): void {
     this.#terminal.detail(`${this.#place.name}: ${progress.label}`);
     if (progress.case > 0) this.#casesStarted ??= performance.now();
     this.#progress.update(progress.done, () => this.#text(progress));
   }
 
-  /** `suite 2 of 3, case 3 of 7, 12 s, 40 s left: context of 128, 2 of 7`: what may be cut comes last. */
+  /**
+   * Returns text such as `suite 2 of 3, case 3 of 7, 12 s, 40 s left: context of 128, 2 of 7`. The
+   * label is last because the end may be cut off.
+   */
   #text({ label, case: number, cases, done = 0 }: SuiteProgress): string {
     const { number: suite, suites } = this.#place;
     const now = performance.now();
@@ -59,15 +63,15 @@ export class SuiteLine implements Disposable {
   }
 }
 
-/** The line of `bench ab`, which ends by itself, or when its time is over. */
+/** The progress line of `bench ab`, which ends when the result is clear or its time is over. */
 export class RaceLine implements Disposable {
   readonly #metric: string;
   readonly #budget: number;
   readonly #progress: ReturnType<Terminal["progress"]>;
-  /** When the first round was over: what warmed up before does not count. */
+  /** Start of the first round. The budget counts from here, without the warm-up. */
   #started: number | undefined;
 
-  /** @param budget ms that the rounds may take */
+  /** @param budget maximum time of the rounds, in ms */
   constructor(metric: string, budget: number, terminal: Terminal) {
     this.#metric = metric;
     this.#budget = budget;
@@ -76,9 +80,9 @@ export class RaceLine implements Disposable {
     this.#progress.announce();
   }
 
-  /** Shows how it stands after a round. */
-  update({ rounds, ratio }: Pick<Race, "rounds" | "ratio">): void {
-    const started = this.#started ??= performance.now();
+  /** Shows the state after a round. */
+  update({ rounds, ratio, elapsed }: Pick<Race, "rounds" | "ratio" | "elapsed">): void {
+    const started = this.#started ??= performance.now() - elapsed;
     this.#progress.update(undefined, () => {
       const spent = performance.now() - started;
       return `${counted(rounds, "round")}, ${duration(spent / 1000)}, ` +

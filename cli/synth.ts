@@ -1,4 +1,4 @@
-/** `tvllm synth NAME`: writes a model of real dimensions and random weights. */
+/** `tvllm synth NAME`: creates a model with the dimensions of a real one and random weights. */
 
 import { Argument, type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { printable } from "../engine/files/quote.ts";
@@ -27,8 +27,7 @@ export function addSynth(program: Command): void {
     .summary("create a model with random weights")
     .description(
       "Creates a model with the dimensions of a real one and random weights, to measure speed and " +
-        "memory without a download. Its answers are meaningless. (-m synth:NAME:QUANT creates one " +
-        "in the cache.)",
+        "memory without a download. Its answers are meaningless. With -m synth:NAME:QUANT, other commands create such a model in the cache.",
     )
     .addArgument(
       new Argument("<name>", "model whose dimensions to use").choices(syntheticModelNames()),
@@ -40,12 +39,12 @@ export function addSynth(program: Command): void {
     .addOption(
       new Option(
         "--quant <type>",
-        "weight format (default: Q4_0, for safetensors BF16); MLX formats need safetensors",
-      ).choices(ALL_FORMATS).argParser(parseFormat), // in small letters, too
+        "weight format (default: Q4_0; BF16 with --format safetensors); MLX formats need safetensors",
+      ).choices(ALL_FORMATS).argParser(parseFormat), // also in lower case
     )
     .option(
       "-o, --output <path>",
-      "file or directory to write (default: NAME-QUANT.gguf, for safetensors NAME-QUANT)",
+      "file or directory to write (default: NAME-QUANT.gguf, or NAME-QUANT for safetensors)",
     )
     .option("--seed <n>", "seed of the random weights", integer(0, 2 ** 32 - 1), 1);
   addGlobalOptions(command).action(async (name, options, command) => {
@@ -71,12 +70,12 @@ export function addSynth(program: Command): void {
         target,
         terminal,
       ));
-    terminal.detail(`Made it in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    terminal.detail(`Created in ${((performance.now() - started) / 1000).toFixed(1)} s`);
     terminal.write(`${printable(path)}\t${bytes} ${plural(bytes, "byte")}\n`);
   });
 }
 
-/** All that --quant takes. */
+/** All values of --quant. */
 const ALL_FORMATS = [...SYNTHETIC_FORMATS, ...MLX_FORMATS] as const;
 type AnyFormat = SyntheticFormat | MlxFormat;
 

@@ -1,4 +1,4 @@
-/** The models of random weights in the cache: `synth:NAME[:QUANT]`, made when first asked for. */
+/** Models with random weights in the cache: `synth:NAME[:QUANT]`. They are created on first use. */
 
 import { dirname, join } from "node:path";
 import type { CachedModel } from "../engine/hub/cache.ts";
@@ -21,7 +21,7 @@ import { writeFailure } from "./write_failure.ts";
 const SEED = 1;
 
 /**
- * The path of the model that `text` names; it is made if it is not there.
+ * Returns the path of the model that `text` names. Creates it if it is not in the cache.
  *
  * @throws {UsageError} if the name or the format is unknown, or the cache cannot be written.
  */
@@ -33,10 +33,10 @@ export async function cachedSynthetic(text: string, terminal: Terminal): Promise
     path,
     () => terminal.note("Waiting for another process to create the model"),
   );
-  if (isThere(path)) return path; // Whom we waited for made it.
+  if (isThere(path)) return path; // The other process created it.
   removeUnfinished(dirname(path));
   terminal.note(`Creating ${SYNTHETIC_PREFIX}${name}:${format} in the cache`);
-  const unfinished = `${path}.part`; // The lock keeps others from it.
+  const unfinished = `${path}.part`; // Protected by the lock.
   await writeGgufFile(
     syntheticModel(name, format, SEED),
     { path, unfinished, wayOut: WAY_OUT },
@@ -45,7 +45,7 @@ export async function cachedSynthetic(text: string, terminal: Terminal): Promise
   return path;
 }
 
-/** Those that are in the cache. */
+/** Lists these models in the cache. */
 export function listSynthetics(): CachedModel[] {
   const models: CachedModel[] = [];
   for (const name of syntheticModelNames()) {
@@ -77,7 +77,12 @@ export function removeSynthetic(text: string): number | undefined {
   return size;
 }
 
-/** @param verb what was to be done with the model */
+/**
+ * Parses `synth:NAME[:QUANT]`; QUANT defaults to Q4_0.
+ *
+ * @param verb the requested action, for an error message
+ * @throws {UsageError} if the text is invalid, or the name or the format unknown.
+ */
 function parse(text: string, verb: "make" | "remove"): { name: string; format: SyntheticFormat } {
   const [name = "", quant = "Q4_0", ...rest] = text.slice(SYNTHETIC_PREFIX.length).split(":");
   const names = syntheticModelNames();
@@ -85,7 +90,7 @@ function parse(text: string, verb: "make" | "remove"): { name: string; format: S
   const format = SYNTHETIC_FORMATS.find((known) => known === quant.toUpperCase());
   if (known && format !== undefined && rest.length === 0) return { name, format };
   const near = known ? undefined : nearest(name, names);
-  // All of them do not fit in a message.
+  // A list of all names would be too long for an error message.
   const sized = names.filter((name) => !name.startsWith("tiny-"));
   const way = near !== undefined
     ? `did you mean ${SYNTHETIC_PREFIX}${[near, ...text.split(":").slice(2)].join(":")}?`
@@ -108,7 +113,7 @@ function isThere(path: string): boolean {
   }
 }
 
-/** Removes what killed processes left of models: the unfinished ones whose lock nobody has. */
+/** Removes unfinished models that killed processes left: those that are not locked. */
 function removeUnfinished(directory: string): void {
   for (const { name } of Deno.readDirSync(directory)) {
     if (!name.endsWith(".part")) continue;
@@ -118,14 +123,18 @@ function removeUnfinished(directory: string): void {
       using file = Deno.openSync(locked, { create: true, write: true });
       if (file.tryLockSync(true)) Deno.removeSync(path, { recursive: true });
     } catch {
-      // It may stay: what it is in the way of says so.
+      // The file may stay. If it prevents a write later, that fails with an error.
     }
   }
 }
 
 const WAY_OUT = "set TVLLM_CACHE to another directory";
 
-/** The lock on making the file at `path`; its end releases it. */
+/**
+ * Locks the creation of the file at `path`. Disposing of the result releases the lock.
+ *
+ * @throws {UsageError} if the lock file cannot be written.
+ */
 async function lock(path: string, onWait: () => void): Promise<Disposable> {
   try {
     Deno.mkdirSync(dirname(path), { recursive: true });

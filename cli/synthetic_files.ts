@@ -1,4 +1,6 @@
-/** Writes models of random weights, with progress, and never half of one. */
+/**
+ * Writes models with random weights, with progress. A model appears at its path only when complete.
+ */
 
 import { join } from "node:path";
 import { ggufPieces } from "../engine/files/gguf_writer.ts";
@@ -15,17 +17,17 @@ import { MeteredProgress } from "./metered_progress.ts";
 import type { Terminal } from "./terminal.ts";
 import { writeFailure } from "./write_failure.ts";
 
-/** Where a model goes. */
+/** The paths to which a model is written. */
 export interface Target {
   readonly path: string;
-  /** Where it grows until it is whole. */
+  /** The path until the model is complete. */
   readonly unfinished: string;
-  /** What to do if it cannot be written, for the user. */
+  /** Advice for the user if the model cannot be written. */
   readonly wayOut: string;
 }
 
 /**
- * Writes a GGUF file, which may take an older one's place, and returns its size in bytes.
+ * Writes a GGUF file and returns its size in bytes. An older file at the path is replaced.
  *
  * @throws {UsageError} if it cannot be written.
  * @throws {InterruptedError} after Ctrl-C or SIGTERM, with nothing left behind.
@@ -44,7 +46,7 @@ export function writeGgufFile(
 }
 
 /**
- * Writes a directory, which must not be there yet or be empty, and returns its size in bytes.
+ * Writes a directory and returns its size in bytes. If there is one at the path, it must be empty.
  *
  * @throws {UsageError} if it cannot be written.
  * @throws {InterruptedError} after Ctrl-C or SIGTERM, with nothing left behind.
@@ -56,7 +58,7 @@ export function writeDirectory(
 ): Promise<number> {
   return whole(target, async (signal) => {
     refuseFull(target.path);
-    // It may be what a killed process left: every file is written again.
+    // A killed process may have left this directory. All its files are written again.
     Deno.mkdirSync(target.unfinished, { recursive: true });
     using output = new Output(join(target.unfinished, "model.safetensors"), tensors, terminal);
     let bytes = 0;
@@ -70,7 +72,9 @@ export function writeDirectory(
   });
 }
 
-/** Said before the work, as the renaming would say it only after. */
+/**
+ * Rejects a directory at the path before the work starts; otherwise only the renaming would fail.
+ */
 function refuseDirectory(path: string): void {
   try {
     if (!Deno.statSync(path).isDirectory) return;
@@ -80,7 +84,7 @@ function refuseDirectory(path: string): void {
   throw new Error("it is a directory, not a file");
 }
 
-/** As `refuseDirectory`: before the work. */
+/** Rejects a directory that is not empty before the work starts. */
 function refuseFull(path: string): void {
   try {
     for (const _ of Deno.readDirSync(path)) {
@@ -91,10 +95,13 @@ function refuseFull(path: string): void {
   }
 }
 
-/** What is unfinished belongs to another process, or was never begun: it is left alone. */
+/**
+ * An error after which the unfinished model must not be removed: it belongs to another process, or
+ * was never begun.
+ */
 class UntouchedError extends Error {}
 
-/** A file that shows how far it is. */
+/** A file of weights that shows progress while it is written. */
 class Output implements Disposable {
   readonly #file: Deno.FsFile;
   readonly #progress: MeteredProgress;
@@ -104,7 +111,7 @@ class Output implements Disposable {
   constructor(path: string, tensors: readonly Weights[], terminal: Terminal) {
     clearWay(path);
     this.#file = Deno.openSync(path, { write: true, create: true });
-    // What a killed process left is used again, and what another one writes is left alone.
+    // A file that a killed process left is overwritten. A locked file belongs to a running process.
     if (!this.#file.tryLockSync(true)) {
       this.#file.close();
       throw new UntouchedError("another process is writing it");
@@ -136,7 +143,7 @@ class Output implements Disposable {
 }
 
 interface Weights {
-  /** U32: words of MLX's quants. */
+  /** U32: 32-bit words of MLX's quantized weights. */
   readonly type: TensorType | "U32";
   readonly shape: readonly number[];
 }
@@ -145,7 +152,9 @@ function bytesOf({ type, shape }: Weights): number {
   return packedBytes(type === "U32" ? "F32" : type, shape.reduce((a, b) => a * b, 1));
 }
 
-/** Makes what is unfinished and renames it: what has the path is always whole. */
+/**
+ * Calls `make` to write the unfinished model, and then renames it, so that `path` is never partial.
+ */
 async function whole(
   { path, unfinished, wayOut }: Target,
   make: (signal: AbortSignal) => Promise<number>,
@@ -159,7 +168,7 @@ async function whole(
     try {
       if (!(cause instanceof UntouchedError)) Deno.removeSync(unfinished, { recursive: true });
     } catch {
-      // It was never made.
+      // It was never created.
     }
     if (cause instanceof RangeError || cause instanceof InterruptedError) throw cause;
     throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause)}; ${wayOut}`, {

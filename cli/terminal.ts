@@ -1,6 +1,6 @@
 /**
- * The only way to the outside: the answer or report goes to stdout, everything else to stderr.
- * Colour and progress appear only where a person looks.
+ * All output of a command: answers and reports go to stdout, everything else to stderr. Colour and
+ * progress appear only on a terminal.
  */
 
 import { styleText } from "node:util";
@@ -8,7 +8,7 @@ import { printable } from "../engine/files/quote.ts";
 import { escapeControls } from "../engine/text/terminal_text.ts";
 import { Progress } from "./progress.ts";
 
-/** What the global options ask for. */
+/** Values of the global options. */
 export interface TerminalOptions {
   readonly color?: "auto" | "always" | "never" | undefined;
   readonly quiet?: boolean | undefined;
@@ -23,7 +23,7 @@ export interface OutputStream {
 
 type Format = Parameters<typeof styleText>[0];
 
-/** Characters of an error on the terminal. */
+/** Maximum length of an error message, in characters. */
 const MAX_ERROR = 400;
 
 const encoder = new TextEncoder();
@@ -33,7 +33,7 @@ export class Terminal {
   readonly #options: TerminalOptions;
   readonly #stdout: OutputStream;
   readonly #stderr: OutputStream;
-  /** What is under way, the innermost last: that alone is shown. */
+  /** Progress of the current work, innermost last. Only the last one is shown. */
   #progress: readonly Progress[] = [];
 
   constructor(
@@ -50,12 +50,12 @@ export class Terminal {
     return this.#stdout.isTerminal();
   }
 
-  /** It knows no escape sequences. */
+  /** Whether the terminal supports no escape sequences. */
   get isDumb(): boolean {
     return Deno.env.get("TERM") === "dumb";
   }
 
-  /** Columns of the terminal; 80 without one. */
+  /** Number of columns of the terminal; 80 without one. */
   get columns(): number {
     try {
       return Deno.consoleSize().columns;
@@ -65,15 +65,20 @@ export class Terminal {
   }
 
   /**
-   * Writes to stdout; control characters are removed for a terminal, wherever the text comes from.
+   * Writes to stdout. On a terminal, control characters are escaped, because the text may come from
+   * an untrusted source.
    *
-   * @throws {Deno.errors.BrokenPipe} if the reader has gone: let it pass, main() ends quietly.
+   * @throws {Deno.errors.BrokenPipe} if the reader has closed the pipe. Do not catch this: main()
+   * then ends without an error.
    */
   write(text: string): void {
     this.draw(this.stdoutIsTerminal ? escapeControls(text) : text);
   }
 
-  /** Writes to stdout as it is, for what moves the cursor or is coloured: its words are escaped already. */
+  /**
+   * Writes text with colours or cursor movements to stdout. Its other parts must already be
+   * escaped.
+   */
   draw(text: string): void {
     this.#hideProgress();
     try {
@@ -84,24 +89,24 @@ export class Terminal {
     }
   }
 
-  /** One line on stderr that a person wants to know; not with -q. */
+  /** Prints a line of information to stderr; not with -q. */
   note(line: string, format?: Format): void {
     if (this.#options.quiet) return;
     const safe = printable(line);
     this.#log(format === undefined ? safe : this.style(format, safe));
   }
 
-  /** One line of details on stderr, only with -v. */
+  /** Prints a line of details to stderr; only with -v. */
   detail(line: string): void {
     if (this.#options.verbose) this.#log(this.style("dim", printable(line)));
   }
 
-  /** One line on stderr about what is not as it should be; also with -q. */
+  /** Prints a warning of one line to stderr; also with -q. */
   warn(line: string): void {
     this.#log(`${this.style("yellow", "warning:")} ${printable(line)}`);
   }
 
-  /** Reports what ended the command: one line, and the stack with -v. */
+  /** Prints an error of one line to stderr, and its stack with -v. */
   error(error: Error): void {
     const message = error.message || error.name;
     const line = shortened(printable(message.replaceAll("\n", " ")));
@@ -109,13 +114,15 @@ export class Terminal {
     if (this.#options.verbose) this.#log(escapeControls(Deno.inspect(error)));
   }
 
-  /** `text` in colour, where the stream that it is for has colours. */
+  /** Returns `text` with this format if colour is enabled for the stream, else `text`. */
   style(format: Format, text: string, stream: "stdout" | "stderr" = "stderr"): string {
     if (!this.#hasColor(stream === "stdout" ? this.#stdout : this.#stderr)) return text;
     return styleText(format, text, { validateStream: false });
   }
 
-  /** Progress on `total` units, or on an unknown number of them; dispose of it when done. */
+  /**
+   * Starts progress of `total` units, or of an unknown number. Dispose of it when the work is done.
+   */
   progress(label: string, total?: number): Progress {
     const shown = this.#stderr.isTerminal() && !this.#options.quiet && !this.isDumb;
     const screen = {
@@ -136,7 +143,7 @@ export class Terminal {
   #hasColor(stream: OutputStream): boolean {
     const { color = "auto" } = this.#options;
     if (color !== "auto") return color === "always";
-    // The order of node:tty: FORCE_COLOR outdoes NO_COLOR.
+    // Precedence as in node:tty: FORCE_COLOR overrides NO_COLOR.
     const force = Deno.env.get("FORCE_COLOR");
     if (force !== undefined) return force !== "0";
     if (Deno.env.get("NO_COLOR")) return false;
@@ -152,12 +159,12 @@ export class Terminal {
     try {
       writeAll(this.#stderr, `${line}\n`);
     } catch {
-      // Nobody reads the log, or its disk is full: no reason to stop the answer.
+      // stderr is closed, or its disk is full. The answer continues anyway.
     }
   }
 }
 
-/** Cuts the middle out: an error begins with what is wrong, and ends with how to mend it. */
+/** Cuts out the middle of a long error: its beginning is the problem, its end is the solution. */
 function shortened(line: string): string {
   if (line.length <= MAX_ERROR) return line;
   const end = 120;
@@ -170,8 +177,8 @@ function writeAll(stream: OutputStream, text: string): void {
 }
 
 /**
- * Sends what libraries print to `terminal().detail()`: what they warn of are a file's words, such as
- * tokens, and nobody asked for them. Ends with the scope.
+ * Redirects the console output of libraries to `terminal().detail()`, until the result is disposed
+ * of. Their warnings quote parts of files, such as tokens, and are not meant for the user.
  */
 export function silenceConsole(terminal: () => Terminal): Disposable {
   const before = { ...console };

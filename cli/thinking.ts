@@ -1,4 +1,4 @@
-/** Tells a reasoning model's thoughts from its answer. */
+/** Separates a reasoning model's thoughts from its answer. */
 
 const BEGIN = "<think>";
 const END = "</think>";
@@ -6,25 +6,25 @@ const END = "</think>";
 /** A part of an answer. */
 export interface AnswerPart {
   readonly text: string;
-  /** It belongs to the thoughts, their marks included. */
+  /** Whether it belongs to the thoughts, which include their marks. */
   readonly thought: boolean;
 }
 
 /**
- * Splits an answer that comes in pieces. Thoughts are what `<think>` begins, with nothing before it;
- * what looks like that later on is text.
+ * Splits an answer that arrives in pieces. Thoughts begin with `<think>` at the start of the
+ * answer. A `<think>` after other text is part of the text.
  */
 export class Thinking {
   #state: "start" | "thoughts" | "answer";
-  /** What may be the beginning of a mark. */
+  /** Text that is held back because it may be the beginning of a mark. */
   #held = "";
 
-  /** `thinks`: the prompt has begun the thoughts. */
+  /** @param thinks whether the prompt has already begun the thoughts */
   constructor(thinks: boolean) {
     this.#state = thinks ? "thoughts" : "start";
   }
 
-  /** The next piece's parts. */
+  /** Returns the parts of the next piece. */
   push(piece: string): AnswerPart[] {
     const text = this.#held + piece;
     this.#held = "";
@@ -54,13 +54,16 @@ export class Thinking {
     }
   }
 
-  /** What was held back when the answer ends. */
+  /** Returns the text that is still held back at the end of the answer. */
   end(): AnswerPart[] {
     return [{ text: this.#held, thought: this.#state === "thoughts" }];
   }
 }
 
-/** Where a beginning of the end mark begins, or the length. */
+/**
+ * Returns the index in `text` of a suffix that is the beginning of the end mark; without one, the
+ * length.
+ */
 function heldBack(text: string): number {
   for (let at = Math.max(0, text.length - END.length + 1); at < text.length; at++) {
     if (END.startsWith(text.slice(at))) return at;
@@ -68,7 +71,7 @@ function heldBack(text: string): number {
   return text.length;
 }
 
-/** Whether a prompt ends within thoughts, as some templates have it. */
+/** Whether a prompt ends within thoughts: some templates open them. */
 export function endsInThoughts(prompt: string): boolean {
   return prompt.trimEnd().endsWith(BEGIN);
 }

@@ -1,4 +1,4 @@
-/** `tvllm tokenize [TEXT|-]`: the token ids that a model makes of a text. */
+/** `tvllm tokenize [TEXT|-]`: prints a model's token ids for a text. */
 
 import type { Command } from "@commander-js/extra-typings";
 import { encodeText } from "../engine/prompt.ts";
@@ -15,12 +15,15 @@ export function addTokenize(program: Command): void {
   const command = program.command("tokenize")
     .summary("split a text into tokens")
     .description(
-      "Splits a text into a model's tokens and prints one id and its text per line, without BOS.",
+      "Splits a text into a model's tokens. Prints one token per line: its id and its text. Adds no BOS token.",
     )
-    .argument("[text]", "text; - or no text reads standard input unchanged")
+    .argument("[text]", "text; with -, or without this argument, reads standard input")
     .addOption(modelOption())
     .option("--json", "print the ids as a JSON array")
-    .option("--special", "parse control tokens that are spelled out in the text");
+    .option(
+      "--special",
+      "read the spelling of a control token, such as <|im_end|>, as that token",
+    );
   addGlobalOptions(command).action(async (argument, options, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     if (argument === undefined && Deno.stdin.isTerminal()) {

@@ -1,4 +1,4 @@
-/** `tvllm tune`: finds the launch sizes of kernels that are fastest on this GPU, and keeps them. */
+/** `tvllm tune`: finds the kernel variants that are fastest on this GPU, and saves them. */
 
 import { type Command, Option } from "@commander-js/extra-typings";
 import { markdownTable } from "markdown-table";
@@ -22,8 +22,7 @@ export function addTune(program: Command): void {
   const command = program.command("tune")
     .summary("find the fastest kernel variants for this GPU")
     .description(
-      "Times the variants of each kernel on this machine's GPU, with the shapes of a model, and saves " +
-        "the fastest in the model cache. Later runs on this GPU use them. Takes a few seconds.",
+      "Measures the speed of each kernel's variants on this machine's GPU, with the shapes of a model. Saves the fastest variants in the model cache, and later runs on this GPU use them. Takes a few seconds.",
     )
     .addOption(modelOption())
     .addOption(new Option("--device <kind>", "device to tune").choices(["gpu"]))
@@ -38,7 +37,7 @@ export function addTune(program: Command): void {
   addGlobalOptions(command).action(async ({ model, json }, command) => {
     const terminal = new Terminal(command.optsWithGlobals());
     const started = performance.now();
-    // Before the model is opened, after which nothing else may be written.
+    // Must be open before the model is opened, because that drops write access.
     using output = openTuneFile();
     const gpu = await openGpu();
     const file = await openModel(model, terminal);
@@ -85,7 +84,7 @@ function openTuneFile(): TuneFile {
 
 type Progress = Parameters<typeof tune>[2]["progress"];
 
-/** Runs a tuning with progress on the terminal. */
+/** Runs the tuning with progress on the terminal. */
 async function tuneAll(
   terminal: Terminal,
   run: (progress: Progress, signal: AbortSignal) => AsyncIterable<TunedResult>,
@@ -100,7 +99,7 @@ async function tuneAll(
   return results;
 }
 
-/** Each variant, and its time over that of the default one. */
+/** Returns a table of all variants, with their times relative to the default one. */
 function tableOf(results: readonly TunedResult[]): string {
   const rows = results.flatMap(({ family, variants, usual, chosen }) =>
     variants.map(({ name, ratio, fault }) => [

@@ -1,10 +1,10 @@
-/** A mistake on the command line, as commander found it, in one line. */
+/** Converts commander's errors about the command line to messages of one line. */
 
 import type { Command, CommanderError } from "@commander-js/extra-typings";
 import { UsageError } from "./exit_codes.ts";
 import { nearest } from "./suggestion.ts";
 
-/** Says what is wrong, what was probably meant, and where to read on. */
+/** Returns an error that gives the problem, what was probably meant, and the command for help. */
 export function usageError(
   error: CommanderError,
   program: Command,
@@ -32,7 +32,7 @@ export function usageError(
   return new UsageError(`Cannot run the command: ${plain}${way}; see ${help}`, { cause: error });
 }
 
-/** What is wrong: the last thing that is quoted. */
+/** Matches the invalid word: the last quoted one in commander's message. */
 const WRONG = /'([^']*)'(?: is invalid)?$/;
 
 function optionsOf(command: Pick<Command, "createHelp" | "options">): string[] {

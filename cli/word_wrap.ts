@@ -1,27 +1,28 @@
-/** Breaks lines between words at the terminal's width, while the text comes. */
+/** Wraps lines at words to the terminal's width, while the text arrives. */
 
 import stringWidth from "string-width";
 
-/** What a line may break after: space, and characters of scripts that use none. */
+/** Characters after which a line may break: white space, and scripts that do not use spaces. */
 const BREAKS = /(\s|[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])/u;
 
 /**
- * Wraps a text that comes in pieces. Nothing waits for the end of its word: a word that turns out too
- * long for its line is removed from there and written on the next.
+ * Wraps a text that arrives in pieces. Pieces are written before their word is complete. If a word
+ * becomes too long for its line, it is erased there and written on the next line.
  */
 export class WordWrap {
-  /** Where the unfinished word begins, in cells, and what there is of it. */
+  /** Column at which the unfinished word begins. */
   #start = 0;
+  /** The part of the unfinished word that has arrived. */
   #word = "";
-  /** The word is longer than a line: the terminal breaks it. */
+  /** Whether the word is longer than a line, so that the terminal breaks it. */
   #long = false;
-  /** A space at the end of a line was left out; what follows begins a new one. */
+  /** Whether a space at the end of the line was dropped, so that further text begins a new line. */
   #full = false;
 
-  /** `columns` of the terminal, which may change. */
+  /** @param columns returns the number of columns of the terminal, which may change */
   constructor(readonly columns: () => number) {}
 
-  /** What to write for the next piece. */
+  /** Returns the text to write for the next piece. */
   push(text: string): string {
     return text.split(BREAKS).map((part) => part === "" ? "" : this.#part(part)).join("");
   }
@@ -33,7 +34,7 @@ export class WordWrap {
     }
     if (!BREAKS.test(part)) return this.#letters(part);
     if (/\S/.test(part)) {
-      this.#begin(this.#end); // a word of its own
+      this.#begin(this.#end); // The character is a word by itself.
       const written = this.#letters(part);
       this.#begin(this.#end);
       return written;
@@ -78,7 +79,9 @@ export class WordWrap {
     return this.#long ? end % this.columns() : end;
   }
 
-  /** In the last column a cursor can be in one of two places. */
+  /**
+   * The usable width. The last column stays free: after it, terminals place the cursor differently.
+   */
   get #width(): number {
     return this.columns() - 1;
   }

@@ -1,8 +1,8 @@
-/** Why a file cannot be written, as a part of a message. */
+/** Reasons why a file cannot be written, for error messages. */
 
 import { printable } from "../engine/files/quote.ts";
 
-/** What follows `Cannot write PATH: `. */
+/** Returns the part of the message after `Cannot write PATH: `. */
 export function writeFailure(cause: unknown): string {
   const message = cause instanceof Error ? cause.message : String(cause);
   if (cause instanceof Deno.errors.NotCapable) {

@@ -1,32 +1,32 @@
 /**
- * A server with OpenAI's API, and how a request is put to it: vLLM, SGLang, llama-server, TGI, ollama,
- * LM Studio, mlx_lm and tvllm serve.
+ * Sends requests to a server with OpenAI's API: vLLM, SGLang, llama-server, TGI, ollama, LM Studio,
+ * mlx_lm or tvllm serve.
  */
 
 import { z } from "zod";
 import { EndpointError, RefusedError } from "./errors.ts";
 
-/** Where a server is, and how to ask it. */
+/** The address of a server, and how to use it. */
 export interface EndpointOptions {
   /** With or without /v1 at its end. */
   readonly url: string;
   readonly apiKey?: string | undefined;
-  /** Which of its models; default the first that it lists. */
+  /** The model to use; by default the first one that the server lists. */
   readonly model?: string | undefined;
-  /** Cuts off what is being answered, which then throws its reason. */
+  /** Aborts running requests, which then throw its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a request asks for, in OpenAI's fields and those that servers have besides. */
+/** The body of a request: OpenAI's fields, and further fields of servers. */
 export interface RequestBody {
-  /** 0: any token. */
+  /** 0 means no limit. */
   readonly top_k?: number | undefined;
   readonly [field: string]: unknown;
 }
 
-/** Of the body of an error, as much is read. */
+/** Length after which reading of an error's body stops. */
 const MOST_ERROR_BYTES = 4096;
-/** Letters of it that are shown. */
+/** Characters of an error's body that are shown. */
 const SHOWN_LETTERS = 300;
 
 const modelList = z.object({
@@ -37,15 +37,17 @@ const modelList = z.object({
   })),
 });
 
-/** A server whose models are known. */
+/** A server and one of its models. */
 export class Endpoint {
-  /** What stands for no limit as `top_k`: -1 to vLLM, SGLang and llama-server, 0 to mlx_lm. */
+  /**
+   * The value of `top_k` that means no limit: -1 for vLLM, SGLang and llama-server, 0 for mlx_lm.
+   */
   #everyToken = -1;
 
   private constructor(
     readonly url: string,
     readonly options: EndpointOptions,
-    /** What it tells of itself. */
+    /** Facts from the server's list of models. */
     readonly facts: {
       readonly model: string;
       readonly server: string;
@@ -53,15 +55,15 @@ export class Endpoint {
     },
   ) {}
 
-  /** The model that is asked. */
+  /** The name of the model that is used. */
   get model(): string {
     return this.facts.model;
   }
 
   /**
-   * Asks for the models.
+   * Requests the list of models and selects one.
    *
-   * @throws {EndpointError} if nothing answers there, or it has no such model.
+   * @throws {EndpointError} if the server cannot be reached, or lists no model and none is named.
    */
   static async open(options: EndpointOptions): Promise<Endpoint> {
     const url = options.url.replace(/\/+$/, "").replace(/\/v1$/, "");
@@ -74,17 +76,18 @@ export class Endpoint {
     return new Endpoint(url, options, { model: model.id, server, contextLength });
   }
 
-  /** Gets what a path has; throws as `post` does. */
+  /** Sends a GET request; throws as `post` does. */
   get(path: string): Promise<Response> {
     return ask(`${this.url}${path}`, this.options);
   }
 
   /**
-   * Posts a request of the model. Its `top_k` may be 0 for no limit, which is asked of each server in its
-   * own way: without the field, some would take a default of theirs. `signal` cuts off this request alone.
+   * Sends a POST request for the model. A `top_k` of 0 is replaced by the server's value for no
+   * limit. (Without the field, some servers would use their own default.)
    *
-   * @throws {RefusedError} if it answers with an error.
-   * @throws {EndpointError} if it cannot be reached.
+   * @param signal aborts only this request
+   * @throws {RefusedError} if the server answers with an error status.
+   * @throws {EndpointError} if the server cannot be reached.
    */
   async post(path: string, body: RequestBody, signal?: AbortSignal): Promise<Response> {
     const options = { ...this.options, signal: signal ?? this.options.signal };
@@ -102,7 +105,10 @@ export class Endpoint {
   }
 }
 
-/** The models, and what the server calls itself; none where the list is of no use, and one is named. */
+/**
+ * Returns the server's models and its name. The list is empty if the server has no usable list but
+ * a model is named.
+ */
 async function listModels(
   url: string,
   options: EndpointOptions,
@@ -124,7 +130,7 @@ async function listModels(
   );
 }
 
-/** A response that is none of an error. */
+/** Sends a request (POST if there is a body, else GET) and returns its response if it succeeded. */
 async function ask(url: string, options: EndpointOptions, body?: string): Promise<Response> {
   const { apiKey, signal } = options;
   let response: Response;
@@ -146,7 +152,7 @@ async function ask(url: string, options: EndpointOptions, body?: string): Promis
   throw new RefusedError(url, response.status, await beginningOf(response));
 }
 
-/** What an error's body says first: its message, where it has one. */
+/** Returns the beginning of an error's body, which usually contains the message. */
 async function beginningOf(response: Response): Promise<string> {
   let text = "";
   try {
@@ -155,12 +161,12 @@ async function beginningOf(response: Response): Promise<string> {
       if (text.length >= MOST_ERROR_BYTES) break;
     }
   } catch {
-    // What has come will do.
+    // The part that has arrived is enough.
   }
   return text.slice(0, SHOWN_LETTERS);
 }
 
-/** What an error says. */
+/** Returns an error's message. */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,6 @@
 /**
- * ollama's own route for completions: with OpenAI's, it tells none of its times, puts every prompt into a
- * template and penalizes repetition. See https://docs.ollama.com/api/generate.
+ * ollama's own route for completions. With OpenAI's route, ollama does not report its times, puts
+ * every prompt into a template and penalizes repetition. See https://docs.ollama.com/api/generate.
  */
 
 import { z } from "zod";
@@ -18,7 +18,7 @@ import {
 
 export const OLLAMA_ROUTE = "/api/generate";
 
-/** Whether the server is ollama, or has its routes. */
+/** Whether the server is ollama, or has ollama's routes. */
 export async function isOllama(endpoint: Endpoint): Promise<boolean> {
   try {
     const response = await endpoint.get("/api/version");
@@ -29,7 +29,7 @@ export async function isOllama(endpoint: Endpoint): Promise<boolean> {
   }
 }
 
-/** Times are in ns, and counts of tokens left out where they are 0. */
+/** A line of the answer. Times are in ns. Counts of tokens are left out if they are 0. */
 const lineSchema = z.object({
   response: z.string().nullish(),
   thinking: z.string().nullish(),
@@ -42,7 +42,7 @@ const lineSchema = z.object({
   error: z.string().nullish(),
 });
 
-/** The parts of an answer, a JSON object a line; throws as `readParts` does. */
+/** Reads the parts of an answer, one JSON object per line; throws as `readParts` does. */
 export function readOllama(response: Response, source: AnswerSource): AsyncGenerator<StreamPart> {
   return readParts(response, source, new LineParser(source.url));
 }

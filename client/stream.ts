@@ -1,4 +1,4 @@
-/** The stream of an answer, with what servers do differently. */
+/** Reads the stream of an answer, and handles the differences between servers. */
 
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
@@ -6,7 +6,7 @@ import { reasonOf } from "./endpoint.ts";
 import { EndpointError } from "./errors.ts";
 import { logprobsSchema, type TokenLogprob, tokenLogprobs } from "./token_logprobs.ts";
 
-/** Longest event that is read: none of an answer comes near it. */
+/** Length limit of an event, in characters. Events of an answer are far shorter. */
 export const MOST_EVENT_LETTERS = 16 * 2 ** 20;
 
 const usageSchema = z.object({
@@ -29,57 +29,61 @@ const chunkSchema = z.object({
     logprobs: logprobsSchema.nullish(),
   })).nullish(),
   usage: usageSchema.nullish(),
-  // Of llama-server, and of tvllm.
+  // Only from llama-server and tvllm.
   timings: z.object({ prompt_ms: z.number(), predicted_per_token_ms: z.number() }).nullish(),
   error: z.unknown().optional(),
 });
 
-/** Tokens as the server counts them. */
+/** Numbers of tokens that the server reports. */
 export interface Usage {
   readonly prompt: number;
   readonly answer: number;
-  /** Of the prompt's, those that it had in its cache; undefined where it does not tell. */
+  /** Tokens of the prompt that were in the server's cache; undefined if it does not report them. */
   readonly cached: number | undefined;
 }
 
-/** The server's own times, ms. */
+/** Times that the server reports, in ms. */
 export interface OwnTimes {
   readonly prompt: number;
   readonly perToken: number;
 }
 
-/** What came with a chunk. */
+/** The content of a chunk. */
 export interface StreamPart {
-  /** `performance.now()` when it came. */
+  /** `performance.now()` when it arrived. */
   readonly at: number;
-  /** What the model thinks, and what it answers; "" where it has none of it. */
+  /** The chunk's text of the model's thoughts; "" if there is none. */
   readonly reasoning: string;
+  /** The chunk's text of the answer; "" if there is none. */
   readonly text: string;
-  /** Of its tokens, if the request asked and the server has them. */
+  /** Log-probabilities of its tokens, if they were requested and the server sends them. */
   readonly logprobs: readonly TokenLogprob[];
   readonly finish?: string;
   readonly usage?: Usage;
   readonly own?: OwnTimes;
 }
 
-/** How a server's text becomes the parts of an answer. */
+/** Parses a server's text into the parts of an answer. */
 export interface PartParser {
-  /** The parts in what has come; what is wrong with it is thrown after those before. */
+  /**
+   * Adds text and returns the parts that are complete. An error is thrown after the parts before
+   * it.
+   */
   feed(text: string): Iterable<StreamPart>;
-  /** Whether the answer's end has come. */
+  /** Whether the end of the answer has arrived. */
   readonly ended: boolean;
 }
 
-/** Whose answer it is, and what ends the wait for it. */
+/** The server that sends an answer, and the signal that aborts the request. */
 export interface AnswerSource {
   readonly url: string;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * The parts of an answer as they come.
+ * Reads the parts of an answer as they arrive.
  *
- * @throws {EndpointError} if the server reports an error, or the stream is broken or cut off.
+ * @throws {EndpointError} if the server reports an error, or the stream is invalid or ends early.
  */
 export async function* readParts(
   response: Response,
@@ -92,14 +96,14 @@ export async function* readParts(
     }
   } catch (error) {
     if (error instanceof EndpointError || signal?.aborted) throw error;
-    throw new EndpointError(`Cannot read an answer of ${url}: ${reasonOf(error)}`, {
+    throw new EndpointError(`Cannot read an answer from ${url}: ${reasonOf(error)}`, {
       cause: error,
     });
   }
-  if (!parser.ended) throw new EndpointError(`Cannot read an answer of ${url}: it was cut off`);
+  if (!parser.ended) throw new EndpointError(`Cannot read an answer from ${url}: it was cut off`);
 }
 
-/** The parts of an answer in server-sent events; throws as `readParts` does. */
+/** Reads the parts of an answer from server-sent events; throws as `readParts` does. */
 export function readStream(response: Response, source: AnswerSource): AsyncGenerator<StreamPart> {
   return readParts(response, source, new EventParser(source.url));
 }
@@ -115,7 +119,7 @@ class EventParser implements PartParser {
       maxBufferSize: MOST_EVENT_LETTERS,
       onError: (error) => {
         if (error.type === "max-buffer-size-exceeded") this.#failure ??= error;
-        // As llama-server had it for long: a field of its own.
+        // Older versions of llama-server send errors in an event field "error".
         if (error.field === "error") this.#failure ??= failed(error.value, url);
       },
       onEvent: ({ data }) => {
@@ -173,17 +177,17 @@ function partOf(data: string, url: string): StreamPart {
   };
 }
 
-/** The error that a server reports in its answer. */
+/** Creates the error for an error that a server reports in its answer. */
 export function failed(message: string | undefined, url: string): EndpointError {
-  return new EndpointError(`Cannot get an answer of ${url}: ${message}`);
+  return new EndpointError(`Cannot get an answer from ${url}: ${message}`);
 }
 
-/** An answer, or a piece of it, that has not the form that it should have. */
+/** Creates the error for an answer, or a piece of it, in an unexpected format. */
 export function unreadable(text: string, url: string): EndpointError {
-  return new EndpointError(`Cannot read an answer of ${url}: ${text.slice(0, 200)}`);
+  return new EndpointError(`Cannot read an answer from ${url}: ${text.slice(0, 200)}`);
 }
 
-/** The value of a JSON text; undefined if it is none. */
+/** Parses JSON; returns undefined if the text is not JSON. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

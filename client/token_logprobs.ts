@@ -1,4 +1,4 @@
-/** Log-probabilities as servers send them: in one form with chats, in another with completions. */
+/** Log-probabilities as servers send them. Chats and completions have different formats. */
 
 import { z } from "zod";
 
@@ -6,22 +6,22 @@ const chosen = z.object({ token: z.string(), logprob: z.number() });
 
 /** The field `logprobs` of a choice. */
 export const logprobsSchema = z.object({
-  // Of chats.
+  // The format of chats.
   content: z.array(chosen.extend({ top_logprobs: z.array(chosen).nullish() })).nullish(),
-  // Of completions; the first token of a prompt that is echoed has none.
+  // The format of completions. The first token of an echoed prompt has no log-probability.
   tokens: z.array(z.string()).nullish(),
   token_logprobs: z.array(z.number().nullable()).nullish(),
   top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullish(),
 });
 
-/** A token, and those that were most probable in its place, best first. */
+/** A token's log-probability, and the most likely tokens at its position, most likely first. */
 export interface TokenLogprob {
   readonly token: string;
   readonly logprob: number;
   readonly top: readonly { readonly token: string; readonly logprob: number }[];
 }
 
-/** Those of a choice, one a token. */
+/** Returns the log-probabilities of a choice, one entry per token. */
 export function tokenLogprobs(field: z.infer<typeof logprobsSchema>): TokenLogprob[] {
   const { content, tokens, token_logprobs: own, top_logprobs: tops } = field;
   if (content) {

@@ -24,7 +24,7 @@ export function compiledPermissions(): string[] {
   return denoFlags({ ...all, variables }, { cache: "", data: "" });
 }
 
-/** Compiles for one target; throws an error of one line that says why it did not. */
+/** Compiles for one target. If it fails, it throws an error with a message of one line. */
 async function compile(bundle: string, directory: string, target: string): Promise<string> {
   const denort = Deno.env.get("DENORT_BIN");
   if (denort) checkRuntime(denort, target);
@@ -42,8 +42,8 @@ async function compile(bundle: string, directory: string, target: string): Promi
   const download = /error sending request for url \((https:[^)]*denort[^)]*)\)/.exec(text)?.[1];
   const reason = download === undefined
     ? causes(text)
-    : `its runtime cannot be downloaded from ${download}; make that address reachable, or name a ` +
-      `denort of Deno ${Deno.version.deno} for it in DENORT_BIN`;
+    : `its runtime cannot be downloaded from ${download}; allow access to this address, or set ` +
+      `DENORT_BIN to a denort of Deno ${Deno.version.deno}`;
   throw new Error(`Cannot compile for ${target}: ${reason}`);
 }
 
@@ -70,8 +70,8 @@ async function start(program: string): Promise<void> {
   if (answer.startsWith(expected)) return;
   Deno.removeSync(program);
   throw new Error(
-    `Cannot use what was compiled: ${program} --version says ${JSON.stringify(answer)} ` +
-      `rather than "${expected} …"`,
+    `Cannot use the compiled program: ${program} --version prints ${JSON.stringify(answer)} ` +
+      `instead of "${expected} …"`,
   );
 }
 
@@ -99,7 +99,7 @@ if (import.meta.main) {
       console.log(
         `${program}: ${megabytes(Deno.statSync(program).size)}, with the runtime of Deno ` +
           `${Deno.version.deno} and tvllm ${denoJson.version}, its model and fonts (${bundled}); ` +
-          (target === host ? "it starts" : "not started, as it is for another system"),
+          (target === host ? "it starts" : "not tested, because it is for another system"),
       );
     }
   });

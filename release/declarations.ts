@@ -40,7 +40,7 @@ export async function declarationsOf(entries: readonly string[]): Promise<Map<st
 async function declareAll(entries: readonly string[]): Promise<Map<string, string>> {
   const lib = join(ROOT, "deno.d.ts");
   const sources = new Map([
-    // It refers to TypeScript's own libraries, which the option `lib` names.
+    // Its references to TypeScript's own libraries are removed: the option `lib` names them.
     [lib, (await runDeno(["types"], "list Deno's types")).replaceAll(/^\/\/\/ <reference.*/gm, "")],
     [join(ROOT, "texts.d.ts"), TEXTS.join("\n")],
   ]);

@@ -17,7 +17,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   "x86_64-pc-windows-msvc": { format: "PE", machine: "x86-64" },
 };
 
-/** What each format calls the machines: `e_machine`, `cputype`, `Machine`. */
+/** The numbers of the machines in each format: `e_machine`, `cputype`, `Machine`. */
 const MACHINES = {
   "ELF": { 62: "x86-64", 183: "arm64" },
   "Mach-O": { 0x0100_0007: "x86-64", 0x0100_000c: "arm64" },
@@ -38,7 +38,7 @@ export function executableKind(bytes: Uint8Array): string | undefined {
     const name = (MACHINES[format] as Record<number, string>)[machine];
     return `${format} for ${name ?? `machine 0x${machine.toString(16)}`}`;
   };
-  // ELF of 64 bits, little-endian; 64-bit Mach-O; PE behind the stub for DOS.
+  // 64-bit little-endian ELF; 64-bit Mach-O; PE after the stub for DOS.
   if (u32(0) === 0x464c_457f && bytes[4] === 2 && bytes[5] === 1) {
     return kind("ELF", u32(18) & 0xffff);
   }
@@ -50,7 +50,7 @@ export function executableKind(bytes: Uint8Array): string | undefined {
 }
 
 /**
- * @param version Deno's
+ * @param version the version of Deno
  * @throws {Error} that says why these bytes are not the denort of this version for `target`.
  */
 export function checkDenort(bytes: Uint8Array, target: string, version: string): void {
@@ -65,6 +65,6 @@ export function checkDenort(bytes: Uint8Array, target: string, version: string):
   }
   // The user agent of its requests.
   if (!buffer.includes(`Deno/${version}`)) {
-    throw new Error(`it is not from Deno ${version}, the version that compiles`);
+    throw new Error(`it is not from Deno ${version}, which compiles`);
   }
 }

@@ -2,7 +2,7 @@
 
 import { bundledPackages } from "./packages.ts";
 
-/** All of them as one text. */
+/** All notices as one text. */
 export async function makeNotices(): Promise<string> {
   const parts = [
     "tvllm contains these packages, each under its own licence. Everything else, the model included, is\n" +

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { readLock, runDeno } from "./task.ts";
 
-/** One of them. */
+/** A package in the bundle. */
 export interface Package {
   /** NAME@VERSION and the peers it was resolved with, as in a lock file. */
   readonly key: string;
@@ -21,7 +21,7 @@ export interface Package {
   readonly texts: readonly string[];
 }
 
-/** From `deno info --json`. */
+/** The part of the output of `deno info --json` that is used. */
 interface Info {
   readonly npmPackages: Readonly<
     Record<string, {
@@ -40,7 +40,9 @@ export async function bundledPackages(): Promise<Package[]> {
   const { direct, hashes } = readLock("cli/deno.lock");
   return Object.entries(hashes).map(([key, sha512]) => {
     const found = info.npmPackages[key];
-    if (found === undefined) throw new Error(`Cannot find ${key} of cli/deno.lock: it is not used`);
+    if (found === undefined) {
+      throw new Error(`Cannot use cli/deno.lock: the program does not use ${key}, which it lists`);
+    }
     const { name, version, dependencies, localPath } = found;
     const manifest = JSON.parse(Deno.readTextFileSync(join(localPath, "package.json")));
     const names = [...Deno.readDirSync(localPath)].filter(({ isFile, name }) =>

@@ -1,8 +1,10 @@
-/** Puts the commit into a program that is built from it; cli/commit.ts has the place. */
+/**
+ * Writes the commit into a program that is built from it, in the place that cli/commit.ts reserves.
+ */
 
 import { checkoutCommit } from "../cli/commit.ts";
 
-/** Writes the commit of the checkout in `root` into those of the files that have the place for it. */
+/** Writes the commit of the checkout in `root` into the files that have a place for it. */
 export async function stamp(root: string, paths: readonly string[]): Promise<void> {
   const id = await sourceCommit(root);
   for (const path of paths) {
@@ -13,7 +15,9 @@ export async function stamp(root: string, paths: readonly string[]): Promise<voi
   }
 }
 
-/** The commit, and whether the sources differ from it, if there is git to ask. */
+/**
+ * The commit, with a suffix if the sources differ from it, or if git cannot tell whether they do.
+ */
 async function sourceCommit(root: string): Promise<string> {
   const id = checkoutCommit(root);
   if (id === "unknown") return id;

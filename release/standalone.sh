@@ -67,7 +67,8 @@ extract() {
   fail "Cannot unpack tvllm: $0 is damaged; download it again"
 }
 
-# Cuts the program, which is several files: those that few commands need are not loaded by the others.
+# Splits the program into its files: those that only a few commands need are not loaded by the
+# others.
 split_program() {
   while read -r file start bytes; do
     reason=$({ tail -c "+$start" "$scratch/program" | head -c "$bytes" 2>&1 >"$scratch/$file"; } 2>/dev/null) ||
@@ -88,7 +89,8 @@ unpack() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  # The process we waited for may have unpacked; one that was killed left a useless part.
+  # The process we waited for may have unpacked; one that was killed leaves a partial directory
+  # behind.
   if ! is_unpacked; then
     echo "Unpacking tvllm into $place, once" >&2
     rm -rf "$place"/part.*
@@ -108,7 +110,7 @@ unpack() {
 }
 
 if [ -z "$tvllm_cache" ]; then
-  # Services and containers have no home.
+  # Services and containers may have no home directory.
   tvllm_cache=${TMPDIR:-/tmp}/tvllm-$(id -u)
   make_private "$tvllm_cache" ||
     fail "Cannot unpack tvllm into $tvllm_cache, which another user owns: set XDG_CACHE_HOME to a directory of yours"
@@ -121,7 +123,7 @@ grant "$@" <<'PERMISSIONS'
 PERMISSIONS
 launched=''
 [ "$command" != bench ] || launched=--launched=$(describe_host "$started" '' 2>/dev/null) || :
-# With Deno's own cache inside, this directory is all there is to remove.
+# Deno's own cache is in this directory too, so that removing it removes everything.
 export DENO_DIR="$place/cache"
 # shellcheck disable=SC2086 # $permissions is a list of flags
 exec "$place/deno" run --no-config --no-lock --cached-only $permissions ${writable:+"--allow-write=$writable"} \

@@ -22,7 +22,7 @@ const TARGETS: Readonly<Record<string, { npm: string; machine: string }>> = {
   "aarch64-unknown-linux-gnu": { npm: "@deno/linux-arm64-glibc", machine: "arm64" },
 };
 
-/** Where the compressed parts begin. */
+/** Offset of the compressed parts in the file. */
 export const HEADER_BYTES = 32768;
 
 /** A compressed part of the file. */
@@ -59,7 +59,10 @@ interface Program extends Part {
   }[];
 }
 
-/** Bundles the program into several files, so that the code of charts, say, is loaded when needed. */
+/**
+ * Bundles the program into several files, so that code such as that of charts is loaded only when
+ * needed.
+ */
 async function bundleProgram(directory: string): Promise<Program> {
   await bundleSplit(directory, ["cli/main.ts"]);
   const names = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
@@ -97,7 +100,7 @@ function header(target: string, deno: Part, program: Program): Uint8Array {
   const script = template.replaceAll(/@([A-Z0-9_]+)@/g, (_, name) => `${values[name]}`);
   const bytes = new Uint8Array(HEADER_BYTES).fill(10); // newlines, which the shell never reaches
   const { read } = new TextEncoder().encodeInto(script, bytes);
-  if (read < script.length) throw new Error("Cannot make the file: its script is too long");
+  if (read < script.length) throw new Error("Cannot build the file: its script is too long");
   return bytes;
 }
 
@@ -114,7 +117,7 @@ if (import.meta.main) {
     const unknown = asked.find((target) => !known.includes(target));
     if (unknown !== undefined) {
       throw new TypeError(
-        `Cannot make a file for ${unknown}: the targets are ${known.join(", ")} and all`,
+        `Cannot build a file for ${unknown}: the targets are ${known.join(", ")} and all`,
       );
     }
     const program = await bundleProgram(join(directory, "standalone"));

@@ -1,7 +1,8 @@
 /**
  * Measures the time from the start of each form of tvllm to the first token of the built-in model:
- * `deno task startup [RUNS [OPTION of generate]…]`. Runs of the forms are interleaved, so other load on the machine
- * affects all of them; `deno task standalone` and `npm pack --pack-destination dist` build them.
+ * `deno task startup [RUNS [OPTION of generate]…]`. Runs of the forms are interleaved, so other
+ * load on the machine affects all of them; `deno task standalone` and `npm pack --pack-destination
+ * dist` build them.
  */
 
 import { join } from "node:path";

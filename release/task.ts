@@ -36,8 +36,8 @@ export async function runDeno(args: readonly string[], what: string): Promise<st
 }
 
 /**
- * Bundles modules with all packages into several files of an empty directory: what they share, and what
- * they import when it is needed, is apart.
+ * Bundles modules with all packages into several files in an empty directory. Code that modules
+ * share, or import only when needed, is in separate files.
  */
 export async function bundleSplit(directory: string, modules: readonly string[]): Promise<void> {
   await Deno.remove(directory, { recursive: true }).catch(() => {});

@@ -1,7 +1,8 @@
 /**
- * `deno task version` prints the version, which deno.json holds. `deno task version 0.2.0` sets it there,
- * in package.json and in CHANGELOG.md; `deno task version --release` dates it in CHANGELOG.md.
- * `deno task version --notes TAG` prints its section of CHANGELOG.md, if TAG is its tag.
+ * `deno task version` prints the version, which is stored in deno.json. `deno task version 0.2.0`
+ * sets it there, in package.json and in CHANGELOG.md; `deno task version --release` dates it in
+ * CHANGELOG.md. `deno task version --notes TAG` prints its section of CHANGELOG.md, if TAG is its
+ * tag.
  */
 
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import { ROOT, runTask } from "./task.ts";
 
 const HEADING = /^## (\S+) \((unreleased|\d{4}-\d\d-\d\d)\)$/m;
 
-/** The changelog with a new version on top, which takes over what is unreleased. */
+/** The changelog with a new version on top. An unreleased section gets the new version instead. */
 export function withVersion(changelog: string, version: string): string {
   const [first, , state] = topHeading(changelog);
   const heading = `## ${version} (unreleased)`;
@@ -34,7 +35,7 @@ export function notesOf(changelog: string, tag: string): string {
     throw new Error(`Cannot release ${tag}: CHANGELOG.md begins with ${version}`);
   }
   if (state === "unreleased") {
-    throw new Error(`Cannot release ${tag}: run deno task version --release, which dates it`);
+    throw new Error(`Cannot release ${tag}: run deno task version --release to set its date`);
   }
   const after = changelog.slice(changelog.indexOf(first) + first.length);
   return `${after.split(/^## /m)[0]!.trim()}\n`;
@@ -69,7 +70,7 @@ if (import.meta.main) {
       edit("CHANGELOG.md", (text) => withDate(text, date));
     } else if (version !== undefined) {
       if (!/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version)) {
-        throw new TypeError(`Cannot set the version ${version}: expected one as in 0.2.0`);
+        throw new TypeError(`Cannot set the version ${version}: expected a version such as 0.2.0`);
       }
       for (const path of ["deno.json", "package.json"]) {
         edit(path, (text) => text.replace(/("version": )"[^"]*"/, `$1"${version}"`));

@@ -1,32 +1,33 @@
-/** Who may ask for what: the API key, and what pages of other sites may do. */
+/** Access control: the API key, and requests from pages of other sites. */
 
 import { timingSafeEqual } from "node:crypto";
 import { HttpError } from "./errors.ts";
 
-/** What the server was told of it. */
+/** The rules for access. */
 export interface AccessRules {
-  /** Without it everybody may ask. */
+  /** The key that clients must send; undefined if none is needed. */
   readonly apiKey: string | undefined;
-  /** Origins whose pages may ask, such as https://example.com; "*" is all. */
+  /** Origins whose pages may send requests, such as https://example.com; "*" allows all. */
   readonly origins: readonly string[];
-  /** Names that a browser may know the server by, besides localhost and addresses. */
+  /** Host names that browsers may use for this server, besides localhost and IP addresses. */
   readonly hosts: readonly string[];
 }
 
-/** Paths that need no key: they tell nothing and cost nothing. */
+/** Paths that need no key, because they reveal nothing and cost nothing. */
 const OPEN_PATHS = ["/health", "/", "/page.js", "/page.css"];
 
 /**
- * Checks a request.
+ * Checks whether a request is allowed.
  *
- * @throws {HttpError} 401 without the key; 403 if the page of another site asks.
+ * @throws {HttpError} 401 if the key is missing or wrong; 403 if a page of another site sent it.
  */
 export async function checkAccess(request: Request, rules: AccessRules): Promise<void> {
   const url = new URL(request.url);
   const host = request.headers.get("host") ?? url.host;
   const origin = request.headers.get("origin");
   const { apiKey, origins, hosts } = rules;
-  // A page that asks under a name of its own for this address (DNS rebinding) has no key.
+  // Against DNS rebinding: an attacker's page may resolve its own host name to this address. The
+  // page does not have the key, so the check is only needed if there is no key.
   if (apiKey === undefined && origins.length === 0 && !isOwnName(host, hosts)) {
     throw new HttpError(
       403,
@@ -51,7 +52,7 @@ export async function checkAccess(request: Request, rules: AccessRules): Promise
   );
 }
 
-/** Equal lengths, so that comparing takes equal time. */
+/** Hashes a key: the digests have equal lengths, so they can be compared in constant time. */
 async function digest(text: string): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
 }
@@ -66,7 +67,7 @@ function isAllowed(origin: string, origins: readonly string[]): boolean {
   return origins.includes("*") || origins.includes(origin);
 }
 
-/** What a browser wants to be told for a page of an allowed origin; else nothing. */
+/** Returns the CORS headers for a page of an allowed origin; otherwise none. */
 export function corsHeaders(request: Request, { origins }: AccessRules): Record<string, string> {
   const origin = request.headers.get("origin");
   if (origin === null || !isAllowed(origin, origins)) return {};

@@ -1,18 +1,22 @@
-/** How many answers may be generated or wait at a time. */
+/** Limits how many answers may be generated, or wait, at the same time. */
 
 import { HttpError } from "./errors.ts";
 import { plural } from "../engine/plural.ts";
 
-/** Counts them. */
+/** Counts the accepted answers. */
 export class Admission {
   #inside = 0;
 
-  /** `running` answers are generated at a time, and `waiting` more may be accepted. */
+  /**
+   * @param running number of answers that are generated at the same time
+   * @param waiting number of further answers that are accepted
+   */
   constructor(readonly running: number, readonly waiting: number) {}
 
   /**
-   * Lets `count` answers in; what is returned lets them out again, once.
+   * Accepts `count` answers.
    *
+   * @returns a function that releases their places; calling it again has no effect
    * @throws {HttpError} 429 if there is no room for them now, 400 if there never will be.
    */
   enter(count: number): () => void {

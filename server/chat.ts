@@ -1,4 +1,4 @@
-/** `POST /v1/chat/completions`: answers to conversations. */
+/** `POST /v1/chat/completions`: answers conversations. */
 
 import type { Model } from "../engine/mod.ts";
 import type { EncodedPrompt } from "../engine/prompt.ts";
@@ -8,10 +8,10 @@ import { endsInThought, marksReasoning, ReasoningSplitter } from "./reasoning.ts
 import type { ChoiceWriter, ReplyFormat } from "./reply.ts";
 import type { ChatBody } from "./requests.ts";
 
-/** Tokens at the end of a prompt that may hold the mark of a thought, and space around it. */
+/** Number of tokens at the end of a prompt that are searched for the mark of a thought. */
 const MARK_TOKENS = 16;
 
-/** The token ids of the conversation, by the model's template. */
+/** Returns the token ids of the conversation, formatted with the model's chat template. */
 export function chatPrompt(model: Model, { messages, chat_template_kwargs: given }: ChatBody) {
   const variables = { ...given };
   for (const name of ["messages", "add_generation_prompt"]) delete variables[name];
@@ -25,13 +25,13 @@ function toMessage({ role, content, reasoning_content }: ChatBody["messages"][nu
   const message: ChatMessage & { reasoning_content?: string } = {
     role,
     content: text,
-    // Templates of models that think look for it.
+    // Templates of reasoning models use it.
     ...(reasoning_content != null && { reasoning_content }),
   };
   return message;
 }
 
-/** How the answer is written. */
+/** Returns the format of the answer. */
 export function chatFormat(model: Model, body: ChatBody, { ids }: EncodedPrompt): ReplyFormat {
   const end = model.tokenizer.decode(ids.slice(-MARK_TOKENS), { special: true });
   const reasoning = marksReasoning(model.chatTemplate)

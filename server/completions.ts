@@ -1,4 +1,4 @@
-/** `POST /v1/completions`: answers that continue texts or token ids. */
+/** `POST /v1/completions`: continues texts or token ids. */
 
 import type { Model } from "../engine/mod.ts";
 import type { EncodedPrompt } from "../engine/prompt.ts";
@@ -8,12 +8,12 @@ import { HttpError } from "./errors.ts";
 import type { ChoiceWriter, ReplyFormat } from "./reply.ts";
 import type { CompletionBody } from "./requests.ts";
 
-/** What OpenAI and vLLM generate where a request does not say how much. */
+/** Default of `max_tokens`, as at OpenAI and vLLM. */
 export const DEFAULT_COMPLETION_TOKENS = 16;
 
 /**
- * The token ids of each prompt. Control tokens that a text writes out become those tokens, as clients
- * write templates out themselves; BOS is put in front of texts.
+ * Returns the token ids of each prompt. Texts get BOS at the start, and control tokens that are
+ * spelled out in them are parsed, because clients apply chat templates themselves.
  */
 export function completionPrompts(model: Model, { prompt }: CompletionBody): EncodedPrompt[] {
   const prompts = Array.isArray(prompt) && typeof prompt[0] !== "number" ? prompt : [prompt];
@@ -25,9 +25,9 @@ export function completionPrompts(model: Model, { prompt }: CompletionBody): Enc
 }
 
 /**
- * How they are written.
+ * Returns the format of the answers.
  *
- * @throws {HttpError} if the prompts' own log-probabilities are asked for.
+ * @throws {HttpError} if log-probabilities of the prompts are requested.
  */
 export function completionFormat(
   model: Model,
@@ -56,12 +56,12 @@ export function completionFormat(
 }
 
 class CompletionWriter implements ChoiceWriter {
-  /** Characters of the answer so far. */
+  /** Number of characters of the answer so far. */
   #offset = 0;
 
   constructor(
     readonly model: Model,
-    /** What precedes the answer; "" once it is sent. */
+    /** Text before the answer; "" once it was written. */
     private echo: string,
     readonly logprobs: boolean,
   ) {}

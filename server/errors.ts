@@ -1,16 +1,19 @@
-/** What a request is answered with that cannot be served: OpenAI's error bodies. */
+/** Errors of requests, and their responses in OpenAI's format. */
 
 import { RequestError } from "../engine/errors.ts";
 import { escapeControls } from "../engine/text/terminal_text.ts";
 
-/** More about an error: its code, the field that it is about, and when to try again, in seconds. */
+/** Details of an error. */
 interface HttpErrorOptions extends ErrorOptions {
+  /** OpenAI's code of the error. */
   readonly code?: string;
+  /** The field that caused the error. */
   readonly param?: string;
+  /** Time after which the client may try again, in seconds. */
   readonly retryAfter?: number;
 }
 
-/** OpenAI's names of kinds of errors, by status. */
+/** OpenAI's types of errors, by status. */
 const TYPES: Readonly<Record<number, string>> = {
   401: "authentication_error",
   403: "permission_error",
@@ -18,19 +21,19 @@ const TYPES: Readonly<Record<number, string>> = {
   429: "rate_limit_error",
 };
 
-/** Ends a request with an HTTP status and one line for its user. */
+/** Ends a request with an HTTP status and a message of one line. */
 export class HttpError extends Error {
   override name = "HttpError";
   readonly options: HttpErrorOptions;
 
   constructor(readonly status: number, message: string, options: HttpErrorOptions = {}) {
-    // It may quote what the client sent, and is one line.
+    // The message may quote text from the client, so escape control characters.
     super(escapeControls(message.replaceAll(/[\n\t]/g, " ")), options);
     this.options = options;
   }
 }
 
-/** The answer to a client whose request failed with `error`. What is no fault of its is told without detail. */
+/** Converts an error to an HttpError: 400 for an invalid request, 500 for any other error. */
 export function httpError(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
   if (error instanceof RequestError) {
@@ -41,20 +44,20 @@ export function httpError(error: unknown): HttpError {
   return new HttpError(500, message, { cause: error });
 }
 
-/** The body, also of an event in a stream. */
+/** Returns the body of an error response, or of an error event in a stream. */
 export function errorBody({ status, message, options: { code, param } }: HttpError) {
   const type = TYPES[status] ?? (status < 500 ? "invalid_request_error" : "server_error");
   return { error: { message, type, param: param ?? null, code: code ?? null } };
 }
 
-/** The whole response. */
+/** Returns the response for an error. */
 export function errorResponse(error: HttpError): Response {
   const { retryAfter } = error.options;
   return Response.json(errorBody(error), {
     status: error.status,
     headers: {
       ...(retryAfter !== undefined && { "retry-after": String(retryAfter) }),
-      // The rest of the body is not read.
+      // Close the connection, because the rest of the request's body is not read.
       ...([408, 413].includes(error.status) && { connection: "close" }),
       ...(error.status === 401 && { "www-authenticate": "Bearer" }),
     },

@@ -1,23 +1,26 @@
-/** Server-sent events, no faster than the client reads them. */
+/** Server-sent events, sent no faster than the client reads them. */
 
 const encoder = new TextEncoder();
 
-/** One event with this data. */
+/** Returns an event with this data. */
 export function dataEvent(data: unknown): string {
   return `data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`;
 }
 
-/** What becomes of a stream's client. */
+/** The client of a stream. */
 interface EventReader {
-  /** It may leave an event unread for so long; then it counts as gone, or it would keep its place for ever. */
+  /**
+   * Time for which an event may stay unread, in ms. After that the client counts as disconnected;
+   * otherwise it could occupy its place in the queue for ever.
+   */
   readonly milliseconds: number;
-  /** Called where it goes away before the end. */
+  /** Called if the client disconnects before the end. */
   readonly gone: () => void;
 }
 
 /**
- * A response whose body is a stream of events. The next one is asked for when the client has room for
- * it.
+ * Returns a response whose body is a stream of events. The next event is requested only when the
+ * client is ready to read it.
  */
 export function eventResponse(
   events: AsyncGenerator<string>,
@@ -26,7 +29,7 @@ export function eventResponse(
   let unread: ReturnType<typeof setTimeout> | undefined;
   const leave = () => {
     gone();
-    // Ends when the event that is being waited for is there.
+    // Takes effect once the pending event has arrived.
     void events.return(undefined);
   };
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
@@ -49,7 +52,7 @@ export function eventResponse(
     headers: {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-cache",
-      // Proxies such as nginx hold events back otherwise.
+      // Otherwise proxies such as nginx buffer events.
       "x-accel-buffering": "no",
     },
   });

@@ -4,18 +4,18 @@ import type { Answer } from "../engine/run/answer.ts";
 import { phasesOf, usageOf } from "./usage.ts";
 import { plural } from "../engine/plural.ts";
 
-/** What is known of a request when it is over. */
+/** The record of a finished request. */
 export interface ExchangeRecord {
   readonly method: string;
   readonly path: string;
-  /** 499 where the client had gone. */
+  /** The HTTP status; 499 if the client disconnected. */
   readonly status: number;
   readonly milliseconds: number;
   readonly answers: readonly Answer[];
   readonly error: Error | undefined;
 }
 
-/** Its state. It is closed once, by whichever side is first. */
+/** The state of a request and its response. Whichever side ends first closes it, once. */
 export class Exchange {
   readonly id: string;
   readonly started = new Date();
@@ -28,7 +28,7 @@ export class Exchange {
   #gone = false;
   #open = true;
 
-  /** `closed` is called with what is known of it when it is over. */
+  /** @param closed called with the record when the exchange is closed */
   constructor(request: Request, closed: (record: ExchangeRecord) => void) {
     const given = request.headers.get("x-request-id") ?? "";
     this.id = /^[\w.:-]{1,128}$/.test(given) ? given : crypto.randomUUID();
@@ -37,12 +37,12 @@ export class Exchange {
     request.signal.addEventListener("abort", () => this.clientGone());
   }
 
-  /** Aborted when the client goes away, or the server ends. */
+  /** Aborted when the exchange is closed or cancelled, or the client disconnects. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
-  /** The response continues after its handler has returned. */
+  /** Whether the response continues after its handler has returned. */
   get streams(): boolean {
     return this.#streams;
   }
@@ -51,7 +51,7 @@ export class Exchange {
     this.#streams = true;
   }
 
-  /** What is generated for it. */
+  /** Sets the answers that are generated for the request. */
   generates(answers: readonly Answer[]): void {
     this.#answers = answers;
   }
@@ -63,7 +63,7 @@ export class Exchange {
     this.close(499);
   }
 
-  /** Ends what is being generated. */
+  /** Cancels the answers. */
   cancel(): void {
     this.#controller.abort();
   }
@@ -82,7 +82,7 @@ export class Exchange {
   }
 }
 
-/** A line of the access log. */
+/** Returns the request's line in the access log. */
 export function accessLine(record: ExchangeRecord): string {
   const { method, path, status, milliseconds, answers, error } = record;
   const parts = [`${method} ${path} ${status} ${milliseconds.toFixed(0)} ms`];

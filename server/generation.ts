@@ -1,4 +1,4 @@
-/** A request's fields made an answer of the engine. */
+/** Starts answers from the fields of requests, and reads them as events. */
 
 import type { Model } from "../engine/mod.ts";
 import type { EncodedPrompt } from "../engine/prompt.ts";
@@ -7,14 +7,14 @@ import type { FinishReason } from "../engine/run/sequence.ts";
 import type { Token } from "../engine/run/token_stream.ts";
 import type { SharedFields } from "./requests.ts";
 
-/** What a request asks for besides the fields of its own kind. */
+/** The options of an answer that completions and chat completions specify by different fields. */
 export interface AnswerOptions {
   readonly maxTokens: number;
   readonly logprobs: number | undefined;
   readonly signal: AbortSignal;
 }
 
-/** Submits a prompt with what the fields ask for. */
+/** Submits a prompt with the options in the fields. */
 export function startAnswer(
   { engine, tokenizer }: Model,
   { ids, continues }: EncodedPrompt,
@@ -33,7 +33,7 @@ export function startAnswer(
       ...given("topK", topK === -1 ? 0 : topK),
       ...given("minP", fields.min_p),
       ...given("repeatPenalty", fields.repetition_penalty),
-      // OpenAI's seeds have 64 bits.
+      // OpenAI's seeds have 64 bits; the engine uses the lower 32.
       ...given("seed", seed == null ? seed : Number(BigInt.asUintN(32, BigInt(seed)))),
       ...(biases && {
         logitBias: new Map(Object.entries(biases).map(([id, bias]) => [Number(id), bias])),
@@ -49,7 +49,7 @@ export function startAnswer(
   });
 }
 
-/** A property, unless its value is left out. */
+/** Returns an object with this property; an empty one if the value is null or undefined. */
 function given<Name extends string, T>(
   name: Name,
   value: T | null | undefined,
@@ -57,21 +57,21 @@ function given<Name extends string, T>(
   return value == null ? {} : { [name]: value } as { readonly [name in Name]?: T };
 }
 
-/** A token with all the text that comes with it; `finish` is on the last. */
+/** A token and its text. Only the last event of an answer has `finish`. */
 export interface AnswerEvent {
   readonly token: Token | undefined;
   readonly text: string;
   readonly finish?: FinishReason;
 }
 
-/** An answer one event a token, what is held back until the end put to the last. */
+/** Yields one event per token. Text that was held back until the end is added to the last event. */
 export async function* answerEvents(answer: Answer): AsyncGenerator<AnswerEvent> {
   const pieces = answer[Symbol.asyncIterator]();
   try {
     for (;;) {
       const { done, value: piece } = await pieces.next();
       if (done) {
-        // Cancelled between two tokens.
+        // The answer was cancelled between two tokens.
         yield { token: undefined, text: "", finish: answer.summary!.finish };
         return;
       }
@@ -89,7 +89,7 @@ export async function* answerEvents(answer: Answer): AsyncGenerator<AnswerEvent>
   }
 }
 
-/** The events of several answers as they come, with the number of the answer. */
+/** Yields the events of several answers as they arrive, each with the index of its answer. */
 export async function* mergedEvents(
   answers: readonly Answer[],
 ): AsyncGenerator<readonly [index: number, event: AnswerEvent]> {

@@ -1,12 +1,12 @@
-/** The JSON body of a request, read within bounds and checked by a schema. */
+/** Reads the JSON body of a request within limits, and checks it with a schema. */
 
 import type { z } from "zod";
 import { HttpError } from "./errors.ts";
 
-/** Arrays and objects within each other; templates get them as they are, and recurse. */
+/** Maximum depth of nested arrays and objects. Templates receive them unchanged, and recurse. */
 const MOST_DEPTH = 64;
 
-/** How much a client may send, and how long it may take. */
+/** Limits of a body: its size in bytes, and the time in which it must arrive. */
 export interface BodyLimits {
   readonly bytes: number;
   readonly milliseconds: number;
@@ -15,8 +15,8 @@ export interface BodyLimits {
 /**
  * Reads the body and parses it as JSON.
  *
- * @throws {HttpError} 413 above the limit, 408 if the client takes too long, 400 if it is not JSON in UTF-8,
- * or cut off.
+ * @throws {HttpError} 413 if it is too large, 408 if it takes too long, 400 if it is incomplete or
+ * not JSON in UTF-8.
  */
 export async function readJson(request: Request, limits: BodyLimits): Promise<unknown> {
   const bytes = await readBytes(request, limits);
@@ -55,7 +55,7 @@ async function readBytes(
     let size = 0;
     for (;;) {
       const { done, value } = await reader.read().catch((cause) => {
-        throw new HttpError(400, "Cannot read the body: its connection ended before it", { cause });
+        throw new HttpError(400, "Cannot read the body: the connection was cut off", { cause });
       });
       if (done) break;
       size += value.length;
@@ -83,7 +83,7 @@ async function readBytes(
   }
 }
 
-/** How deep arrays and objects are within each other, brackets within strings left out. */
+/** Returns the depth of nested arrays and objects. Ignores brackets within strings. */
 function depthOf(text: string): number {
   let depth = 0;
   let most = 0;
@@ -95,9 +95,9 @@ function depthOf(text: string): number {
 }
 
 /**
- * The fields that `schema` has of a body.
+ * Checks a body with a schema and returns its fields.
  *
- * @throws {HttpError} 400, naming the first field that is not as it should be.
+ * @throws {HttpError} 400 that names the first invalid field.
  */
 export function checked<T>(schema: z.ZodType<T>, body: unknown): T {
   const result = schema.safeParse(body);

@@ -1,6 +1,6 @@
 /**
- * Figures of the server in Prometheus' text format, under the names that dashboards of llama-server and
- * vLLM know.
+ * Metrics of the server in Prometheus' text format. They have the names that dashboards for
+ * llama-server and vLLM use.
  */
 
 import type { EngineStats } from "../engine/run/engine.ts";
@@ -8,7 +8,7 @@ import { BLOCK_TOKENS } from "../engine/run/runner.ts";
 import type { ExchangeRecord } from "./exchange.ts";
 import { phasesOf } from "./usage.ts";
 
-/** vLLM's bounds of times, in seconds. */
+/** Upper bounds of the histograms' buckets, in seconds; the same as vLLM's. */
 const SECONDS = [
   ...[0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75],
   ...[1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640],
@@ -35,9 +35,9 @@ class Histogram {
   }
 }
 
-/** Adds up what requests did. */
+/** Collects the metrics of finished requests. */
 export class Metrics {
-  /** By path and status. */
+  /** Number of requests, by path and status. */
   readonly #requests = new Map<string, number>();
   readonly #timeToFirst = new Histogram();
   readonly #timePerToken = new Histogram();
@@ -45,7 +45,11 @@ export class Metrics {
   #promptSeconds = 0;
   #predictedSeconds = 0;
 
-  /** A request is over. `path` is one of the server's own, or "other". */
+  /**
+   * Records a finished request.
+   *
+   * @param path one of the server's own paths, or "other"
+   */
   record({ answers, status }: ExchangeRecord, path: string): void {
     const key = `{path="${path}",status="${status}"}`;
     this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
@@ -61,7 +65,7 @@ export class Metrics {
     }
   }
 
-  /** All figures; those of the engine if there is one. */
+  /** Returns all metrics, including those of the engine if `stats` are given. */
   text(stats: EngineStats | undefined): string {
     const lines: string[] = [];
     const family = (name: string, type: string, samples: readonly string[]) => {
@@ -95,7 +99,7 @@ export class Metrics {
       value("vllm:num_requests_waiting", "gauge", stats.waiting);
       value("vllm:num_preemptions_total", "counter", stats.preemptions);
       value("vllm:kv_cache_usage_perc", "gauge", blocks.used / blocks.budget);
-      // In tokens of whole blocks, of which alone prefixes are cached.
+      // In tokens. Only whole blocks are counted, because prefixes are cached in blocks.
       value("vllm:prefix_cache_queries_total", "counter", lookedUp);
       value("vllm:prefix_cache_hits_total", "counter", prefix.tokensSaved);
       value("tvllm:kv_blocks_used", "gauge", blocks.used);

@@ -1,4 +1,4 @@
-/** Tells what a model thinks from what it answers, where its template marks thoughts by `<think>`. */
+/** Separates a model's thoughts from its answer, if its template marks thoughts with `<think>`. */
 
 const OPEN = "<think>";
 const CLOSE = "</think>";
@@ -9,28 +9,31 @@ export interface ReasonedText {
   readonly content: string;
 }
 
-/** Whether models with this template mark their thoughts so. */
+/** Whether models with this template mark their thoughts. */
 export function marksReasoning(template: string | undefined): boolean {
   return template?.includes(CLOSE) === true;
 }
 
-/** Whether a prompt ends within thoughts, which the answer then begins with. */
+/** Whether a prompt ends within thoughts, so that the answer begins with them. */
 export function endsInThought(promptEnd: string): boolean {
   return promptEnd.trimEnd().endsWith(OPEN);
 }
 
 /**
- * Splits an answer as it comes. The marks, and the white space around thoughts, are in neither part.
+ * Splits an answer as it arrives. The marks, and the white space around thoughts, are in neither
+ * part.
  */
 export class ReasoningSplitter {
-  /** Before the first mark; within thoughts; after them. */
+  /** "start": before the first mark; "thought": within thoughts; "answer": after them. */
   #state: "start" | "thought" | "answer";
+  /** Text that is held back because it may be the beginning of a mark. */
   #held = "";
-  /** White space at the end of thoughts, which is theirs only if they go on. */
+  /** White space after the thoughts so far. It is dropped unless further thoughts follow. */
   #space = "";
+  /** Whether white space is dropped until other text follows. */
   #trims = true;
 
-  /** `inThought`: it begins within thoughts. */
+  /** @param inThought whether the answer begins within thoughts */
   constructor(inThought: boolean) {
     this.#state = inThought ? "thought" : "start";
   }
@@ -66,7 +69,7 @@ export class ReasoningSplitter {
     return { reasoning, content };
   }
 
-  /** What was held back, as the beginning of a mark, once no text follows. */
+  /** Returns the text that is still held back at the end of the answer. */
   flush(): ReasonedText {
     const held = this.#held;
     this.#held = "";
@@ -96,7 +99,7 @@ export class ReasoningSplitter {
   }
 }
 
-/** Length of the end of `text` that the closing mark begins with. */
+/** Returns the length of the suffix of `text` that may be the beginning of the closing mark. */
 function openLength(text: string): number {
   for (let n = Math.min(CLOSE.length - 1, text.length); n > 0; n--) {
     if (text.endsWith(CLOSE.slice(0, n))) return n;

@@ -1,4 +1,4 @@
-/** Answers made responses, whole or as a stream of events. */
+/** Turns answers into HTTP responses: complete, or as a stream of events. */
 
 import type { Answer } from "../engine/run/answer.ts";
 import type { FinishReason } from "../engine/run/sequence.ts";
@@ -9,36 +9,37 @@ import { type AnswerEvent, answerEvents, mergedEvents } from "./generation.ts";
 import type { SharedFields } from "./requests.ts";
 import { timingsOf, usageOf } from "./usage.ts";
 
-/** How the answers of a kind of request are written. */
+/** The format of the response to a kind of request. */
 export interface ReplyFormat {
-  /** The kind of the whole, and of a piece of it. */
+  /** The field "object" of a complete response. */
   readonly object: string;
+  /** The field "object" of an event. */
   readonly chunkObject: string;
-  /** What begins the id. */
+  /** Prefix of the id. */
   readonly idPrefix: string;
   /** A writer for each answer. */
   readonly choices: readonly ChoiceWriter[];
 }
 
-/** Writes one answer. */
+/** Writes one answer as a choice of the response. */
 export interface ChoiceWriter {
-  /** What a piece has besides its number and why the answer ended. */
+  /** Returns the fields of a choice in an event, without its index and finish reason. */
   chunk(event: AnswerEvent): Record<string, unknown>;
-  /** The same of the whole. */
+  /** Returns the same fields of a choice in a complete response. */
   whole(events: readonly AnswerEvent[]): Record<string, unknown>;
 }
 
-/** What is replied, and to whom. */
+/** The answers of a request, and how to send them. */
 export interface Reply {
   readonly answers: readonly Answer[];
   readonly format: ReplyFormat;
   readonly fields: SharedFields;
   readonly model: string;
-  /** How long the client may leave an event unread, ms. */
+  /** Time for which the client may leave an event unread, in ms. */
   readonly unread: number;
 }
 
-/** The response to a request. A stream closes the exchange when it has ended. */
+/** Creates the response to a request. A stream closes the exchange at its end. */
 export async function reply(work: Reply, exchange: Exchange): Promise<Response> {
   if (work.fields.stream) {
     exchange.stream();
@@ -102,11 +103,12 @@ async function* streamEvents(work: Reply, exchange: Exchange): AsyncGenerator<st
   } finally {
     exchange.close(failure?.status ?? 200, failure);
   }
-  // Clients may leave as soon as they have read this: they had the whole answer.
+  // The exchange is closed before this event: clients may disconnect as soon as they have read it,
+  // and must not count as gone.
   yield dataEvent("[DONE]");
 }
 
-/** @throws {HttpError} if the answer was cut off by the server. */
+/** @throws {HttpError} if the server has cancelled the answer. */
 function finishReason(finish: FinishReason | undefined): "stop" | "length" | null {
   if (finish === "cancelled") {
     throw new HttpError(503, "Cannot finish the answer: the server is shutting down");

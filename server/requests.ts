@@ -1,7 +1,7 @@
 /**
- * The bodies of completions and chat completions: what OpenAI's API has, and what vLLM and
- * llama-server added. Fields that are not here are ignored, but for those that would change what the
- * answer is.
+ * Schemas of the requests' bodies: fields of OpenAI's API, and extensions of vLLM and llama-server.
+ * Other fields are ignored, but a field that would change the answer is rejected
+ * (`refuseUnsupported`).
  */
 
 import { z } from "zod";
@@ -11,7 +11,7 @@ const count = z.int().min(0).nullish();
 const number = z.number().nullish();
 const flag = z.boolean().nullish();
 
-/** Alternatives that may be listed for each token. */
+/** Largest number of alternatives that can be requested for each token. */
 const MOST_LOGPROBS = 20;
 const MOST_STOPS = 16;
 
@@ -22,7 +22,7 @@ const shared = {
   ignore_eos: flag,
   temperature: number,
   top_p: number,
-  // Of vLLM, -1 is all.
+  // -1 means all tokens, as in vLLM.
   top_k: z.int().min(-1).nullish(),
   min_p: number,
   seed: z.int().nullish(),
@@ -38,12 +38,12 @@ const shared = {
   }).nullish(),
 };
 
-/** The fields that both kinds of requests have. */
+/** The fields that completions and chat completions share. */
 export type SharedFields = z.infer<z.ZodObject<typeof shared>>;
 
 const ids = z.array(z.int().min(0)).min(1);
 
-/** `POST /v1/completions`. */
+/** The body of `POST /v1/completions`. */
 export const completionSchema = z.object({
   ...shared,
   prompt: z.union([z.string(), ids, z.array(z.string()).min(1), z.array(ids).min(1)], {
@@ -66,7 +66,7 @@ const message = z.object({
   reasoning_content: z.string().nullish(),
 });
 
-/** `POST /v1/chat/completions`. */
+/** The body of `POST /v1/chat/completions`. */
 export const chatSchema = z.object({
   ...shared,
   messages: z.array(message).min(1),
@@ -79,7 +79,7 @@ export const chatSchema = z.object({
 /** A checked body of `POST /v1/chat/completions`. */
 export type ChatBody = z.infer<typeof chatSchema>;
 
-/** `POST /tokenize`, as in vLLM, or as in llama-server (`content`). */
+/** The body of `POST /tokenize`: vLLM's (`prompt`) or llama-server's (`content`). */
 export const tokenizeSchema = z.object({
   prompt: z.string().nullish(),
   content: z.string().nullish(),
@@ -87,10 +87,10 @@ export const tokenizeSchema = z.object({
   add_special: flag,
 });
 
-/** `POST /detokenize`. */
+/** The body of `POST /detokenize`. */
 export const detokenizeSchema = z.object({ tokens: z.array(z.int().min(0)) });
 
-/** Fields that ask for something that is not done: what they may be, and be ignored. */
+/** Unsupported fields, each with a test for values that change nothing and can be ignored. */
 const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
   tools: isEmpty,
   functions: isEmpty,
@@ -107,7 +107,7 @@ function isEmpty(value: unknown): boolean {
 }
 
 /**
- * @throws {HttpError} 400 if the body asks for what would be left out silently.
+ * @throws {HttpError} 400 if the body requests something unsupported, so that it is not ignored.
  */
 export function refuseUnsupported(body: unknown): void {
   if (typeof body !== "object" || body === null) return;

@@ -1,4 +1,4 @@
-/** Requests in, responses out: the routes of the server. */
+/** The HTTP server of a model: handles the requests of all routes. */
 
 import type { Model } from "../engine/mod.ts";
 import { DeviceError } from "../engine/errors.ts";
@@ -22,17 +22,18 @@ import {
   tokenizeSchema,
 } from "./requests.ts";
 
-/** How a model is served. */
+/** Settings of the server. */
 export interface ServerOptions extends AccessRules {
-  /** What clients call the model. */
+  /** The model's name in the API. */
   readonly name: string;
-  /** Answers that are generated at a time, and that may wait besides. */
+  /** Number of answers that are generated at the same time. */
   readonly concurrency: number;
+  /** Number of further answers that may wait. */
   readonly queue: number;
   readonly body: BodyLimits;
-  /** How long a client may leave an event of its stream unread, ms. */
+  /** Time for which a client may leave an event of its stream unread, in ms. */
   readonly unread: number;
-  /** Takes a line for each request, without a line end. */
+  /** Called with a line for each request, without a newline. */
   readonly log: (line: string) => void;
 }
 
@@ -51,7 +52,7 @@ export class ModelServer {
   readonly #created = Math.floor(Date.now() / 1000);
   #model: Model | undefined;
   #draining = false;
-  /** The device failed: nothing can be answered any more. */
+  /** The device's failure, after which no request can be answered. */
   #failure: DeviceError | undefined;
 
   readonly #routes: Readonly<Record<string, Handler>> = {
@@ -72,27 +73,27 @@ export class ModelServer {
     this.#admission = new Admission(options.concurrency, options.queue);
   }
 
-  /** From now on it answers. */
+  /** Sets the model. From now on, requests are answered. */
   ready(model: Model): void {
     this.#model = model;
   }
 
-  /** Requests that are not over. */
+  /** Number of requests that are not finished. */
   get open(): number {
     return this.#open.size;
   }
 
-  /** Takes no new requests from now on. */
+  /** Rejects new requests from now on. */
   drain(): void {
     this.#draining = true;
   }
 
-  /** Cuts off what is being answered. */
+  /** Cancels all running requests. */
   cancelAll(): void {
     for (const exchange of this.#open) exchange.cancel();
   }
 
-  /** Answers a request; it never throws. */
+  /** Answers a request. Never throws. */
   async handle(request: Request): Promise<Response> {
     const exchange = new Exchange(request, (record) => this.#over(exchange, record));
     this.#open.add(exchange);
@@ -195,7 +196,7 @@ export class ModelServer {
     const { max_completion_tokens, max_tokens, logprobs, top_logprobs } = fields;
     const options = {
       fields,
-      // As many as the context has room for.
+      // The default is the room that the prompt leaves in the context.
       maxTokens: max_completion_tokens ?? max_tokens ?? model.contextLength - prompt.ids.length,
       logprobs: logprobs ? top_logprobs ?? 0 : undefined,
       signal: exchange.signal,
@@ -209,7 +210,7 @@ export class ModelServer {
     return reply({ ...work, model: name, unread }, exchange);
   }
 
-  /** Submits answers if there is room for them, which they leave when the exchange is over. */
+  /** Submits answers if the queue has room for them. They free it when the exchange is over. */
   #start(exchange: Exchange, submits: readonly (() => Answer)[]): Answer[] {
     const leave = this.#admission.enter(submits.length);
     exchange.signal.addEventListener("abort", leave);
@@ -244,7 +245,7 @@ export class ModelServer {
     const body = checked(tokenizeSchema, await readJson(request, this.#options.body));
     const text = body.prompt ?? body.content;
     if (text == null) throw new HttpError(400, "Cannot tokenize: no prompt given");
-    // vLLM adds BOS unless told, llama-server if told.
+    // By default vLLM adds BOS, and llama-server does not.
     const bos = body.add_special_tokens ?? body.add_special ?? body.prompt != null;
     const tokens = model.tokenize(text, { special: true, bos });
     return Response.json({ count: tokens.length, max_model_len: model.contextLength, tokens });
@@ -263,7 +264,7 @@ export class ModelServer {
     const known = ["/health", "/metrics", "/"].includes(path) ||
       Object.keys(this.#routes).some((route) => route.endsWith(` ${path}`));
     this.#metrics.record(record, known ? path : "other");
-    // What looks on, again and again, would hide the rest.
+    // Frequent GET requests for health and metrics would hide the other lines of the log.
     if (record.method !== "GET" || record.status >= 400) this.#options.log(accessLine(record));
   }
 }

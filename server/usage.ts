@@ -1,8 +1,8 @@
-/** What is told of a request when it is done: tokens, and the server's own times. */
+/** Token counts and times in responses. */
 
 import type { Answer } from "../engine/run/answer.ts";
 
-/** OpenAI's usage of answers, as far as they are. */
+/** Returns OpenAI's `usage` of the answers, up to their current state. */
 export function usageOf(answers: readonly Answer[]) {
   const sum = (count: (answer: Answer) => number) =>
     answers.reduce((all, answer) => all + count(answer), 0);
@@ -16,7 +16,7 @@ export function usageOf(answers: readonly Answer[]) {
   };
 }
 
-/** When an answer's parts were done on the device, in ms; undefined before its first token. */
+/** Returns the times of an answer's phases, in ms; undefined before its first token. */
 export function phasesOf({ timings: { submitted, started, tokens } }: Answer) {
   const [first] = tokens;
   if (started === undefined || first === undefined) return undefined;
@@ -30,8 +30,8 @@ export function phasesOf({ timings: { submitted, started, tokens } }: Answer) {
 }
 
 /**
- * llama-server's `timings` of one answer: the prompt from the first step to the first token, and the
- * tokens after that. It counts the first token among the predicted ones; their time is of those after it.
+ * Returns llama-server's `timings` of one answer. The time of the prompt ends with the first token.
+ * The first token is included in the number of predicted tokens, but not in their time and rate.
  */
 export function timingsOf(answer: Answer) {
   const phases = phasesOf(answer);

@@ -6,13 +6,14 @@ import { AssertionError } from "node:assert/strict";
 export interface Tolerance {
   readonly absolute?: number;
   readonly relative?: number;
-  /** What the error begins with. */
+  /** Start of the error message. */
   readonly message?: string;
 }
 
 /**
- * Asserts that all of `actual` are as close to `expected` as `tolerance` says; NaN never is. The
- * error says how many are not, the mean and the largest error and where that is.
+ * Asserts that each value of `actual` is within the tolerance of `expected`; NaN never is. The
+ * error message contains the number of values that are not, the mean error, and the largest error
+ * with its position.
  */
 export function assertAllClose(
   actual: ArrayLike<number>,
@@ -29,9 +30,9 @@ export function assertAllClose(
     const a = actual[i]!, e = expected[i]!;
     const error = a === e ? 0 : Math.abs(a - e);
     sum += error;
-    // Infinity is close to itself alone.
+    // Infinity is close only to itself.
     if (error !== 0 && !(Number.isFinite(e) && error <= absolute + relative * Math.abs(e))) wrong++;
-    // A NaN is worse than any number.
+    // NaN counts as the largest error.
     if (where < 0 || error > worst || Number.isNaN(error) && !Number.isNaN(worst)) {
       worst = error;
       where = i;
@@ -45,7 +46,7 @@ export function assertAllClose(
   });
 }
 
-/** What the reference says after each token of a text: see fixtures/reference.py. */
+/** The reference's predictions after each token of a text: see fixtures/reference.py. */
 export interface Golden {
   readonly model: string;
   readonly ids: readonly number[];
@@ -56,7 +57,7 @@ export interface Golden {
 export interface GoldenPosition {
   /** Log-probability of the token that comes next, null after the last. */
   readonly next_logprob: number | null;
-  /** The best ten, best first: [id, log-probability]. */
+  /** The ten most likely tokens, most likely first: [id, log-probability]. */
   readonly top: readonly (readonly [id: number, logprob: number])[];
 }
 

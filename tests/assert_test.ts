@@ -1,14 +1,14 @@
-/** The tests' own assertions: they pass what is close and say what is not. */
+/** Tests of the tests' own assertions. */
 
 import assert from "node:assert/strict";
 import { assertAllClose, compareWithGolden, klTopTen, logSoftmax } from "./assert.ts";
 
-Deno.test("assertAllClose() passes what is within the tolerance", () => {
+Deno.test("assertAllClose() accepts values within the tolerance", () => {
   assertAllClose([1, 2, -Infinity], [1.001, 2, -Infinity], { absolute: 0.002 });
   assertAllClose([100, 0], [101, 0], { relative: 0.01 });
 });
 
-Deno.test("assertAllClose() says how many, how far and where", () => {
+Deno.test("assertAllClose() reports how many values differ, by how much and where", () => {
   assert.throws(() => assertAllClose([1, 2, 5], [1, 2.5, 3], { absolute: 0.1, message: "rows" }), {
     message: "rows: 2 of 3 beyond absolute 0.1, relative 0; mean error 0.8333333333333334, " +
       "max 2 at [2] (got 5, expected 3)",
@@ -20,7 +20,7 @@ Deno.test("assertAllClose() says how many, how far and where", () => {
   assert.throws(() => assertAllClose([1], [1, 2], {}), { message: /1 values, expected 2/ });
 });
 
-Deno.test("klTopTen() is 0 for the golden itself, and what a hand computes otherwise", () => {
+Deno.test("klTopTen() is 0 for the golden itself, and otherwise equals a hand computation", () => {
   const logprobs = logSoftmax([2, 1, 0, 0]);
   const position = {
     next_logprob: null,

@@ -1,22 +1,23 @@
-/** Holds that the program exports nothing that it does not use: what tests alone need is theirs. */
+/** Checks that the program exports nothing it does not use: test helpers belong in tests/. */
 
 import assert from "node:assert/strict";
 import { type Module, projectModules, readModule } from "./modules.ts";
 
-/** Files whose exports need no user, and why. */
+/** Files whose exports may be unused, and why. */
 const FREE: Readonly<Record<string, string>> = {
   "mod.ts": "the library, for other programs",
-  "kernels/reference.ts": "what tests hold every kernel to",
+  "kernels/reference.ts": "the reference that tests compare every kernel with",
 };
 
-/** Neither tests nor the programs that generate their data. */
+/** Whether a file is neither a test nor a program that generates test data. */
 function isProgram(path: string): boolean {
   return !/^(tests|fixtures)\//.test(path);
 }
 
 /**
- * Exports without a user. A value's is another module of the program, or its own one and a test; a
- * type may also be there to be named in the signatures beside it.
+ * Returns the unused exports. A value is used if another module of the program imports it, or if
+ * both its own module and a test use it. For a type, use in its own module is enough, for example
+ * in the signature of another export.
  */
 function unusedExports(modules: ReadonlyMap<string, Module>): string[] {
   const users = new Map<string, { program: boolean; test: boolean }>();
@@ -43,7 +44,7 @@ function unusedExports(modules: ReadonlyMap<string, Module>): string[] {
   return unused;
 }
 
-Deno.test("unusedExports() finds what nobody uses, and what tests alone use", () => {
+Deno.test("unusedExports() finds exports that nothing uses, and those that only tests use", () => {
   const sources = {
     "engine/a.ts": [
       "export function used() {}",
@@ -73,6 +74,6 @@ Deno.test("unusedExports() finds what nobody uses, and what tests alone use", ()
   );
 });
 
-Deno.test("the program exports nothing that it does not use", () => {
+Deno.test("the program exports nothing it does not use", () => {
   assert.deepEqual(unusedExports(projectModules()), []);
 });

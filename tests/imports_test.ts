@@ -1,4 +1,4 @@
-/** Holds the layout of the project: rooms, the one way through them, and who may print. */
+/** Checks the layout of the project: which part may import which, and which may print. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { filesEndingIn, type Import, projectModules, readModule, ROOT } from "./
 
 const MAX_LINES = 400;
 
-/** What each room may import besides itself; CONTRIBUTING.md draws it. */
+/** What each part of the source ("room") may import besides itself, as drawn in CONTRIBUTING.md. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "kernels": [],
   "engine/errors": [],
@@ -50,10 +50,13 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "tests": ["*"],
 };
 
-/** Files of engine that are no part of the facade. */
+/** Files directly in engine/ that do not belong to its facade. Each is a room of its own. */
 const FILES = ["errors.ts", "plural.ts"];
 
-/** The room of a file: its folder, or two of them inside engine, whose own files are the facade, and bench. */
+/**
+ * Returns the room of a file: its top folder, or the top two folders in engine/ and bench/. Files
+ * directly in engine/ are its facade, the room "engine".
+ */
 function roomOf(path: string): string {
   const [top, second] = path.split("/");
   if (second === undefined) return path.replace(/\.ts$/, "");
@@ -62,7 +65,7 @@ function roomOf(path: string): string {
   return `${top}/${second.replace(/\.ts$/, "")}`;
 }
 
-/** How words are put, which all rooms say alike. */
+/** Plural forms of words, which every room may import. */
 const FOR_ALL = "engine/plural";
 
 function allows(from: string, to: string): boolean {
@@ -84,7 +87,7 @@ function filesOf(imports: readonly Import[]): string[] {
   return [...new Set(imports.map(({ from }) => from))];
 }
 
-/** A way from a file back to itself, or undefined. */
+/** Returns a chain of imports from a file back to itself, or undefined if there is none. */
 function findCycle(graph: ReadonlyMap<string, readonly string[]>): string[] | undefined {
   const done = new Set<string>();
   const way: string[] = [];
@@ -128,7 +131,7 @@ Deno.test("readModule() finds static, re-exported, side-effect and dynamic impor
   ]);
 });
 
-Deno.test("findCycle() names the way round", () => {
+Deno.test("findCycle() returns the modules of a cycle", () => {
   assert.equal(findCycle(new Map([["a", ["b", "c"]], ["b", ["c"]], ["c", []]])), undefined);
   assert.deepEqual(
     findCycle(new Map([["a", ["b"]], ["b", ["c"]], ["c", ["b"]]])),
@@ -136,7 +139,7 @@ Deno.test("findCycle() names the way round", () => {
   );
 });
 
-Deno.test("every import goes down the arrows between rooms", () => {
+Deno.test("every import follows the arrows between rooms", () => {
   const upward: string[] = [];
   const graph = importGraph();
   assert.ok(graph.has("cli/main.ts"));
@@ -149,7 +152,7 @@ Deno.test("every import goes down the arrows between rooms", () => {
   assert.deepEqual(upward, []);
 });
 
-Deno.test("no import leads back to where it started", () => {
+Deno.test("imports form no cycle", () => {
   assert.equal(findCycle(importGraph())?.join(" → "), undefined);
 });
 

@@ -1,4 +1,4 @@
-/** Links between the project's pages lead to files and headings that there are. */
+/** Checks that links between the project's pages lead to files and headings that exist. */
 
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
@@ -13,12 +13,12 @@ const PAGES = FOLDERS.flatMap((folder) =>
     .map(({ name }) => join(folder, name))
 );
 
-/** The page without its blocks of code. */
+/** The text of a page without its code blocks. */
 function textOf(page: string): string {
   return Deno.readTextFileSync(join(ROOT, page)).replaceAll(/^```.*?^```/gms, "");
 }
 
-/** What links to a page's headings end with, as GitHub makes it of their text. */
+/** The anchors of a page's headings, formed from their text as GitHub does it. */
 function anchorsOf(page: string): Set<string> {
   const headings = [...textOf(page).matchAll(/^#+ (.*)$/gm)].map(([, text]) => text!);
   return new Set(
@@ -28,7 +28,7 @@ function anchorsOf(page: string): Set<string> {
   );
 }
 
-Deno.test("every link to a file or a heading of the project leads somewhere", () => {
+Deno.test("every link to a file or a heading of the project has a target", () => {
   let links = 0;
   for (const page of PAGES) {
     for (const [, target] of textOf(page).matchAll(/\]\(([^)\s]+)\)/g)) {

@@ -1,6 +1,6 @@
-/** Rules of this project that `deno lint` holds: a plugin of it, see deno.json. */
+/** This project's own rules for `deno lint`: a plugin, which deno.json loads. */
 
-/** More of them are an options object, whose fields have names at the call too. */
+/** Functions that need more take an options object, whose fields are named at the call too. */
 const MAX_PARAMETERS = 3;
 
 type Parametrized =
@@ -22,7 +22,8 @@ const plugin: Deno.lint.Plugin = {
           context.report({
             node,
             message: `${node.params.length} positional parameters; take an options object`,
-            hint: "An inner loop that this slows down, as measured, says so after deno-lint-ignore",
+            hint:
+              "If measurements show that this slows an inner loop down, say so after deno-lint-ignore",
           });
         };
         return {

@@ -7,7 +7,7 @@ function reported(source: string): string[] {
     .map(({ range: [from, to] }) => source.slice(from, to));
 }
 
-Deno.test("tvllm/max-parameters finds whatever takes more than three, and nothing else", () => {
+Deno.test("tvllm/max-parameters reports all functions with more than three, and nothing else", () => {
   const many = [
     "function f(a, b, c, d) {}",
     "function (a, b, c, ...d) {}",

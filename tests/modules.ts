@@ -1,4 +1,4 @@
-/** The project's modules as its own parser, the linter's, sees them: what they import and export. */
+/** What the project's modules import and export, as parsed by the linter's parser. */
 
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-/** A name that a module takes from another one of the project; "*": all names. */
+/** A name that a module imports from another one of the project; "*" means all names. */
 export interface Import {
   /** Relative to the project's root. */
   readonly from: string;
@@ -16,13 +16,13 @@ export interface Import {
 /** One TypeScript file. */
 export interface Module {
   readonly imports: readonly Import[];
-  /** What it declares and exports; types as far as they are not values too. */
+  /** Names that the module declares and exports. A name that is both type and value is a value. */
   readonly exports: ReadonlyMap<string, "type" | "value">;
-  /** How often each identifier stands in it, declarations included. */
+  /** How often each identifier occurs in the module, declarations included. */
   readonly identifiers: ReadonlyMap<string, number>;
 }
 
-/** Every file of the project with this ending, relative to its root. */
+/** Every file of the project with one of these endings, relative to the project's root. */
 export function* filesEndingIn(endings: readonly string[], folder = ""): Generator<string> {
   for (const entry of Deno.readDirSync(join(ROOT, folder))) {
     const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
@@ -32,7 +32,7 @@ export function* filesEndingIn(endings: readonly string[], folder = ""): Generat
   }
 }
 
-/** All modules of the project by their paths. */
+/** All modules of the project, by path. */
 export function projectModules(): Map<string, Module> {
   const modules = new Map<string, Module>();
   for (const path of filesEndingIn([".ts"])) {
@@ -41,7 +41,7 @@ export function projectModules(): Map<string, Module> {
   return modules;
 }
 
-/** The module that `source` is, at `path` in the project. */
+/** Parses `source` as the module at `path` in the project. */
 export function readModule(path: string, source: string): Module {
   const imports: Import[] = [];
   const exports = new Map<string, "type" | "value">();
@@ -76,7 +76,7 @@ export function readModule(path: string, source: string): Module {
   return { imports, exports, identifiers };
 }
 
-/** A name as an identifier, or as a string. */
+/** Returns a name that is written as an identifier or as a string. */
 function textOf(node: Deno.lint.Identifier | Deno.lint.StringLiteral): string {
   return node.type === "Identifier" ? node.name : node.value;
 }

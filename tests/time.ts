@@ -1,27 +1,27 @@
-/** Time in tests, which other programs must not decide on: the processor's, and scripted clocks. */
+/** Time in tests, independent of other programs: CPU time and scripted clocks. */
 
 import process from "node:process";
 
 /**
- * Seconds that the processor has spent on this thread. Unlike the clock's they are no more where
- * other programs, or other tests beside this one, have the processor meanwhile.
+ * CPU seconds that this thread has used. Unlike wall-clock time, they do not grow while other
+ * programs, or other tests that run at the same time, use the processor.
  */
 export function threadSeconds(): number {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1e6;
 }
 
-/** Seconds of the processor, of this thread, that `work` takes. */
+/** CPU seconds of this thread that `work` takes. */
 export function cpuSeconds(work: () => void): number {
   const before = threadSeconds();
   work();
   return threadSeconds() - before;
 }
 
-/** While it lives, `performance.now()` tells what the test says. */
+/** Until disposed, makes `performance.now()` return the `time` that the test sets. */
 export class ScriptedClock implements Disposable {
   readonly #now = performance.now;
-  /** ms. */
+  /** The current time in ms. */
   time = 0;
 
   constructor() {
@@ -33,10 +33,10 @@ export class ScriptedClock implements Disposable {
   }
 }
 
-/** While it lives, `setTimeout` waits for nothing; it keeps how long it was to wait. */
+/** Until disposed, makes `setTimeout` call back without delay, and records the requested delays. */
 export class HurriedTimers implements Disposable {
   readonly #setTimeout = globalThis.setTimeout;
-  /** ms. */
+  /** The requested delays in ms. */
   readonly waits: number[] = [];
 
   constructor() {

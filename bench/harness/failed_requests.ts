@@ -1,14 +1,14 @@
-/** Requests that a server failed while a suite ran: how many, in which cases, and why. */
+/** The requests that failed while a suite measured a server: how many, in which cases, and why. */
 
 import { plural } from "../../engine/plural.ts";
 import { type Metric, REQUESTS_FAILED } from "../report/metrics.ts";
 import type { FailedRequest } from "../targets/target.ts";
 import type { Recorder } from "./recorder.ts";
 
-/** Reasons for failures that are shown. */
+/** Number of reasons for failures that are shown. */
 const SHOWN_REASONS = 3;
 
-/** Repetitions whose other requests count for nothing. */
+/** Repetitions that are left out because one of their requests failed. */
 const REPETITIONS_LEFT_OUT: Metric = { id: "repetitions_left_out", unit: "" };
 
 interface FailedCase {
@@ -20,7 +20,12 @@ interface FailedCase {
 export class FailedRequests {
   readonly #cases = new Map<string, FailedCase>();
 
-  /** `counts`: in a repetition, which is left out, and not in a warm-up. */
+  /**
+   * Adds failures of a case.
+   *
+   * @param counts whether they happened in a repetition, which is then left out, and not in a
+   * warm-up
+   */
   add(name: string, failures: readonly FailedRequest[], counts: boolean): void {
     const known = this.#cases.get(name) ?? { failures: [], repetitions: 0 };
     known.failures.push(...failures);
@@ -28,7 +33,7 @@ export class FailedRequests {
     this.#cases.set(name, known);
   }
 
-  /** Adds a table to the report, if there are any. */
+  /** Adds a table to the report if there were failures. */
   write(recorder: Recorder): void {
     if (this.#cases.size === 0) return;
     const table = recorder.table(
@@ -45,12 +50,12 @@ export class FailedRequests {
       );
     }
     table.note(
-      "A repetition in which a request fails is left out of all figures, with the same repetition of the cases that are interleaved with it. Failed requests of warm-ups are counted, too.",
+      "If a request fails, its repetition is left out of all figures, for all cases that are interleaved with it. Failed requests of warm-ups are counted too.",
     );
   }
 }
 
-/** The commonest reasons, and how often each was given. */
+/** The most frequent reasons, each with its count. */
 export function reasonsOf(failures: readonly FailedRequest[]): string {
   const counts = [...Map.groupBy(failures, ({ reason }) => reason)]
     .map(([reason, of]) => [reason.replaceAll(/[\s|]+/g, " "), of.length] as const)

@@ -1,4 +1,4 @@
-/** Runs a suite: warm-ups, repetitions, saving after each case, and the checks of them all. */
+/** Runs a suite: warm-ups, repetitions, saving after each case, and the common checks. */
 
 import { EventLoop } from "../../engine/run/event_loop.ts";
 import { GREEDY, type SamplingOptions } from "../../engine/run/runner.ts";
@@ -23,76 +23,76 @@ import { measuredRequests } from "./timings.ts";
 import { WarmUp } from "./warm_up.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** A benchmark; docs/bench/README.md says how one is added. */
+/** A benchmark. docs/bench/README.md describes how to add one. */
 export interface Suite {
   readonly name: string;
-  /** What it answers, in a line. */
+  /** What it measures, in one line. */
   readonly summary: string;
-  /** It needs nothing that a server over HTTP does not tell. */
+  /** It can measure a server over HTTP. */
   readonly endpoint?: true;
-  /** What stands in the row of a model where several are measured. */
+  /** Columns of the table that has a row per model, if several models are measured. */
   readonly summaryColumns?: readonly SummaryColumn[];
-  /** The table whose rows, of all reports of a run, stand together at its end. */
+  /** Title of the table whose rows from all reports of a run are shown together at its end. */
   readonly stackedTable?: string;
   /**
-   * It takes lists of lengths: `run.suiteOptions` has those that were given, by the same names, else
-   * these.
+   * Set if the suite accepts lists of lengths. `run.suiteOptions` contains the lists that were
+   * given, by the same names; these are the defaults.
    */
   readonly sweeps?: { readonly promptTokens: string; readonly maxTokens: string };
-  /** Options of its own by name; their values are in `run.suiteOptions`. */
+  /** The suite's own options by name; their values are in `run.suiteOptions`. */
   readonly options?: Readonly<Record<string, SuiteOption>>;
   needs(run: RunOptions): Needs;
-  /** Measures; what it records is saved as it comes. */
+  /** Measures. Results are saved as soon as they are recorded. */
   run(harness: Harness): Promise<void>;
   readonly charts: ChartSpec[];
 }
 
 export interface SuiteOption {
-  /** What follows its name, as in `<RxC>`. */
+  /** Placeholder of its value, such as `<RxC>`. */
   readonly value: string;
   readonly summary: string;
   readonly accepts: (text: string) => boolean;
-  /** What it accepts, as it is put after "Expected". */
+  /** What it accepts, as text after "Expected". */
   readonly expected: string;
 }
 
-/** What a suite needs of the model. */
+/** What the model must provide for a suite. */
 export interface Needs {
-  /** Sequences at once, and tokens of each in the KV cache. */
+  /** Number of simultaneous sequences, and tokens of each in the KV cache. */
   readonly sequences: number;
   readonly tokens: number;
-  /** The device that the model is measured on besides. */
+  /** Device on which the model is measured too, for comparison. */
   readonly baseline?: "cpu";
 }
 
 /** How a suite is run, and what is done besides measuring. */
 export interface HarnessOptions {
   readonly run: RunOptions;
-  /** Called when something begins, with what it is and how far the suite is. */
+  /** Called when a step begins, with its label and the progress of the suite. */
   readonly progress?: (progress: SuiteProgress) => void;
-  /** Called after every case with all that is known by then. */
+  /** Called after every case with the report so far. */
   readonly save?: (report: Report) => void;
-  /** Aborts between two runs: the cases done so far stay. */
+  /** Aborts between two runs. The report keeps the cases that are done. */
   readonly signal?: AbortSignal;
-  /** Called with every measured serving, for a trace. */
+  /** Called with every measured serving, to write a trace. */
   readonly served?: (label: string, serving: Serving) => void;
-  /** Compares with another backend; its result joins the checks. */
+  /** Compares with another backend. The result is added to the checks. */
   readonly verify?: () => Promise<Check>;
   /** Opens the baseline that the suite needs. */
   readonly baseline?: () => Promise<Target>;
-  /** GB/s to reckon with instead of the measured bandwidth. */
+  /** Bandwidth in GB/s to use instead of the measured one. */
   readonly bandwidth?: number;
 }
 
 /** One run of one suite. */
 export class Harness extends Recorder {
   readonly #outputs = new OutputCheck();
-  /** Cases in whose repetitions kernels were compiled. */
+  /** Cases in which kernels were compiled during a repetition. */
   readonly #compiledIn = new Set<string>();
   readonly #eventLoop = new EventLoop();
   readonly #cases = new CaseCounter();
   readonly #failed = new FailedRequests();
-  /** What is being repeated; undefined while warming up and between cases. */
+  /** The repetition that is running; undefined during warm-ups and between cases. */
   #measuring: { readonly name: string; readonly repetition: number } | undefined;
 
   private constructor(
@@ -105,8 +105,8 @@ export class Harness extends Recorder {
   }
 
   /**
-   * Probes the device and runs the suite. If it is cut off, what was done stays in the report; if it
-   * fails, that report is saved before the error is passed on.
+   * Probes the device and runs the suite. If the run is aborted, it returns the report so far; if
+   * it fails, it saves the report before it rethrows the error.
    */
   static async run(suite: Suite, target: Target, options: HarnessOptions): Promise<Report> {
     options.progress?.(new CaseCounter().at("device probe"));
@@ -136,18 +136,18 @@ export class Harness extends Recorder {
     return this.options.run;
   }
 
-  /** Prompts of `tokens` tokens each, no two alike from their first block on. */
+  /** Prompts of `tokens` tokens each. No two have the same first block. */
   prompts(count: number, tokens = this.runOptions.promptTokens): number[][] {
     return makePrompts(this.target.text, { count, tokens, seed: this.runOptions.seed });
   }
 
-  /** The same to follow others: they do not begin with the token that begins a text. */
+  /** Prompts to append to others: without a BOS token. */
   continuations(count: number, tokens: number): number[][] {
     const { seed } = this.runOptions;
     return makePrompts(this.target.text, { count, tokens, seed, bos: false });
   }
 
-  /** How the run's options have tokens chosen. */
+  /** The sampling that the run's options ask for. */
   get sampling(): SamplingOptions {
     const { sampling, seed } = this.runOptions;
     return sampling.temperature === 0 && sampling.repeatPenalty === 1
@@ -164,7 +164,7 @@ export class Harness extends Recorder {
     return prompts.map((promptIds) => ({ promptIds, maxTokens, sampling }));
   }
 
-  /** Serves the requests in a session of their own, warm-up and repetition times. */
+  /** Serves the requests in a new session for each warm-up and repetition. */
   async repeat(
     label: string,
     requests: readonly BenchRequest[],
@@ -179,10 +179,10 @@ export class Harness extends Recorder {
   }
 
   /**
-   * Does `work` for each of these in every repetition, so that what changes on the machine changes
-   * for all, and returns what the repetitions gave for each. Warm-ups, which come first, do not
-   * count, and may do less. Between two of them signals are heard. A repetition in which a server fails
-   * a request is left out; if that is so in all, the reason is thrown.
+   * Calls `work` for all `ways` in every repetition, so that changes on the machine affect all of
+   * them, and returns the outcomes of each way by repetition. Warm-ups come first; they are not
+   * counted, and `work` may do less in them. Signals are handled between two calls. A repetition in
+   * which a server fails a request is left out; if all are, the last failure's cause is thrown.
    */
   async interleave<Way, Outcome>(
     ways: readonly Way[],
@@ -221,14 +221,14 @@ export class Harness extends Recorder {
     return ways.map((_, index) => whole.map((outcomes) => outcomes[index]!));
   }
 
-  /** Counts the requests that failed; what is nothing of the kind is thrown. */
+  /** Counts the requests that failed. Other errors are rethrown. */
   #noteFailure(error: unknown, name: string, counts: boolean): FailedServing {
     if (!(error instanceof FailedServing)) throw error;
     this.#failed.add(name, error.failures, counts);
     return error;
   }
 
-  /** Interleaved too, each until it has had enough. */
+  /** Warms up all ways, interleaved, each until its warm-up is done. */
   async #warmUp<Way>(
     ways: readonly Way[],
     label: (way: Way) => string,
@@ -256,12 +256,12 @@ export class Harness extends Recorder {
     }
   }
 
-  /** Serves requests in a session of their own. */
+  /** Serves requests in a new session. */
   serve(requests: readonly BenchRequest[], options: ServeOptions = {}): Promise<Serving> {
     return this.withSession({}, (session) => session.serve(requests, options));
   }
 
-  /** A session of the target; where a repetition counts, the trace and the output check hear of it. */
+  /** Opens a session. Servings in repetitions go to the report, the trace and the output check. */
   withSession<T>(options: SessionOptions, use: (session: Session) => Promise<T>): Promise<T> {
     return this.target.withSession(options, (session) =>
       use({
@@ -285,27 +285,27 @@ export class Harness extends Recorder {
       }));
   }
 
-  /** Says how many cases there will be: what `interleave` and `repeat` repeat, and `begin` begins. */
+  /** Sets the number of cases: each way of `interleave`, and each call of `repeat` and `begin`. */
   plan(cases: number): void {
     this.#cases.plan(cases);
   }
 
-  /** A case begins that is not repeated here. */
+  /** Begins a case that is not repeated by the harness. */
   begin(label: string): void {
     this.#cases.begin(1, { warmup: 0, repetitions: 1 });
     this.#cases.run(0, false);
     this.step(label);
   }
 
-  /** Says what happens now, and stops here if it was interrupted. */
+  /** Reports the current step; throws if the run was aborted. */
   step(label: string): void {
     this.options.signal?.throwIfAborted();
     this.options.progress?.(this.#cases.at(label));
   }
 
   /**
-   * Most tokens a second that `requests` at once can decode after prompts of this length: each step
-   * reads the weights once, and the keys and values of each.
+   * Upper limit of tokens per second if `requests` requests decode at once after prompts of this
+   * length. Each step reads the weights once, and the keys and values of every request.
    */
   limit(
     requests: number,
@@ -322,13 +322,13 @@ export class Harness extends Recorder {
     return Math.min(memoryBound, arithmeticBound);
   }
 
-  /** Most tokens a second of a prompt of this length, after `depth` tokens that are in the cache. */
+  /** Upper limit of tokens per second for a prompt of this length after `depth` cached tokens. */
   prefillLimit(promptTokens: number, depth = 0): number | undefined {
     const { limits } = this.report;
     return limits === null ? undefined : prefillBound(this.target, limits, { promptTokens, depth });
   }
 
-  /** Most output tokens a second of this work, prompts included. */
+  /** Upper limit of output tokens per second for this work, including its prompts. */
   workLimit(work: Work): number | undefined {
     const { limits } = this.report;
     if (limits === null) return undefined;
@@ -340,7 +340,7 @@ export class Harness extends Recorder {
     return promptTokens + maxTokens <= this.report.environment.model.contextLength;
   }
 
-  /** Lengths of the prompts in tables by context, as far as they fit. */
+  /** Prompt lengths for tables by context, without those that do not fit into the context. */
   get contexts(): number[] {
     const { contexts, maxTokens } = this.runOptions;
     return contexts.filter((context) => this.fits(context, maxTokens));
@@ -354,7 +354,7 @@ export class Harness extends Recorder {
         this.report.warnings.push(
           `${differences.length} ${
             plural(differences.length, "prompt")
-          } gave other tokens than before, which the run was cut off before judging`,
+          } gave different tokens in different runs; the run was cut off before they were compared`,
         );
       }
     }
@@ -384,13 +384,13 @@ export class Harness extends Recorder {
 
   #remember(label: string, requests: readonly BenchRequest[], serving: Serving): void {
     this.options.served?.(label, serving);
-    // Its prompts are unlike each other, and it tells no token ids.
+    // An endpoint gets a different prompt each time, and reports no token ids.
     if (this.target.environment.endpoint) return;
     this.#outputs.add(label, requests, serving.requests);
     this.report.outputHash = this.#outputs.hash;
   }
 
-  // Every report has an output check, those of suites that generate nothing too.
+  // Every report has an output check, even if its suite generates nothing.
   async #generateIfNothingWas(): Promise<void> {
     if (this.#outputs.prompts > 0 || this.target.environment.endpoint) return;
     const requests = this.requests(this.prompts(1));

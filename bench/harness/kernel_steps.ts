@@ -1,74 +1,88 @@
-/** The kernels of profiled servings, step by step, less what timing each of them adds. */
+/** The kernels of profiled servings, step by step, without the overhead of timing them. */
 
 import type { KernelTime } from "../../engine/run/runner.ts";
 import { medianOf } from "../report/stats.ts";
 import type { HostStep, Serving } from "../targets/target.ts";
 import { CYCLE_SUBMITS } from "../targets/timed_runner.ts";
 
-/** One step on the device whose kernels were timed each. */
+/** A step on the device whose kernels were timed one by one. */
 export interface KernelStep {
-  /** The submit that it was in. */
+  /** The submit that contained the step. */
   readonly host: HostStep;
-  /** Steps on the device before it in its serving. */
+  /** Number of steps on the device before it in its serving. */
   readonly index: number;
-  /** In the order they ran. */
+  /** In the order in which they ran. */
   readonly kernels: readonly KernelTime[];
 }
 
-/** What profiled servings say of the kernels. */
+/** What profiled servings show about the kernels. */
 export interface KernelSteps {
-  /** Of each serving the steps whose kernels were timed each, less the overhead. */
+  /** For each serving, the steps whose kernels were timed one by one, without the overhead. */
   readonly steps: readonly (readonly KernelStep[])[];
-  /** ms that timing each kernel adds to it; undefined where too few tokens were decoded to tell. */
+  /** ms that timing adds to a kernel; undefined if too few tokens were decoded to measure it. */
   readonly overhead: number | undefined;
-  /** The share that kernels have of a decode step that is not timed: the median of each serving. */
+  /** The kernels' share of an untimed decode step: the median of each serving. */
   readonly shares: readonly number[];
-  /** The share of those named by `which`, of all servings; undefined where `overhead` is. */
+  /**
+   * The share of the kernels that `which` selects, over all servings; undefined if `overhead` is.
+   */
   shareOf(which: (name: string) => boolean): number | undefined;
-  /** The shares of each part of such a step, the median of each serving; none where no span is known. */
+  /**
+   * The shares of the parts of an untimed step: the medians of each serving. Empty if no spans are
+   * known.
+   */
   readonly parts: readonly StepParts[];
 }
 
-/** What a step consists of, each part measured by itself: ms, or shares of a step that is not timed. */
+/** The parts of a step, each measured by itself: in ms, or as shares of an untimed step. */
 export interface StepParts {
-  /** By the device's clock. */
+  /** The kernels, by the device's clock. */
   readonly kernels: number;
-  /** The host hands the step over. */
+  /** The host submits the step. */
   readonly launch: number;
   /**
-   * What else passes until its results are there: it starts, they are copied, the host wakes up; where
-   * the host computes, it prepares the kernels and chooses the token.
+   * The rest of the time until the results arrive: the step starts, the results are copied, and the
+   * host wakes up. If the host computes, it prepares the kernels and chooses the token.
    */
   readonly results: number;
-  /** From a step's results until the next is handed over: the scheduler, and who reads the tokens. */
+  /** From the results of a step until the next one is submitted: the scheduler and the consumer. */
   readonly between: number;
-  /** All of them. */
+  /** The sum of all parts. */
   readonly sum: number;
 }
 
-/** Least share of a kernel's time, when it is timed alone, that is its own. */
+/** A kernel keeps at least this share of its measured time when the overhead is subtracted. */
 const LEAST_SHARE = 1 / 8;
 
-/** Decode steps near each other, as timed_runner.ts times them; in ms. */
+/**
+ * One profiling cycle (see timed_runner.ts): decode submits that follow each other. Times in ms.
+ */
 interface Cycle {
-  /** Of a submit whose kernels were timed each. */
+  /** The kernels of the submit whose kernels were timed one by one. */
   readonly each: readonly KernelTime[];
-  /** Of the submit timed as a whole: a step of it, and how many it chained. */
+  /**
+   * Time of the kernels of a step in the submit timed as a whole, and the steps that this submit
+   * chained.
+   */
   readonly together: number;
   readonly chained: number;
-  /** A step that was not timed, by the host's clock. */
+  /** Duration of an untimed step, by the host's clock. */
   readonly plain: number;
-  /** ms that timing added to each kernel of the first. */
+  /** ms that timing added to each kernel of `each`. */
   readonly overhead: number;
-  /** The parts of a step besides kernels: `results` of the submit timed as a whole, the others of the plain one. */
+  /**
+   * The parts of a step besides the kernels: `results` from the submit timed as a whole, the others
+   * from the untimed one.
+   */
   readonly others: Omit<StepParts, "kernels" | "sum"> | undefined;
 }
 
 /**
- * The steps whose kernels were timed each. A kernel in a pass of its own takes longer than among
- * others: the overhead is what such decode steps and those near them that were timed as a whole
- * differ by, for each of the kernels. It and the shares are medians over cycles, so that it does not
- * matter how the machine's speed changes between them.
+ * Returns the steps whose kernels were timed one by one, and what follows from them. A kernel takes
+ * longer in a pass of its own than among others. The overhead per kernel is the difference between
+ * steps timed that way and nearby steps timed as a whole, divided by the number of extra passes.
+ * Overhead and shares are medians over cycles, so changes in the machine's speed from cycle to
+ * cycle do not matter.
  */
 export function kernelSteps(servings: readonly Pick<Serving, "steps">[]): KernelSteps {
   const ofServings = servings.map(({ steps }) => steps.flatMap((_, i) => cycleAt(steps, i)));
@@ -79,7 +93,7 @@ export function kernelSteps(servings: readonly Pick<Serving, "steps">[]): Kernel
   const share = ({ each, together, chained, plain }: Cycle, which: (name: string) => boolean) => {
     const own = lessOverhead(each, overhead!);
     const part = sumOf(own.filter(({ name }) => which(name))) / sumOf(own);
-    // Timing it as a whole added to the one pass.
+    // Timing the submit as a whole adds the overhead once, to its only pass.
     return part * (together - overhead! / chained) / plain;
   };
   const sharesOf = (cycles: readonly Cycle[], which: (name: string) => boolean) =>
@@ -94,7 +108,7 @@ export function kernelSteps(servings: readonly Pick<Serving, "steps">[]): Kernel
   };
 }
 
-/** The cycle that begins at `i`, if one does. */
+/** The cycle that begins with the submit `i`, if there is one. */
 function cycleAt(steps: readonly HostStep[], i: number): Cycle[] {
   const [first, second, third, fourth] = steps.slice(i, i + CYCLE_SUBMITS);
   if (first?.timing !== "each" || fourth?.timing !== "together") return [];
@@ -119,11 +133,11 @@ function cycleAt(steps: readonly HostStep[], i: number): Cycle[] {
   }];
 }
 
-/** The medians of a serving's cycles, part by part. */
+/** The medians of each part over the cycles of a serving. */
 function partsOf(cycles: readonly Cycle[], overhead = 0): StepParts[] {
   const all = cycles.flatMap(({ together, chained, plain, others }): StepParts[] => {
     if (others === undefined) return [];
-    // Timing it as a whole added to the one pass.
+    // Timing the submit as a whole adds the overhead once, to its only pass.
     const kernels = together - overhead / chained;
     const { launch, results, between } = others;
     const sum = kernels + launch + results + between;
@@ -158,18 +172,19 @@ function stepsOf(hosts: readonly HostStep[], overhead: number): KernelStep[] {
   });
 }
 
-/** ms of these kernels. */
+/** Sum of the times of these kernels in ms. */
 export function sumOf(kernels: readonly KernelTime[]): number {
   return kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
 }
 
 /**
- * Takes `overhead` off each kernel, so that they add up to the step as a whole. It differs from pass
- * to pass, and a small kernel can be timed at less than its median: each keeps some of its time, and
- * the larger ones give the more. No kernel drops to 0, and large kernels lose only the overhead, as
- * they would not if it were spread in proportion. An empty pass takes some 1 to 5 µs on
- * hardware, where small kernels take 2 to 10, and 10 to 20 µs in software, where they take 60 and
- * more: LEAST_SHARE is met by accident alone.
+ * Subtracts `overhead` from each kernel, so that the sum is that of the step timed as a whole. The
+ * overhead differs from pass to pass, and a small kernel can take less than the median overhead.
+ * Each kernel therefore keeps LEAST_SHARE of its time, and the larger ones lose the rest of the
+ * total. No kernel drops to 0, and large kernels lose only the overhead, as they would not if it
+ * were spread in proportion. An empty pass takes about 1 to 5 µs on hardware, where small kernels
+ * take 2 to 10 µs, and 10 to 20 µs in software, where they take 60 µs and more, so kernels rarely
+ * reach LEAST_SHARE.
  */
 function lessOverhead(kernels: readonly KernelTime[], overhead: number): KernelTime[] {
   const result = [...kernels];
@@ -185,7 +200,7 @@ function lessOverhead(kernels: readonly KernelTime[], overhead: number): KernelT
   return result;
 }
 
-/** Splits the kernels of a submit into its steps, each of which begins with the embedding. */
+/** Splits the kernels of a submit into its steps. Each step begins with the embedding. */
 function splitSteps(kernels: readonly KernelTime[]): KernelTime[][] {
   const steps: KernelTime[][] = [];
   let before = "";

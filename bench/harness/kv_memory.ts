@@ -1,19 +1,19 @@
-/** Bytes of the KV cache of the model that is measured, from its kinds of layers. */
+/** Computes the bytes of the KV cache from the kinds of the model's layers. */
 
 import { kvBlockBytes, kvBytesHeld, kvBytesPerToken } from "../../engine/model/costs.ts";
 import { KV_BYTES } from "../../kernels/sizes.ts";
 import type { Environment } from "../report/report.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** What keys and values take. */
+/** Sizes of keys and values in bytes. */
 export interface KvMemory {
-  /** That a token adds. */
+  /** Bytes that a token adds. */
   readonly perToken: number;
-  /** How that comes about. */
+  /** The calculation of `perToken`, as text. */
   readonly calculation: string;
-  /** Of a sequence of so many tokens, in whole blocks. */
+  /** Bytes of a sequence with this many tokens, in whole blocks. */
   held(tokens: number): number;
-  /** Of so many blocks of each group of layers. */
+  /** Bytes of these numbers of blocks, one for each group of layers. */
   ofBlocks(blocks: readonly number[]): number;
 }
 

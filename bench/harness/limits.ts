@@ -1,4 +1,4 @@
-/** What the probe allows a model: the limits that its results are read against. */
+/** Computes a model's limits from the probe of the device. */
 
 import {
   attentionOperations,
@@ -10,10 +10,10 @@ import type { Limits, RunOptions } from "../report/report.ts";
 import { medianInterval, medianOf } from "../report/stats.ts";
 import { type Probe, PROBED, type Target } from "../targets/target.ts";
 
-/** The rates that bound everything. */
+/** The rates of the device that the limits are computed from. */
 export type Rates = Pick<Limits, "bandwidth" | "flops">;
 
-/** What the probe allows this model; `bandwidth` replaces the measured. */
+/** The limits of this model. `bandwidth` replaces the measured one. */
 export function limitsOf(
   probe: Probe,
   target: Target,
@@ -38,7 +38,10 @@ export function limitsOf(
   };
 }
 
-/** How far the probe's figures spread: each interval, or range of a few samples, over its median. */
+/**
+ * The spread of each figure of the probe: its interval, or the range of a few samples, divided by
+ * the median.
+ */
 export function probeSpreads({ probes, source }: Limits): (readonly [string, number])[] {
   return Object.entries(probes)
     .filter(([name]) => !(name === "bandwidth" && source === "given"))
@@ -49,7 +52,10 @@ export function probeSpreads({ probes, source }: Limits): (readonly [string, num
     });
 }
 
-/** Most tokens a second of decode steps of `requests` requests that have `position` tokens each. */
+/**
+ * Upper limits of tokens per second for decode steps of `requests` requests, each with `position`
+ * tokens.
+ */
 export function decodeBounds(
   target: Target,
   { bandwidth, flops }: Rates,
@@ -73,8 +79,9 @@ export function decodeBounds(
 }
 
 /**
- * Most tokens a second of `requests` prompts of this length that enter together: the weights are
- * read at least once, and the output head multiplies with the last token of each alone.
+ * Upper limit of tokens per second for `requests` prompts of this length that are processed
+ * together. The weights are read at least once, and only the last token of each prompt is
+ * multiplied by the output head.
  */
 export function prefillBound(
   target: Target,
@@ -82,7 +89,7 @@ export function prefillBound(
   { promptTokens, requests = 1, depth = 0 }: {
     readonly promptTokens: number;
     readonly requests?: number;
-    /** Tokens before the prompt whose keys and values are known. */
+    /** Number of cached tokens before the prompt. */
     readonly depth?: number;
   },
 ): number {
@@ -104,16 +111,18 @@ export interface Work {
   readonly requests: number;
   readonly promptTokens: number;
   readonly maxTokens: number;
-  /** Whether they are served at once, and so may share the reading of the weights. */
+  /** Whether they are served at once, so that they may share reads of the weights. */
   readonly together: boolean;
 }
 
-/** Least ms for this work: the prompts, which give the first tokens, then all decode steps. */
+/**
+ * Minimum time of this work in ms: the prompts, which give the first tokens, then all decode steps.
+ */
 export function leastTime(target: Target, rates: Rates, work: Work): number {
   const { requests, promptTokens, maxTokens, together } = work;
   const atOnce = together ? requests : 1;
   const prefill = prefillBound(target, rates, { promptTokens, requests: atOnce });
-  // On average, as the bound is linear in the position but for windows.
+  // The average position: apart from windows, the bound is linear in the position.
   const position = promptTokens + maxTokens / 2;
   const { memoryBound, arithmeticBound } = decodeBounds(target, rates, {
     position,

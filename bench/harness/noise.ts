@@ -1,4 +1,4 @@
-/** Whether measurements are to be believed: outliers, a drift, and the noise of the machine. */
+/** Checks whether measurements are reliable: outliers, drift, and the noise of the machine. */
 
 import {
   linearRegression,
@@ -10,19 +10,23 @@ import {
 import { summarize } from "../report/stats.ts";
 import { plural } from "../../engine/plural.ts";
 
-// The scale that makes the MAD of a normal distribution its standard deviation, and the modified
-// z-score beyond which a sample is an outlier: Iglewicz and Hoaglin, 1993.
+// Factor that turns the MAD of a normal distribution into its standard deviation, and the modified
+// z-score above which a sample is an outlier: Iglewicz and Hoaglin, 1993.
 const NORMAL_MAD = 1.4826;
 const OUTLIER_SCORE = 3.5;
-// Samples this near to the median are no outliers, however still the machine was otherwise.
+// Samples this close to the median (as a share of it) are not outliers, however small the scatter
+// is.
 const NEGLIGIBLE = 0.02;
 /** Coefficient of variation above which the machine was too noisy to compare runs. */
 const NOISY = 0.1;
-/** Change from the first to the last repetition, as a share of the mean, that is a drift. */
+/**
+ * Change from the first to the last repetition, as a share of the mean, above which there is a
+ * drift.
+ */
 const DRIFT = 0.1;
-/** Spread of the probe above which its limits say little. */
+/** Spread of the probe above which its limits are not reliable. */
 const UNSTEADY_PROBE = 0.1;
-/** The samples that are far from the others. */
+/** The samples that are far from the others; none if there are fewer than four. */
 export function outliers(samples: readonly number[]): number[] {
   if (samples.length < 4) return [];
   const values = [...samples];
@@ -32,7 +36,7 @@ export function outliers(samples: readonly number[]): number[] {
   return values.filter((value) => Math.abs(value - center) > near);
 }
 
-/** What a reader must know before believing `samples` of the measure `name`; with advice. */
+/** Warnings about the samples of the measure `name`, with advice. */
 export function doubts(name: string, samples: readonly number[]): string[] {
   const found: string[] = [];
   const far = outliers(samples).length;
@@ -46,16 +50,13 @@ export function doubts(name: string, samples: readonly number[]): string[] {
     found.push(
       `${name}: ${drift > 0 ? "rose" : "fell"} by ${
         Math.round(Math.abs(drift) * 100)
-      } % from the first to the last repetition; the clock may have changed with the heat`,
+      } % from the first to the last repetition; the clock speed may have changed with the temperature`,
     );
   }
   return found;
 }
 
-/**
- * What is to be said of the measures that a report is read for: whether the machine was too noisy,
- * and where most.
- */
+/** A warning if the machine was too noisy for the headline measures. It names the noisiest one. */
 export function noise(measures: readonly (readonly [string, readonly number[]])[]): string[] {
   const noisy = measures.map(([name, samples]) => [name, variation(samples)] as const)
     .filter(([, cv]) => cv > NOISY).sort(([, a], [, b]) => b - a);
@@ -63,13 +64,17 @@ export function noise(measures: readonly (readonly [string, readonly number[]])[
   if (worst === undefined) return [];
   return [
     `the machine was noisy: the coefficient of variation is above ${100 * NOISY} % in ` +
-    `${noisy.length} of ${measures.length} ${plural(measures.length, "measure")}, most in ${
-      worst[0]
-    } (${Math.round(100 * worst[1])} %); do not compare this run with another`,
+    `${noisy.length} of ${measures.length} ${plural(measures.length, "measure")} (up to ${
+      Math.round(100 * worst[1])
+    } %, in ${worst[0]}); do not compare this run with others`,
   ];
 }
 
-/** Which of the probe's figures (name → spread of its interval over its median) say little. */
+/**
+ * A warning about the figures of the probe that are not reliable.
+ *
+ * @param spreads name of each figure, and its spread (see `probeSpreads`)
+ */
 export function unsteadyProbe(spreads: readonly (readonly [string, number])[]): string[] {
   const wide = spreads.filter(([, spread]) => spread > UNSTEADY_PROBE);
   if (wide.length === 0) return [];
@@ -78,7 +83,7 @@ export function unsteadyProbe(spreads: readonly (readonly [string, number])[]): 
     `the probe was disturbed: its figures spread by more than ${
       100 * UNSTEADY_PROBE
     } % (${each}); ` +
-    "what is given in parts of a limit is as uncertain",
+    "results given as a share of a limit are just as uncertain",
   ];
 }
 
@@ -87,7 +92,10 @@ function variation(samples: readonly number[]): number {
   return mean === 0 ? 0 : stddev / Math.abs(mean);
 }
 
-/** The change along the samples' regression line, as a share of their mean; 0 where it is noise. */
+/**
+ * The change along the regression line of the samples, as a share of their mean; 0 if it is within
+ * the noise.
+ */
 function driftOf(samples: readonly number[]): number {
   const count = samples.length;
   const average = mean([...samples]);

@@ -1,18 +1,18 @@
-/** Whether a prompt gives the same tokens each time, in any batch; and the hash of them all. */
+/** Checks that a prompt gives the same tokens each time, in any batch, and hashes all outputs. */
 
 import { createHash } from "node:crypto";
 import type { Check } from "../report/report.ts";
 import type { BenchRequest, Served } from "../targets/target.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** Tokens that a prompt gave besides those it gave first. */
+/** An output of a prompt that differs from its first output. */
 export interface Difference {
-  /** The run that gave them. */
+  /** The run in which it occurred. */
   readonly label: string;
   readonly promptIds: readonly number[];
-  /** What the prompt gave first, and then. */
+  /** The first output and the different one. */
   readonly outputs: readonly [readonly number[], readonly number[]];
-  /** The first token that is another. */
+  /** Index of the first token that differs. */
   readonly at: number;
 }
 
@@ -21,19 +21,25 @@ interface Output {
   readonly ids: readonly number[];
 }
 
-/** Two tokens may round to the same: one this much less probable than the best is no fault; nats. */
+/**
+ * Rounding may make two tokens swap places. A token that is less probable than the best by at most
+ * this much, in nats, is not an error.
+ */
 const TIE = 0.1;
 
-/** What is said of all outputs. */
+/** The result of the check. */
 type Verdict = Pick<Check, "ok" | "detail">;
 
-/** Remembers what greedy requests gave. Sampled ones are left out: they draw. */
+/**
+ * Remembers the outputs of greedy requests. Sampled requests are left out, as their outputs are
+ * random.
+ */
 export class OutputCheck {
   readonly #outputs = new Map<string, Output>();
   readonly #differences = new Map<string, Difference>();
   #faults: readonly string[] | undefined;
 
-  /** Adds what requests gave in a run that is called `label`. */
+  /** Adds the outputs of requests in the run `label`. */
   add(label: string, requests: readonly BenchRequest[], served: readonly Served[]): void {
     for (const [i, request] of requests.entries()) {
       if (request.sampling !== undefined && request.sampling.temperature > 0) continue;
@@ -45,7 +51,7 @@ export class OutputCheck {
       else {
         const at = ids.findIndex((id, i) => id !== first.ids[i]);
         if (at < 0) continue;
-        // The same tokens again say nothing new.
+        // A different output that was seen before is not added again.
         const difference: Difference = { label, promptIds, outputs: [first.ids, ids], at };
         const known = `${key} ${hashOf(ids.join(","))}`;
         if (!this.#differences.has(known)) this.#differences.set(known, difference);
@@ -54,9 +60,10 @@ export class OutputCheck {
   }
 
   /**
-   * Judges tokens that differ between runs: near-ties may, as other batches round otherwise.
+   * Judges the outputs that differ. Near-ties are allowed, as rounding depends on the batch.
    *
-   * @param margins how much less probable than the best one each of `ids` is after the prompt, in nats
+   * @param margins returns how much less probable than the best token each of `ids` is after the
+   * prompt, in nats
    * @param beforeEach called before each comparison
    */
   async judge(
@@ -66,7 +73,7 @@ export class OutputCheck {
     const faults: string[] = [];
     for (const { label, promptIds, outputs, at } of this.differences) {
       beforeEach();
-      // From the first token that differs on.
+      // Compare from the first token that differs.
       const own: number[] = [];
       for (const ids of outputs) own.push(...(await margins(promptIds, ids)).slice(at));
       const margin = Math.max(...own);
@@ -79,7 +86,7 @@ export class OutputCheck {
     return this.#faults !== undefined;
   }
 
-  /** Undefined without any prompt, and while differences have yet to be judged. */
+  /** Undefined if there are no prompts, and while differences have not been judged. */
   get verdict(): Verdict | undefined {
     const { prompts, differences: { length: different } } = this;
     if (prompts === 0 || (different > 0 && !this.judged)) return undefined;
@@ -88,26 +95,26 @@ export class OutputCheck {
     return {
       ok: faults.length === 0,
       detail: faults.length > 0
-        ? `a prompt gave tokens that are less probable than the best in ${faults.join(", ")}`
+        ? `a prompt gave different tokens that are no near-ties in ${faults.join(", ")}`
         : different === 0
         ? same
-        : `${same} but for ${different} ${
+        : `${same}, except for ${different} ${
           plural(different, "near-tie")
-        }, within ${TIE} nats of the most probable token`,
+        } within ${TIE} nats of the most probable token`,
     };
   }
 
-  /** How many prompts there were. */
+  /** Number of different prompts. */
   get prompts(): number {
     return this.#outputs.size;
   }
 
-  /** What prompts gave besides what they gave first, each once. */
+  /** The outputs that differ from the first one of their prompt, each once. */
   get differences(): Difference[] {
     return [...this.#differences.values()];
   }
 
-  /** Of all prompts and what they gave first; empty without any. */
+  /** Hash of all prompts and their first outputs; empty if there are none. */
   get hash(): string {
     if (this.#outputs.size === 0) return "";
     const pairs = Array.from(this.#outputs, ([key, { ids }]) => `${key}:${hashOf(ids.join(","))}`);

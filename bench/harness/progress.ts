@@ -1,40 +1,40 @@
-/** How far a suite is: cases begun, of those that it has planned. */
+/** Progress of a suite: the cases begun, out of those planned. */
 
 import type { RunOptions } from "../report/report.ts";
 
-/** What is told of a suite while it runs. */
+/** Progress that is reported while a suite runs. */
 export interface SuiteProgress {
-  /** What happens now. */
+  /** The current step. */
   readonly label: string;
-  /** The case that it belongs to, counted from 1; 0 before the first. */
+  /** Number of the current case, counted from 1; 0 before the first. */
   readonly case: number;
-  /** How many cases there are; undefined until the suite knows. */
+  /** Number of cases; undefined until the suite has planned them. */
   readonly cases: number | undefined;
-  /** How much is done, from 0 to 1, if all cases take as long; undefined as `cases` is. */
+  /** Completed share from 0 to 1, assuming cases of equal length; undefined if `cases` is. */
   readonly done: number | undefined;
 }
 
-/** Warm-ups that a case takes where they end when they are steady: as many as that needs at least. */
+/** Expected warm-ups per case if they end when steady: the minimum for that. */
 const STEADY_WARM_UPS = 3;
 
-/** Counts the cases of a suite, and the runs of those that are interleaved. */
+/** Counts the cases of a suite, and the runs of interleaved cases. */
 export class CaseCounter {
   #planned: number | undefined;
-  /** Cases of earlier groups, and of this one. */
+  /** Number of cases in earlier groups, and in this one. */
   #before = 0;
   #group = 0;
   #case = 0;
-  /** Runs of the group: warm-ups and repetitions, begun and expected. */
+  /** Runs of the group (warm-ups and repetitions): begun, and expected. */
   #runs = 0;
   #expected = 1;
   #warmUps = 0;
 
-  /** @param cases that there will be in all */
+  /** @param cases number of cases of the whole suite */
   plan(cases: number): void {
     this.#planned = cases;
   }
 
-  /** A group of cases begins, whose runs are interleaved. */
+  /** Begins a group of cases whose runs are interleaved. */
   begin(cases: number, { warmup, repetitions }: Pick<RunOptions, "warmup" | "repetitions">): void {
     this.#before += this.#group;
     this.#group = cases;
@@ -43,16 +43,16 @@ export class CaseCounter {
     this.#expected = this.#warmUps + cases * repetitions;
   }
 
-  /** A run of the group's case `index` begins; it warms up, or it counts. */
+  /** Begins a run of the group's case `index`: a warm-up or a repetition. */
   run(index: number, warmsUp: boolean): void {
     this.#case = this.#before + index + 1;
-    // However many warm-ups there were, those that were expected are over.
+    // The first repetition ends the warm-ups, whether or not there were as many as expected.
     this.#runs = warmsUp
       ? Math.min(this.#runs + 1, this.#warmUps)
       : Math.max(this.#runs, this.#warmUps) + 1;
   }
 
-  /** What is told when `label` happens. */
+  /** The progress when the step `label` begins. */
   at(label: string): SuiteProgress {
     const part = this.#group * Math.max(0, this.#runs - 1) / Math.max(1, this.#expected);
     return {

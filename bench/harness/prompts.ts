@@ -1,4 +1,4 @@
-/** Prompts of a wanted length from a text of our own, the same for the same seed. */
+/** Makes prompts of a given length from built-in text. The same seed gives the same prompts. */
 
 import type { BenchText } from "../targets/target.ts";
 
@@ -17,19 +17,19 @@ const SENTENCES = [
   "In the smallest room of the castle slept a cat that knew all the songs.",
 ];
 
-/** `count` prompts of `tokens` tokens; each begins with other words than the others. */
+/** Makes `count` prompts of `tokens` tokens. Each begins with other words than the others. */
 export function makePrompts(
   encoder: Pick<BenchText, "encode">,
   { count, tokens, seed, bos = true }: {
     readonly count: number;
     readonly tokens: number;
     readonly seed: number;
-    /** Whether they begin with BOS, if the model expects it; default true. */
+    /** Whether they begin with BOS if the model expects it; default true. */
     readonly bos?: boolean;
   },
 ): number[][] {
   return Array.from({ length: count }, (_, i) => {
-    // A number first, as sentences alone would begin alike after the twelfth.
+    // Begins with a number, as there are only twelve sentences to begin with.
     let text = `${seed + i}. `;
     const ids: number[] = [];
     for (let next = hash(seed + i); ids.length < tokens; next = hash(next)) {
@@ -41,7 +41,10 @@ export function makePrompts(
   });
 }
 
-/** A prompt of random ids, as llama-bench measures with: the speed of experts depends on the ids. */
+/**
+ * Makes a prompt of random ids, as llama-bench does: the speed of models with experts depends on
+ * the ids.
+ */
 export function randomPrompt(
   vocabSize: number,
   { tokens, seed }: { readonly tokens: number; readonly seed: number },
@@ -53,7 +56,7 @@ export function randomPrompt(
   });
 }
 
-// Murmur3's finalizer, to step through the sentences without a pattern.
+// The finalizer of MurmurHash3, to choose sentences without a pattern.
 function hash(n: number): number {
   let h = (n + 0x9e3779b9) | 0;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);

@@ -1,4 +1,4 @@
-/** Two ways of the same that are interleaved until it is clear which is faster, or that neither is. */
+/** Measures two sides, interleaved, until one is clearly faster or they are clearly equal. */
 
 import { RandomSource } from "../../engine/files/random_weights.ts";
 import { EventLoop } from "../../engine/run/event_loop.ts";
@@ -6,47 +6,49 @@ import { sequentialInterval } from "../report/comparison/sequential.ts";
 import type { Interval } from "../report/report.ts";
 import { medianRatio } from "../report/stats.ts";
 
-/** What is measured of a side in one run, by the name of the metric. */
+/** The measurements of one run of a side, by metric. */
 export type Measured = Readonly<Record<string, number>>;
 
 /** How sides are interleaved. */
 export interface RaceOptions {
   /** The metric that decides when to stop. */
   readonly metric: string;
-  /** Ratios within 1 + this are as good as equal: when that is clear, no more is measured. */
+  /** Ratios up to 1 + this count as equal: the race ends once the interval is within this range. */
   readonly margin: number;
-  /** ms after which it ends in any case. */
+  /** ms after which the race ends in any case. */
   readonly budget: number;
   readonly warmUps: number;
-  /** Of the coin that orders a round. */
+  /** Seed of the random order of each round. */
   readonly seed: number;
   now(): number;
   /** Called after every round. */
   readonly progress?: (result: Race) => void;
-  /** Ends it with the rounds that are done; without any, its reason is thrown. */
+  /** Ends the race with the rounds that are done; if there are none, its reason is thrown. */
   readonly signal?: AbortSignal;
 }
 
-/** Why no more was measured. */
+/** Why the race ended. */
 export type Ending = "difference" | "equal" | "budget" | "interrupted";
 
-/** What was measured so far. */
+/** The measurements so far. */
 export interface Race {
-  /** Of either side, the mean of its two runs in each round, by metric. */
+  /** Per metric, one value per round: the mean of the side's two runs. */
   readonly a: Readonly<Record<string, number[]>>;
   readonly b: Readonly<Record<string, number[]>>;
   readonly rounds: number;
-  /** B / A of the deciding metric, and its interval at any moment. */
+  /** ms since the start of the first round, which the budget counts from. */
+  readonly elapsed: number;
+  /** B / A of the deciding metric, and its interval, which is valid whenever the race ends. */
   readonly ratio: number;
   readonly interval: Interval | undefined;
-  /** Undefined while it runs. */
+  /** Undefined while the race is running. */
   readonly ending: Ending | undefined;
 }
 
 /**
- * Runs A B B A or B A A B, as a coin falls, round by round. Of equal sides, B is the slower one in a
- * round with a chance of one half, whatever else the machine does, as the coin might have fallen the
- * other way: that is what the rule by which it stops needs.
+ * Runs rounds of A B B A or B A A B in random order. If the sides are equal, B is the slower one in
+ * a round with probability 1/2, whatever else the machine does, as the other order was equally
+ * likely. The stopping rule relies on this.
  */
 export async function race(
   a: () => Promise<Measured>,
@@ -71,7 +73,7 @@ export async function race(
     const runs: { a: Measured[]; b: Measured[] } = { a: [], b: [] };
     try {
       for (const side of outer ? ["a", "b", "b", "a"] as const : ["b", "a", "a", "b"] as const) {
-        await eventLoop.yield(); // signals are heard
+        await eventLoop.yield(); // lets signals be handled
         signal?.throwIfAborted();
         runs[side].push(await (side === "a" ? a() : b()));
       }
@@ -87,10 +89,12 @@ export async function race(
     }
     ratios.push(samples.b[metric]!.at(-1)! / samples.a[metric]!.at(-1)!);
     const interval = sequentialInterval(ratios);
-    const ending = endingOf(interval, { margin, isOver: now() - start >= budget });
+    const elapsed = now() - start;
+    const ending = endingOf(interval, { margin, isOver: elapsed >= budget });
     result = {
       ...samples,
       rounds: ratios.length,
+      elapsed,
       ratio: medianRatio(ratios),
       interval,
       ending,

@@ -1,4 +1,4 @@
-/** Fills a report: results, and the tables that show them. */
+/** Fills a report with results, and with the tables that show them. */
 
 import { plural } from "../../engine/plural.ts";
 import { count } from "../report/format.ts";
@@ -25,22 +25,25 @@ import {
 import { probeSpreads } from "./limits.ts";
 import { doubts, noise, unsteadyProbe } from "./noise.ts";
 
-/** Records results that belong to the same settings. */
+/** Records results that have the same settings. */
 export interface Recording {
-  /** A repeated measure: one sample a repetition. */
+  /** Records a repeated measurement: one sample per repetition. */
   measure(metric: Metric, samples: readonly number[], limit?: number): Result;
-  /** A ratio of interleaved measures: of each repetition, as `pairedRatios` gives them. */
+  /**
+   * Records a ratio of interleaved measurements: one per repetition, as `pairedRatios` returns
+   * them.
+   */
   ratio(metric: Metric, ratios: readonly number[]): Result;
-  /** A single number. */
+  /** Records a single number. */
   value(metric: Metric, value: number, limit?: number): Result;
-  /** A percentile of so many values. */
+  /** Records a percentile of `of` values. */
   percentile(metric: Metric, value: number, of: number): Result;
 }
 
-/** What a cell shows: a result, a number that is not a result (such as a setting), or words. */
+/** Content of a cell: a result, a number that is not a result (such as a setting), or text. */
 export type Content = Result | number | string;
 
-/** A table that rows are added to as they are measured. */
+/** A table to which rows are added as they are measured. */
 export interface TableWriter {
   row(...cells: Content[]): void;
   /** Adds sentences below the table. */
@@ -52,7 +55,7 @@ type Numbers = Omit<Result, "metric" | "settings" | "unit">;
 export class Recorder {
   readonly report: Report;
   readonly #keys = new Set<string>();
-  /** By these the noise is judged. */
+  /** The results that the noise of the machine is judged by. */
   readonly #headlines: Result[] = [];
 
   constructor(
@@ -83,7 +86,7 @@ export class Recorder {
     };
   }
 
-  /** For results of these settings; none: of the whole run. */
+  /** Returns a recorder for results with these settings; without settings, for the whole run. */
   at(settings: Settings = {}): Recording {
     return {
       measure: (metric, samples, limit) => {
@@ -115,7 +118,10 @@ export class Recorder {
     };
   }
 
-  /** A table of these columns, as in `Requests | Time (s)`; a unit there is left out of the cells. */
+  /**
+   * Adds a table with these columns, such as `Requests | Time (s)`. A unit in a title is left out
+   * of the cells.
+   */
   table(title: string, columns: string): TableWriter {
     const table: Table = { title, columns: columns.split(" | "), rows: [], notes: [] };
     this.report.tables.push(table);
@@ -134,12 +140,15 @@ export class Recorder {
     };
   }
 
-  /** Records a check, which only a fault can fail; one that fails ends the command with exit code 7. */
+  /**
+   * Records a check. Only an error in the program can fail it; a failed check ends the command with
+   * exit code 7.
+   */
   check(name: string, ok: boolean, detail: string): void {
     this.report.checks.push({ name, ok, detail });
   }
 
-  /** Records that a case could not be measured, and why; it ends the command with exit code 1. */
+  /** Records why a case could not be measured. The command then ends with exit code 1. */
   fail(name: string, reason: string): void {
     (this.report.failures ??= []).push({ case: name, reason });
   }
@@ -148,18 +157,18 @@ export class Recorder {
     this.onSave?.(this.report);
   }
 
-  /** Adds a sentence about all results together. */
+  /** Adds the warnings about all results together, and saves the report. */
   finish(): void {
     const { run, limits, warnings } = this.report;
     if (limits !== null) warnings.push(...this.#limitWarnings(limits));
     if (run.warmup === 0) {
-      warnings.push("no run warmed up: the first one's times may have compiling in them");
+      warnings.push("no warm-up: the times of the first run may include compiling");
     }
     if (run.repetitions < LEAST_INTERVAL_SAMPLES) {
       warnings.push(
         run.repetitions === 1
-          ? "one repetition: how far its results spread is not known"
-          : `${run.repetitions} repetitions have no 95 % interval: it takes ${LEAST_INTERVAL_SAMPLES}`,
+          ? "one repetition: the spread of the results is not known"
+          : `${run.repetitions} repetitions are too few for 95 % intervals: at least ${LEAST_INTERVAL_SAMPLES} are needed`,
       );
     }
     warnings.push(
@@ -173,11 +182,9 @@ export class Recorder {
     return [
       ...unsteadyProbe(probeSpreads(limits)),
       ...(above.length === 0 ? [] : [
-        `${above.length} ${
-          plural(above.length, "result")
-        } above the limits, so these are too low (${
+        `${above.length} ${plural(above.length, "result")} above the limits (first: ${
           keyOf(above[0]!)
-        }): the probe was disturbed, a cache helped, or --bandwidth is wrong`,
+        }), so the limits are too low: the probe was disturbed, a cache helped, or --bandwidth is wrong`,
       ]),
     ];
   }

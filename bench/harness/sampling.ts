@@ -1,4 +1,4 @@
-/** How requests of benchmarks choose their tokens. */
+/** The sampling options of benchmark requests. */
 
 import { RequestError } from "../../engine/errors.ts";
 import { DEFAULT_SAMPLING } from "../../engine/run/defaults.ts";
@@ -23,9 +23,10 @@ const NAMES: Readonly<Record<string, keyof typeof GREEDY>> = {
 };
 
 /**
- * Reads `greedy`, `default`, or options as in `temp=0.7,top-k=20`, what they leave out as by default.
+ * Parses `greedy`, `default`, or options such as `temp=0.7,top-k=20`; options that are left out
+ * have their defaults.
  *
- * @throws {RequestError} with a sentence on what was expected.
+ * @throws {RequestError} with a message that says what was expected.
  */
 export function parseSampling(text: string): RunOptions["sampling"] {
   if (text === "greedy") return GREEDY;

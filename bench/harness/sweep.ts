@@ -1,18 +1,18 @@
-/** Lists of numbers to sweep over, as llama-bench writes them. */
+/** Lists of numbers to measure one after the other, in llama-bench's syntax. */
 
 import { RequestError } from "../../engine/errors.ts";
 
-/** Values that a list may have in all: a mistyped range is not to measure for days. */
+/** Maximum number of values: a mistyped range should not measure for days. */
 const MOST = 256;
 
 /**
- * Parses `512`, `128,512`, and ranges: `1-4`, `128-512+128` (steps of 128) and `128-4096*2` (each
- * twice the one before).
+ * Parses `512`, `128,512`, and the ranges `1-4`, `128-512+128` (steps of 128) and `128-4096*2`
+ * (each value twice the one before).
  *
  * @param least the smallest number allowed
  * @param most the largest
  * @returns the numbers in the order given, each once.
- * @throws {RequestError} with a sentence on what was expected.
+ * @throws {RequestError} with a message that says what was expected.
  */
 export function parseSweep(
   text: string,
@@ -36,10 +36,10 @@ export function parseSweep(
 }
 
 function sweepText(least: number, most: number): string {
-  return `numbers from ${least} to ${most}, ${MOST} of them at most, as in 1,2,4 or 1-4, 128-512+128 or 128-4096*2`;
+  return `at most ${MOST} numbers from ${least} to ${most}, as in 1,2,4 or 1-4, 128-512+128 or 128-4096*2`;
 }
 
-/** An option that takes such a list. */
+/** A suite option whose value is such a list. */
 export function sweepOption(
   summary: string,
   bounds: { readonly least: number; readonly most: number },

@@ -1,9 +1,9 @@
-/** Measured runs as a Chrome trace, for chrome://tracing and ui.perfetto.dev. */
+/** Writes measured runs as a Chrome trace, for chrome://tracing and ui.perfetto.dev. */
 
 import type { Serving } from "../targets/target.ts";
 import { kernelSteps, sumOf } from "./kernel_steps.ts";
 
-/** A complete event of the Trace Event Format ("ph": "X"); times in µs. */
+/** A complete ("X") or metadata ("M") event of the Trace Event Format; times in µs. */
 interface TraceEvent {
   readonly name: string;
   readonly ph: "X" | "M";
@@ -15,7 +15,7 @@ interface TraceEvent {
 }
 
 const [RUNS, HOST, DEVICE, FIRST_REQUEST] = [1, 2, 3, 10];
-/** The kernels of a step that was timed as one. */
+/** Name of the kernels of a submit that were timed together. */
 const TOGETHER = "kernels, timed together";
 
 type TracedServing = Pick<Serving, "requests" | "steps">;
@@ -25,7 +25,10 @@ export class Trace {
   readonly #events: TraceEvent[] = [
     named(RUNS, "measured runs"),
     named(HOST, "host"),
-    named(DEVICE, "device kernels (lengths by its clock, laid end to end from the launch)"),
+    named(
+      DEVICE,
+      "device kernels (durations by the device's clock, one after another from the launch)",
+    ),
   ];
   readonly #requestRows = new Set<number>();
 
@@ -60,7 +63,7 @@ export class Trace {
     const each = kernelSteps([serving]).steps.flat();
     let end = -Infinity;
     for (const host of serving.steps) {
-      // A step is launched when it is submitted and the one before it was read.
+      // The device starts a step once it is submitted and the previous one has been read.
       let at = Math.max(end, host.submitEnd);
       const kernels = host.timing === "together"
         ? [{ name: TOGETHER, milliseconds: sumOf(host.kernels!) }]

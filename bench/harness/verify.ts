@@ -1,4 +1,4 @@
-/** Whether the reference, in float64, would have chosen the same tokens. */
+/** Checks whether the float64 reference would have chosen the same tokens. */
 
 import { tablesAlone } from "../../engine/run/kv_blocks.ts";
 import type { Model } from "../../engine/mod.ts";
@@ -11,12 +11,12 @@ import { plural } from "../../engine/plural.ts";
 
 const PROMPT_TOKENS = 16;
 const TOKENS = 12;
-// Two backends round differently: a token counts as the same if its logit is this near the best.
+// Backends round differently: a token agrees if its logit is within this much of the best one.
 const TIE = 0.1;
 
 /**
- * Generates a few tokens on the target and scores them, teacher-forced, by the reference, which may take
- * minutes: `signal` ends the wait for it.
+ * Generates a few tokens on the target and scores them, teacher-forced, with the reference. This
+ * may take minutes; `signal` ends the wait.
  */
 export async function verifyByReference(
   model: Model,
@@ -41,7 +41,7 @@ export async function verifyByReference(
     ok: agreed === ids.length,
     detail: `${agreed} of ${ids.length} ${
       plural(ids.length, "token")
-    } are its first choice or within ${TIE} of it`,
+    } are the reference's first choice, or their logits are within ${TIE} of it`,
   };
 }
 

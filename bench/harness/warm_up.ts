@@ -1,13 +1,13 @@
-/** When warm-ups suffice. */
+/** Decides when a case is warmed up. */
 
 import type { Report, RunOptions } from "../report/report.ts";
 
-/** Warm-ups have settled when the times of this many in a row differ by no more than this. */
+/** Warm-ups are steady if the times of this many runs in a row differ by at most this share. */
 const STEADY_RUNS = 3;
 const STEADY = 0.03;
 const MOST_WARM_UPS = 5;
 
-/** The warm-ups of one case: as many as wanted, or until they are steady. */
+/** The warm-ups of one case: a fixed number, or until they are steady. */
 export class WarmUp {
   readonly #times: number[] = [];
 
@@ -19,12 +19,12 @@ export class WarmUp {
       : this.#times.length >= this.wanted;
   }
 
-  /** Adds how long one took. */
+  /** Adds the duration of a warm-up run. */
   add(milliseconds: number): void {
     this.#times.push(milliseconds);
   }
 
-  /** What the report says of them. */
+  /** The entry of the report. */
   summary(label: string): Report["warmUps"][number] {
     const spread = this.#spread;
     return {
@@ -35,7 +35,9 @@ export class WarmUp {
     };
   }
 
-  /** How much longer the longest of the last runs took than the shortest; Infinity of too few. */
+  /**
+   * The longest of the last runs divided by the shortest, minus 1; Infinity if there are too few.
+   */
   get #spread(): number {
     const last = this.#times.slice(-STEADY_RUNS);
     return last.length < STEADY_RUNS ? Infinity : Math.max(...last) / Math.min(...last) - 1;

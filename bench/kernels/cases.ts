@@ -1,4 +1,4 @@
-/** Every kernel in one shape, checked and timed on a device of its own. */
+/** Checks and times every kernel in one shape, on a device of its own. */
 
 import { packF16 } from "../../kernels/f16.ts";
 import { KV_BYTES, type KvType } from "../../kernels/sizes.ts";
@@ -35,7 +35,7 @@ import type { KernelBench, KernelChoice } from "./kernel_bench.ts";
 /**
  * Opens a device for the kernels of a model of these dimensions.
  *
- * @param pause called before each case and sample; what it throws ends the work
+ * @param pause called before each case and sample; an error that it throws ends the work
  */
 export async function openKernels(
   model: Environment["model"],
@@ -64,7 +64,7 @@ export async function openKernels(
       selfTest(gpu, {
         tuning,
         pause,
-        // The three of sampling are checked as one.
+        // The three sampling kernels are checked as one.
         select: (name) => cases.some(({ kernel }) => `${kernel} `.startsWith(`${name} `)),
         tokens: Array.from({ length: MOST_TOKENS }, (_, i) => i + 1),
       }),
@@ -151,8 +151,8 @@ class Cases {
     };
   }
 
-  // Copies of a matrix, used in rotation as in a model each is read once a step: together more than
-  // most caches hold.
+  // Copies of a matrix, used in turn, as a model reads each matrix once per step. Together they are
+  // larger than most caches.
   #products(type: TensorType, bytes: number): Calls {
     const { harness, matrix: { rows, columns } } = this;
     const { coldBytes } = SIZES[harness.gpu.driver];

@@ -1,4 +1,4 @@
-/** Bytes and operations that kernels need, from the shapes; what they do beyond them is waste. */
+/** The bytes and operations that kernels need at least, computed from the shapes. */
 
 import { type LayerKind, positionsSeen } from "../../engine/model/costs.ts";
 import { KV_BYTES } from "../../kernels/sizes.ts";
@@ -8,9 +8,9 @@ import { TYPES } from "./names.ts";
 import type { Environment } from "../report/report.ts";
 import type { Cost } from "./kernel_bench.ts";
 
-/** A matrix that a decoded token multiplies with. */
+/** A matrix that a decoded token is multiplied by. */
 export interface Matrix {
-  /** The kernel that multiplies with it. */
+  /** The kernel that does this multiplication. */
   readonly kernel: string;
   readonly rows: number;
   readonly columns: number;
@@ -23,7 +23,7 @@ interface Decoder {
   readonly matrices: readonly Matrix[];
 }
 
-/** A matrix of `bytes` bytes times `tokens` columns of float32. */
+/** The product of a matrix of `bytes` bytes and `tokens` columns of float32. */
 export function productCost(
   { rows, columns, bytes }: Omit<Matrix, "kernel">,
   tokens: number,
@@ -37,7 +37,7 @@ export function productCost(
 /** The heads of a layer, and the bytes of an element of its cache. */
 export type CachedHeads = HeadShape & { readonly kvBytes: number };
 
-/** A layer's attention for `tokens` tokens that see `positions` positions each. */
+/** A layer's attention for `tokens` tokens, each of which attends to `positions` positions. */
 export function attentionCost(s: CachedHeads, positions: number, tokens: number): Cost {
   const queries = s.heads * s.headDim;
   const keys = s.kvHeads * s.headDim;
@@ -47,7 +47,7 @@ export function attentionCost(s: CachedHeads, positions: number, tokens: number)
   };
 }
 
-/** A layer's RMSNorm of heads, rotations, and the keys and values that it writes. */
+/** A layer's RMSNorm of heads, its rotations, and writing its keys and values. */
 export function ropeAppendCost(
   s: CachedHeads & { readonly headNorm: boolean },
   tokens: number,
@@ -60,7 +60,7 @@ export function ropeAppendCost(
   };
 }
 
-/** Embedding rows of `dim` weights of this type, written as float32. */
+/** Reading embedding rows of `dim` weights of this type, and writing them as float32. */
 export function embedCost(type: TensorType, dim: number, tokens: number): Cost {
   return { operations: dim * tokens, bytes: (packedBytes(type, dim) + 4 * dim) * tokens };
 }
@@ -70,12 +70,12 @@ export function topKCost(experts: number, tokens: number): Cost {
   return { operations: experts * experts * tokens, bytes: 4 * experts * tokens };
 }
 
-/** The weighted sum of what `slots` experts gave, added to `dim` numbers. */
+/** The weighted sum of the outputs of `slots` experts, added to `dim` numbers. */
 export function combineCost(dim: number, slots: number, tokens: number): Cost {
   return { operations: 2 * dim * slots * tokens, bytes: 4 * dim * (slots + 2) * tokens };
 }
 
-/** Choosing a token by a draw: the logits are read twice. */
+/** Sampling a token: the logits are read twice. */
 export function samplingCost(vocabSize: number, tokens: number): Cost {
   return { operations: 2 * vocabSize * tokens, bytes: 8 * vocabSize * tokens };
 }
@@ -87,7 +87,7 @@ function passCost(vocabSize: number): Cost {
 
 /**
  * The cost of all calls of the kernel `name` in a decode step of one sequence whose token is at
- * `position`; undefined where it is not counted, as of those that move a few words.
+ * `position`. Undefined if it is not counted, as for kernels that move only a few words.
  */
 export function decodeCost(decoder: Decoder, name: string, position: number): Cost | undefined {
   const { model, engine } = decoder.environment;
@@ -130,18 +130,21 @@ function stateKernelCost(states: Environment["model"]["states"], name: string): 
   return { operations: own.operations, bytes: 2 * own.bytes };
 }
 
-/** The tokens of a prompt that a step enters. */
+/** The tokens of a prompt that a step processes. */
 export interface PromptStep {
-  /** Position of the first. */
+  /** Position of the first of them. */
   readonly start: number;
   readonly tokens: number;
-  /** Whether the last of them is the prompt's, which alone multiplies with the output head. */
+  /**
+   * Whether they include the last token of the prompt, the only one that is multiplied by the
+   * output head.
+   */
   readonly last: boolean;
 }
 
 /**
- * The cost of all calls of the kernel `name` in a step of a prompt, where each weight, key and value is
- * read once; undefined where it is not counted, as of experts, of which tokens share some.
+ * The cost of all calls of the kernel `name` in a step of a prompt, in which each weight, key and
+ * value is read once. Undefined if it is not counted, as for experts, which tokens may share.
  */
 export function promptCost(
   decoder: Decoder,
@@ -172,7 +175,7 @@ export function promptCost(
     }));
   }
   if (name.startsWith("experts_") || name === "combine") return undefined;
-  // A decode step has a choice, of one token, and so has a prompt's last step.
+  // A prompt's last step samples one token, as a decode step does, whatever its number of tokens.
   const cost = decodeCost(decoder, name, start);
   if (cost && STATE_KERNELS.has(name)) {
     // States stay in registers from token to token.
@@ -181,7 +184,7 @@ export function promptCost(
   return cost && (name.startsWith("sample_") ? cost : times(cost, tokens));
 }
 
-/** Whether a kernel multiplies matrices. */
+/** Whether a kernel computes matrix products. */
 export function isProduct(name: string): boolean {
   return name.startsWith("matmul_") || name.startsWith("experts_");
 }

@@ -18,7 +18,9 @@ import {
 /** As in Qwen3 30B-A3B. */
 const ROUTED = 128;
 const SLOTS = 8;
-/** A type with groups of 32, so that it has any shape; the other types differ as in plain products. */
+/**
+ * A type with groups of 32, so that any shape is possible. Other types differ as in plain products.
+ */
 const TYPE = "Q4_0";
 
 /** Cases of experts whose matrices have this shape. */
@@ -69,7 +71,7 @@ export function expertCases(
   ];
 }
 
-// More experts than most caches hold, and calls that use them in rotation.
+// More experts than fit into most caches. The calls use them in turn.
 function products(
   harness: KernelHarness,
   { rows, columns }: { readonly rows: number; readonly columns: number },

@@ -1,14 +1,14 @@
-/** What the kernels of a device are measured by. Tests script one; see cases.ts. */
+/** The interface for measuring the kernels of a device. cases.ts implements it; tests script it. */
 
 /** Which kernels to measure. */
 export interface KernelChoice {
-  /** Words of their names, by commas; default all. */
+  /** Words of their names, separated by commas; default: all kernels. */
   readonly only?: string | undefined;
-  /** Rows x columns of the matrices. */
+  /** Shape of the matrices, such as `1536x768` (rows x columns). */
   readonly shape?: string | undefined;
 }
 
-/** What some calls of a kernel need, by their shapes. */
+/** Operations and bytes that some calls of a kernel need, computed from their shapes. */
 export interface Cost {
   readonly operations: number;
   readonly bytes: number;
@@ -18,11 +18,11 @@ export interface Cost {
 export interface KernelCase {
   readonly kernel: string;
   readonly shape: string;
-  /** What a call for so many tokens needs; undefined where it is not counted. */
+  /** The cost of a call for this many tokens; undefined if it is not counted. */
   cost(tokens: number): Cost | undefined;
   /**
-   * ms of a call for each of these numbers of tokens, `rounds` samples each, interleaved, after
-   * `warmups` (at least one, which compiles) that do not count.
+   * Returns ms per call for each of these numbers of tokens, `rounds` samples each, interleaved.
+   * Before them there are `warmups` samples that are not counted, at least one, which compiles.
    */
   time(tokens: readonly number[], warmups: number, rounds: number): Promise<number[][]>;
 }
@@ -35,7 +35,7 @@ export interface KernelBench {
   close(): void;
 }
 
-/** How far a family of kernels was from the reference. */
+/** How far the results of a family of kernels are from the reference. */
 export interface Verified {
   readonly name: string;
   readonly passed: boolean;

@@ -16,7 +16,7 @@ const NAMES = [
   "sampling",
 ];
 
-/** Whether a kernel is one of those that `only` names: words of its name, `matmul/q4_1,attention`. */
+/** Whether `only` selects a kernel by words of its name, as in `matmul/q4_1,attention`. */
 export function isNamed(kernel: string, only: string | undefined): boolean {
   const words = (text: string) => ` ${text.toLowerCase().split(/[^a-z0-9]+/).join(" ").trim()} `;
   return only === undefined ||

@@ -1,24 +1,27 @@
-/** How a kernel is timed: many calls in one pass, for several numbers of tokens interleaved. */
+/** Times kernels: many calls in one pass, interleaved for several numbers of tokens. */
 
 import type { Dispatch } from "../../engine/gpu/pass.ts";
 import { type Batch, BLOCK_TOKENS, GREEDY, type SamplingOptions } from "../../engine/run/runner.ts";
 import type { KernelHarness } from "../../engine/gpu/self_test/kernel_harness.ts";
 import type { KernelCase } from "./kernel_bench.ts";
 
-/** By class of adapter: the matrix, bytes of its copies together, most calls in a sample. */
+/**
+ * By class of adapter: the matrix, the bytes of all its copies, and the maximum of calls in a
+ * sample.
+ */
 export const SIZES = {
   software: { rows: 1536, columns: 768, coldBytes: 48 << 20, calls: 100 },
   hardware: { rows: 4096, columns: 4096, coldBytes: 256 << 20, calls: 1000 },
 } as const;
 
 /**
- * ms that a sample takes where its calls do not run out: long beside what begins and ends a pass, and
- * short beside the hundreds of samples that a run has.
+ * ms that a sample takes if there are enough calls: long compared with the start and end of a pass,
+ * and short enough for the hundreds of samples of a run.
  */
 const SAMPLE_MS = 10;
 export const MOST_COPIES = 256;
 export const MOST_TOKENS = 8;
-/** Positions that attention looks back on, a whole number of blocks. */
+/** Positions that attention reads: a whole number of blocks. */
 export const POSITIONS = 256;
 export const SAMPLING: SamplingOptions = {
   ...GREEDY,
@@ -27,7 +30,7 @@ export const SAMPLING: SamplingOptions = {
   repeatPenalty: 1.1,
 };
 
-/** Calls of a kernel, used in rotation, each on data of its own or all on the same. */
+/** Calls of a kernel that are used in turn, each with its own data or all with the same. */
 export interface Calls {
   /** Dispatches of the call with this number, below `count`. */
   readonly at: (call: number, tokens: number) => readonly Dispatch[];
@@ -36,7 +39,7 @@ export interface Calls {
 
 /** A kernel to time. */
 export interface TimedKernel extends Omit<KernelCase, "time"> {
-  /** What it makes is freed afterwards. */
+  /** Creates the calls. The buffers that it creates are freed afterwards. */
   readonly prepare: () => Calls | Promise<Calls>;
 }
 
@@ -65,7 +68,7 @@ export function kernelCase(
           await time(tokens, 1); // compiles
           calls.push(Math.min(count, Math.ceil(SAMPLE_MS / await time(tokens, 1))));
         }
-        // The call that compiles was a warm-up.
+        // The call that compiles counts as a warm-up.
         for (let round = 1 - warmups; round < rounds; round++) {
           for (const [i, tokens] of counts.entries()) {
             const ms = await time(tokens, calls[i]!);
@@ -80,7 +83,7 @@ export function kernelCase(
   };
 }
 
-/** The same dispatches again and again, for kernels that are too quick to be timed alone. */
+/** The same dispatches for every call, for kernels that are too fast to be timed alone. */
 export function repeated(
   harness: KernelHarness,
   at: (tokens: number) => Dispatch | readonly Dispatch[],

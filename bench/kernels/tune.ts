@@ -1,4 +1,4 @@
-/** Times the variants of each kernel family on a device, and chooses. */
+/** Times the variants of each kernel family on a device, and chooses the fastest. */
 
 import type { Tuning } from "../../kernels/tuning.ts";
 import {
@@ -19,19 +19,21 @@ import { fastest, type TunedResult, type TunedVariant, type Variant } from "./tu
 
 /** Samples of each variant in each case, interleaved. */
 const ROUNDS = 5;
-/** ms that a sample takes, by as many calls. */
+/** ms that a sample takes. The number of calls is chosen accordingly. */
 const SAMPLE_MS = 10;
 
 /** How a tuning is done. */
 export interface TuneOptions {
-  /** Launch sizes that nobody measured, from which it starts. */
+  /** The default launch sizes, from which tuning starts. */
   readonly usual: Tuning;
   /** Called before each piece of work, of which there are about `total`. */
   readonly progress: (done: number, total: number, what: string) => void;
   readonly signal: AbortSignal;
 }
 
-/** Checks and times the variants of all families; each family with what was chosen of those before it. */
+/**
+ * Checks and times the variants of all families. Each family uses the choices for those before it.
+ */
 export async function* tune(
   gpu: Gpu,
   model: TuneModel,
@@ -65,7 +67,7 @@ export async function* tune(
     const variants = [...all[family]].map(([name, change]) => ({ name, tuning: change(tuning) }));
     const same = JSON.stringify(tuning);
     const own = variants.find((variant) => JSON.stringify(variant.tuning) === same)!.name;
-    if (family === "steps") harness.release(); // The model takes its place.
+    if (family === "steps") harness.release(); // Frees memory for the model.
     const results = family === "steps"
       ? await timeSteps(gpu, model, { variants, own, step, signal })
       : await timeFamily({ harness, cases }, family, { variants, own, step });
@@ -104,7 +106,7 @@ async function timeFamily(
   });
 }
 
-/** What is wrong with a variant's results; undefined: nothing. */
+/** The fault in a variant's results; undefined if they are correct. */
 async function faultOf(
   harness: KernelHarness,
   family: TunedFamily,
@@ -117,7 +119,7 @@ async function faultOf(
   return undefined;
 }
 
-/** What of the self-test a family's variants have to pass. */
+/** The parts of the self-test that the variants of a family must pass. */
 function checksOf(family: TunedFamily, cases: TuneCases) {
   const of = (kernel: string) => cases.types.map((type) => `${kernel} ${type}`);
   const names: Record<TunedFamily, readonly string[]> = {
@@ -135,8 +137,8 @@ function checksOf(family: TunedFamily, cases: TuneCases) {
 }
 
 /**
- * The time of each harness over that of the usual one: the geometric mean of all cases, each the ratio
- * of the least of interleaved samples.
+ * The time of each harness relative to the usual one: the geometric mean over all cases of the
+ * ratios of their shortest samples, which are interleaved.
  */
 async function compare(
   cases: readonly TuneCase[],
@@ -161,7 +163,7 @@ async function compare(
     for (let round = 0; round < ROUNDS; round++) {
       for (const [i, time] of prepared.entries()) samples[i]!.push(await time(count));
     }
-    // The least: whatever else runs on the machine only adds to it.
+    // The shortest sample: other programs only make samples longer.
     const best = samples.map((times) => Math.min(...times));
     for (const [i, time] of best.entries()) sums[i]! += Math.log(time / best[usual]!);
   }

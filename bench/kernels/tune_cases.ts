@@ -1,4 +1,4 @@
-/** What the variants of a kernel family are timed on: a model's own shapes and weights. */
+/** The cases for which kernel variants are timed: a model's own shapes and weights. */
 
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
 import type { TunedFamily } from "../../kernels/tuning_variants.ts";
@@ -16,27 +16,29 @@ import { attentionPartsFor, mostAttentionParts } from "../../engine/gpu/step_met
 import type { Batch } from "../../engine/run/runner.ts";
 import { SAMPLING, SIZES } from "./timing.ts";
 
-/** Calls of a family's kernels, used in rotation. */
+/** Calls of a family's kernels, used in turn. */
 export interface TuneCase {
   readonly batch: Batch;
   readonly calls: number;
-  /** The dispatches of a call, as a harness of some tuning launches it. */
+  /**
+   * Prepares the calls for the tuning of a harness. The result returns the dispatches of a call.
+   */
   readonly prepare: (harness: KernelHarness) => (call: number) => readonly Dispatch[];
 }
 
-/** A model, opened and not loaded. */
+/** A model whose file is open, but whose weights are not loaded. */
 export interface TuneModel {
   readonly file: ModelFile;
   readonly config: ModelConfig;
 }
 
-/** Positions that a decoded token looks back on. */
+/** Positions that a decoded token attends to. */
 const POSITIONS = 1024;
-/** Tokens of a step of a prompt. */
+/** Tokens in a step of a prompt. */
 const PROMPT_TOKENS = 64;
-/** Formats that are timed: those that have most of a model's bytes. */
+/** Maximum number of formats that are timed: those with most of the model's bytes. */
 const MOST_TYPES = 3;
-/** Of a large matrix, so many bytes stand for all. */
+/** Of a large matrix, only this many bytes are used. */
 const MOST_BYTES = 32 << 20;
 
 /** The cases of a model on a device. */
@@ -54,7 +56,7 @@ export class TuneCases {
     return this.#byType().map(([type]) => type);
   }
 
-  /** Whether the model has experts, whose products are checked then. */
+  /** Whether the model has experts. Their products are checked only then. */
   get hasExperts(): boolean {
     return this.model.config.layers.some(({ feedForward }) => feedForward?.kind === "experts");
   }
@@ -77,7 +79,7 @@ export class TuneCases {
     }
   }
 
-  // A call for each of some matrices, as in a model each is read once a step.
+  // One call per matrix, as a model reads each matrix once per step.
   #products(counts: readonly number[]): TuneCase[] {
     this.#matrices ??= this.#upload();
     return this.#matrices.flatMap((matrices) => {
@@ -165,8 +167,8 @@ export class TuneCases {
       .sort(([, a], [, b]) => bytes(b) - bytes(a)).slice(0, MOST_TYPES);
   }
 
-  // Of each format the matrices of one row length: together more than most caches hold, if there are
-  // as many.
+  // For each format, matrices with the same row length. Together they are larger than most caches,
+  // if there are enough of them.
   #upload(): DeviceMatrix[][] {
     const { gpu, uploader, tuning: { tile } } = this.harness;
     const memory = new UploadMemory();
@@ -191,7 +193,7 @@ export class TuneCases {
   }
 }
 
-/** A step of a prompt, or of one token at a later position. */
+/** A step of a prompt, or of one token at the last position. */
 function prompt(tokens: number): Batch {
   return plainBatch(tokens, { start: tokens > 1 ? POSITIONS - PROMPT_TOKENS : POSITIONS - 1 });
 }

@@ -1,4 +1,4 @@
-/** How many decode steps a submit should chain: timed with the model itself. */
+/** Times how many decode steps a submit should chain, with the model itself. */
 
 import type { Gpu } from "../../engine/gpu/device.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
@@ -9,16 +9,18 @@ import type { TunedVariant, Variant } from "./tuned_variant.ts";
 import type { TuneModel } from "./tune_cases.ts";
 
 const PROMPT_TOKENS = 8;
-/** Tokens of an answer: four of the longest chains, and the first. */
+/** Tokens of an answer: the first one, and four of the longest chains. */
 const TOKENS = 33;
 const CONTEXT = 64;
 const ROUNDS = 3;
-/** Seconds that a chain may take: its tokens come all at once, and signals wait for it. */
+/**
+ * Maximum duration of a chain in seconds: its tokens arrive all at once, and signals wait for it.
+ */
 const MOST_SECONDS = 0.1;
 
 /**
- * Decodes the same answer with each number of steps, by the tuning of the first variant but for that.
- * Chains that take too long are not timed.
+ * Decodes the same answer with each number of chained steps; otherwise all use the tuning of the
+ * first variant. Chains that take too long are not timed.
  */
 export async function timeSteps(
   gpu: Gpu,
@@ -37,7 +39,7 @@ export async function timeSteps(
     tuning: variants[0]!.tuning,
     pause: pausesFor(signal),
   });
-  // Ids that the vocabulary has; what they say does not matter.
+  // Any ids of the vocabulary: their meaning does not matter.
   const promptIds = Array.from(
     { length: PROMPT_TOKENS },
     (_, i) => (i * 31 + 1) % config.vocabSize,
@@ -72,8 +74,8 @@ export async function timeSteps(
   return variants.map((variant) => {
     const { name } = variant;
     const times = samples.get(variant);
-    if (times === undefined) return { name, fault: "a chain of them takes too long" };
-    if (wrong.has(variant)) return { name, fault: "it decodes other tokens" };
+    if (times === undefined) return { name, fault: "a chain of so many steps takes too long" };
+    if (wrong.has(variant)) return { name, fault: "it decodes different tokens" };
     return {
       name,
       ratio: timed.length > 1 ? Math.min(...times) / Math.min(...samples.get(usual)!) : 1,

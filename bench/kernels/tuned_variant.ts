@@ -1,36 +1,39 @@
-/** Variants of a kernel family, and how they did. */
+/** Variants of a kernel family, and the results of timing them. */
 
 import type { Tuning } from "../../kernels/tuning.ts";
 import type { TunedFamily } from "../../kernels/tuning_variants.ts";
 
-/** A variant, and the tuning that has it. */
+/** A variant, and the tuning that contains it. */
 export interface Variant {
   readonly name: string;
   readonly tuning: Tuning;
 }
 
-/** How a variant did. */
+/** The result of a variant. */
 export interface TunedVariant {
   readonly name: string;
-  /** Its time over that of the usual one; undefined if it was not timed. */
+  /** Its time relative to the usual variant; undefined if it was not timed. */
   readonly ratio?: number;
-  /** Why it is out of the question. */
+  /** Why it cannot be used. */
   readonly fault?: string;
 }
 
-/** What was found out of a family. */
+/** The result of tuning a family. */
 export interface TunedResult {
   readonly family: TunedFamily;
   readonly variants: readonly TunedVariant[];
-  /** The one that devices have which were not tuned. */
+  /** The variant of devices that were not tuned. */
   readonly usual: string;
   readonly chosen: string;
 }
 
-/** A variant is worth choosing if it is faster than the usual one by this. */
+/** A variant is chosen if its time is at most this share of the usual one's. */
 const WORTH = 0.97;
 
-/** The name of the fastest variant; the usual one if it may be used and none is worth a change. */
+/**
+ * The name of the fastest variant; the usual one if it works and no other is fast enough to replace
+ * it.
+ */
 export function fastest(variants: readonly TunedVariant[], usual: string): string {
   const timed = variants.flatMap(({ name, ratio }) => ratio === undefined ? [] : { name, ratio });
   const own = timed.find(({ name }) => name === usual);

@@ -1,4 +1,4 @@
-/** Reports as CSV: a line a result, for spreadsheets and data frames. */
+/** Reports as CSV, one line per result, for spreadsheets and data frames. */
 
 import type { Report } from "./report.ts";
 
@@ -25,12 +25,12 @@ export function toCsv(reports: readonly Report[]): string {
   return toCsvLines([[...names, "unit", "value", "low", "high", "limit", "samples"], ...lines]);
 }
 
-/** Lines of these fields. */
+/** CSV lines with these fields. */
 export function toCsvLines(lines: readonly (readonly (string | number | undefined)[])[]): string {
   return lines.map((fields) => `${fields.map(field).join(",")}\n`).join("");
 }
 
-/** A field of RFC 4180. */
+/** A field as in RFC 4180, quoted if necessary. */
 function field(value: string | number | undefined): string {
   const text = String(value ?? "");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

@@ -1,10 +1,10 @@
-/** Numbers as people read them. */
+/** Formats numbers for people. */
 
 import { isAboveLimit, type Result, type Unit } from "./report.ts";
 
 type Written = Pick<Result, "value" | "unit" | "interval" | "limit">;
 
-/** A result as text; its unit is left out where the title of its column says it. */
+/** A result as text. Its unit is left out if the title of its column contains it. */
 export function text(result: Written, title = ""): string {
   const { value, unit, interval } = result;
   const flag = isAboveLimit(result) ? " (above its limit)" : "";
@@ -30,7 +30,7 @@ function decimals({ value, unit }: Written): number {
   if (unit === "") return Number.isInteger(value) ? 0 : 1;
   if (unit === "x") return 2;
   const size = Math.abs(value);
-  // What was measured is never shown as zero.
+  // A measured value is never shown as zero.
   if (unit === "%") return size >= 0.1 || size === 0 ? 1 : -Math.floor(Math.log10(size));
   if (size >= 1000) return 0;
   if (size >= 100) return 1;

@@ -7,7 +7,7 @@ import type { Limits, Report, Table, Unit } from "./report.ts";
 import { plural } from "../../engine/plural.ts";
 
 export interface MarkdownOptions {
-  /** Ends with what the report's metrics are. */
+  /** Whether to end with the definitions of the report's metrics. */
   readonly explain?: boolean;
 }
 
@@ -15,13 +15,15 @@ export interface MarkdownOptions {
 export function toMarkdown(report: Report, { explain = false }: MarkdownOptions = {}): string {
   const parts = [
     `# tvllm bench ${report.suite}`,
-    ...(report.complete ? [] : ["**Cut off: the tables hold what was measured before.**"]),
+    ...(report.complete
+      ? []
+      : ["**Cut off: the tables show only what was measured before the run stopped.**"]),
     grid(["Parameter", "Value"], parameters(report)),
     "## Theoretical limits",
     report.limits === null
       ? report.environment.endpoint
         ? "Not measured: the device of an endpoint cannot be probed."
-        : "Not measured: the CPU backend has no device to probe."
+        : "Not measured: this backend cannot be probed."
       : grid(["Limit", "Value", "Calculation"], limitRows(report.limits, report.environment)),
     ...report.tables.flatMap((table) => tableParts(table, report)),
     ...endOf(report),
@@ -30,10 +32,10 @@ export function toMarkdown(report: Report, { explain = false }: MarkdownOptions 
   return `${parts.join("\n\n")}\n`;
 }
 
-/** What the report is of, a row a parameter. */
+/** The parameters of the report, one per row. */
 export function parameters(report: Report): string[][] {
   const { environment: { host, device, engine, endpoint }, run } = report;
-  // Drivers that have no name for their vendor give its number.
+  // Some drivers give the number of the vendor instead of its name.
   const names = [device.description, device.vendor, device.architecture]
     .filter((name) => name !== "" && !/^\d+$/.test(name));
   const memory = host.memory === null
@@ -57,7 +59,7 @@ export function parameters(report: Report): string[][] {
     ],
     [
       "Run",
-      // Some suites have requests of their own.
+      // Named options, as some suites choose their own requests.
       `options: prompts ${run.prompts}, prompt tokens ${run.promptTokens}, max tokens ${run.maxTokens}, ` +
       `warm-ups ${run.warmup === "steady" ? "until steady" : run.warmup}, ` +
       `repetitions ${run.repetitions}, ${
@@ -71,9 +73,9 @@ export function parameters(report: Report): string[][] {
 
 const COUNTED = {
   local: "a tokenizer of the client",
-  usage: "the usage that the server tells",
-  tokenizer: "the server's tokenizer, as it tells no usage",
-  chunks: "chunks of the stream, as the server tells neither usage nor tokens",
+  usage: "the usage that the server reports",
+  tokenizer: "the server's tokenizer, as the server reports no usage",
+  chunks: "chunks of the stream, as the server reports no usage and does not tokenize",
 } as const;
 
 const ROUTES = {
@@ -115,15 +117,15 @@ function modelRows(
   ];
 }
 
-/** How many runs warmed up, and which cases had not settled by then. */
+/** The number of warm-up runs, and the cases that were not steady after them. */
 function warmUps({ warmUps, run }: Report): string {
-  if (warmUps.length === 0) return "nothing was repeated";
+  if (warmUps.length === 0) return "none: nothing was repeated";
   const runs = warmUps.map((one) => one.runs);
   const [least, most] = [Math.min(...runs), Math.max(...runs)];
   const spent = least === most ? `${most}` : `${least} to ${most}`;
-  if (run.warmup !== "steady") return `${spent} ${plural(most, "run")} of each case, as asked for`;
+  if (run.warmup !== "steady") return `${spent} ${plural(most, "run")} per case, as requested`;
   const unsteady = warmUps.filter(({ steady }) => !steady);
-  const settled = `${spent} ${plural(most, "run")}; three agreed within 3 % in ${
+  const settled = `${spent} ${plural(most, "run")} per case; three agreed within 3 % in ${
     warmUps.length - unsteady.length
   } of ${warmUps.length} ${plural(warmUps.length, "case")}`;
   if (unsteady.length === 0) return settled;
@@ -132,10 +134,10 @@ function warmUps({ warmUps, run }: Report): string {
   );
   const shown = named.slice(0, 6).join(", ");
   const more = named.length > 6 ? ` and ${named.length - 6} more` : "";
-  return `${settled}, the cap of five was reached in ${shown}${more}`;
+  return `${settled}; the maximum of five was reached in ${shown}${more}`;
 }
 
-/** What the probe allows, and how that is computed. */
+/** The limits: name, value and calculation of each. */
 export function limitRows(limits: Limits, { model }: Report["environment"]): string[][] {
   const measured = (name: string, unit: Unit) => {
     const { samples, interval } = limits.probes[name]!;
@@ -185,7 +187,7 @@ function tableParts({ title, columns, rows, notes }: Table, { results }: Report)
   return [`## ${title}`, grid(columns, cells), ...notes];
 }
 
-/** A row of a table as it is shown. */
+/** The cells of a row as text. */
 export function cellTexts(
   row: Table["rows"][number],
   columns: readonly string[],

@@ -1,8 +1,8 @@
-/** The metrics that several suites measure. Those of a single suite are defined beside it. */
+/** The metrics that several suites measure. Those of a single suite are defined in its file. */
 
 import type { ChartSpec, Unit } from "./report.ts";
 
-/** What is measured, whatever its settings. */
+/** A quantity that is measured, whatever its settings. */
 export interface Metric {
   /** The same in every run, so that two runs can be compared. */
   readonly id: string;
@@ -18,7 +18,7 @@ export interface DefinedMetric extends Metric {
   readonly definition: string;
 }
 
-/** Of a server. */
+/** Requests to a server that were served, and that failed. */
 export const REQUESTS_SERVED: Metric = { id: "requests_served", unit: "" };
 export const REQUESTS_FAILED: Metric = { id: "requests_failed", unit: "" };
 
@@ -99,7 +99,8 @@ export const UTILIZATION: DefinedMetric = {
   id: "utilization",
   unit: "%",
   name: "Utilization",
-  definition: "The minimum time that the limits allow for the same work, divided by the time taken",
+  definition:
+    "The minimum time that the device's bandwidth and arithmetic rate allow for the same work, divided by the time taken",
 };
 export const EFFICIENCY: DefinedMetric = {
   id: "efficiency",
@@ -149,7 +150,7 @@ export const DEFINED: readonly DefinedMetric[] = [
   CV,
 ];
 
-/** The time that throughput is divided by. */
+/** The total time of the requests, by which their tokens are divided for the throughput. */
 export const DURATION: Metric = { id: "duration", unit: "s", headline: true };
 /** Tokens generated. */
 export const OUTPUT_TOKENS: Metric = { id: "output_tokens", unit: "" };

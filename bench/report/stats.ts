@@ -1,19 +1,21 @@
-/** What repeated measurements come to: median, its interval, percentiles, ratios of pairs. */
+/**
+ * Statistics of repeated measurements: medians and their intervals, percentiles, ratios of pairs.
+ */
 
 import { mean, median, quantile, sampleStandardDeviation } from "simple-statistics";
 import type { Interval } from "./report.ts";
 
-/** What a measure's samples come to. */
+/** Statistics of the samples of a measure. */
 export interface Summary {
   readonly median: number;
   readonly mean: number;
-  /** Sample standard deviation; 0 of a single sample. */
+  /** Sample standard deviation; 0 for a single sample. */
   readonly stddev: number;
 }
 
 /** Summarizes at least one sample. */
 export function summarize(samples: readonly number[]): Summary {
-  if (samples.length === 0) throw new RangeError("Cannot summarize no samples");
+  if (samples.length === 0) throw new RangeError("Cannot summarize: there are no samples");
   const values = [...samples];
   return {
     median: median(values),
@@ -27,7 +29,10 @@ export function medianOf(samples: readonly number[]): number {
   return summarize(samples).median;
 }
 
-/** Fewer samples have no interval of 95 %: their whole range covers the median less often. */
+/**
+ * Minimum number of samples for a 95 % interval: the whole range of fewer covers the median less
+ * often.
+ */
 export const LEAST_INTERVAL_SAMPLES = 6;
 
 const CONFIDENCE = 0.95;
@@ -51,14 +56,17 @@ export function medianInterval(samples: readonly number[]): Interval | undefined
     narrower -= 2 * chance;
     d++;
   }
-  d--; // `wider` is of this one, `narrower` of the next
+  d--; // `wider` is the coverage for d, `narrower` for d + 1
   const part = (wider - CONFIDENCE) / (wider - narrower);
   const inner = (n - d) * part / (d + (n - 2 * d) * part);
   const between = (outer: number, next: number) => outer + inner * (next - outer);
   return [between(sorted[d - 1]!, sorted[d]!), between(sorted[n - d]!, sorted[n - d - 1]!)];
 }
 
-/** `factor` times the ratios of samples of the same repetition: what changes on the machine cancels. */
+/**
+ * `factor` times the ratios of samples of the same repetition, so that changes on the machine
+ * cancel out.
+ */
 export function pairedRatios(
   above: readonly number[],
   below: readonly number[],
@@ -72,16 +80,19 @@ export function medianRatio(ratios: readonly number[]): number {
   return Math.exp(medianOf(ratios.map(Math.log)));
 }
 
-/** The 95 % interval of the same. */
+/** The 95 % interval of `medianRatio`. */
 export function ratioInterval(ratios: readonly number[]): Interval | undefined {
   const interval = medianInterval(ratios.map(Math.log));
   return interval && [Math.exp(interval[0]), Math.exp(interval[1])];
 }
 
-/** Values beyond a percentile that make it one: fewer say little more than the largest does. */
+/**
+ * Minimum number of values beyond a percentile: with fewer, it says little more than the largest
+ * value.
+ */
 const BEYOND = 5;
 
-/** Whether the p-th percentile (0 to 100) of so many values has enough of them on both sides. */
+/** Whether `count` values are enough for the p-th percentile (0 to 100), on both of its sides. */
 export function hasPercentile(count: number, p: number): boolean {
   return count * Math.min(p, 100 - p) / 100 >= BEYOND;
 }

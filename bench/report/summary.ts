@@ -1,24 +1,27 @@
-/** Several models in one table, a row a model. */
+/** Tables that show several models, one per row. */
 
 import { text } from "./format.ts";
 import { cellTexts, grid } from "./markdown.ts";
 import { keyOf, type Report, type RunOptions, type Settings } from "./report.ts";
 
-/** A result of each model's report, by its column's title. */
+/** A column with a result of each model's report. */
 export interface SummaryColumn {
   readonly title: string;
   readonly metric: string;
   readonly settings?: Settings | ((run: RunOptions) => Settings);
 }
 
-/** What is shown of a suite's reports. */
+/** A suite, and what is shown of its reports. */
 interface Summarized {
   readonly name: string;
   readonly summaryColumns?: readonly SummaryColumn[];
   readonly stackedTable?: string;
 }
 
-/** A table in markdown for each suite that several models, or settings of one, were measured with. */
+/**
+ * A table in markdown for each suite that was run with several models, or with several settings of
+ * one.
+ */
 export function summaries(reports: readonly Report[], suites: readonly Summarized[]): string[] {
   return suites.flatMap(({ name, summaryColumns, stackedTable }) => {
     const own = reports.filter(({ suite }) => suite === name);
@@ -34,7 +37,7 @@ export function summaries(reports: readonly Report[], suites: readonly Summarize
   });
 }
 
-/** The rows that a table has in each of these reports. */
+/** The table `title` with its rows from all these reports. */
 function stacked(reports: readonly Report[], title: string): string {
   let head: readonly string[] = [];
   const rows = reports.flatMap(({ tables, results }) => {

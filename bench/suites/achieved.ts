@@ -1,4 +1,4 @@
-/** What was reached of the limits, in the measures that people know. */
+/** The table "Achieved": decode throughput, TPOT and TTFT as shares of their limits. */
 
 import type { Harness } from "../harness/harness.ts";
 import { text } from "../report/format.ts";
@@ -6,7 +6,7 @@ import { OF_LIMIT } from "../report/metrics.ts";
 import type { Result } from "../report/report.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** A request alone on the device. */
+/** Results of a request that runs alone on the device. */
 export interface Achieved {
   readonly promptTokens: number;
   readonly maxTokens: number;
@@ -15,7 +15,7 @@ export interface Achieved {
   readonly decode: Result;
 }
 
-/** Adds the table. */
+/** Adds the table; without limits, only a note that says why. */
 export function achieved(harness: Harness, measured: Achieved): void {
   const { promptTokens, maxTokens, first, perToken, decode } = measured;
   const table = harness.table("Achieved", "Metric | Value | Limit (computed) | % of limit");
@@ -24,7 +24,7 @@ export function achieved(harness: Harness, measured: Achieved): void {
   if (rate === undefined || prefill === undefined) {
     table.note(
       harness.target.environment.endpoint
-        ? "Not known: an endpoint's device cannot be probed."
+        ? "Not known: the device of an endpoint cannot be probed."
         : "Not known: there is no device to probe.",
     );
     return;
@@ -42,7 +42,7 @@ export function achieved(harness: Harness, measured: Achieved): void {
     );
   const least = 1000 / rate;
   row(
-    { name: "Decode throughput", calculation: "the nearer of the two limits above" },
+    { name: "Decode throughput", calculation: "the lower of the two limits above" },
     decode,
     { value: rate, share: decode.value / rate },
   );

@@ -1,4 +1,7 @@
-/** What requests at once gain in decoding, against what the matrix products of their steps allow. */
+/**
+ * Measures how much decoding gains from several requests at once, and compares this with the upper
+ * bound that follows from the matrix products of the steps.
+ */
 
 import type { Harness } from "../harness/harness.ts";
 import { kernelSteps } from "../harness/kernel_steps.ts";
@@ -8,15 +11,18 @@ import { DECODE_THROUGHPUT, type Metric } from "../report/metrics.ts";
 import { medianOf, pairedRatios } from "../report/stats.ts";
 
 const DECODE_SPEEDUP: Metric = { id: "decode_speedup", unit: "x" };
-/** Matrix products of a decode step. */
+/** Time of the matrix products of a decode step. */
 const PRODUCT_TIME: Metric = { id: "product_time", unit: "ms" };
-/** The speedup that the matrix products allow, and what is reached of it. */
+/**
+ * Upper bound of the speedup, from the matrix products, and the measured speedup as a share of it.
+ */
 const ALLOWED_SPEEDUP: Metric = { id: "allowed_speedup", unit: "x" };
 const REACHED_SPEEDUP: Metric = { id: "reached_speedup", unit: "%" };
 
-/** Long prompts would take the time that the decode steps are to have. */
+/** Prompts are kept short, so that the time goes to decode steps. */
 export const MOST_PROMPT_TOKENS = 16;
-// Profiling times kernels in every fourth submit that decodes, each of up to four steps.
+// The first token and one profiling cycle: four decode submits, which chain four steps each by
+// default.
 const LEAST_TOKENS = 17;
 
 /** Tokens that each request generates. */
@@ -24,28 +30,28 @@ export function batchTokens(maxTokens: number): number {
   return Math.max(maxTokens, LEAST_TOKENS);
 }
 
-/** Decode steps of a number of requests at once. */
+/** Decode steps in which `requests` requests decode at once. */
 interface Steps {
   readonly requests: number;
-  /** ms, one sample a repetition. */
+  /** ms per step, one sample per repetition. */
   readonly times: readonly number[];
-  /** The share that their matrix products have of them; undefined without timestamps. */
+  /** Share of the matrix products in the time of a step; undefined without timestamps. */
   readonly share: number | undefined;
 }
 
-/** How many cases the table takes. */
+/** Number of cases that are measured for the table. */
 export function batchCases(harness: Harness): number {
   return requestCounts(harness).length * (harness.target.hasTimestamps ? 2 : 1);
 }
 
-/** How many requests decode at once: more than can decode in one step never do. */
+/** Numbers of requests to measure: at most as many as can decode in one step. */
 function requestCounts({ runOptions: { concurrency }, target }: Harness): number[] {
   return [...new Set([1, ...concurrency])]
     .filter((count) => count <= target.limits.maxBatchTokens)
     .sort((a, b) => a - b);
 }
 
-/** Adds the table. All numbers of requests are interleaved, plain and profiled. */
+/** Adds the table. All numbers of requests are interleaved, with and without profiling. */
 export async function batchGains(harness: Harness): Promise<void> {
   const { maxTokens } = harness.runOptions;
   const table = harness.table(
@@ -66,7 +72,11 @@ export async function batchGains(harness: Harness): Promise<void> {
       ),
       speedup,
       ...(share === undefined || one.share === undefined
-        ? ["not measured: no timestamps", "-", "-"]
+        ? [
+          `not measured: ${harness.target.hasTimestamps ? "too few steps" : "no timestamps"}`,
+          "-",
+          "-",
+        ]
         : [
           at.value(PRODUCT_TIME, share * medianOf(times)),
           at.value(ALLOWED_SPEEDUP, speedup.value * one.share / share),
@@ -82,7 +92,7 @@ export async function batchGains(harness: Harness): Promise<void> {
 async function measure(harness: Harness, counts: readonly number[]): Promise<Steps[]> {
   const { target, runOptions: { promptTokens, maxTokens } } = harness;
   const most = counts.at(-1)!;
-  // All prompts enter in one step, so that all requests decode from the next one on.
+  // All prompts are processed in one step, so that all requests decode from the next one on.
   const together = Math.floor(target.limits.maxBatchTokens / most);
   const prompts = harness.prompts(most, Math.min(promptTokens, MOST_PROMPT_TOKENS, together));
   const ways = (target.hasTimestamps ? [false, true] : [false])

@@ -1,32 +1,32 @@
-/** Names what a decode step waits for most, and why that is believed. */
+/** Finds what limits the speed of a decode step, and the evidence for it. */
 
 import type { Limits } from "../report/report.ts";
 
-/** What is known of a decode step; times in ms. */
+/** Measurements of a decode step; times in ms. */
 export interface StepFacts {
   readonly limits: Limits;
   /** Wall time of a step. */
   readonly step: number;
-  /** Steps that a submit chains: one readback serves them all. */
+  /** Number of steps that a submit chains. They share one readback. */
   readonly chained: number;
   readonly dispatches: number | undefined;
-  /** Host time to prepare and submit it. */
+  /** Host time to prepare and submit a step. */
   readonly host: number;
-  /** The kernels' share of it, by the device's clock; undefined where it was not measured. */
+  /** The kernels' share of a step, by the device's clock; undefined if it was not measured. */
   readonly share: number | undefined;
 }
 
-/** What a step needs at least for one reason. */
+/** The minimum time of a step for one reason. */
 export interface StepCost {
   readonly name: string;
   readonly milliseconds: number;
   readonly reason: string;
 }
 
-/** Below this share of a step its largest cost does not explain it. */
+/** A cost that takes at least this share of a step explains its time. */
 const EXPLAINS = 0.5;
 
-/** What a step costs, reason by reason, the largest first; they overlap. */
+/** The costs of a step, the largest first. They overlap in time. */
 export function stepCosts({ limits, chained, dispatches = 0, host }: StepFacts): StepCost[] {
   const { bytesPerToken, bandwidth, operationsPerToken, flops, dispatch, readback } = limits;
   return [
@@ -50,15 +50,15 @@ export function stepCosts({ limits, chained, dispatches = 0, host }: StepFacts):
   ].sort((a, b) => b.milliseconds - a.milliseconds);
 }
 
-/** What a step waits for, and what it would gain without. */
+/** A bottleneck of a step, and the gain from removing it. */
 export interface Finding {
   readonly what: string;
   readonly evidence: string;
-  /** Times as fast as it would be at most; undefined where the figures do not tell. */
+  /** Upper bound of the speedup without this bottleneck; undefined if it is not known. */
   readonly gain: number | undefined;
 }
 
-/** The bottlenecks of a step, the first one first. */
+/** The two main bottlenecks of a step, the more important one first. */
 export function findings(facts: StepFacts, costs: readonly StepCost[]): [Finding, Finding] {
   const { step, share } = facts;
   const [largest, second] = costs as [StepCost, StepCost];
@@ -67,7 +67,7 @@ export function findings(facts: StepFacts, costs: readonly StepCost[]): [Finding
     evidence: `${reason} needs ${milliseconds.toFixed(3)} ms, ${
       percent(milliseconds, step)
     } of a step of ${step.toFixed(3)} ms`,
-    // What overlaps with it stays.
+    // The step still takes as long as the next cost, which may overlap with this one.
     gain: step / Math.max(step - milliseconds, next),
   });
   const secondary = ofCost(second, largest.milliseconds);
@@ -85,24 +85,27 @@ export function findings(facts: StepFacts, costs: readonly StepCost[]): [Finding
   return share >= EXPLAINS
     ? [{
       what: "the kernels",
-      evidence: `they run ${kernels} of ${of}, and no single cost explains half of it`,
-      // At the nearer of the limits of memory and arithmetic.
+      evidence: `they run for ${kernels} of ${of}, and no single cost explains half of it`,
+      // The kernels would still take as long as the largest cost.
       gain: step / (step * (1 - Math.min(share, 1)) + largest.milliseconds),
     }, next]
     : [{
       what: "waiting",
-      evidence: `the kernels run only ${kernels} of ${of}, and no single cost explains half of it`,
+      evidence:
+        `the kernels run for only ${kernels} of ${of}, and no single cost explains half of it`,
       gain: 1 / share,
     }, next];
 }
 
-/** The first of the findings in a sentence, beside all costs. */
+/** The first finding as a sentence, followed by the share of each cost in a step. */
 export function bottleneck({ step, share }: StepFacts, costs: readonly StepCost[], [first]: [
   Finding,
   Finding,
 ]): string {
   const all = costs.map(({ name, milliseconds }) => `${name} ${percent(milliseconds, step)}`);
-  const kernels = share === undefined ? [] : [`the kernels run ${percent(Math.min(share, 1), 1)}`];
+  const kernels = share === undefined
+    ? []
+    : [`the kernels run for ${percent(Math.min(share, 1), 1)}`];
   return `**Bottleneck: ${first.what}**: ${first.evidence} (${[...all, ...kernels].join(", ")}).`;
 }
 

@@ -1,4 +1,4 @@
-/** Where a request's time goes: phases, kernels, overheads, and which of them to work on. */
+/** Shows where the time of a request goes: operations, kernels, overheads and bottlenecks. */
 
 import type { Suite } from "../harness/harness.ts";
 import { kernelSteps } from "../harness/kernel_steps.ts";
@@ -11,7 +11,7 @@ import { overheads } from "./overheads.ts";
 import { sampledAsUsual } from "./sampled.ts";
 import { stepParts } from "./step_parts.ts";
 
-/** What the report calls a decode step: the TPOT of requests whose kernels are not timed. */
+/** Time of a decode step: the TPOT of requests whose kernels are not timed. */
 const DECODE_STEP: Metric = { id: "decode_step", unit: "ms", headline: true };
 
 export const breakdown: Suite = {
@@ -69,15 +69,15 @@ export const breakdown: Suite = {
     });
   },
   charts: [
-    bars("Operations of one request, one call", OPERATION_TIME, { by: "operation" }),
-    bars("Kernels of the decode steps, all calls", KERNEL_TIME, { by: "kernel" }),
-    bars("Kernels of the prompt, all calls", KERNEL_TIME, {
+    bars("Operations of one request, time per call", OPERATION_TIME, { by: "operation" }),
+    bars("Kernels of the decode steps, total time", KERNEL_TIME, { by: "kernel" }),
+    bars("Kernels of the prompt, total time", KERNEL_TIME, {
       by: "kernel",
       where: { phase: "prefill" },
     }),
     {
       kind: "roofline",
-      title: "Roofline, and the kernels of this run",
+      title: "Roofline with the kernels of this run",
       metric: "kernel_rate",
       by: "kernel",
       series: "phase",

@@ -1,4 +1,4 @@
-/** Token ids to text as they come: two naive ways against the incremental one. */
+/** Compares incremental detokenizing with two naive ways to turn tokens into text one by one. */
 
 import { type Harness, type Suite } from "../harness/harness.ts";
 import { tokensPerSecond } from "../harness/timings.ts";
@@ -10,13 +10,13 @@ import { plural } from "../../engine/plural.ts";
 
 const DETOKENIZE_TIME: Metric = { id: "detokenize_time", unit: "ms", headline: true };
 const ITERATIONS: Metric = { id: "iterations", unit: "" };
-/** Time of a naive way, which its setting names, over that of streaming. */
+/** Time of the naive way that the setting `over` names, divided by the time of streaming. */
 const STREAMING_SPEEDUP: Metric = { id: "streaming_speedup", unit: "x" };
 const STREAMING_SPEEDUP_MEAN: Metric = { id: "streaming_speedup_mean", unit: "x" };
-/** Of so many instances, and of one. */
+/** Time to create the number of instances that the setting gives, and to create one. */
 const CREATION_TIME: Metric = { id: "creation_time", unit: "ms" };
 const CREATION_TIME_EACH: Metric = { id: "creation_time_each", unit: "us" };
-/** Of the naive way's throughput: what a way of making text changes. */
+/** Throughput of the engine with a way of detokenizing, relative to the naive way. */
 const IMPACT: Metric = { id: "detokenizer_impact", unit: "x" };
 
 const SEQUENCES = [
@@ -31,12 +31,16 @@ const SEQUENCES = [
 
 const CREATIONS = 100;
 const REQUESTS = 20;
-// Long enough for the clock, and for the compiler to have done its work in the warm-up.
+// Minimum time of a sample: long enough for the clock, and for the JIT compiler to finish during
+// the warm-up.
 const LEAST_MS = 20;
-/** Beyond so many tokens decoding all so far takes seconds: of so many prefixes one is decoded. */
+/**
+ * Full decoding of more than `tokens` tokens takes seconds, so only every `every`th prefix is
+ * decoded.
+ */
 const QUADRATIC = { tokens: 1191, every: 16 };
 
-// Plain text, then what takes several bytes a character and often several tokens.
+// Plain text, then characters that take several bytes and often several tokens.
 const TEXT = "The miller's daughter walked along the river; it was half past four. " +
   "She said: “Naïve façades, señor – 12,50 €!” 東京の夜は静かです。我们在河边等你。 " +
   "🦊🐉👩‍👩‍👧‍👦🇳🇱 e\u0301a\u0308o\u0323\u0302 Здравствуй, мир. नमस्ते दुनिया. ";
@@ -53,7 +57,7 @@ export const detokenizer: Suite = {
     const unit = tokenizer.encode(TEXT);
     const longest = SEQUENCES.at(-1)![1];
     const ids = Array.from({ length: longest }, (_, i) => unit[i % unit.length]!);
-    // The sequences and the instances, then the engine.
+    // Three ways for each sequence, the creation of instances, then the ways in the engine.
     harness.plan(3 * SEQUENCES.length + 1 + MAKINGS.length);
     await sequences(harness, ids);
     await creation(harness);
@@ -110,20 +114,24 @@ async function sequences(harness: Harness, all: readonly number[]): Promise<void
   const whole = tokenizer.decode(all, false);
   table.note(
     `**Average speedup: ${text(mean)}**`,
-    "decode() decodes each token by itself, which is wrong for characters of several tokens: " +
+    "decode() decodes each token by itself, which is wrong for characters that span several tokens: " +
       `${
         difference(alone, whole)
       }. Full decode decodes all previous tokens again for each token, O(T²). Beyond ${QUADRATIC.tokens} tokens, only every ${QUADRATIC.every}th prefix is decoded, and its time counts ${QUADRATIC.every} times. Streaming is what tvllm uses.`,
     `identical: ${identical ? "yes" : "no"}`,
   );
-  harness.check("identical text", identical, "streaming and whole decoding, byte for byte");
+  harness.check(
+    "identical text",
+    identical,
+    "streaming compared with decoding all tokens at once, byte for byte",
+  );
 }
 
-/** Where one text begins to differ from another. */
+/** Says where `text` first differs from the right text. */
 function difference(text: string, right: string): string {
-  if (text === right) return "here it is not";
+  if (text === right) return "in this run the text is right";
   const at = [...right].findIndex((character, i) => [...text][i] !== character);
-  return `here first at character ${at + 1}`;
+  return `in this run the text first differs at character ${at + 1}`;
 }
 
 async function creation(harness: Harness): Promise<void> {
@@ -149,10 +157,10 @@ const MAKINGS: readonly (readonly [string, TextMaking])[] = [
   ["Streaming (pooled)", "pooled"],
 ];
 
-/** What a new detokenizer for each request costs where it counts: in the engine. */
+/** Measures in the engine what it costs to create a new detokenizer for each request. */
 async function requests(harness: Harness): Promise<void> {
   const { promptTokens, maxTokens } = harness.runOptions;
-  // Short, as it is what begins and ends with a request that is compared.
+  // Requests are short, as the costs per request are compared.
   const [prompt, tokens] = [Math.min(promptTokens, 16), Math.min(maxTokens, 8)];
   const served = harness.requests(harness.prompts(REQUESTS, prompt), tokens);
   const servings = await harness.interleave(
@@ -175,20 +183,22 @@ async function requests(harness: Harness): Promise<void> {
     ...rates.map((own, i) => i === 0 ? "-" : at[i]!.ratio(IMPACT, pairedRatios(own, rates[0]!))),
   );
   table.note(
-    `${REQUESTS} requests at once, ${prompt} ${
+    `${REQUESTS} requests at once, each with ${prompt} prompt ${
       plural(prompt, "token")
-    } of prompt and ${tokens} generated; a consumer converts them to text. Impact: throughput relative to decode() of each token, in the same repetition.`,
+    } and ${tokens} generated ${
+      plural(tokens, "token")
+    }, which a consumer converts to text. Impact: throughput relative to decode() of each token, in the same repetition.`,
   );
 }
 
-/** Each token alone. */
+/** Decodes each token by itself. */
 function decodeEach(text: BenchText, ids: readonly number[]): string {
   let printed = "";
   for (const [i, id] of ids.entries()) printed += text.decode([id], i > 0);
   return printed;
 }
 
-/** For every `every`th token all so far. */
+/** At every `every`th token, decodes all tokens so far again. */
 function decodeAll(text: BenchText, ids: readonly number[], every: number): void {
   for (let end = every; end <= ids.length; end += every) text.decode(ids.slice(0, end), false);
 }
@@ -199,7 +209,7 @@ function push(stream: ReturnType<BenchText["stream"]>, ids: readonly number[]): 
   return printed + stream.flush();
 }
 
-/** ms of one call of each way, a sample a repetition, each over as many calls as a clock needs. */
+/** ms per call of each way, one sample per repetition, averaged over enough calls for the clock. */
 function times(
   harness: Harness,
   label: string,

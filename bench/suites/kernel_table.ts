@@ -1,4 +1,7 @@
-/** The kernels of decode steps and of prompts: how long, and how near to what the device can do. */
+/**
+ * Tables of the kernels of decode steps and of prompts: their times and their shares of the
+ * device's limits.
+ */
 
 import type { Harness } from "../harness/harness.ts";
 import { type KernelStep, type KernelSteps, sumOf } from "../harness/kernel_steps.ts";
@@ -12,25 +15,25 @@ import { medianOf } from "../report/stats.ts";
 import { CYCLE_SUBMITS } from "../targets/timed_runner.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** Of all decode steps whose kernels were timed each. */
+/** Calls and time of a kernel in all steps whose kernels were timed one by one. */
 const KERNEL_CALLS: Metric = { id: "kernel_calls", unit: "" };
 export const KERNEL_TIME: Metric = { id: "kernel_time", unit: "ms" };
-/** A kernel's part of the time of all. */
+/** A kernel's share of the time of all kernels. */
 const KERNEL_SHARE: Metric = { id: "kernel_share", unit: "%" };
-/** Operations and bytes that a kernel's shape calls for, per second. */
+/** Operations and bytes per second, computed from the kernel's shape. */
 const KERNEL_RATE: Metric = { id: "kernel_rate", unit: "GFLOPS" };
 const KERNEL_BANDWIDTH: Metric = { id: "kernel_bandwidth", unit: "GB/s" };
-/** What a kernel reaches of the nearer limit. */
+/** The kernel's rate as a share of the limit that it comes closer to. */
 const KERNEL_LIMIT_SHARE: Metric = { id: "kernel_limit_share", unit: "%" };
-/** One call, of a decode step or of a prompt's step. */
+/** Mean time of a call, in decode steps or in steps of a prompt. */
 const KERNEL_CALL: Metric = { id: "kernel_each", unit: "us" };
-/** Kernels of a decode step that is not timed. */
+/** Time of the kernels in an untimed decode step. */
 const KERNELS_OF_STEP: Metric = { id: "kernels_of_step", unit: "ms" };
-/** What timing adds to a kernel. */
+/** Time that timing adds to a kernel. */
 const TIMING_OVERHEAD: Metric = { id: "timing_overhead", unit: "us" };
 
-/** Why no cycle of steps is complete. */
-export const TOO_FEW = `this needs at least ${CYCLE_SUBMITS} decode submits: raise --max-tokens`;
+/** The reason that is given if no cycle of timed steps is complete. */
+export const TOO_FEW = `at least ${CYCLE_SUBMITS} decode submits are needed (raise --max-tokens)`;
 
 interface KernelSum extends Cost {
   readonly calls: number;
@@ -39,8 +42,8 @@ interface KernelSum extends Cost {
 }
 
 /**
- * Adds the tables; returns the kernels' share of a decode step of `step` ms, undefined where it was
- * not measured or the measurement failed.
+ * Adds the tables. Returns the kernels' share of a decode step, which takes `step` ms; undefined if
+ * it was not measured or the measurement failed.
  */
 export function kernelTables(
   harness: Harness,
@@ -107,14 +110,16 @@ function prefillTable(harness: Harness, steps: readonly KernelStep[]): void {
   );
 }
 
-/** The kernels with their part of the whole in %, the longest first. */
+/** The kernels with their share of the total time in %, the longest first. */
 function byTime(sums: ReadonlyMap<string, KernelSum>): [string, KernelSum, number][] {
   const total = [...sums.values()].reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   return [...sums].sort(([, a], [, b]) => b.milliseconds - a.milliseconds)
     .map(([kernel, sum]) => [kernel, sum, 100 * sum.milliseconds / total]);
 }
 
-/** Beyond this the clocks of device and host disagree by more than a noisy machine explains. */
+/**
+ * Beyond this share, the clocks of device and host disagree by more than a noisy machine explains.
+ */
 const MOST_SHARE = 1.1;
 
 function shareOfStep(
@@ -129,7 +134,7 @@ function shareOfStep(
       share: undefined,
       sentence: `Kernels timed one by one take ${
         kernels.toFixed(3)
-      } ms of a decode step. The overhead of timing is unknown and not subtracted, and so is their share of an untimed step: ${TOO_FEW}.`,
+      } ms of a decode step, including the overhead of timing. This overhead and their share of an untimed step are not known: ${TOO_FEW}.`,
     };
   }
   const at = harness.at();
@@ -140,22 +145,22 @@ function shareOfStep(
     return {
       share: undefined,
       sentence:
-        `**The measurement failed: kernels take ${ofStep}, by the device's clock over the host's.** Measure again on a quiet machine.`,
+        `**The measurement failed: by the device's clock, kernels take ${ofStep} as timed by the host.** Measure again on a quiet machine.`,
     };
   }
   const kernels = at.value(KERNELS_OF_STEP, share * step);
-  const about = share > 1 ? ": all of it, within the noise" : "";
+  const about = share > 1 ? " (all of it, within the noise)" : "";
   return {
     share,
     sentence: `Kernels take ${kernels.value.toFixed(3)} ms, ${ofStep} of ${
       step.toFixed(3)
-    } ms${about}: the median over repetitions of their share of steps that are not timed, which those timed kernel by kernel and as a whole beside them give. Timing each kernel adds ${
+    } ms${about}. This is their share of untimed steps, computed from neighbouring steps that were timed kernel by kernel or as a whole: the median over repetitions. Timing a kernel adds ${
       added.value.toFixed(1)
-    } µs to it, which is taken off.`,
+    } µs to it, which is subtracted.`,
   };
 }
 
-/** What the calls of a kernel in a step cost. */
+/** Returns the cost of all calls of a kernel in a step; undefined if it is not counted. */
 type CostOf = (name: string, step: KernelStep) => Cost | undefined;
 
 function costOfPrompt({ target, runOptions: { promptTokens } }: Harness): CostOf {
@@ -194,7 +199,7 @@ function sumKernels(
   return sums;
 }
 
-/** GFLOPS, GB/s and % of the nearer limit of what took so long. */
+/** Records GFLOPS, GB/s and % of the closer limit of a kernel with this cost and time. */
 export function rates(
   at: Recording,
   limits: Limits | null,

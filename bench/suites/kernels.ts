@@ -1,4 +1,7 @@
-/** Each kernel against the reference and against the device's limits, and what batches gain. */
+/**
+ * Checks each kernel against the reference, compares its speed with the device's limits, and
+ * measures what batches gain.
+ */
 
 import { type Harness, type Suite } from "../harness/harness.ts";
 import type { KernelBench } from "../kernels/kernel_bench.ts";
@@ -8,15 +11,17 @@ import { medianOf, pairedRatios } from "../report/stats.ts";
 import { batchCases, batchGains, batchTokens, MOST_PROMPT_TOKENS } from "./batch_gains.ts";
 import { rates } from "./kernel_table.ts";
 
-/** Largest error in units of what is summed up, and what is allowed. */
+/**
+ * The largest error, relative to the magnitude of the summed terms, and the error that is allowed.
+ */
 const KERNEL_ERROR: Metric = { id: "kernel_error", unit: "" };
 const KERNEL_TOLERANCE: Metric = { id: "kernel_tolerance", unit: "" };
 const KERNEL_CALL_TIME: Metric = { id: "kernel_call_time", unit: "us" };
-/** What a call for so many tokens takes over one for a single token, and the tokens a second. */
+/** Time of a call, and tokens per second, relative to a call for a single token. */
 const KERNEL_TIME_RATIO: Metric = { id: "kernel_time_ratio", unit: "x" };
 const KERNEL_GAIN: Metric = { id: "kernel_gain", unit: "x" };
 
-/** Tokens at once: from one request to a small batch. */
+/** Numbers of tokens per call: from one request to a small batch. */
 const TOKENS = [1, 2, 3, 4, 5, 6, 7, 8];
 
 export const kernels: Suite = {
@@ -27,7 +32,7 @@ export const kernels: Suite = {
       value: "<list>",
       summary: "only kernels with these words in their names, such as matmul/q4_1,attention",
       accepts: namesKernels,
-      expected: "words such as matmul, experts, attention, sampling or a format: matmul/q4_1",
+      expected: "words such as matmul, experts, attention, sampling or a format, as in matmul/q4_1",
     },
     shape: {
       value: "<RxC>",
@@ -36,7 +41,7 @@ export const kernels: Suite = {
         const [, rows, columns] = /^(\d{1,6})x(\d{1,6})$/.exec(text) ?? [];
         return Number(rows) >= 1 && Number(columns) >= 32 && Number(columns) % 32 === 0;
       },
-      expected: "ROWSxCOLUMNS, columns in multiples of 32: 1536x768",
+      expected: "ROWSxCOLUMNS with columns in multiples of 32, as in 1536x768",
     },
   },
   needs: ({ concurrency, promptTokens, maxTokens }) => ({
@@ -62,7 +67,7 @@ export const kernels: Suite = {
   charts: [
     {
       kind: "roofline",
-      title: "Roofline, and each kernel with one token",
+      title: "Roofline with each kernel for one token",
       metric: "kernel_rate",
       by: "kernel",
       series: "shape",
@@ -94,9 +99,9 @@ async function verify(harness: Harness, own: KernelBench): Promise<void> {
     harness.step(`comparing with the reference, ${name} done`);
   }
   const detail = count === 0
-    ? "none was checked: their groups do not fit the columns of this shape"
+    ? "no kernel was checked: the groups of the formats do not fit the columns of this shape"
     : wrong.length === 0
-    ? `${count} families of kernels`
+    ? `${count} kernel families`
     : wrong.join("; ");
   harness.check("kernels agree with the reference", count > 0 && wrong.length === 0, detail);
   table.note(

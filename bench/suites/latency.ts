@@ -1,4 +1,4 @@
-/** How long a request waits: for its first token, between tokens, in all. */
+/** Measures the latency of requests: to the first token, between tokens, and end to end. */
 
 import type { Harness, Suite } from "../harness/harness.ts";
 import {
@@ -33,11 +33,11 @@ import { describeSampling, SAMPLED, sampledAsUsual } from "./sampled.ts";
 import { plural } from "../../engine/plural.ts";
 
 const PROMPT_TOKENS: Metric = { id: "prompt_tokens", unit: "" };
-/** The E2E of all requests. */
+/** Sum of the E2E of all requests. */
 const TOTAL_TIME: Metric = { id: "total_time", unit: "s" };
 const MEAN_TTFT: Metric = { id: "ttft_mean", unit: "ms" };
 const MEAN_TPOT: Metric = { id: "tpot_mean", unit: "ms" };
-/** Of all requests together: tokens over time. */
+/** Over all requests together: tokens divided by time. */
 const MEAN_DECODE_THROUGHPUT: Metric = { id: "decode_throughput_mean", unit: "tok/s" };
 const MEAN_TOTAL_THROUGHPUT: Metric = { id: "total_throughput_mean", unit: "tok/s" };
 
@@ -45,7 +45,7 @@ const PERCENTILES = [50, 95, 99];
 
 export const latency: Suite = {
   name: "latency",
-  summary: "time to the first token, and between tokens",
+  summary: "time to the first token, and time between tokens",
   endpoint: true,
   summaryColumns: [
     { title: "Gen Speed", metric: DECODE_THROUGHPUT.id },
@@ -61,7 +61,7 @@ export const latency: Suite = {
     const prompts = harness.prompts(runOptions.prompts);
     const texts = runOptions.promptTexts.map((text) => target.text.encode(text, { bos: true }));
     const requests = harness.requests(prompts);
-    // One after the other, each alone. All ways are interleaved.
+    // Requests are served one after the other, each alone. All cases are interleaved.
     const ways = [
       { name: "prompts", requests },
       ...sampledAsUsual(harness, prompts).map((own) => ({ name: "sampled", requests: own })),
@@ -95,12 +95,12 @@ export const latency: Suite = {
   ],
 };
 
-/** A sample a repetition: the median over its requests. */
+/** One sample per repetition: the median over its requests. */
 function perRun(runs: readonly Serving[], of: (served: Served) => number): number[] {
   return runs.map(({ requests }) => medianOf(requests.map(of)));
 }
 
-/** Most steps that the device chained: as many tokens come at once. */
+/** The largest number of steps that the device chained: as many tokens arrive at once. */
 function chainedSteps(runs: readonly Serving[]): number {
   return Math.max(...runs.flatMap(({ steps }) => steps.map(({ chained }) => chained)));
 }
@@ -140,13 +140,13 @@ function metrics(harness: Harness, runs: readonly Serving[], sampled: readonly S
       `ITL p${p}`,
       hasPercentile(gaps.length, p)
         ? harness.at({ percentile: p }).percentile(ITL, percentile(gaps, p), gaps.length)
-        : `not known of ${gaps.length} ${plural(gaps.length, "gap")}`,
+        : `not known: only ${gaps.length} ${plural(gaps.length, "gap")}`,
     );
   }
   table.note(
-    `Each repetition gives the median over its ${prompts} ${
+    `The value of a repetition is the median over its ${prompts} ${
       plural(prompts, "prompt")
-    }, the table the median over repetitions with its 95 % interval; percentiles are of all ${gaps.length} ${
+    }; the table shows the median over the repetitions with its 95 % interval. Percentiles are over all ${gaps.length} ${
       plural(gaps.length, "gap")
     }.`,
     describeSampling(harness),
@@ -154,7 +154,7 @@ function metrics(harness: Harness, runs: readonly Serving[], sampled: readonly S
   const chained = chainedSteps(runs);
   if (chained > 1) {
     table.note(
-      `The device chains up to ${chained} steps, and tokens come in bursts of as many: the ITL is near 0 within a burst, and between two of them that of the whole chain. TPOT is the time of a token.`,
+      `The device chains up to ${chained} steps, so tokens arrive in bursts of that size: the ITL is near 0 within a burst, and the time of the whole chain between two bursts. TPOT is the time per token.`,
     );
   }
   achieved(harness, { promptTokens, maxTokens, first, perToken, decode });

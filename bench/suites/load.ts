@@ -1,4 +1,7 @@
-/** A server under load: requests that arrive at a rate or that keep it busy, and how long they wait. */
+/**
+ * Measures a server under load: requests arrive at a rate, or a fixed number of them is kept
+ * running.
+ */
 
 import { reasonsOf } from "../harness/failed_requests.ts";
 import type { Harness, Suite } from "../harness/harness.ts";
@@ -11,25 +14,25 @@ import type { Pace } from "../targets/pacing.ts";
 import type { FailedRequest, Served, Serving } from "../targets/target.ts";
 import { ownTimes } from "./own_times.ts";
 
-/** Most output tokens that came within a second. */
+/** The largest number of output tokens that arrived within one second. */
 const PEAK_THROUGHPUT: Metric = { id: "peak_throughput", unit: "tok/s" };
-/** Requests a second that met all objectives. */
+/** Requests per second that met all goals. */
 const GOODPUT: Metric = { id: "goodput", unit: "req/s" };
 
 const PERCENTILES = [50, 90, 99];
 
-/** What is measured of each request, by its name on the command line; of gaps, each is one. */
+/** What is measured of each request, by its name on the command line. `itl` has a value per gap. */
 const MEASURED: Readonly<
   Record<string, { readonly metric: Metric; readonly of: (served: Served) => number[] }>
 > = {
   ttft: { metric: TTFT, of: (served) => [ttft(served)] },
-  // One token alone has none.
+  // A single token has no TPOT.
   tpot: { metric: TPOT, of: (served) => served.times.length > 1 ? [tpot(served)] : [] },
   itl: { metric: ITL, of: interTokenLatencies },
   e2el: { metric: E2E, of: (served) => [endToEnd(served)] },
 };
 
-/** Loads of one kind. */
+/** A load: a number of requests at once, or a request rate. */
 interface Load {
   readonly name: string;
   readonly settings: Settings;
@@ -76,7 +79,7 @@ export const load: Suite = {
       loads,
       ({ name }) => name,
       ({ pace }, counts) => {
-        // Warm-ups need not be as long.
+        // Warm-ups may be shorter.
         const own = counts ? requests : requests.slice(0, pace.concurrency ?? 1);
         return harness.serve(own, { pace });
       },
@@ -104,7 +107,7 @@ function isAbove0(text: string): boolean {
   return /^(\d+\.?\d*|\.\d+)$/.test(text.trim()) && Number(text) > 0;
 }
 
-/** Limits in ms by name; undefined if the text is none. */
+/** The limits in ms by name; undefined if the text is not a list of limits. */
 function objectives(text: string): ReadonlyMap<string, number> | undefined {
   const goals = new Map<string, number>();
   for (const part of text.trim().split(/[\s,]+/)) {
@@ -133,7 +136,7 @@ function loadsOf({ runOptions: { concurrency, seed, suiteOptions } }: Harness): 
 
 interface Loaded {
   readonly loads: readonly Load[];
-  /** The servings of each, one a repetition. */
+  /** The servings of each load, one per repetition. */
   readonly all: readonly (readonly Serving[])[];
   readonly goals: ReadonlyMap<string, number> | undefined;
 }
@@ -161,7 +164,7 @@ function summary(harness: Harness, { loads, all, goals }: Loaded): void {
     );
   }
   table.note(
-    "Served and failed are of all repetitions; rates are over the time from the first request to the end of the last one, failed ones included. Peak: the most output tokens within one second.",
+    "Served and Failed count the requests of all repetitions. Rates are over the time from the first request to the end of the last one, including failed ones. Peak: the most output tokens within one second.",
   );
   if (goals) {
     const limits = [...goals].map(([name, limit]) => `${name.toUpperCase()} ≤ ${limit} ms`);
@@ -175,7 +178,7 @@ function failuresOf({ failures = [] }: Serving): readonly FailedRequest[] {
   return failures;
 }
 
-/** From the first request to the end of the last one, s. */
+/** Seconds from the first request to the end of the last one. */
 function duration({ requests, failures = [] }: Serving): number {
   const submitted = [...requests, ...failures].map(({ submitted }) => submitted);
   const ended = [
@@ -185,7 +188,7 @@ function duration({ requests, failures = [] }: Serving): number {
   return (Math.max(...ended) - Math.min(...submitted)) / 1000;
 }
 
-/** The most tokens that came within a second. */
+/** The largest number of tokens that arrived within one second. */
 function peak({ requests }: Serving): number {
   const times = requests.flatMap(({ times }) => times).sort((a, b) => a - b);
   let [most, first] = [0, 0];
@@ -196,7 +199,7 @@ function peak({ requests }: Serving): number {
   return most;
 }
 
-/** How many requests were within all limits. */
+/** Number of requests that were within all limits. */
 function good({ requests }: Serving, goals: ReadonlyMap<string, number>): number {
   return requests.filter((served) =>
     [...goals].every(([name, limit]) => MEASURED[name]!.of(served).every((ms) => ms <= limit))
@@ -231,12 +234,12 @@ function latencies(
           p === 50 || hasPercentile(values.length, p)
             ? harness.at({ ...settings, percentile: p })
               .percentile(metric, percentile(values, p), values.length)
-            : `not known of ${values.length}`
+            : `not known: only ${values.length}`
         ),
       );
     }
   }
   table.note(
-    "Of all served requests of all repetitions; the ITL is of all gaps between two tokens. TTFT and E2EL begin when the request is sent.",
+    "Computed over all served requests of all repetitions; the ITL over all gaps between two tokens. TTFT and E2EL begin when the request is sent.",
   );
 }

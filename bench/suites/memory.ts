@@ -1,4 +1,6 @@
-/** Where the memory goes: buffers by purpose, blocks of real sequences, and what sharing saves. */
+/**
+ * Measures memory: the buffers by purpose, the KV cache of real sequences, and what sharing saves.
+ */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { type Harness, type Suite } from "../harness/harness.ts";
@@ -10,34 +12,37 @@ import { bufferBytes, type HeldBlocks } from "../targets/target.ts";
 import { plural } from "../../engine/plural.ts";
 
 const KV_BYTES_PER_TOKEN: Metric = { id: "kv_bytes_per_token", unit: "bytes" };
-/** Tokens of all sequences in the cache, and the blocks that hold them. */
+/** Tokens of all sequences in the cache, and bytes of the blocks that store them. */
 const CACHED_TOKENS: Metric = { id: "cached_tokens", unit: "" };
 const KV_CACHE: Metric = { id: "kv_cache", unit: "bytes" };
-/** What a sequence of that length takes, computed. */
+/** Bytes of the KV cache for a sequence of this length, computed. */
 const KV_PROJECTION: Metric = { id: "kv_projection", unit: "bytes" };
-/** Blocks in use, and without sharing or paging; what of their bytes is saved. */
+/**
+ * Blocks in use, blocks that would be used without sharing or paging, and the share of bytes saved.
+ */
 const BLOCKS_USED: Metric = { id: "blocks_used", unit: "" };
 const BLOCKS_WITHOUT: Metric = { id: "blocks_without", unit: "" };
 const MEMORY_SAVINGS: Metric = { id: "memory_savings", unit: "%" };
 
 const PROJECTED = [512, 1024, 2048, 4096];
 
-/** Tokens that the sharing scenarios have at full size. */
+/** Sizes of the sharing scenarios before they are scaled to the context; lengths in tokens. */
 const SHARED = { sequences: 10, shared: 512, own: 144 };
 const VARIED = { sequences: 20, shortest: 64, longest: 512, reserved: 2048 };
 const BRANCHES = { branches: 4, trunk: 256, own: 256 };
-/** The context that they need: the longest of them, and what is generated meanwhile. */
+/** Context that the scenarios need: the longest sequence, and the tokens generated meanwhile. */
 const SCENARIO_CONTEXT = 1024;
 
 export const memory: Suite = {
   name: "memory",
-  summary: "what uses memory, and what sharing saves",
+  summary: "what uses memory, and what shared prompts save",
   summaryColumns: [
     { title: "Model weights", metric: DEVICE_MEMORY.id, settings: { purpose: "weights" } },
     { title: "KV per token", metric: KV_BYTES_PER_TOKEN.id },
     { title: "Total", metric: DEVICE_MEMORY.id, settings: { purpose: "total" } },
   ],
-  // Those of many lengths have 288 tokens on average, and generate until the last has begun.
+  // The sequences of various lengths have 288 tokens on average. They generate until the last one
+  // has its first token.
   needs: ({ promptTokens, sequences }) => ({
     sequences: Math.max(VARIED.sequences, ...sequences),
     tokens: Math.max(VARIED.longest * 3 / 4, promptTokens),
@@ -57,7 +62,7 @@ export const memory: Suite = {
 };
 
 async function buffers(harness: Harness): Promise<void> {
-  // The cache grows with what is asked of it.
+  // The KV cache grows on demand.
   await harness.repeat("one request", harness.requests(harness.prompts(1)));
   const table = harness.table("Memory", "Metric | Value");
   const use = harness.target.memory();
@@ -85,7 +90,7 @@ async function buffers(harness: Harness): Promise<void> {
   );
 }
 
-/** How many sequences the cache has room for, of those asked for, and how many it has not. */
+/** Which of the requested numbers of sequences fit into the cache, and which do not. */
 function heldCounts({ target, runOptions }: Harness): { able: number[]; left: number[] } {
   const { maxSequences, blocks } = target.limits;
   const { promptTokens, sequences: counts } = runOptions;
@@ -113,7 +118,7 @@ async function kvScaling(
       at.value(KV_CACHE, kvMemory(harness.report.environment).ofBlocks(held.used)),
     );
   }
-  if (left.length > 0) table.note(`Left out, as the cache has no room: ${left.join(", ")}.`);
+  if (left.length > 0) table.note(`Left out because the cache has no room: ${left.join(", ")}.`);
   table.note("Blocks are counted at the moment when all sequences have their first token.");
 }
 
@@ -164,7 +169,7 @@ async function sharing(harness: Harness): Promise<void> {
   );
 }
 
-/** How many `sharingCases` there are. */
+/** Number of `sharingCases`. */
 const SHARING_CASES = 3;
 
 /** Sequences whose blocks are counted. */
@@ -173,9 +178,11 @@ interface SharingCase {
   readonly settings: Settings;
   readonly prompts: number[][];
   readonly share: boolean;
-  /** Of sequences that have so many tokens each. */
+  /** Describes the sequences, given the tokens of each. */
   readonly details: (tokens: readonly number[]) => string;
-  /** Blocks that they would take; default all entries of their tables. */
+  /**
+   * Blocks that would be used without sharing or paging; default: all entries of the block tables.
+   */
   readonly without?: number;
 }
 
@@ -203,7 +210,7 @@ function sharingCases(
     {
       name: "Concurrent memory efficiency",
       settings: { sequences: most, shortest, longest, reserved },
-      // The longest first: all keep generating until the last one has its first token.
+      // The longest first, as all keep generating until the last one has its first token.
       prompts: harness.prompts(most, longest).map((prompt, i) =>
         prompt.slice(0, longest - Math.round(step * i))
       ),
@@ -211,7 +218,7 @@ function sharingCases(
       details: (tokens) =>
         `${most} ${plural(most, "sequence")} of ${Math.min(...tokens)} to ${
           Math.max(...tokens)
-        } tokens against ` +
+        } tokens, compared with ` +
         `${count(reserved)} reserved for each`,
       without: most * Math.ceil(reserved / BLOCK_TOKENS),
     },
@@ -220,12 +227,15 @@ function sharingCases(
       settings: { sequences: branches, shared: trunk, own: branch },
       prompts: alike(harness, branches, { shared: trunk, own: branch }),
       share: true,
-      details: () => `${branches} of ${branch} tokens from a conversation of ${trunk}`,
+      details: () =>
+        `${branches} ${
+          plural(branches, "sequence")
+        } of ${branch} tokens that continue a conversation of ${trunk}`,
     },
   ];
 }
 
-/** Prompts that begin alike. */
+/** Prompts with a common prefix. */
 function alike(
   harness: Harness,
   count: number,

@@ -15,7 +15,10 @@ import { scenarios } from "./scenarios.ts";
 import { speed } from "./speed.ts";
 import { throughput } from "./throughput.ts";
 
-/** In the order in which `bench all` runs them: breakdown, which times the compiler, is first. */
+/**
+ * In the order in which `bench all` runs them. breakdown is first, as it measures the time of
+ * compiling.
+ */
 export const SUITES: readonly Suite[] = [
   breakdown,
   throughput,
@@ -31,5 +34,5 @@ export const SUITES: readonly Suite[] = [
   kernels,
 ];
 
-/** Those that measure servers alone. */
+/** Suites that only measure servers. */
 export const SERVER_SUITES: readonly Suite[] = [load];

@@ -1,4 +1,4 @@
-/** What the engine's own settings are worth: packed weights, a KV cache, buffers that stay. */
+/** Measures what repacked weights, the KV cache and preallocated buffers gain. */
 
 import type { Kept } from "../../engine/run/engine.ts";
 import type { Harness, Suite } from "../harness/harness.ts";
@@ -17,15 +17,15 @@ import {
 import type { Result } from "../report/report.ts";
 import { pairedRatios } from "../report/stats.ts";
 
-/** How many times as fast as direct a mode decodes. */
+/** Decode speed of a mode relative to the mode "direct". */
 const SPEEDUP: Metric = { id: "mode_speedup", unit: "x" };
-/** What the probe allows at best. */
+/** Limits that follow from the probe, and the values they are computed from. */
 const LEAST_TIME: Metric = { id: "least_token_time", unit: "ms" };
 const MOST_THROUGHPUT: Metric = { id: "most_decode_throughput", unit: "tok/s" };
 const READ_BYTES: Metric = { id: "token_read_bytes", unit: "bytes" };
 const BANDWIDTH: Metric = { id: "memory_bandwidth", unit: "GB/s" };
 
-/** Each keeps what the one before it keeps, and one thing more. */
+/** Each mode keeps one more thing from step to step than the mode before it. */
 const MODES: readonly { readonly mode: string; readonly keep: Required<Kept> }[] = [
   { mode: "direct", keep: { keys: false, weights: false, buffers: false } },
   { mode: "repacked", keep: { keys: false, weights: true, buffers: false } },
@@ -38,7 +38,7 @@ const MODES: readonly { readonly mode: string; readonly keep: Required<Kept> }[]
 
 export const modes: Suite = {
   name: "modes",
-  summary: "gain from packed weights, the KV cache and reused buffers",
+  summary: "gain from repacked weights, KV cache and preallocated buffers",
   stackedTable: "Modes",
   needs: ({ promptTokens, maxTokens }) => ({ sequences: 1, tokens: promptTokens + maxTokens }),
   async run(harness) {
@@ -47,10 +47,10 @@ export const modes: Suite = {
     start(harness);
     roofline(harness, rates);
   },
-  charts: [bars("Decoding, by what the engine keeps", DECODE_THROUGHPUT, { by: "mode" })],
+  charts: [bars("Decoding by mode", DECODE_THROUGHPUT, { by: "mode" })],
 };
 
-/** Measures all modes, and returns how fast each decodes. */
+/** Measures all modes, and returns the decode throughput of each. */
 async function measure(harness: Harness): Promise<Result[]> {
   const { promptTokens, maxTokens } = harness.runOptions;
   const { device, model } = harness.report.environment;
@@ -86,7 +86,7 @@ async function measure(harness: Harness): Promise<Result[]> {
   return rates;
 }
 
-/** What it took before the first token, and what processor and adapter can do. */
+/** Adds the table of start-up times and of the features of processor and adapter. */
 function start(harness: Harness): void {
   const { target: { startup, loadTimes, features }, report: { environment } } = harness;
   const table = harness.table("Start", "Metric | Value");
@@ -94,20 +94,22 @@ function start(harness: Harness): void {
   const at = harness.at();
   table.row(
     `Startup (${
-      startup.since === "launcher" ? "from the launcher's first line" : "of the process"
+      startup.since === "launcher"
+        ? "from the launcher's first line"
+        : "from the start of the process"
     })`,
     at.value(STARTUP, startup.milliseconds),
   );
   table.row("Model load", at.value(LOAD_TIME, whole));
   table.row(
-    "Rate of the weights",
+    "Weight load rate",
     at.value(LOAD_RATE, environment.model.tensorBytes / (loadTimes.weights * 1e6)),
   );
   table.row("Processor features", environment.host.features.join(", ") || "unknown");
   if (features) table.row("Adapter features", features.join(", ") || "none");
 }
 
-/** What the probe allows a token, and how much of it each mode reaches. */
+/** Adds the table of the limits for a token, and of the share of them that each mode reaches. */
 function roofline(harness: Harness, rates: readonly Result[]): void {
   const table = harness.table("Roofline", "Metric | Value | Calculation");
   const { limits } = harness.report;
@@ -120,7 +122,11 @@ function roofline(harness: Harness, rates: readonly Result[]): void {
   const { memoryBound, arithmeticBound } = limits;
   const bytes = at.value(READ_BYTES, limits.bytesPerToken);
   const bandwidth = at.value(BANDWIDTH, limits.bandwidth);
-  table.row("Bytes read per token", bytes, "weights, and keys and values at half of the answer");
+  table.row(
+    "Bytes read per token",
+    bytes,
+    "weights, plus keys and values halfway through the answer",
+  );
   table.row("Memory bandwidth", bandwidth, limits.source);
   table.row(
     "Minimum time per token",

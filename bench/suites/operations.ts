@@ -1,4 +1,4 @@
-/** The operations of a request: what one call of each takes, and what that comes to. */
+/** The operations of a request: the time of one call, and of all calls together. */
 
 import type { Harness } from "../harness/harness.ts";
 import { type KernelSteps, sumOf } from "../harness/kernel_steps.ts";
@@ -10,22 +10,22 @@ import { medianOf, summarize } from "../report/stats.ts";
 import type { Serving } from "../targets/target.ts";
 import { SAMPLED } from "./sampled.ts";
 
-/** Of one call, and its part of the sum over a request. */
+/** Time of one call, number of calls, and share of the sum over a request. */
 export const OPERATION_TIME: Metric = { id: "operation_time", unit: "ms" };
 const OPERATION_CALLS: Metric = { id: "operation_calls", unit: "" };
 const OPERATION_SHARE: Metric = { id: "operation_share", unit: "%" };
 
 const SAMPLING = /^(sample_|logit_adjust)/;
-// Calls of the tokenizer, which one alone would be too short for the clock of.
+// Calls of the tokenizer per sample, as one alone is too short for the clock.
 const TOKENIZER_CALLS = 10;
 
-/** What the operations are measured by. */
+/** The runs that the operations are measured from. */
 export interface OperationRuns {
   readonly runs: readonly Serving[];
-  /** The same requests with their kernels timed, greedy and drawn as by default. */
+  /** Requests whose kernels are timed, sampled as the run says, and with the default sampling. */
   readonly timed: KernelSteps;
   readonly sampled: KernelSteps;
-  /** ms of a decode step, a sample a repetition, and its result. */
+  /** ms of a decode step, one sample per repetition; and the decode throughput. */
   readonly steps: readonly number[];
   readonly decode: Result;
 }
@@ -77,7 +77,7 @@ export async function operations(harness: Harness, measured: OperationRuns): Pro
   );
 }
 
-/** ms of choosing one token, a sample a repetition; none without timestamps. */
+/** ms to sample one token, one value per repetition; empty without timestamps. */
 function choosing(timed: KernelSteps): number[] {
   return timed.steps.flatMap((steps) => {
     const times = steps.map(({ kernels }) => kernels.filter(({ name }) => SAMPLING.test(name)))
@@ -86,10 +86,10 @@ function choosing(timed: KernelSteps): number[] {
   });
 }
 
-/** Cases in which text is made tokens, and back. */
+/** Number of cases that measure the tokenizer: tokenizing and detokenizing. */
 export const TOKENIZER_CASES = 2;
 
-/** ms of the tokens of the prompt, and of the text of one token. */
+/** ms to tokenize the prompt, and to detokenize one token. */
 async function tokenizer(
   harness: Harness,
   ids: readonly number[],

@@ -1,4 +1,4 @@
-/** What a request's time has besides kernels: loading, the host, copies; and what to work on. */
+/** The time of a request outside its kernels (loading, the host, copies), and the bottlenecks. */
 
 import type { Harness } from "../harness/harness.ts";
 import type { KernelSteps } from "../harness/kernel_steps.ts";
@@ -19,27 +19,27 @@ import { TOO_FEW } from "./kernel_table.ts";
 import { bottleneck, findings, stepCosts } from "./bottleneck.ts";
 
 const COPIED_BYTES: Metric = { id: "copied_bytes", unit: "bytes" };
-/** Between host and device in a decode step, either way. */
+/** Bytes copied in a decode step, to the device or to the host. */
 const STEP_COPIES: Metric = { id: "step_copies", unit: "bytes" };
 const UPLOAD_RATE: Metric = { id: "upload_rate", unit: "GB/s" };
 const DISPATCHES_PER_TOKEN: Metric = { id: "dispatches_per_token", unit: "" };
-/** What the host takes to prepare and submit a decode step. */
+/** Host time to prepare and submit a decode step. */
 const HOST_TIME: Metric = { id: "host_time_per_token", unit: "ms" };
 const IDLE_TIME: Metric = { id: "idle_time_per_token", unit: "ms" };
-/** What a decode step needs at least for a reason, and that part of the step. */
+/** Minimum time of a decode step for one reason, and its share of the step. */
 const STEP_COST: Metric = { id: "step_cost", unit: "ms" };
 const STEP_COST_SHARE: Metric = { id: "step_cost_share", unit: "%" };
-/** Times as fast as a step would be at most without what its setting names. */
+/** Upper bound of the speedup of a step without what the setting names. */
 const POSSIBLE_GAIN: Metric = { id: "possible_gain", unit: "x" };
 
 export interface OverheadRuns {
-  /** The very first request; undefined where the kernels were compiled before. */
+  /** The very first request; undefined if the kernels were compiled before it. */
   readonly cold: Serving | undefined;
   readonly runs: readonly Serving[];
   readonly timed: KernelSteps;
   /** ms of a decode step. */
   readonly step: number;
-  /** The kernels' share of it, as far as it was measured. */
+  /** The kernels' share of a decode step; undefined if it was not measured. */
   readonly share: number | undefined;
 }
 
@@ -93,7 +93,9 @@ function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadR
   const at = harness.at();
   const { startup: { milliseconds, since }, loadTimes } = target;
   table.row(
-    `Startup (${since === "launcher" ? "from the launcher's first line" : "of the process"})`,
+    `Startup (${
+      since === "launcher" ? "from the launcher's first line" : "from the start of the process"
+    })`,
     at.value(STARTUP, milliseconds),
   );
   const whole = Object.values(loadTimes).reduce((a, b) => a + b);
@@ -109,21 +111,21 @@ function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadR
     table.row(`- ${what}`, harness.at({ part }).value(LOAD_TIME, loadTimes[part]));
   }
   const rate = model.tensorBytes / (loadTimes.weights * 1e6);
-  table.row("Rate of the weights", at.value(LOAD_RATE, rate));
+  table.row("Weight load rate", at.value(LOAD_RATE, rate));
   if (cold !== undefined) {
     const compile = ttft(cold.requests[0]!) -
       medianOf(runs.map((run) => ttft(run.requests[0]!)));
     table.row(
-      "Pipeline compile (first TTFT over the later ones)",
-      compile > 0 ? at.value(COMPILE_TIME, compile) : "none: the first was as fast",
+      "Pipeline compile (first TTFT minus the later ones)",
+      compile > 0 ? at.value(COMPILE_TIME, compile) : "none: the first request was as fast",
     );
   } else {
-    table.row("Pipeline compile", "not known: the kernels were compiled before");
+    table.row("Pipeline compile", "not known: the kernels were already compiled");
   }
   table.row(
     "Host-to-device copies at load",
     device.kind === "cpu"
-      ? "none: the CPU reads what was loaded"
+      ? "none: the CPU uses the loaded weights directly"
       : at.value(COPIED_BYTES, model.deviceBytes),
   );
   if (limits !== null) {
@@ -131,7 +133,10 @@ function loading(harness: Harness, table: TableWriter, { cold, runs }: OverheadR
   }
 }
 
-/** Bytes copied in a step: what a long answer copies more than a short one. */
+/**
+ * Adds rows for the bytes copied per step: the difference of a long and a short answer, divided by
+ * the difference of their lengths.
+ */
 async function copies(harness: Harness, table: TableWriter): Promise<void> {
   const { target, runOptions: { maxTokens } } = harness;
   const [prompt] = harness.prompts(1);
@@ -157,7 +162,7 @@ async function copies(harness: Harness, table: TableWriter): Promise<void> {
   }
 }
 
-/** ms that the host took to prepare and submit a decode step. */
+/** ms that the host takes to prepare and submit a decode step. */
 function hostTime(serving: Serving): number {
   return medianOf(
     decodes(serving).map(({ submitStart, submitEnd, chained }) =>
@@ -170,7 +175,7 @@ function decodes({ steps }: Serving): HostStep[] {
   return steps.filter((step) => decodesAll(step, 1));
 }
 
-/** Records what a step costs, and names the bottlenecks. */
+/** Records the costs of a step, and adds the table of bottlenecks. */
 function costs(
   harness: Harness,
   facts: Parameters<typeof stepCosts>[0] & { limits: Limits },

@@ -1,4 +1,4 @@
-/** What a server says of the same requests, beside what was measured here. */
+/** Compares the times that a server reports for requests with those measured here. */
 
 import type { Harness } from "../harness/harness.ts";
 import { tpot, ttft } from "../harness/timings.ts";
@@ -7,14 +7,17 @@ import type { Settings } from "../report/report.ts";
 import { medianOf } from "../report/stats.ts";
 import type { Served, Serving } from "../targets/target.ts";
 
-/** The servings of a case, and what the table says of it before the figures. */
+/** The servings of a case, and the cells that name it in the table. */
 interface Case {
   readonly cells: readonly string[];
   readonly settings: Settings;
   readonly runs: readonly Serving[];
 }
 
-/** Writes the table, if the server told its times of all requests; `columns` are those of `cells`. */
+/**
+ * Adds the table of the cases in which the server reported its own times for all requests.
+ * `columns` are the titles of `cells`.
+ */
 export function ownTimes(
   harness: Harness,
   columns: readonly string[],
@@ -28,7 +31,7 @@ export function ownTimes(
   if (told.length === 0) return;
   const table = harness.table(
     "The server's own times",
-    [...columns, "Metric", "Here", "By the server"].join(" | "),
+    [...columns, "Metric", "Measured here", "Reported by the server"].join(" | "),
   );
   for (const { cells, settings, runs } of told) {
     const here = harness.at({ ...settings, clock: "here" });
@@ -43,7 +46,7 @@ export function ownTimes(
       here.measure(TTFT, each(ttft)),
       server.measure(TTFT, each(({ own }) => own!.prompt)),
     );
-    // One token alone has no time between two.
+    // A single token has no TPOT.
     if (runs.some(({ requests }) => requests.every(({ times }) => times.length < 2))) continue;
     table.row(
       ...cells,
@@ -53,6 +56,6 @@ export function ownTimes(
     );
   }
   table.note(
-    "By the server: its own times of the same requests, the prompt without waiting in its queue, the network and HTTP.",
+    "Reported by the server: its own times for the same requests. Its prompt time does not include its queue, the network and HTTP.",
   );
 }

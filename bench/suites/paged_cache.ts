@@ -1,4 +1,4 @@
-/** Requests that share a system prompt, with and without the cache that keeps its blocks. */
+/** Measures requests that share a system prompt, with and without a cache of its blocks. */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { type Harness, type Suite } from "../harness/harness.ts";
@@ -18,9 +18,9 @@ import type { Result } from "../report/report.ts";
 import { pairedRatios } from "../report/stats.ts";
 import type { BenchRequest, CacheUse, Served } from "../targets/target.ts";
 
-/** Time without the cache over the time with it. */
+/** Time without the cache divided by the time with it. */
 const CACHE_SPEEDUP: Metric = { id: "cache_speedup", unit: "x" };
-/** Blocks that were handed out, and that served more than one request. */
+/** Blocks that were allocated, and blocks that were shared by several requests. */
 const BLOCKS_ALLOCATED: Metric = { id: "blocks_allocated", unit: "" };
 const BLOCKS_SHARED: Metric = { id: "blocks_shared", unit: "" };
 
@@ -39,11 +39,11 @@ const MODES = (["sequential", "concurrent"] as const).flatMap((arrival) =>
   })
 );
 
-/** Rounds of requests, each served when the one before is done. */
+/** Rounds of requests; a round is served when the previous one is done. */
 interface Rounds {
   readonly requests: readonly Served[];
   readonly use: CacheUse;
-  /** Requests of whose prompt the cache had a part. */
+  /** Requests whose prompt was partly cached. */
   readonly hits: number;
 }
 
@@ -97,11 +97,11 @@ export const pagedCache: Suite = {
       servings.every((serving) => tokensOf(serving) === tokensOf(runs[0]![0]!))
     );
     table.note(
-      "The first row of each mode is for sequential requests, the second for concurrent ones. " +
-        `Blocks are counted when they are allocated; without a cache there are ${
+      "The first row is for sequential requests, the second for concurrent ones. " +
+        `Blocks are counted when they are allocated; without a cache, ${
           count(runs[0]![0]!.use.blocksAllocated)
-        }. Cache hits count requests; block hits count full blocks of prompts, of ${BLOCK_TOKENS} tokens each. The runs are interleaved; the speedup compares times of the same repetition.`,
-      `Same tokens in all modes: ${same ? "yes" : "no, which the check below judges"}`,
+        } are allocated. Cache hits count requests; block hits count full blocks of prompts, of ${BLOCK_TOKENS} tokens each. The runs are interleaved; the speedup compares times of the same repetition.`,
+      `Same tokens in all modes: ${same ? "yes" : "no; see the output check below"}`,
     );
   },
   charts: [
@@ -109,7 +109,7 @@ export const pagedCache: Suite = {
   ],
 };
 
-/** Requests whose prompts begin alike, as long as the context allows. */
+/** Rounds of requests with a common system prompt, which is as long as the context allows. */
 function makeRounds(harness: Harness): BenchRequest[][] {
   const { contextLength } = harness.report.environment.model;
   const room = contextLength - OWN_TOKENS - harness.runOptions.maxTokens;
@@ -121,8 +121,9 @@ function makeRounds(harness: Harness): BenchRequest[][] {
 }
 
 /**
- * Every mode in each repetition. A warm-up has as many requests at once as the run, of the first round
- * with short answers; where one is served at a time, two: one that misses, and one that hits.
+ * Runs all modes in each repetition. A warm-up serves the first round alone, with short answers; if
+ * requests are served one at a time, only two of them: one that misses the cache and one that hits
+ * it.
  */
 function measure(harness: Harness, rounds: readonly BenchRequest[][]): Promise<Rounds[][]> {
   const short = rounds.slice(0, 1).map((round) =>
@@ -146,7 +147,7 @@ function measure(harness: Harness, rounds: readonly BenchRequest[][]): Promise<R
   );
 }
 
-/** Requests of a round that hit: each of them has all full blocks of the system prompt. */
+/** Number of requests of a round that hit. A hit finds all full blocks of the system prompt. */
 function requestHits([request]: readonly BenchRequest[], blockHits: number): number {
   const shared = Math.floor((request!.promptIds.length - OWN_TOKENS) / BLOCK_TOKENS);
   return blockHits / shared;

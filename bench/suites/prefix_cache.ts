@@ -1,4 +1,7 @@
-/** Whether equal prompts are computed once: hits and misses as expected, and what a hit saves. */
+/**
+ * Checks that a repeated prompt is a cache hit and a new one is a miss, and measures what a hit
+ * saves.
+ */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import { type Harness, type Suite } from "../harness/harness.ts";
@@ -18,14 +21,17 @@ import { medianOf, pairedRatios } from "../report/stats.ts";
 import type { BenchRequest, CacheUse, Served, Session } from "../targets/target.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** Requests of whose prompt the cache had a part, of all requests. */
+/** Requests whose prompt was at least partly cached, as a share of all requests. */
 const REQUEST_HIT_RATE: Metric = { id: "request_hit_rate", unit: "%" };
-/** TTFT without a cache, and of a prompt that is cached whole; the one over the other. */
+/** TTFT without a cache, TTFT of a fully cached prompt, and the first divided by the second. */
 const UNCACHED_TTFT: Metric = { id: "uncached_ttft", unit: "ms", headline: true };
 const CACHED_TTFT: Metric = { id: "cached_ttft", unit: "ms", headline: true };
 const CACHED_SPEEDUP: Metric = { id: "cached_speedup", unit: "x" };
 
-/** The requests in order, and the outcome that is right; a part is of the first prompt's blocks. */
+/**
+ * The requests in order, and the expected outcome. PREFIX_HIT: only some of the first prompt's
+ * blocks.
+ */
 const TESTS = [
   { name: "First request", expected: "MISS" },
   { name: "Same prompt", expected: "HIT" },
@@ -36,21 +42,26 @@ const TESTS = [
 
 interface CachedRequest {
   readonly served: Served;
-  /** Of its prompt. */
+  /** Cached tokens of this prompt. */
   readonly tokensSaved: number;
-  /** Of all requests so far. */
+  /** Totals over all requests so far. */
   readonly use: CacheUse;
 }
 
-/** A prompt has three full blocks at least, so that one can share a part of them. */
+/** A prompt has at least three full blocks, so that another prompt can share some of them. */
 function lengthOf(promptTokens: number): number {
   return Math.max(promptTokens, 3 * BLOCK_TOKENS + 1);
 }
 
-/** Prompts for a server have more: its blocks may be larger, and its tokens are not counted exactly. */
+/**
+ * Minimum of full blocks for a server: its blocks may be larger, and its tokens are not counted
+ * exactly.
+ */
 const SERVER_BLOCKS = 8;
 
-/** From this share of a prompt on a server has it whole, up to this one not at all. */
+/**
+ * A HIT of a server has at least this share of the prompt cached, a MISS at most the second one.
+ */
 const WHOLE = 0.75;
 const NONE = 0.1;
 
@@ -69,7 +80,10 @@ export const prefixCache: Suite = {
     tokens: 4 * (lengthOf(promptTokens) + maxTokens + BLOCK_TOKENS),
   }),
   async run(harness) {
-    const isServer = harness.target.environment.endpoint !== undefined;
+    const { endpoint, model } = harness.target.environment;
+    const isServer = endpoint !== undefined;
+    // The states of recurrent layers are not cached, so no prompt can hit.
+    const isRecurrent = model.states !== undefined;
     const least = isServer ? SERVER_BLOCKS * BLOCK_TOKENS + 1 : 0;
     const length = Math.max(lengthOf(harness.runOptions.promptTokens), least);
     const [first, other] = harness.prompts(2, length);
@@ -90,7 +104,8 @@ export const prefixCache: Suite = {
 
     const table = harness.table("Prefix cache", "Test | Expected | Actual | Time | Status");
     const judged = runs.map((run) => isServer ? serverOutcomes(run) : outcomes(run, length));
-    for (const [i, { name, expected: kind }] of TESTS.entries()) {
+    for (const [i, { name, expected: usual }] of TESTS.entries()) {
+      const kind = isRecurrent ? "MISS" : usual;
       const expected = kind === "PREFIX_HIT" && !isServer ? `${kind} (${shared} tok)` : kind;
       const seen = new Set(judged.map((outcomes) => outcomes[i]!));
       const actual = [...seen].join(", ");
@@ -110,6 +125,11 @@ export const prefixCache: Suite = {
       }. The fourth has ${shared} ${
         plural(shared, "token")
       } in common with the first, in full blocks of ${BLOCK_TOKENS}.`,
+      ...(isRecurrent
+        ? [
+          "This model has recurrent layers. Their states are not cached, so every prompt is computed again.",
+        ]
+        : []),
       ...(isServer
         ? [
           `For a server, a HIT means that ${
@@ -146,9 +166,9 @@ async function serveAll(
 
 const NOT_REPORTED = "not reported";
 
-/** How much of each prompt was cached, if the server tells. */
+/** The outcome of each request, if the server reports how many tokens were cached. */
 function serverOutcomes(run: readonly CachedRequest[]): string[] {
-  // What even a new prompt shares is not of the prompt.
+  // Tokens that even a new prompt has in common with others are not counted.
   const common = Math.min(...run.map(({ tokensSaved }) => tokensSaved));
   return run.map(({ served: { promptTokens, cachedTokens }, tokensSaved }) => {
     if (promptTokens === undefined || cachedTokens === undefined) return NOT_REPORTED;
@@ -161,7 +181,7 @@ function outcomes(run: readonly CachedRequest[], promptTokens: number): string[]
   return run.map(({ tokensSaved }) => outcome(tokensSaved, promptTokens));
 }
 
-/** A hit is all of the prompt's full blocks before its last token, which is always computed. */
+/** A HIT covers all full blocks before the last token of the prompt, which is always computed. */
 function outcome(tokensSaved: number, promptTokens: number): string {
   if (tokensSaved === 0) return "MISS";
   const most = Math.floor((promptTokens - 1) / BLOCK_TOKENS) * BLOCK_TOKENS;
@@ -201,8 +221,10 @@ function totals(
     at.ratio(CACHED_SPEEDUP, pairedRatios(uncachedTimes, cachedTimes)),
   );
   table.note(
-    `Hits and misses count requests, then ${
-      isServer ? "tokens" : "full blocks"
-    } of prompts, of the ${TESTS.length} requests above, each sent once. The speedup compares the TTFT of a fully cached prompt with the TTFT without a cache; the runs are interleaved.`,
+    `Cache hits and misses count requests; ${
+      isServer
+        ? "the block hit rate is the share of prompt tokens that were cached"
+        : "block hits and misses count full blocks of prompts"
+    }. They are for the ${TESTS.length} requests above, each sent once. The speedup compares the TTFT of a fully cached prompt with the TTFT without a cache; the runs are interleaved.`,
   );
 }

@@ -1,14 +1,14 @@
-/** Decoding as people run it: tokens drawn as `generate` does without options. */
+/** Requests that are sampled with the default options of `generate`. */
 
 import { DEFAULT_SAMPLING } from "../harness/sampling.ts";
 import type { Harness } from "../harness/harness.ts";
 import type { RunOptions, Settings } from "../report/report.ts";
 import type { BenchRequest } from "../targets/target.ts";
 
-/** What is measured of requests that are sampled so, while the others are greedy. */
+/** Setting of results for requests with default sampling, if the other requests are greedy. */
 export const SAMPLED: Settings = { sampling: "default" };
 
-/** Requests that are sampled as by default; none where all of the run are sampled. */
+/** Requests with default sampling; none if the run's own requests are sampled. */
 export function sampledAsUsual(
   harness: Harness,
   prompts: readonly (readonly number[])[],
@@ -18,7 +18,7 @@ export function sampledAsUsual(
   return [harness.requests(prompts, maxTokens, { ...DEFAULT_SAMPLING, seed })];
 }
 
-/** How tokens are chosen, in a sentence. */
+/** Describes the sampling in a sentence. */
 export function describeSampling({ runOptions: { sampling } }: Harness): string {
   return sampling.temperature > 0
     ? `All requests are sampled: ${options(sampling)}.`

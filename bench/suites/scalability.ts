@@ -1,4 +1,4 @@
-/** Tokens a second against the number of requests at once. */
+/** Measures throughput by the number of simultaneous requests. */
 
 import { type Suite } from "../harness/harness.ts";
 import { cacheHitRate, tokensPerSecond } from "../harness/timings.ts";
@@ -9,7 +9,7 @@ import { plural } from "../../engine/plural.ts";
 
 const BEST_THROUGHPUT: Metric = { id: "best_throughput", unit: "tok/s" };
 const BEST_REQUESTS: Metric = { id: "best_requests", unit: "" };
-/** Requests that decode at once; the others wait in the queue. */
+/** The largest number of requests in one step; the others wait in the queue. */
 const RUNNING: Metric = { id: "running_requests", unit: "" };
 
 export const scalability: Suite = {

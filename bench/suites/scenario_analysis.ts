@@ -1,4 +1,4 @@
-/** What the scenarios come to: loading, memory, and how speed depends on length. */
+/** The table of metrics over all scenarios: loading, memory, and how speed depends on length. */
 
 import { linearRegression, mean, standardDeviation } from "simple-statistics";
 import type { Harness } from "../harness/harness.ts";
@@ -19,12 +19,12 @@ import type { Result } from "../report/report.ts";
 import { summarize } from "../report/stats.ts";
 import { type BenchRequest, bufferBytes, type Serving } from "../targets/target.ts";
 
-/** The slope of the TTFT over the prompt's length. */
+/** The slope of the TTFT over the length of the prompt. */
 const PREFILL_SCALING: Metric = { id: "prefill_scaling", unit: "ms/token" };
-/** The mean over scenarios of the CV of their repetitions. */
+/** The mean over the scenarios of the CV of their repetitions. */
 const REPETITIONS_CV: Metric = { id: "repetitions_cv", unit: "%" };
 
-/** What is looked at of a scenario. */
+/** The measurements of a scenario that the table uses. */
 interface Measured {
   readonly scenario: { readonly promptTokens: number };
   readonly first: Result;
@@ -32,10 +32,10 @@ interface Measured {
 }
 
 export interface Analysed {
-  /** The very first request; undefined where the kernels were compiled before. */
+  /** The very first request; undefined if the kernels were compiled before it. */
   readonly cold: Serving | undefined;
   readonly measured: readonly Measured[];
-  /** The first scenario's, whose kernels are timed. */
+  /** The requests of the first scenario, to be run with timed kernels. */
   readonly request: readonly BenchRequest[];
 }
 
@@ -50,24 +50,24 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
   const table = harness.table("Metrics", "Metric | Value | Description | Ideal");
   const at = harness.at();
   type Row = readonly [string, Content, string, string];
-  // Of what serves an endpoint these are not known.
+  // Not known for an endpoint.
   const inside: readonly Row[] = isEndpoint ? [] : [
     [
       "Compile time",
       compileTime(harness, analysed),
-      "First TTFT over the later ones",
+      "First TTFT minus the later ones",
       "0",
     ],
     [
       "Weight load time",
       harness.at({ part: "weights" }).value(LOAD_TIME, target.loadTimes.weights),
       "Reading the weights and uploading them",
-      "File size over the upload rate",
+      "File size divided by the upload rate",
     ],
     [
       "Peak memory",
       at.value(PEAK_RSS, memory.peakRss),
-      "Of the process, by the system's count (getrusage)",
+      "Peak RSS of the process, as reported by the system (getrusage)",
       "Weights and KV cache",
     ],
     ...(buffers === undefined ? [] : [
@@ -90,7 +90,7 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
     [
       "Decode TPS CV",
       measured.length < 2
-        ? "not known of one scenario"
+        ? "not known: only one scenario"
         : at.value(CV, variation(measured.map(({ decode }) => decode.value))),
       "Coefficient of variation across scenarios (population)",
       "~0%",
@@ -98,17 +98,17 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
     [
       "Repetitions CV",
       repetitions(harness, measured),
-      "Mean over scenarios of the variation of their repetitions: the machine's noise",
+      "Variation between repetitions, averaged over the scenarios: the noise of the machine",
       "~0%",
     ],
     ...(isEndpoint ? [] : [
-      ["GPU utilization", utilized, "Kernel time over the time of S1's decode steps", ">95%"],
+      ["GPU utilization", utilized, "Kernel time as a share of S1's decode steps", ">95%"],
       [
         "Kernel overhead (us/kernel)",
         limits === null
           ? "not measured: there is no device"
           : at.value(DISPATCH_OVERHEAD, limits.dispatch),
-        "What a dispatch costs among others, by the probe",
+        "Cost of a dispatch in a series of them, measured by the probe",
         "<10 us",
       ],
     ] as readonly Row[]),
@@ -117,36 +117,38 @@ export async function analysis(harness: Harness, analysed: Analysed): Promise<vo
 }
 
 function compileTime(harness: Harness, { cold, measured: [first] }: Analysed): Content {
-  if (cold === undefined) return "not known: the kernels were compiled before";
+  if (cold === undefined) return "not known: the kernels were already compiled";
   if (first === undefined) return "not known: no scenario fits";
   const compile = ttft(cold.requests[0]!) - first.first.value;
-  return compile > 0 ? harness.at().value(COMPILE_TIME, compile) : "none: the first was as fast";
+  return compile > 0
+    ? harness.at().value(COMPILE_TIME, compile)
+    : "none: the first request was as fast";
 }
 
 function prefillScaling(harness: Harness, measured: readonly Measured[]): Content {
   const points = measured.map(({ scenario, first }) => [scenario.promptTokens, first.value]);
   return points.length < 2
-    ? "not known of one length"
+    ? "not known: only one length"
     : harness.at().value(PREFILL_SCALING, linearRegression(points).m);
 }
 
-/** Population standard deviation over the mean, %. */
+/** Population standard deviation divided by the mean, in %. */
 function variation(values: readonly number[]): number {
   return 100 * standardDeviation([...values]) / mean([...values]);
 }
 
 function repetitions(harness: Harness, measured: readonly Measured[]): Content {
-  if (harness.runOptions.repetitions < 2) return "not known of one run";
+  if (harness.runOptions.repetitions < 2) return "not known: only one repetition";
   const variations = measured.map(({ decode }) => variation(decode.samples!));
   return harness.at().value(REPETITIONS_CV, summarize(variations).mean);
 }
 
-/** How many cases the analysis takes: timed kernels. */
+/** Number of cases that the analysis measures: one with timed kernels, if there are timestamps. */
 export function analysisCases({ target }: Harness): number {
   return target.hasTimestamps ? 1 : 0;
 }
 
-/** The kernels' share of the steps that decode S1. */
+/** The kernels' share of the decode steps of S1. */
 async function utilization(harness: Harness, request: readonly BenchRequest[]): Promise<Content> {
   if (analysisCases(harness) === 0) return "not measured: no timestamps";
   const runs = await harness.repeat("utilization", request, { profile: true });

@@ -1,4 +1,4 @@
-/** Six requests from a short question to a long story, alone on the device. */
+/** Measures six requests, from a short question to a long story, each alone on the device. */
 
 import { type Harness, type Suite } from "../harness/harness.ts";
 import { decodeRate, prefillRate, tpot, ttft } from "../harness/timings.ts";
@@ -18,14 +18,14 @@ import { achieved } from "./achieved.ts";
 import { analysis, analysisCases } from "./scenario_analysis.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** Decoding of the token that its setting names. */
+/** Decode rate of the last tokens up to `tokens`, or of the single token `token`. */
 const STEP_THROUGHPUT: Metric = { id: "step_throughput", unit: "tok/s" };
-/** How many times as fast as the baseline this device is. */
+/** Speed of this device relative to the baseline. */
 const TTFT_RATIO: Metric = { id: "ttft_ratio", unit: "x" };
 const DECODE_RATIO: Metric = { id: "decode_throughput_ratio", unit: "x" };
 const PREFILL_RATIO: Metric = { id: "prefill_throughput_ratio", unit: "x" };
 
-/** Tokens of the prompt, and to decode. */
+/** Lengths of the prompt and of the answer in tokens. */
 const SCENARIOS = [
   { scenario: "S1", promptTokens: 16, maxTokens: 32 },
   { scenario: "S2", promptTokens: 64, maxTokens: 64 },
@@ -46,13 +46,13 @@ const DESCRIPTIONS: Readonly<Record<Scenario["scenario"], string>> = {
   S6: "Short question, long response (decode-heavy)",
 };
 
-/** A warm-up answers shorter: what is compiled for a long answer is compiled for this too. */
+/** Answers in warm-ups are shorter, as long answers need no other kernels. */
 const WARM_UP_TOKENS = 32;
 
-/** Steps of S6 whose speed is one row; the chart has every step. */
+/** Steps of S6 per row of the table; the chart has every step. */
 const BUCKET = 32;
 
-/** What a scenario measured. */
+/** The measurements of a scenario. */
 export interface Measured {
   readonly scenario: Scenario;
   readonly served: readonly Served[];
@@ -65,7 +65,7 @@ const COLUMNS = "ID | Description | Prompt | Decode | TTFT (ms) | Decode TPS | P
 
 export const scenarios: Suite = {
   name: "scenarios",
-  summary: "six typical kinds of request, and how the CPU compares",
+  summary: "six typical kinds of request, from a question to a story",
   endpoint: true,
   summaryColumns: SCENARIOS.map((scenario) => ({
     title: `${scenario.scenario} (tok/s)`,
@@ -75,7 +75,7 @@ export const scenarios: Suite = {
   options: {
     baseline: {
       value: "<device>",
-      summary: "also run them on this device (cpu)",
+      summary: "also run on this device (cpu), for comparison",
       accepts: (text) => text === "cpu",
       expected: "cpu",
     },
@@ -100,9 +100,9 @@ export const scenarios: Suite = {
     if (left.length > 0) {
       const { contextLength } = harness.report.environment.model;
       harness.report.tables.at(-1)!.notes.push(
-        `Left out, as the context has ${contextLength} ${plural(contextLength, "token")}: ${
-          left.map(({ scenario }) => scenario).join(", ")
-        }.`,
+        `Left out because the context has only ${contextLength} ${
+          plural(contextLength, "token")
+        }: ${left.map(({ scenario }) => scenario).join(", ")}.`,
       );
     }
     const [first] = measured;
@@ -134,7 +134,7 @@ export const scenarios: Suite = {
   ],
 };
 
-/** All scenarios, here and on the baseline, whose runs are interleaved. */
+/** Measures all scenarios on this device and on the baseline, interleaved. */
 async function measure(
   harness: Harness,
   able: readonly Scenario[],
@@ -194,7 +194,7 @@ function record(
   const served = runs.map(({ requests }) => requests[0]!);
   const prefill = served.map((one) => prefillRate(one, promptTokens));
   const at = harness.at({ ...scenario, ...(baseline !== undefined && { baseline }) });
-  // The limits are of the device that was probed.
+  // The limits are those of this device, not of the baseline.
   const [decodeLimit, prefillLimit] = baseline === undefined
     ? [harness.limit(1, promptTokens, maxTokens), harness.prefillLimit(promptTokens)]
     : [];
@@ -207,7 +207,7 @@ function record(
   };
 }
 
-/** How fast S6 is as its text grows. */
+/** Adds the table of the decode speed of S6 as its text grows. */
 function bySteps(harness: Harness, served: readonly Served[]): void {
   const table = harness.table("Decoding of S6", "Tokens | Decode TPS");
   const times = served.map((one) => one.times);
@@ -218,17 +218,17 @@ function bySteps(harness: Harness, served: readonly Served[]): void {
     const tokens = Math.min(start + BUCKET, last);
     table.row(tokens, harness.at({ tokens }).measure(STEP_THROUGHPUT, rates(start, tokens)));
   }
-  // Tokens of a chain of steps come together: then a step has no time of its own.
+  // The tokens of chained steps arrive together, so some steps have no time of their own.
   for (let token = 1; token <= last; token++) {
     const own = rates(token - 1, token).filter(Number.isFinite);
     if (own.length > 0) harness.at({ token }).measure(STEP_THROUGHPUT, own);
   }
   table.note(
-    `Of each ${BUCKET} tokens to this one, and of those left at the end. The chart and the JSON have each step.`,
+    `Each row is for the ${BUCKET} tokens up to this one, the last row for those that are left. The chart and the JSON have every step.`,
   );
 }
 
-/** The same on another backend, and how many times as fast this one is. */
+/** Adds the table that compares this device with the baseline. */
 function against(
   harness: Harness,
   target: Target,
@@ -267,8 +267,10 @@ function against(
       ratio(PREFILL_RATIO, "prefill"),
     );
   }
-  const { description } = target.environment.device;
+  const { device: { description }, host: { threads } } = target.environment;
   table.note(
-    `The ratio is how many times as fast as tvllm's own ${kind.toUpperCase()} backend (${description}, ${target.environment.host.threads} thread(s)) this device is, in the same repetition; other programs may make more of the processor.`,
+    `Ratio: how many times as fast this device is as tvllm's own ${kind.toUpperCase()} backend (${description}, ${threads} ${
+      plural(threads, "thread")
+    }), in the same repetition. Other programs may use the processor better.`,
   );
 }

@@ -1,4 +1,7 @@
-/** llama-bench's rows: prompts, decoding and both, at any depth, each with its share of the limit. */
+/**
+ * Measures what llama-bench does: prompts, decoding and both, at any depth, with their shares of
+ * the limit.
+ */
 
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import type { Harness, Suite } from "../harness/harness.ts";
@@ -24,19 +27,19 @@ import { bufferBytes, type Served, type Serving, type Session } from "../targets
 
 const DEPTHS = { least: 0, most: 2 ** 20 };
 const BATCHES = { least: 1, most: 2 ** 20 };
-/** Seeds of a cell's prompts lie apart from those of other cells, and those of its warm-ups. */
+/** Distance between the seeds of different cells, and of warm-ups and repetitions within a cell. */
 const CELL_SEEDS = 2 ** 11;
 const WARM_UP_SEED = 2 ** 10;
 
 /** A row of the table. */
 interface Cell {
   readonly name: string;
-  /** Tokens that are in the cache before. */
+  /** Tokens in the cache before the test. */
   readonly depth: number;
-  /** Most tokens that enter in a step; undefined: as many as the backend takes. */
+  /** Maximum number of prompt tokens per step; undefined: the maximum of the backend. */
   readonly batch: number | undefined;
   readonly promptTokens: number;
-  /** Tokens decoded after the first one, which belongs to the prompt. */
+  /** Tokens decoded after the first one, which is counted as part of the prompt. */
   readonly decoded: number;
   readonly metric: Metric;
 }
@@ -50,11 +53,14 @@ export const speed: Suite = {
   options: {
     pg: {
       value: "<p+n,…>",
-      summary: "also test a prompt followed by an answer, such as 512+128 tokens",
+      summary: "also test a prompt of p tokens followed by an answer of n tokens, such as 512+128",
       accepts: (text) => pairs(text).every(([p, n]) => p > 0 && n > 0),
-      expected: "prompts and tokens to decode, as in 512+128",
+      expected: "lengths of a prompt and of its answer, as in 512+128",
     },
-    depth: sweepOption("tokens in the KV cache before a test, such as 0,4096", DEPTHS),
+    depth: sweepOption(
+      "tokens that are already in the KV cache when a test begins, such as 0,4096",
+      DEPTHS,
+    ),
     batch: sweepOption("maximum number of prompt tokens per step", BATCHES),
   },
   needs: (run) => ({
@@ -78,8 +84,8 @@ export const speed: Suite = {
         isServer ? "English text" : "random ids"
       }; @ d: d tokens are already in the cache.`,
       isServer
-        ? "Tokens are as counted by the server, minus cached prompt tokens if it reports them; otherwise as many as were requested."
-        : "Peak memory: of the buffers on the device so far, or of the process if buffers are not counted.",
+        ? "Tokens are counted by the server, without cached prompt tokens if it reports them; otherwise they are the requested numbers."
+        : "Peak memory: the buffers on the device so far, or the process if the buffers are not counted.",
     );
   },
   charts: [
@@ -88,7 +94,7 @@ export const speed: Suite = {
   ],
 };
 
-/** Lengths of prompts and answers; 0 where it says neither. */
+/** Lengths of prompts and answers; 0 if a part of the text is invalid. */
 function pairs(text: string): [number, number][] {
   return text.split(",").map((part) => {
     const [, p = 0, n = 0] = /^(\d{1,7})\+(\d{1,7})$/.exec(part.trim()) ?? [];
@@ -96,7 +102,7 @@ function pairs(text: string): [number, number][] {
   });
 }
 
-/** The rows that these options ask for: all tests at each depth, with each batch. */
+/** The rows for these options: all tests at each depth, with each batch size. */
 function cellsOf(run: RunOptions): Cell[] {
   const { promptTokens, maxTokens, suiteOptions } = run;
   const list = (name: string, otherwise: readonly number[]) => {
@@ -125,7 +131,7 @@ function cellsOf(run: RunOptions): Cell[] {
   ];
   const batches = suiteOptions.batch === undefined ? [undefined] : list("batch", []);
   return list("depth", [0]).flatMap((asked) => {
-    // Whole blocks alone are shared.
+    // Only whole blocks are shared.
     const depth = Math.floor(asked / BLOCK_TOKENS) * BLOCK_TOKENS;
     return batches.flatMap((batch) =>
       tests.map((test) => ({
@@ -138,12 +144,12 @@ function cellsOf(run: RunOptions): Cell[] {
   });
 }
 
-/** Tokens that a cell's sequence has in the end. */
+/** Length of a cell's sequence at its end, in tokens. */
 function tokensOf({ depth, promptTokens, decoded }: Cell): number {
   return depth + promptTokens + decoded + 1;
 }
 
-/** Measures cells of the same depth and batch, which share what is in the cache before. */
+/** Measures cells with the same depth and batch size, which share the tokens in the cache. */
 async function measureAll(
   harness: Harness,
   cells: readonly Cell[],
@@ -161,9 +167,9 @@ async function measureAll(
           harness.begin(titleOf(cell));
           failed(harness, cell, {
             table,
-            reason: `it takes a context of ${
+            reason: `it needs a context of ${
               tokensOf(cell)
-            } tokens, the model has ${contextLength} (with -c, what that says)`,
+            } tokens, but the model was loaded with ${contextLength} (see -c)`,
           });
         } else {
           if (depth > 0) await fill(harness, session, before);
@@ -176,22 +182,22 @@ async function measureAll(
   } catch (error) {
     if (harness.options.signal?.aborted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    // The session is gone, and with it what the others share.
+    // The session has ended, so the remaining cells, which share it, fail too.
     for (const cell of cells.slice(done)) failed(harness, cell, { table, reason });
   }
 }
 
-/** Has the cache hold these tokens, which it computes where it does not. */
+/** Fills the cache with these tokens; those that it has already are not computed again. */
 async function fill(harness: Harness, session: Session, before: readonly number[]): Promise<void> {
-  harness.step(`reaching a depth of ${before.length}`);
+  harness.step(`filling the cache to a depth of ${before.length}`);
   await session.serve([{ promptIds: before, maxTokens: 1 }]);
 }
 
 interface Measuring {
   readonly session: Session;
-  /** The tokens that are in the cache. */
+  /** The tokens in the cache. */
   readonly before: readonly number[];
-  /** From this one on, the seeds of the cell's prompts. */
+  /** The first seed of the cell's prompts. */
   readonly seeds: number;
   readonly table: TableWriter;
 }
@@ -204,7 +210,7 @@ async function measure(
   const { promptTokens, decoded } = cell;
   let [counted, warm] = [0, 0];
   const [servings] = await harness.interleave([cell], titleOf, async (_, counts) => {
-    // No run may find its own prompt in the cache.
+    // Each run has a new prompt, so that none is in the cache.
     const seed = seeds + (counts ? counted++ : WARM_UP_SEED + warm++);
     const promptIds = [...before, ...promptOf(harness, promptTokens, seed)];
     const serving = await session.serve([{ promptIds, maxTokens: decoded + 1 }]);
@@ -235,7 +241,7 @@ async function measure(
   );
 }
 
-/** Text for a server, which takes no ids. */
+/** A prompt of random ids, or of text for a server, which accepts no ids. */
 function promptOf(harness: Harness, tokens: number, seed: number): number[] {
   const { target, report: { environment } } = harness;
   return environment.endpoint
@@ -243,17 +249,17 @@ function promptOf(harness: Harness, tokens: number, seed: number): number[] {
     : randomPrompt(environment.model.vocabSize, { tokens, seed });
 }
 
-/** How many tokens of the prompt were computed. */
+/** Number of tokens of the prompt that were computed. */
 function enteredTokens({ promptTokens, cachedTokens }: Served, cell: Cell): number {
   return promptTokens === undefined
     ? cell.promptTokens
     : promptTokens - (cachedTokens ?? cell.depth);
 }
 
-/** Of a server's cache, the share of the depth that has to be in it: it counts otherwise than we do. */
+/** Share of the depth that a server must have cached: it counts tokens differently. */
 const SERVER_DEPTH = 0.8;
 
-/** @throws {RangeError} if the cache had other tokens than those of the depth. */
+/** @throws {RangeError} if the cache did not have the tokens of the depth. */
 function checkDepth(harness: Harness, { depth }: Cell, { requests, blocks }: Serving): void {
   if (harness.target.environment.endpoint) {
     const { cachedTokens = depth } = requests[0]!;
@@ -265,7 +271,7 @@ function checkDepth(harness: Harness, { depth }: Cell, { requests, blocks }: Ser
   throw new RangeError(`the cache had ${cached} of ${depth} tokens; raise --kv-memory`);
 }
 
-/** Most of these tokens a second that the probe allows. */
+/** Upper limit of the cell's tokens per second, from the probe. */
 function limitOf(harness: Harness, { promptTokens, decoded, depth, metric }: Cell) {
   const prompt = harness.prefillLimit(promptTokens, depth);
   const decode = harness.limit(1, depth + promptTokens, decoded);

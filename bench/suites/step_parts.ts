@@ -1,19 +1,22 @@
-/** A decode step part by part: each is measured by itself, and together they should be the step. */
+/**
+ * The parts of a decode step. Each is measured by itself, and together they should add up to the
+ * step.
+ */
 
 import type { Harness } from "../harness/harness.ts";
 import type { KernelSteps, StepParts } from "../harness/kernel_steps.ts";
 import type { Metric } from "../report/metrics.ts";
 import { medianOf } from "../report/stats.ts";
 
-/** A part's share of a decode step that is not timed, and what that is of the TPOT. */
+/** A part's share of an untimed decode step, and that share of the TPOT in ms. */
 const PART_SHARE: Metric = { id: "step_part_share", unit: "%" };
 const PART_TIME: Metric = { id: "step_part", unit: "ms" };
-/** All parts together, of a decode step that is not timed. */
+/** The sum of all parts as a share of an untimed decode step. */
 const PARTS_SUM: Metric = { id: "step_parts_sum", unit: "%" };
-/** What they leave of it; less than nothing where they overlap or the steps differ. */
+/** The rest of the step; negative if the parts overlap or the steps differ. */
 const UNACCOUNTED: Metric = { id: "unaccounted_time_per_token", unit: "ms" };
 
-/** Adds the table, if the parts are known; `step` is ms of a decode step. */
+/** Adds the table if the parts are known. `step` is the time of a decode step in ms. */
 export function stepParts(harness: Harness, { parts }: KernelSteps, step: number): void {
   if (parts.length === 0) return;
   const table = harness.table("Parts of a decode step", "Part | Time (ms) | % of a step");
@@ -23,9 +26,11 @@ export function stepParts(harness: Harness, { parts }: KernelSteps, step: number
     ...(onCpu ? [] : [["launch", "Handing the step to the device"] as const]),
     [
       "results",
-      onCpu ? "Preparing them, choosing the token" : "Starting, copying the token, waking up",
+      onCpu
+        ? "Preparing the kernels, choosing the token"
+        : "Starting the step, copying the token, waking the host",
     ],
-    ["between", "Scheduler and reader, until the next step"],
+    ["between", "Scheduler and consumer, until the next step"],
   ];
   for (const [part, name] of named) {
     const at = harness.at({ part });

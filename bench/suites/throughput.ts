@@ -1,4 +1,6 @@
-/** Tokens a second: one request, several by how they arrive, and by context. */
+/**
+ * Measures tokens per second: of one request, of several by their arrival, and by context length.
+ */
 
 import { type Harness, type Suite } from "../harness/harness.ts";
 import type { Recording } from "../harness/recorder.ts";
@@ -32,9 +34,9 @@ import type { Arrival, Serving } from "../targets/target.ts";
 import { achieved } from "./achieved.ts";
 import { plural } from "../../engine/plural.ts";
 
-/** Of concurrent requests over sequential ones. */
+/** Throughput of concurrent requests relative to sequential ones. */
 const CONCURRENT_SPEEDUP: Metric = { id: "concurrent_speedup", unit: "x" };
-/** Of several requests over a single one. */
+/** Throughput of several requests relative to a single one. */
 const BATCHING_SPEEDUP: Metric = { id: "batching_speedup", unit: "x" };
 
 const WAYS = ["single", "sequential", "concurrent", "staggered"] as const;
@@ -101,7 +103,7 @@ export const throughput: Suite = {
   ],
 };
 
-/** Requests that arrived in one way. */
+/** The measurements of requests that arrived in one way. */
 interface Measured {
   readonly at: Recording;
   readonly requests: number;

@@ -1,4 +1,7 @@
-/** Measures answers of a server with OpenAI's API: when each piece of text came, and how many tokens. */
+/**
+ * Measures answers of a server with OpenAI's or ollama's API: when each piece of text arrived, and
+ * how many tokens there were.
+ */
 
 import { z } from "zod";
 import { Endpoint, type EndpointOptions, type RequestBody } from "../../client/endpoint.ts";
@@ -7,7 +10,7 @@ import { isOllama, OLLAMA_ROUTE, readOllama } from "../../client/ollama.ts";
 import { type OwnTimes, readStream, type Usage } from "../../client/stream.ts";
 import type { EndpointApi } from "../report/report.ts";
 
-/** What is asked of an endpoint. */
+/** A request to an endpoint. */
 export interface EndpointRequest {
   readonly prompt: string;
   readonly maxTokens: number;
@@ -19,39 +22,39 @@ export interface EndpointRequest {
     readonly repeatPenalty: number;
     readonly seed: number;
   };
-  /** Called with how many pieces of text have come. */
+  /** Called with the number of pieces of text that have arrived. */
   readonly onChunk?: (count: number) => void;
 }
 
 /**
- * How tokens were counted: by the server's usage, its tokenizer, a tokenizer on this machine, or a chunk of
- * the stream each.
+ * How tokens were counted: by the server's usage, by its tokenizer, by a tokenizer on this machine,
+ * or as one per chunk of the stream.
  */
 export type TokenCount = "usage" | "tokenizer" | "local" | "chunks";
 
 /** How an endpoint is measured. */
 export interface MeasuringOptions extends EndpointOptions {
-  /** Counts the tokens of a text instead of the server. */
+  /** Counts the tokens of a text, instead of the server. */
   readonly countTokens?: ((text: string) => number) | undefined;
 }
 
 /** One answer. Times are `performance.now()`. */
 export interface EndpointAnswer {
   readonly submitted: number;
-  /** When each piece of text came. */
+  /** When each piece of text arrived. */
   readonly chunks: readonly number[];
   readonly tokens: number;
   readonly counted: TokenCount;
-  /** Tokens of the prompt, and how many of them were cached, as far as the server tells. */
+  /** Tokens of the prompt, and how many of them were cached, if the server reports them. */
   readonly promptTokens: number | undefined;
   readonly cachedTokens: number | undefined;
-  /** The server's own times, ms. */
+  /** The server's own times in ms. */
   readonly own: OwnTimes | undefined;
 }
 
-/** A server that answers. `EndpointClient.open` asks it for its models. */
+/** A client of a server. `EndpointClient.open` connects to it. */
 export class EndpointClient {
-  /** Chats, where it has no other routes. */
+  /** "chat" if the server has no other route. */
   #api: EndpointApi;
   #tokenizes = true;
 
@@ -64,9 +67,9 @@ export class EndpointClient {
   }
 
   /**
-   * Asks for the models.
+   * Reads the server's list of models, and finds out whether it is ollama.
    *
-   * @throws {EndpointError} if nothing answers there, or it has no such model.
+   * @throws {EndpointError} if there is no server, or it does not have the model.
    */
   static async open(options: MeasuringOptions): Promise<EndpointClient> {
     const endpoint = await Endpoint.open(options);
@@ -74,15 +77,15 @@ export class EndpointClient {
     return new EndpointClient(endpoint, options.countTokens, api);
   }
 
-  /** The route that it is asked by. */
+  /** The API that requests use. */
   get api(): EndpointApi {
     return this.#api;
   }
 
   /**
-   * Has a prompt answered, to its full length where the server can be told so.
+   * Requests an answer to a prompt, at full length if the server can be told so.
    *
-   * @throws {EndpointError} if it refuses, fails, or breaks off.
+   * @throws {EndpointError} if the server refuses, fails, or breaks the answer off.
    */
   async complete(request: EndpointRequest): Promise<EndpointAnswer> {
     const { url, options: { signal } } = this.endpoint;
@@ -101,7 +104,7 @@ export class EndpointClient {
       usage = part.usage ?? usage;
       own = part.own ?? own;
       const piece = part.reasoning + part.text;
-      // One with the role alone is no token.
+      // A chunk that only contains a role is not a token.
       if (piece === "") continue;
       text += piece;
       chunks.push(part.at);
@@ -133,13 +136,13 @@ export class EndpointClient {
   }
 
   /**
-   * Tokens of a text without BOS, by the tokenizer here or else the server's; undefined if it has no route
-   * for it.
+   * The number of tokens of a text without BOS, counted by the local tokenizer or else the
+   * server's; undefined if the server has no route for this.
    */
   async tokenCount(text: string): Promise<number | undefined> {
     if (this.countTokens) return this.countTokens(text);
     if (!this.#tokenizes) return undefined;
-    // vLLM reads the one field, llama-server the other.
+    // vLLM reads `prompt`, llama-server reads `content`.
     const body = { prompt: text, content: text, add_special_tokens: false };
     try {
       const response = await this.endpoint.post("/tokenize", body);
@@ -151,7 +154,7 @@ export class EndpointClient {
     }
   }
 
-  /** Undefined: it has no such route. */
+  /** Sends the request; returns undefined if the server does not have the route. */
   async #post(request: EndpointRequest): Promise<Response | undefined> {
     const api = this.#api;
     const body = api === "ollama" ? ollamaBody(request) : openaiBody(request, api === "chat");
@@ -175,7 +178,8 @@ function openaiBody({ prompt, maxTokens, sampling }: EndpointRequest, chat: bool
   return {
     ...(chat ? { messages: [{ role: "user", content: prompt }] } : { prompt }),
     max_tokens: maxTokens,
-    // Of vLLM, SGLang, llama-server and tvllm; others ignore them, and may end earlier.
+    // vLLM, SGLang, llama-server and tvllm support these. Other servers ignore them, and their
+    // answers may end earlier.
     min_tokens: maxTokens,
     ignore_eos: true,
     temperature,

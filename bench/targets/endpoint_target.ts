@@ -1,4 +1,4 @@
-/** The target that is a server: its answers are timed here, and of its device nothing is known. */
+/** The target for a server. Its answers are timed here; nothing is known about its device. */
 
 import process from "node:process";
 import { GREEDY } from "../../engine/run/runner.ts";
@@ -22,16 +22,18 @@ import {
   type Target,
 } from "./target.ts";
 
-/** The context where the server does not tell its own. */
+/** The context length to assume if the server does not report it. */
 const UNKNOWN_CONTEXT = 2 ** 20;
 
-/** Letters a token of English where the server counts none. */
+/** Letters per token of English text, if the server does not count tokens. */
 const USUAL_LETTERS = 4.5;
 
-/** Staggered requests arrive when the one before has this many pieces of text. */
+/** A staggered request is sent when the previous one has this many pieces of text. */
 const STAGGER_CHUNKS = 4;
 
-/** Prompts begin with four of these, so that no cache has them: 64⁴ are unlike. */
+/**
+ * Prompts begin with four of these 64 words, so that they are not cached: there are 64⁴ beginnings.
+ */
 const WORDS =
   ("river stone lamp cloud horse bread field tower garden winter summer window letter silver copper " +
     "forest island market mirror needle orange paper planet pocket rabbit ribbon school shadow " +
@@ -39,7 +41,7 @@ const WORDS =
     "village violin wagon water whistle willow wolf wonder yellow anchor apple arrow autumn basket " +
     "beach bottle bridge butter candle carpet castle cherry circle").split(" ");
 
-/** Prompts that are not to begin alike differ within so many letters. */
+/** Prompts that should begin differently differ within this many letters. */
 const TOLD_APART = 8;
 
 /** The program that measures, and its machine. */
@@ -63,7 +65,7 @@ export class EndpointTarget implements Target {
     this.environment = endpointEnvironment(client.endpoint, program);
     this.startup = program.startup;
     this.text = {
-      // Pieces of text as long as the server's tokens are on average stand for them.
+      // Pieces of text stand for tokens; they are as long as the server's tokens are on average.
       encode: (text) => {
         const count = Math.round(text.length / letters);
         return Array.from({ length: count }, (_, i) => {
@@ -76,7 +78,7 @@ export class EndpointTarget implements Target {
     };
   }
 
-  /** Asks the server how long its tokens are. `sample`: a text like the prompts. */
+  /** Opens a server, and measures how long its tokens are. `sample` is a text like the prompts. */
   static async open(
     client: EndpointClient,
     program: Client,
@@ -84,7 +86,7 @@ export class EndpointTarget implements Target {
   ): Promise<EndpointTarget> {
     const request = { maxTokens: 2, sampling: GREEDY };
     const long = await client.complete({ ...request, prompt: sample });
-    // What a template or BOS adds is in both.
+    // The difference between the two does not include what a template or BOS adds.
     const short = await client.complete({ ...request, prompt: sample.slice(0, sample.length / 2) });
     const tokens = (long.promptTokens ?? await client.tokenCount(sample) ?? 0) -
       (long.promptTokens === undefined
@@ -136,7 +138,7 @@ export class EndpointTarget implements Target {
   }
 }
 
-/** A request that the server failed. */
+/** A request that failed. */
 interface Failed {
   readonly error: EndpointError;
   readonly failure: FailedRequest;
@@ -145,7 +147,7 @@ interface Failed {
 class EndpointSession implements Session {
   #hits = 0;
   #misses = 0;
-  /** What stands in the place of the beginnings of prompts. */
+  /** The random beginnings that replace those of the prompts. */
   readonly #starts = new Map<string, string>();
 
   constructor(
@@ -173,7 +175,7 @@ class EndpointSession implements Session {
       if (arrival === "sequential" && "failure" in await done) break;
       if (arrival === "staggered") await begun;
     }
-    // None may still run when the next serving begins.
+    // Wait for all: none may still run when the next serving begins.
     const [served, failed] = parted(await Promise.allSettled(all));
     if (failed.length > 0) {
       throw new FailedServing(failed.map(({ failure }) => failure), failed[0]!.error);
@@ -196,10 +198,10 @@ class EndpointSession implements Session {
   }
 
   holdSequences(): Promise<never> {
-    return Promise.reject(new Error("Cannot count blocks: an endpoint does not tell them"));
+    return Promise.reject(new Error("Cannot count blocks: an endpoint does not report them"));
   }
 
-  /** `done` is rejected by what is no failure of the request. */
+  /** Sends a request. `done` is rejected only by errors other than a failed request. */
   #ask(
     { promptIds, maxTokens, sampling = GREEDY }: BenchRequest,
   ): { begun: Promise<void>; done: Promise<Served | Failed> } {
@@ -220,8 +222,9 @@ class EndpointSession implements Session {
   }
 
   /**
-   * Begins as no prompt before; where prefixes are to be shared, as no prompt of an earlier session: the
-   * server has a cache of its own, which lasts.
+   * Replaces the beginning of a prompt, so that no earlier prompt began like it. If prefixes are
+   * shared, it only avoids the beginnings of earlier sessions: the server has its own cache, which
+   * outlives sessions.
    */
   #fresh(prompt: string): string {
     const begun = prompt.slice(0, TOLD_APART);
@@ -248,7 +251,7 @@ class EndpointSession implements Session {
   }
 }
 
-/** Those that were served, and those that failed; throws what is no failure of a request. */
+/** The requests that were served, and those that failed. Other errors are thrown. */
 function parted(
   results: readonly PromiseSettledResult<Served | Failed>[],
 ): [served: Served[], failed: Failed[]] {
@@ -262,13 +265,16 @@ function parted(
   return [served, failed];
 }
 
-/** A few words that no prompt began with before. */
+/** Four random words, with which no prompt began before. */
 function randomStart(): string {
   const random = crypto.getRandomValues(new Uint32Array(4));
   return Array.from(random, (n) => WORDS[n % WORDS.length]).join(" ") + ". ";
 }
 
-/** The times of so many tokens that came in these chunks; the first and the last keep theirs. */
+/**
+ * Distributes the times of chunks over this many tokens. The first and the last token have those of
+ * the first and the last chunk.
+ */
 function spread(chunks: readonly number[], tokens: number): number[] {
   return Array.from({ length: tokens }, (_, i) => {
     const at = tokens === 1 ? 0 : i * (chunks.length - 1) / (tokens - 1);
@@ -276,7 +282,7 @@ function spread(chunks: readonly number[], tokens: number): number[] {
   });
 }
 
-/** What a report says of a server. What is not known of its model is 0. */
+/** The environment in the report of a server. Unknown numbers about its model are 0. */
 function endpointEnvironment(
   { url, facts: { model, server, contextLength } }: Endpoint,
   { tvllm, commit, kvType, host }: Client,

@@ -1,4 +1,4 @@
-/** A session on an engine: how requests arrive, and when their tokens reach a consumer. */
+/** A session on an engine: submits requests, and records when their tokens reach a consumer. */
 
 import type { Engine } from "../../engine/run/engine.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
@@ -17,14 +17,14 @@ import type {
 } from "./target.ts";
 import type { TimedRunner } from "./timed_runner.ts";
 
-// Staggered requests arrive when the one before has this many tokens.
+// A staggered request is submitted when the previous one has this many tokens.
 const STAGGER_TOKENS = 4;
 
 export class EngineSession implements Session {
-  /** Detokenizers that no request uses. */
+  /** Detokenizers that are not in use. */
   readonly #pool: TextStream[] = [];
 
-  /** The engine is its own, and runs on `runner`. */
+  /** The engine belongs to this session alone, and runs on `runner`. */
   constructor(
     readonly engine: Engine,
     readonly runner: TimedRunner,
@@ -32,7 +32,7 @@ export class EngineSession implements Session {
       readonly tokenizer: Tokenizer;
       readonly sharePrefixes: boolean;
       readonly contextLength: number;
-      /** Cuts off what is being served, which then throws its reason. */
+      /** Aborts what is being served; `serve` then throws its reason. */
       readonly signal: AbortSignal | undefined;
     },
   ) {}
@@ -68,7 +68,7 @@ export class EngineSession implements Session {
     for (const [i, promptIds] of prompts.entries()) {
       const stream = this.#submit({ promptIds, maxTokens: contextLength });
       streams.push(stream);
-      // What the first one computes is there for the others only when it is done.
+      // The other sequences can share the blocks of the first one only when it has computed them.
       if (sharePrefixes && i === 0) await stream.next();
     }
     await Promise.all(streams.slice(sharePrefixes ? 1 : 0).map((stream) => stream.next()));
@@ -92,7 +92,7 @@ export class EngineSession implements Session {
     return this.engine.submit({ promptIds, maxTokens, sampling, stopIds: [] });
   }
 
-  /** What a consumer does with the tokens of a request. */
+  /** Creates the consumer of a request's tokens. */
   #reader(text: TextMaking | undefined): Reader {
     if (text === undefined) return { push: () => {}, end: () => {} };
     const { tokenizer } = this.options;
@@ -115,13 +115,13 @@ export class EngineSession implements Session {
   }
 }
 
-/** Takes the tokens of one request. */
+/** Consumes the tokens of one request. */
 interface Reader {
   push(id: number): void;
   end(): void;
 }
 
-/** Reads a stream as a user of it would, and notes when each token comes. */
+/** Reads a stream as a user of it would, and records when each token arrives. */
 function consume(
   stream: TokenStream,
   reader: Reader,
@@ -143,7 +143,8 @@ function consume(
     return { ids, times, submitted: stream.timings.submitted };
   };
   const done = readAll();
-  // Who awaits it hears of an error; until then, as others arrive, it must not count as unhandled.
+  // Callers that await `done` get its error. Until they do, while other requests arrive, it must
+  // not count as unhandled.
   done.catch(() => {});
   return { begun: begun.promise, done };
 }

@@ -1,4 +1,4 @@
-/** The target that is a real model, and what is known of its device and process. */
+/** The target for a real model, with the facts about its device and process. */
 
 import { encodeText } from "../../engine/prompt.ts";
 import process from "node:process";
@@ -35,7 +35,7 @@ export class EngineTarget implements Target {
     this.#gpu = model.runner instanceof GpuRunner ? model.runner : undefined;
     this.#cpu = model.runner instanceof CpuRunner ? model.runner : undefined;
     this.environment = modelEnvironment(model, this.#gpu?.gpu, program);
-    // The cache grows up to what the model's own engine may have.
+    // The cache can grow up to the budget of the model's own engine.
     this.limits = { ...model.runner.limits, blocks: model.engine.stats.blocks.budget };
     this.matrices = modelMatrices(model);
     this.startup = program.startup;
@@ -49,9 +49,9 @@ export class EngineTarget implements Target {
     };
   }
 
-  /** `signal` cuts off what is being done, which then throws its reason. */
+  /** `signal` aborts the work in progress, which then throws its reason. */
   static async open(model: Model, program: Program, signal?: AbortSignal): Promise<EngineTarget> {
-    // So that nothing is compiled within what is measured.
+    // Compile all kernels now, so that measurements do not include compiling.
     await model.runner.compileAll?.(pausesFor(signal));
     return new EngineTarget(model, program, signal);
   }
@@ -73,7 +73,7 @@ export class EngineTarget implements Target {
     return performance.now();
   }
 
-  /** Measured once, however many suites ask. */
+  /** Measured once for all suites. */
   probe(): Promise<Probe | null> {
     const pause = pausesFor(this.signal);
     if (this.#gpu) return this.#probe ??= probeGpu(this.#gpu.gpu, pause);
@@ -115,7 +115,7 @@ export class EngineTarget implements Target {
       : openKernels(this.environment.model, choice, pausesFor(this.signal));
   }
 
-  /** The kernels of the model and their launches; undefined where no GPU runs it. */
+  /** The kernels of the model and their launches; undefined if the model does not run on a GPU. */
   kernelDump(): string | undefined {
     return this.#gpu && kernelDump(this.#gpu);
   }
@@ -123,7 +123,7 @@ export class EngineTarget implements Target {
   memory(): MemoryUse {
     return {
       buffers: this.#gpu ? { ...this.#gpu.gpu.memory } : this.#cpu?.memory ?? null,
-      // As getrusage(2) reports it, in KiB.
+      // maxRSS is in KiB, as getrusage(2) reports it.
       peakRss: process.resourceUsage().maxRSS * 1024,
     };
   }

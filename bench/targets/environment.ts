@@ -1,4 +1,4 @@
-/** What a report says of the device, the model and the program. */
+/** The parts of a report that describe the device, the model and the program. */
 
 import type { Model } from "../../engine/mod.ts";
 import { CpuRunner } from "../../engine/cpu/runner.ts";
@@ -8,20 +8,20 @@ import { attentionsOf } from "../../engine/model/mixers.ts";
 import type { Environment } from "../report/report.ts";
 import type { Target } from "./target.ts";
 
-/** What is known of the program that runs the benchmark, and of the machine it runs on. */
+/** The program that runs the benchmark, and the machine it runs on. */
 export interface Program {
   readonly tvllm: string;
   readonly commit: string;
-  /** The driver behind the adapter with this description, if its version can be found. */
+  /** The version of the driver of the adapter with this description, if it can be found. */
   readonly driverOf: (description: string) => string | undefined;
   readonly kvType: "f16" | "f32";
   readonly startup: Target["startup"];
   readonly host: Omit<Environment["host"], "threads">;
-  /** Of the model's file. */
+  /** SHA-256 of the model's file. */
   readonly sha256: string;
 }
 
-/** What a report says of a model, whatever runs it. */
+/** The facts about a model that do not depend on what runs it. */
 export function modelFacts(
   { file, config }: Pick<Model, "file" | "config">,
 ): Omit<Environment["model"], "sha256" | "deviceBytes" | "contextLength"> {
@@ -35,7 +35,8 @@ export function modelFacts(
     readBytes += byteLength * share;
     readWeights += weights * share;
   }
-  // What differs from layer to layer is in the kinds.
+  // Heads and widths are those of the first such layer; `layerKinds` has what differs between
+  // layers.
   const mixer = attentionsOf(config.layers)[0]!;
   const feedForward = config.layers.find(({ feedForward }) => feedForward)!.feedForward!;
   const states = stateCost(config);
@@ -61,7 +62,7 @@ export function modelFacts(
   };
 }
 
-/** The environment of a loaded model; `gpu` where one runs it. */
+/** The environment of a loaded model. `gpu`: the GPU that runs it, if there is one. */
 export function modelEnvironment(
   { file, config, runner, contextLength, fallback }: Model,
   gpu: Gpu | undefined,
@@ -71,7 +72,7 @@ export function modelEnvironment(
   const { tvllm, commit, driverOf, kvType, host, sha256 } = program;
   const threads = runner instanceof CpuRunner ? runner.threads : 1;
   return {
-    // Software drivers compute on all processors, hardware ones on none.
+    // Software drivers compute on all processors, hardware drivers on the GPU.
     host: {
       ...host,
       threads: gpu === undefined ? threads : gpu.driver === "software" ? host.cores : 1,
@@ -103,21 +104,24 @@ export function modelEnvironment(
   };
 }
 
-/** As in `software, defaults for software drivers`, or the threads and the form of the CPU's. */
+/**
+ * As in `software, defaults for software drivers`; for the CPU, its threads and the form of its
+ * kernels.
+ */
 function kernelsOf({ kind, driver, detail }: Model["device"]): string {
   if (kind === "cpu") return detail ?? driver;
   return detail === undefined ? driver : `${driver}, ${detail}`;
 }
 
-/** The matrices that a decoded token multiplies with, and the kernel that does. */
+/** The matrices that a decoded token is multiplied by, and the kernels that do it. */
 export function modelMatrices({ file, config, runner }: Model): Target["matrices"] {
   return weightReads(config, file.tensors)
-    // One row of an embedding is no matrix.
+    // An embedding of which only one row is read is not multiplied.
     .filter(({ isMatrix, share }) => isMatrix && share > 1 / config.vocabSize)
     .flatMap(({ tensor: { type, shape, byteLength }, share }) => {
       const [columns = 1, rows = 1, count = 1] = shape.toReversed();
       const matrix = {
-        // On the CPU experts are multiplied one by one.
+        // On the CPU, experts are multiplied one by one.
         kernel: `${
           count > 1 && runner.device.kind === "gpu" ? "experts" : "matmul"
         }_${type.toLowerCase()}`,

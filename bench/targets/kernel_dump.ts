@@ -17,8 +17,9 @@ interface Kernel {
 }
 
 /**
- * The kernels of a decode step, of a full prompt's step, and those that drawing tokens adds, each once:
- * comments with its launches and its `override` values, then its source as it is compiled.
+ * The kernels of a decode step, of a full step of a prompt, and those that sampling needs in
+ * addition, each once: comments with its launches and its `override` values, then the source that
+ * is compiled.
  */
 export function kernelDump(runner: Pick<GpuRunner, "launches" | "limits">): string {
   const kernels = new Map<string, Kernel>();
@@ -30,8 +31,8 @@ export function kernelDump(runner: Pick<GpuRunner, "launches" | "limits">): stri
   for (
     const [step, launched] of [
       ["a decode step of one sequence", greedy],
-      ["a step, besides, whose token is drawn or biased", drawing],
-      [`a step of ${most} ${plural(most, "token")} of a prompt`, runner.launches(most, "prompt")],
+      ["a step that also samples the token or adjusts its logits", drawing],
+      [`a step of ${most} prompt ${plural(most, "token")}`, runner.launches(most, "prompt")],
     ] as const
   ) {
     const groups = Map.groupBy(
@@ -54,7 +55,9 @@ function section({ spec, launches }: Kernel): string {
   const values = Object.entries(overrides).map(([key, value]) => `${key} = ${value}`);
   return [
     `// ==== ${name}`,
-    `// workgroup: ${workgroupSize.join(" × ")} invocations, ${workgroupBytes} bytes of memory`,
+    `// workgroup: ${
+      workgroupSize.join(" × ")
+    } invocations, ${workgroupBytes} bytes of workgroup memory`,
     ...(values.length > 0 ? [`// overrides: ${values.join(", ")}`] : []),
     ...launches.map(({ step, workgroups, calls }) =>
       `// launched ${calls} × with ${workgroups} workgroups in ${step}`

@@ -1,22 +1,25 @@
-/** When the requests of a load arrive: as many at once as there may be, or at a rate, by chance. */
+/**
+ * Sends the requests of a load: as many at once as permitted, or at random times with a given rate.
+ */
 
 import { Slots } from "../../client/slots.ts";
 
-/** How a load arrives. */
+/** How the requests of a load arrive. */
 export interface Pace {
-  /** Requests at once at most; default any number. */
+  /** Maximum number of requests at once; default: any number. */
   readonly concurrency?: number;
-  /** Requests a second, whatever the server does meanwhile; default: as soon as they may. */
+  /** Requests per second, however fast the server is; default: as soon as they are permitted. */
   readonly rate?: number;
-  /** 1: a Poisson process; less: in bursts; more: evenly. */
+  /** 1: a Poisson process; less: in bursts; more: more evenly. */
   readonly burstiness: number;
   readonly seed: number;
 }
 
 /**
- * Starts each of `count` requests when it arrives; resolves when all have ended, well or not.
+ * Starts each of `count` requests at its arrival time. Resolves when all have ended, successfully
+ * or not.
  *
- * @throws the reason of `signal`, as soon as it is aborted and all that was started has ended.
+ * @throws the reason of `signal` once it is aborted and all started requests have ended.
  */
 export async function paced<T>(
   count: number,
@@ -47,8 +50,8 @@ function until(time: number, signal: AbortSignal | undefined): Promise<void> {
 }
 
 /**
- * ms at which requests arrive; the first one at once. The gaps have a gamma distribution with the shape
- * `burstiness`, as those of `vllm bench serve`; of shape 1 it is the exponential one.
+ * Arrival times of the requests in ms; the first one is 0. The gaps have a gamma distribution with
+ * shape `burstiness`, like those of `vllm bench serve`; with shape 1 it is the exponential one.
  */
 export function arrivals(count: number, { rate, burstiness, seed }: Pace): number[] {
   if (rate === undefined) return Array.from({ length: count }, () => 0);
@@ -61,8 +64,9 @@ export function arrivals(count: number, { rate, burstiness, seed }: Pace): numbe
 }
 
 /**
- * A number of the gamma distribution with this shape and scale 1. Marsaglia and Tsang, "A simple method
- * for generating gamma variables", ACM Transactions on Mathematical Software 26, 2000.
+ * A random number from the gamma distribution with this shape and scale 1. Marsaglia and Tsang, "A
+ * simple method for generating gamma variables", ACM Transactions on Mathematical Software 26,
+ * 2000.
  */
 function gamma(shape: number, random: () => number): number {
   if (shape < 1) return gamma(shape + 1, random) * random() ** (1 / shape);
@@ -75,7 +79,7 @@ function gamma(shape: number, random: () => number): number {
   }
 }
 
-/** Box and Muller's. */
+/** A random number from the normal distribution, by Box and Muller's method. */
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(random())) * Math.cos(2 * Math.PI * random());
 }

@@ -1,6 +1,7 @@
 /**
- * What this device can do, measured on it: the limits that results are read against. Kernels are
- * timed by the device's timestamps where it has them, else by many repetitions and one reading.
+ * Measures what a device can do: the limits that results are compared with. Kernels are timed by
+ * the device's timestamps if it has them, otherwise by the host, over many repetitions with one
+ * readback.
  */
 
 import type { KernelSpec } from "../../kernels/spec.ts";
@@ -17,9 +18,9 @@ import { medianOf } from "../report/stats.ts";
 import type { Probe } from "./target.ts";
 
 /**
- * Sizes of the probe by class of adapter, long enough to time. Hardware's buffer is larger than its
- * caches; a processor may have 300 MiB of cache, but to read more than that takes software adapters a
- * second and longer.
+ * Sizes of the probe by class of adapter, long enough to time. On hardware the buffer is larger
+ * than the caches. A processor may have 300 MiB of cache, but reading more than that takes software
+ * adapters a second or longer.
  */
 const SIZES = {
   software: { lanes: 8, bytes: 64 << 20, invocations: 4096, rounds: 256, times: 2 },
@@ -27,20 +28,21 @@ const SIZES = {
 } as const;
 
 const VECTOR_BYTES = 16;
-// Vector loads of one invocation.
+// Number of vectors that an invocation loads.
 const VECTORS = 256;
-// Chains in fma.wgsl (of vec4) and dot.wgsl (of four products), two operations a step.
+// Operations in a round of fma.wgsl (chains of vec4) and dot.wgsl (of four products): eight chains
+// of four elements, each with a multiplication and an addition.
 const CHAIN_OPERATIONS = 8 * 4 * 2;
 const UPLOAD_PIECE = 4 << 20;
 const UPLOAD_PIECES = 2;
-/** Samples of each figure: as many as a suite has repetitions. */
+/** Samples of each figure: as many as a suite has repetitions by default. */
 const SAMPLES = 7;
 const DISPATCHES = 1000;
 
 /**
- * Measures the device, in about a second. Its buffers are freed again.
+ * Measures the device in about a second, and frees the buffers.
  *
- * @param pause called between samples; what it throws ends the probe
+ * @param pause called between samples; an error that it throws ends the probe
  */
 export async function probeGpu(
   gpu: Gpu,
@@ -89,9 +91,10 @@ class GpuProbe {
     const { lanes, invocations, rounds } = this.#sizes;
     const bytes = this.#data.size;
     const readers = bytes / VECTOR_BYTES / VECTORS;
-    // Filled with something, as pages that were never written may not exist.
+    // The upload also fills the buffer, as pages that were never written may not exist.
     const upload = await this.#upload();
-    // Neighbours read neighbouring vectors on hardware; software runs one lane's loads in a row.
+    // On hardware, neighbouring lanes read neighbouring vectors; in software, each lane reads
+    // consecutive vectors.
     const strides = this.gpu.driver === "hardware"
       ? { STEP: readers, SPREAD: 1 }
       : { STEP: 1, SPREAD: VECTORS };
@@ -111,7 +114,7 @@ class GpuProbe {
       await this.pause();
       await this.#run(dispatch, 1); // compiles
     }
-    // Interleaved, so that each figure has samples of the whole time.
+    // Interleaved, so that the samples of each figure are spread over the whole time.
     const rates = kernels.map((): number[] => []);
     const dispatches: number[] = [];
     const overhead = await this.#dispatchOverhead();
@@ -145,7 +148,7 @@ class GpuProbe {
     return { pipeline, group, workgroups: [groups, 1] };
   }
 
-  // The median of a few dispatches, ms.
+  // The median time of a few dispatches in ms.
   async #time(dispatch: Dispatch): Promise<number> {
     const { times } = this.#sizes;
     if (!this.gpu.features.has("timestamp-query")) {
@@ -158,7 +161,7 @@ class GpuProbe {
     return medianOf(measured.map((time) => time.milliseconds).filter((ms) => ms > 0));
   }
 
-  // Wall time of `count` dispatches and one small readback, ms.
+  // Wall time of `count` dispatches and one small readback in ms.
   async #run(dispatch: Dispatch, count: number): Promise<number> {
     const recorder = new Recorder(this.gpu);
     for (let i = 0; i < count; i++) recorder.dispatch(dispatch, 0);
@@ -170,7 +173,8 @@ class GpuProbe {
     return performance.now() - start;
   }
 
-  // Measures µs of a dispatch among others, as the difference of two runs, without the readback.
+  // Returns a function that measures µs per dispatch in a series: the difference of two runs, so
+  // that the readback is not included.
   async #dispatchOverhead(): Promise<() => Promise<number>> {
     const dispatch = this.#dispatch(this.#spec("probe_nothing", nothing, {}), 1);
     await this.#run(dispatch, 100);
@@ -194,7 +198,7 @@ class GpuProbe {
     return samples;
   }
 
-  // GB/s of writes in the loader's pieces, to the end of the copy on the device.
+  // GB/s of writes in pieces like the loader's, until the end of the copy on the device.
   async #upload(): Promise<number[]> {
     const piece = new Uint32Array(UPLOAD_PIECE / 4).fill(0x01010101);
     const all = this.#data.size / UPLOAD_PIECE;

@@ -1,4 +1,4 @@
-/** What suites measure, and the clock they measure it by. Tests script one; see engine_target.ts. */
+/** What suites measure, and the clock for it. engine_target.ts implements it; tests script it. */
 
 import type { Kept } from "../../engine/run/engine.ts";
 import type { KernelTime, SamplingOptions, StepSpan, Timing } from "../../engine/run/runner.ts";
@@ -7,13 +7,13 @@ import type { KernelBench, KernelChoice } from "../kernels/kernel_bench.ts";
 import type { Pace } from "./pacing.ts";
 import type { Environment } from "../report/report.ts";
 
-/** What is probed; units as in the report's limits. */
+/** The figures of the probe; units as in the report's limits. */
 export const PROBED = ["bandwidth", "flops", "int8", "dispatch", "readback", "upload"] as const;
 
-/** What the device can do, measured on it: several samples each. */
+/** What the device can do, with several samples of each figure. */
 export type Probe = Readonly<Record<typeof PROBED[number], readonly number[]>>;
 
-/** A request of a benchmark: decoded to its full length whatever it says. */
+/** A request of a benchmark. It is decoded to its full length, whatever its tokens are. */
 export interface BenchRequest {
   readonly promptIds: readonly number[];
   readonly maxTokens: number;
@@ -21,15 +21,15 @@ export interface BenchRequest {
   readonly sampling?: SamplingOptions;
 }
 
-/** A request that was served. Times are the target's clock in ms. */
+/** A request that was served. Times are in ms of the target's clock. */
 export interface Served {
   readonly ids: readonly number[];
   readonly submitted: number;
   /** When each token reached its consumer. */
   readonly times: readonly number[];
   /**
-   * Of an endpoint, as far as it tells: the prompt's tokens by its own count, those of them that it had
-   * cached, and its own times in ms.
+   * Reported by some endpoints: the number of tokens of the prompt, how many of them were cached,
+   * and the server's own times in ms.
    */
   readonly promptTokens?: number;
   readonly cachedTokens?: number;
@@ -37,60 +37,69 @@ export interface Served {
 }
 
 /**
- * One submit of the engine as the host saw it; times in ms. The device begins it when the one before
- * was read, though it may be submitted earlier: from that reading to its own is the step's time.
+ * One submit of the engine as seen by the host; times in ms. The device starts it once the previous
+ * one has been read, even if it was submitted earlier: the time of a step is from the previous
+ * readback to its own.
  */
 export interface HostStep {
-  /** Tokens that entered, and how many sequences they are of. */
+  /** Number of tokens processed, and of the sequences they belong to. */
   readonly tokens: number;
   readonly sequences: number;
-  /** Decode steps that the device chained in it. */
+  /** Number of decode steps that the device chained in it. */
   readonly chained: number;
   readonly submitStart: number;
   readonly submitEnd: number;
   readonly readStart: number;
   readonly readEnd: number;
-  /** Of profiled steps, how their kernels were timed, and those in the order they ran. */
+  /**
+   * For profiled steps: how the kernels were timed, and the kernels in the order in which they ran.
+   */
   readonly timing?: Timing;
   readonly kernels?: readonly KernelTime[];
-  /** When the device had it, of targets that know. */
+  /** When the device ran it, if the target knows. */
   readonly span?: StepSpan;
 }
 
 /**
- * How requests arrive: all at once, each when the one before is done, or each when the one before has
- * its fourth token.
+ * How requests arrive: all at once, each when the previous one is done, or each when the previous
+ * one has its fourth token.
  */
 export type Arrival = "concurrent" | "sequential" | "staggered";
 
 export interface ServeOptions {
   /** Default: concurrent. */
   readonly arrival?: Arrival;
-  /** Of endpoints alone: a load, instead. Requests that fail then fail alone. */
+  /**
+   * For endpoints only: send a load with this pace instead. A failed request then does not fail the
+   * others.
+   */
   readonly pace?: Pace;
   /** Times kernels; only for targets with timestamps. See `kernelSteps`. */
   readonly profile?: boolean;
   /**
-   * The consumer makes text of the tokens and encodes it for writing; times are then those when a
-   * token's text was encoded, as far as it had any.
+   * The consumer converts tokens to text and encodes it for output. Times are then when the text of
+   * a token was encoded, if it had any.
    */
   readonly text?: TextMaking;
 }
 
 /**
- * How tokens become text: by a streaming detokenizer of the request's own, by one that an earlier
- * request is done with, or each token alone.
+ * How tokens become text: with a streaming detokenizer for each request, with one that an earlier
+ * request no longer uses, or each token by itself.
  */
 export type TextMaking = "streaming" | "pooled" | "naive";
 
-/** A request that failed. Times are the target's clock in ms. */
+/** A request that failed. Times are in ms of the target's clock. */
 export interface FailedRequest {
   readonly submitted: number;
   readonly ended: number;
   readonly reason: string;
 }
 
-/** A server did not answer all requests of a serving that has to be whole; `cause` is the first reason. */
+/**
+ * Thrown if a server did not answer all requests of a serving that must be complete. `cause` is the
+ * first reason.
+ */
 export class FailedServing extends Error {
   override name = "FailedServing";
 
@@ -99,79 +108,83 @@ export class FailedServing extends Error {
   }
 }
 
-/** What serving some requests took. */
+/** The result of serving some requests. */
 export interface Serving {
   readonly requests: readonly Served[];
-  /** Those of a load that failed. */
+  /** The failed requests of a load. */
   readonly failures?: readonly FailedRequest[];
   readonly steps: readonly HostStep[];
-  /** Full blocks of their prompts that the cache had, and that it had not. */
+  /** Full blocks of their prompts that were found in the cache, and that were not. */
   readonly blocks: { readonly hits: number; readonly misses: number };
 }
 
-/** What the requests of a session did to its KV cache. */
+/** How the requests of a session used its KV cache. */
 export interface CacheUse {
-  /** Blocks that were handed out, and that served more than one request. */
+  /** Blocks that were allocated, and blocks that were shared by several requests. */
   readonly blocksAllocated: number;
   readonly blocksShared: number;
-  /** Full blocks of prompts that were in it, and that were not. */
+  /** Full blocks of prompts that were found in the cache, and that were not. */
   readonly hits: number;
   readonly misses: number;
   /** Prompt tokens that were not computed. */
   readonly tokensSaved: number;
 }
 
-/** Blocks of sequences that are alive at the same moment. */
+/** Blocks of sequences that are alive at the same time. */
 export interface HeldBlocks {
   /** Distinct blocks in use, by group of layers (engine/model/kv_groups.ts). */
   readonly used: readonly number[];
-  /** Entries of all block tables that are not given back: the blocks without sharing. */
+  /**
+   * Entries of all block tables that have not been freed: the blocks that would be used without
+   * sharing.
+   */
   readonly held: readonly number[];
   /** Tokens of each sequence in the cache. */
   readonly tokens: readonly number[];
 }
 
 export interface SessionOptions {
-  /** Keeps the blocks of prompts for later ones that begin alike; default no. */
+  /** Keeps the blocks of prompts for later prompts that begin alike; default: no. */
   readonly sharePrefixes?: boolean;
-  /** Most tokens that enter in a step; default as many as the backend takes. */
+  /** Maximum number of tokens per step; default: the maximum of the backend. */
   readonly batchTokens?: number;
   /** What the engine keeps from step to step; default: everything it can. */
   readonly keep?: Kept;
 }
 
-/** An engine of its own, whose cache is empty at first. */
+/** A session on an engine of its own, whose cache is empty at first. */
 export interface Session {
-  /** Counts since it was opened. */
+  /** Counts since the session was opened. */
   readonly cacheUse: CacheUse;
   /** Serves requests until all are done. */
   serve(requests: readonly BenchRequest[], options?: ServeOptions): Promise<Serving>;
   /**
-   * Runs sequences until each has its first token, and counts their blocks; they live until the
-   * session ends. Where it shares prefixes, the first sequence fills the cache for the others.
+   * Runs sequences until each has its first token, and counts their blocks. They live until the
+   * session ends. If the session shares prefixes, the first sequence fills the cache for the
+   * others.
    */
   holdSequences(prompts: readonly (readonly number[])[]): Promise<HeldBlocks>;
 }
 
 /** Bytes of the buffers on the device by purpose, and of the process. */
 export interface MemoryUse {
-  /** Null where they are not counted. */
+  /** Null if they are not counted. */
   readonly buffers: {
     readonly weights: number;
     readonly kv: number;
     readonly scratch: number;
     readonly readback: number;
   } | null;
-  /** The most that the process ever had, by the system's count. */
+  /** Peak memory of the process, as reported by the system. */
   readonly peakRss: number;
 }
 
-/** Bytes of all buffers on the device; undefined where they are not counted. */
+/** Bytes of all buffers on the device; undefined if they are not counted. */
 export function bufferBytes({ buffers }: MemoryUse): number | undefined {
   return buffers === null ? undefined : Object.values(buffers).reduce((a, b) => a + b);
 }
 
-/** The tokenizer's part that suites use. */
+/** The parts of the tokenizer that suites use. */
 export interface BenchText {
   /** @param options.bos puts BOS in front if the model expects it; default false */
   encode(text: string, options?: { readonly bos?: boolean }): number[];
@@ -180,16 +193,16 @@ export interface BenchText {
   stream(): { push(id: number): string; flush(): string };
 }
 
-/** ms of the parts of a model's load, which are done one after the other. */
+/** Times in ms of the parts of loading a model, which are done one after the other. */
 export interface LoadTimes {
-  /** Checking what the file says. */
+  /** Checking the metadata of the file. */
   readonly config: number;
   readonly tokenizer: number;
   /** Finding and opening the device. */
   readonly device: number;
   /** Compiling the kernels of a GPU. */
   readonly kernels: number;
-  /** Reading the weights and uploading them, and making the other buffers. */
+  /** Reading the weights and uploading them, and creating the other buffers. */
   readonly weights: number;
 }
 
@@ -202,16 +215,16 @@ export interface Target {
     readonly maxBatchTokens: number;
   };
   readonly hasTimestamps: boolean;
-  /** What the adapter can do beyond what all can, of targets that have one. */
+  /** The optional features of the adapter, if the target has one. */
   readonly features?: readonly string[] | undefined;
-  /** Whether it has served requests: their kernels are compiled. */
+  /** Whether it has served requests, so that their kernels are compiled. */
   readonly hasServed: boolean;
-  /** The matrices that a decoded token multiplies with. */
+  /** The matrices that a decoded token is multiplied by. */
   readonly matrices: readonly Matrix[];
-  /** ms until the command ran, and since when. */
+  /** ms until the command ran, and what they are counted from. */
   readonly startup: { readonly milliseconds: number; readonly since: "launcher" | "process" };
   readonly loadTimes: LoadTimes;
-  /** Kernels compiled so far. */
+  /** Number of kernels compiled so far. */
   readonly compiled: number;
   /** Bytes copied between host and device so far. */
   readonly copied: { readonly toDevice: number; readonly toHost: number };
@@ -219,11 +232,15 @@ export interface Target {
   now(): number;
   /** Null without a device. */
   probe(): Promise<Probe | null>;
-  /** Lets `use` have a session, one at a time; what it left running is cancelled. */
+  /**
+   * Calls `use` with a session. There is one session at a time; requests that it leaves running are
+   * cancelled.
+   */
   withSession<T>(options: SessionOptions, use: (session: Session) => Promise<T>): Promise<T>;
   /**
-   * How much less probable each of `ids` is than the most probable token there, in nats, after the
-   * prompt and those before it; 0: it is the most probable. Not while a session is open.
+   * How much less probable each of `ids` is than the most probable token at its place, in nats,
+   * after the prompt and the ids before it; 0 if it is the most probable one. Not allowed while a
+   * session is open.
    */
   margins(promptIds: readonly number[], ids: readonly number[]): Promise<number[]>;
   /** Null without a device. */

@@ -1,15 +1,17 @@
-/** A ModelRunner that notes when the host submits and reads each step, and how long kernels take. */
+/**
+ * A ModelRunner that records when the host submits and reads each step, and how long kernels take.
+ */
 
 import type { Batch, ModelRunner, PendingStep } from "../../engine/run/runner.ts";
 import type { HostStep } from "./target.ts";
 
 /**
- * How the kernels of four decode steps are timed while profiling. The third step follows one that
- * was not timed, and timing does not delay the next, so that it is as long as any unprofiled one.
+ * How the kernels of four decode submits are timed while profiling. The third one follows one that
+ * was not timed, and timing does not delay the next one, so it takes as long as any unprofiled one.
  */
 const PROFILE_CYCLE = ["each", undefined, undefined, "together"] as const;
 
-/** Submits that decode in a cycle. */
+/** Number of decode submits in a cycle. */
 export const CYCLE_SUBMITS = PROFILE_CYCLE.length;
 
 export class TimedRunner implements ModelRunner {
@@ -23,8 +25,8 @@ export class TimedRunner implements ModelRunner {
   constructor(readonly inner: ModelRunner) {}
 
   /**
-   * Empties `steps`. With `profile` kernels are timed from now on: each of them, but of steps that
-   * only decode as PROFILE_CYCLE says.
+   * Empties `steps`. With `profile`, kernels are timed from now on: according to PROFILE_CYCLE in
+   * steps that only decode, one by one in all others.
    */
   begin(profile: boolean): void {
     this.steps.length = 0;

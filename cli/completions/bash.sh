@@ -2,11 +2,11 @@
 __tvllm_complete() {
   local cur words cword out line IFS=$'\n'
   _get_comp_words_by_ref -n "=:" cur words cword
-  # Words up to the cursor, as they are typed: nothing in them is run.
+  # The words up to the cursor, as they were typed. Substitutions in them are not expanded.
   out=$(tvllm complete -- "${words[@]:1:cword}" 2>/dev/null) || return
   local directive=${out##*:}
   local value=${cur#-*=}
-  # 2: more is to follow the word; 4: a file does not belong here.
+  # 2: no space after the word, as it may continue; 4: do not complete file names.
   ((directive & 2)) && compopt -o nospace
   ((directive & 4)) && compopt +o default
   COMPREPLY=()

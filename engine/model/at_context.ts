@@ -1,14 +1,15 @@
-/** A model as it is run: for sequences up to a length. */
+/** Adapts a model's config to the longest sequence that it is run with. */
 
 import type { ModelConfig } from "./config.ts";
 import type { RopeSpec } from "./rope.ts";
 
 /**
- * The model for sequences of at most `contextLength` tokens. LongRoPE has other factors for contexts
- * beyond the original one; they hold for all of a run, as keys in the cache cannot change theirs.
+ * Returns the config for sequences of at most `contextLength` tokens. LongRoPE has different
+ * factors for contexts beyond the original one. They apply to the whole run, because keys in the
+ * cache were rotated with them and cannot be rotated again.
  */
 export function atContext(config: ModelConfig, contextLength: number): ModelConfig {
-  // Layers that share a table of angles keep sharing it.
+  // Layers that shared a table of angles share the new one too.
   const ropes = new Map<RopeSpec, RopeSpec>();
   const ropeOf = (rope: RopeSpec): RopeSpec => {
     const { scaling } = rope;

@@ -1,4 +1,4 @@
-/** Holds a file's tensors against those that its config calls for. */
+/** Compares a file's tensors with those that its config requires. */
 
 import { quote } from "../files/quote.ts";
 import type { ModelConfig } from "./config.ts";
@@ -6,12 +6,12 @@ import type { MetadataReader } from "./metadata_reader.ts";
 import { expectedWeights } from "./expected_weights.ts";
 
 /**
- * Checks that all weights are there, in the right shape, and no others.
+ * Checks that all weights exist with the right shape, and that there are no other tensors.
  *
- * @param options.naming whose names the file has: GGUF's or Hugging Face's
- * @param options.ignored names of tensors that nothing needs
- * @throws {ModelFormatError} if one is missing or of another shape.
- * @throws {UnsupportedError} for a tensor that the model does not have, or a packed vector.
+ * @param options.naming whether tensors have GGUF's or Hugging Face's names
+ * @param options.ignored returns true for names of tensors that may exist without being needed
+ * @throws {ModelFormatError} if a weight is missing or has another shape.
+ * @throws {UnsupportedError} if there is an unknown tensor, or a vector is quantized.
  */
 export function checkWeights(
   metadata: MetadataReader,

@@ -1,32 +1,35 @@
-/** A checkpoint's tensors under the names and in the shapes of a text model that is saved alone. */
+/**
+ * Presents the text model within a checkpoint as if it had been saved alone: with the names and
+ * shapes of tensors that such a checkpoint has.
+ */
 
 import { dequantize } from "../../kernels/dequantize.ts";
 import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
 
-/** Layers behind the model's own, which predict more than the next token. */
+/** Describes for `noteOf` the layers after the model's own, which predict tokens further ahead. */
 export const DRAFTS = "its layers for multi-token prediction (MTP) are";
 
-/** That a part of a model is left out. */
+/** Returns the note that a part of the model, described by `part`, is not used. */
 export function noteOf(part: string, tensors: number): string {
   return `${part} not used (${tensors} ${tensors === 1 ? "tensor" : "tensors"})`;
 }
 
-/** Parts of models that tvllm does not run, by how their tensors' names begin. */
+/** Parts of models that tvllm does not run, recognized by the prefix of their tensors' names. */
 const OTHER_PARTS = [
   [/^(model\.)?(visual|vision_tower|vision_model|multi_modal_projector)\./, "its vision tower is"],
   [/^(model\.|language_model\.)*mtp\./, DRAFTS],
 ] as const;
 
-/** Where the text model is a part of a larger one: as transformers and as mlx-lm save it. */
+/** Prefixes of a text model that is part of a larger one, as transformers and mlx-lm save it. */
 const PREFIX = /^(model\.language_model|language_model\.model)\./;
 const HEAD_PREFIX = /^language_model\.(?=lm_head\.)/;
 
 /** The text model of a checkpoint. */
 export interface CheckpointView {
   readonly file: ModelFile;
-  /** mlx-lm saved it: it changes some tensors. */
+  /** Whether mlx-lm saved the checkpoint; mlx-lm changes some tensors. */
   readonly mlx: boolean;
-  /** What was left out, a line each. */
+  /** One line for each part that was left out. */
   readonly notes: readonly string[];
 }
 
@@ -44,7 +47,7 @@ export function checkpointView(file: ModelFile): CheckpointView {
     const own = name.replace(PREFIX, "model.").replace(HEAD_PREFIX, "");
     const { shape } = tensor;
     if (own.endsWith(".conv1d.weight") && shape.length === 3) {
-      // [channels, 1, taps] as PyTorch has it, [channels, taps, 1] as MLX does.
+      // PyTorch stores [channels, 1, taps], MLX stores [channels, taps, 1].
       if (shape[2] === 1 && shape[1] !== 1) mlx = true;
       tensors.set(own, { ...tensor, shape: [shape[0]!, shape[1]! * shape[2]!] });
     } else if (own.endsWith(".shared_expert_gate.weight") && shape[0] === 1) {

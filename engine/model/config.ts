@@ -1,173 +1,188 @@
-/** What the engine runs: a model as a list of layers, checked once when its file is opened. */
+/** The model that the engine runs, as a list of layers, checked once when its file is opened. */
 
 import type { RopeSpec, TemperatureSpec } from "./rope.ts";
 
 /**
- * The nonlinearity of a feed-forward network; `gelu` is the tanh approximation, `relu2` the square of
- * what is above 0.
+ * The nonlinearity of a feed-forward network. `gelu` is the tanh approximation; `relu2` is
+ * max(x, 0)².
  */
 export type Activation = "silu" | "gelu" | "relu2";
 
-/** Softmax attention over the keys and values of earlier tokens, its own included. */
+/** Softmax attention of a token over the keys and values of itself and earlier tokens. */
 export interface AttentionSpec {
-  /** Tells it from other mixers. */
+  /** Discriminates `MixerSpec`. */
   readonly kind: "attention";
-  /** Heads of the queries. */
+  /** Number of query heads. */
   readonly heads: number;
-  /** Divides `heads`: each serves heads / kvHeads query heads. */
+  /** Number of key-value heads. It divides `heads`: each serves heads / kvHeads query heads. */
   readonly kvHeads: number;
   /** Width of a head. */
   readonly headDim: number;
   /** Multiplies q · k. */
   readonly scale: number;
-  /** Positions that a token sees, its own included; absent: all of them. */
+  /** Number of positions that a token sees, its own included; if absent, all of them. */
   readonly window?: number;
   /** How queries and keys are rotated. */
   readonly rope: RopeSpec;
-  /** How queries grow with their position, so that attention stays as sharp over long texts. */
+  /** Scales queries up with their position, which keeps attention sharp over long texts. */
   readonly temperature?: TemperatureSpec;
-  /** Each head's query and key pass an RMSNorm before RoPE. */
+  /** Whether an RMSNorm is applied to each head's query and key before RoPE. */
   readonly headNorm: boolean;
-  /** A bias is added to queries, keys and values. */
+  /** Whether a bias is added to queries, keys and values. */
   readonly bias: boolean;
-  /** A bias is added to what the heads give together; absent: none. */
+  /** Whether the output projection adds a bias; default false. */
   readonly outputBias?: boolean;
-  /** What the heads give is multiplied by sigmoid(gate · x) before it is projected back. */
+  /** Whether the heads' output is multiplied by sigmoid(gate · x) before the output projection. */
   readonly gated?: boolean;
 }
 
 /**
- * What mixers with a state have in common: each head of values has a matrix S [valueDim, keyDim], which
- * a token decays, adds to by its key and value, and reads by its query. Queries, keys and values first
- * pass a convolution over the last tokens and silu.
+ * Sizes that all mixers with a state have. Each value head has a matrix S [valueDim, keyDim]. A
+ * token decays S, adds a product of its value and key to it, and reads it with its query. Before
+ * that, queries, keys and values go through a convolution over the last tokens, and silu.
  */
 export interface RecurrentHeads {
-  /** Heads of the queries and keys. */
+  /** Number of heads of queries, and of keys. */
   readonly keyHeads: number;
-  /** Heads of the values; a multiple of `keyHeads`. */
+  /** Number of value heads; a multiple of `keyHeads`. */
   readonly valueHeads: number;
-  /** Width of a head of queries and keys; a multiple of 4, as `valueDim`. */
+  /** Width of a head of queries or keys; a multiple of 4. */
   readonly keyDim: number;
-  /** Width of a head of values. */
+  /** Width of a value head; a multiple of 4. */
   readonly valueDim: number;
-  /** Tokens that the convolution sees, its own included. */
+  /** Number of tokens that the convolution sees, the current one included. */
   readonly taps: number;
 }
 
 /**
- * The gated delta rule (arXiv:2412.06464): a token changes S to
- * decay · S + strength · (v − decay · S · k) kᵀ, and gives S · q. Each head is normalized and then
- * multiplied by silu of its gate.
+ * The gated delta rule (arXiv:2412.06464): a token changes S to decay · S + strength · (v − decay ·
+ * S · k) kᵀ, and its output is S · q. The output of each head is normalized and then multiplied by
+ * silu of its gate.
  */
 export interface DeltaNetSpec extends RecurrentHeads {
-  /** Tells it from other mixers. */
+  /** Discriminates `MixerSpec`. */
   readonly kind: "delta-net";
-  /** Head h of the values has that of keys h mod keyHeads, rather than floor(h · keyHeads / valueHeads). */
+  /**
+   * Whether value head h uses key head h mod keyHeads. Otherwise it uses key head
+   * floor(h · keyHeads / valueHeads).
+   */
   readonly tiled: boolean;
 }
 
 /**
- * Mamba-2 (arXiv:2405.21060), by the names of its dual, attention: B is a key, C a query, x a value, and
- * a group of heads shares a key head. A token changes S to decay · S + step · v kᵀ, and gives
- * S · q + skip · v. All values of a group are multiplied by silu of their gates and then normalized.
+ * Mamba-2 (arXiv:2405.21060), with the names of attention, its dual: B is a key, C a query, x a
+ * value, and a group of heads shares a key head. A token changes S to decay · S + step · v kᵀ, and
+ * its output is S · q + skip · v. The outputs of a group are multiplied by silu of their gates and
+ * then normalized together.
  */
 export interface MambaSpec extends RecurrentHeads {
-  /** Tells it from other mixers. */
+  /** Discriminates `MixerSpec`. */
   readonly kind: "mamba";
-  /** The convolution adds a bias. */
+  /** Whether the convolution adds a bias. */
   readonly convolutionBias: boolean;
 }
 
 /** A mixer whose state has a fixed size. */
 export type RecurrentSpec = DeltaNetSpec | MambaSpec;
 
-/** How a layer mixes tokens. */
+/** The part of a layer that combines information of several tokens. */
 export type MixerSpec = AttentionSpec | RecurrentSpec;
 
-/** down · (activation(gate · x) ⊙ up · x), or without a gate down · activation(up · x). */
+/** Computes down · (activation(gate · x) ⊙ up · x), or without a gate down · activation(up · x). */
 export interface DenseSpec {
-  /** Tells it from experts. */
+  /** Discriminates `FeedForwardSpec`. */
   readonly kind: "dense";
   /** Rows of gate and up. */
   readonly width: number;
-  /** What the gate passes, or up where there is none. */
+  /** Applied to gate · x, or to up · x if there is no gate. */
   readonly activation: Activation;
-  /** There is no gate. */
+  /** Whether the gate is missing. */
   readonly gateless?: boolean;
-  /** Gate, up and down have a bias; absent: none. */
+  /** Whether gate, up and down have a bias; default false. */
   readonly bias?: boolean;
 }
 
-/** A router sends each token to some of many such networks, whose results are summed by weight. */
+/**
+ * A router sends each token to some of many such networks. Their results are summed with weights.
+ */
 export interface ExpertsSpec {
-  /** Tells it from one dense network. */
+  /** Discriminates `FeedForwardSpec`. */
   readonly kind: "experts";
-  /** How many there are. */
+  /** Number of experts. */
   readonly count: number;
-  /** How many of them a token is routed to. */
+  /** Number of experts that a token is routed to. */
   readonly used: number;
   /** Rows of gate and up of one expert. */
   readonly width: number;
-  /** The weights of a token's experts sum to 1; otherwise they are shares of a softmax over all. */
+  /**
+   * Whether the weights of a token's experts are scaled to sum to 1. Otherwise they are the
+   * probabilities of a softmax over all experts, or with `sigmoid` the sigmoids.
+   */
   readonly normalized: boolean;
   /**
-   * Instead of a softmax, each logit passes a sigmoid. Experts are chosen by that plus a bias of each
-   * expert, and their weights, without the bias, are multiplied by `scale`.
+   * If present, a sigmoid is applied to each logit instead of a softmax. Experts are chosen by the
+   * sigmoid plus a bias for each expert. Their weights do not include the bias and are multiplied
+   * by `scale`.
    */
   readonly sigmoid?: { readonly scale: number };
-  /** What each gate passes, or each up where there is none. */
+  /** Applied in each expert to gate · x, or to up · x if there is no gate. */
   readonly activation: Activation;
-  /** Experts, the shared one too, have no gate. */
+  /** Whether experts, including the shared one, have no gate. */
   readonly gateless?: boolean;
-  /** One more that every token passes. */
+  /** An additional expert that processes every token. */
   readonly shared?: {
     /** Rows of its gate and up. */
     readonly width: number;
-    /** Its result is added as it is; otherwise times sigmoid(router · x), with a router of its own. */
+    /**
+     * Whether its result is added unscaled. Otherwise it is multiplied by sigmoid(router · x), with
+     * a router of its own.
+     */
     readonly always?: boolean;
   };
 }
 
-/** What follows the mixer in a layer. */
+/** The part of a layer after the mixer. */
 export type FeedForwardSpec = DenseSpec | ExpertsSpec;
 
-/** One layer: h += mixer(norm(h)), then h += feedForward(norm(h)). It has both, or one of them. */
+/**
+ * A layer: h += mixer(norm(h)), then h += feedForward(norm(h)). It has both parts or one of them.
+ */
 export interface LayerSpec {
-  /** What looks at other tokens. */
+  /** The part that reads other tokens. */
   readonly mixer?: MixerSpec;
-  /** What each token passes on its own. */
+  /** The part that processes each token on its own. */
   readonly feedForward?: FeedForwardSpec;
-  /** What the mixer and the feed-forward give passes an RMSNorm too before it is added. */
+  /** Whether an RMSNorm is also applied to the results of mixer and feed-forward, before adding. */
   readonly postNorms: boolean;
 }
 
 /** A decoder-only model. */
 export interface ModelConfig {
-  /** `general.architecture` of GGUF; for reports and file names, no backend looks at it. */
+  /** `general.architecture` of GGUF. It selects the names of weights; no backend reads it. */
   readonly architecture: string;
   /** `general.name`, or the file's name. */
   readonly name: string;
-  /** Width of a token between the layers. */
+  /** Width of a token's vector between layers. */
   readonly dim: number;
-  /** Token ids that it reads and writes. */
+  /** Number of token ids that the model reads and predicts. */
   readonly vocabSize: number;
   /** Longest sequence the model was trained for, in tokens. */
   readonly contextLength: number;
   /** Added to the mean square in every RMSNorm. */
   readonly rmsEpsilon: number;
-  /** Multiplies the embedding of each token that enters. */
+  /** Multiplies the embedding of each input token. */
   readonly embeddingScale: number;
   /** Multiplies the logits. */
   readonly logitScale: number;
-  /** The output head is the embedding matrix. */
+  /** Whether the output head is the embedding matrix. */
   readonly tiedOutput: boolean;
-  /** In the order that a token passes them. */
+  /** The layers, in the order in which they run. */
   readonly layers: readonly LayerSpec[];
-  /** Keys of the file that may change what is computed and were not understood; absent if none. */
+  /** Unknown keys of the file that may change the computation; absent if there are none. */
   readonly unknownKeys?: readonly string[];
 }
 
-/** The config with those of `keys` that are not known to be harmless. */
+/** Returns the config with the keys that do not match `harmless` as its `unknownKeys`. */
 export function withUnknownKeys(
   config: ModelConfig,
   keys: readonly string[],

@@ -1,4 +1,4 @@
-/** What a token costs: bytes and operations, from the list of layers; for limits and reports. */
+/** Computes the bytes and operations of a token from the list of layers, for limits and reports. */
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import type { TensorInfo } from "../files/model_file.ts";
@@ -7,22 +7,22 @@ import { expectedWeights } from "./expected_weights.ts";
 import { kvBlocksHeld } from "./kv_groups.ts";
 import { channelsOf, recurrentOf, stateFloats } from "./mixers.ts";
 
-/** Layers of attention that cost the same. */
+/** Attention layers that cost the same. */
 export interface LayerKind {
-  /** How many there are. */
+  /** Number of layers of this kind. */
   readonly layers: number;
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
-  /** Positions that a token sees; absent: all of them. */
+  /** Number of positions that a token sees; if absent, all of them. */
   readonly window?: number | undefined;
-  /** Queries and keys pass a norm of each head. */
+  /** Whether a norm is applied to each head's query and key. */
   readonly headNorm: boolean;
-  /** Experts that a token is routed to, each of three matrices; absent: a dense feed-forward. */
+  /** Number of experts that a token is routed to; absent if the layer has no routed experts. */
   readonly experts?: number | undefined;
 }
 
-/** The kinds of a model's layers of attention, in the order in which they first come. */
+/** Returns the kinds of a model's attention layers, in the order of their first occurrence. */
 export function layerKinds({ layers }: Pick<ModelConfig, "layers">): LayerKind[] {
   const byCost = new Map<string, LayerKind>();
   for (const { mixer, feedForward } of layers) {
@@ -39,28 +39,28 @@ export function layerKinds({ layers }: Pick<ModelConfig, "layers">): LayerKind[]
   return [...byCost.values()];
 }
 
-/** Positions that a token sees whose sequence has `length` tokens by then, its own included. */
+/** Returns how many positions the last token of a sequence of `length` tokens sees. */
 export function positionsSeen({ window = Infinity }: LayerKind, length: number): number {
   return Math.min(length, window);
 }
 
-/** The sum over a text's tokens of the positions that each of them sees. */
+/** Returns the sum over all tokens of a text of the number of positions that each sees. */
 export function positionsSeenByAll({ window = Infinity }: LayerKind, tokens: number): number {
   const growing = Math.min(tokens, window);
   return growing * (growing + 1) / 2 + (tokens - growing) * growing;
 }
 
-/** Bytes of the keys and values of one token in one of these layers. */
+/** Returns the bytes of the keys and values of one token in one of these layers. */
 function kvBytes({ kvHeads, headDim }: LayerKind, elementBytes: number): number {
   return 2 * kvHeads * headDim * elementBytes;
 }
 
-/** Bytes that a token adds to the KV cache, all layers together. */
+/** Returns the bytes that a token adds to the KV cache, for all layers together. */
 export function kvBytesPerToken(kinds: readonly LayerKind[], elementBytes: number): number {
   return kinds.reduce((sum, kind) => sum + kind.layers * kvBytes(kind, elementBytes), 0);
 }
 
-/** Bytes of keys and values that a token reads whose sequence has `length` tokens. */
+/** Returns the bytes of keys and values that the last token of `length` tokens reads. */
 export function kvBytesRead(
   kinds: readonly LayerKind[],
   length: number,
@@ -72,7 +72,7 @@ export function kvBytesRead(
   );
 }
 
-/** Bytes of a block of each group of layers, in the order of `kvGroups`. */
+/** Returns the bytes of a block in each group of layers, in the order of `kvGroups`. */
 export function kvBlockBytes(kinds: readonly LayerKind[], elementBytes: number): number[] {
   const byWindow = new Map<number, number>();
   for (const kind of kinds) {
@@ -83,7 +83,7 @@ export function kvBlockBytes(kinds: readonly LayerKind[], elementBytes: number):
   return [...byWindow].sort(([a], [b]) => a < b ? 1 : -1).map(([, bytes]) => bytes);
 }
 
-/** Bytes of the blocks of a sequence of `length` tokens that decodes. */
+/** Returns the bytes of the blocks that a decoding sequence of `length` tokens occupies. */
 export function kvBytesHeld(
   kinds: readonly LayerKind[],
   length: number,
@@ -96,17 +96,17 @@ export function kvBytesHeld(
   }, 0);
 }
 
-/** Operations of the attention of a token whose sequence has `length` tokens. */
+/** Returns the operations of attention for the last token of a sequence of `length` tokens. */
 export function attentionOperations(kinds: readonly LayerKind[], length: number): number {
   return sumOfLayers(kinds, (kind) => positionsSeen(kind, length));
 }
 
-/** Operations of the attention of all tokens of a text. */
+/** Returns the operations of attention for all tokens of a text. */
 export function attentionOperationsOfAll(kinds: readonly LayerKind[], tokens: number): number {
   return sumOfLayers(kinds, (kind) => positionsSeenByAll(kind, tokens));
 }
 
-/** q · k and p · v, a multiplication and an addition for each element of each position. */
+/** Counts q · k and p · v: a multiplication and an addition each, per element of each position. */
 function sumOfLayers(kinds: readonly LayerKind[], positions: (kind: LayerKind) => number): number {
   return kinds.reduce(
     (sum, kind) => sum + 4 * kind.layers * kind.heads * kind.headDim * positions(kind),
@@ -114,17 +114,17 @@ function sumOfLayers(kinds: readonly LayerKind[], positions: (kind: LayerKind) =
   );
 }
 
-/** What the states of recurrent layers cost. */
+/** The cost of the states of recurrent layers. */
 export interface StateCost {
-  /** Of one sequence, all layers together: a token reads and writes them. */
+  /** Bytes of the states of one sequence, all layers together. A token reads and writes all. */
   readonly bytes: number;
-  /** Of a token: its convolutions, and the changes and reads of the states. */
+  /** Operations of a token: its convolutions, and the updates and reads of the states. */
   readonly operations: number;
-  /** The part of both that convolutions have. */
+  /** The share of the convolutions in both. */
   readonly convolution: { readonly bytes: number; readonly operations: number };
 }
 
-/** Undefined for models without states. */
+/** Returns the cost of the states, or undefined for models without recurrent layers. */
 export function stateCost({ layers }: Pick<ModelConfig, "layers">): StateCost | undefined {
   const nets = recurrentOf(layers);
   if (nets.length === 0) return undefined;
@@ -135,25 +135,26 @@ export function stateCost({ layers }: Pick<ModelConfig, "layers">): StateCost | 
   };
   return {
     bytes: convolution.bytes + sum((net) => 4 * stateFloats(net).matrices),
-    // A decay, a change, and a product with the query; of a delta net one more to read what is known.
+    // 1 for the decay, 2 for the update, 2 for the product with the query. A delta net has another
+    // product, with the key.
     operations: convolution.operations +
       sum((net) => (net.kind === "mamba" ? 5 : 7) * stateFloats(net).matrices),
     convolution,
   };
 }
 
-/** How much of a weight a decoded token reads. */
+/** The part of a weight that a decoded token reads. */
 export interface WeightRead {
   readonly tensor: TensorInfo;
-  /** A matrix that a token is multiplied with, or a row of which it is. */
+  /** Whether it is a matrix: a factor of a matrix product, or the embedding. */
   readonly isMatrix: boolean;
-  /** 1: all of it; of experts those that it is routed to; of an embedding one row. */
+  /** 1 for the whole weight; for experts the share that is used; for an embedding one row. */
   readonly share: number;
 }
 
 /**
- * What a decoded token reads of each tensor, which are under GGUF's names; those that the layers do
- * not name are not read.
+ * Returns for each tensor how much of it a decoded token reads. Tensors are matched by the engine's
+ * names. A tensor that the config does not list is not read.
  */
 export function weightReads(
   config: ModelConfig,
@@ -175,7 +176,7 @@ export function weightReads(
         : 1,
     );
   }
-  // The tensors of checkpoints have names of their own.
+  // A tensor's key in the map is used, because `tensor.name` may be a checkpoint's name.
   return Array.from(tensors, ([name, tensor]) => ({
     tensor,
     isMatrix: tensor.shape.length >= 2 && !convolutions.has(name),

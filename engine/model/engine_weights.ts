@@ -1,4 +1,4 @@
-/** A file's tensors as the engine asks for them: under its names, vectors as GGUF has them. */
+/** Presents a file's tensors with the engine's names, and with vectors converted to GGUF's form. */
 
 import { dequantize } from "../../kernels/dequantize.ts";
 import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
@@ -8,18 +8,18 @@ import type { ModelConfig } from "./config.ts";
 import { expectedWeights } from "./expected_weights.ts";
 import type { Naming } from "./fused_tensors.ts";
 
-/** A vector as stored in the file, and what its elements mean. */
+/** A vector as stored in the file, and the conversion of its elements. */
 interface Stored {
   readonly tensor: TensorInfo;
   readonly vector: StoredVector;
 }
 
 /**
- * The same file with the tensors of `config` under the engine's names. Vectors that a checkpoint
- * stores otherwise than GGUF read as float32.
+ * Returns the same file with the tensors of `config` under the engine's names. Vectors that a
+ * checkpoint stores in another form than GGUF are converted and read as float32.
  *
- * @param file its fused tensors are split
- * @param options.naming whose names it has
+ * @param file the file, with fused tensors already split
+ * @param options.naming whether its tensors have GGUF's or Hugging Face's names
  * @param options.mlx whether mlx-lm saved it
  */
 export function underEngineNames(

@@ -1,4 +1,4 @@
-/** The weights that a model has, with their shapes, from its list of layers. */
+/** Derives the weights that a model must have, with their shapes, from its list of layers. */
 
 import { architectureOf } from "./architectures/mod.ts";
 import type {
@@ -21,21 +21,24 @@ import {
 /** A weight that a model must have. */
 export interface ExpectedWeight {
   readonly weight: ModelWeight | LayerWeight;
-  /** The layer it is of; absent: of the model. */
+  /** The layer that it belongs to; absent if it belongs to the model as a whole. */
   readonly layer?: number;
   /** Name in the engine. */
   readonly name: string;
   /** Name in GGUF files. */
   readonly gguf: string;
-  /** Name in Hugging Face's checkpoints; of experts, which are apart there, see expert_tensors.ts. */
+  /**
+   * Name in Hugging Face's checkpoints. For experts, the name of the stacked tensor, which
+   * expert_tensors.ts builds.
+   */
   readonly hf: string;
-  /** Outermost first: [rows, columns], [experts, rows, columns], or [elements] of a vector. */
+  /** Outermost dimension first: [rows, columns], [experts, rows, columns], or [elements]. */
   readonly shape: readonly number[];
-  /** That of the same elements in GGUF files, where it differs. */
+  /** Shape of the same elements in GGUF files, if it differs. */
   readonly ggufShape?: readonly number[];
 }
 
-/** Every weight that a model of `config` has. */
+/** Yields every weight that a model with this config must have. */
 export function* expectedWeights(config: ModelConfig): Generator<ExpectedWeight> {
   const { hfNames = {}, ggufNames = {} } = architectureOf(config);
   for (const [weight, shape] of modelShapes(config)) {
@@ -53,7 +56,7 @@ export function* expectedWeights(config: ModelConfig): Generator<ExpectedWeight>
   }
 }
 
-/** A weight, its shape, and that in GGUF if it is another. */
+/** A weight, its shape, and its shape in GGUF if that differs. */
 type Shaped<Weight> = readonly [Weight, readonly number[], (readonly number[] | undefined)?];
 
 function* modelShapes(config: ModelConfig): Generator<Shaped<ModelWeight>> {
@@ -65,7 +68,7 @@ function* modelShapes(config: ModelConfig): Generator<Shaped<ModelWeight>> {
   if (withFactors) yield ["ropeFactors", [withFactors.rope.dims / 2]];
 }
 
-// In the order in which the forward pass uses them.
+// Weights come in the order in which the forward pass uses them.
 function* layerShapes(layer: LayerSpec, dim: number): Generator<Shaped<LayerWeight>> {
   const { mixer, feedForward, postNorms } = layer;
   if (mixer) {

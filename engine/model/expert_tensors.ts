@@ -1,26 +1,27 @@
-/** Experts that a checkpoint has one by one, as the tensors of three dimensions that GGUF has. */
+/** Presents a checkpoint's expert matrices as three-dimensional tensors, the form that GGUF has. */
 
 import { ModelFormatError } from "../errors.ts";
 import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
 import { printable } from "../files/quote.ts";
 import { MAX_EXPERTS } from "./config_bounds.ts";
 
-/** As transformers saves them: the part before, the expert's number, the part after. */
+/** Names that transformers saves: the prefix, the expert's number, the rest. */
 const ONE =
   /^((?:model|backbone)\.layers\.\d+\.(?:mlp|mixer)\.experts)\.(0|[1-9]\d{0,3})\.((?:gate|up|down)_proj\.weight)$/;
-/** As newer versions save them: stacked, and each expert's gate above its up. */
+/** Names that newer versions save: experts are stacked, and each one's gate is above its up. */
 const FUSED = /^(model\.layers\.\d+\.mlp\.experts)\.gate_up_proj$/;
 const FUSED_DOWN = /^(model\.layers\.\d+\.mlp\.experts\.down_proj)$/;
-/** As mlx-lm saves them, stacked already; those without a gate have names of their own. */
+/** Names that mlx-lm saves: already stacked. Experts without a gate have different names. */
 const STACKED =
   /^((?:model|backbone)\.layers\.\d+\.(?:mlp|mixer))\.switch_mlp\.((?:gate_proj|up_proj|down_proj|fc1|fc2)\.weight)$/;
 const GATELESS = { "fc1.weight": "up_proj.weight", "fc2.weight": "down_proj.weight" } as const;
 
 /**
- * The same file with the matrices `….mlp.experts.0.gate_proj.weight`, `….1.…` and so on as one
- * tensor `….mlp.experts.gate_proj.weight` [experts, rows, columns] each.
+ * Returns the same file with the matrices `….mlp.experts.0.gate_proj.weight`, `….1.…` and so on
+ * combined to a tensor `….mlp.experts.gate_proj.weight` [experts, rows, columns]. Tensors that are
+ * already stacked get the same names.
  *
- * @throws {ModelFormatError} if one of them is missing, or they are not alike.
+ * @throws {ModelFormatError} if an expert is missing, or differs from others in type or shape.
  */
 export function stackExperts(file: ModelFile): ModelFile {
   const tensors = new Map<string, TensorInfo>();
@@ -61,13 +62,13 @@ export function stackExperts(file: ModelFile): ModelFile {
   });
 }
 
-/** Bytes of a tensor from `offset` on. */
+/** The bytes of a tensor from `offset` on. */
 interface Part {
   readonly tensor: TensorInfo;
   readonly offset: number;
 }
 
-/** The gates and the ups of a tensor [experts, gates and ups, columns]. */
+/** Splits a tensor [experts, rows of gate then up, columns] into the gates and the ups. */
 function splitFused(tensor: TensorInfo) {
   const [count, rows, columns] = tensor.shape as [number, number, number];
   const shape = [count, rows / 2, columns];

@@ -1,10 +1,10 @@
-/** What a GGUF file is that is no language model by itself. */
+/** Recognizes GGUF files that are not language models themselves. */
 
 import type { MetadataValue } from "../files/model_file.ts";
 
 /**
- * The kind of a file that goes with a model, in the words of its users; undefined for a model.
- * Sources: `general.type` of ggml's docs/gguf.md; convert_lora_to_gguf.py and clip.cpp of llama.cpp.
+ * Returns a description of a file that accompanies a model, or undefined for a model. Sources:
+ * `general.type` in ggml's docs/gguf.md; convert_lora_to_gguf.py and clip.cpp of llama.cpp.
  */
 export function companionKind(
   metadata: ReadonlyMap<string, MetadataValue>,

@@ -1,6 +1,7 @@
 /**
- * Matrices that files keep in one, as the engine has them: apart. Rows are contiguous in every format,
- * so that a part is ranges of the whole's bytes: one, or where parts take turns one a turn.
+ * Splits matrices that files store fused into the separate ones that the engine uses. Rows are
+ * contiguous in every format, so a part consists of byte ranges of the whole: a single range, or
+ * many if the rows of the parts alternate.
  */
 
 import { type ModelFile, type TensorInfo, withTensors } from "../files/model_file.ts";
@@ -9,15 +10,15 @@ import type { AttentionSpec, ModelConfig } from "./config.ts";
 import { type ExpectedWeight, expectedWeights } from "./expected_weights.ts";
 import type { LayerWeight } from "./weight_names.ts";
 
-/** Whose names a file has. */
+/** The scheme of a file's tensor names. */
 export type Naming = "gguf" | "hf";
 
-/** A fused weight and its parts from the top; `{}` stands for the layer. */
+/** A fused weight and its parts, from the top row down; `{}` stands for the layer. */
 interface Fused {
   readonly gguf: string;
   readonly hf: string;
   readonly parts: readonly LayerWeight[];
-  /** No file has the parts apart. */
+  /** Whether every file stores the parts fused. */
   readonly always?: boolean;
 }
 
@@ -28,13 +29,13 @@ const fused = (kind: "weight" | "bias", of: "" | "Bias"): readonly Fused[] => [
     parts: [`query${of}`, `key${of}`, `value${of}`],
   },
   {
-    // In GGUF a fused one has twice the rows.
+    // GGUF uses the name of `up` for the fused matrix too, which has twice the rows.
     gguf: `blk.{}.ffn_up.${kind}`,
     hf: `model.layers.{}.mlp.gate_up_proj.${kind}`,
     parts: [`gate${of}`, `up${of}`],
   },
 ];
-/** What Mamba's first matrix gives, in that order. */
+/** The input projection of Mamba. */
 const MAMBA: Fused = {
   gguf: "blk.{}.ssm_in.weight",
   hf: "backbone.layers.{}.mixer.in_proj.weight",
@@ -43,13 +44,13 @@ const MAMBA: Fused = {
 };
 const FUSED = [...fused("weight", ""), ...fused("bias", "Bias"), MAMBA];
 
-/** The parts of one fused weight of a model, and what they are together. */
+/** A fused weight of a model, and its parts. */
 interface Found {
   readonly whole: ExpectedWeight;
   readonly parts: readonly ExpectedWeight[];
-  /** Rows of a part before those of the next one, again and again; absent: all of them. */
+  /** If the parts alternate, the number of rows of one part before the next part's rows. */
   readonly turn?: number;
-  /** No file has the parts apart. */
+  /** Whether every file stores the parts fused. */
   readonly always: boolean;
 }
 
@@ -61,7 +62,7 @@ function* findFused(config: ModelConfig): Generator<Found> {
   for (const [layer, { mixer }] of config.layers.entries()) {
     for (const { gguf, hf, parts: names, always = false } of FUSED) {
       const parts = names.map((name) => byLayer.get(`${layer} ${name}`)!);
-      // Delta nets have weights of the same names, in matrices of their own.
+      // Delta nets have weights with the same names, but files store them separately.
       if (parts.includes(undefined!) || always && mixer?.kind !== "mamba") continue;
       const rows = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
       const named = (name: string) => name.replace("{}", String(layer));
@@ -78,14 +79,17 @@ function* findFused(config: ModelConfig): Generator<Found> {
     if (stack) yield stack;
     const [query, gate] = [byLayer.get(`${layer} query`), byLayer.get(`${layer} queryGate`)];
     if (query === undefined || gate === undefined) continue;
-    // Of each head the rows of its query, then those of its gate.
+    // For each head, the rows of its query come first, then those of its gate.
     const [rows, columns] = query.shape as [number, number];
     const whole = { ...query, shape: [2 * rows, columns] };
     yield { whole, parts: [query, gate], turn: (mixer as AttentionSpec).headDim, always: true };
   }
 }
 
-/** Experts' gates and ups in one tensor, as some conversions to GGUF have them: of each first its gate. */
+/**
+ * Returns the fused tensor of experts' gates and ups that some conversions to GGUF write. It has
+ * the gate of an expert first, then its up.
+ */
 function stackedGates(
   byLayer: ReadonlyMap<string, ExpectedWeight>,
   layer: number,
@@ -98,12 +102,12 @@ function stackedGates(
   return { whole, parts: [gates, ups], turn: rows, always: false };
 }
 
-/** Rows of a matrix or of all in a stack, or elements of a vector. */
+/** Returns the rows of a matrix, or of all matrices in a stack, or the elements of a vector. */
 function rowsOf(shape: readonly number[]): number {
   return shape.length === 1 ? shape[0]! : shape.slice(0, -1).reduce((a, b) => a * b);
 }
 
-/** The weights of a model as its architecture's files have them, fused or apart. */
+/** Returns the weights of a model as files of its architecture store them, fused or separate. */
 export function storedWeights(config: ModelConfig): ExpectedWeight[] {
   const { fused = false } = architectureOf(config);
   const wholes = new Map<string, ExpectedWeight>();
@@ -115,7 +119,7 @@ export function storedWeights(config: ModelConfig): ExpectedWeight[] {
   return [...new Set(stored)];
 }
 
-/** The same file with the parts of fused weights for each of them. */
+/** Returns the same file, in which the parts replace each fused weight. */
 export function splitFused(file: ModelFile, config: ModelConfig, naming: Naming): ModelFile {
   const name = (weight: ExpectedWeight) => naming === "gguf" ? weight.gguf : weight.hf;
   const tensors = new Map(file.tensors);
@@ -158,7 +162,7 @@ export function splitFused(file: ModelFile, config: ModelConfig, naming: Naming)
   });
 }
 
-/** Where a part's bytes are: from `offset` on, `turn` of every so many. */
+/** The bytes of a part within `whole`: from `offset` on, `turn` of every `every` bytes. */
 interface Place {
   readonly whole: TensorInfo;
   readonly offset: number;

@@ -1,4 +1,4 @@
-/** A checked ModelConfig from the metadata and the tensor table of a GGUF file. */
+/** Builds a checked ModelConfig from the metadata and the tensor table of a GGUF file. */
 
 import { basename } from "node:path";
 import type { ModelFile } from "../files/model_file.ts";
@@ -16,18 +16,19 @@ import { type RopeScaling, yarnShare } from "./rope.ts";
 import { ggufName } from "./weight_names.ts";
 import { plural } from "../plural.ts";
 
-/** Tensors that old conversions carry and nothing uses, and those that `readLongRope` reads. */
+/** Unused tensors in the files of old conversions, and the tensors that `readLongRope` reads. */
 const IGNORED = /^(blk\.\d+\.attn_rot_embd(\.weight)?|rope_factors_(long|short)\.weight)$/;
 
-/** How many of the last layers draft tokens for the others, which tvllm does not do. */
+/** Key for the number of last layers that draft tokens for the others. tvllm does not use them. */
 const DRAFTS = "nextn_predict_layers";
 
 /**
- * The config of an open GGUF model. All weights that it calls for are there, in the right shape,
- * and no others.
+ * Returns the config of an open GGUF model. The file then has all weights that the config requires,
+ * with the right shapes, and no others.
  *
  * @throws {ModelFormatError} if metadata is missing, out of range, or contradicts the tensors.
- * @throws {UnsupportedError} if tvllm does not run this architecture or a variant that it states.
+ * @throws {UnsupportedError} if tvllm does not support the architecture, or a variant of it that
+ * the metadata describe.
  */
 export function configFromGguf(file: ModelFile): ModelConfig {
   const metadata = new MetadataReader(file);
@@ -57,7 +58,7 @@ export function configFromGguf(file: ModelFile): ModelConfig {
     naming: "gguf",
     ignored: (name) => IGNORED.test(name) || isOfDrafts(name, { layers, drafts }),
   });
-  // llama.cpp refuses it, or ends by an assertion.
+  // llama.cpp rejects such a file, or fails an assertion.
   if (h.rope.dims !== h.headDim && !architecture.partialRope) {
     throw metadata.unsupported(
       `key '${name}.rope.dimension_count' is ${h.rope.dims}, but a head has ${h.headDim} ` +
@@ -75,7 +76,7 @@ function isOfDrafts(
   return layer >= layers && layer < layers + drafts;
 }
 
-/** Keys of an architecture that change nothing, or nothing where they have not been looked up. */
+/** Keys below the architecture's prefix that change nothing if no reader has looked them up. */
 const HARMLESS =
   /\.(rope\.(scaling\.(type|finetuned|factor|original_context_length|yarn_\w+)|scale_linear|dimension_sections)|vocab_size|tensor_data_layout|pooling_type)$/;
 
@@ -156,7 +157,7 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
         `the file is damaged or was converted incorrectly: download or convert it again`,
     );
   }
-  // As llama.cpp has it: a key_length alone leaves the values' default.
+  // As in llama.cpp, key_length does not change the default of value_length.
   const share = Math.floor(dim / heads);
   const values = metadata.integer("attention.value_length", [1, MAX_HEAD_DIM], share);
   if (values !== headDim) {
@@ -169,8 +170,8 @@ function readHeadDim(metadata: MetadataReader, dim: number, heads: number): numb
 }
 
 /**
- * Keys that change what is computed, and the value that changes nothing, which is what a missing key
- * means. llama.cpp obeys the first for every architecture, the others for some.
+ * Keys that change the computation, with the value that changes nothing, which is also the default.
+ * llama.cpp honours attention.causal for every architecture, and the other keys for some.
  */
 const NEUTRAL: Readonly<Record<string, number | boolean>> = {
   "attention.causal": true,
@@ -203,8 +204,9 @@ function checkVariants(metadata: MetadataReader, { obeys }: Architecture): void 
 }
 
 /**
- * Source of the keys: llama.cpp's gguf-py constants; of what a missing one means: load_hparams() in its
- * llama-model.cpp (the scaling is linear, by the newer key before the older) and llama-context.cpp.
+ * Source of the keys: llama.cpp's gguf-py constants. Source of the defaults: load_hparams() in its
+ * llama-model.cpp, and llama-context.cpp. By default the scaling is linear, and the newer key for
+ * the factor takes precedence over the older one.
  */
 function readRopeScaling(metadata: MetadataReader, dims: number): RopeScaling {
   if (metadata.file.tensors.has(LONG_FACTORS.long)) return readLongRope(metadata, dims);
@@ -255,7 +257,7 @@ function yarnMultiplier(metadata: MetadataReader): number {
   return metadata.between("rope.scaling.yarn_log_multiplier", [0, 1e6], 0);
 }
 
-/** What llama.cpp calls LongRoPE's factors; it takes them where they are, whatever type is stated. */
+/** Names of LongRoPE's factors. If they exist, llama.cpp uses them whatever the scaling type is. */
 const LONG_FACTORS = { long: "rope_factors_long.weight", short: "rope_factors_short.weight" };
 
 function readLongRope(metadata: MetadataReader, dims: number): RopeScaling {
@@ -292,12 +294,12 @@ function readLongRope(metadata: MetadataReader, dims: number): RopeScaling {
 }
 
 /**
- * The embedding and the token list must be of one vocabulary; where there is no list, the size that is
- * stated. Beside a list the size means nothing, as in llama.cpp: some converters leave it at what it was
- * before tokens were added.
+ * Checks that the embedding has as many rows as the token list has tokens, or if there is no list,
+ * as vocab_size states. If there is a list, vocab_size is ignored, as in llama.cpp: some converters
+ * do not update it when tokens are added.
  */
 function checkVocabulary(metadata: MetadataReader, config: ModelConfig): void {
-  if (!metadata.file.tensors.has(ggufName("embedding"))) return; // checkWeights says so.
+  if (!metadata.file.tensors.has(ggufName("embedding"))) return; // checkWeights reports it.
   const listed = metadata.arrayLength("tokenizer.ggml.tokens");
   const key = listed === undefined ? `${config.architecture}.vocab_size` : "tokenizer.ggml.tokens";
   const size = listed ?? (metadata.has(key) ? metadata.integer(key, [1, 2 ** 31]) : undefined);

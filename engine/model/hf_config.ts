@@ -1,4 +1,6 @@
-/** A checked ModelConfig from the config.json and the tensor table of a model in safetensors. */
+/**
+ * Builds a checked ModelConfig from the config.json and the tensor table of a safetensors model.
+ */
 
 import { join } from "node:path";
 import { isObject, type JsonObject } from "../files/json.ts";
@@ -15,15 +17,15 @@ import type { Hyperparameters } from "./hyperparameters.ts";
 import { MetadataReader } from "./metadata_reader.ts";
 import { type RopeScaling, yarnShare } from "./rope.ts";
 
-/** Where the config of a model with a vision tower has that of its text model. */
+/** Key of the text model's config within the config of a model with a vision tower. */
 const TEXT = "text_config";
 
-/** Switches that change what is computed; tvllm runs models that have them off. */
+/** Switches that change the computation. tvllm only runs models that have them off. */
 const OFF = ["use_sliding_window"] as const;
-/** The same, but for architectures with optional biases. */
+/** Like `OFF`, except for architectures with optional biases. */
 const BIASES = ["attention_bias", "mlp_bias"] as const;
 
-/** Values that change what is computed, and what stands for their change of nothing. */
+/** Keys that change the computation, with the value that changes nothing. */
 const NEUTRAL: Readonly<Record<string, number | boolean>> = {
   "is_causal": true,
   "partial_rotary_factor": 1,
@@ -32,18 +34,21 @@ const NEUTRAL: Readonly<Record<string, number | boolean>> = {
   "use_bidirectional_attention": false,
 };
 
-/** Old checkpoints carry what follows from the config; tied ones may carry the embedding twice. */
+/**
+ * Old checkpoints store RoPE's frequencies; if the output is tied, the embedding may occur twice.
+ */
 const IGNORED = /\.rotary_emb\.inv_freq$/;
 const IGNORED_IF_TIED = /\.rotary_emb\.inv_freq$|^lm_head\.weight$/;
 
 /**
- * The config of an open model in safetensors. All weights that it calls for are there, under
- * Hugging Face's names and in the right shape, and no others.
+ * Returns the config of an open safetensors model. The file then has all weights that the config
+ * requires, with Hugging Face's names and the right shapes, and no others.
  *
  * @param weights the same file with its experts stacked
  * @throws {ModelFormatError} if config.json lacks a value, has one out of range, or contradicts the
  * tensors.
- * @throws {UnsupportedError} if tvllm does not run this architecture or a variant that it states.
+ * @throws {UnsupportedError} if tvllm does not support the architecture, or a variant of it that
+ * config.json describes.
  */
 export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile): ModelConfig {
   const json = new MetadataReader(file, { path: join(file.directory, CONFIG), json: file.config });
@@ -57,13 +62,14 @@ export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile
 }
 
 /**
- * Keys of config.json for training, for other programs, of tokens (which engine/text reads), and of
- * what is off or does not apply where they have not been looked up.
+ * Keys of config.json that do not change the computation: for training, for other programs, for
+ * tokens (engine/text reads those), and for features that are off or do not apply if no reader used
+ * the key.
  */
 const HARMLESS =
   /^(_name_or_path|model_type|architectures|auto_map|(bos|eos|pad|sep|cls|boi|eoi|image)_token_(id|index)|(torch_)?dtype|transformers(_version|\.js_config)|use_cache|cache_implementation|initializer_range|attention_dropout|hidden_(dropout|act)|resid_pdrop|pretraining_tp|max_window_layers|sliding_window|layer_types|quantization(_config)?|(output_)?router_\w+|output_(attentions|hidden_states)|return_dict|rope_theta|id2label|label2id|problem_type|task_specific_params|unsloth_\w+|chunk_size_feed_forward|finetuning_task|tokenizer_class|is_(encoder_)?decoder|mlp_only_layers|decoder_sparse_step|full_attention_interval|mamba_ssm_(cache_)?dtype|mtp_\w+|num_nextn_predict_layers|expand|chunk_size|norm_eps|num_logits_to_keep|rescale_prenorm_residual|residual_in_fp32|time_step_(floor|max|min)|use_mamba_kernels)$/;
 
-/** Source of the keys and of what a missing one stands for: transformers' configuration classes. */
+/** Source of the keys and of their defaults: transformers' configuration classes. */
 function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperparameters {
   const name = root.text("model_type");
   const names = ({ modelType, otherModelTypes = [] }: Architecture) => [
@@ -115,7 +121,7 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
     headDim,
     ffnDim: json.integer("intermediate_size", [1, MAX_WIDTH], own?.experts?.width),
     vocabSize: json.integer("vocab_size", [1, 2 ** 22]),
-    // Qwen's YaRN is added to a config that states the length before it.
+    // Qwen's configs add YaRN but state the context length without it.
     contextLength: scaling.kind === "yarn"
       ? Math.max(trained, Math.floor(scaling.factor * scaling.originalContext))
       : trained,
@@ -123,7 +129,7 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
     rope: {
       base: json.positive(ropeKey(json, "rope_theta"), 1e12, architecture.hfRopeBase ?? 10_000),
       dims: ropeDims,
-      layout: "half", // llama too: only its GGUF conversion permutes rows.
+      layout: "half", // For llama too: only the conversion to GGUF permutes its rows.
       scaling,
       factors: false,
     },
@@ -138,7 +144,7 @@ function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperp
   };
 }
 
-/** Dimensions of a head that RoPE rotates: of some architectures a part of them. */
+/** Returns how many dimensions of a head RoPE rotates. Some architectures rotate only a part. */
 function rotatedDims(
   json: MetadataReader,
   { obeys, hfPartialRotary = 1 }: Architecture,
@@ -173,7 +179,8 @@ function checkVariants(
     }
   }
   checkRopeForm(json);
-  // MLX's, in `quantization`, has been unpacked by the reader; mlx-lm states it a second time.
+  // The file reader has already unpacked MLX's quantization, which `quantization` describes. mlx-lm
+  // describes it a second time in `quantization_config`.
   const packed = root.has("quantization.bits")
     ? undefined
     : [...root.file.metadata.keys()].find((key) => key.startsWith("quantization"));
@@ -201,8 +208,8 @@ function quantizedBy(json: MetadataReader): string {
 }
 
 /**
- * RoPE's values are an object of plain ones. Of other forms, a text or tables by kind of layer, none
- * is read, and passing over them would run another model.
+ * Checks that RoPE's parameters are an object of plain values. Other forms, such as a string or a
+ * table for each kind of layer, are not read, and ignoring them would compute a different model.
  */
 function checkRopeForm(json: MetadataReader): void {
   const { config } = json.file as SafetensorsModel;
@@ -220,7 +227,7 @@ function checkRopeForm(json: MetadataReader): void {
   }
 }
 
-/** What transformers calls the activations. */
+/** Names of the activations in transformers. */
 export const HF_ACTIVATIONS = {
   silu: "silu",
   gelu: "gelu_pytorch_tanh",
@@ -237,12 +244,15 @@ function checkActivation(json: MetadataReader, { layers }: ModelConfig): void {
   }
 }
 
-/** What all layers' feed-forward networks pass. */
+/** Returns the activation of the feed-forward networks, which is the same in all layers. */
 export function activationOf(layers: ModelConfig["layers"]): Activation {
   return layers.find(({ feedForward }) => feedForward !== undefined)!.feedForward!.activation;
 }
 
-/** Where config.json has a value of RoPE: newer ones in rope_parameters, older in rope_scaling. */
+/**
+ * Returns the key of a RoPE parameter: in rope_parameters (newer files), in rope_scaling (older
+ * files), or at the top level.
+ */
 function ropeKey(json: MetadataReader, name: string): string {
   const places = [`rope_parameters.${name}`, `rope_scaling.${name}`];
   return places.find((key) => json.has(key)) ?? name;
@@ -256,7 +266,7 @@ function readRopeScaling(json: MetadataReader, trained: number, dims: number): R
     json.positive(ropeKey(json, name), 1e6, fallback);
   const originalContext = () =>
     json.integer(ropeKey(json, "original_max_position_embeddings"), [1, MAX_CONTEXT], trained);
-  // Phi-3's first files call it su or yarn.
+  // Phi-3's first files call LongRoPE "su" or "yarn".
   if (json.has(ropeKey(json, "long_factor"))) return readLongRope(json, trained, dims);
   switch (kind) {
     case "default":
@@ -279,7 +289,7 @@ function readRopeScaling(json: MetadataReader, trained: number, dims: number): R
       const factor = positive("factor");
       const multiplier = (name: string) => json.between(ropeKey(json, name), [0, 1e6], 0);
       const [one, all] = [multiplier("mscale"), multiplier("mscale_all_dim")];
-      // Stated, it replaces YaRN's own; the config's field multiplies that.
+      // attention_factor replaces YaRN's own factor, while the field of the config multiplies it.
       const own = 1 + 0.1 * Math.log(factor);
       return {
         kind,

@@ -1,12 +1,12 @@
-/** What a model's file says of it, the same for GGUF and config.json; architectures make layers of it. */
+/** Hyperparameters read from GGUF or config.json, from which the architectures build the layers. */
 
 import type { DeltaNetSpec, ExpertsSpec, MambaSpec } from "./config.ts";
 import type { RopeSpec, TemperatureSpec } from "./rope.ts";
 
-/** What a layer has that has one thing alone. */
+/** The kind of a layer that consists of a single branch. */
 export type LayerKind = "mamba" | "attention" | "dense" | "experts";
 
-/** Sizes and constants as files state them: one number for all layers. */
+/** Sizes and constants as files state them. Unless noted, they apply to all layers. */
 export interface Hyperparameters {
   /** `general.architecture` of GGUF. */
   readonly architecture: string;
@@ -24,38 +24,43 @@ export interface Hyperparameters {
   readonly rmsEpsilon: number;
   readonly rope: RopeSpec;
   readonly tiedOutput: boolean;
-  /** The file has biases of queries, keys and values. */
+  /** Whether queries, keys and values have biases. */
   readonly attentionBias: boolean;
-  /** It has a bias of what the heads give together; default false. */
+  /** Whether the output projection of attention has a bias; default false. */
   readonly outputBias?: boolean;
-  /** It has biases of gate, up and down; default false. */
+  /** Whether gate, up and down have biases; default false. */
   readonly ffnBias?: boolean;
-  /** By layer, the positions that its tokens see, undefined for all of them; default all. */
+  /** For each layer, how many positions a token sees; undefined for all. Default: all. */
   readonly windows?: readonly (number | undefined)[];
-  /** By layer, whether RoPE rotates its queries and keys; default true. */
+  /** For each layer, whether RoPE rotates its queries and keys; default true. */
   readonly rotates?: readonly boolean[];
   readonly temperature?: TemperatureSpec;
-  /** Of Granite: multipliers of embeddings, of what layers add, and of q · k; and what divides logits. */
+  /**
+   * For Granite: multipliers of embeddings, of the results of branches, and of q · k (0: 1 / √(head
+   * size)), and the divisor of logits.
+   */
   readonly scales?: {
     readonly embedding: number;
     readonly residual: number;
     readonly attention: number;
     readonly logits: number;
   };
-  /** Of architectures in which all layers but the last of every `period` see this many tokens alone. */
+  /** For architectures in which the last layer of every `period` sees all tokens. */
   readonly window?: {
+    /** Number of positions that a token sees in the other layers. */
     readonly tokens: number;
     readonly period: number;
     /** RoPE base of the layers with the window. */
     readonly ropeBase: number;
   };
-  /** Of architectures in which all layers but the last of every `period` have a gated delta net. */
+  /** For architectures with gated delta nets in all layers but the last of every `period`. */
   readonly deltaNet?: Omit<DeltaNetSpec, "kind"> & { readonly period: number };
-  /** Of architectures whose layers have one thing each: what, layer by layer, and the sizes of Mamba's. */
+  /** For architectures whose layers have a single branch: the kind of each layer. */
   readonly kinds?: readonly LayerKind[];
+  /** Sizes of the Mamba layers among `kinds`. */
   readonly mamba?: Omit<MambaSpec, "kind">;
-  /** q · k is divided by its square root; default the head size. */
+  /** q · k is divided by the square root of this number; default the head size. */
   readonly queryScalar?: number;
-  /** Of architectures with routed experts. */
+  /** For architectures with routed experts. */
   readonly experts?: Omit<ExpertsSpec, "kind" | "activation">;
 }

@@ -1,18 +1,18 @@
-/** How layers keep keys and values: for all positions of a sequence, or for those within a window. */
+/** Groups layers by the keys and values that they cache: of all positions, or of a window. */
 
 import { BLOCK_TOKENS } from "../../kernels/sizes.ts";
 import type { ModelConfig } from "./config.ts";
 import { attentionsOf } from "./mixers.ts";
 
-/** Layers of attention that keep the same positions, and so share a table of blocks for each sequence. */
+/** Attention layers that cache the same positions, and so share one block table per sequence. */
 export interface KvGroup {
-  /** Positions that their tokens see; absent: all of them. */
+  /** Number of positions that a token sees in these layers; if absent, all of them. */
   readonly window?: number;
-  /** Their numbers, in order. */
+  /** Indices of the layers, in order. */
   readonly layers: readonly number[];
 }
 
-/** The groups of a model, the one that keeps the most first. */
+/** Returns the groups of a model, the one with the largest window first. */
 export function kvGroups({ layers }: Pick<ModelConfig, "layers">): KvGroup[] {
   const byWindow = new Map<number, number[]>();
   for (const [layer, { mixer }] of layers.entries()) {
@@ -25,7 +25,11 @@ export function kvGroups({ layers }: Pick<ModelConfig, "layers">): KvGroup[] {
   );
 }
 
-/** Bytes of a block of BLOCK_TOKENS positions in all layers of a group; `kvBytes` an element. */
+/**
+ * Returns the bytes of a block of BLOCK_TOKENS positions, for all layers of a group together.
+ *
+ * @param kvBytes bytes of one element
+ */
 export function kvBlockBytes(config: ModelConfig, group: KvGroup, kvBytes: number): number {
   const layers = attentionsOf(group.layers.map((layer) => config.layers[layer]!));
   return layers.reduce(
@@ -35,8 +39,8 @@ export function kvBlockBytes(config: ModelConfig, group: KvGroup, kvBytes: numbe
 }
 
 /**
- * Blocks of a group that sequences with `tokens` tokens in all can hold at one time, `sequences` of
- * them running and `entering` tokens entering a step.
+ * Returns the most blocks of a group that sequences with `tokens` tokens in total occupy at a time,
+ * if `sequences` of them run and at most `entering` tokens are computed in a step.
  */
 export function kvBlocksHeld(
   { window = Infinity }: Pick<KvGroup, "window">,
@@ -46,7 +50,7 @@ export function kvBlocksHeld(
     readonly entering: number;
   },
 ): number {
-  // A window may begin and end within a block, and so may what enters.
+  // The window and the new tokens may each start and end in the middle of a block.
   const windows = sequences * (Math.ceil((window - 1) / BLOCK_TOKENS) + 2);
   return Math.min(Math.ceil(tokens / BLOCK_TOKENS), windows + Math.ceil(entering / BLOCK_TOKENS));
 }

@@ -1,18 +1,18 @@
-/** Sizes that a GGUF file may state for each layer: heads, and the width of the feed-forward network. */
+/** Reads sizes that a GGUF file may state per layer: heads, and the feed-forward width. */
 
 import type { ModelConfig } from "./config.ts";
 import { MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
 import type { MetadataReader } from "./metadata_reader.ts";
 
 /**
- * The config with the sizes of each layer where arrays state them, as OpenELM's and pruned models'
- * files do. Source: get_key_or_arr of llama.cpp's llama-model-loader.cpp.
+ * Returns the config with the sizes of each layer, if the file states them as arrays. Files of
+ * OpenELM and of pruned models do. Source: get_key_or_arr in llama.cpp's llama-model-loader.cpp.
  *
- * @param metadata of the architecture's keys
- * @throws {ModelFormatError} if an array has not a value for each layer, or one out of range.
+ * @param metadata reader of the keys below the architecture's prefix
+ * @throws {ModelFormatError} if an array does not have one value per layer, or one is out of range.
  */
 export function withLayerSizes(config: ModelConfig, metadata: MetadataReader): ModelConfig {
-  // Those that draft tokens, which the config has not, are among them.
+  // This includes layers that draft tokens, which the config does not have.
   const count = metadata.integer("block_count", [1, MAX_LAYERS]);
   const sizes = (key: string, most: number) =>
     metadata.perLayer(key, { range: [1, most], layers: count });

@@ -1,23 +1,23 @@
-/** Reads a model's metadata by key, each value checked for its type and range. */
+/** Reads a model's metadata by key, and checks the type and range of each value. */
 
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import { isObject, type JsonObject, type JsonValue } from "../files/json.ts";
 import type { MetadataValue, ModelFile } from "../files/model_file.ts";
 import { printable, quote } from "../files/quote.ts";
 
-/** Typed look-ups in `file.metadata`. A `fallback` is what a missing key stands for. */
+/** Typed look-ups in `file.metadata`. `fallback` is the value if the key is missing. */
 export class MetadataReader {
   readonly #path: string;
   readonly #prefix: string;
   readonly #json: JsonObject | undefined;
-  /** Whole keys that were looked up, by readers of all prefixes. */
+  /** Full keys that were looked up by the readers of any prefix. */
   #seen = new Set<string>();
 
   /**
    * @param options.path the file that errors name; default the model's first
-   * @param options.prefix what every key begins with, which callers leave out
-   * @param options.json the object that the metadata were made of: a key that has an object there,
-   * or something else that is no metadata, is there and wrong rather than missing
+   * @param options.prefix prefix of every key, which callers leave out
+   * @param options.json the JSON object that the metadata were built from. A key whose JSON value
+   * cannot be metadata (an object, for example) counts as invalid, not as missing.
    */
   constructor(
     readonly file: ModelFile,
@@ -28,14 +28,14 @@ export class MetadataReader {
     this.#json = options.json;
   }
 
-  /** The same file's keys below `prefix`. */
+  /** Returns a reader of the same file for the keys below `prefix`. */
   under(prefix: string): MetadataReader {
     const reader = new MetadataReader(this.file, { path: this.#path, prefix, json: this.#json });
     reader.#seen = this.#seen;
     return reader;
   }
 
-  /** Keys with this reader's prefix that were never looked up. */
+  /** Returns the keys with this reader's prefix that were never looked up. */
   unseen(): string[] {
     const seen = (key: string) =>
       this.#seen.has(key) || [...this.#seen].some((other) => other.startsWith(`${key}.`));
@@ -47,31 +47,31 @@ export class MetadataReader {
     for (const part of this.#prefix.split(".").filter(Boolean)) {
       json = isObject(json) ? new Map(Object.entries(json)).get(part) : undefined;
     }
-    // null stands for a missing value.
+    // null means a missing value.
     return Object.entries(isObject(json) ? json : {}).flatMap(([key, value]) =>
       value === null || seen(this.key(key)) ? [] : [key]
     );
   }
 
-  /** The value as it is. */
+  /** Returns the value without checks. */
   value(key: string): MetadataValue | undefined {
     this.#seen.add(this.key(key));
     return this.file.metadata.get(this.key(key));
   }
 
-  /** The whole key. */
+  /** Returns the full key. */
   key(rest: string): string {
     return this.#prefix + rest;
   }
 
-  /** @throws {ModelFormatError} if it is missing, or no string. */
+  /** @throws {ModelFormatError} if it is missing, or not a string. */
   text(key: string, fallback?: string): string {
     const value = this.#get(key) ?? fallback;
     if (typeof value !== "string") throw this.#wrong(key, "a string");
     return value;
   }
 
-  /** @throws {ModelFormatError} if it is missing, no whole number, or not within the range. */
+  /** @throws {ModelFormatError} if it is missing, not a whole number, or out of range. */
   integer(key: string, range: readonly [number, number], fallback?: number): number {
     return this.#integer(key, this.#one(key) ?? fallback, range);
   }
@@ -90,9 +90,10 @@ export class MetadataReader {
   }
 
   /**
-   * An array that differs from layer to layer, with a value for each; undefined for one value.
+   * Returns the values of an array with one value per layer. Returns undefined if the value is not
+   * an array, or the same for all layers.
    *
-   * @throws {ModelFormatError} if it has another length, or a value out of range.
+   * @throws {ModelFormatError} if the array has another length, or a value out of range.
    */
   perLayer(
     key: string,
@@ -116,7 +117,7 @@ export class MetadataReader {
     return value;
   }
 
-  /** As `integer`; of an array that differs from layer to layer, the first layer's. */
+  /** Like `integer`, but returns the first layer's value if an array's values differ. */
   first(key: string, range: readonly [number, number], fallback?: number): number {
     const value = this.#get(key);
     const differs = Array.isArray(value) && value.some((item) => item !== value[0]);
@@ -141,7 +142,7 @@ export class MetadataReader {
     return value;
   }
 
-  /** @throws {ModelFormatError} if it is missing, or no array of numbers within the range. */
+  /** @throws {ModelFormatError} if it is missing, or not an array of numbers within the range. */
   numbers(key: string, [least, most]: readonly [number, number]): readonly number[] {
     const value = this.#get(key);
     const valid = Array.isArray(value) &&
@@ -157,7 +158,7 @@ export class MetadataReader {
     return value;
   }
 
-  /** @throws {ModelFormatError} if it is missing, or no array of strings. */
+  /** @throws {ModelFormatError} if it is missing, or not an array of strings. */
   texts(key: string): readonly string[] {
     const value = this.#get(key);
     const valid = Array.isArray(value) && value.every((item) => typeof item === "string");
@@ -165,7 +166,7 @@ export class MetadataReader {
     return value as readonly string[];
   }
 
-  /** Length of the array, or undefined if there is none. */
+  /** Returns the length of the array, or undefined if the key is missing. */
   arrayLength(key: string): number | undefined {
     const value = this.#get(key);
     if (value === undefined) return undefined;
@@ -173,7 +174,7 @@ export class MetadataReader {
     return value.length;
   }
 
-  /** Whether the JSON has the key, be it with null. */
+  /** Whether the top level of the JSON has the key, even with the value null. */
   states(key: string): boolean {
     return this.#json !== undefined && Object.hasOwn(this.#json, this.key(key));
   }
@@ -183,7 +184,7 @@ export class MetadataReader {
     return this.file.metadata.has(this.key(key)) || this.#odd(key) !== undefined;
   }
 
-  /** An error about the file's content. */
+  /** Returns an error about the file's content. */
   fault(detail: string): ModelFormatError {
     return new ModelFormatError(`Cannot use ${printable(this.#path)}: ${detail}`);
   }
@@ -192,7 +193,7 @@ export class MetadataReader {
     return new UnsupportedError(`Cannot run ${printable(this.#path)}: ${detail}`);
   }
 
-  /** The value; of an array that has one value for every layer, that one. */
+  /** Returns the value, or the common value of an array that has the same value for every layer. */
   #one(key: string): MetadataValue | undefined {
     const value = this.#get(key);
     if (!Array.isArray(value) || value.length === 0) return value;
@@ -217,7 +218,7 @@ export class MetadataReader {
     return this.value(key);
   }
 
-  /** What JSON has under the key and metadata have not, but for null. */
+  /** Returns the JSON value of a key that the metadata lack; undefined if missing or null. */
   #odd(key: string): JsonValue | undefined {
     const name = this.key(key);
     if (this.#json === undefined || this.file.metadata.has(name)) return undefined;

@@ -1,13 +1,13 @@
-/** The mixers of one kind among a model's layers. */
+/** Finds the mixers of one kind among a model's layers, and computes their sizes. */
 
 import type { AttentionSpec, LayerSpec, RecurrentHeads, RecurrentSpec } from "./config.ts";
 
-/** Those of attention, in the order of the layers. */
+/** Returns the attention mixers, in the order of the layers. */
 export function attentionsOf(layers: readonly LayerSpec[]): AttentionSpec[] {
   return layers.flatMap(({ mixer }) => mixer?.kind === "attention" ? [mixer] : []);
 }
 
-/** Those with a state. */
+/** Returns the mixers with a state, in the order of the layers. */
 export function recurrentOf(layers: readonly LayerSpec[]): RecurrentSpec[] {
   return layers.flatMap(({ mixer }) => isRecurrent(mixer) ? [mixer] : []);
 }
@@ -17,12 +17,15 @@ export function isRecurrent(mixer: LayerSpec["mixer"]): mixer is RecurrentSpec {
   return mixer !== undefined && mixer.kind !== "attention";
 }
 
-/** Channels of the convolution: queries, keys and values. */
+/** Returns the number of channels of the convolution: of queries, keys and values together. */
 export function channelsOf({ keyHeads, valueHeads, keyDim, valueDim }: RecurrentHeads): number {
   return 2 * keyHeads * keyDim + valueHeads * valueDim;
 }
 
-/** Floats of a sequence's state in one layer: what the convolution saw last, and a matrix a head. */
+/**
+ * Returns the number of floats of a sequence's state in one layer: the last inputs of the
+ * convolution, and a matrix for each value head.
+ */
 export function stateFloats(spec: RecurrentHeads): { convolution: number; matrices: number } {
   const { valueHeads, keyDim, valueDim, taps } = spec;
   return {

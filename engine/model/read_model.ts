@@ -1,4 +1,4 @@
-/** What the engine needs of an open model, in either format. */
+/** Reads from an open model, in either format, what the engine needs. */
 
 import type { ModelFile } from "../files/model_file.ts";
 import { isSafetensors } from "../files/safetensors.ts";
@@ -14,11 +14,13 @@ import { configFromSafetensors } from "./hf_config.ts";
 export interface ReadModel {
   readonly config: ModelConfig;
   readonly weights: ModelFile;
-  /** What of the file is left out, a line each. */
+  /** One line for each part of the file that is not used. */
   readonly notes: readonly string[];
 }
 
 /**
+ * Reads the config of an open model, and gives its tensors the engine's names.
+ *
  * @throws {ModelFormatError | UnsupportedError} as `configFromGguf` and `configFromSafetensors` do.
  */
 export function readModel(file: ModelFile): ReadModel {
@@ -35,7 +37,7 @@ export function readModel(file: ModelFile): ReadModel {
   return { config, weights: underEngineNames(split, config, { naming: "hf", mlx }), notes };
 }
 
-/** Of layers behind the model's own, which draft tokens for it. */
+/** Returns the note about layers after the model's own that draft tokens, if there are any. */
 function draftNotes({ tensors }: ModelFile, { layers }: ModelConfig): string[] {
   const isDraft = (name: string) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1) >= layers.length;
   const count = [...tensors.keys()].filter(isDraft).length;

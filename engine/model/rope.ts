@@ -1,11 +1,11 @@
-/** How RoPE rotates, and how fast each pair of a head does, for every scaling that files state. */
+/** Types of RoPE and its scalings, and the rotation frequencies that follow from them. */
 
-/** How the rotation frequencies of RoPE were stretched to a longer context. */
+/** How RoPE's frequencies are scaled for a longer context. */
 export type RopeScaling =
   | { readonly kind: "none" }
-  /** Every frequency divided by `factor`. */
+  /** Every frequency is divided by `factor`. */
   | { readonly kind: "linear"; readonly factor: number }
-  /** Low frequencies divided by `factor`, a ramp between the two bounds (Llama 3.1). */
+  /** Low frequencies are divided by `factor`, with a ramp between the two bounds (Llama 3.1). */
   | {
     readonly kind: "llama3";
     readonly factor: number;
@@ -13,7 +13,7 @@ export type RopeScaling =
     readonly highFrequencyFactor: number;
     readonly originalContext: number;
   }
-  /** A ramp by rotations within the original context (YaRN, arXiv:2309.00071). */
+  /** A ramp by the number of rotations within the original context (YaRN, arXiv:2309.00071). */
   | {
     readonly kind: "yarn";
     readonly factor: number;
@@ -23,39 +23,39 @@ export type RopeScaling =
     /** Multiplies the rotated vectors, on top of YaRN's own 0.1 ln(factor) + 1. */
     readonly attentionFactor: number;
   }
-  /** Every frequency divided by a factor of its own (LongRoPE, arXiv:2402.13753). */
+  /** Every frequency is divided by its own factor (LongRoPE, arXiv:2402.13753). */
   | {
     readonly kind: "longrope";
-    /** [dims / 2], for contexts up to the original one. */
+    /** Factors [dims / 2] for contexts up to the original one. */
     readonly short: readonly number[];
-    /** [dims / 2], for longer ones. */
+    /** Factors [dims / 2] for longer contexts. */
     readonly long: readonly number[];
     readonly originalContext: number;
-    /** The longest sequence that the model is run with, which decides between the two. */
+    /** Length of the longest sequence that the model is run with, which decides between the two. */
     readonly context: number;
     /** Multiplies the rotated vectors. */
     readonly attentionFactor: number;
   };
 
-/** One table of rotations; layers may share one. */
+/** A table of rotations, which layers may share. */
 export interface RopeSpec {
-  /** The frequencies are its powers. */
+  /** The frequencies are powers of this base. */
   readonly base: number;
-  /** Dimensions of a head that are rotated, from its start on; even, and 0 where positions do not count. */
+  /** Number of dimensions at the start of a head that are rotated; even, or 0 for no RoPE. */
   readonly dims: number;
-  /** Which pairs rotate together: (0,1),(2,3)… or (0,n/2),(1,n/2+1)… (GPT-NeoX). */
+  /** Elements that rotate as a pair: (0,1),(2,3)… or (0,n/2),(1,n/2+1)… (GPT-NeoX). */
   readonly layout: "interleaved" | "half";
-  /** How the frequencies were stretched. */
+  /** Scaling of the frequencies for longer contexts. */
   readonly scaling: RopeScaling;
-  /** The model's weight `ropeFactors` [dims / 2] divides the frequencies. */
+  /** Whether the frequencies are divided by the model's weight `ropeFactors` [dims / 2]. */
   readonly factors: boolean;
 }
 
 /** A query at position p is multiplied by 1 + beta · ln(1 + floor(p / context)). */
 export interface TemperatureSpec {
-  /** How fast queries grow. */
+  /** Growth rate of the queries. */
   readonly beta: number;
-  /** Positions up to which they do not. */
+  /** Queries at positions below this one are not scaled. */
   readonly context: number;
 }
 
@@ -67,12 +67,12 @@ export interface RopeTable {
 }
 
 /**
- * base^(−2i / dims), divided by the model's own factors, then scaled as the config says.
- * Sources: RoFormer (arXiv:2104.09864); Llama 3.1 as Hugging Face transformers has it
- * (modeling_rope_utils.py); YaRN (arXiv:2309.00071) as ggml has it (`rope_yarn`); LongRoPE
- * (arXiv:2402.13753) as llama.cpp chooses its factors, once for the context that a model is run with.
+ * Returns the frequencies base^(−2i / dims), divided by the model's own factors and then scaled.
+ * Sources: RoFormer (arXiv:2104.09864); for Llama 3.1 modeling_rope_utils.py of transformers; for
+ * YaRN (arXiv:2309.00071) `rope_yarn` of ggml; for LongRoPE arXiv:2402.13753 and llama.cpp, which
+ * chooses the factors once, for the context that a model is run with.
  *
- * @param factors [dims / 2]; the weight `ropeFactors`, if the model has it
+ * @param factors the weight `ropeFactors` [dims / 2], if the model has it
  */
 export function ropeTable(
   { base, dims, scaling }: Pick<RopeSpec, "base" | "dims" | "scaling">,
@@ -97,7 +97,7 @@ export function ropeTable(
     }
     case "yarn": {
       const { factor, betaFast, betaSlow } = scaling;
-      // The pair that makes so many full rotations within the original context.
+      // The pair (a fraction) that makes this many full rotations within the original context.
       const pairOf = (rotations: number): number =>
         dims * Math.log(scaling.originalContext / (rotations * 2 * Math.PI)) /
         (2 * Math.log(base));
@@ -117,16 +117,17 @@ export function ropeTable(
 }
 
 /**
- * The share of YaRN's own 0.1 ln(factor) + 1 that is left where a file states DeepSeek's two multipliers
- * of the logarithm (`mscale` and `mscale_all_dim`, in GGUF `yarn_log_multiplier`). Source:
- * modeling_rope_utils.py of transformers; llama-context.cpp, whose `multiplier` is 1.
+ * Returns the number by which YaRN's own 0.1 ln(factor) + 1 must be multiplied if a file states
+ * DeepSeek's two multipliers of the logarithm: `mscale` and `mscale_all_dim`, the latter in GGUF as
+ * `yarn_log_multiplier`. Source: modeling_rope_utils.py of transformers; llama-context.cpp, which
+ * assumes 1 for `multiplier`.
  */
 export function yarnShare(factor: number, multiplierOfAll: number, multiplier = 1): number {
   const grown = (by: number) => factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1;
   return grown(multiplier) / grown(multiplierOfAll) / (1 + 0.1 * Math.log(factor));
 }
 
-/** What multiplies a query at a position, beside the scale of its layer. */
+/** Returns the factor of a query at a position, in addition to the scale of its layer. */
 export function temperatureAt(
   { temperature }: { readonly temperature?: TemperatureSpec | undefined },
   position: number,
@@ -135,7 +136,7 @@ export function temperatureAt(
   return 1 + temperature.beta * Math.log(1 + Math.floor(position / temperature.context));
 }
 
-/** From a to b as t goes from 0 to 1, and no further. */
+/** Interpolates from a to b for t from 0 to 1; t is clamped to that range. */
 function mix(a: number, b: number, t: number): number {
   const share = Math.min(1, Math.max(0, t));
   return a * (1 - share) + b * share;

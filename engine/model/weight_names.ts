@@ -1,14 +1,14 @@
-/** What the weights of decoder-only models are called, in the engine and in files. */
+/** Names of the weights of decoder-only models, in the engine and in files. */
 
 /** Names in files; `{}` stands for the layer. */
 export interface WeightName {
   /** In GGUF. */
   readonly gguf: string;
-  /** In Hugging Face's checkpoints; GGUF alone has a weight without one. */
+  /** In Hugging Face's checkpoints; absent if only GGUF files have the weight. */
   readonly hf?: string;
 }
 
-/** Weights that a model has once. Sources of the names: llama.cpp's llama-arch.cpp; transformers. */
+/** Weights outside the layers. Sources of the names: llama.cpp's llama-arch.cpp; transformers. */
 export const MODEL_WEIGHTS = {
   embedding: { gguf: "token_embd.weight", hf: "model.embed_tokens.weight" },
   outputNorm: { gguf: "output_norm.weight", hf: "model.norm.weight" },
@@ -23,14 +23,14 @@ const feedForward = (gguf: string, hf: string) =>
 const deltaNet = (gguf: string, hf: string) =>
   ({ gguf: `blk.{}.${gguf}`, hf: `model.layers.{}.linear_attn.${hf}` }) as const;
 
-/** Weights of a layer; which of them it has, `expectedWeights` says. */
+/** Weights of a layer. `expectedWeights` determines which of them a layer has. */
 export const LAYER_WEIGHTS = {
   attentionNorm: {
     gguf: "blk.{}.attn_norm.weight",
     hf: "model.layers.{}.input_layernorm.weight",
   },
   query: attention("q.weight", "q_proj.weight"),
-  // In files its rows are among those of the queries: see stored_weights.ts.
+  // In files its rows alternate with those of the queries: see fused_tensors.ts.
   queryGate: attention("q_gate.weight", "q_gate_proj.weight"),
   queryBias: attention("q.bias", "q_proj.bias"),
   key: attention("k.weight", "k_proj.weight"),
@@ -45,7 +45,7 @@ export const LAYER_WEIGHTS = {
     gguf: "blk.{}.post_attention_norm.weight",
     hf: "model.layers.{}.post_attention_layernorm.weight",
   },
-  // Of Mamba the first three are in one matrix in files: see fused_tensors.ts.
+  // For Mamba, files store the first three in one matrix: see fused_tensors.ts.
   recurrentInputs: deltaNet("attn_qkv.weight", "in_proj_qkv.weight"),
   recurrentGate: deltaNet("attn_gate.weight", "in_proj_z.weight"),
   recurrentStep: deltaNet("ssm_alpha.weight", "in_proj_a.weight"),
@@ -85,11 +85,11 @@ export const LAYER_WEIGHTS = {
   },
 } as const satisfies Record<string, WeightName>;
 
-/** What the weights are called in the engine. */
+/** Names of the weights in the engine. */
 export type ModelWeight = keyof typeof MODEL_WEIGHTS;
 export type LayerWeight = keyof typeof LAYER_WEIGHTS;
 
-/** The name in GGUF of a weight of the model, or of one of layer `layer`. */
+/** Returns the GGUF name of a weight of the model, or of the given layer. */
 export function ggufName(weight: ModelWeight): string;
 export function ggufName(weight: LayerWeight, layer: number): string;
 export function ggufName(weight: ModelWeight | LayerWeight, layer?: number): string {

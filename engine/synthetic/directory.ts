@@ -1,4 +1,4 @@
-/** Models of random weights as Hugging Face has them: safetensors and the texts beside them. */
+/** Builds models with random weights as Hugging Face stores them: safetensors with text files. */
 
 import type { SafetensorsData } from "../files/safetensors_writer.ts";
 import { architectureOf, configOf } from "../model/architectures/mod.ts";
@@ -10,23 +10,23 @@ import { isMlx, mlxConfig, type MlxFormat, mlxTensors } from "./mlx.ts";
 import { syntheticTexts } from "./texts.ts";
 import { checkpointTensors, staysF32 } from "./weights.ts";
 
-/** What the matrices can be stored as; vectors and routers stay F32, as in GGUF. */
+/** Types of the matrices. Vectors and routers stay F32, as in GGUF. */
 export const DIRECTORY_FORMATS = ["BF16", "F16", "F32"] as const;
 export type DirectoryFormat = typeof DIRECTORY_FORMATS[number];
 export { MLX_FORMATS, type MlxFormat } from "./mlx.ts";
 
-/** What a directory is written from. */
+/** The contents of a model directory. */
 export interface SyntheticDirectory {
-  /** The files beside the weights, by name. */
+  /** The text files, by name. */
   readonly texts: Readonly<Record<string, string>>;
   readonly tensors: readonly SafetensorsData[];
 }
 
 /**
- * Describes the model with the weights that `syntheticModel` gives it in that type for that seed; in
- * one of MLX's formats they are others.
+ * Describes a model directory. The weights are the ones of `syntheticModel` with the same type and
+ * seed, except in MLX's formats.
  *
- * @param options.preTokenizer gives the rule that a `tokenizer.ggml.pre` stands for
+ * @param options.preTokenizer returns the rule for a value of `tokenizer.ggml.pre`
  * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
  */
 export function syntheticDirectory(
@@ -68,7 +68,7 @@ export function syntheticDirectory(
   return { texts: syntheticTexts(h, syntheticVocabulary(h.vocabSize), { rule, packing }), tensors };
 }
 
-/** Rows of queries or keys as RoPE takes them in halves: of each head the even ones, then the odd. */
+/** Reorders rows of queries or keys for RoPE on halves: in each head, even rows, then odd ones. */
 function inHalves(pieces: Iterable<Uint8Array>, rows: number, headDim: number): Uint8Array[] {
   const parts = [...pieces];
   const from = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -1,4 +1,4 @@
-/** Metadata and vocabularies of models that are made rather than trained. */
+/** Builds metadata and vocabularies of synthetic models. */
 
 import { byteCharacters } from "../files/byte_characters.ts";
 import type { GgufValue } from "../files/gguf_writer.ts";
@@ -7,14 +7,16 @@ import { architectureOf } from "../model/architectures/mod.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import { scalingMetadata } from "./rope_scaling.ts";
 
-/** A vocabulary of byte-level BPE: control tokens, the 256 bytes, and what `merges` make. */
+/** A byte-level BPE vocabulary: control tokens, the 256 bytes, and the results of `merges`. */
 export interface SyntheticVocabulary {
   readonly tokens: readonly string[];
-  /** Pairs of earlier tokens, a space between. */
+  /** Pairs of earlier tokens, separated by a space. */
   readonly merges: readonly string[];
 }
 
-/** End of text (also unknown and padding), and ChatML's begin and end of a turn. */
+/**
+ * End of text (also used as unknown and padding token), and ChatML's start and end of a message.
+ */
 export const CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] as const;
 export const BOS_ID = 1;
 export const EOS_ID = 2;
@@ -23,17 +25,17 @@ export const CHAT_TEMPLATE = "{% for message in messages %}" +
   "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}" +
   "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/** The vocabulary that these merges make. */
+/** Returns the vocabulary with these merges. */
 export function vocabularyOf(merges: readonly string[]): SyntheticVocabulary {
   const made = merges.map((merge) => merge.replace(" ", ""));
   return { tokens: [...CONTROL_TOKENS, ...byteCharacters(), ...made], merges };
 }
 
 /**
- * A vocabulary of `size` tokens: after the bytes come all words of two letters, of three, and so
- * on, each with and without a space (Ġ) in front.
+ * Returns a vocabulary of `size` tokens: after the bytes, all words of two letters, of three, and
+ * so on, in which a space (Ġ) may be the first letter.
  *
- * @throws {RangeError} if it is too small for control tokens and bytes.
+ * @throws {RangeError} if `size` is too small for control tokens and bytes.
  */
 export function syntheticVocabulary(size: number): SyntheticVocabulary {
   const wanted = size - CONTROL_TOKENS.length - 256;
@@ -42,7 +44,7 @@ export function syntheticVocabulary(size: number): SyntheticVocabulary {
       `Cannot create a vocabulary of ${size} tokens: it needs at least ${size - wanted}`,
     );
   }
-  const letters = Array.from("etaoinshrdlcumwfgypbvkjxqz"); // By their frequency in English.
+  const letters = Array.from("etaoinshrdlcumwfgypbvkjxqz"); // In the order of their frequency in English.
   let merges: string[] = [];
   for (let words = ["Ġ", ...letters]; merges.length < wanted;) {
     merges = merges.concat(words.flatMap((word) => letters.map((letter) => `${word} ${letter}`)));
@@ -51,12 +53,12 @@ export function syntheticVocabulary(size: number): SyntheticVocabulary {
   return vocabularyOf(merges.slice(0, wanted));
 }
 
-/** llama.cpp expects certain tokens in a model whose name has "phi3" in it. */
+/** Avoids "phi3" in a model's name, because llama.cpp expects certain tokens in such models. */
 export function withoutPhi3(name: string): string {
   return name.replace("phi3", "phi");
 }
 
-/** What a GGUF file says of the model. @param pre `tokenizer.ggml.pre` */
+/** Returns the model's metadata for a GGUF file. @param pre value of `tokenizer.ggml.pre` */
 export function syntheticMetadata(
   h: Hyperparameters,
   { tokens, merges }: SyntheticVocabulary,

@@ -1,6 +1,6 @@
 /**
- * Random weights as MLX quantizes them: 32-bit words of quants in order, and a scale and a bias
- * in bfloat16 for each group of a row: w = scale · quant + bias.
+ * Builds random weights in MLX's quantized formats: quants packed in order in 32-bit words, with a
+ * bfloat16 scale and bias for each group of a row, so that w = scale · quant + bias.
  * Source: `quantize` in MLX's documentation, and the config.json that mlx-lm writes.
  */
 
@@ -8,31 +8,31 @@ import { RandomSource } from "../files/random_weights.ts";
 import type { SafetensorsData } from "../files/safetensors_writer.ts";
 import type { ExpectedWeight } from "../model/expected_weights.ts";
 
-/** By their bits a weight. */
+/** MLX's formats, named by their bits per weight. */
 export const MLX_FORMATS = ["MLX3", "MLX4", "MLX5", "MLX6", "MLX8"] as const;
 export type MlxFormat = typeof MLX_FORMATS[number];
 
-/** Weights that share a scale, as mlx-lm has them unless told otherwise. */
+/** Number of weights that share a scale: mlx-lm's default. */
 const GROUP = 64;
-/** Numbers made at a time. */
+/** Numbers generated at a time. */
 const PIECE = 2 ** 16;
 
 export function isMlx(format: string): format is MlxFormat {
   return (MLX_FORMATS as readonly string[]).includes(format);
 }
 
-/** Bits a weight. */
+/** Returns the bits per weight. */
 function bitsOf(format: MlxFormat): number {
   return Number(format.slice(3));
 }
 
-/** What config.json says of them. */
+/** Returns the keys of config.json that describe the quantization. */
 export function mlxConfig(format: MlxFormat): Record<string, unknown> {
   const quantization = { group_size: GROUP, bits: bitsOf(format) };
   return { quantization, quantization_config: quantization };
 }
 
-/** The three tensors of a matrix, or of all experts' matrices together. */
+/** Returns the three tensors of a matrix, or of the stacked matrices of all experts. */
 export function mlxTensors(
   { gguf: name, hf, shape }: Pick<ExpectedWeight, "gguf" | "hf" | "shape">,
   format: MlxFormat,
@@ -47,10 +47,10 @@ export function mlxTensors(
   }
   const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
   const stem = hf.replace(/\.weight$/, "").replace(".experts.", ".switch_mlp.")
-    // Those without a gate have names of their own.
+    // Experts without a gate have different names.
     .replace(".mixer.switch_mlp.up_proj", ".mixer.switch_mlp.fc1")
     .replace(".mixer.switch_mlp.down_proj", ".mixer.switch_mlp.fc2");
-  // As in weights.ts, but for quants that are spread evenly.
+  // The same standard deviation as in weights.ts, for uniformly distributed quants.
   const gain = /^(token_embd|output)\./.test(name) ? 1.5 : 1;
   const steps = 2 ** bits - 1;
   const unit = gain / Math.sqrt(columns) / Math.sqrt(((steps + 1) ** 2 - 1) / 12);
@@ -61,7 +61,7 @@ export function mlxTensors(
     type: "BF16",
     shape: shape.with(-1, columns / GROUP),
     *data() {
-      // The same numbers for both: a group's mean is 0.
+      // Both tensors use the same random numbers, so that the mean of each group is 0.
       const random = new RandomSource(seed, `${name} scales`);
       for (let done = 0; done < groups; done += PIECE) {
         const count = Math.min(PIECE, groups - done);
@@ -94,7 +94,7 @@ export function mlxTensors(
   ];
 }
 
-/** What bfloat16 has of a number, rounded towards 0. */
+/** Returns a number rounded to bfloat16, towards 0. */
 function upperHalf(value: number): number {
   const word = new Uint32Array(Float32Array.of(value).buffer);
   word[0]! &= 0xffff0000;

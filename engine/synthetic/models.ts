@@ -1,4 +1,4 @@
-/** Models with the dimensions of published ones and random weights, to measure speed and memory by. */
+/** Models with random weights and published dimensions, to measure speed and memory with. */
 
 import type { GgufTensorData, GgufValue } from "../files/gguf_writer.ts";
 import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
@@ -12,7 +12,7 @@ import { factorTensors } from "./rope_scaling.ts";
 import { staysF32, syntheticTensor } from "./weights.ts";
 import { ggufName } from "../model/weight_names.ts";
 
-/** How the matrices are packed: one type as llama.cpp applies it, or its mixture Q4_K_M. */
+/** Formats of the matrices: a single type as llama.cpp applies it, or its mixture Q4_K_M. */
 export const SYNTHETIC_FORMATS = [
   "F32",
   "F16",
@@ -29,13 +29,14 @@ export const SYNTHETIC_FORMATS = [
 ] as const;
 export type SyntheticFormat = typeof SYNTHETIC_FORMATS[number];
 
-/** What a model's config.json says, as far as models differ. */
+/** The values of a model's config.json in which models differ. */
 type Size =
   & Omit<Hyperparameters, "name" | "rmsEpsilon" | "rope" | "attentionBias">
   & {
     readonly ropeBase: number;
-    /** Default the head size, and no scaling. */
+    /** Default: the head size. */
     readonly ropeDims?: number;
+    /** Default: no scaling. */
     readonly ropeScaling?: RopeScaling;
   };
 
@@ -66,7 +67,10 @@ const QWEN = {
   tiedOutput: true,
 } as const;
 
-/** Phi-3's in small: short contexts are as trained, and beyond 512 tokens slow pairs turn slower still. */
+/**
+ * Returns a small version of Phi-3's LongRoPE: contexts beyond 512 tokens have factors that slow
+ * down slow pairs the most.
+ */
 function tinyLongRope(dims: number): RopeScaling {
   const [originalContext, context] = [512, TINY.contextLength];
   const factor = context / originalContext;
@@ -80,13 +84,13 @@ function tinyLongRope(dims: number): RopeScaling {
   };
 }
 
-/** Nemotron-H's layers by the letters of its config.json. */
+/** Returns Nemotron-H's layers from the letters of its config.json. */
 function kindsOf(pattern: string): LayerKind[] {
   const kinds = { M: "mamba", "*": "attention", E: "experts" } as const;
   return Array.from(pattern, (letter) => kinds[letter as keyof typeof kinds]);
 }
 
-/** Source: config.json of each. */
+/** Source: the config.json of each model. */
 // deno-fmt-ignore
 const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   ["tiny-llama", { architecture: "llama", ...TINY, tiedOutput: false }],
@@ -188,21 +192,21 @@ const SIZES: ReadonlyMap<string, Size> = new Map<string, Size>([
   }],
 ]);
 
-/** The names of the models that can be made. */
+/** Returns the names of the available models. */
 export function syntheticModelNames(): string[] {
   return [...SIZES.keys()];
 }
 
-/** What a GGUF file is written from. */
+/** The contents of a GGUF file. */
 export interface SyntheticModel {
   readonly metadata: ReadonlyMap<string, GgufValue>;
   readonly tensors: readonly GgufTensorData[];
 }
 
 /**
- * Describes the model; its weights are made as they are written.
+ * Describes the model. Its weights are generated while they are written.
  *
- * @param seed decides the weights: equal ones give the same file
+ * @param seed determines the weights: the same seed results in the same file
  * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
  */
 export function syntheticModel(
@@ -226,7 +230,7 @@ export function syntheticModel(
   return { metadata: syntheticMetadata(h, vocabulary, syntheticPre(h)), tensors };
 }
 
-/** The model's `tokenizer.ggml.pre`. */
+/** Returns the model's `tokenizer.ggml.pre`. */
 export function syntheticPre({ architecture }: Hyperparameters): string {
   return architecture === "llama"
     ? "smollm"
@@ -236,7 +240,7 @@ export function syntheticPre({ architecture }: Hyperparameters): string {
 }
 
 /**
- * The model as its GGUF file states it.
+ * Returns the model's hyperparameters, as its GGUF file states them.
  *
  * @throws {RangeError} for a name that is not one of `syntheticModelNames()`.
  */
@@ -265,9 +269,10 @@ export function syntheticHyperparameters(name: string): Hyperparameters {
 }
 
 /**
- * As llama.cpp quantizes (llama_tensor_get_type of llama-quant.cpp): vectors and routers stay F32; the output
- * head, or the embedding in its place, is Q6_K where it would be smaller; Q4_K_M has half of the
- * values and downs in Q6_K; rows that superblocks do not divide fall back to groups of 32.
+ * Returns the type of a tensor, chosen as llama.cpp does (llama_tensor_get_type of
+ * llama-quant.cpp). Vectors, routers and convolutions stay F32. In 4-bit formats the output head,
+ * or the embedding in its place, is Q6_K. In Q4_K_M half of the values and downs are Q6_K. A type
+ * with blocks that do not divide a row is replaced by one with blocks of 32 weights.
  */
 function tensorType(
   { name, shape }: Pick<ExpectedWeight, "name" | "shape">,
@@ -285,7 +290,9 @@ function tensorType(
   return type === "Q4_K" ? "Q5_0" : type === "IQ4_XS" ? "IQ4_NL" : "Q8_0";
 }
 
-/** The first and the last eighth of the layers, and every third between; of NaN, none. */
+/**
+ * Whether the layer is in the first or last eighth, or every third of the others; false for NaN.
+ */
 function takesMoreBits(layer: number, layers: number): boolean {
   const eighth = Math.floor(layers / 8);
   return layer < eighth || layer >= Math.floor(7 * layers / 8) || (layer - eighth) % 3 === 2;

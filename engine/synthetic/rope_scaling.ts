@@ -1,11 +1,11 @@
-/** How made models' files state that RoPE's frequencies are scaled. */
+/** Describes the scaling of RoPE in the files of synthetic models. */
 
 import type { GgufTensorData, GgufValue } from "../files/gguf_writer.ts";
 import { float, uint } from "../model/architectures/architecture.ts";
 import { type RopeScaling, type RopeSpec, ropeTable } from "../model/rope.ts";
 import { MODEL_WEIGHTS } from "../model/weight_names.ts";
 
-/** Llama 3.2's, which its GGUF files state as a tensor of factors. */
+/** The scaling of Llama 3.2, which its GGUF files store as a tensor of factors. */
 export const LLAMA32_SCALING = {
   kind: "llama3",
   factor: 32,
@@ -14,7 +14,7 @@ export const LLAMA32_SCALING = {
   originalContext: 8192,
 } as const;
 
-/** Keys of GGUF below `rope.scaling.`. */
+/** Returns the keys of GGUF below `rope.scaling.`. */
 export function scalingMetadata(scaling: RopeScaling): Readonly<Record<string, GgufValue>> {
   switch (scaling.kind) {
     case "yarn":
@@ -36,7 +36,7 @@ export function scalingMetadata(scaling: RopeScaling): Readonly<Record<string, G
   }
 }
 
-/** Tensors of GGUF that divide RoPE's frequencies. */
+/** Returns the tensors of GGUF whose factors divide RoPE's frequencies. */
 export function factorTensors({ scaling, factors, ...rope }: RopeSpec): GgufTensorData[] {
   const vector = (name: string, values: Iterable<number>): GgufTensorData => {
     const data = Float32Array.from(values);
@@ -55,7 +55,7 @@ export function factorTensors({ scaling, factors, ...rope }: RopeSpec): GgufTens
   return [vector(name, plain.map((frequency, i) => frequency / scaled[i]!))];
 }
 
-/** The same in config.json: what is in rope_scaling, and what is beside it. */
+/** Returns rope_scaling and related keys of config.json. */
 export function scalingJson(scaling: RopeScaling): Record<string, unknown> {
   switch (scaling.kind) {
     case "llama3":

@@ -1,4 +1,4 @@
-/** The texts that Hugging Face keeps beside the weights, of models that are made rather than trained. */
+/** Builds the text files that Hugging Face stores with the weights, for synthetic models. */
 
 import { architectureOf, configOf } from "../model/architectures/mod.ts";
 import { activationOf, HF_ACTIVATIONS } from "../model/hf_config.ts";
@@ -13,10 +13,11 @@ import {
 import { scalingJson } from "./rope_scaling.ts";
 
 /**
- * Files by name: config.json, generation_config.json, tokenizer.json, tokenizer_config.json.
+ * Returns the files by name: config.json, generation_config.json, tokenizer.json and
+ * tokenizer_config.json.
  *
- * @param options.rule that of tokenizer.json's `pre_tokenizer`
- * @param options.packing what else config.json says, of packed weights
+ * @param options.rule the `pre_tokenizer` of tokenizer.json
+ * @param options.packing keys of config.json that describe quantized weights
  */
 export function syntheticTexts(
   h: Hyperparameters,
@@ -40,7 +41,9 @@ export function syntheticTexts(
   };
 }
 
-/** What transformers calls the values, and what its files leave out. */
+/**
+ * Returns config.json with transformers' keys. Like its files, it omits head_dim if it is usual.
+ */
 function configJson(h: Hyperparameters): Record<string, unknown> {
   const architecture = architectureOf(h);
   const usualHeadDim = architecture.headDim ?? h.dim / h.heads;
@@ -70,7 +73,7 @@ function configJson(h: Hyperparameters): Record<string, unknown> {
   };
 }
 
-/** The rule with the fields of ByteLevel that Hugging Face's tokenizers insist on. */
+/** Returns the rule with the fields of ByteLevel that Hugging Face's tokenizers require. */
 function withDefaults(rule: object): object {
   const { type, pretokenizers } = rule as { type?: unknown; pretokenizers?: object[] };
   if (type === "ByteLevel") {

@@ -1,4 +1,4 @@
-/** Seeded random tensors that make a model whose activations stay sane. */
+/** Seeded random tensors, scaled so that a model's activations stay in a reasonable range. */
 
 import type { GgufTensorData } from "../files/gguf_writer.ts";
 import { RandomSource, randomWeights } from "../files/random_weights.ts";
@@ -6,18 +6,19 @@ import type { TensorType } from "../../kernels/tensor_types.ts";
 import type { Architecture, StoredVector } from "../model/architectures/architecture.ts";
 import type { ExpectedWeight } from "../model/expected_weights.ts";
 
-/** Weights made at a time: a multiple of every group, small enough to stay in a processor's cache. */
+/** Weights generated at a time: a multiple of every block size that fits in a processor's cache. */
 const PIECE_WEIGHTS = 2 ** 18;
 
-/** What decides a tensor's weights, with a seed. */
+/** The properties that determine a tensor's weights, together with a seed. */
 export type TensorSource = Pick<GgufTensorData, "name" | "shape" | "type">;
 
 /**
- * A tensor of random weights, made as it is written. Matrices keep activations near 1, and the
- * embedding is strong enough that some tokens are clearly likelier than others.
+ * Returns a tensor of random weights, which are generated while it is written. Matrices keep
+ * activations near 1. The embedding is large enough to make some tokens clearly likelier than
+ * others.
  *
- * @param source.name in GGUF; with `seed` it decides the weights
- * @param stored how a checkpoint stores the vector, if otherwise than GGUF
+ * @param source.name the GGUF name, which together with `seed` determines the weights
+ * @param stored the conversion of a vector that checkpoints and GGUF store differently
  */
 export function syntheticTensor(
   { name, shape, type }: TensorSource,
@@ -31,11 +32,11 @@ export function syntheticTensor(
   const [deviation, mean] = name.endsWith("norm.weight")
     ? [0.1, stored?.write(1) ?? 1] as const
     : name.endsWith("ssm_dt.bias")
-    // So that states remember for tens of tokens.
+    // With these steps, states remember for tens of tokens.
     ? [1, -3] as const
     : name.endsWith(".ssm_d")
     ? [0.5, 1] as const
-    // Next to the sigmoids of routers, it decides some choices.
+    // Added to the sigmoids of routers, it changes some choices of experts.
     : name.endsWith(".exp_probs_b.bias")
     ? [0.1, 0] as const
     : name.endsWith(".bias")
@@ -55,7 +56,7 @@ export function syntheticTensor(
   };
 }
 
-/** The decays of a recurrent layer's heads, which are negative; a checkpoint may store logarithms. */
+/** Returns the decays of a recurrent layer's heads: negative in GGUF, logarithms in checkpoints. */
 function decays({ name, shape, type }: TensorSource, seed: number, stored?: StoredVector) {
   const encode = (values: Float32Array) => {
     const bits = new Uint32Array(values.buffer);
@@ -75,16 +76,16 @@ function decays({ name, shape, type }: TensorSource, seed: number, stored?: Stor
   };
 }
 
-/** Whether a weight, by its name in GGUF, is F32 whatever the format: vectors, routers, convolutions. */
+/** Whether the weight with this GGUF name is always F32: vectors, routers and convolutions are. */
 export function staysF32(name: string, shape: readonly number[]): boolean {
   return shape.length === 1 || name.includes(".ffn_gate_inp.") || name.includes(".ssm_conv1d.");
 }
 
 /**
- * The tensors that hold a weight in Hugging Face's checkpoints: one, or a matrix for each expert.
- * Their weights are those of `syntheticTensor`.
+ * Returns the tensors of a weight in Hugging Face's checkpoints: a single one, or a matrix for each
+ * expert. They have the same weights as `syntheticTensor`.
  *
- * @param options.mlx as mlx-lm saves it
+ * @param options.mlx whether the checkpoint has mlx-lm's form
  */
 export function checkpointTensors<T extends TensorType>(
   { weight, gguf: name, hf, shape }: ExpectedWeight,
@@ -106,7 +107,7 @@ export function checkpointTensors<T extends TensorType>(
   });
 }
 
-/** The experts of a layer in one tensor: of the gates, with the ups below them, or of the downs. */
+/** Returns a tensor of all gates of a layer, each followed by its expert's up, or of all downs. */
 function fused<T extends TensorType>(
   { weight, hf }: Pick<ExpectedWeight, "weight" | "hf">,
   source: TensorSource & { readonly type: T },
@@ -132,7 +133,10 @@ function fused<T extends TensorType>(
   }];
 }
 
-/** Convolutions have a dimension of one group more, and the router of a shared expert one row. */
+/**
+ * Returns the shape in a checkpoint. Convolutions have another dimension of size 1, and the router
+ * of a shared expert is a matrix with one row.
+ */
 function checkpointShape(
   weight: ExpectedWeight["weight"],
   shape: readonly number[],

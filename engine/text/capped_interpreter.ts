@@ -1,7 +1,7 @@
 /**
- * `@huggingface/jinja`'s interpreter with limits. A template comes with the model file, so a
- * hostile one must end in an error, soon and in little memory: what loops, recurses or grows is
- * counted, and what would grow at one stroke is estimated before it is done.
+ * `@huggingface/jinja`'s interpreter with limits. Templates come with model files, so a hostile one
+ * must fail soon and with little memory. Loops, recursion and growth are therefore counted, and the
+ * size of a result is estimated before an operation that could create a large one.
  */
 
 import type { Environment } from "./packages.ts";
@@ -30,23 +30,25 @@ import {
 } from "./template_limits.ts";
 import { type Argument, Evaluated, type Fields, type Node, statement } from "./template_nodes.ts";
 
-/** What a value takes when it is written out. */
+/** The size of a value when it is written as text. */
 interface Size {
   readonly chars: number;
   readonly nodes: number;
   readonly depth: number;
-  /** Holds no namespace, so it stays as it is. */
+  /** Whether the value contains no namespace, so that its size cannot change. */
   readonly fixed: boolean;
 }
 
-/** Time in ms that a template may take, and how many steps pass between two looks at the clock. */
+/**
+ * Longest run time of a template in ms, and the number of steps between two checks of the clock.
+ */
 const MAX_TIME = 10_000;
 const LOOK = 1000;
 
-/** Filters that take a list of any length in the same time. */
+/** Filters whose time does not depend on the length of a list. */
 const INSTANT_FILTERS: ReadonlySet<string> = new Set(["length", "count", "first", "last"]);
 
-/** Filters that make a list of a text's characters. */
+/** Filters that convert a string to a list of its characters. */
 const CHARACTER_FILTERS: ReadonlySet<string> = new Set(
   "join list map max min reject rejectattr reverse select selectattr sort sum unique".split(" "),
 );
@@ -62,7 +64,7 @@ export class CappedInterpreter extends PythonInterpreter {
   readonly #sizes = new WeakMap<object, Size>();
 
   /**
-   * @param templateLength in characters: what looking through a macro may take
+   * @param templateLength characters of the template, which bound the cost of scanning a macro
    * @param inputLength characters of the messages and variables
    */
   constructor(
@@ -125,12 +127,12 @@ export class CappedInterpreter extends PythonInterpreter {
         return this.#filter(statement("Program", { body: node.body }), node.filter, environment);
       case "Break":
       case "Continue":
-        // Thrown and caught as errors.
+        // The library throws and catches them as errors.
         this.#charge(32);
         return super.evaluate(node, environment);
       case "Macro":
       case "CallStatement":
-        // The library looks through the whole body for `kwargs` and `varargs`.
+        // The library searches the whole body for `kwargs` and `varargs`.
         this.#charge(this.templateLength / 8);
         return super.evaluate(node, environment);
       default:
@@ -138,7 +140,10 @@ export class CappedInterpreter extends PythonInterpreter {
     }
   }
 
-  /** The library throws and catches an error for each unknown name, which takes ten times longer. */
+  /**
+   * Looks a variable up. The library throws and catches an error for each unknown name, which takes
+   * ten times longer.
+   */
   #lookup(name: string, environment: Environment): Value {
     for (let scope: Environment | undefined = environment; scope; scope = scope.parent) {
       const value = scope.variables.get(name);
@@ -147,10 +152,12 @@ export class CappedInterpreter extends PythonInterpreter {
     return super.evaluate(undefined, environment);
   }
 
-  /** Comparing, searching and putting together look at all of both sides. */
+  /**
+   * Charges for both operands in full, because comparing, searching and joining read all of them.
+   */
   #binary(node: Fields, environment: Environment): Value {
     const operator = node.operator.value;
-    // These look at the right side only if the left one asks for it.
+    // The right operand must only be evaluated if the left one does not decide the result.
     if (operator === "and" || operator === "or") return super.evaluate(node, environment);
     const left = this.evaluate(node.left, environment);
     const right = this.evaluate(node.right, environment);
@@ -158,7 +165,7 @@ export class CappedInterpreter extends PythonInterpreter {
     if (operator === "~") [left, right].forEach((side) => this.#chargeText(side));
     if (operator === "%" && isText(left)) this.#chargeFormat(left.value, "%", [right]);
     this.#charge((a.nodes + b.nodes) / 8 + (a.chars + b.chars) / 256);
-    // At worst the part is compared at each place of the text, or with each element.
+    // In the worst case, `in` compares at each position of the string, or with each element.
     if (operator.endsWith("in")) this.#charge(a.chars * (isText(right) ? b.chars : b.nodes) / 4096);
     const known = statement(node.type, {
       ...node,
@@ -168,7 +175,7 @@ export class CappedInterpreter extends PythonInterpreter {
     return super.evaluate(known, environment);
   }
 
-  /** Writing a value out. */
+  /** Charges for writing a value as text. */
   #chargeText(value: Value): void {
     const { chars, nodes } = this.#size(value, 0);
     this.#charge(nodes + chars / 32);
@@ -195,7 +202,7 @@ export class CappedInterpreter extends PythonInterpreter {
     if (isText(object) && node.property.type === "SliceExpression") {
       checkCharacters(object.value);
       this.#charge(object.value.length / 8);
-    } // A character at an index.
+    } // The character at an index.
     else if (isText(object) && node.computed) this.#charge(object.value.length / 32);
     const known = statement("MemberExpression", { ...node, object: new Evaluated(object) });
     const value = super.evaluate(known, environment);
@@ -204,7 +211,7 @@ export class CappedInterpreter extends PythonInterpreter {
       this.#charge(object.value instanceof Map ? object.value.size / 8 : object.value.length / 8);
     }
     if (!isText(object)) return value;
-    // A method of a string is checked when it is called, which may be elsewhere.
+    // A string method is checked when it is called, which may be in another expression.
     const method = value as FunctionValue;
     const { value: name } = node.property;
     const checked = (args: Value[], scope: Environment) => {
@@ -214,7 +221,7 @@ export class CappedInterpreter extends PythonInterpreter {
     return Object.assign(Object.create(Object.getPrototypeOf(method)), method, { value: checked });
   }
 
-  /** At worst each place in the text writes all of the values. */
+  /** Charges for formatting. In the worst case each placeholder writes all of the values. */
   #chargeFormat(text: string, sign: string, values: readonly Value[]): void {
     const places = occurrences(text, sign, Infinity);
     for (const value of values) {
@@ -226,7 +233,8 @@ export class CappedInterpreter extends PythonInterpreter {
   #checkMethod(name: string, text: string, args: readonly Value[]): void {
     const [first, second] = args;
     this.#charge(text.length / 256);
-    // Each character of the text is looked for among those to strip; of several beginnings each is compared.
+    // strip searches for each character of the text among the ones to strip, and startswith
+    // compares each of several prefixes.
     if (isText(first)) this.#charge(text.length * first.value.length / 65_536);
     else if (first !== undefined && isList(first)) this.#charge(this.#size(first, 0).chars / 32);
     if (name.endsWith("strip") || name === "trim") this.#charge(text.length / 64);
@@ -242,7 +250,7 @@ export class CappedInterpreter extends PythonInterpreter {
     if (name === "split") {
       checkSplit(text, isText(first) && first.value !== "" ? first.value : undefined);
     } else if (name === "replace" && isText(first) && isText(second)) {
-      // The library searches by a regular expression: at worst text × pattern comparisons.
+      // The library uses a regular expression: in the worst case text × pattern comparisons.
       this.#charge(text.length * first.value.length / 4096);
       checkReplace(text, first.value, second.value);
     }
@@ -271,7 +279,7 @@ export class CappedInterpreter extends PythonInterpreter {
     );
   }
 
-  /** An argument's value, and the argument with that value known. */
+  /** Evaluates an argument. Returns its value, and a node with that value in place. */
   #argument(
     arg: Argument,
     environment: Environment,
@@ -284,11 +292,11 @@ export class CappedInterpreter extends PythonInterpreter {
     if (isSpread) {
       return { value, isSpread, node: statement(arg.type, { ...arg, argument: known }) };
     }
-    // Some filters insist on a literal.
+    // Some filters require a literal.
     return { value, isSpread, node: arg.type === "StringLiteral" ? arg : known };
   }
 
-  /** Filters take their operand apart, and some put something between or before the parts. */
+  /** Charges for a filter that splits its operand, and checks the size if it inserts text in it. */
   #checkGrowth(name: string, operand: Value, args: readonly Value[]): void {
     const { chars, nodes, depth } = this.#size(operand, 0);
     if (name === "sort" || name === "dictsort") {
@@ -300,7 +308,8 @@ export class CappedInterpreter extends PythonInterpreter {
       this.#charge(chars);
     }
     if (name === "format" && isText(operand)) this.#chargeFormat(operand.value, "%", args);
-    // Each item is looked up by the attribute's name, and compared with what else there is.
+    // The filter looks up the attribute in each item, and compares the value with the other
+    // arguments.
     if (/^(?:select|reject|map$|max$|min$|sum$)/.test(name)) {
       for (const arg of args) {
         const size = this.#size(arg, 0);
@@ -316,11 +325,11 @@ export class CappedInterpreter extends PythonInterpreter {
     for (const arg of args) {
       each += typeof arg.value === "number" ? Math.abs(arg.value) : this.#size(arg, 0).chars;
     }
-    // Not "above the limit": what is no number, as 0/0, is not below it either.
+    // Not written as "above the limit", because NaN (as from 0/0) must fail too.
     if (!(chars + (parts[name] ?? 0) * each <= MAX_TEXT)) throw tooLong();
   }
 
-  /** Holds a value against the limits. A variable's is only looked at, others were just made. */
+  /** Checks a value against the limits. Reading a variable costs less than creating a value. */
   #check(value: Value, isVariable: boolean): void {
     if (isText(value)) {
       if (value.value.length > MAX_TEXT) throw tooLong();
@@ -360,7 +369,7 @@ export class CappedInterpreter extends PythonInterpreter {
     if (this.#work > this.#allowed) {
       throw new TemplateLimitError(`it takes more than ${this.#allowed} steps`);
     }
-    // What the steps count wrongly ends nevertheless.
+    // The clock stops templates whose cost the steps underestimate.
     if (this.#work - this.#looked < LOOK) return;
     this.#looked = this.#work;
     if (performance.now() - this.#started > MAX_TIME) {

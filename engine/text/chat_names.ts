@@ -1,10 +1,10 @@
-/** Chat templates that many models share, under the names that llama.cpp gives them. */
+/** Chat templates that many models share, with their names in llama.cpp. */
 
 import { RequestError } from "../errors.ts";
 import { quote } from "../files/quote.ts";
 import { CHATML_TEMPLATE } from "./chat_prompt.ts";
 
-/** Source: the chat_template of Llama-2-7b-chat-hf, whose checks of the roles' order it leaves out. */
+/** Source: the chat_template of Llama-2-7b-chat-hf, without its checks of the order of roles. */
 const LLAMA2 = "{% if messages[0].role == 'system' %}" +
   "{% set system = '<<SYS>>\n' + messages[0].content + '\n<</SYS>>\n\n' %}" +
   "{% set turns = messages[1:] %}{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}" +
@@ -20,12 +20,12 @@ const LLAMA3 = "{{ bos_token }}{% for message in messages %}" +
   "{% if add_generation_prompt %}" +
   "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
 
-/** Source: the chat_template of TinyLlama-1.1B-Chat-v1.0, which is that of zephyr-7b-beta. */
+/** Source: the chat_template of TinyLlama-1.1B-Chat-v1.0, which zephyr-7b-beta also has. */
 const ZEPHYR = "{% for message in messages %}" +
   "{{ '<|' + message.role + '|>\n' + message.content + eos_token + '\n' }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}";
 
-/** By name, as Jinja text. */
+/** The Jinja source of templates, by name. */
 export const NAMED_TEMPLATES: ReadonlyMap<string, string> = new Map([
   ["chatml", CHATML_TEMPLATE],
   ["llama2", LLAMA2],
@@ -34,9 +34,9 @@ export const NAMED_TEMPLATES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * The template that `text` names, or that it is.
+ * Returns the template that `text` names, or `text` itself if it is a template.
  *
- * @throws {RequestError} if it is neither.
+ * @throws {RequestError} if it is neither a name nor a template.
  */
 export function templateNamed(text: string): string {
   const named = NAMED_TEMPLATES.get(text);

@@ -1,18 +1,20 @@
-/** A conversation made token ids, what users write staying text. */
+/**
+ * Encodes a conversation as token ids, and keeps control tokens in users' text from taking effect.
+ */
 
 import { RequestError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { type ChatMessage, type ChatOptions, renderChat } from "./chat_template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** How Qwen, SmolLM and many others were trained. */
+/** The format on which Qwen, SmolLM and many others were trained. */
 export const CHATML_TEMPLATE = "{% for message in messages %}" +
   "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}" +
   "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 /**
- * The template of a model: its own (`tokenizer.chat_template`), else ChatML where the vocabulary has
- * ChatML's tokens; undefined for models that were trained on no chats.
+ * Returns the template of a model: its own (`tokenizer.chat_template`), or else ChatML if the
+ * vocabulary has ChatML's tokens. Returns undefined for models that were not trained on chats.
  */
 export function chatTemplate(
   metadata: ReadonlyMap<string, MetadataValue>,
@@ -24,15 +26,16 @@ export function chatTemplate(
   return isToken("<|im_start|>") && isToken("<|im_end|>") ? CHATML_TEMPLATE : undefined;
 }
 
-/** How messages are rendered: by which template, as Jinja text, and with what else it asks for. */
+/** Options for rendering and encoding messages. */
 export interface EncodeChatOptions extends Omit<ChatOptions, "bosToken" | "eosToken"> {
+  /** The template, as Jinja source. */
   readonly template: string;
 }
 
 /**
- * Renders and encodes the messages. Control tokens that the template writes become tokens; those
- * that stand in the messages or in `variables` stay text. Otherwise the ids are those of the
- * rendered text.
+ * Renders and encodes the messages. Control tokens that the template writes are encoded as such,
+ * while those in the messages or in `variables` are encoded as ordinary text. Everything else is
+ * encoded like the rendered text.
  *
  * @throws {ModelFormatError | RequestError} as `renderChat` does.
  */
@@ -62,8 +65,9 @@ export function encodeChat(
 }
 
 /**
- * Whether a template could make a control token of the messages by another case, by leaving something
- * out or by putting pieces together: if they have every character of one, its case aside.
+ * Whether a template could turn the messages into a control token by changing case, removing
+ * characters or joining pieces. This is assumed if the messages contain every sign (a character
+ * other than letters, digits, white space and underscores) of a control token.
  */
 function mayBecomeControl(tokenizer: Tokenizer, messages: readonly ChatMessage[]): boolean {
   const characters = new Set(messages.map(({ content }) => content).join("").toLowerCase());
@@ -74,22 +78,23 @@ function mayBecomeControl(tokenizer: Tokenizer, messages: readonly ChatMessage[]
 }
 
 /**
- * `text`, if it has the control tokens that it has where no two characters of a message's content can
- * be part of one; else the text that is made of those.
+ * Renders the template once more, with messages in which no two adjacent characters can be part of
+ * one control token. Returns `text` if both results have the same control tokens, and else that
+ * second result.
  */
 function withoutMadeTokens(tokenizer: Tokenizer, text: string, render: () => string): string {
   let certain: string;
   try {
     certain = render();
   } catch {
-    return text; // The template looks at the content, and takes no other.
+    return text; // The template checks the content and rejects the marked one.
   }
   const tokensOf = (text: string) =>
     tokenizer.splitControl(text).filter((part) => typeof part === "number").join();
   return tokensOf(text) === tokensOf(certain) ? text : certain;
 }
 
-/** The message with the mark after every character of its content. */
+/** Returns the message with the mark after every character of its content. */
 function broken(message: ChatMessage, mark: string): ChatMessage {
   const { content } = message;
   if (typeof content !== "string") return message;
@@ -97,9 +102,9 @@ function broken(message: ChatMessage, mark: string): ChatMessage {
 }
 
 /**
- * A character that none of the text has, to break up control tokens with. The template sees the
- * text otherwise unchanged, so it may trim and compare it. U+FDD0 … U+FDEF are noncharacters:
- * reserved for such use, never text.
+ * Returns a character that does not occur in the text, with which control tokens are broken up. The
+ * template receives the text otherwise unchanged, so it can trim and compare it. U+FDD0 … U+FDEF
+ * are noncharacters: they are reserved for such internal use and do not occur in text.
  */
 function unusedMark(json: string): string {
   for (let code = 0xfdd0; code <= 0xfdef; code++) {
@@ -111,7 +116,10 @@ function unusedMark(json: string): string {
   );
 }
 
-/** Puts `mark` into each control token in the value's strings, and into one that the end begins. */
+/**
+ * Returns the value with `mark` inserted in each control token in its strings, and in the start of
+ * a control token at the end of a string.
+ */
 function maskControl(tokenizer: Tokenizer, value: unknown, mark: string): unknown {
   if (typeof value === "string") {
     const text = value.toWellFormed();

@@ -1,4 +1,6 @@
-/** A conversation made the text that a model was trained on, by the model's own Jinja template. */
+/**
+ * Renders a conversation with the model's own Jinja template to the text that it was trained on.
+ */
 
 import { Environment, parse, tokenize } from "./packages.ts";
 import { ModelFormatError, RequestError } from "../errors.ts";
@@ -6,29 +8,29 @@ import { printable } from "../files/quote.ts";
 import { CappedInterpreter } from "./capped_interpreter.ts";
 import { strftime } from "./strftime.ts";
 
-/** Characters of a template; the longest known ones have 25,000. */
+/** Longest template in characters. The longest known ones have 25,000. */
 const MAX_TEMPLATE_LENGTH = 2 ** 18;
-/** The library's lexer takes time quadratic in the length of a run of white space. */
+/** Longest run of white space. The library's lexer takes time quadratic in its length. */
 const MAX_TEMPLATE_SPACES = 250;
 
-/** What one side says in a conversation. */
+/** A message of a conversation. */
 export interface ChatMessage {
-  /** "system", "user", "assistant", or what else the template knows. */
+  /** "system", "user", "assistant", or another role that the template supports. */
   readonly role: string;
-  /** What it says. */
+  /** The text of the message. */
   readonly content: string;
 }
 
 export interface ChatOptions {
-  /** Ends the text where the assistant's answer begins; default true. */
+  /** Whether the text ends with the start of an assistant message; default true. */
   readonly addGenerationPrompt?: boolean;
   readonly bosToken?: string;
   readonly eosToken?: string;
-  /** More that the template may ask for, such as `enable_thinking` or `tools`. */
+  /** Other variables of the template, such as `enable_thinking` or `tools`. */
   readonly variables?: Readonly<Record<string, unknown>>;
-  /** What `strftime_now` tells; default now. */
+  /** The time that `strftime_now` formats; default now. */
   readonly now?: Date;
-  /** What errors call the template; default "the chat template". */
+  /** Name of the template in errors; default "the chat template". */
   readonly templateName?: string;
 }
 
@@ -36,7 +38,7 @@ export interface ChatOptions {
  * Renders the messages. The template runs within limits (template_limits.ts).
  *
  * @throws {ModelFormatError} if the template does not parse, fails, or reaches a limit.
- * @throws {RequestError} if the template refuses the messages by `raise_exception`.
+ * @throws {RequestError} if the template rejects the messages by calling `raise_exception`.
  */
 export function renderChat(
   template: string,
@@ -63,7 +65,7 @@ function rendered(
   messages: readonly ChatMessage[],
   options: ChatOptions,
 ): string {
-  // Jinja2's lexer does so: "\r" at a line's end would be written for every line.
+  // As Jinja2's lexer does. Otherwise every line would be written with a "\r" at its end.
   const program = parseTemplate(template.replace(/\r\n?/g, "\n"));
   const environment = new Environment();
   const variables = {
@@ -78,7 +80,8 @@ function rendered(
     },
     strftime_now: (format: unknown) => strftime(options.now ?? new Date(), String(format)),
     messages,
-    // As transformers calls a template without tools: it may tell None from what is not defined.
+    // transformers passes None if there are no tools, and a template may distinguish None from an
+    // undefined variable.
     tools: null,
     documents: null,
     add_generation_prompt: options.addGenerationPrompt ?? true,
@@ -107,16 +110,16 @@ function parseTemplate(template: string): Program {
   try {
     return parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
   } catch (error) {
-    // Past the last token the library reads a property of undefined.
+    // If the template ends early, the library reads a property of undefined.
     throw error instanceof TypeError ? new Error("it ends in the middle of a statement") : error;
   }
 }
 
-/** The template refuses the messages by `raise_exception`. */
+/** Thrown when the template calls `raise_exception` to reject the messages. */
 class Refusal extends Error {}
 
 function reason(error: unknown): string {
-  // V8's own limits: the stack, or the length of a string.
+  // V8's own limits of the stack and of the length of a string.
   if (error instanceof RangeError) return "it is nested too deeply or produces too long a text";
   return oneLine(error instanceof Error ? error.message : String(error));
 }

@@ -1,21 +1,25 @@
-/** Bounds on what the normalizers and pre-tokenizers of a tokenizer.json may do with a text. */
+/** Limits the time and growth that normalizers and pre-tokenizers of a tokenizer.json may cause. */
 
 import { quote } from "../files/quote.ts";
 import { checkExpression } from "./expressions.ts";
 import type { TextRule } from "./tokenizer_parts.ts";
 
-/** Rules of one kind; published tokenizers have up to six. */
+/** Most rules of one kind. Published tokenizers have up to six. */
 const MAX_RULES = 16;
-/** How many times longer than the text all of them may make it: U+2581 for a space is as long. */
+/**
+ * Largest factor by which all rules together may lengthen a text. U+2581 for a space has factor 1.
+ */
 const MAX_GROWTH = 8;
 const MAX_PREPENDED = 64;
 
-/** Fields that are texts where they are, which the library does not check. */
+/** Fields that must be strings if they exist. The library does not check this. */
 const TEXTS = ["type", "behavior", "content", "prepend", "prepend_scheme", "replacement"];
 
 /**
- * @throws {RangeError} if a field is of the wrong type, or if a rule may run without end, take more time than in proportion to the text, or
- * make it much longer.
+ * Checks the rules of one kind.
+ *
+ * @throws {RangeError} if a field has the wrong type, or if a rule might not end, take more than
+ * linear time, or make a text much longer.
  */
 export function checkRules(rules: TextRule | null): void {
   let growth = 1;
@@ -53,7 +57,7 @@ export function checkRules(rules: TextRule | null): void {
   }
 }
 
-/** What the pattern finds becomes at most so many times longer. */
+/** Checks a rule's pattern. Returns the largest factor by which the rule lengthens a match. */
 function growthOf({ type, pattern, content }: TextRule): number {
   const { Regex, String: text } = pattern as {
     readonly Regex?: unknown;
@@ -87,11 +91,11 @@ function flatten(rules: TextRule | null): TextRule[] {
   return all;
 }
 
-/** Marks in a row that a text to be normalized may have: bringing them into order takes their square. */
+/** Most combining marks in a row in a text to normalize. Sorting them takes quadratic time. */
 const MAX_MARKS = 1000;
 const MARKS = new RegExp(`\\p{M}{${MAX_MARKS + 1}}`, "u");
 
-/** Whether the rules have a form of Unicode bring a text into order, which such a text does not allow. */
+/** Whether the rules apply a Unicode normal form, and `text` has too many marks in a row for it. */
 export function hasTooManyMarks(rules: TextRule | null, text: string): boolean {
   return flatten(rules).some(({ type }) => /^NFK?[CD]$/.test(String(type))) && MARKS.test(text);
 }

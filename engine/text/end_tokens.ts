@@ -1,10 +1,10 @@
-/** Tokens that end an answer, found by their spelling. */
+/** Finds the tokens that end an answer by their spelling. */
 
 import type { MergeList } from "./bpe.ts";
 import { TOKEN_KIND } from "./vocabulary.ts";
 
-// Files seldom name all that ends an answer, so llama.cpp goes by spelling, and so does this.
-// Source: special_eog_ids in llama.cpp, src/llama-vocab.cpp.
+// Files rarely list all tokens that end an answer. Like llama.cpp, tvllm therefore recognizes them
+// by their spelling. Source: special_eog_ids in llama.cpp, src/llama-vocab.cpp.
 const END_TOKENS: readonly string[] = [
   "<|eot_id|>",
   "<|eom_id|>",
@@ -28,8 +28,8 @@ const END_TOKENS: readonly string[] = [
 ];
 
 /**
- * The tokens that end generation by their spelling. A normal token that merges make is text:
- * Qwen's "</s>" ends a strikethrough in HTML.
+ * Returns the tokens that end generation according to their spelling. A normal token that merges
+ * produce is text: Qwen's "</s>" ends a strikethrough in HTML.
  */
 export function namedEnds(
   ids: ReadonlyMap<string, number>,
@@ -44,9 +44,9 @@ export function namedEnds(
 }
 
 /**
- * Whether a token that the file names as BOS or as an end is none of the text by its spelling. One
- * spelled like a word stays text, as in llama.cpp: taken for a control token it would be missing
- * where a user's words need it.
+ * Whether the spelling of a BOS or end token shows that it is not ordinary text. A token spelled
+ * like a word stays text, as in llama.cpp: as a control token it would be unavailable for users'
+ * text.
  */
 export function isSpelledAsControl(piece: string): boolean {
   return END_TOKENS.includes(piece) || /^[<[].+[>\]]$/s.test(piece);

@@ -1,20 +1,20 @@
 /**
- * Which regular expressions of a tokenizer.json are run. They come with the model file, and V8 tries
- * every way through one: `(a+)+$` takes for ever on a short text, and no signal is heard meanwhile. So
- * only those are run that take time in proportion to the text, the published ones among them.
+ * Decides which regular expressions of a tokenizer.json may run. They come with the model file, and
+ * V8 backtracks: `(a+)+$` takes practically for ever on a short text, and no signal is handled
+ * meanwhile. Only expressions that take linear time are allowed, which includes the published ones.
  */
 
 import { quote } from "../files/quote.ts";
 import type { TextRule } from "./tokenizer_parts.ts";
 
 const MAX_LENGTH = 4096;
-/** Ways through the optional parts at the beginning of an alternative. */
+/** Most ways to match the optional parts of an alternative. */
 const MAX_WAYS = 256;
 
 const ESCAPE = String
   .raw`\\(?:[sSdDwWtrnvf]|[pP]\{\^?\w+\}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[^A-Za-z0-9])`;
 const ONE = String.raw`${ESCAPE}|\[\^?(?:${ESCAPE}|[^\\\[\]])+\]|[^\\\[\](){}|*+?^$]`;
-/** Such as (?i:'s|'t|'re). */
+/** A group such as (?i:'s|'t|'re). */
 const GROUP = String.raw`\(\?i?:(?:${ONE}|\|)+\)`;
 const PART = new RegExp(
   String
@@ -22,17 +22,23 @@ const PART = new RegExp(
   "suy",
 );
 
-/** These take one way back at most: the last of many spaces is left for the word after them. */
+/** Backtracks by one step at most: the last of many spaces is left for the word after them. */
 const SPACES = String.raw`\s+(?!\S)`;
-/** Quadratic by itself; not where the next alternatives take all the spaces that it went through. */
+/**
+ * Quadratic on their own, but linear if the next alternatives match all the spaces they scanned.
+ */
 const LINE_ENDS = [String.raw`\s*[\r\n]+`, String.raw`\s*[\r\n]`];
-/** Of o200k, the same: what follows takes the capitals that it went through. */
+/**
+ * Classes of o200k. Its first alternative is linear for the same reason: the next one matches all
+ * the capitals that the first scanned.
+ */
 const UPPER = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
 const LOWER = String.raw`[\p{Ll}\p{Lm}\p{Lo}\p{M}]`;
 
 /**
- * @throws {RangeError} if `source`, a regular expression as tokenizer.json has it, may take more time
- * than in proportion to the text.
+ * Checks a regular expression of tokenizer.json.
+ *
+ * @throws {RangeError} if it may take more than linear time.
  */
 export function checkExpression(source: string): void {
   const refuse = () => {
@@ -57,8 +63,8 @@ export function checkExpression(source: string): void {
 }
 
 /**
- * Whether a match is found, or not, after a bounded number of steps but for the characters that it
- * takes: once something is repeated without bound, nothing that must follow can fail.
+ * Whether a match succeeds or fails after a bounded number of steps beyond the characters that it
+ * matches. This holds if nothing after an unbounded repetition is required, and could thus fail.
  */
 function isLinear(alternative: string): boolean {
   let ways = 1;
@@ -68,7 +74,7 @@ function isLinear(alternative: string): boolean {
     const match = PART.exec(alternative);
     if (match === null) return false;
     const { unbounded, bounded, least, most } = match.groups!;
-    // Lazy and possessive ones, and groups that are repeated.
+    // Lazy and possessive quantifiers, and repeated groups.
     if (unbounded && (bounded || match[0].startsWith("("))) return false;
     const isOptional = bounded === "?" || unbounded === "*";
     if (repeated && !isOptional) return false;
@@ -80,13 +86,14 @@ function isLinear(alternative: string): boolean {
   return alternative !== "";
 }
 
-/** One or more of a class, at the text's end. */
+/** One or more characters of a class, at the end of the text. */
 const AT_END = new RegExp(String.raw`^(${ONE})\+\$$`, "su");
 
 /**
- * The expression for JavaScript, which takes U+FEFF for white space and U+0085 for none, unlike the
- * engines that tokenizers are written for. One that looks for the end of the text begins only where
- * what it repeats does: else each of many spaces would be gone through from each of them.
+ * Returns the expression for JavaScript. JavaScript's `\s` includes U+FEFF and excludes U+0085,
+ * unlike that of the engines that tokenizers are written for. An expression that ends with `$` may
+ * only match from the first character of a run. Otherwise V8 would scan a run of spaces anew from
+ * each of them.
  */
 function javaScriptExpression(source: string): string {
   const [, repeated] = AT_END.exec(source) ?? [];
@@ -97,7 +104,7 @@ function javaScriptExpression(source: string): string {
   });
 }
 
-/** A rule of tokenizer.json, its expressions as JavaScript writes them. */
+/** Returns a rule of tokenizer.json with its expressions converted for JavaScript. */
 export function ruleForJavaScript(rule: TextRule | null): TextRule | null {
   if (typeof rule !== "object" || rule === null) return null;
   const { pattern, normalizers, pretokenizers } = rule as {
@@ -115,7 +122,7 @@ export function ruleForJavaScript(rule: TextRule | null): TextRule | null {
   };
 }
 
-/** What stands between the bars that are in no brackets. */
+/** Splits an expression at the bars outside of groups and classes. */
 function splitAlternatives(source: string): string[] {
   const alternatives = [""];
   let groups = 0;

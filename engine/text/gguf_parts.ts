@@ -1,4 +1,4 @@
-/** The parts of the tokenizer that a GGUF file's metadata describes. */
+/** Builds the parts of a tokenizer from the metadata of a GGUF file. */
 
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
@@ -23,8 +23,9 @@ export function ggufParts(
 }
 
 /**
- * Phi-3's tokens take the white space after them. GGUF does not say so; llama.cpp goes by the model's
- * name, too (llama-vocab.cpp: "set attributes by model/tokenizer/architecture name").
+ * Returns the search rules of Phi-3's tokens, which include the white space after them. GGUF has no
+ * key for this; llama.cpp also decides by the model's name (llama-vocab.cpp: "set attributes by
+ * model/tokenizer/architecture name").
  */
 function stripping(
   { ids, kinds }: GgufVocabulary,
@@ -53,7 +54,8 @@ function byteLevel(source: GgufVocabulary, fileName: string): TokenizerParts {
     );
   }
   const { control, unknown } = TOKEN_KIND;
-  // Text merges into text: what makes a control token would make it of a user's words.
+  // Merges must only result in text. A merge to a control token would create it from a user's
+  // words.
   const isText = (id: number) => ![control, unknown].some((kind) => kind === source.kinds[id]);
   const merges = MergeTable.inOrder(source.merges, isText);
   const ids = textIds(source, [control, unknown]);
@@ -100,7 +102,9 @@ function sentencePiece(source: GgufVocabulary, fileName: string): TokenizerParts
   };
 }
 
-/** What `make` gives; a RangeError that it throws is said of the file. */
+/**
+ * Returns the result of `make`. Converts a RangeError to a ModelFormatError that names the file.
+ */
 function checked<T>(fileName: string, make: () => T): T {
   try {
     return make();
@@ -110,7 +114,7 @@ function checked<T>(fileName: string, make: () => T): T {
   }
 }
 
-/** The tokens that text may become: "<s>" in a user's text must not merge into BOS. */
+/** Returns the tokens that text may become: "<s>" in a user's text must not merge into BOS. */
 function textIds(source: GgufVocabulary, without: readonly number[]): Map<string, number> {
   const ids = new Map(source.ids);
   for (const [piece, id] of source.ids) {

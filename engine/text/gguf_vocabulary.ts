@@ -1,4 +1,4 @@
-/** The `tokenizer.ggml.*` metadata of a GGUF file, checked. */
+/** Reads and checks the `tokenizer.ggml.*` metadata of a GGUF file. */
 
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
@@ -8,10 +8,10 @@ import { isSpelledAsControl, namedEnds } from "./end_tokens.ts";
 import { BYTE_TOKEN, TOKEN_KIND } from "./vocabulary.ts";
 import { plural } from "../plural.ts";
 
-/** At each place of a text, the characters of the longest special token are looked at. */
+/** Longest special token. At each position of a text as many characters may be compared. */
 const MAX_SPECIAL_LENGTH = 128;
 
-/** What a GGUF file says of its tokens. */
+/** The vocabulary of a GGUF file. */
 export interface GgufVocabulary {
   readonly model: "gpt2" | "llama";
   /** `tokenizer.ggml.pre`; files older than the key have none. */
@@ -21,18 +21,18 @@ export interface GgufVocabulary {
   readonly ids: ReadonlyMap<string, number>;
   /** A `TOKEN_KIND` per piece. */
   readonly kinds: Uint8Array;
-  /** For `llama`: one per piece. */
+  /** One per piece for `llama`, else empty. */
   readonly scores: readonly number[];
-  /** For `gpt2`. */
+  /** Empty for `llama`. */
   readonly merges: MergeList;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly unknownId: number | undefined;
-  /** Every token that ends generation, `eosId` among them. */
+  /** All tokens that end generation, including `eosId`. */
   readonly endIds: ReadonlySet<number>;
   readonly addBos: boolean | undefined;
   readonly addSpacePrefix: boolean;
-  /** What a user should know of the file, in a line each. */
+  /** Warnings about the file for its user, one line each. */
   readonly warnings: readonly string[];
 }
 
@@ -41,7 +41,7 @@ export interface GgufVocabulary {
  *
  * @param fileName names the file in errors
  * @throws {ModelFormatError} if a key is missing, of the wrong type, or contradicts another.
- * @throws {UnsupportedError} for a kind of tokenizer that is not known here.
+ * @throws {UnsupportedError} if the kind of tokenizer is not supported.
  */
 export function readGgufVocabulary(
   metadata: ReadonlyMap<string, MetadataValue>,
@@ -64,7 +64,7 @@ class VocabularyReader {
     if (pieces === undefined) throw this.#missing("tokens");
     const ids = this.#ids(pieces);
     const kinds = this.#kinds(pieces, model);
-    // Files older than the keys: SentencePiece's own names.
+    // Files older than these keys use SentencePiece's usual names.
     const named = (piece: string) => model === "llama" ? ids.get(piece) : undefined;
     const long = pieces.findIndex((piece, id) =>
       kinds[id] !== TOKEN_KIND.normal && piece.length > MAX_SPECIAL_LENGTH
@@ -80,11 +80,11 @@ class VocabularyReader {
     const unknownId = this.#id("unknown_token_id", pieces) ?? named("<unk>");
     const merges = model === "gpt2" ? this.#merges(ids, pieces) : new Int32Array();
     const endIds = namedEnds(ids, kinds, merges);
-    // A file without any of these is sound: its answers end at --max-tokens or with the context.
+    // A file without any of these is valid: its answers end at --max-tokens or with the context.
     for (const id of [eosId, this.#id("eot_token_id", pieces), this.#id("eom_token_id", pieces)]) {
       if (id !== undefined) endIds.add(id);
     }
-    // Some converters leave them normal; then they would be printed, and found in a user's text.
+    // Some converters mark them as normal. They would then be printed, and found in users' text.
     for (const id of [...endIds, ...(bosId === undefined ? [] : [bosId])]) {
       if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
     }
@@ -133,7 +133,7 @@ class VocabularyReader {
     if (pieces.length === 0) throw this.#fault("key 'tokenizer.ggml.tokens' is an empty array");
     const ids = new Map<string, number>();
     for (const [id, piece] of pieces.entries()) {
-      // Padded vocabularies have empty pieces; no text becomes one, and it prints nothing.
+      // Padded vocabularies have empty pieces, which no text is encoded as and which print nothing.
       if (piece === "") continue;
       const first = ids.get(piece);
       if (first !== undefined) {
@@ -148,7 +148,10 @@ class VocabularyReader {
     return ids;
   }
 
-  /** Without the key every token is normal, save SentencePiece's bytes, known by their spelling. */
+  /**
+   * Reads the kinds of tokens. Without the key every token is normal, except SentencePiece's byte
+   * tokens, which are recognized by their spelling.
+   */
   #kinds(pieces: readonly string[], model: "gpt2" | "llama"): Uint8Array {
     const kinds = this.#array("token_type", KIND, pieces.length);
     if (kinds === undefined) {
@@ -182,7 +185,7 @@ class VocabularyReader {
     const reader = new MergeReader(ids, pieces);
     const list = new Int32Array(3 * merges.length);
     for (const [i, merge] of merges.entries()) {
-      // From 1: the first token may itself begin with a space.
+      // The search starts at 1, because the first token may itself begin with a space.
       const space = merge.indexOf(" ", 1);
       try {
         if (space < 0) throw new RangeError("it is not two tokens separated by a space");
@@ -206,7 +209,7 @@ class VocabularyReader {
       `key 'tokenizer.ggml.${key}' is ${shown(value)}, not one of the ${pieces.length} ` +
       plural(pieces.length, "token");
     if (!isWhole) throw this.#fault(what);
-    // As llama.cpp does; converters write 2^32 - 1 for a token that there is not.
+    // As llama.cpp does: converters write 2^32 - 1 for a token that does not exist.
     this.#warn(`${what}; the key is ignored`);
     return undefined;
   }
@@ -264,7 +267,7 @@ class VocabularyReader {
   }
 }
 
-/** What an array must hold. */
+/** The type that the elements of an array must have. */
 interface ElementType<T extends MetadataValue> {
   readonly name: string;
   is(value: MetadataValue): value is T;

@@ -1,4 +1,4 @@
-/** The parts of the tokenizer that Hugging Face's tokenizer.json describes. */
+/** Builds the parts of a tokenizer from Hugging Face's tokenizer.json. */
 
 import { ModelFormatError, UnsupportedError } from "../errors.ts";
 import { printable, quote } from "../files/quote.ts";
@@ -9,22 +9,22 @@ import { byteTokenIds } from "./sentencepiece.ts";
 import type { AddedToken, TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { BYTE_TOKEN, TOKEN_KIND, Vocabulary } from "./vocabulary.ts";
 
-/** At each place of a text, the characters of the longest added token are looked at. */
+/** Longest added token. At each position of a text as many characters may be compared. */
 const MAX_ADDED_LENGTH = 128;
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** What the files of a checkpoint say of its tokenizer. */
+/** The parts of a checkpoint's files that describe its tokenizer. */
 export interface TokenizerFiles {
   /** The content of tokenizer.json. */
   readonly json: unknown;
-  /** That of tokenizer_config.json: `bos_token`, `eos_token`, `add_bos_token`. */
+  /** The content of tokenizer_config.json: `bos_token`, `eos_token`, `add_bos_token`. */
   readonly config: unknown;
   /** `eos_token_id` of generation_config.json or config.json. */
   readonly endIds: readonly number[];
 }
 
-/** Reads a tokenizer of model type BPE, byte-level or with SentencePiece's spelling. */
+/** Reads a tokenizer whose model type is BPE, byte-level or with SentencePiece's spelling. */
 export function jsonParts(
   { json, config, endIds }: TokenizerFiles,
   fileName: string,
@@ -66,7 +66,7 @@ class TokenizerReader {
     }
     for (const id of ends) if (isSpelledAsControl(pieces[id]!)) kinds[id] = TOKEN_KIND.control;
     const unknownId = this.ids.get(String(this.model.unk_token));
-    // What makes a control token would make it of a user's words.
+    // A merge to a control token would create it from a user's words.
     const isText = (id: number) => kinds[id] !== TOKEN_KIND.control;
     const textIds = new Map([...this.ids].filter(([, id]) => kinds[id] === TOKEN_KIND.normal));
     const byteIds = byteFallback ? this.#byteIds() : undefined;
@@ -109,7 +109,9 @@ class TokenizerReader {
     );
   }
 
-  /** Fills `ids` from the vocabulary and the added tokens; returns a kind for each id. */
+  /**
+   * Fills `ids` and `added` from the vocabulary and the added tokens. Returns a kind for each id.
+   */
   #kinds(byteFallback: boolean): Uint8Array {
     const added = new Map<number, number>();
     for (const token of list(this.json.added_tokens).map(object)) {
@@ -134,7 +136,7 @@ class TokenizerReader {
     for (const [piece, id] of Object.entries(object(this.model.vocab))) this.#add(piece, id);
     const last = [...this.ids.values()].reduce((a, b) => Math.max(a, b), -1);
     if (last < 0) throw this.#fault("it has no tokens");
-    // Holes in the numbering stand for nothing.
+    // Ids between others may be unused.
     const kinds = new Uint8Array(last + 1).fill(TOKEN_KIND.unused);
     for (const [piece, id] of this.ids) {
       const isByte = byteFallback && BYTE_TOKEN.test(piece);
@@ -144,7 +146,7 @@ class TokenizerReader {
   }
 
   #add(piece: string, id: unknown): void {
-    // Ids beyond this would only make a huge table of holes.
+    // Larger ids would only cause a huge table of unused ids.
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= 2 ** 22) {
       throw this.#fault(`token ${quote(piece)} has the invalid id ${printable(String(id))}`);
     }
@@ -174,14 +176,14 @@ class TokenizerReader {
     return read;
   }
 
-  /** A token that tokenizer_config.json names, as a string or as `{ content }`. */
+  /** Returns the id of a token that tokenizer_config.json names as a string or as `{ content }`. */
   #named(key: string): number | undefined {
     const value = this.config[key];
     const text = typeof value === "string" ? value : object(value).content;
     return typeof text === "string" ? this.ids.get(text) : undefined;
   }
 
-  /** Newer files say it by the template that their post-processor fills in. */
+  /** Whether BOS is added. Newer files only show it in the template of their post-processor. */
   #addsBos(): boolean {
     const { add_bos_token } = this.config;
     if (typeof add_bos_token === "boolean") return add_bos_token;
@@ -215,7 +217,7 @@ function checkedRule(value: unknown): TextRule | null {
   return rule;
 }
 
-/** Whether the rule or one within it has this string as a value. */
+/** Whether the rule, or a rule within it, has this string as a value. */
 function mentions(value: unknown, text: string): boolean {
   if (typeof value !== "object" || value === null) return value === text;
   return Object.values(value).some((inner) => mentions(inner, text));

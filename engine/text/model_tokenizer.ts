@@ -1,4 +1,4 @@
-/** The tokenizer of an open model, in either format. */
+/** Creates the tokenizer of an open model, in either format. */
 
 import { join } from "node:path";
 import { ModelFormatError } from "../errors.ts";
@@ -10,7 +10,7 @@ import { isSafetensors, type SafetensorsModel } from "../files/safetensors.ts";
 import { loadTokenizer, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 
 /**
- * Makes the tokenizer that GGUF metadata, or tokenizer.json and what is beside it, describe.
+ * Returns the tokenizer that GGUF metadata, or tokenizer.json and related files, describe.
  *
  * @throws {ModelNotFoundError} if a directory has no tokenizer.json.
  * @throws {ModelFormatError | UnsupportedError} as `loadTokenizer` and `tokenizerFromJson` do.
@@ -22,8 +22,8 @@ export function modelTokenizer(file: ModelFile): Tokenizer {
 }
 
 /**
- * `eos_token_id`, a number or a list; generation_config.json's counts before config.json's, which may
- * have it where it describes the text model.
+ * Returns `eos_token_id`, which is a number or a list. generation_config.json takes precedence over
+ * config.json, which may have the key within `text_config` only.
  */
 function endIds(file: SafetensorsModel): readonly number[] {
   const { config, generationConfig } = file;

@@ -1,7 +1,7 @@
 /**
- * The npm packages that the library uses, with their versions. They stand here and not in deno.json,
- * whose import map counts for this project alone: in a project that imports tvllm by its path, bare
- * names would not resolve.
+ * The npm packages that tvllm uses, with their versions. They are listed here and not in deno.json,
+ * because its import map applies to this project only: bare names would not resolve in a project
+ * that imports tvllm by its path.
  */
 
 export { Environment, Interpreter, parse, tokenize } from "npm:@huggingface/jinja@0.5.11";

@@ -1,16 +1,16 @@
 /**
- * How byte-level vocabularies cut text into words before merging: GGUF's `tokenizer.ggml.pre`.
+ * The rules, named in GGUF's `tokenizer.ggml.pre`, that split text into words before merging.
  * Source of names and expressions: llm_tokenizer_bpe in llama.cpp, src/llama-vocab.cpp.
  */
 
 import type { TextRule } from "./tokenizer_parts.ts";
 
-/** What `tokenizer.ggml.pre` decides. */
+/** The settings that a value of `tokenizer.ggml.pre` selects. */
 export interface PreTokenizer {
   readonly config: TextRule;
-  /** A word that is a token is not merged. */
+  /** Whether a word that is itself a token is encoded as that token, without merging. */
   readonly ignoreMerges: boolean;
-  /** BOS is put in front where the file does not say. */
+  /** Whether BOS is added if the file does not specify it. */
   readonly addBos: boolean;
 }
 
@@ -19,7 +19,7 @@ const GPT2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{
 const ENDINGS = String.raw`'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]`;
 const SPACES = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;
 
-/** Llama 3 takes digits by threes, Qwen2 one by one; nothing else differs. */
+/** Llama 3 groups digits by three, Qwen2 separates them; nothing else differs. */
 const tiktoken = (digits: string) =>
   String.raw`${ENDINGS}|[^\r\n\p{L}\p{N}]?\p{L}+|${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|${SPACES}`;
 
@@ -42,9 +42,9 @@ const FALCON = [String.raw`[\p{P}\$\+<=>\^~\|\x60]+`, GPT2, "[0-9][0-9][0-9]"];
 const DEFAULT = [String.raw`[\p{P}\$\+<=>\^~\|]+`, GPT2, String.raw`\p{N}+`, "[0-9][0-9][0-9]"];
 
 /**
- * Words of o200k: capitals, then small letters. These are the expressions of the models' own
- * tokenizer.json, which their makers trained with. llama.cpp's regular expressions know no cases beyond
- * ASCII, nor marks, so that there words such as "ÄRGER" or "हिन्दी" come apart (docs/texts.md).
+ * Words of o200k: capitals, then small letters. These are the expressions in the models' own
+ * tokenizer.json, with which they were trained. llama.cpp's regular expressions do not support case
+ * beyond ASCII, nor marks, so llama.cpp splits words such as "ÄRGER" or "हिन्दी" (docs/texts.md).
  */
 const o200k = (endings: string, digits: string) => {
   const upper = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
@@ -57,7 +57,7 @@ const GPT4O = [o200k(`(?:${ENDINGS})?`, String.raw`\p{N}{1,3}`)];
 const TEKKEN = [o200k("", String.raw`\p{N}`)];
 
 const CHINESE_KOREAN = "[一-龥ࠀ-一가-퟿]+";
-/** Letters that have a case, as DeepSeek's tokenizer lists them. */
+/** Letters with case, as listed in DeepSeek's tokenizer. */
 const CASED_LETTERS =
   "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅ" +
   "Ὀ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯ" +
@@ -85,9 +85,9 @@ const DEEPSEEK_V3 = [
 ];
 
 interface Rule {
-  /** Divided by spaces. */
+  /** Values of `tokenizer.ggml.pre`, separated by spaces. */
   readonly names: string;
-  /** Applied in order, each to what the ones before it left. */
+  /** Expressions, applied in order, each to the pieces that the previous ones left. */
   readonly splits: readonly string[];
   readonly ignoreMerges?: boolean;
   readonly addBos?: boolean;
@@ -128,12 +128,12 @@ const RULES: readonly Rule[] = [
   { names: "falcon", splits: FALCON },
 ];
 
-/** Every name that `preTokenizer` knows. */
+/** Returns every name that `preTokenizer` supports. */
 export function preTokenizerNames(): string[] {
   return RULES.flatMap(({ names }) => names.split(" "));
 }
 
-/** The pre-tokenizer of that name, if it is known. */
+/** Returns the pre-tokenizer with this name, or undefined if there is none. */
 export function preTokenizer(name: string): PreTokenizer | undefined {
   const rule = RULES.find((rule) => rule.names.split(" ").includes(name));
   if (rule === undefined) return undefined;
@@ -147,7 +147,7 @@ export function preTokenizer(name: string): PreTokenizer | undefined {
   };
 }
 
-/** Cuts text into what the expression matches and what lies between. */
+/** Returns a rule that splits text into the matches of the expression and the text between them. */
 export function isolate(expression: string): TextRule {
   return { type: "Split", pattern: { Regex: expression }, behavior: "Isolated", invert: false };
 }

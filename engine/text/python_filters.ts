@@ -1,6 +1,6 @@
 /**
- * Filters of Jinja2 where `@huggingface/jinja` lacks them or takes other values than Jinja2 does; the
- * library does the others. Source: jinja2/filters.py.
+ * Filters of Jinja2 that `@huggingface/jinja` lacks, or that it implements differently. The
+ * library's own implementation is used for all others. Source: jinja2/filters.py.
  */
 
 import { halfToEven, percent } from "./python_format.ts";
@@ -21,17 +21,17 @@ import {
 } from "./python_values.ts";
 import { isList, isMap, isText, type MapValue, strip, type Value } from "./template_limits.ts";
 
-/** What a filter is given besides its operand. */
+/** The arguments of a filter besides its operand. */
 export interface FilterArguments {
   readonly values: readonly Value[];
   readonly named: ReadonlyMap<string, Value>;
-  /** Another filter's result, for `map`. */
+  /** Returns the result of another filter, for `map`. */
   apply(name: string, operand: Value, values: readonly Value[]): Value;
 }
 
 type Filter = (operand: Value, args: FilterArguments) => Value;
 
-/** An element by a name with dots, or by a number. */
+/** Returns an element by its path of names separated by dots, or by its index. */
 function attribute(value: Value, path: Value | undefined): Value {
   const parts = typeof path?.value === "number" ? [path.value] : String(path?.value).split(".");
   let item = value;
@@ -47,7 +47,7 @@ function attribute(value: Value, path: Value | undefined): Value {
   return item;
 }
 
-/** `select` and its relatives: nothing of what is false, be it None. */
+/** `select` and its relatives. If the operand is false or None, the result is empty. */
 function select(byAttribute: boolean, wanted: boolean): Filter {
   return (operand, { values }) => {
     if (!isTrue(operand)) return listOf([]);
@@ -76,7 +76,7 @@ function map(operand: Value, { values, named, apply }: FilterArguments): Value {
   );
 }
 
-/** `min` and `max`: the first of the items that no other comes before. */
+/** `min` and `max`. Of equal items, the first is returned. */
 function extreme(sign: 1 | -1): Filter {
   return (operand, { named }) => {
     const path = named.get("attribute");
@@ -155,13 +155,13 @@ function floatOf(value: number): Value {
   return Object.assign(valueOf(0.5), { value });
 }
 
-/** `first` and `last` */
+/** `first` and `last`. */
 const end = (at: 0 | -1): Filter => (operand) =>
   isText(operand)
     ? valueOf(characterAt(operand.value, at))
     : itemsOf(operand).at(at) ?? valueOf(undefined);
 
-/** A filter that takes any value by its text. */
+/** Returns a filter that converts its operand to text first. */
 const ofText = (make: (text: string) => string): Filter => (operand) =>
   valueOf(make(textOf(operand)));
 

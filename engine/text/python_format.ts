@@ -1,16 +1,16 @@
-/** Python's `"{}".format(…)` and `"%s" % …`, for what chat templates write with them. */
+/** Python's `"{}".format(…)` and `"%s" % …`, to the extent that chat templates use them. */
 
 import { isList, isMap, MAX_TEXT, tooLong, type Value } from "./template_limits.ts";
 import { isNumber, representation, textOf, typeName } from "./python_values.ts";
 
 type Named = ReadonlyMap<string, Value>;
 
-/** `{{`, `}}`, or a field: name, `!r` or `!s`, specification. */
+/** `{{`, `}}`, or a field with a name, `!r` or `!s`, and a specification. */
 const FIELD = /\{\{|\}\}|\{([^{}!:]*)(?:!([rs]))?(?::([^{}]*))?\}|[{}]/g;
 const SPECIFICATION =
   /^(?:(?<fill>.)?(?<align>[<>^=]))?(?<sign>[+ -])?(?<zero>0)?(?<width>\d*)(?<comma>,)?(?:\.(?<precision>\d+))?(?<type>[sdfxXob%])?$/su;
 
-/** Adds up what is written, and ends it when it is too long. */
+/** Returns a function that passes pieces through, and throws when they are too long in total. */
 function bounded(): (piece: string) => string {
   let length = 0;
   return (piece) => {
@@ -48,7 +48,7 @@ export function format(text: string, values: readonly Value[], named: Named): st
 const CONVERSION =
   /%(?:\((?<name>[^)]*)\))?(?<flags>[-+ 0#]*)(?<width>\d*)(?:\.(?<precision>\d+))?(?<type>[%a-zA-Z])/g;
 
-/** `text % values`, where one value that is no tuple stands for itself. */
+/** `text % values`; a single value need not be in a tuple. */
 export function percent(text: string, operand: Value | readonly Value[]): string {
   const values = Array.isArray(operand)
     ? operand as readonly Value[]
@@ -91,7 +91,11 @@ function parsed(specification: string): Record<string, string | undefined> {
   return groups;
 }
 
-/** A text, or a number's digits after its sign, filled up to the width. */
+/**
+ * Pads a string, or the digits of a number, to the width of the specification.
+ *
+ * @param sign the number's sign, which may be empty; undefined for a string
+ */
 function padded(text: string, sign: string | undefined, specification: string): string {
   const isText = sign === undefined;
   const { fill, align, zero, width, precision } = parsed(specification);
@@ -115,16 +119,16 @@ function padded(text: string, sign: string | undefined, specification: string): 
   }
 }
 
-/** Python rounds a half to the even neighbour. */
+/** Rounds to a whole number as Python does: halves go to the even neighbour. */
 export function halfToEven(value: number): number {
   const rounded = Math.round(value);
   return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-/** A number that is not negative, with so many digits after the point. */
+/** Formats a non-negative number with the given number of digits after the point. */
 function fixed(value: number, digits: number): string {
   const scale = 10 ** digits;
-  // Halfway between two, as only sums of powers of two can be: toFixed takes the larger.
+  // toFixed rounds exact halves up. Only sums of powers of two can be exact halves.
   const isHalf = value * scale % 1 === 0.5 && Number.isInteger(value * 2 ** (digits + 1));
   return (isHalf ? halfToEven(value * scale) / scale : value).toFixed(digits);
 }

@@ -1,6 +1,6 @@
 /**
- * `@huggingface/jinja`'s interpreter with the values of Python: what a template writes, compares, goes
- * through and looks up is what Jinja2 does. Nothing here counts steps: see capped_interpreter.ts.
+ * `@huggingface/jinja`'s interpreter with Python's semantics: values are written, compared,
+ * iterated and looked up as in Jinja2. Steps are not counted here but in capped_interpreter.ts.
  */
 
 import { Environment, Interpreter } from "./packages.ts";
@@ -34,13 +34,15 @@ import {
 } from "./template_limits.ts";
 import { type Argument, Evaluated, type Fields, type Node, statement } from "./template_nodes.ts";
 
-/** Nodes whose text is what they say it is; the others are expressions, which write their values. */
+/**
+ * Nodes that produce their text themselves. Other nodes are expressions, whose value is written.
+ */
 const STATEMENTS: ReadonlySet<string> = new Set(
   "Program Set If For Macro CallStatement FilterStatement Break Continue Comment StringLiteral"
     .split(" "),
 );
 
-/** Methods of the library's that it declares private. */
+/** Methods that the library declares private. */
 interface Hidden {
   evaluateBlock(statements: readonly Node[], environment: Environment): Value;
   evaluateArguments(
@@ -105,7 +107,7 @@ export class PythonInterpreter extends Interpreter {
 
   #binary(node: Fields, environment: Environment): Value {
     const operator = node.operator.value;
-    // These look at the right side only if the left one asks for it.
+    // The right operand must only be evaluated if the left one does not decide the result.
     if (operator === "and" || operator === "or") return super.evaluate(node, environment);
     const left = this.evaluate(node.left, environment);
     const right = this.evaluate(node.right, environment);
@@ -147,12 +149,12 @@ export class PythonInterpreter extends Interpreter {
     );
   }
 
-  /** What is set in a loop's body is forgotten when the body begins again. */
+  /** Runs a loop. Variables that its body sets are discarded after each iteration. */
   #for(node: Fields, environment: Environment): Value {
     const { iterable, body } = node;
     const filtered = iterable.type === "SelectExpression";
     const value = this.evaluate(filtered ? iterable.lhs : iterable, environment);
-    // Pairs may be tuples, which the library does not take apart.
+    // Pairs may be tuples, which the library does not unpack.
     const items = itemsOf(value).map((item) =>
       item.type === "TupleValue" ? listOf((item as ListValue).value) : item
     );

@@ -1,14 +1,16 @@
-/** Methods of Python's `str` that templates call. */
+/** Methods of Python's `str` for templates. */
 
 import { format } from "./python_format.ts";
 import { isLower, isUpper } from "./python_tests.ts";
 import { itemsOf, textOf } from "./python_values.ts";
 import { strip, type Value } from "./template_limits.ts";
 
-/** Python's, the separators of files, groups and records (U+001C to U+001E) among them. */
+/**
+ * Python's line ends, which include the separators of files, groups and records (U+001C to U+001E).
+ */
 const LINE_ENDS = new RegExp(`\\r\\n|[\\n\\v\\f\\r\x1c\x1d\x1e\x85\u2028\u2029]`);
 
-/** Methods of texts that the library lacks, or where it does not do what Python does. */
+/** String methods that the library lacks, or implements differently from Python. */
 export const TEXT_METHODS: Readonly<
   Record<
     string,

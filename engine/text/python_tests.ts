@@ -1,4 +1,4 @@
-/** Tests of Jinja2: what stands after `is`, and what `selectattr` is given. Source: jinja2/tests.py. */
+/** Tests of Jinja2, for `is` and for filters such as `selectattr`. Source: jinja2/tests.py. */
 
 import { compare, contains, equal, isNumber, textOf } from "./python_values.ts";
 import { isList, isText, type Value } from "./template_limits.ts";
@@ -56,7 +56,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   ">=": "ge",
 };
 
-/** Whether the test of that name holds. */
+/** Whether the test with this name succeeds. */
 export function test(name: string, value: Value, others: readonly Value[]): boolean {
   const known = Object.hasOwn(OTHER_NAMES, name) ? OTHER_NAMES[name]! : name;
   if (Object.hasOwn(ORDERS, known)) return ORDERS[known]!(compare(value, others[0]!));

@@ -1,6 +1,7 @@
 /**
- * The values of a template as Python has them: how they are written, compared and gone through.
- * `@huggingface/jinja` takes JavaScript's ways, where `1 == "1"` and None is written as nothing.
+ * Python's semantics for the values of a template: how they are written, compared and iterated.
+ * `@huggingface/jinja` has JavaScript's semantics: `1 == "1"` is true, and None is written as
+ * nothing.
  */
 
 import { Environment, Interpreter } from "./packages.ts";
@@ -14,30 +15,30 @@ import {
   type Value,
 } from "./template_limits.ts";
 
-/** A text, number, truth value, null, undefined or function as a value of the library. */
+/** Converts a JavaScript value to a value of the library. */
 export function valueOf(plain: unknown): Value {
   return new Environment().set("value", plain);
 }
 
-/** A list of values. */
+/** Returns a list of values. */
 export function listOf(items: Value[]): ListValue {
   return Object.assign(valueOf([]), { value: items });
 }
 
-/** Values that stay together, written in round brackets. */
+/** Returns a tuple of values. */
 export function tupleOf(items: Value[]): ListValue {
   const empty = { type: "TupleLiteral", value: [] };
   return Object.assign(new Interpreter().evaluate(empty, new Environment()), { value: items });
 }
 
-/** A function of a template. */
+/** Returns a function that a template can call. */
 export function functionOf(call: FunctionValue["value"]): FunctionValue {
   return Object.assign(valueOf(() => null), { value: call });
 }
 
 /**
- * A dictionary. Keys that are numbers stay numbers, which the library's own have not: it takes each
- * for a text when it lists them.
+ * Returns a dictionary. Unlike in the library's own dictionaries, keys that are numbers stay
+ * numbers: the library lists every key as a string.
  */
 export function dictionaryOf(entries: Map<string | number, Value>): MapValue {
   const made = Object.assign(valueOf({}), { value: entries }) as MapValue;
@@ -59,15 +60,16 @@ export function dictionaryOf(entries: Map<string | number, Value>): MapValue {
   });
 }
 
-/** A dictionary's keys and values. */
+/** Returns the pairs of keys and values of a dictionary. */
 export function pairsOf(map: MapValue): [Value, Value][] {
   return [...map.value].map(([key, value]) => [valueOf(key), value]);
 }
 
 /**
- * What a loop over the value goes through, or undefined if there is no going through it.
+ * Returns the items of a loop over the value: the characters of a string, the keys of a dictionary,
+ * nothing for an undefined value.
  *
- * An undefined one has nothing in it, a text its characters, a dictionary its keys.
+ * @throws {TypeError} if the value is not iterable.
  */
 export function itemsOf(value: Value): Value[] {
   if (isList(value)) return value.value;
@@ -77,7 +79,7 @@ export function itemsOf(value: Value): Value[] {
   throw new TypeError(`${typeName(value)} is not iterable`);
 }
 
-/** Python's truth: what is empty, 0 or None is false. */
+/** Python's `bool`: an empty value, 0 and None are false. */
 export function isTrue(value: Value): boolean {
   return value.__bool__().value;
 }
@@ -114,7 +116,7 @@ export function contains(all: Value, part: Value): boolean {
   return itemsOf(all).some((item) => equal(item, part));
 }
 
-/** Negative if `a` comes before `b`, 0 if they are equal; texts go by code points. */
+/** Negative if `a` comes before `b`, 0 if they are equal. Strings are compared by code points. */
 export function compare(a: Value, b: Value): number {
   if (isNumber(a) && isNumber(b)) return Number(a.value) - Number(b.value);
   if (isText(a) && isText(b)) {
@@ -130,13 +132,13 @@ export function compare(a: Value, b: Value): number {
   throw new TypeError(`${typeName(a)} and ${typeName(b)} cannot be ordered`);
 }
 
-/** The place of a code unit, or of the end (NaN), in the order of code points: surrogates come last. */
+/** Rank of a code unit, or of the end (NaN), in the order of code points: surrogates come last. */
 function order(unit: number): number {
   if (Number.isNaN(unit)) return -1;
   return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
 }
 
-/** A text's character at the index, from the end if that is negative. */
+/** Returns the character at the index, which counts from the end if it is negative. */
 export function characterAt(text: string, index: number): string | undefined {
   const part = index < 0 ? text.slice(2 * index) : text.slice(0, 2 * (index + 1));
   return Array.from(part).at(index);
@@ -183,7 +185,7 @@ export function representation(value: Value): string {
   }
 }
 
-/** A kind of value as Python's messages name it. */
+/** Returns a name of the value's type for error messages. */
 export function typeName(value: Value): string {
   const names: Record<string, string> = {
     NullValue: "None",
@@ -214,7 +216,7 @@ function quoted(text: string): string {
   return quote + escaped + quote;
 }
 
-/** The shortest digits that give the number again, as Python lays them out. */
+/** Formats a number in Python's layout, with the fewest digits that identify it. */
 function float(value: number): string {
   if (Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";

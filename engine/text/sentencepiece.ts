@@ -1,20 +1,22 @@
-/** What a SentencePiece vocabulary implies: merges, byte tokens, and where text may be cut. */
+/** Derives merges, byte tokens and a rule to split text from a SentencePiece vocabulary. */
 
 import { type Merge, MergeTable } from "./bpe.ts";
 import { isolate } from "./pre_tokenizers.ts";
 import type { TextRule } from "./tokenizer_parts.ts";
 import { SPM_SPACE } from "./vocabulary.ts";
 
-/** The sum of the squares of the token lengths: Llama's 32,000 need 2 million, Gemma's 16. */
+/**
+ * Largest sum of the squares of token lengths. Llama's 32,000 tokens have 2 million, Gemma's 16.
+ */
 const MAX_SPLIT_WORK = 300_000_000;
 
 /**
- * SentencePiece merges whichever two neighbours make the token with the highest score, so each
- * split of a token into two tokens is a merge, ranked by the token's score. Equal scores share a
- * rank: then the leftmost pair merges first.
+ * Returns the merges of a vocabulary. SentencePiece merges the two neighbours that form the token
+ * with the highest score. Each split of a token into two tokens is therefore a merge, ranked by the
+ * token's score. Tokens with equal scores share a rank, and the leftmost pair merges first.
  *
  * @param ids tokens that may take part in merges
- * @throws {RangeError} if the tokens are too long for this.
+ * @throws {RangeError} if the tokens are so long that this would take too much time.
  */
 export function mergesByScore(
   ids: ReadonlyMap<string, number>,
@@ -44,9 +46,9 @@ export function mergesByScore(
 }
 
 /**
- * The ids of `<0x00>` … `<0xFF>`, or undefined where the vocabulary has none of them.
+ * Returns the ids of `<0x00>` … `<0xFF>`, or undefined if the vocabulary has none of them.
  *
- * @throws {RangeError} if it has some: text would be read as something else, or get lost.
+ * @throws {RangeError} if it has only some of them, because text would be changed or lost.
  */
 export function byteTokenIds(ids: ReadonlyMap<string, number>): number[] | undefined {
   const pieces = Array.from(
@@ -63,8 +65,9 @@ export function byteTokenIds(ids: ReadonlyMap<string, number>): number[] | undef
 }
 
 /**
- * Cuts text into words where no token reaches across the cut, so that words can be cached. A
- * vocabulary with a space inside a token allows no cuts.
+ * Returns a rule that splits text into words, which can then be cached. No token may extend across
+ * a split, so there is no rule for a vocabulary in which a token contains a space after another
+ * character.
  */
 export function wordSplit(ids: ReadonlyMap<string, number>): TextRule | null {
   const inner = new RegExp(`[^${SPM_SPACE}]${SPM_SPACE}`);

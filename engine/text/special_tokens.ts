@@ -1,18 +1,18 @@
-/** Finding tokens that are written out in a text, before any other splitting. */
+/** Finds special tokens that are spelled out in a text, before any other splitting. */
 
-/** What the characters so far begin, and the token that they are. */
+/** Node of a prefix tree: the possible next characters, and the token that ends here, if any. */
 interface Node {
   readonly next: Map<number, Node>;
   id?: number;
 }
 
-/** How a token is found in a text, as tokenizer.json's added tokens say it. */
+/** How a token is found in a text, according to the added tokens of tokenizer.json. */
 export interface TokenSearch {
-  /** White space before it belongs to it. */
+  /** Whether the token includes white space before it. */
   readonly lstrip?: boolean;
-  /** White space after it belongs to it. */
+  /** Whether the token includes white space after it. */
   readonly rstrip?: boolean;
-  /** It is not special within a word. */
+  /** Whether the token is ignored next to characters of a word. */
   readonly singleWord?: boolean;
 }
 
@@ -21,8 +21,8 @@ const WORD_AT_END = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]$/u;
 const WORD_AT_START = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u;
 
 /**
- * Splits text at the tokens given; of those that begin at one place the longest counts. Source of what
- * `TokenSearch` means: added_vocabulary.rs of Hugging Face's tokenizers.
+ * Splits text at the given tokens. If several tokens start at one position, the longest is used.
+ * Source of the meaning of `TokenSearch`: added_vocabulary.rs of Hugging Face's tokenizers.
  */
 export class SpecialTokens {
   readonly #root: Node = { next: new Map() };
@@ -50,12 +50,12 @@ export class SpecialTokens {
     }
   }
 
-  /** The ids of the tokens found and the text between them, in order; no empty text. */
+  /** Returns the ids of the tokens found and the non-empty text between them, in order. */
   split(text: string): (string | number)[] {
     return this.#split(text, this.#searches);
   }
 
-  /** The same for tokens wherever they are spelled, with all the text between them. */
+  /** Like `split`, but ignores the search rules: finds tokens wherever they are spelled out. */
   splitSpelled(text: string): (string | number)[] {
     return this.#split(text, new Map());
   }
@@ -88,7 +88,7 @@ export class SpecialTokens {
     return parts;
   }
 
-  /** Length of the longest end of `text` that begins a token without being all of it. */
+  /** Returns the length of the longest end of `text` that is an incomplete start of a token. */
   openEnd(text: string): number {
     for (let length = Math.min(this.#longest - 1, text.length); length > 0; length--) {
       let node: Node | undefined = this.#root;

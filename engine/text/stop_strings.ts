@@ -1,30 +1,30 @@
-/** Ending an answer at a string that may come in pieces. */
+/** Ends an answer at a stop string, which may arrive in pieces. */
 
 import { RequestError } from "../errors.ts";
 
-/** What to print of an answer so far. */
+/** The part of an answer that can be printed. */
 export interface StopResult {
-  /** Text that no stop string can begin in any more. */
+  /** Text that cannot be part of a stop string any more. */
   readonly text: string;
-  /** A stop string is complete; it and what follows it are not in `text`. */
+  /** Whether a stop string is complete. `text` contains neither it nor anything after it. */
   readonly stopped: boolean;
 }
 
 /**
- * Looks for stop strings in an answer, and holds back its end while that may be the beginning of
- * one. The outcome does not depend on how the answer was cut into pieces.
+ * Searches an answer for stop strings, and holds its end back while that may be the start of one.
+ * The result does not depend on how the answer was split into pieces.
  */
 export class StopStrings {
   readonly #stops: readonly string[];
   #pending = "";
 
-  /** @throws {RequestError} if a stop string is empty: every answer would end before it began. */
+  /** @throws {RequestError} if a stop string is empty, because every answer would be empty. */
   constructor(stops: readonly string[]) {
     if (stops.includes("")) throw new RequestError("Cannot stop at an empty string");
     this.#stops = stops;
   }
 
-  /** Takes the next piece. After `stopped` there is nothing more to push. */
+  /** Adds the next piece. Do not call it after a result with `stopped`. */
   push(piece: string): StopResult {
     if (this.#stops.length === 0) return { text: piece, stopped: false };
     const text = this.#pending + piece;
@@ -38,14 +38,14 @@ export class StopStrings {
     return { text: text.slice(0, safe), stopped: false };
   }
 
-  /** The text held back, once no piece follows. */
+  /** Returns the text held back. Call it after the last piece. */
   flush(): string {
     const pending = this.#pending;
     this.#pending = "";
     return pending;
   }
 
-  /** Where the stop string begins that is complete first. */
+  /** Returns the start of the stop string that is complete first. */
   #firstStop(text: string): number | undefined {
     let first: { start: number; end: number } | undefined;
     for (const stop of this.#stops) {
@@ -59,7 +59,7 @@ export class StopStrings {
     return first?.start;
   }
 
-  /** Length of the longest end of `text` that a stop string begins with. */
+  /** Returns the length of the longest end of `text` that is the start of a stop string. */
   #openLength(text: string): number {
     let longest = 0;
     for (const stop of this.#stops) {

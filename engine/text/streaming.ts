@@ -1,23 +1,23 @@
-/** Token ids to text while they come, never half a character. */
+/** Converts token ids to text as they arrive, and never returns part of a character. */
 
 import type { DecodeOptions, Tokenizer } from "./tokenizer.ts";
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
- * Decodes one sequence of tokens. What `push` returned and `flush` at the end are together the
- * text that `Tokenizer.decode` gives for all the ids. A push takes constant time.
+ * Decodes one sequence of tokens. The results of all `push` calls and of a final `flush` together
+ * are the text that `Tokenizer.decode` returns for all the ids. `push` takes constant time.
  */
 export class TextStream {
   readonly #tokenizer: Tokenizer;
   readonly #special: boolean;
-  /** The next text begins the answer, and a space there is not the model's. */
+  /** Whether the next text is the first one, from which the added space must be removed. */
   #stripSpace: boolean;
-  /** The first bytes of a character whose last are still to come, and how many. */
+  /** Bytes of an incomplete character; `#openCount` is their number. */
   readonly #open = new Uint8Array(4);
   #openCount = 0;
 
-  /** For one sequence; the options are those of `Tokenizer.decode`. */
+  /** Starts a sequence. The options are those of `Tokenizer.decode`. */
   constructor(
     tokenizer: Tokenizer,
     { special = false, continues = false }: DecodeOptions = {},
@@ -27,7 +27,7 @@ export class TextStream {
     this.#stripSpace = tokenizer.spacePrefix && !continues;
   }
 
-  /** The text that became whole by this token; "" while a character is open. */
+  /** Returns the text that this token completes; "" while a character is incomplete. */
   push(id: number): string {
     if (this.#openCount === 0) {
       const text = this.#tokenizer.tokenText(id, this.#special);
@@ -37,7 +37,7 @@ export class TextStream {
     return this.#strip(this.#pushCharacter(bytes) ?? this.#pushBytes(bytes));
   }
 
-  /** What is left when no token follows: U+FFFD for a character that stayed open. */
+  /** Returns the rest after the last token: U+FFFD for a character that stayed incomplete. */
   flush(): string {
     const rest = decoder.decode(this.#open.subarray(0, this.#openCount));
     this.#openCount = 0;
@@ -45,8 +45,9 @@ export class TextStream {
   }
 
   /**
-   * The usual case, ten times faster than TextDecoder: the bytes continue with one character, or
-   * complete it. Otherwise nothing changes but `#open` past its count.
+   * Handles the usual case ten times faster than TextDecoder: the bytes continue or complete a
+   * single character. Otherwise returns undefined and changes nothing but bytes of `#open` past its
+   * count.
    */
   #pushCharacter(bytes: Uint8Array): string | undefined {
     const open = this.#open;
@@ -66,7 +67,7 @@ export class TextStream {
     return String.fromCodePoint(code);
   }
 
-  /** Any bytes: decodes up to a character that they leave open. */
+  /** Decodes any bytes, except an incomplete character at their end. */
   #pushBytes(bytes: Uint8Array): string {
     const all = new Uint8Array(this.#openCount + bytes.length);
     all.set(this.#open.subarray(0, this.#openCount));
@@ -84,14 +85,17 @@ export class TextStream {
   }
 }
 
-/** Bytes of the UTF-8 character that begins with this one; 0 where none does. */
+/** Returns the length of the UTF-8 character that starts with this byte; 0 if none does. */
 function sequenceLength(first: number): number {
   if (first < 0x80) return 1;
   if (first < 0xc2 || first > 0xf4) return 0;
   return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-/** The character that `length` bytes, 2 to 4, are, all but the first known to continue one. */
+/**
+ * Returns the code point of `length` bytes (2 to 4), of which all but the first are known to be
+ * continuation bytes. Returns undefined if they are not valid UTF-8.
+ */
 function codePoint(bytes: Uint8Array, length: number): number | undefined {
   let code = bytes[0]! & (0x7f >> length);
   for (let i = 1; i < length; i++) code = (code << 6) | (bytes[i]! & 0x3f);
@@ -101,8 +105,8 @@ function codePoint(bytes: Uint8Array, length: number): number | undefined {
 }
 
 /**
- * How many bytes at the end begin a UTF-8 character that they do not complete. Bytes that cannot
- * become a character may count too: they are decoded, to U+FFFD, with the byte that shows it.
+ * Returns the number of bytes at the end that start a UTF-8 character without completing it. This
+ * may include bytes that cannot become a character. They are decoded to U+FFFD with a later byte.
  */
 function openLength(bytes: Uint8Array): number {
   for (let n = 1; n <= 3 && n <= bytes.length; n++) {

@@ -1,11 +1,11 @@
-/** Dates as glibc's strftime writes them, which Python's is, in English whatever the locale. */
+/** Formats dates like glibc's strftime, which Python uses, but always in English. */
 
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS =
   "January February March April May June July August September October November December"
     .split(" ");
 
-/** What stands for others. */
+/** Letters that are short for other formats. */
 const COMPOSED: Readonly<Record<string, string>> = {
   c: "%a %b %e %H:%M:%S %Y",
   D: "%m/%d/%y",
@@ -20,10 +20,10 @@ const COMPOSED: Readonly<Record<string, string>> = {
   x: "%m/%d/%y",
 };
 
-/** A number, how many digits it is filled up to, and with what. */
+/** A text, or a number with its minimum width and fill character. */
 type Field = string | readonly [value: number, width: number, fill?: " " | "0"];
 
-/** The date by Python's format. What it does not know stays as it is. */
+/** Returns the date in Python's format. Unknown directives are left unchanged. */
 export function strftime(date: Date, format: string): string {
   return format.replace(/%([-_0^#]*)(\d*)([a-zA-Z%])/g, (match, ...groups) => {
     const [flags, width, letter] = groups as [string, string, string];
@@ -34,7 +34,7 @@ export function strftime(date: Date, format: string): string {
 }
 
 function written(field: Field, flags: string, least: number): string {
-  // Of several that say how to fill up, the last counts.
+  // The last of several fill flags applies.
   const fill = [...flags].filter((flag) => "-_0".includes(flag)).at(-1);
   if (typeof field === "string") {
     const swapped = field === "AM" || field === "PM" ? field.toLowerCase() : field.toUpperCase();
@@ -106,7 +106,7 @@ function fieldOf(date: Date, letter: string): Field | undefined {
       return [year, 1];
     case "y":
       return [year % 100, 2];
-    // Python's datetime.now() knows no time zone.
+    // Python's datetime.now() has no time zone.
     case "Z":
     case "z":
       return "";
@@ -117,13 +117,13 @@ function fieldOf(date: Date, letter: string): Field | undefined {
   }
 }
 
-/** From 1. */
+/** Returns the day of the year, from 1. */
 function dayOfYear(date: Date): number {
   const midnight = Date.UTC(date.getFullYear(), date.getMonth(), date.getDate());
   return (midnight - Date.UTC(date.getFullYear(), 0, 1)) / 86_400_000 + 1;
 }
 
-/** The week by ISO 8601: it belongs to the year that its Thursday is in. */
+/** Returns the week according to ISO 8601: it belongs to the year of its Thursday. */
 function isoWeek(date: Date): { year: number; week: number } {
   const thursday = new Date(date.getFullYear(), date.getMonth(), date.getDate());
   thursday.setDate(thursday.getDate() + 4 - (date.getDay() || 7));

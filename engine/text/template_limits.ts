@@ -1,24 +1,24 @@
-/** How much a chat template may do, and what its values are to whoever counts. */
+/** Limits of chat templates, and the types of their values. */
 
 import type { Environment, Interpreter } from "./packages.ts";
 
 /**
- * Evaluated nodes, and what else takes about as long as one; one more for each character of the
- * messages. Qwen3's template takes 500 a message.
+ * Most steps of a template, plus one for each character of the input. A step is the evaluation of a
+ * node, or other work that takes about as long. Qwen3's template takes 500 steps per message.
  */
 export const MAX_WORK = 1_000_000;
-/** Nodes within each other, macro calls included. */
+/** Deepest nesting of evaluated nodes, including macro calls. */
 export const MAX_DEPTH = 400;
-/** Characters of any string, the result included. */
+/** Most characters of any string, including the result. */
 export const MAX_TEXT = 4 * 2 ** 20;
-/** Characters of a string that is taken apart into characters. */
+/** Most characters of a string that is split into characters. */
 const MAX_CHARACTERS = 2 ** 18;
-/** Elements of any array. */
+/** Most elements of any array. */
 export const MAX_ARRAY = 2 ** 15;
-/** Values within each other, as in `[[[]]]`. */
+/** Deepest nesting of values, as in `[[[]]]`. */
 export const MAX_NESTING = 100;
 
-/** A template reached one of these limits. */
+/** Thrown when a template exceeds one of these limits. */
 export class TemplateLimitError extends Error {
   override name = "TemplateLimitError";
 }
@@ -54,7 +54,7 @@ export function tooNested(): TemplateLimitError {
   return new TemplateLimitError(`its values are nested more than ${MAX_NESTING} levels deep`);
 }
 
-/** Slicing and joining a string make an array of its characters. */
+/** Checks a string before it is sliced or joined, which creates an array of its characters. */
 export function checkCharacters(text: string): void {
   if (text.length > MAX_CHARACTERS) {
     throw new TemplateLimitError(
@@ -63,14 +63,16 @@ export function checkCharacters(text: string): void {
   }
 }
 
-/** `text.replace(from, to)`, before it is done. */
+/** Checks `text.replace(from, to)` before it is executed. */
 export function checkReplace(text: string, from: string, to: string): void {
   const most = MAX_TEXT / Math.max(1, to.length);
   const found = from === "" ? text.length + 1 : occurrences(text, from, most);
   if (found > most) throw tooLong();
 }
 
-/** `text.split(separator)`, before it is done; by white space where there is no separator. */
+/**
+ * Checks `text.split(separator)` before it is executed. Without a separator, white space splits.
+ */
 export function checkSplit(text: string, separator: string | undefined): void {
   if (text.length <= MAX_ARRAY) return;
   const parts = separator === undefined
@@ -79,7 +81,7 @@ export function checkSplit(text: string, separator: string | undefined): void {
   if (parts >= MAX_ARRAY) throw tooManyElements();
 }
 
-/** How often `part`, which is not empty, occurs; counting ends a little past `limit`. */
+/** Counts the occurrences of the non-empty `part`; stops counting just above `limit`. */
 export function occurrences(text: string, part: string, limit: number): number {
   let found = 0;
   for (let at = text.indexOf(part); at >= 0 && found <= limit; found++) {
@@ -100,12 +102,12 @@ export function range(start: unknown, stop: unknown, step: unknown): number[] {
   return Array.from({ length }, (_, i) => Number(first) + i * Number(by));
 }
 
-/** What Python's `strip` takes for white space; JavaScript's has U+FEFF, too, and lacks some of these. */
+/** White space of Python's `strip`. JavaScript's includes U+FEFF and lacks some of these. */
 const WHITE_SPACE =
   "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005" +
   "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000";
 
-/** Python's `strip`, `lstrip` and `rstrip` of these characters. */
+/** Python's `strip`, `lstrip` and `rstrip`. */
 export function strip(
   name: "strip" | "lstrip" | "rstrip",
   text: string,
@@ -118,7 +120,7 @@ export function strip(
   return text.slice(start, end);
 }
 
-/** The arguments that `*list` and `**map` stand for. */
+/** Returns the arguments that `*list` or `**map` expands to. */
 export function spread(value: Value): Value[] {
   if (isList(value)) return value.value;
   return isMap(value) ? [...value.value.values()] : [value];

@@ -1,11 +1,11 @@
-/** The nodes of a parsed template, as far as the interpreter's limits look into them. */
+/** Types of the nodes of a parsed template, as far as the interpreters read them. */
 
 import type { Interpreter } from "./packages.ts";
 import type { Value } from "./template_limits.ts";
 
 export type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
 
-/** The fields of nodes; which of them a node has follows from its type. */
+/** The fields of all nodes. A node's type determines which of them it has. */
 export interface Fields extends Node {
   readonly value: string;
   readonly object: Node;
@@ -30,13 +30,13 @@ export interface Argument extends Node {
   readonly argument: Node;
 }
 
-/** A node that stands for a value already known, so that nothing is evaluated twice. */
+/** A node with a value that is already known, so that nothing is evaluated twice. */
 export class Evaluated implements Node {
   readonly type = "Evaluated";
   constructor(readonly result: Value) {}
 }
 
-/** A node as the interpreter takes it: it goes by `type` alone. */
+/** Returns a node for the interpreter, which distinguishes nodes by `type` only. */
 export function statement(type: string, fields: object): Node {
   return { ...fields, type };
 }

@@ -1,13 +1,13 @@
-/** What leaves for a terminal, made safe for it. */
+/** Makes text safe to print in a terminal. */
 
-// Controls (C0, DEL, C1) can move the cursor, retitle the window or paste into the shell;
-// bidirectional overrides show text in another order than it has.
+// Control characters (C0, DEL, C1) can move the cursor, change the window's title or paste into the
+// shell. Bidirectional overrides display text in a different order.
 const UNSAFE = /(?![\n\t])[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
 
 /**
- * `text` with every control character but line feed and tab written as `\x1b` or `\u202e`, so that
- * JSON, in which those below a space are escaped already, stays JSON. Ordinary text is returned as it
- * is. Each character is escaped on its own, so text may come in pieces.
+ * Returns `text` with every control character except line feed and tab written as `\x1b` or
+ * `\u202e`. JSON stays valid, because characters below a space are already escaped in it. Ordinary
+ * text is returned unchanged. Each character is escaped on its own, so text may arrive in pieces.
  */
 export function escapeControls(text: string): string {
   return text.replace(UNSAFE, (c) => {

@@ -1,7 +1,7 @@
 /**
- * Text to token ids and back. Normalizers and pre-tokenizers are run by `@huggingface/tokenizers`,
- * fed by tokenizer.json or by the same description made from GGUF metadata; merging (bpe.ts) and
- * the tokens' bytes (vocabulary.ts) are our own.
+ * Converts text to token ids and back. `@huggingface/tokenizers` runs normalizers and
+ * pre-tokenizers, described by tokenizer.json or by an equivalent description from GGUF metadata.
+ * Merging (bpe.ts) and the bytes of tokens (vocabulary.ts) are implemented here.
  */
 
 import { TextRules } from "./packages.ts";
@@ -18,7 +18,7 @@ import type { TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
 
 /**
- * Makes the tokenizer that a GGUF file's metadata describes: byte-level BPE
+ * Returns the tokenizer that a GGUF file's metadata describes: byte-level BPE
  * (`tokenizer.ggml.model` gpt2) or SentencePiece (llama).
  *
  * @param fileName names the file in errors
@@ -33,18 +33,18 @@ export function loadTokenizer(
 }
 
 /**
- * Makes the tokenizer that Hugging Face's tokenizer.json describes (model type BPE).
+ * Returns the tokenizer that Hugging Face's tokenizer.json describes (model type BPE).
  *
  * @param fileName names tokenizer.json in errors
  * @throws {ModelFormatError} if it is incomplete or contradicts itself.
- * @throws {UnsupportedError} for another model type, or a rule the library does not know.
+ * @throws {UnsupportedError} for another model type, or a rule that the library does not support.
  */
 export function tokenizerFromJson(files: TokenizerFiles, fileName: string): Tokenizer {
   try {
     return new Tokenizer(jsonParts(files, fileName));
   } catch (error) {
     if (error instanceof ModelFormatError || error instanceof UnsupportedError) throw error;
-    // The library's own errors: an unknown rule, or an expression that does not compile.
+    // Errors of check_rules.ts, or of the library: an unknown rule, or an invalid expression.
     const reason = error instanceof Error ? error.message : String(error);
     throw new UnsupportedError(
       `Cannot read the tokenizer of ${fileName}: ${printable(reason)}`,
@@ -52,43 +52,46 @@ export function tokenizerFromJson(files: TokenizerFiles, fileName: string): Toke
   }
 }
 
-/** How text is read. */
+/** Options for encoding text. */
 export interface EncodeOptions {
   /**
-   * Control tokens that are written out in the text, such as `<|im_end|>`, become those tokens.
-   * Default false: they stay text, whatever a user writes.
+   * Whether control tokens that are spelled out in the text, such as `<|im_end|>`, are encoded as
+   * such. Default false: they are encoded as ordinary text.
    */
   readonly special?: boolean;
-  /** Characters to leave out once control tokens have been found: they keep text from being one. */
+  /**
+   * A string to remove after control tokens have been found. Inserted into text, it prevents the
+   * text from being recognized as a control token.
+   */
   readonly without?: string;
 }
 
-/** How tokens are written. */
+/** Options for decoding tokens. */
 export interface DecodeOptions {
-  /** Control tokens are written out; default false: they give nothing. */
+  /** Whether control tokens are spelled out. Default false: they are left out. */
   readonly special?: boolean;
   /**
-   * The ids continue earlier text, so the space before the first word is kept. Default false:
-   * the space that SentencePiece puts before every text is taken away.
+   * Whether the ids continue earlier text, so that a space before the first word is kept. Default
+   * false: the space that SentencePiece adds before every text is removed.
    */
   readonly continues?: boolean;
 }
 
-/** A model's tokenizer. It holds no state between calls but caches. */
+/** A model's tokenizer. Except for caches, it keeps no state between calls. */
 export class Tokenizer {
-  /** Token ids there are, from 0 up. */
+  /** Number of token ids, which start at 0. */
   readonly vocabSize: number;
-  /** The token that begins a text (BOS). */
+  /** The token at the start of a text (BOS). */
   readonly bosId: number | undefined;
-  /** The token that the model file names as its end; `eosIds` has it and all others. */
+  /** The end token that the model file names; `eosIds` contains it and all others. */
   readonly eosId: number | undefined;
   /** Tokens that end generation: end of text, of turn, of message. May be empty. */
   readonly eosIds: ReadonlySet<number>;
-  /** Whether the model expects BOS in front of a text; `encode` never adds it. */
+  /** Whether the model expects BOS before a text; `encode` never adds it. */
   readonly addBos: boolean;
-  /** A space is put before every text, as SentencePiece does. */
+  /** Whether a space is added before every text, as SentencePiece does. */
   readonly spacePrefix: boolean;
-  /** What its user should know of the file that it is from, in a line each. */
+  /** Warnings for the user about the file that the tokenizer comes from, one line each. */
   readonly warnings: readonly string[];
 
   readonly #vocabulary: Vocabulary;
@@ -97,11 +100,11 @@ export class Tokenizer {
   readonly #normalizer: TextRule | null;
   readonly #control: SpecialTokens;
   readonly #userDefined: SpecialTokens;
-  /** Those that are looked for in the normalized text. */
+  /** User-defined tokens that are searched for in the normalized text. */
   readonly #normalized: SpecialTokens;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-  /** @ignore `modelTokenizer` makes them. */
+  /** @ignore Use `modelTokenizer`. */
   constructor(parts: TokenizerParts) {
     const { vocabulary } = parts;
     this.#normalizer = parts.normalizer;
@@ -138,12 +141,12 @@ export class Tokenizer {
   }
 
   /**
-   * The text's token ids. Lone surrogates count as U+FFFD. No BOS is added.
+   * Returns the token ids of the text. Lone surrogates are encoded as U+FFFD. No BOS is added.
    *
    * Tokens that the model's makers added as text (GGUF's type user-defined, such as Qwen3's
-   * `<think>`) are recognised always, as llama.cpp and Hugging Face do.
+   * `<think>`) are always recognized, as in llama.cpp and Hugging Face's tokenizers.
    *
-   * @throws {RequestError} if the text has too many combining marks in a row to bring into order.
+   * @throws {RequestError} if the text has too many combining marks in a row to normalize them.
    */
   encode(text: string, { special = false, without = "" }: EncodeOptions = {}): number[] {
     const ids: number[] = [];
@@ -160,22 +163,24 @@ export class Tokenizer {
     return ids;
   }
 
-  /** Cuts text at the control tokens written out in it: their ids, and the text between. */
+  /**
+   * Splits text at the control tokens spelled out in it. Returns their ids and the text between.
+   */
   splitControl(text: string): (string | number)[] {
     return this.#control.splitSpelled(text);
   }
 
-  /** The control tokens as a text would have them. */
+  /** Returns the control tokens as they are spelled in a text. */
   controlSpellings(): readonly string[] {
     return this.#control.spellings;
   }
 
-  /** Length of the end of `text` that more text could complete to a control token. */
+  /** Returns the length of the end of `text` that more text could complete to a control token. */
   openControlEnd(text: string): number {
     return this.#control.openEnd(text);
   }
 
-  /** The ids' text; bytes that are no UTF-8 give U+FFFD. */
+  /** Returns the text of the ids. Invalid UTF-8 is decoded to U+FFFD. */
   decode(
     ids: readonly number[],
     { special = false, continues = false }: DecodeOptions = {},
@@ -192,31 +197,32 @@ export class Tokenizer {
   }
 
   /**
-   * The bytes that the token stands for, not always whole characters; none for control tokens
-   * unless `special`. An id beyond the vocabulary, as padded output heads have, gives none.
+   * Returns the bytes of the token, which may be parts of characters. Returns none for a control
+   * token unless `special` is true, and none for an id beyond the vocabulary, which padded output
+   * heads can produce.
    */
   tokenBytes(id: number, special = false): Uint8Array {
     return !special && this.isControl(id) ? NO_BYTES : this.#vocabulary.bytes(id);
   }
 
-  /** `tokenBytes` as text, or null where they are not whole characters. */
+  /** Returns `tokenBytes` as text, or null if they are not whole characters. */
   tokenText(id: number, special = false): string | null {
     return !special && this.isControl(id) ? "" : this.#vocabulary.text(id);
   }
 
-  /** Whether the token is not text: control, unknown or unused. */
+  /** Whether the token is control, unknown or unused, and so not text. */
   isControl(id: number): boolean {
     return this.#vocabulary.isControl(id);
   }
 
-  /** The token as the vocabulary spells it, such as `<|im_end|>` or `Ġthe`. */
+  /** Returns the token as the vocabulary spells it, such as `<|im_end|>` or `Ġthe`. */
   spelling(id: number): string {
     return this.#vocabulary.pieces[id] ?? "";
   }
 
   /**
-   * The token for people to read: its text, with what does not print as escapes and bytes that
-   * are not whole characters as `\xHH`.
+   * Returns the token in readable form: its text with unprintable characters escaped, or `\xHH` for
+   * each byte if the bytes are not whole characters.
    */
   piece(id: number): string {
     const text = this.#vocabulary.text(id);
@@ -227,7 +233,7 @@ export class Tokenizer {
     ).join("");
   }
 
-  /** @param at place among the parts that special tokens cut the text into */
+  /** @param at index among the parts that special tokens split the text into */
   #encodeText(text: string, at: number, into: number[]): void {
     if (hasTooManyMarks(this.#normalizer, text)) {
       throw new RequestError(

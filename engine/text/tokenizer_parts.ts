@@ -1,4 +1,4 @@
-/** What a tokenizer is made of, whatever file it comes from. */
+/** The parts of a tokenizer, which are the same for both file formats. */
 
 import type { BpeModel } from "./bpe.ts";
 import type { TokenSearch } from "./special_tokens.ts";
@@ -9,7 +9,7 @@ export type TextRule = Readonly<Record<string, unknown>>;
 
 /** How an added token is found. */
 export interface AddedToken extends TokenSearch {
-  /** It is looked for in the normalized text, and normalized itself. */
+  /** Whether the token is normalized itself, and searched for in the normalized text. */
   readonly normalized?: boolean;
 }
 
@@ -20,13 +20,13 @@ export interface TokenizerParts {
   readonly preTokenizer: TextRule | null;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
-  /** Every token that ends generation. */
+  /** All tokens that end generation. */
   readonly endIds: ReadonlySet<number>;
   readonly addBos: boolean;
-  /** By id, for those that are not found wherever they are spelled. */
+  /** Search rules of added tokens, by id. */
   readonly addedTokens?: ReadonlyMap<number, AddedToken>;
-  /** What a user should know of the file, in a line each. */
+  /** Warnings about the file for its user, one line each. */
   readonly warnings?: readonly string[];
-  /** Encoding puts a space before the text, so decoding takes it away. */
+  /** Whether encoding adds a space before the text, which decoding removes. */
   readonly spacePrefix: boolean;
 }

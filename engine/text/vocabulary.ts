@@ -1,4 +1,4 @@
-/** The tokens of a model: how each is spelled, what kind it is, and the bytes it stands for. */
+/** The tokens of a model: the spelling, the kind and the bytes of each. */
 
 import { byteCharacters } from "../files/byte_characters.ts";
 
@@ -14,20 +14,20 @@ export const TOKEN_KIND = {
 } as const;
 
 /**
- * How pieces spell bytes: each byte as one printable character (GPT-2), or text with U+2581 for
- * spaces and `<0xHH>` for bytes (SentencePiece).
+ * How pieces spell bytes: each byte as a printable character (GPT-2), or text with U+2581 for
+ * spaces and `<0xHH>` for single bytes (SentencePiece).
  */
 export type Spelling = "byte-level" | "sentencepiece";
 
-/** What SentencePiece writes for a space. */
+/** SentencePiece's character for a space. */
 export const SPM_SPACE = "\u2581";
 
-/** How SentencePiece spells a token that is one byte. */
+/** SentencePiece's spelling of a token for a single byte. */
 export const BYTE_TOKEN = /^<0x([0-9A-F]{2})>$/;
 
 const NO_BYTES = new Uint8Array(0);
 
-/** Tokens by id. Bytes and texts are worked out when first asked for, and kept. */
+/** Tokens by id. Bytes and texts are computed on first use, and cached. */
 export class Vocabulary {
   readonly #bytes: (Uint8Array | undefined)[];
   readonly #texts: (string | null | undefined)[];
@@ -50,23 +50,23 @@ export class Vocabulary {
     return this.pieces.length;
   }
 
-  /** Whether the token steers the model and is no text: control, unknown or unused. */
+  /** Whether the token is control, unknown or unused, and so not text. */
   isControl(id: number): boolean {
     const kind = this.kinds[id];
     return kind === TOKEN_KIND.control || kind === TOKEN_KIND.unknown || kind === TOKEN_KIND.unused;
   }
 
-  /** The bytes the token stands for. An id beyond the vocabulary (a padded output head) has none. */
+  /** Returns the token's bytes; none for an id beyond the vocabulary (of a padded output head). */
   bytes(id: number): Uint8Array {
     return this.#bytes[id] ??= this.#spelledBytes(id);
   }
 
-  /** The token's bytes as text, or null where they are not whole UTF-8 characters. */
+  /** Returns the token's bytes as text, or null if they are not whole UTF-8 characters. */
   text(id: number): string | null {
     const known = this.#texts[id];
     if (known !== undefined) return known;
     const text = this.#decoder.decode(this.bytes(id));
-    // A token that is U+FFFD itself goes the longer way, to the same text.
+    // null is returned for the token U+FFFD too: callers then decode its bytes, to the same text.
     return this.#texts[id] = text.includes("\ufffd") ? null : text;
   }
 
@@ -86,7 +86,7 @@ export class Vocabulary {
     const bytes = new Uint8Array(piece.length);
     for (let i = 0; i < piece.length; i++) {
       const byte = this.#byteOfChar.get(piece.charCodeAt(i));
-      // Added tokens that a converter took for normal ones are spelled as plain text.
+      // Added tokens that a converter marked as normal are spelled as plain text.
       if (byte === undefined) return this.#encoder.encode(piece);
       bytes[i] = byte;
     }

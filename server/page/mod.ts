@@ -1,4 +1,6 @@
-/** The page at `/`: a small chat, and the engine's figures. It asks this server and no other. */
+/**
+ * The page at `/`: a small chat and the engine's figures. It sends requests only to this server.
+ */
 
 import html from "./page.html" with { type: "text" };
 import css from "./page.css" with { type: "text" };
@@ -23,7 +25,7 @@ function asset(text: string, type: string): Asset {
   };
 }
 
-/** By route. */
+/** The files of the page, by route. */
 export const PAGE: Readonly<Record<string, Asset>> = {
   "GET /": asset(html, "text/html"),
   "GET /page.css": asset(css, "text/css"),

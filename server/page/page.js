@@ -1,11 +1,12 @@
-// The page's script, as browsers run it: a chat over /v1/chat/completions, and figures from /metrics.
+// The script of the page, for browsers: a chat over /v1/chat/completions, and figures from
+// /metrics.
 
 const element = (id) => document.getElementById(id);
-/** The messages so far; another array after "New conversation". */
+/** The messages so far. "New conversation" replaces the array. */
 let conversation = [];
-/** The name of the model that is served; "" until the server tells it. */
+/** The name of the served model; "" until the server has sent it. */
 let model = "";
-/** Stops the answer that is coming. */
+/** Aborts the current answer; undefined if there is none. */
 let answering;
 
 function headers() {
@@ -13,7 +14,7 @@ function headers() {
   return { "content-type": "application/json", ...(key && { authorization: `Bearer ${key}` }) };
 }
 
-/** Asks the server; throws its own words where it refuses. */
+/** Sends a request to the server. If it fails, throws an error with the server's message. */
 async function ask(path, options = {}) {
   const response = await fetch(path, { ...options, headers: headers() }).catch((error) => {
     if (error.name === "AbortError") throw error;
@@ -25,7 +26,7 @@ async function ask(path, options = {}) {
   throw Object.assign(new Error(body?.error?.message ?? `${status} ${statusText}`), { status });
 }
 
-/** Changes the log, and scrolls to its end unless the reader is further up. */
+/** Changes the log, and scrolls to its end unless the reader has scrolled up. */
 function changeLog(change) {
   const log = element("log");
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -41,7 +42,7 @@ function addParagraph(article, text, className = "") {
   return paragraph;
 }
 
-/** Adds an article for what someone says. */
+/** Adds an article for a message of `speaker`. */
 function addArticle(speaker) {
   const article = document.createElement("article");
   const heading = document.createElement("h3");
@@ -51,7 +52,7 @@ function addArticle(speaker) {
   return article;
 }
 
-/** The data of each event of a response, parsed. */
+/** Yields the parsed data of each event in a response. */
 async function* events(response) {
   let open = "";
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -101,7 +102,7 @@ class AnswerFigures {
   }
 }
 
-/** Has the messages answered: appends to `article` and to `answered` what comes. */
+/** Requests the answer to the messages, and appends its text to `article` and `answered`. */
 async function answer(messages, article, answered) {
   const figures = new AnswerFigures();
   const response = await ask("v1/chat/completions", {
@@ -148,14 +149,15 @@ async function send() {
   } catch (error) {
     status = error.name === "AbortError" ? "Stopped." : error.message;
   }
-  // Another conversation has begun.
+  // "New conversation" was pressed meanwhile.
   if (answering !== stop) return;
   answering = undefined;
-  // Whoever reads or sets something meanwhile is left there; a button that is disabled loses the focus.
+  // Move the focus back to the prompt only if it is not elsewhere, such as on a setting. Disabling
+  // a button removes the focus from it, so look before that.
   const isFree = ["prompt", "send", "stop", ""].includes(document.activeElement.id);
   showAnswering(false, status);
   if (articles[1].querySelector("p") === null) {
-    // Nothing came: the message can be sent again.
+    // There is no answer: put the message back, so that it can be sent again.
     for (const article of articles) article.remove();
     if (prompt.value === "") prompt.value = text;
   } else {
@@ -164,7 +166,9 @@ async function send() {
   if (isFree) prompt.focus();
 }
 
-/** While an answer comes, a screen reader waits for its end. */
+/**
+ * Updates the page at the start and end of an answer. Screen readers read the answer at its end.
+ */
 function showAnswering(is, status = "Answering…") {
   element("send").disabled = is;
   element("stop").disabled = !is;
@@ -181,7 +185,7 @@ function reset() {
   element("prompt").focus();
 }
 
-/** The samples of Prometheus' text format by name. */
+/** Parses Prometheus' text format; returns the values by name, of samples without labels. */
 function parseMetrics(text) {
   return Object.fromEntries(
     text.split("\n").filter((line) => /^[\w:]+ /.test(line)).map((line) => line.split(" ")),
@@ -197,7 +201,7 @@ const FIGURES = {
   generated: (metrics) => metrics["llamacpp:tokens_predicted_total"],
 };
 
-/** Shows what the server is and does; nothing of it where it does not answer. */
+/** Shows the model and the engine's figures; if the server does not answer, the error. */
 async function refresh() {
   if (document.visibilityState === "hidden") return;
   let figure = () => "–";
@@ -210,18 +214,18 @@ async function refresh() {
     const metrics = parseMetrics(await (await ask("metrics")).text());
     figure = (id) => FIGURES[id](metrics);
   } catch (error) {
-    // When it answers again, it may have another model.
+    // The server may have another model when it answers again.
     model = "";
     if (element("model").textContent !== error.message) {
       element("model").textContent = error.message;
-      // The field for the key is among the settings.
+      // The settings contain the field for the API key.
       if (error.status === 401) element("settings").open = true;
     }
   }
   for (const id of Object.keys(FIGURES)) element(id).textContent = figure(id);
 }
 
-/** Once a second, but never twice at a time. */
+/** Refreshes once a second, one refresh at a time. */
 async function keepRefreshing() {
   await refresh();
   setTimeout(keepRefreshing, 1000);

@@ -1,4 +1,4 @@
-/** Charts of the scripted reports: what is written and drawn, not how echarts spells it. */
+/** Charts of the scripted reports: their texts and shapes, not the exact SVG of echarts. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -13,12 +13,12 @@ function golden(suite: string): Report {
   return JSON.parse(Deno.readTextFileSync(fileURLToPath(path)));
 }
 
-/** The texts of a picture, from the top of the file. */
+/** The texts of a picture, in the order of the SVG file. */
 function texts(svg: string): string[] {
   return [...svg.matchAll(/<text [^>]*>([^<]*)<\/text>/g)].map((match) => match[1]!);
 }
 
-/** Throws unless each tag is closed by its own, as XML wants it. */
+/** Throws unless each tag has its closing tag, as XML requires. */
 function assertWellFormed(svg: string): void {
   const open: string[] = [];
   for (const [, close, name, self] of svg.matchAll(/<(\/?)([a-z]+)(?:"[^"]*"|[^">])*?(\/?)>/gi)) {
@@ -41,7 +41,7 @@ for (const { name: suite, charts } of SUITES) {
   });
 }
 
-Deno.test("a bar chart has its names, values, unit and bars as long as the values", () => {
+Deno.test("a bar chart shows names, values and unit, and its bars are proportional to the values", () => {
   const svg = drawReports([golden("prefix-cache")])!;
   assert.deepEqual(texts(svg).filter((text) => !/^\d+$/.test(text)), [
     "tvllm bench prefix-cache",
@@ -68,13 +68,17 @@ Deno.test("a bar chart has its names, values, unit and bars as long as the value
 Deno.test("a line chart names its axes, and says which line is computed", () => {
   const svg = drawReports([golden("scalability")])!;
   for (
-    const text of ["requests at once", "tok/s", "if each request were as fast as one (computed)"]
+    const text of [
+      "requests at once",
+      "tok/s",
+      "if N requests were N times as fast as one (computed)",
+    ]
   ) {
     assert.ok(texts(svg).includes(text), text);
   }
 });
 
-Deno.test("several reports stand under each other, and a cut-off one shows what it has", () => {
+Deno.test("several reports are drawn one below the other, and a cut-off one as far as it goes", () => {
   const [first, second] = [golden("latency"), golden("memory")];
   const both = drawReports([first, second])!;
   const height = (svg: string) => Number(/<svg [^>]*height="(\d+)"/.exec(svg)![1]);
@@ -85,7 +89,7 @@ Deno.test("several reports stand under each other, and a cut-off one shows what 
   assert.ok(texts(drawReports([cut])!).includes("tvllm bench memory (cut off)"));
 });
 
-Deno.test("names are text, whatever they hold", () => {
+Deno.test("names are escaped, whatever they contain", () => {
   const report = golden("latency");
   report.environment.model.name = `<b>&"x`;
   const svg = drawReports([report])!;
@@ -93,7 +97,7 @@ Deno.test("names are text, whatever they hold", () => {
   assert.match(svg, /&lt;b&gt;&amp;&quot;x/);
 });
 
-Deno.test("toPng() draws letters with no font of the system", () => {
+Deno.test("toPng() draws text without system fonts", () => {
   const blank = '<svg xmlns="http://www.w3.org/2000/svg" width="300" height="50">';
   const png = toPng(`${blank}<text x="10" y="30" font-family="DejaVu Sans">ms</text></svg>`);
   assert.deepEqual([...png.subarray(1, 4)], [...new TextEncoder().encode("PNG")]);
@@ -108,7 +112,7 @@ Deno.test("a line goes from left to right, whatever the order of the results", (
   assert.deepEqual(chartsOf(report), chartsOf(golden("latency")));
 });
 
-Deno.test("a series has a line of its own, and its name beside that of a bar", () => {
+Deno.test("each series has a line of its own, or its name in those of its bars", () => {
   const [detokenizer] = chartsOf(golden("detokenizer"));
   assert.ok(detokenizer?.kind === "lines");
   assert.deepEqual(detokenizer.lines.map(({ name, points }) => [name, points.length]), [
@@ -126,7 +130,7 @@ Deno.test("a series has a line of its own, and its name beside that of a bar", (
   ]);
 });
 
-Deno.test("a chart has no result of another kind: prompts' kernels are not among those of decode steps", () => {
+Deno.test("a chart has results of one kind: prompts' kernels are not among those of decode steps", () => {
   const [, decode, prompt] = chartsOf(golden("breakdown"));
   assert.ok(decode?.kind === "bars" && prompt?.kind === "bars");
   for (const { bars } of [decode, prompt]) {
@@ -135,7 +139,7 @@ Deno.test("a chart has no result of another kind: prompts' kernels are not among
   }
 });
 
-Deno.test("a roofline has what the probe allows, and each kernel that computes", () => {
+Deno.test("a roofline has the limits that were probed, and each kernel that computes", () => {
   const report = golden("breakdown");
   const chart = chartsOf(report).find(({ kind }) => kind === "roofline");
   assert.ok(chart?.kind === "roofline");
@@ -149,12 +153,12 @@ Deno.test("a roofline has what the probe allows, and each kernel that computes",
   assert.equal(point.rate, of("kernel_rate"));
   assert.equal(point.intensity, of("kernel_rate") / of("kernel_bandwidth"));
   const { spots } = drawChart(chart);
-  // 129 of 1,000 GFLOPS, as it computes 81 FLOP for each byte.
+  // 129 of 1,000 GFLOPS: at 81 FLOP per byte, the arithmetic is the limit.
   assert.ok(spots.some(({ text }) => text.endsWith("81.3 FLOP per byte, 12.9 % of the roof")));
   assert.deepEqual(chartsOf({ ...report, limits: null }).filter((c) => c.kind === "roofline"), []);
 });
 
-Deno.test("spots stand where a chart shows their numbers", () => {
+Deno.test("spots are where the chart shows their numbers", () => {
   const [chart] = chartsOf(golden("prefix-cache"));
   const { spots, height } = drawChart(chart!, { width: 420, titled: false });
   assert.deepEqual(spots.map(({ text }) => text.split(" [")[0]), [
@@ -178,7 +182,7 @@ Deno.test("scenarios are named with their tokens", () => {
   ]);
 });
 
-Deno.test("whiskers are spoken of, and drawn, where intervals were measured alone", () => {
+Deno.test("whiskers are explained and drawn only if intervals were measured", () => {
   const report = golden("latency");
   assert.match(drawReports([report])!, /whiskers are 95 % intervals/);
   for (const result of report.results) delete result.interval;
@@ -188,13 +192,13 @@ Deno.test("whiskers are spoken of, and drawn, where intervals were measured alon
   assert.ok(strokes(drawReports([golden("latency")])!) > 0);
 });
 
-Deno.test("dark pictures have no colour of light ones, and light ones a rule for each", () => {
+Deno.test("dark pictures use no colour of light ones, and light ones have a dark rule for each", () => {
   const dark = drawReports([golden("latency")], { dark: true })!;
   assert.doesNotMatch(dark, /#24292f|#ffffff|#0072b2|#d8dee4/);
   const light = drawReports([golden("latency")])!;
   const rules = /@media \(prefers-color-scheme: dark\) \{(.*)\}<\/style>/.exec(light)![1]!;
   for (const [, colour] of light.matchAll(/ (?:fill|stroke)="(#[0-9a-f]{6})"/g)) {
-    if (colour === "#3c3c41") continue; // of frames that have no width
+    if (colour === "#3c3c41") continue; // of frames without width
     assert.ok(rules.includes(`="${colour}"]`), colour);
   }
 });

@@ -14,7 +14,7 @@ import { medianOf } from "../../bench/report/stats.ts";
 
 const GOLDEN = fileURLToPath(new URL("../../fixtures/goldens/bench/latency.json", import.meta.url));
 
-/** A report on scripted measurements whose times are `factor` times as long. */
+/** The golden report of scripted measurements, with all times multiplied by `factor`. */
 function report(factor = 1, change: (report: Report) => void = () => {}): Report {
   const made = reportSchema.parse(JSON.parse(Deno.readTextFileSync(GOLDEN)));
   for (const result of made.results) {
@@ -35,7 +35,7 @@ function rowsOf(a: Report[], b: Report[], options: CompareOptions = {}): Map<str
   return new Map(parts.flatMap(({ rows }) => rows.map((row) => [keyOf(row), row])));
 }
 
-Deno.test("compare() finds slower times and rates, and no difference in the same", () => {
+Deno.test("compare() finds slower times and rates, and no difference between equal reports", () => {
   const slower = rowsOf([report()], [report(1.5)]);
   for (const key of ["ttft", "decode_throughput", "tpot (context 32)"]) {
     assert.equal(slower.get(key)!.verdict, "slower", key);
@@ -51,7 +51,7 @@ Deno.test("compare() finds slower times and rates, and no difference in the same
   }
 });
 
-Deno.test("compare() has no verdict on what has no samples, or too few", () => {
+Deno.test("compare() gives no verdict on results with no samples, or too few", () => {
   const few = (made: Report) => {
     for (const result of made.results) result.samples?.splice(5);
   };
@@ -63,13 +63,13 @@ Deno.test("compare() has no verdict on what has no samples, or too few", () => {
   assert.equal(rowsOf([report()], [report(2)]).get("device_memory (purpose total)")!.ratio, 1);
 });
 
-Deno.test("slowerThan() wants a slowdown that is shown, and above the share", () => {
+Deno.test("slowerThan() requires a slowdown that is significant and above the share", () => {
   const shares = (factor: number, share: number) =>
     slowerThan(compared([report()], [report(factor)]), share).length > 0;
   assert.ok(shares(1.5, 0.05));
   assert.ok(!shares(1.5, 0.6), "less than asked for");
   assert.ok(!shares(0.5, 0.05), "faster");
-  // Its samples lie 2 % apart: 3 % is within what runs may differ by.
+  // The samples spread over 2 %, so two equal runs may differ by 3 %.
   assert.ok(!shares(1.03, 0.01), "not shown");
 });
 
@@ -82,7 +82,7 @@ for (
     ["machine", ({ environment }) => environment.host.processor = "Other"],
   ] as [string, (report: Report) => void][]
 ) {
-  Deno.test(`compare() refuses another ${condition} unless told: ${change}`, () => {
+  Deno.test(`compare() refuses another ${condition} unless allowed: ${change}`, () => {
     const other = report(1, change);
     const refusal = new RegExp(`^Cannot compare latency: the ${condition} differs \\(.*--across`);
     assert.throws(() => compared([report()], [other]), (error) => {
@@ -90,7 +90,7 @@ for (
       assert.match(error.message, refusal);
       return true;
     });
-    // A run among several of a side counts too.
+    // One such run among several of a side is enough.
     if (condition !== "model") {
       assert.throws(() => compared([report()], [report(), other]), RangeError);
     }
@@ -100,7 +100,7 @@ for (
   });
 }
 
-Deno.test("compare() tells versions and settings of the engine, which may differ", () => {
+Deno.test("compare() reports and allows other versions and settings of the engine", () => {
   const other = report(1, ({ environment: { engine } }) => {
     engine.commit = "fedcba";
     engine.kvType = "f32";
@@ -112,7 +112,7 @@ Deno.test("compare() tells versions and settings of the engine, which may differ
   ]);
 });
 
-Deno.test("compare() matches suites and models, and names what one side alone has", () => {
+Deno.test("compare() matches suites and models, and names those that only one side has", () => {
   const model = (sha: string) => (made: Report) => {
     made.environment.model.sha256 = sha.repeat(64);
     made.environment.model.name = sha;
@@ -125,14 +125,14 @@ Deno.test("compare() matches suites and models, and names what one side alone ha
   assert.throws(() => compared([other], [report()]), /no suite is in both/);
 });
 
-Deno.test("compare() looks at the metrics that it is told", () => {
+Deno.test("compare() compares only the requested metrics", () => {
   const rows = rowsOf([report()], [report()], { only: ["tpot"] });
   assert.ok(rows.size > 3);
   for (const { metric } of rows.values()) assert.equal(metric, "tpot");
 });
 
-Deno.test("of interleaved runs, samples of the same repetition are pairs", () => {
-  // The machine is twice as slow from one repetition to the next; B takes 4 % longer each time.
+Deno.test("in interleaved runs, samples of the same repetition are paired", () => {
+  // The machine becomes twice as slow with each repetition; B takes 4 % longer than A each time.
   const side = (name: string, factor: number) =>
     report(1, (made) => {
       made.interleaved = { id: "x", side: name };
@@ -161,7 +161,7 @@ function draw(random: RandomSource, spread: { readonly runs: number; readonly wi
   };
 }
 
-/** In how many of 1,000 comparisons the interval leaves out that there is no difference. */
+/** The number of comparisons, of 1,000, whose interval excludes 1, which is no difference. */
 function differences(
   make: (shift?: number) => Result,
   { runs, shift = 0 }: { readonly runs: number; readonly shift?: number },
@@ -175,11 +175,11 @@ function differences(
   return found;
 }
 
-Deno.test("runs of the same are called different in at most 7 of 100 comparisons", () => {
+Deno.test("equal runs are called different in at most 7 of 100 comparisons", () => {
   for (const runs of [0, 0.02, 0.04]) {
     const make = draw(new RandomSource(5), { runs, within: 0.02 });
     assert.ok(differences(make, { runs: 1 }) <= 70, `runs ${runs}`);
-    // Several runs tell how far they differ, whatever their repetitions do.
+    // Several runs show how far runs differ, even if their repetitions differ less.
     const several = differences(draw(new RandomSource(5), { runs: 0.1, within: 0.001 }), {
       runs: 4,
     });
@@ -187,13 +187,13 @@ Deno.test("runs of the same are called different in at most 7 of 100 comparisons
   }
 });
 
-Deno.test("runs that differ by a tenth are told apart where repetitions differ by a hundredth", () => {
+Deno.test("a difference of a tenth is found if repetitions differ by a hundredth", () => {
   const make = draw(new RandomSource(6), { runs: 0.01, within: 0.01 });
   assert.ok(differences(make, { runs: 1, shift: 0.1 }) >= 650);
   assert.ok(differences(make, { runs: 5, shift: 0.1 }) >= 990);
 });
 
-Deno.test("studentQuantile() is that of tables", () => {
+Deno.test("studentQuantile() agrees with published tables", () => {
   for (
     const [freedom, quantile] of [[4, 2.7764], [6, 2.4469], [10, 2.2281], [30, 2.0423]] as const
   ) {
@@ -216,7 +216,7 @@ Deno.test("a comparison as markdown and CSV", () => {
     /^\| tpot +\| [\d.]+ ms +\| [\d.]+ ms +\| 1\.500 \[1\.\d{3}, 1\.\d{3}\] \| slower +\|$/m,
   );
   assert.match(markdown, /ran at different times/);
-  assert.match(markdown, /tokens generated differ/);
+  assert.match(markdown, /sides generated different tokens/);
   assert.match(markdown, /\*\*A run was cut off\.\*\*\n\n\*\*A check failed: x \(y\)\.\*\*/);
   const [head, ...lines] = comparisonCsv([comparison]).trimEnd().split("\n");
   assert.equal(head, "a,b,suite,model,metric,unit,value_a,value_b,ratio,low,high,verdict");

@@ -22,7 +22,7 @@ function reportOf(suite: string, results: Result[]): Report {
   };
 }
 
-Deno.test("toCsv() has a line a result, and a column a setting of any report", () => {
+Deno.test("toCsv() writes a line per result, and a column per setting of any report", () => {
   const rate = {
     metric: "throughput",
     settings: { requests: 2 },

@@ -1,4 +1,4 @@
-/** What docs/bench says of suites: that each has a page, and that the one it shows works as it stands. */
+/** Checks that docs/bench has a page for each suite, and that its example suite works as shown. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -27,7 +27,7 @@ Deno.test("every suite has a page, and its summary in the table of docs/bench", 
   }
 });
 
-Deno.test("the suite that docs/bench shows measures, and draws its chart", async () => {
+Deno.test("the example suite of docs/bench measures, and draws its chart", async () => {
   const [, code] = /```ts\n(.*?)```/s.exec(pageOf("new-suite.md"))!;
   const base = new URL("../../bench/suites/", import.meta.url);
   const source = code!.replaceAll(
@@ -39,7 +39,7 @@ Deno.test("the suite that docs/bench shows measures, and draws its chart", async
   const target = new ScriptedTarget();
   const report = await Harness.run(queue, target, { run: RUN });
   assert.ok(report.complete);
-  // Two prompts of 64 tokens, each 2 ms and 0.125 ms a token, at a pace of 1.01 in the median.
+  // Each of two prompts of 64 tokens takes 2 ms, plus 0.125 ms per token; the median pace is 1.01.
   assert.ok(Math.abs(numberOf(report, "ttft", { requests: 2 }) - 1.01 * 2 * 10) < 0.3);
   assert.deepEqual(chartsOf(report).map(({ title }) => title), [queue.charts[0]!.title]);
   assert.deepEqual(queue.needs(RUN), { sequences: 2, tokens: RUN.promptTokens + RUN.maxTokens });
@@ -47,11 +47,11 @@ Deno.test("the suite that docs/bench shows measures, and draws its chart", async
 
 Deno.test("docs/metrics.md has the definitions that the program prints", () => {
   assert.ok(pageOf("../metrics.md").includes(definitions(DEFINED)));
-  // One name for each metric, here and in the suites.
+  // Each metric is defined only once.
   assert.equal(new Set(DEFINED.map(({ id }) => id)).size, DEFINED.length);
 });
 
-Deno.test("the page of other benchmarks names suites, and tables that their reports have", () => {
+Deno.test("the page on other benchmarks names existing suites, and tables of their reports", () => {
   const page = pageOf("other-benchmarks.md");
   assert.equal(page.match(/^## /gm)!.length, 5);
   const rows = page.split("\n").filter((line) => /^\| (?!figure |---)/.test(line))

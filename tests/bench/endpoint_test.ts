@@ -1,4 +1,4 @@
-/** What is measured of servers that stream in the forms of those in use, cut and broken ones too. */
+/** Measurements of servers that stream in the formats in use, also if streams are cut or broken. */
 
 import assert from "node:assert/strict";
 import { Harness } from "../../bench/harness/harness.ts";
@@ -15,7 +15,7 @@ import { GREEDY } from "../../engine/run/runner.ts";
 import { listening, loadServed, makeServer } from "../server/served.ts";
 import { numberOf, PROGRAM, RUN } from "./scripted_target.ts";
 
-/** Answers each route with a response; a missing one with 404. */
+/** Runs `use` with the client of a server that has these routes, and answers 404 to all others. */
 async function withServer(
   routes: Readonly<Record<string, (request: Request) => Response | Promise<Response>>>,
   use: (client: EndpointClient) => Promise<void>,
@@ -34,7 +34,7 @@ async function withServer(
   });
 }
 
-/** A response that streams these pieces as they are. */
+/** A response that streams exactly these pieces. */
 function pieces(...texts: string[]): Response {
   const body = new ReadableStream({
     async start(controller) {
@@ -68,7 +68,7 @@ interface Form {
   readonly chunks: number;
 }
 
-/** Written after what the servers' documentation and sources say they send; not recorded. */
+/** Written from the documentation and sources of the servers, not recorded. */
 const FORMS: readonly Form[] = [
   {
     name: "vLLM: usage in a chunk without choices, a token without text",
@@ -103,7 +103,7 @@ const FORMS: readonly Form[] = [
     chunks: 3,
   },
   {
-    name: "SGLang: chats alone, the role first and empty, reasoning",
+    name: "SGLang: chats only, an empty first chunk with the role, reasoning",
     path: "/v1/chat/completions",
     stream: [
       event(delta({ role: "assistant", content: "", reasoning_content: null })),
@@ -118,7 +118,7 @@ const FORMS: readonly Form[] = [
     chunks: 3,
   },
   {
-    name: "ollama's chats: reasoning by its other name, no tokenizer",
+    name: "ollama's chats: reasoning under its other name, no tokenizer",
     path: "/v1/chat/completions",
     stream: [
       event(delta({ role: "assistant", content: "", reasoning: "hm" })),
@@ -168,7 +168,7 @@ for (const { name, path, stream, ...expected } of FORMS) {
   });
 }
 
-Deno.test("EndpointClient takes what a server tells of itself, and sends what it is told", async () => {
+Deno.test("EndpointClient reads a server's own timings, and sends the requested options", async () => {
   const seen: Record<string, unknown>[] = [];
   await withServer({
     "/v1/completions": async (request) => {
@@ -191,7 +191,7 @@ Deno.test("EndpointClient takes what a server tells of itself, and sends what it
   });
 });
 
-Deno.test("EndpointClient lifts the top-k limit as a server wants it, with -1 or 0", async () => {
+Deno.test("EndpointClient lifts the top-k limit with -1 or 0, as the server requires", async () => {
   const sampling = { ...GREEDY, temperature: 1, topK: 0 };
   for (
     const { refused, sent } of [{ refused: 0, sent: [-1, -1] }, { refused: -1, sent: [-1, 0, 0] }]
@@ -216,7 +216,7 @@ Deno.test("EndpointClient lifts the top-k limit as a server wants it, with -1 or
   });
 });
 
-Deno.test("EndpointClient counts by the server's tokenizer where there is no usage", async () => {
+Deno.test("EndpointClient counts with the server's tokenizer if there is no usage", async () => {
   await withServer({
     "/v1/completions": () => pieces(event(text("abc")), event(text("d", "stop")), DONE),
     "/tokenize": async (request) => {
@@ -229,7 +229,7 @@ Deno.test("EndpointClient counts by the server's tokenizer where there is no usa
   });
 });
 
-Deno.test("EndpointClient does without a list of models where one is named", async () => {
+Deno.test("EndpointClient needs no list of models if a model is named", async () => {
   const models: unknown[] = [];
   await listening(async (request) => {
     if (request.method === "GET") return new Response("", { status: 404 });
@@ -246,8 +246,8 @@ Deno.test("EndpointClient does without a list of models where one is named", asy
 });
 
 for (const { name, path, stream } of FORMS) {
-  Deno.test(`EndpointClient notices where an answer ends early: ${name}`, async () => {
-    // With the last events missing, as many as leave the answer without its end.
+  Deno.test(`EndpointClient notices that an answer ends early: ${name}`, async () => {
+    // The stream is cut before the first event that says that the answer has ended.
     const ends = stream.findIndex((text) => /\[DONE\]|"(length|stop)"/.test(text));
     assert.ok(ends > 0);
     await withServer({ [path]: () => pieces(...stream.slice(0, ends)) }, async (client) => {
@@ -260,7 +260,7 @@ for (const { name, path, stream } of FORMS) {
   });
 }
 
-Deno.test("EndpointClient counts by a tokenizer of its own where it is given one", async () => {
+Deno.test("EndpointClient counts with a local tokenizer if it is given one", async () => {
   await withServer({ "/v1/completions": () => pieces(...FORMS[0]!.stream) }, async (client) => {
     const { url } = client.endpoint;
     const counting = await EndpointClient.open({ url, countTokens: ({ length }) => 2 * length });
@@ -269,7 +269,7 @@ Deno.test("EndpointClient counts by a tokenizer of its own where it is given one
   });
 });
 
-Deno.test("EndpointClient asks ollama by its own route, which tells its times, in ns", async () => {
+Deno.test("EndpointClient uses ollama's own route, which reports times in ns", async () => {
   const line = (data: object) => `${JSON.stringify({ model: "m", done: false, ...data })}\n`;
   const last = {
     ...{ response: "", done: true, done_reason: "length", total_duration: 2e7 },
@@ -298,16 +298,16 @@ Deno.test("EndpointClient asks ollama by its own route, which tells its times, i
     for (
       const [stream, message] of [
         [whole.slice(0, -20), /cut off/],
-        [line({ error: "out of memory" }), /Cannot get an answer of .*out of memory/],
-        ["nonsense\n", /Cannot read an answer of .*nonsense/],
-        ["x".repeat(17 * 2 ** 20), /Cannot read an answer of .*xxx/],
+        [line({ error: "out of memory" }), /Cannot get an answer from .*out of memory/],
+        ["nonsense\n", /Cannot read an answer from .*nonsense/],
+        ["x".repeat(17 * 2 ** 20), /Cannot read an answer from .*xxx/],
       ] as const
     ) {
       answer = () => pieces(stream);
       await assert.rejects(client.complete(REQUEST), message);
     }
   });
-  // Another program that tells its version so.
+  // Another program that has the same route for its version.
   await withServer({
     "/api/version": () => Response.json({ version: "1" }),
     "/v1/completions": () => pieces(...FORMS[0]!.stream),
@@ -317,10 +317,10 @@ Deno.test("EndpointClient asks ollama by its own route, which tells its times, i
   });
 });
 
-Deno.test("EndpointClient fails where an answer is cut off, broken, refused or empty", async () => {
+Deno.test("EndpointClient fails if an answer is cut off, broken, refused or empty", async () => {
   const broken: readonly (readonly [RegExp, () => Response])[] = [
     [/cut off/, () => pieces(event(text("a")))],
-    [/Cannot read an answer of .*: nonsense/, () => pieces(event(text("a")), "data: nonsense\n\n")],
+    [/an answer from .*: nonsense/, () => pieces(event(text("a")), "data: nonsense\n\n")],
     [
       /out of memory/,
       () => pieces(event(text("a")), event({ error: { message: "out of memory" } })),
@@ -343,8 +343,8 @@ Deno.test("EndpointClient fails where an answer is cut off, broken, refused or e
   }
 });
 
-Deno.test("suites measure a served model: tokens are the server's, and prompts unlike", async () => {
-  // All prompts of prefix-cache stay cached in it.
+Deno.test("suites measure a served model with the server's token counts and different prompts", async () => {
+  // The KV cache has room for all prompts of prefix-cache.
   await using model = await loadServed({ kvTokens: 1024 });
   const { server } = makeServer();
   server.ready(model);
@@ -368,7 +368,7 @@ Deno.test("suites measure a served model: tokens are the server's, and prompts u
     assert.equal(report.limits, null);
     assert.equal(report.environment.model.contextLength, 256);
     assert.equal(numberOf(report, "output_tokens"), 2 * 2 * run.maxTokens);
-    // By the server's clock, which the network and HTTP are no part of.
+    // The server's clock does not include the network and HTTP.
     assert.ok(
       numberOf(report, "ttft", { clock: "server" }) < numberOf(report, "ttft", { clock: "here" }),
     );

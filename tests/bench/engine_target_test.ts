@@ -1,4 +1,4 @@
-/** The target that is a real model: its times, and what it does when the device fails. */
+/** The target that runs a real model: its times, and its behaviour when the device fails. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -23,7 +23,7 @@ async function withModel(use: (model: Model) => Promise<void>): Promise<void> {
   }
 }
 
-/** The model on its own runner, with another `submit`. */
+/** The model with its own runner, except that `submit` is replaced. */
 function withSubmit(model: Model, submit: ModelRunner["submit"]): Model {
   const { config, device, limits } = model.runner;
   const runner: ModelRunner = {
@@ -43,9 +43,9 @@ function withSubmit(model: Model, submit: ModelRunner["submit"]): Model {
   });
 }
 
-Deno.test("a token's time is when its step was read, of the last one too", () =>
+Deno.test("a token's time is when its step was read, also for the last token", () =>
   withModel(async (model) => {
-    // It tells how many steps were read.
+    // This clock counts the steps that were read.
     using clock = new ScriptedClock();
     const counting = withSubmit(model, (batch) => {
       const step = model.runner.submit(batch);
@@ -60,7 +60,7 @@ Deno.test("a token's time is when its step was read, of the last one too", () =>
     assert.deepEqual(requests[0]!.times, [1, 2, 3, 4, 5, 6, 7, 8]);
   }));
 
-Deno.test("staggered requests whose engine fails give one error, the device's", () =>
+Deno.test("if the engine fails in staggered requests, the only error is the device's", () =>
   withModel(async (model) => {
     let steps = 0;
     const failing = withSubmit(model, (batch) => {
@@ -70,14 +70,14 @@ Deno.test("staggered requests whose engine fails give one error, the device's", 
     const target = await EngineTarget.open(failing, PROGRAM);
     const requests = makePrompts(target.text, { count: 4, tokens: 16, seed: 0 })
       .map((promptIds) => ({ promptIds, maxTokens: 8 }));
-    // An error that nobody awaits would fail this test too.
+    // An unhandled rejection would also fail this test.
     await assert.rejects(
       target.withSession({}, (session) => session.serve(requests, { arrival: "staggered" })),
       DeviceError,
     );
   }));
 
-Deno.test("EngineTarget.hasServed tells when kernels were compiled by requests before", () =>
+Deno.test("EngineTarget.hasServed tells whether earlier requests have compiled the kernels", () =>
   withModel(async (model) => {
     const target = await EngineTarget.open(model, PROGRAM);
     assert.equal(target.hasServed, false);

@@ -1,4 +1,4 @@
-/** Of a model with experts, what a token reads: those it is routed to, however a file has them. */
+/** In a model with experts, a token reads only those it is routed to, in every file format. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -17,11 +17,11 @@ const load = (path: string) =>
 async function assertReads(model: Model, type: string, others: number): Promise<void> {
   const { tensorBytes, readBytes, parameters, readWeights } =
     modelEnvironment(model, undefined, PROGRAM).model;
-  // As a GPU would run it, whose kernels for experts have a name of their own.
+  // As on a GPU, where the kernels for experts have names of their own.
   const { file, config } = model;
   const runner = { device: { kind: "gpu" } } as ModelRunner;
   const matrices = modelMatrices({ file, config, runner } as Model);
-  // Three of each layer, for two experts of eight.
+  // Two layers with three matrices for each of the two experts, of eight, that a token uses.
   const experts = matrices.filter(({ kernel }) => kernel === `experts_${type}`);
   assert.equal(experts.length, 2 * 3 * 2);
   assert.ok(experts.every(({ rows, columns }) => rows * columns === 64 * 128));
@@ -32,8 +32,8 @@ async function assertReads(model: Model, type: string, others: number): Promise<
   await model.close();
 }
 
-Deno.test("a token's experts are counted, not all of them, in GGUF and one by one", async () => {
-  // Four of attention and a router a layer, and the embedding, which is the head.
+Deno.test("only a token's experts are counted, in GGUF and as separate tensors", async () => {
+  // Per layer four matrices of attention and a router, and the embedding, which is also the head.
   const others = 2 * 5 + 1;
   const gguf = await withFile("moe.gguf", tinyModel("qwen3moe", "Q4_0"), load);
   await assertReads(gguf, "q4_0", others);

@@ -1,4 +1,4 @@
-/** What suites make of requests that a server fails. */
+/** How suites handle requests that a server fails. */
 
 import assert from "node:assert/strict";
 import type { Suite } from "../../bench/harness/harness.ts";
@@ -13,11 +13,11 @@ import { numberOf, RUN } from "./scripted_target.ts";
 const measured = (suite: Suite, fails: (number: number) => boolean) =>
   measureFailing(suite, fails, { repetitions: 4, warmup: 1 });
 
-// A repetition asks for 1 + 2 requests, and so do the warm-ups before.
+// A repetition sends 1 + 2 requests, and so does the warm-up before.
 const REQUESTS = 3;
 
 Deno.test("a repetition in which a request fails is left out, and the request is counted", async () => {
-  // The first of a pair in the second repetition.
+  // The first of the two concurrent requests in the second repetition.
   const report = await measured(scalability, (number) => number === 2 * REQUESTS + 2);
   assert.equal(numberOf(report, "requests_failed", { case: "2 at once" }), 1);
   assert.equal(numberOf(report, "repetitions_left_out", { case: "2 at once" }), 1);
@@ -43,7 +43,7 @@ Deno.test("a failed request of a warm-up is counted, and no repetition is left o
   assert.equal(report.runs.length, 8);
 });
 
-Deno.test("if no repetition is whole, the reason ends the run", async () => {
+Deno.test("if every repetition has a failure, the run ends with the reason", async () => {
   await assert.rejects(
     measured(scalability, (number) => number > REQUESTS && number % REQUESTS !== 1),
     /answers 429: queue full/,
@@ -51,11 +51,11 @@ Deno.test("if no repetition is whole, the reason ends the run", async () => {
 });
 
 Deno.test("a request that fails outside of repetitions ends the run with its reason", async () => {
-  // The scenarios begin with a first request.
+  // The scenarios begin with a request that is no repetition.
   await assert.rejects(measured(scenarios, () => true), EndpointError);
 });
 
-Deno.test("a load whose requests all failed is a case that could not be measured", async () => {
+Deno.test("a load of which all requests failed is reported as a failed case", async () => {
   const report = await measured(load, () => true);
   const names = RUN.concurrency.map((count) => `${count} at once`);
   assert.deepEqual(report.failures!.map((failure) => failure.case), names);

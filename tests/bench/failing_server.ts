@@ -1,4 +1,4 @@
-/** A server that fails some requests and tells its own times, and what suites measure of it. */
+/** Runs suites on a server that fails some requests and reports its own times. */
 
 import assert from "node:assert/strict";
 import { Harness, type Suite } from "../../bench/harness/harness.ts";
@@ -8,13 +8,13 @@ import { EndpointTarget } from "../../bench/targets/endpoint_target.ts";
 import { listening } from "../server/served.ts";
 import { PROGRAM, RUN } from "./scripted_target.ts";
 
-/** What the server says of each answer. */
+/** The server's own times for each answer. */
 export const TIMINGS = { prompt_ms: 0.25, predicted_per_token_ms: 0.5 };
 
 /**
- * Measures a server that fails those requests whose numbers `fails` picks, counted from 1.
+ * Measures a server that fails the requests for whose numbers, counted from 1, `fails` is true.
  *
- * @throws what ends the run; no request may be open then.
+ * @throws the error that ends the run. No request may be open then.
  */
 export async function measureFailing(
   suite: Suite,
@@ -26,7 +26,7 @@ export async function measureFailing(
   await listening(async (request) => {
     if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
     const { max_tokens } = await request.json();
-    // Two tokens are asked for to learn how long tokens are.
+    // Requests for two tokens do not count: they only measure how long tokens are.
     if (max_tokens > 2 && fails(++number)) return new Response("queue full", { status: 429 });
     open++;
     return answer(max_tokens, () => open--);
@@ -44,7 +44,7 @@ export async function measureFailing(
   return report;
 }
 
-/** A stream of tokens, one a millisecond. */
+/** A stream of tokens, one per millisecond. */
 function answer(tokens: number, ended: () => void): Response {
   const encoder = new TextEncoder();
   const event = (data: object) => encoder.encode(`data: ${JSON.stringify(data)}\n\n`);

@@ -15,11 +15,11 @@ import { Trace } from "../../bench/harness/trace.ts";
 import type { Serving, Session, SessionOptions } from "../../bench/targets/target.ts";
 import { ENVIRONMENT, numberOf, resultOf, RUN, ScriptedTarget } from "./scripted_target.ts";
 
-Deno.test("Harness.run() saves after every case, and keeps what was done when it is cut off", async () => {
+Deno.test("Harness.run() saves after every case, and keeps finished cases when it is cut off", async () => {
   const controller = new AbortController();
   const target = new ScriptedTarget();
-  // Four ways are interleaved, each with a warm-up and seven runs; then a context has eight. The second
-  // context is cut off.
+  // Four ways are interleaved, each with a warm-up and seven repetitions. Then each context has
+  // eight runs. The second context is cut off.
   target.onServe = (count) => count === 4 * 8 + 8 + 3 && controller.abort(new Error("Interrupted"));
   const saved: number[] = [];
   const report = await Harness.run(throughput, target, {
@@ -33,7 +33,7 @@ Deno.test("Harness.run() saves after every case, and keeps what was done when it
   assert.match(toMarkdown(report), /Cut off/);
 });
 
-Deno.test("Harness.run() passes on what fails, and saves a whole report of what was done", async () => {
+Deno.test("Harness.run() rethrows an error, and saves a complete report of the finished cases", async () => {
   const target = new ScriptedTarget();
   target.onServe = (count) => {
     if (count === 2 * 8 * 4 + 9) throw new Error("lost the device");
@@ -46,7 +46,7 @@ Deno.test("Harness.run() passes on what fails, and saves a whole report of what 
   assert.deepEqual(saved.tables.map(({ rows }) => rows.length), [3, 3, 0]);
 });
 
-Deno.test("the detokenizer suite, which waits for nothing, hears of a signal", async () => {
+Deno.test("the detokenizer suite, which awaits no device, reacts to a signal", async () => {
   const controller = new AbortController();
   const report = await Harness.run(detokenizer, new ScriptedTarget(), {
     run: RUN,
@@ -59,9 +59,9 @@ Deno.test("the detokenizer suite, which waits for nothing, hears of a signal", a
   assert.deepEqual(report.tables[0]!.rows.map(([name]) => name), ["Short"]);
 });
 
-Deno.test("prefill has a limit of its own: the head for one token, and weights read once", async () => {
-  // The head, 512 × 64 of a million weights, is for the last of 64 tokens. Of the attention one layer
-  // sees 64 · 65 / 2 positions, and one with a window 48 · 49 / 2 and 16 · 48.
+Deno.test("prefill has its own limit: the head for one token, and weights read once", async () => {
+  // The head, 512 × 64 of a million weights, is computed for the last of 64 tokens only. In
+  // attention, one layer sees 64 · 65 / 2 positions, the one with a window 48 · 49 / 2 + 16 · 48.
   const operations = 2 * (64 * (1e6 - 512 * 64) + 512 * 64) + 4 * 64 * (2080 + 1176 + 768);
   const arithmetic = 1e12 * 64 / operations;
   const read = (bandwidth: number) => bandwidth * 1e9 * 64 / 1_062_500;
@@ -71,23 +71,23 @@ Deno.test("prefill has a limit of its own: the head for one token, and weights r
   }
 });
 
-Deno.test("a scenario's limit is that of its own length", async () => {
+Deno.test("a scenario's limit is computed for its own length", async () => {
   const report = await Harness.run(scenarios, new ScriptedTarget(), { run: RUN });
   const s1 = { scenario: "S1", promptTokens: 16, maxTokens: 32 };
-  // 16 tokens, and half of 32, of 256 bytes each.
+  // The KV cache of 16 tokens and of half of 32, at 256 bytes per token.
   const [first] = report.results.filter(({ metric }) => metric === "decode_throughput");
   assert.equal(first!.limit, 100e9 / (1_062_500 + 32 * 256));
   assert.ok(resultOf(report, "prefill_throughput", s1).limit! > 0);
 });
 
-Deno.test("scenarios after other suites do not take noise for the compiler", async () => {
+Deno.test("scenarios after other suites do not report noise as compilation", async () => {
   const target = new ScriptedTarget();
   const compile = async () => {
     const report = await Harness.run(scenarios, target, { run: RUN });
     return report.tables.find(({ title }) => title === "Metrics")!.rows[0]![1]!;
   };
   assert.doesNotMatch(String(await compile()), /not known/);
-  assert.match(String(await compile()), /not known: the kernels were compiled before/);
+  assert.match(String(await compile()), /not known: the kernels were already compiled/);
 });
 
 Deno.test("scenarios show S6 to its last token", async () => {
@@ -101,14 +101,14 @@ Deno.test("scenarios show S6 to its last token", async () => {
     steps.flatMap(({ settings }) => settings.tokens ?? []).slice(-2),
     [480, 511],
   );
-  // Every step, for the chart.
+  // The chart needs every step.
   assert.deepEqual(
     steps.flatMap(({ settings }) => settings.token ?? []),
     Array.from({ length: 511 }, (_, i) => i + 1),
   );
 });
 
-Deno.test("latency says where tokens come in bursts", async () => {
+Deno.test("latency says if tokens arrive in bursts", async () => {
   const said = async (chained: number) => {
     const target = new ScriptedTarget();
     target.chained = chained;
@@ -119,14 +119,31 @@ Deno.test("latency says where tokens come in bursts", async () => {
   assert.doesNotMatch(await said(1), /chains/);
 });
 
-Deno.test("a row of prefix-cache that failed in any run says what it was", async () => {
+Deno.test("prefix-cache expects misses of models with recurrent layers, and says why", async () => {
+  class Recurrent extends ScriptedTarget {
+    override readonly environment = {
+      ...ENVIRONMENT,
+      model: { ...ENVIRONMENT.model, states: { bytes: 1000, operations: 2000 } },
+    };
+    override withSession<T>(_: SessionOptions, use: (session: Session) => Promise<T>) {
+      return super.withSession({ sharePrefixes: false }, use);
+    }
+  }
+  const report = await Harness.run(prefixCache, new Recurrent(), { run: RUN });
+  assert.ok(report.checks.every(({ ok }) => ok));
+  const { rows, notes } = report.tables[0]!;
+  assert.deepEqual(rows.map(([, expected]) => expected), Array(5).fill("MISS"));
+  assert.match(notes.join(), /recurrent layers/);
+});
+
+Deno.test("a row of prefix-cache that failed in any run shows all outcomes", async () => {
   class Forgetful extends ScriptedTarget {
     #sessions = 0;
     override withSession<T>(
       { sharePrefixes = false }: SessionOptions,
       use: (session: Session) => Promise<T>,
     ) {
-      // The last repetition finds nothing.
+      // The last repetition finds no shared prefix.
       return super.withSession({ sharePrefixes: sharePrefixes && ++this.#sessions < 8 }, use);
     }
   }
@@ -141,7 +158,7 @@ for (
     ["paged-cache", pagedCache, 4 * 7 * 2],
   ] as const
 ) {
-  Deno.test(`the trace of ${name} has all that it served, with its steps`, async () => {
+  Deno.test(`the trace of ${name} contains everything that was served, with its steps`, async () => {
     const servings: Serving[] = [];
     await Harness.run(suite, new ScriptedTarget(), {
       run: RUN,
@@ -162,14 +179,14 @@ Deno.test("warm-ups are not among the samples", async () => {
   assert.deepEqual(report.warmUps.map(({ runs }) => runs), [2, 2]);
 });
 
-/** Serves in the times given, the last one for all others. */
+/** Serves at the given paces, one per serving. The last pace is used for all further servings. */
 class Timed extends ScriptedTarget {
   servings = 0;
   constructor(readonly paces: readonly number[]) {
     super();
     this.onServe = (count) => {
       this.servings = count + 1;
-      // Undoes that the script's repetitions differ.
+      // Cancels the differences between the repetitions of the scripted target.
       this.pace = this.paces[Math.min(count, this.paces.length - 1)]! / (1 + 0.01 * (count % 3));
     };
   }
@@ -195,16 +212,16 @@ Deno.test("warm-ups end when three in a row take the same time, or at five", asy
       toMarkdown(report),
       steady
         ? /three agreed within 3 % in 1 of 1 case +\|/
-        : /the cap of five was reached in 1 at once/,
+        : /the maximum of five was reached in 1 at once/,
     );
   }
 });
 
-Deno.test("a case in which kernels were compiled while it was measured is named", async () => {
+Deno.test("a warning names a case in which kernels were compiled while it was measured", async () => {
   class Compiling extends ScriptedTarget {
     override compiled = 5;
     override serve(...args: Parameters<ScriptedTarget["serve"]>) {
-      // For two requests at once, in the run after the warm-ups.
+      // Compiles for two requests at once, in the run after the warm-up.
       if (args[0].length === 2 && ++this.#pairs === 2) this.compiled++;
       return super.serve(...args);
     }
@@ -216,7 +233,7 @@ Deno.test("a case in which kernels were compiled while it was measured is named"
   assert.doesNotMatch(still.warnings.join(), /compiled/);
 });
 
-Deno.test("a result above its limit is flagged and warned of, and fails no check", async () => {
+Deno.test("a result above its limit is flagged with a warning, but fails no check", async () => {
   const target = new ScriptedTarget();
   target.pace = 1e-6;
   const report = await Harness.run(scalability, target, {
@@ -224,11 +241,11 @@ Deno.test("a result above its limit is flagged and warned of, and fails no check
     bandwidth: 0.001,
   });
   assert.ok(report.checks.every(({ ok }) => ok));
-  assert.match(report.warnings.join(), /results? above the limits, so these are too low/);
+  assert.match(report.warnings.join(), /results? above the limits .*, so the limits are too low/);
   assert.match(toMarkdown(report), /\(above its limit\)/);
 });
 
-Deno.test("a machine that is noisy is called so by what the report is read for, and by nothing else", async () => {
+Deno.test("only noise in the main results of a report makes it call the machine noisy", async () => {
   const noisy = await Harness.run(scalability, new Timed([1, 1, 2, 1, 3, 1, 2, 1, 3]), {
     run: RUN,
   });
@@ -238,7 +255,7 @@ Deno.test("a machine that is noisy is called so by what the report is read for, 
     constructor() {
       super();
       const { encode } = this.text;
-      // Of 0.5 ms to 3.5 ms.
+      // Calls take 0.5 ms to 3.5 ms.
       this.text.encode = (text) => {
         for (let i = this.#calls++ % 7; i > 0; i--) encode("");
         return encode(text);
@@ -249,7 +266,7 @@ Deno.test("a machine that is noisy is called so by what the report is read for, 
   assert.doesNotMatch(still.warnings.join(), /noisy/);
 });
 
-/** Gives other tokens to a prompt among others, so much less probable than the best. */
+/** Gives a prompt served with others other tokens, which are less probable than the best. */
 class Other extends ScriptedTarget {
   constructor(readonly margin: number) {
     super();
@@ -265,7 +282,7 @@ class Other extends ScriptedTarget {
   }
 }
 
-Deno.test("a prompt that gives other tokens fails a check, unless they are as probable as the best", async () => {
+Deno.test("other tokens for the same prompt fail a check, unless they are as probable as the best", async () => {
   const checkOf = async (margin: number) => {
     const report = await Harness.run(scalability, new Other(margin), { run: RUN });
     return report.checks.find(({ name }) => name === "same tokens each time")!;
@@ -275,7 +292,7 @@ Deno.test("a prompt that gives other tokens fails a check, unless they are as pr
   assert.match(wrong.detail, /2 at once \(0\.50 nats\)/);
   const tie = await checkOf(0.01);
   assert.equal(tie.ok, true);
-  assert.match(tie.detail, /but for 1 near-tie,/);
+  assert.match(tie.detail, /except for 1 near-tie within/);
 });
 
 Deno.test("sampled requests are neither compared nor hashed", async () => {
@@ -284,7 +301,7 @@ Deno.test("sampled requests are neither compared nor hashed", async () => {
   assert.ok(report.checks.every(({ ok }) => ok));
 });
 
-Deno.test("two runs are compared by metric and settings, whatever their tables say", async () => {
+Deno.test("results of two runs match by metric and settings, whatever their tables contain", async () => {
   const before = await Harness.run(scalability, new ScriptedTarget(), { run: RUN });
   const target = new ScriptedTarget();
   target.pace = 2;
@@ -297,7 +314,7 @@ Deno.test("two runs are compared by metric and settings, whatever their tables s
   assert.ok(Math.abs(ratio - 2) < 1e-9);
 });
 
-Deno.test("a result is recorded once: two with the same metric and settings could not be told apart", async () => {
+Deno.test("two results with the same metric and settings cannot be recorded", async () => {
   const twice: Suite = {
     ...scalability,
     run: (harness) => {
@@ -333,7 +350,7 @@ Deno.test("Trace has a span for each request, step and kernel", async () => {
   for (const event of traceEvents) if (event.ph === "X") assert.ok(event.dur >= 0, event.name);
 });
 
-Deno.test("in a Trace a step's kernels begin when the step before was read", () => {
+Deno.test("in a Trace, a step's kernels begin when the step before was read", () => {
   const trace = new Trace();
   const step = {
     tokens: 1,

@@ -1,30 +1,31 @@
-/** Bytes and operations that kernels are said to need. */
+/** The bytes and operations that are counted for kernels. */
 
 import assert from "node:assert/strict";
 import { decodeCost, promptCost } from "../../bench/kernels/costs.ts";
 import { ENVIRONMENT, ScriptedTarget } from "./scripted_target.ts";
 
-Deno.test("decodeCost() counts an embedding's weights as they are packed, and float32 written", () => {
+Deno.test("decodeCost() counts packed weights read by an embedding, and float32 written", () => {
   const target = new ScriptedTarget();
-  // dim 64: two blocks of 34 bytes, and 64 numbers.
+  // With 64 columns, a row has two blocks of 34 bytes, and the output has 64 numbers.
   assert.deepEqual(decodeCost(target, "embed_q8_0", 0), { operations: 64, bytes: 68 + 256 });
   assert.deepEqual(decodeCost(target, "embed_f32", 0), { operations: 64, bytes: 256 + 256 });
 });
 
 Deno.test("decodeCost() counts the positions that each layer sees", () => {
   const target = new ScriptedTarget();
-  // One layer sees all 101 positions and one the last 48; of each two heads of 32, one of keys.
+  // One layer sees all 101 positions, the other the last 48. Both have two heads of 32 and one KV
+  // head.
   const seen = 101 + 48;
   assert.deepEqual(decodeCost(target, "attention", 100), {
     operations: 4 * 64 * seen,
     bytes: 2 * 32 * 2 * seen + 2 * 8 * 64,
   });
-  // Two layers, each with heads of queries and keys to rotate, and none to normalize.
+  // Two layers, each with two query heads and a key head to rotate, and no head norm.
   const rotated = 2 * 3 * 32;
   assert.equal(decodeCost(target, "rope_append", 0)?.operations, 3 * rotated);
 });
 
-Deno.test("decodeCost() counts the sum of a token's experts in each layer that has some", () => {
+Deno.test("decodeCost() counts the sum over a token's experts in each layer that has experts", () => {
   class Routed extends ScriptedTarget {
     override readonly environment = {
       ...ENVIRONMENT,
@@ -43,7 +44,7 @@ Deno.test("decodeCost() counts the sum of a token's experts in each layer that h
   });
 });
 
-Deno.test("costs of kernels with states are those of their layers, read and written once a step", () => {
+Deno.test("kernels with states are counted for all their layers, with one read and write per step", () => {
   class Recurrent extends ScriptedTarget {
     override readonly environment = {
       ...ENVIRONMENT,
@@ -62,7 +63,7 @@ Deno.test("costs of kernels with states are those of their layers, read and writ
   assert.equal(decodeCost(new ScriptedTarget(), "delta_rule", 0), undefined);
 });
 
-Deno.test("promptCost() reads each weight, key and value once a step, and computes for every token", () => {
+Deno.test("promptCost() counts each weight, key and value once per step, and operations per token", () => {
   const target = new ScriptedTarget();
   const step = { start: 60, tokens: 10, last: false };
   const [matrix] = target.matrices;
@@ -70,7 +71,7 @@ Deno.test("promptCost() reads each weight, key and value once a step, and comput
     operations: 10 * 2 * 1000 * 1000,
     bytes: matrix!.bytes + 10 * 4 * 2000,
   });
-  // One layer sees 61 to 70 positions, 70 of them in all; one the last 48, 57 in all.
+  // One layer sees 61 to 70 positions, 70 different ones; the other the last 48, 57 different ones.
   const seen = 10 * (61 + 70) / 2 + 10 * 48;
   assert.deepEqual(promptCost(target, "attention", step), {
     operations: 4 * 64 * seen,
@@ -81,7 +82,7 @@ Deno.test("promptCost() reads each weight, key and value once a step, and comput
   assert.equal(promptCost(target, "experts_q8_0", step), undefined);
 });
 
-Deno.test("promptCost() has the output head multiply with a prompt's last token alone", () => {
+Deno.test("promptCost() counts the output head only for a prompt's last token", () => {
   class Headed extends ScriptedTarget {
     override readonly matrices = [
       { kernel: "matmul_q8_0", rows: ENVIRONMENT.model.vocabSize, columns: 64, bytes: 34_816 },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { isNamed, namesKernels } from "../../bench/kernels/names.ts";
 
-Deno.test("isNamed() goes by whole words, however they are joined", () => {
+Deno.test("isNamed() compares whole words, however they are joined", () => {
   for (const only of ["matmul", "matmul/q4_1", "Q4_1", "attention, matmul q4-1", undefined]) {
     assert.ok(isNamed("matmul Q4_1", only), only);
   }
@@ -11,7 +11,7 @@ Deno.test("isNamed() goes by whole words, however they are joined", () => {
   assert.equal(isNamed("matmul BF16", "f16"), false);
 });
 
-Deno.test("namesKernels() refuses a list with a part that names none", () => {
+Deno.test("namesKernels() refuses a list of which a part names no kernel", () => {
   assert.ok(namesKernels("matmul/q6_k,sampling,rope_append/f32"));
   assert.equal(namesKernels("matmul,atention"), false);
   assert.equal(namesKernels("matmul/q9"), false);

@@ -1,10 +1,10 @@
-/** How many calls of a kernel a sample is made of, and which. */
+/** How many calls of a kernel a sample contains, and which. */
 
 import assert from "node:assert/strict";
 import type { Dispatch } from "../../engine/gpu/pass.ts";
 import { kernelCase } from "../../bench/kernels/timing.ts";
 
-/** Times a kernel of `ms` a call; returns the numbers of calls of each pass, and the order of all. */
+/** Times a kernel of `ms` per call. Returns the number of calls per pass, and their order. */
 async function timed(ms: number, count: number, warmups = 1) {
   const passes: number[] = [];
   const order: number[] = [];
@@ -30,7 +30,7 @@ async function timed(ms: number, count: number, warmups = 1) {
   return { passes, order };
 }
 
-Deno.test("a sample has as many calls as take some 10 ms, all of them where they are quick", async () => {
+Deno.test("a sample has enough calls to take about 10 ms, or all of them if they are quick", async () => {
   const compile = [1, 1, 1, 1];
   assert.deepEqual((await timed(2.5, 100)).passes, [...compile, ...Array(6).fill(4)]);
   assert.deepEqual((await timed(0.01, 100)).passes, [...compile, ...Array(6).fill(100)]);
@@ -41,7 +41,7 @@ Deno.test("further warm-ups are whole passes", async () => {
   assert.equal((await timed(2.5, 100, 3)).passes.length, 4 + 2 * (2 + 3));
 });
 
-Deno.test("calls rotate through data of their own from sample to sample, so that caches do not help", async () => {
+Deno.test("calls rotate through separate data from sample to sample, so that caches do not help", async () => {
   const { order } = await timed(2.5, 7);
   assert.deepEqual(order, order.map((_, i) => i % 7));
 });

@@ -1,4 +1,4 @@
-/** A load on a server: when requests arrive, what is counted, and what is made of failures. */
+/** Load on a server: when requests arrive, what is counted, and how failures are handled. */
 
 import assert from "node:assert/strict";
 import { toMarkdown } from "../../bench/report/markdown.ts";
@@ -8,7 +8,7 @@ import { arrivals, paced } from "../../bench/targets/pacing.ts";
 import { measureFailing } from "./failing_server.ts";
 import { numberOf, RUN } from "./scripted_target.ts";
 
-Deno.test("arrivals() are the same for a seed, and have the rate and the burstiness asked for", () => {
+Deno.test("arrivals() are the same for a seed, and have the requested rate and burstiness", () => {
   const count = 20_000;
   for (const burstiness of [0.25, 1, 4]) {
     const pace = { rate: 5, burstiness, seed: 3 };
@@ -26,7 +26,7 @@ Deno.test("arrivals() are the same for a seed, and have the rate and the burstin
   }
 });
 
-Deno.test("paced() has no more at once than it may, starts all in order, and keeps failures", async () => {
+Deno.test("paced() stays within its concurrency, starts all in order, and keeps failures", async () => {
   let [running, most] = [0, 0];
   const started: number[] = [];
   const results = await paced(9, async (index) => {
@@ -50,7 +50,7 @@ const measured = (suiteOptions: RunOptions["suiteOptions"]) =>
     ...{ prompts: 8, repetitions: 3, warmup: 0, suiteOptions },
   });
 
-/** What the report says, recomputed from the times of its runs. */
+/** The number of requests and the mean TTFT, recomputed from the times of a report's runs. */
 function recomputed(report: Report, name: string) {
   const runs = report.runs.filter((run) => run.case === name);
   const requests = runs.flatMap((run) => run.requests);
@@ -58,7 +58,7 @@ function recomputed(report: Report, name: string) {
   return { count: requests.length, mean: first.reduce((a, b) => a + b) / first.length };
 }
 
-Deno.test("bench load counts failures, latencies and goodput by the number of requests at once", async () => {
+Deno.test("bench load counts failures, latencies and goodput for each number of requests at once", async () => {
   const report = await measured({ goodput: "ttft:100000" });
   for (const concurrency of RUN.concurrency) {
     const { count, mean } = recomputed(report, `${concurrency} at once`);
@@ -66,7 +66,7 @@ Deno.test("bench load counts failures, latencies and goodput by the number of re
     assert.equal(numberOf(report, "requests_failed", { concurrency }), 24 - count);
     assert.equal(count, 18);
     assert.ok(Math.abs(numberOf(report, "ttft_mean", { concurrency }) - mean) < 1e-6);
-    // All that were served were good.
+    // All served requests were good.
     const rate = numberOf(report, "request_throughput", { concurrency });
     assert.equal(numberOf(report, "goodput", { concurrency }), rate);
     assert.equal(numberOf(report, "tpot", { concurrency, clock: "server" }), 0.5);
@@ -79,7 +79,7 @@ Deno.test("bench load counts failures, latencies and goodput by the number of re
   assert.match(text, /Goodput counts served requests with TTFT ≤ 100000 ms\./);
 });
 
-Deno.test("bench load at a rate: none is good where the limit is less than any", async () => {
+Deno.test("bench load at a rate: no request is good if the limit is below all of them", async () => {
   const report = await measured({ requestRate: "400", goodput: "ttft:0.0001" });
   assert.equal(numberOf(report, "goodput", { rate: 400 }), 0);
   assert.equal(

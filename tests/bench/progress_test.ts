@@ -4,7 +4,7 @@ import { CaseCounter, type SuiteProgress } from "../../bench/harness/progress.ts
 import { SUITES } from "../../bench/suites/mod.ts";
 import { RUN, ScriptedTarget } from "./scripted_target.ts";
 
-/** All that is told of a run. */
+/** Runs a suite. Returns all progress that it reports. */
 async function told(
   suite: (typeof SUITES)[number],
   run = RUN,
@@ -20,11 +20,11 @@ class WithoutTimestamps extends ScriptedTarget {
 }
 
 for (const suite of SUITES) {
-  Deno.test(`bench ${suite.name} begins as many cases as it plans, and is done with the last`, async () => {
+  Deno.test(`bench ${suite.name} begins as many cases as it plans, and ends with the last`, async () => {
     const variants = [
       RUN,
       { ...RUN, warmup: "steady", repetitions: 3 } as const,
-      // Some have no room in the context, or for the KV cache.
+      // Some cases do not fit in the context, or in the KV cache.
       { ...RUN, contexts: [16, 1e6], concurrency: [3], sequences: [1, 4, 1000] },
       { ...RUN, sampling: { ...RUN.sampling, temperature: 0.8 } },
     ];
@@ -45,7 +45,7 @@ for (const suite of SUITES) {
   });
 }
 
-Deno.test("CaseCounter counts the runs of cases that are interleaved as parts of all", () => {
+Deno.test("CaseCounter counts the runs of interleaved cases as parts of all cases", () => {
   const cases = new CaseCounter();
   assert.deepEqual(cases.at("first"), {
     label: "first",
@@ -66,7 +66,7 @@ Deno.test("CaseCounter counts the runs of cases that are interleaved as parts of
   cases.begin(2, { warmup: "steady", repetitions: 1 });
   cases.run(0, true);
   assert.deepEqual(cases.at("x"), { label: "x", case: 3, cases: 4, done: 0.5 });
-  // Warm-ups go on for longer than was expected, and nothing goes beyond.
+  // More warm-ups than expected do not move the progress beyond its maximum.
   for (let i = 0; i < 9; i++) cases.run(1, true);
   cases.run(0, false);
   assert.deepEqual(cases.at("x"), { label: "x", case: 3, cases: 4, done: (2 + 2 * 6 / 8) / 4 });

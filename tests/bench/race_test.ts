@@ -3,7 +3,7 @@ import { RandomSource } from "../../engine/files/random_weights.ts";
 import { type Measured, race, type RaceOptions } from "../../bench/harness/race.ts";
 import { sequentialInterval } from "../../bench/report/comparison/sequential.ts";
 
-/** Runs by a clock of their own. */
+/** A race of runs whose times are scripted, with a clock of its own. */
 function scripted(time: (side: "a" | "b", run: number) => number) {
   const clock = { now: 0 };
   const order: string[] = [];
@@ -25,7 +25,7 @@ function scripted(time: (side: "a" | "b", run: number) => number) {
   return { order, run };
 }
 
-/** Times around 10 ms that spread by a tenth. */
+/** Random times around 10 ms. Those of side b are longer by the share `slower`. */
 function noisy(seed: number, { slower = 0, spread = 0.1 } = {}) {
   const random = new RandomSource(seed);
   return (side: "a" | "b") => {
@@ -34,7 +34,7 @@ function noisy(seed: number, { slower = 0, spread = 0.1 } = {}) {
   };
 }
 
-Deno.test("race() runs A B B A or B A A B, in an order that the coin gives", async () => {
+Deno.test("race() runs A B B A or B A A B in each round, as a coin decides", async () => {
   const { order, run } = scripted(noisy(1));
   const { rounds, a, b, ending } = await run({ budget: 2000, margin: 0 });
   assert.equal(ending, "budget");
@@ -48,7 +48,7 @@ Deno.test("race() runs A B B A or B A A B, in an order that the coin gives", asy
   assert.deepEqual(a.ttft, Array(rounds).fill(1));
 });
 
-Deno.test("race() gives a side of a round the mean of its runs, after warming up", async () => {
+Deno.test("race() warms up, and then uses the mean of a side's runs in each round", async () => {
   const { order, run } = scripted((side, run) => side === "a" ? 1 + run : 100);
   const { a, b } = await run({ warmUps: 3, budget: 0 });
   assert.equal(order.slice(0, 6).join(""), "ababab");
@@ -57,7 +57,7 @@ Deno.test("race() gives a side of a round the mean of its runs, after warming up
   assert.deepEqual(b.e2e, [100]);
 });
 
-Deno.test("race() stops when a difference is shown, or that there is none", async () => {
+Deno.test("race() stops when it has shown a difference, or that there is none", async () => {
   const clear = await scripted((side) => side === "b" ? 11 : 10).run();
   assert.equal(clear.ending, "difference");
   assert.equal(clear.rounds, 7, "the coin falls the same way seven times in a row");
@@ -66,7 +66,7 @@ Deno.test("race() stops when a difference is shown, or that there is none", asyn
   assert.equal(same.ending, "equal");
 });
 
-Deno.test("race() ends with the rounds that are done when it is interrupted", async () => {
+Deno.test("race() returns the finished rounds when it is interrupted", async () => {
   const abort = new AbortController();
   const script = scripted(noisy(2));
   const result = await script.run({
@@ -80,7 +80,7 @@ Deno.test("race() ends with the rounds that are done when it is interrupted", as
   await assert.rejects(script.run({ signal: before.signal }), /early/);
 });
 
-/** How many of so many races are said to differ, and after how many rounds in the median. */
+/** Runs `count` races. Returns how many found a difference, and the median number of rounds. */
 async function races(
   count: number,
   script: (seed: number) => ReturnType<typeof scripted>,
@@ -96,12 +96,12 @@ async function races(
   return { found, rounds: rounds.sort((a, b) => a - b)[count >> 1]! };
 }
 
-Deno.test("equal sides are said to differ in at most 5 of 100 races of 100 rounds", async () => {
+Deno.test("a difference is found between equal sides in at most 5 of 100 races of 100 rounds", async () => {
   const { found } = await races(300, (seed) => scripted(noisy(seed)));
   assert.ok(found <= 15, `${found} of 300`);
 });
 
-Deno.test("nor do a drift and memory between runs make equal sides differ", async () => {
+Deno.test("no more differences are found if the machine drifts and some runs are disturbed", async () => {
   const { found } = await races(200, (seed) => {
     const noise = noisy(seed);
     // The machine becomes slower, and each third run is disturbed.
@@ -122,11 +122,12 @@ Deno.test("a slowdown of a tenth is found in 95 of 100 races, and sooner than on
   assert.ok(tenth.rounds < three.rounds * 2);
 });
 
-Deno.test("sequentialInterval() is of seven ratios or more, and narrows with more", () => {
+Deno.test("sequentialInterval() needs seven ratios, and narrows with more", () => {
   const ratios = (n: number) => Array.from({ length: n }, (_, i) => 1 + i / n);
   assert.equal(sequentialInterval(ratios(6)), undefined);
   assert.deepEqual(sequentialInterval(ratios(7)), [1, 1 + 6 / 7]);
-  // By hand, of 20: with 3 below the bet has 2^20 B(3.5, 17.5) / B(.5, .5) = 39, with 4 below 8.
+  // Computed by hand for 20 ratios: with 3 below, the bet is worth 2^20 B(3.5, 17.5) / B(.5, .5) =
+  // 39; with 4 below, it is worth 8.
   assert.deepEqual(sequentialInterval(ratios(20)), [1 + 3 / 20, 1 + 16 / 20]);
   const width = (n: number) => sequentialInterval(ratios(n))!.reduce((low, high) => high - low);
   assert.ok(width(1000) < 0.15 && width(100) < width(20));

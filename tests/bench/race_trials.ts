@@ -1,6 +1,6 @@
 /**
- * What `tvllm bench ab` finds on this machine: races of the built-in model against itself, one side
- * slowed down by a share of each run's time.
+ * Shows what `tvllm bench ab` finds on this machine, by races of the built-in model against itself.
+ * One side is slowed down by a share of each run's time.
  *
  * deno run -A tests/bench/race_trials.ts SLOWDOWN TRIALS BUDGET_S, as in 0.1 100 60
  */
@@ -26,7 +26,7 @@ async function run(share: number) {
   );
   const time = endToEnd(served!);
   const end = performance.now() + share * time;
-  while (performance.now() < end); // takes the processor, as slower code would
+  while (performance.now() < end); // keeps the processor busy, as slower code would
   return { e2e: time * (1 + share) };
 }
 

@@ -1,6 +1,6 @@
 /**
- * How often `tvllm compare` calls runs of the same thing different: draws runs of one program from a
- * folder of recorded reports (`tvllm bench latency --json`, forty or more) and compares them.
+ * Measures how often `tvllm compare` calls runs of the same program different. Draws the runs from
+ * a folder of recorded reports (`tvllm bench latency --json`, forty or more) and compares them.
  *
  * deno run --allow-read tests/bench/same_against_same.ts FOLDER [RUNS A SIDE]
  */
@@ -19,7 +19,7 @@ const random = new RandomSource(1);
 const judged = new Map<string, number>();
 const different = new Map<string, number>();
 for (let i = 0; i < COMPARISONS; i++) {
-  // Without repetition, as a run is exactly like itself.
+  // Each report is drawn at most once, because a run does not differ from itself.
   const drawn = reports.map((report) => ({ report, at: random.uint32() }))
     .sort((a, b) => a.at - b.at).map(({ report }) => report);
   const side = (name: string, from: number) => ({

@@ -1,4 +1,4 @@
-/** A target whose clock and measurements are scripted, so that a report is the same to the letter. */
+/** A target with a scripted clock and measurements, so that its reports are always the same. */
 
 import assert from "node:assert/strict";
 import {
@@ -94,7 +94,7 @@ export const ENVIRONMENT: Environment = {
   },
 };
 
-/** Seven samples within two percent of this one. */
+/** Seven samples within 2 % of `center`. */
 const around = (center: number) => [-2, -1, -1, 0, 1, 1, 2].map((n) => center * (1 + n / 100));
 
 const PROBE: Probe = {
@@ -106,11 +106,11 @@ const PROBE: Probe = {
   upload: around(8),
 };
 
-/** ms of the script's steps: a prompt by its length, a token by how far it looks back. */
+/** Scripted times in ms: a prompt depends on its length, a token on its position. */
 const PREFILL = { first: 2, each: 0.125 };
 const DECODE = { first: 2, position: 0.005, sequence: 0.25, sampled: 0.1, text: 0.03 };
 
-/** What tests of real models say of the program and the machine. */
+/** The program and the machine in reports of tests with real models. */
 export const PROGRAM: Program = {
   tvllm: "test",
   commit: "unknown",
@@ -121,7 +121,7 @@ export const PROGRAM: Program = {
   sha256: "0".repeat(64),
 };
 
-/** The result of this metric and these settings. */
+/** Returns the result of this metric with these settings. */
 export function resultOf(report: Report, metric: string, settings: Settings = {}): Result {
   const key = keyOf({ metric, settings });
   const result = report.results.find((result) => keyOf(result) === key);
@@ -134,8 +134,8 @@ export function numberOf(report: Report, metric: string, settings?: Settings): n
 }
 
 /**
- * A prompt takes the longer the more of its tokens are not cached, a token the longer the more tokens
- * there are before it and the more requests are decoded with it; and each repetition a little more.
+ * A prompt takes longer the more of its tokens are not cached. A token takes longer the more tokens
+ * come before it and the more requests are decoded with it. Servings differ by up to 2 %.
  */
 export class ScriptedTarget implements Target {
   readonly environment: Environment = ENVIRONMENT;
@@ -147,11 +147,11 @@ export class ScriptedTarget implements Target {
   readonly loadTimes = { config: 10, tokenizer: 60, device: 30, kernels: 40, weights: 150 };
   readonly compiled: number = 5;
   readonly copied = { toDevice: 0, toHost: 0 };
-  /** Decode steps that the device chains in a submit. */
+  /** Number of decode steps that the device chains in a submit. */
   chained = 1;
-  /** What each time is multiplied with. */
+  /** Factor by which all times are multiplied. */
   pace = 1;
-  /** Called before each serving with how many there were. */
+  /** Called before each serving, with the number of servings so far. */
   onServe: (count: number) => void = () => {};
   #time = 1000;
   #servings = 0;
@@ -162,7 +162,7 @@ export class ScriptedTarget implements Target {
       return Array.from(text, (c) => c.codePointAt(0)! % 512);
     },
     decode: (ids: readonly number[]) => {
-      // A text takes the longer the longer it is.
+      // Longer texts take longer.
       this.#time += 0.02 + 0.001 * ids.length;
       return ids.map((id) => String.fromCodePoint(id)).join("");
     },
@@ -206,7 +206,7 @@ export class ScriptedTarget implements Target {
           cacheUse = {
             blocksAllocated: cacheUse.blocksAllocated - hits +
               Math.ceil((promptIds.length + maxTokens - 1) / 16),
-            // By the second prompt that begins so; later ones find the same blocks.
+            // The second prompt with this beginning shares blocks; later ones find the same.
             blocksShared: cacheUse.blocksShared + (seen.length === 1 ? hits : 0),
             hits: cacheUse.hits + hits,
             misses: cacheUse.misses + Math.floor(promptIds.length / 16) - hits,
@@ -221,7 +221,7 @@ export class ScriptedTarget implements Target {
     });
   }
 
-  /** Serves requests of which so many prompt tokens are cached, which saves time. */
+  /** Serves requests, each with `saved` prompt tokens in the cache, which take no time. */
   serve(
     requests: readonly BenchRequest[],
     { arrival = "concurrent", profile, text, keep = {} }:
@@ -247,7 +247,7 @@ export class ScriptedTarget implements Target {
         : i === 0
         ? start
         : served[i - 1]!.times[Math.min(3, served[i - 1]!.times.length - 1)]!;
-      // Prompts that are there enter one after the other.
+      // Concurrent prompts are prefilled one after the other.
       const begin = Math.max(submitted, arrival === "concurrent" ? free : submitted) +
         pace * (PREFILL.first + PREFILL.each * entering(request, i));
       const sequences = arrival === "sequential" ? 1 : requests.length;
@@ -263,7 +263,7 @@ export class ScriptedTarget implements Target {
       const ids = times.map((_, i) => (promptIds[0]! + i) % 512);
       served.push({ ids, submitted, times });
       free = arrival === "concurrent" ? begin : times.at(-1)!;
-      // Those that are served together come in the same steps.
+      // Requests that are served together share their steps.
       if (steps.length > 0 && arrival !== "sequential") continue;
       for (const [i, time] of times.entries()) {
         steps.push({
@@ -285,7 +285,7 @@ export class ScriptedTarget implements Target {
     return { requests: served, steps, blocks: { hits, misses: blocks - hits } };
   }
 
-  /** The script's tokens are always the most probable ones. */
+  /** The scripted tokens are always the most probable ones. */
   margins(_: readonly number[], ids: readonly number[]): Promise<number[]> {
     return Promise.resolve(ids.map(() => 0));
   }
@@ -324,12 +324,12 @@ export class ScriptedTarget implements Target {
   }
 }
 
-/** Full blocks of a prompt that these begin with too. */
+/** Number of full blocks at the start of a prompt that one of the seen prompts starts with too. */
 function knownBlocks(promptIds: readonly number[], seen: readonly (readonly number[])[]): number {
   return Math.floor(Math.max(0, ...seen.map((prompt) => sharedLength(prompt, promptIds))) / 16);
 }
 
-/** The last token of a prompt is always computed. */
+/** Number of prompt tokens that are not computed. The last token of a prompt always is. */
 function savedTokens(promptIds: readonly number[], hits: number): number {
   return Math.min(16 * hits, promptIds.length - 1);
 }

@@ -8,9 +8,9 @@ function runWith(suiteOptions: RunOptions["suiteOptions"]): Promise<Report> {
   return Harness.run(speed, new ScriptedTarget(), { run: { ...RUN, suiteOptions } });
 }
 
-Deno.test("bench speed computes the tokens behind the depth alone, as often as it measures", async () => {
+Deno.test("bench speed computes only the tokens after the depth, in each repetition", async () => {
   const { results } = await runWith({ promptTokens: "32", maxTokens: "4", depth: "0,64" });
-  // The script's prompts take 2 ms and 0.125 ms a token that is not in the cache.
+  // A scripted prompt takes 2 ms, plus 0.125 ms per token that is not in the cache.
   const ttft = (test: string) =>
     results.find(({ metric, settings }) => metric === "ttft" && settings.test === test)!.samples!;
   for (const test of ["pp32", "pp32 @ d64"]) {
@@ -18,19 +18,19 @@ Deno.test("bench speed computes the tokens behind the depth alone, as often as i
   }
 });
 
-Deno.test("bench speed rates prompts, decoding and both by their own tokens", async () => {
+Deno.test("bench speed computes rates of prompts, decoding and both from their own tokens", async () => {
   const report = await runWith({ promptTokens: "32", maxTokens: "4", pg: "32+4" });
   const of = (metric: string, test: string) => numberOf(report, metric, { test });
   assert.ok(Math.abs(of("prefill_throughput", "pp32") - 32000 / of("ttft", "pp32")) < 50);
-  // Four tokens after the first, 2 ms each and 0.005 ms for each token before.
+  // Four tokens after the first take 2 ms each, plus 0.005 ms for each token before.
   const step = 2 + 0.005 * 3.5;
   assert.ok(Math.abs(of("decode_throughput", "tg4") * step / 1000 - 1) < 0.05);
   const both = 36 / (6 + 4 * (2 + 0.005 * 34.5)) * 1000;
   assert.ok(Math.abs(of("total_throughput", "pp32+tg4") / both - 1) < 0.05);
 });
 
-Deno.test("a test that fails is a row, and the others are measured", async () => {
-  // The script's context has 256 tokens.
+Deno.test("a failed test has its row, and the others are measured", async () => {
+  // The scripted context has 256 tokens.
   const report = await runWith({ promptTokens: "32,300", maxTokens: "4", depth: "0,240" });
   assert.deepEqual(report.failures!.map((one) => one.case), [
     "pp300",
@@ -42,11 +42,11 @@ Deno.test("a test that fails is a row, and the others are measured", async () =>
   assert.equal(table!.rows.length, 6);
   assert.equal(
     table!.rows[1]![7],
-    "failed: it takes a context of 301 tokens, the model has 256 (with -c, what that says)",
+    "failed: it needs a context of 301 tokens, but the model was loaded with 256 (see -c)",
   );
 });
 
-Deno.test("what a session throws fails the tests that were to share it", async () => {
+Deno.test("an error of a session fails the tests that would have shared it", async () => {
   const target = new ScriptedTarget();
   const open = target.withSession.bind(target);
   target.withSession = (options, use) =>

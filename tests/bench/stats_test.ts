@@ -20,7 +20,7 @@ Deno.test("summarize() gives median, mean and sample standard deviation", () => 
   assert.throws(() => summarize([]), RangeError);
 });
 
-Deno.test("percentile() is the sample below which p percent are", () => {
+Deno.test("percentile() is the value below which p percent of the samples are", () => {
   const samples = Array.from({ length: 100 }, (_, i) => 100 - i);
   assert.equal(percentile(samples, 0), 1);
   assert.equal(percentile(samples, 50), 50.5);
@@ -28,7 +28,7 @@ Deno.test("percentile() is the sample below which p percent are", () => {
   assert.equal(percentile([5], 99), 5);
 });
 
-Deno.test("a percentile has at least five samples beyond it", () => {
+Deno.test("a percentile requires at least five samples beyond it", () => {
   assert.deepEqual([9, 10].map((count) => hasPercentile(count, 50)), [false, true]);
   assert.deepEqual([99, 100].map((count) => hasPercentile(count, 95)), [false, true]);
   assert.deepEqual([499, 500].map((count) => hasPercentile(count, 99)), [false, true]);
@@ -36,13 +36,14 @@ Deno.test("a percentile has at least five samples beyond it", () => {
 
 Deno.test("medianInterval() lies between order statistics whose coverage is above and below 95 %", () => {
   assert.equal(medianInterval([1, 2, 3, 4, 5]), undefined);
-  // Of seven, the whole range has 98.4 % and the next pair 87.5 %: 73.3 % of the way between them.
+  // Of seven samples, the whole range covers 98.4 % and the next pair 87.5 %. The interval is
+  // interpolated, 73.3 % of the way between them.
   const [low, high] = medianInterval([7, 1, 6, 2, 5, 3, 4])!;
   assert.ok(Math.abs(low - (1 + 11 / 15)) < 1e-12 && Math.abs(high - (7 - 11 / 15)) < 1e-12);
   assert.ok(medianInterval([1, 2, 3, 4, 5, 6])!.every(Number.isFinite));
 });
 
-Deno.test("medianInterval() holds the median in 95 of 100 series, whatever is drawn from", () => {
+Deno.test("medianInterval() contains the median in 95 of 100 series, also of a skewed distribution", () => {
   const random = new RandomSource(3);
   for (const count of [6, 7, 12, 30]) {
     let held = 0;
@@ -58,7 +59,7 @@ Deno.test("medianInterval() holds the median in 95 of 100 series, whatever is dr
   }
 });
 
-Deno.test("ratios are of the same repetition, and their median and interval of logarithms", () => {
+Deno.test("ratios are between equal repetitions, and their median and interval use logarithms", () => {
   // The machine is half as fast from the second repetition on.
   assert.deepEqual(pairedRatios([3, 6, 6], [1, 2, 2]), [3, 3, 3]);
   assert.ok(Math.abs(medianRatio([0.5, 2]) - 1) < 1e-12);
@@ -68,12 +69,12 @@ Deno.test("ratios are of the same repetition, and their median and interval of l
   assert.ok(Math.abs(low * inverse[1] - 1) < 1e-9 && Math.abs(high * inverse[0] - 1) < 1e-9);
 });
 
-Deno.test("unsteadyProbe() names the figures that spread", () => {
+Deno.test("unsteadyProbe() names the figures with a large spread", () => {
   assert.deepEqual(unsteadyProbe([["bandwidth", 0.09]]), []);
   assert.match(unsteadyProbe([["bandwidth", 0.5], ["flops", 0.01]]).join(), /\(bandwidth 50 %\)/);
 });
 
-Deno.test("outliers() finds what is far from the median in units of the MAD", () => {
+Deno.test("outliers() finds samples far from the median in units of the MAD", () => {
   assert.deepEqual(outliers([10, 10.2, 9.9, 10.1, 20]), [20]);
   assert.deepEqual(outliers([10, 10.2, 9.9, 10.1, 10.3]), []);
   assert.deepEqual(outliers([10, 10, 10, 10.1]), [], "within 2 % of a still machine");
@@ -89,6 +90,6 @@ Deno.test("doubts() advises on outliers and notes a drift", () => {
 
 Deno.test("noise() names the noisiest measure", () => {
   const measures = [["still", [10, 10.1]], ["loud", [10, 20]], ["louder", [1, 9]]] as const;
-  assert.match(noise(measures).join(), /in 2 of 3 measures, most in louder \(113 %\)/);
+  assert.match(noise(measures).join(), /in 2 of 3 measures \(up to 113 %, in louder\)/);
   assert.deepEqual(noise([["still", [10, 10.1]]]), []);
 });

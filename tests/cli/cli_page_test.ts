@@ -1,4 +1,4 @@
-/** docs/cli.md lists every exit code, and every permission that a command, model or option may get. */
+/** Checks that docs/cli.md lists every exit code, and all permissions of commands and models. */
 
 import assert from "node:assert/strict";
 import { EXIT } from "../../cli/exit_codes.ts";
@@ -16,12 +16,12 @@ function section(heading: string): string[] {
   return after.split("\n## ")[0]!.split("\n");
 }
 
-Deno.test("docs/cli.md has every exit code, once", () => {
+Deno.test("docs/cli.md lists every exit code once", () => {
   const codes = section("Exit codes").flatMap((line) => /^\| +(\d+) \|/.exec(line)?.[1] ?? []);
   assert.deepEqual(codes.map(Number), Object.values(EXIT));
 });
 
-Deno.test("docs/cli.md has the network, the files and the variables of every row of permissions", () => {
+Deno.test("docs/cli.md lists the network access, files and variables of every permission row", () => {
   const lines = section("Permissions");
   for (const { name, net, write, variables, run } of ROWS) {
     if (name === "*") {
@@ -31,7 +31,7 @@ Deno.test("docs/cli.md has the network, the files and the variables of every row
       continue;
     }
     if (!net && write.length === 0 && variables.length === 0 && !run) continue;
-    // An endpoint's row is the option that names it, an option's row ends with it.
+    // The page lists an endpoint under its option; an option's row name ends with the option.
     const word = /^https?:$/.test(name) ? "--endpoint" : name.split("+").at(-1)!;
     const rows = lines.filter((line) =>
       line.startsWith("|") && new RegExp(`[\` ]${word}\``).test(line.split("|")[1]!)
@@ -44,6 +44,6 @@ Deno.test("docs/cli.md has the network, the files and the variables of every row
     for (const variable of variables) {
       assert.ok(cells.some(([, , other]) => other!.includes(`\`${variable}\``)), variable);
     }
-    assert.equal(cells.some(([, , other]) => other === "starts Deno"), run, name);
+    assert.equal(cells.some(([, , other]) => other === "start Deno"), run, name);
   }
 });

@@ -8,13 +8,13 @@ import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 const FILE = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
 const OPTIONS = { temperature: 0, seed: 1 };
 
-/** The built-in model, which was trained on no chats. */
+/** Runs `body` with the built-in model, which was not trained on chats. */
 async function withModel(body: (model: Model) => Promise<void>) {
   await using model = await loadModel(openGguf(FILE), { device: "cpu", maxSequences: 1 });
   await body(model);
 }
 
-/** One turn: the text of its prompt, and of its answer. */
+/** Runs one turn. Returns the text and token count of its prompt, and the text of its answer. */
 async function turn(conversation: Conversation<Model>, text: string) {
   const { tokenizer } = conversation.model;
   const answer = conversation.ask(text, OPTIONS);
@@ -24,7 +24,7 @@ async function turn(conversation: Conversation<Model>, text: string) {
   return { prompt: tokenizer.decode(promptIds), tokens: promptIds.length, answered };
 }
 
-Deno.test("Conversation renders all messages each turn, and the engine computes the new ones alone", async () => {
+Deno.test("Conversation renders all messages each turn, and the engine computes only the new ones", async () => {
   await withModel(async (model) => {
     const conversation = new Conversation(model, {
       chatTemplate: "chatml",
@@ -45,13 +45,13 @@ Deno.test("Conversation renders all messages each turn, and the engine computes 
         "<|im_start|>assistant\n",
     );
     const { prefillTokens, prefix: { tokensSaved } } = model.engine.stats;
-    // All full blocks of what the first turn computed: its last token was never an input.
+    // All full blocks of the first turn are reused. Its last token was never an input.
     assert.equal(tokensSaved, Math.floor((first.tokens + 20 - 1) / BLOCK_TOKENS) * BLOCK_TOKENS);
     assert.equal(prefillTokens, first.tokens + second.tokens - tokensSaved);
   });
 });
 
-Deno.test("Conversation forgets what was not answered, and what reset() and system replace", async () => {
+Deno.test("Conversation drops messages that got no answer, and what reset() and system replace", async () => {
   await withModel(async (model) => {
     const conversation = new Conversation(model, { chatTemplate: "chatml", maxTokens: 4 });
     assert.ok(conversation.isEmpty && !conversation.continues);
@@ -64,7 +64,7 @@ Deno.test("Conversation forgets what was not answered, and what reset() and syst
   });
 });
 
-Deno.test("Conversation without a template goes on with the text", async () => {
+Deno.test("Conversation without a template continues the text", async () => {
   await withModel(async (model) => {
     const conversation = new Conversation(model, { maxTokens: 6 });
     assert.ok(conversation.continues);
@@ -77,7 +77,7 @@ Deno.test("Conversation without a template goes on with the text", async () => {
   });
 });
 
-Deno.test("Conversation restores another with its turns, which undo() takes back one by one", async () => {
+Deno.test("Conversation restores the turns of another one, and undo() removes them one by one", async () => {
   await withModel(async (model) => {
     for (const options of [{ maxTokens: 4 }, { maxTokens: 4, chatTemplate: "chatml" }]) {
       const first = new Conversation(model, { ...options, system: "Be brief." });
@@ -98,7 +98,7 @@ Deno.test("Conversation restores another with its turns, which undo() takes back
   });
 });
 
-Deno.test("Conversation says that the context is full, and how to go on", async () => {
+Deno.test("Conversation reports that the context is full, and how to continue", async () => {
   await using model = await loadModel(openGguf(FILE), { device: "cpu", contextLength: 16 });
   const conversation = new Conversation(model, { maxTokens: 4 });
   const long = "far and wide ".repeat(9);

@@ -35,5 +35,5 @@ for (
   ] as const
 ) {
   const name = error instanceof DeviceError ? `DeviceError ${error.kind}` : String(error);
-  Deno.test(`exitCodeOf() makes ${name} ${code}`, () => assert.equal(exitCodeOf(error), code));
+  Deno.test(`exitCodeOf() maps ${name} to ${code}`, () => assert.equal(exitCodeOf(error), code));
 }

@@ -18,12 +18,12 @@ for (
     ["model.gguf", undefined],
   ] as const
 ) {
-  Deno.test(`hubModelMeant() by ${text} is ${expected}`, () => {
+  Deno.test(`hubModelMeant() reads ${text} as ${expected}`, () => {
     assert.equal(hubModelMeant(text), expected);
   });
 }
 
-Deno.test("modelMeant() knows the file beside it that is spelled almost so", () => {
+Deno.test("modelMeant() suggests a file in the same folder with a similar name", () => {
   const folder = Deno.makeTempDirSync();
   for (const name of ["smollm2-Q4_1.gguf", "smollm2-Q4_1.txt", "other.gguf"]) {
     Deno.writeTextFileSync(join(folder, name), "");
@@ -34,7 +34,7 @@ Deno.test("modelMeant() knows the file beside it that is spelled almost so", () 
   assert.equal(modelMeant("no/such"), "did you mean hf:no/such?");
 });
 
-Deno.test("parseHubArgument() says what was meant where the hub's mark is missing", () => {
+Deno.test("parseHubArgument() suggests a model name if the prefix hf: is missing", () => {
   assert.deepEqual(parseHubArgument("hf:a/b"), { repository: "a/b" });
   const refused = (text: string, reason: RegExp) =>
     assert.throws(() => parseHubArgument(text), reason);

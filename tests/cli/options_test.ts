@@ -11,7 +11,7 @@ import {
 } from "../../cli/options.ts";
 import { DEFAULT_SAMPLING } from "../../engine/run/defaults.ts";
 
-Deno.test("integer() takes decimal integers within its range", () => {
+Deno.test("integer() accepts decimal integers within its range", () => {
   const parse = integer(-1, 10);
   assert.deepEqual(["-1", "0", "+7", "010", "10"].map(parse), [-1, 0, 7, 10, 10]);
   for (const text of ["", " 1", "1.0", "1e1", "0x1", "11", "-2", "NaN", "Infinity", "١"]) {
@@ -19,7 +19,7 @@ Deno.test("integer() takes decimal integers within its range", () => {
   }
 });
 
-Deno.test("decimal() takes decimal numbers within its range", () => {
+Deno.test("decimal() accepts decimal numbers within its range", () => {
   const parse = decimal(0, 1);
   assert.deepEqual(["0", "1", ".5", "5e-1", "0.25", "1."].map(parse), [0, 1, 0.5, 0.5, 0.25, 1]);
   for (const text of ["", ".", "1.1", "-0.1", "NaN", "Infinity", "0x1", "1,0", "1e999"]) {
@@ -35,7 +35,7 @@ Deno.test("logitBiases() collects ID=BIAS pairs", () => {
   }
 });
 
-/** A command with all shared options, which throws instead of printing. */
+/** Parses arguments with all shared options. Errors are thrown instead of printed. */
 function parse(...args: string[]) {
   const command = new Command().exitOverride().configureOutput({ writeErr: () => {} });
   return addSamplingOptions(addDeviceOptions(addPromptOptions(command)))
@@ -53,7 +53,7 @@ Deno.test("shared options have their defaults", () => {
   });
 });
 
-Deno.test("toGenerateOptions() passes every option on, and draws a seed where none is given", () => {
+Deno.test("toGenerateOptions() passes every option on, and draws a seed if none is given", () => {
   const given = parse(
     ...["--temp", "0", "--top-k", "0", "--top-p", "1", "--min-p", "0", "--repeat-penalty", "1.1"],
     ...["--seed", "4294967295", "--logit-bias", "3=-100", "--logit-bias", "4=1"],
@@ -124,7 +124,7 @@ for (
     ["--chat-template-kwargs", '{"messages": []}'],
   ] as const
 ) {
-  Deno.test(`${option} '${value}' is refused by an error that names both`, () => {
+  Deno.test(`${option} '${value}' is refused with an error that names both`, () => {
     assert.throws(
       () => parse(option, value),
       (error) =>

@@ -17,7 +17,7 @@ function exists(path: string): boolean {
 }
 
 for (const [way, options] of Object.entries(WAYS)) {
-  Deno.test(`OutputFile replaces what is in a file ${way}, with something shorter too`, () => {
+  Deno.test(`OutputFile (${way}) replaces the content of a file, also with a shorter text`, () => {
     const path = join(Deno.makeTempDirSync(), "report.md");
     Deno.writeTextFileSync(path, "what was there before");
     {
@@ -31,7 +31,7 @@ for (const [way, options] of Object.entries(WAYS)) {
     assert.equal(Deno.readTextFileSync(path), "short");
   });
 
-  Deno.test(`OutputFile ${way} leaves nothing where nothing was written`, () => {
+  Deno.test(`OutputFile (${way}) creates and changes nothing if nothing is written`, () => {
     const directory = Deno.makeTempDirSync();
     const [fresh, there] = [join(directory, "new"), join(directory, "there")];
     Deno.writeTextFileSync(there, "earlier");
@@ -42,12 +42,12 @@ for (const [way, options] of Object.entries(WAYS)) {
     assert.equal(Deno.readTextFileSync(there), "earlier");
   });
 
-  Deno.test(`OutputFile keeps an earlier report ${way} where the disk has no room for the next`, async () => {
+  Deno.test(`OutputFile (${way}) keeps an earlier report if the disk has no room for the next`, async () => {
     const directory = Deno.makeTempDirSync();
     const path = join(directory, "report.json");
     Deno.writeTextFileSync(path, "what was there before");
     using file = OutputFile.open("json", path, options);
-    // A disk with room for some of it.
+    // Simulates a disk that is full after part of the report.
     const writeSync = Deno.FsFile.prototype.writeSync;
     let room = 30;
     Deno.FsFile.prototype.writeSync = function (bytes) {
@@ -70,7 +70,7 @@ for (const [way, options] of Object.entries(WAYS)) {
   });
 }
 
-Deno.test("OutputFile has a report take its place when it is whole, with the rights that were there", () => {
+Deno.test("OutputFile replaces a report only by a complete one, with the same permissions", () => {
   const directory = Deno.makeTempDirSync();
   const path = join(directory, "report.json");
   Deno.writeTextFileSync(path, "earlier", { mode: 0o640 });
@@ -96,7 +96,7 @@ Deno.test("OutputFile has a report take its place when it is whole, with the rig
   assert.deepEqual(namesIn(directory), ["report.json"]);
 });
 
-Deno.test("OutputFile writes in place, and says why, where another file would not be the same", () => {
+Deno.test("OutputFile writes in place, and says why, if it must not replace the file", () => {
   const directory = Deno.makeTempDirSync();
   const at = (name: string) => join(directory, name);
   Deno.writeTextFileSync(at("one"), "earlier");
@@ -111,7 +111,7 @@ Deno.test("OutputFile writes in place, and says why, where another file would no
   assert.match(file.inPlace!, /not started with its launcher/);
 });
 
-Deno.test("openOutputFiles() never opens an input, a part of a model or a file twice", () => {
+Deno.test("openOutputFiles() refuses an input, a part of a model, and a file named twice", () => {
   const directory = Deno.makeTempDirSync();
   const at = (name: string) => join(directory, name);
   for (const name of ["prompts.txt", "config.json", "tokenizer.json", "x.safetensors"]) {
@@ -122,11 +122,11 @@ Deno.test("openOutputFiles() never opens an input, a part of a model or a file t
   const options = { replacer: new FileReplacer(), terminal: new Terminal({ quiet: true }) };
   for (
     const [paths, message] of [
-      [{ json: at("prompts.txt") }, /it is an input of this command; --json takes another file$/],
+      [{ json: at("prompts.txt") }, /it is an input of this command; --json needs another file$/],
       [{ json: at("also.txt") }, /it is an input of this command/],
-      [{ csv: at("config.json") }, /it is a part of the model in .*; --csv takes another file$/],
+      [{ csv: at("config.json") }, /it is a part of the model in .*; --csv needs another file$/],
       [{ json: at("tokenizer.json") }, /it is a part of the model in /],
-      [{ json: at("r"), csv: at("r") }, /--json writes it; --csv takes another file$/],
+      [{ json: at("r"), csv: at("r") }, /--json writes it; --csv needs another file$/],
     ] as const
   ) {
     assert.throws(() => openOutputFiles<string>(paths, { ...options, inputs }), (error) => {
@@ -137,20 +137,20 @@ Deno.test("openOutputFiles() never opens an input, a part of a model or a file t
   }
   assert.equal(Deno.readTextFileSync(at("prompts.txt")), "prompts.txt");
   assert.ok(!exists(at("r")));
-  // Elsewhere a config.json is a file as any other.
+  // In a directory without a model, config.json is an ordinary file.
   const other = join(Deno.makeTempDirSync(), "config.json");
   Deno.writeTextFileSync(other, "mine");
   openOutputFiles({ json: other }, { ...options, inputs })[Symbol.dispose]();
 });
 
-Deno.test("OutputFile refuses options, models, and places that are not there", () => {
+Deno.test("OutputFile refuses options, models, directories, and paths that do not exist", () => {
   const directory = Deno.makeTempDirSync();
   const model = join(directory, "model");
   Deno.writeTextFileSync(model, "GGUF and more");
   for (
     const [path, message] of [
-      ["-m", /^Cannot write -m: --json takes a file/],
-      [model, /: it is a model; --json takes another file$/],
+      ["-m", /^Cannot write -m: --json needs a file name/],
+      [model, /: it is a model; --json needs another file$/],
       [directory, /^Cannot write /],
       [join(directory, "none/report.json"), /^Cannot write .*none/],
     ] as const

@@ -1,4 +1,4 @@
-/** One table of permissions, read for the launcher of Node.js and the program. */
+/** The table of permissions, as read by the program and the Node.js launcher. */
 
 import assert from "node:assert/strict";
 import {
@@ -32,7 +32,7 @@ Deno.test("parsePermissions() reads the table", () => {
   ]);
 });
 
-Deno.test("every row of permissions.txt says something that its readers know", () => {
+Deno.test("every row of permissions.txt has the format that its readers expect", () => {
   assert.ok(ROWS.length > 5);
   for (const line of TABLE.split("\n").filter((line) => line !== "" && !line.startsWith("#"))) {
     if (line.startsWith("env ")) assert.match(line, /^env +[A-Z_]+ +\S+$/);
@@ -43,7 +43,8 @@ Deno.test("every row of permissions.txt says something that its readers know", (
   }
   const names = ROWS.map(({ name }) => name);
   assert.deepEqual(names, [...new Set(names)]);
-  // sh reads in order, and must know whether the command opens a model before it comes to those.
+  // The shell launcher reads the rows in order. It must know whether the command opens a model
+  // before it reaches the rows of models.
   const firstModel = names.findIndex((name) => /[:/]$/.test(name));
   assert.ok(names.slice(firstModel).every((name) => /[:/]$/.test(name)));
 });
@@ -64,11 +65,11 @@ Deno.test("grantsOf() adds up the rows of a command and of its models", () => {
   assert.equal(grantsOf(ROWS, "bench", against).run, true);
   assert.equal(grantsOf(ROWS, "bench", none).run, false);
   assert.equal(grantsOf(ROWS, "generate", against).run, false);
-  // No command, however it is spelled, is a model.
+  // A command is never treated as a model, whatever its name.
   assert.equal(grantsOf(ROWS, "hf:", none).net, false);
 });
 
-Deno.test("denoFlags() writes no directory that Deno would take for two", () => {
+Deno.test("denoFlags() passes no directory that Deno would split into two", () => {
   const grants = { net: false, variables: ["A"], run: true } as const;
   const start = [
     "--unstable-no-legacy-abort",
@@ -94,13 +95,13 @@ Deno.test("denoFlags() writes no directory that Deno would take for two", () => 
   ]);
 });
 
-Deno.test("commandOf() is the first argument that is no option and no option's value", () => {
+Deno.test("commandOf() returns the first argument that is neither an option nor its value", () => {
   assert.equal(commandOf([]), "");
   assert.equal(commandOf(["-q", "--color", "never", "bench", "latency"]), "bench");
   assert.equal(commandOf(["--color=never", "list"]), "list");
 });
 
-Deno.test("modelCache() is where the program has it, on Windows too", () => {
+Deno.test("modelCache() returns the program's directory, on Windows too", () => {
   const cache = (env: Record<string, string>) => modelCache(env).replaceAll("\\", "/");
   assert.equal(cache({}), "");
   assert.equal(cache({ USERPROFILE: "C:/Users/a" }), "C:/Users/a/.cache/huggingface/hub");
@@ -109,7 +110,7 @@ Deno.test("modelCache() is where the program has it, on Windows too", () => {
   assert.equal(cache({ TVLLM_CACHE: "/t", HF_HUB_CACHE: "/u" }), "/t");
 });
 
-Deno.test("dataDirectory() is where the program has it, on Windows too", () => {
+Deno.test("dataDirectory() returns the program's directory, on Windows too", () => {
   const data = (env: Record<string, string>) => dataDirectory(env).replaceAll("\\", "/");
   assert.equal(data({}), "");
   assert.equal(data({ USERPROFILE: "C:/Users/a" }), "C:/Users/a/.local/share/tvllm");
@@ -117,13 +118,13 @@ Deno.test("dataDirectory() is where the program has it, on Windows too", () => {
   assert.equal(data({ TVLLM_DATA: "/t", HOME: "/h" }), "/t");
 });
 
-Deno.test("denoPackages() names npm's packages of Deno for each system", () => {
+Deno.test("denoPackages() returns Deno's npm packages for each system", () => {
   assert.deepEqual(denoPackages("linux", "x64"), ["deno", "@deno/linux-x64-glibc"]);
   assert.deepEqual(denoPackages("win32", "x64"), ["deno", "@deno/win32-x64"]);
   assert.deepEqual(denoPackages("darwin", "arm64"), ["deno", "@deno/darwin-arm64"]);
 });
 
-Deno.test("isNewEnough() reads what deno --version prints", () => {
+Deno.test("isNewEnough() reads the output of deno --version", () => {
   for (const text of ["deno 2.9.0 (stable)", "deno 2.10.1", "deno 3.0.0"]) {
     assert.ok(isNewEnough(text), text);
   }

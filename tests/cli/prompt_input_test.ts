@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { UsageError } from "../../cli/exit_codes.ts";
 import { decodeUtf8, readTextFile } from "../../cli/prompt_input.ts";
 
-Deno.test("decodeUtf8() keeps every character but a byte order mark at the start", () => {
+Deno.test("decodeUtf8() keeps every character except a byte order mark at the start", () => {
   const text = "naïve \ufeff \ufffd \0 🎉\r\n";
   for (const mark of ["", "\ufeff"]) {
     assert.equal(decodeUtf8(new TextEncoder().encode(mark + text), "x"), text);
@@ -28,9 +28,9 @@ for (
   });
 }
 
-Deno.test("readTextFile() refuses what does not end", async () => {
+Deno.test("readTextFile() refuses a file that is too large", async () => {
   const path = Deno.makeTempFileSync();
-  Deno.truncateSync(path, 2 ** 40); // Takes no room.
+  Deno.truncateSync(path, 2 ** 40); // Sparse: needs no disk space.
   await assert.rejects(() => readTextFile(path), (error) => {
     assert.ok(error instanceof UsageError);
     assert.match(error.message, /it is larger than 33554432 bytes; shorten it$/);

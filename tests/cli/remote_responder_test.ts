@@ -1,4 +1,4 @@
-/** What a server is asked for by `generate --endpoint`, and what is made of its answer. */
+/** The requests that `generate --endpoint` sends to a server, and how it reads the answers. */
 
 import assert from "node:assert/strict";
 import { completed, type ReplySummary } from "../../cli/responder.ts";
@@ -24,7 +24,7 @@ const OPTIONS = { temperature: 0.5, topK: 0, topP: 0.9, minP: 0.1, repeatPenalty
 
 type Answer = (request: Request, body: Record<string, unknown>) => string | Response;
 
-/** Lets `use` ask a server that answers every request so. */
+/** Runs `use` with a responder for a server that answers every request with `answer`. */
 async function withResponder(
   answer: Answer,
   use: (responder: RemoteResponder) => Promise<void>,
@@ -39,7 +39,7 @@ async function withResponder(
   });
 }
 
-/** The body, the path and the key of a request with these options, and its answer. */
+/** Sends a request with these options. Returns its path, key and body, and the answer's summary. */
 async function asked(options: GenerateOptions, stream: string) {
   let seen: { path: string; key: string | null; body: Record<string, unknown> } | undefined;
   let summary: ReplySummary | undefined;
@@ -53,7 +53,7 @@ async function asked(options: GenerateOptions, stream: string) {
   return { ...seen!, summary: summary! };
 }
 
-Deno.test("RemoteResponder asks for a chat with the options of the command line", async () => {
+Deno.test("RemoteResponder requests a chat completion with the options of the command line", async () => {
   const { path, key, body } = await asked({
     system: "Be brief.",
     maxTokens: 9,
@@ -84,7 +84,7 @@ Deno.test("RemoteResponder asks for a chat with the options of the command line"
   });
 });
 
-Deno.test("RemoteResponder asks for a completion of a raw prompt", async () => {
+Deno.test("RemoteResponder requests a text completion for a raw prompt", async () => {
   const stream = event({ choices: [{ text: "a", finish_reason: "length" }] }) + DONE;
   const { path, body, summary } = await asked({ raw: true }, stream);
   assert.equal(path, "/v1/completions");
@@ -92,7 +92,7 @@ Deno.test("RemoteResponder asks for a completion of a raw prompt", async () => {
   assert.deepEqual([summary.text, summary.finish, summary.counted], ["a", "length", "chunks"]);
 });
 
-Deno.test("RemoteResponder puts thoughts between marks, and counts as the server does", async () => {
+Deno.test("RemoteResponder puts thoughts between tags, and uses the server's token counts", async () => {
   const { summary } = await asked(
     {},
     delta({ role: "assistant", content: "" }) + delta({ reasoning_content: "h" }) +
@@ -112,13 +112,13 @@ Deno.test("RemoteResponder puts thoughts between marks, and counts as the server
   assert.ok(timeToFirst > 0 && total >= timeToFirst);
 });
 
-Deno.test("RemoteResponder fails where an answer is cut off, refused, or has no route", async () => {
+Deno.test("RemoteResponder fails if an answer is cut off, refused, or has no route", async () => {
   const cases: readonly (readonly [RegExp, Answer])[] = [
     [/cut off/, () => delta({ content: "a" })],
-    [/Cannot get an answer of .*out of memory/, () => "error: out of memory\n\n"],
-    [/Cannot get an answer of .*too long/, () => event({ error: { message: "too long" } })],
+    [/Cannot get an answer from .*out of memory/, () => "error: out of memory\n\n"],
+    [/Cannot get an answer from .*too long/, () => event({ error: { message: "too long" } })],
     [/answers 401: no key/, () => new Response("no key", { status: 401 })],
-    [/answers 404: .*; --raw asks for a completion/, () => new Response("", { status: 404 })],
+    [/answers 404: .*; add --raw to request a completion/, () => new Response("", { status: 404 })],
     [/answers 404: no such model$/, () => new Response("no such model", { status: 404 })],
     [/buffer/i, () => "data: " + "x".repeat(17 * 2 ** 20)],
   ];
@@ -133,7 +133,7 @@ Deno.test("RemoteResponder fails where an answer is cut off, refused, or has no 
   }
 });
 
-Deno.test("RemoteResponder has no more answers at once than it may, and ends all when aborted", async () => {
+Deno.test("RemoteResponder stays within its concurrency, and ends all answers when aborted", async () => {
   const abort = new AbortController();
   let [running, most, come] = [0, 0, 0];
   const answer: Answer = () => {

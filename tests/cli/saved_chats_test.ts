@@ -30,18 +30,19 @@ Deno.test("SavedChats keeps chats by name, the latest first, for other processes
   assert.deepEqual(others.list().map(({ name }) => name), ["a tale", "naïve"]);
   assert.deepEqual(others.load("a tale").turns.map(({ prompt }) => prompt), ["Twice"]);
   const text = Deno.readTextFileSync(chats.path);
-  assert.equal(text.match(/^\{.*\}$/gm)!.length, 2); // JSON lines, the replaced one gone
+  assert.equal(text.match(/^\{.*\}$/gm)!.length, 2); // JSON lines, without the replaced chat
   if (Deno.build.os !== "windows") assert.equal(Deno.statSync(chats.path).mode! & 0o777, 0o600);
 });
 
-Deno.test("SavedChats passes over lines that a crash left, wherever it came", () => {
+Deno.test("SavedChats skips lines that a crash left, whenever it happened", () => {
   const directory = Deno.makeTempDirSync();
   using chats = SavedChats.open(directory);
   const before = [chat("one", "a"), chat("two", "b")];
   for (const one of before) chats.save(one);
   const old = Deno.readTextFileSync(chats.path);
   const fresh = before.concat(chat("three", "c")).map((one) => `${JSON.stringify(one)}\n`).join("");
-  // What the file holds when the process dies while it writes: behind the old lines, then over them.
+  // Contents of the file if the process dies while it writes, first after the old lines and then
+  // over them.
   const behind = Array.from(fresh, (_, i) => `${old}\n${fresh.slice(0, i)}`);
   const doubled = `${old}\n${fresh}`;
   const over = Array.from(fresh, (_, i) => fresh.slice(0, i) + doubled.slice(i));
@@ -55,7 +56,7 @@ Deno.test("SavedChats passes over lines that a crash left, wherever it came", ()
   assert.deepEqual(chats.list().map(({ name }) => name), ["four", "three", "two", "one"]);
 });
 
-Deno.test("SavedChats refuses what is no name, and says what it has", () => {
+Deno.test("SavedChats refuses invalid names, and suggests saved ones", () => {
   using chats = SavedChats.open(Deno.makeTempDirSync());
   for (const name of ["a/b", "/etc/passwd", "..\\x", " a", "a\nb", "x".repeat(101), ""]) {
     refuses(
@@ -73,7 +74,7 @@ Deno.test("SavedChats refuses what is no name, and says what it has", () => {
 });
 
 Deno.test({
-  name: "SavedChats does not ask for write access that it has not",
+  name: "SavedChats does not prompt for write permission that it lacks",
   permissions: { read: true, write: false },
   fn() {
     using chats = SavedChats.open("/somewhere");
@@ -85,8 +86,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "SavedChats waits for no pipe",
-  ignore: Deno.build.os !== "linux", // Elsewhere to open one is to wait.
+  name: "SavedChats does not wait for a pipe",
+  ignore: Deno.build.os !== "linux", // On other systems, opening one blocks.
   fn: () => {
     const directory = Deno.makeTempDirSync();
     const path = join(directory, "chats.jsonl");
@@ -96,7 +97,7 @@ Deno.test({
   },
 });
 
-Deno.test("SavedChats says what is wrong with its place when it is needed", () => {
+Deno.test("SavedChats reports problems with its directory only when it needs it", () => {
   const directory = Deno.makeTempDirSync();
   const file = join(directory, "a file");
   Deno.writeTextFileSync(file, "");

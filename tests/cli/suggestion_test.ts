@@ -20,7 +20,7 @@ for (
     ["--max_tokens", OPTIONS, "--max-tokens"],
     ["--n-predict", OPTIONS, "--max-tokens"],
     ["q4_k_n", ["Q4_K", "Q4_K_M"], "Q4_K_M"],
-    ["--top", OPTIONS, undefined], // two begin so, as near
+    ["--top", OPTIONS, undefined], // two options are equally near
     ["--colour", OPTIONS, undefined],
   ] as const
 ) {

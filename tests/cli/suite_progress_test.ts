@@ -9,7 +9,7 @@ class Narrow extends Terminal {
   }
 }
 
-/** A terminal of 80 columns, and the last line that it shows. */
+/** Creates a terminal of 80 columns. Returns it with a function that reads its last line. */
 function makeTerminal(verbose = false) {
   const decoder = new TextDecoder();
   const screen = { text: "", isTerminal: () => true } as {
@@ -25,12 +25,12 @@ function makeTerminal(verbose = false) {
   return { terminal, line: () => screen.text.replaceAll("\x1b[K", "").split(/[\r\n]/).at(-1) };
 }
 
-Deno.test("SuiteLine tells the suite, the case, the time and the time left, and goes", () => {
+Deno.test("SuiteLine shows suite, case, elapsed and remaining time, and disappears at the end", () => {
   using clock = new ScriptedClock();
   const { terminal, line } = makeTerminal();
   {
     using suite = new SuiteLine({ name: "latency", number: 2, suites: 3 }, terminal);
-    // What comes first may hold everything up.
+    // The line appears at once, as the first step may take long.
     assert.match(line()!, /^bench latency .$/);
     clock.time = 1000;
     suite.update({ label: "device probe", case: 0, cases: undefined, done: undefined });
@@ -43,7 +43,7 @@ Deno.test("SuiteLine tells the suite, the case, the time and the time left, and 
     );
     clock.time = 32_000;
     suite.update({ label: "text, 1 of 7", case: 2, cases: 4, done: 0.25 });
-    // The probe's time says nothing of the cases'.
+    // The time of the device probe is not part of the estimate for the cases.
     assert.equal(
       line(),
       "bench latency  25% suite 2 of 3, case 2 of 4, 32 s, 1 min 30 s left: text, 1 of",
@@ -52,7 +52,7 @@ Deno.test("SuiteLine tells the suite, the case, the time and the time left, and 
   assert.equal(line(), "");
 });
 
-Deno.test("SuiteLine of a single suite has room for a bar; with -v steps are lines too", () => {
+Deno.test("SuiteLine of a single suite has room for a bar; with -v, steps are also lines", () => {
   using clock = new ScriptedClock();
   const { terminal, line } = makeTerminal(true);
   using suite = new SuiteLine({ name: "memory", number: 1, suites: 1 }, terminal);
@@ -64,25 +64,25 @@ Deno.test("SuiteLine of a single suite has room for a bar; with -v steps are lin
   );
 });
 
-Deno.test("RaceLine tells how it stands, and when it ends at the latest", () => {
+Deno.test("RaceLine shows the current ratio and the maximum time left", () => {
   using clock = new ScriptedClock();
   const { terminal, line } = makeTerminal();
   {
     using race = new RaceLine("e2e", 60_000, terminal);
     clock.time = 5000;
-    race.update({ rounds: 1, ratio: 1.0371 });
+    race.update({ rounds: 1, ratio: 1.0371, elapsed: 2000 });
     assert.match(
       line()!,
-      /^bench ab . 1 round, 0 s, 1 min 00 s left at most: B \/ A of e2e 1\.037$/,
+      /^bench ab . 1 round, 2 s, 58 s left at most: B \/ A of e2e 1\.037$/,
     );
     clock.time = 25_000;
-    race.update({ rounds: 12, ratio: 0.98 });
-    assert.match(line()!, /^bench ab . 12 rounds, 20 s, 40 s left at most: B \/ A of e2e 0\.980$/);
+    race.update({ rounds: 12, ratio: 0.98, elapsed: 22_000 });
+    assert.match(line()!, /^bench ab . 12 rounds, 22 s, 38 s left at most: B \/ A of e2e 0\.980$/);
   }
   assert.equal(line(), "");
 });
 
-Deno.test("of progress within progress, the inner is shown, then the outer again", () => {
+Deno.test("with nested progress, the inner one is shown, then the outer one again", () => {
   using clock = new ScriptedClock();
   const { terminal, line } = makeTerminal();
   using outer = terminal.progress("outer", 2);

@@ -3,7 +3,7 @@ import { Progress } from "../../cli/progress.ts";
 import { type OutputStream, silenceConsole, Terminal } from "../../cli/terminal.ts";
 import { ScriptedClock } from "../time.ts";
 
-/** Keeps what is written, a few bytes a call, as a pipe may take them. */
+/** Records what is written. Each call accepts only a few bytes, as a pipe may do. */
 class FakeStream implements OutputStream {
   readonly #decoder = new TextDecoder();
   text = "";
@@ -18,7 +18,7 @@ class FakeStream implements OutputStream {
   }
 }
 
-/** Runs `body` with these variables alone of those that decide on colour. */
+/** Runs `body` with these colour variables set, and the other ones unset. */
 function withEnv(env: Record<string, string>, body: () => void): void {
   const names = ["NO_COLOR", "FORCE_COLOR", "TERM"];
   const before = names.map((name) => [name, Deno.env.get(name)] as const);
@@ -42,10 +42,10 @@ Deno.test("Terminal.write() writes all of a text to stdout", () => {
 
 Deno.test("Terminal removes progress before it writes", () => {
   const stderr = new FakeStream(true);
-  const terminal = new Terminal({}, stderr, stderr); // one screen, as a person has
+  const terminal = new Terminal({}, stderr, stderr); // both streams on one screen
   using clock = new ScriptedClock();
   using progress = terminal.progress("Working");
-  clock.time = 600; // longer than what shows none
+  clock.time = 600; // past the delay before progress is shown
   progress.update(0);
   assert.match(stderr.text, /Working .$/);
   terminal.write("report\n");
@@ -53,7 +53,7 @@ Deno.test("Terminal removes progress before it writes", () => {
   assert.ok(stderr.text.endsWith("\r\x1b[Kreport\na note\n"), JSON.stringify(stderr.text));
 });
 
-Deno.test("Terminal.write() keeps control characters from a terminal alone", () => {
+Deno.test("Terminal.write() escapes control characters only on a terminal", () => {
   for (
     const [terminal, expected] of [[true, "a\\x1b[31m\n\tb"], [false, "a\x1b[31m\n\tb"]] as const
   ) {
@@ -70,7 +70,7 @@ for (
     [{ verbose: true }, true, true],
   ] as const
 ) {
-  Deno.test(`Terminal with ${JSON.stringify(options)} says ${note ? "" : "no "}notes`, () => {
+  Deno.test(`Terminal with ${JSON.stringify(options)} prints ${note ? "" : "no "}notes`, () => {
     const stderr = new FakeStream(false);
     const terminal = new Terminal(options, new FakeStream(false), stderr);
     terminal.note("a note");
@@ -82,7 +82,7 @@ for (
   });
 }
 
-Deno.test("Terminal.note() and detail() keep the names of models from the terminal", () => {
+Deno.test("Terminal.note() and detail() escape control characters in names of models", () => {
   const stderr = new FakeStream(true);
   const terminal = new Terminal({ verbose: true, color: "never" }, stderr, stderr);
   terminal.note("a \x1b]0;name\x07 answers", "dim");
@@ -90,7 +90,7 @@ Deno.test("Terminal.note() and detail() keep the names of models from the termin
   assert.equal(stderr.text, "a \\u{1b}]0;name\\u{7} answers\na \\u{202e}name\n");
 });
 
-Deno.test("Terminal.error() with -v keeps an error's stack and causes from the terminal", () => {
+Deno.test("Terminal.error() with -v escapes control characters in an error's stack and causes", () => {
   const stderr = new FakeStream(true);
   const terminal = new Terminal({ verbose: true, color: "never" }, new FakeStream(true), stderr);
   terminal.error(new Error("a\x1b]0;b", { cause: new Error("c\x9b31m\u202e") }));
@@ -107,7 +107,7 @@ Deno.test("Terminal.error() shows the beginning and the end of a long message", 
   assert.equal(stderr.text.length, "error: \n".length + 400);
 });
 
-Deno.test("silenceConsole() sends what libraries print to -v alone, and escaped", () => {
+Deno.test("silenceConsole() shows the output of libraries only with -v, and escaped", () => {
   const [quiet, loud] = [new FakeStream(true), new FakeStream(true)];
   const { warn } = console;
   for (const [stderr, verbose] of [[quiet, false], [loud, true]] as const) {
@@ -121,7 +121,7 @@ Deno.test("silenceConsole() sends what libraries print to -v alone, and escaped"
   assert.equal(loud.text, 'token \\u{1b}[2J { id: "\\x9b" }\n');
 });
 
-Deno.test("Terminal goes on when nobody reads stderr, and stops when nobody reads stdout", () => {
+Deno.test("Terminal ignores failed writes to stderr, and throws if stdout is closed", () => {
   class Failing extends FakeStream {
     constructor(readonly error: Error) {
       super(false);
@@ -205,7 +205,7 @@ Deno.test("Progress shows nothing in its first half second, then a bar, then rem
   assert.deepEqual(drawn.slice(2), ["\r\x1b[K"]);
 });
 
-Deno.test("Progress on a narrow terminal shows the percentage, and what fits of the rest", () => {
+Deno.test("Progress on a narrow terminal shows the percentage, and as much else as fits", () => {
   const drawn: string[] = [];
   let now = 0;
   const screen = { draw: (text: string) => drawn.push(text), columns: 16, now: () => now };
@@ -217,7 +217,7 @@ Deno.test("Progress on a narrow terminal shows the percentage, and what fits of 
   assert.deepEqual(drawn, ["\r\x1b[KLoading  12%", "\r\x1b[KLoading  25% 1 "]);
 });
 
-Deno.test("Progress of unknown length spins by itself", async () => {
+Deno.test("Progress of unknown length animates its spinner by itself", async () => {
   let now = 0;
   const drawn = new Set<string>();
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -233,7 +233,7 @@ Deno.test("Progress of unknown length spins by itself", async () => {
   await promise;
 });
 
-Deno.test("Progress that is announced is shown at once, and again after what hid it", () => {
+Deno.test("Progress that is announced is shown at once, and again after it was hidden", () => {
   const drawn: string[] = [];
   const screen = { draw: (text: string) => drawn.push(text), columns: 40, now: () => 0 };
   using progress = new Progress({ label: "Waiting" }, screen);

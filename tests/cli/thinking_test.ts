@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { endsInThoughts, Thinking } from "../../cli/thinking.ts";
 
-/** The thoughts and the answer of a text in pieces of `size` characters. */
+/** Returns the thoughts and the answer of a text that arrives in pieces of `size` characters. */
 function split(text: string, size: number, thinks = false): [string, string] {
   const thinking = new Thinking(thinks);
   const pieces = text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? [];
@@ -12,7 +12,7 @@ function split(text: string, size: number, thinks = false): [string, string] {
 }
 
 for (const size of [1, 2, 5, 9, 100]) {
-  Deno.test(`Thinking tells thoughts from the answer, by pieces of ${size}`, () => {
+  Deno.test(`Thinking separates thoughts from the answer, in pieces of ${size}`, () => {
     const whole = "<think>\nIs 1 < 2? </thin\n</think>\n\nYes: 1 < 2 </think>";
     const end = whole.indexOf("</think>") + "</think>".length;
     assert.deepEqual(split(whole, size), [whole.slice(0, end), whole.slice(end)]);
@@ -25,7 +25,7 @@ for (const size of [1, 2, 5, 9, 100]) {
   });
 }
 
-Deno.test("endsInThoughts() knows a prompt that has begun them", () => {
+Deno.test("endsInThoughts() recognizes a prompt that ends inside thoughts", () => {
   assert.ok(endsInThoughts("<|im_start|>assistant\n<think>\n"));
   assert.ok(!endsInThoughts("<|im_start|>assistant\n"));
   assert.ok(!endsInThoughts("<think>\n\n</think>\n\n"));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { WordWrap } from "../../cli/word_wrap.ts";
 
-/** What a terminal shows, which breaks lines at its own width. */
+/** The lines that a terminal of this width shows, which breaks long lines itself. */
 function shown(written: string, columns: number): string[] {
   const lines = [""];
   // deno-lint-ignore no-control-regex
@@ -14,7 +14,7 @@ function shown(written: string, columns: number): string[] {
   return lines;
 }
 
-/** `text` in pieces of `size` characters. */
+/** The lines shown when `text` is written in pieces of `size` characters. */
 function wrapped(text: string, size: number, columns = 12): string[] {
   const wrap = new WordWrap(() => columns);
   const pieces = text.match(new RegExp(`[^]{1,${size}}`, "gu")) ?? [];
@@ -22,14 +22,14 @@ function wrapped(text: string, size: number, columns = 12): string[] {
 }
 
 for (const size of [1, 3, 7, 100]) {
-  Deno.test(`WordWrap breaks lines between words, by pieces of ${size}`, () => {
+  Deno.test(`WordWrap breaks lines between words, in pieces of ${size}`, () => {
     assert.deepEqual(
       wrapped("The king said to the queen, and wept.\n\nThen", size),
       ["The king ", "said to the", "queen, and ", "wept.", "", "Then"],
     );
   });
 
-  Deno.test(`WordWrap leaves a word that is longer than a line to the terminal, by pieces of ${size}`, () => {
+  Deno.test(`WordWrap leaves a word that is longer than a line to the terminal, in pieces of ${size}`, () => {
     assert.deepEqual(wrapped("See https://example.com/a/page now", size), [
       "See ",
       "https://exam",
@@ -39,15 +39,15 @@ for (const size of [1, 3, 7, 100]) {
   });
 }
 
-Deno.test("WordWrap leaves out a space that ends a full line, and no line end for it", () => {
+Deno.test("WordWrap drops a space at the end of a full line, and adds no extra line for it", () => {
   assert.deepEqual(wrapped("eleven char s", 1), ["eleven char", "s"]);
   assert.deepEqual(wrapped("eleven char \ns", 1), ["eleven char", "s"]);
 });
 
-Deno.test("WordWrap counts cells, and breaks Chinese anywhere", () => {
+Deno.test("WordWrap counts terminal cells, and breaks Chinese text anywhere", () => {
   const wrap = new WordWrap(() => 12);
   assert.equal(wrap.push("从前有一个国王和王后"), "从前有一个\n国王和王后");
-  // Five letters are of one cell each, however many characters they are written by.
+  // Each of the five accented letters takes one cell, although it is written as two characters.
   assert.equal(new WordWrap(() => 12).push("hello e\u0301e\u0301e\u0301e\u0301e\u0301").length, 16);
 });
 

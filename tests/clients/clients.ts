@@ -1,6 +1,7 @@
 /**
- * Real clients against a server that runs: the openai packages of npm and PyPI, and aiperf. Those of PyPI
- * are installed once into .cache/clients. Run by `deno task test:clients`; it is no part of ./tests/run.
+ * Runs real clients against a running server: the openai packages from npm and PyPI, and aiperf.
+ * The PyPI packages are installed once into .cache/clients. Run by `deno task test:clients`, not by
+ * ./tests/run.
  */
 
 import assert from "node:assert/strict";
@@ -15,7 +16,7 @@ const PYTHON = join(VENV, "bin/python");
 const PACKAGES = ["openai==3.57.0", "aiperf==0.13.0"];
 const KEY = "test-key";
 
-/** Starts the server; its address, and what ends it. */
+/** Starts the server. Returns its address; disposing of the result ends the server. */
 async function serve(): Promise<{ address: string } & AsyncDisposable> {
   const child = new Deno.Command("sh", {
     args: [
@@ -57,7 +58,7 @@ async function run(program: string, args: readonly string[]): Promise<string> {
   return text;
 }
 
-/** What the package of npm does with answers, streams, errors and a request that is given up. */
+/** Checks answers, streams, errors and an abandoned request with the npm package. */
 async function openaiOfNpm(address: string): Promise<string> {
   const client = new OpenAI({ baseURL: `${address}/v1`, apiKey: KEY, maxRetries: 0 });
   const models = await client.models.list();
@@ -123,7 +124,7 @@ async function openaiOfPyPI(address: string): Promise<string> {
   return (await run(PYTHON, ["-c", PYTHON_PROGRAM, address, KEY])).trim();
 }
 
-/** A tokenizer whose tokens are bytes: aiperf's own would be downloaded. */
+/** Writes a tokenizer whose tokens are bytes, because aiperf would download its own. */
 async function writeTokenizer(directory: string): Promise<string> {
   const path = join(directory, "tokenizer");
   await Deno.mkdir(path);
@@ -150,7 +151,7 @@ async function writeTokenizer(directory: string): Promise<string> {
   return path;
 }
 
-/** NVIDIA's load generator; it counts tokens by what the server says. */
+/** Runs NVIDIA's load generator, with the token counts that the server reports. */
 async function aiperf(address: string): Promise<string> {
   const directory = await Deno.makeTempDir();
   try {

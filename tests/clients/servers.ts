@@ -1,7 +1,7 @@
 /**
- * `--endpoint` on a server of others: mlx_lm.server with a tiny model of random weights. Run by
- * `deno task test:servers`; it is no part of ./tests/run. mlx-lm is installed once into .cache/peers, unless
- * TVLLM_MLX_PYTHON names a Python that has it.
+ * Tests `--endpoint` with another project's server: mlx_lm.server with a tiny model of random
+ * weights. Run by `deno task test:servers`, not by ./tests/run. mlx-lm is installed once into
+ * .cache/peers, unless TVLLM_MLX_PYTHON names a Python that has it.
  */
 
 import assert from "node:assert/strict";
@@ -10,7 +10,7 @@ import { tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
 import { installMlx } from "../peers/peer.ts";
 import { runTvllm, until } from "../program/run_tvllm.ts";
 
-/** A port that is free now. */
+/** Returns a port that is currently free. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
@@ -46,7 +46,8 @@ async function withMlxServer(use: (address: string) => Promise<void>): Promise<v
         ),
       () => log,
     );
-    // It lists the models of a cache, which has none; this name is the one that it was started with.
+    // The server lists the models of its cache, which is empty. "default_model" is the name of the
+    // model that it was started with.
     await use(address);
   } finally {
     child.kill("SIGKILL");
@@ -79,13 +80,13 @@ await withMlxServer(async (address) => {
   );
   const served = load.results.find((r: { metric: string }) => r.metric === "requests_served");
   assert.equal(served.value, 8);
-  console.log(`bench load: ${served.value} requests served at 20 a second, none failed`);
+  console.log(`bench load: ${served.value} requests served at 20 per second, none failed`);
 
   const prompt = ["Once upon a time", "--raw", "--temp", "0", "-n", "8"];
   const answer = JSON.parse(await tvllm("generate", ...server, ...prompt, "--json"));
   assert.equal(answer.generated_tokens, 8);
   assert.equal(answer.counted_by, "usage");
-  // It refuses the -1 that other servers want for any token.
+  // mlx_lm.server refuses -1, which other servers require for "any token".
   const drawn = ["Once", "--raw", "--temp", "0.8", "--top-k", "0", "-n", "4", "--json"];
   assert.equal(JSON.parse(await tvllm("generate", ...server, ...drawn)).generated_tokens, 4);
   console.log(`generate: ${answer.generated_tokens} tokens, ended by ${answer.finish}`);

@@ -1,4 +1,4 @@
-/** What a sequence gets must not depend on how it is cut, where it lies, or what runs beside it. */
+/** A sequence's logits must not depend on chunks, block tables or other sequences in the batch. */
 
 import assert from "node:assert/strict";
 import { loadCpuRunner } from "../../engine/cpu/load_runner.ts";
@@ -28,7 +28,7 @@ const CUT = [
   ["nemotron_h_moe", "Q4_0"],
 ] as const;
 for (const [architecture, format] of CUT) {
-  Deno.test(`CpuRunner gives the same bits for a prompt in chunks of any size, on 1 to 8 threads, ${architecture} ${format}`, async () => {
+  Deno.test(`CpuRunner's logits are bit-identical for chunks of any size and 1 to 8 threads, ${architecture} ${format}`, async () => {
     const whole = await withTiny(
       [architecture, format],
       { threads: 1 },
@@ -46,12 +46,12 @@ for (const [architecture, format] of CUT) {
   });
 }
 
-Deno.test("CpuRunner gives the same bits beyond one split of attention, by any of its units", async () => {
+Deno.test("CpuRunner's logits are bit-identical when attention takes several splits, in any work units", async () => {
   const ids = Array.from({ length: 600 }, (_, i) => (i * 31 + 7) % 200);
   const blocks = [Math.ceil(600 / 16)];
   await withTiny(["llama", "Q8_0"], { threads: 2, blocks }, async (runner) => {
     const whole = await logitsOf(runner, ids, { chunk: 100 });
-    // Alone, a token's splits are units of their own.
+    // If a token runs alone, each of its splits is a separate unit of work.
     const last = await run(runner, {
       slot: 0,
       tokens: ids.slice(-1),
@@ -63,13 +63,13 @@ Deno.test("CpuRunner gives the same bits beyond one split of attention, by any o
   });
 });
 
-Deno.test("CpuRunner gives sequences of a batch what each gets alone", async () => {
+Deno.test("CpuRunner computes the same for a sequence in a batch as alone", async () => {
   await withTiny(["qwen2", "Q4_0"], { blocks: [16], threads: 2 }, async (runner) => {
     await assertSameInBatch(runner, IDS);
   });
 });
 
-Deno.test("CpuRunner copies blocks between steps, in order, and follows tables in any order", async () => {
+Deno.test("CpuRunner copies blocks between steps, in order, and accepts block tables in any order", async () => {
   await withTiny(["qwen3", "F32"], { blocks: [8], threads: 2 }, async (runner) => {
     const expected = (await logitsOf(runner, IDS)).at(-1)!;
     const fork = { slot: 1, tokens: IDS.slice(32), start: 32, logits: "last" } as const;
@@ -86,7 +86,7 @@ Deno.test("CpuRunner copies blocks between steps, in order, and follows tables i
   });
 });
 
-Deno.test("CpuRunner gives the same tokens where a step makes weights or buffers anew", async () => {
+Deno.test("CpuRunner gives the same tokens when a step recreates weights or buffers", async () => {
   for (const [architecture, format] of [["qwen3moe", "Q4_0"], ["llama", "Q4_K_M"]] as const) {
     const path = Deno.makeTempFileSync({ suffix: ".gguf" });
     Deno.writeFileSync(path, tinyModel(architecture, format));
@@ -113,7 +113,7 @@ Deno.test("CpuRunner gives the same tokens where a step makes weights or buffers
         return ids;
       };
       const expected = await answer(undefined, () => {});
-      // What is made anew may be lost between two steps.
+      // Data that the next step recreates may be lost between two steps.
       const weights = await answer({ weights: true, buffers: false }, () => {
         memory.floats.fill(NaN, model.weights.embedding.address / 4, scratch.hidden / 4);
       });

@@ -1,15 +1,15 @@
-/** A step that is not wanted any more. */
+/** Abandoned steps of the CPU runner. */
 
 import assert from "node:assert/strict";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { watchLists, withTiny } from "./cpu_runner.ts";
 
-Deno.test("CpuRunner leaves out what is left of abandoned steps, and runs those after them", async () => {
+Deno.test("CpuRunner skips the rest of abandoned steps, and runs later steps", async () => {
   await withTiny(["llama", "F16"], { threads: 2, blocks: [8] }, async (runner) => {
     let lists = 0;
     watchLists(runner, (count) => {
       lists = count;
-      // Ctrl-C comes while the first part of the first step runs.
+      // As if Ctrl-C arrived while the first part of the first step runs.
       if (lists === 1) runner.abandon();
     });
     const tokens = Array.from({ length: 40 }, (_, i) => i);

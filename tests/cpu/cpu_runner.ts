@@ -1,4 +1,4 @@
-/** Runners of the CPU backend over tiny models, closed when a test is done with them. */
+/** CPU runners for tests, mostly of tiny models; each is destroyed when its test has used it. */
 
 import { type CpuRunnerOptions, loadCpuRunner } from "../../engine/cpu/load_runner.ts";
 import type { CpuRunner } from "../../engine/cpu/runner.ts";
@@ -26,7 +26,7 @@ export async function withRunnerOf<T>(
   }
 }
 
-/** The same with the bytes of one. */
+/** Like `withRunnerOf`, for the bytes of a GGUF file. */
 export async function withBytes<T>(
   gguf: Uint8Array,
   options: CpuRunnerOptions,
@@ -49,7 +49,7 @@ export function withTiny<T>(
   return withBytes(tinyModel(architecture, format), options, use);
 }
 
-/** Calls `onRun` with the count after each list of operations that the threads have run. */
+/** Calls `onRun` after each list of operations that the threads run, with the lists run so far. */
 export function watchLists(runner: CpuRunner, onRun: (lists: number) => void): void {
   const { pool } = runner.stepper.context;
   const run = pool.run.bind(pool);

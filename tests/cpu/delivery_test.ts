@@ -1,11 +1,11 @@
-/** What a step gave is on its way before the next step takes the thread. */
+/** The results of a step reach their readers before the next step occupies the thread. */
 
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { watchLists, withTiny } from "./cpu_runner.ts";
 
-Deno.test("CpuRunner lets the readers of a step run before it begins the next one", async () => {
+Deno.test("CpuRunner lets a step's readers run before it begins the next step", async () => {
   await withTiny(["llama", "F16"], { threads: 1, blocks: [8] }, async (runner) => {
     let lists = 0;
     watchLists(runner, (count) => lists = count);
@@ -15,7 +15,8 @@ Deno.test("CpuRunner lets the readers of a step run before it begins the next on
     const [first, second] = [runner.submit(at(0, [1, 2, 3])), runner.submit(at(3, null))];
     await first.read();
     const begun = lists;
-    // A token passes once through the loop to the response's stream, and once to the socket.
+    // A token needs one turn of the event loop to reach the response's stream, and another one to
+    // reach the socket.
     for (let passes = 0; passes < 2; passes++) await setImmediate();
     assert.equal(lists, begun);
     await second.read();

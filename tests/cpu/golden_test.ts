@@ -1,4 +1,4 @@
-/** The CPU backend against what the float32 reference in Python says. */
+/** Compares the CPU backend with the goldens of the float32 reference in Python. */
 
 import assert from "node:assert/strict";
 import { PRODUCT_FORMS } from "../../kernels/wasm/products.ts";
@@ -13,7 +13,7 @@ async function assertLikeGolden(runner: ModelRunner, golden: Golden): Promise<vo
   const logits = await logitsOf(runner, golden.ids, { chunk: runner.limits.maxBatchTokens });
   const { meanKl, perplexityError } = compareWithGolden(golden, logits);
   assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
-  // The cache in f16 and activations of 14 bits move it by some 1e-4 where weights are random.
+  // With random weights, the f16 cache and 14-bit activations change it by about 1e-4.
   assert.ok(perplexityError <= 1e-3, `perplexity off by ${perplexityError}`);
 }
 
@@ -43,7 +43,7 @@ for (const form of PRODUCT_FORMS) {
 }
 
 Deno.test({
-  name: "CpuRunner gives the golden's probabilities for SmolLM2 135M in Q4_1, and hears timers",
+  name: "CpuRunner gives the golden's probabilities for SmolLM2 135M in Q4_1, and timers still run",
   ignore: realModelMissing(),
   fn: () =>
     withRunnerOf(REAL_MODEL, {}, async (runner) => {

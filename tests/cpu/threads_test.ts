@@ -1,4 +1,4 @@
-/** Threads that fail, and what they leave. */
+/** Failures of the CPU backend's threads, and the end of its workers. */
 
 import assert from "node:assert/strict";
 import { OPERATION } from "../../kernels/wasm/operation.ts";
@@ -9,12 +9,12 @@ import { withTiny } from "./cpu_runner.ts";
 
 const STEP = { slot: 0, tokens: [1], start: 0, blockTables: [[0]], sampling: GREEDY };
 
-/** Names a kernel that there is not in an operation of the runner's next step. */
+/** Puts the number of a kernel that does not exist into an operation of the runner's next step. */
 function breakOperation({ stepper: { context: { memory, scratch } } }: CpuRunner): void {
   memory.words[(scratch.operations + OPERATION.kernel) / 4] = 1_000_000;
 }
 
-Deno.test("CpuRunner says that a thread failed, and does not hang, on 1 to 4 threads", async () => {
+Deno.test("CpuRunner reports a failed thread instead of hanging, on 1 to 4 threads", async () => {
   for (const threads of [1, 2, 4]) {
     await withTiny(["llama", "Q4_0"], { threads }, async (runner) => {
       await runner.submit({ sequences: [STEP] }).read();

@@ -15,7 +15,7 @@ const GOOD_HALVES = [0, 0x8000, 1, 0x7bff, 0xfbff];
 for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
   Deno.test(`firstNonFinite() finds each bad weight of ${type}`, () => {
     const layout = GROUP_LAYOUT[type];
-    const groups = 9; // Odd: halves that do not fill a word.
+    const groups = 9; // Odd, so that the halves of some types do not fill the last word.
     const count = groups * layout.weights;
     const sound = randomWeights(type, count, { random: new RandomSource(5), deviation: 0.1 });
     assert.equal(firstNonFinite(type, sound), -1);
@@ -28,14 +28,14 @@ for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
           const at = group * layout.bytes + place;
           if (type === "F32") view.setUint32(at, widened(half), true);
           else view.setUint16(at, type === "BF16" ? widened(half) >>> 16 : half, true);
-          // The truth: the weights as they unpack.
+          // The expected answer comes from the dequantized weights.
           const weights = new Float32Array(count);
           dequantize(type, bytes, weights);
           const bad = weights.findIndex((weight) => !Number.isFinite(weight));
           const expected = bad < 0 ? -1 : bad - bad % layout.weights;
           assert.equal(expected, BAD_HALVES.includes(half) ? group * layout.weights : -1);
           assert.equal(firstNonFinite(type, bytes), expected);
-          // At an address that words do not like.
+          // The same bytes at an address that is not aligned to words.
           const shifted = new Uint8Array(bytes.length + 2).subarray(2);
           shifted.set(bytes);
           assert.equal(firstNonFinite(type, shifted), expected);
@@ -45,7 +45,7 @@ for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
   });
 }
 
-/** A float32 that is bad where the float16 is: its bits with the wider exponent filled likewise. */
+/** Returns the bits of a float32 that is NaN or infinite if and only if the float16 is. */
 function widened(half: number): number {
   const sign = (half >>> 15) << 31 >>> 0;
   const exponent = (half >>> 10 & 0x1f) === 0x1f ? 0xff : half >>> 10 & 0x1f;

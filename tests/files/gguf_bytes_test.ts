@@ -23,7 +23,7 @@ Deno.test("openGgufBytes() reads from memory what openGguf() reads from the file
   memory.close();
 });
 
-Deno.test("openGgufBytes() refuses bytes that are cut short, by the name given", () => {
+Deno.test("openGgufBytes() refuses truncated bytes, and its error has the given name", () => {
   for (const length of [0, 7, 100, bytes.length - 1]) {
     assert.throws(() => openGgufBytes(bytes.subarray(0, length), "carried.gguf"), (error) => {
       assert.ok(error instanceof ModelFormatError);

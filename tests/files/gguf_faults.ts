@@ -1,4 +1,4 @@
-/** Every way in which a GGUF header is wrong on its own, by name, and what the error must say. */
+/** Faults of a GGUF header, one in each file, and the error message that each must cause. */
 
 import {
   array,
@@ -27,7 +27,7 @@ const valid = rawGguf();
 const notUtf8 = Uint8Array.of(0x61, 0xff, 0x62);
 const first = VALID_TENSORS[0]!;
 
-/** A file whose only tensor has these sizes, innermost first, in F32 unless said. */
+/** A file with one tensor of these sizes, innermost first; its type is F32 by default. */
 function sized(sizes: readonly bigint[], type = 0): Uint8Array {
   return withTensors(tensor("x", sizes, { type }));
 }
@@ -305,13 +305,13 @@ export const FAULTS: readonly Fault[] = [
     ["TQ1_0", 34],
     ["NVFP4", 40],
   ] as const).map(([type, id]) => ({
-    name: `tensor type that is not read, ${type}`,
+    name: `unsupported tensor type ${type}`,
     bytes: typed(id),
     says: new RegExp(`tensor 'x' has type ${type}; use a version .* types: F32, F16`),
     unsupported: true,
   } as const)),
   {
-    name: "row that is not whole groups",
+    name: "row that is not a whole number of groups",
     bytes: sized([33n, 32n], 2),
     says: /tensor 'x' has rows of 33 weights, not a multiple of 32, the group size of Q4_0/,
   },
@@ -326,7 +326,7 @@ export const FAULTS: readonly Fault[] = [
     says: /tensor 'y' at byte \d+ overlaps tensor 'x\.weight'/,
   },
   {
-    name: "a gap between tensors, as a wrong type leaves",
+    name: "a gap between tensors, as a wrong type would cause",
     bytes: withTensors(first, tensor("y", [4n], { offset: 96n })),
     says: /tensor 'y' at byte \d+ leaves a gap after tensor 'x\.weight', which ends at byte \d+/,
   },
@@ -336,7 +336,7 @@ export const FAULTS: readonly Fault[] = [
     says: /tensor 'x' at byte \d+ leaves a gap after the header/,
   },
   {
-    name: "tensors in another order than the table's",
+    name: "tensor data in another order than the table",
     bytes: withTensors(tensor("y", [4n], { offset: 64n }), first),
     says: /tensor 'y' at byte \d+ leaves a gap after the header/,
   },

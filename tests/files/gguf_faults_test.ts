@@ -1,4 +1,4 @@
-/** openGguf() meets damaged files with a typed error of one line, soon. */
+/** openGguf() rejects damaged files quickly, with a typed error of one line. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -23,7 +23,7 @@ for (const { name, bytes, says, unsupported } of FAULTS) {
   });
 }
 
-Deno.test("openGguf() refuses every file that is cut short", () => {
+Deno.test("openGguf() refuses a file truncated at any length", () => {
   const bytes = rawGguf();
   withFiles({}, (directory) => {
     const path = join(directory, "cut.gguf");

@@ -1,4 +1,4 @@
-/** What openGguf() reads from sound files, and that others read the same. */
+/** openGguf() on valid files, compared with another GGUF reader. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -95,8 +95,8 @@ Deno.test("openGguf() honours general.alignment", () => {
   });
 });
 
-Deno.test("openGguf() reads strings that lie across the pieces it reads in", () => {
-  // Lengths around a piece of 64 KiB and one string that is longer than any piece.
+Deno.test("openGguf() reads strings that span its read buffers", () => {
+  // Many strings, so that some span two pieces of 64 KiB, and one that is longer than a piece.
   const texts = Array.from({ length: 3000 }, (_, i) => "é".repeat(i % 67) + i);
   texts.splice(1500, 0, "水".repeat(500_000));
   const { metadata, tensors } = tinyParts("llama", "Q8_0");
@@ -122,7 +122,7 @@ Deno.test({
   fn: () => compareWithHuggingFace(REAL_MODEL),
 });
 
-/** Metadata and the tensor table, read by both. */
+/** Asserts that both readers return the same metadata and tensor table. */
 async function compareWithHuggingFace(path: string): Promise<void> {
   const theirs = await gguf(path, { allowLocalFile: true });
   const file = openGguf(path);

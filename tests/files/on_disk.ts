@@ -1,4 +1,4 @@
-/** Files for the tests of readers: made in a scratch directory, and the real model if it is there. */
+/** Files for the readers' tests, in a scratch directory, and the path of the real model. */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,10 @@ export const REAL_MODEL = Deno.env.get("TVLLM_TEST_MODEL") ??
     new URL("../../.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf", import.meta.url),
   );
 
-/** For `ignore`: says on stderr why a test of the real model is skipped. */
+/**
+ * Returns whether the real model is missing, for a test's `ignore`. If so, logs to stderr why the
+ * test is skipped.
+ */
 export function realModelMissing(): boolean {
   if (existsSync(REAL_MODEL)) return false;
   console.error(
@@ -19,7 +22,7 @@ export function realModelMissing(): boolean {
   return true;
 }
 
-/** Runs `use` on a directory with these files in it, and removes it. */
+/** Runs `use` on a directory that contains these files, then removes the directory. */
 export function withFiles<T>(
   files: Readonly<Record<string, Uint8Array | string>>,
   use: (directory: string) => T,
@@ -36,7 +39,7 @@ export function withFiles<T>(
   }
 }
 
-/** Runs `use` on the path of a file with this content, and removes it. */
+/** Runs `use` on the path of a file with this content, then removes the file. */
 export function withFile<T>(
   name: string,
   content: Uint8Array | string,

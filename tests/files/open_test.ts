@@ -1,4 +1,4 @@
-/** openGguf() on what is no model file: nothing there, a directory, a device, another kind of file. */
+/** openGguf() on paths that are not a model file: missing, a directory, a device, another file. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { openGguf } from "../../engine/files/gguf.ts";
 import { withFile, withFiles } from "./on_disk.ts";
 import { rawGguf } from "./raw_gguf.ts";
 
-Deno.test("openGguf() says that a file is missing", () => {
+Deno.test("openGguf() reports a missing file", () => {
   withFile("file", "x", (path) => {
     const missing = path + ".gguf";
     assert.throws(() => openGguf(missing), {
@@ -34,7 +34,7 @@ Deno.test("openGguf() refuses a directory", () => {
 
 Deno.test({
   name: "openGguf() refuses a device at once",
-  ignore: Deno.build.os === "windows", // It has none.
+  ignore: Deno.build.os === "windows", // It has no device files.
   fn: () => {
     assert.throws(() => openGguf("/dev/null"), {
       name: "ModelFormatError",
@@ -44,7 +44,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "openGguf() says that it may not read a file",
+  name: "openGguf() reports a missing read permission",
   permissions: { read: false },
   fn: () => {
     assert.throws(() => openGguf("/some/model.gguf"), {
@@ -55,12 +55,12 @@ Deno.test({
   },
 });
 
-Deno.test("openGguf() says that a file was written to after it was opened", () => {
+Deno.test("openGguf() reports a file that was changed after it was opened", () => {
   withFile("x.gguf", rawGguf(), (path) => {
     const file = openGguf(path);
     const tensor = file.tensors.get("x.weight")!;
     file.read(tensor, 0, new Uint8Array(8));
-    // Its content is the same; a time before the present one is a change for certain.
+    // The content stays the same. An old modification time certainly differs from the present one.
     Deno.utimeSync(path, 1e9, 1e9);
     assert.throws(() => file.read(tensor, 0, new Uint8Array(8)), {
       name: "ModelFormatError",
@@ -71,7 +71,7 @@ Deno.test("openGguf() says that a file was written to after it was opened", () =
   });
 });
 
-Deno.test("openGguf() says what a file of another kind is", () => {
+Deno.test("openGguf() names the kind of a file that is not GGUF", () => {
   const kinds: readonly (readonly [string | Uint8Array, RegExp])[] = [
     ["<!DOCTYPE html><html><body>404</body></html>", /it is a web page; download the file itself/],
     ["\n <html>", /it is a web page/],
@@ -96,7 +96,7 @@ Deno.test("openGguf() says what a file of another kind is", () => {
   }
 });
 
-Deno.test("a model's file may be closed twice", () => {
+Deno.test("a model file can be closed twice", () => {
   withFile("x.gguf", rawGguf(), (path) => {
     const file = openGguf(path);
     file.close();

@@ -6,7 +6,7 @@ import { withFiles } from "./on_disk.ts";
 const names = (directory: string) =>
   Array.from(Deno.readDirSync(directory), ({ name }) => name).sort();
 
-Deno.test("clearWay() removes second names of files, and leaves plain ones", () => {
+Deno.test("clearWay() removes hard links to other files, and keeps plain files", () => {
   withFiles({ victim: "precious", plain: "stays" }, (directory) => {
     const hard = join(directory, "hard");
     Deno.linkSync(join(directory, "victim"), hard);
@@ -18,11 +18,11 @@ Deno.test("clearWay() removes second names of files, and leaves plain ones", () 
   });
 });
 
-Deno.test("replaceFile() takes the place of what is there, and leaves nothing beside it", () => {
+Deno.test("replaceFile() replaces an existing file, and leaves no temporary file", () => {
   withFiles({ victim: "precious" }, (directory) => {
     const path = join(directory, "file");
     Deno.linkSync(join(directory, "victim"), path);
-    // What a killed process of the same number left.
+    // A temporary file that a killed process with the same PID left.
     Deno.linkSync(join(directory, "victim"), `${path}.${Deno.pid}.tmp`);
     replaceFile(path, new TextEncoder().encode("new"));
     assert.equal(Deno.readTextFileSync(path), "new");

@@ -1,6 +1,6 @@
-/** Builds GGUF files field by field, so that a test can make any of them wrong. */
+/** Builds GGUF files field by field, so that a test can make any field wrong. */
 
-/** A file's fields. What is not given is that of a small valid file. */
+/** Fields of a GGUF file. The defaults are those of a small valid file. */
 export interface RawGguf {
   readonly magic?: string;
   readonly version?: number;
@@ -14,7 +14,7 @@ export interface RawGguf {
   readonly alignment?: number;
 }
 
-/** Numbers of the value types, as docs/gguf.md of ggml has them. */
+/** Numbers of the value types, from ggml's docs/gguf.md. */
 export const TYPE = {
   uint8: 0,
   int8: 1,
@@ -31,7 +31,7 @@ export const TYPE = {
   float64: 12,
 } as const;
 
-/** One key of each type, arrays of arrays too. */
+/** One key of each type, and several arrays, one of them nested. */
 export const VALID_KEYS: readonly Uint8Array[] = [
   key("general.architecture", TYPE.string, text("llama")),
   key("a.uint8", TYPE.uint8, Uint8Array.of(255)),
@@ -53,7 +53,7 @@ export const VALID_KEYS: readonly Uint8Array[] = [
   key("__proto__", TYPE.bool, Uint8Array.of(0)),
 ];
 
-/** Two tensors of 64 and 36 bytes; sizes innermost first, as the file has them. */
+/** Two tensors of 64 and 36 bytes; sizes innermost first, as in the file. */
 export const VALID_TENSORS: readonly Uint8Array[] = [
   tensor("x.weight", [4n, 2n, 2n]),
   tensor("y.weight", [32n, 2n], { type: 2, offset: 64n }),
@@ -61,7 +61,7 @@ export const VALID_TENSORS: readonly Uint8Array[] = [
 
 export const VALID_DATA_BYTES = 100;
 
-/** The bytes of a file. */
+/** Returns the bytes of a file with these fields. */
 export function rawGguf(fields: RawGguf = {}): Uint8Array {
   const keys = fields.keys ?? VALID_KEYS, tensors = fields.tensors ?? VALID_TENSORS;
   const version = u32(fields.version ?? 3);
@@ -80,7 +80,7 @@ export function rawGguf(fields: RawGguf = {}): Uint8Array {
   return join(header, new Uint8Array(gap), data);
 }
 
-/** A file of the valid keys and these after them. */
+/** Returns a file with the valid keys followed by these. */
 export function withKeys(...more: readonly Uint8Array[]): Uint8Array {
   return rawGguf({ keys: [...VALID_KEYS, ...more] });
 }
@@ -97,7 +97,7 @@ export function array(type: number, values: readonly Uint8Array[], length?: bigi
   return join(u32(type), u64(length ?? BigInt(values.length)), ...values);
 }
 
-/** A tensor's entry, its sizes innermost first; in F32, type 0, unless said. */
+/** A tensor's entry, its sizes innermost first; the type is 0, F32, by default. */
 export function tensor(
   name: string | Uint8Array,
   sizes: readonly bigint[],

@@ -1,6 +1,6 @@
-/** Builds safetensors files from a header's text, so that a test can make any of it wrong. */
+/** Builds safetensors files from a header's text, so that a test can make any part wrong. */
 
-/** A file of this header and `dataBytes` bytes 0, 1, 2 … after it. */
+/** Returns a file with this header, followed by `dataBytes` bytes 0, 1, 2 …. */
 export function rawSafetensors(
   header: string | Uint8Array,
   dataBytes = 0,
@@ -23,7 +23,7 @@ export function entry(
   return { dtype, shape, data_offsets: offsets };
 }
 
-/** Every type and rank that is read: 36 bytes of data. */
+/** Tensors of every supported type, of rank 0 to 2; 36 bytes of data. */
 export const VALID_HEADER = {
   __metadata__: { format: "pt" },
   "a.weight": entry("F32", [2, 3], [0, 24]),
@@ -39,7 +39,7 @@ export function validSafetensors(): Uint8Array {
   return rawSafetensors(JSON.stringify(VALID_HEADER), VALID_DATA_BYTES);
 }
 
-/** A file whose only tensor is this one, with as many bytes of data. */
+/** Returns a file with this tensor only, and `dataBytes` bytes of data. */
 export function single(tensor: unknown, dataBytes: number): Uint8Array {
   return rawSafetensors(JSON.stringify({ x: tensor }), dataBytes);
 }

@@ -1,4 +1,4 @@
-/** openSafetensors() meets damaged files with a typed error of one line. */
+/** openSafetensors() rejects damaged files with a typed error of one line. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ import { cpuSeconds } from "../time.ts";
 const valid = validSafetensors();
 const json = JSON.stringify(VALID_HEADER);
 
-/** Two tensors with these ranges in `dataBytes` bytes. */
+/** Returns a file with two tensors in these ranges of its `dataBytes` bytes of data. */
 function two(a: readonly [number, number], b: readonly [number, number], dataBytes: number) {
   const of = ([begin, end]: readonly [number, number]) =>
     entry("F16", [(end - begin) / 2], [begin, end]);
@@ -54,7 +54,7 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
     ),
     /its header has 300000 keys, above the limit of 80000/,
   ],
-  "more values": [
+  "too many values": [
     rawSafetensors(`{"x":[${"0,".repeat(2e6)}0]}`),
     /its header has 2000002 values, above the limit of 160000/,
   ],
@@ -66,15 +66,15 @@ const FAULTS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
     rawSafetensors('{"x":{"dtype":"F16","dtype":"F32","shape":[0],"data_offsets":[0,0]}}'),
     /its header has a duplicate key/,
   ],
-  "__proto__ in the place of fields": [
+  "__proto__ instead of fields": [
     rawSafetensors(`{"x":{"__proto__":${JSON.stringify(entry("F16", [0], [0, 0]))}}}`),
     /tensor 'x' has no dtype/,
   ],
-  "__proto__ that is no tensor": [
+  "__proto__ that is not a tensor": [
     rawSafetensors('{"__proto__":1}'),
     /'__proto__' is not a JSON object/,
   ],
-  "metadata that are no strings": [
+  "metadata that is not strings": [
     rawSafetensors('{"__metadata__":{"a":1}}'),
     /__metadata__ is not a JSON object of strings/,
   ],
@@ -126,7 +126,7 @@ for (const [name, [bytes, says]] of Object.entries(FAULTS)) {
   });
 }
 
-Deno.test("openSafetensors() names a type that it does not read", () => {
+Deno.test("openSafetensors() names an unsupported type", () => {
   for (const [dtype, quantization] of [["F8_E4M3", "FP8"], ["U8", "MXFP4, NVFP4 or b\\w+"]]) {
     const error = refusalOf(single(entry(dtype!, [4], [0, 4]), 4));
     assert.ok(error instanceof UnsupportedError);
@@ -136,7 +136,7 @@ Deno.test("openSafetensors() names a type that it does not read", () => {
   }
 });
 
-Deno.test("openSafetensors() refuses every file that is cut short", () => {
+Deno.test("openSafetensors() refuses a file truncated at any length", () => {
   for (let length = 0; length < valid.length; length++) {
     assert.ok(refusalOf(valid.subarray(0, length)) instanceof ModelFormatError, `${length} bytes`);
   }
@@ -159,7 +159,7 @@ Deno.test("openSafetensors() reads or refuses a file with any bytes changed", ()
 const MLX = JSON.stringify({ quantization: { bits: 4, group_size: 32 } });
 
 for (const shape of [[], [0], [8], [2, 0], [1, 1, 1, 2]]) {
-  Deno.test(`openSafetensors() refuses a matrix packed by MLX of the shape [${shape}]`, () => {
+  Deno.test(`openSafetensors() refuses a matrix packed by MLX that has the shape [${shape}]`, () => {
     const bytes = shape.reduce((a, b) => a * b, 4);
     const error = refusalOf(single(entry("U32", shape, [0, bytes]), bytes), MLX);
     assert.ok(error instanceof ModelFormatError, String(error));
@@ -167,7 +167,10 @@ for (const shape of [[], [0], [8], [2, 0], [1, 1, 1, 2]]) {
   });
 }
 
-/** The error of a model with these weights, of one line and typed; undefined if there is none. */
+/**
+ * Opens a model with these weights. Returns its error, which must be typed and of one line;
+ * undefined if there is none.
+ */
 function refusalOf(weights: Uint8Array, config = "{}"): Error | undefined {
   return withFiles({ "config.json": config, "model.safetensors": weights }, (directory) => {
     try {

@@ -1,4 +1,4 @@
-/** openSafetensors() reads a directory as Hugging Face has it, in one file or in shards. */
+/** openSafetensors() reads a directory in Hugging Face's layout, with one weight file or shards. */
 
 import assert from "node:assert/strict";
 import { basename, join } from "node:path";
@@ -45,7 +45,7 @@ Deno.test("openSafetensors() reads config, metadata, tensors and their bytes", (
   });
 });
 
-/** A model in two shards; `files` replaces or, by undefined, leaves out some of its files. */
+/** Runs `use` on a model in two shards. `files` replaces some files, or omits those undefined. */
 function withShards(
   files: Readonly<Record<string, Uint8Array | string | undefined>>,
   use: (directory: string) => void,
@@ -63,7 +63,7 @@ function withShards(
   withFiles(Object.fromEntries(present), use);
 }
 
-Deno.test("openSafetensors() reads shards by their index", () => {
+Deno.test("openSafetensors() reads the shards that the index lists", () => {
   withShards({}, (directory) => {
     const model = openSafetensors(directory);
     assert.deepEqual(model.paths, SHARDS.map((name) => join(directory, name)));
@@ -76,7 +76,7 @@ Deno.test("openSafetensors() reads shards by their index", () => {
   });
 });
 
-Deno.test("openSafetensors() reads weights by the names that MLX gave them at first", () => {
+Deno.test("openSafetensors() finds weights under MLX's early file names", () => {
   const x = single(entry("F16", [2], [0, 4]), 4);
   const y = rawSafetensors(JSON.stringify({ y: entry("F32", [1], [0, 4]) }), 4);
   const tensors = (files: Readonly<Record<string, Uint8Array>>) =>
@@ -93,7 +93,7 @@ Deno.test("openSafetensors() reads weights by the names that MLX gave them at fi
   assert.deepEqual(tensors({ "model.safetensors": y, "weights.00.safetensors": x }), ["y"]);
 });
 
-Deno.test("openSafetensors() says which file is missing", () => {
+Deno.test("openSafetensors() names the missing file", () => {
   const missing = (files: Readonly<Record<string, undefined>>, name: string) =>
     withShards(files, (directory) => {
       assert.throws(() => openSafetensors(directory), (error) => {
@@ -116,18 +116,18 @@ Deno.test("openSafetensors() says which file is missing", () => {
 const indexOf = (shard: unknown) => JSON.stringify({ weight_map: { x: shard } });
 
 const INDEX_FAULTS: Readonly<Record<string, readonly [string | Uint8Array, RegExp]>> = {
-  "a shard name that leads out": [
+  "a shard name outside the directory": [
     indexOf("../x.safetensors"),
     /'x' is in '\.\.\/x\.safetensors', w/,
   ],
-  "a shard name of Windows that does": [indexOf("..\\x.safetensors"), /which is not the name of/],
+  "a Windows shard name outside it": [indexOf("..\\x.safetensors"), /which is not the name of/],
   "an absolute shard name": [indexOf("/etc/x.safetensors"), /which is not the name of/],
   "a drive's shard name": [indexOf("C:x.safetensors"), /which is not the name of/],
   "a shard of another kind": [
     indexOf("pytorch_model.bin"),
     /which is not the name of a \.safetensors/,
   ],
-  "a shard that is no text": [indexOf(7), /'x' is in '7', which/],
+  "a shard name that is not text": [indexOf(7), /'x' is in '7', which/],
   "no weight_map": ["{}", /it has no weight_map/],
   "an empty weight_map": ['{"weight_map":{}}', /it lists 0 shards, not 1 to 1024/],
   "too many shards": [
@@ -146,11 +146,11 @@ const INDEX_FAULTS: Readonly<Record<string, readonly [string | Uint8Array, RegEx
     '{"weight_map":{"x":"a.safetensors","x":"b.safetensors"}}',
     /duplicate key/,
   ],
-  "more keys than tensors can be": [
+  "more keys than the tensor limit": [
     `{"weight_map":{${Array.from({ length: 1e5 }, (_, i) => `"${i}":0`)}}}`,
     /it has 100001 keys, above the limit of 65536/,
   ],
-  "no JSON": ["weight_map:", /it is not JSON/],
+  "text that is not JSON": ["weight_map:", /it is not JSON/],
   "a list": ["[]", /it is not a JSON object/],
   "not UTF-8": [Uint8Array.of(0x7b, 0xff, 0x7d), /it is not UTF-8/],
   "too long": [`{${" ".repeat(8 * 2 ** 20)}}`, /it has 8388610 bytes, above the limit of 8388608/],
@@ -172,7 +172,7 @@ Deno.test("openSafetensors() refuses a tensor that is in two shards", () => {
   });
 });
 
-Deno.test("openSafetensors() refuses a config.json that is huge, nested deep or no object", () => {
+Deno.test("openSafetensors() refuses a config.json that is huge, deeply nested or not an object", () => {
   for (
     const [config, says] of [
       [`{"a":"${"x".repeat(2 ** 20)}"}`, /config\.json: it has \d+ bytes, above the limit/],
@@ -199,7 +199,7 @@ function assertDamaged(directory: string, says: RegExp): void {
   });
 }
 
-Deno.test("openSafetensors() refuses configs and a tokenizer.json of more values than there are", () => {
+Deno.test("openSafetensors() refuses configs and a tokenizer.json with too many values", () => {
   const many = (count: number) => `{"a":[${"{},".repeat(count)}{}]}`;
   const limits = {
     "config.json": [many(1e5), /200003 values, above the limit of 65536/],
@@ -221,7 +221,7 @@ Deno.test("openSafetensors() refuses configs and a tokenizer.json of more values
   }
 });
 
-Deno.test("openSafetensors() leaves out metadata within an object of a huge name", () => {
+Deno.test("openSafetensors() omits metadata within an object that has a huge name", () => {
   const config = JSON.stringify({ a: { b: { c: 1 } }, ["k".repeat(1e5)]: { d: 1 } });
   withFiles({ "config.json": config, "model.safetensors": validSafetensors() }, (directory) => {
     const model = openSafetensors(directory);

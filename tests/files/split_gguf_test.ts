@@ -1,4 +1,4 @@
-/** openGguf() on models split over several files, as llama.cpp's gguf-split makes them. */
+/** openGguf() on models split into several files, as by llama.cpp's gguf-split. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ function partName(index: number, count = PARTS): string {
   return `tiny-${digits(index + 1)}-of-${digits(count)}.gguf`;
 }
 
-/** The parts of the tiny model by name; `change` may spoil one before it is written. */
+/** Returns the tiny model's parts by file name. `change` can modify each before it is written. */
 function split(change?: (part: GgufParts, index: number) => void): Record<string, Uint8Array> {
   const files: Record<string, Uint8Array> = {};
   const each = Math.ceil(whole.tensors.length / PARTS);
@@ -35,7 +35,7 @@ function split(change?: (part: GgufParts, index: number) => void): Record<string
 }
 
 for (const named of [0, 2]) {
-  Deno.test(`openGguf() opens all parts of a split model by part ${named + 1}`, () => {
+  Deno.test(`openGguf() opens all parts of a split model, given part ${named + 1}`, () => {
     withFiles(split(), (directory) => {
       const file = openGguf(join(directory, partName(named)));
       assert.deepEqual(file.paths, [0, 1, 2].map((i) => join(directory, partName(i))));
@@ -102,7 +102,7 @@ Deno.test("openGguf() refuses parts that do not belong together", () => {
   }
 });
 
-Deno.test("openGguf() refuses a part under another name", () => {
+Deno.test("openGguf() refuses a renamed part", () => {
   const files = split();
   withFiles({ "renamed.gguf": files[partName(0)]! }, (directory) => {
     assert.throws(() => openGguf(join(directory, "renamed.gguf")), {

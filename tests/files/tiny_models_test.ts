@@ -1,4 +1,4 @@
-/** The seeded models: the same bytes everywhere, weights of the spread that was asked for. */
+/** The seeded models have the same bytes on every machine, and weights of the given deviation. */
 
 import assert from "node:assert/strict";
 import { basename } from "node:path";
@@ -12,12 +12,12 @@ import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { readGolden } from "../assert.ts";
 import { withFiles } from "./on_disk.ts";
 
-Deno.test("tinyModel() makes the committed model byte for byte", () => {
+Deno.test("tinyModel() reproduces the committed model byte for byte", () => {
   const committed = new URL("../../fixtures/models/tiny-llama-q8_0.gguf", import.meta.url);
   assert.deepEqual(tinyModel("llama", "Q8_0"), Deno.readFileSync(committed));
 });
 
-Deno.test("tinyModel() makes sound models of every architecture and format, with goldens", () => {
+Deno.test("tinyModel() makes valid models of every architecture and format, and each has a golden", () => {
   withFiles({}, (directory) => {
     for (const [architecture, format] of TINY_MODELS) {
       const path = writeTinyModel(directory, architecture, format);
@@ -37,7 +37,7 @@ Deno.test("tinyModel() makes sound models of every architecture and format, with
 });
 
 for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
-  Deno.test(`randomWeights() spreads ${type} weights as asked, around 0`, () => {
+  Deno.test(`randomWeights() makes ${type} weights with mean 0 and the given deviation`, () => {
     const count = 256 * 400;
     const weights = new Float32Array(count);
     dequantize(
@@ -52,7 +52,7 @@ for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
   });
 }
 
-Deno.test("randomWeights() depends on seed and name, and gives vectors a mean", () => {
+Deno.test("randomWeights() depends on seed and name, and applies a mean to vectors", () => {
   const make = (seed: number, name: string) =>
     randomWeights("F32", 64, { random: new RandomSource(seed, name), deviation: 0.1, mean: 1 });
   assert.deepEqual(make(1, "a"), make(1, "a"));
@@ -65,7 +65,7 @@ Deno.test("randomWeights() depends on seed and name, and gives vectors a mean", 
   assert.throws(() => randomWeights("Q4_K", 64, drawn), RangeError);
 });
 
-Deno.test("ggufPieces() refuses data that are not as long as the shape says", () => {
+Deno.test("ggufPieces() refuses data whose length does not match the shape", () => {
   const tensor = { name: "x", type: "F32", shape: [3], data: () => [new Uint8Array(8)] } as const;
   assert.throws(() => [...ggufPieces(new Map(), [tensor])], {
     name: "RangeError",

@@ -1,4 +1,4 @@
-/** What one case of the fuzzer is, and how it must end. */
+/** A case of the fuzzer, and the check of how it ended. */
 
 import {
   ModelFormatError,
@@ -9,26 +9,26 @@ import {
 import { threadSeconds } from "../time.ts";
 import type { Pick } from "./mutations.ts";
 
-/** What a case may take, where it does not say otherwise. */
+/** Default limits of a case: CPU seconds, bytes of memory, characters of an error's message. */
 const MOST_SECONDS = 1;
 const MOST_BYTES = 64 << 20;
 const MOST_MESSAGE = 400;
 
-/** What one case is made of, and what is done with it. */
+/** An input, and the code to run on it. */
 export interface Case {
-  /** What to keep if it fails. */
+  /** Bytes to save if the case fails. */
   readonly input: Uint8Array;
   readonly run: () => void | Promise<void>;
-  /** Of the processor's time. */
+  /** Maximum CPU time in seconds. */
   readonly mostSeconds?: number;
-  /** What was let go in the meantime included. */
+  /** Maximum growth of memory in bytes, including garbage that is not collected yet. */
   readonly mostBytes?: number;
 }
 
-/** Makes the case of a seed. */
+/** Makes a case from random numbers. */
 export type Reader = (pick: Pick) => Case;
 
-/** What is wrong with how the case ended; undefined: nothing. */
+/** Runs a case. Returns what is wrong with its outcome, or undefined if nothing is. */
 export async function verdict(
   { run, mostSeconds = MOST_SECONDS, mostBytes = MOST_BYTES }: Case,
 ): Promise<string | undefined> {
@@ -47,21 +47,21 @@ export async function verdict(
   return error === undefined ? undefined : faultOf(error);
 }
 
-/** What is wrong with an error; undefined for one of those that callers tell apart, of one line. */
+/** Returns what is wrong with an error: its type, its message; undefined if nothing is. */
 function faultOf(error: unknown): string | undefined {
   const isTyped = error instanceof ModelFormatError || error instanceof UnsupportedError ||
     error instanceof ModelNotFoundError || error instanceof RequestError;
   return isTyped ? messageFault(error.message) : `an error of no type: ${Deno.inspect(error)}`;
 }
 
-/** What is wrong with a message for people; undefined: nothing. */
+/** Returns what is wrong with an error message; undefined if nothing is. */
 export function messageFault(message: string): string | undefined {
   if (message.length > MOST_MESSAGE) return `a message of ${message.length} characters: ${message}`;
   if (/\p{Cc}/u.test(message)) return `a raw control in ${JSON.stringify(message)}`;
   return undefined;
 }
 
-/** All that was taken since the last collection, so that what is let go at once counts too. */
+/** Bytes allocated, including garbage that is not collected yet. */
 function memory(): number {
   const { heapUsed, external } = Deno.memoryUsage();
   return heapUsed + external;

@@ -1,4 +1,4 @@
-/** Cases of files: GGUF and safetensors with what belongs to them, templates, and listings of the hub. */
+/** Cases for GGUF, safetensors and their JSON files, chat templates, and the hub's listings. */
 
 import { join } from "node:path";
 import { openGgufBytes } from "../../engine/files/gguf.ts";
@@ -25,7 +25,7 @@ const TEMPLATES = [
 const LISTED = ["m-Q4_K_M.gguf", "m-00001-of-00002.gguf", "config.json", "model.safetensors"]
   .map((name) => new TextEncoder().encode(name.padEnd(80, "-")));
 
-/** @param scratch an empty directory, for what is read from disk */
+/** @param scratch an empty directory, for the files that must be on disk */
 export function fileReaders(scratch: string): Readonly<Record<string, Reader>> {
   const tiny = tinyModel("llama", "Q8_0"), raw = rawGguf();
   const checkpoint = Object.fromEntries(
@@ -38,7 +38,7 @@ export function fileReaders(scratch: string): Readonly<Record<string, Reader>> {
     Deno.writeFileSync(join(scratch, name), bytes);
   }
 
-  /** The checkpoint with another file of a name. */
+  /** A case that reads the checkpoint with its file `name` replaced by `input`. */
   const checkpointCase = (name: string, input: Uint8Array, tokenizes: boolean): Case => ({
     input,
     run: () => {

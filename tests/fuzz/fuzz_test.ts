@@ -14,7 +14,7 @@ const cases = [
 ];
 
 for (const { name, reader, count } of cases) {
-  Deno.test(`${count} mutations for the reader of ${name} end in a value or an error for people`, async () => {
+  Deno.test(`${count} mutations for the reader of ${name} end in a value or a readable error`, async () => {
     const { warn } = console;
     console.warn = () => {};
     try {
@@ -27,7 +27,7 @@ for (const { name, reader, count } of cases) {
   });
 }
 
-Deno.test("verdict() tells what a case must not do", async () => {
+Deno.test("verdict() reports the outcomes that a case must not have", async () => {
   const input = new Uint8Array(0);
   const of = (run: () => void | Promise<void>) => verdict({ input, run });
   const fails = (message: string) => () => {

@@ -1,7 +1,8 @@
 /**
- * `deno task fuzz [--minutes N] [--seed N] [--only NAME]`: mutates what readers read until the time is over,
- * each reader for the same share of the processor's time. How a case must end is in case.ts. One that does
- * not, or never ends, is kept in dist/fuzz/; `--seed N --only NAME` repeats it.
+ * `deno task fuzz [--minutes N] [--seed N] [--only NAME]` runs readers on mutated input until the
+ * time is over. Each reader gets the same share of CPU time. case.ts defines how a case must end.
+ * The input of a case that fails is kept in dist/fuzz/; a case that hangs is printed and ends the
+ * program. `--seed N --only NAME` repeats a case.
  */
 
 import { join } from "node:path";
@@ -15,9 +16,9 @@ import { textReaders } from "./texts.ts";
 import { Watchdog } from "./watchdog.ts";
 
 const KEPT = "dist/fuzz";
-/** Seconds by the clock after which a case is taken to hang, on however busy a machine. */
+/** Seconds of wall time after which a case counts as hung, long enough for a busy machine. */
 const HANG_SECONDS = 30;
-/** Cases of a reader in a row, unless they take longer than so many seconds. */
+/** A reader runs this many cases in a row, or fewer if they take `ROW_SECONDS` of CPU time. */
 const ROW = 50;
 const ROW_SECONDS = 2;
 
@@ -28,7 +29,7 @@ const { values } = parseArgs({
     only: { type: "string" },
   },
 });
-// The library warns of what files have.
+// The library would print warnings about the contents of files.
 console.warn = () => {};
 const scratch = Deno.makeTempDirSync({ prefix: "tvllm-fuzz-" });
 const readers = { ...fileReaders(scratch), ...serverReaders(), ...await textReaders() };
@@ -60,7 +61,7 @@ async function runCase(index: number, seed: number): Promise<void> {
 }
 
 do {
-  // Whose turn it is: the one that has had the least time.
+  // The reader that has used the least CPU time is next.
   const least = Math.min(...states.map(({ seconds }) => seconds));
   const index = states.findIndex(({ seconds }) => seconds === least);
   const state = states[index]!;

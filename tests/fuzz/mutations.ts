@@ -1,9 +1,9 @@
-/** Named ways to make bytes and texts wrong, by a seeded source of numbers. */
+/** Named mutations of bytes and JSON values, chosen by seeded random numbers. */
 
-/** A whole number from 0 up to but not including `below`. */
+/** Returns a random integer from 0 up to but not including `below`. */
 export type Pick = (below: number) => number;
 
-/** Numbers that follow from the seed alone (mulberry32). */
+/** Random numbers that depend only on the seed (mulberry32). */
 export function numbersFrom(seed: number): Pick {
   let state = seed >>> 0;
   return (below) => {
@@ -14,7 +14,7 @@ export function numbersFrom(seed: number): Pick {
   };
 }
 
-/** What stands for numbers that files get wrong. */
+/** Extreme values for the numbers in files. */
 const EXTREMES = [0n, 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n];
 
 export const BYTE_MUTATIONS: Readonly<
@@ -54,7 +54,7 @@ export const BYTE_MUTATIONS: Readonly<
   },
 };
 
-/** One of the mutations of bytes. */
+/** Applies one of the mutations of bytes. */
 export function mutateBytes(bytes: Uint8Array, pick: Pick): Uint8Array<ArrayBuffer> {
   const mutations = Object.values(BYTE_MUTATIONS);
   return mutations[pick(mutations.length)]!(bytes, pick);
@@ -78,7 +78,7 @@ const VALUES = [
   "\u001b[",
 ];
 
-/** Puts an odd value, or a piece of another place, somewhere into a JSON value. */
+/** Returns a copy of a JSON value with one value in it replaced by an odd one, or deleted. */
 export function mutateJson(value: unknown, pick: Pick): unknown {
   if (typeof value !== "object" || value === null || pick(8) === 0) {
     return VALUES[pick(VALUES.length)];

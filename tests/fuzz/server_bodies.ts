@@ -1,4 +1,4 @@
-/** Cases of HTTP: bodies that clients send to the server, whose model answers at once. */
+/** HTTP cases: request bodies for a server whose model answers at once. */
 
 import { Model } from "../../engine/loaded_model.ts";
 import { openGgufBytes } from "../../engine/files/gguf.ts";
@@ -41,10 +41,10 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "/detokenize": { tokens: [1, 2, 3] },
 };
 
-/** What a server may answer to a body, whatever is in it. */
+/** Status codes that the server may return for any body. */
 const STATUSES = [200, 400, 404, 405, 413];
 
-/** A model that samples the same token always, in no time. */
+/** A model that always samples the same token, without computing anything. */
 function instantModel(): Model {
   const file = openGgufBytes(tinyModel("llama", "Q8_0"), "fuzz.gguf");
   const { config, weights } = readModel(file);

@@ -1,16 +1,16 @@
-/** Cases of text: a megabyte for tokenizers of real vocabularies, of which nothing may be lost. */
+/** Text cases: tokenizers with real vocabularies must encode and decode 1 MB without loss. */
 
 import { SPM_SPACE } from "../../engine/text/vocabulary.ts";
 import { smollm2, spm } from "../text/vocabularies.ts";
 import type { Reader } from "./case.ts";
 import type { Pick } from "./mutations.ts";
 
-/** Bytes of UTF-8. */
+/** Maximum length of a text in bytes of UTF-8. */
 const LENGTH = 1_000_000;
 const MOST_SECONDS = 5;
 const MOST_BYTES = 256 << 20;
 
-/** Characters that tokenizers treat in ways of their own. */
+/** Sets of characters that tokenizers treat differently. */
 const ALPHABETS = [
   "a",
   " ",
@@ -26,7 +26,7 @@ const ALPHABETS = [
   "▁ Ġ",
 ] as const;
 
-/** Text whose words, if it has any, are of some length, and which may repeat. */
+/** Returns a repeated sequence of 1 to 3 strings of random length, each from one alphabet. */
 function makeText(pick: Pick): string {
   const units = Array.from({ length: 1 + pick(3) }, () => {
     const alphabet = [...ALPHABETS[pick(ALPHABETS.length)]!];
@@ -44,7 +44,7 @@ function makeText(pick: Pick): string {
 export async function textReaders(): Promise<Readonly<Record<string, Reader>>> {
   const vocabularies = [
     { tokenizer: await smollm2(), decoded: (text: string) => text },
-    // SentencePiece has one character for a space and for the character that it writes spaces as.
+    // SentencePiece writes spaces as U+2581, so it cannot tell a U+2581 in the text from a space.
     { tokenizer: spm(), decoded: (text: string) => text.replaceAll(SPM_SPACE, " ") },
   ];
   return {

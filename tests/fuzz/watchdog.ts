@@ -1,4 +1,4 @@
-/** Ends the process when a case never ends: a thread of its own, as the one that hangs hears nothing. */
+/** Detects a case that never ends, from a thread of its own: a hung thread runs no timers. */
 
 const WORKER = `onmessage = ({ data: { state, seconds } }) => {
   const words = new Int32Array(state);
@@ -15,7 +15,7 @@ export class Watchdog implements Disposable {
   readonly #words = new Int32Array(this.#state);
   readonly #worker: Worker;
 
-  /** @param script runs in the thread, when `reader` and `seed` have taken so many seconds and more */
+  /** @param script runs in the thread, with `reader` and `seed`, if no case began for `seconds` */
   constructor(seconds: number, script: string) {
     this.#words[1] = -1;
     const source = WORKER.replace("postMessage({ reader, seed })", script);
@@ -24,7 +24,7 @@ export class Watchdog implements Disposable {
     this.#worker.postMessage({ state: this.#state, seconds });
   }
 
-  /** The case that begins now. */
+  /** Records the case that begins now. */
   begin(reader: number, seed: number): void {
     this.#words[0]!++;
     this.#words[1] = reader;

@@ -1,4 +1,4 @@
-/** Every suite on the real adapter with the built-in model, short: what must hold of any report. */
+/** Runs every suite briefly on the real adapter with the built-in model, and checks its report. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -34,7 +34,7 @@ const RUN: RunOptions = {
   contexts: [32, 128],
 };
 
-/** The tables that people compare: titles, and columns to the letter. */
+/** The columns of each suite's tables, exactly, because people compare the tables. */
 const COLUMNS: Readonly<Record<string, readonly string[]>> = {
   speed: [
     "Model | Size | Params | Backend | Threads | Differs | Test | t/s | TTFT (ms) | Peak memory | % of limit | Output check",
@@ -100,7 +100,7 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** What suites measure less of, so that the test is quick. */
+/** Options that shorten suites, so that the test is quick. */
 const LESS: Readonly<Record<string, Partial<RunOptions>>> = {
   speed: { suiteOptions: { pg: "32+4", depth: "0,32" } },
   scenarios: { warmup: 0, repetitions: 2, suiteOptions: { baseline: "cpu" } },
@@ -112,7 +112,7 @@ const LESS: Readonly<Record<string, Partial<RunOptions>>> = {
   },
 };
 
-/** All values of a metric. */
+/** Returns all values of a metric. */
 function valuesOf({ results }: Report, metric: string): number[] {
   return results.filter((result) => result.metric === metric).map(({ value }) => value);
 }
@@ -121,7 +121,7 @@ function sumOf(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0);
 }
 
-/** What must hold of the report of any suite. */
+/** Asserts what must hold for the report of any suite. */
 function assertWhole(report: Report): void {
   reportSchema.parse(report);
   assert.ok(report.complete);
@@ -151,7 +151,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
     const prompt = model.tokenizer.encode("The old king had a garden");
     for (const suite of SUITES) {
       const { name } = suite;
-      if (name === "paged-cache") continue; // Below: twenty long prompts take this model too long.
+      if (name === "paged-cache") continue; // Below: its long prompts take this model too long.
       await t.step(`${name}: all columns, every number finite, nothing failed`, async () => {
         const report = await Harness.run(suite, target, {
           run: { ...RUN, ...LESS[name] },
@@ -168,7 +168,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
       });
     }
 
-    await t.step("scenarios: those that fit, here and on the CPU", () => {
+    await t.step("scenarios: those that fit the context run here and on the CPU", () => {
       const [own, , , both] = reports.get("scenarios")!.tables;
       assert.deepEqual(own!.rows.map(([id]) => id), ["S1", "S2"]);
       assert.ok(own!.notes.some((line) => line.includes("S3, S4, S5, S6")));
@@ -178,7 +178,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
       );
     });
 
-    await t.step("memory: the identities hold to the byte", () => {
+    await t.step("memory: figures are exact to the byte", () => {
       const report = reports.get("memory")!;
       const { layers, kvHeads, headDim } = report.environment.model;
       const memory = (purpose: string) => numberOf(report, "device_memory", { purpose });
@@ -188,7 +188,8 @@ Deno.test("every suite runs on the adapter", async (t) => {
       assert.equal(memory("KV cache") % blockBytes, 0);
       const { tensorBytes } = report.environment.model;
       assert.ok(memory("weights") <= 1.02 * tensorBytes);
-      // Blocks in use are what the tokens need, and at most one more each for the step in flight.
+      // The tokens of a sequence need their blocks, the last one partly used, and the step in
+      // flight may need one more.
       for (const sequences of [1, 2, 4, 8]) {
         const blocks = numberOf(report, "kv_cache", { sequences }) / blockBytes;
         const full = numberOf(report, "cached_tokens", { sequences }) / 16;
@@ -203,15 +204,15 @@ Deno.test("every suite runs on the adapter", async (t) => {
       for (const percent of savings) assert.ok(percent > 20, String(percent));
     });
 
-    await t.step("breakdown: the phases are the whole, and so are the kernels", () => {
+    await t.step("breakdown: shares of phases sum to 100 %, and so do those of kernels", () => {
       const report = reports.get("breakdown")!;
       assert.ok(Math.abs(sumOf(valuesOf(report, "operation_share")) - 100) <= 1e-6);
-      // Of decode steps, and of the prompt.
+      // 100 % for decode steps, and 100 % for the prompt.
       const kernels = valuesOf(report, "kernel_share");
       if (target.hasTimestamps) assert.ok(Math.abs(sumOf(kernels) - 200) <= 1e-6);
     });
 
-    await t.step("kernels: each that was named is right, and timed for 1 to 8 tokens", () => {
+    await t.step("kernels: each selected one is correct, and timed for 1 to 8 tokens", () => {
       const report = reports.get("kernels")!;
       const [verified] = report.tables;
       assert.deepEqual(
@@ -235,7 +236,7 @@ Deno.test("every suite runs on the adapter", async (t) => {
       for (const requests of [1, 2]) resultOf(report, "decode_throughput", { requests });
     });
 
-    await t.step("what is being served is cut off by the signal", async () => {
+    await t.step("the signal ends requests that are being served", async () => {
       const controller = new AbortController();
       const cut = await EngineTarget.open(model, PROGRAM, controller.signal);
       const serve = (target: EngineTarget) =>
@@ -267,9 +268,10 @@ Deno.test("every suite runs on the adapter", async (t) => {
 });
 
 Deno.test("paged-cache counts blocks and tokens as computed by hand", async () => {
-  // 286 tokens in common are 17 full blocks, and 18 · 16 = 288 of each prompt's 296 are full blocks.
-  // 296 + 4 − 1 tokens enter: 19 blocks a request. The first computes all of them, 19 others find 17
-  // and take 2 of their own: 19 + 19 · 2 = 57 blocks, 19 · 17 = 323 hits, 323 · 16 = 5168 tokens.
+  // The 286 common tokens fill 17 blocks; 18 · 16 = 288 of each prompt's 296 tokens are in full
+  // blocks. 296 + 4 − 1 tokens enter the cache, so a request needs 19 blocks. The first request
+  // computes all of them. The 19 others find 17 and allocate 2: 19 + 19 · 2 = 57 blocks,
+  // 19 · 17 = 323 hits, 323 · 16 = 5168 tokens.
   const sizes = { device: "gpu", contextLength: 320, maxSequences: 20, kvTokens: 8192 } as const;
   const model = await loadModel(openGguf(TINY), sizes);
   try {
@@ -297,7 +299,7 @@ Deno.test("paged-cache counts blocks and tokens as computed by hand", async () =
   }
 });
 
-Deno.test("steps that the device chains are counted one by one", async () => {
+Deno.test("chained steps are counted one by one", async () => {
   const sizes = { device: "gpu", contextLength: 128, maxSequences: 2, steps: 4 } as const;
   const model = await loadModel(openGguf(TINY), sizes);
   try {
@@ -309,7 +311,7 @@ Deno.test("steps that the device chains are counted one by one", async () => {
       (session) => session.serve(prompts.map((promptIds) => ({ promptIds, maxTokens: 17 }))),
     );
     const { requests, steps } = serving;
-    // Of 17 tokens the prompt's step gives the first, and four chains of four the others.
+    // The prompt's step gives the first of 17 tokens, and four chains of four steps the others.
     assert.deepEqual(requests.map(({ ids }) => ids.length), [17, 17]);
     assert.deepEqual(steps.map(({ chained }) => chained), [1, 4, 4, 4, 4]);
     const [begin, ...reads] = steps.map(({ readEnd }) => readEnd);
@@ -317,7 +319,7 @@ Deno.test("steps that the device chains are counted one by one", async () => {
     assert.deepEqual(decodeStepTimes(serving, 2), gaps);
     const report = await Harness.run(breakdown, target, { run });
     assertWhole(report);
-    // Two layers of six, the embedding, the head, and two that choose.
+    // Six for each of two layers, the embedding, the head, and two for sampling.
     if (target.hasTimestamps) assert.equal(numberOf(report, "dispatches_per_token"), 16);
   } finally {
     await model.close();

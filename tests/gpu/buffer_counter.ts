@@ -1,4 +1,4 @@
-/** Bytes of the GPU buffers that were made and not destroyed while it is in use. */
+/** Counts the bytes of the GPU buffers that exist, of those created while it is active. */
 export class BufferCounter implements Disposable {
   readonly live = new Map<GPUBuffer, number>();
   readonly #create = GPUDevice.prototype.createBuffer;

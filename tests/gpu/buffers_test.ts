@@ -5,7 +5,7 @@ import { type Gpu, openGpu } from "../../engine/gpu/device.ts";
 
 const gpu = await openGpu();
 
-/** The device, but with one word for what goes wrong in each kind of scope. */
+/** The device with scripted errors: an error scope returns the error for its filter. */
 function scripted(errors: Partial<Record<GPUErrorFilter, GPUError>>): Gpu {
   const scopes: GPUErrorFilter[] = [];
   const device = {
@@ -16,7 +16,7 @@ function scripted(errors: Partial<Record<GPUErrorFilter, GPUError>>): Gpu {
   return { ...gpu, device: device as unknown as GPUDevice, description: "this GPU", memory };
 }
 
-Deno.test("withMemoryCheck() tells what has no room from what the device refuses", async () => {
+Deno.test("withMemoryCheck() distinguishes lack of memory from what the device refuses", async () => {
   const noRoom = new GPUOutOfMemoryError("not enough\n memory left");
   const refused = new GPUValidationError("it is invalid");
   assert.equal(await withMemoryCheck(scripted({}), "it", () => 7), 7);
@@ -26,7 +26,7 @@ Deno.test("withMemoryCheck() tells what has no room from what the device refuses
       !(error instanceof DeviceError) &&
       String(error) === "Error: Cannot prepare the weights: this GPU refused it (it is invalid)",
   );
-  // A buffer that has no room is invalid, so that there are both.
+  // A buffer for which there is no memory is also invalid, so both errors can occur.
   for (const errors of [{}, { validation: refused }]) {
     await assert.rejects(
       withMemoryCheck(scripted({ "out-of-memory": noRoom, ...errors }), "the weights", () => 7),
@@ -38,14 +38,14 @@ Deno.test("withMemoryCheck() tells what has no room from what the device refuses
   }
 });
 
-Deno.test("withMemoryCheck() says why a kernel does not compile, and catches nothing of others", async () => {
+Deno.test("withMemoryCheck() reports why a kernel does not compile, and catches no other error", async () => {
   const make = () => gpu.device.createShaderModule({ label: "wrong", code: "fn ((" });
   await assert.rejects(withMemoryCheck(gpu, "the kernels", make), /^Error: Cannot prepare the /);
   const fails = () => {
     throw new SyntaxError("own");
   };
   await assert.rejects(withMemoryCheck(gpu, "the kernels", fails), /^SyntaxError: own$/);
-  // One that fails while another waits for its verdict.
+  // One check fails while another one waits for its result.
   const good = withMemoryCheck(gpu, "the first", () => 1);
   const bad = withMemoryCheck(gpu, "the second", make);
   assert.equal(await good, 1);

@@ -1,4 +1,4 @@
-/** Directories from weights to logits on the GPU, against what the float32 reference says. */
+/** Compares models from directories on the GPU with the goldens of the float32 reference. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
@@ -14,7 +14,7 @@ import { logitsOf } from "../reference/tiny_runner.ts";
 for (const [name, files] of Object.entries(CHECKPOINTS)) {
   Deno.test(`GPU runner gives the golden's probabilities for ${name}`, async () => {
     const gpu = await openGpu();
-    // The files are open when the directory is removed, and read later.
+    // The files are opened before the directory is removed, and read afterwards.
     const runner = await withFiles(files, (directory) => {
       const file = openModelFile(directory);
       const { config, weights } = readModel(file);

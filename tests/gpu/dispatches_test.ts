@@ -1,4 +1,4 @@
-/** What a step asks of the device: dispatches a layer, passes and writes a step. */
+/** The device's work for a step: dispatches per layer, passes and writes per step. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
@@ -12,7 +12,7 @@ import { withFile } from "../files/on_disk.ts";
 
 type Model = Parameters<typeof tinyModel>;
 
-/** Loads a model for a class of adapter; `compiles`: its steps can run. */
+/** Loads a model for a class of adapter. Its steps can run only if it `compiles`. */
 async function load(
   [architecture, format]: Model,
   { driver, compiles }: { readonly driver: "software" | "hardware"; readonly compiles: boolean },
@@ -34,22 +34,22 @@ async function load(
   });
 }
 
-/** Dispatches of a layer, where positions are shared out too, and those of a step beside its layers. */
+/** Dispatches per layer when two workgroups share a token's positions. */
 const EXPECTED: readonly (readonly [Model, software: number, hardware: number])[] = [
-  // q+k+v, RoPE (or attention does its work) or attention's merge, attention, output, gate+up, down.
+  // q+k+v, attention, output, gate+up, down, and RoPE or, if attention does its work, the merge.
   [["llama", "Q4_0"], 6, 6],
   [["qwen2", "Q8_0"], 6, 6],
-  // Norms of heads, in RoPE's kernel or in attention.
+  // RoPE's kernel or attention normalizes the heads.
   [["qwen3", "F16"], 6, 6],
-  // Norms of branches.
+  // Two more for the norms after the branches.
   [["gemma3", "F16"], 8, 8],
-  // Values in a format of their own.
+  // The values' weights have another format than those of queries and keys.
   [["qwen3", "Q4_K_M"], 7, 7],
 ];
 
 for (const [model, ...counts] of EXPECTED) {
   for (const [i, driver] of (["software", "hardware"] as const).entries()) {
-    Deno.test(`${model.join(" in ")} takes ${counts[i]} dispatches a layer, ${driver}`, async () => {
+    Deno.test(`${model.join(" in ")} takes ${counts[i]} dispatches per layer, ${driver}`, async () => {
       const runner = await load(model, { driver, compiles: false });
       const { layers } = runner.config;
       const names = runner.launches(1, "decode", 2).map(({ pipeline }) => pipeline.spec.name);
@@ -61,7 +61,7 @@ for (const [model, ...counts] of EXPECTED) {
   }
 }
 
-Deno.test("a decoded token takes one pass and one write, and a chain of them one submit", async () => {
+Deno.test("a decode step takes one pass and one write, and a chain of steps one submit", async () => {
   const runner = await load(["llama", "Q4_0"], { driver: "software", compiles: true });
   const { device } = runner.gpu;
   const seen = { passes: 0, writes: 0, submits: 0 };

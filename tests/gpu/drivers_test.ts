@@ -1,4 +1,4 @@
-/** The kernel tests on other drivers, where they are installed: other limits, other features. */
+/** Runs the kernel tests on installed drivers that have other limits and features. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { exists, run } from "../program/run_tvllm.ts";
 /** An independent Vulkan driver, part of Debian's chromium-common. */
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
 
-/** Without the hardware's kernels, which these drivers take minutes to compile. */
+/** Leaves out the hardware tuning, whose kernels these drivers take minutes to compile. */
 const SOFTWARE = { TVLLM_TEST_TUNINGS: "software" };
 const OPENGL = { DENO_WEBGPU_BACKEND: "gl" };
 const SWIFTSHADER_ALONE = {
@@ -16,7 +16,7 @@ const SWIFTSHADER_ALONE = {
   VK_ICD_FILENAMES: SWIFTSHADER,
 };
 
-/** What stands for hardware's kernels on these drivers, in `deno task test:long`. */
+/** In `deno task test:long` these tests represent the hardware tuning on these drivers. */
 const LONG = Deno.env.get("TVLLM_TEST_LONG") !== undefined;
 const HARDWARE =
   "/matmul in (Q4_K|MXFP4), hardware: (any|norm)|matmul in Q8_0, planes|attention, hardware/";
@@ -24,11 +24,11 @@ const HARDWARE =
 interface Driver {
   readonly name: string;
   readonly env: Record<string, string>;
-  /** The tests to run, as Deno's --filter has it; default all. */
+  /** The tests to run, in the syntax of Deno's --filter; default all. */
   readonly filter?: string;
   readonly present: boolean;
   readonly adapter: RegExp;
-  /** Tests that pass at least. */
+  /** Minimum number of tests that must pass. */
   readonly tests: number;
 }
 
@@ -50,7 +50,7 @@ const DRIVERS: readonly Driver[] = [
     tests: 10,
   },
   {
-    // Subgroups of 16 lanes, which hardware's products add up by shuffles.
+    // Subgroups of 16 lanes, whose sums the hardware tuning's products compute by shuffles.
     name: "llvmpipe with wide vectors",
     env: { LP_NATIVE_VECTOR_WIDTH: "512" },
     filter: "/matmul in (Q4_0|Q6_K), hardware: (any|norm)|products of hardware/",
@@ -59,7 +59,7 @@ const DRIVERS: readonly Driver[] = [
     tests: 6,
   },
   {
-    // Subgroups of four lanes, no shader-f16, bindings to 1 GiB.
+    // Subgroups of four lanes, no shader-f16, bindings of at most 1 GiB.
     name: "SwiftShader",
     env: { ...SWIFTSHADER_ALONE, ...SOFTWARE },
     present: exists(SWIFTSHADER),
@@ -80,7 +80,7 @@ const TESTS = ["kernels_test.ts", "experts_test.ts", "sampling_test.ts", "varian
   (name) => fileURLToPath(new URL(name, import.meta.url)),
 );
 
-/** Runs Deno where `env` chooses the driver. */
+/** Runs Deno with an environment that chooses the driver. */
 function runDeno(args: readonly string[], env: Record<string, string>) {
   return run(Deno.execPath(), args, { env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" } });
 }
@@ -90,7 +90,7 @@ async function hasLlvmpipe(env: Record<string, string>): Promise<boolean> {
   return (await runDeno(["eval", code], env)).stdout.startsWith("llvmpipe");
 }
 
-// Their time goes into compilers, which use one core each.
+// All run at once: most of their time goes into compilers, which use one core each.
 const present = DRIVERS.filter(({ present }) => present);
 const started = new Map(present.map(({ name, env, filter }) => {
   const temporary = Deno.env.get("TMPDIR") ?? "/tmp";
@@ -105,19 +105,19 @@ for (const { name, present, adapter, tests } of DRIVERS) {
     console.error(`skipping ${name}: ${why}`);
   }
   Deno.test({
-    name: `kernels and sampling are right on ${name}`,
+    name: `kernels and sampling are correct on ${name}`,
     ignore: !present,
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
       const { code, stdout, stderr } = await started.get(name)!;
-      // SwiftShader was once seen to free memory twice (SIGABRT) when the process ended, all tests
-      // passed and counted; 20 later runs ended well.
+      // SwiftShader once freed memory twice (SIGABRT) at the end of the process, after all tests
+      // had passed and were counted. 20 later runs ended normally.
       if (code !== 134) assert.equal(code, 0, stdout + stderr);
       assert.match(stdout, adapter);
       const [, passed, failed] = /^ok \| (\d+) passed \| (\d+) failed/m.exec(stdout) ?? [];
       assert.equal(failed, "0", stdout);
-      // So that a driver on which tests went missing does not count as right.
+      // A driver on which tests are missing must not pass.
       assert.ok(Number(passed) >= tests, stdout);
     },
   });

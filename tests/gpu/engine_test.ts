@@ -1,4 +1,4 @@
-/** The serving engine on the device: what a request gets does not depend on how it is served. */
+/** The serving engine on the device: a request's tokens do not depend on its schedule. */
 
 import assert from "node:assert/strict";
 import { DeviceError, ModelFormatError } from "../../engine/errors.ts";
@@ -25,7 +25,7 @@ async function openRunner(path = PATH): Promise<GpuRunner> {
   }
 }
 
-/** `length` tokens of a text that depends on `seed`. */
+/** Returns `length` token ids that depend on `seed`. */
 function text(seed: number, length: number): number[] {
   return Array.from({ length }, (_, i) => (i * i + seed * (i + 3)) % 294);
 }
@@ -34,10 +34,10 @@ function ask(promptIds: number[], maxTokens: number) {
   return { promptIds, maxTokens, sampling: GREEDY, stopIds: [] };
 }
 
-/** A difference of logits that rounding explains, in units of the largest. */
+/** The largest difference of logits that rounding explains, relative to the largest logit. */
 const ROUNDING = 1e-5;
 
-Deno.test("a step is launched when the one before is read, and does not delay it", async () => {
+Deno.test("a step is launched when the one before it is read, without delaying that read", async () => {
   const runner = await openRunner();
   const { queue } = runner.gpu.device;
   const submit = queue.submit.bind(queue);
@@ -61,14 +61,14 @@ Deno.test("a step is launched when the one before is read, and does not delay it
   const read = async (i: number) => (await steps[i]!.read()).tokens[0]![0]!;
   const tokens = [await read(0)];
   assert.equal(launched, 2);
-  // What is recorded is launched before blocks are copied.
+  // Recorded steps are launched before blocks are copied.
   steps.push(at(null, 4), at(null, 5));
   assert.equal(launched, 2);
   runner.copyBlocks([{ group: 0, from: 0, to: 1 }]);
   assert.equal(launched, 5);
   steps.push(at(null, 6));
   assert.equal(launched, 5);
-  // To read a step those before it must run.
+  // Before a step can be read, all earlier steps must run.
   const last = await read(4);
   tokens.push(await read(1), await read(2), await read(3), last);
   assert.deepEqual(tokens, expected);
@@ -76,7 +76,7 @@ Deno.test("a step is launched when the one before is read, and does not delay it
   runner.destroy();
 });
 
-Deno.test("logits are the model's own, whatever the sampler does to them", async () => {
+Deno.test("returned logits do not include the sampler's adjustments", async () => {
   const runner = await openRunner();
   const sequence = { slot: 0, tokens: [5, 6, 7], start: 0, blockTables: [[0]] };
   const read = (more: Partial<BatchSequence>) =>
@@ -94,7 +94,7 @@ Deno.test("logits are the model's own, whatever the sampler does to them", async
   runner.destroy();
 });
 
-Deno.test("weights that make logits NaN or infinite are said to be damaged, however they are used", async () => {
+Deno.test("weights that make logits NaN or infinite are reported as damaged, however the logits are used", async () => {
   const damaged = changed(["output_norm.weight"], (_, i) => i % 2 ? 3e38 : -3e38);
   const runner = await withFile("model.gguf", damaged, openRunner);
   const sequence = { slot: 0, tokens: [5, 6, 7], start: 0, blockTables: [[0]] };
@@ -116,7 +116,7 @@ Deno.test("weights that make logits NaN or infinite are said to be damaged, howe
   runner.destroy();
 });
 
-Deno.test("a read that fails is a lost device, to later steps too, and holds none of them back", async () => {
+Deno.test("a failed read is reported as a lost device, by later steps too, and blocks none of them", async () => {
   const runner = await openRunner();
   const { device } = runner.gpu;
   const submit = device.queue.submit.bind(device.queue);
@@ -140,7 +140,7 @@ Deno.test("a read that fails is a lost device, to later steps too, and holds non
   assert.throws(() => runner.submit({ sequences: [{ ...sequence, tokens: [1] }] }), lost);
 });
 
-Deno.test("Engine on the device refuses what is too long for its runner, and goes on", async () => {
+Deno.test("Engine on the device refuses a request that is too long for its runner, and serves others", async () => {
   const runner = await openRunner();
   const engine = new Engine(runner);
   assert.throws(() => engine.submit(ask(text(1, 520), 4)), /the context has room for 512/);
@@ -149,7 +149,7 @@ Deno.test("Engine on the device refuses what is too long for its runner, and goe
   runner.destroy();
 });
 
-Deno.test("a sequence gets the same logits in batches of 1 to 12, and with a prompt in any chunks", async () => {
+Deno.test("a sequence's logits are the same in batches of 1 to 12, and for a prompt in any chunks", async () => {
   const runner = await openRunner();
   const prompt = (slot: number) => text(slot, 5);
   const at = (slot: number, start: number, tokens: number[]) => ({
@@ -168,9 +168,9 @@ Deno.test("a sequence gets the same logits in batches of 1 to 12, and with a pro
     await logits([at(slot, 0, prompt(slot))]);
     alone.push(...await logits([decode]));
   }
-  // Kernels are chosen by the number of tokens in a step. All of them sum in one order (see
-  // matmul.wgsl), so that a driver that rounds each operation alike gives the same bits: llvmpipe
-  // does. Others may fuse operations in one kernel and not in another; that is what is bounded.
+  // The number of tokens in a step determines the kernels. All of them sum in the same order (see
+  // matmul.wgsl), so the bits are equal if the driver rounds each operation alike, as llvmpipe
+  // does. Others may fuse operations in one kernel but not in another; ROUNDING bounds the effect.
   const exact = runner.device.description.includes("llvmpipe");
   const assertSame = (row: Float32Array, expected: Float32Array, what: string) => {
     const most = expected.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
@@ -180,7 +180,8 @@ Deno.test("a sequence gets the same logits in batches of 1 to 12, and with a pro
   for (let count = 1; count <= SEQUENCES; count++) {
     const rows = await logits(decodes.slice(0, count));
     for (const [slot, row] of rows.entries()) assertSame(row, alone[slot]!, `${count} at once`);
-    // In another order, among others: equal kernels, and so equal bits on every driver.
+    // In another order, among other sequences: the kernels are equal, and so are the bits on every
+    // driver.
     const last = decodes.slice(-count).reverse();
     const others = await logits(last);
     for (const [i, { slot }] of last.entries()) {
@@ -199,14 +200,14 @@ Deno.test("a sequence gets the same logits in batches of 1 to 12, and with a pro
   runner.destroy();
 });
 
-Deno.test("Engine on the device: greedy tokens are the same alone and by any schedule", async (t) => {
+Deno.test("Engine on the device: greedy tokens are the same alone and under any schedule", async (t) => {
   const runner = await openRunner();
   const system = text(7, 37);
   const requests = [
     ask([...system, ...text(1, 20)], 24),
     ask([...system, ...text(2, 3)], 40),
     ask(text(3, 48), 16),
-    ask([...system, ...text(1, 11)], 16), // a full hit, where the first one is cached
+    ask([...system, ...text(1, 11)], 16), // All its blocks are hits if the first one is cached.
     ask(text(4, 1), 60),
     ask(text(3, 48), 5),
     ...[5, 6, 7].map((seed) => ask(text(seed, 9), 60)),
@@ -232,7 +233,7 @@ Deno.test("Engine on the device: greedy tokens are the same alone and by any sch
         assert.deepEqual(together.ids, expected);
         assert.equal(together.stats.preemptions, 0);
         assert.equal(together.stats.prefix.tokensSaved > 0, cache);
-        // Five blocks hold the longest request and little else.
+        // Five blocks have room for the longest request and little else.
         const tight = await serve({ ...options, maxBlocks: [5] });
         assert.deepEqual(tight.ids, expected);
         assert.ok(tight.stats.preemptions > 0);
@@ -246,7 +247,7 @@ Deno.test("Engine on the device: greedy tokens are the same alone and by any sch
   runner.destroy();
 });
 
-Deno.test("Engine on the device: 20 requests share a system prompt of 286 tokens as computed by hand", async () => {
+Deno.test("Engine on the device: 20 requests share a system prompt of 286 tokens, with the counts computed by hand", async () => {
   // 286 tokens fill 17 blocks (272 tokens). Each prompt of 296 has 18 full blocks. The first request
   // misses all 18; the 19 others find 17 and miss their own: 19 · 17 = 323 hits, 18 + 19 = 37
   // misses, and 19 · 272 = 5168 of 20 · 296 = 5920 prompt tokens are not computed.
@@ -277,7 +278,7 @@ Deno.test("Engine on the device: 20 requests share a system prompt of 286 tokens
   runner.destroy();
 });
 
-Deno.test("a step that makes weights or buffers anew gives the same tokens, and leaves nothing behind", async () => {
+Deno.test("a step that recreates weights or buffers gives the same tokens, and leaks no memory", async () => {
   const file = openGguf(PATH);
   const gpu = await openGpu();
   const runner = await GpuRunner.load(gpu, { file, config: configFromGguf(file) }, {
@@ -308,7 +309,7 @@ Deno.test("a step that makes weights or buffers anew gives the same tokens, and 
   const buffers = await serve({ buffers: false });
   assert.deepEqual(buffers.ids, ids);
   assert.ok(Math.abs(buffers.each - each) < each);
-  // One for each of six steps.
+  // One buffer for each of six steps.
   assert.ok(made.filter((label) => label === "hidden").length >= 6);
   assert.deepEqual(gpu.memory, memory);
   runner.destroy();

@@ -1,4 +1,4 @@
-/** The kernels of routed experts, and batches of a model that has them. */
+/** The kernels for routed experts, and batches of a model with experts. */
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -22,7 +22,7 @@ import { openHarnesses } from "./kernel_harnesses.ts";
 const { gpu, software, all } = await openHarnesses();
 
 for (const [tuning, harness] of Object.entries(all)) {
-  Deno.test(`top_k, ${tuning}: the largest logits, of equals the first, and their weights`, async () => {
+  Deno.test(`top_k, ${tuning}: the largest logits, the first of equal ones, and their weights`, async () => {
     for (const [experts, slots] of [[8, 2], [128, 8], [7, 7], [60, 4], [1, 1]] as const) {
       for (const normalized of [true, false]) {
         for (const sigmoid of [undefined, { scale: 2.5 }]) {
@@ -59,9 +59,9 @@ for (const type of Object.keys(GROUP_LAYOUT) as TensorType[]) {
   });
 }
 
-// How a type is read does not depend on the tuning: these stand for all.
+// How a type is read does not depend on the tuning, so these types represent all.
 for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
-  Deno.test(`products with experts in ${type}: every tuning, gates apart from ups`, async () => {
+  Deno.test(`products with experts in ${type}: every tuning, and gates separate from ups`, async () => {
     for (const tokens of [1, 7]) {
       for (const harness of Object.values(all)) {
         await assertExperts(harness, { ...SHAPE, type, tokens, gate: "both" });
@@ -71,9 +71,10 @@ for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
     }
   });
 
-  Deno.test(`products with experts in ${type}: some experts a buffer`, async () => {
+  Deno.test(`products with experts in ${type}: a few experts per buffer`, async () => {
     for (const harness of Object.values(all)) {
-      // Two experts' gates and ups, or five of one kind: bytes of quants a weight.
+      // Room for two experts' gates and ups, or for five matrices of one kind. The factors are the
+      // bytes of quants per weight.
       const bytes = 5 * 64 * 256 * { F32: 4, Q4_0: 0.5, Q6_K: 0.75 }[type];
       const small = harness.with(harness.tuning, limitsOf(bytes));
       await assertExperts(small, { ...SHAPE, type, tokens: 5, gate: "both" });
@@ -82,7 +83,7 @@ for (const type of ["F32", "Q4_0", "Q6_K"] as const) {
   });
 }
 
-// 17 tokens have enough slots for groups of eight, or of the two of hardware's tuning; three do not.
+// 17 tokens have enough slots for groups of eight, or of two on hardware; three do not.
 for (const type of ["Q4_0", "Q6_K"] as const) {
   Deno.test(`products with experts in ${type}, slots sorted by expert`, async () => {
     for (const harness of Object.values(all)) {
@@ -97,7 +98,7 @@ for (const type of ["Q4_0", "Q6_K"] as const) {
   });
 }
 
-Deno.test("an expert that many tokens chose, and those that none did, sorted", async () => {
+Deno.test("sorted slots: an expert that many tokens chose, and experts that none chose", async () => {
   for (const experts of [1, 2, 30]) {
     for (const harness of Object.values(all)) {
       const shape = { ...SHAPE, experts, type: "Q4_0" as const, slots: 1, grouped: true };
@@ -106,7 +107,7 @@ Deno.test("an expert that many tokens chose, and those that none did, sorted", a
   }
 });
 
-/** The adapter's limits with a smaller binding. */
+/** The adapter's limits, but with bindings of at most `bytes`. */
 function limitsOf(bytes: number): GPUSupportedLimits {
   return {
     maxStorageBufferBindingSize: bytes,
@@ -114,7 +115,7 @@ function limitsOf(bytes: number): GPUSupportedLimits {
   } as GPUSupportedLimits;
 }
 
-Deno.test("sequences with experts get in a batch the bits that each gets alone", async () => {
+Deno.test("sequences of a model with experts are bit-identical in a batch and alone", async () => {
   const runner = await withFile("moe.gguf", tinyModel("qwen3moe", "Q4_0"), (path) => {
     const file = openGguf(path);
     return GpuRunner.load(gpu, { file, config: configFromGguf(file) }, { contextLength: 64 })

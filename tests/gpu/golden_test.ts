@@ -1,4 +1,4 @@
-/** Whole models on the GPU against what the float32 reference in Python says. */
+/** Compares whole models on the GPU with the goldens of the float32 reference in Python. */
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -53,7 +53,7 @@ Deno.test("GPU runner gives the reference's logits for layers of different sizes
   const runner = await gpuRunner(path, 256);
   try {
     for (const [i, row] of (await logitsOf(runner, ids, { chunk: 7 })).entries()) {
-      // The cache has halves.
+      // The KV cache is float16.
       assertAllClose(row, expected[i]!, { absolute: 1e-2 });
     }
   } finally {
@@ -69,10 +69,10 @@ for (const [architecture, format] of TINY_MODELS) {
     const { ids } = golden;
     const rows = await logitsOf(runner, ids, { chunk: MOST_LOGIT_ROWS });
     const { meanKl, perplexityError } = compareWithGolden(golden, rows);
-    // The f16 cache alone is worth some 1e-7 of KL; 1e-3 is what a format may cost.
+    // The f16 cache alone adds about 1e-7 of KL; a format may add up to 1e-3.
     assert.ok(meanKl <= 1e-4, `mean KL ${meanKl}`);
     assert.ok(perplexityError <= 5e-3, `perplexity off by ${perplexityError}`);
-    // Token by token, by other kernels.
+    // One token at a time, for which other kernels are used.
     const steps = await logitsOf(runner, ids.slice(0, 20), { chunk: 1, slot: 1 });
     for (const [i, row] of steps.entries()) assertAllClose(row, rows[i]!, { absolute: 1e-3 });
     runner.destroy();
@@ -80,7 +80,7 @@ for (const [architecture, format] of TINY_MODELS) {
 }
 
 for (const architecture of ["llama", "qwen35", "nemotron_h_moe"] as const) {
-  Deno.test(`two sequences of ${architecture} in a batch get the bits that each gets alone`, () =>
+  Deno.test(`two sequences of ${architecture} are bit-identical in a batch and alone`, () =>
     assertAlike(architecture));
 }
 
@@ -113,7 +113,7 @@ const HARDWARE = tuningFor("hardware");
 const TUNINGS: Readonly<Record<string, Tuning>> = {
   software: tuningFor("software"),
   hardware: HARDWARE,
-  // Steps of up to eight tokens; longer ones are the same as above.
+  // Tested with steps of up to eight tokens; longer ones use the same kernels as above.
   "bytes multiplied": {
     ...HARDWARE,
     matmul: { by: "lanes", split: 32, tilesFrom: 17, activations: "int8" },
@@ -131,8 +131,9 @@ for (const [name, tuning] of Object.entries(TUNINGS)) {
       const { meanKl, perplexityError } = compareWithGolden(golden, rows);
       assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
       assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
-      // Token by token, by other kernels: where they differ in a last bit, the f16 cache may round keys
-      // and values to the other neighbour, which moves logits of about 10 by some thousandths.
+      // One token at a time, for which other kernels are used. If they differ in the last bit, the
+      // f16 cache may round keys and values to the other neighbour, which changes logits of about
+      // 10 by some thousandths.
       const steps = await logitsOf(runner, golden.ids.slice(0, 12), { chunk: 1, slot: 1 });
       for (const [i, row] of steps.entries()) assertAllClose(row, rows[i]!, { absolute: 1e-2 });
       runner.destroy();

@@ -1,4 +1,4 @@
-/** The GPU's greedy text of a real model, judged by the CPU backend token by token. */
+/** Checks the GPU's greedy text of a real model with the reference runner, token by token. */
 
 import assert from "node:assert/strict";
 import { loadReferenceRunner } from "../../engine/reference/runner.ts";
@@ -15,11 +15,11 @@ const PROMPTS = [
   "List three uses of a rope.",
 ];
 const TOKENS = 48;
-/** Two tokens whose log-probabilities are closer than this may change places by rounding. */
+/** Rounding may swap two tokens whose log-probabilities are closer than this. */
 const NEAR = 0.05;
 
 Deno.test({
-  name: "SmolLM2 135M answers chats alike on GPU and CPU, near-ties aside",
+  name: "SmolLM2 135M chooses the reference's tokens on the GPU, except for near-ties",
   ignore: realModelMissing(),
   fn: async () => {
     const model = await loadModel(openGguf(REAL_MODEL), { device: "gpu", contextLength: 512 });
@@ -40,7 +40,7 @@ Deno.test({
     for (const [i, { ids }] of answers.entries()) {
       assert.ok(ids.length >= 5, `${ids.length} tokens`);
       const prompt = prompts[i]!;
-      // One pass over prompt and answer gives what the CPU would choose after each token.
+      // One pass over prompt and answer shows what the reference would choose after each token.
       const before = prompt.length - 1;
       const blockTables = [blocksFor(prompt.length + TOKENS)];
       const context = { slot: 0, blockTables };

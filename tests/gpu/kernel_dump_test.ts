@@ -10,7 +10,7 @@ import { GREEDY } from "../../engine/run/runner.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
 
-Deno.test("kernelDump() has each kernel of a step, as often as it is launched, and each compiles", async () => {
+Deno.test("kernelDump() lists each kernel of a step with its number of launches, and each compiles", async () => {
   await using model = await withFile(
     "tiny.gguf",
     tinyModel("llama", "Q4_0"),
@@ -33,7 +33,7 @@ Deno.test("kernelDump() has each kernel of a step, as often as it is launched, a
   for (const name of ["logit_adjust", "sample_keep"]) {
     assert.ok(sections.some((section) => section.startsWith(name)), name);
   }
-  // The last step of a request whose kernels are timed each is a decode step.
+  // Kernels are timed one by one; the last step of a request is a decode step.
   const runner = new TimedRunner(gpuRunner);
   runner.begin(true);
   await model.withEngine({ runner, prefixCacheBlocks: 0 }, async (engine) => {

@@ -7,13 +7,13 @@ import { tuningFor } from "../../kernels/tuning.ts";
 export interface KernelHarnesses {
   readonly gpu: Gpu;
   readonly software: KernelHarness;
-  /** By the tuning's name: both, whichever class this adapter is of. */
+  /** By the tuning's name: both, unless hardware's is left out, whatever this adapter's class. */
   readonly all: Readonly<Record<string, KernelHarness>>;
 }
 
 /**
- * TVLLM_TEST_TUNINGS=software leaves out hardware's, and products of many tokens: some drivers
- * compile them for minutes.
+ * TVLLM_TEST_TUNINGS=software leaves out the hardware tuning, and products of many tokens, which
+ * some drivers take minutes to compile.
  */
 export async function openHarnesses(): Promise<KernelHarnesses> {
   const gpu = await openGpu();

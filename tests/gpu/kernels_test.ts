@@ -1,4 +1,4 @@
-/** Every kernel against kernels/reference.ts, for both classes of adapter, whichever this one is. */
+/** Compares every kernel with kernels/reference.ts, in the tunings for both adapter classes. */
 
 import assert from "node:assert/strict";
 import { DeviceError } from "../../engine/errors.ts";
@@ -31,12 +31,12 @@ const own = software.with({
   matmul: { by: "rows", lanes: 8, groups: 2, share: false },
 });
 const { hardware } = all;
-/** Activations as planes of bytes. */
+/** The hardware tuning with activations as planes of bytes. */
 const planes = hardware?.with({
   ...hardware.tuning,
   matmul: { by: "lanes", split: 32, tilesFrom: 17, activations: "int8" },
 });
-/** Also lanes that do not share activations where subgroups allow it. */
+/** `own`, whose lanes do not share activations, needs subgroups of at least eight lanes. */
 const HARNESSES = {
   ...all,
   ...(gpu.subgroupSize >= 8 && { own }),
@@ -45,19 +45,22 @@ const HARNESSES = {
 
 const TYPES = Object.keys(GROUP_LAYOUT) as TensorType[];
 
-/** Prompts' kernels take a software driver 5–15 s to compile: these stand for all, but in test:long. */
+/** A software driver takes 5–15 s to compile a prompt kernel, so only test:long tests all types. */
 const TILE_TYPES: readonly TensorType[] = Deno.env.get("TVLLM_TEST_LONG")
   ? TYPES
   : ["F16", "Q4_0", "Q6_K"];
 
-/** A format with one scale a span, bytes that get a sign, two scales a span and minima: these stand for all. */
+/**
+ * Except in test:long these represent all types: one has one scale per span, one has bytes that are
+ * made signed, and one has two scales per span and minima.
+ */
 const PLANES_TYPES = Deno.env.get("TVLLM_TEST_LONG")
   ? TYPES.filter((type) => dotConstants(type) !== undefined)
   : ["Q4_0", "Q8_0", "Q2_K"];
 
-/** In units of Σ|w·x|: see productError. Sixteen units in the last place of a float32. */
+/** Relative to Σ|w·x| (see productError): sixteen units in the last place of a float32. */
 const PRODUCT_TOLERANCE = 1e-6;
-/** How activations are loaded does not depend on the type: these stand for all. */
+/** How activations are loaded does not depend on the type, so these represent all. */
 const OWN_TYPES: readonly TensorType[] = ["F32", "Q4_1", "Q6_K"];
 
 async function assertProduct(harness: KernelHarness, c: ProductCase): Promise<void> {
@@ -68,7 +71,7 @@ async function assertProduct(harness: KernelHarness, c: ProductCase): Promise<vo
   );
 }
 
-Deno.test("each tuning runs where the adapter can", () => {
+Deno.test("the adapter can run both tunings", () => {
   assert.equal(gpu.failure, undefined);
   assert.ok(gpu.limits.maxComputeInvocationsPerWorkgroup >= 256);
 });
@@ -124,7 +127,8 @@ for (const type of TYPES) {
 
   Deno.test(`matmul in ${type}: a matrix in several buffers`, async () => {
     for (const harness of Object.values(all)) {
-      // Gates and ups need two tiles: of four rows × 768 columns, 12 KiB at most, or of 64 rows.
+      // Gates and ups need two tiles, each of four rows × 768 columns (at most 12 KiB), or of 64
+      // rows with the hardware tuning.
       const bytes = harness === software ? 32 << 10 : 512 << 10;
       const small = harness.with(harness.tuning, limitsOf(bytes));
       const rows = harness === software ? 133 : 801;
@@ -134,11 +138,11 @@ for (const type of TYPES) {
     }
   });
 
-  Deno.test(`embed in ${type}: rows of all parts, exactly`, async () => {
+  Deno.test(`embed in ${type}: rows from every buffer`, async () => {
     for (const harness of Object.values(all)) {
       const ids = [0, 36, 5, 5, 35, 17, 4];
       const shape = { type, rows: 37, columns: 256, ids, scale: 1.5 };
-      // A weight is one product and one sum, so it may be a rounding off.
+      // A weight takes one product and one sum, so it may be off by one rounding.
       assert.ok(await embedError(harness, shape) <= 3e-7);
     }
     const small = software.with(software.tuning, limitsOf(32 << 10));
@@ -147,7 +151,7 @@ for (const type of TYPES) {
   });
 }
 
-Deno.test("a binding that holds less than a tile of rows is refused", () => {
+Deno.test("a binding that is too small for a tile of rows is refused", () => {
   // Four rows of 768 float32 weights are 12 KiB.
   const small = software.with(software.tuning, limitsOf(8 << 10));
   const tensor = randomTensor(
@@ -176,7 +180,7 @@ Deno.test("KernelHarness.run() gives all buffers back if the device refuses the 
   assert.equal(gpu.failure, undefined);
 });
 
-/** The adapter's limits with a smaller binding. */
+/** The adapter's limits, but with bindings of at most `bytes`. */
 function limitsOf(bytes: number): GPUSupportedLimits {
   return {
     maxStorageBufferBindingSize: bytes,
@@ -196,13 +200,14 @@ for (const shape of HEADS) {
     for (const kv of ["f16", "f32"] as const) {
       Deno.test(`rope_append, ${tuning}, ${kv}: ${name}`, async () => {
         for (const layout of ["interleaved", "half"] as const) {
-          // No dimension at all rotates in a layer without RoPE.
+          // In a layer without RoPE no dimension rotates.
           for (const ropeDims of [shape.headDim, shape.headDim / 2, 0]) {
             const temperature = { beta: ropeDims < shape.headDim ? 0.7 : 0, context: 8 };
             for (const headNorm of [true, false]) {
               const rotation = { ropeDims, layout, temperature, headNorm, kv };
               const error = await ropeAppendError(harness, { ...shape, ...rotation });
-              // WGSL leaves open which neighbour pack2x16float rounds to: 2⁻¹⁰ of the number.
+              // WGSL does not specify to which neighbour pack2x16float rounds, so the error may be
+              // 2⁻¹⁰ of the number.
               const most = kv === "f16" ? 1e-3 : headNorm ? 2e-6 : 1e-6;
               assert.ok(error <= most, `${layout} ${ropeDims}, norm ${headNorm}: ${error}`);
             }
@@ -226,7 +231,7 @@ for (const shape of HEADS) {
   }
 }
 
-/** Sizes of Qwen3.5 and of Nemotron-H, and such as fill no workgroup. */
+/** Sizes like those of Qwen3.5 and of Nemotron-H, and sizes that fill no workgroup. */
 const WIDE = { keyHeads: 1, valueHeads: 2, keyDim: 128, valueDim: 128, taps: 4 };
 const NARROW = { keyHeads: 2, valueHeads: 6, keyDim: 12, valueDim: 20, taps: 3 };
 const STATES: readonly RecurrentSpec[] = [
@@ -266,8 +271,8 @@ for (const [tuning, harness] of Object.entries(all)) {
   });
 }
 
-// Sequences of one token: several workgroups share its positions. Groups of seven, five and three heads
-// fill no workgroup's four queries.
+// In sequences of one token, several workgroups share the token's positions. Groups of seven, five
+// and three heads are not multiples of a workgroup's four queries.
 const DECODING = [
   { heads: 4, kvHeads: 2, headDim: 64 },
   { heads: 7, kvHeads: 1, headDim: 80 },
@@ -277,13 +282,13 @@ const DECODING = [
 ] as const;
 
 for (const [tuning, harness] of Object.entries(all)) {
-  Deno.test(`attention, ${tuning}: a token a sequence, heads of every size`, async () => {
+  Deno.test(`attention, ${tuning}: one token per sequence, heads of every size`, async () => {
     for (const [i, shape] of DECODING.entries()) {
       for (const positions of [[900], [0, 63, 64, 300]]) {
         for (const window of [undefined, 100]) {
           const error = await attentionError(harness, {
             ...shape,
-            // Heads rotate in a cache of float32.
+            // Heads are rotated only with the float32 cache (see attentionError).
             kv: i % 2 === 0 ? "f16" : "f32",
             positions,
             last: 1,
@@ -296,7 +301,7 @@ for (const [tuning, harness] of Object.entries(all)) {
   });
 }
 
-// In a prompt tokens of one sequence share a workgroup, and one may have those of two sequences.
+// In a prompt, tokens of one sequence share a workgroup, and one may have tokens of two sequences.
 for (const [tuning, harness] of Object.entries(all)) {
   Deno.test(`attention, ${tuning}: a long prompt beside other sequences`, async () => {
     for (const heads of [1, 2]) {
@@ -314,6 +319,6 @@ for (const [tuning, harness] of Object.entries(all)) {
   });
 }
 
-Deno.test("no kernel left an error behind", () => {
+Deno.test("no kernel caused a device error", () => {
   assert.equal(gpu.failure, undefined);
 });

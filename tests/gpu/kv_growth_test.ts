@@ -18,7 +18,7 @@ const requests = [1, 2, 3, 4].map((seed) => ({
   stopIds: [],
 }));
 
-/** Serves the requests where the device has room for so many blocks while the cache grows. */
+/** Serves the requests on a device that has memory for `room` blocks of KV cache. */
 async function serve(room: number) {
   const file = openGguf(PATH);
   try {
@@ -44,13 +44,14 @@ async function serve(room: number) {
   }
 }
 
-Deno.test("a KV cache that cannot grow on the device stays as it is, and every request is served", async () => {
+Deno.test("a KV cache that cannot grow on the device keeps its size, and every request is served", async () => {
   const enough = await serve(Infinity);
   assert.deepEqual([enough.refused, enough.preemptions], [0, 0]);
   assert.ok(enough.ids.every((ids) => ids.length === 70));
   assert.equal(enough.kvBlocks, enough.blocks.total);
 
-  // Old and new are there together. Of 6 blocks more, 3 fit into room for 15; of 12 more, only 1 fits.
+  // The old and the new cache exist together. With room for 15 blocks, 3 instead of 6 are added;
+  // with room for 25, the last growth is 1 instead of 12.
   for (const [room, most] of [[6, 6], [15, 9], [25, 13]] as const) {
     const little = await serve(room);
     assert.deepEqual(little.ids, enough.ids);

@@ -1,4 +1,4 @@
-/** What the library does otherwise on a GPU: progress of the upload, and scoring by its kernels. */
+/** Parts of the library that differ on a GPU: upload progress, and scoring with its kernels. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { scoresAmongAnswers } from "../library/scores_among_answers.ts";
 
 const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
 
-Deno.test("load() reports the weights' way to the device, up to all of them", async () => {
+Deno.test("load() reports the upload of the weights until it is complete", async () => {
   const seen: LoadProgress[] = [];
   await using model = await load(MODEL, {
     device: "gpu",
@@ -20,6 +20,6 @@ Deno.test("load() reports the weights' way to the device, up to all of them", as
   assert.deepEqual(bytes, bytes.toSorted((a, b) => a - b));
 });
 
-Deno.test("Model.perplexity() spoils no answer and no cached prefix on a GPU", () => {
+Deno.test("Model.perplexity() changes no answer and no cached prefix on a GPU", () => {
   return scoresAmongAnswers("gpu");
 });

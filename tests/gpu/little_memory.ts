@@ -1,9 +1,9 @@
-/** Faults of a device at the one place where its buffers are made. */
+/** Simulates a device with little memory. */
 
 import { DeviceError } from "../../engine/errors.ts";
 import type { Gpu } from "../../engine/gpu/device.ts";
 
-/** Has the device refuse buffers with which those of the KV cache would take more than so many bytes. */
+/** Makes the device refuse buffers while those of the KV cache take more than `bytes`. */
 export function limitCacheMemory(gpu: Gpu, bytes: number): { readonly refused: number } {
   const { device } = gpu;
   const scopes: { readonly filter: GPUErrorFilter; error: GPUError | null }[] = [];
@@ -15,7 +15,7 @@ export function limitCacheMemory(gpu: Gpu, bytes: number): { readonly refused: n
     const buffer = createBuffer(descriptor);
     if (gpu.memory.kv > bytes) {
       faults.refused++;
-      // Invalid, as one that the driver had no room for.
+      // The buffer becomes invalid, like one for which the driver has no memory.
       buffer.destroy();
       const scope = scopes.findLast(({ filter }) => filter === "out-of-memory");
       if (scope) scope.error ??= new GPUOutOfMemoryError("not enough memory left");

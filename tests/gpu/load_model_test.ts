@@ -1,4 +1,4 @@
-/** loadModel(): what it refuses, when, and that nothing stays open after it failed. */
+/** loadModel(): what it refuses and when, and that it leaves nothing open after a failure. */
 
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers";
@@ -6,7 +6,7 @@ import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { loadModel, type LoadProgress, type ModelOptions, openModelFile } from "../../mod.ts";
 import { withFile } from "../files/on_disk.ts";
 
-// Of the devices that are opened to run a model, and of those that were destroyed.
+// Number of devices that were opened to run a model, and of those that were destroyed.
 let opened = 0;
 let destroyed = 0;
 const { requestDevice } = GPUAdapter.prototype;
@@ -20,7 +20,7 @@ GPUDevice.prototype.destroy = function () {
   return destroy.call(this);
 };
 
-/** Runs `use` on an open tiny model whose metadata are changed, and counts devices from 0. */
+/** Runs `use` with a loader of a tiny model with changed metadata, and counts devices from 0. */
 async function withModel(
   changes: Record<string, string>,
   use: (load: (options?: ModelOptions) => ReturnType<typeof loadModel>) => Promise<void>,
@@ -36,7 +36,7 @@ async function withModel(
   }
 }
 
-Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by their names", async () => {
+Deno.test("loadModel() refuses sizes that are not whole numbers of at least 1, and names the option", async () => {
   await withModel({}, async (load) => {
     for (const device of ["gpu", "cpu"] as const) {
       for (const name of ["contextLength", "maxSequences", "kvTokens", "steps"] as const) {
@@ -59,7 +59,7 @@ Deno.test("loadModel() refuses sizes that are no whole numbers of at least 1, by
   });
 });
 
-Deno.test("loadModel() says what is wrong with the tokenizer before it opens a device", async () => {
+Deno.test("loadModel() reports a faulty tokenizer before it opens a device", async () => {
   await withModel({ "tokenizer.ggml.pre": "nonsense" }, async (load) => {
     await assert.rejects(load(), /nonsense/);
     assert.equal(opened, 0);
@@ -77,13 +77,13 @@ Deno.test("loadModel() destroys the device when the upload fails", async () => {
 });
 
 for (const device of ["gpu", "cpu"] as const) {
-  Deno.test(`loadModel() on the ${device} is ended by its signal while weights are read, and leaves no device`, async () => {
+  Deno.test(`loadModel() on the ${device} can be aborted while weights are read, and leaves no device open`, async () => {
     await withModel({}, async (load) => {
       const controller = new AbortController();
       const uploaded: number[] = [];
       const progress = ({ bytes, total }: LoadProgress) => {
         uploaded.push(bytes / total);
-        // As a signal's listener does, when the event loop comes to it.
+        // Aborts from the event loop, as a listener for an OS signal does.
         if (uploaded.length === 1) setImmediate(() => controller.abort(new Error("enough")));
       };
       const { signal } = controller;
@@ -93,7 +93,7 @@ for (const device of ["gpu", "cpu"] as const) {
     });
   });
 
-  Deno.test(`loadModel() on the ${device} refuses to begin with a signal that was aborted`, async () => {
+  Deno.test(`loadModel() on the ${device} does not begin if its signal is already aborted`, async () => {
     await withModel({}, async (load) => {
       const signal = AbortSignal.abort(new Error("enough"));
       const uploaded: number[] = [];
@@ -105,7 +105,7 @@ for (const device of ["gpu", "cpu"] as const) {
   });
 }
 
-Deno.test("loadModel() finds out that a buffer cannot be made before it uploads any", async () => {
+Deno.test("loadModel() detects that a buffer cannot be created before it uploads any", async () => {
   const { createBuffer } = GPUDevice.prototype;
   using stack = new DisposableStack();
   stack.defer(() => GPUDevice.prototype.createBuffer = createBuffer);
@@ -123,13 +123,13 @@ Deno.test("loadModel() finds out that a buffer cannot be made before it uploads 
   });
 });
 
-Deno.test("loadModel() destroys a device that it falls back from", async () => {
+Deno.test("loadModel() destroys the device when it falls back to the CPU", async () => {
   const limits = GPUSupportedLimits.prototype;
   const name = "maxComputeWorkgroupStorageSize";
   const own = Object.getOwnPropertyDescriptor(limits, name)!;
   using stack = new DisposableStack();
   stack.defer(() => Object.defineProperty(limits, name, own));
-  // Of a software adapter it would not try to make use.
+  // loadModel() would not try a software adapter, so the adapter gets another name.
   const info = GPUAdapterInfo.prototype;
   for (const named of ["description", "device"]) {
     const own = Object.getOwnPropertyDescriptor(info, named)!;

@@ -1,4 +1,4 @@
-/** Kernels are compiled before requests are served or measured, and none within one, whatever it asks. */
+/** Kernels are compiled before requests are served or measured, and none during a request. */
 
 import assert from "node:assert/strict";
 import { openGpu } from "../../engine/gpu/device.ts";
@@ -11,7 +11,7 @@ import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
 import { tokenCounts, tokensTogether, tuningFor } from "../../kernels/tuning.ts";
 
-/** Dense with formats that are mixed, experts, and recurrent layers. */
+/** A dense model with mixed formats, one with experts, and one with recurrent layers too. */
 const MODELS = [["qwen3", "Q4_K_M"], ["qwen3moe", "Q4_0"], ["qwen35moe", "Q4_0"]] as const;
 
 for (const [architecture, format] of MODELS) {
@@ -36,7 +36,7 @@ for (const [architecture, format] of MODELS) {
     };
     assert.ok(runner.pipelines.count > 10 && runner.pipelines.milliseconds > 0);
     const engine = new Engine(runner, { prefixCacheBlocks: 0 });
-    // Prompts and batches of all sizes; answers that are greedy, drawn, penalized and biased.
+    // Prompts and batches of all sizes; answers that are greedy, or sampled with a repeat penalty.
     for (let count = 1; count <= 8; count++) {
       await engine.generate(Array.from({ length: count }, (_, i) => ({
         promptIds: Array.from({ length: 1 + (count * 7 + i * 5) % 30 }, (_, t) => t + 1),
@@ -51,7 +51,7 @@ for (const [architecture, format] of MODELS) {
   });
 }
 
-Deno.test("a GPU has all kernels when a model has loaded, a software driver the usual ones", async () => {
+Deno.test("loading a model compiles all kernels on a GPU, and the usual ones on a software driver", async () => {
   const file = openGguf("fixtures/models/tiny-llama-q8_0.gguf");
   const { config, weights } = readModel(file);
   for (const driver of ["software", "hardware"] as const) {
@@ -62,7 +62,7 @@ Deno.test("a GPU has all kernels when a model has loaded, a software driver the 
       tuning: tuningFor(driver),
     });
     const { count } = runner.pipelines;
-    // What a short prompt and an answer need.
+    // The kernels that short prompts and their answers need.
     for (const tokens of [1, 8, 16, 64]) {
       for (const { pipeline } of runner.launches(tokens, "prompt")) pipeline.compiled();
     }
@@ -76,7 +76,7 @@ Deno.test("a GPU has all kernels when a model has loaded, a software driver the 
   file.close();
 });
 
-Deno.test("kernels are compiled one by one, with a pause before each that can end the work", async () => {
+Deno.test("kernels are compiled one by one, with a pause before each that can stop the work", async () => {
   const file = openGguf("fixtures/models/tiny-llama-q8_0.gguf");
   const { config, weights } = readModel(file);
   const gpu = await openGpu();
@@ -107,7 +107,7 @@ Deno.test("kernels are compiled one by one, with a pause before each that can en
   file.close();
 });
 
-Deno.test("tokenCounts() has every number of tokens that a step can have kernels for", () => {
+Deno.test("tokenCounts() lists every number of tokens for which a step can have kernels", () => {
   for (const driver of ["software", "hardware"] as const) {
     const tuning = tuningFor(driver);
     const counts = tokenCounts(tuning);
@@ -116,6 +116,6 @@ Deno.test("tokenCounts() has every number of tokens that a step can have kernels
     }
   }
   assert.deepEqual(tokenCounts(tuningFor("hardware")), [1, 2, 4, 8, 32]);
-  // Of 64 tokens, an expert of 128 has four on average.
+  // With 64 tokens, each of 128 experts gets four on average.
   assert.deepEqual(tokenCounts(tuningFor("software"), { count: 128, slots: 8 }), [1, 2, 3, 4]);
 });

@@ -1,4 +1,4 @@
-/** Llama's relatives on the GPU: what a request gets does not depend on what is served beside it. */
+/** Llama's relatives on the GPU: a request's tokens do not depend on other requests. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
@@ -11,7 +11,7 @@ import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { readGolden } from "../assert.ts";
 import { withFile } from "../files/on_disk.ts";
 
-/** Tokens whose log-probabilities are closer than this may be exchanged by rounding. */
+/** Rounding may swap two tokens whose log-probabilities are closer than this. */
 const NEAR = 0.05;
 
 for (const architecture of ["smollm3", "granite", "mistral3", "phi3"] as const) {

@@ -1,4 +1,4 @@
-/** The sampling kernels against engine/run/sampler.ts: the same token for the same seed. */
+/** The sampling kernels and engine/run/sampler.ts must give the same token for the same seed. */
 
 import assert from "node:assert/strict";
 import { RandomSource } from "../../engine/files/random_weights.ts";
@@ -67,7 +67,7 @@ for (const [name, harness] of Object.entries(all)) {
       { temperature: 1, topK: 3, topP: 0.999 },
     ];
     for (const scale of [0, 0.01, 4, 200]) {
-      // As many logits as the harness has room for, a row at a time.
+      // One row at a time, because the harness has no room for more logits.
       for (const options of filters) await assertSame(harness, rows(128_000, [options], { scale }));
     }
   });
@@ -92,10 +92,11 @@ for (const [name, harness] of Object.entries(all)) {
       options: { ...GREEDY, repeatPenalty: 2 },
       recent: Array.from({ length: 65 }, (_, i) => i),
     });
-    // The token 65 places back is out of the window, the one 64 places back is in it, once.
+    // Token 0, 65 places back, is outside the window. Token 1, 64 places back, and token 64 are in
+    // it and are penalized once.
     const { sampled } = await chooseOnDevice(harness, [flat(0), flat(1), flat(64)]);
     assert.deepEqual(sampled, [0, 96, 96]);
-    // A longer window, and one that the ring of tokens has gone round in.
+    // A longer window, before and after the ring buffer of tokens wraps around.
     const far = (penalized: number, tokens: number): ChoiceCase => ({
       ...flat(penalized),
       options: { ...GREEDY, repeatPenalty: 2, repeatWindow: REPEAT_HISTORY },
@@ -105,7 +106,7 @@ for (const [name, harness] of Object.entries(all)) {
     assert.deepEqual(longer.sampled, [96, 96, 0]);
   });
 
-  Deno.test(`sampling, ${name}: of equals the lowest id, also across chunks`, async () => {
+  Deno.test(`sampling, ${name}: the lowest id of equal logits, also across chunks`, async () => {
     const logits = new Float32Array(8191).fill(-1);
     logits[4100] = logits[700] = logits[8190] = 2;
     const cases = [{}, { temperature: 1, topK: 1 }].map((options, seed) => ({
@@ -115,7 +116,7 @@ for (const [name, harness] of Object.entries(all)) {
     }));
     const { sampled } = await chooseOnDevice(harness, cases);
     assert.equal(sampled[0], 700);
-    // Tokens that tie with the k-th are kept, and drawn from.
+    // Tokens that tie with the k-th are kept, and can be drawn.
     assert.deepEqual(sampled, cases.map(expected));
     const all = new Float32Array(8191);
     assert.deepEqual((await chooseOnDevice(harness, [{ ...cases[0]!, logits: all }])).sampled, [0]);
@@ -152,6 +153,6 @@ Deno.test("draws follow the softmax", async () => {
   }
 });
 
-Deno.test("sampling left no error behind", () => {
+Deno.test("sampling caused no device error", () => {
   assert.equal(gpu.failure, undefined);
 });

@@ -5,8 +5,8 @@ import { GpuRunner } from "../../engine/gpu/runner.ts";
 import { checkAnswers, STATEFUL } from "../serving/states.ts";
 
 for (const architecture of STATEFUL) {
-  Deno.test(`Engine on the GPU gives requests to ${architecture} what each gets alone, with preemptions`, () =>
-    // A cache that does not grow.
+  Deno.test(`Engine on the GPU answers requests to ${architecture} as it does alone, despite preemptions`, () =>
+    // The cache does not grow.
     checkAnswers(
       architecture,
       async ({ weights, config }, blocks) =>

@@ -1,4 +1,4 @@
-/** Steps that are cut into pieces: the same tokens as whole ones, and an end of those that are abandoned. */
+/** Steps cut into pieces give the same tokens as whole steps, and end early if abandoned. */
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -28,7 +28,7 @@ async function openRunner(pieces: number) {
   });
 }
 
-/** Counts what goes to the device's queue. */
+/** Counts the command buffers that are submitted to the device's queue. */
 function countSubmits(runner: GpuRunner): { count: number } {
   const { queue } = runner.gpu.device;
   const submits = { count: 0 };
@@ -44,12 +44,12 @@ const PROMPTS = [50, 9, 23].map((length, p) =>
   Array.from({ length }, (_, i) => (7 * i + 31 * p + 3) % 200)
 );
 
-Deno.test("steps in pieces give the tokens of whole steps, for prompts beside answers", async () => {
+Deno.test("steps in pieces give the tokens of whole steps, for prompts batched with answers", async () => {
   const answers = [];
   for (const pieces of [1, 5, 1000]) {
     using runner = await openRunner(pieces);
     const submits = countSubmits(runner);
-    // Chunks of prompts, so that a step is recorded while another one is under way.
+    // Prompts enter in chunks, so that a step is recorded while another one runs.
     const engine = new Engine(runner, { maxBatchTokens: 16, prefixCacheBlocks: 0 });
     const requests = PROMPTS.map((promptIds) => ({
       promptIds,
@@ -59,7 +59,7 @@ Deno.test("steps in pieces give the tokens of whole steps, for prompts beside an
     answers.push((await engine.generate(requests)).map(({ ids }) => ids));
     const { steps } = engine.stats;
     await engine.stop();
-    // At most a piece before each operation.
+    // A step is cut at most before each operation.
     const most = Math.min(pieces, runner.launches(1, "prompt").length);
     assert.ok(submits.count >= steps * (pieces === 1 ? 1 : 4), `${submits.count}`);
     assert.ok(submits.count <= steps * (most + 1), `${submits.count}`);
@@ -68,7 +68,7 @@ Deno.test("steps in pieces give the tokens of whole steps, for prompts beside an
   assert.deepEqual(answers[2], answers[0]);
 });
 
-Deno.test("a step that is abandoned ends with the piece that runs, and the next one is whole", async () => {
+Deno.test("an abandoned step ends after the running piece, and the next step runs completely", async () => {
   using runner = await openRunner(5);
   const row = { slot: 0, start: 0, blockTables: [[0, 1, 2, 3]], sampling: GREEDY };
   const batch = { sequences: [{ ...row, tokens: PROMPTS[0]! }] };
@@ -82,7 +82,7 @@ Deno.test("a step that is abandoned ends with the piece that runs, and the next 
   assert.deepEqual((await runner.submit(batch).read()).tokens, whole.tokens);
 });
 
-/** A queue that notes what is launched, and steps of pieces with names. */
+/** A queue, the list of what it launched, and a function that makes steps from named pieces. */
 function scripted() {
   const launched: string[] = [];
   const submit = (pieces: string[]) => void launched.push(...pieces);
@@ -96,7 +96,7 @@ function scripted() {
   return { launched, queue: new StepQueue({ device }), recorded };
 }
 
-Deno.test("StepQueue launches a piece when the one before it is done, and a step when the last is read", async () => {
+Deno.test("StepQueue launches a piece when the previous one is done, and a step when the previous one is read", async () => {
   const { launched, queue, recorded } = scripted();
   const first = queue.add(recorded("a1", "a2", "a3"));
   const second = queue.add(recorded("b1", "b2"));
@@ -105,7 +105,7 @@ Deno.test("StepQueue launches a piece when the one before it is done, and a step
   assert.deepEqual(launched, ["a1", "wait", "a2", "wait", "a3"]);
   queue.remove(first);
   assert.equal(launched.at(-1), "b1");
-  // What is written now must not reach commands that were recorded before.
+  // Data written now must not reach commands that were recorded before.
   queue.launchAll(1);
   assert.equal(launched.at(-1), "b1");
   queue.launchAll();
@@ -121,7 +121,7 @@ Deno.test("StepQueue launches all earlier pieces before a later step that is rea
   assert.deepEqual(launched, ["a1", "a2", "b1"]);
 });
 
-Deno.test("StepPace cuts by the products at first, then by what was measured", () => {
+Deno.test("StepPace cuts by the model's products at first, then by measured times", () => {
   const pace = new StepPace("software", 1e9);
   assert.equal(pace.pieces("prompt", 64), 53);
   for (let i = 0; i < 20; i++) pace.took("prompt", 64, 900);

@@ -1,4 +1,4 @@
-/** Kernel times: as many as there are dispatches, in milliseconds whatever the device's ticks are. */
+/** Kernel times: one per dispatch, in milliseconds for any period of the device's ticks. */
 
 import assert from "node:assert/strict";
 import { createBuffer } from "../../engine/gpu/buffers.ts";
@@ -30,7 +30,7 @@ const dispatch = {
   workgroups: [1, 1],
 } as const;
 
-/** A reading of a clock of `period` ns a tick at `ms`, of which the host is late by `late` ms. */
+/** A reading at `ms` of a clock with `period` ns per tick, bracketed by the host to ±`late` ms. */
 function reading(period: number, ms: number, late: number) {
   return {
     ticks: BigInt(Math.round(7e9 + ms * 1e6 / period)),
@@ -39,7 +39,7 @@ function reading(period: number, ms: number, late: number) {
   };
 }
 
-Deno.test("periodBetween() tells the period, and 1 where the host's delays allow it", () => {
+Deno.test("periodBetween() returns the period, or 1 if the host's delays allow it", () => {
   for (const period of [10, 52.083, 83.333, 0.5]) {
     for (const late of [0, 0.1, 1]) {
       const found = periodBetween(reading(period, 0, late), reading(period, 50, late));
@@ -50,7 +50,7 @@ Deno.test("periodBetween() tells the period, and 1 where the host's delays allow
     assert.equal(periodBetween(reading(1, 0, late), reading(1, 50, late)), 1);
   }
   assert.equal(periodBetween(reading(1.0001, 0, 0), reading(1.0001, 50, 0)), 1);
-  // The second reading was late, on one side.
+  // The second reading has a delay on one side only.
   const second = reading(1, 50, 0);
   assert.equal(periodBetween(reading(1, 0, 0), { ...second, after: 90 }), 1);
   // A clock that stands still.
@@ -75,7 +75,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Recorder gives times in milliseconds by the device's period",
+  name: "Recorder converts times to milliseconds by the device's period",
   ignore,
   fn: async () => {
     const recorder = new Recorder({ ...gpu, timestampPeriod: Promise.resolve(10) }, "each");
@@ -102,7 +102,7 @@ Deno.test({
     assert.equal(gpu.memory.readback, before + size + 2 ** Math.ceil(Math.log2(size)));
     const measured = (await times()).map(({ milliseconds }) => milliseconds);
     assert.equal(measured.length, 4100);
-    // Those of each of the three sets; a query that was never resolved is 0.
+    // Times from each of the three sets; a query that was never resolved is 0.
     for (const first of [0, 2048, 4096]) {
       const some = measured.slice(first, first + 2048);
       assert.ok(some.every((ms) => ms >= 0) && some.some((ms) => ms > 0));

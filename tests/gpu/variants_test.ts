@@ -1,4 +1,4 @@
-/** Every variant that a tuning can choose, against the reference. */
+/** Compares every variant that a tuning can choose with the reference. */
 
 import assert from "node:assert/strict";
 import { checkKernels } from "../../engine/gpu/self_test/self_test.ts";
@@ -6,7 +6,7 @@ import { tuningFor } from "../../kernels/tuning.ts";
 import { TUNED_FAMILIES, type TunedFamily, tuningVariants } from "../../kernels/tuning_variants.ts";
 import { openHarnesses } from "./kernel_harnesses.ts";
 
-/** What stands for a family: its variants differ in no format. */
+/** Kernels that represent a family: its variants treat all formats alike. */
 const KERNELS: Readonly<Record<TunedFamily, readonly string[]>> = {
   products: ["matmul Q4_0", "matmul F16", "experts"],
   prompts: ["matmul Q4_0"],
@@ -26,13 +26,14 @@ for (const driver of ["software", "hardware"] as const) {
     if (KERNELS[family].length === 0) continue;
     for (const [name, change] of tuningVariants(driver)[family]) {
       const tuning = change(tuningFor(driver));
-      // kernels_test.ts has the usual one.
+      // kernels_test.ts tests the default tuning.
       if (JSON.stringify(tuning) === usual) continue;
-      Deno.test(`${family} of ${driver}, ${name}: as the reference`, async () => {
+      Deno.test(`${family} of ${driver}, ${name}: matches the reference`, async () => {
         const seen: string[] = [];
         const checks = checkKernels(harness.with(tuning), {
           select: (kernel) => KERNELS[family].includes(kernel),
-          // Beside each limit from which tiles may be used; they take a software driver long to compile.
+          // Few counts, around the limits from which tiles may be used, because a software driver
+          // takes long to compile tiles.
           tokens: family === "prompts" ? [9, 16, 20, 40] : [2, 8],
         });
         for await (const { name, passed, error, message } of checks) {

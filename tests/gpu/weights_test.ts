@@ -5,7 +5,7 @@ import { Weights } from "../../engine/gpu/weights.ts";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
 
-Deno.test("Weights fills its buffers together, after the last one was made", async () => {
+Deno.test("Weights uploads all buffers together, after the last one was created", async () => {
   const gpu = await openGpu();
   const { queue } = gpu.device;
   const writes: string[] = [];
@@ -30,7 +30,7 @@ Deno.test("Weights fills its buffers together, after the last one was made", asy
     assert.deepEqual(writes, [`${names[0]} quants`, `${names[0]} scales`, names[1]]);
     const [first, second] = names.map((name) => file.tensors.get(name)!.byteLength);
     assert.deepEqual(done, [first, first! + second!]);
-    // What a step without packed weights does.
+    // A step that does not keep packed weights uploads them again.
     weights.upload();
     assert.deepEqual(writes.slice(3), writes.slice(0, 3));
   });

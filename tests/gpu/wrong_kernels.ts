@@ -1,4 +1,4 @@
-/** `tvllm devices --check --json` where a driver computes one kernel wrongly and refuses another. */
+/** Runs `tvllm devices --check --json` with one kernel made wrong and another one invalid. */
 
 import { main } from "../../cli/main.ts";
 

@@ -1,15 +1,15 @@
-/** What `tvllm devices --check` makes of a driver that is not to be trusted. */
+/** `tvllm devices --check` on a driver that cannot be trusted. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { run } from "../program/run_tvllm.ts";
 
-Deno.test("devices --check ends with 7 and names the kernels that are wrong or refused, alone", async () => {
+Deno.test("devices --check exits with 7 and names only the kernels that are wrong or refused", async () => {
   const program = fileURLToPath(new URL("wrong_kernels.ts", import.meta.url));
   const permissions = ["--no-prompt", "--allow-read", "--allow-env"];
   const { code, stdout, stderr } = await run(Deno.execPath(), ["run", ...permissions, program]);
   assert.equal(code, 7, stderr);
-  // Deno's own WebGPU may have said something of the refused kernel before.
+  // Deno's WebGPU may have printed something about the refused kernel before.
   assert.match(
     stderr,
     /^error: Cannot trust .* from embed Q8_0, rope_append f16, rope_append f32, attention f32; .*\n$/m,

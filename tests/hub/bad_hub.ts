@@ -1,15 +1,15 @@
-/** A hub on this machine that misbehaves as it is told. */
+/** A local hub for tests, whose answers can be made wrong. */
 
 import { createHash } from "node:crypto";
 
-/** What a test sees of a request. */
+/** The parts of a request that tests examine. */
 export interface SeenRequest {
   readonly path: string;
   readonly range: string | null;
   readonly token: string | null;
 }
 
-/** Answers in place of the hub; undefined: the hub answers as it should. */
+/** Answers a request in place of the hub; undefined leaves the correct answer to the hub. */
 export type Fault = (
   request: SeenRequest,
   earlier: readonly SeenRequest[],
@@ -17,7 +17,7 @@ export type Fault = (
 
 export const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 
-/** Bytes that differ from place to place. */
+/** Returns bytes that depend on their position and on the seed. */
 export function content(length: number, seed = 1): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 255);
 }
@@ -26,14 +26,14 @@ export function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** A hub with one repository, `org/repo`; small text files are git's, as at the real one. */
+/** A hub with one repository, `org/repo`. As at the real hub, small text files have git's hash. */
 export class BadHub implements AsyncDisposable {
   readonly seen: SeenRequest[] = [];
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #readers: { readonly bytes: number; readonly resolve: () => void }[] = [];
   fault: Fault = () => undefined;
   commit = COMMIT;
-  /** Replaces what the list says of a file. */
+  /** Replaces fields of a file's entry in the listing, by file name. */
   lies: Record<string, Record<string, unknown>> = {};
 
   constructor(readonly files: Record<string, Uint8Array<ArrayBuffer>>) {
@@ -48,7 +48,7 @@ export class BadHub implements AsyncDisposable {
     for (const reader of this.#readers) if (bytes >= reader.bytes) reader.resolve();
   }
 
-  /** Ends when the client has this many bytes of the file. */
+  /** Resolves when the client has this many bytes of the file. */
   read(bytes: number): Promise<void> {
     return new Promise((resolve) => this.#readers.push({ bytes, resolve }));
   }
@@ -57,7 +57,7 @@ export class BadHub implements AsyncDisposable {
     return `http://127.0.0.1:${this.#server.addr.port}`;
   }
 
-  /** Requests for files' contents. */
+  /** Requests for the contents of files. */
   get downloads(): SeenRequest[] {
     return this.seen.filter(({ path }) => path.includes("/resolve/"));
   }
@@ -74,7 +74,7 @@ export class BadHub implements AsyncDisposable {
     return await this.fault(seen, earlier) ?? this.serve(seen);
   }
 
-  /** The right answer. */
+  /** Returns the correct answer. */
   serve({ path, range }: SeenRequest): Response {
     if (path.startsWith("/api/models/org/repo/revision/")) {
       return Response.json({
@@ -108,7 +108,7 @@ export class BadHub implements AsyncDisposable {
   }
 }
 
-/** The bytes, and then the connection is cut, but not before the client has read them. */
+/** A response with these bytes, whose connection is cut after the client has read them. */
 export function cut(
   bytes: Uint8Array<ArrayBuffer>,
   read: Promise<void>,

@@ -1,4 +1,4 @@
-/** What others have put where pull() writes. */
+/** Files that are already at the paths pull() writes, and leftovers in the cache. */
 
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
@@ -13,7 +13,7 @@ const blobOf = (cache: HubCache) => {
   return blob;
 };
 
-hubTest("pull() never writes through another name of a file", async (_hub, cache, get) => {
+hubTest("pull() never writes through a hard link to another file", async (_hub, cache, get) => {
   const victim = join(cache.directory, "victim");
   for (const suffix of [".incomplete", ""]) {
     const blob = blobOf(cache);
@@ -25,18 +25,18 @@ hubTest("pull() never writes through another name of a file", async (_hub, cache
   }
 });
 
-hubTest("pull() takes no blob's word for its content", async (hub, cache, get) => {
+hubTest("pull() verifies a blob that is already in the cache", async (hub, cache, get) => {
   const blob = blobOf(cache);
   Deno.writeFileSync(blob, new Uint8Array(BYTES.length));
   assert.deepEqual(Deno.readFileSync(await get()), BYTES);
   assert.equal(hub.downloads.length, 1);
-  // The right content, whose link into the snapshot is lost, is not got again.
+  // A correct blob is not downloaded again if only its link in the snapshot is lost.
   Deno.removeSync(join(cache.folder("org/repo"), "snapshots"), { recursive: true });
   assert.deepEqual(Deno.readFileSync(await get()), BYTES);
   assert.equal(hub.downloads.length, 1);
 });
 
-hubTest("pull() removes what a killed tvllm rm has moved away", async (_hub, cache, get) => {
+hubTest("remove() also deletes what a killed tvllm rm had moved away", async (_hub, cache, get) => {
   await get();
   Deno.mkdirSync(join(cache.directory, "models--a--b.1.removed/blobs"), { recursive: true });
   assert.equal(await cache.remove(parseHubSpec("hf:org/repo")), BYTES.length);

@@ -1,4 +1,4 @@
-/** Tests with a hub that has one model, and an empty cache. */
+/** Declares tests that have a hub with one model, and an empty cache. */
 
 import assert from "node:assert/strict";
 import { ModelNotFoundError } from "../../engine/errors.ts";
@@ -7,15 +7,15 @@ import { HubCache } from "../../engine/hub/cache.ts";
 import { parseHubSpec } from "../../engine/hub/spec.ts";
 import { BadHub, COMMIT, content } from "./bad_hub.ts";
 
-/** The model's file. */
+/** File name of the model. */
 export const NAME = "model-Q4_K_M.gguf";
 export const BYTES = content(200_000);
-/** Where the hub has it. */
+/** Path of the file at the hub. */
 export const PATH = `/org/repo/resolve/${COMMIT}/${NAME}`;
-/** A client that soon gives up, but waits for a slow machine. */
+/** Few attempts with short pauses, but enough patience for a slow machine. */
 export const timing = { attempts: 3, backoff: 5, stall: 60_000, longestWait: 2000 };
 
-/** A test; `get` pulls the model and gives its path. */
+/** Declares a test. Its `get` pulls the model and returns the path. */
 export function hubTest(
   name: string,
   fn: (
@@ -47,7 +47,7 @@ export function hubTest(
   });
 }
 
-/** Holds `work` to fail with one line that matches. */
+/** Asserts that `work` fails with a ModelNotFoundError of one line that matches. */
 export async function refused(work: Promise<unknown>, message: RegExp): Promise<void> {
   await assert.rejects(work, (error: Error) => {
     assert.ok(error instanceof ModelNotFoundError, Deno.inspect(error));

@@ -1,4 +1,4 @@
-/** Connections that fail in ways of their own, and answers that are less than they seem. */
+/** Connections that fail, incomplete or wrong answers, and the secrecy of the token. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { BadHub, content, cut } from "./bad_hub.ts";
 import { BYTES, hubTest, NAME, PATH, refused, timing } from "./hub_case.ts";
 
 hubTest(
-  "a download that is cut again and again ends, as long as it goes on",
+  "a download that is cut again and again completes, as long as it makes progress",
   async (hub, _, get) => {
     hub.fault = ({ path, range }) => {
       if (path !== PATH) return undefined;
@@ -24,7 +24,7 @@ hubTest(
   },
 );
 
-hubTest("a hub that says nothing at all is given up", async (hub, _cache, get) => {
+hubTest("a hub that never answers is an error after some tries", async (hub, _cache, get) => {
   const { promise: silence, resolve: release } = Promise.withResolvers<void>();
   hub.fault = () => silence.then(() => new Response(""));
   const quick = { ...timing, attempts: 2, stall: 100 };
@@ -32,7 +32,7 @@ hubTest("a hub that says nothing at all is given up", async (hub, _cache, get) =
   release();
 });
 
-hubTest("a hub that is not there is an error after some tries", async (_hub, _cache, get) => {
+hubTest("a hub that cannot be reached is an error after some tries", async (_hub, _cache, get) => {
   const gone = new BadHub({});
   const { endpoint } = gone;
   await gone[Symbol.asyncDispose]();
@@ -40,7 +40,7 @@ hubTest("a hub that is not there is an error after some tries", async (_hub, _ca
 });
 
 hubTest(
-  "a link to a storage host that has expired is asked for again",
+  "an expired link to a storage host is requested again",
   async (hub, _cache, get) => {
     await using storage = new BadHub({ [NAME]: BYTES });
     storage.fault = (_, earlier) =>
@@ -52,8 +52,8 @@ hubTest(
   },
 );
 
-hubTest("less than its size, sent as if it were all, is never used", async (hub, cache, get) => {
-  // Without content-length, so that it shows at the end alone.
+hubTest("a truncated file that is sent as complete is never used", async (hub, cache, get) => {
+  // There is no content-length, so only the end of the response shows that bytes are missing.
   hub.fault = ({ path, range }) =>
     path !== PATH
       ? undefined
@@ -67,7 +67,7 @@ hubTest("less than its size, sent as if it were all, is never used", async (hub,
 });
 
 hubTest(
-  "a small file is held to git's hash, and a model without it is none",
+  "a small file is verified by git's hash, and a model without it is not in the cache",
   async (hub, cache, get) => {
     delete hub.files[NAME];
     for (const name of ["config.json", "model.safetensors"]) hub.files[name] = content(100);
@@ -91,7 +91,7 @@ hubTest("the token is never part of an error", async (hub, _cache, get) => {
     });
   }
   assert.equal(hub.seen.length, 0);
-  // A hub that sends it back.
+  // The hub sends the token back.
   hub.fault = ({ token: sent }) =>
     new Response(null, { status: 302, headers: { location: `ftp://x/?${sent}` } });
   await refused(get({ token }), /the hub redirects to ftp:\/\/x\/\?Bearer HF_TOKEN, which/);

@@ -8,7 +8,7 @@ import { BadHub, COMMIT, content, cut, sha256 } from "./bad_hub.ts";
 import { HurriedTimers, ScriptedClock } from "../time.ts";
 import { BYTES, hubTest, NAME, PATH, refused, timing } from "./hub_case.ts";
 
-hubTest("pull() fills the cache as Hugging Face's programs do, once", async (hub, cache, get) => {
+hubTest("pull() fills the cache in Hugging Face's layout, once", async (hub, cache, get) => {
   const path = await get();
   const repository = join(cache.directory, "models--org--repo");
   assert.equal(path, join(repository, "snapshots", COMMIT, NAME));
@@ -19,7 +19,7 @@ hubTest("pull() fills the cache as Hugging Face's programs do, once", async (hub
   assert.equal(hub.downloads.length, 1);
 });
 
-hubTest("a cut connection is continued where it ended", async (hub, _cache, get) => {
+hubTest("a download resumes where the connection was cut", async (hub, _cache, get) => {
   hub.fault = ({ path, range }, earlier) =>
     path !== PATH || range !== null || earlier.length > 1
       ? undefined
@@ -28,7 +28,7 @@ hubTest("a cut connection is continued where it ended", async (hub, _cache, get)
   assert.deepEqual(hub.downloads.map(({ range }) => range), [null, "bytes=70000-"]);
 });
 
-hubTest("what an earlier process left is continued", async (hub, cache, get) => {
+hubTest("a partial download of an earlier process is resumed", async (hub, cache, get) => {
   const blob = cache.blob({ repository: "org/repo", hash: sha256(BYTES) });
   await Deno.mkdir(join(blob, ".."), { recursive: true });
   await Deno.writeFile(`${blob}.incomplete`, BYTES.subarray(0, 1234));
@@ -37,7 +37,7 @@ hubTest("what an earlier process left is continued", async (hub, cache, get) => 
   assert.deepEqual(hub.downloads.map(({ range }) => range), ["bytes=1234-"]);
 });
 
-hubTest("a wrong earlier part is noticed, and got afresh", async (hub, cache, get) => {
+hubTest("a wrong partial download is detected, and downloaded again", async (hub, cache, get) => {
   const blob = cache.blob({ repository: "org/repo", hash: sha256(BYTES) });
   await Deno.mkdir(join(blob, ".."), { recursive: true });
   for (const [length, requests] of [[1234, 2], [BYTES.length, 1], [BYTES.length + 5, 1]] as const) {
@@ -52,14 +52,14 @@ hubTest("a wrong earlier part is noticed, and got afresh", async (hub, cache, ge
 
 for (
   const [name, answer] of [
-    ["200, all of it", () => new Response(BYTES)],
+    ["200 with the whole file", () => new Response(BYTES)],
     ["416", () => new Response(null, { status: 416 })],
     ["206 of another part", () =>
       new Response(BYTES.subarray(5), {
         status: 206,
         headers: { "content-range": `bytes 5-${BYTES.length - 1}/${BYTES.length}` },
       })],
-    ["206 of no stated part", () => new Response(BYTES.subarray(1234), { status: 206 })],
+    ["206 without a content-range", () => new Response(BYTES.subarray(1234), { status: 206 })],
   ] as const
 ) {
   hubTest(`a range answered by ${name} still gives the file`, async (hub, cache, get) => {
@@ -71,7 +71,7 @@ for (
   });
 }
 
-hubTest("a silent connection is given up and continued", async (hub, _cache, get) => {
+hubTest("a stalled connection is closed, and the download resumed", async (hub, _cache, get) => {
   hub.fault = ({ path, range }) => {
     if (path !== PATH || range !== null) return undefined;
     return new Response(
@@ -91,7 +91,7 @@ hubTest("a silent connection is given up and continued", async (hub, _cache, get
 });
 
 for (const status of [429, 500, 502, 503]) {
-  hubTest(`${status} is tried again, after Retry-After`, async (hub, _cache, get) => {
+  hubTest(`${status} causes another try after Retry-After`, async (hub, _cache, get) => {
     hub.fault = (_, earlier) =>
       earlier.length === 0
         ? new Response("later", { status, headers: { "retry-after": "1" } })
@@ -102,7 +102,7 @@ for (const status of [429, 500, 502, 503]) {
   });
 }
 
-hubTest("a hub that stays down, or asks to wait long, is an error", async (hub, _cache, get) => {
+hubTest("a hub that stays down, or asks for a long wait, is an error", async (hub, _cache, get) => {
   hub.fault = () => new Response("down", { status: 503 });
   await refused(get(), /the hub returned 503; 3 tries in a row failed/);
   assert.equal(hub.seen.length, 3);
@@ -119,7 +119,7 @@ for (
   ] as const
 ) {
   hubTest(
-    `${status} ${token ? "with" : "without"} a token says the way out`,
+    `the error for ${status} ${token ? "with" : "without"} a token says how to fix it`,
     async (hub, _, get) => {
       hub.fault = () => new Response("no", { status });
       const work = get(token === undefined ? {} : { token });
@@ -133,7 +133,7 @@ for (
   );
 }
 
-hubTest("the token goes to the hub, not where it redirects", async (hub, _cache, get) => {
+hubTest("the token is sent to the hub, but not to redirect targets", async (hub, _cache, get) => {
   await using storage = new BadHub({ [NAME]: BYTES });
   hub.fault = ({ path }) =>
     path === PATH ? Response.redirect(`${storage.endpoint}${PATH}`, 302) : undefined;
@@ -142,7 +142,7 @@ hubTest("the token goes to the hub, not where it redirects", async (hub, _cache,
   assert.deepEqual(storage.seen.map(({ token }) => token), [null]);
 });
 
-hubTest("redirects without end, and to no web address, are refused", async (hub, _cache, get) => {
+hubTest("endless redirects, or ones to no web address, are refused", async (hub, _cache, get) => {
   hub.fault = () => new Response(null, { status: 302, headers: { location: "/again" } });
   await refused(get(), /more than 8 redirects/);
   hub.fault = () =>
@@ -176,7 +176,7 @@ for (
   });
 }
 
-hubTest("lists that lie or make no sense are refused", async (hub, cache, get) => {
+hubTest("false or malformed file lists are refused", async (hub, cache, get) => {
   hub.lies = { [NAME]: { lfs: { sha256: "../../x", size: 5 } } };
   await refused(get(), /no hash to verify it/);
   hub.lies = { [NAME]: { lfs: { sha256: sha256(BYTES), size: -1 } } };
@@ -195,7 +195,7 @@ hubTest("lists that lie or make no sense are refused", async (hub, cache, get) =
   assert.deepEqual([...Deno.readDirSync(cache.directory)], []);
 });
 
-hubTest("two pulls at once download once", async (hub, _cache, get) => {
+hubTest("concurrent pulls share one download", async (hub, _cache, get) => {
   const waiting = Promise.withResolvers<void>();
   hub.fault = async (request) => {
     if (request.path === PATH) await waiting.promise;
@@ -213,7 +213,7 @@ hubTest("two pulls at once download once", async (hub, _cache, get) => {
   assert.equal(hub.downloads.length, 1);
 });
 
-hubTest("an abort stops at once and keeps what has come", async (hub, cache, get) => {
+hubTest("an abort stops at once and keeps the bytes received", async (hub, cache, get) => {
   hub.fault = ({ path, range }) =>
     path === PATH && range === null
       ? new Response(
@@ -231,14 +231,14 @@ hubTest("an abort stops at once and keeps what has come", async (hub, cache, get
   assert.deepEqual(await Deno.readFile(await get()), BYTES);
 });
 
-hubTest("a cache that cannot be written says so", async (hub) => {
+hubTest("a cache that cannot be written to is reported", async (hub) => {
   const file = await Deno.makeTempFile();
   const spec = parseHubSpec("hf:org/repo");
   const work = pull(spec, new HubCache(join(file, "cache")), { endpoint: hub.endpoint, timing });
   await refused(work, /^Cannot write to the cache .*TVLLM_CACHE to another directory$/);
 });
 
-hubTest("safetensors: weights, index, config and tokenizer, no code", async (hub, cache, get) => {
+hubTest("safetensors: pull() gets the model's files, but no code", async (hub, cache, get) => {
   delete hub.files[NAME];
   const names = [
     "config.json",
@@ -255,7 +255,7 @@ hubTest("safetensors: weights, index, config and tokenizer, no code", async (hub
   assert.equal(cache.find(parseHubSpec("hf:org/repo"))?.format, "safetensors");
 });
 
-hubTest("models are told apart, listed and removed", async (hub, cache, get) => {
+hubTest("models of a repository are listed and removed one by one", async (hub, cache, get) => {
   hub.files["split/x-q8_0-00001-of-00002.gguf"] = content(1000, 3);
   hub.files["split/x-q8_0-00002-of-00002.gguf"] = content(2000, 4);
   await get();
@@ -271,7 +271,7 @@ hubTest("models are told apart, listed and removed", async (hub, cache, get) => 
   assert.equal(await cache.remove(parseHubSpec("hf:org/repo:q8_0")), 3000);
   assert.equal(cache.find(parseHubSpec("hf:org/repo:Q8_0")), undefined);
   assert.equal(await cache.remove(parseHubSpec("hf:org/repo:Q8_0")), undefined);
-  // The branch moves on: the older commit keeps a name.
+  // After the branch moves on, the older commit is still listed, with its hash.
   hub.commit = "f".repeat(40);
   hub.files[NAME] = content(50, 9);
   await get();
@@ -284,7 +284,7 @@ hubTest("models are told apart, listed and removed", async (hub, cache, get) => 
   assert.deepEqual(cache.list(), []);
 });
 
-hubTest("find() prefers as the hub's side does, and does not guess", async (hub, cache, get) => {
+hubTest("find() has pull()'s preferences, and does not guess", async (hub, cache, get) => {
   const find = (spec: string) => cache.find(parseHubSpec(spec))?.spec;
   for (const quant of ["Q2_K", "Q3_K", "Q8_0"]) {
     hub.files[`model-${quant}.gguf`] = content(100);
@@ -303,7 +303,7 @@ hubTest("find() prefers as the hub's side does, and does not guess", async (hub,
   assert.equal(find("hf:org/repo"), "hf:org/repo:Q4_K_M");
 });
 
-hubTest("an abort is heard while another process has the lock", async (_hub, cache, get) => {
+hubTest("an abort ends the wait for another process's lock", async (_hub, cache, get) => {
   const other = await cache.lock(
     { repository: "org/repo", hash: sha256(BYTES) },
     () => {},
@@ -312,13 +312,13 @@ hubTest("an abort is heard while another process has the lock", async (_hub, cac
   const controller = new AbortController();
   const reason = new Error("Ctrl-C");
   const onWait = () => void setTimeout(() => controller.abort(reason), 10);
-  // Where it is not heard the lock is never free.
+  // The lock is released only below, so without the abort this would wait forever.
   await assert.rejects(get({ signal: controller.signal, onWait }), (error) => error === reason);
   other[Symbol.dispose]();
 });
 
 hubTest(
-  "a large model is looked at before it is downloaded, and refused for good",
+  "a large model is checked before its download, and refused",
   async (hub, cache, get) => {
     const size = 2 ** 30;
     hub.lies[NAME] = { lfs: { sha256: sha256(BYTES), size } };
@@ -341,12 +341,12 @@ hubTest(
   },
 );
 
-hubTest("a small model is not looked at first", async (hub, _cache, get) => {
+hubTest("a small model is not checked before its download", async (hub, _cache, get) => {
   await get({ check: () => assert.fail("looked at") });
   assert.equal(hub.downloads.length, 1);
 });
 
-Deno.test("of safetensors config.json is looked at before the weights come", async () => {
+Deno.test("config.json of safetensors is checked before the weights are downloaded", async () => {
   const files = { "config.json": content(30), "model.safetensors": BYTES };
   await using hub = new BadHub(files);
   hub.lies["model.safetensors"] = { lfs: { sha256: sha256(BYTES), size: 2 ** 30 } };
@@ -363,7 +363,7 @@ Deno.test("of safetensors config.json is looked at before the weights come", asy
   await Deno.remove(directory, { recursive: true });
 });
 
-hubTest("the hub's RateLimit is waited for, and said", async (hub, _cache, get) => {
+hubTest("pull() waits for the hub's RateLimit, and reports it", async (hub, _cache, get) => {
   const headers = (reset: number) => ({
     "ratelimit": `"resolvers";r=0;t=${reset}`,
     "ratelimit-policy": '"fixed window";"resolvers";q=3000;w=300',

@@ -24,7 +24,7 @@ Deno.test("parseHubSpec() and formatHubSpec() are inverse", () => {
 const meant = (paths: string[], quant?: string) =>
   matchingModels(modelsAmong(paths), quant).map(({ files }) => files);
 
-Deno.test("matchingModels() takes the quantization named, its case and the file's style aside", () => {
+Deno.test("matchingModels() finds a quantization whatever its case and the file's naming style", () => {
   const paths = [
     "m-q4_k_m.gguf",
     "m.Q4_K_S.gguf",
@@ -49,7 +49,7 @@ Deno.test("matchingModels() without a name: Q4_K_M, else Q8_0, else the only one
   assert.deepEqual(meant(["README.md"]), []);
 });
 
-Deno.test("modelsAmong() knows when a part is missing; quantToName() is unambiguous", () => {
+Deno.test("modelsAmong() detects a missing part; quantToName() is unambiguous", () => {
   const parts = ["m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"];
   assert.deepEqual(modelsAmong(parts).map(({ complete }) => complete), [true]);
   assert.deepEqual(modelsAmong(parts.slice(1)).map(({ complete }) => complete), [false]);
@@ -57,7 +57,7 @@ Deno.test("modelsAmong() knows when a part is missing; quantToName() is unambigu
   assert.deepEqual(two.map((m) => quantToName(m, two)), ["13b-Q4_0.gguf", "7b-Q4_0.gguf", "Q8_0"]);
 });
 
-Deno.test("modelsAmong() knows old names of MLX, of which the first file comes last", () => {
+Deno.test("modelsAmong() knows MLX's early file names, and lists the first weight file last", () => {
   const paths = ["config.json", "weights.00.safetensors", "weights.01.safetensors", "weights.npz"];
   const [model] = modelsAmong(paths);
   assert.deepEqual(model?.files, [paths[0], paths[2], paths[1]]);
@@ -94,7 +94,7 @@ Deno.test("tokens are shown with their rate and time left, answers with the time
   assert.equal(line(3517, 0.5, "answer"), "3,517 of 3,519 answers, 4 s left");
 });
 
-Deno.test("modelsAmong() takes hostile listings in time in proportion", () => {
+Deno.test("modelsAmong() reads hostile listings in linear time", () => {
   const long = "-Q4".repeat(100_000);
   const parts = Array.from(
     { length: 99_999 },

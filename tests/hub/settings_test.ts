@@ -1,4 +1,4 @@
-/** Where the token for the hub is from. */
+/** The sources of the hub's token. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ const NAMES = [
   "XDG_CACHE_HOME",
 ];
 
-/** The address with these variables alone. */
+/** Returns the address if only these environment variables are set. */
 function addressWith(variables: Readonly<Record<string, string>>, options = {}): HubAddress {
   const before = NAMES.map((name) => [name, Deno.env.get(name)] as const);
   try {
@@ -29,7 +29,7 @@ function addressWith(variables: Readonly<Record<string, string>>, options = {}):
   }
 }
 
-Deno.test("hubAddress() takes HF_TOKEN, else the login that hf auth login saved", () => {
+Deno.test("hubAddress() uses HF_TOKEN, or else the token that hf auth login saved", () => {
   const directory = Deno.makeTempDirSync();
   const login = (...path: string[]) => {
     Deno.mkdirSync(join(directory, ...path.slice(0, -1)), { recursive: true });

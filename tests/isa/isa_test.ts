@@ -1,4 +1,4 @@
-/** What AMD's compiler says of the kernels for GPUs: the golden file, its limits, and how it is read. */
+/** AMD's compiler on the GPU kernels: limits for the golden file, and parsing of its output. */
 
 import assert from "node:assert/strict";
 import { chipFeatures, CHIPS } from "../../isa/driver.ts";
@@ -13,7 +13,7 @@ const GOLDEN: Record<string, Record<string, Figures>> = JSON.parse(
 );
 
 for (const chip of CHIPS) {
-  Deno.test(`the golden file has every kernel for ${chip}, within its registers`, () => {
+  Deno.test(`the golden file has every kernel for ${chip}, and none uses too many registers`, () => {
     const figures = new Map(Object.entries(GOLDEN[chip]!));
     const names = variants(chipFeatures(chip)).map(({ name }) => name);
     assert.deepEqual([...figures.keys()], names);
@@ -28,7 +28,7 @@ for (const chip of CHIPS) {
     }
   });
 
-  Deno.test(`products have few instructions and bytes a weight on ${chip}`, () => {
+  Deno.test(`products need few instructions and bytes per weight on ${chip}`, () => {
     for (const [name, figures] of Object.entries(GOLDEN[chip]!)) {
       const [, by, type, tokens] = /^(matmul|dots) (\w+), (1 token|prompts)/.exec(name) ?? [];
       if (type === undefined) continue;
@@ -47,8 +47,8 @@ for (const chip of CHIPS) {
 }
 
 /**
- * Vector instructions a weight of one token, RMSNorm included, at most. Where a chip has no multiply-add
- * that takes halves (vega10), F16 and the formats whose values are looked up need one more a weight.
+ * Maximum vector instructions per weight for one token, including RMSNorm. On a chip without
+ * multiply-add for halves (vega10), F16 and the formats with lookup tables need one more a weight.
  */
 const VALU: Readonly<Record<string, number>> = {
   ...{ F32: 2, F16: 2.5, BF16: 2.5, Q4_0: 3.5, Q4_1: 3.5, Q5_0: 3.7, Q5_1: 3.7, Q8_0: 3.5 },
@@ -57,7 +57,7 @@ const VALU: Readonly<Record<string, number>> = {
   ...{ MLX4_64: 3.5, MLX4_128: 3.5, MLX8_32: 3.5, MLX8_64: 3.5, MLX8_128: 3.5 },
 };
 
-/** As the driver prints it for RDNA 3 and, with other names, for older chips. */
+/** The driver's output for RDNA 3, with some instruction names of older chips. */
 const OUTPUT = `
 After RA:
 BB0
@@ -96,7 +96,7 @@ VMEM: 3
 ********************
 `;
 
-Deno.test("parseStatistics() reads the table and the loop that multiplies", () => {
+Deno.test("parseStatistics() reads the table and the loop with the multiplications", () => {
   assert.deepEqual(parseStatistics(OUTPUT), {
     instructions: 11,
     valu: 5,
@@ -113,7 +113,7 @@ Deno.test("parseStatistics() reads the table and the loop that multiplies", () =
   assert.throws(() => parseStatistics(OUTPUT.replace("disasm:", "")), SyntaxError);
 });
 
-Deno.test("parseStatistics() reads the compiler's own form, where there is no disassembler", () => {
+Deno.test("parseStatistics() reads the compiler's own form if there is no disassembler", () => {
   const start = OUTPUT.indexOf("disasm:");
   const end = OUTPUT.indexOf("\nCompute Shader:");
   const printed = `disasm:
@@ -137,7 +137,7 @@ BB2
   assert.deepEqual(loop, { valu: 3, multiplyAdds: 1, vmem: 1, loadBytes: 16, branches: 1 });
 });
 
-Deno.test("--only refuses words that no kernel has, and names them", () => {
+Deno.test("--only refuses words that are in no kernel's name, and quotes them", () => {
   const names = variants(chipFeatures("navi31")).map(({ name }) => name);
   for (const only of ["", "Q4_K 1 token", "attention f16, 128 wide", "rope_append"]) {
     assert.equal(unknownWords(only.toLowerCase().split(/\s+/), names), undefined, only);

@@ -9,7 +9,7 @@ const VECTORS: Record<string, { blocks: string; values: string }> = JSON.parse(
 const TYPES = Object.keys(GROUP_LAYOUT) as TensorType[];
 
 for (const type of TYPES) {
-  Deno.test(`dequantize() gives the gguf package's bits for ${type}`, () => {
+  Deno.test(`dequantize() matches the gguf package bit for bit for ${type}`, () => {
     const vector = VECTORS[type];
     assert.ok(vector, "no golden");
     const packed = Uint8Array.fromBase64(vector.blocks);

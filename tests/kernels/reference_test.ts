@@ -1,4 +1,4 @@
-/** The reference is what kernels are held to, so it is held to cases worked out by hand. */
+/** Kernels are tested against the reference, so the reference is tested on cases done by hand. */
 
 import assert from "node:assert/strict";
 import {
@@ -66,7 +66,8 @@ Deno.test("matmul() multiplies rows of weights with tokens and adds the bias", (
 });
 
 Deno.test("matmul() unpacks quantized rows", () => {
-  // Σ −4 … 3.5 is −4, twice; with x = the column's place in its half: 0.5 Σ j(j − 8) = 140, twice.
+  // The row has −4 … 3.5 twice, and each sums to −4. With x = j, the column's index in its half,
+  // each half gives 0.5 Σ j(j − 8) = 140.
   close(matmul(q4Row(), new Float32Array(32).fill(1)), [-8]);
   close(matmul(q4Row(), Float32Array.from({ length: 32 }, (_, i) => i % 16)), [280]);
 });
@@ -98,13 +99,13 @@ Deno.test("attention() is causal, scaled, and shares KV heads among query heads"
   const q = Float32Array.of(1, 9, 9, 9, -1, 9, 9, 9);
   close(attention({ q, positions: [1], k, v }, shape), [1, 6, 0, 1, 3, 2, 0, 1], 1e-5);
   close(attention({ q, positions: [0], k, v }, shape), [4, 0, 0, 1, 4, 0, 0, 1]);
-  // A window of one position is the value itself, of two it is all there is.
+  // With a window of one position the result is the value itself; two positions are all there are.
   close(attention({ q, positions: [1], k, v }, { ...shape, window: 1 }), [0, 8, 0, 1, 0, 8, 0, 1]);
   const all = attention({ q, positions: [1], k, v }, shape);
   assert.deepEqual(attention({ q, positions: [1], k, v }, { ...shape, window: 2 }), all);
 });
 
-Deno.test("attention() gives each group of query heads its own KV head", () => {
+Deno.test("attention() uses a separate KV head for each group of query heads", () => {
   const shape = { heads: 4, kvHeads: 2, headDim: 2, scale: Math.SQRT1_2 };
   const v = Float32Array.of(1, 2, 3, 4);
   close(attention({ q: new Float32Array(8), positions: [0], k: new Float32Array(4), v }, shape), [
@@ -123,12 +124,12 @@ Deno.test("embed() gathers rows in the order of the ids", () => {
   close(embed(dense(3, 2, [1, 2, 3, 4, 5, 6]), [2, 0, 2]), [5, 6, 1, 2, 5, 6]);
 });
 
-Deno.test("argmax() takes the first of equals and never NaN", () => {
+Deno.test("argmax() returns the first of equal maxima, and never a NaN", () => {
   assert.equal(argmax(Float32Array.of(1, 3, NaN, 3)), 1);
   assert.equal(argmax(Float32Array.of(-Infinity, -Infinity)), 0);
 });
 
-Deno.test("topExperts() takes the largest logits, of equals the first, and weighs them", () => {
+Deno.test("topExperts() picks the largest logits, the first of equal ones, and computes their weights", () => {
   // e^logit: 1, 4, 2, 4, 1.
   const logits = Float32Array.from([0, Math.log(4), Math.log(2), Math.log(4), 0]);
   const over = (total: number) => [4, 4, 2, 1].map((share) => share / total);

@@ -1,4 +1,4 @@
-/** Launch sizes: their defaults by vendor, and the variants that are timed. */
+/** Tunings: the defaults for each vendor, and the variants that `tvllm tune` measures. */
 
 import assert from "node:assert/strict";
 import { defaultTuning, type Tuning } from "../../kernels/tuning.ts";
@@ -14,13 +14,13 @@ const ADAPTERS = [
   ["hardware", "", "A new GPU", "unknown GPUs"],
 ] as const;
 
-Deno.test("defaultTuning() knows vendors by their id or their name", () => {
+Deno.test("defaultTuning() recognizes vendors by their id or their name", () => {
   for (const [driver, vendor, description, owner] of ADAPTERS) {
     assert.equal(defaultTuning({ driver, vendor, description }).owner, owner);
   }
 });
 
-Deno.test("each family has the defaults of every vendor among its variants", () => {
+Deno.test("the variants of each family include every vendor's defaults", () => {
   for (const [driver, vendor, description] of ADAPTERS) {
     const { tuning } = defaultTuning({ driver, vendor, description });
     for (const family of TUNED_FAMILIES) {
@@ -33,7 +33,7 @@ Deno.test("each family has the defaults of every vendor among its variants", () 
   }
 });
 
-Deno.test("chosenTuning() changes what was chosen, and refuses what it does not know", () => {
+Deno.test("chosenTuning() applies the choices, and refuses unknown ones", () => {
   const { tuning } = defaultTuning({ driver: "hardware", vendor: "4318", description: "" });
   const expected: Tuning = {
     ...tuning,

@@ -1,10 +1,10 @@
 import { equal } from "node:assert/strict";
 import { unrollLoops } from "../../kernels/unroll.ts";
 
-/** Without line breaks and runs of blanks. */
+/** Replaces line breaks and runs of blanks by single spaces. */
 const flat = (wgsl: string) => wgsl.replaceAll(/\s+/g, " ").trim();
 
-Deno.test("loops of a known length are written out, inner ones too", () => {
+Deno.test("loops of a constant length are unrolled, and so are inner ones", () => {
   const source = `const N = 4u;
 const HALF = N / 2u;
 for (var i = 1u; i < HALF * 2u; i++) { a[i] = 0.0; for (var j = 0u; j < 2u; j++) { f(i, j); } }
@@ -17,7 +17,7 @@ rest();`;
   );
 });
 
-Deno.test("loops whose length only the device knows stay, and what is in them is written out", () => {
+Deno.test("loops whose length is known only at run time stay, and constant loops in them are unrolled", () => {
   const source = "for (var b = 0u; b < blocks; b++) { for (var r = 0u; r < 2u; r++) { f(b, r); } }";
   equal(
     flat(unrollLoops(source)),

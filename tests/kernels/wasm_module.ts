@@ -1,4 +1,4 @@
-/** The kernels of one matrix in a memory of their own, for tests. */
+/** A WASM module with the kernels for one matrix and its own memory, for tests. */
 
 import { RandomSource, randomWeights } from "../../engine/files/random_weights.ts";
 import { packedBytes, type TensorType } from "../../kernels/tensor_types.ts";
@@ -22,7 +22,7 @@ import { addRepack, REPACK } from "../../kernels/wasm/repack.ts";
 
 const PAGES = 64;
 
-/** A packed matrix of random weights. */
+/** Returns a matrix of random weights in the file format `type`. */
 export function randomMatrix(type: TensorType, rows: number, cols: number) {
   const bytes = randomWeights(type, rows * cols, {
     deviation: 0.02,
@@ -39,14 +39,14 @@ interface Exports {
   encode?: Call;
 }
 
-/** Packs a matrix, and multiplies by it. */
+/** Repacks a matrix with the WASM kernels, and multiplies by it. */
 export class WasmMatrix {
   readonly memory: WebAssembly.Memory;
   readonly view: DataView;
   readonly #exports: Exports;
   readonly #wide: boolean;
   readonly #matrix: ReturnType<typeof randomMatrix>;
-  /** Where the packed matrix is. */
+  /** Address of the repacked matrix in the memory. */
   readonly address: number;
   #end = 4096;
 
@@ -91,7 +91,7 @@ export class WasmMatrix {
     this.#exports.repack(this.#pointer(1024), 0, paddedRows(rows) / STRIP_ROWS, 0);
   }
 
-  /** x · weightsᵀ: [tokens, rows]. */
+  /** Returns x · weightsᵀ: [tokens, rows]. */
   multiply(x: Float32Array): Float32Array {
     const { type, rows, cols } = this.#matrix;
     const format = WASM_FORMATS[type];

@@ -1,4 +1,4 @@
-/** The WASM kernels of products against the reference, in every format and form. */
+/** Compares the WASM matrix products with the reference, in every format and form. */
 
 import assert from "node:assert/strict";
 import makeWabt from "wabt";
@@ -15,7 +15,7 @@ import { randomMatrix, WasmMatrix } from "./wasm_module.ts";
 
 const TYPES = Object.keys(WASM_FORMATS) as TensorType[];
 
-/** Not of the size of any tile: rows beyond a strip, an odd number of tokens. */
+/** Sizes that fill no tile: the last strip is not full, and the number of tokens is odd. */
 const ROWS = 21;
 const TOKENS = 5;
 
@@ -24,7 +24,7 @@ function activations(tokens: number, columns: number): Float32Array {
   return Float32Array.from({ length: tokens * columns }, () => random.bell());
 }
 
-/** The length of the difference by the length of what is expected. */
+/** Returns the norm of the difference divided by the norm of the expected values. */
 function relativeError(actual: Float32Array, expected: Float32Array): number {
   let difference = 0, length = 0;
   for (let i = 0; i < expected.length; i++) {
@@ -35,7 +35,7 @@ function relativeError(actual: Float32Array, expected: Float32Array): number {
 }
 
 for (const form of PRODUCT_FORMS) {
-  Deno.test(`WASM products in form ${form} are the reference's to 1e-4 in every format`, () => {
+  Deno.test(`WASM products in form ${form} match the reference to 1e-4 in every format`, () => {
     for (const type of TYPES) {
       const columns = GROUP_LAYOUT[type].weights > 32 ? 512 : 96;
       const matrix = randomMatrix(type, ROWS, columns);
@@ -47,7 +47,7 @@ for (const form of PRODUCT_FORMS) {
   });
 }
 
-Deno.test("WASM products are the same bits with 64-bit addresses, and alone as among others", () => {
+Deno.test("WASM products are bit-identical with 64-bit addresses, and for a token alone or among others", () => {
   for (const type of ["F16", "Q4_0", "Q8_0", "Q6_K"] as const) {
     const matrix = randomMatrix(type, ROWS, 512);
     const x = activations(TOKENS, 512);
@@ -60,7 +60,7 @@ Deno.test("WASM products are the same bits with 64-bit addresses, and alone as a
   }
 });
 
-Deno.test("unpackStripRow() gives the weights that were packed, in every format", () => {
+Deno.test("unpackStripRow() returns the weights that were packed, in every format", () => {
   for (const type of TYPES) {
     const matrix = randomMatrix(type, ROWS, 512);
     const { view, address } = new WasmMatrix(matrix, "plain");
@@ -76,11 +76,11 @@ Deno.test("unpackStripRow() gives the weights that were packed, in every format"
   }
 });
 
-Deno.test("WASM strips keep every half, zeros and subnormal ones too, in any number of columns", () => {
+Deno.test("WASM strips preserve every half, also zeros and subnormals, for any number of columns", () => {
   for (const columns of [4, 8, 100, 104]) {
     const halves = Uint16Array.from({ length: ROWS * columns }, (_, i) => {
       const bits = Math.imul(i + 1, 0x9e3779b1) >>> 16;
-      // The first strip has the largest exponent, the next one none above that of 2^-3.
+      // The first strip goes up to the largest exponent; the others only up to that of 2^-3.
       const most = i < 8 * columns ? 0x7bff : 0x33ff;
       return bits % 5 === 0 ? bits & 0x83ff : bits % 7 === 0 ? 0 : bits & 0x8000 | bits % most;
     });

@@ -1,11 +1,11 @@
-/** What is refused before it is downloaded. */
+/** Models that are refused before they are downloaded. */
 
 import assert from "node:assert/strict";
 import { checkDownload } from "../../engine/check_download.ts";
 import { UnsupportedError } from "../../engine/errors.ts";
 import { ggufBytes, tinyParts } from "../../fixtures/tiny_models.ts";
 
-/** The beginning of a GGUF file: its header, and nothing of its weights. */
+/** Returns the beginning of a GGUF file: its header and half of its weights. */
 function gguf(change: (metadata: ReturnType<typeof tinyParts>["metadata"]) => void) {
   const parts = tinyParts("llama", "F32");
   change(parts.metadata);
@@ -26,7 +26,7 @@ const config = (values: object) => {
   return { name: "config.json", bytes, size: bytes.length };
 };
 
-Deno.test("checkDownload() refuses what tvllm does not run, by its beginning", () => {
+Deno.test("checkDownload() refuses unsupported models from the beginning of their file", () => {
   const mamba = { type: "string", value: "mamba" } as const;
   for (
     const [beginning, message] of [
@@ -51,7 +51,7 @@ Deno.test("checkDownload() refuses what tvllm does not run, by its beginning", (
   }
 });
 
-Deno.test("checkDownload() lets pass what it can run, and what it cannot tell", () => {
+Deno.test("checkDownload() accepts supported models, and leaves undecided what it cannot tell", () => {
   assert.equal(checkDownload(gguf(() => {})), true);
   assert.equal(checkDownload(config({ model_type: "llama" })), true);
   assert.equal(

@@ -1,4 +1,4 @@
-/** load(): paths, directories and the hub; its progress, and what it refuses. */
+/** load() with paths, directories and the hub; its progress, and what it refuses. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { BadHub } from "../hub/bad_hub.ts";
 const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
 const BYTES = Deno.readFileSync(MODEL);
 
-Deno.test("load() takes a file, a file URL and a directory of safetensors", async () => {
+Deno.test("load() accepts a file, a file URL and a directory of safetensors", async () => {
   const directory = Deno.makeTempDirSync({ prefix: "tvllm-load-" });
   for (const [name, content] of Object.entries(tinySafetensors("llama", "BF16"))) {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
@@ -61,7 +61,7 @@ Deno.test("load() downloads a model of the hub once, with progress, and then nee
   assert.equal(hub.seen.length, requests);
 });
 
-Deno.test("load() ends a download by its signal", async () => {
+Deno.test("load() ends a download when its signal is aborted", async () => {
   await using hub = new BadHub({ "story-Q8_0.gguf": BYTES });
   const controller = new AbortController();
   const reason = new Error("enough");
@@ -74,7 +74,7 @@ Deno.test("load() ends a download by its signal", async () => {
   await assert.rejects(load("hf:org/repo", options), reason);
 });
 
-Deno.test("load() refuses what it is asked wrongly, and leaves no file open", async () => {
+Deno.test("load() refuses wrong arguments, and leaves no file open", async () => {
   const cache = Deno.makeTempDirSync();
   const refused: [string, LoadOptions, string, RegExp][] = [
     [MODEL, { contextLength: 9999 }, "RequestError", /Cannot use a context of 9999 tokens/],
@@ -104,12 +104,12 @@ Deno.test("load() refuses what it is asked wrongly, and leaves no file open", as
   }
 });
 
-Deno.test("the default context is raised to what is expected, as far as the model goes", async () => {
+Deno.test("the default context grows to the expected length, up to the model's limit", async () => {
   const path = join(Deno.makeTempDirSync(), "long.gguf");
   const bytes = Deno.readFileSync(MODEL);
   const key = new TextEncoder().encode("llama.context_length");
   const at = bytes.findIndex((_, i) => key.every((byte, j) => bytes[i + j] === byte));
-  // The value lies behind the key and four bytes of its type.
+  // The value follows the key and the four bytes of its type.
   new DataView(bytes.buffer).setUint32(at + key.length + 4, 10_000, true);
   Deno.writeFileSync(path, bytes);
   const lengthFor = async (options: LoadOptions) => {

@@ -1,4 +1,4 @@
-/** A loaded model: what it generates, how its answers end, and how it shares its device. */
+/** A loaded model: its answers, how they end, and how it shares its device. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -9,7 +9,7 @@ const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.u
 const STORY = "Once upon a time";
 const GREEDY = { temperature: 0, maxTokens: 24 };
 
-/** The built-in model on the CPU. */
+/** Returns a test function that runs `use` with the built-in model on the CPU. */
 function withModel(use: (model: Model) => Promise<void>): () => Promise<void> {
   return async () => {
     await using model = await load(MODEL, { device: "cpu", contextLength: 256, maxSequences: 4 });
@@ -23,7 +23,7 @@ function isIdle({ engine }: Model): void {
 }
 
 Deno.test(
-  "Model.generate() gives text and tokens as they come, and a summary when done",
+  "Model.generate() yields text and tokens as they are generated, and a summary at the end",
   withModel(async (model) => {
     const answer = model.generate(STORY, { ...GREEDY, seed: 5, logprobs: 2 });
     assert.equal(answer.summary, undefined);
@@ -54,7 +54,7 @@ Deno.test(
 );
 
 Deno.test(
-  "Model.generate() draws another seed each time, and repeats what a seed gave",
+  "Model.generate() draws another seed each time, and repeats an answer for the same seed",
   withModel(async (model) => {
     const options = { maxTokens: 24 };
     const [a, b] = [await model.complete(STORY, options), await model.complete(STORY, options)];
@@ -65,7 +65,7 @@ Deno.test(
 );
 
 Deno.test(
-  "Model.generate() ends before a stop string, and gives back text that only began one",
+  "Model.generate() ends before a stop string, and releases text that only began like one",
   withModel(async (model) => {
     const { text } = await model.complete(STORY, GREEDY);
     const stop = text.slice(20, 26);
@@ -86,7 +86,7 @@ Deno.test(
 );
 
 Deno.test(
-  "Model.generate() computes answers together, each as it would alone, read or not",
+  "Model.generate() computes answers together, with the same tokens as alone, read or not",
   withModel(async (model) => {
     const prompts = ["The king said", "In a wood", "A wolf"];
     const alone = [];
@@ -96,13 +96,13 @@ Deno.test(
     const together = await Promise.all(answers.map((answer) => answer.complete()));
     assert.deepEqual(together.map(({ ids }) => ids), alone);
     assert.ok(model.engine.stats.steps - before < 3 * 24);
-    // What was complete can be asked for again.
+    // A completed answer can be requested again.
     assert.deepEqual((await answers[0]!.complete()).ids, alone[0]);
   }),
 );
 
 Deno.test(
-  "leaving the loop, or a signal, ends an answer with what there is",
+  "leaving the loop, or a signal, ends an answer and keeps the tokens so far",
   withModel(async (model) => {
     const answer = model.generate(STORY, { ...GREEDY, maxTokens: 200 });
     const seen: number[] = [];
@@ -119,7 +119,7 @@ Deno.test(
 );
 
 Deno.test(
-  "Model.generate() refuses at once what a request asks wrongly",
+  "Model.generate() refuses wrong options at once",
   withModel(async (model) => {
     const wrong: [Parameters<Model["generate"]>[1], RegExp][] = [
       [{ maxTokens: 0 }, /maxTokens is 0/],
@@ -145,7 +145,7 @@ Deno.test(
 );
 
 Deno.test(
-  "an answer whose engine fails throws its error, and has no summary",
+  "an answer throws the error of a failed engine, and has no summary",
   withModel(async (model) => {
     const lost = new DeviceError("lost", "Cannot go on: the device is lost");
     const runner = Object.create(model.runner, {
@@ -166,7 +166,7 @@ Deno.test(
 );
 
 Deno.test(
-  "Model.withEngine() lends the device to a fresh engine, and then goes on with another",
+  "Model.withEngine() lends the device to a new engine, and then continues with another one",
   withModel(async (model) => {
     const long = "The king said to the queen, ".repeat(4);
     const { ids } = await model.complete(long, GREEDY);
@@ -189,7 +189,7 @@ Deno.test(
       return engine;
     });
     assert.throws(() => used.submit({ promptIds: [1] }), /the engine was stopped/);
-    // The cache of before was overwritten, and nobody believes in it.
+    // The earlier cache was overwritten, and no entry of it is used.
     assert.deepEqual((await model.complete(long, GREEDY)).ids, ids);
     assert.equal(model.engine.stats.prefix.tokensSaved, 0);
     assert.deepEqual((await model.complete(long, GREEDY)).ids, ids);
@@ -200,11 +200,11 @@ Deno.test(
   }),
 );
 
-Deno.test("Model.perplexity() spoils no answer and no cached prefix", () => {
+Deno.test("Model.perplexity() changes no answer and no cached prefix", () => {
   return scoresAmongAnswers("cpu");
 });
 
-Deno.test("Model.close() ends what runs, can be called again, and leaves a model that says so", async () => {
+Deno.test("Model.close() ends running answers, can be called again, and later calls report it", async () => {
   const model = await load(new URL(`file://${MODEL}`), { device: "cpu", contextLength: 256 });
   const answer = model.generate(STORY, { maxTokens: 200 });
   await Promise.all([model.close(), model.close()]);

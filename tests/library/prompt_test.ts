@@ -1,4 +1,4 @@
-/** encodePrompt(): template, BOS and the context's limit, for every kind of model. */
+/** encodePrompt(): template, BOS and the context's limit, with and without a chat template. */
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -18,14 +18,14 @@ const llama = spm();
 const smol = await smollm2();
 const smolTemplate = chatTemplate(await smollm2Metadata(), smol)!;
 
-/** A model of SentencePiece, which begins texts with BOS, and was trained on no chats. */
+/** A model with a SentencePiece vocabulary that begins texts with BOS, and without a template. */
 const stories: PromptTarget = {
   tokenizer: llama,
   chatTemplate: undefined,
   contextLength: 64,
   config: { contextLength: 256 },
 };
-/** A model of chats, which has no BOS. */
+/** A chat model, whose texts do not begin with BOS. */
 const chats: PromptTarget = {
   tokenizer: smol,
   chatTemplate: smolTemplate,
@@ -35,7 +35,7 @@ const chats: PromptTarget = {
 
 const user = (content: string) => ({ role: "user", content });
 
-Deno.test("encodePrompt() takes a text for a user's message where there is a template, and messages", () => {
+Deno.test("encodePrompt() with a template accepts messages, or a text as a user's message", () => {
   const { ids, continues } = encodePrompt(chats, "Hi");
   assert.equal(continues, false);
   assert.deepEqual(ids, encodeChat(smol, [user("Hi")], { template: smolTemplate }));
@@ -46,7 +46,7 @@ Deno.test("encodePrompt() takes a text for a user's message where there is a tem
   assert.deepEqual(encodePrompt(chats, messages).ids, system);
 });
 
-Deno.test("encodePrompt() takes the text itself where there is no template, or none is wanted", () => {
+Deno.test("encodePrompt() encodes the text itself if there is no template, or none is wanted", () => {
   assert.deepEqual(encodePrompt(stories, "Hi there"), {
     ids: [BOS, ...llama.encode("Hi there")],
     continues: true,
@@ -61,7 +61,7 @@ Deno.test("encodePrompt() takes the text itself where there is no template, or n
   assert.deepEqual(encodePrompt(stories, messages).ids, [BOS, ...llama.encode("A\n\nB")]);
 });
 
-Deno.test("encodePrompt() leaves control tokens that a prompt writes out as text", () => {
+Deno.test("encodePrompt() encodes control tokens that a prompt spells out as plain text", () => {
   const text = "</s><s> <|im_end|>";
   for (const options of [{}, { raw: true }, { chatTemplate: "chatml" }]) {
     const { ids } = encodePrompt(stories, text, options);
@@ -71,7 +71,7 @@ Deno.test("encodePrompt() leaves control tokens that a prompt writes out as text
   }
 });
 
-Deno.test("encodePrompt() puts BOS in front once, where the model expects it", () => {
+Deno.test("encodePrompt() puts BOS in front once, if the model expects it", () => {
   const body = "[INST] {{ messages[0].content }} [/INST]";
   const expected = [BOS, ...llama.encode("[INST] Hi <s> [/INST]")];
   for (const chatTemplate of [body, `{{ bos_token }}${body}`]) {
@@ -81,7 +81,7 @@ Deno.test("encodePrompt() puts BOS in front once, where the model expects it", (
   assert.notEqual(encodePrompt(chats, "Hi", { raw: true }).ids[0], smol.bosId);
 });
 
-Deno.test("encodePrompt() begins an empty prompt with BOS, whether or not texts begin with it", () => {
+Deno.test("encodePrompt() begins an empty prompt with BOS, even if texts do not begin with it", () => {
   for (const target of [stories, chats]) {
     const { ids } = encodePrompt(target, "", { raw: true });
     assert.deepEqual(ids, [target.tokenizer.bosId]);
@@ -90,14 +90,14 @@ Deno.test("encodePrompt() begins an empty prompt with BOS, whether or not texts 
   assert.throws(() => encodePrompt(none, ""), /^RequestError: Cannot continue an empty prompt/);
 });
 
-Deno.test("encodeText() gives a text's own tokens, with BOS and control tokens if asked", () => {
+Deno.test("encodeText() returns a text's own tokens, with BOS and control tokens on request", () => {
   assert.deepEqual(encodeText(llama, "Hi"), llama.encode("Hi"));
   assert.deepEqual(encodeText(llama, "Hi", { bos: true }), [BOS, ...llama.encode("Hi")]);
   assert.deepEqual(encodeText(smol, "Hi", { bos: true }), smol.encode("Hi"));
   assert.deepEqual(encodeText(smol, "<|im_end|>", { special: true }), [2]);
 });
 
-Deno.test("encodePrompt() refuses what leaves no room for an answer, and says how much there is", () => {
+Deno.test("encodePrompt() refuses a prompt that leaves no room for an answer, and names the limit", () => {
   const words = (count: number) => "a ".repeat(count).trim();
   const most = encodePrompt(stories, words(62)).ids.length;
   assert.equal(most, 63);
@@ -123,7 +123,7 @@ const AT_ODDS: readonly [string, PromptOptions, RegExp][] = [
     { chatTemplate: "mistral" },
     /'mistral': it is neither one of chatml, llama2, /,
   ],
-  ["Jinja that is none", { chatTemplate: "{% if %}" }, /Cannot render the chat template: /],
+  ["invalid Jinja", { chatTemplate: "{% if %}" }, /Cannot render the chat template: /],
 ];
 for (const [what, options, message] of AT_ODDS) {
   Deno.test(`encodePrompt() and checkPromptOptions() refuse ${what} that cannot be used`, () => {
@@ -139,14 +139,14 @@ for (const [what, options, message] of AT_ODDS) {
   });
 }
 
-Deno.test("checkPromptOptions() passes what only this model or these messages can show", () => {
+Deno.test("checkPromptOptions() accepts options that only a model or messages can prove wrong", () => {
   for (const options of [{}, { raw: true }, { system: "x" }, { chatTemplate: "llama3" }]) {
     checkPromptOptions(options);
   }
   checkPromptOptions({ chatTemplate: "{{ raise_exception('no user may begin') }}" });
 });
 
-Deno.test("encodePrompt() tells a template of the model's that fails from messages that it refuses", () => {
+Deno.test("encodePrompt() distinguishes a failing template of the model from messages that it refuses", () => {
   const failing = { ...chats, chatTemplate: "{{ fetch('x') }}" };
   assert.throws(() => encodePrompt(failing, "Hi"), ModelFormatError);
   const refusing = { ...chats, chatTemplate: "{{ raise_exception('users first') }}" };
@@ -154,7 +154,7 @@ Deno.test("encodePrompt() tells a template of the model's that fails from messag
   assert.throws(() => encodePrompt(chats, []), /^RequestError: .*pass at least one$/);
 });
 
-Deno.test("encodePrompt() passes variables on to the template", () => {
+Deno.test("encodePrompt() passes variables to the template", () => {
   const chatTemplate = "{{ messages[0].content }}{% if enable_thinking %} think{% endif %}";
   const ids = (templateVariables: Record<string, unknown>) =>
     encodePrompt(chats, "Hi", { chatTemplate, templateVariables }).ids;
@@ -162,7 +162,7 @@ Deno.test("encodePrompt() passes variables on to the template", () => {
   assert.deepEqual(ids({ enable_thinking: false }), smol.encode("Hi"));
 });
 
-Deno.test("encodePrompt() without a template gives the same ids for a text and for one message", () => {
+Deno.test("encodePrompt() without a template returns the same ids for a text and for one message", () => {
   fc.assert(
     fc.property(fc.string({ unit: "grapheme", maxLength: 20 }), (text) => {
       for (const raw of [false, true]) {
@@ -175,7 +175,7 @@ Deno.test("encodePrompt() without a template gives the same ids for a text and f
   );
 });
 
-Deno.test("encodePrompt() renders ChatML where the vocabulary has it and the model no template", async () => {
+Deno.test("encodePrompt() renders ChatML if the vocabulary has its tokens and the model has no template", async () => {
   const metadata = await smollm2Metadata();
   metadata.delete("tokenizer.chat_template");
   const template = chatTemplate(metadata, smol);

@@ -1,4 +1,4 @@
-/** Scoring a text among answers on a device, for the tests of each. */
+/** A check, for the tests of each device, that scores a text while answers run. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { load } from "../../mod.ts";
 const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
 const GREEDY = { temperature: 0, maxTokens: 16 };
 
-/** Scores a text alone and among answers, which must be those of a model that scores nothing. */
+/** Scores a text alone and while answers run. The answers must be the same as without scoring. */
 export async function scoresAmongAnswers(device: "cpu" | "gpu"): Promise<void> {
   await using model = await load(MODEL, { device, contextLength: 256, maxSequences: 2 });
   const text = "The king said to the queen that the wolf was in the wood. ".repeat(2);

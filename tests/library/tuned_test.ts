@@ -1,4 +1,4 @@
-/** Which launch sizes an adapter gets, by what is kept of tunings: nothing of a bad file is used. */
+/** The tuning that an adapter gets from the file of measured tunings; a bad file is not used. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ function fileOf(text: string): string {
   return path;
 }
 
-/** The tuning by a file of these records, or of this text. */
+/** Returns the tuning from a file with these records, or with this text. */
 function tunedBy(content: string | readonly unknown[]) {
   const text = typeof content === "string"
     ? content
@@ -35,7 +35,7 @@ function tunedBy(content: string | readonly unknown[]) {
   return tunedFor(ADAPTER, fileOf(text));
 }
 
-Deno.test("tunedFor() gives what was measured on this adapter, the last of it", () => {
+Deno.test("tunedFor() returns the last tuning that was measured on this adapter", () => {
   const other = { ...RECORD, adapter: "Vulkan: Apple M2 Pro", date: "2027-01-01" };
   const older = { ...RECORD, date: "2026-01-01", choices: {} };
   const { tuning, source, note } = tunedBy([older, RECORD, other]);
@@ -45,20 +45,20 @@ Deno.test("tunedFor() gives what was measured on this adapter, the last of it", 
   assert.ok(tuning.matmul.by === "lanes" && tuning.matmul.split === 16);
 });
 
-Deno.test("tunedFor() gives the vendor's defaults where nothing was measured", () => {
+Deno.test("tunedFor() returns the vendor's defaults if nothing was measured", () => {
   for (const path of [undefined, "/no/such/file", fileOf("")]) {
     const { source, note } = tunedFor(ADAPTER, path ?? join(Deno.makeTempDirSync(), "none"));
     assert.deepEqual({ source, note }, { source: DEFAULTS, note: undefined });
   }
-  // The end of a line that is being written does not hide the last whole one.
+  // A partly written last line does not hide the last complete one.
   const half = JSON.stringify(RECORD).slice(0, 40);
   assert.equal(tunedBy(`${JSON.stringify(RECORD)}\n${half}`).source, "tuned on 2026-11-29");
 });
 
-Deno.test("tunedFor() ignores what was measured with another driver or version, and says so", () => {
+Deno.test("tunedFor() ignores measurements with another driver or version, and reports it", () => {
   for (
     const [change, why] of [
-      // Whose variants may have other names.
+      // The variants of another version may have other names.
       [
         { tvllm: "0.0.1", choices: { products: "new" } },
         /: it was measured with tvllm '0\.0\.1', but this is \d/,
@@ -77,7 +77,7 @@ Deno.test("tunedFor() ignores what was measured with another driver or version, 
   }
 });
 
-Deno.test("tunedFor() uses nothing of a damaged or hostile file, and says so in a line", () => {
+Deno.test("tunedFor() uses nothing from a damaged or hostile file, and reports it in one line", () => {
   const bad: readonly (string | readonly unknown[])[] = [
     "not JSON\n",
     "[]\n",
@@ -91,7 +91,7 @@ Deno.test("tunedFor() uses nothing of a damaged or hostile file, and says so in 
     [{ ...RECORD, choices: { products: 16 } }],
     [{ ...RECORD, choices: { steps: "toString" } }],
     [{ ...RECORD, choices: JSON.parse('{"__proto__": "8 steps"}') }],
-    // Software's, on a GPU.
+    // A choice of the software tuning, on a GPU.
     [{ ...RECORD, choices: { products: "4 rows" } }],
   ];
   for (const content of bad) {
@@ -110,7 +110,7 @@ Deno.test("tunedFor() uses nothing of a damaged or hostile file, and says so in 
   assert.doesNotMatch(tunedBy(escaping).note!, /\p{Cc}/u);
 });
 
-Deno.test("TuneFile keeps the last sound line of each adapter, and appends one", () => {
+Deno.test("TuneFile keeps the last valid line of each adapter, and appends one", () => {
   const other = { ...RECORD, adapter: "Vulkan: another" };
   const older = { ...RECORD, date: "2026-01-01" };
   const lines = [older, other, older].map((record) => JSON.stringify(record)).join("\n");
@@ -124,7 +124,7 @@ Deno.test("TuneFile keeps the last sound line of each adapter, and appends one",
   assert.deepEqual(findRecord(path, OWN), { record: RECORD });
 });
 
-Deno.test("TuneFile replaces what is no file of its own, and follows no link", () => {
+Deno.test("TuneFile replaces a symbolic link instead of writing through it", () => {
   const directory = Deno.makeTempDirSync();
   const [path, target] = ["adapters.jsonl", "precious"].map((name) => join(directory, name));
   Deno.writeTextFileSync(target!, "mine");

@@ -1,4 +1,4 @@
-/** Tiny models as directories: safetensors, scaled RoPE among them, and what MLX has quantized. */
+/** Tiny models as directories: safetensors, two of them with scaled RoPE, and MLX's formats. */
 
 import { mlxName, TINY_MLX, tinyMlx } from "../../fixtures/tiny_mlx.ts";
 import {
@@ -8,7 +8,7 @@ import {
   tinyScaled,
 } from "../../fixtures/tiny_safetensors.ts";
 
-/** By the golden's name; those in BF16 and every second one of MLX are in several files. */
+/** By the golden's name. Those in BF16 and every second one of MLX have several weight files. */
 export const CHECKPOINTS: Readonly<Record<string, ModelDirectory>> = {
   ...Object.fromEntries(
     TINY_SAFETENSORS.map(([architecture, type]) => [

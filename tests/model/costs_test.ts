@@ -1,4 +1,4 @@
-/** Bytes and operations a token, from the list of layers: windows, experts and tied heads. */
+/** Bytes and operations per token, computed from the layers: windows, states and tied heads. */
 
 import assert from "node:assert/strict";
 import {
@@ -23,13 +23,13 @@ function modelOf(...model: Parameters<typeof tinyModel>) {
   return readModel(openGgufBytes(tinyModel(...model), "tiny.gguf"));
 }
 
-Deno.test("layers with a window read and compute only what they see", () => {
+Deno.test("layers with a window read and compute only the positions in it", () => {
   const { config } = modelOf("gemma3", "F16");
   const kinds = layerKinds(config);
   assert.equal(kinds.reduce((sum, { layers }) => sum + layers, 0), config.layers.length);
   assert.deepEqual(kinds.map(({ window }) => window === undefined).sort(), [false, true]);
   for (const length of [1, 5, 31, 32, 33, 200]) {
-    // Layer by layer, as the model lists them.
+    // The expected sums, layer by layer.
     let [read, operations, all] = [0, 0, 0];
     for (const { heads, kvHeads, headDim, window = Infinity } of attentionsOf(config.layers)) {
       read += 2 * kvHeads * headDim * 2 * Math.min(length, window);
@@ -44,19 +44,19 @@ Deno.test("layers with a window read and compute only what they see", () => {
   assert.equal(positionsSeenByAll({ ...kinds[0]!, window: 3 }, 5), 1 + 2 + 3 + 3 + 3);
 });
 
-Deno.test("a block's bytes are those of its group of layers, and a window holds few of them", () => {
+Deno.test("a block has the bytes of its group of layers, and a window needs few blocks", () => {
   const { config } = modelOf("gemma3", "F16");
   const kinds = layerKinds(config);
   const groups = kvGroups(config);
   const bytes = groups.map((group) => blockBytesOf(config, group, 2));
   assert.deepEqual(kvBlockBytes(kinds, 2), bytes);
-  // 1000 tokens are 63 blocks; a window of 32 lies in three, and begins in one more at most.
+  // 1000 tokens need 63 blocks; a window needs as many as it spans, and up to two partly used ones.
   const { window } = groups[1]!;
   const few = Math.ceil((window! - 1) / 16) + 2;
   assert.equal(kvBytesHeld(kinds, 1000, 2), 63 * bytes[0]! + few * bytes[1]!);
 });
 
-Deno.test("of an embedding that is no head a token reads one row, and of a tied one all", () => {
+Deno.test("a token reads one row of an untied embedding, and all rows of a tied one", () => {
   const shareOf = (file: ReturnType<typeof modelOf>, name: string) =>
     weightReads(file.config, file.weights.tensors)
       .find(({ tensor }) => tensor.name === name)?.share;
@@ -72,9 +72,10 @@ Deno.test("of an embedding that is no head a token reads one row, and of a tied 
   }
 });
 
-Deno.test("stateCost() counts the states of gated delta nets, and their convolutions are no matrices", () => {
+Deno.test("stateCost() counts the states of recurrent layers, and their convolutions are not matrices", () => {
   const { config, weights } = modelOf("qwen35", "F16");
-  // Two layers of 6 heads of 32 × 32; their convolutions see 4 tokens of 2 · 2 · 32 + 6 · 32 channels.
+  // Two layers with 6 heads of 32 × 32. Their convolutions span 4 tokens of 2 · 2 · 32 + 6 · 32
+  // channels.
   const channels = 2 * 2 * 32 + 6 * 32;
   assert.deepEqual(stateCost(config), {
     bytes: 2 * 4 * (6 * 32 * 32 + 3 * channels),
@@ -84,7 +85,8 @@ Deno.test("stateCost() counts the states of gated delta nets, and their convolut
   const vectors = weightReads(config, weights.tensors).filter(({ isMatrix }) => !isMatrix);
   assert.equal(vectors.filter(({ tensor: { shape } }) => shape.length === 2).length, 2);
   assert.equal(stateCost(modelOf("llama", "F16").config), undefined);
-  // Two layers of 6 heads of 24 × 32; their convolutions see 4 tokens of 2 · 2 · 24 + 6 · 32 channels.
+  // Two layers with 6 heads of 24 × 32. Their convolutions span 4 tokens of 2 · 2 · 24 + 6 · 32
+  // channels.
   const ofMamba = 2 * 2 * 24 + 6 * 32;
   assert.deepEqual(stateCost(modelOf("nemotron_h", "F16").config), {
     bytes: 2 * 4 * (6 * 24 * 32 + 3 * ofMamba),

@@ -1,4 +1,4 @@
-/** What models say of their experts, in GGUF and in config.json, and experts that lie one by one. */
+/** Metadata of experts, in GGUF and in config.json, and experts in separate tensors. */
 
 import assert from "node:assert/strict";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
@@ -27,7 +27,7 @@ function expertsOf({ layers }: ModelConfig) {
   return feedForward?.kind === "experts" ? feedForward : undefined;
 }
 
-Deno.test("configFromGguf() reads experts, whose weights are normalized unless it says no", () => {
+Deno.test("configFromGguf() reads experts, whose weights are normalized by default", () => {
   const experts = {
     kind: "experts",
     count: 8,
@@ -48,7 +48,7 @@ const GGUF_FAULTS: Record<string, readonly [Change, RegExp, Refusal]> = {
   "no number of experts": [own("expert_count", null), /expert_count' is missing/, ModelFormatError],
   "no experts": [own("expert_count", uint(0)), /expert_count' is 0, not/, ModelFormatError],
   "2^31 experts": [own("expert_count", uint(2 ** 31)), /from 1 to 1024/, ModelFormatError],
-  "more used than there are": [
+  "more experts used than present": [
     own("expert_used_count", uint(9)),
     /expert_used_count' is 9, not a whole number from 1 to 8/,
     ModelFormatError,
@@ -68,7 +68,7 @@ const GGUF_FAULTS: Record<string, readonly [Change, RegExp, Refusal]> = {
 };
 
 for (const [name, [change, says, kind]] of Object.entries(GGUF_FAULTS)) {
-  Deno.test(`configFromGguf() refuses of experts: ${name}`, () => {
+  Deno.test(`configFromGguf() refuses faulty experts: ${name}`, () => {
     assert.throws(() => configOf("qwen3moe", change), (error) => {
       assert.ok(error instanceof kind, String(error));
       assert.match(error.message, says);
@@ -77,7 +77,7 @@ for (const [name, [change, says, kind]] of Object.entries(GGUF_FAULTS)) {
   });
 }
 
-Deno.test("readModel() splits experts' gates and ups that a GGUF file has in one tensor", () => {
+Deno.test("readModel() splits a GGUF tensor that has experts' gates and ups", () => {
   const contents = (change: Change) => {
     const parts = tinyParts("qwen3moe", "Q4_0");
     change(parts);
@@ -163,7 +163,7 @@ Deno.test("readModel() reads experts from config.json", () => {
   }
 });
 
-Deno.test("readModel() stacks experts that lie one by one, in any shards, as GGUF has them", () => {
+Deno.test("readModel() stacks experts in separate tensors, from any shards, as GGUF does", () => {
   const one = read(tinySafetensors("qwen3moe", "BF16"));
   const sharded = read(tinySafetensors("qwen3moe", "BF16", 3));
   for (const [name, hex] of one.hex) assert.ok(sharded.hex.get(name) === hex, name);
@@ -177,13 +177,13 @@ Deno.test("readModel() stacks experts that lie one by one, in any shards, as GGU
   }
 });
 
-Deno.test("readModel() finds the experts that mlx-lm has stacked", () => {
+Deno.test("readModel() reads experts that mlx-lm has stacked", () => {
   const { weights } = read(tinyMlx(["qwen3moe", 4, 64, "BF16"]));
   const { type, shape } = weights.tensors.get("blk.1.ffn_gate_exps.weight")!;
   assert.deepEqual([type, shape], ["MLX4_64", [8, 64, 128]]);
 });
 
-Deno.test("readModel() refuses experts of which one is missing or unlike the others", () => {
+Deno.test("readModel() refuses experts if one is missing or has another shape", () => {
   const matrix = (expert: number, rows: number) => ({
     name: `model.layers.0.mlp.experts.${expert}.up_proj.weight`,
     type: "BF16" as const,

@@ -1,4 +1,4 @@
-/** Models without one of their features, which goldens must notice. */
+/** Models with one of their features switched off: the goldens must notice. */
 
 import assert from "node:assert/strict";
 import type { ModelFile } from "../../engine/files/model_file.ts";
@@ -16,7 +16,7 @@ import type { ModelRunner } from "../../engine/run/runner.ts";
 import { compareWithGolden, readGolden } from "../assert.ts";
 import { logitsOf } from "../reference/tiny_runner.ts";
 
-/** Takes a feature off. */
+/** Functions that switch off a feature, by its name. */
 export type Without = Readonly<Record<string, (config: ModelConfig) => ModelConfig>>;
 
 export function withLayers(
@@ -50,11 +50,11 @@ export function withDense(config: ModelConfig, change: Partial<DenseSpec>): Mode
   });
 }
 
-/** What opens a model and returns runners of it. */
+/** Writes a model, calls `read` with its path, and returns the runners. */
 export type Open = (read: (path: string) => Runners) => Runners;
 type Runners = { readonly feature: string; readonly runner: ModelRunner }[];
 
-/** Without each of its features, a model must be a hundred times farther off than runners may be. */
+/** Asserts that without any one feature the error is 100 times what is allowed for runners. */
 export async function assertNoticed(golden: string, without: Without, open: Open): Promise<void> {
   const expected = readGolden(golden);
   const runners = open((path) => {
@@ -74,7 +74,7 @@ export async function assertNoticed(golden: string, without: Without, open: Open
   }
 }
 
-/** The same file with other values in some tensors, which are F32. */
+/** Returns the file with other values, in F32, in the tensors whose names contain `part`. */
 export function withValues(
   file: ModelFile,
   part: string,

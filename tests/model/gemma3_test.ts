@@ -1,4 +1,4 @@
-/** Gemma 3's own features: read from both kinds of file, and each of them missed by the goldens if off. */
+/** Gemma 3's own features are read from both kinds of file, and the goldens notice each of them. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
@@ -39,7 +39,7 @@ for (const [name, open] of Object.entries(MODELS)) {
     assertNoticed(name, WITHOUT, open));
 }
 
-Deno.test("configFromGguf() reads what Gemma 3's files leave out, and 27B by its layers", () => {
+Deno.test("configFromGguf() has defaults for what Gemma 3's files omit, and knows 27B by its layers", () => {
   const bare = configOf("gemma3", ({ metadata }) => {
     for (const key of ["attention.sliding_window_pattern", "rope.freq_base_swa"]) {
       metadata.delete(`gemma3.${key}`);
@@ -60,7 +60,7 @@ Deno.test("configFromGguf() reads what Gemma 3's files leave out, and 27B by its
       metadata.set("gemma3.attention.sliding_window_pattern", uint(1));
     });
   assert.throws(everywhere, /sliding_window_pattern' is 1, not/);
-  // Queries of the largest model are scaled by dim / heads; the file lacks its layers.
+  // 62 layers mean the 27B model, whose queries are scaled by dim / heads. This file lacks them.
   const large = () =>
     configOf("gemma3", ({ metadata }) => metadata.set("gemma3.block_count", uint(62)));
   assert.throws(large, /'blk\.6\.attn_norm\.weight' is missing/);
@@ -74,7 +74,7 @@ Deno.test("configFromGguf() reads what Gemma 3's files leave out, and 27B by its
   );
 });
 
-Deno.test("readModel() reads Gemma 3's layer_types, and refuses those that do not repeat", () => {
+Deno.test("readModel() reads Gemma 3's layer_types, and refuses layer types that do not repeat", () => {
   const windows = (change: Record<string, unknown>) => {
     const files = tinySafetensors("gemma3", "BF16");
     const config = JSON.parse(String(files["config.json"]));

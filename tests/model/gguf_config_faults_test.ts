@@ -1,4 +1,4 @@
-/** configFromGguf() refuses metadata that lie, and tensors that contradict them. */
+/** configFromGguf() refuses wrong metadata, and tensors that contradict the metadata. */
 
 import assert from "node:assert/strict";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
@@ -15,8 +15,8 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
     keys({ block_count: uint(1e9) }),
     /is 1000000000, not a whole number from 1/,
   ],
-  "block_count a fraction": [keys({ block_count: float(1.5) }), /is 1\.5, not a whole/],
-  "block_count a text": [keys({ block_count: text("2\n") }), /is '2\\u\{a\}', not a whole/],
+  "fractional block_count": [keys({ block_count: float(1.5) }), /is 1\.5, not a whole/],
+  "block_count as text": [keys({ block_count: text("2\n") }), /is '2\\u\{a\}', not a whole/],
   "block_count above the layers": [
     keys({ block_count: uint(3) }),
     /'blk\.2\.attn_norm\.weight' is m/,
@@ -109,7 +109,7 @@ const LIES: Readonly<Record<string, readonly [Change, RegExp]>> = {
     },
     /'output\.weight' has the shape 2 × 147 × 96, but the metadata require 294 × 96/,
   ],
-  "experts in use of none": [keys({ expert_used_count: uint(4) }), /expert_used_count' is 4/],
+  "experts used without any": [keys({ expert_used_count: uint(4) }), /expert_used_count' is 4/],
 };
 
 for (const [name, [change, says]] of Object.entries(LIES)) {
@@ -171,7 +171,7 @@ const UNSUPPORTED: Readonly<Record<string, readonly [Change, RegExp]>> = {
 };
 
 for (const [name, [change, says]] of Object.entries(UNSUPPORTED)) {
-  Deno.test(`configFromGguf() does not run: ${name}`, () => {
+  Deno.test(`configFromGguf() refuses as unsupported: ${name}`, () => {
     assertRefusal(change, UnsupportedError, says);
   });
 }

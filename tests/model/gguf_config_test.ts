@@ -1,4 +1,4 @@
-/** configFromGguf() reads what sound models say of themselves. */
+/** configFromGguf() reads the configs of valid models. */
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -94,7 +94,7 @@ Deno.test({
   },
 });
 
-Deno.test("configFromGguf() knows what missing keys stand for", () => {
+Deno.test("configFromGguf() knows the defaults of missing keys", () => {
   const bare = configOf(
     "llama",
     keys({
@@ -117,14 +117,14 @@ Deno.test("configFromGguf() knows what missing keys stand for", () => {
   assert.equal(attentionsOf(full.layers)[0]!.kvHeads, 6);
 });
 
-Deno.test("configFromGguf() takes integers of any type", () => {
+Deno.test("configFromGguf() accepts integers of any type", () => {
   const wide: GgufValue = { type: "uint64", value: 2n };
   assert.equal(configOf("llama", keys({ block_count: wide })).layers.length, 2);
   const signed: GgufValue = { type: "int32", value: 2 };
   assert.equal(configOf("llama", keys({ block_count: signed })).layers.length, 2);
 });
 
-Deno.test("configFromGguf() reads what llama.cpp reads beside, or in another form", () => {
+Deno.test("configFromGguf() accepts the extra keys and other forms that llama.cpp accepts", () => {
   const plain = configOf("llama");
   const listed = (value: number[]) => ({ type: "array", of: "uint32", value }) as const;
   const changes = [
@@ -142,7 +142,8 @@ Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional bia
   assert.deepEqual(ropeOf(linear).scaling, { kind: "linear", factor: 4 });
   const old = keys({ "rope.scale_linear": float(2) });
   assert.deepEqual(ropeOf(old).scaling, { kind: "linear", factor: 2 });
-  // As llama.cpp has it: a factor alone means linear, the newer key counts, a type of none undoes both.
+  // As in llama.cpp, a factor alone means linear scaling, the newer key takes precedence, and the
+  // type "none" overrides both.
   const untyped = keys({ "rope.scaling.factor": float(4) });
   assert.deepEqual(ropeOf(untyped).scaling, { kind: "linear", factor: 4 });
   const both = keys({ "rope.scale_linear": float(2), "rope.scaling.factor": float(4) });
@@ -158,7 +159,7 @@ Deno.test("configFromGguf() reads RoPE scaling, factors and llama's optional bia
     betaSlow: 1,
     attentionFactor: 1,
   });
-  // A factor that is missing or 0 scales nothing.
+  // A missing factor, or 0, means no scaling.
   const zero = keys({ "rope.scaling.type": text("linear"), "rope.scaling.factor": float(0) });
   assert.deepEqual(ropeOf(zero).scaling, { kind: "linear", factor: 1 });
   const without = ropeOf(keys({ "rope.scaling.type": text("yarn") }));

@@ -5,7 +5,7 @@ import { ggufBytes, SEED, tinyParts } from "../../fixtures/tiny_models.ts";
 
 const listed = (value: readonly number[]) => ({ type: "array", of: "uint32", value } as const);
 
-/** The bytes of its GGUF file; `changes` of the arrays of sizes. */
+/** Returns the bytes of its GGUF file. `changes` replaces some of the arrays of sizes. */
 export function unevenModel(changes: Readonly<Record<string, readonly number[]>> = {}): Uint8Array {
   const parts = tinyParts("llama", "F32");
   const sizes = {

@@ -9,7 +9,7 @@ import { unevenModel } from "./layer_sizes.ts";
 
 const IDS = Array.from({ length: 40 }, (_, i) => (i * 31 + 7) % 200);
 
-Deno.test("layers have the sizes that arrays state, on the CPU as in the reference", async () => {
+Deno.test("layers have the sizes given by arrays, on the CPU and in the reference", async () => {
   const { layers } = configFromGguf(openGgufBytes(unevenModel(), "m.gguf"));
   assert.deepEqual(
     layers.map(({ mixer, feedForward }) => [

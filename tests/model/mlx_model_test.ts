@@ -1,4 +1,4 @@
-/** Models that MLX has quantized: what is read of them, and what is refused. */
+/** Models in MLX's quantized formats: how they are read, and what is refused. */
 
 import assert from "node:assert/strict";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
@@ -7,7 +7,7 @@ import { mlxName, TINY_MLX, tinyMlx } from "../../fixtures/tiny_mlx.ts";
 import { withFiles } from "../files/on_disk.ts";
 
 for (const model of TINY_MLX) {
-  Deno.test(`MlxTensors keeps ${mlxName(model)} packed and reads any whole rows alike`, () => {
+  Deno.test(`MlxTensors keeps ${mlxName(model)} packed and reads any range of whole rows`, () => {
     withFiles(tinyMlx(model), (directory) => {
       const [, bits, group] = model;
       const file = openModelFile(directory);
@@ -39,7 +39,7 @@ for (const model of TINY_MLX) {
   });
 }
 
-/** Opens a tiny model whose config.json's `quantization` was changed. */
+/** Opens a tiny model whose config.json has these changes of `quantization`. */
 function openQuantizedAs(quantization: Record<string, unknown>): void {
   const files = tinyMlx(TINY_MLX[0]);
   const config = JSON.parse(files["config.json"] as string);
@@ -57,7 +57,7 @@ const FAULTS: Record<
   "other bits": [{ bits: 2 }, /"bits":2.*3, 4, 5, 6 or 8 bits/, UnsupportedError],
   "other groups": [{ group_size: 16 }, /"group_size":16/, UnsupportedError],
   "another mode": [{ mode: "mxfp4" }, /"mode":"mxfp4"/, UnsupportedError],
-  "bits that are none": [{ bits: null }, /"bits":null/, UnsupportedError],
+  "bits that are null": [{ bits: null }, /"bits":null/, UnsupportedError],
   "groups unlike the scales": [
     { group_size: 32 },
     /scales' has the shape 294 × 2; with 4 bits in groups of 32, its shape must be 294 × 4/,
@@ -66,7 +66,7 @@ const FAULTS: Record<
 };
 
 for (const [name, [quantization, says, kind]] of Object.entries(FAULTS)) {
-  Deno.test(`openModelFile() refuses of MLX: ${name}`, () => {
+  Deno.test(`openModelFile() refuses an MLX model with ${name}`, () => {
     assert.throws(() => openQuantizedAs(quantization), (error) => {
       assert.ok(error instanceof kind, String(error));
       assert.match(error.message, says);
@@ -77,7 +77,7 @@ for (const [name, [quantization, says, kind]] of Object.entries(FAULTS)) {
 
 const MATRIX = "model.layers.1.self_attn.q_proj";
 
-/** Reads a matrix of a tiny model whose scales and biases, in bfloat16, were changed. */
+/** Reads a matrix of a tiny model after `change` of its scales and biases, which are bfloat16. */
 function readScaled(change: (scales: Uint16Array, biases: Uint16Array) => void): void {
   const files = tinyMlx(["qwen3", 4, 32, "BF16"]);
   const bytes = (files["model.safetensors"] as Uint8Array).slice();
@@ -99,7 +99,7 @@ function readScaled(change: (scales: Uint16Array, biases: Uint16Array) => void):
   });
 }
 
-Deno.test("MlxTensors refuses scales that float16 cannot hold, unless they are next to nothing in their tensor", () => {
+Deno.test("MlxTensors refuses scales that float16 cannot represent, unless they are negligible in their tensor", () => {
   const bfloat16 = (value: number) => new Uint32Array(new Float32Array([value]).buffer)[0]! >>> 16;
   readScaled(() => {});
   // MLX gives a group of zeros a scale of 1e-7.

@@ -1,4 +1,4 @@
-/** Nemotron-H's own features: read from all kinds of files, and each of them missed by the goldens if off. */
+/** Nemotron-H's own features are read from all kinds of file, and the goldens notice each one. */
 
 import assert from "node:assert/strict";
 import type { ModelFile } from "../../engine/files/model_file.ts";
@@ -23,7 +23,7 @@ const withExperts = (config: ModelConfig, change: (spec: ExpertsSpec) => Experts
         : layer,
   );
 
-/** The model without one of its features. */
+/** Functions that switch off a feature in the config. */
 const WITHOUT: Readonly<Record<string, (config: ModelConfig) => ModelConfig>> = {
   "attention without RoPE": (c) => withRope(c, { dims: 16 }),
   "the square of what is above 0": (c) =>
@@ -50,7 +50,7 @@ const WITHOUT_EXPERTS: typeof WITHOUT = {
   "the shared expert": (c) => withExperts(c, ({ shared: _, ...spec }) => spec),
 };
 
-/** Tensors of the model that, made neutral, switch a feature off. */
+/** Functions that switch off a feature by neutral values in its tensors. */
 const NEUTRAL: Readonly<Record<string, (file: ModelFile) => ModelFile>> = {
   "the convolution": (file) => withValues(file, ".ssm_conv1d.weight", (i) => i % 4 === 3 ? 1 : 0),
   "decay": (file) => withValues(file, ".ssm_a", () => -1e-6),
@@ -92,7 +92,7 @@ for (
     });
     for (const { feature, runner } of runners) {
       const { meanKl } = compareWithGolden(golden, await logitsOf(runner, golden.ids));
-      // A hundred times what the runners may be off.
+      // A hundred times the error that runners may have.
       assert.ok(meanKl > 1e-3, `without ${feature}: mean KL ${meanKl}`);
     }
   });
@@ -100,7 +100,7 @@ for (
 
 const KINDS = ["mamba", undefined, "mamba", "attention", undefined];
 
-Deno.test("configFromGguf() reads what each of Nemotron-H's layers is", () => {
+Deno.test("configFromGguf() reads the kind of each of Nemotron-H's layers", () => {
   const config = configOf("nemotron_h");
   assert.deepEqual(config.layers.map(({ mixer }) => mixer?.kind), KINDS);
   assert.deepEqual(config.layers.map(({ feedForward }) => feedForward?.width), [
@@ -119,7 +119,7 @@ Deno.test("configFromGguf() reads what each of Nemotron-H's layers is", () => {
   assert.equal(config.unknownKeys, undefined);
 });
 
-Deno.test("configFromGguf() takes one epsilon for the other, and refuses what it does not run", () => {
+Deno.test("configFromGguf() accepts either epsilon key of Nemotron-H, and refuses unsupported values", () => {
   const changed = (change: Change) => () => configOf("nemotron_h_moe", change);
   const set = (key: string, value: ReturnType<typeof uint>) =>
     changed(({ metadata }) => metadata.set(`nemotron_h_moe.${key}`, value));
@@ -158,7 +158,7 @@ function jsonConfig(change: Readonly<Record<string, unknown>>, text?: (json: str
   });
 }
 
-Deno.test("readModel() reads Nemotron-H's layers by letters or words, and limits as Python writes them", () => {
+Deno.test("readModel() reads Nemotron-H's layers as letters or words, and limits as Python writes them", () => {
   const config = jsonConfig({});
   assert.equal(config.architecture, "nemotron_h_moe");
   assert.deepEqual(config.layers.map(({ mixer }) => mixer?.kind), KINDS);

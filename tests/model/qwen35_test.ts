@@ -1,4 +1,4 @@
-/** Qwen3.5's own features: read from all kinds of files, and each of them missed by the goldens if off. */
+/** Qwen3.5's own features are read from all kinds of file, and the goldens notice each of them. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
@@ -42,7 +42,7 @@ const deltaNet = (change: (mixer: DeltaNetSpec) => DeltaNetSpec) =>
     layer.mixer?.kind === "delta-net" ? { ...layer, mixer: change(layer.mixer) } : layer
   );
 
-/** The model without one of its features. */
+/** Functions that switch off a feature in the config. */
 const WITHOUT: Record<string, Change> = {
   "gates of heads": attention(({ gated: _, ...mixer }) => mixer),
   "partial RoPE": attention((mixer) => ({
@@ -57,7 +57,7 @@ const WITHOUT_SHARED: Change = layers((layer) => {
   return { ...layer, feedForward };
 });
 
-/** Tensors of the model that, made neutral, switch a feature off. */
+/** Functions that switch off a feature by neutral values in its tensors. */
 const NEUTRAL: Record<string, (file: ModelFile) => ModelFile> = {
   "the convolution": (file) => withValues(file, ".ssm_conv1d.", (i) => i % 4 === 3 ? 1 : 0),
   "decay": (file) => withValues(file, ".ssm_a", () => -1e-6),
@@ -71,7 +71,7 @@ const MODELS = {
   "safetensors-qwen35-f32": () => withFiles(tinySafetensors("qwen35", "F32"), variants),
 };
 
-/** Runners of the model without each feature. */
+/** Returns a runner of the model without each of the features. */
 function variants(path: string) {
   const file = openModelFile(path);
   try {
@@ -99,13 +99,13 @@ for (const [name, open] of Object.entries(MODELS)) {
     const golden = readGolden(name);
     for (const { feature, runner } of open()) {
       const { meanKl } = compareWithGolden(golden, await logitsOf(runner, golden.ids));
-      // A hundred times what the runners may be off.
+      // A hundred times the error that runners may have.
       assert.ok(meanKl > 1e-3, `without ${feature}: mean KL ${meanKl}`);
     }
   });
 }
 
-/** The same model as the text part of one with a vision tower, and layers that draft tokens. */
+/** Returns the model as the text part of a model with a vision tower and with layers for drafts. */
 function asPart(files: ModelDirectory, prefix: string): ModelDirectory {
   const { quantization_config: _, quantization, ...config } = JSON.parse(
     String(files["config.json"]),
@@ -162,18 +162,18 @@ function contents(files: ModelDirectory) {
 }
 
 const PARTS: Record<string, readonly [ModelDirectory, string]> = {
-  "transformers has it": [tinySafetensors("qwen35", "BF16"), "model.language_model."],
-  "transformers has it, with experts": [
+  "transformers writes it": [tinySafetensors("qwen35", "BF16"), "model.language_model."],
+  "transformers writes it, with experts": [
     tinySafetensors("qwen35moe", "BF16"),
     "model.language_model.",
   ],
-  "mlx-lm has it, with experts": [
+  "mlx-lm writes it, with experts": [
     tinyMlx(["qwen35moe", 4, 32, "BF16"]),
     "language_model.model.",
   ],
 };
 for (const [name, [files, prefix]] of Object.entries(PARTS)) {
-  Deno.test(`readModel() reads the text part of a Qwen3.5 that sees, as ${name}`, () => {
+  Deno.test(`readModel() reads the text part of a Qwen3.5 with vision, as ${name}`, () => {
     const alone = contents(files);
     const part = contents(asPart(files, prefix));
     assert.deepEqual(part.config, alone.config);
@@ -188,7 +188,7 @@ for (const [name, [files, prefix]] of Object.entries(PARTS)) {
   });
 }
 
-Deno.test("modelTokenizer() finds the end tokens where the text part of a model is described", () => {
+Deno.test("modelTokenizer() finds the end tokens in the config of a model's text part", () => {
   const files = asPart(tinySafetensors("qwen35", "BF16"), "model.language_model.");
   const config = JSON.parse(String(files["config.json"]));
   config.text_config.eos_token_id = [7, 9];
@@ -202,7 +202,7 @@ Deno.test("modelTokenizer() finds the end tokens where the text part of a model 
   });
 });
 
-Deno.test("readModel() leaves out the layers of a GGUF file that draft tokens", () => {
+Deno.test("readModel() omits the layers of a GGUF file that draft tokens", () => {
   const parts = tinyParts("qwen35", "F16");
   parts.metadata.set("qwen35.block_count", uint(5));
   parts.metadata.set("qwen35.nextn_predict_layers", uint(1));
@@ -225,7 +225,7 @@ Deno.test("readModel() leaves out the layers of a GGUF file that draft tokens", 
   });
 });
 
-Deno.test("configFromGguf() reads Qwen3.5's layers, and refuses what it does not run", () => {
+Deno.test("configFromGguf() reads Qwen3.5's layers, and refuses unsupported values", () => {
   const config = configOf("qwen35");
   assert.deepEqual(
     config.layers.map(({ mixer }) => mixer?.kind),

@@ -1,4 +1,4 @@
-/** Llama's relatives: what goldens would miss if it were off, and what their files leave out. */
+/** Llama's relatives: the goldens notice each feature, and files may omit keys. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
@@ -15,7 +15,7 @@ import { configOf, float, uint } from "./tiny_config.ts";
 
 const unscaled = { kind: "none" } as const;
 
-/** Granite's scales are those of fixtures/tiny_models.ts. */
+/** Features of each architecture. Granite's scales are those of fixtures/tiny_models.ts. */
 const FEATURES: Readonly<Partial<Record<TinyArchitecture, Without>>> = {
   smollm3: {
     "layers without RoPE": (c) => {
@@ -81,7 +81,7 @@ for (const [architecture, without] of Object.entries(FEATURES)) {
     ));
 }
 
-/** The config of a tiny model in safetensors some of whose keys were changed. */
+/** Returns the config of a tiny safetensors model after changes of keys in config.json. */
 function jsonConfigOf(
   architecture: TinyArchitecture,
   change: Readonly<Record<string, unknown>>,
@@ -102,12 +102,12 @@ function jsonConfigOf(
 const windowsOf = ({ layers }: ModelConfig) => attentionsOf(layers).map(({ window }) => window);
 const dimsOf = ({ layers }: ModelConfig) => attentionsOf(layers).map(({ rope }) => rope.dims);
 
-Deno.test("readModel() reads Mistral's windows, and those of Phi-3 in either kind of file", () => {
+Deno.test("readModel() reads the windows of Mistral, and of Phi-3 from both kinds of file", () => {
   const mistral = (change: Record<string, unknown>) =>
     windowsOf(jsonConfigOf("llama", { model_type: "mistral", ...change }));
   assert.deepEqual(mistral({ sliding_window: null }), [undefined, undefined]);
   assert.deepEqual(mistral({ sliding_window: 100 }), [100, 100]);
-  // MistralConfig's default, of a file that has no such key.
+  // MistralConfig's default if the file has no such key.
   assert.deepEqual(mistral({ max_position_embeddings: 8192 }), [4096, 4096]);
   assert.deepEqual(mistral({ max_position_embeddings: 4096 }), [undefined, undefined]);
   const kinds = ["full_attention", "sliding_attention"];
@@ -133,7 +133,7 @@ Deno.test("readModel() reads Mistral's windows, and those of Phi-3 in either kin
   assert.deepEqual(phi3(2048), [undefined, undefined]);
 });
 
-Deno.test("readModel() reads which of SmolLM3's layers rotate", () => {
+Deno.test("readModel() reads which of SmolLM3's layers use RoPE", () => {
   const rotated = (change: Record<string, unknown>) =>
     dimsOf(jsonConfigOf("smollm3", change)).map((dims) => dims > 0);
   assert.deepEqual(rotated({ no_rope_layers: null }), [true, true, true, false]);
@@ -150,7 +150,7 @@ Deno.test("readModel() reads which of SmolLM3's layers rotate", () => {
   assert.equal(base, 2e6);
 });
 
-Deno.test("configFromGguf() takes what Granite's files leave out for no scale, and may have no RoPE", () => {
+Deno.test("configFromGguf() reads omitted scales of Granite as no scale, and Granite without RoPE", () => {
   const config = configOf("granite", ({ metadata }) => {
     for (const key of ["embedding_scale", "residual_scale", "attention.scale"]) {
       metadata.delete(`granite.${key}`);
@@ -165,7 +165,7 @@ Deno.test("configFromGguf() takes what Granite's files leave out for no scale, a
   assert.deepEqual(dimsOf(unrotated), [0, 0]);
 });
 
-Deno.test("LongRoPE has short factors up to the original context, and long ones beyond", () => {
+Deno.test("LongRoPE uses short factors up to the original context, and long ones beyond", () => {
   const first = (context: number) => {
     const { rope } = attentionsOf(atContext(configOf("phi3"), context).layers)[0]!;
     const { frequencies, magnitude } = ropeTable(rope);
@@ -208,7 +208,7 @@ Deno.test("fused matrices are read as their parts", () => {
   });
 });
 
-/** A file of safetensors with `prefix` before the name of every tensor. */
+/** Returns a safetensors file with `prefix` before the name of every tensor. */
 function prefixed(file: Uint8Array, prefix: string): Uint8Array {
   const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
   const header: Record<string, unknown> = JSON.parse(
@@ -228,7 +228,7 @@ function prefixed(file: Uint8Array, prefix: string): Uint8Array {
   return out;
 }
 
-Deno.test("readModel() reads Ministral 3 as it comes with a vision tower", () => {
+Deno.test("readModel() reads Ministral 3 from files with a vision tower's config", () => {
   const plain = tinySafetensors("mistral3", "BF16");
   const { model_type, ...text } = JSON.parse(String(plain["config.json"]));
   const wrapped = {

@@ -17,7 +17,7 @@ function assertClose(actual: Float64Array, expected: number[]): void {
   });
 }
 
-Deno.test("ropeTable() falls off with the base and is divided by the model's factors", () => {
+Deno.test("ropeTable()'s frequencies fall with the base and are divided by the model's factors", () => {
   assertClose(table({ kind: "none" }).frequencies, [1, 0.01]);
   const factors = Float32Array.of(2, 4);
   assertClose(table({ kind: "none" }, { factors }).frequencies, [0.5, 0.0025]);
@@ -29,7 +29,8 @@ Deno.test("ropeTable() divides every frequency for linear scaling", () => {
   assert.equal(magnitude, 1);
 });
 
-// What transformers 4.56.2 gives (_compute_llama3_parameters, _compute_yarn_parameters), by pair.
+// Frequencies by pair, from transformers 4.56.2: _compute_llama3_parameters and
+// _compute_yarn_parameters.
 const LLAMA3 = {
   0: 1,
   8: 0.03760603093086393,
@@ -50,7 +51,7 @@ const YARN = {
   63: 3.102344401879299e-07,
 };
 
-Deno.test("ropeTable() leaves fast pairs, divides slow ones and ramps between for llama3", () => {
+Deno.test("ropeTable() for llama3 keeps fast pairs, divides slow ones and interpolates between", () => {
   const { frequencies, magnitude } = table(
     {
       kind: "llama3",
@@ -66,7 +67,7 @@ Deno.test("ropeTable() leaves fast pairs, divides slow ones and ramps between fo
   assert.equal(magnitude, 1);
 });
 
-Deno.test("ropeTable() ramps by rotations within the original context for YaRN, and magnifies", () => {
+Deno.test("ropeTable() for YaRN interpolates by rotations within the original context, and has a magnitude", () => {
   const scaling = { factor: 4, originalContext: 32768, betaFast: 32, betaSlow: 1 };
   const yarn = table({ kind: "yarn", ...scaling, attentionFactor: 1 }, { dims: 128, base: 1e6 });
   const pairs = Object.keys(YARN).map((i) => yarn.frequencies[Number(i)]!);

@@ -1,4 +1,4 @@
-/** Models of safetensors: config, tokenizer and template of a directory, and what is refused. */
+/** Safetensors models: config, tokenizer and template of a directory, and what is refused. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { type TinyArchitecture, tinyModel } from "../../fixtures/tiny_models.ts"
 import { type ModelDirectory, tinySafetensors } from "../../fixtures/tiny_safetensors.ts";
 import { withFile, withFiles } from "../files/on_disk.ts";
 
-Deno.test("loadModel() takes a directory: tokenizer, template, end tokens, answers", async () => {
+Deno.test("loadModel() loads a directory with tokenizer, template and end tokens, and answers", async () => {
   const directory = Deno.makeTempDirSync({ prefix: "tvllm-files-" });
   for (const [name, content] of Object.entries(tinySafetensors("qwen3", "BF16"))) {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
@@ -60,7 +60,7 @@ Deno.test("openModelFile() finds a directory by any of its files, and GGUF by it
   assert.throws(() => openModelFile("/nowhere/at/all"), ModelNotFoundError);
 });
 
-/** Opens and reads a tiny model whose config.json, or another file, was changed. */
+/** Opens and reads a tiny model after changes of its config.json or of other files. */
 function readChanged(
   config: Record<string, unknown>,
   change: (files: ModelDirectory) => void = () => {},
@@ -79,7 +79,7 @@ function readChanged(
   });
 }
 
-Deno.test("readModel() reads RoPE scaling of config.json, older and newer", () => {
+Deno.test("readModel() reads RoPE scaling from older and newer forms of config.json", () => {
   const modelOf = (config: Record<string, unknown>) => {
     const { contextLength, layers } = readChanged(config).config;
     return { contextLength, ...attentionsOf(layers)[0]!.rope };
@@ -111,8 +111,8 @@ Deno.test("readModel() reads RoPE scaling of config.json, older and newer", () =
   assert.equal(newer.layout, "half");
 });
 
-Deno.test("readModel() passes over tensors that nothing needs", () => {
-  // An untied model, so there is a head that becomes superfluous.
+Deno.test("readModel() ignores tensors that nothing needs", () => {
+  // The tiny qwen2 is untied, so tying its output makes its head superfluous.
   const { config } = readChanged({ tie_word_embeddings: true }, undefined, "qwen2");
   assert.equal(config.tiedOutput, true);
   assert.throws(() => readChanged({ tie_word_embeddings: false }), /'lm_head\.weight' is missing/);
@@ -134,13 +134,13 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
     ModelFormatError,
   ],
   "another width": [{ hidden_size: 64 }, /embed_tokens\.weight' has the shape/, ModelFormatError],
-  "heads in no proportion": [{ num_key_value_heads: 3 }, /3 key-value heads/, ModelFormatError],
-  "biases that are not there": [
+  "heads that do not divide": [{ num_key_value_heads: 3 }, /3 key-value heads/, ModelFormatError],
+  "biases that are missing": [
     { attention_bias: true },
     /'model\.layers\.0\.self_attn\.q_proj\.bias' is missing/,
     ModelFormatError,
   ],
-  "a flag that is none": [{ mlp_bias: "no" }, /'mlp_bias' is 'no', not true/, ModelFormatError],
+  "a flag that is text": [{ mlp_bias: "no" }, /'mlp_bias' is 'no', not true/, ModelFormatError],
   "another activation": [{ hidden_act: "gelu" }, /hidden_act' is 'gelu'/, UnsupportedError],
   "packed weights": [
     { quantization_config: { quant_method: "gptq" } },
@@ -172,7 +172,7 @@ const FAULTS: Record<string, readonly [Record<string, unknown>, RegExp, Refusal]
     /partial_rotary_factor' is 0\.5; use a model with 1/,
     UnsupportedError,
   ],
-  "a part of each head rotated, where newer files say it": [
+  "a part of each head rotated, in newer files": [
     { rope_parameters: { rope_type: "default", partial_rotary_factor: 0.25 } },
     /partial_rotary_factor' is 0\.25/,
     UnsupportedError,
@@ -221,7 +221,7 @@ for (const [name, [config, says, kind]] of Object.entries(FAULTS)) {
   });
 }
 
-Deno.test("modelTokenizer() says what is wrong with the texts beside the weights", () => {
+Deno.test("modelTokenizer() reports faults of the text files beside the weights", () => {
   assert.throws(
     () => readChanged({}, (files) => delete files["tokenizer.json"]),
     (error) =>
@@ -233,7 +233,7 @@ Deno.test("modelTokenizer() says what is wrong with the texts beside the weights
   );
 });
 
-Deno.test("modelTokenizer() takes one end token or a list, of generation_config.json first", () => {
+Deno.test("modelTokenizer() reads one end token or a list, first from generation_config.json", () => {
   const endsOf = (config: Record<string, unknown>, generation?: string) => {
     const { tokenizer } = readChanged(config, (files) => {
       delete files["generation_config.json"];
@@ -247,7 +247,7 @@ Deno.test("modelTokenizer() takes one end token or a list, of generation_config.
   assert.deepEqual(endsOf({ eos_token_id: [5, 7] }, "{}"), [5, 7]);
 });
 
-Deno.test("openModelFile() takes chat_template.jinja before the template of tokenizer_config.json", () => {
+Deno.test("openModelFile() prefers chat_template.jinja to the template of tokenizer_config.json", () => {
   const templateOf = (change: (files: ModelDirectory) => void) =>
     readChanged({}, change).file.metadata.get("tokenizer.chat_template");
   assert.equal(templateOf((files) => files["chat_template.jinja"] = "{{ 1 }}"), "{{ 1 }}");

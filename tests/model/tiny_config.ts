@@ -1,4 +1,4 @@
-/** Configs of tiny models whose metadata or tensors a test has changed. */
+/** Configs of tiny models with changes of their metadata or tensors. */
 
 import { openGguf } from "../../engine/files/gguf.ts";
 import type { GgufTensorData, GgufValue } from "../../engine/files/gguf_writer.ts";
@@ -14,7 +14,7 @@ import { withFile } from "../files/on_disk.ts";
 
 export type Change = (parts: GgufParts) => void;
 
-/** The config of a tiny model in Q8_0 after `change`. */
+/** Returns the config of a tiny model in Q8_0 after `change`. */
 export function configOf(architecture: TinyArchitecture, change: Change = () => {}): ModelConfig {
   const parts = tinyParts(architecture, "Q8_0");
   change(parts);
@@ -32,7 +32,10 @@ export const uint = (value: number): GgufValue => ({ type: "uint32", value });
 export const float = (value: number): GgufValue => ({ type: "float32", value });
 export const text = (value: string): GgufValue => ({ type: "string", value });
 
-/** Changes keys of llama's own; null takes one out. */
+/**
+ * Returns a change of metadata. A key has the prefix "llama.", unless it has a colon in place of
+ * its first dot. Null deletes a key.
+ */
 export function keys(values: Readonly<Record<string, GgufValue | null>>): Change {
   return ({ metadata }) => {
     for (const [key, value] of Object.entries(values)) {

@@ -1,4 +1,4 @@
-/** Keys that could change what is computed and that nobody looked at are told. */
+/** Unknown keys that could change the computation are reported. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
@@ -45,7 +45,7 @@ Deno.test({
   fn: () => assert.equal(unknownIn(REAL_MODEL), undefined),
 });
 
-Deno.test("configFromGguf() tells the keys of the architecture that it does not know, and no others", () => {
+Deno.test("configFromGguf() reports unknown keys of the architecture, and no others", () => {
   const config = configOf(
     "llama",
     keys({
@@ -59,7 +59,7 @@ Deno.test("configFromGguf() tells the keys of the architecture that it does not 
   assert.deepEqual(config.unknownKeys, ["llama.attention.sink_tokens", "llama.mystery"]);
 });
 
-Deno.test("configFromSafetensors() tells the keys of config.json that it does not know", () => {
+Deno.test("configFromSafetensors() reports unknown keys of config.json", () => {
   const files = tinySafetensors("llama", "F16");
   const config = JSON.parse(files["config.json"] as string);
   const changed = {

@@ -1,4 +1,4 @@
-/** Greedy tokens of tvllm beside llama.cpp's, given the same tokens before. */
+/** Compares greedy tokens of tvllm with llama.cpp's, given the same preceding tokens. */
 
 import { GREEDY } from "../../engine/run/runner.ts";
 import { loadModel, openGguf } from "../../mod.ts";
@@ -6,21 +6,22 @@ import type { PeerAnswer, PeerRequest } from "./llama_cpp.ts";
 import { peerProgram } from "./peer.ts";
 
 /**
- * How much less probable than ours, in nats by our logits, llama.cpp's token may be. For quantized
- * weights its CPU kernels round activations to 8 bits (ggml's vec_dot types Q8_0, Q8_1 and Q8_K),
- * which was seen to move the log-probabilities of the flat, random models by 0.15; ours are float32.
+ * How much less probable than our token, in nats according to our logits, llama.cpp's token may be.
+ * For quantized weights its CPU kernels round activations to 8 bits (ggml's vec_dot types Q8_0,
+ * Q8_1 and Q8_K), which was seen to change the log-probabilities of the flat, random models by
+ * 0.15. Our activations are float32.
  */
 const NEAR = { float: 0.01, quantized: 0.25 };
 
-/** A text of ours, for the other program. */
+/** Our answer to a text, as a request for the other program. */
 export interface Answer extends PeerRequest {
-  /** Matrices are F32, F16 or BF16. */
+  /** Whether all tensors are F32, F16 or BF16. */
   readonly float: boolean;
-  /** Per token of the answer: by id, how much less probable than it, in nats. */
+  /** For each token of the answer: how much less probable other tokens are, in nats, by id. */
   readonly gaps: readonly ReadonlyMap<number, number>[];
 }
 
-/** Our answer to the text. */
+/** Generates our answer to the text. */
 export async function answer(
   path: string,
   { text, tokens, device }: {
@@ -51,12 +52,12 @@ export async function answer(
   }
 }
 
-/** How long llama.cpp may take for a text, loading included. */
+/** Maximum time for one answer of llama.cpp, including loading. */
 const MOST_WAIT_MS = 60_000;
 
 /**
- * What llama.cpp makes of the texts. One that ends it, by an assertion that fails, has that for an
- * answer, and it is started anew for those that follow.
+ * Asks llama.cpp about the texts. If a text crashes it, for example by a failed assertion, the
+ * answer to that text is an error, and llama.cpp is started again for the texts after it.
  */
 export async function askPeer(requests: readonly PeerRequest[]): Promise<PeerAnswer[]> {
   const answers: PeerAnswer[] = [];
@@ -70,7 +71,7 @@ export async function askPeer(requests: readonly PeerRequest[]): Promise<PeerAns
 async function askOnce(requests: readonly PeerRequest[]): Promise<PeerAnswer[]> {
   const child = new Deno.Command(Deno.execPath(), {
     args: peerProgram("llama_cpp.ts"),
-    // It would print a debugger's words among the answers.
+    // Without this it would print a debugger's output among the answers.
     env: { GGML_NO_BACKTRACE: "1" },
     stdin: "piped",
     stdout: "piped",
@@ -95,7 +96,7 @@ async function askOnce(requests: readonly PeerRequest[]): Promise<PeerAnswer[]> 
   return answers;
 }
 
-/** Text in lines. */
+/** Splits text into lines, and drops an incomplete last line. */
 class TextLineStream extends TransformStream<string, string> {
   constructor() {
     let rest = "";
@@ -109,16 +110,16 @@ class TextLineStream extends TransformStream<string, string> {
   }
 }
 
-/** How far two answers agree. */
+/** The agreement of two answers. */
 export interface Agreement {
-  /** Of the prompt, the same ids. */
+  /** Whether the ids of the prompt are equal. */
   readonly sameText: boolean;
   readonly tokens: number;
-  /** Places of the answer where llama.cpp has another token. */
+  /** Positions of the answer at which llama.cpp chooses another token. */
   readonly different: readonly number[];
-  /** How much less probable those are, in nats. */
+  /** How much less probable those other tokens are, in nats. */
   readonly gaps: readonly number[];
-  /** The same ids of the prompt, and no others in the answer but near-ties. */
+  /** Whether the ids of the prompt are equal, and those of the answer differ only in near-ties. */
   readonly agree: boolean;
 }
 
@@ -126,7 +127,7 @@ export function compare(ours: Answer, theirs: PeerAnswer): Agreement {
   if ("error" in theirs) throw new Error(`Cannot compare with llama.cpp: ${theirs.error}`);
   const answer = ours.ids.slice(ours.promptLength);
   const different = answer.flatMap((id, at) => id === theirs.greedy[at] ? [] : [at]);
-  // Beyond the hundred best it is no near-tie.
+  // A token that is not among the 100 most probable is no near-tie.
   const gaps = different.map((at) => ours.gaps[at]!.get(theirs.greedy[at]!) ?? Infinity);
   const allowed = ours.float ? NEAR.float : NEAR.quantized;
   const sameText = `${theirs.promptIds}` === `${ours.ids.slice(0, ours.promptLength)}`;

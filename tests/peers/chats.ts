@@ -1,8 +1,8 @@
 /**
- * Compares chats as tvllm renders them with those of Python's jinja2, for all templates that llama.cpp
- * has in models/templates: `deno task peers:chats [TEMPLATES]`. jinja2 and llama.cpp's source, which is
- * in PyPI's llama-cpp-python, are got once into .cache/peers by pip. Prints what differs and a count;
- * the exit code is 1 if anything differs.
+ * Compares chats rendered by tvllm with those rendered by Python's jinja2, for all templates in
+ * llama.cpp's models/templates: `deno task peers:chats [TEMPLATES]`. pip downloads jinja2 and
+ * llama.cpp's source, which is part of llama-cpp-python, into .cache/peers on first use. Prints the
+ * differences and a count. The exit code is 1 if anything differs.
  */
 
 import { existsSync } from "node:fs";
@@ -16,7 +16,7 @@ const SOURCE = "llama_cpp_python-0.3.36";
 const VENV = join(PEERS, "jinja");
 const PYTHON = join(VENV, "bin/python");
 const TEMPLATES = join(PEERS, SOURCE, "vendor/llama.cpp/models/templates");
-/** render_chats.py has the same. */
+/** The date that render_chats.py uses too. */
 const NOW = new Date(2025, 2, 4, 15, 6, 7);
 
 const user = { role: "user", content: "What is 2 + 2? " };
@@ -58,7 +58,7 @@ async function install(): Promise<void> {
   await run("tar", ["-xzf", archive, "-C", PEERS, `${SOURCE}/vendor/llama.cpp/models/templates`]);
 }
 
-/** As jinja2's: a text, or an error. */
+/** The result of rendering a chat: a text or an error. */
 type Rendered = string | { readonly error: string };
 
 function render(template: string, messages: readonly ChatMessage[]): Rendered {
@@ -70,7 +70,7 @@ function render(template: string, messages: readonly ChatMessage[]): Rendered {
   }
 }
 
-/** Both the same text; or both fail, and refuse the messages by raise_exception or neither does. */
+/** Whether both texts are equal, or both are errors that agree on being a raise_exception. */
 function agree(ours: Rendered, theirs: Rendered): boolean {
   if (typeof ours === "string" || typeof theirs === "string") return ours === theirs;
   const [own, other] = [ours, theirs].map(({ error }) => error.startsWith("TemplateError: "));

@@ -1,6 +1,9 @@
-"""Loads directories of safetensors by mlx-lm, and their tokenizers by Hugging Face's, for
-synth_peers_test.ts: lines of JSON {"directory", "text"} on stdin, each answered by the ids of the
-text and the shape of the logits, or by what went wrong."""
+"""Loads safetensors directories with mlx-lm, and their tokenizers with Hugging Face's tokenizers,
+for synth_peers_test.ts.
+
+Each line of stdin is JSON {"directory", "text"}. The answer to each is a line of JSON with the ids
+of the text, the shape of the logits and whether they are finite, or with the error.
+"""
 
 import json
 import sys
@@ -18,6 +21,6 @@ for line in sys.stdin:
         mx.eval(logits)
         finite = bool(mx.isfinite(logits).all())
         answer = {"ids": ids, "shape": list(logits.shape), "finite": finite}
-    except Exception as error:  # of one directory; the others go on
+    except Exception as error:  # Only this directory failed; the others are still loaded.
         answer = {"error": repr(error)}
     print(json.dumps(answer), flush=True)

@@ -1,15 +1,16 @@
 /**
- * Compares tvllm's greedy tokens with llama.cpp's: `deno task peers [MODEL.gguf… | PATTERN]`, by default
- * on tiny models of every architecture and weight format, and on SmolLM2 and the built-in model; with a
- * pattern, on the tiny models whose names match.
+ * Compares tvllm's greedy tokens with llama.cpp's: `deno task peers [MODEL.gguf… | PATTERN]`. By
+ * default it runs tiny models of every architecture and weight format, SmolLM2 and the built-in
+ * model; with a pattern, the tiny models whose names match.
  *
- * tvllm answers a prompt. llama.cpp then says what it would have chosen in place of each token of
- * that answer, given the tokens before it: until the first difference that is its own greedy
- * answer, and after it the comparison goes on. Prints a table; the exit code is 1 if they disagree.
+ * tvllm answers a prompt. For each token of that answer, llama.cpp then returns the token that it
+ * would have chosen, given the tokens before it. Up to the first difference, these tokens are
+ * llama.cpp's own greedy answer. The comparison continues after it. Prints a table. The exit code
+ * is 1 if the programs disagree.
  *
- * For quantized weights llama.cpp rounds activations to 8 bits. Where it then disagrees about a tiny
- * model, it is asked again of the same weights in float32, for which it rounds none: that it agrees
- * about those to the bar of floats shows that the rounding is all that differs.
+ * For quantized weights llama.cpp rounds activations to 8 bits. If it then disagrees about a tiny
+ * model, it gets the same weights in float32, for which it does not round activations. If it agrees
+ * about these within the limit for floats, the rounding is the only difference.
  */
 
 import { existsSync } from "node:fs";
@@ -26,7 +27,7 @@ import { installPeer, ROOT } from "./peer.ts";
 const TEXT = "Once upon a time there was a";
 const TOKENS = 48;
 
-/** A model on disk; of those made here, what it is written from. */
+/** A model on disk, and its parts if it was written by this program. */
 interface Model {
   readonly path: string;
   readonly parts?: GgufParts;
@@ -55,7 +56,7 @@ function written(directory: string, name: string, parts: GgufParts): Model {
   return { path, parts };
 }
 
-/** The same weights in float32. */
+/** Returns the same model with its weights in float32. */
 function inFloats({ metadata, tensors }: GgufParts): GgufParts {
   const floats = (tensor: GgufTensorData): GgufTensorData => ({
     ...tensor,
@@ -70,7 +71,7 @@ function inFloats({ metadata, tensors }: GgufParts): GgufParts {
   return { metadata, tensors: tensors.map(floats) };
 }
 
-/** Models with both ways in which a file states that RoPE's frequencies are scaled. */
+/** Returns two models with scaled RoPE frequencies: by a tensor of factors, and by metadata. */
 function scaledRope(): (readonly [string, GgufParts])[] {
   const factors = tinyParts("llama", "F32");
   const byPair = Float32Array.of(1, 1, 1, 2, 4, 8, 32, 32);
@@ -88,7 +89,7 @@ function scaledRope(): (readonly [string, GgufParts])[] {
   );
 }
 
-/** A row of the table; `rounded`: what they make of the same weights in float32, if it was asked. */
+/** Returns a row of the table. `rounded` is the agreement with weights in float32, if compared. */
 function rowOf(
   path: string,
   { sameText, tokens, different, gaps, agree }: Agreement,
@@ -105,7 +106,7 @@ function rowOf(
   ];
 }
 
-/** What llama.cpp makes of the same weights in float32, of models made here about which it disagrees. */
+/** Compares again with float32 weights, for quantized models about which llama.cpp disagrees. */
 async function askInFloats(
   directory: string,
   disagreed: readonly { readonly own: Answer; readonly parts: GgufParts }[],

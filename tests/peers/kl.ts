@@ -1,10 +1,11 @@
 /**
- * Compares tvllm's probabilities with those of other engines: `deno task peers:kl [PATTERN]` runs the tiny
- * models whose names match on every backend, GGUF files against llama.cpp, and directories of
- * safetensors and MLX against mlx-lm in float32. Prints a table of mean Kullback–Leibler
- * divergences in nats; exit code 1 says that one is above its bar.
+ * Compares tvllm's probabilities with those of other engines. `deno task peers:kl [PATTERN]` runs
+ * the tiny models whose names match on every backend. GGUF files are compared with llama.cpp,
+ * directories of safetensors and MLX with mlx-lm in float32. Prints a table of mean
+ * Kullback–Leibler divergences in nats. The exit code is 1 if one is above its limit, or if the
+ * other engine fails.
  *
- * Quantized GGUF files have no bar: llama.cpp's CPU kernels round their activations to 8 bits.
+ * Quantized GGUF files have no limit, because llama.cpp's CPU kernels round activations to 8 bits.
  */
 
 import { join } from "node:path";
@@ -25,7 +26,7 @@ import { askLines, installMlx, installPeer, peerProgram } from "./peer.ts";
 const CONTEXT = 256;
 const BARS = { "mlx-lm": 1e-5, "llama.cpp": 1e-4 } as const;
 
-/** A model on disk, and who else runs it. */
+/** A model on disk, and the engine to compare with. */
 interface Case {
   readonly name: string;
   readonly path: string;
@@ -33,7 +34,7 @@ interface Case {
   readonly ids: readonly number[];
 }
 
-/** Log-probabilities after each id, or why there are none. */
+/** Log-probabilities after each id, or the error. */
 type Answer = readonly Float64Array[] | string;
 
 const BACKENDS: Readonly<Record<string, (model: ReadModel) => ModelRunner | Promise<ModelRunner>>> =
@@ -115,7 +116,9 @@ async function ourAnswer(
   }
 }
 
-/** The mean over positions of Σ p · ln(p / q), p being the peer's. */
+/**
+ * Returns the mean over positions of Σ p · ln(p / q), where p is the peer's and q our probability.
+ */
 function meanKl(theirs: readonly Float64Array[], ours: readonly Float64Array[]): number {
   const sum = theirs.reduce((all, row, at) => {
     return row.reduce((sum, p, id) => {

@@ -1,6 +1,6 @@
-/** What the programs that run llama.cpp share: they open it, and answer lines of JSON. */
+/** Shared by the programs that run llama.cpp: opening it, and answering lines of JSON. */
 
-/** llama.cpp on the CPU, by node-llama-cpp, whose place is the program's first argument. */
+/** Opens llama.cpp on the CPU with node-llama-cpp, whose path is the program's first argument. */
 export async function openLlama(
   { quiet = false, ...options }: { readonly quiet?: boolean; readonly maxThreads?: number } = {},
   // deno-lint-ignore no-explicit-any -- its types are in a package that is not installed here
@@ -16,7 +16,7 @@ export async function openLlama(
   });
 }
 
-/** Answers each line of the input with one, or with what went wrong. */
+/** Answers each line of stdin with a line of JSON, which is an error if `answer` fails. */
 export async function answerLines<Request>(
   answer: (request: Request) => Promise<unknown>,
 ): Promise<void> {

@@ -1,31 +1,31 @@
 /**
- * What llama.cpp makes of texts, as JSON lines; greedy.ts runs it as a program of its own, because
- * node-llama-cpp needs a node_modules directory, which the project has none of.
+ * Prints llama.cpp's greedy tokens for texts, as JSON lines. greedy.ts and mutants.ts run it as a
+ * separate program, because node-llama-cpp needs a node_modules directory and the project has none.
  *
  *     llama_cpp.ts PATH/TO/node-llama-cpp/dist/index.js <REQUESTS.jsonl
  */
 
 import { answerLines, openLlama } from "./llama.ts";
 
-/** A text in token ids. */
+/** A text as token ids. */
 export interface PeerRequest {
   /** A GGUF file. */
   readonly model: string;
-  /** What the prompt's ids were made from, for its own tokenizer. */
+  /** The text of the prompt, for llama.cpp's own tokenizer. */
   readonly text: string;
-  /** Prompt and answer. */
+  /** Ids of prompt and answer. */
   readonly ids: readonly number[];
-  /** Tokens of the prompt. */
+  /** Number of tokens of the prompt. */
   readonly promptLength: number;
 }
 
 export type PeerAnswer = {
-  /** Its own ids of the text. */
+  /** llama.cpp's own ids of the text. */
   readonly promptIds: readonly number[];
-  /** The token that it would choose in place of each token of the answer, given those before. */
+  /** For each token of the answer, the token llama.cpp would choose after the tokens before it. */
   readonly greedy: readonly number[];
 } | {
-  /** Why it did not load the model. */
+  /** Why llama.cpp gave no answer. */
   readonly error: string;
 };
 

@@ -1,7 +1,7 @@
 /**
- * llama.cpp's log-probabilities, for kl.ts, as JSON lines: `llama_cpp_logprobs.ts NODE-LLAMA-CPP
- * <REQUESTS.jsonl`, each `{model, ids}`; the answers are, after each id, all tokens by [id, log-probability],
- * or what went wrong.
+ * Prints llama.cpp's log-probabilities for kl.ts: `llama_cpp_logprobs.ts NODE-LLAMA-CPP
+ * <REQUESTS.jsonl`. A request is `{model, ids}`. Its answer has [id, log-probability] of all tokens
+ * after each id, or an error.
  */
 
 import { answerLines, openLlama } from "./llama.ts";
@@ -20,5 +20,5 @@ await answerLines(async ({ model: modelPath, ids }: { model: string; ids: number
   await model.dispose();
   return { logprobs };
 });
-// Its native part may keep the program alive.
+// node-llama-cpp's native part may keep the program alive.
 Deno.exit();

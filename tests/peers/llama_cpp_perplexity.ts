@@ -1,18 +1,18 @@
 /**
- * Log-probabilities of tokens by llama.cpp, as JSON lines; perplexity.ts runs it as a program of its own.
+ * Prints llama.cpp's log-probabilities of tokens as JSON; perplexity.ts runs it as a program.
  *
  *     llama_cpp_perplexity.ts PATH/TO/node-llama-cpp/dist/index.js <WINDOWS.jsonl
  */
 
 import { openLlama } from "./llama.ts";
 
-/** Windows of token ids. */
+/** A model, and windows of token ids. */
 export interface WindowsRequest {
   readonly model: string;
   readonly windows: readonly (readonly number[])[];
 }
 
-/** ln p of each token but the first of a window. */
+/** For each window, ln p of each token except the first. */
 export type WindowsAnswer = readonly (readonly number[])[];
 
 if (import.meta.main) {

@@ -1,5 +1,5 @@
 /**
- * llama.cpp's token ids of texts, as JSON lines; tokens.ts runs it as a program of its own.
+ * Prints llama.cpp's token ids of texts, as JSON lines; tokens.ts runs it as a program.
  *
  *     llama_cpp_tokens.ts PATH/TO/node-llama-cpp/dist/index.js <REQUESTS.jsonl
  */
@@ -12,7 +12,7 @@ export interface TokensRequest {
   readonly texts: readonly string[];
 }
 
-/** The ids of each text, or what llama.cpp says against the file. */
+/** The ids of each text, or llama.cpp's error for the file. */
 export type TokensAnswer = { readonly ids: readonly (readonly number[])[] } | {
   readonly error: string;
 };

@@ -1,7 +1,7 @@
-"""Logits by mlx-lm on the CPU in float32, for kl.ts: JSON lines {"model", "ids", "out"} on stdin.
+"""Computes logits with mlx-lm in float32, for kl.ts.
 
-Writes each model's logits after each of its ids to `out`, in float32, and a line of JSON: the
-vocabulary's size, or what went wrong.
+Reads JSON lines {"model", "ids", "out"} from stdin. For each line, writes the logits after each id
+to `out`, in float32, and prints a line of JSON with the vocabulary's size, or with the error.
 """
 
 import json
@@ -16,7 +16,7 @@ load = mx.load
 
 
 def load_float32(path: str, *args, **kwargs) -> dict[str, mx.array]:
-    """Weights in float32 before mlx-lm changes any: it adds 1 to some norms."""
+    """Converts weights to float32 before mlx-lm changes any: it adds 1 to some norms."""
     halves = (mx.bfloat16, mx.float16)
     weights = load(path, *args, **kwargs)
     return {name: w.astype(mx.float32) if w.dtype in halves else w for name, w in weights.items()}
@@ -33,6 +33,6 @@ for line in sys.stdin:
         mx.eval(logits)
         np.array(logits).tofile(request["out"])
         answer = {"vocabulary": logits.shape[-1]}
-    except Exception as error:  # of one model; the others go on
+    except Exception as error:  # Only this model failed; the others still run.
         answer = {"error": repr(error)}
     print(json.dumps(answer), flush=True)

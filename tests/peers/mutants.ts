@@ -1,7 +1,8 @@
 /**
- * `deno task peers:mutants [--count N] [--seed N]`: tiny models in whose metadata a key that matters has
- * another value, until so many were accepted. Of each, llama.cpp must choose the tokens that tvllm
- * chooses; one that tvllm refuses is no matter. Prints what disagrees; the exit code is 1 then.
+ * `deno task peers:mutants [--count N] [--seed N]` changes relevant metadata of tiny models until
+ * tvllm has accepted N of them. For each accepted model, llama.cpp must choose the same tokens as
+ * tvllm. Models that tvllm refuses are not compared. Prints the disagreements. The exit code is 1
+ * if there are any.
  */
 
 import { join } from "node:path";
@@ -19,7 +20,7 @@ import { installPeer } from "./peer.ts";
 
 const TEXT = "Once upon a time there was a";
 const TOKENS = 12;
-/** Models that llama.cpp is asked of at a time. */
+/** Models in one run of llama.cpp. */
 const BATCH = 100;
 
 const ARCHITECTURES: readonly TinyArchitecture[] = [
@@ -38,12 +39,12 @@ const text = (value: string): GgufValue => ({ type: "string", value });
 const flag = (value: boolean): GgufValue => ({ type: "bool", value });
 const oneOf = (...values: readonly (GgufValue | null)[]): Values => (pick) =>
   values[pick(values.length)]!;
-/** From `least` on over so many powers of ten. */
+/** A value from `least` to `least` · 10^`powers`, uniform in its logarithm. */
 const spread = (least: number, powers: number): Values => (pick) =>
   float(Math.fround(least * 10 ** (powers * pick(1000) / 1000)));
 const upTo = (most: number): Values => (pick) => uint(pick(most + 1));
 
-/** Keys of an architecture that llama.cpp reads for some of them. */
+/** Keys, without the architecture's prefix, that llama.cpp reads for some architectures. */
 const KEYS: Readonly<Record<string, Values>> = {
   "block_count": upTo(3),
   "context_length": (pick) => uint(1 + pick(4096)),
@@ -98,7 +99,7 @@ const TOKENIZER_KEYS: Readonly<Record<string, Values>> = {
   "model": oneOf(text("gpt2"), text("llama"), text("bert")),
 };
 
-/** Changes a key or two, or the order of merges; returns what. */
+/** Changes one or two keys, or the order of merges. Returns a description of the changes. */
 function mutate({ metadata }: GgufParts, architecture: string, pick: Pick): string {
   const changes: string[] = [];
   for (let i = pick(2); i >= 0; i--) {

@@ -1,16 +1,16 @@
-/** llama.cpp as a program of its own, through node-llama-cpp, which npm installs once. */
+/** Installs the other engines once, and runs the programs that use them. */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The binaries of llama.cpp for this machine; those for GPUs, which npm would add, are large. */
+/** node-llama-cpp and llama.cpp's CPU binaries. npm would also add the large ones for GPUs. */
 const PACKAGES = ["node-llama-cpp@3.22.1", "@node-llama-cpp/linux-x64@3.22.1"];
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const PEERS = join(ROOT, ".cache/peers");
 
-/** Installs llama.cpp, once. */
+/** Installs llama.cpp, unless it is installed. */
 export async function installPeer(): Promise<void> {
   const isInstalled = (pinned: string) => {
     const at = pinned.lastIndexOf("@");
@@ -31,10 +31,10 @@ export async function installPeer(): Promise<void> {
   }
 }
 
-/** What mlx-lm's Python environment has. */
+/** Packages of mlx-lm's Python environment. */
 const MLX_PACKAGES = ["mlx[cpu]==0.32.4", "mlx-lm==0.32.2"];
 
-/** Installs mlx-lm, once, unless TVLLM_MLX_PYTHON names a Python that has it; returns that Python. */
+/** Returns a Python with mlx-lm: TVLLM_MLX_PYTHON, or else one in which it is installed once. */
 export async function installMlx(): Promise<string> {
   const given = Deno.env.get("TVLLM_MLX_PYTHON");
   if (given) return given;
@@ -55,7 +55,7 @@ export async function installMlx(): Promise<string> {
   return python;
 }
 
-/** Arguments of Deno that run one of this folder's programs with node-llama-cpp as its first one. */
+/** Returns Deno's arguments to run a program of this folder; its first is node-llama-cpp's path. */
 export function peerProgram(name: string): string[] {
   return [
     "run",
@@ -68,7 +68,7 @@ export function peerProgram(name: string): string[] {
   ];
 }
 
-/** A program that answers each line of its input with one. */
+/** Runs a program that answers each line of its input with a line of JSON. Returns the answers. */
 export async function askLines(
   command: string,
   { args, requests }: { readonly args: readonly string[]; readonly requests: readonly unknown[] },

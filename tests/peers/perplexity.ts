@@ -1,7 +1,7 @@
 /**
- * Compares `tvllm perplexity --llama` with what llama.cpp's probabilities give by the same definition:
- * `deno task peers:perplexity [MODEL.gguf [TEXT [WINDOW]]]`, by default SmolLM2, docs/tale.txt and 128.
- * The exit code is 1 if they differ by more than 1 %.
+ * Compares `tvllm perplexity --llama` with the same definition applied to llama.cpp's
+ * probabilities: `deno task peers:perplexity [MODEL.gguf [TEXT [WINDOW]]]`, by default SmolLM2,
+ * docs/tale.txt and 128. The exit code is 1 if they differ by more than 1 %.
  */
 
 import { join } from "node:path";
@@ -28,7 +28,7 @@ const [answer] = await askLines(Deno.execPath(), {
   args: peerProgram("llama_cpp_perplexity.ts"),
   requests: [request],
 }) as [WindowsAnswer];
-// Entry i is of the token after position i: from the window's middle on.
+// Entry i belongs to the token after position i. Tokens count from the window's middle on.
 const counting = answer.flatMap((own) => own.slice(Math.floor(window / 2)));
 const theirs = Math.exp(-counting.reduce((a, b) => a + b, 0) / counting.length);
 const difference = ours.perplexity / theirs - 1;

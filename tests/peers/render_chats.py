@@ -1,10 +1,11 @@
-"""Chats as Python's jinja2 renders them, in the environment that the `transformers` package makes.
+"""Renders chats with Python's jinja2, in the same environment as the `transformers` package.
 
     python3 render_chats.py TEMPLATES < CHATS.json > TEXTS.json
 
-TEMPLATES is a directory of .jinja files, CHATS a list of lists of messages. Written is an object: for
-each file a list with a text for each chat, or {"error": MESSAGE}. Sources of the environment:
-_compile_jinja_template and render_jinja_template of transformers/utils/chat_template_utils.py.
+TEMPLATES is a directory of .jinja files, CHATS a list of lists of messages. The output is an object
+with a list for each file. The list has a text or {"error": MESSAGE} for each chat. The environment
+follows _compile_jinja_template and render_jinja_template of
+transformers/utils/chat_template_utils.py.
 """
 
 import json
@@ -17,12 +18,12 @@ from jinja2.exceptions import TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# The date that tests/peers/chats.ts gives, too.
+# The date that tests/peers/chats.ts uses too.
 NOW = datetime(2025, 3, 4, 15, 6, 7)
 
 
 class GenerationTag(Extension):
-    """`{% generation %}` marks an assistant's text, which is rendered as it is."""
+    """`{% generation %}` marks an assistant's text, which is rendered unchanged."""
 
     tags = {"generation"}
 
@@ -72,7 +73,7 @@ def render(source, messages):
 
 
 chats = json.load(sys.stdin)
-# newline="": line ends are left to Jinja2.
+# newline="" leaves line ends to Jinja2.
 sources = {
     path.name: path.open(encoding="utf-8", newline="").read()
     for path in sorted(pathlib.Path(sys.argv[1]).glob("*.jinja"))

@@ -1,11 +1,12 @@
 /**
- * Compares speeds: `deno task bench:peers [--runs N] [--threads N] [--max-tokens N] [--only
- * NAMES] [MODEL.gguf…]`, by default SmolLM2 and synthetic models. Each engine is a process of its own that keeps its model
- * loaded; their runs are interleaved, so that what else the machine does meets them alike. Prints medians,
- * and of each the ratio to llama.cpp's run in the same repetition, as a markdown table.
+ * Compares speeds: `deno task bench:peers [--runs N] [--threads N] [--max-tokens N] [--only NAMES]
+ * [MODEL.gguf…]`, by default of SmolLM2 and synthetic models. Each engine is a separate process
+ * that keeps its model loaded. Their runs are interleaved, so that other load on the machine
+ * affects all alike. Prints a markdown table of medians, with the median ratio to the run of the
+ * first engine, llama.cpp by default, in the same repetition.
  *
- * With --tests both do llama-bench's tests, pp64 and tg64 (--prompt-tokens, --max-tokens): llama.cpp as
- * llama-bench does, tvllm by `bench speed`.
+ * With --tests the engines run llama-bench's tests, pp64 and tg64 (--prompt-tokens, --max-tokens):
+ * llama.cpp in llama-bench's way, tvllm with `bench speed`.
  */
 
 import { existsSync } from "node:fs";
@@ -19,7 +20,7 @@ import { compareWithGolden, type Golden, readGolden } from "../assert.ts";
 import { REAL_MODEL } from "../files/on_disk.ts";
 import { installPeer, peerProgram, PEERS } from "./peer.ts";
 
-/** What a process is to time. */
+/** The measurement that a process is asked for. */
 export interface SpeedRequest {
   readonly path: string;
   readonly threads: number;
@@ -29,7 +30,7 @@ export interface SpeedRequest {
   readonly golden?: readonly number[];
 }
 
-/** Tokens a second. */
+/** Tokens per second. */
 export interface Run {
   readonly prompt: number;
   readonly decode: number;
@@ -54,7 +55,7 @@ const { values, positionals } = parseArgs({
   },
 });
 
-/** Writes a model of random weights, once, and returns its path. */
+/** Writes a model of random weights unless it exists, and returns its path. */
 function synthetic(name: string, format: "Q8_0" | "Q4_K_M" | "Q4_0"): string {
   const path = join(PEERS, `${name}-${format}.gguf`);
   if (existsSync(path)) return path;
@@ -71,7 +72,7 @@ function synthetic(name: string, format: "Q8_0" | "Q4_K_M" | "Q4_0"): string {
   return path;
 }
 
-/** A process that answers each line with one of JSON. */
+/** A process that answers each line with a line of JSON. */
 class Engine {
   readonly #child: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
@@ -95,7 +96,7 @@ class Engine {
 
   async ask<T>(question: "run" | "tests" | "golden"): Promise<T> {
     await this.#writer.write(new TextEncoder().encode(`${question}\n`));
-    // Each piece is searched once: a golden's answer has tens of megabytes.
+    // Each piece is searched only once, because a golden's answer has tens of megabytes.
     const pieces = [this.#rest];
     while (!pieces.at(-1)!.includes("\n")) {
       const { value, done } = await this.#reader.read();
@@ -118,7 +119,9 @@ function goldenOf(path: string): Golden | undefined {
   return path === REAL_MODEL ? readGolden("smollm2-135m-q4_1") : undefined;
 }
 
-/** The mean KL from the reference of what an engine says, which may be of its likeliest tokens. */
+/**
+ * Returns an engine's mean KL from the reference; its answer may have only the likeliest tokens.
+ */
 async function klOf(engine: Engine, golden: Golden, vocabSize: number): Promise<number> {
   const positions = await engine.ask<[number, number][][]>("golden");
   const rows = positions.map((tokens) => {

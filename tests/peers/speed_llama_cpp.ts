@@ -1,7 +1,7 @@
 /**
- * Times llama.cpp for speed.ts, on request: `speed_llama_cpp.ts NODE-LLAMA-CPP JSON`, where the JSON
- * is a SpeedRequest. Each line of stdin asks for a run, for llama-bench's tests, or for the
- * log-probabilities of a golden.
+ * Times llama.cpp for speed.ts: `speed_llama_cpp.ts NODE-LLAMA-CPP JSON`, where JSON is a
+ * SpeedRequest. Each line of stdin requests a run, llama-bench's tests, or the log-probabilities of
+ * a golden.
  */
 
 import { openLlama } from "./llama.ts";
@@ -32,12 +32,13 @@ async function run(): Promise<Run> {
   };
 }
 
-/** What llama-bench calls the batch: tokens that enter at once. */
+/** llama-bench's batch size: the tokens of a prompt that are processed at once. */
 const BATCH = 512;
 
 /**
- * llama-bench's tests, as its test_prompt and test_gen do them: random ids, the cache empty, the logits of
- * the last token of a batch alone, nothing sampled. By the package's own binding, as its interface samples.
+ * Runs llama-bench's tests like its test_prompt and test_gen: random ids, an empty cache, logits
+ * only for the last token of a batch, and no sampling. Uses the package's internal binding, because
+ * its public interface always samples.
  */
 async function tests(): Promise<Run> {
   const binding = context._ctx;
@@ -65,7 +66,7 @@ async function tests(): Promise<Run> {
   return { prompt: await timed(promptTokens, BATCH), decode: await timed(maxTokens, 1) };
 }
 
-/** By position, [id, log-probability] of the likeliest tokens. */
+/** Returns [id, log-probability] of the likeliest tokens at each position. */
 async function logprobs(): Promise<[number, number][][]> {
   await sequence.clearHistory();
   const results = await sequence.controlledEvaluate(

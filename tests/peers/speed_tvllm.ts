@@ -1,4 +1,4 @@
-/** Times tvllm for speed.ts, on request, as speed_llama_cpp.ts does: `speed_tvllm.ts gpu|cpu JSON`. */
+/** Times tvllm for speed.ts, like speed_llama_cpp.ts: `speed_tvllm.ts gpu|cpu JSON`. */
 
 import { Harness } from "../../bench/harness/harness.ts";
 import { DECODE_THROUGHPUT, type Metric, PREFILL_THROUGHPUT } from "../../bench/report/metrics.ts";
@@ -21,7 +21,7 @@ const promptIds = Array.from({ length: promptTokens }, (_, i) => 100 + i * 7 % 1
 
 async function run(): Promise<Run> {
   const request = { promptIds, sampling: GREEDY, maxTokens, stopIds: [] };
-  // No run may meet another's cache.
+  // No run may use the cache of another run.
   const [generation] = await model.withEngine(
     { prefixCacheBlocks: 0 },
     (engine) => engine.generate([request]),
@@ -35,7 +35,7 @@ async function run(): Promise<Run> {
 
 const target = await EngineTarget.open(model, PROGRAM);
 
-/** A repetition of `bench speed`. */
+/** Runs one repetition of `bench speed`. */
 async function tests(): Promise<Run> {
   const { results } = await Harness.run(speed, target, {
     run: {

@@ -1,8 +1,8 @@
 /**
- * Compares how every pre-tokenizer cuts texts with llama.cpp: `deno task peers:tokens`. The vocabulary
- * is made for it: it has every part of the texts that a word may be, and merges that make each of them,
- * so that a word becomes one token and the ids tell where texts are cut. Prints a table; the exit code
- * is 1 if a text differs that docs/texts.md does not list.
+ * Compares how every pre-tokenizer and llama.cpp split texts: `deno task peers:tokens`. The
+ * vocabulary is made for this purpose. It has every part of the texts that can be a word, with
+ * merges for each, so a word becomes one token and the ids show where texts are split. Prints a
+ * table. The exit code is 1 if a text differs that is not in KNOWN; docs/texts.md lists these too.
  */
 
 import { join } from "node:path";
@@ -16,10 +16,10 @@ import { TOKEN_KIND } from "../../engine/text/vocabulary.ts";
 import { askLines, installPeer, peerProgram } from "./peer.ts";
 import type { TokensAnswer, TokensRequest } from "./llama_cpp_tokens.ts";
 
-/** Names of this project's that llama.cpp does not have. */
+/** Names of this project that llama.cpp does not have. */
 const OWN_NAMES = ["granite", "smaug"];
 
-/** Rules with cases and marks, which llama.cpp knows for ASCII alone. */
+/** Pre-tokenizers with rules for case and marks, which llama.cpp applies to ASCII only. */
 const O200K = ["gpt-4o", "llama4", "kanana2", "minimax-m2", "tekken"];
 
 const TEXTS: Readonly<Record<string, string>> = {
@@ -46,15 +46,15 @@ const TEXTS: Readonly<Record<string, string>> = {
   Thai: "ภาษาไทยง่าย",
 };
 const CASES_AND_MARKS = ["capitals with marks", "Hindi", "combining marks", "Thai"];
-/** Texts that llama.cpp is known to cut in another way than the model's own tokenizer.json. */
+/** Texts that llama.cpp is known to split differently than the model's own tokenizer.json. */
 const KNOWN: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(O200K.map((name) => [name, CASES_AND_MARKS])),
-  // White space beyond ASCII is none in the regular expressions of C++.
+  // In C++ regular expressions, only ASCII white space is white space.
   "deepseek-llm": ["symbols"],
   "deepseek-coder": ["symbols"],
 };
 
-/** Bytes of a word at most. */
+/** Maximum bytes of a word. */
 const LONGEST = 30;
 
 const { tokens, merges } = vocabulary();

@@ -8,7 +8,7 @@ import { slowCheckout } from "./slow_checkout.ts";
 const SHORT = "ab -p 8 -n 4 --budget 0.1".split(" ");
 const CPU = ["--device", "cpu", "--threads", "1"];
 
-Deno.test("tvllm bench ab compares two settings, and compare reads what it writes", async () => {
+Deno.test("tvllm bench ab compares two settings, and tvllm compare reads its report", async () => {
   const directory = await Deno.makeTempDir();
   const [json, csv] = ["ab.json", "ab.csv"].map((name) => join(directory, name));
   const sides = ["--", ...CPU, "--", ...CPU, "--kv-type", "f32"];
@@ -29,7 +29,7 @@ Deno.test("tvllm bench ab compares two settings, and compare reads what it write
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("tvllm bench ab --against measures two checkouts, each by its own library", async () => {
+Deno.test("tvllm bench ab --against measures two checkouts, each with its own library", async () => {
   const directory = slowCheckout();
   const args = [...SHORT, "--against", directory, "--budget", "60"];
   const json = join(directory, "ab.json");
@@ -45,7 +45,7 @@ Deno.test("tvllm bench ab --against measures two checkouts, each by its own libr
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("tvllm bench ab --against says what a checkout cannot do", async () => {
+Deno.test("tvllm bench ab --against reports what a checkout cannot do", async () => {
   const directory = slowCheckout();
   for (
     const [options, message] of [

@@ -1,4 +1,4 @@
-/** What the launchers find out of the machine and the sources, and what a report says of it. */
+/** What the launchers find out about the machine and the sources, and how reports show it. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -9,10 +9,10 @@ import { lacks, ROOT, run, which } from "./run_tvllm.ts";
 const posix = { ignore: Deno.build.os === "windows" };
 const hasGit = !lacks("what git says of a checkout", "git");
 
-/** What a launcher's description has. */
+/** Parses a launcher's description. */
 const read = (description: string) => takeLaunch([`--launched=${description}`]).launch;
 
-/** What describe_host.sh prints of a checkout. */
+/** The parsed description that describe_host.sh prints for a checkout. */
 async function describedBySh(root: string) {
   const script = '. "$0"; describe_host "" "$1"';
   const { stdout } = await run("sh", ["-c", script, join(ROOT, "cli/describe_host.sh"), root]);
@@ -20,7 +20,7 @@ async function describedBySh(root: string) {
 }
 
 Deno.test({
-  name: "the launcher for Node.js describes the machine as the one in sh does",
+  name: "the Node.js launcher describes the machine as the shell launcher does",
   ...posix,
   fn: async () => {
     const script = join(Deno.makeTempDirSync(), "describe.mjs");
@@ -43,7 +43,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a checkout is clean or dirty, as git says; without git nothing is said",
+  name: "a checkout is clean or dirty according to git, and neither outside of a repository",
   ignore: posix.ignore || !hasGit,
   fn: async () => {
     const root = Deno.makeTempDirSync();
@@ -71,7 +71,7 @@ for (
   ] as const
 ) {
   Deno.test({
-    name: `a report that ${launcher} started names the processor, the commit, and the start`,
+    name: `a report of a run started by ${launcher} has the processor, the commit, and the startup`,
     ...posix,
     fn: async () => {
       const [program, ...args] = command;

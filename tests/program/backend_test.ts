@@ -4,23 +4,23 @@ import assert from "node:assert/strict";
 import { runTvllm } from "./run_tvllm.ts";
 
 const HELLO = ["generate", "Hello", "-n", "2", "-q"];
-/** Where there is none of these, whatever the machine. */
+/** A graphics API that this operating system never has. */
 const MISSING = Deno.build.os === "darwin" ? "dx12" : "metal";
 
-Deno.test("--backend takes adapters of that graphics API alone", async () => {
+Deno.test("--backend uses only adapters of that graphics API", async () => {
   const { code, stdout, stderr } = await runTvllm([...HELLO, "--backend", MISSING]);
   assert.equal(code, 5);
   assert.equal(stdout, "");
   assert.match(stderr, new RegExp(`^error: Cannot find a GPU adapter for ${MISSING}: [^\n]*\n$`));
 });
 
-Deno.test("--backend is of no use with --device cpu, and says so", async () => {
+Deno.test("--backend is refused with --device cpu", async () => {
   const { code, stderr } = await runTvllm([...HELLO, "--backend", "vulkan", "--device", "cpu"]);
   assert.equal(code, 2);
   assert.match(stderr, /^error: Cannot use --backend with --device cpu: [^\n]*\n$/);
 });
 
-Deno.test("DENO_WEBGPU_BACKEND may name several backends, but none that Deno ignores", async () => {
+Deno.test("DENO_WEBGPU_BACKEND may name several backends, but none that Deno would ignore", async () => {
   const env = { DENO_WEBGPU_BACKEND: "vulkan,cuda" };
   const { code, stderr } = await runTvllm([...HELLO, "--device", "cpu"], { env });
   assert.equal(code, 2);

@@ -11,7 +11,7 @@ import { modelSpecs } from "../../cli/model_specs.ts";
 import { ReportFiles } from "../../cli/report_files.ts";
 import { runTvllm } from "./run_tvllm.ts";
 
-Deno.test("counts() takes lists and ranges", () => {
+Deno.test("counts() accepts lists and ranges", () => {
   const parse = counts(256);
   assert.deepEqual(parse("1,2,4"), [1, 2, 4]);
   assert.deepEqual(parse("8,1-3,2"), [1, 2, 3, 8]);
@@ -30,7 +30,7 @@ Deno.test("tvllm bench schema prints the JSON Schema of the results", async () =
   assert.equal(all.items.properties.format.const, "tvllm-bench-3");
 });
 
-Deno.test("--json has an array for bench all, however few suites are done", async () => {
+Deno.test("--json writes an array for bench all, even if only one suite is done", async () => {
   const { default: scalability } = await import(
     "../../fixtures/goldens/bench/scalability.json",
     { with: { type: "json" } }
@@ -42,7 +42,7 @@ Deno.test("--json has an array for bench all, however few suites are done", asyn
   }
 });
 
-Deno.test("tvllm bench prints the report, and writes it where it is told", async () => {
+Deno.test("tvllm bench prints the report, and writes it to the given files", async () => {
   const directory = await Deno.makeTempDir();
   try {
     const file = (name: string) => `${directory}/${name}`;
@@ -71,12 +71,12 @@ Deno.test("tvllm bench warns of a result above its limit: the limit is wrong, no
   assert.equal(code, 0, stderr);
   const { limits, warnings } = JSON.parse(stdout);
   assert.equal(limits.source, "given");
-  assert.match(warnings.join(), /results? above the limits, so these are too low/);
+  assert.match(warnings.join(), /results? above the limits .*, so the limits are too low/);
 });
 
 Deno.test("tvllm bench prints and writes what it measured before it failed", async () => {
   const directory = await Deno.makeTempDir();
-  // A cache of 256 KiB has no room for the second prompt by context, of 128 tokens.
+  // The second context, with a prompt of 128 tokens, does not fit in a KV cache of 256 KiB.
   const args = "throughput -p 32 -n 2 -r 1 --warmup 0 --requests 2 --kv-memory 256K".split(" ");
   const trace = join(directory, "trace.json");
   const run = await runTvllm(["bench", ...args, "--json", "-", "--trace", trace]);
@@ -90,12 +90,12 @@ Deno.test("tvllm bench prints and writes what it measured before it failed", asy
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("tvllm bench tries the files that it is to write first, and leaves none behind", async () => {
+Deno.test("tvllm bench opens its output files first, and leaves no new ones if it fails", async () => {
   const directory = await Deno.makeTempDir();
   const there = join(directory, "there.json");
   await Deno.writeTextFile(there, "earlier");
   const path = join(directory, "none", "t.json");
-  // A model that is not there: it would be an error of its own if it was opened first.
+  // The model is missing as well, which would be the error if it was opened first.
   const args = ["bench", "latency", "-m", join(directory, "no.gguf"), "--json", there];
   for (const option of ["--output", "--trace", "--chart"]) {
     const file = option === "--chart" ? `${path}.svg` : path;
@@ -103,17 +103,17 @@ Deno.test("tvllm bench tries the files that it is to write first, and leaves non
     assert.equal(code, 2);
     assert.match(stderr, /error: Cannot write .*none/);
   }
-  // As by --json of the other commands, which takes no file.
+  // A user may write this because --json of other commands takes no file.
   const model = join(directory, "model.gguf");
   await Deno.writeTextFile(model, "GGUF and more");
   const swallowed = await runTvllm(["bench", "memory", "--json", model]);
   assert.equal(swallowed.code, 2);
-  assert.match(swallowed.stderr, /error: Cannot write .*model\.gguf: it is a model; --json takes/);
-  // Without a file JSON goes to stdout; the other options need one.
+  assert.match(swallowed.stderr, /error: Cannot write .*model\.gguf: it is a model; --json needs/);
+  // Without a file, JSON goes to stdout. The other options require a file.
   assert.equal((await runTvllm(["bench", "memory", "--json", "-m", model])).code, 4);
   const option = await runTvllm(["bench", "memory", "--csv", "-m", model]);
   assert.equal(option.code, 2);
-  assert.match(option.stderr, /error: Cannot write -m: --csv takes a file/);
+  assert.match(option.stderr, /error: Cannot write -m: --csv needs a file name/);
   assert.equal(await Deno.readTextFile(model), "GGUF and more");
   await Deno.remove(model);
   const missing = await runTvllm([...args, "--output", join(directory, "new.md")]);
@@ -149,14 +149,14 @@ Deno.test("tvllm bench --verify compares the CPU backend with the reference, too
   assert.match(stdout, /\| reference agrees +\| ok +\| 12 of 12 tokens /);
 });
 
-Deno.test("TVLLM_MODEL gives way to the model after the suite", async () => {
+Deno.test("a model after the suite overrides TVLLM_MODEL", async () => {
   const env = { TVLLM_MODEL: "b.gguf" };
   const { code, stderr } = await runTvllm(["bench", "latency", "a.gguf"], { env });
   assert.equal(code, 3);
   assert.match(stderr, /a\.gguf/);
 });
 
-Deno.test("modelSpecs() collects models, and takes a comma apart but in the name of a file", async () => {
+Deno.test("modelSpecs() collects models, and splits at commas except in the name of a file", async () => {
   const directory = await Deno.makeTempDir();
   const file = join(directory, "a,b.gguf");
   await Deno.writeTextFile(file, "");
@@ -164,7 +164,7 @@ Deno.test("modelSpecs() collects models, and takes a comma apart but in the name
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("tvllm bench of several models ends with a table of a row a model, and writes an array", async () => {
+Deno.test("tvllm bench of several models ends with a table of one row per model, and writes an array", async () => {
   const models = ["tiny-llama-q8_0", "tiny-llama-q8_0"].map((name) =>
     fileURLToPath(new URL(`../../fixtures/models/${name}.gguf`, import.meta.url))
   );
@@ -201,7 +201,7 @@ Deno.test("tvllm bench prints what it measured when a later model cannot be open
   assert.equal(report!.complete, true);
 });
 
-Deno.test("tvllm bench measures the prompts of a file, sampled as it is told", async () => {
+Deno.test("tvllm bench measures the prompts of a file, with the given sampling", async () => {
   const directory = await Deno.makeTempDir();
   const file = join(directory, "prompts.txt");
   await Deno.writeTextFile(file, "One\n\nTwo and a half\n");
@@ -213,7 +213,7 @@ Deno.test("tvllm bench measures the prompts of a file, sampled as it is told", a
   const prompts = report.tables.find(({ title }) => title === "Per-Prompt Latency")!;
   assert.deepEqual(prompts.rows.map(([prompt]) => prompt), ["One", "Two and a half"]);
   assert.equal(report.run.sampling.topK, 3);
-  // Greedy requests alone are compared with each other.
+  // Sampled requests are not compared with greedy ones.
   assert.ok(report.results.every(({ settings }) => !("sampling" in settings)));
   await Deno.remove(directory, { recursive: true });
 });
@@ -230,7 +230,7 @@ Deno.test("tvllm bench refuses what it cannot measure", async () => {
   );
 });
 
-Deno.test("tvllm bench speed sweeps, and a test that fails is a row and exit code 1", async () => {
+Deno.test("tvllm bench speed sweeps, and a failed test gets a row and exit code 1", async () => {
   const args = "speed --device cpu --threads 1,2 -p 16,32 -n 3 --depth 0,32,4096 --pg 16+2".split(
     " ",
   );
@@ -239,7 +239,7 @@ Deno.test("tvllm bench speed sweeps, and a test that fails is a row and exit cod
   assert.equal(run.code, 1);
   assert.match(
     run.stderr,
-    /^error: Cannot measure speed pp16 @ d4096 \(it takes a context of 4113 tokens/m,
+    /^error: Cannot measure speed pp16 @ d4096 \(it needs a context of 4113 tokens/m,
   );
   assert.doesNotMatch(run.stderr, /Use -v/);
   const [, results] = run.stdout.split("# Results of speed\n\n");
@@ -274,8 +274,8 @@ Deno.test("tvllm bench -o prints the results as data", async () => {
   });
 });
 
-Deno.test("lists of lengths are for bench speed", async () => {
+Deno.test("only bench speed accepts lists of lengths", async () => {
   const { code, stderr } = await runTvllm(["bench", "latency", "-p", "16,32"]);
   assert.equal(code, 2);
-  assert.match(stderr, /Cannot measure --prompt-tokens 16,32: only bench speed takes a list/);
+  assert.match(stderr, /Cannot measure --prompt-tokens 16,32: only bench speed accepts a list/);
 });

@@ -1,15 +1,15 @@
-/** A headless Chromium for tests, by the DevTools protocol: what a page looks like, and how it answers. */
+/** Controls a headless Chromium with the DevTools protocol, to test how pages look and behave. */
 
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { which } from "./run_tvllm.ts";
 
-/** Where Chromium is, if it is installed. */
+/** Path of Chromium, or undefined if it is not installed. */
 export const CHROMIUM = which("chromium");
 
 /** A page in a browser of its own. */
 export class BrowserPage implements AsyncDisposable {
-  /** What the page said of errors, and asked for beyond its own origin. */
+  /** Errors of the page, and addresses outside its own origin that it requested. */
   readonly complaints: string[] = [];
   readonly #answers = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #waiting = new Map<string, () => void>();
@@ -18,13 +18,13 @@ export class BrowserPage implements AsyncDisposable {
   private constructor(
     readonly process: Deno.ChildProcess,
     readonly socket: WebSocket,
-    /** Where the browser keeps its files, and what the addresses begin with that the page may ask. */
+    /** The browser's profile directory, and the prefix of addresses that the page may request. */
     readonly options: { readonly profile: string; readonly own: string },
   ) {
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
   }
 
-  /** Starts a browser and opens an address: that of a file, or of a server, which the page may ask. */
+  /** Starts a browser and opens a file, or a page that may send requests to its own server. */
   static async open(address: string): Promise<BrowserPage> {
     const { protocol, origin } = new URL(address);
     const own = protocol === "file:" ? protocol : `${origin}/`;
@@ -63,7 +63,7 @@ export class BrowserPage implements AsyncDisposable {
     return answer.promise;
   }
 
-  /** What an expression gives, as JSON has it. */
+  /** Evaluates an expression in the page. Returns its value, passed as JSON. */
   async evaluate<T>(expression: string): Promise<T> {
     const { result, exceptionDetails } = await this.call("Runtime.evaluate", {
       expression,
@@ -73,7 +73,7 @@ export class BrowserPage implements AsyncDisposable {
     return result.value;
   }
 
-  /** As on a screen of this size; `dark` as its user wants it. */
+  /** Emulates a screen of this size, whose user prefers dark or light pages. */
   async show(width: number, { dark = false, height = 800 } = {}): Promise<void> {
     const device = { width, height, deviceScaleFactor: 1, mobile: width < 600 };
     await this.call("Emulation.setDeviceMetricsOverride", device);
@@ -82,7 +82,7 @@ export class BrowserPage implements AsyncDisposable {
     });
   }
 
-  /** Presses a key; `text` is what it types where nothing keeps it from doing so. */
+  /** Presses a key. `text` is what the key types unless the page prevents it. */
   async press(
     key: string,
     code: number,
@@ -100,7 +100,7 @@ export class BrowserPage implements AsyncDisposable {
     }
   }
 
-  /** Types into what has the focus. */
+  /** Types into the element that has the focus. */
   async type(text: string): Promise<void> {
     await this.call("Input.insertText", { text });
   }
@@ -118,7 +118,7 @@ export class BrowserPage implements AsyncDisposable {
     }
   }
 
-  /** Texts of the elements that stand out too little from what is behind them: below 4.5 to 1, as WCAG 2.2 has it. */
+  /** Texts whose contrast with the background is below 4.5 to 1, which WCAG 2.2 requires. */
   faintTexts(selector: string): Promise<string[]> {
     return this.evaluate(`(${FAINT})(${JSON.stringify(selector)})`);
   }
@@ -158,7 +158,7 @@ export class BrowserPage implements AsyncDisposable {
   }
 }
 
-/** In the page: a function of a selector. */
+/** Source of a function of a selector that runs in the page. */
 const FAINT = `(selector) => {
   const light = (colour) => {
     const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => {
@@ -182,7 +182,7 @@ const FAINT = `(selector) => {
     }).filter(([ratio]) => ratio < 4.5).map(([, text]) => text);
 }`;
 
-/** The port that a browser tells, the rest of what it says read and dropped. */
+/** Returns the port that a browser prints. Reads and discards the rest of its output. */
 async function portOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<string> {
   const port = Promise.withResolvers<string>();
   const read = async () => {
@@ -198,7 +198,7 @@ async function portOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<
   return await port.promise;
 }
 
-/** The address of a file in a directory of its own. */
+/** Writes a file in a new directory. Returns its address. */
 export function temporaryFile(name: string, text: string): string {
   const path = join(Deno.makeTempDirSync(), name);
   Deno.writeTextFileSync(path, text);

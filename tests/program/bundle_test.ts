@@ -1,17 +1,17 @@
-/** `deno task bundle`: one file that runs anywhere, with nothing beside it. */
+/** `deno task bundle` creates one file that runs anywhere, without other files. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT, run, type RunResult } from "./run_tvllm.ts";
 
-// With all of the environment, which may say how the registry of packages is reached: Deno gets
-// its bundler from there, once.
+// Deno downloads its bundler once. The whole environment is passed on because it may configure how
+// the package registry is reached.
 const bundled = await new Deno.Command(Deno.execPath(), { args: ["task", "bundle"], cwd: ROOT })
   .output();
 
 /** A directory with a copy of the bundle and nothing else. */
 const directory = Deno.makeTempDirSync({ prefix: "tvllm bundle " });
-// Empty too, so that no package is found that an earlier run downloaded.
+// Empty too, so that no package from an earlier download is found.
 const denoDir = Deno.makeTempDirSync();
 const bundle = join(directory, "tvllm.js");
 
@@ -20,7 +20,7 @@ Deno.test("deno task bundle writes dist/tvllm.js", () => {
   Deno.copyFileSync(join(ROOT, "dist/tvllm.js"), bundle);
 });
 
-/** Runs the bundle in its directory: no network, and nothing may be read or written. */
+/** Runs the bundle in its directory, without network and without reading or writing files. */
 async function runBundle(args: readonly string[], permissions: string[] = []): Promise<RunResult> {
   const flags = ["--no-prompt", "--cached-only", "--no-config", "--ignore-env", ...permissions];
   const result = await run(Deno.execPath(), ["run", ...flags, bundle, ...args], {
@@ -31,7 +31,7 @@ async function runBundle(args: readonly string[], permissions: string[] = []): P
   return result;
 }
 
-Deno.test("the bundle generates with the model in it", async () => {
+Deno.test("the bundle generates text with the model that it contains", async () => {
   const args = ["generate", "Once upon a time", "-n", "12", "--seed", "1"];
   const { stdout } = await runBundle(args);
   assert.match(stdout, /\w+ \w+ \w+/);
@@ -39,7 +39,7 @@ Deno.test("the bundle generates with the model in it", async () => {
   assert.equal(stdout, checkout.stdout);
 });
 
-Deno.test("the bundle measures, and draws with the font in it", async () => {
+Deno.test("the bundle measures, and draws with the font that it contains", async () => {
   const args = "bench throughput -p 16 -n 4 --requests 2 -r 1 --warmup 0 --json -".split(" ");
   const chart = join(Deno.makeTempDirSync(), "chart.png");
   const { stdout } = await runBundle([...args, "--chart", chart], [`--allow-write=${chart}`]);
@@ -49,18 +49,18 @@ Deno.test("the bundle measures, and draws with the font in it", async () => {
   assert.ok(Deno.statSync(chart).size > 10_000);
 });
 
-Deno.test("the bundle says what runs here", async () => {
+Deno.test("the bundle lists devices", async () => {
   const { stdout, stderr } = await runBundle(["devices"], ["--allow-env=XDG_RUNTIME_DIR"]);
   assert.match(stdout, /subgroups/);
   assert.doesNotMatch(stderr, /XDG_RUNTIME_DIR/);
 });
 
-Deno.test("the bundle reads a model that it may read", async () => {
+Deno.test("the bundle reads a model if it has the permission", async () => {
   const model = join(ROOT, "fixtures/builtin.gguf");
   const { stdout } = await runBundle(["inspect", model], [`--allow-read=${model}`]);
   assert.match(stdout, /^# tvllm stories\n/);
 });
 
-Deno.test("the directory of the bundle has nothing else in it after that", () => {
+Deno.test("the bundle has created no files in its directory", () => {
   assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["tvllm.js"]);
 });

@@ -8,7 +8,7 @@ import { makeCertificates, openHubBehindProxy, serveProxy } from "./tls_proxy.ts
 
 const ignore = lacks("the proxy's certificate", "openssl", "tar");
 
-/** npm's registry, as the proxy shows it, with one package. */
+/** Serves a stand-in for npm's registry, with one package and a certificate of the proxy. */
 async function serveRegistry(folder: string) {
   const script = `
     mkdir package
@@ -35,7 +35,7 @@ async function serveRegistry(folder: string) {
   );
 }
 
-/** The launchers, and a program that needs a package. */
+/** Creates a project with the launchers and a program that needs a package. */
 function makeProject(folder: string): string {
   const root = join(folder, "project");
   Deno.mkdirSync(join(root, "cli"), { recursive: true });
@@ -69,7 +69,7 @@ Deno.test({
         env: {
           HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
           NPM_CONFIG_REGISTRY: "https://registry.test/",
-          DENO_DIR: join(folder, `deno ${runs++}`), // cold
+          DENO_DIR: join(folder, `deno ${runs++}`), // an empty cache
           SSL_CERT_FILE: join(folder, "ca.pem"), // the system's store
           ...more,
         },
@@ -82,7 +82,7 @@ Deno.test({
       assert.equal(code, 0);
     }
     assert.match(proxy.asked[0]!, /^CONNECT registry\.test:443 /);
-    // What the user has set counts: here, that the system's store is not to be trusted.
+    // The user's own setting is respected: here, the system's store is not trusted.
     const { stderr, code } = await first(launchers[0]!, { DENO_TLS_CA_STORE: "mozilla" });
     assert.equal(code, 1);
     assert.match(stderr, /UnknownIssuer/);
@@ -90,7 +90,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "pull trusts the system's certificates behind such a proxy, and else says what to set",
+  name: "behind such a proxy, pull trusts the system's certificates, or says what to set",
   ignore,
   fn: async () => {
     await using behind = await openHubBehindProxy();

@@ -4,7 +4,7 @@ import { runTvllm } from "./run_tvllm.ts";
 
 const SMALL = "-p 32 -n 2 -r 1 --warmup 0 --device cpu".split(" ");
 
-Deno.test("tvllm bench --chart writes a picture by the file's ending, and the report all the same", async () => {
+Deno.test("tvllm bench --chart writes a picture as the file's extension says, and prints the report", async () => {
   const directory = Deno.makeTempDirSync();
   for (const [name, start] of [["chart.svg", "<svg "], ["chart.PNG", "\x89PNG\r\n"]] as const) {
     const path = join(directory, name);
@@ -16,7 +16,7 @@ Deno.test("tvllm bench --chart writes a picture by the file's ending, and the re
   }
 });
 
-Deno.test("tvllm bench --chart refuses other endings and bad places before it measures", async () => {
+Deno.test("tvllm bench --chart refuses other extensions and missing folders before it measures", async () => {
   const jpeg = await runTvllm(["bench", "prefix-cache", "--chart", "chart.jpeg"]);
   assert.equal(jpeg.code, 2);
   assert.match(jpeg.stderr, /'chart\.jpeg'.*\.svg or \.png/);
@@ -27,7 +27,7 @@ Deno.test("tvllm bench --chart refuses other endings and bad places before it me
   assert.equal(nowhere.stdout, "");
 });
 
-Deno.test("tvllm bench --html writes the report as a page, and compare another of two", async () => {
+Deno.test("tvllm bench --html writes the report as a page, as compare --html does for two", async () => {
   const directory = Deno.makeTempDirSync();
   const [json, page, both] = ["a.json", "a.html", "b.html"].map((name) => join(directory, name));
   const files = ["--json", json!, "--html", page!];

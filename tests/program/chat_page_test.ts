@@ -1,4 +1,4 @@
-/** The page that `tvllm serve` has at /, in a real browser: by keyboard, light, dark, on a phone. */
+/** The page of `tvllm serve` at / in a real browser: keyboard, light, dark, phone and desktop. */
 
 import assert from "node:assert/strict";
 import { listening, loadServed, makeServer, request } from "../server/served.ts";
@@ -6,11 +6,11 @@ import { BrowserPage } from "./browser.ts";
 import { lacks, until } from "./run_tvllm.ts";
 
 const STORY = "Once upon a time";
-/** What a phone has no room for in one line. */
+/** A word that does not fit in one line on a phone. */
 const LONG_WORD = "x".repeat(80);
-/** What is read on the page. */
+/** Elements of the page that contain text to read. */
 const READ = "p, th, td, caption, h1, h2, h3, label, summary, button:enabled";
-/** The answer that came last. */
+/** Expression for the text of the last answer. */
 const LAST = "document.querySelector('#log article:last-child p:last-child')?.textContent ?? ''";
 
 const enter = (page: BrowserPage) => page.press("Enter", 13, { text: "\r" });
@@ -31,7 +31,7 @@ async function eventually(page: BrowserPage, expression: string): Promise<void> 
   );
 }
 
-/** A response whose body comes only so far until `open` is settled. */
+/** A response that sends only the given number of events until `open` is settled. */
 function held(response: Response, events: number, open: Promise<void>): Response {
   const reader = response.body!.getReader();
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
@@ -54,7 +54,7 @@ Deno.test({
     const { server, log } = makeServer();
     server.ready(model);
     const asked: { messages: { role: string; content: string }[] }[] = [];
-    /** Events of the next answers that come before `open`. */
+    /** Number of events of the next answers that are sent before `open` is settled. */
     let events = Infinity;
     let open = Promise.withResolvers<void>();
     const handler = async (incoming: Request) => {
@@ -62,7 +62,7 @@ Deno.test({
       asked.push(await incoming.clone().json());
       return held(await server.handle(incoming), events, open.promise);
     };
-    /** What `answer` replies to `message` when it was sent by Enter, with no more than so many events. */
+    /** Types a message, sends it with Enter, and holds the answer after `most` events. */
     const send = async (page: BrowserPage, message: string, most = Infinity) => {
       events = most;
       open = Promise.withResolvers();
@@ -80,7 +80,7 @@ Deno.test({
       const set = (id: string, value: string) =>
         page.evaluate(`document.getElementById("${id}").value = ${JSON.stringify(value)}`);
 
-      await t.step("names the model, and the message has the focus", async () => {
+      await t.step("shows the model's name, and the message has the focus", async () => {
         await eventually(page, "/^stories/.test(document.getElementById('model').textContent)");
         assert.equal(await textOf(page, "model"), "stories, 256 tokens of context");
         assert.equal(await page.evaluate("document.activeElement.id"), "prompt");
@@ -89,7 +89,7 @@ Deno.test({
       await set("temperature", "0");
       await set("max-tokens", "40");
       const { text } = await model.complete(STORY, { temperature: 0, maxTokens: 40 });
-      await t.step("Shift+Enter starts a line, Enter sends, the answer streams", async () => {
+      await t.step("Shift+Enter starts a new line, Enter sends, the answer streams", async () => {
         await page.type("a");
         await page.press("Enter", 13, { shift: true, text: "\r" });
         assert.equal(await valueOf(page, "prompt"), "a\n");
@@ -112,7 +112,7 @@ Deno.test({
       });
 
       let part = "";
-      await t.step("Escape stops an answer, of which the beginning stays", async () => {
+      await t.step("Escape stops an answer and keeps its beginning", async () => {
         await send(page, LONG_WORD, 3);
         await eventually(page, LAST);
         await page.evaluate("document.getElementById('log').focus()");
@@ -122,7 +122,7 @@ Deno.test({
         assert.equal(await textOf(page, "status"), "Stopped.");
         await until(() => server.open === 0 || undefined, () => "the answer is not cancelled");
         assert.match(log.at(-1)!, /^POST \/v1\/chat\/completions 499 /);
-        // Where its reader is stays.
+        // The focus of the reader does not move.
         assert.equal(await page.evaluate("document.activeElement.id"), "log");
         await page.click("#prompt");
       });
@@ -196,7 +196,7 @@ Deno.test({
         assert.deepEqual(nameless, []);
       });
 
-      await t.step("the keyboard reaches everything, and shows where it is", async () => {
+      await t.step("the keyboard reaches everything, and the focus is visible", async () => {
         await page.evaluate("document.getElementById('log').focus()");
         const focus = "document.activeElement.id || document.activeElement.tagName";
         const outline = "parseFloat(getComputedStyle(document.activeElement).outlineWidth)";
@@ -227,11 +227,11 @@ Deno.test({
         }
       }
 
-      await t.step("has asked for nothing elsewhere, and nothing was wrong", () => {
+      await t.step("has sent no requests elsewhere, and reported no errors", () => {
         assert.deepEqual(page.complaints, []);
       });
 
-      await t.step("says why the server refuses a message, and keeps it", async () => {
+      await t.step("shows why the server refuses a message, and keeps the message", async () => {
         await set("system", "word ".repeat(400));
         await page.evaluate("document.getElementById('prompt').focus()");
         await send(page, "How?");
@@ -242,7 +242,7 @@ Deno.test({
       });
 
       await t.step(
-        "New conversation forgets the messages, and the answer that was coming",
+        "New conversation clears the messages, and cancels the current answer",
         async () => {
           await send(page, "", 3);
           await eventually(page, LAST);
@@ -256,12 +256,12 @@ Deno.test({
         },
       );
     });
-    await until(() => server.open === 0 || undefined, () => "an answer goes on");
+    await until(() => server.open === 0 || undefined, () => "an answer is still running");
   },
 });
 
 Deno.test({
-  name: "the page of tvllm serve asks for a key, shows reasoning, and says when the server is gone",
+  name: "the page of tvllm serve asks for a key, shows reasoning, and reports a lost server",
   ignore: lacks("the page of tvllm serve with a key", "chromium"),
   fn: async () => {
     await using model = await loadServed();

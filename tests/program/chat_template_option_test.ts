@@ -1,4 +1,4 @@
-/** `--chat-template` and `--chat-template-file`, as a user gives them. */
+/** The options `--chat-template` and `--chat-template-file`. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ async function refused(...args: readonly string[]): Promise<string> {
   return stderr;
 }
 
-Deno.test("--chat-template takes Jinja text, which decides what the model reads", async () => {
+Deno.test("--chat-template accepts Jinja text, and the model reads what it renders", async () => {
   const template = "{{ 'A king and ' + messages[0].content }}";
   const templated = await generate("a queen", "--chat-template", template);
   const written = await generate("A king and a queen", "--raw");
@@ -28,7 +28,7 @@ Deno.test("--chat-template takes Jinja text, which decides what the model reads"
   assert.deepEqual(templated.tokens, written.tokens);
 });
 
-Deno.test("--chat-template-file reads the template, with the system message in it", async () => {
+Deno.test("--chat-template-file reads a template, which includes the system message", async () => {
   const file = join(Deno.makeTempDirSync(), "template.jinja");
   Deno.writeTextFileSync(
     file,
@@ -39,7 +39,7 @@ Deno.test("--chat-template-file reads the template, with the system message in i
   assert.deepEqual(templated.tokens, written.tokens);
 });
 
-Deno.test("--chat-template takes the names of known templates", async () => {
+Deno.test("--chat-template accepts the names of known templates", async () => {
   const named = await generate("Hi", "--chat-template", "chatml");
   const written = await generate(
     "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",

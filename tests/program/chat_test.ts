@@ -1,4 +1,4 @@
-/** The chat of `tvllm generate`, on a real terminal. On the CPU, whose answers are the same everywhere. */
+/** The chat of `tvllm generate` on a real terminal. The CPU's answers are the same everywhere. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -26,7 +26,7 @@ Deno.test({
     await terminal.shows(/device .*\n>/);
     await terminal.type("/reset\n");
     await terminal.shows(/forgotten\.\n>/);
-    await terminal.press("Enter"); // nothing to go on with
+    await terminal.press("Enter"); // there is nothing to continue
     await terminal.press("Up", "Up", "Up", "Enter");
     await terminal.shows(/(to continue\.[^]*){3}\n>$/);
     await terminal.press("C-d");
@@ -44,7 +44,7 @@ Deno.test({
       await terminal.type(`${line}\n`);
       await terminal.shows(new RegExp(`${line}\n.*is set\\.\n>$`));
     }
-    // Each key comes when the one before has shown what it does, as a person's do.
+    // Each key is pressed after the screen shows the effect of the one before, as a person would.
     for (
       const [key, line] of [
         ["Up", "/system three|"],
@@ -80,7 +80,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "chat: a line that ends in a backslash goes on, Ctrl-C discards all of it",
+  name: "chat: a line that ends in a backslash continues, Ctrl-C discards all of it",
   ignore,
   fn: async () => {
     await using terminal = await PseudoTerminal.open(CHAT);
@@ -124,7 +124,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "chat: /save keeps a conversation, /load goes on with it in another chat",
+  name: "chat: /save stores a conversation, /load continues it in another chat",
   ignore,
   fn: async () => {
     const TVLLM_DATA = join(Deno.makeTempDirSync(), "not there yet");
@@ -147,7 +147,7 @@ Deno.test({
       await terminal.press("C-d");
       await terminal.ended();
     }
-    // What followed the saved turn follows it again: the same text, from the same model.
+    // The same model continues the saved turn with the same text as before.
     const [, more] = /Saved as tale\.\n>\n([^]+?)\nStopped/.exec(screen)!;
     await using terminal = await PseudoTerminal.open(CHAT, { TVLLM_DATA });
     await terminal.shows(/^>/m);
@@ -175,7 +175,7 @@ Deno.test({
     await terminal.shows(/^>/m);
     await terminal.type("Once upon a time\n");
     const [, answer] = /a time\n([^]+)\nStopped/.exec(await terminal.shows(/to continue\.\n>$/))!;
-    // Joined, lines that the terminal broke are longer than it is wide.
+    // The screen joins lines that the terminal broke, so these would be longer than its width.
     assert.ok(answer!.split("\n").every((line) => line.length < 80), answer);
     assert.ok(answer!.split("\n").filter((line) => line.length > 60).length > 3, answer);
   },
@@ -220,14 +220,14 @@ Deno.test({
 });
 
 Deno.test({
-  name: "chat: Ctrl-C stops the answer and keeps what came",
+  name: "chat: Ctrl-C stops the answer and keeps what was generated",
   ignore,
   fn: async () => {
-    // Long and slow enough that Ctrl-C comes before its end on a busy machine, too.
+    // The answer takes long enough that Ctrl-C comes before its end, even on a busy machine.
     await using terminal = await PseudoTerminal.open(
       `sh "$0" generate --device gpu --seed 1 -n 900`,
     );
-    // Typed while an answer comes, it is read after it.
+    // A command that is typed during an answer is read after it.
     const used = async () => {
       await terminal.type("/stats\n");
       const screen = await terminal.shows(/context +[\d,]+ of 2,048 tokens used\n[^>]*\n>$/);
@@ -239,7 +239,7 @@ Deno.test({
     await terminal.press("C-c");
     await terminal.shows(/\n>$/);
     const first = await used();
-    // How long this one is depends on where the first was cut, so it ends by itself.
+    // The length of this answer depends on where the first was cut, so it must end by itself.
     await terminal.type("Then the king\n");
     await terminal.shows(/> Then the king\n/);
     const second = await used();
@@ -251,7 +251,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "chat: what is typed while the answer comes is not shown, but read after it",
+  name: "chat: text typed during an answer is not shown, and is read after the answer",
   ignore,
   fn: async () => {
     await using terminal = await PseudoTerminal.open(
@@ -268,10 +268,10 @@ Deno.test({
 });
 
 Deno.test({
-  name: "chat: a page that is pasted is one message, at once; Ctrl-C discards it",
+  name: "chat: a pasted page is read at once as one message; Ctrl-C discards it",
   ignore,
   fn: async () => {
-    // At the end the shell tells how long its children had the processor.
+    // At the end, the shell prints the CPU time of its children.
     await using terminal = await PseudoTerminal.open(
       `{ ${CHAT} -c 64; code=$?; times; (exit $code); }`,
     );
@@ -287,7 +287,7 @@ Deno.test({
     const screen = await terminal.ended();
     assert.match(screen, /\[exit 0\]$/);
     const [, minutes, seconds] = /^(\d+)m([\d.]+)s .*\n\[exit/m.exec(screen)!;
-    // Handed over key by key the page takes minutes.
+    // If the page was processed key by key, this would take minutes.
     assert.ok(60 * Number(minutes) + Number(seconds) < 5, screen);
   },
 });
@@ -311,10 +311,10 @@ Deno.test({
 });
 
 Deno.test({
-  name: "chat: SIGTERM ends it with 143 and leaves the terminal as it was",
+  name: "chat: SIGTERM ends it with exit code 143 and restores the terminal",
   ignore,
   fn: async () => {
-    // The launcher becomes the program, so its id is the one to signal.
+    // The launcher's process becomes the program, so the signal goes to its id.
     await using terminal = await PseudoTerminal.open(
       `sh -c 'echo "id $$"; exec sh "$@"' sh "$0" generate --device cpu`,
     );

@@ -1,4 +1,4 @@
-/** The workflow that docs/ci.md shows: its scripts run, with short requests. */
+/** Runs the scripts of the workflow in docs/ci.md, with short requests. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ Deno.test({
     assert.notEqual(short, measure);
     const measured = await run("bash", ["-euc", short], { cwd: directory });
     assert.equal(measured.code, 0, measured.stderr);
-    // Equal sides may be called different, by chance.
+    // Equal sides may be called different by chance.
     const compared = await run("bash", ["-euc", compare], { cwd: directory });
     assert.ok(compared.code === 0 || compared.code === 7, compared.stderr);
     assert.ok(exists(join(directory, "compare.md")));

@@ -6,7 +6,7 @@ import { exists, ROOT, runTvllm } from "./run_tvllm.ts";
 
 const GOLDEN = join(ROOT, "fixtures/goldens/bench/latency.json");
 
-/** Writes the golden report, its times `factor` times as long. */
+/** Writes the golden report with all times multiplied by `factor`. */
 function write(path: string, factor: number, change: (report: Golden) => void = () => {}): string {
   const report: Golden = JSON.parse(Deno.readTextFileSync(GOLDEN));
   for (const result of report.results) {
@@ -38,7 +38,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
   const a = write(file("a.json"), 1);
   const slow = write(file("slow.json"), 1.5);
 
-  await t.step("a table, and the same in files", async () => {
+  await t.step("prints a table, and writes it to files", async () => {
     const files = ["--csv", file("c.csv"), "--output", file("c.md")];
     const { code, stdout, stderr } = await runTvllm(["compare", a, slow, ...files]);
     assert.equal(code, 0, stderr);
@@ -47,7 +47,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     assert.match(await Deno.readTextFile(file("c.csv")), /^a\.json,slow\.json,latency,tiny,ttft,/m);
   });
 
-  await t.step("--fail-if-slower ends with 7, after the table", async () => {
+  await t.step("--fail-if-slower ends with exit code 7, after the table", async () => {
     const failed = await runTvllm(["compare", a, slow, "--fail-if-slower", "5%"]);
     assert.equal(failed.code, 7);
     assert.match(failed.stdout, /slower/);
@@ -66,7 +66,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     assert.match(unjudged.stderr, /no result has an interval; measure with -r 6 or more/);
   });
 
-  await t.step("several runs of a side, and several sides", async () => {
+  await t.step("compares several runs of a side, and several sides", async () => {
     const runs = [`${a},${a},${a}`, `${slow},${slow},${slow}`, a];
     const { stdout } = await runTvllm(["compare", ...runs]);
     assert.match(
@@ -74,10 +74,10 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
       /^# slow\.json, slow\.json, slow\.json against a\.json, a\.json, a\.json$/m,
     );
     assert.match(stdout, /^# a\.json against a\.json, /m);
-    assert.match(stdout, /^\| Runs +\| 3 of 7 repetitions +\| 3 of 7 repetitions +\|$/m);
+    assert.match(stdout, /^\| Runs +\| 3 with 7 repetitions +\| 3 with 7 repetitions +\|$/m);
   });
 
-  await t.step("another model is refused, but across models or in one file", async () => {
+  await t.step("another model is refused, except with --across model or in one file", async () => {
     const other = write(file("other.json"), 1, ({ environment: { model } }) => {
       model.sha256 = "1".repeat(64);
       model.name = "other";
@@ -92,7 +92,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     assert.match(stdout, /^# other against tiny\n/);
   });
 
-  await t.step("what is no report is refused, and leaves no files", async () => {
+  await t.step("a file that is no report is refused, and no files are left", async () => {
     const old = write(file("old.json"), 1, (report) => report.format = "tvllm-bench-2");
     Deno.writeTextFileSync(file("x.json"), "{}");
     Deno.writeTextFileSync(file("text.json"), "no JSON");
@@ -105,9 +105,9 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
         ],
         [[a, file("x.json")], /x\.json: it is not a report of tvllm bench --json/],
         [[a, file("none.json")], /Cannot read .*none\.json: there is no such file/],
-        [[a, file("text.json")], /Cannot read .*text\.json: it is not a report, which is JSON/],
+        [[a, file("text.json")], /Cannot read .*text\.json: it is not JSON, so it is not a report/],
         [[a, directory], /Cannot read .*: it is not a file/],
-        [[a, a, "--across", "moon"], /Expected some of workload, model, machine/],
+        [[a, a, "--across", "moon"], /Expected one or more of workload, model, machine/],
       ] as const
     ) {
       const { code, stderr } = await runTvllm(["compare", ...paths, "--csv", file("left.csv")]);

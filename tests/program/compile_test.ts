@@ -1,4 +1,4 @@
-/** release/compile.ts where Deno's runtime cannot be downloaded, and with one that is at hand. */
+/** release/compile.ts if Deno's runtime cannot be downloaded, and with a runtime from a file. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { ROOT, run, type RunResult } from "./run_tvllm.ts";
 import { ARM64, HEADERS, printingElf } from "../release/tiny_elf.ts";
 
-/** Compiles a one-line program into a new directory, with no network but a proxy that is not there. */
+/** Compiles a one-line program into a new directory. A missing proxy makes all downloads fail. */
 async function compile(
   args: readonly string[],
   env: Record<string, string> = {},
@@ -27,7 +27,7 @@ async function compile(
   return { ...result, left: [...Deno.readDirSync(directory)].map(({ name }) => name) };
 }
 
-Deno.test("compile says in one line that the runtime cannot be had, and leaves nothing", async () => {
+Deno.test("compile reports in one line that the runtime cannot be downloaded, and leaves no files", async () => {
   for (const args of [[], ["--target", "aarch64-apple-darwin"], ["--target", "all"]]) {
     const { code, stdout, stderr, left } = await compile(args);
     assert.equal(code, 1);
@@ -40,17 +40,17 @@ Deno.test("compile says in one line that the runtime cannot be had, and leaves n
   }
 });
 
-Deno.test("compile refuses a target that it does not know, and names those it does", async () => {
+Deno.test("compile refuses an unknown target, and names the known ones", async () => {
   const { code, stderr, left } = await compile(["--target", "sparc"]);
   assert.equal(code, 1);
   assert.match(stderr, /^error: Cannot compile for sparc: .*x86_64-pc-windows-msvc.*\n$/);
   assert.deepEqual(left, []);
 });
 
-/** What only denort says, and what its requests do. */
+/** Texts that identify denort: one of its error messages, and the user agent of its requests. */
 const MARKS = `Could not find standalone binary section. Deno/${Deno.version.deno}`;
 
-/** A runtime in place of denort. */
+/** Writes a file that stands in for denort, which ends with `text`. Returns its path. */
 function runtime(bytes: Uint8Array, text: string): string {
   const path = join(Deno.makeTempDirSync(), "denort");
   const marks = new TextEncoder().encode(text);
@@ -60,10 +60,10 @@ function runtime(bytes: Uint8Array, text: string): string {
 
 for (
   const [what, header, marks, reason] of [
-    ["is no executable", "", MARKS, /it is not a Linux, macOS or Windows executable/],
-    ["is of another system", "PE for x86-64", MARKS, /it is PE for x86-64, but the target/],
-    ["is no denort", "ELF for x86-64", `Deno/${Deno.version.deno}`, /it is not denort/],
-    ["is of another Deno", "ELF for x86-64", MARKS.replace(/\d+$/, "x"), /it is not from Deno/],
+    ["is not an executable", "", MARKS, /it is not a Linux, macOS or Windows executable/],
+    ["is for another system", "PE for x86-64", MARKS, /it is PE for x86-64, but the target/],
+    ["is not denort", "ELF for x86-64", `Deno/${Deno.version.deno}`, /it is not denort/],
+    ["is from another Deno", "ELF for x86-64", MARKS.replace(/\d+$/, "x"), /it is not from Deno/],
   ] as const
 ) {
   Deno.test(`compile refuses a DENORT_BIN that ${what}`, async () => {
@@ -78,7 +78,7 @@ for (
   });
 }
 
-Deno.test("compile refuses Deno itself for the runtime, and a file that is not there", async () => {
+Deno.test("compile refuses Deno itself as the runtime, and a file that does not exist", async () => {
   for (const DENORT_BIN of [Deno.execPath(), "/no/such/denort"]) {
     const { code, stderr, left } = await compile([], { DENORT_BIN });
     assert.equal(code, 1);
@@ -90,7 +90,7 @@ Deno.test("compile refuses Deno itself for the runtime, and a file that is not t
 const onLinux = { ignore: Deno.build.target !== "x86_64-unknown-linux-gnu" };
 
 Deno.test({
-  name: "compile starts what it made, and says what is in it",
+  name: "compile starts the program that it made, and reports its contents",
   ...onLinux,
   fn: async () => {
     const said = `tvllm ${denoJson.version} (Deno ${Deno.version.deno}, V8 1)\n`;
@@ -107,7 +107,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "compile removes a program that does not say that it is tvllm",
+  name: "compile removes a program that does not identify itself as tvllm",
   ...onLinux,
   fn: async () => {
     const DENORT_BIN = runtime(printingElf("something else\n"), MARKS);
@@ -116,21 +116,21 @@ Deno.test({
     assert.equal(stdout, "");
     assert.match(
       stderr,
-      /^error: Cannot use what was compiled: .* says "something else" rather .*\n$/,
+      /^error: Cannot use the compiled program: .* prints "something else" instead .*\n$/,
     );
     assert.deepEqual(left, []);
   },
 });
 
 Deno.test({
-  name: "compile does not start what is for another system",
+  name: "compile does not start a program for another system",
   ...onLinux,
   fn: async () => {
     const DENORT_BIN = runtime(printingElf("unread", ARM64), MARKS);
     const target = "aarch64-unknown-linux-gnu";
     const { code, stdout, stderr, left } = await compile(["--target", target], { DENORT_BIN });
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /; not started, as it is for another system\n$/);
+    assert.match(stdout, /; not tested, because it is for another system\n$/);
     assert.deepEqual(left, [`tvllm-${target}`]);
   },
 });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { PseudoTerminal } from "./pseudo_terminal.ts";
 import { exists, lacks, ROOT, run, runTvllm, symlink } from "./run_tvllm.ts";
 
-/** What the scripts get for a line of these words, less the summaries. */
+/** The completions that the shell scripts get for these words, without the summaries. */
 async function complete(...words: string[]): Promise<string[]> {
   return (await lines(words)).map((line) => line.split("\t")[0]!);
 }
@@ -14,7 +14,7 @@ async function lines(words: readonly string[], env: Record<string, string> = {})
   return stdout.trimEnd().split("\n");
 }
 
-/** A cache with a model of random weights. */
+/** Creates a cache with a model of random weights. */
 async function cacheWithModel(): Promise<string> {
   const TVLLM_CACHE = Deno.makeTempDirSync();
   const args = ["inspect", "-q", "-m", "synth:tiny-llama:q4_0"];
@@ -22,7 +22,7 @@ async function cacheWithModel(): Promise<string> {
   return TVLLM_CACHE;
 }
 
-Deno.test("completions have a summary a line", async () => {
+Deno.test("each completion has a summary", async () => {
   for (const words of [[""], ["generate", "--"], ["bench", "-"]]) {
     const [last, ...offers] = (await lines(words)).reverse();
     assert.equal(last, ":4");
@@ -31,7 +31,7 @@ Deno.test("completions have a summary a line", async () => {
   }
 });
 
-Deno.test("completions offer models: those in the cache, and of random weights", async () => {
+Deno.test("completions offer models in the cache and models with random weights", async () => {
   const TVLLM_CACHE = await cacheWithModel();
   const cached = async (...words: string[]) => await lines(words, { TVLLM_CACHE });
   assert.deepEqual(await cached("rm", ""), ["synth:tiny-llama:Q4_0\tin the cache, 1.02 MB", ":4"]);
@@ -63,7 +63,7 @@ Deno.test("completions offer commands, options and choices, and leave files to t
   assert.deepEqual(await complete("nonsense", ""), [":4"]);
 });
 
-Deno.test("tvllm completions prints a script for four shells, and no other", async () => {
+Deno.test("tvllm completions prints a script for each of four shells, and refuses others", async () => {
   for (const shell of ["bash", "zsh", "fish", "powershell"]) {
     const { code, stdout, stderr } = await runTvllm(["completions", shell]);
     assert.equal(code, 0);
@@ -75,7 +75,7 @@ Deno.test("tvllm completions prints a script for four shells, and no other", asy
   assert.match(stderr, /^error: .*'tcsh'; expected bash, zsh, fish or powershell; /);
 });
 
-/** A folder with tvllm, as it would be on PATH, and a model in it. */
+/** Creates a folder with tvllm, which can be added to PATH, and a model. */
 function makeFolder(): string {
   const folder = Deno.makeTempDirSync();
   symlink(join(ROOT, "tvllm"), join(folder, "tvllm"));
@@ -103,7 +103,7 @@ Deno.test({
       TVLLM_CACHE: await cacheWithModel(),
     });
     await terminal.type(`. ${BASH_COMPLETION}; cd "$FOLDER"; PATH="$FOLDER:$PATH"; PS1='$ '\n`);
-    // Twice, as a shell started from a shell does.
+    // The script is evaluated twice, as in a shell that was started from a shell.
     await terminal.type('eval "$(tvllm completions bash)"; eval "$(tvllm completions bash)"\n');
     await terminal.type("clear\n");
     for (
@@ -124,7 +124,7 @@ Deno.test({
       await terminal.press("C-u");
       await terminal.showsLine("$ |");
     }
-    assert.ok(!exists(join(folder, "ran"))); // what is typed is not run
+    assert.ok(!exists(join(folder, "ran"))); // the typed command is not run
     await terminal.type("exit\n");
     assert.doesNotMatch(await terminal.ended(), /readonly|rror/);
   },
@@ -135,7 +135,7 @@ Deno.test({
   ignore: lacks("zsh's completions", "zsh"),
   fn: async () => {
     const folder = makeFolder();
-    // zpty gives the shell a terminal; a Tab makes it complete, ^D ends it.
+    // zpty runs the shell on a terminal, where Tab starts the completion.
     const script = `
       zmodload zsh/zpty
       zpty shell "cd '$FOLDER' && PATH='$FOLDER:$PATH' zsh -f -i"

@@ -1,17 +1,17 @@
-/** `tvllm devices` on this machine's adapter and on none; tests/gpu/drivers_test.ts has other drivers. */
+/** `tvllm devices` with this machine's adapter, and without. See also tests/gpu/drivers_test.ts. */
 
 import assert from "node:assert/strict";
 import { GROUP_LAYOUT } from "../../kernels/tensor_types.ts";
 import { runTvllm } from "./run_tvllm.ts";
 
-/** Finds no Vulkan driver: the loader looks at these alone. */
+/** Makes the Vulkan loader find no driver, because it looks only at these paths. */
 const NO_DRIVER = {
   DENO_WEBGPU_BACKEND: "vulkan",
   VK_DRIVER_FILES: "/no/such.json",
   VK_ICD_FILENAMES: "/no/such.json",
 };
 
-/** Every kernel and format once: what a check must not leave out. */
+/** The number of kernels and formats that a check must include. */
 const FAMILIES = 2 * Object.keys(GROUP_LAYOUT).length + 15;
 
 async function adapterOf(env: Readonly<Record<string, string>>) {
@@ -24,8 +24,9 @@ async function adapterOf(env: Readonly<Record<string, string>>) {
   return adapter;
 }
 
-Deno.test("tvllm devices says in plain words what will run here", async () => {
-  // What this user's tuning is does not matter. Drivers complain of a missing directory, unless told of one.
+Deno.test("tvllm devices describes what runs on this machine", async () => {
+  // The empty cache hides the user's tuning. Drivers complain about a missing XDG_RUNTIME_DIR,
+  // unless tvllm sets it.
   const env = { TVLLM_CACHE: Deno.makeTempDirSync(), XDG_RUNTIME_DIR: "" };
   const { code, stdout, stderr } = await runTvllm(["devices"], { env });
   assert.equal(stderr, "");
@@ -41,13 +42,13 @@ Deno.test("tvllm devices says in plain words what will run here", async () => {
   assert.ok(limits.maxStorageBufferBindingSize >= 1 << 27);
 });
 
-Deno.test("tvllm devices --check computes with every kernel", async () => {
+Deno.test("tvllm devices --check runs every kernel", async () => {
   const { code, stdout, stderr } = await runTvllm(["devices", "--check"]);
   assert.equal(code, 0, stderr + stdout);
   assert.equal(stdout.match(/^ {2}ok {4}/gm)?.length, FAMILIES);
 });
 
-Deno.test("without an adapter tvllm devices says what to install, and --check ends with 5", async () => {
+Deno.test("without an adapter, tvllm devices says what to install, and --check exits with 5", async () => {
   const env = NO_DRIVER;
   const plain = await runTvllm(["devices"], { env });
   assert.equal(plain.code, 0);

@@ -11,11 +11,11 @@ const NOT_RUN: readonly (readonly [RegExp, string])[] = [
   [/hf:/, "it needs the hub; tests/hub has one of its own"],
   [/^\.\/tests\/run/, "this is one of those tests"],
   [/deno task (bench:peers|peers:kl)/, "it installs llama.cpp and MLX"],
-  [/deno task isa/, "it needs AMD's compiler; tests/isa and isa_test.ts run it where it is"],
-  [/^deno cache .*VERSION/, "it names a release of Deno that is to come"],
+  [/deno task isa/, "it needs AMD's compiler; tests/isa and isa_test.ts run it if it is there"],
+  [/^deno cache .*VERSION/, "it names a future release of Deno"],
   [/ bench all /, "its suites are run one by one"],
   [/ tune /, "tune_test.ts runs it"],
-  [/^vllm /, "it is not installed; tests/server/client_forms_test.ts plays its requests back"],
+  [/^vllm /, "it is not installed; tests/server/client_forms_test.ts sends its requests"],
   [/^aiperf /, "it is not installed; `deno task test:clients` runs it"],
   [/git worktree|--against/, "it needs two checkouts; ab_test.ts makes them"],
 ];
@@ -27,7 +27,7 @@ function* pagesBelow(folder: string): Generator<string> {
   }
 }
 
-/** The lines of a page's blocks of commands, without their comments. */
+/** The commands in a page's code blocks, without comments. */
 function commandsOf(page: string): string[] {
   const text = Deno.readTextFileSync(join(ROOT, page));
   return [...text.matchAll(/^```(?:sh|bash|console)\n(.*?)^```/gms)]
@@ -36,7 +36,7 @@ function commandsOf(page: string): string[] {
     .filter((line) => line !== "");
 }
 
-/** Where the commands run, with the files that they name. */
+/** The directory in which the commands run, with the files that they name. */
 const directory = Deno.makeTempDirSync();
 for (const [name, quantization] of [["q4", "Q4_0"], ["q8", "Q8_0"], ["model", "Q4_1"]] as const) {
   Deno.renameSync(
@@ -44,13 +44,16 @@ for (const [name, quantization] of [["q4", "Q4_0"], ["q8", "Q8_0"], ["model", "Q
     join(directory, `${name}.gguf`),
   );
 }
-Deno.writeTextFileSync(join(directory, "asks.jsonl"), '{"prompt": "Once"}\n{"prompt": "A king"}\n');
+Deno.writeTextFileSync(
+  join(directory, "prompts.jsonl"),
+  '{"prompt": "Once"}\n{"prompt": "A king"}\n',
+);
 Deno.mkdirSync(join(directory, "baseline"));
 
-/** What the pages measure for minutes, in seconds. */
+/** Replacements that reduce commands from minutes to seconds. */
 const SHORTER: readonly (readonly [RegExp, string])[] = [
   [/synth:\S+/g, "model.gguf"],
-  [/ bench SUITE \[MODEL\]/, " bench latency model.gguf"],
+  [/ bench SUITE /, " bench latency "],
   [/ -- A -- B/, " -- --threads 1 -- --threads 2"],
   [/ -p \d+-\S+/, " -p 8-16*2"],
   [/ -p \d+(?= |$)/, " -p 16"],
@@ -61,13 +64,14 @@ const SHORTER: readonly (readonly [RegExp, string])[] = [
   [/ --concurrency \d+[-,]\S+/, " --concurrency 1-2"],
   [/^curl/, "curl -sSf"],
   [/ --baseline cpu/, " --device gpu --baseline cpu"],
-  [/ --json (?=[ab]\.json)/, " --json new-"], // others read them meanwhile
+  // Other commands read these files at the same time.
+  [/ --json (?:baseline\/)?(?=(?:a|b|new|\$run)\.json)/, " --json new-"],
   [/ --depth \S+/, " --depth 0,16"],
   [/ --threads 1,\S+/, " --threads 1"],
   [/ --shape \S+/, " --shape 256x256"],
 ];
 
-/** A command that does in seconds what it is shown for. */
+/** Returns a command that runs this checkout's launcher, and takes seconds. */
 function prepared(command: string): string {
   let line = command.replaceAll(/(?<![\w/-])(?:\.\/)?tvllm(?= )/g, `sh '${LAUNCHER}'`)
     .replace(/ docs\//, ` ${ROOT}/docs/`);
@@ -88,11 +92,11 @@ function prepared(command: string): string {
 const pages = ["README.md", ...pagesBelow("docs")].sort();
 const commands = [...new Set(pages.flatMap(commandsOf))];
 const runs = commands.filter((command) => !NOT_RUN.some(([pattern]) => pattern.test(command)));
-/** A server that a command talks to. */
+/** The address of a server that a command uses. */
 const SERVER = /(?:http:\/\/)?(?:localhost|gpu-box):\d+/;
 const talksToServer = (command: string) => / serve /.test(command) || SERVER.test(command);
 
-Deno.test("the pages have commands, and each reason not to run one has one", () => {
+Deno.test("the pages have commands, and each exception applies to one", () => {
   assert.ok(runs.length > 40, `${runs.length} commands`);
   for (const [pattern] of NOT_RUN) {
     assert.ok(commands.some((one) => pattern.test(one)), `${pattern}`);
@@ -106,7 +110,7 @@ for (const command of commands) {
   Deno.test({ name: `the documentation's ${command} (${reason})`, ignore: true, fn: () => {} });
 }
 
-/** What went wrong with a command, if something did. */
+/** Runs a command. Returns a description of its failure, or undefined if it succeeds. */
 async function failureOf(line: string): Promise<string | undefined> {
   const { code, stderr } = await run("sh", ["-c", line], {
     stdin: "A short text.\n",
@@ -115,7 +119,7 @@ async function failureOf(line: string): Promise<string | undefined> {
   return code === 0 ? undefined : `${line}\n${stderr}[exit ${code}]`;
 }
 
-/** Runs the commands, two at a time: each uses one core for most of its time. */
+/** Runs the commands, two at a time, because each uses one core for most of its time. */
 async function failuresOf(lines: readonly string[]): Promise<string[]> {
   const left = new Set(lines).values();
   const failures: string[] = [];
@@ -137,7 +141,7 @@ Deno.test("the commands of the documentation run", async () => {
 });
 
 Deno.test({
-  name: "the documentation's commands that need a server",
+  name: "the commands of the documentation that need a server run",
   ignore: which("curl") === undefined,
   fn: async () => {
     const [[serve], others] = [/ serve /, SERVER].map((kind) =>

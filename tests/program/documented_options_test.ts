@@ -1,14 +1,14 @@
-/** The options of the help are those that the documentation names. */
+/** Checks that the documentation names exactly the options of the help. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT, runTvllm } from "./run_tvllm.ts";
 
-/** Code that begins so is a command of another program. */
+/** Matches code that is a command of another program. */
 const OTHER_PROGRAM =
   /^(aiperf|deno|docker|node|npm|npx|python3?|vllm|vulkaninfo|bench\/on_device\.sh) /;
 
-/** Long options that the pages name alone and no help has, and why. */
+/** Long options that only the pages name, and no help, with the reason. */
 const OTHERS: Readonly<Record<string, string>> = {
   "--allow-env": "a permission of Deno, for the library",
   "--allow-net": "a permission of Deno, for the library",
@@ -47,7 +47,7 @@ function* pagesBelow(folder: string): Generator<string> {
   }
 }
 
-/** The pieces of code in a page: the commands of its blocks, and what stands between backticks. */
+/** The pieces of code in a page: the lines of its code blocks, and the text between backticks. */
 function codeOf(page: string): string[] {
   const text = Deno.readTextFileSync(join(ROOT, page));
   const pieces: string[] = [];
@@ -73,7 +73,7 @@ function optionsOfPages(): Map<string, string[]> {
   return options;
 }
 
-Deno.test("every option of the help stands in the documentation, and the other way round", async () => {
+Deno.test("every option of the help is in the documentation, and vice versa", async () => {
   const [inHelp, inPages] = [await optionsOfHelp(), optionsOfPages()];
   assert.ok(inHelp.size > 50, `${inHelp.size} options in the help`);
   const undocumented = [...inHelp].filter(([option]) => !inPages.has(option));

@@ -1,4 +1,4 @@
-/** The commands that the documentation has for servers, on tvllm's own server, with small sizes. */
+/** Runs the documentation's commands for servers with tvllm's own server and small sizes. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { withServer } from "./served.ts";
 
 const PAGES = ["docs/bench/endpoint.md", "docs/generate.md"];
 
-/** What follows the commands, so that they end soon: the last of an option counts. */
+/** Options that are appended to the commands to shorten them. Of repeated ones, the last counts. */
 const SMALL: Readonly<Record<string, readonly string[]>> = {
   bench: [
     ...["-p", "8", "-n", "2", "-r", "1", "--warmup", "0", "--requests", "2"],
@@ -16,7 +16,7 @@ const SMALL: Readonly<Record<string, readonly string[]>> = {
   generate: ["-n", "2", "-q"],
 };
 
-/** Commands of the pages that ask a server, once each. */
+/** The pages' commands that use a server, without duplicates. */
 function commands(): string[] {
   const found = PAGES.flatMap((page) => {
     const text = Deno.readTextFileSync(join(ROOT, page)).replaceAll("\n  ", " ");
@@ -26,15 +26,15 @@ function commands(): string[] {
   return [...new Set(found)];
 }
 
-Deno.test("the commands of the documentation that ask a server run", async () => {
+Deno.test("the commands of the documentation that use a server run", async () => {
   const found = commands();
   assert.ok(found.length >= 8, found.join("\n"));
   const directory = await Deno.makeTempDir();
-  await Deno.writeTextFile(join(directory, "asks.jsonl"), '{"prompt": "Hello"}\n');
+  await Deno.writeTextFile(join(directory, "prompts.jsonl"), '{"prompt": "Hello"}\n');
   const program = { command: "sh", args: [LAUNCHER], env: baseEnv() };
   await withServer(program, ["--served-model", "NAME"], async ({ address }) => {
     for (const command of found) {
-      // A chat wants a terminal; chat_test and generate_endpoint_test have it.
+      // A chat needs a terminal; chat_test and generate_endpoint_test cover it.
       if (/^tvllm generate --endpoint \S+$/.test(command)) continue;
       const line = command.replace(/http:\/\/[\w-]+:\d+/, address);
       const small = SMALL[line.split(" ")[1]!]!;
@@ -48,7 +48,7 @@ Deno.test("the commands of the documentation that ask a server run", async () =>
   });
 });
 
-Deno.test("bench load and --tokenizer say what they need", async () => {
+Deno.test("bench load and --tokenizer report what they need", async () => {
   const cases: readonly (readonly [readonly string[], RegExp])[] = [
     [["load"], /Cannot run bench load without --endpoint: it measures a server/],
     [["latency", "--tokenizer", "x.gguf"], /Cannot use --tokenizer without --endpoint/],
@@ -60,7 +60,7 @@ Deno.test("bench load and --tokenizer say what they need", async () => {
     [["load", "--goodput", "itl:5"], /Expected limits in ms of ttft, tpot or e2el/],
     [
       ["latency", "--requests", "257"],
-      /Cannot measure 257 requests: 256 at most, but for bench load/,
+      /Cannot measure 257 requests: the limit is 256, except in bench load/,
     ],
     [["memory", "--endpoint", "http://127.0.0.1:9"], /use throughput, .* or load/],
     [
@@ -75,7 +75,7 @@ Deno.test("bench load and --tokenizer say what they need", async () => {
   }
 });
 
-Deno.test("bench --tokenizer counts the answers of a server by a model's tokenizer", async () => {
+Deno.test("bench --tokenizer counts a server's tokens with a model's tokenizer", async () => {
   const program = { command: "sh", args: [LAUNCHER], env: baseEnv() };
   await withServer(program, [], async ({ address }) => {
     const { code, stdout, stderr } = await run("sh", [

@@ -1,4 +1,4 @@
-/** The first run on a machine with nothing in its caches, whose packages come slowly. */
+/** The first run on a machine with empty caches, if packages arrive slowly. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -9,11 +9,11 @@ import { lacks, ROOT } from "./run_tvllm.ts";
 if (NO_TERMINAL) console.error(`skipping the first run on a terminal: ${NO_TERMINAL}`);
 const ignore = NO_TERMINAL !== undefined;
 
-/** The packages of a first run, as npm has them: their tarballs by the end of their address. */
+/** The tarballs of the packages that a first run downloads, by the end of their address. */
 async function packTarballs(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
   const folder = Deno.makeTempDirSync();
   const packages = Object.keys(JSON.parse(cliLock).npm).map((key) => key.replace(/_.*/, ""));
-  // With all of the environment, which may say how npm's registry is reached.
+  // The whole environment is passed on because it may configure how npm's registry is reached.
   const { code, stderr } = await new Deno.Command("npm", {
     args: ["pack", "--prefer-offline", "--silent", "--pack-destination", folder, ...packages],
     env: { npm_config_cache: join(ROOT, ".cache/npm") },
@@ -26,7 +26,7 @@ async function packTarballs(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
   }));
 }
 
-/** A registry of npm that stops in the middle of echarts, or at once, until it may go on. */
+/** An npm registry that waits for `answer()` in the middle of echarts, or before all answers. */
 class SlowRegistry implements AsyncDisposable {
   readonly #open = Promise.withResolvers<void>();
   readonly #server;
@@ -37,7 +37,7 @@ class SlowRegistry implements AsyncDisposable {
       async ({ url }) => {
         if (tarballs === undefined) await this.#open.promise;
         const tarball = tarballs?.get(/\/-\/.*/.exec(url)?.[0] ?? "");
-        // Deno knows the versions from its lock file.
+        // Deno does not need the list of versions, because its lock file has them.
         if (tarball === undefined) return new Response("gone", { status: 404 });
         return this.#send(tarball, url.includes("echarts"));
       },
@@ -62,7 +62,7 @@ class SlowRegistry implements AsyncDisposable {
     return `http://127.0.0.1:${this.#server.addr.port}/`;
   }
 
-  /** Answers all that wait. */
+  /** Lets all waiting answers continue. */
   answer(): void {
     this.#open.resolve();
   }
@@ -73,7 +73,7 @@ class SlowRegistry implements AsyncDisposable {
   }
 }
 
-/** Starts a first run that gets its packages from `registry`. */
+/** Starts a first run that downloads its packages from `registry`. */
 function startFirstRun(registry: SlowRegistry): Promise<PseudoTerminal> {
   const script = `sh "$0" generate "Once upon a time" -n 12 --temp 0 --device cpu`;
   return PseudoTerminal.open(script, {

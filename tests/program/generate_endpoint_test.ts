@@ -17,13 +17,13 @@ interface Logprobs {
   readonly top: readonly { readonly logprob: number }[];
 }
 
-/** Runs the command with the key where reports of the system do not show it. */
+/** Runs the command with the key in the environment, where process lists do not show it. */
 function generate(args: readonly string[], options: Parameters<typeof runTvllm>[1] = {}) {
   const env = { TVLLM_API_KEY: KEY, ...options.env };
   return runTvllm(["generate", ...args], { ...options, env });
 }
 
-Deno.test("tvllm generate --endpoint prints what the model itself answers", async () => {
+Deno.test("tvllm generate --endpoint prints the same answers as the model itself", async () => {
   await withServer(SERVER, ["--api-key", KEY], async ({ address }) => {
     const remote = ["--endpoint", address];
     const prompt = ["Once upon a time", ...GREEDY];
@@ -55,7 +55,7 @@ Deno.test("tvllm generate --endpoint prints what the model itself answers", asyn
     assert.equal(lines.slice(0, -1).map(({ text }) => text).join(""), here.text);
     assert.equal(lines.at(-1).generated_tokens, 16);
 
-    // Without ids, which the server does not send.
+    // The ids are not compared, because the server does not send them.
     const asked = ["--json", "--logprobs", "2"];
     const own = JSON.parse((await generate([...LOCAL, ...prompt, ...asked])).stdout).logprobs
       .map(({ logprob, top }: Logprobs) => [logprob, top.map(({ logprob }) => logprob)]);
@@ -90,7 +90,7 @@ Deno.test("tvllm generate --endpoint prints what the model itself answers", asyn
   });
 });
 
-Deno.test("tvllm generate --endpoint refuses by name what a server cannot be told", async () => {
+Deno.test("tvllm generate --endpoint refuses, by name, options that do not apply to a server", async () => {
   const cases: readonly (readonly [readonly string[], RegExp])[] = [
     [["--device", "cpu"], /Cannot use --device with --endpoint: it is for a model on this machine/],
     [["-m", "x.gguf"], /Cannot use --model with --endpoint/],
@@ -118,7 +118,7 @@ Deno.test("tvllm generate --endpoint refuses by name what a server cannot be tol
   }
 });
 
-Deno.test("tvllm generate --endpoint: Ctrl-C keeps what has come, cancels the rest, exits with 130", async () => {
+Deno.test("tvllm generate --endpoint: Ctrl-C keeps the text so far, cancels the rest, exits with 130", async () => {
   let cancelled = false;
   await listening((request) => {
     if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
@@ -153,7 +153,7 @@ Deno.test("tvllm generate --endpoint: Ctrl-C keeps what has come, cancels the re
   });
 });
 
-Deno.test("a server's words cannot move the cursor, nor can its errors", async () => {
+Deno.test("model names and errors of a server cannot control the terminal", async () => {
   const escape = "\x1b[2J\x1b]0;title\x07";
   await listening((request) => {
     if (request.method === "GET") return Response.json({ data: [{ id: `m${escape}` }] });
@@ -167,7 +167,7 @@ Deno.test("a server's words cannot move the cursor, nor can its errors", async (
 });
 
 Deno.test({
-  name: "chat --endpoint: questions, the statistics, an error that does not end it",
+  name: "chat --endpoint: answers, statistics, and an error that does not end the chat",
   ignore: NO_TERMINAL !== undefined,
   fn: async () => {
     let answers = 0;
@@ -196,14 +196,14 @@ Deno.test({
       await terminal.shows(/context +8 of 100 tokens used\n.*\n +device +http:.*\n>$/);
       await terminal.press("C-d");
       const screen = await terminal.ended();
-      assert.match(screen, /Answer 1/); // what the answer says does not clear the screen
+      assert.match(screen, /Answer 1/); // the answer's escape sequence did not clear the screen
       assert.match(screen, /\[exit 0\]$/);
     });
     assert.deepEqual(bodies[2]!.messages.map(({ role }) => role), ["user", "assistant", "user"]);
   },
 });
 
-Deno.test("the report of bench does not have the key that the command line had", async () => {
+Deno.test("the report of bench does not contain the key of the command line", async () => {
   await withServer(SERVER, ["--api-key", KEY], async ({ address }) => {
     const args = ["latency", "--endpoint", address, "--api-key", KEY, "--contexts", "8", "-r", "1"];
     const { code, stdout, stderr } = await run("sh", [

@@ -12,7 +12,7 @@ const NO_ADAPTER = {
   DENO_WEBGPU_BACKEND: "vulkan",
 };
 
-Deno.test("tvllm generate writes on from a prompt, the same for a seed, and nothing else on stdout", async () => {
+Deno.test("tvllm generate continues a prompt, the same for a seed, with nothing else on stdout", async () => {
   const first = await runTvllm(STORY);
   assert.equal(first.code, 0, first.stderr);
   assert.match(first.stderr, /built-in story model/);
@@ -32,7 +32,7 @@ Deno.test("tvllm generate on the CPU writes the same greedy text as on the GPU",
   assert.equal(cpu.stdout, gpu.stdout);
 });
 
-Deno.test("tvllm generate --json and --jsonl tell tokens, finish, seed, timings and logprobs", async () => {
+Deno.test("tvllm generate --json and --jsonl contain tokens, finish, seed, timings and logprobs", async () => {
   const json = await runTvllm([...STORY, "--json", "--logprobs", "3"]);
   const whole = JSON.parse(json.stdout);
   assert.equal(whole.tokens.length, 24);
@@ -58,19 +58,19 @@ Deno.test("tvllm generate --json and --jsonl tell tokens, finish, seed, timings 
   assert.equal(lines.slice(0, -1).map(({ text }) => text).join(""), whole.text);
 });
 
-Deno.test("tvllm generate --stop ends before the text, across token borders", async () => {
+Deno.test("tvllm generate --stop ends before the stop text, even if tokens split it", async () => {
   const free = (await runTvllm([...STORY, "-q"])).stdout;
   const stop = free.slice(9, 14);
   const cut = await runTvllm([...STORY, "-q", "--stop", stop]);
   assert.equal(cut.stdout.trimEnd(), free.slice(0, free.indexOf(stop)).trimEnd());
 });
 
-Deno.test("tvllm generate answers many prompts, each as it would alone", async () => {
+Deno.test("tvllm generate answers many prompts, each as if it was alone", async () => {
   const prompts = ["Once upon a time", "The king said", "In a wood"];
   const options = ["-n", "12", "--temp", "0", "-q"];
   const many = await runTvllm(
     ["generate", "--prompts", "-", "--json", "--concurrency", "2", ...options],
-    { stdin: `\ufeff${prompts.join("\n\n")}` }, // as Windows programs write files
+    { stdin: `\ufeff${prompts.join("\n\n")}` }, // with a byte order mark, as in Windows
   );
   const answers = JSON.parse(many.stdout);
   assert.deepEqual(answers.map(({ index }: { index: number }) => index), [0, 1, 2]);
@@ -80,7 +80,7 @@ Deno.test("tvllm generate answers many prompts, each as it would alone", async (
   }
 });
 
-Deno.test("tvllm generate --prompts keeps ids and fields, and heads each answer with its prompt", async () => {
+Deno.test("tvllm generate --prompts keeps ids and fields, and shows each prompt above its answer", async () => {
   const stdin =
     '{"id":"a7","prompt":"Once upon a time","topic":{"x":1}}\n{"prompt":"The king\\nsaid"}\n';
   const options = ["--prompts", "-", "-n", "4", "--temp", "0"];
@@ -110,7 +110,7 @@ Deno.test("tvllm generate runs a directory of safetensors", async () => {
   assert.equal(JSON.parse(stdout).generated_tokens, 4);
 });
 
-Deno.test("tvllm generate keeps to a KV memory, and refuses what does not fit", async () => {
+Deno.test("tvllm generate stays within --kv-memory, and refuses requests that do not fit", async () => {
   const answer = await runTvllm([...STORY, "--kv-memory", "200K"]);
   assert.equal(answer.code, 0, answer.stderr);
   const long = await runTvllm(["generate", "Once", "-n", "500", "--kv-memory", "200K"]);
@@ -118,7 +118,7 @@ Deno.test("tvllm generate keeps to a KV memory, and refuses what does not fit", 
   assert.match(long.stderr, /need \d+ blocks of the KV cache, but the limit is \d+/);
 });
 
-Deno.test("tvllm generate without an adapter: the CPU answers, and --device gpu fails with 5", async () => {
+Deno.test("tvllm generate without an adapter runs on the CPU, and --device gpu exits with 5", async () => {
   const answer = await runTvllm(STORY, { env: NO_ADAPTER });
   assert.equal(answer.code, 0, answer.stderr);
   assert.match(answer.stderr, /Running on the CPU \(.*\): Cannot find a GPU adapter: install/);
@@ -129,7 +129,7 @@ Deno.test("tvllm generate without an adapter: the CPU answers, and --device gpu 
   assert.match(refused.stderr, /error: Cannot find a GPU adapter: install/);
 });
 
-Deno.test("tvllm generate says that the context cut its answer", async () => {
+Deno.test("tvllm generate warns that the context cut off its answer", async () => {
   const cut = await runTvllm(["generate", "Once", "-n", "12", "-c", "8", "-q"]);
   assert.equal(cut.code, 0, cut.stderr);
   assert.match(
@@ -140,7 +140,7 @@ Deno.test("tvllm generate says that the context cut its answer", async () => {
 });
 
 const USAGE: readonly [string, string[], RegExp][] = [
-  ["one object and a stream of them", ["hi", "--json", "--jsonl"], /drop --json or --jsonl/],
+  ["--json together with --jsonl", ["hi", "--json", "--jsonl"], /drop --json or --jsonl/],
   ["a prompt beyond the context", ["a b c d e f g h i j k l", "-c", "8"], /Cannot answer a prompt/],
   ["a context beyond the model's", ["hi", "-c", "9999"], /Cannot use a context of 9999 tokens/],
   ["log-probabilities as text", ["hi", "--logprobs", "2"], /add --json or --jsonl/],
@@ -150,7 +150,7 @@ const USAGE: readonly [string, string[], RegExp][] = [
     /Cannot use a system message with a raw prompt/,
   ],
   ["two kinds of prompts", ["hi", "--prompts", "-"], /Cannot use --prompts with another/],
-  ["no prompt", [], /Cannot generate without a prompt/],
+  ["a missing prompt", [], /Cannot generate without a prompt/],
 ];
 for (const [what, args, message] of USAGE) {
   Deno.test(`tvllm generate refuses ${what} with exit code 2 and one line`, async () => {
@@ -173,7 +173,7 @@ Deno.test("tvllm generate ends quietly when its reader closes the pipe", async (
 });
 
 Deno.test({
-  name: "tvllm generate: Ctrl-C ends the answer with what there is, and exit code 130",
+  name: "tvllm generate: Ctrl-C ends the answer, keeps the text so far, and exits with 130",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const child = new Deno.Command("sh", {
@@ -224,18 +224,18 @@ Deno.test({
     for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
       log += text;
       if (timer !== undefined || !log.includes("Loaded in")) continue;
-      // In its midst: it is at the second step that Deno was too busy to listen.
+      // While it reads the prompt: at the second step, Deno was once too busy for signals.
       timer = setTimeout(() => {
         try {
           child.kill("SIGINT");
           sent = true;
         } catch {
-          // It has just ended.
+          // The process has just ended.
         }
       }, 2500);
     }
     clearTimeout(timer);
-    if (!sent) return console.error("the device reads too fast to be interrupted");
+    if (!sent) return console.error("the device processes the prompt too fast to interrupt it");
     assert.equal((await child.status).code, 130, log);
     assert.match(log, /^Stopped while reading a prompt of 1,\d\d\d tokens, on /m);
   },

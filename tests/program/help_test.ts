@@ -1,4 +1,4 @@
-/** `tvllm help TOPIC`: short enough for a terminal, and true. */
+/** `tvllm help TOPIC` fits on a terminal, and is correct. */
 
 import assert from "node:assert/strict";
 import { SUITES } from "../../bench/suites/mod.ts";
@@ -13,7 +13,7 @@ async function printed(...args: string[]): Promise<string> {
   return stdout;
 }
 
-Deno.test("tvllm help TOPIC fits 80 columns, and names only options and commands that there are", async () => {
+Deno.test("tvllm help TOPIC fits 80 columns, and names only options and commands that exist", async () => {
   const commands = await printed("--help");
   const known = (await Promise.all(
     ["generate", "bench", "devices", "perplexity"].map((name) => printed(name, "--help")),
@@ -48,12 +48,15 @@ Deno.test("tvllm help bench explains every suite", async () => {
   }
 });
 
-Deno.test("tvllm help lists the topics for one that there is not", async () => {
+Deno.test("tvllm help lists the topics if it does not know the given one", async () => {
   const { code, stdout, stderr } = await runTvllm(["help", "nonsense"]);
   assert.equal(code, 2);
   assert.equal(stdout, "");
   assert.match(stderr, /^error: Cannot explain nonsense: the topics are models, .*\n$/);
   const all = await printed("help");
   assert.match(all, /^Usage: tvllm /);
-  assert.match(all, /help \[topic\] +explain models, sampling, bench, metrics,\s+devices/);
+  assert.match(
+    all,
+    /help \[topic\] +explain a topic \(models, sampling, bench, metrics,\s+devices\)/,
+  );
 });

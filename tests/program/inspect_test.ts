@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ggufPieces, type GgufValue } from "../../engine/files/gguf_writer.ts";
 import { pipeTvllm, runTvllm } from "./run_tvllm.ts";
 
-/** A small file with a value of each kind that needs care when shown. */
+/** Writes a small file with one value of each kind that needs care when it is shown. */
 function writeModel(more: readonly (readonly [string, GgufValue])[] = []): string {
   const path = join(Deno.makeTempDirSync(), "a model.gguf");
   using file = Deno.openSync(path, { create: true, write: true });
@@ -32,14 +32,14 @@ function writeModel(more: readonly (readonly [string, GgufValue])[] = []): strin
   return path;
 }
 
-Deno.test("tvllm inspect names tensor types that tvllm does not run, and files that are no model", async () => {
+Deno.test("tvllm inspect names unsupported tensor types, and files that are no language model", async () => {
   const kind: GgufValue = { type: "string", value: "adapter" };
   const path = writeModel([["general.type", kind]]);
   const bytes = Deno.readFileSync(path);
   const view = new DataView(bytes.buffer);
   for (const [tensor, type] of [["token_embd.weight", 16], ["output.weight", 99]] as const) {
     const at = new TextDecoder("latin1").decode(bytes).indexOf(tensor) + tensor.length;
-    // Two dimensions of 8 bytes after their number.
+    // The type follows the number of dimensions (4 bytes) and two dimensions of 8 bytes.
     view.setUint32(at + 4 + 16, type, true);
   }
   Deno.writeFileSync(path, bytes);
@@ -69,7 +69,7 @@ Deno.test("tvllm inspect shows metadata, tensors and totals as Markdown tables",
   assert.ok(stdout.startsWith("# Tiny\\u{1b}[31m\n"));
 });
 
-Deno.test("tvllm inspect --json has every value, of the model in TVLLM_MODEL too", async () => {
+Deno.test("tvllm inspect --json has every value, also for the model in TVLLM_MODEL", async () => {
   const path = writeModel();
   const { code, stdout } = await runTvllm(["inspect", "--json"], { env: { TVLLM_MODEL: path } });
   assert.equal(code, 0);
@@ -97,7 +97,7 @@ Deno.test("tvllm inspect --json has every value, of the model in TVLLM_MODEL too
   ]);
 });
 
-Deno.test("a file that is no model, and no file, end with their exit codes", async () => {
+Deno.test("a file that is no model, and a missing file, have their exit codes", async () => {
   for (
     const [args, code, message] of [
       [[join(import.meta.dirname!, "inspect_test.ts")], 4, /inspect_test\.ts: /],
@@ -114,7 +114,7 @@ Deno.test("a file that is no model, and no file, end with their exit codes", asy
   }
 });
 
-Deno.test("without a model named, tvllm inspect shows the built-in one and says so", async () => {
+Deno.test("without a model argument, tvllm inspect shows the built-in model and says so", async () => {
   const { code, stdout, stderr } = await runTvllm(["inspect", "--json"]);
   assert.equal(code, 0);
   assert.match(stderr, /^Using the built-in story model; choose another with -m\n$/);
@@ -123,7 +123,7 @@ Deno.test("without a model named, tvllm inspect shows the built-in one and says 
 });
 
 Deno.test("a reader that closes the pipe ends tvllm quietly, with exit code 0", async () => {
-  // More than a pipe holds, so that the program is writing when the reader goes.
+  // More than a pipe can buffer, so that the program is writing when the reader closes it.
   const strings = Array.from({ length: 50_000 }, (_, i) => `string ${i}`);
   const path = writeModel([["x.strings", { type: "array", of: "string", value: strings }]]);
   const { code, stdout, stderr } = await pipeTvllm(["inspect", "--json", path], "head -c 20");

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT, run } from "./run_tvllm.ts";
 
-Deno.test("deno install makes a command of the checkout, which runs from any directory", async () => {
+Deno.test("deno install creates a command that runs the checkout from any directory", async () => {
   const root = Deno.makeTempDirSync();
-  // With all of the environment, which may say how the registry of packages is reached.
+  // The whole environment is passed on because it may configure how the registry is reached.
   const installed = await new Deno.Command(Deno.execPath(), {
     args: ["task", "install", "--root", root],
     cwd: ROOT,

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { baseEnv, ROOT } from "./run_tvllm.ts";
 
-/** Starts a program that works until it is stopped, and sends it `signals` one after the other. */
+/**
+ * Starts a program that works until it is stopped, and sends it `signals` one after the other. It
+ * ends at the first signal only if it is `polite`.
+ */
 async function interrupted(signals: readonly Deno.Signal[], polite: boolean) {
   const program = `
     import { Interrupts } from ${JSON.stringify(join(ROOT, "cli/interrupt.ts"))};
@@ -40,7 +43,7 @@ const ignore = Deno.build.os === "windows";
 
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   Deno.test({
-    name: `the first ${signal} lets the work end in order, with exit code ${code}`,
+    name: `the first ${signal} lets the work end cleanly, with exit code ${code}`,
     ignore,
     fn: async () => {
       const result = await interrupted([signal], true);

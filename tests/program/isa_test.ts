@@ -1,4 +1,4 @@
-/** AMD's compiler on some kernels, where its packages can be had: `deno task isa` compiles all. */
+/** Compiles some kernels with AMD's compiler, if it can be installed; `deno task isa` does all. */
 
 import assert from "node:assert/strict";
 import { CHIPS, figuresFor, NoDriverError } from "../../isa/driver.ts";
@@ -8,7 +8,7 @@ const GOLDEN: Record<string, Record<string, Figures>> = JSON.parse(
   Deno.readTextFileSync(new URL("../../fixtures/goldens/isa.json", import.meta.url)),
 );
 
-/** These stand for the others. */
+/** Kernels that represent all others. */
 const TESTED = [
   "matmul Q4_0, 1 token, norm",
   "matmul Q8_0, 1 token",
@@ -23,7 +23,7 @@ const TESTED = [
 ];
 
 for (const chip of CHIPS) {
-  Deno.test(`kernels for ${chip} compile to what the golden file says`, async () => {
+  Deno.test(`kernels for ${chip} compile to the figures in the golden file`, async () => {
     const names = new Set(TESTED);
     let figures: ReadonlyMap<string, Figures>;
     try {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { exists, lacks, ROOT, run, symlink, which } from "./run_tvllm.ts";
 
-/** Prints its arguments, its input and what it may do, in place of tvllm. */
+/** Stands in for tvllm. Prints its arguments, its input and its permissions. */
 const FAKE_MAIN = `
 const granted = [];
 for (const name of ["read", "write", "net", "run", "ffi", "sys", "env", "import"]) {
@@ -20,13 +20,13 @@ const stdin = await new Response(Deno.stdin.readable).text();
 console.log(JSON.stringify({ args: Deno.args, granted, env, stdin }));
 `;
 
-/** What the launchers consist of. */
+/** The files of the launchers. */
 const FILES = [
   ...["tvllm", "package.json", "cli/describe_host.sh", "cli/find_deno.sh", "cli/launch.sh"],
   ...["cli/launcher.mjs", "cli/permissions.mjs", "cli/permissions.txt"],
 ];
 
-/** A project of the launchers and FAKE_MAIN, and places for programs and caches beside it. */
+/** A project with the launchers and FAKE_MAIN, and folders for programs and caches beside it. */
 interface Sandbox {
   readonly folder: string;
   readonly launcher: string;
@@ -34,7 +34,7 @@ interface Sandbox {
   readonly home: string;
 }
 
-/** All names have spaces, quotes and letters beyond ASCII. */
+/** Creates a sandbox whose paths contain spaces, quotes and non-ASCII letters. */
 function makeSandbox(): Sandbox {
   const folder = Deno.makeTempDirSync({ prefix: "it's a naïve name " });
   const [root, bin, home] = ["the project", "some programs", "a home"].map((name) => {
@@ -47,7 +47,7 @@ function makeSandbox(): Sandbox {
     Deno.copyFileSync(join(ROOT, file), join(root, file));
   }
   Deno.writeTextFileSync(join(root, "cli/main.ts"), FAKE_MAIN);
-  // The few programs that the launcher uses; no Deno, no npx.
+  // The few programs that the launcher uses, without Deno and npx.
   for (const name of ["dirname", "readlink", "tail", "mkdir", "chmod", "ln", "mv", "cat"]) {
     symlink(which(name)!, join(bin, name));
   }
@@ -58,7 +58,7 @@ function program({ bin }: Sandbox, name: string, script: string): void {
   Deno.writeTextFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
 }
 
-/** An npx that has Deno when it is asked as it should be, and notes each call. */
+/** Adds an npx that returns Deno if its arguments are correct, and records each call. */
 function fakeNpx(sandbox: Sandbox): void {
   program(
     sandbox,
@@ -125,7 +125,7 @@ const posix = { ignore: Deno.build.os === "windows" };
 for (const shell of [["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"]]) {
   const name = shell.join(" ");
   Deno.test({
-    name: `the launcher under ${name} passes arguments and input on as they are`,
+    name: `the launcher under ${name} passes arguments and input on unchanged`,
     ignore: lacks(`the launcher under ${name}`, shell[0]!),
     fn: async () => {
       const sandbox = makeSandbox();
@@ -142,7 +142,7 @@ for (const shell of [["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"]]) 
 }
 
 Deno.test({
-  name: "the launcher works through links, relative ones too",
+  name: "the launcher works through symbolic links, also relative ones",
   ...posix,
   fn: async () => {
     const sandbox = makeSandbox();
@@ -180,7 +180,7 @@ for (
   ] as const
 ) {
   Deno.test({
-    name: `tvllm ${args.join(" ")} may read${more.map((name) => ` and ${name}`).join("")} only`,
+    name: `tvllm ${args.join(" ")} may only read${more.map((name) => ` and ${name}`).join("")}`,
     ...posix,
     fn: async () => {
       const sandbox = makeSandbox();
@@ -206,7 +206,7 @@ for (
   ] as const
 ) {
   Deno.test({
-    name: `with the deno of PATH ${found}, npx is asked once and its Deno remembered`,
+    name: `if deno on PATH is ${found}, npx is called once and its Deno is remembered`,
     ...posix,
     fn: async () => {
       const sandbox = makeSandbox();
@@ -225,7 +225,7 @@ for (
 }
 
 Deno.test({
-  name: "a remembered Deno that is gone is asked for again",
+  name: "npx is called again if the remembered Deno is gone",
   ...posix,
   fn: async () => {
     const sandbox = makeSandbox();
@@ -241,7 +241,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "without a home, or one to write to, the launcher works and remembers nothing",
+  name: "without a writable home directory, the launcher works and remembers nothing",
   ...posix,
   fn: async () => {
     const sandbox = makeSandbox();
@@ -274,7 +274,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "where npm cannot make its cache it gets another; where it cannot write, that is said",
+  name: "if npm cannot create its cache, it gets another; if it cannot write, an error says so",
   ...posix,
   fn: async () => {
     const sandbox = makeSandbox();
@@ -295,13 +295,13 @@ Deno.test({
 });
 
 for (const runtime of ["deno", "node"] as const) {
-  // What Node.js has of its interface Deno has too, so that the launcher is tested without Node.js.
+  // Deno has all interfaces of Node.js that the launcher uses, so Deno can test it without Node.js.
   const onRuntime = {
     ignore: posix.ignore || (runtime === "node" && lacks("the launcher for Node.js", "node")),
   };
 
   Deno.test({
-    name: `launcher.mjs on ${runtime} passes arguments, input and the exit code on as they are`,
+    name: `launcher.mjs on ${runtime} passes arguments, input and the exit code on unchanged`,
     ...onRuntime,
     fn: async () => {
       const sandbox = makeSandbox();
@@ -317,7 +317,7 @@ for (const runtime of ["deno", "node"] as const) {
       const main = join(dirname(sandbox.launcher), "cli/main.ts");
       Deno.writeTextFileSync(main, "Deno.exit(42);");
       assert.equal((await launchOnNode(sandbox, ["list"], { runtime })).code, 42);
-      // A signal that ends tvllm ends the launcher likewise.
+      // A signal that ends tvllm ends the launcher in the same way.
       Deno.writeTextFileSync(main, "setTimeout(() => {}, 60_000); console.log('ready');");
       const script = `"$@" >"$0" & launcher=$!
         until [ -s "$0" ]; do sleep 0.05; done; kill -TERM $launcher; wait $launcher; echo $?`;
@@ -332,7 +332,7 @@ for (const runtime of ["deno", "node"] as const) {
   });
 
   Deno.test({
-    name: `launcher.mjs on ${runtime} asks npx in a checkout, and says what to do without it`,
+    name: `launcher.mjs on ${runtime} calls npx in a checkout, and says what to do if it fails`,
     ...onRuntime,
     fn: async () => {
       const sandbox = makeSandbox();
@@ -350,8 +350,7 @@ for (const runtime of ["deno", "node"] as const) {
 
 for (const launcher of ["tvllm", "cli/launcher.mjs"]) {
   Deno.test({
-    name:
-      `${launcher} task runs the tasks of the project, from any directory and with no deno on PATH`,
+    name: `${launcher} task runs the project's tasks from any directory, without deno on PATH`,
     ...posix,
     fn: async () => {
       const sandbox = makeSandbox();

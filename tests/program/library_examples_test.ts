@@ -1,4 +1,4 @@
-/** The examples of the library's comments and of docs/library.md do what they say: they run as they are. */
+/** Checks and runs the examples of the library's comments and of docs/library.md, unchanged. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -23,7 +23,7 @@ async function modules(): Promise<string[]> {
   );
 }
 
-/** A project with the model that the examples name, and a cache with the one that they name there. */
+/** Creates a project with the file that examples name, and a cache with the hub model they name. */
 function makeExampleProject(examples: Readonly<Record<string, string>>) {
   const project = makeProject({
     ...examples,
@@ -51,7 +51,7 @@ for (const path of [PAGE, ...await modules()]) {
 }
 const { project, cache } = makeExampleProject(examples);
 
-Deno.test("the library's comments and its page have examples, all of them with correct types", async () => {
+Deno.test("the library's comments and its page have examples, all with correct types", async () => {
   const names = Object.keys(examples);
   for (const part of ["docs_library.md", "mod.ts", "engine_mod.ts", "engine_loaded_model.ts"]) {
     assert.ok(names.some((name) => name.startsWith(part)), part);

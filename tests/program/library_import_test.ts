@@ -1,4 +1,4 @@
-/** Projects elsewhere import the library by its path and by its name, and get the command line's tokens. */
+/** Other projects import the library by path and by name, and get the command line's tokens. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { ROOT, runTvllm } from "./run_tvllm.ts";
 import { deno, LIBRARY, makeProject, MODEL, NAME } from "./library_project.ts";
 
-/** Runs as a project's own program would: no configuration of ours, and no permission but to read. */
+/** Runs a program as in a user's project: without this configuration, with permission to read. */
 const RUN = ["run", "--no-prompt", "--allow-read"];
 
 const program = (specifier: string) =>
@@ -18,7 +18,7 @@ await model.close();
 console.log(JSON.stringify(ids));
 `;
 
-/** The tokens that the command line gives for the same prompt. */
+/** The tokens that the command line generates for the same prompt. */
 const expected = runTvllm([
   ...["generate", "Once upon a time", "-n", "12", "--seed", "7", "--device", "cpu", "--json"],
 ]).then(({ stdout }) => JSON.parse(stdout).tokens);
@@ -28,7 +28,7 @@ Deno.test("a program in an empty directory imports the library by its path", asy
   const { code, stdout, stderr } = await deno(project, [...RUN, "main.ts"]);
   assert.equal(code, 0, stderr);
   assert.deepEqual(JSON.parse(stdout), await expected);
-  // Under Deno's own compiler options, which are not all of ours.
+  // This uses Deno's default compiler options, which differ from this project's.
   const checked = await deno(project, ["check", "main.ts"]);
   assert.equal(checked.code, 0, checked.stderr);
 });
@@ -44,7 +44,7 @@ Deno.test("a project with a package.json imports the library by its path", async
   assert.deepEqual(JSON.parse(stdout), await expected);
 });
 
-Deno.test("a program that may access the environment sees no error of Mesa's, and leaves it as it was", async () => {
+Deno.test("a program with access to the environment shows no error of Mesa, and keeps it unchanged", async () => {
   const project = makeProject({
     "main.ts": `import { load } from "${LIBRARY}";
 await using model = await load(${JSON.stringify(MODEL)});
@@ -60,11 +60,11 @@ console.log(Deno.env.get("XDG_RUNTIME_DIR"));
 
 const CONFIGS = {
   "an import map": { imports: { [NAME]: LIBRARY } },
-  "the link that stands for the published package": {
+  "a link in place of the published package": {
     links: [ROOT],
     imports: { [NAME]: `jsr:${NAME}@^${denoJson.version}` },
   },
-  "an import map beside packages of its own": {
+  "an import map and packages of its own": {
     imports: { [NAME]: LIBRARY, "@huggingface/jinja": "npm:@huggingface/jinja@0.5.11" },
   },
 };
@@ -80,7 +80,7 @@ for (const [what, config] of Object.entries(CONFIGS)) {
   });
 }
 
-Deno.test("what the library imports resolves without its import map", async () => {
+Deno.test("the library's imports resolve without its import map", async () => {
   const { stdout } = await deno(ROOT, ["info", "--json", LIBRARY]);
   const { modules } = JSON.parse(stdout) as { modules: Module[] };
   const files = modules.flatMap(({ specifier, dependencies = [] }) =>
@@ -96,13 +96,13 @@ Deno.test("what the library imports resolves without its import map", async () =
   }
 });
 
-/** What `deno info --json` tells of a module. */
+/** A module in the output of `deno info --json`. */
 interface Module {
   readonly specifier: string;
   readonly dependencies?: readonly { readonly specifier: string }[];
 }
 
-Deno.test("the package that would be published has the library and no slow types", async () => {
+Deno.test("the package to be published contains the library and has no slow types", async () => {
   const { code, stderr } = await deno(ROOT, ["publish", "--dry-run", "--allow-dirty"]);
   assert.equal(code, 0, stderr);
   for (const file of ["mod.ts", "engine/mod.ts", "kernels/matmul.wgsl"]) {

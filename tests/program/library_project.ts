@@ -1,4 +1,4 @@
-/** A project elsewhere that uses the library: an empty directory, and what its programs need. */
+/** Creates projects outside of this one that use the library, and runs Deno in them. */
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,10 +10,10 @@ export const LIBRARY = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 /** The library's name. */
 export const NAME = "@tvllm/tvllm";
 
-/** The built-in model, to copy. */
+/** Path of the built-in model. */
 export const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
 
-/** An empty directory with these files. */
+/** Creates a directory with only these files. Returns its path. */
 export function makeProject(files: Readonly<Record<string, string>>): string {
   const directory = Deno.makeTempDirSync({ prefix: "tvllm-project-" });
   for (const [name, text] of Object.entries(files)) {
@@ -22,7 +22,7 @@ export function makeProject(files: Readonly<Record<string, string>>): string {
   return directory;
 }
 
-/** Runs `deno args…` there, with no more of the environment than `run` passes, and `env`. */
+/** Runs `deno args…` in `cwd`, with `env` and only those other variables that `run` passes. */
 export function deno(
   cwd: string,
   args: readonly string[],

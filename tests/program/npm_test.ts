@@ -1,4 +1,4 @@
-/** `npm pack`, and what a user does with the package: npx, and the library in a program of theirs. */
+/** `npm pack`, and how users use the package: with npx, and as a library in their own program. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { openHubBehindProxy } from "./tls_proxy.ts";
 const hasNpm = !lacks("the npm package", "node", "npm", "npx");
 const withNpm = { ignore: !hasNpm || Deno.build.os === "windows" };
 
-/** Node.js and npm, sh and what npm starts; no Deno. */
+/** A folder for PATH: Node.js, npm, sh and what npm starts, without Deno. */
 const bin = Deno.makeTempDirSync();
 for (const name of hasNpm ? ["node", "npm", "npx", "sh", "env", "uname"] : []) {
   symlink(which(name)!, join(bin, name));
@@ -21,8 +21,9 @@ const packed = Deno.makeTempDirSync();
 const tarball = join(packed, `tvllm-${packageJson.version}.tgz`);
 
 /**
- * Runs a program of Node.js with all of the environment, which may say how npm's registry is reached, but
- * with no Deno on PATH and none of Deno's caches. npm's own is kept, as the pinned Deno is large.
+ * Runs a program of Node.js with no Deno on PATH and an empty cache of Deno. npm's cache is kept,
+ * because the pinned Deno is large. The rest of the environment is passed on, because it may
+ * configure how npm's registry is reached.
  */
 async function onNode(
   program: string,
@@ -47,7 +48,7 @@ async function onNode(
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-Deno.test("package.json says what deno.json and the lock files say", () => {
+Deno.test("package.json agrees with deno.json and the lock files", () => {
   assert.equal(packageJson.version, denoJson.version);
   assert.equal(packageJson.license, denoJson.license);
   assert.equal(packageJson.name, denoJson.name.split("/")[1]);
@@ -66,7 +67,7 @@ Deno.test("package.json says what deno.json and the lock files say", () => {
 });
 
 Deno.test({
-  name: "npm pack makes the package where there is Node.js alone, and only what is needed is in it",
+  name: "npm pack makes the package with Node.js alone, and it contains only the files it needs",
   ...withNpm,
   fn: async () => {
     const args = ["pack", "--json", "--pack-destination", packed];
@@ -131,7 +132,7 @@ Deno.test({
   },
 });
 
-/** A program of less than ten lines. */
+/** A program of fewer than ten lines. */
 const PROGRAM = `import { type AnswerPiece, load } from "tvllm";
 
 await using model = await load(Deno.args[0]!, { device: "cpu" });
@@ -152,7 +153,7 @@ Deno.test({
     const installed = await onNode("npm", ["install", tarball], { cwd });
     assert.equal(installed.code, 0, installed.stderr);
     Deno.writeTextFileSync(join(cwd, "program.ts"), PROGRAM);
-    // Types that are not there are `any`, which no mistake is.
+    // If the types were missing, they would be `any`, and the mistake would not be found.
     const mistake = PROGRAM.replace("const text: string", "const text: number");
     Deno.writeTextFileSync(join(cwd, "mistake.ts"), mistake);
     const deno = (...args: string[]) =>
@@ -165,7 +166,7 @@ Deno.test({
     const { code, stdout, stderr } = await deno("run", "--no-prompt", "-RE", "program.ts", model);
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^[1-9]\d* 2048 8\n$/);
-    // No other package came along but the pinned Deno.
+    // The pinned Deno is the only other package that was installed.
     const names = [...Deno.readDirSync(join(cwd, "node_modules"))].map(({ name }) => name);
     assert.deepEqual(names.filter((name) => !name.startsWith(".")).sort(), [
       "@deno",

@@ -1,4 +1,4 @@
-/** bench/on_device.sh, which a machine with a GPU runs: what can be tried without one. */
+/** The parts of bench/on_device.sh, a script for machines with a GPU, that can run without one. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ async function onDevice(args: readonly string[], env: Readonly<Record<string, st
   const { code, stdout, stderr } = await new Deno.Command("sh", {
     args: [join(ROOT, "bench/on_device.sh"), ...args],
     clearEnv: true,
-    // What it tunes is nobody else's.
+    // A cache of its own, so that its tuning affects no other program.
     env: { ...baseEnv(), TVLLM_CACHE: Deno.makeTempDirSync(), ...env },
   }).output();
   const decoder = new TextDecoder();
@@ -18,13 +18,13 @@ async function onDevice(args: readonly string[], env: Readonly<Record<string, st
 const ignore = Deno.build.os !== "linux" || lacks("on_device.sh", "timeout");
 
 Deno.test({
-  name: "on_device.sh refuses what it does not know",
+  name: "on_device.sh refuses unknown and incomplete arguments",
   ignore,
   fn: async () => {
     for (
       const [args, message] of [
-        [[], /^error: Where to\? bench\/on_device\.sh DIRECTORY\n$/],
-        [["--fast"], /^error: There is no option --fast: /],
+        [[], /^error: No directory given: bench\/on_device\.sh DIRECTORY\n$/],
+        [["--fast"], /^error: Unknown option --fast: /],
         [["out", "--seconds"], /^error: --seconds needs a value\n$/],
       ] as const
     ) {
@@ -36,7 +36,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "on_device.sh says that there is no adapter, and what to look for",
+  name: "on_device.sh reports a missing adapter, and what to look for",
   ignore,
   fn: async () => {
     const noDriver = { VK_DRIVER_FILES: "/nonexistent", VK_ICD_FILENAMES: "/nonexistent" };
@@ -67,7 +67,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "on_device.sh notes what it ran, and what it had no time for",
+  name: "on_device.sh records what it ran, and what it had no time for",
   ignore,
   fn: async () => {
     const directory = Deno.makeTempDirSync();
@@ -75,7 +75,7 @@ Deno.test({
     assert.equal(code, 1, stdout);
     assert.match(stdout, /^- devices: exit code 0, /m);
     const summary = Deno.readTextFileSync(join(directory, "summary.md"));
-    assert.match(summary, /^- latency-synth-qwen3-0.6b-Q8-0: not run, the time was over$/m);
+    assert.match(summary, /^- latency-synth-qwen3-0.6b-Q8-0: not run: the time was up$/m);
     assert.ok(JSON.parse(Deno.readTextFileSync(join(directory, "devices.out"))).adapter);
   },
 });

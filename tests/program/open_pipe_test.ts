@@ -5,7 +5,7 @@ import { withFiles } from "../files/on_disk.ts";
 
 Deno.test({
   name: "openGguf() refuses a pipe at once",
-  ignore: Deno.build.os === "windows", // It has none.
+  ignore: Deno.build.os === "windows", // Windows has no named pipes in the file system.
   fn: () => {
     withFiles({}, (directory) => {
       const pipe = join(directory, "pipe.gguf");

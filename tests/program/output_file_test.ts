@@ -4,7 +4,7 @@ import { ROOT, run, runTvllm, symlink } from "./run_tvllm.ts";
 
 const posix = { ignore: Deno.build.os === "windows" };
 
-/** Runs a script in which `OutputFile` and `FileReplacer` are known; returns what it prints. */
+/** Runs a script with `OutputFile` and `FileReplacer` imported. Returns what it prints. */
 async function runScript(body: string, permissions = ["-A"]): Promise<string> {
   const script = join(Deno.makeTempDirSync(), "program.ts");
   const imports = ["OutputFile", "FileReplacer"].map((name) => {
@@ -19,7 +19,7 @@ async function runScript(body: string, permissions = ["-A"]): Promise<string> {
 }
 
 Deno.test({
-  name: "OutputFile gives a pipe the last content only, whole",
+  name: "OutputFile writes only the last content to a pipe, completely",
   ...posix,
   fn: async () => {
     const stdout = await runScript(`
@@ -31,7 +31,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "OutputFile replaces what a link leads to, and leaves the link",
+  name: "OutputFile replaces the target of a link, and keeps the link",
   ...posix,
   fn: async () => {
     const directory = Deno.makeTempDirSync();
@@ -48,7 +48,7 @@ Deno.test({
   },
 });
 
-Deno.test("an isolated FileReplacer writes what it accepted after write access is dropped, and nothing else", async () => {
+Deno.test("after write access is dropped, an isolated FileReplacer writes only the files it accepted before", async () => {
   const directory = Deno.makeTempDirSync();
   const stdout = await runScript(`
     const directory = ${JSON.stringify(directory)};
@@ -72,7 +72,7 @@ Deno.test("an isolated FileReplacer writes what it accepted after write access i
 });
 
 Deno.test({
-  name: "bench replaces its report with a whole one, and leaves nothing beside it",
+  name: "bench replaces an earlier report with a complete one, and leaves no other files",
   ...posix,
   fn: async () => {
     const directory = Deno.makeTempDirSync();
@@ -85,7 +85,7 @@ Deno.test({
     assert.equal(code, 0, stderr);
     assert.doesNotMatch(stderr, /in place/);
     assert.equal(JSON.parse(Deno.readTextFileSync(path)).complete, true);
-    // In place, the open file would have the report too.
+    // If the report was written in place, the open file would contain it too.
     const bytes = new Uint8Array(100);
     assert.equal(new TextDecoder().decode(bytes.subarray(0, earlier.readSync(bytes)!)), "earlier");
     assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["report.json"]);

@@ -1,4 +1,4 @@
-/** The pages of bench and compare, in a real browser: light, dark, on a phone, by keyboard. */
+/** The pages of bench and compare in a real browser: light, dark, phone, desktop and keyboard. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -34,7 +34,7 @@ const COMPARISON = comparisonsPage([
   }),
 ]);
 
-/** Pairs of texts of a chart that cover each other. */
+/** Expression for the pairs of texts in a chart that overlap. */
 const OVERLAPS = `[...document.querySelectorAll(".chart svg")].flatMap((svg) => {
   const boxes = [...svg.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()]);
   return boxes.flatMap(([a, p], i) => boxes.slice(i + 1).flatMap(([b, q]) =>
@@ -43,7 +43,7 @@ const OVERLAPS = `[...document.querySelectorAll(".chart svg")].flatMap((svg) => 
       ? [svg.getAttribute("aria-label") + ": " + a + " | " + b] : []));
 })`;
 
-/** Texts of charts that reach out of them. */
+/** Expression for the texts of charts that extend beyond the chart. */
 const CUT = `[...document.querySelectorAll(".chart svg")].flatMap((svg) => {
   const own = svg.getBoundingClientRect();
   return [...svg.querySelectorAll("text")].filter((text) => {
@@ -52,7 +52,7 @@ const CUT = `[...document.querySelectorAll(".chart svg")].flatMap((svg) => {
   }).map((text) => svg.getAttribute("aria-label") + ": " + text.textContent);
 })`;
 
-/** What is read on a page. */
+/** Elements of a page that contain text to read. */
 const READ = "p,th,td,a,h1,h2,h3,summary,svg > text, svg g text, li";
 
 for (
@@ -63,7 +63,7 @@ for (
     ignore: lacks("the report in a browser", "chromium"),
     fn: async (t) => {
       await using page = await BrowserPage.open(temporaryFile("page.html", html));
-      await t.step("asks for nothing, and nothing is wrong", () => {
+      await t.step("sends no requests, and reports no errors", () => {
         assert.deepEqual(page.complaints, []);
       });
       for (const width of [360, 1280]) {
@@ -83,7 +83,7 @@ for (
           });
         }
       }
-      await t.step("numbers are told by keyboard and by pointer", async () => {
+      await t.step("numbers are shown by keyboard and by pointer", async () => {
         await page.show(1280);
         const told = "getComputedStyle(document.activeElement, '::after').content";
         let presses = 0;

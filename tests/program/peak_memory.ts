@@ -1,9 +1,9 @@
-/** Run as a program: tries to open each model named, and prints the most bytes that it had in memory. */
+/** As a program, tries to open each of the given models, and prints its peak memory in bytes. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
 
-/** Most memory that a process of its own ever took to try and open the models at `paths`. */
+/** Returns the peak memory in bytes of a new process that tries to open the models at `paths`. */
 export function peakBytes(paths: readonly string[]): number {
   const { stdout, stderr, success } = new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "--allow-read", import.meta.url, ...paths],
@@ -18,9 +18,9 @@ if (import.meta.main) {
     try {
       openModelFile(path).close();
     } catch {
-      // What it says is another test's business.
+      // Other tests check the error.
     }
-    // What the attempt allocated is still there: nothing has had the time to be collected.
+    // What the attempt allocated still counts, as there was no time to collect it as garbage.
     most = Math.max(most, Deno.memoryUsage().rss);
   }
   console.log(most);

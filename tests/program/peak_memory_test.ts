@@ -1,4 +1,4 @@
-/** Readers take little memory for files that claim or have much; a process of their own tells. */
+/** Readers need little memory for files that claim or contain much, measured in new processes. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -8,12 +8,12 @@ import { rawGguf } from "../files/raw_gguf.ts";
 import { rawSafetensors, validSafetensors } from "../files/raw_safetensors.ts";
 import { peakBytes } from "./peak_memory.ts";
 
-Deno.test("openGguf() takes little memory for a file that claims much", () => {
+Deno.test("openGguf() needs little memory for a file that claims large sizes", () => {
   const claims = FAULTS.filter(({ name }) => /2\^|more|limit|past the end|overflow/.test(name));
   assert.ok(claims.length > 15);
   withFile("valid.gguf", rawGguf(), (valid) => {
     const least = peakBytes([valid]);
-    // Those that are small on disk in one process, the others alone.
+    // Files that are small on disk share a process; each of the others has its own.
     const small = claims.filter(({ bytes }) => bytes.length < 2 ** 20);
     const large = claims.filter(({ bytes }) => bytes.length >= 2 ** 20);
     for (const group of [small, ...large.map((claim) => [claim])]) {
@@ -27,7 +27,7 @@ Deno.test("openGguf() takes little memory for a file that claims much", () => {
   });
 });
 
-/** Headers and configs that take the most memory for what the limits let through, or more. */
+/** Headers that need the most memory of those that the limits allow, or exceed the limits. */
 const LARGE = {
   "all keys": `{${Array.from({ length: 79_990 }, (_, i) => `"${i.toString(36)}":0`)}}`,
   "all keys, each an object's": `{"x":[${
@@ -38,7 +38,7 @@ const LARGE = {
   "more values": `{"x":[${"{},".repeat(1e6)}{}]}`,
 };
 
-Deno.test("openSafetensors() takes little memory for a header that has much", () => {
+Deno.test("openSafetensors() needs little memory for a header with many entries", () => {
   const peak = (weights: Uint8Array) =>
     withFiles(
       { "config.json": "{}", "model.safetensors": weights },

@@ -1,4 +1,4 @@
-/** One table of permissions, and what its readers make of it: sh, Node.js and the program. */
+/** The table of permissions, as the launchers in sh and for Node.js and the program use it. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ Deno.test("every command of permissions.txt is one of the program's", async () =
   assert.deepEqual(unknown.filter((name) => !hidden.includes(name)), []);
 });
 
-/** What the shell's grant() makes of each case: its flags, a line each, and an empty line. */
+/** Returns the flags that the shell launcher's grant() sets for each case. */
 async function shellFlags(
   cases: readonly { readonly args: readonly string[]; readonly env: Record<string, string> }[],
 ): Promise<string[][]> {
@@ -37,7 +37,7 @@ async function shellFlags(
 }
 
 Deno.test({
-  name: "the launchers grant the same for whatever arguments and variables",
+  name: "the launchers grant the same permissions for any arguments and variables",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const words = [
@@ -70,7 +70,7 @@ Deno.test({
     for (const [i, { args, env }] of cases.entries()) {
       const said = permissionFlags(TABLE, args, { env, deno: "/bin/deno" });
       const sorted = (flags: readonly string[]) => flags.flatMap((flag) => flag.split(" ")).sort();
-      // A list of variables may name one twice in sh.
+      // The shell launcher may list a variable twice.
       const once = shell[i]!.map((flag) =>
         flag.startsWith("--allow-env=")
           ? `--allow-env=${[...new Set(flag.slice(12).split(","))].join(",")}`

@@ -1,6 +1,7 @@
 /**
- * What commands do with their permissions: each uses what permissions.txt grants it and nothing else. The
- * launchers' flags are those of the table, read access spelled so that Deno notes it: as the whole disk.
+ * Checks that each command uses the permissions that permissions.txt grants it, and no others. The
+ * flags are those of the launchers, but each permission has a scope, such as the whole disk for
+ * reading, because Deno records a write with every read if permissions have no scope.
  */
 
 import assert from "node:assert/strict";
@@ -22,8 +23,8 @@ Deno.mkdirSync(cache);
 Deno.writeTextFileSync(join(directory, "text.txt"), "The king said to the queen. ".repeat(4));
 
 /**
- * Deno for `bench ab --against`, which would write its own notes over those of the program that starts
- * it. It notes instead that it was started, since Deno does not.
+ * Deno for `bench ab --against`, without the record of permissions, which would overwrite that of
+ * the program that starts it. It records only that it was started, because Deno does not do so.
  */
 const silentDeno = join(directory, "deno");
 const starts = join(directory, "starts");
@@ -50,7 +51,7 @@ interface Use {
   readonly value: string;
 }
 
-/** Deno's arguments for these of tvllm, as the launchers make them. */
+/** Deno's arguments for these arguments of tvllm, as the launchers build them. */
 function denoArguments(args: readonly string[], env: Readonly<Record<string, string>>): string[] {
   const launched = args[0] === "bench" ? [`--launched=workers=scoped\ndeno=${silentDeno}`] : [];
   return [
@@ -63,14 +64,14 @@ function denoArguments(args: readonly string[], env: Readonly<Record<string, str
   ];
 }
 
-/** What Deno noted down. */
+/** The uses of permissions that Deno recorded. */
 function usesIn(log: string): Use[] {
   return Deno.readTextFileSync(log).trim().split("\n").filter(Boolean).map((line) =>
     JSON.parse(line)
   );
 }
 
-/** What the program used its permissions for; `stop` ends one that does not end. */
+/** Runs the program, until its stderr matches `stop`. Returns the uses of its permissions. */
 async function used(
   args: readonly string[],
   { env = {}, code = 0, stop }: {
@@ -104,7 +105,7 @@ async function used(
   return usesIn(log);
 }
 
-/** Every command, and every kind of model that the table has. */
+/** Every command, and every kind of model in the table. */
 const RUNS: Readonly<Record<string, Parameters<typeof used>>> = {
   generate: [["generate", "-m", MODEL, "--device", "cpu", "-n", "2", "hi"]],
   perplexity: [["perplexity", "-m", MODEL, "--device", "cpu", "-f", "text.txt"]],
@@ -138,7 +139,7 @@ function check(args: readonly string[], uses: readonly Use[]): void {
   for (const { value } of of("write")) {
     assert.ok(write === "all" || places.some((place) => value.startsWith(place)), value);
   }
-  // What is for chats on a terminal, a run without one does not use.
+  // A run without a terminal does not use what is granted for chats on a terminal.
   const isForChats = places.length === 1 && places[0] === data;
   if (!isForChats) assert.equal(of("write").length > 0, places.length > 0, "write");
   for (const { value } of of("env")) {
@@ -153,7 +154,7 @@ function check(args: readonly string[], uses: readonly Use[]): void {
 const seen = new Set<string>();
 
 for (const [name, [args, options]] of Object.entries(RUNS)) {
-  Deno.test(`${name} uses the permissions that the table has for it, and no others`, async () => {
+  Deno.test(`${name} uses the permissions that the table grants it, and no others`, async () => {
     const uses = await used(args, options);
     for (const { permission, value } of uses) if (permission === "env") seen.add(value);
     check(args, uses);
@@ -161,7 +162,7 @@ for (const [name, [args, options]] of Object.entries(RUNS)) {
 }
 
 Deno.test({
-  name: "bench --against starts Deno, as the table has it",
+  name: "bench --against starts Deno, as the table grants it",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const sides = ["--", "--device", "cpu", "--threads", "1"];
@@ -175,8 +176,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    "a chat reads the terminal's kind and the place of saved chats, and writes that place alone",
+  name: "a chat reads TERM and the directory of saved chats, and writes only in that directory",
   ignore: NO_TERMINAL !== undefined,
   fn: async () => {
     const log = Deno.makeTempFileSync();
@@ -202,7 +202,7 @@ Deno.test({
   },
 });
 
-Deno.test("bench and generate --endpoint use the network as the table has it", async () => {
+Deno.test("bench and generate --endpoint use the network, as the table grants it", async () => {
   await using server = new BadHub({});
   const endpoint = ["--endpoint", `${server.endpoint}/v1`];
   for (
@@ -217,7 +217,7 @@ Deno.test("bench and generate --endpoint use the network as the table has it", a
   }
 });
 
-Deno.test("pull, a model of the hub and rm use the network and the cache as the table has it", async () => {
+Deno.test("pull, a model of the hub and rm use the network and the cache, as the table grants it", async () => {
   await using hub = new BadHub({ "tiny-Q8_0.gguf": Deno.readFileSync(MODEL) });
   const env = { HF_ENDPOINT: hub.endpoint };
   for (
@@ -233,12 +233,12 @@ Deno.test("pull, a model of the hub and rm use the network and the cache as the 
   }
 });
 
-Deno.test("every variable that the table has is read by some command", async () => {
+Deno.test("every variable in the table is read by some command", async () => {
   for (const { permission, value } of await used(["inspect", "no-such-file"], { code: 3 })) {
     if (permission === "env") seen.add(value);
   }
   const granted = new Set(parsePermissions(TABLE).flatMap(({ variables }) => variables));
-  // The first is read without HOME; of the others Deno keeps no note.
+  // USERPROFILE is read only without HOME. Deno does not record the other two.
   for (const name of ["USERPROFILE", "NO_COLOR", "FORCE_COLOR"]) granted.delete(name);
   if (NO_TERMINAL !== undefined) {
     for (const name of ["TERM", "TVLLM_DATA"]) {
@@ -248,7 +248,7 @@ Deno.test("every variable that the table has is read by some command", async () 
   assert.deepEqual([...granted].filter((name) => !seen.has(name)), []);
 });
 
-Deno.test("what the launchers do not grant a command is refused: a write, a connection, a program, a variable", async () => {
+Deno.test("a write, a connection, a program or a variable that the launchers do not grant is refused", async () => {
   const script = join(directory, "tries.ts");
   Deno.writeTextFileSync(
     script,
@@ -286,6 +286,6 @@ Deno.test("what the launchers do not grant a command is refused: a write, a conn
   assert.deepEqual(await allowed(["pull", "hf:a/b"]), ["net", path]);
   assert.deepEqual(await allowed(["serve"]), ["net", path]);
   assert.deepEqual(await allowed(["bench", "memory"]), ["write", path]);
-  // It may start Deno, and nothing else.
+  // It may start Deno, but no other program.
   assert.deepEqual(await allowed(["bench", "ab", "--against", "x"]), ["write", path]);
 });

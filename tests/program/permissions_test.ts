@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT, run } from "./run_tvllm.ts";
 
-/** The permissions left of all, once `command` has begun. */
+/** The permissions that remain of all permissions once `command` has started. */
 async function left(command: string, model?: string, option?: string): Promise<string[]> {
   const program = join(Deno.makeTempDirSync(), "program.ts");
   Deno.writeTextFileSync(
@@ -34,12 +34,12 @@ for (
   ] as const
 ) {
   const name = [command, model ?? [], option ?? []].flat().join(" ");
-  Deno.test(`with all permissions given, ${name} keeps ${expected.join(", ")}`, async () => {
+  Deno.test(`with all permissions granted, ${name} keeps ${expected.join(", ")}`, async () => {
     assert.deepEqual(await left(command, model, option), expected);
   });
 }
 
-/** A cache that has hf:a/b. */
+/** Creates a cache that contains hf:a/b. */
 function makeCache(): string {
   const cache = Deno.makeTempDirSync();
   const snapshot = join(cache, "models--a--b/snapshots", "0".repeat(40));
@@ -52,11 +52,11 @@ function makeCache(): string {
 for (
   const [what, args] of [
     ["before a command runs", ["tokenize", "a"]],
-    ["when it has a model of the hub", ["inspect", "-m", "hf:a/b"]],
-    ["where a prompt is spelled like a model", ["tokenize", "hf:a/b"]],
+    ["once it has a model of the hub", ["inspect", "-m", "hf:a/b"]],
+    ["if a prompt is spelled like a model", ["tokenize", "hf:a/b"]],
   ] as const
 ) {
-  Deno.test(`the program gives back the network ${what}`, async () => {
+  Deno.test(`the program drops network access ${what}`, async () => {
     const script = join(Deno.makeTempDirSync(), "program.ts");
     Deno.writeTextFileSync(
       script,
@@ -77,7 +77,7 @@ for (
     ["an ordinary one", ["inspect"], 0],
     ["one that answers", ["generate", "hi", "-n", "2", "--device", "cpu"], 0],
     ["a damaged one", ["inspect"], 4],
-    ["a damaged one that it was to measure", ["bench", "memory", "--json", "report.json"], 4],
+    ["a damaged one to measure", ["bench", "memory", "--json", "report.json"], 4],
   ] as const
 ) {
   Deno.test(`the program can neither write nor reach the network once a model is open: ${what}`, async () => {
@@ -101,7 +101,7 @@ for (
   });
 }
 
-Deno.test("a command that reaches no hub gives back the hub's token", async () => {
+Deno.test("a command that uses no hub drops access to the hub's token", async () => {
   const script = join(Deno.makeTempDirSync(), "program.ts");
   Deno.writeTextFileSync(
     script,

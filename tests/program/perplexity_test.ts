@@ -6,7 +6,7 @@ import { runTvllm } from "./run_tvllm.ts";
 
 const TEXT = "the hen and the other hen, né\n";
 
-Deno.test("tvllm perplexity --json scores every token of the text, alike on GPU and CPU", async () => {
+Deno.test("tvllm perplexity --json scores every token of the text, the same on GPU and CPU", async () => {
   const model = writeTinyModel(Deno.makeTempDirSync(), "llama", "F32");
   const path = `${Deno.makeTempDirSync()}/text.txt`;
   await Deno.writeTextFile(path, TEXT);
@@ -48,7 +48,7 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
   const windows = await runTvllm(["perplexity", "-m", model, "-c", "32"], { stdin: text });
   assert.equal(windows.code, 0, windows.stderr);
   assert.notEqual(windows.stdout, whole.stdout);
-  // 256 bytes a token: 16K hold the 64 of four blocks.
+  // At 256 bytes per token, 16K have room for 64 tokens, which are four blocks.
   for (const device of ["gpu", "cpu"]) {
     const args = ["perplexity", "-m", model, "--device", device];
     const few = await runTvllm([...args, "--kv-memory", "16K"], { stdin: text });

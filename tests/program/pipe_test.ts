@@ -1,4 +1,4 @@
-/** Nothing waits for a pipe that stands where a file should. */
+/** Checks that nothing waits for a pipe in the place of a file. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -10,14 +10,14 @@ import { withFiles } from "../files/on_disk.ts";
 import { BadHub } from "../hub/bad_hub.ts";
 import { runTvllm } from "./run_tvllm.ts";
 
-const ignore = Deno.build.os === "windows"; // It has no pipes with a name.
+const ignore = Deno.build.os === "windows"; // Windows has no named pipes in the file system.
 
 function makePipe(path: string): void {
   assert.ok(new Deno.Command("sh", { args: ["-c", 'mkfifo "$0"', path] }).outputSync().success);
 }
 
 Deno.test({
-  name: "the cache waits for no pipe, and follows no link",
+  name: "the cache does not wait for a pipe in the place of a reference or a lock",
   ignore,
   fn: async () => {
     const cache = new HubCache(await Deno.makeTempDir({ prefix: "tvllm-hub-" }));
@@ -62,7 +62,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "no download waits for a pipe in the place of a token",
+  name: "a download does not wait for a pipe in the place of the token",
   ignore,
   fn: async () => {
     await using hub = new BadHub({});

@@ -1,4 +1,4 @@
-/** What is seen of long work on a real terminal: how far it is, and nothing once it is done. */
+/** Progress of long work on a real terminal, which is removed when the work is done. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
 const ignore = NO_TERMINAL !== undefined;
 if (NO_TERMINAL) console.error(`skipping progress on a terminal: ${NO_TERMINAL}`);
 
-/** Figures of time and what they decide made the same, those of cases kept. */
+/** Replaces times, and what depends on them, by constants. Keeps the number of cases. */
 function steady(line: string): string {
   return line
     .replace(/ +(?:[█░]+ +)?\d+%/, " BAR")
@@ -23,7 +23,7 @@ for (const { name } of SUITES) {
     ignore,
     fn: async (t) => {
       await using terminal = await PseudoTerminal.open(
-        // The CPU has no kernels of its own to time.
+        // bench kernels measures only kernels of a GPU.
         `sh "$0" bench ${name} --device ${
           name === "kernels" ? "gpu --only sampling" : "cpu"
         } -r 100 --warmup 1 -p 32 -n 24 --concurrency 1,2 ` +
@@ -39,7 +39,7 @@ for (const { name } of SUITES) {
 }
 
 Deno.test({
-  name: "on a terminal bench of two suites says which of them runs",
+  name: "on a terminal bench of several suites shows which of them runs",
   ignore,
   fn: async () => {
     await using terminal = await PseudoTerminal.open(
@@ -52,7 +52,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "on a terminal bench ab shows the rounds and how it stands",
+  name: "on a terminal bench ab shows the rounds and the current ratio",
   ignore,
   fn: async () => {
     await using terminal = await PseudoTerminal.open(
@@ -94,7 +94,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "on a terminal devices says that it measures, and --check what it has done",
+  name: "on a terminal devices shows that it measures, and --check how many checks are done",
   ignore,
   fn: async () => {
     await using terminal = await PseudoTerminal.open(
@@ -108,11 +108,11 @@ Deno.test({
 });
 
 Deno.test({
-  name: "on a terminal a model that loads shows how much of it, and then the chat",
+  name: "on a terminal loading a model shows its progress, and then the chat",
   ignore: ignore || realModelMissing(),
   fn: async () => {
     await using terminal = await PseudoTerminal.open(
-      // On the CPU it loads within the half second that nothing is shown.
+      // On the CPU, it loads within the half second in which no progress is shown.
       `sh "$0" generate -m '${REAL_MODEL}' --device gpu`,
     );
     await terminal.wrote(/^Loading [█░]+ +\d+% .* of 9\d\.\d MB/m);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT, run, type RunResult } from "./run_tvllm.ts";
 
-/** Composes a prompt in a process of its own, and prints it as JSON. */
+/** Composes a prompt in a separate process, which prints it as JSON. */
 async function compose(sources: object, stdin: string | Uint8Array): Promise<RunResult> {
   const program = `
     import { composePrompt } from ${JSON.stringify(join(ROOT, "cli/prompt_input.ts"))};

@@ -1,37 +1,37 @@
-/** A real terminal for a program, by tmux: what it shows, and keys for it. */
+/** Runs a program on a real terminal with tmux, reads its screen, and sends it keys. */
 
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { baseEnv, LAUNCHER, ROOT, until, which } from "./run_tvllm.ts";
 
-/** Why tests of the terminal are skipped; undefined where they can run. */
+/** The reason why tests of the terminal are skipped, or undefined if they can run. */
 export const NO_TERMINAL = which("tmux") === undefined
   ? "tmux not found (Debian: apt-get install tmux)"
   : undefined;
 
-/** One window of 80 by 40 with a shell script in it, on a tmux server of its own. */
+/** A window of 80 columns and 40 rows that runs a shell script, on a tmux server of its own. */
 export class PseudoTerminal implements AsyncDisposable {
   readonly #socket = join(Deno.makeTempDirSync(), "tmux");
-  /** What has come since the program started, escape sequences and all. */
+  /** File with all output since the program started, including escape sequences. */
   readonly #log = `${this.#socket} log`;
 
   private constructor() {}
 
   /**
-   * Starts a script for sh with `tvllm` in "$0", and keeps its last screen. Then `[exit N]` is
-   * shown, and whether the terminal is left as it was.
+   * Starts an sh script in which "$0" is `tvllm`. When it ends, its last screen is kept, with
+   * `[exit N]` below it, and with a message if it has left the terminal's settings changed.
    */
   static async open(
     script: string,
     env: Readonly<Record<string, string>> = {},
   ): Promise<PseudoTerminal> {
     const terminal = new PseudoTerminal();
-    // Ctrl-C reaches this shell too, and is not meant for it.
+    // Ctrl-C also reaches this shell, which must ignore it.
     const frame = `trap : INT; before=$(stty -g); ${script}; echo "[exit $?]"
       [ "$(stty -g)" = "$before" ] || echo "[the terminal has changed]"
       echo "[done]"; exec sleep 1000`;
     Deno.writeTextFileSync(terminal.#log, "");
-    // The gate opens when all of the output is logged.
+    // The script waits here until its output is being logged.
     const gate = `tmux -S "$SOCKET" wait-for ready; ${frame}`;
     await terminal.#tmux(
       ["new-session", "-d", "-x", "80", "-y", "40", "-c", ROOT, "sh", "-c", gate, LAUNCHER],
@@ -47,12 +47,12 @@ export class PseudoTerminal implements AsyncDisposable {
     await this.#tmux(["send-keys", "-l", "--", text]);
   }
 
-  /** Presses a key by tmux's name of it, as `Enter`, `Up` or `C-c`. */
+  /** Presses keys, by their names in tmux, such as `Enter`, `Up` or `C-c`. */
   async press(...keys: string[]): Promise<void> {
     await this.#tmux(["send-keys", ...keys]);
   }
 
-  /** The lines on the screen, less empty ones at the end; long ones joined. */
+  /** The lines on the screen, without empty ones at the end. Wrapped lines are joined. */
   async screen(): Promise<string> {
     return (await this.#tmux(["capture-pane", "-p", "-J"])).replaceAll(/ +$/gm, "").trimEnd();
   }
@@ -66,31 +66,32 @@ export class PseudoTerminal implements AsyncDisposable {
       const text = (await this.#tmux(["capture-pane", "-p"])).split("\n")[y]!.padEnd(x);
       line = `${text.slice(0, x)}|${text.slice(x)}`.trimEnd();
       return line === expected || undefined;
-    }, () => `Waited in vain for the line ${expected}, it is ${line}`);
+    }, () => `Timed out waiting for the line ${expected}, it is ${line}`);
   }
 
-  /** The screen, when it shows `pattern`. */
+  /** Waits until the screen matches `pattern`. Returns the screen. */
   async shows(pattern: RegExp): Promise<string> {
     let screen = "";
     return await until(async () => {
       screen = await this.screen();
       return pattern.test(screen) ? screen : undefined;
-    }, () => `Waited in vain for ${pattern} on the screen:\n${screen}`);
+    }, () => `Timed out waiting for ${pattern} on the screen:\n${screen}`);
   }
 
   /**
-   * What has been written, when that holds `pattern`: for what is shown for a moment, as a busy
-   * machine may look at the screen too late. Each picture of progress is a line of its own.
+   * Waits until the output matches `pattern`. Returns the output. It finds text that is shown only
+   * for a moment, which `shows` could miss on a busy machine. Each state of a progress display is a
+   * line of its own.
    */
   async wrote(pattern: RegExp): Promise<string> {
     let written = "";
     return await until(() => {
       written = this.written().replaceAll("\r\x1b[K", "\n").replaceAll("\r\n", "\n");
       return pattern.test(written) ? written : undefined;
-    }, () => `Waited in vain for ${pattern} in what was written:\n${written}`);
+    }, () => `Timed out waiting for ${pattern} in what was written:\n${written}`);
   }
 
-  /** The screen when the script has ended. */
+  /** Waits until the script has ended. Returns the screen. */
   async ended(): Promise<string> {
     return (await this.shows(/^\[done\]$/m)).replace(/\n\[done\]$/, "");
   }
@@ -120,7 +121,7 @@ export class PseudoTerminal implements AsyncDisposable {
   }
 }
 
-/** What differs from run to run made the same: times, rates and the processor's name. */
+/** Replaces what differs from run to run: times, rates and the processor's name. */
 export function masked(screen: string): string {
   return screen
     .replaceAll(/\b[\d.]+ m?s\b/g, "N ms")

@@ -1,4 +1,4 @@
-/** What commands show on a real terminal, and leave out where nobody looks. */
+/** What commands show on a real terminal, and leave out otherwise. */
 
 import assert from "node:assert/strict";
 import { BadHub, content } from "../hub/bad_hub.ts";
@@ -24,7 +24,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "on a terminal a long prompt shows how far it is, and nothing is left of that",
+  name: "on a terminal a long prompt shows its progress, which is removed afterwards",
   ignore: ignore || realModelMissing(),
   fn: async () => {
     const prompt = Deno.makeTempFileSync();
@@ -40,7 +40,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "on a terminal Ctrl-C ends generate with what came, the closing line and exit code 130",
+  name:
+    "on a terminal Ctrl-C ends generate with the text so far, the closing line and exit code 130",
   ignore,
   fn: async () => {
     await using terminal = await PseudoTerminal.open(`${STORY} -n 2000`);

@@ -10,7 +10,7 @@ const MODEL = Deno.readFileSync(
   fileURLToPath(new URL("../../fixtures/models/tiny-llama-q8_0.gguf", import.meta.url)),
 );
 
-/** A hub, and the variables of a shell that knows it and an empty cache. */
+/** Starts a hub. Returns it with an empty cache, and the environment that selects both. */
 async function makeShell(bytes = MODEL, prefix = "a cache ") {
   const hub = new BadHub({ [NAME]: bytes });
   const cache = await Deno.makeTempDir({ prefix });
@@ -100,7 +100,7 @@ Deno.test("-m downloads a repository of MLX: weights, config and tokenizer", asy
   assert.match(stdout, /\| MLX8_64 +\|.*8\.50 \|/);
 });
 
-Deno.test("a killed download is continued, by two processes at once, one time", async () => {
+Deno.test("two processes at once continue a killed download, and download the rest once", async () => {
   const bytes = content(300_000);
   const { hub, cache, env } = await makeShell(bytes);
   await using _hub = hub;
@@ -120,7 +120,7 @@ Deno.test("a killed download is continued, by two processes at once, one time", 
   const partial = join(cache, "models--org--repo/blobs", `${sha256(bytes)}.incomplete`);
   await until(
     async () => (await Deno.stat(partial).catch(() => undefined))?.size === 5000 || undefined,
-    () => "the first 5000 bytes did not come",
+    () => "the first 5000 bytes were not downloaded",
   );
   child.kill("SIGKILL");
   await child.status;
@@ -134,7 +134,7 @@ Deno.test("a killed download is continued, by two processes at once, one time", 
 });
 
 Deno.test({
-  name: "SIGTERM ends a download that waits, with exit code 143 and what has come kept",
+  name: "SIGTERM ends a waiting download with exit code 143, and keeps what was downloaded",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const bytes = content(300_000);
@@ -160,7 +160,7 @@ Deno.test({
     const child = start();
     await until(
       async () => (await Deno.stat(partial).catch(() => undefined))?.size === 5000 || undefined,
-      () => "the first 5000 bytes did not come",
+      () => "the first 5000 bytes were not downloaded",
     );
     child.kill("SIGTERM");
     assert.equal((await child.output()).code, 143);
@@ -169,13 +169,14 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a disk with no room left is an error; what has come is continued",
+  name: "a full disk is an error, and the download can be continued",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const bytes = content(3_000_000);
     const { hub, env } = await makeShell(bytes);
     await using _hub = hub;
-    // A limit on the size of files stands in for the disk; ignored, its signal becomes an error.
+    // A limit on the size of files stands in for a full disk. Its signal is ignored, so that
+    // writing fails with an error.
     const script = 'trap "" XFSZ; ulimit -f 2000; exec sh "$0" pull hf:org/repo';
     const full = await run("sh", ["-c", script, LAUNCHER], { env });
     assert.equal(full.code, 3, full.stderr);
@@ -187,7 +188,7 @@ Deno.test({
   },
 });
 
-Deno.test("what is no spec is a usage error; a refusal ends with exit code 3 on one line", async () => {
+Deno.test("an invalid model name is a usage error; a refused download ends with exit code 3 and one line", async () => {
   const { hub, env } = await makeShell();
   await using _hub = hub;
   for (

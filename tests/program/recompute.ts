@@ -4,7 +4,12 @@ import { fileURLToPath } from "node:url";
 
 const SCRIPT = fileURLToPath(new URL("../bench/recompute.py", import.meta.url));
 
-/** How many of a report's figures agree with what Python makes of its JSON; throws where one does not. */
+/**
+ * Recomputes a report's figures from its JSON, in Python. Returns the number of figures that agree,
+ * and of all figures.
+ *
+ * @throws {Error} if a figure does not agree.
+ */
 export async function recompute(json: string): Promise<{ agree: number; of: number }> {
   const command = new Deno.Command("python3", {
     args: [SCRIPT, "-"],

@@ -1,4 +1,4 @@
-/** The figures of every golden report, recomputed from its JSON by a program in Python. */
+/** Recomputes the figures of every golden report from its JSON, with a Python program. */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { SUITES } from "../../bench/suites/mod.ts";
 import { measureFailing } from "../bench/failing_server.ts";
 import { recompute } from "./recompute.ts";
 
-Deno.test("the figures of a scripted run of every suite are those that its JSON gives", async (t) => {
+Deno.test("the figures of a scripted run of every suite agree with its JSON", async (t) => {
   for (const { name } of SUITES) {
     const path = new URL(`../../fixtures/goldens/bench/${name}.json`, import.meta.url);
     const json = Deno.readTextFileSync(fileURLToPath(path));
@@ -18,7 +18,7 @@ Deno.test("the figures of a scripted run of every suite are those that its JSON 
   }
 });
 
-Deno.test("the figures of a load on a server that fails requests are those that its JSON gives", async () => {
+Deno.test("the figures of a load on a server that fails requests agree with its JSON", async () => {
   for (const how of [{}, { requestRate: "400", burstiness: "0.5" }]) {
     const suiteOptions = { ...how, goodput: "ttft:5,tpot:2 e2el:10" };
     const run = { prompts: 24, repetitions: 7, warmup: 0, suiteOptions };
@@ -30,7 +30,7 @@ Deno.test("the figures of a load on a server that fails requests are those that 
   }
 });
 
-Deno.test("a figure that is wrong is noticed: a median, an interval, a ratio, a limit, a projection", async () => {
+Deno.test("a wrong figure is noticed: a median, an interval, a ratio, a limit, a projection", async () => {
   const wrong = async (suite: string, spoil: (result: Spoiled) => void, metric: string) => {
     const path = new URL(`../../fixtures/goldens/bench/${suite}.json`, import.meta.url);
     const report = JSON.parse(Deno.readTextFileSync(fileURLToPath(path)));

@@ -1,4 +1,4 @@
-/** Runs the real program, through its launcher, as a user's shell would. */
+/** Runs the real program through its launcher, as a user's shell does. */
 
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
@@ -7,17 +7,17 @@ import { fileURLToPath } from "node:url";
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** The program, for sh. */
+/** Path of the launcher, a script for sh. */
 export const LAUNCHER = join(ROOT, "tvllm");
 
-/** What a run left. */
+/** The result of a run. */
 export interface RunResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Variables that find Deno and its downloaded packages; nothing else of the caller's is passed. */
+/** The only variables that are passed on: those that locate Deno and its downloaded packages. */
 export function baseEnv(): Record<string, string> {
   const env: Record<string, string> = {
     PATH: `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`,
@@ -34,7 +34,7 @@ export function which(program: string): string | undefined {
   return Deno.env.get("PATH")?.split(":").map((directory) => join(directory, program)).find(exists);
 }
 
-/** Debian's package of a program, where it has another name. */
+/** Debian's packages of programs, where the names differ. */
 const PACKAGES: Readonly<Record<string, string>> = {
   node: "nodejs",
   npx: "npm",
@@ -42,8 +42,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
 };
 
 /**
- * For `ignore`: whether one of these programs is missing. Then stderr is told what is skipped, and what
- * to install.
+ * Returns whether one of these programs is missing, for a test's `ignore`. If so, prints to stderr
+ * what is skipped, and what to install.
  */
 export function lacks(what: string, ...programs: string[]): boolean {
   const missing = programs.filter((program) => which(program) === undefined);
@@ -58,7 +58,7 @@ export function lacks(what: string, ...programs: string[]): boolean {
   return true;
 }
 
-/** Whether there is something at `path`. */
+/** Returns whether `path` exists. */
 export function exists(path: string): boolean {
   try {
     Deno.statSync(path);
@@ -68,15 +68,15 @@ export function exists(path: string): boolean {
   }
 }
 
-/** Makes a link at `path`. (Deno.symlink wants to read and write everything.) */
+/** Creates a symbolic link at `path`. (Deno.symlink needs permission for the whole disk.) */
 export function symlink(target: string, path: string): void {
   const args = ["-c", 'ln -s "$0" "$1"', target, path];
   assert.ok(new Deno.Command("sh", { args }).outputSync().success);
 }
 
 /**
- * Looks again and again until `condition` gives a value, and fails when it never does. Looks are
- * counted, not time: on a busy machine they take longer too.
+ * Calls `condition` again and again until it returns a value, and returns that. Fails after a
+ * number of calls, not after a time, because calls take longer on a busy machine.
  */
 export async function until<T>(
   condition: () => T | undefined | Promise<T | undefined>,
@@ -107,7 +107,7 @@ export async function run(
   }).spawn();
   const stdin = child.stdin.getWriter();
   const { stdin: input = "" } = options;
-  // A program that does not read its input may end before it is written.
+  // A program that does not read its input may end before all of it is written.
   const written = stdin.write(typeof input === "string" ? new TextEncoder().encode(input) : input)
     .then(() => stdin.close()).catch(() => {});
   const { code, stdout, stderr } = await child.output();

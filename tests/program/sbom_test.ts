@@ -12,7 +12,7 @@ import { DENO_VERSION } from "../../release/task.ts";
 
 const text = await makeSbom();
 
-Deno.test("makeSbom() keeps to the schema of CycloneDX 1.6, and is the same each time", async () => {
+Deno.test("makeSbom() follows the schema of CycloneDX 1.6, and is the same each time", async () => {
   assert.equal(await new Validation.JsonStrictValidator(Spec.Version.v1dot6).validate(text), null);
   assert.equal(await makeSbom(), text);
 });
@@ -40,7 +40,7 @@ Deno.test("makeSbom() names Deno and every package, with its licence and the has
   assert.ok(!tvllm.dependsOn.some((ref: string) => ref.includes("/tslib@")));
 });
 
-Deno.test("makeNotices() has the licence of every package that comes with one", async () => {
+Deno.test("makeNotices() contains the licence of every package that includes one", async () => {
   const notices = await makeNotices();
   for (const { name, version, texts } of await bundledPackages()) {
     assert.ok(notices.includes(`${name} ${version}: `), name);

@@ -1,4 +1,4 @@
-/** What hostile connections do to `tvllm serve`: each has the right status or is closed, others notice nothing. */
+/** Hostile connections to `tvllm serve` get the right status or are closed, and affect nothing. */
 
 import assert from "node:assert/strict";
 import { baseEnv, lacks, LAUNCHER, until } from "./run_tvllm.ts";
@@ -16,7 +16,10 @@ function post(body: string | Uint8Array, headers = ""): Uint8Array {
   return new Uint8Array([...encode(head), ...bytes]);
 }
 
-/** The status of what comes back for these bytes, "" if the connection is closed. `half`: nothing follows them. */
+/**
+ * Sends these bytes. Returns the status of the answer, or "" if the connection is closed. With
+ * `half`, the sending side is closed after the bytes.
+ */
 async function statusOf(port: number, bytes: Uint8Array, half = false): Promise<string> {
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
   const writing = (async () => {
@@ -30,7 +33,7 @@ async function statusOf(port: number, bytes: Uint8Array, half = false): Promise<
   return /^HTTP\/1\.1 (\d+) /.exec(text)?.[1] ?? text;
 }
 
-/** Connections that never finish their request, or never read its answer. */
+/** Opens connections that never finish their request. */
 function openSlow(port: number): Promise<Deno.TcpConn[]> {
   const begun = [
     "",
@@ -50,7 +53,7 @@ const chunks = `100000\r\n${"x".repeat(0x100000)}\r\n`.repeat(10);
 const manyHeaders = Array.from({ length: 100_000 }, (_, i) => `X-${i}: y\r\n`).join("");
 const large = "x".repeat(10_000_000);
 
-/** What is sent, and the statuses that are right for it. */
+/** Requests, and the statuses that are right for them. */
 const REQUESTS: Readonly<Record<string, readonly [bytes: Uint8Array, statuses: RegExp]>> = {
   "a body of 10 MB": [post(large), /^(413|)$/],
   "a body of 10 MB in chunks": [
@@ -64,7 +67,7 @@ const REQUESTS: Readonly<Record<string, readonly [bytes: Uint8Array, statuses: R
     /^(4\d\d|)$/,
   ],
   "a body that is not UTF-8": [post(new Uint8Array([0x22, 0xff, 0xfe, 0x22])), /^400$/],
-  "a string in it that is not": [
+  "a string in a body that is not UTF-8": [
     post(new Uint8Array([...encode('{"prompt": "'), 0xc3, 0x28, ...encode('"}')])),
     /^400$/,
   ],
@@ -72,13 +75,13 @@ const REQUESTS: Readonly<Record<string, readonly [bytes: Uint8Array, statuses: R
     new Uint8Array([...encode(`${HEAD}X-Request-Id: `), 0xff, ...encode("\r\n\r\n")]),
     /^400$/,
   ],
-  "an address that is not": [encode("GET /%ff%00 HTTP/1.1\r\nHost: localhost\r\n\r\n"), /^404$/],
-  "half of a JSON": [post('{"prompt":'), /^400$/],
-  "two JSONs": [post("{}{}"), /^400$/],
-  "a number that JSON lacks": [post('{"prompt": "a", "temperature": NaN}'), /^400$/],
-  "a number beyond all": [post('{"prompt": "a", "max_tokens": 1e999}'), /^400$/],
-  "a list": [post("[]"), /^400$/],
-  "nothing": [post(""), /^400$/],
+  "a non-UTF-8 address": [encode("GET /%ff%00 HTTP/1.1\r\nHost: localhost\r\n\r\n"), /^404$/],
+  "half of a JSON object": [post('{"prompt":'), /^400$/],
+  "two JSON objects": [post("{}{}"), /^400$/],
+  "a number that JSON does not have": [post('{"prompt": "a", "temperature": NaN}'), /^400$/],
+  "a number that is too large": [post('{"prompt": "a", "max_tokens": 1e999}'), /^400$/],
+  "a list as body": [post("[]"), /^400$/],
+  "an empty body": [post(""), /^400$/],
   "lists within lists": [post("[".repeat(1_000_000)), /^400$/],
   "objects within objects": [post('{"a":'.repeat(100_000)), /^400$/],
   "a prototype": [post('{"__proto__": {"prompt": "a"}, "constructor": 1}'), /^400$/],
@@ -118,7 +121,7 @@ Deno.test("tvllm serve withstands hostile connections", async (t) => {
         assert.match(await statusOf(port, encode(text), true), /^(400|)$/);
       }
     });
-    await t.step("clients that go away, or never read", async () => {
+    await t.step("clients that disconnect, or never read", async () => {
       const stream = JSON.stringify({ ...JSON.parse(long), stream: true });
       for (let i = 0; i < 20; i++) {
         const connection = await Deno.connect({ hostname: "127.0.0.1", port });
@@ -143,7 +146,7 @@ Deno.test("tvllm serve withstands hostile connections", async (t) => {
 });
 
 Deno.test({
-  name: "tvllm serve finishes its answers and says why, when it has no files left for connections",
+  name: "tvllm serve finishes its answers and says why it ends if it runs out of file descriptors",
   ignore: Deno.build.os === "windows" || lacks("connections without end", "sh"),
   fn: async () => {
     const args = ["-c", 'ulimit -n 100 && exec sh "$0" "$@"', LAUNCHER];

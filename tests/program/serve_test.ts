@@ -1,10 +1,10 @@
-/** `tvllm serve` as a program: what it listens to, and how it ends. */
+/** `tvllm serve` as a program: how it listens, and how it ends. */
 
 import assert from "node:assert/strict";
 import { baseEnv, LAUNCHER, runTvllm } from "./run_tvllm.ts";
 import { complete, type Served, withServer } from "./served.ts";
 
-/** Serves the built-in model by the launcher. */
+/** Serves the built-in model through the launcher. */
 function serve(args: readonly string[], use: (served: Served) => Promise<void>) {
   return withServer({ command: "sh", args: [LAUNCHER], env: baseEnv() }, args, use);
 }
@@ -16,7 +16,7 @@ Deno.test("tvllm serve answers, and ends after SIGTERM", async () => {
     assert.equal(first.usage.completion_tokens, 8);
     assert.match(await (await fetch(address)).text(), /<title>tvllm<\/title>/);
 
-    // A stream that runs ends by itself; new requests are refused.
+    // A running stream is completed after the signal.
     const streamed = await complete(address, { ...greedy, max_tokens: 400, stream: true });
     const reader = streamed.body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = (await reader.read()).value!;
@@ -33,7 +33,7 @@ Deno.test("tvllm serve answers, and ends after SIGTERM", async () => {
   });
 });
 
-Deno.test("tvllm serve says so if it cannot listen", async () => {
+Deno.test("tvllm serve reports that it cannot listen", async () => {
   await serve([], async ({ port }) => {
     const { code, stderr } = await runTvllm(["serve", "--port", `${port}`]);
     assert.equal(code, 2);

@@ -1,13 +1,13 @@
-/** `tvllm serve` as a program of its own. */
+/** Runs `tvllm serve` as a separate process. */
 
 import { ROOT, until } from "./run_tvllm.ts";
 
-/** A server that runs. */
+/** A running server. */
 export interface Served {
   readonly address: string;
   readonly port: number;
   readonly child: Deno.ChildProcess;
-  /** What it has written to stderr. */
+  /** The server's output to stderr so far. */
   stderr(): string;
 }
 
@@ -41,7 +41,7 @@ export async function withServer(
   try {
     const port = await until(
       () => /Listening on http:\/\/127\.0\.0\.1:(\d+)\//.exec(stderr)?.[1],
-      () => `It does not listen: ${stderr}`,
+      () => `The server does not listen: ${stderr}`,
     );
     const address = `http://127.0.0.1:${port}`;
     await use({ address, port: Number(port), child, stderr: () => stderr });
@@ -49,7 +49,7 @@ export async function withServer(
     try {
       child.kill("SIGKILL");
     } catch {
-      // It has ended.
+      // The server has already ended.
     }
     await child.status;
     await reading;

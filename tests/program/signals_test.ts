@@ -1,4 +1,4 @@
-/** Each kind of work interrupted at a moment; `deno task signals` has many. */
+/** Interrupts each kind of work at one moment; `deno task signals` does so at many. */
 
 import assert from "node:assert/strict";
 import { realModelMissing } from "../files/on_disk.ts";

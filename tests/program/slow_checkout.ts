@@ -1,8 +1,8 @@
-/** A checkout to compare with, that is slower than this one. */
+/** A fake checkout to compare with, which is slower than this one. */
 
 import { join } from "node:path";
 
-/** Its library serves what a fake model makes of each prompt, a token each 20 ms. */
+/** Creates a checkout whose library repeats the tokens of each prompt, one every 20 ms. */
 export function slowCheckout(): string {
   const directory = Deno.makeTempDirSync();
   Deno.writeTextFileSync(join(directory, "deno.json"), `{ "version": "0.0.7" }`);

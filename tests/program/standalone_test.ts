@@ -1,4 +1,4 @@
-/** `deno task standalone`: one file that runs on a Linux with nothing installed. */
+/** `deno task standalone` creates one file that runs on a Linux system with nothing installed. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -19,14 +19,14 @@ const MACHINES: Readonly<Record<string, string>> = {
 /** On other systems the file can be made, but not run. */
 const linux = { ignore: !(HOST in MACHINES) };
 
-// With all of the environment, which may say how the registry of packages is reached.
+// The whole environment is passed on because it may configure how the registry is reached.
 const made = await new Deno.Command(Deno.execPath(), { args: ["task", "standalone"], cwd: ROOT })
   .output();
 
 const fileFor = (target: string) => join(ROOT, `dist/tvllm-standalone-${target}`);
 const FILE = fileFor(HOST);
 
-/** Runs a standalone file with nothing but these variables, in an empty directory. */
+/** Runs a standalone file with only these variables, in an empty directory. */
 function start(
   args: readonly string[],
   options: { file?: string; env?: Record<string, string>; cwd?: string; limit?: string } = {},
@@ -35,12 +35,12 @@ function start(
   const script = `${limit}; exec "$0" "$@"`;
   return run(which("sh")!, ["-c", script, file, ...args], {
     cwd,
-    // `run` sets these, as other tests need them.
+    // `run` passes these variables on for other tests, so they are emptied here.
     env: { PATH: "", HOME: "", XDG_CACHE_HOME: "", XDG_RUNTIME_DIR: "", DENO_DIR: "", ...env },
   });
 }
 
-/** A cache that the file was unpacked into, and the place there. */
+/** The cache that the file is unpacked into. */
 const cache = Deno.makeTempDirSync();
 
 function placeIn(cache: string): string {
@@ -63,7 +63,7 @@ Deno.test("deno task standalone makes an executable of at most 60 MB for each ma
 });
 
 for (const [target, kind] of Object.entries(MACHINES)) {
-  Deno.test(`the file for ${target} has Deno for this machine in it`, () => {
+  Deno.test(`the file for ${target} contains Deno for this machine`, () => {
     const bytes = Deno.readFileSync(fileFor(target));
     const script = new TextDecoder().decode(bytes.subarray(0, HEADER_BYTES));
     const packed = Number(/head -c (\d+)/.exec(script)![1]);
@@ -76,7 +76,7 @@ for (const [target, kind] of Object.entries(MACHINES)) {
 }
 
 Deno.test({
-  name: "the standalone file needs no home and no PATH, and generates as the checkout does",
+  name: "the standalone file needs no home and no PATH, and generates the checkout's text",
   ...linux,
   fn: async () => {
     const cwd = Deno.makeTempDirSync({ prefix: "it's an empty directory " });
@@ -96,7 +96,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "two standalone files that start at once unpack once",
+  name: "standalone files that start at once unpack once",
   ...linux,
   fn: async () => {
     const env = { XDG_CACHE_HOME: cache };
@@ -131,7 +131,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "the standalone file measures and draws, and says what runs here",
+  name: "the standalone file measures, draws charts, and lists devices",
   ...linux,
   fn: async () => {
     const cwd = Deno.makeTempDirSync();
@@ -171,12 +171,12 @@ Deno.test({
 });
 
 Deno.test({
-  name: "the standalone file unpacks again what is cut, whoever left a lock there",
+  name: "the standalone file unpacks a cut file again, even if a dead process left a lock",
   ...linux,
   fn: async () => {
     const place = placeIn(cache);
     Deno.truncateSync(join(place, "deno"), 1000);
-    // Of a process that has ended.
+    // The lock and the partial files belong to a process that has ended.
     const dead = await run("sh", ["-c", "echo $$"]);
     Deno.mkdirSync(join(place, "lock"));
     Deno.writeTextFileSync(join(place, "lock/pid"), dead.stdout);
@@ -190,7 +190,7 @@ Deno.test({
   },
 });
 
-/** A copy of the file with other bytes. */
+/** Writes a damaged copy of the file. Returns its path. */
 async function damaged(change: (bytes: Uint8Array) => Uint8Array): Promise<string> {
   const path = join(Deno.makeTempDirSync(), "tvllm");
   await Deno.writeFile(path, change(Deno.readFileSync(FILE)), { mode: 0o755 });
@@ -199,10 +199,10 @@ async function damaged(change: (bytes: Uint8Array) => Uint8Array): Promise<strin
 
 for (
   const [what, change] of [
-    ["a byte of Deno is another", (bytes) => bytes.with(1_000_000, bytes[1_000_000]! ^ 1)],
-    ["a byte of the program is another", (bytes) => bytes.with(-1_000_000, bytes.at(-1e6)! ^ 1)],
+    ["a byte of Deno is changed", (bytes) => bytes.with(1_000_000, bytes[1_000_000]! ^ 1)],
+    ["a byte of the program is changed", (bytes) => bytes.with(-1_000_000, bytes.at(-1e6)! ^ 1)],
     ["its end is missing", (bytes) => bytes.subarray(0, -1000)],
-    ["its half is missing", (bytes) => bytes.subarray(0, 2e7)],
+    ["half of it is missing", (bytes) => bytes.subarray(0, 2e7)],
   ] as [string, (bytes: Uint8Array) => Uint8Array][]
 ) {
   Deno.test({
@@ -227,7 +227,7 @@ for (
 }
 
 Deno.test({
-  name: "where nothing can be written, the standalone file says so in one line",
+  name: "if nothing can be written, the standalone file says so in one line",
   ...linux,
   fn: async () => {
     for (const XDG_CACHE_HOME of ["/dev/null", "/proc"]) {
@@ -241,28 +241,28 @@ Deno.test({
   },
 });
 
-/** Whether this user may mount a small disk, where nobody else sees it. */
+/** Whether this user may mount a small disk in a mount namespace of its own. */
 const mounts = (await run("sh", ["-c", "unshare --mount mount -t tmpfs none /mnt"])).code === 0;
 
 for (
   const [what, shell, limit, reason] of [
     [
-      "programs may not run",
+      "programs may not run in the cache",
       "unshare --mount sh",
       'mount -t tmpfs -o noexec none "$XDG_CACHE_HOME"',
       /: programs may not run there; /,
     ],
     [
-      "a disk is full",
+      "the disk is full",
       "unshare --mount sh",
       'mount -t tmpfs -o size=20m none "$XDG_CACHE_HOME"',
       /No space left on device/,
     ],
-    ["files may not be as large", "sh", "ulimit -f 20000", /files of this size are not allowed/],
+    ["large files are forbidden", "sh", "ulimit -f 20000", /files of this size are not allowed/],
   ] as const
 ) {
   Deno.test({
-    name: `where ${what}, the standalone file says so in one line and leaves nothing`,
+    name: `if ${what}, the standalone file says so in one line and leaves nothing`,
     ignore: linux.ignore || (shell !== "sh" && !mounts),
     fn: async () => {
       const script =

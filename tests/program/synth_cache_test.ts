@@ -1,4 +1,4 @@
-/** `-m synth:NAME:QUANT`: made once, kept in the cache, shown and removed there. */
+/** `-m synth:NAME:QUANT` makes a model once and keeps it in the cache, as list and rm show. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { runTvllm } from "./run_tvllm.ts";
 
 const SPEC = "synth:tiny-qwen2:q4_0";
 
-/** The variables of a shell with an empty cache, and where a model is in it. */
+/** The environment for an empty cache, and the path of the model in it. */
 function makeShell() {
   const cache = Deno.makeTempDirSync({ prefix: "a cache " });
   return {
@@ -16,7 +16,7 @@ function makeShell() {
   };
 }
 
-Deno.test("two processes that want one synthetic model make it once; list shows it, rm removes it", async () => {
+Deno.test("two processes that need one synthetic model make it once; list shows it, rm removes it", async () => {
   using shell = makeShell();
   const { env, path } = shell;
   const both = await Promise.all(
@@ -44,7 +44,7 @@ Deno.test("two processes that want one synthetic model make it once; list shows 
   assert.equal((await runTvllm(["rm", SPEC], { env })).code, 3);
 });
 
-Deno.test("what a killed process left unfinished is no model, and is made again", async () => {
+Deno.test("an unfinished file of a killed process is no model, and is made again", async () => {
   using shell = makeShell();
   const { env, path } = shell;
   Deno.mkdirSync(join(path, ".."));
@@ -68,7 +68,7 @@ Deno.test("what a killed process left unfinished is no model, and is made again"
   );
 });
 
-Deno.test("bench takes a synthetic model by -m, and names what there is where it does not know it", async () => {
+Deno.test("bench accepts a synthetic model with -m, and names the known ones if it does not know it", async () => {
   using shell = makeShell();
   const { env } = shell;
   const size = "-p 4 -n 2 -r 1 --requests 1 --warmup 0 --bandwidth 1000".split(" ");
@@ -89,7 +89,7 @@ Deno.test("bench takes a synthetic model by -m, and names what there is where it
   }
 });
 
-Deno.test("a cache that cannot be written is an error that says so", async () => {
+Deno.test("an error says that the cache cannot be written", async () => {
   using shell = makeShell();
   Deno.writeTextFileSync(join(shell.path, ".."), "a file in the way");
   const { code, stderr } = await runTvllm(["inspect", "-m", SPEC], { env: shell.env });

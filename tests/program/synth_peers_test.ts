@@ -1,4 +1,4 @@
-/** Directories that `synth` makes load in mlx-lm and in Hugging Face's tokenizers, where they are installed. */
+/** Directories made by `synth` load in mlx-lm and Hugging Face's tokenizers, if installed. */
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -22,7 +22,7 @@ const CASES = [
   ),
 ];
 
-/** The Python that has mlx-lm: see tests/peers/peer.ts. */
+/** The Python that has mlx-lm, or undefined; see tests/peers/peer.ts. */
 function pythonWithMlx(): string | undefined {
   const places = [Deno.env.get("TVLLM_MLX_PYTHON"), join(ROOT, ".cache/peers/mlx/bin/python")];
   return places.find((place) => place && existsSync(place));

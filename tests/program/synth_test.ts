@@ -24,7 +24,7 @@ Deno.test("tvllm synth writes a file that generates on the default device", asyn
   }
 });
 
-Deno.test("tvllm synth writes a directory of safetensors that generates, and touches no full one", async () => {
+Deno.test("tvllm synth writes a directory of safetensors that generates, and overwrites none", async () => {
   const directory = Deno.makeTempDirSync();
   try {
     const path = join(directory, "tiny");
@@ -48,7 +48,7 @@ Deno.test("tvllm synth writes a directory of safetensors that generates, and tou
   }
 });
 
-Deno.test("tvllm synth names what it knows, and leaves nothing where it cannot write", async () => {
+Deno.test("tvllm synth names the known models and formats, and reports that it cannot write", async () => {
   const unknown = await runTvllm(["synth", "gpt-9"]);
   assert.equal(unknown.code, 2);
   assert.match(unknown.stderr, /'gpt-9'.*tinyllama-1\.1b, llama-3\.2-1b/);

@@ -1,4 +1,4 @@
-/** A proxy that inspects TLS, as companies have: it answers with certificates of its own authority. */
+/** A proxy that inspects TLS, as in companies: it answers with its own authority's certificates. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ export async function makeCertificates(folder: string) {
   return { cert: text("cert.pem"), key: text("key.pem") };
 }
 
-/** Sends every connection to `port`, as a proxy that opens what goes through it. */
+/** Starts a proxy that sends every connection to `port`, as if it decrypted the traffic. */
 export function serveProxy(port: number) {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const asked: string[] = [];
@@ -51,7 +51,7 @@ export function serveProxy(port: number) {
   };
 }
 
-/** A hub behind TLS. */
+/** Serves the hub at `endpoint` over TLS. */
 function serveHub(endpoint: string, certificates: { cert: string; key: string }) {
   return Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...certificates },
@@ -59,7 +59,7 @@ function serveHub(endpoint: string, certificates: { cert: string; key: string })
   );
 }
 
-/** A hub with `org/repo` behind such a proxy, and the environment in which a program finds it. */
+/** Starts a hub with `org/repo` behind such a proxy. Returns the environment to reach it. */
 export async function openHubBehindProxy() {
   const folder = Deno.makeTempDirSync();
   const stack = new AsyncDisposableStack();

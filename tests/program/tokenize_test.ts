@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { writeTinyModel } from "../../fixtures/tiny_models.ts";
 import { runTvllm } from "./run_tvllm.ts";
 
-/** Of the tiny vocabulary: three control tokens, the 256 bytes, then merges, "he" the second. */
+/** The tiny vocabulary has three control tokens, the 256 bytes, then merges; "he" is the second. */
 const byte = (b: number) => 3 + b;
 const HE = 260;
 
@@ -11,7 +11,7 @@ function tokenize(args: readonly string[], options: Parameters<typeof runTvllm>[
   return runTvllm(["tokenize", ...args], { env: { TVLLM_MODEL }, ...options });
 }
 
-Deno.test("tvllm tokenize prints an id and a piece a line", async () => {
+Deno.test("tvllm tokenize prints one id and its text per line", async () => {
   const { code, stdout, stderr } = await tokenize(["hel\né"]);
   assert.equal(stderr, "");
   assert.equal(code, 0);
@@ -19,17 +19,17 @@ Deno.test("tvllm tokenize prints an id and a piece a line", async () => {
   assert.equal(stdout, [...lines, `${byte(0xc3)}\t\\xc3`, `${byte(0xa9)}\t\\xa9`, ""].join("\n"));
 });
 
-Deno.test("tvllm tokenize --json prints an array, of standard input without its byte order mark", async () => {
+Deno.test("tvllm tokenize --json prints an array, and skips a byte order mark of standard input", async () => {
   for (const args of [["--json"], ["--json", "-"]]) {
     const { stdout } = await tokenize(args, { stdin: "\ufeffhe\r\n" });
     assert.deepEqual(JSON.parse(stdout), [HE, byte(13), byte(10)]);
   }
   assert.equal((await tokenize(["--json"])).stdout, "[]\n");
-  // An argument leaves standard input alone.
+  // With an argument, standard input is not read.
   assert.equal((await tokenize(["--json", "he"], { stdin: "unread" })).stdout, `[${HE}]\n`);
 });
 
-Deno.test("tvllm tokenize takes written-out control tokens for text, unless --special", async () => {
+Deno.test("tvllm tokenize treats written-out control tokens as text, unless --special is given", async () => {
   const text = "he<|im_end|>";
   const plain: number[] = JSON.parse((await tokenize(["--json", text])).stdout);
   assert.equal(plain[0], HE);

@@ -1,4 +1,4 @@
-/** `tvllm tune` on this machine's adapter: what it prints and keeps, and what later commands say of it. */
+/** `tvllm tune` on this machine's adapter: what it prints and stores, and how others use it. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { ROOT, runTvllm } from "./run_tvllm.ts";
 
 const MODEL = join(ROOT, "fixtures/models/tiny-llama-q8_0.gguf");
 
-Deno.test("tvllm tune checks, times and keeps a choice of each family, which later commands use", async () => {
+Deno.test("tvllm tune checks, times and stores a choice for each family, which later commands use", async () => {
   const env = { TVLLM_CACHE: join(Deno.makeTempDirSync(), "cache") };
   const before = JSON.parse((await runTvllm(["devices", "--json"], { env })).stdout).adapter;
   assert.match(before.tuning, /^defaults for \S/);
@@ -43,7 +43,7 @@ Deno.test("tvllm tune checks, times and keeps a choice of each family, which lat
   const plain = await runTvllm([...args, "hi"], { env: { TVLLM_CACHE: Deno.makeTempDirSync() } });
   assert.equal(tuned.stdout, plain.stdout);
 
-  // Of another version of tvllm: one note, and the defaults.
+  // The tuning of another version of tvllm causes one note, and the defaults are used.
   Deno.writeTextFileSync(path, `${JSON.stringify({ ...record, tvllm: "0.0.1" })}\n`);
   const stale = await runTvllm([...args, "hi"], { env });
   assert.equal(stale.code, 0);
@@ -54,14 +54,14 @@ Deno.test("tvllm tune checks, times and keeps a choice of each family, which lat
   assert.equal(stale.stderr.match(/tuning/g)!.length, 1);
 });
 
-Deno.test("tvllm tune says that it cannot write, before it measures", async () => {
+Deno.test("tvllm tune reports that it cannot write, before it measures", async () => {
   const blocked = Deno.makeTempFileSync();
   const { code, stderr } = await runTvllm(["tune", "-m", MODEL], { env: { TVLLM_CACHE: blocked } });
   assert.equal(code, 2);
   assert.match(stderr, /^error: Cannot write \S+: .*; set TVLLM_CACHE to a directory that can be/);
 });
 
-Deno.test("tvllm tune ends with 5 without an adapter", async () => {
+Deno.test("tvllm tune exits with 5 without an adapter", async () => {
   const env = {
     TVLLM_CACHE: Deno.makeTempDirSync(),
     DENO_WEBGPU_BACKEND: "vulkan",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import denoJson from "../../deno.json" with { type: "json" };
 import { LAUNCHER, pipeTvllm, run, runTvllm } from "./run_tvllm.ts";
 
-Deno.test("tvllm without a command shows three to try, in 80 columns", async () => {
+Deno.test("tvllm without a command shows three commands to try, in 80 columns", async () => {
   for (const args of [[], ["--color", "never", "-q"]]) {
     const { code, stdout, stderr } = await runTvllm(args);
     assert.equal(code, 0);
@@ -13,7 +13,7 @@ Deno.test("tvllm without a command shows three to try, in 80 columns", async () 
   assert.equal((await pipeTvllm([], "true")).stderr, "");
 });
 
-Deno.test("an empty TVLLM_MODEL is none", async () => {
+Deno.test("an empty TVLLM_MODEL has no effect", async () => {
   const { code, stderr } = await runTvllm(["tokenize", "a"], { env: { TVLLM_MODEL: "" } });
   assert.equal(code, 0, stderr);
 });
@@ -61,7 +61,7 @@ for (
   });
 }
 
-Deno.test("no stack without -v, and one with it, before or after the command", async () => {
+Deno.test("errors show a stack only with -v, before or after the command", async () => {
   const { code, stderr } = await runTvllm(["inspect", "/no/such.gguf"]);
   assert.equal(code, 3);
   assert.match(stderr, /^error: Cannot open \/no\/such\.gguf: .*\n$/);
@@ -76,7 +76,7 @@ Deno.test("control characters of an argument do not reach the terminal", async (
   assert.doesNotMatch(stderr.trimEnd(), /[\x00-\x1f]/);
 });
 
-Deno.test("--color always colours what goes into a pipe; auto and never do not", async () => {
+Deno.test("--color always colours output to a pipe; auto and never do not", async () => {
   const args = ["inspect", "/no/such.gguf"];
   const red = "\x1b[31merror:\x1b[39m";
   const stderr = async (...more: Parameters<typeof runTvllm>) => (await runTvllm(...more)).stderr;

@@ -1,11 +1,11 @@
-/** `deno task version`. */
+/** `deno task version` prints and sets the version. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { ROOT, run } from "./run_tvllm.ts";
 
-/** A copy of what the version is in, and a program that sets it. */
+/** Copies the files that contain the version. Returns the copy, and how to set its version. */
 function copy(): { folder: string; set: (...args: string[]) => ReturnType<typeof run> } {
   const folder = Deno.makeTempDirSync();
   for (const room of ["release", "cli"]) Deno.mkdirSync(join(folder, room));
@@ -44,6 +44,6 @@ Deno.test("deno task version prints the version, and sets it in all three places
   assert.equal(refused.code, 1);
   assert.match(
     refused.stderr,
-    /^error: Cannot set the version 7\.8: expected one as in 0\.2\.0\n$/,
+    /^error: Cannot set the version 7\.8: expected a version such as 0\.2\.0\n$/,
   );
 });

@@ -1,11 +1,14 @@
-/** The version of a driver, found as on a Linux whose files are made here. */
+/** Finds the version of a Vulkan driver on a simulated Linux system. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { vulkanDriver } from "../../engine/gpu/vulkan_driver.ts";
 import { symlink } from "./run_tvllm.ts";
 
-/** A system with these manifests, each naming a library, and these libraries. */
+/**
+ * Creates a system with these manifests, which each name a library, and these libraries. Returns
+ * `vulkanDriver()` for that system.
+ */
 function system(
   drivers: Readonly<Record<string, string>>,
   libraries: Readonly<Record<string, string>>,
@@ -51,7 +54,7 @@ Deno.test("vulkanDriver() finds NVIDIA's version in the name of its library, beh
   assert.equal(find("NVIDIA GeForce RTX 4090"), "NVIDIA 550.54.14");
 });
 
-Deno.test("vulkanDriver() is undefined if a manifest is damaged, or its library gone or silent", () => {
+Deno.test("vulkanDriver() is undefined if a manifest is damaged, or its library missing or unversioned", () => {
   const find = system(
     { "lvp_icd.json": "", "radeon_icd.json": "gone.so", "intel_icd.json": "silent.so" },
     { "silent.so": "no version" },

@@ -1,4 +1,4 @@
-/** The workflow that tests and releases: it is read, and its steps for Linux are run. */
+/** Checks the workflow that tests and releases, and runs its steps for Linux. */
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -32,7 +32,7 @@ const jobs = Object.entries(workflow.jobs);
 const steps = jobs.flatMap(([, { steps }]) => steps);
 const scripts = steps.flatMap(({ run }) => run ?? []);
 
-Deno.test("the workflow tests on Linux, macOS and Windows, and releases after that only", () => {
+Deno.test("the workflow tests on Linux, macOS and Windows, and releases only after that", () => {
   const { test, build, start, release } = workflow.jobs;
   const systems = test!.strategy!.matrix["os"] as string[];
   assert.deepEqual(systems.map((name) => name.split("-")[0]), ["ubuntu", "macos", "windows"]);
@@ -52,7 +52,7 @@ Deno.test("the workflow builds every target, and starts each on its own system",
   assert.ok(scripts.some((script) => script.includes("deno task compile --target all")));
 });
 
-Deno.test("the workflow takes the pinned Deno, and actions of GitHub and Deno only", () => {
+Deno.test("the workflow uses the pinned Deno, and only actions of GitHub and Deno", () => {
   const used = steps.flatMap(({ uses }) => uses ?? []);
   for (const action of used) assert.match(action, /^(actions|denoland)\/[\w-]+@v\d+$/);
   const denos = steps.filter(({ uses }) => uses?.startsWith("denoland/setup-deno@"));
@@ -60,7 +60,7 @@ Deno.test("the workflow takes the pinned Deno, and actions of GitHub and Deno on
   for (const step of denos) assert.equal(step.with!["deno-version"], DENO_VERSION);
 });
 
-Deno.test("the workflow names tasks that deno.json has", () => {
+Deno.test("the workflow runs tasks that exist in deno.json", () => {
   const named = scripts.flatMap((
     script,
   ) => [...script.matchAll(/deno task (?:--quiet )?([\w:]+)/g)]);
@@ -69,7 +69,7 @@ Deno.test("the workflow names tasks that deno.json has", () => {
 });
 
 Deno.test({
-  name: "bash reads every script of the workflow",
+  name: "bash can parse every script of the workflow",
   ignore: lacks("the scripts of the workflow", "bash"),
   fn: async () => {
     for (const script of scripts) {
@@ -79,7 +79,7 @@ Deno.test({
   },
 });
 
-/** Whether a step is for a push to main on Linux; its condition is one of a few. */
+/** Whether a step runs after a push to main on Linux. Asserts that its condition is a known one. */
 function isForLinux({ if: condition }: Step): boolean {
   if (condition === undefined) return true;
   const [, operator, os] = /^runner\.os (==|!=) '(\w+)'$/.exec(condition) ?? [];
@@ -88,7 +88,7 @@ function isForLinux({ if: condition }: Step): boolean {
   return false;
 }
 
-/** What the steps of a job do on Linux, without those that set a new machine up. */
+/** The scripts of a job's steps on Linux, without those that set up a new machine. */
 function linuxScripts(job: string): string[] {
   return workflow.jobs[job]!.steps.filter(isForLinux).flatMap(({ run }) => run ?? [])
     .filter((script) => !script.startsWith("sudo "));
@@ -97,7 +97,7 @@ function linuxScripts(job: string): string[] {
 const canRun = Deno.build.os === "linux" &&
   ["bash", "node", "npm"].every((program) => which(program) !== undefined);
 
-/** A directory with `deno` in it, as the workflow's set-up leaves one on PATH. */
+/** Creates a directory with `deno`, such as the workflow's setup adds to PATH. */
 function directoryOfDeno(): string {
   const directory = Deno.makeTempDirSync();
   const script = `#!/bin/sh\nexec '${Deno.execPath()}' "$@"\n`;
@@ -105,7 +105,7 @@ function directoryOfDeno(): string {
   return directory;
 }
 
-/** Runs a script as GitHub does, with all of the environment; a registry may need it. */
+/** Runs a script as GitHub does, with the whole environment, which a registry may need. */
 async function runStep(script: string, env: Record<string, string>) {
   const path = `${directoryOfDeno()}:${Deno.env.get("PATH")}`;
   const command = new Deno.Command("bash", {
@@ -125,7 +125,7 @@ for (const job of ["test", "build"]) {
       name: `the workflow's step of ${job} runs: ${line}`,
       ignore: !canRun,
       fn: async () => {
-        // The tests are running already: one file of them stands for all.
+        // The tests are running already, so only one file of them is run here.
         const { code, stderr } = await runStep(script, { TESTS: "tests/assert_test.ts" });
         const offline = /^error: Cannot compile for \S+: its runtime cannot be downloaded/m;
         if (line.includes("compile") && offline.test(stderr)) return;
@@ -136,7 +136,7 @@ for (const job of ["test", "build"]) {
 }
 
 Deno.test({
-  name: "what the workflow collects has checksums that are right",
+  name: "the files that the workflow collects have correct checksums",
   ignore: !canRun,
   fn: async () => {
     const directory = join(ROOT, "dist/release");

@@ -1,9 +1,9 @@
-/** Wrong usages: each is met with one line, the right exit code, and what was probably meant. */
+/** Wrong usages get one line of error, the right exit code, and a suggestion. */
 
 import assert from "node:assert/strict";
 import { runTvllm } from "./run_tvllm.ts";
 
-/** Exit code, arguments, and what the message suggests. */
+/** Exit code, arguments, and what the message suggests, if anything. */
 const WRONG: readonly (readonly [code: number, args: string, meant?: string])[] = [
   [2, "genrate hi", "generate"],
   [2, "Generate hi", "generate"],
@@ -116,16 +116,16 @@ Deno.test("wrong usages end with one line that says what is wrong and what was m
   await t.assertSnapshot(messages.join("").replaceAll(env.TVLLM_CACHE, "CACHE"));
 });
 
-Deno.test("-m '' is a name that is missing", async () => {
+Deno.test("-m '' is refused as a missing name", async () => {
   const { code, stderr } = await runTvllm(["generate", "hi", "-q", "-m", ""]);
   assert.equal(code, 2);
   assert.match(stderr, /^error: Cannot open a model without a name: .*\n$/);
 });
 
-Deno.test("two options do not write one file", async () => {
+Deno.test("two options cannot write to the same file", async () => {
   const file = await Deno.makeTempFile();
   const args = ["bench", "latency", "-q", "--json", file, "--output", file];
   const { code, stderr } = await runTvllm(args);
   assert.equal(code, 2);
-  assert.match(stderr, /^error: Cannot write .*: --json writes it; --output takes another file\n$/);
+  assert.match(stderr, /^error: Cannot write .*: --json writes it; --output needs another file\n$/);
 });

@@ -1,4 +1,4 @@
-/** What a sequence gets must not depend on how it is cut, where it lies, or what runs beside it. */
+/** A sequence's logits must not depend on chunks, block tables or other sequences in the batch. */
 
 import assert from "node:assert/strict";
 import { readGolden } from "../assert.ts";
@@ -8,7 +8,7 @@ import { blocksFor, logitsOf, run, sample, tinyRunner } from "./tiny_runner.ts";
 
 const IDS = readGolden("tiny-llama-q4_1").ids;
 
-// Experts serve the tokens of a chunk together.
+// Models with experts are included, because an expert computes the tokens of a chunk together.
 const CUT = [
   ["llama", "Q4_1"],
   ["llama", "Q5_K"],
@@ -21,7 +21,7 @@ const CUT = [
   ["nemotron_h_moe", "Q4_0"],
 ] as const;
 for (const [architecture, format] of CUT) {
-  Deno.test(`Reference runner gives the same bits for a prompt in chunks of any size, ${architecture} ${format}`, async () => {
+  Deno.test(`Reference runner's logits are bit-identical for chunks of any size, ${architecture} ${format}`, async () => {
     const runner = tinyRunner(architecture, format);
     const whole = await logitsOf(runner, IDS);
     for (const chunk of [1, 2, 7, 16, 39]) {
@@ -30,7 +30,7 @@ for (const [architecture, format] of CUT) {
   });
 }
 
-Deno.test("Reference runner follows block tables in any order", async () => {
+Deno.test("Reference runner accepts block tables in any order", async () => {
   const runner = tinyRunner("qwen3", "Q8_0", { blocks: [8] });
   const straight = await logitsOf(runner, IDS, { chunk: 5 });
   for (const blockTables of [[[7, 0, 3]], [[2, 1, 0, 5]]]) {
@@ -38,7 +38,7 @@ Deno.test("Reference runner follows block tables in any order", async () => {
   }
 });
 
-Deno.test("Reference runner gives sequences of a batch what each gets alone", async () => {
+Deno.test("Reference runner computes the same for a sequence in a batch as alone", async () => {
   await assertSameInBatch(tinyRunner("qwen2", "Q4_0", { blocks: [16] }), IDS);
 });
 
@@ -84,9 +84,9 @@ Deno.test("Reference runner feeds sampled tokens back in steps, and in batches s
   assert.deepEqual(read.reverse().flatMap(({ tokens }) => tokens[0]!), expected, "ahead");
 });
 
-Deno.test("Reference runner keeps in mind what a chain samples that begins with a slot's first batch", async () => {
+Deno.test("Reference runner records the tokens of a chain that begins with a slot's first batch", async () => {
   const runner = tinyRunner("llama", "Q4_0");
-  // Nothing comes again, but what is forgotten.
+  // The penalty is so high that a token can repeat only if the slot forgot it.
   const sampling = { ...GREEDY, repeatPenalty: 1e6, logitBias: new Map([[1, 50], [2, 40]]) };
   const first = { slot: 0, tokens: [5], start: 0, prior: [], blockTables: [[0]], sampling };
   const ids = await sample(runner, first, 8);
@@ -94,9 +94,9 @@ Deno.test("Reference runner keeps in mind what a chain samples that begins with 
   assert.equal(new Set(ids).size, 8);
 });
 
-Deno.test("Reference runner takes from `prior` what a cached prefix keeps from it", async () => {
+Deno.test("Reference runner learns the tokens of a cached prefix from `prior`", async () => {
   const runner = tinyRunner("llama", "F16", { blocks: [8] });
-  // The first token would always be next, if it were not penalized for being in the prompt.
+  // The first token would always be sampled if it were not penalized for being in the prompt.
   const first = IDS[0]!;
   assert.ok(!IDS.slice(1).includes(first));
   const sampling = { ...GREEDY, repeatPenalty: 1e6, logitBias: new Map([[first, 100]]) };
@@ -105,7 +105,7 @@ Deno.test("Reference runner takes from `prior` what a cached prefix keeps from i
   assert.notEqual(expected[0], first);
   const end = { ...whole, slot: 1, tokens: IDS.slice(32), start: 32 };
   assert.deepEqual(await sample(runner, { ...end, prior: IDS.slice(0, 32) }), expected);
-  // Now slot 1 knows the whole prompt, and must forget it.
+  // Slot 1 now has the whole prompt in its history, and must drop it.
   assert.deepEqual(await sample(runner, { ...end, prior: [] }), [first]);
 });
 
@@ -117,7 +117,7 @@ Deno.test("Reference runner copies blocks between steps, in order", async () => 
   const copies = [{ group: 0, from: 0, to: 6 }, { group: 0, from: 1, to: 4 }];
   runner.copyBlocks(copies);
   copies.length = 0;
-  // Block 0 is overwritten after the copy was asked for.
+  // Block 0 is overwritten after the copy was requested.
   const other = runner.submit({
     sequences: [{ slot: 2, tokens: [1], start: 0, blockTables: [[0]] }],
   });
@@ -126,7 +126,7 @@ Deno.test("Reference runner copies blocks between steps, in order", async () => 
   assert.notDeepEqual((await run(runner, { ...fork, blockTables: [[0, 4, 2]] })).at(-1), expected);
 });
 
-Deno.test("Reference runner has its own copy of a batch", async () => {
+Deno.test("Reference runner makes its own copy of a batch", async () => {
   const runner = tinyRunner("llama", "Q8_0");
   const expected = await logitsOf(runner, IDS);
   const tokens = [...IDS];
@@ -139,7 +139,7 @@ Deno.test("Reference runner has its own copy of a batch", async () => {
   assert.deepEqual((await step.read()).logits[0], expected);
 });
 
-Deno.test("Reference runner refuses to go on from a token that its slot has not sampled", async () => {
+Deno.test("Reference runner refuses to continue from a token that its slot has not sampled", async () => {
   const runner = tinyRunner("llama", "Q8_0");
   const start = { slot: 0, tokens: IDS, start: 0, blockTables: [[0, 1, 2]] };
   const next = { slot: 0, tokens: null, start: IDS.length, blockTables: [[0, 1, 2]] };

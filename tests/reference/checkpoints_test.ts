@@ -1,4 +1,4 @@
-/** Directories from weights to logits on the CPU, against what the float32 reference says. */
+/** Compares the reference runner with the float32 reference in Python, for directories. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";

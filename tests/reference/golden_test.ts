@@ -1,4 +1,4 @@
-/** The CPU backend against what the float32 reference in Python says. */
+/** Compares the reference runner with the goldens of the float32 reference in Python. */
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -9,7 +9,7 @@ import { withFile } from "../files/on_disk.ts";
 import { referenceLogits } from "./reference_model.ts";
 import { logitsOf, runnerOf, tinyRunner } from "./tiny_runner.ts";
 
-/** The goldens have six decimals, which alone is worth some 1e-7 of perplexity. */
+/** The goldens have six decimals, and this rounding alone changes perplexity by about 1e-7. */
 function assertLikeGolden(logits: readonly Float32Array[], golden: Golden): void {
   const { meanKl, perplexityError } = compareWithGolden(golden, logits);
   assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
@@ -24,7 +24,7 @@ for (const [architecture, format] of TINY_MODELS) {
   });
 }
 
-Deno.test("Reference runner keeps within the GPU's bounds with its KV cache in f16", async () => {
+Deno.test("Reference runner with an f16 KV cache stays within the GPU's bounds", async () => {
   const golden = readGolden("tiny-qwen3-f32");
   const exact = await logitsOf(tinyRunner("qwen3", "F32"), golden.ids);
   const rounded = await logitsOf(tinyRunner("qwen3", "F32", { kvType: "f16" }), golden.ids);
@@ -33,7 +33,7 @@ Deno.test("Reference runner keeps within the GPU's bounds with its KV cache in f
   assert.notDeepEqual(rounded.at(-1), exact.at(-1));
 });
 
-/** What no golden has: scaled RoPE, factors, llama with biases. */
+/** Variants of llama without a golden: scaled RoPE, RoPE factors, and biases. */
 const VARIANTS: Record<string, (parts: ReturnType<typeof tinyParts>) => void> = {
   "YaRN": ({ metadata }) => {
     metadata.set("llama.rope.scaling.type", { type: "string", value: "yarn" });

@@ -8,7 +8,7 @@ import { assertAllClose } from "../assert.ts";
 const TYPES = Object.keys(GROUP_LAYOUT) as TensorType[];
 const TOKENS = 6;
 
-/** Groups with scales of every kind: subnormal, the largest, zero, minima far larger than steps. */
+/** Groups with extreme scales: subnormal, the largest, zero, and minima far larger than steps. */
 const VECTORS: Record<string, { blocks: string }> = JSON.parse(
   Deno.readTextFileSync(new URL("../../fixtures/goldens/dequantize.json", import.meta.url)),
 );
@@ -17,7 +17,7 @@ function randomTokens(cols: number, random: RandomSource): Float32Array {
   return Float32Array.from({ length: TOKENS * cols }, () => random.bell());
 }
 
-/** The results of all tokens together, after a check that each alone gets the same bits. */
+/** Returns the results of all tokens together. Asserts that each token alone gets the same bits. */
 function product(weights: PackedMatrix, x: Float32Array, bias?: Float32Array): Float64Array {
   const { rows, cols } = weights;
   const wide = Float64Array.from(x);
@@ -37,7 +37,7 @@ function product(weights: PackedMatrix, x: Float32Array, bias?: Float32Array): F
 }
 
 for (const type of TYPES) {
-  Deno.test(`matmul() of ${type} is the reference's, and the same bits for one token and several`, () => {
+  Deno.test(`matmul() of ${type} matches the reference, and is bit-identical for one token and several`, () => {
     const random = new RandomSource(3, type);
     const cols = 2 * Math.max(32, GROUP_LAYOUT[type].weights);
     for (const rows of [1, 2, 7, 8]) {
@@ -55,7 +55,7 @@ for (const type of TYPES) {
     const cols = GROUP_LAYOUT[type].weights;
     const rowBytes = packedBytes(type, cols);
     const x = randomTokens(cols, new RandomSource(4, type));
-    // Each row once as the first and once as the second of a pair.
+    // Each row is once the first and once the second of a pair.
     const swapped = Uint8Array.of(...bytes.subarray(rowBytes), ...bytes.subarray(0, rowBytes));
     for (const order of [bytes, swapped]) {
       product({ type, rows: bytes.length / rowBytes, cols, bytes: order }, x);
@@ -63,7 +63,7 @@ for (const type of TYPES) {
   });
 }
 
-Deno.test("matmul() pauses within a large product, whose results are the reference's", () => {
+Deno.test("matmul() pauses within a large product, whose results match the reference", () => {
   const random = new RandomSource(5, "pauses");
   const [rows, cols] = [9_999, 256];
   const bytes = randomWeights("Q8_0", rows * cols, { random, deviation: 0.1 });

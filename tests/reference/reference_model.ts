@@ -1,4 +1,4 @@
-/** The forward pass composed of the kernels' reference functions: slow, in float64, to be read. */
+/** The forward pass composed of the kernels' reference functions: slow, in float64, readable. */
 
 import assert from "node:assert/strict";
 import type { ModelFile } from "../../engine/files/model_file.ts";
@@ -16,7 +16,7 @@ import {
   rope,
 } from "../../kernels/reference.ts";
 
-/** The logits after each of `ids`, which start a sequence. */
+/** Returns the logits after each of `ids`, which start a sequence. */
 export function referenceLogits(
   file: ModelFile,
   config: ModelConfig,

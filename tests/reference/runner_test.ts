@@ -9,7 +9,7 @@ import { GREEDY } from "../../engine/run/runner.ts";
 import { withMixers } from "../model/features.ts";
 import { changed, logitsOf, runnerOf, sample, tinyRunner } from "./tiny_runner.ts";
 
-Deno.test("loadReferenceRunner() takes its sizes from the options and the context", () => {
+Deno.test("loadReferenceRunner() derives its limits from the options and the context", () => {
   const runner = tinyRunner("llama", "Q8_0");
   assert.deepEqual(runner.limits, { blocks: [128], maxSequences: 8, maxBatchTokens: 128 });
   assert.equal(runner.device.kind, "cpu");
@@ -35,7 +35,7 @@ Deno.test("loadReferenceRunner() names a weight that the file lacks", () => {
   });
 });
 
-Deno.test("loadReferenceRunner() refuses weights that are not numbers, and says which", () => {
+Deno.test("loadReferenceRunner() refuses weights that are not numbers, and names the first", () => {
   const file = changed(["token_embd.weight"], (w, i) => i === 5 * 96 + 7 ? NaN : w);
   assert.throws(() => runnerOf(file), (error) => {
     assert.ok(error instanceof ModelFormatError);
@@ -45,12 +45,12 @@ Deno.test("loadReferenceRunner() refuses weights that are not numbers, and says 
 });
 
 const OVERFLOWS: [string, () => Uint8Array][] = [
-  // Values leave float16, so that attention adds +∞ and −∞.
+  // Values exceed the range of float16, so attention adds +∞ and −∞.
   ["not numbers", () => changed(["blk.0.attn_v.weight"], (w) => w * 1e30)],
   ["infinite", () => changed(["output_norm.weight"], () => 3e38)],
 ];
 for (const [what, model] of OVERFLOWS) {
-  Deno.test(`Reference runner says so when weights make logits that are ${what}, each time`, async () => {
+  Deno.test(`Reference runner reports every time that weights make logits ${what}`, async () => {
     const runner = runnerOf(model(), { kvType: "f16" });
     const sequence = { slot: 0, start: 0, blockTables: [[0]], sampling: GREEDY };
     for (const tokens of [[4, 5], [4, 6]]) {
@@ -69,7 +69,7 @@ for (const [what, model] of OVERFLOWS) {
   });
 }
 
-Deno.test("Reference runner returns the model's own logits, whatever the sampler does to them", async () => {
+Deno.test("Reference runner returns logits without the sampler's adjustments", async () => {
   const runner = tinyRunner("llama", "Q8_0");
   const ids = [3, 1, 4, 1, 5];
   const plain = (await logitsOf(runner, ids)).at(-1)!;

@@ -1,10 +1,10 @@
-/** What a sequence gets in a batch, held against what it gets alone. */
+/** Compares a sequence's results in a batch with those alone. */
 
 import assert from "node:assert/strict";
 import { type BatchSequence, GREEDY, type ModelRunner } from "../../engine/run/runner.ts";
 import { blocksFor, sample } from "./tiny_runner.ts";
 
-/** Options of sampling in which each of them has a part. */
+/** Sampling options that are all in effect. */
 export const SAMPLED = {
   ...GREEDY,
   temperature: 1,
@@ -15,8 +15,9 @@ export const SAMPLED = {
 };
 
 /**
- * Asserts that three sequences of unlike lengths, cut from the 39 or more `ids`, get the same bits and
- * tokens alone and in one batch. The runner has 16 blocks and three slots at least.
+ * Asserts that three sequences of different lengths get the same bits and tokens alone and in one
+ * batch. They are parts of `ids`, which has at least 39 tokens. The runner must have at least 16
+ * blocks and three slots.
  */
 export async function assertSameInBatch(
   runner: ModelRunner,

@@ -1,4 +1,4 @@
-/** Reference runners of tiny models, and short ways to run a batch on them. */
+/** Reference runners of tiny models, and functions that run a batch. */
 
 import { loadReferenceRunner, type ReferenceRunnerOptions } from "../../engine/reference/runner.ts";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -14,7 +14,7 @@ import {
 } from "../../fixtures/tiny_models.ts";
 import { withFile } from "../files/on_disk.ts";
 
-/** A runner of the model that these bytes of a GGUF file hold. */
+/** Returns a runner of the model in these bytes of a GGUF file. */
 export function runnerOf(gguf: Uint8Array, options?: ReferenceRunnerOptions): ModelRunner {
   return withFile("model.gguf", gguf, (path) => {
     const file = openGguf(path);
@@ -27,7 +27,7 @@ export function runnerOf(gguf: Uint8Array, options?: ReferenceRunnerOptions): Mo
   });
 }
 
-/** The tiny llama in float32, some of its tensors changed weight by weight. */
+/** Returns the tiny llama in float32, with `change` applied to each weight of these tensors. */
 export function changed(
   names: readonly string[],
   change: (weight: number, index: number) => number,
@@ -51,12 +51,12 @@ export function tinyRunner(
   return runnerOf(tinyModel(architecture, format), options);
 }
 
-/** Blocks `first`, `first + 1`, … for so many tokens. */
+/** Returns the blocks `first`, `first + 1`, … for this many tokens. */
 export function blocksFor(tokens: number, first = 0): number[] {
   return Array.from({ length: Math.ceil(tokens / BLOCK_TOKENS) }, (_, i) => first + i);
 }
 
-/** The logits after each of `ids`, which enter in chunks of `chunk` tokens. */
+/** Returns the logits after each of `ids`, which enter in chunks of `chunk` tokens. */
 export async function logitsOf(
   runner: ModelRunner,
   ids: readonly number[],

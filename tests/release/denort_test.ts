@@ -1,11 +1,11 @@
-/** What release/compile.ts takes for a runtime, and what it grants. */
+/** Which files release/compile.ts accepts as a runtime, and which permissions it grants. */
 
 import assert from "node:assert/strict";
 import { compiledPermissions } from "../../release/compile.ts";
 import { checkDenort, executableKind } from "../../release/denort.ts";
 import { HEADERS } from "./tiny_elf.ts";
 
-/** What only denort says, and what its requests do. */
+/** Texts that identify denort: one of its error messages, and the user agent of its requests. */
 const MARKS = `Could not find standalone binary section. Deno/${Deno.version.deno}`;
 
 for (
@@ -17,7 +17,7 @@ for (
     ["PE for x86-64", "x86_64-pc-windows-msvc"],
   ] as const
 ) {
-  Deno.test(`checkDenort() takes denort for ${target}, and of no other machine`, () => {
+  Deno.test(`checkDenort() accepts denort for ${target}, and for no other machine`, () => {
     const marks = new TextEncoder().encode(MARKS);
     for (const [other, header] of Object.entries(HEADERS)) {
       assert.equal(executableKind(header), other);
@@ -31,13 +31,13 @@ for (
   });
 }
 
-Deno.test("executableKind() knows no other files, however short", () => {
+Deno.test("executableKind() returns undefined for other files, however short", () => {
   for (
     const bytes of [[], [0x4d, 0x5a], [0x7f, 0x45, 0x4c, 0x46], [0xca, 0xfe, 0xba, 0xbe, 0, 0]]
   ) {
     assert.equal(executableKind(new Uint8Array(bytes)), undefined);
   }
-  // A header of PE beyond the file's end.
+  // The PE header would be beyond the end of the file.
   const bytes = HEADERS["PE for x86-64"]!.slice();
   new DataView(bytes.buffer).setUint32(0x3c, 0xffff_fff0, true);
   assert.equal(executableKind(bytes), undefined);
@@ -51,7 +51,7 @@ Deno.test("executableKind() knows no other files, however short", () => {
   );
 });
 
-Deno.test("a compiled program may do what any command may, and no more", () => {
+Deno.test("a compiled program gets the permissions of all commands, and no more", () => {
   const flags = compiledPermissions();
   const names = flags.map((flag) => flag.split("=")[0]).sort();
   assert.deepEqual(names, [

@@ -1,10 +1,10 @@
-/** Executables made by hand, to stand in for denort. */
+/** Small handmade executables that stand in for denort. */
 
-/** What ELF calls the machines. */
+/** Machine numbers in ELF headers. */
 const X86_64 = 62;
 export const ARM64 = 183;
 
-/** The start of an executable of 64 bits: enough for a look at it, not to be run. */
+/** Headers of 64-bit executables. They are enough to recognize the kind, but cannot run. */
 export const HEADERS: Readonly<Record<string, Uint8Array>> = {
   "ELF for x86-64": elfHeader(X86_64),
   "ELF for arm64": elfHeader(ARM64),
@@ -38,7 +38,10 @@ function peHeader(machine: number): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-/** A program for Linux on x86-64, if it says so, that prints `text` and ends with 0. */
+/**
+ * Returns a Linux program that prints `text` and exits with 0. Its code is for x86-64; another
+ * `machine` changes only the header.
+ */
 export function printingElf(text: string, machine = X86_64): Uint8Array {
   const message = new TextEncoder().encode(text);
   const [base, codeAt] = [0x400000, 120];
@@ -57,12 +60,12 @@ export function printingElf(text: string, machine = X86_64): Uint8Array {
   bytes.set(elfHeader(machine));
   const view = new DataView(bytes.buffer);
   view.setUint32(20, 1, true);
-  view.setBigUint64(24, BigInt(base + codeAt), true); // where it starts
+  view.setBigUint64(24, BigInt(base + codeAt), true); // entry point
   view.setBigUint64(32, 64n, true); // the one program header
   view.setUint16(52, 64, true);
   view.setUint16(54, 56, true);
   view.setUint16(56, 1, true);
-  view.setUint32(64, 1, true); // to be loaded
+  view.setUint32(64, 1, true); // to be loaded (PT_LOAD)
   view.setUint32(68, 5, true); // readable and executable
   view.setBigUint64(80, BigInt(base), true);
   view.setBigUint64(88, BigInt(base), true);

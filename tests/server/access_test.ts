@@ -1,4 +1,4 @@
-/** Keys, pages of other sites, and names that are not the server's own. */
+/** Access control: API keys, pages of other sites, and host names that are not the server's own. */
 
 import assert from "node:assert/strict";
 import type { ServerOptions } from "../../server/server.ts";
@@ -13,7 +13,7 @@ async function status(
   return (await server.handle(request(route, undefined, { headers }))).status;
 }
 
-Deno.test("an API key must be sent as a bearer token, but for /health and the page", async () => {
+Deno.test("an API key must be sent as a bearer token, except for /health and the page", async () => {
   const options = { apiKey: "secret" };
   assert.equal(await status(options, {}), 401);
   assert.equal(await status(options, { authorization: "Bearer secrets" }), 401);
@@ -28,7 +28,7 @@ Deno.test("an API key must be sent as a bearer token, but for /health and the pa
   assert.equal((await refused.json()).error.code, "invalid_api_key");
 });
 
-Deno.test("pages of other sites may not ask unless --cors names theirs", async () => {
+Deno.test("pages of other sites may not send requests unless --cors names their site", async () => {
   const site = "https://example.com";
   assert.equal(await status({}, { origin: site }), 403);
   assert.equal(await status({}, { origin: "http://localhost" }), 200);
@@ -43,7 +43,7 @@ Deno.test("pages of other sites may not ask unless --cors names theirs", async (
   assert.equal(plain.headers.get("access-control-allow-origin"), null);
 });
 
-Deno.test("without a key it answers under its own names alone", async () => {
+Deno.test("without an API key, the server answers only under its own host names", async () => {
   for (const host of ["localhost:8080", "127.0.0.1", "[::1]:8080", "a.localhost", "box"]) {
     assert.equal(await status({ hosts: ["box"] }, { host }), 200, host);
   }

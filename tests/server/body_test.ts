@@ -1,11 +1,11 @@
-/** Bodies that come too slowly, or not to their end, over a connection. */
+/** Request bodies that arrive too slowly or incompletely. */
 
 import assert from "node:assert/strict";
 import { listening, makeServer } from "./served.ts";
 
-Deno.test("a body that is late is answered 408, one that is cut off 400, and none is kept", async () => {
+Deno.test("a late request body is answered with 408, one cut off with 400, and no request stays open", async () => {
   const { server, log } = makeServer({ body: { bytes: 1000, milliseconds: 50 } });
-  // It reads no body before it has a model.
+  // The server reads no body before it has a model.
   server.ready({} as Parameters<typeof server.ready>[0]);
   await listening((request) => server.handle(request), async (address) => {
     const begun = `POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"pro`;
@@ -22,5 +22,5 @@ Deno.test("a body that is late is answered 408, one that is cut off 400, and non
     assert.equal(await statusAfter((connection) => connection.closeWrite()), "HTTP/1.1 400 ");
   });
   assert.equal(server.open, 0);
-  assert.match(log.join("\n"), /^POST \/tokenize 408 .*\nPOST \/tokenize 400 .* ended before it$/);
+  assert.match(log.join("\n"), /^POST \/tokenize 408 .*\nPOST \/tokenize 400 .* was cut off$/);
 });

@@ -1,5 +1,5 @@
 /**
- * What two load generators send, and what they read in the answers, played back without them.
+ * What two load generators send, and how they read the answers, reproduced without them.
  *
  * - `vllm bench serve` (vLLM's main branch): vllm/benchmarks/lib/endpoint_request_func.py at 02cfb53,
  *   vllm/benchmarks/serve.py at 009e6d4, and vllm/benchmarks/lib/ready_checker.py at 032a8d2, which
@@ -35,7 +35,7 @@ interface Asking {
   readonly log: readonly string[];
 }
 
-/** A server that answers over HTTP, and that has nothing left to do in the end. */
+/** A test with a server that answers over HTTP. Checks at the end that no request is left. */
 function served(
   use: (asking: Asking) => Promise<void>,
   options: Partial<ServerOptions> = {},
@@ -102,11 +102,11 @@ Deno.test(
     assert.equal(probe.finish, "length");
     assert.equal(probe.iterations, ids.length);
 
-    // It looks for speculative decoding here, before and after.
+    // vLLM looks for statistics of speculative decoding here, before and after the benchmark.
     const metrics = await (await fetch(`${address}/metrics`)).text();
     assert.doesNotMatch(metrics, /^vllm:(spec_decode|diffusion)/m);
 
-    // The random data set sends texts, a timed trace sends ids. How to sample is left to the server.
+    // The random data set sends texts, a timed trace sends ids. Both leave sampling to the server.
     const prompts: (string | number[])[] = [STORY, start, tokens, STORY];
     const readings = await Promise.all(
       prompts.map((prompt, i) => ask(prompt, { "x-request-id": `bench-${i}` })),
@@ -121,7 +121,7 @@ Deno.test(
       assert.deepEqual([usage.completion_tokens, iterations], [maxTokens, maxTokens]);
     }
 
-    // Tokens without a text are tokens: here the end of the text, which is to be ignored.
+    // Tokens without text count as tokens: here the end-of-text token, which the request ignores.
     const ends = { logit_bias: { [model.tokenizer.eosId!]: 100 }, ...greedy };
     const silent = await ask(STORY, {}, ends);
     assert.deepEqual([silent.iterations, silent.usage.completion_tokens], [maxTokens, maxTokens]);
@@ -163,7 +163,8 @@ Deno.test(
       reading.usage.prompt_tokens,
       model.encodePrompt([{ role: "user", content: STORY }]).ids.length,
     );
-    // It takes any other status than 200 for a failure, of its profiler's route for "no profiler".
+    // vLLM treats any status other than 200 as a failure; for the profiler's route, it means that
+    // there is no profiler.
     const refused = await ask({}, {});
     assert.equal(refused.status, 401);
     await refused.body!.cancel();
@@ -189,7 +190,7 @@ Deno.test(
         ...HTTPX,
         ...AUTHORIZATION,
       });
-    // Fields whose value is None, such as `stop`, are left out.
+    // GuideLLM leaves out fields whose value is None, such as `stop`.
     const streaming = {
       stream: true,
       stream_options: { include_usage: true, continuous_usage_stats: true },
@@ -212,7 +213,7 @@ Deno.test(
       assert.equal(reading.iterations, maxTokens);
     }
 
-    // A second turn: the prefix as the system's message, and the first answer.
+    // A second turn: the prefix as the system message, and the first answer.
     const messages = [
       { role: "system", content: "Be brief." },
       { role: "user", content: [{ type: "text", text: STORY }] },
@@ -240,13 +241,13 @@ Deno.test(
   }, { apiKey: KEY }),
 );
 
-Deno.test("a client that leaves at [DONE], as GuideLLM does, had its whole answer", async () => {
+Deno.test("a client that disconnects at [DONE], as GuideLLM does, counts as fully answered", async () => {
   await using model = await loadServed();
   const { server, log } = makeServer();
   server.ready(model);
   const body = { prompt: STORY, max_tokens: 3, ignore_eos: true, stream: true };
   const response = await server.handle(request("POST /v1/completions", body));
-  // Without a network, nothing is asked for before it is read.
+  // Without a network, the stream produces an event only when it is read.
   const reader = response.body!.getReader();
   let event: string;
   do event = new TextDecoder().decode((await reader.read()).value); while (
@@ -258,7 +259,7 @@ Deno.test("a client that leaves at [DONE], as GuideLLM does, had its whole answe
 });
 
 Deno.test(
-  "events are sent whole and as they are, also to clients that accept compression",
+  "events are sent whole and uncompressed, also to clients that accept compression",
   served(async ({ address }) => {
     const { hostname, port, host } = new URL(address);
     const body = JSON.stringify({ prompt: STORY, max_tokens: 12, ignore_eos: true, stream: true });
@@ -282,7 +283,7 @@ Deno.test(
       for (const [, size, data] of pieces) {
         assert.equal(parseInt(size!, 16), new TextEncoder().encode(data).length);
         if (size === "0") continue;
-        // vLLM strips each piece: a space at a cut would be lost.
+        // vLLM strips whitespace from each piece, so a space at the end of a piece would be lost.
         assert.match(data!, /^(data: [^\n]+\n\n)+$/);
         text += data;
       }

@@ -1,6 +1,6 @@
 /**
- * How two load generators read a stream: each keeps what the client keeps, so that its counts are the
- * client's counts. For the sources see client_forms_test.ts.
+ * Readers of streams that work as two load generators do, so that their counts equal those of the
+ * load generators. For the sources see client_forms_test.ts.
  */
 
 import assert from "node:assert/strict";
@@ -8,10 +8,10 @@ import assert from "node:assert/strict";
 // deno-lint-ignore no-explicit-any -- bodies as clients see them
 type Body = any;
 
-/** What a client keeps of one answer. */
+/** What a client records of one answer. */
 export interface Reading {
   text: string;
-  /** The chunks that it counts as tokens. */
+  /** Number of chunks that the client counts as tokens. */
   iterations: number;
   usage: Body;
   id: string | undefined;
@@ -31,7 +31,10 @@ function assertStream({ status, headers }: Response): void {
   assert.match(headers.get("content-type")!, /^text\/event-stream/);
 }
 
-/** The messages of a body for vLLM, which strips each piece and so looks for whole JSON at its end. */
+/**
+ * Yields the messages of a body as vLLM splits them. vLLM strips each piece, which can remove the
+ * blank line after a message, so complete JSON at the end of a piece also ends a message.
+ */
 async function* vllmMessages(response: Response): AsyncGenerator<string> {
   let rest = "";
   for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
@@ -58,7 +61,7 @@ function isWhole(message: string): boolean {
   }
 }
 
-/** A chunk with choices is a token, with text or not; one without them has the usage. */
+/** Counts every chunk with choices as a token, even without text. Others contain the usage. */
 export async function readAsVllm(
   response: Response,
   textOf: (choice: Body) => string,
@@ -85,7 +88,7 @@ export async function readAsVllm(
   return reading;
 }
 
-/** A chunk with text is a token; the last usage counts, in whichever chunk; it leaves at [DONE]. */
+/** Counts every chunk with text as a token, keeps the last usage of any chunk, stops at [DONE]. */
 export async function readAsGuide(
   response: Response,
   textOf: (choice: Body) => string,
@@ -115,6 +118,6 @@ export async function readAsGuide(
   throw new Error("The stream has no [DONE]");
 }
 
-/** The text of a choice of each kind. */
+/** The text of a choice, for each kind of request. */
 export const completionText = (choice: Body): string => choice.text;
 export const chatText = (choice: Body): string => choice.delta.content;

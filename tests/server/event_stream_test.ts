@@ -1,10 +1,10 @@
-/** Streams of events whose client reads slowly, or not at all. */
+/** Event streams whose client reads slowly, or not at all. */
 
 import assert from "node:assert/strict";
 import { eventResponse } from "../../server/event_stream.ts";
 import { loadServed, makeServer, request } from "./served.ts";
 
-Deno.test("eventResponse() asks for the next event when one is read, and counts who stops as gone", async () => {
+Deno.test("eventResponse() makes an event when one is read, and treats a client that stops as gone", async () => {
   let made = 0;
   let ended = false;
   const events = async function* () {
@@ -28,7 +28,7 @@ Deno.test("eventResponse() asks for the next event when one is read, and counts 
   assert.deepEqual([made, ended], [3, true]);
 });
 
-Deno.test("a client that stops reading its stream gives its place to others", async () => {
+Deno.test("a client that stops reading its stream frees its place for others", async () => {
   await using model = await loadServed();
   const { server, log } = makeServer({ concurrency: 1, queue: 0, unread: 20 });
   server.ready(model);

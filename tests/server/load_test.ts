@@ -1,6 +1,6 @@
 /**
- * A mixed load over HTTP: of many requests at once a tenth is cancelled at some moment and a tenth is
- * invalid. TVLLM_TEST_LONG=1 makes it 1,000 requests.
+ * A mixed load over HTTP: many requests at once, of which a tenth is cancelled at some moment and a
+ * tenth is invalid. TVLLM_TEST_LONG=1 sends 1,000 requests.
  */
 
 import assert from "node:assert/strict";
@@ -16,7 +16,7 @@ async function figures(address: string): Promise<(name: string) => number> {
   return (name) => Number(lines.find((line) => line.startsWith(`${name} `))?.split(" ")[1] ?? 0);
 }
 
-Deno.test(`${REQUESTS} mixed requests at once: none is lost, none wrong, and /metrics adds up`, async () => {
+Deno.test(`${REQUESTS} mixed requests at once: none is lost, none wrong, and /metrics is right`, async () => {
   await using model = await loadServed({ maxSequences: 16, kvTokens: 4096 });
   const load = await MixedLoad.of(model);
   const { server } = makeServer({ concurrency: 16, queue: CONCURRENCY });
@@ -33,7 +33,7 @@ Deno.test(`${REQUESTS} mixed requests at once: none is lost, none wrong, and /me
     const count = (status: number) =>
       value(`tvllm:requests_total{path="/v1/completions",status="${status}"}`);
     assert.equal(count(400), REQUESTS / 10);
-    // A client may go away before its request has come.
+    // A client may disconnect before its request has arrived, which then has no status.
     assert.ok(count(200) + count(499) >= REQUESTS * 0.8);
     assert.ok(count(200) + count(499) <= REQUESTS * 0.9);
     assert.ok(count(499) > 0);

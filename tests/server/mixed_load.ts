@@ -1,16 +1,16 @@
-/** Requests of all sorts over HTTP: a tenth is cancelled at some moment, a tenth is invalid. */
+/** Different requests over HTTP. A tenth is cancelled at some moment, and a tenth is invalid. */
 
 import assert from "node:assert/strict";
 import type { Model } from "../../mod.ts";
 import { parseEvents } from "./served.ts";
 
-/** Requests that differ; the answer of each is computed once, alone. */
+/** Number of different requests. The expected answer of each is computed once, on its own. */
 const KINDS = 20;
 
 /** How a request ended. */
 export type Outcome = "right" | "invalid" | "cancelled";
 
-/** The server could not answer: its device failed. */
+/** The server could not answer because its device failed. */
 export class ServerFailure extends Error {
   override name = "ServerFailure";
 }
@@ -18,7 +18,7 @@ export class ServerFailure extends Error {
 // deno-lint-ignore no-explicit-any -- bodies as clients see them
 type Body = any;
 
-/** The request of a kind: some stream, some draw, of unlike lengths. */
+/** The request of a kind. Some stream, some sample at random, and their lengths differ. */
 function bodyOf(kind: number) {
   return {
     prompt: "Once upon a time there was a king ".repeat(1 + kind % 4) + kind,
@@ -41,11 +41,11 @@ async function textOf(response: Response): Promise<string> {
   return events.map(({ choices: [choice] }) => choice.text).join("");
 }
 
-/** Asks a server of one model, whose right answers it knows. */
+/** Sends requests to a server of one model and compares the answers with the expected ones. */
 export class MixedLoad {
   private constructor(readonly expected: readonly string[]) {}
 
-  /** Has the model answer each kind of request alone. */
+  /** Computes the expected answers: the model answers each kind of request on its own. */
   static async of(model: Model): Promise<MixedLoad> {
     const expected: string[] = [];
     for (let kind = 0; kind < KINDS; kind++) {
@@ -57,15 +57,15 @@ export class MixedLoad {
     return new MixedLoad(expected);
   }
 
-  /** How the request of a number must end; of ten that follow each other, one each is not right. */
+  /** How request `number` must end: of every ten, one is invalid and one is cancelled. */
   static outcomeOf(number: number): Outcome {
     return number % 10 === 3 ? "invalid" : number % 10 === 7 ? "cancelled" : "right";
   }
 
   /**
-   * Sends the request of a number, and checks its answer.
+   * Sends request `number` and checks its answer.
    *
-   * @throws {ServerFailure} if the server has no device any more.
+   * @throws {ServerFailure} if the server has lost its device.
    */
   async ask(address: string, number: number): Promise<Outcome> {
     const kind = number % KINDS;
@@ -90,7 +90,7 @@ export class MixedLoad {
       } else {
         assert.equal(response.status, 200);
         const text = await textOf(response);
-        // It may have been done before it was cancelled.
+        // A request to be cancelled may have been answered before that.
         if (outcome === "right") assert.equal(text, this.expected[kind]);
       }
     } catch (error) {

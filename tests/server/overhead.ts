@@ -1,7 +1,7 @@
 /**
- * What serving costs: `deno task serve:overhead MODEL.gguf` lets a server answer eight requests at once, and an
- * engine in this process the same ones, in turns, and prints the CPU time of each process a token. On
- * Linux, which tells the CPU time of the server.
+ * Measures the overhead of serving: with `deno task serve:overhead MODEL.gguf`, a server and an
+ * engine in this process answer the same eight concurrent requests, alternately. Prints the CPU
+ * time per token of each. Needs Linux, whose /proc contains the CPU time of the server.
  */
 
 import assert from "node:assert/strict";
@@ -15,7 +15,7 @@ const [MODEL = "", rounds = "7"] = Deno.args;
 const REQUESTS = 8;
 const TOKENS = 32;
 const PROMPTS = Array.from({ length: REQUESTS }, (_, i) => `${i} days after the great storm, the`);
-/** The kernel's clock ticks a second, as Linux has it for programs. */
+/** Clock ticks per second in Linux's /proc/PID/stat. */
 const TICKS = 100;
 
 /** CPU seconds of a process and its threads. */
@@ -37,7 +37,7 @@ async function ask(address: string, prompt: string): Promise<void> {
 
 await using model = await load(MODEL, { device: "cpu", threads: 1, maxSequences: REQUESTS });
 
-/** The engine alone: it makes no text of the tokens. */
+/** Runs the requests in the engine only, which does not turn the tokens into text. */
 async function direct(): Promise<void> {
   await Promise.all(PROMPTS.map(async (prompt) => {
     const promptIds = model.encodePrompt(prompt, { raw: true }).ids;
@@ -52,7 +52,7 @@ async function direct(): Promise<void> {
 const program = { command: "sh", args: [LAUNCHER], env: baseEnv() };
 await withServer(program, ["-m", MODEL, "--concurrency", `${REQUESTS}`], async (served) => {
   const { address, child: { pid } } = served;
-  // The launcher becomes Deno, so that this is the server's own.
+  // The launcher's process becomes Deno, so `pid` is that of the server itself.
   const serve = () => Promise.all(PROMPTS.map((prompt) => ask(address, prompt)));
   const reset = async () => {
     const response = await fetch(`${address}/reset_prefix_cache`, { method: "POST" });
@@ -69,10 +69,10 @@ await withServer(program, ["-m", MODEL, "--concurrency", `${REQUESTS}`], async (
     await direct();
     const { user, system } = process.cpuUsage(own);
     const engine = (user + system) / 1e6;
-    if (round < 0) continue; // the first one warms up
+    if (round < 0) continue; // the first round is a warm-up
     ratios.push(server / engine);
     const each = (seconds: number) => (1000 * seconds / (REQUESTS * TOKENS)).toFixed(2);
-    console.log(`server ${each(server)} ms, engine ${each(engine)} ms of CPU a token`);
+    console.log(`server ${each(server)} ms, engine ${each(engine)} ms of CPU per token`);
   }
   console.log(`median ratio ${medianOf(ratios).toFixed(3)} of ${ratios.length} rounds`);
 });

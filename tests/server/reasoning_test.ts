@@ -1,4 +1,4 @@
-/** Thoughts told from answers, however the text is cut. */
+/** Thoughts are separated from answers, wherever the text is cut into pieces. */
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -13,7 +13,7 @@ function split(pieces: readonly string[], inThought = false): [reasoning: string
   ];
 }
 
-Deno.test("ReasoningSplitter takes thoughts out of an answer, marks and space around them too", () => {
+Deno.test("ReasoningSplitter separates thoughts from an answer, and drops their tags and whitespace", () => {
   assert.deepEqual(split(["<think>\nWell.\n</think>\n\nYes."]), ["Well.", "Yes."]);
   assert.deepEqual(split(["Well.\n</think>\n\nYes."], true), ["Well.", "Yes."]);
   assert.deepEqual(split(["Yes, a <think>tag</think>."]), ["", "Yes, a <think>tag</think>."]);
@@ -44,7 +44,7 @@ Deno.test("ReasoningSplitter does not depend on how the text is cut", () => {
   );
 });
 
-Deno.test("marksReasoning() and endsInThought() read templates and prompts", () => {
+Deno.test("marksReasoning() and endsInThought() recognize thoughts in templates and prompts", () => {
   assert.ok(marksReasoning("{% if '</think>' in content %}"));
   assert.ok(!marksReasoning("{{ message.content }}"));
   assert.ok(!marksReasoning(undefined));

@@ -1,4 +1,4 @@
-/** A server of the built-in model on the CPU, without a network, and ways to ask it. */
+/** A server of the built-in model on the CPU, without a network, and helpers for its requests. */
 
 import { fileURLToPath } from "node:url";
 import { load, type Model, type ModelOptions } from "../../mod.ts";
@@ -11,7 +11,7 @@ export function loadServed(options: ModelOptions = {}): Promise<Model> {
   return load(MODEL, { device: "cpu", contextLength: 256, maxSequences: 4, ...options });
 }
 
-/** A server that is not ready yet, and the lines of its log. */
+/** Creates a server that is not ready yet. Returns it with the lines of its log. */
 export function makeServer(
   options: Partial<ServerOptions> = {},
 ): { server: ModelServer; log: string[] } {
@@ -31,7 +31,7 @@ export function makeServer(
   return { server, log };
 }
 
-/** Answers over HTTP on this machine while `use` runs. */
+/** Serves `handler` over HTTP on this machine while `use` runs. */
 export async function listening(
   handler: (request: Request) => Response | Promise<Response>,
   use: (address: string) => Promise<void>,
@@ -63,7 +63,7 @@ export function request(
   });
 }
 
-/** The parsed data of each event of a body; "[DONE]" as it is. */
+/** Returns the parsed data of each event of a body; "[DONE]" stays a string. */
 export function parseEvents(text: string): unknown[] {
   const events = text.split("\n\n");
   if (events.pop() !== "") throw new Error("The last event has no end");

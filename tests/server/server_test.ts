@@ -1,4 +1,4 @@
-/** What each route answers, and that answers are the engine's own. */
+/** What each route answers, and that the answers equal the engine's. */
 
 import assert from "node:assert/strict";
 import type { Model } from "../../mod.ts";
@@ -8,7 +8,7 @@ import { loadServed, makeServer, parseEvents, request } from "./served.ts";
 const STORY = "Once upon a time";
 const GREEDY = { temperature: 0, max_tokens: 12 };
 
-/** A ready server and its model. */
+/** A test with a ready server and its model. Checks at the end that no request is left. */
 function served(
   use: (server: ModelServer, model: Model, log: string[]) => Promise<void>,
   options: Partial<ServerOptions> = {},
@@ -39,7 +39,7 @@ async function askStream(server: ModelServer, route: string, body: object): Prom
 }
 
 Deno.test(
-  "POST /v1/completions continues a text, ids, or several",
+  "POST /v1/completions continues a text, token ids, or several prompts",
   served(async (server, model) => {
     const { text, ids } = await model.complete(STORY, { temperature: 0, maxTokens: 12, raw: true });
     const { status, body } = await ask(server, "POST /v1/completions", {
@@ -76,7 +76,7 @@ Deno.test(
 );
 
 Deno.test(
-  "a stream has one chunk a token, usage on demand, and [DONE]",
+  "a stream has one chunk per token, usage if requested, and [DONE]",
   served(async (server, model) => {
     const { ids, text } = await model.complete(STORY, { temperature: 0, maxTokens: 12, raw: true });
     const events = await askStream(server, "POST /v1/completions", {
@@ -101,7 +101,7 @@ Deno.test(
       stream_options: { continuous_usage_stats: true },
     });
     assert.equal(counted.length, 13);
-    // As many as were read from the device, at least those that were sent.
+    // The count includes all tokens read from the device, so it is at least the number sent.
     for (const [i, { usage }] of counted.slice(0, -1).entries()) {
       assert.ok(usage.completion_tokens > i);
     }
@@ -109,7 +109,7 @@ Deno.test(
 );
 
 Deno.test(
-  "POST /v1/chat/completions takes texts and parts, and sends the role with the first token",
+  "POST /v1/chat/completions accepts texts and parts, and sends the role with the first token",
   served(async (server, model) => {
     const { text } = await model.complete(STORY, { temperature: 0, maxTokens: 12 });
     const messages = [{ role: "user", content: [{ type: "text", text: STORY }] }];
@@ -138,7 +138,7 @@ Deno.test(
 );
 
 Deno.test(
-  "logprobs are the engine's own, in the form of each kind of request",
+  "logprobs equal the engine's, in the format of each kind of request",
   served(async (server, model) => {
     const { logprobs } = await model.complete(STORY, {
       temperature: 0,
@@ -171,7 +171,7 @@ Deno.test(
 );
 
 Deno.test(
-  "stop, min_tokens, penalties and logit_bias change the answer as they say",
+  "stop, min_tokens, penalties and logit_bias have their effect on the answer",
   served(async (server, model) => {
     const { ids, text } = await model.complete(STORY, { temperature: 0, maxTokens: 12 });
     const answer = async (more: object) => {
@@ -204,7 +204,7 @@ Deno.test(
 );
 
 Deno.test(
-  "what cannot be served is refused with OpenAI's error body, which names the field",
+  "unsupported and invalid requests get OpenAI's error body, which names the field",
   served(async (server) => {
     const refused = async (body: unknown, path = "/v1/chat/completions") => {
       const response = await ask(server, `POST ${path}`, body);
@@ -262,7 +262,7 @@ Deno.test(
     assert.equal((await refused(`"${"x".repeat(100_001)}"`))[0], 413);
     assert.equal((await ask(server, "POST /v1/nothing", {})).status, 404);
     assert.equal((await ask(server, "GET /v1/completions")).status, 405);
-    // Fields that nothing depends on are ignored.
+    // Fields that do not affect the answer are ignored.
     const { status } = await ask(server, "POST /v1/chat/completions", {
       messages,
       ...GREEDY,
@@ -277,7 +277,7 @@ Deno.test(
 );
 
 Deno.test(
-  "/tokenize and /detokenize are each other's reverse; /reset_prefix_cache forgets prefixes",
+  "/tokenize and /detokenize are inverses; /reset_prefix_cache clears the prefix cache",
   served(async (server, model) => {
     const { body } = await ask(server, "POST /tokenize", { prompt: STORY });
     assert.deepEqual(body.tokens, model.tokenize(STORY, { bos: true }));
@@ -301,7 +301,7 @@ Deno.test(
 );
 
 Deno.test(
-  "/metrics adds up what was answered",
+  "/metrics counts requests and their tokens",
   served(async (server) => {
     for (let i = 0; i < 3; i++) {
       await ask(server, "POST /v1/completions", { prompt: STORY, ...GREEDY });
@@ -321,7 +321,7 @@ Deno.test(
 );
 
 Deno.test(
-  "a client that goes away ends its answer at once, streamed or not",
+  "an answer ends at once when its client disconnects, streamed or not",
   served(async (server, model, log) => {
     for (const stream of [false, true]) {
       const before = model.engine.stats.generatedTokens;
@@ -348,7 +348,7 @@ Deno.test(
 );
 
 Deno.test(
-  "a full queue answers 429 and says when to try again; what was accepted is answered",
+  "a full queue answers 429 with a time to retry; accepted requests are answered",
   served(async (server) => {
     const one = () =>
       server.handle(
@@ -363,7 +363,7 @@ Deno.test(
   }, { concurrency: 2, queue: 1 }),
 );
 
-Deno.test("a server that is loading or ending says so and answers nothing", async () => {
+Deno.test("a server that is loading or shutting down answers 503 to new requests", async () => {
   await using model = await loadServed();
   const { server } = makeServer();
   const statuses = async () => [
@@ -382,7 +382,7 @@ Deno.test("a server that is loading or ending says so and answers nothing", asyn
   assert.equal((await running).status, 200);
 });
 
-Deno.test("cancelAll() ends a stream with an error that says why", async () => {
+Deno.test("cancelAll() ends a stream with an error that gives the reason", async () => {
   await using model = await loadServed();
   const { server } = makeServer();
   server.ready(model);

@@ -1,6 +1,6 @@
 /**
- * Host time of the scheduler and the block manager per sequence and step, at 64 sequences. The aim
- * is below 20 µs. Run: `deno run tests/serving/bench_scheduler.ts`
+ * Measures the host time of the scheduler and the block manager per sequence and step, with 64
+ * sequences. The aim is below 20 µs. Run: `deno run tests/serving/bench_scheduler.ts`
  */
 
 import { blocksFor } from "../../engine/run/block_manager.ts";
@@ -15,9 +15,9 @@ const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, 
 
 interface Case {
   readonly name: string;
-  /** Tokens that all prompts begin with. */
+  /** Length of the prefix that all prompts share. */
   readonly shared: number;
-  /** Blocks, as a share of what all sequences need at their end. */
+  /** Blocks, as a fraction of what all complete sequences need. */
   readonly memory: number;
   readonly cache: boolean;
 }
@@ -29,7 +29,7 @@ const cases: Case[] = [
   { name: "half the blocks, preemption", shared: 0, memory: 0.5, cache: true },
 ];
 
-/** Serves 64 requests one step ahead, as the engine does; every row samples token 7. */
+/** Serves 64 requests one step ahead, as the engine does. Every row samples token 7. */
 function serve(scheduler: Scheduler, round: number, { shared }: Case): number[] {
   const times: number[] = [];
   for (let i = 0; i < SEQUENCES; i++) {

@@ -12,7 +12,7 @@ function make(options: BlockManagerOptions) {
   return { prefixes, cache, manager: new BlockManager(cache, options) };
 }
 
-/** Allocates blocks, caches each as a prefix of its own, and lets go of them one after the other. */
+/** Allocates blocks, caches each as a separate prefix, and releases them one after the other. */
 function keep(manager: BlockManager, cache: PrefixCache, count: number): number[] {
   const blocks = manager.allocate(count)!;
   for (const block of blocks) {
@@ -26,7 +26,7 @@ Deno.test("blocksFor() rounds up to blocks of 16", () => {
   assert.deepEqual([0, 1, 16, 17, 32].map(blocksFor), [0, 1, 1, 2, 2]);
 });
 
-Deno.test("BlockManager.allocate() gives every block once, all or none", () => {
+Deno.test("BlockManager.allocate() returns every block once, and all or none of a request", () => {
   const { manager } = make({ blocks: 5 });
   const blocks = [...manager.allocate(3)!, ...manager.allocate(2)!];
   assert.deepEqual(blocks.toSorted(), [0, 1, 2, 3, 4]);
@@ -36,7 +36,7 @@ Deno.test("BlockManager.allocate() gives every block once, all or none", () => {
   assert.deepEqual(manager.allocate(2)!.toSorted(), blocks.slice(0, 2).toSorted());
 });
 
-Deno.test("BlockManager frees a block when its last holder lets go", () => {
+Deno.test("BlockManager frees a block when its last holder releases it", () => {
   const { manager } = make({ blocks: 1 });
   const [block] = manager.allocate(1)!;
   manager.share([block!]);
@@ -47,7 +47,7 @@ Deno.test("BlockManager frees a block when its last holder lets go", () => {
   assert.deepEqual({ used: manager.stats.used, free: manager.stats.free }, { used: 0, free: 1 });
 });
 
-Deno.test("BlockManager evicts the least recently used kept block, never a used one", () => {
+Deno.test("BlockManager evicts the least recently used kept block, never a block in use", () => {
   const { manager, cache, prefixes } = make({ blocks: 4 });
   const [a, b, c, d] = keep(manager, prefixes, 4) as [number, number, number, number];
   manager.share([b]); // in use
@@ -80,7 +80,7 @@ Deno.test("BlockManager keeps at most `keep` unused blocks", () => {
   assert.deepEqual({ used, kept, free }, { used: 0, kept: 2, free: 4 });
 });
 
-Deno.test("BlockManager grows by doubling before it evicts, up to the budget and not beyond", () => {
+Deno.test("BlockManager doubles before it evicts, up to the budget", () => {
   const { manager, prefixes } = make({ blocks: 2, budget: 7 });
   keep(manager, prefixes, 2);
   assert.equal(manager.allocate(1), undefined);
@@ -99,7 +99,7 @@ Deno.test("BlockManager grows by doubling before it evicts, up to the budget and
   assert.equal(manager.growth, undefined);
 });
 
-Deno.test("BlockManager takes a refusal to grow as the new budget", () => {
+Deno.test("BlockManager lowers its budget when growth is refused", () => {
   const { manager } = make({ blocks: 2, budget: 8 });
   assert.equal(manager.allocate(5), undefined);
   assert.equal(manager.growth, 5);

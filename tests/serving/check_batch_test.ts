@@ -12,7 +12,7 @@ function batch(sequence: Partial<BatchSequence>, rest: Partial<Batch> = {}): Bat
   return { sequences: [{ ...SEQUENCE, ...sequence }], ...rest };
 }
 
-Deno.test("checkBatch() accepts a batch that is just within the limits", () => {
+Deno.test("checkBatch() accepts a batch at the limits", () => {
   checkBatch({ sequences: [] }, CONFIG, LIMITS);
   checkBatch(batch({}), CONFIG, LIMITS);
   checkBatch(
@@ -44,7 +44,7 @@ const REFUSED: [string, Batch, RegExp][] = [
     /3 sequences; the runner's limit is 2/,
   ],
   ["one slot twice", { sequences: [SEQUENCE, SEQUENCE] }, /two sequences in slot 0/],
-  ["a slot there is not", batch({ slot: 2 }), /slot 2; the runner has 2 slots/],
+  ["a missing slot", batch({ slot: 2 }), /slot 2; the runner has 2 slots/],
   ["no tokens", batch({ tokens: [] }), /no tokens \(slot 0\)/],
   [
     "a token beyond the vocabulary",
@@ -53,7 +53,7 @@ const REFUSED: [string, Batch, RegExp][] = [
   ],
   ["a negative start", batch({ start: -1 }), /start -1 is not a position \(slot 0\)/],
   ["too few blocks", batch({ start: 15 }), /17 positions need 2 blocks, but its table has 1/],
-  ["a block there is not", batch({ blockTables: [[4]] }), /block 4 is not below 4/],
+  ["a missing block", batch({ blockTables: [[4]] }), /block 4 is not below 4/],
   [
     "positions beyond the context",
     batch({ start: 39, blockTables: [[0, 1, 2]] }),
@@ -61,7 +61,7 @@ const REFUSED: [string, Batch, RegExp][] = [
   ],
   ["no steps", batch({}, { steps: 0 }), /0 steps/],
   ["half a step", batch({}, { steps: 1.5 }), /1\.5 steps/],
-  ["more steps than a chain has", batch({ tokens: [1] }, { steps: 9 }), /9 steps; .* 1 to 8/],
+  ["too many steps", batch({ tokens: [1] }, { steps: 9 }), /9 steps; .* 1 to 8/],
   [
     "logits of a chain of steps",
     batch({ tokens: [1], sampling: SAMPLING, logits: "last" }, { steps: 2 }),

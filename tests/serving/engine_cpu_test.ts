@@ -6,13 +6,14 @@ import { Engine, type EngineOptions } from "../../engine/run/engine.ts";
 
 const PATH = `${import.meta.dirname}/../../fixtures/models/tiny-llama-q8_0.gguf`;
 
-Deno.test("Engine over the CPU backend samples the same tokens by any schedule", async () => {
+Deno.test("Engine with the reference runner samples the same tokens under any schedule", async () => {
   const file = openGguf(PATH);
   try {
     const config = configFromGguf(file);
     const text = (seed: number, length: number) =>
       Array.from({ length }, (_, i) => (i * i + seed * (i + 3)) % config.vocabSize);
-    // Penalty and temperature: what a slot remembers, and where a draw stands, show in the tokens.
+    // With a penalty and a temperature, the tokens depend on each slot's history and on the
+    // position of each draw.
     const requests = [1, 2, 3, 4, 5].map((seed) => ({
       promptIds: [...text(7, 37), ...seed > 3 ? text(7, 11) : text(seed, 3 * seed)],
       sampling: { temperature: 0.8, topK: 0, topP: 1, minP: 0, repeatPenalty: 1.3, seed },

@@ -11,7 +11,7 @@ function ask(promptIds: readonly number[], more: Partial<GenerationRequest> = {}
   return { promptIds, sampling, maxTokens: 12, stopIds: [], ...more } satisfies GenerationRequest;
 }
 
-/** `length` tokens of a text that depends on `seed`. */
+/** Returns `length` token ids that depend on `seed`. */
 function text(seed: number, length: number): number[] {
   return Array.from({ length }, (_, i) => (i * i + seed * (i + 3)) % VOCAB);
 }
@@ -22,17 +22,17 @@ async function collect(stream: TokenStream): Promise<Token[]> {
   return tokens;
 }
 
-Deno.test("Engine gives a request the same tokens alone, in any batch, and by any schedule", async (t) => {
+Deno.test("Engine gives a request the same tokens alone, in any batch, and under any schedule", async (t) => {
   const system = text(5, 40);
   const requests = [
     ask([...system, ...text(1, 30)], { maxTokens: 30 }),
     ask([...system, ...text(2, 3)], { maxTokens: 50 }),
     ask(text(3, 64), { stopIds: [2, 3, 4] }),
-    ask([...system, ...text(1, 24)]), // a full hit, where `system` is cached
+    ask([...system, ...text(1, 24)]), // All its blocks are hits if the first one is cached.
     ask(text(4, 1), { maxTokens: 70, stopIds: [1] }),
     ask(text(3, 64), { maxTokens: 1 }),
     ask([...system, ...text(1, 30)], { maxTokens: 3 }),
-    // Short prompts with long answers come in together and outgrow a small cache.
+    // Short prompts with long answers start together and outgrow a small cache.
     ...[6, 7, 8, 9].map((seed) => ask(text(seed, 10), { maxTokens: 60 })),
   ];
   const expected = requests.map((request) => answer(request));
@@ -62,7 +62,7 @@ Deno.test("Engine gives a request the same tokens alone, in any batch, and by an
         await t.step(JSON.stringify(options), async () => {
           await run(64, options, true);
           assert.equal((await run(64, options)).preemptions, 0);
-          // 7 blocks are just enough for the longest one.
+          // 7 blocks are just enough for the longest request.
           const tight = await run(7, options);
           assert.equal(tight.blocks.total, 7);
           assert.ok(tight.preemptions > 0);
@@ -72,13 +72,13 @@ Deno.test("Engine gives a request the same tokens alone, in any batch, and by an
   }
 });
 
-Deno.test("Engine shares a system prompt of 286 tokens as computed by hand", async () => {
+Deno.test("Engine shares a system prompt of 286 tokens, with the counts computed by hand", async () => {
   // 286 tokens fill 17 blocks (272 tokens); the rest of the 18th differs from request to request.
-  // Of 20 requests the first computes all, 19 find 17 blocks each: 19 · 17 = 323 hits, and
-  // 19 · 272 = 5168 tokens saved. Each prompt of 286 + 10 tokens has 18 full blocks, so there are
-  // 20 · 18 − 323 = 37 misses, and 20 · 296 − 5168 = 752 tokens to compute.
-  // A request has 296 + 8 − 1 = 303 tokens in the cache, 19 blocks, of which 2 are its own: ten at
-  // once need 17 + 10 · 2 = 37 blocks, where without sharing they would need 190.
+  // The first of 20 requests computes all of them, and the 19 others find 17 blocks each: 19 · 17 =
+  // 323 hits, and 19 · 272 = 5168 tokens saved. Each prompt of 286 + 10 tokens has 18 full blocks,
+  // so there are 20 · 18 − 323 = 37 misses, and 20 · 296 − 5168 = 752 tokens to compute. A request
+  // has 296 + 8 − 1 = 303 tokens in the cache. They need 19 blocks, 2 of them not shared. Ten
+  // requests at once need 17 + 10 · 2 = 37 blocks; without sharing they would need 190.
   const system = text(9, 286);
   const requests = Array.from(
     { length: 20 },
@@ -105,20 +105,20 @@ Deno.test("Engine shares a system prompt of 286 tokens as computed by hand", asy
   }
 });
 
-Deno.test("Engine submits a step before it reads the last one", async () => {
+Deno.test("Engine submits a step before it reads the previous one", async () => {
   const runner = new FakeRunner();
   const ahead: number[] = [];
   runner.onRead = (reads) => void ahead.push(runner.batches.length - reads);
   const engine = new Engine(runner);
   await engine.generate([ask(text(1, 5)), ask(text(2, 9))]);
-  // 12 steps. At each read two are submitted and not read, at the last one only itself.
+  // Of the 12 steps, two are submitted and not yet read at each read, and one at the last read.
   assert.deepEqual(ahead, [...Array<number>(11).fill(2), 1]);
   for (const { sequences } of runner.batches.slice(1)) {
     assert.deepEqual(sequences.map((row) => row.tokens), [null, null]);
   }
 });
 
-Deno.test("Engine takes requests at any moment, and times every token", async () => {
+Deno.test("Engine accepts requests at any moment, and records a time for every token", async () => {
   const engine = new Engine(new FakeRunner({ maxSequences: 2 }));
   const before = performance.now();
   const first = engine.submit(ask(text(1, 20), { maxTokens: 200 }));
@@ -137,7 +137,7 @@ Deno.test("Engine takes requests at any moment, and times every token", async ()
   }
 });
 
-Deno.test("Engine cancels by leaving the loop, by cancel() and by signal", async () => {
+Deno.test("Engine cancels a request when its loop is left, by cancel() and by a signal", async () => {
   const engine = new Engine(new FakeRunner({ blocks: 300 }));
   const long = { maxTokens: 4000 };
   const left = engine.submit(ask(text(1, 20), long));
@@ -179,7 +179,7 @@ Deno.test("Engine.stop() ends all requests and waits for the device", async () =
   await engine.stop();
 });
 
-Deno.test("Engine hands an error of the runner to every request, and to later ones", async () => {
+Deno.test("Engine reports an error of the runner to every request, and to later ones", async () => {
   for (const place of ["onSubmit", "onRead"] as const) {
     const runner = new FakeRunner({ maxSequences: 2 });
     const lost = new DeviceError("lost", "Cannot go on: the device is lost");
@@ -198,7 +198,7 @@ Deno.test("Engine hands an error of the runner to every request, and to later on
   }
 });
 
-Deno.test("Engine.generate() cancels the requests before one that is refused", async () => {
+Deno.test("Engine.generate() cancels the requests before a refused one", async () => {
   const engine = new Engine(new FakeRunner());
   await assert.rejects(
     engine.generate([ask(text(1, 9)), ask([VOCAB])]),
@@ -207,7 +207,7 @@ Deno.test("Engine.generate() cancels the requests before one that is refused", a
   assert.deepEqual([engine.stats.running, engine.stats.waiting], [0, 0]);
 });
 
-Deno.test("Engine ends no request whose cache cannot grow: others step back, and it has all the room", async () => {
+Deno.test("Engine completes a request when the cache cannot grow: other requests are preempted", async () => {
   const runner = new FakeRunner({ blocks: 2 }).growing(5);
   const engine = new Engine(runner, { maxBlocks: [20] });
   const big = engine.submit(ask(text(1, 40), { maxTokens: 80 })); // 119 tokens: 8 blocks
@@ -219,7 +219,7 @@ Deno.test("Engine ends no request whose cache cannot grow: others step back, and
     assert.match(error.message, /^Cannot serve a prompt of 90 tokens: .* beyond 5 blocks of 16/);
     return true;
   });
-  // 80 positions are all that there are, and the last token never enters.
+  // The cache has 80 positions, and the last token never enters.
   const [ids] = (await Promise.all([big, small, far].map(collect))).map((tokens) =>
     tokens.map(({ id }) => id)
   );
@@ -234,7 +234,7 @@ Deno.test("Engine ends no request whose cache cannot grow: others step back, and
   assert.throws(() => engine.submit(ask(text(1, 81))), /need 6 blocks .* limit is 5/);
 });
 
-Deno.test("Engine refuses what its runner would, however its options read, and serves the others", async () => {
+Deno.test("Engine refuses what its runner would refuse, whatever its options, and serves other requests", async () => {
   const runner = new FakeRunner({ blocks: 3 }, 40);
   const engine = new Engine(runner, { contextLength: 100, maxBlocks: [2.5] });
   assert.throws(() => engine.submit(ask(text(1, 40))), /has room for 40; shorten it$/);
@@ -244,7 +244,7 @@ Deno.test("Engine refuses what its runner would, however its options read, and s
   assert.equal(engine.stats.blocks.total, 2);
 });
 
-Deno.test("Engine gives every next() of a stream a token or the end, however many wait at once", async () => {
+Deno.test("Engine answers every next() of a stream with a token or the end, however many wait at once", async () => {
   const engine = new Engine(new FakeRunner());
   const request = ask(text(1, 5), { maxTokens: 3 });
   const stream = engine.submit(request);
@@ -263,7 +263,7 @@ Deno.test("Engine gives every next() of a stream a token or the end, however man
   await Promise.all(waiting);
 });
 
-Deno.test("Engine gives a request that says nothing more the default sampling and length", async () => {
+Deno.test("Engine uses the default sampling and length for a request with a prompt only", async () => {
   const runner = new FakeRunner();
   const seeds = [];
   for (const length of [4, 5]) {
@@ -278,12 +278,12 @@ Deno.test("Engine gives a request that says nothing more the default sampling an
   assert.notEqual(seeds[0], seeds[1]);
 });
 
-Deno.test("Engine returns the log-probabilities of tokens and alternatives that were asked for", async () => {
+Deno.test("Engine returns the requested log-probabilities of tokens and alternatives", async () => {
   const engine = new Engine(new FakeRunner(), { steps: 8 });
   const request = ask(text(1, 5), { logprobs: 3, maxTokens: 4 });
   const tokens = await collect(engine.submit(request));
   assert.equal(tokens.length, 4);
-  // The fake gives the sampled token half of the probability, all others the same.
+  // The fake runner gives the sampled token half of the probability, and shares the rest equally.
   for (const { id, logprobs } of tokens) {
     const others = [0, 1, 2].filter((other) => other !== id).slice(0, 2);
     assert.deepEqual(logprobs!.top.map((entry) => entry.id), [id, ...others]);
@@ -309,7 +309,7 @@ Deno.test("Engine lets timers run while the device keeps it busy", async () => {
   await engine.stop();
 });
 
-Deno.test("Engine tells how much of a prompt has entered as steps are read, the cached part included", async () => {
+Deno.test("Engine updates how much of a prompt has entered as steps are read, including the cached part", async () => {
   const runner = new FakeRunner({ maxSequences: 1, maxBatchTokens: 16 });
   const engine = new Engine(runner);
   const entered = async () => {
@@ -323,7 +323,7 @@ Deno.test("Engine tells how much of a prompt has entered as steps are read, the 
   assert.deepEqual(await entered(), [32, 40]);
 });
 
-Deno.test("Engine refuses options that are no numbers of anything", () => {
+Deno.test("Engine refuses options that are not valid numbers", () => {
   const wrong: [EngineOptions, RegExp][] = [
     [{ prefixCacheBlocks: -1 }, /prefixCacheBlocks is -1, not a whole number of at least 0/],
     [{ prefixCacheBlocks: NaN }, /prefixCacheBlocks is NaN/],
@@ -340,7 +340,7 @@ Deno.test("Engine refuses options that are no numbers of anything", () => {
   }
 });
 
-Deno.test("TokenStream serves several next() at once, in order, and all of them end", async () => {
+Deno.test("TokenStream answers concurrent next() calls, and all of them end", async () => {
   const engine = new Engine(new FakeRunner());
   const stream = engine.submit(ask(text(1, 5), { maxTokens: 3 }));
   const results = await Promise.all(Array.from({ length: 6 }, () => stream.next()));
@@ -351,24 +351,24 @@ Deno.test("TokenStream serves several next() at once, in order, and all of them 
   await engine.stop();
 });
 
-Deno.test("Engine without kept keys enters all tokens again for each new one, and says the same", async () => {
+Deno.test("Engine without kept keys recomputes all tokens for each new one, with the same answer", async () => {
   const requests = [ask(text(1, 40), { maxTokens: 9 }), ask(text(2, 7), { maxTokens: 5 })];
   const runner = new FakeRunner({ maxBatchTokens: 30 });
   const engine = new Engine(runner, { keep: { keys: false }, steps: 4 });
   const ids = (await engine.generate(requests)).map((one) => one.ids);
   assert.deepEqual(ids, requests.map((request) => answer(request)));
-  // Each token of an answer is sampled after all tokens before it.
+  // For each token of an answer, all tokens before it enter again.
   const sum = (length: number, count: number) => count * length + count * (count - 1) / 2;
   const entered = runner.batches.flatMap(({ sequences }) => sequences.map((s) => s.tokens!.length));
   assert.equal(entered.reduce((a, b) => a + b), sum(40, 9) + sum(7, 5));
   assert.ok(runner.batches.every(({ steps, anew }) => steps === 1 && anew === undefined));
   assert.equal(engine.stats.prefix.hits + engine.stats.preemptions, 0);
-  // A cache with room for one of them alone.
+  // A cache with room for only one of the requests.
   const tight = new Engine(new FakeRunner({ blocks: 4 }), { keep: { keys: false } });
   assert.deepEqual((await tight.generate(requests)).map((one) => one.ids), ids);
 });
 
-Deno.test("Engine tells the runner what each step makes anew", async () => {
+Deno.test("Engine tells the runner what each step must recreate", async () => {
   const runner = new FakeRunner();
   await new Engine(runner, { keep: { weights: false } }).generate([ask(text(1, 4))]);
   for (const { anew } of runner.batches) assert.deepEqual(anew, { weights: true, buffers: false });

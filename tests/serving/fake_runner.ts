@@ -1,9 +1,9 @@
 /**
- * A ModelRunner without a model. Its KV cache holds, for each position of each block, which token
- * was written there; the token it samples is a hash of all that a sequence reads through its block
- * table. So a wrong table, a block used twice or a lost token changes what comes out, and `answer`
- * says what should come out. It also checks that the batch keeps the contract. Groups of layers with a
- * window must find there what the first group has.
+ * A ModelRunner without a model. Its KV cache records which token was written at each position of
+ * each block. The token it samples is a hash of all tokens that a sequence reads through its block
+ * table, so a wrong table, a block used twice or a lost token changes the output. `answer` returns
+ * the correct output. The runner also checks that batches follow the contract, and that groups of
+ * layers with a window read the same tokens there as the first group.
  */
 
 import assert from "node:assert/strict";
@@ -24,14 +24,14 @@ import type { GenerationRequest } from "../../engine/run/sequence.ts";
 
 export const VOCAB = 32;
 
-/** The token after `history`: FNV-1a over the tokens and the seed. */
+/** Returns the token after `history`: FNV-1a over the tokens and the seed. */
 function nextToken(history: readonly number[], seed: number): number {
   let hash = 0x811c9dc5 ^ seed;
   for (const token of history) hash = Math.imul(hash ^ token, 0x01000193);
   return ((hash ^ (hash >>> 15)) >>> 0) % VOCAB;
 }
 
-/** What a request must get, computed without any engine. */
+/** Returns the correct answer to a request, computed without an engine. */
 export function answer(
   { promptIds, maxTokens = DEFAULT_MAX_TOKENS, stopIds = [], sampling }: GenerationRequest,
   contextLength = Infinity,
@@ -45,7 +45,7 @@ export function answer(
   return history.slice(promptIds.length);
 }
 
-/** The tokens that a runner must find the most probable after each one of a text. */
+/** Returns the token that must be the most probable after each token of a text. */
 export function favourites(text: readonly number[]): number[] {
   return text.map((_, i) => nextToken(text.slice(0, i + 1), 0));
 }
@@ -59,19 +59,19 @@ export class FakeRunner implements ModelRunner {
   readonly config: ModelConfig;
   readonly device = { kind: "cpu", description: "fake", driver: "software" } as const;
   limits: RunnerLimits;
-  /** Every batch that was submitted, for tests to look at. */
+  /** Every submitted batch, for tests. */
   readonly batches: Batch[] = [];
   readonly copies: BlockCopy[] = [];
   reads = 0;
-  /** Called at each submit and each read with how many there were before. */
+  /** Called at each submit and each read, with the number of earlier ones. */
   onSubmit: (count: number) => void = () => {};
   onRead: (count: number) => void | Promise<void> = () => {};
-  /** By group. */
+  /** Cells of the KV cache, by group. */
   readonly #cells: (Cell | undefined)[][];
-  /** What each slot remembers: the tokens that entered, and the one sampled last. */
+  /** State of each slot: the tokens that entered, and the token sampled last. */
   readonly #slots = new Map<number, { recent: number[]; sampled: number }>();
 
-  /** @param windows of the groups of layers after the first, which keeps everything */
+  /** @param windows windows of the groups of layers after the first, which has none */
   constructor(
     { blocks = 64, ...limits }: Partial<Omit<RunnerLimits, "blocks">> & {
       blocks?: number | readonly number[];
@@ -82,7 +82,7 @@ export class FakeRunner implements ModelRunner {
     const all = typeof blocks === "number" ? [blocks, ...windows.map(() => blocks)] : blocks;
     this.limits = { maxSequences: 8, maxBatchTokens: 512, ...limits, blocks: all };
     this.#cells = all.map(() => []);
-    // All that the engine looks at.
+    // The only parts of a config that the engine reads.
     const kind = "attention";
     const layers = [{ mixer: { kind } }, ...windows.map((window) => ({ mixer: { kind, window } }))];
     this.config = { vocabSize: VOCAB, contextLength, layers } as unknown as ModelConfig;
@@ -120,7 +120,7 @@ export class FakeRunner implements ModelRunner {
     this.copies.push(...copies);
   }
 
-  /** The same runner with a cache that grows, up to `most` blocks in each group. */
+  /** Returns this runner with a cache that can grow up to `most` blocks in each group. */
   growing(most: number): this & Required<Pick<ModelRunner, "growBlocks">> {
     return Object.assign(this, {
       growBlocks: (group: number, blocks: number): Promise<number> => {
@@ -133,7 +133,7 @@ export class FakeRunner implements ModelRunner {
 
   destroy(): void {}
 
-  /** The contract of ModelRunner and of Batch. */
+  /** Asserts that a batch follows the contract of ModelRunner and of Batch. */
   #check({ sequences, steps = 1 }: Batch): void {
     const { blocks, maxSequences, maxBatchTokens } = this.limits;
     assert.ok(sequences.length > 0 && sequences.length <= maxSequences, "sequences in the batch");
@@ -166,7 +166,7 @@ export class FakeRunner implements ModelRunner {
     }
   }
 
-  /** The blocks of a group that tokens from `start` on see. */
+  /** Returns the blocks of a group that tokens from position `start` on attend to. */
   #seen(group: number, start: number, table: readonly number[]): readonly number[] {
     const window = group === 0 ? Infinity : this.windows[group - 1]!;
     return table.slice(Math.floor(Math.max(0, start + 1 - window) / BLOCK_TOKENS));
@@ -217,7 +217,7 @@ export class FakeRunner implements ModelRunner {
     }
   }
 
-  /** What attention sees: the tokens at positions 0 to `length` − 1. */
+  /** Returns the tokens that attention sees, at positions 0 to `length` − 1. */
   #read({ blockTables }: BatchSequence, length: number): number[] {
     const histories = blockTables.map((table, group) => {
       const window = group === 0 ? Infinity : this.windows[group - 1]!;
@@ -239,7 +239,7 @@ function cellOf(blockTable: readonly number[], position: number): number {
   return blockTable[Math.floor(position / BLOCK_TOKENS)]! * BLOCK_TOKENS + position % BLOCK_TOKENS;
 }
 
-/** Logits of 0 but for one token, of which exp(logit) is as much as all others together. */
+/** Returns logits that give one token half of the probability; the others share the rest. */
 function peak(token: number): Float32Array {
   const logits = new Float32Array(VOCAB);
   logits[token] = Math.log(VOCAB - 1);

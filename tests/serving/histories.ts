@@ -1,4 +1,4 @@
-/** Whatever is asked of the scheduler and the block manager, in whatever order: nothing goes wrong. */
+/** Runs the scheduler and the block manager through random histories and checks all invariants. */
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -19,12 +19,12 @@ const setup = fc.record({
   /** Blocks below the budget at which the device refuses to grow. */
   refusal: fc.constantFrom(0, 0, 0, 1, 3),
   keep: fc.constantFrom(0, 2, Infinity, Infinity),
-  /** Of the group of layers after the first, if there is one. */
+  /** Window of a second group of layers, if there is one. */
   window: fc.constantFrom(undefined, 1, 16, 20, 50),
   maxSequences: fc.integer({ min: 1, max: 5 }),
   maxBatchTokens: fc.integer({ min: 1, max: 40 }),
   steps: fc.constantFrom(1, 1, 2, 5),
-  /** Steps that may be in flight when the next one is scheduled. The engine has one. */
+  /** Steps that may be in flight when the next one is scheduled. In the engine it is one. */
   ahead: fc.constantFrom(0, 1, 1, 3),
 });
 type Setup = typeof setup extends fc.Arbitrary<infer T> ? T : never;
@@ -34,7 +34,7 @@ const action = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       do: fc.constant("submit" as const),
-      /** Prompts are one of three texts cut somewhere, so that they share prefixes. */
+      /** Prompts are beginnings of one of three texts, so that they share prefixes. */
       text: fc.integer({ min: 0, max: 2 }),
       length: fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(16, 32, 48)),
       maxTokens: fc.integer({ min: 1, max: 40 }),
@@ -58,7 +58,7 @@ const texts = [1, 2, 3].map((seed) =>
   Array.from({ length: 70 }, (_, i) => (i * i * seed + i * 7 + (i > 20 ? seed : 0)) % VOCAB)
 );
 
-/** The serving loop without its event loop, and with all the accounts checked at every step. */
+/** The serving loop without its event loop. `check` verifies all counts after every step. */
 class World {
   readonly runner: FakeRunner;
   readonly blocks: KvBlocks;
@@ -97,7 +97,7 @@ class World {
     }
   }
 
-  /** What the engine would give a group at most. */
+  /** Returns the most blocks that the engine would allow a group. */
   #mostBlocks(window: number): number {
     const { blocks, growth, maxSequences, maxBatchTokens } = this.setup;
     const tokens = 16 * (blocks + growth);
@@ -105,7 +105,7 @@ class World {
     return Math.max(blocks, kvBlocksHeld({ window }, most));
   }
 
-  /** Whether a sequence alone would find room in all groups, as far as they could grow. */
+  /** Whether a single sequence would fit into all groups at their budgets. */
   #fits({ maxLength }: { readonly maxLength: number }): boolean {
     const alone = { tokens: maxLength - 1, sequences: 1, entering: this.setup.maxBatchTokens };
     return [Infinity, ...this.#windows].every((window, group) =>
@@ -113,7 +113,7 @@ class World {
     );
   }
 
-  /** False where nothing is left to do. */
+  /** Runs a step. Returns false if nothing is left to do. */
   step(): boolean {
     const plan = this.scheduler.schedule();
     if (plan) {
@@ -131,7 +131,7 @@ class World {
     return true;
   }
 
-  /** What the device has room for; false if nothing lacks it. */
+  /** If growth is requested, grows as far as the device allows. Returns whether it was. */
   #grow(): boolean {
     const { growth } = this.blocks;
     if (!growth) return false;
@@ -200,7 +200,7 @@ class World {
     assert.equal(running.length + waiting.length, alive, "a request is lost");
   }
 
-  /** After the last step: all ended with the right tokens, and every block can be had. */
+  /** After the last step, checks that answers are right and that every block can be allocated. */
   checkEnd(): void {
     for (const { request, tokens, finish, maxLength } of this.sequences) {
       const expected = answer(request, CONTEXT);
@@ -217,7 +217,7 @@ class World {
   }
 }
 
-/** Checks the scheduler over so many random histories. */
+/** Checks the scheduler in `histories` random histories. */
 export function checkHistories(histories: number): void {
   const seen = {
     preemptions: 0,
@@ -251,7 +251,7 @@ export function checkHistories(histories: number): void {
         }
         world.check();
       }
-      // Some sequence advances in every step, so the end comes.
+      // Some sequence advances in every step, so this ends.
       let left = 16 + world.sequences.reduce((sum, { maxLength }) => sum + 2 * maxLength, 0);
       while (world.step()) {
         world.check();
@@ -273,7 +273,7 @@ export function checkHistories(histories: number): void {
     { numRuns: histories, seed: 20240607 },
   );
 
-  // The histories were worth it: they went through every path.
+  // The histories must have covered every path.
   for (const [what, count] of Object.entries(seen)) {
     assert.ok(count > histories / 100, `${what}: ${count}`);
   }

@@ -1,4 +1,4 @@
-/** Engine.score(): alone, among requests, in windows, and where it ends early. */
+/** Engine.score(): alone, among requests, in windows, and when it ends early. */
 
 import assert from "node:assert/strict";
 import { RequestError } from "../../engine/errors.ts";
@@ -8,12 +8,12 @@ import { perplexity, type TokenScores } from "../../engine/run/perplexity.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
 import { answer, FakeRunner, favourites, VOCAB } from "./fake_runner.ts";
 
-/** `length` tokens of a text that depends on `seed`. */
+/** Returns `length` token ids that depend on `seed`. */
 function text(seed: number, length: number): number[] {
   return Array.from({ length }, (_, i) => (i * i + seed * (i + 3)) % VOCAB);
 }
 
-/** The favourites of a text scored in windows. */
+/** Returns the favourites of a text that is scored in windows. */
 function inWindows(ids: readonly number[], window: number): number[] {
   const starts = Array.from({ length: Math.ceil(ids.length / window) }, (_, i) => i * window);
   return starts.flatMap((start) => favourites(ids.slice(start, start + window)));
@@ -23,7 +23,7 @@ function best({ positions }: TokenScores): number[] {
   return positions.map(({ top }) => top[0]![0]);
 }
 
-Deno.test("Engine.score() gives the log-probability of each next token, and the most probable", async () => {
+Deno.test("Engine.score() returns the log-probability of each next token, and the most probable ones", async () => {
   const engine = new Engine(new FakeRunner());
   const ids = text(1, 90);
   const done: number[] = [];
@@ -32,7 +32,7 @@ Deno.test("Engine.score() gives the log-probability of each next token, and the 
   assert.equal(scores.window, 90);
   assert.deepEqual(done, [32, 64, 90]);
   for (const [i, { nextLogprob }] of scores.positions.entries()) {
-    // The fake gives its favourite half of the probability, all others the same.
+    // The fake runner gives its favourite half of the probability, and shares the rest equally.
     const p = favourites(ids)[i] === ids[i + 1] ? 0.5 : 0.5 / (VOCAB - 1);
     if (i === 89) assert.equal(nextLogprob, null);
     else assert.ok(Math.abs(nextLogprob! - Math.log(p)) < 1e-6);
@@ -46,7 +46,7 @@ Deno.test("Engine.score() gives the log-probability of each next token, and the 
   assert.equal(engine.stats.blocks.used, 0);
 });
 
-Deno.test("Engine.score() uses windows of the context, or of what the cache has and can grow to", async () => {
+Deno.test("Engine.score() uses windows as long as the context, or as the cache can hold after growth", async () => {
   const ids = text(2, 150);
   const four = { blocks: 4 };
   const cases = [
@@ -57,7 +57,7 @@ Deno.test("Engine.score() uses windows of the context, or of what the cache has 
     [new FakeRunner({ blocks: 20 }), {}, 150],
     [new FakeRunner(four).growing(6), { maxBlocks: [9] }, 96],
     [new FakeRunner(four).growing(20), { maxBlocks: [9] }, 144],
-    // Layers with a window of 20 need four blocks besides those of a chunk of 16, whatever the length.
+    // Layers with a window of 20 need four blocks, plus one for a chunk of 16, for any length.
     [new FakeRunner({ blocks: 10, maxBatchTokens: 16 }, 200, [20]), { maxBlocks: [10, 5] }, 150],
     [new FakeRunner({ blocks: 10, maxBatchTokens: 16 }, 200, [20]), { maxBlocks: [10, 4] }, 64],
     [
@@ -75,8 +75,8 @@ Deno.test("Engine.score() uses windows of the context, or of what the cache has 
   }
 });
 
-Deno.test("Engine.score() among requests spoils neither them nor the cache of their prefixes", async () => {
-  // Where the requests take the whole of the cache, or every slot, some of them must step back.
+Deno.test("Engine.score() among requests changes neither their answers nor their cached prefixes", async () => {
+  // If the requests fill the cache, or use every slot, some of them must be preempted.
   const cases = [[64, 4, false], [10, 4, true], [64, 3, true]] as const;
   for (const [blocks, maxSequences, preempts] of cases) {
     const engine = new Engine(new FakeRunner({ blocks, maxSequences }));
@@ -103,7 +103,7 @@ Deno.test("Engine.score() among requests spoils neither them nor the cache of th
   }
 });
 
-Deno.test("Engine.score() ends by its signal, with the engine, and with the runner's failure", async () => {
+Deno.test("Engine.score() ends on its signal, with the engine, and when the runner fails", async () => {
   const reason = new Error("enough");
   const controller = new AbortController();
   const engine = new Engine(new FakeRunner());
@@ -132,7 +132,7 @@ Deno.test("Engine.score() ends by its signal, with the engine, and with the runn
   await assert.rejects(async () => await Array.fromAsync(stream), lost);
 });
 
-Deno.test("scoreHalves() counts the second halves of windows that BOS begins, as llama-perplexity does", async () => {
+Deno.test("scoreHalves() counts second halves of windows that begin with BOS, as llama-perplexity does", async () => {
   const engine = new Engine(new FakeRunner());
   const ids = text(4, 70);
   const BOS = 1;
@@ -145,7 +145,7 @@ Deno.test("scoreHalves() counts the second halves of windows that BOS begins, as
       progress: (tokens, total) => done.push(tokens / total),
     },
   );
-  // The definition of tools/perplexity/perplexity.cpp, written out.
+  // The definition in tools/perplexity/perplexity.cpp, written out.
   let [sum, count] = [0, 0];
   for (let start = 0; start + 20 <= ids.length; start += 20) {
     const own = [BOS, ...ids.slice(start + 1, start + 20)];

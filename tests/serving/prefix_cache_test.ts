@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { PrefixCache } from "../../engine/run/prefix_cache.ts";
 
-/** A block's worth of one token. */
+/** Returns the tokens of a block that repeats one token. */
 const block = (token: number) => Array<number>(16).fill(token);
 
 /** Caches every full block of `tokens` in the given physical blocks. */
@@ -21,13 +21,13 @@ Deno.test("PrefixCache.match() finds the longest run of full blocks from the sta
   assert.deepEqual(matched(cache, [...block(1), ...block(2), ...block(3)]), [10, 11, 12]);
   assert.deepEqual(matched(cache, [...block(1), ...block(2), ...block(9)]), [10, 11]);
   assert.deepEqual(matched(cache, [...block(1), ...block(2).slice(1)]), [10]);
-  // The same tokens behind another prefix are another block.
+  // The same tokens after another prefix are another block.
   assert.deepEqual(matched(cache, [...block(2), ...block(3)]), []);
   assert.deepEqual(matched(cache, [...block(1), ...block(3)]), [10]);
   assert.deepEqual(matched(cache, block(1).slice(1)), []);
 });
 
-Deno.test("PrefixCache does not take 1,23 for 12,3", () => {
+Deno.test("PrefixCache does not confuse the tokens 1,23 with 12,3", () => {
   const cache = new PrefixCache(true, [Infinity]);
   addAll(cache, [1, 23, ...block(0).slice(2)], [5]);
   assert.deepEqual(matched(cache, [12, 3, ...block(0).slice(2)]), []);
@@ -42,20 +42,20 @@ Deno.test("PrefixCache.add() keeps the first of two equal blocks, and continues 
   assert.ok(!cache.group(0).has(20));
 });
 
-Deno.test("PrefixCache.remove() cuts what follows, and nothing is added behind the cut", () => {
+Deno.test("PrefixCache.remove() also removes what follows, and nothing can be added after a removed block", () => {
   const cache = new PrefixCache(true, [Infinity]);
   const tokens = [...block(1), ...block(2)];
   const first = cache.add(undefined, tokens, { index: 0, blocks: [10] });
   cache.group(0).remove(10);
   cache.add(first, tokens, { index: 1, blocks: [11] });
   assert.equal(cache.size, 0);
-  // Not even when the block came back with the same tokens: it may hold others by then.
+  // Not even if the block is cached again with the same tokens: it may contain others by then.
   cache.add(undefined, tokens, { index: 0, blocks: [10] });
   cache.add(first, tokens, { index: 1, blocks: [11] });
   assert.deepEqual(matched(cache, tokens), [10]);
 });
 
-Deno.test("PrefixCache that is off finds nothing and counts nothing", () => {
+Deno.test("a disabled PrefixCache finds nothing and counts nothing", () => {
   const cache = new PrefixCache(false, [Infinity]);
   addAll(cache, block(1), [1]);
   cache.record(16, cache.match(block(1)), 0);
@@ -63,7 +63,7 @@ Deno.test("PrefixCache that is off finds nothing and counts nothing", () => {
   assert.deepEqual(Object.values(cache.stats), [0, 0, 0, 0, 0]);
 });
 
-Deno.test("PrefixCache with a window finds a prefix whose window is there, though earlier blocks left", () => {
+Deno.test("PrefixCache with a window finds a prefix if its window is cached, even without earlier blocks", () => {
   const cache = new PrefixCache(true, [Infinity, 20]);
   const tokens = [1, 2, 3, 4].flatMap(block);
   let parent;
@@ -74,11 +74,11 @@ Deno.test("PrefixCache with a window finds a prefix whose window is there, thoug
   const found = (text: number[]) => cache.match(text).map(({ blocks }) => blocks);
   const all = [[10, undefined], [11, 21], [12, 22], [13, 23]];
   assert.deepEqual(found(tokens), all);
-  // After two blocks a token sees 19 positions back: into the first, which is gone.
+  // After two blocks a token sees 19 positions back, into the first block, which is gone.
   assert.deepEqual(found(tokens.slice(0, 40)), []);
   cache.group(1).remove(22);
   assert.ok(!cache.group(1).has(22) && cache.group(0).has(12));
-  // Neither after four blocks, nor after three, nor after two is all there.
+  // The window is incomplete after four blocks, after three, and after two.
   assert.deepEqual(found(tokens), []);
   cache.group(0).remove(10);
   assert.equal(cache.size, 3);

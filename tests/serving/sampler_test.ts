@@ -28,7 +28,7 @@ function kept(logits: Float32Array, options: Partial<SamplingOptions>): number[]
   return [...logits.keys()].filter((id) => logits[id]! >= threshold);
 }
 
-/** Σ (seen − expected)² / expected over the cells. */
+/** Returns Σ (seen − expected)² / expected over the cells. */
 function chiSquare(seen: readonly number[], probabilities: readonly number[]): number {
   const draws = seen.reduce((sum, n) => sum + n, 0);
   return seen.reduce(
@@ -37,7 +37,7 @@ function chiSquare(seen: readonly number[], probabilities: readonly number[]): n
   );
 }
 
-Deno.test("keepThreshold() keeps the k largest for top-k, and all that tie with the last", () => {
+Deno.test("keepThreshold() for top-k keeps the k largest, and all that tie with the last", () => {
   assert.deepEqual(kept(FOUR, { topK: 1 }), [2]);
   assert.deepEqual(kept(FOUR, { topK: 2 }), [0, 2]);
   assert.deepEqual(kept(FOUR, { topK: 0 }), [0, 1, 2, 3]);
@@ -45,7 +45,7 @@ Deno.test("keepThreshold() keeps the k largest for top-k, and all that tie with 
   assert.deepEqual(kept(Float32Array.of(1, 5, 1, 3, 1), { topK: 3 }), [0, 1, 2, 3, 4]);
 });
 
-Deno.test("keepThreshold() keeps the fewest that sum to top-p, the one that reaches it included", () => {
+Deno.test("keepThreshold() keeps the fewest that sum to top-p, including the one that reaches it", () => {
   assert.deepEqual(kept(FOUR, { topP: 0 }), [2]);
   assert.deepEqual(kept(FOUR, { topP: 0.35 }), [2]);
   assert.deepEqual(kept(FOUR, { topP: 0.45 }), [0, 2]);
@@ -53,24 +53,24 @@ Deno.test("keepThreshold() keeps the fewest that sum to top-p, the one that reac
   assert.deepEqual(kept(FOUR, { topP: 0.95 }), [0, 1, 2, 3]);
 });
 
-Deno.test("keepThreshold() renormalizes what top-k left before top-p", () => {
-  // Of 0.4 and 0.3 alone the first has 0.571.
+Deno.test("keepThreshold() renormalizes after top-k and before top-p", () => {
+  // With only 0.4 and 0.3 left, the first has 0.571.
   assert.deepEqual(kept(FOUR, { topK: 2, topP: 0.55 }), [2]);
   assert.deepEqual(kept(FOUR, { topK: 2, topP: 0.6 }), [0, 2]);
-  // Of 0.4 and three of 0.2, which tie, all stay.
+  // Three tokens of 0.2 tie, so all four are kept.
   const tied = Float32Array.of(0.4, 0.2, 0.2, 0.2).map(Math.log);
   assert.deepEqual(kept(tied, { topK: 2, topP: 0.35 }), [0]);
   assert.deepEqual(kept(tied, { topK: 2, topP: 0.5 }), [0, 1, 2, 3]);
 });
 
-Deno.test("keepThreshold() drops what is less than min-p times as probable as the best", () => {
+Deno.test("keepThreshold() drops tokens less than min-p times as probable as the best", () => {
   assert.deepEqual(kept(FOUR, { minP: 0.45 }), [0, 2, 3]);
   assert.deepEqual(kept(FOUR, { minP: 0.55 }), [0, 2]);
   assert.deepEqual(kept(FOUR, { minP: 1 }), [2]);
   assert.deepEqual(kept(FOUR, { minP: 0.3, topK: 2 }), [0, 2]);
 });
 
-Deno.test("keepThreshold() does not look at the temperature", () => {
+Deno.test("keepThreshold() ignores the temperature", () => {
   for (const temperature of [0.1, 5]) {
     assert.deepEqual(kept(FOUR, { temperature, topP: 0.75, minP: 0.3 }), [0, 2, 3]);
   }
@@ -86,7 +86,7 @@ Deno.test("adjustLogits() adds the bias, then penalizes each recent token once",
   assert.deepEqual([...logits], [1, -4, 2, 1, -Infinity]);
 });
 
-Deno.test("adjustLogits() looks back 64 tokens", () => {
+Deno.test("adjustLogits() penalizes tokens of the last 64, or of `repeatWindow`", () => {
   const logits = Float32Array.of(4, 4, 4);
   adjustLogits(logits, { ...PLAIN, repeatPenalty: 2 }, [0, 1, ...Array(63).fill(2)]);
   assert.deepEqual([...logits], [4, 2, 2]);
@@ -102,7 +102,7 @@ Deno.test("adjustLogits() looks back 64 tokens", () => {
   assert.deepEqual([...far], [2, 2]);
 });
 
-Deno.test("sampleToken() at temperature 0 takes the best, the lowest id of equals", () => {
+Deno.test("sampleToken() at temperature 0 returns the best token, the lowest id of equal ones", () => {
   const greedy = { ...PLAIN, temperature: 0 };
   assert.equal(sampleToken(Float32Array.of(1, 3, 2, 3), greedy, { recent: [], position: 0 }), 1);
   assert.equal(
@@ -116,7 +116,7 @@ Deno.test("sampleToken() at temperature 0 takes the best, the lowest id of equal
 });
 
 Deno.test("pcg() is the published hash, in u32 arithmetic", () => {
-  // By the formula in 64-bit integers.
+  // The formula, computed with exact integers.
   const exact = (v: bigint): bigint => {
     const mask = 0xffffffffn;
     const s = (v * 747796405n + 2891336453n) & mask;
@@ -140,7 +140,7 @@ Deno.test("gumbel() is finite at the ends and exact to float32 between", () => {
     low = Math.min(low, g);
     high = Math.max(high, g);
   }
-  // Of 200,000 standard Gumbel variates the extremes lie near −2.5 and 12.2.
+  // The extremes of 200,000 standard Gumbel variates are near −2.5 and 12.2.
   assert.ok(low < -2.2 && low > -2.9, `${low}`);
   assert.ok(high > 10 && high < 16.7, `${high}`);
 });
@@ -157,7 +157,7 @@ Deno.test("sampleToken() draws from the softmax over seeds", () => {
   assert.ok(chiSquare(seen, exps.map((e) => e / total)) < 24.3, `${seen}`);
 });
 
-Deno.test("sampleToken() draws from the tempered softmax over positions, without what is cut", () => {
+Deno.test("sampleToken() draws from the tempered softmax over positions, without dropped tokens", () => {
   const options = { ...PLAIN, temperature: 0.5, topK: 3, seed: 4_000_000_000 };
   const seen = Array<number>(4).fill(0);
   for (let position = 0; position < 20_000; position++) {
@@ -184,7 +184,7 @@ Deno.test("sampleToken() draws neighbouring positions and seeds independently", 
   }
 });
 
-Deno.test("sampleToken() depends on seed and position alone, and on both", () => {
+Deno.test("sampleToken() depends on seed and position, and on nothing else", () => {
   const logits = new Float32Array(1000);
   const draw = (seed: number, position: number): number =>
     sampleToken(logits.slice(), { ...PLAIN, seed }, { recent: [], position });
@@ -192,11 +192,11 @@ Deno.test("sampleToken() depends on seed and position alone, and on both", () =>
   assert.deepEqual(Array.from({ length: 20 }, (_, position) => draw(5, position)), tokens);
   assert.ok(new Set(tokens).size > 15);
   assert.notEqual(drawKey(5, 3), drawKey(6, 3));
-  // Fixed for good: a change of the hash would change every seeded text.
+  // These must never change: another hash would change every seeded text.
   assert.deepEqual(tokens.slice(0, 4), [972, 835, 644, 643]);
 });
 
-Deno.test("validateSampling() accepts every option's bounds and names what is out of them", () => {
+Deno.test("validateSampling() accepts every option's bounds, and names an option out of bounds", () => {
   validateSampling({ ...PLAIN, temperature: 0, topP: 0, seed: 0xffffffff }, 10);
   validateSampling({ ...PLAIN, minP: 1, logitBias: new Map([[9, -Infinity]]) }, 10);
   const refused: [Partial<SamplingOptions>, RegExp][] = [

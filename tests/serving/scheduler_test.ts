@@ -21,7 +21,7 @@ function make(
   });
 }
 
-/** A request whose prompt is `length` tokens, `first` and those after it. */
+/** Returns a request whose prompt is the ids `first`, `first + 1`, …, of `length` tokens. */
 function ask(first: number, length: number, more: Partial<GenerationRequest> = {}) {
   const promptIds = Array.from({ length }, (_, i) => first + i);
   return { promptIds, sampling, maxTokens: 10, stopIds: [], ...more };
@@ -41,12 +41,12 @@ function read(scheduler: Scheduler, plan: Plan, token = 0): void {
   }
 }
 
-/** What enters: the sequence and how many of its tokens. */
+/** Returns the sequences of a plan, each with the number of its tokens that enter. */
 function entering(plan: Plan | undefined): [Sequence, number][] {
   return plan!.batch.sequences.map((row, i) => [plan!.sequences[i]!, row.tokens?.length ?? 1]);
 }
 
-Deno.test("Scheduler serves every decode in every step and gives a long prompt the rest", () => {
+Deno.test("Scheduler includes every decode in every step, and gives the rest to a long prompt", () => {
   const scheduler = make(64, { maxBatchTokens: 20 });
   const a = scheduler.add(ask(0, 5)), b = scheduler.add(ask(100, 5));
   assert.deepEqual(entering(step(scheduler)), [[a, 5], [b, 5]]);
@@ -64,36 +64,37 @@ Deno.test("Scheduler serves every decode in every step and gives a long prompt t
   assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 1], [long, 1]]);
 });
 
-Deno.test("Scheduler serves in order of arrival", () => {
+Deno.test("Scheduler serves requests in order of arrival", () => {
   const scheduler = make(64, { maxSequences: 1 });
   const sequences = Array.from({ length: 4 }, () => scheduler.add(ask(0, 5, { maxTokens: 1 })));
   const order = sequences.map(() => step(scheduler)!.sequences[0]);
   assert.deepEqual(order, sequences);
 });
 
-Deno.test("Scheduler preempts the last to arrive, and resumes it", () => {
-  // Three prompts of 31 tokens: two blocks each, and a third one after two more tokens.
+Deno.test("Scheduler preempts the last request to arrive, and resumes it", () => {
+  // Three prompts of 31 tokens need two blocks each, and a third one after two more tokens.
   const scheduler = make(7, { maxBatchTokens: 100 });
   const a = scheduler.add(ask(100, 31)), b = scheduler.add(ask(200, 31));
   const last = scheduler.add(ask(0, 31));
   assert.deepEqual(step(scheduler)!.sequences, [a, b, last]);
   assert.deepEqual(step(scheduler)!.sequences, [a, b, last]);
-  // Now `a` and `b` want a third block, and one is free: `a` takes it, `b` that of `last`.
+  // Now `a` and `b` need a third block, and one is free: `a` gets it, and `b` gets one of `last`.
   assert.deepEqual(step(scheduler)!.sequences, [a, b]);
   assert.deepEqual(scheduler.waiting, [last]);
   assert.deepEqual([a.preemptions, b.preemptions, last.preemptions], [0, 0, 1]);
   while (!b.finish) step(scheduler);
-  // Its first block is still there. Its two tokens are recomputed with its prompt, not sampled anew.
+  // The first block of `last` is still cached. Its two sampled tokens are recomputed with its
+  // prompt, not sampled again.
   const plan = step(scheduler)!;
   assert.deepEqual(entering(plan), [[last, 17]]);
   assert.deepEqual(plan.batch.sequences[0]!.prior, last.tokens.slice(0, 16));
-  assert.equal(scheduler.blocks.cache.stats.hits, 0); // of other requests' prefixes
+  assert.equal(scheduler.blocks.cache.stats.hits, 0); // Only prefixes of other requests count.
   while (!last.finish) step(scheduler);
   assert.equal(last.tokens.length, 41);
   assert.equal(scheduler.blocks.stats[0]!.used, 0);
 });
 
-Deno.test("Scheduler schedules ahead by feedback, and not past a certain end", () => {
+Deno.test("Scheduler schedules ahead with tokens not yet read, but not past a known end", () => {
   const scheduler = make(8);
   const a = scheduler.add(ask(0, 5, { maxTokens: 2 })), b = scheduler.add(ask(100, 5));
   const first = scheduler.schedule()!;
@@ -105,11 +106,11 @@ Deno.test("Scheduler schedules ahead by feedback, and not past a certain end", (
   for (const plan of [first, second, third]) read(scheduler, plan, 7);
   assert.equal(a.finish, "length");
   assert.deepEqual(b.tokens.slice(5), [7, 7, 7]);
-  // All read: the token is named again.
+  // All steps were read, so the token is given by its id again.
   assert.deepEqual(scheduler.schedule()!.batch.sequences[0]!.tokens, [7]);
 });
 
-Deno.test("Scheduler drops what was sampled past a stop token", () => {
+Deno.test("Scheduler drops tokens sampled past a stop token", () => {
   const scheduler = make(8, { steps: 4 });
   const sequence = scheduler.add(ask(0, 5, { stopIds: [7] }));
   step(scheduler);
@@ -121,7 +122,7 @@ Deno.test("Scheduler drops what was sampled past a stop token", () => {
   assert.equal(scheduler.schedule(), undefined);
 });
 
-Deno.test("Scheduler chains decodes only, up to the first certain end, and not for logprobs", () => {
+Deno.test("Scheduler chains decodes only, up to the first known end, and not for logprobs", () => {
   const scheduler = make(32, { steps: 8 });
   scheduler.add(ask(0, 5, { maxTokens: 7 }));
   assert.equal(step(scheduler)!.batch.steps, 1);
@@ -133,7 +134,7 @@ Deno.test("Scheduler chains decodes only, up to the first certain end, and not f
   for (let i = 0; i < 3; i++) assert.equal(step(scheduler)!.batch.steps, 1);
 });
 
-Deno.test("Scheduler takes a single step where chained ones would not find blocks", () => {
+Deno.test("Scheduler runs a single step if there are no blocks for chained ones", () => {
   const scheduler = make(2, { steps: 8 });
   const a = scheduler.add(ask(0, 10, { maxTokens: 22 })), b = scheduler.add(ask(100, 10));
   step(scheduler);
@@ -141,10 +142,10 @@ Deno.test("Scheduler takes a single step where chained ones would not find block
   assert.equal(step(scheduler)!.batch.steps, 1);
 });
 
-Deno.test("Scheduler starts a request after the prefix that another one is computing", () => {
+Deno.test("Scheduler delays a request until another one has computed its prefix", () => {
   const scheduler = make(64, { maxBatchTokens: 30 });
   const a = scheduler.add(ask(0, 40)), b = scheduler.add(ask(0, 37));
-  // 32 tokens are shared. `b` waits for them although there would be room for it.
+  // 32 tokens are shared. `b` waits for them although the step has room for it.
   assert.deepEqual(entering(step(scheduler)), [[a, 30]]);
   assert.deepEqual(entering(step(scheduler)), [[a, 10]]);
   assert.deepEqual(entering(step(scheduler)), [[a, 1], [b, 5]]);
@@ -166,7 +167,7 @@ Deno.test("Scheduler copies the last block of a full hit and recomputes its last
   const plan = step(scheduler)!;
   const row = plan.batch.sequences[1]!;
   assert.deepEqual([row.tokens, row.start], [[79], 79]);
-  // The sampler gets to know the tokens before it.
+  // The sampler receives the tokens before it.
   assert.deepEqual(row.prior, Array.from({ length: 79 }, (_, i) => i));
   assert.deepEqual(plan.copies, [{
     group: 0,
@@ -178,7 +179,7 @@ Deno.test("Scheduler copies the last block of a full hit and recomputes its last
   assert.equal(scheduler.blocks.cache.stats.tokensSaved, 79);
 });
 
-Deno.test("Scheduler recomputes the last block of a full hit where a copy has no room", () => {
+Deno.test("Scheduler recomputes the last block of a full hit if there is no room for a copy", () => {
   const scheduler = make(2);
   const request = ask(0, 32, { maxTokens: 1 });
   scheduler.add(request);
@@ -190,12 +191,12 @@ Deno.test("Scheduler recomputes the last block of a full hit where a copy has no
   assert.equal(scheduler.blocks.cache.stats.tokensSaved, 16);
 });
 
-Deno.test("Scheduler starts the next turn of a conversation after the last answer", () => {
+Deno.test("Scheduler reuses the cache of a conversation up to the last answer", () => {
   const scheduler = make(64);
   const first = scheduler.add(ask(0, 30, { maxTokens: 20 }));
   let last = scheduler.schedule()!;
   while (!first.finish) {
-    const next = scheduler.schedule(); // before the last one is read
+    const next = scheduler.schedule(); // Before the last one is read.
     read(scheduler, last, 5);
     if (next) last = next;
   }
@@ -205,7 +206,7 @@ Deno.test("Scheduler starts the next turn of a conversation after the last answe
   assert.equal(second.blocks.tables[0]!.length, 4);
 });
 
-Deno.test("Scheduler.add() refuses what can never be served, and says why", () => {
+Deno.test("Scheduler.add() refuses a request that can never be served, with the reason", () => {
   const scheduler = make(4);
   const refused = (request: GenerationRequest, reason: RegExp) =>
     assert.throws(() => scheduler.add(request), (error) => {
@@ -223,13 +224,13 @@ Deno.test("Scheduler.add() refuses what can never be served, and says why", () =
   refused(ask(0, 5, { logprobs: -1 }), /logprobs is -1/);
   const sampling = { ...ask(0, 5).sampling, logitBias: new Map([[1000, 1]]) };
   assert.throws(() => scheduler.add({ ...ask(0, 5), sampling }), /a token id below 1000/);
-  // 66 tokens, of which the last one never enters: 65 need a fifth block.
+  // The last of 66 tokens never enters; 65 tokens need a fifth block.
   refused(ask(0, 56, { maxTokens: 10 }), /its 66 tokens need 5 blocks .* limit is 4/);
   scheduler.add(ask(0, 55, { maxTokens: 10 }));
   assert.equal(scheduler.waiting.length, 1);
 });
 
-Deno.test("Scheduler lends a slot and blocks, for which running sequences step back, the last first", () => {
+Deno.test("Scheduler lends a slot and blocks, and preempts running sequences for them, the last first", () => {
   const scheduler = make(6, { maxSequences: 3 });
   const a = scheduler.add(ask(0, 15)), b = scheduler.add(ask(100, 15));
   step(scheduler);
@@ -247,7 +248,7 @@ Deno.test("Scheduler lends a slot and blocks, for which running sequences step b
   const large = borrow(80);
   assert.deepEqual([large.room, large.blocks.length, scheduler.running], [80, 5, [a]]);
   assert.deepEqual(scheduler.waiting, [b]);
-  // Never more than the context or all blocks.
+  // Never more tokens than the context has or all blocks have room for.
   const all = borrow(1000);
   assert.deepEqual([all.room, all.blocks.length, scheduler.waiting], [96, 6, [a, b]]);
   while (!(a.finish && b.finish)) step(scheduler);
@@ -257,17 +258,17 @@ Deno.test("Scheduler lends a slot and blocks, for which running sequences step b
   assert.equal(tokens, 30);
 });
 
-Deno.test("Scheduler ends a sequence where the context does", () => {
+Deno.test("Scheduler ends a sequence at the end of the context", () => {
   const scheduler = make(64, { contextLength: 12 });
   const sequence = scheduler.add(ask(0, 9));
   while (!sequence.finish) step(scheduler);
   assert.deepEqual([sequence.finish, sequence.tokens.length], ["length", 12]);
 });
 
-Deno.test("Scheduler refuses options with which nothing could ever run", () => {
+Deno.test("Scheduler refuses options with which nothing could run", () => {
   assert.throws(() => make(4, { maxBatchTokens: 0 }), /maxBatchTokens is 0, not a whole number/);
   assert.throws(() => make(4, { maxSequences: NaN }), RequestError);
-  // A step of them would be refused by the runner, which ends the engine.
+  // The runner would refuse a step with these options, which would end the engine.
   assert.throws(() => make(4, { maxBatchTokens: 1.5 }), /maxBatchTokens is 1\.5, not a whole/);
   assert.throws(() => make(4, { contextLength: 9.5 }), /contextLength is 9\.5, not a whole/);
   assert.throws(() => make(4, { steps: 1.5 }), /steps is 1\.5, not a whole number of at least 1/);

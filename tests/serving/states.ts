@@ -1,4 +1,4 @@
-/** Requests to a model whose layers have states. */
+/** Requests to a model with recurrent layers, which have states. */
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -15,10 +15,10 @@ const request = (promptIds: number[]) => ({
   maxTokens: 24,
   stopIds: [],
 });
-// The last is the first again, whose blocks would be found if they were kept.
+// The last request repeats the first, whose blocks would be found if they were cached.
 const REQUESTS = [text(1, 40), text(2, 17), text(3, 5), text(1, 40)].map(request);
 
-/** Loads a runner of two sequences whose cache has this many blocks. */
+/** Loads a runner for two sequences, with this many blocks of KV cache. */
 export type Load = (model: ReturnType<typeof readModel>, blocks: number) => Promise<ModelRunner>;
 
 async function engineOf(
@@ -42,7 +42,7 @@ async function engineOf(
 /** Architectures whose layers have states. */
 export const STATEFUL = ["qwen35", "nemotron_h_moe"] as const;
 
-/** Checks that requests together get what each gets alone, where some are preempted. */
+/** Checks that requests get the same answers together as alone, although some are preempted. */
 export async function checkAnswers(architecture: TinyArchitecture, load: Load): Promise<void> {
   const alone = await engineOf(architecture, load, 8);
   const expected: (readonly number[])[] = [];
@@ -53,7 +53,7 @@ export async function checkAnswers(architecture: TinyArchitecture, load: Load): 
   assert.deepEqual(expected[3], expected[0]);
   assert.equal(new Set(expected.map(String)).size, 3);
   await alone.stop();
-  // Two run at a time in two slots, and have too few blocks for both.
+  // Two requests run at a time, in two slots, with too few blocks for both.
   const together = await engineOf(architecture, load, 5);
   const answers = await together.generate(REQUESTS);
   assert.deepEqual(answers.map(({ ids }) => ids), expected);

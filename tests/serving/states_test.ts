@@ -1,4 +1,4 @@
-/** Models whose layers have states, served: answers depend on nothing that runs beside them. */
+/** Serving of models whose layers have states: an answer does not depend on other requests. */
 
 import assert from "node:assert/strict";
 import { loadCpuRunner } from "../../engine/cpu/load_runner.ts";
@@ -20,12 +20,12 @@ const RUNNERS: Readonly<Record<string, Load>> = {
 
 for (const [name, load] of Object.entries(RUNNERS)) {
   for (const architecture of STATEFUL) {
-    Deno.test(`Engine on the ${name} gives requests to ${architecture} what each gets alone, with preemptions`, () =>
+    Deno.test(`Engine on the ${name} answers requests to ${architecture} as it does alone, despite preemptions`, () =>
       checkAnswers(architecture, load));
   }
 }
 
-Deno.test("StatePositions refuses what a state cannot go on from", () => {
+Deno.test("StatePositions refuses positions from which a state cannot continue", () => {
   const row = (slot: number, start: number, count: number) => ({
     ...{ slot, start, blockTables: [] },
     tokens: Array.from({ length: count }, () => 1),
@@ -37,7 +37,7 @@ Deno.test("StatePositions refuses what a state cannot go on from", () => {
     () => states.enter({ sequences: [row(1, 3, 1), row(0, 5, 1)] }),
     /slot 0 continues at 5, but its state is at 9/,
   );
-  // Nothing of it entered.
+  // Nothing of the refused batch entered.
   states.enter({ sequences: [row(1, 3, 1), row(0, 9, 1)] });
   states.enter({ sequences: [row(0, 0, 1)] });
   assert.throws(() => states.enter({ sequences: [row(2, 1, 1)] }), /slot 2 continues at 1/);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { GREEDY, MOST_BIASES } from "../../engine/run/runner.ts";
 import { stepWords, writeStep } from "../../engine/gpu/step_metadata.ts";
 
-Deno.test("writeStep() has room for the most biases of as many sequences as a step has", () => {
+Deno.test("writeStep() has room for the most biases of the most sequences in a step", () => {
   const limits = { tokens: 6, sequences: 6, logitRows: 6, tableBlocks: 2 };
   const logitBias = new Map(Array.from({ length: MOST_BIASES }, (_, id) => [id, id / 2]));
   const sequences = Array.from({ length: limits.sequences }, (_, slot) => ({

@@ -1,4 +1,4 @@
-/** Layers with a window, served: they give back the blocks that left it, and answers stay the same. */
+/** Serving of layers with a window: blocks that left it are released, and answers stay the same. */
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -30,7 +30,7 @@ function engineOf(blocks: readonly number[]): Engine {
   });
 }
 
-Deno.test("Engine gives back blocks that left a window, and shares prefixes whose window is there", async () => {
+Deno.test("Engine releases blocks that left a window, and shares prefixes whose window is cached", async () => {
   const alone = engineOf([16, 16]);
   const expected = [];
   for (const one of REQUESTS) {
@@ -42,14 +42,14 @@ Deno.test("Engine gives back blocks that left a window, and shares prefixes whos
       most = Math.max(most, alone.stats.kvGroups[1]!.used);
     }
     expected.push(ids);
-    // The window of 13 tokens and the one that enters lie in at most two blocks, and a third is new.
+    // The window of 13 tokens and the token that enters span at most two blocks; a third is new.
     assert.ok(most <= 3, `${most} blocks held for a window of 13`);
   }
   assert.ok(alone.stats.prefix.tokensSaved >= 32, `${alone.stats.prefix.tokensSaved} tokens saved`);
   assert.deepEqual(alone.stats.kvGroups.map(({ used }) => used), [0, 0]);
   await alone.stop();
 
-  // So few blocks for the window that all three together need some twice.
+  // The window has so few blocks that the three requests together must reuse some.
   const together = engineOf([24, 9]);
   const answers = await together.generate(REQUESTS);
   assert.deepEqual(answers.map(({ ids }) => ids), expected);
@@ -59,7 +59,7 @@ Deno.test("Engine gives back blocks that left a window, and shares prefixes whos
   await together.stop();
 });
 
-Deno.test("Engine.score() uses the few blocks of a window over and over, and scores the same", async () => {
+Deno.test("Engine.score() reuses the few blocks of a window, with the same scores", async () => {
   const ids = text(4, 200);
   const [plenty, few] = [engineOf([16, 16]), engineOf([16, 5])];
   const expected = await plenty.score(ids, { top: 3 });

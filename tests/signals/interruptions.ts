@@ -1,4 +1,4 @@
-/** The program at its kinds of work, interrupted by a signal at a given moment, and what that leaves. */
+/** Interrupts the program by a signal at a given moment of some work, and checks what it leaves. */
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,36 +10,39 @@ const TINY = fileURLToPath(
   new URL("../../fixtures/models/tiny-llama-q8_0.gguf", import.meta.url),
 );
 
-/** What ran until the signal. */
+/** A run of the program: its directory, and its output so far. */
 interface Run {
   readonly directory: string;
   readonly stdout: () => string;
   readonly stderr: () => string;
 }
 
-/** A kind of work. */
+/** Work of the program that is interrupted. */
 interface Work {
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** When it has begun; the moment of the signal is counted from there. */
+  /** Whether the work has begun. The time of the signal is counted from then. */
   readonly begun: (run: Run) => boolean;
-  /** Done when it has begun, beside it. */
+  /** Called once the work has begun. */
   readonly meanwhile?: (run: Run) => Promise<void>;
-  /** What is wrong with what it left; undefined: nothing. */
+  /** Returns what is wrong with the output or files that it left; undefined if nothing is. */
   readonly fault: (run: Run) => string | undefined;
 }
 
-/** Makes the work, in a directory of its own; its disposal ends what it needs. */
+/** Prepares work in the given directory. Its disposal ends what the work needs. */
 type Kind = (directory: string) => AsyncDisposable & { readonly work: Work };
 
 /** How an interrupted program ended. */
 export interface Interrupted {
   readonly code: number;
-  /** From the signal to the end. */
+  /** Time from the signal to the exit. */
   readonly milliseconds: number;
-  /** Of all cores in that time, to 10 ms: less where other programs had them. Undefined without Linux's /proc. */
+  /**
+   * CPU time of all cores in that interval, in steps of 10 ms. It is lower if other programs used
+   * the cores. Undefined without Linux's /proc.
+   */
   readonly cpuMilliseconds: number | undefined;
-  /** It had ended before the signal. */
+  /** Whether the process had exited before the signal was sent. */
   readonly early: boolean;
   readonly fault: string | undefined;
 }
@@ -57,7 +60,7 @@ function whole(path: string): string | undefined {
   }
 }
 
-/** All that is in a directory, links aside. */
+/** Returns the paths of all files below a directory, without following links. */
 function filesIn(directory: string): string[] {
   return [...Deno.readDirSync(directory)].flatMap(({ name, isDirectory }) =>
     isDirectory ? filesIn(join(directory, name)) : [join(directory, name)]
@@ -124,7 +127,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   bench: (directory) => ({
     ...nothing,
     work: {
-      // Of all suites, as it saves the report often.
+      // All suites, because then the report is saved often.
       args: ["bench", "all", "-m", TINY, "-r", "100", "--json", join(directory, "report.json")],
       begun: () => true,
       fault: () => whole(join(directory, "report.json")),
@@ -173,7 +176,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
         meanwhile: async (run) => {
           const body = JSON.stringify({ prompt: "Once", max_tokens: 2000, stream: true });
           const response = await fetch(`${address(run)}/v1/completions`, { method: "POST", body });
-          // It ends in order, or with the connection.
+          // The response ends normally, or with the connection.
           answer = response.text().catch(String);
         },
         fault: noFault,
@@ -182,7 +185,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   },
 };
 
-/** The bytes, in pieces with pauses. */
+/** Returns a stream of the bytes in pieces, with pauses between them. */
 function slowly(bytes: Uint8Array): ReadableStream<Uint8Array> {
   let at = 0;
   return new ReadableStream({
@@ -194,7 +197,7 @@ function slowly(bytes: Uint8Array): ReadableStream<Uint8Array> {
   });
 }
 
-/** Sends the signal so many milliseconds after the work has begun. */
+/** Sends the signal `milliseconds` after the work has begun. */
 export async function interrupt(
   kind: Kind,
   signal: "SIGINT" | "SIGTERM",
@@ -242,7 +245,7 @@ export async function interrupt(
   return { code, milliseconds: took, cpuMilliseconds: cpu, early, fault: wrong };
 }
 
-/** ms of all cores that a process has had: fields 14 and 15 of proc(5), in hundredths of a second. */
+/** Returns a process's CPU time in ms: fields 14 and 15 of proc(5), in hundredths of a second. */
 function cpuOf(pid: number): number | undefined {
   try {
     const [, fields] = /\) (.*)/s.exec(Deno.readTextFileSync(`/proc/${pid}/stat`)) ?? [];

@@ -1,6 +1,7 @@
 /**
- * `deno task signals [--times N] [--seed N] [--only KIND]`: interrupts the program at so many random moments, 200 unless
- * told otherwise. It must end within a second with 130 or 143, and leave nothing half written.
+ * `deno task signals [--times N] [--seed N] [--only KIND]` interrupts the program at N random
+ * moments, by default 200. The program must exit within a second with code 130 or 143, and leave
+ * nothing partly written.
  */
 
 import { parseArgs } from "node:util";
@@ -9,7 +10,7 @@ import { interrupt, KINDS } from "./interruptions.ts";
 
 const MOST_MS = 1000;
 
-/** Moments of a kind lie within so many milliseconds from where it has begun. */
+/** For each kind of work: the signal is sent within this many milliseconds after its begin. */
 const SPANS: Readonly<Record<string, number>> = {
   load: 3000,
   prefill: 6000,

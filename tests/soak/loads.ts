@@ -1,6 +1,7 @@
 /**
- * `deno task soak:loads [COUNT]`: loads and closes a model on the CPU so many times (1,000), each with an
- * answer and workers, and fails if threads, open files, the heap or resident memory are left behind.
+ * `deno task soak:loads [COUNT]` loads and closes a model on the CPU COUNT times, by default 1,000,
+ * each time with workers and an answer. It fails if threads or open files are left behind, or if
+ * the heap or the resident memory has grown.
  */
 
 import { existsSync } from "node:fs";
@@ -8,12 +9,12 @@ import { parseArgs } from "node:util";
 import { tinyModel } from "../../fixtures/tiny_models.ts";
 import { loadModel, openGguf } from "../../mod.ts";
 
-/** Loads until V8 and the allocator have what they keep, and how much more may be held at the end. */
+/** Loads after which V8 and the allocator have settled, and the growth allowed from then on. */
 const SETTLED = 100;
 const MOST_GROWTH = 1.1;
 
 const { positionals: [count = "1000"] } = parseArgs({ allowPositionals: true });
-/** Given by --expose-gc. */
+/** Available with --expose-gc. */
 const { gc } = globalThis as unknown as { gc: () => void };
 
 const entries = (path: string) => existsSync(path) ? [...Deno.readDirSync(path)].length : 0;
@@ -26,7 +27,7 @@ interface Held {
 }
 
 async function held(): Promise<Held> {
-  // A worker's thread ends a little after its isolate.
+  // A worker's thread ends shortly after its isolate.
   await new Promise((resolve) => setTimeout(resolve, 200));
   gc();
   const { heapUsed: heap, rss: resident } = Deno.memoryUsage();

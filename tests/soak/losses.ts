@@ -1,4 +1,4 @@
-/** Ways in which a device is lost while it serves. */
+/** Ways to lose a device while it serves. */
 
 import { DeviceError } from "../../engine/errors.ts";
 import { GpuRunner } from "../../engine/gpu/runner.ts";
@@ -6,7 +6,7 @@ import type { ModelRunner } from "../../engine/run/runner.ts";
 
 type Loss<R> = (runner: R) => void;
 
-/** Of any backend: what its runner reports. */
+/** Losses for any backend, reported by its runner. */
 const REPORTED: Readonly<Record<string, Loss<ModelRunner>>> = {
   "a step is refused": (runner) => {
     runner.submit = () => {
@@ -27,7 +27,7 @@ const REPORTED: Readonly<Record<string, Loss<ModelRunner>>> = {
   },
 };
 
-/** Of a GPU: itself, and what engine/gpu hears from it. */
+/** Losses for a GPU: of the device itself, and errors that engine/gpu receives from it. */
 const GPU: Readonly<Record<string, Loss<GpuRunner>>> = {
   "the device is destroyed": ({ gpu }) => gpu.device.destroy(),
   "the device has no memory left": ({ gpu }) => {
@@ -39,7 +39,7 @@ const GPU: Readonly<Record<string, Loss<GpuRunner>>> = {
   },
 };
 
-/** Has the runner lose its device in one way after the other, and says how. */
+/** Makes the runner lose its device. `number` selects the ways in turn. Returns the way's name. */
 export function lose(runner: ModelRunner, number: number): string {
   const isGpu = runner instanceof GpuRunner;
   const losses = Object.entries<Loss<GpuRunner>>(

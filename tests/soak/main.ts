@@ -1,13 +1,15 @@
 /**
- * `deno task soak [--minutes N] [--device cpu|gpu] [--threads N] [--losses N] [--rest X]`: tests/soak/soak.ts for
- * so many minutes. A line a minute tells what is held; heap and resident memory, which V8 gives back now
- * and then, may later reach no more than 5 % above what they reached in the first third, or ten minutes. `--rest 1` pauses after each round as long as it took.
+ * `deno task soak [--minutes N] [--device cpu|gpu] [--threads N] [--losses N] [--rest X]` runs
+ * tests/soak/soak.ts for N minutes, and prints memory use every minute. V8 releases memory only now
+ * and then, so peaks are compared: later peaks of the heap and the resident memory may be at most
+ * 5 % above those of the first third or, if shorter, the first ten minutes. `--rest 1` pauses after
+ * each round for as long as it took.
  */
 
 import { parseArgs } from "node:util";
 import { soak } from "./soak.ts";
 
-/** How high the resident memory, and the heap after a collection, may later reach. */
+/** Maximum ratio of the later peaks to the first, of resident memory and of the heap after GC. */
 const MOST_GROWTH = 1.05;
 
 const { values } = parseArgs({
@@ -21,7 +23,7 @@ const { values } = parseArgs({
 });
 const minutes = Number(values.minutes), losses = Number(values.losses);
 const device = values.device === "gpu" ? "gpu" : "cpu";
-/** Given by --expose-gc. */
+/** Available with --expose-gc. */
 const { gc } = globalThis as unknown as { gc: () => void };
 
 interface Sample {
@@ -40,7 +42,7 @@ const counts = await soak({
   ...(values.threads !== undefined && { threads: Number(values.threads) }),
   requests: 100,
   goesOn: () => elapsed() < minutes,
-  // Evenly over the time, but for its first and last part.
+  // Losses are spread evenly over the time, except for its first and last part.
   isLost: () => lost < losses && elapsed() > (lost + 1) * minutes / (losses + 2) && ++lost > 0,
   idle: async ({ round, losses, deviceBytes }) => {
     gc();

@@ -1,7 +1,7 @@
 /**
- * A server under a mixed load for as long as one likes, whose device is lost now and then and opened
- * again. No request may be lost or get a wrong answer, and whenever the server is idle it must hold what
- * it held before.
+ * Runs a server under a mixed load for any time. Its device is lost now and then, and opened again.
+ * No request may be lost or get a wrong answer, and whenever the server is idle it must use the
+ * same device memory as before.
  */
 
 import assert from "node:assert/strict";
@@ -15,25 +15,25 @@ import { lose } from "./losses.ts";
 
 const CONCURRENCY = 8;
 
-/** Tokens of the KV cache: fewer than eight requests may have, so that some step back now and then. */
+/** Tokens of the KV cache: fewer than eight requests may need, so that some are preempted. */
 const KV_TOKENS = 640;
 
-/** Requests of a model's first round, after which it has all buffers that it will have. */
+/** Requests of a model's first round, after which it has allocated all its buffers. */
 const FIRST = Array.from({ length: 20 }, (_, i) => i);
 
-/** What is there while the server is idle. */
+/** The state while the server is idle. */
 export interface IdleState {
   readonly round: number;
-  /** Times that the device was lost. */
+  /** How often the device was lost. */
   readonly losses: number;
   readonly deviceBytes: number;
 }
 
 export interface SoakOptions {
   readonly device: "cpu" | "gpu";
-  /** Of the CPU. */
+  /** Number of the CPU backend's threads. */
   readonly threads?: number;
-  /** Requests of a round; after each the server is idle. */
+  /** Requests per round. After each round the server is idle. */
   readonly requests: number;
   /** Whether there is another round. */
   readonly goesOn: (round: number) => boolean;
@@ -52,7 +52,7 @@ export interface SoakCounts {
   readonly again: number;
 }
 
-/** A loaded model, its server, and what they have of the device when they have nothing to do. */
+/** A loaded model, its server, and the device memory that they use while idle. */
 interface Life {
   readonly model: Model;
   readonly server: ModelServer;
@@ -69,7 +69,9 @@ export async function soak(options: SoakOptions): Promise<SoakCounts> {
   let load: MixedLoad | undefined;
 
   await listening((request) => life!.server.handle(request), async (address) => {
-    /** Asks `numbers`; those that failed with their device are returned. */
+    /**
+     * Sends requests. Returns their outcomes, and the numbers of those that failed with the device.
+     */
     const askAll = async (numbers: readonly number[], onNext = (_left: number) => {}) => {
       const ended: Outcome[] = [], failed: number[] = [];
       const left = [...numbers];
@@ -108,7 +110,7 @@ export async function soak(options: SoakOptions): Promise<SoakCounts> {
     for (; goesOn(round); round++) {
       const numbers = Array.from({ length: requests }, (_, i) => round * requests + i);
       const loses = isLost(round);
-      // In mid-load: some have been answered, others are left.
+      // In the middle of the load: some requests have been answered, others are left.
       const last = requests - CONCURRENCY - round % CONCURRENCY;
       const { ended, failed } = await askAll(numbers, (left) => {
         if (loses && left === last) losses.push(lose(life!.model.runner, losses.length));
@@ -134,7 +136,7 @@ export async function soak(options: SoakOptions): Promise<SoakCounts> {
   return { outcomes, rounds: round, losses, again };
 }
 
-/** Has the cache grow to all that it may have. */
+/** Makes the KV cache grow to its budget. */
 async function fillCache(model: Model): Promise<void> {
   const promptIds = model.tokenize("Once upon a time");
   await model.engine.generate(
@@ -148,7 +150,7 @@ async function fillCache(model: Model): Promise<void> {
   assert.equal(total, budget);
 }
 
-/** Until the server has nothing to do; then nothing may be in use. */
+/** Waits until the server has nothing to do, and asserts that no block is in use. */
 async function idleness({ server, model: { engine } }: Life): Promise<void> {
   while (server.open > 0 || engine.stats.running > 0) {
     await new Promise((resolve) => setTimeout(resolve, 1));
@@ -157,12 +159,13 @@ async function idleness({ server, model: { engine } }: Life): Promise<void> {
   for (const { used } of engine.stats.kvGroups) assert.equal(used, 0);
 }
 
-/** More words than steps in flight can wait by. */
+/** More readback words than steps in flight can use. */
 const MOST_WORDS = 64;
 
 /**
- * Bytes of the buffers on the GPU, or of the memory that the CPU's threads share. Left out are the
- * words that pieces of steps wait by: how many there are depends on the time that pieces take.
+ * Returns the bytes of the GPU's buffers, or of the memory that the CPU's threads share. The
+ * readback words by which pieces of steps wait are not counted, because their number depends on how
+ * long the pieces take.
  */
 function bytesOf({ runner }: Model, counter: BufferCounter): number {
   if (runner instanceof CpuRunner) return runner.stepper.context.memory.bytes.byteLength;

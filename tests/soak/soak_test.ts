@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { soak } from "./soak.ts";
 
-Deno.test("a server on the CPU loses no request and holds no more, through mixed rounds and lost devices", async () => {
+Deno.test("a server on the CPU loses no request and leaks no memory in mixed rounds with lost devices", async () => {
   const bytes = new Set<number>();
   const counts = await soak({
     device: "cpu",

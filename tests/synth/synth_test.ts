@@ -1,4 +1,4 @@
-/** Models of random weights: they load, run and have llama.cpp's sizes. */
+/** Models with random weights load, run and have the sizes of llama.cpp's files. */
 
 import assert from "node:assert/strict";
 import {
@@ -16,37 +16,37 @@ import { bytesOf, checkDirectory, checkMlx, checkRuns } from "./synthetic_models
 const TINY = syntheticModelNames().filter((name) => name.startsWith("tiny-"));
 
 for (const name of TINY) {
-  Deno.test(`synthetic ${name} runs, and knows some tokens from others`, async () => {
+  Deno.test(`synthetic ${name} runs, and its probabilities are neither flat nor constant`, async () => {
     for (const format of ["F16", "Q4_0", "Q4_K_M"] as const) await checkRuns(name, format);
   });
 
-  Deno.test(`synthetic ${name} in safetensors has the logits that it has in GGUF`, async () => {
+  Deno.test(`synthetic ${name} has the same logits in safetensors and in GGUF`, async () => {
     await checkDirectory(name, "BF16");
   });
 }
 
-Deno.test("synthetic models in MLX's formats run, and know some tokens from others", async () => {
+Deno.test("synthetic models in MLX's formats run, and their probabilities are neither flat nor constant", async () => {
   for (const name of ["tiny-llama", "tiny-qwen3moe", "tiny-phi3"]) {
     for (const format of ["MLX4", "MLX8"] as const) await checkMlx(name, format);
   }
 });
 
-Deno.test("synthetic models of equal seeds are equal, of others not", () => {
+Deno.test("synthetic models are equal for equal seeds, and differ for others", () => {
   const one = bytesOf("tiny-llama", "Q4_0");
   assert.deepEqual(bytesOf("tiny-llama", "Q4_0"), one);
   assert.notDeepEqual(bytesOf("tiny-llama", "Q4_0", 2), one);
 });
 
-Deno.test("synthetic tinyllama-1.1b takes the bytes that llama.cpp's Q4_0 and Q4_K_M take", () => {
+Deno.test("synthetic tinyllama-1.1b is as large as llama.cpp's Q4_0 and Q4_K_M files", () => {
   const size = (format: SyntheticFormat) =>
     syntheticModel("tinyllama-1.1b", format, 1).tensors
       .reduce((sum, t) => sum + packedBytes(t.type, t.shape.reduce((a, b) => a * b, 1)), 0);
-  // The published files are 637 and 668 MB, of which the vocabulary is below 2 MB.
+  // The published files have 637 and 668 MB, including less than 2 MB for the vocabulary.
   assert.ok(Math.abs(size("Q4_0") - 636e6) < 2e6, String(size("Q4_0")));
   assert.ok(Math.abs(size("Q4_K_M") - 667e6) < 2e6, String(size("Q4_K_M")));
 });
 
-/** A file that has its header alone. */
+/** Returns a model file with a header but without weights. */
 function headerOf(name: string, format: SyntheticFormat): ModelFile {
   const { metadata, tensors } = syntheticModel(name, format, 1);
   const infos = tensors.map(({ name, type, shape }) => {
@@ -66,7 +66,7 @@ function headerOf(name: string, format: SyntheticFormat): ModelFile {
   };
 }
 
-Deno.test("synthetic nemotron-3-nano-30b-a3b is read by its header, and has the published sizes", () => {
+Deno.test("synthetic nemotron-3-nano-30b-a3b is readable from its header, and has the published sizes", () => {
   const file = headerOf("nemotron-3-nano-30b-a3b", "Q8_0");
   const { config, weights } = readModel(file);
   const kinds = config.layers.map(({ mixer, feedForward }) => mixer?.kind ?? feedForward!.kind);
@@ -76,10 +76,11 @@ Deno.test("synthetic nemotron-3-nano-30b-a3b is read by its header, and has the 
   const sum = (of: (read: ReturnType<typeof weightReads>[number]) => number) =>
     Math.round(weightReads(config, weights.tensors).reduce((all, read) => all + of(read), 0) / 1e8);
   const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
-  // 31.6 billion weights, of which a token reads 3.2: the name counts its embedding, too.
+  // A token reads 3.2 of 31.6 billion weights. The name also counts the token's embedding.
   assert.equal(sum(({ tensor }) => size(tensor.shape)), 316);
   assert.equal(sum(({ tensor, share }) => size(tensor.shape) * share), 32);
-  // 23 states of 64 matrices of 64 × 128 and three tokens of 6,144 channels; 6 layers of two heads.
+  // 23 states, each with 64 matrices of 64 × 128 and three tokens of 6,144 channels. 6 attention
+  // layers with two key-value heads.
   assert.equal(stateCost(config)!.bytes, 23 * 4 * (64 * 64 * 128 + 3 * 6144));
   assert.equal(kvBytesPerToken(layerKinds(config), 2), 6 * 2 * 2 * 128 * 2);
   const blocks = kvBudget(config, { kv: "f16", maxSequences: 1, kvMemory: 6144 * 16 * 100 });

@@ -1,4 +1,4 @@
-/** Synthetic models that run: what their tests share. */
+/** Checks of running synthetic models, shared by their tests. */
 
 import assert from "node:assert/strict";
 import { openModelFile } from "../../engine/files/open_model.ts";
@@ -18,18 +18,18 @@ import { assertAllClose, logSoftmax } from "../assert.ts";
 import { withFile, withFiles } from "../files/on_disk.ts";
 import { logitsOf } from "../reference/tiny_runner.ts";
 
-/** The whole file in memory; of tiny models alone. */
+/** Returns the bytes of the whole GGUF file; only for tiny models. */
 export function bytesOf(name: string, format: SyntheticFormat, seed = 1): Uint8Array {
   const { metadata, tensors } = syntheticModel(name, format, seed);
   return ggufBytes({ metadata: new Map(metadata), tensors: [...tensors] });
 }
 
-/** Runs the model, which must know some tokens from others. */
+/** Runs the model, whose probabilities must be neither flat nor constant. */
 export async function checkRuns(name: string, format: SyntheticFormat): Promise<void> {
   await assertKnows(withFile("m.gguf", bytesOf(name, format), opened), format);
 }
 
-/** The same of a directory in one of MLX's formats. */
+/** Does the same for a directory in one of MLX's formats. */
 export async function checkMlx(name: string, format: MlxFormat): Promise<void> {
   await assertKnows(withFiles(directoryOf(name, format), opened), format);
 }
@@ -47,7 +47,7 @@ async function assertKnows(
   assert.ok(Math.min(...best) < 0.9, `${format}: one token always, ${best}`);
 }
 
-/** The model in safetensors must have the logits that it has in GGUF. */
+/** Asserts that the model has the same logits in safetensors and in GGUF. */
 export async function checkDirectory(name: string, format: DirectoryFormat): Promise<void> {
   const [gguf, safetensors] = [
     withFile("m.gguf", bytesOf(name, format), opened),
@@ -70,7 +70,7 @@ function directoryOf(
   return { ...texts, "model.safetensors": safetensorsBytes(tensors) };
 }
 
-/** A model at this path: how it answers, and its tokens of a text. */
+/** Returns a runner of the model at this path, and the ids of a text. */
 function opened(path: string) {
   const file = openModelFile(path);
   try {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BpeModel, MergeReader, MergeTable } from "../../engine/text/bpe.ts";
 
-/** The definition: the pair of lowest rank merges, of equals the leftmost, until none does. */
+/** BPE by definition: merges the leftmost pair of the lowest rank until no pair can merge. */
 function mergeByDefinition(
   word: string,
   ids: ReadonlyMap<string, number>,
@@ -21,7 +21,7 @@ function mergeByDefinition(
   }
 }
 
-/** A vocabulary over a, b, c, its merges, and a rank for each: equal ranks are allowed. */
+/** Vocabularies over a, b and c, with merges and their ranks. Ranks may be equal. */
 const vocabularies = fc.array(
   fc.tuple(fc.nat(), fc.nat(), fc.nat({ max: 12 })),
   { maxLength: 24 },
@@ -38,7 +38,7 @@ const vocabularies = fc.array(
   return { ids: new Map(pieces.map((piece, id) => [piece, id])), merges };
 });
 
-Deno.test("BpeModel.encode() merges as the definition says", () => {
+Deno.test("BpeModel.encode() merges according to the definition", () => {
   const words = fc.string({ unit: fc.constantFrom("a", "b", "c"), maxLength: 40 });
   fc.assert(
     fc.property(vocabularies, words, ({ ids, merges }, word) => {
@@ -50,7 +50,7 @@ Deno.test("BpeModel.encode() merges as the definition says", () => {
       const model = new BpeModel(ids, table, { ignoreMerges: false });
       const ranks = new Map(merges.map(({ first, second, rank }) => [`${first} ${second}`, rank]));
       const expected = mergeByDefinition(word, ids, ranks);
-      // Twice: the second time from the cache.
+      // Encode twice; the second result comes from the cache.
       for (let i = 0; i < 2; i++) {
         const found: number[] = [];
         model.encode([word], found);
@@ -61,7 +61,7 @@ Deno.test("BpeModel.encode() merges as the definition says", () => {
   );
 });
 
-Deno.test("MergeTable.find() finds what add() put, the first of two", () => {
+Deno.test("MergeTable.find() finds added merges, and the first of two equal ones", () => {
   const table = new MergeTable(3000);
   for (let i = 0; i < 3000; i++) table.add([i % 61, i, i + 1], i);
   table.add([5 % 61, 5, 999], 999);
@@ -73,7 +73,7 @@ Deno.test("MergeTable.find() finds what add() put, the first of two", () => {
   assert.equal(table.find(-1, 5), -1);
 });
 
-Deno.test("BpeModel.encode() leaves out what no token spells, and takes whole words first", () => {
+Deno.test("BpeModel.encode() omits characters without a token, and tries whole words first", () => {
   const ids = new Map([["a", 0], ["b", 1], ["ab", 2], ["abc", 3]]);
   const table = MergeTable.inOrder(Int32Array.of(0, 1, 2), () => true);
   const encode = (word: string, ignoreMerges: boolean) => {

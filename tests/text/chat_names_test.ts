@@ -1,4 +1,4 @@
-/** The named templates against those of the models that they are named after. */
+/** Compares the named templates with those of the models that they are named after. */
 
 import assert from "node:assert/strict";
 import { NAMED_TEMPLATES } from "../../engine/text/chat_names.ts";
@@ -13,13 +13,13 @@ const TURNS: readonly ChatMessage[] = [
   { role: "user", content: "Who are you?" },
 ];
 
-/** The chat as `name` renders it. */
+/** Renders the chat with the template `name`. */
 function render(name: string, messages = TURNS): string {
   const options = { bosToken: "<s>", eosToken: "</s>" };
   return renderChat(NAMED_TEMPLATES.get(name)!, messages, options);
 }
 
-Deno.test("llama3 has a header before each message, and ends each", () => {
+Deno.test("llama3 puts a header before each message, and an end token after it", () => {
   const header = (role: string) => `<|start_header_id|>${role}<|end_header_id|>\n\n`;
   assert.equal(
     render("llama3"),
@@ -29,19 +29,19 @@ Deno.test("llama3 has a header before each message, and ends each", () => {
   );
 });
 
-Deno.test("zephyr is TinyLlama's own template", () => {
+Deno.test("zephyr renders like TinyLlama's own template", () => {
   for (const messages of [TURNS, TURNS.slice(1), TURNS.slice(1, 2)]) {
     const own = renderChat(zephyrConfig.chat_template, messages, { eosToken: "</s>" });
     assert.equal(render("zephyr", messages), own);
   }
 });
 
-Deno.test("chatml is SmolLM2's own template where there is a system message", async () => {
+Deno.test("chatml renders like SmolLM2's own template if there is a system message", async () => {
   const own = String((await smollm2Metadata()).get("tokenizer.chat_template"));
   assert.equal(render("chatml"), renderChat(own, TURNS));
 });
 
-Deno.test("llama2 has the system message in the first turn, and begins and ends each exchange", () => {
+Deno.test("llama2 puts the system message into the first turn, and BOS and EOS around each exchange", () => {
   assert.equal(
     render("llama2"),
     "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n  Hi [/INST] Hello. </s><s>[INST] Who are you? [/INST]",

@@ -8,7 +8,7 @@ import { smollm2, smollm2Metadata, spm, spmMetadata } from "./vocabularies.ts";
 const IM_START = 1;
 const IM_END = 2;
 
-Deno.test("encodeChat() gives the ids of the rendered text for ordinary messages", async () => {
+Deno.test("encodeChat() returns the ids of the rendered text for ordinary messages", async () => {
   const smol = await smollm2();
   const template = chatTemplate(await smollm2Metadata(), smol)!;
   assert.match(template, /named SmolLM/);
@@ -26,7 +26,7 @@ Deno.test("encodeChat() gives the ids of the rendered text for ordinary messages
   );
 });
 
-Deno.test("encodeChat() keeps control tokens in messages text", async () => {
+Deno.test("encodeChat() encodes control tokens in messages as text", async () => {
   const smol = await smollm2();
   const controls = (ids: readonly number[]) => ids.filter((id) => smol.isControl(id));
   const plain = encodeChat(smol, [{ role: "user", content: "x" }], { template: CHATML_TEMPLATE });
@@ -36,10 +36,10 @@ Deno.test("encodeChat() keeps control tokens in messages text", async () => {
     "<|im_end|>",
     "<<|im_end|>>",
     "<|<|im_end|>im_end|>",
-    // Begun in the message, and completed by what follows it.
+    // These begin in the message and are completed by the text after it.
     "<|im_end|",
     "<",
-    // The characters that control tokens are broken up with.
+    // The characters that the engine inserts to break up control tokens.
     "\ufdd0<|im_end|>\ufdd0",
     "\ufdd0\ufdd1<|im_\ufdd0end|>\ufdd2",
   ];
@@ -52,7 +52,7 @@ Deno.test("encodeChat() keeps control tokens in messages text", async () => {
   }
 });
 
-/** What templates do to a content, and a content that becomes `<|im_end|>` by it. */
+/** Expressions that transform a message, each with a message that becomes `<|im_end|>` by it. */
 const TRANSFORMS: Readonly<Record<string, readonly [string, string]>> = {
   "lower": ["{{ content|lower }}", "<|IM_END|>"],
   "replace": ["{{ content|replace('X', '') }}", "<|im_XXend|>"],
@@ -64,7 +64,7 @@ const TRANSFORMS: Readonly<Record<string, readonly [string, string]>> = {
 };
 
 for (const [name, [expression, content]] of Object.entries(TRANSFORMS)) {
-  Deno.test(`encodeChat() keeps text that a template makes a control token of text: ${name}`, async () => {
+  Deno.test(`encodeChat() encodes as text what a template makes look like a control token: ${name}`, async () => {
     const smol = await smollm2();
     const template = "{% set content = messages[0].content %}<|im_start|>" + expression +
       "<|im_end|>";
@@ -73,7 +73,7 @@ for (const [name, [expression, content]] of Object.entries(TRANSFORMS)) {
   });
 }
 
-Deno.test("encodeChat() joins no control token over two messages", async () => {
+Deno.test("encodeChat() does not join a control token from two messages", async () => {
   const smol = await smollm2();
   const messages = [{ role: "user", content: "<|im_" }, { role: "user", content: "end|>" }];
   const ids = encodeChat(smol, messages, {
@@ -83,7 +83,7 @@ Deno.test("encodeChat() joins no control token over two messages", async () => {
   assert.equal(smol.decode(ids), "<|im_end|>");
 });
 
-Deno.test("encodeChat() keeps control tokens in roles and variables text", async () => {
+Deno.test("encodeChat() encodes control tokens in roles and variables as text", async () => {
   const smol = await smollm2();
   const template = "{{ messages[0].role }}{{ tools[0].name }}{{ tools|tojson }}<|im_end|>";
   const messages = [{ role: "<|im_end|>", content: "" }];
@@ -111,7 +111,7 @@ Deno.test("encodeChat() lets a template trim and compare the messages", async ()
   ]);
 });
 
-Deno.test("chatTemplate() falls back to ChatML where the vocabulary has it, else to none", async () => {
+Deno.test("chatTemplate() falls back to ChatML if the vocabulary has its tokens, else to none", async () => {
   const smol = await smollm2Metadata();
   smol.delete("tokenizer.chat_template");
   assert.equal(chatTemplate(smol, loadTokenizer(smol, "m.gguf")), CHATML_TEMPLATE);

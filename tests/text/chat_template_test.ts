@@ -27,7 +27,7 @@ const TEMPLATES = {
   smollm2: String((await smollm2Metadata()).get("tokenizer.chat_template")),
   tinyllama: tinyllamaConfig.chat_template,
 };
-/** Llama 3.2's template tells the model what day it is. */
+/** Llama 3.2's template tells the model the date. */
 const NOW = new Date(2024, 6, 26);
 
 async function readCases(name: string): Promise<readonly Case[]> {
@@ -37,14 +37,14 @@ async function readCases(name: string): Promise<readonly Case[]> {
   return cases;
 }
 
-Deno.test("renderChat() renders what Python's jinja2 does", async () => {
+Deno.test("renderChat() renders like Python's jinja2", async () => {
   for (const { template, messages, text, ...rest } of await readCases("chat")) {
     const options = { ...rest, bosToken: "<BOS>", eosToken: "<EOS>", now: NOW };
     assert.equal(renderChat(TEMPLATES[template], messages, options), text);
   }
 });
 
-Deno.test("renderChat() and encodeChat() do what @huggingface/transformers does", async () => {
+Deno.test("renderChat() and encodeChat() match @huggingface/transformers", async () => {
   const tokens = {
     qwen3: { eosToken: "<|im_end|>" },
     "llama3.2": { bosToken: "<|begin_of_text|>" },
@@ -78,7 +78,7 @@ Deno.test("renderChat() and encodeChat() do what @huggingface/transformers does"
 const render = (template: string, options?: ChatOptions) =>
   renderChat(template, [{ role: "user", content: "hi" }], options);
 
-Deno.test("renderChat() gives the template what it may ask for", () => {
+Deno.test("renderChat() provides the variables and functions that templates use", () => {
   const options = { bosToken: "<s>", eosToken: "</s>", variables: { enable_thinking: false } };
   assert.equal(
     render(
@@ -110,7 +110,7 @@ Deno.test("renderChat() gives the template what it may ask for", () => {
   );
 });
 
-/** What a template does wrong, and what the message must say of it. */
+/** Faulty templates, and the error messages that they must cause. */
 const FAULTS: Record<string, [template: string, message: RegExp]> = {
   "an open statement": ["{% for m in messages %}", /ends in the middle of a statement/],
   "an open string": ["{{ 'abc", /Unexpected end of input/],
@@ -125,7 +125,7 @@ const FAULTS: Record<string, [template: string, message: RegExp]> = {
   "range without a step": ["{{ range(1, 2, 0) }}", /a step other than 0/],
 };
 
-Deno.test("renderChat() refuses a faulty template in one line", async (t) => {
+Deno.test("renderChat() refuses a faulty template with an error of one line", async (t) => {
   for (const [name, [template, message]] of Object.entries(FAULTS)) {
     await t.step(name, () => {
       assert.throws(() => render(template), (error) => {
@@ -138,7 +138,7 @@ Deno.test("renderChat() refuses a faulty template in one line", async (t) => {
   }
 });
 
-Deno.test("renderChat() passes on that a template refuses the messages", () => {
+Deno.test("renderChat() reports that a template refuses the messages", () => {
   assert.throws(
     () => render("{{ raise_exception('Roles must\nalternate \u001b[1m') }}"),
     (error) => {

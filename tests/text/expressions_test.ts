@@ -1,4 +1,4 @@
-/** Regular expressions of a tokenizer.json: the published ones are run, slow ones refused. */
+/** Regular expressions of a tokenizer.json: published ones are accepted, slow ones refused. */
 
 import assert from "node:assert/strict";
 import { checkExpression } from "../../engine/text/expressions.ts";
@@ -25,7 +25,7 @@ const PUBLISHED: Readonly<Record<string, string>> = {
 };
 
 for (const [name, source] of Object.entries(PUBLISHED)) {
-  Deno.test(`checkExpression() takes ${name}`, () => checkExpression(source));
+  Deno.test(`checkExpression() accepts ${name}`, () => checkExpression(source));
 }
 
 const SLOW = [

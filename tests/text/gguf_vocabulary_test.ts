@@ -14,7 +14,7 @@ const BYTE_TOKENS = Array.from(
 
 const TOKENS = ["<|end|>", "a", "b", "c", "Ġ", "ab", "abc", "Ġa", "<tool>"];
 
-/** A fault, the metadata that has it, and what the message must name. */
+/** Faults: a name, the changed metadata, and the error message that they must cause. */
 const FAULTS: readonly [string, Record<string, MetadataValue | undefined>, RegExp][] = [
   ["no model", { model: undefined }, /key 'tokenizer\.ggml\.model' is missing/],
   ["model of a wrong type", { model: 5 }, /key 'tokenizer\.ggml\.model' is 5, not a string/],
@@ -54,7 +54,7 @@ const FAULTS: readonly [string, Record<string, MetadataValue | undefined>, RegEx
   ["EOS of a wrong type", { eos_token_id: "0" }, /eos_token_id' is '0'/],
   ["a flag that is a number", { add_bos_token: 1 }, /add_bos_token' is 1, not a boolean/],
   [
-    "BOS asked for and not given",
+    "BOS required but missing",
     { add_bos_token: true },
     /add_bos_token' is true, but the file defines no BOS/,
   ],
@@ -97,7 +97,7 @@ for (
     ["SentencePiece", SPM_FAULTS, tinySpmMetadata],
   ] as const
 ) {
-  Deno.test(`loadTokenizer() refuses faulty ${kind} metadata, naming key and value`, async (t) => {
+  Deno.test(`loadTokenizer() refuses faulty ${kind} metadata, and names key and value`, async (t) => {
     loadTokenizer(metadata(), "m.gguf");
     for (const [name, changes, message] of faults) {
       await t.step(name, () => {
@@ -112,7 +112,7 @@ for (
   });
 }
 
-Deno.test("loadTokenizer() names a tokenizer it does not know, and those it does", () => {
+Deno.test("loadTokenizer() names an unknown tokenizer, and the supported ones", () => {
   const load = (changes: Record<string, MetadataValue>) => () =>
     loadTokenizer(tinyMetadata(prefixed(changes)), "m.gguf");
   assert.throws(load({ model: "bert" }), (error) => {
@@ -134,17 +134,17 @@ Deno.test("loadTokenizer() names a tokenizer it does not know, and those it does
   });
 });
 
-Deno.test("loadTokenizer() takes what real files have", () => {
-  // Padded vocabularies: empty tokens, several of them.
+Deno.test("loadTokenizer() accepts peculiarities of real files", () => {
+  // Padded vocabularies have several empty tokens.
   const padded = loadTokenizer(
     tinyMetadata(prefixed({ tokens: [...TOKENS, "", ""], token_type: Array(11).fill(1) })),
     "m.gguf",
   );
   assert.deepEqual(padded.encode("abc a"), [6, 7]);
   assert.equal(padded.decode([9, 6, 10]), "abc");
-  // "<|end|>" ends an answer, though the file calls it normal.
+  // "<|end|>" ends an answer although the file marks it as normal.
   assert.ok(padded.isControl(0));
-  // Files of 2023: no types, no pre-tokenizer, no end.
+  // Files of 2023 have no token types, no pre-tokenizer and no end token.
   const old = loadTokenizer(
     tinyMetadata(prefixed({
       tokens: TOKENS.with(0, "x"),
@@ -156,7 +156,7 @@ Deno.test("loadTokenizer() takes what real files have", () => {
   );
   assert.deepEqual([...old.eosIds], []);
   assert.deepEqual(old.encode("abc a"), [6, 7]);
-  // SentencePiece without types: bytes are known by their spelling.
+  // In SentencePiece vocabularies without types, byte tokens are recognized by their spelling.
   const tokens = ["<unk>", "<s>", "</s>", "▁a", ...BYTE_TOKENS];
   const scores = tokens.map(() => 0);
   const untyped = loadTokenizer(
@@ -167,7 +167,7 @@ Deno.test("loadTokenizer() takes what real files have", () => {
   assert.deepEqual([untyped.bosId, [...untyped.eosIds]], [1, [2]]);
 });
 
-Deno.test("loadTokenizer() loses no text: bytes or an unknown token spell what no token does", () => {
+Deno.test("loadTokenizer() requires byte tokens or an unknown token, so that no text is lost", () => {
   const bare = ["<s>", "</s>", "▁", "a"];
   const load = (tokens: string[], changes: Record<string, MetadataValue> = {}) =>
     loadTokenizer(
@@ -189,7 +189,7 @@ Deno.test("loadTokenizer() loses no text: bytes or an unknown token spell what n
   assert.deepEqual(load([...bare, "<unk>"]).encode("aé"), [2, 3, 4]);
 });
 
-Deno.test("loadTokenizer() leaves a letter text that the file names as BOS or as an end", () => {
+Deno.test("loadTokenizer() encodes a letter as text even if the file names it as BOS or as an end token", () => {
   const words = tinyMetadata();
   const named = tinyMetadata(prefixed({ bos_token_id: 1, eos_token_id: 2 }));
   const [plain, odd] = [words, named].map((metadata) => loadTokenizer(metadata, "m.gguf"));
@@ -200,7 +200,7 @@ Deno.test("loadTokenizer() leaves a letter text that the file names as BOS or as
   assert.deepEqual([odd!.bosId, odd!.eosIds.has(2)], [1, true]);
 });
 
-Deno.test("loadTokenizer() takes names that JavaScript's objects have", () => {
+Deno.test("loadTokenizer() accepts tokens named like properties of JavaScript's objects", () => {
   const tokens = ["__proto__", "constructor", "t", "o", "S", "toString", "tS", "to"];
   const tokenizer = loadTokenizer(
     tinyMetadata(prefixed({
@@ -215,7 +215,7 @@ Deno.test("loadTokenizer() takes names that JavaScript's objects have", () => {
   assert.equal(tokenizer.decode([0, 5]), "__proto__toString");
 });
 
-Deno.test("loadTokenizer() refuses SentencePiece tokens too long to split, soon", () => {
+Deno.test("loadTokenizer() quickly refuses SentencePiece tokens that are too long to split", () => {
   const tokens = ["<unk>", "<s>", "</s>", "▁", "a", "b", "▁a", "a".repeat(2 ** 20)];
   const seconds = cpuSeconds(() =>
     assert.throws(
@@ -226,8 +226,8 @@ Deno.test("loadTokenizer() refuses SentencePiece tokens too long to split, soon"
   assert.ok(seconds < 1, `${seconds} s of the processor`);
 });
 
-Deno.test("every pre-tokenizer splits as its model's makers say", () => {
-  // One text, and what each rule cuts it into; worked out by hand from the expressions.
+Deno.test("pre-tokenizers split a text as computed by hand", () => {
+  // The words of the text by each rule, worked out by hand from the regular expressions.
   const text = "We'LL pay 1234€!!\n\n  now";
   const words: Record<string, string[]> = {
     "default": ["We", "'", "LL", " pay", " ", "123", "4", "€", "!!", "\n\n ", " now"],
@@ -242,7 +242,7 @@ Deno.test("every pre-tokenizer splits as its model's makers say", () => {
   assert.ok(preTokenizerNames().length >= 20);
 });
 
-/** The words that a pre-tokenizer makes. */
+/** Returns the words into which a pre-tokenizer splits a text. */
 function split(name: string, text: string): string[] {
   const { config } = preTokenizer(name)!;
   const rules = new LibraryTokenizer({
@@ -258,7 +258,7 @@ function split(name: string, text: string): string[] {
   );
 }
 
-Deno.test("loadTokenizer() lets no merge make a control token of text", () => {
+Deno.test("loadTokenizer() does not merge text into a control token", () => {
   const tokenizer = loadTokenizer(
     tinyMetadata(prefixed({ token_type: [3, 1, 1, 1, 1, 1, 3, 1, 4] })),
     "m.gguf",
@@ -267,7 +267,7 @@ Deno.test("loadTokenizer() lets no merge make a control token of text", () => {
   assert.deepEqual(tokenizer.encode("abc", { special: true }), [6]);
 });
 
-Deno.test("loadTokenizer() warns of special tokens that there are not, and reads on without", () => {
+Deno.test("loadTokenizer() warns about special tokens that do not exist, and ignores them", () => {
   const ids: Record<string, MetadataValue> = {
     eos_token_id: 9,
     bos_token_id: 2 ** 32 - 1,
@@ -286,7 +286,7 @@ Deno.test("loadTokenizer() warns of special tokens that there are not, and reads
   assert.deepEqual(loadTokenizer(tinyMetadata(), "m.gguf").warnings, []);
 });
 
-Deno.test("loadTokenizer() warns where a file does not say how texts are cut", () => {
+Deno.test("loadTokenizer() warns if a file does not name its pre-tokenizer", () => {
   const tokenizer = loadTokenizer(tinyMetadata({ "tokenizer.ggml.pre": undefined }), "m.gguf");
   assert.match(
     tokenizer.warnings.join(),
@@ -295,7 +295,7 @@ Deno.test("loadTokenizer() warns where a file does not say how texts are cut", (
   assert.deepEqual(loadTokenizer(tinySpmMetadata(), "m.gguf").warnings, []);
 });
 
-Deno.test("loadTokenizer() lets Phi-3's tokens take the spaces after them", () => {
+Deno.test("loadTokenizer() lets Phi-3's tokens absorb the spaces after them", () => {
   const changes = { "general.name": "Phi-3 mini" };
   const encode = (metadata: Map<string, MetadataValue>) =>
     loadTokenizer(metadata, "m.gguf").encode("<tool> a", { special: true });

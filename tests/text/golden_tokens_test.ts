@@ -19,7 +19,7 @@ interface Json {
   readonly added_tokens: readonly { id: number; content: string; special: boolean }[];
 }
 
-/** What llama.cpp's converter makes of a tokenizer.json. */
+/** Returns the metadata that llama.cpp's converter writes for a tokenizer.json. */
 function ggufMetadata(json: Json, pre: string): Map<string, MetadataValue> {
   const tokens: string[] = [];
   const types: number[] = [];
@@ -64,19 +64,19 @@ async function checkGolden(name: string, tokenizer: Tokenizer): Promise<void> {
   }
 }
 
-Deno.test("encode() gives llama.cpp's ids for SmolLM2's vocabulary", async () => {
+Deno.test("encode() returns llama.cpp's ids for SmolLM2's vocabulary", async () => {
   await checkGolden("smollm", await smollm2());
 });
 
-Deno.test("encode() gives llama.cpp's ids for Qwen's vocabulary", async () => {
+Deno.test("encode() returns llama.cpp's ids for Qwen's vocabulary", async () => {
   await checkGolden("qwen2", qwen);
 });
 
-Deno.test("encode() gives llama.cpp's ids for a SentencePiece vocabulary", async () => {
+Deno.test("encode() returns llama.cpp's ids for a SentencePiece vocabulary", async () => {
   await checkGolden("spm", spm());
 });
 
-/** Text of many kinds: all that the goldens have, and what the expressions treat specially. */
+/** Returns text of many kinds: the goldens' texts, and what the expressions treat specially. */
 async function mixedText(): Promise<string> {
   const texts = (await Promise.all(["smollm", "qwen2", "spm"].map(golden)))
     .flatMap(({ cases }) => cases.map(({ text }) => text));
@@ -111,13 +111,13 @@ for (
   });
 }
 
-Deno.test("loadTokenizer() finds what ends an answer", async () => {
+Deno.test("loadTokenizer() finds the tokens that end an answer", async () => {
   const ends = (tokenizer: Tokenizer) =>
     [...tokenizer.eosIds].map((id) => tokenizer.spelling(id)).sort();
   assert.deepEqual(ends(await smollm2()), ["<|endoftext|>", "<|im_end|>"]);
   assert.deepEqual(ends(spm()), ["</s>"]);
   assert.deepEqual(ends(llama3), ["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"]);
-  // "</s>" is text there, the end of a strikethrough in HTML.
+  // In Qwen's vocabulary "</s>" is text: it ends a strikethrough in HTML.
   const qwenEnds = ["<|endoftext|>", "<|file_sep|>", "<|fim_pad|>", "<|im_end|>", "<|repo_name|>"];
   assert.deepEqual(ends(qwen), qwenEnds);
 });
@@ -126,6 +126,6 @@ Deno.test("loadTokenizer() knows which models expect BOS", async () => {
   const smol = await smollm2();
   assert.deepEqual([smol.addBos, smol.bosId], [false, 1]);
   assert.deepEqual([spm().addBos, spm().bosId], [true, 1]);
-  // Llama 3's files ask for it, but this one does not say which token it is.
+  // Llama 3's files require BOS, but this one does not name the token.
   assert.deepEqual([llama3.addBos, llama3.bosId], [false, undefined]);
 });

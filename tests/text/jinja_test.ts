@@ -5,7 +5,7 @@ const { cases, variables } = JSON.parse(
   await Deno.readTextFile(new URL("../../fixtures/goldens/jinja.json", import.meta.url)),
 ) as { cases: [template: string, text: string][]; variables: Record<string, unknown> };
 
-Deno.test("renderChat() has the values, filters, tests and methods of Python's jinja2", async (t) => {
+Deno.test("renderChat() supports the values, filters, tests and methods of Python's jinja2", async (t) => {
   assert.ok(cases.length > 200);
   for (const [template, text] of cases) {
     await t.step(template, () => {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { RequestError } from "../../engine/errors.ts";
 import { StopStrings } from "../../engine/text/stop_strings.ts";
 
-/** The text until a stop string, and whether there was one. */
+/** Returns the text before a stop string, and whether there was one. */
 function run(stops: readonly string[], pieces: readonly string[]): [string, boolean] {
   const matcher = new StopStrings(stops);
   let text = "";
@@ -29,12 +29,12 @@ Deno.test("StopStrings.push() holds back only what may begin a stop string", () 
   assert.equal(matcher.flush(), "");
 });
 
-Deno.test("StopStrings.push() takes the stop string that is complete first", () => {
+Deno.test("StopStrings.push() stops at the stop string that is complete first", () => {
   assert.deepEqual(run(["abcd", "bc"], ["xabcd"]), ["xa", true]);
   assert.deepEqual(run(["c", "abc"], ["xabc"]), ["x", true]);
 });
 
-Deno.test("StopStrings passes everything on when there are none", () => {
+Deno.test("StopStrings returns all text if there are no stop strings", () => {
   assert.deepEqual(run([], ["a", "", "b"]), ["ab", false]);
 });
 
@@ -42,7 +42,7 @@ Deno.test("new StopStrings() refuses an empty string", () => {
   assert.throws(() => new StopStrings(["a", ""]), RequestError);
 });
 
-Deno.test("StopStrings gives the same for all ways to cut a text", () => {
+Deno.test("StopStrings gives the same result however a text is cut into pieces", () => {
   const word = (size: { minLength?: number; maxLength: number }) =>
     fc.string({ unit: fc.constantFrom("a", "b", "é"), ...size });
   fc.assert(

@@ -9,11 +9,11 @@ function pieces(tokenizer: Tokenizer, ids: readonly number[], options?: DecodeOp
   return [...ids.map((id) => stream.push(id)), stream.flush()];
 }
 
-Deno.test("TextStream.push() never gives half a character", async () => {
+Deno.test("TextStream.push() never returns part of a character", async () => {
   const smol = await smollm2();
   const text = "naïve café ☕️ 🎉 水は高い e\u0301 👩‍👩‍👧";
   const ids = smol.encode(text);
-  // Some of its characters are split over tokens, and others are not.
+  // Some characters of the text are split over tokens.
   assert.ok(ids.some((id) => smol.tokenText(id) === null));
   const parts = pieces(smol, ids);
   assert.equal(parts.join(""), text);
@@ -21,7 +21,7 @@ Deno.test("TextStream.push() never gives half a character", async () => {
   assert.equal(parts.at(-1), "");
 });
 
-Deno.test("TextStream.push() gives each word as soon as it comes", () => {
+Deno.test("TextStream.push() returns each word as soon as it is complete", () => {
   const llama = spm();
   const ids = [1, ...llama.encode("Hello there, you"), 2];
   assert.deepEqual(pieces(llama, ids), ["", "Hello", " there", ",", " you", "", ""]);
@@ -29,7 +29,7 @@ Deno.test("TextStream.push() gives each word as soon as it comes", () => {
   assert.equal(pieces(llama, ids, { special: true }).join(""), "<s> Hello there, you</s>");
 });
 
-Deno.test("TextStream.push() looks at each token once, however long the text", async () => {
+Deno.test("TextStream.push() reads each token once, however long the text is", async () => {
   const smol = await smollm2();
   const ids = smol.encode("naïve café 🎉 水は高い ".repeat(100));
   let looks = 0;
@@ -42,11 +42,12 @@ Deno.test("TextStream.push() looks at each token once, however long the text", a
     decode: () => assert.fail("decodes what it has given"),
   });
   assert.equal(pieces(counted, ids).join(""), smol.decode(ids));
-  // Text of its own, or else the bytes; a character that is open needs the bytes alone.
+  // A token needs one lookup of its text, and one of its bytes if it has no text. While a character
+  // is incomplete, only the bytes are read.
   assert.ok(looks <= ids.length + text.filter((text) => text === null).length);
 });
 
-Deno.test("TextStream.flush() gives U+FFFD for a character that stayed open", async () => {
+Deno.test("TextStream.flush() returns U+FFFD for an incomplete character", async () => {
   const smol = await smollm2();
   const ids = smol.encode("🎉").slice(0, -1);
   const stream = new TextStream(smol);
@@ -55,16 +56,16 @@ Deno.test("TextStream.flush() gives U+FFFD for a character that stayed open", as
   assert.equal(stream.flush(), "");
 });
 
-Deno.test("TextStream takes an open character that nothing completes for U+FFFD", () => {
+Deno.test("TextStream replaces an incomplete character that no token completes by U+FFFD", () => {
   const llama = spm();
   const byte = (value: number) => value + 3;
   const ids = [byte(0xe6), byte(0xb0), ...llama.encode("x"), byte(0x80), byte(0xff), byte(0x41)];
   assert.deepEqual(pieces(llama, ids), ["", "", "\ufffd x", "\ufffd", "\ufffd", "A", ""]);
 });
 
-Deno.test("TextStream gives what decode() gives, whatever the ids", async () => {
+Deno.test("TextStream returns the same text as decode() for any ids", async () => {
   for (const tokenizer of [await smollm2(), spm()]) {
-    // Single bytes are overrepresented: in SentencePiece they are ids 3 to 258.
+    // Small ids are overrepresented: in SentencePiece single bytes are ids 3 to 258.
     const id = fc.oneof(fc.nat({ max: 260 }), fc.nat({ max: tokenizer.vocabSize + 5 }));
     const options = fc.record({ special: fc.boolean(), continues: fc.boolean() });
     fc.assert(

@@ -3,7 +3,7 @@ import { ModelFormatError } from "../../engine/errors.ts";
 import { renderChat } from "../../engine/text/chat_template.ts";
 import { cpuSeconds } from "../time.ts";
 
-// 100,000 characters, which no limit minds.
+// 100,000 characters, which is below every limit.
 const long = "{% set ns = namespace(s='xxxxxxxxxx') %}{% for i in range(4) %}" +
   "{% set ns.s = ns.s + ns.s + ns.s + ns.s + ns.s + ns.s + ns.s + ns.s + ns.s + ns.s %}" +
   "{% endfor %}{% set long = ns.s %}";
@@ -11,11 +11,11 @@ const long = "{% set ns = namespace(s='xxxxxxxxxx') %}{% for i in range(4) %}" +
 const nested = (open: string, close: string, times: number) =>
   `{{ ${open.repeat(times)}1${close.repeat(times)} }}`;
 
-/** Repeats a statement often enough that it must be the limit that ends it. */
+/** Repeats a statement so often that only a limit can end it. */
 const forever = (body: string) =>
   "{% set r = range(30000) %}{% for a in r %}{% for b in r %}" + body + "{% endfor %}{% endfor %}";
 
-/** Templates that would take all memory or all time, and the limit that each must reach. */
+/** Templates that would use all memory or time, and the error of the limit that each must reach. */
 const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   "a huge range": ["{{ range(300000000) }}", /array of more than/],
   "a huge range to loop over": ["{% for i in range(300000000) %}{% endfor %}", /array of more/],
@@ -37,23 +37,23 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
     /array of more than/,
   ],
-  "an array that holds itself twice, many times over": [
+  "an array that doubles by nesting": [
     "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}" +
     "{{ ns.s }}",
     /text of more than/,
   ],
-  "dictionaries likewise": [
+  "dictionaries that double by nesting": [
     "{% set ns = namespace(d={}) %}{% for i in range(99) %}{% set ns.d = {'a': ns.d, 'b': ns.d} %}" +
     "{% endfor %}{{ ns.d|tojson }}",
     /text of more than/,
   ],
-  "namespaces likewise, inside out": [
+  "namespaces that double by nesting, from the outside": [
     Array.from({ length: 40 }, (_, i) => `{% set n${i} = namespace() %}`).join("") +
     Array.from({ length: 39 }, (_, i) => `{% set n${i}.x = [n${i + 1}, n${i + 1}] %}`).join("") +
     "{{ n0 }}",
     /steps/,
   ],
-  "a namespace that holds itself": [
+  "a namespace that contains itself": [
     "{% set a = namespace() %}{% set a.x = [a, a] %}{{ a }}",
     /values are nested more than/,
   ],
@@ -97,15 +97,15 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     long + "{{ range(30000)|tojson(separators=(long, long)) }}",
     /text of more than/,
   ],
-  "a long joint": [long + "{{ range(30000)|join(long) }}", /text of more than/],
-  "a long literal joint": [
+  "a long separator": [long + "{{ range(30000)|join(long) }}", /text of more than/],
+  "a long literal separator": [
     `{{ range(30000)|join('${"y".repeat(200_000)}') }}`,
     /text of more than/,
   ],
   "a string joined to itself": [long + "{{ long|join(long) }}", /text of more than/],
   "a long replacement": [long + "{{ long|replace('x', long) }}", /text of more than/],
   "a long replacement by method": [long + "{{ long.replace('x', long) }}", /text of more than/],
-  "a long replacement by a method kept": [
+  "a long replacement by a stored method": [
     long + "{% set f = long.replace %}{{ f('x', long) }}",
     /text of more than/,
   ],
@@ -117,8 +117,8 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     long + forever("{% set y = long.replace(long[:50000] ~ 'y', '') %}"),
     /steps/,
   ],
-  "splitting to pieces": [long + "{{ long.split('x') }}", /array of more than/],
-  "splitting to words": [long + "{{ long.replace('x', 'a ').split() }}", /array of more than/],
+  "splitting into pieces": [long + "{{ long.split('x') }}", /array of more than/],
+  "splitting into words": [long + "{{ long.replace('x', 'a ').split() }}", /array of more than/],
   "slicing again and again": [long + forever("{% set y = long[::-1] %}"), /steps/],
   "upper case again and again": [long + forever("{% set y = long|upper %}"), /steps/],
   "searching again and again": [long + forever("{% if 'y' in long %}{% endif %}"), /steps/],
@@ -134,10 +134,10 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   ],
   "stripping again and again": [long + forever("{% set y = long.strip(long) %}"), /steps/],
   "trimming again and again": [long + forever("{% set y = long|trim|length %}"), /steps/],
-  "beginnings again and again": [long + forever("{% set y = long.startswith(long) %}"), /steps/],
+  "startswith again and again": [long + forever("{% set y = long.startswith(long) %}"), /steps/],
   "printing again and again": [forever("{{ r }}"), /steps|text of more than/],
   "joining text and a list again and again": [forever("{% set y = 'a' ~ r %}"), /steps/],
-  "items again and again": [
+  "listing items again and again": [
     "{% set m = {'a': 1} %}" + forever("{% set y = m.items() %}"),
     /steps/,
   ],
@@ -165,13 +165,13 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     /steps/,
   ],
   "mapping again and again": [forever("{% set y = r|map('string') %}"), /steps/],
-  "the least again and again": [forever("{% set y = r|min %}"), /steps/],
-  "one character again and again": [long + forever("{% set y = long[200000] %}"), /steps/],
+  "the minimum again and again": [forever("{% set y = r|min %}"), /steps/],
+  "indexing a text again and again": [long + forever("{% set y = long[200000] %}"), /steps/],
   "a loop over characters": [
     long + forever("{% for c in long %}{% endfor %}"),
     /splits a text|steps/,
   ],
-  "characters again and again": [
+  "listing characters again and again": [
     long + "{% set part = long[:9] ~ long[:200000] %}" + forever("{% set y = part|list %}"),
     /array of more than/,
   ],
@@ -181,7 +181,7 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     /steps/,
   ],
   "a list formatted again and again": [forever("{% set y = '{}'.format(r) %}"), /steps/],
-  "a list cut again and again": [
+  "a list truncated again and again": [
     "{% set l = range(30000) %}{{ '" + "{0:.1}".repeat(30_000) + "'.format(l) }}",
     /steps/,
   ],
@@ -193,8 +193,8 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
   "a wide field": ["{{ '{:>4000000}{:>4000000}'.format(1, 2) }}", /text of more than/],
   "a text repeated": ["{{ 'abc' * 2000000 }}", /text of more than/],
   "a text repeated again and again": [forever("{% set y = 'a' * 4000000 %}"), /steps/],
-  "a separator's method": [long + "{{ long.join(range(30000)) }}", /text of more than/],
-  "lines again and again": [
+  "join as a method": [long + "{{ long.join(range(30000)) }}", /text of more than/],
+  "splitting lines again and again": [
     long + forever("{% set y = long.splitlines() %}"),
     /steps/,
   ],
@@ -208,12 +208,12 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
 };
 
 /**
- * Processor time that a template may take, s. The slowest of these take half a second; without the
- * limit that ends it each takes minutes, or all memory.
+ * Maximum CPU time for a template, in seconds. The slowest of these take half a second. Without the
+ * limit that ends it, each would take minutes, or all memory.
  */
 const PATIENCE = 2;
 
-Deno.test("renderChat() ends hostile templates soon", async (t) => {
+Deno.test("renderChat() stops hostile templates quickly", async (t) => {
   for (const [name, [template, message]] of Object.entries(HOSTILE)) {
     await t.step(name, () => {
       const seconds = cpuSeconds(() => {

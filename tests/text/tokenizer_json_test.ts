@@ -3,7 +3,7 @@ import { cpuSeconds } from "../time.ts";
 import { ModelFormatError, UnsupportedError } from "../../engine/errors.ts";
 import { tokenizerFromJson } from "../../engine/text/tokenizer.ts";
 
-/** A SentencePiece-like tokenizer.json, as Llama 2's and TinyLlama's are. */
+/** Returns a SentencePiece-like tokenizer.json, like those of Llama 2 and TinyLlama. */
 function llamaJson(changes: object = {}) {
   const bytes = Array.from(
     { length: 256 },
@@ -69,12 +69,12 @@ Deno.test("tokenizerFromJson() reads a tokenizer with byte fallback", () => {
   ]);
   assert.deepEqual([tokenizer.bosId, tokenizer.eosId, tokenizer.addBos], [1, 2, true]);
   assert.deepEqual([...tokenizer.eosIds].sort(), [2, 264]);
-  // 263 is a hole in the numbering.
+  // No token has the id 263.
   assert.equal(tokenizer.vocabSize, 266);
   assert.equal(tokenizer.decode([263]), "");
 });
 
-Deno.test("tokenizerFromJson() takes Metaspace's first space for the text's beginning alone", () => {
+Deno.test("tokenizerFromJson() adds Metaspace's first space only at the beginning of the text", () => {
   const json = {
     ...llamaJson(),
     normalizer: null,
@@ -92,7 +92,7 @@ Deno.test("tokenizerFromJson() takes Metaspace's first space for the text's begi
 
 const json = llamaJson();
 
-/** A fault, the file that has it, and what the message must name. */
+/** Faults: a name, the faulty file, and the type and message of the error that it must cause. */
 const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
   ["no object", null, UnsupportedError, /its model is 'undefined', but only plain 'BPE'/],
   ["another model", llamaJson({ type: "Unigram" }), UnsupportedError, /its model is 'Unigram'/],
@@ -105,7 +105,7 @@ const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
     /./,
   ],
   [
-    "an expression that takes for ever",
+    "an expression that takes forever",
     { ...json, pre_tokenizer: { type: "Split", pattern: { Regex: "(a+)+$" } } },
     UnsupportedError,
     /the regular expression '\(a\+\)\+\$' may take too long/,
@@ -192,7 +192,7 @@ const FAULTS: readonly [string, unknown, typeof ModelFormatError, RegExp][] = [
   ["an unknown merge", llamaJson({ merges: [["a", "x"]] }), ModelFormatError, /'x' is not a tok/],
 ];
 
-Deno.test("tokenizerFromJson() refuses faulty files in one line", async (t) => {
+Deno.test("tokenizerFromJson() refuses faulty files with an error of one line", async (t) => {
   for (const [name, json, kind, message] of FAULTS) {
     await t.step(name, () => {
       assert.throws(
@@ -212,7 +212,7 @@ Deno.test("tokenizerFromJson() refuses faulty files in one line", async (t) => {
   );
 });
 
-Deno.test("Tokenizer.encode() refuses marks by the thousand, which take their square to order", () => {
+Deno.test("Tokenizer.encode() refuses thousands of combining marks, which take quadratic time to sort", () => {
   const file = { ...json, normalizer: { type: "NFC" } };
   const tokenizer = tokenizerFromJson({ json: file, config, endIds: [] }, "tokenizer.json");
   const text = (marks: number) => "a" + "\u0323\u0302".repeat(marks / 2);
@@ -223,7 +223,7 @@ Deno.test("Tokenizer.encode() refuses marks by the thousand, which take their sq
   );
 });
 
-Deno.test("Tokenizer.encode() finds thousands of overlapping added tokens soon", () => {
+Deno.test("Tokenizer.encode() quickly finds thousands of overlapping added tokens", () => {
   const added_tokens = Array.from({ length: 5000 }, (_, i) => ({
     id: 300 + i,
     content: `${"<".repeat(1 + i % 120)}${i}`,

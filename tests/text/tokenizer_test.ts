@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { loadTokenizer } from "../../engine/text/tokenizer.ts";
 import { smollm2, spm, tinyMetadata, tinySpmMetadata } from "./vocabularies.ts";
 
-Deno.test("encode() leaves the text of control tokens text unless special", async () => {
+Deno.test("encode() encodes the spelling of control tokens as text, unless `special` is set", async () => {
   const smol = await smollm2();
   const text = "a<|im_end|>b";
   assert.ok(!smol.encode(text).includes(2));
@@ -20,7 +20,7 @@ Deno.test("encode() leaves the text of control tokens text unless special", asyn
   assert.deepEqual(llama.encode("<s>Hello", { special: true }), [1, ...llama.encode("Hello")]);
 });
 
-Deno.test("encode() takes the longest special token, and user-defined ones always", () => {
+Deno.test("encode() finds the longest special token, and user-defined ones always", () => {
   const tokenizer = loadTokenizer(
     tinyMetadata({
       "tokenizer.ggml.tokens": ["<|end|>", "a", "b", "c", "Ġ", "<|", "abc", "<|end", "<tool>"],
@@ -35,7 +35,7 @@ Deno.test("encode() takes the longest special token, and user-defined ones alway
   assert.ok(!tokenizer.isControl(8));
 });
 
-Deno.test("decode() gives nothing for control tokens unless special", async () => {
+Deno.test("decode() omits control tokens unless `special` is set", async () => {
   const smol = await smollm2();
   const ids = [1, ...smol.encode("hi"), 2];
   assert.equal(smol.decode(ids), "hi");
@@ -45,7 +45,7 @@ Deno.test("decode() gives nothing for control tokens unless special", async () =
   assert.equal(smol.decode([]), "");
 });
 
-Deno.test("decode() takes away SentencePiece's first space, unless it continues a text", () => {
+Deno.test("decode() removes SentencePiece's first space, unless it continues a text", () => {
   const llama = spm();
   const ids = llama.encode("there was");
   assert.equal(llama.decode(ids), "there was");
@@ -53,8 +53,8 @@ Deno.test("decode() takes away SentencePiece's first space, unless it continues 
   assert.equal(llama.decode([1, ...ids]), "there was");
 });
 
-Deno.test("decode() takes ids beyond the vocabulary for nothing", async () => {
-  // Output heads are padded to a multiple of 64 and more.
+Deno.test("decode() ignores ids beyond the vocabulary", async () => {
+  // Output heads are padded to multiples of 64 or more rows.
   const smol = await smollm2();
   assert.equal(smol.decode([smol.vocabSize, 5_000_000]), "");
 });
@@ -68,8 +68,8 @@ Deno.test("piece() shows a token on one line", async () => {
   assert.equal(spm().piece(4), "\\u{1}");
 });
 
-Deno.test("encode() of a byte-level vocabulary keeps every text it can spell", async () => {
-  // SmolLM2's vocabulary lacks some bytes: what has them is left out, as llama.cpp does.
+Deno.test("encode() with a byte-level vocabulary keeps every text that it can spell", async () => {
+  // SmolLM2's vocabulary lacks some bytes. As in llama.cpp, characters with such bytes are omitted.
   const smol = await smollm2();
   const spelled = new Set<number>();
   for (let id = 0; id < smol.vocabSize; id++) {
@@ -88,7 +88,7 @@ Deno.test("encode() of a byte-level vocabulary keeps every text it can spell", a
   );
 });
 
-Deno.test("encode() of a SentencePiece vocabulary keeps every text but U+2581", () => {
+Deno.test("encode() with a SentencePiece vocabulary keeps every text except U+2581", () => {
   const llama = spm();
   const characters = fc.string({ unit: "binary", maxLength: 60 })
     .map((text) => text.toWellFormed().replaceAll("\u2581", " "));
@@ -100,7 +100,7 @@ Deno.test("encode() of a SentencePiece vocabulary keeps every text but U+2581", 
   );
 });
 
-Deno.test("encode() takes lone surrogates for U+FFFD and keeps NUL and U+FEFF", async () => {
+Deno.test("encode() replaces lone surrogates by U+FFFD, and keeps NUL and U+FEFF", async () => {
   for (const tokenizer of [await smollm2(), spm()]) {
     const decoded = (text: string) => tokenizer.decode(tokenizer.encode(text));
     assert.equal(decoded("a\ud800b\udc00"), "a\ufffdb\ufffd");
@@ -108,13 +108,13 @@ Deno.test("encode() takes lone surrogates for U+FFFD and keeps NUL and U+FEFF", 
   }
 });
 
-Deno.test("encode() of SentencePiece spells unknown characters by bytes, else as <unk>", () => {
+Deno.test("encode() with SentencePiece spells unknown characters as bytes, or else as <unk>", () => {
   assert.deepEqual(spm().encode("\u{1f9ff}"), [28705, 243, 162, 170, 194]);
   const noBytes = loadTokenizer(tinySpmMetadata(), "m.gguf");
   assert.deepEqual(noBytes.encode("a?b"), [6, 0, 5]);
 });
 
-Deno.test("encode() of SentencePiece merges equal scores from the left", () => {
+Deno.test("encode() with SentencePiece merges equal scores from the left", () => {
   const llama = loadTokenizer(
     tinySpmMetadata({
       "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", "▁", "a", "b", "aa", "aaa"],
@@ -123,12 +123,12 @@ Deno.test("encode() of SentencePiece merges equal scores from the left", () => {
     }),
     "m.gguf",
   );
-  // a a a a a → aa aa a → aaa would need "aa a" to meet: aa aaa.
+  // a a a a a → aa aa a → aa aaa.
   assert.deepEqual(llama.encode("aaaaa"), [6, 7]);
   assert.deepEqual(llama.encode("aaa"), [7]);
 });
 
-Deno.test("encode() of SentencePiece works on whole texts where tokens have inner spaces", () => {
+Deno.test("encode() with SentencePiece works on whole texts if tokens have inner spaces", () => {
   const llama = loadTokenizer(
     tinySpmMetadata({
       "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", "▁", "a", "b", "a▁", "a▁b"],

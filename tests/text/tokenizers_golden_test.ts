@@ -1,4 +1,4 @@
-/** Pre-tokenizers and added tokens, as Hugging Face's `tokenizers` has them. */
+/** Compares pre-tokenizers and added tokens with Hugging Face's `tokenizers`. */
 
 import assert from "node:assert/strict";
 import { TextRules } from "../../engine/text/packages.ts";
@@ -11,7 +11,7 @@ async function golden(name: string) {
   return JSON.parse(await Deno.readTextFile(path));
 }
 
-Deno.test("preTokenizer() cuts texts as the models' own tokenizer.json does", async (t) => {
+Deno.test("preTokenizer() splits texts like the models' own tokenizer.json", async (t) => {
   const { cases } = await golden("words");
   assert.equal(Object.keys(cases).length, 14);
   for (const [name, texts] of Object.entries<[string, string[]][]>(cases)) {
@@ -25,14 +25,14 @@ Deno.test("preTokenizer() cuts texts as the models' own tokenizer.json does", as
         added_tokens: [],
       }, {});
       for (const [text, words] of texts) {
-        // Hugging Face's Digits is not asked for more than decimal digits here.
+        // These texts have only decimal digits, where Hugging Face's Digits agrees.
         assert.deepEqual(pre_tokenizer!.pre_tokenize(text, { section_index: 0 }), words);
       }
     });
   }
 });
 
-Deno.test("tokenizerFromJson() finds added tokens by their flags", async (t) => {
+Deno.test("tokenizerFromJson() finds added tokens according to their flags", async (t) => {
   const { document, cases } = await golden("added-tokens");
   assert.equal(cases.length, 48);
   for (const { added, normalizer, texts } of cases) {

@@ -1,4 +1,4 @@
-/** Small and middling vocabularies as GGUF metadata, for tests. */
+/** Small and medium vocabularies as GGUF metadata, for tests. */
 
 import { load_vocab } from "@lenml/llama2-tokenizer-vocab-llama2";
 import type { MetadataValue } from "../../engine/files/model_file.ts";
@@ -7,7 +7,7 @@ import { SPM_SPACE, TOKEN_KIND } from "../../engine/text/vocabulary.ts";
 
 export type Metadata = Map<string, MetadataValue>;
 
-/** SmolLM2's, from fixtures/vocabulary.ts. */
+/** SmolLM2's vocabulary, written by fixtures/vocabulary.ts. */
 export async function smollm2Metadata(): Promise<Metadata> {
   const path = new URL("../../fixtures/vocabularies/smollm2.json.gz", import.meta.url);
   const bytes = new Blob([await Deno.readFile(path)]).stream();
@@ -15,7 +15,7 @@ export async function smollm2Metadata(): Promise<Metadata> {
   return new Map(Object.entries(json as Record<string, MetadataValue>));
 }
 
-/** SentencePiece of 32,000 tokens, scored as fixtures/goldens/tokens-spm.json says. */
+/** A SentencePiece vocabulary of 32,000 tokens, with the scores of the golden tokens-spm.json. */
 export function spmMetadata(): Metadata {
   const pieces = Object.entries(load_vocab()).sort(([, a], [, b]) => a - b).map(([piece]) => piece);
   const { control, byte, normal } = TOKEN_KIND;

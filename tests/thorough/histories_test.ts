@@ -1,5 +1,5 @@
 import { checkHistories } from "../serving/histories.ts";
 
-Deno.test("Scheduler keeps its accounts and its promises over 10,000 random histories", () => {
+Deno.test("Scheduler keeps its invariants in 10,000 random histories", () => {
   checkHistories(10_000);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { smollm2, spm } from "../text/vocabularies.ts";
 import { cpuSeconds } from "../time.ts";
 
-Deno.test("encode() takes a megabyte without a space in seconds", async () => {
+Deno.test("encode() handles a megabyte without word boundaries in seconds", async () => {
   const random = (alphabet: string) => {
     let state = 1;
     return Array.from({ length: 1_000_000 }, () => {

@@ -1,4 +1,4 @@
-/** The reference against what the float32 reference in Python says of a real model. */
+/** Compares the reference runner with the float32 reference in Python for a real model. */
 
 import assert from "node:assert/strict";
 import { openGguf } from "../../engine/files/gguf.ts";
@@ -12,13 +12,13 @@ import { threadSeconds } from "../time.ts";
 
 Deno.test({
   name:
-    "Reference runner gives the golden's probabilities for SmolLM2 135M in Q4_1, and hears timers",
+    "Reference runner gives the golden's probabilities for SmolLM2 135M in Q4_1, and timers run",
   ignore: realModelMissing(),
   async fn() {
     const file = openGguf(REAL_MODEL);
     const runner = loadReferenceRunner(file, configFromGguf(file));
     file.close();
-    // What the processor works at most before a timer runs, or Ctrl-C is heard.
+    // The longest CPU time before a timer runs or Ctrl-C is handled.
     let longest = 0, last = threadSeconds();
     const look = () => {
       const now = threadSeconds();
@@ -35,7 +35,7 @@ Deno.test({
     assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
     assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
 
-    // One token after 24 that entered together: the 25th of the text alone.
+    // One more token after 24 that entered together: the 25th token of the text.
     const { ids, positions } = readGolden("smollm2-135m-q4_1");
     const { tokens } = await runner.submit({
       sequences: [{
@@ -50,7 +50,7 @@ Deno.test({
   },
 });
 
-/** The golden of the first `count` tokens alone. */
+/** Returns the golden for only the first `count` tokens. */
 function firstTokens(golden: Golden, count: number): Golden {
   const positions = golden.positions.slice(0, count);
   const losses = positions.slice(0, -1).map((p) => -p.next_logprob!);

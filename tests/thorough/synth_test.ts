@@ -9,16 +9,16 @@ import { packedBytes } from "../../kernels/tensor_types.ts";
 import { checkDirectory, checkRuns } from "../synth/synthetic_models.ts";
 
 for (const name of syntheticModelNames().filter((name) => name.startsWith("tiny-"))) {
-  Deno.test(`synthetic ${name} runs in every format, and knows some tokens from others`, async () => {
+  Deno.test(`synthetic ${name} runs in every format, and its probabilities are neither flat nor constant`, async () => {
     for (const format of SYNTHETIC_FORMATS) await checkRuns(name, format);
   });
 
-  Deno.test(`synthetic ${name} in safetensors of every format has the logits of GGUF`, async () => {
+  Deno.test(`synthetic ${name} has the same logits in every format of safetensors and in GGUF`, async () => {
     for (const format of DIRECTORY_FORMATS) await checkDirectory(name, format);
   });
 }
 
-/** What is published of each: weights in millions, and tokens. */
+/** Published sizes of each model: weights in millions, and tokens of the vocabulary. */
 const PUBLISHED = [
   ["tinyllama-1.1b", 1100, 32_000],
   ["llama-3.2-1b", 1236, 128_256],
@@ -31,12 +31,12 @@ const PUBLISHED = [
 
 for (const [name, millions, vocabulary] of PUBLISHED) {
   Deno.test(`synthetic ${name} has the published number of weights and tokens`, () => {
-    // Of one, of 32 and of 256 weights a group.
+    // Formats with groups of 1, 32 and 256 weights.
     for (const format of ["F16", "Q8_0", "Q4_K_M"] as const) {
       const { metadata, tensors } = syntheticModel(name, format, 1);
       const weights = tensors.reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0);
       assert.equal(Math.round(weights / 1e6), millions);
-      // Every row is whole groups of its type, else this throws.
+      // This throws if a row is not a whole number of groups.
       for (const { type, shape } of tensors) packedBytes(type, shape.at(-1)!);
       assert.equal((metadata.get("tokenizer.ggml.tokens")!.value as string[]).length, vocabulary);
     }

@@ -15,7 +15,7 @@ import { whiskers } from "./whiskers.ts";
 
 const BAR = 30;
 const AXIS_ROOM = 56;
-/** Letters of a name that fit beside the bars of a narrow chart. */
+/** A chart is narrow below this width; its names then have NAME_WIDTH. Both in pixels. */
 const NARROW = 500;
 const NAME_WIDTH = 130;
 

@@ -1,4 +1,4 @@
-/** What all charts share: their size, letters and colours, and how echarts makes SVG of an option. */
+/** What all charts share: size, font and colours, and the rendering of an echarts option as SVG. */
 
 import { BarChart, CustomChart, LineChart } from "echarts/charts";
 import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
@@ -15,7 +15,10 @@ use([
   SVGRenderer,
 ]);
 
-/** Widths of DejaVu Sans's letters in parts of their size, rounded up: of these, and of all others. */
+/**
+ * Widths of letters in DejaVu Sans, as shares of the font size, rounded up. All other letters have
+ * width 1.
+ */
 const LETTERS: readonly (readonly [RegExp, number])[] = [
   [/[ijl.,:;|!'() ]/, 0.38],
   [/[ft[\]r/-]/, 0.42],
@@ -24,7 +27,7 @@ const LETTERS: readonly (readonly [RegExp, number])[] = [
   [/[!-\u024f]/, 0.64],
 ];
 
-// Without a canvas echarts reckons with narrower letters, and lets texts cover each other.
+// Without a canvas, echarts assumes narrower letters, and texts overlap.
 setPlatformAPI({
   measureText: (text, font = "") => {
     const size = Number(/([\d.]+)px/.exec(font)?.[1] ?? 12) * (/bold|[67]00/.test(font) ? 1.12 : 1);
@@ -41,11 +44,11 @@ export const FONT = "DejaVu Sans, Verdana, sans-serif";
 export const INK = "#24292f";
 export const PAPER = "#ffffff";
 const GRID = "#d8dee4";
-const AXIS = "#54555a"; // echarts' own
-/** Told apart by the colour-blind too: Okabe and Ito, 2008. */
+const AXIS = "#54555a"; // echarts' default
+/** Colours that colour-blind readers can tell apart: Okabe and Ito, 2008. */
 export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
-/** What stands for each of these colours on dark paper. */
+/** The colour that replaces each of these on a dark background. */
 export const DARK: ReadonlyMap<string, string> = new Map([
   [PAPER, "#0d1117"],
   [INK, "#e6edf3"],
@@ -57,18 +60,18 @@ export const DARK: ReadonlyMap<string, string> = new Map([
   ["#cc79a7", "#e5a9cb"],
 ]);
 
-/** For a grid: its edges are those of the axes' labels and names too. */
+/** For a grid: its margins also contain the labels and names of the axes. */
 export const AROUND_ALL = { outerBoundsMode: "same", outerBoundsContain: "all" };
 
 /** How a chart is drawn. */
 export interface Size {
   /** Pixels; default WIDTH. */
   readonly width?: number;
-  /** Whether the title stands in the picture; default yes. */
+  /** Whether the picture contains the title; default true. */
   readonly titled?: boolean;
 }
 
-/** A place on the page that shows a number, and what it says. */
+/** A place in the drawing that shows a number, and its text. */
 export interface Spot {
   readonly x: number;
   readonly y: number;
@@ -83,14 +86,14 @@ export interface Drawing {
   readonly spots: readonly Spot[];
 }
 
-/** What `draw` makes. */
+/** What `draw` draws. */
 export interface Canvas extends Size {
   readonly title: string;
   readonly height: number;
   readonly option: EChartsCoreOption;
-  /** Where numbers are, given the page's place of a point of the data. */
+  /** The places of the numbers; `at` converts a data point to pixels. */
   readonly spots: (at: (point: readonly [number, number]) => readonly [number, number]) => Spot[];
-  /** More SVG, over the chart. */
+  /** More SVG, drawn over the chart. */
   readonly over?: (at: (point: readonly [number, number]) => readonly [number, number]) => string;
 }
 
@@ -127,17 +130,17 @@ export function draw(
   }
 }
 
-/** Room that a title takes above a chart. */
+/** Pixels above a chart that its title needs. */
 export function titleRoom({ titled = true }: Size): number {
   return titled ? 44 : 12;
 }
 
-/** A number in a label: three digits that count. */
+/** A number in a label, with three significant digits. */
 export function label(value: number): string {
   return Number(value.toPrecision(3)).toLocaleString("en-US", { maximumFractionDigits: 10 });
 }
 
-/** A number with its unit and interval, as a reader who points at it is told. */
+/** A number with its unit and interval, for readers who point at it. */
 export function told(
   name: string,
   { value, interval }: {
@@ -150,7 +153,7 @@ export function told(
   return `${name}: ${label(value)}${spread} ${unit}`.trimEnd();
 }
 
-/** An axis of numbers that has this name. */
+/** An axis of numbers with this name. */
 export function numberAxis(name: string): Record<string, unknown> {
   return {
     type: "value",
@@ -161,7 +164,7 @@ export function numberAxis(name: string): Record<string, unknown> {
   };
 }
 
-/** Text within SVG or HTML. */
+/** Escapes text for SVG or HTML. */
 export function escape(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
     .replaceAll('"', "&quot;");

@@ -1,23 +1,23 @@
-/** What a chart shows, whatever draws it: the results of a report that its suite names. */
+/** The data of charts, however they are drawn: the results of a report that its suite selects. */
 
 import type { ChartSpec, Interval, Limits, Report, Result } from "../report.ts";
 
-/** A number to draw, and its interval where it has one. */
+/** A number to draw, and its interval if it has one. */
 export interface Mark {
   readonly value: number;
   readonly interval?: Interval | undefined;
 }
 
-/** Values for each of some names. */
+/** A value for each name. */
 export interface BarChart {
   readonly kind: "bars";
   readonly title: string;
-  /** What the values are, with their unit. */
+  /** Unit of the values. */
   readonly axis: string;
   readonly bars: readonly (Mark & { readonly name: string })[];
 }
 
-/** Values over a number. */
+/** Values as functions of a number. */
 export interface LineChart {
   readonly kind: "lines";
   readonly title: string;
@@ -32,16 +32,16 @@ export interface LineChart {
   }[];
 }
 
-/** Kernels by what they compute for a byte, under what the probe allows. */
+/** The rates of kernels by their arithmetic intensity, below the limits from the probe. */
 export interface RooflineChart {
   readonly kind: "roofline";
   readonly title: string;
-  /** GB/s and GFLOPS. */
+  /** The limits in GB/s and GFLOPS. */
   readonly bandwidth: number;
   readonly flops: number;
   readonly points: readonly {
     readonly name: string;
-    /** Those of a number are of a kind. */
+    /** Points with the same number are of the same kind. */
     readonly group: number;
     /** FLOP per byte, and GFLOPS. */
     readonly intensity: number;
@@ -49,7 +49,7 @@ export interface RooflineChart {
   }[];
 }
 
-/** How many times as much one side has as the other. */
+/** Ratios of one side to the other. */
 export interface RatioChart {
   readonly kind: "ratios";
   readonly title: string;
@@ -59,7 +59,7 @@ export interface RatioChart {
 
 export type Chart = BarChart | LineChart | RooflineChart | RatioChart;
 
-/** The report's charts, without those that a cut-off run has no results for. */
+/** The report's charts, without those that have no results because the run was cut off. */
 export function chartsOf({ charts, results, limits, environment }: Report): Chart[] {
   return charts.flatMap((spec): Chart[] => {
     const own = results.filter(({ metric, settings }) =>
@@ -68,7 +68,7 @@ export function chartsOf({ charts, results, limits, environment }: Report): Char
     );
     const drawn = alike(spec, own);
     if (drawn.length === 0) return [];
-    // What has no such setting was measured on the device of the report.
+    // Results without the setting `series` were measured on the device of the report.
     const main = environment.device.kind;
     switch (spec.kind) {
       case "bars":
@@ -82,8 +82,8 @@ export function chartsOf({ charts, results, limits, environment }: Report): Char
 }
 
 /**
- * The results that have no setting besides those that the chart names and those that all of them have:
- * others are of a kind of their own, as the kernels of prompts are beside those of decode steps.
+ * The results whose settings are all named by the chart or common to all results. Others are of
+ * another kind, such as kernels of prompts beside those of decode steps.
  */
 function alike({ by, series, where = {} }: ChartSpec, results: readonly Result[]): Result[] {
   const named = new Set([by, ...(series === undefined ? [] : [series]), ...Object.keys(where)]);
@@ -107,7 +107,7 @@ function roofline(
   const groups: unknown[] = [];
   const points = drawn.flatMap(({ settings, value: rate }) => {
     const bandwidth = bandwidths.get(JSON.stringify(settings)) ?? 0;
-    // A logarithmic axis has no place for what computes nothing.
+    // A logarithmic axis cannot show 0.
     if (!(rate > 0 && bandwidth > 0)) return [];
     const second = series === undefined ? undefined : settings[series];
     if (!groups.includes(second)) groups.push(second);
@@ -123,7 +123,7 @@ function bars({ title, by, series }: ChartSpec, drawn: readonly Result[]): BarCh
   const nameOf = ({ settings }: Result) => {
     const second = settings[series ?? ""] ?? [];
     const { promptTokens, maxTokens } = settings;
-    // S1 alone says nothing to who does not know the scenarios.
+    // A name such as S1 means nothing to readers who do not know the scenarios.
     const lengths = promptTokens === undefined || maxTokens === undefined
       ? []
       : `${promptTokens} + ${maxTokens} tokens`;
@@ -152,7 +152,7 @@ function lines(spec: ChartSpec, drawn: readonly Result[], main: string): LineCha
       x: Number(result.settings[spec.by]),
       ...mark(result, scale),
     }))
-      .sort((a, b) => a.x - b.x), // results may be in another order, as scenarios are
+      .sort((a, b) => a.x - b.x), // results may be in another order, such as scenarios
   }));
   return {
     kind: "lines",
@@ -167,7 +167,7 @@ function lines(spec: ChartSpec, drawn: readonly Result[], main: string): LineCha
 function idealOf(line: LineChart["lines"][number]): LineChart["lines"][number] {
   const [first] = line.points;
   const points = line.points.map(({ x }) => ({ x, value: first!.value * x / first!.x }));
-  return { name: "if each request were as fast as one (computed)", computed: true, points };
+  return { name: "if N requests were N times as fast as one (computed)", computed: true, points };
 }
 
 function mark({ value, interval }: Result, scale: number): Mark {
@@ -177,7 +177,7 @@ function mark({ value, interval }: Result, scale: number): Mark {
   };
 }
 
-/** The unit to draw these in, and how many of theirs it is. */
+/** The unit to draw these results in, and how many of their own units it is. */
 function scaleOf(results: readonly Result[]): { unit: string; scale: number } {
   const { unit } = results[0]!;
   if (unit !== "bytes") return { unit: unit === "us" ? "µs" : unit, scale: 1 };

@@ -19,7 +19,7 @@ import { whiskers } from "./whiskers.ts";
 const PLOT = 276;
 const LEGEND = 36;
 const LEGEND_ROW = 24;
-/** Of a line and the gap behind it in a legend, and of a letter. */
+/** Pixels of a legend entry without its name, and of a letter of the name. */
 const LEGEND_SIGN = 62;
 const LETTER = 7.2;
 const DASHES = "path://M0 0h8v2h-8zM12 0h8v2h-8z";
@@ -43,7 +43,7 @@ export function drawLines(
         type: "plain",
         left: 11,
         top: top - 6,
-        itemGap: 30, // names are wider than echarts reckons
+        itemGap: 30, // names are wider than echarts assumes
         textStyle: { color: INK },
         data: lines.map(({ name, computed }) => ({ name, ...(computed && { icon: DASHES }) })),
       },
@@ -84,7 +84,7 @@ export function drawLines(
   });
 }
 
-/** Rows that the names of lines take beside each other. */
+/** Number of rows that the legend needs for the names of the lines. */
 function legendRows(
   lines: LineChart["lines"],
   { width: whole = WIDTH }: Size,

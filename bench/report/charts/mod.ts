@@ -1,4 +1,4 @@
-/** The charts of reports as one picture. It loads echarts: import it where a chart is asked for. */
+/** Draws the charts of reports as one picture. It loads echarts, so import it only when needed. */
 
 import type { Report } from "../report.ts";
 import { drawBars } from "./bars.ts";
@@ -12,9 +12,10 @@ const LINE = 20;
 const MARGIN = 16;
 
 /**
- * The charts of these reports under each other, as SVG text. What was measured on what is written
- * above them; numbers are medians, whiskers their 95 % intervals. On a dark page they are dark, as far as
- * what shows them says so; always with `dark`. Undefined if there is nothing to draw, as no case was finished.
+ * The charts of these reports below each other, as SVG text. The headings say what was measured on
+ * what; numbers are medians, and whiskers are their 95 % intervals. The picture is dark on a dark
+ * page if its viewer supports that, and always with `dark`. Undefined if there is nothing to draw,
+ * as no case was finished.
  */
 export function drawReports(
   reports: readonly Report[],
@@ -62,7 +63,7 @@ export function drawChart(chart: Chart, size: Size = {}): Drawing {
   }
 }
 
-/** CSS that turns the colours of drawings into those on dark paper. */
+/** CSS that replaces the colours of drawings by those for a dark background. */
 export function darkRules(): string {
   return [...DARK].map(([light, dark]) =>
     `[fill="${light}"]{fill:${dark}}[stroke="${light}"]{stroke:${dark}}`

@@ -1,11 +1,11 @@
-/** SVG as PNG, with letters of its own: the same picture on every machine. */
+/** Renders SVG as PNG with fonts of its own, so that the picture is the same on every machine. */
 
 import { initWasm, Resvg } from "@resvg/resvg-wasm";
 import wasm from "@resvg/resvg-wasm/index_bg.wasm" with { type: "bytes" };
 import bold from "dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf" with { type: "bytes" };
 import regular from "dejavu-fonts-ttf/ttf/DejaVuSans.ttf" with { type: "bytes" };
 
-/** Pixels of the PNG for one of the SVG: sharp on dense screens. */
+/** PNG pixels per SVG pixel: sharp on high-density screens. */
 const SCALE = 2;
 
 await initWasm(wasm);

@@ -19,7 +19,7 @@ import { whiskers } from "./whiskers.ts";
 const LEAST_ROW = 30;
 const LINE = 14;
 const AXIS_ROOM = 56;
-/** Room of names beside the chart, and of one of their letters. */
+/** Width of the names beside the chart, and of one of their letters. */
 const NAMES = 170;
 const LETTER = 6.2;
 const MARGIN = 0.02;
@@ -67,7 +67,7 @@ export function drawRatios({ title, ratios }: RatioChart, size: Size = {}): Draw
     spots: (at) =>
       ratios.map((ratio, i) => {
         const [x, y] = at([ratio.value, i]);
-        return { x, y, text: told(ratio.name, ratio, "of A") };
+        return { x, y, text: told(ratio.name, ratio, "times A") };
       }),
     over: (at) => {
       const [x, first] = at([1, 0]);

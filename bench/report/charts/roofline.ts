@@ -1,4 +1,4 @@
-/** A roofline as SVG text: what the device allows, and how much of it each kernel reached. */
+/** A roofline as SVG text: the limits of the device, and how close each kernel came to them. */
 
 import {
   AROUND_ALL,
@@ -21,8 +21,8 @@ const RADIUS = 8;
 const LETTER = 6.8;
 
 /**
- * Draws the roof, which the probe measured, and each kernel as a number on it, with a key below. Numbers
- * that would cover each other step aside, and a line leads to their places.
+ * Draws the roof, from the device's limits, and each kernel as a numbered dot, with a key below.
+ * Dots that would overlap are moved aside, with lines to their places.
  */
 export function drawRoofline(chart: RooflineChart, size: Size = {}): Drawing {
   const { title, bandwidth, flops, points } = chart;

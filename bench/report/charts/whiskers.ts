@@ -3,7 +3,7 @@
 import { FONT, INK, label } from "./canvas.ts";
 import type { Mark } from "./chart.ts";
 
-/** What echarts hands to a series that draws itself: places in data and on the page. */
+/** What echarts passes to a custom series: values of the data, and their pixels. */
 interface Places {
   value(dimension: number): number;
   coord(point: readonly [number, number]): [number, number];
@@ -12,8 +12,8 @@ interface Places {
 const HALF = 4;
 
 /**
- * A series of whiskers, none of which goes below `least`. `at` is where a mark stands on the other
- * axis; `lying` ones run along x and have the mark's value written beside them.
+ * A series of whiskers. None goes below `least`, given the mark's value. `at` is the position of a
+ * mark on the other axis. `lying` whiskers are horizontal, with the mark's value beside them.
  */
 export function whiskers(
   marks: readonly (Mark & { readonly at: number })[],
@@ -37,7 +37,7 @@ export function whiskers(
         places.coord(lying ? [places.value(i), at] : [at, places.value(i)]);
       const [from, to] = [end(1), end(2)];
       const children: unknown[] = [];
-      // Shorter than a pixel it would be a stroke through the mark.
+      // A whisker shorter than a pixel would only be a stroke through the mark.
       if (Math.abs(to[0] - from[0]) + Math.abs(to[1] - from[1]) > 1) {
         children.push(line(from, to), ...[from, to].map((point) => cap(point, lying)));
       }

@@ -1,16 +1,19 @@
-/** Two sides of a comparison, held against each other by the ids of what they measured. */
+/** Compares the reports of two sides, result by result. */
 
 import { keyOf, type Report, type Result, type Settings, type Unit } from "../report.ts";
 import { type Condition, type Difference, differencesOf } from "./conditions.ts";
 import { type Ratio, ratioOf } from "./ratio.ts";
 
-/** The reports of a side; those of the same suite and model are runs of the same. */
+/** The reports of a side. Reports of the same suite and model are runs of the same measurement. */
 export interface Side {
   readonly name: string;
   readonly reports: readonly Report[];
 }
 
-/** What a ratio's interval shows. Speeds are told by "faster" and "slower", other measures not. */
+/**
+ * What a ratio's interval shows. Speeds are "faster" or "slower", other measures "higher" or
+ * "lower".
+ */
 export type Verdict = "faster" | "slower" | "higher" | "lower" | "no difference shown" | "unknown";
 
 /** A result that both sides have. */
@@ -20,7 +23,9 @@ export interface Row extends Ratio {
   readonly unit: Unit;
   /** "unknown" without an interval. */
   readonly verdict: Verdict;
-  /** How much slower B is, 0.05 for 5 %; negative: faster. Undefined where it is no speed. */
+  /**
+   * How much slower B is: 0.05 for 5 %, negative if it is faster. Undefined if it is not a speed.
+   */
   readonly slowdown?: number;
 }
 
@@ -33,31 +38,32 @@ export interface Part {
   readonly paired: boolean;
   readonly differences: readonly Difference[];
   readonly rows: readonly Row[];
-  /** How many results one side alone has. */
+  /** Number of results that only one side has. */
   readonly unmatched: number;
 }
 
-/** B against A. */
+/** The comparison of B with A. */
 export interface Comparison {
   readonly a: string;
   readonly b: string;
   readonly parts: readonly Part[];
-  /** Suites, with their models, that one side alone has. */
+  /** Suites, with their models, that only one side has. */
   readonly missing: readonly string[];
 }
 
-/** What may differ, and which results are compared. */
+/** Which conditions may differ, and which results are compared. */
 export interface CompareOptions {
-  /** Conditions that may differ, as they are what is compared. */
+  /** Conditions that may differ, because the comparison is about them. */
   readonly across?: readonly Condition[];
-  /** Ids of metrics; default all. */
+  /** Ids of the metrics to compare; default: all. */
   readonly only?: readonly string[];
 }
 
 /**
  * Compares two sides.
  *
- * @throws {RangeError} if nothing on them is the same, or was measured under other conditions.
+ * @throws {RangeError} if they have no suite in common, or were measured under different
+ * conditions.
  */
 export function compare(a: Side, b: Side, options: CompareOptions = {}): Comparison {
   const { across = [] } = options;
@@ -90,7 +96,7 @@ function titleOf({ suite, environment: { model } }: Report): string {
   return `${suite} of ${model.name}`;
 }
 
-/** Runs of the same suite with the same model. */
+/** Groups reports by suite and model. */
 function groups(reports: readonly Report[]): Report[][] {
   return [...Map.groupBy(reports, groupKey).values()];
 }
@@ -99,7 +105,10 @@ function groupKey({ suite, environment: { model } }: Report): string {
   return JSON.stringify([suite, model.sha256, model.name]);
 }
 
-/** The group of the same model, or of another one where the suite was run with one on each side. */
+/**
+ * The other side's group with the same suite and model. If each side ran the suite with one model
+ * only, the models may differ.
+ */
 function partnerOf(
   group: readonly Report[],
   own: readonly Report[][],
@@ -180,7 +189,7 @@ function rowOf(a: readonly Result[], b: readonly Result[], paired: boolean): Row
 
 type Kind = "time" | "rate" | "other";
 
-/** Whether less of it is faster, or more. */
+/** Whether less of it is faster ("time"), more of it ("rate"), or neither. */
 function kindOf(unit: Unit): Kind {
   switch (unit) {
     case "us":
@@ -211,7 +220,7 @@ function verdictOf({ interval }: Ratio, kind: Kind): Verdict {
   return above === (kind === "rate") ? "faster" : "slower";
 }
 
-/** The rows in which B is shown to be slower, and by more than `share`. */
+/** The rows in which B is shown to be slower, by more than `share`. */
 export function slowerThan({ parts }: Comparison, share: number): Row[] {
   return parts.flatMap(({ rows }) =>
     rows.filter(({ verdict, slowdown }) => verdict === "slower" && slowdown! > share)

@@ -1,22 +1,26 @@
-/** Under which conditions reports were made, and which of them make a comparison meaningless. */
+/**
+ * The conditions under which reports were made, and which of them must be equal in a comparison.
+ */
 
 import type { Report } from "../report.ts";
 
-/** What two reports must have in common, unless their reader says that it is what he compares. */
+/** Conditions that must be equal in two reports, unless the user wants to compare across them. */
 export const CONDITIONS = ["workload", "model", "machine"] as const;
 
 export type Condition = typeof CONDITIONS[number];
 
-/** A condition that differs: its name and what it is on either side. */
+/** A condition that differs: its name, and its value on each side. */
 export interface Difference {
-  /** Undefined for what may differ without being asked about: versions and settings of the engine. */
+  /**
+   * Undefined for conditions that may always differ, such as versions and settings of the engine.
+   */
   readonly condition?: Condition;
   readonly name: string;
   readonly a: string;
   readonly b: string;
 }
 
-/** What differs between the conditions of two reports. */
+/** The conditions that differ between two reports. */
 export function differencesOf(a: Report, b: Report): Difference[] {
   const ofB = new Map(conditionsOf(b).map((entry) => [entry.name, entry.text]));
   return conditionsOf(a).flatMap(({ condition, name, text }) => {

@@ -1,35 +1,37 @@
-/** By how much a measure differs between two sides, and how sure that is. */
+/** The ratio of a measure between two sides, and its confidence interval. */
 
 import { mean, sampleVariance } from "simple-statistics";
 import type { Interval, Result } from "../report.ts";
 import { LEAST_INTERVAL_SAMPLES, medianRatio, pairedRatios } from "../stats.ts";
 import { sequentialInterval } from "./sequential.ts";
 
-/** A measure of B over the same of A. */
+/** A measure of B divided by the same measure of A. */
 export interface Ratio {
-  /** Of the side, over its runs. */
+  /** The values of the sides: means over their runs. */
   readonly a: number;
   readonly b: number;
-  /** b / a; undefined where a is not above 0. */
+  /** b / a; undefined if one of them is not above 0. */
   readonly ratio?: number;
-  /** Of the ratio, 95 %; undefined where it is not known. */
+  /** The 95 % interval of the ratio; undefined if it is not known. */
   readonly interval?: Interval;
 }
 
-/** Degrees of freedom from which the spread between runs is estimated rather than stood in for. */
+/** Minimum degrees of freedom to estimate the spread between runs from the runs themselves. */
 const LEAST_RUN_FREEDOM = 4;
 
 /**
- * How far runs of one program lie apart, in standard deviations of the repetitions of one. With 2.5, at
- * most 5 in 100 pairs of such runs are called different on a machine that others use too;
- * docs/bench/compare.md has the runs.
+ * Standard deviation between runs of one program, relative to that between the repetitions of a
+ * run. With 2.5, at most 5 in 100 pairs of equal runs are called different on a machine that is
+ * shared with others; docs/bench/compare.md has the measurements.
  */
 const BETWEEN_RUNS = 2.5;
 
 /** The 97.5th percentile of the normal distribution. */
 const NORMAL = 1.959964;
 
-/** Compares the same result of the runs of two sides, whose repetitions were interleaved if `paired`. */
+/**
+ * Compares a result between the runs of two sides. `paired`: their repetitions were interleaved.
+ */
 export function ratioOf(
   a: readonly Result[],
   b: readonly Result[],
@@ -40,7 +42,7 @@ export function ratioOf(
   const [first, second] = [a[0]!.samples, b[0]!.samples];
   if (paired && first && second && arePositive([...first, ...second])) {
     const ratios = pairedRatios(second, first);
-    // Interleaving may have stopped when the difference showed.
+    // The interleaving may have ended because a difference showed, which this interval allows for.
     const interval = sequentialInterval(ratios);
     return { ...sides, ratio: medianRatio(ratios), ...(interval && { interval }) };
   }
@@ -55,7 +57,7 @@ export function ratioOf(
   };
 }
 
-/** Of several runs, the geometric mean of their values. */
+/** The geometric mean of the runs' values, or the arithmetic mean if some are not above 0. */
 function center(runs: readonly Result[]): number {
   const values = runs.map(({ value }) => value);
   return values.length === 1 || !arePositive(values)
@@ -64,8 +66,8 @@ function center(runs: readonly Result[]): number {
 }
 
 /**
- * Half of the interval's width on the log scale, from how far runs of the same side differ (the
- * two-sample t interval of the runs' values). Undefined for too few runs.
+ * Half of the interval's width on the log scale, from the differences between runs of the same side
+ * (the two-sample t interval of the runs' values). Undefined for too few runs.
  */
 function betweenRuns(a: readonly Result[], b: readonly Result[]): number | undefined {
   const freedom = a.length + b.length - 2;
@@ -80,10 +82,11 @@ function betweenRuns(a: readonly Result[], b: readonly Result[]): number | undef
 }
 
 /**
- * The same for a run a side. How runs differ from each other is then not known, and the repetitions
- * of one share its moment: other programs, the clock, where memory lies. The spread between
- * repetitions stands in for that between runs, beside the error of the medians (whose variance is
- * π/2 that of a mean), with Satterthwaite's degrees of freedom.
+ * The same with one run per side. The differences between runs are then not known, and the
+ * repetitions of a run share its circumstances: other programs, the clock, the placement in memory.
+ * The spread between runs is therefore assumed to be BETWEEN_RUNS times that between repetitions.
+ * The error of the medians is added (their variance is π/2 times that of a mean). The degrees of
+ * freedom are Satterthwaite's.
  */
 function standIn(a: readonly Result[], b: readonly Result[]): number | undefined {
   const parts: { variance: number; freedom: number }[] = [];

@@ -14,7 +14,7 @@ export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
     ...comparison.parts.flatMap(partMarkdown),
     ...(comparison.missing.length === 0
       ? []
-      : [`On one side alone: ${comparison.missing.join(", ")}.`]),
+      : [`Only on one side: ${comparison.missing.join(", ")}.`]),
   ]);
   return `${parts.join("\n\n")}\n`;
 }
@@ -40,12 +40,12 @@ export function ratioRow(row: Row): string[] {
   ];
 }
 
-/** Whether it is a count or a computed value that both sides have alike. */
+/** Whether both sides have the same value and no interval, such as a count. */
 export function isTheSame({ a, b, verdict }: Row): boolean {
   return a === b && verdict === "unknown";
 }
 
-/** How many results have which verdict. */
+/** The number of results with each verdict. */
 export function summary({ rows }: Part): string {
   const counts = Map.groupBy(rows, ({ verdict }) => verdict);
   const said = (["slower", "faster", "higher", "lower", "no difference shown"] as const)
@@ -53,7 +53,7 @@ export function summary({ rows }: Part): string {
       const count = counts.get(verdict)?.length ?? 0;
       return count === 0 ? [] : [`${count} ${verdict}`];
     });
-  return said.length === 0 ? "nothing can be told" : said.join(", ");
+  return said.length === 0 ? "no result can be judged" : said.join(", ");
 }
 
 function ratioText({ ratio, interval }: Row): string {
@@ -64,7 +64,7 @@ function ratioText({ ratio, interval }: Row): string {
   return ratio.toFixed(3) + spread;
 }
 
-/** What a reader needs to know of the two sides: what they are, and what differs. */
+/** The rows that describe the two sides and their differences. */
 export function conditionRows({ a, b, differences }: Part): string[][] {
   const model = ({ environment: { model, device } }: Report) =>
     `${model.name}, ${model.formats[0]}, on ${device.description}`;
@@ -83,14 +83,14 @@ export function conditionRows({ a, b, differences }: Part): string[][] {
 
 function runs(reports: readonly Report[]): string {
   const repetitions = [...new Set(reports.map(({ run }) => run.repetitions))].join(" or ");
-  return `${reports.length} of ${repetitions} repetitions`;
+  return `${reports.length} with ${repetitions} repetitions`;
 }
 
 function outputs(reports: readonly Report[]): string {
   return [...new Set(reports.map(({ outputHash }) => outputHash))].join(", ");
 }
 
-/** Sentences on how far the comparison carries. */
+/** Sentences on how reliable the comparison is. */
 export function notes(part: Part): string[] {
   const { a, b, paired, rows, unmatched } = part;
   const all = [...a, ...b];
@@ -101,20 +101,24 @@ export function notes(part: Part): string[] {
     paired
       ? "A and B were interleaved: B / A is the median of the ratios within a repetition."
       : several
-      ? "The interval of B / A comes from how far runs of a side lie apart; of fewer than six runs in all, from how far their repetitions do."
-      : "A and B ran at different times: what changed on the machine between them is in B / A. Its interval takes runs to lie 2.5 times as far apart as the repetitions of one. Several runs of a side, separated by commas, show how far they do, and `tvllm bench ab` interleaves the sides.",
-    ...(judged === 0 ? ["**No result has an interval: that takes six repetitions (-r 6).**"] : [
-      `Intervals are of 95 %: of ${judged} ${
-        plural(judged, "measure")
-      } without a difference, about ${
-        Math.max(1, Math.round(judged / 20))
-      } would be called different by chance. "-": there is no interval to tell by.`,
-    ]),
+      ? "The interval of B / A is computed from the spread of the runs of each side, or with fewer than six runs in all, from the spread of their repetitions."
+      : "A and B ran at different times, so B / A includes whatever changed on the machine between them. Its interval assumes that runs differ 2.5 times as much as the repetitions of one run. Give several runs of a side, separated by commas, to measure how much they differ, or interleave the sides with `tvllm bench ab`.",
+    ...(judged === 0
+      ? ["**No result has an interval: at least six repetitions are needed (-r 6).**"]
+      : [
+        `Intervals are 95 % intervals: of ${judged} ${
+          plural(judged, "measure")
+        } without a difference, about ${
+          Math.max(1, Math.round(judged / 20))
+        } would be called different by chance. "-": no verdict, as there is no interval.`,
+      ]),
     ...(differsInOutput(part)
-      ? ["**The tokens generated differ: a faster side may be a wrong one.**"]
+      ? ["**The sides generated different tokens: the faster one may be wrong.**"]
       : []),
-    ...(same === 0 ? [] : [`Equal, and no samples: ${same} ${plural(same, "result")}.`]),
-    ...(unmatched === 0 ? [] : [`Of one side alone: ${unmatched} ${plural(unmatched, "result")}.`]),
+    ...(same === 0
+      ? []
+      : [`Not listed, because equal and without an interval: ${same} ${plural(same, "result")}.`]),
+    ...(unmatched === 0 ? [] : [`Only on one side: ${unmatched} ${plural(unmatched, "result")}.`]),
     ...new Set(all.flatMap(({ complete, checks }) => [
       ...(complete ? [] : ["**A run was cut off.**"]),
       ...checks.filter(({ ok }) => !ok)
@@ -123,13 +127,13 @@ export function notes(part: Part): string[] {
   ];
 }
 
-/** Whether the sides, which had the same to do, generated other tokens. */
+/** Whether the sides generated different tokens for the same workload and model. */
 function differsInOutput({ a, b, differences }: Part): boolean {
   return differences.every(({ condition }) => condition !== "workload" && condition !== "model") &&
     new Set([...a, ...b].map(({ outputHash }) => outputHash)).size > 1;
 }
 
-/** Comparisons as CSV, a line a result. */
+/** Comparisons as CSV, one line per result. */
 export function comparisonCsv(comparisons: readonly Comparison[]): string {
   const head = "a,b,suite,model,metric,unit,value_a,value_b,ratio,low,high,verdict".split(",");
   const lines = comparisons.flatMap((comparison) =>

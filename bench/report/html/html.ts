@@ -7,10 +7,10 @@ import style from "./style.css" with { type: "text" };
 
 export { escape };
 
-/** As wide as a phone shows without making it smaller. */
+/** Pixels that a phone shows without scaling. */
 const CHART_WIDTH = 420;
 
-/** A page of these parts, which needs no other file and runs no script. */
+/** A page with these parts. It needs no other file and runs no script. */
 export function page(title: string, parts: readonly string[]): string {
   const dark = `@media (prefers-color-scheme: dark){.chart svg{${"background:none"}}${
     darkRules().replaceAll("[fill=", ".chart [fill=").replaceAll("[stroke=", ".chart [stroke=")
@@ -33,7 +33,7 @@ ${parts.join("\n")}
 `;
 }
 
-/** A part of the page that links may lead to. */
+/** A part of the page that links can lead to. */
 export function section(id: string, title: string, parts: readonly string[]): string {
   return `<section id="${id}">\n<h2>${escape(title)}</h2>\n${parts.join("\n")}\n</section>`;
 }
@@ -46,7 +46,7 @@ export function links(all: readonly { readonly id: string; readonly title: strin
 }
 
 export interface TableParts {
-  /** What it is called, in words for those who do not see it. */
+  /** Name of the table for screen readers. */
   readonly label: string;
   readonly columns: readonly string[];
   readonly rows: readonly (readonly string[])[];
@@ -54,7 +54,7 @@ export interface TableParts {
   readonly classOf?: (row: readonly string[]) => string;
 }
 
-/** A table, which scrolls by itself where it is wider than the page. */
+/** A table that scrolls by itself if it is wider than the page. */
 export function table({ label, columns, rows, classOf }: TableParts): string {
   const head = columns.map((column) => `<th scope="col">${escape(column)}</th>`).join("");
   const body = rows.map((row) => {
@@ -75,14 +75,14 @@ export function note(text: string): string {
   return `<p class="quiet">${escape(text).replaceAll(/\*\*(.+?)\*\*/g, "<strong>$1</strong>")}</p>`;
 }
 
-/** What is there for those who ask for it. */
+/** Content that is hidden until the reader opens it. */
 export function details(summary: string, content: string): string {
   return `<details><summary>${escape(summary)}</summary>\n${content}\n</details>`;
 }
 
 /**
- * Charts side by side. Each number is told where a pointer, a finger or the keyboard's focus is, and in
- * a table below.
+ * Charts side by side. Each number is shown on hover, touch or keyboard focus, and in a table
+ * below.
  */
 export function figures(charts: readonly Chart[]): string {
   if (charts.length === 0) return "";

@@ -1,4 +1,6 @@
-/** Reports and comparisons as a page in one file. It loads echarts: import it where a page is asked for. */
+/**
+ * Reports and comparisons as a page in one file. It loads echarts, so import it only when needed.
+ */
 
 import { chartsOf, type RatioChart } from "../charts/chart.ts";
 import type { Comparison, Part, Row } from "../comparison/comparison.ts";
@@ -7,7 +9,7 @@ import { cellTexts, limitRows, parameters } from "../markdown.ts";
 import { keyOf, type Report } from "../report.ts";
 import { details, escape, figures, links, note, page, section, table } from "./html.ts";
 
-/** The reports under each other, with their charts. */
+/** The reports below each other, with their charts. */
 export function reportsPage(reports: readonly Report[]): string {
   const sections = reports.map((report, i) => ({
     id: `report-${i + 1}`,
@@ -27,7 +29,9 @@ function reportParts(report: Report): string[] {
   const { complete, limits, environment, tables, results, warnings, checks, outputHash } = report;
   const h3 = (title: string) => `<h3>${escape(title)}</h3>`;
   return [
-    ...(complete ? [] : [note("**Cut off: the tables hold what was measured before.**")]),
+    ...(complete
+      ? []
+      : [note("**Cut off: the tables show only what was measured before the run stopped.**")]),
     figures(chartsOf(report)),
     ...tables.flatMap(({ title, columns, rows, notes }) => [
       h3(title),
@@ -65,7 +69,7 @@ function reportParts(report: Report): string[] {
   ];
 }
 
-/** Comparisons under each other; `conclusions` are sentences that end the page. */
+/** Comparisons below each other; `conclusions` are sentences at the end of the page. */
 export function comparisonsPage(
   comparisons: readonly Comparison[],
   conclusions: readonly string[] = [],
@@ -85,7 +89,7 @@ export function comparisonsPage(
     links(sections),
     ...sections.map(({ id, title, part }) => section(id, title, partParts(part))),
     ...comparisons.flatMap(({ missing }) =>
-      missing.length === 0 ? [] : [note(`On one side alone: ${missing.join(", ")}.`)]
+      missing.length === 0 ? [] : [note(`Only on one side: ${missing.join(", ")}.`)]
     ),
     ...conclusions.map(note),
   ]);

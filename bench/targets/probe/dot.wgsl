@@ -1,4 +1,5 @@
-// Eight independent chains of int8 dot products of four; each result is the next one's operand.
+// Eight independent chains of int8 dot products of four elements; each result is an operand of the
+// next.
 override LANES: u32 = 64u;
 override ROUNDS: u32 = 256u;
 

@@ -1,4 +1,4 @@
-// The least that a dispatch can do.
+// The smallest possible dispatch.
 @group(0) @binding(1) var<storage, read_write> sums: array<u32>;
 
 @compute @workgroup_size(1)

@@ -1,6 +1,7 @@
-// Reads a buffer once and keeps a sum, so that no load can be left out.
+// Reads a buffer once and stores a sum, so that no load can be optimized away.
 override LANES: u32 = 64u;
-// How many vectors an invocation reads, and how far apart these and its neighbours' first ones are.
+// Number of vectors that an invocation reads, the distance between them, and the distance between
+// the first vectors of neighbouring invocations.
 override VECTORS: u32 = 16u;
 override STEP: u32 = 1u;
 override SPREAD: u32 = 16u;

@@ -1,4 +1,4 @@
-/** What a file of this folder says of one architecture, and what most of them have in common. */
+/** The interface that describes an architecture, and parts that most architectures share. */
 
 import type { GgufValue } from "../../files/gguf_writer.ts";
 import type { AttentionSpec, DenseSpec, LayerSpec, ModelConfig } from "../config.ts";
@@ -7,10 +7,13 @@ import type { MetadataReader } from "../metadata_reader.ts";
 import type { RopeSpec } from "../rope.ts";
 import type { LayerWeight, ModelWeight } from "../weight_names.ts";
 
-/** Hyperparameters that one architecture alone has. */
+/** Hyperparameters that only one architecture has, or that it reads in its own way. */
 export type OwnHyperparameters = Partial<Hyperparameters>;
 
-/** Numbers of GGUF metadata: llama.cpp refuses those of another type than it expects. */
+/**
+ * `uint` and `float` return numbers for GGUF metadata. The type matters: llama.cpp rejects a number
+ * whose type is not the one that it expects.
+ */
 export function uint(value: number): GgufValue {
   return { type: "uint32", value };
 }
@@ -19,88 +22,96 @@ export function float(value: number): GgufValue {
   return { type: "float32", value };
 }
 
-/** How a checkpoint stores the elements of a vector that GGUF has otherwise, and the way there. */
+/** Converts the elements of a vector that a checkpoint and GGUF store differently. */
 export interface StoredVector {
+  /** From the checkpoint's value to GGUF's. */
   readonly read: (stored: number) => number;
+  /** From GGUF's value to the checkpoint's. */
   readonly write: (value: number) => number;
 }
 
-/** Weights of norms, which some checkpoints store less 1. */
+/** Weights of norms: some checkpoints store them minus 1. */
 export const LESS_ONE: StoredVector = {
   read: (stored) => stored + 1,
   write: (value) => value - 1,
 };
 
-/** GGUF has the decay itself, which is negative; checkpoints have the logarithm of its opposite. */
+/** The decay, which is negative: GGUF stores d itself, checkpoints store ln(−d). */
 export const LOG_OF_OPPOSITE: StoredVector = {
   read: (stored) => -Math.exp(stored),
   write: (value) => Math.log(-value),
 };
 
-/** One architecture: where its files differ from others', and the layers that they describe. */
+/** One architecture: how its files differ from those of others, and which layers they describe. */
 export interface Architecture {
   /** `general.architecture` of GGUF. */
   readonly gguf: string;
   /** `model_type` of config.json. */
   readonly modelType: string;
-  /** Others that stand for the same layers. */
+  /** Other values of `model_type` for the same layers. */
   readonly otherModelTypes?: readonly string[];
-  /** Whether a config.json is of this one, where others have the same `model_type`. */
+  /** Whether a config.json describes this architecture, if several share its `model_type`. */
   isOf?(json: MetadataReader): boolean;
-  /** How GGUF files pair the elements of a head; Hugging Face's checkpoints pair halves. */
+  /**
+   * How RoPE pairs the elements of a head in GGUF files. Hugging Face's checkpoints pair halves.
+   */
   readonly ggufRopeLayout: RopeSpec["layout"];
   /**
-   * Whether queries, keys and values have a bias; "optional": if the file says so, as it may of the
-   * heads' output and of the feed-forward network.
+   * Whether queries, keys and values have a bias. "optional" means that the file decides, for them
+   * as well as for the attention output and the feed-forward network.
    */
   readonly attentionBias: boolean | "optional";
   /**
-   * Keys that change what is computed and that most files lack, which this one's may have: of
-   * GGUF below its prefix, and of config.json. What of them is not read in general, `read` reads.
+   * Keys that change the computation and are refused in files of other architectures: keys of GGUF
+   * without the architecture's prefix, and keys of config.json. `read` reads the ones that the
+   * general readers skip.
    */
   readonly obeys?: { readonly gguf: readonly string[]; readonly hf: readonly string[] };
-  /** Its files keep queries, keys and values in one matrix, and gate and up in another. */
+  /** Its files store queries, keys and values as one matrix, and gate and up as another. */
   readonly fused?: boolean;
-  /** RoPE may turn fewer dimensions than a head has, as llama.cpp has it for this one. */
+  /** RoPE may rotate only some dimensions of a head, as llama.cpp allows for this architecture. */
   readonly partialRope?: boolean;
-  /** The RoPE base where config.json has none; default 10,000. */
+  /** The RoPE base if config.json has none; default 10,000. */
   readonly hfRopeBase?: number;
-  /** The head size where config.json has none; default the width by the heads. */
+  /** The head size if config.json has none; default hidden_size / num_attention_heads. */
   readonly headDim?: number;
-  /** `read` reads the arrays that have a size for each layer. */
+  /** `read` itself handles the arrays that contain a size for each layer. */
   readonly ownLayerSizes?: boolean;
-  /** Its checkpoints' names where they differ from weight_names.ts; `{}` stands for the layer. */
+  /** Names in its checkpoints that differ from weight_names.ts; `{}` stands for the layer. */
   readonly hfNames?: Partial<Readonly<Record<ModelWeight | LayerWeight, string>>>;
-  /** Of GGUF files those of layers. */
+  /** Names of layers' weights in its GGUF files that differ from weight_names.ts. */
   readonly ggufNames?: Partial<Readonly<Record<LayerWeight, string>>>;
-  /** The share of a head's elements that rotate where config.json has none; default all of them. */
+  /** The fraction of a head's elements that RoPE rotates if config.json has none; default 1. */
   readonly hfPartialRotary?: number;
-  /** What config.json means where it has no tie_word_embeddings; default false. */
+  /** The default of tie_word_embeddings in config.json; false if absent. */
   readonly hfTied?: boolean;
-  /** Its checkpoints have the experts of a layer stacked, each one's gate above its up. */
+  /** Its checkpoints stack the experts of a layer, with the gate of each above its up. */
   readonly hfFusedExperts?: boolean;
   /**
-   * Vectors that its checkpoints store otherwise than GGUF files.
+   * Returns the conversion of a vector that its checkpoints and GGUF files store differently.
    *
-   * @param mlx whether mlx-lm saved the checkpoint anew
+   * @param mlx whether mlx-lm converted the checkpoint
    */
   hfVector?(weight: ModelWeight | LayerWeight, mlx: boolean): StoredVector | undefined;
-  /** Reads what this architecture alone has. */
+  /** Reads the hyperparameters that only this architecture has. */
   read?(metadata: MetadataReader): OwnHyperparameters;
-  /** The same, for the files of synthetic models: keys of config.json, and of GGUF below its prefix. */
+  /**
+   * The inverse of `read`, for the files of synthetic models. Returns keys of GGUF without the
+   * architecture's prefix, and keys of config.json.
+   */
   write?(h: Hyperparameters): {
     readonly gguf: Readonly<Record<string, GgufValue>>;
     readonly hf: Readonly<Record<string, unknown>>;
   };
-  /** All layers, in order. */
+  /** Returns all layers, in order. */
   layers(h: Hyperparameters): LayerSpec[];
-  /** What else the engine has to know. */
+  /** Returns the values of the config that differ from the usual ones. */
   config?(
     h: Hyperparameters,
   ): Partial<Pick<ModelConfig, "embeddingScale" | "logitScale" | "rmsEpsilon">>;
 }
 
-/** Attention as most have it; `more` says what differs. */
+/** Returns the attention that most architectures have, with `more` overriding its fields. */
 export function attention(
   { heads, kvHeads, headDim, rope, attentionBias: bias, outputBias = false }: Hyperparameters,
   more: Partial<AttentionSpec> = {},
@@ -120,12 +131,15 @@ export function attention(
   };
 }
 
-/** A dense feed-forward network gated by silu. */
+/** Returns a dense feed-forward network gated by silu. */
 export function dense({ ffnDim: width, ffnBias = false }: Hyperparameters): DenseSpec {
   return { kind: "dense", width, activation: "silu", ...(ffnBias && { bias: true }) };
 }
 
-/** Llama's layers, each with its own window, and with RoPE or without; `more` says what differs. */
+/**
+ * Returns Llama's layers, each with its own window, and with or without RoPE. `more` overrides
+ * fields of their attention.
+ */
 export function llamaLayers(h: Hyperparameters, more: Partial<AttentionSpec> = {}): LayerSpec[] {
   const feedForward = dense(h);
   const still = unrotated(h.rope);
@@ -137,12 +151,12 @@ export function llamaLayers(h: Hyperparameters, more: Partial<AttentionSpec> = {
   });
 }
 
-/** RoPE that leaves queries and keys as they are. */
+/** Returns a RoPE that leaves queries and keys unchanged. */
 export function unrotated(rope: RopeSpec): RopeSpec {
   return { ...rope, dims: 0, scaling: { kind: "none" }, factors: false };
 }
 
-/** Layers that are all alike. */
+/** Returns `count` identical layers. */
 export function repeated(count: number, layer: LayerSpec): LayerSpec[] {
   return Array.from({ length: count }, () => layer);
 }

@@ -1,4 +1,4 @@
-/** What the architectures with gated delta nets have in common: their keys, names and layers. */
+/** Keys, names and layers that the architectures with gated delta nets share. */
 
 import { MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_TAPS, MAX_WIDTH } from "../config_bounds.ts";
 import type { FeedForwardSpec, LayerSpec } from "../config.ts";
@@ -9,10 +9,10 @@ import { periodOf } from "./layer_types.ts";
 
 type DeltaNet = NonNullable<Hyperparameters["deltaNet"]>;
 
-/** What files without the key mean: every fourth layer has attention. */
+/** The period if a file has no key for it: every fourth layer has attention. */
 const PERIOD = 4;
 
-/** What Qwen3.5's dense and mixed models share. */
+/** Properties that Qwen3.5's dense models and its mixtures of experts share. */
 export const DELTA_NETS: Pick<
   Architecture,
   | "ggufRopeLayout"
@@ -29,7 +29,7 @@ export const DELTA_NETS: Pick<
   obeys: { gguf: [], hf: ["partial_rotary_factor"] },
   hfPartialRotary: 0.25,
   ggufNames: { ffnNorm: "blk.{}.post_attention_norm.weight" },
-  // mlx-lm adds the 1 as it converts a model.
+  // mlx-lm adds the 1 when it converts a model.
   hfVector: (weight, mlx) =>
     weight === "recurrentDecay"
       ? LOG_OF_OPPOSITE
@@ -38,7 +38,7 @@ export const DELTA_NETS: Pick<
       : undefined,
 };
 
-/** All layers, the last of every period with attention. */
+/** Returns all layers. The last layer of every period has attention, the others a delta net. */
 export function deltaNetLayers(h: Hyperparameters, feedForward: FeedForwardSpec): LayerSpec[] {
   const { period, ...sizes } = h.deltaNet!;
   const attending = attention(h, { headNorm: true, gated: true });
@@ -49,7 +49,10 @@ export function deltaNetLayers(h: Hyperparameters, feedForward: FeedForwardSpec)
   });
 }
 
-/** Source of the keys: llama.cpp's qwen35.cpp, and set_gguf_parameters() of its conversion/qwen.py. */
+/**
+ * Reads the delta net from GGUF metadata. Source of the keys: llama.cpp's qwen35.cpp, and
+ * set_gguf_parameters() in its conversion/qwen.py.
+ */
 export function deltaNetFromGguf(metadata: MetadataReader): DeltaNet {
   const keyHeads = metadata.integer("ssm.group_count", [1, MAX_HEADS]);
   const valueHeads = metadata.integer("ssm.time_step_rank", [1, MAX_HEADS]);
@@ -60,13 +63,16 @@ export function deltaNetFromGguf(metadata: MetadataReader): DeltaNet {
     keyDim: metadata.integer("ssm.state_size", [1, MAX_HEAD_DIM]),
     valueDim: values / valueHeads,
     taps: metadata.integer("ssm.conv_kernel", [2, MAX_TAPS]),
-    // The conversion deals the heads of the values out to those of the keys.
+    // The conversion reorders the value heads, so that value head h uses key head h mod keyHeads.
     tiled: true,
     period: periodOfGguf(metadata),
   });
 }
 
-/** Source of the keys and defaults: Qwen3_5TextConfig of transformers. */
+/**
+ * Reads the delta net from config.json. Source of keys and defaults: Qwen3_5TextConfig of
+ * transformers.
+ */
 export function deltaNetFromJson(json: MetadataReader): DeltaNet {
   if (!json.flag("attn_output_gate", true)) {
     throw json.unsupported("attn_output_gate is false; use a model with gated attention");
@@ -92,7 +98,7 @@ function periodOfJson(json: MetadataReader): number {
   throw json.unsupported("layer_types lists no attention layer; use a model that has some");
 }
 
-/** Newer files name each layer's kind, those that draft tokens last. */
+/** Newer files state the kind of each layer; the layers that draft tokens come last. */
 function periodOfGguf(metadata: MetadataReader): number {
   const layers = metadata.integer("block_count", [1, MAX_LAYERS]) -
     metadata.integer("nextn_predict_layers", [0, MAX_LAYERS], 0);
@@ -108,7 +114,7 @@ function periodOfGguf(metadata: MetadataReader): number {
   );
 }
 
-/** Some layer has attention, whose cache is what a sequence's length is held by. */
+/** At most `layers`: one layer or more must have attention, as its KV cache tracks positions. */
 function statedPeriod(metadata: MetadataReader, layers: number): number {
   return metadata.integer("full_attention_interval", [1, layers], Math.min(layers, PERIOD));
 }
@@ -125,10 +131,10 @@ function checked(metadata: MetadataReader, net: DeltaNet): DeltaNet {
   return net;
 }
 
-/** The same, for the files of synthetic models. */
+/** Returns the keys that describe the delta nets, for the files of synthetic models. */
 export function writeDeltaNet({ deltaNet, headDim, rope }: Hyperparameters) {
   const { keyHeads, valueHeads, keyDim, valueDim, taps, period } = deltaNet!;
-  // RoPE's pairs are dealt out to time, height and width; of text all three are the position.
+  // RoPE's pairs rotate by time, height and width in turn. For text all three are the position.
   const sections = [0, 1, 2].map((first) => Math.ceil((rope.dims / 2 - first) / 3));
   return {
     gguf: {

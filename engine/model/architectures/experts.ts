@@ -1,4 +1,4 @@
-/** The keys of Qwen's mixtures of experts. */
+/** Reads and writes the keys of Qwen's mixtures of experts. */
 
 import { MAX_EXPERTS, MAX_WIDTH } from "../config_bounds.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
@@ -7,15 +7,15 @@ import { uint } from "./architecture.ts";
 
 type Experts = NonNullable<Hyperparameters["experts"]>;
 
-/** What llama.cpp's expert_gating_func calls a softmax. */
+/** The value of llama.cpp's expert_gating_func for a softmax. */
 const SOFTMAX = 1;
 
-/** @param defaults what config.json means where it has no such key */
+/** @param defaults values for keys that config.json lacks */
 export function readExperts(metadata: MetadataReader, defaults: Partial<Experts> = {}): Experts {
   return metadata.file.format === "gguf" ? fromGguf(metadata) : fromJson(metadata, defaults);
 }
 
-/** The same, for the files of synthetic models. */
+/** Returns the keys that describe the experts, for the files of synthetic models. */
 export function writeExperts({ experts }: Hyperparameters) {
   const { count, used, width, normalized } = experts!;
   return {
@@ -36,11 +36,11 @@ export function writeExperts({ experts }: Hyperparameters) {
 }
 
 /**
- * Source of the keys: llama.cpp's gguf-py constants; of what a missing expert_weights_norm stands
- * for: its qwen3moe.cpp, which always normalizes.
+ * Source of the keys: llama.cpp's gguf-py constants. The default of expert_weights_norm follows its
+ * qwen3moe.cpp, which always normalizes.
  */
 function fromGguf(metadata: MetadataReader): Experts {
-  // These would change what is computed.
+  // Other values of these keys would change the computation.
   for (
     const [rest, plain] of [["gating_func", SOFTMAX], ["weights_scale", 1], ["group_count", 1]]
   ) {

@@ -1,7 +1,8 @@
 /**
- * Gemma 3, its text layers: norms before and after each branch, GELU, most layers seeing a window with
- * a RoPE table of their own. Source of structure and keys: Gemma3TextConfig and modeling_gemma3.py of
- * transformers, gemma3.cpp of llama.cpp. arXiv:2503.19786.
+ * The text layers of Gemma 3. Each branch has a norm before and after it, and GELU is the
+ * activation. Most layers see a window and have a RoPE table of their own. Source of structure and
+ * keys: Gemma3TextConfig and modeling_gemma3.py of transformers, gemma3.cpp of llama.cpp.
+ * arXiv:2503.19786.
  */
 
 import { MAX_CONTEXT, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "../config_bounds.ts";
@@ -10,10 +11,12 @@ import type { MetadataReader } from "../metadata_reader.ts";
 import { type Architecture, attention, float, LESS_ONE, uint } from "./architecture.ts";
 import { periodOf } from "./layer_types.ts";
 
-/** What files without the key mean: every sixth layer sees all, the others have this RoPE base. */
+/** Defaults for missing keys: every sixth layer sees all tokens, the others have this RoPE base. */
 const PERIOD = 6;
 const LOCAL_BASE = 10_000;
-/** llama.cpp knows the model whose queries are scaled by dim / heads, 27B, by its layers. */
+/**
+ * The 27B model divides q · k by √(dim / heads). llama.cpp recognizes it by its number of layers.
+ */
 const LAYERS_OF_27B = 62;
 
 export const gemma3: Architecture = {
@@ -51,7 +54,7 @@ export const gemma3: Architecture = {
     const scale = 1 / Math.sqrt(h.queryScalar ?? h.headDim);
     const feedForward = { kind: "dense", width: h.ffnDim, activation: "gelu" } as const;
     const all = attention(h, { scale, headNorm: true });
-    // The longer context is that of the layers that see it.
+    // Scaling is for long contexts, which only the layers without a window see.
     const rope = { ...h.rope, base: ropeBase, scaling: { kind: "none" } } as const;
     const local = { ...all, rope, window: tokens };
     return Array.from({ length: h.layers }, (_, i) => {
@@ -70,7 +73,7 @@ function fromGguf(metadata: MetadataReader): Own {
   return {
     window: {
       tokens: metadata.integer("attention.sliding_window", [1, MAX_CONTEXT]),
-      // llama.cpp aborts where no layer has the window.
+      // llama.cpp aborts if no layer has the window, hence at least 2.
       period: metadata.integer("attention.sliding_window_pattern", [2, MAX_LAYERS], PERIOD),
       ropeBase: metadata.positive("rope.freq_base_swa", 1e12, LOCAL_BASE),
     },

@@ -1,10 +1,11 @@
 /**
- * Granite 3 and 4, dense: llama's layers with four scales. Source of structure and keys: GraniteConfig
- * and modeling_granite.py of transformers, granite.cpp of llama.cpp.
+ * The dense models of Granite 3 and 4: llama's layers with four scales. Source of structure and
+ * keys: GraniteConfig and modeling_granite.py of transformers, granite.cpp of llama.cpp.
  *
- * What a layer adds is multiplied by the residual scale m: h += m · f(norm(h)). The engine keeps h / m
- * instead, to which layers add f(norm(h)) as any other model's do: RMSNorm gives the same of
- * h / m as of h if its epsilon is divided by m², and the first h is the embedding.
+ * Each branch of a layer is multiplied by the residual scale m: h += m · f(norm(h)). The engine
+ * stores h / m instead, so that layers add f(norm(h)) as in any other model. RMSNorm of h / m
+ * equals RMSNorm of h if its epsilon is divided by m², and the first h, the embedding, is divided
+ * by m.
  */
 
 import { MAX_LAYERS } from "../config_bounds.ts";
@@ -14,7 +15,7 @@ import { type Architecture, float, llamaLayers } from "./architecture.ts";
 
 type Scales = NonNullable<Hyperparameters["scales"]>;
 
-/** What the scales are called in GGUF and in config.json. */
+/** Names of the scales in GGUF and in config.json. */
 const KEYS = {
   embedding: { gguf: "embedding_scale", hf: "embedding_multiplier" },
   residual: { gguf: "residual_scale", hf: "residual_multiplier" },
@@ -48,7 +49,10 @@ export const granite: Architecture = {
   },
 };
 
-/** A missing key, or 0 in GGUF, scales nothing; of attention 0 is by the head size. */
+/**
+ * Reads the scales. A missing key means 1. In GGUF 0 means the same as a missing key, and for
+ * attention both mean 1 / √(head size).
+ */
 function readScales(metadata: MetadataReader): Scales {
   const isGguf = metadata.file.format === "gguf";
   const scale = (name: keyof Scales) => {
@@ -64,7 +68,7 @@ function readScales(metadata: MetadataReader): Scales {
   };
 }
 
-/** llama.cpp takes this key for whether RoPE is used at all. */
+/** llama.cpp reads this key as a switch: if it is false, RoPE is not used at all. */
 function unrotated(metadata: MetadataReader): Pick<Hyperparameters, "rotates"> {
   if (metadata.flag("rope.scaling.finetuned", true)) return {};
   const layers = metadata.integer("block_count", [1, MAX_LAYERS]);

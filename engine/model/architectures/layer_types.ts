@@ -1,8 +1,11 @@
-/** How config.json names each layer's kind, where two kinds alternate. */
+/** Reads the kinds of layers from config.json for models in which two kinds alternate. */
 
 import type { MetadataReader } from "../metadata_reader.ts";
 
-/** Layers are of the kind `other`, but for the last of every `period`, which sees all tokens. */
+/**
+ * Returns the period of `layer_types`: the last layer of every period sees all tokens, the others
+ * are of the kind `other`. If no layer sees all tokens, returns the number of layers + 1.
+ */
 export function periodOf(json: MetadataReader, other: string): number {
   const kinds = json.texts("layer_types");
   const first = kinds.indexOf("full_attention");

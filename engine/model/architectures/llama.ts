@@ -1,6 +1,6 @@
 /**
- * Llama and the many models that share its layers (TinyLlama, SmolLM2, Mistral …). arXiv:2302.13971;
- * Mistral's windows: arXiv:2310.06825.
+ * Llama and the many models that share its layers (TinyLlama, SmolLM2, Mistral …). Sources:
+ * arXiv:2302.13971; for Mistral's windows arXiv:2310.06825.
  */
 
 import type { Hyperparameters } from "../hyperparameters.ts";
@@ -12,14 +12,14 @@ export const llama: Architecture = {
   gguf: "llama",
   modelType: "llama",
   otherModelTypes: ["mistral", "ministral"],
-  // llama.cpp's conversion permutes query and key rows.
+  // llama.cpp's conversion permutes the rows of queries and keys.
   ggufRopeLayout: "interleaved",
   attentionBias: "optional",
   read: (metadata) => metadata.file.format === "gguf" ? {} : readWindows(metadata),
   layers: llamaLayers,
 };
 
-/** Source of the default: MistralConfig and MinistralConfig of transformers. */
+/** Source of the default window: MistralConfig and MinistralConfig of transformers. */
 function readWindows(json: MetadataReader): Pick<Hyperparameters, "windows"> {
   return json.text("model_type") === "llama" ? {} : hfWindows(json, 4096);
 }

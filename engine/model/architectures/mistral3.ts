@@ -1,7 +1,8 @@
 /**
- * Ministral 3, and other models of Mistral whose GGUF files llama.cpp calls mistral3: llama's layers,
- * whose queries grow with their position beyond the original context. Source of structure and keys:
- * Ministral3Config and modeling_ministral3.py of transformers, mistral3.cpp of llama.cpp.
+ * Ministral 3, and other Mistral models that llama.cpp converts to the architecture mistral3. The
+ * layers are llama's, but queries grow with their position beyond the original context. Source of
+ * structure and keys: Ministral3Config and modeling_ministral3.py of transformers, mistral3.cpp of
+ * llama.cpp.
  */
 
 import { MAX_CONTEXT } from "../config_bounds.ts";
@@ -13,7 +14,7 @@ import { hfWindows, LAYER_KINDS } from "./windows.ts";
 export const mistral3: Architecture = {
   gguf: "mistral3",
   modelType: "ministral3",
-  // With a vision tower; its text model may be one of Mistral's older ones.
+  // The type of models with a vision tower, whose text model may be one of Mistral's older ones.
   otherModelTypes: ["mistral3"],
   ggufRopeLayout: "interleaved",
   attentionBias: "optional",
@@ -30,7 +31,7 @@ export const mistral3: Architecture = {
   write: ({ temperature, windows, rope: { base, scaling } }) => ({
     gguf: {
       "attention.temperature_scale": float(temperature?.beta ?? 0),
-      // As for the two multipliers below: YaRN leaves the length of vectors as it is.
+      // 1, like mscale and mscale_all_dim below: YaRN then does not change the length of vectors.
       "rope.scaling.yarn_log_multiplier": float(1),
     },
     hf: scaling.kind !== "yarn" ? {} : {

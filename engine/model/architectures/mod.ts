@@ -1,4 +1,4 @@
-/** The architectures that tvllm runs: one table for GGUF, safetensors, synthetic models and fixtures. */
+/** The table of supported architectures, for GGUF, safetensors, synthetic models and fixtures. */
 
 import type { ModelConfig } from "../config.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
@@ -34,14 +34,14 @@ export const ARCHITECTURES: readonly Architecture[] = [
   nemotronHMoe,
 ];
 
-/** The architecture of this name in GGUF. */
+/** Returns the architecture with this name in GGUF. */
 export function architectureOf({ architecture }: { readonly architecture: string }): Architecture {
   const found = ARCHITECTURES.find(({ gguf }) => gguf === architecture);
   if (found === undefined) throw new TypeError(`Cannot find the architecture ${architecture}`);
   return found;
 }
 
-/** The model that these hyperparameters describe. */
+/** Returns the config of the model that these hyperparameters describe. */
 export function configOf(h: Hyperparameters): ModelConfig {
   const { architecture, name, dim, vocabSize, contextLength, rmsEpsilon, tiedOutput } = h;
   const own = architectureOf(h);

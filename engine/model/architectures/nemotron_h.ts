@@ -1,7 +1,8 @@
 /**
- * Nemotron-H and Nemotron 3: each layer is Mamba-2, attention without RoPE, a feed-forward network that
- * squares what is above 0, or experts of the same kind. Source: modeling_nemotron_h.py of NVIDIA's
- * repositories, nemotron-h.cpp of llama.cpp and its conversion, nemotron_h.py of mlx-lm.
+ * Nemotron-H and Nemotron 3. Each layer has a single branch: Mamba-2, attention without RoPE, a
+ * feed-forward network with squared ReLU, or experts of that kind. Source: modeling_nemotron_h.py
+ * of NVIDIA's repositories, nemotron-h.cpp of llama.cpp and its conversion, nemotron_h.py of
+ * mlx-lm.
  */
 
 import type { LayerSpec } from "../config.ts";

@@ -1,4 +1,4 @@
-/** What the files of Nemotron-H say of it: GGUF metadata, and config.json. */
+/** Reads Nemotron-H's hyperparameters from GGUF metadata and from config.json. */
 
 import {
   MAX_EXPERTS,
@@ -15,16 +15,22 @@ import type { OwnHyperparameters } from "./architecture.ts";
 type Mamba = NonNullable<Hyperparameters["mamba"]>;
 type Experts = NonNullable<Hyperparameters["experts"]>;
 
-/** How config.json writes a layer: as a letter of hybrid_override_pattern, or a word of layers_block_type. */
+/**
+ * The kinds of layers in config.json: a letter for each layer in hybrid_override_pattern, or a word
+ * in layers_block_type.
+ */
 export const LETTERS = { mamba: "M", attention: "*", dense: "-", experts: "E" } as const;
 const WORDS = { mamba: "mamba", attention: "attention", dense: "mlp", experts: "moe" } as const;
 export const PATTERN = "hybrid_override_pattern";
 const BLOCK_TYPES = "layers_block_type";
 
-/** What llama.cpp's expert_gating_func calls a sigmoid. */
+/** The value of llama.cpp's expert_gating_func for a sigmoid. */
 const SIGMOID = 2;
 
-/** Which layer is what, their heads and widths say: Mamba has neither. */
+/**
+ * Reads the hyperparameters from GGUF metadata. The kind of a layer follows from its sizes: a
+ * feed-forward layer has a width, attention has key-value heads, and Mamba has neither.
+ */
 export function nemotronFromGguf(metadata: MetadataReader): OwnHyperparameters {
   const layers = metadata.integer("block_count", [1, MAX_LAYERS]) -
     metadata.integer("nextn_predict_layers", [0, MAX_LAYERS], 0);
@@ -38,7 +44,7 @@ export function nemotronFromGguf(metadata: MetadataReader): OwnHyperparameters {
   const channels = "blk.{}.ssm_conv1d.bias".replace("{}", String(kinds.indexOf("mamba")));
   return {
     kinds: checkedKinds(metadata, kinds),
-    // Files have both, or one: of conversions, llama.cpp read the second at first.
+    // Files have one of these keys or both: llama.cpp at first read only the second.
     rmsEpsilon: metadata.positive(
       "attention.layer_norm_rms_epsilon",
       1,
@@ -75,7 +81,7 @@ function expertsOfGguf(metadata: MetadataReader): Experts {
     used: metadata.integer("expert_used_count", [1, count]),
     width: metadata.integer("expert_feed_forward_length", [1, MAX_WIDTH]),
     normalized: metadata.flag("expert_weights_norm", false),
-    // llama.cpp takes 0 for none.
+    // llama.cpp treats 0 as no scale.
     sigmoid: { scale: scale || 1 },
     shared: {
       width: metadata.integer("expert_shared_feed_forward_length", [1, MAX_WIDTH]),
@@ -84,7 +90,7 @@ function expertsOfGguf(metadata: MetadataReader): Experts {
   };
 }
 
-/** A size of each layer; the array has those of layers that draft tokens last. */
+/** Reads a size for each layer. Sizes of layers that draft tokens come last and are dropped. */
 function sizes(metadata: MetadataReader, key: string, layers: number): number[] {
   const all = Array.isArray(metadata.value(key))
     ? metadata.numbers(key, [0, MAX_WIDTH])
@@ -96,7 +102,7 @@ function sizes(metadata: MetadataReader, key: string, layers: number): number[] 
   );
 }
 
-/** The size that all layers have that have one. */
+/** Returns the one size above 0 that occurs among the layers. */
 function theOne(metadata: MetadataReader, key: string, sizes: readonly number[]): number {
   const different = [...new Set(sizes.filter((size) => size > 0))];
   if (different.length === 1) return different[0]!;
@@ -106,7 +112,10 @@ function theOne(metadata: MetadataReader, key: string, sizes: readonly number[])
   );
 }
 
-/** Source of the keys and defaults: ModelArgs of mlx-lm, NemotronHConfig of transformers. */
+/**
+ * Reads the hyperparameters from config.json. Source of the keys and defaults: ModelArgs of mlx-lm,
+ * NemotronHConfig of transformers.
+ */
 export function nemotronFromJson(json: MetadataReader): OwnHyperparameters {
   refuse(json, [["use_bias", false], ["mamba_proj_bias", false], ["mamba_hidden_act", "silu"]]);
   const limits = json.has("time_step_limit") ? json.numbers("time_step_limit", [0, Infinity]) : [];
@@ -155,7 +164,7 @@ function expertsOfJson(json: MetadataReader): Experts {
   };
 }
 
-/** What each layer is, by config.json. */
+/** Returns the kind of each layer, from config.json. */
 export function kindsOfJson(json: MetadataReader): LayerKind[] {
   const [key, names, values] = json.has(PATTERN)
     ? [PATTERN, LETTERS, Array.from(json.text(PATTERN))] as const
@@ -170,7 +179,10 @@ export function kindsOfJson(json: MetadataReader): LayerKind[] {
   });
 }
 
-/** Some layer has attention, whose cache is what a sequence's length is held by. */
+/**
+ * Checks that attention, feed-forward and Mamba all occur. Without attention there would be no KV
+ * cache, which tracks positions.
+ */
 function checkedKinds(metadata: MetadataReader, kinds: readonly LayerKind[]): readonly LayerKind[] {
   const has = (...some: readonly LayerKind[]) => kinds.some((kind) => some.includes(kind));
   if (has("attention") && has("dense", "experts") && has("mamba")) return kinds;
@@ -191,7 +203,7 @@ function checkedMamba(metadata: MetadataReader, mamba: Mamba): Mamba {
   return mamba;
 }
 
-/** Keys that change what is computed, and the value that each must have if it is there. */
+/** Throws if one of `keys`, which change the computation, has another value than the given one. */
 function refuse(
   metadata: MetadataReader,
   keys: readonly (readonly [string, number | boolean | string])[],

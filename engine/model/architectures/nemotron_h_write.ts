@@ -1,11 +1,11 @@
-/** What the files of synthetic Nemotron-H models say of them. */
+/** Metadata for the files of synthetic Nemotron-H models. */
 
 import type { GgufValue } from "../../files/gguf_writer.ts";
 import type { Hyperparameters, LayerKind } from "../hyperparameters.ts";
 import { float, uint } from "./architecture.ts";
 import { LETTERS, PATTERN } from "./nemotron_h_read.ts";
 
-/** Keys of GGUF below its prefix. */
+/** Returns the keys of GGUF, without the architecture's prefix. */
 export function nemotronGguf(h: Hyperparameters): Readonly<Record<string, GgufValue>> {
   const { keyHeads, valueHeads, keyDim, valueDim, taps } = h.mamba!;
   const { experts } = h;
@@ -37,7 +37,7 @@ export function nemotronGguf(h: Hyperparameters): Readonly<Record<string, GgufVa
   };
 }
 
-/** Keys of config.json. */
+/** Returns the keys of config.json. */
 export function nemotronJson(h: Hyperparameters): Readonly<Record<string, unknown>> {
   const { keyHeads, valueHeads, keyDim, valueDim, taps, convolutionBias } = h.mamba!;
   const { experts } = h;

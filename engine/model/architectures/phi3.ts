@@ -1,7 +1,7 @@
 /**
- * Phi-3, Phi-3.5 and Phi-4 (mini): llama's layers, their matrices fused in files, with LongRoPE, and
- * windows in some. Source of structure and keys: Phi3Config and modeling_phi3.py of transformers,
- * phi3.cpp of llama.cpp. arXiv:2404.14219.
+ * Phi-3, Phi-3.5 and Phi-4 (mini): llama's layers with LongRoPE, and with windows in some models.
+ * Files store fused matrices. Source of structure and keys: Phi3Config and modeling_phi3.py of
+ * transformers, phi3.cpp of llama.cpp. arXiv:2404.14219.
  */
 
 import { MAX_CONTEXT, MAX_LAYERS } from "../config_bounds.ts";
@@ -29,7 +29,7 @@ export const phi3: Architecture = {
   layers: llamaLayers,
 };
 
-/** As transformers has them; llama.cpp reads the key and has no windows. */
+/** Returns the windows as transformers applies them; llama.cpp reads the key but ignores it. */
 function ggufWindows(metadata: MetadataReader): Pick<Hyperparameters, "windows"> {
   const tokens = metadata.integer("attention.sliding_window", [0, MAX_CONTEXT], 0);
   const context = metadata.integer("context_length", [1, MAX_CONTEXT]);

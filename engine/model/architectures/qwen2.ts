@@ -1,4 +1,4 @@
-/** Qwen2 and Qwen2.5: llama's layers with biases of queries, keys and values. arXiv:2407.10671. */
+/** Qwen2 and Qwen2.5: llama's layers with biases on queries, keys and values. arXiv:2407.10671. */
 
 import { type Architecture, attention, dense, repeated } from "./architecture.ts";
 

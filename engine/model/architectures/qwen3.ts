@@ -1,4 +1,4 @@
-/** Qwen3: each head's query and key pass a norm. arXiv:2505.09388. */
+/** Qwen3: an RMSNorm is applied to each head's query and key. arXiv:2505.09388. */
 
 import { type Architecture, attention, dense, repeated } from "./architecture.ts";
 

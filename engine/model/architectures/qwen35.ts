@@ -1,7 +1,7 @@
 /**
- * Qwen3.5 and Qwen3.6, their text layers: gated delta nets, and every fourth layer attention with a
- * gate, of whose heads a quarter rotates. Source: modeling_qwen3_5.py of transformers, qwen35.cpp of
- * llama.cpp.
+ * The text layers of Qwen3.5 and Qwen3.6: gated delta nets, and in every fourth layer gated
+ * attention, in which RoPE rotates a quarter of each head. Source: modeling_qwen3_5.py of
+ * transformers, qwen35.cpp of llama.cpp.
  */
 
 import { type Architecture, dense } from "./architecture.ts";

@@ -1,7 +1,7 @@
 /**
- * Qwen3.5's and 3.6's mixtures of experts, their text layers: those of the dense models with routed
- * experts, and one more that every token passes. Source: modeling_qwen3_5_moe.py of transformers,
- * qwen35moe.cpp of llama.cpp.
+ * The text layers of Qwen3.5's and 3.6's mixtures of experts: the dense models' layers, but with
+ * routed experts and a shared expert for every token. Source: modeling_qwen3_5_moe.py of
+ * transformers, qwen35moe.cpp of llama.cpp.
  */
 
 import { MAX_WIDTH } from "../config_bounds.ts";

@@ -1,4 +1,4 @@
-/** Qwen3's mixture of experts: every layer routes its tokens. arXiv:2505.09388. */
+/** Qwen3's mixture of experts: every layer routes each token to some experts. arXiv:2505.09388. */
 
 import { type Architecture, attention, repeated } from "./architecture.ts";
 import { readExperts, writeExperts } from "./experts.ts";

@@ -1,7 +1,7 @@
 /**
- * SmolLM3: llama's layers, of which every fourth leaves queries and keys as they are (NoPE,
- * arXiv:2501.18795). Source of the keys: SmolLM3Config of transformers; smollm3.cpp of llama.cpp,
- * which knows no other period.
+ * SmolLM3: llama's layers, but every fourth layer has no RoPE (NoPE, arXiv:2501.18795). Source of
+ * the keys: SmolLM3Config of transformers; smollm3.cpp of llama.cpp, which supports no other
+ * period.
  */
 
 import { MAX_LAYERS } from "../config_bounds.ts";
@@ -26,7 +26,7 @@ function rotatedLayers(metadata: MetadataReader): boolean[] {
   const isGguf = metadata.file.format === "gguf";
   const layers = metadata.integer(isGguf ? "block_count" : "num_hidden_layers", [1, MAX_LAYERS]);
   if (!isGguf && metadata.has("no_rope_layers")) {
-    // 1 for a layer with RoPE, whatever the name says.
+    // 1 means a layer with RoPE, despite the name.
     const stated = metadata.numbers("no_rope_layers", [0, 1]);
     if (stated.length !== layers) {
       throw metadata.fault(

@@ -1,16 +1,17 @@
-/** Windows of attention as config.json states them for layers that differ in nothing else. */
+/** Reads attention windows from config.json, for models whose layers differ in nothing else. */
 
 import { MAX_CONTEXT, MAX_LAYERS } from "../config_bounds.ts";
 import type { Hyperparameters } from "../hyperparameters.ts";
 import type { MetadataReader } from "../metadata_reader.ts";
 
-/** What `layer_types` calls layers with a window and without. */
+/** Names in `layer_types` of layers with a window, and of those without. */
 export const LAYER_KINDS = ["sliding_attention", "full_attention"] as const;
 
 /**
- * `sliding_window` of all layers, or of those that `layer_types` names.
+ * Returns `sliding_window` as the window of all layers, or of those that `layer_types` lists as
+ * sliding.
  *
- * @param fallback what a file without the key means, not one with null
+ * @param fallback the window if the key is missing; null in the file means no window
  */
 export function hfWindows(
   json: MetadataReader,
