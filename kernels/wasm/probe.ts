@@ -79,7 +79,8 @@ export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
   // Each product depends on its own sum, so that V8 does not compute equal products once.
   const dots = arithmetic((sum, constant) => {
     const weights = constant(splatI8(3));
-    const add = (type: "i16x8" | "i32x4", product: Code) => set(sum, op(`${type}.add`, get(sum), product));
+    const add = (type: "i16x8" | "i32x4", product: Code) =>
+      set(sum, op(`${type}.add`, get(sum), product));
     switch (form) {
       case "dot32":
         return set(
