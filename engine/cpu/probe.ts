@@ -105,6 +105,8 @@ export async function probeCpu(
     const one = await time(probe.nothing, 0);
     const int8 = await rate(probe.dots, DOT_OPERATIONS);
     const floats = await rate(probe.floats, FLOAT_OPERATIONS);
+    // Products with 16-bit activations need a dot product of bytes for each half of the activations.
+    const planes = form === "plain" ? 1 : 2;
     const many = await time(probe.nothing, 0, LIST);
     const half = READ_BYTES / 2;
     const copying = await samples(() =>
@@ -113,7 +115,7 @@ export async function probeCpu(
     return {
       bandwidth: bandwidths.at(-1)!.bandwidth,
       bandwidths,
-      flops: floats.map((float, i) => Math.max(float, int8[i]! / 2)),
+      flops: floats.map((float, i) => Math.max(float, int8[i]! / planes)),
       int8,
       dispatch: many.map((ms, i) => 1000 * Math.max(0, ms - one[i]!) / (LIST - 1)),
       readback: one,

@@ -6,6 +6,7 @@
 import {
   brIf,
   type Code,
+  type FunctionBuilder,
   get,
   i32,
   load,
@@ -27,8 +28,13 @@ import type { ProductForm } from "./products.ts";
 /** Bytes that a unit of the read kernel reads, and loop iterations of a unit of arithmetic. */
 export const PROBE_BYTES = 65536;
 const PROBE_ITERATIONS = 4096;
-/** Independent vectors per iteration, so that none waits for another. */
-const VECTORS = 8;
+/** Vectors that an iteration of the read kernel loads. */
+const READ_VECTORS = 8;
+/**
+ * Independent vectors per iteration of arithmetic, so that none waits for another: processors start
+ * two multiply-adds per cycle, and each takes up to six cycles. More would not fit in 16 registers.
+ */
+const VECTORS = 12;
 /** Arithmetic operations per unit: two for each of the 4 floats or 16 bytes of a vector. */
 export const FLOAT_OPERATIONS = PROBE_ITERATIONS * VECTORS * 4 * 2;
 export const DOT_OPERATIONS = PROBE_ITERATIONS * VECTORS * 16 * 2;
@@ -48,47 +54,47 @@ export interface ProbeModule {
 export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
   const module = new ModuleBuilder(false);
   addDispatch(module);
-  const read = addUnits(module, (sums, at) => [
+  const read = addUnits(module, READ_VECTORS, ({ sums, at }) => [
     ...loop(
       ...sums.map((sum, i) =>
         set(sum, op("i32x4.add", get(sum), load("v128.load", get(at), 16 * i)))
       ),
-      set(at, op("i32.add", get(at), i32(16 * VECTORS))),
+      set(at, op("i32.add", get(at), i32(16 * READ_VECTORS))),
       brIf(0, op("i32.and", get(at), i32(PROBE_BYTES - 1))),
     ),
   ]);
-  const arithmetic = (step: (sum: Local) => Code) =>
-    addUnits(module, (sums, _, iterations) => [
+  // `constant` puts a vector into a local, which V8 would otherwise recreate for each use.
+  const arithmetic = (step: (sum: Local, constant: (value: Code) => Code) => Code) =>
+    addUnits(module, VECTORS, ({ f, sums, iterations }) => [
       ...set(iterations, i32(PROBE_ITERATIONS)),
       ...loop(
-        ...sums.map(step),
+        ...sums.map((sum) => step(sum, (value) => f.constant(value))),
         set(iterations, op("i32.sub", get(iterations), i32(1))),
         brIf(0, get(iterations)),
       ),
     ]);
-  const floats = arithmetic((sum) =>
-    set(sum, multiplyAdd(form, get(sum), splatF32(0.5), splatF32(1)))
+  const floats = arithmetic((sum, constant) =>
+    set(sum, multiplyAdd(form, get(sum), constant(splatF32(0.5)), constant(splatF32(1))))
   );
-  const weights = splatI8(3), x = splatI8(5);
-  const dots = arithmetic((sum) => {
+  // Each product depends on its own sum, so that V8 does not compute equal products once.
+  const dots = arithmetic((sum, constant) => {
+    const weights = constant(splatI8(3));
+    const add = (type: "i16x8" | "i32x4", product: Code) =>
+      set(sum, op(`${type}.add`, get(sum), product));
     switch (form) {
       case "dot32":
-        return set(sum, op("i32x4.relaxed_dot_i8x16_i7x16_add_s", x, weights, get(sum)));
-      case "dot16":
         return set(
           sum,
-          op("i16x8.add", get(sum), op("i16x8.relaxed_dot_i8x16_i7x16_s", x, weights)),
+          op("i32x4.relaxed_dot_i8x16_i7x16_add_s", constant(splatI8(5)), weights, get(sum)),
         );
+      case "dot16":
+        return add("i16x8", op("i16x8.relaxed_dot_i8x16_i7x16_s", get(sum), weights));
       case "plain":
         // Each of the two instructions multiplies half of the bytes, widened to 16 bits.
-        return [0, 1].flatMap(() =>
-          set(
-            sum,
-            op(
-              "i32x4.add",
-              get(sum),
-              op("i32x4.dot_i16x8_s", op("i16x8.extend_low_i8x16_s", x), weights),
-            ),
+        return (["low", "high"] as const).flatMap((half) =>
+          add(
+            "i32x4",
+            op("i32x4.dot_i16x8_s", op(`i16x8.extend_${half}_i8x16_s`, get(sum)), weights),
           )
         );
     }
@@ -97,13 +103,24 @@ export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
   return { bytes: module.build(maximum), read, floats, dots, nothing };
 }
 
-/** Adds a kernel that runs `unit` for each of its units, with the address of the unit's data. */
+/** Code and locals of a unit. */
+interface UnitLocals {
+  readonly f: FunctionBuilder;
+  /** Vectors that the unit changes, so that the engine does not eliminate its work. */
+  readonly sums: readonly Local[];
+  /** Address of the unit's data. */
+  readonly at: Local;
+  readonly iterations: Local;
+}
+
+/** Adds a kernel that runs `unit` for each of its units. */
 function addUnits(
   module: ModuleBuilder,
-  unit: (sums: readonly Local[], at: Local, iterations: Local) => Code,
+  vectors: number,
+  unit: (locals: UnitLocals) => Code,
 ): number {
   return addKernel(module, (f, [operation, from, to, thread]) => {
-    const sums = f.locals("v128", VECTORS), at = f.local("i32"), iterations = f.local("i32");
+    const sums = f.locals("v128", vectors), at = f.local("i32"), iterations = f.local("i32");
     const out = module.at(
       field(module, operation!, PROBE.out),
       get(thread!),
@@ -113,7 +130,7 @@ function addUnits(
       ...whileLoop(
         op("i32.lt_u", get(from!), get(to!)),
         set(at, module.at(field(module, operation!, PROBE.data), get(from!), i32(PROBE_BYTES))),
-        unit(sums, at, iterations),
+        unit({ f, sums, at, iterations }),
         set(from!, op("i32.add", get(from!), i32(1))),
       ),
       ...sums.flatMap((sum) => store("v128.store", out, 0, get(sum))),

@@ -8,6 +8,7 @@ import { matmul } from "../../kernels/reference.ts";
 import { GROUP_LAYOUT, type TensorType } from "../../kernels/tensor_types.ts";
 import { WASM_FORMATS } from "../../kernels/wasm/formats.ts";
 import { makeKernels } from "../../kernels/wasm/module.ts";
+import { DOT_OPERATIONS, makeProbe } from "../../kernels/wasm/probe.ts";
 import { PRODUCT_FORMS } from "../../kernels/wasm/products.ts";
 import { unpackStripRow } from "../../kernels/wasm/unpack.ts";
 import { assertAllClose } from "../assert.ts";
@@ -98,6 +99,23 @@ Deno.test("WASM strips preserve every half, also zeros and subnormals, for any n
 function bytesOf(values: Uint16Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(values.slice().buffer);
 }
+
+Deno.test("the probe's loops contain only arithmetic: V8 would recreate constants in each iteration", async () => {
+  const wabt = await makeWabt();
+  for (const form of PRODUCT_FORMS) {
+    const { bytes } = makeProbe(form, 65536);
+    const module = wabt.readWasm(bytes, { simd: true, relaxed_simd: true, threads: true });
+    const loops = module.toText({}).split(/^ *loop/m).slice(1).map((text) =>
+      text.split("br_if")[0]!
+    );
+    module.destroy();
+    const products = loops.find((text) => /[._]dot_i/.test(text))!;
+    assert.doesNotMatch(products, /const(?! 1$)/m, form);
+    const dots = products.match(/[._]dot_i/g)!.length;
+    assert.equal(DOT_OPERATIONS % (dots * (form === "plain" ? 8 : 16) * 2), 0);
+    assert.ok(dots >= 12, `${dots}`);
+  }
+});
 
 Deno.test("makeKernels() emits modules that wabt reads, with the instructions of their form", async () => {
   const wabt = await makeWabt();
