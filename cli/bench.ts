@@ -52,7 +52,7 @@ export function addBench(
     .addArgument(
       new Argument(
         "<suite>",
-        "suite to run, or schema to print the JSON Schema of the results; tvllm help bench explains the suites",
+        'suite to run; "schema" prints the JSON Schema of the results instead; tvllm help bench explains the suites',
       )
         .choices([...ALL_SUITES.map(({ name }) => name), "all", "schema"]),
     )

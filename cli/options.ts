@@ -230,7 +230,7 @@ export function addPromptOptions<A extends unknown[], O extends OptionValues>(
   command: Command<A, O>,
 ): Command<A, O & PromptValues> {
   return withOptions<A, O, PromptValues>(command, "Prompt:", [
-    new Option("-p, --prompt <text>", "the prompt, as with the argument"),
+    new Option("-p, --prompt <text>", "the prompt, instead of the argument"),
     new Option("-f, --file <path>", "put the text of this file before the prompt"),
     new Option("-s, --system <text>", "system message"),
     new Option("--raw", "use the prompt as it is, without a chat template"),

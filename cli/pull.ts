@@ -13,7 +13,7 @@ export function addPull(program: Command): void {
   const command = program.command("pull")
     .summary("download a model from the Hugging Face hub")
     .description(
-      "Downloads a model from the Hugging Face hub into the cache and prints its path. Resumes an interrupted download. Without QUANT, chooses Q4_K_M if the repository has it, otherwise Q8_0, otherwise its only model. Gated models need HF_TOKEN.",
+      'Downloads a model from the Hugging Face hub into the cache and prints its path. Resumes an interrupted download. Without QUANT, chooses Q4_K_M if the repository has it, otherwise Q8_0, otherwise its only model. Gated models need HF_TOKEN, or the login that "hf auth login" saved.',
     )
     .argument("<spec>", "hf:ORG/REPO[:QUANT][@REVISION]; QUANT may be a file's name")
     .option("--offline", "only look in the cache, without the network");
