@@ -42,7 +42,7 @@ export function addServe(program: Command): void {
     )
     .option(
       "--served-model <name>",
-      "model name in the API (default: the name of its file)",
+      "model name in the API (default: the name of its file, without .gguf)",
       filled,
     )
     .option("--concurrency <n>", "answers to generate at the same time", integer(1, 256), 8)

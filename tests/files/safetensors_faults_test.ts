@@ -120,7 +120,7 @@ for (const [name, [bytes, says]] of Object.entries(FAULTS)) {
   Deno.test(`openSafetensors() refuses: ${name}`, () => {
     let error: Error | undefined;
     const seconds = cpuSeconds(() => error = refusalOf(bytes));
-    assert.ok(seconds < 1, `${seconds} s of the processor`);
+    assert.ok(seconds < 1, `${seconds} s of CPU time`);
     assert.ok(error instanceof ModelFormatError, String(error));
     assert.match(error.message, says);
   });

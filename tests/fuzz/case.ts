@@ -41,7 +41,7 @@ export async function verdict(
     error = thrown;
   }
   const seconds = threadSeconds() - started;
-  if (seconds > mostSeconds) return `${seconds.toFixed(2)} s of the processor`;
+  if (seconds > mostSeconds) return `${seconds.toFixed(2)} s of CPU time`;
   const bytes = memory() - before;
   if (bytes > mostBytes) return `${bytes} bytes of memory`;
   return error === undefined ? undefined : faultOf(error);
@@ -51,7 +51,9 @@ export async function verdict(
 function faultOf(error: unknown): string | undefined {
   const isTyped = error instanceof ModelFormatError || error instanceof UnsupportedError ||
     error instanceof ModelNotFoundError || error instanceof RequestError;
-  return isTyped ? messageFault(error.message) : `an error of no type: ${Deno.inspect(error)}`;
+  return isTyped
+    ? messageFault(error.message)
+    : `an error of an unexpected type: ${Deno.inspect(error)}`;
 }
 
 /** Returns what is wrong with an error message; undefined if nothing is. */

@@ -58,7 +58,7 @@ export async function textReaders(): Promise<Readonly<Record<string, Reader>>> {
         run: () => {
           const ids = tokenizer.encode(text);
           if (tokenizer.decode(ids) !== decoded(text)) {
-            throw new Error("the tokens are another text");
+            throw new Error("decoding gives another text");
           }
         },
       };

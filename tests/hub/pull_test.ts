@@ -342,7 +342,7 @@ hubTest(
 );
 
 hubTest("a small model is not checked before its download", async (hub, _cache, get) => {
-  await get({ check: () => assert.fail("looked at") });
+  await get({ check: () => assert.fail("it was checked") });
   assert.equal(hub.downloads.length, 1);
 });
 

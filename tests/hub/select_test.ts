@@ -108,5 +108,5 @@ Deno.test("modelsAmong() reads hostile listings in linear time", () => {
     const models = modelsAmong(many);
     assert.match(listQuants(models, models), /^'m-0\.gguf', .*, and 49992 more$/);
   });
-  assert.ok(seconds < 3, `${seconds} s of the processor`);
+  assert.ok(seconds < 3, `${seconds} s of CPU time`);
 });

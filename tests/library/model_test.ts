@@ -147,7 +147,7 @@ Deno.test(
 Deno.test(
   "an answer throws the error of a failed engine, and has no summary",
   withModel(async (model) => {
-    const lost = new DeviceError("lost", "Cannot go on: the device is lost");
+    const lost = new DeviceError("lost", "Cannot continue: the device was lost");
     const runner = Object.create(model.runner, {
       submit: {
         value: (batch: Parameters<Model["runner"]["submit"]>[0]) => {

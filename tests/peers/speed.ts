@@ -171,7 +171,9 @@ if (import.meta.main) {
     ...(existsSync(REAL_MODEL) ? [REAL_MODEL] : []),
     ...SYNTHETIC.map(([name, format]) => synthetic(name, format)),
   ];
-  const head = ["model", "engine", "tg tok/s", "÷ llama.cpp", "pp tok/s", "÷ llama.cpp", "mean KL"];
+  // Ratios are to the first engine.
+  const ratio = `÷ ${values.only.split(",")[0]!.replace("llama.cpp CPU", "llama.cpp")}`;
+  const head = ["model", "engine", "tg tok/s", ratio, "pp tok/s", ratio, "mean KL"];
   const rows: string[][] = [];
   for (const path of paths) {
     console.error(`Timing ${basename(path)}`);

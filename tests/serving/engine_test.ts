@@ -36,7 +36,10 @@ Deno.test("Engine gives a request the same tokens alone, in any batch, and under
     ...[6, 7, 8, 9].map((seed) => ask(text(seed, 10), { maxTokens: 60 })),
   ];
   const expected = requests.map((request) => answer(request));
-  assert.ok(expected.some((ids, i) => ids.length < requests[i]!.maxTokens), "none stops");
+  assert.ok(
+    expected.some((ids, i) => ids.length < requests[i]!.maxTokens),
+    "no request stops early",
+  );
 
   const run = async (blocks: number, options: EngineOptions, alone = false) => {
     const runner = new FakeRunner({ blocks, maxSequences: 5 });
@@ -182,7 +185,7 @@ Deno.test("Engine.stop() ends all requests and waits for the device", async () =
 Deno.test("Engine reports an error of the runner to every request, and to later ones", async () => {
   for (const place of ["onSubmit", "onRead"] as const) {
     const runner = new FakeRunner({ maxSequences: 2 });
-    const lost = new DeviceError("lost", "Cannot go on: the device is lost");
+    const lost = new DeviceError("lost", "Cannot continue: the device was lost");
     runner[place] = (count) => {
       if (count >= 5) throw lost;
     };

@@ -138,13 +138,16 @@ export class FakeRunner implements ModelRunner {
     const { blocks, maxSequences, maxBatchTokens } = this.limits;
     assert.ok(sequences.length > 0 && sequences.length <= maxSequences, "sequences in the batch");
     const entering = sequences.map(({ tokens }) => tokens?.length ?? 1);
-    assert.ok(entering.every((count) => count > 0), "a sequence enters nothing");
+    assert.ok(entering.every((count) => count > 0), "a sequence has no tokens");
     assert.ok(entering.reduce((a, b) => a + b) <= maxBatchTokens, "tokens in the batch");
     assert.equal(new Set(sequences.map(({ slot }) => slot)).size, sequences.length, "equal slots");
     const writer = blocks.map(() => new Map<number, BatchSequence>());
     for (const [i, row] of sequences.entries()) {
       assert.ok(row.slot >= 0 && row.slot < maxSequences, "slot");
-      assert.ok(steps === 1 || (entering[i] === 1 && row.sampling), "a chain of more than decodes");
+      assert.ok(
+        steps === 1 || (entering[i] === 1 && row.sampling),
+        "a chained step that is not a decode",
+      );
       const end = row.start + entering[i]! + steps - 1;
       assert.ok(end <= this.config.contextLength, "context length");
       const first = Math.floor(row.start / BLOCK_TOKENS), last = Math.ceil(end / BLOCK_TOKENS);

@@ -150,7 +150,7 @@ class World {
     }
     for (const [i, { maxLength }] of this.sequences.entries()) {
       if (maxLength === lengths[i]) continue;
-      assert.ok(!this.#fits({ maxLength: maxLength + 1 }), "shortened, yet it would fit");
+      assert.ok(!this.#fits({ maxLength: maxLength + 1 }), "shortened although it fits");
       this.shortened++;
     }
     return true;
@@ -255,7 +255,7 @@ export function checkHistories(histories: number): void {
       let left = 16 + world.sequences.reduce((sum, { maxLength }) => sum + 2 * maxLength, 0);
       while (world.step()) {
         world.check();
-        assert.ok(left-- > 0, "it does not end");
+        assert.ok(left-- > 0, "the history does not end");
       }
       world.checkEnd();
 

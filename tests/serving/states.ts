@@ -57,6 +57,6 @@ export async function checkAnswers(architecture: TinyArchitecture, load: Load): 
   const together = await engineOf(architecture, load, 5);
   const answers = await together.generate(REQUESTS);
   assert.deepEqual(answers.map(({ ids }) => ids), expected);
-  assert.ok(together.stats.preemptions > 0, "none stepped back");
+  assert.ok(together.stats.preemptions > 0, "no request was preempted");
   await together.stop();
 }

@@ -96,7 +96,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
       work: {
         args: ["generate", "-m", REAL_MODEL, "--device", "gpu", "-c", "4096", "-v", "-f", prompt],
         begun: ({ stderr }) => stderr().includes("Loaded in"),
-        fault: ({ stdout }) => stdout() === "" ? undefined : "it answered: no prefill",
+        fault: ({ stdout }) => stdout() === "" ? undefined : "it answered before the signal came",
       },
     };
   },

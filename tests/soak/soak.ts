@@ -116,7 +116,7 @@ export async function soak(options: SoakOptions): Promise<SoakCounts> {
         if (loses && left === last) losses.push(lose(life!.model.runner, losses.length));
       });
       if (loses) {
-        assert.ok(failed.length > 0, `${losses.at(-1)}, and nobody heard of it`);
+        assert.ok(failed.length > 0, `${losses.at(-1)}, but no request failed`);
         await life.model.close();
         life = await begin();
         const later = await askAll(failed);

@@ -223,7 +223,7 @@ Deno.test("loadTokenizer() quickly refuses SentencePiece tokens that are too lon
       /^ModelFormatError: Cannot read the tokenizer of m\.gguf: the sum of the squared token lengths/,
     )
   );
-  assert.ok(seconds < 1, `${seconds} s of the processor`);
+  assert.ok(seconds < 1, `${seconds} s of CPU time`);
 });
 
 Deno.test("pre-tokenizers split a text as computed by hand", () => {

@@ -128,8 +128,8 @@ const HOSTILE: Record<string, [template: string, message: RegExp]> = {
     /steps/,
   ],
   "comparing with every element": [
-    long + "{% set l = [long] * 30000 %}".replace("[long] * 30000", "range(30000)") +
-    forever("{% if long in r %}{% endif %}"),
+    long + "{% set other = long[:-1] ~ 'y' %}{% set list = [other, other, other, other] %}" +
+    forever("{% if long in list %}{% endif %}"),
     /steps/,
   ],
   "stripping again and again": [long + forever("{% set y = long.strip(long) %}"), /steps/],

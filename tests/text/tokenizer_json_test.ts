@@ -231,6 +231,6 @@ Deno.test("Tokenizer.encode() quickly finds thousands of overlapping added token
   const file = { ...json, added_tokens };
   const tokenizer = tokenizerFromJson({ json: file, config: {}, endIds: [] }, "tokenizer.json");
   const seconds = cpuSeconds(() => tokenizer.encode("<".repeat(100_000)));
-  assert.ok(seconds < 5, `${seconds} s of the processor`);
+  assert.ok(seconds < 5, `${seconds} s of CPU time`);
   assert.deepEqual(tokenizer.encode("<<1a<0"), [301, 262, 300]);
 });

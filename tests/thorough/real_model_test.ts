@@ -30,7 +30,7 @@ Deno.test({
     const logits = await logitsOf(runner, golden.ids);
     clearInterval(timer);
     look();
-    assert.ok(longest < 0.5, `${longest} s of the processor without a timer`);
+    assert.ok(longest < 0.5, `${longest} s of CPU time without a timer`);
     const { meanKl, perplexityError } = compareWithGolden(golden, logits);
     assert.ok(meanKl <= 1e-5, `mean KL ${meanKl}`);
     assert.ok(perplexityError <= 2e-4, `perplexity off by ${perplexityError}`);
