@@ -56,14 +56,10 @@ export function addCompare(program: Command): void {
       { inputs: [a, ...b].flat(), replacer: new FileReplacer(), terminal },
     );
     const { only, failIfSlower } = options;
-    // With a single file, the models in it are compared, so they may differ.
-    const across: Condition[] = [
-      ...options.across ?? [],
-      ...(b.length === 0 ? ["model" as const] : []),
-    ];
-    const comparisons = sidesOf(a, b).map(([first, second]) =>
-      comparing(() => compare(first, second, { across, ...(only && { only }) }))
-    );
+    const comparisons = sidesOf(a, b).map(([first, second]) => {
+      const across = [...options.across ?? [], ...(b.length === 0 ? acrossWithin(first) : [])];
+      return comparing(() => compare(first, second, { across, ...(only && { only }) }));
+    });
     const markdown = comparisonMarkdown(comparisons);
     terminal.write(markdown);
     files.output?.write(markdown);
@@ -78,6 +74,14 @@ export function addCompare(program: Command): void {
  */
 function several(text: string, earlier?: readonly (readonly string[])[]): readonly string[][] {
   return [...earlier ?? [], modelSpecs(text)].map((paths) => [...paths]);
+}
+
+/**
+ * Returns the conditions that may differ between the sides of a single file: those of `bench ab`
+ * were chosen to be compared, and otherwise the file's models are compared.
+ */
+function acrossWithin({ reports }: Side): readonly Condition[] {
+  return reports.every(({ interleaved }) => interleaved !== undefined) ? CONDITIONS : ["model"];
 }
 
 /** Returns the pairs to compare: the first side with each of the others. */

@@ -11,10 +11,14 @@ const CPU = ["--device", "cpu", "--threads", "1"];
 Deno.test("tvllm bench ab compares two settings, and tvllm compare reads its report", async () => {
   const directory = await Deno.makeTempDir();
   const [json, csv] = ["ab.json", "ab.csv"].map((name) => join(directory, name));
-  const sides = ["--", ...CPU, "--", ...CPU, "--kv-type", "f32"];
+  // The longest context is a condition that `compare` otherwise rejects.
+  const sides = ["--", ...CPU, "--", ...CPU, "--kv-type", "f32", "-c", "64"];
   const run = await runTvllm(["bench", ...SHORT, "--json", json!, "--csv", csv!, ...sides]);
   assert.equal(run.code, 0, run.stderr);
-  assert.match(run.stdout, /^# B \(--device cpu --threads 1 --kv-type f32\) against A \(--device/);
+  assert.match(
+    run.stdout,
+    /^# B \(--device cpu --threads 1 --kv-type f32 -c 64\) against A \(--device/,
+  );
   assert.match(run.stdout, /^\| KV cache +\| f16 +\| f32 +\|$/m);
   assert.match(run.stdout, /were interleaved:/);
   assert.match(run.stdout, /^\*\*By e2e, .*\*\* \(\d\.\d{3} .* after \d+ rounds of four runs\)/m);
