@@ -52,7 +52,10 @@ export function addBenchAb(
         "significantly, when they are equal within --margin, or after --budget seconds. Options for each side: -m, " +
         "--device, --threads, -c, --kv-memory, --kv-type.",
     )
-    .argument("[sides...]", "options of A, then -- and the options of B")
+    .argument(
+      "[sides...]",
+      "options of A, then -- and the options of B; with --against, they may be omitted, or given once for both",
+    )
     .option("-p, --prompt-tokens <n>", "prompt length in tokens", integer(1, MAX_TOKENS), 64)
     .option("-n, --max-tokens <n>", "tokens to generate", integer(2, MAX_TOKENS), 32)
     .option("--seed <n>", "random seed of the prompt and of the order", integer(0, 2 ** 31 - 1), 0)
