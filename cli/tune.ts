@@ -25,7 +25,8 @@ export function addTune(program: Command): void {
       "Measures the speed of each kernel's variants on this machine's GPU, with the shapes of a model. Saves the fastest variants in the model cache, and later runs on this GPU use them. Takes a few seconds.",
     )
     .addOption(modelOption())
-    .addOption(new Option("--device <kind>", "device to tune").choices(["gpu"]))
+    // Accepted because other commands have it; only GPUs are tuned.
+    .addOption(new Option("--device <kind>", "device to tune").choices(["gpu"]).hideHelp())
     .addOption(
       new Option("--backend <name>", "graphics API of the GPU").choices([
         "vulkan",
