@@ -155,7 +155,7 @@ export function limitRows(limits: Limits, { model }: Report["environment"]): str
     : measured("bandwidth", "GB/s");
   return [
     [`Memory bandwidth (${limits.source})`, ...bandwidth],
-    ["float32 rate (measured)", ...measured("flops", "GFLOPS")],
+    ["Multiply-add rate (measured)", ...measured("flops", "GFLOPS")],
     ["int8 dot rate (measured)", ...measured("int8", "GOPS")],
     ["Dispatch overhead (measured)", ...measured("dispatch", "us")],
     ["Readback latency (measured)", ...measured("readback", "ms")],

@@ -196,7 +196,9 @@ const probe = z.object({
 const limits = z.object({
   source: z.enum(["measured", "given"]).describe("Whether the bandwidth was measured or given"),
   bandwidth: z.number().describe("Memory bandwidth in GB/s"),
-  flops: z.number().describe("float32 rate in GFLOPS"),
+  flops: z.number().describe(
+    "Rate of multiply-adds in GFLOPS: in float32, or on the CPU in integers if that is faster",
+  ),
   int8: z.number().describe("Rate of int8 dot products in GOPS"),
   dispatch: z.number().describe("Overhead of a dispatch in µs"),
   readback: z.number().describe("Time in ms from an empty submit until its result is on the host"),
@@ -213,7 +215,9 @@ const limits = z.object({
   ),
   operationsPerToken: z.number(),
   memoryBound: z.number().describe("Maximum tok/s of one request at this bandwidth"),
-  arithmeticBound: z.number().describe("Maximum tok/s of one request at this float32 rate"),
+  arithmeticBound: z.number().describe(
+    "Maximum tok/s of one request at this rate of multiply-adds",
+  ),
 });
 
 const warmUp = z.object({
