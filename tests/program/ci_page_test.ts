@@ -23,7 +23,10 @@ Deno.test({
     const compared = await run("bash", ["-euc", compare], { cwd: directory });
     assert.ok(compared.code === 0 || compared.code === 7, compared.stderr);
     assert.ok(exists(join(directory, "compare.md")));
-    assert.match(compared.stdout, /^\| Runs +\| 4 with 6 repetitions +\| 4 with 6 repetitions +\|$/m);
+    assert.match(
+      compared.stdout,
+      /^\| Runs +\| 4 with 6 repetitions +\| 4 with 6 repetitions +\|$/m,
+    );
     assert.match(compared.stdout, /^\| e2e +\| .* \| \d\.\d{3} \[.*\] +\|/m);
     await Deno.remove(directory, { recursive: true });
   },
