@@ -70,7 +70,7 @@ export function addBenchAb(
     .option("--budget <s>", "maximum time in seconds", decimal(0.1, 1e6), 60)
     .option(
       "--against <dir>",
-      "compare the checkout in dir (A) with the checkout whose tvllm runs (B), each in its own process",
+      "compare the checkout in dir (A) with the checkout whose tvllm you started (B); each runs in its own process",
     )
     .addOption(
       new Option("--margin <percent>", "largest difference that counts as equal").argParser(
