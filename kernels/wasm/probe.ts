@@ -63,29 +63,28 @@ export function makeProbe(form: ProductForm, maximum: number): ProbeModule {
       brIf(0, op("i32.and", get(at), i32(PROBE_BYTES - 1))),
     ),
   ]);
-  // `constant` puts a vector into a local, which V8 would otherwise recreate for each use.
-  const arithmetic = (step: (sum: Local, constant: (value: Code) => Code) => Code) =>
+  const arithmetic = (step: (f: FunctionBuilder, sum: Local) => Code) =>
     addUnits(module, VECTORS, ({ f, sums, iterations }) => [
       ...set(iterations, i32(PROBE_ITERATIONS)),
       ...loop(
-        ...sums.map((sum) => step(sum, (value) => f.constant(value))),
+        ...sums.map((sum) => step(f, sum)),
         set(iterations, op("i32.sub", get(iterations), i32(1))),
         brIf(0, get(iterations)),
       ),
     ]);
-  const floats = arithmetic((sum, constant) =>
-    set(sum, multiplyAdd(form, get(sum), constant(splatF32(0.5)), constant(splatF32(1))))
+  const floats = arithmetic((f, sum) =>
+    set(sum, multiplyAdd(form, get(sum), f.constant(splatF32(0.5)), f.constant(splatF32(1))))
   );
   // Each product depends on its own sum, so that V8 does not compute equal products once.
-  const dots = arithmetic((sum, constant) => {
-    const weights = constant(splatI8(3));
+  const dots = arithmetic((f, sum) => {
+    const weights = f.constant(splatI8(3));
     const add = (type: "i16x8" | "i32x4", product: Code) =>
       set(sum, op(`${type}.add`, get(sum), product));
     switch (form) {
       case "dot32":
         return set(
           sum,
-          op("i32x4.relaxed_dot_i8x16_i7x16_add_s", constant(splatI8(5)), weights, get(sum)),
+          op("i32x4.relaxed_dot_i8x16_i7x16_add_s", f.constant(splatI8(5)), weights, get(sum)),
         );
       case "dot16":
         return add("i16x8", op("i16x8.relaxed_dot_i8x16_i7x16_s", get(sum), weights));

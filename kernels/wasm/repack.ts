@@ -154,7 +154,6 @@ function packIntegers(
   const low = f.locals("v128", PANEL_ROWS), high = f.locals("v128", PANEL_ROWS);
   const move = (pointer: Local, by: number) =>
     set(pointer, module.plus(get(pointer), module.addressConst(by)));
-  const constant = (value: Code) => f.constant(value);
   const parts = weights / SPAN_COLUMNS;
   const groups = SPAN_COLUMNS / format.group;
   const copyHalf = (to: number, row: Local, from: number) =>
@@ -163,7 +162,7 @@ function packIntegers(
   const quants = (panel: number, part: number): Code => [
     ...low.flatMap((_, r) => {
       const row = get(rows[panel * PANEL_ROWS + r]!);
-      const [first, second] = source.quants({ row, constant }, part);
+      const [first, second] = source.quants({ f, row }, part);
       return [...set(low[r]!, first), ...set(high[r]!, second)];
     }),
     ...interleave(format, { low, high }, { to: at[panel]!, at: part * quantBytes(format) }),
