@@ -68,8 +68,6 @@ export class RaceLine implements Disposable {
   readonly #metric: string;
   readonly #budget: number;
   readonly #progress: ReturnType<Terminal["progress"]>;
-  /** Start of the first round. The budget counts from here, without the warm-up. */
-  #started: number | undefined;
 
   /** @param budget maximum time of the rounds, in ms */
   constructor(metric: string, budget: number, terminal: Terminal) {
@@ -82,7 +80,7 @@ export class RaceLine implements Disposable {
 
   /** Shows the state after a round. */
   update({ rounds, ratio, elapsed }: Pick<Race, "rounds" | "ratio" | "elapsed">): void {
-    const started = this.#started ??= performance.now() - elapsed;
+    const started = performance.now() - elapsed;
     this.#progress.update(undefined, () => {
       const spent = performance.now() - started;
       return `${counted(rounds, "round")}, ${duration(spent / 1000)}, ` +
