@@ -320,7 +320,10 @@ Deno.test("EndpointClient uses ollama's own route, which reports times in ns", a
 Deno.test("EndpointClient fails if an answer is cut off, broken, refused or empty", async () => {
   const broken: readonly (readonly [RegExp, () => Response])[] = [
     [/cut off/, () => pieces(event(text("a")))],
-    [/an answer from .*: nonsense/, () => pieces(event(text("a")), "data: nonsense\n\n")],
+    [
+      /Cannot read an answer from .*: nonsense/,
+      () => pieces(event(text("a")), "data: nonsense\n\n"),
+    ],
     [
       /out of memory/,
       () => pieces(event(text("a")), event({ error: { message: "out of memory" } })),

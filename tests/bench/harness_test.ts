@@ -241,7 +241,10 @@ Deno.test("a result above its limit is flagged with a warning, but fails no chec
     bandwidth: 0.001,
   });
   assert.ok(report.checks.every(({ ok }) => ok));
-  assert.match(report.warnings.join(), /results? above the limits .*, so the limits are too low/);
+  assert.match(
+    report.warnings.join(),
+    /results? above the limits \(first: .+\), so the limits are too low/,
+  );
   assert.match(toMarkdown(report), /\(above its limit\)/);
 });
 

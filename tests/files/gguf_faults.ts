@@ -80,7 +80,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "2^64-1 tensors",
     bytes: rawGguf({ tensorCount: 2n ** 64n - 1n }),
-    says: /tensor count 18446744073709551615 .*at byte 8.* too large for the \d+ bytes/,
+    says:
+      /tensor count 18446744073709551615 in the header \(at byte 8\) is too large for the \d+ bytes/,
   },
   {
     name: "2^64-1 keys",
@@ -295,7 +296,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "removed tensor type",
     bytes: typed(4),
-    says: /tensor 'x' has type Q4_2, which was removed from GGUF; use a version .* types: F32/,
+    says:
+      /tensor 'x' has type Q4_2, which was removed from GGUF; use a version of the model in one of these types: F32/,
     unsupported: true,
   },
   ...([

@@ -71,7 +71,10 @@ Deno.test("tvllm bench warns of a result above its limit: the limit is wrong, no
   assert.equal(code, 0, stderr);
   const { limits, warnings } = JSON.parse(stdout);
   assert.equal(limits.source, "given");
-  assert.match(warnings.join(), /results? above the limits .*, so the limits are too low/);
+  assert.match(
+    warnings.join(),
+    /results? above the limits \(first: .+\), so the limits are too low/,
+  );
 });
 
 Deno.test("tvllm bench prints and writes what it measured before it failed", async () => {
