@@ -6,8 +6,9 @@ import { InputFile } from "./files/input_file.ts";
 import { isObject, parseJsonObject } from "./files/json.ts";
 import { printable, quote } from "./files/quote.ts";
 import type { Beginning } from "./hub/pull.ts";
-import { ARCHITECTURES } from "./model/architectures/mod.ts";
+import { architecturesOfType } from "./model/architectures/mod.ts";
 import { configFromGguf } from "./model/gguf_config.ts";
+import { unknownModelType } from "./model/hf_config.ts";
 import { modelTokenizer } from "./text/model_tokenizer.ts";
 
 /**
@@ -37,17 +38,11 @@ function checkGguf({ name, bytes, size }: Beginning): void {
 function checkConfig({ name, bytes }: Beginning): void {
   const source = { file: InputFile.ofBytes(bytes, name), what: "it", bytes };
   const config = parseJsonObject(source, { keys: 1e5, values: 1e5 });
-  const { model_type: type, text_config: text, quantization_config: quantization } = config;
-  const types = [type, isObject(text) ? text["model_type"] : undefined]
-    .filter((type) => typeof type === "string");
+  const { model_type: type, quantization_config: quantization } = config;
   const refuse = (what: string) =>
     new UnsupportedError(`Cannot run the model of ${printable(name)}: ${what}`);
-  if (!ARCHITECTURES.some(({ modelType }) => types.includes(modelType))) {
-    const known = [...new Set(ARCHITECTURES.map(({ modelType }) => modelType))].join(", ");
-    throw refuse(
-      `model_type ${quote(types.join(", "))} is not supported; the supported ones are ${known}`,
-    );
-  }
+  if (typeof type !== "string") throw refuse("it has no model_type; use another model");
+  if (architecturesOfType(type).length === 0) throw refuse(unknownModelType(type));
   const method = isObject(quantization) ? quantization["quant_method"] : undefined;
   if (typeof method === "string") {
     throw refuse(

@@ -8,7 +8,12 @@ import type { ModelFile } from "../files/model_file.ts";
 import { CONFIG } from "../files/model_texts.ts";
 import { quote } from "../files/quote.ts";
 import type { SafetensorsModel } from "../files/safetensors.ts";
-import { type Architecture, ARCHITECTURES, configOf } from "./architectures/mod.ts";
+import {
+  type Architecture,
+  architecturesOfType,
+  configOf,
+  MODEL_TYPES,
+} from "./architectures/mod.ts";
 import { checkWeights } from "./check_weights.ts";
 import { type Activation, type ModelConfig, withUnknownKeys } from "./config.ts";
 import { MAX_CONTEXT, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_WIDTH } from "./config_bounds.ts";
@@ -69,22 +74,18 @@ export function configFromSafetensors(file: SafetensorsModel, weights: ModelFile
 const HARMLESS =
   /^(_name_or_path|model_type|architectures|auto_map|(bos|eos|pad|sep|cls|boi|eoi|image)_token_(id|index)|(torch_)?dtype|transformers(_version|\.js_config)|use_cache|cache_implementation|initializer_range|attention_dropout|hidden_(dropout|act)|resid_pdrop|pretraining_tp|max_window_layers|sliding_window|layer_types|quantization(_config)?|(output_)?router_\w+|output_(attentions|hidden_states)|return_dict|rope_theta|id2label|label2id|problem_type|task_specific_params|unsloth_\w+|chunk_size_feed_forward|finetuning_task|tokenizer_class|is_(encoder_)?decoder|mlp_only_layers|decoder_sparse_step|full_attention_interval|mamba_ssm_(cache_)?dtype|mtp_\w+|num_nextn_predict_layers|expand|chunk_size|norm_eps|num_logits_to_keep|rescale_prenorm_residual|residual_in_fp32|time_step_(floor|max|min)|use_mamba_kernels)$/;
 
+/** Says that tvllm does not support a `model_type`. */
+export function unknownModelType(type: string): string {
+  return `model_type ${quote(type)} is not supported; the supported ones are ${
+    MODEL_TYPES.join(", ")
+  }`;
+}
+
 /** Source of the keys and of their defaults: transformers' configuration classes. */
 function readHyperparameters(root: MetadataReader, json: MetadataReader): Hyperparameters {
   const name = root.text("model_type");
-  const names = ({ modelType, otherModelTypes = [] }: Architecture) => [
-    modelType,
-    ...otherModelTypes,
-  ];
-  const architecture = ARCHITECTURES.find((architecture) =>
-    names(architecture).includes(name) && (architecture.isOf?.(json) ?? true)
-  );
-  if (architecture === undefined) {
-    const known = [...new Set(ARCHITECTURES.flatMap(names))].join(", ");
-    throw root.unsupported(
-      `model_type ${quote(name)} is not supported; the supported ones are ${known}`,
-    );
-  }
+  const architecture = architecturesOfType(name).find(({ isOf }) => isOf?.(json) ?? true);
+  if (architecture === undefined) throw root.unsupported(unknownModelType(name));
   checkVariants(root, json, architecture);
   const own = architecture.read?.(json);
   const alike = [own?.window, own?.windows, own?.deltaNet].every((kinds) => kinds === undefined);

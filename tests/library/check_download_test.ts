@@ -37,6 +37,12 @@ Deno.test("checkDownload() refuses unsupported models from the beginning of thei
         config({ model_type: "mamba" }),
         /model_type 'mamba' is not supported; the supported ones are llama/,
       ],
+      // As when it is loaded, the type of the text model alone does not count.
+      [
+        config({ model_type: "llava", text_config: { model_type: "llama" } }),
+        /model_type 'llava' is not supported; the supported ones are llama, mistral, /,
+      ],
+      [config({}), /it has no model_type/],
       [
         config({ model_type: "llama", quantization_config: { quant_method: "gptq" } }),
         /its weights are quantized with 'gptq'/,
@@ -53,11 +59,11 @@ Deno.test("checkDownload() refuses unsupported models from the beginning of thei
 
 Deno.test("checkDownload() accepts supported models, and leaves undecided what it cannot tell", () => {
   assert.equal(checkDownload(gguf(() => {})), true);
-  assert.equal(checkDownload(config({ model_type: "llama" })), true);
-  assert.equal(
-    checkDownload(config({ model_type: "other", text_config: { model_type: "qwen3" } })),
-    true,
-  );
+  for (const model_type of ["llama", "mistral", "ministral", "mistral3", "qwen3_5_text"]) {
+    assert.equal(checkDownload(config({ model_type })), true, model_type);
+  }
+  const withVision = { model_type: "qwen3_5", text_config: { model_type: "qwen3_5_text" } };
+  assert.equal(checkDownload(config(withVision)), true);
   const { bytes, ...rest } = gguf(() => {});
   assert.equal(checkDownload({ ...rest, bytes: bytes.subarray(0, 2000) }), false);
   assert.equal(checkDownload({ name: "config.json", bytes: bytes.subarray(0, 9), size: 9 }), false);

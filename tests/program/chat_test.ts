@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
+import { linesAfter, masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
 import { run } from "./run_tvllm.ts";
 
 const ignore = NO_TERMINAL !== undefined;
@@ -235,7 +235,7 @@ Deno.test({
     };
     await terminal.shows(/^>/m);
     await terminal.type("Once upon a time\n");
-    await terminal.shows(/> Once upon a time\n[^]{20}/);
+    await terminal.shows(linesAfter("> Once upon a time"));
     await terminal.press("C-c");
     await terminal.shows(/\n>$/);
     const first = await used();
@@ -259,7 +259,7 @@ Deno.test({
     );
     await terminal.shows(/^>/m);
     await terminal.type("Once upon a time\n");
-    await terminal.shows(/a time\n[^]{20}/);
+    await terminal.shows(linesAfter("> Once upon a time"));
     await terminal.type("/stats\n and two\nlines\n");
     const screen = await terminal.shows(/(to continue\.[^]*){2}\n>$/);
     assert.match(screen, /to continue\.\n> \/stats\n and two\nlines\n +last answer +64 tokens/);

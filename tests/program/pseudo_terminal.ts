@@ -121,6 +121,11 @@ export class PseudoTerminal implements AsyncDisposable {
   }
 }
 
+/** Matches two lines of an answer below a line that ends with `text`. Progress has one line. */
+export function linesAfter(text: string): RegExp {
+  return new RegExp(`${text}\n.+\n.`);
+}
+
 /** Replaces what differs from run to run: times, rates and the processor's name. */
 export function masked(screen: string): string {
   return screen

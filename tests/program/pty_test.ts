@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { BadHub, content } from "../hub/bad_hub.ts";
 import { REAL_MODEL, realModelMissing } from "../files/on_disk.ts";
-import { masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
+import { linesAfter, masked, NO_TERMINAL, PseudoTerminal } from "./pseudo_terminal.ts";
 
 const ignore = NO_TERMINAL !== undefined;
 if (NO_TERMINAL) console.error(`skipping what needs a terminal: ${NO_TERMINAL}`);
@@ -15,7 +15,7 @@ Deno.test({
   ignore,
   fn: async (t) => {
     await using terminal = await PseudoTerminal.open(`${STORY} -n 600`);
-    const first = await terminal.shows(/with -m\n.{10}/);
+    const first = await terminal.shows(linesAfter("with -m"));
     assert.doesNotMatch(first, /tok\/s/);
     await t.assertSnapshot(
       masked(await terminal.ended()).replace(/\n[^]*\n(?=Stopped after)/, "\n…\n"),
@@ -45,7 +45,7 @@ Deno.test({
   ignore,
   fn: async () => {
     await using terminal = await PseudoTerminal.open(`${STORY} -n 2000`);
-    await terminal.shows(/with -m\n.{30}/);
+    await terminal.shows(linesAfter("with -m"));
     await terminal.press("C-c");
     const screen = await terminal.ended();
     assert.match(

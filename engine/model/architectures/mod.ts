@@ -34,6 +34,18 @@ export const ARCHITECTURES: readonly Architecture[] = [
   nemotronHMoe,
 ];
 
+function modelTypes({ modelType, otherModelTypes = [] }: Architecture): readonly string[] {
+  return [modelType, ...otherModelTypes];
+}
+
+/** All values of config.json's `model_type` that the architectures have. */
+export const MODEL_TYPES: readonly string[] = [...new Set(ARCHITECTURES.flatMap(modelTypes))];
+
+/** Returns the architectures whose config.json has this `model_type`. `isOf` tells them apart. */
+export function architecturesOfType(type: string): readonly Architecture[] {
+  return ARCHITECTURES.filter((architecture) => modelTypes(architecture).includes(type));
+}
+
 /** Returns the architecture with this name in GGUF. */
 export function architectureOf({ architecture }: { readonly architecture: string }): Architecture {
   const found = ARCHITECTURES.find(({ gguf }) => gguf === architecture);
