@@ -46,6 +46,9 @@ export function addBench(
 ): void {
   const bare = program.command("bench")
     .summary("measure a model's speed and memory, and print a report")
+    .usage(
+      "[options] <suite> [model]\n       tvllm bench ab [options] -- <options of A> -- <options of B>",
+    )
     .description(
       "Measures a model on this machine and prints a Markdown report. bench ab --help has the options of bench ab.",
     )
