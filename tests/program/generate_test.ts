@@ -209,7 +209,7 @@ Deno.test({
   ignore: Deno.build.os === "windows" || realModelMissing(),
   fn: async () => {
     const prompt = Deno.makeTempFileSync();
-    Deno.writeTextFileSync(prompt, "The king said to the queen. ".repeat(170));
+    Deno.writeTextFileSync(prompt, "The king said to the queen. ".repeat(500));
     const child = new Deno.Command("sh", {
       args: ["-c", 'exec sh "$0" generate -m "$1" -f "$2" -n 1 -v', LAUNCHER, REAL_MODEL, prompt],
       clearEnv: true,
@@ -237,6 +237,6 @@ Deno.test({
     clearTimeout(timer);
     if (!sent) return console.error("the device processes the prompt too fast to interrupt it");
     assert.equal((await child.status).code, 130, log);
-    assert.match(log, /^Stopped while reading a prompt of 1,\d\d\d tokens, on /m);
+    assert.match(log, /^Stopped while reading a prompt of 3,\d\d\d tokens, on /m);
   },
 });
