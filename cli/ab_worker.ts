@@ -71,6 +71,12 @@ if (import.meta.main) {
             ids.push(id);
             times.push(performance.now());
           }
+          if (ids.length < maxTokens) {
+            throw new Error(
+              `Cannot generate ${maxTokens} tokens after a prompt of ${promptIds.length}: the KV ` +
+                `cache is full after ${ids.length}; request fewer tokens, or raise --kv-memory`,
+            );
+          }
           return { ids, submitted, times };
         });
         say(served);

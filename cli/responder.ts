@@ -72,9 +72,12 @@ export async function completed(reply: Reply): Promise<ReplySummary> {
 /** A model on this machine. */
 export class ModelResponder implements Responder {
   readonly #model: Model;
+  /** Blocks to which the KV cache may grow; later fewer if the device refuses to grow it. */
+  readonly #budget: number;
 
   constructor(model: Model) {
     this.#model = model;
+    this.#budget = model.engine.stats.blocks.budget;
   }
 
   get model(): string {
@@ -102,13 +105,17 @@ export class ModelResponder implements Responder {
     return new ModelReply(this.#model, this.#model.generate(prompt, options), maxTokens);
   }
 
-  whyCut({ promptTokens, tokens }: ReplySummary): string | undefined {
+  whyCut({ promptTokens, tokens, maxTokens }: ReplySummary): string | undefined {
+    if (tokens >= maxTokens) return undefined;
     const { contextLength, config, engine } = this.#model;
+    const { budget } = engine.stats.blocks;
     const length = promptTokens! + tokens;
     // The last token is never written to the KV cache.
-    if (length > engine.stats.blocks.budget * BLOCK_TOKENS) {
-      return `the KV cache could not grow after ${counted(tokens, "token")}; ` +
-        "free device memory, or use --device cpu";
+    if (length > budget * BLOCK_TOKENS) {
+      return budget < this.#budget
+        ? `the KV cache could not grow after ${counted(tokens, "token")}; ` +
+          "free device memory, or use --device cpu"
+        : `the KV cache of ${counted(budget * BLOCK_TOKENS, "token")} is full; raise --kv-memory`;
     }
     if (length < contextLength) return undefined;
     const way = contextLength < config.contextLength

@@ -6,7 +6,7 @@
  * `Cannot read tensor 'x' of m.gguf: offset 12 is past the end of the file (size 8)`.
  */
 
-/** "too-long" if the prompt does not fit the context, "invalid" for anything else. */
+/** "too-long" if the prompt does not fit the context or the KV cache, "invalid" for anything else. */
 export type RequestErrorKind = "invalid" | "too-long";
 
 /**
@@ -16,7 +16,7 @@ export type RequestErrorKind = "invalid" | "too-long";
 export class RequestError extends Error {
   /** @ignore */
   override name = "RequestError";
-  /** "too-long" if the prompt does not fit the context. */
+  /** "too-long" if the prompt does not fit the context or the KV cache. */
   readonly kind: RequestErrorKind;
 
   /** `options.kind` is "invalid" by default. */

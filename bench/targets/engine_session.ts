@@ -2,6 +2,7 @@
 
 import type { Engine } from "../../engine/run/engine.ts";
 import { GREEDY } from "../../engine/run/runner.ts";
+import { checkNotShortened } from "../../engine/run/sequence.ts";
 import type { TokenStream } from "../../engine/run/token_stream.ts";
 import { TextStream } from "../../engine/text/streaming.ts";
 import type { Tokenizer } from "../../engine/text/tokenizer.ts";
@@ -50,7 +51,15 @@ export class EngineSession implements Session {
     const before = this.cacheUse;
     const served: Promise<Served>[] = [];
     for (const request of requests) {
-      const reading = consume(this.#submit(request), this.#reader(text));
+      const stream = this.#submit(request);
+      try {
+        // A shorter answer would give figures of something else.
+        checkNotShortened(stream.sequence, this.options.contextLength);
+      } catch (error) {
+        stream.cancel();
+        throw error;
+      }
+      const reading = consume(stream, this.#reader(text));
       served.push(reading.done);
       if (arrival === "sequential") await reading.done;
       if (arrival === "staggered") await reading.begun;

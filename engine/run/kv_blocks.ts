@@ -71,22 +71,10 @@ export class KvBlocks {
   }
 
   /**
-   * Finds the first group whose budget is too small for a sequence of `tokens` tokens that runs
-   * alone. Returns the blocks needed and the group's budget, or undefined if all budgets suffice.
-   *
-   * @param size.entering most tokens that enter in one step
-   */
-  lacking(size: TextSize): { needed: number; budget: number } | undefined {
-    for (const [group, { budget }] of this.#groups.entries()) {
-      const needed = this.#heldAlone(group, size);
-      if (needed > budget) return { needed, budget };
-    }
-    return undefined;
-  }
-
-  /**
    * Returns the length in tokens, at most `tokens`, of the longest text that fits the budgets of
    * all groups when it runs alone.
+   *
+   * @param size.entering most tokens that enter in one step
    */
   longestAlone({ tokens, entering }: TextSize): number {
     const rooms = this.#groups.map(({ budget }, group) => {

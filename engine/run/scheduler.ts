@@ -8,13 +8,12 @@
  *
  * Why it never stalls: running sequences are served in order of arrival. If no block is free, the
  * last of them is preempted, so the first one advances in every step. If it is the only one left,
- * it can use every block, and these are enough (`add` checks that).
+ * it can use every block, and these are enough (`add` and `grown` shorten it to what fits).
  *
  * Sources: Yu et al. 2022 (Orca), Kwon et al. 2023 (PagedAttention), Agrawal et al. 2024
  * (Sarathi-Serve).
  */
 
-import { RequestError } from "../errors.ts";
 import { blocksFor } from "./block_manager.ts";
 import type { KvBlocks, TextSize } from "./kv_blocks.ts";
 import { nextSampling } from "./next_sampling.ts";
@@ -26,7 +25,7 @@ import {
   REPEAT_HISTORY,
 } from "./runner.ts";
 import { checkOptions, type SchedulerOptions } from "./scheduler_options.ts";
-import { type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
+import { cacheTooSmall, type FinishReason, type GenerationRequest, Sequence } from "./sequence.ts";
 
 /** A slot and blocks that the scheduler does not use until they are returned. */
 export interface BorrowedRoom {
@@ -84,18 +83,16 @@ export class Scheduler {
   /**
    * Queues a request.
    *
+   * It ends early, as at the end of the context, where all blocks together have no more room.
+   *
    * @throws {RequestError} if it can never be served: it is empty, has ids outside the vocabulary,
-   * or is too long for the context or for all blocks together.
+   * or its prompt is too long for the context or for all blocks together.
    */
   add(request: GenerationRequest): Sequence {
     const sequence = new Sequence(request, this.#arrivals++, this.options);
-    const lacking = this.#lacking(sequence);
-    if (lacking) {
-      throw new RequestError(
-        `Cannot accept the request: its ${sequence.maxLength} tokens need ${lacking.needed} blocks ` +
-          `of the KV cache, but the limit is ${lacking.budget}; lower maxTokens or raise the KV memory`,
-      );
-    }
+    const room = this.#roomFor(sequence);
+    if (room < sequence.promptLength) throw cacheTooSmall(sequence.promptLength, room);
+    sequence.shorten(room + 1);
     insertByArrival(this.#waiting, sequence);
     return sequence;
   }
@@ -175,11 +172,9 @@ export class Scheduler {
    */
   grown(group: number, blocks: number): Sequence[] {
     this.blocks.grown(group, blocks);
-    const { maxBatchTokens: entering } = this.options;
-    return [...this.#running, ...this.#waiting].filter((sequence) => {
-      const tokens = sequence.maxLength - 1;
-      return sequence.shorten(this.blocks.longestAlone({ tokens, entering }) + 1);
-    });
+    return [...this.#running, ...this.#waiting].filter((sequence) =>
+      sequence.shorten(this.#roomFor(sequence) + 1)
+    );
   }
 
   /**
@@ -299,10 +294,13 @@ export class Scheduler {
     return true;
   }
 
-  // The last token of a sequence is never an input, so it needs no room in the cache.
-  #lacking({ maxLength }: Sequence) {
+  /**
+   * Returns how many of its tokens fit into the cache if it runs alone. The last token of a sequence
+   * is never an input, so it needs no room.
+   */
+  #roomFor({ maxLength }: Sequence): number {
     const { maxBatchTokens: entering } = this.options;
-    return this.blocks.lacking({ tokens: maxLength - 1, entering });
+    return this.blocks.longestAlone({ tokens: maxLength - 1, entering });
   }
 
   /** Whether a running sequence is computing the first `end` of these tokens, so waiting pays. */
@@ -350,7 +348,8 @@ export class Scheduler {
       const { logprobs } = sequence.request;
       if (sequence.left > 1 || logprobs !== undefined || sequence.penalized) return 1;
       const { length, minLength, maxLength } = sequence;
-      steps = Math.min(steps, (length < minLength ? minLength : maxLength) - length);
+      const end = length < minLength ? Math.min(minLength, maxLength) : maxLength;
+      steps = Math.min(steps, end - length);
     }
     if (steps === 1) return 1;
     // If one lacks room, the others keep their blocks for later steps.

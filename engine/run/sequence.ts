@@ -10,7 +10,7 @@ import { plural } from "../plural.ts";
 
 /**
  * Why a request ended. "stop": it sampled a stop token. "length": it reached its `maxTokens`, or
- * the context is full, or the KV cache could not grow. "cancelled": its caller cancelled it.
+ * the context or the KV cache is full. "cancelled": its caller cancelled it.
  */
 export type FinishReason = "stop" | "length" | "cancelled";
 
@@ -20,7 +20,7 @@ export interface GenerationRequest {
   readonly promptIds: readonly number[];
   /** How tokens are chosen; omitted options are as in `DEFAULT_SAMPLING`. */
   readonly sampling?: Partial<SamplingOptions>;
-  /** Maximum number of tokens to generate, default 512; the context may be full before. */
+  /** Maximum number of tokens to generate, default 512; the context or KV cache may end it before. */
   readonly maxTokens?: number;
   /** Minimum number of tokens to generate, default 0; until then, no stop token is chosen. */
   readonly minTokens?: number;
@@ -47,7 +47,7 @@ export class Sequence {
   /** The prompt, then the generated tokens that have been read back. */
   readonly tokens: number[];
   readonly promptLength: number;
-  /** The length at which it ends, prompt included; lowered if the KV cache cannot grow that far. */
+  /** The length at which it ends, prompt included; lowered to what the KV cache has room for. */
   maxLength: number;
   /** The length, prompt included, below which no stop token is sampled. */
   readonly minLength: number;
@@ -123,6 +123,8 @@ export class Sequence {
   }
 }
 
+const MORE_MEMORY = "give the KV cache more memory (kvMemory, --kv-memory)";
+
 function checkRequest(
   request: GenerationRequest,
   { contextLength, vocabSize }: RequestLimits,
@@ -176,6 +178,36 @@ export function answerTooLong(
     `Cannot generate ${maxTokens} ${
       plural(maxTokens, "token")
     } after a prompt of ${promptTokens}: the context has room for ${contextLength}; request fewer tokens`,
+    { kind: "too-long" },
+  );
+}
+
+/** Returns the error for a prompt that is longer than the KV cache's `room` in tokens. */
+export function cacheTooSmall(tokens: number, room: number): RequestError {
+  return new RequestError(
+    `Cannot answer a prompt of ${tokens} ${
+      plural(tokens, "token")
+    }: the KV cache has room for ${room}; shorten it, or ${MORE_MEMORY}`,
+    { kind: "too-long" },
+  );
+}
+
+/**
+ * Checks that the KV cache did not shorten a request that must have all its tokens.
+ *
+ * @throws {RequestError} if it did.
+ */
+export function checkNotShortened(
+  { promptLength, maxLength, request: { maxTokens = DEFAULT_MAX_TOKENS } }: Sequence,
+  contextLength: number,
+): void {
+  if (maxLength >= Math.min(promptLength + maxTokens, contextLength)) return;
+  throw new RequestError(
+    `Cannot generate ${maxTokens} ${
+      plural(maxTokens, "token")
+    } after a prompt of ${promptLength}: the KV cache has room for ${
+      maxLength - 1
+    }; request fewer tokens, or ${MORE_MEMORY}`,
     { kind: "too-long" },
   );
 }

@@ -84,13 +84,26 @@ Deno.test("tvllm bench prints and writes what it measured before it failed", asy
   const trace = join(directory, "trace.json");
   const run = await runTvllm(["bench", ...args, "--json", "-", "--trace", trace]);
   assert.equal(run.code, 2);
-  assert.match(run.stderr, /error: Cannot accept the request: /);
+  assert.match(
+    run.stderr,
+    /error: Cannot answer a prompt of 128 tokens: the KV cache has room for \d+; /,
+  );
   const report = JSON.parse(run.stdout);
   assert.equal(report.complete, false);
   assert.deepEqual(report.tables.map(({ rows }: { rows: [] }) => rows.length), [3, 3, 1]);
   assert.ok(report.checks.length > 0);
   assert.ok(JSON.parse(await Deno.readTextFile(trace)).traceEvents.length > 10);
   await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("tvllm bench refuses to measure answers that the KV cache would cut off", async () => {
+  const args = "throughput -p 32 -n 90 -r 1 --warmup 0 --requests 2 --kv-memory 256K".split(" ");
+  const { code, stderr } = await runTvllm(["bench", ...args]);
+  assert.equal(code, 2);
+  assert.match(
+    stderr,
+    /error: Cannot generate 90 tokens after a prompt of 32: the KV cache has room for 96; /,
+  );
 });
 
 Deno.test("tvllm bench opens its output files first, and leaves no new ones if it fails", async () => {

@@ -110,12 +110,25 @@ Deno.test("tvllm generate runs a directory of safetensors", async () => {
   assert.equal(JSON.parse(stdout).generated_tokens, 4);
 });
 
-Deno.test("tvllm generate stays within --kv-memory, and refuses requests that do not fit", async () => {
-  const answer = await runTvllm([...STORY, "--kv-memory", "200K"]);
+Deno.test("tvllm generate stays within --kv-memory: long answers end early, and long prompts are refused", async () => {
+  const few = ["--kv-memory", "60K", "-q"];
+  const answer = await runTvllm(["generate", "Once", "-n", "8", ...few]);
   assert.equal(answer.code, 0, answer.stderr);
-  const long = await runTvllm(["generate", "Once", "-n", "500", "--kv-memory", "200K"]);
+  assert.equal(answer.stderr, "");
+  const cut = await runTvllm(["generate", "Once", "-n", "500", "--json", ...few]);
+  assert.equal(cut.code, 0, cut.stderr);
+  const said =
+    /^warning: the answer was cut off: the KV cache of (\d+) tokens is full; raise --kv-memory\n$/;
+  const room = Number(said.exec(cut.stderr)?.[1]);
+  const { finish, prompt_tokens, generated_tokens } = JSON.parse(cut.stdout);
+  // The last token never enters the cache.
+  assert.deepEqual([finish, prompt_tokens + generated_tokens], ["length", room + 1]);
+  const long = await runTvllm(["generate", "Once ".repeat(200), ...few]);
   assert.equal(long.code, 2);
-  assert.match(long.stderr, /need \d+ blocks of the KV cache, but the limit is \d+/);
+  assert.match(
+    long.stderr,
+    /^error: Cannot answer a prompt of \d+ tokens: the KV cache has room for \d+; shorten it, or give .*--kv-memory\)\n$/,
+  );
 });
 
 Deno.test("tvllm generate without an adapter runs on the CPU, and --device gpu exits with 5", async () => {

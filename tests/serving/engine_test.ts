@@ -234,14 +234,14 @@ Deno.test("Engine completes a request when the cache cannot grow: other requests
   );
   await failed;
   assert.equal(engine.stats.blocks.used, 0);
-  assert.throws(() => engine.submit(ask(text(1, 81))), /need 6 blocks .* limit is 5/);
+  assert.throws(() => engine.submit(ask(text(1, 81))), /the KV cache has room for 80/);
 });
 
 Deno.test("Engine refuses what its runner would refuse, whatever its options, and serves other requests", async () => {
   const runner = new FakeRunner({ blocks: 3 }, 40);
   const engine = new Engine(runner, { contextLength: 100, maxBlocks: [2.5] });
   assert.throws(() => engine.submit(ask(text(1, 40))), /has room for 40; shorten it$/);
-  assert.throws(() => engine.submit(ask(text(1, 30))), /need 3 blocks .* limit is 2/);
+  assert.throws(() => engine.submit(ask(text(1, 33))), /the KV cache has room for 32/);
   const fits = ask(text(1, 20));
   assert.deepEqual((await collect(engine.submit(fits))).map(({ id }) => id), answer(fits));
   assert.equal(engine.stats.blocks.total, 2);

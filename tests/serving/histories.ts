@@ -89,12 +89,18 @@ class World {
   }
 
   submit(request: GenerationRequest): void {
-    const maxLength = Math.min(request.promptIds.length + request.maxTokens!, CONTEXT);
-    if (!this.#fits({ maxLength })) {
+    const { promptIds, maxTokens } = request;
+    const wanted = Math.min(promptIds.length + maxTokens!, CONTEXT);
+    if (!this.#fits({ maxLength: promptIds.length + 1 })) {
       assert.throws(() => this.scheduler.add(request), RequestError);
-    } else {
-      this.sequences.push(this.scheduler.add(request));
+      return;
     }
+    const sequence = this.scheduler.add(request);
+    const { maxLength } = sequence;
+    assert.ok(this.#fits({ maxLength }), "longer than the cache");
+    assert.ok(maxLength === wanted || !this.#fits({ maxLength: maxLength + 1 }), "too short");
+    if (maxLength < wanted) this.shortened++;
+    this.sequences.push(sequence);
   }
 
   /** Returns the most blocks that the engine would allow a group. */

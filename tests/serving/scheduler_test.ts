@@ -224,10 +224,33 @@ Deno.test("Scheduler.add() refuses a request that can never be served, with the 
   refused(ask(0, 5, { logprobs: -1 }), /logprobs is -1/);
   const sampling = { ...ask(0, 5).sampling, logitBias: new Map([[1000, 1]]) };
   assert.throws(() => scheduler.add({ ...ask(0, 5), sampling }), /a token id below 1000/);
-  // The last of 66 tokens never enters; 65 tokens need a fifth block.
-  refused(ask(0, 56, { maxTokens: 10 }), /its 66 tokens need 5 blocks .* limit is 4/);
-  scheduler.add(ask(0, 55, { maxTokens: 10 }));
-  assert.equal(scheduler.waiting.length, 1);
+  // 65 tokens need a fifth block.
+  refused(
+    ask(0, 65),
+    /prompt of 65 tokens: the KV cache has room for 64; shorten it, or .*--kv-memory/,
+  );
+  assert.throws(() => scheduler.add(ask(0, 65)), { kind: "too-long" });
+  assert.equal(scheduler.waiting.length, 0);
+});
+
+Deno.test("Scheduler ends a request early if all blocks together have no room for its maxTokens", () => {
+  const scheduler = make(4, { steps: 8 });
+  // The last token never enters, so four blocks have room for a text of 65 tokens.
+  for (const [length, generated] of [[64, 1], [56, 9], [5, 60]] as const) {
+    const sequence = scheduler.add(ask(0, length, { maxTokens: 100, minTokens: 90 }));
+    for (let steps = 0; !sequence.finish; steps++) {
+      assert.ok(steps <= generated, "does not end");
+      step(scheduler);
+    }
+    assert.equal(sequence.finish, "length");
+    assert.equal(sequence.tokens.length, length + generated);
+    assert.equal(scheduler.blocks.stats[0]!.used, 0);
+  }
+  // A window's blocks limit a text, too, if they are fewer than it holds.
+  const windowed = make(8, { maxBatchTokens: 16 }, [{ window: 40, blocks: 3 }]);
+  assert.equal(windowed.add(ask(0, 10, { maxTokens: 100 })).maxLength, 49);
+  const fits = make(8, { maxBatchTokens: 16 }, [{ window: 20, blocks: 6 }]);
+  assert.equal(fits.add(ask(0, 10, { maxTokens: 100 })).maxLength, 110);
 });
 
 Deno.test("Scheduler lends a slot and blocks, and preempts running sequences for them, the last first", () => {
