@@ -168,15 +168,18 @@ class Listener {
   }
 }
 
-/** Stops the server. Running answers may continue for `milliseconds`; then they are cancelled. */
+/**
+ * Stops the server. Running answers may continue for `milliseconds`; then they are cancelled. Until
+ * then it keeps listening, so that load balancers and clients get 503 and not a refused connection.
+ */
 async function end(server: ModelServer, listener: Listener, milliseconds: number): Promise<void> {
   server.drain();
-  const timer = setTimeout(() => server.cancelAll(), milliseconds);
-  try {
-    await listener.close();
-  } finally {
-    clearTimeout(timer);
-  }
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const grace = new Promise<void>((resolve) => timer = setTimeout(resolve, milliseconds));
+  await Promise.race([server.idle(), grace]);
+  clearTimeout(timer);
+  server.cancelAll();
+  await listener.close();
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

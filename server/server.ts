@@ -49,6 +49,8 @@ export class ModelServer {
   readonly #admission: Admission;
   readonly #metrics = new Metrics();
   readonly #open = new Set<Exchange>();
+  /** Called when no request is open. */
+  readonly #whenIdle: (() => void)[] = [];
   readonly #created = Math.floor(Date.now() / 1000);
   #model: Model | undefined;
   #draining = false;
@@ -86,6 +88,12 @@ export class ModelServer {
   /** Rejects new requests from now on. */
   drain(): void {
     this.#draining = true;
+  }
+
+  /** Resolves as soon as no request is open. */
+  async idle(): Promise<void> {
+    if (this.#open.size === 0) return;
+    await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
   /** Cancels all running requests. */
@@ -259,6 +267,7 @@ export class ModelServer {
 
   #over(exchange: Exchange, record: ExchangeRecord): void {
     this.#open.delete(exchange);
+    if (this.#open.size === 0) { for (const resolve of this.#whenIdle.splice(0)) resolve(); }
     const { path, error } = record;
     if (error?.cause instanceof DeviceError) this.#failure = error.cause;
     const known = ["/health", "/metrics", "/"].includes(path) ||

@@ -33,6 +33,50 @@ Deno.test("tvllm serve answers, and ends after SIGTERM", async () => {
   });
 });
 
+Deno.test("tvllm serve answers 503 to new requests while it shuts down, until earlier ones are done", async () => {
+  await serve([], async ({ address, port, child }) => {
+    const body = JSON.stringify({ prompt: "Once upon a time", max_tokens: 4 });
+    using connection = await Deno.connect({ port });
+    const send = (text: string) => connection.write(new TextEncoder().encode(text));
+    const received = connection.readable.pipeThrough(new TextDecoderStream()).getReader();
+    await send(
+      `POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n` +
+        `connection: close\r\ncontent-length: ${body.length}\r\n\r\n`,
+    );
+    // The server sends this when it starts to read the body.
+    assert.match((await received.read()).value!, /^HTTP\/1\.1 100 /);
+    child.kill("SIGTERM");
+    const health = async () => {
+      const response = await fetch(`${address}/health`);
+      return [response.status, (await response.json()).status];
+    };
+    let last: unknown[];
+    while ((last = await health())[0] === 200);
+    assert.deepEqual(last, [503, "shutting down"]);
+    const refused = await complete(address, { prompt: "Hi" });
+    assert.equal(refused.status, 503);
+    assert.match((await refused.json()).error.message, /the server is shutting down/);
+    await send(body);
+    let text = "";
+    for (let read; !(read = await received.read()).done;) text += read.value;
+    assert.match(text, /^HTTP\/1\.1 200 OK\r\n[^]*"completion_tokens":4/);
+    assert.equal((await child.status).code, 143);
+  });
+});
+
+Deno.test("tvllm serve ends earlier requests after --grace", async () => {
+  await serve(["--grace", "0"], async ({ address, child }) => {
+    const long = { prompt: "Once", max_tokens: 2000, ignore_eos: true, stream: true };
+    const reader = (await complete(address, long)).body!.pipeThrough(new TextDecoderStream())
+      .getReader();
+    let text = (await reader.read()).value!;
+    child.kill("SIGTERM");
+    for (let read; !(read = await reader.read()).done;) text += read.value;
+    assert.match(text, /shutting down.*\n\ndata: \[DONE\]\n\n$/);
+    assert.equal((await child.status).code, 143);
+  });
+});
+
 Deno.test("tvllm serve reports that it cannot listen", async () => {
   await serve([], async ({ port }) => {
     const { code, stderr } = await runTvllm(["serve", "--port", `${port}`]);
