@@ -15,13 +15,25 @@ export const DEFAULT_COMPLETION_TOKENS = 16;
  * Returns the token ids of each prompt. Texts get BOS at the start, and control tokens that are
  * spelled out in them are parsed, because clients apply chat templates themselves.
  */
-export function completionPrompts(model: Model, { prompt }: CompletionBody): EncodedPrompt[] {
-  const prompts = Array.isArray(prompt) && typeof prompt[0] !== "number" ? prompt : [prompt];
-  return (prompts as (string | number[])[]).map((one) =>
-    typeof one === "string"
-      ? model.encodePrompt(one, { raw: true, special: true })
-      : { ids: one, continues: true }
+export function completionPrompts(model: Model, body: CompletionBody): EncodedPrompt[] {
+  return promptsOf(body).map((prompt) =>
+    typeof prompt === "string"
+      ? model.encodePrompt(prompt, { raw: true, special: true })
+      : { ids: prompt, continues: true }
   );
+}
+
+function promptsOf({ prompt }: CompletionBody): (string | number[])[] {
+  const isList = Array.isArray(prompt) && typeof prompt[0] !== "number";
+  return (isList ? prompt : [prompt]) as (string | number[])[];
+}
+
+/** Returns a prompt as text: as it was sent, or its ids decoded without a BOS that texts get. */
+function textOf({ tokenizer }: Model, prompt: string | readonly number[]): string {
+  if (typeof prompt === "string") return prompt;
+  const { addBos, bosId } = tokenizer;
+  const ids = addBos && prompt[0] === bosId ? prompt.slice(1) : prompt;
+  return tokenizer.decode(ids, { special: true });
 }
 
 /**
@@ -29,11 +41,7 @@ export function completionPrompts(model: Model, { prompt }: CompletionBody): Enc
  *
  * @throws {HttpError} if log-probabilities of the prompts are requested.
  */
-export function completionFormat(
-  model: Model,
-  body: CompletionBody,
-  prompts: readonly EncodedPrompt[],
-): ReplyFormat {
+export function completionFormat(model: Model, body: CompletionBody): ReplyFormat {
   const { echo, logprobs } = body;
   if (echo && logprobs != null) {
     throw new HttpError(
@@ -49,8 +57,8 @@ export function completionFormat(
     object: "text_completion",
     chunkObject: "text_completion",
     idPrefix: "cmpl-",
-    choices: prompts.map(({ ids }) =>
-      new CompletionWriter(model, echo ? model.tokenizer.decode(ids) : "", logprobs != null)
+    choices: promptsOf(body).map((prompt) =>
+      new CompletionWriter(model, echo ? textOf(model, prompt) : "", logprobs != null)
     ),
   };
 }

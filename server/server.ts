@@ -183,7 +183,7 @@ export class ModelServer {
   async #completions(model: Model, exchange: Exchange, request: Request): Promise<Response> {
     const fields = await this.#fields(request, completionSchema);
     const prompts = completionPrompts(model, fields);
-    const format = completionFormat(model, fields, prompts);
+    const format = completionFormat(model, fields);
     const options = {
       fields,
       maxTokens: fields.max_tokens ?? DEFAULT_COMPLETION_TOKENS,

@@ -76,6 +76,41 @@ Deno.test(
 );
 
 Deno.test(
+  "echo returns each prompt as it was sent, with its control tokens",
+  served(async (server, model) => {
+    const { bosId, eosIds } = model.tokenizer;
+    const control = model.tokenizer.spelling([...eosIds][0]!);
+    const prompts = [`${control}${STORY}${control}\n`, "  two spaces", "caf\u00e9"];
+    const echoed = async (prompt: unknown) => {
+      const { body } = await ask(server, "POST /v1/completions", {
+        prompt,
+        temperature: 0,
+        max_tokens: 1,
+        echo: true,
+      });
+      return body.choices.map(({ text }: Body) => text);
+    };
+    const texts = await echoed(prompts);
+    const ids = prompts.map((prompt) =>
+      model.encodePrompt(prompt, { raw: true, special: true }).ids
+    );
+    assert.ok(ids.every((own) => own[0] === bosId) && ids[0]!.includes([...eosIds][0]!));
+    for (const [i, prompt] of prompts.entries()) {
+      assert.ok(texts[i].startsWith(prompt), texts[i]);
+      assert.deepEqual(await echoed(prompt), [texts[i]]);
+    }
+    assert.deepEqual(await echoed(ids), texts);
+    const events = await askStream(server, "POST /v1/completions", {
+      prompt: prompts[0],
+      max_tokens: 1,
+      temperature: 0,
+      echo: true,
+    });
+    assert.equal((events[0] as Body).choices[0].text, texts[0]);
+  }),
+);
+
+Deno.test(
   "a stream has one chunk per token, usage if requested, and [DONE]",
   served(async (server, model) => {
     const { ids, text } = await model.complete(STORY, { temperature: 0, maxTokens: 12, raw: true });
