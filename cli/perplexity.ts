@@ -75,7 +75,7 @@ export function addPerplexity(program: Command): void {
               device: model.device.description,
             })
           }\n`
-          : `perplexity ${perplexity.toFixed(4)} ± ${error.toFixed(4)} over ${
+          : `${perplexityText(perplexity, error)} over ${
             counted(ids.length - 1, "token")
           }, each given ${
             window < ids.length
@@ -113,11 +113,15 @@ async function writeHalves({ model, text, window, json, terminal }: {
           device: model.device.description,
         })
       }\n`
-      : `perplexity ${perplexity.toFixed(4)} ± ${error.toFixed(4)} over ${
-        counted(tokens, "token")
-      }, ` +
+      : `${perplexityText(perplexity, error)} over ${counted(tokens, "token")}, ` +
         `as llama-perplexity: second halves of ${counted(windows, "window")} of ${score.window}\n`,
   );
+}
+
+/** Formats a perplexity with its standard error, if there is one. */
+function perplexityText(value: number, error: number | undefined): string {
+  const spread = error === undefined ? "" : ` ± ${error.toFixed(4)}`;
+  return `perplexity ${value.toFixed(4)}${spread}`;
 }
 
 /** Calls `score` and shows its progress. Ctrl-C ends it. */

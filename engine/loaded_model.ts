@@ -48,8 +48,8 @@ export interface GenerateOptions extends PromptOptions, Partial<SamplingOptions>
 export interface TextScores extends TokenScores {
   /** exp of the mean negative log-probability of all tokens but the first. */
   readonly perplexity: number;
-  /** The standard error of the perplexity. */
-  readonly error: number;
+  /** The standard error of the perplexity; undefined if the text has only two tokens. */
+  readonly error: number | undefined;
   /** The tokens of the text, one for each entry of `positions`. */
   readonly ids: readonly number[];
 }
@@ -254,7 +254,7 @@ export class Model implements AsyncDisposable {
    *
    * await using model = await load("model.gguf");
    * const { perplexity, error } = await model.perplexity("The king said to the queen");
-   * console.log(`${perplexity} ± ${error}`);
+   * console.log(`${perplexity} ± ${error ?? "unknown"}`);
    * ```
    *
    * @throws {RequestError} if the text has fewer than two tokens.

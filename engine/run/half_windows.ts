@@ -19,8 +19,8 @@ export interface HalvesOptions extends Pick<ScoreOptions, "signal" | "progress">
 export interface HalvesScore {
   /** exp of the mean negative log-probability of the tokens that count. */
   readonly perplexity: number;
-  /** Standard error of the perplexity. */
-  readonly error: number;
+  /** Standard error of the perplexity; undefined if a single token counts. */
+  readonly error: number | undefined;
   /** Number of tokens that count. */
   readonly tokens: number;
   /** Number of windows that were scored, with `window` tokens each. */

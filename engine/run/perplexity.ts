@@ -86,11 +86,17 @@ export async function scoreTokens(
   return { positions, window: windowLength };
 }
 
-/** Returns exp of the mean negative log-probability and its standard error; NaN without any. */
-export function perplexity(scores: readonly PositionScore[]): { value: number; error: number } {
+/**
+ * Returns exp of the mean negative log-probability, and its standard error. A single score shows no
+ * spread, so it has no error.
+ */
+export function perplexity(
+  scores: readonly PositionScore[],
+): { value: number; error: number | undefined } {
   const losses = scores.flatMap(({ nextLogprob }) => nextLogprob === null ? [] : [-nextLogprob]);
   const mean = losses.reduce((a, b) => a + b, 0) / losses.length;
-  const variance = losses.reduce((a, b) => a + (b - mean) ** 2, 0) / (losses.length - 1);
   const value = Math.exp(mean);
+  if (losses.length < 2) return { value, error: undefined };
+  const variance = losses.reduce((a, b) => a + (b - mean) ** 2, 0) / (losses.length - 1);
   return { value, error: value * Math.sqrt(variance / losses.length) };
 }

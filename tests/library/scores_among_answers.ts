@@ -20,7 +20,7 @@ export async function scoresAmongAnswers(device: "cpu" | "gpu"): Promise<void> {
   for (const answer of answers) assert.deepEqual((await answer.complete()).ids, expected.ids);
   const { perplexity, error } = await among;
   assert.ok(Math.abs(perplexity / alone.perplexity - 1) < 1e-6);
-  assert.ok(error > 0 && perplexity > 1);
+  assert.ok(error! > 0 && perplexity > 1);
   assert.deepEqual((await model.complete(text, GREEDY)).ids, expected.ids);
   assert.equal(model.engine.stats.blocks.used, 0);
   await assert.rejects(model.perplexity(""), {

@@ -67,6 +67,20 @@ Deno.test("tvllm perplexity reads standard input, in windows of the context", as
   const [, , tokens, count] = said.exec(halves.stdout)!;
   // The first half and the first token after it do not count.
   assert.equal(Number(tokens), 15 * Number(count));
+  // A single scored token has no standard error. With 4 tokens a window, one counts.
+  const four = ["perplexity", "-m", model, "--llama", "--window", "4"];
+  const short = "the hen a";
+  const [one, half, json] = await Promise.all([
+    runTvllm(["perplexity", "-m", model], { stdin: "the" }),
+    runTvllm(four, { stdin: short }),
+    runTvllm([...four, "--json"], { stdin: short }),
+  ]);
+  assert.match(one!.stdout, /^perplexity [\d.]+ over 1 token, each/);
+  assert.match(half!.stdout, /^perplexity [\d.]+ over 1 token, as llama-perplexity/);
+  assert.deepEqual(
+    Object.keys(JSON.parse(json!.stdout)),
+    ["model", "method", "perplexity", "tokens", "windows", "window", "device"],
+  );
   const nothing = await runTvllm(["perplexity", "-m", model], { stdin: "" });
   assert.equal(nothing.code, 2);
   assert.match(nothing.stderr, /Cannot compute perplexity: the text has fewer than two tokens/);

@@ -42,8 +42,17 @@ Deno.test("Engine.score() returns the log-probability of each next token, and th
   const { value, error } = perplexity(scores.positions);
   assert.ok(Math.abs(value / Math.exp(mean) - 1) < 1e-12);
   const deviation = Math.sqrt(losses.reduce((sum, loss) => sum + (loss - mean) ** 2, 0) / 88);
-  assert.ok(Math.abs(error / (value * deviation / Math.sqrt(89)) - 1) < 1e-12);
+  assert.ok(Math.abs(error! / (value * deviation / Math.sqrt(89)) - 1) < 1e-12);
   assert.equal(engine.stats.blocks.used, 0);
+});
+
+Deno.test("perplexity() has no standard error for a single score", () => {
+  const score = (nextLogprob: number | null) => ({ nextLogprob, top: [] });
+  assert.deepEqual(perplexity([score(-Math.LN2), score(null)]), {
+    value: Math.exp(Math.LN2),
+    error: undefined,
+  });
+  assert.equal(perplexity([score(-1), score(-1), score(null)]).error, 0);
 });
 
 Deno.test("Engine.score() uses windows as long as the context, or as the cache can hold after growth", async () => {
