@@ -55,6 +55,7 @@ export function addServe(program: Command): void {
     .option(
       "--cors <origin>",
       "allow web pages of this origin, such as https://example.com; * allows all",
+      pageOrigin,
     )
     .option(
       "--grace <seconds>",
@@ -193,6 +194,15 @@ function aborted(signal: AbortSignal): Promise<void> {
 function nameOf(spec: string | undefined): string {
   if (spec === undefined) return "builtin";
   return isHubSpec(spec) || isSyntheticSpec(spec) ? spec : basename(spec, ".gguf") || spec;
+}
+
+/** Returns an origin in the form in which browsers send it. */
+function pageOrigin(text: string): string {
+  if (text === "*") return text;
+  const url = URL.parse(text);
+  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
+  if (isWeb && url.href === `${url.origin}/`) return url.origin;
+  throw new InvalidArgumentError("Expected *, or an origin such as https://example.com.");
 }
 
 function filled(text: string): string {

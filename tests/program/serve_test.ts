@@ -77,6 +77,37 @@ Deno.test("tvllm serve ends earlier requests after --grace", async () => {
   });
 });
 
+Deno.test("tvllm serve --cors allows an origin however it is written", async () => {
+  await serve(["--cors", "HTTPS://Example.com:443/"], async ({ address }) => {
+    const status = async (origin: string) => {
+      const response = await fetch(`${address}/metrics`, { headers: { origin } });
+      await response.body?.cancel();
+      return [response.status, response.headers.get("access-control-allow-origin")];
+    };
+    assert.deepEqual(await status("https://example.com"), [200, "https://example.com"]);
+    assert.deepEqual(await status("https://example.com:444"), [403, null]);
+  });
+});
+
+Deno.test("tvllm serve refuses a --cors that no page can have as its origin", async () => {
+  const wrong = [
+    "",
+    "example.com",
+    "https://a.example/chat",
+    "https://a@b.example",
+    "https://a.example/#",
+    "file:///a",
+  ];
+  for (const origin of wrong) {
+    const { code, stderr } = await runTvllm(["serve", "--cors", origin]);
+    assert.equal(code, 2, origin);
+    assert.match(
+      stderr,
+      /^error: Cannot [^\n]*--cors[^\n]*Expected \*, or an origin such as [^\n]*\n$/,
+    );
+  }
+});
+
 Deno.test("tvllm serve reports that it cannot listen", async () => {
   await serve([], async ({ port }) => {
     const { code, stderr } = await runTvllm(["serve", "--port", `${port}`]);
