@@ -18,7 +18,10 @@ const KNOWN = ["vulkan", "vk", "metal", "mtl", "dx12", "d3d12", "opengl", "gles"
  */
 export function useBackend(backend: unknown): void {
   if (typeof backend === "string") return Deno.env.set(VARIABLE, backend);
-  const names = Deno.env.get(VARIABLE)?.split(",").map((name) => name.trim().toLowerCase()) ?? [];
+  const value = Deno.env.get(VARIABLE);
+  // An empty variable counts as unset, but wgpu would find no adapter.
+  if (value === "") return Deno.env.delete(VARIABLE);
+  const names = value?.split(",").map((name) => name.trim().toLowerCase()) ?? [];
   const unknown = names.find((name) => !KNOWN.includes(name));
   if (unknown === undefined) return;
   throw new UsageError(

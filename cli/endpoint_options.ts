@@ -17,7 +17,8 @@ export interface EndpointChoice {
   readonly model: string | undefined;
 }
 
-const KEY_VARIABLE = "TVLLM_API_KEY";
+/** The environment variable of the API key. */
+export const KEY_VARIABLE = "TVLLM_API_KEY";
 
 /**
  * Adds the options for a server.
@@ -68,9 +69,12 @@ export function endpointOf(values: EndpointValues): EndpointChoice | undefined {
     throw new UsageError(`Cannot use ${alone} without --endpoint: it is for a server`);
   }
   checkAddress(endpoint);
-  // An empty variable counts as unset.
-  const key = apiKey ?? (Deno.env.get(KEY_VARIABLE) || undefined);
-  return { url: endpoint, apiKey: key, model: servedModel };
+  return { url: endpoint, apiKey: apiKeyOf(values), model: servedModel };
+}
+
+/** Returns the key of --api-key, else of the environment variable; an empty one counts as unset. */
+export function apiKeyOf({ apiKey }: Pick<EndpointValues, "apiKey">): string | undefined {
+  return apiKey ?? (Deno.env.get(KEY_VARIABLE) || undefined);
 }
 
 function checkAddress(text: string): void {

@@ -5,6 +5,7 @@ import { basename } from "node:path";
 import { isHubSpec } from "../engine/hub/spec.ts";
 import { pausesFor } from "../engine/run/event_loop.ts";
 import type { ModelServer } from "../server/server.ts";
+import { apiKeyOf, KEY_VARIABLE } from "./endpoint_options.ts";
 import { UsageError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
 import { openEngine } from "./open_engine.ts";
@@ -37,8 +38,10 @@ export function addServe(program: Command): void {
     )
     .option("--port <n>", "port to listen on; 0 picks a free one", integer(0, 65535), 8080)
     .addOption(
-      new Option("--api-key <key>", "require clients to send this key as a bearer token")
-        .env("TVLLM_API_KEY").argParser(filled),
+      new Option(
+        "--api-key <key>",
+        `require clients to send this key as a bearer token (default: ${KEY_VARIABLE})`,
+      ).argParser(filled),
     )
     .option(
       "--served-model <name>",
@@ -69,7 +72,7 @@ export function addServe(program: Command): void {
     const { ModelServer } = await import("../server/server.ts");
     const server = new ModelServer({
       name: options.servedModel ?? nameOf(options.model),
-      apiKey: options.apiKey,
+      apiKey: apiKeyOf(options),
       origins: options.cors === undefined ? [] : [options.cors],
       hosts: [options.host.toLowerCase()],
       concurrency: options.concurrency,

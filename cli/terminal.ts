@@ -143,9 +143,9 @@ export class Terminal {
   #hasColor(stream: OutputStream): boolean {
     const { color = "auto" } = this.#options;
     if (color !== "auto") return color === "always";
-    // Precedence as in node:tty: FORCE_COLOR overrides NO_COLOR.
+    // Precedence as in node:tty: FORCE_COLOR overrides NO_COLOR. An empty variable counts as unset.
     const force = Deno.env.get("FORCE_COLOR");
-    if (force !== undefined) return force !== "0";
+    if (force) return force !== "0";
     if (Deno.env.get("NO_COLOR")) return false;
     return stream.isTerminal() && !this.isDumb;
   }

@@ -147,6 +147,8 @@ for (
     ["auto", { FORCE_COLOR: "1" }, false, true],
     ["auto", { FORCE_COLOR: "1", NO_COLOR: "1" }, false, true],
     ["auto", { FORCE_COLOR: "0" }, true, false],
+    ["auto", { FORCE_COLOR: "", NO_COLOR: "" }, true, true],
+    ["auto", { FORCE_COLOR: "" }, false, false],
     ["always", { NO_COLOR: "1" }, false, true],
     ["never", { FORCE_COLOR: "1" }, true, false],
   ] as const

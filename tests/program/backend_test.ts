@@ -20,11 +20,13 @@ Deno.test("--backend is refused with --device cpu", async () => {
   assert.match(stderr, /^error: Cannot use --backend with --device cpu: [^\n]*\n$/);
 });
 
-Deno.test("DENO_WEBGPU_BACKEND may name several backends, but none that Deno would ignore", async () => {
+Deno.test("DENO_WEBGPU_BACKEND may name several backends, but none that Deno would ignore; an empty one has no effect", async () => {
   const env = { DENO_WEBGPU_BACKEND: "vulkan,cuda" };
   const { code, stderr } = await runTvllm([...HELLO, "--device", "cpu"], { env });
   assert.equal(code, 2);
   assert.match(stderr, /^error: Cannot use the backend 'cuda' from DENO_WEBGPU_BACKEND: [^\n]*\n$/);
+  const empty = { DENO_WEBGPU_BACKEND: "" };
+  assert.equal((await runTvllm([...HELLO, "--device", "gpu"], { env: empty })).code, 0);
   const known = { DENO_WEBGPU_BACKEND: "Vulkan, gl" };
   assert.equal((await runTvllm([...HELLO, "--device", "cpu"], { env: known })).code, 0);
 });

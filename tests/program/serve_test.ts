@@ -5,8 +5,12 @@ import { baseEnv, LAUNCHER, runTvllm } from "./run_tvllm.ts";
 import { complete, type Served, withServer } from "./served.ts";
 
 /** Serves the built-in model through the launcher. */
-function serve(args: readonly string[], use: (served: Served) => Promise<void>) {
-  return withServer({ command: "sh", args: [LAUNCHER], env: baseEnv() }, args, use);
+function serve(
+  args: readonly string[],
+  use: (served: Served) => Promise<void>,
+  env: Record<string, string> = {},
+) {
+  return withServer({ command: "sh", args: [LAUNCHER], env: { ...baseEnv(), ...env } }, args, use);
 }
 
 Deno.test("tvllm serve answers, and ends after SIGTERM", async () => {
@@ -75,6 +79,29 @@ Deno.test("tvllm serve ends earlier requests after --grace", async () => {
     assert.match(text, /shutting down.*\n\ndata: \[DONE\]\n\n$/);
     assert.equal((await child.status).code, 143);
   });
+});
+
+Deno.test("tvllm serve takes its key from --api-key, else from TVLLM_API_KEY if that is not empty", async () => {
+  const status = async (address: string, key: string) => {
+    const response = await fetch(`${address}/metrics`, {
+      headers: { authorization: `Bearer ${key}` },
+    });
+    await response.body?.cancel();
+    return response.status;
+  };
+  const cases = [
+    [[], "", [200, 200]],
+    [[], "one", [200, 401]],
+    [["--api-key", "two"], "one", [401, 200]],
+  ] as const;
+  for (const [args, TVLLM_API_KEY, expected] of cases) {
+    await serve(args, async ({ address }) => {
+      assert.deepEqual([await status(address, "one"), await status(address, "two")], expected);
+    }, { TVLLM_API_KEY });
+  }
+  const empty = await runTvllm(["serve", "--api-key", ""]);
+  assert.equal(empty.code, 2);
+  assert.match(empty.stderr, /^error: Cannot [^\n]*--api-key/);
 });
 
 Deno.test("tvllm serve --cors allows an origin however it is written", async () => {
