@@ -9,6 +9,8 @@ interface HttpErrorOptions extends ErrorOptions {
   readonly code?: string;
   /** The field that caused the error. */
   readonly param?: string;
+  /** Methods of the path, if the request's method is not among them. */
+  readonly allow?: readonly string[];
   /** Time after which the client may try again, in seconds. */
   readonly retryAfter?: number;
 }
@@ -52,11 +54,12 @@ export function errorBody({ status, message, options: { code, param } }: HttpErr
 
 /** Returns the response for an error. */
 export function errorResponse(error: HttpError): Response {
-  const { retryAfter } = error.options;
+  const { retryAfter, allow } = error.options;
   return Response.json(errorBody(error), {
     status: error.status,
     headers: {
       ...(retryAfter !== undefined && { "retry-after": String(retryAfter) }),
+      ...(allow && { allow: [...allow, "OPTIONS"].join(", ") }),
       // Close the connection, because the rest of the request's body is not read.
       ...([408, 413].includes(error.status) && { connection: "close" }),
       ...(error.status === 401 && { "www-authenticate": "Bearer" }),

@@ -57,6 +57,16 @@ export class ModelServer {
   /** The device's failure, after which no request can be answered. */
   #failure: DeviceError | undefined;
 
+  /** Routes that are answered without a model. */
+  readonly #plainRoutes: Readonly<Record<string, () => Response>> = {
+    "GET /health": () => this.#health(),
+    "GET /metrics": () => this.#metricsText(),
+    ...Object.fromEntries(
+      Object.entries(PAGE).map((
+        [route, { text, headers }],
+      ) => [route, () => new Response(text, { headers })]),
+    ),
+  };
   readonly #routes: Readonly<Record<string, Handler>> = {
     "POST /v1/completions": (model, exchange, request) =>
       this.#completions(model, exchange, request),
@@ -127,15 +137,15 @@ export class ModelServer {
 
   async #respond(request: Request, exchange: Exchange): Promise<Response> {
     const { pathname } = new URL(request.url);
-    const route = `${request.method} ${pathname}`;
     await checkAccess(request, this.#options);
-    if (request.method === "OPTIONS") return new Response(null, { status: 204 });
-    const asset = PAGE[route];
-    if (asset) return new Response(asset.text, { headers: asset.headers });
-    if (route === "GET /health") return this.#health();
-    if (route === "GET /metrics") return this.#metricsText();
+    const { method } = request;
+    if (method === "OPTIONS") return new Response(null, { status: 204 });
+    // HEAD gets the headers of GET: the HTTP library sends no body.
+    const route = `${method === "HEAD" ? "GET" : method} ${pathname}`;
+    const plain = this.#plainRoutes[route];
+    if (plain) return plain();
     const handler = this.#routes[route];
-    if (!handler) throw this.#notFound(pathname);
+    if (!handler) throw this.#noRoute(method, pathname);
     if (this.#draining) throw new HttpError(503, "Cannot answer: the server is shutting down");
     if (this.#failure) throw this.#failure;
     if (!this.#model) {
@@ -144,10 +154,20 @@ export class ModelServer {
     return await handler(this.#model, exchange, request);
   }
 
-  #notFound(pathname: string): HttpError {
-    const methods = Object.keys(this.#routes).filter((route) => route.endsWith(` ${pathname}`));
-    if (methods.length === 0) return new HttpError(404, `Cannot find ${pathname}`);
-    return new HttpError(405, `Cannot use this method: use ${methods.join(" or ")}`);
+  #noRoute(method: string, pathname: string): HttpError {
+    const allow = this.#methods(pathname);
+    if (allow.length === 0) return new HttpError(404, `Cannot find ${pathname}`);
+    return new HttpError(405, `Cannot use ${method} for ${pathname}: use ${allow.join(" or ")}`, {
+      allow,
+    });
+  }
+
+  /** Returns the methods of a path, without OPTIONS; none if there is no such path. */
+  #methods(pathname: string): string[] {
+    const routes = [...Object.keys(this.#plainRoutes), ...Object.keys(this.#routes)];
+    return routes.filter((route) => route.endsWith(` ${pathname}`))
+      .map((route) => route.slice(0, route.indexOf(" ")))
+      .flatMap((method) => method === "GET" ? ["GET", "HEAD"] : [method]);
   }
 
   #health(): Response {
@@ -270,10 +290,9 @@ export class ModelServer {
     if (this.#open.size === 0) { for (const resolve of this.#whenIdle.splice(0)) resolve(); }
     const { path, error } = record;
     if (error?.cause instanceof DeviceError) this.#failure = error.cause;
-    const known = ["/health", "/metrics", "/"].includes(path) ||
-      Object.keys(this.#routes).some((route) => route.endsWith(` ${path}`));
-    this.#metrics.record(record, known ? path : "other");
+    this.#metrics.record(record, this.#methods(path).length > 0 ? path : "other");
     // Frequent GET requests for health and metrics would hide the other lines of the log.
-    if (record.method !== "GET" || record.status >= 400) this.#options.log(accessLine(record));
+    const isFrequent = record.method === "GET" || record.method === "HEAD";
+    if (!isFrequent || record.status >= 400) this.#options.log(accessLine(record));
   }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { Model } from "../../mod.ts";
 import type { ModelServer, ServerOptions } from "../../server/server.ts";
-import { loadServed, makeServer, parseEvents, request } from "./served.ts";
+import { listening, loadServed, makeServer, parseEvents, request } from "./served.ts";
 
 const STORY = "Once upon a time";
 const GREEDY = { temperature: 0, max_tokens: 12 };
@@ -296,7 +296,6 @@ Deno.test(
     }
     assert.equal((await refused(`"${"x".repeat(100_001)}"`))[0], 413);
     assert.equal((await ask(server, "POST /v1/nothing", {})).status, 404);
-    assert.equal((await ask(server, "GET /v1/completions")).status, 405);
     // Fields that do not affect the answer are ignored.
     const { status } = await ask(server, "POST /v1/chat/completions", {
       messages,
@@ -308,6 +307,46 @@ Deno.test(
       store: false,
     });
     assert.equal(status, 200);
+  }),
+);
+
+Deno.test(
+  "a path has HEAD where it has GET, and other methods get 405 with those that it has",
+  served(async (server, _, log) => {
+    await listening((request) => server.handle(request), async (address) => {
+      const send = async (route: string) => {
+        const [method, path] = route.split(" ");
+        const response = await fetch(`${address}${path}`, { method: method! });
+        return { response, text: await response.text() };
+      };
+      for (const path of ["/", "/page.js", "/health", "/metrics", "/v1/models"]) {
+        const got = await send(`GET ${path}`), head = await send(`HEAD ${path}`);
+        assert.deepEqual([head.response.status, head.text], [200, ""], path);
+        const { headers } = head.response;
+        assert.equal(headers.get("content-type"), got.response.headers.get("content-type"));
+        const refused = await send(`POST ${path}`);
+        assert.equal(refused.response.status, 405, path);
+        assert.equal(refused.response.headers.get("allow"), "GET, HEAD, OPTIONS");
+        const { message } = JSON.parse(refused.text).error;
+        assert.equal(message, `Cannot use POST for ${path}: use GET or HEAD`);
+      }
+      assert.ok(log.every((line) => line.startsWith("POST ")), log.join("\n"));
+      for (const path of ["/v1/completions", "/v1/chat/completions", "/tokenize"]) {
+        for (const method of ["GET", "HEAD", "DELETE"]) {
+          const { response, text } = await send(`${method} ${path}`);
+          assert.deepEqual([response.status, response.headers.get("allow")], [
+            405,
+            "POST, OPTIONS",
+          ]);
+          if (method !== "HEAD") {
+            assert.match(text, new RegExp(`Cannot use ${method} for ${path}: use POST"`));
+          }
+        }
+      }
+      for (const method of ["GET", "HEAD", "POST"]) {
+        assert.equal((await send(`${method} /nothing`)).response.status, 404);
+      }
+    });
   }),
 );
 
