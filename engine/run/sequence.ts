@@ -228,7 +228,7 @@ export function promptTooLong(
   return new RequestError(
     `Cannot answer a prompt of ${tokens} ${
       plural(tokens, "token")
-    }: the context has room for ${contextLength}; ${ways}`,
+    }: the context has room for ${contextLength}, at least one of them for the answer; ${ways}`,
     { kind: "too-long" },
   );
 }

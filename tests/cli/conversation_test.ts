@@ -108,7 +108,9 @@ Deno.test("Conversation reports that the context is full, and how to continue", 
       assert.match(error.message, reason);
       return true;
     });
-  refused(/the context has room for 16; shorten it, .* at most 2048$/);
+  refused(
+    /the context has room for 16, at least one of them for the answer; shorten it, .* at most 2048$/,
+  );
   await turn(conversation, "Once");
   refused(/at most 2048; \/undo removes the last turn, \/reset starts over$/);
 });

@@ -110,9 +110,12 @@ Deno.test("encodePrompt() refuses a prompt that leaves no room for an answer, an
     });
   refused(
     stories,
-    /^Cannot answer a prompt of 64 tokens: the context has room for 64; shorten it, or raise .* at most 256$/,
+    /^Cannot answer a prompt of 64 tokens: the context has room for 64, at least one of them for the answer; shorten it, or raise .* at most 256$/,
   );
-  refused({ ...stories, config: { contextLength: 64 } }, /room for 64; shorten it$/);
+  refused(
+    { ...stories, config: { contextLength: 64 } },
+    /room for 64, at least one of them for the answer; shorten it$/,
+  );
 });
 
 const AT_ODDS: readonly [string, PromptOptions, RegExp][] = [

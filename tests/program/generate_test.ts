@@ -154,7 +154,11 @@ Deno.test("tvllm generate warns that the context cut off its answer", async () =
 
 const USAGE: readonly [string, string[], RegExp][] = [
   ["--json together with --jsonl", ["hi", "--json", "--jsonl"], /drop --json or --jsonl/],
-  ["a prompt beyond the context", ["a b c d e f g h i j k l", "-c", "8"], /Cannot answer a prompt/],
+  [
+    "a prompt that fills the context",
+    ["Once", "-c", "3"],
+    /a prompt of 3 tokens: the context has room for 3, at least one of them for the answer; shorten/,
+  ],
   ["a context beyond the model's", ["hi", "-c", "9999"], /Cannot use a context of 9999 tokens/],
   ["log-probabilities as text", ["hi", "--logprobs", "2"], /add --json or --jsonl/],
   [

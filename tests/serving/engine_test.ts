@@ -240,7 +240,10 @@ Deno.test("Engine completes a request when the cache cannot grow: other requests
 Deno.test("Engine refuses what its runner would refuse, whatever its options, and serves other requests", async () => {
   const runner = new FakeRunner({ blocks: 3 }, 40);
   const engine = new Engine(runner, { contextLength: 100, maxBlocks: [2.5] });
-  assert.throws(() => engine.submit(ask(text(1, 40))), /has room for 40; shorten it$/);
+  assert.throws(
+    () => engine.submit(ask(text(1, 40))),
+    /has room for 40, at least one of them for the answer; shorten it$/,
+  );
   assert.throws(() => engine.submit(ask(text(1, 33))), /the KV cache has room for 32/);
   const fits = ask(text(1, 20));
   assert.deepEqual((await collect(engine.submit(fits))).map(({ id }) => id), answer(fits));

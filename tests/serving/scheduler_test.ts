@@ -216,7 +216,10 @@ Deno.test("Scheduler.add() refuses a request that can never be served, with the 
       return true;
     });
   refused(ask(0, 0), /its prompt has no tokens/);
-  refused(ask(0, 200), /prompt of 200 tokens: the context has room for 200; shorten it$/);
+  refused(
+    ask(0, 200),
+    /prompt of 200 tokens: the context has room for 200, at least one of them for the answer; shorten it$/,
+  );
   refused(ask(998, 3), /the id at index 2 is 1000; valid ids are 0 to 999/);
   refused({ ...ask(0, 1), promptIds: [1, 1.5] }, /the id at index 1 is 1.5/);
   refused(ask(0, 5, { maxTokens: 0 }), /maxTokens is 0/);
