@@ -18,11 +18,17 @@ export class RequestError extends Error {
   override name = "RequestError";
   /** "too-long" if the prompt does not fit the context or the KV cache. */
   readonly kind: RequestErrorKind;
+  /** The option at fault, such as "maxTokens", if it is a single one; the message has its name. */
+  readonly option: string | undefined;
 
   /** `options.kind` is "invalid" by default. */
-  constructor(message: string, options: ErrorOptions & { readonly kind?: RequestErrorKind } = {}) {
+  constructor(
+    message: string,
+    options: ErrorOptions & { readonly kind?: RequestErrorKind; readonly option?: string } = {},
+  ) {
     super(message, options);
     this.kind = options.kind ?? "invalid";
+    this.option = options.option;
   }
 }
 

@@ -1,6 +1,5 @@
-/** Reads the JSON body of a request within limits, and checks it with a schema. */
+/** Reads the JSON body of a request within limits. */
 
-import type { z } from "zod";
 import { HttpError } from "./errors.ts";
 
 /** Maximum depth of nested arrays and objects. Templates receive them unchanged, and recurse. */
@@ -92,21 +91,4 @@ function depthOf(text: string): number {
     else if (token === "]" || token === "}") depth--;
   }
   return most;
-}
-
-/**
- * Checks a body with a schema and returns its fields.
- *
- * @throws {HttpError} 400 that names the first invalid field.
- */
-export function checked<T>(schema: z.ZodType<T>, body: unknown): T {
-  const result = schema.safeParse(body);
-  if (result.success) return result.data;
-  const { path, message } = result.error.issues[0]!;
-  const field = path.map(String).join(".");
-  const where = field === "" ? "the body" : `'${field}'`;
-  throw new HttpError(400, `Cannot use ${where}: ${message}`, {
-    ...(field !== "" && { param: field }),
-    cause: result.error,
-  });
 }

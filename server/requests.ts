@@ -8,6 +8,7 @@ import { z } from "zod";
 import { HttpError } from "./errors.ts";
 
 const count = z.int().min(0).nullish();
+const length = z.int().min(1).nullish();
 const number = z.number().nullish();
 const flag = z.boolean().nullish();
 
@@ -17,7 +18,7 @@ const MOST_STOPS = 16;
 
 const shared = {
   model: z.string().nullish(),
-  max_tokens: count,
+  max_tokens: length,
   min_tokens: count,
   ignore_eos: flag,
   temperature: number,
@@ -26,11 +27,14 @@ const shared = {
   top_k: z.int().min(-1).nullish(),
   min_p: number,
   seed: z.int().nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(MOST_STOPS)]).nullish(),
+  stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(MOST_STOPS)], {
+    error: `expected a text, or a list of at most ${MOST_STOPS} texts`,
+  }).nullish(),
   presence_penalty: number,
   frequency_penalty: number,
   repetition_penalty: number,
-  logit_bias: z.record(z.string().regex(/^\d{1,10}$/, "keys are token ids"), z.number()).nullish(),
+  logit_bias: z.record(z.string().regex(/^\d{1,10}$/, "expected token ids as keys"), z.number())
+    .nullish(),
   stream: flag,
   stream_options: z.object({
     include_usage: flag,
@@ -70,7 +74,7 @@ const message = z.object({
 export const chatSchema = z.object({
   ...shared,
   messages: z.array(message).min(1),
-  max_completion_tokens: count,
+  max_completion_tokens: length,
   logprobs: flag,
   top_logprobs: z.int().min(0).max(MOST_LOGPROBS).nullish(),
   chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),

@@ -9,8 +9,10 @@ import { chatFormat, chatPrompt } from "./chat.ts";
 import { completionFormat, completionPrompts, DEFAULT_COMPLETION_TOKENS } from "./completions.ts";
 import { errorResponse, HttpError, httpError } from "./errors.ts";
 import { accessLine, Exchange, type ExchangeRecord } from "./exchange.ts";
+import { withFieldNames } from "./field_names.ts";
 import { startAnswer } from "./generation.ts";
-import { type BodyLimits, checked, readJson } from "./json_body.ts";
+import { checked } from "./checked.ts";
+import { type BodyLimits, readJson } from "./json_body.ts";
 import { Metrics } from "./metrics.ts";
 import { PAGE } from "./page/mod.ts";
 import { type Reply, reply } from "./reply.ts";
@@ -202,35 +204,44 @@ export class ModelServer {
 
   async #completions(model: Model, exchange: Exchange, request: Request): Promise<Response> {
     const fields = await this.#fields(request, completionSchema);
-    const prompts = completionPrompts(model, fields);
-    const format = completionFormat(model, fields);
     const options = {
       fields,
       maxTokens: fields.max_tokens ?? DEFAULT_COMPLETION_TOKENS,
       logprobs: fields.logprobs ?? undefined,
       signal: exchange.signal,
     };
-    const answers = this.#start(
-      exchange,
-      prompts.map((prompt) => () => startAnswer(model, prompt, options)),
-    );
+    const format = completionFormat(model, fields);
+    const answers = withFieldNames({ promptIds: "prompt" }, () => {
+      const prompts = completionPrompts(model, fields);
+      return this.#start(
+        exchange,
+        prompts.map((prompt) => () => startAnswer(model, prompt, options)),
+      );
+    });
     return await this.#reply({ answers, format, fields }, exchange);
   }
 
   async #chat(model: Model, exchange: Exchange, request: Request): Promise<Response> {
     const fields = await this.#fields(request, chatSchema);
-    const prompt = chatPrompt(model, fields);
-    const format = chatFormat(model, fields, prompt);
     const { max_completion_tokens, max_tokens, logprobs, top_logprobs } = fields;
-    const options = {
-      fields,
-      // The default is the room that the prompt leaves in the context.
-      maxTokens: max_completion_tokens ?? max_tokens ?? model.contextLength - prompt.ids.length,
-      logprobs: logprobs ? top_logprobs ?? 0 : undefined,
-      signal: exchange.signal,
+    const names = {
+      promptIds: "messages",
+      ...(max_completion_tokens != null && { maxTokens: "max_completion_tokens" }),
     };
-    const answers = this.#start(exchange, [() => startAnswer(model, prompt, options)]);
-    return await this.#reply({ answers, format, fields }, exchange);
+    const work = withFieldNames(names, () => {
+      const prompt = chatPrompt(model, fields);
+      const options = {
+        fields,
+        // The default is the room that the prompt leaves in the context.
+        maxTokens: max_completion_tokens ?? max_tokens ?? model.contextLength - prompt.ids.length,
+        logprobs: logprobs ? top_logprobs ?? 0 : undefined,
+        signal: exchange.signal,
+      };
+      const format = chatFormat(model, fields, prompt);
+      const answers = this.#start(exchange, [() => startAnswer(model, prompt, options)]);
+      return { answers, format, fields };
+    });
+    return await this.#reply(work, exchange);
   }
 
   #reply(work: Pick<Reply, "answers" | "format" | "fields">, exchange: Exchange) {

@@ -35,8 +35,10 @@ const MAX_UINT32 = 2 ** 32 - 1;
  */
 export function validateSampling(options: SamplingOptions, vocabSize: number): void {
   const { temperature, topK, topP, minP, repeatPenalty, logitBias, seed } = options;
-  const checkValue = (name: string, value: number, { valid, wanted }: Rule): void => {
-    if (!valid) throw new RequestError(`Cannot sample with ${name} ${value}: must be ${wanted}`);
+  const checkValue = (name: string, value: number, rule: Rule): void => {
+    const { valid, wanted, option = name } = rule;
+    if (valid) return;
+    throw new RequestError(`Cannot sample with ${name} ${value}: must be ${wanted}`, { option });
   };
   checkValue("temperature", temperature, {
     valid: temperature === 0 || isDivisor(temperature),
@@ -59,17 +61,20 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
   if (biases > MOST_BIASES) {
     throw new RequestError(
       `Cannot sample with ${biases} logit biases: must be at most ${MOST_BIASES}`,
+      { option: "logitBias" },
     );
   }
   for (const [id, bias] of logitBias ?? []) {
     checkValue("logit bias for token", id, {
       valid: Number.isInteger(id) && id >= 0 && id < vocabSize,
       wanted: `a token id below ${vocabSize}`,
+      option: "logitBias",
     });
     // A bias of Infinity would make the softmax NaN. −Infinity is valid: it bans the token.
     checkValue(`logit bias of token ${id}`, bias, {
       valid: Math.fround(bias) < Infinity,
       wanted: "a float32 below Infinity",
+      option: "logitBias",
     });
   }
 }
@@ -78,6 +83,8 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
 interface Rule {
   readonly valid: boolean;
   readonly wanted: string;
+  /** The option that has the value, if it is not the value's name. */
+  readonly option?: string;
 }
 
 function isUint32(value: number): Rule {

@@ -130,31 +130,37 @@ function checkRequest(
   { contextLength, vocabSize }: RequestLimits,
 ): void {
   const { promptIds, maxTokens = DEFAULT_MAX_TOKENS, minTokens = 0, logprobs = 0 } = request;
-  const refuse = (reason: string) => {
-    throw new RequestError(`Cannot accept the request: ${reason}`);
+  const refuse = (option: string, reason: string) => {
+    throw new RequestError(`Cannot accept the request: ${reason}`, { option });
   };
-  if (promptIds.length === 0) refuse("its prompt has no tokens");
+  if (promptIds.length === 0) refuse("promptIds", "its prompt has no tokens");
   if (promptIds.length >= contextLength) throw promptTooLong(promptIds.length, contextLength);
   checkIds(promptIds, vocabSize);
   if (!Number.isInteger(maxTokens) || maxTokens < 1) {
-    refuse(`maxTokens is ${maxTokens}, not a whole number of at least 1`);
+    refuse("maxTokens", `maxTokens is ${maxTokens}, not a whole number of at least 1`);
   }
   if (!Number.isInteger(minTokens) || minTokens < 0 || minTokens > maxTokens) {
-    refuse(`minTokens is ${minTokens}, not a whole number from 0 to maxTokens (${maxTokens})`);
+    refuse(
+      "minTokens",
+      `minTokens is ${minTokens}, not a whole number from 0 to maxTokens (${maxTokens})`,
+    );
   }
   const biases = (request.sampling?.logitBias?.size ?? 0) + (request.stopIds?.length ?? 0);
   if (minTokens > 0 && biases > MOST_BIASES) {
     refuse(
+      "logitBias",
       `with minTokens, it can have at most ${MOST_BIASES} logit biases and stop tokens together, ` +
         `but has ${biases}`,
     );
   }
   for (const name of ["presencePenalty", "frequencyPenalty"] as const) {
     const penalty = request[name] ?? 0;
-    if (!(Math.abs(penalty) <= 2)) refuse(`${name} is ${penalty}, not a number from -2 to 2`);
+    if (!(Math.abs(penalty) <= 2)) {
+      refuse(name, `${name} is ${penalty}, not a number from -2 to 2`);
+    }
   }
   if (!Number.isInteger(logprobs) || logprobs < 0) {
-    refuse(`logprobs is ${logprobs}, not a whole number of at least 0`);
+    refuse("logprobs", `logprobs is ${logprobs}, not a whole number of at least 0`);
   }
 }
 
@@ -166,6 +172,7 @@ export function checkIds(ids: readonly number[], vocabSize: number): void {
     `Cannot accept the token ids: the id at index ${wrong} is ${ids[wrong]}; valid ids are 0 to ${
       vocabSize - 1
     }`,
+    { option: "promptIds" },
   );
 }
 
@@ -188,7 +195,7 @@ export function cacheTooSmall(tokens: number, room: number): RequestError {
     `Cannot answer a prompt of ${tokens} ${
       plural(tokens, "token")
     }: the KV cache has room for ${room}; shorten it, or ${MORE_MEMORY}`,
-    { kind: "too-long" },
+    { kind: "too-long", option: "promptIds" },
   );
 }
 
@@ -229,6 +236,6 @@ export function promptTooLong(
     `Cannot answer a prompt of ${tokens} ${
       plural(tokens, "token")
     }: the context has room for ${contextLength}, at least one of them for the answer; ${ways}`,
-    { kind: "too-long" },
+    { kind: "too-long", option: "promptIds" },
   );
 }

@@ -20,7 +20,9 @@ export class StopStrings {
 
   /** @throws {RequestError} if a stop string is empty, because every answer would be empty. */
   constructor(stops: readonly string[]) {
-    if (stops.includes("")) throw new RequestError("Cannot stop at an empty string");
+    if (stops.includes("")) {
+      throw new RequestError("Cannot stop at an empty string", { option: "stop" });
+    }
     this.#stops = stops;
   }
 
