@@ -1,10 +1,14 @@
 /** A server of the built-in model on the CPU, without a network, and helpers for its requests. */
 
+import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { load, type Model, type ModelOptions } from "../../mod.ts";
 import { ModelServer, type ServerOptions } from "../../server/server.ts";
 
 const MODEL = fileURLToPath(new URL("../../fixtures/builtin.gguf", import.meta.url));
+
+export const STORY = "Once upon a time";
+export const GREEDY = { temperature: 0, max_tokens: 12 };
 
 /** The model that the tests serve. */
 export function loadServed(options: ModelOptions = {}): Promise<Model> {
@@ -72,4 +76,29 @@ export function parseEvents(text: string): unknown[] {
     if (data === undefined) throw new Error(`No event: ${event}`);
     return data === "[DONE]" ? data : JSON.parse(data);
   });
+}
+
+/** A test with a ready server and its model. Checks at the end that no request is left. */
+export function served(
+  use: (server: ModelServer, model: Model, log: string[]) => Promise<void>,
+  options: Partial<ServerOptions> = {},
+): () => Promise<void> {
+  return async () => {
+    await using model = await loadServed();
+    const { server, log } = makeServer(options);
+    server.ready(model);
+    await use(server, model, log);
+    assert.equal(server.open, 0);
+    const { running, waiting, blocks } = model.engine.stats;
+    assert.deepEqual([running, waiting, blocks.used], [0, 0, 0]);
+  };
+}
+
+// deno-lint-ignore no-explicit-any -- bodies as clients see them
+export type Body = any;
+
+/** Sends a request, and returns the status and the JSON body of the response. */
+export async function ask(server: ModelServer, route: string, body?: unknown): Promise<Body> {
+  const response = await server.handle(request(route, body));
+  return { status: response.status, body: await response.json() };
 }
