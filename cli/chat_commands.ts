@@ -61,9 +61,15 @@ const COMMANDS: readonly ChatCommand[] = [
     usage: "/retry",
     summary: "answers the last message again",
     async run({ conversation, say, ask }) {
+      const { turns, system } = conversation;
       const text = conversation.undo();
-      if (text === undefined) say(NOTHING);
-      else await ask(text);
+      if (text === undefined) return say(NOTHING);
+      try {
+        await ask(text);
+      } finally {
+        // Without a new answer, the old one stays: the request failed, or was stopped at once.
+        if (conversation.turns.length < turns.length) conversation.restore(turns, system);
+      }
     },
   },
   {
