@@ -41,6 +41,8 @@ class Chat {
   readonly #conversation: Conversation<Responder>;
   readonly #settings: ChatSettings;
   #last: ReplySummary | undefined;
+  /** The conversation of which the last answer counted the tokens. It may have changed since. */
+  #measured: Pick<Conversation, "turns" | "system"> | undefined;
   /** Number of tokens in all answers. */
   #tokens = 0;
 
@@ -111,8 +113,11 @@ class Chat {
     const summary = await printAnswer(reply, { wrap, thinking, terminal });
     this.#last = summary;
     this.#tokens += summary.tokens;
+    this.#measured = undefined;
     if (summary.text !== "" || summary.finish !== "cancelled") {
       this.#conversation.answered(summary.text);
+      const { turns, system } = this.#conversation;
+      this.#measured = { turns, system };
     }
     this.#explainEnd(summary);
   }
@@ -149,13 +154,18 @@ class Chat {
     const { contextLength, place } = this.responder;
     const { tokens, promptTokens, timeToFirst, cached } = this.#last;
     const prompt = promptTokens ?? 0;
+    const { turns, system } = this.#conversation;
+    const isCurrent = turns === this.#measured?.turns && system === this.#measured.system;
     return rows({
       "last answer": `${speed(this.#last)}, first token after ${milliseconds(timeToFirst)}`,
       ...(promptTokens !== null && {
         prefix: `${count(cached)} of ${counted(prompt, "prompt token")} reused`,
-        context: contextLength === undefined
-          ? `${counted(prompt + tokens, "token")} used`
-          : `${count(prompt + tokens)} of ${count(contextLength)} tokens used`,
+        // After /reset, /undo, /load or /system, the next answer counts the tokens again.
+        ...(isCurrent && {
+          context: contextLength === undefined
+            ? `${counted(prompt + tokens, "token")} used`
+            : `${count(prompt + tokens)} of ${count(contextLength)} tokens used`,
+        }),
       }),
       "all answers": counted(this.#tokens, "token"),
       device: place,

@@ -194,6 +194,11 @@ Deno.test({
       await terminal.shows(/Answer 3.*\n>$/);
       await terminal.type("/stats\n");
       await terminal.shows(/context +8 of 100 tokens used\n.*\n +device +http:.*\n>$/);
+      // The next answer counts the tokens again. Until then, their number is unknown.
+      await terminal.type("/undo\n");
+      await terminal.shows(/Removed: Three\n>$/);
+      await terminal.type("/stats\n");
+      await terminal.shows(/Three\n> \/stats\n.*\n +prefix .*\n +all answers .*\n +device .*\n>$/);
       await terminal.press("C-d");
       const screen = await terminal.ended();
       assert.match(screen, /Answer 1/); // the answer's escape sequence did not clear the screen
