@@ -153,12 +153,21 @@ async function answerOne({ responder, prompts, values, signal, terminal }: Job):
   };
   const { json, jsonl, wrap, thinking } = values;
   const reply = responder.generate(prompts[0]!.prompt, options);
-  const summary = await printAnswer(reply, { json, jsonl, wrap, thinking, terminal });
-  if (json || jsonl) {
+  const writeObject = (summary: ReplySummary) => {
     const report = describeAnswer(responder, summary);
     const whole = json ? { ...report, text: summary.text, ...summary.details } : report;
     terminal.write(`${JSON.stringify(whole)}\n`);
+  };
+  let summary: ReplySummary;
+  try {
+    summary = await printAnswer(reply, { json, jsonl, wrap, thinking, terminal });
+  } catch (error) {
+    // The text before a failure is printed in every form.
+    const { summary: partial } = reply;
+    if ((json || jsonl) && partial !== undefined && partial.text !== "") writeObject(partial);
+    throw error;
   }
+  if (json || jsonl) writeObject(summary);
   if (summary.finish === "length") explainCut(responder, summary, terminal);
   const line = statistics(responder, summary);
   if (terminal.stdoutIsTerminal) terminal.note(line, "dim");

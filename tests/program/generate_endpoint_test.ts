@@ -153,6 +153,34 @@ Deno.test("tvllm generate --endpoint: Ctrl-C keeps the text so far, cancels the 
   });
 });
 
+/** Calls `use` with a server that begins each answer with this text and then closes the connection. */
+async function cuttingOff(text: string, use: (address: string) => Promise<void>): Promise<void> {
+  await listening((request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    return new Response(`data: ${JSON.stringify({ choices: [{ delta: { content: text } }] })}\n\n`);
+  }, use);
+}
+
+Deno.test("tvllm generate --endpoint prints the text before a broken connection, in every form", async () => {
+  await cuttingOff("The answer is 4.", async (address) => {
+    const remote = ["--endpoint", address, "-q"];
+    const text = await generate([...remote, "hi"]);
+    assert.deepEqual([text.code, text.stdout], [2, "The answer is 4.\n"]);
+    assert.match(text.stderr, /^error: Cannot read an answer from .*: it was cut off\n$/);
+    const json = await generate([...remote, "hi", "--json"]);
+    const { finish, error, text: received } = JSON.parse(json.stdout);
+    assert.deepEqual([json.code, finish, received], [2, "error", "The answer is 4."]);
+    assert.match(error, /it was cut off$/);
+    const lines = (await generate([...remote, "hi", "--jsonl"])).stdout.trimEnd().split("\n")
+      .map((line) => JSON.parse(line));
+    assert.deepEqual([lines[0].text, lines[1].finish], ["The answer is 4.", "error"]);
+  });
+  await cuttingOff("", async (address) => {
+    const none = await generate(["--endpoint", address, "hi", "--json"]);
+    assert.deepEqual([none.code, none.stdout], [2, ""]);
+  });
+});
+
 Deno.test("model names and errors of a server cannot control the terminal", async () => {
   const escape = "\x1b[2J\x1b]0;title\x07";
   await listening((request) => {
