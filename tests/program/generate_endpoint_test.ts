@@ -181,6 +181,53 @@ Deno.test("tvllm generate --endpoint prints the text before a broken connection,
   });
 });
 
+Deno.test("tvllm generate --prompts completes the other answers if a server fails", async () => {
+  await listening(async (request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    const { messages: [{ content }] } = await request.json();
+    if (content === "b") return new Response("overloaded", { status: 503 });
+    const event = `data: ${
+      JSON.stringify({ choices: [{ delta: { content: `${content}!` } }] })
+    }\n\n`;
+    return new Response(content === "d" ? event : `${event}data: [DONE]\n\n`);
+  }, async (address) => {
+    const stdin = "a\nb\nc\nd\ne\n";
+    const many = (...args: string[]) =>
+      generate(["--endpoint", address, "--prompts", "-", ...args], { stdin });
+    for (const concurrency of ["1", "2"]) {
+      const text = await many("--concurrency", concurrency);
+      const part = (number: number, prompt: string) => `## ${number}: ${prompt}\n${prompt}!\n`;
+      assert.equal(
+        text.stdout,
+        [part(1, "a"), part(3, "c"), part(4, "d"), part(5, "e")].join("\n"),
+      );
+      assert.equal(text.code, 2);
+      assert.match(
+        text.stderr,
+        /^3 answers, 3 tokens in .*\nerror: Cannot answer 2 of 5 prompts \(2, 4\): .* answers 503: overloaded\n$/,
+      );
+    }
+    for (const form of ["--json", "--jsonl"]) {
+      const { code, stdout } = await many(form);
+      const objects = form === "--json"
+        ? JSON.parse(stdout)
+        : stdout.trimEnd().split("\n").map((line) => JSON.parse(line)).sort((a, b) =>
+          a.index - b.index
+        );
+      assert.equal(code, 2);
+      assert.deepEqual(
+        objects.map(({ prompt, text, finish }: Record<string, string>) => [prompt, text, finish]),
+        [["a", "a!", "stop"], ["b", "", "error"], ["c", "c!", "stop"], ["d", "d!", "error"], [
+          "e",
+          "e!",
+          "stop",
+        ]],
+      );
+      assert.match(objects[1].error, /answers 503: overloaded$/);
+    }
+  });
+});
+
 Deno.test("model names and errors of a server cannot control the terminal", async () => {
   const escape = "\x1b[2J\x1b]0;title\x07";
   await listening((request) => {
