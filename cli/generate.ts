@@ -26,6 +26,7 @@ import {
 import { composePrompt } from "./prompt_input.ts";
 import type { ReplySummary, Responder } from "./responder.ts";
 import { Terminal } from "./terminal.ts";
+import { withoutThoughts } from "./thinking.ts";
 import { counted } from "./transfer.ts";
 
 type GenerateValues = PromptValues & SamplingValues & TextValues & {
@@ -81,6 +82,11 @@ export function addGenerate(program: Command): void {
         );
       }
       const many = options.prompts !== undefined;
+      if (options.jsonl && !many && !options.thinking) {
+        throw new UsageError(
+          "Cannot use --no-thinking with --jsonl, which prints each token: use --json",
+        );
+      }
       if (!many && command.getOptionValueSource("concurrency") === "cli") {
         throw new UsageError(
           "Cannot use --concurrency without --prompts: one prompt has one answer",
@@ -155,7 +161,8 @@ async function answerOne({ responder, prompts, values, signal, terminal }: Job):
   const reply = responder.generate(prompts[0]!.prompt, options);
   const writeObject = (summary: ReplySummary) => {
     const report = describeAnswer(responder, summary);
-    const whole = json ? { ...report, text: summary.text, ...summary.details } : report;
+    const text = thinking === false ? withoutThoughts(summary.text, reply.thinks) : summary.text;
+    const whole = json ? { ...report, text, ...summary.details } : report;
     terminal.write(`${JSON.stringify(whole)}\n`);
   };
   let summary: ReplySummary;

@@ -6,6 +6,7 @@ import { UsageError } from "./exit_codes.ts";
 import { readStdin, readTextFile } from "./prompt_input.ts";
 import { completed, type Reply, type ReplySummary, type Responder } from "./responder.ts";
 import type { Terminal } from "./terminal.ts";
+import { withoutThoughts } from "./thinking.ts";
 import { counted, milliseconds, tokenRate } from "./transfer.ts";
 
 /** One of many prompts. */
@@ -55,6 +56,8 @@ function promptOf(line: string, number: number, path: string): ManyPrompt {
 export interface ManyFormat {
   readonly json?: true | undefined;
   readonly jsonl?: true | undefined;
+  /** If false, the thoughts of the model are left out. */
+  readonly thinking?: boolean | undefined;
 }
 
 /** A prompt and its answer. */
@@ -94,7 +97,10 @@ export async function printAnswers(
     const { summary } = reply;
     if (summary === undefined) return printer.skip(index);
     const about = describeAnswer(responder, summary);
-    const { text, details } = summary;
+    const { details } = summary;
+    const text = format.thinking === false
+      ? withoutThoughts(summary.text, reply.thinks)
+      : summary.text;
     // The answer's fields override the prompt's: a "model" there is not the one that answered.
     printer.print({ ...fields, index, prompt, ...about, text, ...details });
   }));

@@ -228,6 +228,25 @@ Deno.test("tvllm generate --prompts completes the other answers if a server fail
   });
 });
 
+Deno.test("tvllm generate --no-thinking leaves out the thoughts in every form", async () => {
+  await listening((request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    const events = [{ reasoning_content: "2 and 2" }, { content: "4." }]
+      .map((delta) => `data: ${JSON.stringify({ choices: [{ delta }] })}\n\n`);
+    return new Response(`${events.join("")}data: [DONE]\n\n`);
+  }, async (address) => {
+    const args = ["--endpoint", address, "-q", "--no-thinking"];
+    const one = async (...more: string[]) => (await generate([...args, "a", ...more])).stdout;
+    const many = async (...more: string[]) =>
+      (await generate([...args, "--prompts", "-", ...more], { stdin: "a\n" })).stdout;
+    assert.equal(await one(), "4.\n");
+    assert.equal(JSON.parse(await one("--json")).text, "4.");
+    assert.equal(await many(), "## 1: a\n4.\n");
+    assert.equal(JSON.parse(await many("--json"))[0].text, "4.");
+    assert.equal(JSON.parse(await many("--jsonl")).text, "4.");
+  });
+});
+
 Deno.test("model names and errors of a server cannot control the terminal", async () => {
   const escape = "\x1b[2J\x1b]0;title\x07";
   await listening((request) => {

@@ -59,6 +59,7 @@ const WRONG: readonly (readonly [code: number, args: string, meant?: string])[] 
   [2, "generate hi --concurrency 2"],
   [2, "generate hi --logprobs 3"],
   [2, "generate hi --json --jsonl"],
+  [2, "generate hi --jsonl --no-thinking"],
   [2, "generate hi --chat-template chatlm"],
   [2, "generate hi --chat-template-file /no/such"],
   [2, "generate hi --raw -s system"],
