@@ -1,6 +1,6 @@
 /** `--endpoint URL` for `generate` and the chat: a responder that sends requests to a server. */
 
-import { type Endpoint, reasonOf, type RequestBody } from "../client/endpoint.ts";
+import type { Endpoint, RequestBody } from "../client/endpoint.ts";
 import { EndpointError, RefusedError } from "../client/errors.ts";
 import { Slots } from "../client/slots.ts";
 import { readStream, type StreamPart, type Usage } from "../client/stream.ts";
@@ -171,7 +171,7 @@ class RemoteReply implements Reply {
       if (finish === "cancelled") finish = "stop";
     } catch (error) {
       if (!signal?.aborted) {
-        this.#summary = { ...this.#summarize("error"), error: reasonOf(error) };
+        this.#summary = { ...this.#summarize("error"), error: (error as Error).message };
         throw error;
       }
       finish = "cancelled";

@@ -103,12 +103,19 @@ Deno.test("tvllm generate --endpoint refuses, by name, options that do not apply
     assert.equal(code, 2);
     assert.match(stderr, message);
   }
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const nobody = `http://127.0.0.1:${listener.addr.port}`;
+  listener.close();
   for (
     const [args, message] of [
       [["--api-key", "x"], /Cannot use --api-key without --endpoint/],
       [["--endpoint", "localhost:8080"], /Cannot use the endpoint localhost:8080: expected/],
       [["--endpoint", "http://u:pass@host"], /a user name or a password: give the key with/],
-      [["--endpoint", "http://127.0.0.1:9"], /Cannot reach http:\/\/127\.0\.0\.1:9\/v1\/models/],
+      [
+        ["--endpoint", nobody],
+        /Cannot reach http:\/\/127\.0\.0\.1:\d+\/v1\/models: tcp connect error: .*refused/,
+      ],
+      [["--endpoint", "http://no-such-host.invalid"], /Cannot reach .*: dns error: /],
     ] as const
   ) {
     const { code, stderr } = await generate(["hi", ...args]);
