@@ -3,8 +3,9 @@
 import { DeviceError } from "../engine/errors.ts";
 import { printAnswer, speed } from "./answers.ts";
 import type { TextValues } from "./answer_text.ts";
-import { COMMAND_NAMES, rows, runCommand } from "./chat_commands.ts";
+import { COMMAND_NAMES, runCommand } from "./chat_commands.ts";
 import { ChatSettings, type ChatValues } from "./chat_settings.ts";
+import type { Row } from "./chat_table.ts";
 import { Conversation } from "./conversation.ts";
 import { EXIT, InterruptedError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -83,6 +84,7 @@ class Chat {
           settings: this.#settings,
           saved: this.#saved,
           model: this.responder.model,
+          columns: terminal.columns,
           statistics: () => this.#statistics(),
           say: (text) => terminal.write(text),
           ask: (text) => this.#turn(text, signal),
@@ -149,14 +151,14 @@ class Chat {
     );
   }
 
-  #statistics(): string {
-    if (this.#last === undefined) return "There is no answer yet.\n";
+  #statistics(): readonly Row[] {
+    if (this.#last === undefined) return [];
     const { contextLength, place } = this.responder;
     const { tokens, promptTokens, timeToFirst, cached } = this.#last;
     const prompt = promptTokens ?? 0;
     const { turns, system } = this.#conversation;
     const isCurrent = turns === this.#measured?.turns && system === this.#measured.system;
-    return rows({
+    return Object.entries({
       "last answer": `${speed(this.#last)}, first token after ${milliseconds(timeToFirst)}`,
       ...(promptTokens !== null && {
         prefix: `${count(cached)} of ${counted(prompt, "prompt token")} reused`,

@@ -2,6 +2,7 @@
 
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Option } from "commander";
+import type { Row } from "./chat_table.ts";
 import { UsageError } from "./exit_codes.ts";
 import {
   addPromptOptions,
@@ -38,13 +39,15 @@ export class ChatSettings {
     return this.#values;
   }
 
-  /** The settings' names, each with its value and description, for printing. */
-  get table(): Readonly<Record<string, string>> {
+  /** The settings' names and values, each with its description, for printing. */
+  get rows(): readonly Row[] {
     const values = this.#values as Readonly<Record<string, unknown>>;
-    return Object.fromEntries(this.#options.map((option) => {
+    const names = this.#options.map((option) => option.name());
+    const width = Math.max(...names.map((name) => name.length)) + 2;
+    return this.#options.map((option) => {
       const value = values[option.attributeName()];
-      return [option.name(), `${value ?? "-"}`.padEnd(8) + option.description];
-    }));
+      return [`${option.name().padEnd(width)}${value ?? "-"}`, option.description];
+    });
   }
 
   /**
