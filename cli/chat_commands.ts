@@ -85,11 +85,12 @@ const COMMANDS: readonly ChatCommand[] = [
   },
   {
     usage: "/set NAME VALUE",
-    summary: "changes a setting (/set temp 0.2); without NAME, lists them",
+    summary: "changes a setting (/set temp 0.2); /set alone lists them",
     async run(chat, argument) {
       const { settings, say } = chat;
+      if (argument === "") return await show(chat, settings.rows);
       const [, name = "", value = ""] = /^(\S*)\s*([^]*)$/.exec(argument)!;
-      if (value === "") return await show(chat, settings.rows);
+      if (value === "") return await show(chat, [settings.row(name)]);
       settings.set(name, value);
       say(`Set ${name} to ${value}.\n`);
     },
@@ -151,7 +152,14 @@ export const COMMAND_NAMES: readonly string[] = COMMANDS.flatMap(namesOf);
 export async function runCommand(chat: CommandTarget, line: string): Promise<"end" | void> {
   const [, name, argument] = /^(\S+)\s*([^]*)$/.exec(line)!;
   const command = COMMANDS.find((command) => namesOf(command).includes(name!));
-  if (command !== undefined) return await command.run(chat, argument!.trim());
+  if (command !== undefined) {
+    if (argument!.trim() !== "" && !command.usage.includes(" ")) {
+      throw new UsageError(
+        `Cannot run ${name} with an argument: it takes none (a leading space sends it as text)`,
+      );
+    }
+    return await command.run(chat, argument!.trim());
+  }
   const near = nearest(name!, COMMAND_NAMES);
   throw new UsageError(
     `Cannot run ${printable(name!)}: ` +

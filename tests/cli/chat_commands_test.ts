@@ -5,6 +5,7 @@ import stringWidth from "string-width";
 import { type CommandTarget, runCommand } from "../../cli/chat_commands.ts";
 import { ChatSettings, type ChatValues } from "../../cli/chat_settings.ts";
 import { Conversation, type Turn } from "../../cli/conversation.ts";
+import { UsageError } from "../../cli/exit_codes.ts";
 import { SavedChats } from "../../cli/saved_chats.ts";
 
 const VALUES: ChatValues = { temp: 0.8, topK: 40, topP: 0.95, minP: 0.05, repeatPenalty: 1 };
@@ -94,4 +95,37 @@ Deno.test("/load lists names of any length and script in columns", async () => {
   const columns = lines.slice(1).map((line) => columnOf(line, "20"));
   assert.equal(new Set(columns).size, 1, said.at(-1));
   assert.ok(lines.every((line) => stringWidth(line) < 80));
+});
+
+Deno.test("/set with a name alone shows this setting, and a mistake is an error", async () => {
+  const { said, run } = chatOf([]);
+  await run("/set temperature");
+  assert.match(said.at(-1)!, /^ {2}temp +0\.8 {2}temperature; 0 .*\n$/);
+  const cases: readonly (readonly [string, RegExp])[] = [
+    ["/set temp=0.5", /^Cannot set temp=0\.5: put a space .*, as in \/set temp 0\.5$/],
+    ["/set --max_tokens=", /put a space .*, as in \/set max-tokens 1$/],
+    ["/set tmp=0.5", /^Cannot set tmp: did you mean temp\?$/],
+    ["/set tmp", /^Cannot set tmp: did you mean temp\?$/],
+    ["/set temp = 0.5", /^Cannot set temp to '= 0\.5': Expected a number/],
+  ];
+  const before = said.length;
+  for (const [line, message] of cases) {
+    await assert.rejects(run(line), (error) => {
+      assert.ok(error instanceof UsageError);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+  assert.equal(said.length, before);
+});
+
+Deno.test("a command that takes no argument refuses one", async () => {
+  const { conversation, run } = chatOf(TURNS);
+  for (const line of ["/undo 2", "/reset all", "/retry Two?", "/stats x", "/bye now"]) {
+    await assert.rejects(
+      run(line),
+      /^UsageError: Cannot run \/\w+ with an argument: it takes none/,
+    );
+  }
+  assert.deepEqual(conversation.turns, TURNS);
 });
