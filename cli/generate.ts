@@ -101,7 +101,7 @@ export function addGenerate(program: Command): void {
       const values = { ...options, ...(chatTemplate !== undefined && { chatTemplate }) };
       checkPromptOptions(toGenerateOptions(values));
       const prompts = many
-        ? await readPrompts(options.prompts!, terminal)
+        ? await readPrompts({ path: options.prompts!, escape: options.escape ?? false }, terminal)
         : await onePrompt(argument, options, terminal);
       const concurrency = many ? options.concurrency : 1;
       const open = () => openResponder({ values: options, concurrency }, terminal);

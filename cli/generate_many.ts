@@ -2,6 +2,7 @@
 
 import { EndpointError } from "../client/errors.ts";
 import { describeAnswer } from "./answers.ts";
+import { unescaped } from "./escapes.ts";
 import { UsageError } from "./exit_codes.ts";
 import { readStdin, readTextFile } from "./prompt_input.ts";
 import { completed, type Reply, type ReplySummary, type Responder } from "./responder.ts";
@@ -16,20 +17,33 @@ export interface ManyPrompt {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
+/** The file of the prompts. */
+export interface PromptFile {
+  /** `-` for standard input. */
+  readonly path: string;
+  /** Process backslash escapes in lines of text. JSON has its own. */
+  readonly escape: boolean;
+}
+
 /**
  * Reads the prompts in a file, one per line. If the first line begins with `{`, each line is a JSON
  * object with a "prompt". Empty lines are skipped.
  *
  * @throws {UsageError} that gives the number of the first invalid line, or if there is no prompt.
  */
-export async function readPrompts(path: string, terminal: Terminal): Promise<ManyPrompt[]> {
+export async function readPrompts(
+  { path, escape }: PromptFile,
+  terminal: Terminal,
+): Promise<ManyPrompt[]> {
   const text = path === "-" ? await readStdin(terminal) : await readTextFile(path);
   const lines = text.split(/\r?\n/);
   const json = lines.find((line) => line.trim() !== "")?.startsWith("{") ?? false;
   const prompts: ManyPrompt[] = [];
   for (const [i, line] of lines.entries()) {
     if (line.trim() === "") continue;
-    prompts.push(json ? promptOf(line, i + 1, path) : { prompt: line, fields: {} });
+    prompts.push(
+      json ? promptOf(line, i + 1, path) : { prompt: escape ? unescaped(line) : line, fields: {} },
+    );
   }
   if (prompts.length === 0) throw new UsageError(`Cannot read prompts from ${path}: it is empty`);
   return prompts;

@@ -235,6 +235,30 @@ Deno.test("tvllm generate --prompts completes the other answers if a server fail
   });
 });
 
+Deno.test("tvllm generate --prompts replaces the escapes in lines with -e, but not in JSON", async () => {
+  const asked: string[] = [];
+  await listening(async (request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    asked.push((await request.json()).messages[0].content);
+    return new Response("data: [DONE]\n\n");
+  }, async (address) => {
+    const args = ["--endpoint", address, "-q", "--prompts", "-"];
+    for (
+      const [stdin, expected, ...more] of [
+        ["a\\nb\n", "a\nb", "-e"],
+        ["a\\nb\n", "a\\nb"],
+        [JSON.stringify({ prompt: "a\\nb" }), "a\\nb", "-e"],
+      ] as const
+    ) {
+      assert.equal((await generate([...args, ...more], { stdin })).code, 0);
+      assert.equal(asked.pop(), expected);
+    }
+    const { code, stderr } = await generate([...args, "-e"], { stdin: "a\nb\\xff\n" });
+    assert.equal(code, 2);
+    assert.match(stderr, /Cannot use \\xff with --escape/);
+  });
+});
+
 Deno.test("tvllm generate --no-thinking leaves out the thoughts in every form", async () => {
   await listening((request) => {
     if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });

@@ -77,6 +77,7 @@ const WRONG: readonly (readonly [code: number, args: string, meant?: string])[] 
   [2, "inspect a b"],
   [3, "inspect /no/such.gguf"],
   [2, "perplexity -f /no/such"],
+  [2, "perplexity -f README.md --top-logprobs 1"],
   [2, "synth"],
   [2, "synth tiny-lama", "tiny-llama"],
   [2, "synth tiny-llama --quant q9_9"],
