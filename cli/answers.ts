@@ -26,27 +26,31 @@ export async function printAnswer(
   const isText = !format.json && !format.jsonl;
   const text = await AnswerText.begin(terminal, format, reply.thinks);
   let tokens = 0;
-  for await (const { token, text: piece } of reply) {
-    reading[Symbol.dispose]();
-    tokens++;
-    if (format.jsonl) {
-      terminal.write(`${JSON.stringify({ ...token, text: piece })}\n`);
-    } else if (isText && text.write(piece)) {
-      waiting?.[Symbol.dispose]();
-      waiting = undefined;
-      continue;
+  try {
+    for await (const { token, text: piece } of reply) {
+      reading[Symbol.dispose]();
+      tokens++;
+      if (format.jsonl) {
+        terminal.write(`${JSON.stringify({ ...token, text: piece })}\n`);
+      } else if (isText && text.write(piece)) {
+        waiting?.[Symbol.dispose]();
+        waiting = undefined;
+        continue;
+      }
+      if (format.jsonl || text.begun) continue;
+      waiting ??= shown.use(new TokenProgress(terminal, isText ? "Thinking" : "Answering"));
+      waiting.update(tokens);
     }
-    if (format.jsonl || text.begun) continue;
-    waiting ??= shown.use(new TokenProgress(terminal, isText ? "Thinking" : "Answering"));
-    waiting.update(tokens);
+  } finally {
+    // Also if the answer fails: an error must begin on a line of its own.
+    if (isText) text.end();
   }
-  if (isText) text.end();
   return reply.summary!;
 }
 
 /** Returns the fields of an answer's JSON object, without its text. */
 export function describeAnswer({ model, source }: Responder, summary: ReplySummary) {
-  const { promptTokens, tokens, finish, seed, timeToFirst, timePerToken, total } = summary;
+  const { promptTokens, tokens, finish, error, seed, timeToFirst, timePerToken, total } = summary;
   return {
     model,
     ...source,
@@ -54,6 +58,7 @@ export function describeAnswer({ model, source }: Responder, summary: ReplySumma
     generated_tokens: tokens,
     ...(summary.counted && { counted_by: summary.counted }),
     finish,
+    ...(error !== undefined && { error }),
     seed,
     ttft_ms: timeToFirst,
     tpot_ms: timePerToken,

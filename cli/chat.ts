@@ -3,8 +3,9 @@
 import { DeviceError } from "../engine/errors.ts";
 import { printAnswer, speed } from "./answers.ts";
 import type { TextValues } from "./answer_text.ts";
-import { COMMAND_NAMES, rows, runCommand } from "./chat_commands.ts";
+import { COMMAND_NAMES, runCommand } from "./chat_commands.ts";
 import { ChatSettings, type ChatValues } from "./chat_settings.ts";
+import type { Row } from "./chat_table.ts";
 import { Conversation } from "./conversation.ts";
 import { EXIT, InterruptedError } from "./exit_codes.ts";
 import { Interrupts } from "./interrupt.ts";
@@ -41,6 +42,8 @@ class Chat {
   readonly #conversation: Conversation<Responder>;
   readonly #settings: ChatSettings;
   #last: ReplySummary | undefined;
+  /** The conversation of which the last answer counted the tokens. It may have changed since. */
+  #measured: Pick<Conversation, "turns" | "system"> | undefined;
   /** Number of tokens in all answers. */
   #tokens = 0;
 
@@ -81,6 +84,7 @@ class Chat {
           settings: this.#settings,
           saved: this.#saved,
           model: this.responder.model,
+          columns: terminal.columns,
           statistics: () => this.#statistics(),
           say: (text) => terminal.write(text),
           ask: (text) => this.#turn(text, signal),
@@ -111,8 +115,11 @@ class Chat {
     const summary = await printAnswer(reply, { wrap, thinking, terminal });
     this.#last = summary;
     this.#tokens += summary.tokens;
+    this.#measured = undefined;
     if (summary.text !== "" || summary.finish !== "cancelled") {
       this.#conversation.answered(summary.text);
+      const { turns, system } = this.#conversation;
+      this.#measured = { turns, system };
     }
     this.#explainEnd(summary);
   }
@@ -144,18 +151,23 @@ class Chat {
     );
   }
 
-  #statistics(): string {
-    if (this.#last === undefined) return "There is no answer yet.\n";
+  #statistics(): readonly Row[] {
+    if (this.#last === undefined) return [];
     const { contextLength, place } = this.responder;
     const { tokens, promptTokens, timeToFirst, cached } = this.#last;
     const prompt = promptTokens ?? 0;
-    return rows({
+    const { turns, system } = this.#conversation;
+    const isCurrent = turns === this.#measured?.turns && system === this.#measured.system;
+    return Object.entries({
       "last answer": `${speed(this.#last)}, first token after ${milliseconds(timeToFirst)}`,
       ...(promptTokens !== null && {
         prefix: `${count(cached)} of ${counted(prompt, "prompt token")} reused`,
-        context: contextLength === undefined
-          ? `${counted(prompt + tokens, "token")} used`
-          : `${count(prompt + tokens)} of ${count(contextLength)} tokens used`,
+        // After /reset, /undo, /load or /system, the next answer counts the tokens again.
+        ...(isCurrent && {
+          context: contextLength === undefined
+            ? `${counted(prompt + tokens, "token")} used`
+            : `${count(prompt + tokens)} of ${count(contextLength)} tokens used`,
+        }),
       }),
       "all answers": counted(this.#tokens, "token"),
       device: place,

@@ -1,6 +1,7 @@
 /** The commands of a chat: lines that begin with a slash. */
 
 import { printable } from "../engine/files/quote.ts";
+import type { Row } from "./chat_table.ts";
 import type { ChatSettings } from "./chat_settings.ts";
 import type { Conversation } from "./conversation.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -15,8 +16,10 @@ export interface CommandTarget {
   readonly saved: SavedChats;
   /** The name of the model. */
   readonly model: string;
-  /** Returns the statistics of the last answer and of all answers, as text. */
-  statistics(): string;
+  /** Number of columns of the terminal. */
+  readonly columns: number;
+  /** Returns the statistics of the last answer and of all answers; empty if there is none. */
+  statistics(): readonly Row[];
   /** Prints `text`. */
   say(text: string): void;
   /** Sends `text` to the model and prints the answer. */
@@ -33,7 +36,7 @@ interface ChatCommand {
 }
 
 const COMMANDS: readonly ChatCommand[] = [
-  { usage: "/help", aliases: ["/?"], summary: "shows this help", run: (chat) => chat.say(help()) },
+  { usage: "/help", aliases: ["/?"], summary: "shows this help", run: help },
   {
     usage: "/bye",
     aliases: ["/exit", "/quit"],
@@ -61,9 +64,15 @@ const COMMANDS: readonly ChatCommand[] = [
     usage: "/retry",
     summary: "answers the last message again",
     async run({ conversation, say, ask }) {
+      const { turns, system } = conversation;
       const text = conversation.undo();
-      if (text === undefined) say(NOTHING);
-      else await ask(text);
+      if (text === undefined) return say(NOTHING);
+      try {
+        await ask(text);
+      } finally {
+        // Without a new answer, the old one stays: the request failed, or was stopped at once.
+        if (conversation.turns.length < turns.length) conversation.restore(turns, system);
+      }
     },
   },
   {
@@ -76,10 +85,12 @@ const COMMANDS: readonly ChatCommand[] = [
   },
   {
     usage: "/set NAME VALUE",
-    summary: "changes a setting (/set temp 0.2); without NAME, lists them",
-    run({ settings, say }, argument) {
+    summary: "changes a setting (/set temp 0.2); /set alone lists them",
+    async run(chat, argument) {
+      const { settings, say } = chat;
+      if (argument === "") return await show(chat, settings.rows);
       const [, name = "", value = ""] = /^(\S*)\s*([^]*)$/.exec(argument)!;
-      if (value === "") return say(rows(settings.table));
+      if (value === "") return await show(chat, [settings.row(name)]);
       settings.set(name, value);
       say(`Set ${name} to ${value}.\n`);
     },
@@ -99,8 +110,9 @@ const COMMANDS: readonly ChatCommand[] = [
   {
     usage: "/load NAME",
     summary: "continues a saved conversation; without NAME, lists them",
-    run({ conversation, saved, say }, name) {
-      if (name === "") return say(listOf(saved));
+    async run(chat, name) {
+      const { conversation, saved, say } = chat;
+      if (name === "") return await list(chat);
       const { turns, system, model } = saved.load(name);
       conversation.restore(turns, system);
       say(
@@ -112,7 +124,11 @@ const COMMANDS: readonly ChatCommand[] = [
   {
     usage: "/stats",
     summary: "shows the last answer's speed and how full the context is",
-    run: ({ say, statistics }) => say(statistics()),
+    async run(chat) {
+      const statistics = chat.statistics();
+      if (statistics.length === 0) chat.say("There is no answer yet.\n");
+      else await show(chat, statistics);
+    },
   },
 ];
 
@@ -136,7 +152,14 @@ export const COMMAND_NAMES: readonly string[] = COMMANDS.flatMap(namesOf);
 export async function runCommand(chat: CommandTarget, line: string): Promise<"end" | void> {
   const [, name, argument] = /^(\S+)\s*([^]*)$/.exec(line)!;
   const command = COMMANDS.find((command) => namesOf(command).includes(name!));
-  if (command !== undefined) return await command.run(chat, argument!.trim());
+  if (command !== undefined) {
+    if (argument!.trim() !== "" && !command.usage.includes(" ")) {
+      throw new UsageError(
+        `Cannot run ${name} with an argument: it takes none (a leading space sends it as text)`,
+      );
+    }
+    return await command.run(chat, argument!.trim());
+  }
   const near = nearest(name!, COMMAND_NAMES);
   throw new UsageError(
     `Cannot run ${printable(name!)}: ` +
@@ -149,23 +172,30 @@ function namesOf({ usage, aliases = [] }: ChatCommand): string[] {
   return [usage.split(" ")[0]!, ...aliases];
 }
 
-function help(): string {
-  return rows(Object.fromEntries(COMMANDS.map(({ usage, summary }) => [usage, summary]))) +
-    rows(KEYS);
+async function help(chat: CommandTarget): Promise<void> {
+  const commands = COMMANDS.map(({ usage, summary }): Row => [usage, summary]);
+  await show(chat, [...commands, ...Object.entries(KEYS)]);
 }
 
-/** Returns a table of two columns: one line for each name and its value. */
-export function rows(table: Readonly<Record<string, string>>): string {
-  return Object.entries(table).map(([name, value]) => `  ${name.padEnd(16)}${value}\n`).join("");
+async function list(chat: CommandTarget): Promise<void> {
+  const chats = chat.saved.list();
+  if (chats.length === 0) {
+    return chat.say("Nothing is saved yet: /save NAME saves the conversation.\n");
+  }
+  await show(
+    chat,
+    chats.map(({ name, saved, turns, model }): Row => [
+      name,
+      `${saved.slice(0, 10)}, ${counted(turns.length, "turn")} with ${model}`,
+    ]),
+  );
 }
 
-function listOf(saved: SavedChats): string {
-  const chats = saved.list();
-  if (chats.length === 0) return "Nothing is saved yet: /save NAME saves the conversation.\n";
-  return rows(Object.fromEntries(chats.map((chat) => [
-    chat.name,
-    `${chat.saved.slice(0, 10)}, ${counted(chat.turns.length, "turn")} with ${chat.model}`,
-  ])));
+/** Prints a table. Its module is imported here because it takes some time to load. */
+async function show({ say, columns }: CommandTarget, rows: readonly Row[]): Promise<void> {
+  const { table } = await import("./chat_table.ts");
+  // The last column stays free: after it, some terminals begin a new line.
+  say(table(rows, columns - 1));
 }
 
 function excerpt(text: string): string {

@@ -2,6 +2,7 @@
 
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Option } from "commander";
+import type { Row } from "./chat_table.ts";
 import { UsageError } from "./exit_codes.ts";
 import {
   addPromptOptions,
@@ -38,13 +39,24 @@ export class ChatSettings {
     return this.#values;
   }
 
-  /** The settings' names, each with its value and description, for printing. */
-  get table(): Readonly<Record<string, string>> {
-    const values = this.#values as Readonly<Record<string, unknown>>;
-    return Object.fromEntries(this.#options.map((option) => {
-      const value = values[option.attributeName()];
-      return [option.name(), `${value ?? "-"}`.padEnd(8) + option.description];
-    }));
+  /** All settings' names and values, each with its description, for printing. */
+  get rows(): readonly Row[] {
+    return this.#options.map((option) => this.#rowOf(option));
+  }
+
+  /**
+   * Returns the row of one setting.
+   *
+   * @throws {UsageError} if there is no such setting.
+   */
+  row(name: string): Row {
+    const [, left, right] = /^([^=]+)=(.*)$/.exec(name) ?? [];
+    if (left === undefined) return this.#rowOf(this.#option(name));
+    throw new UsageError(
+      `Cannot set ${name}: put a space between the name and the value, as in /set ${
+        this.#option(left).name()
+      } ${right || "1"}`,
+    );
   }
 
   /**
@@ -53,15 +65,7 @@ export class ChatSettings {
    * @throws {UsageError} if there is no such setting, or the value is invalid.
    */
   set(name: string, value: string): void {
-    const plain = name.replace(/^-+/, "").replaceAll("_", "-");
-    const option = this.#options.find((option) => option.name() === (ALIASES[plain] ?? plain));
-    if (option === undefined) {
-      const near = nearest(plain, [...NAMES, ...Object.keys(ALIASES)]);
-      throw new UsageError(
-        `Cannot set ${name}: ` +
-          (near === undefined ? `the settings are ${NAMES.join(", ")}` : `did you mean ${near}?`),
-      );
-    }
+    const option = this.#option(name);
     try {
       const parsed: unknown = option.parseArg!(value, undefined);
       this.#values = { ...this.#values, [option.attributeName()]: parsed };
@@ -69,5 +73,23 @@ export class ChatSettings {
       if (!(error instanceof InvalidArgumentError)) throw error;
       throw new UsageError(`Cannot set ${option.name()} to '${value}': ${error.message}`);
     }
+  }
+
+  #rowOf(option: Option): Row {
+    const value = (this.#values as Readonly<Record<string, unknown>>)[option.attributeName()];
+    const width = Math.max(...NAMES.map((name) => name.length)) + 2;
+    return [`${option.name().padEnd(width)}${value ?? "-"}`, option.description];
+  }
+
+  /** Returns the option with this name. */
+  #option(name: string): Option {
+    const plain = name.replace(/^-+/, "").replaceAll("_", "-");
+    const option = this.#options.find((option) => option.name() === (ALIASES[plain] ?? plain));
+    if (option !== undefined) return option;
+    const near = nearest(plain, [...NAMES, ...Object.keys(ALIASES)]);
+    throw new UsageError(
+      `Cannot set ${name}: ` +
+        (near === undefined ? `the settings are ${NAMES.join(", ")}` : `did you mean ${near}?`),
+    );
   }
 }

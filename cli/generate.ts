@@ -26,6 +26,7 @@ import {
 import { composePrompt } from "./prompt_input.ts";
 import type { ReplySummary, Responder } from "./responder.ts";
 import { Terminal } from "./terminal.ts";
+import { withoutThoughts } from "./thinking.ts";
 import { counted } from "./transfer.ts";
 
 type GenerateValues = PromptValues & SamplingValues & TextValues & {
@@ -81,6 +82,11 @@ export function addGenerate(program: Command): void {
         );
       }
       const many = options.prompts !== undefined;
+      if (options.jsonl && !many && !options.thinking) {
+        throw new UsageError(
+          "Cannot use --no-thinking with --jsonl, which prints each token: use --json",
+        );
+      }
       if (!many && command.getOptionValueSource("concurrency") === "cli") {
         throw new UsageError(
           "Cannot use --concurrency without --prompts: one prompt has one answer",
@@ -95,7 +101,7 @@ export function addGenerate(program: Command): void {
       const values = { ...options, ...(chatTemplate !== undefined && { chatTemplate }) };
       checkPromptOptions(toGenerateOptions(values));
       const prompts = many
-        ? await readPrompts(options.prompts!, terminal)
+        ? await readPrompts({ path: options.prompts!, escape: options.escape ?? false }, terminal)
         : await onePrompt(argument, options, terminal);
       const concurrency = many ? options.concurrency : 1;
       const open = () => openResponder({ values: options, concurrency }, terminal);
@@ -153,12 +159,22 @@ async function answerOne({ responder, prompts, values, signal, terminal }: Job):
   };
   const { json, jsonl, wrap, thinking } = values;
   const reply = responder.generate(prompts[0]!.prompt, options);
-  const summary = await printAnswer(reply, { json, jsonl, wrap, thinking, terminal });
-  if (json || jsonl) {
+  const writeObject = (summary: ReplySummary) => {
     const report = describeAnswer(responder, summary);
-    const whole = json ? { ...report, text: summary.text, ...summary.details } : report;
+    const text = thinking === false ? withoutThoughts(summary.text, reply.thinks) : summary.text;
+    const whole = json ? { ...report, text, ...summary.details } : report;
     terminal.write(`${JSON.stringify(whole)}\n`);
+  };
+  let summary: ReplySummary;
+  try {
+    summary = await printAnswer(reply, { json, jsonl, wrap, thinking, terminal });
+  } catch (error) {
+    // The text before a failure is printed in every form.
+    const { summary: partial } = reply;
+    if ((json || jsonl) && partial !== undefined && partial.text !== "") writeObject(partial);
+    throw error;
   }
+  if (json || jsonl) writeObject(summary);
   if (summary.finish === "length") explainCut(responder, summary, terminal);
   const line = statistics(responder, summary);
   if (terminal.stdoutIsTerminal) terminal.note(line, "dim");

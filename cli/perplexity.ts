@@ -46,6 +46,9 @@ export function addPerplexity(program: Command): void {
         "Cannot use --top-logprobs with --llama, which gives one number: leave one out",
       );
     }
+    if (options.topLogprobs !== undefined && !options.json) {
+      throw new UsageError("Cannot print log-probabilities as text: add --json");
+    }
     const text = await readText(options.file, terminal);
     const model = await openEngine(options, terminal);
     try {

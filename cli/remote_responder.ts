@@ -170,7 +170,10 @@ class RemoteReply implements Reply {
       this.#texts.push(end);
       if (finish === "cancelled") finish = "stop";
     } catch (error) {
-      if (!signal?.aborted) throw error;
+      if (!signal?.aborted) {
+        this.#summary = { ...this.#summarize("error"), error: (error as Error).message };
+        throw error;
+      }
       finish = "cancelled";
     }
     this.#summary = this.#summarize(finish);

@@ -17,10 +17,13 @@ export interface ReplyPiece {
   readonly token?: Readonly<Record<string, unknown>>;
 }
 
-/** The summary of a finished answer. Times are in ms, as in `AnswerSummary`. */
+/** The summary of an answer that has ended. Times are in ms, as in `AnswerSummary`. */
 export interface ReplySummary
   extends Pick<AnswerSummary, "text" | "seed" | "timeToFirst" | "timePerToken" | "total"> {
+  /** "error" if a server's answer failed before its end. */
   readonly finish: string;
+  /** Why it failed. */
+  readonly error?: string;
   /** Number of generated tokens. */
   readonly tokens: number;
   /** With a server: whether it reported `tokens`, or chunks with text were counted instead. */
@@ -41,7 +44,7 @@ export interface Reply extends AsyncIterable<ReplyPiece> {
   readonly prompt: { readonly total: number; read(): number } | undefined;
   /** Whether the answer begins in the model's thoughts. */
   readonly thinks: boolean;
-  /** Undefined until the iteration has ended. */
+  /** Undefined until the iteration has ended, and if the device failed. */
   readonly summary: ReplySummary | undefined;
 }
 

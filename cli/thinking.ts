@@ -60,6 +60,13 @@ export class Thinking {
   }
 }
 
+/** Returns a complete answer without its thoughts. `thinks` is as in the constructor. */
+export function withoutThoughts(answer: string, thinks: boolean): string {
+  const thinking = new Thinking(thinks);
+  return [...thinking.push(answer), ...thinking.end()]
+    .map(({ text, thought }) => thought ? "" : text).join("").trimStart();
+}
+
 /**
  * Returns the index in `text` of a suffix that is the beginning of the end mark; without one, the
  * length.

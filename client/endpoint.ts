@@ -4,6 +4,7 @@
  */
 
 import { z } from "zod";
+import { fetchFailure } from "../engine/causes.ts";
 import { EndpointError, RefusedError } from "./errors.ts";
 
 /** The address of a server, and how to use it. */
@@ -146,7 +147,7 @@ async function ask(url: string, options: EndpointOptions, body?: string): Promis
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new EndpointError(`Cannot reach ${url}: ${reasonOf(error)}`, { cause: error });
+    throw new EndpointError(`Cannot reach ${url}: ${fetchFailure(error)}`, { cause: error });
   }
   if (response.ok) return response;
   throw new RefusedError(url, response.status, await beginningOf(response));
@@ -164,9 +165,4 @@ async function beginningOf(response: Response): Promise<string> {
     // The part that has arrived is enough.
   }
   return text.slice(0, SHOWN_LETTERS);
-}
-
-/** Returns an error's message. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

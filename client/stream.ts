@@ -2,7 +2,7 @@
 
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
-import { reasonOf } from "./endpoint.ts";
+import { fetchFailure } from "../engine/causes.ts";
 import { EndpointError } from "./errors.ts";
 import { logprobsSchema, type TokenLogprob, tokenLogprobs } from "./token_logprobs.ts";
 
@@ -96,7 +96,7 @@ export async function* readParts(
     }
   } catch (error) {
     if (error instanceof EndpointError || signal?.aborted) throw error;
-    throw new EndpointError(`Cannot read an answer from ${url}: ${reasonOf(error)}`, {
+    throw new EndpointError(`Cannot read an answer from ${url}: ${fetchFailure(error)}`, {
       cause: error,
     });
   }

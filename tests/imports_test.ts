@@ -11,8 +11,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "kernels": [],
   "engine/errors": [],
   "engine/plural": [],
+  "engine/causes": [],
   "engine/files": ["engine/errors", "kernels"],
-  "engine/hub": ["engine/files", "engine/errors"],
+  "engine/hub": ["engine/files", "engine/errors", "engine/causes"],
   "engine/text": ["engine/files", "engine/errors"],
   "engine/model": ["engine/files", "engine/errors", "kernels"],
   "engine/synthetic": ["engine/model", "engine/files", "kernels"],
@@ -36,7 +37,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   "bench/report": [],
   "bench/kernels": ["bench/report", "engine*", "kernels"],
-  "client": [],
+  "client": ["engine/causes"],
   "bench/targets": ["bench/kernels", "bench/report", "client", "engine*", "kernels"],
   "bench/harness": ["bench/targets", "bench/report", "engine*", "kernels"],
   "bench/suites": ["bench/harness", "bench/targets", "bench/kernels", "bench/report", "engine/run"],
@@ -51,7 +52,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Files directly in engine/ that do not belong to its facade. Each is a room of its own. */
-const FILES = ["errors.ts", "plural.ts"];
+const FILES = ["errors.ts", "causes.ts", "plural.ts"];
 
 /**
  * Returns the room of a file: its top folder, or the top two folders in engine/ and bench/. Files

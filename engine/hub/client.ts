@@ -4,6 +4,7 @@
  */
 
 import { ModelNotFoundError, RequestError } from "../errors.ts";
+import { fetchFailure, messages } from "../causes.ts";
 import { printable, quote } from "../files/quote.ts";
 
 /** Limits for retries and timeouts; times in ms. */
@@ -259,10 +260,7 @@ export class HubClient {
    * without the token.
    */
   #shown(words: unknown): string {
-    const text = words instanceof Error
-      // The address is removed, as it is long and known.
-      ? messages(words).replace(/^.*client error \(\w+\): /, "")
-      : String(words);
+    const text = fetchFailure(words);
     const { token } = this.#access;
     const safe = token === undefined ? text : text.replaceAll(token, "HF_TOKEN");
     return printable(safe.slice(0, 200));
@@ -320,14 +318,6 @@ function waitOf(retryAfter: string | null): number | undefined {
     ? 1000 * Number(retryAfter)
     : Date.parse(retryAfter) - Date.now();
   return Number.isFinite(wait) ? Math.max(wait, 0) : undefined;
-}
-
-/**
- * Returns the messages of an error and its causes. Only the messages of fetch() tell what failed.
- */
-function messages(error: unknown): string {
-  if (!(error instanceof Error)) return "";
-  return [error.message, messages(error.cause)].filter((message) => message !== "").join(": ");
 }
 
 /** The message of fetch() for a certificate with an unknown issuer. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { endsInThoughts, Thinking } from "../../cli/thinking.ts";
+import { endsInThoughts, Thinking, withoutThoughts } from "../../cli/thinking.ts";
 
 /** Returns the thoughts and the answer of a text that arrives in pieces of `size` characters. */
 function split(text: string, size: number, thinks = false): [string, string] {
@@ -24,6 +24,13 @@ for (const size of [1, 2, 5, 9, 100]) {
     }
   });
 }
+
+Deno.test("withoutThoughts() returns the answer alone", () => {
+  assert.equal(withoutThoughts("<think>\nHm.\n</think>\n\nYes", false), "Yes");
+  assert.equal(withoutThoughts("Hm.</think>Yes", true), "Yes");
+  assert.equal(withoutThoughts("<think> cut off </thi", false), "");
+  assert.equal(withoutThoughts("<thin", false), "<thin");
+});
 
 Deno.test("endsInThoughts() recognizes a prompt that ends inside thoughts", () => {
   assert.ok(endsInThoughts("<|im_start|>assistant\n<think>\n"));

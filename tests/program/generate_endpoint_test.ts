@@ -103,12 +103,19 @@ Deno.test("tvllm generate --endpoint refuses, by name, options that do not apply
     assert.equal(code, 2);
     assert.match(stderr, message);
   }
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const nobody = `http://127.0.0.1:${listener.addr.port}`;
+  listener.close();
   for (
     const [args, message] of [
       [["--api-key", "x"], /Cannot use --api-key without --endpoint/],
       [["--endpoint", "localhost:8080"], /Cannot use the endpoint localhost:8080: expected/],
       [["--endpoint", "http://u:pass@host"], /a user name or a password: give the key with/],
-      [["--endpoint", "http://127.0.0.1:9"], /Cannot reach http:\/\/127\.0\.0\.1:9\/v1\/models/],
+      [
+        ["--endpoint", nobody],
+        /Cannot reach http:\/\/127\.0\.0\.1:\d+\/v1\/models: tcp connect error: .*refused/,
+      ],
+      [["--endpoint", "http://no-such-host.invalid"], /Cannot reach .*: dns error: /],
     ] as const
   ) {
     const { code, stderr } = await generate(["hi", ...args]);
@@ -153,6 +160,124 @@ Deno.test("tvllm generate --endpoint: Ctrl-C keeps the text so far, cancels the 
   });
 });
 
+/** Calls `use` with a server that begins each answer with this text and then closes the connection. */
+async function cuttingOff(text: string, use: (address: string) => Promise<void>): Promise<void> {
+  await listening((request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    return new Response(`data: ${JSON.stringify({ choices: [{ delta: { content: text } }] })}\n\n`);
+  }, use);
+}
+
+Deno.test("tvllm generate --endpoint prints the text before a broken connection, in every form", async () => {
+  await cuttingOff("The answer is 4.", async (address) => {
+    const remote = ["--endpoint", address, "-q"];
+    const text = await generate([...remote, "hi"]);
+    assert.deepEqual([text.code, text.stdout], [2, "The answer is 4.\n"]);
+    assert.match(text.stderr, /^error: Cannot read an answer from .*: it was cut off\n$/);
+    const json = await generate([...remote, "hi", "--json"]);
+    const { finish, error, text: received } = JSON.parse(json.stdout);
+    assert.deepEqual([json.code, finish, received], [2, "error", "The answer is 4."]);
+    assert.match(error, /it was cut off$/);
+    const lines = (await generate([...remote, "hi", "--jsonl"])).stdout.trimEnd().split("\n")
+      .map((line) => JSON.parse(line));
+    assert.deepEqual([lines[0].text, lines[1].finish], ["The answer is 4.", "error"]);
+  });
+  await cuttingOff("", async (address) => {
+    const none = await generate(["--endpoint", address, "hi", "--json"]);
+    assert.deepEqual([none.code, none.stdout], [2, ""]);
+  });
+});
+
+Deno.test("tvllm generate --prompts completes the other answers if a server fails", async () => {
+  await listening(async (request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    const { messages: [{ content }] } = await request.json();
+    if (content === "b") return new Response("overloaded", { status: 503 });
+    const event = `data: ${
+      JSON.stringify({ choices: [{ delta: { content: `${content}!` } }] })
+    }\n\n`;
+    return new Response(content === "d" ? event : `${event}data: [DONE]\n\n`);
+  }, async (address) => {
+    const stdin = "a\nb\nc\nd\ne\n";
+    const many = (...args: string[]) =>
+      generate(["--endpoint", address, "--prompts", "-", ...args], { stdin });
+    for (const concurrency of ["1", "2"]) {
+      const text = await many("--concurrency", concurrency);
+      const part = (number: number, prompt: string) => `## ${number}: ${prompt}\n${prompt}!\n`;
+      assert.equal(
+        text.stdout,
+        [part(1, "a"), part(3, "c"), part(4, "d"), part(5, "e")].join("\n"),
+      );
+      assert.equal(text.code, 2);
+      assert.match(
+        text.stderr,
+        /^3 answers, 3 tokens in .*\nerror: Cannot answer 2 of 5 prompts \(2, 4\): .* answers 503: overloaded\n$/,
+      );
+    }
+    for (const form of ["--json", "--jsonl"]) {
+      const { code, stdout } = await many(form);
+      const objects = form === "--json"
+        ? JSON.parse(stdout)
+        : stdout.trimEnd().split("\n").map((line) => JSON.parse(line)).sort((a, b) =>
+          a.index - b.index
+        );
+      assert.equal(code, 2);
+      assert.deepEqual(
+        objects.map(({ prompt, text, finish }: Record<string, string>) => [prompt, text, finish]),
+        [["a", "a!", "stop"], ["b", "", "error"], ["c", "c!", "stop"], ["d", "d!", "error"], [
+          "e",
+          "e!",
+          "stop",
+        ]],
+      );
+      assert.match(objects[1].error, /answers 503: overloaded$/);
+    }
+  });
+});
+
+Deno.test("tvllm generate --prompts replaces the escapes in lines with -e, but not in JSON", async () => {
+  const asked: string[] = [];
+  await listening(async (request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    asked.push((await request.json()).messages[0].content);
+    return new Response("data: [DONE]\n\n");
+  }, async (address) => {
+    const args = ["--endpoint", address, "-q", "--prompts", "-"];
+    for (
+      const [stdin, expected, ...more] of [
+        ["a\\nb\n", "a\nb", "-e"],
+        ["a\\nb\n", "a\\nb"],
+        [JSON.stringify({ prompt: "a\\nb" }), "a\\nb", "-e"],
+      ] as const
+    ) {
+      assert.equal((await generate([...args, ...more], { stdin })).code, 0);
+      assert.equal(asked.pop(), expected);
+    }
+    const { code, stderr } = await generate([...args, "-e"], { stdin: "a\nb\\xff\n" });
+    assert.equal(code, 2);
+    assert.match(stderr, /Cannot use \\xff with --escape/);
+  });
+});
+
+Deno.test("tvllm generate --no-thinking leaves out the thoughts in every form", async () => {
+  await listening((request) => {
+    if (request.method === "GET") return Response.json({ data: [{ id: "m" }] });
+    const events = [{ reasoning_content: "2 and 2" }, { content: "4." }]
+      .map((delta) => `data: ${JSON.stringify({ choices: [{ delta }] })}\n\n`);
+    return new Response(`${events.join("")}data: [DONE]\n\n`);
+  }, async (address) => {
+    const args = ["--endpoint", address, "-q", "--no-thinking"];
+    const one = async (...more: string[]) => (await generate([...args, "a", ...more])).stdout;
+    const many = async (...more: string[]) =>
+      (await generate([...args, "--prompts", "-", ...more], { stdin: "a\n" })).stdout;
+    assert.equal(await one(), "4.\n");
+    assert.equal(JSON.parse(await one("--json")).text, "4.");
+    assert.equal(await many(), "## 1: a\n4.\n");
+    assert.equal(JSON.parse(await many("--json"))[0].text, "4.");
+    assert.equal(JSON.parse(await many("--jsonl")).text, "4.");
+  });
+});
+
 Deno.test("model names and errors of a server cannot control the terminal", async () => {
   const escape = "\x1b[2J\x1b]0;title\x07";
   await listening((request) => {
@@ -194,6 +319,11 @@ Deno.test({
       await terminal.shows(/Answer 3.*\n>$/);
       await terminal.type("/stats\n");
       await terminal.shows(/context +8 of 100 tokens used\n.*\n +device +http:.*\n>$/);
+      // The next answer counts the tokens again. Until then, their number is unknown.
+      await terminal.type("/undo\n");
+      await terminal.shows(/Removed: Three\n>$/);
+      await terminal.type("/stats\n");
+      await terminal.shows(/Three\n> \/stats\n.*\n +prefix .*\n +all answers .*\n +device .*\n>$/);
       await terminal.press("C-d");
       const screen = await terminal.ended();
       assert.match(screen, /Answer 1/); // the answer's escape sequence did not clear the screen
