@@ -4,6 +4,7 @@ import { DeviceError, RequestError } from "../errors.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { recurrentOf } from "../model/mixers.ts";
 import type { BlockStats } from "./block_manager.ts";
+import { checkSignal } from "./check_signal.ts";
 import { EventLoop } from "./event_loop.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { KvBlocks } from "./kv_blocks.ts";
@@ -197,12 +198,13 @@ export class Engine {
    * Scores a text, position by position. Running requests pause meanwhile. Those whose room in the
    * KV cache it needs are recomputed afterwards.
    *
-   * @throws {RequestError} if an id is not in the vocabulary.
+   * @throws {RequestError} if an id is not in the vocabulary, or an option is invalid.
    * @throws the reason of `options.signal` if that is aborted, or an error as `submit` does.
    */
   async score(ids: readonly number[], options: ScoreOptions = {}): Promise<TokenScores> {
     if (this.#closed) throw this.#closed;
     checkIds(ids, this.#runner.config.vocabSize);
+    checkSignal(options.signal, "Cannot score the text");
     const { promise, resolve, reject } = Promise.withResolvers<TokenScores>();
     const run = async () => {
       try {

@@ -1,6 +1,7 @@
 /** The state of one request while it is served: its tokens and its place in the KV cache. */
 
 import { RequestError } from "../errors.ts";
+import { checkSignal } from "./check_signal.ts";
 import { completeSampling, DEFAULT_MAX_TOKENS } from "./defaults.ts";
 import type { BlockTables } from "./kv_blocks.ts";
 import type { CachedBlock } from "./prefix_cache.ts";
@@ -131,6 +132,7 @@ function checkRequest(
   const refuse = (reason: string) => {
     throw new RequestError(`Cannot accept the request: ${reason}`);
   };
+  checkSignal(request.signal, "Cannot accept the request");
   if (promptIds.length === 0) refuse("its prompt has no tokens");
   if (promptIds.length >= contextLength) throw promptTooLong(promptIds.length, contextLength);
   checkIds(promptIds, vocabSize);
