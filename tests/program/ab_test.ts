@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { z } from "zod";
 import { reportSchema } from "../../bench/report/report.ts";
-import { runTvllm } from "./run_tvllm.ts";
+import { ROOT, runTvllm } from "./run_tvllm.ts";
 import { slowCheckout } from "./slow_checkout.ts";
 
 const SHORT = "ab -p 8 -n 4 --budget 0.1".split(" ");
@@ -47,6 +47,12 @@ Deno.test("tvllm bench ab --against measures two checkouts, each with its own li
   assert.deepEqual([a!.environment.host.threads, b!.environment.host.threads], [5, 1]);
   assert.equal(a!.environment.model.sha256, b!.environment.model.sha256);
   await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("tvllm bench ab --against prints no errors of libraries", async () => {
+  const args = ["bench", ...SHORT, "--budget", "0.5", "--against", ROOT, "-q"];
+  const { code, stderr } = await runTvllm(args, { env: { XDG_RUNTIME_DIR: "" } });
+  assert.deepEqual([code, stderr], [0, ""]);
 });
 
 Deno.test("tvllm bench ab --against reports what a checkout cannot do", async () => {
