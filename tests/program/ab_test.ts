@@ -88,6 +88,13 @@ for (
     [["--", "--threads", "1"], /Cannot compare one side/],
     [["--", "--fast", "--"], /unknown option '--fast'/],
     [["--", "--backend", "vulkan", "--"], /Cannot use --backend for a side/],
+    [["--backend", "vulkan", "--", "--"], /Cannot use --backend for a side/],
+    [["--threads", "1"], /Cannot use --threads before the first --: it is an option of a side/],
+    [["--kv-type=f32", "--", "--"], /Cannot use --kv-type before the first --/],
+    [["-m", "x.gguf", "--against", "."], /Cannot use -m before the first --/],
+    [["--", "--metric", "e2e", "--"], /Cannot use --metric for a side: .* before the first --/],
+    [["--agianst", "."], /'--agianst' \(Did you mean --against\?\); see tvllm bench ab --help/],
+    [["--", "--thread", "1", "--"], /'--thread' \(Did you mean --threads\?\)/],
     [
       ["-p", "3000", "--", ...CPU, "--", ...CPU],
       /after a prompt of 3000: the context has room for 2048; request fewer tokens/,
