@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { z } from "zod";
 import { reportSchema } from "../../bench/report/report.ts";
-import { ROOT, runTvllm } from "./run_tvllm.ts";
+import { ROOT, runTvllm, symlink } from "./run_tvllm.ts";
 import { slowCheckout } from "./slow_checkout.ts";
 
 const SHORT = "ab -p 8 -n 4 --budget 0.1".split(" ");
@@ -47,6 +47,19 @@ Deno.test("tvllm bench ab --against measures two checkouts, each with its own li
   assert.deepEqual([a!.environment.host.threads, b!.environment.host.threads], [5, 1]);
   assert.equal(a!.environment.model.sha256, b!.environment.model.sha256);
   await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test({
+  name: "tvllm bench ab --against starts a Deno whose path contains a comma",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const directory = Deno.makeTempDirSync({ prefix: "h, c " });
+    symlink(Deno.execPath(), join(directory, "deno"));
+    const args = ["bench", ...SHORT, "--against", slowCheckout(), "--", ...CPU];
+    const PATH = `${directory}:${Deno.env.get("PATH")}`;
+    const { code, stderr } = await runTvllm(args, { env: { PATH } });
+    assert.equal(code, 0, stderr);
+  },
 });
 
 Deno.test("tvllm bench ab --against prints no errors of libraries", async () => {
