@@ -4,12 +4,17 @@ import { DeviceError, RequestError } from "../errors.ts";
 import { kvGroups } from "../model/kv_groups.ts";
 import { recurrentOf } from "../model/mixers.ts";
 import type { BlockStats } from "./block_manager.ts";
-import { checkSignal } from "./check_signal.ts";
 import { EventLoop } from "./event_loop.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { KvBlocks } from "./kv_blocks.ts";
 import { type Batch, BLOCK_TOKENS, type ModelRunner, type PendingStep } from "./runner.ts";
-import { type ScoreOptions, scoreTokens, scoringChunk, type TokenScores } from "./perplexity.ts";
+import {
+  checkScoreOptions,
+  type ScoreOptions,
+  scoreTokens,
+  scoringChunk,
+  type TokenScores,
+} from "./perplexity.ts";
 import type { PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
 import { checkIds, type FinishReason, type GenerationRequest, type Sequence } from "./sequence.ts";
@@ -204,7 +209,7 @@ export class Engine {
   async score(ids: readonly number[], options: ScoreOptions = {}): Promise<TokenScores> {
     if (this.#closed) throw this.#closed;
     checkIds(ids, this.#runner.config.vocabSize);
-    checkSignal(options.signal, "Cannot score the text");
+    checkScoreOptions(options);
     const { promise, resolve, reject } = Promise.withResolvers<TokenScores>();
     const run = async () => {
       try {

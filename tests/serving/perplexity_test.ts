@@ -46,6 +46,17 @@ Deno.test("Engine.score() returns the log-probability of each next token, and th
   assert.equal(engine.stats.blocks.used, 0);
 });
 
+Deno.test("Engine.score() refuses a number of alternatives that is not a whole number", async () => {
+  const engine = new Engine(new FakeRunner());
+  for (const top of [1.5, 0.5, -1, NaN, Infinity, "2" as unknown as number]) {
+    await assert.rejects(engine.score(text(1, 9), { top }), {
+      name: "RequestError",
+      message: `Cannot score the text: top is ${top}, not a whole number of at least 0`,
+    });
+  }
+  assert.equal((await engine.score(text(1, 9), { top: 1 })).positions[0]!.top.length, 1);
+});
+
 Deno.test("Engine.score() uses windows as long as the context, or as the cache can hold after growth", async () => {
   const ids = text(2, 150);
   const four = { blocks: 4 };
