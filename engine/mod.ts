@@ -1,7 +1,7 @@
 /** The facade: loads a model from its name or an open file. */
 
 import { fileURLToPath } from "node:url";
-import type { KvType } from "../kernels/sizes.ts";
+import { KV_BYTES, type KvType } from "../kernels/sizes.ts";
 import { openBackend } from "./backends.ts";
 import { RequestError } from "./errors.ts";
 import { openGguf } from "./files/gguf.ts";
@@ -49,6 +49,12 @@ const MOST = {
   kvTokens: 2 ** 30,
   steps: MOST_STEPS,
   threads: 1024,
+} as const;
+
+/** Options that have one of a few values. */
+const CHOICES = {
+  device: ["auto", "gpu", "cpu"],
+  kv: Object.keys(KV_BYTES),
 } as const;
 
 /** Progress of a load. */
@@ -263,6 +269,14 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
 
 function checkOptions(options: ModelOptions): void {
   checkSignal(options.signal, "Cannot load the model");
+  // From JavaScript, the values can be any.
+  for (const [name, choices] of Object.entries(CHOICES) as [keyof typeof CHOICES, string[]][]) {
+    const value = options[name];
+    if (value === undefined || choices.includes(value)) continue;
+    throw new RequestError(
+      `Cannot load the model: ${name} is ${quote(String(value))}, not one of ${choices.join(", ")}`,
+    );
+  }
   for (const [name, most] of Object.entries(MOST) as [keyof typeof MOST, number][]) {
     const size = options[name];
     if (size !== undefined && !(Number.isSafeInteger(size) && size >= 1)) {
