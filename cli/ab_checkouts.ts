@@ -228,6 +228,7 @@ class Worker {
         "--no-prompt",
         "--allow-read",
         "--ignore-env",
+        "--allow-env=XDG_RUNTIME_DIR", // so that libwayland prints no errors (engine/gpu/device.ts)
         WORKER,
         JSON.stringify(start),
       ],

@@ -3,7 +3,12 @@
  * the result is clear or the time is over.
  */
 
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import {
+  Command,
+  type CommanderError,
+  type CommandUnknownOpts,
+  Option,
+} from "@commander-js/extra-typings";
 import { type Ending, type Race, race } from "../bench/harness/race.ts";
 import { parseSampling } from "../bench/harness/sampling.ts";
 import { compare } from "../bench/report/comparison/comparison.ts";
@@ -87,7 +92,15 @@ export function addBenchAb(
     .option("--csv <file>", "write the comparison as CSV")
     .option("--html <file>", "write the comparison as a web page with a chart", pageFile)
     .option("--output <file>", "write the comparison as Markdown");
-  addGlobalOptions(command).action(async (given, options, command) => {
+  addGlobalOptions(command).exitOverride((error) => {
+    const option = unknownOption(error, sideCommand());
+    if (option === undefined) throw error;
+    if (option === "--backend") throw backendOfSide();
+    throw new UsageError(
+      `Cannot use ${option} before the first --: it is an option of a side, as in ` +
+        "tvllm bench ab -- --threads 1 -- --threads 2",
+    );
+  }).action(async (given, options, command) => {
     const startup = startupTime(started.launch);
     const terminal = new Terminal(command.optsWithGlobals());
     const { json, csv, html, output, metric, margin, failIfSlower } = options;
@@ -114,9 +127,10 @@ export function addBenchAb(
       date: new Date().toISOString(),
       command: commandLine(started.args),
     };
+    const parse = (args: readonly string[]) => parseSide(args, command);
     const sides: Side[] = [];
     try {
-      const place = { terminal, hashes, launch: started.launch, startup, run, signal };
+      const place = { parse, terminal, hashes, launch: started.launch, startup, run, signal };
       const opened = options.against === undefined
         ? await openSides(given, place)
         : await openAgainst(options.against, given, place);
@@ -160,6 +174,8 @@ export function addBenchAb(
 }
 
 interface AbPlace {
+  /** Parses the options of a side. */
+  readonly parse: (args: readonly string[]) => SideValues;
   readonly signal: AbortSignal;
   readonly terminal: Terminal;
   readonly hashes: HashCache;
@@ -171,12 +187,12 @@ interface AbPlace {
 /** Opens both sides in this process. */
 async function openSides(
   given: readonly string[],
-  { terminal, hashes, launch, startup, run, signal }: AbPlace,
+  { parse, terminal, hashes, launch, startup, run, signal }: AbPlace,
 ): Promise<Side[]> {
   const sides: Side[] = [];
   const models: Model[] = [];
   try {
-    for (const { args, values } of sidesOf(splitSides(given))) {
+    for (const { args, values } of sidesOf(splitSides(given), parse)) {
       const model = await openEngine(values, terminal, { maxSequences: 1, signal });
       models.push(model);
       const program = await describeProgram(model, { ...values, hashes, launch, startup });
@@ -197,11 +213,11 @@ async function openSides(
 async function openAgainst(
   directory: string,
   given: readonly string[],
-  { terminal, hashes, launch, run, signal }: AbPlace,
+  { parse, terminal, hashes, launch, run, signal }: AbPlace,
 ): Promise<Side[]> {
   const options = given.includes("--") ? splitSides(given) : [given, given];
   const places = [checkoutAt(directory), ownCheckout()];
-  const sides = sidesOf(options).map(({ args, values }, i) => ({
+  const sides = sidesOf(options, parse).map(({ args, values }, i) => ({
     name: [i === 0 ? directory : "this checkout", ...args].join(" "),
     directory: places[i]!,
     values,
@@ -255,20 +271,44 @@ function splitSides(args: readonly string[]): [string[], string[]] {
 }
 
 /** Parses the options of all sides, so that a mistake is reported before anything is opened. */
-function sidesOf(both: readonly (readonly string[])[]) {
-  return both.map((args) => ({ args, values: parseSide(args) }));
+function sidesOf(both: readonly (readonly string[])[], parse: AbPlace["parse"]) {
+  return both.map((args) => ({ args, values: parse(args) }));
 }
 
-function parseSide(
-  args: readonly string[],
-): DeviceValues & { readonly model?: string | undefined } {
-  const command = addDeviceOptions(new Command("bench ab").addOption(modelOption()))
-    .helpOption(false).allowExcessArguments(false).exitOverride().configureOutput({
-      writeErr: () => {},
-    });
+type SideValues = DeviceValues & { readonly model?: string | undefined };
+
+/** The command whose options are those of a side. */
+function sideCommand() {
+  return addDeviceOptions(new Command("bench ab").addOption(modelOption()))
+    .helpOption(false).allowExcessArguments(false).configureOutput({ writeErr: () => {} });
+}
+
+/** Parses the options of a side. `whole` is `bench ab` with its own options. */
+function parseSide(args: readonly string[], whole: Pick<Command, "options">): SideValues {
+  const command = sideCommand().exitOverride((error) => {
+    const option = unknownOption(error, whole);
+    if (option === undefined) throw error;
+    throw new UsageError(
+      `Cannot use ${option} for a side: it is an option of the comparison; put it before the first --`,
+    );
+  });
   const values = command.parse([...args], { from: "user" }).opts();
   if (values.backend === undefined) return values;
-  throw new UsageError(
+  throw backendOfSide();
+}
+
+/** Returns the option that is unknown according to `error`, if `other` has it. */
+function unknownOption(
+  { code, message }: CommanderError,
+  { options }: Pick<Command, "options">,
+): string | undefined {
+  const [, flag] = /'([^'=]+)/.exec(message) ?? [];
+  if (code !== "commander.unknownOption" || flag === undefined) return undefined;
+  return options.some(({ short, long }) => flag === short || flag === long) ? flag : undefined;
+}
+
+function backendOfSide(): UsageError {
+  return new UsageError(
     "Cannot use --backend for a side: a process can use only one graphics API; measure each with " +
       "tvllm bench --json and use tvllm compare",
   );

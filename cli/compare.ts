@@ -125,7 +125,7 @@ function readReportText(path: string): string {
     if ((isFile && size <= MAX_REPORT_BYTES) || isFifo) return Deno.readTextFileSync(path);
     failure = isFile ? `it has more than ${MAX_REPORT_BYTES} bytes` : "it is not a file";
   } catch (error) {
-    failure = readFailure(error);
+    failure = readFailure(error, path);
   }
   throw new UsageError(`Cannot read ${printable(path)}: ${failure}`);
 }

@@ -92,7 +92,7 @@ export class FileReplacer implements Disposable {
         Deno.removeSync(temporary);
       }
     } catch (error) {
-      return { reason: `no file can be written beside it: ${writeFailure(error)}` };
+      return { reason: `no file can be written beside it: ${writeFailure(error, path)}` };
     }
     this.#paths.push(target);
     return { path: target };

@@ -7,9 +7,9 @@ tvllm_cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 tvllm_cache=${tvllm_cache:+$tvllm_cache/tvllm}
 
 # Reads permissions.txt from standard input. From tvllm's arguments it sets $permissions (a list of
-# Deno's flags), $writable (the only directories that may be written, or empty) and $runnable (the
-# only program that may be started, or empty). It exports TVLLM_CACHE, TVLLM_DATA and the variables
-# of the rows "env".
+# Deno's flags), $writable (the only directories that may be written, or empty), $starts_deno (yes if
+# the command may start Deno, or empty) and $runnable (the only program that may be started, or
+# empty). It exports TVLLM_CACHE, TVLLM_DATA and the variables of the rows "env".
 grant() {
   # The command: the first argument that is neither an option nor the value of one.
   command='' previous=''
@@ -33,7 +33,7 @@ grant() {
   TVLLM_DATA=${TVLLM_DATA:-${data_home:+$data_home/tvllm}}
   export TVLLM_CACHE TVLLM_DATA
 
-  net='' write='' variables='' runnable='' opens=yes
+  net='' write='' variables='' starts_deno='' opens=yes
   words="$command ${TVLLM_MODEL:-} $*"
   while read -r name row_net row_write row_variables row_model row_run; do
     case $name in
@@ -57,8 +57,8 @@ grant() {
     [ "$row_model" != no ] || opens=''
     [ "$row_net" = - ] || net=yes
     case "$row_write $write " in -* | *" $row_write "*) ;; *) write="$write $row_write" ;; esac
-    # shellcheck disable=SC2034 # the sourcing script uses $runnable
-    [ "$row_run" = - ] || runnable=${DENO:-}
+    # Without $DENO, tvllm is not a checkout, and may start nothing.
+    [ "$row_run" = - ] || starts_deno=${DENO:+yes}
     [ "$row_variables" = - ] || variables=${variables:+$variables,}$row_variables
   done
 
@@ -76,7 +76,7 @@ grant() {
       data) directory=$TVLLM_DATA ;;
       *) directory=, ;;
     esac
-    # Deno splits the list of paths at commas, so a path with a comma cannot be granted alone.
+    # Deno splits lists of paths at commas, so a path with a comma cannot be granted alone.
     case $directory in
       '') ;;
       *,*)
@@ -86,6 +86,9 @@ grant() {
       *) writable=${writable:+$writable,}$directory ;;
     esac
   done
+  # shellcheck disable=SC2034 # the sourcing script uses $runnable
+  runnable=${starts_deno:+$DENO}
+  case $runnable in *,*) permissions="$permissions --allow-run" runnable='' ;; esac
 }
 
 # Creates a directory where others can write, too; fails if it belongs to another user.

@@ -212,6 +212,6 @@ function writing<T>(path: string, write: () => T): T {
     return write();
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`Cannot write ${path}: ${writeFailure(error)}`, { cause: error });
+    throw new UsageError(`Cannot write ${path}: ${writeFailure(error, path)}`, { cause: error });
   }
 }

@@ -127,10 +127,12 @@ export function denoFlags({ net, write, variables, run }, directories, deno) {
   const paths = write === "all"
     ? []
     : write.map((place) => directories[place]).filter((path) => path !== "");
-  // Deno splits the list of paths at commas, so a path with a comma cannot be granted alone.
+  // Deno splits lists of paths at commas, so a path with a comma cannot be granted alone.
   if (write === "all" || paths.some((path) => path.includes(","))) flags.push("--allow-write");
   else if (paths.length > 0) flags.push(`--allow-write=${paths.join(",")}`);
-  if (run && deno !== undefined) flags.push(`--allow-run=${deno}`);
+  if (run && deno !== undefined) {
+    flags.push(deno.includes(",") ? "--allow-run" : `--allow-run=${deno}`);
+  }
   return flags;
 }
 

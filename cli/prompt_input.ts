@@ -1,5 +1,6 @@
 /** Composes the prompt from the argument, options, a file and standard input. */
 
+import { isGranted } from "../engine/files/granted.ts";
 import { readFailure } from "../engine/files/input_file.ts";
 import { printable } from "../engine/files/quote.ts";
 import { unescaped } from "./escapes.ts";
@@ -71,7 +72,7 @@ export async function readTextFile(path: string): Promise<string> {
     bytes = await collect((await Deno.open(path)).readable, printable(path));
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`Cannot read the text file ${printable(path)}: ${reason(error)}`, {
+    throw new UsageError(`Cannot read the text file ${printable(path)}: ${reason(error, path)}`, {
       cause: error,
     });
   }
@@ -101,12 +102,12 @@ async function collect(
   return await new Blob(parts).bytes();
 }
 
-function reason(error: unknown): string {
+function reason(error: unknown, path: string): string {
   if (error instanceof Deno.errors.IsADirectory) return "it is a directory; name a file in it";
-  if (error instanceof Deno.errors.NotCapable) {
+  if (error instanceof Deno.errors.NotCapable && isGranted("read", path)) {
     return "Deno does not read devices; name a file, or use - for standard input";
   }
-  return readFailure(error);
+  return readFailure(error, path);
 }
 
 /**

@@ -84,8 +84,8 @@ export class SavedChats implements Disposable {
       // Reading from a pipe would block.
       throw new Error("it is not a file");
     } catch (cause) {
-      const message = `Cannot save chats in ${printable(path)}: ${writeFailure(cause)}; ` +
-        "set TVLLM_DATA to another directory";
+      const reason = writeFailure(cause, path, "set TVLLM_DATA to another directory");
+      const message = `Cannot save chats in ${printable(path)}: ${reason}`;
       return new SavedChats(path, new UsageError(message, { cause }));
     }
   }
@@ -197,9 +197,12 @@ export class SavedChats implements Disposable {
       file.syncDataSync();
     } catch (cause) {
       file.truncateSync(end);
-      throw new UsageError(`Cannot write ${printable(this.path)}: ${writeFailure(cause)}`, {
-        cause,
-      });
+      throw new UsageError(
+        `Cannot write ${printable(this.path)}: ${writeFailure(cause, this.path)}`,
+        {
+          cause,
+        },
+      );
     }
     file.seekSync(0, Deno.SeekMode.Start);
     writeAll(file, bytes);

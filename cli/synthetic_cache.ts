@@ -146,7 +146,7 @@ async function lock(path: string, onWait: () => void): Promise<Disposable> {
     }
     return file;
   } catch (cause) {
-    throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause)}; ${WAY_OUT}`, {
+    throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause, path, WAY_OUT)}`, {
       cause,
     });
   }

@@ -171,7 +171,7 @@ async function whole(
       // It was never created.
     }
     if (cause instanceof RangeError || cause instanceof InterruptedError) throw cause;
-    throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause)}; ${wayOut}`, {
+    throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause, path, wayOut)}`, {
       cause,
     });
   }

@@ -77,7 +77,7 @@ function openTuneFile(): TuneFile {
   try {
     return new TuneFile(path);
   } catch (cause) {
-    throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause)}; ${wayOut}`, {
+    throw new UsageError(`Cannot write ${printable(path)}: ${writeFailure(cause, path, wayOut)}`, {
       cause,
     });
   }

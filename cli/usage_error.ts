@@ -11,10 +11,13 @@ export function usageError(
   args: readonly string[],
 ): UsageError {
   const command = args.map((name) => program.commands.find((c) => c.name() === name)).find(Boolean);
-  const help = command === undefined ? "tvllm --help" : `tvllm ${command.name()} --help`;
+  const subcommand = command?.commands.find((c) => args.includes(c.name()));
+  const path = [command, subcommand].flatMap((c) => c === undefined ? [] : [c.name()]);
+  const help = ["tvllm", ...path, "--help"].join(" ");
   const known: Record<string, () => readonly string[]> = {
     "commander.unknownCommand": () => program.commands.map((c) => c.name()),
-    "commander.unknownOption": () => optionsOf(command ?? program),
+    "commander.unknownOption": () =>
+      [subcommand, command ?? program].flatMap((c) => c ? optionsOf(c) : []),
     "commander.invalidArgument": () => allowed === "" ? [] : allowed.split(", "),
   };
   const all = error.message.replace(/^error: /, "").replaceAll("\n", " ").replace(/\.$/, "");

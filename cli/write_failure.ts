@@ -1,9 +1,21 @@
 /** Reasons why a file cannot be written, for error messages. */
 
+import { isGranted } from "../engine/files/granted.ts";
 import { printable } from "../engine/files/quote.ts";
 
-/** Returns the part of the message after `Cannot write PATH: `. */
-export function writeFailure(cause: unknown): string {
+/**
+ * Returns the part of the message after `Cannot write PATH: `.
+ *
+ * @param wayOut how to fix it, unless Deno lacks a permission, which the message says instead
+ */
+export function writeFailure(cause: unknown, path: string, wayOut?: string): string {
+  if (cause instanceof Deno.errors.NotCapable && !isGranted("write", path)) {
+    return "Deno has no permission to write it; add --allow-write";
+  }
+  return reason(cause) + (wayOut === undefined ? "" : `; ${wayOut}`);
+}
+
+function reason(cause: unknown): string {
   const message = cause instanceof Error ? cause.message : String(cause);
   if (cause instanceof Deno.errors.NotCapable) {
     return "Deno does not write to /proc, /sys or devices";

@@ -1,7 +1,7 @@
 /** The facade: loads a model from its name or an open file. */
 
 import { fileURLToPath } from "node:url";
-import type { KvType } from "../kernels/sizes.ts";
+import { KV_BYTES, type KvType } from "../kernels/sizes.ts";
 import { openBackend } from "./backends.ts";
 import { RequestError } from "./errors.ts";
 import { openGguf } from "./files/gguf.ts";
@@ -14,6 +14,7 @@ import { Model } from "./loaded_model.ts";
 import { atContext } from "./model/at_context.ts";
 import { readModel } from "./model/read_model.ts";
 import { blocksFor } from "./run/block_manager.ts";
+import { checkSignal } from "./run/check_signal.ts";
 import { pausesFor } from "./run/event_loop.ts";
 import { MOST_STEPS } from "./run/runner.ts";
 import { chatTemplate } from "./text/chat_prompt.ts";
@@ -48,6 +49,12 @@ const MOST = {
   kvTokens: 2 ** 30,
   steps: MOST_STEPS,
   threads: 1024,
+} as const;
+
+/** Options that have one of a few values. */
+const CHOICES = {
+  device: ["auto", "gpu", "cpu"],
+  kv: Object.keys(KV_BYTES),
 } as const;
 
 /** Progress of a load. */
@@ -144,6 +151,7 @@ export interface LoadOptions extends ModelOptions {
  * @throws {RequestError} if `contextLength` exceeds the model's, or an option is out of range.
  */
 export async function load(model: string | URL, options: LoadOptions = {}): Promise<Model> {
+  checkOptions(options);
   const file = openModelFile(await pathOf(model, options));
   try {
     return await loadModel(file, options);
@@ -199,7 +207,7 @@ async function pathOf(
  */
 export async function loadModel(file: ModelFile, options: ModelOptions = {}): Promise<Model> {
   const started = performance.now();
-  checkSizes(options);
+  checkOptions(options);
   const { config, weights, notes } = readModel(file);
   const contextLength = options.contextLength ??
     Math.min(config.contextLength, Math.max(DEFAULT_CONTEXT, options.expectedLength ?? 0));
@@ -259,7 +267,16 @@ export async function loadModel(file: ModelFile, options: ModelOptions = {}): Pr
   });
 }
 
-function checkSizes(options: ModelOptions): void {
+function checkOptions(options: ModelOptions): void {
+  checkSignal(options.signal, "Cannot load the model");
+  // From JavaScript, the values can be any.
+  for (const [name, choices] of Object.entries(CHOICES) as [keyof typeof CHOICES, string[]][]) {
+    const value = options[name];
+    if (value === undefined || choices.includes(value)) continue;
+    throw new RequestError(
+      `Cannot load the model: ${name} is ${quote(String(value))}, not one of ${choices.join(", ")}`,
+    );
+  }
   for (const [name, most] of Object.entries(MOST) as [keyof typeof MOST, number][]) {
     const size = options[name];
     if (size !== undefined && !(Number.isSafeInteger(size) && size >= 1)) {

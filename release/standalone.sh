@@ -118,6 +118,8 @@ fi
 place=$tvllm_cache/@NAME@
 is_unpacked || unpack
 
+# It is not a checkout, so it may not start Deno, whatever this variable names.
+unset DENO
 grant "$@" <<'PERMISSIONS'
 @PERMISSIONS@
 PERMISSIONS

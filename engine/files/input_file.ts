@@ -1,6 +1,7 @@
 /** Reads a file, or bytes in its place, at any offset. Its errors are written for users. */
 
 import { ModelFormatError, ModelNotFoundError } from "../errors.ts";
+import { isGranted } from "./granted.ts";
 import { printable } from "./quote.ts";
 import { plural } from "../plural.ts";
 
@@ -52,7 +53,7 @@ export class InputFile {
       return new InputFile(file, path, file.statSync().size);
     } catch (cause) {
       if (cause instanceof ModelFormatError) throw cause;
-      throw new ModelNotFoundError(`${refuse}: ${readFailure(cause)}`, { cause });
+      throw new ModelNotFoundError(`${refuse}: ${readFailure(cause, path)}`, { cause });
     }
   }
 
@@ -112,14 +113,14 @@ export function exists(path: string): boolean {
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
-    throw new ModelNotFoundError(`Cannot open ${printable(path)}: ${readFailure(error)}`, {
+    throw new ModelNotFoundError(`Cannot open ${printable(path)}: ${readFailure(error, path)}`, {
       cause: error,
     });
   }
 }
 
 /** Returns the end of an error message: why a file could not be read, and how to fix it. */
-export function readFailure(cause: unknown): string {
+export function readFailure(cause: unknown, path: string): string {
   if (cause instanceof Deno.errors.NotFound) return "there is no such file; check the path";
   if (cause instanceof Deno.errors.FilesystemLoop) {
     return "its symbolic links form a loop; pass the path of the file itself";
@@ -128,7 +129,9 @@ export function readFailure(cause: unknown): string {
     return "a part of the path is a file, not a directory; check the path";
   }
   if (cause instanceof Deno.errors.NotCapable) {
-    return "Deno has no permission to read it; add --allow-read for this path";
+    return isGranted("read", path)
+      ? "Deno does not read devices, nor some files in /proc and /sys"
+      : "Deno has no permission to read it; add --allow-read for this path";
   }
   if (cause instanceof Deno.errors.PermissionDenied) {
     return "no permission to read it; change its mode or its owner";

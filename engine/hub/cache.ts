@@ -14,6 +14,7 @@ import {
   quantToName,
   type RepositoryModel,
 } from "./select.ts";
+import { isGranted } from "../files/granted.ts";
 import { readAll } from "../files/json.ts";
 import { clearWay, replaceFile } from "../files/plain_file.ts";
 import { printable } from "../files/quote.ts";
@@ -127,6 +128,13 @@ export class HubCache {
     try {
       return await work();
     } catch (cause) {
+      if (cause instanceof Deno.errors.NotCapable && !isGranted("write", this.directory)) {
+        throw new ModelNotFoundError(
+          `Cannot write to the cache ${printable(this.directory)}: ` +
+            "Deno has no permission to write it; add --allow-write",
+          { cause },
+        );
+      }
       const message = cause instanceof Error ? cause.message : String(cause);
       const why = /os error (28|27)\b|No space|File too large/.test(message)
         ? "the disk is full; free some space and run it again to resume"

@@ -8,7 +8,13 @@ import { EventLoop } from "./event_loop.ts";
 import { tokenLogprobs } from "./logprobs.ts";
 import { KvBlocks } from "./kv_blocks.ts";
 import { type Batch, BLOCK_TOKENS, type ModelRunner, type PendingStep } from "./runner.ts";
-import { type ScoreOptions, scoreTokens, scoringChunk, type TokenScores } from "./perplexity.ts";
+import {
+  checkScoreOptions,
+  type ScoreOptions,
+  scoreTokens,
+  scoringChunk,
+  type TokenScores,
+} from "./perplexity.ts";
 import type { PrefixStats } from "./prefix_cache.ts";
 import { type Plan, Scheduler } from "./scheduler.ts";
 import { checkIds, type FinishReason, type GenerationRequest, type Sequence } from "./sequence.ts";
@@ -197,12 +203,13 @@ export class Engine {
    * Scores a text, position by position. Running requests pause meanwhile. Those whose room in the
    * KV cache it needs are recomputed afterwards.
    *
-   * @throws {RequestError} if an id is not in the vocabulary.
+   * @throws {RequestError} if an id is not in the vocabulary, or an option is invalid.
    * @throws the reason of `options.signal` if that is aborted, or an error as `submit` does.
    */
   async score(ids: readonly number[], options: ScoreOptions = {}): Promise<TokenScores> {
     if (this.#closed) throw this.#closed;
     checkIds(ids, this.#runner.config.vocabSize);
+    checkScoreOptions(options);
     const { promise, resolve, reject } = Promise.withResolvers<TokenScores>();
     const run = async () => {
       try {

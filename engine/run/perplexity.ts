@@ -1,5 +1,7 @@
 /** Scores how well a model predicts a text: each token's log-probability given those before it. */
 
+import { RequestError } from "../errors.ts";
+import { checkSignal } from "./check_signal.ts";
 import { EventLoop } from "./event_loop.ts";
 import { tablesOver } from "./kv_blocks.ts";
 import { tokenLogprobs } from "./logprobs.ts";
@@ -38,6 +40,15 @@ export interface ScoringPlace {
   readonly tokens: number;
   /** Numbers of the blocks, by group of layers; see `tablesOver`. */
   readonly blocks: readonly (readonly number[])[];
+}
+
+/** @throws {RequestError} if an option is invalid. */
+export function checkScoreOptions({ top = 0, signal }: ScoreOptions): void {
+  checkSignal(signal, "Cannot score the text");
+  if (Number.isInteger(top) && top >= 0) return;
+  throw new RequestError(
+    `Cannot score the text: top is ${top}, not a whole number of at least 0`,
+  );
 }
 
 /** Returns how many tokens of a text enter the runner in one step. */

@@ -57,6 +57,10 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
     wanted: `a whole number from 0 to ${REPEAT_HISTORY}`,
   });
   checkValue("seed", seed, isUint32(seed));
+  // From JavaScript, the values can have any type.
+  if (logitBias && !(logitBias instanceof Map)) {
+    throw new RequestError("Cannot sample with logitBias: must be a Map from token ids to biases");
+  }
   const biases = logitBias?.size ?? 0;
   if (biases > MOST_BIASES) {
     throw new RequestError(

@@ -1,6 +1,7 @@
 /** The state of one request while it is served: its tokens and its place in the KV cache. */
 
 import { RequestError } from "../errors.ts";
+import { checkSignal } from "./check_signal.ts";
 import { completeSampling, DEFAULT_MAX_TOKENS } from "./defaults.ts";
 import type { BlockTables } from "./kv_blocks.ts";
 import type { CachedBlock } from "./prefix_cache.ts";
@@ -133,6 +134,7 @@ function checkRequest(
   const refuse = (option: string, reason: string) => {
     throw new RequestError(`Cannot accept the request: ${reason}`, { option });
   };
+  checkSignal(request.signal, "Cannot accept the request");
   if (promptIds.length === 0) refuse("promptIds", "its prompt has no tokens");
   if (promptIds.length >= contextLength) throw promptTooLong(promptIds.length, contextLength);
   checkIds(promptIds, vocabSize);

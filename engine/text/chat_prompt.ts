@@ -3,6 +3,7 @@
  */
 
 import { RequestError } from "../errors.ts";
+import { printable } from "../files/quote.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { type ChatMessage, type ChatOptions, renderChat } from "./chat_template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -37,24 +38,31 @@ export interface EncodeChatOptions extends Omit<ChatOptions, "bosToken" | "eosTo
  * while those in the messages or in `variables` are encoded as ordinary text. Everything else is
  * encoded like the rendered text.
  *
- * @throws {ModelFormatError | RequestError} as `renderChat` does.
+ * @throws {ModelFormatError | RequestError} as `renderChat` does; RequestError also if the messages
+ * or `variables` are no JSON values.
  */
 export function encodeChat(
   tokenizer: Tokenizer,
   messages: readonly ChatMessage[],
   { template, ...options }: EncodeChatOptions,
 ): number[] {
-  const mark = unusedMark(JSON.stringify([template, messages, options.variables]));
-  const masked = (value: unknown) => maskControl(tokenizer, value, mark);
+  const { mark, safe, variables } = fromJson(() => {
+    const mark = unusedMark(JSON.stringify([template, messages, options.variables]));
+    const masked = (value: unknown) => maskControl(tokenizer, value, mark);
+    return {
+      mark,
+      safe: masked(messages) as ChatMessage[],
+      variables: masked(options.variables ?? {}) as Record<string, unknown>,
+    };
+  });
   const { bosId, eosId } = tokenizer;
   const render = (messages: readonly ChatMessage[]) =>
     renderChat(template, messages, {
       ...options,
       bosToken: bosId === undefined ? "" : tokenizer.spelling(bosId),
       eosToken: eosId === undefined ? "" : tokenizer.spelling(eosId),
-      variables: masked(options.variables ?? {}) as Record<string, unknown>,
+      variables,
     });
-  const safe = masked(messages) as ChatMessage[];
   const text = render(safe);
   return tokenizer.encode(
     text.includes(mark) || mayBecomeControl(tokenizer, messages)
@@ -99,6 +107,26 @@ function broken(message: ChatMessage, mark: string): ChatMessage {
   const { content } = message;
   if (typeof content !== "string") return message;
   return { ...message, content: content.replaceAll(mark, "").replaceAll(/./gsu, `$&${mark}`) };
+}
+
+/**
+ * Calls `convert`, which converts values that the caller gave.
+ *
+ * @throws {RequestError} if a value is cyclic, is a BigInt, or is nested too deeply.
+ */
+function fromJson<T>(convert: () => T): T {
+  try {
+    return convert();
+  } catch (cause) {
+    if (cause instanceof RequestError) throw cause;
+    const [reason] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
+    throw new RequestError(
+      `Cannot encode the messages: they or the template variables are no JSON values: ${
+        printable(reason!)
+      }`,
+      { cause },
+    );
+  }
 }
 
 /**

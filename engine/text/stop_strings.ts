@@ -18,8 +18,16 @@ export class StopStrings {
   readonly #stops: readonly string[];
   #pending = "";
 
-  /** @throws {RequestError} if a stop string is empty, because every answer would be empty. */
+  /**
+   * @throws {RequestError} if one of them is not a string, or is empty, because every answer would
+   * be empty.
+   */
   constructor(stops: readonly string[]) {
+    if (!Array.isArray(stops) || stops.some((stop) => typeof stop !== "string")) {
+      throw new RequestError("Cannot stop at these values: each must be a string", {
+        option: "stop",
+      });
+    }
     if (stops.includes("")) {
       throw new RequestError("Cannot stop at an empty string", { option: "stop" });
     }

@@ -201,6 +201,18 @@ Deno.test("studentQuantile() agrees with published tables", () => {
   }
 });
 
+Deno.test("a comparison states the share of false differences, whatever its number of measures", () => {
+  const side = (name: string) => report(1, (made) => made.interleaved = { id: "x", side: name });
+  for (const only of [["e2e"], ["e2e", "ttft"], undefined]) {
+    const options = only ? { only } : {};
+    const apart = comparisonMarkdown([compared([report()], [report()], options)]);
+    const share = "a measure without a difference is called different by chance in";
+    assert.ok(apart.includes(`95 % intervals: ${share} about 1 of 20 comparisons.`), apart);
+    const paired = comparisonMarkdown([compared([side("A")], [side("B")], options)]);
+    assert.ok(paired.includes(`95 % intervals: ${share} at most 1 of 20 comparisons.`), paired);
+  }
+});
+
 Deno.test("a comparison as markdown and CSV", () => {
   const comparison = compared([report()], [
     report(1.5, (made) => {

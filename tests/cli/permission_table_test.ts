@@ -93,6 +93,10 @@ Deno.test("denoFlags() passes no directory that Deno would split into two", () =
     ...start,
     "--allow-run=/bin/deno",
   ]);
+  assert.deepEqual(denoFlags({ ...grants, write: [] }, nowhere, "/a, b/deno"), [
+    ...start,
+    "--allow-run",
+  ]);
 });
 
 Deno.test("commandOf() returns the first argument that is neither an option nor its value", () => {

@@ -89,6 +89,19 @@ Deno.test("load() refuses wrong arguments, and leaves no file open", async () =>
     [MODEL, { kvMemory: NaN }, "RequestError", /Cannot fit a KV cache into NaN bytes/],
     [MODEL, { threads: 0 }, "RequestError", /threads is 0, not a whole number of at least 1/],
     [MODEL, { kvTokens: 2 ** 30 }, "DeviceError", /Cannot allocate \d+ bytes of memory for/],
+    [MODEL, { signal: "x" as unknown as AbortSignal }, "RequestError", /signal is not an Abort/],
+    [
+      MODEL,
+      { kv: "q8_0" } as unknown as LoadOptions,
+      "RequestError",
+      /'q8_0', not one of f16, f32/,
+    ],
+    [
+      MODEL,
+      { device: "CPU" } as unknown as LoadOptions,
+      "RequestError",
+      /device is 'CPU', not one of auto, gpu, cpu/,
+    ],
     ["hf:nothing", {}, "RequestError", /expected hf:ORG\/REPO/],
     [
       "hf:a/b",

@@ -165,6 +165,19 @@ Deno.test("encodePrompt() passes variables to the template", () => {
   assert.deepEqual(ids({ enable_thinking: false }), smol.encode("Hi"));
 });
 
+Deno.test("encodePrompt() refuses variables that are no JSON values", () => {
+  const cyclic: Record<string, unknown> = {};
+  cyclic["x"] = cyclic;
+  let deep: unknown = 1;
+  for (let i = 0; i < 50_000; i++) deep = [deep];
+  for (const templateVariables of [{ x: 5n }, cyclic, { deep }]) {
+    assert.throws(() => encodePrompt(chats, "Hi", { templateVariables }), {
+      name: "RequestError",
+      message: /^Cannot encode the messages: they or the template variables are no JSON .*[a-z]$/i,
+    });
+  }
+});
+
 Deno.test("encodePrompt() without a template returns the same ids for a text and for one message", () => {
   fc.assert(
     fc.property(fc.string({ unit: "grapheme", maxLength: 20 }), (text) => {

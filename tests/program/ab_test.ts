@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { z } from "zod";
 import { reportSchema } from "../../bench/report/report.ts";
-import { runTvllm } from "./run_tvllm.ts";
+import { ROOT, runTvllm, symlink } from "./run_tvllm.ts";
 import { slowCheckout } from "./slow_checkout.ts";
 
 const SHORT = "ab -p 8 -n 4 --budget 0.1".split(" ");
@@ -49,6 +49,25 @@ Deno.test("tvllm bench ab --against measures two checkouts, each with its own li
   await Deno.remove(directory, { recursive: true });
 });
 
+Deno.test({
+  name: "tvllm bench ab --against starts a Deno whose path contains a comma",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const directory = Deno.makeTempDirSync({ prefix: "h, c " });
+    symlink(Deno.execPath(), join(directory, "deno"));
+    const args = ["bench", ...SHORT, "--against", slowCheckout(), "--", ...CPU];
+    const PATH = `${directory}:${Deno.env.get("PATH")}`;
+    const { code, stderr } = await runTvllm(args, { env: { PATH } });
+    assert.equal(code, 0, stderr);
+  },
+});
+
+Deno.test("tvllm bench ab --against prints no errors of libraries", async () => {
+  const args = ["bench", ...SHORT, "--budget", "0.5", "--against", ROOT, "-q"];
+  const { code, stderr } = await runTvllm(args, { env: { XDG_RUNTIME_DIR: "" } });
+  assert.deepEqual([code, stderr], [0, ""]);
+});
+
 Deno.test("tvllm bench ab --against reports what a checkout cannot do", async () => {
   const directory = slowCheckout();
   for (
@@ -82,6 +101,13 @@ for (
     [["--", "--threads", "1"], /Cannot compare one side/],
     [["--", "--fast", "--"], /unknown option '--fast'/],
     [["--", "--backend", "vulkan", "--"], /Cannot use --backend for a side/],
+    [["--backend", "vulkan", "--", "--"], /Cannot use --backend for a side/],
+    [["--threads", "1"], /Cannot use --threads before the first --: it is an option of a side/],
+    [["--kv-type=f32", "--", "--"], /Cannot use --kv-type before the first --/],
+    [["-m", "x.gguf", "--against", "."], /Cannot use -m before the first --/],
+    [["--", "--metric", "e2e", "--"], /Cannot use --metric for a side: .* before the first --/],
+    [["--agianst", "."], /'--agianst' \(Did you mean --against\?\); see tvllm bench ab --help/],
+    [["--", "--thread", "1", "--"], /'--thread' \(Did you mean --threads\?\)/],
     [
       ["-p", "3000", "--", ...CPU, "--", ...CPU],
       /after a prompt of 3000: the context has room for 2048; request fewer tokens/,

@@ -21,6 +21,7 @@ Deno.test("every command of permissions.txt is one of the program's", async () =
 /** Returns the flags that the shell launcher's grant() sets for each case. */
 async function shellFlags(
   cases: readonly { readonly args: readonly string[]; readonly env: Record<string, string> }[],
+  deno: string,
 ): Promise<string[][]> {
   const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
   const lines = cases.map(({ args, env }) => {
@@ -30,7 +31,7 @@ async function shellFlags(
         \${runnable:+"--allow-run=$runnable"} '')`;
   });
   const result = await run(which("sh")!, ["-euc", lines.join("\n"), "cli/permissions.txt"], {
-    env: { HOME: "", XDG_CACHE_HOME: "", DENO: "/bin/deno" },
+    env: { HOME: "", XDG_CACHE_HOME: "", DENO: deno },
   });
   assert.equal(result.stderr, "");
   return result.stdout.split("\n\n").slice(0, -1).map((flags) => flags.split("\n"));
@@ -65,10 +66,15 @@ Deno.test({
       fc.record({ args: fc.array(fc.constantFrom(...words), { maxLength: 5 }), env, model }),
       { numRuns: 300, seed: 1 },
     ).map(({ args, env, model }) => ({ args, env: { ...env, TVLLM_MODEL: model } }));
-    const shell = await shellFlags(cases);
+    const deno = "/bin/deno";
+    const shell = await shellFlags(cases, deno);
     assert.equal(shell.length, cases.length);
+    const withComma = "/a,b/deno";
+    const against = [{ args: ["bench", "ab", "--against", "x"], env: {} }];
+    const [flags] = await shellFlags(against, withComma);
+    assert.deepEqual(flags!.filter((flag) => flag.startsWith("--allow-run")), ["--allow-run"]);
     for (const [i, { args, env }] of cases.entries()) {
-      const said = permissionFlags(TABLE, args, { env, deno: "/bin/deno" });
+      const said = permissionFlags(TABLE, args, { env, deno });
       const sorted = (flags: readonly string[]) => flags.flatMap((flag) => flag.split(" ")).sort();
       // The shell launcher may list a variable twice.
       const once = shell[i]!.map((flag) =>

@@ -210,6 +210,19 @@ Deno.test("Engine.generate() cancels the requests before a refused one", async (
   assert.deepEqual([engine.stats.running, engine.stats.waiting], [0, 0]);
 });
 
+Deno.test("Engine refuses a signal that is no AbortSignal, and serves later requests", async () => {
+  const engine = new Engine(new FakeRunner());
+  for (const signal of ["x", "", {}, new AbortController()] as unknown as AbortSignal[]) {
+    const refused = { name: "RequestError", message: /: signal is not an AbortSignal$/ };
+    assert.throws(() => engine.submit({ ...ask(text(1, 9)), signal }), refused);
+    await assert.rejects(engine.score(text(1, 9), { signal }), refused);
+  }
+  assert.deepEqual([engine.stats.running, engine.stats.waiting], [0, 0]);
+  const later = ask(text(1, 9));
+  assert.deepEqual((await collect(engine.submit(later))).map(({ id }) => id), answer(later));
+  assert.equal((await engine.score(text(1, 9))).positions.length, 9);
+});
+
 Deno.test("Engine completes a request when the cache cannot grow: other requests are preempted", async () => {
   const runner = new FakeRunner({ blocks: 2 }).growing(5);
   const engine = new Engine(runner, { maxBlocks: [20] });

@@ -55,6 +55,17 @@ Deno.test("perplexity() has no standard error for a single score", () => {
   assert.equal(perplexity([score(-1), score(-1), score(null)]).error, 0);
 });
 
+Deno.test("Engine.score() refuses a number of alternatives that is not a whole number", async () => {
+  const engine = new Engine(new FakeRunner());
+  for (const top of [1.5, 0.5, -1, NaN, Infinity, "2" as unknown as number]) {
+    await assert.rejects(engine.score(text(1, 9), { top }), {
+      name: "RequestError",
+      message: `Cannot score the text: top is ${top}, not a whole number of at least 0`,
+    });
+  }
+  assert.equal((await engine.score(text(1, 9), { top: 1 })).positions[0]!.top.length, 1);
+});
+
 Deno.test("Engine.score() uses windows as long as the context, or as the cache can hold after growth", async () => {
   const ids = text(2, 150);
   const four = { blocks: 4 };

@@ -216,6 +216,7 @@ Deno.test("validateSampling() accepts every option's bounds, and names an option
     [{ seed: 2 ** 32 }, /seed 4294967296/],
     [{ seed: 0.5 }, /seed 0\.5/],
     [{ logitBias: new Map([[10, 1]]) }, /token 10: must be a token id below 10/],
+    [{ logitBias: { 3: 1 } as unknown as Map<number, number> }, /logitBias: must be a Map from/],
     [{ logitBias: new Map([[3, NaN]]) }, /token 3 NaN/],
     [{ logitBias: new Map([[3, Infinity]]) }, /token 3 Infinity/],
     [{ logitBias: new Map([[3, 1e39]]) }, /token 3 1e\+39/],

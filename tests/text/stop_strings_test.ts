@@ -38,8 +38,10 @@ Deno.test("StopStrings returns all text if there are no stop strings", () => {
   assert.deepEqual(run([], ["a", "", "b"]), ["ab", false]);
 });
 
-Deno.test("new StopStrings() refuses an empty string", () => {
-  assert.throws(() => new StopStrings(["a", ""]), RequestError);
+Deno.test("new StopStrings() refuses an empty string, and what is no list of strings", () => {
+  for (const stops of [["a", ""], ["a", 5], 5, {}]) {
+    assert.throws(() => new StopStrings(stops as string[]), RequestError);
+  }
 });
 
 Deno.test("StopStrings gives the same result however a text is cut into pieces", () => {

@@ -94,7 +94,7 @@ function outputs(reports: readonly Report[]): string {
 export function notes(part: Part): string[] {
   const { a, b, paired, rows, unmatched } = part;
   const all = [...a, ...b];
-  const judged = rows.filter(({ verdict }) => verdict !== "unknown").length;
+  const judged = rows.some(({ verdict }) => verdict !== "unknown");
   const same = rows.filter(isTheSame).length;
   const several = a.length + b.length > 2;
   return [
@@ -103,15 +103,11 @@ export function notes(part: Part): string[] {
       : several
       ? "The interval of B / A is computed from the spread of the runs of each side, or with fewer than six runs in all, from the spread of their repetitions."
       : "A and B ran at different times, so B / A includes whatever changed on the machine between them. Its interval assumes that runs differ 2.5 times as much as the repetitions of one run. Give several runs of a side, separated by commas, to measure how much they differ, or interleave the sides with `tvllm bench ab`.",
-    ...(judged === 0
-      ? ["**No result has an interval: at least six repetitions are needed (-r 6).**"]
-      : [
-        `Intervals are 95 % intervals: of ${judged} ${
-          plural(judged, "measure")
-        } without a difference, about ${
-          Math.max(1, Math.round(judged / 20))
-        } would be called different by chance. "-": no verdict, as there is no interval.`,
-      ]),
+    ...(!judged ? ["**No result has an interval: at least six repetitions are needed (-r 6).**"] : [
+      `Intervals are 95 % intervals: a measure without a difference is called different by chance in ${
+        paired ? "at most" : "about"
+      } 1 of 20 comparisons. "-": no verdict, as there is no interval.`,
+    ]),
     ...(differsInOutput(part)
       ? ["**The sides generated different tokens: the faster one may be wrong.**"]
       : []),
