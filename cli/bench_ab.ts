@@ -23,6 +23,7 @@ import { replacerOf } from "./file_replacer.ts";
 import { commandLine, describeHost, type Launch, startupTime } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
+import { modelPaths } from "./model_argument.ts";
 import { openEngine } from "./open_engine.ts";
 import {
   addDeviceOptions,
@@ -176,8 +177,11 @@ async function openSides(
   const sides: Side[] = [];
   const models: Model[] = [];
   try {
-    for (const { args, values } of sidesOf(splitSides(given))) {
-      const model = await openEngine(values, terminal, { maxSequences: 1, signal });
+    const both = sidesOf(splitSides(given));
+    const paths = await modelPaths(both.map(({ values }) => values.model), terminal);
+    for (const [i, { args, values }] of both.entries()) {
+      const engine = { ...values, model: paths[i] };
+      const model = await openEngine(engine, terminal, { maxSequences: 1, signal });
       models.push(model);
       const program = await describeProgram(model, { ...values, hashes, launch, startup });
       const target = await EngineTarget.open(model, program, signal);
