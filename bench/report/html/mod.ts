@@ -4,6 +4,7 @@
 
 import { chartsOf, type RatioChart } from "../charts/chart.ts";
 import type { Comparison, Part, Row } from "../comparison/comparison.ts";
+import { configurationTexts, differingParts } from "../configuration.ts";
 import { conditionRows, isTheSame, notes, ratioRow, summary } from "../comparison/views.ts";
 import { cellTexts, limitRows, parameters } from "../markdown.ts";
 import { keyOf, type Report } from "../report.ts";
@@ -11,10 +12,13 @@ import { details, escape, figures, links, note, page, section, table } from "./h
 
 /** The reports below each other, with their charts. */
 export function reportsPage(reports: readonly Report[]): string {
+  const parts = differingParts(reports).filter((part) => part !== "device");
   const sections = reports.map((report, i) => ({
     id: `report-${i + 1}`,
-    title:
+    title: [
       `${report.suite}, ${report.environment.model.name} on ${report.environment.device.description}`,
+      ...configurationTexts(report, parts),
+    ].join(", "),
     report,
   }));
   const title = reports.length === 1 ? `tvllm bench ${reports[0]!.suite}` : "tvllm bench";
