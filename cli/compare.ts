@@ -11,6 +11,7 @@ import {
 } from "../bench/report/comparison/comparison.ts";
 import { type Condition, CONDITIONS } from "../bench/report/comparison/conditions.ts";
 import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
+import { configurationTexts, differingParts } from "../bench/report/configuration.ts";
 import { FORMAT, keyOf, type Report, reportSchema } from "../bench/report/report.ts";
 import { readFailure } from "../engine/files/input_file.ts";
 import { printable } from "../engine/files/quote.ts";
@@ -78,26 +79,20 @@ function several(text: string, earlier?: readonly (readonly string[])[]): readon
 
 /**
  * Returns the conditions that may differ between the sides of a single file: those of `bench ab`
- * were chosen to be compared, and otherwise the file's models are compared.
+ * were chosen to be compared, and otherwise the file's models and devices are compared.
  */
 function acrossWithin({ reports }: Side): readonly Condition[] {
-  return reports.every(({ interleaved }) => interleaved !== undefined) ? CONDITIONS : ["model"];
+  const chosen = reports.every(({ interleaved }) => interleaved !== undefined);
+  return chosen ? CONDITIONS : ["model", "machine"];
 }
 
 /** Returns the pairs to compare: the first side with each of the others. */
 function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
   if (b.length === 0) {
-    const reports = a.flatMap(readReports);
-    const sideOf = ({ interleaved, environment }: Report) =>
-      interleaved?.side ?? environment.model.sha256;
-    const sides = [...Map.groupBy(reports, sideOf).values()].map((own) => ({
-      name: own[0]!.interleaved?.side ?? own[0]!.environment.model.name,
-      reports: own,
-    }));
-    const [first, ...others] = sides;
+    const [first, ...others] = sidesWithin(a.flatMap(readReports));
     if (others.length === 0) {
       throw new UsageError(
-        `Cannot compare ${a.join()}: it has only one model; name a second report`,
+        `Cannot compare ${a.join()}: all its reports have the same model and configuration; name a second report`,
       );
     }
     return others.map((other) => [first!, other]);
@@ -108,6 +103,19 @@ function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
     reports: paths.flatMap(readReports),
   }));
   return others.map((other) => [first!, other]);
+}
+
+/** Returns a side for each model and configuration, or for each side of `bench ab`. */
+function sidesWithin(reports: readonly Report[]): Side[] {
+  const parts = differingParts(reports);
+  const nameOf = (report: Report) =>
+    [report.environment.model.name, ...configurationTexts(report, parts)].join(", ");
+  const sideOf = (report: Report) =>
+    report.interleaved?.side ?? `${report.environment.model.sha256} ${nameOf(report)}`;
+  return [...Map.groupBy(reports, sideOf).values()].map((own) => ({
+    name: own[0]!.interleaved?.side ?? nameOf(own[0]!),
+    reports: own,
+  }));
 }
 
 /** Names the sides by their file names, or by their paths if two sides would have the same name. */

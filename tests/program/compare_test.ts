@@ -22,7 +22,7 @@ function write(path: string, factor: number, change: (report: Golden) => void = 
 interface Golden {
   format: string;
   results: { unit: string; value: number; samples: number[] | undefined }[];
-  environment: { model: { sha256: string; name: string } };
+  environment: { model: { sha256: string; name: string }; host: { threads: number } };
 }
 
 Deno.test("percentage() reads 5% and 5", () => {
@@ -44,7 +44,7 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^# slow\.json against a\.json\n/);
     assert.equal(await Deno.readTextFile(file("c.md")), stdout);
-    assert.match(await Deno.readTextFile(file("c.csv")), /^a\.json,slow\.json,latency,tiny,ttft,/m);
+    assert.match(await Deno.readTextFile(file("c.csv")), /^a\.json,slow\.json,latency,tiny,,ttft,/m);
   });
 
   await t.step("--fail-if-slower ends with exit code 7, after the table", async () => {
@@ -92,13 +92,30 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     assert.match(stdout, /^# other against tiny\n/);
   });
 
+  await t.step("the configurations in one file are compared, and matched with a file", async () => {
+    const two = write(file("two.json"), 1.5, (report) => report.environment.host.threads = 2);
+    const both = [a, two].map((path) => JSON.parse(Deno.readTextFileSync(path)));
+    Deno.writeTextFileSync(file("threads.json"), JSON.stringify(both));
+    const within = await runTvllm(["compare", file("threads.json")]);
+    assert.equal(within.code, 0, within.stderr);
+    assert.match(within.stdout, /^# tiny, 2 threads against tiny, 1 thread\n/);
+    assert.match(within.stdout, /^\| ttft .* slower +\|$/m);
+    const matched = await runTvllm(["compare", file("threads.json"), two]);
+    assert.match(matched.stdout, /^## latency, 2 threads: [^]*^\| Runs +\| 1 with 7 /m);
+    assert.match(matched.stdout, /^Only on one side: latency of tiny \(1 thread\)\.$/m);
+    assert.match((await runTvllm(["compare", a, two])).stdout, /^\| Threads +\| 1 +\| 2 +\|$/m);
+  });
+
   await t.step("a file that is no report is refused, and no files are left", async () => {
     const old = write(file("old.json"), 1, (report) => report.format = "tvllm-bench-2");
     Deno.writeTextFileSync(file("x.json"), "{}");
     Deno.writeTextFileSync(file("text.json"), "no JSON");
     for (
       const [paths, message] of [
-        [[a], /Cannot compare .*a\.json: it has only one model; name a second report/],
+        [
+          [a],
+          /Cannot compare .*a\.json: all its reports have the same model and configuration; name a/,
+        ],
         [
           [a, old],
           /its format is tvllm-bench-2, but this tvllm reads tvllm-bench-3; run the benchmark again/,

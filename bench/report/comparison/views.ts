@@ -22,11 +22,16 @@ export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
 function partMarkdown(part: Part): string[] {
   const rows = part.rows.filter((row) => !isTheSame(row)).map(ratioRow);
   return [
-    `## ${part.suite}: ${summary(part)}`,
+    `## ${partTitle(part)}: ${summary(part)}`,
     grid(["", "A", "B"], conditionRows(part)),
     grid(["Metric", "A", "B", "B / A", "Verdict"], rows),
     notes(part).join("\n\n"),
   ];
+}
+
+/** The suite, and the configuration if the sides have several. */
+export function partTitle({ suite, configuration }: Part): string {
+  return configuration === "" ? suite : `${suite}, ${configuration}`;
 }
 
 /** A row of the table of metrics. */
@@ -135,12 +140,22 @@ function differsInOutput({ a, b, differences }: Part): boolean {
 
 /** Comparisons as CSV, one line per result. */
 export function comparisonCsv(comparisons: readonly Comparison[]): string {
-  const head = "a,b,suite,model,metric,unit,value_a,value_b,ratio,low,high,verdict".split(",");
+  const head = "a,b,suite,model,configuration,metric,unit,value_a,value_b,ratio,low,high,verdict"
+    .split(",");
   const lines = comparisons.flatMap((comparison) =>
-    comparison.parts.flatMap(({ suite, a, rows }) =>
+    comparison.parts.flatMap(({ suite, configuration, a, rows }) =>
       rows.map((row) => [
-        ...[comparison.a, comparison.b, suite, a[0]!.environment.model.name, keyOf(row), row.unit],
-        ...[row.a, row.b, row.ratio, row.interval?.[0], row.interval?.[1], row.verdict],
+        ...[comparison.a, comparison.b, suite, a[0]!.environment.model.name, configuration],
+        ...[
+          keyOf(row),
+          row.unit,
+          row.a,
+          row.b,
+          row.ratio,
+          row.interval?.[0],
+          row.interval?.[1],
+          row.verdict,
+        ],
       ])
     )
   );

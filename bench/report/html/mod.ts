@@ -5,7 +5,14 @@
 import { chartsOf, type RatioChart } from "../charts/chart.ts";
 import type { Comparison, Part, Row } from "../comparison/comparison.ts";
 import { configurationTexts, differingParts } from "../configuration.ts";
-import { conditionRows, isTheSame, notes, ratioRow, summary } from "../comparison/views.ts";
+import {
+  conditionRows,
+  isTheSame,
+  notes,
+  partTitle,
+  ratioRow,
+  summary,
+} from "../comparison/views.ts";
 import { cellTexts, limitRows, parameters } from "../markdown.ts";
 import { keyOf, type Report } from "../report.ts";
 import { details, escape, figures, links, note, page, section, table } from "./html.ts";
@@ -82,7 +89,7 @@ export function comparisonsPage(
     comparison.parts.map((part) => ({ comparison, part }))
   ).map(({ comparison, part }, i) => ({
     id: `part-${i + 1}`,
-    title: `${part.suite}: ${comparison.b} against ${comparison.a}`,
+    title: `${partTitle(part)}: ${comparison.b} against ${comparison.a}`,
     part,
   }));
   const title = comparisons.length === 1
