@@ -102,7 +102,10 @@ function pairs(text: string): [number, number][] {
   });
 }
 
-/** The rows for these options: all tests at each depth, with each batch size. */
+/**
+ * The rows for these options: all tests at each depth, with each batch size. Each is listed once,
+ * even if it was asked for twice, or if two depths were rounded to the same one.
+ */
 function cellsOf(run: RunOptions): Cell[] {
   const { promptTokens, maxTokens, suiteOptions } = run;
   const list = (name: string, otherwise: readonly number[]) => {
@@ -130,7 +133,7 @@ function cellsOf(run: RunOptions): Cell[] {
     })),
   ];
   const batches = suiteOptions.batch === undefined ? [undefined] : list("batch", []);
-  return list("depth", [0]).flatMap((asked) => {
+  const cells = list("depth", [0]).flatMap((asked) => {
     // Only whole blocks are shared.
     const depth = Math.floor(asked / BLOCK_TOKENS) * BLOCK_TOKENS;
     return batches.flatMap((batch) =>
@@ -142,6 +145,7 @@ function cellsOf(run: RunOptions): Cell[] {
       }))
     );
   });
+  return [...new Map(cells.map((cell) => [titleOf(cell), cell])).values()];
 }
 
 /** Length of a cell's sequence at its end, in tokens. */

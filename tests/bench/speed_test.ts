@@ -59,3 +59,16 @@ Deno.test("an error of a session fails the tests that would have shared it", asy
   ]);
   assert.ok(results.some(({ settings }) => settings.batch === 16));
 });
+
+Deno.test("a test that is asked for twice is measured once, and so is a depth that is rounded", async () => {
+  const report = await runWith({
+    ...{ promptTokens: "32", maxTokens: "4", pg: "32+4,032+4", depth: "0,8,64,70" },
+    batch: "16,16",
+  });
+  assert.equal(report.failures, undefined);
+  const tests = ["pp32", "tg4", "pp32+tg4"];
+  assert.deepEqual(
+    report.tables[0]!.rows.map((row) => row[6]),
+    [...tests, ...tests.map((name) => `${name} @ d64`)],
+  );
+});

@@ -44,7 +44,10 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^# slow\.json against a\.json\n/);
     assert.equal(await Deno.readTextFile(file("c.md")), stdout);
-    assert.match(await Deno.readTextFile(file("c.csv")), /^a\.json,slow\.json,latency,tiny,,ttft,/m);
+    assert.match(
+      await Deno.readTextFile(file("c.csv")),
+      /^a\.json,slow\.json,latency,tiny,,ttft,/m,
+    );
   });
 
   await t.step("--fail-if-slower ends with exit code 7, after the table", async () => {
