@@ -3,6 +3,7 @@
  * the limit.
  */
 
+import { RequestError } from "../../engine/errors.ts";
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import type { Harness, Suite } from "../harness/harness.ts";
 import { hashOf } from "../harness/output_check.ts";
@@ -63,10 +64,15 @@ export const speed: Suite = {
     ),
     batch: sweepOption("maximum number of prompt tokens per step", BATCHES),
   },
-  needs: (run) => ({
-    sequences: 1,
-    tokens: Math.max(...cellsOf(run).map(tokensOf)),
-  }),
+  needs: (run) => {
+    const cells = cellsOf(run);
+    if (cells.length === 0) {
+      throw new RequestError(
+        "Cannot run bench speed without a test: give -p or -n a length above 0, or add --pg",
+      );
+    }
+    return { sequences: 1, tokens: Math.max(...cells.map(tokensOf)) };
+  },
   async run(harness) {
     const table = harness.table(
       "Speed",
