@@ -10,7 +10,11 @@ import {
   slowerThan,
 } from "../bench/report/comparison/comparison.ts";
 import { type Condition, CONDITIONS } from "../bench/report/comparison/conditions.ts";
-import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
+import {
+  comparisonCsv,
+  comparisonMarkdown,
+  whyNoInterval,
+} from "../bench/report/comparison/views.ts";
 import { configurationTexts, differingParts } from "../bench/report/configuration.ts";
 import { FORMAT, keyOf, type Report, reportSchema } from "../bench/report/report.ts";
 import { readFailure } from "../engine/files/input_file.ts";
@@ -57,7 +61,9 @@ export function addCompare(program: Command): void {
       { inputs: [a, ...b].flat(), replacer: new FileReplacer(), terminal },
     );
     const { only, failIfSlower } = options;
-    const comparisons = sidesOf(a, b).map(([first, second]) => {
+    const sides = sidesOf(a, b);
+    if (only) refuseUnknown(only, sides.flat());
+    const comparisons = sides.map(([first, second]) => {
       const across = [...options.across ?? [], ...(b.length === 0 ? acrossWithin(first) : [])];
       return comparing(() => compare(first, second, { across, ...(only && { only }) }));
     });
@@ -118,6 +124,22 @@ function sidesWithin(reports: readonly Report[]): Side[] {
   }));
 }
 
+/** @throws {UsageError} if none of the reports has one of these metrics. */
+function refuseUnknown(only: readonly string[], sides: readonly Side[]): void {
+  const known = new Set(
+    sides.flatMap(({ reports }) =>
+      reports.flatMap(({ results }) => results.map(({ metric }) => metric))
+    ),
+  );
+  const unknown = only.find((id) => !known.has(id));
+  if (unknown === undefined) return;
+  throw new UsageError(
+    `Cannot compare only ${unknown}: no report has this metric; they have ${
+      [...known].sort().join(", ")
+    }`,
+  );
+}
+
 /** Names the sides by their file names, or by their paths if two sides would have the same name. */
 function distinctNames(sides: readonly (readonly string[])[]): string[] {
   const short = sides.map((paths) => paths.map((path) => basename(path)).join(", "));
@@ -176,10 +198,11 @@ function comparing(work: () => Comparison): Comparison {
  * @throws {UsageError} if no result has a verdict.
  */
 export function failIfAnySlower(comparisons: readonly Comparison[], share: number): void {
-  const rows = comparisons.flatMap(({ parts }) => parts.flatMap(({ rows }) => rows));
-  if (rows.every(({ verdict }) => verdict === "unknown")) {
+  const parts = comparisons.flatMap(({ parts }) => parts);
+  if (parts.every(({ rows }) => rows.every(({ verdict }) => verdict === "unknown"))) {
+    const reasons = new Set(parts.map(whyNoInterval));
     throw new UsageError(
-      "Cannot use --fail-if-slower: no result has an interval; measure with -r 6 or more",
+      `Cannot use --fail-if-slower: no result has an interval: ${[...reasons].join("; ")}`,
     );
   }
   const slower = comparisons.flatMap((comparison) =>

@@ -257,6 +257,27 @@ Deno.test("studentQuantile() agrees with published tables", () => {
   }
 });
 
+Deno.test("a comparison without intervals says what is missing", () => {
+  const said = (a: Report, b: Report, options: CompareOptions = {}) =>
+    /\*\*No result has an interval: (.*)\.\*\*/.exec(
+      comparisonMarkdown([compared([a], [b], options)]),
+    )?.[1];
+  const cut = (samples: number, side?: string) =>
+    report(1, (made) => {
+      for (const result of made.results) result.samples?.splice(samples);
+      if (side !== undefined) made.interleaved = { id: "x", side };
+    });
+  assert.equal(said(report(), report()), undefined);
+  assert.match(said(cut(5), cut(5))!, /^at least six repetitions are needed \(-r 6\)$/);
+  assert.match(said(cut(6, "A"), cut(6, "B"))!, /^at least seven rounds .*raise --budget/);
+  assert.match(said(report(), report(), { only: ["total_time"] })!, /^they have no value for each/);
+  assert.match(said(report(), report(), { only: ["x"] })!, /^the sides have no result in common$/);
+  const zero = report(1, (made) => {
+    for (const result of made.results) Object.assign(result, { value: 0 }).samples?.fill(0);
+  });
+  assert.equal(said(zero, zero), "their values are 0 or do not vary");
+});
+
 Deno.test("a comparison as markdown and CSV", () => {
   const comparison = compared([report()], [
     report(1.5, (made) => {

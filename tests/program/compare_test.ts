@@ -66,7 +66,12 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     });
     const unjudged = await runTvllm(["compare", few, few, "--fail-if-slower", "5%"]);
     assert.equal(unjudged.code, 2);
-    assert.match(unjudged.stderr, /no result has an interval; measure with -r 6 or more/);
+    assert.match(unjudged.stderr, /no result has an interval: at least six repetitions .*-r 6/);
+    const single = ["compare", a, a, "--only", "total_time"];
+    const computed = await runTvllm([...single, "--fail-if-slower", "5%"]);
+    assert.equal(computed.code, 2);
+    assert.match(computed.stderr, /no result has an interval: .*give several runs .* six in all/);
+    assert.doesNotMatch((await runTvllm(single)).stdout, /-r 6/);
   });
 
   await t.step("compares several runs of a side, and several sides", async () => {
@@ -127,6 +132,10 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
         [[a, file("none.json")], /Cannot read .*none\.json: there is no such file/],
         [[a, file("text.json")], /Cannot read .*text\.json: it is not JSON, so it is not a report/],
         [[a, directory], /Cannot read .*: it is not a file/],
+        [
+          [a, a, "--only", "tpot,nosuch"],
+          /Cannot compare only nosuch: no report has this metric; they have .*decode_throughput.* ttft/,
+        ],
         [[a, a, "--across", "moon"], /Expected one or more of workload, model, machine/],
       ] as const
     ) {

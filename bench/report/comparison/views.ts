@@ -5,6 +5,7 @@ import { toCsvLines } from "../csv.ts";
 import { text } from "../format.ts";
 import { grid } from "../markdown.ts";
 import { keyOf, type Report } from "../report.ts";
+import { LEAST_INTERVAL_SAMPLES } from "../stats.ts";
 import type { Comparison, Part, Row } from "./comparison.ts";
 
 /** Comparisons as markdown, to paste into an issue or a pull request. */
@@ -108,15 +109,13 @@ export function notes(part: Part): string[] {
       : several
       ? "The interval of B / A is computed from the spread of the runs of each side, or with fewer than six runs in all, from the spread of their repetitions."
       : "A and B ran at different times, so B / A includes whatever changed on the machine between them. Its interval assumes that runs differ 2.5 times as much as the repetitions of one run. Give several runs of a side, separated by commas, to measure how much they differ, or interleave the sides with `tvllm bench ab`.",
-    ...(judged === 0
-      ? ["**No result has an interval: at least six repetitions are needed (-r 6).**"]
-      : [
-        `Intervals are 95 % intervals: of ${judged} ${
-          plural(judged, "measure")
-        } without a difference, about ${
-          Math.max(1, Math.round(judged / 20))
-        } would be called different by chance. "-": no verdict, as there is no interval.`,
-      ]),
+    ...(judged === 0 ? [`**No result has an interval: ${whyNoInterval(part)}.**`] : [
+      `Intervals are 95 % intervals: of ${judged} ${
+        plural(judged, "measure")
+      } without a difference, about ${
+        Math.max(1, Math.round(judged / 20))
+      } would be called different by chance. "-": no verdict, as there is no interval.`,
+    ]),
     ...(differsInOutput(part)
       ? ["**The sides generated different tokens: the faster one may be wrong.**"]
       : []),
@@ -130,6 +129,24 @@ export function notes(part: Part): string[] {
         .map(({ name, detail }) => `**A check failed: ${name} (${detail}).**`),
     ])),
   ];
+}
+
+/** Why none of the results has an interval, as the end of a sentence. */
+export function whyNoInterval({ a, b, paired, rows }: Part): string {
+  if (rows.length === 0) return "the sides have no result in common";
+  if (paired) return "at least seven rounds are needed (raise --budget of bench ab)";
+  const keys = new Set(rows.map(keyOf));
+  const counts = [...a, ...b].flatMap(({ results }) =>
+    results.flatMap((result) =>
+      result.samples === undefined || !keys.has(keyOf(result)) ? [] : [result.samples.length]
+    )
+  );
+  if (counts.length === 0) {
+    return "they have no value for each repetition; give several runs of a side, separated by commas, at least six in all";
+  }
+  return Math.min(...counts) < LEAST_INTERVAL_SAMPLES
+    ? `at least six repetitions are needed (-r ${LEAST_INTERVAL_SAMPLES})`
+    : "their values are 0 or do not vary";
 }
 
 /** Whether the sides generated different tokens for the same workload and model. */
