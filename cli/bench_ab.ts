@@ -9,6 +9,7 @@ import { parseSampling } from "../bench/harness/sampling.ts";
 import { compare } from "../bench/report/comparison/comparison.ts";
 import { CONDITIONS } from "../bench/report/comparison/conditions.ts";
 import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
+import { percent } from "../bench/report/format.ts";
 import type { RunOptions } from "../bench/report/report.ts";
 import { EngineTarget } from "../bench/targets/engine_target.ts";
 import type { Program } from "../bench/targets/environment.ts";
@@ -230,7 +231,7 @@ function conclusion(
     difference: `B takes ${Math.abs(100 * (ratio - 1)).toFixed(1)} % ${
       ratio > 1 ? "longer" : "less time"
     } than A`,
-    equal: `A and B are equal within ${100 * margin} %`,
+    equal: `A and B are equal within ${percent(margin)}`,
     interrupted: "no difference was found before the interruption",
     budget: `no difference was found in ${budget} s; raise --budget to measure longer`,
   };

@@ -16,6 +16,7 @@ import {
   whyNoInterval,
 } from "../bench/report/comparison/views.ts";
 import { configurationTexts, differingParts } from "../bench/report/configuration.ts";
+import { percent } from "../bench/report/format.ts";
 import { FORMAT, keyOf, type Report, reportSchema } from "../bench/report/report.ts";
 import { readFailure } from "../engine/files/input_file.ts";
 import { printable } from "../engine/files/quote.ts";
@@ -212,7 +213,7 @@ export function failIfAnySlower(comparisons: readonly Comparison[], share: numbe
   );
   if (slower.length === 0) return;
   throw new CheckFailedError(
-    `Check failed: slower by more than ${100 * share} %: ${slower.join("; ")}`,
+    `Check failed: slower by more than ${percent(share)}: ${slower.join("; ")}`,
   );
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { percent } from "../../bench/report/format.ts";
 import { percentage } from "../../cli/compare.ts";
 import { exists, ROOT, runTvllm } from "./run_tvllm.ts";
 
@@ -32,6 +33,12 @@ Deno.test("percentage() reads 5% and 5", () => {
   }
 });
 
+Deno.test("a percentage is printed as it was given", () => {
+  for (let tenths = 0; tenths <= 1000; tenths++) {
+    assert.equal(percent(percentage(`${tenths / 10}%`)), `${tenths / 10} %`);
+  }
+});
+
 Deno.test("tvllm compare prints, writes and judges", async (t) => {
   const directory = await Deno.makeTempDir();
   const file = (name: string) => join(directory, name);
@@ -51,12 +58,12 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
   });
 
   await t.step("--fail-if-slower ends with exit code 7, after the table", async () => {
-    const failed = await runTvllm(["compare", a, slow, "--fail-if-slower", "5%"]);
+    const failed = await runTvllm(["compare", a, slow, "--fail-if-slower", "7%"]);
     assert.equal(failed.code, 7);
     assert.match(failed.stdout, /slower/);
     assert.match(
       failed.stderr,
-      /^error: Check failed: slower by more than 5 %: ttft by 50\.0 % in/,
+      /^error: Check failed: slower by more than 7 %: ttft by 50\.0 % in/,
     );
     for (const args of [[a, slow, "--fail-if-slower", "60%"], [slow, a, "--fail-if-slower", "5"]]) {
       assert.equal((await runTvllm(["compare", ...args])).code, 0, args.join());
