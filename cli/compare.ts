@@ -147,8 +147,6 @@ function distinctNames(sides: readonly (readonly string[])[]): string[] {
   return new Set(short).size === short.length ? short : sides.map((paths) => paths.join(", "));
 }
 
-const reportsSchema = z.union([reportSchema, z.array(reportSchema).min(1)]);
-
 function readReportText(path: string): string {
   let failure: string;
   try {
@@ -172,17 +170,34 @@ function readReports(path: string): Report[] {
       cause,
     });
   }
-  const parsed = reportsSchema.safeParse(data);
-  if (parsed.success) return [parsed.data].flat();
-  const [first] = [data].flat();
-  const format = z.object({ format: z.string() }).safeParse(first);
-  throw new UsageError(
-    !format.success
-      ? `Cannot compare ${path}: it is not a report of tvllm bench --json`
-      : format.data.format !== FORMAT
-      ? `Cannot compare ${path}: its format is ${format.data.format}, but this tvllm reads ${FORMAT}; run the benchmark again`
-      : `Cannot compare ${path}: ${z.prettifyError(parsed.error).split("\n")[0]}`,
-  );
+  if (!Array.isArray(data)) return [readReport(data, { path, at: [] })];
+  const reports = data.map((one, i) => readReport(one, { path, at: [i] }));
+  if (reports.length > 0) return reports;
+  throw new UsageError(`Cannot compare ${printable(path)}: it has no report`);
+}
+
+/** @param at position of the report in the data of the file */
+function readReport(
+  data: unknown,
+  { path, at }: { readonly path: string; readonly at: readonly number[] },
+): Report {
+  const parsed = reportSchema.safeParse(data);
+  if (parsed.success) return parsed.data;
+  const refuse = `Cannot compare ${printable(path)}`;
+  const format = z.object({ format: z.string() }).safeParse(data);
+  if (!format.success) {
+    throw new UsageError(`${refuse}: it is not a report of tvllm bench --json`);
+  }
+  if (format.data.format !== FORMAT) {
+    throw new UsageError(
+      `${refuse}: its format is ${
+        printable(format.data.format)
+      }, but this tvllm reads ${FORMAT}; run the benchmark again`,
+    );
+  }
+  const { path: within, message } = parsed.error.issues[0]!;
+  const place = printable(z.core.toDotPath([...at, ...within]));
+  throw new UsageError(`${refuse}: the report is damaged at ${place}: ${printable(message)}`);
 }
 
 function comparing(work: () => Comparison): Comparison {

@@ -125,6 +125,11 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
     const old = write(file("old.json"), 1, (report) => report.format = "tvllm-bench-2");
     Deno.writeTextFileSync(file("x.json"), "{}");
     Deno.writeTextFileSync(file("text.json"), "no JSON");
+    Deno.writeTextFileSync(file("empty.json"), "[]");
+    const cut = write(file("cut.json"), 1, (report) => Reflect.deleteProperty(report, "run"));
+    const unit = write(file("unit.json"), 1, ({ results }) => results[2]!.unit = "yards");
+    const both = [a, unit].map((path) => JSON.parse(Deno.readTextFileSync(path)));
+    Deno.writeTextFileSync(file("units.json"), JSON.stringify(both));
     for (
       const [paths, message] of [
         [
@@ -136,6 +141,10 @@ Deno.test("tvllm compare prints, writes and judges", async (t) => {
           /its format is tvllm-bench-2, but this tvllm reads tvllm-bench-3; run the benchmark again/,
         ],
         [[a, file("x.json")], /x\.json: it is not a report of tvllm bench --json/],
+        [[a, file("empty.json")], /empty\.json: it has no report$/m],
+        [[a, cut], /cut\.json: the report is damaged at run: .*expected object/],
+        [[a, unit], /unit\.json: the report is damaged at results\[2\]\.unit: .*expected one of/],
+        [[a, file("units.json")], /units\.json: .* damaged at \[1\]\.results\[2\]\.unit: /],
         [[a, file("none.json")], /Cannot read .*none\.json: there is no such file/],
         [[a, file("text.json")], /Cannot read .*text\.json: it is not JSON, so it is not a report/],
         [[a, directory], /Cannot read .*: it is not a file/],
