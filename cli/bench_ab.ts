@@ -14,6 +14,7 @@ import { parseSampling } from "../bench/harness/sampling.ts";
 import { compare } from "../bench/report/comparison/comparison.ts";
 import { CONDITIONS } from "../bench/report/comparison/conditions.ts";
 import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
+import { percent } from "../bench/report/format.ts";
 import type { RunOptions } from "../bench/report/report.ts";
 import { EngineTarget } from "../bench/targets/engine_target.ts";
 import type { Program } from "../bench/targets/environment.ts";
@@ -28,6 +29,7 @@ import { replacerOf } from "./file_replacer.ts";
 import { commandLine, describeHost, type Launch, startupTime } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
+import { modelPaths } from "./model_argument.ts";
 import { openEngine } from "./open_engine.ts";
 import {
   addDeviceOptions,
@@ -192,8 +194,11 @@ async function openSides(
   const sides: Side[] = [];
   const models: Model[] = [];
   try {
-    for (const { args, values } of sidesOf(splitSides(given), parse)) {
-      const model = await openEngine(values, terminal, { maxSequences: 1, signal });
+    const both = sidesOf(splitSides(given), parse);
+    const paths = await modelPaths(both.map(({ values }) => values.model), terminal);
+    for (const [i, { args, values }] of both.entries()) {
+      const engine = { ...values, model: paths[i] };
+      const model = await openEngine(engine, terminal, { maxSequences: 1, signal });
       models.push(model);
       const program = await describeProgram(model, { ...values, hashes, launch, startup });
       const target = await EngineTarget.open(model, program, signal);
@@ -242,7 +247,7 @@ function conclusion(
     difference: `B takes ${Math.abs(100 * (ratio - 1)).toFixed(1)} % ${
       ratio > 1 ? "longer" : "less time"
     } than A`,
-    equal: `A and B are equal within ${100 * margin} %`,
+    equal: `A and B are equal within ${percent(margin)}`,
     interrupted: "no difference was found before the interruption",
     budget: `no difference was found in ${budget} s; raise --budget to measure longer`,
   };

@@ -18,6 +18,7 @@ import { UsageError } from "./exit_codes.ts";
 import type { Launch } from "./host.ts";
 import { Interrupts } from "./interrupt.ts";
 import { HashCache } from "./model_hash.ts";
+import { modelPaths } from "./model_argument.ts";
 import { openEngine } from "./open_engine.ts";
 import type { DeviceValues } from "./options.ts";
 import type { OutputFile } from "./output_file.ts";
@@ -78,7 +79,11 @@ export async function benchModels(
   place: Place,
 ): Promise<void> {
   const { terminal } = place;
-  const { models, devices, files, format, explain } = values;
+  const { devices, files, format, explain } = values;
+  using interrupts = new Interrupts();
+  const { signal } = interrupts;
+  const models = await modelPaths(values.models, terminal);
+  signal.throwIfAborted();
   const targets = (models.length === 0 ? [undefined] : models)
     .flatMap((model) => devices.map((device) => ({ ...device, model })));
   const writer = new ReportFiles(files, {
@@ -86,8 +91,6 @@ export async function benchModels(
     markdown: { explain: explain === true },
   });
   const trace = files.trace && new Trace();
-  using interrupts = new Interrupts();
-  const { signal } = interrupts;
   using hashes = HashCache.open({ terminal, signal });
   let failure: { readonly error: unknown } | undefined;
   for (const [index, target] of targets.entries()) {

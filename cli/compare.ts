@@ -10,7 +10,13 @@ import {
   slowerThan,
 } from "../bench/report/comparison/comparison.ts";
 import { type Condition, CONDITIONS } from "../bench/report/comparison/conditions.ts";
-import { comparisonCsv, comparisonMarkdown } from "../bench/report/comparison/views.ts";
+import {
+  comparisonCsv,
+  comparisonMarkdown,
+  whyNoInterval,
+} from "../bench/report/comparison/views.ts";
+import { configurationTexts, differingParts } from "../bench/report/configuration.ts";
+import { percent } from "../bench/report/format.ts";
 import { FORMAT, keyOf, type Report, reportSchema } from "../bench/report/report.ts";
 import { readFailure } from "../engine/files/input_file.ts";
 import { printable } from "../engine/files/quote.ts";
@@ -56,7 +62,9 @@ export function addCompare(program: Command): void {
       { inputs: [a, ...b].flat(), replacer: new FileReplacer(), terminal },
     );
     const { only, failIfSlower } = options;
-    const comparisons = sidesOf(a, b).map(([first, second]) => {
+    const sides = sidesOf(a, b);
+    if (only) refuseUnknown(only, sides.flat());
+    const comparisons = sides.map(([first, second]) => {
       const across = [...options.across ?? [], ...(b.length === 0 ? acrossWithin(first) : [])];
       return comparing(() => compare(first, second, { across, ...(only && { only }) }));
     });
@@ -78,26 +86,20 @@ function several(text: string, earlier?: readonly (readonly string[])[]): readon
 
 /**
  * Returns the conditions that may differ between the sides of a single file: those of `bench ab`
- * were chosen to be compared, and otherwise the file's models are compared.
+ * were chosen to be compared, and otherwise the file's models and devices are compared.
  */
 function acrossWithin({ reports }: Side): readonly Condition[] {
-  return reports.every(({ interleaved }) => interleaved !== undefined) ? CONDITIONS : ["model"];
+  const chosen = reports.every(({ interleaved }) => interleaved !== undefined);
+  return chosen ? CONDITIONS : ["model", "machine"];
 }
 
 /** Returns the pairs to compare: the first side with each of the others. */
 function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
   if (b.length === 0) {
-    const reports = a.flatMap(readReports);
-    const sideOf = ({ interleaved, environment }: Report) =>
-      interleaved?.side ?? environment.model.sha256;
-    const sides = [...Map.groupBy(reports, sideOf).values()].map((own) => ({
-      name: own[0]!.interleaved?.side ?? own[0]!.environment.model.name,
-      reports: own,
-    }));
-    const [first, ...others] = sides;
+    const [first, ...others] = sidesWithin(a.flatMap(readReports));
     if (others.length === 0) {
       throw new UsageError(
-        `Cannot compare ${a.join()}: it has only one model; name a second report`,
+        `Cannot compare ${a.join()}: all its reports have the same model and configuration; name a second report`,
       );
     }
     return others.map((other) => [first!, other]);
@@ -110,13 +112,40 @@ function sidesOf(a: readonly string[], b: readonly string[][]): [Side, Side][] {
   return others.map((other) => [first!, other]);
 }
 
+/** Returns a side for each model and configuration, or for each side of `bench ab`. */
+function sidesWithin(reports: readonly Report[]): Side[] {
+  const parts = differingParts(reports);
+  const nameOf = (report: Report) =>
+    [report.environment.model.name, ...configurationTexts(report, parts)].join(", ");
+  const sideOf = (report: Report) =>
+    report.interleaved?.side ?? `${report.environment.model.sha256} ${nameOf(report)}`;
+  return [...Map.groupBy(reports, sideOf).values()].map((own) => ({
+    name: own[0]!.interleaved?.side ?? nameOf(own[0]!),
+    reports: own,
+  }));
+}
+
+/** @throws {UsageError} if none of the reports has one of these metrics. */
+function refuseUnknown(only: readonly string[], sides: readonly Side[]): void {
+  const known = new Set(
+    sides.flatMap(({ reports }) =>
+      reports.flatMap(({ results }) => results.map(({ metric }) => metric))
+    ),
+  );
+  const unknown = only.find((id) => !known.has(id));
+  if (unknown === undefined) return;
+  throw new UsageError(
+    `Cannot compare only ${unknown}: no report has this metric; they have ${
+      [...known].sort().join(", ")
+    }`,
+  );
+}
+
 /** Names the sides by their file names, or by their paths if two sides would have the same name. */
 function distinctNames(sides: readonly (readonly string[])[]): string[] {
   const short = sides.map((paths) => paths.map((path) => basename(path)).join(", "));
   return new Set(short).size === short.length ? short : sides.map((paths) => paths.join(", "));
 }
-
-const reportsSchema = z.union([reportSchema, z.array(reportSchema).min(1)]);
 
 function readReportText(path: string): string {
   let failure: string;
@@ -141,17 +170,34 @@ function readReports(path: string): Report[] {
       cause,
     });
   }
-  const parsed = reportsSchema.safeParse(data);
-  if (parsed.success) return [parsed.data].flat();
-  const [first] = [data].flat();
-  const format = z.object({ format: z.string() }).safeParse(first);
-  throw new UsageError(
-    !format.success
-      ? `Cannot compare ${path}: it is not a report of tvllm bench --json`
-      : format.data.format !== FORMAT
-      ? `Cannot compare ${path}: its format is ${format.data.format}, but this tvllm reads ${FORMAT}; run the benchmark again`
-      : `Cannot compare ${path}: ${z.prettifyError(parsed.error).split("\n")[0]}`,
-  );
+  if (!Array.isArray(data)) return [readReport(data, { path, at: [] })];
+  const reports = data.map((one, i) => readReport(one, { path, at: [i] }));
+  if (reports.length > 0) return reports;
+  throw new UsageError(`Cannot compare ${printable(path)}: it has no report`);
+}
+
+/** @param at position of the report in the data of the file */
+function readReport(
+  data: unknown,
+  { path, at }: { readonly path: string; readonly at: readonly number[] },
+): Report {
+  const parsed = reportSchema.safeParse(data);
+  if (parsed.success) return parsed.data;
+  const refuse = `Cannot compare ${printable(path)}`;
+  const format = z.object({ format: z.string() }).safeParse(data);
+  if (!format.success) {
+    throw new UsageError(`${refuse}: it is not a report of tvllm bench --json`);
+  }
+  if (format.data.format !== FORMAT) {
+    throw new UsageError(
+      `${refuse}: its format is ${
+        printable(format.data.format)
+      }, but this tvllm reads ${FORMAT}; run the benchmark again`,
+    );
+  }
+  const { path: within, message } = parsed.error.issues[0]!;
+  const place = printable(z.core.toDotPath([...at, ...within]));
+  throw new UsageError(`${refuse}: the report is damaged at ${place}: ${printable(message)}`);
 }
 
 function comparing(work: () => Comparison): Comparison {
@@ -168,10 +214,11 @@ function comparing(work: () => Comparison): Comparison {
  * @throws {UsageError} if no result has a verdict.
  */
 export function failIfAnySlower(comparisons: readonly Comparison[], share: number): void {
-  const rows = comparisons.flatMap(({ parts }) => parts.flatMap(({ rows }) => rows));
-  if (rows.every(({ verdict }) => verdict === "unknown")) {
+  const parts = comparisons.flatMap(({ parts }) => parts);
+  if (parts.every(({ rows }) => rows.every(({ verdict }) => verdict === "unknown"))) {
+    const reasons = new Set(parts.map(whyNoInterval));
     throw new UsageError(
-      "Cannot use --fail-if-slower: no result has an interval; measure with -r 6 or more",
+      `Cannot use --fail-if-slower: no result has an interval: ${[...reasons].join("; ")}`,
     );
   }
   const slower = comparisons.flatMap((comparison) =>
@@ -181,7 +228,7 @@ export function failIfAnySlower(comparisons: readonly Comparison[], share: numbe
   );
   if (slower.length === 0) return;
   throw new CheckFailedError(
-    `Check failed: slower by more than ${100 * share} %: ${slower.join("; ")}`,
+    `Check failed: slower by more than ${percent(share)}: ${slower.join("; ")}`,
   );
 }
 

@@ -63,6 +63,21 @@ function isThere(path: string): boolean {
   }
 }
 
+/**
+ * Returns the paths of several models; undefined stands for the built-in one. All are downloaded or
+ * created before the first is opened, because write access is dropped then.
+ */
+export async function modelPaths<Spec extends string | undefined>(
+  specs: readonly Spec[],
+  terminal: Terminal,
+): Promise<(string | Spec)[]> {
+  const paths: (string | Spec)[] = [];
+  for (const spec of specs) {
+    paths.push(spec === undefined ? spec : await modelPath(spec, terminal));
+  }
+  return paths;
+}
+
 /** Returns the path of the model that `spec` names. Downloads or creates it first if needed. */
 export async function modelPath(spec: string, terminal: Terminal): Promise<string> {
   if (isSyntheticSpec(spec)) {

@@ -390,9 +390,12 @@ export class Harness extends Recorder {
     this.report.outputHash = this.#outputs.hash;
   }
 
-  // Every report has an output check, even if its suite generates nothing.
+  // Every report has an output check, even if its suite generates nothing, unless the lengths that
+  // it sweeps over cannot be generated.
   async #generateIfNothingWas(): Promise<void> {
     if (this.#outputs.prompts > 0 || this.target.environment.endpoint) return;
+    const { promptTokens, maxTokens } = this.runOptions;
+    if (promptTokens < 1 || maxTokens < 1 || !this.fits(promptTokens, maxTokens)) return;
     const requests = this.requests(this.prompts(1));
     this.#remember("output check", requests, await this.serve(requests));
   }

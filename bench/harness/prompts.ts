@@ -17,6 +17,12 @@ const SENTENCES = [
   "In the smallest room of the castle slept a cat that knew all the songs.",
 ];
 
+/**
+ * Share of the sentences that are estimated to be missing which are added at once. It is so small
+ * that there is never a sentence too many, which would change the last token.
+ */
+const CERTAIN_SHARE = 0.75;
+
 /** Makes `count` prompts of `tokens` tokens. Each begins with other words than the others. */
 export function makePrompts(
   encoder: Pick<BenchText, "encode">,
@@ -31,11 +37,15 @@ export function makePrompts(
   return Array.from({ length: count }, (_, i) => {
     // Begins with a number, as there are only twelve sentences to begin with.
     let text = `${seed + i}. `;
-    const ids: number[] = [];
+    let ids: readonly number[] = [];
+    let [sentences, wanted] = [0, 1];
     for (let next = hash(seed + i); ids.length < tokens; next = hash(next)) {
       text += `${SENTENCES[next % SENTENCES.length]} `;
-      if (text.length < tokens) continue;
-      ids.splice(0, ids.length, ...encoder.encode(text, { bos }));
+      // A token has at least one character.
+      if (++sentences < wanted || text.length < tokens) continue;
+      ids = encoder.encode(text, { bos });
+      const missing = (tokens - ids.length) * sentences / Math.max(1, ids.length);
+      wanted = sentences + Math.floor(CERTAIN_SHARE * missing);
     }
     return ids.slice(0, tokens);
   });

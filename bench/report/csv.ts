@@ -9,7 +9,8 @@ export function toCsv(reports: readonly Report[]): string {
   );
   const lines = reports.flatMap(({ suite, environment, run, results }) =>
     results.map((result) => [
-      ...[suite, environment.model.name, environment.device.description, run.date],
+      ...[suite, environment.model.name, environment.device.description],
+      ...[environment.host.threads, environment.engine.kvType, run.date],
       ...[result.metric, ...[...settings].map((name) => result.settings[name])],
       ...[
         result.unit,
@@ -21,7 +22,7 @@ export function toCsv(reports: readonly Report[]): string {
       ],
     ])
   );
-  const names = ["suite", "model", "device", "date", "metric", ...settings];
+  const names = ["suite", "model", "device", "threads", "kv_type", "date", "metric", ...settings];
   return toCsvLines([[...names, "unit", "value", "low", "high", "limit", "samples"], ...lines]);
 }
 

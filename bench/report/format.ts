@@ -55,3 +55,8 @@ export function bytes(n: number): string {
 export function count(n: number): string {
   return n.toLocaleString("en-US");
 }
+
+/** 0.07 as `7 %`, without the rounding error of 100 * 0.07. */
+export function percent(share: number): string {
+  return `${Number((100 * share).toPrecision(12))} %`;
+}

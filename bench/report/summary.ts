@@ -1,5 +1,6 @@
-/** Tables that show several models, one per row. */
+/** Tables that show several models, or several configurations of one, one per row. */
 
+import { configurationColumns } from "./configuration.ts";
 import { text } from "./format.ts";
 import { cellTexts, grid } from "./markdown.ts";
 import { keyOf, type Report, type RunOptions, type Settings } from "./report.ts";
@@ -19,8 +20,8 @@ interface Summarized {
 }
 
 /**
- * A table in markdown for each suite that was run with several models, or with several settings of
- * one.
+ * A table in markdown for each suite that was run with several models, or with several
+ * configurations of one.
  */
 export function summaries(reports: readonly Report[], suites: readonly Summarized[]): string[] {
   return suites.flatMap(({ name, summaryColumns, stackedTable }) => {
@@ -28,11 +29,16 @@ export function summaries(reports: readonly Report[], suites: readonly Summarize
     if (own.length < 2) return [];
     if (stackedTable !== undefined) return [stacked(own, stackedTable)];
     if (summaryColumns === undefined) return [];
+    const configuration = configurationColumns(own);
     const rows = own.map((report) => [
       ...[report.environment.model.name, report.environment.model.formats[0] ?? ""],
+      ...configuration.map(({ cell }) => cell(report)),
       ...summaryColumns.map((column) => cell(report, column)),
     ]);
-    const head = ["Model", "Format", ...summaryColumns.map(({ title }) => title)];
+    const head = [
+      ...["Model", "Format"],
+      ...[...configuration, ...summaryColumns].map(({ title }) => title),
+    ];
     return [`# Results of ${name}\n\n${grid(head, rows)}\n`];
   });
 }

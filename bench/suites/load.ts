@@ -127,10 +127,10 @@ function loadsOf({ runOptions: { concurrency, seed, suiteOptions } }: Harness): 
       settings: { concurrency: count },
       pace: { ...how, concurrency: count },
     }))
-    : requestRate.split(",").map((text) => ({
-      name: `${Number(text)} req/s`,
-      settings: { rate: Number(text) },
-      pace: { ...how, rate: Number(text) },
+    : [...new Set(requestRate.split(",").map(Number))].map((rate) => ({
+      name: `${rate} req/s`,
+      settings: { rate },
+      pace: { ...how, rate },
     }));
 }
 

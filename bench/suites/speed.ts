@@ -3,6 +3,7 @@
  * the limit.
  */
 
+import { RequestError } from "../../engine/errors.ts";
 import { BLOCK_TOKENS } from "../../engine/run/runner.ts";
 import type { Harness, Suite } from "../harness/harness.ts";
 import { hashOf } from "../harness/output_check.ts";
@@ -63,10 +64,15 @@ export const speed: Suite = {
     ),
     batch: sweepOption("maximum number of prompt tokens per step", BATCHES),
   },
-  needs: (run) => ({
-    sequences: 1,
-    tokens: Math.max(...cellsOf(run).map(tokensOf)),
-  }),
+  needs: (run) => {
+    const cells = cellsOf(run);
+    if (cells.length === 0) {
+      throw new RequestError(
+        "Cannot run bench speed without a test: give -p or -n a length above 0, or add --pg",
+      );
+    }
+    return { sequences: 1, tokens: Math.max(...cells.map(tokensOf)) };
+  },
   async run(harness) {
     const table = harness.table(
       "Speed",
@@ -102,7 +108,10 @@ function pairs(text: string): [number, number][] {
   });
 }
 
-/** The rows for these options: all tests at each depth, with each batch size. */
+/**
+ * The rows for these options: all tests at each depth, with each batch size. Each is listed once,
+ * even if it was asked for twice, or if two depths were rounded to the same one.
+ */
 function cellsOf(run: RunOptions): Cell[] {
   const { promptTokens, maxTokens, suiteOptions } = run;
   const list = (name: string, otherwise: readonly number[]) => {
@@ -130,7 +139,7 @@ function cellsOf(run: RunOptions): Cell[] {
     })),
   ];
   const batches = suiteOptions.batch === undefined ? [undefined] : list("batch", []);
-  return list("depth", [0]).flatMap((asked) => {
+  const cells = list("depth", [0]).flatMap((asked) => {
     // Only whole blocks are shared.
     const depth = Math.floor(asked / BLOCK_TOKENS) * BLOCK_TOKENS;
     return batches.flatMap((batch) =>
@@ -142,6 +151,7 @@ function cellsOf(run: RunOptions): Cell[] {
       }))
     );
   });
+  return [...new Map(cells.map((cell) => [titleOf(cell), cell])).values()];
 }
 
 /** Length of a cell's sequence at its end, in tokens. */

@@ -70,12 +70,12 @@ export function modelEnvironment(
 ): Environment {
   const facts = modelFacts({ file, config });
   const { tvllm, commit, driverOf, kvType, host, sha256 } = program;
-  const threads = runner instanceof CpuRunner ? runner.threads : 1;
+  const cpu = runner instanceof CpuRunner ? runner : undefined;
   return {
     // Software drivers compute on all processors, hardware drivers on the GPU.
     host: {
       ...host,
-      threads: gpu === undefined ? threads : gpu.driver === "software" ? host.cores : 1,
+      threads: gpu === undefined ? cpu?.threads ?? 1 : gpu.driver === "software" ? host.cores : 1,
     },
     device: {
       description: runner.device.description,
@@ -91,7 +91,7 @@ export function modelEnvironment(
     model: {
       ...facts,
       sha256,
-      deviceBytes: gpu?.memory.weights ?? facts.tensorBytes,
+      deviceBytes: (gpu ?? cpu)?.memory.weights ?? facts.tensorBytes,
       contextLength,
     },
     engine: {

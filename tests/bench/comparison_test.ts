@@ -125,6 +125,62 @@ Deno.test("compare() matches suites and models, and names those that only one si
   assert.throws(() => compared([other], [report()]), /no suite is in both/);
 });
 
+/** The golden report with another number of threads, KV type and kind of device. */
+function configured(threads: number, kvType: "f16" | "f32" = "f16", kind: "gpu" | "cpu" = "cpu") {
+  return report(1, ({ environment: { host, engine, device } }) => {
+    host.threads = threads;
+    engine.kvType = kvType;
+    device.kind = kind;
+  });
+}
+
+/** The configuration and the number of runs of each part. */
+function partsOf(a: Report[], b: Report[]) {
+  const { parts, missing } = compared(a, b);
+  return {
+    parts: parts.map((part) => [part.configuration, part.a.length, part.b.length]),
+    missing,
+  };
+}
+
+Deno.test("compare() matches the configurations of sides that have several", () => {
+  const sweep = [configured(1), configured(2), configured(1, "f32"), configured(2, "f32")];
+  assert.deepEqual(partsOf([...sweep, ...sweep], sweep), {
+    parts: [
+      ["1 thread, f16 KV cache", 2, 1],
+      ["2 threads, f16 KV cache", 2, 1],
+      ["1 thread, f32 KV cache", 2, 1],
+      ["2 threads, f32 KV cache", 2, 1],
+    ],
+    missing: [],
+  });
+  assert.deepEqual(partsOf(sweep.slice(0, 2), [configured(2, "f32")]), {
+    parts: [["2 threads", 1, 1]],
+    missing: ["latency of tiny (1 thread)"],
+  });
+  const devices = [configured(1, "f16", "gpu"), configured(2)];
+  assert.deepEqual(partsOf(devices, [configured(1)]).parts, [["on the CPU", 1, 1]]);
+  assert.throws(
+    () => compared(sweep.slice(0, 2), [configured(4)]),
+    /no measurement is in both \(latency of tiny \(1 thread\); latency of tiny \(2 threads\); latency of tiny \(4 threads\)\)$/,
+  );
+  // The heading and the CSV say which is which.
+  const views = [compared(sweep, sweep)];
+  assert.match(comparisonMarkdown(views), /^## latency, 2 threads, f32 KV cache: /m);
+  assert.match(comparisonCsv(views), /,latency,tiny,"2 threads, f32 KV cache",ttft,/);
+});
+
+Deno.test("compare() pools runs for which tvllm chose other numbers of threads, and says so", () => {
+  const runs = [1, 2, 1].map((threads, i) => {
+    const run = configured(threads);
+    run.run.date = `2026-01-0${i + 1}T00:00:00.000Z`;
+    return run;
+  });
+  const { parts: [part] } = compared(runs, [configured(1)]);
+  assert.equal(part!.a.length, 3);
+  assert.deepEqual(part!.differences, [{ name: "Threads", a: "1 or 2", b: "1" }]);
+});
+
 Deno.test("compare() compares only the requested metrics", () => {
   const rows = rowsOf([report()], [report()], { only: ["tpot"] });
   assert.ok(rows.size > 3);
@@ -213,6 +269,27 @@ Deno.test("a comparison states the share of false differences, whatever its numb
   }
 });
 
+Deno.test("a comparison without intervals says what is missing", () => {
+  const said = (a: Report, b: Report, options: CompareOptions = {}) =>
+    /\*\*No result has an interval: (.*)\.\*\*/.exec(
+      comparisonMarkdown([compared([a], [b], options)]),
+    )?.[1];
+  const cut = (samples: number, side?: string) =>
+    report(1, (made) => {
+      for (const result of made.results) result.samples?.splice(samples);
+      if (side !== undefined) made.interleaved = { id: "x", side };
+    });
+  assert.equal(said(report(), report()), undefined);
+  assert.match(said(cut(5), cut(5))!, /^at least six repetitions are needed \(-r 6\)$/);
+  assert.match(said(cut(6, "A"), cut(6, "B"))!, /^at least seven rounds .*raise --budget/);
+  assert.match(said(report(), report(), { only: ["total_time"] })!, /^they have no value for each/);
+  assert.match(said(report(), report(), { only: ["x"] })!, /^the sides have no result in common$/);
+  const zero = report(1, (made) => {
+    for (const result of made.results) Object.assign(result, { value: 0 }).samples?.fill(0);
+  });
+  assert.equal(said(zero, zero), "their values are 0 or do not vary");
+});
+
 Deno.test("a comparison as markdown and CSV", () => {
   const comparison = compared([report()], [
     report(1.5, (made) => {
@@ -231,9 +308,12 @@ Deno.test("a comparison as markdown and CSV", () => {
   assert.match(markdown, /sides generated different tokens/);
   assert.match(markdown, /\*\*A run was cut off\.\*\*\n\n\*\*A check failed: x \(y\)\.\*\*/);
   const [head, ...lines] = comparisonCsv([comparison]).trimEnd().split("\n");
-  assert.equal(head, "a,b,suite,model,metric,unit,value_a,value_b,ratio,low,high,verdict");
+  assert.equal(
+    head,
+    "a,b,suite,model,configuration,metric,unit,value_a,value_b,ratio,low,high,verdict",
+  );
   const tpot = lines.find((line) => line.includes(",tpot,"))!.split(",");
-  assert.deepEqual(tpot.slice(0, 6), ["a.json", "b.json", "latency", "tiny", "tpot", "ms"]);
+  assert.deepEqual(tpot.slice(0, 7), ["a.json", "b.json", "latency", "tiny", "", "tpot", "ms"]);
   assert.equal(tpot.at(-1), "slower");
-  assert.ok(Math.abs(Number(tpot[7]) / Number(tpot[6]) - 1.5) < 1e-9);
+  assert.ok(Math.abs(Number(tpot[8]) / Number(tpot[7]) - 1.5) < 1e-9);
 });

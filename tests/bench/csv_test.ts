@@ -38,9 +38,9 @@ Deno.test("toCsv() writes a line per result, and a column per setting of any rep
     reportOf("scalability", [rate]),
     reportOf("detokenizer", [time]),
   ];
-  const run = `tiny,Scripted 3000,${RUN.date}`;
+  const run = `tiny,Scripted 3000,1,f16,${RUN.date}`;
   assert.deepEqual(toCsv(reports).split("\n"), [
-    "suite,model,device,date,metric,requests,way,unit,value,low,high,limit,samples",
+    "suite,model,device,threads,kv_type,date,metric,requests,way,unit,value,low,high,limit,samples",
     `scalability,${run},throughput,2,,tok/s,2.5,2,3,10,2 2.5 3`,
     `detokenizer,${run},detokenize_time,,"decode(""a"", b)",ms,1,,,,`,
     "",

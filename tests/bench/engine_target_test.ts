@@ -87,3 +87,11 @@ Deno.test("EngineTarget.hasServed tells whether earlier requests have compiled t
     );
     assert.equal(target.hasServed, true);
   }));
+
+Deno.test("on the CPU, the size of the weights on the device is that of their buffer", () =>
+  withModel(async (model) => {
+    const target = await EngineTarget.open(model, PROGRAM);
+    const { deviceBytes, tensorBytes } = target.environment.model;
+    assert.equal(deviceBytes, target.memory().buffers!.weights);
+    assert.notEqual(deviceBytes, tensorBytes);
+  }));

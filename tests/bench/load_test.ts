@@ -88,3 +88,11 @@ Deno.test("bench load at a rate: no request is good if the limit is below all of
     24,
   );
 });
+
+Deno.test("a rate that is asked for twice is measured once", async () => {
+  const report = await measured({ requestRate: "400,400.0" });
+  assert.deepEqual(
+    report.tables.find(({ title }) => title === "Load")!.rows.map(([name]) => name),
+    ["400 req/s"],
+  );
+});

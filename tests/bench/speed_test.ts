@@ -59,3 +59,40 @@ Deno.test("an error of a session fails the tests that would have shared it", asy
   ]);
   assert.ok(results.some(({ settings }) => settings.batch === 16));
 });
+
+Deno.test("a test that is asked for twice is measured once, and so is a depth that is rounded", async () => {
+  const report = await runWith({
+    ...{ promptTokens: "32", maxTokens: "4", pg: "32+4,032+4", depth: "0,8,64,70" },
+    batch: "16,16",
+  });
+  assert.equal(report.failures, undefined);
+  const tests = ["pp32", "tg4", "pp32+tg4"];
+  assert.deepEqual(
+    report.tables[0]!.rows.map((row) => row[6]),
+    [...tests, ...tests.map((name) => `${name} @ d64`)],
+  );
+});
+
+for (const [promptTokens, maxTokens, depth] of [[300, 0, "0"], [16, 0, "288"], [0, 300, "0"]]) {
+  Deno.test(`tests that all fail have their rows and no other error: -p ${promptTokens} -n ${maxTokens} --depth ${depth}`, async () => {
+    const lengths = { promptTokens: Number(promptTokens), maxTokens: Number(maxTokens) };
+    const suiteOptions = {
+      ...{ promptTokens: `${promptTokens}`, maxTokens: `${maxTokens}` },
+      ...{ depth: `${depth}` },
+    };
+    const run = { ...RUN, ...lengths, suiteOptions };
+    const report = await Harness.run(speed, new ScriptedTarget(), { run });
+    assert.ok(report.complete);
+    assert.equal(report.failures!.length, 1);
+    assert.match(
+      String(report.tables[0]!.rows[0]![7]),
+      /^failed: it needs a context of \d+ tokens/,
+    );
+    assert.equal(report.outputHash, "");
+  });
+}
+
+Deno.test("bench speed refuses an empty list of tests", () => {
+  const suiteOptions = { promptTokens: "0", maxTokens: "0" };
+  assert.throws(() => speed.needs({ ...RUN, suiteOptions }), /without a test: give -p or -n/);
+});

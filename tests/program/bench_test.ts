@@ -187,7 +187,8 @@ Deno.test("tvllm bench of several models ends with a table of one row per model,
   const directory = await Deno.makeTempDir();
   const file = join(directory, "r.json");
   const args = "latency -p 8 -n 3 -r 1 --warmup 0 --requests 1 --contexts 16".split(" ");
-  const run = await runTvllm(["bench", ...args, "-m", models.join(), "--json", file]);
+  const device = ["--device", "cpu", "--threads", "1"];
+  const run = await runTvllm(["bench", ...args, ...device, "-m", models.join(), "--json", file]);
   assert.equal(run.code, 0, run.stderr);
   const [, table] = run.stdout.split("# Results of latency\n\n");
   const [head, , ...rows] = table!.trimEnd().split("\n");
@@ -282,7 +283,7 @@ Deno.test("tvllm bench -o prints the results as data", async () => {
     ),
   );
   const csv = await runTvllm(["bench", ...args, "csv"]);
-  assert.match(csv.stdout, /^suite,model,device,date,metric,test,/);
+  assert.match(csv.stdout, /^suite,model,device,threads,kv_type,date,metric,test,/);
   const json = await runTvllm(["bench", ...args, "json"]);
   assert.deepEqual(reportSchema.parse(JSON.parse(json.stdout)).run.suiteOptions, {
     promptTokens: "8",

@@ -89,6 +89,22 @@ Deno.test("bench accepts a synthetic model with -m, and names the known ones if 
   }
 });
 
+Deno.test("bench and bench ab create all missing models before they open the first", async () => {
+  const [first, second] = [["-m", "synth:tiny-llama", "--device", "cpu"], ["-m", SPEC]];
+  const size = "-p 4 -n 2 -r 1 --requests 1 --warmup 0 --bandwidth 1000".split(" ");
+  for (
+    const args of [
+      ["bench", "latency", ...first!, ...second!, ...size],
+      ["bench", "ab", ..."-p 4 -n 2 --budget 0.1 --".split(" "), ...first!, "--", ...second!],
+    ]
+  ) {
+    using shell = makeShell();
+    const { code, stdout, stderr } = await runTvllm(args, { env: shell.env });
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /tiny-llama[^]*tiny-qwen2/);
+  }
+});
+
 Deno.test("an error says that the cache cannot be written", async () => {
   using shell = makeShell();
   Deno.writeTextFileSync(join(shell.path, ".."), "a file in the way");

@@ -1,5 +1,6 @@
 /** Draws the charts of reports as one picture. It loads echarts, so import it only when needed. */
 
+import { type ConfigurationPart, configurationTexts, differingParts } from "../configuration.ts";
 import type { Report } from "../report.ts";
 import { drawBars } from "./bars.ts";
 import { DARK, type Drawing, escape, FONT, INK, PAPER, type Size, WIDTH } from "./canvas.ts";
@@ -22,11 +23,12 @@ export function drawReports(
   { dark = false }: { readonly dark?: boolean } = {},
 ): string | undefined {
   const parts: string[] = [];
+  const differing = differingParts(reports).filter((part) => part !== "device");
   let y = MARGIN;
   for (const report of reports) {
     const charts = chartsOf(report);
     if (charts.length === 0) continue;
-    for (const [i, line] of heading(report, charts).entries()) {
+    for (const [i, line] of heading(report, charts, differing).entries()) {
       y += LINE;
       const weight = i === 0 ? ' font-weight="bold" font-size="16"' : ' font-size="12"';
       parts.push(`<text x="${MARGIN}" y="${y}"${weight}>${escape(line)}</text>`);
@@ -71,9 +73,11 @@ export function darkRules(): string {
 }
 
 function heading(
-  { suite, complete, environment: { device, model, engine }, run }: Report,
+  report: Report,
   charts: readonly Chart[],
-) {
+  parts: readonly ConfigurationPart[],
+): string[] {
+  const { suite, complete, environment: { device, model, engine }, run } = report;
   const whiskers = charts.some((chart) =>
     chart.kind === "bars"
       ? chart.bars.some(({ interval }) => interval)
@@ -81,7 +85,10 @@ function heading(
   );
   return [
     `tvllm bench ${suite}${complete ? "" : " (cut off)"}`,
-    `${model.name}, ${model.formats.join(" + ")}, on ${device.description} (${device.driver})`,
+    [
+      `${model.name}, ${model.formats.join(" + ")}, on ${device.description} (${device.driver})`,
+      ...configurationTexts(report, parts),
+    ].join(", "),
     `tvllm ${engine.tvllm}, ${run.date.slice(0, 10)}; ` +
     (run.repetitions === 1
       ? "one run"

@@ -2,9 +2,10 @@
 
 import { keyOf, type Report, type Result, type Settings, type Unit } from "../report.ts";
 import { type Condition, type Difference, differencesOf } from "./conditions.ts";
+import { type Pair, pairsOf } from "./measurements.ts";
 import { type Ratio, ratioOf } from "./ratio.ts";
 
-/** The reports of a side. Reports of the same suite and model are runs of the same measurement. */
+/** The reports of a side; measurements.ts says which of them are runs of the same measurement. */
 export interface Side {
   readonly name: string;
   readonly reports: readonly Report[];
@@ -29,11 +30,9 @@ export interface Row extends Ratio {
   readonly slowdown?: number;
 }
 
-/** The results of one suite with one model. */
-export interface Part {
+/** The results of one suite with one model and configuration. */
+export interface Part extends Pair {
   readonly suite: string;
-  readonly a: readonly Report[];
-  readonly b: readonly Report[];
   /** Whether their repetitions were interleaved. */
   readonly paired: boolean;
   readonly differences: readonly Difference[];
@@ -47,7 +46,7 @@ export interface Comparison {
   readonly a: string;
   readonly b: string;
   readonly parts: readonly Part[];
-  /** Suites, with their models, that only one side has. */
+  /** Suites, with their models and configurations, that only one side has. */
   readonly missing: readonly string[];
 }
 
@@ -67,58 +66,23 @@ export interface CompareOptions {
  */
 export function compare(a: Side, b: Side, options: CompareOptions = {}): Comparison {
   const { across = [] } = options;
-  const others = groups(b.reports);
-  const parts: Part[] = [];
-  const missing: string[] = [];
-  const used = new Set<readonly Report[]>();
-  for (const group of groups(a.reports)) {
-    const partner = partnerOf(group, groups(a.reports), others);
-    if (partner === undefined) {
-      missing.push(titleOf(group[0]!));
-      continue;
-    }
-    used.add(partner);
-    for (const report of [...group, ...partner]) {
-      refuse(differencesOf(group[0]!, report), across, report.suite);
-    }
-    parts.push(partOf(group, partner, options));
-  }
-  missing.push(...others.filter((group) => !used.has(group)).map(([first]) => titleOf(first!)));
-  if (parts.length === 0) {
+  const { pairs, missing } = pairsOf(a.reports, b.reports);
+  if (pairs.length === 0) {
+    const suites = new Set(a.reports.map(({ suite }) => suite));
+    const common = b.reports.some(({ suite }) => suites.has(suite));
     throw new RangeError(
-      `Cannot compare ${b.name} with ${a.name}: no suite is in both (${missing.join(", ")})`,
+      `Cannot compare ${b.name} with ${a.name}: no ${
+        common ? "measurement" : "suite"
+      } is in both (${missing.join("; ")})`,
     );
   }
+  const parts = pairs.map((pair) => {
+    for (const report of [...pair.a, ...pair.b]) {
+      refuse(differencesOf(pair.a.slice(0, 1), [report]), across, report.suite);
+    }
+    return partOf(pair, options);
+  });
   return { a: a.name, b: b.name, parts, missing };
-}
-
-function titleOf({ suite, environment: { model } }: Report): string {
-  return `${suite} of ${model.name}`;
-}
-
-/** Groups reports by suite and model. */
-function groups(reports: readonly Report[]): Report[][] {
-  return [...Map.groupBy(reports, groupKey).values()];
-}
-
-function groupKey({ suite, environment: { model } }: Report): string {
-  return JSON.stringify([suite, model.sha256, model.name]);
-}
-
-/**
- * The other side's group with the same suite and model. If each side ran the suite with one model
- * only, the models may differ.
- */
-function partnerOf(
-  group: readonly Report[],
-  own: readonly Report[][],
-  others: readonly Report[][],
-): Report[] | undefined {
-  const [first] = group;
-  const ofSuite = (all: readonly Report[][]) => all.filter(([one]) => one!.suite === first!.suite);
-  const candidates = ofSuite(others);
-  return candidates.find(([one]) => groupKey(one!) === groupKey(first!)) ??
-    (candidates.length === 1 && ofSuite(own).length === 1 ? candidates[0] : undefined);
 }
 
 function refuse(
@@ -135,11 +99,7 @@ function refuse(
   }
 }
 
-function partOf(
-  a: readonly Report[],
-  b: readonly Report[],
-  { only }: CompareOptions,
-): Part {
+function partOf({ a, b, configuration }: Pair, { only }: CompareOptions): Part {
   const [first, second] = [a[0]!, b[0]!];
   const paired = a.length === 1 && b.length === 1 && first.interleaved !== undefined &&
     first.interleaved.id === second.interleaved?.id;
@@ -151,10 +111,11 @@ function partOf(
   });
   return {
     suite: first.suite,
+    configuration,
     a,
     b,
     paired,
-    differences: differencesOf(first, second),
+    differences: differencesOf(a, b),
     rows,
     unmatched: ofA.size + ofB.size - 2 * rows.length,
   };

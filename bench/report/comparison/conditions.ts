@@ -20,12 +20,14 @@ export interface Difference {
   readonly b: string;
 }
 
-/** The conditions that differ between two reports. */
-export function differencesOf(a: Report, b: Report): Difference[] {
-  const ofB = new Map(conditionsOf(b).map((entry) => [entry.name, entry.text]));
-  return conditionsOf(a).flatMap(({ condition, name, text }) => {
-    const other = ofB.get(name) ?? "";
-    return text === other ? [] : [{ ...(condition && { condition }), name, a: text, b: other }];
+/** The conditions that differ between two sides, or between the runs of one. */
+export function differencesOf(a: readonly Report[], b: readonly Report[]): Difference[] {
+  const [ofA, ofB] = [a, b].map((reports) => reports.map(conditionsOf));
+  return ofA![0]!.flatMap(({ condition, name }, i) => {
+    const texts = [ofA!, ofB!].map((runs) => new Set(runs.map((entries) => entries[i]!.text)));
+    if (new Set(texts.flatMap((own) => [...own])).size === 1) return [];
+    const [first, second] = texts.map((own) => [...own].join(" or "));
+    return [{ ...(condition && { condition }), name, a: first!, b: second! }];
   });
 }
 

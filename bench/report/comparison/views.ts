@@ -5,6 +5,7 @@ import { toCsvLines } from "../csv.ts";
 import { text } from "../format.ts";
 import { grid } from "../markdown.ts";
 import { keyOf, type Report } from "../report.ts";
+import { LEAST_INTERVAL_SAMPLES } from "../stats.ts";
 import type { Comparison, Part, Row } from "./comparison.ts";
 
 /** Comparisons as markdown, to paste into an issue or a pull request. */
@@ -22,11 +23,16 @@ export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
 function partMarkdown(part: Part): string[] {
   const rows = part.rows.filter((row) => !isTheSame(row)).map(ratioRow);
   return [
-    `## ${part.suite}: ${summary(part)}`,
+    `## ${partTitle(part)}: ${summary(part)}`,
     grid(["", "A", "B"], conditionRows(part)),
     grid(["Metric", "A", "B", "B / A", "Verdict"], rows),
     notes(part).join("\n\n"),
   ];
+}
+
+/** The suite, and the configuration if the sides have several. */
+export function partTitle({ suite, configuration }: Part): string {
+  return configuration === "" ? suite : `${suite}, ${configuration}`;
 }
 
 /** A row of the table of metrics. */
@@ -103,7 +109,7 @@ export function notes(part: Part): string[] {
       : several
       ? "The interval of B / A is computed from the spread of the runs of each side, or with fewer than six runs in all, from the spread of their repetitions."
       : "A and B ran at different times, so B / A includes whatever changed on the machine between them. Its interval assumes that runs differ 2.5 times as much as the repetitions of one run. Give several runs of a side, separated by commas, to measure how much they differ, or interleave the sides with `tvllm bench ab`.",
-    ...(!judged ? ["**No result has an interval: at least six repetitions are needed (-r 6).**"] : [
+    ...(!judged ? [`**No result has an interval: ${whyNoInterval(part)}.**`] : [
       `Intervals are 95 % intervals: a measure without a difference is called different by chance in ${
         paired ? "at most" : "about"
       } 1 of 20 comparisons. "-": no verdict, as there is no interval.`,
@@ -123,6 +129,24 @@ export function notes(part: Part): string[] {
   ];
 }
 
+/** Why none of the results has an interval, as the end of a sentence. */
+export function whyNoInterval({ a, b, paired, rows }: Part): string {
+  if (rows.length === 0) return "the sides have no result in common";
+  if (paired) return "at least seven rounds are needed (raise --budget of bench ab)";
+  const keys = new Set(rows.map(keyOf));
+  const counts = [...a, ...b].flatMap(({ results }) =>
+    results.flatMap((result) =>
+      result.samples === undefined || !keys.has(keyOf(result)) ? [] : [result.samples.length]
+    )
+  );
+  if (counts.length === 0) {
+    return "they have no value for each repetition; give several runs of a side, separated by commas, at least six in all";
+  }
+  return Math.min(...counts) < LEAST_INTERVAL_SAMPLES
+    ? `at least six repetitions are needed (-r ${LEAST_INTERVAL_SAMPLES})`
+    : "their values are 0 or do not vary";
+}
+
 /** Whether the sides generated different tokens for the same workload and model. */
 function differsInOutput({ a, b, differences }: Part): boolean {
   return differences.every(({ condition }) => condition !== "workload" && condition !== "model") &&
@@ -131,12 +155,22 @@ function differsInOutput({ a, b, differences }: Part): boolean {
 
 /** Comparisons as CSV, one line per result. */
 export function comparisonCsv(comparisons: readonly Comparison[]): string {
-  const head = "a,b,suite,model,metric,unit,value_a,value_b,ratio,low,high,verdict".split(",");
+  const head = "a,b,suite,model,configuration,metric,unit,value_a,value_b,ratio,low,high,verdict"
+    .split(",");
   const lines = comparisons.flatMap((comparison) =>
-    comparison.parts.flatMap(({ suite, a, rows }) =>
+    comparison.parts.flatMap(({ suite, configuration, a, rows }) =>
       rows.map((row) => [
-        ...[comparison.a, comparison.b, suite, a[0]!.environment.model.name, keyOf(row), row.unit],
-        ...[row.a, row.b, row.ratio, row.interval?.[0], row.interval?.[1], row.verdict],
+        ...[comparison.a, comparison.b, suite, a[0]!.environment.model.name, configuration],
+        ...[
+          keyOf(row),
+          row.unit,
+          row.a,
+          row.b,
+          row.ratio,
+          row.interval?.[0],
+          row.interval?.[1],
+          row.verdict,
+        ],
       ])
     )
   );

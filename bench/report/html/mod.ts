@@ -4,17 +4,28 @@
 
 import { chartsOf, type RatioChart } from "../charts/chart.ts";
 import type { Comparison, Part, Row } from "../comparison/comparison.ts";
-import { conditionRows, isTheSame, notes, ratioRow, summary } from "../comparison/views.ts";
+import { configurationTexts, differingParts } from "../configuration.ts";
+import {
+  conditionRows,
+  isTheSame,
+  notes,
+  partTitle,
+  ratioRow,
+  summary,
+} from "../comparison/views.ts";
 import { cellTexts, limitRows, parameters } from "../markdown.ts";
 import { keyOf, type Report } from "../report.ts";
 import { details, escape, figures, links, note, page, section, table } from "./html.ts";
 
 /** The reports below each other, with their charts. */
 export function reportsPage(reports: readonly Report[]): string {
+  const parts = differingParts(reports).filter((part) => part !== "device");
   const sections = reports.map((report, i) => ({
     id: `report-${i + 1}`,
-    title:
+    title: [
       `${report.suite}, ${report.environment.model.name} on ${report.environment.device.description}`,
+      ...configurationTexts(report, parts),
+    ].join(", "),
     report,
   }));
   const title = reports.length === 1 ? `tvllm bench ${reports[0]!.suite}` : "tvllm bench";
@@ -78,7 +89,7 @@ export function comparisonsPage(
     comparison.parts.map((part) => ({ comparison, part }))
   ).map(({ comparison, part }, i) => ({
     id: `part-${i + 1}`,
-    title: `${part.suite}: ${comparison.b} against ${comparison.a}`,
+    title: `${partTitle(part)}: ${comparison.b} against ${comparison.a}`,
     part,
   }));
   const title = comparisons.length === 1
