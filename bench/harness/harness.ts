@@ -143,8 +143,7 @@ export class Harness extends Recorder {
 
   /** Prompts to append to others: without a BOS token. */
   continuations(count: number, tokens: number): number[][] {
-    const { seed } = this.runOptions;
-    return makePrompts(this.target.text, { count, tokens, seed, bos: false });
+    return makePrompts(this.target.text, { count, tokens, seed: this.runOptions.seed, bos: false });
   }
 
   /** The sampling that the run's options ask for. */
@@ -390,8 +389,7 @@ export class Harness extends Recorder {
     this.report.outputHash = this.#outputs.hash;
   }
 
-  // Every report has an output check, even if its suite generates nothing, unless the lengths that
-  // it sweeps over cannot be generated.
+  // Every report has an output check, unless the run's lengths cannot be generated.
   async #generateIfNothingWas(): Promise<void> {
     if (this.#outputs.prompts > 0 || this.target.environment.endpoint) return;
     const { promptTokens, maxTokens } = this.runOptions;
