@@ -55,12 +55,13 @@ export interface CheckoutContext {
 /**
  * Returns this checkout's directory.
  *
- * @throws {UsageError} if this tvllm is a compiled program.
+ * @throws {UsageError} if this tvllm has another form, such as the npm package.
  */
 export function ownCheckout(): string {
-  if (isCheckout(OWN)) return OWN;
+  // A bundle may lie in a checkout, but it does not contain the worker.
+  if (isCheckout(OWN) && readText(WORKER) !== "") return OWN;
   throw new UsageError(
-    "Cannot use --against: this tvllm is a compiled program; run tvllm from a checkout",
+    "Cannot use --against: this tvllm is not a checkout; start the tvllm of a checkout",
   );
 }
 

@@ -9,7 +9,7 @@ import { HubCache } from "./cache.ts";
  * Returns the cache in `directory`, else in TVLLM_CACHE, else in the directory that Hugging Face's
  * programs use.
  *
- * @throws {RequestError} if none of these is set and there is no home directory.
+ * @throws {RequestError} if none of these is set or may be read, and there is no home directory.
  */
 export function hubCache(directory?: string): HubCache {
   const own = directory ?? variable("TVLLM_CACHE") ?? variable("HF_HUB_CACHE");
@@ -18,7 +18,14 @@ export function hubCache(directory?: string): HubCache {
   if (hf !== undefined) return new HubCache(join(hf, "hub"));
   const cache = userDirectory("XDG_CACHE_HOME", ".cache");
   if (cache !== undefined) return new HubCache(join(cache, "huggingface", "hub"));
-  throw new RequestError("Cannot find the model cache: set TVLLM_CACHE to a directory");
+  // The command line always has this permission, so this is about the library's option.
+  const { state } = Deno.permissions.querySync({ name: "env", variable: "TVLLM_CACHE" });
+  throw new RequestError(
+    state === "granted"
+      ? "Cannot find the model cache: set TVLLM_CACHE to a directory"
+      : "Cannot find the model cache: Deno has no permission to read TVLLM_CACHE; add --allow-env, " +
+        "or pass the directory as the option cache",
+  );
 }
 
 /** The address of the hub, and the token for it. */

@@ -61,6 +61,15 @@ Deno.test("the bundle reads a model if it has the permission", async () => {
   assert.match(stdout, /^# tvllm stories\n/);
 });
 
+Deno.test("the bundle refuses bench ab --against, even if it lies in a checkout", async () => {
+  for (const path of [bundle, join(ROOT, "dist/tvllm.js")]) {
+    const args = ["run", "--no-prompt", "-RE", path, "bench", "ab", "--against", ROOT];
+    const { code, stderr } = await run(Deno.execPath(), args);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /^error: Cannot use --against: this tvllm is not a checkout; start the /);
+  }
+});
+
 Deno.test("the bundle has created no files in its directory", () => {
   assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["tvllm.js"]);
 });

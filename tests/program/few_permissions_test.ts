@@ -47,6 +47,30 @@ Deno.test("tvllm pull without --allow-write says that this permission is missing
   assert.match(await errorWith(["-RNE"], "pull hf:org/repo", env), NO_WRITE);
 });
 
+Deno.test("load() without --allow-env says that the cache's variable cannot be read", async () => {
+  const script = join(Deno.makeTempDirSync(), "program.ts");
+  Deno.writeTextFileSync(
+    script,
+    `import { load } from ${JSON.stringify(join(ROOT, "mod.ts"))};
+    await load("hf:a/b").catch(({ name, message }) => console.log(name + ": " + message));`,
+  );
+  const config = `--config=${join(ROOT, "deno.json")}`;
+  const errorWith = async (flags: string[]) => {
+    const args = ["run", "--no-prompt", config, "-RNW", ...flags, script];
+    return (await run(Deno.execPath(), args)).stdout;
+  };
+  const start = "RequestError: Cannot find the model cache:";
+  assert.equal(
+    await errorWith([]),
+    `${start} Deno has no permission to read TVLLM_CACHE; add --allow-env, ` +
+      "or pass the directory as the option cache\n",
+  );
+  assert.equal(
+    await errorWith(["--allow-env=TVLLM_CACHE"]),
+    `${start} set TVLLM_CACHE to a directory\n`,
+  );
+});
+
 Deno.test("an error about a file says whether Deno lacks a permission, or never reads or writes it", async () => {
   const refused: readonly (readonly [string, string, RegExp])[] = [
     ["-E", "inspect x.gguf", /has no permission to read it; add --allow-read/],
