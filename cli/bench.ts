@@ -12,7 +12,7 @@ import type { Suite } from "../bench/harness/harness.ts";
 import { parseSampling } from "../bench/harness/sampling.ts";
 import { reportSchema, type RunOptions } from "../bench/report/report.ts";
 import { SERVER_SUITES, SUITES } from "../bench/suites/mod.ts";
-import { readAll } from "../engine/files/json.ts";
+import { printable } from "../engine/files/quote.ts";
 import { benchEndpoint } from "./bench_endpoint.ts";
 import { addBenchAb } from "./bench_ab.ts";
 import { benchModels, type BenchValues } from "./bench_models.ts";
@@ -25,6 +25,7 @@ import { addDeviceSweeps, combinations, numbers, orInvalid } from "./device_swee
 import { addGlobalOptions, decimal, integer } from "./options.ts";
 import { modelSpecs } from "./model_specs.ts";
 import { openOutputFiles } from "./output_file.ts";
+import { readTextFile } from "./prompt_input.ts";
 import { Terminal } from "./terminal.ts";
 
 const MAX_TOKENS = 2 ** 20;
@@ -37,7 +38,6 @@ const ALL_SUITES = [...SUITES, ...SERVER_SUITES];
 /** Default prompts of the table Per-Prompt Latency: typical openings by people. */
 const PROMPT_TEXTS = ["Hello", "How are you", "Tell me a story"];
 const MOST_PROMPTS = 64;
-const MOST_PROMPT_BYTES = 2 ** 20;
 
 /** Adds the command to `program`. */
 export function addBench(
@@ -204,7 +204,7 @@ export function addBench(
       concurrency: [...options.concurrency],
       contexts: [...options.contexts],
       sequences: [...options.sequences],
-      promptTexts: promptTexts(options.promptsFile),
+      promptTexts: await promptTexts(options.promptsFile),
       sampling: { ...(options.sampling ?? parseSampling("greedy")) },
       seed: options.seed,
       suiteOptions: {},
@@ -334,17 +334,14 @@ function single(name: string, lengths: readonly number[], least: number): number
 }
 
 /** Returns the prompts of a file, one per line, or the default ones. */
-function promptTexts(file: string | undefined): string[] {
+async function promptTexts(file: string | undefined): Promise<string[]> {
   if (file === undefined) return PROMPT_TEXTS;
-  let text: string;
-  try {
-    text = new TextDecoder().decode(readAll(file, MOST_PROMPT_BYTES).bytes);
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
-  }
+  const text = await readTextFile(file);
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
   if (lines.length >= 1 && lines.length <= MOST_PROMPTS) return lines;
   throw new UsageError(
-    `Cannot use the prompts in ${file}: it has ${lines.length} lines; expected 1 to ${MOST_PROMPTS}`,
+    `Cannot use the prompts in ${
+      printable(file)
+    }: it has ${lines.length} lines; expected 1 to ${MOST_PROMPTS}`,
   );
 }

@@ -69,9 +69,7 @@ async function buffers(harness: Harness): Promise<void> {
   const row = (name: string, purpose: string, bytes: number | undefined) =>
     table.row(
       name,
-      bytes === undefined
-        ? "not counted on the CPU"
-        : harness.at({ purpose }).value(DEVICE_MEMORY, bytes),
+      bytes === undefined ? "not counted" : harness.at({ purpose }).value(DEVICE_MEMORY, bytes),
     );
   const { buffers, peakRss } = use;
   row("Model weights", "weights", buffers?.weights);

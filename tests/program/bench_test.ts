@@ -9,7 +9,7 @@ import { reportSchema } from "../../bench/report/report.ts";
 import { counts } from "../../cli/bench.ts";
 import { modelSpecs } from "../../cli/model_specs.ts";
 import { ReportFiles } from "../../cli/report_files.ts";
-import { runTvllm } from "./run_tvllm.ts";
+import { baseEnv, LAUNCHER, runTvllm } from "./run_tvllm.ts";
 
 Deno.test("counts() accepts lists and ranges", () => {
   const parse = counts(256);
@@ -233,6 +233,28 @@ Deno.test("tvllm bench measures the prompts of a file, with the given sampling",
   // Sampled requests are not compared with greedy ones.
   assert.ok(report.results.every(({ settings }) => !("sampling" in settings)));
   await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test({
+  name: "tvllm bench reads prompts from a pipe",
+  ignore: Deno.build.os === "windows", // Windows has no named pipes in the file system.
+  fn: async () => {
+    const directory = await Deno.makeTempDir();
+    const pipe = join(directory, "prompts");
+    const script =
+      'mkfifo "$0" && { seq 65 > "$0" & } && exec "$1" bench latency --prompts-file "$0"';
+    const { code, stderr } = await new Deno.Command("sh", {
+      args: ["-c", script, pipe, LAUNCHER],
+      env: baseEnv(),
+      clearEnv: true,
+    }).output();
+    assert.equal(code, 2);
+    assert.match(
+      new TextDecoder().decode(stderr),
+      /^error: Cannot use the prompts in .*prompts: it has 65 lines; expected 1 to 64\n$/,
+    );
+    await Deno.remove(directory, { recursive: true });
+  },
 });
 
 Deno.test("tvllm bench refuses what it cannot measure", async () => {
