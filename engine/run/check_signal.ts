@@ -9,5 +9,5 @@ import { RequestError } from "../errors.ts";
  */
 export function checkSignal(signal: AbortSignal | null | undefined, failed: string): void {
   if (signal === undefined || signal === null || signal instanceof AbortSignal) return;
-  throw new RequestError(`${failed}: signal is not an AbortSignal`);
+  throw new RequestError(`${failed}: signal is not an AbortSignal`, { option: "signal" });
 }

@@ -48,6 +48,7 @@ export function checkScoreOptions({ top = 0, signal }: ScoreOptions): void {
   if (Number.isInteger(top) && top >= 0) return;
   throw new RequestError(
     `Cannot score the text: top is ${top}, not a whole number of at least 0`,
+    { option: "top" },
   );
 }
 

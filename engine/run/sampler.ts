@@ -59,7 +59,9 @@ export function validateSampling(options: SamplingOptions, vocabSize: number): v
   checkValue("seed", seed, isUint32(seed));
   // From JavaScript, the values can have any type.
   if (logitBias && !(logitBias instanceof Map)) {
-    throw new RequestError("Cannot sample with logitBias: must be a Map from token ids to biases");
+    throw new RequestError("Cannot sample with logitBias: must be a Map from token ids to biases", {
+      option: "logitBias",
+    });
   }
   const biases = logitBias?.size ?? 0;
   if (biases > MOST_BIASES) {

@@ -213,7 +213,8 @@ Deno.test("Engine.generate() cancels the requests before a refused one", async (
 Deno.test("Engine refuses a signal that is no AbortSignal, and serves later requests", async () => {
   const engine = new Engine(new FakeRunner());
   for (const signal of ["x", "", {}, new AbortController()] as unknown as AbortSignal[]) {
-    const refused = { name: "RequestError", message: /: signal is not an AbortSignal$/ };
+    const message = /: signal is not an AbortSignal$/;
+    const refused = { name: "RequestError", option: "signal", message };
     assert.throws(() => engine.submit({ ...ask(text(1, 9)), signal }), refused);
     await assert.rejects(engine.score(text(1, 9), { signal }), refused);
   }

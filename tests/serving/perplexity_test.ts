@@ -60,6 +60,7 @@ Deno.test("Engine.score() refuses a number of alternatives that is not a whole n
   for (const top of [1.5, 0.5, -1, NaN, Infinity, "2" as unknown as number]) {
     await assert.rejects(engine.score(text(1, 9), { top }), {
       name: "RequestError",
+      option: "top",
       message: `Cannot score the text: top is ${top}, not a whole number of at least 0`,
     });
   }
