@@ -22,7 +22,7 @@ Deno.test("tvllm bench ab compares two settings, and tvllm compare reads its rep
   assert.match(run.stdout, /^\| KV cache +\| f16 +\| f32 +\|$/m);
   assert.match(run.stdout, /were interleaved:/);
   assert.match(run.stdout, /^\*\*By e2e, .*\*\* \(\d\.\d{3} .* after \d+ rounds of four runs\)/m);
-  assert.match(await Deno.readTextFile(csv!), /,ab,tvllm stories,e2e,ms,/);
+  assert.match(await Deno.readTextFile(csv!), /,ab,tvllm stories,,e2e,ms,/);
   const [a, b] = z.array(reportSchema).parse(JSON.parse(await Deno.readTextFile(json!)));
   assert.equal(a!.interleaved!.id, b!.interleaved!.id);
   assert.equal(a!.run.repetitions, a!.results[0]!.samples!.length);
