@@ -71,6 +71,7 @@ export function addPerplexity(program: Command): void {
               model: model.config.name,
               tokens: ids,
               perplexity,
+              error,
               positions: positions.map(({ nextLogprob, top }) => ({
                 next_logprob: nextLogprob,
                 top,

@@ -28,6 +28,11 @@ Deno.test("tvllm perplexity --json scores every token of the text, the same on G
     const mean = scored.reduce((sum: number, p: { next_logprob: number }) =>
       sum - p.next_logprob, 0) / scored.length;
     assert.ok(Math.abs(Math.exp(mean) / result.perplexity - 1) < 1e-6);
+    // The standard error, by the delta method.
+    const squares = scored.reduce((sum: number, p: { next_logprob: number }) =>
+      sum + (p.next_logprob + mean) ** 2, 0);
+    const standard = Math.sqrt(squares / (scored.length - 1) / scored.length);
+    assert.ok(Math.abs(Math.exp(mean) * standard / result.error - 1) < 1e-6);
     assert.equal(result.positions.at(-1).next_logprob, null);
     for (const { top } of result.positions) {
       assert.equal(top.length, 4);
