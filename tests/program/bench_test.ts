@@ -241,8 +241,9 @@ Deno.test({
   fn: async () => {
     const directory = await Deno.makeTempDir();
     const pipe = join(directory, "prompts");
-    const script =
-      'mkfifo "$0" && { seq 65 > "$0" & } && exec "$1" bench latency --prompts-file "$0"';
+    // The writer would wait forever if the program did not open the pipe.
+    const script = 'mkfifo "$0"; { seq 65 > "$0" & } >/dev/null 2>&1; ' +
+      '"$1" bench latency --prompts-file "$0"; code=$?; kill $! 2>/dev/null; exit $code';
     const { code, stderr } = await new Deno.Command("sh", {
       args: ["-c", script, pipe, LAUNCHER],
       env: baseEnv(),
