@@ -4,18 +4,17 @@
  * Merging (bpe.ts) and the bytes of tokens (vocabulary.ts) are implemented here.
  */
 
-import { TextRules } from "./packages.ts";
 import { ModelFormatError, RequestError, UnsupportedError } from "../errors.ts";
 import type { MetadataValue } from "../files/model_file.ts";
 import { printable } from "../files/quote.ts";
 import type { BpeModel } from "./bpe.ts";
 import { hasTooManyMarks } from "./check_rules.ts";
-import { ruleForJavaScript } from "./expressions.ts";
 import { ggufParts } from "./gguf_parts.ts";
 import { jsonParts, type TokenizerFiles } from "./json_parts.ts";
 import { SpecialTokens } from "./special_tokens.ts";
 import type { TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
+import { textRules, WordSplitter } from "./word_splitter.ts";
 
 /**
  * Returns the tokenizer that a GGUF file's metadata describes: byte-level BPE
@@ -96,7 +95,8 @@ export class Tokenizer {
 
   readonly #vocabulary: Vocabulary;
   readonly #model: BpeModel;
-  readonly #rules: TextRules;
+  readonly #rules: ReturnType<typeof textRules>;
+  readonly #splitter: WordSplitter;
   readonly #normalizer: TextRule | null;
   readonly #control: SpecialTokens;
   readonly #userDefined: SpecialTokens;
@@ -117,15 +117,8 @@ export class Tokenizer {
     this.warnings = parts.warnings ?? [];
     this.#vocabulary = vocabulary;
     this.#model = parts.model;
-    this.#rules = new TextRules({
-      normalizer: ruleForJavaScript(parts.normalizer),
-      pre_tokenizer: ruleForJavaScript(parts.preTokenizer),
-      // Only its normalizer and pre-tokenizer are used.
-      model: { type: "BPE", vocab: {}, merges: [], ignore_merges: false },
-      post_processor: null,
-      decoder: null,
-      added_tokens: [],
-    }, {});
+    this.#rules = textRules(parts.normalizer, null);
+    this.#splitter = new WordSplitter(parts.preTokenizer);
     const added = parts.addedTokens;
     const { control, unknown, userDefined } = TOKEN_KIND;
     this.#control = new SpecialTokens(tokensOfKind(vocabulary, [control, unknown]), added);
@@ -240,13 +233,12 @@ export class Tokenizer {
         "Cannot encode the text: it has more than 1000 combining marks in a row",
       );
     }
-    const { normalizer, pre_tokenizer } = this.#rules;
+    const { normalizer } = this.#rules;
     const normal = normalizer === null ? text : normalizer.normalize(text);
     for (const part of this.#normalized.split(normal)) {
       if (typeof part === "number") into.push(part);
       else {
-        const words = pre_tokenizer?.pre_tokenize(part, { section_index: at }) ?? [part];
-        this.#model.encode(words, into);
+        for (const words of this.#splitter.words(part, at)) this.#model.encode(words, into);
       }
     }
   }
