@@ -199,9 +199,7 @@ export class SavedChats implements Disposable {
       file.truncateSync(end);
       throw new UsageError(
         `Cannot write ${printable(this.path)}: ${writeFailure(cause, this.path)}`,
-        {
-          cause,
-        },
+        { cause },
       );
     }
     file.seekSync(0, Deno.SeekMode.Start);

@@ -1,6 +1,6 @@
 /** Reasons why a file cannot be written, for error messages. */
 
-import { isGranted } from "../engine/files/granted.ts";
+import { writeRefusal } from "../engine/files/granted.ts";
 import { printable } from "../engine/files/quote.ts";
 
 /**
@@ -9,10 +9,7 @@ import { printable } from "../engine/files/quote.ts";
  * @param wayOut how to fix it, unless Deno lacks a permission, which the message says instead
  */
 export function writeFailure(cause: unknown, path: string, wayOut?: string): string {
-  if (cause instanceof Deno.errors.NotCapable && !isGranted("write", path)) {
-    return "Deno has no permission to write it; add --allow-write";
-  }
-  return reason(cause) + (wayOut === undefined ? "" : `; ${wayOut}`);
+  return writeRefusal(cause, path) ?? reason(cause) + (wayOut === undefined ? "" : `; ${wayOut}`);
 }
 
 function reason(cause: unknown): string {

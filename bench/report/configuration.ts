@@ -51,6 +51,11 @@ export function differingParts(reports: readonly Report[]): ConfigurationPart[] 
   return NAMES.filter((name) => new Set(reports.map((report) => cellOf(report, name))).size > 1);
 }
 
+/** The parts in which these reports differ, without the device: titles name it in any case. */
+export function differingOptions(reports: readonly Report[]): ConfigurationPart[] {
+  return differingParts(reports).filter((part) => part !== "device");
+}
+
 /** Describes these parts of a report's configuration, as in "2 threads" and "f32 KV cache". */
 export function configurationTexts(
   { environment }: Report,

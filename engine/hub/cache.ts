@@ -14,7 +14,7 @@ import {
   quantToName,
   type RepositoryModel,
 } from "./select.ts";
-import { isGranted } from "../files/granted.ts";
+import { writeRefusal } from "../files/granted.ts";
 import { readAll } from "../files/json.ts";
 import { clearWay, replaceFile } from "../files/plain_file.ts";
 import { printable } from "../files/quote.ts";
@@ -128,10 +128,10 @@ export class HubCache {
     try {
       return await work();
     } catch (cause) {
-      if (cause instanceof Deno.errors.NotCapable && !isGranted("write", this.directory)) {
+      const refusal = writeRefusal(cause, this.directory);
+      if (refusal !== undefined) {
         throw new ModelNotFoundError(
-          `Cannot write to the cache ${printable(this.directory)}: ` +
-            "Deno has no permission to write it; add --allow-write",
+          `Cannot write to the cache ${printable(this.directory)}: ${refusal}`,
           { cause },
         );
       }

@@ -11,6 +11,7 @@ import type { BpeModel } from "./bpe.ts";
 import { hasTooManyMarks } from "./check_rules.ts";
 import { ggufParts } from "./gguf_parts.ts";
 import { jsonParts, type TokenizerFiles } from "./json_parts.ts";
+import type { TextRules } from "./packages.ts";
 import { SpecialTokens } from "./special_tokens.ts";
 import type { TextRule, TokenizerParts } from "./tokenizer_parts.ts";
 import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
@@ -95,7 +96,7 @@ export class Tokenizer {
 
   readonly #vocabulary: Vocabulary;
   readonly #model: BpeModel;
-  readonly #rules: ReturnType<typeof textRules>;
+  readonly #rules: TextRules;
   readonly #splitter: WordSplitter;
   readonly #normalizer: TextRule | null;
   readonly #control: SpecialTokens;

@@ -11,9 +11,16 @@ import assert from "node:assert/strict";
 import type { Model } from "../../mod.ts";
 import type { ServerOptions } from "../../server/server.ts";
 import { chatText, completionText, readAsGuide, readAsVllm } from "./client_readers.ts";
-import { listening, loadServed, makeServer, parseEvents, request } from "./served.ts";
+import {
+  listening,
+  loadServed,
+  makeServer,
+  parseEvents,
+  request,
+  served,
+  STORY,
+} from "./served.ts";
 
-const STORY = "Once upon a time";
 const KEY = "secret";
 const AUTHORIZATION = { authorization: `Bearer ${KEY}` };
 
@@ -35,21 +42,16 @@ interface Asking {
   readonly log: readonly string[];
 }
 
-/** A test with a server that answers over HTTP. Checks at the end that no request is left. */
-function served(
+/** A test as `served` makes it, with a server that answers over HTTP. */
+function servedOverHttp(
   use: (asking: Asking) => Promise<void>,
   options: Partial<ServerOptions> = {},
 ): () => Promise<void> {
-  return async () => {
-    await using model = await loadServed();
-    const { server, log } = makeServer(options);
-    server.ready(model);
-    await listening((request) => server.handle(request), async (address) => {
-      await use({ address, model, log });
-    });
-    assert.equal(server.open, 0);
-    assert.equal(model.engine.stats.blocks.used, 0);
-  };
+  return served(
+    (server, model, log) =>
+      listening((request) => server.handle(request), (address) => use({ address, model, log })),
+    options,
+  );
 }
 
 function post(url: string, body: object, headers: Record<string, string>): Promise<Response> {
@@ -62,7 +64,7 @@ function post(url: string, body: object, headers: Record<string, string>): Promi
 
 Deno.test(
   "vllm bench serve finds the model, aligns its prompts and counts every token of completions",
-  served(async ({ address, model }) => {
+  servedOverHttp(async ({ address, model }) => {
     const { data: [{ id, root }] } = await (await fetch(`${address}/v1/models`)).json();
     assert.deepEqual([id, root], ["stories", "stories"]);
     const tokenized = await post(`${address}/tokenize`, {
@@ -133,7 +135,7 @@ Deno.test(
 
 Deno.test(
   "vllm bench serve reads chat completions, with a key and parameters of its own",
-  served(async ({ address, model }) => {
+  servedOverHttp(async ({ address, model }) => {
     const maxTokens = 10;
     const messages = [{ role: "user", content: [{ type: "text", text: STORY }] }];
     const ask = (more: object, headers: Record<string, string> = AUTHORIZATION) =>
@@ -176,7 +178,7 @@ Deno.test(
 
 Deno.test(
   "GuideLLM checks the server and counts every token of its own forms",
-  served(async ({ address, model, log }) => {
+  servedOverHttp(async ({ address, model, log }) => {
     const get = (path: string) =>
       fetch(`${address}/${path}`, { headers: { ...HTTPX, ...AUTHORIZATION } });
     const health = await get("health");
@@ -260,7 +262,7 @@ Deno.test("a client that disconnects at [DONE], as GuideLLM does, counts as full
 
 Deno.test(
   "events are sent whole and uncompressed, also to clients that accept compression",
-  served(async ({ address }) => {
+  servedOverHttp(async ({ address }) => {
     const { hostname, port, host } = new URL(address);
     const body = JSON.stringify({ prompt: STORY, max_tokens: 12, ignore_eos: true, stream: true });
     for (const headers of [AIOHTTP, HTTPX]) {

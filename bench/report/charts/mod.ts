@@ -1,6 +1,6 @@
 /** Draws the charts of reports as one picture. It loads echarts, so import it only when needed. */
 
-import { type ConfigurationPart, configurationTexts, differingParts } from "../configuration.ts";
+import { type ConfigurationPart, configurationTexts, differingOptions } from "../configuration.ts";
 import type { Report } from "../report.ts";
 import { drawBars } from "./bars.ts";
 import { DARK, type Drawing, escape, FONT, INK, PAPER, type Size, WIDTH } from "./canvas.ts";
@@ -23,7 +23,7 @@ export function drawReports(
   { dark = false }: { readonly dark?: boolean } = {},
 ): string | undefined {
   const parts: string[] = [];
-  const differing = differingParts(reports).filter((part) => part !== "device");
+  const differing = differingOptions(reports);
   let y = MARGIN;
   for (const report of reports) {
     const charts = chartsOf(report);

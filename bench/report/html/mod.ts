@@ -4,7 +4,7 @@
 
 import { chartsOf, type RatioChart } from "../charts/chart.ts";
 import type { Comparison, Part, Row } from "../comparison/comparison.ts";
-import { configurationTexts, differingParts } from "../configuration.ts";
+import { configurationTexts, differingOptions } from "../configuration.ts";
 import {
   conditionRows,
   isTheSame,
@@ -19,7 +19,7 @@ import { details, escape, figures, links, note, page, section, table } from "./h
 
 /** The reports below each other, with their charts. */
 export function reportsPage(reports: readonly Report[]): string {
-  const parts = differingParts(reports).filter((part) => part !== "device");
+  const parts = differingOptions(reports);
   const sections = reports.map((report, i) => ({
     id: `report-${i + 1}`,
     title: [
